@@ -1,0 +1,1 @@
+//! Client::propose and Client::query.

@@ -1,0 +1,66 @@
+//! The Raft consensus algorithm (Ongaro, "Consensus: Bridging Theory and Practice", 2014), as a
+//! value that is stepped.
+//!
+//! A driver owns a [`Raft`], tells it everything that happens as [`Input`]s, and [`Raft::drain`]s
+//! what is to be done as [`Actions`]: lanes for disk, network, state machine and clients. Between
+//! two drains any number of inputs may be stepped; everything drained may start at once, in any
+//! order among the lanes.
+//!
+//! ```
+//! # use consensus::*;
+//! let me = NodeId::new(1).expect("not 0");
+//! let disk = Restored {
+//!     incarnation: Incarnation::new(7),
+//!     hard_state: HardState::default(),
+//!     log: LogView::default(),
+//!     membership: Membership::default(),
+//!     applied: LogIndex::ZERO,
+//!     stamp: ClusterTime::ZERO,
+//! };
+//! let now = Timestamp::ZERO;
+//! let mut raft = Raft::restore(me, Config::new(42), disk, now)?;
+//! raft.step(now, Input::Timeout(Timer::Election));
+//! let actions = raft.drain(now);
+//! assert!(actions.is_empty(), "a node that belongs to no cluster keeps still");
+//! # Ok::<(), ConfigError>(())
+//! ```
+//!
+//! # Architecture invariants
+//! - No I/O, no clock, no thread, no async, no global, no iteration in hash order: the same inputs
+//!   give the same outputs, byte for byte.
+//! - No storage trait and no entry bytes: the log is known by its term runs ([`LogView`]); bytes
+//!   pass through and are never read.
+//! - No errors: inputs from the network are judged and ignored, requests are refused by a
+//!   [`Reply`]; a broken invariant ends the process.
+//! - Whatever claims durability is held back until the write that it relies on is acknowledged.
+
+mod actions;
+mod chaos;
+mod config;
+mod configuration;
+mod entry;
+mod ids;
+mod input;
+mod log_view;
+mod membership;
+mod message;
+mod raft;
+mod status;
+
+pub use actions::{Actions, Event, HardState, Ignored, Rejection, Reply, Send, Write};
+pub use chaos::{Chaos, Mutation};
+pub use config::{Config, ConfigError, Restored};
+pub use configuration::{
+    Configuration, ConfigurationError, MEMBERS_MAX, Majority, Member, Tally, Voters,
+};
+pub use entry::{Entry, Payload};
+pub use ids::{
+    ClusterTime, EntryId, Incarnation, LogIndex, NodeId, ReadRound, RequestId, Term, Timestamp,
+    WriteId,
+};
+pub use input::{Input, SnapshotMeta, Timer};
+pub use log_view::{LogView, TermRun};
+pub use membership::Membership;
+pub use message::{Body, Message, Verdict};
+pub use raft::Raft;
+pub use status::{FlowKind, PeerStatus, RoleKind, Status};

@@ -1,0 +1,1 @@
+//! Consensus, log cache and client requests, still without I/O.

@@ -1,0 +1,1 @@
+//! The durable log, the hard state and the ordered store.

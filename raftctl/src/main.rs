@@ -1,0 +1,2 @@
+//! raftctl.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The daemon: Raft nodes over mutually authenticated QUIC with a RocksDB log.

@@ -1,0 +1,2 @@
+//! raftd.
+fn main() {}
