@@ -1,0 +1,105 @@
+//! `cargo xtask`: the one entry point of the workspace.
+//!
+//! A newcomer types two commands, `cargo xtask quickstart` and `cargo xtask verify`; everything else
+//! that a developer runs daily is here as well, so that nobody has to know which package or profile a
+//! tool lives in. Each task first checks the machine ([`machine`]), then chooses a target directory that
+//! outlives a fresh clone ([`target`]), because RocksDB takes up to 25 minutes to compile, and only then
+//! calls cargo.
+//!
+//! # Architecture invariants
+//!
+//! - No dependencies: this must compile in seconds on a machine that has nothing but cargo.
+//! - No knowledge of Raft, of RocksDB's options or of a cluster: tasks are names for cargo calls.
+//! - Every cargo call is `--release`: a second profile would compile RocksDB a second time.
+//! - What decides is a pure function with tests; what touches the machine is a thin shell around it.
+
+mod cargo;
+mod failure;
+mod machine;
+mod probe;
+mod progress;
+mod rocksdb;
+mod tally;
+mod target;
+mod task;
+mod verify;
+
+use crate::cargo::Cargo;
+use crate::failure::Failure;
+use crate::progress::say;
+use crate::task::Task;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match Task::parse(&arguments).and_then(run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            for hint in failure.hints() {
+                eprintln!("hint: {hint}");
+            }
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(task: Task) -> Result<(), Failure> {
+    if task == Task::Help {
+        print!("{}", task::HELP);
+        return Ok(());
+    }
+    machine::prepare(task.needs())?;
+    let cargo = Cargo::new(target::choose_and_say());
+    match task {
+        Task::Help => Ok(()),
+        Task::Quickstart(arguments) => quickstart(&cargo, &arguments),
+        Task::Verify { seeds } => verify::run(&cargo, seeds),
+        Task::Fix => fix(&cargo),
+        Task::Sim(arguments) => cargo.become_binary("simulator", "simulator", "sim", &arguments),
+        Task::Explore(arguments) => {
+            cargo.become_binary("simulator", "simulator", "explore", &arguments)
+        }
+        Task::Bench(arguments) => {
+            build_product(&cargo)?;
+            cargo.become_binary("examples", "bench", "", &arguments)
+        }
+        Task::Man => cargo.become_binary("man", "man", "", &[]),
+    }
+}
+
+/// Builds the product, then becomes the quickstart driver, so that Ctrl-C reaches it directly.
+fn quickstart(cargo: &Cargo, arguments: &[String]) -> Result<(), Failure> {
+    build_product(cargo)?;
+    say("starting the quickstart: three nodes, a data set, a killed leader, everything verified");
+    cargo.become_binary("examples", "quickstart", "", arguments)
+}
+
+/// Builds the default members: the daemon and the operator's tool.
+fn build_product(cargo: &Cargo) -> Result<(), Failure> {
+    say("building raftd and raftctl (release)");
+    let took = rocksdb::announced(cargo.target_dir(), || {
+        cargo.run("build", &["build", "--release", "--locked"])
+    })?;
+    say(&format!("built in {}", progress::human(took)));
+    Ok(())
+}
+
+/// Applies what clippy can mend, then formats: in this order, since a fix may leave lines too long.
+fn fix(cargo: &Cargo) -> Result<(), Failure> {
+    rocksdb::announced(cargo.target_dir(), || {
+        cargo.run(
+            "clippy --fix",
+            &[
+                "clippy",
+                "--release",
+                "--workspace",
+                "--all-targets",
+                "--fix",
+                "--allow-dirty",
+                "--allow-staged",
+            ],
+        )
+    })?;
+    cargo.run("fmt", &["fmt", "--all"]).map(drop)
+}

@@ -1,0 +1,211 @@
+//! The command line: which task, with which arguments, and what it needs of the machine.
+
+use crate::failure::Failure;
+use crate::machine::Need;
+
+/// Seeds that `verify` gives to the simulator when not told otherwise: about a minute on two cores.
+pub(crate) const VERIFY_SEEDS: u32 = 300;
+
+/// The most seeds that `verify` takes; longer searches are `cargo xtask sim --seeds N`.
+const VERIFY_SEEDS_MAX: u32 = 1_000_000;
+
+/// What `cargo xtask help` prints.
+pub(crate) const HELP: &str = "\
+cargo xtask: the one entry point of the workspace
+
+Usage: cargo xtask <TASK> [ARGUMENTS]
+
+Tasks:
+  quickstart [..]            build, then run three nodes, load a data set, kill the leader, verify
+  verify [--seeds N]         format, clippy, all tests, then N seeds of the simulator (default 300)
+  fix                        mend what clippy can and format; the only task that writes sources
+  sim [SEED] [--seeds N] ..  the deterministic simulator; one SEED replays a run exactly
+  explore [..]               the explorer: random walks and breadth-first search of the core
+  bench [..]                 benchmarks against a throw-away cluster
+  man                        regenerate the manual pages from the command definitions
+  help                       this text
+
+Environment:
+  CARGO_TARGET_DIR  where cargo builds; unset, it is raftd/target in the user's cache directory, so
+                    that RocksDB is compiled once for this machine and not once for every clone
+";
+
+/// A task with its arguments.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    Help,
+    Quickstart(Vec<String>),
+    Verify { seeds: u32 },
+    Fix,
+    Sim(Vec<String>),
+    Explore(Vec<String>),
+    Bench(Vec<String>),
+    Man,
+}
+
+impl Task {
+    /// Parses the arguments behind `cargo xtask`.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Usage`] names the argument that is wrong.
+    pub(crate) fn parse(arguments: &[String]) -> Result<Task, Failure> {
+        let Some((name, rest)) = arguments.split_first() else {
+            return Err(Failure::Usage("no task named".to_owned()));
+        };
+        match name.as_str() {
+            "help" | "--help" | "-h" => Ok(Task::Help),
+            "quickstart" => Ok(Task::Quickstart(rest.to_vec())),
+            "verify" => Ok(Task::Verify {
+                seeds: parse_seeds(rest)?,
+            }),
+            "fix" => none(name, rest).map(|()| Task::Fix),
+            "sim" => Ok(Task::Sim(rest.to_vec())),
+            "explore" => Ok(Task::Explore(rest.to_vec())),
+            "bench" => Ok(Task::Bench(rest.to_vec())),
+            "man" => none(name, rest).map(|()| Task::Man),
+            unknown => Err(Failure::Usage(format!("no task is called \"{unknown}\""))),
+        }
+    }
+
+    /// Returns what the machine must have for this task; the simulator needs no RocksDB.
+    pub(crate) fn needs(&self) -> &'static [Need] {
+        match self {
+            Task::Help => &[],
+            Task::Sim(_) | Task::Explore(_) => &[Need::Rust],
+            Task::Quickstart(_) | Task::Bench(_) | Task::Man => {
+                &[Need::Rust, Need::Compiler, Need::Libclang]
+            }
+            Task::Verify { .. } | Task::Fix => &[
+                Need::Rust,
+                Need::Rustfmt,
+                Need::Clippy,
+                Need::Compiler,
+                Need::Libclang,
+            ],
+        }
+    }
+}
+
+/// Refuses arguments of a task that takes none.
+fn none(task: &str, rest: &[String]) -> Result<(), Failure> {
+    match rest.first() {
+        None => Ok(()),
+        Some(extra) => Err(Failure::Usage(format!(
+            "{task} takes no argument, found \"{extra}\""
+        ))),
+    }
+}
+
+/// Parses `[--seeds N | --seeds=N]`.
+fn parse_seeds(rest: &[String]) -> Result<u32, Failure> {
+    let value = match rest {
+        [] => return Ok(VERIFY_SEEDS),
+        [flag, value] if flag == "--seeds" => value.as_str(),
+        [flag] if flag == "--seeds" => {
+            return Err(Failure::Usage("--seeds wants a number".to_owned()));
+        }
+        [joined] => joined
+            .strip_prefix("--seeds=")
+            .ok_or_else(|| unexpected(joined))?,
+        [first, ..] => return Err(unexpected(first)),
+    };
+    match value.parse() {
+        Ok(seeds) if (1..=VERIFY_SEEDS_MAX).contains(&seeds) => Ok(seeds),
+        _ => Err(Failure::Usage(format!(
+            "--seeds wants a number from 1 to {VERIFY_SEEDS_MAX}, found \"{value}\""
+        ))),
+    }
+}
+
+fn unexpected(argument: &str) -> Failure {
+    Failure::Usage(format!("verify takes only --seeds N, found \"{argument}\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Task, String> {
+        let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        Task::parse(&arguments).map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn arguments_of_a_driver_pass_through_unread() {
+        let expected = vec!["42".to_owned(), "--seeds".to_owned(), "7".to_owned()];
+        assert_eq!(parse("sim 42 --seeds 7"), Ok(Task::Sim(expected)));
+        assert_eq!(
+            parse("quickstart --help"),
+            Ok(Task::Quickstart(vec!["--help".to_owned()]))
+        );
+    }
+
+    #[test]
+    fn verify_takes_a_bounded_number_of_seeds() {
+        assert_eq!(
+            parse("verify"),
+            Ok(Task::Verify {
+                seeds: VERIFY_SEEDS
+            })
+        );
+        assert_eq!(parse("verify --seeds 5"), Ok(Task::Verify { seeds: 5 }));
+        assert_eq!(parse("verify --seeds=5"), Ok(Task::Verify { seeds: 5 }));
+        for wrong in [
+            "--seeds",
+            "--seeds 0",
+            "--seeds=x",
+            "--seeds 1000001",
+            "--fast",
+            "--a b c",
+        ] {
+            assert!(
+                parse(&format!("verify {wrong}")).is_err(),
+                "{wrong} must be refused"
+            );
+        }
+    }
+
+    #[test]
+    fn an_unknown_task_is_named_in_the_error() {
+        assert_eq!(
+            parse("verfy"),
+            Err("no task is called \"verfy\"".to_owned())
+        );
+        assert_eq!(parse(""), Err("no task named".to_owned()));
+        assert_eq!(
+            parse("fix now"),
+            Err("fix takes no argument, found \"now\"".to_owned())
+        );
+    }
+
+    #[test]
+    fn only_tasks_that_build_rocksdb_ask_for_libclang() {
+        assert!(!Task::Sim(Vec::new()).needs().contains(&Need::Libclang));
+        assert!(
+            Task::Quickstart(Vec::new())
+                .needs()
+                .contains(&Need::Libclang)
+        );
+        assert!(Task::Verify { seeds: 1 }.needs().contains(&Need::Clippy));
+    }
+
+    #[test]
+    fn the_help_lists_every_task() {
+        for name in [
+            "quickstart",
+            "verify",
+            "fix",
+            "sim",
+            "explore",
+            "bench",
+            "man",
+        ] {
+            assert!(
+                HELP.contains(&format!("\n  {name}")),
+                "{name} is missing from the help"
+            );
+        }
+        assert!(HELP.contains(&format!("default {VERIFY_SEEDS}")));
+    }
+}
