@@ -1,0 +1,251 @@
+//! What a process holds: the authority's certificate, its own certificate, and the private key.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::sign::CertifiedKey;
+use rustls::{Error, InconsistentKeys};
+
+use crate::store::{self, PemPaths};
+use crate::validity::now_unix_s;
+use crate::verify::Trust;
+use crate::{CertError, ClusterId, Identity, Purpose, Role, Validity, inspect, tls};
+
+/// Checked credentials: the key is the certificate's, the authority has signed it, the cluster is
+/// one, the time is right, and the certificate names one identity. Cheap to clone.
+#[derive(Clone)]
+pub struct Credentials {
+    identity: Identity,
+    validity: Validity,
+    texts: Arc<Texts>,
+    certified_key: Arc<CertifiedKey>,
+    trust: Arc<Trust>,
+}
+
+/// The three files as they were read; the key's is a secret.
+struct Texts {
+    ca: String,
+    certificate: String,
+    key: String,
+}
+
+/// What the three parts are called in an error: their paths, where they have one.
+struct Labels {
+    ca: String,
+    certificate: String,
+    key: String,
+}
+
+impl Credentials {
+    /// Loads and checks three PEM files. The key's file must not be accessible to group or others
+    /// (but for a file of root's that its group may read, when the process is not root).
+    ///
+    /// # Errors
+    ///
+    /// The first check that fails, naming the file: [`CertError::Io`], [`CertError::TooLarge`],
+    /// [`CertError::KeyFileMode`], [`CertError::Pem`], [`CertError::NotAnAuthority`],
+    /// [`CertError::NoIdentity`], [`CertError::TwoIdentities`], [`CertError::BadUri`],
+    /// [`CertError::WrongCluster`], [`CertError::KeyMismatch`], [`CertError::UnknownAuthority`],
+    /// [`CertError::Expired`], [`CertError::NotYetValid`], [`CertError::WrongPurpose`].
+    pub fn load(ca: &Path, certificate: &Path, key: &Path) -> Result<Credentials, CertError> {
+        let labels = Labels {
+            ca: ca.display().to_string(),
+            certificate: certificate.display().to_string(),
+            key: key.display().to_string(),
+        };
+        let texts = Texts {
+            ca: store::text(store::read_public(ca)?, &labels.ca)?,
+            certificate: store::text(store::read_public(certificate)?, &labels.certificate)?,
+            key: store::text(store::read_secret(key)?, &labels.key)?,
+        };
+        Credentials::check(texts, &labels, now_unix_s())
+    }
+
+    /// Loads `ca.crt`, `<prefix>.crt` and `<prefix>.key` from a directory.
+    ///
+    /// # Errors
+    ///
+    /// As [`Credentials::load`].
+    pub fn load_from(directory: &Path, prefix: &str) -> Result<Credentials, CertError> {
+        let paths = PemPaths::in_directory(directory, prefix);
+        Credentials::load(&paths.ca, &paths.certificate, &paths.key)
+    }
+
+    /// Checks three PEM texts.
+    ///
+    /// # Errors
+    ///
+    /// As [`Credentials::load`], without those of files.
+    pub fn from_pem(ca: &str, certificate: &str, key: &str) -> Result<Credentials, CertError> {
+        Credentials::from_pem_at(ca, certificate, key, now_unix_s())
+    }
+
+    /// As [`Credentials::from_pem`], as if it were `now_unix_s` seconds after 1970: for tests that
+    /// need credentials which have expired since.
+    ///
+    /// # Errors
+    ///
+    /// As [`Credentials::from_pem`].
+    pub fn from_pem_at(
+        ca: &str,
+        certificate: &str,
+        key: &str,
+        now_unix_s: u64,
+    ) -> Result<Credentials, CertError> {
+        let labels = Labels {
+            ca: "the authority's certificate".to_owned(),
+            certificate: "the certificate".to_owned(),
+            key: "the private key".to_owned(),
+        };
+        let texts = Texts {
+            ca: ca.to_owned(),
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+        };
+        Credentials::check(texts, &labels, now_unix_s)
+    }
+
+    /// Writes `ca.crt` (0644), `<prefix>.crt` (0644) and `<prefix>.key` (0600) to `directory`, which
+    /// is made (0700) if it is missing. Each file is replaced atomically, so that writing may be
+    /// repeated; a crash between key and certificate leaves a pair that [`Credentials::load`]
+    /// refuses by name, and writing again mends it.
+    ///
+    /// # Errors
+    ///
+    /// [`CertError::AuthorityExists`] if the directory's `ca.crt` is another authority's, and nothing
+    /// is written; [`CertError::BadName`] if `prefix` is not a [`crate::Name`] or is `ca`;
+    /// [`CertError::Io`].
+    pub fn write(&self, directory: &Path, prefix: &str) -> Result<(), CertError> {
+        prefix.parse::<crate::Name>()?;
+        let paths = PemPaths::in_directory(directory, prefix);
+        if paths.certificate == paths.ca {
+            let reason = "is the name of the authority's own files";
+            return Err(CertError::BadName {
+                name: prefix.to_owned(),
+                reason,
+            });
+        }
+        store::create_directory(directory)?;
+        if store::exists(&paths.ca)? {
+            if store::read_public(&paths.ca)? != self.texts.ca.as_bytes() {
+                return Err(CertError::AuthorityExists { path: paths.ca });
+            }
+        } else {
+            store::write_atomically(&paths.ca, self.texts.ca.as_bytes(), store::PUBLIC)?;
+        }
+        store::write_atomically(&paths.key, self.texts.key.as_bytes(), store::SECRET)?;
+        let certificate = self.texts.certificate.as_bytes();
+        store::write_atomically(&paths.certificate, certificate, store::PUBLIC)
+    }
+
+    /// Who the certificate's holder is.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The cluster that the holder belongs to.
+    #[must_use]
+    pub fn cluster(&self) -> ClusterId {
+        self.identity.cluster
+    }
+
+    /// The certificate's last second, since 1970.
+    #[must_use]
+    pub fn not_after(&self) -> u64 {
+        self.validity.not_after
+    }
+
+    /// From when to when the certificate counts.
+    #[must_use]
+    pub fn validity(&self) -> Validity {
+        self.validity
+    }
+
+    /// The fingerprint of the authority, as [`crate::Authority::fingerprint`].
+    #[must_use]
+    pub fn authority_fingerprint(&self) -> &str {
+        self.trust.fingerprint()
+    }
+
+    /// The certificate, as DER; for [`crate::describe`].
+    #[must_use]
+    pub fn certificate(&self) -> &CertificateDer<'static> {
+        self.certified_key
+            .cert
+            .first()
+            .expect("a chain without a certificate is refused")
+    }
+
+    pub(crate) fn certified_key(&self) -> &Arc<CertifiedKey> {
+        &self.certified_key
+    }
+
+    pub(crate) fn trust(&self) -> &Arc<Trust> {
+        &self.trust
+    }
+
+    fn check(texts: Texts, labels: &Labels, now: u64) -> Result<Credentials, CertError> {
+        let provider = tls::provider();
+        let ca = store::parse_sole_certificate(texts.ca.as_bytes(), &labels.ca)?;
+        let chain = store::parse_certificates(texts.certificate.as_bytes(), &labels.certificate)?;
+        let key = store::parse_key(texts.key.as_bytes(), &labels.key)?;
+        let (leaf, intermediates) = chain
+            .split_first()
+            .expect("a text without a certificate is refused");
+        let parsed = inspect::parse(leaf, &labels.certificate)?;
+        let validity = inspect::validity(&parsed);
+        let identity = inspect::identity_in(leaf, &labels.certificate)?;
+        let trust = Trust::new(&ca, identity.cluster, provider.clone(), &labels.ca)?;
+
+        let certified_key = CertifiedKey::from_der(chain.clone(), key, &provider)
+            .map_err(|error| key_error(&error, labels))?;
+
+        let what = format!("{} ({})", labels.certificate, identity.role);
+        let purposes: &[Purpose] = match identity.role {
+            Role::Node(_) => &[Purpose::Server, Purpose::Client],
+            Role::Operator(_) | Role::Client(_) | Role::Reader(_) => &[Purpose::Client],
+        };
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(now));
+        for purpose in purposes {
+            trust.check(*purpose, &identity, leaf, intermediates, now, &what)?;
+        }
+        let (certified_key, trust) = (Arc::new(certified_key), Arc::new(trust));
+        Ok(Credentials {
+            identity,
+            validity,
+            texts: Arc::new(texts),
+            certified_key,
+            trust,
+        })
+    }
+}
+
+/// Without the key.
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("identity", &self.identity)
+            .field("validity", &self.validity)
+            .finish_non_exhaustive()
+    }
+}
+
+fn key_error(error: &Error, labels: &Labels) -> CertError {
+    match error {
+        Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => CertError::KeyMismatch {
+            key: labels.key.clone(),
+            certificate: labels.certificate.clone(),
+        },
+        other => CertError::BadKey {
+            key: labels.key.clone(),
+            reason: other.to_string(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

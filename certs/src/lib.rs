@@ -1,0 +1,71 @@
+//! The cluster's PKI: who may speak, and how it is proven.
+//!
+//! A cluster has one [`Authority`]. It issues certificates that name an [`Identity`] in exactly one
+//! URI SAN (`spiffe://<cluster-id>/node/3`, `/operator/<name>`, `/client/<name>`, `/reader/<name>`).
+//! [`Credentials`] are what a process holds: the authority's certificate, its own certificate and the
+//! private key. They are checked when they are loaded, so that a bad file is an error with a reason
+//! at start and not a failed handshake later, and they make the TLS configurations of both sides.
+//!
+//! ```
+//! use certs::{Authority, ClusterId, DEFAULT_CA_VALIDITY, DEFAULT_LEAF_VALIDITY, Expect, Identity, Role};
+//! # use std::num::NonZeroU64;
+//! # fn main() -> Result<(), certs::CertError> {
+//! let cluster = ClusterId::generate()?;
+//! let authority = Authority::create(cluster, DEFAULT_CA_VALIDITY)?;
+//! let node = Identity::new(cluster, Role::Node(NonZeroU64::MIN));
+//! let operator = Identity::new(cluster, Role::Operator("alice".parse()?));
+//! let server = authority.issue(&node, DEFAULT_LEAF_VALIDITY)?.credentials()?;
+//! let client = authority.issue(&operator, DEFAULT_LEAF_VALIDITY)?.credentials()?;
+//! server.server_config(&[b"raft-client/1"])?;
+//! client.client_config(Expect::AnyNode, &[b"raft-client/1"])?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | file | concept |
+//! |---|---|
+//! | `identity` | cluster ids, roles, names and their URI |
+//! | `validity` | windows of time, and how they are printed |
+//! | `authority` | the certificate authority: create, load, store |
+//! | `issue` | certificates for an identity, renewal by issuing again |
+//! | `credentials` | CA, certificate and key of a process, checked |
+//! | `store` | files: modes, atomic writes, bounded reads |
+//! | `inspect` | facts out of a certificate: identity, key id, [`describe`] |
+//! | `verify` | chain, time, cluster and identity of a peer |
+//! | `tls` | rustls configurations and their verifiers |
+//! | `error` | everything that can be wrong, each by name |
+//!
+//! # Architecture invariants
+//!
+//! - No network, no threads, no async, and no use of our other crates: a node's id is a `NonZeroU64`.
+//! - No host names and no public roots: a peer is its identity in its cluster's authority, never a
+//!   DNS name, and certificates of two clusters never trust each other.
+//! - No way to skip a check, no TLS older than 1.3, no connection without a client certificate, no
+//!   0-RTT and no session resumption: every connection proves both identities anew.
+//! - No key in a `Debug` output, an error or a log line, and none readable by others on disk.
+//! - No process-wide crypto provider: ring is named where it is used.
+
+mod authority;
+mod credentials;
+mod error;
+mod identity;
+mod inspect;
+mod issue;
+mod store;
+mod tls;
+mod validity;
+mod verify;
+
+pub use authority::{Authority, CA_CERTIFICATE_FILE, CA_KEY_FILE};
+pub use credentials::Credentials;
+pub use error::{CertError, Refusal, explain};
+pub use identity::{ClusterId, Identity, MAX_NAME_BYTES, MAX_URI_BYTES, Name, Role};
+pub use inspect::{Description, MAX_CHAIN_CERTIFICATES, describe, identity_of};
+pub use issue::Issued;
+pub use rustls::pki_types::CertificateDer;
+pub use store::{MAX_PEM_BYTES, PemPaths};
+pub use tls::SERVER_NAME;
+pub use validity::{
+    CLOCK_SKEW, DEFAULT_CA_VALIDITY, DEFAULT_LEAF_VALIDITY, MAX_VALIDITY, Validity,
+};
+pub use verify::{Expect, Purpose};

@@ -1,0 +1,171 @@
+//! Windows of time in which a certificate counts.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use x509_parser::time::ASN1Time;
+
+use crate::CertError;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long a cluster's authority counts, unless the operator says otherwise: ten years.
+pub const DEFAULT_CA_VALIDITY: Duration = Duration::from_secs(3652 * DAY.as_secs());
+
+/// How long a node's, operator's, client's or reader's certificate counts by default: one year.
+pub const DEFAULT_LEAF_VALIDITY: Duration = Duration::from_secs(365 * DAY.as_secs());
+
+/// The longest validity that is issued: a hundred years.
+pub const MAX_VALIDITY: Duration = Duration::from_secs(36525 * DAY.as_secs());
+
+/// How far a certificate's beginning is set back, so that a machine whose clock is behind accepts it.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
+
+/// From when to when a certificate counts; both ends inclusive, in seconds since 1970 (UTC).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// The first second at which the certificate counts.
+    pub not_before: u64,
+    /// The last second at which the certificate counts.
+    pub not_after: u64,
+}
+
+impl Validity {
+    /// The window that begins [`CLOCK_SKEW`] before now and ends `duration` after now.
+    ///
+    /// # Errors
+    ///
+    /// [`CertError::BadValidity`] if `duration` is under a second or over [`MAX_VALIDITY`].
+    pub fn from_now(duration: Duration) -> Result<Validity, CertError> {
+        if duration < Duration::from_secs(1) || duration > MAX_VALIDITY {
+            return Err(CertError::BadValidity {
+                reason: format!(
+                    "{} s asked, 1 s to {} s allowed",
+                    duration.as_secs(),
+                    MAX_VALIDITY.as_secs()
+                ),
+            });
+        }
+        let now = now_unix_s();
+        Ok(Validity {
+            not_before: now.saturating_sub(CLOCK_SKEW.as_secs()),
+            not_after: now.saturating_add(duration.as_secs()),
+        })
+    }
+
+    /// Whether `now` (seconds since 1970) is inside the window.
+    #[must_use]
+    pub fn contains(self, now: u64) -> bool {
+        (self.not_before..=self.not_after).contains(&now)
+    }
+
+    /// The error for `now`, about the certificate that `what` names, if `now` is outside the window.
+    pub(crate) fn check(self, what: &str, now: u64) -> Result<(), CertError> {
+        let what = || what.to_owned();
+        if now < self.not_before {
+            return Err(CertError::NotYetValid {
+                what: what(),
+                not_before: self.not_before,
+            });
+        }
+        if now > self.not_after {
+            return Err(CertError::Expired {
+                what: what(),
+                not_after: self.not_after,
+            });
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Validity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {}", utc(self.not_before), utc(self.not_after))
+    }
+}
+
+/// The wall clock, in seconds since 1970; zero on a machine whose clock is before that.
+pub(crate) fn now_unix_s() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+/// An ASN.1 time from seconds since 1970.
+pub(crate) fn asn1_time(unix_s: u64) -> Result<ASN1Time, CertError> {
+    let out_of_range = || CertError::BadValidity {
+        reason: format!("{unix_s} s is no date that X.509 can hold"),
+    };
+    let seconds = i64::try_from(unix_s).map_err(|_| out_of_range())?;
+    ASN1Time::from_timestamp(seconds).map_err(|_| out_of_range())
+}
+
+/// Seconds since 1970 from an ASN.1 time; times before 1970 become zero.
+pub(crate) fn unix_s(time: ASN1Time) -> u64 {
+    u64::try_from(time.timestamp()).unwrap_or(0)
+}
+
+/// Seconds since 1970 as RFC 3339 prints them, such as `2026-11-24T12:00:00Z`.
+pub(crate) fn utc(unix_s: u64) -> String {
+    let Ok(time) = asn1_time(unix_s) else {
+        return format!("{unix_s} s after 1970");
+    };
+    let t = time.to_datetime();
+    let (year, month, day) = (t.year(), u8::from(t.month()), t.day());
+    let (hour, minute, second) = (t.hour(), t.minute(), t.second());
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn times_are_printed_as_rfc_3339_says() {
+        assert_eq!(utc(0), "1970-01-01T00:00:00Z");
+        assert_eq!(utc(1_709_210_096), "2024-02-29T12:34:56Z");
+        assert_eq!(utc(u64::MAX), "18446744073709551615 s after 1970");
+    }
+
+    #[test]
+    fn a_window_begins_a_few_minutes_ago_for_clocks_that_are_behind() {
+        let now = now_unix_s();
+        let window = Validity::from_now(Duration::from_secs(60)).unwrap();
+        assert!(window.contains(now) && window.contains(now - 290));
+        assert!(!window.contains(now + 120) && !window.contains(now - 600));
+    }
+
+    #[test]
+    fn a_window_of_nothing_and_of_more_than_a_century_are_refused() {
+        for duration in [
+            Duration::ZERO,
+            MAX_VALIDITY + Duration::from_secs(1),
+            Duration::MAX,
+        ] {
+            let error = Validity::from_now(duration).unwrap_err();
+            assert!(matches!(error, CertError::BadValidity { .. }), "{error}");
+        }
+        assert!(Validity::from_now(MAX_VALIDITY).is_ok());
+    }
+
+    #[test]
+    fn the_ends_of_a_window_belong_to_it() {
+        let window = Validity {
+            not_before: 100,
+            not_after: 200,
+        };
+        assert!(window.check("x", 100).is_ok() && window.check("x", 200).is_ok());
+        let early = window.check("x", 99).unwrap_err();
+        assert!(matches!(
+            early,
+            CertError::NotYetValid {
+                not_before: 100,
+                ..
+            }
+        ));
+        let late = window.check("x", 201).unwrap_err();
+        assert!(matches!(late, CertError::Expired { not_after: 200, .. }));
+    }
+}

@@ -1,0 +1,257 @@
+//! Whether a certificate counts: its cluster, its role, its chain and its time.
+
+use std::fmt;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::{CertificateError, RootCertStore};
+
+use crate::inspect::{self, MAX_CHAIN_CERTIFICATES};
+use crate::{CertError, ClusterId, Identity, Role, Validity};
+
+/// Whom a client expects at the other end; always of its own cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// This node.
+    Node(NonZeroU64),
+    /// Any node.
+    AnyNode,
+}
+
+impl Expect {
+    /// Whether `role` is what was expected.
+    #[must_use]
+    pub fn admits(self, role: &Role) -> bool {
+        match (self, role) {
+            (Expect::Node(expected), Role::Node(found)) => expected == *found,
+            (Expect::AnyNode, Role::Node(_)) => true,
+            (Expect::Node(_) | Expect::AnyNode, Role::Operator(_) | Role::Client(_)) => false,
+            (Expect::Node(_) | Expect::AnyNode, Role::Reader(_)) => false,
+        }
+    }
+}
+
+impl fmt::Display for Expect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Expect::Node(id) => write!(f, "node {id}"),
+            Expect::AnyNode => f.write_str("a node"),
+        }
+    }
+}
+
+/// The side of a connection on which a certificate is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// The side that was connected to.
+    Server,
+    /// The side that connects.
+    Client,
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Purpose::Server => "server",
+            Purpose::Client => "client",
+        })
+    }
+}
+
+/// A cluster's authority as the one root of trust.
+#[derive(Debug)]
+pub(crate) struct Trust {
+    cluster: ClusterId,
+    fingerprint: String,
+    validity: Validity,
+    roots: Arc<RootCertStore>,
+    client_chains: Arc<dyn ClientCertVerifier>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl Trust {
+    /// Trusts `authority`, which `what` names, for identities of `cluster` and nothing else.
+    pub(crate) fn new(
+        authority: &CertificateDer<'static>,
+        cluster: ClusterId,
+        provider: Arc<CryptoProvider>,
+        what: &str,
+    ) -> Result<Trust, CertError> {
+        let parsed = inspect::parse(authority, what)?;
+        if !parsed.is_ca() {
+            return Err(CertError::NotAnAuthority {
+                what: what.to_owned(),
+            });
+        }
+        if let Some(found) = inspect::cluster_of_authority(&parsed, what)?
+            && found != cluster
+        {
+            return Err(CertError::WrongCluster {
+                what: what.to_owned(),
+                expected: cluster,
+                found,
+            });
+        }
+        let bad = |reason: String| CertError::Malformed {
+            what: what.to_owned(),
+            reason,
+        };
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(authority.clone())
+            .map_err(|e| bad(e.to_string()))?;
+        let roots = Arc::new(roots);
+        let client_chains =
+            WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone())
+                .build()
+                .map_err(|e| bad(e.to_string()))?;
+        let fingerprint = inspect::fingerprint(parsed.public_key().raw);
+        let validity = inspect::validity(&parsed);
+        Ok(Trust {
+            cluster,
+            fingerprint,
+            validity,
+            roots,
+            client_chains,
+            provider,
+        })
+    }
+
+    pub(crate) fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    pub(crate) fn provider(&self) -> &Arc<CryptoProvider> {
+        &self.provider
+    }
+
+    /// Checks a peer's certificate: whose it claims to be first, then whether that is true.
+    ///
+    /// The claims come first because their errors tell more: a node of another cluster is always
+    /// signed by a stranger as well. Nobody is admitted before all checks have passed.
+    pub(crate) fn check_peer(
+        &self,
+        purpose: Purpose,
+        expect: Option<Expect>,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<Identity, CertError> {
+        let identity = inspect::identity_in(leaf, "the peer's certificate")?;
+        if let Some(expect) = expect
+            && identity.cluster == self.cluster
+            && !expect.admits(&identity.role)
+        {
+            return Err(CertError::UnexpectedPeer {
+                expected: expect,
+                found: identity,
+            });
+        }
+        let what = format!("the certificate of {}", identity.role);
+        self.check(purpose, &identity, leaf, intermediates, now, &what)?;
+        Ok(identity)
+    }
+
+    /// Checks that the certificate that `what` names is this cluster's, and counts at `now`.
+    pub(crate) fn check(
+        &self,
+        purpose: Purpose,
+        identity: &Identity,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+        what: &str,
+    ) -> Result<(), CertError> {
+        if identity.cluster != self.cluster {
+            let (expected, found) = (self.cluster, identity.cluster);
+            return Err(CertError::WrongCluster {
+                what: what.to_owned(),
+                expected,
+                found,
+            });
+        }
+        if intermediates.len() >= MAX_CHAIN_CERTIFICATES {
+            let reason = format!("the chain has more than {MAX_CHAIN_CERTIFICATES} certificates");
+            return Err(CertError::BadChain {
+                what: what.to_owned(),
+                reason,
+            });
+        }
+        // webpki takes a root for granted, for ever.
+        self.validity
+            .check("the authority's certificate", now.as_secs())?;
+        self.check_chain(purpose, leaf, intermediates, now)
+            .map_err(|error| self.chain_error(&error, purpose, leaf, what))
+    }
+
+    fn check_chain(
+        &self,
+        purpose: Purpose,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        match purpose {
+            Purpose::Client => self
+                .client_chains
+                .verify_client_cert(leaf, intermediates, now)
+                .map(drop),
+            Purpose::Server => verify_server_cert_signed_by_trust_anchor(
+                &ParsedCertificate::try_from(leaf)?,
+                &self.roots,
+                intermediates,
+                now,
+                self.provider.signature_verification_algorithms.all,
+            ),
+        }
+    }
+
+    fn chain_error(
+        &self,
+        error: &rustls::Error,
+        purpose: Purpose,
+        leaf: &CertificateDer<'_>,
+        what: &str,
+    ) -> CertError {
+        let what = what.to_owned();
+        let rustls::Error::InvalidCertificate(reason) = error else {
+            return CertError::BadChain {
+                what,
+                reason: error.to_string(),
+            };
+        };
+        match reason {
+            CertificateError::ExpiredContext { not_after, .. } => CertError::Expired {
+                what,
+                not_after: not_after.as_secs(),
+            },
+            CertificateError::NotValidYetContext { not_before, .. } => CertError::NotYetValid {
+                what,
+                not_before: not_before.as_secs(),
+            },
+            // An authority that was made anew for the same cluster has the same name and another
+            // key: the signature is what fails.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                let found = inspect::parse(leaf, &what)
+                    .map_or_else(|e| e.to_string(), |leaf| inspect::issuer_fingerprint(&leaf));
+                CertError::UnknownAuthority {
+                    what,
+                    expected: self.fingerprint.clone(),
+                    found,
+                }
+            }
+            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+                CertError::WrongPurpose { what, purpose }
+            }
+            other => CertError::BadChain {
+                what,
+                reason: other.to_string(),
+            },
+        }
+    }
+}
