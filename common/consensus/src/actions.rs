@@ -11,7 +11,7 @@ use crate::status::RoleKind;
 
 /// Everything that came out of the inputs since the last drain. Every action may start at once.
 #[must_use = "dropped actions are lost promises"]
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Actions {
     /// Disk: at most one write, merged, to be done atomically and acknowledged by its number.
     pub write: Option<Write>,
@@ -40,7 +40,7 @@ impl Actions {
 }
 
 /// One atomic disk write: truncate, then append, with the hard state, all or nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Write {
     /// Acknowledged by [`crate::Input::Persisted`].
     pub id: WriteId,
@@ -64,7 +64,7 @@ pub struct HardState {
 }
 
 /// Something for a peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Send {
     /// A small message, for the control stream. Its `AppendEntries` have no entries.
     Message {
@@ -102,7 +102,7 @@ pub enum Send {
 }
 
 /// An answer for a client.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Reply {
     /// The commands stand in the log at `range` in `term`; their fate is decided when an entry is
     /// applied at these indexes: theirs if the term agrees.
@@ -160,7 +160,7 @@ pub enum Rejection {
 }
 
 /// News for observers: logs, metrics, tests.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     /// The role changed, in this term.
     Role(RoleKind, Term),

@@ -35,16 +35,28 @@
 //! - Whatever claims durability is held back until the write that it relies on is acknowledged.
 
 mod actions;
+mod append;
 mod chaos;
+mod commit;
 mod config;
 mod configuration;
+mod durability;
+mod election;
 mod entry;
 mod ids;
 mod input;
+mod invariants;
 mod log_view;
 mod membership;
 mod message;
+mod progress;
 mod raft;
+mod reads;
+mod receive;
+mod replication;
+mod rng;
+mod role;
+mod snapshot;
 mod status;
 
 pub use actions::{Actions, Event, HardState, Ignored, Rejection, Reply, Send, Write};
@@ -63,4 +75,5 @@ pub use log_view::{LogView, TermRun};
 pub use membership::Membership;
 pub use message::{Body, Message, Verdict};
 pub use raft::Raft;
+pub use receive::{NUMBER_MAX, TERM_JUMP_MAX};
 pub use status::{FlowKind, PeerStatus, RoleKind, Status};

@@ -14,7 +14,10 @@ pub struct Membership {
 
 impl Default for Membership {
     fn default() -> Self {
-        Self { base: (LogIndex::ZERO, Configuration::unknown()), in_log: Vec::new() }
+        Self {
+            base: (LogIndex::ZERO, Configuration::unknown()),
+            in_log: Vec::new(),
+        }
     }
 }
 
@@ -41,7 +44,11 @@ impl Membership {
 
     /// Returns the configuration that was in force at `index`: the latest at or before it.
     pub fn at(&self, index: LogIndex) -> &(LogIndex, Configuration) {
-        self.in_log.iter().rev().find(|(at, _)| *at <= index).unwrap_or(&self.base)
+        self.in_log
+            .iter()
+            .rev()
+            .find(|(at, _)| *at <= index)
+            .unwrap_or(&self.base)
     }
 
     fn entry(&self) -> &(LogIndex, Configuration) {
@@ -62,10 +69,5 @@ impl Membership {
     pub(crate) fn compact(&mut self, index: LogIndex) {
         self.base = self.at(index).clone();
         self.in_log.retain(|(at, _)| *at > index);
-    }
-
-    /// Starts again from a snapshot's configuration.
-    pub(crate) fn reset(&mut self, index: LogIndex, configuration: Configuration) {
-        *self = Self { base: (index, configuration), in_log: Vec::new() };
     }
 }

@@ -1,21 +1,433 @@
-//! The replica as a value (under construction).
-use crate::*;
-/// One replica.
+//! The replica as a value: state, step, drain, deadline. It only dispatches; each procedure of the
+//! dissertation has a file of its own.
+
+use std::mem;
+use std::ops::RangeInclusive;
+
+use crate::actions::{Actions, Event, HardState, Ignored, Rejection, Reply, Send, Write};
+use crate::config::{Config, ConfigError, Restored};
+use crate::durability::{Durability, Promise};
+use crate::entry::{Entry, Payload};
+use crate::ids::{
+    ClusterTime, EntryId, Incarnation, LogIndex, NodeId, RequestId, Term, Timestamp, WriteId,
+};
+use crate::input::{Input, Timer};
+use crate::log_view::LogView;
+use crate::membership::Membership;
+use crate::message::{Body, Message};
+use crate::rng::Rng;
+use crate::role::{Follower, Role};
+
+/// One replica: a value of a few hundred bytes, whatever the length of the log.
+///
+/// See the [crate documentation](crate) for how it is driven.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Raft { id: NodeId }
+pub struct Raft {
+    pub(crate) id: NodeId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) config: Config,
+    pub(crate) hard_state: HardState,
+    pub(crate) role: Role,
+    pub(crate) log: LogView,
+    pub(crate) membership: Membership,
+    /// Highest index known to be committed.
+    pub(crate) commit: LogIndex,
+    /// Highest index handed to the state machine.
+    pub(crate) handed: LogIndex,
+    /// Highest index that the state machine reports as applied.
+    pub(crate) applied: LogIndex,
+    pub(crate) durability: Durability,
+    /// Highest stamp seen; the base of cluster time if this node leads (§6.3).
+    pub(crate) stamp: ClusterTime,
+    pub(crate) rng: Rng,
+    /// The disk has failed: nothing is promised any more.
+    pub(crate) failed: bool,
+    pub(crate) out: Outbox,
+}
+
+/// What has gathered since the last drain.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Outbox {
+    hard_state: bool,
+    truncate_from: Option<LogIndex>,
+    append: Vec<Entry>,
+    pub(crate) compact_to: Option<EntryId>,
+    pub(crate) send: Vec<Send>,
+    promises: Vec<Promise>,
+    pub(crate) reply: Vec<Reply>,
+    pub(crate) event: Vec<Event>,
+}
+
+impl Outbox {
+    fn writes(&self) -> bool {
+        self.hard_state
+            || self.truncate_from.is_some()
+            || !self.append.is_empty()
+            || self.compact_to.is_some()
+    }
+}
+
 impl Raft {
-    /// Restores.
-    pub fn restore(id: NodeId, config: Config, _disk: Restored, _now: Timestamp) -> Result<Self, ConfigError> { config.check()?; Ok(Self { id }) }
-    /// Steps.
-    pub fn step(&mut self, _now: Timestamp, _input: Input) {}
-    /// Drains.
-    pub fn drain(&mut self, _now: Timestamp) -> Actions { Actions::default() }
-    /// Deadline.
-    pub fn deadline(&self) -> Option<(Timestamp, Timer)> { None }
-    /// Status.
-    pub fn status(&self) -> Status<'_> { unimplemented!() }
-    /// Checks.
-    pub fn check_state(&self) {}
-    /// Checks.
-    pub fn check_transition(&self, _before: &Raft) {}
+    /// Starts a replica from what its disk holds. It starts as a follower without a leader (§3.4),
+    /// whatever it was before (museum A14).
+    ///
+    /// # Errors
+    /// If settings or the parts of `disk` contradict each other.
+    pub fn restore(
+        id: NodeId,
+        config: Config,
+        disk: Restored,
+        now: Timestamp,
+    ) -> Result<Self, ConfigError> {
+        config.check()?;
+        let Restored {
+            incarnation,
+            hard_state,
+            log,
+            membership,
+            applied,
+            stamp,
+        } = disk;
+        if log.last().term > hard_state.term {
+            return Err(ConfigError::TermBehindLog);
+        }
+        if applied < log.base().index || applied > log.last().index {
+            return Err(ConfigError::AppliedOutsideLog);
+        }
+        if membership.index() > log.last().index {
+            return Err(ConfigError::ConfigurationOutsideLog);
+        }
+        let durability = Durability::new(log.last().index);
+        let rng = Rng::new(config.seed);
+        let role = Role::Follower(Follower {
+            leader: None,
+            heard: now,
+            election: now,
+        });
+        let mut raft = Self {
+            id,
+            incarnation,
+            config,
+            hard_state,
+            role,
+            log,
+            membership,
+            // What was applied was committed.
+            commit: applied,
+            handed: applied,
+            applied,
+            durability,
+            stamp,
+            rng,
+            failed: false,
+            out: Outbox::default(),
+        };
+        raft.follow(now, hard_state.term, None);
+        raft.out = Outbox::default();
+        Ok(raft)
+    }
+
+    /// Takes one input. Refusals of requests come as a [`Reply`]; messages that make no sense, or
+    /// come from those who have no say, change nothing and are told as an [`Event`].
+    ///
+    /// # Panics
+    /// If the driver breaks its contract (acknowledges a write that it was not given, reports as
+    /// applied what it was not given), or an invariant of the protocol is broken.
+    pub fn step(&mut self, now: Timestamp, input: Input) {
+        if self.failed {
+            self.step_failed(input);
+            return;
+        }
+        match input {
+            Input::Receive {
+                from,
+                incarnation,
+                message,
+            } => {
+                self.receive(now, from, incarnation, message);
+            }
+            Input::Timeout(timer) => self.timeout(now, timer),
+            Input::Propose { request, commands } => self.propose(now, request, commands),
+            Input::Read { request } => self.read(request),
+            Input::Reconfigure { request, .. } | Input::Transfer { request, .. } => {
+                self.reject(request, Rejection::Unsupported);
+            }
+            Input::Persisted { write } => self.persisted(now, write),
+            Input::WriteFailed { .. } => self.fail(now),
+            Input::Applied { index } => self.note_applied(index),
+            Input::SnapshotTaken { meta } => self.compact(&meta),
+            // Nobody sends snapshots yet, so none arrives; a leader that lacks entries says so by
+            // `Send::Snapshot` and is answered by `SnapshotSent { delivered: false }`.
+            Input::SnapshotReceived { .. } => {}
+            Input::SnapshotSent { to, .. } => self.snapshot_sent(to),
+            Input::Unreachable { peer } => self.unreachable(peer),
+        }
+    }
+
+    /// Returns everything that is to be done since the last drain, merged, in lanes.
+    pub fn drain(&mut self, now: Timestamp) -> Actions {
+        if !self.failed {
+            self.advance_commit();
+            if self.begin_read_round() {
+                self.broadcast_heartbeat();
+            }
+            self.replicate(now);
+        }
+        let write = self.take_write();
+        let mut send = mem::take(&mut self.out.send);
+        for promise in mem::take(&mut self.out.promises) {
+            let early = self.breaks_promises(&promise);
+            match if early {
+                Some(promise)
+            } else {
+                self.durability.hold(promise)
+            } {
+                Some(Promise::Message { to, message }) => send.push(Send::Message { to, message }),
+                // A candidate's own vote always comes with a write, that of its term.
+                Some(Promise::OwnVote { term }) => self.count_own_vote(now, term),
+                None => {}
+            }
+        }
+        Actions {
+            write,
+            send,
+            apply: self.take_apply(),
+            install: None,
+            reply: mem::take(&mut self.out.reply),
+            event: mem::take(&mut self.out.event),
+        }
+    }
+
+    /// Returns when to wake this replica by [`Input::Timeout`], and why. Changes with every step
+    /// and drain.
+    pub fn deadline(&self) -> Option<(Timestamp, Timer)> {
+        if self.failed {
+            return None;
+        }
+        match &self.role {
+            Role::Follower(follower) => self
+                .may_campaign()
+                .then_some((follower.election, Timer::Election)),
+            Role::PreCandidate(candidacy) | Role::Candidate(candidacy) => {
+                Some((candidacy.election, Timer::Election))
+            }
+            Role::Leader(leader) => {
+                let heartbeat = (leader.heartbeat, Timer::Heartbeat);
+                Some(heartbeat.min((leader.quorum_check, Timer::QuorumCheck)))
+            }
+        }
+    }
+
+    fn timeout(&mut self, now: Timestamp, timer: Timer) {
+        match (timer, &self.role) {
+            (Timer::Election, Role::Follower(Follower { election, .. })) => {
+                if now >= *election {
+                    self.pre_campaign(now);
+                }
+            }
+            (Timer::Election, Role::PreCandidate(candidacy) | Role::Candidate(candidacy)) => {
+                if now >= candidacy.election {
+                    self.pre_campaign(now);
+                }
+            }
+            (Timer::Heartbeat, Role::Leader(leader)) => {
+                if now >= leader.heartbeat {
+                    self.heartbeat(now);
+                }
+            }
+            (Timer::QuorumCheck, Role::Leader(leader)) => {
+                if now >= leader.quorum_check {
+                    self.check_quorum(now);
+                }
+            }
+            // Stale: the role that set this deadline is gone.
+            (Timer::Election, Role::Leader(_))
+            | (
+                Timer::Heartbeat | Timer::QuorumCheck,
+                Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_),
+            )
+            | (Timer::Transfer, _) => {}
+        }
+    }
+
+    fn persisted(&mut self, now: Timestamp, write: WriteId) {
+        for promise in self.durability.persisted(write) {
+            match promise {
+                Promise::Message { to, message } => self.send(to, message),
+                Promise::OwnVote { term } => self.count_own_vote(now, term),
+            }
+        }
+    }
+
+    /// The disk failed: stop claiming anything, and stop leading (rule 6 of the design).
+    fn fail(&mut self, now: Timestamp) {
+        self.follow(now, self.hard_state.term, None);
+        self.failed = true;
+        self.durability.fail();
+        self.out = Outbox {
+            reply: mem::take(&mut self.out.reply),
+            ..Outbox::default()
+        };
+    }
+
+    fn step_failed(&mut self, input: Input) {
+        match input {
+            Input::Propose { request, .. }
+            | Input::Read { request }
+            | Input::Reconfigure { request, .. }
+            | Input::Transfer { request, .. } => self.reject(request, Rejection::DiskFailed),
+            Input::Applied { index } => self.note_applied(index),
+            Input::Receive { .. }
+            | Input::Timeout(_)
+            | Input::Persisted { .. }
+            | Input::WriteFailed { .. }
+            | Input::SnapshotTaken { .. }
+            | Input::SnapshotReceived { .. }
+            | Input::SnapshotSent { .. }
+            | Input::Unreachable { .. } => {}
+        }
+    }
+
+    fn note_applied(&mut self, index: LogIndex) {
+        assert!(
+            index <= self.handed,
+            "only what was handed out can be applied"
+        );
+        self.applied = self.applied.max(index);
+    }
+
+    fn take_write(&mut self) -> Option<Write> {
+        if self.failed || !self.out.writes() {
+            return None;
+        }
+        let hard_state = mem::take(&mut self.out.hard_state).then_some(self.hard_state);
+        let id = self
+            .durability
+            .begin(self.log.last().index, hard_state.is_some());
+        Some(Write {
+            id,
+            hard_state,
+            truncate_from: self.out.truncate_from.take(),
+            append: mem::take(&mut self.out.append),
+            compact_to: self.out.compact_to.take(),
+        })
+    }
+
+    /// Hands out what is committed *and* durable here, each index once, in order.
+    fn take_apply(&mut self) -> Option<RangeInclusive<LogIndex>> {
+        let ready = self.commit.min(self.durability.durable());
+        if self.failed || ready <= self.handed {
+            return None;
+        }
+        let first = self.handed.next();
+        self.handed = ready;
+        Some(first..=ready)
+    }
+
+    /// Sends at once. Only for what claims nothing that is not durable.
+    pub(crate) fn send(&mut self, to: NodeId, message: Message) {
+        self.out.send.push(Send::Message { to, message });
+    }
+
+    /// Sends as soon as everything that stands at the next drain is durable.
+    pub(crate) fn promise(&mut self, to: NodeId, body: Body) {
+        let message = Message {
+            term: self.hard_state.term,
+            body,
+        };
+        self.out.promises.push(Promise::Message { to, message });
+    }
+
+    pub(crate) fn promise_own_vote(&mut self) {
+        self.out.promises.push(Promise::OwnVote {
+            term: self.hard_state.term,
+        });
+    }
+
+    pub(crate) fn reject(&mut self, request: RequestId, reason: Rejection) {
+        self.out.reply.push(Reply::Rejected { request, reason });
+    }
+
+    pub(crate) fn ignore(&mut self, from: NodeId, why: Ignored) {
+        self.out.event.push(Event::Ignored { from, why });
+    }
+
+    /// Says whether term and vote are on disk exactly as they are in memory.
+    pub(crate) fn hard_state_durable(&self) -> bool {
+        !self.out.hard_state && self.durability.hard_state_durable()
+    }
+
+    pub(crate) fn set_hard_state(&mut self, hard_state: HardState) {
+        if self.hard_state != hard_state {
+            if hard_state.term > self.hard_state.term {
+                self.durability.forget_before(hard_state.term);
+                self.out.promises.clear();
+            }
+            self.hard_state = hard_state;
+            self.out.hard_state = true;
+        }
+    }
+
+    /// Appends to the log: identity, configuration, stamp, and the bytes for the disk.
+    pub(crate) fn append(&mut self, entry: Entry) {
+        self.log.append(entry.id);
+        self.stamp = self.stamp.max(entry.stamp);
+        if let Payload::Configuration(configuration) = &entry.payload {
+            self.membership
+                .append(entry.id.index, configuration.clone());
+            self.out.event.push(Event::Configuration {
+                index: entry.id.index,
+            });
+        }
+        self.out.append.push(entry);
+    }
+
+    /// Cuts the log: `from` and all behind it give way to another leader's entries.
+    pub(crate) fn truncate(&mut self, from: LogIndex) {
+        assert!(
+            from > self.commit,
+            "committed entries are never cut off (§3.6)"
+        );
+        self.log.truncate(from);
+        if !self
+            .config
+            .chaos
+            .has(crate::Mutation::B22OldCompletionVouches)
+        {
+            self.durability.truncate(from);
+        }
+        if self.membership.index() >= from {
+            self.membership.truncate(from);
+            self.out.event.push(Event::Configuration {
+                index: self.membership.index(),
+            });
+        }
+        // Entries that no write has carried yet need not be cut on disk; older ones must be.
+        let unwritten = self
+            .out
+            .append
+            .iter()
+            .position(|entry| entry.id.index >= from);
+        self.out
+            .append
+            .truncate(unwritten.unwrap_or(self.out.append.len()));
+        let lowest = self
+            .out
+            .truncate_from
+            .map_or(from, |earlier| earlier.min(from));
+        self.out.truncate_from = Some(lowest);
+    }
+
+    /// Returns the leader of this term, if known.
+    pub(crate) fn leader(&self) -> Option<NodeId> {
+        match &self.role {
+            Role::Follower(follower) => follower.leader,
+            Role::PreCandidate(_) | Role::Candidate(_) => None,
+            Role::Leader(_) => Some(self.id),
+        }
+    }
+
+    pub(crate) fn term(&self) -> Term {
+        self.hard_state.term
+    }
 }

@@ -3,6 +3,8 @@
 use crate::configuration::Configuration;
 use crate::ids::{EntryId, Incarnation, LogIndex, NodeId, Term, Timestamp};
 use crate::message::Verdict;
+use crate::progress::Progress;
+use crate::role::Role;
 
 /// A role without its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,4 +82,47 @@ pub enum FlowKind {
     Replicate,
     /// Waits for a snapshot to arrive.
     Snapshot,
+}
+
+impl crate::Raft {
+    /// Returns what this replica tells about itself.
+    pub fn status(&self) -> Status<'_> {
+        let leading = self.role.leader();
+        let candidacy = match &self.role {
+            Role::PreCandidate(candidacy) | Role::Candidate(candidacy) => Some(candidacy),
+            Role::Follower(_) | Role::Leader(_) => None,
+        };
+        let refused = |(by, verdict): (&NodeId, &Verdict)| {
+            (*verdict != Verdict::Granted).then_some((*by, *verdict))
+        };
+        Status {
+            id: self.id,
+            incarnation: self.incarnation,
+            term: self.hard_state.term,
+            voted_for: self.hard_state.voted_for,
+            role: self.role.kind(),
+            leader: self.leader(),
+            base: self.log.base(),
+            last: self.log.last(),
+            durable: self.durability.durable(),
+            commit: self.commit,
+            applied: self.applied,
+            configuration: self.membership.latest(),
+            configuration_index: self.membership.index(),
+            leading_since: leading.map(|leader| leader.since),
+            peers: leading.map_or_else(Vec::new, |leader| {
+                let peer = |(id, progress): (&NodeId, &Progress)| PeerStatus {
+                    id: *id,
+                    matched: progress.matched,
+                    next: progress.next,
+                    flow: progress.kind(),
+                    heard: progress.heard,
+                };
+                leader.progress.iter().map(peer).collect()
+            }),
+            refusals: candidacy
+                .map_or_else(Vec::new, |c| c.votes.iter().filter_map(refused).collect()),
+            failed: self.failed,
+        }
+    }
 }
