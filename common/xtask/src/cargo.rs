@@ -13,6 +13,15 @@ pub(crate) fn cargo_program() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
+/// A binary of the workspace that a task becomes.
+#[derive(Debug)]
+pub(crate) struct Binary {
+    pub(crate) package: &'static str,
+    pub(crate) name: &'static str,
+    /// Put before the arguments of the task.
+    pub(crate) verb: Option<&'static str>,
+}
+
 /// The way to cargo.
 #[derive(Debug)]
 pub(crate) struct Cargo {
@@ -73,30 +82,16 @@ impl Cargo {
         succeeded(name, child.wait().map_err(start_failure)?)
     }
 
-    /// Builds a binary of the workspace and becomes it, so that signals and the exit code are its own.
-    ///
-    /// `verb` is put before the arguments unless it is empty. Returns only when cargo does not start.
+    /// Becomes a binary that is built already; returns only when cargo does not start.
     pub(crate) fn become_binary(
         &self,
-        package: &str,
-        binary: &str,
-        verb: &str,
+        binary: &Binary,
         arguments: &[String],
     ) -> Result<(), Failure> {
-        let mut command = self.command(&[
-            "run",
-            "--quiet",
-            "--release",
-            "-p",
-            package,
-            "--bin",
-            binary,
-            "--",
-        ]);
-        if !verb.is_empty() {
-            command.arg(verb);
-        }
-        Err(start_failure(command.args(arguments).exec()))
+        let mut command = self.command(&["run", "--quiet", "--release", "--locked"]);
+        command.args(["-p", binary.package, "--bin", binary.name, "--"]);
+        command.args(binary.verb).args(arguments);
+        Err(start_failure(command.exec()))
     }
 
     fn command(&self, arguments: &[&str]) -> Command {

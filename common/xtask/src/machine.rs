@@ -1,8 +1,8 @@
 //! What a machine must have, and how it gets what it lacks.
 //!
-//! As root on Debian the missing packages are installed; anywhere else they are named with the command to
-//! type, since a build tool has no business with `sudo`. Rust itself and its components are only ever
-//! named: they may come from rustup, from the distribution or from an image.
+//! As root on Debian the missing packages are installed; anywhere else they are named with the
+//! command to type, since a build tool has no business with `sudo`. Rust itself and its components
+//! are only ever named: they may come from rustup, from the distribution or from an image.
 
 use crate::failure::Failure;
 use crate::probe;

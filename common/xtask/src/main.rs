@@ -1,17 +1,18 @@
 //! `cargo xtask`: the one entry point of the workspace.
 //!
-//! A newcomer types two commands, `cargo xtask quickstart` and `cargo xtask verify`; everything else
-//! that a developer runs daily is here as well, so that nobody has to know which package or profile a
-//! tool lives in. Each task first checks the machine ([`machine`]), then chooses a target directory that
-//! outlives a fresh clone ([`target`]), because RocksDB takes up to 25 minutes to compile, and only then
-//! calls cargo.
+//! A newcomer types two commands, `cargo xtask quickstart` and `cargo xtask verify`; everything
+//! else that a developer runs daily is here as well, so that nobody has to know which package or
+//! profile a tool lives in. Each task first checks the machine ([`machine`]), then chooses a target
+//! directory that outlives a fresh clone ([`target`]), because RocksDB takes up to 25 minutes to
+//! compile, and only then calls cargo.
 //!
 //! # Architecture invariants
 //!
 //! - No dependencies: this must compile in seconds on a machine that has nothing but cargo.
 //! - No knowledge of Raft, of RocksDB's options or of a cluster: tasks are names for cargo calls.
 //! - Every cargo call is `--release`: a second profile would compile RocksDB a second time.
-//! - What decides is a pure function with tests; what touches the machine is a thin shell around it.
+//! - What decides is a pure function with tests; what touches the machine is a thin shell around
+//!   it.
 
 mod cargo;
 mod failure;
@@ -24,7 +25,7 @@ mod target;
 mod task;
 mod verify;
 
-use crate::cargo::Cargo;
+use crate::cargo::{Binary, Cargo};
 use crate::failure::Failure;
 use crate::progress::say;
 use crate::task::Task;
@@ -44,6 +45,32 @@ fn main() -> ExitCode {
     }
 }
 
+const QUICKSTART: Binary = Binary {
+    package: "examples",
+    name: "quickstart",
+    verb: None,
+};
+const BENCH: Binary = Binary {
+    package: "examples",
+    name: "bench",
+    verb: None,
+};
+const MAN: Binary = Binary {
+    package: "man",
+    name: "man",
+    verb: None,
+};
+const SIM: Binary = Binary {
+    package: "simulator",
+    name: "simulator",
+    verb: Some("sim"),
+};
+const EXPLORE: Binary = Binary {
+    package: "simulator",
+    name: "simulator",
+    verb: Some("explore"),
+};
+
 fn run(task: Task) -> Result<(), Failure> {
     if task == Task::Help {
         print!("{}", task::HELP);
@@ -53,26 +80,23 @@ fn run(task: Task) -> Result<(), Failure> {
     let cargo = Cargo::new(target::choose_and_say());
     match task {
         Task::Help => Ok(()),
-        Task::Quickstart(arguments) => quickstart(&cargo, &arguments),
+        Task::Quickstart(arguments) => {
+            build_product(&cargo)?;
+            build_and_become(&cargo, &QUICKSTART, &arguments)
+        }
         Task::Verify { seeds } => verify::run(&cargo, seeds),
         Task::Fix => fix(&cargo),
-        Task::Sim(arguments) => cargo.become_binary("simulator", "simulator", "sim", &arguments),
-        Task::Explore(arguments) => {
-            cargo.become_binary("simulator", "simulator", "explore", &arguments)
-        }
+        Task::Sim(arguments) => build_and_become(&cargo, &SIM, &arguments),
+        Task::Explore(arguments) => build_and_become(&cargo, &EXPLORE, &arguments),
         Task::Bench(arguments) => {
             build_product(&cargo)?;
-            cargo.become_binary("examples", "bench", "", &arguments)
+            build_and_become(&cargo, &BENCH, &arguments)
         }
-        Task::Man => cargo.become_binary("man", "man", "", &[]),
+        Task::Man => {
+            build_product(&cargo)?;
+            build_and_become(&cargo, &MAN, &[])
+        }
     }
-}
-
-/// Builds the product, then becomes the quickstart driver, so that Ctrl-C reaches it directly.
-fn quickstart(cargo: &Cargo, arguments: &[String]) -> Result<(), Failure> {
-    build_product(cargo)?;
-    say("starting the quickstart: three nodes, a data set, a killed leader, everything verified");
-    cargo.become_binary("examples", "quickstart", "", arguments)
 }
 
 /// Builds the default members: the daemon and the operator's tool.
@@ -83,6 +107,24 @@ fn build_product(cargo: &Cargo) -> Result<(), Failure> {
     })?;
     say(&format!("built in {}", progress::human(took)));
     Ok(())
+}
+
+/// Builds a binary with cargo's progress in sight, then becomes it: Ctrl-C reaches it directly and
+/// its exit code is ours.
+fn build_and_become(cargo: &Cargo, binary: &Binary, arguments: &[String]) -> Result<(), Failure> {
+    cargo.run(
+        "build",
+        &[
+            "build",
+            "--release",
+            "--locked",
+            "-p",
+            binary.package,
+            "--bin",
+            binary.name,
+        ],
+    )?;
+    cargo.become_binary(binary, arguments)
 }
 
 /// Applies what clippy can mend, then formats: in this order, since a fix may leave lines too long.

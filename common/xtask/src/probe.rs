@@ -1,8 +1,8 @@
 //! Looks at the machine: which tools answer, where libclang lies, who we are.
 //!
 //! A tool counts as present when it does its work, not when a file of its name exists: the compiler
-//! compiles a line of C++20, and libclang has its headers beside it (Debian's `libclang1` alone loads and
-//! then fails at the first `stddef.h`, 20 minutes into a build).
+//! compiles a line of C++20, and libclang has its headers beside it (Debian's `libclang1` alone
+//! loads and then fails at the first `stddef.h`, 20 minutes into a build).
 
 use crate::cargo::cargo_program;
 use crate::machine::{Family, Need, RUST};

@@ -33,7 +33,8 @@ impl fmt::Display for Tally {
     }
 }
 
-/// Parses `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in ..`.
+/// Parses `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in
+/// ..`.
 fn parse(line: &str) -> Option<Tally> {
     let plain = without_colour(line);
     let (_, counts) = plain
@@ -55,7 +56,8 @@ fn parse(line: &str) -> Option<Tally> {
     })
 }
 
-/// Removes terminal colour sequences (ECMA-48 `ESC [ .. m`), which appear with `CARGO_TERM_COLOR=always`.
+/// Removes terminal colour sequences (ECMA-48 `ESC [ .. m`), which appear with
+/// `CARGO_TERM_COLOR=always`.
 fn without_colour(line: &str) -> String {
     let mut plain = String::with_capacity(line.len());
     let mut rest = line;

@@ -1,7 +1,8 @@
 //! Chooses the directory in which cargo builds.
 //!
-//! RocksDB takes up to 25 minutes to compile, so a fresh clone must find what another one has built:
-//! unless `CARGO_TARGET_DIR` says otherwise, everything is built in the user's cache directory. Given up:
+//! RocksDB takes up to 25 minutes to compile, so a fresh clone must find what another one has
+//! built: unless `CARGO_TARGET_DIR` says otherwise, everything is built in the user's cache
+//! directory. Given up:
 //! `target/` in the clone, where some editors look for binaries.
 
 use crate::progress::say;
@@ -20,7 +21,7 @@ pub(crate) fn choose_and_say() -> Option<PathBuf> {
     match &chosen {
         Choice::Told(_) => {}
         Choice::Cache(path) => say(&format!(
-            "building in {}, where other clones find RocksDB compiled (CARGO_TARGET_DIR changes it)",
+            "building in {}, shared by all clones (CARGO_TARGET_DIR changes it)",
             path.display()
         )),
         Choice::Default => say("no home directory: building in ./target"),
@@ -48,7 +49,8 @@ impl Choice {
     }
 }
 
-/// Empty variables count as unset; a relative `XDG_CACHE_HOME` is ignored, as its specification says.
+/// Empty variables count as unset; a relative `XDG_CACHE_HOME` is ignored, as its specification
+/// says.
 fn choose(told: Option<&OsStr>, cache: Option<&OsStr>, home: Option<&Path>) -> Choice {
     if let Some(told) = told.filter(|told| !told.is_empty()) {
         return Choice::Told(PathBuf::from(told));

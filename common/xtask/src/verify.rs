@@ -1,7 +1,7 @@
 //! `cargo xtask verify`: everything that must hold before a change is handed in.
 //!
-//! Stages run from the cheapest to the dearest and stop at the first that fails; a table then shows which
-//! ran, for how long, and the last line is the plain sum of what the test runs said.
+//! Stages run from the cheapest to the dearest and stop at the first that fails; a table then shows
+//! which ran, for how long, and the last line is the plain sum of what the test runs said.
 
 use crate::cargo::Cargo;
 use crate::failure::Failure;
