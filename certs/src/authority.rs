@@ -48,14 +48,14 @@ impl Authority {
     ///
     /// As [`Authority::create`].
     pub fn create_within(cluster: ClusterId, validity: Validity) -> Result<Authority, CertError> {
-        let key = KeyPair::generate().map_err(issue_error)?;
+        let key = KeyPair::generate().map_err(|e| issue_error(&e))?;
         let name = format!("raftd cluster {cluster}");
         let mut params: CertificateParams = parameters(&name, &cluster.to_uri(), validity)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.key_identifier_method =
             KeyIdMethod::PreSpecified(inspect::key_identifier(&key.subject_public_key_info()));
-        let certificate = params.self_signed(&key).map_err(issue_error)?;
+        let certificate = params.self_signed(&key).map_err(|e| issue_error(&e))?;
         Authority::assemble(
             certificate.der().clone(),
             certificate.pem(),
@@ -196,6 +196,11 @@ impl Authority {
         self.validity
     }
 
+    #[cfg(test)]
+    pub(crate) fn issuer(&self) -> &Issuer<'static, KeyPair> {
+        &self.issuer
+    }
+
     fn assemble(
         certificate: CertificateDer<'static>,
         certificate_pem: String,
@@ -223,7 +228,7 @@ impl Authority {
         }
         let validity = inspect::validity(&parsed);
         let fingerprint = inspect::fingerprint(parsed.public_key().raw);
-        let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(issue_error)?;
+        let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(|e| issue_error(&e))?;
         Ok(Authority {
             cluster,
             certificate,

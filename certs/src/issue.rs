@@ -64,7 +64,7 @@ pub(crate) fn leaf(
     identity: &Identity,
     validity: Validity,
 ) -> Result<Issued, CertError> {
-    let key = KeyPair::generate().map_err(issue_error)?;
+    let key = KeyPair::generate().map_err(|e| issue_error(&e))?;
     let name = match &identity.role {
         Role::Node(id) => format!("node {id}"),
         Role::Operator(name) | Role::Client(name) | Role::Reader(name) => name.to_string(),
@@ -85,7 +85,9 @@ pub(crate) fn leaf(
             vec![ExtendedKeyUsagePurpose::ClientAuth]
         }
     };
-    let certificate = params.signed_by(&key, issuer).map_err(issue_error)?;
+    let certificate = params
+        .signed_by(&key, issuer)
+        .map_err(|e| issue_error(&e))?;
     Ok(Issued {
         identity: identity.clone(),
         validity,
@@ -111,13 +113,13 @@ pub(crate) fn parameters(
     params.not_after = asn1_time(validity.not_after)?.to_datetime();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
-    let uri = uri.try_into().map_err(issue_error)?;
+    let uri = uri.try_into().map_err(|e| issue_error(&e))?;
     params.subject_alt_names = vec![SanType::URI(uri)];
     params.serial_number = Some(random_serial()?);
     Ok(params)
 }
 
-pub(crate) fn issue_error(error: rcgen::Error) -> CertError {
+pub(crate) fn issue_error(error: &rcgen::Error) -> CertError {
     CertError::Issue {
         reason: error.to_string(),
     }

@@ -52,6 +52,8 @@ mod identity;
 mod inspect;
 mod issue;
 mod store;
+#[cfg(test)]
+mod testing;
 mod tls;
 mod validity;
 mod verify;

@@ -43,7 +43,7 @@ impl Credentials {
         };
         let mut config = ServerConfig::builder_with_provider(self.trust().provider().clone())
             .with_protocol_versions(&[&version::TLS13])
-            .map_err(tls)?
+            .map_err(|e| tls(&e))?
             .with_client_cert_verifier(Arc::new(verifier))
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(
                 self.certified_key().clone(),
@@ -69,7 +69,7 @@ impl Credentials {
         };
         let mut config = ClientConfig::builder_with_provider(self.trust().provider().clone())
             .with_protocol_versions(&[&version::TLS13])
-            .map_err(tls)?
+            .map_err(|e| tls(&e))?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(
@@ -100,7 +100,7 @@ fn protocols(alpn: &[&[u8]]) -> Vec<Vec<u8>> {
     alpn.iter().map(|protocol| protocol.to_vec()).collect()
 }
 
-fn tls(error: Error) -> CertError {
+fn tls(error: &Error) -> CertError {
     CertError::Tls {
         reason: error.to_string(),
     }
@@ -209,3 +209,6 @@ impl ClientCertVerifier for ClientVerifier {
 fn tls12_refused() -> Error {
     PeerIncompatible::Tls13RequiredForQuic.into()
 }
+
+#[cfg(test)]
+mod tests;
