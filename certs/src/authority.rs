@@ -56,13 +56,7 @@ impl Authority {
         params.key_identifier_method =
             KeyIdMethod::PreSpecified(inspect::key_identifier(&key.subject_public_key_info()));
         let certificate = params.self_signed(&key).map_err(|e| issue_error(&e))?;
-        Authority::assemble(
-            certificate.der().clone(),
-            certificate.pem(),
-            key,
-            "ca.crt",
-            "ca.key",
-        )
+        Authority::assemble(certificate.der().clone(), certificate.pem(), key, "ca.crt", "ca.key")
     }
 
     /// Loads the authority that [`Authority::store`] wrote to `directory`. An authority that has
@@ -73,10 +67,8 @@ impl Authority {
     /// [`CertError::Io`] ([`CertError::is_not_found`] tells a missing file),
     /// [`CertError::KeyFileMode`], [`CertError::KeyMismatch`], and what is wrong with a file.
     pub fn load(directory: &Path) -> Result<Authority, CertError> {
-        let (certificate_path, key_path) = (
-            directory.join(CA_CERTIFICATE_FILE),
-            directory.join(CA_KEY_FILE),
-        );
+        let (certificate_path, key_path) =
+            (directory.join(CA_CERTIFICATE_FILE), directory.join(CA_KEY_FILE));
         let certificate_name = certificate_path.display().to_string();
         let key_name = key_path.display().to_string();
         let pem = store::text(store::read_public(&certificate_path)?, &certificate_name)?;
@@ -94,17 +86,13 @@ impl Authority {
     ///
     /// # Errors
     ///
-    /// [`CertError::AuthorityExists`] if the directory has an authority, which is never overwritten;
+    /// [`CertError::AuthorityExists`] if the directory has an authority, never overwritten;
     /// [`CertError::NotEmpty`] if it has other files; [`CertError::Io`].
     pub fn store(&self, directory: &Path) -> Result<(), CertError> {
         let key_pem = self.issuer.key().serialize_pem();
         let files: [(&str, &[u8], u32); 2] = [
             (CA_KEY_FILE, key_pem.as_bytes(), store::SECRET),
-            (
-                CA_CERTIFICATE_FILE,
-                self.certificate_pem.as_bytes(),
-                store::PUBLIC,
-            ),
+            (CA_CERTIFICATE_FILE, self.certificate_pem.as_bytes(), store::PUBLIC),
         ];
         for (name, _, _) in files {
             let path = directory.join(name);
@@ -134,8 +122,7 @@ impl Authority {
     /// [`CertError::WrongCluster`], [`CertError::Expired`] if the authority has,
     /// [`CertError::BadValidity`], [`CertError::Random`] and [`CertError::Issue`].
     pub fn issue(&self, identity: &Identity, validity: Duration) -> Result<Issued, CertError> {
-        self.validity
-            .check("the authority's certificate", crate::validity::now_unix_s())?;
+        self.validity.check("the authority's certificate", crate::validity::now_unix_s())?;
         self.issue_within(identity, Validity::from_now(validity)?)
     }
 
@@ -158,10 +145,7 @@ impl Authority {
             });
         }
         let not_after = validity.not_after.min(self.validity.not_after);
-        let validity = Validity {
-            not_after,
-            ..validity
-        };
+        let validity = Validity { not_after, ..validity };
         issue::leaf(&self.issuer, &self.certificate_pem, identity, validity)
     }
 
@@ -210,16 +194,10 @@ impl Authority {
     ) -> Result<Authority, CertError> {
         let parsed = inspect::parse(&certificate, certificate_name)?;
         if !parsed.is_ca() {
-            return Err(CertError::NotAnAuthority {
-                what: certificate_name.to_owned(),
-            });
+            return Err(CertError::NotAnAuthority { what: certificate_name.to_owned() });
         }
-        let cluster =
-            inspect::cluster_of_authority(&parsed, certificate_name)?.ok_or_else(|| {
-                CertError::NoIdentity {
-                    what: certificate_name.to_owned(),
-                }
-            })?;
+        let cluster = inspect::cluster_of_authority(&parsed, certificate_name)?
+            .ok_or_else(|| CertError::NoIdentity { what: certificate_name.to_owned() })?;
         if parsed.public_key().raw != key.subject_public_key_info() {
             return Err(CertError::KeyMismatch {
                 key: key_name.to_owned(),
@@ -229,14 +207,7 @@ impl Authority {
         let validity = inspect::validity(&parsed);
         let fingerprint = inspect::fingerprint(parsed.public_key().raw);
         let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(|e| issue_error(&e))?;
-        Ok(Authority {
-            cluster,
-            certificate,
-            certificate_pem,
-            validity,
-            fingerprint,
-            issuer,
-        })
+        Ok(Authority { cluster, certificate, certificate_pem, validity, fingerprint, issuer })
     }
 }
 

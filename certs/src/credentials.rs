@@ -100,33 +100,27 @@ impl Credentials {
             certificate: "the certificate".to_owned(),
             key: "the private key".to_owned(),
         };
-        let texts = Texts {
-            ca: ca.to_owned(),
-            certificate: certificate.to_owned(),
-            key: key.to_owned(),
-        };
+        let texts =
+            Texts { ca: ca.to_owned(), certificate: certificate.to_owned(), key: key.to_owned() };
         Credentials::check(texts, &labels, now_unix_s)
     }
 
-    /// Writes `ca.crt` (0644), `<prefix>.crt` (0644) and `<prefix>.key` (0600) to `directory`, which
-    /// is made (0700) if it is missing. Each file is replaced atomically, so that writing may be
+    /// Writes `ca.crt` (0644), `<prefix>.crt` (0644) and `<prefix>.key` (0600) to `directory`,
+    /// which is made (0700) if it is missing. Each file is replaced atomically, so that writing may be
     /// repeated; a crash between key and certificate leaves a pair that [`Credentials::load`]
     /// refuses by name, and writing again mends it.
     ///
     /// # Errors
     ///
-    /// [`CertError::AuthorityExists`] if the directory's `ca.crt` is another authority's, and nothing
-    /// is written; [`CertError::BadName`] if `prefix` is not a [`crate::Name`] or is `ca`;
+    /// [`CertError::AuthorityExists`] if the directory's `ca.crt` is another authority's, and
+    /// nothing is written; [`CertError::BadName`] if `prefix` is not a [`crate::Name`] or is `ca`;
     /// [`CertError::Io`].
     pub fn write(&self, directory: &Path, prefix: &str) -> Result<(), CertError> {
         prefix.parse::<crate::Name>()?;
         let paths = PemPaths::in_directory(directory, prefix);
         if paths.certificate == paths.ca {
             let reason = "is the name of the authority's own files";
-            return Err(CertError::BadName {
-                name: prefix.to_owned(),
-                reason,
-            });
+            return Err(CertError::BadName { name: prefix.to_owned(), reason });
         }
         store::create_directory(directory)?;
         if store::exists(&paths.ca)? {
@@ -174,10 +168,7 @@ impl Credentials {
     /// The certificate, as DER; for [`crate::describe`].
     #[must_use]
     pub fn certificate(&self) -> &CertificateDer<'static> {
-        self.certified_key
-            .cert
-            .first()
-            .expect("a chain without a certificate is refused")
+        self.certified_key.cert.first().expect("a chain without a certificate is refused")
     }
 
     pub(crate) fn certified_key(&self) -> &Arc<CertifiedKey> {
@@ -193,9 +184,8 @@ impl Credentials {
         let ca = store::parse_sole_certificate(texts.ca.as_bytes(), &labels.ca)?;
         let chain = store::parse_certificates(texts.certificate.as_bytes(), &labels.certificate)?;
         let key = store::parse_key(texts.key.as_bytes(), &labels.key)?;
-        let (leaf, intermediates) = chain
-            .split_first()
-            .expect("a text without a certificate is refused");
+        let (leaf, intermediates) =
+            chain.split_first().expect("a text without a certificate is refused");
         let parsed = inspect::parse(leaf, &labels.certificate)?;
         let validity = inspect::validity(&parsed);
         let identity = inspect::identity_in(leaf, &labels.certificate)?;
@@ -214,13 +204,7 @@ impl Credentials {
             trust.check(*purpose, &identity, leaf, intermediates, now, &what)?;
         }
         let (certified_key, trust) = (Arc::new(certified_key), Arc::new(trust));
-        Ok(Credentials {
-            identity,
-            validity,
-            texts: Arc::new(texts),
-            certified_key,
-            trust,
-        })
+        Ok(Credentials { identity, validity, texts: Arc::new(texts), certified_key, trust })
     }
 }
 
@@ -240,10 +224,7 @@ fn key_error(error: &Error, labels: &Labels) -> CertError {
             key: labels.key.clone(),
             certificate: labels.certificate.clone(),
         },
-        other => CertError::BadKey {
-            key: labels.key.clone(),
-            reason: other.to_string(),
-        },
+        other => CertError::BadKey { key: labels.key.clone(), reason: other.to_string() },
     }
 }
 

@@ -26,9 +26,7 @@ impl ClusterId {
     /// [`CertError::Random`] if the operating system gives none.
     pub fn generate() -> Result<ClusterId, CertError> {
         let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).map_err(|e| CertError::Random {
-            reason: e.to_string(),
-        })?;
+        getrandom::fill(&mut bytes).map_err(|e| CertError::Random { reason: e.to_string() })?;
         Ok(ClusterId(bytes))
     }
 
@@ -75,9 +73,7 @@ impl FromStr for ClusterId {
 
     /// Parses 32 lowercase hexadecimal digits; anything else is [`CertError::BadClusterId`].
     fn from_str(text: &str) -> Result<ClusterId, CertError> {
-        let bad = || CertError::BadClusterId {
-            text: excerpt(text),
-        };
+        let bad = || CertError::BadClusterId { text: excerpt(text) };
         if text.len() != 32 {
             return Err(bad());
         }
@@ -93,7 +89,7 @@ impl FromStr for ClusterId {
 }
 
 /// A name of an operator, client or reader: 1 to [`MAX_NAME_BYTES`] bytes of `a-z`, `0-9`, `.`, `_`
-/// and `-`, beginning with a letter or digit (so that it is also a file name, and needs no escapes).
+/// and `-`, beginning with a letter or digit: it is also a file name, and needs no escapes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(String);
 
@@ -118,10 +114,7 @@ impl FromStr for Name {
     fn from_str(text: &str) -> Result<Name, CertError> {
         match name_problem(text) {
             None => Ok(Name(text.to_owned())),
-            Some(reason) => Err(CertError::BadName {
-                name: excerpt(text),
-                reason,
-            }),
+            Some(reason) => Err(CertError::BadName { name: excerpt(text), reason }),
         }
     }
 }
@@ -232,10 +225,7 @@ impl Identity {
         };
         let cluster = cluster_of(uri, authority)?;
         let Some((kind, id)) = path.split_once('/') else {
-            return Err(bad_uri(
-                uri,
-                "it is not of the form spiffe://<cluster-id>/<role>/<name>",
-            ));
+            return Err(bad_uri(uri, "it is not of the form spiffe://<cluster-id>/<role>/<name>"));
         };
         let role = Role::parse(kind, id).map_err(|reason| bad_uri(uri, reason))?;
         Ok(Identity { cluster, role })
@@ -258,14 +248,11 @@ impl FromStr for Identity {
 }
 
 fn strip_scheme(uri: &str) -> Result<&str, CertError> {
-    uri.strip_prefix(SCHEME)
-        .ok_or_else(|| bad_uri(uri, "it does not begin with spiffe://"))
+    uri.strip_prefix(SCHEME).ok_or_else(|| bad_uri(uri, "it does not begin with spiffe://"))
 }
 
 fn cluster_of(uri: &str, authority: &str) -> Result<ClusterId, CertError> {
-    authority
-        .parse()
-        .map_err(|_| bad_uri(uri, "the cluster id is not 32 lowercase hex digits"))
+    authority.parse().map_err(|_| bad_uri(uri, "the cluster id is not 32 lowercase hex digits"))
 }
 
 fn node_id(text: &str) -> Result<NonZeroU64, String> {
@@ -275,8 +262,7 @@ fn node_id(text: &str) -> Result<NonZeroU64, String> {
     if text.starts_with('0') {
         return Err("the node id is zero or begins with a zero".to_owned());
     }
-    text.parse()
-        .map_err(|_| "the node id does not fit into 64 bits".to_owned())
+    text.parse().map_err(|_| "the node id does not fit into 64 bits".to_owned())
 }
 
 fn name_problem(text: &str) -> Option<&'static str> {
@@ -302,20 +288,13 @@ fn hex_digit(byte: u8) -> Option<u8> {
 }
 
 pub(crate) fn bad_uri(uri: &str, reason: impl Into<String>) -> CertError {
-    CertError::BadUri {
-        uri: excerpt(uri),
-        reason: reason.into(),
-    }
+    CertError::BadUri { uri: excerpt(uri), reason: reason.into() }
 }
 
 /// Foreign text for a message: bounded, and without control characters.
 pub(crate) fn excerpt(text: &str) -> String {
     const MAX_CHARS: usize = 120;
-    let mut shown: String = text
-        .chars()
-        .take(MAX_CHARS)
-        .flat_map(char::escape_debug)
-        .collect();
+    let mut shown: String = text.chars().take(MAX_CHARS).flat_map(char::escape_debug).collect();
     if text.chars().nth(MAX_CHARS).is_some() {
         shown.push_str("..");
     }

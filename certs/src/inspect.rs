@@ -23,9 +23,7 @@ pub const MAX_CHAIN_CERTIFICATES: usize = 4;
 /// [`CertError::TwoIdentities`], [`CertError::BadUri`] and [`CertError::Malformed`].
 pub fn identity_of(chain: &[CertificateDer<'_>]) -> Result<Identity, CertError> {
     const WHAT: &str = "the peer's certificate";
-    let leaf = chain.first().ok_or_else(|| CertError::NoIdentity {
-        what: WHAT.to_owned(),
-    })?;
+    let leaf = chain.first().ok_or_else(|| CertError::NoIdentity { what: WHAT.to_owned() })?;
     identity_in(leaf, WHAT)
 }
 
@@ -38,10 +36,8 @@ pub fn identity_of(chain: &[CertificateDer<'_>]) -> Result<Identity, CertError> 
 pub fn describe(certificate: &CertificateDer<'_>) -> Result<Description, CertError> {
     let parsed = parse(certificate, "certificate")?;
     let subject = match (parsed.is_ca(), sole_uri(&parsed, "certificate")) {
-        (true, Ok(uri)) => ClusterId::parse_uri(uri).map_or_else(
-            |e| e.to_string(),
-            |cluster| format!("authority of cluster {cluster}"),
-        ),
+        (true, Ok(uri)) => ClusterId::parse_uri(uri)
+            .map_or_else(|e| e.to_string(), |cluster| format!("authority of cluster {cluster}")),
         (false, Ok(uri)) => {
             Identity::parse_uri(uri).map_or_else(|e| e.to_string(), |identity| identity.to_string())
         }
@@ -73,18 +69,9 @@ pub struct Description {
 
 impl fmt::Display for Description {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Description {
-            subject,
-            serial,
-            validity,
-            issuer,
-            ..
-        } = self;
+        let Description { subject, serial, validity, issuer, .. } = self;
         let (from, to) = (utc(validity.not_before), utc(validity.not_after));
-        write!(
-            f,
-            "{subject}, valid {from} to {to}, serial {serial}, issuer {issuer}"
-        )
+        write!(f, "{subject}, valid {from} to {to}, serial {serial}, issuer {issuer}")
     }
 }
 
@@ -93,17 +80,11 @@ pub(crate) fn parse<'a>(
     certificate: &'a CertificateDer<'_>,
     what: &str,
 ) -> Result<X509Certificate<'a>, CertError> {
-    let malformed = |reason: String| CertError::Malformed {
-        what: what.to_owned(),
-        reason,
-    };
+    let malformed = |reason: String| CertError::Malformed { what: what.to_owned(), reason };
     let (rest, parsed) = x509_parser::parse_x509_certificate(certificate)
         .map_err(|e| malformed(format!("not a certificate ({e})")))?;
     if !rest.is_empty() {
-        return Err(malformed(format!(
-            "{} bytes follow the certificate",
-            rest.len()
-        )));
+        return Err(malformed(format!("{} bytes follow the certificate", rest.len())));
     }
     Ok(parsed)
 }
@@ -116,7 +97,7 @@ pub(crate) fn identity_in(
     Identity::parse_uri(sole_uri(&parse(certificate, what)?, what)?)
 }
 
-/// The cluster in an authority's certificate; `None` if it names none (an operator's own authority).
+/// The cluster in an authority's certificate; `None` if it names none (one of an operator's own).
 pub(crate) fn cluster_of_authority(
     certificate: &X509Certificate<'_>,
     what: &str,
@@ -131,16 +112,13 @@ pub(crate) fn cluster_of_authority(
 /// From when to when a certificate counts.
 pub(crate) fn validity(certificate: &X509Certificate<'_>) -> Validity {
     let window = certificate.validity();
-    Validity {
-        not_before: unix_s(window.not_before),
-        not_after: unix_s(window.not_after),
-    }
+    Validity { not_before: unix_s(window.not_before), not_after: unix_s(window.not_after) }
 }
 
 /// `sha256:` and the digest of a public key (DER of SubjectPublicKeyInfo, RFC 5280 §4.1).
 ///
-/// The key and not the certificate is digested, so that an issued certificate can name its authority
-/// (as key identifier), and an authority keeps its fingerprint when its certificate is renewed.
+/// The key and not the certificate is digested, so that an issued certificate can name its
+/// authority (as key identifier), and an authority whose certificate is renewed keeps it.
 pub(crate) fn fingerprint(public_key_info: &[u8]) -> String {
     format!("sha256:{}", hex(&key_identifier(public_key_info)))
 }
@@ -153,12 +131,10 @@ pub(crate) fn key_identifier(public_key_info: &[u8]) -> Vec<u8> {
 /// What a certificate says about its issuer: the fingerprint if it has one of ours, else the key
 /// identifier, else the name.
 pub(crate) fn issuer_fingerprint(certificate: &X509Certificate<'_>) -> String {
-    let key_id = certificate
-        .iter_extensions()
-        .find_map(|e| match e.parsed_extension() {
-            ParsedExtension::AuthorityKeyIdentifier(id) => id.key_identifier.as_ref(),
-            _ => None,
-        });
+    let key_id = certificate.iter_extensions().find_map(|e| match e.parsed_extension() {
+        ParsedExtension::AuthorityKeyIdentifier(id) => id.key_identifier.as_ref(),
+        _ => None,
+    });
     match key_id {
         Some(id) if id.0.len() == Sha256::output_size() => format!("sha256:{}", hex(id.0)),
         Some(id) => format!("key id {}", hex(&id.0[..id.0.len().min(64)])),
@@ -169,38 +145,27 @@ pub(crate) fn issuer_fingerprint(certificate: &X509Certificate<'_>) -> String {
 
 /// The one URI among the alternative names (X.509-SVID §2: exactly one).
 fn sole_uri<'a>(certificate: &'a X509Certificate<'_>, what: &str) -> Result<&'a str, CertError> {
-    let names = certificate
-        .subject_alternative_name()
-        .map_err(|e| CertError::Malformed {
-            what: what.to_owned(),
-            reason: format!("bad alternative names ({e})"),
-        })?;
-    let mut uris = names
-        .iter()
-        .flat_map(|names| &names.value.general_names)
-        .filter_map(|name| match name {
+    let names = certificate.subject_alternative_name().map_err(|e| CertError::Malformed {
+        what: what.to_owned(),
+        reason: format!("bad alternative names ({e})"),
+    })?;
+    let mut uris =
+        names.iter().flat_map(|names| &names.value.general_names).filter_map(|name| match name {
             GeneralName::URI(uri) => Some(*uri),
             _ => None,
         });
-    let first = uris.next().ok_or_else(|| CertError::NoIdentity {
-        what: what.to_owned(),
-    })?;
+    let first = uris.next().ok_or_else(|| CertError::NoIdentity { what: what.to_owned() })?;
     match uris.count() {
         0 => Ok(first),
-        more => Err(CertError::TwoIdentities {
-            what: what.to_owned(),
-            count: more + 1,
-        }),
+        more => Err(CertError::TwoIdentities { what: what.to_owned(), count: more + 1 }),
     }
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("writing to a String cannot fail");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a String cannot fail");
+        text
+    })
 }
 
 #[cfg(test)]

@@ -76,18 +76,13 @@ pub(crate) fn leaf(
     // Nodes connect to each other; nobody else is ever connected to.
     params.extended_key_usages = match identity.role {
         Role::Node(_) => {
-            vec![
-                ExtendedKeyUsagePurpose::ServerAuth,
-                ExtendedKeyUsagePurpose::ClientAuth,
-            ]
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth]
         }
         Role::Operator(_) | Role::Client(_) | Role::Reader(_) => {
             vec![ExtendedKeyUsagePurpose::ClientAuth]
         }
     };
-    let certificate = params
-        .signed_by(&key, issuer)
-        .map_err(|e| issue_error(&e))?;
+    let certificate = params.signed_by(&key, issuer).map_err(|e| issue_error(&e))?;
     Ok(Issued {
         identity: identity.clone(),
         validity,
@@ -104,9 +99,7 @@ pub(crate) fn parameters(
     validity: Validity,
 ) -> Result<CertificateParams, CertError> {
     if validity.not_before > validity.not_after {
-        return Err(CertError::BadValidity {
-            reason: format!("{validity} is no window"),
-        });
+        return Err(CertError::BadValidity { reason: format!("{validity} is no window") });
     }
     let mut params = CertificateParams::default();
     params.not_before = asn1_time(validity.not_before)?.to_datetime();
@@ -120,9 +113,7 @@ pub(crate) fn parameters(
 }
 
 pub(crate) fn issue_error(error: &rcgen::Error) -> CertError {
-    CertError::Issue {
-        reason: error.to_string(),
-    }
+    CertError::Issue { reason: error.to_string() }
 }
 
 /// 126 random bits in 16 bytes: positive, and never zero (RFC 5280 §4.1.2.2).

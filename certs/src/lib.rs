@@ -1,13 +1,15 @@
 //! The cluster's PKI: who may speak, and how it is proven.
 //!
-//! A cluster has one [`Authority`]. It issues certificates that name an [`Identity`] in exactly one
-//! URI SAN (`spiffe://<cluster-id>/node/3`, `/operator/<name>`, `/client/<name>`, `/reader/<name>`).
-//! [`Credentials`] are what a process holds: the authority's certificate, its own certificate and the
-//! private key. They are checked when they are loaded, so that a bad file is an error with a reason
-//! at start and not a failed handshake later, and they make the TLS configurations of both sides.
+//! A cluster has one [`Authority`]. It issues certificates that name an [`Identity`] in exactly
+//! one URI SAN (`spiffe://<cluster-id>/node/3`, `/operator/<name>`, `/client/<name>` or
+//! `/reader/<name>`). [`Credentials`] are what a process holds: the authority's certificate, its own
+//! certificate and the private key. They are checked when they are loaded, so that a bad file is an
+//! error with a reason at start and not a failed handshake later, and they make the TLS
+//! configurations of both sides.
 //!
 //! ```
-//! use certs::{Authority, ClusterId, DEFAULT_CA_VALIDITY, DEFAULT_LEAF_VALIDITY, Expect, Identity, Role};
+//! use certs::{Authority, ClusterId, Expect, Identity, Role};
+//! use certs::{DEFAULT_CA_VALIDITY, DEFAULT_LEAF_VALIDITY};
 //! # use std::num::NonZeroU64;
 //! # fn main() -> Result<(), certs::CertError> {
 //! let cluster = ClusterId::generate()?;
@@ -37,7 +39,7 @@
 //!
 //! # Architecture invariants
 //!
-//! - No network, no threads, no async, and no use of our other crates: a node's id is a `NonZeroU64`.
+//! - No network, no threads, no async, and none of our other crates: a node's id is a `NonZeroU64`.
 //! - No host names and no public roots: a peer is its identity in its cluster's authority, never a
 //!   DNS name, and certificates of two clusters never trust each other.
 //! - No way to skip a check, no TLS older than 1.3, no connection without a client certificate, no

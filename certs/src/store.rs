@@ -57,10 +57,7 @@ pub(crate) fn read_secret(path: &Path) -> Result<Vec<u8>, CertError> {
     let metadata = file.metadata().map_err(|e| io_error(path, e))?;
     let mode = metadata.mode() & 0o7777;
     if !is_private(mode, metadata.uid(), rustix::process::geteuid().as_raw()) {
-        return Err(CertError::KeyFileMode {
-            path: path.to_owned(),
-            mode,
-        });
+        return Err(CertError::KeyFileMode { path: path.to_owned(), mode });
     }
     read_bounded(path, file)
 }
@@ -96,9 +93,7 @@ pub(crate) fn create_directory_with(
         sync_directory(&staging)?;
         fs::rename(&staging, directory).map_err(|e| match e.kind() {
             io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => {
-                CertError::NotEmpty {
-                    path: directory.to_owned(),
-                }
+                CertError::NotEmpty { path: directory.to_owned() }
             }
             _ => io_error(directory, e),
         })
@@ -137,22 +132,15 @@ pub(crate) fn parse_certificates(
     text: &[u8],
     what: &str,
 ) -> Result<Vec<CertificateDer<'static>>, CertError> {
-    let bad = |reason: String| CertError::Pem {
-        what: what.to_owned(),
-        reason,
-    };
+    let bad = |reason: String| CertError::Pem { what: what.to_owned(), reason };
     let chain = CertificateDer::pem_slice_iter(text)
         .take(MAX_CHAIN_CERTIFICATES + 1)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|e| bad(pem_reason(&e).to_owned()))?;
     match chain.len() {
-        0 => Err(bad(
-            "no BEGIN CERTIFICATE line, this is no PEM certificate".to_owned()
-        )),
+        0 => Err(bad("no BEGIN CERTIFICATE line, this is no PEM certificate".to_owned())),
         1..=MAX_CHAIN_CERTIFICATES => Ok(chain),
-        _ => Err(bad(format!(
-            "more than {MAX_CHAIN_CERTIFICATES} certificates"
-        ))),
+        _ => Err(bad(format!("more than {MAX_CHAIN_CERTIFICATES} certificates"))),
     }
 }
 
@@ -165,10 +153,7 @@ pub(crate) fn parse_sole_certificate(
     let reason = format!("{} certificates where one is expected", chain.len());
     match (chain.pop(), chain.is_empty()) {
         (Some(only), true) => Ok(only),
-        _ => Err(CertError::Pem {
-            what: what.to_owned(),
-            reason,
-        }),
+        _ => Err(CertError::Pem { what: what.to_owned(), reason }),
     }
 }
 
@@ -195,25 +180,16 @@ fn is_private(mode: u32, owner: u32, effective_user: u32) -> bool {
 
 fn read_bounded(path: &Path, file: File) -> Result<Vec<u8>, CertError> {
     let mut bytes = Vec::new();
-    file.take(MAX_PEM_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|e| io_error(path, e))?;
+    file.take(MAX_PEM_BYTES + 1).read_to_end(&mut bytes).map_err(|e| io_error(path, e))?;
     if bytes.len() as u64 > MAX_PEM_BYTES {
-        return Err(CertError::TooLarge {
-            path: path.to_owned(),
-            limit: MAX_PEM_BYTES,
-        });
+        return Err(CertError::TooLarge { path: path.to_owned(), limit: MAX_PEM_BYTES });
     }
     Ok(bytes)
 }
 
 fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CertError> {
     let write = || {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(path)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
         // Whatever the umask took away is wanted.
         file.set_permissions(fs::Permissions::from_mode(mode))?;
         file.write_all(bytes)?;
@@ -223,9 +199,7 @@ fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CertError> {
 }
 
 fn sync_directory(directory: &Path) -> Result<(), CertError> {
-    File::open(directory)
-        .and_then(|d| d.sync_all())
-        .map_err(|e| io_error(directory, e))
+    File::open(directory).and_then(|d| d.sync_all()).map_err(|e| io_error(directory, e))
 }
 
 fn parent_of(path: &Path) -> &Path {
@@ -238,20 +212,14 @@ fn parent_of(path: &Path) -> &Path {
 /// A hidden name that nobody else uses, in the same directory (rename does not cross file systems).
 fn temporary_beside(path: &Path) -> Result<PathBuf, CertError> {
     let name = path.file_name().ok_or_else(|| {
-        io_error(
-            path,
-            io::Error::new(io::ErrorKind::InvalidInput, "the path ends in no name"),
-        )
+        io_error(path, io::Error::new(io::ErrorKind::InvalidInput, "the path ends in no name"))
     })?;
     let unique = ClusterId::generate()?;
     Ok(parent_of(path).join(format!(".{}.{unique}.tmp", name.to_string_lossy())))
 }
 
 pub(crate) fn io_error(path: &Path, source: io::Error) -> CertError {
-    CertError::Io {
-        path: path.to_owned(),
-        source,
-    }
+    CertError::Io { path: path.to_owned(), source }
 }
 
 fn pem_reason(error: &pem::Error) -> &'static str {

@@ -31,9 +31,7 @@ pub(crate) fn operator() -> Role {
 }
 
 pub(crate) fn issued(authority: &Authority, role: Role) -> Issued {
-    authority
-        .issue(&Identity::new(authority.cluster(), role), HOUR)
-        .unwrap()
+    authority.issue(&Identity::new(authority.cluster(), role), HOUR).unwrap()
 }
 
 pub(crate) fn credentials(authority: &Authority, role: Role) -> Credentials {
@@ -48,12 +46,7 @@ pub(crate) fn credentials_within(
 ) -> Credentials {
     let identity = Identity::new(authority.cluster(), role);
     let issued = authority.issue_within(&identity, validity).unwrap();
-    let Issued {
-        ca_pem,
-        certificate_pem,
-        key_pem,
-        ..
-    } = &issued;
+    let Issued { ca_pem, certificate_pem, key_pem, .. } = &issued;
     Credentials::from_pem_at(ca_pem, certificate_pem, key_pem, validity.not_after).unwrap()
 }
 
@@ -65,10 +58,8 @@ pub(crate) fn odd_leaf(
     let identity = Identity::new(authority.cluster(), node(1));
     let window = Validity::from_now(HOUR).unwrap();
     let mut params = parameters("odd", &identity.to_uri(), window).unwrap();
-    params.extended_key_usages = vec![
-        ExtendedKeyUsagePurpose::ServerAuth,
-        ExtendedKeyUsagePurpose::ClientAuth,
-    ];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     change(&mut params);
     let key = KeyPair::generate().unwrap();
     let certificate = params.signed_by(&key, authority.issuer()).unwrap();

@@ -33,21 +33,14 @@ impl Credentials {
     pub fn server_config(&self, alpn: &[&[u8]]) -> Result<ServerConfig, CertError> {
         if !matches!(self.identity().role, Role::Node(_)) {
             let what = format!("the certificate of {}", self.identity().role);
-            return Err(CertError::WrongPurpose {
-                what,
-                purpose: Purpose::Server,
-            });
+            return Err(CertError::WrongPurpose { what, purpose: Purpose::Server });
         }
-        let verifier = ClientVerifier {
-            trust: self.trust().clone(),
-        };
+        let verifier = ClientVerifier { trust: self.trust().clone() };
         let mut config = ServerConfig::builder_with_provider(self.trust().provider().clone())
             .with_protocol_versions(&[&version::TLS13])
             .map_err(|e| tls(&e))?
             .with_client_cert_verifier(Arc::new(verifier))
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(
-                self.certified_key().clone(),
-            )));
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(self.certified_key().clone())));
         config.alpn_protocols = protocols(alpn);
         config.max_early_data_size = 0;
         // A resumed session would not look at the certificates again.
@@ -63,10 +56,7 @@ impl Credentials {
     ///
     /// [`CertError::Tls`] if rustls refuses the configuration.
     pub fn client_config(&self, expect: Expect, alpn: &[&[u8]]) -> Result<ClientConfig, CertError> {
-        let verifier = ServerVerifier {
-            trust: self.trust().clone(),
-            expect,
-        };
+        let verifier = ServerVerifier { trust: self.trust().clone(), expect };
         let mut config = ClientConfig::builder_with_provider(self.trust().provider().clone())
             .with_protocol_versions(&[&version::TLS13])
             .map_err(|e| tls(&e))?
@@ -101,9 +91,7 @@ fn protocols(alpn: &[&[u8]]) -> Vec<Vec<u8>> {
 }
 
 fn tls(error: &Error) -> CertError {
-    CertError::Tls {
-        reason: error.to_string(),
-    }
+    CertError::Tls { reason: error.to_string() }
 }
 
 /// What a client asks of a server: the chain, the time, the cluster, and to be who was expected.
@@ -123,8 +111,7 @@ impl ServerCertVerifier for ServerVerifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let expect = Some(self.expect);
-        self.trust
-            .check_peer(Purpose::Server, expect, end_entity, intermediates, now)?;
+        self.trust.check_peer(Purpose::Server, expect, end_entity, intermediates, now)?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -148,10 +135,7 @@ impl ServerCertVerifier for ServerVerifier {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.trust
-            .provider()
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.trust.provider().signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -174,8 +158,7 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.trust
-            .check_peer(Purpose::Client, None, end_entity, intermediates, now)?;
+        self.trust.check_peer(Purpose::Client, None, end_entity, intermediates, now)?;
         Ok(ClientCertVerified::assertion())
     }
 
@@ -199,10 +182,7 @@ impl ClientCertVerifier for ClientVerifier {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.trust
-            .provider()
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.trust.provider().signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -18,7 +18,7 @@ pub const DEFAULT_LEAF_VALIDITY: Duration = Duration::from_secs(365 * DAY.as_sec
 /// The longest validity that is issued: a hundred years.
 pub const MAX_VALIDITY: Duration = Duration::from_secs(36525 * DAY.as_secs());
 
-/// How far a certificate's beginning is set back, so that a machine whose clock is behind accepts it.
+/// How far a certificate's beginning is set back, for machines whose clocks are behind.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 
 /// From when to when a certificate counts; both ends inclusive, in seconds since 1970 (UTC).
@@ -59,20 +59,14 @@ impl Validity {
         (self.not_before..=self.not_after).contains(&now)
     }
 
-    /// The error for `now`, about the certificate that `what` names, if `now` is outside the window.
+    /// The error about the certificate that `what` names, if `now` is outside the window.
     pub(crate) fn check(self, what: &str, now: u64) -> Result<(), CertError> {
         let what = || what.to_owned();
         if now < self.not_before {
-            return Err(CertError::NotYetValid {
-                what: what(),
-                not_before: self.not_before,
-            });
+            return Err(CertError::NotYetValid { what: what(), not_before: self.not_before });
         }
         if now > self.not_after {
-            return Err(CertError::Expired {
-                what: what(),
-                not_after: self.not_after,
-            });
+            return Err(CertError::Expired { what: what(), not_after: self.not_after });
         }
         Ok(())
     }
@@ -86,16 +80,13 @@ impl fmt::Display for Validity {
 
 /// The wall clock, in seconds since 1970; zero on a machine whose clock is before that.
 pub(crate) fn now_unix_s() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// An ASN.1 time from seconds since 1970.
 pub(crate) fn asn1_time(unix_s: u64) -> Result<ASN1Time, CertError> {
-    let out_of_range = || CertError::BadValidity {
-        reason: format!("{unix_s} s is no date that X.509 can hold"),
-    };
+    let out_of_range =
+        || CertError::BadValidity { reason: format!("{unix_s} s is no date that X.509 can hold") };
     let seconds = i64::try_from(unix_s).map_err(|_| out_of_range())?;
     ASN1Time::from_timestamp(seconds).map_err(|_| out_of_range())
 }
@@ -139,11 +130,7 @@ mod tests {
 
     #[test]
     fn a_window_of_nothing_and_of_more_than_a_century_are_refused() {
-        for duration in [
-            Duration::ZERO,
-            MAX_VALIDITY + Duration::from_secs(1),
-            Duration::MAX,
-        ] {
+        for duration in [Duration::ZERO, MAX_VALIDITY + Duration::from_secs(1), Duration::MAX] {
             let error = Validity::from_now(duration).unwrap_err();
             assert!(matches!(error, CertError::BadValidity { .. }), "{error}");
         }
@@ -152,19 +139,10 @@ mod tests {
 
     #[test]
     fn the_ends_of_a_window_belong_to_it() {
-        let window = Validity {
-            not_before: 100,
-            not_after: 200,
-        };
+        let window = Validity { not_before: 100, not_after: 200 };
         assert!(window.check("x", 100).is_ok() && window.check("x", 200).is_ok());
         let early = window.check("x", 99).unwrap_err();
-        assert!(matches!(
-            early,
-            CertError::NotYetValid {
-                not_before: 100,
-                ..
-            }
-        ));
+        assert!(matches!(early, CertError::NotYetValid { not_before: 100, .. }));
         let late = window.check("x", 201).unwrap_err();
         assert!(matches!(late, CertError::Expired { not_after: 200, .. }));
     }

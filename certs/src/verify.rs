@@ -84,9 +84,7 @@ impl Trust {
     ) -> Result<Trust, CertError> {
         let parsed = inspect::parse(authority, what)?;
         if !parsed.is_ca() {
-            return Err(CertError::NotAnAuthority {
-                what: what.to_owned(),
-            });
+            return Err(CertError::NotAnAuthority { what: what.to_owned() });
         }
         if let Some(found) = inspect::cluster_of_authority(&parsed, what)?
             && found != cluster
@@ -97,14 +95,9 @@ impl Trust {
                 found,
             });
         }
-        let bad = |reason: String| CertError::Malformed {
-            what: what.to_owned(),
-            reason,
-        };
+        let bad = |reason: String| CertError::Malformed { what: what.to_owned(), reason };
         let mut roots = RootCertStore::empty();
-        roots
-            .add(authority.clone())
-            .map_err(|e| bad(e.to_string()))?;
+        roots.add(authority.clone()).map_err(|e| bad(e.to_string()))?;
         let roots = Arc::new(roots);
         let client_chains =
             WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone())
@@ -112,14 +105,7 @@ impl Trust {
                 .map_err(|e| bad(e.to_string()))?;
         let fingerprint = inspect::fingerprint(parsed.public_key().raw);
         let validity = inspect::validity(&parsed);
-        Ok(Trust {
-            cluster,
-            fingerprint,
-            validity,
-            roots,
-            client_chains,
-            provider,
-        })
+        Ok(Trust { cluster, fingerprint, validity, roots, client_chains, provider })
     }
 
     pub(crate) fn fingerprint(&self) -> &str {
@@ -147,10 +133,7 @@ impl Trust {
             && identity.cluster == self.cluster
             && !expect.admits(&identity.role)
         {
-            return Err(CertError::UnexpectedPeer {
-                expected: expect,
-                found: identity,
-            });
+            return Err(CertError::UnexpectedPeer { expected: expect, found: identity });
         }
         let what = format!("the certificate of {}", identity.role);
         self.check(purpose, &identity, leaf, intermediates, now, &what)?;
@@ -169,22 +152,14 @@ impl Trust {
     ) -> Result<(), CertError> {
         if identity.cluster != self.cluster {
             let (expected, found) = (self.cluster, identity.cluster);
-            return Err(CertError::WrongCluster {
-                what: what.to_owned(),
-                expected,
-                found,
-            });
+            return Err(CertError::WrongCluster { what: what.to_owned(), expected, found });
         }
         if intermediates.len() >= MAX_CHAIN_CERTIFICATES {
             let reason = format!("the chain has more than {MAX_CHAIN_CERTIFICATES} certificates");
-            return Err(CertError::BadChain {
-                what: what.to_owned(),
-                reason,
-            });
+            return Err(CertError::BadChain { what: what.to_owned(), reason });
         }
         // webpki takes a root for granted, for ever.
-        self.validity
-            .check("the authority's certificate", now.as_secs())?;
+        self.validity.check("the authority's certificate", now.as_secs())?;
         self.check_chain(purpose, leaf, intermediates, now)
             .map_err(|error| self.chain_error(&error, purpose, leaf, what))
     }
@@ -197,10 +172,9 @@ impl Trust {
         now: UnixTime,
     ) -> Result<(), rustls::Error> {
         match purpose {
-            Purpose::Client => self
-                .client_chains
-                .verify_client_cert(leaf, intermediates, now)
-                .map(drop),
+            Purpose::Client => {
+                self.client_chains.verify_client_cert(leaf, intermediates, now).map(drop)
+            }
             Purpose::Server => verify_server_cert_signed_by_trust_anchor(
                 &ParsedCertificate::try_from(leaf)?,
                 &self.roots,
@@ -220,38 +194,26 @@ impl Trust {
     ) -> CertError {
         let what = what.to_owned();
         let rustls::Error::InvalidCertificate(reason) = error else {
-            return CertError::BadChain {
-                what,
-                reason: error.to_string(),
-            };
+            return CertError::BadChain { what, reason: error.to_string() };
         };
         match reason {
-            CertificateError::ExpiredContext { not_after, .. } => CertError::Expired {
-                what,
-                not_after: not_after.as_secs(),
-            },
-            CertificateError::NotValidYetContext { not_before, .. } => CertError::NotYetValid {
-                what,
-                not_before: not_before.as_secs(),
-            },
+            CertificateError::ExpiredContext { not_after, .. } => {
+                CertError::Expired { what, not_after: not_after.as_secs() }
+            }
+            CertificateError::NotValidYetContext { not_before, .. } => {
+                CertError::NotYetValid { what, not_before: not_before.as_secs() }
+            }
             // An authority that was made anew for the same cluster has the same name and another
             // key: the signature is what fails.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 let found = inspect::parse(leaf, &what)
                     .map_or_else(|e| e.to_string(), |leaf| inspect::issuer_fingerprint(&leaf));
-                CertError::UnknownAuthority {
-                    what,
-                    expected: self.fingerprint.clone(),
-                    found,
-                }
+                CertError::UnknownAuthority { what, expected: self.fingerprint.clone(), found }
             }
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
                 CertError::WrongPurpose { what, purpose }
             }
-            other => CertError::BadChain {
-                what,
-                reason: other.to_string(),
-            },
+            other => CertError::BadChain { what, reason: other.to_string() },
         }
     }
 }

@@ -26,11 +26,7 @@ fn a_stored_authority_is_loaded_as_it_was_and_goes_on_issuing() {
     // A leaf from before and one from after count alike under either copy of the certificate.
     issued(&made, node(1)).credentials().unwrap();
     let later = issued(&loaded, node(2));
-    let text = (
-        made.certificate_pem(),
-        &later.certificate_pem,
-        &later.key_pem,
-    );
+    let text = (made.certificate_pem(), &later.certificate_pem, &later.key_pem);
     crate::Credentials::from_pem(text.0, text.1, text.2).unwrap();
 }
 
@@ -53,21 +49,13 @@ fn an_existing_authority_is_never_overwritten() {
     first.store(&directory).unwrap();
     for other in [&first, &authority()] {
         let error = other.store(&directory).unwrap_err();
-        assert!(
-            matches!(error, CertError::AuthorityExists { .. }),
-            "{error}"
-        );
+        assert!(matches!(error, CertError::AuthorityExists { .. }), "{error}");
     }
     // Nor is what is left of one: half an authority may be somebody's only half.
     fs::remove_file(directory.join(CA_CERTIFICATE_FILE)).unwrap();
     let key = fs::read(directory.join(CA_KEY_FILE)).unwrap();
     let error = authority().store(&directory).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("ca.key: there is another authority already"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("ca.key: there is another authority already"), "{error}");
     assert_eq!(fs::read(directory.join(CA_KEY_FILE)).unwrap(), key);
     assert!(Authority::load(&directory).unwrap_err().is_not_found());
 }
@@ -86,17 +74,11 @@ fn a_loose_key_another_key_and_a_leaf_are_no_authority() {
     let parent = tempdir().unwrap();
     let directory = parent.path().join("ca");
     authority().store(&directory).unwrap();
-    let (certificate, key) = (
-        directory.join(CA_CERTIFICATE_FILE),
-        directory.join(CA_KEY_FILE),
-    );
+    let (certificate, key) = (directory.join(CA_CERTIFICATE_FILE), directory.join(CA_KEY_FILE));
 
     fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
     let error = Authority::load(&directory).unwrap_err();
-    assert!(
-        matches!(error, CertError::KeyFileMode { mode: 0o640, .. }),
-        "{error}"
-    );
+    assert!(matches!(error, CertError::KeyFileMode { mode: 0o640, .. }), "{error}");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
 
     let stranger = authority();
@@ -111,11 +93,7 @@ fn a_loose_key_another_key_and_a_leaf_are_no_authority() {
     let error = Authority::load(&directory).unwrap_err();
     assert!(matches!(error, CertError::NotAnAuthority { .. }), "{error}");
 
-    fs::write(
-        &key,
-        "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
-    )
-    .unwrap();
+    fs::write(&key, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n").unwrap();
     let error = Authority::load(&directory).unwrap_err();
     assert!(matches!(error, CertError::BadKey { .. }), "{error}");
 }
@@ -147,21 +125,12 @@ fn an_identity_of_another_cluster_is_not_certified() {
 
 #[test]
 fn an_expired_authority_issues_nothing() {
-    let window = Validity {
-        not_before: 1_000_000_000,
-        not_after: 1_100_000_000,
-    };
+    let window = Validity { not_before: 1_000_000_000, not_after: 1_100_000_000 };
     let old = Authority::create_within(ClusterId::generate().unwrap(), window).unwrap();
     let identity = Identity::new(old.cluster(), node(1));
     let error = old.issue(&identity, HOUR).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the authority's certificate expired at 2004-11-09T11:33:20Z"
-    );
-    let within = Validity {
-        not_before: 1_100_000_001,
-        not_after: 1_200_000_000,
-    };
+    assert_eq!(error.to_string(), "the authority's certificate expired at 2004-11-09T11:33:20Z");
+    let within = Validity { not_before: 1_100_000_001, not_after: 1_200_000_000 };
     let error = old.issue_within(&identity, within).unwrap_err();
     assert!(matches!(error, CertError::BadValidity { .. }), "{error}");
 }
@@ -172,10 +141,7 @@ fn a_certificate_does_not_outlive_its_authority() {
     let identity = Identity::new(short.cluster(), operator());
     let leaf = short.issue(&identity, HOUR * 24).unwrap();
     assert_eq!(leaf.validity.not_after, short.validity().not_after);
-    assert_eq!(
-        leaf.credentials().unwrap().not_after(),
-        short.validity().not_after
-    );
+    assert_eq!(leaf.credentials().unwrap().not_after(), short.validity().not_after);
 }
 
 #[test]
@@ -183,11 +149,8 @@ fn two_certificates_for_one_identity_have_their_own_keys_and_serials() {
     let authority = authority();
     let (one, two) = (issued(&authority, node(1)), issued(&authority, node(1)));
     assert_ne!(one.key_pem, two.key_pem);
-    let serial = |issued: &Issued| {
-        describe(issued.credentials().unwrap().certificate())
-            .unwrap()
-            .serial
-    };
+    let serial =
+        |issued: &Issued| describe(issued.credentials().unwrap().certificate()).unwrap().serial;
     assert_ne!(serial(&one), serial(&two));
     assert_eq!(serial(&one).len(), 32);
 }
@@ -197,18 +160,10 @@ fn no_key_is_in_a_debug_output() {
     let authority = authority();
     let issued = issued(&authority, node(1));
     let secret = issued.key_pem.lines().nth(1).unwrap();
-    let printed = format!(
-        "{authority:?} {issued:?} {issued:#?} {:?}",
-        issued.credentials().unwrap()
-    );
-    assert!(
-        printed.contains("fingerprint") && printed.contains("Identity"),
-        "{printed}"
-    );
-    assert!(
-        !printed.contains("PRIVATE") && !printed.contains(&secret[..16]),
-        "{printed}"
-    );
+    let printed =
+        format!("{authority:?} {issued:?} {issued:#?} {:?}", issued.credentials().unwrap());
+    assert!(printed.contains("fingerprint") && printed.contains("Identity"), "{printed}");
+    assert!(!printed.contains("PRIVATE") && !printed.contains(&secret[..16]), "{printed}");
 }
 
 #[test]
@@ -226,9 +181,6 @@ fn a_leaf_cannot_sign_another() {
 fn the_default_validity_of_an_authority_is_ten_years() {
     let window = authority().validity();
     let length = window.not_after - window.not_before;
-    assert_eq!(
-        length,
-        DEFAULT_CA_VALIDITY.as_secs() + crate::CLOCK_SKEW.as_secs()
-    );
+    assert_eq!(length, DEFAULT_CA_VALIDITY.as_secs() + crate::CLOCK_SKEW.as_secs());
     assert_eq!(length / (365 * 24 * 3600), 10);
 }

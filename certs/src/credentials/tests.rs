@@ -30,10 +30,7 @@ fn what_was_written_is_loaded_again() {
     let authority = authority();
     let issued = issued(&authority, node(3));
     let (directory, paths) = written(&issued);
-    for loaded in [
-        load(&paths),
-        Credentials::load_from(directory.path(), "node"),
-    ] {
+    for loaded in [load(&paths), Credentials::load_from(directory.path(), "node")] {
         let loaded = loaded.unwrap();
         assert_eq!(*loaded.identity(), issued.identity);
         assert_eq!(loaded.cluster(), authority.cluster());
@@ -51,40 +48,21 @@ fn one_directory_holds_several_and_writing_again_replaces() {
     let directory = tempdir().unwrap();
     let bundle = directory.path().join("new/bundle");
     issued(&authority, node(1)).write(&bundle, "node").unwrap();
-    issued(&authority, operator())
-        .write(&bundle, "operator")
-        .unwrap();
+    issued(&authority, operator()).write(&bundle, "operator").unwrap();
     let renewed = issued(&authority, node(1));
     renewed.write(&bundle, "node").unwrap();
     let node = Credentials::load_from(&bundle, "node").unwrap();
-    assert_eq!(
-        node.certificate(),
-        renewed.credentials().unwrap().certificate()
-    );
-    assert_eq!(
-        Credentials::load_from(&bundle, "operator")
-            .unwrap()
-            .identity()
-            .role,
-        operator()
-    );
-    assert_eq!(
-        fs::metadata(&bundle).unwrap().permissions().mode() & 0o777,
-        0o700
-    );
+    assert_eq!(node.certificate(), renewed.credentials().unwrap().certificate());
+    assert_eq!(Credentials::load_from(&bundle, "operator").unwrap().identity().role, operator());
+    assert_eq!(fs::metadata(&bundle).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
 #[test]
 fn a_directory_of_another_authority_is_not_written_to() {
     let (directory, paths) = written(&issued(&authority(), node(1)));
     let before = fs::read(&paths.certificate).unwrap();
-    let error = issued(&authority(), node(1))
-        .write(directory.path(), "node")
-        .unwrap_err();
-    assert!(
-        matches!(error, CertError::AuthorityExists { .. }),
-        "{error}"
-    );
+    let error = issued(&authority(), node(1)).write(directory.path(), "node").unwrap_err();
+    assert!(matches!(error, CertError::AuthorityExists { .. }), "{error}");
     assert_eq!(fs::read(&paths.certificate).unwrap(), before);
     load(&paths).unwrap();
 }
@@ -95,10 +73,7 @@ fn a_prefix_that_leaves_the_directory_or_is_the_authority_s_is_refused() {
     let credentials = credentials(&authority(), node(1));
     for prefix in ["", "../node", "a/b", ".hidden", "ca"] {
         let error = credentials.write(directory.path(), prefix).unwrap_err();
-        assert!(
-            matches!(error, CertError::BadName { .. }),
-            "{prefix}: {error}"
-        );
+        assert!(matches!(error, CertError::BadName { .. }), "{prefix}: {error}");
     }
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }
@@ -126,10 +101,7 @@ fn the_key_of_another_certificate_is_refused() {
     let error = load(&paths).unwrap_err();
     assert!(matches!(error, CertError::KeyMismatch { .. }), "{error}");
     let (key, certificate) = (paths.key.display(), paths.certificate.display());
-    assert_eq!(
-        error.to_string(),
-        format!("{key} is not the private key of {certificate}")
-    );
+    assert_eq!(error.to_string(), format!("{key} is not the private key of {certificate}"));
 }
 
 #[test]
@@ -139,10 +111,7 @@ fn a_missing_file_is_named() {
         fs::remove_file(path).unwrap();
         let error = load(&paths).unwrap_err();
         assert!(error.is_not_found(), "{error}");
-        assert!(
-            error.to_string().starts_with(path.to_str().unwrap()),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with(path.to_str().unwrap()), "{error}");
     }
 }
 
@@ -153,31 +122,22 @@ fn files_in_the_wrong_place_are_refused_by_what_they_are() {
     assert!(matches!(error, CertError::NotAnAuthority { .. }), "{error}");
     let error = Credentials::load(&paths.ca, &paths.key, &paths.key).unwrap_err();
     assert!(matches!(error, CertError::Pem { .. }), "{error}");
-    assert!(
-        error.to_string().contains("no BEGIN CERTIFICATE"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("no BEGIN CERTIFICATE"), "{error}");
     let error = Credentials::load(&paths.ca, &paths.ca, &paths.key).unwrap_err();
     assert!(matches!(error, CertError::BadUri { .. }), "{error}");
     let private_copy = paths.key.with_extension("copy");
     store::write_atomically(&private_copy, &fs::read(&paths.ca).unwrap(), store::SECRET).unwrap();
     let error = Credentials::load(&paths.ca, &paths.certificate, &private_copy).unwrap_err();
-    assert!(
-        error.to_string().contains("no BEGIN PRIVATE KEY"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("no BEGIN PRIVATE KEY"), "{error}");
 }
 
 #[test]
 fn the_authority_of_another_cluster_is_refused_by_the_cluster() {
     let (mine, other) = (authority(), authority());
     let leaf = issued(&mine, node(1));
-    let error = Credentials::from_pem(
-        other.certificate_pem(),
-        &leaf.certificate_pem,
-        &leaf.key_pem,
-    )
-    .unwrap_err();
+    let error =
+        Credentials::from_pem(other.certificate_pem(), &leaf.certificate_pem, &leaf.key_pem)
+            .unwrap_err();
     let (expected, found) = (mine.cluster(), other.cluster());
     assert_eq!(
         error.to_string(),
@@ -192,16 +152,11 @@ fn another_authority_of_the_same_cluster_is_refused_by_its_fingerprint() {
     let mine = authority();
     let other = Authority::create(mine.cluster(), DEFAULT_CA_VALIDITY).unwrap();
     let leaf = issued(&mine, node(1));
-    let error = Credentials::from_pem(
-        other.certificate_pem(),
-        &leaf.certificate_pem,
-        &leaf.key_pem,
-    )
-    .unwrap_err();
+    let error =
+        Credentials::from_pem(other.certificate_pem(), &leaf.certificate_pem, &leaf.key_pem)
+            .unwrap_err();
     match error {
-        CertError::UnknownAuthority {
-            expected, found, ..
-        } => {
+        CertError::UnknownAuthority { expected, found, .. } => {
             assert_eq!(
                 (expected.as_str(), found.as_str()),
                 (other.fingerprint(), mine.fingerprint())
@@ -217,74 +172,39 @@ fn an_expired_certificate_and_one_of_the_future_are_refused_with_the_date() {
     let now = authority.validity().not_before;
     let at = |not_before, not_after| {
         let identity = Identity::new(authority.cluster(), node(1));
-        let issued = authority
-            .issue_within(
-                &identity,
-                Validity {
-                    not_before,
-                    not_after,
-                },
-            )
-            .unwrap();
+        let issued = authority.issue_within(&identity, Validity { not_before, not_after }).unwrap();
         issued.credentials().unwrap_err()
     };
     let error = at(1_000_000_000, 1_100_000_000);
-    assert_eq!(
-        error.to_string(),
-        "the certificate (node 1) expired at 2004-11-09T11:33:20Z"
-    );
-    assert!(matches!(
-        error,
-        CertError::Expired {
-            not_after: 1_100_000_000,
-            ..
-        }
-    ));
+    assert_eq!(error.to_string(), "the certificate (node 1) expired at 2004-11-09T11:33:20Z");
+    assert!(matches!(error, CertError::Expired { not_after: 1_100_000_000, .. }));
     let error = at(now + 86_400, now + 2 * 86_400);
     assert!(
         matches!(error, CertError::NotYetValid { not_before, .. } if not_before == now + 86_400)
     );
-    assert!(
-        error.to_string().contains("is this machine's clock right?"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("is this machine's clock right?"), "{error}");
 }
 
 #[test]
 fn an_expired_authority_is_refused_even_if_the_leaf_is_not() {
-    let window = Validity {
-        not_before: 1_000_000_000,
-        not_after: 1_100_000_000,
-    };
+    let window = Validity { not_before: 1_000_000_000, not_after: 1_100_000_000 };
     let old = Authority::create_within(crate::ClusterId::generate().unwrap(), window).unwrap();
     // odd_leaf issues from now on, beyond the authority's end.
     let error = from(&old, &odd_leaf(&old, |_| ())).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the authority's certificate expired at 2004-11-09T11:33:20Z"
-    );
+    assert_eq!(error.to_string(), "the authority's certificate expired at 2004-11-09T11:33:20Z");
 }
 
 #[test]
 fn a_certificate_needs_exactly_one_identity() {
     let authority = authority();
-    let error = from(
-        &authority,
-        &odd_leaf(&authority, |p| p.subject_alt_names.clear()),
-    );
-    assert!(
-        matches!(error, Err(CertError::NoIdentity { .. })),
-        "{error:?}"
-    );
+    let error = from(&authority, &odd_leaf(&authority, |p| p.subject_alt_names.clear()));
+    assert!(matches!(error, Err(CertError::NoIdentity { .. })), "{error:?}");
     let twice = |p: &mut rcgen::CertificateParams| {
         let first: SanType = p.subject_alt_names[0].clone();
         p.subject_alt_names.push(first);
     };
     let error = from(&authority, &odd_leaf(&authority, twice));
-    assert!(
-        matches!(error, Err(CertError::TwoIdentities { count: 2, .. })),
-        "{error:?}"
-    );
+    assert!(matches!(error, Err(CertError::TwoIdentities { count: 2, .. })), "{error:?}");
 }
 
 #[test]
@@ -297,22 +217,14 @@ fn a_node_s_certificate_must_serve_both_sides() {
         let leaf = odd_leaf(&authority, |p| p.extended_key_usages = vec![usage]);
         let error = from(&authority, &leaf).unwrap_err();
         assert!(matches!(&error, CertError::WrongPurpose { purpose, .. } if *purpose == expected));
-        assert!(
-            error.to_string().contains("(node 1) may not be used as a"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("(node 1) may not be used as a"), "{error}");
     }
 }
 
 #[test]
 fn no_damage_to_a_file_makes_loading_panic_and_no_damaged_certificate_counts() {
     let authority = authority();
-    let Issued {
-        ca_pem,
-        certificate_pem,
-        key_pem,
-        ..
-    } = issued(&authority, node(1));
+    let Issued { ca_pem, certificate_pem, key_pem, .. } = issued(&authority, node(1));
     let whole = [ca_pem, certificate_pem, key_pem];
     for which in 0..whole.len() {
         for at in (0..whole[which].len()).step_by(7) {
@@ -333,8 +245,5 @@ fn no_damage_to_a_file_makes_loading_panic_and_no_damaged_certificate_counts() {
 #[test]
 fn validity_is_an_hour_here_and_begins_a_little_before() {
     let window = credentials(&authority(), node(1)).validity();
-    assert_eq!(
-        window.not_after - window.not_before,
-        HOUR.as_secs() + crate::CLOCK_SKEW.as_secs()
-    );
+    assert_eq!(window.not_after - window.not_before, HOUR.as_secs() + crate::CLOCK_SKEW.as_secs());
 }

@@ -8,7 +8,7 @@ use crate::testing::{authority, credentials, node, odd_leaf, operator};
 
 fn leaf_with(names: &[SanType]) -> CertificateDer<'static> {
     let (pem, _) = odd_leaf(&authority(), |params| {
-        params.subject_alt_names = names.to_vec()
+        params.subject_alt_names = names.to_vec();
     });
     parse_sole_certificate(pem.as_bytes(), "test").unwrap()
 }
@@ -27,10 +27,7 @@ fn the_identity_of_a_chain_is_that_of_its_first_certificate() {
 
 #[test]
 fn an_empty_chain_names_nobody() {
-    assert!(matches!(
-        identity_of(&[]),
-        Err(CertError::NoIdentity { .. })
-    ));
+    assert!(matches!(identity_of(&[]), Err(CertError::NoIdentity { .. })));
 }
 
 #[test]
@@ -48,31 +45,20 @@ fn two_uris_are_refused_even_if_one_is_no_identity() {
     let other = format!("spiffe://{}/node/2", "0".repeat(32));
     for second in [mine.as_str(), other.as_str(), "https://example.net/"] {
         let error = identity_of(&[leaf_with(&[uri(&mine), uri(second)])]).unwrap_err();
-        assert!(
-            matches!(error, CertError::TwoIdentities { count: 2, .. }),
-            "{error}"
-        );
+        assert!(matches!(error, CertError::TwoIdentities { count: 2, .. }), "{error}");
     }
 }
 
 #[test]
 fn a_uri_of_somebody_else_is_refused_by_its_text() {
-    let error = identity_of(&[leaf_with(&[uri("https://example.net/")])])
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("https://example.net/") && error.contains("spiffe://"),
-        "{error}"
-    );
+    let error = identity_of(&[leaf_with(&[uri("https://example.net/")])]).unwrap_err().to_string();
+    assert!(error.contains("https://example.net/") && error.contains("spiffe://"), "{error}");
 }
 
 #[test]
 fn an_authority_s_certificate_is_nobody_s_identity() {
     let error = identity_of(&[authority().certificate().clone()]).unwrap_err();
-    assert!(
-        error.to_string().contains("names a cluster and no role"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("names a cluster and no role"), "{error}");
 }
 
 #[test]
@@ -80,10 +66,7 @@ fn every_truncation_and_every_flipped_byte_is_an_error_or_harmless() {
     let certificate = credentials(&authority(), node(1)).certificate().to_vec();
     for length in 0..certificate.len() {
         let cut = CertificateDer::from(certificate[..length].to_vec());
-        assert!(
-            matches!(identity_of(&[cut]), Err(CertError::Malformed { .. })),
-            "{length}"
-        );
+        assert!(matches!(identity_of(&[cut]), Err(CertError::Malformed { .. })), "{length}");
     }
     for at in 0..certificate.len() {
         let mut flipped = certificate.clone();
@@ -102,42 +85,26 @@ fn a_description_tells_who_until_when_and_from_whom() {
     let authority = authority();
     let operator = credentials(&authority, operator());
     let facts = describe(operator.certificate()).unwrap();
-    assert_eq!(
-        facts.subject,
-        format!("operator alice of cluster {}", authority.cluster())
-    );
-    assert_eq!(
-        facts.uri.as_deref(),
-        Some(operator.identity().to_uri().as_str())
-    );
+    assert_eq!(facts.subject, format!("operator alice of cluster {}", authority.cluster()));
+    assert_eq!(facts.uri.as_deref(), Some(operator.identity().to_uri().as_str()));
     assert_eq!(facts.issuer, authority.fingerprint());
     assert_eq!(facts.validity, operator.validity());
     let line = facts.to_string();
-    assert!(
-        line.contains("Z, serial ") && line.contains("issuer sha256:"),
-        "{line}"
-    );
+    assert!(line.contains("Z, serial ") && line.contains("issuer sha256:"), "{line}");
 }
 
 #[test]
 fn an_authority_is_described_as_one_that_issued_itself() {
     let authority = authority();
     let facts = describe(authority.certificate()).unwrap();
-    assert_eq!(
-        facts.subject,
-        format!("authority of cluster {}", authority.cluster())
-    );
+    assert_eq!(facts.subject, format!("authority of cluster {}", authority.cluster()));
     assert_eq!(facts.issuer, authority.fingerprint());
 }
 
 #[test]
 fn a_certificate_without_an_identity_is_described_with_the_reason() {
     let facts = describe(&leaf_with(&[])).unwrap();
-    assert!(
-        facts.subject.contains("names no raftd identity"),
-        "{}",
-        facts.subject
-    );
+    assert!(facts.subject.contains("names no raftd identity"), "{}", facts.subject);
     assert_eq!(facts.uri, None);
     assert!(facts.issuer.contains("raftd cluster"), "{}", facts.issuer);
     let error = describe(&CertificateDer::from(vec![1, 2, 3])).unwrap_err();

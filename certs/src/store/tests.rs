@@ -33,11 +33,7 @@ fn a_key_is_private_only_without_any_bit_for_others() {
         (0o660, 0, ME, false),
         (0o440, 0, 0, false),
     ] {
-        assert_eq!(
-            is_private(mode, owner, user),
-            expected,
-            "{mode:o} of {owner} for {user}"
-        );
+        assert_eq!(is_private(mode, owner, user), expected, "{mode:o} of {owner} for {user}");
     }
 }
 
@@ -59,10 +55,7 @@ fn a_write_that_fails_names_the_path_and_leaves_the_old_file() {
     fs::create_dir(&path).unwrap();
     fs::write(path.join("inside"), b"old").unwrap();
     let error = write_atomically(&path, b"new", PUBLIC).unwrap_err();
-    assert!(
-        error.to_string().starts_with(path.to_str().unwrap()),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with(path.to_str().unwrap()), "{error}");
     assert_eq!(names(directory.path()), ["taken"]);
     assert_eq!(fs::read(path.join("inside")).unwrap(), b"old");
 }
@@ -74,10 +67,7 @@ fn a_directory_appears_with_all_of_its_files_or_not_at_all() {
     let files: [(&str, &[u8], u32); 2] = [("x", b"1", PUBLIC), ("y", b"2", SECRET)];
     create_directory_with(&target, &files).unwrap();
     assert_eq!(mode(&target), 0o700);
-    assert_eq!(
-        (mode(&target.join("x")), mode(&target.join("y"))),
-        (0o644, 0o600)
-    );
+    assert_eq!((mode(&target.join("x")), mode(&target.join("y"))), (0o644, 0o600));
 
     let again = create_directory_with(&target, &files).unwrap_err();
     assert!(matches!(again, CertError::NotEmpty { .. }), "{again}");
@@ -104,25 +94,12 @@ fn a_file_over_the_limit_is_refused_and_one_at_the_limit_is_read() {
     assert_eq!(read_public(&path).unwrap().len() as u64, MAX_PEM_BYTES);
     fs::write(&path, vec![b'a'; MAX_PEM_BYTES as usize + 1]).unwrap();
     let error = read_public(&path).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            CertError::TooLarge {
-                limit: MAX_PEM_BYTES,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, CertError::TooLarge { limit: MAX_PEM_BYTES, .. }), "{error}");
 }
 
 #[test]
 fn text_that_is_not_pem_is_refused_with_the_reason() {
-    let certificate = |text: &[u8]| {
-        parse_certificates(text, "node.crt")
-            .unwrap_err()
-            .to_string()
-    };
+    let certificate = |text: &[u8]| parse_certificates(text, "node.crt").unwrap_err().to_string();
     assert!(certificate(b"").contains("node.crt: no BEGIN CERTIFICATE line"));
     assert!(certificate(b"\x30\x82\x01").contains("no BEGIN CERTIFICATE line"));
     assert!(certificate(b"-----BEGIN CERTIFICATE-----\nAAAA\n").contains("cut off"));
@@ -131,19 +108,9 @@ fn text_that_is_not_pem_is_refused_with_the_reason() {
     let many = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".repeat(5);
     assert!(certificate(&many).contains("more than 4 certificates"));
     let two = &many[..many.len() / 5 * 2];
-    let error = parse_sole_certificate(two, "ca.crt")
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("ca.crt: 2 certificates where one is expected"),
-        "{error}"
-    );
-    assert!(
-        text(vec![0x30, 0x82, 0xff], "x")
-            .unwrap_err()
-            .to_string()
-            .contains("not DER")
-    );
+    let error = parse_sole_certificate(two, "ca.crt").unwrap_err().to_string();
+    assert!(error.contains("ca.crt: 2 certificates where one is expected"), "{error}");
+    assert!(text(vec![0x30, 0x82, 0xff], "x").unwrap_err().to_string().contains("not DER"));
 }
 
 #[test]

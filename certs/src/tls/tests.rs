@@ -28,12 +28,7 @@ fn texts(outcome: &Outcome) -> (String, String) {
 
 fn roles() -> [Role; 4] {
     let name = || "alice".parse().unwrap();
-    [
-        node(1),
-        Role::Operator(name()),
-        Role::Client(name()),
-        Role::Reader(name()),
-    ]
+    [node(1), Role::Operator(name()), Role::Client(name()), Role::Reader(name())]
 }
 
 #[test]
@@ -45,14 +40,8 @@ fn every_role_is_let_in_by_the_node_it_expects_and_both_learn_who_the_other_is()
         for expectation in [expect(2), Expect::AnyNode] {
             let outcome = connect(&client, &server, expectation);
             assert!(outcome.succeeded(), "{outcome:?}");
-            assert_eq!(
-                identity_of(&outcome.shown_to_server).unwrap(),
-                *client.identity()
-            );
-            assert_eq!(
-                identity_of(&outcome.shown_to_client).unwrap(),
-                *server.identity()
-            );
+            assert_eq!(identity_of(&outcome.shown_to_server).unwrap(), *client.identity());
+            assert_eq!(identity_of(&outcome.shown_to_client).unwrap(), *server.identity());
             assert_eq!(outcome.alpn.as_deref(), Some(&b"raft-peer/1"[..]));
         }
     }
@@ -68,15 +57,9 @@ fn another_node_than_the_expected_one_is_refused_by_both_names() {
         let cluster = authority.cluster();
         let found = format!("found node 2 of cluster {cluster}");
         assert_eq!(client, format!("peer refused: expected node 3, {found}"));
-        assert!(
-            server.starts_with("the peer refused our certificate"),
-            "{server}"
-        );
+        assert!(server.starts_with("the peer refused our certificate"), "{server}");
         let error = outcome.client.unwrap_err();
-        assert!(matches!(
-            CertError::from_tls(&error),
-            Some(CertError::UnexpectedPeer { .. })
-        ));
+        assert!(matches!(CertError::from_tls(&error), Some(CertError::UnexpectedPeer { .. })));
     }
 }
 
@@ -85,14 +68,8 @@ fn only_a_node_can_be_a_server() {
     let authority = authority();
     for role in roles().into_iter().skip(1) {
         let kind = role.kind();
-        let error = credentials(&authority, role)
-            .server_config(ALPN)
-            .unwrap_err()
-            .to_string();
-        assert_eq!(
-            error,
-            format!("the certificate of {kind} alice may not be used as a server")
-        );
+        let error = credentials(&authority, role).server_config(ALPN).unwrap_err().to_string();
+        assert_eq!(error, format!("the certificate of {kind} alice may not be used as a server"));
     }
 }
 
@@ -100,13 +77,9 @@ fn only_a_node_can_be_a_server() {
 fn whoever_serves_with_an_operator_s_certificate_is_refused() {
     let authority = authority();
     let impostor = credentials(&authority, operator());
-    let mut server = credentials(&authority, node(1))
-        .server_config(ALPN)
-        .unwrap();
+    let mut server = credentials(&authority, node(1)).server_config(ALPN).unwrap();
     server.cert_resolver = Arc::new(SingleCertAndKey::from(impostor.certified_key().clone()));
-    let client = credentials(&authority, node(2))
-        .client_config(Expect::AnyNode, ALPN)
-        .unwrap();
+    let client = credentials(&authority, node(2)).client_config(Expect::AnyNode, ALPN).unwrap();
     let (client, _) = texts(&handshake(client, server));
     let cluster = authority.cluster();
     let expected = format!("expected a node, found operator alice of cluster {cluster}");
@@ -116,45 +89,27 @@ fn whoever_serves_with_an_operator_s_certificate_is_refused() {
 #[test]
 fn a_server_of_another_cluster_is_refused_by_the_cluster() {
     let (mine, other) = (authority(), authority());
-    let outcome = connect(
-        &credentials(&mine, node(1)),
-        &credentials(&other, node(2)),
-        Expect::AnyNode,
-    );
+    let outcome =
+        connect(&credentials(&mine, node(1)), &credentials(&other, node(2)), Expect::AnyNode);
     let (client, server) = texts(&outcome);
     let (expected, found) = (mine.cluster(), other.cluster());
     let clusters = format!("belongs to cluster {found}, not to cluster {expected}");
-    assert_eq!(
-        client,
-        format!("peer refused: the certificate of node 2 {clusters}")
-    );
-    assert!(
-        server.starts_with("the peer refused our certificate"),
-        "{server}"
-    );
+    assert_eq!(client, format!("peer refused: the certificate of node 2 {clusters}"));
+    assert!(server.starts_with("the peer refused our certificate"), "{server}");
 }
 
 /// A client that trusts the server without a look, so that it is the server that decides.
 fn blind(credentials: &Credentials, server: &Credentials) -> ClientConfig {
     let mut config = credentials.client_config(Expect::AnyNode, ALPN).unwrap();
-    let verifier = ServerVerifier {
-        trust: server.trust().clone(),
-        expect: Expect::AnyNode,
-    };
-    config
-        .dangerous()
-        .set_certificate_verifier(Arc::new(verifier));
+    let verifier = ServerVerifier { trust: server.trust().clone(), expect: Expect::AnyNode };
+    config.dangerous().set_certificate_verifier(Arc::new(verifier));
     config
 }
 
 fn refused_client(client: &Credentials, server: &Credentials) -> Outcome {
     let outcome = handshake(blind(client, server), server.server_config(ALPN).unwrap());
     let alert = Error::AlertReceived(AlertDescription::CertificateUnknown);
-    assert_eq!(
-        outcome.client,
-        Err(alert),
-        "the client learns it by an alert"
-    );
+    assert_eq!(outcome.client, Err(alert), "the client learns it by an alert");
     assert!(explain(outcome.client.as_ref().unwrap_err()).contains("refused our certificate"));
     outcome
 }
@@ -162,17 +117,11 @@ fn refused_client(client: &Credentials, server: &Credentials) -> Outcome {
 #[test]
 fn a_client_of_another_cluster_is_refused_by_the_cluster() {
     let (mine, other) = (authority(), authority());
-    let outcome = refused_client(
-        &credentials(&other, operator()),
-        &credentials(&mine, node(1)),
-    );
+    let outcome = refused_client(&credentials(&other, operator()), &credentials(&mine, node(1)));
     let (_, server) = texts(&outcome);
     let (expected, found) = (mine.cluster(), other.cluster());
     let clusters = format!("belongs to cluster {found}, not to cluster {expected}");
-    assert_eq!(
-        server,
-        format!("peer refused: the certificate of operator alice {clusters}")
-    );
+    assert_eq!(server, format!("peer refused: the certificate of operator alice {clusters}"));
 }
 
 #[test]
@@ -186,32 +135,20 @@ fn a_foreign_authority_that_claims_this_cluster_is_refused_on_both_sides() {
         forger.fingerprint()
     );
     let (client, _) = texts(&connect(&right, &forged, expect(2)));
-    assert_eq!(
-        client,
-        format!("peer refused: the certificate of node 2 {fingerprints}")
-    );
+    assert_eq!(client, format!("peer refused: the certificate of node 2 {fingerprints}"));
     let (_, server) = texts(&refused_client(&forged, &right));
-    assert_eq!(
-        server,
-        format!("peer refused: the certificate of node 2 {fingerprints}")
-    );
+    assert_eq!(server, format!("peer refused: the certificate of node 2 {fingerprints}"));
 }
 
 #[test]
 fn an_expired_certificate_is_refused_on_both_sides_with_its_date() {
     let authority = authority();
     let right = credentials(&authority, node(1));
-    let window = Validity {
-        not_before: 1_000_000_000,
-        not_after: 1_100_000_000,
-    };
+    let window = Validity { not_before: 1_000_000_000, not_after: 1_100_000_000 };
     // The authority did not exist then; the credentials are checked against a copy that did.
     let old = Authority::create_within(
         authority.cluster(),
-        Validity {
-            not_after: authority.validity().not_after,
-            ..window
-        },
+        Validity { not_after: authority.validity().not_after, ..window },
     )
     .unwrap();
     let expired = credentials_within(&old, node(2), window);
@@ -231,23 +168,14 @@ fn a_certificate_of_the_future_is_refused_on_both_sides_with_its_date() {
     let right = credentials(&authority, node(1));
     let day = 24 * HOUR.as_secs();
     let tomorrow = authority.validity().not_before + day;
-    let window = Validity {
-        not_before: tomorrow,
-        not_after: tomorrow + day,
-    };
+    let window = Validity { not_before: tomorrow, not_after: tomorrow + day };
     let early = credentials_within(&authority, node(2), window);
-    for outcome in [
-        connect(&right, &early, expect(2)),
-        refused_client(&early, &right),
-    ] {
+    for outcome in [connect(&right, &early, expect(2)), refused_client(&early, &right)] {
         let refusal = outcome.client.as_ref().err().and_then(CertError::from_tls);
         let refusal = refusal.or(outcome.server.as_ref().err().and_then(CertError::from_tls));
         match refusal {
             Some(CertError::NotYetValid { what, not_before }) => {
-                assert_eq!(
-                    (what.as_str(), *not_before),
-                    ("the certificate of node 2", tomorrow)
-                );
+                assert_eq!((what.as_str(), *not_before), ("the certificate of node 2", tomorrow));
             }
             other => panic!("{other:?}"),
         }
@@ -256,20 +184,12 @@ fn a_certificate_of_the_future_is_refused_on_both_sides_with_its_date() {
 
 #[test]
 fn an_authority_that_has_expired_in_the_meantime_admits_nobody() {
-    let window = Validity {
-        not_before: 1_000_000_000,
-        not_after: 1_100_000_000,
-    };
+    let window = Validity { not_before: 1_000_000_000, not_after: 1_100_000_000 };
     let old = Authority::create_within(crate::ClusterId::generate().unwrap(), window).unwrap();
-    let (one, two) = (
-        credentials_within(&old, node(1), window),
-        credentials_within(&old, node(2), window),
-    );
+    let (one, two) =
+        (credentials_within(&old, node(1), window), credentials_within(&old, node(2), window));
     let (client, _) = texts(&connect(&one, &two, expect(2)));
-    assert!(
-        client.contains("the authority's certificate expired at 2004"),
-        "{client}"
-    );
+    assert!(client.contains("the authority's certificate expired at 2004"), "{client}");
 }
 
 /// A node's configuration, showing a certificate that this crate would not issue.
@@ -289,28 +209,16 @@ fn odd_server(
 #[test]
 fn a_properly_signed_certificate_that_names_nobody_or_two_is_refused() {
     let authority = authority();
-    let client = || {
-        credentials(&authority, node(2))
-            .client_config(Expect::AnyNode, ALPN)
-            .unwrap()
-    };
+    let client = || credentials(&authority, node(2)).client_config(Expect::AnyNode, ALPN).unwrap();
     let nobody = odd_server(&authority, |params| params.subject_alt_names.clear());
     let (text, _) = texts(&handshake(client(), nobody));
-    assert!(
-        text.contains("the peer's certificate names no raftd identity"),
-        "{text}"
-    );
+    assert!(text.contains("the peer's certificate names no raftd identity"), "{text}");
     let two = odd_server(&authority, |params| {
         let other = format!("spiffe://{}/node/9", authority.cluster());
-        params
-            .subject_alt_names
-            .push(rcgen::SanType::URI(other.try_into().unwrap()));
+        params.subject_alt_names.push(rcgen::SanType::URI(other.try_into().unwrap()));
     });
     let (text, _) = texts(&handshake(client(), two));
-    assert!(
-        text.contains("names 2 URIs, exactly one is allowed"),
-        "{text}"
-    );
+    assert!(text.contains("names 2 URIs, exactly one is allowed"), "{text}");
 }
 
 #[test]
@@ -319,14 +227,9 @@ fn a_node_s_certificate_for_clients_only_is_refused_at_a_server() {
     let server = odd_server(&authority, |params| {
         params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
     });
-    let client = credentials(&authority, node(2))
-        .client_config(expect(1), ALPN)
-        .unwrap();
+    let client = credentials(&authority, node(2)).client_config(expect(1), ALPN).unwrap();
     let (text, _) = texts(&handshake(client, server));
-    assert_eq!(
-        text,
-        "peer refused: the certificate of node 1 may not be used as a server"
-    );
+    assert_eq!(text, "peer refused: the certificate of node 1 may not be used as a server");
 }
 
 #[test]
@@ -338,10 +241,7 @@ fn a_client_without_a_certificate_is_refused() {
         .with_protocol_versions(&[&version::TLS13])
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(ServerVerifier {
-            trust,
-            expect: expect(1),
-        }))
+        .with_custom_certificate_verifier(Arc::new(ServerVerifier { trust, expect: expect(1) }))
         .with_no_client_auth();
     client.alpn_protocols = protocols(ALPN);
     let outcome = handshake(client, server.server_config(ALPN).unwrap());
@@ -359,16 +259,10 @@ fn tls_1_2_is_not_spoken() {
         .with_protocol_versions(&[&version::TLS12])
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(ServerVerifier {
-            trust,
-            expect: expect(1),
-        }))
+        .with_custom_certificate_verifier(Arc::new(ServerVerifier { trust, expect: expect(1) }))
         .with_no_client_auth();
     let (client, server) = texts(&handshake(client, server.server_config(ALPN).unwrap()));
-    assert!(
-        server.starts_with("the peer's TLS is unsuitable"),
-        "{server}"
-    );
+    assert!(server.starts_with("the peer's TLS is unsuitable"), "{server}");
     assert_eq!(client, "the peer ended the handshake (ProtocolVersion)");
 }
 
@@ -376,9 +270,7 @@ fn tls_1_2_is_not_spoken() {
 fn a_purpose_that_the_server_does_not_serve_is_refused() {
     let authority = authority();
     let client = credentials(&authority, node(2)).client_config(expect(1), &[b"raft-enroll/1"]);
-    let server = credentials(&authority, node(1))
-        .server_config(ALPN)
-        .unwrap();
+    let server = credentials(&authority, node(1)).server_config(ALPN).unwrap();
     let (client, server) = texts(&handshake(client.unwrap(), server));
     assert!(server.starts_with("no protocol in common"), "{server}");
     assert!(client.starts_with("no protocol in common"), "{client}");
@@ -387,26 +279,16 @@ fn a_purpose_that_the_server_does_not_serve_is_refused() {
 #[test]
 fn nothing_is_resumed_and_no_data_is_early() {
     let authority = authority();
-    let server = credentials(&authority, node(1))
-        .server_config(ALPN)
-        .unwrap();
-    assert_eq!(
-        (server.max_early_data_size, server.send_tls13_tickets),
-        (0, 0)
-    );
+    let server = credentials(&authority, node(1)).server_config(ALPN).unwrap();
+    assert_eq!((server.max_early_data_size, server.send_tls13_tickets), (0, 0));
     assert!(!server.session_storage.can_cache() && !server.ticketer.enabled());
-    let client = credentials(&authority, node(2))
-        .client_config(expect(1), ALPN)
-        .unwrap();
+    let client = credentials(&authority, node(2)).client_config(expect(1), ALPN).unwrap();
     assert!(!client.enable_early_data && !client.enable_sni);
 }
 
 #[test]
 fn a_reason_survives_its_way_through_rustls_as_a_sentence() {
-    let error: Error = CertError::NoIdentity {
-        what: "it".to_owned(),
-    }
-    .into();
+    let error: Error = CertError::NoIdentity { what: "it".to_owned() }.into();
     assert_eq!(
         error.to_string(),
         "invalid peer certificate: Other(OtherError(it names no raftd identity \
@@ -426,9 +308,5 @@ fn a_plain_web_verifier_accepts_our_chains_too() {
     roots.add(authority.certificate().clone()).unwrap();
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
     let leaf = credentials(&authority, operator());
-    verifier
-        .build()
-        .unwrap()
-        .verify_client_cert(leaf.certificate(), &[], UnixTime::now())
-        .unwrap();
+    verifier.build().unwrap().verify_client_cert(leaf.certificate(), &[], UnixTime::now()).unwrap();
 }

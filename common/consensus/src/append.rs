@@ -29,14 +29,7 @@ impl Raft {
         let missing = lenient && self.log.term(prev.index).is_none();
         if !below && !missing && !self.log.contains(prev) {
             let hint = self.log.agree_hint(prev);
-            self.promise(
-                from,
-                Body::Conflict {
-                    refused: prev,
-                    hint,
-                    round,
-                },
-            );
+            self.promise(from, Body::Conflict { refused: prev, hint, round });
             return;
         }
         let heartbeat = entries.is_empty();
@@ -105,21 +98,11 @@ impl Raft {
     /// says that this node has not voted in a higher term by now (§6.4).
     fn acknowledge(&mut self, to: NodeId, verified: LogIndex, heartbeat: bool, round: ReadRound) {
         let beyond = self.config.chaos.has(Mutation::B4AckBeyondVerified);
-        let matched = if beyond {
-            self.log.last().index
-        } else {
-            verified
-        };
+        let matched = if beyond { self.log.last().index } else { verified };
         if heartbeat && self.hard_state_durable() {
             let matched = matched.min(self.durability.durable());
             let body = Body::Appended { matched, round };
-            self.send(
-                to,
-                Message {
-                    term: self.term(),
-                    body,
-                },
-            );
+            self.send(to, Message { term: self.term(), body });
         } else {
             self.promise(to, Body::Appended { matched, round });
         }

@@ -55,9 +55,7 @@ impl Config {
             return Err(ConfigError::ElectionTimeout);
         }
         let limits = [u64::from(self.inflight_max), u64::from(self.entries_max)];
-        let limits = limits
-            .into_iter()
-            .chain([self.uncommitted_max, u64::from(self.reads_max)]);
+        let limits = limits.into_iter().chain([self.uncommitted_max, u64::from(self.reads_max)]);
         if limits.min() == Some(0) {
             return Err(ConfigError::Limit);
         }

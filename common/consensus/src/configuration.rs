@@ -106,22 +106,14 @@ impl Configuration {
             return Err(ConfigurationError::LearnerVotes(*id));
         }
         let known = |id: &NodeId| members.contains_key(id);
-        if let Some(id) = voters
-            .iter()
-            .chain(learners.iter().copied())
-            .find(|id| !known(id))
-        {
+        if let Some(id) = voters.iter().chain(learners.iter().copied()).find(|id| !known(id)) {
             return Err(ConfigurationError::Unknown(id));
         }
         let idle = |id: &&NodeId| !voters.contains(**id) && !learners.contains(*id);
         if let Some(id) = members.keys().find(idle) {
             return Err(ConfigurationError::Idle(*id));
         }
-        Ok(Self {
-            voters,
-            learners,
-            members,
-        })
+        Ok(Self { voters, learners, members })
     }
 
     /// Returns the configuration of a node that has never heard of a cluster: nobody votes, and
@@ -162,8 +154,7 @@ impl Configuration {
 
     /// Says whether `id` with this data directory is a member: whether its answers count.
     pub fn recognises(&self, id: NodeId, incarnation: Incarnation) -> bool {
-        self.member(id)
-            .is_some_and(|member| member.incarnation == incarnation)
+        self.member(id).is_some_and(|member| member.incarnation == incarnation)
     }
 }
 
@@ -189,9 +180,9 @@ impl Voters {
     pub fn quorum_index(&self, matched: impl Fn(NodeId) -> LogIndex) -> LogIndex {
         match self {
             Self::Stable(majority) => majority.quorum_index(&matched),
-            Self::Joint { outgoing, incoming } => outgoing
-                .quorum_index(&matched)
-                .min(incoming.quorum_index(&matched)),
+            Self::Joint { outgoing, incoming } => {
+                outgoing.quorum_index(&matched).min(incoming.quorum_index(&matched))
+            }
         }
     }
 
@@ -206,11 +197,8 @@ impl Voters {
     /// Returns all voters of both halves, each once, in order.
     pub fn iter(&self) -> impl Iterator<Item = NodeId> {
         let (outgoing, incoming) = self.halves();
-        let both: BTreeSet<NodeId> = outgoing
-            .into_iter()
-            .chain([incoming])
-            .flat_map(Majority::iter)
-            .collect();
+        let both: BTreeSet<NodeId> =
+            outgoing.into_iter().chain([incoming]).flat_map(Majority::iter).collect();
         both.into_iter()
     }
 
@@ -255,10 +243,7 @@ impl Majority {
     pub fn quorum_index(&self, matched: impl Fn(NodeId) -> LogIndex) -> LogIndex {
         let mut reached: Vec<LogIndex> = self.iter().map(matched).collect();
         reached.sort_unstable_by(|a, b| b.cmp(a));
-        reached
-            .get(self.quorum() - 1)
-            .copied()
-            .unwrap_or(LogIndex::ZERO)
+        reached.get(self.quorum() - 1).copied().unwrap_or(LogIndex::ZERO)
     }
 
     /// Returns how many make a majority.

@@ -59,9 +59,7 @@ impl Durability {
 
     /// Says whether term and vote, as handed out so far, are on disk.
     pub(crate) fn hard_state_durable(&self) -> bool {
-        self.pending
-            .front()
-            .is_none_or(|(write, _)| *write > self.hard_state)
+        self.pending.front().is_none_or(|(write, _)| *write > self.hard_state)
     }
 
     /// Numbers a new write, after which the log on disk ends at `end`.
@@ -88,9 +86,7 @@ impl Durability {
     /// Notes that the log was cut: nothing on disk, or on its way there, vouches any more for
     /// `from` or anything behind it (museum B22).
     pub(crate) fn truncate(&mut self, from: LogIndex) {
-        let end = from
-            .prev()
-            .expect("the place before the log is never cut off");
+        let end = from.prev().expect("the place before the log is never cut off");
         self.durable = self.durable.min(end);
         for (_, mark) in &mut self.pending {
             *mark = end.min(*mark);
@@ -112,10 +108,7 @@ impl Durability {
     /// # Panics
     /// If that write was never handed out.
     pub(crate) fn persisted(&mut self, write: WriteId) -> Vec<Promise> {
-        assert!(
-            write <= self.last,
-            "the driver acknowledges only writes that it was given"
-        );
+        assert!(write <= self.last, "the driver acknowledges only writes that it was given");
         while let Some((id, mark)) = self.pending.front().copied() {
             if id > write {
                 break;
@@ -124,9 +117,6 @@ impl Durability {
             self.pending.pop_front();
         }
         let ready = self.held.iter().take_while(|(id, _)| *id <= write).count();
-        self.held
-            .drain(..ready)
-            .map(|(_, promise)| promise)
-            .collect()
+        self.held.drain(..ready).map(|(_, promise)| promise).collect()
     }
 }

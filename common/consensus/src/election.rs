@@ -19,16 +19,9 @@ impl Raft {
     pub(crate) fn follow(&mut self, now: Timestamp, term: Term, leader: Option<NodeId>) {
         assert!(term >= self.term(), "terms never decrease (§3.3)");
         let erased = self.config.chaos.has(Mutation::A1VoteErasedOnStepDown);
-        if term > self.term() {
-            self.set_hard_state(HardState {
-                term,
-                voted_for: None,
-            });
-        } else if erased && self.role.kind() != crate::RoleKind::Follower {
-            self.set_hard_state(HardState {
-                term,
-                voted_for: None,
-            });
+        let stepping_down = self.role.kind() != crate::RoleKind::Follower;
+        if term > self.term() || erased && stepping_down {
+            self.set_hard_state(HardState { term, voted_for: None });
         }
         // Who was waiting for an election goes on waiting: a higher term alone is no reason to
         // give the candidate more time (hearing from a leader, or granting a vote, is).
@@ -36,16 +29,8 @@ impl Raft {
             Role::Follower(follower) => follower.election.max(now),
             Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_) => now,
         };
-        let election = if election > now {
-            election
-        } else {
-            self.draw_election(now)
-        };
-        self.become_role(Role::Follower(Follower {
-            leader,
-            heard: now,
-            election,
-        }));
+        let election = if election > now { election } else { self.draw_election(now) };
+        self.become_role(Role::Follower(Follower { leader, heard: now, election }));
         self.tell_leader(leader);
     }
 
@@ -59,9 +44,7 @@ impl Raft {
             }
         }
         if before != self.role.kind() {
-            self.out
-                .event
-                .push(Event::Role(self.role.kind(), self.term()));
+            self.out.event.push(Event::Role(self.role.kind(), self.term()));
         }
     }
 
@@ -101,49 +84,31 @@ impl Raft {
     pub(crate) fn pre_campaign(&mut self, now: Timestamp) {
         let election = self.draw_election(now);
         if !self.may_campaign() {
-            self.role = Role::Follower(Follower {
-                leader: None,
-                heard: now,
-                election,
-            });
+            self.role = Role::Follower(Follower { leader: None, heard: now, election });
             return;
         }
         let votes = BTreeMap::from([(self.id, Verdict::Granted)]);
         self.become_role(Role::PreCandidate(Candidacy { votes, election }));
         self.tell_leader(None);
-        let body = Body::RequestPreVote {
-            last: self.log.last(),
-        };
-        let message = Message {
-            term: self.term().next(),
-            body,
-        };
+        let body = Body::RequestPreVote { last: self.log.last() };
+        let message = Message { term: self.term().next(), body };
         for voter in self.other_voters() {
             self.send(voter, message.clone());
         }
         self.count_votes(now);
     }
 
-    /// Stands for election (§3.4). Neither the requests nor the own vote leave before term and vote
-    /// are durable: a candidate that forgot its campaign could repeat it with a shorter log.
+    /// Stands for election (§3.4). Neither the requests nor the own vote leave before term and
+    /// vote are durable: a candidate that forgot its campaign could repeat it with a shorter log.
     fn campaign(&mut self, now: Timestamp) {
-        let hard_state = HardState {
-            term: self.term().next(),
-            voted_for: Some(self.id),
-        };
+        let hard_state = HardState { term: self.term().next(), voted_for: Some(self.id) };
         self.set_hard_state(hard_state);
         let election = self.draw_election(now);
         let votes = BTreeMap::new();
         self.become_role(Role::Candidate(Candidacy { votes, election }));
         let last = self.log.last();
         for voter in self.other_voters() {
-            self.promise(
-                voter,
-                Body::RequestVote {
-                    last,
-                    transfer: false,
-                },
-            );
+            self.promise(voter, Body::RequestVote { last, transfer: false });
         }
         self.promise_own_vote();
     }
@@ -202,13 +167,7 @@ impl Raft {
         // refusal the own one, so that a candidate that is behind learns of it (museum D2).
         let granted = verdict == Verdict::Granted;
         let term = if granted { term } else { self.term() };
-        self.send(
-            from,
-            Message {
-                term,
-                body: Body::PreVote { verdict },
-            },
-        );
+        self.send(from, Message { term, body: Body::PreVote { verdict } });
     }
 
     pub(crate) fn on_pre_vote(
@@ -227,9 +186,7 @@ impl Raft {
         }
         candidacy.votes.insert(from, verdict);
         if verdict != Verdict::Granted {
-            self.out
-                .event
-                .push(Event::VoteRefused { by: from, verdict });
+            self.out.event.push(Event::VoteRefused { by: from, verdict });
         }
         self.count_votes(now);
     }
@@ -261,10 +218,7 @@ impl Raft {
         };
         if verdict == Verdict::Granted {
             let term = self.term();
-            self.set_hard_state(HardState {
-                term,
-                voted_for: Some(from),
-            });
+            self.set_hard_state(HardState { term, voted_for: Some(from) });
             // Granting puts off the own election; refusing does not (museum A22).
             let election = self.draw_election(now);
             match &mut self.role {
@@ -283,9 +237,7 @@ impl Raft {
         };
         candidacy.votes.insert(from, verdict);
         if verdict != Verdict::Granted {
-            self.out
-                .event
-                .push(Event::VoteRefused { by: from, verdict });
+            self.out.event.push(Event::VoteRefused { by: from, verdict });
         }
         self.count_votes(now);
     }
@@ -298,14 +250,12 @@ impl Raft {
         last >= self.log.last()
     }
 
-    /// Takes office: a follower's state is unknown to it, and a no-op opens its term (§3.6.2, §6.4).
+    /// Takes office: a no-op opens the term (§3.6.2, §6.4), and of the followers nothing is known.
     fn lead(&mut self, now: Timestamp) {
         let first = self.log.last().index.next();
         let members = self.membership.latest().members().keys().copied();
         let others = members.filter(|member| *member != self.id);
-        let progress = others
-            .map(|member| (member, Progress::new(first, now)))
-            .collect();
+        let progress = others.map(|member| (member, Progress::new(first, now))).collect();
         let leader = Leader {
             first,
             since: now,
@@ -317,16 +267,9 @@ impl Raft {
         };
         self.become_role(Role::Leader(leader));
         self.tell_leader(Some(self.id));
-        let id = EntryId {
-            term: self.term(),
-            index: first,
-        };
+        let id = EntryId { term: self.term(), index: first };
         let stamp = self.stamp;
-        self.append(Entry {
-            id,
-            stamp,
-            payload: Payload::Noop,
-        });
+        self.append(Entry { id, stamp, payload: Payload::Noop });
         self.broadcast_heartbeat();
     }
 }

@@ -179,10 +179,7 @@ pub struct EntryId {
 
 impl EntryId {
     /// The place before the first entry of every log.
-    pub const ZERO: Self = Self {
-        term: Term::ZERO,
-        index: LogIndex::ZERO,
-    };
+    pub const ZERO: Self = Self { term: Term::ZERO, index: LogIndex::ZERO };
 }
 
 impl fmt::Display for EntryId {

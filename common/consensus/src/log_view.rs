@@ -27,11 +27,7 @@ pub struct TermRun {
 
 impl Default for LogView {
     fn default() -> Self {
-        Self {
-            base: EntryId::ZERO,
-            runs: Vec::new(),
-            last: LogIndex::ZERO,
-        }
+        Self { base: EntryId::ZERO, runs: Vec::new(), last: LogIndex::ZERO }
     }
 }
 
@@ -43,9 +39,7 @@ impl LogView {
             Some(run) => run.first == base.index.next() && run.term >= base.term,
             None => last == base.index,
         };
-        let ascending = runs
-            .windows(2)
-            .all(|w| w[0].term < w[1].term && w[0].first < w[1].first);
+        let ascending = runs.windows(2).all(|w| w[0].term < w[1].term && w[0].first < w[1].first);
         let inside = runs.last().is_none_or(|run| run.first <= last);
         (covered && ascending && inside).then_some(Self { base, runs, last })
     }
@@ -58,10 +52,7 @@ impl LogView {
     /// Returns the identity of the last entry, or of the base when the log is empty.
     pub fn last(&self) -> EntryId {
         let term = self.runs.last().map_or(self.base.term, |run| run.term);
-        EntryId {
-            term,
-            index: self.last,
-        }
+        EntryId { term, index: self.last }
     }
 
     /// Returns the term of the entry at `index`; `None` where that is not known: below the base
@@ -127,19 +118,10 @@ impl LogView {
     /// # Panics
     /// If it is not the next index, or its term is below the last.
     pub(crate) fn append(&mut self, id: EntryId) {
-        assert!(
-            id.index == self.last.next(),
-            "entries are appended without gaps"
-        );
-        assert!(
-            id.term >= self.last().term,
-            "terms never decrease along a log"
-        );
+        assert!(id.index == self.last.next(), "entries are appended without gaps");
+        assert!(id.term >= self.last().term, "terms never decrease along a log");
         if self.runs.last().is_none_or(|run| run.term < id.term) {
-            self.runs.push(TermRun {
-                term: id.term,
-                first: id.index,
-            });
+            self.runs.push(TermRun { term: id.term, first: id.index });
         }
         self.last = id.index;
     }
@@ -149,10 +131,7 @@ impl LogView {
     /// # Panics
     /// If `from` is not behind the base.
     pub(crate) fn truncate(&mut self, from: LogIndex) {
-        assert!(
-            from > self.base.index,
-            "what is compacted cannot be truncated"
-        );
+        assert!(from > self.base.index, "what is compacted cannot be truncated");
         let keep = self.runs.partition_point(|run| run.first < from);
         self.runs.truncate(keep);
         self.last = self.last.min(from.prev().expect("from is behind the base"));
@@ -161,18 +140,11 @@ impl LogView {
     /// Forgets all up to and with `base`. A log that does not hold `base` becomes empty at it.
     pub(crate) fn compact(&mut self, base: EntryId) {
         if !self.contains(base) {
-            *self = Self {
-                base,
-                runs: Vec::new(),
-                last: base.index,
-            };
+            *self = Self { base, runs: Vec::new(), last: base.index };
             return;
         }
         let first = base.index.next();
-        let keep = self
-            .runs
-            .partition_point(|run| run.first <= first)
-            .saturating_sub(1);
+        let keep = self.runs.partition_point(|run| run.first <= first).saturating_sub(1);
         self.runs.drain(..keep);
         if first > self.last {
             self.runs.clear();

@@ -14,10 +14,7 @@ pub struct Membership {
 
 impl Default for Membership {
     fn default() -> Self {
-        Self {
-            base: (LogIndex::ZERO, Configuration::unknown()),
-            in_log: Vec::new(),
-        }
+        Self { base: (LogIndex::ZERO, Configuration::unknown()), in_log: Vec::new() }
     }
 }
 
@@ -44,11 +41,7 @@ impl Membership {
 
     /// Returns the configuration that was in force at `index`: the latest at or before it.
     pub fn at(&self, index: LogIndex) -> &(LogIndex, Configuration) {
-        self.in_log
-            .iter()
-            .rev()
-            .find(|(at, _)| *at <= index)
-            .unwrap_or(&self.base)
+        self.in_log.iter().rev().find(|(at, _)| *at <= index).unwrap_or(&self.base)
     }
 
     fn entry(&self) -> &(LogIndex, Configuration) {

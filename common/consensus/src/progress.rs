@@ -63,10 +63,7 @@ impl Progress {
             Flow::Probe { .. } => {
                 if matched.next() >= self.next {
                     self.next = self.matched.next();
-                    self.flow = Flow::Replicate {
-                        inflight: VecDeque::new(),
-                        moved: now,
-                    };
+                    self.flow = Flow::Replicate { inflight: VecDeque::new(), moved: now };
                 }
             }
             Flow::Replicate { inflight, moved } => {

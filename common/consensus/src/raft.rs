@@ -80,14 +80,7 @@ impl Raft {
         now: Timestamp,
     ) -> Result<Self, ConfigError> {
         config.check()?;
-        let Restored {
-            incarnation,
-            hard_state,
-            log,
-            membership,
-            applied,
-            stamp,
-        } = disk;
+        let Restored { incarnation, hard_state, log, membership, applied, stamp } = disk;
         if log.last().term > hard_state.term {
             return Err(ConfigError::TermBehindLog);
         }
@@ -99,11 +92,7 @@ impl Raft {
         }
         let durability = Durability::new(log.last().index);
         let rng = Rng::new(config.seed);
-        let role = Role::Follower(Follower {
-            leader: None,
-            heard: now,
-            election: now,
-        });
+        let role = Role::Follower(Follower { leader: None, heard: now, election: now });
         let mut raft = Self {
             id,
             incarnation,
@@ -135,15 +124,11 @@ impl Raft {
     /// applied what it was not given), or an invariant of the protocol is broken.
     pub fn step(&mut self, now: Timestamp, input: Input) {
         if self.failed {
-            self.step_failed(input);
+            self.step_failed(&input);
             return;
         }
         match input {
-            Input::Receive {
-                from,
-                incarnation,
-                message,
-            } => {
+            Input::Receive { from, incarnation, message } => {
                 self.receive(now, from, incarnation, message);
             }
             Input::Timeout(timer) => self.timeout(now, timer),
@@ -177,11 +162,7 @@ impl Raft {
         let mut send = mem::take(&mut self.out.send);
         for promise in mem::take(&mut self.out.promises) {
             let early = self.breaks_promises(&promise);
-            match if early {
-                Some(promise)
-            } else {
-                self.durability.hold(promise)
-            } {
+            match if early { Some(promise) } else { self.durability.hold(promise) } {
                 Some(Promise::Message { to, message }) => send.push(Send::Message { to, message }),
                 // A candidate's own vote always comes with a write, that of its term.
                 Some(Promise::OwnVote { term }) => self.count_own_vote(now, term),
@@ -205,9 +186,9 @@ impl Raft {
             return None;
         }
         match &self.role {
-            Role::Follower(follower) => self
-                .may_campaign()
-                .then_some((follower.election, Timer::Election)),
+            Role::Follower(follower) => {
+                self.may_campaign().then_some((follower.election, Timer::Election))
+            }
             Role::PreCandidate(candidacy) | Role::Candidate(candidacy) => {
                 Some((candidacy.election, Timer::Election))
             }
@@ -264,19 +245,16 @@ impl Raft {
         self.follow(now, self.hard_state.term, None);
         self.failed = true;
         self.durability.fail();
-        self.out = Outbox {
-            reply: mem::take(&mut self.out.reply),
-            ..Outbox::default()
-        };
+        self.out = Outbox { reply: mem::take(&mut self.out.reply), ..Outbox::default() };
     }
 
-    fn step_failed(&mut self, input: Input) {
+    fn step_failed(&mut self, input: &Input) {
         match input {
             Input::Propose { request, .. }
             | Input::Read { request }
             | Input::Reconfigure { request, .. }
-            | Input::Transfer { request, .. } => self.reject(request, Rejection::DiskFailed),
-            Input::Applied { index } => self.note_applied(index),
+            | Input::Transfer { request, .. } => self.reject(*request, Rejection::DiskFailed),
+            Input::Applied { index } => self.note_applied(*index),
             Input::Receive { .. }
             | Input::Timeout(_)
             | Input::Persisted { .. }
@@ -289,10 +267,7 @@ impl Raft {
     }
 
     fn note_applied(&mut self, index: LogIndex) {
-        assert!(
-            index <= self.handed,
-            "only what was handed out can be applied"
-        );
+        assert!(index <= self.handed, "only what was handed out can be applied");
         self.applied = self.applied.max(index);
     }
 
@@ -301,9 +276,7 @@ impl Raft {
             return None;
         }
         let hard_state = mem::take(&mut self.out.hard_state).then_some(self.hard_state);
-        let id = self
-            .durability
-            .begin(self.log.last().index, hard_state.is_some());
+        let id = self.durability.begin(self.log.last().index, hard_state.is_some());
         Some(Write {
             id,
             hard_state,
@@ -331,17 +304,12 @@ impl Raft {
 
     /// Sends as soon as everything that stands at the next drain is durable.
     pub(crate) fn promise(&mut self, to: NodeId, body: Body) {
-        let message = Message {
-            term: self.hard_state.term,
-            body,
-        };
+        let message = Message { term: self.hard_state.term, body };
         self.out.promises.push(Promise::Message { to, message });
     }
 
     pub(crate) fn promise_own_vote(&mut self) {
-        self.out.promises.push(Promise::OwnVote {
-            term: self.hard_state.term,
-        });
+        self.out.promises.push(Promise::OwnVote { term: self.hard_state.term });
     }
 
     pub(crate) fn reject(&mut self, request: RequestId, reason: Rejection) {
@@ -373,48 +341,27 @@ impl Raft {
         self.log.append(entry.id);
         self.stamp = self.stamp.max(entry.stamp);
         if let Payload::Configuration(configuration) = &entry.payload {
-            self.membership
-                .append(entry.id.index, configuration.clone());
-            self.out.event.push(Event::Configuration {
-                index: entry.id.index,
-            });
+            self.membership.append(entry.id.index, configuration.clone());
+            self.out.event.push(Event::Configuration { index: entry.id.index });
         }
         self.out.append.push(entry);
     }
 
     /// Cuts the log: `from` and all behind it give way to another leader's entries.
     pub(crate) fn truncate(&mut self, from: LogIndex) {
-        assert!(
-            from > self.commit,
-            "committed entries are never cut off (§3.6)"
-        );
+        assert!(from > self.commit, "committed entries are never cut off (§3.6)");
         self.log.truncate(from);
-        if !self
-            .config
-            .chaos
-            .has(crate::Mutation::B22OldCompletionVouches)
-        {
+        if !self.config.chaos.has(crate::Mutation::B22OldCompletionVouches) {
             self.durability.truncate(from);
         }
         if self.membership.index() >= from {
             self.membership.truncate(from);
-            self.out.event.push(Event::Configuration {
-                index: self.membership.index(),
-            });
+            self.out.event.push(Event::Configuration { index: self.membership.index() });
         }
         // Entries that no write has carried yet need not be cut on disk; older ones must be.
-        let unwritten = self
-            .out
-            .append
-            .iter()
-            .position(|entry| entry.id.index >= from);
-        self.out
-            .append
-            .truncate(unwritten.unwrap_or(self.out.append.len()));
-        let lowest = self
-            .out
-            .truncate_from
-            .map_or(from, |earlier| earlier.min(from));
+        let unwritten = self.out.append.iter().position(|entry| entry.id.index >= from);
+        self.out.append.truncate(unwritten.unwrap_or(self.out.append.len()));
+        let lowest = self.out.truncate_from.map_or(from, |earlier| earlier.min(from));
         self.out.truncate_from = Some(lowest);
     }
 

@@ -32,10 +32,7 @@ impl Reads {
 
     /// Ends all reads, for the leader that they asked is no longer one.
     pub(crate) fn into_requests(self) -> impl Iterator<Item = RequestId> {
-        self.waiting
-            .into_iter()
-            .map(|(_, _, request)| request)
-            .chain(self.arrived)
+        self.waiting.into_iter().map(|(_, _, request)| request).chain(self.arrived)
     }
 }
 
@@ -72,9 +69,7 @@ impl Raft {
             reads.waiting.push_back((reads.round, commit, request));
         }
         self.confirm_reads();
-        self.role
-            .leader()
-            .is_some_and(|leader| leader.reads.round > leader.reads.confirmed)
+        self.role.leader().is_some_and(|leader| leader.reads.round > leader.reads.confirmed)
     }
 
     /// Serves the reads of all rounds that a quorum of voters has answered; learners' answers do
@@ -97,11 +92,7 @@ impl Raft {
                 enough.then_some(true)
             };
             let vote = |voter| {
-                if voter == id {
-                    Some(true)
-                } else {
-                    answered(voter)
-                }
+                if voter == id { Some(true) } else { answered(voter) }
             };
             match voters.tally(vote) {
                 Tally::Won => confirmed = *round,
@@ -113,10 +104,7 @@ impl Raft {
         };
         leader.reads.confirmed = confirmed;
         let waiting = &mut leader.reads.waiting;
-        let ready = waiting
-            .iter()
-            .take_while(|(round, _, _)| *round <= confirmed)
-            .count();
+        let ready = waiting.iter().take_while(|(round, _, _)| *round <= confirmed).count();
         for (_, index, request) in waiting.drain(..ready) {
             self.out.reply.push(Reply::ReadAt { request, index });
         }

@@ -43,33 +43,17 @@ impl Raft {
                 self.on_request_vote(now, from, term, last, transfer);
             }
             Body::Vote { verdict } => self.on_vote(now, from, verdict),
-            Body::AppendEntries {
-                prev,
-                entries,
-                commit,
-                round,
-            } => {
+            Body::AppendEntries { prev, entries, commit, round } => {
                 if term < self.term() {
                     // The answer carries the newer term: the sender steps down (museum D4).
                     let hint = EntryId::ZERO;
-                    self.promise(
-                        from,
-                        Body::Conflict {
-                            refused: prev,
-                            hint,
-                            round,
-                        },
-                    );
+                    self.promise(from, Body::Conflict { refused: prev, hint, round });
                 } else {
                     self.on_append_entries(now, from, prev, entries, commit, round);
                 }
             }
             Body::Appended { matched, round } => self.on_appended(now, from, matched, round),
-            Body::Conflict {
-                refused,
-                hint,
-                round,
-            } => {
+            Body::Conflict { refused, hint, round } => {
                 self.on_conflict(now, from, refused, hint, round);
             }
             // Neither snapshots nor transfers are sent yet; from a newer version they are harmless.
@@ -133,12 +117,7 @@ impl Raft {
                 plausible(*last, message.term)?;
                 false
             }
-            Body::AppendEntries {
-                prev,
-                entries,
-                commit,
-                ..
-            } => {
+            Body::AppendEntries { prev, entries, commit, .. } => {
                 plausible(*prev, message.term)?;
                 plausible_index(*commit)?;
                 let mut before = *prev;
@@ -187,17 +166,9 @@ impl Raft {
 /// A message of a term cannot speak of entries of later terms, nor of absurd places.
 fn plausible(id: EntryId, term: Term) -> Result<(), Ignored> {
     plausible_index(id.index)?;
-    if id.term > term {
-        Err(Ignored::Malformed)
-    } else {
-        Ok(())
-    }
+    if id.term > term { Err(Ignored::Malformed) } else { Ok(()) }
 }
 
 fn plausible_index(index: LogIndex) -> Result<(), Ignored> {
-    if index.get() > NUMBER_MAX {
-        Err(Ignored::Implausible)
-    } else {
-        Ok(())
-    }
+    if index.get() > NUMBER_MAX { Err(Ignored::Implausible) } else { Ok(()) }
 }

@@ -13,12 +13,7 @@ impl Raft {
     /// Appends a client's commands to the leader's log, all or none.
     pub(crate) fn propose(&mut self, now: Timestamp, request: RequestId, commands: Vec<Bytes>) {
         let Some(stamp) = self.cluster_time(now) else {
-            self.reject(
-                request,
-                Rejection::NotLeader {
-                    leader: self.leader(),
-                },
-            );
+            self.reject(request, Rejection::NotLeader { leader: self.leader() });
             return;
         };
         let count = commands.len() as u64;
@@ -34,22 +29,11 @@ impl Raft {
         let start = self.log.last().index.next();
         let term = self.term();
         for command in commands {
-            let id = EntryId {
-                term,
-                index: self.log.last().index.next(),
-            };
-            self.append(Entry {
-                id,
-                stamp,
-                payload: Payload::Command(command),
-            });
+            let id = EntryId { term, index: self.log.last().index.next() };
+            self.append(Entry { id, stamp, payload: Payload::Command(command) });
         }
         let range = start..self.log.last().index.next();
-        self.out.reply.push(Reply::Appended {
-            request,
-            term,
-            range,
-        });
+        self.out.reply.push(Reply::Appended { request, term, range });
     }
 
     /// Returns the leader's cluster time: it starts at the highest stamp seen and advances with
@@ -106,11 +90,7 @@ impl Raft {
         let Some(prev) = self.log.id(prev) else {
             progress.flow = Flow::Snapshot;
             let at_least = self.log.base().index;
-            self.out.send.push(Send::Snapshot {
-                to: peer,
-                term,
-                at_least,
-            });
+            self.out.send.push(Send::Snapshot { to: peer, term, at_least });
             return false;
         };
         match &mut progress.flow {
@@ -128,14 +108,7 @@ impl Raft {
         }
         if end > next {
             let range = next..end;
-            self.out.send.push(Send::Entries {
-                to: peer,
-                term,
-                prev,
-                range,
-                commit,
-                round,
-            });
+            self.out.send.push(Send::Entries { to: peer, term, prev, range, commit, round });
         } else {
             self.send_empty(peer, prev, round);
         }
@@ -144,30 +117,12 @@ impl Raft {
 
     /// Sends an `AppendEntries` without entries.
     fn send_empty(&mut self, to: NodeId, prev: EntryId, round: ReadRound) {
-        let unchecked = self
-            .config
-            .chaos
-            .has(crate::Mutation::B13HeartbeatCommitUnchecked);
+        let unchecked = self.config.chaos.has(crate::Mutation::B13HeartbeatCommitUnchecked);
         // Never more than what `prev` covers: the follower may hold other entries behind it
         // (museum B13).
-        let commit = if unchecked {
-            self.commit
-        } else {
-            self.commit.min(prev.index)
-        };
-        let body = Body::AppendEntries {
-            prev,
-            entries: Vec::new(),
-            commit,
-            round,
-        };
-        self.send(
-            to,
-            Message {
-                term: self.term(),
-                body,
-            },
-        );
+        let commit = if unchecked { self.commit } else { self.commit.min(prev.index) };
+        let body = Body::AppendEntries { prev, entries: Vec::new(), commit, round };
+        self.send(to, Message { term: self.term(), body });
     }
 
     /// The heartbeat timer fired: try stalled windows again, and show that this leader lives.
@@ -189,11 +144,8 @@ impl Raft {
             return;
         };
         let round = leader.reads.round;
-        let matched: Vec<(NodeId, LogIndex)> = leader
-            .progress
-            .iter()
-            .map(|(peer, progress)| (*peer, progress.matched))
-            .collect();
+        let matched: Vec<(NodeId, LogIndex)> =
+            leader.progress.iter().map(|(peer, progress)| (*peer, progress.matched)).collect();
         for (peer, matched) in matched {
             // Below the base only a snapshot helps; the place before the log always agrees.
             let prev = self.log.id(matched).unwrap_or(EntryId::ZERO);

@@ -12,10 +12,7 @@ impl Raft {
             return;
         }
         // The term is the entry's own, never the current one (museum G8).
-        assert!(
-            self.log.contains(meta.last),
-            "a snapshot ends at an entry of this log"
-        );
+        assert!(self.log.contains(meta.last), "a snapshot ends at an entry of this log");
         self.log.compact(meta.last);
         self.membership.compact(index);
         self.out.compact_to = Some(meta.last);

@@ -9,10 +9,7 @@ fn votes(letters: &[Letter], to: u64) -> Vec<Verdict> {
         Body::Vote { verdict } => Some(verdict),
         _ => None,
     };
-    bodies(letters, to)
-        .into_iter()
-        .filter_map(verdict)
-        .collect()
+    bodies(letters, to).into_iter().filter_map(verdict).collect()
 }
 
 #[test]
@@ -29,11 +26,7 @@ fn every_voter_can_win_in_turn_s3_4() {
     let mut cluster = Cluster::new(&[1, 2, 3, 4, 5]);
     for number in 1..=5 {
         cluster.campaign(number);
-        assert_eq!(
-            cluster.leaders(),
-            [number],
-            "with a higher term the old leader follows"
-        );
+        assert_eq!(cluster.leaders(), [number], "with a higher term the old leader follows");
         for other in 1..=5 {
             assert_eq!(cluster.status(other).leader, Some(id(number)));
         }
@@ -57,11 +50,7 @@ fn a_server_votes_for_at_most_one_candidate_in_a_term_s3_4() {
     assert_eq!(votes(&letters, 2), [Verdict::Granted]);
     assert_eq!(votes(&letters, 3), [Verdict::AlreadyVoted]);
     cluster.say(2, 1, 5, request_vote(at(1, 1)));
-    assert_eq!(
-        votes(&cluster.take_from(1), 2),
-        [Verdict::Granted],
-        "the same answer again"
-    );
+    assert_eq!(votes(&cluster.take_from(1), 2), [Verdict::Granted], "the same answer again");
 }
 
 #[test]
@@ -89,23 +78,9 @@ fn neither_vote_requests_nor_the_own_vote_precede_their_durability() {
     cluster.held_disks.insert(id(1));
     cluster.campaign(1);
     assert_eq!(cluster.role(1), RoleKind::Candidate);
-    assert!(
-        cluster.take_from(1).is_empty(),
-        "requests wait for the disk"
-    );
-    cluster.say(
-        2,
-        1,
-        2,
-        Body::Vote {
-            verdict: Verdict::Granted,
-        },
-    );
-    assert_eq!(
-        cluster.role(1),
-        RoleKind::Candidate,
-        "one vote of three: its own is not durable"
-    );
+    assert!(cluster.take_from(1).is_empty(), "requests wait for the disk");
+    cluster.say(2, 1, 2, Body::Vote { verdict: Verdict::Granted });
+    assert_eq!(cluster.role(1), RoleKind::Candidate, "one vote of three: its own is not durable");
     cluster.persist(1);
     assert_eq!(cluster.role(1), RoleKind::Leader);
 }
@@ -125,35 +100,17 @@ fn stepping_down_within_a_term_keeps_the_vote_museum_a1_a2() {
     let mut cluster = Cluster::new(&[1, 2, 3, 4, 5]);
     cluster.isolate(1);
     for number in [4, 5] {
-        cluster.say(
-            number,
-            1,
-            1,
-            Body::PreVote {
-                verdict: Verdict::LogBehind,
-            },
-        );
+        cluster.say(number, 1, 1, Body::PreVote { verdict: Verdict::LogBehind });
     }
     cluster.heal();
     cluster.pass(1_000);
     cluster.step(1, Input::Timeout(Timer::Election));
     for number in [2, 3] {
-        cluster.say(
-            number,
-            1,
-            2,
-            Body::PreVote {
-                verdict: Verdict::Granted,
-            },
-        );
+        cluster.say(number, 1, 2, Body::PreVote { verdict: Verdict::Granted });
     }
     assert_eq!(cluster.role(1), RoleKind::Candidate);
     cluster.say(2, 1, 2, heartbeat(at(2, 9), 0));
-    assert_eq!(
-        cluster.role(1),
-        RoleKind::Follower,
-        "the check fails, and still 2 leads"
-    );
+    assert_eq!(cluster.role(1), RoleKind::Follower, "the check fails, and still 2 leads");
     assert_eq!(cluster.status(1).leader, Some(id(2)));
     assert_eq!(cluster.node(1).hard_state, hard_state(2, Some(1)));
 }
@@ -163,11 +120,7 @@ fn a_leader_never_votes_for_another_in_its_term_museum_a13() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     cluster.campaign(1);
     cluster.say(2, 1, 2, request_vote(at(9, 9)));
-    assert_eq!(
-        votes(&cluster.take_from(1), 2).len(),
-        0,
-        "an entry of a later term: malformed"
-    );
+    assert_eq!(votes(&cluster.take_from(1), 2).len(), 0, "an entry of a later term: malformed");
     cluster.say(2, 1, 2, request_vote(at(2, 9)));
     assert_ne!(votes(&cluster.take_from(1), 2), [Verdict::Granted]);
     assert_eq!(cluster.role(1), RoleKind::Leader);
@@ -179,30 +132,12 @@ fn votes_of_another_term_or_twice_do_not_count_museum_a7() {
     cluster.pass(1_000);
     cluster.step(1, Input::Timeout(Timer::Election));
     for voter in [2, 3] {
-        cluster.say(
-            voter,
-            1,
-            2,
-            Body::PreVote {
-                verdict: Verdict::Granted,
-            },
-        );
+        cluster.say(voter, 1, 2, Body::PreVote { verdict: Verdict::Granted });
     }
     for (voter, term) in [(2, 1), (3, 1), (4, 1), (5, 2), (5, 2), (5, 2)] {
-        cluster.say(
-            voter,
-            1,
-            term,
-            Body::Vote {
-                verdict: Verdict::Granted,
-            },
-        );
+        cluster.say(voter, 1, term, Body::Vote { verdict: Verdict::Granted });
     }
-    assert_eq!(
-        cluster.role(1),
-        RoleKind::Candidate,
-        "its own and one more of five"
-    );
+    assert_eq!(cluster.role(1), RoleKind::Candidate, "its own and one more of five");
 }
 
 #[test]
@@ -221,16 +156,8 @@ fn the_up_to_date_check_is_lexicographic_s3_6_1_museum_a8_a9() {
         let mut cluster = Cluster::new(&[1, 2, 3]);
         cluster.start(1, terms, hard_state(3, None));
         cluster.say(2, 1, 4, request_vote(last));
-        let expected = if granted {
-            Verdict::Granted
-        } else {
-            Verdict::LogBehind
-        };
-        assert_eq!(
-            votes(&cluster.take_from(1), 2),
-            [expected],
-            "{terms:?} against {last}"
-        );
+        let expected = if granted { Verdict::Granted } else { Verdict::LogBehind };
+        assert_eq!(votes(&cluster.take_from(1), 2), [expected], "{terms:?} against {last}");
     }
 }
 
@@ -242,11 +169,7 @@ fn a_stale_request_is_refused_and_told_the_newer_term_s3_3() {
     cluster.say(2, 1, 5, heartbeat(at(1, 1), 1));
     let letters = cluster.take_from(1);
     assert_eq!(letters.len(), 2);
-    assert!(
-        letters
-            .iter()
-            .all(|letter| letter.message.term == Term::new(7))
-    );
+    assert!(letters.iter().all(|letter| letter.message.term == Term::new(7)));
     assert_eq!(cluster.commit(1), 0, "nothing of an older term is believed");
 }
 
@@ -265,14 +188,7 @@ fn a_candidate_concedes_to_the_leader_of_its_own_term_s3_4_museum_a20() {
     cluster.step(1, Input::Timeout(Timer::Election));
     cluster.pass(1_000);
     cluster.step(1, Input::Timeout(Timer::Election));
-    cluster.say(
-        2,
-        1,
-        2,
-        Body::PreVote {
-            verdict: Verdict::Granted,
-        },
-    );
+    cluster.say(2, 1, 2, Body::PreVote { verdict: Verdict::Granted });
     assert_eq!((cluster.role(1), cluster.term(1)), (RoleKind::Candidate, 2));
     cluster.say(3, 1, 2, heartbeat(at(1, 1), 0));
     assert_eq!(cluster.role(1), RoleKind::Follower);
@@ -304,33 +220,17 @@ fn election_timeouts_are_drawn_over_the_whole_range_s3_4() {
     }
     assert!(drawn.iter().all(|ns| (150 * MS..300 * MS).contains(ns)));
     let low = drawn.iter().filter(|ns| **ns < 225 * MS).count();
-    assert!(
-        (60..=140).contains(&low),
-        "about half in each half: {low} of 200"
-    );
+    assert!((60..=140).contains(&low), "about half in each half: {low} of 200");
 }
 
 #[test]
 fn a_node_with_another_data_directory_neither_votes_nor_campaigns() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
-    let message = Message {
-        term: Term::new(5),
-        body: request_vote(at(1, 1)),
-    };
+    let message = Message { term: Term::new(5), body: request_vote(at(1, 1)) };
     let wiped = Incarnation::new(999);
-    cluster.step(
-        1,
-        Input::Receive {
-            from: id(2),
-            incarnation: wiped,
-            message,
-        },
-    );
+    cluster.step(1, Input::Receive { from: id(2), incarnation: wiped, message });
     assert_eq!(cluster.term(1), 1);
-    let ignored = Event::Ignored {
-        from: id(2),
-        why: Ignored::OtherIncarnation,
-    };
+    let ignored = Event::Ignored { from: id(2), why: Ignored::OtherIncarnation };
     assert!(cluster.node(1).events.contains(&ignored));
 }
 
@@ -353,18 +253,7 @@ fn absurd_terms_and_indexes_are_ignored() {
     cluster.say(2, 1, 1, append(at(1, 1), vec![entry(1, 3)], 0));
     cluster.say(2, 1, 1, append(at(1, 1), vec![entry(2, 2)], 0));
     cluster.say(1, 1, 5, request_vote(at(1, 1)));
-    cluster.say(
-        9,
-        1,
-        5,
-        Body::Vote {
-            verdict: Verdict::Granted,
-        },
-    );
-    assert_eq!(
-        cluster.node(1).raft,
-        before,
-        "refused input changes nothing"
-    );
+    cluster.say(9, 1, 5, Body::Vote { verdict: Verdict::Granted });
+    assert_eq!(cluster.node(1).raft, before, "refused input changes nothing");
     assert_eq!(cluster.node(1).events.len(), 6);
 }

@@ -4,10 +4,7 @@ use consensus::*;
 use kit::*;
 
 fn read_at(request: u64, index: u64) -> Reply {
-    Reply::ReadAt {
-        request: RequestId::new(request),
-        index: LogIndex::new(index),
-    }
+    Reply::ReadAt { request: RequestId::new(request), index: LogIndex::new(index) }
 }
 
 #[test]
@@ -19,11 +16,7 @@ fn a_partitioned_node_does_not_raise_its_term_s9_6_museum_a23() {
     assert_eq!(cluster.term(3), 2);
     cluster.heal();
     cluster.run(1_000);
-    assert_eq!(
-        (cluster.leaders(), cluster.term(1)),
-        (vec![1], 2),
-        "nobody was disturbed"
-    );
+    assert_eq!((cluster.leaders(), cluster.term(1)), (vec![1], 2), "nobody was disturbed");
 }
 
 #[test]
@@ -33,37 +26,19 @@ fn a_pre_vote_changes_neither_term_nor_vote_nor_timer_s9_6() {
     cluster.say(2, 1, 2, Body::RequestPreVote { last: at(1, 1) });
     assert_eq!(cluster.node(1).raft, before);
     let answer = cluster.take_from(1).remove(0).message;
-    let granted = Body::PreVote {
-        verdict: Verdict::Granted,
-    };
-    assert_eq!(
-        answer,
-        Message {
-            term: Term::new(2),
-            body: granted
-        },
-        "museum D1"
-    );
+    let granted = Body::PreVote { verdict: Verdict::Granted };
+    assert_eq!(answer, Message { term: Term::new(2), body: granted }, "museum D1");
 }
 
 #[test]
 fn a_pre_vote_tells_why_it_is_refused() {
-    let cases = [
-        (1, at(1, 1), Verdict::StaleTerm),
-        (4, at(1, 9), Verdict::LogBehind),
-    ];
+    let cases = [(1, at(1, 1), Verdict::StaleTerm), (4, at(1, 9), Verdict::LogBehind)];
     for (term, last, verdict) in cases {
         let mut cluster = Cluster::new(&[1, 2, 3]);
         cluster.start(1, &[3], hard_state(3, None));
         cluster.say(2, 1, term, Body::RequestPreVote { last });
         let answer = cluster.take_from(1).remove(0).message;
-        assert_eq!(
-            answer,
-            Message {
-                term: Term::new(3),
-                body: Body::PreVote { verdict }
-            }
-        );
+        assert_eq!(answer, Message { term: Term::new(3), body: Body::PreVote { verdict } });
     }
 }
 
@@ -73,20 +48,8 @@ fn who_hears_from_a_leader_ignores_candidates_s4_2_3_museum_c15() {
     cluster.campaign(1);
     cluster.say(3, 2, 9, request_vote(at(2, 9)));
     assert_eq!(cluster.term(2), 2, "the term is left alone as well");
-    cluster.say(
-        3,
-        2,
-        9,
-        Body::RequestVote {
-            last: at(2, 9),
-            transfer: true,
-        },
-    );
-    assert_eq!(
-        cluster.term(2),
-        9,
-        "unless the leader asked for it (§3.10, museum E1)"
-    );
+    cluster.say(3, 2, 9, Body::RequestVote { last: at(2, 9), transfer: true });
+    assert_eq!(cluster.term(2), 9, "unless the leader asked for it (§3.10, museum E1)");
 }
 
 #[test]
@@ -95,12 +58,7 @@ fn the_lost_leader_itself_may_be_elected_again_museum_d7() {
     cluster.campaign(1);
     cluster.say(1, 2, 3, Body::RequestPreVote { last: at(2, 2) });
     let answer = cluster.take_from(2).pop().map(|letter| letter.message.body);
-    assert_eq!(
-        answer,
-        Some(Body::PreVote {
-            verdict: Verdict::Granted
-        })
-    );
+    assert_eq!(answer, Some(Body::PreVote { verdict: Verdict::Granted }));
 }
 
 #[test]
@@ -142,22 +100,8 @@ fn reads_wait_for_the_first_commit_of_the_term_s6_4_museum_f1_f6() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     cluster.pass(1_000);
     cluster.step(1, Input::Timeout(Timer::Election));
-    cluster.say(
-        2,
-        1,
-        2,
-        Body::PreVote {
-            verdict: Verdict::Granted,
-        },
-    );
-    cluster.say(
-        2,
-        1,
-        2,
-        Body::Vote {
-            verdict: Verdict::Granted,
-        },
-    );
+    cluster.say(2, 1, 2, Body::PreVote { verdict: Verdict::Granted });
+    cluster.say(2, 1, 2, Body::Vote { verdict: Verdict::Granted });
     assert_eq!(cluster.role(1), RoleKind::Leader);
     cluster.read(1, 7);
     assert_eq!(cluster.take_replies(1), []);
@@ -172,10 +116,8 @@ fn a_read_needs_a_round_that_began_after_it_s6_4_museum_f3() {
     cluster.read(1, 1);
     cluster.letters.clear();
     cluster.read(1, 2);
-    let round = |number| Body::Appended {
-        matched: LogIndex::new(2),
-        round: ReadRound::new(number),
-    };
+    let round =
+        |number| Body::Appended { matched: LogIndex::new(2), round: ReadRound::new(number) };
     cluster.say(2, 1, 2, round(0));
     assert_eq!(cluster.take_replies(1), []);
     cluster.say(2, 1, 2, round(1));
@@ -187,14 +129,8 @@ fn a_read_needs_a_round_that_began_after_it_s6_4_museum_f3() {
     cluster.say(2, 1, 2, round(2));
     assert_eq!(cluster.take_replies(1), [read_at(2, 2)]);
     cluster.say(3, 1, 2, round(9));
-    let told = Event::Ignored {
-        from: id(3),
-        why: Ignored::Malformed,
-    };
-    assert!(
-        cluster.node(1).events.contains(&told),
-        "no such round ever began"
-    );
+    let told = Event::Ignored { from: id(3), why: Ignored::Malformed };
+    assert!(cluster.node(1).events.contains(&told), "no such round ever began");
 }
 
 #[test]
@@ -212,15 +148,8 @@ fn a_leader_that_lost_its_quorum_serves_no_read() {
     cluster.isolate(1);
     cluster.read(1, 1);
     cluster.run(1_000);
-    let refused = Reply::Rejected {
-        request: RequestId::new(1),
-        reason: Rejection::NoQuorum,
-    };
-    assert_eq!(
-        cluster.take_replies(1),
-        [refused],
-        "refused once, never served (museum F12)"
-    );
+    let refused = Reply::Rejected { request: RequestId::new(1), reason: Rejection::NoQuorum };
+    assert_eq!(cluster.take_replies(1), [refused], "refused once, never served (museum F12)");
 }
 
 #[test]
@@ -243,9 +172,5 @@ fn a_cold_cluster_elects_and_serves() {
     cluster.read(leader, 2);
     cluster.settle();
     assert!(cluster.take_replies(leader).len() >= 2);
-    assert_eq!(
-        cluster.term(leader),
-        2,
-        "one election is enough on a quiet network"
-    );
+    assert_eq!(cluster.term(leader), 2, "one election is enough on a quiet network");
 }

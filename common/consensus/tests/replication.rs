@@ -5,10 +5,7 @@ use consensus::*;
 use kit::*;
 
 fn appended(matched: u64) -> Body {
-    Body::Appended {
-        matched: LogIndex::new(matched),
-        round: ReadRound::ZERO,
-    }
+    Body::Appended { matched: LogIndex::new(matched), round: ReadRound::ZERO }
 }
 
 #[test]
@@ -21,11 +18,7 @@ fn the_consistency_check_refuses_a_gap_and_a_difference_s3_5() {
         assert!(
             matches!(bodies(&letters, 2)[..], [Body::Conflict { refused, .. }] if refused == prev)
         );
-        assert_eq!(
-            cluster.commit(1),
-            0,
-            "nothing is learnt from a refused message"
-        );
+        assert_eq!(cluster.commit(1), 0, "nothing is learnt from a refused message");
         assert_eq!(cluster.ids(1).len(), 3, "nothing is cut either");
     }
 }
@@ -55,11 +48,7 @@ fn acknowledgement_and_commit_stop_at_what_was_verified_museum_b3_b4() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     cluster.start(1, &[2, 3, 3], hard_state(3, None));
     cluster.say(2, 1, 4, append(at(1, 1), vec![entry(2, 2)], 4));
-    assert_eq!(
-        cluster.commit(1),
-        2,
-        "entries 3 and 4 are another leader's leftovers"
-    );
+    assert_eq!(cluster.commit(1), 2, "entries 3 and 4 are another leader's leftovers");
     assert_eq!(bodies(&cluster.take_from(1), 2), [appended(2)]);
     cluster.say(2, 1, 4, heartbeat(at(2, 2), 4));
     assert_eq!(cluster.commit(1), 2);
@@ -75,17 +64,10 @@ fn matched_never_moves_back_museum_b7() {
     }
     cluster.settle();
     cluster.say(2, 1, 2, appended(3));
-    let stale = Body::Conflict {
-        refused: at(2, 3),
-        hint: at(1, 1),
-        round: ReadRound::ZERO,
-    };
+    let stale = Body::Conflict { refused: at(2, 3), hint: at(1, 1), round: ReadRound::ZERO };
     cluster.say(2, 1, 2, stale);
     let peer = cluster.status(1).peers[0];
-    assert_eq!(
-        (peer.id, peer.matched.get(), peer.next.get()),
-        (id(2), 5, 6)
-    );
+    assert_eq!((peer.id, peer.matched.get(), peer.next.get()), (id(2), 5, 6));
 }
 
 /// Figure 3.6: a leader of term 8 and followers whose logs differ in every way.
@@ -132,19 +114,12 @@ fn backtracking_skips_a_term_a_round_trip_s3_5() {
         cluster.deliver(letter);
     }
     assert_eq!(cluster.ids(2), cluster.ids(1));
-    assert!(
-        refusals <= 3,
-        "{refusals} refusals for 1,000 entries that differ"
-    );
+    assert!(refusals <= 3, "{refusals} refusals for 1,000 entries that differ");
 }
 
 #[test]
 fn a_window_is_bounded_and_heartbeats_go_on_museum_i3() {
-    let config = Config {
-        inflight_max: 4,
-        entries_max: 2,
-        ..Config::new(1)
-    };
+    let config = Config { inflight_max: 4, entries_max: 2, ..Config::new(1) };
     let mut cluster = Cluster::with(configuration(&[1, 2, 3], &[]), config);
     cluster.campaign(1);
     cluster.cut.insert((id(2), id(1)));
@@ -154,10 +129,7 @@ fn a_window_is_bounded_and_heartbeats_go_on_museum_i3() {
     cluster.settle();
     assert_eq!(cluster.commit(1), 42);
     let peer = cluster.status(1).peers[0];
-    assert!(
-        peer.next.since(peer.matched) <= 9,
-        "at most 4 messages of 2 entries under way"
-    );
+    assert!(peer.next.since(peer.matched) <= 9, "at most 4 messages of 2 entries under way");
     cluster.cut.clear();
     cluster.run(1_000);
     assert_eq!(cluster.commit(2), 42, "a lost window is sent again");
@@ -172,51 +144,33 @@ fn a_lost_message_is_sent_again_and_an_unreachable_peer_does_not_spin() {
     cluster.settle();
     cluster.step(1, Input::Unreachable { peer: id(2) });
     cluster.propose(1, 2, "y");
-    assert_eq!(
-        bodies(&cluster.take_from(1), 2),
-        [],
-        "not before the next heartbeat"
-    );
+    assert_eq!(bodies(&cluster.take_from(1), 2), [], "not before the next heartbeat");
     cluster.run(200);
     assert_eq!(cluster.ids(2), cluster.ids(1));
 }
 
 #[test]
 fn proposals_are_refused_off_the_leader_and_beyond_the_limit_museum_i5() {
-    let config = Config {
-        uncommitted_max: 3,
-        ..Config::new(1)
-    };
+    let config = Config { uncommitted_max: 3, ..Config::new(1) };
     let mut cluster = Cluster::with(configuration(&[1, 2, 3], &[]), config);
     cluster.propose(2, 7, "x");
     let nobody = Rejection::NotLeader { leader: None };
     assert_eq!(
         cluster.take_replies(2),
-        [Reply::Rejected {
-            request: RequestId::new(7),
-            reason: nobody
-        }]
+        [Reply::Rejected { request: RequestId::new(7), reason: nobody }]
     );
     cluster.campaign(1);
     cluster.take_replies(1);
     for request in 0..4 {
         cluster.propose(1, request, "x");
     }
-    let busy = Reply::Rejected {
-        request: RequestId::new(3),
-        reason: Rejection::Busy,
-    };
+    let busy = Reply::Rejected { request: RequestId::new(3), reason: Rejection::Busy };
     assert_eq!(cluster.take_replies(1).last(), Some(&busy));
     cluster.propose(2, 8, "x");
-    let known = Rejection::NotLeader {
-        leader: Some(id(1)),
-    };
+    let known = Rejection::NotLeader { leader: Some(id(1)) };
     assert_eq!(
         cluster.take_replies(2),
-        [Reply::Rejected {
-            request: RequestId::new(8),
-            reason: known
-        }]
+        [Reply::Rejected { request: RequestId::new(8), reason: known }]
     );
 }
 
@@ -230,11 +184,7 @@ fn learners_get_the_log_and_do_not_count_museum_c9() {
     cluster.propose(1, 1, "x");
     cluster.settle();
     assert_eq!(cluster.ids(4), cluster.ids(1));
-    assert_eq!(
-        cluster.commit(1),
-        2,
-        "three of five members, one of three voters"
-    );
+    assert_eq!(cluster.commit(1), 2, "three of five members, one of three voters");
 }
 
 #[test]
@@ -248,8 +198,5 @@ fn cluster_time_advances_with_the_leader_and_never_moves_back_s6_3() {
         cluster.settle();
         stamps.push(cluster.node(leader).log.last().unwrap().stamp);
     }
-    assert!(
-        stamps.windows(2).all(|w| w[1] >= w[0].after(5 * MS)),
-        "{stamps:?}"
-    );
+    assert!(stamps.windows(2).all(|w| w[1] >= w[0].after(5 * MS)), "{stamps:?}");
 }

@@ -11,54 +11,20 @@ fn entries_of_earlier_terms_are_not_committed_by_counting_s3_6_2_museum_b1() {
     cluster.pass(1_000);
     cluster.step(1, Input::Timeout(Timer::Election));
     for voter in [2, 3] {
-        cluster.say(
-            voter,
-            1,
-            4,
-            Body::PreVote {
-                verdict: Verdict::Granted,
-            },
-        );
+        cluster.say(voter, 1, 4, Body::PreVote { verdict: Verdict::Granted });
     }
     for voter in [2, 3] {
-        cluster.say(
-            voter,
-            1,
-            4,
-            Body::Vote {
-                verdict: Verdict::Granted,
-            },
-        );
+        cluster.say(voter, 1, 4, Body::Vote { verdict: Verdict::Granted });
     }
     assert_eq!(cluster.role(1), RoleKind::Leader);
     for follower in [2, 3] {
         let matched = LogIndex::new(2);
-        cluster.say(
-            follower,
-            1,
-            4,
-            Body::Appended {
-                matched,
-                round: ReadRound::ZERO,
-            },
-        );
+        cluster.say(follower, 1, 4, Body::Appended { matched, round: ReadRound::ZERO });
     }
-    assert_eq!(
-        cluster.commit(1),
-        0,
-        "(2,2) is on three of five, and of an earlier term"
-    );
+    assert_eq!(cluster.commit(1), 0, "(2,2) is on three of five, and of an earlier term");
     for follower in [2, 3] {
         let matched = LogIndex::new(3);
-        cluster.say(
-            follower,
-            1,
-            4,
-            Body::Appended {
-                matched,
-                round: ReadRound::ZERO,
-            },
-        );
+        cluster.say(follower, 1, 4, Body::Appended { matched, round: ReadRound::ZERO });
     }
     assert_eq!(cluster.commit(1), 3);
 }
@@ -74,16 +40,8 @@ fn a_leader_counts_itself_only_for_what_is_durable_museum_b20() {
     assert_eq!(cluster.commit(1), 2, "only 2 has it on disk");
     cluster.persist(3);
     cluster.settle();
-    assert_eq!(
-        cluster.commit(1),
-        3,
-        "2 and 3 are a majority without the leader (§10.2.1)"
-    );
-    assert_eq!(
-        cluster.node(1).applied.len(),
-        2,
-        "and is not applied here before it is durable"
-    );
+    assert_eq!(cluster.commit(1), 3, "2 and 3 are a majority without the leader (§10.2.1)");
+    assert_eq!(cluster.node(1).applied.len(), 2, "and is not applied here before it is durable");
     cluster.persist(1);
     assert_eq!(cluster.node(1).applied.len(), 3);
 }
@@ -106,10 +64,7 @@ fn entries_are_acknowledged_only_when_durable_s3_8() {
     cluster.say(2, 1, 1, append(at(1, 1), vec![entry(1, 2)], 0));
     assert!(cluster.take_from(1).is_empty());
     cluster.persist(1);
-    let answer = Body::Appended {
-        matched: LogIndex::new(2),
-        round: ReadRound::ZERO,
-    };
+    let answer = Body::Appended { matched: LogIndex::new(2), round: ReadRound::ZERO };
     assert_eq!(bodies(&cluster.take_from(1), 2), [answer]);
 }
 
@@ -119,10 +74,7 @@ fn a_heartbeat_is_answered_at_once_for_what_is_durable() {
     cluster.held_disks.insert(id(1));
     cluster.say(2, 1, 1, append(at(1, 1), vec![entry(1, 2)], 0));
     cluster.say(2, 1, 1, heartbeat(at(1, 2), 0));
-    let answer = Body::Appended {
-        matched: LogIndex::new(1),
-        round: ReadRound::ZERO,
-    };
+    let answer = Body::Appended { matched: LogIndex::new(1), round: ReadRound::ZERO };
     assert_eq!(bodies(&cluster.take_from(1), 2), [answer]);
 }
 
@@ -133,32 +85,16 @@ fn an_old_completion_vouches_for_nothing_that_came_later_museum_b22() {
     cluster.held_disks.insert(id(1));
     cluster.say(2, 1, 2, append(at(1, 1), vec![entry(2, 2), entry(2, 3)], 0));
     cluster.say(3, 1, 3, append(at(1, 1), vec![entry(3, 2)], 0));
-    cluster.say(
-        2,
-        1,
-        4,
-        append(at(1, 1), vec![entry(2, 2), entry(2, 3), entry(4, 4)], 0),
-    );
+    cluster.say(2, 1, 4, append(at(1, 1), vec![entry(2, 2), entry(2, 3), entry(4, 4)], 0));
     assert!(cluster.persist_one(1));
-    assert_eq!(
-        cluster.status(1).durable,
-        LogIndex::new(1),
-        "the first write was overwritten"
-    );
+    assert_eq!(cluster.status(1).durable, LogIndex::new(1), "the first write was overwritten");
     assert!(cluster.take_from(1).is_empty());
     assert!(cluster.persist_one(1));
     assert_eq!(cluster.status(1).durable, LogIndex::new(1));
     assert!(cluster.persist_one(1));
     assert_eq!(cluster.status(1).durable, LogIndex::new(4));
-    let answer = Body::Appended {
-        matched: LogIndex::new(4),
-        round: ReadRound::ZERO,
-    };
-    assert_eq!(
-        bodies(&cluster.take_from(1), 2),
-        [answer],
-        "one answer, to the last leader"
-    );
+    let answer = Body::Appended { matched: LogIndex::new(4), round: ReadRound::ZERO };
+    assert_eq!(bodies(&cluster.take_from(1), 2), [answer], "one answer, to the last leader");
 }
 
 #[test]
@@ -176,10 +112,7 @@ fn a_failed_disk_ends_all_promises() {
     cluster.say(2, 1, 9, request_vote(at(2, 9)));
     cluster.propose(1, 2, "y");
     assert!(cluster.take_from(1).is_empty());
-    let refused = Reply::Rejected {
-        request: RequestId::new(2),
-        reason: Rejection::DiskFailed,
-    };
+    let refused = Reply::Rejected { request: RequestId::new(2), reason: Rejection::DiskFailed };
     assert_eq!(cluster.take_replies(1), [refused]);
     assert_eq!(cluster.node(1).raft.deadline(), None);
 }
@@ -194,11 +127,7 @@ fn what_a_majority_acknowledged_survives_the_loss_of_the_leader_s3_6() {
     assert_eq!(cluster.node(1).applied.last(), Some(&committed));
     cluster.isolate(1);
     cluster.run(2_000);
-    let leader = *cluster
-        .leaders()
-        .iter()
-        .find(|number| **number != 1)
-        .expect("a new leader");
+    let leader = *cluster.leaders().iter().find(|number| **number != 1).expect("a new leader");
     assert!(cluster.ids(leader).contains(&committed));
     assert!(cluster.node(leader).applied.contains(&committed));
     cluster.heal();
@@ -221,12 +150,8 @@ fn applied_entries_are_contiguous_and_each_is_applied_once() {
     cluster.settle();
     cluster.run(200);
     for number in 1..=3 {
-        let indexes: Vec<u64> = cluster
-            .node(number)
-            .applied
-            .iter()
-            .map(|id| id.index.get())
-            .collect();
+        let indexes: Vec<u64> =
+            cluster.node(number).applied.iter().map(|id| id.index.get()).collect();
         assert_eq!(indexes, (1..=52).collect::<Vec<u64>>());
     }
 }

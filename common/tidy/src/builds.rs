@@ -56,10 +56,8 @@ pub fn check(
         .iter()
         .filter(|(_, seen)| !seen.is_empty() && *seen != whole)
         .map(|(selection, seen)| {
-            let differing: Vec<&str> = seen
-                .symmetric_difference(whole)
-                .map(String::as_str)
-                .collect();
+            let differing: Vec<&str> =
+                seen.symmetric_difference(whole).map(String::as_str).collect();
             let rule = format!("compiles {package} once more: {}", differing.join(" / "));
             Violation::at(format!("cargo .. {selection}"), rule)
         })
@@ -88,24 +86,15 @@ mod tests {
     #[test]
     fn only_what_is_below_the_package_counts() {
         let expected = ["librocksdb-sys v0.19.0|lz4", "syn v2.0.119|full"];
-        assert_eq!(
-            below(TREE, EXPENSIVE).into_iter().collect::<Vec<_>>(),
-            expected
-        );
+        assert_eq!(below(TREE, EXPENSIVE).into_iter().collect::<Vec<_>>(), expected);
         assert!(below(TREE, "absent").is_empty());
     }
 
     #[test]
     fn the_same_features_compile_once() {
         let elsewhere = TREE.replace("bytes v1.12.0|std", "bytes v1.12.0|");
-        assert_eq!(
-            check(EXPENSIVE, &below(TREE, EXPENSIVE), &selections(&elsewhere)),
-            []
-        );
-        assert_eq!(
-            check(EXPENSIVE, &below(TREE, EXPENSIVE), &selections("0|tidy|\n")),
-            []
-        );
+        assert_eq!(check(EXPENSIVE, &below(TREE, EXPENSIVE), &selections(&elsewhere)), []);
+        assert_eq!(check(EXPENSIVE, &below(TREE, EXPENSIVE), &selections("0|tidy|\n")), []);
     }
 
     #[test]
@@ -113,18 +102,11 @@ mod tests {
         let other = TREE.replace("syn v2.0.119|full", "syn v2.0.119|full,visit");
         let found = check(EXPENSIVE, &below(TREE, EXPENSIVE), &selections(&other));
         assert_eq!(found.len(), 1);
-        assert!(
-            found[0].to_string().contains("syn v2.0.119|full,visit"),
-            "{}",
-            found[0]
-        );
+        assert!(found[0].to_string().contains("syn v2.0.119|full,visit"), "{}", found[0]);
     }
 
     #[test]
     fn comparing_with_nothing_is_a_failure() {
-        assert_eq!(
-            check(EXPENSIVE, &BTreeSet::new(), &selections(TREE)).len(),
-            1
-        );
+        assert_eq!(check(EXPENSIVE, &BTreeSet::new(), &selections(TREE)).len(), 1);
     }
 }

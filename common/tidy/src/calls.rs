@@ -40,11 +40,9 @@ pub fn check(file: &File, is_test: bool) -> Vec<Violation> {
         ban(needle, "is unfinished work", &|_| false);
     }
     let in_test = test_lines(&code);
-    ban(
-        ".unwrap()",
-        "says nothing: expect(\"why it holds\") or an error",
-        &|line| is_test || in_test[line - 1],
-    );
+    ban(".unwrap()", "says nothing: expect(\"why it holds\") or an error", &|line| {
+        is_test || in_test[line - 1]
+    });
     if PURE.iter().any(|folder| file.path.starts_with(folder)) {
         for needle in IMPURE {
             ban(needle, "makes a pure crate depend on the world", &|_| false);
@@ -149,10 +147,7 @@ mod tests {
     fn names_in_comments_and_strings_are_not_calls() {
         let text = "// HashMap, todo!\nconst A: &str = \"Instant::now dbg! .unwrap()\";\n";
         assert_eq!(count("common/consensus/src/a.rs", text), 0);
-        assert_eq!(
-            count("common/consensus/src/a.rs", "let operand::x = HashMapLike;"),
-            0
-        );
+        assert_eq!(count("common/consensus/src/a.rs", "let operand::x = HashMapLike;"), 0);
     }
 
     #[test]
@@ -161,19 +156,10 @@ mod tests {
         assert_eq!(count("raftd/src/a.rs", product), 1);
         assert!(check(&File::new("raftd/tests/a.rs", product), true).is_empty());
         assert_eq!(
-            count(
-                "raftd/src/a.rs",
-                "#[cfg(test)]\nmod t {\n  fn f() { a.unwrap(); }\n}\n"
-            ),
+            count("raftd/src/a.rs", "#[cfg(test)]\nmod t {\n  fn f() { a.unwrap(); }\n}\n"),
             0
         );
-        assert_eq!(
-            count(
-                "raftd/src/a.rs",
-                "fn f() { a.unwrap_or(1); a.expect(\"b\"); }\n"
-            ),
-            0
-        );
+        assert_eq!(count("raftd/src/a.rs", "fn f() { a.unwrap_or(1); a.expect(\"b\"); }\n"), 0);
     }
 
     #[test]
@@ -187,9 +173,6 @@ mod tests {
     #[test]
     fn import_trees_expand_to_whole_paths() {
         let paths = expand(" std::{fs, io::{self, Read}, }");
-        assert_eq!(
-            paths,
-            ["std::fs", " std::io::self", " std::io::Read"].map(|p| p.trim())
-        );
+        assert_eq!(paths, ["std::fs", " std::io::self", " std::io::Read"].map(|p| p.trim()));
     }
 }

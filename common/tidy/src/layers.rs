@@ -9,42 +9,18 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What each crate may use of ours; every crate of the workspace has a row, and no other.
 pub const TABLE: [(&str, &[&str]); 14] = [
     ("certs", &[]),
-    (
-        "client",
-        &["consensus", "protocol", "state-machine", "transport"],
-    ),
+    ("client", &["consensus", "protocol", "state-machine", "transport"]),
     ("consensus", &[]),
     ("examples", &["client", "raftd", "state-machine"]),
     ("man", &["raftctl", "raftd"]),
     ("protocol", &["consensus"]),
-    (
-        "raftctl",
-        &[
-            "certs",
-            "client",
-            "consensus",
-            "protocol",
-            "state-machine",
-            "storage",
-        ],
-    ),
+    ("raftctl", &["certs", "client", "consensus", "protocol", "state-machine", "storage"]),
     (
         "raftd",
-        &[
-            "certs",
-            "consensus",
-            "protocol",
-            "replica",
-            "state-machine",
-            "storage",
-            "transport",
-        ],
+        &["certs", "consensus", "protocol", "replica", "state-machine", "storage", "transport"],
     ),
     ("replica", &["consensus", "state-machine"]),
-    (
-        "simulator",
-        &["consensus", "replica", "state-machine", "storage"],
-    ),
+    ("simulator", &["consensus", "replica", "state-machine", "storage"]),
     ("state-machine", &["consensus"]),
     ("storage", &["consensus", "protocol", "state-machine"]),
     ("tidy", &[]),
@@ -55,12 +31,8 @@ pub const TABLE: [(&str, &[&str]); 14] = [
 const BARE: &str = "xtask";
 
 /// Libraries that one crate alone names, in whatever kind of dependency.
-const SOLE: [(&str, &str); 4] = [
-    ("rocksdb", "storage"),
-    ("quinn", "transport"),
-    ("rcgen", "certs"),
-    ("prost", "protocol"),
-];
+const SOLE: [(&str, &str); 4] =
+    [("rocksdb", "storage"), ("quinn", "transport"), ("rcgen", "certs"), ("prost", "protocol")];
 
 /// All that `consensus` may use of others.
 const CONSENSUS_USES: &str = "bytes";
@@ -90,10 +62,7 @@ pub struct Dependency {
 /// Finds dependencies that the layers do not allow, and crates without a row in the table.
 pub fn check(packages: &[Package]) -> Vec<Violation> {
     let mut found = check_rows(packages);
-    let ours: BTreeSet<&str> = packages
-        .iter()
-        .map(|package| package.name.as_str())
-        .collect();
+    let ours: BTreeSet<&str> = packages.iter().map(|package| package.name.as_str()).collect();
     for package in packages {
         let allowed = allowed(&package.name);
         for dependency in &package.dependencies {
@@ -127,24 +96,15 @@ pub fn check(packages: &[Package]) -> Vec<Violation> {
 /// The table and the workspace name the same crates.
 fn check_rows(packages: &[Package]) -> Vec<Violation> {
     let rows: BTreeSet<&str> = TABLE.iter().map(|(name, _)| *name).chain([BARE]).collect();
-    let names: BTreeSet<&str> = packages
-        .iter()
-        .map(|package| package.name.as_str())
-        .collect();
-    let unknown = names
-        .difference(&rows)
-        .map(|name| Violation::at(*name, "has no layer"));
-    let missing = rows
-        .difference(&names)
-        .map(|name| Violation::at(*name, "is not in the workspace"));
+    let names: BTreeSet<&str> = packages.iter().map(|package| package.name.as_str()).collect();
+    let unknown = names.difference(&rows).map(|name| Violation::at(*name, "has no layer"));
+    let missing =
+        rows.difference(&names).map(|name| Violation::at(*name, "is not in the workspace"));
     unknown.chain(missing).collect()
 }
 
 fn allowed(package: &str) -> &'static [&'static str] {
-    TABLE
-        .iter()
-        .find(|(name, _)| *name == package)
-        .map_or(&[], |(_, allowed)| *allowed)
+    TABLE.iter().find(|(name, _)| *name == package).map_or(&[], |(_, allowed)| *allowed)
 }
 
 fn brings_rocksdb(storage: &Dependency) -> bool {
@@ -156,14 +116,8 @@ fn reaches(packages: &[Package], from: &str, to: &str) -> bool {
     let edges: BTreeMap<&str, Vec<&str>> = packages
         .iter()
         .map(|package| {
-            let used = package
-                .dependencies
-                .iter()
-                .filter(|dependency| !dependency.dev);
-            (
-                package.name.as_str(),
-                used.map(|dependency| dependency.name.as_str()).collect(),
-            )
+            let used = package.dependencies.iter().filter(|dependency| !dependency.dev);
+            (package.name.as_str(), used.map(|dependency| dependency.name.as_str()).collect())
         })
         .collect();
     let mut seen = BTreeSet::from([from]);
@@ -194,26 +148,16 @@ mod tests {
             name: (*name).to_owned(),
             dependencies: allowed.iter().map(dependency).collect(),
         };
-        TABLE
-            .iter()
-            .chain([&(BARE, [].as_slice())])
-            .map(package)
-            .collect()
+        TABLE.iter().chain([&(BARE, [].as_slice())]).map(package).collect()
     }
 
     fn with(package: &str, name: &str, dev: bool, features: &[&str]) -> Vec<String> {
         let mut house = house();
-        let found = house
-            .iter_mut()
-            .find(|found| found.name == package)
-            .expect("it is a crate");
+        let found = house.iter_mut().find(|found| found.name == package).expect("it is a crate");
         found.dependencies.push(Dependency {
             name: name.to_owned(),
             dev,
-            features: features
-                .iter()
-                .map(|feature| (*feature).to_owned())
-                .collect(),
+            features: features.iter().map(|feature| (*feature).to_owned()).collect(),
             default_features: false,
         });
         check(&house).iter().map(ToString::to_string).collect()
@@ -237,10 +181,7 @@ mod tests {
             ("simulator", "protocol"),
             ("tidy", "xtask"),
         ] {
-            assert_eq!(
-                with(package, used, false, &[]),
-                [format!("{package}: may not use {used}")]
-            );
+            assert_eq!(with(package, used, false, &[]), [format!("{package}: may not use {used}")]);
         }
     }
 
@@ -256,22 +197,10 @@ mod tests {
 
     #[test]
     fn a_library_has_one_crate_that_names_it() {
-        assert_eq!(
-            with("raftd", "rocksdb", false, &[]),
-            ["raftd: only storage names rocksdb"]
-        );
-        assert_eq!(
-            with("client", "quinn", true, &[]),
-            ["client: only transport names quinn"]
-        );
-        assert_eq!(
-            with("transport", "rcgen", true, &[]),
-            ["transport: only certs names rcgen"]
-        );
-        assert_eq!(
-            with("storage", "prost", false, &[]),
-            ["storage: only protocol names prost"]
-        );
+        assert_eq!(with("raftd", "rocksdb", false, &[]), ["raftd: only storage names rocksdb"]);
+        assert_eq!(with("client", "quinn", true, &[]), ["client: only transport names quinn"]);
+        assert_eq!(with("transport", "rcgen", true, &[]), ["transport: only certs names rcgen"]);
+        assert_eq!(with("storage", "prost", false, &[]), ["storage: only protocol names prost"]);
     }
 
     #[test]
@@ -293,14 +222,8 @@ mod tests {
     fn every_crate_has_a_layer_and_every_layer_a_crate() {
         let mut house = house();
         house.retain(|package| package.name != "man");
-        house.push(Package {
-            name: "utils".to_owned(),
-            dependencies: Vec::new(),
-        });
+        house.push(Package { name: "utils".to_owned(), dependencies: Vec::new() });
         let found: Vec<String> = check(&house).iter().map(ToString::to_string).collect();
-        assert_eq!(
-            found,
-            ["utils: has no layer", "man: is not in the workspace"]
-        );
+        assert_eq!(found, ["utils: has no layer", "man: is not in the workspace"]);
     }
 }

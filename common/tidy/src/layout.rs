@@ -41,33 +41,22 @@ pub fn check_invariants(file: &File) -> Vec<Violation> {
     let head = file.text.lines().take_while(|line| line.starts_with("//!"));
     let mut behind = head.skip_while(|line| *line != HEADING).skip(1).peekable();
     if behind.peek().is_none() {
-        return vec![Violation::at(
-            &file.path,
-            "the head has no \"# Architecture invariants\"",
-        )];
+        return vec![Violation::at(&file.path, "the head has no \"# Architecture invariants\"")];
     }
     let text: Vec<&str> = behind.collect();
     if text.iter().any(|line| line.starts_with("//! # ")) {
-        return vec![Violation::at(
-            &file.path,
-            "the head ends with another section",
-        )];
+        return vec![Violation::at(&file.path, "the head ends with another section")];
     }
     if text.iter().all(|line| line.trim() == "//!") {
-        return vec![Violation::at(
-            &file.path,
-            "\"# Architecture invariants\" says nothing",
-        )];
+        return vec![Violation::at(&file.path, "\"# Architecture invariants\" says nothing")];
     }
     Vec::new()
 }
 
 /// Finds crates below `common/` that no row of a table in the README names as `common/<name>`.
 pub fn check_readme(readme: &str, crates: &[String]) -> Vec<Violation> {
-    let rows: Vec<&str> = readme
-        .lines()
-        .filter(|line| line.trim_start().starts_with('|'))
-        .collect();
+    let rows: Vec<&str> =
+        readme.lines().filter(|line| line.trim_start().starts_with('|')).collect();
     crates
         .iter()
         .filter(|name| {
@@ -103,33 +92,18 @@ mod tests {
         let found: Vec<String> = check_top(&top).iter().map(ToString::to_string).collect();
         assert_eq!(
             found,
-            [
-                "scripts: is not one of the top-level names",
-                "LICENSE: is missing at the top"
-            ]
+            ["scripts: is not one of the top-level names", "LICENSE: is missing at the top"]
         );
     }
 
     #[test]
     fn a_library_ends_its_head_with_its_invariants() {
         let check = |text: &str| check_invariants(&File::new("raftd/src/lib.rs", text)).len();
-        assert_eq!(
-            check("//! A.\n//!\n//! # Architecture invariants\n//!\n//! - No b.\n"),
-            0
-        );
+        assert_eq!(check("//! A.\n//!\n//! # Architecture invariants\n//!\n//! - No b.\n"), 0);
         assert_eq!(check("//! A.\n"), 1);
-        assert_eq!(
-            check("//! # Architecture invariants\n//!\nmod a;\n//! later\n"),
-            1
-        );
-        assert_eq!(
-            check("//! # Architecture invariants\n//! - No b.\n//! # More\n//! - c\n"),
-            1
-        );
-        assert_eq!(
-            check("mod a;\n//! # Architecture invariants\n//! - No b.\n"),
-            1
-        );
+        assert_eq!(check("//! # Architecture invariants\n//!\nmod a;\n//! later\n"), 1);
+        assert_eq!(check("//! # Architecture invariants\n//! - No b.\n//! # More\n//! - c\n"), 1);
+        assert_eq!(check("mod a;\n//! # Architecture invariants\n//! - No b.\n"), 1);
     }
 
     #[test]
@@ -141,15 +115,7 @@ mod tests {
     fn the_readme_names_every_crate_in_a_table() {
         let readme = "common/tidy\n| `common/storage` | log |\n| common/transport-x | no |\n";
         assert!(check_readme(readme, &names(&["storage"])).is_empty());
-        assert_eq!(
-            check_readme(readme, &names(&["tidy"])).len(),
-            1,
-            "prose is no row"
-        );
-        assert_eq!(
-            check_readme(readme, &names(&["transport"])).len(),
-            1,
-            "another crate's row"
-        );
+        assert_eq!(check_readme(readme, &names(&["tidy"])).len(), 1, "prose is no row");
+        assert_eq!(check_readme(readme, &names(&["transport"])).len(), 1, "another crate's row");
     }
 }

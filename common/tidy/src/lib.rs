@@ -45,10 +45,7 @@ pub struct File {
 impl File {
     /// Makes a file from its path below the root and its text.
     pub fn new(path: impl Into<String>, text: impl Into<String>) -> File {
-        File {
-            path: path.into(),
-            text: text.into(),
-        }
+        File { path: path.into(), text: text.into() }
     }
 
     /// Tells whether the file is Rust source.
@@ -67,10 +64,7 @@ pub struct Violation {
 impl Violation {
     /// Names a whole file, crate or table, and the rule that it breaks.
     pub fn at(place: impl Into<String>, rule: impl Into<String>) -> Violation {
-        Violation {
-            place: place.into(),
-            rule: rule.into(),
-        }
+        Violation { place: place.into(), rule: rule.into() }
     }
 
     /// Names a line of a file, counted from 1, and the rule that it breaks.

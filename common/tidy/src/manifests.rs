@@ -14,38 +14,18 @@ pub fn check(file: &File) -> Vec<Violation> {
     };
     let mut found = Vec::new();
     if field(manifest.get("lints"), "workspace") != Some(&Value::Boolean(true)) {
-        found.push(Violation::at(
-            &file.path,
-            "does not inherit the workspace's lints",
-        ));
+        found.push(Violation::at(&file.path, "does not inherit the workspace's lints"));
     }
-    let folder = file
-        .path
-        .trim_end_matches("/Cargo.toml")
-        .rsplit('/')
-        .next()
-        .unwrap_or_default();
+    let folder = file.path.trim_end_matches("/Cargo.toml").rsplit('/').next().unwrap_or_default();
     let package = field(manifest.get("package"), "name").and_then(Value::as_str);
     if package != Some(folder) {
-        found.push(Violation::at(
-            &file.path,
-            format!("the package is not called \"{folder}\""),
-        ));
+        found.push(Violation::at(&file.path, format!("the package is not called \"{folder}\"")));
     }
     if field(manifest.get("lib"), "name").is_some() {
-        found.push(Violation::at(
-            &file.path,
-            "the library has a name of its own",
-        ));
+        found.push(Violation::at(&file.path, "the library has a name of its own"));
     }
-    let targets = manifest
-        .get("target")
-        .and_then(Value::as_table)
-        .into_iter()
-        .flatten();
-    let tables = targets
-        .filter_map(|(_, target)| target.as_table())
-        .chain([&manifest]);
+    let targets = manifest.get("target").and_then(Value::as_table).into_iter().flatten();
+    let tables = targets.filter_map(|(_, target)| target.as_table()).chain([&manifest]);
     for table in tables {
         for section in SECTIONS {
             found.extend(own_versions(file, table.get(section)));
@@ -66,16 +46,11 @@ fn own_versions(file: &File, section: Option<&Value>) -> Vec<Violation> {
             let inherited = field(Some(value), "workspace") == Some(&Value::Boolean(true));
             let path = field(Some(value), "path").is_some();
             let versioned = value.is_str()
-                || ["version", "git"]
-                    .iter()
-                    .any(|key| field(Some(value), key).is_some());
+                || ["version", "git"].iter().any(|key| field(Some(value), key).is_some());
             versioned || !(inherited || path)
         })
         .map(|(name, _)| {
-            Violation::at(
-                &file.path,
-                format!("{name}: versions belong into the root manifest"),
-            )
+            Violation::at(&file.path, format!("{name}: versions belong into the root manifest"))
         })
         .collect()
 }
@@ -111,17 +86,11 @@ workspace = true
 
     #[test]
     fn a_version_in_a_member_is_found_in_every_section() {
-        for section in [
-            "[build-dependencies]",
-            "[dev-dependencies]",
-            "[target.'cfg(windows)'.dependencies]",
-        ] {
-            for value in [
-                "\"1\"",
-                "{ version = \"1\" }",
-                "{ git = \"g\" }",
-                "{ optional = true }",
-            ] {
+        for section in
+            ["[build-dependencies]", "[dev-dependencies]", "[target.'cfg(windows)'.dependencies]"]
+        {
+            for value in ["\"1\"", "{ version = \"1\" }", "{ git = \"g\" }", "{ optional = true }"]
+            {
                 let text = format!("{GOOD}{section}\nserde = {value}\n");
                 assert_eq!(found(&text).len(), 1, "{section} {value}");
             }
@@ -132,22 +101,13 @@ workspace = true
 
     #[test]
     fn lints_must_be_inherited() {
-        assert_eq!(
-            found(&GOOD.replace("[lints]\nworkspace = true\n", "")).len(),
-            1
-        );
-        assert_eq!(
-            found(&GOOD.replace("[lints]\nworkspace = true", "[lints.rust]")).len(),
-            1
-        );
+        assert_eq!(found(&GOOD.replace("[lints]\nworkspace = true\n", "")).len(), 1);
+        assert_eq!(found(&GOOD.replace("[lints]\nworkspace = true", "[lints.rust]")).len(), 1);
     }
 
     #[test]
     fn the_folder_names_the_package() {
-        assert_eq!(
-            found(&GOOD.replace("name = \"storage\"", "name = \"raftd-storage\"")).len(),
-            1
-        );
+        assert_eq!(found(&GOOD.replace("name = \"storage\"", "name = \"raftd-storage\"")).len(), 1);
         assert_eq!(found(&format!("{GOOD}[lib]\nname = \"store\"\n")).len(), 1);
     }
 

@@ -18,11 +18,7 @@ pub fn code_of(text: &str) -> String {
             code.push(source[at]);
             at += 1;
         } else {
-            code.extend(
-                source[at..end]
-                    .iter()
-                    .map(|c| if *c == '\n' { '\n' } else { ' ' }),
-            );
+            code.extend(source[at..end].iter().map(|c| if *c == '\n' { '\n' } else { ' ' }));
             at = end;
         }
     }
@@ -43,10 +39,7 @@ fn literal_end(source: &[char], at: usize) -> usize {
 }
 
 fn find(source: &[char], from: usize, wanted: impl Fn(char) -> bool) -> usize {
-    source[from..]
-        .iter()
-        .position(|c| wanted(*c))
-        .map_or(source.len(), |found| from + found)
+    source[from..].iter().position(|c| wanted(*c)).map_or(source.len(), |found| from + found)
 }
 
 /// Block comments nest (Rust reference, "Comments").
@@ -92,16 +85,9 @@ fn character_end(source: &[char], at: usize) -> usize {
 
 /// Handles `b".."`, `c".."`, `b'.'`, and raw strings `r#".."#`, `br".."`, `cr".."`.
 fn prefixed_end(source: &[char], at: usize) -> usize {
-    let letters = source[at..]
-        .iter()
-        .take(2)
-        .take_while(|c| matches!(c, 'r' | 'b' | 'c'))
-        .count();
+    let letters = source[at..].iter().take(2).take_while(|c| matches!(c, 'r' | 'b' | 'c')).count();
     let raw = source[at + letters - 1] == 'r';
-    let hashes = source[at + letters..]
-        .iter()
-        .take_while(|c| **c == '#')
-        .count();
+    let hashes = source[at + letters..].iter().take_while(|c| **c == '#').count();
     let quote = at + letters + hashes;
     match source.get(quote) {
         Some('"') if raw => raw_string_end(source, quote + 1, hashes),
@@ -113,11 +99,7 @@ fn prefixed_end(source: &[char], at: usize) -> usize {
 
 fn raw_string_end(source: &[char], mut at: usize, hashes: usize) -> usize {
     while at < source.len() {
-        let closing = source[at + 1..]
-            .iter()
-            .take(hashes)
-            .filter(|c| **c == '#')
-            .count();
+        let closing = source[at + 1..].iter().take(hashes).filter(|c| **c == '#').count();
         if source[at] == '"' && closing == hashes {
             return at + 1 + hashes;
         }
@@ -160,29 +142,19 @@ pub struct Function {
 
 /// Returns the functions of blanked code, in order; nested ones count by themselves as well.
 pub fn functions(code: &str) -> Vec<Function> {
-    occurrences(code, "fn")
-        .into_iter()
-        .filter_map(|at| function(code, at))
-        .collect()
+    occurrences(code, "fn").into_iter().filter_map(|at| function(code, at)).collect()
 }
 
 fn function(code: &str, at: usize) -> Option<Function> {
     let behind = &code[at + 2..];
     let signature = behind.trim_start();
-    let name: String = signature
-        .chars()
-        .take_while(|c| is_word(*c) || *c == '#')
-        .collect();
+    let name: String = signature.chars().take_while(|c| is_word(*c) || *c == '#').collect();
     if name.is_empty() {
         return None; // a pointer type, `fn(u64) -> u64`
     }
     let (open, close) = block(code, at)?;
     let body = line_of(code, close) - line_of(code, open);
-    Some(Function {
-        name,
-        line: line_of(code, at),
-        body: body.saturating_sub(1),
-    })
+    Some(Function { name, line: line_of(code, at), body: body.saturating_sub(1) })
 }
 
 /// Returns the offsets of the braces of the first block behind `from`, unless the item ends before
@@ -241,18 +213,13 @@ pub fn test_lines(code: &str) -> Vec<bool> {
 /// These are the files below `tests/` and `benches/`, and those of modules declared as
 /// `#[cfg(test)] mod name;`.
 pub fn test_files(files: &[File]) -> BTreeSet<String> {
-    let declared: Vec<String> = files
-        .iter()
-        .filter(|f| f.is_rust())
-        .flat_map(declared_tests)
-        .collect();
+    let declared: Vec<String> =
+        files.iter().filter(|f| f.is_rust()).flat_map(declared_tests).collect();
     files
         .iter()
         .map(|file| file.path.clone())
         .filter(|path| {
-            let in_test_folder = path
-                .split('/')
-                .any(|part| part == "tests" || part == "benches");
+            let in_test_folder = path.split('/').any(|part| part == "tests" || part == "benches");
             let is_declared = declared.iter().any(|module| {
                 *path == format!("{module}.rs") || path.starts_with(&format!("{module}/"))
             });
@@ -266,19 +233,13 @@ fn declared_tests(file: &File) -> Vec<String> {
     let code = code_of(&file.text);
     let stem = file.path.trim_end_matches(".rs");
     let (parent, name) = stem.rsplit_once('/').unwrap_or(("", stem));
-    let home = if matches!(name, "lib" | "main" | "mod") {
-        parent
-    } else {
-        stem
-    };
+    let home = if matches!(name, "lib" | "main" | "mod") { parent } else { stem };
     test_attributes(&code)
         .into_iter()
         .filter_map(|behind| {
             let item = code[behind..].split(['{', ';']).next()?;
             let declared = item.trim().strip_prefix("mod ")?.trim();
-            code[behind + item.len()..]
-                .starts_with(';')
-                .then(|| format!("{home}/{declared}"))
+            code[behind + item.len()..].starts_with(';').then(|| format!("{home}/{declared}"))
         })
         .collect()
 }

@@ -36,16 +36,9 @@ pub fn check(file: &File, is_test: bool) -> Vec<Violation> {
     let in_test = test_lines(&code);
     for function in functions(&code) {
         let test = is_test || in_test[function.line - 1];
-        let most = if test {
-            TEST_BODY_LINES_MAX
-        } else {
-            BODY_LINES_MAX
-        };
+        let most = if test { TEST_BODY_LINES_MAX } else { BODY_LINES_MAX };
         if function.body > most {
-            let rule = format!(
-                "{} has {} lines, {most} at most",
-                function.name, function.body
-            );
+            let rule = format!("{} has {} lines, {most} at most", function.name, function.body);
             found.push(Violation::at_line(file, function.line, rule));
         }
     }
@@ -62,10 +55,7 @@ mod tests {
 
     fn found(text: &str, is_test: bool) -> Vec<String> {
         let file = File::new("a/src/b.rs", text);
-        check(&file, is_test)
-            .iter()
-            .map(ToString::to_string)
-            .collect()
+        check(&file, is_test).iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -79,10 +69,7 @@ mod tests {
     #[test]
     fn one_line_more_is_found() {
         let long = function(BODY_LINES_MAX + 1);
-        assert_eq!(
-            found(&long, false),
-            ["a/src/b.rs:1: f has 71 lines, 70 at most"]
-        );
+        assert_eq!(found(&long, false), ["a/src/b.rs:1: f has 71 lines, 70 at most"]);
         assert_eq!(found(&function(TEST_BODY_LINES_MAX + 1), true).len(), 1);
         assert_eq!(found(&"\n".repeat(FILE_LINES_MAX + 1), false).len(), 1);
     }
@@ -90,19 +77,13 @@ mod tests {
     #[test]
     fn one_column_more_is_found() {
         let text = format!("\n//{}\n", "x".repeat(LINE_COLUMNS_MAX - 1));
-        assert_eq!(
-            found(&text, false),
-            ["a/src/b.rs:2: 101 columns, 100 at most"]
-        );
+        assert_eq!(found(&text, false), ["a/src/b.rs:2: 101 columns, 100 at most"]);
     }
 
     #[test]
     fn functions_in_a_test_region_have_the_limit_of_tests() {
         let long = function(BODY_LINES_MAX + 1);
         assert!(found(&format!("#[cfg(test)]\nmod tests {{\n{long}}}\n"), false).is_empty());
-        assert_eq!(
-            found(&format!("mod product {{\n{long}}}\n"), false).len(),
-            1
-        );
+        assert_eq!(found(&format!("mod product {{\n{long}}}\n"), false).len(), 1);
     }
 }

@@ -47,11 +47,7 @@ mod tests {
             let text = format!("fine\nsee {}{tail} there\n", head.to_uppercase());
             let found = check(&File::new("README.md", text));
             assert_eq!(found.len(), 1, "{head}{tail}");
-            assert!(
-                found[0].to_string().starts_with("README.md:2: "),
-                "{}",
-                found[0]
-            );
+            assert!(found[0].to_string().starts_with("README.md:2: "), "{}", found[0]);
         }
     }
 

@@ -17,12 +17,7 @@ fn the_layers_hold() {
 fn the_top_holds_exactly_the_agreed_names() {
     let names: Vec<String> = children(&root())
         .into_iter()
-        .map(|path| {
-            path.file_name()
-                .expect("a child has a name")
-                .to_string_lossy()
-                .into_owned()
-        })
+        .map(|path| path.file_name().expect("a child has a name").to_string_lossy().into_owned())
         .collect();
     assert_none(&layout::check_top(&names));
 }
@@ -50,12 +45,7 @@ fn the_readme_lists_every_crate_below_common() {
 fn members_inherit_versions_and_lints() {
     let found: Vec<Violation> = members()
         .iter()
-        .map(|path| {
-            File::new(
-                path,
-                fs::read_to_string(root().join(path)).expect("it is a member"),
-            )
-        })
+        .map(|path| File::new(path, fs::read_to_string(root().join(path)).expect("it is a member")))
         .flat_map(|manifest| manifests::check(&manifest))
         .collect();
     assert_none(&found);
@@ -102,20 +92,12 @@ fn the_simulator_and_the_tools_build_without_rocksdb() {
 
 fn assert_none(found: &[Violation]) {
     let lines: Vec<String> = found.iter().map(ToString::to_string).collect();
-    assert!(
-        lines.is_empty(),
-        "{} found:\n{}",
-        lines.len(),
-        lines.join("\n")
-    );
+    assert!(lines.is_empty(), "{} found:\n{}", lines.len(), lines.join("\n"));
 }
 
 fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors()
-        .nth(2)
-        .expect("this crate is two levels below the root")
-        .to_owned()
+    here.ancestors().nth(2).expect("this crate is two levels below the root").to_owned()
 }
 
 fn metadata() -> Metadata {
@@ -164,10 +146,7 @@ fn tree(selection: &str) -> String {
         .output()
         .expect("cargo starts");
     let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "cargo tree {selection}: {complaint}"
-    );
+    assert!(output.status.success(), "cargo tree {selection}: {complaint}");
     String::from_utf8(output.stdout).expect("cargo prints UTF-8")
 }
 
@@ -176,9 +155,7 @@ fn each_rust_file(check: impl Fn(&File, bool) -> Vec<Violation>) -> Vec<Violatio
     let tests = scanner::test_files(&files);
     let rust: Vec<&File> = files.iter().filter(|file| file.is_rust()).collect();
     assert!(rust.len() > 10, "only {} Rust files found", rust.len());
-    rust.into_iter()
-        .flat_map(|file| check(file, tests.contains(&file.path)))
-        .collect()
+    rust.into_iter().flat_map(|file| check(file, tests.contains(&file.path))).collect()
 }
 
 /// Returns all text files of the workspace; what is not UTF-8 has no lines.
@@ -210,8 +187,5 @@ fn children(directory: &Path) -> Vec<PathBuf> {
 }
 
 fn below_root(root: &Path, path: &Path) -> String {
-    path.strip_prefix(root)
-        .expect("it lies below the root")
-        .to_string_lossy()
-        .replace('\\', "/")
+    path.strip_prefix(root).expect("it lies below the root").to_string_lossy().replace('\\', "/")
 }

@@ -61,18 +61,12 @@ impl Cargo {
         arguments: &[&str],
         mut watch: impl FnMut(&str),
     ) -> Result<(), Failure> {
-        let mut child = self
-            .command(arguments)
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(start_failure)?;
+        let mut child =
+            self.command(arguments).stdout(Stdio::piped()).spawn().map_err(start_failure)?;
         let mut output = BufReader::new(child.stdout.take().expect("standard output is piped"));
         let mut line = Vec::new();
         // A read error ends the loop like the end of the output does; the exit status decides.
-        while output
-            .read_until(b'\n', &mut line)
-            .is_ok_and(|read| read > 0)
-        {
+        while output.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
             // Whoever reads us may have gone away (`| head`): the run goes on and still counts.
             let _ = std::io::stdout().write_all(&line);
             watch(&String::from_utf8_lossy(&line));
@@ -105,18 +99,12 @@ impl Cargo {
 }
 
 fn start_failure(source: std::io::Error) -> Failure {
-    Failure::Start {
-        program: "cargo".to_owned(),
-        source,
-    }
+    Failure::Start { program: "cargo".to_owned(), source }
 }
 
 fn succeeded(name: &str, status: ExitStatus) -> Result<(), Failure> {
     if status.success() {
         return Ok(());
     }
-    Err(Failure::Stage {
-        name: name.to_owned(),
-        code: status.code(),
-    })
+    Err(Failure::Stage { name: name.to_owned(), code: status.code() })
 }

@@ -11,10 +11,7 @@ pub(crate) enum Failure {
     /// The machine lacks what the task needs, and it may not or could not be installed.
     Missing { needs: Vec<Need>, family: Family },
     /// A program could not be started.
-    Start {
-        program: String,
-        source: std::io::Error,
-    },
+    Start { program: String, source: std::io::Error },
     /// A program ran and said no.
     Stage { name: String, code: Option<i32> },
     /// `cargo test` succeeded without having run a single test.
@@ -52,10 +49,7 @@ impl fmt::Display for Failure {
                 write!(f, "this machine lacks {}", names.join(", "))
             }
             Failure::Start { program, source } => write!(f, "cannot start {program}: {source}"),
-            Failure::Stage {
-                name,
-                code: Some(code),
-            } => {
+            Failure::Stage { name, code: Some(code) } => {
                 write!(f, "{name} failed with exit code {code}")
             }
             Failure::Stage { name, code: None } => write!(f, "{name} was ended by a signal"),

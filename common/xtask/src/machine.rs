@@ -76,10 +76,7 @@ impl Family {
     pub(crate) fn from_os_release(text: &str) -> Family {
         let words = text
             .lines()
-            .filter_map(|line| {
-                line.strip_prefix("ID=")
-                    .or_else(|| line.strip_prefix("ID_LIKE="))
-            })
+            .filter_map(|line| line.strip_prefix("ID=").or_else(|| line.strip_prefix("ID_LIKE=")))
             .flat_map(|value| value.trim_matches(['"', '\'']).split_whitespace());
         for word in words {
             match word {
@@ -119,19 +116,12 @@ pub(crate) fn prepare(needs: &[Need]) -> Result<(), Failure> {
     }
     match absent(&missing) {
         still if still.is_empty() => Ok(()),
-        still => Err(Failure::Missing {
-            needs: still,
-            family,
-        }),
+        still => Err(Failure::Missing { needs: still, family }),
     }
 }
 
 fn absent(needs: &[Need]) -> Vec<Need> {
-    needs
-        .iter()
-        .copied()
-        .filter(|need| !probe::has(*need))
-        .collect()
+    needs.iter().copied().filter(|need| !probe::has(*need)).collect()
 }
 
 /// Returns the packages that this process may install by itself: only as root, only on Debian.
@@ -139,10 +129,7 @@ fn installable(missing: &[Need], family: Family, root: bool) -> Vec<&'static str
     if !root || family != Family::Debian {
         return Vec::new();
     }
-    missing
-        .iter()
-        .filter_map(|need| need.package(family))
-        .collect()
+    missing.iter().filter_map(|need| need.package(family)).collect()
 }
 
 /// Returns what to type, one line for each way in which things are installed.
@@ -150,18 +137,13 @@ pub(crate) fn remedies(missing: &[Need], family: Family) -> Vec<String> {
     let mut lines = Vec::new();
     if missing.contains(&Need::Rust) {
         let (major, minor) = RUST;
-        lines.push(format!(
-            "rustup toolchain install {major}.{minor} (or a later one)"
-        ));
+        lines.push(format!("rustup toolchain install {major}.{minor} (or a later one)"));
     }
     let components: Vec<&str> = missing.iter().filter_map(|need| need.component()).collect();
     if !components.is_empty() {
         lines.push(format!("rustup component add {}", components.join(" ")));
     }
-    let packages: Vec<&str> = missing
-        .iter()
-        .filter_map(|need| need.package(family))
-        .collect();
+    let packages: Vec<&str> = missing.iter().filter_map(|need| need.package(family)).collect();
     match family.install_command() {
         Some(command) if !packages.is_empty() => {
             lines.push(format!("{command} {}", packages.join(" ")));
@@ -181,10 +163,7 @@ pub(crate) fn remedies(missing: &[Need], family: Family) -> Vec<String> {
 }
 
 fn install(packages: &[&str]) -> Result<(), Failure> {
-    say(&format!(
-        "installing {} with apt-get, as root on Debian",
-        packages.join(" ")
-    ));
+    say(&format!("installing {} with apt-get, as root on Debian", packages.join(" ")));
     apt_get(&["update"])?;
     let mut arguments = vec!["install", "-y", "--no-install-recommends"];
     arguments.extend(packages);
@@ -201,17 +180,11 @@ fn apt_get(arguments: &[&str]) -> Result<(), Failure> {
         .stdin(Stdio::null())
         .stdout(std::io::stderr())
         .status()
-        .map_err(|source| Failure::Start {
-            program: "apt-get".to_owned(),
-            source,
-        })?;
+        .map_err(|source| Failure::Start { program: "apt-get".to_owned(), source })?;
     if status.success() {
         return Ok(());
     }
-    Err(Failure::Stage {
-        name,
-        code: status.code(),
-    })
+    Err(Failure::Stage { name, code: status.code() })
 }
 
 #[cfg(test)]
@@ -221,15 +194,9 @@ mod tests {
     #[test]
     fn the_family_is_read_from_os_release() {
         let check = |text, family| assert_eq!(Family::from_os_release(text), family, "{text}");
-        check(
-            "PRETTY_NAME=\"Debian GNU/Linux 12\"\nID=debian\n",
-            Family::Debian,
-        );
+        check("PRETTY_NAME=\"Debian GNU/Linux 12\"\nID=debian\n", Family::Debian);
         check("ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n", Family::Debian);
-        check(
-            "ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n",
-            Family::Fedora,
-        );
+        check("ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n", Family::Fedora);
         check("ID=arch\n", Family::Arch);
         check("NAME=debian\nVERSION_ID=debian\n", Family::Unknown);
         check("", Family::Unknown);
@@ -238,10 +205,7 @@ mod tests {
     #[test]
     fn packages_are_installed_only_by_root_on_debian() {
         let missing = [Need::Clippy, Need::Compiler, Need::Libclang];
-        assert_eq!(
-            installable(&missing, Family::Debian, true),
-            ["g++", "libclang-dev"]
-        );
+        assert_eq!(installable(&missing, Family::Debian, true), ["g++", "libclang-dev"]);
         assert!(installable(&missing, Family::Debian, false).is_empty());
         assert!(installable(&missing, Family::Fedora, true).is_empty());
         assert!(installable(&[Need::Rustfmt], Family::Debian, true).is_empty());
@@ -249,28 +213,14 @@ mod tests {
 
     #[test]
     fn whatever_is_missing_comes_with_the_command_to_type() {
-        let all = [
-            Need::Rust,
-            Need::Rustfmt,
-            Need::Clippy,
-            Need::Compiler,
-            Need::Libclang,
-        ];
+        let all = [Need::Rust, Need::Rustfmt, Need::Clippy, Need::Compiler, Need::Libclang];
         let lines = remedies(&all, Family::Debian).join("\n");
         assert!(lines.contains("rustup toolchain install 1.95"));
         assert!(lines.contains("rustup component add rustfmt clippy"));
         assert!(lines.contains("sudo apt-get install -y g++ libclang-dev"));
         for need in all {
-            for family in [
-                Family::Debian,
-                Family::Fedora,
-                Family::Arch,
-                Family::Unknown,
-            ] {
-                assert!(
-                    !remedies(&[need], family).is_empty(),
-                    "{need:?} on {family:?}"
-                );
+            for family in [Family::Debian, Family::Fedora, Family::Arch, Family::Unknown] {
+                assert!(!remedies(&[need], family).is_empty(), "{need:?} on {family:?}");
             }
         }
     }

@@ -45,31 +45,11 @@ fn main() -> ExitCode {
     }
 }
 
-const QUICKSTART: Binary = Binary {
-    package: "examples",
-    name: "quickstart",
-    verb: None,
-};
-const BENCH: Binary = Binary {
-    package: "examples",
-    name: "bench",
-    verb: None,
-};
-const MAN: Binary = Binary {
-    package: "man",
-    name: "man",
-    verb: None,
-};
-const SIM: Binary = Binary {
-    package: "simulator",
-    name: "simulator",
-    verb: Some("sim"),
-};
-const EXPLORE: Binary = Binary {
-    package: "simulator",
-    name: "simulator",
-    verb: Some("explore"),
-};
+const QUICKSTART: Binary = Binary { package: "examples", name: "quickstart", verb: None };
+const BENCH: Binary = Binary { package: "examples", name: "bench", verb: None };
+const MAN: Binary = Binary { package: "man", name: "man", verb: None };
+const SIM: Binary = Binary { package: "simulator", name: "simulator", verb: Some("sim") };
+const EXPLORE: Binary = Binary { package: "simulator", name: "simulator", verb: Some("explore") };
 
 fn run(task: Task) -> Result<(), Failure> {
     if task == Task::Help {
@@ -114,15 +94,7 @@ fn build_product(cargo: &Cargo) -> Result<(), Failure> {
 fn build_and_become(cargo: &Cargo, binary: &Binary, arguments: &[String]) -> Result<(), Failure> {
     cargo.run(
         "build",
-        &[
-            "build",
-            "--release",
-            "--locked",
-            "-p",
-            binary.package,
-            "--bin",
-            binary.name,
-        ],
+        &["build", "--release", "--locked", "-p", binary.package, "--bin", binary.name],
     )?;
     cargo.become_binary(binary, arguments)
 }

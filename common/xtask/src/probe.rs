@@ -12,14 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Directories below which distributions put libclang, each searched [`DEPTH`] levels deep.
-const LIBRARY_ROOTS: [&str; 6] = [
-    "/usr/lib",
-    "/usr/lib64",
-    "/usr/local/lib",
-    "/usr/local/lib64",
-    "/usr/local",
-    "/opt",
-];
+const LIBRARY_ROOTS: [&str; 6] =
+    ["/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64", "/usr/local", "/opt"];
 
 /// `/usr/lib/llvm-14/lib/libclang.so` is two levels below its root.
 const DEPTH: usize = 2;
@@ -49,15 +43,8 @@ pub(crate) fn is_root() -> bool {
 
 /// Runs a program quietly; `None` when it cannot be started or says no.
 fn output(program: OsString, arguments: &[&str]) -> Option<String> {
-    let output = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Parses `cargo 1.95.0 (f2d3ce0bd 2026-03-21)` to (1, 95).
@@ -84,9 +71,7 @@ fn compiles_cpp20() -> bool {
         .spawn();
     let Ok(mut child) = child else { return false };
     let written = child.stdin.take().is_some_and(|mut stdin| {
-        stdin
-            .write_all(b"#include <concepts>\nstd::same_as<int> auto i = 1;\n")
-            .is_ok()
+        stdin.write_all(b"#include <concepts>\nstd::same_as<int> auto i = 1;\n").is_ok()
     });
     child.wait().is_ok_and(|status| status.success()) && written
 }
@@ -97,10 +82,8 @@ fn has_libclang() -> bool {
         let told = PathBuf::from(told);
         return is_libclang(&told) || directories(&told, 0).iter().any(|d| holds_libclang(d));
     }
-    let mut places: Vec<PathBuf> = LIBRARY_ROOTS
-        .iter()
-        .flat_map(|root| directories(Path::new(root), DEPTH))
-        .collect();
+    let mut places: Vec<PathBuf> =
+        LIBRARY_ROOTS.iter().flat_map(|root| directories(Path::new(root), DEPTH)).collect();
     if let Some(directory) = output("llvm-config".into(), &["--libdir"]) {
         places.push(PathBuf::from(directory.trim()));
     }
@@ -186,10 +169,7 @@ mod tests {
 
     #[test]
     fn versions_compare_as_numbers() {
-        assert_eq!(
-            parse_version("cargo 1.95.0 (f2d3ce0bd 2026-03-21)"),
-            Some((1, 95))
-        );
+        assert_eq!(parse_version("cargo 1.95.0 (f2d3ce0bd 2026-03-21)"), Some((1, 95)));
         assert!(parse_version("cargo 1.100.0-nightly").expect("a version") > RUST);
         assert!(parse_version("cargo 1.9.0").expect("a version") < RUST);
         assert_eq!(parse_version("cargo"), None);
@@ -199,26 +179,13 @@ mod tests {
     #[test]
     fn libclang_is_known_by_the_names_that_the_loader_tries() {
         let scratch = Scratch::new("names");
-        for name in [
-            "libclang.so",
-            "libclang.so.1",
-            "libclang-14.so.14",
-            "libclang-14.so.1",
-        ] {
+        for name in ["libclang.so", "libclang.so.1", "libclang-14.so.14", "libclang-14.so.1"] {
             assert!(is_libclang(&scratch.file(name)), "{name}");
         }
-        for name in [
-            "libclang-cpp.so.14",
-            "libclang.a",
-            "libclangBasic.a",
-            "clang.so",
-        ] {
+        for name in ["libclang-cpp.so.14", "libclang.a", "libclangBasic.a", "clang.so"] {
             assert!(!is_libclang(&scratch.file(name)), "{name}");
         }
-        assert!(
-            !is_libclang(&scratch.0.join("libclang.so.9")),
-            "a name without a file"
-        );
+        assert!(!is_libclang(&scratch.0.join("libclang.so.9")), "a name without a file");
     }
 
     #[test]
@@ -226,29 +193,16 @@ mod tests {
         let scratch = Scratch::new("headers");
         scratch.file("llvm-14/lib/libclang.so");
         let holders = |test: fn(&Path) -> bool| {
-            directories(&scratch.0, DEPTH)
-                .iter()
-                .filter(|directory| test(directory))
-                .count()
+            directories(&scratch.0, DEPTH).iter().filter(|directory| test(directory)).count()
         };
-        assert_eq!(
-            (holders(holds_libclang), holders(holds_clang_headers)),
-            (1, 0)
-        );
+        assert_eq!((holders(holds_libclang), holders(holds_clang_headers)), (1, 0));
         scratch.file("llvm-14/lib/clang/14/include/stddef.h");
-        assert_eq!(
-            (holders(holds_libclang), holders(holds_clang_headers)),
-            (1, 1)
-        );
+        assert_eq!((holders(holds_libclang), holders(holds_clang_headers)), (1, 1));
     }
 
     #[test]
     fn a_directory_that_is_not_there_holds_nothing() {
-        assert!(
-            !directories(Path::new("/nonexistent"), DEPTH)
-                .iter()
-                .any(|d| holds_libclang(d))
-        );
+        assert!(!directories(Path::new("/nonexistent"), DEPTH).iter().any(|d| holds_libclang(d)));
     }
 
     #[test]

@@ -35,22 +35,14 @@ fn is_built(directory: &Path) -> bool {
 }
 
 fn objects(directory: &Path) -> usize {
-    outputs(directory)
-        .iter()
-        .filter(|name| name.ends_with(".o"))
-        .count()
+    outputs(directory).iter().filter(|name| name.ends_with(".o")).count()
 }
 
 /// Returns the names of all files that RocksDB's build script has made so far.
 fn outputs(directory: &Path) -> Vec<String> {
     let list = |path: &Path| std::fs::read_dir(path).into_iter().flatten().flatten();
     list(directory)
-        .filter(|entry| {
-            entry
-                .file_name()
-                .to_string_lossy()
-                .starts_with("librocksdb-sys-")
-        })
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("librocksdb-sys-"))
         .flat_map(|entry| list(&entry.path().join("out")).collect::<Vec<_>>())
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect()

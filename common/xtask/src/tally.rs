@@ -37,23 +37,14 @@ impl fmt::Display for Tally {
 /// ..`.
 fn parse(line: &str) -> Option<Tally> {
     let plain = without_colour(line);
-    let (_, counts) = plain
-        .trim()
-        .strip_prefix("test result: ")?
-        .split_once(". ")?;
+    let (_, counts) = plain.trim().strip_prefix("test result: ")?.split_once(". ")?;
     let count = |name: &str| {
-        counts
-            .split(';')
-            .find_map(|part| match part.trim().split_once(' ') {
-                Some((number, label)) if label == name => number.parse::<u64>().ok(),
-                _ => None,
-            })
+        counts.split(';').find_map(|part| match part.trim().split_once(' ') {
+            Some((number, label)) if label == name => number.parse::<u64>().ok(),
+            _ => None,
+        })
     };
-    Some(Tally {
-        passed: count("passed")?,
-        failed: count("failed")?,
-        ignored: count("ignored")?,
-    })
+    Some(Tally { passed: count("passed")?, failed: count("failed")?, ignored: count("ignored")? })
 }
 
 /// Removes terminal colour sequences (ECMA-48 `ESC [ .. m`), which appear with
@@ -81,39 +72,19 @@ mod tests {
     fn summaries_of_all_binaries_add_up() {
         let mut tally = Tally::default();
         assert!(tally.add(OK) && tally.add(BAD));
-        assert_eq!(
-            tally,
-            Tally {
-                passed: 16,
-                failed: 2,
-                ignored: 3
-            }
-        );
+        assert_eq!(tally, Tally { passed: 16, failed: 2, ignored: 3 });
     }
 
     #[test]
     fn the_closing_line_is_plain() {
-        let tally = Tally {
-            passed: 16,
-            failed: 2,
-            ignored: 0,
-        };
+        let tally = Tally { passed: 16, failed: 2, ignored: 0 };
         assert_eq!(tally.to_string(), "16 passed, 2 failed");
-        assert_eq!(
-            Tally {
-                ignored: 3,
-                ..tally
-            }
-            .to_string(),
-            "16 passed, 2 failed, 3 skipped"
-        );
+        assert_eq!(Tally { ignored: 3, ..tally }.to_string(), "16 passed, 2 failed, 3 skipped");
     }
 
     #[test]
     fn colour_does_not_hide_a_summary() {
-        let coloured = OK
-            .replacen("ok", "\u{1b}[32mok\u{1b}(B\u{1b}[m", 1)
-            .replace("\u{1b}(B", "");
+        let coloured = OK.replacen("ok", "\u{1b}[32mok\u{1b}(B\u{1b}[m", 1).replace("\u{1b}(B", "");
         let mut tally = Tally::default();
         assert!(tally.add(&coloured), "{coloured:?}");
         assert_eq!(tally.passed, 12);

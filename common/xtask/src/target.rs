@@ -56,9 +56,7 @@ fn choose(told: Option<&OsStr>, cache: Option<&OsStr>, home: Option<&Path>) -> C
         return Choice::Told(PathBuf::from(told));
     }
     let cache = cache.map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = home
-        .filter(|home| home.is_absolute())
-        .map(|home| home.join(".cache"));
+    let home = home.filter(|home| home.is_absolute()).map(|home| home.join(".cache"));
     match cache.or(home) {
         Some(base) => Choice::Cache(base.join("raftd/target")),
         None => Choice::Default,
@@ -79,11 +77,8 @@ mod tests {
     fn the_cache_directory_is_shared_by_all_clones() {
         let check =
             |told: Option<&str>, cache: Option<&str>, home: Option<&str>, expected: &str| {
-                let choice = choose(
-                    told.map(OsStr::new),
-                    cache.map(OsStr::new),
-                    home.map(Path::new),
-                );
+                let choice =
+                    choose(told.map(OsStr::new), cache.map(OsStr::new), home.map(Path::new));
                 assert_eq!(choice, Choice::Cache(expected.into()));
             };
         check(None, Some("/c"), Some("/h"), "/c/raftd/target");

@@ -56,9 +56,7 @@ impl Task {
         match name.as_str() {
             "help" | "--help" | "-h" => Ok(Task::Help),
             "quickstart" => Ok(Task::Quickstart(rest.to_vec())),
-            "verify" => Ok(Task::Verify {
-                seeds: parse_seeds(rest)?,
-            }),
+            "verify" => Ok(Task::Verify { seeds: parse_seeds(rest)? }),
             "fix" => none(name, rest).map(|()| Task::Fix),
             "sim" => Ok(Task::Sim(rest.to_vec())),
             "explore" => Ok(Task::Explore(rest.to_vec())),
@@ -76,13 +74,9 @@ impl Task {
             Task::Quickstart(_) | Task::Bench(_) | Task::Man => {
                 &[Need::Rust, Need::Compiler, Need::Libclang]
             }
-            Task::Verify { .. } | Task::Fix => &[
-                Need::Rust,
-                Need::Rustfmt,
-                Need::Clippy,
-                Need::Compiler,
-                Need::Libclang,
-            ],
+            Task::Verify { .. } | Task::Fix => {
+                &[Need::Rust, Need::Rustfmt, Need::Clippy, Need::Compiler, Need::Libclang]
+            }
         }
     }
 }
@@ -91,9 +85,7 @@ impl Task {
 fn none(task: &str, rest: &[String]) -> Result<(), Failure> {
     match rest.first() {
         None => Ok(()),
-        Some(extra) => Err(Failure::Usage(format!(
-            "{task} takes no argument, found \"{extra}\""
-        ))),
+        Some(extra) => Err(Failure::Usage(format!("{task} takes no argument, found \"{extra}\""))),
     }
 }
 
@@ -105,9 +97,7 @@ fn parse_seeds(rest: &[String]) -> Result<u32, Failure> {
         [flag] if flag == "--seeds" => {
             return Err(Failure::Usage("--seeds wants a number".to_owned()));
         }
-        [joined] => joined
-            .strip_prefix("--seeds=")
-            .ok_or_else(|| unexpected(joined))?,
+        [joined] => joined.strip_prefix("--seeds=").ok_or_else(|| unexpected(joined))?,
         [first, ..] => return Err(unexpected(first)),
     };
     match value.parse() {
@@ -135,76 +125,37 @@ mod tests {
     fn arguments_of_a_driver_pass_through_unread() {
         let expected = vec!["42".to_owned(), "--seeds".to_owned(), "7".to_owned()];
         assert_eq!(parse("sim 42 --seeds 7"), Ok(Task::Sim(expected)));
-        assert_eq!(
-            parse("quickstart --help"),
-            Ok(Task::Quickstart(vec!["--help".to_owned()]))
-        );
+        assert_eq!(parse("quickstart --help"), Ok(Task::Quickstart(vec!["--help".to_owned()])));
     }
 
     #[test]
     fn verify_takes_a_bounded_number_of_seeds() {
-        assert_eq!(
-            parse("verify"),
-            Ok(Task::Verify {
-                seeds: VERIFY_SEEDS
-            })
-        );
+        assert_eq!(parse("verify"), Ok(Task::Verify { seeds: VERIFY_SEEDS }));
         assert_eq!(parse("verify --seeds 5"), Ok(Task::Verify { seeds: 5 }));
         assert_eq!(parse("verify --seeds=5"), Ok(Task::Verify { seeds: 5 }));
-        for wrong in [
-            "--seeds",
-            "--seeds 0",
-            "--seeds=x",
-            "--seeds 1000001",
-            "--fast",
-            "--a b c",
-        ] {
-            assert!(
-                parse(&format!("verify {wrong}")).is_err(),
-                "{wrong} must be refused"
-            );
+        for wrong in ["--seeds", "--seeds 0", "--seeds=x", "--seeds 1000001", "--fast", "--a b c"] {
+            assert!(parse(&format!("verify {wrong}")).is_err(), "{wrong} must be refused");
         }
     }
 
     #[test]
     fn an_unknown_task_is_named_in_the_error() {
-        assert_eq!(
-            parse("verfy"),
-            Err("no task is called \"verfy\"".to_owned())
-        );
+        assert_eq!(parse("verfy"), Err("no task is called \"verfy\"".to_owned()));
         assert_eq!(parse(""), Err("no task named".to_owned()));
-        assert_eq!(
-            parse("fix now"),
-            Err("fix takes no argument, found \"now\"".to_owned())
-        );
+        assert_eq!(parse("fix now"), Err("fix takes no argument, found \"now\"".to_owned()));
     }
 
     #[test]
     fn only_tasks_that_build_rocksdb_ask_for_libclang() {
         assert!(!Task::Sim(Vec::new()).needs().contains(&Need::Libclang));
-        assert!(
-            Task::Quickstart(Vec::new())
-                .needs()
-                .contains(&Need::Libclang)
-        );
+        assert!(Task::Quickstart(Vec::new()).needs().contains(&Need::Libclang));
         assert!(Task::Verify { seeds: 1 }.needs().contains(&Need::Clippy));
     }
 
     #[test]
     fn the_help_lists_every_task() {
-        for name in [
-            "quickstart",
-            "verify",
-            "fix",
-            "sim",
-            "explore",
-            "bench",
-            "man",
-        ] {
-            assert!(
-                HELP.contains(&format!("\n  {name}")),
-                "{name} is missing from the help"
-            );
+        for name in ["quickstart", "verify", "fix", "sim", "explore", "bench", "man"] {
+            assert!(HELP.contains(&format!("\n  {name}")), "{name} is missing from the help");
         }
         assert!(HELP.contains(&format!("default {VERIFY_SEEDS}")));
     }

@@ -66,27 +66,15 @@ fn run_stage(cargo: &Cargo, stage: Stage, seeds: u32, tally: &mut Tally) -> Resu
         Stage::Format => cargo.run(name, &["fmt", "--all", "--check"]).map(drop),
         Stage::Clippy => {
             let arguments = "clippy --release --locked --workspace --all-targets -- -D warnings";
-            cargo
-                .run(name, &arguments.split(' ').collect::<Vec<_>>())
-                .map(drop)
+            cargo.run(name, &arguments.split(' ').collect::<Vec<_>>()).map(drop)
         }
         Stage::Tests => {
             // All failures of a run are worth more than the first one.
-            let arguments = [
-                "test",
-                "--release",
-                "--locked",
-                "--workspace",
-                "--no-fail-fast",
-            ];
+            let arguments = ["test", "--release", "--locked", "--workspace", "--no-fail-fast"];
             cargo.run_watched(name, &arguments, |line| {
                 tally.add(line);
             })?;
-            if tally.passed == 0 {
-                Err(Failure::NoTests)
-            } else {
-                Ok(())
-            }
+            if tally.passed == 0 { Err(Failure::NoTests) } else { Ok(()) }
         }
         Stage::Simulator => {
             let seeds = seeds.to_string();
@@ -112,14 +100,7 @@ fn run_in_order(
         result = run(stage);
         let took = start.elapsed();
         let passed = result.is_ok();
-        outcomes.push((
-            stage,
-            if passed {
-                Outcome::Passed(took)
-            } else {
-                Outcome::Failed(took)
-            },
-        ));
+        outcomes.push((stage, if passed { Outcome::Passed(took) } else { Outcome::Failed(took) }));
     }
     (outcomes, result)
 }
@@ -147,11 +128,7 @@ mod tests {
         let mut ran = Vec::new();
         let (outcomes, result) = run_in_order(|stage| {
             ran.push(stage);
-            if stage == Stage::Clippy {
-                Err(Failure::NoTests)
-            } else {
-                Ok(())
-            }
+            if stage == Stage::Clippy { Err(Failure::NoTests) } else { Ok(()) }
         });
         assert_eq!(ran, [Stage::Format, Stage::Clippy]);
         assert!(matches!(result, Err(Failure::NoTests)));
@@ -159,10 +136,7 @@ mod tests {
         assert!(matches!(outcomes[1].1, Outcome::Failed(_)));
         assert_eq!(
             outcomes[2..],
-            [
-                (Stage::Tests, Outcome::NotRun),
-                (Stage::Simulator, Outcome::NotRun)
-            ]
+            [(Stage::Tests, Outcome::NotRun), (Stage::Simulator, Outcome::NotRun)]
         );
     }
 
@@ -170,11 +144,7 @@ mod tests {
     fn all_stages_run_when_none_fails() {
         let (outcomes, result) = run_in_order(|_| Ok(()));
         assert!(result.is_ok());
-        assert!(
-            outcomes
-                .iter()
-                .all(|(_, outcome)| matches!(outcome, Outcome::Passed(_)))
-        );
+        assert!(outcomes.iter().all(|(_, outcome)| matches!(outcome, Outcome::Passed(_))));
         assert_eq!(outcomes.len(), Stage::ALL.len());
     }
 

@@ -17,10 +17,7 @@ pub fn incarnation(node: u64) -> Incarnation {
 }
 
 pub fn at(term: u64, index: u64) -> EntryId {
-    EntryId {
-        term: Term::new(term),
-        index: LogIndex::new(index),
-    }
+    EntryId { term: Term::new(term), index: LogIndex::new(index) }
 }
 
 pub fn command(text: &str) -> Bytes {
@@ -30,25 +27,14 @@ pub fn command(text: &str) -> Bytes {
 /// An entry whose contents follow from its identity, as log matching demands.
 pub fn entry(term: u64, index: u64) -> Entry {
     let payload = Payload::Command(command(&format!("{term}.{index}")));
-    Entry {
-        id: at(term, index),
-        stamp: ClusterTime::ZERO,
-        payload,
-    }
+    Entry { id: at(term, index), stamp: ClusterTime::ZERO, payload }
 }
 
 pub fn configuration(voters: &[u64], learners: &[u64]) -> Configuration {
     let member = |number: &u64| {
         let name = format!("n{number}");
         let address = format!("{name}:7400");
-        (
-            id(*number),
-            Member {
-                incarnation: incarnation(*number),
-                name,
-                address,
-            },
-        )
+        (id(*number), Member { incarnation: incarnation(*number), name, address })
     };
     Configuration::new(
         Voters::Stable(Majority::new(voters.iter().map(|n| id(*n)))),
@@ -105,14 +91,7 @@ impl Cluster {
             config,
         };
         for member in configuration.members().keys() {
-            cluster.start(
-                member.get(),
-                &[],
-                HardState {
-                    term: Term::new(1),
-                    voted_for: None,
-                },
-            );
+            cluster.start(member.get(), &[], HardState { term: Term::new(1), voted_for: None });
         }
         cluster
     }
@@ -120,11 +99,7 @@ impl Cluster {
     /// Starts a node whose log holds the bootstrap entry (1,1) and then entries of these terms.
     pub fn start(&mut self, number: u64, terms: &[u64], hard_state: HardState) {
         let first = Payload::Configuration(self.configuration.clone());
-        let mut log = vec![Entry {
-            id: at(1, 1),
-            stamp: ClusterTime::ZERO,
-            payload: first,
-        }];
+        let mut log = vec![Entry { id: at(1, 1), stamp: ClusterTime::ZERO, payload: first }];
         for (place, term) in terms.iter().enumerate() {
             log.push(entry(*term, place as u64 + 2));
         }
@@ -135,10 +110,7 @@ impl Cluster {
         let mut runs: Vec<TermRun> = Vec::new();
         for entry in &log {
             if runs.last().is_none_or(|run| run.term < entry.id.term) {
-                runs.push(TermRun {
-                    term: entry.id.term,
-                    first: entry.id.index,
-                });
+                runs.push(TermRun { term: entry.id.term, first: entry.id.index });
             }
         }
         let last = LogIndex::new(log.len() as u64);
@@ -153,10 +125,7 @@ impl Cluster {
             applied: LogIndex::ZERO,
             stamp: ClusterTime::ZERO,
         };
-        let config = Config {
-            seed: self.config.seed + number,
-            ..self.config.clone()
-        };
+        let config = Config { seed: self.config.seed + number, ..self.config.clone() };
         let raft = Raft::restore(id(number), config, disk, self.now).unwrap();
         let node = Node {
             raft,
@@ -174,8 +143,7 @@ impl Cluster {
     /// Cuts the power: writes that are not acknowledged are lost, and the node starts again.
     pub fn crash(&mut self, number: u64) {
         let node = self.nodes.remove(&id(number)).unwrap();
-        self.letters
-            .retain(|letter| letter.from != id(number) && letter.to != id(number));
+        self.letters.retain(|letter| letter.from != id(number) && letter.to != id(number));
         self.boot(number, node.log, node.hard_state);
     }
 
@@ -200,11 +168,7 @@ impl Cluster {
     }
 
     pub fn ids(&self, number: u64) -> Vec<EntryId> {
-        self.node(number)
-            .memory
-            .iter()
-            .map(|entry| entry.id)
-            .collect()
+        self.node(number).memory.iter().map(|entry| entry.id).collect()
     }
 
     /// Steps one input and dispatches what comes out.
@@ -234,36 +198,20 @@ impl Cluster {
         for send in actions.send {
             let (to, message) = match send {
                 Send::Message { to, message } => (to, message),
-                Send::Entries {
-                    to,
-                    term,
-                    prev,
-                    range,
-                    commit,
-                    round,
-                } => {
+                Send::Entries { to, term, prev, range, commit, round } => {
                     let range = range.start.get() as usize - 1..range.end.get() as usize - 1;
                     let entries = node.memory[range].to_vec();
                     (
                         to,
                         Message {
                             term,
-                            body: Body::AppendEntries {
-                                prev,
-                                entries,
-                                commit,
-                                round,
-                            },
+                            body: Body::AppendEntries { prev, entries, commit, round },
                         },
                     )
                 }
                 Send::Snapshot { to, .. } => panic!("no snapshot for {to} in these tests"),
             };
-            letters.push(Letter {
-                from: id(number),
-                to,
-                message,
-            });
+            letters.push(Letter { from: id(number), to, message });
         }
         self.letters.extend(letters);
         if let Some(range) = actions.apply {
@@ -271,12 +219,7 @@ impl Cluster {
             for index in range.start().get()..=range.end().get() {
                 node.applied.push(node.memory[index as usize - 1].id);
             }
-            self.step(
-                number,
-                Input::Applied {
-                    index: *range.end(),
-                },
-            );
+            self.step(number, Input::Applied { index: *range.end() });
         }
         if !self.held_disks.contains(&id(number)) {
             self.persist(number);
@@ -322,35 +265,19 @@ impl Cluster {
         }
         let incarnation = incarnation(letter.from.get());
         let message = letter.message;
-        self.step(
-            letter.to.get(),
-            Input::Receive {
-                from: letter.from,
-                incarnation,
-                message,
-            },
-        );
+        self.step(letter.to.get(), Input::Receive { from: letter.from, incarnation, message });
     }
 
     /// Says something to a node in another's name.
     pub fn say(&mut self, from: u64, to: u64, term: u64, body: Body) {
-        let message = Message {
-            term: Term::new(term),
-            body,
-        };
-        self.deliver(Letter {
-            from: id(from),
-            to: id(to),
-            message,
-        });
+        let message = Message { term: Term::new(term), body };
+        self.deliver(Letter { from: id(from), to: id(to), message });
     }
 
     /// Takes the messages that a node has sent.
     pub fn take_from(&mut self, number: u64) -> Vec<Letter> {
-        let (taken, rest): (Vec<Letter>, Vec<Letter>) = self
-            .letters
-            .drain(..)
-            .partition(|letter| letter.from == id(number));
+        let (taken, rest): (Vec<Letter>, Vec<Letter>) =
+            self.letters.drain(..).partition(|letter| letter.from == id(number));
         self.letters = rest.into();
         taken
     }
@@ -399,29 +326,16 @@ impl Cluster {
 
     pub fn leaders(&self) -> Vec<u64> {
         let numbers = self.nodes.keys().map(|id| id.get());
-        numbers
-            .filter(|number| self.role(*number) == RoleKind::Leader)
-            .collect()
+        numbers.filter(|number| self.role(*number) == RoleKind::Leader).collect()
     }
 
     pub fn propose(&mut self, number: u64, request: u64, text: &str) {
         let commands = vec![command(text)];
-        self.step(
-            number,
-            Input::Propose {
-                request: RequestId::new(request),
-                commands,
-            },
-        );
+        self.step(number, Input::Propose { request: RequestId::new(request), commands });
     }
 
     pub fn read(&mut self, number: u64, request: u64) {
-        self.step(
-            number,
-            Input::Read {
-                request: RequestId::new(request),
-            },
-        );
+        self.step(number, Input::Read { request: RequestId::new(request) });
     }
 
     pub fn take_replies(&mut self, number: u64) -> Vec<Reply> {
@@ -430,10 +344,7 @@ impl Cluster {
 }
 
 pub fn hard_state(term: u64, vote: Option<u64>) -> HardState {
-    HardState {
-        term: Term::new(term),
-        voted_for: vote.map(id),
-    }
+    HardState { term: Term::new(term), voted_for: vote.map(id) }
 }
 
 pub fn heartbeat(prev: EntryId, commit: u64) -> Body {
@@ -442,26 +353,14 @@ pub fn heartbeat(prev: EntryId, commit: u64) -> Body {
 
 pub fn append(prev: EntryId, entries: Vec<Entry>, commit: u64) -> Body {
     let round = ReadRound::ZERO;
-    Body::AppendEntries {
-        prev,
-        entries,
-        commit: LogIndex::new(commit),
-        round,
-    }
+    Body::AppendEntries { prev, entries, commit: LogIndex::new(commit), round }
 }
 
 pub fn request_vote(last: EntryId) -> Body {
-    Body::RequestVote {
-        last,
-        transfer: false,
-    }
+    Body::RequestVote { last, transfer: false }
 }
 
 /// The bodies of letters to one node.
 pub fn bodies(letters: &[Letter], to: u64) -> Vec<Body> {
-    letters
-        .iter()
-        .filter(|l| l.to == id(to))
-        .map(|l| l.message.body.clone())
-        .collect()
+    letters.iter().filter(|l| l.to == id(to)).map(|l| l.message.body.clone()).collect()
 }
