@@ -106,8 +106,8 @@ impl Credentials {
     }
 
     /// Writes `ca.crt` (0644), `<prefix>.crt` (0644) and `<prefix>.key` (0600) to `directory`,
-    /// which is made (0700) if it is missing. Each file is replaced atomically, so that writing may be
-    /// repeated; a crash between key and certificate leaves a pair that [`Credentials::load`]
+    /// which is made (0700) if it is missing. Each file is replaced atomically, so that writing may
+    /// be repeated; a crash between key and certificate leaves a pair that [`Credentials::load`]
     /// refuses by name, and writing again mends it.
     ///
     /// # Errors

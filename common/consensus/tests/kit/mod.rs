@@ -81,16 +81,17 @@ impl Cluster {
     }
 
     pub fn with(configuration: Configuration, config: Config) -> Self {
+        let members: Vec<NodeId> = configuration.members().keys().copied().collect();
         let mut cluster = Self {
             now: Timestamp::new(1_000 * MS),
             nodes: BTreeMap::new(),
             letters: VecDeque::new(),
             held_disks: BTreeSet::new(),
             cut: BTreeSet::new(),
-            configuration: configuration.clone(),
+            configuration,
             config,
         };
-        for member in configuration.members().keys() {
+        for member in members {
             cluster.start(member.get(), &[], HardState { term: Term::new(1), voted_for: None });
         }
         cluster
