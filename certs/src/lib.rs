@@ -3,8 +3,8 @@
 //! A cluster has one [`Authority`]. It issues certificates that name an [`Identity`] in exactly
 //! one URI SAN (`spiffe://<cluster-id>/node/3`, `/operator/<name>`, `/client/<name>` or
 //! `/reader/<name>`). [`Credentials`] are what a process holds: the authority's certificate, its
-//! own certificate and the private key. They are checked when they are loaded, so that a bad file is an
-//! error with a reason at start and not a failed handshake later, and they make the TLS
+//! own certificate and the private key. They are checked when they are loaded, so that a bad file
+//! is an error with a reason at start and not a failed handshake later, and they make the TLS
 //! configurations of both sides.
 //!
 //! ```

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair};
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, ServerConfig, ServerConnection};
 
 use crate::issue::parameters;
 use crate::{
@@ -74,6 +74,7 @@ pub(crate) struct Outcome {
     pub(crate) shown_to_server: Vec<CertificateDer<'static>>,
     pub(crate) shown_to_client: Vec<CertificateDer<'static>>,
     pub(crate) alpn: Option<Vec<u8>>,
+    pub(crate) kind: Option<HandshakeKind>,
 }
 
 impl Outcome {
@@ -114,6 +115,7 @@ pub(crate) fn handshake(client: ClientConfig, server: ServerConfig) -> Outcome {
         shown_to_server: owned(server.peer_certificates()),
         shown_to_client: owned(client.peer_certificates()),
         alpn: server.alpn_protocol().map(<[u8]>::to_vec),
+        kind: server.handshake_kind(),
     }
 }
 

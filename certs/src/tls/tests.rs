@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use rustls::server::WebPkiClientVerifier;
-use rustls::{AlertDescription, CertificateError, RootCertStore};
+use rustls::{AlertDescription, CertificateError, HandshakeKind, RootCertStore};
 
 use super::*;
 use crate::testing::{
@@ -284,6 +284,49 @@ fn nothing_is_resumed_and_no_data_is_early() {
     assert!(!server.session_storage.can_cache() && !server.ticketer.enabled());
     let client = credentials(&authority, node(2)).client_config(expect(1), ALPN).unwrap();
     assert!(!client.enable_early_data && !client.enable_sni);
+}
+
+#[test]
+fn a_second_connection_is_a_full_handshake_even_if_one_side_would_resume() {
+    let authority = authority();
+    let node = credentials(&authority, node(1));
+    let client = node.client_config(expect(1), ALPN).unwrap();
+    let server = node.server_config(ALPN).unwrap();
+    let mut lax_server = server.clone();
+    lax_server.session_storage = rustls::server::ServerSessionMemoryCache::new(16);
+    lax_server.send_tls13_tickets = 2;
+    let mut lax_client = client.clone();
+    lax_client.resumption = Resumption::in_memory_sessions(16);
+    for (client, server, kind) in [
+        (&client, &lax_server, HandshakeKind::Full),
+        (&lax_client, &server, HandshakeKind::Full),
+        // That both would resume shows that the two rows above show something.
+        (&lax_client, &lax_server, HandshakeKind::Resumed),
+    ] {
+        handshake(client.clone(), server.clone());
+        assert_eq!(handshake(client.clone(), server.clone()).kind, Some(kind));
+    }
+}
+
+#[test]
+fn a_chain_that_is_too_long_is_refused_on_both_sides() {
+    let authority = authority();
+    let right = credentials(&authority, node(1));
+    let long = credentials(&authority, node(2));
+    let mut shown = (**long.certified_key()).clone();
+    shown.cert.extend(vec![authority.certificate().clone(); crate::MAX_CHAIN_CERTIFICATES]);
+    let resolver = Arc::new(SingleCertAndKey::from(shown));
+    let reason = "the certificate of node 2: the chain has more than 4 certificates";
+
+    let mut server = long.server_config(ALPN).unwrap();
+    server.cert_resolver = resolver.clone();
+    let (client, _) = texts(&handshake(right.client_config(expect(2), ALPN).unwrap(), server));
+    assert_eq!(client, format!("peer refused: {reason}"));
+
+    let mut client = long.client_config(expect(1), ALPN).unwrap();
+    client.client_auth_cert_resolver = resolver;
+    let (_, server) = texts(&handshake(client, right.server_config(ALPN).unwrap()));
+    assert_eq!(server, format!("peer refused: {reason}"));
 }
 
 #[test]
