@@ -1,0 +1,108 @@
+//! The command line: one definition for parsing, help, environment and the manual page.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser};
+
+use crate::logging::Level;
+
+/// Where the configuration is looked for.
+pub const CONFIG_DEFAULT: &str = "/etc/raftd/raftd.toml";
+
+/// Runs a node of a Raft cluster.
+///
+/// Each setting is taken from its flag, else from its environment variable, else from the files
+/// (raftd.toml, then raftd.d/*.toml in order of their names, the last one wins), else its default.
+///
+/// Exit codes: 0 stopped cleanly, 64 usage, 65 corrupt or foreign data, 70 internal error,
+/// 74 input or output failed, 77 removed from the cluster, 78 configuration or credentials.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "raftd", version, about, long_about, max_term_width = 100)]
+pub struct Cli {
+    /// The configuration file
+    #[arg(long, value_name = "PATH", env = "RAFTD_CONFIG", default_value = CONFIG_DEFAULT)]
+    pub config: PathBuf,
+
+    /// Checks configuration and credentials, says what is in force, and ends
+    #[arg(long)]
+    pub check_config: bool,
+
+    /// Settings that go before those of the files.
+    #[command(flatten)]
+    pub overrides: Overrides,
+}
+
+/// Settings from flags and environment. Relative paths are relative to the working directory.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Settings (before those of the files)")]
+pub struct Overrides {
+    /// Where log and state are kept
+    #[arg(long, value_name = "DIR", env = "RAFTD_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// UDP address and port to listen on, as 0.0.0.0:7400 or [::]:7400
+    #[arg(long, value_name = "ADDR:PORT", env = "RAFTD_LISTEN")]
+    pub listen: Option<String>,
+
+    /// What is logged
+    #[arg(long, value_name = "LEVEL", env = "RAFTD_LOG_LEVEL")]
+    pub log_level: Option<Level>,
+
+    /// The authority's certificate
+    #[arg(long, value_name = "FILE", env = "RAFTD_CA")]
+    pub ca: Option<PathBuf>,
+
+    /// This node's certificate
+    #[arg(long, value_name = "FILE", env = "RAFTD_CERTIFICATE")]
+    pub certificate: Option<PathBuf>,
+
+    /// This node's private key
+    #[arg(long, value_name = "FILE", env = "RAFTD_KEY")]
+    pub key: Option<PathBuf>,
+
+    /// Shortest and longest election timeout, in milliseconds
+    #[arg(long, value_name = "MIN,MAX", env = "RAFTD_ELECTION_TIMEOUT_MS")]
+    #[arg(value_delimiter = ',')]
+    pub election_timeout_ms: Option<Vec<i64>>,
+
+    /// How often a leader sends heartbeats, in milliseconds
+    #[arg(long, value_name = "MS", env = "RAFTD_HEARTBEAT_MS")]
+    pub heartbeat_ms: Option<i64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_are_read() {
+        let cli = Cli::try_parse_from([
+            "raftd",
+            "--config",
+            "/x.toml",
+            "--election-timeout-ms",
+            "150,300",
+            "--log-level",
+            "debug",
+        ])
+        .expect("it is a valid command line");
+        assert_eq!(cli.config, PathBuf::from("/x.toml"));
+        assert_eq!(cli.overrides.election_timeout_ms, Some(vec![150, 300]));
+        assert_eq!(cli.overrides.log_level, Some(Level::Debug));
+        assert!(!cli.check_config);
+    }
+
+    #[test]
+    fn unknown_flags_and_bad_values_are_refused() {
+        assert!(Cli::try_parse_from(["raftd", "--datadir", "x"]).is_err());
+        assert!(Cli::try_parse_from(["raftd", "--log-level", "loud"]).is_err());
+        assert!(Cli::try_parse_from(["raftd", "--heartbeat-ms", "soon"]).is_err());
+        assert!(Cli::try_parse_from(["raftd", "extra"]).is_err());
+    }
+}

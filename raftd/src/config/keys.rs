@@ -1,0 +1,176 @@
+//! Every key with its unit, default and bounds: the one table behind checks and manual page.
+
+use std::fmt;
+
+use crate::config::{DATA_DIR_DEFAULT, LISTEN_DEFAULT};
+
+/// A key of the configuration file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Its dotted name.
+    pub name: &'static str,
+    /// What values it takes.
+    pub kind: Kind,
+    /// What it means, as half a sentence.
+    pub meaning: &'static str,
+}
+
+/// What values a key takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A text: a path, an address, a word.
+    Text {
+        /// The default; without one the key must be set.
+        default: Option<&'static str>,
+    },
+    /// A whole number within bounds.
+    Number {
+        /// What is counted.
+        unit: &'static str,
+        /// The default.
+        default: u64,
+        /// The lowest value.
+        min: u64,
+        /// The highest value.
+        max: u64,
+    },
+    /// Two whole numbers within bounds, the first below the second.
+    Pair {
+        /// What is counted.
+        unit: &'static str,
+        /// The default.
+        default: (u64, u64),
+        /// The lowest value.
+        min: u64,
+        /// The highest value.
+        max: u64,
+    },
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text { default: Some(default) } => write!(f, "a text, default \"{default}\""),
+            Self::Text { default: None } => write!(f, "a text, must be set"),
+            Self::Number { unit, default, min, max } => {
+                write!(f, "from {min} to {max} {unit}, default {default}")
+            }
+            Self::Pair { unit, default: (low, high), min, max } => {
+                write!(
+                    f,
+                    "[low, high], low below high, both from {min} to {max} {unit}, \
+                     default [{low}, {high}]"
+                )
+            }
+        }
+    }
+}
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+const fn text(name: &'static str, default: Option<&'static str>, meaning: &'static str) -> Key {
+    Key { name, kind: Kind::Text { default }, meaning }
+}
+
+const fn number(
+    name: &'static str,
+    unit: &'static str,
+    (default, min, max): (u64, u64, u64),
+    meaning: &'static str,
+) -> Key {
+    Key { name, kind: Kind::Number { unit, default, min, max }, meaning }
+}
+
+pub(super) const DATA_DIR: Key = text(
+    "data_dir",
+    Some(DATA_DIR_DEFAULT),
+    "where log and state are kept; belongs to one node and is made if it is missing",
+);
+pub(super) const LISTEN: Key =
+    text("listen", Some(LISTEN_DEFAULT), "UDP address and port to listen on");
+pub(super) const LOG_LEVEL: Key =
+    text("log_level", Some("info"), "what is logged: error, warn, info, debug or trace");
+pub(super) const CA: Key = text("identity.ca", None, "the file with the authority's certificate");
+pub(super) const CERTIFICATE: Key =
+    text("identity.certificate", None, "the file with this node's certificate");
+pub(super) const KEY: Key = text(
+    "identity.key",
+    None,
+    "the file with this node's private key; nobody else may be able to read it",
+);
+pub(super) const ELECTION_TIMEOUT_MS: Key = Key {
+    name: "raft.election_timeout_ms",
+    kind: Kind::Pair { unit: "ms", default: (300, 600), min: 20, max: 60_000 },
+    meaning: "a follower that hears no leader campaigns after a random time from this range",
+};
+pub(super) const HEARTBEAT_MS: Key = number(
+    "raft.heartbeat_ms",
+    "ms",
+    (100, 5, 30_000),
+    "how often a leader sends heartbeats; at most half of the shortest election timeout",
+);
+pub(super) const INFLIGHT_MAX: Key = number(
+    "raft.inflight_max",
+    "messages",
+    (64, 1, 4_096),
+    "the most unacknowledged messages with entries for one follower",
+);
+pub(super) const ENTRIES_MAX: Key =
+    number("raft.entries_max", "entries", (1_024, 1, 8_192), "the most entries in one message");
+pub(super) const REQUESTS_MAX: Key = number(
+    "limits.requests_max",
+    "requests",
+    (8_192, 16, 65_536),
+    "the most client requests that are admitted and not yet answered; more are refused as busy",
+);
+pub(super) const CONNECTIONS_MAX: Key = number(
+    "limits.connections_max",
+    "connections",
+    (1_024, 4, 65_536),
+    "the most client connections at once; more are closed with a reason",
+);
+pub(super) const UNCOMMITTED_BYTES_MAX: Key = number(
+    "limits.uncommitted_bytes_max",
+    "bytes",
+    (64 * MIB, 2 * MIB, 4 * GIB),
+    "the most bytes of commands that are proposed and not yet applied",
+);
+pub(super) const UNCOMMITTED_ENTRIES_MAX: Key = number(
+    "limits.uncommitted_entries_max",
+    "entries",
+    (65_536, 64, 1 << 20),
+    "the most entries that a leader's log may hold beyond the commit index",
+);
+pub(super) const LOG_CACHE_BYTES_MAX: Key = number(
+    "limits.log_cache_bytes_max",
+    "bytes",
+    (64 * MIB, 2 * MIB, 16 * GIB),
+    "the most bytes of entries that are kept in memory for peers and the state machine",
+);
+pub(super) const PERSIST_INTERVAL_S: Key = number(
+    "limits.persist_interval_s",
+    "s",
+    (60, 1, 86_400),
+    "how often the state is flushed to its database, which bounds what is replayed at a start",
+);
+
+/// All keys, in the order of the manual page.
+pub const KEYS: [Key; 16] = [
+    DATA_DIR,
+    LISTEN,
+    LOG_LEVEL,
+    CA,
+    CERTIFICATE,
+    KEY,
+    ELECTION_TIMEOUT_MS,
+    HEARTBEAT_MS,
+    INFLIGHT_MAX,
+    ENTRIES_MAX,
+    REQUESTS_MAX,
+    CONNECTIONS_MAX,
+    UNCOMMITTED_BYTES_MAX,
+    UNCOMMITTED_ENTRIES_MAX,
+    LOG_CACHE_BYTES_MAX,
+    PERSIST_INTERVAL_S,
+];

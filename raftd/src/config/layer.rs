@@ -1,0 +1,133 @@
+//! One source of settings: a file, or flags and environment.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::cli::Overrides;
+use crate::exit::{Exit, Failure};
+use crate::logging::Level;
+
+/// The largest configuration file that is read, in bytes.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Where a value came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A flag or an environment variable.
+    #[default]
+    Overrides,
+    /// A file.
+    File(PathBuf),
+}
+
+impl Origin {
+    /// Makes a path absolute as its source means it: relative to the file that names it.
+    pub(super) fn resolve(&self, path: &Path) -> PathBuf {
+        match self {
+            Self::Overrides => path.to_owned(),
+            Self::File(file) => file.parent().map_or_else(|| path.to_owned(), |p| p.join(path)),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Overrides => write!(f, "command line or environment"),
+            Self::File(file) => write!(f, "{}", file.display()),
+        }
+    }
+}
+
+/// The settings that one source has; unknown keys are errors.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Layer {
+    #[serde(skip)]
+    pub(super) origin: Origin,
+    pub(super) data_dir: Option<PathBuf>,
+    pub(super) listen: Option<String>,
+    pub(super) log_level: Option<Level>,
+    pub(super) identity: IdentityLayer,
+    pub(super) raft: RaftLayer,
+    pub(super) limits: LimitsLayer,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct IdentityLayer {
+    pub(super) ca: Option<PathBuf>,
+    pub(super) certificate: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
+}
+
+/// Numbers are signed here, so that a negative one is out of bounds like any other.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RaftLayer {
+    pub(super) election_timeout_ms: Option<Vec<i64>>,
+    pub(super) heartbeat_ms: Option<i64>,
+    pub(super) inflight_max: Option<i64>,
+    pub(super) entries_max: Option<i64>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct LimitsLayer {
+    pub(super) requests_max: Option<i64>,
+    pub(super) connections_max: Option<i64>,
+    pub(super) uncommitted_bytes_max: Option<i64>,
+    pub(super) uncommitted_entries_max: Option<i64>,
+    pub(super) log_cache_bytes_max: Option<i64>,
+    pub(super) persist_interval_s: Option<i64>,
+}
+
+impl Layer {
+    pub(super) fn read(file: &Path) -> Result<Self, Failure> {
+        let name = file.display().to_string();
+        let failed = |error: std::io::Error| Failure::from_error(Exit::Config, &name, &error);
+        let metadata = std::fs::metadata(file).map_err(|error| {
+            failed(error).hint("write it with `raftctl init`, or name another with --config")
+        })?;
+        if metadata.len() > FILE_BYTES_MAX {
+            let message = format!("{name}: larger than {FILE_BYTES_MAX} bytes");
+            return Err(Failure::new(Exit::Config, message));
+        }
+        let text = std::fs::read_to_string(file).map_err(failed)?;
+        Self::parse(file, &text)
+    }
+
+    pub(super) fn parse(file: &Path, text: &str) -> Result<Self, Failure> {
+        let mut layer: Self = toml::from_str(text).map_err(|error| {
+            let text = error.to_string();
+            let message = format!("{}: {}", file.display(), text.trim_end());
+            Failure::new(Exit::Config, message).hint("raftd.toml(5) describes every key")
+        })?;
+        layer.origin = Origin::File(file.to_owned());
+        Ok(layer)
+    }
+
+    pub(super) fn from_overrides(overrides: &Overrides) -> Self {
+        let Overrides {
+            data_dir,
+            listen,
+            log_level,
+            ca,
+            certificate,
+            key,
+            election_timeout_ms,
+            heartbeat_ms,
+        } = overrides.clone();
+        Self {
+            origin: Origin::Overrides,
+            data_dir,
+            listen,
+            log_level,
+            identity: IdentityLayer { ca, certificate, key },
+            raft: RaftLayer { election_timeout_ms, heartbeat_ms, ..RaftLayer::default() },
+            limits: LimitsLayer::default(),
+        }
+    }
+}

@@ -1,0 +1,145 @@
+use std::fs;
+
+use super::*;
+
+const MINIMAL: &str = "
+[identity]
+ca = \"ca.crt\"
+certificate = \"node.crt\"
+key = \"/keys/node.key\"
+";
+
+fn layers(texts: &[&str]) -> Vec<Layer> {
+    let parse = |(number, text): (usize, &&str)| {
+        Layer::parse(Path::new(&format!("/etc/raftd/{number}.toml")), text).expect("it parses")
+    };
+    texts.iter().enumerate().map(parse).collect()
+}
+
+fn config(texts: &[&str]) -> Result<Config, Failure> {
+    Config::from_layers(Path::new("/etc/raftd/0.toml"), &layers(texts))
+}
+
+/// What is said of a bad text, with the hint.
+fn refusal(text: &str) -> String {
+    let failure = match Layer::parse(Path::new("/etc/raftd/raftd.toml"), text) {
+        Ok(layer) => Config::from_layers(Path::new("/etc/raftd/raftd.toml"), &[layer])
+            .expect_err("it is refused"),
+        Err(failure) => failure,
+    };
+    assert_eq!(failure.exit, Exit::Config);
+    format!("{}\n{}", failure.message, failure.hint.unwrap_or_default())
+}
+
+#[test]
+fn defaults_are_those_of_the_table() {
+    let config = config(&[MINIMAL]).expect("it is complete");
+    assert_eq!(config.data_dir, Path::new("/var/lib/raftd"));
+    assert_eq!(config.listen, "[::]:7400".parse().expect("an address"));
+    assert_eq!(config.log_level, Level::Info);
+    assert_eq!(config.raft.election_timeout_ms, 300..=600);
+    assert_eq!(config.raft.heartbeat_ms, 100);
+    assert_eq!(config.limits.requests_max, 8_192);
+}
+
+#[test]
+fn relative_paths_are_relative_to_the_file_that_names_them() {
+    let config = config(&[MINIMAL]).expect("it is complete");
+    assert_eq!(config.identity.ca, Path::new("/etc/raftd/ca.crt"));
+    assert_eq!(config.identity.key, Path::new("/keys/node.key"));
+}
+
+#[test]
+fn later_layers_go_first_key_by_key() {
+    let first = format!("{MINIMAL}[raft]\nheartbeat_ms = 50\nentries_max = 7\n");
+    let config = config(&[&first, "[raft]\nheartbeat_ms = 60\n"]).expect("both are valid");
+    assert_eq!((config.raft.heartbeat_ms, config.raft.entries_max), (60, 7));
+}
+
+#[test]
+fn flags_go_before_files() {
+    let overrides = Overrides {
+        data_dir: Some("here".into()),
+        heartbeat_ms: Some(25),
+        log_level: Some(Level::Trace),
+        ..Overrides::default()
+    };
+    let mut layers = layers(&[MINIMAL, "data_dir = \"/there\"\n[raft]\nheartbeat_ms = 60\n"]);
+    layers.push(Layer::from_overrides(&overrides));
+    let config = Config::from_layers(Path::new("/x"), &layers).expect("it is valid");
+    assert_eq!(config.data_dir, Path::new("here"), "relative to the working directory");
+    assert_eq!((config.raft.heartbeat_ms, config.log_level), (25, Level::Trace));
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_file_and_line() {
+    let said = refusal("data_dirr = \"/x\"\n");
+    assert!(said.starts_with("/etc/raftd/raftd.toml: "), "{said}");
+    assert!(said.contains("data_dirr") && said.contains("line 1"), "{said}");
+    assert!(refusal("[raft]\nheartbeat = 5\n").contains("heartbeat"));
+    assert!(refusal("[rafts]\n").contains("rafts"));
+}
+
+#[test]
+fn an_out_of_range_value_is_refused_with_its_bounds() {
+    for (text, wanted) in [
+        ("[raft]\nheartbeat_ms = 0\n", "raft.heartbeat_ms = 0 is out of bounds"),
+        ("[raft]\nheartbeat_ms = -5\n", "from 5 to 30000 ms, default 100"),
+        ("[raft]\nelection_timeout_ms = [600, 300]\n", "[600, 300] is out of bounds"),
+        ("[raft]\nelection_timeout_ms = [1, 300]\n", "both from 20 to 60000 ms"),
+        ("[raft]\nelection_timeout_ms = [300]\n", "[300] is out of bounds"),
+        ("[limits]\nrequests_max = 1\n", "limits.requests_max = 1 is out of bounds"),
+        ("listen = \"localhost\"\n", "listen = \"localhost\" is not an IP address and a port"),
+    ] {
+        let said = refusal(&format!("{text}{MINIMAL}"));
+        assert!(said.contains(wanted), "{text}: {said}");
+        assert!(said.starts_with("/etc/raftd/raftd.toml: "), "{said}");
+    }
+}
+
+#[test]
+fn values_of_another_type_are_refused_with_their_line() {
+    let said = refusal("[raft]\nheartbeat_ms = \"fast\"\n");
+    assert!(said.contains("line 2") && said.contains("fast"), "{said}");
+    assert!(refusal("log_level = \"loud\"\n").contains("loud"));
+    assert!(refusal("not toml\n").contains("line 1"));
+}
+
+#[test]
+fn a_heartbeat_above_half_an_election_timeout_is_refused() {
+    let said = refusal(&format!("{MINIMAL}[raft]\nheartbeat_ms = 200\n"));
+    assert!(said.contains("raft.heartbeat_ms = 200 is above half"), "{said}");
+    let said = refusal(&format!("{MINIMAL}[raft]\nelection_timeout_ms = [100, 200]\n"));
+    assert!(said.contains("raft.heartbeat_ms = 100 is above half"), "{said}");
+}
+
+#[test]
+fn credentials_must_be_named() {
+    let said = refusal("[identity]\nca = \"a\"\nkey = \"b\"\n");
+    assert!(said.contains("identity.certificate is missing"), "{said}");
+}
+
+#[test]
+fn files_beside_are_read_in_order_of_their_names() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("raftd.toml");
+    let beside = directory.path().join("raftd.d");
+    fs::create_dir(&beside).expect("made");
+    fs::write(&file, MINIMAL).expect("written");
+    fs::write(beside.join("20-b.toml"), "log_level = \"debug\"\n").expect("written");
+    fs::write(beside.join("10-a.toml"), "log_level = \"warn\"\n").expect("written");
+    fs::write(beside.join("30-c.toml.bak"), "nonsense").expect("written");
+    let config = Config::load(&file, &Overrides::default()).expect("it is valid");
+    assert_eq!(config.log_level, Level::Debug);
+
+    fs::write(beside.join("40-d.toml"), "[raft]\nheartbeat_ms = 9999999\n").expect("written");
+    let failure = Config::load(&file, &Overrides::default()).expect_err("out of bounds");
+    assert!(failure.message.contains("40-d.toml"), "{failure}");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let failure = Config::load(Path::new("/nowhere/raftd.toml"), &Overrides::default())
+        .expect_err("there is none");
+    assert!(failure.message.starts_with("/nowhere/raftd.toml: "), "{failure}");
+}

@@ -1,0 +1,117 @@
+//! How the process ends: exit codes that an init system can act on, and what is said last.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// Why the daemon ends, as the exit codes of sysexits.h and our own 77 and 78.
+///
+/// The systemd units restart on failure but for 64, 65, 77 and 78, which no restart can mend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// 64: a flag or an environment variable makes no sense.
+    Usage,
+    /// 65: the data directory is corrupt, or is another node's.
+    Data,
+    /// 70: a bug of ours.
+    Internal,
+    /// 74: the disk or the network refuses; a restart may help.
+    Io,
+    /// 77: this node was removed from the cluster.
+    Removed,
+    /// 78: the configuration or the credentials make no sense.
+    Config,
+}
+
+impl Exit {
+    /// Returns the code that the process ends with.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Usage => 64,
+            Self::Data => 65,
+            Self::Internal => 70,
+            Self::Io => 74,
+            Self::Removed => 77,
+            Self::Config => 78,
+        }
+    }
+}
+
+/// What ends the daemon: an exit code, a sentence for people, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The exit code.
+    pub exit: Exit,
+    /// What failed, naming file, key, path or address.
+    pub message: String,
+    /// What to do, where that is known.
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// Makes a failure without a hint.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), hint: None }
+    }
+
+    /// Makes a failure from an error and its sources: `what: error: its cause`.
+    pub fn from_error(exit: Exit, what: &str, error: &dyn std::error::Error) -> Self {
+        Self::new(exit, format!("{what}: {}", chain(error)))
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<&Failure> for ExitCode {
+    fn from(failure: &Failure) -> Self {
+        Self::from(failure.exit.code())
+    }
+}
+
+/// Writes an error and its sources on one line, leaving out a source that the text already says.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_are_those_of_the_units() {
+        let codes = [Exit::Usage, Exit::Data, Exit::Io, Exit::Removed, Exit::Config];
+        assert_eq!(codes.map(Exit::code), [64, 65, 74, 77, 78]);
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let inner = std::io::Error::other("disk on fire");
+        let text = chain(&inner);
+        assert_eq!(text, "disk on fire");
+        let failure = Failure::from_error(Exit::Io, "log", &inner).hint("replace it");
+        assert_eq!(failure.to_string(), "log: disk on fire");
+        assert_eq!(failure.hint.as_deref(), Some("replace it"));
+    }
+}

@@ -1,0 +1,60 @@
+//! Signals and panics: how the process is asked to stop or to reload, and how it dies of a bug.
+
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// What an operator asks for by a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// SIGTERM or SIGINT: stop cleanly.
+    Stop,
+    /// SIGHUP: read the configuration again.
+    Reload,
+}
+
+/// The signals that the daemon understands.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// Installs the handlers.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub(crate) fn install() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the next signal. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Ask {
+        tokio::select! {
+            _ = self.terminate.recv() => Ask::Stop,
+            _ = self.interrupt.recv() => Ask::Stop,
+            _ = self.hangup.recv() => Ask::Reload,
+        }
+    }
+}
+
+/// Makes every panic, in whatever thread, log itself and abort the process: a broken invariant must
+/// not leave a node that half works, nor run destructors that would flush a wrong state.
+pub(crate) fn abort_on_panic() {
+    std::panic::set_hook(Box::new(|info| {
+        let thread = std::thread::current();
+        let thread = thread.name().unwrap_or("unnamed").to_owned();
+        let backtrace = std::backtrace::Backtrace::force_capture();
+        tracing::error!(thread, "panic: {info}; the process ends at once\n{backtrace}");
+        std::process::abort();
+    }));
+}
