@@ -1,1 +1,39 @@
-//! What goes over the wire and on to the disk.
+//! What goes over the wire and on to the disk: frames, entries, messages, requests, handshakes, and
+//! the limits on all of them.
+//!
+//! The protobuf schemas in `proto/` are the contract with other languages; entries have a fixed
+//! header of their own, for they are encoded once and stand on every wire and disk as the same
+//! bytes.
+//!
+//! # Architecture invariants
+//! - No I/O: bytes in, values out, and the other way round.
+//! - Only this crate names prost; its structs are private, and what others see is plain Rust.
+//! - No decoder panics, whatever the bytes, and none allocates by a length that it has not checked.
+//! - Every format carries a version; another version is refused by its number.
+
+mod client;
+mod configuration;
+mod entry;
+mod error;
+mod frame;
+mod generation;
+mod hello;
+pub mod limits;
+mod log_page;
+mod peer;
+mod status;
+mod wire;
+
+pub use client::{ErrorCode, ErrorReply, LeaderHint, Outcome, Request, Response};
+pub use configuration::{decode_configuration, encode_configuration};
+pub use entry::{
+    ENTRY_HEADER_BYTES, EncodedEntry, EntryHeader, EntryKind, decode_entry, encode_entry,
+    peek_entry,
+};
+pub use error::ProtocolError;
+pub use frame::{FRAME_PREFIX_BYTES, Frame, FrameReader, Prefix, parse_prefix};
+pub use generation::{BootstrapRecord, Generation};
+pub use hello::{Hello, HelloReply, PROTOCOL_VERSION, RefusalCode};
+pub use log_page::{LogEntry, LogPage};
+pub use peer::{decode_message, encode_message};
+pub use status::{NodeStatus, PeerReport};

@@ -1,0 +1,296 @@
+//! Requests of clients and operators, and their answers, as frames.
+
+use bytes::Bytes;
+
+use crate::error::ProtocolError;
+use crate::frame::{Frame, encode_frame};
+use crate::log_page::LogPage;
+use crate::status::NodeStatus;
+use crate::wire::client as pb;
+
+/// What is asked of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// A command for the replicated machine, in its envelope.
+    Propose {
+        /// The command.
+        command: Bytes,
+    },
+    /// A question to the replicated machine.
+    Query {
+        /// The question.
+        query: Bytes,
+        /// Whether this node's own state is good enough, however old.
+        stale: bool,
+    },
+    /// What the node knows of itself and its cluster; answered without a quorum.
+    Status,
+    /// Entries of this node's log.
+    ReadLog {
+        /// The first index.
+        from: u64,
+        /// The most entries.
+        entries_max: u32,
+        /// Whether payloads are wanted too.
+        payloads: bool,
+    },
+    /// The founding act: a bootstrap record.
+    Bootstrap {
+        /// [`crate::BootstrapRecord::encode`].
+        record: Bytes,
+    },
+}
+
+/// What a node answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Response {
+    /// The command is applied.
+    Applied {
+        /// Where it stands in the log.
+        index: u64,
+        /// The machine's answer.
+        response: Bytes,
+    },
+    /// The question is answered.
+    Answer {
+        /// Everything up to here was applied before.
+        index: u64,
+        /// The machine's answer.
+        response: Bytes,
+    },
+    /// What the node knows.
+    Status(Box<NodeStatus>),
+    /// Entries.
+    Log(LogPage),
+    /// This history is (or was already) this node's.
+    Bootstrapped {
+        /// Its generation.
+        generation: Bytes,
+    },
+    /// No.
+    Error(ErrorReply),
+}
+
+/// A refusal, or an unknown outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorReply {
+    /// For programs.
+    pub code: ErrorCode,
+    /// For people.
+    pub message: String,
+    /// Whom to ask instead.
+    pub leader: Option<LeaderHint>,
+    /// Whether the request had no effect for certain, or may have had one.
+    pub outcome: Outcome,
+}
+
+/// Whom to ask instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaderHint {
+    /// The leader's id.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub address: String,
+}
+
+/// What is known of a request that was not answered with success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// It certainly had no effect, and never will.
+    NotApplied,
+    /// Nobody knows; it may still take effect.
+    Unknown,
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $code:literal),* $(,)?) => {
+        /// Why a request was refused; a variant a reaction of the caller.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum ErrorCode { $($(#[$doc])* $name),* }
+
+        impl ErrorCode {
+            const fn code(self) -> u32 {
+                match self { $(Self::$name => $code),* }
+            }
+
+            fn from_code(code: u32) -> Result<Self, ProtocolError> {
+                match code {
+                    $($code => Ok(Self::$name),)*
+                    _ => Err(ProtocolError::Unknown {
+                        what: "an error's code",
+                        found: code.into(),
+                    }),
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    /// Another node leads.
+    NotLeader = 1,
+    /// Nobody is known to lead.
+    NoLeader = 2,
+    /// A limit is reached; later there may be room.
+    Busy = 3,
+    /// This certificate may not do this.
+    Unauthorised = 4,
+    /// The request makes no sense.
+    BadRequest = 5,
+    /// The request is over a limit.
+    TooLarge = 6,
+    /// This node belongs to no cluster yet.
+    Uninitialised = 7,
+    /// This node belongs to another history already.
+    AlreadyInitialised = 8,
+    /// This node is going down.
+    ShuttingDown = 9,
+    /// The entry was replaced by another leader's.
+    Superseded = 10,
+    /// The node's disk failed.
+    DiskFailed = 11,
+    /// The node lost leadership, or waited too long, and cannot tell.
+    Abandoned = 12,
+    /// The node met an error that it did not expect.
+    Internal = 13,
+}
+
+impl Request {
+    /// Encodes the frame of a request.
+    ///
+    /// # Errors
+    /// If it is over a limit.
+    pub fn encode(&self, id: u64) -> Result<Bytes, ProtocolError> {
+        let body = match self {
+            Self::Propose { command } => pb::request::Body::Propose(command.clone()),
+            Self::Query { query, stale } => {
+                pb::request::Body::Query(pb::Query { query: query.clone(), stale: *stale })
+            }
+            Self::Status => pb::request::Body::Status(true),
+            Self::ReadLog { from, entries_max, payloads } => {
+                pb::request::Body::ReadLog(pb::ReadLog {
+                    from: *from,
+                    entries_max: *entries_max,
+                    payloads: *payloads,
+                })
+            }
+            Self::Bootstrap { record } => pb::request::Body::Bootstrap(record.clone()),
+        };
+        encode_in_body(&pb::Request { id, body: Some(body) })
+    }
+
+    /// Decodes the frame of a request, and its id.
+    ///
+    /// # Errors
+    /// If it is malformed.
+    pub fn decode(frame: &Frame) -> Result<(u64, Self), ProtocolError> {
+        let what = "a request";
+        let request: pb::Request = decode_from_body(what, frame)?;
+        let body = request.body.ok_or(ProtocolError::Missing { what: "a request's body" })?;
+        let body = match body {
+            pb::request::Body::Propose(command) => Self::Propose { command },
+            pb::request::Body::Query(query) => {
+                Self::Query { query: query.query, stale: query.stale }
+            }
+            pb::request::Body::Status(_) => Self::Status,
+            pb::request::Body::ReadLog(read) => Self::ReadLog {
+                from: read.from,
+                entries_max: read.entries_max,
+                payloads: read.payloads,
+            },
+            pb::request::Body::Bootstrap(record) => Self::Bootstrap { record },
+        };
+        Ok((request.id, body))
+    }
+}
+
+impl Response {
+    /// Encodes the frame of an answer to request `id`.
+    ///
+    /// # Errors
+    /// If it is over a limit.
+    pub fn encode(&self, id: u64) -> Result<Bytes, ProtocolError> {
+        let body = match self {
+            Self::Applied { index, response } => pb::response::Body::Applied(pb::Applied {
+                index: *index,
+                response: response.clone(),
+            }),
+            Self::Answer { index, response } => {
+                pb::response::Body::Answer(pb::Answer { index: *index, response: response.clone() })
+            }
+            Self::Status(status) => pb::response::Body::Status(status.to_wire()),
+            Self::Log(page) => pb::response::Body::Log(page.to_wire()),
+            Self::Bootstrapped { generation } => {
+                pb::response::Body::Bootstrapped(generation.clone())
+            }
+            Self::Error(error) => pb::response::Body::Error(pb::Error {
+                code: error.code.code(),
+                message: error.message.clone(),
+                leader: error.leader.as_ref().map(|leader| pb::Leader {
+                    id: leader.id,
+                    name: leader.name.clone(),
+                    address: leader.address.clone(),
+                }),
+                unknown: error.outcome == Outcome::Unknown,
+            }),
+        };
+        encode_in_body(&pb::Response { id, body: Some(body) })
+    }
+
+    /// Decodes the frame of an answer, and the id of the request.
+    ///
+    /// # Errors
+    /// If it is malformed.
+    pub fn decode(frame: &Frame) -> Result<(u64, Self), ProtocolError> {
+        let what = "an answer";
+        let response: pb::Response = decode_from_body(what, frame)?;
+        let body = response.body.ok_or(ProtocolError::Missing { what: "an answer's body" })?;
+        let body = match body {
+            pb::response::Body::Applied(applied) => {
+                Self::Applied { index: applied.index, response: applied.response }
+            }
+            pb::response::Body::Answer(answer) => {
+                Self::Answer { index: answer.index, response: answer.response }
+            }
+            pb::response::Body::Status(status) => {
+                Self::Status(Box::new(NodeStatus::from_wire(status)?))
+            }
+            pb::response::Body::Log(page) => Self::Log(LogPage::from_wire(page)?),
+            pb::response::Body::Bootstrapped(generation) => Self::Bootstrapped { generation },
+            pb::response::Body::Error(error) => Self::Error(ErrorReply {
+                code: ErrorCode::from_code(error.code)?,
+                message: error.message,
+                leader: error.leader.map(|leader| LeaderHint {
+                    id: leader.id,
+                    name: leader.name,
+                    address: leader.address,
+                }),
+                outcome: if error.unknown { Outcome::Unknown } else { Outcome::NotApplied },
+            }),
+        };
+        Ok((response.id, body))
+    }
+}
+
+/// Requests and answers carry values of up to a megabyte, so the protobuf message stands in the
+/// frame's body, whose limit is the larger one.
+fn encode_in_body(message: &impl prost::Message) -> Result<Bytes, ProtocolError> {
+    let size = message.encoded_len();
+    let prefix = encode_frame(&(), size)?;
+    let mut frame = Vec::with_capacity(prefix.len() + size);
+    frame.extend_from_slice(&prefix);
+    message.encode_raw(&mut frame);
+    Ok(frame.into())
+}
+
+fn decode_from_body<M: prost::Message + Default>(
+    what: &'static str,
+    frame: &Frame,
+) -> Result<M, ProtocolError> {
+    if !frame.header.is_empty() {
+        return Err(ProtocolError::Trailing { what, extra: frame.header.len() });
+    }
+    M::decode(frame.body.clone()).map_err(|source| ProtocolError::Malformed { what, source })
+}

@@ -1,0 +1,197 @@
+//! Entries in bytes: a header of fixed size and the payload, the same on every wire and disk.
+//!
+//! ```text
+//!  0  version  u8     1        8  term   u64      32  crc32c  u32, over generation, term, index,
+//!  1  kind     u8             16  index  u64               kind, stamp and payload
+//!  2  reserved u16    0       24  stamp  u64      36  reserved u32, 0
+//!  4  payload  u32 bytes                          all little-endian; 40 bytes, then the payload
+//! ```
+
+use bytes::{Buf, Bytes};
+use consensus::{ClusterTime, Entry, EntryId, LogIndex, Payload, Term};
+
+use crate::configuration::{decode_configuration, encode_configuration};
+use crate::error::ProtocolError;
+use crate::generation::Generation;
+use crate::limits::{COMMAND_BYTES_MAX, PAYLOAD_COPY_BYTES_MAX};
+
+/// The size of an entry's header.
+pub const ENTRY_HEADER_BYTES: usize = 40;
+
+const VERSION: u8 = 1;
+const CHECKSUM_AT: usize = 32;
+
+/// What kind of payload an entry has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EntryKind {
+    /// Nothing.
+    Noop,
+    /// A command for the state machine.
+    Command,
+    /// A configuration.
+    Configuration,
+}
+
+impl EntryKind {
+    /// Returns the number that stands for it in bytes.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Noop => 1,
+            Self::Command => 2,
+            Self::Configuration => 3,
+        }
+    }
+
+    /// Reads the number that stands for it in bytes.
+    ///
+    /// # Errors
+    /// If it stands for nothing in this version.
+    pub const fn from_code(code: u8) -> Result<Self, ProtocolError> {
+        match code {
+            1 => Ok(Self::Noop),
+            2 => Ok(Self::Command),
+            3 => Ok(Self::Configuration),
+            _ => Err(ProtocolError::Unknown { what: "an entry's kind", found: code as u64 }),
+        }
+    }
+}
+
+/// An entry in bytes; the payload is shared, not copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncodedEntry {
+    /// The header.
+    pub header: [u8; ENTRY_HEADER_BYTES],
+    /// The payload.
+    pub payload: Bytes,
+}
+
+impl EncodedEntry {
+    /// Returns the size of header and payload.
+    pub fn len(&self) -> usize {
+        ENTRY_HEADER_BYTES + self.payload.len()
+    }
+
+    /// Says whether there are no bytes, which is never so.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Returns the checksum in the header.
+    pub fn checksum(&self) -> u32 {
+        u32_at(&self.header, CHECKSUM_AT)
+    }
+}
+
+/// What a header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryHeader {
+    /// Term and index.
+    pub id: EntryId,
+    /// Cluster time.
+    pub stamp: ClusterTime,
+    /// The kind of payload.
+    pub kind: EntryKind,
+    /// The payload's size.
+    pub payload_bytes: usize,
+    checksum: u32,
+}
+
+/// Encodes an entry of this history. The same entry always has the same bytes.
+///
+/// # Panics
+/// If the payload is over [`COMMAND_BYTES_MAX`] by more than an envelope: requests are checked
+/// before they are proposed.
+pub fn encode_entry(generation: &Generation, entry: &Entry) -> EncodedEntry {
+    let (kind, payload) = match &entry.payload {
+        Payload::Noop => (EntryKind::Noop, Bytes::new()),
+        Payload::Command(bytes) => (EntryKind::Command, bytes.clone()),
+        Payload::Configuration(configuration) => {
+            (EntryKind::Configuration, encode_configuration(configuration))
+        }
+    };
+    let size = u32::try_from(payload.len()).expect("payloads are far below 4 GiB");
+    assert!(payload.len() <= 2 * COMMAND_BYTES_MAX, "payloads are checked when proposed");
+    let mut header = [0; ENTRY_HEADER_BYTES];
+    header[0] = VERSION;
+    header[1] = kind.code();
+    header[4..8].copy_from_slice(&size.to_le_bytes());
+    header[8..16].copy_from_slice(&entry.id.term.get().to_le_bytes());
+    header[16..24].copy_from_slice(&entry.id.index.get().to_le_bytes());
+    header[24..32].copy_from_slice(&entry.stamp.get().to_le_bytes());
+    let checksum = checksum(generation, &header, &payload);
+    header[CHECKSUM_AT..CHECKSUM_AT + 4].copy_from_slice(&checksum.to_le_bytes());
+    EncodedEntry { header, payload }
+}
+
+/// Reads a header without its payload.
+///
+/// # Errors
+/// If it is cut off, of another version, of unknown kind, or announces too large a payload.
+pub fn peek_entry(bytes: &[u8]) -> Result<EntryHeader, ProtocolError> {
+    let what = "an entry";
+    let Some(header) = bytes.get(..ENTRY_HEADER_BYTES) else {
+        let (needed, found) = (ENTRY_HEADER_BYTES, bytes.len());
+        return Err(ProtocolError::Truncated { what, needed, found });
+    };
+    if header[0] != VERSION {
+        let (found, known) = (u32::from(header[0]), u32::from(VERSION));
+        return Err(ProtocolError::Version { what, found, known });
+    }
+    let payload_bytes = u32_at(header, 4) as usize;
+    if payload_bytes > 2 * COMMAND_BYTES_MAX {
+        let (found, limit) = (payload_bytes, 2 * COMMAND_BYTES_MAX);
+        return Err(ProtocolError::TooLarge { what: "an entry's payload", found, limit });
+    }
+    Ok(EntryHeader {
+        id: EntryId {
+            term: Term::new(u64_at(header, 8)),
+            index: LogIndex::new(u64_at(header, 16)),
+        },
+        stamp: ClusterTime::new(u64_at(header, 24)),
+        kind: EntryKind::from_code(header[1])?,
+        payload_bytes,
+        checksum: u32_at(header, CHECKSUM_AT),
+    })
+}
+
+/// Takes one entry off the front of `bytes` and checks it.
+///
+/// # Errors
+/// If it is cut off, damaged, of another history, or of another version; `bytes` is then spent.
+pub fn decode_entry(generation: &Generation, bytes: &mut Bytes) -> Result<Entry, ProtocolError> {
+    let header = peek_entry(bytes)?;
+    let raw = bytes.split_to(ENTRY_HEADER_BYTES);
+    if bytes.remaining() < header.payload_bytes {
+        let (needed, found) = (header.payload_bytes, bytes.remaining());
+        return Err(ProtocolError::Truncated { what: "an entry's payload", needed, found });
+    }
+    let mut payload = bytes.split_to(header.payload_bytes);
+    let found = checksum(generation, &raw, &payload);
+    if found != header.checksum {
+        let what = format!("entry {}", header.id);
+        return Err(ProtocolError::Checksum { what, found, expected: header.checksum });
+    }
+    if payload.len() <= PAYLOAD_COPY_BYTES_MAX {
+        payload = Bytes::copy_from_slice(&payload);
+    }
+    let payload = match header.kind {
+        EntryKind::Noop => Payload::Noop,
+        EntryKind::Command => Payload::Command(payload),
+        EntryKind::Configuration => Payload::Configuration(decode_configuration(&payload)?),
+    };
+    Ok(Entry { id: header.id, stamp: header.stamp, payload })
+}
+
+fn checksum(generation: &Generation, header: &[u8], payload: &[u8]) -> u32 {
+    let crc = crc32c::crc32c(generation.bytes());
+    let crc = crc32c::crc32c_append(crc, &header[..CHECKSUM_AT]);
+    crc32c::crc32c_append(crc, payload)
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+}

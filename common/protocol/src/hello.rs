@@ -1,0 +1,183 @@
+//! Handshakes: who is there, of which cluster and which history.
+
+use bytes::Bytes;
+use consensus::{Incarnation, NodeId};
+use prost::Message as _;
+
+use crate::configuration::{bounded, node_id};
+use crate::error::ProtocolError;
+use crate::frame::{Frame, encode_frame};
+use crate::generation::{Generation, cluster, optional_generation};
+use crate::limits::NAME_BYTES_MAX;
+use crate::wire::peer as pb;
+
+/// The version of the protocol between nodes, and between nodes and clients.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+const REASON_BYTES_MAX: usize = 1024;
+
+/// The first frame on a connection, from either side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// The version that the sender speaks.
+    pub protocol: u32,
+    /// The sender's cluster.
+    pub cluster: [u8; 16],
+    /// The sender's history; `None` before it has one, and for clients that do not care.
+    pub generation: Option<Generation>,
+    /// The sender, if it is a node.
+    pub node: Option<NodeId>,
+    /// The sender's data directory.
+    pub incarnation: Incarnation,
+    /// A random number made when the sender's process started.
+    pub boot: u64,
+    /// The sender's software version, for people.
+    pub software: String,
+}
+
+/// The answer to a [`Hello`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HelloReply {
+    /// Welcome; and who answers.
+    Accepted(Hello),
+    /// Not welcome.
+    Refused {
+        /// For programs.
+        code: RefusalCode,
+        /// For people.
+        reason: String,
+    },
+}
+
+/// Why a node refuses a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RefusalCode {
+    /// The protocol versions differ.
+    Version,
+    /// The clusters differ.
+    Cluster,
+    /// The histories differ.
+    Generation,
+    /// The sender is not who its certificate says.
+    Identity,
+    /// This node belongs to no cluster yet.
+    Uninitialised,
+    /// This certificate may not do this.
+    Role,
+}
+
+impl RefusalCode {
+    const ALL: [Self; 6] = [
+        Self::Version,
+        Self::Cluster,
+        Self::Generation,
+        Self::Identity,
+        Self::Uninitialised,
+        Self::Role,
+    ];
+
+    const fn code(self) -> u32 {
+        match self {
+            Self::Version => 1,
+            Self::Cluster => 2,
+            Self::Generation => 3,
+            Self::Identity => 4,
+            Self::Uninitialised => 5,
+            Self::Role => 6,
+        }
+    }
+
+    fn from_code(code: u32) -> Result<Self, ProtocolError> {
+        let found = Self::ALL.into_iter().find(|refusal| refusal.code() == code);
+        found.ok_or(ProtocolError::Unknown { what: "a refusal's code", found: code.into() })
+    }
+}
+
+impl Hello {
+    /// Encodes the frame.
+    pub fn encode(&self) -> Bytes {
+        encode_frame(&self.to_wire(), 0).expect("a hello is small")
+    }
+
+    /// Decodes the frame.
+    ///
+    /// # Errors
+    /// If it is malformed, or its names are too long.
+    pub fn decode(frame: &Frame) -> Result<Self, ProtocolError> {
+        let what = "a hello";
+        no_body(what, frame)?;
+        let hello = pb::Hello::decode(frame.header.clone())
+            .map_err(|source| ProtocolError::Malformed { what, source })?;
+        Self::from_wire(hello)
+    }
+
+    fn to_wire(&self) -> pb::Hello {
+        pb::Hello {
+            protocol: self.protocol,
+            cluster: Bytes::copy_from_slice(&self.cluster),
+            generation: self
+                .generation
+                .map_or_else(Bytes::new, |g| Bytes::copy_from_slice(g.bytes())),
+            node: self.node.map_or(0, NodeId::get),
+            incarnation: self.incarnation.get(),
+            boot: self.boot,
+            software: self.software.clone(),
+        }
+    }
+
+    fn from_wire(hello: pb::Hello) -> Result<Self, ProtocolError> {
+        bounded("a software version", hello.software.len(), NAME_BYTES_MAX)?;
+        Ok(Self {
+            protocol: hello.protocol,
+            cluster: cluster(&hello.cluster)?,
+            generation: optional_generation(&hello.generation)?,
+            node: if hello.node == 0 { None } else { Some(node_id(hello.node)?) },
+            incarnation: Incarnation::new(hello.incarnation),
+            boot: hello.boot,
+            software: hello.software,
+        })
+    }
+}
+
+impl HelloReply {
+    /// Encodes the frame.
+    pub fn encode(&self) -> Bytes {
+        let outcome = match self {
+            Self::Accepted(hello) => pb::hello_reply::Outcome::Accepted(hello.to_wire()),
+            Self::Refused { code, reason } => {
+                let reason = reason.chars().take(REASON_BYTES_MAX / 4).collect();
+                pb::hello_reply::Outcome::Refused(pb::Refusal { code: code.code(), reason })
+            }
+        };
+        let reply = pb::HelloReply { outcome: Some(outcome) };
+        encode_frame(&reply, 0).expect("a reply is small")
+    }
+
+    /// Decodes the frame.
+    ///
+    /// # Errors
+    /// If it is malformed, or its texts are too long.
+    pub fn decode(frame: &Frame) -> Result<Self, ProtocolError> {
+        let what = "an answer to a hello";
+        no_body(what, frame)?;
+        let reply = pb::HelloReply::decode(frame.header.clone())
+            .map_err(|source| ProtocolError::Malformed { what, source })?;
+        match reply.outcome.ok_or(ProtocolError::Missing { what: "the outcome of a hello" })? {
+            pb::hello_reply::Outcome::Accepted(hello) => {
+                Hello::from_wire(hello).map(Self::Accepted)
+            }
+            pb::hello_reply::Outcome::Refused(refusal) => {
+                bounded("a refusal's reason", refusal.reason.len(), REASON_BYTES_MAX)?;
+                let code = RefusalCode::from_code(refusal.code)?;
+                Ok(Self::Refused { code, reason: refusal.reason })
+            }
+        }
+    }
+}
+
+pub(crate) fn no_body(what: &'static str, frame: &Frame) -> Result<(), ProtocolError> {
+    match frame.body.len() {
+        0 => Ok(()),
+        extra => Err(ProtocolError::Trailing { what, extra }),
+    }
+}

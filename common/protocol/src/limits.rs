@@ -1,0 +1,33 @@
+//! Every bound of the protocol, with its unit. A frame or an entry beyond one is refused before
+//! memory is taken for it.
+
+/// A frame's protobuf header, in bytes.
+pub const FRAME_HEADER_BYTES_MAX: usize = 256 * 1024;
+
+/// A frame's body, in bytes.
+pub const FRAME_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// The payload of one entry, in bytes: what a client may propose at once.
+pub const COMMAND_BYTES_MAX: usize = 1024 * 1024;
+
+/// Entries in one frame.
+pub const ENTRIES_PER_FRAME_MAX: usize = 8_192;
+
+/// Entries in one answer to a `ReadLog`.
+pub const LOG_PAGE_ENTRIES_MAX: u32 = 1_000;
+
+/// Bytes of payloads in one answer to a `ReadLog`.
+pub const LOG_PAGE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Unanswered requests on one client connection.
+pub const REQUESTS_IN_FLIGHT_MAX: usize = 4_096;
+
+/// A member's name, in bytes.
+pub const NAME_BYTES_MAX: usize = 64;
+
+/// A member's address, in bytes: a DNS name, a colon and a port.
+pub const ADDRESS_BYTES_MAX: usize = 260;
+
+/// A payload up to this size is copied out of the frame that brought it, so that a cached entry
+/// does not keep the whole frame alive, in bytes.
+pub const PAYLOAD_COPY_BYTES_MAX: usize = 4 * 1024;

@@ -1,0 +1,254 @@
+//! What a node tells about itself and its cluster.
+
+use consensus::{Configuration, FlowKind, Incarnation, NodeId, RoleKind, Verdict};
+
+use crate::configuration::{from_wire, node_id, to_wire};
+use crate::error::ProtocolError;
+use crate::generation::{Generation, cluster, optional_generation};
+use crate::peer::{verdict, verdict_code};
+use crate::wire::client as pb;
+
+/// A node's answer to a status request. Ages are relative, so no two clocks are compared.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeStatus {
+    /// The node.
+    pub node: NodeId,
+    /// Its name; empty while it belongs to no cluster.
+    pub name: String,
+    /// Its address, as the configuration has it.
+    pub address: String,
+    /// Its cluster.
+    pub cluster: [u8; 16],
+    /// Its history; `None` while it belongs to none.
+    pub generation: Option<Generation>,
+    /// Its data directory.
+    pub incarnation: Incarnation,
+    /// Its role.
+    pub role: RoleKind,
+    /// Its term.
+    pub term: u64,
+    /// Its vote in this term.
+    pub voted_for: Option<NodeId>,
+    /// The leader that it knows.
+    pub leader: Option<NodeId>,
+    /// For how long it has led, in milliseconds.
+    pub leading_ms: Option<u64>,
+    /// How long ago it heard from its leader, in milliseconds.
+    pub heard_ms: Option<u64>,
+    /// The first index of its log.
+    pub first: u64,
+    /// The last index.
+    pub last: u64,
+    /// The last index on its disk.
+    pub durable: u64,
+    /// Its commit index.
+    pub commit: u64,
+    /// The last index that its state machine has applied.
+    pub applied: u64,
+    /// The configuration in force on this node.
+    pub configuration: Configuration,
+    /// Where that stands in the log.
+    pub configuration_index: u64,
+    /// The other members, as this node sees them.
+    pub peers: Vec<PeerReport>,
+    /// Who refuses to elect this node, and why.
+    pub refusals: Vec<(NodeId, Verdict)>,
+    /// The software's version.
+    pub version: String,
+    /// Since when the process runs, in milliseconds.
+    pub uptime_ms: u64,
+    /// Bytes of the log on disk.
+    pub log_bytes: u64,
+    /// Size of the file system with the data directory.
+    pub disk_total_bytes: u64,
+    /// Free bytes there.
+    pub disk_free_bytes: u64,
+    /// When the certificate ends, in seconds since 1970.
+    pub certificate_not_after: i64,
+    /// 99th percentile of a synced log write, in microseconds.
+    pub fsync_p99_us: u64,
+    /// 99th percentile of applying a batch, in microseconds.
+    pub apply_p99_us: u64,
+    /// 99th percentile from a proposal to its answer, in microseconds.
+    pub commit_p99_us: u64,
+    /// Proposals and queries answered in the last seconds, per second.
+    pub operations_per_second: u64,
+    /// Why this node does not serve; empty if it does.
+    pub failure: String,
+    /// A digest of the machine's state at `applied`; 0 if it was not computed.
+    pub state_digest: u64,
+}
+
+/// A member, as another node sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerReport {
+    /// The member.
+    pub id: NodeId,
+    /// The highest index known to agree there; 0 where the reporting node does not lead.
+    pub matched: u64,
+    /// The next index to send.
+    pub next: u64,
+    /// How it is being fed.
+    pub flow: Option<FlowKind>,
+    /// How long ago it was heard from, in milliseconds.
+    pub heard_ms: Option<u64>,
+    /// Round-trip time, in microseconds.
+    pub rtt_us: Option<u64>,
+    /// Whether there is a connection to it.
+    pub connected: bool,
+    /// Why there is none; empty if there is.
+    pub trouble: String,
+}
+
+impl NodeStatus {
+    pub(crate) fn to_wire(&self) -> pb::Status {
+        let id = |id: Option<NodeId>| id.map_or(0, NodeId::get);
+        let refusal = |(by, verdict): &(NodeId, Verdict)| pb::Refusal {
+            by: by.get(),
+            verdict: verdict_code(*verdict),
+        };
+        pb::Status {
+            node: self.node.get(),
+            name: self.name.clone(),
+            address: self.address.clone(),
+            cluster: self.cluster.to_vec().into(),
+            generation: self.generation.map(|g| g.bytes().to_vec().into()).unwrap_or_default(),
+            incarnation: self.incarnation.get(),
+            initialised: self.generation.is_some(),
+            role: role_code(self.role),
+            term: self.term,
+            voted_for: id(self.voted_for),
+            leader: id(self.leader),
+            leading_ms: self.leading_ms,
+            first: self.first,
+            last: self.last,
+            durable: self.durable,
+            commit: self.commit,
+            applied: self.applied,
+            configuration: Some(to_wire(&self.configuration)),
+            configuration_index: self.configuration_index,
+            peers: self.peers.iter().map(PeerReport::to_wire).collect(),
+            refusals: self.refusals.iter().map(refusal).collect(),
+            version: self.version.clone(),
+            uptime_ms: self.uptime_ms,
+            log_bytes: self.log_bytes,
+            disk_total_bytes: self.disk_total_bytes,
+            disk_free_bytes: self.disk_free_bytes,
+            certificate_not_after: self.certificate_not_after,
+            fsync_p99_us: self.fsync_p99_us,
+            apply_p99_us: self.apply_p99_us,
+            commit_p99_us: self.commit_p99_us,
+            operations_per_second: self.operations_per_second,
+            failure: self.failure.clone(),
+            heard_ms: self.heard_ms,
+            state_digest: self.state_digest,
+        }
+    }
+
+    pub(crate) fn from_wire(status: pb::Status) -> Result<Self, ProtocolError> {
+        let id = |id: u64| if id == 0 { Ok(None) } else { node_id(id).map(Some) };
+        let refusal = |refusal: &pb::Refusal| Ok((node_id(refusal.by)?, verdict(refusal.verdict)?));
+        let configuration =
+            status.configuration.ok_or(ProtocolError::Missing { what: "a configuration" })?;
+        Ok(Self {
+            node: node_id(status.node)?,
+            name: status.name,
+            address: status.address,
+            cluster: cluster(&status.cluster)?,
+            generation: optional_generation(&status.generation)?,
+            incarnation: Incarnation::new(status.incarnation),
+            role: role(status.role)?,
+            term: status.term,
+            voted_for: id(status.voted_for)?,
+            leader: id(status.leader)?,
+            leading_ms: status.leading_ms,
+            heard_ms: status.heard_ms,
+            first: status.first,
+            last: status.last,
+            durable: status.durable,
+            commit: status.commit,
+            applied: status.applied,
+            configuration: from_wire(configuration)?,
+            configuration_index: status.configuration_index,
+            peers: status.peers.into_iter().map(PeerReport::from_wire).collect::<Result<_, _>>()?,
+            refusals: status.refusals.iter().map(refusal).collect::<Result<_, _>>()?,
+            version: status.version,
+            uptime_ms: status.uptime_ms,
+            log_bytes: status.log_bytes,
+            disk_total_bytes: status.disk_total_bytes,
+            disk_free_bytes: status.disk_free_bytes,
+            certificate_not_after: status.certificate_not_after,
+            fsync_p99_us: status.fsync_p99_us,
+            apply_p99_us: status.apply_p99_us,
+            commit_p99_us: status.commit_p99_us,
+            operations_per_second: status.operations_per_second,
+            failure: status.failure,
+            state_digest: status.state_digest,
+        })
+    }
+}
+
+impl PeerReport {
+    fn to_wire(&self) -> pb::Peer {
+        pb::Peer {
+            id: self.id.get(),
+            matched: self.matched,
+            next: self.next,
+            flow: self.flow.map_or(0, flow_code),
+            heard_ms: self.heard_ms,
+            rtt_us: self.rtt_us,
+            connected: self.connected,
+            trouble: self.trouble.clone(),
+        }
+    }
+
+    fn from_wire(peer: pb::Peer) -> Result<Self, ProtocolError> {
+        Ok(Self {
+            id: node_id(peer.id)?,
+            matched: peer.matched,
+            next: peer.next,
+            flow: flow(peer.flow)?,
+            heard_ms: peer.heard_ms,
+            rtt_us: peer.rtt_us,
+            connected: peer.connected,
+            trouble: peer.trouble,
+        })
+    }
+}
+
+const fn role_code(role: RoleKind) -> u32 {
+    match role {
+        RoleKind::Follower => 1,
+        RoleKind::PreCandidate => 2,
+        RoleKind::Candidate => 3,
+        RoleKind::Leader => 4,
+    }
+}
+
+fn role(code: u32) -> Result<RoleKind, ProtocolError> {
+    match code {
+        1 => Ok(RoleKind::Follower),
+        2 => Ok(RoleKind::PreCandidate),
+        3 => Ok(RoleKind::Candidate),
+        4 => Ok(RoleKind::Leader),
+        _ => Err(ProtocolError::Unknown { what: "a role", found: code.into() }),
+    }
+}
+
+const fn flow_code(flow: FlowKind) -> u32 {
+    match flow {
+        FlowKind::Probe => 1,
+        FlowKind::Replicate => 2,
+        FlowKind::Snapshot => 3,
+    }
+}
+
+fn flow(code: u32) -> Result<Option<FlowKind>, ProtocolError> {
+    match code {
+        0 => Ok(None),
+        1 => Ok(Some(FlowKind::Probe)),
+        2 => Ok(Some(FlowKind::Replicate)),
+        3 => Ok(Some(FlowKind::Snapshot)),
+        _ => Err(ProtocolError::Unknown { what: "a flow", found: code.into() }),
+    }
+}
