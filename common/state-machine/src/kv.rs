@@ -1,0 +1,172 @@
+//! A key/value machine on the ordered store: put, delete, compare-and-swap; get and list.
+//!
+//! Each key remembers its revision, the log index of its last change.
+
+use bytes::Bytes;
+
+use crate::kv_codec::{KvCommand, KvQuery, KvResponse};
+use crate::machine::{Command, Response, StoredMachine};
+use crate::store::{StoreError, Transaction, View};
+
+/// The longest key, in bytes.
+pub const KEY_BYTES_MAX: usize = 1024;
+
+/// The longest value, in bytes; with key and envelope it fits in one entry.
+pub const VALUE_BYTES_MAX: usize = 1024 * 1024 - 4 * 1024;
+
+/// The most keys in one page of a list.
+pub const PAGE_KEYS_MAX: u32 = 1_000;
+
+/// The most bytes of keys and values in one page, beyond the first pair.
+pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
+
+/// The machine; all its state is in the store.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Kv;
+
+impl StoredMachine for Kv {
+    fn name(&self) -> &'static str {
+        "kv"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn apply(
+        &self,
+        command: &Command<'_>,
+        transaction: &mut Transaction<'_>,
+    ) -> Result<Response, StoreError> {
+        let response = match KvCommand::decode(&Bytes::copy_from_slice(command.data)) {
+            Ok(decoded) => apply(command.index.get(), decoded, transaction)?,
+            Err(error) => KvResponse::Refused { reason: error.to_string() },
+        };
+        Ok(response.encode())
+    }
+
+    fn query(&self, view: &dyn View, query: &[u8]) -> Result<Response, StoreError> {
+        let response = match KvQuery::decode(&Bytes::copy_from_slice(query)) {
+            Ok(KvQuery::Get { key }) => match view.get(&key)? {
+                Some(stored) => value(&stored),
+                None => KvResponse::NotFound,
+            },
+            Ok(KvQuery::List { prefix, after, limit }) => list(view, &prefix, &after, limit)?,
+            Err(error) => KvResponse::Refused { reason: error.to_string() },
+        };
+        Ok(response.encode())
+    }
+}
+
+fn apply(
+    revision: u64,
+    command: KvCommand,
+    transaction: &mut Transaction<'_>,
+) -> Result<KvResponse, StoreError> {
+    if let Some(reason) = refusal(&command) {
+        return Ok(KvResponse::Refused { reason });
+    }
+    let done = KvResponse::Done { revision };
+    match command {
+        KvCommand::Put { key, value } => {
+            transaction.put(&key, stored(revision, &value));
+            Ok(done)
+        }
+        KvCommand::Delete { key } => {
+            if transaction.get(&key)?.is_none() {
+                return Ok(KvResponse::NotFound);
+            }
+            transaction.delete(&key);
+            Ok(done)
+        }
+        KvCommand::CompareAndSwap { key, expected, new } => {
+            let present = transaction.get(&key)?;
+            let actual = present.as_ref().map(|stored| stored.slice(8..));
+            if actual != expected {
+                return Ok(present.map_or(KvResponse::NotFound, |stored| match value(&stored) {
+                    KvResponse::Value { revision, value } => {
+                        KvResponse::Differs { revision, actual: value }
+                    }
+                    other => other,
+                }));
+            }
+            match new {
+                Some(value) => transaction.put(&key, stored(revision, &value)),
+                None => transaction.delete(&key),
+            }
+            Ok(done)
+        }
+    }
+}
+
+/// Says why a command is refused, whatever the state: the same on every node.
+fn refusal(command: &KvCommand) -> Option<String> {
+    let (key, values) = match command {
+        KvCommand::Put { key, value } => (key, [Some(value), None]),
+        KvCommand::Delete { key } => (key, [None, None]),
+        KvCommand::CompareAndSwap { key, expected, new } => {
+            (key, [expected.as_ref(), new.as_ref()])
+        }
+    };
+    if key.is_empty() {
+        return Some("the key is empty".into());
+    }
+    if key.len() > KEY_BYTES_MAX {
+        let size = key.len();
+        return Some(format!("the key has {size} bytes, at most {KEY_BYTES_MAX} are allowed"));
+    }
+    let large = values.into_iter().flatten().find(|value| value.len() > VALUE_BYTES_MAX)?;
+    let size = large.len();
+    Some(format!("the value has {size} bytes, at most {VALUE_BYTES_MAX} are allowed"))
+}
+
+/// What the store holds for a key: the revision, then the value.
+fn stored(revision: u64, value: &Bytes) -> Bytes {
+    let mut bytes = Vec::with_capacity(8 + value.len());
+    bytes.extend_from_slice(&revision.to_le_bytes());
+    bytes.extend_from_slice(value);
+    bytes.into()
+}
+
+fn value(stored: &Bytes) -> KvResponse {
+    let (revision, value) = split(stored);
+    KvResponse::Value { revision, value }
+}
+
+fn split(stored: &Bytes) -> (u64, Bytes) {
+    let revision = stored.first_chunk::<8>().expect("every stored value begins with a revision");
+    (u64::from_le_bytes(*revision), stored.slice(8..))
+}
+
+fn list(
+    view: &dyn View,
+    prefix: &[u8],
+    after: &[u8],
+    limit: u32,
+) -> Result<KvResponse, StoreError> {
+    let limit = limit.clamp(1, PAGE_KEYS_MAX) as usize;
+    // The first key behind `after` is `after` and a zero byte.
+    let behind = [after, &[0]].concat();
+    let from = if after.is_empty() || behind.as_slice() < prefix { prefix } else { &behind };
+    let pairs = view.range(from, end_of(prefix).as_deref(), limit + 1)?;
+    let mut more = pairs.len() > limit;
+    let (mut items, mut bytes) = (Vec::new(), 0);
+    for (key, stored) in pairs.into_iter().take(limit) {
+        let (revision, value) = split(&stored);
+        bytes += key.len() + value.len();
+        if bytes > PAGE_BYTES_MAX && !items.is_empty() {
+            more = true;
+            break;
+        }
+        items.push((key, value, revision));
+    }
+    Ok(KvResponse::Page { items, more })
+}
+
+/// Returns the first key behind all that begin with `prefix`; `None` if there is none.
+fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte < u8::MAX)?;
+    let mut end = prefix[..=last].to_vec();
+    end[last] += 1;
+    Some(end)
+}

@@ -1,0 +1,87 @@
+//! The seams: what a user writes to have it replicated.
+
+use std::io::Read;
+
+use bytes::Bytes;
+use consensus::{ClusterTime, LogIndex};
+
+use crate::store::{StoreError, Transaction, View};
+
+/// What a machine answers.
+pub type Response = Bytes;
+
+/// A command, as it comes out of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Command<'a> {
+    /// Where it stands in the log: unique, ascending.
+    pub index: LogIndex,
+    /// Cluster time: the same on every node, never moving back. The only clock that a machine may
+    /// look at.
+    pub time: ClusterTime,
+    /// What the client said.
+    pub data: &'a [u8],
+}
+
+/// A deterministic machine with a state of its own, in memory. It is rebuilt from snapshot and log
+/// when a node starts.
+///
+/// The same commands in the same order must give the same answers and the same state on every
+/// node: no clock, no chance, no iteration in hash order, no floating point that differs.
+pub trait StateMachine: Send + 'static {
+    /// Applies a command: the only way in which the state changes.
+    fn apply(&mut self, command: &Command<'_>) -> Response;
+
+    /// Answers a question without changing anything.
+    fn query(&self, query: &[u8]) -> Response;
+
+    /// Returns a view of the present state that can be written out while commands go on.
+    fn snapshot(&self) -> Box<dyn SnapshotSource>;
+
+    /// Replaces the state by a snapshot's.
+    ///
+    /// # Errors
+    /// If the bytes are no snapshot of this machine; the state is then undefined.
+    fn restore(&mut self, from: &mut dyn Read) -> Result<(), RestoreError>;
+}
+
+/// A state that can be read as bytes.
+pub trait SnapshotSource: Read + Send {}
+
+impl<T: Read + Send> SnapshotSource for T {}
+
+/// Why a snapshot cannot be restored.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The bytes cannot be read.
+    #[error("the snapshot cannot be read: {0}")]
+    Io(#[from] std::io::Error),
+    /// The bytes are no snapshot of this machine.
+    #[error("the snapshot is not one of this machine: {0}")]
+    Malformed(&'static str),
+}
+
+/// A deterministic machine whose state is durable: it lives in an ordered store, and changes in one
+/// atomic batch with the applied index, so that nothing is ever applied twice.
+pub trait StoredMachine: Send + Sync + 'static {
+    /// Returns the machine's name, which the bootstrap record holds.
+    fn name(&self) -> &'static str;
+
+    /// Returns the version of its behaviour.
+    fn version(&self) -> u32;
+
+    /// Applies a command through a transaction; the same demands as on [`StateMachine::apply`].
+    ///
+    /// # Errors
+    /// Only the store's: what a client did wrong is an answer.
+    fn apply(
+        &self,
+        command: &Command<'_>,
+        transaction: &mut Transaction<'_>,
+    ) -> Result<Response, StoreError>;
+
+    /// Answers a question from a view of the state.
+    ///
+    /// # Errors
+    /// Only the store's.
+    fn query(&self, view: &dyn View, query: &[u8]) -> Result<Response, StoreError>;
+}

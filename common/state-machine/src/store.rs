@@ -1,0 +1,225 @@
+//! The ordered store on which durable machines stand: byte strings in order, changed in atomic
+//! batches, read through views of one moment.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// A key and its value.
+pub type Pair = (Bytes, Bytes);
+
+/// Reads the state of one moment, while changes go on.
+pub trait View: Send + Sync {
+    /// Returns the value of a key.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
+
+    /// Returns at most `limit` pairs with keys from `from` on and, if given, before `to`, in order.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn range(&self, from: &[u8], to: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError>;
+}
+
+/// Byte strings in order, durable up to some moment in the past.
+pub trait OrderedStore: View + 'static {
+    /// Changes everything in the batch, or nothing. Not durable before [`OrderedStore::persist`].
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn write(&mut self, batch: Batch) -> Result<(), StoreError>;
+
+    /// Returns a view of the present state.
+    fn view(&self) -> Arc<dyn View>;
+
+    /// Makes everything written so far durable, as a whole.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn persist(&mut self) -> Result<(), StoreError>;
+}
+
+/// Why a store fails. The node cannot go on: its state is not what the log says.
+#[derive(Debug, thiserror::Error)]
+#[error("the state's store failed while {doing}: {source}")]
+pub struct StoreError {
+    /// What was being done.
+    pub doing: &'static str,
+    /// What went wrong.
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// Changes to be made together: a value, or `None` to delete the key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    changes: BTreeMap<Bytes, Option<Bytes>>,
+}
+
+impl Batch {
+    /// Makes an empty batch.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets a key; the last change of a key counts.
+    pub fn put(&mut self, key: Bytes, value: Bytes) {
+        self.changes.insert(key, Some(value));
+    }
+
+    /// Deletes a key.
+    pub fn delete(&mut self, key: Bytes) {
+        self.changes.insert(key, None);
+    }
+
+    /// Says whether nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Returns the changes, in order of their keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&Bytes, Option<&Bytes>)> {
+        self.changes.iter().map(|(key, value)| (key, value.as_ref()))
+    }
+
+    fn get(&self, key: &[u8]) -> Option<&Option<Bytes>> {
+        self.changes.get(key)
+    }
+}
+
+/// Reads a store through the changes that are gathered for it, under a prefix of one's own.
+pub struct Transaction<'a> {
+    view: &'a dyn View,
+    batch: &'a mut Batch,
+    prefix: u8,
+}
+
+impl<'a> Transaction<'a> {
+    /// Begins a transaction on keys under `prefix`.
+    pub fn new(view: &'a dyn View, batch: &'a mut Batch, prefix: u8) -> Self {
+        Self { view, batch, prefix }
+    }
+
+    /// Returns the value of a key, as changed so far.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let key = prefixed(self.prefix, key);
+        match self.batch.get(&key) {
+            Some(change) => Ok(change.clone()),
+            None => self.view.get(&key),
+        }
+    }
+
+    /// Sets a key.
+    pub fn put(&mut self, key: &[u8], value: Bytes) {
+        self.batch.put(prefixed(self.prefix, key), value);
+    }
+
+    /// Deletes a key.
+    pub fn delete(&mut self, key: &[u8]) {
+        self.batch.delete(prefixed(self.prefix, key));
+    }
+}
+
+/// Shows a machine only its own keys.
+pub struct PrefixView<'a> {
+    view: &'a dyn View,
+    prefix: u8,
+}
+
+impl<'a> PrefixView<'a> {
+    /// Shows the keys under `prefix`, without it.
+    pub fn new(view: &'a dyn View, prefix: u8) -> Self {
+        Self { view, prefix }
+    }
+}
+
+impl View for PrefixView<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.view.get(&prefixed(self.prefix, key))
+    }
+
+    fn range(&self, from: &[u8], to: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
+        let end = match to {
+            Some(to) => prefixed(self.prefix, to),
+            None => Bytes::copy_from_slice(&[self.prefix + 1]),
+        };
+        let pairs = self.view.range(&prefixed(self.prefix, from), Some(&end), limit)?;
+        Ok(pairs.into_iter().map(|(key, value)| (key.slice(1..), value)).collect())
+    }
+}
+
+fn prefixed(prefix: u8, key: &[u8]) -> Bytes {
+    let mut bytes = Vec::with_capacity(1 + key.len());
+    bytes.push(prefix);
+    bytes.extend_from_slice(key);
+    bytes.into()
+}
+
+/// A store in memory, for simulation and tests: a crash takes it back to the last `persist`.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    now: Arc<BTreeMap<Bytes, Bytes>>,
+    durable: Arc<BTreeMap<Bytes, Bytes>>,
+}
+
+impl MemoryStore {
+    /// Makes an empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Loses what was not made durable.
+    pub fn crash(&mut self) {
+        self.now = Arc::clone(&self.durable);
+    }
+}
+
+impl View for BTreeMap<Bytes, Bytes> {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        Ok(Self::get(self, key).cloned())
+    }
+
+    fn range(&self, from: &[u8], to: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
+        let pairs = Self::range::<[u8], _>(self, (Bound::Included(from), Bound::Unbounded));
+        let inside = pairs.take_while(|(key, _)| to.is_none_or(|to| key.as_ref() < to));
+        Ok(inside.take(limit).map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+}
+
+impl View for MemoryStore {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        View::get(&*self.now, key)
+    }
+
+    fn range(&self, from: &[u8], to: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
+        View::range(&*self.now, from, to, limit)
+    }
+}
+
+impl OrderedStore for MemoryStore {
+    fn write(&mut self, batch: Batch) -> Result<(), StoreError> {
+        let map = Arc::make_mut(&mut self.now);
+        for (key, value) in batch.changes {
+            match value {
+                Some(value) => map.insert(key, value),
+                None => map.remove(&key),
+            };
+        }
+        Ok(())
+    }
+
+    fn view(&self) -> Arc<dyn View> {
+        Arc::clone(&self.now) as Arc<dyn View>
+    }
+
+    fn persist(&mut self) -> Result<(), StoreError> {
+        self.durable = Arc::clone(&self.now);
+        Ok(())
+    }
+}
