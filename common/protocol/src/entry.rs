@@ -96,6 +96,13 @@ pub struct EntryHeader {
     checksum: u32,
 }
 
+impl EntryHeader {
+    /// Returns the checksum that the header carries.
+    pub const fn checksum(&self) -> u32 {
+        self.checksum
+    }
+}
+
 /// Encodes an entry of this history. The same entry always has the same bytes.
 ///
 /// # Panics

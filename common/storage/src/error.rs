@@ -1,0 +1,94 @@
+//! Why storage fails; a variant a reaction.
+
+use std::path::{Path, PathBuf};
+
+/// A failure of the data directory, the log or the state's store.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// Another process uses the data directory.
+    #[error("data directory {path} is in use: raftd (pid {pid}) is running", path = path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// The process that holds the lock, as it said itself.
+        pid: String,
+    },
+    /// The directory belongs to another node or cluster.
+    #[error("data directory {path} belongs to {owner}, but the certificate says {claimed}", path = path.display())]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        owner: String,
+        /// Who asks.
+        claimed: String,
+    },
+    /// The directory has a history already.
+    #[error("this node belongs to generation {present} already, not to {offered}")]
+    OtherGeneration {
+        /// The generation that is stored.
+        present: protocol::Generation,
+        /// The generation that was offered.
+        offered: protocol::Generation,
+    },
+    /// What is stored is not what was written.
+    #[error("{what} is damaged: {why}")]
+    Corrupt {
+        /// What is damaged, with its place.
+        what: String,
+        /// How that shows.
+        why: String,
+    },
+    /// What is stored was written by a newer version.
+    #[error("{what} has format {found}, this build knows up to {known}; start a newer raftd")]
+    NewerFormat {
+        /// What has it.
+        what: String,
+        /// The format found.
+        found: u32,
+        /// The newest format known.
+        known: u32,
+    },
+    /// The disk is full.
+    #[error("the disk is full while {doing}: {why}")]
+    Full {
+        /// What was being done.
+        doing: &'static str,
+        /// The system's word.
+        why: String,
+    },
+    /// An earlier write failed: nothing is promised any more until the process starts again.
+    #[error("an earlier write failed ({0}); nothing is written any more")]
+    Poisoned(String),
+    /// The operating system refused a file operation.
+    #[error("cannot {doing} {path}: {source}", path = path.display())]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's word.
+        source: std::io::Error,
+    },
+    /// The database refused.
+    #[error("the database failed while {doing}: {why}")]
+    Database {
+        /// What was being done.
+        doing: &'static str,
+        /// Its word.
+        why: String,
+    },
+}
+
+impl StorageError {
+    pub(crate) fn io(doing: &'static str, path: &Path, source: std::io::Error) -> Self {
+        if source.kind() == std::io::ErrorKind::StorageFull {
+            return Self::Full { doing, why: source.to_string() };
+        }
+        Self::Io { doing, path: path.to_path_buf(), source }
+    }
+
+    pub(crate) fn corrupt(what: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::Corrupt { what: what.into(), why: why.into() }
+    }
+}

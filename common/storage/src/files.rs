@@ -1,0 +1,50 @@
+//! Small files that must survive a power cut whole: written aside, synced, renamed, and the
+//! directory synced before anybody is told.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use crate::error::StorageError;
+
+/// Creates a directory, with its parents, that only its owner may enter.
+pub(crate) fn create_directory(path: &Path) -> Result<(), StorageError> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| StorageError::io("create", path, source))?;
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        sync_directory(parent)?;
+    }
+    Ok(())
+}
+
+/// Replaces a file's contents as a whole (museum H2, G12).
+pub(crate) fn replace(path: &Path, contents: &[u8]) -> Result<(), StorageError> {
+    let aside = path.with_extension("new");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(&aside).map_err(|e| StorageError::io("create", &aside, e))?;
+    file.write_all(contents).map_err(|e| StorageError::io("write", &aside, e))?;
+    file.sync_all().map_err(|e| StorageError::io("sync", &aside, e))?;
+    fs::rename(&aside, path).map_err(|e| StorageError::io("rename to", path, e))?;
+    sync_directory(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Returns a file's contents; `None` if there is no such file.
+pub(crate) fn read(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, StorageError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StorageError::io("open", path, error)),
+    };
+    let mut contents = Vec::new();
+    file.take(bytes_max)
+        .read_to_end(&mut contents)
+        .map_err(|error| StorageError::io("read", path, error))?;
+    Ok(Some(contents))
+}
+
+fn sync_directory(path: &Path) -> Result<(), StorageError> {
+    let directory = File::open(path).map_err(|e| StorageError::io("open", path, e))?;
+    directory.sync_all().map_err(|e| StorageError::io("sync", path, e))
+}

@@ -1,0 +1,226 @@
+//! The log on RocksDB: term, vote and entries, one synced batch a write.
+
+use std::sync::Arc;
+
+use consensus::{ClusterTime, Entry, HardState, LogIndex, Payload, Term, Write};
+use protocol::{BootstrapRecord, encode_entry};
+use rocksdb::{ColumnFamilyDescriptor, DB, WriteBatch};
+
+use crate::directory::DataDirectory;
+use crate::error::StorageError;
+use crate::layout::{
+    CONFIGURATION, FORMAT, FORMAT_KEY, HARD_STATE_KEYS, LAST_KEY, LOG, META, Owner,
+    encode_hard_state, run_key,
+};
+use crate::options;
+use crate::reader::LogReader;
+use crate::recover::{RestoredLog, recover};
+
+/// Up to so many keys are deleted one by one; more by a range tombstone.
+const SINGLE_DELETES_MAX: u64 = 64;
+
+/// The durable log of one node.
+pub struct LogStore {
+    db: Arc<DB>,
+    owner: Owner,
+    last: LogIndex,
+    last_term: Term,
+    stamp: ClusterTime,
+    runs: Vec<(LogIndex, Term)>,
+    poisoned: Option<String>,
+    record: Vec<u8>,
+}
+
+impl LogStore {
+    /// Opens the log of a directory that has a generation, and reads what is needed to go on.
+    ///
+    /// # Errors
+    /// If it is damaged, of a newer format, or cannot be read.
+    pub fn open(directory: &DataDirectory) -> Result<(Self, RestoredLog), StorageError> {
+        let generation = directory.generation().ok_or_else(|| {
+            StorageError::corrupt("the superblock", "the log is opened before the bootstrap")
+        })?;
+        Self::open_as(directory, generation)
+    }
+
+    /// Makes the log of a cluster's first members: term 1, and the configuration as entry 1. Only
+    /// then is the directory given its generation, so a crash in between leaves it uninitialised.
+    ///
+    /// # Errors
+    /// If it cannot be written, or the directory has another history.
+    pub fn bootstrap(
+        directory: &mut DataDirectory,
+        record: &BootstrapRecord,
+    ) -> Result<(), StorageError> {
+        if directory.generation().is_none() {
+            let (mut log, restored) = Self::open_as(directory, record.generation())?;
+            if restored.log.last().index == LogIndex::ZERO {
+                log.write(&[first_write(record)])?;
+            }
+        }
+        directory.set_bootstrap(record)
+    }
+
+    fn open_as(
+        directory: &DataDirectory,
+        generation: protocol::Generation,
+    ) -> Result<(Self, RestoredLog), StorageError> {
+        let path = directory.path().join("log");
+        let owner =
+            Owner { node: directory.node(), incarnation: directory.incarnation(), generation };
+        let families = [LOG, CONFIGURATION, META]
+            .map(|name| ColumnFamilyDescriptor::new(name, options::log()));
+        let db = DB::open_cf_descriptors(&options::log(), &path, families)
+            .map_err(|error| database("opening the log", &error))?;
+        let restored = recover(&db, owner)?;
+        let last = restored.log.last();
+        let runs = restored.log.runs().iter().map(|run| (run.first, run.term)).collect();
+        let store = Self {
+            db: Arc::new(db),
+            owner,
+            last: last.index,
+            last_term: last.term,
+            stamp: restored.stamp,
+            runs,
+            poisoned: None,
+            record: Vec::new(),
+        };
+        Ok((store, restored))
+    }
+
+    /// Makes all these writes durable, in order, by one batch and one sync; returns its bytes.
+    ///
+    /// # Errors
+    /// If that fails, nothing is known of what is on disk: the store refuses every later write.
+    pub fn write(&mut self, writes: &[Write]) -> Result<usize, StorageError> {
+        if let Some(why) = &self.poisoned {
+            return Err(StorageError::Poisoned(why.clone()));
+        }
+        let mut batch = WriteBatch::default();
+        let done = self.fill(&mut batch, writes).and_then(|()| {
+            let bytes = batch.size_in_bytes();
+            let written = self.db.write_opt(batch, &options::synced());
+            written.map(|()| bytes).map_err(|error| database("writing the log", &error))
+        });
+        if let Err(error) = &done {
+            self.poisoned = Some(error.to_string());
+        }
+        done
+    }
+
+    /// Returns a reader, for any thread.
+    pub fn reader(&self) -> LogReader {
+        LogReader::new(Arc::clone(&self.db), self.owner)
+    }
+
+    fn fill(&mut self, batch: &mut WriteBatch, writes: &[Write]) -> Result<(), StorageError> {
+        for write in writes {
+            if let Some(from) = write.truncate_from {
+                self.truncate(batch, from)?;
+            }
+            if let Some(entry) = write.append.first()
+                && entry.id.index != self.last.next()
+            {
+                let what = format!("entry {} behind {}", entry.id, self.last);
+                return Err(StorageError::corrupt(what, "it does not follow"));
+            }
+            for entry in &write.append {
+                self.append(batch, entry)?;
+            }
+            if let Some(hard_state) = write.hard_state {
+                let meta = family(&self.db, META)?;
+                for key in HARD_STATE_KEYS {
+                    batch.put_cf(meta, key, encode_hard_state(hard_state));
+                }
+            }
+        }
+        let meta = family(&self.db, META)?;
+        batch.put_cf(meta, FORMAT_KEY, FORMAT.to_le_bytes());
+        let mut last = [0; 16];
+        last[..8].copy_from_slice(&self.last.get().to_le_bytes());
+        last[8..].copy_from_slice(&self.stamp.get().to_le_bytes());
+        batch.put_cf(meta, LAST_KEY, last);
+        Ok(())
+    }
+
+    fn append(&mut self, batch: &mut WriteBatch, entry: &Entry) -> Result<(), StorageError> {
+        let index = entry.id.index;
+        let key = index.get().to_be_bytes();
+        let encoded = encode_entry(&self.owner.generation, entry);
+        self.owner.record(index, &encoded, &mut self.record);
+        batch.put_cf(family(&self.db, LOG)?, key, &self.record);
+        if matches!(entry.payload, Payload::Configuration(_)) {
+            batch.put_cf(family(&self.db, CONFIGURATION)?, key, []);
+        }
+        if entry.id.term != self.last_term || self.runs.is_empty() {
+            let term = entry.id.term.get().to_le_bytes();
+            batch.put_cf(family(&self.db, META)?, run_key(index), term);
+            self.runs.push((index, entry.id.term));
+            self.last_term = entry.id.term;
+        }
+        self.last = index;
+        self.stamp = self.stamp.max(entry.stamp);
+        Ok(())
+    }
+
+    fn truncate(&mut self, batch: &mut WriteBatch, from: LogIndex) -> Result<(), StorageError> {
+        if from > self.last {
+            return Ok(());
+        }
+        let log = family(&self.db, LOG)?;
+        let configuration = family(&self.db, CONFIGURATION)?;
+        let end = self.last.next();
+        if end.since(from) <= SINGLE_DELETES_MAX {
+            for index in from.get()..end.get() {
+                batch.delete_cf(log, index.to_be_bytes());
+                batch.delete_cf(configuration, index.to_be_bytes());
+            }
+        } else {
+            let (from, end) = (from.get().to_be_bytes(), end.get().to_be_bytes());
+            batch.delete_range_cf(log, from, end);
+            batch.delete_range_cf(configuration, from, end);
+        }
+        let meta = family(&self.db, META)?;
+        while let Some((first, _)) = self.runs.last().copied().filter(|(first, _)| *first >= from) {
+            batch.delete_cf(meta, run_key(first));
+            self.runs.pop();
+        }
+        self.last = from.prev().unwrap_or_default();
+        self.last_term = self.runs.last().map_or(Term::ZERO, |(_, term)| *term);
+        Ok(())
+    }
+}
+
+/// What every first member has in its log, byte for byte the same.
+fn first_write(record: &BootstrapRecord) -> Write {
+    let id = consensus::EntryId { term: Term::new(1), index: LogIndex::new(1) };
+    let payload = Payload::Configuration(record.configuration.clone());
+    Write {
+        id: consensus::WriteId::ZERO,
+        hard_state: Some(HardState { term: Term::new(1), voted_for: None }),
+        truncate_from: None,
+        append: vec![Entry { id, stamp: ClusterTime::ZERO, payload }],
+        compact_to: None,
+    }
+}
+
+pub(crate) fn family<'a>(
+    db: &'a DB,
+    name: &str,
+) -> Result<&'a rocksdb::ColumnFamily, StorageError> {
+    db.cf_handle(name)
+        .ok_or_else(|| StorageError::corrupt(format!("column family {name}"), "it is missing"))
+}
+
+pub(crate) fn database(doing: &'static str, error: &rocksdb::Error) -> StorageError {
+    let why = error.to_string();
+    if why.contains("No space left on device") || why.contains("Disk quota exceeded") {
+        return StorageError::Full { doing, why };
+    }
+    match error.kind() {
+        rocksdb::ErrorKind::Corruption => {
+            StorageError::corrupt(format!("the database ({doing})"), why)
+        }
+        _ => StorageError::Database { doing, why },
+    }
+}
