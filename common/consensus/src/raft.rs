@@ -199,6 +199,21 @@ impl Raft {
         }
     }
 
+    /// Returns the highest index that the state machine has applied.
+    pub fn applied(&self) -> LogIndex {
+        self.applied
+    }
+
+    /// Returns the last index that is on this node's disk.
+    pub fn durable(&self) -> LogIndex {
+        self.durability.durable()
+    }
+
+    /// Returns the term of the entry at `index`, where the log still knows it.
+    pub fn term_at(&self, index: LogIndex) -> Option<Term> {
+        self.log.term(index)
+    }
+
     fn timeout(&mut self, now: Timestamp, timer: Timer) {
         match (timer, &self.role) {
             (Timer::Election, Role::Follower(Follower { election, .. })) => {

@@ -1,1 +1,14 @@
-//! Consensus, log cache and client requests, still without I/O.
+//! Consensus with the log's tail in memory and the clients that wait, still without I/O: the
+//! simulator and the daemon drive the same replica and differ only in who moves the bytes.
+//!
+//! # Architecture invariants
+//! - No I/O, clock, thread or chance of its own: as deterministic as the core inside.
+//! - Every waiting client is told exactly once how it ended: done, certainly not, or unknown.
+//! - Memory is bounded: cache, proposals and questions have limits, and beyond them a request is
+//!   refused before it has any effect.
+
+mod cache;
+mod replica;
+mod requests;
+
+pub use replica::{Input, Lanes, Limits, Replica, Reply};

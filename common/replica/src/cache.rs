@@ -1,0 +1,97 @@
+//! The tail of the log in memory: what is being written, sent and applied is not read back from
+//! the disk.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use consensus::{Configuration, Entry, LogIndex, Payload};
+
+/// What an entry takes in memory beside its payload, in bytes; roughly.
+const ENTRY_OVERHEAD_BYTES: usize = 96;
+
+/// The last entries of the log, bounded in bytes.
+///
+/// Entries that are not known to be durable are never evicted: the disk cannot serve them yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Cache {
+    entries: VecDeque<Entry>,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl Cache {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self { entries: VecDeque::new(), bytes: 0, bytes_max }
+    }
+
+    /// Follows a write of the log: cut, then append.
+    pub(crate) fn follow(&mut self, truncate_from: Option<LogIndex>, append: &[Entry]) {
+        if let Some(from) = truncate_from {
+            while self.entries.back().is_some_and(|entry| entry.id.index >= from) {
+                let entry = self.entries.pop_back().expect("there is a last one");
+                self.bytes -= size(&entry);
+            }
+        }
+        for entry in append {
+            if self.entries.back().is_some_and(|last| last.id.index.next() != entry.id.index) {
+                self.entries.clear();
+                self.bytes = 0;
+            }
+            self.bytes += size(entry);
+            self.entries.push_back(entry.clone());
+        }
+    }
+
+    /// Makes room from the front, up to what is durable.
+    pub(crate) fn evict(&mut self, durable: LogIndex) {
+        while self.bytes > self.bytes_max
+            && self.entries.front().is_some_and(|entry| entry.id.index <= durable)
+        {
+            let entry = self.entries.pop_front().expect("there is a first one");
+            self.bytes -= size(&entry);
+        }
+    }
+
+    /// Returns the entries of `range` from its start on, as many as fit into `bytes_max` and at
+    /// least one; `None` if the first is not here.
+    pub(crate) fn get(&self, range: Range<LogIndex>, bytes_max: usize) -> Option<Vec<Entry>> {
+        let first = self.entries.front()?.id.index;
+        if range.start < first || range.is_empty() {
+            return None;
+        }
+        let skip = usize::try_from(range.start.since(first)).ok()?;
+        let count = usize::try_from(range.end.since(range.start)).ok()?;
+        let mut bytes = 0;
+        let fits = |entry: &&Entry| {
+            let first = bytes == 0;
+            bytes += size(entry);
+            first || bytes <= bytes_max
+        };
+        let entries: Vec<Entry> = self
+            .entries
+            .range(skip.min(self.entries.len())..)
+            .take(count)
+            .take_while(fits)
+            .cloned()
+            .collect();
+        if entries.is_empty() { None } else { Some(entries) }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// Returns what an entry counts for, in bytes.
+pub(crate) fn size(entry: &Entry) -> usize {
+    let payload = match &entry.payload {
+        Payload::Noop => 0,
+        Payload::Command(bytes) => bytes.len(),
+        Payload::Configuration(configuration) => configuration_bytes(configuration),
+    };
+    ENTRY_OVERHEAD_BYTES + payload
+}
+
+fn configuration_bytes(configuration: &Configuration) -> usize {
+    configuration.members().values().map(|m| 64 + m.name.len() + m.address.len()).sum()
+}

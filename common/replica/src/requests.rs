@@ -1,0 +1,120 @@
+//! Clients that wait: for an entry to be applied, or for a read to become servable.
+//!
+//! One owner of all waiters. A waiter ends exactly once: with the machine's answer, with "certainly
+//! not applied" when another entry has taken its place, or with "unknown".
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+
+use bytes::Bytes;
+use consensus::{LogIndex, RequestId, Term};
+
+/// Waiting clients.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Requests {
+    /// By index: who waits for the entry of this term there.
+    writes: BTreeMap<LogIndex, (Term, RequestId)>,
+    /// Questions that wait for a read index.
+    asked: BTreeMap<RequestId, Bytes>,
+    /// Questions with a read index that is not applied yet, in order of their index.
+    reads: BTreeMap<LogIndex, VecDeque<(RequestId, Bytes)>>,
+    reading: usize,
+}
+
+/// How a write ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Applied { request: RequestId, index: LogIndex, response: Bytes },
+    Superseded { request: RequestId },
+}
+
+impl Requests {
+    /// Notes where a proposal stands; returns whom it displaces: their entry is gone for good.
+    pub(crate) fn appended(
+        &mut self,
+        request: RequestId,
+        term: Term,
+        range: Range<LogIndex>,
+    ) -> Option<RequestId> {
+        let displaced = self.writes.insert(range.start, (term, request));
+        displaced.filter(|(before, _)| *before != term).map(|(_, request)| request)
+    }
+
+    /// Notes that entries up to `index` are applied, with the machine's answers. The term of an
+    /// applied entry tells whether it is the one that was waited for.
+    pub(crate) fn applied(
+        &mut self,
+        index: LogIndex,
+        term_at: impl Fn(LogIndex) -> Option<Term>,
+        responses: Vec<(LogIndex, Bytes)>,
+    ) -> Vec<Ending> {
+        let mut endings = Vec::new();
+        if self.writes.is_empty() {
+            return endings;
+        }
+        let mut responses = responses.into_iter().peekable();
+        while let Some((at, (term, request))) = self.writes.first_key_value() {
+            let (at, term, request) = (*at, *term, *request);
+            if at > index {
+                break;
+            }
+            while responses.next_if(|(found, _)| *found < at).is_some() {}
+            let response = responses.next_if(|(found, _)| *found == at);
+            let ours = term_at(at) == Some(term);
+            endings.push(match response.filter(|_| ours) {
+                Some((_, response)) => Ending::Applied { request, index: at, response },
+                None => Ending::Superseded { request },
+            });
+            self.writes.pop_first();
+        }
+        endings
+    }
+
+    pub(crate) fn asked(&mut self, request: RequestId, query: Bytes) {
+        self.asked.insert(request, query);
+    }
+
+    /// Notes that a question may be answered once `index` is applied.
+    pub(crate) fn readable(&mut self, request: RequestId, index: LogIndex) {
+        if let Some(query) = self.asked.remove(&request) {
+            self.reads.entry(index).or_default().push_back((request, query));
+            self.reading += 1;
+        }
+    }
+
+    /// Takes the questions that can be answered now.
+    pub(crate) fn ready(&mut self, applied: LogIndex) -> Vec<(RequestId, Bytes)> {
+        let mut ready = Vec::new();
+        while let Some(entry) = self.reads.first_entry() {
+            if *entry.key() > applied {
+                break;
+            }
+            ready.extend(entry.remove());
+        }
+        self.reading -= ready.len();
+        ready
+    }
+
+    /// Forgets a question that was refused.
+    pub(crate) fn refused(&mut self, request: RequestId) {
+        self.asked.remove(&request);
+    }
+
+    /// Ends everything: the node stops. Writes may still come to be; questions never had an effect.
+    pub(crate) fn abandon(&mut self) -> (Vec<RequestId>, Vec<RequestId>) {
+        let writes = std::mem::take(&mut self.writes).into_values().map(|(_, request)| request);
+        let asked = std::mem::take(&mut self.asked).into_keys();
+        let reads = std::mem::take(&mut self.reads).into_values().flatten();
+        let questions = asked.chain(reads.map(|(request, _)| request)).collect();
+        self.reading = 0;
+        (writes.collect(), questions)
+    }
+
+    pub(crate) fn writing(&self) -> usize {
+        self.writes.len()
+    }
+
+    pub(crate) fn questions(&self) -> usize {
+        self.asked.len() + self.reading
+    }
+}
