@@ -57,7 +57,7 @@ impl Latency {
         let total = self.current.total + self.previous.total;
         let rank = total - total / 100;
         let mut seen = 0;
-        let counts = self.current.counts.iter().zip(&self.previous.counts);
+        let counts = self.current.counts.iter().zip(self.previous.counts.iter());
         for (bucket, (current, previous)) in counts.enumerate() {
             seen += u64::from(*current) + u64::from(*previous);
             if total > 0 && seen >= rank {

@@ -1,0 +1,233 @@
+//! The apply lane: a thread that owns the state machine.
+//!
+//! It takes all committed ranges that are queued, in batches bounded in bytes, each of which
+//! changes the state, the system's part and the applied index at once. Entries come along from the
+//! log cache; those that it had no longer are read from the disk. The state is flushed from time
+//! to time, which bounds what is replayed after a crash.
+
+use std::ops::{Range, RangeInclusive};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use consensus::{Entry, LogIndex};
+use state_machine::{Host, HostError, OrderedStore};
+
+use crate::exit::{Exit, Failure};
+use crate::lanes::{Done, Reports, View, entry_bytes};
+
+/// The most bytes of entries in one batch, beyond the first entry.
+pub(crate) const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// The most entries in one batch.
+const BATCH_ENTRIES_MAX: usize = 4_096;
+
+/// The most bytes of entries that are handed over along with their ranges and not yet applied;
+/// beyond it, ranges go without entries, which the lane then reads from the disk.
+pub(crate) const QUEUE_BYTES_MAX: usize = 32 << 20;
+
+/// Work for the lane.
+#[derive(Debug)]
+enum Job {
+    /// Apply these indexes; the entries are those at its beginning, as far as they were at hand.
+    Apply { range: RangeInclusive<LogIndex>, entries: Vec<Entry>, view: bool },
+    /// Report a view of the present state.
+    View,
+}
+
+/// The loop's end of the lane.
+#[derive(Debug)]
+pub(crate) struct Apply {
+    jobs: Sender<Job>,
+    thread: JoinHandle<()>,
+    queued_bytes: usize,
+}
+
+impl Apply {
+    /// Starts the thread. `read` reads entries from the disk, at least one and at most so many
+    /// bytes; the state is flushed every `persist_interval` and at the end.
+    ///
+    /// # Errors
+    /// If the system starts no thread.
+    pub(crate) fn start<S: OrderedStore>(
+        host: Host<S>,
+        read: impl Fn(Range<LogIndex>, usize) -> Result<Vec<Entry>, Failure> + Send + 'static,
+        persist_interval: Duration,
+        reports: Reports,
+    ) -> std::io::Result<Self> {
+        let (jobs, queue) = channel();
+        let worker = Worker {
+            host,
+            read,
+            reports,
+            persist_interval,
+            persisted: Instant::now(),
+            dirty: false,
+        };
+        let thread = std::thread::Builder::new()
+            .name("apply".to_owned())
+            .spawn(move || worker.run(&queue))?;
+        Ok(Self { jobs, thread, queued_bytes: 0 })
+    }
+
+    /// Queues a committed range with those of its first entries that are at hand; asks for a view
+    /// of the state behind it.
+    pub(crate) fn apply(
+        &mut self,
+        range: RangeInclusive<LogIndex>,
+        entries: Vec<Entry>,
+        view: bool,
+    ) {
+        self.queued_bytes += entries.iter().map(entry_bytes).sum::<usize>();
+        // The thread has ended only after a failure, which its report tells.
+        let _ = self.jobs.send(Job::Apply { range, entries, view });
+    }
+
+    /// Asks for a view of the present state.
+    pub(crate) fn view(&self) {
+        let _ = self.jobs.send(Job::View);
+    }
+
+    /// Notes that so many bytes have left the queue.
+    pub(crate) fn applied(&mut self, bytes: usize) {
+        self.queued_bytes = self.queued_bytes.saturating_sub(bytes);
+    }
+
+    /// Returns how many bytes of entries may be handed over along with a range.
+    pub(crate) fn room_bytes(&self) -> usize {
+        QUEUE_BYTES_MAX.saturating_sub(self.queued_bytes)
+    }
+
+    /// Ends the lane when everything queued is applied and flushed. The reports must still be
+    /// received, or there must be room for them.
+    pub(crate) fn finish(self) -> JoinHandle<()> {
+        self.thread
+    }
+}
+
+struct Worker<S, R> {
+    host: Host<S>,
+    read: R,
+    reports: Reports,
+    persist_interval: Duration,
+    persisted: Instant,
+    dirty: bool,
+}
+
+impl<S, R> Worker<S, R>
+where
+    S: OrderedStore,
+    R: Fn(Range<LogIndex>, usize) -> Result<Vec<Entry>, Failure>,
+{
+    fn run(mut self, queue: &Receiver<Job>) {
+        if let Err(failure) = self.work(queue) {
+            // A loop that is gone needs no report.
+            let _ = self.reports.blocking_send(Done::ApplyFailed(failure));
+        }
+    }
+
+    /// Works until the loop is gone, then flushes.
+    fn work(&mut self, queue: &Receiver<Job>) -> Result<(), Failure> {
+        let mut batch = Vec::new();
+        loop {
+            let job = match queue.recv_timeout(self.until_persist()) {
+                Ok(job) => job,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.persist()?;
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return self.persist(),
+            };
+            let Job::Apply { range, entries, view } = job else {
+                self.report(Done::Viewed(View(self.host.view())));
+                continue;
+            };
+            let (mut end, mut view) = (*range.end(), view);
+            let mut bytes: usize = entries.iter().map(entry_bytes).sum();
+            batch.extend(entries);
+            // Ranges are contiguous, so those that are complete may be joined.
+            while follows(&batch, end)
+                && batch.len() < BATCH_ENTRIES_MAX
+                && bytes < BATCH_BYTES_MAX
+                && let Ok(next) = queue.try_recv()
+            {
+                match next {
+                    Job::Apply { range, entries, view: wanted } => {
+                        end = *range.end();
+                        view |= wanted;
+                        bytes += entries.iter().map(entry_bytes).sum::<usize>();
+                        batch.extend(entries);
+                    }
+                    Job::View => view = true,
+                }
+            }
+            self.apply(&mut batch, end, view)?;
+            if self.until_persist().is_zero() {
+                self.persist()?;
+            }
+        }
+    }
+
+    /// Applies up to `end`: first the entries at hand, then those on the disk.
+    fn apply(&mut self, batch: &mut Vec<Entry>, end: LogIndex, view: bool) -> Result<(), Failure> {
+        while self.host.applied().index < end {
+            if batch.is_empty() {
+                let next = self.host.applied().index.next();
+                batch.extend((self.read)(next..end.next(), BATCH_BYTES_MAX)?);
+            }
+            let count = batch_len(batch);
+            let began = Instant::now();
+            let responses = self.host.apply(&batch[..count]).map_err(|error| failed(&error))?;
+            let took = began.elapsed();
+            self.dirty = true;
+            let bytes = batch.drain(..count).map(|entry| entry_bytes(&entry)).sum();
+            let last = self.host.applied().index;
+            let view = (view && last == end).then(|| View(self.host.view()));
+            self.report(Done::Applied { last, responses, view, bytes, took });
+        }
+        Ok(())
+    }
+
+    fn persist(&mut self) -> Result<(), Failure> {
+        if std::mem::take(&mut self.dirty) {
+            self.host.persist().map_err(|error| failed(&error))?;
+        }
+        self.persisted = Instant::now();
+        Ok(())
+    }
+
+    fn until_persist(&self) -> Duration {
+        self.persist_interval.saturating_sub(self.persisted.elapsed())
+    }
+
+    fn report(&self, done: Done) {
+        // A loop that is gone needs no report.
+        let _ = self.reports.blocking_send(done);
+    }
+}
+
+/// Says whether the entries at hand reach up to `end`.
+fn follows(batch: &[Entry], end: LogIndex) -> bool {
+    batch.last().is_some_and(|entry| entry.id.index == end)
+}
+
+/// Returns how many of the first entries make a batch: at least one.
+fn batch_len(entries: &[Entry]) -> usize {
+    let mut bytes = 0;
+    let within = entries.iter().take(BATCH_ENTRIES_MAX).take_while(|entry| {
+        bytes += entry_bytes(entry);
+        bytes <= BATCH_BYTES_MAX
+    });
+    within.count().max(1).min(entries.len())
+}
+
+fn failed(error: &HostError) -> Failure {
+    let exit = match error {
+        HostError::Store(_) => Exit::Io,
+        HostError::Damaged(_) | HostError::Gap { .. } => Exit::Data,
+    };
+    Failure::from_error(exit, "the state machine cannot go on", error)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use consensus::{ClusterTime, EntryId, Payload, Term};
+use state_machine::{Envelope, Kv, KvCommand, KvQuery, KvResponse, MemoryStore};
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::lanes::REPORTS_MAX;
+
+const NEVER: Duration = Duration::from_secs(3600);
+
+fn put(index: u64) -> Entry {
+    let key = Bytes::from(format!("k{index}"));
+    let command = KvCommand::Put { key, value: Bytes::from_static(b"v") };
+    Entry {
+        id: EntryId { term: Term::new(1), index: LogIndex::new(index) },
+        stamp: ClusterTime::new(index),
+        payload: Payload::Command(Envelope::sessionless(command.encode()).encode()),
+    }
+}
+
+fn range(from: u64, to: u64) -> RangeInclusive<LogIndex> {
+    LogIndex::new(from)..=LogIndex::new(to)
+}
+
+/// A lane over an empty store, with a disk that holds every entry and counts what is read.
+fn lane() -> (Apply, mpsc::Receiver<Done>, Arc<Mutex<Vec<u64>>>) {
+    let (reports, reported) = mpsc::channel(REPORTS_MAX);
+    let read = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&read);
+    let disk = move |range: Range<LogIndex>, _: usize| {
+        let indexes: Vec<u64> = (range.start.get()..range.end.get()).take(2).collect();
+        log.lock().expect("no panic").extend(&indexes);
+        Ok(indexes.into_iter().map(put).collect())
+    };
+    let host = Host::open(MemoryStore::new(), Arc::new(Kv)).expect("an empty store");
+    (Apply::start(host, disk, NEVER, reports).expect("a thread"), reported, read)
+}
+
+fn applied(reported: &mut mpsc::Receiver<Done>) -> (u64, usize, Option<View>) {
+    match reported.blocking_recv().expect("a report") {
+        Done::Applied { last, responses, view, .. } => (last.get(), responses.len(), view),
+        other => panic!("unexpected: {other:?}"),
+    }
+}
+
+#[test]
+fn entries_at_hand_are_applied_and_answered() {
+    let (mut lane, mut reported, read) = lane();
+    lane.apply(range(1, 3), (1..=3).map(put).collect(), true);
+    let (last, answers, view) = applied(&mut reported);
+    assert_eq!((last, answers), (3, 3));
+    let query = KvQuery::Get { key: Bytes::from_static(b"k3") }.encode();
+    let answer = view.expect("it was asked for").0.query(&query).expect("memory does not fail");
+    let answer = KvResponse::decode(&answer).expect("an answer");
+    assert_eq!(answer, KvResponse::Value { revision: 3, value: Bytes::from_static(b"v") });
+    assert!(read.lock().expect("no panic").is_empty(), "the disk was not asked");
+    lane.finish().join().expect("no panic");
+}
+
+#[test]
+fn missing_entries_are_read_from_the_disk() {
+    let (mut lane, mut reported, read) = lane();
+    lane.apply(range(1, 5), vec![put(1)], false);
+    lane.apply(range(6, 6), vec![put(6)], false);
+    let mut seen = Vec::new();
+    while seen.last() != Some(&6) {
+        let (last, _, view) = applied(&mut reported);
+        assert!(view.is_none(), "nobody asked for a view");
+        seen.push(last);
+    }
+    assert_eq!(*read.lock().expect("no panic"), [2, 3, 4, 5]);
+    lane.finish().join().expect("no panic");
+}
+
+#[test]
+fn what_was_handed_over_is_given_back_when_it_is_applied() {
+    let (mut lane, mut reported, _) = lane();
+    assert_eq!(lane.room_bytes(), QUEUE_BYTES_MAX);
+    lane.apply(range(1, 2), vec![put(1), put(2)], false);
+    assert!(lane.room_bytes() < QUEUE_BYTES_MAX);
+    let Some(Done::Applied { bytes, .. }) = reported.blocking_recv() else {
+        panic!("it is applied");
+    };
+    lane.applied(bytes);
+    assert_eq!(lane.room_bytes(), QUEUE_BYTES_MAX);
+}
+
+#[test]
+fn a_view_of_the_present_state_can_be_had_alone() {
+    let (lane, mut reported, _) = lane();
+    lane.view();
+    let done = reported.blocking_recv().expect("a report");
+    assert!(matches!(done, Done::Viewed(View(view)) if view.applied() == LogIndex::ZERO));
+}
+
+#[test]
+fn a_gap_ends_the_lane_as_corrupt_data() {
+    let (mut lane, mut reported, _) = lane();
+    lane.apply(range(1, 2), vec![put(2)], false);
+    let done = reported.blocking_recv().expect("a report");
+    assert!(matches!(done, Done::ApplyFailed(Failure { exit: Exit::Data, .. })), "{done:?}");
+    assert!(reported.blocking_recv().is_none(), "the lane has ended");
+}
+
+#[test]
+fn batches_are_bounded_and_never_empty() {
+    let large =
+        Entry { payload: Payload::Command(Bytes::from(vec![0; BATCH_BYTES_MAX])), ..put(1) };
+    assert_eq!(batch_len(&[large.clone(), large]), 1);
+    assert_eq!(batch_len(&[put(1), put(2)]), 2);
+    assert_eq!(batch_len(&vec![put(1); BATCH_ENTRIES_MAX + 1]), BATCH_ENTRIES_MAX);
+}
