@@ -1,1 +1,26 @@
-//! QUIC between nodes and clients.
+//! QUIC between nodes, and between clients and nodes: mutual TLS always, one UDP port, separate
+//! streams for heartbeats and entries.
+//!
+//! # Architecture invariants
+//! - Only this crate names quinn; there is no plain mode.
+//! - Who may use which protocol is decided in one table, [`Alpn::admits`]; the default is deny.
+//! - Sending never blocks the caller: a full lane drops and says so.
+//! - Receiving holds the sender back, by QUIC's windows; nothing grows without bound.
+//! - No Raft rules: messages go through as they are.
+
+mod call;
+mod endpoint;
+mod error;
+pub mod limits;
+mod mesh;
+mod peer;
+mod serve;
+mod stream;
+
+pub use call::ClientConnection;
+pub use certs;
+pub use endpoint::{Accepted, Alpn, Endpoint, Incoming};
+pub use error::{CallError, ConnectError, EndpointError};
+pub use mesh::{Mesh, PeerEvent, refuse_peer};
+pub use peer::PeerInfo;
+pub use serve::{ClientRequest, Responder, serve_client};

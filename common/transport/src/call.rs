@@ -1,0 +1,163 @@
+//! The client's side of a connection: many requests at a time on one stream, told apart by number.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use certs::Expect;
+use protocol::{Hello, Request, Response};
+use quinn::Connection;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::endpoint::{Alpn, Close, Endpoint, describe};
+use crate::error::{CallError, ConnectError};
+use crate::limits::CONTROL_MESSAGES_MAX;
+use crate::peer::greet;
+use crate::stream::{FrameStream, ReadFailure, pump};
+
+/// A connection to a node, for a client or an operator.
+pub struct ClientConnection {
+    connection: Connection,
+    hello: Hello,
+    queue: mpsc::Sender<Vec<Bytes>>,
+    waiting: Arc<Mutex<Waiting>>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    last: u64,
+    answers: BTreeMap<u64, oneshot::Sender<Result<Response, CallError>>>,
+    /// Why the connection is of no more use.
+    broken: Option<String>,
+}
+
+impl Drop for ClientConnection {
+    fn drop(&mut self) {
+        self.connection.close(Close::Done.code(), b"done");
+    }
+}
+
+impl ClientConnection {
+    /// Connects, and exchanges hellos: only an answer proves that the node takes this certificate.
+    ///
+    /// # Errors
+    /// By phase: resolving, silence, handshake, refusal.
+    pub async fn connect(
+        endpoint: &Endpoint,
+        address: &str,
+        expect: Expect,
+        ours: &Hello,
+        within: Duration,
+    ) -> Result<Self, ConnectError> {
+        let attempt = async {
+            let connection = endpoint.dial(address, expect, Alpn::Client).await?;
+            let hello = greet(&connection, address, ours).await?;
+            let (send, receive) = connection.open_bi().await.map_err(|error| {
+                ConnectError::Handshake { address: address.into(), why: describe(&error) }
+            })?;
+            let (queue, mut queued) = mpsc::channel(CONTROL_MESSAGES_MAX);
+            let waiting = Arc::new(Mutex::new(Waiting::default()));
+            let mut send = send;
+            let writer = Arc::clone(&waiting);
+            tokio::spawn(async move {
+                if let Err(error) = pump(&mut queued, &mut send).await {
+                    fail(&writer, &error.to_string());
+                }
+            });
+            tokio::spawn(read(FrameStream::new(receive), connection.clone(), Arc::clone(&waiting)));
+            Ok(Self { connection, hello, queue, waiting })
+        };
+        let silent = ConnectError::Silent { address: address.into(), after: within };
+        timeout(within, attempt).await.unwrap_or(Err(silent))
+    }
+
+    /// Returns what the node said of itself.
+    pub fn hello(&self) -> &Hello {
+        &self.hello
+    }
+
+    /// Says whether requests may still be answered.
+    pub fn is_usable(&self) -> bool {
+        lock(&self.waiting).broken.is_none() && self.connection.close_reason().is_none()
+    }
+
+    /// Asks, and waits for the answer however long it takes; dropping the future forgets it.
+    ///
+    /// # Errors
+    /// If the request could not be sent, or the connection broke before the answer.
+    pub async fn call(&self, request: &Request) -> Result<Response, CallError> {
+        let (answer, answered) = oneshot::channel();
+        let id = {
+            let mut waiting = lock(&self.waiting);
+            if let Some(why) = &waiting.broken {
+                return Err(CallError::NotSent(why.clone()));
+            }
+            waiting.last += 1;
+            let id = waiting.last;
+            waiting.answers.insert(id, answer);
+            id
+        };
+        let _forget = Forget { id, waiting: &self.waiting };
+        let frame = request.encode(id).map_err(|error| CallError::NotSent(error.to_string()))?;
+        if self.queue.send(vec![frame]).await.is_err() {
+            let why = lock(&self.waiting).broken.clone();
+            return Err(CallError::NotSent(why.unwrap_or_else(|| "it is closed".into())));
+        }
+        answered.await.unwrap_or_else(|_| Err(CallError::Lost("it is closed".into())))
+    }
+}
+
+/// Forgets a request whose caller has gone.
+struct Forget<'a> {
+    id: u64,
+    waiting: &'a Mutex<Waiting>,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        lock(self.waiting).answers.remove(&self.id);
+    }
+}
+
+async fn read(mut frames: FrameStream, connection: Connection, waiting: Arc<Mutex<Waiting>>) {
+    let why = loop {
+        let frame = match frames.next().await {
+            Ok(frame) => frame,
+            Err(ReadFailure::Ended(why)) => {
+                break connection.close_reason().map_or(why, |error| describe(&error));
+            }
+            Err(ReadFailure::Malformed(error)) => {
+                connection.close(Close::Malformed.code(), error.to_string().as_bytes());
+                break error.to_string();
+            }
+        };
+        match Response::decode(&frame) {
+            Ok((id, response)) => {
+                if let Some(answer) = lock(&waiting).answers.remove(&id) {
+                    // Whoever asked may have gone.
+                    let _ = answer.send(Ok(response));
+                }
+            }
+            Err(error) => {
+                connection.close(Close::Malformed.code(), error.to_string().as_bytes());
+                break error.to_string();
+            }
+        }
+    };
+    fail(&waiting, &why);
+}
+
+/// Ends all that wait: whether their requests arrived is not known.
+fn fail(waiting: &Mutex<Waiting>, why: &str) {
+    let mut waiting = lock(waiting);
+    waiting.broken.get_or_insert_with(|| why.to_owned());
+    for (_, answer) in std::mem::take(&mut waiting.answers) {
+        let _ = answer.send(Err(CallError::Lost(why.to_owned())));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,42 @@
+//! Bounds of connections, with their units.
+
+use std::time::Duration;
+
+/// A handshake, with name resolution and the exchange of hellos, takes no longer.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A connection on which nothing arrives for so long is lost.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Something is sent at least this often.
+pub const KEEP_ALIVE: Duration = Duration::from_millis(500);
+
+/// The first wait before dialling again; each failure doubles it.
+pub const BACKOFF_MIN: Duration = Duration::from_millis(20);
+
+/// The longest wait before dialling again.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(2);
+
+/// Messages that may wait on a peer's control stream.
+pub const CONTROL_MESSAGES_MAX: usize = 1_024;
+
+/// Messages with entries that may wait on a peer's stream.
+pub const ENTRY_MESSAGES_MAX: usize = 128;
+
+/// Bytes of a stream that may be under way and unread.
+pub const STREAM_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+
+/// Bytes of a connection that may be under way and unread.
+pub const CONNECTION_WINDOW_BYTES: u32 = 32 * 1024 * 1024;
+
+/// Streams that a peer may have open at a time.
+pub const STREAMS_MAX: u32 = 16;
+
+/// The socket's buffers, in bytes: the kernel's default of 208 KiB loses packets.
+pub const SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
+
+/// Bytes taken from a stream at a time.
+pub const READ_BYTES_MAX: usize = 64 * 1024;
+
+/// Chunks written to a stream at a time.
+pub const WRITE_CHUNKS_MAX: usize = 512;

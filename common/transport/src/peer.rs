@@ -1,0 +1,243 @@
+//! Dialling one peer: connect, say hello, open the streams, write, and begin again when it breaks.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use certs::Expect;
+use consensus::{Incarnation, NodeId};
+use protocol::{Hello, HelloReply};
+use quinn::Connection;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+use crate::endpoint::{Alpn, Close, Endpoint, describe};
+use crate::error::ConnectError;
+use crate::limits::{
+    BACKOFF_MAX, BACKOFF_MIN, CONNECT_TIMEOUT, CONTROL_MESSAGES_MAX, ENTRY_MESSAGES_MAX,
+};
+use crate::mesh::PeerEvent;
+use crate::stream::{FrameStream, ReadFailure, pump};
+
+/// The first byte of a stream.
+pub(crate) const CONTROL: u8 = 1;
+/// The first byte of a stream.
+pub(crate) const ENTRIES: u8 = 2;
+
+/// What is known of the way to a peer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerInfo {
+    /// Whether messages can be sent.
+    pub connected: bool,
+    /// Round-trip time.
+    pub rtt: Option<Duration>,
+    /// Why there is no connection; empty if there is.
+    pub trouble: String,
+    /// The peer's data directory, as it last said.
+    pub incarnation: Option<Incarnation>,
+}
+
+/// The sending side of one peer.
+pub(crate) struct Peer {
+    pub(crate) address: String,
+    control: mpsc::Sender<Vec<Bytes>>,
+    entries: mpsc::Sender<Vec<Bytes>>,
+    state: Arc<State>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct State {
+    connected: AtomicBool,
+    info: Mutex<PeerInfo>,
+    connection: Mutex<Option<Connection>>,
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.task.abort();
+        if let Some(connection) = lock(&self.state.connection).take() {
+            connection.close(Close::Done.code(), b"not a peer any more");
+        }
+    }
+}
+
+impl Peer {
+    pub(crate) fn start(
+        endpoint: Endpoint,
+        id: NodeId,
+        address: String,
+        hello: Hello,
+        events: mpsc::Sender<PeerEvent>,
+    ) -> Self {
+        let (control, control_queue) = mpsc::channel(CONTROL_MESSAGES_MAX);
+        let (entries, entries_queue) = mpsc::channel(ENTRY_MESSAGES_MAX);
+        let state = Arc::new(State::default());
+        let dialler = Dialler {
+            endpoint,
+            id,
+            address: address.clone(),
+            hello,
+            events,
+            state: Arc::clone(&state),
+            control: control_queue,
+            entries: entries_queue,
+        };
+        let task = tokio::spawn(dialler.run());
+        Self { address, control, entries, state, task }
+    }
+
+    /// Queues a message; `false` if there is no connection or the queue is full.
+    pub(crate) fn send(&self, with_entries: bool, chunks: Vec<Bytes>) -> bool {
+        let queue = if with_entries { &self.entries } else { &self.control };
+        self.state.connected.load(Ordering::Relaxed) && queue.try_send(chunks).is_ok()
+    }
+
+    pub(crate) fn info(&self) -> PeerInfo {
+        let mut info = lock(&self.state.info).clone();
+        info.rtt = lock(&self.state.connection).as_ref().map(Connection::rtt);
+        info
+    }
+}
+
+struct Dialler {
+    endpoint: Endpoint,
+    id: NodeId,
+    address: String,
+    hello: Hello,
+    events: mpsc::Sender<PeerEvent>,
+    state: Arc<State>,
+    control: mpsc::Receiver<Vec<Bytes>>,
+    entries: mpsc::Receiver<Vec<Bytes>>,
+}
+
+impl Dialler {
+    async fn run(mut self) {
+        let mut backoff = BACKOFF_MIN;
+        loop {
+            let trouble = match self.connect().await {
+                Ok((connection, theirs)) => {
+                    backoff = BACKOFF_MIN;
+                    self.serve(connection, &theirs).await
+                }
+                Err(error) => error.to_string(),
+            };
+            if self.lost(trouble).await.is_err() {
+                return;
+            }
+            sleep(jittered(backoff)).await;
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+        }
+    }
+
+    async fn connect(&self) -> Result<(Connection, Hello), ConnectError> {
+        let expect = Expect::Node(self.id.get().try_into().expect("node ids are not 0"));
+        let attempt = async {
+            let connection = self.endpoint.dial(&self.address, expect, Alpn::Peer).await?;
+            let theirs = greet(&connection, &self.address, &self.hello).await?;
+            Ok((connection, theirs))
+        };
+        let silent = ConnectError::Silent { address: self.address.clone(), after: CONNECT_TIMEOUT };
+        timeout(CONNECT_TIMEOUT, attempt).await.unwrap_or(Err(silent))
+    }
+
+    /// Writes until the connection ends; returns why it did.
+    async fn serve(&mut self, connection: Connection, theirs: &Hello) -> String {
+        let streams = async {
+            let mut control = connection.open_uni().await?;
+            let mut entries = connection.open_uni().await?;
+            // Heartbeats and votes go before entries when both wait.
+            control.set_priority(1)?;
+            control.write_all(&[CONTROL]).await?;
+            entries.write_all(&[ENTRIES]).await?;
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>((control, entries))
+        };
+        let (mut control, mut entries) = match streams.await {
+            Ok(streams) => streams,
+            Err(error) => return error.to_string(),
+        };
+        *lock(&self.state.connection) = Some(connection.clone());
+        *lock(&self.state.info) = PeerInfo {
+            connected: true,
+            incarnation: Some(theirs.incarnation),
+            ..PeerInfo::default()
+        };
+        self.state.connected.store(true, Ordering::Relaxed);
+        let connected = PeerEvent::Connected { peer: self.id, incarnation: theirs.incarnation };
+        if self.events.send(connected).await.is_err() {
+            return "this node stops".into();
+        }
+        tokio::select! {
+            end = pump(&mut self.control, &mut control) => reason(&connection, end),
+            end = pump(&mut self.entries, &mut entries) => reason(&connection, end),
+            error = connection.closed() => describe(&error),
+        }
+    }
+
+    /// Notes that there is no connection; what was queued is dropped, for it may be stale by the
+    /// time that there is one.
+    async fn lost(&mut self, trouble: String) -> Result<(), ()> {
+        let was = self.state.connected.swap(false, Ordering::Relaxed);
+        *lock(&self.state.connection) = None;
+        {
+            let mut info = lock(&self.state.info);
+            info.connected = false;
+            info.trouble.clone_from(&trouble);
+        }
+        while self.control.try_recv().is_ok() {}
+        while self.entries.try_recv().is_ok() {}
+        let lost = PeerEvent::Lost { peer: self.id, reason: trouble, was_connected: was };
+        self.events.send(lost).await.map_err(|_| ())
+    }
+}
+
+fn reason(connection: &Connection, end: Result<(), quinn::WriteError>) -> String {
+    match (connection.close_reason(), end) {
+        (Some(error), _) => describe(&error),
+        (None, Err(error)) => error.to_string(),
+        (None, Ok(())) => "this node stops".into(),
+    }
+}
+
+/// Exchanges hellos on a stream of their own, and checks the answer.
+pub(crate) async fn greet(
+    connection: &Connection,
+    address: &str,
+    ours: &Hello,
+) -> Result<Hello, ConnectError> {
+    let broken = |why: String| ConnectError::Handshake { address: address.into(), why };
+    let ended = |why: String| match connection.close_reason() {
+        Some(error) => broken(describe(&error)),
+        None => broken(why),
+    };
+    let (mut send, receive) = connection.open_bi().await.map_err(|e| broken(describe(&e)))?;
+    send.write_all(&ours.encode()).await.map_err(|error| ended(error.to_string()))?;
+    let frame = match FrameStream::new(receive).next().await {
+        Ok(frame) => frame,
+        Err(ReadFailure::Ended(why)) => return Err(ended(why)),
+        Err(ReadFailure::Malformed(why)) => {
+            return Err(ConnectError::Protocol { address: address.into(), why });
+        }
+    };
+    let reply = HelloReply::decode(&frame)
+        .map_err(|why| ConnectError::Protocol { address: address.into(), why })?;
+    match reply {
+        HelloReply::Accepted(theirs) => Ok(theirs),
+        HelloReply::Refused { code, reason } => {
+            Err(ConnectError::Refused { address: address.into(), code, reason })
+        }
+    }
+}
+
+/// Spreads retries over half to all of the time, so that nodes do not dial in step.
+fn jittered(backoff: Duration) -> Duration {
+    let mut random = [0; 2];
+    // Without chance the retries are in step, which is no more than unlucky.
+    let _ = getrandom::fill(&mut random);
+    backoff.mul_f64(0.5 + f64::from(u16::from_le_bytes(random)) / 131_072.0)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

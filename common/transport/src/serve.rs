@@ -1,0 +1,181 @@
+//! The node's side of a client's connection.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use certs::Identity;
+use protocol::limits::REQUESTS_IN_FLIGHT_MAX;
+use protocol::{
+    ErrorCode, ErrorReply, Hello, HelloReply, Outcome, PROTOCOL_VERSION, RefusalCode, Request,
+    Response,
+};
+use quinn::{Connection, RecvStream, SendStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::timeout;
+
+use crate::endpoint::{Accepted, Close};
+use crate::limits::{CONNECT_TIMEOUT, WRITE_CHUNKS_MAX};
+use crate::mesh::answer_hello;
+use crate::stream::{FrameStream, ReadFailure};
+
+/// A request, who asks, and the way back.
+pub struct ClientRequest {
+    /// What is asked.
+    pub request: Request,
+    /// Who asks.
+    pub identity: Arc<Identity>,
+    /// The way back.
+    pub responder: Responder,
+}
+
+/// Answers one request; dropping it answers that nobody knows what became of it.
+pub struct Responder {
+    id: u64,
+    answered: bool,
+    queue: mpsc::UnboundedSender<Answer>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+/// An answer on its way; the request counts as in flight until it is written.
+struct Answer {
+    id: u64,
+    response: Response,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Responder {
+    /// Sends the answer; never blocks. The queue is bounded by the requests in flight.
+    pub fn send(mut self, response: Response) {
+        self.answer(response);
+    }
+
+    fn answer(&mut self, response: Response) {
+        self.answered = true;
+        let answer = Answer { id: self.id, response, _permit: self.permit.take() };
+        // If the client has gone, nobody waits for it.
+        let _ = self.queue.send(answer);
+    }
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.answer(Response::Error(ErrorReply {
+                code: ErrorCode::Abandoned,
+                message: "the node stopped working on this request".into(),
+                leader: None,
+                outcome: Outcome::Unknown,
+            }));
+        }
+    }
+}
+
+/// Serves a client until it goes: requests come out of `requests`, which holds them back when full.
+///
+/// # Errors
+/// Why the connection was refused or cut; a sentence for the log.
+pub async fn serve_client(
+    accepted: Accepted,
+    ours: Hello,
+    requests: mpsc::Sender<ClientRequest>,
+) -> Result<(), String> {
+    let connection = accepted.connection;
+    let greeted = answer_hello(&connection, |theirs| judge(theirs, ours));
+    timeout(CONNECT_TIMEOUT, greeted)
+        .await
+        .map_err(|_| format!("{}: its hello took too long", accepted.identity))?
+        .map_err(|why| format!("{}: {why}", accepted.identity))?;
+    let identity = Arc::new(accepted.identity);
+    while let Ok((send, receive)) = connection.accept_bi().await {
+        let (requests, identity) = (requests.clone(), Arc::clone(&identity));
+        tokio::spawn(serve_stream(connection.clone(), send, receive, identity, requests));
+    }
+    Ok(())
+}
+
+fn judge(theirs: &Hello, ours: Hello) -> Result<Hello, HelloReply> {
+    let refuse = |code, reason| Err(HelloReply::Refused { code, reason });
+    if theirs.protocol != PROTOCOL_VERSION {
+        let found = theirs.protocol;
+        let reason = format!("protocol {found}, this node speaks {PROTOCOL_VERSION}");
+        return refuse(RefusalCode::Version, reason);
+    }
+    if theirs.cluster != ours.cluster {
+        return refuse(RefusalCode::Cluster, "another cluster's id".into());
+    }
+    match (theirs.generation, ours.generation) {
+        (Some(theirs), Some(ours)) if theirs != ours => {
+            let reason = format!("generation {}, this node has {}", theirs.short(), ours.short());
+            refuse(RefusalCode::Generation, reason)
+        }
+        _ => Ok(ours),
+    }
+}
+
+async fn serve_stream(
+    connection: Connection,
+    send: SendStream,
+    receive: RecvStream,
+    identity: Arc<Identity>,
+    requests: mpsc::Sender<ClientRequest>,
+) {
+    let (queue, answers) = mpsc::unbounded_channel();
+    tokio::spawn(write_answers(answers, send));
+    let credits = Arc::new(Semaphore::new(REQUESTS_IN_FLIGHT_MAX));
+    let mut frames = FrameStream::new(receive);
+    loop {
+        let Ok(permit) = Arc::clone(&credits).acquire_owned().await else {
+            return;
+        };
+        let frame = match frames.next().await {
+            Ok(frame) => frame,
+            Err(ReadFailure::Ended(_)) => return,
+            Err(ReadFailure::Malformed(error)) => {
+                tracing::warn!(client = %identity, %error, "a client sent what makes no sense");
+                connection.close(Close::Malformed.code(), error.to_string().as_bytes());
+                return;
+            }
+        };
+        let (id, request) = match Request::decode(&frame) {
+            Ok(decoded) => decoded,
+            Err(error) => {
+                tracing::warn!(client = %identity, %error, "a client sent what makes no sense");
+                connection.close(Close::Malformed.code(), error.to_string().as_bytes());
+                return;
+            }
+        };
+        let queue = queue.clone();
+        let responder = Responder { id, answered: false, queue, permit: Some(permit) };
+        let request = ClientRequest { request, identity: Arc::clone(&identity), responder };
+        if requests.send(request).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn write_answers(mut answers: mpsc::UnboundedReceiver<Answer>, mut send: SendStream) {
+    let mut chunks: Vec<Bytes> = Vec::new();
+    let mut batch = Vec::new();
+    while answers.recv_many(&mut batch, WRITE_CHUNKS_MAX).await > 0 {
+        for answer in &batch {
+            chunks.push(encode(answer));
+        }
+        if send.write_all_chunks(&mut chunks).await.is_err() {
+            return;
+        }
+        chunks.clear();
+        batch.clear();
+    }
+}
+
+fn encode(answer: &Answer) -> Bytes {
+    answer.response.encode(answer.id).unwrap_or_else(|error| {
+        let response = Response::Error(ErrorReply {
+            code: ErrorCode::TooLarge,
+            message: format!("the answer cannot be sent: {error}"),
+            leader: None,
+            outcome: Outcome::Unknown,
+        });
+        response.encode(answer.id).expect("an error is small")
+    })
+}

@@ -1,0 +1,80 @@
+//! Frames on QUIC streams.
+
+use bytes::Bytes;
+use protocol::{Frame, FrameReader, ProtocolError};
+use quinn::{RecvStream, SendStream, WriteError};
+use tokio::sync::mpsc;
+
+use crate::limits::{READ_BYTES_MAX, WRITE_CHUNKS_MAX};
+
+/// Why no more frames come.
+#[derive(Debug)]
+pub(crate) enum ReadFailure {
+    /// The stream or its connection ended.
+    Ended(String),
+    /// The bytes make no sense: the connection must be closed.
+    Malformed(ProtocolError),
+}
+
+/// Reads frames off a stream.
+pub(crate) struct FrameStream {
+    stream: RecvStream,
+    reader: FrameReader,
+}
+
+impl FrameStream {
+    pub(crate) fn new(stream: RecvStream) -> Self {
+        Self { stream, reader: FrameReader::new() }
+    }
+
+    /// Reads the first byte, which says what the stream is for.
+    pub(crate) async fn kind(&mut self) -> Result<u8, ReadFailure> {
+        let mut kind = [0];
+        let read = self.stream.read_exact(&mut kind).await;
+        read.map_err(|error| ReadFailure::Ended(error.to_string()))?;
+        Ok(kind[0])
+    }
+
+    pub(crate) async fn next(&mut self) -> Result<Frame, ReadFailure> {
+        loop {
+            match self.reader.next_frame() {
+                Ok(Some(frame)) => return Ok(frame),
+                Ok(None) => {}
+                Err(error) => return Err(ReadFailure::Malformed(error)),
+            }
+            let chunk = self.stream.read_chunk(READ_BYTES_MAX, true).await;
+            match chunk.map_err(|error| ReadFailure::Ended(error.to_string()))? {
+                Some(chunk) => self.reader.extend(&chunk.bytes),
+                None if self.reader.is_between_frames() => {
+                    return Err(ReadFailure::Ended("the stream was finished".into()));
+                }
+                None => {
+                    let what = "a frame";
+                    let cut = ProtocolError::Truncated { what, needed: 1, found: 0 };
+                    return Err(ReadFailure::Malformed(cut));
+                }
+            }
+        }
+    }
+}
+
+/// Writes everything that is queued, many messages at a time, until the stream breaks or the queue
+/// ends.
+pub(crate) async fn pump(
+    queue: &mut mpsc::Receiver<Vec<Bytes>>,
+    stream: &mut SendStream,
+) -> Result<(), WriteError> {
+    let mut chunks: Vec<Bytes> = Vec::new();
+    while let Some(message) = queue.recv().await {
+        chunks.extend(message);
+        while chunks.len() < WRITE_CHUNKS_MAX {
+            match queue.try_recv() {
+                Ok(message) => chunks.extend(message),
+                Err(_) => break,
+            }
+        }
+        stream.write_all_chunks(&mut chunks).await?;
+        chunks.clear();
+    }
+    Ok(())
+}
