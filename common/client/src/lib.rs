@@ -1,1 +1,16 @@
-//! Client::propose and Client::query.
+//! A client of a raftd cluster: [`Client::propose`] goes through the durable log and may change
+//! state, [`Client::query`] only reads. Calls wait until it is right to answer.
+//!
+//! # Architecture invariants
+//! - An outcome that is not known is [`ClientError::Unknown`], never a failure.
+//! - Only what certainly had no effect is tried again: refusals and questions.
+//! - Every wait ends at the deadline.
+
+mod client;
+mod error;
+mod pool;
+
+pub use client::{Answer, Client, ClientConfig, Consistency};
+pub use error::{Cause, ClientError};
+pub use protocol::{ErrorCode, ErrorReply, LogEntry, LogPage, NodeStatus, Outcome, PeerReport};
+pub use transport::certs::Credentials;

@@ -1,0 +1,335 @@
+//! Finds the leader from any endpoint, and retries what is safe to retry.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::{ErrorReply, LogPage, NodeStatus, Outcome, Request, Response};
+use state_machine::Envelope;
+use tokio::time::{Instant, sleep, timeout_at};
+use transport::CallError;
+use transport::certs::Credentials;
+
+use crate::error::{Cause, ClientError, Reaction, is_about_certificates, reaction};
+use crate::pool::Pool;
+
+/// The first wait before trying again; each failure doubles it.
+const RETRY_MIN: Duration = Duration::from_millis(10);
+
+/// The longest wait before trying again.
+const RETRY_MAX: Duration = Duration::from_millis(500);
+
+/// Where a cluster is, and how long to try.
+#[derive(Clone, Debug)]
+pub struct ClientConfig {
+    /// Addresses of some or all nodes.
+    pub endpoints: Vec<String>,
+    /// Who this client is.
+    pub credentials: Credentials,
+    /// How long a request may take, with all retries.
+    pub deadline: Duration,
+    /// How long one attempt to connect may take.
+    pub connect_timeout: Duration,
+}
+
+/// How fresh an answer must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Consistency {
+    /// As if there were one machine: everything acknowledged before the question is in the answer.
+    Linearizable,
+    /// Whatever the node that is asked has applied.
+    Stale,
+}
+
+/// The machine's answer, and where it stands in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The index of the command; for a question, an index that was applied before.
+    pub index: u64,
+    /// The machine's bytes.
+    pub response: Bytes,
+}
+
+/// A client of a cluster; copies share connections.
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: ClientConfig,
+    pool: Pool,
+    /// Who led when last heard.
+    leader: Mutex<Option<String>>,
+}
+
+/// What one endpoint gave.
+enum Attempt {
+    Done(Response),
+    Failed { why: String, certificates: bool, reached: bool, reply: Option<ErrorReply> },
+}
+
+impl Client {
+    /// Makes a client; nothing is connected before the first request.
+    ///
+    /// # Errors
+    /// If no endpoint is named, or no socket can be had.
+    pub fn new(config: ClientConfig) -> Result<Self, ClientError> {
+        if config.endpoints.is_empty() {
+            return Err(ClientError::Endpoint("no endpoint is named".into()));
+        }
+        let pool = Pool::new(&config.credentials, config.connect_timeout)?;
+        Ok(Self { shared: Arc::new(Shared { config, pool, leader: Mutex::new(None) }) })
+    }
+
+    /// Puts a command through the log and returns the machine's answer.
+    ///
+    /// # Errors
+    /// [`ClientError::Unknown`] if the command may have taken effect; every other error says that
+    /// it certainly has not.
+    pub async fn propose(&self, body: Bytes) -> Result<Answer, ClientError> {
+        let command = Envelope::sessionless(body).encode();
+        match self.on_leader(&Request::Propose { command }).await? {
+            Response::Applied { index, response } => Ok(Answer { index, response }),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// Asks the machine.
+    ///
+    /// # Errors
+    /// Never [`ClientError::Unknown`]: a question has no effect.
+    pub async fn query(&self, query: Bytes, how: Consistency) -> Result<Answer, ClientError> {
+        let request = Request::Query { query, stale: how == Consistency::Stale };
+        let response = match how {
+            Consistency::Linearizable => self.on_leader(&request).await?,
+            Consistency::Stale => self.on_any(&request).await?,
+        };
+        match response {
+            Response::Answer { index, response } => Ok(Answer { index, response }),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// Asks one node for its status; works without a quorum.
+    ///
+    /// # Errors
+    /// If that node does not answer.
+    pub async fn status_of(&self, endpoint: &str) -> Result<NodeStatus, ClientError> {
+        match self.on(endpoint, &Request::Status).await? {
+            Response::Status(status) => Ok(*status),
+            _ => Err(ClientError::Unexpected { endpoint: endpoint.into() }),
+        }
+    }
+
+    /// Asks one node's own state, however old.
+    ///
+    /// # Errors
+    /// If that node does not answer.
+    pub async fn query_of(&self, endpoint: &str, query: Bytes) -> Result<Answer, ClientError> {
+        match self.on(endpoint, &Request::Query { query, stale: true }).await? {
+            Response::Answer { index, response } => Ok(Answer { index, response }),
+            _ => Err(ClientError::Unexpected { endpoint: endpoint.into() }),
+        }
+    }
+
+    /// Reads a piece of a node's log; from the first endpoint that answers if none is named.
+    ///
+    /// # Errors
+    /// If no node answers, or this certificate may not read the log.
+    pub async fn read_log(
+        &self,
+        endpoint: Option<&str>,
+        from: u64,
+        entries_max: u32,
+        payloads: bool,
+    ) -> Result<LogPage, ClientError> {
+        let request = Request::ReadLog { from, entries_max, payloads };
+        let response = match endpoint {
+            Some(endpoint) => self.on(endpoint, &request).await?,
+            None => self.on_any(&request).await?,
+        };
+        match response {
+            Response::Log(page) => Ok(page),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// Gives a node its founding record.
+    ///
+    /// # Errors
+    /// If the node does not answer, or has another history.
+    pub async fn bootstrap(&self, endpoint: &str, record: Bytes) -> Result<(), ClientError> {
+        match self.on(endpoint, &Request::Bootstrap { record }).await? {
+            Response::Bootstrapped { .. } => Ok(()),
+            _ => Err(ClientError::Unexpected { endpoint: endpoint.into() }),
+        }
+    }
+
+    /// Returns the endpoints that this client was given.
+    pub fn endpoints(&self) -> &[String] {
+        &self.shared.config.endpoints
+    }
+
+    /// Closes all connections, so that the nodes need not wait for them to time out.
+    pub async fn close(&self) {
+        self.shared.pool.close().await;
+    }
+
+    /// Asks one node once.
+    async fn on(&self, endpoint: &str, request: &Request) -> Result<Response, ClientError> {
+        let deadline = Instant::now() + self.shared.config.deadline;
+        match self.attempt(endpoint, request, deadline).await? {
+            Attempt::Done(response) => Ok(response),
+            Attempt::Failed { reply: Some(reply), .. } => Err(ClientError::Refused(reply)),
+            Attempt::Failed { why, certificates, .. } => {
+                let causes = vec![Cause { endpoint: endpoint.into(), why }];
+                Err(ClientError::Unreachable { causes, certificates })
+            }
+        }
+    }
+
+    /// Asks any node: the first that answers.
+    async fn on_any(&self, request: &Request) -> Result<Response, ClientError> {
+        let deadline = Instant::now() + self.shared.config.deadline;
+        let mut causes = Vec::new();
+        let mut certificates_only = true;
+        for endpoint in &self.shared.config.endpoints {
+            match self.attempt(endpoint, request, deadline).await? {
+                Attempt::Done(response) => return Ok(response),
+                Attempt::Failed { why, certificates, reply, .. } => {
+                    if let Some(reply) = reply.filter(|r| reaction(r.code) == Reaction::GiveUp) {
+                        return Err(ClientError::Refused(reply));
+                    }
+                    certificates_only &= certificates;
+                    causes.push(Cause { endpoint: endpoint.clone(), why });
+                }
+            }
+        }
+        Err(ClientError::Unreachable { causes, certificates: certificates_only })
+    }
+
+    /// Asks the leader: the last known one first, then whomever the answers name, then all in turn,
+    /// with growing waits, until the deadline.
+    async fn on_leader(&self, request: &Request) -> Result<Response, ClientError> {
+        let config = &self.shared.config;
+        let deadline = Instant::now() + config.deadline;
+        let mut backoff = RETRY_MIN;
+        let mut turn = 0;
+        let mut causes: Vec<Cause> = Vec::new();
+        let (mut reached_any, mut certificates_only) = (false, true);
+        loop {
+            let known = self.leader();
+            let guessed = known.is_some();
+            let endpoint = known.unwrap_or_else(|| {
+                turn += 1;
+                config.endpoints[(turn - 1) % config.endpoints.len()].clone()
+            });
+            match self.attempt(&endpoint, request, deadline).await? {
+                Attempt::Done(response) => {
+                    self.remember(Some(endpoint));
+                    return Ok(response);
+                }
+                Attempt::Failed { why, certificates, reached, reply } => {
+                    reached_any |= reached;
+                    certificates_only &= certificates;
+                    let react = reply.as_ref().map_or(Reaction::Elsewhere, |r| reaction(r.code));
+                    let hint = reply.as_ref().and_then(|reply| reply.leader.clone());
+                    causes.retain(|cause| cause.endpoint != endpoint);
+                    causes.push(Cause { endpoint: endpoint.clone(), why });
+                    match (react, reply) {
+                        (Reaction::GiveUp, Some(reply)) => return Err(ClientError::Refused(reply)),
+                        (Reaction::Later, _) => {}
+                        (Reaction::Elsewhere | Reaction::GiveUp, _) => {
+                            let next = hint.map(|hint| hint.address);
+                            let fresh = next.is_some() && next.as_ref() != Some(&endpoint);
+                            self.remember(next.filter(|_| fresh));
+                            // A hint, or the rest of the first round, is followed at once.
+                            if fresh || (!guessed && turn < config.endpoints.len()) {
+                                continue;
+                            }
+                        }
+                    }
+                }
+            }
+            let wait = jittered(backoff);
+            if Instant::now() + wait >= deadline || (!reached_any && certificates_only && turn > 0)
+            {
+                return Err(match reached_any {
+                    true => ClientError::NoLeader { causes, after: config.deadline },
+                    false => ClientError::Unreachable { causes, certificates: certificates_only },
+                });
+            }
+            sleep(wait).await;
+            backoff = (backoff * 2).min(RETRY_MAX);
+        }
+    }
+
+    /// Asks a node once, and sorts what came of it: only an unknown outcome is an error here.
+    async fn attempt(
+        &self,
+        endpoint: &str,
+        request: &Request,
+        deadline: Instant,
+    ) -> Result<Attempt, ClientError> {
+        let failed = |why: String, certificates, reached| {
+            Ok(Attempt::Failed { why, certificates, reached, reply: None })
+        };
+        let connection = match timeout_at(deadline, self.shared.pool.get(endpoint)).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => {
+                return failed(error.to_string(), is_about_certificates(&error), false);
+            }
+            Err(_) => return failed("the deadline passed while connecting".into(), false, false),
+        };
+        let had_effect = matches!(request, Request::Propose { .. });
+        let answered = timeout_at(deadline, connection.call(request)).await;
+        match answered {
+            Ok(Ok(Response::Error(reply))) => {
+                if reply.outcome == Outcome::Unknown && had_effect {
+                    return Err(ClientError::Unknown {
+                        why: format!("{endpoint}: {}", reply.message),
+                    });
+                }
+                let why = reply.message.clone();
+                Ok(Attempt::Failed { why, certificates: false, reached: true, reply: Some(reply) })
+            }
+            Ok(Ok(response)) => Ok(Attempt::Done(response)),
+            Ok(Err(CallError::NotSent(why))) => failed(why, false, false),
+            Ok(Err(CallError::Lost(why))) if had_effect => {
+                self.remember(None);
+                Err(ClientError::Unknown { why: format!("{endpoint}: {why}") })
+            }
+            Ok(Err(CallError::Lost(why))) => failed(why, false, true),
+            Err(_) if had_effect => {
+                let why = format!("{endpoint} did not answer within the deadline");
+                Err(ClientError::Unknown { why })
+            }
+            Err(_) => failed("it did not answer within the deadline".into(), false, true),
+        }
+    }
+
+    fn leader(&self) -> Option<String> {
+        let leader = self.shared.leader.lock();
+        leader.unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    fn remember(&self, leader: Option<String>) {
+        let mut known =
+            self.shared.leader.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *known = leader;
+    }
+
+    fn unexpected(&self) -> ClientError {
+        let endpoint = self.leader().unwrap_or_else(|| "a node".into());
+        ClientError::Unexpected { endpoint }
+    }
+}
+
+/// Spreads retries over half to all of the time.
+fn jittered(backoff: Duration) -> Duration {
+    let mut random = [0; 2];
+    // Without chance the retries are in step, which is no more than unlucky.
+    let _ = getrandom::fill(&mut random);
+    backoff.mul_f64(0.5 + f64::from(u16::from_le_bytes(random)) / 131_072.0)
+}
