@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use consensus::{Entry, LogIndex, Payload, WriteId};
+use consensus::{Entry, LogIndex, NodeId, Payload, WriteId};
 use protocol::ENTRY_HEADER_BYTES;
 use state_machine::QueryView;
 use tokio::sync::mpsc;
@@ -13,6 +13,8 @@ use crate::exit::Failure;
 
 pub(crate) mod apply;
 pub(crate) mod disk;
+pub(crate) mod network;
+pub(crate) mod query;
 
 /// Reports that may wait for the loop. Each lane waits when there are more; the loop waits for no
 /// lane, so that this cannot deadlock.
@@ -57,6 +59,13 @@ pub(crate) enum Done {
     Viewed(View),
     /// The state machine cannot go on.
     ApplyFailed(Failure),
+    /// Entries for a peer, read from the disk.
+    Read {
+        /// The peer.
+        to: NodeId,
+        /// At least one entry.
+        result: Result<Vec<Entry>, Failure>,
+    },
 }
 
 /// A view of the state, as a report carries it.

@@ -77,6 +77,13 @@ pub struct Accepted {
     pub(crate) connection: Connection,
 }
 
+impl Accepted {
+    /// Closes the connection and says why.
+    pub fn refuse(self, why: &str) {
+        self.connection.close(Close::Refused.code(), why.as_bytes());
+    }
+}
+
 /// A connection from outside before its handshake.
 #[derive(Debug)]
 pub struct Incoming(quinn::Incoming);

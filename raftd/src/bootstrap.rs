@@ -1,0 +1,139 @@
+//! The founding act: a node without a history waits here for an operator's record. Until then it
+//! answers status and bootstrap, and refuses everything else: it never votes, so that a wiped disk
+//! never founds a second cluster.
+
+use bytes::Bytes;
+use consensus::{Configuration, Timestamp};
+use protocol::{BootstrapRecord, ErrorCode, Generation, Outcome, Request, Response};
+use state_machine::{Kv, StoredMachine as _};
+use storage::{DataDirectory, LogStore, StorageError};
+use transport::ClientRequest;
+
+use crate::exit::{Exit, Failure};
+use crate::gauges::Gauges;
+use crate::identity::Identity;
+use crate::{admin, answer, status};
+
+/// Answers a request on a node without a history; says whether it has one now.
+///
+/// # Errors
+/// If the record cannot be stored: the directory may be half made, and the process must end.
+pub(crate) fn answer_uninitialised(
+    now: Timestamp,
+    ask: ClientRequest,
+    identity: &Identity,
+    gauges: &Gauges,
+    directory: &mut DataDirectory,
+) -> Result<bool, Failure> {
+    let ClientRequest { request, identity: asker, responder } = ask;
+    let request = match admin::admit(&asker.role, request) {
+        Ok(request) => request,
+        Err(refusal) => {
+            responder.send(Response::Error(refusal));
+            return Ok(false);
+        }
+    };
+    match request {
+        Request::Status => {
+            responder
+                .send(Response::Status(Box::new(status::uninitialised(now, identity, gauges))));
+            Ok(false)
+        }
+        Request::Bootstrap { record } => {
+            let record = match judge(&record, identity) {
+                Ok(record) => record,
+                Err(why) => {
+                    tracing::warn!(by = %asker, why, "bootstrap refused");
+                    responder.send(refused(ErrorCode::BadRequest, why));
+                    return Ok(false);
+                }
+            };
+            let generation = record.generation();
+            if let Err(error) = LogStore::bootstrap(directory, &record) {
+                let failure = failure(&error);
+                let mut reply = answer::refusal(ErrorCode::DiskFailed, failure.message.clone());
+                reply.outcome = Outcome::Unknown;
+                responder.send(Response::Error(reply));
+                return Err(failure);
+            }
+            tracing::info!(by = %asker, generation = %generation.short(), "bootstrapped");
+            responder.send(accepted(generation));
+            Ok(true)
+        }
+        Request::Propose { .. } | Request::Query { .. } | Request::ReadLog { .. } => {
+            let why = "this node belongs to no cluster yet: run `raftctl init`, or add it";
+            responder.send(refused(ErrorCode::Uninitialised, why));
+            Ok(false)
+        }
+    }
+}
+
+/// Answers a record that reaches a node with a history.
+pub(crate) fn repeated(present: Option<Generation>, record: &Bytes) -> Response {
+    let offered = match BootstrapRecord::decode(record) {
+        Ok(record) => record.generation(),
+        Err(error) => return refused(ErrorCode::BadRequest, error.to_string()),
+    };
+    match present {
+        Some(present) if present == offered => accepted(present),
+        Some(present) => {
+            let (present, offered) = (present.short(), offered.short());
+            let why = format!("this node belongs to generation {present} already, not {offered}");
+            refused(ErrorCode::AlreadyInitialised, why)
+        }
+        None => refused(ErrorCode::Internal, "a running node has a generation"),
+    }
+}
+
+/// Returns the record, if this node may begin with it.
+fn judge(record: &[u8], identity: &Identity) -> Result<BootstrapRecord, String> {
+    let record = BootstrapRecord::decode(record).map_err(|error| error.to_string())?;
+    if record.cluster != identity.cluster {
+        return Err("the record is another cluster's".into());
+    }
+    if (record.machine.as_str(), record.machine_version) != (Kv.name(), Kv.version()) {
+        let (machine, version) = (&record.machine, record.machine_version);
+        return Err(format!("this raftd has no machine \"{machine}\" of version {version}"));
+    }
+    is_ours(&record.configuration, identity)?;
+    Ok(record)
+}
+
+fn is_ours(configuration: &Configuration, identity: &Identity) -> Result<(), String> {
+    let (node, ours) = (identity.node, identity.incarnation);
+    let member = configuration
+        .member(node)
+        .ok_or_else(|| format!("the record does not name this node ({node})"))?;
+    if member.incarnation != ours {
+        let recorded = member.incarnation;
+        return Err(format!(
+            "the record names data directory {recorded} for node {node}, but this one is {ours}: \
+             it was wiped or replaced; replace the member instead"
+        ));
+    }
+    Ok(())
+}
+
+fn accepted(generation: Generation) -> Response {
+    Response::Bootstrapped { generation: Bytes::copy_from_slice(generation.bytes()) }
+}
+
+fn refused(code: ErrorCode, why: impl Into<String>) -> Response {
+    Response::Error(answer::refusal(code, why))
+}
+
+/// Says how the process ends when storage fails.
+pub(crate) fn failure(error: &StorageError) -> Failure {
+    let exit = match error {
+        StorageError::Foreign { .. }
+        | StorageError::OtherGeneration { .. }
+        | StorageError::Corrupt { .. }
+        | StorageError::NewerFormat { .. } => Exit::Data,
+        StorageError::InUse { .. }
+        | StorageError::Full { .. }
+        | StorageError::Poisoned(_)
+        | StorageError::Io { .. }
+        | StorageError::Database { .. } => Exit::Io,
+    };
+    Failure::new(exit, error.to_string())
+}

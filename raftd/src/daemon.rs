@@ -1,0 +1,289 @@
+//! The daemon's life: started in order, stopped in reverse.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use certs::Credentials;
+use consensus::{Raft, Restored};
+use protocol::{Hello, PROTOCOL_VERSION};
+use replica::{Limits, Replica};
+use state_machine::{Host, Kv};
+use storage::{DataDirectory, LogReader, LogStore, RestoredLog, StateStore};
+use tokio::sync::mpsc;
+use transport::{Endpoint, Mesh};
+
+use crate::bootstrap::failure;
+use crate::cli::{Cli, Overrides};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::door::Door;
+use crate::exit::{Exit, Failure, chain};
+use crate::gauges::Gauges;
+use crate::identity::{Identity, node_of};
+use crate::lanes::apply::Apply;
+use crate::lanes::disk::Disk;
+use crate::lanes::network::{Network, ReadLog};
+use crate::lanes::query::Queries;
+use crate::lanes::{REPORTS_MAX, Reports};
+use crate::logging::Logging;
+use crate::node::{Node, Parts};
+use crate::shutdown::{Signals, abort_on_panic};
+use crate::systemd::Systemd;
+use crate::turn::{Ended, Surroundings, Turn};
+
+/// News of peers that wait for the loop; beyond it their connections are held back.
+const PEER_EVENTS_MAX: usize = 1_024;
+
+/// How long the last writes may take when the daemon stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Checks configuration and credentials without touching anything, and says what is in force.
+///
+/// # Errors
+/// Exit 78 with the first thing that is wrong.
+pub fn check(cli: &Cli) -> Result<String, Failure> {
+    let config = Config::load(&cli.config, &cli.overrides)?;
+    let credentials = credentials(&config)?;
+    node_of(&credentials)?;
+    let who = credentials.identity();
+    let (data, listen) = (config.data_dir.display(), config.listen);
+    Ok(format!("{}: valid; {who}, data in {data}, listens on {listen}", config.file.display()))
+}
+
+/// Runs a node until it is asked to stop.
+///
+/// # Errors
+/// Whatever ends the process, with its exit code.
+pub fn run(cli: &Cli) -> Result<(), Failure> {
+    let config = Config::load(&cli.config, &cli.overrides)?;
+    let logging = Logging::start(config.log_level);
+    abort_on_panic();
+    let credentials = credentials(&config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::from_error(Exit::Io, "the runtime", &error))?;
+    let reload = Reload { file: cli.config.clone(), overrides: cli.overrides.clone(), logging };
+    let ended = runtime.block_on(serve(&config, credentials, reload));
+    // What reads for others must not keep a stopped node alive.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    ended
+}
+
+/// What SIGHUP does: the level of the log; the rest of the configuration needs a restart.
+pub(crate) struct Reload {
+    file: std::path::PathBuf,
+    overrides: Overrides,
+    logging: Logging,
+}
+
+impl Reload {
+    pub(crate) fn reload(&self) {
+        match Config::load(&self.file, &self.overrides) {
+            Ok(config) => {
+                self.logging.set_level(config.log_level);
+                tracing::info!(level = %config.log_level, "configuration read again");
+            }
+            Err(failure) => tracing::warn!("{failure}; the configuration stays as it was"),
+        }
+    }
+}
+
+fn credentials(config: &Config) -> Result<Credentials, Failure> {
+    let identity = &config.identity;
+    Credentials::load(&identity.ca, &identity.certificate, &identity.key).map_err(|error| {
+        Failure::new(Exit::Config, chain(&error))
+            .hint("`raftctl init` writes them; raftd.toml names them under [identity]")
+    })
+}
+
+async fn serve(config: &Config, credentials: Credentials, reload: Reload) -> Result<(), Failure> {
+    let clock = Clock::start();
+    let node = node_of(&credentials)?;
+    let cluster = credentials.cluster().to_bytes();
+    let mut directory = DataDirectory::open_or_create(&config.data_dir, cluster, node)
+        .map_err(|error| failure(&error))?;
+    let mut identity = Identity {
+        node,
+        cluster,
+        incarnation: directory.incarnation(),
+        generation: directory.generation(),
+        certificate_not_after: i64::try_from(credentials.not_after()).unwrap_or(i64::MAX),
+    };
+    let opened = match identity.generation {
+        Some(_) => Some(open(&directory)?),
+        None => None,
+    };
+    let endpoint = Endpoint::server(config.listen, &credentials)
+        .map_err(|error| Failure::new(Exit::Io, chain(&error)))?;
+    let signals = Signals::install()
+        .map_err(|error| Failure::from_error(Exit::Io, "signal handlers", &error))?;
+    let hello = hello(&identity, clock);
+    let door = Door::open(endpoint.clone(), hello, config.limits.connections_max);
+    let systemd = Systemd::from_environment();
+    systemd.ready();
+    tracing::info!(
+        %node,
+        incarnation = %identity.incarnation,
+        listen = %config.listen,
+        data = %config.data_dir.display(),
+        version = env!("CARGO_PKG_VERSION"),
+        "ready"
+    );
+    let mut surroundings = Surroundings { clock, door, signals, systemd, reload };
+    let gauges = Arc::new(Gauges::default());
+    let opened = match opened {
+        Some(opened) => Some(opened),
+        None => {
+            let waited = surroundings.uninitialised(&mut identity, &gauges, &mut directory).await?;
+            if waited == Ended::Stopped { None } else { Some(open(&directory)?) }
+        }
+    };
+    let ended = match opened {
+        Some(opened) => {
+            let turn = assemble(config, &identity, opened, &endpoint, gauges, surroundings)?;
+            turn.run(STOP_TIMEOUT).await
+        }
+        None => Ok(()),
+    };
+    let why = if ended.is_ok() { "the node stops" } else { "the node fails" };
+    endpoint.close(why).await;
+    drop(directory);
+    ended
+}
+
+fn hello(identity: &Identity, clock: Clock) -> Hello {
+    Hello {
+        protocol: PROTOCOL_VERSION,
+        cluster: identity.cluster,
+        generation: identity.generation,
+        node: Some(identity.node),
+        incarnation: identity.incarnation,
+        boot: clock.epoch_ns() ^ u64::from(std::process::id()).rotate_left(32),
+        software: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// What was found on the disk.
+struct Opened {
+    log: LogStore,
+    restored: RestoredLog,
+    host: Host<StateStore>,
+}
+
+fn open(directory: &DataDirectory) -> Result<Opened, Failure> {
+    let (log, restored) = LogStore::open(directory).map_err(|error| failure(&error))?;
+    let state = StateStore::open(directory.path()).map_err(|error| failure(&error))?;
+    let host = Host::open(state, Arc::new(Kv))
+        .map_err(|error| Failure::from_error(Exit::Data, "the state", &error))?;
+    Ok(Opened { log, restored, host })
+}
+
+fn assemble(
+    config: &Config,
+    identity: &Identity,
+    opened: Opened,
+    endpoint: &Endpoint,
+    gauges: Arc<Gauges>,
+    surroundings: Surroundings,
+) -> Result<Turn, Failure> {
+    let Opened { mut log, restored, host } = opened;
+    let clock = surroundings.clock;
+    let replica = replica(config, identity, restored, &host, clock)?;
+    let reader = log.reader();
+    let (reports, reported) = mpsc::channel(REPORTS_MAX);
+    let (events, heard) = mpsc::channel(PEER_EVENTS_MAX);
+    let mesh = Mesh::new(endpoint.clone(), surroundings.door.hello.borrow().clone(), events);
+    let read = read_log(reader.clone());
+    let thread = |error: std::io::Error| Failure::from_error(Exit::Io, "a thread", &error);
+    let write = move |writes: &[consensus::Write]| {
+        log.write(writes).map(|_| ()).map_err(|error| failure(&error))
+    };
+    gauges.watch(config.data_dir.clone(), move || reader.bytes());
+    let view = host.view();
+    let persist = Duration::from_secs(config.limits.persist_interval_s);
+    let parts = Parts {
+        replica,
+        identity: identity.clone(),
+        disk: Disk::start(write, reports.clone()).map_err(thread)?,
+        apply: start_apply(host, &read, persist, &reports).map_err(thread)?,
+        queries: Queries::start(Arc::clone(&read)).map_err(thread)?,
+        network: Network::new(mesh, read, reports),
+        gauges,
+        view,
+        requests_max: config.limits.requests_max,
+        cache_bytes_max: bytes(config.limits.log_cache_bytes_max),
+    };
+    Ok(Turn::new(Node::new(parts), surroundings, reported, heard))
+}
+
+fn start_apply(
+    host: Host<StateStore>,
+    read: &ReadLog,
+    persist: Duration,
+    reports: &Reports,
+) -> std::io::Result<Apply> {
+    let read = Arc::clone(read);
+    Apply::start(host, move |range, bytes_max| read(range, bytes_max), persist, reports.clone())
+}
+
+fn read_log(reader: LogReader) -> ReadLog {
+    Arc::new(move |range, bytes_max| reader.read(range, bytes_max).map_err(|error| failure(&error)))
+}
+
+fn replica(
+    config: &Config,
+    identity: &Identity,
+    restored: RestoredLog,
+    host: &Host<StateStore>,
+    clock: Clock,
+) -> Result<Replica, Failure> {
+    let ns = |ms: u64| ms * 1_000_000;
+    let election = &config.raft.election_timeout_ms;
+    let seed = clock.epoch_ns() ^ identity.node.get().rotate_left(48);
+    let settings = consensus::Config {
+        election_timeout_ns: ns(*election.start())..ns(*election.end()),
+        heartbeat_ns: ns(config.raft.heartbeat_ms),
+        inflight_max: config.raft.inflight_max,
+        entries_max: config.raft.entries_max,
+        uncommitted_max: config.limits.uncommitted_entries_max,
+        reads_max: config.limits.requests_max,
+        ..consensus::Config::new(seed)
+    };
+    let disk = Restored {
+        incarnation: identity.incarnation,
+        hard_state: restored.hard_state,
+        log: restored.log,
+        membership: restored.membership,
+        applied: host.applied().index,
+        stamp: restored.stamp.max(host.time()),
+    };
+    let raft = Raft::restore(identity.node, settings, disk, clock.now())
+        .map_err(|error| Failure::from_error(Exit::Data, "the data directory", &error))?;
+    let limits = Limits {
+        cache_bytes_max: bytes(config.limits.log_cache_bytes_max),
+        proposal_bytes_max: bytes(config.limits.uncommitted_bytes_max),
+        proposals_max: config.limits.requests_max as usize,
+        questions_max: config.limits.requests_max as usize,
+    };
+    Ok(Replica::new(raft, limits))
+}
+
+fn bytes(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
+/// Writes a failure for people: what is wrong, and what to do.
+pub fn explain(failure: &Failure, config: &Path) -> String {
+    let mut text = format!("error: {failure}\n");
+    if let Some(hint) = &failure.hint {
+        text.push_str(&format!("help: {hint}\n"));
+    }
+    text.push_str(&format!(
+        "(configuration {}; exit code {})",
+        config.display(),
+        failure.exit.code()
+    ));
+    text
+}

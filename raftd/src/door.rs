@@ -1,0 +1,97 @@
+//! The door: handshakes, and who may come in as what. Nothing of it runs in the node's loop.
+
+use std::sync::Arc;
+
+use protocol::Hello;
+use tokio::sync::{Semaphore, mpsc, watch};
+use transport::{Accepted, Alpn, ClientRequest, Endpoint, Incoming, serve_client};
+
+/// Handshakes under way; more wait in the socket.
+const HANDSHAKES_MAX: usize = 64;
+
+/// Requests that wait for the loop; beyond it their connections are held back.
+const REQUESTS_WAITING_MAX: usize = 1_024;
+
+/// Connections of peers that wait for the loop.
+const PEERS_WAITING_MAX: usize = 64;
+
+/// What comes in.
+pub(crate) struct Door {
+    /// Connections that other nodes have dialled.
+    pub(crate) peers: mpsc::Receiver<Accepted>,
+    /// Requests of clients and operators.
+    pub(crate) requests: mpsc::Receiver<ClientRequest>,
+    /// What this node says of itself.
+    pub(crate) hello: watch::Sender<Hello>,
+}
+
+impl Door {
+    /// Opens the door.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub(crate) fn open(endpoint: Endpoint, hello: Hello, clients_max: u32) -> Self {
+        let (to_peers, peers) = mpsc::channel(PEERS_WAITING_MAX);
+        let (to_requests, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
+        let (hello, said) = watch::channel(hello);
+        let usher = Usher {
+            peers: to_peers,
+            requests: to_requests,
+            hello: said,
+            clients: Arc::new(Semaphore::new(clients_max as usize)),
+        };
+        tokio::spawn(usher.stand(endpoint));
+        Self { peers, requests, hello }
+    }
+}
+
+#[derive(Clone)]
+struct Usher {
+    peers: mpsc::Sender<Accepted>,
+    requests: mpsc::Sender<ClientRequest>,
+    hello: watch::Receiver<Hello>,
+    clients: Arc<Semaphore>,
+}
+
+impl Usher {
+    async fn stand(self, endpoint: Endpoint) {
+        let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+        while let Some(incoming) = endpoint.accept().await {
+            let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else {
+                return;
+            };
+            let usher = self.clone();
+            tokio::spawn(async move {
+                let accepted = usher.check(incoming).await;
+                drop(permit);
+                if let Some(accepted) = accepted {
+                    usher.lead_in(accepted).await;
+                }
+            });
+        }
+    }
+
+    async fn check(&self, incoming: Incoming) -> Option<Accepted> {
+        incoming.finish().await.map_err(|why| tracing::warn!("{why}")).ok()
+    }
+
+    async fn lead_in(self, accepted: Accepted) {
+        let who = accepted.identity.to_string();
+        match accepted.alpn {
+            Alpn::Peer => {
+                // A loop that is gone takes nobody in.
+                let _ = self.peers.send(accepted).await;
+            }
+            Alpn::Client => {
+                let Ok(_permit) = Arc::clone(&self.clients).try_acquire_owned() else {
+                    tracing::warn!(who, "too many connections (limits.connections_max)");
+                    return accepted.refuse("too many connections (limits.connections_max)");
+                };
+                let hello = self.hello.borrow().clone();
+                if let Err(why) = serve_client(accepted, hello, self.requests).await {
+                    tracing::warn!("client refused: {why}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! The network lane: messages to peers, and entries in frames bounded in bytes.
+//!
+//! Entries come from the replica's cache; those that it has no longer are read from the disk on
+//! another thread, one read a peer at a time, so that a peer's messages keep their order. A full
+//! lane drops and says so, and the leader sends again.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+
+use consensus::{Body, Configuration, Entry, EntryId, LogIndex, Message, NodeId, Send, Term};
+use replica::Replica;
+use transport::Mesh;
+
+use crate::exit::Failure;
+use crate::lanes::{Done, Reports};
+use crate::status::Link;
+
+/// The most bytes of entries in one frame, beyond the first entry. Small enough that a lane of
+/// [`transport::limits::ENTRY_MESSAGES_MAX`] frames keeps at most 64 MiB of old entries in memory.
+const FRAME_BYTES_MAX: usize = 512 << 10;
+
+/// The most ranges that wait for a peer's disk read; the protocol's window is the narrower limit.
+const FEEDS_MAX: usize = 4_096;
+
+/// Reads entries from the disk, at least one and at most so many bytes.
+pub(crate) type ReadLog =
+    Arc<dyn Fn(Range<LogIndex>, usize) -> Result<Vec<Entry>, Failure> + std::marker::Send + Sync>;
+
+/// The loop's end of the lane.
+pub(crate) struct Network {
+    mesh: Mesh,
+    read: ReadLog,
+    reports: Reports,
+    /// Ranges that wait for a disk read, by peer; a read is under way for the first of each.
+    feeds: BTreeMap<NodeId, VecDeque<Feed>>,
+}
+
+/// `AppendEntries` that is to be made of a range.
+#[derive(Clone, Debug)]
+struct Feed {
+    term: Term,
+    prev: EntryId,
+    range: Range<LogIndex>,
+    commit: LogIndex,
+    round: consensus::ReadRound,
+}
+
+/// What became of a range.
+enum Fed {
+    /// All of it is queued.
+    All,
+    /// The rest must be read from the disk.
+    Missing(Feed),
+    /// The lane is full, or there is no connection.
+    Dropped,
+}
+
+impl Network {
+    pub(crate) fn new(mesh: Mesh, read: ReadLog, reports: Reports) -> Self {
+        Self { mesh, read, reports, feeds: BTreeMap::new() }
+    }
+
+    /// Receives on a connection that a peer dialled.
+    pub(crate) fn accept(&self, accepted: transport::Accepted) {
+        self.mesh.accept(accepted);
+    }
+
+    /// Talks to these members from now on.
+    pub(crate) fn set_peers(&mut self, configuration: &Configuration) {
+        let members = configuration.members();
+        self.feeds.retain(|id, _| members.contains_key(id));
+        let peers = members.iter().map(|(id, member)| (*id, member.address.as_str()));
+        self.mesh.set_peers(peers);
+    }
+
+    /// Says how the way to a peer is.
+    pub(crate) fn link(&self, peer: NodeId) -> Link {
+        let info = self.mesh.info(peer);
+        let rtt_us = info.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX));
+        Link { connected: info.connected, rtt_us, trouble: info.trouble }
+    }
+
+    /// Sends; `false` if something was dropped.
+    pub(crate) fn send(&mut self, send: Send, replica: &Replica) -> bool {
+        match send {
+            Send::Message { to, message } => self.message(to, &message),
+            Send::Entries { to, term, prev, range, commit, round } => {
+                let feed = Feed { term, prev, range, commit, round };
+                if let Some(feeds) = self.feeds.get_mut(&to) {
+                    let room = feeds.len() < FEEDS_MAX;
+                    if room {
+                        feeds.push_back(feed);
+                    }
+                    return room;
+                }
+                self.feed(to, feed, replica)
+            }
+            // Nothing is compacted yet, so that no peer needs one; the caller says so.
+            Send::Snapshot { .. } => false,
+        }
+    }
+
+    /// Goes on after a disk read; `false` if something was dropped. What was to be sent in an
+    /// earlier term is forgotten: the log may not be the one that it spoke of.
+    pub(crate) fn read(&mut self, to: NodeId, entries: &[Entry], replica: &Replica) -> bool {
+        let Some(mut feeds) = self.feeds.remove(&to) else {
+            return true;
+        };
+        let term = replica.raft().status().term;
+        feeds.retain(|feed| feed.term == term);
+        if let Some(first) = feeds.front_mut()
+            && entries.first().is_some_and(|entry| entry.id.index == first.range.start)
+        {
+            let last = entries.len() - 1;
+            if !self.message(to, &first.message(entries.to_vec())) {
+                return false;
+            }
+            first.advance(entries[last].id);
+        }
+        while let Some(feed) = feeds.pop_front() {
+            match self.try_feed(to, feed, replica) {
+                Fed::All => {}
+                Fed::Missing(rest) => {
+                    self.ask(to, rest.range.clone());
+                    feeds.push_front(rest);
+                    self.feeds.insert(to, feeds);
+                    return true;
+                }
+                Fed::Dropped => return false,
+            }
+        }
+        true
+    }
+
+    fn feed(&mut self, to: NodeId, feed: Feed, replica: &Replica) -> bool {
+        match self.try_feed(to, feed, replica) {
+            Fed::All => true,
+            Fed::Missing(rest) => {
+                self.ask(to, rest.range.clone());
+                self.feeds.insert(to, VecDeque::from([rest]));
+                true
+            }
+            Fed::Dropped => false,
+        }
+    }
+
+    /// Sends as much of a range as the cache has.
+    fn try_feed(&self, to: NodeId, mut feed: Feed, replica: &Replica) -> Fed {
+        while !feed.range.is_empty() {
+            let Some(entries) = replica.entries(feed.range.clone(), FRAME_BYTES_MAX) else {
+                return Fed::Missing(feed);
+            };
+            let last = entries.last().expect("a hit has entries").id;
+            if !self.message(to, &feed.message(entries)) {
+                return Fed::Dropped;
+            }
+            feed.advance(last);
+        }
+        Fed::All
+    }
+
+    fn message(&self, to: NodeId, message: &Message) -> bool {
+        self.mesh.send(to, message).unwrap_or_else(|error| {
+            tracing::error!(%to, %error, "a message is over a limit of the protocol");
+            false
+        })
+    }
+
+    /// Reads from the disk on another thread, which reports.
+    fn ask(&self, to: NodeId, range: Range<LogIndex>) {
+        let (read, reports) = (Arc::clone(&self.read), self.reports.clone());
+        tokio::task::spawn_blocking(move || {
+            let result = read(range, FRAME_BYTES_MAX);
+            // A loop that is gone needs no report.
+            let _ = reports.blocking_send(Done::Read { to, result });
+        });
+    }
+}
+
+impl Feed {
+    fn message(&self, entries: Vec<Entry>) -> Message {
+        let Self { term, prev, commit, round, .. } = self.clone();
+        Message { term, body: Body::AppendEntries { prev, entries, commit, round } }
+    }
+
+    /// Goes on behind `last`.
+    fn advance(&mut self, last: EntryId) {
+        self.prev = last;
+        self.range.start = last.index.next();
+    }
+}

@@ -1,0 +1,199 @@
+//! The query lane: a thread that answers questions from a view of the state, and log pages from the
+//! disk. It answers clients directly: nothing comes back to the loop.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use bytes::Bytes;
+use consensus::{Entry, LogIndex, Payload};
+use protocol::limits::LOG_PAGE_BYTES_MAX;
+use protocol::{EntryKind, ErrorCode, LogEntry, LogPage, Response, encode_configuration};
+use state_machine::QueryView;
+use transport::Responder;
+
+use crate::answer;
+use crate::lanes::network::ReadLog;
+
+/// The most questions that wait for the lane.
+const QUESTIONS_MAX: usize = 65_536;
+
+/// The most log pages that are read at a time.
+const PAGES_MAX: usize = 4;
+
+/// Questions for one view.
+struct Batch {
+    view: QueryView,
+    questions: Vec<(Bytes, Responder)>,
+}
+
+/// The loop's end of the lane.
+pub(crate) struct Queries {
+    jobs: Sender<Batch>,
+    waiting: Arc<AtomicUsize>,
+    pages: Arc<AtomicUsize>,
+    read: ReadLog,
+}
+
+/// A page that a client wants.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Page {
+    /// The first index.
+    pub(crate) from: LogIndex,
+    /// The most entries.
+    pub(crate) entries_max: u32,
+    /// Whether payloads are wanted.
+    pub(crate) payloads: bool,
+}
+
+/// What the log holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extent {
+    /// The first index.
+    pub(crate) first: LogIndex,
+    /// The last index on the disk.
+    pub(crate) last: LogIndex,
+    /// The commit index.
+    pub(crate) commit: LogIndex,
+}
+
+impl Queries {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// If the system starts no thread.
+    pub(crate) fn start(read: ReadLog) -> std::io::Result<Self> {
+        let (jobs, queue) = channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&waiting);
+        std::thread::Builder::new()
+            .name("query".to_owned())
+            .spawn(move || run(&queue, &counter))?;
+        Ok(Self { jobs, waiting, pages: Arc::new(AtomicUsize::new(0)), read })
+    }
+
+    /// Answers questions at a view, which must hold all that they may have to see.
+    pub(crate) fn answer(&self, view: &QueryView, questions: Vec<(Bytes, Responder)>) {
+        if questions.is_empty() {
+            return;
+        }
+        if self.waiting.fetch_add(questions.len(), Ordering::Relaxed) > QUESTIONS_MAX {
+            self.waiting.fetch_sub(questions.len(), Ordering::Relaxed);
+            for (_, responder) in questions {
+                responder.send(busy("too many questions wait"));
+            }
+            return;
+        }
+        // The thread lives as long as this sender.
+        let _ = self.jobs.send(Batch { view: view.clone(), questions });
+    }
+
+    /// Reads a page of the log on another thread and answers.
+    pub(crate) fn page(&self, page: Page, extent: Extent, responder: Responder) {
+        if self.pages.fetch_add(1, Ordering::Relaxed) >= PAGES_MAX {
+            self.pages.fetch_sub(1, Ordering::Relaxed);
+            responder.send(busy("too many log pages are being read"));
+            return;
+        }
+        let (read, pages) = (Arc::clone(&self.read), Arc::clone(&self.pages));
+        tokio::task::spawn_blocking(move || {
+            responder.send(read_page(&read, page, extent));
+            pages.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+}
+
+fn run(queue: &Receiver<Batch>, waiting: &AtomicUsize) {
+    while let Ok(Batch { view, questions }) = queue.recv() {
+        let count = questions.len();
+        for (query, responder) in questions {
+            responder.send(answer_one(&view, &query));
+        }
+        waiting.fetch_sub(count, Ordering::Relaxed);
+    }
+}
+
+fn answer_one(view: &QueryView, query: &[u8]) -> Response {
+    match view.query(query) {
+        Ok(response) => Response::Answer { index: view.applied().get(), response },
+        Err(error) => {
+            tracing::error!(%error, "a question cannot be answered");
+            Response::Error(answer::refusal(ErrorCode::Internal, error.to_string()))
+        }
+    }
+}
+
+fn busy(why: &str) -> Response {
+    Response::Error(answer::refusal(ErrorCode::Busy, why))
+}
+
+fn read_page(read: &ReadLog, page: Page, extent: Extent) -> Response {
+    let range = within(page, extent);
+    let entries = if range.is_empty() { Ok(Vec::new()) } else { read(range, LOG_PAGE_BYTES_MAX) };
+    match entries {
+        Ok(entries) => Response::Log(LogPage {
+            first: extent.first.get(),
+            last: extent.last.get(),
+            commit: extent.commit.get(),
+            entries: entries.into_iter().map(|entry| describe(entry, page.payloads)).collect(),
+        }),
+        Err(failure) => {
+            tracing::error!(%failure, "the log cannot be read");
+            Response::Error(answer::refusal(ErrorCode::Internal, failure.message))
+        }
+    }
+}
+
+/// Returns what there is of a page.
+fn within(page: Page, extent: Extent) -> Range<LogIndex> {
+    let start = page.from.max(extent.first);
+    let end = page.from.advanced(u64::from(page.entries_max)).min(extent.last.next());
+    start..end.max(start)
+}
+
+fn describe(entry: Entry, payloads: bool) -> LogEntry {
+    let (kind, payload) = match entry.payload {
+        Payload::Noop => (EntryKind::Noop, Bytes::new()),
+        Payload::Command(command) => (EntryKind::Command, command),
+        // Who belongs to the cluster is no secret of its users.
+        Payload::Configuration(configuration) => {
+            (EntryKind::Configuration, encode_configuration(&configuration))
+        }
+    };
+    let shown = payloads || kind == EntryKind::Configuration;
+    LogEntry {
+        index: entry.id.index.get(),
+        term: entry.id.term.get(),
+        stamp_ns: entry.stamp.get(),
+        kind,
+        payload_bytes: u32::try_from(payload.len()).unwrap_or(u32::MAX),
+        payload: shown.then_some(payload),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_stays_within_the_log() {
+        let extent = |first, last| Extent {
+            first: LogIndex::new(first),
+            last: LogIndex::new(last),
+            commit: LogIndex::ZERO,
+        };
+        let range = |from, entries_max, extent| {
+            let page = Page { from: LogIndex::new(from), entries_max, payloads: false };
+            let range = within(page, extent);
+            (range.start.get(), range.end.get())
+        };
+        assert_eq!(range(1, 10, extent(1, 5)), (1, 6));
+        assert_eq!(range(4, 10, extent(1, 5)), (4, 6));
+        assert_eq!(range(2, 2, extent(1, 5)), (2, 4));
+        assert_eq!(range(1, 10, extent(8, 9)), (8, 10), "what is compacted is left out");
+        assert_eq!(range(1, 3, extent(8, 9)), (8, 8), "empty");
+        assert_eq!(range(7, 3, extent(1, 5)), (7, 7), "empty");
+        assert_eq!(range(1, 3, extent(1, 0)), (1, 1), "empty");
+    }
+}

@@ -1,0 +1,394 @@
+//! The node without its waiting: takes what happened, steps the replica, drains it once, and hands
+//! the lanes on. Nothing here waits.
+
+use std::sync::Arc;
+
+use consensus::{
+    Body, Event, Input as Raw, LogIndex, NodeId, RequestId, RoleKind, Send, Timer, Timestamp,
+};
+use protocol::{ErrorCode, Request, Response};
+use replica::{Input, Lanes, Replica, Reply};
+use state_machine::QueryView;
+use transport::{Accepted, ClientRequest, PeerEvent, Responder};
+
+use crate::admin;
+use crate::answer;
+use crate::exit::{Exit, Failure};
+use crate::gauges::Gauges;
+use crate::identity::Identity;
+use crate::lanes::apply::Apply;
+use crate::lanes::disk::Disk;
+use crate::lanes::network::Network;
+use crate::lanes::query::{Extent, Page, Queries};
+use crate::lanes::{Done, View};
+use crate::metrics::Metrics;
+use crate::pending::{Pending, Waiting};
+use crate::status::{self, Sources};
+
+/// How long views are made with every batch after the last question, in nanoseconds.
+const VIEWS_NS: u64 = 1_000_000_000;
+
+/// The replica and its lanes.
+pub(crate) struct Node {
+    replica: Replica,
+    identity: Identity,
+    disk: Disk,
+    apply: Apply,
+    queries: Queries,
+    network: Network,
+    gauges: Arc<Gauges>,
+    metrics: Metrics,
+    pending: Pending<Responder>,
+    cache_bytes_max: usize,
+    /// The newest view of the state.
+    view: QueryView,
+    /// Questions that need a newer view, and whether one was asked for.
+    unseen: Vec<(RequestId, bytes::Bytes)>,
+    view_asked: bool,
+    /// When a question last came.
+    asked: Option<Timestamp>,
+    /// When a leader was last heard from.
+    heard: Option<Timestamp>,
+    failure: Option<Failure>,
+}
+
+/// What a node is made of.
+pub(crate) struct Parts {
+    pub(crate) replica: Replica,
+    pub(crate) identity: Identity,
+    pub(crate) disk: Disk,
+    pub(crate) apply: Apply,
+    pub(crate) queries: Queries,
+    pub(crate) network: Network,
+    pub(crate) gauges: Arc<Gauges>,
+    pub(crate) view: QueryView,
+    pub(crate) requests_max: u32,
+    pub(crate) cache_bytes_max: usize,
+}
+
+impl Node {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let mut node = Self {
+            replica: parts.replica,
+            identity: parts.identity,
+            disk: parts.disk,
+            apply: parts.apply,
+            queries: parts.queries,
+            network: parts.network,
+            gauges: parts.gauges,
+            metrics: Metrics::default(),
+            pending: Pending::new(parts.requests_max),
+            cache_bytes_max: parts.cache_bytes_max,
+            view: parts.view,
+            unseen: Vec::new(),
+            view_asked: false,
+            asked: None,
+            heard: None,
+            failure: None,
+        };
+        node.follow_configuration();
+        node
+    }
+
+    /// Returns when to call [`Node::timeout`], and why.
+    pub(crate) fn deadline(&self) -> Option<(Timestamp, Timer)> {
+        self.replica.deadline()
+    }
+
+    /// A deadline has passed.
+    pub(crate) fn timeout(&mut self, now: Timestamp, timer: Timer) {
+        self.raw(now, Raw::Timeout(timer));
+    }
+
+    /// A lane reports.
+    pub(crate) fn report(&mut self, now: Timestamp, done: Done) {
+        match done {
+            Done::Written { last, bytes, took } => {
+                self.metrics.fsync.record(now, took);
+                self.disk.written(bytes);
+                self.raw(now, Raw::Persisted { write: last });
+            }
+            Done::WriteFailed { first, failure } => {
+                self.raw(now, Raw::WriteFailed { write: first });
+                self.fail(failure);
+            }
+            Done::Applied { last, responses, view, bytes, took } => {
+                self.metrics.apply.record(now, took);
+                self.apply.applied(bytes);
+                if let Some(View(view)) = view {
+                    self.see(view);
+                }
+                self.replica.step(now, Input::Applied { index: last, responses });
+            }
+            Done::Viewed(View(view)) => self.see(view),
+            Done::ApplyFailed(failure) => self.fail(failure),
+            Done::Read { to, result: Ok(entries) } => {
+                if !self.network.read(to, &entries, &self.replica) {
+                    self.metrics.dropped += 1;
+                    self.raw(now, Raw::Unreachable { peer: to });
+                }
+            }
+            Done::Read { result: Err(failure), .. } => self.fail(failure),
+        }
+    }
+
+    /// News from the other nodes.
+    pub(crate) fn hear(&mut self, now: Timestamp, event: PeerEvent) {
+        match event {
+            PeerEvent::Received { from, incarnation, message } => {
+                if let Body::AppendEntries { entries, .. } = &message.body {
+                    // What is dropped is sent again when there is room.
+                    if !entries.is_empty() && self.is_full() {
+                        self.metrics.dropped += 1;
+                        return;
+                    }
+                    self.heard = Some(now);
+                }
+                self.raw(now, Raw::Receive { from, incarnation, message });
+            }
+            PeerEvent::Connected { peer, .. } => tracing::info!(%peer, "connected"),
+            PeerEvent::Lost { peer, reason, was_connected } => {
+                if was_connected {
+                    tracing::info!(%peer, reason, "connection lost");
+                } else {
+                    tracing::debug!(%peer, reason, "no connection");
+                }
+                self.raw(now, Raw::Unreachable { peer });
+            }
+            PeerEvent::Refused { who, reason } => tracing::warn!(who, reason, "peer refused"),
+        }
+    }
+
+    /// A peer has connected.
+    pub(crate) fn welcome(&self, accepted: Accepted) {
+        self.network.accept(accepted);
+    }
+
+    /// A client asks.
+    pub(crate) fn ask(&mut self, now: Timestamp, ask: ClientRequest) {
+        let ClientRequest { request, identity, responder } = ask;
+        let request = match admin::admit(&identity.role, request) {
+            Ok(request) => request,
+            Err(refusal) => return responder.send(Response::Error(refusal)),
+        };
+        match request {
+            Request::Propose { command } => {
+                if let Some(request) = self.wait(now, responder) {
+                    self.replica.step(now, Input::Propose { request, command });
+                }
+            }
+            Request::Query { query, stale } => {
+                if let Some(request) = self.wait(now, responder) {
+                    self.asked = Some(now);
+                    self.replica.step(now, Input::Query { request, query, stale });
+                }
+            }
+            Request::Status => {
+                let report = self.status(now);
+                responder.send(Response::Status(Box::new(report)));
+            }
+            Request::ReadLog { from, entries_max, payloads } => {
+                let status = self.replica.status();
+                let extent = Extent {
+                    first: status.base.index.next(),
+                    last: status.durable,
+                    commit: status.commit,
+                };
+                let page = Page { from: LogIndex::new(from), entries_max, payloads };
+                self.queries.page(page, extent, responder);
+            }
+            Request::Bootstrap { record } => {
+                let generation = self.identity.generation;
+                responder.send(crate::bootstrap::repeated(generation, &record));
+            }
+        }
+    }
+
+    /// Drains the replica once and hands the lanes on.
+    pub(crate) fn dispatch(&mut self, now: Timestamp) {
+        let Lanes { write, send, apply, query, reply, event } = self.replica.drain(now);
+        if let Some(write) = write {
+            self.disk.write(write);
+        }
+        for send in send {
+            self.send(now, send);
+        }
+        if let Some(range) = apply {
+            let view = self.asked.is_some_and(|asked| now.since(asked) < VIEWS_NS);
+            let all = *range.start()..range.end().next();
+            let room = self.apply.room_bytes();
+            let entries = if room == 0 { None } else { self.replica.entries(all, room) };
+            self.apply.apply(range, entries.unwrap_or_default(), view);
+        }
+        if !query.is_empty() {
+            self.unseen.extend(query);
+            self.answer_queries();
+        }
+        for reply in reply {
+            self.reply(now, reply);
+        }
+        for event in event {
+            self.observe(&event);
+        }
+    }
+
+    /// Says in a few words what the node does.
+    pub(crate) fn line(&self) -> String {
+        status::line(&self.replica.status())
+    }
+
+    /// Returns why the node must stop, if it must.
+    pub(crate) fn take_failure(&mut self) -> Option<Failure> {
+        self.failure.take()
+    }
+
+    /// Tells all clients that wait that this node goes, and ends the lanes when everything queued
+    /// is done.
+    pub(crate) fn stop(mut self, now: Timestamp) -> Ending {
+        self.replica.step(now, Input::Abandon);
+        self.dispatch(now);
+        let Self { disk, apply, .. } = self;
+        Ending { threads: vec![disk.finish(), apply.finish()] }
+    }
+
+    fn raw(&mut self, now: Timestamp, input: Raw) {
+        self.replica.step(now, Input::Raft(input));
+    }
+
+    fn is_full(&self) -> bool {
+        self.disk.is_full() || self.replica.cache_bytes() > 2 * self.cache_bytes_max
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        tracing::error!("{failure}; this node stops");
+        self.failure.get_or_insert(failure);
+    }
+
+    /// Gives a client's request a name, or refuses it.
+    fn wait(&mut self, now: Timestamp, responder: Responder) -> Option<RequestId> {
+        self.pending
+            .insert(now, responder)
+            .map_err(|responder: Responder| {
+                let busy = "too many unanswered requests (limits.requests_max)";
+                responder.send(Response::Error(answer::refusal(ErrorCode::Busy, busy)));
+            })
+            .ok()
+    }
+
+    fn send(&mut self, now: Timestamp, send: Send) {
+        let to = match &send {
+            Send::Message { to, .. } | Send::Entries { to, .. } => *to,
+            Send::Snapshot { to, .. } => {
+                // Nothing is compacted yet, so that no peer needs one.
+                self.raw(now, Raw::SnapshotSent { to: *to, delivered: false });
+                return;
+            }
+        };
+        if !self.network.send(send, &self.replica) {
+            self.metrics.dropped += 1;
+            self.raw(now, Raw::Unreachable { peer: to });
+        }
+    }
+
+    fn see(&mut self, view: QueryView) {
+        self.view_asked = false;
+        if view.applied() >= self.view.applied() {
+            self.view = view;
+        }
+        self.answer_queries();
+    }
+
+    /// Answers the questions that the replica has released, at a view that holds everything that it
+    /// had applied by then.
+    fn answer_queries(&mut self) {
+        if self.unseen.is_empty() {
+            return;
+        }
+        if self.view.applied() < self.replica.raft().applied() {
+            if !std::mem::replace(&mut self.view_asked, true) {
+                self.apply.view();
+            }
+            return;
+        }
+        let mut batch = Vec::with_capacity(self.unseen.len());
+        for (request, query) in self.unseen.drain(..) {
+            if let Some(Waiting { responder, .. }) = self.pending.remove(request) {
+                batch.push((query, responder));
+            }
+        }
+        self.queries.answer(&self.view, batch);
+    }
+
+    fn reply(&mut self, now: Timestamp, reply: Reply) {
+        let (request, applied) = match &reply {
+            Reply::Applied { request, .. } => (*request, true),
+            Reply::Refused { request, .. }
+            | Reply::Superseded { request }
+            | Reply::Unknown { request } => (*request, false),
+        };
+        let Some(Waiting { responder, since }) = self.pending.remove(request) else {
+            return;
+        };
+        if applied {
+            self.metrics.operations.add(now, 1);
+            let took = std::time::Duration::from_nanos(now.since(since));
+            self.metrics.commit.record(now, took);
+        }
+        let configuration = self.replica.raft().status().configuration;
+        responder.send(answer::response(reply, configuration));
+    }
+
+    fn status(&mut self, now: Timestamp) -> protocol::NodeStatus {
+        let failure = self.failure.as_ref().map(ToString::to_string).unwrap_or_default();
+        let sources = Sources {
+            identity: &self.identity,
+            gauges: &self.gauges,
+            failure: &failure,
+            heard: self.heard,
+        };
+        let network = &self.network;
+        let link = |id: NodeId| network.link(id);
+        status::report(now, &self.replica.status(), &mut self.metrics, &sources, link)
+    }
+
+    fn observe(&mut self, event: &Event) {
+        match event {
+            Event::Role(role, term) => {
+                if *role == RoleKind::Leader {
+                    tracing::info!(%term, "this node leads");
+                } else {
+                    tracing::debug!(?role, %term, "role");
+                }
+            }
+            Event::Leader(Some(leader)) => tracing::info!(%leader, "leader"),
+            Event::Leader(None) => tracing::info!("no leader"),
+            Event::Configuration { index } => {
+                tracing::info!(%index, "configuration");
+                self.follow_configuration();
+            }
+            Event::Ignored { from, why } => tracing::debug!(%from, ?why, "message ignored"),
+            Event::VoteRefused { by, verdict } => tracing::debug!(%by, ?verdict, "vote refused"),
+        }
+    }
+
+    fn follow_configuration(&mut self) {
+        self.network.set_peers(self.replica.status().configuration);
+    }
+}
+
+/// Threads that finish what is queued.
+pub(crate) struct Ending {
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Ending {
+    /// Says whether all is done.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.threads.iter().all(std::thread::JoinHandle::is_finished)
+    }
+
+    /// Returns the failure for the case that it is not done in time.
+    pub(crate) fn late() -> Failure {
+        Failure::new(Exit::Io, "the disk did not finish in time")
+    }
+}

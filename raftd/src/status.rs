@@ -1,0 +1,151 @@
+//! What a node tells about itself: the answer to a status request, and one line for the service
+//! manager.
+
+use consensus::{Configuration, NodeId, PeerStatus, RoleKind, Status, Timestamp};
+use protocol::{NodeStatus, PeerReport};
+
+use crate::gauges::Gauges;
+use crate::identity::Identity;
+use crate::metrics::Metrics;
+
+/// What the transport knows of a peer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Link {
+    /// Whether there is a connection to it.
+    pub(crate) connected: bool,
+    /// Round-trip time, in microseconds.
+    pub(crate) rtt_us: Option<u64>,
+    /// Why there is no connection; empty if there is.
+    pub(crate) trouble: String,
+}
+
+/// Everything else that a status is made of.
+pub(crate) struct Sources<'a> {
+    /// Who this node is.
+    pub(crate) identity: &'a Identity,
+    /// Sizes on disk.
+    pub(crate) gauges: &'a Gauges,
+    /// Why this node does not serve; empty if it does.
+    pub(crate) failure: &'a str,
+    /// When this node last heard from its leader.
+    pub(crate) heard: Option<Timestamp>,
+}
+
+/// Puts a status together.
+pub(crate) fn report(
+    now: Timestamp,
+    status: &Status<'_>,
+    metrics: &mut Metrics,
+    sources: &Sources<'_>,
+    link: impl Fn(NodeId) -> Link,
+) -> NodeStatus {
+    let Sources { identity, gauges, failure, heard } = sources;
+    let member = status.configuration.member(status.id);
+    let ms = |since: Timestamp| now.since(since) / 1_000_000;
+    let others = status.configuration.members().keys().filter(|id| **id != status.id);
+    let follows = status.role == RoleKind::Follower && status.leader.is_some();
+    NodeStatus {
+        node: status.id,
+        name: member.map(|member| member.name.clone()).unwrap_or_default(),
+        address: member.map(|member| member.address.clone()).unwrap_or_default(),
+        cluster: identity.cluster,
+        generation: identity.generation,
+        incarnation: status.incarnation,
+        role: status.role,
+        term: status.term.get(),
+        voted_for: status.voted_for,
+        leader: status.leader,
+        leading_ms: status.leading_since.map(ms),
+        heard_ms: heard.filter(|_| follows).map(ms),
+        first: status.base.index.next().get(),
+        last: status.last.index.get(),
+        durable: status.durable.get(),
+        commit: status.commit.get(),
+        applied: status.applied.get(),
+        configuration: status.configuration.clone(),
+        configuration_index: status.configuration_index.get(),
+        peers: others
+            .map(|id| peer(now, *id, status.peers.iter().find(|peer| peer.id == *id), link(*id)))
+            .collect(),
+        refusals: status.refusals.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_ms: now.get() / 1_000_000,
+        log_bytes: gauges.log_bytes(),
+        disk_total_bytes: gauges.disk_total_bytes(),
+        disk_free_bytes: gauges.disk_free_bytes(),
+        certificate_not_after: identity.certificate_not_after,
+        fsync_p99_us: metrics.fsync.p99_us(now).unwrap_or_default(),
+        apply_p99_us: metrics.apply.p99_us(now).unwrap_or_default(),
+        commit_p99_us: metrics.commit.p99_us(now).unwrap_or_default(),
+        operations_per_second: metrics.operations.per_s(now),
+        failure: (*failure).to_owned(),
+        state_digest: 0,
+    }
+}
+
+/// Returns the status of a node without a history.
+pub(crate) fn uninitialised(now: Timestamp, identity: &Identity, gauges: &Gauges) -> NodeStatus {
+    NodeStatus {
+        node: identity.node,
+        name: String::new(),
+        address: String::new(),
+        cluster: identity.cluster,
+        generation: None,
+        incarnation: identity.incarnation,
+        role: RoleKind::Follower,
+        term: 0,
+        voted_for: None,
+        leader: None,
+        leading_ms: None,
+        heard_ms: None,
+        first: 1,
+        last: 0,
+        durable: 0,
+        commit: 0,
+        applied: 0,
+        configuration: Configuration::unknown(),
+        configuration_index: 0,
+        peers: Vec::new(),
+        refusals: Vec::new(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_ms: now.get() / 1_000_000,
+        log_bytes: 0,
+        disk_total_bytes: gauges.disk_total_bytes(),
+        disk_free_bytes: gauges.disk_free_bytes(),
+        certificate_not_after: identity.certificate_not_after,
+        fsync_p99_us: 0,
+        apply_p99_us: 0,
+        commit_p99_us: 0,
+        operations_per_second: 0,
+        failure: String::new(),
+        state_digest: 0,
+    }
+}
+
+fn peer(now: Timestamp, id: NodeId, known: Option<&PeerStatus>, link: Link) -> PeerReport {
+    PeerReport {
+        id,
+        matched: known.map_or(0, |peer| peer.matched.get()),
+        next: known.map_or(0, |peer| peer.next.get()),
+        flow: known.map(|peer| peer.flow),
+        heard_ms: known.map(|peer| now.since(peer.heard) / 1_000_000),
+        rtt_us: link.rtt_us,
+        connected: link.connected,
+        trouble: link.trouble,
+    }
+}
+
+/// Says in a few words what the node does, for `systemctl status`.
+pub(crate) fn line(status: &Status<'_>) -> String {
+    let (term, commit) = (status.term, status.commit);
+    match (status.role, status.leader) {
+        _ if status.failed => "the disk failed; nothing is served".to_owned(),
+        (RoleKind::Leader, _) => format!("leader in term {term}, commit index {commit}"),
+        (RoleKind::Follower, Some(leader)) => {
+            format!("follower of node {leader} in term {term}, commit index {commit}")
+        }
+        (RoleKind::Follower, None) => format!("no leader known in term {term}"),
+        (RoleKind::PreCandidate, _) => format!("asks who would elect it, in term {term}"),
+        (RoleKind::Candidate, _) => format!("asks for votes in term {term}"),
+    }
+}
