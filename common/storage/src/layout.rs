@@ -59,7 +59,7 @@ impl Owner {
     }
 
     /// Decodes a record of the log and checks everything about it.
-    pub(crate) fn entry(&self, index: LogIndex, record: Bytes) -> Result<Entry, StorageError> {
+    pub(crate) fn entry(&self, index: LogIndex, record: &Bytes) -> Result<Entry, StorageError> {
         let what = || format!("log entry {index}");
         let corrupt = |why: String| StorageError::corrupt(what(), why);
         let Some(stored) = record.first_chunk::<SEAL_BYTES>().copied() else {

@@ -54,7 +54,7 @@ impl LogReader {
             if bytes > bytes_max && !entries.is_empty() {
                 return Ok(entries);
             }
-            entries.push(self.owner.entry(next, Bytes::from(record))?);
+            entries.push(self.owner.entry(next, &Bytes::from(record))?);
             next = next.next();
         }
         if next < range.end {

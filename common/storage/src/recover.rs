@@ -109,7 +109,7 @@ fn check_end(db: &DB, owner: Owner, last: EntryId) -> Result<(), StorageError> {
     match found {
         None if last.index == LogIndex::ZERO => Ok(()),
         Some((index, record)) if index == last.index => {
-            let entry = owner.entry(index, record)?;
+            let entry = owner.entry(index, &record)?;
             if entry.id != last {
                 let why = format!("the records name {last}, the log holds {}", entry.id);
                 return Err(StorageError::corrupt("the log's end", why));
@@ -134,7 +134,7 @@ fn membership(db: &DB, owner: Owner) -> Result<Membership, StorageError> {
             .get_cf(log, &key)
             .map_err(|error| database("reading a configuration", &error))?
             .ok_or_else(|| StorageError::corrupt(format!("log entry {index}"), "it is missing"))?;
-        match owner.entry(index, record.into())?.payload {
+        match owner.entry(index, &record.into())?.payload {
             Payload::Configuration(configuration) => in_log.push((index, configuration)),
             Payload::Noop | Payload::Command(_) => {
                 let why = "it is recorded as a configuration and is none";
