@@ -118,12 +118,6 @@ impl LogStore {
             if let Some(from) = write.truncate_from {
                 self.truncate(batch, from)?;
             }
-            if let Some(entry) = write.append.first()
-                && entry.id.index != self.last.next()
-            {
-                let what = format!("entry {} behind {}", entry.id, self.last);
-                return Err(StorageError::corrupt(what, "it does not follow"));
-            }
             for entry in &write.append {
                 self.append(batch, entry)?;
             }
@@ -145,6 +139,10 @@ impl LogStore {
 
     fn append(&mut self, batch: &mut WriteBatch, entry: &Entry) -> Result<(), StorageError> {
         let index = entry.id.index;
+        if index != self.last.next() || entry.id.term < self.last_term {
+            let what = format!("entry {} behind {}@t{}", entry.id, self.last, self.last_term);
+            return Err(StorageError::corrupt(what, "it does not follow"));
+        }
         let key = index.get().to_be_bytes();
         let encoded = encode_entry(&self.owner.generation, entry);
         self.owner.record(index, &encoded, &mut self.record);
