@@ -6,18 +6,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::{ErrorReply, LogPage, NodeStatus, Outcome, Request, Response};
 use state_machine::Envelope;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 use transport::CallError;
 use transport::certs::Credentials;
 
-use crate::error::{Cause, ClientError, Reaction, is_about_certificates, reaction};
+use crate::error::{Cause, ClientError, Reaction, reaction};
 use crate::pool::Pool;
-
-/// The first wait before trying again; each failure doubles it.
-const RETRY_MIN: Duration = Duration::from_millis(10);
-
-/// The longest wait before trying again.
-const RETRY_MAX: Duration = Duration::from_millis(500);
+use crate::search::Search;
 
 /// Where a cluster is, and how long to try.
 #[derive(Clone, Debug)]
@@ -209,60 +205,73 @@ impl Client {
         Err(ClientError::Unreachable { causes, certificates: certificates_only })
     }
 
-    /// Asks the leader: the last known one first, then whomever the answers name, then all in turn,
+    /// Asks the leader: the last known one first, then whomever the answers name, then all others,
     /// with growing waits, until the deadline.
     async fn on_leader(&self, request: &Request) -> Result<Response, ClientError> {
-        let config = &self.shared.config;
-        let deadline = Instant::now() + config.deadline;
-        let mut backoff = RETRY_MIN;
-        let mut turn = 0;
-        let mut causes: Vec<Cause> = Vec::new();
-        let (mut reached_any, mut certificates_only) = (false, true);
+        let mut search = Search::new(self.shared.config.endpoints.len());
+        let deadline = Instant::now() + self.shared.config.deadline;
         loop {
-            let known = self.leader();
-            let guessed = known.is_some();
-            let endpoint = known.unwrap_or_else(|| {
-                turn += 1;
-                config.endpoints[(turn - 1) % config.endpoints.len()].clone()
-            });
-            match self.attempt(&endpoint, request, deadline).await? {
-                Attempt::Done(response) => {
-                    self.remember(Some(endpoint));
-                    return Ok(response);
-                }
-                Attempt::Failed { why, certificates, reached, reply } => {
-                    reached_any |= reached;
-                    certificates_only &= certificates;
-                    let react = reply.as_ref().map_or(Reaction::Elsewhere, |r| reaction(r.code));
-                    let hint = reply.as_ref().and_then(|reply| reply.leader.clone());
-                    causes.retain(|cause| cause.endpoint != endpoint);
-                    causes.push(Cause { endpoint: endpoint.clone(), why });
-                    match (react, reply) {
-                        (Reaction::GiveUp, Some(reply)) => return Err(ClientError::Refused(reply)),
-                        (Reaction::Later, _) => {}
-                        (Reaction::Elsewhere | Reaction::GiveUp, _) => {
-                            let next = hint.map(|hint| hint.address);
-                            let fresh = next.is_some() && next.as_ref() != Some(&endpoint);
-                            self.remember(next.filter(|_| fresh));
-                            // A hint, or the rest of the first round, is followed at once.
-                            if fresh || (!guessed && turn < config.endpoints.len()) {
-                                continue;
+            let endpoint = match self.leader() {
+                Some(leader) => Some(leader),
+                None => self.first_to_connect(&mut search, deadline).await,
+            };
+            if let Some(endpoint) = endpoint {
+                match self.attempt(&endpoint, request, deadline).await? {
+                    Attempt::Done(response) => {
+                        self.remember(Some(endpoint));
+                        return Ok(response);
+                    }
+                    Attempt::Failed { why, certificates, reached, reply } => {
+                        search.failed(&endpoint, why, certificates, reached);
+                        let hint = reply.as_ref().and_then(|reply| reply.leader.clone());
+                        let react = reply.as_ref().map(|reply| reaction(reply.code));
+                        match (react, reply) {
+                            (Some(Reaction::GiveUp), Some(reply)) => {
+                                return Err(ClientError::Refused(reply));
+                            }
+                            (Some(Reaction::Later), _) => search.pause(),
+                            _ => {
+                                let next = hint.map(|hint| hint.address);
+                                let fresh = next.filter(|next| search.may_follow(next));
+                                self.remember(fresh);
                             }
                         }
                     }
                 }
             }
-            let wait = jittered(backoff);
-            if Instant::now() + wait >= deadline || (!reached_any && certificates_only && turn > 0)
-            {
-                return Err(match reached_any {
-                    true => ClientError::NoLeader { causes, after: config.deadline },
-                    false => ClientError::Unreachable { causes, certificates: certificates_only },
-                });
+            if !search.round_is_over() {
+                continue;
+            }
+            let wait = search.next_wait();
+            if Instant::now() + wait >= deadline || search.is_hopeless() {
+                return Err(search.give_up(self.shared.config.deadline));
             }
             sleep(wait).await;
-            backoff = (backoff * 2).min(RETRY_MAX);
         }
+    }
+
+    /// Connects to all endpoints that were not asked in this round, and returns the first that
+    /// answers, so that a dead machine costs no time.
+    async fn first_to_connect(&self, search: &mut Search, deadline: Instant) -> Option<String> {
+        let mut dialling = JoinSet::new();
+        for endpoint in self.shared.config.endpoints.iter().filter(|one| !search.has_asked(one)) {
+            let (shared, endpoint) = (Arc::clone(&self.shared), endpoint.clone());
+            dialling.spawn(async move {
+                let got = shared.pool.get(&endpoint).await;
+                (endpoint, got.map(|_| ()))
+            });
+        }
+        while let Ok(Some(dialled)) = timeout_at(deadline, dialling.join_next()).await {
+            match dialled {
+                Ok((endpoint, Ok(()))) => return Some(endpoint),
+                Ok((endpoint, Err(why))) => {
+                    search.failed(&endpoint, why.to_string(), why.is_about_certificates(), false);
+                }
+                Err(_) => return None,
+            }
+        }
+        search.pause();
+        None
     }
 
     /// Asks a node once, and sorts what came of it: only an unknown outcome is an error here.
@@ -278,7 +287,7 @@ impl Client {
         let connection = match timeout_at(deadline, self.shared.pool.get(endpoint)).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => {
-                return failed(error.to_string(), is_about_certificates(&error), false);
+                return failed(error.to_string(), error.is_about_certificates(), false);
             }
             Err(_) => return failed("the deadline passed while connecting".into(), false, false),
         };
@@ -324,12 +333,4 @@ impl Client {
         let endpoint = self.leader().unwrap_or_else(|| "a node".into());
         ClientError::Unexpected { endpoint }
     }
-}
-
-/// Spreads retries over half to all of the time.
-fn jittered(backoff: Duration) -> Duration {
-    let mut random = [0; 2];
-    // Without chance the retries are in step, which is no more than unlucky.
-    let _ = getrandom::fill(&mut random);
-    backoff.mul_f64(0.5 + f64::from(u16::from_le_bytes(random)) / 131_072.0)
 }

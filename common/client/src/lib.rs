@@ -9,6 +9,8 @@
 mod client;
 mod error;
 mod pool;
+mod probe;
+mod search;
 
 pub use client::{Answer, Client, ClientConfig, Consistency};
 pub use error::{Cause, ClientError};

@@ -1,16 +1,20 @@
 //! Connections to nodes, one each, made when needed and shared by all requests.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use consensus::Incarnation;
 use protocol::{Hello, PROTOCOL_VERSION};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use transport::certs::{Credentials, Expect};
 use transport::{ClientConnection, ConnectError, Endpoint};
 
-use crate::error::ClientError;
+use crate::error::{ClientError, is_about_certificates};
+use crate::probe;
 
 pub(crate) struct Pool {
     endpoint: Endpoint,
@@ -20,7 +24,42 @@ pub(crate) struct Pool {
     slots: Mutex<BTreeMap<String, Slot>>,
 }
 
-type Slot = Arc<Mutex<Option<Arc<ClientConnection>>>>;
+type Slot = Arc<Mutex<Seat>>;
+
+#[derive(Default)]
+struct Seat {
+    connection: Option<Arc<ClientConnection>>,
+    /// The last failure: it is the answer also for all who waited while it came about.
+    failed: Option<(Instant, Unreached)>,
+}
+
+/// Why there is no connection to a node.
+#[derive(Clone, Debug)]
+pub(crate) enum Unreached {
+    /// Nobody listens on the port.
+    Closed(SocketAddr),
+    /// The handshake failed.
+    Connect(ConnectError),
+}
+
+impl Unreached {
+    /// Says whether it is for reasons of certificates or identity.
+    pub(crate) fn is_about_certificates(&self) -> bool {
+        match self {
+            Self::Closed(_) => false,
+            Self::Connect(error) => is_about_certificates(error),
+        }
+    }
+}
+
+impl fmt::Display for Unreached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed(address) => write!(f, "connection refused at {address} (UDP)"),
+            Self::Connect(error) => error.fmt(f),
+        }
+    }
+}
 
 impl Pool {
     pub(crate) fn new(
@@ -42,12 +81,30 @@ impl Pool {
     }
 
     /// Returns a usable connection to a node.
-    pub(crate) async fn get(&self, address: &str) -> Result<Arc<ClientConnection>, ConnectError> {
+    pub(crate) async fn get(&self, address: &str) -> Result<Arc<ClientConnection>, Unreached> {
+        let arrived = Instant::now();
         let slot = Arc::clone(self.slots.lock().await.entry(address.to_owned()).or_default());
-        let mut slot = slot.lock().await;
-        if let Some(connection) = slot.as_ref().filter(|connection| connection.is_usable()) {
+        let mut seat = slot.lock().await;
+        if let Some(connection) = seat.connection.as_ref().filter(|found| found.is_usable()) {
             return Ok(Arc::clone(connection));
         }
+        if let Some((_, why)) = seat.failed.as_ref().filter(|(at, _)| *at >= arrived) {
+            return Err(why.clone());
+        }
+        match self.connect(address).await {
+            Ok(connection) => {
+                let connection = Arc::new(connection);
+                seat.connection = Some(Arc::clone(&connection));
+                Ok(connection)
+            }
+            Err(why) => {
+                seat.failed = Some((Instant::now(), why.clone()));
+                Err(why)
+            }
+        }
+    }
+
+    async fn connect(&self, address: &str) -> Result<ClientConnection, Unreached> {
         let connection = ClientConnection::connect(
             &self.endpoint,
             address,
@@ -55,9 +112,10 @@ impl Pool {
             &self.hello,
             self.connect_timeout,
         );
-        let connection = Arc::new(connection.await?);
-        *slot = Some(Arc::clone(&connection));
-        Ok(connection)
+        tokio::select! {
+            connected = connection => connected.map_err(Unreached::Connect),
+            closed = probe::closed(address) => Err(Unreached::Closed(closed)),
+        }
     }
 
     pub(crate) async fn close(&self) {
