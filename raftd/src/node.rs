@@ -47,6 +47,8 @@ pub(crate) struct Node {
     view_asked: bool,
     /// When a question last came.
     asked: Option<Timestamp>,
+    /// The leader that was last logged.
+    leader: Option<NodeId>,
     /// When a leader was last heard from.
     heard: Option<Timestamp>,
     failure: Option<Failure>,
@@ -83,6 +85,7 @@ impl Node {
             unseen: Vec::new(),
             view_asked: false,
             asked: None,
+            leader: None,
             heard: None,
             failure: None,
         };
@@ -360,8 +363,15 @@ impl Node {
                     tracing::debug!(?role, %term, "role");
                 }
             }
-            Event::Leader(Some(leader)) => tracing::info!(%leader, "leader"),
-            Event::Leader(None) => tracing::info!("no leader"),
+            Event::Leader(leader) => {
+                // Each campaign says again that there is none.
+                if std::mem::replace(&mut self.leader, *leader) != *leader {
+                    match leader {
+                        Some(leader) => tracing::info!(%leader, "leader"),
+                        None => tracing::info!("no leader"),
+                    }
+                }
+            }
             Event::Configuration { index } => {
                 tracing::info!(%index, "configuration");
                 self.follow_configuration();

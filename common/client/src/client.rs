@@ -172,10 +172,15 @@ impl Client {
         self.shared.pool.close().await;
     }
 
-    /// Asks one node once.
+    /// Asks one node; nothing that is asked so has an effect when it is asked twice.
     async fn on(&self, endpoint: &str, request: &Request) -> Result<Response, ClientError> {
         let deadline = Instant::now() + self.shared.config.deadline;
-        match self.attempt(endpoint, request, deadline).await? {
+        let mut attempt = self.attempt(endpoint, request, deadline).await?;
+        // A connection from before the node's restart breaks at its first use.
+        if matches!(attempt, Attempt::Failed { reached: true, reply: None, .. }) {
+            attempt = self.attempt(endpoint, request, deadline).await?;
+        }
+        match attempt {
             Attempt::Done(response) => Ok(response),
             Attempt::Failed { reply: Some(reply), .. } => Err(ClientError::Refused(reply)),
             Attempt::Failed { why, certificates, .. } => {

@@ -122,7 +122,7 @@ impl Network {
             match self.try_feed(to, feed, replica) {
                 Fed::All => {}
                 Fed::Missing(rest) => {
-                    self.ask(to, rest.range.clone());
+                    self.ask(to, on_disk(&rest.range, replica));
                     feeds.push_front(rest);
                     self.feeds.insert(to, feeds);
                     return true;
@@ -137,7 +137,7 @@ impl Network {
         match self.try_feed(to, feed, replica) {
             Fed::All => true,
             Fed::Missing(rest) => {
-                self.ask(to, rest.range.clone());
+                self.ask(to, on_disk(&rest.range, replica));
                 self.feeds.insert(to, VecDeque::from([rest]));
                 true
             }
@@ -176,6 +176,12 @@ impl Network {
             let _ = reports.blocking_send(Done::Read { to, result });
         });
     }
+}
+
+/// Returns the part of a range that can be read back: a leader sends entries that its own disk
+/// does not have yet (§10.2.1), and the cache holds all of those.
+fn on_disk(range: &Range<LogIndex>, replica: &Replica) -> Range<LogIndex> {
+    range.start..range.end.min(replica.raft().durable().next())
 }
 
 impl Feed {

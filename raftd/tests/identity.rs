@@ -1,0 +1,173 @@
+//! A node runs only with its own directory, its own certificate, and a configuration that makes
+//! sense; every refusal says why.
+#![allow(clippy::unwrap_used)]
+
+mod kit;
+
+use std::fs;
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use certs::{Authority, ClusterId, Role};
+use client::ClientError;
+use kit::load::{get, put};
+use kit::{Cluster, reason};
+
+#[tokio::test]
+async fn a_node_refuses_the_data_directory_of_another() {
+    let mut cluster = Cluster::start(3).await;
+    for node in &mut cluster.nodes[..2] {
+        node.kill();
+    }
+    let (own, other) = (cluster.nodes[0].data.clone(), cluster.nodes[1].data.clone());
+    fs::rename(&own, own.with_extension("aside")).unwrap();
+    fs::rename(&other, &own).unwrap();
+    cluster.nodes[0].start();
+    assert_eq!(cluster.nodes[0].ended().code(), Some(65));
+    let log = cluster.nodes[0].log();
+    assert!(log.contains("belongs to node 2 of cluster"), "{log}");
+    assert!(log.contains("the certificate says node 1 of cluster"), "{log}");
+}
+
+#[tokio::test]
+async fn a_node_refuses_its_directory_under_another_clusters_certificate() {
+    let mut cluster = Cluster::start(1).await;
+    cluster.nodes[0].kill();
+    let day = Duration::from_secs(86_400);
+    let foreign = Authority::create(ClusterId::generate().unwrap(), day).unwrap();
+    for file in ["ca.crt", "node.crt", "node.key"] {
+        fs::remove_file(cluster.nodes[0].directory.join(file)).unwrap();
+    }
+    cluster.nodes[0].issue(&foreign, 1);
+    cluster.nodes[0].start();
+    assert_eq!(cluster.nodes[0].ended().code(), Some(65));
+    let log = cluster.nodes[0].log();
+    assert!(log.contains(&foreign.cluster().to_string()), "{log}");
+}
+
+#[tokio::test]
+async fn a_second_process_on_a_directory_is_told_who_has_it() {
+    let mut cluster = Cluster::start(1).await;
+    let pid = cluster.nodes[0].pid();
+    let mut second = cluster.nodes[0].command();
+    let output = second.args(["--listen", "127.0.0.1:0"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(74));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains(&format!("raftd (pid {pid}) is running")), "{said}");
+    cluster.nodes[0].kill();
+}
+
+#[tokio::test]
+async fn a_wiped_node_never_votes_and_is_named() {
+    let mut cluster = Cluster::start(3).await;
+    let record = cluster.record().await;
+    let client = cluster.client();
+    put(&client, "kept", "1").await.unwrap();
+    let leader = cluster.leader().await;
+    let wiped = (leader + 1) % 3;
+    cluster.nodes[wiped].kill();
+    fs::remove_dir_all(&cluster.nodes[wiped].data).unwrap();
+    cluster.nodes[wiped].start();
+    let status = cluster.answer_of(&cluster.nodes[wiped]).await;
+    assert_eq!((status.generation, status.term), (None, 0), "it is uninitialised");
+
+    // The record names the directory that is gone: it does not make the node a member again.
+    let address = cluster.nodes[wiped].address.clone();
+    let refused = client.bootstrap(&address, record.encode()).await.unwrap_err();
+    assert!(reason(&refused).contains("it was wiped or replaced"), "{}", reason(&refused));
+
+    // With the other follower gone as well there is no quorum: the wiped node does not help.
+    cluster.nodes[(leader + 2) % 3].kill();
+    let identity = Role::Operator("impatient".parse().unwrap());
+    let impatient = cluster.client_as(identity, Duration::from_secs(3));
+    let error = put(&impatient, "lost", "1").await.unwrap_err();
+    let unwritten = matches!(error, ClientError::NoLeader { .. } | ClientError::Unknown { .. });
+    assert!(unwritten, "{}", reason(&error));
+    cluster.nodes[(leader + 2) % 3].start();
+    assert_eq!(get(&client, "kept").await.unwrap().as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn a_node_that_shows_another_nodes_certificate_is_not_taken_for_it() {
+    let mut cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    let (liar, honest) = ((leader + 1) % 3, (leader + 2) % 3);
+    cluster.nodes[liar].kill();
+    let id = cluster.nodes[honest].id;
+    cluster.nodes[liar].issue(&cluster.authority, id);
+    cluster.nodes[liar].start();
+    assert_eq!(cluster.nodes[liar].ended().code(), Some(65));
+    let log = cluster.nodes[liar].log();
+    assert!(log.contains(&format!("the certificate says node {id}")), "{log}");
+}
+
+#[tokio::test]
+async fn what_a_role_may_not_do_is_refused_by_name() {
+    let cluster = Cluster::start(1).await;
+    let deadline = Duration::from_secs(5);
+    let name = || "eve".parse().unwrap();
+    let reader = cluster.client_as(Role::Reader(name()), deadline);
+    let error = put(&reader, "k", "v").await.unwrap_err();
+    assert!(reason(&error).contains("does not allow to change data"), "{}", reason(&error));
+    assert_eq!(get(&reader, "k").await.unwrap(), None, "it may read");
+
+    let node = cluster.client_as(Role::Node(NonZeroU64::MIN), deadline);
+    let error = put(&node, "k", "v").await.unwrap_err();
+    assert!(reason(&error).contains("may not use raft-client/1"), "{}", reason(&error));
+}
+
+#[tokio::test]
+async fn an_uninitialised_node_answers_status_and_refuses_the_rest_with_the_remedy() {
+    let mut cluster = Cluster::prepare(1);
+    cluster.nodes[0].start();
+    let status = cluster.answer_of(&cluster.nodes[0]).await;
+    assert_eq!(status.generation, None);
+    let operator = Role::Operator("o".parse().unwrap());
+    let client = cluster.client_as(operator, Duration::from_secs(1));
+    let error = put(&client, "k", "v").await.unwrap_err();
+    assert!(reason(&error).contains("raftctl init"), "{}", reason(&error));
+}
+
+#[test]
+fn a_configuration_that_makes_no_sense_is_refused_with_file_key_and_bounds() {
+    let cluster = Cluster::prepare(1);
+    let node = &cluster.nodes[0];
+    for (more, wanted) in [
+        ("[raft]\nheartbeat = 5\n", "unknown field `heartbeat`"),
+        ("[raft]\nheartbeat_ms = 1\n", "from 5 to 30000 ms"),
+        ("[limits]\nrequests_max = -1\n", "limits.requests_max = -1 is out of bounds"),
+        ("[raft]\nelection_timeout_ms = [300, 200]\n", "low below high"),
+    ] {
+        node.configure(more);
+        let output = node.command().arg("--check-config").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(78), "{said}");
+        assert!(said.contains("raftd.toml") && said.contains(wanted), "{wanted}: {said}");
+    }
+    node.configure("");
+    let output = node.command().arg("--check-config").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && said.contains("valid; node 1 of cluster"), "{said}");
+}
+
+#[test]
+fn a_missing_or_foreign_certificate_ends_the_node_with_78() {
+    let cluster = Cluster::prepare(1);
+    let node = &cluster.nodes[0];
+    fs::remove_file(node.directory.join("node.key")).unwrap();
+    let output = node.command().output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains("node.key"), "{said}");
+
+    let day = Duration::from_secs(86_400);
+    let foreign = Authority::create(ClusterId::generate().unwrap(), day).unwrap();
+    fs::remove_file(node.directory.join("node.crt")).unwrap();
+    let ca = fs::read(node.directory.join("ca.crt")).unwrap();
+    fs::remove_file(node.directory.join("ca.crt")).unwrap();
+    node.issue(&foreign, 1);
+    fs::write(node.directory.join("ca.crt"), ca).unwrap();
+    let output = node.command().output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(78), "{said}");
+}
