@@ -1,1 +1,114 @@
-//! The operator's tool.
+//! The operator's tool: makes clusters, shows how they do, reads and writes their data, measures.
+//!
+//! | module | concept |
+//! |---|---|
+//! | `cli` | the command line, one definition for parsing, help, completion and the manual |
+//! | `commands` | one noun or verb each |
+//! | `cluster` | asking all nodes at once, and the verdict over their answers |
+//! | `bundle` | what `init` keeps of a cluster: authority, bundles, bootstrap record |
+//! | `target`, `context` | which cluster, and as whom |
+//! | `output` | tables, JSON, progress |
+//! | `report`, `codes` | errors, their pages, exit codes |
+//!
+//! # Architecture invariants
+//! - Nothing here knows the Raft algorithm: it asks nodes, and says what they said.
+//! - Data goes to stdout, everything else to stderr; a closed pipe is no failure.
+//! - Nothing that a node says is trusted to be printable.
+//! - An unknown outcome is never called a failure; only puts of a load are repeated after one.
+//! - The bootstrap record is written before it is sent, and never edited.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::cli::Cli;
+use crate::output::Output;
+use crate::report::Exit;
+use crate::target::Session;
+
+pub mod bundle;
+pub mod cli;
+pub mod cluster;
+pub mod codes;
+pub mod commands;
+pub mod context;
+pub mod founding;
+pub mod output;
+pub mod report;
+pub mod signals;
+pub mod target;
+
+/// Returns the definition of the command line, for the manual.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Runs the program: reads the command line, does what it says, and reports.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let Cli { global, command } = cli;
+    if global.verbose {
+        let filter = tracing_subscriber::EnvFilter::new("client=debug,transport=debug");
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    }
+    let output = Output::new(&global);
+    let session = Session { global, output: output.clone() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let done = match runtime {
+        Ok(runtime) => {
+            let done = runtime.block_on(commands::run(&session, command));
+            // A name that does not resolve in time must not keep the program alive.
+            runtime.shutdown_background();
+            done
+        }
+        Err(error) => Err(report::Report::new(codes::INTERNAL, error.to_string())),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(report) => {
+            output.fail(&report);
+            ExitCode::from(report.exit.code())
+        }
+    }
+}
+
+/// Says what is wrong with the command line, or what was asked: help or version.
+fn usage(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && json_wanted(std::env::args()) {
+        let message = error.to_string();
+        let line = message.lines().next().unwrap_or_default();
+        let line = line.strip_prefix("error: ").unwrap_or(line);
+        output::fail_as(true, &report::Report::new(codes::USAGE, line));
+    } else {
+        // Nobody listens if this cannot be written.
+        let _ = error.print();
+    }
+    ExitCode::from(if error.use_stderr() { Exit::Usage.code() } else { Exit::Done.code() })
+}
+
+/// Says whether JSON is asked for on a command line that cannot be parsed.
+fn json_wanted(arguments: impl Iterator<Item = String>) -> bool {
+    let arguments: Vec<String> = arguments.collect();
+    let spelled = ["-ojson", "-o=json", "--output=json"];
+    let pair = |pair: &[String]| matches!(pair[0].as_str(), "-o" | "--output") && pair[1] == "json";
+    arguments.iter().any(|argument| spelled.contains(&argument.as_str()))
+        || arguments.windows(2).any(pair)
+        || std::env::var("RAFTCTL_OUTPUT").is_ok_and(|form| form == "json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_noticed_on_a_broken_command_line() {
+        let wanted = |line: &str| json_wanted(line.split(' ').map(str::to_owned));
+        for line in ["raftctl -o json x", "raftctl x --output=json", "raftctl -ojson"] {
+            assert!(wanted(line), "{line}");
+        }
+        assert!(!wanted("raftctl -o table json"));
+    }
+}

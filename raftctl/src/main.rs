@@ -1,2 +1,7 @@
-//! raftctl.
-fn main() {}
+//! raftctl: operates a raftd cluster.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    raftctl::main()
+}

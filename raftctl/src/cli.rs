@@ -1,0 +1,233 @@
+//! The command line: one definition for parsing, help, environment, completion and the manual.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::commands::bench::BenchArgs;
+use crate::commands::context::ContextCommand;
+use crate::commands::dev::DevArgs;
+use crate::commands::init::InitArgs;
+use crate::commands::kv::KvCommand;
+use crate::commands::log::LogCommand;
+use crate::commands::status::StatusArgs;
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done or healthy, 1 unexpected failure, 2 usage, 3 no such member, key or file,
+4 TLS, authentication or authorisation, 5 refused by a safety rule or a changed precondition,
+6 deadline passed and outcome unknown, 7 no leader or no quorum, 8 not confirmed,
+9 verification failed, 10 cluster unhealthy, 11 degraded but serving, 12 partial success,
+130 and 143 signals.";
+
+/// Operates a raftd cluster.
+///
+/// Which cluster, and as whom, is said by a context (`raftctl init` and `raftctl dev` write one) or
+/// by flags. Each setting is taken from its flag, else from its environment variable, else from the
+/// context, else its default.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "raftctl", version, about, long_about, after_help = EXIT_CODES)]
+#[command(max_term_width = 100, arg_required_else_help = true, infer_long_args = false)]
+pub struct Cli {
+    /// Settings of every command.
+    #[command(flatten)]
+    pub global: Global,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Settings of every command.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// The context to use instead of the current one
+    #[arg(long, value_name = "NAME", env = "RAFTCTL_CONTEXT", global = true)]
+    pub context: Option<String>,
+
+    /// A node's address; may be given several times
+    #[arg(short, long = "endpoint", value_name = "HOST:PORT", env = "RAFTCTL_ENDPOINT")]
+    #[arg(global = true, value_delimiter = ',', value_parser = endpoint)]
+    pub endpoints: Vec<String>,
+
+    /// The authority's certificate
+    #[arg(long, value_name = "FILE", env = "RAFTCTL_CA", global = true)]
+    pub ca: Option<PathBuf>,
+
+    /// The operator's certificate
+    #[arg(long, value_name = "FILE", env = "RAFTCTL_CERT", global = true)]
+    pub cert: Option<PathBuf>,
+
+    /// The operator's private key
+    #[arg(long, value_name = "FILE", env = "RAFTCTL_KEY", global = true)]
+    pub key: Option<PathBuf>,
+
+    /// The form of the answer
+    #[arg(short, long, value_name = "FORM", env = "RAFTCTL_OUTPUT", global = true)]
+    #[arg(value_enum, default_value_t = Form::Table, hide_possible_values = false)]
+    pub output: Form,
+
+    /// Leaves out the tables' headers
+    #[arg(long, env = "RAFTCTL_NO_HEADERS", value_parser = falsey(), global = true)]
+    pub no_headers: bool,
+
+    /// Says nothing but the answer and errors
+    #[arg(short, long, env = "RAFTCTL_QUIET", value_parser = falsey(), global = true)]
+    pub quiet: bool,
+
+    /// Says what is tried, on stderr
+    #[arg(short, long, env = "RAFTCTL_VERBOSE", value_parser = falsey(), global = true, conflicts_with = "quiet")]
+    pub verbose: bool,
+
+    /// How long a request may take with all its retries, as 10s or 500ms
+    #[arg(long, value_name = "DURATION", env = "RAFTCTL_TIMEOUT", global = true)]
+    #[arg(default_value = "10s", value_parser = duration)]
+    pub timeout: Duration,
+
+    /// Leaves out colours (NO_COLOR does so too)
+    #[arg(long, env = "RAFTCTL_NO_COLOR", value_parser = falsey(), global = true)]
+    pub no_color: bool,
+
+    /// Leaves out progress, also on a terminal
+    #[arg(long, env = "RAFTCTL_NO_PROGRESS", value_parser = falsey(), global = true)]
+    pub no_progress: bool,
+
+    /// Does not ask
+    #[arg(short, long, env = "RAFTCTL_YES", value_parser = falsey(), global = true)]
+    pub yes: bool,
+}
+
+/// The form of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// For people.
+    Table,
+    /// For people, with more columns.
+    Wide,
+    /// For programs: the envelope raftctl/v1.
+    Json,
+    /// The same as YAML.
+    Yaml,
+    /// Names only, one a line.
+    Name,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Makes a cluster: authority, bundles, bootstrap, context; may be run again at any point
+    Init(InitArgs),
+    /// Runs a complete local cluster until Ctrl-C
+    Dev(DevArgs),
+    /// Shows how the cluster does: verdict, reason, a row for every node
+    Status(StatusArgs),
+    /// Members of the cluster
+    #[command(subcommand, arg_required_else_help = true)]
+    Member(MemberCommand),
+    /// Keys and values of the built-in machine
+    #[command(subcommand, arg_required_else_help = true)]
+    Kv(KvCommand),
+    /// The replicated log
+    #[command(subcommand, arg_required_else_help = true)]
+    Log(LogCommand),
+    /// Measures writes and reads
+    Bench(BenchArgs),
+    /// Clusters that raftctl knows
+    #[command(subcommand, arg_required_else_help = true)]
+    Context(ContextCommand),
+    /// Explains an error's code, or lists all
+    Explain {
+        /// The code, as R0103
+        code: Option<String>,
+    },
+    /// Prints the version
+    Version,
+    /// Prints a shell's completion script
+    Completion {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Members of the cluster.
+#[derive(Clone, Debug, Subcommand)]
+pub enum MemberCommand {
+    /// Lists the members, as the configuration in force names them
+    #[command(visible_alias = "ls")]
+    List,
+}
+
+/// A switch's variable: set is on, but for an empty text, 0, no and false.
+fn falsey() -> clap::builder::FalseyValueParser {
+    clap::builder::FalseyValueParser::new()
+}
+
+/// Reads a duration with its unit.
+///
+/// # Errors
+/// If there is no unit, or the duration is zero, negative or above a day.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
+        return Err(format!("without a unit; for instance {text}s"));
+    }
+    let parsed: jiff::SignedDuration =
+        text.parse().map_err(|_| "not a duration; for instance 10s, 500ms or 2m".to_owned())?;
+    let parsed = Duration::try_from(parsed).map_err(|_| "negative".to_owned())?;
+    if parsed.is_zero() || parsed > Duration::from_secs(86_400) {
+        return Err("from 1ms to 24h".to_owned());
+    }
+    Ok(parsed)
+}
+
+/// Reads `host:port`; the host may be a name, an IPv4 address, or an IPv6 address in brackets.
+///
+/// # Errors
+/// If there is no host or no port.
+pub fn endpoint(text: &str) -> Result<String, String> {
+    if text.len() > protocol::limits::ADDRESS_BYTES_MAX {
+        return Err(format!("longer than {} bytes", protocol::limits::ADDRESS_BYTES_MAX));
+    }
+    let wanted = || "not HOST:PORT, as n1.example:7400 or [2001:db8::1]:7400".to_owned();
+    let (host, port) = text.rsplit_once(':').ok_or_else(wanted)?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let named = !host.is_empty() && host.chars().all(plain);
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let v6 = bracketed.is_some_and(|host| host.parse::<std::net::Ipv6Addr>().is_ok());
+    match port.parse::<u16>() {
+        Ok(1..) if named || v6 => Ok(text.to_owned()),
+        _ => Err(wanted()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_need_a_unit_and_bounds() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
+        for bad in ["", "10", "soon", "-1s", "0s", "25h", "99999999999999999999s"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn endpoints_have_host_and_port() {
+        for good in ["n1:7400", "10.0.0.1:1", "[::1]:7400", "a-b.c_d:65535"] {
+            assert_eq!(endpoint(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "n1", ":7400", "n1:", "n1:0", "n1:65536", "::1:7400", "[x]:1", "a b:1"] {
+            assert!(endpoint(bad).is_err(), "{bad}");
+        }
+        assert!(endpoint(&format!("{}:1", "x".repeat(300))).is_err());
+    }
+}

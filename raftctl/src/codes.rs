@@ -1,0 +1,269 @@
+//! Every error code with its page: what `raftctl explain` prints and which exit code it means.
+
+use std::fmt;
+
+use crate::report::Exit;
+
+/// An error's code, printed as `R0103`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Code(u16);
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "R{:04}", self.0)
+    }
+}
+
+impl Code {
+    /// Reads `R0103`, `r103` or `103`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.strip_prefix(['R', 'r']).unwrap_or(text);
+        let code = Self(digits.parse().ok()?);
+        PAGES.iter().any(|page| page.code == code).then_some(code)
+    }
+}
+
+/// What is said about a code.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    /// The code.
+    pub code: Code,
+    /// How a command with this error ends.
+    pub exit: Exit,
+    /// A few words.
+    pub title: &'static str,
+    /// What it means, what causes it, what to do.
+    pub text: &'static str,
+}
+
+/// Returns a code's page.
+pub fn page(code: Code) -> &'static Page {
+    PAGES.iter().find(|page| page.code == code).expect("every code is in the table")
+}
+
+macro_rules! pages {
+    ($($name:ident $number:literal $exit:ident $title:literal $text:literal)*) => {
+        $(#[doc = $title] pub const $name: Code = Code($number);)*
+
+        /// All pages, in order of their codes.
+        pub const PAGES: &[Page] = &[
+            $(Page { code: $name, exit: Exit::$exit, title: $title, text: $text }),*
+        ];
+    };
+}
+
+pages! {
+INTERNAL 1 Failed "unexpected failure"
+"Something failed that raftctl did not expect. Run the command again with -v and report what it
+prints."
+
+USAGE 2 Usage "the command line makes no sense"
+"A flag, argument or environment variable is missing, unknown or out of range. `raftctl COMMAND
+--help` shows what a command takes; each flag has a RAFTCTL_ variable."
+
+LOCAL_FILE 3 Failed "a local file or directory cannot be used"
+"A file or directory on this machine could not be read or written. The message names it and says
+why: permissions, a full disk, something else in its place."
+
+NO_CLUSTER 4 Usage "no cluster is named"
+"The command needs to know where the cluster is. Use a context (`raftctl context use NAME`; `raftctl
+init` and `raftctl dev` write one), or name endpoints and certificates with -e, --ca, --cert and
+--key."
+
+NO_CONTEXT 5 Absent "no such context"
+"No context has this name. `raftctl context list` shows all."
+
+BAD_CONTEXTS 6 Failed "the file of contexts is damaged"
+"The file contexts.toml in raftctl's configuration directory is no valid list of contexts. Mend it
+or move it away; `raftctl init NAME` writes the context of a cluster again."
+
+CREDENTIALS 7 Denied "the certificate or key cannot be used"
+"A certificate or key file is malformed, expired, of another cluster, or readable by others. The
+message names the file and the check. `raftctl init NAME`, run again where the authority is, renews
+the operator's certificate."
+
+NO_FILE 8 Absent "no such file"
+"A file that the command needs does not exist. The message names it."
+
+NOT_CONFIRMED 9 NotConfirmed "not confirmed"
+"The command changes something that is not easily undone, and was not confirmed. On a terminal it
+asks; elsewhere give --yes."
+
+NO_PAGE 10 Absent "no such code"
+"No error has this code. `raftctl explain` lists all."
+
+UNREACHABLE 101 NoLeader "no node could be reached"
+"No endpoint answered. Per endpoint the message says how far it came: the name did not resolve; the
+port is closed (raftd does not run there, or listens elsewhere); nothing came back (the machine is
+down, or UDP is blocked on the way: raftd speaks QUIC over UDP, a ping or a TCP test proves
+nothing); or the handshake failed.
+Look at `systemctl status raftd` on a node, and at firewalls for UDP on the node's port."
+
+CERTIFICATES 102 Denied "the certificates do not match"
+"The nodes refuse this certificate, or this side does not trust the nodes'. Usual causes: the
+context of another cluster, an authority made anew, an expired certificate, a wrong clock. Both
+sides must have certificates of one authority; `raftctl context show` names the files."
+
+NO_LEADER 103 NoLeader "no leader"
+"Nodes answer, but none of them led within the deadline. Elections take less than a second, so
+either fewer than a majority of the voters can reach each other, or their disks or clocks are in
+trouble. `raftctl status` says how many voters answer, how many are needed, and why nobody can win.
+Nothing is lost: as soon as a majority is back, a leader is elected without anybody's help. Never
+wipe a data directory to hurry it."
+
+UNKNOWN 104 Unknown "the outcome is unknown"
+"The request was sent and no answer came: the change may have been made, may still be made, or never
+will be. It is not reported as failed, because nobody knows. Read the value back before you try
+again; a put may simply be repeated, a compare-and-swap tells by itself."
+
+UNAUTHORISED 105 Denied "this certificate may not do this"
+"The certificate names a role (operator, client, reader) that does not allow the request. Use
+another one with --cert and --key, or another context."
+
+BUSY 106 NoLeader "a limit is reached"
+"The leader has as many requests, bytes or entries under way as its limits allow. Fewer at a time,
+or later."
+
+UNEXPECTED 107 Failed "an answer that makes no sense"
+"A node answered something else than was asked: a much older or newer version, or a bug."
+
+NO_NODE 108 Absent "no such member"
+"No member of this cluster has this name or id. `raftctl member list` shows all."
+
+REFUSED 109 Refused "the node refuses the request"
+"The node refuses the request as it is: over a limit, or without sense to it. The message names the
+limit."
+
+UNINITIALISED 110 NoLeader "the node belongs to no cluster yet"
+"raftd runs, its data directory is empty, and it waits. `raftctl init`, run again where the
+authority is, bootstraps the cluster when all nodes answer. A node of a running cluster whose
+directory was lost does not rejoin by itself: it must be replaced."
+
+NODE_FAILED 111 Failed "a node failed"
+"A node met an error that stops it: a failed disk, a shutdown, a bug. Its log says more:
+journalctl -u raftd."
+
+NO_KEY 201 Absent "no such key"
+"The key does not exist."
+
+DIFFERS 202 Refused "the value is another one"
+"A compare-and-swap found another value than expected, and changed nothing. The message shows the
+revision of the last change."
+
+TOO_LARGE 203 Usage "a key or value over its limit"
+"Keys have 1 to 1,024 bytes, values at most 1,044,480 bytes."
+
+BAD_LINE 204 Usage "a bad line in the file"
+"A line of the file is not KEY<TAB>VALUE, or a key or value is over its limit. The whole file is
+checked before anything is sent, so nothing was changed."
+
+LOAD_STOPPED 205 Partial "the load stopped on the way"
+"Some lines are loaded and acknowledged, others not. Every line before the one that the message
+names is in the cluster. Go on with --from-line; loading a line twice does no harm."
+
+NO_INDEX 206 Absent "no such log index"
+"The node's log has no entry at this index: it is not written yet, or compacted away."
+
+OTHER_PLAN 301 Refused "another list of nodes"
+"This cluster was prepared with another list of nodes. `init` never edits a cluster: change a
+running one with `raftctl member`, or prepare another one with another name or --dir."
+
+OTHER_GENERATION 302 Refused "a node with another history"
+"A node already belongs to another history of this or another cluster: its generation is not the
+one of the bootstrap record beside the authority. It was bootstrapped from elsewhere, or has a data
+directory of an earlier attempt. Nothing was changed. If its data is not needed, stop raftd there,
+move its data directory away, and run init again."
+
+INIT_WAITED 303 Unknown "not all nodes answered"
+"`init` waited for every node, because the bootstrap record names their data directories. Start the
+missing ones and run the same command again: it goes on where it was."
+
+IN_THE_WAY 304 Refused "something is in the way"
+"A context, directory or file that the command would write exists and belongs to something else."
+
+OTHER_NODE 305 Refused "another node answers there"
+"At the address of one node another node of the cluster answers. Bundles were mixed up, or two names
+lead to one machine. Put each bundle on its own machine."
+
+WIPED 306 Refused "a data directory was wiped or replaced"
+"The bootstrap record names the data directories that took part; this node has another one now. It
+lost what it may have promised, so it is not let in again under the old name: it would vote as if
+nothing had happened. Replace the member instead. If the cluster has never been used, `init` under
+another name starts afresh."
+
+NO_RECORD 307 Refused "the bootstrap record is missing"
+"A node is bootstrapped, but the record beside the authority is not there, so nobody can tell
+whether it is the same history. Restore the directory of the cluster from a backup, or make a
+context by hand with `raftctl context add`."
+
+NO_RAFTD 308 Absent "raftd is not found"
+"`dev` starts raftd from the directory of raftctl itself. Build it (`cargo build --release`), or
+name it with --raftd PATH."
+
+NODE_ENDED 309 Failed "a local node ended"
+"A raftd process that `dev` started has ended. The message shows the end of its log."
+
+PORT_TAKEN 310 Refused "a port is taken"
+"Another process listens on a UDP port that a local node needs; perhaps another `raftctl dev`.
+Choose others with --port, and another directory with --dir."
+
+MEMBER_SILENT 401 Degraded "a member does not answer"
+"The member does not answer status requests, or the leader does not hear from it. The cluster serves
+as long as a majority of the voters is alive; `status` says how many more failures it tolerates.
+Check the machine, then raftd there (`systemctl status raftd`, `journalctl -u raftd`), then the way
+(UDP). It catches up by itself when it is back."
+
+NO_QUORUM 402 Unhealthy "no quorum"
+"Fewer than a majority of the voters answer. Nothing can be written and no linearizable read is
+served; nothing that was acknowledged is lost. Bring back enough voters with their data
+directories: then it goes on by itself. Wiped nodes do not count."
+
+CERTIFICATE_ENDS 403 Degraded "a certificate ends soon"
+"The node's certificate ends within 30 days. Nodes whose certificate has expired are refused by all
+others. Issue a new one where the authority is, and restart the node."
+
+DISK_FILLS 404 Degraded "a disk fills up"
+"The file system with the data directory is more than 90 % full. A node whose disk is full stops
+serving."
+
+MEMBER_FAILED 405 Degraded "a member does not serve"
+"The node runs, but does not serve; the message says why, mostly that its disk failed. It claims
+nothing durable any more. Replace the disk or the node."
+
+MEMBER_FOREIGN 406 Degraded "a node that does not take part"
+"The node answers, but has no history, or another one than the rest: it neither votes nor counts.
+A wiped node does not rejoin by itself."
+
+WAITED 407 Unknown "waited in vain"
+"`status --wait` looked until --timeout passed, and the cluster was never as wanted. The message
+says how it was last."
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_in_order_and_unique() {
+        assert!(PAGES.windows(2).all(|pair| pair[0].code < pair[1].code));
+    }
+
+    #[test]
+    fn codes_are_read_in_every_spelling() {
+        for text in ["R0103", "r0103", "103", "0103"] {
+            assert_eq!(Code::parse(text), Some(NO_LEADER), "{text}");
+        }
+        for text in ["", "R", "R9999", "-1", "99999", "leader"] {
+            assert_eq!(Code::parse(text), None, "{text}");
+        }
+        assert_eq!(NO_LEADER.to_string(), "R0103");
+    }
+
+    #[test]
+    fn pages_fit_a_terminal() {
+        for page in PAGES {
+            assert!(page.text.lines().all(|line| line.len() <= 100), "{}", page.code);
+            assert!(!page.title.ends_with('.'), "{}", page.code);
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What raftctl does: a module a noun or verb.
+
+use crate::cli::{Command, MemberCommand};
+use crate::report::{Report, Result};
+use crate::signals::Signals;
+use crate::target::Session;
+
+pub mod bench;
+pub mod context;
+pub mod dev;
+pub mod explain;
+pub mod init;
+pub mod kv;
+pub mod load;
+pub mod log;
+pub mod member;
+pub mod status;
+pub mod version;
+
+/// Does what was asked. Commands with something to put in order catch signals themselves; others
+/// just end.
+///
+/// # Errors
+/// Whatever keeps it from being done.
+pub async fn run(session: &Session, command: Command) -> Result<()> {
+    match command {
+        Command::Dev(args) => return dev::run(session, args).await,
+        Command::Kv(kv::KvCommand::Load(args)) => return load::run(session, args).await,
+        Command::Bench(args) => return bench::run(session, args).await,
+        other => {
+            let mut signals = Signals::catch()?;
+            tokio::select! {
+                done = plain(session, other) => done,
+                stop = signals.stopped() => Err(Report::quiet(stop.exit())),
+            }
+        }
+    }
+}
+
+async fn plain(session: &Session, command: Command) -> Result<()> {
+    match command {
+        Command::Init(args) => init::run(session, args).await,
+        Command::Status(args) => status::run(session, args).await,
+        Command::Member(MemberCommand::List) => member::list(session).await,
+        Command::Kv(command) => kv::run(session, command).await,
+        Command::Log(command) => log::run(session, command).await,
+        Command::Context(command) => context::run(session, command),
+        Command::Explain { code } => explain::run(session, code.as_deref()),
+        Command::Version => version::run(session),
+        Command::Completion { shell } => version::completion(shell),
+        Command::Dev(_) | Command::Bench(_) => unreachable!("they catch signals themselves"),
+    }
+}

@@ -1,0 +1,395 @@
+//! `raftctl bench`: how many writes and reads a second, and how long each takes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use clap::Args;
+use client::{Client, ClientError, Consistency};
+use hdrhistogram::Histogram;
+use serde_json::{Value, json};
+use state_machine::{KvCommand as Change, KvQuery};
+use tokio::task::JoinSet;
+
+use crate::cli::duration;
+use crate::codes;
+use crate::output::progress::Progress;
+use crate::output::table::Rows;
+use crate::output::{Output, View, units};
+use crate::report::{Report, Result};
+use crate::signals::Signals;
+use crate::target::{Session, Target};
+
+/// What the bench's keys begin with.
+const PREFIX: &str = "raftctl-bench/";
+
+/// Puts or deletes under way while the bench's keys are made or removed.
+const PREPARE_IN_FLIGHT: usize = 256;
+
+/// The longest latency that is told apart, in microseconds.
+const LATENCY_US_MAX: u64 = 60_000_000;
+
+/// How long a client pauses after an error.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(10);
+
+/// What is measured, and how.
+#[derive(Clone, Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").args(["writes", "reads", "mixed"]))]
+pub struct BenchArgs {
+    /// Puts [default]
+    #[arg(long)]
+    pub writes: bool,
+    /// Linearizable gets
+    #[arg(long)]
+    pub reads: bool,
+    /// Half puts, half linearizable gets
+    #[arg(long)]
+    pub mixed: bool,
+    /// Clients at a time; each waits for its answer before it asks again
+    #[arg(long, value_name = "COUNT", default_value_t = 64)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=4_096))]
+    pub clients: u16,
+    /// Connections that the clients share
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub connections: u16,
+    /// The size of values, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 256)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_044_480))]
+    pub size: u32,
+    /// The number of keys
+    #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub keys: u32,
+    /// How long to measure
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    pub duration: Duration,
+    /// How long to run before measuring
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration)]
+    pub warmup: Duration,
+    /// Reads what any node has applied, however old
+    #[arg(long)]
+    pub stale: bool,
+    /// Leaves the bench's keys in the cluster
+    #[arg(long)]
+    pub keep: bool,
+    /// Says what would be done, and does nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// What one kind of operation took.
+struct Measured {
+    latency: Histogram<u64>,
+    failed: u64,
+    unknown: u64,
+    /// One failure, for people.
+    why: Option<String>,
+}
+
+/// Both kinds.
+#[derive(Default)]
+struct Measures {
+    writes: Measured,
+    reads: Measured,
+}
+
+impl Default for Measured {
+    fn default() -> Self {
+        let latency = Histogram::new_with_bounds(1, LATENCY_US_MAX, 3);
+        let latency = latency.expect("the bounds are valid");
+        Self { latency, failed: 0, unknown: 0, why: None }
+    }
+}
+
+impl Measured {
+    fn add(&mut self, other: &Self) {
+        self.latency.add(&other.latency).expect("the bounds are equal");
+        self.failed += other.failed;
+        self.unknown += other.unknown;
+        if self.why.is_none() {
+            self.why.clone_from(&other.why);
+        }
+    }
+}
+
+/// What all clients share.
+struct Plan {
+    args: BenchArgs,
+    value: Bytes,
+    stop: AtomicBool,
+    measuring: AtomicBool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If the cluster cannot be reached when it begins.
+pub async fn run(session: &Session, args: BenchArgs) -> Result<()> {
+    let mut signals = Signals::catch()?;
+    let target = session.target()?;
+    if args.dry_run {
+        let text = format!(
+            "would run {} clients for {:?} on {} keys \"{PREFIX}..\", and delete them afterwards\n",
+            args.clients, args.duration, args.keys
+        );
+        let view = View { kind: "Plan", text: text.into_bytes(), ..View::default() };
+        return session.output.answer(&view);
+    }
+    let clients = (0..args.connections)
+        .map(|_| target.client(session.global.timeout))
+        .collect::<Result<Vec<Client>>>()?;
+    let plan = Arc::new(Plan {
+        value: random_value(args.size)?,
+        stop: AtomicBool::new(false),
+        measuring: AtomicBool::new(false),
+        args,
+    });
+    let reads = plan.args.reads || plan.args.mixed;
+    tokio::select! {
+        prepared = prepare(&session.output, &clients[0], &plan, reads) => prepared?,
+        stop = signals.stopped() => return Err(Report::quiet(stop.exit())),
+    }
+    let (measures, took, stopped) = measure(session, &clients, &plan, &mut signals).await?;
+    if !plan.args.keep {
+        for_each_key(&session.output, "removing keys", &clients[0], &plan, |key| Change::Delete {
+            key,
+        })
+        .await?;
+    }
+    for client in &clients {
+        client.close().await;
+    }
+    session.output.answer(&view(session, &target, &plan.args, &measures, took))?;
+    stopped.map_or(Ok(()), |stop| Err(Report::quiet(stop.exit())))
+}
+
+/// Makes the keys that reads will find, or one of them, to know that the cluster takes writes.
+async fn prepare(output: &Output, client: &Client, plan: &Plan, reads: bool) -> Result<()> {
+    let put = |key| Change::Put { key, value: plan.value.clone() };
+    if reads {
+        return for_each_key(output, "writing keys", client, plan, put).await;
+    }
+    client.propose(put(key(0)).encode()).await.map(|_| ()).map_err(Report::from)
+}
+
+/// Changes every key of the bench, many at a time.
+async fn for_each_key(
+    output: &Output,
+    what: &str,
+    client: &Client,
+    plan: &Plan,
+    change: impl Fn(Bytes) -> Change,
+) -> Result<()> {
+    let mut progress = Progress::new(output, what, plan.args.keys.into());
+    let mut flight: JoinSet<std::result::Result<(), ClientError>> = JoinSet::new();
+    for number in 0..plan.args.keys {
+        if flight.len() >= PREPARE_IN_FLIGHT
+            && let Some(joined) = flight.join_next().await
+        {
+            settled(joined)?;
+        }
+        let (client, command) = (client.clone(), change(key(number)).encode());
+        flight.spawn(async move { client.propose(command).await.map(|_| ()) });
+        progress.set(number.into(), "");
+    }
+    while let Some(joined) = flight.join_next().await {
+        settled(joined)?;
+    }
+    progress.finish();
+    Ok(())
+}
+
+fn settled(
+    joined: std::result::Result<std::result::Result<(), ClientError>, tokio::task::JoinError>,
+) -> Result<()> {
+    match joined {
+        Ok(done) => done.map_err(Report::from),
+        Err(error) => Err(Report::new(codes::INTERNAL, error.to_string())),
+    }
+}
+
+type Outcome = (Measures, Duration, Option<crate::signals::Stop>);
+
+async fn measure(
+    session: &Session,
+    clients: &[Client],
+    plan: &Arc<Plan>,
+    signals: &mut Signals,
+) -> Result<Outcome> {
+    let mut running = JoinSet::new();
+    for number in 0..plan.args.clients {
+        let client = clients[usize::from(number) % clients.len()].clone();
+        running.spawn(operate(client, Arc::clone(plan), u64::from(number)));
+    }
+    let mut stopped = wait(plan.args.warmup, signals, None).await;
+    plan.measuring.store(true, Ordering::Relaxed);
+    let began = Instant::now();
+    if stopped.is_none() {
+        let total = u64::try_from(plan.args.duration.as_millis()).unwrap_or(u64::MAX);
+        let progress = Progress::new(&session.output, "ms", total);
+        stopped = wait(plan.args.duration, signals, Some(progress)).await;
+    }
+    let took = began.elapsed();
+    plan.measuring.store(false, Ordering::Relaxed);
+    plan.stop.store(true, Ordering::Relaxed);
+    let mut all = Measures::default();
+    while let Some(joined) = running.join_next().await {
+        let one = joined.map_err(|error| Report::new(codes::INTERNAL, error.to_string()))?;
+        all.writes.add(&one.writes);
+        all.reads.add(&one.reads);
+    }
+    Ok((all, took, stopped))
+}
+
+/// Waits, and shows for how long already.
+async fn wait(
+    duration: Duration,
+    signals: &mut Signals,
+    mut progress: Option<Progress>,
+) -> Option<crate::signals::Stop> {
+    let began = Instant::now();
+    loop {
+        let left = duration.saturating_sub(began.elapsed());
+        if left.is_zero() {
+            break;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(left.min(Duration::from_millis(200))) => {}
+            stop = signals.stopped() => return Some(stop),
+        }
+        if let Some(progress) = &mut progress {
+            progress.set(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), "");
+        }
+    }
+    if let Some(progress) = progress {
+        progress.finish();
+    }
+    None
+}
+
+/// One client: asks, waits, asks again.
+async fn operate(client: Client, plan: Arc<Plan>, number: u64) -> Measures {
+    let mut measures = Measures::default();
+    // A generator of its own a client, so that runs are alike.
+    let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    while !plan.stop.load(Ordering::Relaxed) {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        let chosen = key(u32::try_from(state % u64::from(plan.args.keys)).unwrap_or(0));
+        let reads = plan.args.reads || (plan.args.mixed && state & (1 << 40) != 0);
+        let began = Instant::now();
+        let done = if reads {
+            let how = match plan.args.stale {
+                true => Consistency::Stale,
+                false => Consistency::Linearizable,
+            };
+            client.query(KvQuery::Get { key: chosen }.encode(), how).await
+        } else {
+            let change = Change::Put { key: chosen, value: plan.value.clone() };
+            client.propose(change.encode()).await
+        };
+        if !plan.measuring.load(Ordering::Relaxed) {
+            continue;
+        }
+        let measured = if reads { &mut measures.reads } else { &mut measures.writes };
+        match done {
+            Ok(_) => {
+                let us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+                measured.latency.saturating_record(us.max(1));
+            }
+            Err(error) => {
+                match &error {
+                    ClientError::Unknown { .. } => measured.unknown += 1,
+                    ClientError::Unreachable { .. }
+                    | ClientError::NoLeader { .. }
+                    | ClientError::Refused(_)
+                    | ClientError::Unexpected { .. }
+                    | ClientError::Endpoint(_) => measured.failed += 1,
+                }
+                measured.why.get_or_insert_with(|| error.to_string());
+                tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+            }
+        }
+    }
+    measures
+}
+
+fn key(number: u32) -> Bytes {
+    format!("{PREFIX}{number:08}").into()
+}
+
+fn random_value(size: u32) -> Result<Bytes> {
+    let mut value = vec![0; size as usize];
+    getrandom::fill(&mut value)
+        .map_err(|error| Report::new(codes::INTERNAL, format!("randomness: {error}")))?;
+    Ok(value.into())
+}
+
+fn view(
+    session: &Session,
+    target: &Target,
+    args: &BenchArgs,
+    measures: &Measures,
+    took: Duration,
+) -> View {
+    let header = ["OPERATION", "COUNT", "OPS/S", "P50", "P99", "P99.9", "MAX", "FAILED", "UNKNOWN"];
+    let mut rows = Rows::new(&header);
+    let mut items = Vec::new();
+    let mut warnings = Vec::new();
+    for (name, measured) in [("put", &measures.writes), ("get", &measures.reads)] {
+        if measured.latency.is_empty() && measured.failed + measured.unknown == 0 {
+            continue;
+        }
+        let per_second = measured.latency.len() as f64 / took.as_secs_f64().max(1e-6);
+        let at = |quantile: f64| measured.latency.value_at_quantile(quantile);
+        let ms = |us: u64| format!("{:.2} ms", us as f64 / 1_000.0);
+        rows.push(vec![
+            name.to_owned(),
+            units::count(measured.latency.len()),
+            units::count(per_second as u64),
+            ms(at(0.5)),
+            ms(at(0.99)),
+            ms(at(0.999)),
+            ms(measured.latency.max()),
+            measured.failed.to_string(),
+            measured.unknown.to_string(),
+        ]);
+        items.push(item(name, measured, per_second));
+        warnings.extend(measured.why.iter().map(|why| format!("{name}: {why}")));
+    }
+    View {
+        kind: "Bench",
+        data: json!({
+            "cluster": target.name,
+            "clients": args.clients,
+            "connections": args.connections,
+            "sizeBytes": args.size,
+            "keys": args.keys,
+            "measuredMs": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            "operations": items,
+        }),
+        text: rows.render(session.output.headers).into_bytes(),
+        names: Vec::new(),
+        warnings,
+    }
+}
+
+fn item(name: &str, measured: &Measured, per_second: f64) -> Value {
+    let at = |quantile: f64| measured.latency.value_at_quantile(quantile);
+    json!({
+        "operation": name,
+        "count": measured.latency.len(),
+        "perSecond": (per_second * 10.0).round() / 10.0,
+        "meanUs": measured.latency.mean().round(),
+        "p50Us": at(0.5),
+        "p90Us": at(0.9),
+        "p99Us": at(0.99),
+        "p999Us": at(0.999),
+        "maxUs": measured.latency.max(),
+        "failed": measured.failed,
+        "unknown": measured.unknown,
+    })
+}

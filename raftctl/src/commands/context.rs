@@ -1,0 +1,201 @@
+//! `raftctl context`: the clusters that raftctl knows.
+
+use clap::Subcommand;
+use client::Credentials;
+use serde_json::{Value, json};
+
+use crate::codes;
+use crate::commands::init::{absolute, name};
+use crate::context::{self, Context, Contexts, Node};
+use crate::output::View;
+use crate::output::table::Rows;
+use crate::report::{Report, Result};
+use crate::target::Session;
+
+/// Clusters that raftctl knows.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ContextCommand {
+    /// Lists all; the current one is marked
+    #[command(visible_alias = "ls")]
+    List,
+    /// Makes one the current; "-" goes back to the one before
+    Use {
+        /// Its name, or -
+        name: String,
+    },
+    /// Shows one, or the current one
+    Show {
+        /// Its name
+        name: Option<String>,
+    },
+    /// Adds one, from -e, --ca, --cert and --key; checks that the certificates can be used
+    Add {
+        /// Its name
+        #[arg(value_parser = name)]
+        name: String,
+    },
+    /// Forgets one; deletes no certificate and no key
+    #[command(visible_alias = "rm")]
+    Remove {
+        /// Its name
+        name: String,
+    },
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If there is no such context, or the file cannot be read or written.
+pub fn run(session: &Session, command: ContextCommand) -> Result<()> {
+    let file = context::file()?;
+    let mut contexts = Contexts::load(&file)?;
+    match command {
+        ContextCommand::List => list(session, &contexts),
+        ContextCommand::Show { name } => show(session, &contexts, name),
+        ContextCommand::Use { name } => {
+            let name = match name.as_str() {
+                "-" => contexts.previous.clone().ok_or_else(|| {
+                    Report::new(codes::NO_CONTEXT, "no other context was in use before")
+                })?,
+                _ => name,
+            };
+            contexts.switch(&name)?;
+            contexts.store(&file)?;
+            changed(session, &name, "is now current")
+        }
+        ContextCommand::Add { name } => {
+            let added = from_flags(session)?;
+            if contexts.all.contains_key(&name) {
+                let message = format!("the context \"{name}\" exists");
+                return Err(Report::new(codes::IN_THE_WAY, message)
+                    .help(format!("raftctl context remove {name}")));
+            }
+            contexts.all.insert(name.clone(), added);
+            contexts.switch(&name)?;
+            contexts.store(&file)?;
+            changed(session, &name, "is added and current")
+        }
+        ContextCommand::Remove { name } => {
+            contexts.get(&name)?;
+            session.confirm(&format!("forget the context \"{name}\"?"))?;
+            contexts.all.remove(&name);
+            for place in [&mut contexts.current, &mut contexts.previous] {
+                if place.as_deref() == Some(name.as_str()) {
+                    *place = None;
+                }
+            }
+            contexts.store(&file)?;
+            changed(session, &name, "is forgotten; its files are where they were")
+        }
+    }
+}
+
+fn changed(session: &Session, name: &str, what: &str) -> Result<()> {
+    session.output.answer(&View {
+        kind: "Context",
+        data: json!({ "name": name, "result": what }),
+        text: format!("context \"{name}\" {what}\n").into_bytes(),
+        names: vec![name.to_owned()],
+        warnings: Vec::new(),
+    })
+}
+
+fn list(session: &Session, contexts: &Contexts) -> Result<()> {
+    let mut rows = Rows::new(&["CURRENT", "NAME", "CLUSTER", "ENDPOINTS"]);
+    for (name, context) in &contexts.all {
+        let current = contexts.current.as_ref() == Some(name);
+        rows.push(vec![
+            if current { "*" } else { "" }.to_owned(),
+            name.clone(),
+            context.cluster.clone().unwrap_or_else(|| "-".to_owned()),
+            endpoints(context).join(","),
+        ]);
+    }
+    let text = match contexts.all.is_empty() {
+        true => String::new(),
+        false => rows.render(session.output.headers),
+    };
+    if contexts.all.is_empty() {
+        session.output.remark("no contexts yet; raftctl dev and raftctl init write one");
+    }
+    let item = |(name, context): (&String, &Context)| of(name, context, contexts);
+    session.output.answer(&View {
+        kind: "ContextList",
+        data: json!({
+            "current": contexts.current,
+            "contexts": contexts.all.iter().map(item).collect::<Vec<_>>(),
+        }),
+        text: text.into_bytes(),
+        names: contexts.all.keys().cloned().collect(),
+        warnings: Vec::new(),
+    })
+}
+
+fn show(session: &Session, contexts: &Contexts, name: Option<String>) -> Result<()> {
+    let name = name
+        .or_else(|| session.global.context.clone())
+        .or_else(|| contexts.current.clone())
+        .ok_or_else(|| {
+            Report::new(codes::NO_CONTEXT, "no context is current").help("raftctl context list")
+        })?;
+    let context = contexts.get(&name)?;
+    let certificate = match Credentials::load(&context.ca, &context.cert, &context.key) {
+        Ok(credentials) => format!("{}, {}", credentials.identity().role, credentials.validity()),
+        Err(error) => format!("cannot be used: {error}"),
+    };
+    let text = format!(
+        "name         {name}{}\ncluster      {}\nendpoints    {}\nca           {}\n\
+         cert         {}\nkey          {}\ncertificate  {certificate}\n",
+        if contexts.current.as_ref() == Some(&name) { " (current)" } else { "" },
+        context.cluster.as_deref().unwrap_or("-"),
+        endpoints(context).join(" "),
+        context.ca.display(),
+        context.cert.display(),
+        context.key.display(),
+    );
+    let mut data = of(&name, context, contexts);
+    data["certificate"] = json!(certificate);
+    session.output.answer(&View {
+        kind: "Context",
+        data,
+        text: text.into_bytes(),
+        names: vec![name],
+        warnings: Vec::new(),
+    })
+}
+
+fn endpoints(context: &Context) -> Vec<String> {
+    context.nodes.iter().map(|node| node.address.clone()).collect()
+}
+
+fn of(name: &str, context: &Context, contexts: &Contexts) -> Value {
+    json!({
+        "name": name,
+        "current": contexts.current.as_deref() == Some(name),
+        "cluster": context.cluster,
+        "endpoints": endpoints(context),
+        "ca": context.ca,
+        "cert": context.cert,
+        "key": context.key,
+    })
+}
+
+fn from_flags(session: &Session) -> Result<Context> {
+    let global = &session.global;
+    let (Some(ca), Some(cert), Some(key)) = (&global.ca, &global.cert, &global.key) else {
+        return Err(Report::new(codes::USAGE, "a context needs --ca, --cert and --key"));
+    };
+    if global.endpoints.is_empty() {
+        return Err(Report::new(codes::USAGE, "a context needs -e HOST:PORT"));
+    }
+    let (ca, cert, key) = (absolute(ca)?, absolute(cert)?, absolute(key)?);
+    let credentials = Credentials::load(&ca, &cert, &key)?;
+    let node = |address: &String| Node { name: None, address: address.clone() };
+    Ok(Context {
+        cluster: Some(credentials.cluster().to_string()),
+        ca,
+        cert,
+        key,
+        nodes: global.endpoints.iter().map(node).collect(),
+    })
+}

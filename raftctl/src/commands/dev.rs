@@ -1,0 +1,211 @@
+//! `raftctl dev`: a complete local cluster in one command, stopped by Ctrl-C.
+
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use client::Client;
+
+use self::process::{Processes, find_raftd};
+use crate::bundle::{Bundles, NodeSettings, PlannedNode};
+use crate::cli::Form;
+use crate::cluster::Health;
+use crate::codes;
+use crate::commands::init::{absolute, name, write_context};
+use crate::commands::status;
+use crate::context::{self, Contexts};
+use crate::founding::{Patience, found};
+use crate::report::{Report, Result};
+use crate::signals::Signals;
+use crate::target::{Session, Target};
+
+mod process;
+
+/// The port of the first node, where it is free.
+const PORT_DEFAULT: u16 = 7400;
+
+/// How far apart the ports of clusters side by side are.
+const PORT_STEP: u16 = 20;
+
+/// How often nodes are asked while they start.
+const POLL: Duration = Duration::from_millis(20);
+
+/// How long a start may take.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What `dev` is told.
+#[derive(Clone, Debug, Args)]
+pub struct DevArgs {
+    /// How many nodes
+    #[arg(long, value_name = "COUNT", default_value_t = 3)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=9))]
+    pub nodes: u16,
+
+    /// Where everything is kept, also data; a later start goes on with it
+    /// [default: ~/.local/share/raftctl/NAME]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+
+    /// The UDP port of the first node; the others follow [default: 7400, or the next that are free]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..=65_500))]
+    pub port: Option<u16>,
+
+    /// The daemon's program [default: raftd beside raftctl, else on the PATH]
+    #[arg(long, value_name = "FILE", env = "RAFTCTL_RAFTD")]
+    pub raftd: Option<PathBuf>,
+
+    /// The name of cluster and context
+    #[arg(long, value_name = "NAME", default_value = "dev", value_parser = name)]
+    pub name: String,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If raftd is missing, a port is taken, or a node ends by itself.
+pub async fn run(session: &Session, args: DevArgs) -> Result<()> {
+    let began = Instant::now();
+    let raftd = find_raftd(args.raftd.as_deref())?;
+    let directory = match &args.dir {
+        Some(directory) => absolute(directory)?,
+        None => context::data_directory()?.join(&args.name),
+    };
+    let bundles = prepare(&args, &directory)?;
+    check_ports(&bundles.plan.nodes)?;
+    let before = Contexts::load(&context::file()?)?.current;
+    // Caught from here on: whatever is started is stopped again.
+    let mut signals = Signals::catch()?;
+    let mut processes = Processes::start(&raftd, &bundles)?;
+    let served = tokio::select! {
+        served = serve(session, &bundles, &mut processes, began) => served,
+        stop = signals.stopped() => {
+            session.output.remark(&format!("stopping {} nodes", bundles.plan.nodes.len()));
+            match session.output.form {
+                // Who reads JSON wants to know; on a terminal Ctrl-C is how it should end.
+                Form::Table | Form::Wide => Ok(()),
+                Form::Json | Form::Yaml | Form::Name => Err(Report::quiet(stop.exit())),
+            }
+        }
+    };
+    let stopped = processes.stop().await;
+    restore_context(session, &args.name, before)?;
+    served.and(stopped)
+}
+
+fn prepare(args: &DevArgs, directory: &Path) -> Result<Bundles> {
+    let known = directory.join("cluster.toml").exists();
+    let nodes: Vec<(String, String)> = match (known, args.port) {
+        (true, None) => Vec::new(),
+        (_, port) => {
+            let base = port.map_or_else(|| free_ports(args.nodes), Ok)?;
+            let node =
+                |number: u16| (format!("n{}", number + 1), format!("127.0.0.1:{}", base + number));
+            (0..args.nodes).map(node).collect()
+        }
+    };
+    let settings = |node: &PlannedNode| NodeSettings {
+        data_dir: Some(directory.join(format!("data-{}", node.name))),
+        listen_host: Some("127.0.0.1".to_owned()),
+    };
+    let bundles = Bundles::prepare(directory, &args.name, &nodes, settings)?;
+    if bundles.plan.nodes.len() != usize::from(args.nodes) {
+        let (there, shown) = (bundles.plan.nodes.len(), directory.display());
+        let message = format!("{shown} holds a cluster of {there} nodes, not {}", args.nodes);
+        return Err(Report::new(codes::OTHER_PLAN, message)
+            .help(format!("raftctl dev --nodes {there}    (goes on with it)"))
+            .help("raftctl dev --name NAME    (another cluster, in a directory of its own)"));
+    }
+    Ok(bundles)
+}
+
+/// Looks for a row of ports that nobody listens on.
+fn free_ports(count: u16) -> Result<u16> {
+    (0..50)
+        .map(|step| PORT_DEFAULT + step * PORT_STEP)
+        .find(|base| (*base..base + count).all(is_free))
+        .ok_or_else(|| Report::new(codes::PORT_TAKEN, "no row of ports is free from 7400 on"))
+}
+
+fn is_free(port: u16) -> bool {
+    UdpSocket::bind(("127.0.0.1", port)).is_ok()
+}
+
+fn check_ports(nodes: &[PlannedNode]) -> Result<()> {
+    for node in nodes {
+        let port = node.address.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        if let Some(port) = port.filter(|port| !is_free(*port)) {
+            let message = format!("UDP port {port} of {} is taken", node.name);
+            return Err(Report::new(codes::PORT_TAKEN, message)
+                .help(format!("ss -ulpn sport = :{port}    (who listens there)")));
+        }
+    }
+    Ok(())
+}
+
+/// Founds or finds the cluster, shows its status, and watches over the processes.
+async fn serve(
+    session: &Session,
+    bundles: &Bundles,
+    processes: &mut Processes,
+    began: Instant,
+) -> Result<()> {
+    let target = Target::of(bundles)?;
+    let client = target.client(session.global.timeout)?;
+    tokio::select! {
+        started = start(session, bundles, &target, &client, began) => started?,
+        ended = processes.watch() => return Err(ended),
+    }
+    client.close().await;
+    drop(client);
+    Err(processes.watch().await)
+}
+
+async fn start(
+    session: &Session,
+    bundles: &Bundles,
+    target: &Target,
+    client: &Client,
+    began: Instant,
+) -> Result<()> {
+    let output = &session.output;
+    // Nobody wants to read for each of three local nodes that it is started.
+    let silent = crate::output::Output { quiet: true, draws: false, ..output.clone() };
+    let patience = Patience { wait: START_TIMEOUT, poll: POLL };
+    found(&silent, bundles, client, patience).await?;
+    let deadline = Instant::now() + START_TIMEOUT;
+    let (survey, verdict) = loop {
+        let (survey, verdict) = status::look(target, client).await;
+        if verdict.health == Health::Healthy || Instant::now() >= deadline {
+            break (survey, verdict);
+        }
+        tokio::time::sleep(POLL).await;
+    };
+    let ready = began.elapsed();
+    write_context(&bundles.plan.name, bundles)?;
+    output.answer(&status::view(session, target, &survey, &verdict))?;
+    let name = &bundles.plan.name;
+    output.remark(&format!(
+        "\n{} after {:.2} s; context \"{name}\"",
+        verdict.health,
+        ready.as_secs_f64()
+    ));
+    output.remark(&format!("everything is in {}", bundles.directory().display()));
+    output.remark("try, in another terminal: raftctl status · raftctl kv put greeting hello");
+    output.remark("Ctrl-C stops it");
+    Ok(())
+}
+
+/// Goes back to the context that was in use before.
+fn restore_context(session: &Session, name: &str, before: Option<String>) -> Result<()> {
+    let Some(before) = before.filter(|before| before != name) else {
+        return Ok(());
+    };
+    let file = context::file()?;
+    let mut contexts = Contexts::load(&file)?;
+    if contexts.current.as_deref() == Some(name) && contexts.switch(&before).is_ok() {
+        contexts.store(&file)?;
+        session.output.remark(&format!("context \"{before}\" is current again"));
+    }
+    Ok(())
+}

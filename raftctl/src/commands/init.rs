@@ -1,0 +1,248 @@
+//! `raftctl init`: from nothing to a cluster, in one command that may be run again at any point.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use consensus::NodeId;
+use serde_json::json;
+
+use crate::bundle::{Bundles, NodeSettings};
+use crate::cli::{duration, endpoint};
+use crate::cluster::verdict::judge;
+use crate::codes;
+use crate::context::{self, Contexts};
+use crate::founding::{Founded, Patience, found};
+use crate::output::View;
+use crate::report::{Report, Result};
+use crate::target::{Session, Target};
+
+/// How often nodes are asked while `init` waits for them.
+const POLL: Duration = Duration::from_millis(250);
+
+/// What `init` is told.
+#[derive(Clone, Debug, Args)]
+pub struct InitArgs {
+    /// The cluster's name: a-z, 0-9, '.', '_' and '-'
+    #[arg(value_name = "NAME", value_parser = name)]
+    pub name: String,
+
+    /// A node, as the others and clients reach it; again for each node, needed the first time
+    #[arg(long = "node", value_name = "NAME=HOST:PORT", value_parser = node)]
+    pub nodes: Vec<(String, String)>,
+
+    /// Where authority, bundles and bootstrap record are kept [default: ~/.local/share/raftctl/NAME]
+    #[arg(long, value_name = "DIR", env = "RAFTCTL_DIR")]
+    pub dir: Option<PathBuf>,
+
+    /// Makes authority, bundles and context, and stops before it waits for the nodes
+    #[arg(long)]
+    pub prepare_only: bool,
+
+    /// How long to wait for the nodes
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
+    pub wait: Duration,
+
+    /// Says what would be done, and does nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If something is in the way, or nodes do not answer in time.
+pub async fn run(session: &Session, args: InitArgs) -> Result<()> {
+    check_nodes(&args.nodes)?;
+    let directory = match &args.dir {
+        Some(directory) => absolute(directory)?,
+        None => context::data_directory()?.join(&args.name),
+    };
+    if args.dry_run {
+        return plan(session, &args, &directory);
+    }
+    may_write_context(&args.name, &directory)?;
+    let bundles =
+        Bundles::prepare(&directory, &args.name, &args.nodes, |_| NodeSettings::default())?;
+    say_prepared(session, &bundles);
+    write_context(&args.name, &bundles)?;
+    if args.prepare_only {
+        session.output.remark("  prepared    run the same command again when the nodes are up");
+        return session.output.answer(&view(&bundles, None));
+    }
+    let target = Target::of(&bundles)?;
+    let client = target.client(session.global.timeout)?;
+    let patience = Patience { wait: args.wait, poll: POLL };
+    let founded = found(&session.output, &bundles, &client, patience).await?;
+    client.close().await;
+    session.output.answer(&view(&bundles, Some(&founded)))
+}
+
+/// Tells what was made and what comes next.
+fn say_prepared(session: &Session, bundles: &Bundles) {
+    let say = |line: String| session.output.remark(&line);
+    let verb = if bundles.created { "created" } else { "present" };
+    let directory = bundles.directory().display();
+    let fingerprint = bundles.fingerprint.get(..19).unwrap_or(&bundles.fingerprint);
+    say(format!("  authority   {verb}, key in {directory}/ca (0600), fingerprint {fingerprint}.."));
+    let names: Vec<String> =
+        bundles.plan.nodes.iter().map(|n| format!("{}-{}", bundles.plan.name, n.name)).collect();
+    let names = names.join(" ");
+    say(format!("  bundles     {names}   (certificate, key, CA, raftd.toml; in {directory})"));
+    if bundles.created {
+        let next =
+            "put each bundle at /etc/raftd on its machine, then: systemctl enable --now raftd";
+        say(format!("  next        {next}"));
+    }
+}
+
+/// Returns the answer: for people a line or two, for programs all of it.
+fn view(bundles: &Bundles, founded: Option<&Founded>) -> View {
+    let plan = &bundles.plan;
+    let mut text = String::new();
+    let cluster = short(&plan.cluster);
+    let mut data = json!({
+        "name": plan.name,
+        "cluster": plan.cluster,
+        "directory": bundles.directory(),
+        "authority": { "fingerprint": bundles.fingerprint, "created": bundles.created },
+        "nodes": plan.nodes.iter().map(|node| json!({
+            "id": node.id.to_string(), "name": node.name, "address": node.address,
+            "bundle": bundles.node_directory(node),
+        })).collect::<Vec<_>>(),
+    });
+    if let Some(Founded { generation, present, survey }) = founded {
+        let verdict = judge(survey, crate::bundle::now_unix_s().try_into().unwrap_or(i64::MAX));
+        let name = |id: NodeId| survey.name(id);
+        let leader = survey.leader().map(|leader| name(leader.node)).unwrap_or_default();
+        let voters: Vec<String> = survey
+            .configuration()
+            .map(|found| found.voters().iter().map(name).collect())
+            .unwrap_or_default();
+        let verb = match *present {
+            0 => "bootstrapped",
+            all if all == plan.nodes.len() => "is running already",
+            _ => "bootstrap completed",
+        };
+        let (list, tolerates) = (voters.join(" "), verdict.tolerates.unwrap_or(0));
+        let failures = if tolerates == 1 { "failure" } else { "failures" };
+        text = format!(
+            "  cluster     {cluster} {verb}: voters {list}, leader {leader}, tolerates {tolerates} \
+             {failures}\n  context     \"{}\" is now current: try `raftctl status`\n",
+            plan.name
+        );
+        data["generation"] = json!(generation.to_string());
+        data["alreadyBootstrapped"] = json!(*present == plan.nodes.len());
+        data["leader"] = json!(leader);
+        data["voters"] = json!(voters);
+        data["tolerates"] = json!(verdict.tolerates);
+    }
+    let names = vec![plan.name.clone()];
+    View { kind: "Init", data, text: text.into_bytes(), names, warnings: Vec::new() }
+}
+
+fn plan(session: &Session, args: &InitArgs, directory: &std::path::Path) -> Result<()> {
+    let exists = directory.join("cluster.toml").exists();
+    let shown = directory.display();
+    let mut text = String::new();
+    if exists {
+        text.push_str(&format!("would go on with the cluster in {shown}\n"));
+    } else {
+        if args.nodes.is_empty() {
+            return Err(Report::new(codes::USAGE, "a new cluster needs --node"));
+        }
+        text.push_str(&format!("would create an authority in {shown}/ca\n"));
+        for (name, address) in &args.nodes {
+            text.push_str(&format!("would create a bundle for {name} at {address}\n"));
+        }
+        let voters = args.nodes.len();
+        let tolerates = (voters - 1) / 2;
+        text.push_str(&format!("would bootstrap {voters} voters: tolerates {tolerates}\n"));
+    }
+    text.push_str(&format!("would write and use the context \"{}\"\n", args.name));
+    let lines: Vec<&str> = text.lines().collect();
+    let data = json!({ "name": args.name, "directory": directory, "steps": lines });
+    let names = vec![args.name.clone()];
+    let view =
+        View { kind: "Plan", data, text: text.clone().into_bytes(), names, warnings: vec![] };
+    session.output.answer(&view)
+}
+
+/// Refuses to take the name of another cluster's context.
+fn may_write_context(name: &str, directory: &std::path::Path) -> Result<()> {
+    let contexts = Contexts::load(&context::file()?)?;
+    match contexts.all.get(name) {
+        Some(present) if !present.key.starts_with(directory) => {
+            let shown = present.key.display();
+            let message = format!("the context \"{name}\" is in use, with the key {shown}");
+            Err(Report::new(codes::IN_THE_WAY, message)
+                .help(format!("raftctl context remove {name}    (forgets it; deletes no file)"))
+                .help("another name for the cluster"))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Writes the context of a cluster and makes it current.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write_context(name: &str, bundles: &Bundles) -> Result<()> {
+    let file = context::file()?;
+    let mut contexts = Contexts::load(&file)?;
+    contexts.all.insert(name.to_owned(), bundles.context());
+    contexts.switch(name)?;
+    contexts.store(&file)
+}
+
+fn check_nodes(nodes: &[(String, String)]) -> Result<()> {
+    let unique = |pick: fn(&(String, String)) -> &String| {
+        nodes.iter().map(pick).collect::<BTreeSet<_>>().len() == nodes.len()
+    };
+    let usage = |message: &str| Err(Report::new(codes::USAGE, message));
+    if !unique(|node| &node.0) {
+        return usage("two nodes have the same name");
+    }
+    if !unique(|node| &node.1) {
+        return usage("two nodes have the same address");
+    }
+    if nodes.len() > consensus::MEMBERS_MAX {
+        return usage(&format!("a cluster has at most {} members", consensus::MEMBERS_MAX));
+    }
+    Ok(())
+}
+
+/// Reads a cluster's name.
+///
+/// # Errors
+/// If it could not be part of a file's name or a certificate.
+pub fn name(text: &str) -> std::result::Result<String, String> {
+    match text.parse::<certs::Name>() {
+        Ok(name) => Ok(name.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Reads `n1=host:port`.
+fn node(text: &str) -> std::result::Result<(String, String), String> {
+    let (name_text, address) =
+        text.split_once('=').ok_or("not NAME=HOST:PORT, as n1=n1.example:7400")?;
+    Ok((name(name_text)?, endpoint(address)?))
+}
+
+/// Makes a path absolute, for it goes into a context.
+///
+/// # Errors
+/// If the working directory is unknown.
+pub fn absolute(path: &std::path::Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|error| Report::io(path, &error))
+}
+
+/// Shortens a cluster's id for people.
+pub fn short(cluster: &str) -> String {
+    match (cluster.get(..4), cluster.get(cluster.len().saturating_sub(4)..)) {
+        (Some(head), Some(tail)) if cluster.len() > 8 => format!("{head}..{tail}"),
+        _ => cluster.to_owned(),
+    }
+}

@@ -1,0 +1,353 @@
+//! `raftctl kv`: keys and values of the built-in machine.
+
+use std::ffi::OsString;
+use std::io::Read as _;
+use std::os::unix::ffi::OsStringExt as _;
+
+use bytes::Bytes;
+use clap::{Args, Subcommand};
+use client::{Client, Consistency};
+use serde_json::{Value, json};
+use state_machine::{
+    KEY_BYTES_MAX, KvCommand as Change, KvQuery, KvResponse, PAGE_KEYS_MAX, VALUE_BYTES_MAX,
+};
+
+use crate::codes;
+use crate::commands::load::LoadArgs;
+use crate::output::table::Rows;
+use crate::output::{View, units};
+use crate::report::{Report, Result};
+use crate::target::Session;
+
+/// The longest value that a table shows, in characters; `-o wide` shows all of it.
+const SHOWN_CHARS_MAX: usize = 60;
+
+/// Keys and values of the built-in machine.
+#[derive(Clone, Debug, Subcommand)]
+pub enum KvCommand {
+    /// Prints a key's value
+    Get(GetArgs),
+    /// Sets a key
+    Put(PutArgs),
+    /// Deletes a key
+    Del(DelArgs),
+    /// Sets or deletes a key if it has the expected value
+    Cas(CasArgs),
+    /// Lists keys in order
+    #[command(visible_alias = "ls")]
+    List(ListArgs),
+    /// Sets many keys from a file of KEY<TAB>VALUE lines
+    Load(LoadArgs),
+}
+
+/// What `get` is told.
+#[derive(Clone, Debug, Args)]
+pub struct GetArgs {
+    /// The key
+    key: OsString,
+    /// Takes what any node has applied, however old; works without a leader
+    #[arg(long)]
+    stale: bool,
+    /// Writes the value as it is, without a newline behind it
+    #[arg(long)]
+    raw: bool,
+}
+
+/// What `put` is told.
+#[derive(Clone, Debug, Args)]
+pub struct PutArgs {
+    /// The key
+    key: OsString,
+    /// The value; - reads it from stdin
+    #[arg(allow_hyphen_values = true)]
+    value: OsString,
+    /// Says what would be done, and does nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What `del` is told.
+#[derive(Clone, Debug, Args)]
+pub struct DelArgs {
+    /// The key
+    key: OsString,
+    /// Says what would be done, and does nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What `cas` is told.
+#[derive(Clone, Debug, Args)]
+#[command(group = clap::ArgGroup::new("expected").required(true).args(["expect", "absent"]))]
+#[command(group = clap::ArgGroup::new("change").required(true).args(["value", "delete"]))]
+pub struct CasArgs {
+    /// The key
+    key: OsString,
+    /// The new value
+    value: Option<OsString>,
+    /// The value that the key must have
+    #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
+    expect: Option<OsString>,
+    /// The key must not exist
+    #[arg(long)]
+    absent: bool,
+    /// Deletes the key instead of setting it
+    #[arg(long, conflicts_with = "absent")]
+    delete: bool,
+    /// Says what would be done, and does nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What `list` is told.
+#[derive(Clone, Debug, Args)]
+pub struct ListArgs {
+    /// What the keys begin with
+    #[arg(default_value = "")]
+    prefix: OsString,
+    /// At most so many; 0 is all
+    #[arg(long, value_name = "COUNT", default_value_t = 1_000)]
+    limit: u64,
+    /// Takes what any node has applied, however old; works without a leader
+    #[arg(long)]
+    stale: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If the cluster does not answer, or refuses.
+pub async fn run(session: &Session, command: KvCommand) -> Result<()> {
+    match command {
+        KvCommand::Get(args) => get(session, args).await,
+        KvCommand::Put(args) => put(session, args).await,
+        KvCommand::Del(args) => del(session, args).await,
+        KvCommand::Cas(args) => cas(session, args).await,
+        KvCommand::List(args) => list(session, args).await,
+        KvCommand::Load(_) => unreachable!("a load catches signals itself"),
+    }
+}
+
+async fn get(session: &Session, args: GetArgs) -> Result<()> {
+    let key = key_of(args.key)?;
+    let (_, client) = session.client()?;
+    let answer = ask(&client, &KvQuery::Get { key: key.clone() }, args.stale).await;
+    client.close().await;
+    match answer? {
+        KvResponse::Value { revision, value } => {
+            let mut text = value.to_vec();
+            if !args.raw {
+                text.push(b'\n');
+            }
+            let data = pair(&key, &value, revision);
+            let names = vec![units::printable(&key)];
+            session.output.answer(&View { kind: "Key", data, text, names, warnings: Vec::new() })
+        }
+        KvResponse::NotFound => Err(no_key(&key)),
+        other => Err(unexpected(other)),
+    }
+}
+
+async fn put(session: &Session, args: PutArgs) -> Result<()> {
+    let key = key_of(args.key)?;
+    let value = match args.value.to_str() {
+        Some("-") => read_stdin()?,
+        _ => Bytes::from(args.value.into_vec()),
+    };
+    check(&key, &value).map_err(|why| Report::new(codes::TOO_LARGE, why))?;
+    if args.dry_run {
+        let what = format!("would set {} to {} bytes", units::printable(&key), value.len());
+        return plan(session, &what);
+    }
+    change(session, &key, Change::Put { key: key.clone(), value }).await
+}
+
+async fn del(session: &Session, args: DelArgs) -> Result<()> {
+    let key = key_of(args.key)?;
+    if args.dry_run {
+        return plan(session, &format!("would delete {}", units::printable(&key)));
+    }
+    change(session, &key, Change::Delete { key: key.clone() }).await
+}
+
+async fn cas(session: &Session, args: CasArgs) -> Result<()> {
+    let key = key_of(args.key)?;
+    let bytes = |text: OsString| Bytes::from(text.into_vec());
+    let (expected, new) = (args.expect.map(bytes), args.value.map(bytes));
+    for value in [&expected, &new].into_iter().flatten() {
+        check(&key, value).map_err(|why| Report::new(codes::TOO_LARGE, why))?;
+    }
+    if args.dry_run {
+        let verb = if new.is_some() { "set" } else { "delete" };
+        let when = if expected.is_some() { "has the expected value" } else { "does not exist" };
+        return plan(session, &format!("would {verb} {} if it {when}", units::printable(&key)));
+    }
+    change(session, &key, Change::CompareAndSwap { key: key.clone(), expected, new }).await
+}
+
+/// Puts a change through the log, and tells its revision.
+async fn change(session: &Session, key: &Bytes, change: Change) -> Result<()> {
+    let (_, client) = session.client()?;
+    let answer = client.propose(change.encode()).await;
+    client.close().await;
+    match decode(&answer?.response)? {
+        KvResponse::Done { revision } => session.output.answer(&View {
+            kind: "Change",
+            data: json!({ "key": text_of(key), "revision": revision.to_string() }),
+            text: format!("revision {revision}\n").into_bytes(),
+            names: vec![units::printable(key)],
+            warnings: Vec::new(),
+        }),
+        KvResponse::NotFound => Err(no_key(key)),
+        KvResponse::Differs { revision, .. } => {
+            let key = units::printable(key);
+            let message = format!("\"{key}\" has another value, of revision {revision}");
+            Err(Report::new(codes::DIFFERS, message).help(format!("raftctl kv get '{key}'")))
+        }
+        other => Err(unexpected(other)),
+    }
+}
+
+async fn list(session: &Session, args: ListArgs) -> Result<()> {
+    let prefix = Bytes::from(args.prefix.into_vec());
+    let (_, client) = session.client()?;
+    let mut items: Vec<(Bytes, Bytes, u64)> = Vec::new();
+    let wanted = if args.limit == 0 { u64::MAX } else { args.limit };
+    let more = loop {
+        let after = items.last().map(|(key, _, _)| key.clone()).unwrap_or_default();
+        let missing = wanted - items.len() as u64;
+        let limit = u32::try_from(missing).unwrap_or(u32::MAX).min(PAGE_KEYS_MAX);
+        let query = KvQuery::List { prefix: prefix.clone(), after, limit };
+        match ask(&client, &query, args.stale).await? {
+            KvResponse::Page { items: page, more } => {
+                let empty = page.is_empty();
+                items.extend(page);
+                if !more || empty || items.len() as u64 >= wanted {
+                    break more;
+                }
+            }
+            other => return Err(unexpected(other)),
+        }
+    };
+    client.close().await;
+    let mut warnings = Vec::new();
+    if more {
+        let count = items.len();
+        warnings.push(format!("only the first {count} keys are shown; --limit 0 shows all"));
+    }
+    let mut rows = Rows::new(&["KEY", "REVISION", "VALUE"]);
+    for (key, value, revision) in &items {
+        let shown = shorten(units::printable(value), session.output.wide());
+        rows.push(vec![units::printable(key), revision.to_string(), shown]);
+    }
+    let pairs: Vec<Value> = items.iter().map(|(k, v, r)| pair(k, v, *r)).collect();
+    session.output.answer(&View {
+        kind: "KeyList",
+        data: json!({ "keys": pairs, "more": more }),
+        text: rows.render(session.output.headers).into_bytes(),
+        names: items.iter().map(|(key, _, _)| units::printable(key)).collect(),
+        warnings,
+    })
+}
+
+fn shorten(text: String, wide: bool) -> String {
+    match text.char_indices().nth(SHOWN_CHARS_MAX) {
+        Some((end, _)) if !wide => format!("{}..", &text[..end]),
+        _ => text,
+    }
+}
+
+fn plan(session: &Session, what: &str) -> Result<()> {
+    session.output.answer(&View {
+        kind: "Plan",
+        data: json!({ "steps": [what] }),
+        text: format!("{what}\n").into_bytes(),
+        ..View::default()
+    })
+}
+
+async fn ask(client: &Client, query: &KvQuery, stale: bool) -> Result<KvResponse> {
+    let how = if stale { Consistency::Stale } else { Consistency::Linearizable };
+    decode(&client.query(query.encode(), how).await?.response)
+}
+
+/// Reads the machine's answer.
+///
+/// # Errors
+/// If it makes no sense.
+pub fn decode(response: &Bytes) -> Result<KvResponse> {
+    KvResponse::decode(response)
+        .map_err(|error| Report::new(codes::UNEXPECTED, format!("the machine's answer: {error}")))
+}
+
+/// Makes a report of an answer that does not belong to what was asked.
+pub fn unexpected(response: KvResponse) -> Report {
+    match response {
+        KvResponse::Refused { reason } => Report::new(codes::REFUSED, reason),
+        KvResponse::Done { .. }
+        | KvResponse::NotFound
+        | KvResponse::Differs { .. }
+        | KvResponse::Value { .. }
+        | KvResponse::Page { .. } => {
+            Report::new(codes::UNEXPECTED, "the machine answered something else than was asked")
+        }
+    }
+}
+
+/// Says what is wrong with a key or a value, before anything is sent.
+///
+/// # Errors
+/// If one of them is over its limit, or the key is empty.
+pub fn check(key: &[u8], value: &[u8]) -> std::result::Result<(), String> {
+    match (key.len(), value.len()) {
+        (0, _) => Err("the key is empty".to_owned()),
+        (size, _) if size > KEY_BYTES_MAX => {
+            Err(format!("the key has {size} bytes, at most {KEY_BYTES_MAX} are allowed"))
+        }
+        (_, size) if size > VALUE_BYTES_MAX => {
+            Err(format!("the value has {size} bytes, at most {VALUE_BYTES_MAX} are allowed"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn key_of(text: OsString) -> Result<Bytes> {
+    let key = Bytes::from(text.into_vec());
+    check(&key, &[]).map_err(|why| Report::new(codes::TOO_LARGE, why))?;
+    Ok(key)
+}
+
+fn read_stdin() -> Result<Bytes> {
+    let mut value = Vec::new();
+    let limit = VALUE_BYTES_MAX as u64 + 1;
+    std::io::stdin()
+        .lock()
+        .take(limit)
+        .read_to_end(&mut value)
+        .map_err(|error| Report::new(codes::LOCAL_FILE, format!("stdin: {error}")))?;
+    Ok(value.into())
+}
+
+fn no_key(key: &Bytes) -> Report {
+    Report::new(codes::NO_KEY, format!("no key \"{}\"", units::printable(key)))
+}
+
+/// Writes bytes as JSON can hold them: text as it is, other bytes in hexadecimal.
+fn text_of(bytes: &Bytes) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+    }
+}
+
+fn pair(key: &Bytes, value: &Bytes, revision: u64) -> Value {
+    let encoding = |bytes: &Bytes| match std::str::from_utf8(bytes) {
+        Ok(_) => "utf-8",
+        Err(_) => "hex",
+    };
+    json!({
+        "key": text_of(key), "keyEncoding": encoding(key),
+        "value": text_of(value), "valueEncoding": encoding(value),
+        "revision": revision.to_string(),
+    })
+}

@@ -1,0 +1,309 @@
+//! `raftctl log`: what was agreed on, in order. Values are shown only when asked for.
+
+use bytes::Bytes;
+use clap::{Args, Subcommand};
+use client::{Client, LogEntry, LogPage};
+use protocol::limits::LOG_PAGE_ENTRIES_MAX;
+use protocol::{EntryKind, decode_configuration};
+use serde_json::{Value, json};
+use state_machine::{Envelope, KvCommand as Change};
+
+use crate::cluster::Survey;
+use crate::codes;
+use crate::output::table::Rows;
+use crate::output::{View, units};
+use crate::report::{Report, Result};
+use crate::target::{Session, Target};
+
+/// The replicated log.
+#[derive(Clone, Debug, Subcommand)]
+pub enum LogCommand {
+    /// Lists entries, the last ones unless told otherwise
+    #[command(visible_alias = "ls")]
+    List(ListArgs),
+    /// Shows an entry
+    Show(ShowArgs),
+}
+
+/// What `list` is told.
+#[derive(Clone, Debug, Args)]
+pub struct ListArgs {
+    /// The first index
+    #[arg(long, value_name = "INDEX", value_parser = clap::value_parser!(u64).range(1..))]
+    from: Option<u64>,
+    /// At most so many entries
+    #[arg(long, value_name = "COUNT", default_value_t = 20)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    limit: u64,
+    /// How entries are read
+    #[command(flatten)]
+    how: How,
+}
+
+/// What `show` is told.
+#[derive(Clone, Debug, Args)]
+pub struct ShowArgs {
+    /// The index
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    index: u64,
+    /// How entries are read
+    #[command(flatten)]
+    how: How,
+}
+
+/// How entries are read.
+#[derive(Clone, Debug, Args)]
+struct How {
+    /// Whose log, by name, id or address [default: the first node that answers]
+    #[arg(long, value_name = "NODE")]
+    node: Option<String>,
+    /// Shows the values too
+    #[arg(long)]
+    show_values: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If no node answers, or there is no such entry.
+pub async fn run(session: &Session, command: LogCommand) -> Result<()> {
+    let (target, client) = session.client()?;
+    let how = match &command {
+        LogCommand::List(args) => args.how.clone(),
+        LogCommand::Show(args) => args.how.clone(),
+    };
+    let endpoint = match &how.node {
+        Some(node) => Some(address_of(&target, &client, node).await?),
+        None => None,
+    };
+    let endpoint = endpoint.as_deref();
+    let view = match command {
+        LogCommand::List(ListArgs { from, limit, .. }) => {
+            let page = read(&client, endpoint, from, limit).await?;
+            list(session, &page, how.show_values)
+        }
+        LogCommand::Show(ShowArgs { index, .. }) => {
+            let page = read(&client, endpoint, Some(index), 1).await?;
+            show(&page, index, how.show_values)?
+        }
+    };
+    client.close().await;
+    session.output.answer(&view)
+}
+
+/// Finds a node's address by its name, its id or the address itself.
+async fn address_of(target: &Target, client: &Client, wanted: &str) -> Result<String> {
+    let named = |name: &Option<String>| name.as_deref() == Some(wanted);
+    if let Some(node) = target.nodes.iter().find(|n| named(&n.name) || n.address == wanted) {
+        return Ok(node.address.clone());
+    }
+    let survey = Survey::ask(client, &target.nodes).await;
+    let matches = |row: &&crate::cluster::Row| {
+        row.name == wanted || row.id.is_some_and(|id| id.to_string() == wanted)
+    };
+    survey.rows.iter().find(matches).map(|row| row.address.clone()).ok_or_else(|| {
+        Report::new(codes::NO_NODE, format!("no member is named \"{wanted}\""))
+            .help("raftctl member list")
+    })
+}
+
+/// Reads entries page by page; the last ones if no index is named.
+async fn read(
+    client: &Client,
+    endpoint: Option<&str>,
+    from: Option<u64>,
+    limit: u64,
+) -> Result<LogPage> {
+    let from = match from {
+        Some(from) => from,
+        None => {
+            let known = client.read_log(endpoint, u64::MAX >> 1, 1, false).await?;
+            (known.last + 1).saturating_sub(limit).max(known.first).max(1)
+        }
+    };
+    let mut all = LogPage::default();
+    loop {
+        let got = all.entries.len() as u64;
+        let missing = u32::try_from(limit - got).unwrap_or(u32::MAX).min(LOG_PAGE_ENTRIES_MAX);
+        let page = client.read_log(endpoint, from + got, missing, true).await?;
+        (all.first, all.last, all.commit) = (page.first, page.last, page.commit);
+        let empty = page.entries.is_empty();
+        all.entries.extend(page.entries);
+        if empty || all.entries.len() as u64 >= limit {
+            return Ok(all);
+        }
+    }
+}
+
+fn list(session: &Session, page: &LogPage, values: bool) -> View {
+    let mut rows = Rows::new(&["INDEX", "TERM", "KIND", "SIZE", "STATE", "COMMAND"]);
+    for entry in &page.entries {
+        rows.push(vec![
+            entry.index.to_string(),
+            entry.term.to_string(),
+            kind(entry.kind).to_owned(),
+            units::size(entry.payload_bytes.into()),
+            state(page, entry).to_owned(),
+            Content::of(entry).line(values),
+        ]);
+    }
+    let items: Vec<Value> = page.entries.iter().map(|entry| item(page, entry, values)).collect();
+    View {
+        kind: "LogEntryList",
+        data: json!({
+            "first": page.first.to_string(),
+            "last": page.last.to_string(),
+            "commit": page.commit.to_string(),
+            "entries": items,
+        }),
+        text: rows.render(session.output.headers).into_bytes(),
+        names: page.entries.iter().map(|entry| entry.index.to_string()).collect(),
+        warnings: Vec::new(),
+    }
+}
+
+fn show(page: &LogPage, index: u64, values: bool) -> Result<View> {
+    let Some(entry) = page.entries.first().filter(|entry| entry.index == index) else {
+        let (first, last) = (page.first, page.last);
+        let message = format!("no entry at index {index}; the log has {first} to {last}");
+        return Err(Report::new(codes::NO_INDEX, message));
+    };
+    let text = format!(
+        "index    {index}\nterm     {}\nkind     {}\nsize     {} bytes\nstate    {}\n\
+         stamp    {}.{:09} s of cluster time\ncommand  {}\n",
+        entry.term,
+        kind(entry.kind),
+        entry.payload_bytes,
+        state(page, entry),
+        entry.stamp_ns / 1_000_000_000,
+        entry.stamp_ns % 1_000_000_000,
+        Content::of(entry).line(values),
+    );
+    Ok(View {
+        kind: "LogEntry",
+        data: item(page, entry, values),
+        text: text.into_bytes(),
+        names: vec![index.to_string()],
+        warnings: Vec::new(),
+    })
+}
+
+const fn kind(kind: EntryKind) -> &'static str {
+    match kind {
+        EntryKind::Noop => "noop",
+        EntryKind::Command => "command",
+        EntryKind::Configuration => "configuration",
+    }
+}
+
+fn state(page: &LogPage, entry: &LogEntry) -> &'static str {
+    if entry.index <= page.commit { "committed" } else { "uncommitted" }
+}
+
+fn item(page: &LogPage, entry: &LogEntry, values: bool) -> Value {
+    json!({
+        "index": entry.index.to_string(),
+        "term": entry.term.to_string(),
+        "kind": kind(entry.kind),
+        "sizeBytes": entry.payload_bytes,
+        "committed": entry.index <= page.commit,
+        "stampNs": entry.stamp_ns.to_string(),
+        "command": Content::of(entry).line(values),
+    })
+}
+
+/// What an entry says, as far as it can be read.
+enum Content {
+    Nothing,
+    /// The node does not show payloads to this certificate.
+    Hidden,
+    Change(Change),
+    Members(String),
+    /// The sentence says why it is not understood.
+    Foreign(String),
+}
+
+impl Content {
+    fn of(entry: &LogEntry) -> Self {
+        match (entry.kind, &entry.payload) {
+            (EntryKind::Noop, _) => Self::Nothing,
+            (EntryKind::Command | EntryKind::Configuration, None) => Self::Hidden,
+            (EntryKind::Command, Some(payload)) => {
+                let body = match Envelope::decode(payload) {
+                    Ok(envelope) => envelope.body,
+                    Err(error) => return Self::Foreign(error.to_string()),
+                };
+                Change::decode(&body)
+                    .map_or_else(|error| Self::Foreign(error.to_string()), Self::Change)
+            }
+            (EntryKind::Configuration, Some(payload)) => match decode_configuration(payload) {
+                Ok(configuration) => {
+                    let name = |id| configuration.member(id).map_or("?", |member| &member.name);
+                    let voters: Vec<&str> = configuration.voters().iter().map(name).collect();
+                    let joint = if configuration.voters().is_joint() { "joint " } else { "" };
+                    Self::Members(format!("{joint}voters {}", voters.join(" ")))
+                }
+                Err(error) => Self::Foreign(error.to_string()),
+            },
+        }
+    }
+
+    /// Writes it on a line; values only if they are wanted.
+    fn line(&self, values: bool) -> String {
+        let value = |value: &Bytes| match values {
+            true => units::printable(value),
+            false => format!("({} bytes)", value.len()),
+        };
+        match self {
+            Self::Nothing => "-".to_owned(),
+            Self::Hidden => "(not shown to this certificate)".to_owned(),
+            Self::Members(text) => units::printable(text.as_bytes()),
+            Self::Foreign(why) => format!("(not understood: {why})"),
+            Self::Change(Change::Put { key, value: new }) => {
+                format!("put {} {}", units::printable(key), value(new))
+            }
+            Self::Change(Change::Delete { key }) => format!("del {}", units::printable(key)),
+            Self::Change(Change::CompareAndSwap { key, expected, new }) => {
+                let expected = expected.as_ref().map_or_else(|| "absent".to_owned(), value);
+                let new = new.as_ref().map_or_else(|| "delete".to_owned(), value);
+                format!("cas {} from {expected} to {new}", units::printable(key))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(command: &Change) -> LogEntry {
+        let payload = Envelope::sessionless(command.encode()).encode();
+        LogEntry {
+            index: 7,
+            term: 2,
+            stamp_ns: 0,
+            kind: EntryKind::Command,
+            payload_bytes: u32::try_from(payload.len()).expect("it is small"),
+            payload: Some(payload),
+        }
+    }
+
+    #[test]
+    fn values_are_shown_only_when_asked_for() {
+        let put = Change::Put { key: "k".into(), value: "secret".into() };
+        assert_eq!(Content::of(&entry(&put)).line(false), "put k (6 bytes)");
+        assert_eq!(Content::of(&entry(&put)).line(true), "put k secret");
+        let (expected, new) = (Some("old".into()), None);
+        let cas = Change::CompareAndSwap { key: "k".into(), expected, new };
+        assert_eq!(Content::of(&entry(&cas)).line(false), "cas k from (3 bytes) to delete");
+    }
+
+    #[test]
+    fn what_is_hidden_or_not_understood_is_said() {
+        let mut hidden = entry(&Change::Delete { key: "k".into() });
+        hidden.payload = None;
+        assert_eq!(Content::of(&hidden).line(true), "(not shown to this certificate)");
+        hidden.payload = Some(Bytes::from_static(b"\xff\xff"));
+        assert!(Content::of(&hidden).line(true).starts_with("(not understood: "));
+    }
+}

@@ -1,0 +1,166 @@
+//! `raftctl status`: asks all nodes at once, and judges. Works without a quorum and without a leader.
+
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use client::Client;
+
+use crate::bundle::now_unix_s;
+use crate::cli::duration;
+use crate::cluster::verdict::judge;
+use crate::cluster::{Health, Survey, Verdict};
+use crate::codes;
+use crate::output::{View, write_stdout};
+use crate::report::{Report, Result};
+use crate::target::{Session, Target};
+
+mod json;
+mod text;
+
+/// How often `--wait` asks.
+const WAIT_POLL: Duration = Duration::from_millis(100);
+
+/// How `status` shows what it found.
+#[derive(Clone, Debug, Args)]
+pub struct StatusArgs {
+    /// Exits with 0 if healthy, 11 if degraded but serving, 10 if unhealthy
+    #[arg(long)]
+    pub check: bool,
+
+    /// Waits until the cluster is so, as long as --timeout allows
+    #[arg(long, value_enum, value_name = "STATE")]
+    pub wait: Option<Wanted>,
+
+    /// Shows it again and again
+    #[arg(short, long, value_name = "INTERVAL", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "2s", value_parser = duration, conflicts_with = "wait")]
+    pub watch: Option<Duration>,
+}
+
+/// What to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Wanted {
+    /// Every member does what it should.
+    Healthy,
+    /// Somebody leads.
+    Leader,
+    /// Every member has applied what is committed now.
+    CaughtUp,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If no node answers, or the cluster does not become what is waited for.
+pub async fn run(session: &Session, args: StatusArgs) -> Result<()> {
+    let (target, client) = session.client()?;
+    let (survey, verdict) = match (args.wait, args.watch) {
+        (Some(wanted), _) => wait(&target, &client, wanted, session.global.timeout).await?,
+        (None, Some(every)) => return watch(session, &target, &client, every).await,
+        (None, None) => look(&target, &client).await,
+    };
+    session.output.answer(&view(session, &target, &survey, &verdict))?;
+    client.close().await;
+    if args.check {
+        return match verdict.health.exit() {
+            crate::report::Exit::Done => Ok(()),
+            exit => Err(Report::quiet(exit)),
+        };
+    }
+    if survey.answers().next().is_none() {
+        return Err(unreachable(&survey));
+    }
+    Ok(())
+}
+
+/// Asks all nodes once, and judges.
+pub async fn look(target: &Target, client: &Client) -> (Survey, Verdict) {
+    let survey = Survey::ask(client, &target.nodes).await;
+    let verdict = judge(&survey, i64::try_from(now_unix_s()).unwrap_or(i64::MAX));
+    (survey, verdict)
+}
+
+/// Puts the answer together.
+pub fn view(session: &Session, target: &Target, survey: &Survey, verdict: &Verdict) -> View {
+    let name = target.name.as_deref().unwrap_or("-");
+    let text = text::render(&session.output, name, survey, verdict);
+    let names = survey.rows.iter().map(|row| row.name.clone()).collect();
+    let data = json::render(name, survey, verdict);
+    // For people the remarks stand below the table.
+    let warnings = match session.output.for_people() {
+        true => Vec::new(),
+        false => verdict.remarks.iter().map(|(text, code)| format!("{text} [{code}]")).collect(),
+    };
+    View { kind: "ClusterStatus", data, text: text.into_bytes(), names, warnings }
+}
+
+fn unreachable(survey: &Survey) -> Report {
+    let mut causes = Vec::new();
+    let mut certificates = true;
+    for row in &survey.rows {
+        if let Err(silence) = &row.answer {
+            certificates &= silence.certificates;
+            causes.push(client::Cause { endpoint: row.address.clone(), why: silence.why.clone() });
+        }
+    }
+    Report::from_client(client::ClientError::Unreachable { causes, certificates })
+}
+
+async fn wait(
+    target: &Target,
+    client: &Client,
+    wanted: Wanted,
+    within: Duration,
+) -> Result<(Survey, Verdict)> {
+    let deadline = Instant::now() + within;
+    let mut goal = None;
+    loop {
+        let (survey, verdict) = look(target, client).await;
+        let committed = survey.leader().map(|leader| leader.commit);
+        let reached = match wanted {
+            Wanted::Healthy => verdict.health == Health::Healthy,
+            Wanted::Leader => committed.is_some_and(|commit| commit > 0),
+            Wanted::CaughtUp => {
+                goal = goal.or(committed);
+                goal.is_some_and(|goal| caught_up(&survey, goal))
+            }
+        };
+        if reached {
+            return Ok((survey, verdict));
+        }
+        if Instant::now() + WAIT_POLL >= deadline {
+            let reason = match verdict.reason.as_str() {
+                "" => verdict.health.to_string(),
+                reason => format!("{}: {reason}", verdict.health),
+            };
+            let message = format!("not so within {within:?}; the cluster is {reason}");
+            return Err(Report::new(codes::WAITED, message).help("raftctl status"));
+        }
+        tokio::time::sleep(WAIT_POLL).await;
+    }
+}
+
+/// Says whether every member answers and has applied everything up to `goal`.
+fn caught_up(survey: &Survey, goal: u64) -> bool {
+    survey.configuration().is_some_and(|configuration| {
+        configuration.members().keys().all(|id| {
+            let answer = survey.row(*id).and_then(|row| row.answer.as_ref().ok());
+            answer.is_some_and(|status| status.applied >= goal)
+        })
+    })
+}
+
+async fn watch(session: &Session, target: &Target, client: &Client, every: Duration) -> Result<()> {
+    loop {
+        let (survey, verdict) = look(target, client).await;
+        if session.output.draws && session.output.for_people() {
+            // Home, and clear what is below: no flicker.
+            write_stdout(b"\x1b[H\x1b[J")?;
+        }
+        session.output.answer(&view(session, target, &survey, &verdict))?;
+        tokio::time::sleep(every).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! The status for programs: ids, terms and indexes as text, ages with their unit in the key.
+
+use client::{NodeStatus, PeerReport};
+use consensus::{NodeId, RoleKind};
+use serde_json::{Value, json};
+
+use super::text::{role, state};
+use crate::cluster::reasons::nobody_wins;
+use crate::cluster::{Row, Survey, Verdict};
+
+/// Writes it all.
+pub(super) fn render(name: &str, survey: &Survey, verdict: &Verdict) -> Value {
+    let leader = survey.leader();
+    let first = survey.answers().next();
+    let cluster = first
+        .map(|status| status.cluster.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    let losers = if leader.is_some() { Vec::new() } else { nobody_wins(survey) };
+    let remark = |(text, code): &(String, crate::codes::Code)| json!({ "text": text, "code": code.to_string() });
+    json!({
+        "name": name,
+        "cluster": cluster,
+        "health": verdict.health.to_string().replace(' ', "_"),
+        "reason": verdict.reason,
+        "toleratesFailures": verdict.tolerates,
+        "leader": leader.map(|leader| json!({
+            "id": leader.node.to_string(),
+            "name": survey.name(leader.node),
+            "term": leader.term.to_string(),
+            "leadingMs": leader.leading_ms,
+        })),
+        "commit": leader.map(|leader| leader.commit.to_string()),
+        "operationsPerSecond": leader.map(|leader| leader.operations_per_second),
+        "commitP99Us": leader.map(|leader| leader.commit_p99_us),
+        "voters": voters(survey),
+        "learners": names(survey, survey.configuration().map(|found| {
+            found.learners().iter().copied().collect()
+        })),
+        "remarks": verdict.remarks.iter().map(remark).collect::<Vec<_>>(),
+        "whyNobodyLeads": losers,
+        "nodes": survey.rows.iter().map(|row| node(survey, row)).collect::<Vec<_>>(),
+        "tookUs": u64::try_from(survey.took.as_micros()).unwrap_or(u64::MAX),
+    })
+}
+
+fn voters(survey: &Survey) -> Value {
+    names(survey, survey.configuration().map(|found| found.voters().iter().collect()))
+}
+
+fn names(survey: &Survey, ids: Option<Vec<NodeId>>) -> Value {
+    ids.map(|ids| ids.into_iter().map(|id| survey.name(id)).collect::<Vec<_>>()).into()
+}
+
+fn node(survey: &Survey, row: &Row) -> Value {
+    let mut node = json!({
+        "id": row.id.map(|id| id.to_string()),
+        "name": row.name,
+        "address": row.address,
+        "role": role(survey, row.id),
+        "reachable": row.answer.is_ok(),
+    });
+    match &row.answer {
+        Ok(status) => {
+            let peer = survey
+                .leader()
+                .and_then(|leader| leader.peers.iter().find(|peer| peer.id == status.node));
+            node["state"] = json!(state(status, peer));
+            node["status"] = status_of(status);
+            node["seenByLeader"] = json!(peer.map(peer_of));
+        }
+        Err(silence) => {
+            node["state"] = json!("unreachable");
+            node["error"] = json!(silence.why);
+        }
+    }
+    node
+}
+
+fn status_of(status: &NodeStatus) -> Value {
+    json!({
+        "generation": status.generation.map(|generation| generation.to_string()),
+        "incarnation": status.incarnation.to_string(),
+        "raftRole": match status.role {
+            RoleKind::Follower => "follower",
+            RoleKind::PreCandidate => "pre-candidate",
+            RoleKind::Candidate => "candidate",
+            RoleKind::Leader => "leader",
+        },
+        "term": status.term.to_string(),
+        "votedFor": status.voted_for.map(|id| id.to_string()),
+        "leader": status.leader.map(|id| id.to_string()),
+        "heardMs": status.heard_ms,
+        "first": status.first.to_string(),
+        "last": status.last.to_string(),
+        "durable": status.durable.to_string(),
+        "commit": status.commit.to_string(),
+        "applied": status.applied.to_string(),
+        "configurationIndex": status.configuration_index.to_string(),
+        "version": status.version,
+        "uptimeMs": status.uptime_ms,
+        "logBytes": status.log_bytes,
+        "diskTotalBytes": status.disk_total_bytes,
+        "diskFreeBytes": status.disk_free_bytes,
+        "certificateNotAfterUnixS": status.certificate_not_after,
+        "fsyncP99Us": status.fsync_p99_us,
+        "applyP99Us": status.apply_p99_us,
+        "commitP99Us": status.commit_p99_us,
+        "operationsPerSecond": status.operations_per_second,
+        "failure": status.failure,
+        "stateDigest": format!("{:016x}", status.state_digest),
+    })
+}
+
+fn peer_of(peer: &PeerReport) -> Value {
+    json!({
+        "matched": peer.matched.to_string(),
+        "next": peer.next.to_string(),
+        "heardMs": peer.heard_ms,
+        "rttUs": peer.rtt_us,
+        "connected": peer.connected,
+        "trouble": peer.trouble,
+    })
+}

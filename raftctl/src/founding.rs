@@ -1,0 +1,240 @@
+//! The founding act: waits until every node answers, stores the bootstrap record, gives it to those
+//! that lack it, and waits for a leader. Each step may be repeated: what is done is only reported.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use client::{Client, ClientError, ErrorCode, NodeStatus};
+use consensus::{Incarnation, NodeId};
+use protocol::{BootstrapRecord, Generation};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::bundle::{Bundles, PlannedNode};
+use crate::cluster::Survey;
+use crate::cluster::survey::silence;
+use crate::codes;
+use crate::context::Node;
+use crate::output::Output;
+use crate::output::progress::Waiting;
+use crate::report::{Report, Result};
+
+/// How long all of it may take, and how often to look.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// How long to wait for nodes and leader.
+    pub wait: Duration,
+    /// How often to ask.
+    pub poll: Duration,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Founded {
+    /// The history that all nodes have now.
+    pub generation: Generation,
+    /// How many nodes had it before.
+    pub present: usize,
+    /// What the nodes said last; there is a leader among them.
+    pub survey: Survey,
+}
+
+/// Founds the cluster, or finds it founded.
+///
+/// # Errors
+/// If nodes do not answer in time, or one of them is not what was planned.
+pub async fn found(
+    output: &Output,
+    bundles: &Bundles,
+    client: &Client,
+    patience: Patience,
+) -> Result<Founded> {
+    let deadline = Instant::now() + patience.wait;
+    let statuses = wait_for_nodes(output, bundles, client, patience.poll, deadline).await?;
+    let record = record(bundles, &statuses)?;
+    let generation = record.generation();
+    let lacking = lacking(&record, &statuses)?;
+    let present = statuses.len() - lacking.len();
+    give(client, &record, &lacking).await?;
+    let nodes = bundles.context().nodes;
+    let survey = wait_for_leader(client, &nodes, patience.poll, deadline).await?;
+    Ok(Founded { generation, present, survey })
+}
+
+type Answers = BTreeMap<NodeId, (PlannedNode, NodeStatus)>;
+
+/// Waits until all planned nodes answer.
+async fn wait_for_nodes(
+    output: &Output,
+    bundles: &Bundles,
+    client: &Client,
+    poll: Duration,
+    deadline: Instant,
+) -> Result<Answers> {
+    let nodes = &bundles.plan.nodes;
+    let names: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
+    let mut waiting = Waiting::new(output, &names);
+    let mut answers = Answers::new();
+    let mut reasons = vec![String::new(); nodes.len()];
+    loop {
+        let asked: Vec<usize> = (0..nodes.len())
+            .filter(|at| !answers.contains_key(&NodeId::from(nodes[*at].id)))
+            .collect();
+        let mut asking = JoinSet::new();
+        for at in asked.iter().copied() {
+            let (client, address) = (client.clone(), nodes[at].address.clone());
+            asking.spawn(async move { (at, client.status_of(&address).await) });
+        }
+        while let Some(joined) = asking.join_next().await {
+            let Ok((at, answer)) = joined else { continue };
+            match answer {
+                Ok(status) => {
+                    is_expected(&nodes[at], &status)?;
+                    waiting.set(at, "answers", true);
+                    answers.insert(status.node, (nodes[at].clone(), status));
+                }
+                Err(error) => {
+                    reasons[at] = silence(&error).why;
+                    waiting.set(at, &format!("not yet: {}", reasons[at]), false);
+                }
+            }
+        }
+        let missing: Vec<usize> = (0..nodes.len())
+            .filter(|at| !answers.contains_key(&NodeId::from(nodes[*at].id)))
+            .collect();
+        if missing.is_empty() {
+            waiting.finish();
+            return Ok(answers);
+        }
+        if Instant::now() + poll >= deadline {
+            waiting.finish();
+            return Err(late(bundles, &missing, &reasons));
+        }
+        waiting.tick(&missing);
+        sleep(poll).await;
+    }
+}
+
+fn late(bundles: &Bundles, missing: &[usize], reasons: &[String]) -> Report {
+    let nodes = &bundles.plan.nodes;
+    let cause = |at: &usize| client::Cause {
+        endpoint: format!("{} {}", nodes[*at].name, nodes[*at].address),
+        why: reasons[*at].clone(),
+    };
+    let message = format!("{} of {} nodes do not answer yet", missing.len(), nodes.len());
+    Report::new(codes::INIT_WAITED, message)
+        .causes(missing.iter().map(cause).collect())
+        .help(format!("raftctl init {}    (goes on where it was)", bundles.plan.name))
+}
+
+fn is_expected(node: &PlannedNode, status: &NodeStatus) -> Result<()> {
+    if status.node == NodeId::from(node.id) {
+        return Ok(());
+    }
+    let (name, address, wanted, found) = (&node.name, &node.address, node.id, status.node);
+    let message = format!("at {address} node {found} answers, not {name} (node {wanted})");
+    Err(Report::new(codes::OTHER_NODE, message).help(format!("put the bundle of {name} there")))
+}
+
+/// Returns the stored record, or makes and stores the first one.
+fn record(bundles: &Bundles, answers: &Answers) -> Result<BootstrapRecord> {
+    if let Some(record) = bundles.record()? {
+        return Ok(record);
+    }
+    if let Some((node, _)) = answers.values().find(|(_, status)| status.generation.is_some()) {
+        let shown = bundles.directory().display();
+        let message =
+            format!("{} is bootstrapped already, but {shown} has no bootstrap record", node.name);
+        return Err(Report::new(codes::NO_RECORD, message)
+            .help("raftctl context add    (to use the cluster as it is)"));
+    }
+    let incarnations: BTreeMap<NodeId, Incarnation> =
+        answers.iter().map(|(id, (_, status))| (*id, status.incarnation)).collect();
+    bundles.found(&incarnations)
+}
+
+/// Returns who lacks the record; refuses nodes with another history or another data directory.
+fn lacking(record: &BootstrapRecord, answers: &Answers) -> Result<Vec<PlannedNode>> {
+    let mut lacking = Vec::new();
+    for (id, (node, status)) in answers {
+        let name = &node.name;
+        match status.generation {
+            Some(present) if present == record.generation() => {}
+            Some(present) => {
+                let (present, wanted) = (present.short(), record.generation().short());
+                let message = format!("{name} has generation {present}, the record's is {wanted}");
+                return Err(Report::new(codes::OTHER_GENERATION, message));
+            }
+            None if record.configuration.recognises(*id, status.incarnation) => {
+                lacking.push(node.clone());
+            }
+            None => {
+                let present = status.incarnation;
+                let known = record.configuration.member(*id).map(|member| member.incarnation);
+                let message = match known {
+                    Some(known) => format!(
+                        "{name} has data directory {present}, but took part with {known}: it was \
+                         wiped or replaced"
+                    ),
+                    None => format!("the bootstrap record does not name {name} (node {id})"),
+                };
+                return Err(Report::new(codes::WIPED, message));
+            }
+        }
+    }
+    Ok(lacking)
+}
+
+/// Gives the record to all that lack it, at the same time.
+async fn give(client: &Client, record: &BootstrapRecord, lacking: &[PlannedNode]) -> Result<()> {
+    let mut giving = JoinSet::new();
+    for node in lacking.iter().cloned() {
+        let (client, record) = (client.clone(), record.encode());
+        giving.spawn(async move {
+            let given = client.bootstrap(&node.address, record).await;
+            (node.name, given)
+        });
+    }
+    let mut failed = None;
+    while let Some(joined) = giving.join_next().await {
+        if let Ok((name, Err(error))) = joined {
+            let report = match error {
+                ClientError::Refused(reply) if reply.code == ErrorCode::AlreadyInitialised => {
+                    let message = format!("{name}: {}", reply.message);
+                    Report::new(codes::OTHER_GENERATION, message)
+                }
+                error => {
+                    let mut report = Report::from(error);
+                    report.message = format!("{name}: {}", report.message);
+                    report.help("run the same command again: it goes on where it was")
+                }
+            };
+            failed.get_or_insert(report);
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+/// Waits until a leader has committed in its term and all nodes follow it.
+async fn wait_for_leader(
+    client: &Client,
+    nodes: &[Node],
+    poll: Duration,
+    deadline: Instant,
+) -> Result<Survey> {
+    loop {
+        let survey = Survey::ask(client, nodes).await;
+        let settled = survey.leader().is_some_and(|leader| {
+            let follows = |status: &NodeStatus| status.leader == Some(leader.node);
+            leader.commit > 0 && survey.answers().all(follows)
+        });
+        if settled {
+            return Ok(survey);
+        }
+        if Instant::now() + poll >= deadline {
+            let message = "the nodes are bootstrapped, but no leader was elected in time";
+            return Err(Report::new(codes::NO_LEADER, message).help("raftctl status"));
+        }
+        sleep(poll).await;
+    }
+}

@@ -1,0 +1,161 @@
+//! What leaves the program: data on stdout in one of several forms, all else on stderr.
+
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
+
+use serde_json::{Value, json};
+
+use crate::cli::{Form, Global};
+use crate::codes;
+use crate::report::{Exit, Report, Result};
+
+pub mod progress;
+pub mod table;
+pub mod units;
+
+/// The version of the JSON contract; it only grows.
+pub const API_VERSION: &str = "raftctl/v1";
+
+/// An answer, in all its forms.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// What the data is, for programs.
+    pub kind: &'static str,
+    /// For programs.
+    pub data: Value,
+    /// For people.
+    pub text: Vec<u8>,
+    /// What the answer is about, for `-o name`.
+    pub names: Vec<String>,
+    /// What should be looked at; on stderr for people.
+    pub warnings: Vec<String>,
+}
+
+/// Where answers and remarks go, and how they look.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// The form of answers.
+    pub form: Form,
+    /// Whether tables have headers.
+    pub headers: bool,
+    /// Whether remarks are left out.
+    pub quiet: bool,
+    /// Whether progress is drawn.
+    pub draws: bool,
+    /// Whether colours are used on stdout.
+    pub colours: bool,
+}
+
+impl Output {
+    /// Looks at flags, environment and terminals.
+    pub fn new(global: &Global) -> Self {
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Self {
+            form: global.output,
+            headers: !global.no_headers,
+            quiet: global.quiet,
+            draws: std::io::stderr().is_terminal() && !global.no_progress && !global.quiet && !dumb,
+            colours: std::io::stdout().is_terminal() && !global.no_color && !no_color && !dumb,
+        }
+    }
+
+    /// Whether wide tables are asked for.
+    pub fn wide(&self) -> bool {
+        self.form == Form::Wide
+    }
+
+    /// Whether people read the answer.
+    pub fn for_people(&self) -> bool {
+        matches!(self.form, Form::Table | Form::Wide)
+    }
+
+    /// Writes an answer.
+    ///
+    /// # Errors
+    /// If stdout cannot be written; a closed pipe ends the program quietly.
+    pub fn answer(&self, view: &View) -> Result<()> {
+        match self.form {
+            Form::Table | Form::Wide => {
+                for warning in &view.warnings {
+                    self.remark(&format!("warning: {warning}"));
+                }
+                write_stdout(&view.text)
+            }
+            Form::Json => write_stdout(format!("{:#}\n", envelope(view)).as_bytes()),
+            Form::Yaml => {
+                let text = serde_yaml_ng::to_string(&envelope(view))
+                    .map_err(|error| Report::new(codes::INTERNAL, error.to_string()))?;
+                write_stdout(text.as_bytes())
+            }
+            Form::Name => {
+                let lines: String = view.names.iter().map(|name| format!("{name}\n")).collect();
+                write_stdout(lines.as_bytes())
+            }
+        }
+    }
+
+    /// Says something on stderr, unless it should be quiet.
+    pub fn remark(&self, line: &str) {
+        if !self.quiet {
+            write_stderr(line);
+        }
+    }
+
+    /// Reports a failure on stderr, as JSON where the answer would have been JSON.
+    pub fn fail(&self, report: &Report) {
+        fail_as(self.form == Form::Json, report);
+    }
+}
+
+/// Reports a failure on stderr, in JSON or for people.
+pub fn fail_as(json_wanted: bool, report: &Report) {
+    if report.message.is_empty() {
+        return;
+    }
+    if json_wanted {
+        let view = View { kind: "Error", data: report.to_json(), ..View::default() };
+        write_stderr(&format!("{:#}", envelope(&view)));
+    } else {
+        write_stderr(report.to_text().trim_end());
+    }
+}
+
+fn envelope(view: &View) -> Value {
+    json!({
+        "apiVersion": API_VERSION,
+        "kind": view.kind,
+        "data": view.data,
+        "warnings": view.warnings,
+    })
+}
+
+/// Writes to stdout.
+///
+/// # Errors
+/// If it cannot be written; a closed pipe is no failure, whoever read has seen enough.
+pub fn write_stdout(bytes: &[u8]) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| match error.kind() {
+        ErrorKind::BrokenPipe => Report::quiet(Exit::Done),
+        _ => Report::new(codes::LOCAL_FILE, format!("stdout: {error}")),
+    })
+}
+
+/// Writes a line to stderr; where that is impossible nobody listens.
+pub fn write_stderr(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_envelope_has_four_fields() {
+        let view = View { kind: "Version", data: json!({ "raftctl": "1" }), ..View::default() };
+        assert_eq!(
+            envelope(&view).to_string(),
+            r#"{"apiVersion":"raftctl/v1","kind":"Version","data":{"raftctl":"1"},"warnings":[]}"#
+        );
+    }
+}

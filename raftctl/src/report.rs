@@ -1,0 +1,216 @@
+//! How a command ends without success: what, why, what to do, and the exit code.
+
+use std::fmt::Write as _;
+
+use client::{Cause, ClientError, ErrorCode, ErrorReply};
+use serde_json::{Value, json};
+
+use crate::codes::{self, Code};
+
+/// The exit codes of every command, as in the manual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Exit {
+    /// 0: done, healthy.
+    Done,
+    /// 1: unexpected failure.
+    Failed,
+    /// 2: the command line makes no sense.
+    Usage,
+    /// 3: no such member, key or file.
+    Absent,
+    /// 4: TLS, authentication or authorisation.
+    Denied,
+    /// 5: refused by a safety rule or a changed precondition.
+    Refused,
+    /// 6: the deadline passed, the outcome is unknown.
+    Unknown,
+    /// 7: no leader or no quorum.
+    NoLeader,
+    /// 8: not confirmed.
+    NotConfirmed,
+    /// 9: verification failed.
+    Corrupt,
+    /// 10: the cluster is unhealthy.
+    Unhealthy,
+    /// 11: degraded but serving.
+    Degraded,
+    /// 12: partial success.
+    Partial,
+    /// 130: interrupted.
+    Interrupted,
+    /// 143: terminated.
+    Terminated,
+}
+
+impl Exit {
+    /// Returns the number that the process ends with.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Absent => 3,
+            Self::Denied => 4,
+            Self::Refused => 5,
+            Self::Unknown => 6,
+            Self::NoLeader => 7,
+            Self::NotConfirmed => 8,
+            Self::Corrupt => 9,
+            Self::Unhealthy => 10,
+            Self::Degraded => 11,
+            Self::Partial => 12,
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
+        }
+    }
+}
+
+/// Why a command did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The error's code; `None` where only the exit code speaks.
+    pub code: Option<Code>,
+    /// How the process ends.
+    pub exit: Exit,
+    /// One line, without a full stop.
+    pub message: String,
+    /// What each endpoint had to say.
+    pub causes: Vec<Cause>,
+    /// What to do: the exact next command where there is one.
+    pub help: Vec<String>,
+}
+
+/// What a command gives.
+pub type Result<T> = std::result::Result<T, Report>;
+
+impl Report {
+    /// Makes a report whose exit code is the one of its code's page.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self {
+            code: Some(code),
+            exit: codes::page(code).exit,
+            message: message.into(),
+            causes: Vec::new(),
+            help: Vec::new(),
+        }
+    }
+
+    /// Ends with an exit code and without a word.
+    pub fn quiet(exit: Exit) -> Self {
+        Self { code: None, exit, message: String::new(), causes: Vec::new(), help: Vec::new() }
+    }
+
+    /// Adds what to do.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help.push(help.into());
+        self
+    }
+
+    /// Adds what each endpoint had to say.
+    #[must_use]
+    pub fn causes(mut self, causes: Vec<Cause>) -> Self {
+        self.causes = causes;
+        self
+    }
+
+    /// Makes a report about a local file or directory.
+    pub fn io(path: &std::path::Path, error: &std::io::Error) -> Self {
+        let absent = error.kind() == std::io::ErrorKind::NotFound;
+        let code = if absent { codes::NO_FILE } else { codes::LOCAL_FILE };
+        Self::new(code, format!("{}: {error}", path.display()))
+    }
+
+    /// Makes a report of what went wrong between this program and the cluster.
+    pub fn from_client(error: ClientError) -> Self {
+        match error {
+            ClientError::Unreachable { causes, certificates: true } => {
+                let message = "no node accepts these certificates, or none that these trust";
+                Self::new(codes::CERTIFICATES, message)
+                    .causes(causes)
+                    .help("raftctl context show    (which certificates are used)")
+            }
+            ClientError::Unreachable { causes, certificates: false } => {
+                Self::new(codes::UNREACHABLE, "no node could be reached")
+                    .causes(causes)
+                    .help("raftctl status    (what each node answers)")
+            }
+            ClientError::NoLeader { causes, after } => {
+                Self::new(codes::NO_LEADER, format!("no leader was found within {after:?}"))
+                    .causes(causes)
+                    .help("raftctl status    (it says why nobody can win)")
+            }
+            ClientError::Unknown { why } => {
+                Self::new(codes::UNKNOWN, format!("the outcome is unknown: {why}"))
+                    .help("read the value back before you try again: it may have been written")
+            }
+            ClientError::Refused(reply) => Self::from_reply(&reply),
+            ClientError::Unexpected { endpoint } => {
+                let message = format!("{endpoint} answered something else than was asked");
+                Self::new(codes::UNEXPECTED, message)
+                    .help("raftctl version    (is the node much older or newer?)")
+            }
+            ClientError::Endpoint(why) => Self::new(codes::INTERNAL, why),
+        }
+    }
+
+    fn from_reply(reply: &ErrorReply) -> Self {
+        let code = match reply.code {
+            ErrorCode::NotLeader | ErrorCode::NoLeader => codes::NO_LEADER,
+            ErrorCode::Busy => codes::BUSY,
+            ErrorCode::Unauthorised => codes::UNAUTHORISED,
+            ErrorCode::BadRequest | ErrorCode::TooLarge => codes::REFUSED,
+            ErrorCode::Uninitialised => codes::UNINITIALISED,
+            ErrorCode::AlreadyInitialised => codes::OTHER_GENERATION,
+            ErrorCode::Abandoned => codes::UNKNOWN,
+            ErrorCode::ShuttingDown
+            | ErrorCode::Superseded
+            | ErrorCode::DiskFailed
+            | ErrorCode::Internal => codes::NODE_FAILED,
+        };
+        Self::new(code, reply.message.clone())
+    }
+
+    /// Writes the report for people: `error[R0103]: ..`, a line per endpoint, `help:`.
+    pub fn to_text(&self) -> String {
+        let mut text = match self.code {
+            Some(code) => format!("error[{code}]: {}\n", self.message),
+            None if self.message.is_empty() => String::new(),
+            None => format!("{}\n", self.message),
+        };
+        let width = self.causes.iter().map(|cause| cause.endpoint.len()).max().unwrap_or(0);
+        for cause in &self.causes {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "  {:width$}  {}", cause.endpoint, cause.why);
+        }
+        for help in &self.help {
+            let _ = writeln!(text, "help: {help}");
+        }
+        text
+    }
+
+    /// Returns the report for programs.
+    pub fn to_json(&self) -> Value {
+        let cause = |cause: &Cause| json!({ "endpoint": cause.endpoint, "why": cause.why });
+        json!({
+            "code": self.code.map(|code| code.to_string()),
+            "message": self.message,
+            "causes": self.causes.iter().map(cause).collect::<Vec<_>>(),
+            "help": self.help,
+            "exitCode": self.exit.code(),
+        })
+    }
+}
+
+impl From<ClientError> for Report {
+    fn from(error: ClientError) -> Self {
+        Self::from_client(error)
+    }
+}
+
+impl From<certs::CertError> for Report {
+    fn from(error: certs::CertError) -> Self {
+        let code = if error.is_not_found() { codes::NO_FILE } else { codes::CREDENTIALS };
+        Self::new(code, error.to_string())
+    }
+}

@@ -1,0 +1,157 @@
+//! Which cluster a command is about, and as whom: flags and environment first, then the context.
+
+use std::time::Duration;
+
+use client::{Client, ClientConfig, Credentials};
+
+use crate::bundle::Bundles;
+use crate::cli::Global;
+use crate::codes;
+use crate::context::{self, Context, Contexts, Node};
+use crate::output::Output;
+use crate::report::{Report, Result};
+
+/// How long one attempt to connect may take.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What every command is given.
+pub struct Session {
+    /// The flags of every command.
+    pub global: Global,
+    /// Where answers go.
+    pub output: Output,
+}
+
+/// A cluster, and who asks it.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The context's name, if one is used.
+    pub name: Option<String>,
+    /// The nodes that are known before anybody is asked.
+    pub nodes: Vec<Node>,
+    /// Who asks.
+    pub credentials: Credentials,
+}
+
+impl Session {
+    /// Finds out which cluster is meant.
+    ///
+    /// # Errors
+    /// If none is named, or the certificates cannot be used.
+    pub fn target(&self) -> Result<Target> {
+        let global = &self.global;
+        let complete = !global.endpoints.is_empty()
+            && [&global.ca, &global.cert, &global.key].iter().all(|path| path.is_some());
+        let chosen = match (complete, &global.context) {
+            (true, None) => None,
+            _ => self.context()?,
+        };
+        let (name, context) = match chosen {
+            Some((name, context)) => (Some(name), Some(context)),
+            None => (None, None),
+        };
+        let path = |flag: &Option<std::path::PathBuf>,
+                    pick: fn(&Context) -> &std::path::PathBuf| {
+            flag.clone().or_else(|| context.as_ref().map(|context| pick(context).clone()))
+        };
+        let files = (
+            path(&global.ca, |context| &context.ca),
+            path(&global.cert, |context| &context.cert),
+            path(&global.key, |context| &context.key),
+        );
+        let nodes = match global.endpoints.as_slice() {
+            [] => context.map(|context| context.nodes).unwrap_or_default(),
+            flags => flags.iter().map(|a| Node { name: None, address: a.clone() }).collect(),
+        };
+        let (Some(ca), Some(cert), Some(key)) = files else {
+            return Err(no_cluster("no certificates are named: --ca, --cert and --key"));
+        };
+        if nodes.is_empty() {
+            return Err(no_cluster("no node is named"));
+        }
+        let credentials = Credentials::load(&ca, &cert, &key).map_err(|error| {
+            let again = name.as_deref().unwrap_or("NAME");
+            Report::from(error).help(format!("raftctl init {again}    (renews the certificate)"))
+        })?;
+        Ok(Target { name, nodes, credentials })
+    }
+
+    /// Returns the context that is asked for, else the current one, if there is one.
+    fn context(&self) -> Result<Option<(String, Context)>> {
+        let contexts = Contexts::load(&context::file()?)?;
+        let name = self.global.context.clone().or_else(|| contexts.current.clone());
+        match name {
+            Some(name) => Ok(Some((name.clone(), contexts.get(&name)?.clone()))),
+            None if !contexts.all.is_empty() && self.global.endpoints.is_empty() => {
+                Err(no_cluster("no context is current")
+                    .help("raftctl context use NAME    (raftctl context list shows all)"))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Connects nothing yet, but could.
+    ///
+    /// # Errors
+    /// As [`Session::target`]; if no socket can be had.
+    pub fn client(&self) -> Result<(Target, Client)> {
+        let target = self.target()?;
+        let client = target.client(self.global.timeout)?;
+        Ok((target, client))
+    }
+
+    /// Asks whether to go on, on a terminal; elsewhere `--yes` must have said so.
+    ///
+    /// # Errors
+    /// If the answer is no, or nobody can be asked.
+    pub fn confirm(&self, question: &str) -> Result<()> {
+        use std::io::{BufRead as _, IsTerminal as _};
+        if self.global.yes {
+            return Ok(());
+        }
+        let refused = |why: &str| Err(Report::new(codes::NOT_CONFIRMED, why).help("add --yes"));
+        if !std::io::stdin().is_terminal() {
+            return refused("not confirmed: this is no terminal, so nobody can be asked");
+        }
+        crate::output::write_stderr(&format!("{question} [y/N]"));
+        let mut answer = String::new();
+        let read = std::io::stdin().lock().read_line(&mut answer);
+        match (read, answer.trim()) {
+            (Ok(_), "y" | "Y" | "yes") => Ok(()),
+            _ => refused("not confirmed"),
+        }
+    }
+}
+
+impl Target {
+    /// Returns the cluster that `init` or `dev` made, seen by its operator.
+    ///
+    /// # Errors
+    /// If the operator's certificate cannot be used.
+    pub fn of(bundles: &Bundles) -> Result<Self> {
+        let context = bundles.context();
+        let credentials = Credentials::load(&context.ca, &context.cert, &context.key)?;
+        Ok(Self { name: Some(bundles.plan.name.clone()), nodes: context.nodes, credentials })
+    }
+
+    /// Makes a client.
+    ///
+    /// # Errors
+    /// If no socket can be had.
+    pub fn client(&self, deadline: Duration) -> Result<Client> {
+        let endpoints = self.nodes.iter().map(|node| node.address.clone()).collect();
+        Ok(Client::new(ClientConfig {
+            endpoints,
+            credentials: self.credentials.clone(),
+            deadline,
+            connect_timeout: CONNECT_TIMEOUT.min(deadline),
+        })?)
+    }
+}
+
+fn no_cluster(why: &str) -> Report {
+    Report::new(codes::NO_CLUSTER, why)
+        .help("raftctl dev             (a local cluster to try things with)")
+        .help("raftctl init --help     (a cluster of your machines)")
+        .help("raftctl context --help  (one that exists already)")
+}
