@@ -209,6 +209,16 @@ impl Raft {
         self.durability.durable()
     }
 
+    /// Returns the highest index known to be committed.
+    pub fn commit(&self) -> LogIndex {
+        self.commit
+    }
+
+    /// Returns what a leader knows to agree and to be durable on a member; `None` elsewhere.
+    pub fn matched(&self, member: NodeId) -> Option<LogIndex> {
+        self.role.leader()?.progress.get(&member).map(|progress| progress.matched)
+    }
+
     /// Returns the term of the entry at `index`, where the log still knows it.
     pub fn term_at(&self, index: LogIndex) -> Option<Term> {
         self.log.term(index)
@@ -389,7 +399,8 @@ impl Raft {
         }
     }
 
-    pub(crate) fn term(&self) -> Term {
+    /// Returns the current term.
+    pub fn term(&self) -> Term {
         self.hard_state.term
     }
 }

@@ -1,0 +1,117 @@
+//! Which faults and freedoms a seed has: about half of them, so that every mix comes up (swarm
+//! testing).
+
+use consensus::Chaos;
+
+use crate::chance::Chance;
+
+pub(crate) const MS: u64 = 1_000_000;
+
+/// The kinds of faults that are injected from time to time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fault {
+    /// One node loses its power and comes back.
+    Crash,
+    /// All nodes lose their power at once.
+    CrashAll,
+    /// A node stands still while the others go on.
+    Pause,
+    /// The nodes fall into two groups.
+    Partition,
+    /// A leader is cut off.
+    IsolateLeader,
+    /// One node is heard no longer, or hears no longer.
+    OneWay,
+    /// All partitions end.
+    Heal,
+    /// A disk takes long.
+    Stall,
+    /// A node's clock jumps ahead.
+    ClockJump,
+}
+
+impl Fault {
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Crash,
+        Self::CrashAll,
+        Self::Pause,
+        Self::Partition,
+        Self::IsolateLeader,
+        Self::OneWay,
+        Self::Heal,
+        Self::Stall,
+        Self::ClockJump,
+    ];
+}
+
+/// The mix of one seed.
+#[derive(Clone, Debug)]
+pub(crate) struct Profile {
+    pub(crate) voters: u64,
+    pub(crate) learners: u64,
+    pub(crate) faults: Vec<Fault>,
+    /// Mean time between faults.
+    pub(crate) fault_ns: u64,
+    /// Of a thousand messages, so many are lost, doubled, or late.
+    pub(crate) loss: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) late: u64,
+    /// The longest delay of a late message.
+    pub(crate) late_ns: u64,
+    /// How long a batch takes on the disk, at most.
+    pub(crate) disk_ns: u64,
+    /// How long a batch takes in the state machine, at most.
+    pub(crate) apply_ns: u64,
+    /// Of a thousand steps after which something was promised, so many end in a crash.
+    pub(crate) crash_after_promise: u64,
+    /// How long a crashed node is down, at most.
+    pub(crate) down_ns: u64,
+    /// Clocks run faster or slower by at most so many millionths.
+    pub(crate) drift_ppm: u64,
+    /// Mean time between requests of clients.
+    pub(crate) request_ns: u64,
+    /// Of a thousand requests, so many are reads.
+    pub(crate) reads: u64,
+    /// Of a thousand ranges of entries, so many are sent in pieces.
+    pub(crate) split: u64,
+    pub(crate) chaos: Chaos,
+}
+
+impl Profile {
+    pub(crate) fn draw(chance: &mut Chance) -> Self {
+        let mut faults: Vec<Fault> =
+            Fault::ALL.into_iter().filter(|_| chance.permille(500)).collect();
+        let cuts = [Fault::Partition, Fault::IsolateLeader, Fault::OneWay];
+        if cuts.iter().any(|cut| faults.contains(cut)) && !faults.contains(&Fault::Heal) {
+            faults.push(Fault::Heal);
+        }
+        let mut some = |permille, low, high| {
+            if chance.permille(permille) { chance.between(low, high) } else { 0 }
+        };
+        Self {
+            voters: [3, 3, 3, 5, 5, 2, 4, 1][usize::try_from(some(1_000, 0, 7)).unwrap_or(0)],
+            learners: some(300, 1, 2),
+            fault_ns: some(1_000, 150, 1_500) * MS,
+            loss: some(500, 5, 200),
+            duplicates: some(500, 5, 150),
+            late: some(500, 5, 150),
+            late_ns: some(1_000, 5, 800) * MS,
+            disk_ns: some(1_000, 1, 20) * MS / 2,
+            apply_ns: some(500, 1, 20) * MS / 2 + 1,
+            crash_after_promise: some(400, 1, 12),
+            down_ns: some(1_000, 1, 1_200) * MS,
+            drift_ppm: some(500, 10, 50_000),
+            request_ns: some(1_000, 2, 40) * MS,
+            reads: some(800, 100, 700),
+            split: some(500, 50, 500),
+            chaos: Chaos {
+                short_batches: some(500, 1, 1) == 1,
+                backs_off_further: some(500, 1, 1) == 1,
+                probes_at_random: some(300, 1, 1) == 1,
+                extreme_timers: some(300, 1, 1) == 1,
+                mutation: None,
+            },
+            faults,
+        }
+    }
+}

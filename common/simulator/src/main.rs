@@ -1,0 +1,216 @@
+//! The simulator's command line.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Args, Parser, Subcommand};
+use simulator::{Coverage, Found, Mutation, Report, Settings, run, search};
+
+/// Runs raftd's replica in a modelled world, one seed after the other, and checks every step.
+#[derive(Debug, Parser)]
+#[command(name = "simulator", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs seeds until one breaks an invariant; a single SEED is replayed exactly
+    Sim(Sim),
+    /// Builds known bugs in, one after the other, and shows that each is found
+    Mutations(Mutations),
+}
+
+#[derive(Debug, Args)]
+struct Sim {
+    /// The seed to replay
+    seed: Option<u64>,
+    /// How many seeds to run
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
+    /// The first of them
+    #[arg(long, default_value_t = 1)]
+    first: u64,
+    /// Virtual seconds with faults in each
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    seconds: u64,
+    /// Threads; all cores unless told otherwise
+    #[arg(long)]
+    threads: Option<usize>,
+    /// A known bug to have
+    #[arg(long, value_parser = mutation)]
+    mutation: Option<Mutation>,
+    /// Prints every event of the replayed seed to stderr
+    #[arg(long, requires = "seed")]
+    trace: bool,
+}
+
+#[derive(Debug, Args)]
+struct Mutations {
+    /// Only this one
+    #[arg(long, value_parser = mutation)]
+    mutation: Option<Mutation>,
+    /// The most seeds that each may take
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
+    /// Virtual seconds with faults in each
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    seconds: u64,
+    /// Threads; all cores unless told otherwise
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+fn main() -> ExitCode {
+    // Panics are violations: their words are reported with the seed.
+    std::panic::set_hook(Box::new(|_| {}));
+    let done = match Cli::parse().command {
+        Command::Sim(sim) => match sim.seed {
+            Some(seed) => replay(seed, &sim),
+            None => simulate(&sim),
+        },
+        Command::Mutations(mutations) => find_all(&mutations),
+    };
+    if done { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn mutation(name: &str) -> Result<Mutation, String> {
+    let named = |mutation: &&Mutation| {
+        mutation.name().strip_prefix(name).is_some_and(|rest| {
+            rest.is_empty() || rest.starts_with(|first: char| first.is_ascii_uppercase())
+        })
+    };
+    Mutation::ALL.iter().find(named).copied().ok_or_else(|| {
+        let names: Vec<&str> = Mutation::ALL.iter().map(|mutation| mutation.name()).collect();
+        format!("known are {}", names.join(", "))
+    })
+}
+
+fn replay(seed: u64, sim: &Sim) -> bool {
+    let settings = Settings { seconds: sim.seconds, mutation: sim.mutation, trace: sim.trace };
+    let outcome = run(seed, settings);
+    say(&format!("seed {seed}  digest {:016x}\n{}", outcome.digest, met(&outcome.coverage)));
+    match outcome.violation {
+        Some(violation) => {
+            tell(&Found { seed, violation }, settings);
+            false
+        }
+        None => {
+            say("no violation");
+            true
+        }
+    }
+}
+
+fn simulate(sim: &Sim) -> bool {
+    let settings = Settings { seconds: sim.seconds, mutation: sim.mutation, trace: false };
+    let began = Instant::now();
+    let terminal = std::io::stderr().is_terminal();
+    let progress = |done: u64| {
+        if terminal && done.is_multiple_of(20) {
+            let each = began.elapsed().as_secs_f64() / done as f64;
+            let left = each * (sim.seeds - done) as f64;
+            eprint!("\rsimulator: {done} of {} seeds, {left:.0} s to go   ", sim.seeds);
+        }
+    };
+    let report = search(sim.first, sim.seeds, settings, threads(sim.threads), progress);
+    if terminal {
+        eprintln!();
+    }
+    summary(&report, threads(sim.threads));
+    match &report.found {
+        Some(found) => {
+            tell(found, settings);
+            false
+        }
+        None => {
+            say("no violation");
+            true
+        }
+    }
+}
+
+fn find_all(mutations: &Mutations) -> bool {
+    let one = mutations.mutation;
+    let all: Vec<Mutation> = Mutation::ALL
+        .iter()
+        .copied()
+        .filter(|mutation| one.is_none_or(|one| one == *mutation))
+        .collect();
+    say(&format!("{:<28} {:>6} {:>8}  INVARIANT", "BUG", "SEED", "CORE-S"));
+    let mut survivors = 0;
+    for mutation in &all {
+        let seconds = mutations.seconds;
+        let settings = Settings { seconds, mutation: Some(*mutation), trace: false };
+        let threads = threads(mutations.threads);
+        let report = search(1, mutations.seeds, settings, threads, |_| {});
+        let took = report.took.as_secs_f64() * threads as f64;
+        let name = mutation.name();
+        match report.found {
+            Some(Found { seed, violation }) => {
+                say(&format!("{name:<28} {seed:>6} {took:>8.1}  {}", violation.invariant));
+            }
+            None => {
+                survivors += 1;
+                say(&format!("{name:<28} {:>6} {took:>8.1}  NOT FOUND", "-"));
+            }
+        }
+    }
+    say(&format!("{} of {} found", all.len() - survivors, all.len()));
+    survivors == 0
+}
+
+fn summary(report: &Report, threads: usize) {
+    let took = report.took.as_secs_f64();
+    let core = took * threads as f64;
+    let ratio = report.virtual_ns as f64 / 1e9 / core;
+    let rate = report.coverage.events as f64 / core;
+    say(&format!(
+        "{} seeds, {:.1} virtual hours in {took:.1} s on {threads} threads: {ratio:.0}x real time \
+         and {rate:.0} events/s a core\n{}",
+        report.seeds,
+        report.virtual_ns as f64 / 3.6e12,
+        met(&report.coverage)
+    ));
+}
+
+fn met(coverage: &Coverage) -> String {
+    let Coverage { events, messages, lost, late, faults, crashes, crashes_after_promises, .. } =
+        coverage;
+    let Coverage { pauses, partitions, stalls, elections, truncations, .. } = coverage;
+    let Coverage { commits, writes, reads, refused, .. } = coverage;
+    format!(
+        "met: {events} events, {messages} messages ({lost} lost, {late} late), {faults} faults, \
+         {crashes} crashes ({crashes_after_promises} after a promise), {pauses} pauses, \
+         {partitions} partitions, {stalls} slow disks\n     {elections} elections, {truncations} \
+         truncations, {commits} entries committed, {writes} writes acknowledged, {reads} reads, \
+         {refused} requests refused"
+    )
+}
+
+fn tell(found: &Found, settings: Settings) {
+    let Found { seed, violation } = found;
+    let mutation =
+        settings.mutation.map_or_else(String::new, |m| format!(" --mutation {}", m.name()));
+    say(&format!(
+        "VIOLATION in seed {seed} after {} events, at {:.6} virtual s\n  invariant: {}\n  \
+         seen:      {}\n  replay:    cargo xtask sim {seed} --seconds {}{mutation} --trace",
+        violation.step,
+        violation.at_ns as f64 / 1e9,
+        violation.invariant,
+        violation.why,
+        settings.seconds
+    ));
+}
+
+fn threads(wanted: Option<usize>) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    wanted.unwrap_or(cores).max(1)
+}
+
+fn say(text: &str) {
+    // Whoever closed the pipe has read enough.
+    let _ = writeln!(std::io::stdout(), "{text}");
+}

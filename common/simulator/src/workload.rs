@@ -1,0 +1,113 @@
+//! Clients: what they asked, what they were promised, and what must therefore be so.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use consensus::{LogIndex, NodeId, RequestId};
+
+use crate::oracle::Broken;
+
+/// A client's request under way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    /// Which node was asked.
+    pub(crate) node: NodeId,
+    /// A read must see everything up to here: what was acknowledged before it began.
+    floor: LogIndex,
+    read: bool,
+}
+
+/// All clients' knowledge.
+#[derive(Debug, Default)]
+pub(crate) struct Clients {
+    next: u64,
+    pub(crate) asked: BTreeMap<RequestId, Asked>,
+    /// Commands that were declared dead: they must never be committed.
+    dead: BTreeSet<u64>,
+    /// The highest index that a client knows to be applied.
+    floor: LogIndex,
+    pub(crate) writes_done: u64,
+    pub(crate) reads_done: u64,
+}
+
+impl Clients {
+    /// Names a new request.
+    pub(crate) fn ask(&mut self, node: NodeId, read: bool) -> RequestId {
+        self.next += 1;
+        let request = RequestId::new(self.next);
+        self.asked.insert(request, Asked { node, floor: self.floor, read });
+        request
+    }
+
+    /// The command of a request: its number, so that contents tell who wrote them.
+    pub(crate) fn command(request: RequestId) -> Bytes {
+        Bytes::copy_from_slice(&request.get().to_le_bytes())
+    }
+
+    /// A write is acknowledged at an index; `content` is what is committed there.
+    pub(crate) fn acknowledged(
+        &mut self,
+        request: RequestId,
+        index: LogIndex,
+        content: Option<&Bytes>,
+    ) -> Result<(), Broken> {
+        let asked = self.take(request)?;
+        if asked.read || content != Some(&Self::command(request)) {
+            let why = format!("request {request} was acknowledged at {index}, which is not its own");
+            return Err(Broken::new("acknowledged writes are committed", why));
+        }
+        self.floor = self.floor.max(index);
+        self.writes_done += 1;
+        Ok(())
+    }
+
+    /// A read is served from a state at `applied`.
+    pub(crate) fn read(&mut self, request: RequestId, applied: LogIndex) -> Result<(), Broken> {
+        let asked = self.take(request)?;
+        if !asked.read || applied < asked.floor {
+            let floor = asked.floor;
+            let why = format!("node {} read at {applied}, acknowledged was {floor}", asked.node);
+            return Err(Broken::new("reads are not stale (§6.4)", why));
+        }
+        self.floor = self.floor.max(applied);
+        self.reads_done += 1;
+        Ok(())
+    }
+
+    /// A request certainly has no effect.
+    pub(crate) fn refused(&mut self, request: RequestId) -> Result<(), Broken> {
+        if !self.take(request)?.read {
+            self.dead.insert(request.get());
+        }
+        Ok(())
+    }
+
+    /// Nobody knows what becomes of a request.
+    pub(crate) fn unknown(&mut self, request: RequestId) -> Result<(), Broken> {
+        self.take(request).map(|_| ())
+    }
+
+    /// A node died: its clients will never know.
+    pub(crate) fn forget(&mut self, node: NodeId) {
+        self.asked.retain(|_, asked| asked.node != node);
+    }
+
+    /// A command is committed; it must not be one of which a client was told that it never is.
+    pub(crate) fn committed(&self, command: &Bytes) -> Result<(), Broken> {
+        let number = command.first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes));
+        match number.filter(|number| self.dead.contains(number)) {
+            Some(number) => {
+                let why = format!("request {number} was refused, and is committed");
+                Err(Broken::new("what is refused has no effect", why))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn take(&mut self, request: RequestId) -> Result<Asked, Broken> {
+        self.asked.remove(&request).ok_or_else(|| {
+            let why = format!("request {request} was answered twice, or never asked");
+            Broken::new("every request is answered once", why)
+        })
+    }
+}

@@ -1,0 +1,492 @@
+//! The world: a heap of events in the order of time, and what each of them does.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
+
+use consensus::{
+    Body, Config, Configuration, Event, Input as Raw, LogIndex, Majority, Message, NodeId,
+    Payload, RoleKind, Send, Timestamp, Voters,
+};
+use replica::{Input, Lanes, Reply};
+
+use crate::chance::Chance;
+use crate::disk::cut;
+use crate::faults::{MS, Profile};
+use crate::node::{Late, Node, incarnation, member};
+use crate::oracle::{Broken, Oracle};
+use crate::run::Coverage;
+use crate::workload::Clients;
+
+/// What happens at some time.
+#[derive(Clone, Debug)]
+pub(crate) enum Happening {
+    Deliver { from: NodeId, to: usize, message: Message },
+    Wake { node: usize, life: u32 },
+    DiskDone { node: usize, life: u32 },
+    Applied { node: usize, life: u32 },
+    Start { node: usize, life: u32 },
+    Resume { node: usize, life: u32 },
+    Fault,
+    Request,
+}
+
+struct Scheduled {
+    at: Timestamp,
+    number: u64,
+    happening: Happening,
+}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+}
+
+impl Eq for Scheduled {}
+
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Scheduled {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}
+
+/// Everything there is.
+pub(crate) struct World {
+    pub(crate) now: Timestamp,
+    pub(crate) chance: Chance,
+    pub(crate) profile: Profile,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) oracle: Oracle,
+    pub(crate) clients: Clients,
+    pub(crate) coverage: Coverage,
+    /// Pairs (from, to) between which nothing arrives.
+    pub(crate) cut: BTreeSet<(NodeId, NodeId)>,
+    /// Whether faults are over.
+    pub(crate) calm: bool,
+    /// Nodes that stay down.
+    pub(crate) gone: BTreeSet<usize>,
+    /// Who led last.
+    pub(crate) leader: usize,
+    pub(crate) trace: bool,
+    configuration: Configuration,
+    heap: BinaryHeap<Reverse<Scheduled>>,
+    scheduled: u64,
+    digest: u64,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, mutation: Option<consensus::Mutation>, trace: bool) -> Self {
+        let mut chance = Chance::new(seed);
+        let mut profile = Profile::draw(&mut chance);
+        profile.chaos.mutation = mutation;
+        let ids: Vec<NodeId> =
+            (1..=profile.voters + profile.learners).filter_map(NodeId::new).collect();
+        let voters = usize::try_from(profile.voters).expect("few");
+        let configuration = Configuration::new(
+            Voters::Stable(Majority::new(ids[..voters].iter().copied())),
+            ids[voters..].iter().copied().collect(),
+            ids.iter().map(|id| (*id, member(*id))).collect(),
+        );
+        let configuration = configuration.expect("distinct ids");
+        let ppm = profile.drift_ppm;
+        let mut drift = || {
+            let drift = chance.between(0, 2 * ppm);
+            i64::try_from(drift).expect("small") - i64::try_from(ppm).expect("small")
+        };
+        let nodes = ids.iter().map(|id| Node::new(*id, &configuration, drift())).collect();
+        let mut world = Self {
+            now: Timestamp::new(1_000 * MS),
+            chance,
+            profile,
+            nodes,
+            oracle: Oracle::default(),
+            clients: Clients::default(),
+            coverage: Coverage::default(),
+            cut: BTreeSet::new(),
+            calm: false,
+            gone: BTreeSet::new(),
+            leader: 0,
+            trace,
+            configuration,
+            heap: BinaryHeap::new(),
+            scheduled: 0,
+            digest: 0xcbf2_9ce4_8422_2325,
+        };
+        for node in 0..world.nodes.len() {
+            world.start(node);
+        }
+        world.after(world.profile.fault_ns, Happening::Fault);
+        world.after(world.profile.request_ns, Happening::Request);
+        world
+    }
+
+    pub(crate) fn voters(&self) -> usize {
+        usize::try_from(self.profile.voters).expect("few")
+    }
+
+    /// A number that two runs share only if they did the same.
+    pub(crate) fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    pub(crate) fn after(&mut self, nanos: u64, happening: Happening) {
+        let at = self.now.after(nanos);
+        self.at(at, happening);
+    }
+
+    fn at(&mut self, at: Timestamp, happening: Happening) {
+        self.scheduled += 1;
+        self.heap.push(Reverse(Scheduled { at, number: self.scheduled, happening }));
+    }
+
+    /// Lets the next thing happen, unless it is later than `until`; says whether it did.
+    pub(crate) fn turn(&mut self, until: Timestamp) -> Result<bool, Broken> {
+        if self.heap.peek().is_none_or(|Reverse(next)| next.at > until) {
+            self.now = until;
+            return Ok(false);
+        }
+        let Reverse(Scheduled { at, number, happening }) = self.heap.pop().expect("peeked");
+        self.now = at;
+        self.coverage.events += 1;
+        for part in [at.get(), number] {
+            self.digest = (self.digest ^ part).wrapping_mul(0x0100_0000_01b3);
+        }
+        if self.trace {
+            eprintln!("{:>12.6} {happening:?}", at.get() as f64 / 1e9);
+        }
+        self.happen(happening)?;
+        Ok(true)
+    }
+
+    fn happen(&mut self, happening: Happening) -> Result<(), Broken> {
+        match happening {
+            Happening::Deliver { from, to, message } => {
+                if self.cut.contains(&(from, self.nodes[to].id)) || !self.nodes[to].is_up() {
+                    return Ok(());
+                }
+                self.meet(to, Late::Message(from, message))
+            }
+            Happening::Wake { node, life } => {
+                if self.nodes[node].life != life || self.nodes[node].wake != Some(self.now) {
+                    return Ok(());
+                }
+                self.nodes[node].wake = None;
+                self.meet(node, Late::Due)
+            }
+            Happening::DiskDone { node, life } => self.if_alive(node, life, Late::DiskDone),
+            Happening::Applied { node, life } => self.if_alive(node, life, Late::Applied),
+            Happening::Start { node, life } => {
+                if self.nodes[node].life == life && !self.gone.contains(&node) {
+                    self.start(node);
+                }
+                Ok(())
+            }
+            Happening::Resume { node, life } => {
+                if self.nodes[node].life != life {
+                    return Ok(());
+                }
+                self.resume(node)
+            }
+            Happening::Fault => self.inject(),
+            Happening::Request => self.request(),
+        }
+    }
+
+    fn if_alive(&mut self, node: usize, life: u32, late: Late) -> Result<(), Broken> {
+        if self.nodes[node].life == life { self.meet(node, late) } else { Ok(()) }
+    }
+
+    pub(crate) fn resume(&mut self, node: usize) -> Result<(), Broken> {
+        self.nodes[node].paused = false;
+        let (life, backlog) = (self.nodes[node].life, std::mem::take(&mut self.nodes[node].backlog));
+        for late in backlog {
+            self.if_alive(node, life, late)?;
+        }
+        Ok(())
+    }
+
+    /// Something reaches a node that is up, or waits until it goes on.
+    fn meet(&mut self, node: usize, late: Late) -> Result<(), Broken> {
+        if self.nodes[node].paused {
+            self.nodes[node].backlog.push(late);
+            return Ok(());
+        }
+        match late {
+            Late::Message(from, message) => {
+                let appended = matches!(message.body, Body::Appended { .. });
+                let incarnation = incarnation(from);
+                self.step(node, Input::Raft(Raw::Receive { from, incarnation, message }))?;
+                if appended { self.check_match(node, from) } else { Ok(()) }
+            }
+            Late::DiskDone => {
+                let Some((write, more)) = self.nodes[node].disk.done() else {
+                    return Ok(());
+                };
+                if more {
+                    self.schedule_disk(node);
+                }
+                self.step(node, Input::Raft(Raw::Persisted { write }))
+            }
+            Late::Applied => self.applied(node),
+            Late::Due => {
+                let local = self.nodes[node].local(self.now);
+                let deadline = self.nodes[node].replica.as_ref().and_then(|r| r.deadline());
+                match deadline {
+                    Some((at, timer)) if at <= local => {
+                        self.step(node, Input::Raft(Raw::Timeout(timer)))
+                    }
+                    Some(_) | None => {
+                        self.schedule_wake(node);
+                        Ok(())
+                    }
+                }
+            }
+        }
+    }
+
+    /// Steps a node, drains it and hands its lanes on.
+    pub(crate) fn step(&mut self, node: usize, input: Input) -> Result<(), Broken> {
+        let local = self.nodes[node].local(self.now);
+        let Some(replica) = self.nodes[node].replica.as_mut() else {
+            return Ok(());
+        };
+        let before = replica.raft().clone();
+        replica.step(local, input);
+        let lanes = replica.drain(local);
+        replica.raft().check_state();
+        replica.raft().check_transition(&before);
+        let (term, commit) = (replica.raft().term(), replica.raft().commit());
+        let promised = self.dispatch(node, lanes)?;
+        if commit > self.nodes[node].seen_commit {
+            let voters = self.voters();
+            self.oracle.commits(&self.nodes, node, (term, commit), voters, &self.clients)?;
+            self.nodes[node].seen_commit = commit;
+        }
+        self.schedule_wake(node);
+        if promised && !self.calm && self.chance.permille(self.profile.crash_after_promise) {
+            self.coverage.crashes_after_promises += 1;
+            self.crash(node);
+        }
+        Ok(())
+    }
+
+    /// Hands lanes on; says whether something was promised to another node.
+    fn dispatch(&mut self, node: usize, lanes: Lanes) -> Result<bool, Broken> {
+        let Lanes { write, send, apply, query, reply, event } = lanes;
+        if let Some(write) = write {
+            self.write(node, write)?;
+        }
+        let mut promised = false;
+        for send in send {
+            promised |= self.send(node, send)?;
+        }
+        for event in event {
+            if let Event::Role(RoleKind::Leader, term) = event {
+                self.coverage.elections += 1;
+                self.leader = node;
+                self.oracle.leads(&self.nodes[node], term)?;
+                promised = true;
+            }
+        }
+        if let Some(range) = apply {
+            self.apply(node, *range.end());
+        }
+        for (request, _) in query {
+            let replica = self.nodes[node].replica.as_ref().expect("it was stepped");
+            self.clients.read(request, replica.raft().applied())?;
+        }
+        for reply in reply {
+            self.reply(node, reply)?;
+        }
+        Ok(promised)
+    }
+
+    fn write(&mut self, node: usize, write: consensus::Write) -> Result<(), Broken> {
+        let place = &mut self.nodes[node];
+        if let Some(from) = write.truncate_from {
+            self.coverage.truncations += 1;
+            cut(&mut place.memory, from);
+        }
+        let prev = place.memory.last().map(|entry| entry.id).unwrap_or_default();
+        self.oracle.appended(prev, &write.append)?;
+        place.memory.extend(write.append.iter().cloned());
+        if place.disk.queue(write) {
+            self.schedule_disk(node);
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, node: usize, send: Send) -> Result<bool, Broken> {
+        let (to, message) = match send {
+            Send::Message { to, message } => {
+                self.oracle.says(&self.nodes[node], to, &message)?;
+                (to, message)
+            }
+            Send::Entries { to, term, prev, range, commit, round } => {
+                let first = usize::try_from(range.start.get() - 1).expect("a log fits");
+                let end = usize::try_from(range.end.get() - 1).expect("a log fits");
+                let mut entries = self.nodes[node].memory[first..end].to_vec();
+                let mut prev = prev;
+                if entries.len() > 1 && self.chance.permille(self.profile.split) {
+                    let rest = entries.split_off(self.chance.index(entries.len() - 1) + 1);
+                    let last = entries[entries.len() - 1].id;
+                    let body = Body::AppendEntries { prev, entries, commit, round };
+                    self.post(node, to, Message { term, body });
+                    (entries, prev) = (rest, last);
+                }
+                (to, Message { term, body: Body::AppendEntries { prev, entries, commit, round } })
+            }
+            Send::Snapshot { to, .. } => {
+                let why = format!("node {to} needs a snapshot of a log that is whole");
+                return Err(Broken::new("nothing is compacted", why));
+            }
+        };
+        let promise = matches!(message.body, Body::Vote { .. } | Body::Appended { .. });
+        self.post(node, to, message);
+        Ok(promise)
+    }
+
+    fn post(&mut self, node: usize, to: NodeId, message: Message) {
+        self.coverage.messages += 1;
+        let from = self.nodes[node].id;
+        let Some(to) = self.nodes.iter().position(|node| node.id == to) else {
+            return;
+        };
+        let copies = if self.calm {
+            1
+        } else if self.chance.permille(self.profile.loss) {
+            self.coverage.lost += 1;
+            0
+        } else {
+            1 + usize::from(self.chance.permille(self.profile.duplicates))
+        };
+        for _ in 0..copies {
+            let mut delay = self.chance.between(MS / 10, MS);
+            if !self.calm && self.chance.permille(self.profile.late) {
+                self.coverage.late += 1;
+                delay += self.chance.between(0, self.profile.late_ns);
+            }
+            self.after(delay, Happening::Deliver { from, to, message: message.clone() });
+        }
+    }
+
+    fn apply(&mut self, node: usize, to: LogIndex) {
+        self.nodes[node].to_apply.push_back(to);
+        if self.nodes[node].to_apply.len() == 1 {
+            self.schedule_apply(node);
+        }
+    }
+
+    fn applied(&mut self, node: usize) -> Result<(), Broken> {
+        let Some(to) = self.nodes[node].to_apply.pop_front() else {
+            return Ok(());
+        };
+        self.oracle.applies(&self.nodes[node], to)?;
+        let place = &mut self.nodes[node];
+        let first = usize::try_from(place.applied.get()).expect("a log fits");
+        let end = usize::try_from(to.get()).expect("a log fits");
+        let mut responses = Vec::new();
+        for entry in &place.memory[first..end] {
+            if let Payload::Command(command) = &entry.payload {
+                responses.push((entry.id.index, command.clone()));
+            }
+        }
+        place.applied = to;
+        if self.chance.permille(100) {
+            place.flushed = to;
+        }
+        if !place.to_apply.is_empty() {
+            self.schedule_apply(node);
+        }
+        self.step(node, Input::Applied { index: to, responses })
+    }
+
+    fn reply(&mut self, node: usize, reply: Reply) -> Result<(), Broken> {
+        match reply {
+            Reply::Applied { request, index, response } => {
+                let place = usize::try_from(index.get() - 1).expect("a log fits");
+                let content = match &self.nodes[node].memory[place].payload {
+                    Payload::Command(command) if *command == response => Some(command),
+                    Payload::Command(_) | Payload::Noop | Payload::Configuration(_) => None,
+                };
+                self.clients.acknowledged(request, index, content)
+            }
+            Reply::Refused { request, .. } | Reply::Superseded { request } => {
+                self.coverage.refused += 1;
+                self.clients.refused(request)
+            }
+            Reply::Unknown { request } => self.clients.unknown(request),
+        }
+    }
+
+    fn check_match(&mut self, node: usize, from: NodeId) -> Result<(), Broken> {
+        let Some(replica) = self.nodes[node].replica.as_ref() else {
+            return Ok(());
+        };
+        let Some(matched) = replica.raft().matched(from) else {
+            return Ok(());
+        };
+        let term = replica.raft().term();
+        let follower = self.nodes.iter().find(|node| node.id == from).expect("a member");
+        self.oracle.believes(&self.nodes[node], term, follower, matched)
+    }
+
+    pub(crate) fn crash(&mut self, node: usize) {
+        if !self.nodes[node].is_up() {
+            return;
+        }
+        self.coverage.crashes += 1;
+        let id = self.nodes[node].id;
+        self.clients.forget(id);
+        self.nodes[node].crash(&mut self.chance);
+        let down = self.chance.between(0, self.profile.down_ns);
+        let life = self.nodes[node].life;
+        self.after(down, Happening::Start { node, life });
+    }
+
+    pub(crate) fn start(&mut self, node: usize) {
+        if self.nodes[node].is_up() {
+            return;
+        }
+        let config = Config {
+            chaos: self.profile.chaos,
+            entries_max: 64,
+            inflight_max: 8,
+            ..Config::new(self.chance.next())
+        };
+        self.nodes[node].start(self.now, &self.configuration, config);
+        self.schedule_wake(node);
+    }
+
+    pub(crate) fn schedule_wake(&mut self, node: usize) {
+        let place = &self.nodes[node];
+        let Some((local, _)) = place.replica.as_ref().and_then(|replica| replica.deadline()) else {
+            return;
+        };
+        let at = place.global(local).max(self.now.after(1));
+        if place.wake.is_none_or(|wake| at < wake || wake <= self.now) {
+            let life = place.life;
+            self.nodes[node].wake = Some(at);
+            self.at(at, Happening::Wake { node, life });
+        }
+    }
+
+    fn schedule_disk(&mut self, node: usize) {
+        let takes = self.chance.between(MS / 10, self.profile.disk_ns.max(MS / 5));
+        let at = self.now.after(takes).max(self.nodes[node].stalled);
+        let life = self.nodes[node].life;
+        self.at(at, Happening::DiskDone { node, life });
+    }
+
+    fn schedule_apply(&mut self, node: usize) {
+        let takes = self.chance.between(1, self.profile.apply_ns);
+        let life = self.nodes[node].life;
+        self.after(takes, Happening::Applied { node, life });
+    }
+}
