@@ -12,6 +12,8 @@ mod directory;
 mod error;
 mod files;
 #[cfg(feature = "rocksdb")]
+mod journal;
+#[cfg(feature = "rocksdb")]
 mod layout;
 #[cfg(feature = "rocksdb")]
 mod log;

@@ -8,6 +8,7 @@ use rocksdb::{ColumnFamilyDescriptor, DB, WriteBatch};
 
 use crate::directory::DataDirectory;
 use crate::error::StorageError;
+use crate::journal;
 use crate::layout::{
     CONFIGURATION, FORMAT, FORMAT_KEY, HARD_STATE_KEYS, LAST_KEY, LOG, META, Owner,
     encode_hard_state, run_key,
@@ -40,7 +41,12 @@ impl LogStore {
         let generation = directory.generation().ok_or_else(|| {
             StorageError::corrupt("the superblock", "the log is opened before the bootstrap")
         })?;
-        Self::open_as(directory, generation)
+        let opened = Self::open_as(directory, generation)?;
+        // The generation is stored behind the first entry: without one, what was promised is gone.
+        if opened.1.log.last().index == LogIndex::ZERO {
+            return Err(StorageError::corrupt("the log", "it is empty beside a founding record"));
+        }
+        Ok(opened)
     }
 
     /// Makes the log of a cluster's first members: term 1, and the configuration as entry 1. Only
@@ -68,6 +74,7 @@ impl LogStore {
         let path = directory.path().join("log");
         let owner =
             Owner { node: directory.node(), incarnation: directory.incarnation(), generation };
+        journal::check(&path)?;
         let families = [LOG, CONFIGURATION, META]
             .map(|name| ColumnFamilyDescriptor::new(name, options::log()));
         let db = DB::open_cf_descriptors(&options::log(), &path, families)

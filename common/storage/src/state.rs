@@ -9,6 +9,7 @@ use rocksdb::{DB, Direction, FlushOptions, IteratorMode, ReadOptions, WriteBatch
 use state_machine::{Batch, OrderedStore, Pair, StoreError, View};
 
 use crate::error::StorageError;
+use crate::journal;
 use crate::log::database;
 use crate::options;
 
@@ -30,6 +31,7 @@ impl StateStore {
     /// If it cannot be opened.
     pub fn open(data_directory: &Path) -> Result<Self, StorageError> {
         let path = data_directory.join("state");
+        journal::check(&path)?;
         let db = DB::open(&options::state(), path)
             .map_err(|error| database("opening the state", &error))?;
         Ok(Self { live: Arc::new(Live(db)) })
