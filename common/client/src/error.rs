@@ -96,6 +96,7 @@ pub(crate) fn is_about_certificates(error: &ConnectError) -> bool {
         ConnectError::Handshake { .. } | ConnectError::Refused { .. } => true,
         ConnectError::Resolve { .. }
         | ConnectError::Silent { .. }
+        | ConnectError::Closed { .. }
         | ConnectError::Protocol { .. } => false,
     }
 }

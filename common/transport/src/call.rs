@@ -11,7 +11,7 @@ use quinn::Connection;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::endpoint::{Alpn, Close, Endpoint, describe};
+use crate::endpoint::{Alpn, Close, Endpoint, broken, describe};
 use crate::error::{CallError, ConnectError};
 use crate::limits::CONTROL_MESSAGES_MAX;
 use crate::peer::greet;
@@ -54,9 +54,8 @@ impl ClientConnection {
         let attempt = async {
             let connection = endpoint.dial(address, expect, Alpn::Client).await?;
             let hello = greet(&connection, address, ours).await?;
-            let (send, receive) = connection.open_bi().await.map_err(|error| {
-                ConnectError::Handshake { address: address.into(), why: describe(&error) }
-            })?;
+            let (send, receive) =
+                connection.open_bi().await.map_err(|error| broken(address, &error))?;
             let (queue, mut queued) = mpsc::channel(CONTROL_MESSAGES_MAX);
             let waiting = Arc::new(Mutex::new(Waiting::default()));
             let mut send = send;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use certs::{Credentials, Expect, Identity, Role};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Connection, ConnectionError, EndpointConfig, ServerConfig};
-use quinn::{TransportConfig, VarInt};
+use quinn::{TransportConfig, TransportErrorCode, VarInt};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::timeout;
 
@@ -46,6 +46,9 @@ impl Alpn {
         }
     }
 }
+
+/// TLS alerts, as QUIC's error codes carry them (RFC 9001 §4.8).
+const TLS_ALERTS: std::ops::RangeInclusive<u64> = 0x100..=0x1ff;
 
 /// Codes with which connections are closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,8 +227,33 @@ impl Endpoint {
             ConnectionError::TimedOut => {
                 ConnectError::Silent { address: place.clone(), after: IDLE_TIMEOUT }
             }
-            other => failed(describe(&other)),
+            other => broken(&place, &other),
         })
+    }
+}
+
+/// Sorts what ended a connection while it was made: a failed check of certificates, which waiting
+/// does not mend, or a node that stops or has enough.
+pub(crate) fn broken(address: &str, error: &ConnectionError) -> ConnectError {
+    let address = address.to_owned();
+    let code = match error {
+        ConnectionError::TransportError(error) => Some(u64::from(error.code)),
+        ConnectionError::ConnectionClosed(close) => Some(u64::from(close.error_code)),
+        _ => None,
+    };
+    match (code, error) {
+        (Some(code), _) if TLS_ALERTS.contains(&code) => {
+            ConnectError::Handshake { address, why: describe(error) }
+        }
+        (Some(code), _) if code == u64::from(TransportErrorCode::CONNECTION_REFUSED) => {
+            ConnectError::Closed { address, why: "it stops, or has enough connections".into() }
+        }
+        (_, ConnectionError::ApplicationClosed(close))
+            if close.error_code == Close::Refused.code() =>
+        {
+            ConnectError::Handshake { address, why: describe(error) }
+        }
+        _ => ConnectError::Closed { address, why: describe(error) },
     }
 }
 

@@ -52,6 +52,14 @@ pub enum ConnectError {
         /// Which check failed.
         why: String,
     },
+    /// The other side closed the connection, for no reason of certificates.
+    #[error("{address} closed the connection: {why}")]
+    Closed {
+        /// The resolved address.
+        address: String,
+        /// The other side's word, or ours.
+        why: String,
+    },
     /// The node refused, and said why.
     #[error("{address} refuses: {reason}")]
     Refused {

@@ -12,7 +12,7 @@ use quinn::Connection;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-use crate::endpoint::{Alpn, Close, Endpoint, describe};
+use crate::endpoint::{Alpn, Close, Endpoint, broken, describe};
 use crate::error::ConnectError;
 use crate::limits::{
     BACKOFF_MAX, BACKOFF_MIN, CONNECT_TIMEOUT, CONTROL_MESSAGES_MAX, ENTRY_MESSAGES_MAX,
@@ -206,12 +206,11 @@ pub(crate) async fn greet(
     address: &str,
     ours: &Hello,
 ) -> Result<Hello, ConnectError> {
-    let broken = |why: String| ConnectError::Handshake { address: address.into(), why };
     let ended = |why: String| match connection.close_reason() {
-        Some(error) => broken(describe(&error)),
-        None => broken(why),
+        Some(error) => broken(address, &error),
+        None => ConnectError::Closed { address: address.into(), why },
     };
-    let (mut send, receive) = connection.open_bi().await.map_err(|e| broken(describe(&e)))?;
+    let (mut send, receive) = connection.open_bi().await.map_err(|e| broken(address, &e))?;
     send.write_all(&ours.encode()).await.map_err(|error| ended(error.to_string()))?;
     let frame = match FrameStream::new(receive).next().await {
         Ok(frame) => frame,
