@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use client::Client;
 
-use self::process::{Processes, find_raftd};
+use self::process::{Incident, Processes, find_raftd};
 use crate::bundle::{Bundles, NodeSettings, PlannedNode};
 use crate::cli::Form;
 use crate::cluster::Health;
@@ -152,13 +152,23 @@ async fn serve(
 ) -> Result<()> {
     let target = Target::of(bundles)?;
     let client = target.client(session.global.timeout)?;
+    let pids = processes.pids();
     tokio::select! {
-        started = start(session, bundles, &target, &client, began) => started?,
-        ended = processes.watch() => return Err(ended),
+        started = start(session, bundles, &target, &client, (began, &pids)) => started?,
+        incident = processes.watch() => match incident {
+            Incident::Ended(why) => return Err(why),
+            Incident::Restarted(_) => unreachable!("none was restarted yet"),
+        },
     }
     client.close().await;
     drop(client);
-    Err(processes.watch().await)
+    loop {
+        match processes.watch().await {
+            Incident::Ended(why) if processes.all_given_up() => return Err(why),
+            Incident::Ended(why) => session.output.remark(why.to_text().trim_end()),
+            Incident::Restarted(what) => session.output.remark(&what),
+        }
+    }
 }
 
 async fn start(
@@ -166,7 +176,7 @@ async fn start(
     bundles: &Bundles,
     target: &Target,
     client: &Client,
-    began: Instant,
+    (began, pids): (Instant, &str),
 ) -> Result<()> {
     let output = &session.output;
     // Nobody wants to read for each of three local nodes that it is started.
@@ -191,6 +201,9 @@ async fn start(
         ready.as_secs_f64()
     ));
     output.remark(&format!("everything is in {}", bundles.directory().display()));
+    output.remark(&format!(
+        "processes: {pids}   (kill one: the others go on, and it is started again)"
+    ));
     output.remark("try, in another terminal: raftctl status · raftctl kv put greeting hello");
     output.remark("Ctrl-C stops it");
     Ok(())

@@ -44,6 +44,7 @@ pub enum KvCommand {
 #[derive(Clone, Debug, Args)]
 pub struct GetArgs {
     /// The key
+    #[arg(id = "kv_key", value_name = "KEY")]
     key: OsString,
     /// Takes what any node has applied, however old; works without a leader
     #[arg(long)]
@@ -57,6 +58,7 @@ pub struct GetArgs {
 #[derive(Clone, Debug, Args)]
 pub struct PutArgs {
     /// The key
+    #[arg(id = "kv_key", value_name = "KEY")]
     key: OsString,
     /// The value; - reads it from stdin
     #[arg(allow_hyphen_values = true)]
@@ -70,6 +72,7 @@ pub struct PutArgs {
 #[derive(Clone, Debug, Args)]
 pub struct DelArgs {
     /// The key
+    #[arg(id = "kv_key", value_name = "KEY")]
     key: OsString,
     /// Says what would be done, and does nothing
     #[arg(long)]
@@ -82,6 +85,7 @@ pub struct DelArgs {
 #[command(group = clap::ArgGroup::new("change").required(true).args(["value", "delete"]))]
 pub struct CasArgs {
     /// The key
+    #[arg(id = "kv_key", value_name = "KEY")]
     key: OsString,
     /// The new value
     value: Option<OsString>,

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -25,63 +25,102 @@ const TAIL_LINES: usize = 6;
 /// The largest end of a log that is read for that, in bytes.
 const TAIL_BYTES: u64 = 8 * 1024;
 
+/// How long a node that ended stays down, as long as the service unit would leave it.
+const RESTART_AFTER: Duration = Duration::from_secs(1);
+
+/// A node that ran for a shorter time than this is in trouble.
+const STABLE_AFTER: Duration = Duration::from_secs(5);
+
+/// So often in a row a node in trouble is started again.
+const RESTARTS_MAX: u32 = 5;
+
+/// Exit codes that no restart mends, as in the service unit.
+const FINAL_CODES: [i32; 4] = [64, 65, 77, 78];
+
 /// The processes; those that still run when this is dropped are killed.
 pub(super) struct Processes {
+    raftd: PathBuf,
     nodes: Vec<Process>,
 }
 
 struct Process {
     name: String,
-    log: PathBuf,
-    child: Child,
+    bundle: PathBuf,
+    state: State,
+    /// Starts in a row after a short life.
+    troubles: u32,
+}
+
+enum State {
+    Running {
+        child: Child,
+        since: Instant,
+    },
+    Ended {
+        at: Instant,
+    },
+    /// It is not started again.
+    GivenUp,
+}
+
+/// What happened to a node.
+pub(super) enum Incident {
+    /// It ended; the sentence says how.
+    Ended(Report),
+    /// It runs again.
+    Restarted(String),
 }
 
 impl Processes {
     /// Starts a process for each node, with its output in a log beside its bundle.
     pub(super) fn start(raftd: &Path, bundles: &Bundles) -> Result<Self> {
-        let mut nodes = Self { nodes: Vec::new() };
+        let mut all = Self { raftd: raftd.to_owned(), nodes: Vec::new() };
         for node in &bundles.plan.nodes {
             let bundle = bundles.node_directory(node);
-            let log = bundle.join("raftd.log");
-            let mut options = File::options();
-            let opened = options.create(true).append(true).mode(0o600).open(&log);
-            let opened = opened.map_err(|error| Report::io(&log, &error))?;
-            let copy = opened.try_clone().map_err(|error| Report::io(&log, &error))?;
-            let child = Command::new(raftd)
-                .arg("--config")
-                .arg(bundle.join("raftd.toml"))
-                .stdin(Stdio::null())
-                .stdout(opened)
-                .stderr(copy)
-                // Ctrl-C reaches raftctl alone, which stops them in order.
-                .process_group(0)
-                .spawn()
-                .map_err(|error| Report::io(raftd, &error))?;
-            nodes.nodes.push(Process { name: node.name.clone(), log, child });
+            let child = spawn(raftd, &bundle)?;
+            let state = State::Running { child, since: Instant::now() };
+            all.nodes.push(Process { name: node.name.clone(), bundle, state, troubles: 0 });
         }
-        Ok(nodes)
+        Ok(all)
     }
 
-    /// Waits until one of them ends by itself.
-    pub(super) async fn watch(&mut self) -> Report {
+    /// Returns names and process ids.
+    pub(super) fn pids(&self) -> String {
+        let one = |node: &Process| match &node.state {
+            State::Running { child, .. } => format!("{} {}", node.name, child.id()),
+            State::Ended { .. } | State::GivenUp => format!("{} ended", node.name),
+        };
+        self.nodes.iter().map(one).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Waits until a node ends by itself, or one that ended runs again, as the service manager
+    /// would have it.
+    pub(super) async fn watch(&mut self) -> Incident {
         loop {
             for node in &mut self.nodes {
-                if let Ok(Some(status)) = node.child.try_wait() {
-                    return ended(node, status);
+                if let Some(incident) = node.look(&self.raftd) {
+                    return incident;
                 }
             }
             tokio::time::sleep(WATCH_EVERY).await;
         }
     }
 
+    /// Says whether no node runs or will run again.
+    pub(super) fn all_given_up(&self) -> bool {
+        self.nodes.iter().all(|node| matches!(node.state, State::GivenUp))
+    }
+
     /// Asks all to stop, and kills those that do not in time.
     pub(super) async fn stop(&mut self) -> Result<()> {
-        for node in &self.nodes {
-            // One that has ended needs no signal.
-            let _ = kill_process(pid(&node.child), Signal::TERM);
+        for node in &mut self.nodes {
+            if let Some(child) = node.running() {
+                // One that has ended meanwhile needs no signal.
+                let _ = kill_process(Pid::from_child(child), Signal::TERM);
+            }
         }
         let deadline = Instant::now() + STOP_TIMEOUT;
-        while !self.nodes.iter_mut().all(|node| !matches!(node.child.try_wait(), Ok(None))) {
+        while self.nodes.iter_mut().any(|node| node.running().is_some()) {
             if Instant::now() >= deadline {
                 return Err(self.kill());
             }
@@ -94,11 +133,12 @@ impl Processes {
     fn kill(&mut self) -> Report {
         let mut names = Vec::new();
         for node in &mut self.nodes {
-            if matches!(node.child.try_wait(), Ok(None)) {
-                names.push(node.name.clone());
+            let name = node.name.clone();
+            if let Some(child) = node.running() {
+                names.push(name);
                 // It is gone either way.
-                let _ = node.child.kill();
-                let _ = node.child.wait();
+                let _ = child.kill();
+                let _ = child.wait();
             }
         }
         let message = format!("{} did not stop within {STOP_TIMEOUT:?}, killed", names.join(" "));
@@ -108,24 +148,90 @@ impl Processes {
 
 impl Drop for Processes {
     fn drop(&mut self) {
-        if self.nodes.iter_mut().any(|node| matches!(node.child.try_wait(), Ok(None))) {
+        if self.nodes.iter_mut().any(|node| node.running().is_some()) {
             // Whoever drops them early is failing already.
             let _ = self.kill();
         }
     }
 }
 
-fn pid(child: &Child) -> Pid {
-    Pid::from_child(child)
+impl Process {
+    /// Returns the process, if it runs.
+    fn running(&mut self) -> Option<&mut Child> {
+        match &mut self.state {
+            State::Running { child, .. } => match child.try_wait() {
+                Ok(None) => Some(child),
+                Ok(Some(_)) | Err(_) => None,
+            },
+            State::Ended { .. } | State::GivenUp => None,
+        }
+    }
+
+    fn look(&mut self, raftd: &Path) -> Option<Incident> {
+        match &mut self.state {
+            State::Running { child, since } => {
+                let Ok(Some(status)) = child.try_wait() else {
+                    return None;
+                };
+                self.troubles = if since.elapsed() < STABLE_AFTER { self.troubles + 1 } else { 0 };
+                let is_final = status.code().is_some_and(|code| FINAL_CODES.contains(&code));
+                self.state = match is_final || self.troubles > RESTARTS_MAX {
+                    true => State::GivenUp,
+                    false => State::Ended { at: Instant::now() },
+                };
+                Some(Incident::Ended(self.ended(status)))
+            }
+            State::Ended { at } if at.elapsed() >= RESTART_AFTER => {
+                match spawn(raftd, &self.bundle) {
+                    Ok(child) => {
+                        let pid = child.id();
+                        self.state = State::Running { child, since: Instant::now() };
+                        Some(Incident::Restarted(format!("{} runs again, pid {pid}", self.name)))
+                    }
+                    Err(why) => {
+                        self.state = State::GivenUp;
+                        Some(Incident::Ended(why))
+                    }
+                }
+            }
+            State::Ended { .. } | State::GivenUp => None,
+        }
+    }
+
+    /// Says how it ended; after a signal the log has nothing to add.
+    fn ended(&self, status: ExitStatus) -> Report {
+        let log = log(&self.bundle);
+        let mut report = Report::new(codes::NODE_ENDED, format!("{} ended ({status})", self.name));
+        if status.code().is_some() {
+            for why in tail(&log) {
+                report.causes.push(client::Cause { endpoint: self.name.clone(), why });
+            }
+            report = report.help(format!("less {}", log.display()));
+        }
+        report
+    }
 }
 
-fn ended(node: &Process, status: std::process::ExitStatus) -> Report {
-    let (name, log) = (&node.name, node.log.display());
-    let mut report = Report::new(codes::NODE_ENDED, format!("{name} ended ({status})"));
-    for why in tail(&node.log) {
-        report.causes.push(client::Cause { endpoint: name.clone(), why });
-    }
-    report.help(format!("less {log}"))
+fn log(bundle: &Path) -> PathBuf {
+    bundle.join("raftd.log")
+}
+
+fn spawn(raftd: &Path, bundle: &Path) -> Result<Child> {
+    let log = log(bundle);
+    let mut options = File::options();
+    let opened = options.create(true).append(true).mode(0o600).open(&log);
+    let opened = opened.map_err(|error| Report::io(&log, &error))?;
+    let copy = opened.try_clone().map_err(|error| Report::io(&log, &error))?;
+    Command::new(raftd)
+        .arg("--config")
+        .arg(bundle.join("raftd.toml"))
+        .stdin(Stdio::null())
+        .stdout(opened)
+        .stderr(copy)
+        // Ctrl-C reaches raftctl alone, which stops them in order.
+        .process_group(0)
+        .spawn()
+        .map_err(|error| Report::io(raftd, &error))
 }
 
 /// Returns the last lines of a log.
