@@ -14,7 +14,10 @@ pub enum StorageError {
         pid: String,
     },
     /// The directory belongs to another node or cluster.
-    #[error("data directory {path} belongs to {owner}, but the certificate says {claimed}", path = path.display())]
+    #[error(
+        "data directory {path} belongs to {owner}, but the certificate says {claimed}",
+        path = path.display()
+    )]
     Foreign {
         /// The directory.
         path: PathBuf,
