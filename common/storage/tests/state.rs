@@ -154,7 +154,7 @@ fn a_killed_writer_leaves_the_first_batches_and_no_part_of_another() {
         let store = StateStore::open(place.path()).unwrap();
         let count = store.get(b"count").unwrap();
         let count = count.map_or(0, |c| String::from_utf8(c.to_vec()).unwrap().parse().unwrap());
-        let keys = store.range(b"batch", None, 10_000).unwrap();
+        let pairs = store.range(b"batch", Some(b"c"), 10_000).unwrap();
         let keys: Vec<Bytes> = pairs.into_iter().map(|(key, _)| key).collect();
         let expected: Vec<String> = (1..=count).map(|n: u64| format!("batch {n:06}")).collect();
         assert_eq!(keys, expected, "{written} written, {count} counted");
