@@ -34,6 +34,12 @@ const RENEW_BEFORE: Duration = Duration::from_secs(30 * 86_400);
 /// The largest plan or record that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
+/// The file of the plan.
+pub const PLAN: &str = "cluster.toml";
+
+/// The file of the bootstrap record.
+const RECORD: &str = "bootstrap.record";
+
 /// The prefix of a node's files, in its bundle.
 const NODE: &str = "node";
 
@@ -99,6 +105,10 @@ impl Bundles {
         nodes: &[(String, String)],
         settings: impl Fn(&PlannedNode) -> NodeSettings,
     ) -> Result<Self> {
+        if nodes.is_empty() && !directory.join(PLAN).exists() {
+            let help = format!("raftctl init {name} --node n1=HOST:PORT --node n2=HOST:PORT ..");
+            return Err(Report::new(codes::USAGE, "a new cluster needs --node").help(help));
+        }
         make_private_directory(directory)?;
         let lock = Arc::new(lock(directory)?);
         let authority_directory = directory.join("ca");
@@ -237,7 +247,7 @@ impl Bundles {
     }
 
     fn record_path(&self) -> PathBuf {
-        self.directory.join("bootstrap.record")
+        self.directory.join(RECORD)
     }
 }
 
@@ -259,6 +269,14 @@ fn lock(directory: &Path) -> Result<File> {
     Ok(file)
 }
 
+/// Returns the command that goes on with a cluster.
+pub fn again(name: &str, directory: &Path) -> String {
+    match context::data_directory() {
+        Ok(usual) if usual.join(name) == directory => format!("raftctl init {name}"),
+        Ok(_) | Err(_) => format!("raftctl init {name} --dir {}", directory.display()),
+    }
+}
+
 /// Reads the plan, or writes the first one.
 fn plan(
     directory: &Path,
@@ -266,12 +284,8 @@ fn plan(
     nodes: &[(String, String)],
     cluster: ClusterId,
 ) -> Result<Plan> {
-    let path = directory.join("cluster.toml");
+    let path = directory.join(PLAN);
     let Some(bytes) = read_bounded(&path)? else {
-        if nodes.is_empty() {
-            let help = format!("raftctl init {name} --node n1=HOST:PORT --node n2=HOST:PORT ..");
-            return Err(Report::new(codes::USAGE, "a new cluster needs --node").help(help));
-        }
         let planned = |(number, (name, address)): (u64, &(String, String))| PlannedNode {
             id: NonZeroU64::new(number).expect("numbers begin at 1"),
             name: name.clone(),
@@ -325,13 +339,13 @@ fn same(
         list(&wanted)
     );
     Err(Report::new(codes::OTHER_PLAN, message)
-        .help(format!("raftctl init {name}    (goes on with the nodes of the first time)"))
+        .help(format!("{}    (goes on with the nodes of the first time)", again(name, directory)))
         .help("another name or --dir prepares another cluster"))
 }
 
 /// A directory with a plan or a record and without an authority has lost it.
 fn refuse_leftovers(directory: &Path) -> Result<()> {
-    for name in ["cluster.toml", "bootstrap.record"] {
+    for name in [PLAN, RECORD] {
         let path = directory.join(name);
         if path.exists() {
             let message = format!("{} exists, but the authority in ca/ is missing", path.display());

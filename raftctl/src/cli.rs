@@ -26,7 +26,7 @@ Exit codes: 0 done or healthy, 1 unexpected failure, 2 usage, 3 no such member, 
 /// by flags. Each setting is taken from its flag, else from its environment variable, else from the
 /// context, else its default.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "raftctl", version, about, long_about, after_help = EXIT_CODES)]
+#[command(name = "raftctl", version, after_help = EXIT_CODES)]
 #[command(max_term_width = 100, arg_required_else_help = true, infer_long_args = false)]
 pub struct Cli {
     /// Settings of every command.

@@ -10,7 +10,7 @@ use protocol::{BootstrapRecord, Generation};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::bundle::{Bundles, PlannedNode};
+use crate::bundle::{Bundles, PlannedNode, again};
 use crate::cluster::Survey;
 use crate::cluster::survey::silence;
 use crate::codes;
@@ -122,9 +122,9 @@ fn late(bundles: &Bundles, missing: &[usize], reasons: &[String]) -> Report {
         why: reasons[*at].clone(),
     };
     let message = format!("{} of {} nodes do not answer yet", missing.len(), nodes.len());
-    Report::new(codes::INIT_WAITED, message)
-        .causes(missing.iter().map(cause).collect())
-        .help(format!("raftctl init {}    (goes on where it was)", bundles.plan.name))
+    Report::new(codes::INIT_WAITED, message).causes(missing.iter().map(cause).collect()).help(
+        format!("{}    (goes on where it was)", again(&bundles.plan.name, bundles.directory())),
+    )
 }
 
 fn is_expected(node: &PlannedNode, status: &NodeStatus) -> Result<()> {

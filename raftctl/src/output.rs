@@ -2,7 +2,8 @@
 
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::cli::{Form, Global};
 use crate::codes;
@@ -81,9 +82,9 @@ impl Output {
                 }
                 write_stdout(&view.text)
             }
-            Form::Json => write_stdout(format!("{:#}\n", envelope(view)).as_bytes()),
+            Form::Json => write_stdout(format!("{}\n", Envelope::of(view).to_json()).as_bytes()),
             Form::Yaml => {
-                let text = serde_yaml_ng::to_string(&envelope(view))
+                let text = serde_yaml_ng::to_string(&Envelope::of(view))
                     .map_err(|error| Report::new(codes::INTERNAL, error.to_string()))?;
                 write_stdout(text.as_bytes())
             }
@@ -114,19 +115,31 @@ pub fn fail_as(json_wanted: bool, report: &Report) {
     }
     if json_wanted {
         let view = View { kind: "Error", data: report.to_json(), ..View::default() };
-        write_stderr(&format!("{:#}", envelope(&view)));
+        write_stderr(&Envelope::of(&view).to_json());
     } else {
         write_stderr(report.to_text().trim_end());
     }
 }
 
-fn envelope(view: &View) -> Value {
-    json!({
-        "apiVersion": API_VERSION,
-        "kind": view.kind,
-        "data": view.data,
-        "warnings": view.warnings,
-    })
+/// What programs read: what stands here stays, and more may come.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Envelope<'a> {
+    api_version: &'static str,
+    kind: &'a str,
+    data: &'a Value,
+    warnings: &'a [String],
+}
+
+impl<'a> Envelope<'a> {
+    fn of(view: &'a View) -> Self {
+        let View { kind, data, warnings, .. } = view;
+        Self { api_version: API_VERSION, kind, data, warnings }
+    }
+
+    fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("values of JSON are JSON")
+    }
 }
 
 /// Writes to stdout.
@@ -152,9 +165,11 @@ mod tests {
 
     #[test]
     fn the_envelope_has_four_fields() {
-        let view = View { kind: "Version", data: json!({ "raftctl": "1" }), ..View::default() };
+        let data = serde_json::json!({ "raftctl": "1" });
+        let view = View { kind: "Version", data, ..View::default() };
+        let text = Envelope::of(&view).to_json().split_whitespace().collect::<String>();
         assert_eq!(
-            envelope(&view).to_string(),
+            text,
             r#"{"apiVersion":"raftctl/v1","kind":"Version","data":{"raftctl":"1"},"warnings":[]}"#
         );
     }

@@ -59,6 +59,9 @@ impl Session {
             path(&global.cert, |context| &context.cert),
             path(&global.key, |context| &context.key),
         );
+        if context.is_none() && global.endpoints.is_empty() {
+            return Err(no_cluster("no cluster is named: there is no context and no endpoint"));
+        }
         let nodes = match global.endpoints.as_slice() {
             [] => context.map(|context| context.nodes).unwrap_or_default(),
             flags => flags.iter().map(|a| Node { name: None, address: a.clone() }).collect(),

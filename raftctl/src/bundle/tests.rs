@@ -1,1 +1,115 @@
-//! Tests.
+//! Preparing clusters in temporary directories.
+
+use std::os::unix::fs::MetadataExt as _;
+
+use tempfile::TempDir;
+
+use super::*;
+
+fn nodes(count: u16) -> Vec<(String, String)> {
+    (1..=count).map(|n| (format!("n{n}"), format!("h{n}:7400"))).collect()
+}
+
+fn prepare(directory: &TempDir, nodes: &[(String, String)]) -> Result<Bundles> {
+    Bundles::prepare(&directory.path().join("prod"), "prod", nodes, |_| NodeSettings::default())
+}
+
+fn code(result: Result<Bundles>) -> Option<codes::Code> {
+    result.expect_err("it is refused").code
+}
+
+#[test]
+fn a_second_run_changes_nothing() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let first = prepare(&directory, &nodes(3)).expect("it is new");
+    assert!(first.created);
+    let key = first.node_directory(&first.plan.nodes[0]).join("node.key");
+    let before = std::fs::read(&key).expect("it exists");
+    let fingerprint = first.fingerprint.clone();
+    drop(first);
+    let mut reordered = nodes(3);
+    reordered.reverse();
+    for again in [&nodes(3)[..], &reordered, &[]] {
+        let second = prepare(&directory, again).expect("it is the same cluster");
+        assert!(!second.created);
+        assert_eq!(second.fingerprint, fingerprint);
+        assert_eq!(second.plan.nodes[0].name, "n1");
+        assert_eq!(std::fs::read(&key).expect("it exists"), before);
+    }
+}
+
+#[test]
+fn another_list_of_nodes_is_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    drop(prepare(&directory, &nodes(3)).expect("it is new"));
+    assert_eq!(code(prepare(&directory, &nodes(2))), Some(codes::OTHER_PLAN));
+    assert_eq!(code(prepare(&directory, &nodes(4))), Some(codes::OTHER_PLAN));
+    let mut moved = nodes(3);
+    moved[0].1 = "elsewhere:7400".into();
+    assert_eq!(code(prepare(&directory, &moved)), Some(codes::OTHER_PLAN));
+}
+
+#[test]
+fn two_at_a_time_are_kept_apart() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let first = prepare(&directory, &nodes(1)).expect("it is new");
+    assert_eq!(code(prepare(&directory, &nodes(1))), Some(codes::IN_THE_WAY));
+    drop(first);
+    prepare(&directory, &nodes(1)).expect("the first is gone");
+}
+
+#[test]
+fn a_new_cluster_needs_nodes_and_an_old_one_its_authority() {
+    let directory = tempfile::tempdir().expect("a directory");
+    assert_eq!(code(prepare(&directory, &[])), Some(codes::USAGE));
+    drop(prepare(&directory, &nodes(1)).expect("the authority alone is no obstacle"));
+    std::fs::remove_dir_all(directory.path().join("prod/ca")).expect("it exists");
+    assert_eq!(code(prepare(&directory, &nodes(1))), Some(codes::IN_THE_WAY));
+}
+
+#[test]
+fn bundles_are_private_and_name_their_node() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let bundles = prepare(&directory, &nodes(2)).expect("it is new");
+    let bundle = bundles.node_directory(&bundles.plan.nodes[1]);
+    assert!(bundle.ends_with("prod-n2"));
+    let mode = |path: &Path| path.metadata().expect("it exists").mode() & 0o777;
+    assert_eq!(mode(&bundle), 0o700);
+    assert_eq!(mode(&bundle.join("node.key")), 0o600);
+    let credentials = Credentials::load_from(&bundle, NODE).expect("they are valid");
+    assert_eq!(credentials.identity().role.to_string(), "node 2");
+    let text = std::fs::read_to_string(bundle.join("raftd.toml")).expect("it exists");
+    let parsed: toml::Table = text.parse().expect("it is TOML");
+    assert_eq!(parsed["listen"].as_str(), Some("[::]:7400"));
+    assert_eq!(parsed["identity"]["key"].as_str(), Some("node.key"));
+    assert!(!bundle.join("ca.key").exists(), "nodes never hold the authority's key");
+}
+
+#[test]
+fn a_bundle_of_another_node_is_in_the_way() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let bundles = prepare(&directory, &nodes(2)).expect("it is new");
+    let [one, two] = [0, 1].map(|at| bundles.node_directory(&bundles.plan.nodes[at]));
+    drop(bundles);
+    for file in ["node.crt", "node.key"] {
+        std::fs::copy(two.join(file), one.join(file)).expect("both exist");
+    }
+    assert_eq!(code(prepare(&directory, &[])), Some(codes::IN_THE_WAY));
+}
+
+#[test]
+fn the_record_is_stored_as_it_was_made() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let bundles = prepare(&directory, &nodes(3)).expect("it is new");
+    assert_eq!(bundles.record(), Ok(None));
+    let incarnations =
+        (1..=3).map(|n| (NodeId::new(n).expect("not 0"), Incarnation::new(100 + n))).collect();
+    let made = bundles.found(&incarnations).expect("it can be stored");
+    let stored = bundles.record().expect("it can be read").expect("it is there");
+    assert_eq!(made, stored);
+    let two = NodeId::new(2).expect("not 0");
+    assert!(stored.configuration.recognises(two, Incarnation::new(102)));
+    assert!(!stored.configuration.recognises(two, Incarnation::new(103)));
+    std::fs::write(bundles.record_path(), b"\xff\xff").expect("it is writable");
+    assert_eq!(bundles.record().map_err(|report| report.code), Err(Some(codes::LOCAL_FILE)));
+}

@@ -1,42 +1,48 @@
-//! Why nobody can win: from the refusals that votes carry, and from who does not answer.
+//! Why nobody leads: from the refusals that votes carry, and from who does not answer.
 
 use client::NodeStatus;
 use consensus::{RoleKind, Verdict as Vote};
 
 use crate::cluster::Survey;
 
-/// Returns a line for each node that tries to lead, or for each that could and does not.
-pub fn nobody_wins(survey: &Survey) -> Vec<String> {
+/// Returns a line for those who are missing, if they are needed, and a line for each voter that
+/// answers.
+pub fn nobody_wins(survey: &Survey, quorum_answers: bool) -> Vec<String> {
     let Some(configuration) = survey.configuration() else {
         return Vec::new();
     };
     let voters: Vec<_> = configuration.voters().iter().collect();
-    let silent: Vec<String> = survey
-        .rows
-        .iter()
-        .filter(|row| row.answer.is_err() && row.id.is_some_and(|id| voters.contains(&id)))
-        .map(|row| format!("{} does not answer", row.name))
-        .collect();
+    let is_silent = |id: &&consensus::NodeId| survey.row(**id).is_none_or(|r| r.answer.is_err());
+    let silent: Vec<String> = voters.iter().filter(is_silent).map(|id| survey.name(*id)).collect();
     let mut lines = Vec::new();
+    if !quorum_answers && !silent.is_empty() {
+        let verb = if silent.len() == 1 { "does" } else { "do" };
+        lines.push(format!(
+            "nobody can win: {} {verb} not answer, and without them there is no majority",
+            silent.join(" and ")
+        ));
+    }
     for status in survey.answers().filter(|status| voters.contains(&status.node)) {
-        let mut reasons: Vec<String> = match status.generation {
-            Some(_) => status
-                .refusals
-                .iter()
-                .map(|(by, vote)| format!("{} {}", survey.name(*by), refusal(*vote)))
-                .collect(),
-            None => vec!["it has no history".to_owned()],
-        };
-        if !status.failure.is_empty() {
-            reasons.push(format!("it does not serve: {}", status.failure));
-        }
-        reasons.extend(silent.iter().cloned());
-        if reasons.is_empty() {
-            reasons.push(idle(status));
-        }
-        lines.push(format!("{} cannot win: {}", survey.name(status.node), reasons.join("; ")));
+        let name = survey.name(status.node);
+        lines.push(format!("{name} does not lead: {}", reasons(survey, status).join("; ")));
     }
     lines
+}
+
+fn reasons(survey: &Survey, status: &NodeStatus) -> Vec<String> {
+    if !status.failure.is_empty() {
+        return vec![format!("it does not serve: {}", status.failure)];
+    }
+    if status.generation.is_none() {
+        return vec!["it has no history".to_owned()];
+    }
+    let refusals = status.refusals.iter().filter(|(_, vote)| *vote != Vote::Granted);
+    let mut reasons: Vec<String> =
+        refusals.map(|(by, vote)| format!("{} {}", survey.name(*by), refusal(*vote))).collect();
+    if reasons.is_empty() {
+        reasons.push(idle(survey, status));
+    }
+    reasons
 }
 
 /// Says what a refusal means.
@@ -45,17 +51,18 @@ const fn refusal(vote: Vote) -> &'static str {
         Vote::Granted => "would vote for it",
         Vote::StaleTerm => "is in a newer term",
         Vote::AlreadyVoted => "has voted for another candidate",
-        Vote::LogBehind => "has a longer log",
+        Vote::LogBehind => "has a more recent log",
         Vote::LeaderAlive => "hears from a leader",
         Vote::NotEligible => "may not vote (just restarted, or its memory is not its own)",
     }
 }
 
-fn idle(status: &NodeStatus) -> String {
+fn idle(survey: &Survey, status: &NodeStatus) -> String {
     match (status.role, status.leader) {
-        (RoleKind::Follower, Some(leader)) => format!("it follows node {leader}"),
+        (RoleKind::Follower, Some(leader)) => format!("it follows {} still", survey.name(leader)),
         (RoleKind::Follower, None) => "it has not campaigned yet".to_owned(),
-        (RoleKind::PreCandidate | RoleKind::Candidate, _) => "its campaign is under way".to_owned(),
-        (RoleKind::Leader, _) => "it leads".to_owned(),
+        (RoleKind::PreCandidate, _) => "it asks who would elect it".to_owned(),
+        (RoleKind::Candidate, _) => "it asks for votes".to_owned(),
+        (RoleKind::Leader, _) => "it does, in an older term".to_owned(),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use client::NodeStatus;
+use client::{NodeStatus, PeerReport};
 use consensus::{Majority, NodeId, Tally, Voters};
 
 use crate::cluster::Survey;
@@ -12,6 +12,10 @@ use crate::report::Exit;
 
 /// A leader that has not heard from a member for so long calls it silent, in milliseconds.
 pub const SILENT_MS: u64 = 3_000;
+
+/// A member that does not answer here counts as alive only if the leader heard from it within this
+/// time, in milliseconds: a few heartbeats, so that a machine that just died is not counted on.
+const RECENT_MS: u64 = 1_000;
 
 /// What makes a serving cluster degraded; other remarks are only to be looked at in time.
 const GRAVE: [Code; 4] =
@@ -130,15 +134,13 @@ fn generation(survey: &Survey) -> Option<protocol::Generation> {
 /// outside, but for those that say themselves that they take no part.
 fn heard(survey: &Survey, leader: &NodeStatus) -> BTreeSet<NodeId> {
     let taking_part = answering(survey);
-    let idle = |id: &NodeId| {
-        survey.row(*id).is_some_and(|row| row.answer.is_ok()) && !taking_part.contains(id)
+    let is_alive = |peer: &&PeerReport| {
+        let answered = survey.row(peer.id).is_some_and(|row| row.answer.is_ok());
+        let limit_ms = if answered { SILENT_MS } else { RECENT_MS };
+        let heard = peer.heard_ms.is_some_and(|heard_ms| heard_ms < limit_ms);
+        heard && (taking_part.contains(&peer.id) || !answered)
     };
-    let heard = leader
-        .peers
-        .iter()
-        .filter(|peer| peer.heard_ms.is_some_and(|heard_ms| heard_ms < SILENT_MS))
-        .map(|peer| peer.id);
-    heard.chain([leader.node]).filter(|id| !idle(id)).collect()
+    leader.peers.iter().filter(is_alive).map(|peer| peer.id).chain([leader.node]).collect()
 }
 
 /// Says which majority is missing, if one is.

@@ -8,7 +8,7 @@ use clap::Args;
 use client::Client;
 
 use self::process::{Incident, Processes, find_raftd};
-use crate::bundle::{Bundles, NodeSettings, PlannedNode};
+use crate::bundle::{Bundles, NodeSettings, PLAN, PlannedNode};
 use crate::cli::Form;
 use crate::cluster::Health;
 use crate::codes;
@@ -94,7 +94,7 @@ pub async fn run(session: &Session, args: DevArgs) -> Result<()> {
 }
 
 fn prepare(args: &DevArgs, directory: &Path) -> Result<Bundles> {
-    let known = directory.join("cluster.toml").exists();
+    let known = directory.join(PLAN).exists();
     let nodes: Vec<(String, String)> = match (known, args.port) {
         (true, None) => Vec::new(),
         (_, port) => {

@@ -8,7 +8,7 @@ use clap::Args;
 use consensus::NodeId;
 use serde_json::json;
 
-use crate::bundle::{Bundles, NodeSettings};
+use crate::bundle::{Bundles, NodeSettings, PLAN};
 use crate::cli::{duration, endpoint};
 use crate::cluster::verdict::judge;
 use crate::codes;
@@ -143,14 +143,15 @@ fn view(bundles: &Bundles, founded: Option<&Founded>) -> View {
 }
 
 fn plan(session: &Session, args: &InitArgs, directory: &std::path::Path) -> Result<()> {
-    let exists = directory.join("cluster.toml").exists();
+    let exists = directory.join(PLAN).exists();
     let shown = directory.display();
     let mut text = String::new();
     if exists {
         text.push_str(&format!("would go on with the cluster in {shown}\n"));
     } else {
         if args.nodes.is_empty() {
-            return Err(Report::new(codes::USAGE, "a new cluster needs --node"));
+            let help = format!("raftctl init {} --node n1=HOST:PORT ..", args.name);
+            return Err(Report::new(codes::USAGE, "a new cluster needs --node").help(help));
         }
         text.push_str(&format!("would create an authority in {shown}/ca\n"));
         for (name, address) in &args.nodes {
@@ -158,7 +159,10 @@ fn plan(session: &Session, args: &InitArgs, directory: &std::path::Path) -> Resu
         }
         let voters = args.nodes.len();
         let tolerates = (voters - 1) / 2;
-        text.push_str(&format!("would bootstrap {voters} voters: tolerates {tolerates}\n"));
+        let noun = if voters == 1 { "voter" } else { "voters" };
+        text.push_str(&format!(
+            "would bootstrap {voters} {noun}: tolerates {tolerates} failures\n"
+        ));
     }
     text.push_str(&format!("would write and use the context \"{}\"\n", args.name));
     let lines: Vec<&str> = text.lines().collect();

@@ -81,6 +81,7 @@ pub struct DelArgs {
 
 /// What `cas` is told.
 #[derive(Clone, Debug, Args)]
+#[command(override_usage = "raftctl kv cas <KEY> <VALUE|--delete> <--expect VALUE|--absent>")]
 #[command(group = clap::ArgGroup::new("expected").required(true).args(["expect", "absent"]))]
 #[command(group = clap::ArgGroup::new("change").required(true).args(["value", "delete"]))]
 pub struct CasArgs {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::text::{role, state};
 use crate::cluster::reasons::nobody_wins;
-use crate::cluster::{Row, Survey, Verdict};
+use crate::cluster::{Health, Row, Survey, Verdict};
 
 /// Writes it all.
 pub(super) fn render(name: &str, survey: &Survey, verdict: &Verdict) -> Value {
@@ -14,7 +14,11 @@ pub(super) fn render(name: &str, survey: &Survey, verdict: &Verdict) -> Value {
     let first = survey.answers().next();
     let cluster = first
         .map(|status| status.cluster.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
-    let losers = if leader.is_some() { Vec::new() } else { nobody_wins(survey) };
+    let losers = match verdict.health {
+        Health::NoLeader => nobody_wins(survey, true),
+        Health::NoQuorum => nobody_wins(survey, false),
+        Health::Healthy | Health::Degraded | Health::Joint | Health::Uninitialised => Vec::new(),
+    };
     let remark = |(text, code): &(String, crate::codes::Code)| json!({ "text": text, "code": code.to_string() });
     json!({
         "name": name,

@@ -18,8 +18,11 @@ pub(super) fn render(output: &Output, name: &str, survey: &Survey, verdict: &Ver
     text.push_str(&commit(survey));
     text.push('\n');
     text.push_str(&table(survey, output.wide()).render(output.headers));
-    let elected = !matches!(verdict.health, Health::NoLeader | Health::NoQuorum);
-    let losers = if elected { Vec::new() } else { nobody_wins(survey) };
+    let losers = match verdict.health {
+        Health::NoLeader => nobody_wins(survey, true),
+        Health::NoQuorum => nobody_wins(survey, false),
+        Health::Healthy | Health::Degraded | Health::Joint | Health::Uninitialised => Vec::new(),
+    };
     if !(verdict.remarks.is_empty() && losers.is_empty()) {
         text.push('\n');
     }

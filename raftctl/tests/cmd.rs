@@ -1,0 +1,38 @@
+//! The manual, executed: each file of `tests/cmd` shows commands and what they print.
+//!
+//! None of them reaches a cluster; `raftd/tests` and `cargo xtask quickstart` do.
+
+/// Runs a file's commands with a configuration and data of their own.
+fn check(file: &str) {
+    let home = tempfile::tempdir().expect("a directory");
+    let home = home.path().display().to_string();
+    trycmd::TestCases::new()
+        .env("RAFTCTL_CONFIG_DIR", &home)
+        .env("XDG_DATA_HOME", &home)
+        .env("COLUMNS", "100")
+        .env("NO_COLOR", "1")
+        .insert_var("[HOME]", home)
+        .expect("the name of the variable is valid")
+        .case(format!("tests/cmd/{file}.trycmd"))
+        .run();
+}
+
+#[test]
+fn usage_errors_say_what_is_right() {
+    check("usage");
+}
+
+#[test]
+fn every_error_is_explained() {
+    check("explain");
+}
+
+#[test]
+fn init_prepares_once_and_goes_on() {
+    check("init");
+}
+
+#[test]
+fn a_bad_line_stops_a_load_before_it_begins() {
+    check("load");
+}
