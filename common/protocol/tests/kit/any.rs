@@ -1,0 +1,295 @@
+//! One of anything, for proptest.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use consensus::{
+    Body, ClusterTime, Configuration, Entry, EntryId, FlowKind, Incarnation, LogIndex, Majority,
+    Member, Message, NodeId, Payload, ReadRound, RoleKind, Term, Verdict, Voters,
+};
+use proptest::collection::{btree_set, vec};
+use proptest::option::of;
+use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof};
+use proptest::sample::select;
+use protocol::{
+    BootstrapRecord, EntryKind, ErrorCode, ErrorReply, Generation, Hello, HelloReply, LeaderHint,
+    LogEntry, LogPage, NodeStatus, Outcome, PeerReport, RefusalCode, Request, Response,
+};
+
+pub fn text() -> impl Strategy<Value = String> {
+    "[a-z0-9\u{e4}.-]{0,20}"
+}
+
+pub fn bytes() -> impl Strategy<Value = Bytes> {
+    prop_oneof![vec(any::<u8>(), 0..40), vec(any::<u8>(), 5_000..5_001)].prop_map(Bytes::from)
+}
+
+pub fn node() -> impl Strategy<Value = NodeId> {
+    prop_oneof![1..=u64::MAX, 1_u64..4].prop_map(|id| NodeId::new(id).unwrap())
+}
+
+pub fn id() -> impl Strategy<Value = EntryId> {
+    (any::<u64>(), any::<u64>())
+        .prop_map(|(term, index)| EntryId { term: Term::new(term), index: LogIndex::new(index) })
+}
+
+pub fn generation() -> impl Strategy<Value = Generation> {
+    any::<[u8; 32]>().prop_map(Generation::new)
+}
+
+fn incarnation() -> impl Strategy<Value = Incarnation> {
+    any::<u64>().prop_map(Incarnation::new)
+}
+
+pub fn configuration() -> impl Strategy<Value = Configuration> {
+    let sets = (btree_set(node(), 1..5), of(btree_set(node(), 1..5)), btree_set(node(), 0..5));
+    let known =
+        (sets, any::<u64>(), text()).prop_map(|((incoming, outgoing, learners), n, name)| {
+            let learners: BTreeSet<NodeId> = learners.difference(&incoming).copied().collect();
+            let incoming = Majority::new(incoming);
+            let voters = match outgoing {
+                Some(outgoing) => Voters::Joint { outgoing: Majority::new(outgoing), incoming },
+                None => Voters::Stable(incoming),
+            };
+            let member = |id: NodeId| {
+                let incarnation = Incarnation::new(n ^ id.get());
+                (id, Member { incarnation, name: name.clone(), address: format!("{name}{id}:1") })
+            };
+            let members: BTreeMap<NodeId, Member> =
+                voters.iter().chain(learners.iter().copied()).map(member).collect();
+            Configuration::new(voters, learners, members).unwrap()
+        });
+    prop_oneof![9 => known, 1 => Just(Configuration::unknown())]
+}
+
+pub fn payload() -> impl Strategy<Value = Payload> {
+    prop_oneof![
+        Just(Payload::Noop),
+        bytes().prop_map(Payload::Command),
+        configuration().prop_map(Payload::Configuration),
+    ]
+}
+
+pub fn entry() -> impl Strategy<Value = Entry> {
+    (id(), any::<u64>(), payload()).prop_map(|(id, stamp, payload)| Entry {
+        id,
+        stamp: ClusterTime::new(stamp),
+        payload,
+    })
+}
+
+fn verdict() -> impl Strategy<Value = Verdict> {
+    select(vec![
+        Verdict::Granted,
+        Verdict::StaleTerm,
+        Verdict::AlreadyVoted,
+        Verdict::LogBehind,
+        Verdict::LeaderAlive,
+        Verdict::NotEligible,
+    ])
+}
+
+pub fn body() -> BoxedStrategy<Body> {
+    let round = || any::<u64>().prop_map(ReadRound::new);
+    let index = || any::<u64>().prop_map(LogIndex::new);
+    prop_oneof![
+        id().prop_map(|last| Body::RequestPreVote { last }),
+        verdict().prop_map(|verdict| Body::PreVote { verdict }),
+        (id(), any::<bool>()).prop_map(|(last, transfer)| Body::RequestVote { last, transfer }),
+        verdict().prop_map(|verdict| Body::Vote { verdict }),
+        (id(), vec(entry(), 0..6), index(), round()).prop_map(|(prev, entries, commit, round)| {
+            Body::AppendEntries { prev, entries, commit, round }
+        }),
+        (index(), round()).prop_map(|(matched, round)| Body::Appended { matched, round }),
+        (id(), id(), round()).prop_map(|(refused, hint, round)| Body::Conflict {
+            refused,
+            hint,
+            round
+        }),
+        id().prop_map(|last| Body::SnapshotInstalled { last }),
+        id().prop_map(|last| Body::TimeoutNow { last }),
+    ]
+    .boxed()
+}
+
+pub fn message() -> impl Strategy<Value = Message> {
+    (any::<u64>(), body()).prop_map(|(term, body)| Message { term: Term::new(term), body })
+}
+
+pub fn record() -> impl Strategy<Value = BootstrapRecord> {
+    (any::<[u8; 16]>(), configuration(), text(), any::<u32>(), of(generation())).prop_map(
+        |(cluster, configuration, machine, machine_version, parent)| BootstrapRecord {
+            cluster,
+            configuration,
+            machine,
+            machine_version,
+            parent,
+        },
+    )
+}
+
+pub fn hello() -> impl Strategy<Value = Hello> {
+    let who = (any::<[u8; 16]>(), of(generation()), of(node()), incarnation());
+    (any::<u32>(), who, any::<u64>(), text()).prop_map(|(protocol, who, boot, software)| {
+        let (cluster, generation, node, incarnation) = who;
+        Hello { protocol, cluster, generation, node, incarnation, boot, software }
+    })
+}
+
+pub fn hello_reply() -> impl Strategy<Value = HelloReply> {
+    let code = select(vec![
+        RefusalCode::Version,
+        RefusalCode::Cluster,
+        RefusalCode::Generation,
+        RefusalCode::Identity,
+        RefusalCode::Uninitialised,
+        RefusalCode::Role,
+    ]);
+    prop_oneof![
+        hello().prop_map(HelloReply::Accepted),
+        (code, text()).prop_map(|(code, reason)| HelloReply::Refused { code, reason }),
+    ]
+}
+
+pub fn request() -> impl Strategy<Value = Request> {
+    prop_oneof![
+        bytes().prop_map(|command| Request::Propose { command }),
+        (bytes(), any::<bool>()).prop_map(|(query, stale)| Request::Query { query, stale }),
+        Just(Request::Status),
+        (any::<u64>(), any::<u32>(), any::<bool>()).prop_map(|(from, entries_max, payloads)| {
+            Request::ReadLog { from, entries_max, payloads }
+        }),
+        bytes().prop_map(|record| Request::Bootstrap { record }),
+    ]
+}
+
+fn error() -> impl Strategy<Value = ErrorReply> {
+    let code = select(vec![
+        ErrorCode::NotLeader,
+        ErrorCode::NoLeader,
+        ErrorCode::Busy,
+        ErrorCode::Unauthorised,
+        ErrorCode::BadRequest,
+        ErrorCode::TooLarge,
+        ErrorCode::Uninitialised,
+        ErrorCode::AlreadyInitialised,
+        ErrorCode::ShuttingDown,
+        ErrorCode::Superseded,
+        ErrorCode::DiskFailed,
+        ErrorCode::Abandoned,
+        ErrorCode::Internal,
+    ]);
+    let leader = (any::<u64>(), text(), text()).prop_map(|(id, name, address)| LeaderHint {
+        id,
+        name,
+        address,
+    });
+    let outcome = select(vec![Outcome::NotApplied, Outcome::Unknown]);
+    (code, text(), of(leader), outcome).prop_map(|(code, message, leader, outcome)| ErrorReply {
+        code,
+        message,
+        leader,
+        outcome,
+    })
+}
+
+fn page() -> impl Strategy<Value = LogPage> {
+    let kind = select(vec![EntryKind::Noop, EntryKind::Command, EntryKind::Configuration]);
+    let entry = (any::<[u64; 3]>(), kind, any::<u32>(), of(bytes())).prop_map(
+        |([index, term, stamp_ns], kind, payload_bytes, payload)| LogEntry {
+            index,
+            term,
+            stamp_ns,
+            kind,
+            payload_bytes,
+            payload,
+        },
+    );
+    (any::<[u64; 3]>(), vec(entry, 0..5)).prop_map(|([first, last, commit], entries)| LogPage {
+        first,
+        last,
+        commit,
+        entries,
+    })
+}
+
+pub fn response() -> BoxedStrategy<Response> {
+    prop_oneof![
+        (any::<u64>(), bytes()).prop_map(|(index, response)| Response::Applied { index, response }),
+        (any::<u64>(), bytes()).prop_map(|(index, response)| Response::Answer { index, response }),
+        status().prop_map(|status| Response::Status(Box::new(status))),
+        page().prop_map(Response::Log),
+        bytes().prop_map(|generation| Response::Bootstrapped { generation }),
+        error().prop_map(Response::Error),
+    ]
+    .boxed()
+}
+
+fn peer() -> impl Strategy<Value = PeerReport> {
+    let flow = of(select(vec![FlowKind::Probe, FlowKind::Replicate, FlowKind::Snapshot]));
+    let times = (of(any::<u64>()), of(any::<u64>()));
+    (node(), any::<[u64; 2]>(), flow, times, any::<bool>(), text()).prop_map(
+        |(id, [matched, next], flow, (heard_ms, rtt_us), connected, trouble)| PeerReport {
+            id,
+            matched,
+            next,
+            flow,
+            heard_ms,
+            rtt_us,
+            connected,
+            trouble,
+        },
+    )
+}
+
+/// Each number differs from all others, so that no two fields can be taken for each other.
+pub fn status() -> impl Strategy<Value = NodeStatus> {
+    let role = select(vec![
+        RoleKind::Follower,
+        RoleKind::PreCandidate,
+        RoleKind::Candidate,
+        RoleKind::Leader,
+    ]);
+    let who = (node(), hello(), role, of(node()), of(node()));
+    let others = (vec(peer(), 0..4), vec((node(), verdict()), 0..4));
+    let texts = (text(), text(), text());
+    (who, any::<[u64; 17]>(), any::<bool>(), any::<i64>(), configuration(), others, texts).prop_map(
+        |((node, hello, role, voted_for, leader), n, known, not_after, configuration, o, t)| {
+            NodeStatus {
+                node,
+                name: t.0,
+                address: t.1,
+                cluster: hello.cluster,
+                generation: hello.generation,
+                incarnation: hello.incarnation,
+                role,
+                term: n[0],
+                voted_for,
+                leader,
+                leading_ms: known.then_some(n[1]),
+                heard_ms: (!known).then_some(n[2]),
+                first: n[3],
+                last: n[4],
+                durable: n[5],
+                commit: n[6],
+                applied: n[7],
+                configuration,
+                configuration_index: n[8],
+                peers: o.0,
+                refusals: o.1,
+                version: hello.software,
+                uptime_ms: n[9],
+                log_bytes: n[10],
+                disk_total_bytes: n[11],
+                disk_free_bytes: n[12],
+                certificate_not_after: not_after,
+                fsync_p99_us: n[13],
+                apply_p99_us: n[14],
+                commit_p99_us: n[15],
+                operations_per_second: n[16],
+                failure: t.2,
+                state_digest: n[0] ^ n[1],
+            }
+        },
+    )
+}
