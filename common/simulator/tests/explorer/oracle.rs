@@ -1,0 +1,158 @@
+//! Sees all nodes and disks of an explored state, and says which promise of Raft is broken.
+
+use std::collections::BTreeMap;
+
+use consensus::{Body, EntryId, LogIndex, Message, NodeId, RequestId, RoleKind, Term, Verdict};
+
+use super::world::{Letter, Node, place};
+
+/// What was ever true on the way to this state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Oracle {
+    /// Index 1 at place 0: what is committed, and in which term that was first known.
+    committed: Vec<(EntryId, Term)>,
+    /// Who leads a term, and in which of its lives.
+    leaders: BTreeMap<Term, (usize, u32)>,
+    votes: BTreeMap<(usize, Term), NodeId>,
+    /// How far each node was known to have committed in this life.
+    seen: BTreeMap<usize, LogIndex>,
+    /// How far a leader of a term knew each follower to agree.
+    matched: BTreeMap<(Term, NodeId), LogIndex>,
+    /// Reads, each with what was committed when it was asked.
+    reads: BTreeMap<RequestId, usize>,
+}
+
+impl Oracle {
+    /// Says how many entries are committed.
+    pub fn committed(&self) -> usize {
+        self.committed.len()
+    }
+
+    /// A node lost its power: it knows again only what its disk holds.
+    pub fn forget(&mut self, at: usize) {
+        self.seen.remove(&at);
+    }
+
+    pub fn asked(&mut self, request: RequestId) {
+        self.reads.insert(request, self.committed.len());
+    }
+
+    /// A read may be served at `index`: it sees all that was committed before it was asked (§6.4).
+    pub fn served(&mut self, request: RequestId, index: LogIndex) -> Result<(), String> {
+        let floor = self.reads.remove(&request).unwrap_or(0);
+        if index.get() >= floor as u64 {
+            return Ok(());
+        }
+        Err(format!("reads are not stale (§6.4): {floor} was committed, served at {index}"))
+    }
+
+    /// Looks at a node after a step.
+    pub fn look(&mut self, nodes: &[Node], at: usize, voters: usize) -> Result<(), String> {
+        let status = nodes[at].raft.status();
+        if status.role == RoleKind::Leader {
+            self.leads(&nodes[at], at, status.term)?;
+        }
+        for peer in &status.peers {
+            let known = self.matched.entry((status.term, peer.id)).or_default();
+            if peer.matched < *known {
+                let (what, id) = ("match never moves back (§3.5)", peer.id);
+                return Err(format!("{what}: that of {id} from {known} to {}", peer.matched));
+            }
+            *known = peer.matched;
+        }
+        let seen = self.seen.get(&at).copied().unwrap_or(LogIndex::ZERO);
+        if status.commit > seen {
+            let leads = status.role == RoleKind::Leader;
+            let own = nodes[at].raft.term_at(status.commit) == Some(status.term);
+            if leads && !own {
+                let what = "a leader counts entries of its own term only (§3.6.2)";
+                return Err(format!("{what}: node {} commits {}", at + 1, status.commit));
+            }
+            for index in seen.get() + 1..=status.commit.get() {
+                self.commits(nodes, at, LogIndex::new(index), status.term, voters)?;
+            }
+            self.seen.insert(at, status.commit);
+        }
+        Ok(())
+    }
+
+    fn leads(&mut self, node: &Node, at: usize, term: Term) -> Result<(), String> {
+        let first = *self.leaders.entry(term).or_insert((at, node.life));
+        if first != (at, node.life) {
+            let (other, node) = (first.0 + 1, at + 1);
+            return Err(format!("one leader a term (§3.4): nodes {other} and {node} lead {term}"));
+        }
+        let due = self.committed.iter().rev().find(|(_, known)| *known < term);
+        if let Some((id, _)) = due.filter(|(id, _)| node.raft.term_at(id.index) != Some(id.term)) {
+            let what = "leaders have all that is committed (§3.6)";
+            return Err(format!("{what}: node {} leads {term} without {id}", at + 1));
+        }
+        Ok(())
+    }
+
+    fn commits(
+        &mut self,
+        nodes: &[Node],
+        at: usize,
+        index: LogIndex,
+        term: Term,
+        voters: usize,
+    ) -> Result<(), String> {
+        let id = nodes[at].memory[place(index)].id;
+        match self.committed.get(place(index)) {
+            Some((known, _)) if *known == id => Ok(()),
+            Some((known, _)) => {
+                let what = "committed entries stay (§3.6)";
+                Err(format!("{what}: {known} is committed, node {} commits {id}", at + 1))
+            }
+            None => {
+                self.committed.push((id, term));
+                let disks = nodes[..voters].iter().filter(|node| node.holds(id)).count();
+                if disks > voters / 2 {
+                    return Ok(());
+                }
+                let what = "committed is durable on a quorum (§3.6)";
+                Err(format!("{what}: {id} is on {disks} of {voters} disks"))
+            }
+        }
+    }
+
+    /// A message leaves a node: what it promises must be on that node's disk (§3.8).
+    pub fn says(&mut self, node: &Node, letter: &Letter) -> Result<(), String> {
+        let Message { term, body } = &letter.message;
+        let disk = node.hard_state;
+        let kept = match body {
+            Body::Vote { verdict: Verdict::Granted } => {
+                let to = NodeId::new(letter.to as u64 + 1).expect("not 0");
+                let first = *self.votes.entry((letter.from, *term)).or_insert(to);
+                if first != to {
+                    return Err(format!(
+                        "one vote a term (§3.4): node {} votes for {first} and {to} in {term}",
+                        letter.from + 1
+                    ));
+                }
+                disk.term > *term || disk.term == *term && disk.voted_for == Some(to)
+            }
+            Body::RequestVote { .. } => disk.term >= *term,
+            Body::Appended { matched, .. } => {
+                let known = matched.get() == 0
+                    || node
+                        .raft
+                        .term_at(*matched)
+                        .is_some_and(|term| node.holds(EntryId { term, index: *matched }));
+                known && disk.term >= *term
+            }
+            Body::RequestPreVote { .. }
+            | Body::PreVote { .. }
+            | Body::Vote { .. }
+            | Body::AppendEntries { .. }
+            | Body::Conflict { .. }
+            | Body::SnapshotInstalled { .. }
+            | Body::TimeoutNow { .. } => true,
+        };
+        if kept {
+            return Ok(());
+        }
+        Err(format!("promises are durable (§3.8): node {} says {body:?} early", letter.from + 1))
+    }
+}

@@ -1,0 +1,52 @@
+//! A trace for people: one action a line.
+
+use std::fmt::Write as _;
+
+use consensus::{Body, Message};
+
+use super::search::Trace;
+use super::world::{Action, Letter};
+
+/// Returns a trace as numbered lines, and what it breaks.
+pub fn describe(trace: &Trace) -> String {
+    let mut text = String::new();
+    for (number, action) in trace.actions.iter().enumerate() {
+        writeln!(text, "{:>3}  {}", number + 1, line(action)).expect("a string takes everything");
+    }
+    text + "     => " + &trace.broken
+}
+
+fn line(action: &Action) -> String {
+    match action {
+        Action::Deliver(letter) => format!("deliver {}", said(letter)),
+        Action::Repeat(letter) => format!("deliver, and keep a copy of, {}", said(letter)),
+        Action::Drop(letter) => format!("lose {}", said(letter)),
+        Action::Timeout(at, timer) => format!("node {}: {timer:?} timeout", at + 1),
+        Action::Persist(at) => format!("node {}: its oldest write is durable", at + 1),
+        Action::Crash(at, kept) => {
+            format!("node {}: crash, {kept} writes under way survive; restart", at + 1)
+        }
+        Action::Propose(at) => format!("node {}: a client proposes", at + 1),
+        Action::Read(at) => format!("node {}: a client reads", at + 1),
+    }
+}
+
+fn said(letter: &Letter) -> String {
+    let Letter { from, to, message: Message { term, body } } = letter;
+    let what = match body {
+        Body::RequestPreVote { last } => format!("RequestPreVote(last {last})"),
+        Body::PreVote { verdict } => format!("PreVote({verdict:?})"),
+        Body::RequestVote { last, .. } => format!("RequestVote(last {last})"),
+        Body::Vote { verdict } => format!("Vote({verdict:?})"),
+        Body::AppendEntries { prev, entries, commit, round } => {
+            let ids: Vec<String> = entries.iter().map(|entry| entry.id.to_string()).collect();
+            let ids = ids.join(" ");
+            format!("AppendEntries(prev {prev}, [{ids}], commit {commit}, round {round})")
+        }
+        Body::Appended { matched, round } => format!("Appended(matched {matched}, round {round})"),
+        Body::Conflict { refused, hint, .. } => format!("Conflict({refused}, hint {hint})"),
+        Body::SnapshotInstalled { last } => format!("SnapshotInstalled({last})"),
+        Body::TimeoutNow { last } => format!("TimeoutNow({last})"),
+    };
+    format!("{}->{} t{term} {what}", from + 1, to + 1)
+}
