@@ -177,9 +177,8 @@ impl World {
         let Some((at, input)) = self.input(action) else {
             return Ok(false);
         };
-        match input {
-            Some(input) => self.step(at, input)?,
-            None => {}
+        if let Some(input) = input {
+            self.step(at, input)?;
         }
         Ok(true)
     }
