@@ -1,0 +1,92 @@
+//! What the tests of the machines have in common: a host in a test's hand.
+// Each test file uses a part of it.
+#![allow(dead_code, clippy::unwrap_used, missing_docs, unreachable_pub)]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use consensus::{ClusterTime, Entry, EntryId, LogIndex, Payload, Term};
+use state_machine::{Envelope, Host, Kv, KvCommand, KvQuery, KvResponse, MemoryStore};
+
+pub fn at(term: u64, index: u64) -> EntryId {
+    EntryId { term: Term::new(term), index: LogIndex::new(index) }
+}
+
+pub fn entry(index: u64, payload: Payload) -> Entry {
+    Entry { id: at(1, index), stamp: ClusterTime::new(index * 100), payload }
+}
+
+/// An entry with a command of the key/value machine.
+pub fn command(index: u64, command: &KvCommand) -> Entry {
+    raw(index, command.encode())
+}
+
+/// An entry with any bytes in a right envelope.
+pub fn raw(index: u64, body: Bytes) -> Entry {
+    entry(index, Payload::Command(Envelope::sessionless(body).encode()))
+}
+
+pub fn bytes(text: &str) -> Bytes {
+    Bytes::copy_from_slice(text.as_bytes())
+}
+
+pub fn put(key: &str, value: &str) -> KvCommand {
+    KvCommand::Put { key: bytes(key), value: bytes(value) }
+}
+
+pub fn delete(key: &str) -> KvCommand {
+    KvCommand::Delete { key: bytes(key) }
+}
+
+pub fn swap(key: &str, expected: Option<&str>, new: Option<&str>) -> KvCommand {
+    KvCommand::CompareAndSwap {
+        key: bytes(key),
+        expected: expected.map(bytes),
+        new: new.map(bytes),
+    }
+}
+
+/// A key/value machine on a store in memory.
+pub struct Machine {
+    pub host: Host<MemoryStore>,
+}
+
+impl Machine {
+    pub fn new() -> Self {
+        Self { host: Host::open(MemoryStore::new(), Arc::new(Kv)).unwrap() }
+    }
+
+    /// Applies one command as the next entry.
+    pub fn apply(&mut self, one: &KvCommand) -> KvResponse {
+        self.apply_bytes(one.encode())
+    }
+
+    /// Applies any bytes as the next entry.
+    pub fn apply_bytes(&mut self, body: Bytes) -> KvResponse {
+        let index = self.host.applied().index.next().get();
+        let responses = self.host.apply(&[raw(index, body)]).unwrap();
+        assert_eq!(responses.len(), 1);
+        assert_eq!(responses[0].0.get(), index);
+        KvResponse::decode(&responses[0].1).unwrap()
+    }
+
+    pub fn query(&self, query: &KvQuery) -> KvResponse {
+        KvResponse::decode(&self.host.view().query(&query.encode()).unwrap()).unwrap()
+    }
+
+    pub fn get(&self, key: &str) -> KvResponse {
+        self.query(&KvQuery::Get { key: bytes(key) })
+    }
+
+    /// Lists keys, with their values, and whether there are more.
+    pub fn list(&self, prefix: &str, after: &str, limit: u32) -> (Vec<String>, bool) {
+        let query = KvQuery::List { prefix: bytes(prefix), after: bytes(after), limit };
+        let KvResponse::Page { items, more } = self.query(&query) else { panic!("a page") };
+        let key = |(key, _, _)| String::from_utf8(Bytes::into(key)).unwrap();
+        (items.into_iter().map(key).collect(), more)
+    }
+
+    pub fn digest(&self) -> u64 {
+        self.host.view().digest().unwrap()
+    }
+}
