@@ -15,6 +15,9 @@ use crate::error::{Cause, ClientError, Reaction, reaction};
 use crate::pool::Pool;
 use crate::search::Search;
 
+/// Without an answer for so long, it is asked whether the node's port is still open.
+const SUSPICIOUS_AFTER: Duration = Duration::from_millis(150);
+
 /// Where a cluster is, and how long to try.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
@@ -297,7 +300,14 @@ impl Client {
             Err(_) => return failed("the deadline passed while connecting".into(), false, false),
         };
         let had_effect = matches!(request, Request::Propose { .. });
-        let answered = timeout_at(deadline, connection.call(request)).await;
+        let gone = async {
+            sleep(SUSPICIOUS_AFTER).await;
+            self.shared.pool.closed(endpoint).await
+        };
+        let answered = tokio::select! {
+            answered = timeout_at(deadline, connection.call(request)) => answered,
+            gone = gone => Ok(Err(CallError::Lost(gone.to_string()))),
+        };
         match answered {
             Ok(Ok(Response::Error(reply))) => {
                 if reply.outcome == Outcome::Unknown && had_effect {

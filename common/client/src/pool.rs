@@ -9,12 +9,18 @@ use std::time::Duration;
 use consensus::Incarnation;
 use protocol::{Hello, PROTOCOL_VERSION};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use transport::certs::{Credentials, Expect};
 use transport::{ClientConnection, ConnectError, Endpoint};
 
 use crate::error::{ClientError, is_about_certificates};
 use crate::probe;
+
+/// How long to wait for the system's word that a port is closed.
+const LOOK_FOR: Duration = Duration::from_millis(50);
+
+/// How often to look whether a port is closed.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Long enough for the farewells to be sent.
 const FAREWELL: Duration = Duration::from_millis(5);
@@ -24,10 +30,16 @@ pub(crate) struct Pool {
     hello: Hello,
     connect_timeout: Duration,
     /// A slot a node, so that two requests do not dial the same node at once.
-    slots: Mutex<BTreeMap<String, Slot>>,
+    slots: Mutex<BTreeMap<String, Arc<Slot>>>,
 }
 
-type Slot = Arc<Mutex<Seat>>;
+/// What is known of a node's address.
+#[derive(Default)]
+struct Slot {
+    seat: Mutex<Seat>,
+    /// When the port was last found closed; locked by the one who looks.
+    closed: Mutex<Option<(Instant, SocketAddr)>>,
+}
 
 #[derive(Default)]
 struct Seat {
@@ -86,8 +98,8 @@ impl Pool {
     /// Returns a usable connection to a node.
     pub(crate) async fn get(&self, address: &str) -> Result<Arc<ClientConnection>, Unreached> {
         let arrived = Instant::now();
-        let slot = Arc::clone(self.slots.lock().await.entry(address.to_owned()).or_default());
-        let mut seat = slot.lock().await;
+        let slot = self.slot(address).await;
+        let mut seat = slot.seat.lock().await;
         if let Some(connection) = seat.connection.as_ref().filter(|found| found.is_usable()) {
             return Ok(Arc::clone(connection));
         }
@@ -105,6 +117,31 @@ impl Pool {
                 Err(why)
             }
         }
+    }
+
+    /// Waits until a node's port is found closed, which a connection to it would notice only by
+    /// its idle timeout; gives that connection up. Waits for ever if the port stays open. However
+    /// many wait, one looks at a time.
+    pub(crate) async fn closed(&self, address: &str) -> Unreached {
+        let arrived = Instant::now();
+        let slot = self.slot(address).await;
+        loop {
+            let mut closed = slot.closed.lock().await;
+            if let Some((_, place)) = closed.filter(|(at, _)| *at >= arrived) {
+                return Unreached::Closed(place);
+            }
+            if let Ok(place) = timeout(LOOK_FOR, probe::closed(address)).await {
+                *closed = Some((Instant::now(), place));
+                slot.seat.lock().await.connection = None;
+                return Unreached::Closed(place);
+            }
+            drop(closed);
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn slot(&self, address: &str) -> Arc<Slot> {
+        Arc::clone(self.slots.lock().await.entry(address.to_owned()).or_default())
     }
 
     async fn connect(&self, address: &str) -> Result<ClientConnection, Unreached> {
