@@ -12,6 +12,10 @@ pub(crate) const MS: u64 = 1_000_000;
 pub(crate) enum Fault {
     /// One node loses its power and comes back.
     Crash,
+    /// The leader loses its power, perhaps with entries that few have.
+    CrashLeader,
+    /// Figure 3.7, step by step.
+    Trap,
     /// All nodes lose their power at once.
     CrashAll,
     /// A node stands still while the others go on.
@@ -31,8 +35,10 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Crash,
+        Self::Trap,
+        Self::CrashLeader,
         Self::CrashAll,
         Self::Pause,
         Self::Partition,
@@ -64,6 +70,9 @@ pub(crate) struct Profile {
     pub(crate) apply_ns: u64,
     /// Of a thousand steps after which something was promised, so many end in a crash.
     pub(crate) crash_after_promise: u64,
+    /// Of a thousand steps of a leader in its first 20 ms, so many end in a crash: it may have sent
+    /// some entries, and not its no-op (figure 3.7).
+    pub(crate) crash_young_leader: u64,
     /// How long a crashed node is down, at most.
     pub(crate) down_ns: u64,
     /// Clocks run faster or slower by at most so many millionths.
@@ -88,10 +97,13 @@ impl Profile {
         let mut some = |permille, low, high| {
             if chance.permille(permille) { chance.between(low, high) } else { 0 }
         };
+        // Some seeds change leaders as fast as they can be elected (figure 3.7 needs four).
+        let fault_ms =
+            if some(300, 1, 1) == 1 { some(1_000, 40, 200) } else { some(1_000, 200, 1_500) };
         Self {
             voters: [3, 3, 3, 5, 5, 2, 4, 1][usize::try_from(some(1_000, 0, 7)).unwrap_or(0)],
             learners: some(300, 1, 2),
-            fault_ns: some(1_000, 150, 1_500) * MS,
+            fault_ns: fault_ms * MS,
             loss: some(500, 5, 200),
             duplicates: some(500, 5, 150),
             late: some(500, 5, 150),
@@ -99,6 +111,7 @@ impl Profile {
             disk_ns: some(1_000, 1, 20) * MS / 2,
             apply_ns: some(500, 1, 20) * MS / 2 + 1,
             crash_after_promise: some(400, 1, 12),
+            crash_young_leader: some(250, 10, 250),
             down_ns: some(1_000, 1, 1_200) * MS,
             drift_ppm: some(500, 10, 50_000),
             request_ns: some(1_000, 2, 40) * MS,

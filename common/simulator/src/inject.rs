@@ -7,7 +7,9 @@ use consensus::{NodeId, RoleKind};
 use replica::Input;
 
 use crate::faults::{Fault, MS};
+use crate::node::Late;
 use crate::oracle::Broken;
+use crate::trap::Trap;
 use crate::workload::Clients;
 use crate::world::{Happening, World};
 
@@ -30,6 +32,8 @@ impl World {
         let node = self.chance.index(self.nodes.len());
         match fault {
             Fault::Crash => self.crash(node),
+            Fault::Trap => return self.lay_trap(),
+            Fault::CrashLeader => self.crash(self.leader),
             Fault::CrashAll => (0..self.nodes.len()).for_each(|node| self.crash(node)),
             Fault::Pause => self.pause(node),
             Fault::Partition => self.partition(),
@@ -76,7 +80,7 @@ impl World {
         }
     }
 
-    fn isolate(&mut self, node: usize) {
+    pub(crate) fn isolate(&mut self, node: usize) {
         self.coverage.partitions += 1;
         let id = self.nodes[node].id;
         for other in self.nodes.iter().map(|node| node.id).filter(|other| *other != id) {
@@ -97,8 +101,11 @@ impl World {
     pub(crate) fn request(&mut self) -> Result<(), Broken> {
         let next = self.chance.wait(self.profile.request_ns);
         self.after(next, Happening::Request);
-        let at_leader = self.chance.permille(850);
-        let node = if at_leader { self.leader } else { self.chance.index(self.nodes.len()) };
+        let node = match self.chance.index(10) {
+            0 => self.chance.index(self.nodes.len()),
+            1 | 2 => self.previous_leader,
+            _ => self.leader,
+        };
         let burst = if self.chance.permille(150) { self.chance.between(2, 12) } else { 1 };
         for _ in 0..burst {
             let read = self.chance.permille(self.profile.reads);
@@ -107,9 +114,10 @@ impl World {
         Ok(())
     }
 
-    /// Asks a node; what a node that is away would be asked is never sent.
+    /// Asks a node; what a node that is away would be asked is never sent. A paused node finds the
+    /// question when it goes on, before or behind what its peers have said meanwhile.
     pub(crate) fn ask(&mut self, node: usize, read: bool) -> Result<(), Broken> {
-        if !self.nodes[node].is_up() || self.nodes[node].paused {
+        if !self.nodes[node].is_up() {
             return Ok(());
         }
         let request = self.clients.ask(self.nodes[node].id, read);
@@ -118,12 +126,18 @@ impl World {
         } else {
             Input::Propose { request, command: Clients::command(request) }
         };
+        if self.nodes[node].paused {
+            let place = self.chance.index(self.nodes[node].backlog.len() + 1);
+            self.nodes[node].backlog.insert(place, Late::Ask(input));
+            return Ok(());
+        }
         self.step(node, input)
     }
 
     /// Ends all faults; only a random quorum is healed, the others stay away for ever.
     pub(crate) fn heal_a_quorum(&mut self) -> Result<(), Broken> {
         self.calm = true;
+        self.trap = Trap::None;
         self.cut.clear();
         let voters = self.voters();
         let mut order: Vec<usize> = (0..voters).collect();

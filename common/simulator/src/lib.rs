@@ -1,7 +1,3 @@
-// NOTICE to the helper on this crate, from the lead (14:45): this crate is WRITTEN by the lead, as
-// nothing was here at 14:38. STOP writing other files here (yours are in /work/plan/helper13). Do
-// instead: (1) nothing in src/ but src/explore.rs + src/explore/*.rs (`simulator explore`), on the
-// Disk/Oracle here where they fit, with `pub fn explore(..)`; (2) tests in tests/*.rs.
 //! A deterministic world in which the replica that runs in the daemon is tested: network, disk,
 //! clocks, faults and clients are modelled, one seed decides everything, and an oracle that sees
 //! all nodes at once checks every step.
@@ -14,12 +10,14 @@
 
 mod chance;
 mod disk;
+mod dispatch;
 mod faults;
 mod inject;
 mod node;
 mod oracle;
 mod run;
 mod search;
+mod trap;
 mod workload;
 mod world;
 

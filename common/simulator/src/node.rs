@@ -15,6 +15,7 @@ use crate::disk::Disk;
 #[derive(Clone, Debug)]
 pub(crate) enum Late {
     Message(NodeId, Message),
+    Ask(replica::Input),
     DiskDone,
     Applied,
     Due,

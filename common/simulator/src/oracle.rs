@@ -133,6 +133,10 @@ impl Oracle {
         let Some(place) = place(EntryId { term: Term::ZERO, index: matched }) else {
             return Ok(());
         };
+        // A newer leader may have cut what the follower had told this one.
+        if follower.disk.hard_state.term > term {
+            return Ok(());
+        }
         let own = leader.memory.get(place).map(|entry| entry.id);
         if own.is_none_or(|id| !follower.disk.has(id)) {
             let why = format!(
@@ -169,10 +173,8 @@ impl Oracle {
             }
             let holders = nodes[..voters].iter().filter(|node| node.disk.has(entry.id)).count();
             if holders <= voters / 2 {
-                let why = format!(
-                    "node {} commits {} on {holders} of {voters} disks",
-                    node.id, entry.id
-                );
+                let why =
+                    format!("node {} commits {} on {holders} of {voters} disks", node.id, entry.id);
                 return Err(Broken::new("committed is durable on a quorum (§3.6)", why));
             }
             self.committed.push((entry.id, term));
@@ -206,10 +208,6 @@ impl Oracle {
 
     pub(crate) fn committed(&self) -> usize {
         self.committed.len()
-    }
-
-    pub(crate) fn terms(&self) -> usize {
-        self.leaders.len()
     }
 }
 

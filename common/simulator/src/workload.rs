@@ -53,7 +53,8 @@ impl Clients {
     ) -> Result<(), Broken> {
         let asked = self.take(request)?;
         if asked.read || content != Some(&Self::command(request)) {
-            let why = format!("request {request} was acknowledged at {index}, which is not its own");
+            let why =
+                format!("request {request} was acknowledged at {index}, which is not its own");
             return Err(Broken::new("acknowledged writes are committed", why));
         }
         self.floor = self.floor.max(index);

@@ -4,18 +4,21 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
 use consensus::{
-    Body, Config, Configuration, Event, Input as Raw, LogIndex, Majority, Message, NodeId,
-    Payload, RoleKind, Send, Timestamp, Voters,
+    Body, Config, Configuration, Event, Input as Raw, Majority, Message, NodeId, RoleKind,
+    Timestamp, Voters,
 };
-use replica::{Input, Lanes, Reply};
+use replica::Input;
 
 use crate::chance::Chance;
-use crate::disk::cut;
 use crate::faults::{MS, Profile};
 use crate::node::{Late, Node, incarnation, member};
 use crate::oracle::{Broken, Oracle};
 use crate::run::Coverage;
+use crate::trap::Trap;
 use crate::workload::Clients;
+
+/// How long after its election a leader is young.
+const YOUNG_NS: u64 = 20 * MS;
 
 /// What happens at some time.
 #[derive(Clone, Debug)]
@@ -71,8 +74,11 @@ pub(crate) struct World {
     pub(crate) calm: bool,
     /// Nodes that stay down.
     pub(crate) gone: BTreeSet<usize>,
-    /// Who led last.
+    /// Who led last, and since when; and who led before, and may not know better yet.
     pub(crate) leader: usize,
+    pub(crate) elected: Timestamp,
+    pub(crate) previous_leader: usize,
+    pub(crate) trap: Trap,
     pub(crate) trace: bool,
     configuration: Configuration,
     heap: BinaryHeap<Reverse<Scheduled>>,
@@ -112,6 +118,9 @@ impl World {
             calm: false,
             gone: BTreeSet::new(),
             leader: 0,
+            elected: Timestamp::ZERO,
+            previous_leader: 0,
+            trap: Trap::None,
             trace,
             configuration,
             heap: BinaryHeap::new(),
@@ -204,7 +213,8 @@ impl World {
 
     pub(crate) fn resume(&mut self, node: usize) -> Result<(), Broken> {
         self.nodes[node].paused = false;
-        let (life, backlog) = (self.nodes[node].life, std::mem::take(&mut self.nodes[node].backlog));
+        let (life, backlog) =
+            (self.nodes[node].life, std::mem::take(&mut self.nodes[node].backlog));
         for late in backlog {
             self.if_alive(node, life, late)?;
         }
@@ -224,6 +234,7 @@ impl World {
                 self.step(node, Input::Raft(Raw::Receive { from, incarnation, message }))?;
                 if appended { self.check_match(node, from) } else { Ok(()) }
             }
+            Late::Ask(input) => self.step(node, input),
             Late::DiskDone => {
                 let Some((write, more)) = self.nodes[node].disk.done() else {
                     return Ok(());
@@ -258,10 +269,19 @@ impl World {
         };
         let before = replica.raft().clone();
         replica.step(local, input);
-        let lanes = replica.drain(local);
+        let mut lanes = replica.drain(local);
         replica.raft().check_state();
         replica.raft().check_transition(&before);
         let (term, commit) = (replica.raft().term(), replica.raft().commit());
+        let led = lanes.event.iter().any(|e| matches!(e, Event::Role(RoleKind::Leader, _)));
+        let trapped = self.spring(node, led);
+        let young = node == self.leader && self.now.since(self.elected) < YOUNG_NS;
+        let doomed = young && self.chance.permille(self.profile.crash_young_leader) || trapped;
+        let doomed = doomed && !self.calm;
+        if doomed && (trapped || self.chance.permille(500)) {
+            // It dies before anything leaves the machine.
+            lanes.send.clear();
+        }
         let promised = self.dispatch(node, lanes)?;
         if commit > self.nodes[node].seen_commit {
             let voters = self.voters();
@@ -269,175 +289,23 @@ impl World {
             self.nodes[node].seen_commit = commit;
         }
         self.schedule_wake(node);
-        if promised && !self.calm && self.chance.permille(self.profile.crash_after_promise) {
+        let promise = promised && !self.calm;
+        if doomed || promise && self.chance.permille(self.profile.crash_after_promise) {
             self.coverage.crashes_after_promises += 1;
             self.crash(node);
         }
-        Ok(())
-    }
-
-    /// Hands lanes on; says whether something was promised to another node.
-    fn dispatch(&mut self, node: usize, lanes: Lanes) -> Result<bool, Broken> {
-        let Lanes { write, send, apply, query, reply, event } = lanes;
-        if let Some(write) = write {
-            self.write(node, write)?;
-        }
-        let mut promised = false;
-        for send in send {
-            promised |= self.send(node, send)?;
-        }
-        for event in event {
-            if let Event::Role(RoleKind::Leader, term) = event {
-                self.coverage.elections += 1;
-                self.leader = node;
-                self.oracle.leads(&self.nodes[node], term)?;
-                promised = true;
-            }
-        }
-        if let Some(range) = apply {
-            self.apply(node, *range.end());
-        }
-        for (request, _) in query {
-            let replica = self.nodes[node].replica.as_ref().expect("it was stepped");
-            self.clients.read(request, replica.raft().applied())?;
-        }
-        for reply in reply {
-            self.reply(node, reply)?;
-        }
-        Ok(promised)
-    }
-
-    fn write(&mut self, node: usize, write: consensus::Write) -> Result<(), Broken> {
-        let place = &mut self.nodes[node];
-        if let Some(from) = write.truncate_from {
-            self.coverage.truncations += 1;
-            cut(&mut place.memory, from);
-        }
-        let prev = place.memory.last().map(|entry| entry.id).unwrap_or_default();
-        self.oracle.appended(prev, &write.append)?;
-        place.memory.extend(write.append.iter().cloned());
-        if place.disk.queue(write) {
-            self.schedule_disk(node);
+        if trapped {
+            self.reset_trap(node);
         }
         Ok(())
-    }
-
-    fn send(&mut self, node: usize, send: Send) -> Result<bool, Broken> {
-        let (to, message) = match send {
-            Send::Message { to, message } => {
-                self.oracle.says(&self.nodes[node], to, &message)?;
-                (to, message)
-            }
-            Send::Entries { to, term, prev, range, commit, round } => {
-                let first = usize::try_from(range.start.get() - 1).expect("a log fits");
-                let end = usize::try_from(range.end.get() - 1).expect("a log fits");
-                let mut entries = self.nodes[node].memory[first..end].to_vec();
-                let mut prev = prev;
-                if entries.len() > 1 && self.chance.permille(self.profile.split) {
-                    let rest = entries.split_off(self.chance.index(entries.len() - 1) + 1);
-                    let last = entries[entries.len() - 1].id;
-                    let body = Body::AppendEntries { prev, entries, commit, round };
-                    self.post(node, to, Message { term, body });
-                    (entries, prev) = (rest, last);
-                }
-                (to, Message { term, body: Body::AppendEntries { prev, entries, commit, round } })
-            }
-            Send::Snapshot { to, .. } => {
-                let why = format!("node {to} needs a snapshot of a log that is whole");
-                return Err(Broken::new("nothing is compacted", why));
-            }
-        };
-        let promise = matches!(message.body, Body::Vote { .. } | Body::Appended { .. });
-        self.post(node, to, message);
-        Ok(promise)
-    }
-
-    fn post(&mut self, node: usize, to: NodeId, message: Message) {
-        self.coverage.messages += 1;
-        let from = self.nodes[node].id;
-        let Some(to) = self.nodes.iter().position(|node| node.id == to) else {
-            return;
-        };
-        let copies = if self.calm {
-            1
-        } else if self.chance.permille(self.profile.loss) {
-            self.coverage.lost += 1;
-            0
-        } else {
-            1 + usize::from(self.chance.permille(self.profile.duplicates))
-        };
-        for _ in 0..copies {
-            let mut delay = self.chance.between(MS / 10, MS);
-            if !self.calm && self.chance.permille(self.profile.late) {
-                self.coverage.late += 1;
-                delay += self.chance.between(0, self.profile.late_ns);
-            }
-            self.after(delay, Happening::Deliver { from, to, message: message.clone() });
-        }
-    }
-
-    fn apply(&mut self, node: usize, to: LogIndex) {
-        self.nodes[node].to_apply.push_back(to);
-        if self.nodes[node].to_apply.len() == 1 {
-            self.schedule_apply(node);
-        }
-    }
-
-    fn applied(&mut self, node: usize) -> Result<(), Broken> {
-        let Some(to) = self.nodes[node].to_apply.pop_front() else {
-            return Ok(());
-        };
-        self.oracle.applies(&self.nodes[node], to)?;
-        let place = &mut self.nodes[node];
-        let first = usize::try_from(place.applied.get()).expect("a log fits");
-        let end = usize::try_from(to.get()).expect("a log fits");
-        let mut responses = Vec::new();
-        for entry in &place.memory[first..end] {
-            if let Payload::Command(command) = &entry.payload {
-                responses.push((entry.id.index, command.clone()));
-            }
-        }
-        place.applied = to;
-        if self.chance.permille(100) {
-            place.flushed = to;
-        }
-        if !place.to_apply.is_empty() {
-            self.schedule_apply(node);
-        }
-        self.step(node, Input::Applied { index: to, responses })
-    }
-
-    fn reply(&mut self, node: usize, reply: Reply) -> Result<(), Broken> {
-        match reply {
-            Reply::Applied { request, index, response } => {
-                let place = usize::try_from(index.get() - 1).expect("a log fits");
-                let content = match &self.nodes[node].memory[place].payload {
-                    Payload::Command(command) if *command == response => Some(command),
-                    Payload::Command(_) | Payload::Noop | Payload::Configuration(_) => None,
-                };
-                self.clients.acknowledged(request, index, content)
-            }
-            Reply::Refused { request, .. } | Reply::Superseded { request } => {
-                self.coverage.refused += 1;
-                self.clients.refused(request)
-            }
-            Reply::Unknown { request } => self.clients.unknown(request),
-        }
-    }
-
-    fn check_match(&mut self, node: usize, from: NodeId) -> Result<(), Broken> {
-        let Some(replica) = self.nodes[node].replica.as_ref() else {
-            return Ok(());
-        };
-        let Some(matched) = replica.raft().matched(from) else {
-            return Ok(());
-        };
-        let term = replica.raft().term();
-        let follower = self.nodes.iter().find(|node| node.id == from).expect("a member");
-        self.oracle.believes(&self.nodes[node], term, follower, matched)
     }
 
     pub(crate) fn crash(&mut self, node: usize) {
+        let down = self.chance.between(0, self.profile.down_ns);
+        self.crash_for(node, down);
+    }
+
+    pub(crate) fn crash_for(&mut self, node: usize, down_ns: u64) {
         if !self.nodes[node].is_up() {
             return;
         }
@@ -445,9 +313,8 @@ impl World {
         let id = self.nodes[node].id;
         self.clients.forget(id);
         self.nodes[node].crash(&mut self.chance);
-        let down = self.chance.between(0, self.profile.down_ns);
         let life = self.nodes[node].life;
-        self.after(down, Happening::Start { node, life });
+        self.after(down_ns, Happening::Start { node, life });
     }
 
     pub(crate) fn start(&mut self, node: usize) {
@@ -477,14 +344,14 @@ impl World {
         }
     }
 
-    fn schedule_disk(&mut self, node: usize) {
+    pub(crate) fn schedule_disk(&mut self, node: usize) {
         let takes = self.chance.between(MS / 10, self.profile.disk_ns.max(MS / 5));
         let at = self.now.after(takes).max(self.nodes[node].stalled);
         let life = self.nodes[node].life;
         self.at(at, Happening::DiskDone { node, life });
     }
 
-    fn schedule_apply(&mut self, node: usize) {
+    pub(crate) fn schedule_apply(&mut self, node: usize) {
         let takes = self.chance.between(1, self.profile.apply_ns);
         let life = self.nodes[node].life;
         self.after(takes, Happening::Applied { node, life });
