@@ -43,58 +43,83 @@ pub struct Cli {
 #[command(next_help_heading = "Global options")]
 pub struct Global {
     /// The context to use instead of the current one
-    #[arg(long, value_name = "NAME", env = "RAFTCTL_CONTEXT", global = true)]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "RAFTCTL_CONTEXT",
+        hide_env_values = true,
+        global = true
+    )]
     pub context: Option<String>,
 
     /// A node's address; may be given several times
-    #[arg(short, long = "endpoint", value_name = "HOST:PORT", env = "RAFTCTL_ENDPOINT")]
+    #[arg(
+        short,
+        long = "endpoint",
+        value_name = "HOST:PORT",
+        env = "RAFTCTL_ENDPOINT",
+        hide_env_values = true
+    )]
     #[arg(global = true, value_delimiter = ',', value_parser = endpoint)]
     pub endpoints: Vec<String>,
 
     /// The authority's certificate
-    #[arg(long, value_name = "FILE", env = "RAFTCTL_CA", global = true)]
+    #[arg(long, value_name = "FILE", env = "RAFTCTL_CA", hide_env_values = true, global = true)]
     pub ca: Option<PathBuf>,
 
     /// The operator's certificate
-    #[arg(long, value_name = "FILE", env = "RAFTCTL_CERT", global = true)]
+    #[arg(long, value_name = "FILE", env = "RAFTCTL_CERT", hide_env_values = true, global = true)]
     pub cert: Option<PathBuf>,
 
     /// The operator's private key
-    #[arg(long, value_name = "FILE", env = "RAFTCTL_KEY", global = true)]
+    #[arg(long, value_name = "FILE", env = "RAFTCTL_KEY", hide_env_values = true, global = true)]
     pub key: Option<PathBuf>,
 
     /// The form of the answer
-    #[arg(short, long, value_name = "FORM", env = "RAFTCTL_OUTPUT", global = true)]
+    #[arg(
+        short,
+        long,
+        value_name = "FORM",
+        env = "RAFTCTL_OUTPUT",
+        hide_env_values = true,
+        global = true
+    )]
     #[arg(value_enum, default_value_t = Form::Table, hide_possible_values = false)]
     pub output: Form,
 
     /// Leaves out the tables' headers
-    #[arg(long, env = "RAFTCTL_NO_HEADERS", value_parser = falsey(), global = true)]
+    #[arg(long, env = "RAFTCTL_NO_HEADERS", hide_env_values = true, value_parser = falsey(), global = true)]
     pub no_headers: bool,
 
     /// Says nothing but the answer and errors
-    #[arg(short, long, env = "RAFTCTL_QUIET", value_parser = falsey(), global = true)]
+    #[arg(short, long, env = "RAFTCTL_QUIET", hide_env_values = true, value_parser = falsey(), global = true)]
     pub quiet: bool,
 
     /// Says what is tried, on stderr
-    #[arg(short, long, env = "RAFTCTL_VERBOSE", value_parser = falsey(), global = true, conflicts_with = "quiet")]
+    #[arg(short, long, env = "RAFTCTL_VERBOSE", hide_env_values = true, value_parser = falsey(), global = true, conflicts_with = "quiet")]
     pub verbose: bool,
 
     /// How long a request may take with all its retries, as 10s or 500ms
-    #[arg(long, value_name = "DURATION", env = "RAFTCTL_TIMEOUT", global = true)]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "RAFTCTL_TIMEOUT",
+        hide_env_values = true,
+        global = true
+    )]
     #[arg(default_value = "10s", value_parser = duration)]
     pub timeout: Duration,
 
     /// Leaves out colours (NO_COLOR does so too)
-    #[arg(long, env = "RAFTCTL_NO_COLOR", value_parser = falsey(), global = true)]
+    #[arg(long, env = "RAFTCTL_NO_COLOR", hide_env_values = true, value_parser = falsey(), global = true)]
     pub no_color: bool,
 
     /// Leaves out progress, also on a terminal
-    #[arg(long, env = "RAFTCTL_NO_PROGRESS", value_parser = falsey(), global = true)]
+    #[arg(long, env = "RAFTCTL_NO_PROGRESS", hide_env_values = true, value_parser = falsey(), global = true)]
     pub no_progress: bool,
 
     /// Does not ask
-    #[arg(short, long, env = "RAFTCTL_YES", value_parser = falsey(), global = true)]
+    #[arg(short, long, env = "RAFTCTL_YES", hide_env_values = true, value_parser = falsey(), global = true)]
     pub yes: bool,
 }
 

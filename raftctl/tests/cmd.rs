@@ -36,3 +36,8 @@ fn init_prepares_once_and_goes_on() {
 fn a_bad_line_stops_a_load_before_it_begins() {
     check("load");
 }
+
+#[test]
+fn no_flag_changes_unseen() {
+    check("help");
+}

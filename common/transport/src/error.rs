@@ -36,7 +36,7 @@ pub enum ConnectError {
     },
     /// Nothing came back.
     #[error(
-        "no answer from {address} over UDP within {after:?}: nobody listens, or UDP is blocked"
+        "no answer from {address} within {after:?}: nobody listens, UDP is blocked, or it is not raftd"
     )]
     Silent {
         /// The resolved address.

@@ -1,7 +1,7 @@
 //! Why nobody leads: from the refusals that votes carry, and from who does not answer.
 
 use client::NodeStatus;
-use consensus::{RoleKind, Verdict as Vote};
+use consensus::{NodeId, RoleKind, Verdict as Vote};
 
 use crate::cluster::Survey;
 
@@ -11,22 +11,31 @@ pub fn nobody_wins(survey: &Survey, quorum_answers: bool) -> Vec<String> {
     let Some(configuration) = survey.configuration() else {
         return Vec::new();
     };
-    let voters: Vec<_> = configuration.voters().iter().collect();
-    let is_silent = |id: &&consensus::NodeId| survey.row(**id).is_none_or(|r| r.answer.is_err());
-    let silent: Vec<String> = voters.iter().filter(is_silent).map(|id| survey.name(*id)).collect();
+    let voters: Vec<NodeId> = configuration.voters().iter().collect();
     let mut lines = Vec::new();
-    if !quorum_answers && !silent.is_empty() {
-        let verb = if silent.len() == 1 { "does" } else { "do" };
-        lines.push(format!(
-            "nobody can win: {} {verb} not answer, and without them there is no majority",
-            silent.join(" and ")
-        ));
+    let missing: Vec<String> = voters
+        .iter()
+        .filter_map(|id| Some(format!("{} {}", survey.name(*id), absence(survey, *id)?)))
+        .collect();
+    if !quorum_answers && !missing.is_empty() {
+        let list = missing.join(", ");
+        lines.push(format!("nobody can win: {list}; the rest is no majority"));
     }
     for status in survey.answers().filter(|status| voters.contains(&status.node)) {
         let name = survey.name(status.node);
         lines.push(format!("{name} does not lead: {}", reasons(survey, status).join("; ")));
     }
     lines
+}
+
+/// Says why a voter's vote cannot be had at all.
+fn absence(survey: &Survey, id: NodeId) -> Option<&'static str> {
+    match survey.row(id).map(|row| &row.answer) {
+        None | Some(Err(_)) => Some("does not answer"),
+        Some(Ok(status)) if status.generation.is_none() => Some("has no history"),
+        Some(Ok(status)) if !status.failure.is_empty() => Some("does not serve"),
+        Some(Ok(_)) => None,
+    }
 }
 
 fn reasons(survey: &Survey, status: &NodeStatus) -> Vec<String> {

@@ -52,7 +52,7 @@ pub struct DevArgs {
     pub port: Option<u16>,
 
     /// The daemon's program [default: raftd beside raftctl, else on the PATH]
-    #[arg(long, value_name = "FILE", env = "RAFTCTL_RAFTD")]
+    #[arg(long, value_name = "FILE", env = "RAFTCTL_RAFTD", hide_env_values = true)]
     pub raftd: Option<PathBuf>,
 
     /// The name of cluster and context

@@ -33,7 +33,7 @@ pub struct InitArgs {
     pub nodes: Vec<(String, String)>,
 
     /// Where authority, bundles and bootstrap record are kept [default: ~/.local/share/raftctl/NAME]
-    #[arg(long, value_name = "DIR", env = "RAFTCTL_DIR")]
+    #[arg(long, value_name = "DIR", env = "RAFTCTL_DIR", hide_env_values = true)]
     pub dir: Option<PathBuf>,
 
     /// Makes authority, bundles and context, and stops before it waits for the nodes

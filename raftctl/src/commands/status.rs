@@ -68,7 +68,13 @@ pub async fn run(session: &Session, args: StatusArgs) -> Result<()> {
         };
     }
     if survey.answers().next().is_none() {
-        return Err(unreachable(&survey));
+        let mut report = unreachable(&survey);
+        if session.output.for_people() {
+            // The table has said it already.
+            report.causes.clear();
+            report.help.clear();
+        }
+        return Err(report);
     }
     Ok(())
 }
