@@ -271,10 +271,7 @@ impl Replica {
     fn appended(&mut self, term: Term, first: LogIndex) {
         let mut index = first;
         for (request, command) in mem::take(&mut self.proposed) {
-            let range = index..index.next();
-            if let Some(request) = self.requests.appended(request, term, range) {
-                self.reply.push(Reply::Superseded { request });
-            }
+            self.requests.appended(request, term, index);
             self.unapplied.push((index, command.len()));
             index = index.next();
         }

@@ -4,7 +4,6 @@
 //! not applied" when another entry has taken its place, or with "unknown".
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Range;
 
 use bytes::Bytes;
 use consensus::{LogIndex, RequestId, Term};
@@ -12,8 +11,10 @@ use consensus::{LogIndex, RequestId, Term};
 /// Waiting clients.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Requests {
-    /// By index: who waits for the entry of this term there.
-    writes: BTreeMap<LogIndex, (Term, RequestId)>,
+    /// By index and term: who waits for that entry. More than one may wait at an index: an entry
+    /// that is cut from this log may still be committed by others (figure 3.7), so that its client
+    /// is told only when the place is decided.
+    writes: BTreeMap<(LogIndex, Term), RequestId>,
     /// Questions that wait for a read index.
     asked: BTreeMap<RequestId, Bytes>,
     /// Questions with a read index that is not applied yet, in order of their index.
@@ -29,15 +30,9 @@ pub(crate) enum Ending {
 }
 
 impl Requests {
-    /// Notes where a proposal stands; returns whom it displaces: their entry is gone for good.
-    pub(crate) fn appended(
-        &mut self,
-        request: RequestId,
-        term: Term,
-        range: Range<LogIndex>,
-    ) -> Option<RequestId> {
-        let displaced = self.writes.insert(range.start, (term, request));
-        displaced.filter(|(before, _)| *before != term).map(|(_, request)| request)
+    /// Notes where a proposal stands.
+    pub(crate) fn appended(&mut self, request: RequestId, term: Term, index: LogIndex) {
+        self.writes.insert((index, term), request);
     }
 
     /// Notes that entries up to `index` are applied, with the machine's answers. The term of an
@@ -53,15 +48,15 @@ impl Requests {
             return endings;
         }
         let mut responses = responses.into_iter().peekable();
-        while let Some((at, (term, request))) = self.writes.first_key_value() {
+        while let Some(((at, term), request)) = self.writes.first_key_value() {
             let (at, term, request) = (*at, *term, *request);
             if at > index {
                 break;
             }
             while responses.next_if(|(found, _)| *found < at).is_some() {}
-            let response = responses.next_if(|(found, _)| *found == at);
             let ours = term_at(at) == Some(term);
-            endings.push(match response.filter(|_| ours) {
+            let response = responses.next_if(|(found, _)| ours && *found == at);
+            endings.push(match response {
                 Some((_, response)) => Ending::Applied { request, index: at, response },
                 None => Ending::Superseded { request },
             });
@@ -102,7 +97,7 @@ impl Requests {
 
     /// Ends everything: the node stops. Writes may still come to be; questions never had an effect.
     pub(crate) fn abandon(&mut self) -> (Vec<RequestId>, Vec<RequestId>) {
-        let writes = std::mem::take(&mut self.writes).into_values().map(|(_, request)| request);
+        let writes = std::mem::take(&mut self.writes).into_values();
         let asked = std::mem::take(&mut self.asked).into_keys();
         let reads = std::mem::take(&mut self.reads).into_values().flatten();
         let questions = asked.chain(reads.map(|(request, _)| request)).collect();
@@ -116,5 +111,27 @@ impl Requests {
 
     pub(crate) fn questions(&self) -> usize {
         self.asked.len() + self.reading
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_is_cut_is_not_declared_dead_before_its_place_is_decided() {
+        let (index, old, new) = (LogIndex::new(5), Term::new(2), Term::new(4));
+        let (first, second) = (RequestId::new(1), RequestId::new(2));
+        let mut requests = Requests::default();
+        requests.appended(first, old, index);
+        // Another leader cut it off; this node leads again and writes to the same place. Figure 3.7:
+        // a third node may still have the first entry, be elected, and commit it.
+        requests.appended(second, new, index);
+        let response = Bytes::from_static(b"done");
+        let responses = vec![(index, response.clone())];
+        let endings = requests.applied(index, |_| Some(old), responses);
+        let done = Ending::Applied { request: first, index, response };
+        assert_eq!(endings, [done, Ending::Superseded { request: second }]);
+        assert_eq!(requests.writing(), 0);
     }
 }
