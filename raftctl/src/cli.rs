@@ -88,15 +88,20 @@ pub struct Global {
     pub output: Form,
 
     /// Leaves out the tables' headers
-    #[arg(long, env = "RAFTCTL_NO_HEADERS", hide_env_values = true, value_parser = falsey(), global = true)]
+    #[arg(long)]
+    #[arg(env = "RAFTCTL_NO_HEADERS", hide_env_values = true, value_parser = falsey())]
+    #[arg(global = true)]
     pub no_headers: bool,
 
     /// Says nothing but the answer and errors
-    #[arg(short, long, env = "RAFTCTL_QUIET", hide_env_values = true, value_parser = falsey(), global = true)]
+    #[arg(short, long)]
+    #[arg(env = "RAFTCTL_QUIET", hide_env_values = true, value_parser = falsey(), global = true)]
     pub quiet: bool,
 
     /// Says what is tried, on stderr
-    #[arg(short, long, env = "RAFTCTL_VERBOSE", hide_env_values = true, value_parser = falsey(), global = true, conflicts_with = "quiet")]
+    #[arg(short, long)]
+    #[arg(env = "RAFTCTL_VERBOSE", hide_env_values = true, value_parser = falsey())]
+    #[arg(global = true, conflicts_with = "quiet")]
     pub verbose: bool,
 
     /// How long a request may take with all its retries, as 10s or 500ms
@@ -111,15 +116,19 @@ pub struct Global {
     pub timeout: Duration,
 
     /// Leaves out colours (NO_COLOR does so too)
-    #[arg(long, env = "RAFTCTL_NO_COLOR", hide_env_values = true, value_parser = falsey(), global = true)]
+    #[arg(long)]
+    #[arg(env = "RAFTCTL_NO_COLOR", hide_env_values = true, value_parser = falsey(), global = true)]
     pub no_color: bool,
 
     /// Leaves out progress, also on a terminal
-    #[arg(long, env = "RAFTCTL_NO_PROGRESS", hide_env_values = true, value_parser = falsey(), global = true)]
+    #[arg(long)]
+    #[arg(env = "RAFTCTL_NO_PROGRESS", hide_env_values = true, value_parser = falsey())]
+    #[arg(global = true)]
     pub no_progress: bool,
 
     /// Does not ask
-    #[arg(short, long, env = "RAFTCTL_YES", hide_env_values = true, value_parser = falsey(), global = true)]
+    #[arg(short, long)]
+    #[arg(env = "RAFTCTL_YES", hide_env_values = true, value_parser = falsey(), global = true)]
     pub yes: bool,
 }
 

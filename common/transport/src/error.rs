@@ -36,7 +36,8 @@ pub enum ConnectError {
     },
     /// Nothing came back.
     #[error(
-        "no answer from {address} within {after:?}: nobody listens, UDP is blocked, or it is not raftd"
+        "no answer from {address} within {after:?}: nobody listens, UDP is blocked, \
+         or it is not raftd"
     )]
     Silent {
         /// The resolved address.

@@ -32,7 +32,7 @@ pub struct InitArgs {
     #[arg(long = "node", value_name = "NAME=HOST:PORT", value_parser = node)]
     pub nodes: Vec<(String, String)>,
 
-    /// Where authority, bundles and bootstrap record are kept [default: ~/.local/share/raftctl/NAME]
+    /// Where authority, bundles and record are kept [default: ~/.local/share/raftctl/NAME]
     #[arg(long, value_name = "DIR", env = "RAFTCTL_DIR", hide_env_values = true)]
     pub dir: Option<PathBuf>,
 

@@ -1,4 +1,4 @@
-//! `raftctl status`: asks all nodes at once, and judges. Works without a quorum and without a leader.
+//! `raftctl status`: asks all nodes at once, and judges. Works without quorum and leader.
 
 use std::time::{Duration, Instant};
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::text::{role, state};
 use crate::cluster::reasons::nobody_wins;
 use crate::cluster::{Health, Row, Survey, Verdict};
+use crate::codes::Code;
 
 /// Writes it all.
 pub(super) fn render(name: &str, survey: &Survey, verdict: &Verdict) -> Value {
@@ -19,7 +20,7 @@ pub(super) fn render(name: &str, survey: &Survey, verdict: &Verdict) -> Value {
         Health::NoQuorum => nobody_wins(survey, false),
         Health::Healthy | Health::Degraded | Health::Joint | Health::Uninitialised => Vec::new(),
     };
-    let remark = |(text, code): &(String, crate::codes::Code)| json!({ "text": text, "code": code.to_string() });
+    let remark = |(text, code): &(String, Code)| json!({ "text": text, "code": code.to_string() });
     json!({
         "name": name,
         "cluster": cluster,
