@@ -9,7 +9,8 @@ pub(crate) fn refusal(code: ErrorCode, message: impl Into<String>) -> ErrorReply
     ErrorReply { code, message: message.into(), leader: None, outcome: Outcome::NotApplied }
 }
 
-/// Puts a replica's reply in the words of the protocol. The configuration tells where the leader is.
+/// Puts a replica's reply in the words of the protocol. The configuration tells where the leader
+/// is.
 pub(crate) fn response(reply: Reply, configuration: &Configuration) -> Response {
     match reply {
         Reply::Applied { index, response, .. } => {

@@ -3,8 +3,8 @@
 //! | level | means |
 //! |---|---|
 //! | error | this node cannot do its work, and an operator must act |
-//! | warn | it does its work, but something is wrong that will not mend itself, or a peer is refused |
-//! | info | what an operator wants to find in last month's log: start, stop, role, leader, members |
+//! | warn | something is wrong that will not mend itself, or a peer is refused |
+//! | info | what belongs in last month's log: start, stop, role, leader, members |
 //! | debug | one line an unusual event: a lost connection, a refused vote, a dropped message |
 //! | trace | one line a message; for a test cluster |
 //!

@@ -124,8 +124,8 @@ mod tests {
         let (first, second) = (RequestId::new(1), RequestId::new(2));
         let mut requests = Requests::default();
         requests.appended(first, old, index);
-        // Another leader cut it off; this node leads again and writes to the same place. Figure 3.7:
-        // a third node may still have the first entry, be elected, and commit it.
+        // Another leader cut it off; this node leads again and writes to the same place. As in
+        // figure 3.7, a third node may still have the first entry, be elected, and commit it.
         requests.appended(second, new, index);
         let response = Bytes::from_static(b"done");
         let responses = vec![(index, response.clone())];
