@@ -74,7 +74,7 @@ impl World {
                     let rest = entries.split_off(self.chance.index(entries.len() - 1) + 1);
                     let last = entries[entries.len() - 1].id;
                     let body = Body::AppendEntries { prev, entries, commit, round };
-                    self.post(node, to, Message { term, body });
+                    self.post(node, to, &Message { term, body });
                     (entries, prev) = (rest, last);
                 }
                 (to, Message { term, body: Body::AppendEntries { prev, entries, commit, round } })
@@ -85,11 +85,11 @@ impl World {
             }
         };
         let promise = matches!(message.body, Body::Vote { .. } | Body::Appended { .. });
-        self.post(node, to, message);
+        self.post(node, to, &message);
         Ok(promise)
     }
 
-    fn post(&mut self, node: usize, to: NodeId, message: Message) {
+    fn post(&mut self, node: usize, to: NodeId, message: &Message) {
         self.coverage.messages += 1;
         let from = self.nodes[node].id;
         let Some(to) = self.nodes.iter().position(|node| node.id == to) else {
