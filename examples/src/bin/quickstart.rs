@@ -21,7 +21,7 @@ const HELP: &str = "Starts three nodes, loads real data, kills the leader meanwh
                     every key on every node.\n\nUsage: quickstart [--keys N]";
 
 fn main() -> ExitCode {
-    let keys = match keys(std::env::args().skip(1).collect()) {
+    let keys = match keys(&std::env::args().skip(1).collect::<Vec<_>>()) {
         Ok(Some(keys)) => keys,
         Ok(None) => {
             println!("{HELP}");
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn keys(arguments: Vec<String>) -> Result<Option<usize>, String> {
+fn keys(arguments: &[String]) -> Result<Option<usize>, String> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
         [] => Ok(Some(KEYS)),
