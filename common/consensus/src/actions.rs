@@ -126,6 +126,12 @@ pub enum Reply {
         /// The request.
         request: RequestId,
     },
+    /// Leadership was lost before a change of members was committed: another leader may finish it,
+    /// or another configuration may take its place.
+    Undecided {
+        /// The request.
+        request: RequestId,
+    },
     /// Refused, and nothing was written: safe to try again, here or elsewhere.
     Rejected {
         /// The request.
@@ -153,8 +159,15 @@ pub enum Rejection {
     NoQuorum,
     /// The request names a configuration or a node that makes no sense.
     Invalid,
-    /// Not part of this version.
-    Unsupported,
+    /// This member to be has not caught up with the log yet (§4.2.1).
+    NotCaughtUp {
+        /// The member.
+        node: NodeId,
+    },
+    /// A majority of the voters to be does not answer.
+    WouldLoseQuorum,
+    /// The successor did not take over within an election timeout.
+    TransferTimedOut,
     /// The disk failed; this node promises nothing any more.
     DiskFailed,
 }

@@ -55,6 +55,10 @@ mutations! {
     B22OldCompletionVouches,
     /// Followers acknowledge entries that are not on their disk yet.
     B0AckBeforeDurable,
+    /// Museum C3: a change of members begins while another one is uncommitted.
+    C3ChangesOverlap,
+    /// Museum C7: the joint configuration is left before it is committed.
+    C7JointLeftEarly,
     /// Museum C9: learners are counted for commitment and votes.
     C9LearnersCounted,
     /// Museum F1: reads are served before an entry of the leader's term is committed.

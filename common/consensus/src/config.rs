@@ -23,6 +23,8 @@ pub struct Config {
     pub entries_max: u32,
     /// The most entries that a leader's log may hold beyond the commit index.
     pub uncommitted_max: u64,
+    /// A member may become a voter when its log is at most so many entries behind (§4.2.1).
+    pub catch_up_max: u64,
     /// The most reads that may wait for confirmation.
     pub reads_max: u32,
     /// Seed of the election timeouts; nodes of a cluster should differ.
@@ -40,6 +42,7 @@ impl Config {
             inflight_max: 64,
             entries_max: 1_024,
             uncommitted_max: 65_536,
+            catch_up_max: 1_000,
             reads_max: 65_536,
             seed,
             chaos: Chaos::default(),

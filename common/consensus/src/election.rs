@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::actions::{Event, HardState, Rejection};
+use crate::actions::{Event, HardState, Rejection, Reply};
 use crate::chaos::{Freedom, Mutation};
 use crate::configuration::Tally;
 use crate::entry::{Entry, Payload};
@@ -42,6 +42,12 @@ impl Raft {
             for request in leader.reads.into_requests() {
                 self.reject(request, Rejection::NoQuorum);
             }
+            if let Some(request) = leader.change {
+                self.out.reply.push(Reply::Undecided { request });
+            }
+            if let Some(transfer) = leader.transfer {
+                self.out.reply.push(Reply::Done { request: transfer.into_request() });
+            }
         }
         if before != self.role.kind() {
             self.out.event.push(Event::Role(self.role.kind(), self.term()));
@@ -66,9 +72,12 @@ impl Raft {
     }
 
     /// Says whether this node may stand: a voter of the latest configuration in its own log, with
-    /// the data directory that is recorded there.
+    /// the data directory that is recorded there. Whom that configuration removes may stand until
+    /// it is committed: perhaps nobody else can finish the change (§4.2.2).
     pub(crate) fn may_campaign(&self) -> bool {
-        self.membership.latest().is_voter(self.id) && self.may_vote()
+        let uncommitted = self.membership.index() > self.commit;
+        let leaving = uncommitted && self.membership.previous().is_voter(self.id);
+        (self.membership.latest().is_voter(self.id) || leaving) && self.may_vote()
     }
 
     /// Says whether this node may vote. It need not know itself for a voter (museum C10), but it
@@ -100,7 +109,7 @@ impl Raft {
 
     /// Stands for election (§3.4). Neither the requests nor the own vote leave before term and
     /// vote are durable: a candidate that forgot its campaign could repeat it with a shorter log.
-    fn campaign(&mut self, now: Timestamp) {
+    pub(crate) fn campaign(&mut self, now: Timestamp, transfer: bool) {
         let hard_state = HardState { term: self.term().next(), voted_for: Some(self.id) };
         self.set_hard_state(hard_state);
         let election = self.draw_election(now);
@@ -108,7 +117,7 @@ impl Raft {
         self.become_role(Role::Candidate(Candidacy { votes, election }));
         let last = self.log.last();
         for voter in self.other_voters() {
-            self.promise(voter, Body::RequestVote { last, transfer: false });
+            self.promise(voter, Body::RequestVote { last, transfer });
         }
         self.promise_own_vote();
     }
@@ -137,7 +146,7 @@ impl Raft {
             return;
         }
         match &self.role {
-            Role::PreCandidate(_) => self.campaign(now),
+            Role::PreCandidate(_) => self.campaign(now, false),
             Role::Candidate(_) => self.lead(now),
             Role::Follower(_) | Role::Leader(_) => {}
         }
@@ -264,12 +273,16 @@ impl Raft {
             heartbeat: now.after(self.config.heartbeat_ns),
             quorum_check: now.after(self.config.election_timeout_ns.start),
             reads: Reads::default(),
+            change: None,
+            departing: None,
+            transfer: None,
         };
         self.become_role(Role::Leader(leader));
         self.tell_leader(Some(self.id));
         let id = EntryId { term: self.term(), index: first };
         let stamp = self.stamp;
         self.append(Entry { id, stamp, payload: Payload::Noop });
+        self.sync_progress(now);
         self.broadcast_heartbeat();
     }
 }

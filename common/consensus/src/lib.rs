@@ -53,11 +53,13 @@ mod progress;
 mod raft;
 mod reads;
 mod receive;
+mod reconfigure;
 mod replication;
 mod rng;
 mod role;
 mod snapshot;
 mod status;
+mod transfer;
 
 pub use actions::{Actions, Event, HardState, Ignored, Rejection, Reply, Send, Write};
 pub use chaos::{Chaos, Mutation};

@@ -1,5 +1,7 @@
 //! The configuration in force: always the latest in the log, committed or not (§4.1).
 
+use std::sync::Arc;
+
 use crate::configuration::Configuration;
 use crate::ids::LogIndex;
 
@@ -7,14 +9,14 @@ use crate::ids::LogIndex;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Membership {
     /// The one of the snapshot below the log; unknown and at 0 if there is none.
-    base: (LogIndex, Configuration),
-    /// Those in the log, ascending.
-    in_log: Vec<(LogIndex, Configuration)>,
+    base: Arc<(LogIndex, Configuration)>,
+    /// Those in the log, ascending; shared by copies of the replica.
+    in_log: Arc<Vec<(LogIndex, Configuration)>>,
 }
 
 impl Default for Membership {
     fn default() -> Self {
-        Self { base: (LogIndex::ZERO, Configuration::unknown()), in_log: Vec::new() }
+        Self { base: Arc::new((LogIndex::ZERO, Configuration::unknown())), in_log: Arc::default() }
     }
 }
 
@@ -26,7 +28,7 @@ impl Membership {
     ) -> Option<Self> {
         let ascending = in_log.windows(2).all(|w| w[0].0 < w[1].0);
         let behind_base = in_log.first().is_none_or(|(index, _)| *index > base.0);
-        (ascending && behind_base).then_some(Self { base, in_log })
+        (ascending && behind_base).then(|| Self { base: Arc::new(base), in_log: Arc::new(in_log) })
     }
 
     /// Returns the configuration in force.
@@ -37,6 +39,14 @@ impl Membership {
     /// Returns where the configuration in force stands.
     pub fn index(&self) -> LogIndex {
         self.entry().0
+    }
+
+    /// Returns the configuration before the one in force; that one itself if there is none.
+    pub fn previous(&self) -> &Configuration {
+        match self.in_log.as_slice() {
+            [.., previous, _] => &previous.1,
+            [_] | [] => &self.base.1,
+        }
     }
 
     /// Returns the configuration that was in force at `index`: the latest at or before it.
@@ -50,17 +60,17 @@ impl Membership {
 
     pub(crate) fn append(&mut self, index: LogIndex, configuration: Configuration) {
         assert!(index > self.index(), "configurations are appended in order");
-        self.in_log.push((index, configuration));
+        Arc::make_mut(&mut self.in_log).push((index, configuration));
     }
 
     /// Forgets those at `from` and behind; the one before is in force again (museum C18).
     pub(crate) fn truncate(&mut self, from: LogIndex) {
-        self.in_log.retain(|(index, _)| *index < from);
+        Arc::make_mut(&mut self.in_log).retain(|(index, _)| *index < from);
     }
 
     /// Forgets those that a snapshot up to `index` covers, but for the latest of them.
     pub(crate) fn compact(&mut self, index: LogIndex) {
-        self.base = self.at(index).clone();
-        self.in_log.retain(|(at, _)| *at > index);
+        self.base = Arc::new(self.at(index).clone());
+        Arc::make_mut(&mut self.in_log).retain(|(at, _)| *at > index);
     }
 }

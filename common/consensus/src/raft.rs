@@ -134,9 +134,8 @@ impl Raft {
             Input::Timeout(timer) => self.timeout(now, timer),
             Input::Propose { request, commands } => self.propose(now, request, commands),
             Input::Read { request } => self.read(request),
-            Input::Reconfigure { request, .. } | Input::Transfer { request, .. } => {
-                self.reject(request, Rejection::Unsupported);
-            }
+            Input::Reconfigure { request, target } => self.reconfigure(now, request, &target),
+            Input::Transfer { request, to } => self.transfer(now, request, to),
             Input::Persisted { write } => self.persisted(now, write),
             Input::WriteFailed { .. } => self.fail(now),
             Input::Applied { index } => self.note_applied(index),
@@ -153,6 +152,7 @@ impl Raft {
     pub fn drain(&mut self, now: Timestamp) -> Actions {
         if !self.failed {
             self.advance_commit();
+            self.advance_change(now);
             if self.begin_read_round() {
                 self.broadcast_heartbeat();
             }
@@ -193,8 +193,10 @@ impl Raft {
                 Some((candidacy.election, Timer::Election))
             }
             Role::Leader(leader) => {
-                let heartbeat = (leader.heartbeat, Timer::Heartbeat);
-                Some(heartbeat.min((leader.quorum_check, Timer::QuorumCheck)))
+                let due = (leader.heartbeat, Timer::Heartbeat);
+                let due = due.min((leader.quorum_check, Timer::QuorumCheck));
+                let transfer = leader.transfer.as_ref().map(|t| (t.until, Timer::Transfer));
+                Some(transfer.map_or(due, |transfer| due.min(transfer)))
             }
         }
     }
@@ -246,13 +248,13 @@ impl Raft {
                     self.check_quorum(now);
                 }
             }
+            (Timer::Transfer, Role::Leader(_)) => self.abort_transfer(now),
             // Stale: the role that set this deadline is gone.
             (Timer::Election, Role::Leader(_))
             | (
-                Timer::Heartbeat | Timer::QuorumCheck,
+                Timer::Heartbeat | Timer::QuorumCheck | Timer::Transfer,
                 Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_),
-            )
-            | (Timer::Transfer, _) => {}
+            ) => {}
         }
     }
 

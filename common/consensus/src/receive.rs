@@ -56,8 +56,9 @@ impl Raft {
             Body::Conflict { refused, hint, round } => {
                 self.on_conflict(now, from, refused, hint, round);
             }
-            // Neither snapshots nor transfers are sent yet; from a newer version they are harmless.
-            Body::SnapshotInstalled { .. } | Body::TimeoutNow { .. } => {}
+            Body::TimeoutNow { last } => self.on_timeout_now(now, from, last),
+            // Snapshots are not sent yet; from a newer version this is harmless.
+            Body::SnapshotInstalled { .. } => {}
         }
     }
 
@@ -142,7 +143,10 @@ impl Raft {
             Body::PreVote { .. } | Body::Vote { .. } | Body::SnapshotInstalled { .. } => true,
         };
         match configuration.member(from) {
-            None if answer => Err(Ignored::NotMember),
+            // Whom the latest configuration removes is fed until that is committed.
+            None if answer && !self.membership.previous().recognises(from, incarnation) => {
+                Err(Ignored::NotMember)
+            }
             // A wiped data directory under an old id: neither answers nor campaigns count.
             Some(member) if member.incarnation != incarnation => Err(Ignored::OtherIncarnation),
             None | Some(_) => Ok(()),

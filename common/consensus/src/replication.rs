@@ -16,6 +16,10 @@ impl Raft {
             self.reject(request, Rejection::NotLeader { leader: self.leader() });
             return;
         };
+        if self.role.leader().is_some_and(|leader| leader.transfer.is_some()) {
+            self.reject(request, Rejection::Transferring);
+            return;
+        }
         let count = commands.len() as u64;
         let uncommitted = self.log.last().index.since(self.commit);
         if count == 0 {
@@ -177,6 +181,7 @@ impl Raft {
             progress.probe(next, false);
         }
         self.confirm_reads();
+        self.advance_transfer();
     }
 
     pub(crate) fn on_conflict(

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::{ClusterTime, LogIndex, NodeId, Timestamp};
+use crate::ids::{ClusterTime, LogIndex, NodeId, RequestId, Timestamp};
 use crate::message::Verdict;
 use crate::progress::Progress;
 use crate::reads::Reads;
 use crate::status::RoleKind;
+use crate::transfer::Transfer;
 
 /// What a node is in its current term (§3.3).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +55,12 @@ pub(crate) struct Leader {
     pub(crate) quorum_check: Timestamp,
     /// Reads that wait for confirmation.
     pub(crate) reads: Reads,
+    /// Who asked for the change of members that is under way.
+    pub(crate) change: Option<RequestId>,
+    /// Until when members are fed that leave with the latest configuration.
+    pub(crate) departing: Option<Timestamp>,
+    /// The transfer of leadership that is under way.
+    pub(crate) transfer: Option<Transfer>,
 }
 
 impl Role {

@@ -42,7 +42,7 @@ impl Default for Limits {
 /// All that can happen to a replica.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// Something for the consensus core, but for requests of clients.
+    /// Something for the consensus core, but for commands and questions of clients.
     Raft(Raw),
     /// A client's command.
     Propose {
@@ -100,6 +100,11 @@ pub enum Reply {
         index: LogIndex,
         /// The machine's answer.
         response: Bytes,
+    },
+    /// A change of members is committed, or leadership was given up.
+    Done {
+        /// The request.
+        request: RequestId,
     },
     /// Certainly without effect; another node may be asked.
     Refused {
@@ -263,8 +268,8 @@ impl Replica {
             consensus::Reply::Appended { term, range, .. } => self.appended(term, range.start),
             consensus::Reply::ReadAt { request, index } => self.requests.readable(request, index),
             consensus::Reply::Rejected { request, reason } => self.rejected(request, reason),
-            // Changes of members and transfers are asked for by nobody yet.
-            consensus::Reply::Done { .. } => {}
+            consensus::Reply::Done { request } => self.reply.push(Reply::Done { request }),
+            consensus::Reply::Undecided { request } => self.reply.push(Reply::Unknown { request }),
         }
     }
 

@@ -4,6 +4,7 @@
 use consensus::{Body, Event, LogIndex, Message, NodeId, Payload, RoleKind, Send};
 use replica::{Input, Lanes, Reply};
 
+use crate::changes::{CHANGE, TRANSFER};
 use crate::disk::cut;
 use crate::faults::MS;
 use crate::oracle::Broken;
@@ -21,6 +22,10 @@ impl World {
             promised |= self.send(node, send)?;
         }
         for event in event {
+            if let Event::Configuration { .. } = event {
+                let replica = self.nodes[node].replica.as_ref().expect("it was stepped");
+                self.oracle.reconfigured(self.nodes[node].id, replica.raft());
+            }
             if let Event::Role(RoleKind::Leader, term) = event {
                 self.coverage.elections += 1;
                 if self.leader != node {
@@ -155,6 +160,19 @@ impl World {
                     Payload::Command(_) | Payload::Noop | Payload::Configuration(_) => None,
                 };
                 self.clients.acknowledged(request, index, content)
+            }
+            Reply::Done { request } => {
+                if request.get() & TRANSFER == TRANSFER {
+                    self.coverage.transfers += 1;
+                } else {
+                    self.coverage.changes += 1;
+                }
+                Ok(())
+            }
+            Reply::Refused { request, .. } | Reply::Unknown { request }
+                if request.get() & CHANGE != 0 =>
+            {
+                Ok(())
             }
             Reply::Refused { request, .. } | Reply::Superseded { request } => {
                 self.coverage.refused += 1;

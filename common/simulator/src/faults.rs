@@ -55,6 +55,11 @@ impl Fault {
 pub(crate) struct Profile {
     pub(crate) voters: u64,
     pub(crate) learners: u64,
+    /// Nodes that belong to no cluster at first.
+    pub(crate) spares: u64,
+    /// Of a thousand requests, so many change the members, or hand leadership over.
+    pub(crate) changes: u64,
+    pub(crate) transfers: u64,
     pub(crate) faults: Vec<Fault>,
     /// Mean time between faults.
     pub(crate) fault_ns: u64,
@@ -100,9 +105,13 @@ impl Profile {
         // Some seeds change leaders as fast as they can be elected (figure 3.7 needs four).
         let fault_ms =
             if some(300, 1, 1) == 1 { some(1_000, 40, 200) } else { some(1_000, 200, 1_500) };
+        let changes = some(500, 5, 200);
         Self {
             voters: [3, 3, 3, 5, 5, 2, 4, 1][usize::try_from(some(1_000, 0, 7)).unwrap_or(0)],
             learners: some(300, 1, 2),
+            spares: if changes > 0 { some(800, 1, 3) } else { 0 },
+            changes,
+            transfers: some(400, 2, 60),
             fault_ns: fault_ms * MS,
             loss: some(500, 5, 200),
             duplicates: some(500, 5, 150),

@@ -107,6 +107,12 @@ impl World {
             _ => self.leader,
         };
         let burst = if self.chance.permille(150) { self.chance.between(2, 12) } else { 1 };
+        if self.chance.permille(self.profile.changes) {
+            self.change_members()?;
+        }
+        if self.chance.permille(self.profile.transfers) {
+            self.transfer()?;
+        }
         for _ in 0..burst {
             let read = self.chance.permille(self.profile.reads);
             self.ask(node, read)?;
@@ -146,13 +152,16 @@ impl World {
         }
         let quorum = voters / 2 + 1;
         let stay = if self.chance.permille(300) { voters } else { quorum };
-        self.gone = order[stay..].iter().copied().chain(voters..self.nodes.len()).collect();
+        // Who votes may have changed, so that then all are healed.
+        if self.profile.changes == 0 {
+            self.gone = order[stay..].iter().copied().chain(voters..self.nodes.len()).collect();
+        }
         for node in self.gone.clone() {
             if self.nodes[node].is_up() {
                 self.crash(node);
             }
         }
-        for node in 0..voters {
+        for node in 0..self.nodes.len() {
             self.nodes[node].stalled = self.now;
             if self.gone.contains(&node) {
                 continue;
@@ -172,15 +181,47 @@ impl World {
             let status = replica.status();
             (status.role == RoleKind::Leader).then_some((status.term, *node))
         };
-        (0..self.voters()).filter_map(|node| leads(&node)).max().map(|(_, node)| node)
+        (0..self.nodes.len()).filter_map(|node| leads(&node)).max().map(|(_, node)| node)
     }
 
     /// Says whether all healed nodes have applied everything.
     pub(crate) fn is_converged(&self) -> bool {
-        let healed = (0..self.voters()).filter(|node| !self.gone.contains(node));
+        let Some(leader) = self.healed_leader() else {
+            return false;
+        };
+        let replica = self.nodes[leader].replica.as_ref().expect("it leads");
+        let members = replica.status().configuration.members().clone();
+        let healed = (0..self.nodes.len()).filter(|node| {
+            !self.gone.contains(node) && members.contains_key(&self.nodes[*node].id)
+        });
         let mut ends = healed.map(|node| (self.nodes[node].applied, self.nodes[node].disk.last()));
         let first = ends.next();
         let agree = first.is_some_and(|(applied, last)| applied == last.index);
         agree && ends.all(|end| Some(end) == first)
+    }
+
+    /// A line for each node: for reports.
+    pub(crate) fn describe(&self) -> String {
+        let line = |node: &crate::node::Node| {
+            let Some(replica) = node.replica.as_ref() else {
+                return format!("\n    node {} is down", node.id);
+            };
+            let status = replica.status();
+            format!(
+                "\n    node {}: {:?} in term {}, log ends at {}, commit {}, applied {}, {:?} at {}, \
+                 learners {:?}, refused by {:?}",
+                node.id,
+                status.role,
+                status.term,
+                status.last,
+                status.commit,
+                status.applied,
+                status.configuration.voters(),
+                status.configuration_index,
+                status.configuration.learners(),
+                status.refusals
+            )
+        };
+        self.nodes.iter().map(line).collect()
     }
 }

@@ -9,6 +9,7 @@
 //! - No RocksDB and no sockets: what those do to real processes is tested with real processes.
 
 mod chance;
+mod changes;
 mod disk;
 mod dispatch;
 mod faults;

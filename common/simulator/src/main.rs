@@ -180,13 +180,14 @@ fn met(coverage: &Coverage) -> String {
     let Coverage { events, messages, lost, late, faults, crashes, crashes_after_promises, .. } =
         coverage;
     let Coverage { pauses, partitions, stalls, elections, truncations, .. } = coverage;
-    let Coverage { commits, writes, reads, refused, .. } = coverage;
+    let Coverage { commits, writes, reads, refused, changes, transfers, .. } = coverage;
     format!(
         "met: {events} events, {messages} messages ({lost} lost, {late} late), {faults} faults, \
          {crashes} crashes ({crashes_after_promises} after a promise), {pauses} pauses, \
          {partitions} partitions, {stalls} slow disks\n     {elections} elections, {truncations} \
          truncations, {commits} entries committed, {writes} writes acknowledged, {reads} reads, \
-         {refused} requests refused"
+         {refused} requests refused, \
+         {changes} changes of members, {transfers} transfers"
     )
 }
 

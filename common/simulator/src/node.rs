@@ -50,11 +50,16 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(id: NodeId, configuration: &Configuration, drift_ppm: i64) -> Self {
-        let first = EntryId { term: Term::new(1), index: LogIndex::new(1) };
-        let payload = Payload::Configuration(configuration.clone());
-        let log = vec![Entry { id: first, stamp: ClusterTime::ZERO, payload }];
-        let disk = Disk::new(log, HardState { term: Term::new(1), voted_for: None });
+    /// Makes a first member, or a node that belongs to no cluster yet.
+    pub(crate) fn new(id: NodeId, configuration: Option<&Configuration>, drift_ppm: i64) -> Self {
+        let first = |configuration: &Configuration| {
+            let id = EntryId { term: Term::new(1), index: LogIndex::new(1) };
+            let payload = Payload::Configuration(configuration.clone());
+            Entry { id, stamp: ClusterTime::ZERO, payload }
+        };
+        let term = configuration.map_or(Term::ZERO, |_| Term::new(1));
+        let log = configuration.map(first).into_iter().collect();
+        let disk = Disk::new(log, HardState { term, voted_for: None });
         Self {
             id,
             replica: None,
@@ -97,7 +102,7 @@ impl Node {
     }
 
     /// Starts the process from what the disk holds.
-    pub(crate) fn start(&mut self, now: Timestamp, configuration: &Configuration, config: Config) {
+    pub(crate) fn start(&mut self, now: Timestamp, config: Config) {
         let mut runs: Vec<TermRun> = Vec::new();
         for entry in &self.disk.log {
             if runs.last().is_none_or(|run| run.term < entry.id.term) {
@@ -105,14 +110,18 @@ impl Node {
             }
         }
         let stamp = self.disk.log.iter().map(|entry| entry.stamp).max().unwrap_or_default();
-        let configurations = vec![(LogIndex::new(1), configuration.clone())];
+        let configuration = |entry: &Entry| match &entry.payload {
+            Payload::Configuration(configuration) => Some((entry.id.index, configuration.clone())),
+            Payload::Noop | Payload::Command(_) => None,
+        };
+        let configurations = self.disk.log.iter().filter_map(configuration).collect();
         let none = (LogIndex::ZERO, Configuration::unknown());
         let restored = Restored {
             incarnation: incarnation(self.id),
             hard_state: self.disk.hard_state,
             log: LogView::restore(EntryId::ZERO, runs, self.disk.last().index)
                 .expect("the disk's log is contiguous"),
-            membership: Membership::restore(none, configurations).expect("one configuration"),
+            membership: Membership::restore(none, configurations).expect("ascending"),
             applied: self.flushed,
             stamp,
         };

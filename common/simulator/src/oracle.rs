@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use consensus::{Body, Entry, EntryId, LogIndex, Message, NodeId, Payload, Term, Verdict};
+use consensus::{Body, Entry, EntryId, LogIndex, Message, NodeId, Payload, Tally, Term, Verdict};
 
 use crate::disk::place;
 use crate::node::Node;
@@ -116,6 +116,15 @@ impl Oracle {
         Ok(())
     }
 
+    /// A leader's configuration changed: a member that was removed and comes again begins anew.
+    pub(crate) fn reconfigured(&mut self, node: NodeId, raft: &consensus::Raft) {
+        for ((leader, _, member), known) in &mut self.matched {
+            if *leader == node {
+                *known = raft.matched(*member).unwrap_or_default();
+            }
+        }
+    }
+
     /// A leader believes that a follower's log agrees with its own up to `matched`.
     pub(crate) fn believes(
         &mut self,
@@ -154,7 +163,6 @@ impl Oracle {
         nodes: &[Node],
         who: usize,
         (term, to): (Term, LogIndex),
-        voters: usize,
         clients: &Clients,
     ) -> Result<(), Broken> {
         let node = &nodes[who];
@@ -171,10 +179,19 @@ impl Oracle {
                 }
                 continue;
             }
-            let holders = nodes[..voters].iter().filter(|node| node.disk.has(entry.id)).count();
-            if holders <= voters / 2 {
-                let why =
-                    format!("node {} commits {} on {holders} of {voters} disks", node.id, entry.id);
+            let holds = |id: NodeId| {
+                let holder = nodes.iter().find(|node| node.id == id);
+                Some(holder.is_some_and(|holder| holder.disk.has(entry.id)))
+            };
+            let replica = node.replica.as_ref().expect("it was stepped");
+            let configuration = replica.raft().status().configuration;
+            if configuration.voters().tally(holds) != Tally::Won {
+                let why = format!(
+                    "node {} commits {} without a quorum of disks in {:?}",
+                    node.id,
+                    entry.id,
+                    configuration.voters()
+                );
                 return Err(Broken::new("committed is durable on a quorum (§3.6)", why));
             }
             self.committed.push((entry.id, term));

@@ -63,6 +63,10 @@ pub struct Coverage {
     pub reads: u64,
     /// Requests refused.
     pub refused: u64,
+    /// Changes of members that were committed.
+    pub changes: u64,
+    /// Leadership handed over on request.
+    pub transfers: u64,
 }
 
 impl Coverage {
@@ -84,6 +88,8 @@ impl Coverage {
         self.writes += other.writes;
         self.reads += other.reads;
         self.refused += other.refused;
+        self.changes += other.changes;
+        self.transfers += other.transfers;
     }
 }
 
@@ -168,7 +174,8 @@ fn until(
 ) -> Result<(), Broken> {
     while !is_so(world)? {
         if world.now >= deadline {
-            let why = format!("a healed quorum has no {what} for {} s", RECOVERY_NS / MS / 1_000);
+            let long = RECOVERY_NS / MS / 1_000;
+            let why = format!("a healed quorum lacks {what} for {long} s{}", world.describe());
             return Err(Broken::new("service returns", why));
         }
         let next = world.now.after(50 * MS);

@@ -80,7 +80,6 @@ pub(crate) struct World {
     pub(crate) previous_leader: usize,
     pub(crate) trap: Trap,
     pub(crate) trace: bool,
-    configuration: Configuration,
     heap: BinaryHeap<Reverse<Scheduled>>,
     scheduled: u64,
     digest: u64,
@@ -91,13 +90,14 @@ impl World {
         let mut chance = Chance::new(seed);
         let mut profile = Profile::draw(&mut chance);
         profile.chaos.mutation = mutation;
-        let ids: Vec<NodeId> =
-            (1..=profile.voters + profile.learners).filter_map(NodeId::new).collect();
+        let first = profile.voters + profile.learners;
+        let ids: Vec<NodeId> = (1..=first + profile.spares).filter_map(NodeId::new).collect();
+        let members = &ids[..usize::try_from(first).expect("few")];
         let voters = usize::try_from(profile.voters).expect("few");
         let configuration = Configuration::new(
             Voters::Stable(Majority::new(ids[..voters].iter().copied())),
-            ids[voters..].iter().copied().collect(),
-            ids.iter().map(|id| (*id, member(*id))).collect(),
+            members[voters..].iter().copied().collect(),
+            members.iter().map(|id| (*id, member(*id))).collect(),
         );
         let configuration = configuration.expect("distinct ids");
         let ppm = profile.drift_ppm;
@@ -105,7 +105,8 @@ impl World {
             let drift = chance.between(0, 2 * ppm);
             i64::try_from(drift).expect("small") - i64::try_from(ppm).expect("small")
         };
-        let nodes = ids.iter().map(|id| Node::new(*id, &configuration, drift())).collect();
+        let founder = |id: &NodeId| members.contains(id).then_some(&configuration);
+        let nodes = ids.iter().map(|id| Node::new(*id, founder(id), drift())).collect();
         let mut world = Self {
             now: Timestamp::new(1_000 * MS),
             chance,
@@ -122,7 +123,6 @@ impl World {
             previous_leader: 0,
             trap: Trap::None,
             trace,
-            configuration,
             heap: BinaryHeap::new(),
             scheduled: 0,
             digest: 0xcbf2_9ce4_8422_2325,
@@ -284,8 +284,7 @@ impl World {
         }
         let promised = self.dispatch(node, lanes)?;
         if commit > self.nodes[node].seen_commit {
-            let voters = self.voters();
-            self.oracle.commits(&self.nodes, node, (term, commit), voters, &self.clients)?;
+            self.oracle.commits(&self.nodes, node, (term, commit), &self.clients)?;
             self.nodes[node].seen_commit = commit;
         }
         self.schedule_wake(node);
@@ -327,7 +326,7 @@ impl World {
             inflight_max: 8,
             ..Config::new(self.chance.next())
         };
-        self.nodes[node].start(self.now, &self.configuration, config);
+        self.nodes[node].start(self.now, config);
         self.schedule_wake(node);
     }
 

@@ -44,6 +44,9 @@ pub fn configuration(voters: &[u64], learners: &[u64]) -> Configuration {
     .unwrap()
 }
 
+/// The request of every change.
+pub const CHANGE: u64 = 7_000;
+
 /// A node: the replica and what its disk holds.
 pub struct Node {
     pub raft: Raft,
@@ -115,7 +118,11 @@ impl Cluster {
             }
         }
         let last = LogIndex::new(log.len() as u64);
-        let configurations = vec![(LogIndex::new(1), self.configuration.clone())];
+        let configuration = |entry: &Entry| match &entry.payload {
+            Payload::Configuration(found) => Some((entry.id.index, found.clone())),
+            Payload::Noop | Payload::Command(_) => None,
+        };
+        let configurations = log.iter().filter_map(configuration).collect();
         let membership =
             Membership::restore((LogIndex::ZERO, Configuration::unknown()), configurations);
         let disk = Restored {
@@ -139,6 +146,29 @@ impl Cluster {
             events: Vec::new(),
         };
         self.nodes.insert(id(number), node);
+    }
+
+    /// Starts a node that belongs to no cluster: its log is empty.
+    pub fn start_blank(&mut self, number: u64) {
+        self.boot(number, Vec::new(), HardState::default());
+    }
+
+    /// Asks a node for a change of members, and delivers all that follows.
+    pub fn change(&mut self, number: u64, target: &Configuration) -> Vec<Reply> {
+        self.take_replies(number);
+        let request = RequestId::new(CHANGE);
+        self.step(number, Input::Reconfigure { request, target: target.clone() });
+        self.settle();
+        self.take_replies(number)
+    }
+
+    /// Asks a node to hand over, and delivers all that follows.
+    pub fn transfer(&mut self, number: u64, to: u64) -> Vec<Reply> {
+        self.take_replies(number);
+        let request = RequestId::new(CHANGE);
+        self.step(number, Input::Transfer { request, to: id(to) });
+        self.settle();
+        self.take_replies(number)
     }
 
     /// Cuts the power: writes that are not acknowledged are lost, and the node starts again.

@@ -1,0 +1,92 @@
+//! Operators: changes of members and transfers of leadership, at any time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use consensus::{Configuration, Input as Raw, Majority, NodeId, RequestId, Voters};
+use replica::Input;
+
+use crate::node::member;
+use crate::oracle::Broken;
+use crate::world::World;
+
+/// Marks the numbers of operators' requests; clients' stay below.
+pub(crate) const CHANGE: u64 = 1 << 61;
+
+/// Marks transfers among them.
+pub(crate) const TRANSFER: u64 = CHANGE | 1;
+
+impl World {
+    /// Asks the leader for some other members or roles.
+    pub(crate) fn change_members(&mut self) -> Result<(), Broken> {
+        let node = self.leader;
+        if !self.nodes[node].is_up() || self.nodes[node].paused {
+            return Ok(());
+        }
+        let Some(target) = self.draw_target(node) else {
+            return Ok(());
+        };
+        let request = RequestId::new(CHANGE);
+        self.step(node, Input::Raft(Raw::Reconfigure { request, target }))
+    }
+
+    /// Asks the leader to hand over to some node.
+    pub(crate) fn transfer(&mut self) -> Result<(), Broken> {
+        let node = self.leader;
+        if !self.nodes[node].is_up() || self.nodes[node].paused {
+            return Ok(());
+        }
+        let to = self.chance.index(self.nodes.len());
+        let (request, to) = (RequestId::new(TRANSFER), self.nodes[to].id);
+        self.step(node, Input::Raft(Raw::Transfer { request, to }))
+    }
+
+    fn draw_target(&mut self, node: usize) -> Option<Configuration> {
+        let replica = self.nodes[node].replica.as_ref()?;
+        let current = replica.status().configuration.clone();
+        let (_, incoming) = current.voters().halves();
+        let mut voters: BTreeSet<NodeId> = incoming.iter().collect();
+        let mut learners = current.learners().clone();
+        let ids: Vec<NodeId> = self.nodes.iter().map(|node| node.id).collect();
+        let some = ids[self.chance.index(ids.len())];
+        let other = ids[self.chance.index(ids.len())];
+        match self.chance.index(6) {
+            // Somebody new.
+            0 | 1 => {
+                if !voters.contains(&some) {
+                    learners.insert(some);
+                }
+            }
+            // All learners vote.
+            2 => voters.append(&mut learners),
+            // A voter votes no longer.
+            3 => {
+                if voters.remove(&some) {
+                    learners.insert(some);
+                }
+            }
+            // Somebody leaves, and somebody votes instead.
+            4 => {
+                voters.remove(&some);
+                learners.remove(&some);
+                if learners.remove(&other) {
+                    voters.insert(other);
+                }
+            }
+            // Everybody's role is drawn anew.
+            _ => {
+                let members: Vec<NodeId> = voters.iter().chain(&learners).copied().collect();
+                (voters, learners) = (BTreeSet::new(), BTreeSet::new());
+                for id in members {
+                    match self.chance.index(4) {
+                        0 => {}
+                        1 => _ = learners.insert(id),
+                        _ => _ = voters.insert(id),
+                    }
+                }
+            }
+        }
+        let members: BTreeMap<NodeId, _> =
+            voters.iter().chain(&learners).map(|id| (*id, member(*id))).collect();
+        Configuration::new(Voters::Stable(Majority::new(voters)), learners, members).ok()
+    }
+}
