@@ -1,7 +1,7 @@
 //! Who may ask what: one authorisation layer in front of every client request. What is not allowed
 //! here is denied.
 //!
-//! | role | status | query | propose | read log | bootstrap |
+//! | role | status | query | propose | read log | bootstrap, join, reconfigure, transfer |
 //! |---|---|---|---|---|---|
 //! | operator | yes | yes | yes | yes | yes |
 //! | client | yes | yes | yes | - | - |
@@ -42,7 +42,10 @@ fn authorise(role: &Role, request: Request) -> Result<Request, ErrorReply> {
             | Request::Query { .. }
             | Request::Status
             | Request::ReadLog { .. }
-            | Request::Bootstrap { .. }),
+            | Request::Bootstrap { .. }
+            | Request::Join { .. }
+            | Request::Reconfigure { .. }
+            | Request::Transfer { .. }),
         ) => {
             let message = format!("the certificate of {role} does not allow to {}", verb(&request));
             Err(answer::refusal(ErrorCode::Unauthorised, message))
@@ -54,7 +57,8 @@ fn check(request: &Request) -> Result<(), ErrorReply> {
     let size = match request {
         Request::Propose { command } => command.len(),
         Request::Query { query, .. } => query.len(),
-        Request::Bootstrap { record } => record.len(),
+        Request::Bootstrap { record } | Request::Join { record } => record.len(),
+        Request::Reconfigure { target, .. } => target.len(),
         Request::ReadLog { from, entries_max, .. } => {
             return if *from == 0 || !(1..=LOG_PAGE_ENTRIES_MAX).contains(entries_max) {
                 let message = format!(
@@ -66,7 +70,7 @@ fn check(request: &Request) -> Result<(), ErrorReply> {
                 Ok(())
             };
         }
-        Request::Status => return Ok(()),
+        Request::Status | Request::Transfer { .. } => return Ok(()),
     };
     if size > COMMAND_BYTES_MAX {
         let message = format!("{size} bytes, {COMMAND_BYTES_MAX} at most");
@@ -81,7 +85,9 @@ fn verb(request: &Request) -> &'static str {
         Request::Query { .. } => "read data",
         Request::Status => "read the status",
         Request::ReadLog { .. } => "read the log",
-        Request::Bootstrap { .. } => "bootstrap a cluster",
+        Request::Bootstrap { .. } | Request::Join { .. } => "bootstrap a cluster",
+        Request::Reconfigure { .. } => "change the members",
+        Request::Transfer { .. } => "hand leadership over",
     }
 }
 
@@ -101,21 +107,23 @@ mod tests {
         ]
     }
 
-    fn requests() -> [Request; 5] {
+    fn requests() -> [Request; 8] {
         [
             Request::Status,
             Request::Query { query: Bytes::new(), stale: false },
             Request::Propose { command: Bytes::new() },
             Request::ReadLog { from: 1, entries_max: 10, payloads: true },
             Request::Bootstrap { record: Bytes::new() },
+            Request::Join { record: Bytes::new() },
+            Request::Reconfigure { target: Bytes::new(), expected_index: 1 },
+            Request::Transfer { to: 1 },
         ]
     }
 
     #[test]
     fn the_table_of_roles_holds() {
-        let allowed =
-            [[true; 5], [true, true, true, false, false], [true, true, false, true, false]];
-        let allowed = allowed.into_iter().chain([[false; 5]]);
+        let some = |allowed: &[usize]| std::array::from_fn::<_, 8, _>(|n| allowed.contains(&n));
+        let allowed = [[true; 8], some(&[0, 1, 2]), some(&[0, 1, 3]), [false; 8]];
         for (role, row) in roles().iter().zip(allowed) {
             for (request, wanted) in requests().into_iter().zip(row) {
                 let asked = format!("{role}: {request:?}");

@@ -16,6 +16,7 @@ pub(crate) fn response(reply: Reply, configuration: &Configuration) -> Response 
         Reply::Applied { index, response, .. } => {
             Response::Applied { index: index.get(), response }
         }
+        Reply::Done { .. } => Response::Done,
         Reply::Refused { reason, .. } => Response::Error(rejection(reason, configuration)),
         Reply::Superseded { .. } => Response::Error(refusal(
             ErrorCode::Superseded,
@@ -25,7 +26,7 @@ pub(crate) fn response(reply: Reply, configuration: &Configuration) -> Response 
             outcome: Outcome::Unknown,
             ..refusal(
                 ErrorCode::Abandoned,
-                "this node stops before the outcome is known; it may still be applied",
+                "this node stops, or leads no more, before the outcome is known; it may still happen",
             )
         }),
     }
@@ -49,9 +50,18 @@ fn rejection(reason: Rejection, configuration: &Configuration) -> ErrorReply {
         }
         Rejection::Transferring => refusal(ErrorCode::Busy, "leadership is being handed over"),
         Rejection::Invalid => refusal(ErrorCode::BadRequest, "the request makes no sense here"),
-        Rejection::Unsupported => {
-            refusal(ErrorCode::BadRequest, "this version does not know that request")
-        }
+        Rejection::NotCaughtUp { node } => refusal(
+            ErrorCode::Forbidden,
+            format!("node {node} has not caught up with the log: it must be a learner first"),
+        ),
+        Rejection::WouldLoseQuorum => refusal(
+            ErrorCode::Forbidden,
+            "a majority of the voters to be does not answer: nothing could be decided any more",
+        ),
+        Rejection::TransferTimedOut => refusal(
+            ErrorCode::Busy,
+            "the successor did not take over within an election timeout; this node leads on",
+        ),
         Rejection::DiskFailed => {
             refusal(ErrorCode::DiskFailed, "this node's disk failed; it stops")
         }

@@ -60,7 +60,25 @@ pub(crate) fn answer_uninitialised(
             responder.send(accepted(generation));
             Ok(true)
         }
-        Request::Propose { .. } | Request::Query { .. } | Request::ReadLog { .. } => {
+        Request::Join { record } => match judge_join(&record, identity) {
+            Ok(record) => {
+                let generation = record.generation();
+                LogStore::join(directory, &record).map_err(|error| failure(&error))?;
+                tracing::info!(by = %asker, generation = %generation.short(), "joined");
+                responder.send(accepted(generation));
+                Ok(true)
+            }
+            Err(why) => {
+                tracing::warn!(by = %asker, why, "join refused");
+                responder.send(refused(ErrorCode::BadRequest, why));
+                Ok(false)
+            }
+        },
+        Request::Propose { .. }
+        | Request::Query { .. }
+        | Request::ReadLog { .. }
+        | Request::Reconfigure { .. }
+        | Request::Transfer { .. } => {
             let why = "this node belongs to no cluster yet: run `raftctl init`, or add it";
             responder.send(refused(ErrorCode::Uninitialised, why));
             Ok(false)
@@ -85,8 +103,24 @@ pub(crate) fn repeated(present: Option<Generation>, record: &Bytes) -> Response 
     }
 }
 
-/// Returns the record, if this node may begin with it.
+/// Returns the record, if this node may be one of the founders that it names.
 fn judge(record: &[u8], identity: &Identity) -> Result<BootstrapRecord, String> {
+    let record = judge_any(record, identity)?;
+    is_ours(&record.configuration, identity)?;
+    Ok(record)
+}
+
+/// Returns the record, if this node may join the cluster that it founded: as somebody new.
+fn judge_join(record: &[u8], identity: &Identity) -> Result<BootstrapRecord, String> {
+    let record = judge_any(record, identity)?;
+    if record.configuration.member(identity.node).is_some() {
+        let node = identity.node;
+        return Err(format!("node {node} is one of the founders: it is bootstrapped, not added"));
+    }
+    Ok(record)
+}
+
+fn judge_any(record: &[u8], identity: &Identity) -> Result<BootstrapRecord, String> {
     let record = BootstrapRecord::decode(record).map_err(|error| error.to_string())?;
     if record.cluster != identity.cluster {
         return Err("the record is another cluster's".into());
@@ -95,7 +129,6 @@ fn judge(record: &[u8], identity: &Identity) -> Result<BootstrapRecord, String> 
         let (machine, version) = (&record.machine, record.machine_version);
         return Err(format!("this raftd has no machine \"{machine}\" of version {version}"));
     }
-    is_ours(&record.configuration, identity)?;
     Ok(record)
 }
 

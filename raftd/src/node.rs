@@ -28,6 +28,9 @@ use crate::status::{self, Sources};
 /// How long views are made with every batch after the last question, in nanoseconds.
 const VIEWS_NS: u64 = 1_000_000_000;
 
+/// The name of the transfer that a stopping node asks of itself; no client's.
+const HAND_OVER: RequestId = RequestId::new(0);
+
 /// The replica and its lanes.
 pub(crate) struct Node {
     replica: Replica,
@@ -90,6 +93,7 @@ impl Node {
             failure: None,
         };
         node.follow_configuration();
+        node.check_removed();
         node
     }
 
@@ -122,6 +126,7 @@ impl Node {
                     self.see(view);
                 }
                 self.replica.step(now, Input::Applied { index: last, responses });
+                self.check_removed();
             }
             Done::Viewed(View(view)) => self.see(view),
             Done::ApplyFailed(failure) => self.fail(failure),
@@ -200,7 +205,20 @@ impl Node {
                 let page = Page { from: LogIndex::new(from), entries_max, payloads };
                 self.queries.page(page, extent, responder);
             }
-            Request::Bootstrap { record } => {
+            Request::Reconfigure { target, expected_index } => {
+                self.reconfigure(now, &target, expected_index, responder);
+            }
+            Request::Transfer { to } => {
+                let Some(to) = NodeId::new(to) else {
+                    let why = "there is no node 0";
+                    let refusal = answer::refusal(ErrorCode::BadRequest, why);
+                    return responder.send(Response::Error(refusal));
+                };
+                if let Some(request) = self.wait(now, responder) {
+                    self.raw(now, Raw::Transfer { request, to });
+                }
+            }
+            Request::Bootstrap { record } | Request::Join { record } => {
                 let generation = self.identity.generation;
                 responder.send(crate::bootstrap::repeated(generation, &record));
             }
@@ -235,6 +253,25 @@ impl Node {
         }
     }
 
+    /// Says whether this node leads.
+    pub(crate) fn leads(&self) -> bool {
+        self.replica.status().role == RoleKind::Leader
+    }
+
+    /// Begins to hand leadership over to the voter that has most of the log; says whether there is
+    /// one, so that it is worth waiting.
+    pub(crate) fn hand_over(&mut self, now: Timestamp) -> bool {
+        let status = self.replica.status();
+        let voters = status.peers.iter().filter(|peer| status.configuration.is_voter(peer.id));
+        let ready = voters.filter(|peer| self.network.link(peer.id).connected);
+        let Some(best) = ready.max_by_key(|peer| peer.matched).map(|peer| peer.id) else {
+            return false;
+        };
+        tracing::info!(to = %best, "handing leadership over");
+        self.raw(now, Raw::Transfer { request: HAND_OVER, to: best });
+        true
+    }
+
     /// Says in a few words what the node does.
     pub(crate) fn line(&self) -> String {
         status::line(&self.replica.status())
@@ -254,8 +291,51 @@ impl Node {
         Ending { threads: vec![disk.finish(), apply.finish()] }
     }
 
+    /// Begins a change of members if the operator has seen the configuration that is in force.
+    fn reconfigure(
+        &mut self,
+        now: Timestamp,
+        target: &bytes::Bytes,
+        expected_index: u64,
+        responder: Responder,
+    ) {
+        let refuse = |responder: Responder, code, why: String| {
+            responder.send(Response::Error(answer::refusal(code, why)));
+        };
+        let target = match protocol::decode_configuration(target) {
+            Ok(target) => target,
+            Err(error) => return refuse(responder, ErrorCode::BadRequest, error.to_string()),
+        };
+        let status = self.replica.status();
+        let (found, leads) = (status.configuration_index.get(), status.role == RoleKind::Leader);
+        if leads && found != expected_index {
+            let why = format!(
+                "the members were changed meanwhile: the configuration stands at {found}, not at \
+                 {expected_index}; look again"
+            );
+            return refuse(responder, ErrorCode::Forbidden, why);
+        }
+        if let Some(request) = self.wait(now, responder) {
+            self.raw(now, Raw::Reconfigure { request, target });
+        }
+    }
+
     fn raw(&mut self, now: Timestamp, input: Raw) {
         self.replica.step(now, Input::Raft(input));
+    }
+
+    /// A node whose removal is committed has nothing to do any more.
+    fn check_removed(&mut self) {
+        let raft = self.replica.raft();
+        let status = raft.status();
+        let stands = status.configuration_index;
+        let (id, configuration) = (status.id, status.configuration);
+        let gone = configuration.member(id).is_none() && !configuration.voters().is_joint();
+        if gone && stands <= status.applied && raft.was_member() {
+            let why = format!("this node was removed from the cluster by log entry {stands}");
+            let hint = "to use the machine again, empty its data directory and add it anew";
+            self.fail(Failure::new(Exit::Removed, why).hint(hint));
+        }
     }
 
     fn is_full(&self) -> bool {
@@ -325,7 +405,8 @@ impl Node {
     fn reply(&mut self, now: Timestamp, reply: Reply) {
         let (request, applied) = match &reply {
             Reply::Applied { request, .. } => (*request, true),
-            Reply::Refused { request, .. }
+            Reply::Done { request }
+            | Reply::Refused { request, .. }
             | Reply::Superseded { request }
             | Reply::Unknown { request } => (*request, false),
         };

@@ -26,6 +26,9 @@ const INPUTS_MAX: usize = 256;
 /// Timers that are due at once; a node that was paused has more than one.
 const TIMERS_MAX: usize = 4;
 
+/// How long a stopping leader waits until another one has taken over.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How often the service manager hears what the node does.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -79,15 +82,22 @@ impl Turn {
     /// Runs until a signal or a failure, then finishes what is queued within `stop_timeout`.
     pub(crate) async fn run(mut self, stop_timeout: Duration) -> Result<(), Failure> {
         let mut tick = Instant::now();
+        let mut leaving: Option<Instant> = None;
         loop {
-            let woken = self.wait(tick).await;
+            let woken = self.wait(leaving.map_or(tick, |until| tick.min(until))).await;
             let now = self.around.clock.now();
             match woken {
                 Woken::Report(done) => self.node.report(now, done),
                 Woken::Event(event) => self.node.hear(now, event),
                 Woken::Request(request) => self.node.ask(now, request),
                 Woken::Peer(accepted) => self.node.welcome(accepted),
-                Woken::Signal(Ask::Stop) => return self.stop(stop_timeout).await,
+                Woken::Signal(Ask::Stop) => {
+                    let asked_before = leaving.is_some();
+                    if asked_before || !self.node.leads() || !self.node.hand_over(now) {
+                        return self.stop(stop_timeout).await;
+                    }
+                    leaving = Some(Instant::now() + HAND_OVER_TIMEOUT);
+                }
                 Woken::Signal(Ask::Reload) => self.around.reload.reload(),
                 Woken::Due => {}
                 Woken::Tick => {
@@ -99,6 +109,9 @@ impl Turn {
             self.gather(now);
             self.fire(now);
             self.node.dispatch(now);
+            if leaving.is_some_and(|until| !self.node.leads() || Instant::now() >= until) {
+                return self.stop(stop_timeout).await;
+            }
             if let Some(failure) = self.node.take_failure() {
                 // What is acknowledged is durable; what is not gets no answer but "unknown".
                 let stopped = self.stop(stop_timeout).await;

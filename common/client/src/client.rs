@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use consensus::{Configuration, NodeId};
 use protocol::{ErrorReply, LogPage, NodeStatus, Outcome, Request, Response};
 use state_machine::Envelope;
 use tokio::task::JoinSet;
@@ -165,6 +166,51 @@ impl Client {
         }
     }
 
+    /// Makes a new node ready to be added; see [`Request::Join`].
+    ///
+    /// # Errors
+    /// If the node does not answer, or has another history.
+    pub async fn join(&self, endpoint: &str, record: Bytes) -> Result<(), ClientError> {
+        match self.on(endpoint, &Request::Join { record }).await? {
+            Response::Bootstrapped { .. } => Ok(()),
+            _ => Err(ClientError::Unexpected { endpoint: endpoint.into() }),
+        }
+    }
+
+    /// Changes the members; returns when the change is committed.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with [`ErrorCode::Forbidden`] if a safety rule forbids it, or the
+    /// configuration does not stand at `expected_index`; [`ClientError::Unknown`] if leadership was
+    /// lost meanwhile: then the configuration tells how it ended.
+    ///
+    /// [`ErrorCode::Forbidden`]: protocol::ErrorCode::Forbidden
+    pub async fn reconfigure(
+        &self,
+        target: &Configuration,
+        expected_index: u64,
+    ) -> Result<(), ClientError> {
+        let target = protocol::encode_configuration(target);
+        match self.on_leader(&Request::Reconfigure { target, expected_index }).await? {
+            Response::Done => Ok(()),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// Asks the leader to hand over to a voter; returns when it has given up leadership.
+    ///
+    /// # Errors
+    /// If that node may not lead, or did not take over in time.
+    pub async fn transfer(&self, to: NodeId) -> Result<(), ClientError> {
+        match self.on_leader(&Request::Transfer { to: to.get() }).await? {
+            Response::Done => {
+                self.remember(None);
+                Ok(())
+            }
+            _ => Err(self.unexpected()),
+        }
+    }
+
     /// Returns the endpoints that this client was given.
     pub fn endpoints(&self) -> &[String] {
         &self.shared.config.endpoints
@@ -299,7 +345,7 @@ impl Client {
             }
             Err(_) => return failed("the deadline passed while connecting".into(), false, false),
         };
-        let had_effect = matches!(request, Request::Propose { .. });
+        let had_effect = has_effect(request);
         let gone = async {
             sleep(SUSPICIOUS_AFTER).await;
             self.shared.pool.closed(endpoint).await
@@ -347,5 +393,15 @@ impl Client {
     fn unexpected(&self) -> ClientError {
         let endpoint = self.leader().unwrap_or_else(|| "a node".into());
         ClientError::Unexpected { endpoint }
+    }
+}
+
+/// Says whether a request may change something, so that a lost answer leaves its outcome unknown.
+fn has_effect(request: &Request) -> bool {
+    match request {
+        Request::Propose { .. } | Request::Reconfigure { .. } | Request::Transfer { .. } => true,
+        // Repeating these changes nothing more.
+        Request::Bootstrap { .. } | Request::Join { .. } => false,
+        Request::Query { .. } | Request::Status | Request::ReadLog { .. } => false,
     }
 }

@@ -86,6 +86,7 @@ pub(crate) fn reaction(code: ErrorCode) -> Reaction {
         | ErrorCode::TooLarge
         | ErrorCode::AlreadyInitialised
         | ErrorCode::Abandoned
+        | ErrorCode::Forbidden
         | ErrorCode::Internal => Reaction::GiveUp,
     }
 }

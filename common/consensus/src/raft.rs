@@ -211,6 +211,12 @@ impl Raft {
         self.durability.durable()
     }
 
+    /// Says whether the configuration before the one in force names this node as a member: if the
+    /// one in force does not, it was removed.
+    pub fn was_member(&self) -> bool {
+        self.membership.previous().recognises(self.id, self.incarnation)
+    }
+
     /// Returns the highest index known to be committed.
     pub fn commit(&self) -> LogIndex {
         self.commit

@@ -39,6 +39,25 @@ pub enum Request {
         /// [`crate::BootstrapRecord::encode`].
         record: Bytes,
     },
+    /// Makes a node that is none of the founders ready to be added: it takes over the history that
+    /// this record founded, with an empty log, and votes only once the log names it.
+    Join {
+        /// [`crate::BootstrapRecord::encode`].
+        record: Bytes,
+    },
+    /// Changes the members, through a joint configuration where voters change; answered when that
+    /// is committed.
+    Reconfigure {
+        /// [`crate::encode_configuration`] of a stable configuration.
+        target: Bytes,
+        /// Where the configuration stands that the operator has seen: another one is refused.
+        expected_index: u64,
+    },
+    /// Asks the leader to hand over; answered when it has given up leadership.
+    Transfer {
+        /// The voter that shall lead.
+        to: u64,
+    },
 }
 
 /// What a node answers.
@@ -67,6 +86,8 @@ pub enum Response {
         /// Its generation.
         generation: Bytes,
     },
+    /// What was asked for has happened.
+    Done,
     /// No.
     Error(ErrorReply),
 }
@@ -155,6 +176,8 @@ codes! {
     Abandoned = 12,
     /// The node met an error that it did not expect.
     Internal = 13,
+    /// A rule that keeps the cluster safe forbids it, or it is not as the operator believed.
+    Forbidden = 14,
 }
 
 impl Request {
@@ -177,6 +200,14 @@ impl Request {
                 })
             }
             Self::Bootstrap { record } => pb::request::Body::Bootstrap(record.clone()),
+            Self::Join { record } => pb::request::Body::Join(record.clone()),
+            Self::Reconfigure { target, expected_index } => {
+                pb::request::Body::Reconfigure(pb::Reconfigure {
+                    target: target.clone(),
+                    expected_index: *expected_index,
+                })
+            }
+            Self::Transfer { to } => pb::request::Body::Transfer(*to),
         };
         encode_in_body(&pb::Request { id, body: Some(body) })
     }
@@ -201,6 +232,11 @@ impl Request {
                 payloads: read.payloads,
             },
             pb::request::Body::Bootstrap(record) => Self::Bootstrap { record },
+            pb::request::Body::Join(record) => Self::Join { record },
+            pb::request::Body::Reconfigure(change) => {
+                Self::Reconfigure { target: change.target, expected_index: change.expected_index }
+            }
+            pb::request::Body::Transfer(to) => Self::Transfer { to },
         };
         Ok((request.id, body))
     }
@@ -225,6 +261,7 @@ impl Response {
             Self::Bootstrapped { generation } => {
                 pb::response::Body::Bootstrapped(generation.clone())
             }
+            Self::Done => pb::response::Body::Done(true),
             Self::Error(error) => pb::response::Body::Error(pb::Error {
                 code: error.code.code(),
                 message: error.message.clone(),
@@ -259,6 +296,7 @@ impl Response {
             }
             pb::response::Body::Log(page) => Self::Log(LogPage::from_wire(page)?),
             pb::response::Body::Bootstrapped(generation) => Self::Bootstrapped { generation },
+            pb::response::Body::Done(_) => Self::Done,
             pb::response::Body::Error(error) => Self::Error(ErrorReply {
                 code: ErrorCode::from_code(error.code)?,
                 message: error.message,

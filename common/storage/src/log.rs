@@ -42,8 +42,8 @@ impl LogStore {
             StorageError::corrupt("the superblock", "the log is opened before the bootstrap")
         })?;
         let opened = Self::open_as(directory, generation)?;
-        // The generation is stored behind the first entry: without one, what was promised is gone.
-        if opened.1.log.last().index == LogIndex::ZERO {
+        // The generation is stored behind the first write: without it, what was promised is gone.
+        if opened.1.hard_state.term == Term::ZERO {
             return Err(StorageError::corrupt("the log", "it is empty beside a founding record"));
         }
         Ok(opened)
@@ -62,6 +62,25 @@ impl LogStore {
             let (mut log, restored) = Self::open_as(directory, record.generation())?;
             if restored.log.last().index == LogIndex::ZERO {
                 log.write(&[first_write(record)])?;
+            }
+        }
+        directory.set_bootstrap(record)
+    }
+
+    /// Makes the empty log of a node that joins later: term 1 and nothing else. Entries, and with
+    /// them the right to vote, come from a leader.
+    ///
+    /// # Errors
+    /// If it cannot be written, or the directory has another history.
+    pub fn join(
+        directory: &mut DataDirectory,
+        record: &BootstrapRecord,
+    ) -> Result<(), StorageError> {
+        if directory.generation().is_none() {
+            let (mut log, restored) = Self::open_as(directory, record.generation())?;
+            if restored.hard_state.term == Term::ZERO {
+                let first = Write { append: Vec::new(), ..first_write(record) };
+                log.write(&[first])?;
             }
         }
         directory.set_bootstrap(record)

@@ -14,6 +14,7 @@ mod error;
 pub mod limits;
 mod mesh;
 mod peer;
+mod receive;
 mod serve;
 mod stream;
 

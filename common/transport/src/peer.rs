@@ -18,6 +18,7 @@ use crate::limits::{
     BACKOFF_MAX, BACKOFF_MIN, CONNECT_TIMEOUT, CONTROL_MESSAGES_MAX, ENTRY_MESSAGES_MAX,
 };
 use crate::mesh::PeerEvent;
+use crate::receive::Receiver;
 use crate::stream::{FrameStream, ReadFailure, pump};
 
 /// The first byte of a stream.
@@ -68,8 +69,7 @@ impl Peer {
         endpoint: Endpoint,
         id: NodeId,
         address: String,
-        hello: Hello,
-        events: mpsc::Sender<PeerEvent>,
+        receiver: Receiver,
     ) -> Self {
         let (control, control_queue) = mpsc::channel(CONTROL_MESSAGES_MAX);
         let (entries, entries_queue) = mpsc::channel(ENTRY_MESSAGES_MAX);
@@ -78,8 +78,7 @@ impl Peer {
             endpoint,
             id,
             address: address.clone(),
-            hello,
-            events,
+            receiver,
             state: Arc::clone(&state),
             control: control_queue,
             entries: entries_queue,
@@ -105,8 +104,7 @@ struct Dialler {
     endpoint: Endpoint,
     id: NodeId,
     address: String,
-    hello: Hello,
-    events: mpsc::Sender<PeerEvent>,
+    receiver: Receiver,
     state: Arc<State>,
     control: mpsc::Receiver<Vec<Bytes>>,
     entries: mpsc::Receiver<Vec<Bytes>>,
@@ -135,7 +133,7 @@ impl Dialler {
         let expect = Expect::Node(self.id.get().try_into().expect("node ids are not 0"));
         let attempt = async {
             let connection = self.endpoint.dial(&self.address, expect, Alpn::Peer).await?;
-            let theirs = greet(&connection, &self.address, &self.hello).await?;
+            let theirs = greet(&connection, &self.address, &self.receiver.hello).await?;
             Ok((connection, theirs))
         };
         let silent = ConnectError::Silent { address: self.address.clone(), after: CONNECT_TIMEOUT };
@@ -165,12 +163,16 @@ impl Dialler {
         };
         self.state.connected.store(true, Ordering::Relaxed);
         let connected = PeerEvent::Connected { peer: self.id, incarnation: theirs.incarnation };
-        if self.events.send(connected).await.is_err() {
+        if self.receiver.events.send(connected).await.is_err() {
             return "this node stops".into();
         }
+        let who = format!("node {}", self.id);
+        let answers =
+            self.receiver.clone().listen(connection.clone(), who, self.id, theirs.incarnation);
         tokio::select! {
             end = pump(&mut self.control, &mut control) => reason(&connection, end),
             end = pump(&mut self.entries, &mut entries) => reason(&connection, end),
+            () = answers => reason(&connection, Ok(())),
             error = connection.closed() => describe(&error),
         }
     }
@@ -188,7 +190,7 @@ impl Dialler {
         while self.control.try_recv().is_ok() {}
         while self.entries.try_recv().is_ok() {}
         let lost = PeerEvent::Lost { peer: self.id, reason: trouble, was_connected: was };
-        self.events.send(lost).await.map_err(|_| ())
+        self.receiver.events.send(lost).await.map_err(|_| ())
     }
 }
 

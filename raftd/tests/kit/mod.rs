@@ -98,8 +98,13 @@ impl Cluster {
     }
 
     pub async fn record(&self) -> BootstrapRecord {
+        self.record_of(self.nodes.len()).await
+    }
+
+    /// The founding record of the first so many nodes.
+    pub async fn record_of(&self, founders: usize) -> BootstrapRecord {
         let mut members = BTreeMap::new();
-        for node in &self.nodes {
+        for node in &self.nodes[..founders] {
             let status = self.answer_of(node).await;
             let name = format!("n{}", node.id);
             let address = node.address.clone();

@@ -160,6 +160,10 @@ pub fn request() -> impl Strategy<Value = Request> {
             Request::ReadLog { from, entries_max, payloads }
         }),
         bytes().prop_map(|record| Request::Bootstrap { record }),
+        bytes().prop_map(|record| Request::Join { record }),
+        (bytes(), any::<u64>())
+            .prop_map(|(target, expected_index)| Request::Reconfigure { target, expected_index }),
+        any::<u64>().prop_map(|to| Request::Transfer { to }),
     ]
 }
 

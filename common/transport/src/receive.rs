@@ -1,0 +1,160 @@
+//! Receiving from peers, and the way back to those who are no members here.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use consensus::{Incarnation, NodeId};
+use protocol::{Generation, Hello, HelloReply, PROTOCOL_VERSION, RefusalCode, decode_message};
+use quinn::{Connection, RecvStream};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::endpoint::{Accepted, Close};
+use crate::limits::{CONNECT_TIMEOUT, CONTROL_MESSAGES_MAX};
+use crate::mesh::{PeerEvent, answer_hello};
+use crate::peer::{CONTROL, ENTRIES};
+use crate::stream::{FrameStream, ReadFailure, pump};
+
+/// Receives what peers say.
+#[derive(Clone)]
+pub(crate) struct Receiver {
+    pub(crate) generation: Generation,
+    pub(crate) hello: Hello,
+    pub(crate) events: mpsc::Sender<PeerEvent>,
+    pub(crate) guests: Guests,
+}
+
+/// The ways back to those who have dialled this node.
+#[derive(Clone, Default)]
+pub(crate) struct Guests(Arc<Mutex<BTreeMap<NodeId, mpsc::Sender<Vec<Bytes>>>>>);
+
+impl Guests {
+    /// Queues a message; `false` if that node is not connected, or its queue is full.
+    pub(crate) fn send(&self, to: NodeId, chunks: Vec<Bytes>) -> bool {
+        self.lock().get(&to).is_some_and(|queue| queue.try_send(chunks).is_ok())
+    }
+
+    /// Writes what is queued for a node on the connection that it dialled, until that ends.
+    async fn serve(self, to: NodeId, connection: Connection) {
+        let (queue, mut queued) = mpsc::channel(CONTROL_MESSAGES_MAX);
+        self.lock().insert(to, queue.clone());
+        if let Ok(mut stream) = connection.open_uni().await
+            && stream.write_all(&[CONTROL]).await.is_ok()
+        {
+            tokio::select! {
+                _ = pump(&mut queued, &mut stream) => {}
+                _ = connection.closed() => {}
+            }
+        }
+        // A newer connection has taken the place of this one, or nobody has.
+        let mut guests = self.lock();
+        if guests.get(&to).is_some_and(|present| present.same_channel(&queue)) {
+            guests.remove(&to);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<NodeId, mpsc::Sender<Vec<Bytes>>>> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Receiver {
+    /// Receives on a connection that a peer dialled.
+    pub(crate) async fn run(self, accepted: Accepted) {
+        let who = accepted.identity.to_string();
+        let connection = accepted.connection.clone();
+        let greeted = answer_hello(&connection, |theirs| {
+            self.judge(&accepted, theirs).map(|()| self.hello.clone())
+        });
+        let theirs = match timeout(CONNECT_TIMEOUT, greeted).await {
+            Ok(Ok(theirs)) => theirs,
+            Ok(Err(reason)) => return self.refused(who, reason).await,
+            Err(_) => return self.refused(who, "its hello took too long".into()).await,
+        };
+        let from = theirs.node.expect("a judged hello names its node");
+        tokio::spawn(self.guests.clone().serve(from, connection.clone()));
+        self.listen(connection, who, from, theirs.incarnation).await;
+    }
+
+    /// Receives on all streams of a connection until it ends.
+    pub(crate) async fn listen(
+        self,
+        connection: Connection,
+        who: String,
+        from: NodeId,
+        incarnation: Incarnation,
+    ) {
+        while let Ok(stream) = connection.accept_uni().await {
+            let receiver = self.clone();
+            let (connection, who) = (connection.clone(), who.clone());
+            tokio::spawn(async move {
+                let read = receiver.read(stream, from, incarnation).await;
+                if let Err(reason) = read {
+                    connection.close(Close::Malformed.code(), reason.as_bytes());
+                    receiver.refused(who, reason).await;
+                }
+            });
+        }
+    }
+
+    async fn refused(&self, who: String, reason: String) {
+        // Without a listener the node stops, and nobody wants to know.
+        let _ = self.events.send(PeerEvent::Refused { who, reason }).await;
+    }
+
+    /// Decides whether a peer may speak: the one who its certificate says, of this history.
+    fn judge(&self, accepted: &Accepted, theirs: &Hello) -> Result<(), HelloReply> {
+        let refuse = |code, reason| Err(HelloReply::Refused { code, reason });
+        let certified = accepted.identity.node_id().map(NodeId::from);
+        if theirs.protocol != PROTOCOL_VERSION {
+            let found = theirs.protocol;
+            let reason = format!("protocol {found}, this node speaks {PROTOCOL_VERSION}");
+            return refuse(RefusalCode::Version, reason);
+        }
+        if theirs.cluster != self.hello.cluster {
+            return refuse(RefusalCode::Cluster, "another cluster's id".into());
+        }
+        if theirs.node != certified || certified.is_none() || certified == self.hello.node {
+            let said = theirs.node.map_or_else(|| "nobody".into(), |id| format!("node {id}"));
+            let reason = format!("it says it is {said}, its certificate {}", accepted.identity);
+            return refuse(RefusalCode::Identity, reason);
+        }
+        match theirs.generation {
+            Some(generation) if generation == self.generation => Ok(()),
+            Some(other) => {
+                let ours = self.generation.short();
+                let reason = format!("generation {}, this node has {ours}", other.short());
+                refuse(RefusalCode::Generation, reason)
+            }
+            None => refuse(RefusalCode::Generation, "it has no generation".into()),
+        }
+    }
+
+    async fn read(
+        &self,
+        stream: RecvStream,
+        from: NodeId,
+        incarnation: Incarnation,
+    ) -> Result<(), String> {
+        let mut frames = FrameStream::new(stream);
+        match frames.kind().await {
+            Ok(CONTROL | ENTRIES) => {}
+            Ok(kind) => return Err(format!("a stream of unknown kind {kind}")),
+            Err(_) => return Ok(()),
+        }
+        loop {
+            let frame = match frames.next().await {
+                Ok(frame) => frame,
+                Err(ReadFailure::Ended(_)) => return Ok(()),
+                Err(ReadFailure::Malformed(error)) => return Err(error.to_string()),
+            };
+            let message =
+                decode_message(&self.generation, frame).map_err(|error| error.to_string())?;
+            let received = PeerEvent::Received { from, incarnation, message };
+            if self.events.send(received).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+}
