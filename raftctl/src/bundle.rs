@@ -28,6 +28,8 @@ use crate::codes;
 use crate::context::{self, make_private_directory, write_private};
 use crate::report::{Report, Result};
 
+mod newcomers;
+
 /// An operator's certificate is issued again when it ends within this time.
 const RENEW_BEFORE: Duration = Duration::from_secs(30 * 86_400);
 
@@ -110,7 +112,7 @@ impl Bundles {
             return Err(Report::new(codes::USAGE, "a new cluster needs --node").help(help));
         }
         make_private_directory(directory)?;
-        let lock = Arc::new(lock(directory)?);
+        let lock = Arc::new(lock(directory, ".lock")?);
         let authority_directory = directory.join("ca");
         let created = !Authority::is_stored(&authority_directory)?;
         if created {
@@ -128,6 +130,18 @@ impl Bundles {
         }
         bundles.prepare_operator(&authority)?;
         Ok(bundles)
+    }
+
+    /// Opens what `init` or `dev` made, to add nodes; that may go on while `dev` runs.
+    ///
+    /// # Errors
+    /// If it is not there, is another cluster's, or nodes are being added already.
+    pub fn open(directory: &Path, name: &str) -> Result<Self> {
+        let lock = Arc::new(lock(directory, ".add.lock")?);
+        let authority = Authority::load(&directory.join("ca"))?;
+        let plan = plan(directory, name, &[], authority.cluster())?;
+        let fingerprint = authority.fingerprint().to_owned();
+        Ok(Self { directory: directory.to_owned(), _lock: lock, plan, fingerprint, created: false })
     }
 
     /// Returns a node's bundle.
@@ -252,9 +266,9 @@ impl Bundles {
 }
 
 /// Keeps other `init`s and `dev`s out of the directory until the file is closed.
-fn lock(directory: &Path) -> Result<File> {
+fn lock(directory: &Path, name: &str) -> Result<File> {
     use rustix::fs::{FlockOperation, flock};
-    let path = directory.join(".lock");
+    let path = directory.join(name);
     let mut options = File::options();
     let file = options.create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(|error| Report::io(&path, &error))?;

@@ -1,6 +1,7 @@
 //! What raftctl does: a module a noun or verb.
 
-use crate::cli::{Command, MemberCommand};
+use crate::cli::{Command, LeaderCommand, MemberCommand};
+use crate::commands::member::alter::{self, Alteration};
 use crate::report::{Report, Result};
 use crate::signals::Signals;
 use crate::target::Session;
@@ -11,6 +12,7 @@ pub mod dev;
 pub mod explain;
 pub mod init;
 pub mod kv;
+pub mod leader;
 pub mod load;
 pub mod log;
 pub mod member;
@@ -41,7 +43,11 @@ async fn plain(session: &Session, command: Command) -> Result<()> {
     match command {
         Command::Init(args) => init::run(session, args).await,
         Command::Status(args) => status::run(session, args).await,
-        Command::Member(MemberCommand::List) => member::list(session).await,
+        Command::Member(command) => members(session, command).await,
+        Command::Leader(LeaderCommand::Show) => leader::show(session).await,
+        Command::Leader(LeaderCommand::Transfer { member }) => {
+            leader::transfer(session, member.as_deref()).await
+        }
         Command::Kv(command) => kv::run(session, command).await,
         Command::Log(command) => log::run(session, command).await,
         Command::Context(command) => context::run(session, command),
@@ -50,4 +56,19 @@ async fn plain(session: &Session, command: Command) -> Result<()> {
         Command::Completion { shell } => version::completion(shell),
         Command::Dev(_) | Command::Bench(_) => unreachable!("they catch signals themselves"),
     }
+}
+
+async fn members(session: &Session, command: MemberCommand) -> Result<()> {
+    let (alteration, dry_run) = match command {
+        MemberCommand::List => return member::list(session).await,
+        MemberCommand::Add(args) => return member::add::run(session, &args).await,
+        MemberCommand::Remove { members, dry_run } => (Alteration::Remove(members), dry_run),
+        MemberCommand::Promote { members, dry_run } => (Alteration::Promote(members), dry_run),
+        MemberCommand::Demote { members, dry_run } => (Alteration::Demote(members), dry_run),
+        MemberCommand::Set { members, dry_run } => (Alteration::Set(members), dry_run),
+        MemberCommand::Update { member, address, dry_run } => {
+            (Alteration::Update { member, address }, dry_run)
+        }
+    };
+    alter::run(session, &alteration, dry_run).await
 }

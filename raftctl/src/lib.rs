@@ -5,6 +5,7 @@
 //! | `cli` | the command line, one definition for parsing, help, completion and the manual |
 //! | `commands` | one noun or verb each |
 //! | `cluster` | asking all nodes at once, and the verdict over their answers |
+//! | `change` | a change of members, before, during and after |
 //! | `bundle` | what `init` keeps of a cluster: authority, bundles, bootstrap record |
 //! | `target`, `context` | which cluster, and as whom |
 //! | `output` | tables, JSON, progress |
@@ -27,6 +28,7 @@ use crate::report::Exit;
 use crate::target::Session;
 
 pub mod bundle;
+pub mod change;
 pub mod cli;
 pub mod cluster;
 pub mod codes;

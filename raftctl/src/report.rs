@@ -159,7 +159,7 @@ impl Report {
             ErrorCode::NotLeader | ErrorCode::NoLeader => codes::NO_LEADER,
             ErrorCode::Busy => codes::BUSY,
             ErrorCode::Unauthorised => codes::UNAUTHORISED,
-            ErrorCode::BadRequest | ErrorCode::TooLarge => codes::REFUSED,
+            ErrorCode::BadRequest | ErrorCode::TooLarge | ErrorCode::Forbidden => codes::REFUSED,
             ErrorCode::Uninitialised => codes::UNINITIALISED,
             ErrorCode::AlreadyInitialised => codes::OTHER_GENERATION,
             ErrorCode::Abandoned => codes::UNKNOWN,

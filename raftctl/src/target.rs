@@ -93,6 +93,17 @@ impl Session {
         }
     }
 
+    /// Returns the directory that `init` made, if the context's key is still in it.
+    ///
+    /// # Errors
+    /// If the contexts cannot be read.
+    pub fn bundle_directory(&self) -> Result<Option<std::path::PathBuf>> {
+        let context = self.context()?;
+        let directory =
+            context.and_then(|(_, context)| Some(context.key.parent()?.parent()?.into()));
+        Ok(directory.filter(|path: &std::path::PathBuf| path.join(crate::bundle::PLAN).exists()))
+    }
+
     /// Connects nothing yet, but could.
     ///
     /// # Errors

@@ -41,3 +41,8 @@ fn a_bad_line_stops_a_load_before_it_begins() {
 fn no_flag_changes_unseen() {
     check("help");
 }
+
+#[test]
+fn members_are_changed_by_one_command_each() {
+    check("member");
+}

@@ -229,7 +229,10 @@ pub fn name(text: &str) -> std::result::Result<String, String> {
 }
 
 /// Reads `n1=host:port`.
-fn node(text: &str) -> std::result::Result<(String, String), String> {
+///
+/// # Errors
+/// If one of them is missing or makes no sense.
+pub fn node(text: &str) -> std::result::Result<(String, String), String> {
     let (name_text, address) =
         text.split_once('=').ok_or("not NAME=HOST:PORT, as n1=n1.example:7400")?;
     Ok((name(name_text)?, endpoint(address)?))

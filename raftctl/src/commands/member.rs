@@ -9,6 +9,9 @@ use crate::output::table::Rows;
 use crate::report::{Report, Result};
 use crate::target::Session;
 
+pub mod add;
+pub mod alter;
+
 /// Lists the members, as the newest configuration that anybody knows names them.
 ///
 /// # Errors

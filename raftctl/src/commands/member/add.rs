@@ -1,0 +1,294 @@
+//! `raftctl member add`: from a name and an address to a voter, in one command that may be run
+//! again at any point: id and bundle, waiting, handshake, learner, catching up, joint promotion.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use client::{Client, NodeStatus};
+use consensus::{Member, NodeId};
+use protocol::BootstrapRecord;
+use tokio::time::sleep;
+
+use super::alter;
+use crate::bundle::{Bundles, PlannedNode};
+use crate::change::{Present, carry_out};
+use crate::cli::duration;
+use crate::codes;
+use crate::commands::init::node;
+use crate::output::progress::{Progress, Waiting};
+use crate::report::{Report, Result};
+use crate::target::{Session, Target};
+
+/// A learner this close to the end of the log is promoted, in entries: an absolute lag, for a ratio
+/// of a long log is long, too.
+const LAG_MAX: u64 = 500;
+
+/// How often nodes are asked.
+const POLL: Duration = Duration::from_millis(50);
+
+/// What `add` is told.
+#[derive(Clone, Debug, Args)]
+pub struct AddArgs {
+    /// The new members, as n4=n4.example:7400; several are one joint change
+    #[arg(required = true, value_name = "NAME=HOST:PORT", value_parser = node)]
+    pub nodes: Vec<(String, String)>,
+
+    /// They stay learners: they get the log and do not vote
+    #[arg(long)]
+    pub learner: bool,
+
+    /// This member leaves in the same change, dead or alive
+    #[arg(long, value_name = "MEMBER", conflicts_with = "learner")]
+    pub replace: Option<String>,
+
+    /// The directory that `init` made, with the authority [default: beside the context's key]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+
+    /// Stops when the bundles are made
+    #[arg(long)]
+    pub prepare_only: bool,
+
+    /// How long nodes may take to answer and to catch up
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
+    pub wait: Duration,
+
+    /// Shows what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Adds members.
+///
+/// # Errors
+/// If they do not answer or catch up in time, are not who they should be, or a rule forbids it;
+/// whatever was reached stays and does no harm.
+pub async fn run(session: &Session, args: &AddArgs) -> Result<()> {
+    let (target, client) = session.client()?;
+    let present = Present::ask(&client, &target.nodes).await?;
+    let leaving = args.replace.as_deref().map(|name| present.find(name)).transpose()?;
+    if args.dry_run {
+        return plan(session, args, &present, leaving);
+    }
+    let bundles = open(session, args, &target)?;
+    let settings = |node: &PlannedNode| bundles.local_settings(node);
+    let newcomers = bundles.add(&args.nodes, &present.configuration, settings)?;
+    for node in &newcomers {
+        let directory = bundles.node_directory(node);
+        let (name, id) = (&node.name, node.id);
+        let line = format!("{name}  node {id}   bundle {}", directory.display());
+        session.output.remark(&line);
+    }
+    if args.prepare_only {
+        return Ok(());
+    }
+    let deadline = Instant::now() + args.wait;
+    let record = record(&bundles)?;
+    join(session, &client, &newcomers, &record, deadline).await?;
+    let present = enlist(session, &client, &target, &newcomers, deadline).await?;
+    if args.learner {
+        client.close().await;
+        let names: Vec<&str> = newcomers.iter().map(|node| node.name.as_str()).collect();
+        let index = present.index;
+        session.output.remark(&format!("{}  learner   since index {index}", names.join(" ")));
+        return super::list(session).await;
+    }
+    catch_up(session, &client, &target, &newcomers, deadline).await?;
+    let present = Present::ask(&client, &target.nodes).await?;
+    let mut draft = present.draft();
+    for node in &newcomers {
+        draft.learners.remove(&NodeId::from(node.id));
+        draft.voters.insert(NodeId::from(node.id));
+    }
+    if let Some(id) = leaving {
+        draft.voters.remove(&id);
+        draft.learners.remove(&id);
+    }
+    if draft == present.draft() {
+        client.close().await;
+        session.output.remark("they vote already");
+        return super::list(session).await;
+    }
+    session.output.remark(alter::describe(&present, &draft).trim_end());
+    alter::finish(session, &client, &target, &present, &draft).await
+}
+
+fn plan(
+    session: &Session,
+    args: &AddArgs,
+    present: &Present,
+    leaving: Option<NodeId>,
+) -> Result<()> {
+    let mut draft = present.draft();
+    for (offset, (name, address)) in (1..).zip(&args.nodes) {
+        let highest = present.configuration.members().keys().map(|id| id.get()).max();
+        let id = NodeId::new(highest.unwrap_or(0) + offset).expect("one more is not 0");
+        let (name, address) = (name.clone(), address.clone());
+        draft.members.insert(id, Member { incarnation: Default::default(), name, address });
+        if args.learner {
+            draft.learners.insert(id);
+        } else {
+            draft.voters.insert(id);
+        }
+    }
+    if let Some(id) = leaving {
+        draft.voters.remove(&id);
+        draft.learners.remove(&id);
+    }
+    session.output.remark(alter::describe(present, &draft).trim_end());
+    Ok(())
+}
+
+/// Opens the directory with the authority.
+fn open(session: &Session, args: &AddArgs, target: &Target) -> Result<Bundles> {
+    let missing = || {
+        Report::new(codes::NO_CLUSTER, "the directory with the cluster's authority is not known")
+            .help("raftctl member add --dir DIR ..    (the directory that `init` made)")
+    };
+    let directory = match &args.dir {
+        Some(directory) => directory.clone(),
+        None => session.bundle_directory()?.ok_or_else(missing)?,
+    };
+    let name = target.name.clone().ok_or_else(missing)?;
+    Bundles::open(&directory, &name)
+}
+
+fn record(bundles: &Bundles) -> Result<BootstrapRecord> {
+    bundles.record()?.ok_or_else(|| {
+        let shown = bundles.directory().display();
+        Report::new(codes::NO_RECORD, format!("{shown} has no bootstrap record"))
+    })
+}
+
+/// Waits until the nodes answer, checks who they are, and gives them the cluster's history.
+async fn join(
+    session: &Session,
+    client: &Client,
+    newcomers: &[PlannedNode],
+    record: &BootstrapRecord,
+    deadline: Instant,
+) -> Result<()> {
+    let names: Vec<String> = newcomers.iter().map(|node| node.name.clone()).collect();
+    let mut waiting = Waiting::new(&session.output, &names);
+    for (at, node) in newcomers.iter().enumerate() {
+        loop {
+            let why = match client.status_of(&node.address).await {
+                Ok(status) => {
+                    check(node, &status, record)?;
+                    if status.generation.is_none() {
+                        let joined = client.join(&node.address, record.encode()).await;
+                        joined.map_err(Report::from_client)?;
+                    }
+                    waiting.set(at, "answers", true);
+                    break;
+                }
+                Err(error) => crate::cluster::survey::silence(&error).why,
+            };
+            waiting.set(at, &format!("not yet: {why}"), false);
+            if Instant::now() + POLL >= deadline {
+                waiting.finish();
+                let (name, address) = (&node.name, &node.address);
+                let message = format!("{name} does not answer at {address}: {why}");
+                return Err(Report::new(codes::INIT_WAITED, message)
+                    .help("put its bundle at /etc/raftd there, start raftd, and run this again"));
+            }
+            waiting.tick(&[at]);
+            sleep(POLL).await;
+        }
+    }
+    waiting.finish();
+    Ok(())
+}
+
+fn check(node: &PlannedNode, status: &NodeStatus, record: &BootstrapRecord) -> Result<()> {
+    let (name, address) = (&node.name, &node.address);
+    if status.node != NodeId::from(node.id) {
+        let message = format!("at {address} node {} answers, not {name}", status.node);
+        return Err(Report::new(codes::OTHER_NODE, message));
+    }
+    match status.generation {
+        Some(present) if present != record.generation() => {
+            let message = format!("{name} belongs to another history, {}", present.short());
+            Err(Report::new(codes::OTHER_GENERATION, message))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Makes learners of those who are no members yet.
+async fn enlist(
+    session: &Session,
+    client: &Client,
+    target: &Target,
+    newcomers: &[PlannedNode],
+    deadline: Instant,
+) -> Result<Present> {
+    let present = Present::ask(client, &target.nodes).await?;
+    let mut draft = present.draft();
+    for node in newcomers {
+        let id = NodeId::from(node.id);
+        let status = client.status_of(&node.address).await.map_err(Report::from_client)?;
+        match draft.members.get(&id) {
+            Some(known) if known.incarnation != status.incarnation => {
+                let message =
+                    format!("{} has another data directory than it joined with", node.name);
+                return Err(Report::new(codes::WIPED, message)
+                    .help("raftctl member remove it, and add it anew under another name"));
+            }
+            Some(_) => {}
+            None => {
+                let (name, address) = (node.name.clone(), node.address.clone());
+                let member = Member { incarnation: status.incarnation, name, address };
+                draft.members.insert(id, member);
+                draft.learners.insert(id);
+            }
+        }
+    }
+    if draft == present.draft() {
+        return Ok(present);
+    }
+    let left = deadline.saturating_duration_since(Instant::now());
+    let patience = session.global.timeout.min(left);
+    carry_out(client, &target.nodes, &present, &draft, patience).await
+}
+
+/// Waits until the newcomers have almost all of the log.
+async fn catch_up(
+    session: &Session,
+    client: &Client,
+    target: &Target,
+    newcomers: &[PlannedNode],
+    deadline: Instant,
+) -> Result<()> {
+    let mut progress: Option<Progress> = None;
+    loop {
+        let mut worst: Option<(u64, u64, &str)> = None;
+        if let Ok(present) = Present::ask(client, &target.nodes).await
+            && let Some(leader) = present.survey.leader()
+        {
+            for node in newcomers {
+                let peer = leader.peers.iter().find(|peer| peer.id == NodeId::from(node.id));
+                let matched = peer.map_or(0, |peer| peer.matched);
+                let lag = leader.last.saturating_sub(matched);
+                let caught_up = matched > 0 && lag <= LAG_MAX;
+                if !caught_up && worst.is_none_or(|(other, _, _)| lag > other) {
+                    worst = Some((lag, leader.last, &node.name));
+                }
+            }
+            let Some((lag, last, name)) = worst else {
+                return Ok(());
+            };
+            let what = format!("{name} learner");
+            let bar = progress.get_or_insert_with(|| Progress::new(&session.output, &what, last));
+            bar.set(last - lag.min(last), &format!("lag {lag} entries"));
+        }
+        if Instant::now() + POLL >= deadline {
+            let (lag, _, name) = worst.unwrap_or_default();
+            let message = format!("{name} has not caught up: {lag} entries behind");
+            return Err(Report::new(codes::WAITED, message)
+                .help("it stays a learner and does no harm; run this again to go on"));
+        }
+        sleep(POLL).await;
+    }
+}
