@@ -23,11 +23,19 @@ impl Cluster {
     /// # Errors
     /// A sentence for people, with what raftctl said.
     pub fn start(directory: &Path, nodes: usize) -> Result<Self, String> {
+        Self::start_with(directory, nodes, &[])
+    }
+
+    /// Starts nodes with more arguments for `raftctl dev`: another program and machine, say.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn start_with(directory: &Path, nodes: usize, more: &[&str]) -> Result<Self, String> {
         let log = std::fs::File::create(directory.join("dev.log"));
         let log =
             log.map_err(|error| format!("cannot write below {}: {error}", directory.display()))?;
         let mut command = raftctl(directory)?;
-        command.args(["dev", "--name", "example", "--nodes", &nodes.to_string()]);
+        command.args(["dev", "--name", "example", "--nodes", &nodes.to_string()]).args(more);
         command.arg("--dir").arg(directory.join("cluster"));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let dev = command.spawn().map_err(|error| format!("cannot start raftctl: {error}"))?;
@@ -143,11 +151,12 @@ fn interrupt(child: &Child) {
 /// A call of the `raftctl` beside this program, with a configuration directory of its own.
 fn raftctl(directory: &Path) -> Result<Command, String> {
     let own = std::env::current_exe().map_err(|error| format!("where am I? {error}"))?;
-    let program = own.with_file_name("raftctl");
-    if !program.exists() {
-        let program = program.display();
-        return Err(format!("{program} is missing; type: cargo build --release"));
-    }
+    // Tests run one directory further down.
+    let mut places = own.ancestors().skip(1).take(2).map(|place| place.join("raftctl"));
+    let Some(program) = places.find(|program| program.exists()) else {
+        let own = own.display();
+        return Err(format!("there is no raftctl beside {own}; type: cargo build --release"));
+    };
     let mut command = Command::new(program);
     command.env("XDG_CONFIG_HOME", directory.join("config")).env_remove("RAFTCTL_CONTEXT");
     Ok(command)

@@ -42,6 +42,13 @@ pub const PLAN: &str = "cluster.toml";
 /// The file of the bootstrap record.
 const RECORD: &str = "bootstrap.record";
 
+/// The machine that `raftd` replicates.
+pub const KV: &str = "kv";
+
+fn kv() -> String {
+    KV.to_owned()
+}
+
 /// The prefix of a node's files, in its bundle.
 const NODE: &str = "node";
 
@@ -68,6 +75,9 @@ pub struct Plan {
     pub name: String,
     /// Its id, as in its certificates.
     pub cluster: String,
+    /// What it replicates.
+    #[serde(default = "kv")]
+    pub machine: String,
     /// Its first voters.
     #[serde(rename = "node")]
     pub nodes: Vec<PlannedNode>,
@@ -105,6 +115,7 @@ impl Bundles {
         directory: &Path,
         name: &str,
         nodes: &[(String, String)],
+        machine: &str,
         settings: impl Fn(&PlannedNode) -> NodeSettings,
     ) -> Result<Self> {
         if nodes.is_empty() && !directory.join(PLAN).exists() {
@@ -121,7 +132,7 @@ impl Bundles {
             authority.store(&authority_directory)?;
         }
         let authority = Authority::load(&authority_directory)?;
-        let plan = plan(directory, name, nodes, authority.cluster())?;
+        let plan = plan(directory, (name, machine), nodes, authority.cluster())?;
         let fingerprint = authority.fingerprint().to_owned();
         let bundles =
             Self { directory: directory.to_owned(), _lock: lock, plan, fingerprint, created };
@@ -139,7 +150,7 @@ impl Bundles {
     pub fn open(directory: &Path, name: &str) -> Result<Self> {
         let lock = Arc::new(lock(directory, ".add.lock")?);
         let authority = Authority::load(&directory.join("ca"))?;
-        let plan = plan(directory, name, &[], authority.cluster())?;
+        let plan = plan(directory, (name, KV), &[], authority.cluster())?;
         let fingerprint = authority.fingerprint().to_owned();
         Ok(Self { directory: directory.to_owned(), _lock: lock, plan, fingerprint, created: false })
     }
@@ -252,7 +263,7 @@ impl Bundles {
         let record = BootstrapRecord {
             cluster: cluster.to_bytes(),
             configuration,
-            machine: "kv".to_owned(),
+            machine: self.plan.machine.clone(),
             machine_version: 1,
             parent: None,
         };
@@ -294,7 +305,7 @@ pub fn again(name: &str, directory: &Path) -> String {
 /// Reads the plan, or writes the first one.
 fn plan(
     directory: &Path,
-    name: &str,
+    (name, machine): (&str, &str),
     nodes: &[(String, String)],
     cluster: ClusterId,
 ) -> Result<Plan> {
@@ -306,7 +317,8 @@ fn plan(
             address: address.clone(),
         };
         let nodes = (1..).zip(nodes).map(planned).collect();
-        let plan = Plan { name: name.to_owned(), cluster: cluster.to_string(), nodes };
+        let (name, machine) = (name.to_owned(), machine.to_owned());
+        let plan = Plan { name, cluster: cluster.to_string(), machine, nodes };
         let text = toml::to_string_pretty(&plan)
             .map_err(|error| Report::new(codes::INTERNAL, error.to_string()))?;
         write_private(&path, text.as_bytes())?;

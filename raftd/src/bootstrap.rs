@@ -5,10 +5,10 @@
 use bytes::Bytes;
 use consensus::{Configuration, Timestamp};
 use protocol::{BootstrapRecord, ErrorCode, Generation, Outcome, Request, Response};
-use state_machine::{Kv, StoredMachine as _};
 use storage::{DataDirectory, LogStore, StorageError};
 use transport::ClientRequest;
 
+use crate::daemon::Machine;
 use crate::exit::{Exit, Failure};
 use crate::gauges::Gauges;
 use crate::identity::Identity;
@@ -24,6 +24,7 @@ pub(crate) fn answer_uninitialised(
     identity: &Identity,
     gauges: &Gauges,
     directory: &mut DataDirectory,
+    machine: &Machine,
 ) -> Result<bool, Failure> {
     let ClientRequest { request, identity: asker, responder } = ask;
     let request = match admin::admit(&asker.role, request) {
@@ -40,7 +41,7 @@ pub(crate) fn answer_uninitialised(
             Ok(false)
         }
         Request::Bootstrap { record } => {
-            let record = match judge(&record, identity) {
+            let record = match judge(&record, identity, machine) {
                 Ok(record) => record,
                 Err(why) => {
                     tracing::warn!(by = %asker, why, "bootstrap refused");
@@ -60,7 +61,7 @@ pub(crate) fn answer_uninitialised(
             responder.send(accepted(generation));
             Ok(true)
         }
-        Request::Join { record } => match judge_join(&record, identity) {
+        Request::Join { record } => match judge_join(&record, identity, machine) {
             Ok(record) => {
                 let generation = record.generation();
                 LogStore::join(directory, &record).map_err(|error| failure(&error))?;
@@ -104,15 +105,19 @@ pub(crate) fn repeated(present: Option<Generation>, record: &Bytes) -> Response 
 }
 
 /// Returns the record, if this node may be one of the founders that it names.
-fn judge(record: &[u8], identity: &Identity) -> Result<BootstrapRecord, String> {
-    let record = judge_any(record, identity)?;
+fn judge(record: &[u8], identity: &Identity, machine: &Machine) -> Result<BootstrapRecord, String> {
+    let record = judge_any(record, identity, machine)?;
     is_ours(&record.configuration, identity)?;
     Ok(record)
 }
 
 /// Returns the record, if this node may join the cluster that it founded: as somebody new.
-fn judge_join(record: &[u8], identity: &Identity) -> Result<BootstrapRecord, String> {
-    let record = judge_any(record, identity)?;
+fn judge_join(
+    record: &[u8],
+    identity: &Identity,
+    machine: &Machine,
+) -> Result<BootstrapRecord, String> {
+    let record = judge_any(record, identity, machine)?;
     if record.configuration.member(identity.node).is_some() {
         let node = identity.node;
         return Err(format!("node {node} is one of the founders: it is bootstrapped, not added"));
@@ -120,16 +125,30 @@ fn judge_join(record: &[u8], identity: &Identity) -> Result<BootstrapRecord, Str
     Ok(record)
 }
 
-fn judge_any(record: &[u8], identity: &Identity) -> Result<BootstrapRecord, String> {
+fn judge_any(
+    record: &[u8],
+    identity: &Identity,
+    machine: &Machine,
+) -> Result<BootstrapRecord, String> {
     let record = BootstrapRecord::decode(record).map_err(|error| error.to_string())?;
     if record.cluster != identity.cluster {
         return Err("the record is another cluster's".into());
     }
-    if (record.machine.as_str(), record.machine_version) != (Kv.name(), Kv.version()) {
-        let (machine, version) = (&record.machine, record.machine_version);
-        return Err(format!("this raftd has no machine \"{machine}\" of version {version}"));
-    }
+    is_machine(machine, &record)?;
     Ok(record)
+}
+
+/// Checks that this program has the machine that a history was founded with.
+pub(crate) fn is_machine(machine: &Machine, record: &BootstrapRecord) -> Result<(), String> {
+    let wanted = (record.machine.as_str(), record.machine_version);
+    let own = (machine.name(), machine.version());
+    if wanted == own {
+        return Ok(());
+    }
+    Err(format!(
+        "the cluster replicates \"{}\" of version {}, this program \"{}\" of version {}",
+        wanted.0, wanted.1, own.0, own.1
+    ))
 }
 
 fn is_ours(configuration: &Configuration, identity: &Identity) -> Result<(), String> {

@@ -8,12 +8,12 @@ use certs::Credentials;
 use consensus::{Raft, Restored};
 use protocol::{Hello, PROTOCOL_VERSION};
 use replica::{Limits, Replica};
-use state_machine::{Host, Kv};
+use state_machine::{Host, StoredMachine};
 use storage::{DataDirectory, LogReader, LogStore, RestoredLog, StateStore};
 use tokio::sync::mpsc;
 use transport::{Endpoint, Mesh};
 
-use crate::bootstrap::failure;
+use crate::bootstrap::{failure, is_machine};
 use crate::cli::{Cli, Overrides};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -51,11 +51,15 @@ pub fn check(cli: &Cli) -> Result<String, Failure> {
     Ok(format!("{}: valid; {who}, data in {data}, listens on {listen}", config.file.display()))
 }
 
-/// Runs a node until it is asked to stop.
+/// Runs a node with this machine until it is asked to stop.
 ///
 /// # Errors
 /// Whatever ends the process, with its exit code.
-pub fn run(cli: &Cli) -> Result<(), Failure> {
+pub fn run(cli: &Cli, machine: impl StoredMachine) -> Result<(), Failure> {
+    run_shared(cli, Arc::new(machine))
+}
+
+fn run_shared(cli: &Cli, machine: Machine) -> Result<(), Failure> {
     let config = Config::load(&cli.config, &cli.overrides)?;
     let logging = Logging::start(config.log_level);
     abort_on_panic();
@@ -65,11 +69,14 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::from_error(Exit::Io, "the runtime", &error))?;
     let reload = Reload { file: cli.config.clone(), overrides: cli.overrides.clone(), logging };
-    let ended = runtime.block_on(serve(&config, credentials, reload));
+    let ended = runtime.block_on(serve(&config, credentials, reload, machine));
     // What reads for others must not keep a stopped node alive.
     runtime.shutdown_timeout(Duration::from_millis(100));
     ended
 }
+
+/// What is replicated, shared by the threads that apply and that answer.
+pub(crate) type Machine = Arc<dyn StoredMachine>;
 
 /// What SIGHUP does: the level of the log; the rest of the configuration needs a restart.
 pub(crate) struct Reload {
@@ -98,7 +105,12 @@ fn credentials(config: &Config) -> Result<Credentials, Failure> {
     })
 }
 
-async fn serve(config: &Config, credentials: Credentials, reload: Reload) -> Result<(), Failure> {
+async fn serve(
+    config: &Config,
+    credentials: Credentials,
+    reload: Reload,
+    machine: Machine,
+) -> Result<(), Failure> {
     let clock = Clock::start();
     let node = node_of(&credentials)?;
     let cluster = credentials.cluster().to_bytes();
@@ -112,7 +124,7 @@ async fn serve(config: &Config, credentials: Credentials, reload: Reload) -> Res
         certificate_not_after: i64::try_from(credentials.not_after()).unwrap_or(i64::MAX),
     };
     let opened = match identity.generation {
-        Some(_) => Some(open(&directory)?),
+        Some(_) => Some(open(&directory, &machine)?),
         None => None,
     };
     let endpoint = Endpoint::server(config.listen, &credentials)
@@ -131,13 +143,14 @@ async fn serve(config: &Config, credentials: Credentials, reload: Reload) -> Res
         version = env!("CARGO_PKG_VERSION"),
         "ready"
     );
-    let mut surroundings = Surroundings { clock, door, signals, systemd, reload };
+    let founding = Arc::clone(&machine);
+    let mut surroundings = Surroundings { clock, door, signals, systemd, reload, founding };
     let gauges = Arc::new(Gauges::default());
     let opened = match opened {
         Some(opened) => Some(opened),
         None => {
             let waited = surroundings.uninitialised(&mut identity, &gauges, &mut directory).await?;
-            if waited == Ended::Stopped { None } else { Some(open(&directory)?) }
+            if waited == Ended::Stopped { None } else { Some(open(&directory, &machine)?) }
         }
     };
     let ended = match opened {
@@ -172,10 +185,16 @@ struct Opened {
     host: Host<StateStore>,
 }
 
-fn open(directory: &DataDirectory) -> Result<Opened, Failure> {
+fn open(directory: &DataDirectory, machine: &Machine) -> Result<Opened, Failure> {
+    let record = directory.bootstrap().map_err(|error| failure(&error))?;
+    if let Some(record) = record {
+        is_machine(machine, &record).map_err(|why| {
+            Failure::new(Exit::Data, why).hint("start the program that this cluster was made for")
+        })?;
+    }
     let (log, restored) = LogStore::open(directory).map_err(|error| failure(&error))?;
     let state = StateStore::open(directory.path()).map_err(|error| failure(&error))?;
-    let host = Host::open(state, Arc::new(Kv))
+    let host = Host::open(state, Arc::clone(machine))
         .map_err(|error| Failure::from_error(Exit::Data, "the state", &error))?;
     Ok(Opened { log, restored, host })
 }

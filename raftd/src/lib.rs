@@ -1,4 +1,5 @@
-//! The daemon: Raft nodes over mutually authenticated QUIC with a RocksDB log.
+//! The daemon: Raft nodes over mutually authenticated QUIC with a RocksDB log. [`main`] is a whole
+//! program around any machine; `raftd` itself is that, with the key/value machine.
 //!
 //! # Architecture invariants
 //! - No logic of the Raft algorithm: it is all in `consensus` and `replica`; here bytes are moved.
@@ -22,9 +23,11 @@ pub mod logging;
 mod metrics;
 mod node;
 mod pending;
+mod program;
 mod shutdown;
 mod status;
 mod systemd;
 mod turn;
 
 pub use daemon::{check, explain, run};
+pub use program::main;

@@ -11,7 +11,7 @@ fn nodes(count: u16) -> Vec<(String, String)> {
 }
 
 fn prepare(directory: &TempDir, nodes: &[(String, String)]) -> Result<Bundles> {
-    Bundles::prepare(&directory.path().join("prod"), "prod", nodes, |_| NodeSettings::default())
+    Bundles::prepare(&directory.path().join("prod"), "prod", nodes, KV, |_| NodeSettings::default())
 }
 
 fn code(result: Result<Bundles>) -> Option<codes::Code> {

@@ -55,6 +55,10 @@ pub struct DevArgs {
     #[arg(long, value_name = "FILE", env = "RAFTCTL_RAFTD", hide_env_values = true)]
     pub raftd: Option<PathBuf>,
 
+    /// What the nodes replicate: the name of the machine in their program
+    #[arg(long, value_name = "NAME", default_value = crate::bundle::KV, value_parser = name)]
+    pub machine: String,
+
     /// The name of cluster and context
     #[arg(long, value_name = "NAME", default_value = "dev", value_parser = name)]
     pub name: String,
@@ -108,7 +112,7 @@ fn prepare(args: &DevArgs, directory: &Path) -> Result<Bundles> {
         data_dir: Some(directory.join(format!("data-{}", node.name))),
         listen_host: Some("127.0.0.1".to_owned()),
     };
-    let bundles = Bundles::prepare(directory, &args.name, &nodes, settings)?;
+    let bundles = Bundles::prepare(directory, &args.name, &nodes, &args.machine, settings)?;
     if bundles.plan.nodes.len() != usize::from(args.nodes) {
         let (there, shown) = (bundles.plan.nodes.len(), directory.display());
         let message = format!("{shown} holds a cluster of {there} nodes, not {}", args.nodes);

@@ -36,6 +36,10 @@ pub struct InitArgs {
     #[arg(long, value_name = "DIR", env = "RAFTCTL_DIR", hide_env_values = true)]
     pub dir: Option<PathBuf>,
 
+    /// What the nodes replicate: the name of the machine in their program
+    #[arg(long, value_name = "NAME", default_value = crate::bundle::KV, value_parser = name)]
+    pub machine: String,
+
     /// Makes authority, bundles and context, and stops before it waits for the nodes
     #[arg(long)]
     pub prepare_only: bool,
@@ -63,8 +67,9 @@ pub async fn run(session: &Session, args: InitArgs) -> Result<()> {
         return plan(session, &args, &directory);
     }
     may_write_context(&args.name, &directory)?;
-    let bundles =
-        Bundles::prepare(&directory, &args.name, &args.nodes, |_| NodeSettings::default())?;
+    let bundles = Bundles::prepare(&directory, &args.name, &args.nodes, &args.machine, |_| {
+        NodeSettings::default()
+    })?;
     say_prepared(session, &bundles);
     write_context(&args.name, &bundles)?;
     if args.prepare_only {
