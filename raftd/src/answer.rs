@@ -26,7 +26,7 @@ pub(crate) fn response(reply: Reply, configuration: &Configuration) -> Response 
             outcome: Outcome::Unknown,
             ..refusal(
                 ErrorCode::Abandoned,
-                "this node stops, or leads no more, before the outcome is known; it may still happen",
+                "this node stops or leads no more before the outcome is known; it may still happen",
             )
         }),
     }

@@ -1,4 +1,5 @@
-//! A whole program around a machine: the command line of `raftd`, its configuration, its exit codes.
+//! A whole program around a machine: the command line of `raftd`, its configuration and its exit
+//! codes.
 
 use std::process::ExitCode;
 

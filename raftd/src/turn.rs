@@ -213,7 +213,8 @@ impl Surroundings {
             tokio::select! {
                 Some(request) = self.door.requests.recv() => {
                     let now = self.clock.now();
-                    if answer_uninitialised(now, request, identity, gauges, directory, &self.founding)? {
+                    let machine = &self.founding;
+                    if answer_uninitialised(now, request, identity, gauges, directory, machine)? {
                         identity.generation = directory.generation();
                         let generation = identity.generation;
                         self.door.hello.send_modify(|hello| hello.generation = generation);

@@ -42,7 +42,7 @@ impl Raft {
         };
         let current = self.membership.latest();
         // One change at a time, and none before an entry of this leader's term is committed: a
-        // change of an earlier leader may be in force elsewhere (§4.1; Ongaro's bug report of 2015).
+        // change of an earlier leader may be in force elsewhere (§4.1, museum C1).
         let overlap = self.config.chaos.has(crate::Mutation::C3ChangesOverlap);
         let stable = self.membership.index() <= self.commit || overlap;
         if self.commit < leader.first || current.voters().is_joint() || !stable {

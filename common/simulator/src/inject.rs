@@ -208,8 +208,8 @@ impl World {
             };
             let status = replica.status();
             format!(
-                "\n    node {}: {:?} in term {}, log ends at {}, commit {}, applied {}, {:?} at {}, \
-                 learners {:?}, refused by {:?}",
+                "\n    node {}: {:?} in term {}, log ends at {}, commit {}, applied {}, \
+                 {:?} at {}, learners {:?}, refused by {:?}",
                 node.id,
                 status.role,
                 status.term,

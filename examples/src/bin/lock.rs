@@ -1,10 +1,10 @@
-//! A distributed lock with leases: `acquire NAME OWNER SECONDS`, `release NAME OWNER`; a question is
-//! a lock's name.
+//! A distributed lock with leases: `acquire NAME OWNER SECONDS`, `release NAME OWNER`; a question
+//! is a lock's name.
 //!
-//! Time is cluster time: it is the same on every node and never moves back, so that all of them agree
-//! whether a lease has ended. The answer to a successful `acquire` is a fencing token, the log index
-//! of the command: whatever the lock protects must refuse a smaller token than it has seen, for the
-//! owner may have been paused for longer than its lease.
+//! Time is cluster time: it is the same on every node and never moves back, so that all agree
+//! whether a lease has ended. The answer to a successful `acquire` is a fencing token, the log
+//! index of the command: whatever the lock protects must refuse a smaller token than it has seen,
+//! for the owner may have been paused for longer than its lease.
 //!
 //! ```text
 //! raftctl dev --raftd target/release/lock --machine lock
