@@ -137,6 +137,8 @@ pub struct Replica {
     /// Bytes of entries that were proposed here and are not applied, by index.
     unapplied: Vec<(LogIndex, usize)>,
     unapplied_bytes: usize,
+    /// The leadership that they belong to.
+    leadership: Term,
     reply: Vec<Reply>,
     query: Vec<(RequestId, Bytes)>,
     /// The core's name for the last batch of proposals.
@@ -154,6 +156,7 @@ impl Replica {
             proposed: Vec::new(),
             unapplied: Vec::new(),
             unapplied_bytes: 0,
+            leadership: Term::ZERO,
             reply: Vec::new(),
             query: Vec::new(),
             batch: 0,
@@ -229,7 +232,14 @@ impl Replica {
     }
 
     fn propose(&mut self, request: RequestId, command: Bytes) {
-        let count = self.requests.writing() + self.proposed.len();
+        let term = self.raft.term();
+        if mem::replace(&mut self.leadership, term) != term {
+            // What an earlier leadership left may stand beyond the log's end, where it is decided
+            // only when the log grows: it must not take the room of what would let it grow.
+            self.unapplied.clear();
+            self.unapplied_bytes = self.proposed.iter().map(|(_, command)| command.len()).sum();
+        }
+        let count = self.unapplied.len() + self.proposed.len();
         let bytes = self.unapplied_bytes + command.len();
         if count >= self.limits.proposals_max || bytes > self.limits.proposal_bytes_max {
             self.reply.push(Reply::Refused { request, reason: Rejection::Busy });
