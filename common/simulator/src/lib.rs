@@ -12,6 +12,7 @@ mod chance;
 mod changes;
 mod disk;
 mod dispatch;
+pub mod explorer;
 mod faults;
 mod inject;
 mod node;

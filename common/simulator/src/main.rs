@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand};
+use simulator::explorer::{Budget, World, breadth_first, describe, minimise, random_walks};
 use simulator::{Coverage, Found, Mutation, Report, Settings, run, search};
 
 /// Runs raftd's replica in a modelled world, one seed after the other, and checks every step.
@@ -21,6 +22,33 @@ enum Command {
     Sim(Sim),
     /// Builds known bugs in, one after the other, and shows that each is found
     Mutations(Mutations),
+    /// Takes every order of events at small scope: breadth first, then random walks
+    Explore(Explore),
+}
+
+#[derive(Debug, Args)]
+struct Explore {
+    /// A known bug to have: its shortest trace is printed
+    #[arg(long, value_parser = mutation)]
+    mutation: Option<Mutation>,
+    /// Voters
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=5))]
+    nodes: u8,
+    /// Learners
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
+    learners: u8,
+    /// States to visit breadth first
+    #[arg(long, default_value_t = 100_000)]
+    states: usize,
+    /// Random walks after that
+    #[arg(long, default_value_t = 2_000)]
+    walks: u64,
+    /// Actions in each
+    #[arg(long, default_value_t = 300)]
+    length: usize,
+    /// What the walks are drawn from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
 }
 
 #[derive(Debug, Args)]
@@ -72,6 +100,7 @@ fn main() -> ExitCode {
             None => simulate(&sim),
         },
         Command::Mutations(mutations) => find_all(&mutations),
+        Command::Explore(args) => explore(&args),
     };
     if done { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -160,6 +189,50 @@ fn find_all(mutations: &Mutations) -> bool {
     }
     say(&format!("{} of {} found", all.len() - survivors, all.len()));
     survivors == 0
+}
+
+/// How much may happen in a trace of the breadth-first search, and of the walks.
+const SMALL: Budget =
+    Budget { timeouts: 2, crashes: 1, proposals: 1, reads: 1, repeats: 1, drops: 0 };
+const LARGE: Budget =
+    Budget { timeouts: 40, crashes: 6, proposals: 6, reads: 6, repeats: 10, drops: 20 };
+
+/// Says whether all is as it should be: nothing found in the core as it is, or the bug.
+fn explore(args: &Explore) -> bool {
+    let (voters, learners) = (usize::from(args.nodes), usize::from(args.learners));
+    let world = World::new(voters, learners, SMALL, args.mutation);
+    let broad = breadth_first(&world, args.states);
+    let bounded = match &broad.trace {
+        Some(_) => "until it was found",
+        None if broad.states >= args.states => "bounded by --states",
+        None => "all there are at this scope",
+    };
+    say(&format!(
+        "breadth first: {} distinct states, {} actions deep, {bounded}",
+        broad.states, broad.depth
+    ));
+    if let Some(trace) = broad.trace {
+        say(&format!("found, and no shorter trace exists:\n{}", describe(&trace)));
+        return args.mutation.is_some();
+    }
+    let world = World::new(voters, learners, LARGE, args.mutation);
+    let walked = random_walks(&world, args.seed, args.walks, args.length);
+    let (walks, length) = (args.walks, args.length);
+    match walked.trace {
+        Some(trace) => {
+            let least = minimise(&world, &trace);
+            let long = trace.actions.len();
+            say(&format!(
+                "random walks: found after {long} actions; of these, none is superfluous:\n{}",
+                describe(&least)
+            ));
+            args.mutation.is_some()
+        }
+        None => {
+            say(&format!("random walks: {walks} of {length} actions, no violation"));
+            args.mutation.is_none()
+        }
+    }
 }
 
 fn summary(report: &Report, threads: usize) {

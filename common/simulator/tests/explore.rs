@@ -1,10 +1,8 @@
 //! The explorer finds nothing in the core as it is, and short traces of bugs built into it.
 #![allow(clippy::unwrap_used)]
 
-mod explorer;
-
 use consensus::Mutation;
-use explorer::{Budget, World, breadth_first, describe, minimise, random_walks, replay};
+use simulator::explorer::{Budget, World, breadth_first, describe, minimise, random_walks, replay};
 
 const SMALL: Budget =
     Budget { timeouts: 2, crashes: 1, proposals: 1, reads: 1, repeats: 1, drops: 0 };
@@ -44,7 +42,7 @@ fn breadth_first_breaks_nothing_in_the_core_as_it_is() {
         (0, World::new(3, 0, SMALL, None).led().unwrap()),
         (1, World::new(3, 1, SMALL, None).led().unwrap()),
     ] {
-        let led = world.oracle.committed() > 0;
+        let led = world.committed() > 0;
         let explored = breadth_first(&world, 20_000);
         assert!(explored.trace.is_none(), "{}", describe(&explored.trace.unwrap()));
         assert!(explored.states >= 20_000, "{learners} learners: {} states", explored.states);

@@ -49,6 +49,8 @@ const QUICKSTART: Binary = Binary { package: "examples", name: "quickstart", ver
 const BENCH: Binary = Binary { package: "examples", name: "bench", verb: None };
 const MAN: Binary = Binary { package: "man", name: "man", verb: None };
 const SIM: Binary = Binary { package: "simulator", name: "simulator", verb: Some("sim") };
+const MUTATIONS: Binary =
+    Binary { package: "simulator", name: "simulator", verb: Some("mutations") };
 const EXPLORE: Binary = Binary { package: "simulator", name: "simulator", verb: Some("explore") };
 
 fn run(task: Task) -> Result<(), Failure> {
@@ -67,6 +69,7 @@ fn run(task: Task) -> Result<(), Failure> {
         Task::Verify { seeds } => verify::run(&cargo, seeds),
         Task::Fix => fix(&cargo),
         Task::Sim(arguments) => build_and_become(&cargo, &SIM, &arguments),
+        Task::Mutations(arguments) => build_and_become(&cargo, &MUTATIONS, &arguments),
         Task::Explore(arguments) => build_and_become(&cargo, &EXPLORE, &arguments),
         Task::Bench(arguments) => {
             build_product(&cargo)?;

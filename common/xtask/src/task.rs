@@ -20,6 +20,7 @@ Tasks:
   verify [--seeds N]         format, clippy, all tests, then N seeds of the simulator (default 300)
   fix                        mend what clippy can and format; the only task that writes sources
   sim [SEED] [--seeds N] ..  the deterministic simulator; one SEED replays a run exactly
+  mutations [..]             known bugs built in, one after the other: each must be found
   explore [..]               the explorer: random walks and breadth-first search of the core
   bench [..]                 benchmarks against a throw-away cluster
   man                        regenerate the manual pages from the command definitions
@@ -38,6 +39,7 @@ pub(crate) enum Task {
     Verify { seeds: u32 },
     Fix,
     Sim(Vec<String>),
+    Mutations(Vec<String>),
     Explore(Vec<String>),
     Bench(Vec<String>),
     Man,
@@ -59,6 +61,7 @@ impl Task {
             "verify" => Ok(Task::Verify { seeds: parse_seeds(rest)? }),
             "fix" => none(name, rest).map(|()| Task::Fix),
             "sim" => Ok(Task::Sim(rest.to_vec())),
+            "mutations" => Ok(Task::Mutations(rest.to_vec())),
             "explore" => Ok(Task::Explore(rest.to_vec())),
             "bench" => Ok(Task::Bench(rest.to_vec())),
             "man" => none(name, rest).map(|()| Task::Man),
@@ -70,7 +73,7 @@ impl Task {
     pub(crate) fn needs(&self) -> &'static [Need] {
         match self {
             Task::Help => &[],
-            Task::Sim(_) | Task::Explore(_) => &[Need::Rust],
+            Task::Sim(_) | Task::Mutations(_) | Task::Explore(_) => &[Need::Rust],
             Task::Quickstart(_) | Task::Bench(_) | Task::Man => {
                 &[Need::Rust, Need::Compiler, Need::Libclang]
             }
@@ -154,7 +157,7 @@ mod tests {
 
     #[test]
     fn the_help_lists_every_task() {
-        for name in ["quickstart", "verify", "fix", "sim", "explore", "bench", "man"] {
+        for name in ["quickstart", "verify", "fix", "sim", "mutations", "explore", "bench", "man"] {
             assert!(HELP.contains(&format!("\n  {name}")), "{name} is missing from the help");
         }
         assert!(HELP.contains(&format!("default {VERIFY_SEEDS}")));

@@ -8,7 +8,7 @@ use super::world::{Letter, Node, place};
 
 /// What was ever true on the way to this state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Oracle {
+pub(super) struct Oracle {
     /// Index 1 at place 0: what is committed, and in which term that was first known.
     committed: Vec<(EntryId, Term)>,
     /// Who leads a term, and in which of its lives.
@@ -24,21 +24,21 @@ pub struct Oracle {
 
 impl Oracle {
     /// Says how many entries are committed.
-    pub fn committed(&self) -> usize {
+    pub(super) fn committed(&self) -> usize {
         self.committed.len()
     }
 
     /// A node lost its power: it knows again only what its disk holds.
-    pub fn forget(&mut self, at: usize) {
+    pub(super) fn forget(&mut self, at: usize) {
         self.seen.remove(&at);
     }
 
-    pub fn asked(&mut self, request: RequestId) {
+    pub(super) fn asked(&mut self, request: RequestId) {
         self.reads.insert(request, self.committed.len());
     }
 
     /// A read may be served at `index`: it sees all that was committed before it was asked (§6.4).
-    pub fn served(&mut self, request: RequestId, index: LogIndex) -> Result<(), String> {
+    pub(super) fn served(&mut self, request: RequestId, index: LogIndex) -> Result<(), String> {
         let floor = self.reads.remove(&request).unwrap_or(0);
         if index.get() >= floor as u64 {
             return Ok(());
@@ -47,7 +47,7 @@ impl Oracle {
     }
 
     /// Looks at a node after a step.
-    pub fn look(&mut self, nodes: &[Node], at: usize, voters: usize) -> Result<(), String> {
+    pub(super) fn look(&mut self, nodes: &[Node], at: usize, voters: usize) -> Result<(), String> {
         let status = nodes[at].raft.status();
         if status.role == RoleKind::Leader {
             self.leads(&nodes[at], at, status.term)?;
@@ -118,7 +118,7 @@ impl Oracle {
     }
 
     /// A message leaves a node: what it promises must be on that node's disk (§3.8).
-    pub fn says(&mut self, node: &Node, letter: &Letter) -> Result<(), String> {
+    pub(super) fn says(&mut self, node: &Node, letter: &Letter) -> Result<(), String> {
         let Message { term, body } = &letter.message;
         let disk = node.hard_state;
         let kept = match body {

@@ -21,8 +21,11 @@ const PASSES_NS: u64 = 100;
 /// A message under way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Letter {
+    /// The sender's place among the nodes.
     pub from: usize,
+    /// The receiver's place.
     pub to: usize,
+    /// What is said.
     pub message: Message,
 }
 
@@ -30,32 +33,43 @@ pub struct Letter {
 /// same after other actions are taken out of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
+    /// It arrives.
     Deliver(Letter),
     /// Delivered, and it will arrive again.
     Repeat(Letter),
+    /// It is lost.
     Drop(Letter),
+    /// A node's timer fires.
     Timeout(usize, Timer),
     /// The oldest write of a node reaches its disk, and is acknowledged.
     Persist(usize),
     /// Power is lost: so many of the writes under way survive, and the node starts again.
     Crash(usize, usize),
+    /// A client asks this node for a write.
     Propose(usize),
+    /// A client asks this node for a read.
     Read(usize),
 }
 
 /// How often the costly actions may be chosen in one trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Budget {
+    /// Election timeouts.
     pub timeouts: u8,
+    /// Crashes.
     pub crashes: u8,
+    /// Writes.
     pub proposals: u8,
+    /// Reads.
     pub reads: u8,
+    /// Messages that arrive twice.
     pub repeats: u8,
+    /// Messages that are lost.
     pub drops: u8,
 }
 
 #[derive(Clone)]
-pub struct Node {
+pub(super) struct Node {
     pub raft: Raft,
     now: Timestamp,
     pub hard_state: HardState,
@@ -67,13 +81,14 @@ pub struct Node {
     pub life: u32,
 }
 
+/// All nodes, disks and messages at one moment.
 #[derive(Clone)]
 pub struct World {
-    pub nodes: Vec<Node>,
-    pub letters: Vec<Letter>,
-    pub budget: Budget,
-    pub oracle: Oracle,
-    pub voters: usize,
+    pub(super) nodes: Vec<Node>,
+    pub(super) letters: Vec<Letter>,
+    pub(super) budget: Budget,
+    pub(super) oracle: Oracle,
+    pub(super) voters: usize,
     requests: u64,
     mutation: Option<Mutation>,
 }
@@ -123,6 +138,11 @@ impl World {
             };
             self.take(&action)?;
         }
+    }
+
+    /// Returns how many entries are committed.
+    pub fn committed(&self) -> usize {
+        self.oracle.committed()
     }
 
     /// Lists all that may happen next.
@@ -314,7 +334,7 @@ impl Node {
     }
 
     /// Says whether this very entry is on the disk.
-    pub fn holds(&self, id: EntryId) -> bool {
+    pub(super) fn holds(&self, id: EntryId) -> bool {
         self.disk.get(place(id.index)).is_some_and(|entry| entry.id == id)
     }
 }
@@ -337,7 +357,7 @@ fn follow(log: &mut Vec<Entry>, write: &Write) {
 }
 
 /// Returns the place of an index in a vector that begins at index 1.
-pub fn place(index: LogIndex) -> usize {
+pub(super) fn place(index: LogIndex) -> usize {
     usize::try_from(index.get() - 1).expect("a log fits into memory")
 }
 

@@ -10,7 +10,9 @@ use super::world::{Action, World};
 /// A way to a broken invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
+    /// What happens, in order.
     pub actions: Vec<Action>,
+    /// The invariant, and how it is broken.
     pub broken: String,
 }
 
@@ -23,6 +25,7 @@ pub struct Explored {
     pub depth: usize,
     /// The most entries committed in any state: a search that commits nothing shows little.
     pub committed: usize,
+    /// A way to a broken invariant, if one was found.
     pub trace: Option<Trace>,
 }
 

@@ -12,7 +12,7 @@ use super::world::World;
 const LEFT_OUT: [&str; 3] = ["Timestamp", "Rng", "Config"];
 
 /// Returns the identity of a state.
-pub fn key(world: &World) -> u64 {
+pub(super) fn key(world: &World) -> u64 {
     let mut letters: Vec<u64> = world.letters.iter().map(|letter| hash(&letter)).collect();
     letters.sort_unstable();
     let mut hasher = DefaultHasher::new();

@@ -1,5 +1,4 @@
 //! The explorer: the core with every order of events in the hand of a search.
-#![allow(missing_docs, unreachable_pub)]
 
 mod key;
 mod oracle;
@@ -7,6 +6,6 @@ mod search;
 mod text;
 mod world;
 
-pub use search::{breadth_first, minimise, random_walks, replay};
+pub use search::{Explored, Trace, breadth_first, minimise, random_walks, replay};
 pub use text::describe;
-pub use world::{Budget, World};
+pub use world::{Action, Budget, Letter, World};
