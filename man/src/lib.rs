@@ -1,0 +1,106 @@
+//! The manual pages that follow from definitions: raftd(8) and raftctl(1) from their command lines,
+//! raftd.toml(5) from the table of keys. raft(7) is written by hand.
+//!
+//! # Architecture invariants
+//! - Nothing is said here that a definition says; what is wrong in a page is wrong there.
+//! - The pages are committed, and a test fails when they are stale.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Command, CommandFactory as _};
+use clap_mangen::Man;
+use raftd::config::{KEYS, Kind};
+
+/// Returns the pages, by their file names.
+///
+/// # Errors
+/// If a page cannot be rendered.
+pub fn pages() -> std::io::Result<Vec<(&'static str, String)>> {
+    Ok(vec![("raftd.8", raftd_8()?), ("raftctl.1", raftctl_1()?), ("raftd.toml.5", raftd_toml_5())])
+}
+
+/// Returns the directory of the pages.
+pub fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+fn raftd_8() -> std::io::Result<String> {
+    let mut page = render(Man::new(raftd::cli::Cli::command()).section("8"))?;
+    page.push_str(".SH \"SEE ALSO\"\nraftd.toml(5), raftctl(1), raft(7)\n");
+    Ok(page)
+}
+
+/// All commands in one page: people search it.
+fn raftctl_1() -> std::io::Result<String> {
+    let mut command = raftctl::command();
+    command.build();
+    let mut page = render(Man::new(command.clone()).section("1"))?;
+    page.push_str(".SH COMMANDS\n");
+    describe(&command, "raftctl", &mut page);
+    page.push_str(".SH \"SEE ALSO\"\nraftd(8), raftd.toml(5), raft(7)\n");
+    Ok(page)
+}
+
+fn describe(command: &Command, path: &str, page: &mut String) {
+    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+        let path = format!("{path} {}", sub.get_name());
+        let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
+        let positional = sub.get_positionals().map(|argument| {
+            let name = argument.get_value_names().and_then(|names| names.first());
+            name.map_or_else(|| argument.get_id().to_string(), ToString::to_string)
+        });
+        let arguments: String = positional.map(|name| format!(" {name}")).collect();
+        if !sub.has_subcommands() {
+            line(page, &format!(".SS \"{path}{arguments}\"\n{}.", escape(&about)));
+        }
+        for option in sub.get_opts().filter(|option| !option.is_global_set()) {
+            let long = option.get_long().unwrap_or_default();
+            let help = option.get_help().map(ToString::to_string).unwrap_or_default();
+            line(page, &format!(".TP\n\\fB\\-\\-{}\\fR\n{}.", escape(long), escape(&help)));
+        }
+        describe(sub, &path, page);
+    }
+}
+
+fn raftd_toml_5() -> String {
+    let mut page = String::from(
+        ".TH raftd.toml 5\n.SH NAME\nraftd.toml \\- configuration of raftd\n.SH DESCRIPTION\n\
+         TOML. Read from \\fI/etc/raftd/raftd.toml\\fR or the file that \\fB\\-\\-config\\fR \
+         names, then from \\fI*.toml\\fR in the directory of the same name with \\fI.d\\fR, in \
+         order of their names, the last one winning. A flag or an environment variable goes before \
+         all files. An unknown key, or a value out of its bounds, is an error that names file and \
+         key; \\fBraftd \\-\\-check\\-config\\fR shows whether all is well. Relative paths are \
+         relative to the file that names them.\n.SH KEYS\n",
+    );
+    for key in KEYS {
+        let kind = match key.kind {
+            Kind::Text { .. } => key.kind.to_string(),
+            Kind::Number { .. } | Kind::Pair { .. } => format!("a number: {}", key.kind),
+        };
+        line(&mut page, &format!(".TP\n\\fB{}\\fR", escape(key.name)));
+        line(&mut page, &format!("{}. {}.", capital(key.meaning), capital(&escape(&kind))));
+    }
+    page.push_str(".SH \"SEE ALSO\"\nraftd(8), raftctl(1), raft(7)\n");
+    page
+}
+
+fn render(man: Man) -> std::io::Result<String> {
+    let mut page = Vec::new();
+    man.render(&mut page)?;
+    String::from_utf8(page).map_err(std::io::Error::other)
+}
+
+fn line(page: &mut String, text: &str) {
+    writeln!(page, "{text}").expect("a string takes everything");
+}
+
+/// Keeps hyphens as they are, and dots from beginning a request.
+fn escape(text: &str) -> String {
+    text.replace('\\', "\\e").replace('-', "\\-").replace("\n.", "\n\\&.")
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
