@@ -26,7 +26,7 @@ pub fn directory() -> PathBuf {
 }
 
 fn raftd_8() -> std::io::Result<String> {
-    let mut page = render(Man::new(raftd::cli::Cli::command()).section("8"))?;
+    let mut page = render(&Man::new(raftd::cli::Cli::command()).section("8"))?;
     page.push_str(".SH \"SEE ALSO\"\nraftd.toml(5), raftctl(1), raft(7)\n");
     Ok(page)
 }
@@ -35,7 +35,7 @@ fn raftd_8() -> std::io::Result<String> {
 fn raftctl_1() -> std::io::Result<String> {
     let mut command = raftctl::command();
     command.build();
-    let mut page = render(Man::new(command.clone()).section("1"))?;
+    let mut page = render(&Man::new(command.clone()).section("1"))?;
     page.push_str(".SH COMMANDS\n");
     describe(&command, "raftctl", &mut page);
     page.push_str(".SH \"SEE ALSO\"\nraftd(8), raftd.toml(5), raft(7)\n");
@@ -85,7 +85,7 @@ fn raftd_toml_5() -> String {
     page
 }
 
-fn render(man: Man) -> std::io::Result<String> {
+fn render(man: &Man) -> std::io::Result<String> {
     let mut page = Vec::new();
     man.render(&mut page)?;
     String::from_utf8(page).map_err(std::io::Error::other)
