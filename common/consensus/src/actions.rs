@@ -19,7 +19,8 @@ pub struct Actions {
     pub send: Vec<Send>,
     /// State machine: committed, durable here, contiguous with the range before.
     pub apply: Option<RangeInclusive<LogIndex>>,
-    /// State machine: replace the state by this snapshot.
+    /// State machine: replace the state by this snapshot, before anything in `apply`. The log on
+    /// disk begins behind it already; it is applied when that is told.
     pub install: Option<SnapshotMeta>,
     /// Answers for clients.
     pub reply: Vec<Reply>,
@@ -39,7 +40,7 @@ impl Actions {
     }
 }
 
-/// One atomic disk write: truncate, then append, with the hard state, all or nothing.
+/// One atomic disk write: truncate, compact, then append, with the hard state, all or nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Write {
     /// Acknowledged by [`crate::Input::Persisted`].
@@ -48,10 +49,11 @@ pub struct Write {
     pub hard_state: Option<HardState>,
     /// Delete this index and all behind it, before appending.
     pub truncate_from: Option<LogIndex>,
-    /// Contiguous entries, directly behind what remains of the log.
+    /// Contiguous entries, directly behind what remains of the log, or behind `compact_to`.
     pub append: Vec<Entry>,
-    /// Delete all up to and with this entry; it becomes the log's new base.
-    pub compact_to: Option<EntryId>,
+    /// Delete all up to and with its last entry, which becomes the log's new base. If the log does
+    /// not hold that very entry, delete everything.
+    pub compact_to: Option<SnapshotMeta>,
 }
 
 /// Term and vote: one atomic record (§3.8).

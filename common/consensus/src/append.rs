@@ -41,7 +41,7 @@ impl Raft {
 
     /// Follows the sender, the leader of this term; `false` if there is another one, which no
     /// correct cluster shows.
-    fn heed(&mut self, now: Timestamp, from: NodeId) -> bool {
+    pub(crate) fn heed(&mut self, now: Timestamp, from: NodeId) -> bool {
         let election = self.draw_election(now);
         match &mut self.role {
             Role::Follower(follower) => {

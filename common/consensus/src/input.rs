@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::configuration::Configuration;
-use crate::ids::{EntryId, Incarnation, LogIndex, NodeId, RequestId, Term, WriteId};
+use crate::ids::{ClusterTime, EntryId, Incarnation, LogIndex, NodeId, RequestId, Term, WriteId};
 use crate::message::Message;
 
 /// An event for [`crate::Raft::step`].
@@ -67,7 +67,9 @@ pub enum Input {
         /// What it covers.
         meta: SnapshotMeta,
     },
-    /// A snapshot that a leader sent is durable here and waits to be installed.
+    /// A snapshot that a leader sent is durable here and waits to be installed. The driver keeps
+    /// one at most, until [`crate::Actions::install`] names it, or [`crate::Raft::installing`] says
+    /// after this step that it is not wanted.
     SnapshotReceived {
         /// The leader.
         from: NodeId,
@@ -112,4 +114,6 @@ pub struct SnapshotMeta {
     pub configuration: Configuration,
     /// Where that configuration stands in the log.
     pub configuration_index: LogIndex,
+    /// Cluster time at `last`, or later: whoever leads next goes on from there.
+    pub stamp: ClusterTime,
 }

@@ -20,7 +20,9 @@ impl Raft {
         assert!(self.commit <= last.index, "only what is in the log is committed");
         assert!(self.applied <= self.handed, "only what was handed out is applied");
         assert!(self.handed <= self.commit, "only what is committed is handed out");
-        assert!(base.index <= self.applied, "only what is applied is compacted");
+        let installing = self.install.is_some();
+        assert!(base.index <= self.applied || installing, "only what is applied is compacted");
+        assert!(base.index <= self.handed, "what is compacted is not handed out again");
         assert!(self.membership.index() <= last.index, "the configuration stands in the log");
         match &self.role {
             Role::Follower(follower) => {
@@ -33,8 +35,9 @@ impl Raft {
             Role::Leader(leader) => {
                 assert!(self.hard_state.voted_for == Some(self.id), "a leader has its own vote");
                 assert!(leader.first <= last.index, "a leader's no-op is in its log");
+                let first = self.log.term(leader.first);
                 assert!(
-                    self.log.term(leader.first) == Some(self.term()),
+                    first == Some(self.term()) || leader.first <= base.index,
                     "a leader's no-op is of its own term"
                 );
                 for progress in leader.progress.values() {

@@ -68,6 +68,12 @@ impl Membership {
         Arc::make_mut(&mut self.in_log).retain(|(index, _)| *index < from);
     }
 
+    /// Takes over a snapshot's configuration, and keeps only those of the log behind `index`.
+    pub(crate) fn install(&mut self, base: (LogIndex, Configuration), index: LogIndex) {
+        self.base = Arc::new(base);
+        Arc::make_mut(&mut self.in_log).retain(|(at, _)| *at > index);
+    }
+
     /// Forgets those that a snapshot up to `index` covers, but for the latest of them.
     pub(crate) fn compact(&mut self, index: LogIndex) {
         self.base = Arc::new(self.at(index).clone());

@@ -8,15 +8,14 @@ use crate::actions::{Actions, Event, HardState, Ignored, Rejection, Reply, Send,
 use crate::config::{Config, ConfigError, Restored};
 use crate::durability::{Durability, Promise};
 use crate::entry::{Entry, Payload};
-use crate::ids::{
-    ClusterTime, EntryId, Incarnation, LogIndex, NodeId, RequestId, Term, Timestamp, WriteId,
-};
-use crate::input::{Input, Timer};
+use crate::ids::{ClusterTime, Incarnation, LogIndex, NodeId, RequestId, Term, Timestamp, WriteId};
+use crate::input::{Input, SnapshotMeta, Timer};
 use crate::log_view::LogView;
 use crate::membership::Membership;
 use crate::message::{Body, Message};
 use crate::rng::Rng;
 use crate::role::{Follower, Role};
+use crate::snapshot::Install;
 
 /// One replica: a value of a few hundred bytes, whatever the length of the log.
 ///
@@ -40,6 +39,8 @@ pub struct Raft {
     /// Highest stamp seen; the base of cluster time if this node leads (§6.3).
     pub(crate) stamp: ClusterTime,
     pub(crate) rng: Rng,
+    /// A snapshot of the leader's that replaces the state.
+    pub(crate) install: Option<Install>,
     /// The disk has failed: nothing is promised any more.
     pub(crate) failed: bool,
     pub(crate) out: Outbox,
@@ -49,9 +50,9 @@ pub struct Raft {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Outbox {
     hard_state: bool,
-    truncate_from: Option<LogIndex>,
-    append: Vec<Entry>,
-    pub(crate) compact_to: Option<EntryId>,
+    pub(crate) truncate_from: Option<LogIndex>,
+    pub(crate) append: Vec<Entry>,
+    pub(crate) compact_to: Option<SnapshotMeta>,
     pub(crate) send: Vec<Send>,
     promises: Vec<Promise>,
     pub(crate) reply: Vec<Reply>,
@@ -108,6 +109,7 @@ impl Raft {
             durability,
             stamp,
             rng,
+            install: None,
             failed: false,
             out: Outbox::default(),
         };
@@ -140,9 +142,9 @@ impl Raft {
             Input::WriteFailed { .. } => self.fail(now),
             Input::Applied { index } => self.note_applied(index),
             Input::SnapshotTaken { meta } => self.compact(&meta),
-            // Nobody sends snapshots yet, so none arrives; a leader that lacks entries says so by
-            // `Send::Snapshot` and is answered by `SnapshotSent { delivered: false }`.
-            Input::SnapshotReceived { .. } => {}
+            Input::SnapshotReceived { from, term, meta } => {
+                self.on_snapshot(now, from, term, meta);
+            }
             Input::SnapshotSent { to, .. } => self.snapshot_sent(to),
             Input::Unreachable { peer } => self.unreachable(peer),
         }
@@ -169,11 +171,12 @@ impl Raft {
                 None => {}
             }
         }
+        let install = self.take_install();
         Actions {
             write,
             send,
             apply: self.take_apply(),
-            install: None,
+            install,
             reply: mem::take(&mut self.out.reply),
             event: mem::take(&mut self.out.event),
         }
@@ -265,6 +268,9 @@ impl Raft {
     }
 
     fn persisted(&mut self, now: Timestamp, write: WriteId) {
+        if let Some(install) = &mut self.install {
+            install.persisted(write);
+        }
         for promise in self.durability.persisted(write) {
             match promise {
                 Promise::Message { to, message } => self.send(to, message),
@@ -302,6 +308,7 @@ impl Raft {
     fn note_applied(&mut self, index: LogIndex) {
         assert!(index <= self.handed, "only what was handed out can be applied");
         self.applied = self.applied.max(index);
+        self.install.take_if(|install| install.is_applied(index));
     }
 
     fn take_write(&mut self) -> Option<Write> {
@@ -310,6 +317,9 @@ impl Raft {
         }
         let hard_state = mem::take(&mut self.out.hard_state).then_some(self.hard_state);
         let id = self.durability.begin(self.log.last().index, hard_state.is_some());
+        if let Some(install) = &mut self.install {
+            install.written_by(id);
+        }
         Some(Write {
             id,
             hard_state,
@@ -322,7 +332,9 @@ impl Raft {
     /// Hands out what is committed *and* durable here, each index once, in order.
     fn take_apply(&mut self) -> Option<RangeInclusive<LogIndex>> {
         let ready = self.commit.min(self.durability.durable());
-        if self.failed || ready <= self.handed {
+        // Entries behind a snapshot follow its installation.
+        let waits = self.install.as_ref().is_some_and(Install::is_held);
+        if self.failed || waits || ready <= self.handed {
             return None;
         }
         let first = self.handed.next();

@@ -57,8 +57,7 @@ impl Raft {
                 self.on_conflict(now, from, refused, hint, round);
             }
             Body::TimeoutNow { last } => self.on_timeout_now(now, from, last),
-            // Snapshots are not sent yet; from a newer version this is harmless.
-            Body::SnapshotInstalled { .. } => {}
+            Body::SnapshotInstalled { last } => self.on_snapshot_installed(now, from, last),
         }
     }
 
@@ -140,7 +139,11 @@ impl Raft {
                 plausible_index(*matched)?;
                 true
             }
-            Body::PreVote { .. } | Body::Vote { .. } | Body::SnapshotInstalled { .. } => true,
+            Body::SnapshotInstalled { last } => {
+                plausible_index(last.index)?;
+                true
+            }
+            Body::PreVote { .. } | Body::Vote { .. } => true,
         };
         match configuration.member(from) {
             // Whom the latest configuration removes is fed until that is committed.

@@ -224,7 +224,7 @@ impl Raft {
 
     /// Notes that a follower answered; `None` if this node does not lead, the follower is none of
     /// its members, or the answer speaks of things that were never said.
-    fn heard_from(
+    pub(crate) fn heard_from(
         &mut self,
         now: Timestamp,
         from: NodeId,

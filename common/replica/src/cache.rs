@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use consensus::{Configuration, Entry, LogIndex, Payload};
+use consensus::{Configuration, Entry, LogIndex, Payload, SnapshotMeta};
 
 /// What an entry takes in memory beside its payload, in bytes; roughly.
 const ENTRY_OVERHEAD_BYTES: usize = 96;
@@ -24,13 +24,21 @@ impl Cache {
         Self { entries: VecDeque::new(), bytes: 0, bytes_max }
     }
 
-    /// Follows a write of the log: cut, then append.
-    pub(crate) fn follow(&mut self, truncate_from: Option<LogIndex>, append: &[Entry]) {
+    /// Follows a write of the log: cut, compact, then append.
+    pub(crate) fn follow(
+        &mut self,
+        truncate_from: Option<LogIndex>,
+        compact_to: Option<&SnapshotMeta>,
+        append: &[Entry],
+    ) {
         if let Some(from) = truncate_from {
             while self.entries.back().is_some_and(|entry| entry.id.index >= from) {
                 let entry = self.entries.pop_back().expect("there is a last one");
                 self.bytes -= size(&entry);
             }
+        }
+        if let Some(meta) = compact_to {
+            self.compact(meta);
         }
         for entry in append {
             if self.entries.back().is_some_and(|last| last.id.index.next() != entry.id.index) {
@@ -39,6 +47,21 @@ impl Cache {
             }
             self.bytes += size(entry);
             self.entries.push_back(entry.clone());
+        }
+    }
+
+    /// A log that does not go on from a snapshot's last entry was dropped for it. What is merely
+    /// compacted may still be waited for by the state machine.
+    fn compact(&mut self, meta: &SnapshotMeta) {
+        let last = meta.last;
+        let Some(first) = self.entries.front().map(|entry| entry.id.index) else {
+            return;
+        };
+        let place = usize::try_from(last.index.since(first)).ok();
+        let here = place.and_then(|place| self.entries.get(place));
+        if first <= last.index && here.is_none_or(|entry| entry.id != last) {
+            self.entries.clear();
+            self.bytes = 0;
         }
     }
 

@@ -8,7 +8,9 @@
 //!   refused before it has any effect.
 
 mod cache;
+mod policy;
 mod replica;
 mod requests;
 
+pub use policy::Keep;
 pub use replica::{Input, Lanes, Limits, Replica, Reply};

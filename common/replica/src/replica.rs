@@ -6,10 +6,11 @@ use std::ops::{Range, RangeInclusive};
 use bytes::Bytes;
 use consensus::{
     Actions, Entry, Event, Input as Raw, LogIndex, NodeId, Raft, Rejection, RequestId, Send,
-    Status, Term, Timer, Timestamp, Write,
+    SnapshotMeta, Status, Term, Timer, Timestamp, Write,
 };
 
 use crate::cache::Cache;
+use crate::policy::{Keep, Policy};
 use crate::requests::{Ending, Requests};
 
 /// Marks the core's names for batches; the driver's names for requests stay below.
@@ -26,6 +27,8 @@ pub struct Limits {
     pub proposals_max: usize,
     /// Questions that wait.
     pub questions_max: usize,
+    /// What of the log stays behind a durable state, for followers that are behind.
+    pub keep: Keep,
 }
 
 impl Default for Limits {
@@ -35,6 +38,7 @@ impl Default for Limits {
             proposal_bytes_max: 64 * 1024 * 1024,
             proposals_max: 65_536,
             questions_max: 65_536,
+            keep: Keep::default(),
         }
     }
 }
@@ -67,6 +71,11 @@ pub enum Input {
         /// The machine's answers, ascending.
         responses: Vec<(LogIndex, Bytes)>,
     },
+    /// The state machine's state is durable up to `index`: the log is not needed for a restart.
+    Flushed {
+        /// The last index that the durable state covers.
+        index: LogIndex,
+    },
     /// The node stops: all that wait are told.
     Abandon,
 }
@@ -79,6 +88,8 @@ pub struct Lanes {
     pub write: Option<Write>,
     /// Network.
     pub send: Vec<Send>,
+    /// State machine, before `apply`: replace the state by this snapshot.
+    pub install: Option<SnapshotMeta>,
     /// State machine.
     pub apply: Option<RangeInclusive<LogIndex>>,
     /// Questions that the present state may answer.
@@ -132,6 +143,7 @@ pub struct Replica {
     limits: Limits,
     cache: Cache,
     requests: Requests,
+    policy: Policy,
     /// Proposals since the last drain: one step of the core for all of them.
     proposed: Vec<(RequestId, Bytes)>,
     /// Bytes of entries that were proposed here and are not applied, by index.
@@ -153,6 +165,7 @@ impl Replica {
             limits,
             cache: Cache::new(limits.cache_bytes_max),
             requests: Requests::default(),
+            policy: Policy::new(limits.keep),
             proposed: Vec::new(),
             unapplied: Vec::new(),
             unapplied_bytes: 0,
@@ -173,6 +186,7 @@ impl Replica {
             Input::Propose { request, command } => self.propose(request, command),
             Input::Query { request, query, stale } => self.ask(now, request, query, stale),
             Input::Applied { index, responses } => self.applied(now, index, responses),
+            Input::Flushed { index } => self.flushed(now, index),
             Input::Abandon => self.abandon(),
         }
     }
@@ -180,9 +194,10 @@ impl Replica {
     /// Returns what is to be done since the last drain.
     pub fn drain(&mut self, now: Timestamp) -> Lanes {
         self.flush_proposals(now);
-        let Actions { write, send, apply, install: _, reply, event } = self.raft.drain(now);
+        let Actions { write, send, apply, install, reply, event } = self.raft.drain(now);
         if let Some(write) = &write {
-            self.cache.follow(write.truncate_from, &write.append);
+            self.cache.follow(write.truncate_from, write.compact_to.as_ref(), &write.append);
+            self.policy.follow(write);
         }
         for reply in reply {
             self.answer(reply);
@@ -193,6 +208,7 @@ impl Replica {
         Lanes {
             write,
             send,
+            install,
             apply,
             query: mem::take(&mut self.query),
             reply: mem::take(&mut self.reply),
@@ -315,11 +331,23 @@ impl Replica {
                     Reply::Applied { request, index, response }
                 }
                 Ending::Superseded { request } => Reply::Superseded { request },
+                Ending::Unknown { request } => Reply::Unknown { request },
             });
         }
         let done = self.unapplied.iter().take_while(|(at, _)| *at <= index).count();
         for (_, bytes) in self.unapplied.drain(..done) {
             self.unapplied_bytes -= bytes;
+        }
+    }
+
+    /// Compacts the log behind a durable state, as far as nobody is likely to need it.
+    fn flushed(&mut self, now: Timestamp, index: LogIndex) {
+        let base = self.raft.status().base.index;
+        let index = index.min(self.raft.applied());
+        if let Some(to) = self.policy.compact_to(base, index)
+            && let Some(meta) = self.raft.snapshot_meta(to)
+        {
+            self.raft.step(now, Raw::SnapshotTaken { meta });
         }
     }
 

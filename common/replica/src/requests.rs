@@ -25,8 +25,18 @@ pub(crate) struct Requests {
 /// How a write ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    Applied { request: RequestId, index: LogIndex, response: Bytes },
-    Superseded { request: RequestId },
+    Applied {
+        request: RequestId,
+        index: LogIndex,
+        response: Bytes,
+    },
+    Superseded {
+        request: RequestId,
+    },
+    /// The place was decided by a snapshot, which does not tell how.
+    Unknown {
+        request: RequestId,
+    },
 }
 
 impl Requests {
@@ -54,10 +64,12 @@ impl Requests {
                 break;
             }
             while responses.next_if(|(found, _)| *found < at).is_some() {}
-            let ours = term_at(at) == Some(term);
+            let decided = term_at(at);
+            let ours = decided == Some(term);
             let response = responses.next_if(|(found, _)| ours && *found == at);
             endings.push(match response {
                 Some((_, response)) => Ending::Applied { request, index: at, response },
+                None if decided.is_none() || ours => Ending::Unknown { request },
                 None => Ending::Superseded { request },
             });
             self.writes.pop_first();
@@ -117,6 +129,15 @@ impl Requests {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_write_whose_place_a_snapshot_decided_is_unknown_museum_g15() {
+        let mut requests = Requests::default();
+        requests.appended(RequestId::new(1), Term::new(2), LogIndex::new(5));
+        let endings = requests.applied(LogIndex::new(9), |_| None, Vec::new());
+        assert_eq!(endings, [Ending::Unknown { request: RequestId::new(1) }]);
+        assert_eq!(requests.writing(), 0);
+    }
 
     #[test]
     fn a_write_that_is_cut_is_not_declared_dead_before_its_place_is_decided() {

@@ -13,7 +13,8 @@ use crate::world::{Happening, World};
 impl World {
     /// Hands lanes on; says whether something was promised to another node.
     pub(crate) fn dispatch(&mut self, node: usize, lanes: Lanes) -> Result<bool, Broken> {
-        let Lanes { write, send, apply, query, reply, event } = lanes;
+        // Nothing is compacted here, so that nothing is installed.
+        let Lanes { write, send, install: _, apply, query, reply, event } = lanes;
         if let Some(write) = write {
             self.write(node, write)?;
         }

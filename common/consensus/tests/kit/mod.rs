@@ -56,6 +56,13 @@ pub struct Node {
     pub applied: Vec<EntryId>,
     pub replies: Vec<Reply>,
     pub events: Vec<Event>,
+    /// What the disk's log begins behind; the places below hold anything.
+    pub base: Option<SnapshotMeta>,
+    /// Followers that need a snapshot, and where it must end at least.
+    pub wanted: Vec<(NodeId, LogIndex)>,
+    pub installed: Vec<EntryId>,
+    /// Snapshots that were handed out and not applied, while a test holds them.
+    pub hold_installs: bool,
     memory: Vec<Entry>,
 }
 
@@ -107,12 +114,20 @@ impl Cluster {
         for (place, term) in terms.iter().enumerate() {
             log.push(entry(*term, place as u64 + 2));
         }
-        self.boot(number, log, hard_state);
+        self.boot(number, log, hard_state, None);
     }
 
-    fn boot(&mut self, number: u64, log: Vec<Entry>, hard_state: HardState) {
+    fn boot(
+        &mut self,
+        number: u64,
+        log: Vec<Entry>,
+        hard_state: HardState,
+        base: Option<SnapshotMeta>,
+    ) {
         let mut runs: Vec<TermRun> = Vec::new();
-        for entry in &log {
+        let bottom = base.as_ref().map_or(EntryId::ZERO, |meta| meta.last);
+        let first = usize::try_from(bottom.index.get()).unwrap();
+        for entry in &log[first..] {
             if runs.last().is_none_or(|run| run.term < entry.id.term) {
                 runs.push(TermRun { term: entry.id.term, first: entry.id.index });
             }
@@ -122,15 +137,17 @@ impl Cluster {
             Payload::Configuration(found) => Some((entry.id.index, found.clone())),
             Payload::Noop | Payload::Command(_) => None,
         };
-        let configurations = log.iter().filter_map(configuration).collect();
-        let membership =
-            Membership::restore((LogIndex::ZERO, Configuration::unknown()), configurations);
+        let configurations = log[first..].iter().filter_map(configuration).collect();
+        let below = base.as_ref().map_or((LogIndex::ZERO, Configuration::unknown()), |meta| {
+            (meta.configuration_index, meta.configuration.clone())
+        });
+        let membership = Membership::restore(below, configurations);
         let disk = Restored {
             incarnation: incarnation(number),
             hard_state,
-            log: LogView::restore(EntryId::ZERO, runs, last).unwrap(),
+            log: LogView::restore(bottom, runs, last).unwrap(),
             membership: membership.unwrap(),
-            applied: LogIndex::ZERO,
+            applied: bottom.index,
             stamp: ClusterTime::ZERO,
         };
         let config = Config { seed: self.config.seed + number, ..self.config.clone() };
@@ -144,13 +161,17 @@ impl Cluster {
             applied: Vec::new(),
             replies: Vec::new(),
             events: Vec::new(),
+            base,
+            wanted: Vec::new(),
+            installed: Vec::new(),
+            hold_installs: false,
         };
         self.nodes.insert(id(number), node);
     }
 
     /// Starts a node that belongs to no cluster: its log is empty.
     pub fn start_blank(&mut self, number: u64) {
-        self.boot(number, Vec::new(), HardState::default());
+        self.boot(number, Vec::new(), HardState::default(), None);
     }
 
     /// Asks a node for a change of members, and delivers all that follows.
@@ -175,7 +196,7 @@ impl Cluster {
     pub fn crash(&mut self, number: u64) {
         let node = self.nodes.remove(&id(number)).unwrap();
         self.letters.retain(|letter| letter.from != id(number) && letter.to != id(number));
-        self.boot(number, node.log, node.hard_state);
+        self.boot(number, node.log, node.hard_state, node.base);
     }
 
     pub fn node(&self, number: u64) -> &Node {
@@ -222,6 +243,9 @@ impl Cluster {
             if let Some(from) = write.truncate_from {
                 node.memory.truncate(from.get() as usize - 1);
             }
+            if let Some(meta) = &write.compact_to {
+                compact(&mut node.memory, meta.last);
+            }
             node.memory.extend(write.append.iter().cloned());
             node.writes.push_back(write);
         }
@@ -240,11 +264,22 @@ impl Cluster {
                         },
                     )
                 }
-                Send::Snapshot { to, .. } => panic!("no snapshot for {to} in these tests"),
+                Send::Snapshot { to, at_least, .. } => {
+                    node.wanted.push((to, at_least));
+                    continue;
+                }
             };
             letters.push(Letter { from: id(number), to, message });
         }
         self.letters.extend(letters);
+        if let Some(meta) = actions.install {
+            let node = self.nodes.get_mut(&id(number)).unwrap();
+            assert!(node.base.as_ref().is_some_and(|base| base.last >= meta.last), "log first");
+            node.installed.push(meta.last);
+            if !node.hold_installs {
+                self.step(number, Input::Applied { index: meta.last.index });
+            }
+        }
         if let Some(range) = actions.apply {
             let node = self.nodes.get_mut(&id(number)).unwrap();
             for index in range.start().get()..=range.end().get() {
@@ -273,6 +308,10 @@ impl Cluster {
         }
         if let Some(from) = write.truncate_from {
             node.log.truncate(from.get() as usize - 1);
+        }
+        if let Some(meta) = write.compact_to {
+            compact(&mut node.log, meta.last);
+            node.base = Some(meta);
         }
         node.log.extend(write.append);
         self.step(number, Input::Persisted { write: write.id });
@@ -394,4 +433,12 @@ pub fn request_vote(last: EntryId) -> Body {
 /// The bodies of letters to one node.
 pub fn bodies(letters: &[Letter], to: u64) -> Vec<Body> {
     letters.iter().filter(|l| l.to == id(to)).map(|l| l.message.body.clone()).collect()
+}
+
+/// Follows a compaction: a log that does not hold the new base is dropped, and begins behind it.
+fn compact(log: &mut Vec<Entry>, base: EntryId) {
+    let place = base.index.get() as usize;
+    if log.get(place - 1).is_none_or(|entry| entry.id != base) {
+        *log = vec![Entry { id: base, stamp: ClusterTime::ZERO, payload: Payload::Noop }; place];
+    }
 }

@@ -108,7 +108,9 @@ impl Node {
         for input in inputs {
             self.replica.step(self.now, input);
         }
-        let Lanes { write, send, apply, query, reply, event: _ } = self.replica.drain(self.now);
+        let Lanes { write, send, install, apply, query, reply, event: _ } =
+            self.replica.drain(self.now);
+        assert_eq!(install, None, "nobody sends this node a snapshot");
         if let Some(write) = write {
             if let Some(from) = write.truncate_from {
                 self.log.truncate(from.get() as usize - 1);

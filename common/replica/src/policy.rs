@@ -1,0 +1,133 @@
+//! How much of the log stays when the state is durable: enough that a follower that is a little
+//! behind is fed with entries and needs no snapshot (§5.1.2, §5.1.3).
+
+use std::collections::VecDeque;
+
+use consensus::{LogIndex, Write};
+
+use crate::cache::size;
+
+/// Places are remembered about so many to the bound in bytes; finer is of no use.
+const MARKS: u64 = 64;
+
+/// What stays of the log behind a durable state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// At most so many entries.
+    pub entries: u64,
+    /// At most so many bytes of entries, roughly.
+    pub bytes: u64,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self { entries: 100_000, bytes: 512 * 1024 * 1024 }
+    }
+}
+
+/// Decides how far the log is compacted.
+#[derive(Clone, Debug)]
+pub(crate) struct Policy {
+    keep: Keep,
+    /// Places in the log, with the bytes up to there since this node started; ascending.
+    marks: VecDeque<(LogIndex, u64)>,
+    /// Bytes up to the end of the log since this node started.
+    total: u64,
+}
+
+impl Policy {
+    pub(crate) fn new(keep: Keep) -> Self {
+        Self { keep, marks: VecDeque::new(), total: 0 }
+    }
+
+    /// Follows a write of the log.
+    pub(crate) fn follow(&mut self, write: &Write) {
+        if let Some(from) = write.truncate_from {
+            while self.marks.pop_back_if(|(index, _)| *index >= from).is_some() {}
+            self.total = self.marks.back().map_or(0, |(_, total)| *total);
+        }
+        for entry in &write.append {
+            self.total += size(entry) as u64;
+            let last = self.marks.back().map_or(0, |(_, total)| *total);
+            if self.total - last >= self.keep.bytes / MARKS {
+                self.marks.push_back((entry.id.index, self.total));
+            }
+        }
+    }
+
+    /// Returns where the log shall begin anew, behind `base`, if the state is durable up to
+    /// `flushed`; `None` if that is not worth a write.
+    pub(crate) fn compact_to(&mut self, base: LogIndex, flushed: LogIndex) -> Option<LogIndex> {
+        let by_entries = flushed.get().saturating_sub(self.keep.entries);
+        let goal = self.total.saturating_sub(self.keep.bytes);
+        let place = self.marks.partition_point(|(_, total)| *total <= goal);
+        let by_bytes = place.checked_sub(1).map_or(0, |place| self.marks[place].0.get());
+        let to = LogIndex::new(by_entries.max(by_bytes)).min(flushed);
+        if to <= base {
+            return None;
+        }
+        self.marks.drain(..self.marks.partition_point(|(index, _)| *index <= to));
+        Some(to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use consensus::{ClusterTime, Entry, EntryId, Payload, Term, WriteId};
+
+    fn write(from: u64, to: u64, bytes: usize) -> Write {
+        let entry = |index| Entry {
+            id: EntryId { term: Term::new(1), index: LogIndex::new(index) },
+            stamp: ClusterTime::ZERO,
+            payload: Payload::Command(Bytes::from(vec![0; bytes])),
+        };
+        Write {
+            id: WriteId::ZERO,
+            hard_state: None,
+            truncate_from: None,
+            append: (from..=to).map(entry).collect(),
+            compact_to: None,
+        }
+    }
+
+    fn to(policy: &mut Policy, base: u64, flushed: u64) -> Option<u64> {
+        policy.compact_to(LogIndex::new(base), LogIndex::new(flushed)).map(LogIndex::get)
+    }
+
+    #[test]
+    fn the_last_entries_stay() {
+        let mut policy = Policy::new(Keep { entries: 10, bytes: 1 << 40 });
+        policy.follow(&write(1, 100, 10));
+        assert_eq!(to(&mut policy, 0, 9), None, "fewer than are kept (museum G21)");
+        assert_eq!(to(&mut policy, 0, 10), None);
+        assert_eq!(to(&mut policy, 0, 80), Some(70));
+        assert_eq!(to(&mut policy, 70, 80), None, "done already");
+    }
+
+    #[test]
+    fn a_log_of_large_entries_is_cut_shorter() {
+        let mut policy = Policy::new(Keep { entries: 1_000, bytes: 100_000 });
+        policy.follow(&write(1, 100, 10_000));
+        let place = to(&mut policy, 0, 100).expect("a million bytes are too many");
+        assert!((89..=92).contains(&place), "{place}");
+        assert_eq!(to(&mut policy, place, 100), None);
+    }
+
+    #[test]
+    fn nothing_is_compacted_that_the_state_does_not_cover() {
+        let mut policy = Policy::new(Keep { entries: 1, bytes: 64 });
+        policy.follow(&write(1, 100, 10_000));
+        assert_eq!(to(&mut policy, 0, 50), Some(50));
+    }
+
+    #[test]
+    fn what_is_cut_off_does_not_count() {
+        let mut policy = Policy::new(Keep { entries: 1_000, bytes: 100_000 });
+        policy.follow(&write(1, 100, 10_000));
+        let cut = Write { truncate_from: Some(LogIndex::new(6)), ..write(6, 7, 10) };
+        policy.follow(&cut);
+        assert_eq!(to(&mut policy, 0, 7), None);
+    }
+}
