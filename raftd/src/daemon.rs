@@ -285,6 +285,7 @@ fn replica(
         proposal_bytes_max: bytes(config.limits.uncommitted_bytes_max),
         proposals_max: config.limits.requests_max as usize,
         questions_max: config.limits.requests_max as usize,
+        ..Limits::default()
     };
     Ok(Replica::new(raft, limits))
 }

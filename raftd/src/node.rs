@@ -227,7 +227,8 @@ impl Node {
 
     /// Drains the replica once and hands the lanes on.
     pub(crate) fn dispatch(&mut self, now: Timestamp) {
-        let Lanes { write, send, apply, query, reply, event } = self.replica.drain(now);
+        let Lanes { write, send, install, apply, query, reply, event } = self.replica.drain(now);
+        assert!(install.is_none(), "nobody sends snapshots yet");
         if let Some(write) = write {
             self.disk.write(write);
         }

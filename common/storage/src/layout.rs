@@ -7,6 +7,7 @@
 //! | `meta` | `format` | version |
 //! | `meta` | `hard-state`, `hard-state-copy` | term, vote, checksum |
 //! | `meta` | `last` | last index, highest stamp |
+//! | `meta` | `base` | what the log begins behind, if its head was compacted |
 //! | `meta` | `run` + first index | term |
 //!
 //! A seal is a checksum over node, incarnation, index and the entry's own checksum, so that a
@@ -25,6 +26,7 @@ pub(crate) const META: &str = "meta";
 pub(crate) const FORMAT_KEY: &[u8] = b"format";
 pub(crate) const HARD_STATE_KEYS: [&[u8]; 2] = [b"hard-state", b"hard-state-copy"];
 pub(crate) const LAST_KEY: &[u8] = b"last";
+pub(crate) const BASE_KEY: &[u8] = b"base";
 pub(crate) const RUN_PREFIX: &[u8] = b"run";
 
 /// The version of this layout.

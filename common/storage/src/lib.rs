@@ -8,6 +8,8 @@
 //! - Two databases: the log, every batch synced; the state, flushed as a whole, no WAL.
 //! - No Raft rules: writes are done as they come.
 
+#[cfg(feature = "rocksdb")]
+mod base;
 mod directory;
 mod error;
 mod files;

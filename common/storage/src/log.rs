@@ -1,16 +1,20 @@
 //! The log on RocksDB: term, vote and entries, one synced batch a write.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use consensus::{ClusterTime, Entry, HardState, LogIndex, Payload, Term, Write};
+use consensus::{
+    ClusterTime, Entry, EntryId, HardState, LogIndex, Payload, SnapshotMeta, Term, Write,
+};
 use protocol::{BootstrapRecord, encode_entry};
 use rocksdb::{ColumnFamilyDescriptor, DB, WriteBatch};
 
+use crate::base;
 use crate::directory::DataDirectory;
 use crate::error::StorageError;
 use crate::journal;
 use crate::layout::{
-    CONFIGURATION, FORMAT, FORMAT_KEY, HARD_STATE_KEYS, LAST_KEY, LOG, META, Owner,
+    BASE_KEY, CONFIGURATION, FORMAT, FORMAT_KEY, HARD_STATE_KEYS, LAST_KEY, LOG, META, Owner,
     encode_hard_state, run_key,
 };
 use crate::options;
@@ -24,6 +28,10 @@ const SINGLE_DELETES_MAX: u64 = 64;
 pub struct LogStore {
     db: Arc<DB>,
     owner: Owner,
+    /// The entry before the first one that is kept.
+    base: EntryId,
+    /// The same for readers, who must know it before they can miss an entry.
+    head: Arc<AtomicU64>,
     last: LogIndex,
     last_term: Term,
     stamp: ClusterTime,
@@ -104,6 +112,8 @@ impl LogStore {
         let store = Self {
             db: Arc::new(db),
             owner,
+            base: restored.log.base(),
+            head: Arc::new(AtomicU64::new(restored.log.base().index.get())),
             last: last.index,
             last_term: last.term,
             stamp: restored.stamp,
@@ -123,26 +133,32 @@ impl LogStore {
             return Err(StorageError::Poisoned(why.clone()));
         }
         let mut batch = WriteBatch::default();
+        let base = self.base;
         let done = self.fill(&mut batch, writes).and_then(|()| {
             let bytes = batch.size_in_bytes();
             let written = self.db.write_opt(batch, &options::synced());
             written.map(|()| bytes).map_err(|error| database("writing the log", &error))
         });
-        if let Err(error) = &done {
-            self.poisoned = Some(error.to_string());
+        match &done {
+            Ok(_) if self.base != base => self.give_space_back(),
+            Ok(_) => {}
+            Err(error) => self.poisoned = Some(error.to_string()),
         }
         done
     }
 
     /// Returns a reader, for any thread.
     pub fn reader(&self) -> LogReader {
-        LogReader::new(Arc::clone(&self.db), self.owner)
+        LogReader::new(Arc::clone(&self.db), self.owner, Arc::clone(&self.head))
     }
 
     fn fill(&mut self, batch: &mut WriteBatch, writes: &[Write]) -> Result<(), StorageError> {
         for write in writes {
             if let Some(from) = write.truncate_from {
                 self.truncate(batch, from)?;
+            }
+            if let Some(meta) = &write.compact_to {
+                self.compact(batch, meta)?;
             }
             for entry in &write.append {
                 self.append(batch, entry)?;
@@ -191,6 +207,10 @@ impl LogStore {
         if from > self.last {
             return Ok(());
         }
+        if from <= self.base.index {
+            let what = format!("the log from {from}, which begins behind {}", self.base);
+            return Err(StorageError::corrupt(what, "what is compacted cannot be cut off"));
+        }
         let log = family(&self.db, LOG)?;
         let configuration = family(&self.db, CONFIGURATION)?;
         let end = self.last.next();
@@ -210,8 +230,60 @@ impl LogStore {
             self.runs.pop();
         }
         self.last = from.prev().unwrap_or_default();
-        self.last_term = self.runs.last().map_or(Term::ZERO, |(_, term)| *term);
+        self.last_term = self.runs.last().map_or(self.base.term, |(_, term)| *term);
         Ok(())
+    }
+
+    /// Forgets the head of the log up to a snapshot's last entry; all of it, if that very entry is
+    /// not in it (§5.1).
+    fn compact(&mut self, batch: &mut WriteBatch, meta: &SnapshotMeta) -> Result<(), StorageError> {
+        let base = meta.last;
+        if base.index <= self.base.index {
+            let what = format!("the log up to {base}, which begins behind {}", self.base);
+            return Err(StorageError::corrupt(what, "it was compacted further before"));
+        }
+        let kept = self.term(base.index) == Some(base.term);
+        let end = if kept { base.index } else { self.last.max(base.index) }.next();
+        let (from, to) = (self.base.index.next().get().to_be_bytes(), end.get().to_be_bytes());
+        batch.delete_range_cf(family(&self.db, LOG)?, from, to);
+        batch.delete_range_cf(family(&self.db, CONFIGURATION)?, from, to);
+        let records = family(&self.db, META)?;
+        for (first, _) in &self.runs {
+            if *first < end {
+                batch.delete_cf(records, run_key(*first));
+            }
+        }
+        let cut = self.runs.iter().rev().find(|(first, _)| *first <= end).map(|(_, term)| *term);
+        self.runs.retain(|(first, _)| *first > end);
+        if let Some(term) = cut.filter(|_| kept && end <= self.last) {
+            batch.put_cf(records, run_key(end), term.get().to_le_bytes());
+            self.runs.insert(0, (end, term));
+        }
+        batch.put_cf(records, BASE_KEY, base::encode(meta));
+        self.base = base;
+        self.head.store(base.index.get(), Ordering::Release);
+        if !kept {
+            self.last = base.index;
+        }
+        self.last_term = self.runs.last().map_or(base.term, |(_, term)| *term);
+        self.stamp = self.stamp.max(meta.stamp);
+        Ok(())
+    }
+
+    fn term(&self, index: LogIndex) -> Option<Term> {
+        if index > self.last {
+            return None;
+        }
+        self.runs.iter().rev().find(|(first, _)| *first <= index).map(|(_, term)| *term)
+    }
+
+    /// Drops the files that hold compacted entries only; what is left goes with later compactions
+    /// of the database. An error costs space and nothing else.
+    fn give_space_back(&self) {
+        let (from, to) = (0_u64.to_be_bytes(), self.base.index.get().to_be_bytes());
+        if let Ok(log) = family(&self.db, LOG) {
+            let _ = self.db.delete_file_in_range_cf(log, from, to);
+        }
     }
 }
 

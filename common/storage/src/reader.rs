@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use consensus::{Entry, LogIndex};
@@ -16,15 +17,17 @@ use crate::log::{database, family};
 pub struct LogReader {
     db: Arc<DB>,
     owner: Owner,
+    /// What the log begins behind, or is about to.
+    head: Arc<AtomicU64>,
 }
 
 impl LogReader {
-    pub(crate) fn new(db: Arc<DB>, owner: Owner) -> Self {
-        Self { db, owner }
+    pub(crate) fn new(db: Arc<DB>, owner: Owner, head: Arc<AtomicU64>) -> Self {
+        Self { db, owner, head }
     }
 
     /// Returns the entries of `range`, in order: at least the first, then as many as fit into
-    /// `bytes_max`.
+    /// `bytes_max`. None if the head of the log is compacted meanwhile, and the first with it.
     ///
     /// # Errors
     /// If an entry is missing or damaged, or the database fails.
@@ -58,6 +61,10 @@ impl LogReader {
             next = next.next();
         }
         if next < range.end {
+            let head = self.head.load(Ordering::Acquire);
+            if head > 0 && range.start.get() <= head {
+                return Ok(Vec::new());
+            }
             return Err(StorageError::corrupt(format!("log entry {next}"), "it is missing"));
         }
         Ok(entries)

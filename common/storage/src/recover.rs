@@ -3,15 +3,16 @@
 
 use bytes::Bytes;
 use consensus::{
-    ClusterTime, Configuration, EntryId, HardState, LogIndex, LogView, Membership, Payload, Term,
-    TermRun,
+    ClusterTime, Configuration, HardState, LogIndex, LogView, Membership, Payload, SnapshotMeta,
+    Term, TermRun,
 };
 use rocksdb::{DB, Direction, IteratorMode};
 
+use crate::base;
 use crate::error::StorageError;
 use crate::layout::{
-    CONFIGURATION, FORMAT, FORMAT_KEY, HARD_STATE_KEYS, LAST_KEY, LOG, META, Owner, RUN_PREFIX,
-    decode_hard_state, index_of,
+    BASE_KEY, CONFIGURATION, FORMAT, FORMAT_KEY, HARD_STATE_KEYS, LAST_KEY, LOG, META, Owner,
+    RUN_PREFIX, decode_hard_state, index_of,
 };
 use crate::log::{database, family};
 
@@ -20,7 +21,7 @@ use crate::log::{database, family};
 pub struct RestoredLog {
     /// Term and vote.
     pub hard_state: HardState,
-    /// The identities of all entries.
+    /// The identities of all entries, and what they begin behind.
     pub log: LogView,
     /// The configurations in the log.
     pub membership: Membership,
@@ -46,15 +47,20 @@ pub(crate) fn recover(db: &DB, owner: Owner) -> Result<RestoredLog, StorageError
         None => (LogIndex::ZERO, ClusterTime::ZERO),
         Some(bytes) => decode_last(&bytes)?,
     };
-    let log = LogView::restore(EntryId::ZERO, runs(db)?, last)
+    let base = match get(BASE_KEY)? {
+        None => base::beginning(),
+        Some(bytes) => base::decode(&bytes.into())?,
+    };
+    let log = LogView::restore(base.last, runs(db)?, last)
         .ok_or_else(|| StorageError::corrupt("the log's term runs", "they contradict its end"))?;
-    check_end(db, owner, log.last())?;
+    check_end(db, owner, &log)?;
     let hard_state = hard_state(&get, last)?;
     if log.last().term > hard_state.term {
         let why = format!("term {} is below the log's {}", hard_state.term, log.last().term);
         return Err(StorageError::corrupt("the hard state", why));
     }
-    let membership = membership(db, owner)?;
+    let stamp = stamp.max(base.stamp);
+    let membership = membership(db, owner, base)?;
     Ok(RestoredLog { hard_state, log, membership, stamp })
 }
 
@@ -96,7 +102,8 @@ fn runs(db: &DB) -> Result<Vec<TermRun>, StorageError> {
 }
 
 /// The last entry must be there, whole, and the one that the records name; nothing may follow it.
-fn check_end(db: &DB, owner: Owner, last: EntryId) -> Result<(), StorageError> {
+fn check_end(db: &DB, owner: Owner, view: &LogView) -> Result<(), StorageError> {
+    let last = view.last();
     let log = family(db, LOG)?;
     let found = match db.iterator_cf(log, IteratorMode::End).next() {
         Some(item) => {
@@ -107,7 +114,7 @@ fn check_end(db: &DB, owner: Owner, last: EntryId) -> Result<(), StorageError> {
         None => None,
     };
     match found {
-        None if last.index == LogIndex::ZERO => Ok(()),
+        None if last == view.base() => Ok(()),
         Some((index, record)) if index == last.index => {
             let entry = owner.entry(index, &record)?;
             if entry.id != last {
@@ -124,7 +131,7 @@ fn check_end(db: &DB, owner: Owner, last: EntryId) -> Result<(), StorageError> {
     }
 }
 
-fn membership(db: &DB, owner: Owner) -> Result<Membership, StorageError> {
+fn membership(db: &DB, owner: Owner, base: SnapshotMeta) -> Result<Membership, StorageError> {
     let log = family(db, LOG)?;
     let mut in_log: Vec<(LogIndex, Configuration)> = Vec::new();
     for item in db.iterator_cf(family(db, CONFIGURATION)?, IteratorMode::Start) {
@@ -142,7 +149,7 @@ fn membership(db: &DB, owner: Owner) -> Result<Membership, StorageError> {
             }
         }
     }
-    Membership::restore((LogIndex::ZERO, Configuration::unknown()), in_log)
+    Membership::restore((base.configuration_index, base.configuration), in_log)
         .ok_or_else(|| StorageError::corrupt("the configurations", "they are out of order"))
 }
 

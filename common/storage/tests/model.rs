@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used)]
 mod kit;
 
-use consensus::{Entry, HardState, LogIndex, Membership, Payload, Write};
-use kit::{command, configuration, found, hard_state, nothing, read, record, reopen};
+use consensus::{
+    Configuration, Entry, EntryId, HardState, LogIndex, Membership, Payload, SnapshotMeta, Write,
+};
+use kit::{at, command, configuration, found, hard_state, nothing, read, record, reopen};
 use proptest::prelude::{Strategy, any, prop_oneof};
-use proptest::test_runner::{Config, TestCaseError};
+use proptest::test_runner::{Config as Runs, TestCaseError};
 use proptest::{collection, prop_assert, prop_assert_eq, proptest};
 use storage::{DataDirectory, LogStore, RestoredLog};
 use tempfile::{TempDir, tempdir};
@@ -17,6 +19,10 @@ enum Step {
     Write(Vec<Piece>),
     /// Close and open.
     Reopen,
+    /// Forget so many of the entries that are left.
+    Compact(usize),
+    /// A snapshot that goes so far beyond the end takes the log's place.
+    Install(usize),
     /// Read from a place on, with room for so many bytes.
     Read { from: usize, bytes_max: usize },
 }
@@ -55,6 +61,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => collection::vec(piece(), 1..4).prop_map(Step::Write),
         1 => proptest::strategy::Just(Step::Reopen),
+        1 => (0_usize..60).prop_map(Step::Compact),
+        1 => (1_usize..20).prop_map(Step::Install),
         2 => (0_usize..200, 0_usize..2_000)
             .prop_map(|(from, bytes_max)| Step::Read { from, bytes_max }),
     ]
@@ -62,6 +70,8 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// What the log must hold.
 struct Model {
+    /// What the log begins behind.
+    base: SnapshotMeta,
     entries: Vec<Entry>,
     hard_state: HardState,
     /// The number of the last write, so that no two entries are alike.
@@ -72,18 +82,26 @@ impl Model {
     fn new(directory: &DataDirectory) -> Self {
         let payload = Payload::Configuration(record(directory.incarnation()).configuration);
         let first = Entry { payload, stamp: consensus::ClusterTime::ZERO, ..command(1, 1, "") };
-        Self { entries: vec![first], hard_state: hard_state(1, None), written: 0 }
+        let base = Membership::default().at(LogIndex::ZERO).clone();
+        let base = SnapshotMeta {
+            last: EntryId::ZERO,
+            configuration: base.1,
+            configuration_index: base.0,
+            stamp: consensus::ClusterTime::ZERO,
+        };
+        Self { base, entries: vec![first], hard_state: hard_state(1, None), written: 0 }
     }
 
     /// Does a piece to the model, and returns it as a write.
     fn take(&mut self, piece: &Piece) -> Write {
         self.written += 1;
         // The founding entry is committed from the first: nobody cuts it.
-        let keep = self.entries.len().saturating_sub(piece.cut).max(1);
+        let least = usize::from(self.base.last == EntryId::ZERO);
+        let keep = self.entries.len().saturating_sub(piece.cut).max(least);
         self.entries.truncate(keep);
         let term = self.hard_state.term.get() + piece.term;
         self.hard_state = hard_state(term, piece.vote);
-        let first = keep as u64 + 1;
+        let first = self.base.last.index.get() + keep as u64 + 1;
         let mut append: Vec<Entry> = (first..first + piece.add as u64)
             .map(|index| {
                 let text = format!("{} {}", self.written, "x".repeat(piece.bytes));
@@ -99,22 +117,64 @@ impl Model {
         Write { truncate_from, append, hard_state: Some(self.hard_state), ..nothing() }
     }
 
-    fn check(&self, log: &LogStore, restored: &RestoredLog) -> Result<(), TestCaseError> {
-        prop_assert_eq!(restored.hard_state, self.hard_state);
-        prop_assert_eq!(restored.log.last().index.get(), self.entries.len() as u64);
-        for entry in &self.entries {
-            prop_assert!(restored.log.contains(entry.id), "{}", entry.id);
-        }
+    fn end(&self) -> u64 {
+        self.base.last.index.get() + self.entries.len() as u64
+    }
+
+    fn configurations(&self) -> Vec<(LogIndex, Configuration)> {
         let in_log = self.entries.iter().filter_map(|entry| match &entry.payload {
             Payload::Configuration(configuration) => Some((entry.id.index, configuration.clone())),
             Payload::Noop | Payload::Command(_) => None,
         });
-        let base = Membership::default().at(LogIndex::ZERO).clone();
-        let membership = Membership::restore(base, in_log.collect()).unwrap();
+        in_log.collect()
+    }
+
+    /// Forgets the first entries, and returns that as a write.
+    fn compact(&mut self, count: usize) -> Option<Write> {
+        let count = count.min(self.entries.len());
+        let last = self.entries.get(count.checked_sub(1)?)?.id;
+        let latest = self.configurations().into_iter().rev().find(|(at, _)| *at <= last.index);
+        if let Some((index, configuration)) = latest {
+            (self.base.configuration_index, self.base.configuration) = (index, configuration);
+        }
+        self.base.last = last;
+        self.entries.drain(..count);
+        Some(Write { compact_to: Some(self.base.clone()), ..nothing() })
+    }
+
+    /// Puts a snapshot in the place of everything, and returns that as a write.
+    fn install(&mut self, beyond: usize) -> Write {
+        self.written += 1;
+        let term = self.hard_state.term.get();
+        let last = at(term, self.end() + beyond as u64);
+        let incarnation = consensus::Incarnation::new(self.written);
+        self.base = SnapshotMeta {
+            last,
+            configuration: configuration(incarnation, "host:2"),
+            configuration_index: last.index,
+            stamp: consensus::ClusterTime::new(last.index.get() * 10),
+        };
+        self.entries.clear();
+        Write { compact_to: Some(self.base.clone()), ..nothing() }
+    }
+
+    fn check(&self, log: &LogStore, restored: &RestoredLog) -> Result<(), TestCaseError> {
+        prop_assert_eq!(restored.hard_state, self.hard_state);
+        prop_assert_eq!(restored.log.base(), self.base.last);
+        prop_assert_eq!(restored.log.last().index.get(), self.end());
+        for entry in &self.entries {
+            prop_assert!(restored.log.contains(entry.id), "{}", entry.id);
+        }
+        let base = (self.base.configuration_index, self.base.configuration.clone());
+        let membership = Membership::restore(base, self.configurations()).unwrap();
         prop_assert_eq!(&restored.membership, &membership);
         let highest = self.entries.iter().map(|entry| entry.stamp).max().unwrap_or_default();
-        prop_assert!(restored.stamp >= highest);
-        prop_assert_eq!(&read(log, 1, self.entries.len() as u64).unwrap(), &self.entries);
+        prop_assert!(restored.stamp >= highest.max(self.base.stamp));
+        let first = self.base.last.index.get() + 1;
+        prop_assert_eq!(&read(log, first, self.end()).unwrap(), &self.entries);
+        if first > 1 {
+            prop_assert_eq!(&read(log, first - 1, self.end().max(first)).unwrap(), &[]);
+        }
         Ok(())
     }
 }
@@ -141,11 +201,18 @@ impl World {
                 let writes: Vec<Write> = pieces.iter().map(|p| self.model.take(p)).collect();
                 log.write(&writes).unwrap();
             }
+            Step::Compact(count) => {
+                log.write(&Vec::from_iter(self.model.compact(*count))).unwrap();
+            }
+            Step::Install(beyond) => {
+                log.write(&[self.model.install(*beyond)]).unwrap();
+            }
             Step::Reopen => self.reopen()?,
             Step::Read { from, bytes_max } => {
                 let entries = &self.model.entries;
                 let from = from % (entries.len() + 1);
-                let range = LogIndex::new(from as u64 + 1)..LogIndex::new(entries.len() as u64 + 1);
+                let first = self.model.base.last.index.get() + from as u64 + 1;
+                let range = LogIndex::new(first)..LogIndex::new(self.model.end() + 1);
                 let found = log.reader().read(range, *bytes_max).unwrap();
                 prop_assert_eq!(found.is_empty(), from == entries.len());
                 prop_assert_eq!(&found[..], &entries[from..from + found.len()]);
@@ -164,7 +231,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(Config { cases: 24, failure_persistence: None, ..Config::default() })]
+    #![proptest_config(Runs { cases: 32, failure_persistence: None, ..Runs::default() })]
 
     #[test]
     fn the_log_holds_what_a_vector_would(steps in collection::vec(step(), 1..40)) {

@@ -8,7 +8,7 @@ use std::path::Path;
 use bytes::Bytes;
 use consensus::{
     ClusterTime, Configuration, Entry, EntryId, HardState, Incarnation, LogIndex, Majority, Member,
-    NodeId, Payload, Term, Voters, Write, WriteId,
+    NodeId, Payload, SnapshotMeta, Term, Voters, Write, WriteId,
 };
 use protocol::BootstrapRecord;
 use storage::{DataDirectory, LogStore, RestoredLog, StorageError};
@@ -92,6 +92,18 @@ pub fn append(term: u64, entries: Vec<Entry>) -> Write {
 /// A write as a follower does it when another leader's entries replace its own.
 pub fn replace(term: u64, from: u64, entries: Vec<Entry>) -> Write {
     Write { truncate_from: Some(LogIndex::new(from)), ..append(term, entries) }
+}
+
+/// A write as a node does it when its state is durable up to an entry, or is replaced by a
+/// snapshot's.
+pub fn compact(term: u64, index: u64, configuration: &Configuration) -> Write {
+    let meta = SnapshotMeta {
+        last: at(term, index),
+        configuration: configuration.clone(),
+        configuration_index: LogIndex::new(1),
+        stamp: ClusterTime::new(index * 10),
+    };
+    Write { compact_to: Some(meta), ..nothing() }
 }
 
 /// Reads everything from `from` up to and with `last`.
