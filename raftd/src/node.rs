@@ -6,12 +6,10 @@ use std::sync::Arc;
 use consensus::{
     Body, Event, Input as Raw, LogIndex, NodeId, RequestId, RoleKind, Send, Timer, Timestamp,
 };
-use protocol::{ErrorCode, Request, Response};
 use replica::{Input, Lanes, Replica, Reply};
 use state_machine::QueryView;
 use transport::{Accepted, ClientRequest, PeerEvent, Responder};
 
-use crate::admin;
 use crate::answer;
 use crate::exit::{Exit, Failure};
 use crate::gauges::Gauges;
@@ -19,11 +17,13 @@ use crate::identity::Identity;
 use crate::lanes::apply::Apply;
 use crate::lanes::disk::Disk;
 use crate::lanes::network::Network;
-use crate::lanes::query::{Extent, Page, Queries};
+use crate::lanes::query::Queries;
 use crate::lanes::{Done, View};
 use crate::metrics::Metrics;
 use crate::pending::{Pending, Waiting};
 use crate::status::{self, Sources};
+
+mod ask;
 
 /// How long views are made with every batch after the last question, in nanoseconds.
 const VIEWS_NS: u64 = 1_000_000_000;
@@ -172,59 +172,6 @@ impl Node {
         self.network.accept(accepted);
     }
 
-    /// A client asks.
-    pub(crate) fn ask(&mut self, now: Timestamp, ask: ClientRequest) {
-        let ClientRequest { request, identity, responder } = ask;
-        let request = match admin::admit(&identity.role, request) {
-            Ok(request) => request,
-            Err(refusal) => return responder.send(Response::Error(refusal)),
-        };
-        match request {
-            Request::Propose { command } => {
-                if let Some(request) = self.wait(now, responder) {
-                    self.replica.step(now, Input::Propose { request, command });
-                }
-            }
-            Request::Query { query, stale } => {
-                if let Some(request) = self.wait(now, responder) {
-                    self.asked = Some(now);
-                    self.replica.step(now, Input::Query { request, query, stale });
-                }
-            }
-            Request::Status => {
-                let report = self.status(now);
-                responder.send(Response::Status(Box::new(report)));
-            }
-            Request::ReadLog { from, entries_max, payloads } => {
-                let status = self.replica.status();
-                let extent = Extent {
-                    first: status.base.index.next(),
-                    last: status.durable,
-                    commit: status.commit,
-                };
-                let page = Page { from: LogIndex::new(from), entries_max, payloads };
-                self.queries.page(page, extent, responder);
-            }
-            Request::Reconfigure { target, expected_index } => {
-                self.reconfigure(now, &target, expected_index, responder);
-            }
-            Request::Transfer { to } => {
-                let Some(to) = NodeId::new(to) else {
-                    let why = "there is no node 0";
-                    let refusal = answer::refusal(ErrorCode::BadRequest, why);
-                    return responder.send(Response::Error(refusal));
-                };
-                if let Some(request) = self.wait(now, responder) {
-                    self.raw(now, Raw::Transfer { request, to });
-                }
-            }
-            Request::Bootstrap { record } | Request::Join { record } => {
-                let generation = self.identity.generation;
-                responder.send(crate::bootstrap::repeated(generation, &record));
-            }
-        }
-    }
-
     /// Drains the replica once and hands the lanes on.
     pub(crate) fn dispatch(&mut self, now: Timestamp) {
         let Lanes { write, send, install, apply, query, reply, event } = self.replica.drain(now);
@@ -292,35 +239,6 @@ impl Node {
         Ending { threads: vec![disk.finish(), apply.finish()] }
     }
 
-    /// Begins a change of members if the operator has seen the configuration that is in force.
-    fn reconfigure(
-        &mut self,
-        now: Timestamp,
-        target: &bytes::Bytes,
-        expected_index: u64,
-        responder: Responder,
-    ) {
-        let refuse = |responder: Responder, code, why: String| {
-            responder.send(Response::Error(answer::refusal(code, why)));
-        };
-        let target = match protocol::decode_configuration(target) {
-            Ok(target) => target,
-            Err(error) => return refuse(responder, ErrorCode::BadRequest, error.to_string()),
-        };
-        let status = self.replica.status();
-        let (found, leads) = (status.configuration_index.get(), status.role == RoleKind::Leader);
-        if leads && found != expected_index {
-            let why = format!(
-                "the members were changed meanwhile: the configuration stands at {found}, not at \
-                 {expected_index}; look again"
-            );
-            return refuse(responder, ErrorCode::Forbidden, why);
-        }
-        if let Some(request) = self.wait(now, responder) {
-            self.raw(now, Raw::Reconfigure { request, target });
-        }
-    }
-
     fn raw(&mut self, now: Timestamp, input: Raw) {
         self.replica.step(now, Input::Raft(input));
     }
@@ -346,17 +264,6 @@ impl Node {
     fn fail(&mut self, failure: Failure) {
         tracing::error!("{failure}; this node stops");
         self.failure.get_or_insert(failure);
-    }
-
-    /// Gives a client's request a name, or refuses it.
-    fn wait(&mut self, now: Timestamp, responder: Responder) -> Option<RequestId> {
-        self.pending
-            .insert(now, responder)
-            .map_err(|responder: Responder| {
-                let busy = "too many unanswered requests (limits.requests_max)";
-                responder.send(Response::Error(answer::refusal(ErrorCode::Busy, busy)));
-            })
-            .ok()
     }
 
     fn send(&mut self, now: Timestamp, send: Send) {
