@@ -21,6 +21,7 @@ mod hello;
 pub mod limits;
 mod log_page;
 mod peer;
+mod snapshot;
 mod status;
 mod wire;
 
@@ -36,4 +37,5 @@ pub use generation::{BootstrapRecord, Generation};
 pub use hello::{Hello, HelloReply, PROTOCOL_VERSION, RefusalCode};
 pub use log_page::{LogEntry, LogPage};
 pub use peer::{decode_message, encode_message};
+pub use snapshot::{SnapshotChunk, SnapshotOffer, SnapshotReply};
 pub use status::{NodeStatus, PeerReport};

@@ -31,3 +31,6 @@ pub const ADDRESS_BYTES_MAX: usize = 260;
 /// A payload up to this size is copied out of the frame that brought it, so that a cached entry
 /// does not keep the whole frame alive, in bytes.
 pub const PAYLOAD_COPY_BYTES_MAX: usize = 4 * 1024;
+
+/// The head of a snapshot's file, in bytes: a configuration and names.
+pub const SNAPSHOT_HEAD_BYTES_MAX: usize = 64 * 1024;

@@ -91,3 +91,20 @@ pub enum CallError {
     #[error("the connection broke before the answer came: {0}")]
     Lost(String),
 }
+
+/// Why a snapshot was not delivered, or not received.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SnapshotError {
+    /// The connection or the stream broke: what was written stays, and is not sent again.
+    #[error("the stream broke: {0}")]
+    Broken(String),
+    /// The other side is silent.
+    #[error("the other side was silent for {0:?}")]
+    Silent(Duration),
+    /// The receiver does not want it.
+    #[error("the receiver refused it: {0}")]
+    Refused(String),
+    /// The other side said what makes no sense.
+    #[error(transparent)]
+    Protocol(#[from] ProtocolError),
+}

@@ -16,12 +16,14 @@ mod mesh;
 mod peer;
 mod receive;
 mod serve;
+mod snapshot;
 mod stream;
 
 pub use call::ClientConnection;
 pub use certs;
 pub use endpoint::{Accepted, Alpn, Endpoint, Incoming};
-pub use error::{CallError, ConnectError, EndpointError};
+pub use error::{CallError, ConnectError, EndpointError, SnapshotError};
 pub use mesh::{Mesh, PeerEvent, refuse_peer};
 pub use peer::PeerInfo;
 pub use serve::{ClientRequest, Responder, serve_client};
+pub use snapshot::{IncomingSnapshot, OutgoingSnapshot, SnapshotRoad};

@@ -40,3 +40,10 @@ pub const READ_BYTES_MAX: usize = 64 * 1024;
 
 /// Chunks written to a stream at a time.
 pub const WRITE_CHUNKS_MAX: usize = 512;
+
+/// Bytes of a snapshot that may be sent before the receiver has written them: far below a
+/// connection's window, so that a slow disk there never holds up heartbeats and entries.
+pub const SNAPSHOT_WINDOW_BYTES: u64 = 4 * 1024 * 1024;
+
+/// A snapshot's stream on which the other side is silent for so long is given up.
+pub const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(30);

@@ -14,6 +14,7 @@ use crate::endpoint::{Accepted, Close, Endpoint};
 use crate::limits::CONNECT_TIMEOUT;
 use crate::peer::{Peer, PeerInfo};
 use crate::receive::{Guests, Receiver};
+use crate::snapshot::{IncomingSnapshot, SnapshotRoad};
 use crate::stream::{FrameStream, ReadFailure};
 
 /// News from the other nodes.
@@ -28,6 +29,8 @@ pub enum PeerEvent {
         /// What it said.
         message: Message,
     },
+    /// A leader offers a snapshot.
+    Offered(IncomingSnapshot),
     /// Messages can be sent to this peer now.
     Connected {
         /// The peer.
@@ -102,6 +105,11 @@ impl Mesh {
             _ => false,
         };
         Ok(peer.send(with_entries, chunks))
+    }
+
+    /// Returns the way for a snapshot to a peer; `None` if there is no connection.
+    pub fn road(&self, to: NodeId) -> Option<SnapshotRoad> {
+        self.peers.get(&to)?.connection().map(SnapshotRoad::new)
     }
 
     /// Returns what is known of the way to a peer.

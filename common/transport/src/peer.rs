@@ -25,6 +25,8 @@ use crate::stream::{FrameStream, ReadFailure, pump};
 pub(crate) const CONTROL: u8 = 1;
 /// The first byte of a stream.
 pub(crate) const ENTRIES: u8 = 2;
+/// The first byte of a stream in both directions.
+pub(crate) const SNAPSHOT: u8 = 3;
 
 /// What is known of the way to a peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,6 +93,11 @@ impl Peer {
     pub(crate) fn send(&self, with_entries: bool, chunks: Vec<Bytes>) -> bool {
         let queue = if with_entries { &self.entries } else { &self.control };
         self.state.connected.load(Ordering::Relaxed) && queue.try_send(chunks).is_ok()
+    }
+
+    /// Returns the connection, if there is one.
+    pub(crate) fn connection(&self) -> Option<Connection> {
+        lock(&self.state.connection).clone()
     }
 
     pub(crate) fn info(&self) -> PeerInfo {

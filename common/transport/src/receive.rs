@@ -11,9 +11,11 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::endpoint::{Accepted, Close};
+use crate::error::SnapshotError;
 use crate::limits::{CONNECT_TIMEOUT, CONTROL_MESSAGES_MAX};
 use crate::mesh::{PeerEvent, answer_hello};
 use crate::peer::{CONTROL, ENTRIES};
+use crate::snapshot::IncomingSnapshot;
 use crate::stream::{FrameStream, ReadFailure, pump};
 
 /// Receives what peers say.
@@ -74,6 +76,7 @@ impl Receiver {
         };
         let from = theirs.node.expect("a judged hello names its node");
         tokio::spawn(self.guests.clone().serve(from, connection.clone()));
+        tokio::spawn(self.clone().take_snapshots(connection.clone(), who.clone(), from));
         self.listen(connection, who, from, theirs.incarnation).await;
     }
 
@@ -93,6 +96,32 @@ impl Receiver {
                 if let Err(reason) = read {
                     connection.close(Close::Malformed.code(), reason.as_bytes());
                     receiver.refused(who, reason).await;
+                }
+            });
+        }
+    }
+
+    /// Passes on the snapshots that are offered on a connection until it ends.
+    async fn take_snapshots(self, connection: Connection, who: String, from: NodeId) {
+        while let Ok((send, receive)) = connection.accept_bi().await {
+            let (receiver, connection, who) = (self.clone(), connection.clone(), who.clone());
+            tokio::spawn(async move {
+                match IncomingSnapshot::accept(from, send, receive).await {
+                    Ok(offered) => {
+                        // A loop that is gone takes nothing.
+                        let _ = receiver.events.send(PeerEvent::Offered(offered)).await;
+                    }
+                    Err(SnapshotError::Protocol(error)) => {
+                        let reason = error.to_string();
+                        connection.close(Close::Malformed.code(), reason.as_bytes());
+                        receiver.refused(who, reason).await;
+                    }
+                    // It is offered again.
+                    Err(
+                        SnapshotError::Broken(_)
+                        | SnapshotError::Silent(_)
+                        | SnapshotError::Refused(_),
+                    ) => {}
                 }
             });
         }
