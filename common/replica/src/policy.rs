@@ -7,21 +7,27 @@ use consensus::{LogIndex, Write};
 
 use crate::cache::size;
 
-/// Places are remembered about so many to the bound in bytes; finer is of no use.
+/// Places are remembered about so many to the lower bound in bytes; finer is of no use.
 const MARKS: u64 = 64;
 
 /// What stays of the log behind a durable state.
+///
+/// The log is worth keeping as long as it is smaller than the snapshot that would replace it
+/// (§5.1.3): so the bound in bytes is the size of the state, within these limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keep {
     /// At most so many entries.
     pub entries: u64,
-    /// At most so many bytes of entries, roughly.
-    pub bytes: u64,
+    /// Roughly so many bytes of entries may always stay, however small the state.
+    pub bytes_min: u64,
+    /// At most so many bytes of entries, roughly, however large the state.
+    pub bytes_max: u64,
 }
 
 impl Default for Keep {
     fn default() -> Self {
-        Self { entries: 100_000, bytes: 512 * 1024 * 1024 }
+        let mib = 1024 * 1024;
+        Self { entries: 100_000, bytes_min: 64 * mib, bytes_max: 1024 * mib }
     }
 }
 
@@ -49,17 +55,23 @@ impl Policy {
         for entry in &write.append {
             self.total += size(entry) as u64;
             let last = self.marks.back().map_or(0, |(_, total)| *total);
-            if self.total - last >= self.keep.bytes / MARKS {
+            if self.total - last >= self.keep.bytes_min / MARKS {
                 self.marks.push_back((entry.id.index, self.total));
             }
         }
     }
 
-    /// Returns where the log shall begin anew, behind `base`, if the state is durable up to
-    /// `flushed`; `None` if that is not worth a write.
-    pub(crate) fn compact_to(&mut self, base: LogIndex, flushed: LogIndex) -> Option<LogIndex> {
+    /// Returns where the log shall begin anew, behind `base`, if a state of so many bytes is
+    /// durable up to `flushed`; `None` if that is not worth a write.
+    pub(crate) fn compact_to(
+        &mut self,
+        base: LogIndex,
+        flushed: LogIndex,
+        state_bytes: u64,
+    ) -> Option<LogIndex> {
         let by_entries = flushed.get().saturating_sub(self.keep.entries);
-        let goal = self.total.saturating_sub(self.keep.bytes);
+        let bytes = state_bytes.max(self.keep.bytes_min).min(self.keep.bytes_max);
+        let goal = self.total.saturating_sub(bytes);
         let place = self.marks.partition_point(|(_, total)| *total <= goal);
         let by_bytes = place.checked_sub(1).map_or(0, |place| self.marks[place].0.get());
         let to = LogIndex::new(by_entries.max(by_bytes)).min(flushed);
@@ -92,13 +104,17 @@ mod tests {
         }
     }
 
+    fn keep(entries: u64, bytes_min: u64) -> Keep {
+        Keep { entries, bytes_min, bytes_max: 1 << 41 }
+    }
+
     fn to(policy: &mut Policy, base: u64, flushed: u64) -> Option<u64> {
-        policy.compact_to(LogIndex::new(base), LogIndex::new(flushed)).map(LogIndex::get)
+        policy.compact_to(LogIndex::new(base), LogIndex::new(flushed), 0).map(LogIndex::get)
     }
 
     #[test]
     fn the_last_entries_stay() {
-        let mut policy = Policy::new(Keep { entries: 10, bytes: 1 << 40 });
+        let mut policy = Policy::new(keep(10, 1 << 40));
         policy.follow(&write(1, 100, 10));
         assert_eq!(to(&mut policy, 0, 9), None, "fewer than are kept (museum G21)");
         assert_eq!(to(&mut policy, 0, 10), None);
@@ -108,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_log_of_large_entries_is_cut_shorter() {
-        let mut policy = Policy::new(Keep { entries: 1_000, bytes: 100_000 });
+        let mut policy = Policy::new(keep(1_000, 100_000));
         policy.follow(&write(1, 100, 10_000));
         let place = to(&mut policy, 0, 100).expect("a million bytes are too many");
         assert!((89..=92).contains(&place), "{place}");
@@ -116,15 +132,29 @@ mod tests {
     }
 
     #[test]
+    fn a_log_that_is_smaller_than_the_state_stays_within_the_limits() {
+        let limits = Keep { entries: 1_000, bytes_min: 100_000, bytes_max: 700_000 };
+        let mut place = |state_bytes| {
+            let mut policy = Policy::new(limits);
+            policy.follow(&write(1, 100, 10_000));
+            policy.compact_to(LogIndex::ZERO, LogIndex::new(100), state_bytes).map(LogIndex::get)
+        };
+        let stays = |place: Option<u64>| 100 - place.expect("more than the limit");
+        assert!((8..=11).contains(&stays(place(0))));
+        assert!((48..=51).contains(&stays(place(500_000))));
+        assert!((68..=71).contains(&stays(place(u64::MAX))));
+    }
+
+    #[test]
     fn nothing_is_compacted_that_the_state_does_not_cover() {
-        let mut policy = Policy::new(Keep { entries: 1, bytes: 64 });
+        let mut policy = Policy::new(keep(1, 64));
         policy.follow(&write(1, 100, 10_000));
         assert_eq!(to(&mut policy, 0, 50), Some(50));
     }
 
     #[test]
     fn what_is_cut_off_does_not_count() {
-        let mut policy = Policy::new(Keep { entries: 1_000, bytes: 100_000 });
+        let mut policy = Policy::new(keep(1_000, 100_000));
         policy.follow(&write(1, 100, 10_000));
         let cut = Write { truncate_from: Some(LogIndex::new(6)), ..write(6, 7, 10) };
         policy.follow(&cut);

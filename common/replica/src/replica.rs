@@ -75,6 +75,8 @@ pub enum Input {
     Flushed {
         /// The last index that the durable state covers.
         index: LogIndex,
+        /// What the state takes on the disk, in bytes.
+        state_bytes: u64,
     },
     /// The node stops: all that wait are told.
     Abandon,
@@ -186,7 +188,7 @@ impl Replica {
             Input::Propose { request, command } => self.propose(request, command),
             Input::Query { request, query, stale } => self.ask(now, request, query, stale),
             Input::Applied { index, responses } => self.applied(now, index, responses),
-            Input::Flushed { index } => self.flushed(now, index),
+            Input::Flushed { index, state_bytes } => self.flushed(now, index, state_bytes),
             Input::Abandon => self.abandon(),
         }
     }
@@ -341,10 +343,10 @@ impl Replica {
     }
 
     /// Compacts the log behind a durable state, as far as nobody is likely to need it.
-    fn flushed(&mut self, now: Timestamp, index: LogIndex) {
+    fn flushed(&mut self, now: Timestamp, index: LogIndex, state_bytes: u64) {
         let base = self.raft.status().base.index;
         let index = index.min(self.raft.applied());
-        if let Some(to) = self.policy.compact_to(base, index)
+        if let Some(to) = self.policy.compact_to(base, index, state_bytes)
             && let Some(meta) = self.raft.snapshot_meta(to)
         {
             self.raft.step(now, Raw::SnapshotTaken { meta });
