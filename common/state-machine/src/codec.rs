@@ -14,6 +14,12 @@ pub enum CodecError {
     /// The format is newer, or none of ours.
     #[error("format version {0} is unknown, this build knows 1")]
     Version(u8),
+    /// A name is not UTF-8.
+    #[error("a text is not UTF-8")]
+    Text,
+    /// A node id is 0, or members and roles do not agree with each other.
+    #[error("the members do not make a configuration")]
+    Members,
     /// The kind is newer, or none of ours.
     #[error("kind {0} is unknown")]
     Kind(u8),
@@ -33,6 +39,30 @@ impl Reader {
 
     pub(crate) fn u64(&mut self) -> Result<u64, CodecError> {
         self.0.try_get_u64_le().map_err(|_| CodecError::Truncated)
+    }
+
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], CodecError> {
+        let mut array = [0; N];
+        self.0.try_copy_to_slice(&mut array).map_err(|_| CodecError::Truncated)?;
+        Ok(array)
+    }
+
+    pub(crate) fn text(&mut self) -> Result<String, CodecError> {
+        String::from_utf8(self.bytes()?.into()).map_err(|_| CodecError::Text)
+    }
+
+    /// Takes a list: a u32 count, then so many items.
+    pub(crate) fn list<T>(
+        &mut self,
+        item: impl Fn(&mut Self) -> Result<T, CodecError>,
+    ) -> Result<Vec<T>, CodecError> {
+        let count = self.u32()?;
+        // Nothing is reserved for items that are only announced.
+        let mut items = Vec::new();
+        for _ in 0..count {
+            items.push(item(self)?);
+        }
+        Ok(items)
     }
 
     pub(crate) fn bytes(&mut self) -> Result<Bytes, CodecError> {
@@ -67,6 +97,26 @@ impl Writer {
     /// Starts with version and kind.
     pub(crate) fn new(kind: u8) -> Self {
         Self(vec![1, kind])
+    }
+
+    pub(crate) fn u8(mut self, value: u8) -> Self {
+        self.0.push(value);
+        self
+    }
+
+    pub(crate) fn raw(mut self, value: &[u8]) -> Self {
+        self.0.extend_from_slice(value);
+        self
+    }
+
+    /// Adds a list: a u32 count, then the items.
+    pub(crate) fn list<T>(
+        self,
+        items: impl ExactSizeIterator<Item = T>,
+        item: impl Fn(Self, T) -> Self,
+    ) -> Self {
+        let count = u32::try_from(items.len()).expect("lists are bounded");
+        items.fold(self.u32(count), item)
     }
 
     pub(crate) fn u32(mut self, value: u32) -> Self {

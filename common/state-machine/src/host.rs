@@ -6,9 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use consensus::{ClusterTime, Entry, EntryId, LogIndex, Payload, Term};
 
-use crate::envelope::Envelope;
+use crate::codec::CodecError;
+use crate::envelope::{Envelope, EnvelopeKind};
 use crate::machine::{Command, Response, StoredMachine};
 use crate::store::{Batch, OrderedStore, PrefixView, StoreError, Transaction, View};
+use crate::system::{self, Admission, SystemAnswer, SystemQuery};
 
 /// Keys of the system's part begin with this byte, the machine's with [`MACHINE`].
 const SYSTEM: u8 = 0;
@@ -37,6 +39,14 @@ pub enum HostError {
     /// The store's own record of what is applied is damaged.
     #[error("the record of what is applied has {0} bytes, not 25")]
     Damaged(usize),
+    /// A record of the system's part is damaged.
+    #[error("{what} in the state is damaged: {source}")]
+    Malformed {
+        /// What it should be.
+        what: &'static str,
+        /// What is wrong with its bytes.
+        source: CodecError,
+    },
     /// An entry is missing before this one.
     #[error("entry {found} does not follow the applied entry {applied}")]
     Gap {
@@ -53,6 +63,7 @@ pub struct QueryView {
     view: Arc<dyn View>,
     machine: Arc<dyn StoredMachine>,
     applied: LogIndex,
+    time: ClusterTime,
 }
 
 impl<S: OrderedStore> Host<S> {
@@ -93,9 +104,16 @@ impl<S: OrderedStore> Host<S> {
                 return Err(HostError::Gap { applied, found: entry.id });
             }
             time = time.max(entry.stamp);
-            if let Payload::Command(payload) = &entry.payload {
-                let response = self.run(entry.id.index, time, payload, &mut batch)?;
-                responses.push((entry.id.index, response));
+            match &entry.payload {
+                Payload::Command(payload) => {
+                    let response = self.run(entry.id.index, time, payload, &mut batch)?;
+                    responses.push((entry.id.index, response));
+                }
+                Payload::Configuration(configuration) => {
+                    let mut transaction = Transaction::new(&self.store, &mut batch, SYSTEM);
+                    system::record_configuration(&mut transaction, entry.id, time, configuration)?;
+                }
+                Payload::Noop => {}
             }
             applied = entry.id;
         }
@@ -117,7 +135,46 @@ impl<S: OrderedStore> Host<S> {
         let Ok(envelope) = Envelope::decode(payload) else {
             return Ok(Bytes::new());
         };
-        let command = Command { index, time, data: &envelope.body };
+        match envelope.kind {
+            EnvelopeKind::System => {
+                let mut transaction = Transaction::new(&self.store, batch, SYSTEM);
+                let response = system::apply(&mut transaction, index, time, &envelope.body)?;
+                Ok(response.encode())
+            }
+            EnvelopeKind::Machine if envelope.session == 0 => {
+                self.run_machine(index, time, &envelope.body, batch)
+            }
+            EnvelopeKind::Machine => self.run_in_session(index, time, &envelope, batch),
+        }
+    }
+
+    /// Applies a command of a session unless that has happened before (§6.3).
+    fn run_in_session(
+        &self,
+        index: LogIndex,
+        time: ClusterTime,
+        envelope: &Envelope,
+        batch: &mut Batch,
+    ) -> Result<Response, HostError> {
+        let mut transaction = Transaction::new(&self.store, batch, SYSTEM);
+        match system::admit(&mut transaction, time, envelope)? {
+            Admission::Answer(answer) => Ok(answer),
+            Admission::Apply => {
+                let response = self.run_machine(index, time, &envelope.body, batch)?;
+                let mut transaction = Transaction::new(&self.store, batch, SYSTEM);
+                Ok(system::keep(&mut transaction, index, envelope, response))
+            }
+        }
+    }
+
+    fn run_machine(
+        &self,
+        index: LogIndex,
+        time: ClusterTime,
+        body: &[u8],
+        batch: &mut Batch,
+    ) -> Result<Response, HostError> {
+        let command = Command { index, time, data: body };
         let mut transaction = Transaction::new(&self.store, batch, MACHINE);
         Ok(self.machine.apply(&command, &mut transaction)?)
     }
@@ -138,6 +195,7 @@ impl<S: OrderedStore> Host<S> {
             view: self.store.view(),
             machine: Arc::clone(&self.machine),
             applied: self.applied.index,
+            time: self.time,
         }
     }
 }
@@ -146,6 +204,19 @@ impl QueryView {
     /// Returns what is applied in this view.
     pub fn applied(&self) -> LogIndex {
         self.applied
+    }
+
+    /// Returns cluster time in this view.
+    pub fn time(&self) -> ClusterTime {
+        self.time
+    }
+
+    /// Asks about the system's part.
+    ///
+    /// # Errors
+    /// If the store fails, or a record in it is damaged.
+    pub fn system(&self, query: &SystemQuery) -> Result<SystemAnswer, HostError> {
+        system::answer(&PrefixView::new(&*self.view, SYSTEM), self.time, query)
     }
 
     /// Asks the machine.
@@ -161,7 +232,20 @@ impl QueryView {
     /// # Errors
     /// If the store fails.
     pub fn digest(&self) -> Result<u64, StoreError> {
-        let view = PrefixView::new(&*self.view, MACHINE);
+        self.digest_of(MACHINE)
+    }
+
+    /// Returns a digest of the system's part, the applied index included: nodes that have applied
+    /// the same have equal digests (FNV-1a).
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn system_digest(&self) -> Result<u64, StoreError> {
+        self.digest_of(SYSTEM)
+    }
+
+    fn digest_of(&self, part: u8) -> Result<u64, StoreError> {
+        let view = PrefixView::new(&*self.view, part);
         let mut digest = 0xcbf2_9ce4_8422_2325_u64;
         let mut fold = |bytes: &[u8]| {
             for byte in (bytes.len() as u64).to_le_bytes().iter().chain(bytes) {

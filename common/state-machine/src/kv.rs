@@ -1,4 +1,4 @@
-//! A key/value machine on the ordered store: put, delete, compare-and-swap; get and list.
+//! A key/value machine on the ordered store: put, delete, compare-and-swap, increment; get and list.
 //!
 //! Each key remembers its revision, the log index of its last change.
 
@@ -96,14 +96,41 @@ fn apply(
             }
             Ok(done)
         }
+        KvCommand::Increment { key, delta } => increment(revision, &key, delta, transaction),
     }
+}
+
+fn increment(
+    revision: u64,
+    key: &[u8],
+    delta: i64,
+    transaction: &mut Transaction<'_>,
+) -> Result<KvResponse, StoreError> {
+    let refused = |reason: &str| Ok(KvResponse::Refused { reason: reason.into() });
+    let present = match transaction.get(key)? {
+        Some(stored) => number(&split(&stored).1),
+        None => Some(0),
+    };
+    let Some(present) = present else {
+        return refused("the value is no whole number of 64 bits in decimal digits");
+    };
+    let Some(sum) = present.checked_add(delta) else {
+        return refused("the sum has more than 64 bits");
+    };
+    let value = Bytes::from(sum.to_string());
+    transaction.put(key, stored(revision, &value));
+    Ok(KvResponse::Value { revision, value })
+}
+
+fn number(value: &[u8]) -> Option<i64> {
+    std::str::from_utf8(value).ok()?.parse().ok()
 }
 
 /// Says why a command is refused, whatever the state: the same on every node.
 fn refusal(command: &KvCommand) -> Option<String> {
     let (key, values) = match command {
         KvCommand::Put { key, value } => (key, [Some(value), None]),
-        KvCommand::Delete { key } => (key, [None, None]),
+        KvCommand::Delete { key } | KvCommand::Increment { key, delta: _ } => (key, [None, None]),
         KvCommand::CompareAndSwap { key, expected, new } => {
             (key, [expected.as_ref(), new.as_ref()])
         }

@@ -28,6 +28,14 @@ pub enum KvCommand {
         /// Its new value; `None` deletes it.
         new: Option<Bytes>,
     },
+    /// Adds to a key whose value is a whole number in decimal digits; a key that does not exist
+    /// counts as 0. Answered with the new value.
+    Increment {
+        /// The key.
+        key: Bytes,
+        /// What is added.
+        delta: i64,
+    },
 }
 
 /// Asks about the state.
@@ -96,6 +104,9 @@ impl KvCommand {
             Self::CompareAndSwap { key, expected, new } => {
                 Writer::new(3).bytes(key).optional(expected.as_ref()).optional(new.as_ref()).done()
             }
+            Self::Increment { key, delta } => {
+                Writer::new(4).bytes(key).u64(delta.cast_unsigned()).done()
+            }
         }
     }
 
@@ -113,6 +124,7 @@ impl KvCommand {
                 expected: reader.optional()?,
                 new: reader.optional()?,
             },
+            4 => Self::Increment { key: reader.bytes()?, delta: reader.u64()?.cast_signed() },
             kind => return Err(CodecError::Kind(kind)),
         };
         reader.end()?;

@@ -3,6 +3,7 @@
 //!
 //! # Architecture invariants
 //! - No I/O: stores are reached through [`OrderedStore`], which others implement.
+//! - A command of a session is applied at most once; nobody has a session who did not register it.
 //! - Deterministic: no clock but cluster time, no chance, no iteration in hash order.
 //! - The machine's state, the system's state and the applied index change in one batch.
 //! - What a client did wrong is an answer; an error is the store's and stops the node.
@@ -15,9 +16,10 @@ mod kv_codec;
 mod machine;
 mod register;
 mod store;
+mod system;
 
 pub use codec::CodecError;
-pub use envelope::{ENVELOPE_BYTES, Envelope};
+pub use envelope::{ENVELOPE_BYTES, Envelope, EnvelopeKind};
 pub use host::{Host, HostError, QueryView};
 pub use kv::{KEY_BYTES_MAX, Kv, PAGE_BYTES_MAX, PAGE_KEYS_MAX, VALUE_BYTES_MAX};
 pub use kv_codec::{KvCommand, KvQuery, KvResponse};
@@ -25,4 +27,10 @@ pub use machine::{Command, Response, RestoreError, SnapshotSource, StateMachine,
 pub use register::Register;
 pub use store::{
     Batch, MemoryStore, OrderedStore, Pair, PrefixView, StoreError, Transaction, View,
+};
+pub use system::{
+    ANSWER_KEPT_BYTES_MAX, CachedAnswer, ConfigurationRecord, HISTORY_MAX, RESERVATIONS_MAX,
+    RESERVED_NAME_BYTES_MAX, Reservation, SESSION_NAME_BYTES_MAX, SESSION_TIMEOUT, SESSION_WINDOW,
+    SESSIONS_MAX, SESSIONS_PAGE_MAX, Session, SessionAnswers, SystemAnswer, SystemCommand,
+    SystemQuery, SystemResponse, TOMBSTONES_MAX, Tombstone,
 };

@@ -88,6 +88,10 @@ impl Batch {
     fn get(&self, key: &[u8]) -> Option<&Option<Bytes>> {
         self.changes.get(key)
     }
+
+    fn range(&self, from: &Bytes, to: &Bytes) -> impl Iterator<Item = (&Bytes, &Option<Bytes>)> {
+        self.changes.range::<Bytes, _>((Bound::Included(from), Bound::Excluded(to)))
+    }
 }
 
 /// Reads a store through the changes that are gathered for it, under a prefix of one's own.
@@ -113,6 +117,30 @@ impl<'a> Transaction<'a> {
             Some(change) => Ok(change.clone()),
             None => self.view.get(&key),
         }
+    }
+
+    /// Returns at most `limit` pairs with keys from `from` on and before `to`, in order, as changed
+    /// so far.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError> {
+        let (from, to) = (prefixed(self.prefix, from), prefixed(self.prefix, to));
+        if from >= to {
+            return Ok(Vec::new());
+        }
+        let deleted = self.batch.range(&from, &to).filter(|(_, value)| value.is_none()).count();
+        // So many pairs that enough are left without those that are deleted.
+        let stored = self.view.range(&from, Some(&to), limit.saturating_add(deleted))?;
+        let mut pairs: BTreeMap<Bytes, Bytes> = stored.into_iter().collect();
+        for (key, value) in self.batch.range(&from, &to) {
+            match value {
+                Some(value) => pairs.insert(key.clone(), value.clone()),
+                None => pairs.remove(key),
+            };
+        }
+        let bare = |(key, value): Pair| (key.slice(1..), value);
+        Ok(pairs.into_iter().take(limit).map(bare).collect())
     }
 
     /// Sets a key.

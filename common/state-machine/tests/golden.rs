@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 use bytes::Bytes;
-use state_machine::{CodecError, ENVELOPE_BYTES, Envelope, KvCommand, KvQuery, KvResponse};
+use state_machine::{
+    CodecError, ENVELOPE_BYTES, Envelope, EnvelopeKind, KvCommand, KvQuery, KvResponse,
+    SystemCommand,
+};
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -15,6 +18,7 @@ fn text(text: &'static str) -> Bytes {
 #[test]
 fn an_envelope() {
     let envelope = Envelope {
+        kind: EnvelopeKind::Machine,
         machine_version: 0x0102_0304,
         session: 5,
         sequence: 6,
@@ -35,6 +39,26 @@ fn an_envelope_of_no_session_around_nothing() {
     let envelope = Envelope::sessionless(Bytes::new());
     assert_eq!(hex(&envelope.encode()), format!("01{}", "00".repeat(ENVELOPE_BYTES - 1)));
     assert_eq!(Envelope::decode(&envelope.encode()).unwrap(), envelope);
+}
+
+#[test]
+fn an_envelope_of_a_session_and_one_for_the_system() {
+    let envelope = Envelope::in_session(5, 6, 7, text("abc"));
+    let expected = "0100000000000000050000000000000006000000000000000700000000000000616263";
+    assert_eq!(hex(&envelope.encode()), expected);
+    assert_eq!(Envelope::decode(&envelope.encode()).unwrap(), envelope);
+
+    let envelope = Envelope::system(&SystemCommand::CloseSession { session: 5 });
+    let expected = format!("0101{}01020500000000000000", "00".repeat(ENVELOPE_BYTES - 2));
+    assert_eq!(hex(&envelope.encode()), expected);
+    assert_eq!(Envelope::decode(&envelope.encode()).unwrap(), envelope);
+}
+
+#[test]
+fn an_envelope_of_a_kind_that_is_unknown_is_refused() {
+    let whole = Envelope::sessionless(text("abc")).encode();
+    let other = Bytes::from([&[1, 2][..], &whole[2..]].concat());
+    assert_eq!(Envelope::decode(&other).unwrap_err(), CodecError::Kind(2));
 }
 
 #[test]
@@ -62,10 +86,12 @@ fn commands_of_the_key_value_machine() {
     let swap = |expected, new| KvCommand::CompareAndSwap { key: text("k"), expected, new };
     for (command, expected) in [
         (KvCommand::Put { key: key.clone(), value: value.clone() }, "0101010000006b020000007677"),
-        (KvCommand::Delete { key }, "0102010000006b"),
+        (KvCommand::Delete { key: key.clone() }, "0102010000006b"),
         (swap(None, None), "0103010000006b0000"),
         (swap(None, Some(value.clone())), "0103010000006b0001020000007677"),
         (swap(Some(text("")), Some(value)), "0103010000006b010000000001020000007677"),
+        (KvCommand::Increment { key: key.clone(), delta: 258 }, "0104010000006b0201000000000000"),
+        (KvCommand::Increment { key, delta: -2 }, "0104010000006bfeffffffffffffff"),
     ] {
         assert_eq!(hex(&command.encode()), expected);
         assert_eq!(KvCommand::decode(&command.encode()).unwrap(), command);

@@ -2,73 +2,15 @@
 #![allow(clippy::unwrap_used)]
 mod kit;
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use consensus::{ClusterTime, Configuration, Entry, LogIndex, Payload};
-use kit::{at, bytes, command, entry, put, raw, swap};
+use kit::{Disk, at, bytes, command, entry, put, raw, swap};
 use state_machine::{
-    Batch, Command, Host, HostError, Kv, KvQuery, KvResponse, MemoryStore, OrderedStore, Pair,
-    Response, StoreError, StoredMachine, Transaction, View,
+    Batch, Command, Host, HostError, Kv, KvQuery, KvResponse, MemoryStore, OrderedStore, Response,
+    StoreError, StoredMachine, Transaction, View,
 };
-
-/// A store in memory that the test can crash or break behind the host's back.
-#[derive(Clone, Default)]
-struct Disk(Arc<Mutex<Inner>>);
-
-#[derive(Default)]
-struct Inner {
-    store: MemoryStore,
-    batches: usize,
-    broken: bool,
-}
-
-impl Disk {
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap()
-    }
-
-    fn crash(&self) {
-        self.inner().store.crash();
-    }
-
-    fn host(&self) -> Host<Self> {
-        Host::open(self.clone(), Arc::new(Kv)).unwrap()
-    }
-
-    fn content(&self) -> Vec<Pair> {
-        self.inner().store.range(b"", None, usize::MAX).unwrap()
-    }
-}
-
-impl View for Disk {
-    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        self.inner().store.get(key)
-    }
-
-    fn range(&self, from: &[u8], to: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
-        self.inner().store.range(from, to, limit)
-    }
-}
-
-impl OrderedStore for Disk {
-    fn write(&mut self, batch: Batch) -> Result<(), StoreError> {
-        let mut inner = self.inner();
-        if inner.broken {
-            return Err(StoreError { doing: "writing", source: "the test says so".into() });
-        }
-        inner.batches += 1;
-        inner.store.write(batch)
-    }
-
-    fn view(&self) -> Arc<dyn View> {
-        self.inner().store.view()
-    }
-
-    fn persist(&mut self) -> Result<(), StoreError> {
-        self.inner().store.persist()
-    }
-}
 
 fn get(host: &Host<Disk>, key: &str) -> KvResponse {
     let answer = host.view().query(&KvQuery::Get { key: bytes(key) }.encode()).unwrap();

@@ -240,3 +240,34 @@ fn a_digest_tells_states_apart() {
     assert_ne!(digest(&[put("ab", "c")]), digest(&[put("a", "bc")]));
     assert_ne!(digest(&[put("a", "1")]), digest(&[put("x", "1"), put("a", "1"), delete("x")]));
 }
+
+#[test]
+fn an_increment_counts_from_nothing_and_answers_with_the_sum() {
+    let mut machine = Machine::new();
+    let mut add = |delta| {
+        let answer = machine.apply(&KvCommand::Increment { key: bytes("n"), delta });
+        match answer {
+            KvResponse::Value { value, .. } => String::from_utf8(value.into()).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!([add(1), add(41), add(-50)], ["1", "42", "-8"]);
+    assert_eq!(machine.get("n"), KvResponse::Value { revision: 3, value: bytes("-8") });
+}
+
+#[test]
+fn an_increment_of_what_is_no_number_or_by_too_much_is_refused_and_changes_nothing() {
+    let mut machine = Machine::new();
+    machine.apply(&put("text", "1 apple"));
+    machine.apply(&put("large", &i64::MAX.to_string()));
+    let before = machine.digest();
+    for (key, why) in [
+        ("text", "the value is no whole number of 64 bits in decimal digits"),
+        ("large", "the sum has more than 64 bits"),
+        ("", "the key is empty"),
+    ] {
+        let refused = machine.apply(&KvCommand::Increment { key: bytes(key), delta: 1 });
+        assert_eq!(refused, KvResponse::Refused { reason: why.into() });
+    }
+    assert_eq!(machine.digest(), before);
+}

@@ -28,6 +28,7 @@ fn any_command() -> impl Strategy<Value = KvCommand> {
         key().prop_map(|key| KvCommand::Delete { key }),
         (key(), of(value()), of(value()))
             .prop_map(|(key, expected, new)| { KvCommand::CompareAndSwap { key, expected, new } }),
+        (key(), -2_i64..3).prop_map(|(key, delta)| KvCommand::Increment { key, delta }),
     ]
 }
 
@@ -68,6 +69,18 @@ impl Model {
                     None => self.0.remove(key),
                 };
                 done
+            }
+            // What is no number stays; "[xy]" never is one, so that only sums are.
+            KvCommand::Increment { key, delta } => {
+                let present = self.0.get(key).map(|(value, _)| value.as_ref());
+                let digits = |value| std::str::from_utf8(value).unwrap().parse::<i64>().ok();
+                let Some(present) = present.map_or(Some(0), digits) else {
+                    let reason = "the value is no whole number of 64 bits in decimal digits";
+                    return KvResponse::Refused { reason: reason.into() };
+                };
+                let value = Bytes::from((present + delta).to_string());
+                self.0.insert(key.clone(), (value.clone(), revision));
+                KvResponse::Value { revision, value }
             }
         }
     }

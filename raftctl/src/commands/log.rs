@@ -6,7 +6,7 @@ use client::{Client, LogEntry, LogPage};
 use protocol::limits::LOG_PAGE_ENTRIES_MAX;
 use protocol::{EntryKind, decode_configuration};
 use serde_json::{Value, json};
-use state_machine::{Envelope, KvCommand as Change};
+use state_machine::{Envelope, EnvelopeKind, KvCommand as Change, SystemCommand};
 
 use crate::cluster::Survey;
 use crate::codes;
@@ -218,6 +218,7 @@ enum Content {
     /// The node does not show payloads to this certificate.
     Hidden,
     Change(Change),
+    System(SystemCommand),
     Members(String),
     /// The sentence says why it is not understood.
     Foreign(String),
@@ -229,12 +230,11 @@ impl Content {
             (EntryKind::Noop, _) => Self::Nothing,
             (EntryKind::Command | EntryKind::Configuration, None) => Self::Hidden,
             (EntryKind::Command, Some(payload)) => {
-                let body = match Envelope::decode(payload) {
-                    Ok(envelope) => envelope.body,
-                    Err(error) => return Self::Foreign(error.to_string()),
-                };
-                Change::decode(&body)
-                    .map_or_else(|error| Self::Foreign(error.to_string()), Self::Change)
+                let decoded = Envelope::decode(payload).and_then(|envelope| match envelope.kind {
+                    EnvelopeKind::Machine => Change::decode(&envelope.body).map(Self::Change),
+                    EnvelopeKind::System => SystemCommand::decode(&envelope.body).map(Self::System),
+                });
+                decoded.unwrap_or_else(|error| Self::Foreign(error.to_string()))
             }
             (EntryKind::Configuration, Some(payload)) => match decode_configuration(payload) {
                 Ok(configuration) => {
@@ -268,6 +268,19 @@ impl Content {
                 let new = new.as_ref().map_or_else(|| "delete".to_owned(), value);
                 format!("cas {} from {expected} to {new}", units::printable(key))
             }
+            Self::Change(Change::Increment { key, delta }) => {
+                let delta = value(&Bytes::from(delta.to_string()));
+                format!("increment {} by {delta}", units::printable(key))
+            }
+            Self::System(SystemCommand::RegisterSession { nonce: _, name }) => {
+                format!("register session {}", units::printable(name.as_bytes()))
+            }
+            Self::System(SystemCommand::CloseSession { session }) => {
+                format!("close session {session}")
+            }
+            Self::System(SystemCommand::ReserveId { name }) => {
+                format!("reserve id for {}", units::printable(name.as_bytes()))
+            }
         }
     }
 }
@@ -296,6 +309,20 @@ mod tests {
         let (expected, new) = (Some("old".into()), None);
         let cas = Change::CompareAndSwap { key: "k".into(), expected, new };
         assert_eq!(Content::of(&entry(&cas)).line(false), "cas k from (3 bytes) to delete");
+    }
+
+    #[test]
+    fn what_the_system_is_told_is_said_in_words() {
+        let payload = |command: &SystemCommand| {
+            let payload = Some(Envelope::system(command).encode());
+            let mut entry = entry(&Change::Delete { key: "k".into() });
+            entry.payload = payload;
+            Content::of(&entry).line(false)
+        };
+        let register = SystemCommand::RegisterSession { nonce: [0; 16], name: "web".into() };
+        assert_eq!(payload(&register), "register session web");
+        assert_eq!(payload(&SystemCommand::CloseSession { session: 7 }), "close session 7");
+        assert_eq!(payload(&SystemCommand::ReserveId { name: "n4".into() }), "reserve id for n4");
     }
 
     #[test]

@@ -224,7 +224,7 @@ fn batch_len(entries: &[Entry]) -> usize {
 fn failed(error: &HostError) -> Failure {
     let exit = match error {
         HostError::Store(_) => Exit::Io,
-        HostError::Damaged(_) | HostError::Gap { .. } => Exit::Data,
+        HostError::Damaged(_) | HostError::Malformed { .. } | HostError::Gap { .. } => Exit::Data,
     };
     Failure::from_error(exit, "the state machine cannot go on", error)
 }

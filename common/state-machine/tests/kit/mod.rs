@@ -2,11 +2,14 @@
 // Each test file uses a part of it.
 #![allow(dead_code, clippy::unwrap_used, missing_docs, unreachable_pub)]
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use consensus::{ClusterTime, Entry, EntryId, LogIndex, Payload, Term};
-use state_machine::{Envelope, Host, Kv, KvCommand, KvQuery, KvResponse, MemoryStore};
+use state_machine::{
+    Batch, Envelope, Host, Kv, KvCommand, KvQuery, KvResponse, MemoryStore, OrderedStore, Pair,
+    StoreError, StoredMachine, View,
+};
 
 pub fn at(term: u64, index: u64) -> EntryId {
     EntryId { term: Term::new(term), index: LogIndex::new(index) }
@@ -43,6 +46,69 @@ pub fn swap(key: &str, expected: Option<&str>, new: Option<&str>) -> KvCommand {
         key: bytes(key),
         expected: expected.map(bytes),
         new: new.map(bytes),
+    }
+}
+
+/// A store in memory that the test can crash or break behind the host's back.
+#[derive(Clone, Default)]
+pub struct Disk(Arc<Mutex<Inner>>);
+
+#[derive(Default)]
+pub struct Inner {
+    pub store: MemoryStore,
+    pub batches: usize,
+    pub broken: bool,
+}
+
+impl Disk {
+    pub fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap()
+    }
+
+    pub fn crash(&self) {
+        self.inner().store.crash();
+    }
+
+    pub fn host(&self) -> Host<Self> {
+        Host::open(self.clone(), Arc::new(Kv)).unwrap()
+    }
+
+    /// Opens what the disk holds with any machine.
+    pub fn host_of(&self, machine: impl StoredMachine) -> Host<Self> {
+        Host::open(self.clone(), Arc::new(machine)).unwrap()
+    }
+
+    pub fn content(&self) -> Vec<Pair> {
+        self.inner().store.range(b"", None, usize::MAX).unwrap()
+    }
+}
+
+impl View for Disk {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.inner().store.get(key)
+    }
+
+    fn range(&self, from: &[u8], to: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
+        self.inner().store.range(from, to, limit)
+    }
+}
+
+impl OrderedStore for Disk {
+    fn write(&mut self, batch: Batch) -> Result<(), StoreError> {
+        let mut inner = self.inner();
+        if inner.broken {
+            return Err(StoreError { doing: "writing", source: "the test says so".into() });
+        }
+        inner.batches += 1;
+        inner.store.write(batch)
+    }
+
+    fn view(&self) -> Arc<dyn View> {
+        self.inner().store.view()
+    }
+
+    fn persist(&mut self) -> Result<(), StoreError> {
+        self.inner().store.persist()
     }
 }
 
@@ -84,6 +150,10 @@ impl Machine {
         let KvResponse::Page { items, more } = self.query(&query) else { panic!("a page") };
         let key = |(key, _, _)| String::from_utf8(Bytes::into(key)).unwrap();
         (items.into_iter().map(key).collect(), more)
+    }
+
+    pub fn system_digest(&self) -> u64 {
+        self.host.view().system_digest().unwrap()
     }
 
     pub fn digest(&self) -> u64 {

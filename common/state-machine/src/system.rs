@@ -1,0 +1,57 @@
+//! The system's part of the replicated state: client sessions (§6.3), reserved node ids, the history
+//! of configurations and the tombstones of removed members.
+//!
+//! It lives under its own prefix of the store and changes in the same batch as the machine's part and
+//! the applied index, so that snapshots hold it, and a retry after a crash finds what the first
+//! attempt did (museum J1, J7). Only cluster time decides what expires.
+
+mod command;
+mod keys;
+mod members;
+mod query;
+mod records;
+mod response;
+mod sessions;
+
+use bytes::Bytes;
+use consensus::{ClusterTime, LogIndex};
+
+pub use command::{SESSION_NAME_BYTES_MAX, SystemCommand};
+pub use members::{HISTORY_MAX, RESERVATIONS_MAX, RESERVED_NAME_BYTES_MAX, TOMBSTONES_MAX};
+pub use query::{SESSIONS_PAGE_MAX, SystemAnswer, SystemQuery};
+pub use records::{
+    CachedAnswer, ConfigurationRecord, Reservation, Session, SessionAnswers, Tombstone,
+};
+pub use response::SystemResponse;
+pub use sessions::{ANSWER_KEPT_BYTES_MAX, SESSION_TIMEOUT, SESSION_WINDOW, SESSIONS_MAX};
+
+pub(crate) use members::record_configuration;
+pub(crate) use query::answer;
+pub(crate) use sessions::{Admission, admit, keep};
+
+use crate::codec::CodecError;
+use crate::host::HostError;
+use crate::store::Transaction;
+
+/// Applies a command of the system.
+pub(crate) fn apply(
+    transaction: &mut Transaction<'_>,
+    index: LogIndex,
+    time: ClusterTime,
+    body: &Bytes,
+) -> Result<SystemResponse, HostError> {
+    match SystemCommand::decode(body) {
+        Ok(SystemCommand::RegisterSession { nonce, name }) => {
+            sessions::register(transaction, index, time, nonce, name)
+        }
+        Ok(SystemCommand::CloseSession { session }) => sessions::close(transaction, session),
+        Ok(SystemCommand::ReserveId { name }) => members::reserve(transaction, index, time, name),
+        // The same on every node that runs this version.
+        Err(error) => Ok(SystemResponse::Refused { reason: error.to_string() }),
+    }
+}
+
+/// Says what of the store's own records is damaged.
+pub(crate) fn damaged(what: &'static str) -> impl Fn(CodecError) -> HostError {
+    move |source| HostError::Malformed { what, source }
+}

@@ -1,0 +1,61 @@
+//! What the system is told through the log: version, kind, fields. These bytes stand in logs for
+//! ever, so they never change.
+
+use bytes::Bytes;
+
+use crate::codec::{CodecError, Writer, begin};
+
+/// The longest name of a session, in bytes.
+pub const SESSION_NAME_BYTES_MAX: usize = 64;
+
+/// Changes the system's part of the state. Each may be applied twice without harm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SystemCommand {
+    /// Opens a session, whose id is the index of this entry (§6.3).
+    RegisterSession {
+        /// Random: a repeated registration is known by it, and finds its session (museum J13).
+        nonce: [u8; 16],
+        /// What people call the client, at most [`SESSION_NAME_BYTES_MAX`]; may be empty.
+        name: String,
+    },
+    /// Ends a session; its answers are forgotten.
+    CloseSession {
+        /// The session's id.
+        session: u64,
+    },
+    /// Reserves a node id that was never used. The same name gets the same id until a member with
+    /// that id has been removed.
+    ReserveId {
+        /// What the node will be called.
+        name: String,
+    },
+}
+
+impl SystemCommand {
+    /// Encodes the command.
+    pub fn encode(&self) -> Bytes {
+        match self {
+            Self::RegisterSession { nonce, name } => {
+                Writer::new(1).raw(nonce).bytes(name.as_bytes()).done()
+            }
+            Self::CloseSession { session } => Writer::new(2).u64(*session).done(),
+            Self::ReserveId { name } => Writer::new(3).bytes(name.as_bytes()).done(),
+        }
+    }
+
+    /// Decodes a command.
+    ///
+    /// # Errors
+    /// If it is malformed.
+    pub fn decode(bytes: &Bytes) -> Result<Self, CodecError> {
+        let (kind, mut reader) = begin(bytes)?;
+        let command = match kind {
+            1 => Self::RegisterSession { nonce: reader.array()?, name: reader.text()? },
+            2 => Self::CloseSession { session: reader.u64()? },
+            3 => Self::ReserveId { name: reader.text()? },
+            kind => return Err(CodecError::Kind(kind)),
+        };
+        reader.end()?;
+        Ok(command)
+    }
+}

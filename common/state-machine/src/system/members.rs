@@ -1,0 +1,143 @@
+//! Who was a member: the history of configurations, tombstones of those that were removed, and
+//! node ids that are reserved before a certificate names them.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use consensus::{ClusterTime, Configuration, EntryId, LogIndex, Member, NodeId};
+
+use super::records::{
+    ConfigurationRecord, Reservation, Tombstone, decode, encode, read_members, write_members,
+};
+use super::response::SystemResponse;
+use super::{damaged, keys};
+use crate::codec::Reader;
+use crate::host::HostError;
+use crate::store::Transaction;
+
+/// The most configurations that are remembered; the oldest is forgotten.
+pub const HISTORY_MAX: usize = 100;
+
+/// The most tombstones; the one with the lowest id is forgotten. Its id is not reused all the same.
+pub const TOMBSTONES_MAX: usize = 4_096;
+
+/// The most names with a reserved id.
+pub const RESERVATIONS_MAX: usize = 1_024;
+
+/// The longest name that an id is reserved for, in bytes; as long as a member's may be.
+pub const RESERVED_NAME_BYTES_MAX: usize = 64;
+
+/// Notes a configuration that is applied, and buries the members that it no longer names.
+pub(crate) fn record_configuration(
+    transaction: &mut Transaction<'_>,
+    id: EntryId,
+    time: ClusterTime,
+    configuration: &Configuration,
+) -> Result<(), HostError> {
+    let record = ConfigurationRecord { id, time, configuration: configuration.clone() };
+    transaction.put(&keys::history(id.index.get()), encode(|writer| record.write(writer)));
+    let all = keys::histories();
+    trim(transaction, &all.start, &all.end, HISTORY_MAX)?;
+
+    let mut members = present(transaction)?;
+    members.extend(configuration.members().iter().map(|(id, member)| (*id, member.clone())));
+    // During a change, those that leave still count.
+    if !configuration.voters().is_joint() {
+        let stays = |id: &NodeId| configuration.member(*id).is_some();
+        let (staying, leaving) = members.into_iter().partition(|(id, _)| stays(id));
+        bury(transaction, id.index, time, leaving)?;
+        members = staying;
+    }
+    transaction.put(keys::MEMBERS, encode(|writer| write_members(writer, &members)));
+    let named = members.keys().map(|id| id.get()).max().unwrap_or(0);
+    let highest = highest(transaction)?.max(named);
+    transaction.put(keys::HIGHEST_ID, encode(|writer| writer.u64(highest)));
+    Ok(())
+}
+
+/// Reserves an id above all that were ever seen, or finds the one that the name has already.
+pub(super) fn reserve(
+    transaction: &mut Transaction<'_>,
+    index: LogIndex,
+    time: ClusterTime,
+    name: String,
+) -> Result<SystemResponse, HostError> {
+    let refused = |reason: String| Ok(SystemResponse::Refused { reason });
+    let size = name.len();
+    if !(1..=RESERVED_NAME_BYTES_MAX).contains(&size) {
+        return refused(format!("a name has 1 to {RESERVED_NAME_BYTES_MAX} bytes, not {size}"));
+    }
+    let key = keys::reservation(&name);
+    if let Some(found) = transaction.get(&key)? {
+        let found = reservation(&found)?;
+        return Ok(SystemResponse::Reserved { id: found.id });
+    }
+    if let Some(id) = present(transaction)?.iter().find(|(_, member)| member.name == name) {
+        return refused(format!("node {} is called {name} already", id.0));
+    }
+    let all = keys::reservations();
+    if transaction.range(&all.start, &all.end, RESERVATIONS_MAX)?.len() == RESERVATIONS_MAX {
+        return refused(format!("{RESERVATIONS_MAX} ids are reserved already"));
+    }
+    let Some(id) = highest(transaction)?.checked_add(1) else {
+        return refused("there are no ids left".into());
+    };
+    let record = Reservation { name, id, index, time };
+    transaction.put(&key, encode(|writer| record.write(writer)));
+    transaction.put(keys::HIGHEST_ID, encode(|writer| writer.u64(id)));
+    Ok(SystemResponse::Reserved { id })
+}
+
+fn bury(
+    transaction: &mut Transaction<'_>,
+    index: LogIndex,
+    time: ClusterTime,
+    leaving: BTreeMap<NodeId, Member>,
+) -> Result<(), HostError> {
+    for (id, Member { incarnation, name, .. }) in leaving {
+        let tombstone = Tombstone { id, incarnation, name, index, time };
+        transaction.put(&keys::tombstone(id.get()), encode(|writer| tombstone.write(writer)));
+        // A name that is used again gets another id.
+        let all = keys::reservations();
+        for (key, found) in transaction.range(&all.start, &all.end, RESERVATIONS_MAX)? {
+            if reservation(&found)?.id == id.get() {
+                transaction.delete(&key);
+            }
+        }
+        let all = keys::tombstones();
+        trim(transaction, &all.start, &all.end, TOMBSTONES_MAX)?;
+    }
+    Ok(())
+}
+
+/// Deletes the first key of a range that holds one too many.
+fn trim(
+    transaction: &mut Transaction<'_>,
+    from: &[u8],
+    to: &[u8],
+    limit: usize,
+) -> Result<(), HostError> {
+    let found = transaction.range(from, to, limit + 1)?;
+    if let Some((first, _)) = found.first().filter(|_| found.len() > limit) {
+        transaction.delete(first);
+    }
+    Ok(())
+}
+
+fn present(transaction: &Transaction<'_>) -> Result<BTreeMap<NodeId, Member>, HostError> {
+    match transaction.get(keys::MEMBERS)? {
+        Some(bytes) => decode(&bytes, read_members).map_err(damaged("the present members")),
+        None => Ok(BTreeMap::new()),
+    }
+}
+
+fn highest(transaction: &Transaction<'_>) -> Result<u64, HostError> {
+    match transaction.get(keys::HIGHEST_ID)? {
+        Some(bytes) => decode(&bytes, Reader::u64).map_err(damaged("the highest node id")),
+        None => Ok(0),
+    }
+}
+
+fn reservation(bytes: &Bytes) -> Result<Reservation, HostError> {
+    decode(bytes, Reservation::read).map_err(damaged("a reserved id"))
+}

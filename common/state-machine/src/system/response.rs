@@ -1,0 +1,98 @@
+//! What is answered to a command in a session and to a command of the system. (A machine's command
+//! without a session is answered with the machine's own bytes.)
+
+use bytes::Bytes;
+
+use crate::codec::{CodecError, Writer, begin};
+
+/// An answer of the system's part of the state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SystemResponse {
+    /// The machine has applied the command of a session, now or at an earlier attempt.
+    Answer {
+        /// Where the attempt that was applied stands in the log.
+        index: u64,
+        /// The machine's answer to it.
+        response: Bytes,
+    },
+    /// The machine has applied the command at an earlier attempt; its answer was over
+    /// [`crate::ANSWER_KEPT_BYTES_MAX`] and is not kept.
+    AnswerNotKept {
+        /// Where the attempt that was applied stands in the log.
+        index: u64,
+    },
+    /// There is no such session (any more): this attempt has no effect, and no later one will
+    /// (museum J3). What became of earlier attempts is not known here.
+    SessionExpired {
+        /// The session's id.
+        session: u64,
+    },
+    /// The client itself has said that it has the answer to this command. This attempt has no
+    /// effect.
+    Forgotten {
+        /// All below has been answered.
+        low_water: u64,
+    },
+    /// The number is too far above the low-water mark: no effect so far. It is possible once the
+    /// mark has moved.
+    BeyondWindow {
+        /// All below has been answered.
+        low_water: u64,
+    },
+    /// The session is open.
+    Registered {
+        /// Its id.
+        session: u64,
+    },
+    /// The session is closed, or was already.
+    Closed,
+    /// This node id is reserved.
+    Reserved {
+        /// The id.
+        id: u64,
+    },
+    /// The command makes no sense or is over a limit: no effect.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl SystemResponse {
+    /// Encodes the answer.
+    pub fn encode(&self) -> Bytes {
+        match self {
+            Self::Answer { index, response } => Writer::new(1).u64(*index).bytes(response).done(),
+            Self::AnswerNotKept { index } => Writer::new(2).u64(*index).done(),
+            Self::SessionExpired { session } => Writer::new(3).u64(*session).done(),
+            Self::Forgotten { low_water } => Writer::new(4).u64(*low_water).done(),
+            Self::BeyondWindow { low_water } => Writer::new(5).u64(*low_water).done(),
+            Self::Registered { session } => Writer::new(6).u64(*session).done(),
+            Self::Closed => Writer::new(7).done(),
+            Self::Reserved { id } => Writer::new(8).u64(*id).done(),
+            Self::Refused { reason } => Writer::new(9).bytes(reason.as_bytes()).done(),
+        }
+    }
+
+    /// Decodes an answer.
+    ///
+    /// # Errors
+    /// If it is malformed.
+    pub fn decode(bytes: &Bytes) -> Result<Self, CodecError> {
+        let (kind, mut reader) = begin(bytes)?;
+        let response = match kind {
+            1 => Self::Answer { index: reader.u64()?, response: reader.bytes()? },
+            2 => Self::AnswerNotKept { index: reader.u64()? },
+            3 => Self::SessionExpired { session: reader.u64()? },
+            4 => Self::Forgotten { low_water: reader.u64()? },
+            5 => Self::BeyondWindow { low_water: reader.u64()? },
+            6 => Self::Registered { session: reader.u64()? },
+            7 => Self::Closed,
+            8 => Self::Reserved { id: reader.u64()? },
+            9 => Self::Refused { reason: reader.text()? },
+            kind => return Err(CodecError::Kind(kind)),
+        };
+        reader.end()?;
+        Ok(response)
+    }
+}
