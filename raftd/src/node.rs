@@ -164,6 +164,8 @@ impl Node {
                 self.raw(now, Raw::Unreachable { peer });
             }
             PeerEvent::Refused { who, reason } => tracing::warn!(who, reason, "peer refused"),
+            // Dropped, it is declined: no log is compacted yet, so that nobody needs one.
+            PeerEvent::Offered(_) => {}
         }
     }
 
