@@ -139,7 +139,7 @@ pub(crate) fn applied(
         HostError::Store(error) => {
             StorageError::Database { doing: "reading the state", why: error.source.to_string() }
         }
-        HostError::Damaged(_) | HostError::Gap { .. } => {
+        HostError::Damaged(_) | HostError::Malformed { .. } | HostError::Gap { .. } => {
             StorageError::corrupt("the state", error.to_string())
         }
     })
