@@ -4,7 +4,7 @@
 use std::ops::{Range, RangeInclusive};
 
 use crate::entry::Entry;
-use crate::ids::{EntryId, LogIndex, NodeId, ReadRound, RequestId, Term, WriteId};
+use crate::ids::{EntryId, LogIndex, NodeId, ReadRound, RequestId, Term, Timestamp, WriteId};
 use crate::input::SnapshotMeta;
 use crate::message::Message;
 use crate::status::RoleKind;
@@ -116,12 +116,14 @@ pub enum Reply {
         /// Where they stand.
         range: Range<LogIndex>,
     },
-    /// A read may be served once `index` is applied.
+    /// A read may be served once `index` is applied, on this basis.
     ReadAt {
         /// The request.
         request: RequestId,
         /// The read index (§6.4).
         index: LogIndex,
+        /// Why nothing newer was acknowledged when the read arrived.
+        basis: Basis,
     },
     /// Done: a change of members is committed, or a transfer has happened.
     Done {
@@ -141,6 +143,30 @@ pub enum Reply {
         /// Why.
         reason: Rejection,
     },
+}
+
+/// Why a read index is as new as anything that was acknowledged before the read arrived (§6.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Basis {
+    /// A quorum confirmed the leader after the read had arrived: true whatever the clocks say.
+    Round,
+    /// The leader's lease (§6.4.1), as the clock stood when it was read before the step. The
+    /// process may have been stopped since, so the clock is read once more behind the read.
+    Lease {
+        /// No other leader is elected before this.
+        until: Timestamp,
+    },
+}
+
+impl Basis {
+    /// Says whether an answer may leave, with the clock read again *after* the state was. If not,
+    /// the answer is thrown away and the read asked for once more.
+    pub fn holds(self, now: Timestamp) -> bool {
+        match self {
+            Self::Round => true,
+            Self::Lease { until } => now < until,
+        }
+    }
 }
 
 /// Why a request was refused.

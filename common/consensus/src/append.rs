@@ -43,7 +43,7 @@ impl Raft {
     /// correct cluster shows.
     pub(crate) fn heed(&mut self, now: Timestamp, from: NodeId) -> bool {
         let election = self.draw_election(now);
-        match &mut self.role {
+        let accepted = match &mut self.role {
             Role::Follower(follower) => {
                 if follower.leader.is_some_and(|leader| leader != from) {
                     return false;
@@ -55,12 +55,19 @@ impl Raft {
                 if news {
                     self.out.event.push(crate::Event::Leader(Some(from)));
                 }
+                true
             }
             // A candidate concedes to whoever has won its term (§3.4).
-            Role::PreCandidate(_) | Role::Candidate(_) => self.follow(now, self.term(), Some(from)),
-            Role::Leader(_) => return false,
+            Role::PreCandidate(_) | Role::Candidate(_) => {
+                self.follow(now, self.term(), Some(from));
+                true
+            }
+            Role::Leader(_) => false,
+        };
+        if accepted {
+            self.contact = Some((from, now));
         }
-        true
+        accepted
     }
 
     /// Appends what is missing. Entries that stand already stay, and nothing behind them is cut

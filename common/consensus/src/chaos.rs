@@ -61,10 +61,22 @@ mutations! {
     C7JointLeftEarly,
     /// Museum C9: learners are counted for commitment and votes.
     C9LearnersCounted,
+    /// Museum E4: a read that arrives during a transfer is confirmed by the round under way.
+    E4RoundSharedInTransfer,
+    /// Museum E10: a leader that told its successor to campaign goes on with its lease.
+    E10LeaseAfterHandOver,
     /// Museum F1: reads are served before an entry of the leader's term is committed.
     F1ReadBeforeOwnTerm,
     /// Museum F3: a read is confirmed by acknowledgements of an earlier round.
     F3RoundReused,
+    /// Museum F4: an answer for a read index is believed whoever gave it, in whatever term, and
+    /// whichever question it answers.
+    F4AnswerOfAnyLeader,
+    /// Museum F7: voters do not stand by a leader that holds a lease of theirs, nor sit out after
+    /// a restart.
+    F7LeaseWithoutStickiness,
+    /// Museum F9: the answers of learners confirm reads and extend the lease.
+    F9LearnersConfirmReads,
 }
 
 /// What a simulation changes about a replica.

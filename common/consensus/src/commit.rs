@@ -38,9 +38,18 @@ impl Raft {
     /// must not keep clients waiting (§6.2), and makes room for one that does (museum D5).
     pub(crate) fn check_quorum(&mut self, now: Timestamp) {
         let patience_ns = self.config.election_timeout_ns.start;
-        let Some(leader) = self.role.leader() else {
+        let Some(contact) = self.quorum_contact(now) else {
             return;
         };
+        if now.since(contact) >= patience_ns {
+            self.follow(now, self.term(), None);
+        } else if let Some(leader) = self.role.leader_mut() {
+            leader.quorum_check = contact.after(patience_ns);
+        }
+    }
+    /// Returns when a leader last heard from a quorum; `None` if this node does not lead.
+    pub(crate) fn quorum_contact(&self, now: Timestamp) -> Option<Timestamp> {
+        let leader = self.role.leader()?;
         // The same arithmetic as for the log: the latest time that a quorum has reached.
         let heard = |id: NodeId| match leader.progress.get(&id) {
             Some(progress) => LogIndex::new(progress.heard.get()),
@@ -48,11 +57,6 @@ impl Raft {
             None => LogIndex::ZERO,
         };
         let quorum = self.membership.latest().voters().quorum_index(heard);
-        let contact = Timestamp::new(quorum.get());
-        if now.since(contact) >= patience_ns {
-            self.follow(now, self.term(), None);
-        } else if let Some(leader) = self.role.leader_mut() {
-            leader.quorum_check = contact.after(patience_ns);
-        }
+        Some(Timestamp::new(quorum.get()))
     }
 }

@@ -9,6 +9,10 @@ use crate::ids::{ClusterTime, Incarnation, LogIndex};
 use crate::log_view::LogView;
 use crate::membership::Membership;
 
+/// The largest error of clocks that leases are built on: a half. Beyond it a lease is too short to
+/// be of use.
+pub const CLOCK_ERROR_PPM_MAX: u32 = 500_000;
+
 /// Settings of one replica. Times are nanoseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Config {
@@ -27,7 +31,12 @@ pub struct Config {
     pub catch_up_max: u64,
     /// The most reads that may wait for confirmation.
     pub reads_max: u32,
-    /// Seed of the election timeouts; nodes of a cluster should differ.
+    /// Lets a leader serve reads by its lease, without a round of heartbeats (§6.4.1): how far a
+    /// node's clock may run from true time, in parts per million, at most [`CLOCK_ERROR_PPM_MAX`].
+    /// `None` is off. All nodes must agree on whether it is on, and on the lower end of
+    /// `election_timeout_ns`: the lease lives on how long voters stand by a leader.
+    pub lease_clock_error_ppm: Option<u32>,
+    /// Seed of the election timeouts; nodes of a cluster, and a node's runs, should differ.
     pub seed: u64,
     /// The freedoms that the protocol leaves, and known bugs; for simulation only.
     pub chaos: Chaos,
@@ -44,6 +53,7 @@ impl Config {
             uncommitted_max: 65_536,
             catch_up_max: 1_000,
             reads_max: 65_536,
+            lease_clock_error_ppm: None,
             seed,
             chaos: Chaos::default(),
         }
@@ -61,6 +71,9 @@ impl Config {
         let limits = limits.into_iter().chain([self.uncommitted_max, u64::from(self.reads_max)]);
         if limits.min() == Some(0) {
             return Err(ConfigError::Limit);
+        }
+        if self.lease_clock_error_ppm.is_some_and(|ppm| ppm > CLOCK_ERROR_PPM_MAX) {
+            return Err(ConfigError::ClockError);
         }
         Ok(())
     }
@@ -92,6 +105,8 @@ pub enum ConfigError {
     ElectionTimeout,
     /// A limit is zero.
     Limit,
+    /// The clocks' error is beyond [`CLOCK_ERROR_PPM_MAX`].
+    ClockError,
     /// The log holds a term above the hard state's.
     TermBehindLog,
     /// The state machine has applied what is not in the log, or misses what is compacted.
@@ -106,6 +121,7 @@ impl fmt::Display for ConfigError {
             Self::Heartbeat => "the heartbeat must be above 0 and at most half an election timeout",
             Self::ElectionTimeout => "the range of election timeouts is empty",
             Self::Limit => "a limit is 0",
+            Self::ClockError => "leases need clocks with an error of at most 500,000 ppm",
             Self::TermBehindLog => "the log holds a term above the one of the hard state",
             Self::AppliedOutsideLog => "the applied index is not within the log",
             Self::ConfigurationOutsideLog => "a configuration stands outside the log",

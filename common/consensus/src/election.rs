@@ -30,24 +30,35 @@ impl Raft {
             Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_) => now,
         };
         let election = if election > now { election } else { self.draw_election(now) };
-        self.become_role(Role::Follower(Follower { leader, heard: now, election }));
+        if let Some(contact) = self.quorum_contact(now) {
+            self.contact = Some((self.id, contact));
+        }
+        self.become_role(Role::Follower(Follower::new(leader, now, election)));
         self.tell_leader(leader);
     }
 
     /// Changes the role, tells observers, and ends what only a leader can finish.
     fn become_role(&mut self, role: Role) {
         let before = self.role.kind();
-        let old = std::mem::replace(&mut self.role, role);
-        if let Role::Leader(leader) = old {
-            for request in leader.reads.into_requests() {
-                self.reject(request, Rejection::NoQuorum);
+        match std::mem::replace(&mut self.role, role) {
+            Role::Leader(leader) => {
+                for request in leader.reads.into_requests() {
+                    self.reject(request, Rejection::NoQuorum);
+                }
+                if let Some(request) = leader.change {
+                    self.out.reply.push(Reply::Undecided { request });
+                }
+                if let Some(transfer) = leader.transfer {
+                    self.out.reply.push(Reply::Done { request: transfer.into_request() });
+                }
             }
-            if let Some(request) = leader.change {
-                self.out.reply.push(Reply::Undecided { request });
+            // What the old leader still answers is thrown away (museum F4).
+            Role::Follower(follower) => {
+                for request in follower.forwarding.into_requests() {
+                    self.reject(request, Rejection::NoQuorum);
+                }
             }
-            if let Some(transfer) = leader.transfer {
-                self.out.reply.push(Reply::Done { request: transfer.into_request() });
-            }
+            Role::PreCandidate(_) | Role::Candidate(_) => {}
         }
         if before != self.role.kind() {
             self.out.event.push(Event::Role(self.role.kind(), self.term()));
@@ -93,7 +104,7 @@ impl Raft {
     pub(crate) fn pre_campaign(&mut self, now: Timestamp) {
         let election = self.draw_election(now);
         if !self.may_campaign() {
-            self.role = Role::Follower(Follower { leader: None, heard: now, election });
+            self.become_role(Role::Follower(Follower::new(None, now, election)));
             return;
         }
         let votes = BTreeMap::from([(self.id, Verdict::Granted)]);
@@ -163,7 +174,7 @@ impl Raft {
     ) {
         let verdict = if term <= self.term() {
             Verdict::StaleTerm
-        } else if !self.may_vote() {
+        } else if !self.may_vote() || self.sits_out(now) {
             Verdict::NotEligible
         } else if self.leader_alive(now, from) {
             Verdict::LeaderAlive
@@ -214,7 +225,7 @@ impl Raft {
         let free = self.hard_state.voted_for.is_none_or(|voted| voted == from) || twice;
         let verdict = if term < self.term() {
             Verdict::StaleTerm
-        } else if !self.may_vote() {
+        } else if !self.may_vote() || !transfer && self.sits_out(now) {
             Verdict::NotEligible
         } else if !transfer && self.leader_alive(now, from) {
             Verdict::LeaderAlive
@@ -276,6 +287,7 @@ impl Raft {
             change: None,
             departing: None,
             transfer: None,
+            handed_over: false,
         };
         self.become_role(Role::Leader(leader));
         self.tell_leader(Some(self.id));
@@ -283,6 +295,7 @@ impl Raft {
         let stamp = self.stamp;
         self.append(Entry { id, stamp, payload: Payload::Noop });
         self.sync_progress(now);
+        self.renew_lease(now);
         self.broadcast_heartbeat();
     }
 }

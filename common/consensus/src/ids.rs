@@ -62,6 +62,10 @@ number!(
     ReadRound
 );
 number!(
+    /// A follower's name for one question to its leader for a read index (§6.4); never used twice.
+    ReadTicket
+);
+number!(
     /// Nanoseconds since the driver's epoch on a monotonic clock; never wall clock.
     Timestamp
 );

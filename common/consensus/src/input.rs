@@ -28,7 +28,8 @@ pub enum Input {
         /// At least one; appended in order, or refused together.
         commands: Vec<Bytes>,
     },
-    /// Asks for an index behind which a linearizable read may be served (§6.4).
+    /// Asks for an index behind which a linearizable read may be served (§6.4): of this node if it
+    /// leads, else of the leader through this node.
     Read {
         /// Named again in the reply.
         request: RequestId,
@@ -103,6 +104,8 @@ pub enum Timer {
     QuorumCheck,
     /// A leadership transfer took too long.
     Transfer,
+    /// The leader owes this follower a read index.
+    Read,
 }
 
 /// What a snapshot covers (§5.1).

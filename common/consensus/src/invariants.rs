@@ -27,6 +27,9 @@ impl Raft {
         match &self.role {
             Role::Follower(follower) => {
                 assert!(follower.leader != Some(self.id), "nobody follows itself");
+                let waiting = follower.forwarding.len();
+                assert!(waiting <= self.config.reads_max as usize, "reads are bounded (F12)");
+                assert!(follower.leader.is_some() || waiting == 0, "reads wait for a leader");
             }
             Role::PreCandidate(_) => {}
             Role::Candidate(_) => {
@@ -35,6 +38,7 @@ impl Raft {
             Role::Leader(leader) => {
                 assert!(self.hard_state.voted_for == Some(self.id), "a leader has its own vote");
                 assert!(leader.first <= last.index, "a leader's no-op is in its log");
+                leader.reads.check(self.config.reads_max as usize);
                 let first = self.log.term(leader.first);
                 assert!(
                     first == Some(self.term()) || leader.first <= base.index,
@@ -45,6 +49,9 @@ impl Raft {
                     assert!(progress.next > progress.matched, "next is above matched (B8)");
                     assert!(progress.next <= last.index.next(), "next is at most one behind");
                     assert!(progress.round <= leader.reads.round, "rounds are not answered early");
+                    let read = progress.forwarded.and_then(|read| read.at);
+                    let begun = read.is_none_or(|(round, _)| round <= leader.reads.round);
+                    assert!(begun, "forwarded reads wait for a round that has begun");
                 }
             }
         }
@@ -71,6 +78,10 @@ impl Raft {
         if let Some(voted) = before.hard_state.voted_for {
             assert!(self.hard_state.voted_for == Some(voted), "one vote a term (§3.4)");
         }
+        if let (Some(then), Some(leader)) = (before.role.leader(), self.role.leader()) {
+            assert!(leader.handed_over >= then.handed_over, "a lease given up stays so (E10)");
+            assert!(leader.reads.round >= then.reads.round, "rounds are never reused (F3)");
+        }
         if before.role.kind() == RoleKind::Leader {
             let still = matches!(self.role.kind(), RoleKind::Leader);
             assert!(self.log.contains(before.log.last()) || !still, "a leader appends only (§3.5)");
@@ -95,7 +106,9 @@ impl Raft {
                 | Body::AppendEntries { .. }
                 | Body::Conflict { .. }
                 | Body::SnapshotInstalled { .. }
-                | Body::TimeoutNow { .. } => false,
+                | Body::TimeoutNow { .. }
+                | Body::ReadIndex { .. }
+                | Body::ReadIndexReply { .. } => false,
             },
         }
     }

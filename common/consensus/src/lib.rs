@@ -43,9 +43,11 @@ mod configuration;
 mod durability;
 mod election;
 mod entry;
+mod forward;
 mod ids;
 mod input;
 mod invariants;
+mod lease;
 mod log_view;
 mod membership;
 mod message;
@@ -61,16 +63,16 @@ mod snapshot;
 mod status;
 mod transfer;
 
-pub use actions::{Actions, Event, HardState, Ignored, Rejection, Reply, Send, Write};
+pub use actions::{Actions, Basis, Event, HardState, Ignored, Rejection, Reply, Send, Write};
 pub use chaos::{Chaos, Mutation};
-pub use config::{Config, ConfigError, Restored};
+pub use config::{CLOCK_ERROR_PPM_MAX, Config, ConfigError, Restored};
 pub use configuration::{
     Configuration, ConfigurationError, MEMBERS_MAX, Majority, Member, Tally, Voters,
 };
 pub use entry::{Entry, Payload};
 pub use ids::{
-    ClusterTime, EntryId, Incarnation, LogIndex, NodeId, ReadRound, RequestId, Term, Timestamp,
-    WriteId,
+    ClusterTime, EntryId, Incarnation, LogIndex, NodeId, ReadRound, ReadTicket, RequestId, Term,
+    Timestamp, WriteId,
 };
 pub use input::{Input, SnapshotMeta, Timer};
 pub use log_view::{LogView, TermRun};
@@ -78,4 +80,4 @@ pub use membership::Membership;
 pub use message::{Body, Message, Verdict};
 pub use raft::Raft;
 pub use receive::{NUMBER_MAX, TERM_JUMP_MAX};
-pub use status::{FlowKind, PeerStatus, RoleKind, Status};
+pub use status::{CatchUp, FlowKind, PeerStatus, RoleKind, Status};

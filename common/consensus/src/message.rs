@@ -1,7 +1,7 @@
 //! Messages between replicas (figure 3.1, §3.10, §5, §6.4, §9.6).
 
 use crate::entry::Entry;
-use crate::ids::{EntryId, LogIndex, ReadRound, Term};
+use crate::ids::{EntryId, LogIndex, ReadRound, ReadTicket, Term};
 
 /// A message and the term its sender was in (for a pre-vote: the term it would campaign in).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -75,6 +75,19 @@ pub enum Body {
     TimeoutNow {
         /// The leader's last entry; the receiver campaigns only if its own log ends there.
         last: EntryId,
+    },
+    /// Asks the leader for a read index on behalf of the sender's clients (§6.4). Whoever does not
+    /// lead says so; nobody passes it on.
+    ReadIndex {
+        /// Named again in the answer.
+        ticket: ReadTicket,
+    },
+    /// Answers a question for a read index.
+    ReadIndexReply {
+        /// The question.
+        ticket: ReadTicket,
+        /// A read may be served once this is applied; `None` from a node that does not lead.
+        index: Option<LogIndex>,
     },
 }
 

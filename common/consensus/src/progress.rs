@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use crate::ids::{LogIndex, ReadRound, Timestamp};
-use crate::status::FlowKind;
+use crate::ids::{LogIndex, ReadRound, ReadTicket, Timestamp};
+use crate::status::{CatchUp, FlowKind};
 
 /// One follower, as its leader sees it (§3.5: `nextIndex`, `matchIndex`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -18,6 +18,43 @@ pub(crate) struct Progress {
     pub(crate) heard: Timestamp,
     /// The newest read round that it has answered.
     pub(crate) round: ReadRound,
+    /// The read that it has forwarded, until that is answered.
+    pub(crate) forwarded: Option<Forwarded>,
+    /// How it catches up.
+    rounds: Rounds,
+}
+
+/// A read that a follower forwarded: one at a time, for all its clients that wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Forwarded {
+    /// Its name.
+    pub(crate) ticket: ReadTicket,
+    /// The round that it waits for, and the read index; none began since it arrived if `None`.
+    pub(crate) at: Option<(ReadRound, LogIndex)>,
+}
+
+/// Rounds of catching up (§4.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Rounds {
+    /// The round under way, or the last one.
+    number: u32,
+    /// Where the round under way ends, and when it began.
+    target: Option<(LogIndex, Timestamp)>,
+    /// How long the last complete one took.
+    took_ns: Option<u64>,
+}
+
+impl Rounds {
+    /// A round ends with what the log held when it began; the next brings what came since.
+    fn advance(&mut self, matched: LogIndex, last: LogIndex, now: Timestamp) {
+        if let Some((_, began)) = self.target.take_if(|(end, _)| *end <= matched) {
+            self.took_ns = Some(now.since(began));
+        }
+        if self.target.is_none() && matched < last {
+            self.number = self.number.saturating_add(1);
+            self.target = Some((last, now));
+        }
+    }
 }
 
 /// How a follower is being fed.
@@ -49,13 +86,21 @@ impl Progress {
             flow: Flow::Probe { waiting: false },
             heard: now,
             round: ReadRound::ZERO,
+            forwarded: None,
+            rounds: Rounds { number: 1, target: next.prev().map(|end| (end, now)), took_ns: None },
         }
     }
 
     /// Notes an acknowledgement; returns whether it says anything new.
-    pub(crate) fn acknowledge(&mut self, matched: LogIndex, now: Timestamp) -> bool {
+    pub(crate) fn acknowledge(
+        &mut self,
+        matched: LogIndex,
+        last: LogIndex,
+        now: Timestamp,
+    ) -> bool {
         let news = matched > self.matched;
         self.matched = self.matched.max(matched);
+        self.rounds.advance(self.matched, last, now);
         self.next = self.next.max(self.matched.next());
         match &mut self.flow {
             // The logs agree at the probed place, or beyond it. An acknowledgement of less (of a
@@ -100,6 +145,15 @@ impl Progress {
                 }
             }
             Flow::Snapshot => {}
+        }
+    }
+
+    /// Returns how it catches up with a log that ends at `last`.
+    pub(crate) fn catch_up(&self, last: LogIndex) -> CatchUp {
+        CatchUp {
+            round: self.rounds.number,
+            last_round_ns: self.rounds.took_ns,
+            lag: last.since(self.matched),
         }
     }
 

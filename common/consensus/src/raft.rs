@@ -8,7 +8,9 @@ use crate::actions::{Actions, Event, HardState, Ignored, Rejection, Reply, Send,
 use crate::config::{Config, ConfigError, Restored};
 use crate::durability::{Durability, Promise};
 use crate::entry::{Entry, Payload};
-use crate::ids::{ClusterTime, Incarnation, LogIndex, NodeId, RequestId, Term, Timestamp, WriteId};
+use crate::ids::{
+    ClusterTime, Incarnation, LogIndex, NodeId, ReadTicket, RequestId, Term, Timestamp, WriteId,
+};
 use crate::input::{Input, SnapshotMeta, Timer};
 use crate::log_view::LogView;
 use crate::membership::Membership;
@@ -39,6 +41,14 @@ pub struct Raft {
     /// Highest stamp seen; the base of cluster time if this node leads (§6.3).
     pub(crate) stamp: ClusterTime,
     pub(crate) rng: Rng,
+    /// When this node started: with leases on it does not remember to whom it lent its vote.
+    pub(crate) started: Timestamp,
+    /// The leader that was last heard from, and when; for a leader of old, when it last heard from
+    /// a quorum.
+    pub(crate) contact: Option<(NodeId, Timestamp)>,
+    /// The last name of a forwarded read. Where they start differs from run to run, so that no
+    /// answer to an earlier run is taken for one to this (museum F3).
+    pub(crate) tickets: ReadTicket,
     /// A snapshot of the leader's that replaces the state.
     pub(crate) install: Option<Install>,
     /// The disk has failed: nothing is promised any more.
@@ -93,7 +103,9 @@ impl Raft {
         }
         let durability = Durability::new(log.last().index);
         let rng = Rng::new(config.seed);
-        let role = Role::Follower(Follower { leader: None, heard: now, election: now });
+        // Below the half, so that counting never ends.
+        let tickets = ReadTicket::new(Rng::new(!config.seed ^ now.get()).next() >> 1);
+        let role = Role::Follower(Follower::new(None, now, now));
         let mut raft = Self {
             id,
             incarnation,
@@ -109,6 +121,9 @@ impl Raft {
             durability,
             stamp,
             rng,
+            started: now,
+            contact: None,
+            tickets,
             install: None,
             failed: false,
             out: Outbox::default(),
@@ -118,8 +133,9 @@ impl Raft {
         Ok(raft)
     }
 
-    /// Takes one input. Refusals of requests come as a [`Reply`]; messages that make no sense, or
-    /// come from those who have no say, change nothing and are told as an [`Event`].
+    /// Takes one input, at a time that was read *after* the input had arrived (leases rest on it).
+    /// Refusals of requests come as a [`Reply`]; messages that make no sense, or come from those
+    /// who have no say, change nothing and are told as an [`Event`].
     ///
     /// # Panics
     /// If the driver breaks its contract (acknowledges a write that it was not given, reports as
@@ -155,9 +171,8 @@ impl Raft {
         if !self.failed {
             self.advance_commit();
             self.advance_change(now);
-            if self.begin_read_round() {
-                self.broadcast_heartbeat();
-            }
+            self.serve_reads(now);
+            self.ask_leader(now);
             self.replicate(now);
         }
         let write = self.take_write();
@@ -190,7 +205,9 @@ impl Raft {
         }
         match &self.role {
             Role::Follower(follower) => {
-                self.may_campaign().then_some((follower.election, Timer::Election))
+                let election = self.may_campaign().then_some((follower.election, Timer::Election));
+                let read = follower.forwarding.deadline().map(|due| (due, Timer::Read));
+                election.into_iter().chain(read).min()
             }
             Role::PreCandidate(candidacy) | Role::Candidate(candidacy) => {
                 Some((candidacy.election, Timer::Election))
@@ -258,8 +275,10 @@ impl Raft {
                 }
             }
             (Timer::Transfer, Role::Leader(_)) => self.abort_transfer(now),
+            (Timer::Read, Role::Follower(_)) => self.retry_reads(now),
             // Stale: the role that set this deadline is gone.
-            (Timer::Election, Role::Leader(_))
+            (Timer::Election | Timer::Read, Role::Leader(_))
+            | (Timer::Read, Role::PreCandidate(_) | Role::Candidate(_))
             | (
                 Timer::Heartbeat | Timer::QuorumCheck | Timer::Transfer,
                 Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_),

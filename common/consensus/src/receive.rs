@@ -58,6 +58,10 @@ impl Raft {
             }
             Body::TimeoutNow { last } => self.on_timeout_now(now, from, last),
             Body::SnapshotInstalled { last } => self.on_snapshot_installed(now, from, last),
+            Body::ReadIndex { ticket } => self.on_read_index(from, term, ticket),
+            Body::ReadIndexReply { ticket, index } => {
+                self.on_read_index_reply(from, ticket, index);
+            }
         }
     }
 
@@ -69,21 +73,30 @@ impl Raft {
             Body::PreVote { verdict } => *verdict == Verdict::Granted,
             // Who hears from a leader does not let a candidate disturb it (§4.2.3), unless that
             // leader asked for it (§3.10).
-            Body::RequestVote { transfer, .. } => !transfer && self.leader_alive(now, from),
+            Body::RequestVote { transfer, .. } => {
+                !transfer && (self.leader_alive(now, from) || self.sits_out(now))
+            }
             Body::Vote { .. }
             | Body::AppendEntries { .. }
             | Body::Appended { .. }
             | Body::Conflict { .. }
             | Body::SnapshotInstalled { .. }
-            | Body::TimeoutNow { .. } => false,
+            | Body::TimeoutNow { .. }
+            | Body::ReadIndex { .. }
+            | Body::ReadIndexReply { .. } => false,
         }
     }
 
     /// Says whether a message of an older term gets an answer, which tells the newer one (§3.3).
     fn answers_stale(&self, body: &Body) -> bool {
         match body {
-            Body::RequestPreVote { .. } | Body::RequestVote { .. } | Body::AppendEntries { .. } => {
-                true
+            Body::RequestPreVote { .. }
+            | Body::RequestVote { .. }
+            | Body::AppendEntries { .. }
+            | Body::ReadIndex { .. } => true,
+            // Of a leader that may lead no more (museum F4).
+            Body::ReadIndexReply { .. } => {
+                self.config.chaos.has(crate::Mutation::F4AnswerOfAnyLeader)
             }
             Body::Vote { .. } => self.config.chaos.has(crate::Mutation::A7StaleVotesCounted),
             Body::PreVote { .. }
@@ -144,6 +157,12 @@ impl Raft {
                 true
             }
             Body::PreVote { .. } | Body::Vote { .. } => true,
+            Body::ReadIndex { .. } => false,
+            // Counts only from the leader that was asked, whom the configuration may not know yet.
+            Body::ReadIndexReply { index, .. } => {
+                plausible_index(index.unwrap_or_default())?;
+                false
+            }
         };
         match configuration.member(from) {
             // Whom the latest configuration removes is fed until that is committed.
@@ -158,12 +177,14 @@ impl Raft {
 
     /// Says whether this node hears from a leader other than `candidate`, or leads (§4.2.3).
     pub(crate) fn leader_alive(&self, now: Timestamp, candidate: NodeId) -> bool {
+        let careless = self.config.chaos.has(crate::Mutation::F7LeaseWithoutStickiness);
         match &self.role {
             Role::Follower(follower) => {
                 let fresh = now.since(follower.heard) < self.config.election_timeout_ns.start;
-                fresh && follower.leader.is_some_and(|leader| leader != candidate)
+                let known = follower.leader.is_some_and(|leader| leader != candidate);
+                fresh && known && !careless || self.stands_by(now, candidate)
             }
-            Role::PreCandidate(_) | Role::Candidate(_) => false,
+            Role::PreCandidate(_) | Role::Candidate(_) => self.stands_by(now, candidate),
             // It steps down by itself when it loses contact with a quorum.
             Role::Leader(_) => true,
         }

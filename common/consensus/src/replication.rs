@@ -138,6 +138,7 @@ impl Raft {
                 progress.retry(now, patience_ns);
             }
         }
+        self.renew_lease(now);
         self.broadcast_heartbeat();
     }
 
@@ -174,7 +175,7 @@ impl Raft {
         if regresses {
             progress.matched = matched;
         }
-        progress.acknowledge(matched, now);
+        progress.acknowledge(matched, last, now);
         if relapses {
             let back = progress.next.since(progress.matched);
             let next = progress.matched.advanced(1 + draw % back.max(1));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::forward::Forwarding;
 use crate::ids::{ClusterTime, LogIndex, NodeId, RequestId, Timestamp};
 use crate::message::Verdict;
 use crate::progress::Progress;
@@ -27,6 +28,14 @@ pub(crate) struct Follower {
     pub(crate) heard: Timestamp,
     /// When to campaign.
     pub(crate) election: Timestamp,
+    /// Reads that wait for the leader's answer.
+    pub(crate) forwarding: Forwarding,
+}
+
+impl Follower {
+    pub(crate) fn new(leader: Option<NodeId>, heard: Timestamp, election: Timestamp) -> Self {
+        Self { leader, heard, election, forwarding: Forwarding::default() }
+    }
 }
 
 /// Asks for votes, or whether it would get them.
@@ -61,6 +70,8 @@ pub(crate) struct Leader {
     pub(crate) departing: Option<Timestamp>,
     /// The transfer of leadership that is under way.
     pub(crate) transfer: Option<Transfer>,
+    /// A successor was told to campaign: the lease is gone for the rest of the term (museum E10).
+    pub(crate) handed_over: bool,
 }
 
 impl Role {

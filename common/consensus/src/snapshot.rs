@@ -157,9 +157,10 @@ impl Raft {
     /// A follower holds a snapshot up to `last` on its disk, and with it all that was before.
     pub(crate) fn on_snapshot_installed(&mut self, now: Timestamp, from: NodeId, last: EntryId) {
         let agrees = self.log.term(last.index).is_none_or(|term| term == last.term);
-        let sound = agrees && last.index <= self.log.last().index;
+        let end = self.log.last().index;
+        let sound = agrees && last.index <= end;
         if let Some(progress) = self.heard_from(now, from, sound, ReadRound::ZERO) {
-            progress.acknowledge(last.index, now);
+            progress.acknowledge(last.index, end, now);
         }
     }
 }

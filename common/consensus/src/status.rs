@@ -50,6 +50,11 @@ pub struct Status<'a> {
     pub configuration_index: LogIndex,
     /// When this node became leader; `None` if it does not lead.
     pub leading_since: Option<Timestamp>,
+    /// When a leader was last heard from, or by a leader of old a quorum; `None` if never since
+    /// the start, and at a leader.
+    pub contact: Option<Timestamp>,
+    /// Until when this leader may serve reads by its lease (§6.4.1), as far as it knows by now.
+    pub lease_until: Option<Timestamp>,
     /// What a leader knows of each other member.
     pub peers: Vec<PeerStatus>,
     /// Why this node's last campaign has not succeeded so far, by voter.
@@ -71,6 +76,21 @@ pub struct PeerStatus {
     pub flow: FlowKind,
     /// When it was last heard from.
     pub heard: Timestamp,
+    /// How a member that does not vote catches up (§4.2.1).
+    pub catch_up: Option<CatchUp>,
+}
+
+/// How a new member catches up: in rounds, each of which brings what the log held when the round
+/// began (§4.2.1). It has caught up when its lag is small, whatever the rounds took: a slow disk
+/// makes rounds long, and a long way in one round is one round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CatchUp {
+    /// The round under way, or the last one; from 1 on.
+    pub round: u32,
+    /// How long the last complete round took, in nanoseconds.
+    pub last_round_ns: Option<u64>,
+    /// How many entries it lacks.
+    pub lag: u64,
 }
 
 /// How a leader feeds a follower.
@@ -95,6 +115,7 @@ impl crate::Raft {
         let refused = |(by, verdict): (&NodeId, &Verdict)| {
             (*verdict != Verdict::Granted).then_some((*by, *verdict))
         };
+        let (voters, last) = (self.membership.latest().voters(), self.log.last().index);
         Status {
             id: self.id,
             incarnation: self.incarnation,
@@ -110,6 +131,8 @@ impl crate::Raft {
             configuration: self.membership.latest(),
             configuration_index: self.membership.index(),
             leading_since: leading.map(|leader| leader.since),
+            contact: self.contact.map(|(_, when)| when).filter(|_| leading.is_none()),
+            lease_until: self.lease_until(),
             peers: leading.map_or_else(Vec::new, |leader| {
                 let peer = |(id, progress): (&NodeId, &Progress)| PeerStatus {
                     id: *id,
@@ -117,6 +140,7 @@ impl crate::Raft {
                     next: progress.next,
                     flow: progress.kind(),
                     heard: progress.heard,
+                    catch_up: (!voters.contains(*id)).then(|| progress.catch_up(last)),
                 };
                 leader.progress.iter().map(peer).collect()
             }),

@@ -56,6 +56,7 @@ impl Raft {
         let matched = leader.progress.get(&transfer.to).map(|progress| progress.matched);
         if !transfer.told && matched == Some(last.index) {
             transfer.told = true;
+            leader.handed_over = true;
             let to = transfer.to;
             self.send(to, Message { term, body: Body::TimeoutNow { last } });
         }

@@ -4,7 +4,8 @@ use consensus::*;
 use kit::*;
 
 fn read_at(request: u64, index: u64) -> Reply {
-    Reply::ReadAt { request: RequestId::new(request), index: LogIndex::new(index) }
+    let (request, index) = (RequestId::new(request), LogIndex::new(index));
+    Reply::ReadAt { request, index, basis: Basis::Round }
 }
 
 #[test]

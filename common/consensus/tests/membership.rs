@@ -205,3 +205,41 @@ fn leadership_lost_leaves_a_change_undecided() {
     let undecided = Reply::Undecided { request: RequestId::new(CHANGE) };
     assert!(cluster.take_replies(1).contains(&undecided));
 }
+
+#[test]
+fn a_learner_catches_up_in_rounds_of_what_came_meanwhile_s4_2_1() {
+    let mut cluster = Cluster::with(configuration(&[1, 2], &[3]), Config::new(1));
+    cluster.isolate(3);
+    cluster.campaign(1);
+    let caught = |cluster: &Cluster| {
+        let status = cluster.status(1);
+        let of = |number| status.peers.iter().find(|peer| peer.id == id(number)).unwrap().catch_up;
+        assert_eq!(of(2), None, "a voter does not catch up");
+        of(3).unwrap()
+    };
+    for request in 1..=8 {
+        cluster.propose(1, request, "x");
+    }
+    cluster.settle();
+    assert_eq!(caught(&cluster), CatchUp { round: 1, last_round_ns: None, lag: 10 });
+    cluster.heal();
+    cluster.pass(30);
+    // The first round ends with what the log held when the learner joined.
+    let answer = |matched| {
+        let (matched, round) = (LogIndex::new(matched), ReadRound::ZERO);
+        Body::Appended { matched, round }
+    };
+    cluster.say(3, 1, 2, answer(1));
+    let first = CatchUp { round: 2, last_round_ns: Some(30 * kit::MS), lag: 9 };
+    assert_eq!(caught(&cluster), first);
+    cluster.propose(1, 9, "y");
+    cluster.pass(7);
+    cluster.say(3, 1, 2, answer(9));
+    assert_eq!(caught(&cluster), CatchUp { lag: 2, ..first }, "the second ends at 10");
+    cluster.say(3, 1, 2, answer(10));
+    let second = CatchUp { round: 3, last_round_ns: Some(7 * kit::MS), lag: 1 };
+    assert_eq!(caught(&cluster), second);
+    cluster.say(3, 1, 2, answer(11));
+    let idle = CatchUp { round: 3, last_round_ns: Some(0), lag: 0 };
+    assert_eq!(caught(&cluster), idle, "nothing is left to bring");
+}

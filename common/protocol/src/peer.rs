@@ -1,7 +1,7 @@
 //! Messages between replicas, as frames.
 
 use bytes::Bytes;
-use consensus::{Body, Entry, EntryId, LogIndex, Message, ReadRound, Term, Verdict};
+use consensus::{Body, Entry, EntryId, LogIndex, Message, ReadRound, ReadTicket, Term, Verdict};
 use prost::Message as _;
 
 use crate::configuration::bounded;
@@ -113,6 +113,11 @@ fn to_wire(body: &Body) -> Wire {
         }),
         Body::SnapshotInstalled { last } => Wire::SnapshotInstalled(raw_id(*last)),
         Body::TimeoutNow { last } => Wire::TimeoutNow(raw_id(*last)),
+        Body::ReadIndex { ticket } => Wire::ReadIndex(pb::ReadIndex { ticket: ticket.get() }),
+        Body::ReadIndexReply { ticket, index } => Wire::ReadIndexReply(pb::ReadIndexReply {
+            ticket: ticket.get(),
+            index: index.map(LogIndex::get),
+        }),
     }
 }
 
@@ -136,6 +141,11 @@ fn from_wire(body: Wire) -> Result<Body, ProtocolError> {
         },
         Wire::SnapshotInstalled(last) => Body::SnapshotInstalled { last: entry_id(Some(last)) },
         Wire::TimeoutNow(last) => Body::TimeoutNow { last: entry_id(Some(last)) },
+        Wire::ReadIndex(read) => Body::ReadIndex { ticket: ReadTicket::new(read.ticket) },
+        Wire::ReadIndexReply(reply) => Body::ReadIndexReply {
+            ticket: ReadTicket::new(reply.ticket),
+            index: reply.index.map(LogIndex::new),
+        },
     })
 }
 

@@ -111,7 +111,9 @@ impl Oracle {
             | Body::AppendEntries { .. }
             | Body::Conflict { .. }
             | Body::SnapshotInstalled { .. }
-            | Body::TimeoutNow { .. } => {}
+            | Body::TimeoutNow { .. }
+            | Body::ReadIndex { .. }
+            | Body::ReadIndexReply { .. } => {}
         }
         Ok(())
     }

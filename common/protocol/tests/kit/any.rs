@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use consensus::{
     Body, ClusterTime, Configuration, Entry, EntryId, FlowKind, Incarnation, LogIndex, Majority,
-    Member, Message, NodeId, Payload, ReadRound, RoleKind, Term, Verdict, Voters,
+    Member, Message, NodeId, Payload, ReadRound, ReadTicket, RoleKind, Term, Verdict, Voters,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::option::of;
@@ -91,6 +91,7 @@ fn verdict() -> impl Strategy<Value = Verdict> {
 
 pub fn body() -> BoxedStrategy<Body> {
     let round = || any::<u64>().prop_map(ReadRound::new);
+    let ticket = || any::<u64>().prop_map(ReadTicket::new);
     let index = || any::<u64>().prop_map(LogIndex::new);
     prop_oneof![
         id().prop_map(|last| Body::RequestPreVote { last }),
@@ -108,6 +109,8 @@ pub fn body() -> BoxedStrategy<Body> {
         }),
         id().prop_map(|last| Body::SnapshotInstalled { last }),
         id().prop_map(|last| Body::TimeoutNow { last }),
+        ticket().prop_map(|ticket| Body::ReadIndex { ticket }),
+        (ticket(), of(index())).prop_map(|(ticket, index)| Body::ReadIndexReply { ticket, index }),
     ]
     .boxed()
 }

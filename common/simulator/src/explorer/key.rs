@@ -1,4 +1,5 @@
-//! A state's identity: everything but times and chance, on which nothing depends here.
+//! A state's identity: everything but times, chance and counts for operators, on which
+//! nothing depends here.
 //!
 //! The derived `Debug` of a replica shows every field, so that none can be forgotten; what it says
 //! of instants and of the generator is left out while it is hashed.
@@ -9,7 +10,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use super::world::World;
 
 /// Names of types whose values are left out.
-const LEFT_OUT: [&str; 3] = ["Timestamp", "Rng", "Config"];
+const LEFT_OUT: [&str; 4] = ["Timestamp", "Rng", "Config", "Rounds"];
 
 /// Returns the identity of a state.
 pub(super) fn key(world: &World) -> u64 {

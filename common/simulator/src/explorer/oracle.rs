@@ -148,7 +148,9 @@ impl Oracle {
             | Body::AppendEntries { .. }
             | Body::Conflict { .. }
             | Body::SnapshotInstalled { .. }
-            | Body::TimeoutNow { .. } => true,
+            | Body::TimeoutNow { .. }
+            | Body::ReadIndex { .. }
+            | Body::ReadIndexReply { .. } => true,
         };
         if kept {
             return Ok(());

@@ -47,6 +47,8 @@ fn said(letter: &Letter) -> String {
         Body::Conflict { refused, hint, .. } => format!("Conflict({refused}, hint {hint})"),
         Body::SnapshotInstalled { last } => format!("SnapshotInstalled({last})"),
         Body::TimeoutNow { last } => format!("TimeoutNow({last})"),
+        Body::ReadIndex { ticket } => format!("ReadIndex({ticket})"),
+        Body::ReadIndexReply { ticket, index } => format!("ReadIndexReply({ticket}, {index:?})"),
     };
     format!("{}->{} t{term} {what}", from + 1, to + 1)
 }

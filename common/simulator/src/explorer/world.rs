@@ -288,7 +288,7 @@ impl World {
             }
         }
         for reply in actions.reply {
-            if let Reply::ReadAt { request, index } = reply {
+            if let Reply::ReadAt { request, index, .. } = reply {
                 self.oracle.served(request, index)?;
             }
         }
