@@ -22,6 +22,10 @@ pub(crate) fn response(reply: Reply, configuration: &Configuration) -> Response 
             ErrorCode::Superseded,
             "another leader's entry took the place of this one: it was not applied and never will",
         )),
+        Reply::Behind { applied, .. } => Response::Error(refusal(
+            ErrorCode::Busy,
+            format!("this node has applied the log up to {applied} only; another may be further"),
+        )),
         Reply::Unknown { .. } => Response::Error(ErrorReply {
             outcome: Outcome::Unknown,
             ..refusal(

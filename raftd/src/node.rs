@@ -192,7 +192,7 @@ impl Node {
             self.apply.apply(range, entries.unwrap_or_default(), view);
         }
         if !query.is_empty() {
-            self.unseen.extend(query);
+            self.unseen.extend(query.into_iter().map(|asked| (asked.request, asked.query)));
             self.answer_queries();
         }
         for reply in reply {
@@ -318,6 +318,7 @@ impl Node {
             Reply::Done { request }
             | Reply::Refused { request, .. }
             | Reply::Superseded { request }
+            | Reply::Behind { request, .. }
             | Reply::Unknown { request } => (*request, false),
         };
         let Some(Waiting { responder, since }) = self.pending.remove(request) else {

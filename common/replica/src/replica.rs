@@ -5,7 +5,7 @@ use std::ops::{Range, RangeInclusive};
 
 use bytes::Bytes;
 use consensus::{
-    Actions, Entry, Event, Input as Raw, LogIndex, NodeId, Raft, Rejection, RequestId, Send,
+    Actions, Basis, Entry, Event, Input as Raw, LogIndex, NodeId, Raft, Rejection, RequestId, Send,
     SnapshotMeta, Status, Term, Timer, Timestamp, Write,
 };
 
@@ -27,6 +27,9 @@ pub struct Limits {
     pub proposals_max: usize,
     /// Questions that wait.
     pub questions_max: usize,
+    /// How long a question waits for an index that is not applied yet, in nanoseconds; it is told
+    /// with the first drain after that.
+    pub behind_wait_ns: u64,
     /// What of the log stays behind a durable state, for followers that are behind.
     pub keep: Keep,
 }
@@ -38,6 +41,7 @@ impl Default for Limits {
             proposal_bytes_max: 64 * 1024 * 1024,
             proposals_max: 65_536,
             questions_max: 65_536,
+            behind_wait_ns: 1_000_000_000,
             keep: Keep::default(),
         }
     }
@@ -61,8 +65,8 @@ pub enum Input {
         request: RequestId,
         /// The question.
         query: Bytes,
-        /// Whether this node's present state is good enough.
-        stale: bool,
+        /// How new the answer must be.
+        freshness: Freshness,
     },
     /// The state machine applied everything up to `index`.
     Applied {
@@ -82,6 +86,31 @@ pub enum Input {
     Abandon,
 }
 
+/// How new the answer to a question must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Freshness {
+    /// As if there were one machine (§6.4). Whether a leader relies on its lease is a setting of
+    /// the core's, and none of the client's business.
+    Linearizable,
+    /// Everything up to this index is applied here: a client sees what it has written (or seen
+    /// elsewhere), from any node, without asking the leader.
+    AtLeast(LogIndex),
+    /// Whatever this node has applied.
+    Stale,
+}
+
+/// A question that the present state may answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The request.
+    pub request: RequestId,
+    /// The question.
+    pub query: Bytes,
+    /// The answer may leave only if this holds, by the clock as it stands after the state was
+    /// read; if not, the question is to be put once more.
+    pub basis: Basis,
+}
+
 /// What a replica wants done; lanes as in [`Actions`].
 #[must_use = "dropped lanes are lost promises"]
 #[derive(Clone, Debug, Default)]
@@ -95,7 +124,7 @@ pub struct Lanes {
     /// State machine.
     pub apply: Option<RangeInclusive<LogIndex>>,
     /// Questions that the present state may answer.
-    pub query: Vec<(RequestId, Bytes)>,
+    pub query: Vec<Question>,
     /// Clients.
     pub reply: Vec<Reply>,
     /// Observers.
@@ -136,6 +165,13 @@ pub enum Reply {
         /// The request.
         request: RequestId,
     },
+    /// The index that a question asks for was not reached in time; another node may be further.
+    Behind {
+        /// The request.
+        request: RequestId,
+        /// What this node has applied.
+        applied: LogIndex,
+    },
 }
 
 /// Consensus with everything around it that is not I/O.
@@ -154,7 +190,7 @@ pub struct Replica {
     /// The leadership that they belong to.
     leadership: Term,
     reply: Vec<Reply>,
-    query: Vec<(RequestId, Bytes)>,
+    query: Vec<Question>,
     /// The core's name for the last batch of proposals.
     batch: u64,
 }
@@ -186,7 +222,9 @@ impl Replica {
         match input {
             Input::Raft(raw) => self.raft.step(now, raw),
             Input::Propose { request, command } => self.propose(request, command),
-            Input::Query { request, query, stale } => self.ask(now, request, query, stale),
+            Input::Query { request, query, freshness } => {
+                self.ask(now, request, query, freshness);
+            }
             Input::Applied { index, responses } => self.applied(now, index, responses),
             Input::Flushed { index, state_bytes } => self.flushed(now, index, state_bytes),
             Input::Abandon => self.abandon(),
@@ -206,6 +244,9 @@ impl Replica {
         }
         let status_applied = self.raft.applied();
         self.query.extend(self.requests.ready(status_applied));
+        for request in self.requests.late(now) {
+            self.reply.push(Reply::Behind { request, applied: status_applied });
+        }
         self.cache.evict(self.raft.durable().min(status_applied));
         Lanes {
             write,
@@ -278,23 +319,32 @@ impl Replica {
         self.raft.step(now, Raw::Propose { request, commands });
     }
 
-    fn ask(&mut self, now: Timestamp, request: RequestId, query: Bytes, stale: bool) {
-        if stale {
-            self.query.push((request, query));
-            return;
+    fn ask(&mut self, now: Timestamp, request: RequestId, query: Bytes, freshness: Freshness) {
+        let full = self.requests.questions() >= self.limits.questions_max;
+        match freshness {
+            Freshness::Stale => {
+                self.query.push(Question { request, query, basis: Basis::Round });
+            }
+            Freshness::Linearizable | Freshness::AtLeast(_) if full => {
+                self.reply.push(Reply::Refused { request, reason: Rejection::Busy });
+            }
+            Freshness::AtLeast(index) => {
+                let until = now.after(self.limits.behind_wait_ns);
+                self.requests.awaits(request, query, index, until);
+            }
+            Freshness::Linearizable => {
+                self.requests.asked(request, query);
+                self.raft.step(now, Raw::Read { request });
+            }
         }
-        if self.requests.questions() >= self.limits.questions_max {
-            self.reply.push(Reply::Refused { request, reason: Rejection::Busy });
-            return;
-        }
-        self.requests.asked(request, query);
-        self.raft.step(now, Raw::Read { request });
     }
 
     fn answer(&mut self, reply: consensus::Reply) {
         match reply {
             consensus::Reply::Appended { term, range, .. } => self.appended(term, range.start),
-            consensus::Reply::ReadAt { request, index } => self.requests.readable(request, index),
+            consensus::Reply::ReadAt { request, index, basis } => {
+                self.requests.readable(request, index, basis);
+            }
             consensus::Reply::Rejected { request, reason } => self.rejected(request, reason),
             consensus::Reply::Done { request } => self.reply.push(Reply::Done { request }),
             consensus::Reply::Undecided { request } => self.reply.push(Reply::Unknown { request }),

@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use consensus::{LogIndex, RequestId, Term};
+use consensus::{Basis, LogIndex, RequestId, Term, Timestamp};
+
+use crate::replica::Question;
 
 /// Waiting clients.
 #[derive(Clone, Debug, Default)]
@@ -17,9 +19,11 @@ pub(crate) struct Requests {
     writes: BTreeMap<(LogIndex, Term), RequestId>,
     /// Questions that wait for a read index.
     asked: BTreeMap<RequestId, Bytes>,
-    /// Questions with a read index that is not applied yet, in order of their index.
-    reads: BTreeMap<LogIndex, VecDeque<(RequestId, Bytes)>>,
+    /// Questions with an index that is not applied yet, in order of that index.
+    reads: BTreeMap<LogIndex, VecDeque<Question>>,
     reading: usize,
+    /// Those of them that do not wait for ever, in order of when they give up.
+    hurried: VecDeque<(Timestamp, LogIndex, RequestId)>,
 }
 
 /// How a write ended.
@@ -82,15 +86,31 @@ impl Requests {
     }
 
     /// Notes that a question may be answered once `index` is applied.
-    pub(crate) fn readable(&mut self, request: RequestId, index: LogIndex) {
+    pub(crate) fn readable(&mut self, request: RequestId, index: LogIndex, basis: Basis) {
         if let Some(query) = self.asked.remove(&request) {
-            self.reads.entry(index).or_default().push_back((request, query));
-            self.reading += 1;
+            self.wait(index, Question { request, query, basis });
         }
     }
 
+    /// Takes a question that may be answered once `index` is applied, if that is before `until`.
+    pub(crate) fn awaits(
+        &mut self,
+        request: RequestId,
+        query: Bytes,
+        index: LogIndex,
+        until: Timestamp,
+    ) {
+        self.hurried.push_back((until, index, request));
+        self.wait(index, Question { request, query, basis: Basis::Round });
+    }
+
+    fn wait(&mut self, index: LogIndex, question: Question) {
+        self.reads.entry(index).or_default().push_back(question);
+        self.reading += 1;
+    }
+
     /// Takes the questions that can be answered now.
-    pub(crate) fn ready(&mut self, applied: LogIndex) -> Vec<(RequestId, Bytes)> {
+    pub(crate) fn ready(&mut self, applied: LogIndex) -> Vec<Question> {
         let mut ready = Vec::new();
         while let Some(entry) = self.reads.first_entry() {
             if *entry.key() > applied {
@@ -100,6 +120,27 @@ impl Requests {
         }
         self.reading -= ready.len();
         ready
+    }
+
+    /// Gives up the questions whose time is over, and returns their names.
+    pub(crate) fn late(&mut self, now: Timestamp) -> Vec<RequestId> {
+        let due = self.hurried.iter().take_while(|(until, _, _)| *until <= now).count();
+        let mut late = Vec::new();
+        for (_, index, request) in self.hurried.drain(..due) {
+            let Some(waiting) = self.reads.get_mut(&index) else {
+                continue;
+            };
+            let before = waiting.len();
+            waiting.retain(|question| question.request != request);
+            if waiting.len() < before {
+                self.reading -= 1;
+                late.push(request);
+            }
+            if waiting.is_empty() {
+                self.reads.remove(&index);
+            }
+        }
+        late
     }
 
     /// Forgets a question that was refused.
@@ -112,8 +153,9 @@ impl Requests {
         let writes = std::mem::take(&mut self.writes).into_values();
         let asked = std::mem::take(&mut self.asked).into_keys();
         let reads = std::mem::take(&mut self.reads).into_values().flatten();
-        let questions = asked.chain(reads.map(|(request, _)| request)).collect();
+        let questions = asked.chain(reads.map(|question| question.request)).collect();
         self.reading = 0;
+        self.hurried.clear();
         (writes.collect(), questions)
     }
 

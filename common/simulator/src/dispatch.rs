@@ -2,7 +2,7 @@
 //! and clients.
 
 use consensus::{Body, Event, LogIndex, Message, NodeId, Payload, RoleKind, Send};
-use replica::{Input, Lanes, Reply};
+use replica::{Input, Lanes, Question, Reply};
 
 use crate::changes::{CHANGE, TRANSFER};
 use crate::disk::cut;
@@ -40,7 +40,7 @@ impl World {
         if let Some(range) = apply {
             self.apply(node, *range.end());
         }
-        for (request, _) in query {
+        for Question { request, .. } in query {
             let replica = self.nodes[node].replica.as_ref().expect("it was stepped");
             self.clients.read(request, replica.raft().applied())?;
         }
@@ -175,7 +175,9 @@ impl World {
             {
                 Ok(())
             }
-            Reply::Refused { request, .. } | Reply::Superseded { request } => {
+            Reply::Refused { request, .. }
+            | Reply::Behind { request, .. }
+            | Reply::Superseded { request } => {
                 self.coverage.refused += 1;
                 self.clients.refused(request)
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use consensus::{NodeId, RoleKind};
-use replica::Input;
+use replica::{Freshness, Input};
 
 use crate::faults::{Fault, MS};
 use crate::node::Late;
@@ -128,7 +128,7 @@ impl World {
         }
         let request = self.clients.ask(self.nodes[node].id, read);
         let input = if read {
-            Input::Query { request, query: Bytes::new(), stale: false }
+            Input::Query { request, query: Bytes::new(), freshness: Freshness::Linearizable }
         } else {
             Input::Propose { request, command: Clients::command(request) }
         };

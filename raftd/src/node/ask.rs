@@ -3,7 +3,7 @@
 
 use consensus::{Input as Raw, LogIndex, NodeId, RequestId, RoleKind, Timestamp};
 use protocol::{ErrorCode, Request, Response};
-use replica::Input;
+use replica::{Freshness, Input};
 use transport::{ClientRequest, Responder};
 
 use crate::admin;
@@ -28,7 +28,8 @@ impl Node {
             Request::Query { query, stale } => {
                 if let Some(request) = self.wait(now, responder) {
                     self.asked = Some(now);
-                    self.replica.step(now, Input::Query { request, query, stale });
+                    let freshness = if stale { Freshness::Stale } else { Freshness::Linearizable };
+                    self.replica.step(now, Input::Query { request, query, freshness });
                 }
             }
             Request::Status => {

@@ -10,9 +10,9 @@ use consensus::{
     LogIndex, LogView, Majority, Member, Membership, Message, NodeId, Payload, Raft, ReadRound,
     RequestId, Restored, RoleKind, Send, Term, TermRun, Timer, Timestamp, Verdict, Voters, Write,
 };
-use replica::{Input, Lanes, Limits, Replica, Reply};
+use replica::{Freshness, Input, Lanes, Limits, Question, Replica, Reply};
 
-const MS: u64 = 1_000_000;
+pub const MS: u64 = 1_000_000;
 
 pub fn id(number: u64) -> NodeId {
     NodeId::new(number).unwrap()
@@ -60,7 +60,7 @@ pub struct Node {
     pub sent: Vec<Send>,
     pub replies: Vec<Reply>,
     /// Questions that may be answered now.
-    pub questions: Vec<(RequestId, Bytes)>,
+    pub questions: Vec<Question>,
 }
 
 impl Node {
@@ -182,9 +182,9 @@ impl Node {
         self.turn(inputs);
     }
 
-    pub fn ask(&mut self, number: u64, stale: bool) {
+    pub fn ask(&mut self, number: u64, freshness: Freshness) {
         let query = Bytes::from(format!("q{number}"));
-        self.turn([Input::Query { request: request(number), query, stale }]);
+        self.turn([Input::Query { request: request(number), query, freshness }]);
     }
 
     pub fn take_replies(&mut self) -> Vec<Reply> {
@@ -193,7 +193,7 @@ impl Node {
 
     /// Takes the numbers of the questions that may be answered.
     pub fn take_questions(&mut self) -> Vec<u64> {
-        std::mem::take(&mut self.questions).into_iter().map(|(request, _)| request.get()).collect()
+        std::mem::take(&mut self.questions).into_iter().map(|asked| asked.request.get()).collect()
     }
 
     /// Returns the newest read round that was sent to a peer.
