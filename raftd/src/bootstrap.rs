@@ -178,7 +178,10 @@ fn refused(code: ErrorCode, why: impl Into<String>) -> Response {
 pub(crate) fn failure(error: &StorageError) -> Failure {
     let exit = match error {
         StorageError::Foreign { .. }
+        | StorageError::ForeignSnapshot { .. }
         | StorageError::OtherGeneration { .. }
+        | StorageError::NotEmpty { .. }
+        | StorageError::Gap { .. }
         | StorageError::Corrupt { .. }
         | StorageError::NewerFormat { .. } => Exit::Data,
         StorageError::InUse { .. }

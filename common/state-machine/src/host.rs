@@ -72,12 +72,19 @@ impl<S: OrderedStore> Host<S> {
     /// # Errors
     /// If the store cannot be read.
     pub fn open(store: S, machine: Arc<dyn StoredMachine>) -> Result<Self, HostError> {
-        let record = PrefixView::new(&store, SYSTEM).get(APPLIED)?;
-        let (applied, time) = match record {
-            Some(bytes) => decode_applied(&bytes)?,
-            None => (EntryId::ZERO, ClusterTime::ZERO),
-        };
+        let (applied, time) = applied_in(&store)?;
         Ok(Self { store, machine, applied, time })
+    }
+
+    /// Lets the store do what is no change of the machine's: a checkpoint, or taking over another
+    /// state as a whole. Then goes on from what it holds.
+    ///
+    /// # Errors
+    /// If the store cannot be read afterwards; what `act` says is its own.
+    pub fn with_store<T>(&mut self, act: impl FnOnce(&mut S) -> T) -> Result<T, HostError> {
+        let done = act(&mut self.store);
+        (self.applied, self.time) = applied_in(&self.store)?;
+        Ok(done)
     }
 
     /// Returns the last applied entry.
@@ -264,6 +271,17 @@ impl QueryView {
             };
             from = [last, &[0][..]].concat();
         }
+    }
+}
+
+/// Returns the last applied entry and the cluster time of a state, whatever its machine.
+///
+/// # Errors
+/// If the store fails, or its record is damaged.
+pub fn applied_in(state: &dyn View) -> Result<(EntryId, ClusterTime), HostError> {
+    match PrefixView::new(state, SYSTEM).get(APPLIED)? {
+        Some(bytes) => decode_applied(&bytes),
+        None => Ok((EntryId::ZERO, ClusterTime::ZERO)),
     }
 }
 

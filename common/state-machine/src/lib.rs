@@ -20,7 +20,7 @@ mod system;
 
 pub use codec::CodecError;
 pub use envelope::{ENVELOPE_BYTES, Envelope, EnvelopeKind};
-pub use host::{Host, HostError, QueryView};
+pub use host::{Host, HostError, QueryView, applied_in};
 pub use kv::{KEY_BYTES_MAX, Kv, PAGE_BYTES_MAX, PAGE_KEYS_MAX, VALUE_BYTES_MAX};
 pub use kv_codec::{KvCommand, KvQuery, KvResponse};
 pub use machine::{Command, Response, RestoreError, SnapshotSource, StateMachine, StoredMachine};

@@ -47,7 +47,9 @@ impl DataDirectory {
             None => create(path, cluster, node)?,
         };
         if (superblock.cluster, superblock.node) != (cluster, node) {
-            let name = |cluster: [u8; 16], node| format!("node {node} of cluster {}", hex(cluster));
+            let name = |cluster: [u8; 16], node| {
+                format!("node {node} of cluster {}", files::hex(&cluster))
+            };
             return Err(StorageError::Foreign {
                 path: path.to_path_buf(),
                 owner: name(superblock.cluster, superblock.node),
@@ -65,6 +67,11 @@ impl DataDirectory {
     /// Returns the directory's random name.
     pub fn incarnation(&self) -> Incarnation {
         self.superblock.incarnation
+    }
+
+    /// Returns the cluster that it belongs to.
+    pub fn cluster(&self) -> [u8; 16] {
+        self.superblock.cluster
     }
 
     /// Returns the node that it belongs to.
@@ -153,8 +160,4 @@ fn lock(path: &Path) -> Result<File, StorageError> {
         .and_then(|()| writeln!(lock, "{}", std::process::id()));
     told.map_err(|e| StorageError::io("write", &file, e))?;
     Ok(lock)
-}
-
-fn hex(bytes: [u8; 16]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -26,6 +26,39 @@ pub enum StorageError {
         /// Who asks.
         claimed: String,
     },
+    /// The snapshot is another cluster's, or of another history of this one.
+    #[error(
+        "snapshot {path} is of {what} {owner}, not of {wanted}",
+        path = path.display()
+    )]
+    ForeignSnapshot {
+        /// The file.
+        path: PathBuf,
+        /// In what it differs.
+        what: &'static str,
+        /// Whose it is.
+        owner: String,
+        /// Whose it should be.
+        wanted: String,
+    },
+    /// The log begins behind what the state holds, and no snapshot stands in between.
+    #[error("the log begins behind entry {base}, the state ends at {applied}: {why}")]
+    Gap {
+        /// What the log begins behind.
+        base: consensus::EntryId,
+        /// The last entry in the state.
+        applied: consensus::EntryId,
+        /// What is the matter with the snapshots.
+        why: String,
+    },
+    /// A data directory that must be empty is not.
+    #[error("data directory {path} is not empty: {found}", path = path.display())]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+        /// What is in it.
+        found: String,
+    },
     /// The directory has a history already.
     #[error("this node belongs to generation {present} already, not to {offered}")]
     OtherGeneration {

@@ -27,7 +27,7 @@ pub(crate) fn replace(path: &Path, contents: &[u8]) -> Result<(), StorageError> 
     file.write_all(contents).map_err(|e| StorageError::io("write", &aside, e))?;
     file.sync_all().map_err(|e| StorageError::io("sync", &aside, e))?;
     fs::rename(&aside, path).map_err(|e| StorageError::io("rename to", path, e))?;
-    sync_directory(path.parent().unwrap_or(Path::new(".")))
+    sync_parent(path)
 }
 
 /// Returns a file's contents; `None` if there is no such file.
@@ -42,6 +42,36 @@ pub(crate) fn read(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, Stora
         .read_to_end(&mut contents)
         .map_err(|error| StorageError::io("read", path, error))?;
     Ok(Some(contents))
+}
+
+/// Makes a new or removed name in a file's directory durable.
+pub(crate) fn sync_parent(path: &Path) -> Result<(), StorageError> {
+    sync_directory(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Removes a file, if it is there.
+pub(crate) fn remove(path: &Path) -> Result<(), StorageError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(StorageError::io("remove", path, error))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Removes a directory with all that is in it, if it is there.
+pub(crate) fn remove_directory(path: &Path) -> Result<(), StorageError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(StorageError::io("remove", path, error))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Writes bytes for people.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn sync_directory(path: &Path) -> Result<(), StorageError> {

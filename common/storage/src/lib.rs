@@ -1,10 +1,11 @@
 //! What a node keeps on its disk: the data directory with its superblock, the log with term and
-//! vote, and the state's ordered store.
+//! vote, the state's ordered store, and snapshots of it.
 //!
 //! # Architecture invariants
 //! - Only this crate names RocksDB; without the feature `rocksdb` it builds without it.
 //! - What is acknowledged is synced; a failed sync is never retried, and poisons the log.
 //! - Nothing that is damaged is ever cut off, reset or skipped: the error says what and where.
+//! - A snapshot counts when all of it is checked and durable; a state is replaced as a whole.
 //! - Two databases: the log, every batch synced; the state, flushed as a whole, no WAL.
 //! - No Raft rules: writes are done as they come.
 
@@ -24,7 +25,10 @@ mod options;
 #[cfg(feature = "rocksdb")]
 mod reader;
 #[cfg(feature = "rocksdb")]
+mod reconcile;
+#[cfg(feature = "rocksdb")]
 mod recover;
+mod snapshot;
 #[cfg(feature = "rocksdb")]
 mod state;
 mod superblock;
@@ -36,6 +40,12 @@ pub use log::LogStore;
 #[cfg(feature = "rocksdb")]
 pub use reader::LogReader;
 #[cfg(feature = "rocksdb")]
-pub use recover::RestoredLog;
+pub use reconcile::reconcile;
 #[cfg(feature = "rocksdb")]
-pub use state::StateStore;
+pub use recover::RestoredLog;
+pub use snapshot::{
+    CHUNK_BYTES_MAX, PAIR_BYTES_MAX, SnapshotFile, SnapshotHeader, SnapshotId, SnapshotReader,
+    SnapshotReceiver, SnapshotTotals, SnapshotWriter, Snapshots,
+};
+#[cfg(feature = "rocksdb")]
+pub use state::{StateCheckpoint, StateStore};

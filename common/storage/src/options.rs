@@ -1,6 +1,6 @@
 //! All settings of RocksDB, with their reasons.
 
-use rocksdb::{DBCompressionType, DBRecoveryMode, LogLevel, Options, WriteOptions};
+use rocksdb::{DBCompressionType, DBRecoveryMode, InfoLogger, LogLevel, Options, WriteOptions};
 
 /// Small memtables keep flush stalls short: 18 ms at full rate instead of 100 ms with 64 MiB.
 const MEMTABLE_BYTES: usize = 32 * 1024 * 1024;
@@ -41,6 +41,16 @@ pub(crate) fn log() -> Options {
 /// The state: no WAL, rebuilt from the log.
 pub(crate) fn state() -> Options {
     common()
+}
+
+/// For reading only: nothing is made, not even RocksDB's own journal.
+pub(crate) fn reading() -> Options {
+    let mut options = common();
+    options.create_if_missing(false);
+    options.create_missing_column_families(false);
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_info_logger(InfoLogger::new_callback_logger(LogLevel::Fatal, |_, _| {}));
+    options
 }
 
 /// A write that is on disk when the call returns. `sync` is per write and off by default.

@@ -1,7 +1,7 @@
 //! The state's store on RocksDB: no WAL, made durable as a whole by a flush, rebuilt from the log
-//! after a crash.
+//! after a crash, replaced as a whole by a snapshot.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,51 +13,94 @@ use crate::journal;
 use crate::log::database;
 use crate::options;
 
+pub(crate) mod checkpoint;
+pub(crate) mod place;
+mod replace;
+
+pub use checkpoint::StateCheckpoint;
+use place::Place;
+
 /// The ordered store of a node.
 ///
 /// Its views read the present: each call sees one moment, and a later call may see a later one. The
-/// built-in machines answer every question by one call.
+/// built-in machines answer every question by one call. When the state is replaced, views of the
+/// old one go on to show it.
 pub struct StateStore {
+    data_directory: PathBuf,
     live: Arc<Live>,
+    /// The number of the last checkpoint.
+    checkpoints: u64,
 }
 
-struct Live(DB);
+/// A database, and the directory that goes with it when it was replaced: closed first.
+struct Live {
+    db: DB,
+    place: Place,
+}
 
 impl StateStore {
-    /// Opens the store in `state/` of the data directory; what was not flushed before a crash is
-    /// gone, as a whole, and comes again from the log.
+    /// Opens the store in the data directory; what was not flushed before a crash is gone, as a
+    /// whole, and comes again from the log. What a crash left of checkpoints and of states that
+    /// were not or no longer in force is removed.
     ///
     /// # Errors
-    /// If it cannot be opened.
+    /// If it cannot be opened, or the state in force is missing.
     pub fn open(data_directory: &Path) -> Result<Self, StorageError> {
-        let path = data_directory.join("state");
-        journal::check(&path)?;
-        let db = DB::open(&options::state(), path)
+        checkpoint::remove_all(data_directory)?;
+        let place = place::current(data_directory)?;
+        place::remove_others(data_directory, &place)?;
+        let live = Live::open(place)?;
+        Ok(Self { data_directory: data_directory.to_owned(), live: Arc::new(live), checkpoints: 0 })
+    }
+}
+
+impl Live {
+    fn open(place: Place) -> Result<Self, StorageError> {
+        journal::check(place.path())?;
+        let db = DB::open(&options::state(), place.path())
             .map_err(|error| database("opening the state", &error))?;
-        Ok(Self { live: Arc::new(Live(db)) })
+        Ok(Self { db, place })
+    }
+
+    fn write(&self, changes: WriteBatch) -> Result<(), rocksdb::Error> {
+        self.db.write_opt(changes, &options::unlogged())
+    }
+
+    fn flush(&self) -> Result<(), rocksdb::Error> {
+        let mut flush = FlushOptions::default();
+        flush.set_wait(true);
+        self.db.flush_opt(&flush)
     }
 }
 
 impl View for Live {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        let value = self.0.get(key).map_err(|error| failed("reading", &error))?;
-        Ok(value.map(Bytes::from))
+        get(&self.db, key)
     }
 
     fn range(&self, from: &[u8], to: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
-        let mut read = ReadOptions::default();
-        read.set_iterate_lower_bound(from);
-        if let Some(to) = to {
-            read.set_iterate_upper_bound(to);
-        }
-        let mode = IteratorMode::From(from, Direction::Forward);
-        let mut pairs = Vec::new();
-        for item in self.0.iterator_opt(mode, read).take(limit) {
-            let (key, value) = item.map_err(|error| failed("reading", &error))?;
-            pairs.push((Bytes::from(key), Bytes::from(value)));
-        }
-        Ok(pairs)
+        range(&self.db, from, to, limit)
     }
+}
+
+fn get(db: &DB, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+    let value = db.get(key).map_err(|error| failed("reading", &error))?;
+    Ok(value.map(Bytes::from))
+}
+
+fn range(db: &DB, from: &[u8], to: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
+    let mut read = ReadOptions::default();
+    read.set_iterate_lower_bound(from);
+    if let Some(to) = to {
+        read.set_iterate_upper_bound(to);
+    }
+    let mode = IteratorMode::From(from, Direction::Forward);
+    let mut pairs = Vec::new();
+    for item in db.iterator_opt(mode, read).take(limit) {
+        let (key, value) = item.map_err(|error| failed("reading", &error))?;
+        pairs.push((Bytes::from(key), Bytes::from(value)));
+    }
+    Ok(pairs)
 }
 
 impl View for StateStore {
@@ -79,8 +122,7 @@ impl OrderedStore for StateStore {
                 None => changes.delete(key),
             }
         }
-        let done = self.live.0.write_opt(changes, &options::unlogged());
-        done.map_err(|error| failed("writing", &error))
+        self.live.write(changes).map_err(|error| failed("writing", &error))
     }
 
     fn view(&self) -> Arc<dyn View> {
@@ -88,9 +130,7 @@ impl OrderedStore for StateStore {
     }
 
     fn persist(&mut self) -> Result<(), StoreError> {
-        let mut flush = FlushOptions::default();
-        flush.set_wait(true);
-        self.live.0.flush_opt(&flush).map_err(|error| failed("flushing", &error))
+        self.live.flush().map_err(|error| failed("flushing", &error))
     }
 }
 

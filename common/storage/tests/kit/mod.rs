@@ -2,6 +2,8 @@
 // Each test file uses a part of it.
 #![allow(dead_code, clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+pub mod snapshots;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
