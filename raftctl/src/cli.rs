@@ -12,6 +12,7 @@ use crate::commands::init::InitArgs;
 use crate::commands::kv::KvCommand;
 use crate::commands::log::LogCommand;
 use crate::commands::member::add::AddArgs;
+use crate::commands::snapshot::SnapshotCommand;
 use crate::commands::status::StatusArgs;
 
 const EXIT_CODES: &str = "\
@@ -169,6 +170,9 @@ pub enum Command {
     /// The replicated log
     #[command(subcommand, arg_required_else_help = true)]
     Log(LogCommand),
+    /// Snapshots of the state
+    #[command(subcommand, arg_required_else_help = true)]
+    Snapshot(SnapshotCommand),
     /// Measures writes and reads
     Bench(BenchArgs),
     /// Clusters that raftctl knows

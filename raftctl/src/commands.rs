@@ -16,6 +16,7 @@ pub mod leader;
 pub mod load;
 pub mod log;
 pub mod member;
+pub mod snapshot;
 pub mod status;
 pub mod version;
 
@@ -50,6 +51,7 @@ async fn plain(session: &Session, command: Command) -> Result<()> {
         }
         Command::Kv(command) => kv::run(session, command).await,
         Command::Log(command) => log::run(session, command).await,
+        Command::Snapshot(command) => snapshot::run(session, command).await,
         Command::Context(command) => context::run(session, command),
         Command::Explain { code } => explain::run(session, code.as_deref()),
         Command::Version => version::run(session),

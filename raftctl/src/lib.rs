@@ -8,6 +8,7 @@
 //! | `change` | a change of members, before, during and after |
 //! | `bundle` | what `init` keeps of a cluster: authority, bundles, bootstrap record |
 //! | `target`, `context` | which cluster, and as whom |
+//! | `offline` | files of stopped nodes |
 //! | `output` | tables, JSON, progress |
 //! | `report`, `codes` | errors, their pages, exit codes |
 //!
@@ -35,6 +36,7 @@ pub mod codes;
 pub mod commands;
 pub mod context;
 pub mod founding;
+pub mod offline;
 pub mod output;
 pub mod report;
 pub mod signals;

@@ -46,3 +46,8 @@ fn no_flag_changes_unseen() {
 fn members_are_changed_by_one_command_each() {
     check("member");
 }
+
+#[test]
+fn snapshots_are_shown_and_verified_without_a_cluster() {
+    check("snapshot");
+}

@@ -1,0 +1,163 @@
+//! `raftctl snapshot`: files that hold the whole state behind one entry.
+
+use std::path::{Path, PathBuf};
+
+use certs::ClusterId;
+use clap::Subcommand;
+use consensus::Configuration;
+use serde_json::{Value, json};
+use storage::{SnapshotHeader, SnapshotReader, SnapshotTotals};
+
+use crate::output::progress::Progress;
+use crate::output::{View, units};
+use crate::report::{Report, Result};
+use crate::target::Session;
+
+/// Snapshots of the state.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SnapshotCommand {
+    /// Shows what a file says of itself; its contents are not looked at
+    Show {
+        /// The file
+        file: PathBuf,
+    },
+    /// Reads a file as a whole and checks every byte
+    Verify {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If the file cannot be read or is damaged.
+pub async fn run(session: &Session, command: SnapshotCommand) -> Result<()> {
+    match command {
+        SnapshotCommand::Show { file } => show(session, &file),
+        SnapshotCommand::Verify { file } => verify(session, &file),
+    }
+}
+
+fn show(session: &Session, file: &Path) -> Result<()> {
+    let reader = SnapshotReader::open(file)?;
+    let bytes = size(file)?;
+    let (text, data) = description(file, bytes, reader.header());
+    session.output.answer(&View {
+        kind: "Snapshot",
+        data,
+        text: text.into_bytes(),
+        names: vec![reader.id().to_string()],
+        warnings: Vec::new(),
+    })
+}
+
+fn verify(session: &Session, file: &Path) -> Result<()> {
+    let reader = SnapshotReader::open(file)?;
+    let (header, id, bytes) = (reader.header().clone(), reader.id(), size(file)?);
+    let what = format!("verifying {}", file.display());
+    let mut progress = Progress::new(&session.output, &what, bytes);
+    let verified = reader.verify(|done| progress.set(done, "bytes"));
+    progress.finish();
+    let totals = verified?;
+    let (mut text, mut data) = description(file, bytes, &header);
+    let SnapshotTotals { chunks, pairs, bytes, digest } = totals;
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    text.push_str(&format!(
+        "contents       {} pairs, {} of keys and values, {} chunks\n\
+         digest         sha256:{digest}\n\
+         verified       every byte is as it was written\n",
+        units::count(pairs),
+        units::size(bytes),
+        units::count(chunks),
+    ));
+    data["pairs"] = json!(pairs.to_string());
+    data["contentBytes"] = json!(bytes.to_string());
+    data["chunks"] = json!(chunks.to_string());
+    data["digestSha256"] = json!(digest);
+    data["verified"] = json!(true);
+    session.output.answer(&View {
+        kind: "Snapshot",
+        data,
+        text: text.into_bytes(),
+        names: vec![id.to_string()],
+        warnings: Vec::new(),
+    })
+}
+
+fn size(file: &Path) -> Result<u64> {
+    Ok(std::fs::metadata(file).map_err(|error| Report::io(file, &error))?.len())
+}
+
+/// Writes what a header says, for people and for programs.
+fn description(file: &Path, bytes: u64, header: &SnapshotHeader) -> (String, Value) {
+    let meta = &header.meta;
+    let cluster = ClusterId::from_bytes(header.cluster);
+    let machine = units::printable(header.machine.as_bytes());
+    let made = made(header.made_unix_ms);
+    let stamp = meta.stamp.get();
+    let text = format!(
+        "file           {} ({})\n\
+         snapshot       {}\n\
+         cluster        {cluster}\n\
+         generation     {}\n\
+         last entry     {} of term {}\n\
+         configuration  {} (entry {})\n\
+         cluster time   {}.{:09} s\n\
+         machine        {machine}, version {}\n\
+         made           {made}\n",
+        file.display(),
+        units::size(bytes),
+        header.id(),
+        header.generation,
+        units::count(meta.last.index.get()),
+        meta.last.term,
+        members(&meta.configuration),
+        units::count(meta.configuration_index.get()),
+        stamp / 1_000_000_000,
+        stamp % 1_000_000_000,
+        header.machine_version,
+    );
+    let data = json!({
+        "file": file.display().to_string(),
+        "sizeBytes": bytes.to_string(),
+        "id": header.id().to_string(),
+        "cluster": cluster.to_string(),
+        "generation": header.generation.to_string(),
+        "index": meta.last.index.to_string(),
+        "term": meta.last.term.to_string(),
+        "configuration": members(&meta.configuration),
+        "configurationIndex": meta.configuration_index.to_string(),
+        "clusterTimeNs": stamp.to_string(),
+        "machine": header.machine,
+        "machineVersion": header.machine_version,
+        "made": made,
+    });
+    (text, data)
+}
+
+/// Writes who votes and who learns.
+pub fn members(configuration: &Configuration) -> String {
+    let name = |id| {
+        let name = configuration.member(id).map_or("?", |member| &member.name);
+        units::printable(name.as_bytes())
+    };
+    let list = |ids: &mut dyn Iterator<Item = consensus::NodeId>| -> Vec<String> {
+        ids.map(name).collect()
+    };
+    let joint = if configuration.voters().is_joint() { "joint " } else { "" };
+    let voters = list(&mut configuration.voters().iter()).join(" ");
+    let learners = list(&mut configuration.learners().iter().copied()).join(" ");
+    match learners.as_str() {
+        "" => format!("{joint}voters {voters}"),
+        learners => format!("{joint}voters {voters}, learners {learners}"),
+    }
+}
+
+fn made(unix_ms: u64) -> String {
+    let timestamp = i64::try_from(unix_ms).ok().and_then(|ms| {
+        let at = jiff::Timestamp::from_millisecond(ms).ok()?;
+        at.round(jiff::Unit::Second).ok()
+    });
+    timestamp.map_or_else(|| "at an impossible time".to_owned(), |at| at.to_string())
+}

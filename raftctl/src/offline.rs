@@ -1,0 +1,35 @@
+//! Files of stopped nodes: what storage says about them, as errors with codes.
+
+use storage::StorageError;
+
+use crate::codes;
+use crate::report::Report;
+
+impl From<StorageError> for Report {
+    fn from(error: StorageError) -> Self {
+        let message = error.to_string();
+        let code = match error {
+            StorageError::Corrupt { .. } | StorageError::Gap { .. } => codes::DAMAGED,
+            StorageError::Foreign { .. }
+            | StorageError::ForeignSnapshot { .. }
+            | StorageError::OtherGeneration { .. } => codes::FOREIGN_FILE,
+            StorageError::NotEmpty { .. } => codes::NOT_EMPTY,
+            StorageError::InUse { .. } => codes::RUNNING,
+            StorageError::NewerFormat { .. } => codes::NEWER_FORMAT,
+            StorageError::Io { ref source, .. }
+                if source.kind() == std::io::ErrorKind::NotFound =>
+            {
+                codes::NO_FILE
+            }
+            StorageError::Io { .. }
+            | StorageError::Full { .. }
+            | StorageError::Poisoned(_)
+            | StorageError::Database { .. } => codes::LOCAL_FILE,
+        };
+        let report = Self::new(code, message);
+        match code {
+            codes::RUNNING => report.help("systemctl stop raftd    (then again)"),
+            _ => report,
+        }
+    }
+}
