@@ -1,7 +1,7 @@
 //! Who may ask what: one authorisation layer in front of every client request. What is not allowed
 //! here is denied.
 //!
-//! | role | status | query | propose | read log | bootstrap, join, reconfigure, transfer |
+//! | role | status | query | propose | read log | bootstrap, join, reconfigure, transfer, snapshots |
 //! |---|---|---|---|---|---|
 //! | operator | yes | yes | yes | yes | yes |
 //! | client | yes | yes | yes | - | - |
@@ -45,7 +45,8 @@ fn authorise(role: &Role, request: Request) -> Result<Request, ErrorReply> {
             | Request::Bootstrap { .. }
             | Request::Join { .. }
             | Request::Reconfigure { .. }
-            | Request::Transfer { .. }),
+            | Request::Transfer { .. }
+            | Request::Snapshot(_)),
         ) => {
             let message = format!("the certificate of {role} does not allow to {}", verb(&request));
             Err(answer::refusal(ErrorCode::Unauthorised, message))
@@ -70,7 +71,7 @@ fn check(request: &Request) -> Result<(), ErrorReply> {
                 Ok(())
             };
         }
-        Request::Status | Request::Transfer { .. } => return Ok(()),
+        Request::Status | Request::Transfer { .. } | Request::Snapshot(_) => return Ok(()),
     };
     if size > COMMAND_BYTES_MAX {
         let message = format!("{size} bytes, {COMMAND_BYTES_MAX} at most");
@@ -88,6 +89,7 @@ fn verb(request: &Request) -> &'static str {
         Request::Bootstrap { .. } | Request::Join { .. } => "bootstrap a cluster",
         Request::Reconfigure { .. } => "change the members",
         Request::Transfer { .. } => "hand leadership over",
+        Request::Snapshot(_) => "make and read snapshots",
     }
 }
 

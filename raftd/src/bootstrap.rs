@@ -79,7 +79,8 @@ pub(crate) fn answer_uninitialised(
         | Request::Query { .. }
         | Request::ReadLog { .. }
         | Request::Reconfigure { .. }
-        | Request::Transfer { .. } => {
+        | Request::Transfer { .. }
+        | Request::Snapshot(_) => {
             let why = "this node belongs to no cluster yet: run `raftctl init`, or add it";
             responder.send(refused(ErrorCode::Uninitialised, why));
             Ok(false)

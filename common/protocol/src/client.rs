@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::error::ProtocolError;
 use crate::frame::{Frame, encode_frame};
 use crate::log_page::LogPage;
+use crate::snapshot_request::{SnapshotAnswer, SnapshotRequest};
 use crate::status::NodeStatus;
 use crate::wire::client as pb;
 
@@ -58,6 +59,8 @@ pub enum Request {
         /// The voter that shall lead.
         to: u64,
     },
+    /// Something about this node's snapshots.
+    Snapshot(SnapshotRequest),
 }
 
 /// What a node answers.
@@ -88,6 +91,8 @@ pub enum Response {
     },
     /// What was asked for has happened.
     Done,
+    /// Something about this node's snapshots.
+    Snapshot(SnapshotAnswer),
     /// No.
     Error(ErrorReply),
 }
@@ -208,6 +213,7 @@ impl Request {
                 })
             }
             Self::Transfer { to } => pb::request::Body::Transfer(*to),
+            Self::Snapshot(request) => pb::request::Body::Snapshot(request.to_wire()),
         };
         encode_in_body(&pb::Request { id, body: Some(body) })
     }
@@ -237,6 +243,9 @@ impl Request {
                 Self::Reconfigure { target: change.target, expected_index: change.expected_index }
             }
             pb::request::Body::Transfer(to) => Self::Transfer { to },
+            pb::request::Body::Snapshot(request) => {
+                Self::Snapshot(SnapshotRequest::from_wire(request)?)
+            }
         };
         Ok((request.id, body))
     }
@@ -262,6 +271,7 @@ impl Response {
                 pb::response::Body::Bootstrapped(generation.clone())
             }
             Self::Done => pb::response::Body::Done(true),
+            Self::Snapshot(answer) => pb::response::Body::Snapshot(answer.to_wire()),
             Self::Error(error) => pb::response::Body::Error(pb::Error {
                 code: error.code.code(),
                 message: error.message.clone(),
@@ -297,6 +307,9 @@ impl Response {
             pb::response::Body::Log(page) => Self::Log(LogPage::from_wire(page)?),
             pb::response::Body::Bootstrapped(generation) => Self::Bootstrapped { generation },
             pb::response::Body::Done(_) => Self::Done,
+            pb::response::Body::Snapshot(answer) => {
+                Self::Snapshot(SnapshotAnswer::from_wire(answer)?)
+            }
             pb::response::Body::Error(error) => Self::Error(ErrorReply {
                 code: ErrorCode::from_code(error.code)?,
                 message: error.message,

@@ -22,6 +22,7 @@ pub mod limits;
 mod log_page;
 mod peer;
 mod snapshot;
+mod snapshot_request;
 mod status;
 mod wire;
 
@@ -38,4 +39,5 @@ pub use hello::{Hello, HelloReply, PROTOCOL_VERSION, RefusalCode};
 pub use log_page::{LogEntry, LogPage};
 pub use peer::{decode_message, encode_message};
 pub use snapshot::{SnapshotChunk, SnapshotOffer, SnapshotReply};
+pub use snapshot_request::{SnapshotAnswer, SnapshotInfo, SnapshotRequest};
 pub use status::{NodeStatus, PeerReport};
