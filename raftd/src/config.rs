@@ -85,6 +85,12 @@ pub struct Limits {
     pub log_cache_bytes_max: u64,
     /// The state is flushed to its database at least this often, in seconds.
     pub persist_interval_s: u64,
+    /// The most entries that stay in the log behind a durable state.
+    pub log_keep_entries_max: u64,
+    /// The most bytes of entries that stay in the log behind a durable state.
+    pub log_keep_bytes_max: u64,
+    /// The most bytes of a snapshot that are written, or sent to one peer, in a second.
+    pub snapshot_bytes_per_s_max: u64,
 }
 
 impl Config {
@@ -231,6 +237,15 @@ fn limits(layers: &[Layer]) -> Result<Limits, Failure> {
         })?,
         persist_interval_s: number(layers, &keys::PERSIST_INTERVAL_S, |layer| {
             &layer.limits.persist_interval_s
+        })?,
+        log_keep_entries_max: number(layers, &keys::LOG_KEEP_ENTRIES_MAX, |layer| {
+            &layer.limits.log_keep_entries_max
+        })?,
+        log_keep_bytes_max: number(layers, &keys::LOG_KEEP_BYTES_MAX, |layer| {
+            &layer.limits.log_keep_bytes_max
+        })?,
+        snapshot_bytes_per_s_max: number(layers, &keys::SNAPSHOT_BYTES_PER_S_MAX, |layer| {
+            &layer.limits.snapshot_bytes_per_s_max
         })?,
     })
 }

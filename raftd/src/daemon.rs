@@ -7,9 +7,11 @@ use std::time::Duration;
 use certs::Credentials;
 use consensus::{Raft, Restored};
 use protocol::{Hello, PROTOCOL_VERSION};
-use replica::{Limits, Replica};
+use replica::{Keep, Limits, Replica};
 use state_machine::{Host, StoredMachine};
-use storage::{DataDirectory, LogReader, LogStore, RestoredLog, StateStore};
+use storage::{
+    DataDirectory, LogReader, LogStore, RestoredLog, SnapshotFile, Snapshots, StateStore, reconcile,
+};
 use tokio::sync::mpsc;
 use transport::{Endpoint, Mesh};
 
@@ -25,6 +27,7 @@ use crate::lanes::apply::Apply;
 use crate::lanes::disk::Disk;
 use crate::lanes::network::{Network, ReadLog};
 use crate::lanes::query::Queries;
+use crate::lanes::snapshot::{About, SnapshotLane};
 use crate::lanes::{REPORTS_MAX, Reports};
 use crate::logging::Logging;
 use crate::node::{Node, Parts};
@@ -183,6 +186,8 @@ struct Opened {
     log: LogStore,
     restored: RestoredLog,
     host: Host<StateStore>,
+    snapshots: Snapshots,
+    newest: Option<SnapshotFile>,
 }
 
 fn open(directory: &DataDirectory, machine: &Machine) -> Result<Opened, Failure> {
@@ -193,10 +198,18 @@ fn open(directory: &DataDirectory, machine: &Machine) -> Result<Opened, Failure>
         })?;
     }
     let (log, restored) = LogStore::open(directory).map_err(|error| failure(&error))?;
-    let state = StateStore::open(directory.path()).map_err(|error| failure(&error))?;
+    let mut state = StateStore::open(directory.path()).map_err(|error| failure(&error))?;
+    let snapshots = Snapshots::open(directory).map_err(|error| failure(&error))?;
+    let installed =
+        reconcile(&restored, &mut state, &snapshots).map_err(|error| failure(&error))?;
+    if let Some(file) = installed {
+        let last = file.header.meta.last;
+        tracing::info!(%last, "a snapshot was received before the last stop; it is installed");
+    }
     let host = Host::open(state, Arc::clone(machine))
         .map_err(|error| Failure::from_error(Exit::Data, "the state", &error))?;
-    Ok(Opened { log, restored, host })
+    let (files, _) = snapshots.list().map_err(|error| failure(&error))?;
+    Ok(Opened { log, restored, host, snapshots, newest: files.into_iter().next() })
 }
 
 fn assemble(
@@ -207,7 +220,7 @@ fn assemble(
     gauges: Arc<Gauges>,
     surroundings: Surroundings,
 ) -> Result<Turn, Failure> {
-    let Opened { mut log, restored, host } = opened;
+    let Opened { mut log, restored, host, snapshots, newest } = opened;
     let clock = surroundings.clock;
     let replica = replica(config, identity, restored, &host, clock)?;
     let reader = log.reader();
@@ -222,7 +235,16 @@ fn assemble(
     gauges.watch(config.data_dir.clone(), move || reader.bytes());
     let view = host.view();
     let persist = Duration::from_secs(config.limits.persist_interval_s);
+    let about = About {
+        cluster: identity.cluster,
+        generation: identity.generation.expect("a node with a log has a generation"),
+        machine: surroundings.founding.name().to_owned(),
+        machine_version: surroundings.founding.version(),
+    };
+    let rate = config.limits.snapshot_bytes_per_s_max;
+    let snapshots = SnapshotLane::new(snapshots, newest, about, rate, reports.clone());
     let parts = Parts {
+        snapshots,
         replica,
         identity: identity.clone(),
         disk: Disk::start(write, reports.clone()).map_err(thread)?,
@@ -285,6 +307,11 @@ fn replica(
         proposal_bytes_max: bytes(config.limits.uncommitted_bytes_max),
         proposals_max: config.limits.requests_max as usize,
         questions_max: config.limits.requests_max as usize,
+        keep: Keep {
+            entries: config.limits.log_keep_entries_max,
+            bytes_max: config.limits.log_keep_bytes_max,
+            bytes_min: Keep::default().bytes_min.min(config.limits.log_keep_bytes_max),
+        },
         ..Limits::default()
     };
     Ok(Replica::new(raft, limits))

@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use consensus::{Entry, LogIndex, NodeId, Payload, WriteId};
+use consensus::{Entry, EntryId, LogIndex, NodeId, Payload, WriteId};
 use protocol::ENTRY_HEADER_BYTES;
 use state_machine::QueryView;
+use storage::StateCheckpoint;
 use tokio::sync::mpsc;
 
 use crate::exit::Failure;
@@ -15,6 +16,7 @@ pub(crate) mod apply;
 pub(crate) mod disk;
 pub(crate) mod network;
 pub(crate) mod query;
+pub(crate) mod snapshot;
 
 /// Reports that may wait for the loop. Each lane waits when there are more; the loop waits for no
 /// lane, so that this cannot deadlock.
@@ -57,13 +59,36 @@ pub(crate) enum Done {
     },
     /// The present state, asked for on its own.
     Viewed(View),
+    /// The state is durable up to here: the log is not needed for a restart.
+    Flushed {
+        /// The last index that it covers.
+        index: LogIndex,
+        /// What it takes on the disk, in bytes.
+        state_bytes: u64,
+    },
+    /// The state behind an entry, to be written to a snapshot; or why there is none.
+    Checkpointed {
+        /// The last entry that it covers.
+        last: EntryId,
+        /// The state, durable here.
+        result: Result<StateCheckpoint, Failure>,
+    },
+    /// A snapshot has taken the place of the state.
+    Installed {
+        /// The last entry that it covers.
+        last: LogIndex,
+        /// The state at `last`.
+        view: View,
+    },
+    /// The snapshot lane's news.
+    Snapshot(snapshot::Report),
     /// The state machine cannot go on.
     ApplyFailed(Failure),
     /// Entries for a peer, read from the disk.
     Read {
         /// The peer.
         to: NodeId,
-        /// At least one entry.
+        /// At least one entry; none if they are compacted meanwhile.
         result: Result<Vec<Entry>, Failure>,
     },
 }

@@ -3,12 +3,11 @@
 
 use std::sync::Arc;
 
-use consensus::{
-    Body, Event, Input as Raw, LogIndex, NodeId, RequestId, RoleKind, Send, Timer, Timestamp,
-};
+use consensus::{Body, Event, Input as Raw, NodeId, RequestId, RoleKind, Send, Timer, Timestamp};
 use replica::{Input, Lanes, Replica, Reply};
 use state_machine::QueryView;
-use transport::{Accepted, ClientRequest, PeerEvent, Responder};
+use storage::SnapshotFile;
+use transport::{Accepted, PeerEvent, Responder};
 
 use crate::answer;
 use crate::exit::{Exit, Failure};
@@ -18,12 +17,14 @@ use crate::lanes::apply::Apply;
 use crate::lanes::disk::Disk;
 use crate::lanes::network::Network;
 use crate::lanes::query::Queries;
+use crate::lanes::snapshot::SnapshotLane;
 use crate::lanes::{Done, View};
 use crate::metrics::Metrics;
 use crate::pending::{Pending, Waiting};
-use crate::status::{self, Sources};
+use crate::status::{self, Link, Sources};
 
 mod ask;
+mod snapshots;
 
 /// How long views are made with every batch after the last question, in nanoseconds.
 const VIEWS_NS: u64 = 1_000_000_000;
@@ -39,6 +40,9 @@ pub(crate) struct Node {
     apply: Apply,
     queries: Queries,
     network: Network,
+    snapshots: SnapshotLane,
+    /// A leader's snapshot that waits to be installed.
+    received: Option<SnapshotFile>,
     gauges: Arc<Gauges>,
     metrics: Metrics,
     pending: Pending<Responder>,
@@ -65,6 +69,7 @@ pub(crate) struct Parts {
     pub(crate) apply: Apply,
     pub(crate) queries: Queries,
     pub(crate) network: Network,
+    pub(crate) snapshots: SnapshotLane,
     pub(crate) gauges: Arc<Gauges>,
     pub(crate) view: QueryView,
     pub(crate) requests_max: u32,
@@ -80,6 +85,8 @@ impl Node {
             apply: parts.apply,
             queries: parts.queries,
             network: parts.network,
+            snapshots: parts.snapshots,
+            received: None,
             gauges: parts.gauges,
             metrics: Metrics::default(),
             pending: Pending::new(parts.requests_max),
@@ -137,6 +144,10 @@ impl Node {
                 }
             }
             Done::Read { result: Err(failure), .. } => self.fail(failure),
+            Done::Flushed { index, state_bytes } => self.flushed(now, index, state_bytes),
+            Done::Checkpointed { last, result } => self.checkpointed(last, result),
+            Done::Installed { last, view: View(view) } => self.installed(now, last, view),
+            Done::Snapshot(report) => self.snapshot_report(now, report),
         }
     }
 
@@ -164,8 +175,7 @@ impl Node {
                 self.raw(now, Raw::Unreachable { peer });
             }
             PeerEvent::Refused { who, reason } => tracing::warn!(who, reason, "peer refused"),
-            // Dropped, it is declined: no log is compacted yet, so that nobody needs one.
-            PeerEvent::Offered(_) => {}
+            PeerEvent::Offered(incoming) => self.snapshots.receive(incoming),
         }
     }
 
@@ -177,12 +187,14 @@ impl Node {
     /// Drains the replica once and hands the lanes on.
     pub(crate) fn dispatch(&mut self, now: Timestamp) {
         let Lanes { write, send, install, apply, query, reply, event } = self.replica.drain(now);
-        assert!(install.is_none(), "nobody sends snapshots yet");
         if let Some(write) = write {
             self.disk.write(write);
         }
         for send in send {
             self.send(now, send);
+        }
+        if let Some(meta) = install {
+            self.install(&meta);
         }
         if let Some(range) = apply {
             let view = self.asked.is_some_and(|asked| now.since(asked) < VIEWS_NS);
@@ -271,9 +283,8 @@ impl Node {
     fn send(&mut self, now: Timestamp, send: Send) {
         let to = match &send {
             Send::Message { to, .. } | Send::Entries { to, .. } => *to,
-            Send::Snapshot { to, .. } => {
-                // Nothing is compacted yet, so that no peer needs one.
-                self.raw(now, Raw::SnapshotSent { to: *to, delivered: false });
+            Send::Snapshot { to, term, at_least } => {
+                self.want_snapshot(now, *to, *term, *at_least);
                 return;
             }
         };
@@ -342,7 +353,11 @@ impl Node {
             heard: self.heard,
         };
         let network = &self.network;
-        let link = |id: NodeId| network.link(id);
+        let snapshots = &self.snapshots;
+        let link = |id: NodeId| Link {
+            snapshot_bytes: snapshots.progress(id).unwrap_or_default(),
+            ..network.link(id)
+        };
         status::report(now, &self.replica.status(), &mut self.metrics, &sources, link)
     }
 
@@ -352,6 +367,7 @@ impl Node {
                 if *role == RoleKind::Leader {
                     tracing::info!(%term, "this node leads");
                 } else {
+                    self.snapshots.stop_sending();
                     tracing::debug!(?role, %term, "role");
                 }
             }

@@ -17,6 +17,8 @@ pub(crate) struct Link {
     pub(crate) rtt_us: Option<u64>,
     /// Why there is no connection; empty if there is.
     pub(crate) trouble: String,
+    /// Bytes of a snapshot that it has been sent, of how many.
+    pub(crate) snapshot_bytes: (u64, u64),
 }
 
 /// Everything else that a status is made of.
@@ -132,6 +134,7 @@ fn peer(now: Timestamp, id: NodeId, known: Option<&PeerStatus>, link: Link) -> P
         rtt_us: link.rtt_us,
         connected: link.connected,
         trouble: link.trouble,
+        snapshot_bytes: link.snapshot_bytes,
     }
 }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use consensus::{Configuration, NodeId};
-use protocol::{ErrorReply, LogPage, NodeStatus, Outcome, Request, Response};
+use protocol::{
+    ErrorReply, LogPage, NodeStatus, Outcome, Request, Response, SnapshotAnswer, SnapshotRequest,
+};
 use state_machine::Envelope;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -211,6 +213,21 @@ impl Client {
         }
     }
 
+    /// Asks one node for its snapshots, or to make one; takes as long as the node needs.
+    ///
+    /// # Errors
+    /// If the node does not answer, or refuses.
+    pub async fn snapshot(
+        &self,
+        endpoint: &str,
+        request: SnapshotRequest,
+    ) -> Result<SnapshotAnswer, ClientError> {
+        match self.on(endpoint, &Request::Snapshot(request)).await? {
+            Response::Snapshot(answer) => Ok(answer),
+            _ => Err(ClientError::Unexpected { endpoint: endpoint.into() }),
+        }
+    }
+
     /// Returns the endpoints that this client was given.
     pub fn endpoints(&self) -> &[String] {
         &self.shared.config.endpoints
@@ -402,6 +419,10 @@ fn has_effect(request: &Request) -> bool {
         Request::Propose { .. } | Request::Reconfigure { .. } | Request::Transfer { .. } => true,
         // Repeating these changes nothing more.
         Request::Bootstrap { .. } | Request::Join { .. } => false,
-        Request::Query { .. } | Request::Status | Request::ReadLog { .. } => false,
+        // A second snapshot does no harm.
+        Request::Query { .. }
+        | Request::Status
+        | Request::ReadLog { .. }
+        | Request::Snapshot(_) => false,
     }
 }

@@ -33,7 +33,7 @@ pub const ADDRESS_BYTES_MAX: usize = 260;
 pub const PAYLOAD_COPY_BYTES_MAX: usize = 4 * 1024;
 
 /// The head of a snapshot's file, in bytes: a configuration and names.
-pub const SNAPSHOT_HEAD_BYTES_MAX: usize = 64 * 1024;
+pub const SNAPSHOT_HEAD_BYTES_MAX: usize = 128 * 1024;
 
 /// A piece of a snapshot in an answer to an operator, in bytes.
 pub const SNAPSHOT_PIECE_BYTES_MAX: usize = 1024 * 1024;

@@ -98,6 +98,8 @@ pub struct PeerReport {
     pub connected: bool,
     /// Why there is none; empty if there is.
     pub trouble: String,
+    /// Bytes of a snapshot that it has been sent, of how many; both 0 if none is on its way.
+    pub snapshot_bytes: (u64, u64),
 }
 
 impl NodeStatus {
@@ -199,6 +201,8 @@ impl PeerReport {
             rtt_us: self.rtt_us,
             connected: self.connected,
             trouble: self.trouble.clone(),
+            snapshot_sent_bytes: self.snapshot_bytes.0,
+            snapshot_size_bytes: self.snapshot_bytes.1,
         }
     }
 
@@ -212,6 +216,7 @@ impl PeerReport {
             rtt_us: peer.rtt_us,
             connected: peer.connected,
             trouble: peer.trouble,
+            snapshot_bytes: (peer.snapshot_sent_bytes, peer.snapshot_size_bytes),
         })
     }
 }

@@ -39,6 +39,12 @@ struct Live {
 }
 
 impl StateStore {
+    /// Returns what the state takes on the disk, in bytes, as far as it is flushed.
+    pub fn bytes(&self) -> u64 {
+        let bytes = self.live.db.property_int_value("rocksdb.live-sst-files-size");
+        bytes.ok().flatten().unwrap_or(0)
+    }
+
     /// Opens the store in the data directory; what was not flushed before a crash is gone, as a
     /// whole, and comes again from the log. What a crash left of checkpoints and of states that
     /// were not or no longer in force is removed.

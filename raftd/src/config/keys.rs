@@ -154,9 +154,28 @@ pub(super) const PERSIST_INTERVAL_S: Key = number(
     (60, 1, 86_400),
     "how often the state is flushed to its database, which bounds what is replayed at a start",
 );
+pub(super) const LOG_KEEP_ENTRIES_MAX: Key = number(
+    "limits.log_keep_entries_max",
+    "entries",
+    (100_000, 1, 1 << 32),
+    "the most entries that stay in the log behind a durable state, for followers that are behind",
+);
+pub(super) const LOG_KEEP_BYTES_MAX: Key = number(
+    "limits.log_keep_bytes_max",
+    "bytes",
+    (GIB, MIB, 1024 * GIB),
+    "the most bytes of entries that stay in the log behind a durable state; as much as the state \
+     has, within 64 MiB and this",
+);
+pub(super) const SNAPSHOT_BYTES_PER_S_MAX: Key = number(
+    "limits.snapshot_bytes_per_s_max",
+    "bytes a second",
+    (64 * MIB, MIB, 64 * GIB),
+    "how fast a snapshot is written, and sent to one peer, so that it does not disturb writes",
+);
 
 /// All keys, in the order of the manual page.
-pub const KEYS: [Key; 16] = [
+pub const KEYS: [Key; 19] = [
     DATA_DIR,
     LISTEN,
     LOG_LEVEL,
@@ -173,4 +192,7 @@ pub const KEYS: [Key; 16] = [
     UNCOMMITTED_ENTRIES_MAX,
     LOG_CACHE_BYTES_MAX,
     PERSIST_INTERVAL_S,
+    LOG_KEEP_ENTRIES_MAX,
+    LOG_KEEP_BYTES_MAX,
+    SNAPSHOT_BYTES_PER_S_MAX,
 ];

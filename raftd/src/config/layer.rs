@@ -82,6 +82,9 @@ pub(super) struct LimitsLayer {
     pub(super) uncommitted_entries_max: Option<i64>,
     pub(super) log_cache_bytes_max: Option<i64>,
     pub(super) persist_interval_s: Option<i64>,
+    pub(super) log_keep_entries_max: Option<i64>,
+    pub(super) log_keep_bytes_max: Option<i64>,
+    pub(super) snapshot_bytes_per_s_max: Option<i64>,
 }
 
 impl Layer {

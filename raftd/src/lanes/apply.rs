@@ -6,13 +6,16 @@
 //! to time, which bounds what is replayed after a crash.
 
 use std::ops::{Range, RangeInclusive};
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use consensus::{Entry, LogIndex};
-use state_machine::{Host, HostError, OrderedStore};
+use state_machine::{Host, HostError};
+use storage::{SnapshotReader, StateStore};
 
+use crate::bootstrap::failure;
 use crate::exit::{Exit, Failure};
 use crate::lanes::{Done, Reports, View, entry_bytes};
 
@@ -33,6 +36,10 @@ enum Job {
     Apply { range: RangeInclusive<LogIndex>, entries: Vec<Entry>, view: bool },
     /// Report a view of the present state.
     View,
+    /// Make the present state durable, and report it for a snapshot.
+    Checkpoint,
+    /// Replace the state by a snapshot's.
+    Install(PathBuf),
 }
 
 /// The loop's end of the lane.
@@ -49,8 +56,8 @@ impl Apply {
     ///
     /// # Errors
     /// If the system starts no thread.
-    pub(crate) fn start<S: OrderedStore>(
-        host: Host<S>,
+    pub(crate) fn start(
+        host: Host<StateStore>,
         read: impl Fn(Range<LogIndex>, usize) -> Result<Vec<Entry>, Failure> + Send + 'static,
         persist_interval: Duration,
         reports: Reports,
@@ -88,6 +95,16 @@ impl Apply {
         let _ = self.jobs.send(Job::View);
     }
 
+    /// Asks for the present state, for a snapshot.
+    pub(crate) fn checkpoint(&self) {
+        let _ = self.jobs.send(Job::Checkpoint);
+    }
+
+    /// Replaces the state by that of a snapshot's file, before what is applied next.
+    pub(crate) fn install(&self, file: PathBuf) {
+        let _ = self.jobs.send(Job::Install(file));
+    }
+
     /// Notes that so many bytes have left the queue.
     pub(crate) fn applied(&mut self, bytes: usize) {
         self.queued_bytes = self.queued_bytes.saturating_sub(bytes);
@@ -105,8 +122,8 @@ impl Apply {
     }
 }
 
-struct Worker<S, R> {
-    host: Host<S>,
+struct Worker<R> {
+    host: Host<StateStore>,
     read: R,
     reports: Reports,
     persist_interval: Duration,
@@ -114,9 +131,8 @@ struct Worker<S, R> {
     dirty: bool,
 }
 
-impl<S, R> Worker<S, R>
+impl<R> Worker<R>
 where
-    S: OrderedStore,
     R: Fn(Range<LogIndex>, usize) -> Result<Vec<Entry>, Failure>,
 {
     fn run(mut self, queue: &Receiver<Job>) {
@@ -129,41 +145,32 @@ where
     /// Works until the loop is gone, then flushes.
     fn work(&mut self, queue: &Receiver<Job>) -> Result<(), Failure> {
         let mut batch = Vec::new();
+        let mut next = None;
         loop {
-            let job = match queue.recv_timeout(self.until_persist()) {
-                Ok(job) => job,
-                Err(RecvTimeoutError::Timeout) => {
-                    self.persist()?;
-                    continue;
-                }
-                Err(RecvTimeoutError::Disconnected) => return self.persist(),
-            };
-            let Job::Apply { range, entries, view } = job else {
-                self.report(Done::Viewed(View(self.host.view())));
-                continue;
-            };
-            let (mut end, mut view) = (*range.end(), view);
-            let mut bytes: usize = entries.iter().map(entry_bytes).sum();
-            batch.extend(entries);
-            // Ranges are contiguous, so those that are complete may be joined.
-            while follows(&batch, end)
-                && batch.len() < BATCH_ENTRIES_MAX
-                && bytes < BATCH_BYTES_MAX
-                && let Ok(next) = queue.try_recv()
-            {
-                match next {
-                    Job::Apply { range, entries, view: wanted } => {
-                        end = *range.end();
-                        view |= wanted;
-                        bytes += entries.iter().map(entry_bytes).sum::<usize>();
-                        batch.extend(entries);
+            let job = match next.take() {
+                Some(job) => job,
+                None => match queue.recv_timeout(self.until_persist()) {
+                    Ok(job) => job,
+                    Err(RecvTimeoutError::Timeout) => {
+                        self.persist()?;
+                        continue;
                     }
-                    Job::View => view = true,
+                    Err(RecvTimeoutError::Disconnected) => return self.persist(),
+                },
+            };
+            match job {
+                Job::Apply { range, entries, mut view } => {
+                    let mut end = *range.end();
+                    batch.extend(entries);
+                    next = join(queue, &mut batch, &mut end, &mut view);
+                    self.apply(&mut batch, end, view)?;
+                    if self.until_persist().is_zero() {
+                        self.persist()?;
+                    }
                 }
-            }
-            self.apply(&mut batch, end, view)?;
-            if self.until_persist().is_zero() {
-                self.persist()?;
+                Job::View => self.report(Done::Viewed(View(self.host.view()))),
+                Job::Checkpoint => self.checkpoint()?,
+                Job::Install(file) => self.install(&file)?,
             }
         }
     }
@@ -174,6 +181,10 @@ where
             if batch.is_empty() {
                 let next = self.host.applied().index.next();
                 batch.extend((self.read)(next..end.next(), BATCH_BYTES_MAX)?);
+            }
+            // Compacted meanwhile, for a snapshot that is installed next.
+            if batch.is_empty() {
+                return Ok(());
             }
             let count = batch_len(batch);
             let began = Instant::now();
@@ -190,10 +201,42 @@ where
 
     fn persist(&mut self) -> Result<(), Failure> {
         if std::mem::take(&mut self.dirty) {
-            self.host.persist().map_err(|error| failed(&error))?;
+            let index = self.host.persist().map_err(|error| failed(&error))?;
+            self.flushed(index)?;
         }
         self.persisted = Instant::now();
         Ok(())
+    }
+
+    fn flushed(&mut self, index: LogIndex) -> Result<(), Failure> {
+        let bytes = self.host.with_store(|store| store.bytes()).map_err(|error| failed(&error))?;
+        self.report(Done::Flushed { index, state_bytes: bytes });
+        Ok(())
+    }
+
+    /// A state that cannot be kept is no reason to stop; one that cannot be read is.
+    fn checkpoint(&mut self) -> Result<(), Failure> {
+        let result =
+            self.host.with_store(StateStore::checkpoint).map_err(|error| failed(&error))?;
+        let last = self.host.applied();
+        if result.is_ok() {
+            self.dirty = false;
+            self.flushed(last.index)?;
+        }
+        let result = result.map_err(|error| failure(&error));
+        self.report(Done::Checkpointed { last, result });
+        Ok(())
+    }
+
+    fn install(&mut self, file: &Path) -> Result<(), Failure> {
+        let replaced = self.host.with_store(|store| {
+            SnapshotReader::open(file).and_then(|mut snapshot| store.replace_from(&mut snapshot))
+        });
+        replaced.map_err(|error| failed(&error))?.map_err(|error| failure(&error))?;
+        self.dirty = false;
+        let last = self.host.applied().index;
+        self.report(Done::Installed { last, view: View(self.host.view()) });
+        self.flushed(last)
     }
 
     fn until_persist(&self) -> Duration {
@@ -204,6 +247,34 @@ where
         // A loop that is gone needs no report.
         let _ = self.reports.blocking_send(done);
     }
+}
+
+/// Joins what is queued behind a range: ranges are contiguous, so those that are complete may be
+/// applied together. Returns the job that ends it.
+fn join(
+    queue: &Receiver<Job>,
+    batch: &mut Vec<Entry>,
+    end: &mut LogIndex,
+    view: &mut bool,
+) -> Option<Job> {
+    let mut bytes: usize = batch.iter().map(entry_bytes).sum();
+    while follows(batch, *end)
+        && batch.len() < BATCH_ENTRIES_MAX
+        && bytes < BATCH_BYTES_MAX
+        && let Ok(next) = queue.try_recv()
+    {
+        match next {
+            Job::Apply { range, entries, view: wanted } => {
+                *end = *range.end();
+                *view |= wanted;
+                bytes += entries.iter().map(entry_bytes).sum::<usize>();
+                batch.extend(entries);
+            }
+            Job::View => *view = true,
+            other @ (Job::Checkpoint | Job::Install(_)) => return Some(other),
+        }
+    }
+    None
 }
 
 /// Says whether the entries at hand reach up to `end`.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use consensus::{Body, Configuration, Entry, EntryId, LogIndex, Message, NodeId, Send, Term};
 use replica::Replica;
-use transport::Mesh;
+use transport::{Mesh, SnapshotRoad};
 
 use crate::exit::Failure;
 use crate::lanes::{Done, Reports};
@@ -74,11 +74,16 @@ impl Network {
         self.mesh.set_peers(peers);
     }
 
+    /// Returns the way for a snapshot to a peer, if there is one.
+    pub(crate) fn road(&self, to: NodeId) -> Option<SnapshotRoad> {
+        self.mesh.road(to)
+    }
+
     /// Says how the way to a peer is.
     pub(crate) fn link(&self, peer: NodeId) -> Link {
         let info = self.mesh.info(peer);
         let rtt_us = info.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX));
-        Link { connected: info.connected, rtt_us, trouble: info.trouble }
+        Link { connected: info.connected, rtt_us, trouble: info.trouble, ..Link::default() }
     }
 
     /// Sends; `false` if something was dropped.
@@ -96,8 +101,7 @@ impl Network {
                 }
                 self.feed(to, feed, replica)
             }
-            // Nothing is compacted yet, so that no peer needs one; the caller says so.
-            Send::Snapshot { .. } => false,
+            Send::Snapshot { .. } => unreachable!("snapshots have a lane of their own"),
         }
     }
 
@@ -107,6 +111,10 @@ impl Network {
         let Some(mut feeds) = self.feeds.remove(&to) else {
             return true;
         };
+        // Compacted meanwhile (museum G17): the leader begins anew with this peer.
+        if entries.is_empty() {
+            return false;
+        }
         let term = replica.raft().status().term;
         feeds.retain(|feed| feed.term == term);
         if let Some(first) = feeds.front_mut()

@@ -59,6 +59,10 @@ impl Node {
                     self.raw(now, Raw::Transfer { request, to });
                 }
             }
+            Request::Snapshot(request) => {
+                self.snapshots.ask(request, responder);
+                self.make_snapshot();
+            }
             Request::Bootstrap { record } | Request::Join { record } => {
                 let generation = self.identity.generation;
                 responder.send(crate::bootstrap::repeated(generation, &record));

@@ -237,6 +237,7 @@ fn peer() -> impl Strategy<Value = PeerReport> {
     let times = (of(any::<u64>()), of(any::<u64>()));
     (node(), any::<[u64; 2]>(), flow, times, any::<bool>(), text()).prop_map(
         |(id, [matched, next], flow, (heard_ms, rtt_us), connected, trouble)| PeerReport {
+            snapshot_bytes: (matched, next),
             id,
             matched,
             next,

@@ -24,7 +24,7 @@ const READAHEAD_BYTES: usize = 1024 * 1024;
 pub struct StateCheckpoint {
     db: DB,
     /// Closed first, then removed.
-    _directory: Doomed,
+    directory: Doomed,
 }
 
 struct Doomed(PathBuf);
@@ -53,7 +53,7 @@ impl StateStore {
         self.live.link(&directory.0)?;
         let db = DB::open_for_read_only(&options::reading(), &directory.0, false)
             .map_err(|error| database("opening a checkpoint", &error))?;
-        Ok(StateCheckpoint { db, _directory: directory })
+        Ok(StateCheckpoint { db, directory })
     }
 }
 
@@ -107,6 +107,12 @@ impl StateCheckpoint {
             written(writer.written())
         })?;
         writer.finish()
+    }
+}
+
+impl std::fmt::Debug for StateCheckpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "StateCheckpoint({})", self.directory.0.display())
     }
 }
 

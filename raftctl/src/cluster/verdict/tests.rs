@@ -40,6 +40,7 @@ fn well(number: u64) -> NodeStatus {
         rtt_us: Some(400),
         connected: true,
         trouble: String::new(),
+        snapshot_bytes: (0, 0),
     };
     let leads = number == 1;
     NodeStatus {

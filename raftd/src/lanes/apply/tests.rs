@@ -2,7 +2,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use consensus::{ClusterTime, EntryId, Payload, Term};
-use state_machine::{Envelope, Kv, KvCommand, KvQuery, KvResponse, MemoryStore};
+use state_machine::{Envelope, Kv, KvCommand, KvQuery, KvResponse};
+use tempfile::{TempDir, tempdir};
 use tokio::sync::mpsc;
 
 use super::*;
@@ -25,7 +26,7 @@ fn range(from: u64, to: u64) -> RangeInclusive<LogIndex> {
 }
 
 /// A lane over an empty store, with a disk that holds every entry and counts what is read.
-fn lane() -> (Apply, mpsc::Receiver<Done>, Arc<Mutex<Vec<u64>>>) {
+fn lane() -> (Apply, mpsc::Receiver<Done>, Arc<Mutex<Vec<u64>>>, TempDir) {
     let (reports, reported) = mpsc::channel(REPORTS_MAX);
     let read = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&read);
@@ -34,8 +35,10 @@ fn lane() -> (Apply, mpsc::Receiver<Done>, Arc<Mutex<Vec<u64>>>) {
         log.lock().expect("no panic").extend(&indexes);
         Ok(indexes.into_iter().map(put).collect())
     };
-    let host = Host::open(MemoryStore::new(), Arc::new(Kv)).expect("an empty store");
-    (Apply::start(host, disk, NEVER, reports).expect("a thread"), reported, read)
+    let directory = tempdir().expect("a directory");
+    let store = StateStore::open(directory.path()).expect("an empty store");
+    let host = Host::open(store, Arc::new(Kv)).expect("an empty store");
+    (Apply::start(host, disk, NEVER, reports).expect("a thread"), reported, read, directory)
 }
 
 fn applied(reported: &mut mpsc::Receiver<Done>) -> (u64, usize, Option<View>) {
@@ -47,7 +50,7 @@ fn applied(reported: &mut mpsc::Receiver<Done>) -> (u64, usize, Option<View>) {
 
 #[test]
 fn entries_at_hand_are_applied_and_answered() {
-    let (mut lane, mut reported, read) = lane();
+    let (mut lane, mut reported, read, _directory) = lane();
     lane.apply(range(1, 3), (1..=3).map(put).collect(), true);
     let (last, answers, view) = applied(&mut reported);
     assert_eq!((last, answers), (3, 3));
@@ -61,7 +64,7 @@ fn entries_at_hand_are_applied_and_answered() {
 
 #[test]
 fn missing_entries_are_read_from_the_disk() {
-    let (mut lane, mut reported, read) = lane();
+    let (mut lane, mut reported, read, _directory) = lane();
     lane.apply(range(1, 5), vec![put(1)], false);
     lane.apply(range(6, 6), vec![put(6)], false);
     let mut seen = Vec::new();
@@ -76,7 +79,7 @@ fn missing_entries_are_read_from_the_disk() {
 
 #[test]
 fn what_was_handed_over_is_given_back_when_it_is_applied() {
-    let (mut lane, mut reported, _) = lane();
+    let (mut lane, mut reported, _, _directory) = lane();
     assert_eq!(lane.room_bytes(), QUEUE_BYTES_MAX);
     lane.apply(range(1, 2), vec![put(1), put(2)], false);
     assert!(lane.room_bytes() < QUEUE_BYTES_MAX);
@@ -89,7 +92,7 @@ fn what_was_handed_over_is_given_back_when_it_is_applied() {
 
 #[test]
 fn a_view_of_the_present_state_can_be_had_alone() {
-    let (lane, mut reported, _) = lane();
+    let (lane, mut reported, _, _directory) = lane();
     lane.view();
     let done = reported.blocking_recv().expect("a report");
     assert!(matches!(done, Done::Viewed(View(view)) if view.applied() == LogIndex::ZERO));
@@ -97,7 +100,7 @@ fn a_view_of_the_present_state_can_be_had_alone() {
 
 #[test]
 fn a_gap_ends_the_lane_as_corrupt_data() {
-    let (mut lane, mut reported, _) = lane();
+    let (mut lane, mut reported, _, _directory) = lane();
     lane.apply(range(1, 2), vec![put(2)], false);
     let done = reported.blocking_recv().expect("a report");
     assert!(matches!(done, Done::ApplyFailed(Failure { exit: Exit::Data, .. })), "{done:?}");
@@ -111,4 +114,19 @@ fn batches_are_bounded_and_never_empty() {
     assert_eq!(batch_len(&[large.clone(), large]), 1);
     assert_eq!(batch_len(&[put(1), put(2)]), 2);
     assert_eq!(batch_len(&vec![put(1); BATCH_ENTRIES_MAX + 1]), BATCH_ENTRIES_MAX);
+}
+
+#[test]
+fn a_checkpoint_is_durable_and_reported_with_its_last_entry() {
+    let (mut lane, mut reported, _, _directory) = lane();
+    lane.apply(range(1, 3), (1..=3).map(put).collect(), false);
+    lane.checkpoint();
+    assert_eq!(applied(&mut reported).0, 3);
+    let done = reported.blocking_recv().expect("a report");
+    assert!(matches!(done, Done::Flushed { index, .. } if index.get() == 3), "{done:?}");
+    let done = reported.blocking_recv().expect("a report");
+    let Done::Checkpointed { last, result: Ok(_) } = done else {
+        panic!("unexpected: {done:?}");
+    };
+    assert_eq!(last, EntryId { term: Term::new(1), index: LogIndex::new(3) });
 }
