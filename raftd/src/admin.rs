@@ -97,6 +97,7 @@ fn verb(request: &Request) -> &'static str {
 mod tests {
     use super::*;
     use bytes::Bytes;
+    use protocol::Freshness;
     use std::num::NonZeroU64;
 
     fn roles() -> [Role; 4] {
@@ -112,7 +113,7 @@ mod tests {
     fn requests() -> [Request; 8] {
         [
             Request::Status,
-            Request::Query { query: Bytes::new(), stale: false },
+            Request::Query { query: Bytes::new(), freshness: Freshness::Stale },
             Request::Propose { command: Bytes::new() },
             Request::ReadLog { from: 1, entries_max: 10, payloads: true },
             Request::Bootstrap { record: Bytes::new() },
@@ -157,7 +158,10 @@ mod tests {
         let page = |from, entries_max| Request::ReadLog { from, entries_max, payloads: false };
         for (request, code) in [
             (Request::Propose { command: large.clone() }, ErrorCode::TooLarge),
-            (Request::Query { query: large.clone(), stale: true }, ErrorCode::TooLarge),
+            (
+                Request::Query { query: large.clone(), freshness: Freshness::Stale },
+                ErrorCode::TooLarge,
+            ),
             (Request::Bootstrap { record: large }, ErrorCode::TooLarge),
             (page(0, 5), ErrorCode::BadRequest),
             (page(1, 0), ErrorCode::BadRequest),

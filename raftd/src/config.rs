@@ -68,6 +68,8 @@ pub struct Raft {
     pub inflight_max: u32,
     /// The most entries in one message.
     pub entries_max: u32,
+    /// How far clocks may run from true time, in parts per million, where leases are on.
+    pub lease_clock_error_ppm: Option<u32>,
 }
 
 /// What is bounded, and how.
@@ -198,6 +200,10 @@ fn raft(layers: &[Layer]) -> Result<Raft, Failure> {
         heartbeat_ms,
         inflight_max: small(layers, &keys::INFLIGHT_MAX, |layer| &layer.raft.inflight_max)?,
         entries_max: small(layers, &keys::ENTRIES_MAX, |layer| &layer.raft.entries_max)?,
+        lease_clock_error_ppm: Some(small(layers, &keys::LEASE_CLOCK_ERROR_PPM, |layer| {
+            &layer.raft.lease_clock_error_ppm
+        })?)
+        .filter(|ppm| *ppm > 0),
     })
 }
 

@@ -249,7 +249,7 @@ fn assemble(
         identity: identity.clone(),
         disk: Disk::start(write, reports.clone()).map_err(thread)?,
         apply: start_apply(host, &read, persist, &reports).map_err(thread)?,
-        queries: Queries::start(Arc::clone(&read)).map_err(thread)?,
+        queries: Queries::start(Arc::clone(&read), clock).map_err(thread)?,
         network: Network::new(mesh, read, reports),
         gauges,
         view,
@@ -290,6 +290,7 @@ fn replica(
         entries_max: config.raft.entries_max,
         uncommitted_max: config.limits.uncommitted_entries_max,
         reads_max: config.limits.requests_max,
+        lease_clock_error_ppm: config.raft.lease_clock_error_ppm,
         ..consensus::Config::new(seed)
     };
     let disk = Restored {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use consensus::{Body, Event, Input as Raw, NodeId, RequestId, RoleKind, Send, Timer, Timestamp};
-use replica::{Input, Lanes, Replica, Reply};
+use replica::{Input, Lanes, Question, Replica, Reply};
 use state_machine::QueryView;
 use storage::SnapshotFile;
 use transport::{Accepted, PeerEvent, Responder};
@@ -24,6 +24,7 @@ use crate::pending::{Pending, Waiting};
 use crate::status::{self, Link, Sources};
 
 mod ask;
+mod read;
 mod snapshots;
 
 /// How long views are made with every batch after the last question, in nanoseconds.
@@ -50,14 +51,12 @@ pub(crate) struct Node {
     /// The newest view of the state.
     view: QueryView,
     /// Questions that need a newer view, and whether one was asked for.
-    unseen: Vec<(RequestId, bytes::Bytes)>,
+    unseen: Vec<Question>,
     view_asked: bool,
     /// When a question last came.
     asked: Option<Timestamp>,
     /// The leader that was last logged.
     leader: Option<NodeId>,
-    /// When a leader was last heard from.
-    heard: Option<Timestamp>,
     failure: Option<Failure>,
 }
 
@@ -96,7 +95,6 @@ impl Node {
             view_asked: false,
             asked: None,
             leader: None,
-            heard: None,
             failure: None,
         };
         node.follow_configuration();
@@ -130,12 +128,12 @@ impl Node {
                 self.metrics.apply.record(now, took);
                 self.apply.applied(bytes);
                 if let Some(View(view)) = view {
-                    self.see(view);
+                    self.see(now, view);
                 }
                 self.replica.step(now, Input::Applied { index: last, responses });
                 self.check_removed();
             }
-            Done::Viewed(View(view)) => self.see(view),
+            Done::Viewed(View(view)) => self.see(now, view),
             Done::ApplyFailed(failure) => self.fail(failure),
             Done::Read { to, result: Ok(entries) } => {
                 if !self.network.read(to, &entries, &self.replica) {
@@ -161,7 +159,6 @@ impl Node {
                         self.metrics.dropped += 1;
                         return;
                     }
-                    self.heard = Some(now);
                 }
                 self.raw(now, Raw::Receive { from, incarnation, message });
             }
@@ -204,8 +201,8 @@ impl Node {
             self.apply.apply(range, entries.unwrap_or_default(), view);
         }
         if !query.is_empty() {
-            self.unseen.extend(query.into_iter().map(|asked| (asked.request, asked.query)));
-            self.answer_queries();
+            self.unseen.extend(query);
+            self.answer_queries(now);
         }
         for reply in reply {
             self.reply(now, reply);
@@ -294,35 +291,6 @@ impl Node {
         }
     }
 
-    fn see(&mut self, view: QueryView) {
-        self.view_asked = false;
-        if view.applied() >= self.view.applied() {
-            self.view = view;
-        }
-        self.answer_queries();
-    }
-
-    /// Answers the questions that the replica has released, at a view that holds everything that it
-    /// had applied by then.
-    fn answer_queries(&mut self) {
-        if self.unseen.is_empty() {
-            return;
-        }
-        if self.view.applied() < self.replica.raft().applied() {
-            if !std::mem::replace(&mut self.view_asked, true) {
-                self.apply.view();
-            }
-            return;
-        }
-        let mut batch = Vec::with_capacity(self.unseen.len());
-        for (request, query) in self.unseen.drain(..) {
-            if let Some(Waiting { responder, .. }) = self.pending.remove(request) {
-                batch.push((query, responder));
-            }
-        }
-        self.queries.answer(&self.view, batch);
-    }
-
     fn reply(&mut self, now: Timestamp, reply: Reply) {
         let (request, applied) = match &reply {
             Reply::Applied { request, .. } => (*request, true),
@@ -346,12 +314,7 @@ impl Node {
 
     fn status(&mut self, now: Timestamp) -> protocol::NodeStatus {
         let failure = self.failure.as_ref().map(ToString::to_string).unwrap_or_default();
-        let sources = Sources {
-            identity: &self.identity,
-            gauges: &self.gauges,
-            failure: &failure,
-            heard: self.heard,
-        };
+        let sources = Sources { identity: &self.identity, gauges: &self.gauges, failure: &failure };
         let network = &self.network;
         let snapshots = &self.snapshots;
         let link = |id: NodeId| Link {

@@ -29,8 +29,6 @@ pub(crate) struct Sources<'a> {
     pub(crate) gauges: &'a Gauges,
     /// Why this node does not serve; empty if it does.
     pub(crate) failure: &'a str,
-    /// When this node last heard from its leader.
-    pub(crate) heard: Option<Timestamp>,
 }
 
 /// Puts a status together.
@@ -41,7 +39,7 @@ pub(crate) fn report(
     sources: &Sources<'_>,
     link: impl Fn(NodeId) -> Link,
 ) -> NodeStatus {
-    let Sources { identity, gauges, failure, heard } = sources;
+    let Sources { identity, gauges, failure } = sources;
     let member = status.configuration.member(status.id);
     let ms = |since: Timestamp| now.since(since) / 1_000_000;
     let others = status.configuration.members().keys().filter(|id| **id != status.id);
@@ -58,7 +56,7 @@ pub(crate) fn report(
         voted_for: status.voted_for,
         leader: status.leader,
         leading_ms: status.leading_since.map(ms),
-        heard_ms: heard.filter(|_| follows).map(ms),
+        heard_ms: status.contact.filter(|_| follows).map(ms),
         first: status.base.index.next().get(),
         last: status.last.index.get(),
         durable: status.durable.get(),
@@ -143,7 +141,10 @@ pub(crate) fn line(status: &Status<'_>) -> String {
     let (term, commit) = (status.term, status.commit);
     match (status.role, status.leader) {
         _ if status.failed => "the disk failed; nothing is served".to_owned(),
-        (RoleKind::Leader, _) => format!("leader in term {term}, commit index {commit}"),
+        (RoleKind::Leader, _) => {
+            let lease = if status.lease_until.is_some() { ", reads by lease" } else { "" };
+            format!("leader in term {term}, commit index {commit}{lease}")
+        }
         (RoleKind::Follower, Some(leader)) => {
             format!("follower of node {leader} in term {term}, commit index {commit}")
         }

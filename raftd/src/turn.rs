@@ -108,7 +108,7 @@ impl Turn {
                     self.around.systemd.status(&self.node.line());
                 }
             }
-            self.gather(now);
+            let now = self.gather(now);
             self.fire(now);
             self.node.dispatch(now);
             if leaving.is_some_and(|until| !self.node.leads() || Instant::now() >= until) {
@@ -143,8 +143,10 @@ impl Turn {
         }
     }
 
-    /// Takes what else has arrived, so that one drain serves all of it.
-    fn gather(&mut self, now: Timestamp) {
+    /// Takes what else has arrived, so that one drain serves all of it. The clock is read again
+    /// behind each message, or a node that was stopped in between would believe that it heard from
+    /// its leader earlier than that leader spoke, and a lease would outlast it (§6.4.1).
+    fn gather(&mut self, mut now: Timestamp) -> Timestamp {
         for _ in 0..INPUTS_MAX {
             match self.reports.try_recv() {
                 Ok(done) => self.node.report(now, done),
@@ -153,7 +155,10 @@ impl Turn {
         }
         for _ in 0..INPUTS_MAX {
             match self.events.try_recv() {
-                Ok(event) => self.node.hear(now, event),
+                Ok(event) => {
+                    now = self.around.clock.now();
+                    self.node.hear(now, event);
+                }
                 Err(_) => break,
             }
         }
@@ -163,6 +168,7 @@ impl Turn {
                 Err(_) => break,
             }
         }
+        now
     }
 
     fn fire(&mut self, now: Timestamp) {

@@ -1,12 +1,14 @@
 //! Finds the leader from any endpoint, and retries what is safe to retry.
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use consensus::{Configuration, NodeId};
 use protocol::{
-    ErrorReply, LogPage, NodeStatus, Outcome, Request, Response, SnapshotAnswer, SnapshotRequest,
+    ErrorReply, Freshness, LogPage, NodeStatus, Outcome, Request, Response, SnapshotAnswer,
+    SnapshotRequest,
 };
 use state_machine::Envelope;
 use tokio::task::JoinSet;
@@ -34,11 +36,18 @@ pub struct ClientConfig {
     pub connect_timeout: Duration,
 }
 
-/// How fresh an answer must be.
+/// How fresh an answer must be, and who may give it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Consistency {
     /// As if there were one machine: everything acknowledged before the question is in the answer.
+    /// The leader is asked.
     Linearizable,
+    /// The same promise; any node is asked, each in turn. It asks the leader only how far the log
+    /// is committed, so that reads scale with the nodes and cost a little more time.
+    Follower,
+    /// Everything up to this index of the log: with an [`Answer::index`] of one's own, one reads
+    /// one's writes (and never back in time) from any node, without the leader.
+    AtLeast(u64),
     /// Whatever the node that is asked has applied.
     Stale,
 }
@@ -50,23 +59,29 @@ pub struct Answer {
     pub index: u64,
     /// The machine's bytes.
     pub response: Bytes,
+    /// How long ago the node that answered a question had last heard from a leader, in
+    /// milliseconds: 0 at a leader, [`AGE_UNKNOWN_MS`](crate::AGE_UNKNOWN_MS) if never since it
+    /// started. `None` for commands and for a leader's linearizable answer.
+    pub age_ms: Option<u64>,
 }
 
 /// A client of a cluster; copies share connections.
 #[derive(Clone)]
 pub struct Client {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
-struct Shared {
-    config: ClientConfig,
+pub(crate) struct Shared {
+    pub(crate) config: ClientConfig,
     pool: Pool,
     /// Who led when last heard.
     leader: Mutex<Option<String>>,
+    /// Where the next question to any node begins.
+    pub(crate) turn: AtomicUsize,
 }
 
 /// What one endpoint gave.
-enum Attempt {
+pub(crate) enum Attempt {
     Done(Response),
     Failed { why: String, certificates: bool, reached: bool, reply: Option<ErrorReply> },
 }
@@ -81,7 +96,14 @@ impl Client {
             return Err(ClientError::Endpoint("no endpoint is named".into()));
         }
         let pool = Pool::new(&config.credentials, config.connect_timeout)?;
-        Ok(Self { shared: Arc::new(Shared { config, pool, leader: Mutex::new(None) }) })
+        Ok(Self {
+            shared: Arc::new(Shared {
+                config,
+                pool,
+                leader: Mutex::new(None),
+                turn: AtomicUsize::new(0),
+            }),
+        })
     }
 
     /// Puts a command through the log and returns the machine's answer.
@@ -92,7 +114,7 @@ impl Client {
     pub async fn propose(&self, body: Bytes) -> Result<Answer, ClientError> {
         let command = Envelope::sessionless(body).encode();
         match self.on_leader(&Request::Propose { command }).await? {
-            Response::Applied { index, response } => Ok(Answer { index, response }),
+            Response::Applied { index, response } => Ok(Answer { index, response, age_ms: None }),
             _ => Err(self.unexpected()),
         }
     }
@@ -102,15 +124,18 @@ impl Client {
     /// # Errors
     /// Never [`ClientError::Unknown`]: a question has no effect.
     pub async fn query(&self, query: Bytes, how: Consistency) -> Result<Answer, ClientError> {
-        let request = Request::Query { query, stale: how == Consistency::Stale };
+        let freshness = match how {
+            Consistency::Linearizable | Consistency::Follower => Freshness::Linearizable,
+            Consistency::AtLeast(index) => Freshness::AtLeast(index),
+            Consistency::Stale => Freshness::Stale,
+        };
+        let request = Request::Query { query, freshness };
         let response = match how {
             Consistency::Linearizable => self.on_leader(&request).await?,
+            Consistency::Follower | Consistency::AtLeast(_) => self.on_each(&request).await?,
             Consistency::Stale => self.on_any(&request).await?,
         };
-        match response {
-            Response::Answer { index, response } => Ok(Answer { index, response }),
-            _ => Err(self.unexpected()),
-        }
+        answer(response).ok_or_else(|| self.unexpected())
     }
 
     /// Asks one node for its status; works without a quorum.
@@ -129,10 +154,9 @@ impl Client {
     /// # Errors
     /// If that node does not answer.
     pub async fn query_of(&self, endpoint: &str, query: Bytes) -> Result<Answer, ClientError> {
-        match self.on(endpoint, &Request::Query { query, stale: true }).await? {
-            Response::Answer { index, response } => Ok(Answer { index, response }),
-            _ => Err(ClientError::Unexpected { endpoint: endpoint.into() }),
-        }
+        let request = Request::Query { query, freshness: Freshness::Stale };
+        answer(self.on(endpoint, &request).await?)
+            .ok_or_else(|| ClientError::Unexpected { endpoint: endpoint.into() })
     }
 
     /// Reads a piece of a node's log; from the first endpoint that answers if none is named.
@@ -289,7 +313,11 @@ impl Client {
             if let Some(endpoint) = endpoint {
                 match self.attempt(&endpoint, request, deadline).await? {
                     Attempt::Done(response) => {
-                        self.remember(Some(endpoint));
+                        // A follower that answers in the leader's place is no leader.
+                        let leads = !matches!(response, Response::Answer { age_ms: Some(_), .. });
+                        let leader =
+                            if leads { Some(endpoint) } else { self.leader_of(&endpoint).await };
+                        self.remember(leader);
                         return Ok(response);
                     }
                     Attempt::Failed { why, certificates, reached, reply } => {
@@ -346,7 +374,7 @@ impl Client {
     }
 
     /// Asks a node once, and sorts what came of it: only an unknown outcome is an error here.
-    async fn attempt(
+    pub(crate) async fn attempt(
         &self,
         endpoint: &str,
         request: &Request,
@@ -411,6 +439,14 @@ impl Client {
         let endpoint = self.leader().unwrap_or_else(|| "a node".into());
         ClientError::Unexpected { endpoint }
     }
+}
+
+/// Reads the answer to a question.
+fn answer(response: Response) -> Option<Answer> {
+    let Response::Answer { index, response, age_ms } = response else {
+        return None;
+    };
+    Some(Answer { index, response, age_ms })
 }
 
 /// Says whether a request may change something, so that a lost answer leaves its outcome unknown.

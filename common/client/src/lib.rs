@@ -6,6 +6,7 @@
 //! - Only what certainly had no effect is tried again: refusals and questions.
 //! - Every wait ends at the deadline.
 
+mod any;
 mod client;
 mod error;
 mod pool;
@@ -14,5 +15,7 @@ mod search;
 
 pub use client::{Answer, Client, ClientConfig, Consistency};
 pub use error::{Cause, ClientError};
-pub use protocol::{ErrorCode, ErrorReply, LogEntry, LogPage, NodeStatus, Outcome, PeerReport};
+pub use protocol::{
+    AGE_UNKNOWN_MS, ErrorCode, ErrorReply, LogEntry, LogPage, NodeStatus, Outcome, PeerReport,
+};
 pub use transport::certs::Credentials;

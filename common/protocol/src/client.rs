@@ -21,8 +21,8 @@ pub enum Request {
     Query {
         /// The question.
         query: Bytes,
-        /// Whether this node's own state is good enough, however old.
-        stale: bool,
+        /// How new the answer must be.
+        freshness: Freshness,
     },
     /// What the node knows of itself and its cluster; answered without a quorum.
     Status,
@@ -63,6 +63,20 @@ pub enum Request {
     Snapshot(SnapshotRequest),
 }
 
+/// How new the answer to a question must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Freshness {
+    /// As if there were one machine: a node that does not lead asks the leader for the index.
+    Linearizable,
+    /// Everything up to this index of the log: what a client has written, or seen elsewhere.
+    AtLeast(u64),
+    /// Whatever this node has applied.
+    Stale,
+}
+
+/// The age of an answer from a node that has not heard from any leader since it started.
+pub const AGE_UNKNOWN_MS: u64 = u64::MAX;
+
 /// What a node answers.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Response {
@@ -79,6 +93,9 @@ pub enum Response {
         index: u64,
         /// The machine's answer.
         response: Bytes,
+        /// How long ago the node last heard from a leader, in milliseconds: 0 at a leader,
+        /// [`AGE_UNKNOWN_MS`] if never. `None` from a leader that answers linearizably.
+        age_ms: Option<u64>,
     },
     /// What the node knows.
     Status(Box<NodeStatus>),
@@ -193,8 +210,8 @@ impl Request {
     pub fn encode(&self, id: u64) -> Result<Bytes, ProtocolError> {
         let body = match self {
             Self::Propose { command } => pb::request::Body::Propose(command.clone()),
-            Self::Query { query, stale } => {
-                pb::request::Body::Query(pb::Query { query: query.clone(), stale: *stale })
+            Self::Query { query, freshness } => {
+                pb::request::Body::Query(query_to_wire(query, *freshness))
             }
             Self::Status => pb::request::Body::Status(true),
             Self::ReadLog { from, entries_max, payloads } => {
@@ -229,7 +246,7 @@ impl Request {
         let body = match body {
             pb::request::Body::Propose(command) => Self::Propose { command },
             pb::request::Body::Query(query) => {
-                Self::Query { query: query.query, stale: query.stale }
+                Self::Query { freshness: freshness(&query), query: query.query }
             }
             pb::request::Body::Status(_) => Self::Status,
             pb::request::Body::ReadLog(read) => Self::ReadLog {
@@ -262,9 +279,11 @@ impl Response {
                 index: *index,
                 response: response.clone(),
             }),
-            Self::Answer { index, response } => {
-                pb::response::Body::Answer(pb::Answer { index: *index, response: response.clone() })
-            }
+            Self::Answer { index, response, age_ms } => pb::response::Body::Answer(pb::Answer {
+                index: *index,
+                response: response.clone(),
+                age_ms: *age_ms,
+            }),
             Self::Status(status) => pb::response::Body::Status(status.to_wire()),
             Self::Log(page) => pb::response::Body::Log(page.to_wire()),
             Self::Bootstrapped { generation } => {
@@ -298,9 +317,11 @@ impl Response {
             pb::response::Body::Applied(applied) => {
                 Self::Applied { index: applied.index, response: applied.response }
             }
-            pb::response::Body::Answer(answer) => {
-                Self::Answer { index: answer.index, response: answer.response }
-            }
+            pb::response::Body::Answer(answer) => Self::Answer {
+                index: answer.index,
+                response: answer.response,
+                age_ms: answer.age_ms,
+            },
             pb::response::Body::Status(status) => {
                 Self::Status(Box::new(NodeStatus::from_wire(status)?))
             }
@@ -322,6 +343,24 @@ impl Response {
             }),
         };
         Ok((response.id, body))
+    }
+}
+
+fn query_to_wire(query: &Bytes, freshness: Freshness) -> pb::Query {
+    let (stale, at_least) = match freshness {
+        Freshness::Linearizable => (false, None),
+        // A node that does not know of indexes answers linearizably, which is new enough.
+        Freshness::AtLeast(index) => (false, Some(index)),
+        Freshness::Stale => (true, None),
+    };
+    pb::Query { query: query.clone(), stale, at_least }
+}
+
+fn freshness(query: &pb::Query) -> Freshness {
+    match (query.at_least, query.stale) {
+        (Some(index), _) => Freshness::AtLeast(index),
+        (None, true) => Freshness::Stale,
+        (None, false) => Freshness::Linearizable,
     }
 }
 

@@ -26,7 +26,9 @@ mod snapshot_request;
 mod status;
 mod wire;
 
-pub use client::{ErrorCode, ErrorReply, LeaderHint, Outcome, Request, Response};
+pub use client::{
+    AGE_UNKNOWN_MS, ErrorCode, ErrorReply, Freshness, LeaderHint, Outcome, Request, Response,
+};
 pub use configuration::{decode_configuration, encode_configuration};
 pub use entry::{
     ENTRY_HEADER_BYTES, EncodedEntry, EntryHeader, EntryKind, decode_entry, encode_entry,

@@ -5,14 +5,14 @@
 mod kit;
 
 use bytes::Bytes;
-use consensus::{Body, LogIndex, Message, Payload, ReadRound, Term, Voters};
+use consensus::{Body, LogIndex, Message, Payload, ReadRound, ReadTicket, Term, Voters};
 use kit::{
     GENERATION, at, command, configuration, entry, frame, hello, hex, majority, record, stable,
 };
 use protocol::{
-    BootstrapRecord, ErrorCode, ErrorReply, HelloReply, LeaderHint, Outcome, RefusalCode, Request,
-    Response, decode_configuration, decode_entry, decode_message, encode_configuration,
-    encode_entry, encode_message, peek_entry,
+    BootstrapRecord, ErrorCode, ErrorReply, Freshness, HelloReply, LeaderHint, Outcome,
+    RefusalCode, Request, Response, decode_configuration, decode_entry, decode_message,
+    encode_configuration, encode_entry, encode_message, peek_entry,
 };
 
 const MEMBER_1: &str = "0a1b08011101100000000000001a026e31220a686f7374313a37343030";
@@ -162,4 +162,55 @@ fn a_request_and_an_error_stand_in_the_body() {
     let expected = "01000000000000001a00000008ac02\
                     3a15080112026e6f1a0b080212026e321a03683a312001";
     assert_eq!(hex(&response.encode(300).unwrap()), expected);
+}
+
+#[test]
+fn a_question_says_how_new_its_answer_must_be() {
+    let ask = |freshness| {
+        let query = Bytes::from_static(b"q");
+        hex(&Request::Query { query, freshness }.encode(1).unwrap())
+    };
+    assert_eq!(
+        ask(Freshness::Linearizable),
+        "010000000000000007000000".to_owned() + "08011a030a0171"
+    );
+    assert_eq!(ask(Freshness::Stale), "010000000000000009000000".to_owned() + "08011a050a01711001");
+    assert_eq!(
+        ask(Freshness::AtLeast(0)),
+        "010000000000000009000000".to_owned() + "08011a050a01711800"
+    );
+    assert_eq!(
+        ask(Freshness::AtLeast(9)),
+        "010000000000000009000000".to_owned() + "08011a050a01711809"
+    );
+}
+
+#[test]
+fn an_answer_tells_its_age() {
+    let answer = |age_ms| {
+        let response = Bytes::from_static(b"r");
+        hex(&Response::Answer { index: 5, response, age_ms }.encode(1).unwrap())
+    };
+    assert_eq!(answer(None), "010000000000000009000000".to_owned() + "08011a050805120172");
+    assert_eq!(answer(Some(7)), "01000000000000000b000000".to_owned() + "08011a0708051201721807");
+}
+
+#[test]
+fn a_question_for_a_read_index_and_its_answers() {
+    let said = |body| {
+        let message = Message { term: Term::new(7), body };
+        let chunks = encode_message(&GENERATION, &message).unwrap();
+        assert_eq!(chunks.len(), 1);
+        assert_eq!(decode_message(&GENERATION, frame(&chunks)).unwrap(), message);
+        hex(&chunks[0])
+    };
+    let ticket = ReadTicket::new(3);
+    assert_eq!(
+        said(Body::ReadIndex { ticket }),
+        "010000000600000000000000".to_owned() + "08075a020803"
+    );
+    let reply = |index| said(Body::ReadIndexReply { ticket, index });
+    assert_eq!(reply(None), "010000000600000000000000".to_owned() + "080762020803");
+    let known = Some(LogIndex::new(9));
+    assert_eq!(reply(known), "010000000800000000000000".to_owned() + "0807620408031009");
 }

@@ -106,6 +106,8 @@ pub struct Question {
     pub request: RequestId,
     /// The question.
     pub query: Bytes,
+    /// How new the answer must be.
+    pub freshness: Freshness,
     /// The answer may leave only if this holds, by the clock as it stands after the state was
     /// read; if not, the question is to be put once more.
     pub basis: Basis,
@@ -323,7 +325,7 @@ impl Replica {
         let full = self.requests.questions() >= self.limits.questions_max;
         match freshness {
             Freshness::Stale => {
-                self.query.push(Question { request, query, basis: Basis::Round });
+                self.query.push(Question { request, query, freshness, basis: Basis::Round });
             }
             Freshness::Linearizable | Freshness::AtLeast(_) if full => {
                 self.reply.push(Reply::Refused { request, reason: Rejection::Busy });

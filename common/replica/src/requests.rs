@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use consensus::{Basis, LogIndex, RequestId, Term, Timestamp};
 
-use crate::replica::Question;
+use crate::replica::{Freshness, Question};
 
 /// Waiting clients.
 #[derive(Clone, Debug, Default)]
@@ -88,7 +88,8 @@ impl Requests {
     /// Notes that a question may be answered once `index` is applied.
     pub(crate) fn readable(&mut self, request: RequestId, index: LogIndex, basis: Basis) {
         if let Some(query) = self.asked.remove(&request) {
-            self.wait(index, Question { request, query, basis });
+            let freshness = Freshness::Linearizable;
+            self.wait(index, Question { request, query, freshness, basis });
         }
     }
 
@@ -101,7 +102,8 @@ impl Requests {
         until: Timestamp,
     ) {
         self.hurried.push_back((until, index, request));
-        self.wait(index, Question { request, query, basis: Basis::Round });
+        let (freshness, basis) = (Freshness::AtLeast(index), Basis::Round);
+        self.wait(index, Question { request, query, freshness, basis });
     }
 
     fn wait(&mut self, index: LogIndex, question: Question) {

@@ -118,6 +118,14 @@ pub(super) const INFLIGHT_MAX: Key = number(
 );
 pub(super) const ENTRIES_MAX: Key =
     number("raft.entries_max", "entries", (1_024, 1, 8_192), "the most entries in one message");
+pub(super) const LEASE_CLOCK_ERROR_PPM: Key = number(
+    "raft.lease_clock_error_ppm",
+    "ppm",
+    (0, 0, 500_000),
+    "above 0 lets a leader serve reads by its lease, without asking a majority; says how far any \
+     node's clock may run from true time, must be set on all nodes alike, as election_timeout_ms \
+     must then be",
+);
 pub(super) const REQUESTS_MAX: Key = number(
     "limits.requests_max",
     "requests",
@@ -175,7 +183,7 @@ pub(super) const SNAPSHOT_BYTES_PER_S_MAX: Key = number(
 );
 
 /// All keys, in the order of the manual page.
-pub const KEYS: [Key; 19] = [
+pub const KEYS: [Key; 20] = [
     DATA_DIR,
     LISTEN,
     LOG_LEVEL,
@@ -186,6 +194,7 @@ pub const KEYS: [Key; 19] = [
     HEARTBEAT_MS,
     INFLIGHT_MAX,
     ENTRIES_MAX,
+    LEASE_CLOCK_ERROR_PPM,
     REQUESTS_MAX,
     CONNECTIONS_MAX,
     UNCOMMITTED_BYTES_MAX,

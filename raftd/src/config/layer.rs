@@ -71,6 +71,7 @@ pub(super) struct RaftLayer {
     pub(super) heartbeat_ms: Option<i64>,
     pub(super) inflight_max: Option<i64>,
     pub(super) entries_max: Option<i64>,
+    pub(super) lease_clock_error_ppm: Option<i64>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -39,7 +39,17 @@ fn defaults_are_those_of_the_table() {
     assert_eq!(config.log_level, Level::Info);
     assert_eq!(config.raft.election_timeout_ms, 300..=600);
     assert_eq!(config.raft.heartbeat_ms, 100);
+    assert_eq!(config.raft.lease_clock_error_ppm, None, "no leases");
     assert_eq!(config.limits.requests_max, 8_192);
+}
+
+#[test]
+fn leases_are_on_where_the_error_of_clocks_is_told() {
+    let ppm = |text: &str| {
+        let text = format!("{MINIMAL}[raft]\nlease_clock_error_ppm = {text}\n");
+        config(&[&text]).expect("it is valid").raft.lease_clock_error_ppm
+    };
+    assert_eq!((ppm("500"), ppm("0")), (Some(500), None));
 }
 
 #[test]
@@ -88,6 +98,7 @@ fn an_out_of_range_value_is_refused_with_its_bounds() {
         ("[raft]\nelection_timeout_ms = [600, 300]\n", "[600, 300] is out of bounds"),
         ("[raft]\nelection_timeout_ms = [1, 300]\n", "both from 20 to 60000 ms"),
         ("[raft]\nelection_timeout_ms = [300]\n", "[300] is out of bounds"),
+        ("[raft]\nlease_clock_error_ppm = 500001\n", "from 0 to 500000 ppm, default 0"),
         ("[limits]\nrequests_max = 1\n", "limits.requests_max = 1 is out of bounds"),
         ("listen = \"localhost\"\n", "listen = \"localhost\" is not an IP address and a port"),
     ] {

@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use bytes::Bytes;
-use consensus::{Entry, LogIndex, Payload};
+use consensus::{Basis, Entry, LogIndex, Payload};
 use protocol::limits::LOG_PAGE_BYTES_MAX;
 use protocol::{EntryKind, ErrorCode, LogEntry, LogPage, Response, encode_configuration};
 use state_machine::QueryView;
 use transport::Responder;
 
 use crate::answer;
+use crate::clock::Clock;
 use crate::lanes::network::ReadLog;
 
 /// The most questions that wait for the lane.
@@ -25,7 +26,19 @@ const PAGES_MAX: usize = 4;
 /// Questions for one view.
 struct Batch {
     view: QueryView,
-    questions: Vec<(Bytes, Responder)>,
+    questions: Vec<Asked>,
+}
+
+/// A question, and what its answer must say and obey.
+pub(crate) struct Asked {
+    /// The question.
+    pub(crate) query: Bytes,
+    /// Who waits.
+    pub(crate) responder: Responder,
+    /// The answer leaves only if this holds when the state has been read.
+    pub(crate) basis: Basis,
+    /// How long ago this node heard from a leader, where the client is told.
+    pub(crate) age_ms: Option<u64>,
 }
 
 /// The loop's end of the lane.
@@ -63,24 +76,24 @@ impl Queries {
     ///
     /// # Errors
     /// If the system starts no thread.
-    pub(crate) fn start(read: ReadLog) -> std::io::Result<Self> {
+    pub(crate) fn start(read: ReadLog, clock: Clock) -> std::io::Result<Self> {
         let (jobs, queue) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&waiting);
         std::thread::Builder::new()
             .name("query".to_owned())
-            .spawn(move || run(&queue, &counter))?;
+            .spawn(move || run(&queue, &counter, clock))?;
         Ok(Self { jobs, waiting, pages: Arc::new(AtomicUsize::new(0)), read })
     }
 
     /// Answers questions at a view, which must hold all that they may have to see.
-    pub(crate) fn answer(&self, view: &QueryView, questions: Vec<(Bytes, Responder)>) {
+    pub(crate) fn answer(&self, view: &QueryView, questions: Vec<Asked>) {
         if questions.is_empty() {
             return;
         }
         if self.waiting.fetch_add(questions.len(), Ordering::Relaxed) > QUESTIONS_MAX {
             self.waiting.fetch_sub(questions.len(), Ordering::Relaxed);
-            for (_, responder) in questions {
+            for Asked { responder, .. } in questions {
                 responder.send(busy("too many questions wait"));
             }
             return;
@@ -104,19 +117,28 @@ impl Queries {
     }
 }
 
-fn run(queue: &Receiver<Batch>, waiting: &AtomicUsize) {
+fn run(queue: &Receiver<Batch>, waiting: &AtomicUsize, clock: Clock) {
     while let Ok(Batch { view, questions }) = queue.recv() {
         let count = questions.len();
-        for (query, responder) in questions {
-            responder.send(answer_one(&view, &query));
+        for Asked { query, responder, basis, age_ms } in questions {
+            let response = answer_one(&view, &query, age_ms);
+            // Behind the read: the process may have been stopped on the way here (§6.4.1).
+            let holds = basis.holds(clock.now());
+            responder.send(if holds { response } else { lapsed() });
         }
         waiting.fetch_sub(count, Ordering::Relaxed);
     }
 }
 
-fn answer_one(view: &QueryView, query: &[u8]) -> Response {
+/// What is answered in place of a read whose lease ran out meanwhile: to be asked again.
+fn lapsed() -> Response {
+    let why = "this node's lease ran out before the answer could leave; another may lead";
+    Response::Error(answer::refusal(ErrorCode::NoLeader, why))
+}
+
+fn answer_one(view: &QueryView, query: &[u8], age_ms: Option<u64>) -> Response {
     match view.query(query) {
-        Ok(response) => Response::Answer { index: view.applied().get(), response },
+        Ok(response) => Response::Answer { index: view.applied().get(), response, age_ms },
         Err(error) => {
             tracing::error!(%error, "a question cannot be answered");
             Response::Error(answer::refusal(ErrorCode::Internal, error.to_string()))

@@ -3,13 +3,14 @@
 
 use consensus::{Input as Raw, LogIndex, NodeId, RequestId, RoleKind, Timestamp};
 use protocol::{ErrorCode, Request, Response};
-use replica::{Freshness, Input};
+use replica::Input;
 use transport::{ClientRequest, Responder};
 
 use crate::admin;
 use crate::answer;
 use crate::lanes::query::{Extent, Page};
 use crate::node::Node;
+use crate::node::read::wanted;
 
 impl Node {
     /// A client asks.
@@ -25,10 +26,10 @@ impl Node {
                     self.replica.step(now, Input::Propose { request, command });
                 }
             }
-            Request::Query { query, stale } => {
+            Request::Query { query, freshness } => {
                 if let Some(request) = self.wait(now, responder) {
                     self.asked = Some(now);
-                    let freshness = if stale { Freshness::Stale } else { Freshness::Linearizable };
+                    let freshness = wanted(freshness);
                     self.replica.step(now, Input::Query { request, query, freshness });
                 }
             }

@@ -118,7 +118,7 @@ impl Node {
 
     pub(super) fn installed(&mut self, now: Timestamp, last: LogIndex, view: QueryView) {
         tracing::info!(%last, "snapshot installed");
-        self.see(view);
+        self.see(now, view);
         self.replica.step(now, Input::Applied { index: last, responses: Vec::new() });
         self.follow_configuration();
         self.check_removed();

@@ -58,7 +58,15 @@ impl Cluster {
 
     /// A running, bootstrapped cluster with a leader.
     pub async fn start(count: u64) -> Self {
+        Self::start_with(count, "").await
+    }
+
+    /// The same, with more in each node's configuration.
+    pub async fn start_with(count: u64, more: &str) -> Self {
         let mut cluster = Self::prepare(count);
+        for node in &cluster.nodes {
+            node.configure(more);
+        }
         for node in &mut cluster.nodes {
             node.start();
         }
@@ -76,10 +84,21 @@ impl Cluster {
     }
 
     pub fn client_as(&self, role: Role, deadline: Duration) -> Client {
+        let all = self.nodes.iter().map(|node| node.address.clone()).collect();
+        self.client_to(all, role, deadline)
+    }
+
+    /// A client that knows these nodes only.
+    pub fn client_of(&self, places: &[usize], deadline: Duration) -> Client {
+        let endpoints = places.iter().map(|place| self.nodes[*place].address.clone()).collect();
+        self.client_to(endpoints, Role::Operator("test".parse().unwrap()), deadline)
+    }
+
+    fn client_to(&self, endpoints: Vec<String>, role: Role, deadline: Duration) -> Client {
         let identity = Identity::new(self.authority.cluster(), role);
         let issued = self.authority.issue(&identity, DAY).unwrap();
         let config = ClientConfig {
-            endpoints: self.nodes.iter().map(|node| node.address.clone()).collect(),
+            endpoints,
             credentials: issued.credentials().unwrap(),
             deadline,
             connect_timeout: Duration::from_secs(1),

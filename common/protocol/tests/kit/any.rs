@@ -12,8 +12,8 @@ use proptest::option::of;
 use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof};
 use proptest::sample::select;
 use protocol::{
-    BootstrapRecord, EntryKind, ErrorCode, ErrorReply, Generation, Hello, HelloReply, LeaderHint,
-    LogEntry, LogPage, NodeStatus, Outcome, PeerReport, RefusalCode, Request, Response,
+    BootstrapRecord, EntryKind, ErrorCode, ErrorReply, Freshness, Generation, Hello, HelloReply,
+    LeaderHint, LogEntry, LogPage, NodeStatus, Outcome, PeerReport, RefusalCode, Request, Response,
 };
 
 pub fn text() -> impl Strategy<Value = String> {
@@ -154,10 +154,18 @@ pub fn hello_reply() -> impl Strategy<Value = HelloReply> {
     ]
 }
 
+fn freshness() -> impl Strategy<Value = Freshness> {
+    prop_oneof![
+        Just(Freshness::Linearizable),
+        Just(Freshness::Stale),
+        any::<u64>().prop_map(Freshness::AtLeast),
+    ]
+}
+
 pub fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
         bytes().prop_map(|command| Request::Propose { command }),
-        (bytes(), any::<bool>()).prop_map(|(query, stale)| Request::Query { query, stale }),
+        (bytes(), freshness()).prop_map(|(query, freshness)| Request::Query { query, freshness }),
         Just(Request::Status),
         (any::<u64>(), any::<u32>(), any::<bool>()).prop_map(|(from, entries_max, payloads)| {
             Request::ReadLog { from, entries_max, payloads }
@@ -223,7 +231,8 @@ fn page() -> impl Strategy<Value = LogPage> {
 pub fn response() -> BoxedStrategy<Response> {
     prop_oneof![
         (any::<u64>(), bytes()).prop_map(|(index, response)| Response::Applied { index, response }),
-        (any::<u64>(), bytes()).prop_map(|(index, response)| Response::Answer { index, response }),
+        (any::<u64>(), bytes(), of(any::<u64>()))
+            .prop_map(|(index, response, age_ms)| { Response::Answer { index, response, age_ms } }),
         status().prop_map(|status| Response::Status(Box::new(status))),
         page().prop_map(Response::Log),
         bytes().prop_map(|generation| Response::Bootstrapped { generation }),

@@ -1,0 +1,67 @@
+//! Questions on their way to an answer: released by the replica, put to a view of the state that is
+//! new enough, and answered by the query lane.
+
+use consensus::Timestamp;
+use protocol::AGE_UNKNOWN_MS;
+use replica::{Freshness, Question};
+use state_machine::QueryView;
+
+use crate::lanes::query::Asked;
+use crate::node::Node;
+use crate::pending::Waiting;
+
+impl Node {
+    /// There is a newer view.
+    pub(super) fn see(&mut self, now: Timestamp, view: QueryView) {
+        self.view_asked = false;
+        if view.applied() >= self.view.applied() {
+            self.view = view;
+        }
+        self.answer_queries(now);
+    }
+
+    /// Answers the questions that the replica has released, at a view that holds everything that it
+    /// had applied by then.
+    pub(super) fn answer_queries(&mut self, now: Timestamp) {
+        if self.unseen.is_empty() {
+            return;
+        }
+        if self.view.applied() < self.replica.raft().applied() {
+            if !std::mem::replace(&mut self.view_asked, true) {
+                self.apply.view();
+            }
+            return;
+        }
+        let (leads, age_ms) = (self.leads(), self.age_ms(now));
+        let mut batch = Vec::with_capacity(self.unseen.len());
+        for Question { request, query, freshness, basis } in self.unseen.drain(..) {
+            let Some(Waiting { responder, .. }) = self.pending.remove(request) else {
+                continue;
+            };
+            let age_ms = match freshness {
+                Freshness::Linearizable if leads => None,
+                Freshness::Linearizable | Freshness::AtLeast(_) | Freshness::Stale => Some(age_ms),
+            };
+            batch.push(Asked { query, responder, basis, age_ms });
+        }
+        self.queries.answer(&self.view, batch);
+    }
+
+    /// Returns how long ago this node last heard from a leader.
+    fn age_ms(&self, now: Timestamp) -> u64 {
+        if self.leads() {
+            return 0;
+        }
+        let contact = self.replica.status().contact;
+        contact.map_or(AGE_UNKNOWN_MS, |heard| now.since(heard) / 1_000_000)
+    }
+}
+
+/// Puts a client's wish in the replica's words.
+pub(super) fn wanted(freshness: protocol::Freshness) -> Freshness {
+    match freshness {
+        protocol::Freshness::Linearizable => Freshness::Linearizable,
+        protocol::Freshness::AtLeast(index) => Freshness::AtLeast(consensus::LogIndex::new(index)),
+        protocol::Freshness::Stale => Freshness::Stale,
+    }
+}
