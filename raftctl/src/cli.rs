@@ -170,9 +170,12 @@ pub enum Command {
     /// The replicated log
     #[command(subcommand, arg_required_else_help = true)]
     Log(LogCommand),
-    /// Snapshots of the state
-    #[command(subcommand, arg_required_else_help = true)]
-    Snapshot(SnapshotCommand),
+    /// Snapshots of the state; without a verb, makes one
+    Snapshot {
+        /// What to do
+        #[command(subcommand)]
+        command: Option<SnapshotCommand>,
+    },
     /// Measures writes and reads
     Bench(BenchArgs),
     /// Clusters that raftctl knows

@@ -2,6 +2,7 @@
 
 use crate::cli::{Command, LeaderCommand, MemberCommand};
 use crate::commands::member::alter::{self, Alteration};
+use crate::commands::snapshot::SnapshotCommand;
 use crate::report::{Report, Result};
 use crate::signals::Signals;
 use crate::target::Session;
@@ -51,7 +52,10 @@ async fn plain(session: &Session, command: Command) -> Result<()> {
         }
         Command::Kv(command) => kv::run(session, command).await,
         Command::Log(command) => log::run(session, command).await,
-        Command::Snapshot(command) => snapshot::run(session, command).await,
+        Command::Snapshot { command } => {
+            let create = SnapshotCommand::Create { node: None };
+            snapshot::run(session, command.unwrap_or(create)).await
+        }
         Command::Context(command) => context::run(session, command),
         Command::Explain { code } => explain::run(session, code.as_deref()),
         Command::Version => version::run(session),

@@ -13,9 +13,28 @@ use crate::output::{View, units};
 use crate::report::{Report, Result};
 use crate::target::Session;
 
+mod live;
+
 /// Snapshots of the state.
 #[derive(Clone, Debug, Subcommand)]
 pub enum SnapshotCommand {
+    /// Makes a snapshot of the present state on a node; also what `raftctl snapshot` alone does
+    Create {
+        /// The node, by name or id; the leader if not said
+        #[arg(long, value_name = "NODE")]
+        node: Option<String>,
+    },
+    /// Lists the snapshots on all nodes
+    #[command(visible_alias = "ls")]
+    List,
+    /// Makes a snapshot and writes it to a file, which is checked as a whole
+    Save {
+        /// The file; - is standard output
+        file: PathBuf,
+        /// The node, by name or id; the leader if not said
+        #[arg(long, value_name = "NODE")]
+        node: Option<String>,
+    },
     /// Shows what a file says of itself; its contents are not looked at
     Show {
         /// The file
@@ -34,6 +53,9 @@ pub enum SnapshotCommand {
 /// If the file cannot be read or is damaged.
 pub async fn run(session: &Session, command: SnapshotCommand) -> Result<()> {
     match command {
+        SnapshotCommand::Create { node } => live::create(session, node.as_deref()).await,
+        SnapshotCommand::List => live::list(session).await,
+        SnapshotCommand::Save { file, node } => live::save(session, &file, node.as_deref()).await,
         SnapshotCommand::Show { file } => show(session, &file),
         SnapshotCommand::Verify { file } => verify(session, &file),
     }

@@ -1,0 +1,254 @@
+//! Snapshots on running nodes: made, listed, and saved to a file that is checked as a whole.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use client::{Client, ClientError};
+use consensus::EntryId;
+use protocol::{SnapshotAnswer, SnapshotInfo, SnapshotRequest};
+use serde_json::{Value, json};
+use storage::SnapshotReader;
+
+use crate::cluster::survey::silence;
+use crate::cluster::{Row, Survey};
+use crate::codes;
+use crate::commands::snapshot::made;
+use crate::output::progress::Progress;
+use crate::output::table::Rows;
+use crate::output::{View, units};
+use crate::report::{Report, Result};
+use crate::target::Session;
+
+/// A node may take so long to write its state to a file.
+const MAKING: Duration = Duration::from_secs(600);
+
+/// A piece is asked for so often before saving is given up.
+const TRIES: u32 = 5;
+
+/// Makes a snapshot on a node.
+///
+/// # Errors
+/// If no node answers, or the node cannot make one.
+pub(super) async fn create(session: &Session, node: Option<&str>) -> Result<()> {
+    let (client, row) = choose(session, node).await?;
+    let info = take(&client, &row).await?;
+    client.close().await;
+    let (index, term) = (info.last.index, info.last.term);
+    let text = format!(
+        "{}   snapshot of entry {} (term {term})   {}\n",
+        row.name,
+        units::count(index.get()),
+        units::size(info.size_bytes)
+    );
+    session.output.answer(&View {
+        kind: "Snapshot",
+        data: describe(&row.name, &info),
+        text: text.into_bytes(),
+        names: vec![format!("{index}-{term}")],
+        warnings: Vec::new(),
+    })
+}
+
+/// Lists the snapshots of all nodes. A node that does not answer is a row.
+///
+/// # Errors
+/// If no cluster is named.
+pub(super) async fn list(session: &Session) -> Result<()> {
+    let (target, client) = session.client()?;
+    let survey = Survey::ask(&client, &target.nodes).await;
+    let mut rows = Rows::new(&["NODE", "INDEX", "TERM", "SIZE", "MADE"]);
+    let (mut data, mut names, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
+    for row in &survey.rows {
+        let list = match &row.answer {
+            Ok(_) => listed(&client, &row.address).await,
+            Err(silence) => Err(silence.why.clone()),
+        };
+        match list {
+            Ok(list) => {
+                for info in &list {
+                    rows.push(vec![
+                        row.name.clone(),
+                        units::count(info.last.index.get()),
+                        info.last.term.to_string(),
+                        units::size(info.size_bytes),
+                        made(info.made_at_s * 1_000),
+                    ]);
+                    data.push(describe(&row.name, info));
+                    names.push(format!("{}/{}-{}", row.name, info.last.index, info.last.term));
+                }
+            }
+            Err(why) => {
+                rows.push_spilling(vec![row.name.clone()], format!("unreachable ({why})"));
+                warnings.push(format!("{}: {why}", row.name));
+            }
+        }
+    }
+    client.close().await;
+    session.output.answer(&View {
+        kind: "SnapshotList",
+        data: json!({ "snapshots": data }),
+        text: rows.render(session.output.headers).into_bytes(),
+        names,
+        warnings: if session.output.for_people() { Vec::new() } else { warnings },
+    })
+}
+
+/// Makes a snapshot and writes it to a file, or to stdout for `-`.
+///
+/// # Errors
+/// If the node cannot make one, the file cannot be written, or what arrived is damaged: then
+/// nothing is left at the file's name.
+pub(super) async fn save(session: &Session, file: &Path, node: Option<&str>) -> Result<()> {
+    let (client, row) = choose(session, node).await?;
+    let info = take(&client, &row).await?;
+    let what = format!("saving {} from {}", file.display(), row.name);
+    let mut progress = Progress::new(&session.output, &what, info.size_bytes);
+    if file == Path::new("-") {
+        let mut stdout = std::io::stdout().lock();
+        let copied = copy(&client, &row, info.last, &mut progress, &mut stdout).await;
+        progress.finish();
+        client.close().await;
+        return copied.map(|_| ());
+    }
+    let aside = file.with_added_extension("part");
+    let written = write_aside(&client, &row, info.last, &mut progress, &aside).await;
+    progress.finish();
+    client.close().await;
+    let saved = written.and_then(|()| {
+        // What people keep for bad days is read once as a whole while the node still has it.
+        SnapshotReader::open(&aside)?.verify(|_| {})?;
+        std::fs::rename(&aside, file).map_err(|error| Report::io(file, &error))
+    });
+    if let Err(report) = saved {
+        // The error is told; what is left of the file is of no use.
+        let _ = std::fs::remove_file(&aside);
+        return Err(report);
+    }
+    let index = info.last.index;
+    let text = format!(
+        "{}   entry {}   {}   verified\n",
+        file.display(),
+        units::count(index.get()),
+        units::size(info.size_bytes)
+    );
+    let mut data = describe(&row.name, &info);
+    data["file"] = json!(file.display().to_string());
+    session.output.answer(&View {
+        kind: "Snapshot",
+        data,
+        text: text.into_bytes(),
+        names: vec![file.display().to_string()],
+        warnings: Vec::new(),
+    })
+}
+
+/// Returns the node that is named, else the leader, else the one that has applied most: reading
+/// the state needs no quorum.
+async fn choose(session: &Session, wanted: Option<&str>) -> Result<(Client, Row)> {
+    let target = session.target()?;
+    let client = target.client(session.global.timeout.max(MAKING))?;
+    let survey = Survey::ask(&client, &target.nodes).await;
+    let is = |row: &&Row| {
+        let id = row.id.map(|id| id.to_string());
+        wanted.is_none_or(|wanted| row.name == wanted || id.as_deref() == Some(wanted))
+    };
+    let rank = |row: &&Row| {
+        let status = row.answer.as_deref().ok();
+        status.map(|status| (status.leader == Some(status.node), status.applied))
+    };
+    let best = survey.rows.iter().filter(is).max_by_key(rank);
+    let causes = survey.rows.iter().filter(is).filter_map(|row| {
+        let silence = row.answer.as_ref().err()?;
+        Some(client::Cause { endpoint: row.address.clone(), why: silence.why.clone() })
+    });
+    match (best, wanted) {
+        (Some(row), _) if row.answer.is_ok() => Ok((client, row.clone())),
+        (None, Some(wanted)) => {
+            Err(Report::new(codes::NO_NODE, format!("no node \"{wanted}\"")).help("raftctl status"))
+        }
+        _ => Err(Report::new(codes::UNREACHABLE, "no node answers").causes(causes.collect())),
+    }
+}
+
+async fn take(client: &Client, row: &Row) -> Result<SnapshotInfo> {
+    match client.snapshot(&row.address, SnapshotRequest::Take).await {
+        Ok(SnapshotAnswer::Taken(info)) => Ok(info),
+        Ok(_) => Err(unexpected(row)),
+        Err(error) => Err(Report::from_client(error)),
+    }
+}
+
+async fn listed(client: &Client, address: &str) -> std::result::Result<Vec<SnapshotInfo>, String> {
+    match client.snapshot(address, SnapshotRequest::List).await {
+        Ok(SnapshotAnswer::List(list)) => Ok(list),
+        Ok(_) => Err("it answered something else".to_owned()),
+        Err(error) => Err(silence(&error).why),
+    }
+}
+
+async fn write_aside(
+    client: &Client,
+    row: &Row,
+    last: EntryId,
+    progress: &mut Progress,
+    aside: &Path,
+) -> Result<()> {
+    let failed = |error: &std::io::Error| Report::io(aside, error);
+    let mut file = File::create(aside).map_err(|error| failed(&error))?;
+    copy(client, row, last, progress, &mut file).await?;
+    file.sync_all().map_err(|error| failed(&error))
+}
+
+/// Copies the file piece by piece; returns its size.
+async fn copy(
+    client: &Client,
+    row: &Row,
+    last: EntryId,
+    progress: &mut Progress,
+    to: &mut impl std::io::Write,
+) -> Result<u64> {
+    let mut offset = 0;
+    loop {
+        let (size, bytes) = piece(client, row, last, offset).await?;
+        if bytes.is_empty() && offset == size {
+            to.flush().map_err(|error| Report::io(Path::new("the output"), &error))?;
+            return Ok(size);
+        }
+        to.write_all(&bytes).map_err(|error| Report::io(Path::new("the output"), &error))?;
+        offset += bytes.len() as u64;
+        progress.set(offset, "bytes");
+    }
+}
+
+/// Asks for a piece, again if the connection breaks.
+async fn piece(client: &Client, row: &Row, last: EntryId, offset: u64) -> Result<(u64, Bytes)> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match client.snapshot(&row.address, SnapshotRequest::Fetch { last, offset }).await {
+            Ok(SnapshotAnswer::Piece { size_bytes, bytes }) => return Ok((size_bytes, bytes)),
+            Ok(_) => return Err(unexpected(row)),
+            Err(ClientError::Unreachable { .. }) if tries < TRIES => {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            Err(error) => return Err(Report::from_client(error)),
+        }
+    }
+}
+
+fn unexpected(row: &Row) -> Report {
+    let message = format!("{} answered something else than was asked", row.name);
+    Report::new(codes::INTERNAL, message)
+}
+
+fn describe(node: &str, info: &SnapshotInfo) -> Value {
+    json!({
+        "node": node,
+        "index": info.last.index.to_string(),
+        "term": info.last.term.to_string(),
+        "sizeBytes": info.size_bytes.to_string(),
+        "made": made(info.made_at_s * 1_000),
+    })
+}
