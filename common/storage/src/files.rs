@@ -69,6 +69,22 @@ pub(crate) fn remove_directory(path: &Path) -> Result<(), StorageError> {
     }
 }
 
+/// Returns the names in a directory, in order; none if there is no such directory.
+pub(crate) fn names(path: &Path) -> Result<Vec<String>, StorageError> {
+    let children = match path.read_dir() {
+        Ok(children) => children,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(StorageError::io("list", path, error)),
+    };
+    let mut names = Vec::new();
+    for child in children {
+        let child = child.map_err(|error| StorageError::io("list", path, error))?;
+        names.push(child.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}
+
 /// Writes bytes for people.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

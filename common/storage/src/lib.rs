@@ -28,6 +28,8 @@ mod reader;
 mod reconcile;
 #[cfg(feature = "rocksdb")]
 mod recover;
+#[cfg(feature = "rocksdb")]
+mod restore;
 mod snapshot;
 #[cfg(feature = "rocksdb")]
 mod state;
@@ -43,6 +45,8 @@ pub use reader::LogReader;
 pub use reconcile::reconcile;
 #[cfg(feature = "rocksdb")]
 pub use recover::RestoredLog;
+#[cfg(feature = "rocksdb")]
+pub use restore::Restoration;
 pub use snapshot::{
     CHUNK_BYTES_MAX, PAIR_BYTES_MAX, SnapshotFile, SnapshotHeader, SnapshotId, SnapshotReader,
     SnapshotReceiver, SnapshotTotals, SnapshotWriter, Snapshots,

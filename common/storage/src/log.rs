@@ -68,11 +68,24 @@ impl LogStore {
     ) -> Result<(), StorageError> {
         if directory.generation().is_none() {
             let (mut log, restored) = Self::open_as(directory, record.generation())?;
+            refuse_restored(&restored)?;
             if restored.log.last().index == LogIndex::ZERO {
                 log.write(&[first_write(record)])?;
             }
         }
         directory.set_bootstrap(record)
+    }
+
+    /// Makes the log of a history that begins with a snapshot. The directory is given its
+    /// generation later.
+    pub(crate) fn restore(
+        directory: &DataDirectory,
+        record: &BootstrapRecord,
+        first: Write,
+    ) -> Result<(), StorageError> {
+        let (mut log, _) = Self::open_as(directory, record.generation())?;
+        log.write(&[first])?;
+        Ok(())
     }
 
     /// Makes the empty log of a node that joins later: term 1 and nothing else. Entries, and with
@@ -86,6 +99,7 @@ impl LogStore {
     ) -> Result<(), StorageError> {
         if directory.generation().is_none() {
             let (mut log, restored) = Self::open_as(directory, record.generation())?;
+            refuse_restored(&restored)?;
             if restored.hard_state.term == Term::ZERO {
                 let first = Write { append: Vec::new(), ..first_write(record) };
                 log.write(&[first])?;
@@ -285,6 +299,15 @@ impl LogStore {
             let _ = self.db.delete_file_in_range_cf(log, from, to);
         }
     }
+}
+
+/// A restore that did not come to its end is no log to begin with.
+fn refuse_restored(found: &RestoredLog) -> Result<(), StorageError> {
+    if found.log.base() == EntryId::ZERO {
+        return Ok(());
+    }
+    let why = format!("it begins behind entry {}: a restore was not finished", found.log.base());
+    Err(StorageError::corrupt("the log", why))
 }
 
 /// What every first member has in its log, byte for byte the same.

@@ -97,22 +97,19 @@ pub(crate) fn remove_others(data_directory: &Path, place: &Place) -> Result<(), 
     Ok(())
 }
 
+/// Removes every state; for a directory whose node has no history yet.
+pub(crate) fn remove_all(data_directory: &Path) -> Result<(), StorageError> {
+    files::remove(&data_directory.join(CURRENT))?;
+    let first = Place::new(data_directory, 0);
+    files::remove_directory(&first.path)?;
+    remove_others(data_directory, &first)
+}
+
 /// Returns the directories of states but for one.
 fn others(data_directory: &Path, place: &Place) -> Result<Vec<PathBuf>, StorageError> {
-    let children = match data_directory.read_dir() {
-        Ok(children) => children,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(StorageError::io("list", data_directory, error)),
-    };
-    let mut others = Vec::new();
-    for child in children {
-        let child = child.map_err(|error| StorageError::io("list", data_directory, error))?;
-        let number = child.file_name().to_str().and_then(number_of);
-        if number.is_some_and(|number| number != place.number) {
-            others.push(child.path());
-        }
-    }
-    Ok(others)
+    let names = files::names(data_directory)?;
+    let others = names.iter().filter(|name| number_of(name).is_some_and(|n| n != place.number));
+    Ok(others.map(|name| data_directory.join(name)).collect())
 }
 
 fn name(number: u64) -> String {

@@ -1,0 +1,115 @@
+//! A new history from a snapshot: fills an empty data directory, once (DESIGN.md §5, Generation).
+//!
+//! The log begins behind the snapshot's last entry, and its first entry is the configuration of the
+//! founding record, in a term of its own: applied, it buries the members of the old history. All of
+//! it counts when the directory is given its generation, which is the last step; a crash before
+//! leaves a directory without a history, to be filled again.
+
+use std::io::Read;
+use std::path::Path;
+
+use consensus::{Entry, EntryId, HardState, Incarnation, NodeId, Payload, Write, WriteId};
+use protocol::BootstrapRecord;
+
+use crate::directory::DataDirectory;
+use crate::error::StorageError;
+use crate::files;
+use crate::log::LogStore;
+use crate::snapshot::{SnapshotHeader, SnapshotReader};
+use crate::state::{StateStore, checkpoint, place};
+
+/// What an empty directory may hold before it is a node's.
+const EMPTY: [&str; 3] = ["lost+found", "LOCK", "superblock.new"];
+
+/// An empty data directory that a snapshot is about to fill; nobody else uses it meanwhile.
+#[derive(Debug)]
+pub struct Restoration {
+    directory: DataDirectory,
+}
+
+impl Restoration {
+    /// Opens the directory of this node, or makes one, and gives it its incarnation, which the
+    /// founding record must name.
+    ///
+    /// # Errors
+    /// [`StorageError::NotEmpty`] if it has a history or anything that is not a node's; if another
+    /// process uses it, it belongs to another node, or cannot be written.
+    pub fn begin(path: &Path, cluster: [u8; 16], node: NodeId) -> Result<Self, StorageError> {
+        let not_empty =
+            |found: String| Err(StorageError::NotEmpty { path: path.to_owned(), found });
+        let names = files::names(path)?;
+        let known = names.iter().any(|name| name == "superblock");
+        if let Some(name) = names.iter().find(|name| !known && !EMPTY.contains(&name.as_str())) {
+            return not_empty(format!("there is \"{name}\""));
+        }
+        let directory = DataDirectory::open_or_create(path, cluster, node)?;
+        match directory.generation() {
+            None => Ok(Self { directory }),
+            Some(generation) => not_empty(format!(
+                "node {node} has a history there, of generation {}",
+                generation.short()
+            )),
+        }
+    }
+
+    /// Returns the directory's random name.
+    pub fn incarnation(&self) -> Incarnation {
+        self.directory.incarnation()
+    }
+
+    /// Fills the directory; the snapshot is verified on the way. The record must have been stored
+    /// beside the authority before.
+    ///
+    /// # Errors
+    /// If the record and the snapshot do not belong together, the snapshot is damaged, or the
+    /// directory cannot be written: it is as empty as before then.
+    pub fn fill<R: Read>(
+        mut self,
+        record: &BootstrapRecord,
+        snapshot: &mut SnapshotReader<R>,
+    ) -> Result<(), StorageError> {
+        self.judge(record, snapshot.header())?;
+        let path = self.directory.path().to_owned();
+        files::remove_directory(&path.join("log"))?;
+        checkpoint::remove_all(&path)?;
+        place::remove_all(&path)?;
+        let mut state = StateStore::open(&path)?;
+        state.replace_from(snapshot)?;
+        drop(state);
+        LogStore::restore(&self.directory, record, first_write(record, snapshot.header()))?;
+        self.directory.set_bootstrap(record)
+    }
+
+    /// One voter alone: others would not know which file to begin with.
+    fn judge(&self, record: &BootstrapRecord, header: &SnapshotHeader) -> Result<(), StorageError> {
+        let (node, ours) = (self.directory.node(), self.directory.incarnation());
+        let configuration = &record.configuration;
+        let alone = configuration.members().len() == 1 && configuration.recognises(node, ours);
+        let child = record.parent == Some(header.generation)
+            && record.cluster == header.cluster
+            && record.cluster == self.directory.cluster()
+            && (&record.machine, record.machine_version)
+                == (&header.machine, header.machine_version);
+        let why = match (alone, child) {
+            (true, true) => return Ok(()),
+            (false, _) => "it does not name this data directory, and this one alone",
+            (true, false) => "it is not the record of a history that begins with the snapshot",
+        };
+        Err(StorageError::corrupt("the founding record", why))
+    }
+}
+
+/// What the log begins with.
+fn first_write(record: &BootstrapRecord, header: &SnapshotHeader) -> Write {
+    let meta = header.meta.clone();
+    let term = meta.last.term.next();
+    let id = EntryId { term, index: meta.last.index.next() };
+    let payload = Payload::Configuration(record.configuration.clone());
+    Write {
+        id: WriteId::ZERO,
+        hard_state: Some(HardState { term, voted_for: None }),
+        truncate_from: None,
+        append: vec![Entry { id, stamp: meta.stamp, payload }],
+        compact_to: Some(meta),
+    }
+}
