@@ -93,7 +93,8 @@ impl LogView {
 
     /// Returns the last entry of this log that is not beyond `hint`: lower or equal in index *and*
     /// in term. No entry behind it and up to `hint.index` can agree with the log that gave the
-    /// hint, so one round trip skips a whole term (§3.5).
+    /// hint, so one round trip skips a whole term (§3.5). The base if there is none: what is before
+    /// it is not known any more.
     pub fn agree_hint(&self, hint: EntryId) -> EntryId {
         let mut index = hint.index.min(self.last);
         loop {
@@ -102,6 +103,10 @@ impl LogView {
             };
             if term <= hint.term {
                 return EntryId { term, index };
+            }
+            // The base is of the same term as the first run, or stands alone: nothing is before it.
+            if index == self.base.index {
+                return self.base;
             }
             // All of this term's run is beyond the hint: step before it.
             let run = self.runs.partition_point(|run| run.term < term);

@@ -256,3 +256,13 @@ fn s5_a_snapshot_that_speaks_of_later_terms_is_refused() {
     assert_eq!(cluster.status(2).base, EntryId::ZERO);
     assert_eq!(cluster.term(2), 2);
 }
+
+#[test]
+fn the_search_for_agreement_ends_at_a_base_of_the_first_runs_term() {
+    let run = TermRun { term: Term::new(7), first: LogIndex::new(1_001) };
+    let log = LogView::restore(at(7, 1_000), vec![run], LogIndex::new(1_023)).unwrap();
+    for (hint, agrees) in [(at(6, 1_010), at(7, 1_000)), (at(6, 900), at(7, 1_000))] {
+        assert_eq!(log.agree_hint(hint), agrees, "{hint}");
+    }
+    assert_eq!(log.agree_hint(at(7, 1_010)), at(7, 1_010));
+}
