@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use consensus::{Configuration, Input as Raw, Majority, NodeId, RequestId, Voters};
+use consensus::{Configuration, Input as Raw, Majority, Member, NodeId, RequestId, Voters};
 use replica::Input;
 
+use crate::coverage::Met;
 use crate::node::member;
 use crate::oracle::Broken;
 use crate::world::World;
@@ -26,6 +27,7 @@ impl World {
             return Ok(());
         };
         let request = RequestId::new(CHANGE);
+        self.coverage.meet(Met::Change);
         self.step(node, Input::Raft(Raw::Reconfigure { request, target }))
     }
 
@@ -36,6 +38,12 @@ impl World {
             return Ok(());
         }
         let to = self.chance.index(self.nodes.len());
+        self.coverage.meet(Met::Transfer);
+        self.hand_over(node, to)
+    }
+
+    /// Asks a node to hand over to another.
+    pub(crate) fn hand_over(&mut self, node: usize, to: usize) -> Result<(), Broken> {
         let (request, to) = (RequestId::new(TRANSFER), self.nodes[to].id);
         self.step(node, Input::Raft(Raw::Transfer { request, to }))
     }
@@ -85,8 +93,16 @@ impl World {
                 }
             }
         }
-        let members: BTreeMap<NodeId, _> =
-            voters.iter().chain(&learners).map(|id| (*id, member(*id))).collect();
+        // Who comes is described as it is now; who stays, as it is recorded.
+        let described = |id: &NodeId| {
+            let newcomer = || {
+                let incarnation = self.nodes.iter().find(|node| node.id == *id)?.incarnation;
+                Some(Member { incarnation, ..member(*id) })
+            };
+            Some((*id, current.member(*id).cloned().or_else(newcomer)?))
+        };
+        let members: BTreeMap<NodeId, Member> =
+            voters.iter().chain(&learners).filter_map(described).collect();
         Configuration::new(Voters::Stable(Majority::new(voters)), learners, members).ok()
     }
 }

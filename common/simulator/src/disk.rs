@@ -3,24 +3,57 @@
 
 use std::collections::VecDeque;
 
-use consensus::{Entry, EntryId, HardState, WriteId};
+use consensus::{Entry, EntryId, HardState, LogIndex, SnapshotMeta, WriteId};
+use state_machine::MemoryStore;
 
 use crate::chance::Chance;
+use crate::log::Log;
+
+/// A whole state, as it travels and as it lies beside the log until it is installed.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) meta: SnapshotMeta,
+    pub(crate) state: MemoryStore,
+}
 
 /// What a node's disk holds, and what is on its way there.
 #[derive(Clone, Debug)]
 pub(crate) struct Disk {
-    /// The durable log; entry `i` has index `i + 1`.
-    pub(crate) log: Vec<Entry>,
+    /// The durable log.
+    pub(crate) log: Log,
     pub(crate) hard_state: HardState,
+    /// The durable state, and how much of the log it covers.
+    pub(crate) state: MemoryStore,
+    pub(crate) flushed: LogIndex,
+    /// A leader's snapshot that waits to be installed, or to be covered by the durable state.
+    pub(crate) snapshot: Option<Snapshot>,
     queue: VecDeque<consensus::Write>,
     /// Writes of the batch that is being written.
     batch: usize,
 }
 
+/// What a crash did to the writes under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// Nothing was under way.
+    Nothing,
+    /// The batch under way, or all, with what was queued behind.
+    Writes,
+    /// The batch under way survived, though nobody was told.
+    Survived,
+}
+
 impl Disk {
     pub(crate) fn new(log: Vec<Entry>, hard_state: HardState) -> Self {
-        Self { log, hard_state, queue: VecDeque::new(), batch: 0 }
+        Self {
+            log: Log::new(log),
+            hard_state,
+            state: MemoryStore::new(),
+            flushed: LogIndex::ZERO,
+            snapshot: None,
+            queue: VecDeque::new(),
+            batch: 0,
+        }
     }
 
     /// Queues a write; says whether the disk was idle and begins with it.
@@ -37,21 +70,28 @@ impl Disk {
     }
 
     /// Cuts the power. The batch under way is durable or not, as chance has it.
-    pub(crate) fn crash(&mut self, chance: &mut Chance) {
-        if chance.permille(500) {
-            self.finish_batch();
-        }
+    pub(crate) fn crash(&mut self, chance: &mut Chance) -> Lost {
+        let busy = !self.queue.is_empty();
+        let survived = chance.permille(500) && self.finish_batch().is_some();
         self.queue.clear();
         self.batch = 0;
+        match (busy, survived) {
+            (false, _) => Lost::Nothing,
+            (true, true) => Lost::Survived,
+            (true, false) => Lost::Writes,
+        }
     }
 
     pub(crate) fn last(&self) -> EntryId {
-        self.log.last().map_or(EntryId::ZERO, |entry| entry.id)
+        self.log.last()
     }
 
-    /// Says whether this entry is durable here.
-    pub(crate) fn has(&self, id: EntryId) -> bool {
-        place(id).and_then(|place| self.log.get(place)).is_some_and(|entry| entry.id == id)
+    /// Says whether what the log lacks is in a durable state: the one in use, or the snapshot that
+    /// waits for its installation.
+    pub(crate) fn is_covered(&self) -> bool {
+        let base = self.log.base();
+        let waits = self.snapshot.as_ref().is_some_and(|snapshot| snapshot.meta.last == base);
+        base.index <= self.flushed || waits
     }
 
     fn begin(&mut self) -> bool {
@@ -68,24 +108,10 @@ impl Disk {
             if let Some(hard_state) = write.hard_state {
                 self.hard_state = hard_state;
             }
-            if let Some(from) = write.truncate_from {
-                cut(&mut self.log, from);
-            }
-            self.log.extend(write.append);
+            self.log.follow(&write);
             last = Some(write.id);
         }
         self.batch = 0;
         last
     }
-}
-
-/// Removes the entry at an index and all behind it.
-pub(crate) fn cut(log: &mut Vec<Entry>, from: consensus::LogIndex) {
-    let keep = usize::try_from(from.get() - 1).expect("a log fits into memory");
-    log.truncate(keep);
-}
-
-/// Returns the place of an entry in a vector that begins at index 1.
-pub(crate) fn place(id: EntryId) -> Option<usize> {
-    usize::try_from(id.index.get().checked_sub(1)?).ok()
 }

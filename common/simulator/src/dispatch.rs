@@ -1,80 +1,125 @@
 //! What a node's lanes do in the modelled world: the part of the daemon's disk, network, apply lane
 //! and clients.
 
-use consensus::{Body, Event, LogIndex, Message, NodeId, Payload, RoleKind, Send};
-use replica::{Input, Lanes, Question, Reply};
+use consensus::{Body, Event, Message, NodeId, Payload, Rejection, RoleKind, Send, Term};
+use replica::{Lanes, Question, Reply};
 
 use crate::changes::{CHANGE, TRANSFER};
-use crate::disk::cut;
+use crate::coverage::Met;
 use crate::faults::MS;
+use crate::node::Task;
 use crate::oracle::Broken;
 use crate::world::{Happening, World};
 
 impl World {
-    /// Hands lanes on; says whether something was promised to another node.
-    pub(crate) fn dispatch(&mut self, node: usize, lanes: Lanes) -> Result<bool, Broken> {
-        // Nothing is compacted here, so that nothing is installed.
-        let Lanes { write, send, install: _, apply, query, reply, event } = lanes;
+    /// Hands lanes on.
+    pub(crate) fn dispatch(&mut self, node: usize, lanes: Lanes) -> Result<(), Broken> {
+        let Lanes { write, send, install, apply, query, reply, event } = lanes;
         if let Some(write) = write {
             self.write(node, write)?;
         }
-        let mut promised = false;
         for send in send {
-            promised |= self.send(node, send)?;
+            self.send(node, send)?;
         }
         for event in event {
             if let Event::Configuration { .. } = event {
-                let replica = self.nodes[node].replica.as_ref().expect("it was stepped");
-                self.oracle.reconfigured(self.nodes[node].id, replica.raft());
+                self.oracle.reconfigured(&self.nodes[node])?;
             }
             if let Event::Role(RoleKind::Leader, term) = event {
-                self.coverage.elections += 1;
-                if self.leader != node {
-                    self.previous_leader = std::mem::replace(&mut self.leader, node);
-                }
-                self.elected = self.now;
-                self.oracle.leads(&self.nodes[node], term)?;
-                promised = true;
+                self.elected(node, term)?;
             }
         }
+        if install.is_some() {
+            self.enqueue(node, Task::Install);
+        }
         if let Some(range) = apply {
-            self.apply(node, *range.end());
+            let early = self.chance.permille(500);
+            let entries = self.nodes[node].memory.range(*range.start()..range.end().next());
+            let entries = entries.filter(|_| early).map(<[_]>::to_vec);
+            self.enqueue(node, Task::Apply(*range.end(), entries));
         }
         for Question { request, .. } in query {
-            let replica = self.nodes[node].replica.as_ref().expect("it was stepped");
-            self.clients.read(request, replica.raft().applied())?;
+            self.clients.read(request, self.nodes[node].applied())?;
         }
         for reply in reply {
-            self.reply(node, reply)?;
+            self.reply(reply)?;
         }
-        Ok(promised)
+        Ok(())
+    }
+
+    fn enqueue(&mut self, node: usize, task: Task) {
+        self.nodes[node].tasks.push_back(task);
+        if self.nodes[node].tasks.len() == 1 {
+            self.schedule_apply(node);
+        }
+    }
+
+    fn elected(&mut self, node: usize, term: Term) -> Result<(), Broken> {
+        self.coverage.meet(Met::Election);
+        if self.leader != node {
+            self.previous_leader = std::mem::replace(&mut self.leader, node);
+        }
+        self.elected = self.now;
+        let raft = self.nodes[node].replica.as_ref().expect("it was stepped").raft();
+        if raft.status().configuration.voters().is_joint() {
+            self.coverage.meet(Met::ElectedInJoint);
+        }
+        if raft.installing().is_some() {
+            self.coverage.meet(Met::LeaderInstalls);
+        }
+        self.oracle.leads(&self.nodes[node], term)
     }
 
     fn write(&mut self, node: usize, write: consensus::Write) -> Result<(), Broken> {
         let place = &mut self.nodes[node];
+        let raft = place.replica.as_ref().expect("it was stepped").raft();
         if let Some(from) = write.truncate_from {
-            self.coverage.truncations += 1;
-            cut(&mut place.memory, from);
+            self.coverage.meet(Met::Truncation);
+            if place.memory.configuration().0 >= from {
+                self.coverage.meet(Met::ConfigurationCut);
+            }
         }
-        let prev = place.memory.last().map(|entry| entry.id).unwrap_or_default();
-        self.oracle.appended(prev, &write.append)?;
-        place.memory.extend(write.append.iter().cloned());
+        if let Some(meta) = &write.compact_to {
+            self.coverage.meet(Met::Compacted);
+            self.oracle.compacts(place.id, meta, raft.installing() == Some(meta))?;
+        }
+        let bare = consensus::Write { append: Vec::new(), ..write.clone() };
+        place.memory.follow(&bare);
+        self.oracle.appended(place.memory.last(), &write.append)?;
+        for entry in &write.append {
+            if let Payload::Configuration(configuration) = &entry.payload {
+                let leads = raft.status().role == RoleKind::Leader && entry.id.term == raft.term();
+                if leads {
+                    self.oracle.changes(place, entry, configuration, &mut self.coverage)?;
+                }
+            }
+            place.memory.append(entry.clone());
+        }
         if place.disk.queue(write) {
             self.schedule_disk(node);
         }
         Ok(())
     }
 
-    fn send(&mut self, node: usize, send: Send) -> Result<bool, Broken> {
+    fn send(&mut self, node: usize, send: Send) -> Result<(), Broken> {
         let (to, message) = match send {
             Send::Message { to, message } => {
-                self.oracle.says(&self.nodes[node], to, &message)?;
+                self.oracle.says(&self.nodes[node], to, &message, &mut self.coverage)?;
                 (to, message)
             }
             Send::Entries { to, term, prev, range, commit, round } => {
-                let first = usize::try_from(range.start.get() - 1).expect("a log fits");
-                let end = usize::try_from(range.end.get() - 1).expect("a log fits");
-                let mut entries = self.nodes[node].memory[first..end].to_vec();
+                let Some(entries) = self.nodes[node].memory.range(range.clone()) else {
+                    let why = format!("node {} sends {range:?}", self.nodes[node].id);
+                    return Err(Broken::new("what is sent is in the log", why));
+                };
+                let mut entries = entries.to_vec();
+                if !self.calm && self.chance.permille(self.profile.full_lanes) {
+                    // The lane is full, or what it shall send is compacted before it is read.
+                    self.coverage.meet(Met::LaneFull);
+                    let life = self.nodes[node].life;
+                    self.after(1, Happening::Unreachable { node, life, peer: to });
+                    return Ok(());
+                }
                 let mut prev = prev;
                 if entries.len() > 1 && self.chance.permille(self.profile.split) {
                     let rest = entries.split_off(self.chance.index(entries.len() - 1) + 1);
@@ -85,103 +130,77 @@ impl World {
                 }
                 (to, Message { term, body: Body::AppendEntries { prev, entries, commit, round } })
             }
-            Send::Snapshot { to, .. } => {
-                let why = format!("node {to} needs a snapshot of a log that is whole");
-                return Err(Broken::new("nothing is compacted", why));
+            Send::Snapshot { to, term, at_least } => {
+                return self.send_snapshot(node, to, term, at_least);
             }
         };
-        let promise = matches!(message.body, Body::Vote { .. } | Body::Appended { .. });
         self.post(node, to, &message);
-        Ok(promise)
+        Ok(())
     }
 
     fn post(&mut self, node: usize, to: NodeId, message: &Message) {
-        self.coverage.messages += 1;
+        self.coverage.meet(Met::Message);
         let from = self.nodes[node].id;
         let Some(to) = self.nodes.iter().position(|node| node.id == to) else {
             return;
         };
-        let copies = if self.calm {
+        let safe = self.is_safe(node, to);
+        let copies = if safe {
             1
         } else if self.chance.permille(self.profile.loss) {
-            self.coverage.lost += 1;
+            self.coverage.meet(Met::MessageLost);
             0
+        } else if self.chance.permille(self.profile.duplicates) {
+            self.coverage.meet(Met::MessageDoubled);
+            2
         } else {
-            1 + usize::from(self.chance.permille(self.profile.duplicates))
+            1
         };
         for _ in 0..copies {
             let mut delay = self.chance.between(MS / 10, MS);
             // A vote that comes after the next campaign has begun is worth more than most.
             let weight = if matches!(message.body, Body::Vote { .. }) { 4 } else { 1 };
-            if !self.calm && self.chance.permille(weight * self.profile.late) {
-                self.coverage.late += 1;
+            if !safe && self.chance.permille(weight * self.profile.late) {
+                self.coverage.meet(Met::MessageLate);
                 delay += self.chance.between(0, self.profile.late_ns);
             }
             self.after(delay, Happening::Deliver { from, to, message: message.clone() });
         }
     }
 
-    fn apply(&mut self, node: usize, to: LogIndex) {
-        self.nodes[node].to_apply.push_back(to);
-        if self.nodes[node].to_apply.len() == 1 {
-            self.schedule_apply(node);
-        }
-    }
-
-    pub(crate) fn applied(&mut self, node: usize) -> Result<(), Broken> {
-        let Some(to) = self.nodes[node].to_apply.pop_front() else {
-            return Ok(());
-        };
-        self.oracle.applies(&self.nodes[node], to)?;
-        let place = &mut self.nodes[node];
-        let first = usize::try_from(place.applied.get()).expect("a log fits");
-        let end = usize::try_from(to.get()).expect("a log fits");
-        let mut responses = Vec::new();
-        for entry in &place.memory[first..end] {
-            if let Payload::Command(command) = &entry.payload {
-                responses.push((entry.id.index, command.clone()));
-            }
-        }
-        place.applied = to;
-        if self.chance.permille(100) {
-            place.flushed = to;
-        }
-        if !place.to_apply.is_empty() {
-            self.schedule_apply(node);
-        }
-        self.step(node, Input::Applied { index: to, responses })
-    }
-
-    fn reply(&mut self, node: usize, reply: Reply) -> Result<(), Broken> {
+    fn reply(&mut self, reply: Reply) -> Result<(), Broken> {
         match reply {
             Reply::Applied { request, index, response } => {
-                let place = usize::try_from(index.get() - 1).expect("a log fits");
-                let content = match &self.nodes[node].memory[place].payload {
-                    Payload::Command(command) if *command == response => Some(command),
-                    Payload::Command(_) | Payload::Noop | Payload::Configuration(_) => None,
-                };
-                self.clients.acknowledged(request, index, content)
+                let own = self.oracle.is_answer(request, index, &response);
+                self.clients.acknowledged(request, index, own)
             }
             Reply::Done { request } => {
-                if request.get() & TRANSFER == TRANSFER {
-                    self.coverage.transfers += 1;
-                } else {
-                    self.coverage.changes += 1;
-                }
+                self.coverage.meet(match request.get() & TRANSFER == TRANSFER {
+                    true => Met::Transferred,
+                    false => Met::Changed,
+                });
                 Ok(())
             }
             Reply::Refused { request, .. } | Reply::Unknown { request }
                 if request.get() & CHANGE != 0 =>
             {
+                if let Reply::Refused { reason: Rejection::TransferTimedOut, .. } = reply {
+                    self.coverage.meet(Met::TransferAborted);
+                }
                 Ok(())
             }
-            Reply::Refused { request, .. }
-            | Reply::Behind { request, .. }
-            | Reply::Superseded { request } => {
-                self.coverage.refused += 1;
+            Reply::Refused { request, .. } | Reply::Behind { request, .. } => {
+                self.coverage.meet(Met::Refused);
                 self.clients.refused(request)
             }
-            Reply::Unknown { request } => self.clients.unknown(request),
+            Reply::Superseded { request } => {
+                self.coverage.meet(Met::Superseded);
+                self.clients.refused(request)
+            }
+            Reply::Unknown { request } => {
+                self.coverage.meet(Met::Unknown);
+                self.clients.unknown(request)
+            }
         }
     }
 

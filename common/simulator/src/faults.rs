@@ -2,8 +2,10 @@
 //! testing).
 
 use consensus::Chaos;
+use replica::Keep;
 
 use crate::chance::Chance;
+use crate::moments::{self, Odds};
 
 pub(crate) const MS: u64 = 1_000_000;
 
@@ -32,10 +34,12 @@ pub(crate) enum Fault {
     Stall,
     /// A node's clock jumps ahead.
     ClockJump,
+    /// A node's data directory is lost: it starts with an empty one, under the same id.
+    Wipe,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Crash,
         Self::Trap,
         Self::CrashLeader,
@@ -47,6 +51,7 @@ impl Fault {
         Self::Heal,
         Self::Stall,
         Self::ClockJump,
+        Self::Wipe,
     ];
 }
 
@@ -73,11 +78,20 @@ pub(crate) struct Profile {
     pub(crate) disk_ns: u64,
     /// How long a batch takes in the state machine, at most.
     pub(crate) apply_ns: u64,
-    /// Of a thousand steps after which something was promised, so many end in a crash.
-    pub(crate) crash_after_promise: u64,
+    /// After what a node dies, and how often.
+    pub(crate) odds: Odds,
     /// Of a thousand steps of a leader in its first 20 ms, so many end in a crash: it may have sent
     /// some entries, and not its no-op (figure 3.7).
     pub(crate) crash_young_leader: u64,
+    /// Of a thousand applied batches, so many make the state durable.
+    pub(crate) flushes: u64,
+    /// What stays of the log behind a durable state.
+    pub(crate) keep: Keep,
+    /// How long a snapshot travels, at most; and of a thousand, how many break on the way.
+    pub(crate) snapshot_ns: u64,
+    pub(crate) stream_breaks: u64,
+    /// Of a thousand messages with entries, so many find the lane full.
+    pub(crate) full_lanes: u64,
     /// How long a crashed node is down, at most.
     pub(crate) down_ns: u64,
     /// Clocks run faster or slower by at most so many millionths.
@@ -86,6 +100,8 @@ pub(crate) struct Profile {
     pub(crate) request_ns: u64,
     /// Of a thousand requests, so many are reads.
     pub(crate) reads: u64,
+    /// How many entries behind a member may become a voter.
+    pub(crate) catch_up: u64,
     /// Of a thousand ranges of entries, so many are sent in pieces.
     pub(crate) split: u64,
     pub(crate) chaos: Chaos,
@@ -99,6 +115,7 @@ impl Profile {
         if cuts.iter().any(|cut| faults.contains(cut)) && !faults.contains(&Fault::Heal) {
             faults.push(Fault::Heal);
         }
+        let (odds, quick) = (moments::draw(chance), chance.permille(250));
         let mut some = |permille, low, high| {
             if chance.permille(permille) { chance.between(low, high) } else { 0 }
         };
@@ -119,12 +136,24 @@ impl Profile {
             late_ns: some(1_000, 5, 800) * MS,
             disk_ns: some(1_000, 1, 20) * MS / 2,
             apply_ns: some(500, 1, 20) * MS / 2 + 1,
-            crash_after_promise: some(400, 1, 12),
+            odds,
             crash_young_leader: some(250, 10, 250),
-            down_ns: some(1_000, 1, 1_200) * MS,
+            flushes: [0, 20, 100, 500][usize::try_from(some(1_000, 0, 3)).unwrap_or(0)],
+            keep: Keep {
+                entries: [0, 1, 3, 10, 40, 200, 1_000_000]
+                    [usize::try_from(some(1_000, 0, 6)).unwrap_or(0)],
+                bytes_min: [64, 1_000, 20_000, 1 << 30]
+                    [usize::try_from(some(1_000, 0, 3)).unwrap_or(0)],
+                bytes_max: 1 << 30,
+            },
+            snapshot_ns: some(1_000, 2, 100) * some(500, 2, 10).max(1) * MS,
+            stream_breaks: some(500, 20, 500),
+            full_lanes: some(300, 5, 100),
+            down_ns: if quick { 60 } else { some(1_000, 1, 1_200) } * MS,
             drift_ppm: some(500, 10, 50_000),
             request_ns: some(1_000, 2, 40) * MS,
             reads: some(800, 100, 700),
+            catch_up: [1, 20, 1_000][usize::try_from(some(1_000, 0, 2)).unwrap_or(0)],
             split: some(500, 50, 500),
             chaos: Chaos {
                 short_batches: some(500, 1, 1) == 1,

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use consensus::{NodeId, RoleKind};
+use consensus::NodeId;
 use replica::{Freshness, Input};
 
+use crate::coverage::Met;
 use crate::faults::{Fault, MS};
 use crate::node::Late;
 use crate::oracle::Broken;
-use crate::trap::Trap;
 use crate::workload::Clients;
 use crate::world::{Happening, World};
 
@@ -25,7 +25,6 @@ impl World {
             return Ok(());
         }
         let fault = self.profile.faults[self.chance.index(self.profile.faults.len())];
-        self.coverage.faults += 1;
         if self.trace {
             eprintln!("             fault {fault:?}");
         }
@@ -34,18 +33,26 @@ impl World {
             Fault::Crash => self.crash(node),
             Fault::Trap => return self.lay_trap(),
             Fault::CrashLeader => self.crash(self.leader),
-            Fault::CrashAll => (0..self.nodes.len()).for_each(|node| self.crash(node)),
+            Fault::CrashAll => {
+                self.coverage.meet(Met::CrashAll);
+                (0..self.nodes.len()).for_each(|node| self.crash(node));
+            }
             Fault::Pause => self.pause(node),
             Fault::Partition => self.partition(),
-            Fault::IsolateLeader => self.isolate(self.leader),
+            Fault::IsolateLeader => {
+                self.coverage.meet(Met::LeaderIsolated);
+                self.isolate(self.leader);
+            }
             Fault::OneWay => self.one_way(node),
             Fault::Heal => self.cut.clear(),
             Fault::Stall => {
-                self.coverage.stalls += 1;
+                self.coverage.meet(Met::Stall);
                 let long = self.chance.between(1, 800) * MS;
                 self.nodes[node].stalled = self.now.after(long);
             }
+            Fault::Wipe => self.wipe(node),
             Fault::ClockJump => {
+                self.coverage.meet(Met::ClockJump);
                 let ahead = self.chance.between(1, 2_000) * MS;
                 self.nodes[node].jump(ahead);
                 self.nodes[node].wake = None;
@@ -57,7 +64,7 @@ impl World {
 
     fn pause(&mut self, node: usize) {
         if self.nodes[node].is_up() && !self.nodes[node].paused {
-            self.coverage.pauses += 1;
+            self.coverage.meet(Met::Pause);
             self.nodes[node].paused = true;
             let life = self.nodes[node].life;
             let long = self.chance.between(1, 1_500) * MS;
@@ -65,8 +72,20 @@ impl World {
         }
     }
 
+    /// A node's disk is lost, if the others can do without it: at most one in a run.
+    fn wipe(&mut self, node: usize) {
+        let lost = self.nodes.iter().any(|node| node.wiped);
+        let voters: BTreeSet<usize> = (0..self.nodes.len()).filter(|at| *at != node).collect();
+        if lost || !self.chance.permille(50) || !self.is_core(&voters) {
+            return;
+        }
+        self.crash(node);
+        self.coverage.meet(Met::Wipe);
+        self.nodes[node].wipe();
+    }
+
     fn partition(&mut self) {
-        self.coverage.partitions += 1;
+        self.coverage.meet(Met::Partition);
         let ids: Vec<NodeId> = self.nodes.iter().map(|node| node.id).collect();
         let side: BTreeSet<NodeId> =
             ids.iter().copied().filter(|_| self.chance.permille(500)).collect();
@@ -81,7 +100,6 @@ impl World {
     }
 
     pub(crate) fn isolate(&mut self, node: usize) {
-        self.coverage.partitions += 1;
         let id = self.nodes[node].id;
         for other in self.nodes.iter().map(|node| node.id).filter(|other| *other != id) {
             self.cut.insert((id, other));
@@ -90,7 +108,7 @@ impl World {
     }
 
     fn one_way(&mut self, node: usize) {
-        self.coverage.partitions += 1;
+        self.coverage.meet(Met::OneWay);
         let (id, deaf) = (self.nodes[node].id, self.chance.permille(500));
         for other in self.nodes.iter().map(|node| node.id).filter(|other| *other != id) {
             self.cut.insert(if deaf { (other, id) } else { (id, other) });
@@ -138,90 +156,5 @@ impl World {
             return Ok(());
         }
         self.step(node, input)
-    }
-
-    /// Ends all faults; only a random quorum is healed, the others stay away for ever.
-    pub(crate) fn heal_a_quorum(&mut self) -> Result<(), Broken> {
-        self.calm = true;
-        self.trap = Trap::None;
-        self.cut.clear();
-        let voters = self.voters();
-        let mut order: Vec<usize> = (0..voters).collect();
-        for place in (1..order.len()).rev() {
-            order.swap(place, self.chance.index(place + 1));
-        }
-        let quorum = voters / 2 + 1;
-        let stay = if self.chance.permille(300) { voters } else { quorum };
-        // Who votes may have changed, so that then all are healed.
-        if self.profile.changes == 0 {
-            self.gone = order[stay..].iter().copied().chain(voters..self.nodes.len()).collect();
-        }
-        for node in self.gone.clone() {
-            if self.nodes[node].is_up() {
-                self.crash(node);
-            }
-        }
-        for node in 0..self.nodes.len() {
-            self.nodes[node].stalled = self.now;
-            if self.gone.contains(&node) {
-                continue;
-            }
-            if self.nodes[node].paused {
-                self.resume(node)?;
-            }
-            self.start(node);
-        }
-        Ok(())
-    }
-
-    /// Returns the healed node that leads, if just one does in the highest term.
-    pub(crate) fn healed_leader(&self) -> Option<usize> {
-        let leads = |node: &usize| {
-            let replica = self.nodes[*node].replica.as_ref()?;
-            let status = replica.status();
-            (status.role == RoleKind::Leader).then_some((status.term, *node))
-        };
-        (0..self.nodes.len()).filter_map(|node| leads(&node)).max().map(|(_, node)| node)
-    }
-
-    /// Says whether all healed nodes have applied everything.
-    pub(crate) fn is_converged(&self) -> bool {
-        let Some(leader) = self.healed_leader() else {
-            return false;
-        };
-        let replica = self.nodes[leader].replica.as_ref().expect("it leads");
-        let members = replica.status().configuration.members().clone();
-        let healed = (0..self.nodes.len()).filter(|node| {
-            !self.gone.contains(node) && members.contains_key(&self.nodes[*node].id)
-        });
-        let mut ends = healed.map(|node| (self.nodes[node].applied, self.nodes[node].disk.last()));
-        let first = ends.next();
-        let agree = first.is_some_and(|(applied, last)| applied == last.index);
-        agree && ends.all(|end| Some(end) == first)
-    }
-
-    /// A line for each node: for reports.
-    pub(crate) fn describe(&self) -> String {
-        let line = |node: &crate::node::Node| {
-            let Some(replica) = node.replica.as_ref() else {
-                return format!("\n    node {} is down", node.id);
-            };
-            let status = replica.status();
-            format!(
-                "\n    node {}: {:?} in term {}, log ends at {}, commit {}, applied {}, \
-                 {:?} at {}, learners {:?}, refused by {:?}",
-                node.id,
-                status.role,
-                status.term,
-                status.last,
-                status.commit,
-                status.applied,
-                status.configuration.voters(),
-                status.configuration_index,
-                status.configuration.learners(),
-                status.refusals
-            )
-        };
-        self.nodes.iter().map(line).collect()
     }
 }

@@ -8,21 +8,30 @@
 //! - The oracle knows what is on every disk; no check relies on what a node says of itself.
 //! - No RocksDB and no sockets: what those do to real processes is tested with real processes.
 
+mod calm;
 mod chance;
 mod changes;
+mod coverage;
 mod disk;
 mod dispatch;
 pub mod explorer;
 mod faults;
 mod inject;
+mod log;
+mod machine;
+mod moments;
 mod node;
 mod oracle;
+mod power;
+mod rules;
 mod run;
 mod search;
+mod snapshots;
 mod trap;
 mod workload;
 mod world;
 
 pub use consensus::{Chaos, Mutation};
-pub use run::{Coverage, Outcome, Settings, Violation, run};
+pub use coverage::{Coverage, Kind, Met};
+pub use run::{Outcome, Settings, Violation, run};
 pub use search::{Found, Report, search};

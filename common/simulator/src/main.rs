@@ -1,12 +1,16 @@
 //! The simulator's command line.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand};
 use simulator::explorer::{Budget, World, breadth_first, describe, minimise, random_walks};
-use simulator::{Coverage, Found, Mutation, Report, Settings, run, search};
+use simulator::{Coverage, Found, Kind, Met, Mutation, Report, Settings, run, search};
+
+/// A run of so many seeds must meet everything that there is to meet.
+const ENOUGH_SEEDS: u64 = 2_000;
 
 /// Runs raftd's replica in a modelled world, one seed after the other, and checks every step.
 #[derive(Debug, Parser)]
@@ -120,7 +124,7 @@ fn mutation(name: &str) -> Result<Mutation, String> {
 fn replay(seed: u64, sim: &Sim) -> bool {
     let settings = Settings { seconds: sim.seconds, mutation: sim.mutation, trace: sim.trace };
     let outcome = run(seed, settings);
-    say(&format!("seed {seed}  digest {:016x}\n{}", outcome.digest, met(&outcome.coverage)));
+    say(&format!("seed {seed}  digest {:016x}\n{}", outcome.digest, met(&outcome.coverage, 1)));
     match outcome.violation {
         Some(violation) => {
             tell(&Found { seed, violation }, settings);
@@ -156,9 +160,19 @@ fn simulate(sim: &Sim) -> bool {
         }
         None => {
             say("no violation");
-            true
+            says_enough(&report)
         }
     }
+}
+
+/// A long run in which some situation never came up does not count as passed.
+fn says_enough(report: &Report) -> bool {
+    let missing: Vec<&str> = report.coverage.missing().map(Met::text).collect();
+    if report.seeds < ENOUGH_SEEDS || missing.is_empty() {
+        return true;
+    }
+    say(&format!("never met in {} seeds: {}", report.seeds, missing.join("; ")));
+    false
 }
 
 fn find_all(mutations: &Mutations) -> bool {
@@ -245,22 +259,29 @@ fn summary(report: &Report, threads: usize) {
          and {rate:.0} events/s a core\n{}",
         report.seeds,
         report.virtual_ns as f64 / 3.6e12,
-        met(&report.coverage)
+        met(&report.coverage, report.seeds)
     ));
 }
 
-fn met(coverage: &Coverage) -> String {
-    let Coverage { events, messages, lost, late, faults, crashes, crashes_after_promises, .. } =
-        coverage;
-    let Coverage { pauses, partitions, stalls, elections, truncations, .. } = coverage;
-    let Coverage { commits, writes, reads, refused, changes, transfers, .. } = coverage;
-    format!(
-        "met: {events} events, {messages} messages ({lost} lost, {late} late), {faults} faults, \
-         {crashes} crashes ({crashes_after_promises} after a promise), {pauses} pauses, \
-         {partitions} partitions, {stalls} slow disks\n     {elections} elections, {truncations} \
-         truncations, {commits} entries committed, {writes} writes acknowledged, {reads} reads, \
-         {refused} requests refused, \
-         {changes} changes of members, {transfers} transfers"
+/// A line for each thing that may be met.
+fn met(coverage: &Coverage, seeds: u64) -> String {
+    let mut text = String::new();
+    for (kind, title) in
+        [(Kind::Fault, "faults"), (Kind::Event, "what happened"), (Kind::Situation, "situations")]
+    {
+        writeln!(text, "{title}:").expect("a string takes everything");
+        for met in Met::ALL.iter().filter(|met| met.kind() == kind) {
+            let count = coverage.count(*met);
+            writeln!(text, "{count:>10}  {}", met.text()).expect("a string takes everything");
+        }
+    }
+    let (elect, serve) = coverage.recovery_ms_max;
+    let each = |count: u64| count as f64 / seeds as f64;
+    text + &format!(
+        "a seed has {:.0} faults of {:.1} kinds, those of single messages not counted as faults\n\
+         a healed core led after {elect} ms and agreed after {serve} ms, at the latest",
+        each(coverage.faults()),
+        each(coverage.classes)
     )
 }
 
@@ -286,5 +307,5 @@ fn threads(wanted: Option<usize>) -> usize {
 
 fn say(text: &str) {
     // Whoever closed the pipe has read enough.
-    let _ = writeln!(std::io::stdout(), "{text}");
+    let _ = std::io::Write::write_all(&mut std::io::stdout(), format!("{text}\n").as_bytes());
 }

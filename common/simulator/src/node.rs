@@ -1,15 +1,21 @@
 //! A node of the modelled world: the replica under test, its disk, its clock and its state machine.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use consensus::{
-    ClusterTime, Config, Configuration, Entry, EntryId, HardState, Incarnation, LogIndex, LogView,
-    Member, Membership, Message, NodeId, Payload, Raft, Restored, Term, TermRun, Timestamp,
+    ClusterTime, Config, Configuration, Entry, EntryId, HardState, Incarnation, LogIndex, Member,
+    Message, NodeId, Payload, Raft, Restored, Term, Timestamp,
 };
 use replica::{Limits, Replica};
+use state_machine::{Host, MemoryStore};
 
 use crate::chance::Chance;
-use crate::disk::Disk;
+use crate::disk::{Disk, Lost};
+use crate::log::Log;
+use crate::machine::Registers;
+use crate::oracle::Broken;
+use crate::snapshots::Stream;
 
 /// What a paused node will find when it wakes.
 #[derive(Clone, Debug)]
@@ -19,23 +25,40 @@ pub(crate) enum Late {
     DiskDone,
     Applied,
     Due,
+    /// A snapshot has arrived whole.
+    Arrived(Box<Stream>),
+    /// It is durable.
+    Received(Box<Stream>),
+}
+
+/// What waits for the state machine.
+#[derive(Clone, Debug)]
+pub(crate) enum Task {
+    /// Apply up to here; the entries, if they were read at once.
+    Apply(LogIndex, Option<Vec<Entry>>),
+    /// Replace the state by the snapshot on the disk.
+    Install,
 }
 
 /// A node.
 pub(crate) struct Node {
     pub(crate) id: NodeId,
+    pub(crate) incarnation: Incarnation,
+    /// Whether its data directory was lost, and is another now.
+    pub(crate) wiped: bool,
     /// `None` while it is down.
     pub(crate) replica: Option<Replica>,
     /// Counts its starts; events of earlier lives are void.
     pub(crate) life: u32,
     pub(crate) disk: Disk,
     /// The log as the replica has it: the durable one and what is on its way.
-    pub(crate) memory: Vec<Entry>,
-    /// What the state machine has applied, and what of it survives a crash.
-    pub(crate) applied: LogIndex,
-    pub(crate) flushed: LogIndex,
-    /// Ranges that wait for the state machine.
-    pub(crate) to_apply: VecDeque<LogIndex>,
+    pub(crate) memory: Log,
+    /// The state machine, as it is now.
+    pub(crate) host: Host<MemoryStore>,
+    /// What waits for it.
+    pub(crate) tasks: VecDeque<Task>,
+    /// Whether a snapshot is being written that was received.
+    pub(crate) receiving: bool,
     /// How far the oracle has looked at the commit index.
     pub(crate) seen_commit: LogIndex,
     pub(crate) paused: bool,
@@ -62,13 +85,15 @@ impl Node {
         let disk = Disk::new(log, HardState { term, voted_for: None });
         Self {
             id,
+            incarnation: incarnation(id),
+            wiped: false,
             replica: None,
             life: 0,
             disk,
-            memory: Vec::new(),
-            applied: LogIndex::ZERO,
-            flushed: LogIndex::ZERO,
-            to_apply: VecDeque::new(),
+            memory: Log::default(),
+            host: host(MemoryStore::new()),
+            tasks: VecDeque::new(),
+            receiving: false,
             seen_commit: LogIndex::ZERO,
             paused: false,
             backlog: Vec::new(),
@@ -101,54 +126,113 @@ impl Node {
         self.replica.is_some()
     }
 
-    /// Starts the process from what the disk holds.
-    pub(crate) fn start(&mut self, now: Timestamp, config: Config) {
-        let mut runs: Vec<TermRun> = Vec::new();
-        for entry in &self.disk.log {
-            if runs.last().is_none_or(|run| run.term < entry.id.term) {
-                runs.push(TermRun { term: entry.id.term, first: entry.id.index });
-            }
+    /// What the state machine has applied.
+    pub(crate) fn applied(&self) -> LogIndex {
+        self.host.applied().index
+    }
+
+    /// Starts the process from what the disk holds, as the daemon does. A log that begins behind
+    /// the state means that the power went while a snapshot was installed: that goes on first.
+    pub(crate) fn start(
+        &mut self,
+        now: Timestamp,
+        config: Config,
+        limits: Limits,
+    ) -> Result<Start, Broken> {
+        let disk = &mut self.disk;
+        if !disk.is_covered() {
+            let why = format!(
+                "node {} restarts, its log begins behind {}, its durable state covers {}",
+                self.id,
+                disk.log.base(),
+                disk.flushed
+            );
+            return Err(Broken::new("what is compacted is in a durable state (§5.1)", why));
         }
-        let stamp = self.disk.log.iter().map(|entry| entry.stamp).max().unwrap_or_default();
-        let configuration = |entry: &Entry| match &entry.payload {
-            Payload::Configuration(configuration) => Some((entry.id.index, configuration.clone())),
-            Payload::Noop | Payload::Command(_) => None,
+        let installs = disk.log.base().index > disk.flushed;
+        let start = match disk.snapshot.take() {
+            Some(snapshot) if installs => {
+                disk.flushed = snapshot.meta.last.index;
+                disk.state = snapshot.state;
+                Start::Installs
+            }
+            Some(_) => Start::DropsSnapshot,
+            None => Start::Plain,
         };
-        let configurations = self.disk.log.iter().filter_map(configuration).collect();
-        let none = (LogIndex::ZERO, Configuration::unknown());
+        self.host = host(disk.state.clone());
+        let stamps = disk.log.entries().iter().map(|entry| entry.stamp);
+        let base = disk.log.base_meta().map(|meta| meta.stamp);
+        let stamp = stamps.chain(base).chain([self.host.time()]).max().unwrap_or_default();
+        let torn = |what| Broken::new("what was written can be restored", what);
         let restored = Restored {
-            incarnation: incarnation(self.id),
-            hard_state: self.disk.hard_state,
-            log: LogView::restore(EntryId::ZERO, runs, self.disk.last().index)
-                .expect("the disk's log is contiguous"),
-            membership: Membership::restore(none, configurations).expect("ascending"),
-            applied: self.flushed,
+            incarnation: self.incarnation,
+            hard_state: disk.hard_state,
+            log: disk.log.view().ok_or_else(|| torn("the disk's log is not in order"))?,
+            membership: disk
+                .log
+                .membership()
+                .ok_or_else(|| torn("the disk's configurations are not in order"))?,
+            applied: disk.flushed,
             stamp,
         };
         let raft = Raft::restore(self.id, config, restored, self.local(now))
-            .expect("what was written can be restored");
-        let limits = Limits { cache_bytes_max: 4_096, ..Limits::default() };
+            .map_err(|error| Broken::new("what was written can be restored", error.to_string()))?;
         self.replica = Some(Replica::new(raft, limits));
         self.memory.clone_from(&self.disk.log);
-        self.applied = self.flushed;
-        self.seen_commit = self.flushed;
-        self.to_apply.clear();
+        self.seen_commit = self.disk.flushed;
+        self.tasks.clear();
+        self.receiving = false;
         self.backlog.clear();
         self.paused = false;
         self.wake = None;
         self.life += 1;
+        Ok(start)
     }
 
     /// Cuts the power.
-    pub(crate) fn crash(&mut self, chance: &mut Chance) {
+    pub(crate) fn crash(&mut self, chance: &mut Chance) -> Lost {
         self.replica = None;
-        self.disk.crash(chance);
+        let lost = self.disk.crash(chance);
         self.backlog.clear();
         self.life += 1;
+        lost
+    }
+
+    /// Replaces the data directory by an empty one.
+    pub(crate) fn wipe(&mut self) {
+        self.disk = Disk::new(Vec::new(), HardState::default());
+        self.incarnation = Incarnation::new(self.incarnation.get() + 1_000);
+        self.wiped = true;
+    }
+
+    /// Makes the state durable. A snapshot that it covers is not needed any more.
+    pub(crate) fn persist(&mut self) -> LogIndex {
+        let flushed = self.host.persist().expect("memory does not fail");
+        self.disk.flushed = flushed;
+        self.disk.state = self.host.store().clone();
+        let covered = |snapshot: &crate::disk::Snapshot| snapshot.meta.last.index <= flushed;
+        if !self.receiving && self.disk.snapshot.as_ref().is_some_and(covered) {
+            self.disk.snapshot = None;
+        }
+        flushed
     }
 }
 
-/// The modelled nodes' data directories are never replaced.
+/// How a node started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    Plain,
+    /// It installed a snapshot that a crash had come before.
+    Installs,
+    /// It found a snapshot that its log does not wait for.
+    DropsSnapshot,
+}
+
+pub(crate) fn host(state: MemoryStore) -> Host<MemoryStore> {
+    Host::open(state, Arc::new(Registers)).expect("memory does not fail")
+}
+
+/// The data directories that the modelled nodes begin with.
 pub(crate) fn incarnation(id: NodeId) -> Incarnation {
     Incarnation::new(1_000 + id.get())
 }

@@ -1,12 +1,15 @@
 //! The oracle: sees all nodes and disks at once, and says at the first step that breaks a promise
 //! of Raft (figure 3.2, §3.4-3.8) what was broken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use consensus::{Body, Entry, EntryId, LogIndex, Message, NodeId, Payload, Tally, Term, Verdict};
+use consensus::{
+    Body, Entry, EntryId, LogIndex, Message, NodeId, Payload, RequestId, SnapshotMeta, Tally, Term,
+    Verdict,
+};
 
-use crate::disk::place;
+use crate::coverage::{Coverage, Met};
 use crate::node::Node;
 use crate::workload::Clients;
 
@@ -23,6 +26,15 @@ impl Broken {
     }
 }
 
+/// Which of a node's logs is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The one that the replica believes in.
+    Memory,
+    /// The durable one.
+    Disk,
+}
+
 /// What was ever true in this world.
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
@@ -32,9 +44,21 @@ pub(crate) struct Oracle {
     contents: BTreeMap<EntryId, (u64, Term)>,
     leaders: BTreeMap<Term, NodeId>,
     votes: BTreeMap<(NodeId, Term), NodeId>,
-    matched: BTreeMap<(NodeId, Term, NodeId), LogIndex>,
+    pub(crate) matched: BTreeMap<(NodeId, Term, NodeId), LogIndex>,
+    /// Whom each leader counts, as its latest configuration says.
+    pub(crate) members: BTreeMap<NodeId, BTreeSet<NodeId>>,
     /// Where each command is committed.
     commands: BTreeMap<Bytes, LogIndex>,
+    /// What each command is answered, whoever applies it.
+    answers: BTreeMap<LogIndex, Bytes>,
+    /// A number over the state behind each index at which some node stopped applying.
+    states: BTreeMap<LogIndex, u64>,
+    /// The configurations among the committed entries.
+    pub(crate) configurations: Vec<(LogIndex, consensus::Configuration)>,
+    /// Those that were ever appended at places of which nobody knows yet what will stand there.
+    undecided: Vec<(LogIndex, consensus::Configuration)>,
+    /// The leader that began the joint configuration at this place.
+    pub(crate) began: Option<(LogIndex, NodeId, Term)>,
 }
 
 impl Oracle {
@@ -43,7 +67,12 @@ impl Oracle {
         let mut before = prev.term;
         for entry in entries {
             let found = (content(entry), before);
-            let known = *self.contents.entry(entry.id).or_insert(found);
+            let known = *self.contents.entry(entry.id).or_insert_with(|| {
+                if let Payload::Configuration(configuration) = &entry.payload {
+                    self.undecided.push((entry.id.index, configuration.clone()));
+                }
+                found
+            });
             if known != found {
                 let why = format!("entry {} has two contents or two predecessors", entry.id);
                 return Err(Broken::new("logs match (§3.5)", why));
@@ -60,21 +89,61 @@ impl Oracle {
             let why = format!("nodes {first} and {} lead term {term}", node.id);
             return Err(Broken::new("one leader a term (§3.4)", why));
         }
-        for (id, known) in self.committed.iter().rev() {
-            if *known < term {
-                let there = place(*id).and_then(|place| node.memory.get(place));
-                if there.map(|entry| entry.id) == Some(*id) {
-                    return Ok(());
-                }
-                let why = format!("node {} leads term {term} without committed {id}", node.id);
-                return Err(Broken::new("leaders have all that is committed (§3.6)", why));
-            }
+        let replica = node.replica.as_ref().expect("it was stepped");
+        let status = replica.status();
+        let uncommitted = status.configuration_index > status.commit;
+        let before = node.memory.configuration_before(status.configuration_index).1;
+        let leaving = uncommitted && before.is_some_and(|before| before.is_voter(node.id));
+        if !status.configuration.is_voter(node.id) && !leaving {
+            let why = format!("node {} leads term {term}, and has no vote", node.id);
+            return Err(Broken::new("only voters lead (§4.2.1)", why));
         }
-        Ok(())
+        let due = self.committed.iter().rev().find(|(_, known)| *known < term);
+        match due {
+            Some((id, _)) if !self.holds(node, *id, Place::Memory) => {
+                let why = format!("node {} leads term {term} without committed {id}", node.id);
+                Err(Broken::new("leaders have all that is committed (§3.6)", why))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Says whether a node has this entry, in its log or in the state that the log begins behind:
+    /// there only if it is committed.
+    pub(crate) fn holds(&self, node: &Node, id: EntryId, place: Place) -> bool {
+        let log = match place {
+            Place::Memory => &node.memory,
+            Place::Disk => &node.disk.log,
+        };
+        let covered = match place {
+            Place::Memory => true,
+            Place::Disk => node.disk.is_covered(),
+        };
+        if id.index < log.base().index || log.base() == id {
+            return covered && self.committed_at(id.index) == Some(id);
+        }
+        log.id(id.index) == Some(id)
+    }
+
+    /// Returns what is committed at an index, as far as anybody has seen it.
+    pub(crate) fn committed_at(&self, index: LogIndex) -> Option<EntryId> {
+        let place = usize::try_from(index.get()).expect("a log fits into memory").checked_sub(1)?;
+        self.committed.get(place).map(|(id, _)| *id)
+    }
+
+    /// Returns what a node believes to stand at an index.
+    fn believed(&self, node: &Node, index: LogIndex) -> Option<EntryId> {
+        node.memory.id(index).or_else(|| self.committed_at(index))
     }
 
     /// A message leaves a node: what it promises must be on the node's disk (§3.8).
-    pub(crate) fn says(&mut self, node: &Node, to: NodeId, said: &Message) -> Result<(), Broken> {
+    pub(crate) fn says(
+        &mut self,
+        node: &Node,
+        to: NodeId,
+        said: &Message,
+        coverage: &mut Coverage,
+    ) -> Result<(), Broken> {
         let on_disk = node.disk.hard_state;
         match &said.body {
             Body::Vote { verdict: Verdict::Granted } => {
@@ -89,20 +158,31 @@ impl Oracle {
                 if on_disk.term != said.term || on_disk.voted_for != Some(to) {
                     return Err(early(node, "a vote", said));
                 }
+                let own = node.memory.configuration().1;
+                if own.is_some_and(|own| own.learners().contains(&node.id)) {
+                    coverage.meet(Met::PromotedUnknowingly);
+                }
             }
-            Body::RequestVote { .. } => {
+            Body::RequestVote { transfer, .. } => {
                 if on_disk.term != said.term || on_disk.voted_for != Some(node.id) {
                     return Err(early(node, "a campaign", said));
                 }
+                if *transfer {
+                    coverage.meet(Met::ElectedByTransfer);
+                }
             }
             Body::Appended { matched, .. } => {
-                let there = place(EntryId { term: Term::ZERO, index: *matched });
-                let durable = there.is_none_or(|place| {
-                    let (disk, memory) = (node.disk.log.get(place), node.memory.get(place));
-                    disk.map(|entry| entry.id) == memory.map(|entry| entry.id) && disk.is_some()
-                });
+                let durable = matched.get() == 0
+                    || self
+                        .believed(node, *matched)
+                        .is_some_and(|id| self.holds(node, id, Place::Disk));
                 if !durable || on_disk.term < said.term {
                     return Err(early(node, "an acknowledgement", said));
+                }
+            }
+            Body::SnapshotInstalled { last } => {
+                if !self.holds(node, *last, Place::Disk) || on_disk.term < said.term {
+                    return Err(early(node, "that it holds a snapshot", said));
                 }
             }
             Body::RequestPreVote { .. }
@@ -110,7 +190,6 @@ impl Oracle {
             | Body::Vote { .. }
             | Body::AppendEntries { .. }
             | Body::Conflict { .. }
-            | Body::SnapshotInstalled { .. }
             | Body::TimeoutNow { .. }
             | Body::ReadIndex { .. }
             | Body::ReadIndexReply { .. } => {}
@@ -118,13 +197,30 @@ impl Oracle {
         Ok(())
     }
 
-    /// A leader's configuration changed: a member that was removed and comes again begins anew.
-    pub(crate) fn reconfigured(&mut self, node: NodeId, raft: &consensus::Raft) {
-        for ((leader, _, member), known) in &mut self.matched {
-            if *leader == node {
-                *known = raft.matched(*member).unwrap_or_default();
-            }
+    /// A log shall begin behind `meta`. What goes is committed, and named rightly.
+    pub(crate) fn compacts(
+        &self,
+        node: NodeId,
+        meta: &SnapshotMeta,
+        installs: bool,
+    ) -> Result<(), Broken> {
+        if self.committed_at(meta.last.index) != Some(meta.last) {
+            let what = if installs { "installs a snapshot" } else { "compacts its log" };
+            let why = format!("node {node} {what} up to {}, which is not committed", meta.last);
+            return Err(Broken::new("snapshots hold what is committed (§5.1)", why));
         }
+        let known = self.configurations.iter().rev().find(|(at, _)| *at <= meta.last.index);
+        let right = known.is_some_and(|(at, configuration)| {
+            *at == meta.configuration_index && *configuration == meta.configuration
+        });
+        if !right {
+            let why = format!(
+                "node {node} has the configuration of {} in a snapshot up to {}",
+                meta.configuration_index, meta.last
+            );
+            return Err(Broken::new("a snapshot holds its latest configuration (§5.1)", why));
+        }
+        Ok(())
     }
 
     /// A leader believes that a follower's log agrees with its own up to `matched`.
@@ -141,15 +237,13 @@ impl Oracle {
             return Err(Broken::new("match never moves back (§3.5)", why));
         }
         *known = matched;
-        let Some(place) = place(EntryId { term: Term::ZERO, index: matched }) else {
-            return Ok(());
-        };
-        // A newer leader may have cut what the follower had told this one.
-        if follower.disk.hard_state.term > term {
+        // A newer leader may have cut what the follower had told this one; and a directory that was
+        // made anew does not know what the old one said.
+        if matched.get() == 0 || follower.disk.hard_state.term > term || follower.wiped {
             return Ok(());
         }
-        let own = leader.memory.get(place).map(|entry| entry.id);
-        if own.is_none_or(|id| !follower.disk.has(id)) {
+        let own = self.believed(leader, matched);
+        if own.is_none_or(|id| !self.holds(follower, id, Place::Disk)) {
             let why = format!(
                 "leader {} in term {term} counts {} up to {matched}, where their logs differ",
                 leader.id, follower.id
@@ -168,53 +262,74 @@ impl Oracle {
         clients: &Clients,
     ) -> Result<(), Broken> {
         let node = &nodes[who];
-        for index in node.seen_commit.get()..to.get() {
-            let place = usize::try_from(index).expect("a log fits into memory");
-            let Some(entry) = node.memory.get(place) else {
+        let base = node.memory.base();
+        if base.index > node.seen_commit && self.committed_at(base.index) != Some(base) {
+            let why = format!("node {} begins behind {base}, which is not committed", node.id);
+            return Err(Broken::new("snapshots hold what is committed (§5.1)", why));
+        }
+        let first = node.seen_commit.max(base.index).get() + 1;
+        for index in first..=to.get() {
+            let Some(entry) = node.memory.get(LogIndex::new(index)) else {
                 let why = format!("node {} commits {to} behind its log", node.id);
                 return Err(Broken::new("only what is in the log is committed", why));
             };
-            if let Some((id, _)) = self.committed.get(place) {
-                if *id != entry.id {
+            if let Some(id) = self.committed_at(entry.id.index) {
+                if id != entry.id {
                     let why = format!("{id} is committed, node {} commits {}", node.id, entry.id);
                     return Err(Broken::new("committed entries stay (§3.6)", why));
                 }
                 continue;
             }
-            let holds = |id: NodeId| {
-                let holder = nodes.iter().find(|node| node.id == id);
-                Some(holder.is_some_and(|holder| holder.disk.has(entry.id)))
-            };
-            let replica = node.replica.as_ref().expect("it was stepped");
-            let configuration = replica.raft().status().configuration;
-            if configuration.voters().tally(holds) != Tally::Won {
-                let why = format!(
-                    "node {} commits {} without a quorum of disks in {:?}",
-                    node.id,
-                    entry.id,
-                    configuration.voters()
-                );
-                return Err(Broken::new("committed is durable on a quorum (§3.6)", why));
-            }
-            self.committed.push((entry.id, term));
-            if let Payload::Command(command) = &entry.payload {
+            self.commits_first(nodes, node, entry, term, clients)?;
+        }
+        Ok(())
+    }
+
+    /// Nobody knew before that this entry is committed.
+    fn commits_first(
+        &mut self,
+        nodes: &[Node],
+        node: &Node,
+        entry: &Entry,
+        term: Term,
+        clients: &Clients,
+    ) -> Result<(), Broken> {
+        let holds = |id: NodeId| {
+            let holder = nodes.iter().find(|node| node.id == id);
+            // What a lost disk has held was counted rightly.
+            Some(holder.is_some_and(|n| n.wiped || self.holds(n, entry.id, Place::Disk)))
+        };
+        let replica = node.replica.as_ref().expect("it was stepped");
+        let voters = replica.raft().status().configuration.voters();
+        if voters.tally(holds) != Tally::Won {
+            let why = format!(
+                "node {} commits {} without a quorum of disks in {voters:?}",
+                node.id, entry.id
+            );
+            return Err(Broken::new("committed is durable on a quorum (§3.6)", why));
+        }
+        self.committed.push((entry.id, term));
+        match &entry.payload {
+            Payload::Command(command) => {
                 clients.committed(command)?;
                 if let Some(before) = self.commands.insert(command.clone(), entry.id.index) {
                     let why = format!("a command is committed at {before} and {}", entry.id.index);
                     return Err(Broken::new("a command is applied once", why));
                 }
             }
+            Payload::Configuration(configuration) => {
+                self.configurations.push((entry.id.index, configuration.clone()));
+            }
+            Payload::Noop => {}
         }
         Ok(())
     }
 
-    /// A node applies up to `to`: committed, and on its own disk.
+    /// A node is about to apply up to `to`: committed, and on its own disk.
     pub(crate) fn applies(&self, node: &Node, to: LogIndex) -> Result<(), Broken> {
-        let known = place(EntryId { term: Term::ZERO, index: to });
-        let committed = known.and_then(|place| self.committed.get(place));
-        match committed {
-            Some((id, _)) if node.disk.has(*id) => Ok(()),
-            Some((id, _)) => {
+        match self.committed_at(to) {
+            Some(id) if self.holds(node, id, Place::Disk) => Ok(()),
+            Some(id) => {
                 let why = format!("node {} applies {id}, which is not on its disk", node.id);
                 Err(Broken::new("applied is durable here", why))
             }
@@ -223,6 +338,44 @@ impl Oracle {
                 Err(Broken::new("applied is committed", why))
             }
         }
+    }
+
+    /// A node has applied entries, or a snapshot: all nodes give the same answers, and have the
+    /// same state behind the same entry.
+    pub(crate) fn applied(
+        &mut self,
+        node: &Node,
+        answers: &[(LogIndex, Bytes)],
+    ) -> Result<(), Broken> {
+        for (index, answer) in answers {
+            let first = self.answers.entry(*index).or_insert_with(|| answer.clone());
+            if first != answer {
+                let why = format!("node {} answers the command at {index} in its own way", node.id);
+                return Err(Broken::new("all nodes give the same answers (§2.1)", why));
+            }
+        }
+        let index = node.applied();
+        let view = node.host.view();
+        let state = view.digest().expect("memory does not fail") ^ node.host.time().get();
+        if *self.states.entry(index).or_insert(state) != state {
+            let why = format!("node {} has another state at {index} than others", node.id);
+            return Err(Broken::new("states behind the same entry are the same (§2.1)", why));
+        }
+        Ok(())
+    }
+
+    /// Says whether this is the answer to a request, at the place where its command stands.
+    pub(crate) fn is_answer(&self, request: RequestId, index: LogIndex, answer: &Bytes) -> bool {
+        let command = Clients::command(request);
+        self.commands.get(&command) == Some(&index) && self.answers.get(&index) == Some(answer)
+    }
+
+    /// Returns the configurations that may be in force somewhere: the latest that is committed, and
+    /// all that may yet be.
+    pub(crate) fn in_force(&self) -> impl Iterator<Item = &consensus::Configuration> {
+        let decided = self.committed.len() as u64;
+        let open = self.undecided.iter().filter(move |(at, _)| at.get() > decided);
+        self.configurations.last().into_iter().chain(open).map(|(_, configuration)| configuration)
     }
 
     pub(crate) fn committed(&self) -> usize {

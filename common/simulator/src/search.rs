@@ -4,7 +4,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::run::{Coverage, Settings, Violation, run};
+use crate::coverage::Coverage;
+use crate::run::{Settings, Violation, run};
 
 /// A seed that broke something.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -55,7 +55,7 @@ impl World {
     }
 
     /// The node has died of the trap: sets it for the next one.
-    pub(crate) fn reset_trap(&mut self, node: usize) {
+    pub(crate) fn reset_trap(&mut self, node: usize) -> Result<(), Broken> {
         // Down for as long as an election takes, at least.
         let life = self.nodes[node].life;
         let down = self.chance.between(800, 3_000) * MS;
@@ -70,12 +70,13 @@ impl World {
             Trap::Led { second, .. } => {
                 let place = self.nodes.iter().position(|node| node.id == second);
                 if let Some(place) = place {
-                    self.start(place);
+                    self.start(place)?;
                 }
                 Trap::None
             }
             Trap::None | Trap::Between { .. } => Trap::None,
         };
+        Ok(())
     }
 }
 

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use consensus::{LogIndex, NodeId, RequestId};
+use state_machine::Envelope;
 
+use crate::machine::Registers;
 use crate::oracle::Broken;
 
 /// A client's request under way.
@@ -41,18 +43,19 @@ impl Clients {
 
     /// The command of a request: its number, so that contents tell who wrote them.
     pub(crate) fn command(request: RequestId) -> Bytes {
-        Bytes::copy_from_slice(&request.get().to_le_bytes())
+        Envelope::sessionless(Registers::command(request)).encode()
     }
 
-    /// A write is acknowledged at an index; `content` is what is committed there.
+    /// A write is acknowledged at an index; `own` if that is where its command stands, and this is
+    /// the answer to it.
     pub(crate) fn acknowledged(
         &mut self,
         request: RequestId,
         index: LogIndex,
-        content: Option<&Bytes>,
+        own: bool,
     ) -> Result<(), Broken> {
         let asked = self.take(request)?;
-        if asked.read || content != Some(&Self::command(request)) {
+        if asked.read || !own {
             let why =
                 format!("request {request} was acknowledged at {index}, which is not its own");
             return Err(Broken::new("acknowledged writes are committed", why));
@@ -95,14 +98,19 @@ impl Clients {
 
     /// A command is committed; it must not be one of which a client was told that it never is.
     pub(crate) fn committed(&self, command: &Bytes) -> Result<(), Broken> {
-        let number = command.first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes));
-        match number.filter(|number| self.dead.contains(number)) {
+        match Registers::request(command).filter(|number| self.dead.contains(number)) {
             Some(number) => {
                 let why = format!("request {number} was refused, and is committed");
                 Err(Broken::new("what is refused has no effect", why))
             }
             None => Ok(()),
         }
+    }
+
+    /// Returns reads that nodes have not answered yet.
+    pub(crate) fn open_reads(&self) -> impl Iterator<Item = (RequestId, NodeId)> {
+        let reads = self.asked.iter().filter(|(_, asked)| asked.read);
+        reads.map(|(request, asked)| (*request, asked.node))
     }
 
     fn take(&mut self, request: RequestId) -> Result<Asked, Broken> {

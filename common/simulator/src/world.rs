@@ -4,31 +4,81 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
 use consensus::{
-    Body, Config, Configuration, Event, Input as Raw, Majority, Message, NodeId, RoleKind,
+    Body, Configuration, Event, Input as Raw, LogIndex, Majority, Message, NodeId, RoleKind,
     Timestamp, Voters,
 };
 use replica::Input;
 
 use crate::chance::Chance;
+use crate::coverage::{Coverage, Met};
 use crate::faults::{MS, Profile};
-use crate::node::{Late, Node, incarnation, member};
+use crate::moments;
+use crate::node::{Late, Node, member};
 use crate::oracle::{Broken, Oracle};
-use crate::run::Coverage;
+use crate::snapshots::Stream;
 use crate::trap::Trap;
 use crate::workload::Clients;
 
 /// How long after its election a leader is young.
 const YOUNG_NS: u64 = 20 * MS;
 
+/// What a state takes on the disk: of no consequence here, where the profile says what is kept.
+const STATE_BYTES: u64 = 64;
+
 /// What happens at some time.
 #[derive(Clone, Debug)]
 pub(crate) enum Happening {
-    Deliver { from: NodeId, to: usize, message: Message },
-    Wake { node: usize, life: u32 },
-    DiskDone { node: usize, life: u32 },
-    Applied { node: usize, life: u32 },
-    Start { node: usize, life: u32 },
-    Resume { node: usize, life: u32 },
+    Deliver {
+        from: NodeId,
+        to: usize,
+        message: Message,
+    },
+    Wake {
+        node: usize,
+        life: u32,
+    },
+    DiskDone {
+        node: usize,
+        life: u32,
+    },
+    Applied {
+        node: usize,
+        life: u32,
+    },
+    /// A node's state becomes durable.
+    Flush {
+        node: usize,
+        life: u32,
+    },
+    /// Its replica is told.
+    Flushed {
+        node: usize,
+        life: u32,
+        index: LogIndex,
+    },
+    /// The last byte of a snapshot is here; it is durable here; its sender hears how it ended.
+    Arrives(Box<Stream>),
+    Received(Box<Stream>),
+    Sent {
+        node: usize,
+        life: u32,
+        to: usize,
+        delivered: bool,
+    },
+    /// A lane dropped something for a peer.
+    Unreachable {
+        node: usize,
+        life: u32,
+        peer: NodeId,
+    },
+    Start {
+        node: usize,
+        life: u32,
+    },
+    Resume {
+        node: usize,
+        life: u32,
+    },
     Fault,
     Request,
 }
@@ -70,8 +120,10 @@ pub(crate) struct World {
     pub(crate) coverage: Coverage,
     /// Pairs (from, to) between which nothing arrives.
     pub(crate) cut: BTreeSet<(NodeId, NodeId)>,
-    /// Whether faults are over.
+    /// Whether faults are over, but for those of nodes outside of the core.
     pub(crate) calm: bool,
+    /// Nodes that are healed.
+    pub(crate) core: BTreeSet<usize>,
     /// Nodes that stay down.
     pub(crate) gone: BTreeSet<usize>,
     /// Who led last, and since when; and who led before, and may not know better yet.
@@ -107,7 +159,7 @@ impl World {
         };
         let founder = |id: &NodeId| members.contains(id).then_some(&configuration);
         let nodes = ids.iter().map(|id| Node::new(*id, founder(id), drift())).collect();
-        let mut world = Self {
+        Self {
             now: Timestamp::new(1_000 * MS),
             chance,
             profile,
@@ -117,6 +169,7 @@ impl World {
             coverage: Coverage::default(),
             cut: BTreeSet::new(),
             calm: false,
+            core: BTreeSet::new(),
             gone: BTreeSet::new(),
             leader: 0,
             elected: Timestamp::ZERO,
@@ -126,17 +179,17 @@ impl World {
             heap: BinaryHeap::new(),
             scheduled: 0,
             digest: 0xcbf2_9ce4_8422_2325,
-        };
-        for node in 0..world.nodes.len() {
-            world.start(node);
         }
-        world.after(world.profile.fault_ns, Happening::Fault);
-        world.after(world.profile.request_ns, Happening::Request);
-        world
     }
 
-    pub(crate) fn voters(&self) -> usize {
-        usize::try_from(self.profile.voters).expect("few")
+    /// Starts all nodes, faults and clients.
+    pub(crate) fn start_all(&mut self) -> Result<(), Broken> {
+        for node in 0..self.nodes.len() {
+            self.start(node)?;
+        }
+        self.after(self.profile.fault_ns, Happening::Fault);
+        self.after(self.profile.request_ns, Happening::Request);
+        Ok(())
     }
 
     /// A number that two runs share only if they did the same.
@@ -190,9 +243,29 @@ impl World {
             }
             Happening::DiskDone { node, life } => self.if_alive(node, life, Late::DiskDone),
             Happening::Applied { node, life } => self.if_alive(node, life, Late::Applied),
+            Happening::Flush { node, life } => {
+                if self.nodes[node].life == life {
+                    self.flush(node);
+                }
+                Ok(())
+            }
+            Happening::Flushed { node, life, index } => {
+                let input = Input::Flushed { index, state_bytes: STATE_BYTES };
+                self.if_alive(node, life, Late::Ask(input))
+            }
+            Happening::Arrives(stream) => self.arrives(stream),
+            Happening::Received(stream) => self.received(stream),
+            Happening::Sent { node, life, to, delivered } => {
+                let input = Raw::SnapshotSent { to: self.nodes[to].id, delivered };
+                self.if_alive(node, life, Late::Ask(Input::Raft(input)))
+            }
+            Happening::Unreachable { node, life, peer } => {
+                let input = Input::Raft(Raw::Unreachable { peer });
+                self.if_alive(node, life, Late::Ask(input))
+            }
             Happening::Start { node, life } => {
                 if self.nodes[node].life == life && !self.gone.contains(&node) {
-                    self.start(node);
+                    self.start(node)?;
                 }
                 Ok(())
             }
@@ -222,7 +295,7 @@ impl World {
     }
 
     /// Something reaches a node that is up, or waits until it goes on.
-    fn meet(&mut self, node: usize, late: Late) -> Result<(), Broken> {
+    pub(crate) fn meet(&mut self, node: usize, late: Late) -> Result<(), Broken> {
         if self.nodes[node].paused {
             self.nodes[node].backlog.push(late);
             return Ok(());
@@ -230,7 +303,7 @@ impl World {
         match late {
             Late::Message(from, message) => {
                 let appended = matches!(message.body, Body::Appended { .. });
-                let incarnation = incarnation(from);
+                let incarnation = self.incarnation(from);
                 self.step(node, Input::Raft(Raw::Receive { from, incarnation, message }))?;
                 if appended { self.check_match(node, from) } else { Ok(()) }
             }
@@ -242,9 +315,15 @@ impl World {
                 if more {
                     self.schedule_disk(node);
                 }
+                self.durable(node)?;
                 self.step(node, Input::Raft(Raw::Persisted { write }))
             }
-            Late::Applied => self.applied(node),
+            Late::Applied => self.work(node),
+            Late::Arrived(stream) => {
+                self.write_snapshot(stream);
+                Ok(())
+            }
+            Late::Received(stream) => self.offer_snapshot(&stream),
             Late::Due => {
                 let local = self.nodes[node].local(self.now);
                 let deadline = self.nodes[node].replica.as_ref().and_then(|r| r.deadline());
@@ -261,6 +340,23 @@ impl World {
         }
     }
 
+    /// The data directory that speaks for a node now.
+    fn incarnation(&self, id: NodeId) -> consensus::Incarnation {
+        let node = self.nodes.iter().find(|node| node.id == id).expect("every sender is a node");
+        node.incarnation
+    }
+
+    /// What a log on a disk lacks must be in a durable state, at every moment.
+    fn durable(&self, node: usize) -> Result<(), Broken> {
+        let node = &self.nodes[node];
+        if node.disk.is_covered() {
+            return Ok(());
+        }
+        let (base, flushed) = (node.disk.log.base(), node.disk.flushed);
+        let why = format!("node {}'s log begins behind {base}, its state at {flushed}", node.id);
+        Err(Broken::new("what is compacted is in a durable state (§5.1)", why))
+    }
+
     /// Steps a node, drains it and hands its lanes on.
     pub(crate) fn step(&mut self, node: usize, input: Input) -> Result<(), Broken> {
         let local = self.nodes[node].local(self.now);
@@ -268,66 +364,60 @@ impl World {
             return Ok(());
         };
         let before = replica.raft().clone();
+        let received = matches!(input, Input::Raft(Raw::SnapshotReceived { .. }));
         replica.step(local, input);
         let mut lanes = replica.drain(local);
-        replica.raft().check_state();
-        replica.raft().check_transition(&before);
-        let (term, commit) = (replica.raft().term(), replica.raft().commit());
+        let raft = replica.raft();
+        raft.check_state();
+        raft.check_transition(&before);
+        let received = received && raft.installing().is_some();
+        let installed = before.installing().is_some() && raft.installing().is_none();
+        let leads = raft.status().role == RoleKind::Leader;
+        let moments = moments::of(&lanes, received, installed);
         let led = lanes.event.iter().any(|e| matches!(e, Event::Role(RoleKind::Leader, _)));
         let trapped = self.spring(node, led);
         let young = node == self.leader && self.now.since(self.elected) < YOUNG_NS;
-        let doomed = young && self.chance.permille(self.profile.crash_young_leader) || trapped;
-        let doomed = doomed && !self.calm;
-        if doomed && (trapped || self.chance.permille(500)) {
+        let young = young && self.chance.permille(self.profile.crash_young_leader);
+        let moment = moments::strikes(moments, &self.profile.odds, &mut self.chance);
+        let doomed = (young || trapped || moment.is_some()) && !self.calm;
+        let mute = trapped || (young || moment == Some(Met::CrashElected)) && doomed;
+        if doomed && mute && (trapped || self.chance.permille(500)) {
             // It dies before anything leaves the machine.
             lanes.send.clear();
         }
-        let promised = self.dispatch(node, lanes)?;
-        if commit > self.nodes[node].seen_commit {
-            self.oracle.commits(&self.nodes, node, (term, commit), &self.clients)?;
-            self.nodes[node].seen_commit = commit;
+        // What a leader commits is in its log already, and decides what it may do now.
+        if leads {
+            self.look_at_commit(node)?;
         }
+        self.dispatch(node, lanes)?;
+        self.look_at_commit(node)?;
         self.schedule_wake(node);
-        let promise = promised && !self.calm;
-        if doomed || promise && self.chance.permille(self.profile.crash_after_promise) {
-            self.coverage.crashes_after_promises += 1;
+        if doomed {
+            if let Some(met) = moment.or(young.then_some(Met::CrashYoungLeader)) {
+                self.coverage.meet(met);
+            }
             self.crash(node);
         }
         if trapped {
-            self.reset_trap(node);
+            self.reset_trap(node)?;
         }
         Ok(())
     }
 
-    pub(crate) fn crash(&mut self, node: usize) {
-        let down = self.chance.between(0, self.profile.down_ns);
-        self.crash_for(node, down);
-    }
-
-    pub(crate) fn crash_for(&mut self, node: usize, down_ns: u64) {
-        if !self.nodes[node].is_up() {
-            return;
+    fn look_at_commit(&mut self, node: usize) -> Result<(), Broken> {
+        let raft = self.nodes[node].replica.as_ref().expect("it was stepped").raft();
+        let (term, commit) = (raft.term(), raft.commit());
+        let seen = self.nodes[node].seen_commit;
+        if commit > seen {
+            if raft.status().role == RoleKind::Leader
+                && self.nodes[node].memory.id(seen.next()).is_some_and(|id| id.term < term)
+            {
+                self.coverage.meet(Met::OldTermsCommitted);
+            }
+            self.oracle.commits(&self.nodes, node, (term, commit), &self.clients)?;
+            self.nodes[node].seen_commit = commit;
         }
-        self.coverage.crashes += 1;
-        let id = self.nodes[node].id;
-        self.clients.forget(id);
-        self.nodes[node].crash(&mut self.chance);
-        let life = self.nodes[node].life;
-        self.after(down_ns, Happening::Start { node, life });
-    }
-
-    pub(crate) fn start(&mut self, node: usize) {
-        if self.nodes[node].is_up() {
-            return;
-        }
-        let config = Config {
-            chaos: self.profile.chaos,
-            entries_max: 64,
-            inflight_max: 8,
-            ..Config::new(self.chance.next())
-        };
-        self.nodes[node].start(self.now, config);
-        self.schedule_wake(node);
+        Ok(())
     }
 
     pub(crate) fn schedule_wake(&mut self, node: usize) {
@@ -352,7 +442,8 @@ impl World {
 
     pub(crate) fn schedule_apply(&mut self, node: usize) {
         let takes = self.chance.between(1, self.profile.apply_ns);
+        let at = self.now.after(takes).max(self.nodes[node].stalled);
         let life = self.nodes[node].life;
-        self.after(takes, Happening::Applied { node, life });
+        self.at(at, Happening::Applied { node, life });
     }
 }

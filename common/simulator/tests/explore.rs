@@ -91,20 +91,3 @@ fn a_short_trace_of_stale_votes_that_are_counted() {
 fn a_short_trace_of_a_match_that_moves_back() {
     walks_find(Mutation::B7MatchRegresses, 0, "match never moves back (§3.5)");
 }
-
-#[test]
-#[ignore = "a survey of all bugs: a minute"]
-fn survey() {
-    for mutation in Mutation::ALL {
-        for learners in [0, 2] {
-            let world = World::new(3, learners, LARGE, Some(*mutation));
-            let Some(trace) = random_walks(&world, 1, 5_000, 300).trace else {
-                println!("{} with {learners} learners: not found", mutation.name());
-                continue;
-            };
-            let least = minimise(&world, &trace);
-            let (name, long, short) = (mutation.name(), trace.actions.len(), least.actions.len());
-            println!("{name} with {learners} learners: {long} -> {short}\n{}", describe(&least));
-        }
-    }
-}

@@ -1,6 +1,6 @@
 //! Seeds replay exactly, break nothing in the replica as it is, and find bugs built into it.
 
-use simulator::{Mutation, Settings, run, search};
+use simulator::{Met, Mutation, Settings, run, search};
 
 #[test]
 fn a_seed_gives_the_same_run_twice() {
@@ -24,19 +24,31 @@ fn seeds_differ_from_each_other() {
 fn the_replica_as_it_is_breaks_nothing_in_forty_seeds() {
     let report = search(1, 40, Settings::default(), 1, |_| {});
     assert_eq!((report.seeds, report.found), (40, None));
-    let met = report.coverage;
-    for (what, count) in [
-        ("crashes", met.crashes),
-        ("crashes after promises", met.crashes_after_promises),
-        ("pauses", met.pauses),
-        ("partitions", met.partitions),
-        ("elections", met.elections),
-        ("truncations", met.truncations),
-        ("writes", met.writes),
-        ("reads", met.reads),
+    for met in [
+        Met::Crash,
+        Met::Pause,
+        Met::Partition,
+        Met::Election,
+        Met::Truncation,
+        Met::Write,
+        Met::Read,
+        Met::Changed,
+        Met::Transferred,
+        Met::Compacted,
+        Met::Installed,
     ] {
+        let (count, what) = (report.coverage.count(met), met.text());
         assert!(count >= 40, "only {count} {what}: the run shows little");
     }
+}
+
+#[test]
+fn a_seed_has_many_faults_of_many_kinds() {
+    let report = search(1_000, 40, Settings::default(), 1, |_| {});
+    assert_eq!(report.found, None);
+    let (faults, classes) = (report.coverage.faults(), report.coverage.classes);
+    assert!(faults >= 40 * 25, "{faults} faults in 40 seeds");
+    assert!(classes >= 40 * 6, "{classes} kinds of faults in 40 seeds");
 }
 
 #[test]

@@ -196,6 +196,11 @@ impl<S: OrderedStore> Host<S> {
         Ok(self.applied.index)
     }
 
+    /// Returns the store, for instance to read the whole state out of it.
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
     /// Returns a view of the present state.
     pub fn view(&self) -> QueryView {
         QueryView {

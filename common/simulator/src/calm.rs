@@ -1,0 +1,315 @@
+//! The end of a run: a random quorum is healed, everything else stays broken for ever, and service
+//! must return (figure S9 of the reliability plan: safety alone is kept by a cluster that is dead).
+
+use std::collections::BTreeSet;
+
+use consensus::{NodeId, RoleKind, Tally, Term};
+use replica::Input;
+
+use crate::coverage::Met;
+use crate::faults::MS;
+use crate::oracle::Broken;
+use crate::trap::Trap;
+use crate::world::World;
+
+/// How long a healed core may take until it leads: ten election timeouts.
+const ELECTION_NS: u64 = 10 * 300 * MS;
+
+/// The same where timeouts are drawn from the two ends of their range only, so that every second
+/// election of two nodes is a tie.
+const TIES_NS: u64 = 8 * ELECTION_NS;
+
+/// How long it may take until it serves and agrees.
+const SERVICE_NS: u64 = 60_000 * MS;
+
+/// For so long a leader that nothing is wrong with must stay one.
+const STABLE_NS: u64 = 2_000 * MS;
+
+impl World {
+    /// Says whether these nodes are enough, whichever configuration turns out to be in force.
+    pub(crate) fn is_core(&self, nodes: &BTreeSet<usize>) -> bool {
+        let sound = |id: NodeId| {
+            let place = self.nodes.iter().position(|node| node.id == id);
+            Some(place.is_some_and(|at| nodes.contains(&at) && !self.nodes[at].wiped))
+        };
+        let mut first = None;
+        if self.oracle.committed() == 0 {
+            first = self.nodes[0].memory.configuration().1;
+        }
+        let mut all = self.oracle.in_force().chain(first);
+        all.all(|configuration| configuration.voters().tally(sound) == Tally::Won)
+    }
+
+    /// Ends all faults within a random core, and leaves the rest broken; `false` if a lost disk has
+    /// left no quorum.
+    pub(crate) fn heal_a_core(&mut self) -> Result<bool, Broken> {
+        self.calm = true;
+        self.trap = Trap::None;
+        (self.profile.changes, self.profile.transfers) = (0, 0);
+        if !self.draw_core() {
+            return Ok(false);
+        }
+        self.break_the_rest();
+        for node in self.core.clone() {
+            self.nodes[node].stalled = self.now;
+            if self.nodes[node].paused {
+                self.resume(node)?;
+            }
+            self.start(node)?;
+        }
+        self.describe_core();
+        Ok(true)
+    }
+
+    fn draw_core(&mut self) -> bool {
+        let mut order: Vec<usize> = (0..self.nodes.len()).collect();
+        for place in (1..order.len()).rev() {
+            order.swap(place, self.chance.index(place + 1));
+        }
+        let votes = |world: &Self, node: usize| {
+            world.oracle.in_force().any(|config| config.is_voter(world.nodes[node].id))
+        };
+        for node in &order {
+            if !self.is_core(&self.core) && (votes(self, *node) || self.oracle.committed() == 0) {
+                self.core.insert(*node);
+            }
+        }
+        if !self.is_core(&self.core) {
+            return false;
+        }
+        let extra = if self.chance.permille(300) { order.len() } else { self.chance.index(2) };
+        if extra == 0 {
+            self.coverage.meet(Met::CoreIsMinimal);
+        }
+        let others: Vec<usize> = order.into_iter().filter(|n| !self.core.contains(n)).collect();
+        self.core.extend(others.into_iter().take(extra));
+        true
+    }
+
+    /// Who is outside hears nothing from the core; some are down for ever, some go on talking.
+    fn break_the_rest(&mut self) {
+        let ids: Vec<NodeId> = self.nodes.iter().map(|node| node.id).collect();
+        let core: BTreeSet<NodeId> = self.core.iter().map(|node| ids[*node]).collect();
+        self.cut.retain(|(from, to)| !core.contains(from) || !core.contains(to));
+        for (node, id) in ids.into_iter().enumerate() {
+            if self.core.contains(&node) {
+                continue;
+            }
+            let talks = self.chance.permille(500);
+            for inside in &core {
+                self.cut.insert((*inside, id));
+                if talks {
+                    self.cut.remove(&(id, *inside));
+                } else {
+                    self.cut.insert((id, *inside));
+                }
+            }
+            if self.chance.permille(300) {
+                self.gone.insert(node);
+                self.crash(node);
+            } else if talks && self.nodes[node].is_up() && !self.nodes[node].paused {
+                self.coverage.meet(Met::CoreDisturbed);
+            }
+        }
+    }
+
+    fn describe_core(&mut self) {
+        let core: Vec<_> = self.core.iter().map(|node| &self.nodes[*node]).collect();
+        let last = core.iter().map(|node| node.disk.last().index).max().unwrap_or_default();
+        let needs = core.iter().any(|node| {
+            core.iter().any(|other| {
+                other.disk.log.base().index > node.disk.last().index
+                    && other.disk.last().index == last
+            })
+        });
+        let joint = core.iter().any(|node| {
+            node.memory.configuration().1.is_some_and(|config| config.voters().is_joint())
+        });
+        if needs {
+            self.coverage.meet(Met::CoreNeedsSnapshot);
+        }
+        if joint {
+            self.coverage.meet(Met::CoreInJoint);
+        }
+    }
+
+    /// Says whether nothing is wrong between two nodes any more.
+    pub(crate) fn is_safe(&self, from: usize, to: usize) -> bool {
+        self.calm && self.core.contains(&from) && self.core.contains(&to)
+    }
+
+    /// Lets a healed core show that it works.
+    pub(crate) fn recover(&mut self) -> Result<(), Broken> {
+        let began = self.now;
+        let ties = self.profile.chaos.extreme_timers;
+        let patience_ns = if ties { TIES_NS } else { ELECTION_NS };
+        self.until(patience_ns, "a leader", |world| Ok(world.healed_leader().is_some()))?;
+        if !ties {
+            self.coverage.recovery_ms_max.0 = self.now.since(began) / MS;
+        }
+        let (writes, reads) = (self.clients.writes_done, self.clients.reads_done);
+        self.until(SERVICE_NS, "a write and a read", |world| {
+            if let Some((leader, _)) = world.healed_leader() {
+                world.ask(leader, false)?;
+                world.ask(leader, true)?;
+            }
+            Ok(world.clients.writes_done > writes && world.clients.reads_done > reads)
+        })?;
+        // From now on nobody asks for anything, so that all can reach the same state.
+        self.profile.request_ns = 3_600_000 * MS;
+        self.until(SERVICE_NS, "agreement", |world| Ok(world.is_converged()))?;
+        self.coverage.recovery_ms_max.1 = self.now.since(began) / MS;
+        self.hand_over_once()?;
+        self.until(SERVICE_NS, "agreement", |world| Ok(world.is_converged()))?;
+        self.stay()?;
+        self.leave_nobody_waiting()?;
+        self.compact_all()
+    }
+
+    /// Leadership is handed over to another healed voter, if there is one.
+    fn hand_over_once(&mut self) -> Result<(), Broken> {
+        let Some((leader, _)) = self.healed_leader() else {
+            return Ok(());
+        };
+        let replica = self.nodes[leader].replica.as_ref().expect("it leads");
+        let voters: Vec<NodeId> = replica.status().configuration.voters().iter().collect();
+        let other = |node: &usize| *node != leader && voters.contains(&self.nodes[*node].id);
+        let others: Vec<usize> =
+            self.core.iter().copied().filter(other).filter(|n| !self.nodes[*n].wiped).collect();
+        if others.is_empty() {
+            return Ok(());
+        }
+        let to = others[self.chance.index(others.len())];
+        self.until(SERVICE_NS, "a leader who was asked for", |world| {
+            match world.healed_leader() {
+                Some((leader, _)) if leader == to => return Ok(true),
+                Some((leader, _)) => world.hand_over(leader, to)?,
+                None => {}
+            }
+            Ok(false)
+        })
+    }
+
+    /// A leader with a healthy quorum stays leader, whatever outsiders say (§4.2.3, §9.6).
+    fn stay(&mut self) -> Result<(), Broken> {
+        // What was under way when the faults ended has arrived by then.
+        let settled = self.now.after(STABLE_NS);
+        while self.turn(settled)? {}
+        let before = self.healed_leader();
+        let end = self.now.after(STABLE_NS);
+        while self.turn(end)? {}
+        let after = self.healed_leader();
+        if before.is_some() && before == after {
+            return Ok(());
+        }
+        let why = format!("{before:?} led, now {after:?} does{}", self.describe());
+        Err(Broken::new("a healthy leader stays (§4.2.3)", why))
+    }
+
+    fn leave_nobody_waiting(&self) -> Result<(), Broken> {
+        let healed = |id: &NodeId| {
+            let place = self.nodes.iter().position(|node| node.id == *id);
+            place.is_some_and(|place| self.core.contains(&place))
+        };
+        match self.clients.open_reads().find(|(_, node)| healed(node)) {
+            Some((request, node)) => {
+                let why = format!("node {node} has not answered request {request}");
+                Err(Broken::new("every request is answered", why))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Logs do not grow for ever: behind a durable state only so much stays as is wanted.
+    fn compact_all(&mut self) -> Result<(), Broken> {
+        for node in self.core.clone() {
+            self.flush(node);
+            let index = self.nodes[node].disk.flushed;
+            self.step(node, Input::Flushed { index, state_bytes: 0 })?;
+            let base = self.nodes[node].memory.base().index;
+            if base.get() < index.get().saturating_sub(self.profile.keep.entries) {
+                let id = self.nodes[node].id;
+                let why = format!("node {id} keeps what is behind {base}, durable is {index}");
+                return Err(Broken::new("the log is compacted (§5.1)", why));
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets 10 ms pass at a time until something is so.
+    fn until(
+        &mut self,
+        patience_ns: u64,
+        what: &str,
+        mut is_so: impl FnMut(&mut Self) -> Result<bool, Broken>,
+    ) -> Result<(), Broken> {
+        let deadline = self.now.after(patience_ns);
+        while !is_so(self)? {
+            if self.now >= deadline {
+                let (ms, core) = (patience_ns / MS, &self.core);
+                let why = format!("{core:?} lack {what} for {ms} ms{}", self.describe());
+                return Err(Broken::new("service returns", why));
+            }
+            let next = self.now.after(10 * MS);
+            while self.turn(next)? {}
+        }
+        Ok(())
+    }
+
+    /// Returns the healed node that leads in the highest term, and that term.
+    fn healed_leader(&self) -> Option<(usize, Term)> {
+        let leads = |node: &usize| {
+            let status = self.nodes[*node].replica.as_ref()?.status();
+            (status.role == RoleKind::Leader).then_some((status.term, *node))
+        };
+        self.core.iter().filter_map(leads).max().map(|(term, node)| (node, term))
+    }
+
+    /// Says whether all healed members have applied everything, and no change is under way.
+    fn is_converged(&self) -> bool {
+        let Some((leader, _)) = self.healed_leader() else {
+            return false;
+        };
+        let status = self.nodes[leader].replica.as_ref().expect("it leads").status();
+        if status.configuration.voters().is_joint() || status.configuration_index > status.commit {
+            return false;
+        }
+        let members = status.configuration.members();
+        let member = |node: &&usize| {
+            let node = &self.nodes[**node];
+            members.get(&node.id).is_some_and(|member| member.incarnation == node.incarnation)
+        };
+        let end = |node: &usize| (self.nodes[*node].applied(), self.nodes[*node].disk.last());
+        let mut ends = self.core.iter().filter(member).map(end);
+        let Some(first) = ends.next() else {
+            return false;
+        };
+        first.0 == first.1.index && ends.all(|end| end == first)
+    }
+
+    /// A line for each node: for reports.
+    fn describe(&self) -> String {
+        let line = |node: &crate::node::Node| {
+            let Some(replica) = node.replica.as_ref() else {
+                return format!("\n    node {} is down", node.id);
+            };
+            let status = replica.status();
+            format!(
+                "\n    node {}: {:?} in term {}, log {} to {}, commit {}, applied {}, \
+                 {:?} at {}, learners {:?}, refused by {:?}",
+                node.id,
+                status.role,
+                status.term,
+                status.base,
+                status.last,
+                status.commit,
+                node.applied(),
+                status.configuration.voters(),
+                status.configuration_index,
+                status.configuration.learners(),
+                status.refusals
+            )
+        };
+        self.nodes.iter().map(line).collect()
+    }
+}

@@ -1,0 +1,179 @@
+//! What a run met: a run in which nothing happens shows nothing, and a situation that never comes
+//! up is not tested by however many seeds.
+
+/// What kind of thing is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A fault of the network, of processes, disks or clocks.
+    Fault,
+    /// Something that a correct replica does, or that becomes of a request.
+    Event,
+    /// A conjunction in which bugs were found elsewhere.
+    Situation,
+}
+
+macro_rules! met {
+    ($($kind:ident { $($name:ident: $text:literal,)* })*) => {
+        /// Something that a run may meet.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Met { $($(#[doc = $text] $name,)*)* }
+
+        impl Met {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$($(Self::$name,)*)*];
+
+            /// Returns what it is, in words.
+            pub const fn text(self) -> &'static str {
+                match self { $($(Self::$name => $text,)*)* }
+            }
+
+            /// Returns what kind of thing it is.
+            pub const fn kind(self) -> Kind {
+                match self { $($(Self::$name => Kind::$kind,)*)* }
+            }
+        }
+    };
+}
+
+met! {
+    Fault {
+        MessageLost: "messages lost",
+        MessageDoubled: "messages that arrive twice",
+        MessageLate: "messages that are late and overtaken",
+        LaneFull: "messages dropped by a full lane, and told",
+        Partition: "partitions",
+        LeaderIsolated: "leaders cut off",
+        OneWay: "nodes that are heard no longer, or hear no longer",
+        Crash: "nodes that lose their power",
+        CrashAll: "all nodes lose their power at once",
+        QuickRestart: "restarts within less than an election timeout",
+        Pause: "nodes that stand still",
+        ClockJump: "clocks that jump ahead",
+        Stall: "disks that take long",
+        Wipe: "data directories that are lost, and made anew",
+        Change: "changes of members asked for",
+        Transfer: "transfers of leadership asked for",
+        StreamBroken: "snapshots whose transfer breaks",
+        StreamDoubled: "snapshots that arrive twice",
+    }
+    Event {
+        Message: "messages sent",
+        Election: "elections won",
+        Truncation: "logs cut",
+        Commit: "entries committed",
+        Write: "writes acknowledged",
+        Read: "linearizable reads served",
+        Refused: "requests refused",
+        Superseded: "writes that gave way to another leader's",
+        Unknown: "writes whose outcome nobody knows",
+        Changed: "changes of members committed",
+        Transferred: "leadership handed over on request",
+        Compacted: "logs compacted",
+        Flushed: "states made durable",
+        SnapshotSent: "snapshots sent",
+        SnapshotReceived: "snapshots received and durable",
+        Installed: "snapshots installed",
+    }
+    Situation {
+        CrashVoteSent: "crash just after a vote was sent",
+        CrashAckSent: "crash just after an acknowledgement was sent",
+        CrashElected: "crash just after an election, before anything is sent",
+        CrashYoungLeader: "crash of a leader within 20 ms of its election",
+        CrashConfigurationAppended: "crash just after a configuration was appended",
+        CrashSnapshotReceived: "crash with a snapshot received, before the log begins behind it",
+        CrashBaseWritten: "crash with the log behind a snapshot, before the state is replaced",
+        CrashInstalled: "crash just after the state was replaced",
+        CrashCompacted: "crash just after the log was compacted",
+        CrashBeforeCut: "crash with a write under way that cuts the log",
+        WritesLost: "writes under way that a crash loses",
+        WritesSurvived: "writes that survive a crash though nobody was told",
+        RestartInstalls: "restart that installs the snapshot beside its log",
+        RestartDropsSnapshot: "restart that finds a snapshot which no log waits for",
+        ElectedInJoint: "election in a joint configuration",
+        JointLeftByAnother: "joint configuration left by another leader than began it",
+        LeaderRemoved: "leader removes itself",
+        LearnerPromoted: "learner that becomes a voter",
+        PromotedUnknowingly: "vote of a voter that knows itself for a learner",
+        ConfigurationCut: "configuration that is cut off the log",
+        ElectedByTransfer: "election that a leader asked for",
+        TransferAborted: "transfer that is given up",
+        OldTermsCommitted: "entries of earlier terms committed with one of the leader's own",
+        SnapshotInJoint: "snapshot whose configuration is joint",
+        SnapshotOfOldLeader: "snapshot that arrives after its sender's term ended",
+        SnapshotUnwanted: "snapshot that a node does not need any more",
+        SnapshotKeepsLog: "snapshot behind which the log stays",
+        SnapshotDropsLog: "snapshot that discards another history",
+        SenderDied: "crash of a snapshot's sender while it is under way",
+        ReceiverDied: "crash of a snapshot's receiver while it is under way",
+        ApplyOvertaken: "entries to be applied that a snapshot overtakes",
+        LeaderInstalls: "election of a node whose state is still to be replaced",
+        CoreIsMinimal: "healed core that is a bare quorum",
+        CoreDisturbed: "healed core that an outsider can talk to, but not hear",
+        CoreInJoint: "healed core that finds a joint configuration",
+        CoreNeedsSnapshot: "healed core with a node that only a snapshot can help",
+    }
+}
+
+/// How often a run met each of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Coverage {
+    /// Events of the world, of all kinds.
+    pub events: u64,
+    /// Kinds of faults, of messages too, summed over the seeds.
+    pub classes: u64,
+    /// The longest that a healed core took to elect, and to serve and agree; in milliseconds.
+    pub recovery_ms_max: (u64, u64),
+    counts: [u64; Met::ALL.len()],
+}
+
+impl Default for Coverage {
+    fn default() -> Self {
+        Self { events: 0, classes: 0, recovery_ms_max: (0, 0), counts: [0; Met::ALL.len()] }
+    }
+}
+
+impl Coverage {
+    /// Notes that something was met.
+    pub(crate) fn meet(&mut self, met: Met) {
+        self.counts[met as usize] += 1;
+    }
+
+    pub(crate) fn set(&mut self, met: Met, count: u64) {
+        self.counts[met as usize] = count;
+    }
+
+    /// Returns how often it was met.
+    pub fn count(&self, met: Met) -> u64 {
+        self.counts[met as usize]
+    }
+
+    /// Returns how many faults there were, but for those of single messages.
+    pub fn faults(&self) -> u64 {
+        let single = [Met::MessageLost, Met::MessageDoubled, Met::MessageLate, Met::LaneFull];
+        let faults = Met::ALL.iter().filter(|met| met.kind() == Kind::Fault);
+        faults.filter(|met| !single.contains(met)).map(|met| self.count(*met)).sum()
+    }
+
+    /// Returns those that were never met.
+    pub fn missing(&self) -> impl Iterator<Item = Met> {
+        Met::ALL.iter().copied().filter(|met| self.count(*met) == 0)
+    }
+
+    /// A seed is over: counts the kinds of faults that it had.
+    pub(crate) fn close(&mut self) {
+        let had = |met: &&Met| met.kind() == Kind::Fault && self.count(**met) > 0;
+        self.classes = Met::ALL.iter().filter(had).count() as u64;
+    }
+
+    /// Adds another seed's.
+    pub fn add(&mut self, other: &Self) {
+        self.events += other.events;
+        self.classes += other.classes;
+        let (elect, serve) = other.recovery_ms_max;
+        self.recovery_ms_max.0 = self.recovery_ms_max.0.max(elect);
+        self.recovery_ms_max.1 = self.recovery_ms_max.1.max(serve);
+        for (count, other) in self.counts.iter_mut().zip(other.counts) {
+            *count += other;
+        }
+    }
+}

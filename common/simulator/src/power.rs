@@ -1,0 +1,64 @@
+//! Nodes lose their power, and start again from what their disks hold.
+
+use consensus::Config;
+use replica::Limits;
+
+use crate::coverage::Met;
+use crate::disk::Lost;
+use crate::faults::MS;
+use crate::node::Start;
+use crate::oracle::Broken;
+use crate::world::{Happening, World};
+
+/// A restart within less is quicker than any election.
+const QUICK_NS: u64 = 150 * MS;
+
+impl World {
+    pub(crate) fn crash(&mut self, node: usize) {
+        let down = self.chance.between(0, self.profile.down_ns);
+        self.crash_for(node, down);
+    }
+
+    pub(crate) fn crash_for(&mut self, node: usize, down_ns: u64) {
+        if !self.nodes[node].is_up() {
+            return;
+        }
+        self.coverage.meet(Met::Crash);
+        if down_ns < QUICK_NS {
+            self.coverage.meet(Met::QuickRestart);
+        }
+        let id = self.nodes[node].id;
+        self.clients.forget(id);
+        match self.nodes[node].crash(&mut self.chance) {
+            Lost::Nothing => {}
+            Lost::Writes => self.coverage.meet(Met::WritesLost),
+            Lost::Survived => self.coverage.meet(Met::WritesSurvived),
+        }
+        let life = self.nodes[node].life;
+        self.after(down_ns, Happening::Start { node, life });
+    }
+
+    pub(crate) fn start(&mut self, node: usize) -> Result<(), Broken> {
+        if self.nodes[node].is_up() {
+            return Ok(());
+        }
+        let config = Config {
+            chaos: self.profile.chaos,
+            entries_max: 64,
+            inflight_max: 8,
+            catch_up_max: self.profile.catch_up,
+            ..Config::new(self.chance.next())
+        };
+        let keep = self.profile.keep;
+        let limits = Limits { cache_bytes_max: 4_096, keep, ..Limits::default() };
+        match self.nodes[node].start(self.now, config, limits)? {
+            Start::Plain => {}
+            Start::Installs => self.coverage.meet(Met::RestartInstalls),
+            Start::DropsSnapshot => self.coverage.meet(Met::RestartDropsSnapshot),
+        }
+        self.oracle.reconfigured(&self.nodes[node])?;
+        self.oracle.applied(&self.nodes[node], &[])?;
+        self.schedule_wake(node);
+        Ok(())
+    }
+}
