@@ -27,8 +27,8 @@ pub struct Limits {
     pub proposals_max: usize,
     /// Questions that wait.
     pub questions_max: usize,
-    /// How long a question waits for an index that is not applied yet, in nanoseconds; it is told
-    /// with the first drain after that.
+    /// How long a question waits for an index that is not applied yet, in nanoseconds: this node may
+    /// have been removed, and hear no more of what it waits for.
     pub behind_wait_ns: u64,
     /// What of the log stays behind a durable state, for followers that are behind.
     pub keep: Keep,
@@ -242,7 +242,7 @@ impl Replica {
             self.policy.follow(write);
         }
         for reply in reply {
-            self.answer(reply);
+            self.answer(now, reply);
         }
         let status_applied = self.raft.applied();
         self.query.extend(self.requests.ready(status_applied));
@@ -263,7 +263,8 @@ impl Replica {
 
     /// Returns when to wake this replica, and why.
     pub fn deadline(&self) -> Option<(Timestamp, Timer)> {
-        self.raft.deadline()
+        let late = self.requests.deadline().map(|due| (due, Timer::Read));
+        self.raft.deadline().into_iter().chain(late).min()
     }
 
     /// Returns what the core tells about itself.
@@ -341,11 +342,12 @@ impl Replica {
         }
     }
 
-    fn answer(&mut self, reply: consensus::Reply) {
+    fn answer(&mut self, now: Timestamp, reply: consensus::Reply) {
         match reply {
             consensus::Reply::Appended { term, range, .. } => self.appended(term, range.start),
             consensus::Reply::ReadAt { request, index, basis } => {
-                self.requests.readable(request, index, basis);
+                let until = now.after(self.limits.behind_wait_ns);
+                self.requests.readable(request, index, basis, until);
             }
             consensus::Reply::Rejected { request, reason } => self.rejected(request, reason),
             consensus::Reply::Done { request } => self.reply.push(Reply::Done { request }),

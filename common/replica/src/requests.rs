@@ -22,7 +22,7 @@ pub(crate) struct Requests {
     /// Questions with an index that is not applied yet, in order of that index.
     reads: BTreeMap<LogIndex, VecDeque<Question>>,
     reading: usize,
-    /// Those of them that do not wait for ever, in order of when they give up.
+    /// When they give up, in that order; with some that have been answered.
     hurried: VecDeque<(Timestamp, LogIndex, RequestId)>,
 }
 
@@ -85,9 +85,16 @@ impl Requests {
         self.asked.insert(request, query);
     }
 
-    /// Notes that a question may be answered once `index` is applied.
-    pub(crate) fn readable(&mut self, request: RequestId, index: LogIndex, basis: Basis) {
+    /// Notes that a question may be answered once `index` is applied, if that is before `until`.
+    pub(crate) fn readable(
+        &mut self,
+        request: RequestId,
+        index: LogIndex,
+        basis: Basis,
+        until: Timestamp,
+    ) {
         if let Some(query) = self.asked.remove(&request) {
+            self.hurried.push_back((until, index, request));
             let freshness = Freshness::Linearizable;
             self.wait(index, Question { request, query, freshness, basis });
         }
@@ -120,8 +127,14 @@ impl Requests {
             }
             ready.extend(entry.remove());
         }
+        while self.hurried.pop_front_if(|(_, index, _)| *index <= applied).is_some() {}
         self.reading -= ready.len();
         ready
+    }
+
+    /// Returns when the first question gives up.
+    pub(crate) fn deadline(&self) -> Option<Timestamp> {
+        self.hurried.front().map(|(until, _, _)| *until)
     }
 
     /// Gives up the questions whose time is over, and returns their names.

@@ -115,3 +115,27 @@ fn a_linearizable_question_fails_with_the_leader_and_leaves_nothing_behind_museu
     node.turn([replica::Input::Raft(Raw::Applied { index: LogIndex::new(3) })]);
     assert_eq!(node.take_questions(), []);
 }
+
+#[test]
+fn a_linearizable_question_does_not_wait_for_ever_for_an_index_that_is_never_fed() {
+    let limits = Limits { behind_wait_ns: 200 * MS, ..Limits::default() };
+    let mut node = follower(limits);
+    node.sent.clear();
+    node.ask(1, Freshness::Linearizable);
+    let ticket = node.sent.iter().find_map(|send| match send {
+        Send::Message {
+            message: consensus::Message { body: Body::ReadIndex { ticket }, .. },
+            ..
+        } => Some(*ticket),
+        Send::Message { .. } | Send::Entries { .. } | Send::Snapshot { .. } => None,
+    });
+    // Entry 4 removes this node, so that nobody sends it.
+    let index = Some(LogIndex::new(4));
+    node.hear(3, 2, Body::ReadIndexReply { ticket: ticket.unwrap(), index });
+    let (due, _) = node.replica.deadline().unwrap();
+    assert!(due <= node.now.after(200 * MS), "it wakes in time");
+    node.now = node.now.after(200 * MS);
+    node.turn([]);
+    let behind = Reply::Behind { request: request(1), applied: LogIndex::new(3) };
+    assert_eq!((node.take_replies(), node.replica.waiting()), (vec![behind], (0, 0)));
+}
