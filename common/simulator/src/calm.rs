@@ -213,7 +213,8 @@ impl World {
         };
         match self.clients.open_reads().find(|(_, node)| healed(node)) {
             Some((request, node)) => {
-                let why = format!("node {node} has not answered request {request}");
+                let why =
+                    format!("node {node} has not answered request {request}{}", self.describe());
                 Err(Broken::new("every request is answered", why))
             }
             None => Ok(()),
@@ -296,7 +297,7 @@ impl World {
             let status = replica.status();
             format!(
                 "\n    node {}: {:?} in term {}, log {} to {}, commit {}, applied {}, \
-                 {:?} at {}, learners {:?}, refused by {:?}",
+                 {:?} at {}, learners {:?}, refused by {:?}, {:?} clients wait",
                 node.id,
                 status.role,
                 status.term,
@@ -307,7 +308,8 @@ impl World {
                 status.configuration.voters(),
                 status.configuration_index,
                 status.configuration.learners(),
-                status.refusals
+                status.refusals,
+                replica.waiting(),
             )
         };
         self.nodes.iter().map(line).collect()
