@@ -97,7 +97,7 @@ impl Node {
             leader: None,
             failure: None,
         };
-        node.follow_configuration();
+        node.follow_configuration(Timestamp::default());
         node.check_removed();
         node
     }
@@ -109,6 +109,7 @@ impl Node {
 
     /// A deadline has passed.
     pub(crate) fn timeout(&mut self, now: Timestamp, timer: Timer) {
+        self.network.forget(now, &self.replica);
         self.raw(now, Raw::Timeout(timer));
     }
 
@@ -208,7 +209,7 @@ impl Node {
             self.reply(now, reply);
         }
         for event in event {
-            self.observe(&event);
+            self.observe(now, &event);
         }
     }
 
@@ -324,7 +325,7 @@ impl Node {
         status::report(now, &self.replica.status(), &mut self.metrics, &sources, link)
     }
 
-    fn observe(&mut self, event: &Event) {
+    fn observe(&mut self, now: Timestamp, event: &Event) {
         match event {
             Event::Role(role, term) => {
                 if *role == RoleKind::Leader {
@@ -345,15 +346,15 @@ impl Node {
             }
             Event::Configuration { index } => {
                 tracing::info!(%index, "configuration");
-                self.follow_configuration();
+                self.follow_configuration(now);
             }
             Event::Ignored { from, why } => tracing::debug!(%from, ?why, "message ignored"),
             Event::VoteRefused { by, verdict } => tracing::debug!(%by, ?verdict, "vote refused"),
         }
     }
 
-    fn follow_configuration(&mut self) {
-        self.network.set_peers(self.replica.status().configuration);
+    fn follow_configuration(&mut self, now: Timestamp) {
+        self.network.set_peers(now, self.replica.status().configuration);
     }
 }
 

@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
-use consensus::{Body, Configuration, Entry, EntryId, LogIndex, Message, NodeId, Send, Term};
+use consensus::{
+    Body, Configuration, Entry, EntryId, LogIndex, Message, NodeId, Send, Term, Timestamp,
+};
 use replica::Replica;
 use transport::{Mesh, SnapshotRoad};
 
@@ -23,6 +25,10 @@ const FRAME_BYTES_MAX: usize = 512 << 10;
 /// The most ranges that wait for a peer's disk read; the protocol's window is the narrower limit.
 const FEEDS_MAX: usize = 4_096;
 
+/// Who is no member any more is talked to for at least so long, in nanoseconds: long enough for its
+/// leader to bring it the removal, and to say that it is committed.
+const FAREWELL_NS: u64 = 5_000_000_000;
+
 /// Reads entries from the disk, at least one and at most so many bytes.
 pub(crate) type ReadLog =
     Arc<dyn Fn(Range<LogIndex>, usize) -> Result<Vec<Entry>, Failure> + std::marker::Send + Sync>;
@@ -34,6 +40,10 @@ pub(crate) struct Network {
     reports: Reports,
     /// Ranges that wait for a disk read, by peer; a read is under way for the first of each.
     feeds: BTreeMap<NodeId, VecDeque<Feed>>,
+    /// Where the members are.
+    members: BTreeMap<NodeId, String>,
+    /// Where those are who were members until lately, and until when they are talked to.
+    leaving: BTreeMap<NodeId, (String, Timestamp)>,
 }
 
 /// `AppendEntries` that is to be made of a range.
@@ -58,7 +68,8 @@ enum Fed {
 
 impl Network {
     pub(crate) fn new(mesh: Mesh, read: ReadLog, reports: Reports) -> Self {
-        Self { mesh, read, reports, feeds: BTreeMap::new() }
+        let (feeds, members, leaving) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { mesh, read, reports, feeds, members, leaving }
     }
 
     /// Receives on a connection that a peer dialled.
@@ -66,12 +77,38 @@ impl Network {
         self.mesh.accept(accepted);
     }
 
-    /// Talks to these members from now on.
-    pub(crate) fn set_peers(&mut self, configuration: &Configuration) {
+    /// Talks to these members from now on. Who is none any more is still talked to for a while: it
+    /// has yet to hear that its removal is committed, or it would campaign against it (museum C16).
+    pub(crate) fn set_peers(&mut self, now: Timestamp, configuration: &Configuration) {
         let members = configuration.members();
-        self.feeds.retain(|id, _| members.contains_key(id));
-        let peers = members.iter().map(|(id, member)| (*id, member.address.as_str()));
-        self.mesh.set_peers(peers);
+        let until = now.after(FAREWELL_NS);
+        let gone = self.members.iter().filter(|(id, _)| !members.contains_key(id));
+        self.leaving.extend(gone.map(|(id, address)| (*id, (address.clone(), until))));
+        self.leaving.retain(|id, _| !members.contains_key(id));
+        self.members = members.iter().map(|(id, member)| (*id, member.address.clone())).collect();
+        self.connect();
+    }
+
+    /// Stops talking to those who left long enough ago and whom no leader feeds any more.
+    pub(crate) fn forget(&mut self, now: Timestamp, replica: &Replica) {
+        if self.leaving.is_empty() {
+            return;
+        }
+        let status = replica.status();
+        let fed = |id: &NodeId| status.peers.iter().any(|peer| peer.id == *id);
+        let before = self.leaving.len();
+        self.leaving.retain(|id, (_, until)| now < *until || fed(id));
+        if self.leaving.len() < before {
+            self.connect();
+        }
+    }
+
+    fn connect(&mut self) {
+        let Self { members, leaving, feeds, mesh, .. } = self;
+        feeds.retain(|id, _| members.contains_key(id) || leaving.contains_key(id));
+        let members = members.iter().map(|(id, address)| (*id, address.as_str()));
+        let leaving = leaving.iter().map(|(id, (address, _))| (*id, address.as_str()));
+        mesh.set_peers(members.chain(leaving));
     }
 
     /// Returns the way for a snapshot to a peer, if there is one.
