@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 
-use crate::cli::Cli;
+use crate::cli::{Cli, Form};
 use crate::output::Output;
 use crate::report::Exit;
 use crate::target::Session;
@@ -81,11 +81,12 @@ pub fn main() -> ExitCode {
 
 /// Says what is wrong with the command line, or what was asked: help or version.
 fn usage(error: &clap::Error) -> ExitCode {
-    if error.use_stderr() && json_wanted(std::env::args()) {
+    let form = form_wanted(std::env::args()).filter(|_| error.use_stderr());
+    if let Some(form) = form {
         let message = error.to_string();
         let line = message.lines().next().unwrap_or_default();
         let line = line.strip_prefix("error: ").unwrap_or(line);
-        output::fail_as(true, &report::Report::new(codes::USAGE, line));
+        output::fail_as(form, &report::Report::new(codes::USAGE, line));
     } else {
         // Nobody listens if this cannot be written.
         let _ = error.print();
@@ -93,14 +94,21 @@ fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(if error.use_stderr() { Exit::Usage.code() } else { Exit::Done.code() })
 }
 
-/// Says whether JSON is asked for on a command line that cannot be parsed.
-fn json_wanted(arguments: impl Iterator<Item = String>) -> bool {
+/// Returns the form for programs that a command line asks for which cannot be parsed.
+fn form_wanted(arguments: impl Iterator<Item = String>) -> Option<Form> {
     let arguments: Vec<String> = arguments.collect();
-    let spelled = ["-ojson", "-o=json", "--output=json"];
-    let pair = |pair: &[String]| matches!(pair[0].as_str(), "-o" | "--output") && pair[1] == "json";
-    arguments.iter().any(|argument| spelled.contains(&argument.as_str()))
-        || arguments.windows(2).any(pair)
-        || std::env::var("RAFTCTL_OUTPUT").is_ok_and(|form| form == "json")
+    let joined = arguments.iter().find_map(|argument| {
+        let long = argument.strip_prefix("--output=");
+        long.or_else(|| argument.strip_prefix("-o=")).or_else(|| argument.strip_prefix("-o"))
+    });
+    let apart = arguments.windows(2).find(|pair| matches!(pair[0].as_str(), "-o" | "--output"));
+    let variable = std::env::var("RAFTCTL_OUTPUT").ok();
+    let wanted = apart.map(|pair| pair[1].as_str()).or(joined).or(variable.as_deref())?;
+    match wanted {
+        "json" => Some(Form::Json),
+        "yaml" => Some(Form::Yaml),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -108,11 +116,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_is_noticed_on_a_broken_command_line() {
-        let wanted = |line: &str| json_wanted(line.split(' ').map(str::to_owned));
+    fn the_form_is_noticed_on_a_broken_command_line() {
+        let wanted = |line: &str| form_wanted(line.split(' ').map(str::to_owned));
         for line in ["raftctl -o json x", "raftctl x --output=json", "raftctl -ojson"] {
-            assert!(wanted(line), "{line}");
+            assert_eq!(wanted(line), Some(Form::Json), "{line}");
         }
-        assert!(!wanted("raftctl -o table json"));
+        assert_eq!(wanted("raftctl --output yaml x"), Some(Form::Yaml));
+        assert_eq!(wanted("raftctl -o table json"), None);
     }
 }

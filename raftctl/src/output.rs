@@ -102,22 +102,26 @@ impl Output {
         }
     }
 
-    /// Reports a failure on stderr, as JSON where the answer would have been JSON.
+    /// Reports a failure on stderr, in the form that the answer would have had.
     pub fn fail(&self, report: &Report) {
-        fail_as(self.form == Form::Json, report);
+        fail_as(self.form, report);
     }
 }
 
-/// Reports a failure on stderr, in JSON or for people.
-pub fn fail_as(json_wanted: bool, report: &Report) {
+/// Reports a failure on stderr, for programs or for people.
+pub fn fail_as(form: Form, report: &Report) {
     if report.message.is_empty() {
         return;
     }
-    if json_wanted {
-        let view = View { kind: "Error", data: report.to_json(), ..View::default() };
-        write_stderr(&Envelope::of(&view).to_json());
-    } else {
-        write_stderr(report.to_text().trim_end());
+    let view = || View { kind: "Error", data: report.to_json(), ..View::default() };
+    match form {
+        Form::Json => write_stderr(&Envelope::of(&view()).to_json()),
+        Form::Yaml => write_stderr(
+            serde_yaml_ng::to_string(&Envelope::of(&view()))
+                .expect("values of JSON are YAML")
+                .trim_end(),
+        ),
+        Form::Table | Form::Wide | Form::Name => write_stderr(report.to_text().trim_end()),
     }
 }
 

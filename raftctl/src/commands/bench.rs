@@ -134,7 +134,11 @@ pub async fn run(session: &Session, args: BenchArgs) -> Result<()> {
             "would run {} clients for {:?} on {} keys \"{PREFIX}..\", and delete them afterwards\n",
             args.clients, args.duration, args.keys
         );
-        let view = View { kind: "Plan", text: text.into_bytes(), ..View::default() };
+        let data = json!({
+            "clients": args.clients, "keys": args.keys, "sizeBytes": args.size,
+            "durationMs": u64::try_from(args.duration.as_millis()).unwrap_or(u64::MAX),
+        });
+        let view = View { kind: "Plan", data, text: text.into_bytes(), ..View::default() };
         return session.output.answer(&view);
     }
     let clients = (0..args.connections)
