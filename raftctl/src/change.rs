@@ -9,7 +9,7 @@ use consensus::{Configuration, Majority, Member, NodeId, Voters};
 use tokio::time::sleep;
 
 use crate::cluster::Survey;
-use crate::cluster::verdict::tolerance;
+use crate::cluster::verdict::{heard, shortage, tolerance};
 use crate::codes;
 use crate::context::Node;
 use crate::report::{Report, Result};
@@ -26,6 +26,17 @@ pub struct Draft {
     pub learners: BTreeSet<NodeId>,
     /// What is known of each.
     pub members: BTreeMap<NodeId, Member>,
+}
+
+/// How many failures are tolerated, whichever members they hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tolerances {
+    /// Now.
+    pub before: usize,
+    /// While both majorities must agree.
+    pub during: usize,
+    /// When the change is done.
+    pub after: usize,
 }
 
 /// The members as the leader knows them, and where that stands.
@@ -62,19 +73,35 @@ impl Present {
         Ok(Self { configuration, index, survey })
     }
 
+    /// Asks all nodes until no change of members is under way: the one before this was cut off
+    /// here, and the leader brings it to its end.
+    ///
+    /// # Errors
+    /// As [`Present::ask`]; if a change is still under way after `patience`.
+    pub async fn settled(client: &Client, nodes: &[Node], patience: Duration) -> Result<Self> {
+        let began = Instant::now();
+        loop {
+            let present = Self::ask(client, nodes).await?;
+            if !present.configuration.voters().is_joint() {
+                return Ok(present);
+            }
+            if began.elapsed() >= patience {
+                let joint = &present.configuration;
+                let short = shortage(joint.voters(), &present.alive());
+                let why = short.map_or_else(String::new, |short| format!(": {short}"));
+                let message = format!("a change of members is under way and does not end{why}");
+                return Err(Report::new(codes::REFUSED, message).help("raftctl status"));
+            }
+            sleep(POLL).await;
+        }
+    }
+
     /// Finds a member by its name or id.
     ///
     /// # Errors
     /// If there is none.
     pub fn find(&self, wanted: &str) -> Result<NodeId> {
-        let members = self.configuration.members();
-        let named = members.iter().find(|(_, member)| member.name == wanted).map(|(id, _)| *id);
-        let numbered = || wanted.parse().ok().and_then(NodeId::new);
-        named.or_else(|| numbered().filter(|id| members.contains_key(id))).ok_or_else(|| {
-            let names: Vec<&str> = members.values().map(|member| member.name.as_str()).collect();
-            Report::new(codes::NO_NODE, format!("no member \"{wanted}\""))
-                .help(format!("members are {}", names.join(" ")))
-        })
+        find(&self.configuration, wanted).map(|(id, _)| id)
     }
 
     /// Starts from what is.
@@ -96,23 +123,104 @@ impl Present {
         ids.into_iter().map(name).collect::<Vec<_>>().join(" ")
     }
 
+    /// The members that take part, as the leader hears them.
     fn alive(&self) -> BTreeSet<NodeId> {
-        self.survey.answers().map(|status| status.node).collect()
+        self.survey.leader().map(|leader| heard(&self.survey, leader)).unwrap_or_default()
     }
 
-    /// Says what is tolerated before, during and after a change to these voters.
-    pub fn tolerances(&self, draft: &Draft) -> (usize, usize, usize) {
-        // Newcomers are ready when they are promoted.
+    /// Who takes part when a change is made: newcomers have caught up by then.
+    fn alive_then(&self, draft: &Draft) -> BTreeSet<NodeId> {
         let mut alive = self.alive();
-        alive.extend(
-            draft.voters.iter().filter(|id| !self.configuration.members().contains_key(id)),
-        );
+        let members = self.configuration.members();
+        alive.extend(draft.voters.iter().filter(|id| !members.contains_key(id)));
+        alive
+    }
+
+    /// The voters while the change is under way, and afterwards.
+    fn phases(&self, draft: &Draft) -> (Voters, Voters) {
         let (_, outgoing) = self.configuration.voters().halves();
         let incoming = Majority::new(draft.voters.iter().copied());
-        let joint = Voters::Joint { outgoing: outgoing.clone(), incoming: incoming.clone() };
-        let before = tolerance(self.configuration.voters(), &alive);
-        (before, tolerance(&joint, &alive), tolerance(&Voters::Stable(incoming), &alive))
+        let after = Voters::Stable(incoming.clone());
+        if *outgoing == incoming {
+            return (after.clone(), after);
+        }
+        (Voters::Joint { outgoing: outgoing.clone(), incoming }, after)
     }
+
+    /// Says what is tolerated before, during and after a change.
+    pub fn tolerances(&self, draft: &Draft) -> Tolerances {
+        let alive = self.alive_then(draft);
+        let (joint, after) = self.phases(draft);
+        Tolerances {
+            before: tolerance(self.configuration.voters(), &self.alive()),
+            during: tolerance(&joint, &alive),
+            after: tolerance(&after, &alive),
+        }
+    }
+
+    /// Returns both majorities of a change of voters, each as names and how many of them answer;
+    /// `None` if no voter changes.
+    pub fn halves(&self, draft: &Draft) -> Option<[(String, String); 2]> {
+        let (joint, _) = self.phases(draft);
+        let (Some(outgoing), incoming) = joint.halves() else {
+            return None;
+        };
+        let alive = self.alive_then(draft);
+        Some([outgoing, incoming].map(|half| {
+            let names = self.names(half.iter(), draft).replace(' ', ",");
+            let answer = half.iter().filter(|id| alive.contains(id)).count();
+            (format!("{{{names}}}"), format!("{answer}/{}", half.len()))
+        }))
+    }
+
+    /// Checks that a majority is there during the change and after it.
+    ///
+    /// # Errors
+    /// If one is not: nothing could be decided any more.
+    pub fn check(&self, draft: &Draft) -> Result<()> {
+        // What makes no configuration is refused before anybody is asked.
+        draft.configuration()?;
+        let alive = self.alive_then(draft);
+        let (joint, after) = self.phases(draft);
+        for (when, voters) in [("during", joint), ("after", after)] {
+            if let Some(short) = shortage(&voters, &alive) {
+                let message = format!("there would be no quorum {when} the change: {short}");
+                return Err(Report::new(codes::WOULD_LOSE_QUORUM, message).help("raftctl status"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the voter that should lead if the leader is to go: it stays a voter, answers, and
+    /// has most of the log. `None` if the leader stays, or nobody is there.
+    pub fn successor(&self, draft: &Draft) -> Option<NodeId> {
+        let leader = self.survey.leader()?;
+        if draft.voters.contains(&leader.node) {
+            return None;
+        }
+        let alive = self.alive();
+        let stays = |id: NodeId| self.configuration.is_voter(id) && draft.voters.contains(&id);
+        let peers = leader.peers.iter().filter(|peer| stays(peer.id) && alive.contains(&peer.id));
+        peers.max_by_key(|peer| peer.matched).map(|peer| peer.id)
+    }
+}
+
+/// Finds a member by its name or id.
+///
+/// # Errors
+/// If there is none.
+pub fn find<'a>(configuration: &'a Configuration, wanted: &str) -> Result<(NodeId, &'a Member)> {
+    let members = configuration.members();
+    let named = members.iter().find(|(_, member)| member.name == wanted);
+    let numbered = || {
+        let id = wanted.parse().ok().and_then(NodeId::new)?;
+        members.get_key_value(&id)
+    };
+    named.or_else(numbered).map(|(id, member)| (*id, member)).ok_or_else(|| {
+        let names: Vec<&str> = members.values().map(|member| member.name.as_str()).collect();
+        Report::new(codes::NO_NODE, format!("no member \"{wanted}\""))
+            .help(format!("members are {}", names.join(" ")))
+    })
 }
 
 impl Draft {
@@ -127,6 +235,35 @@ impl Draft {
         let voters = Voters::Stable(Majority::new(self.voters.iter().copied()));
         Configuration::new(voters, self.learners.clone(), members)
             .map_err(|error| Report::new(codes::REFUSED, error.to_string()))
+    }
+}
+
+/// Hands leadership over before the leader's own removal, so that nobody has to wait for an
+/// election. If that fails, the leader leads on until its removal is committed (§4.2.2).
+///
+/// # Errors
+/// If the cluster has no leader then.
+pub async fn step_aside(
+    client: &Client,
+    nodes: &[Node],
+    present: Present,
+    draft: &Draft,
+    patience: Duration,
+) -> Result<Present> {
+    let Some(to) = present.successor(draft) else {
+        return Ok(present);
+    };
+    if client.transfer(to).await.is_err() {
+        return Ok(present);
+    }
+    let began = Instant::now();
+    loop {
+        match Present::ask(client, nodes).await {
+            // What is changed is what was seen before.
+            Ok(now) => return Ok(Present { index: present.index, ..now }),
+            Err(error) if began.elapsed() >= patience => return Err(error),
+            Err(_) => sleep(POLL).await,
+        }
     }
 }
 

@@ -10,8 +10,9 @@ use crate::commands::context::ContextCommand;
 use crate::commands::dev::DevArgs;
 use crate::commands::init::InitArgs;
 use crate::commands::kv::KvCommand;
+use crate::commands::leader::LeaderCommand;
 use crate::commands::log::LogCommand;
-use crate::commands::member::add::AddArgs;
+use crate::commands::member::MemberCommand;
 use crate::commands::snapshot::SnapshotCommand;
 use crate::commands::status::StatusArgs;
 
@@ -193,76 +194,6 @@ pub enum Command {
         /// The shell
         #[arg(value_enum)]
         shell: clap_complete::Shell,
-    },
-}
-
-/// Members of the cluster.
-#[derive(Clone, Debug, Subcommand)]
-pub enum MemberCommand {
-    /// Lists the members, as the configuration in force names them
-    #[command(visible_alias = "ls")]
-    List,
-    /// Adds members: bundle, waiting, learner, catching up, joint promotion; may be run again
-    Add(AddArgs),
-    /// Removes members in one change; their processes end with code 77
-    #[command(visible_alias = "rm")]
-    Remove {
-        /// Names or ids
-        #[arg(required = true, value_name = "MEMBER")]
-        members: Vec<String>,
-        /// Shows what would be done, and what is tolerated meanwhile
-        #[arg(long)]
-        dry_run: bool,
-    },
-    /// Lets learners that have caught up vote
-    Promote {
-        /// Names or ids
-        #[arg(required = true, value_name = "MEMBER")]
-        members: Vec<String>,
-        /// Shows what would be done, and what is tolerated meanwhile
-        #[arg(long)]
-        dry_run: bool,
-    },
-    /// Makes learners of voters
-    Demote {
-        /// Names or ids
-        #[arg(required = true, value_name = "MEMBER")]
-        members: Vec<String>,
-        /// Shows what would be done, and what is tolerated meanwhile
-        #[arg(long)]
-        dry_run: bool,
-    },
-    /// Lets exactly these members vote; the other voters become learners
-    Set {
-        /// Names or ids
-        #[arg(required = true, value_name = "MEMBER")]
-        members: Vec<String>,
-        /// Shows what would be done, and what is tolerated meanwhile
-        #[arg(long)]
-        dry_run: bool,
-    },
-    /// Changes a member's address
-    Update {
-        /// Name or id
-        member: String,
-        /// Where it is reached from now on
-        #[arg(long, value_name = "HOST:PORT", value_parser = endpoint)]
-        address: String,
-        /// Shows what would be done
-        #[arg(long)]
-        dry_run: bool,
-    },
-}
-
-/// Leadership.
-#[derive(Clone, Debug, Subcommand)]
-pub enum LeaderCommand {
-    /// Shows who leads
-    Show,
-    /// Hands leadership over
-    Transfer {
-        /// Name or id of a voter; the one that has most of the log if not said
-        member: Option<String>,
     },
 }
 

@@ -207,6 +207,19 @@ PORT_TAKEN 310 Refused "a port is taken"
 "Another process listens on a UDP port that a local node needs; perhaps another `raftctl dev`.
 Choose others with --port, and another directory with --dir."
 
+WOULD_LOSE_QUORUM 311 Refused "the change would lose the quorum"
+"A change of voters goes through a joint configuration in which a majority of the old voters and a
+majority of the new ones must agree (§4.3). One of the two would not be reachable during the change
+or after it, so that nothing could be decided any more, and the change could not be taken back.
+`raftctl status` shows who is missing. Bring it back, or replace it (`raftctl member replace`) while
+a majority is there."
+
+NOT_CAUGHT_UP 312 Refused "a learner has not caught up"
+"A new voter must have almost all of the log first, or every write would wait for it (§4.2.1). It
+stays a learner and does no harm. `raftctl status` shows how far it is; the message says how fast.
+If it does not get closer, its machine or the way to it is slower than the writes. Run the command
+again to go on."
+
 MEMBER_SILENT 401 Degraded "a member does not answer"
 "The member does not answer status requests, or the leader does not hear from it. The cluster serves
 as long as a majority of the voters is alive; `status` says how many more failures it tolerates.

@@ -1,7 +1,6 @@
 //! What raftctl does: a module a noun or verb.
 
-use crate::cli::{Command, LeaderCommand, MemberCommand};
-use crate::commands::member::alter::{self, Alteration};
+use crate::cli::Command;
 use crate::commands::snapshot::SnapshotCommand;
 use crate::report::{Report, Result};
 use crate::signals::Signals;
@@ -45,11 +44,8 @@ async fn plain(session: &Session, command: Command) -> Result<()> {
     match command {
         Command::Init(args) => init::run(session, args).await,
         Command::Status(args) => status::run(session, args).await,
-        Command::Member(command) => members(session, command).await,
-        Command::Leader(LeaderCommand::Show) => leader::show(session).await,
-        Command::Leader(LeaderCommand::Transfer { member }) => {
-            leader::transfer(session, member.as_deref()).await
-        }
+        Command::Member(command) => member::run(session, command).await,
+        Command::Leader(command) => leader::run(session, command).await,
         Command::Kv(command) => kv::run(session, command).await,
         Command::Log(command) => log::run(session, command).await,
         Command::Snapshot { command } => {
@@ -62,19 +58,4 @@ async fn plain(session: &Session, command: Command) -> Result<()> {
         Command::Completion { shell } => version::completion(shell),
         Command::Dev(_) | Command::Bench(_) => unreachable!("they catch signals themselves"),
     }
-}
-
-async fn members(session: &Session, command: MemberCommand) -> Result<()> {
-    let (alteration, dry_run) = match command {
-        MemberCommand::List => return member::list(session).await,
-        MemberCommand::Add(args) => return member::add::run(session, &args).await,
-        MemberCommand::Remove { members, dry_run } => (Alteration::Remove(members), dry_run),
-        MemberCommand::Promote { members, dry_run } => (Alteration::Promote(members), dry_run),
-        MemberCommand::Demote { members, dry_run } => (Alteration::Demote(members), dry_run),
-        MemberCommand::Set { members, dry_run } => (Alteration::Set(members), dry_run),
-        MemberCommand::Update { member, address, dry_run } => {
-            (Alteration::Update { member, address }, dry_run)
-        }
-    };
-    alter::run(session, &alteration, dry_run).await
 }

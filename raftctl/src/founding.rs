@@ -61,6 +61,28 @@ pub async fn found(
     Ok(Founded { generation, present, survey })
 }
 
+/// Finds a cluster that was founded and serves; it is reported and not touched, also while some of
+/// its founders are down, gone or in other hands. `None` if something is left to be done.
+///
+/// # Errors
+/// If the record cannot be read.
+pub async fn running(
+    bundles: &Bundles,
+    client: &Client,
+    nodes: &[Node],
+) -> Result<Option<Founded>> {
+    let Some(record) = bundles.record()? else {
+        return Ok(None);
+    };
+    let generation = record.generation();
+    let survey = Survey::ask(client, nodes).await;
+    let has_it = |status: &NodeStatus| status.generation == Some(generation);
+    let serves = survey.leader().is_some_and(|leader| leader.commit > 0 && has_it(leader));
+    let complete = survey.answers().all(has_it);
+    let present = bundles.plan.nodes.len();
+    Ok((serves && complete).then_some(Founded { generation, present, survey }))
+}
+
 type Answers = BTreeMap<NodeId, (PlannedNode, NodeStatus)>;
 
 /// Waits until all planned nodes answer.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use client::{Client, ClientConfig, Credentials};
+use consensus::{Configuration, Member};
 
 use crate::bundle::Bundles;
 use crate::cli::Global;
@@ -102,6 +103,32 @@ impl Session {
         let directory =
             context.and_then(|(_, context)| Some(context.key.parent()?.parent()?.into()));
         Ok(directory.filter(|path: &std::path::PathBuf| path.join(crate::bundle::PLAN).exists()))
+    }
+
+    /// Lets the context follow a change of members, so that it still leads to the cluster when
+    /// those who founded it are gone.
+    ///
+    /// # Errors
+    /// If the contexts cannot be read or written.
+    pub fn follow(&self, target: &Target, configuration: &Configuration) -> Result<()> {
+        let Some(name) = target.name.as_ref().filter(|_| self.global.endpoints.is_empty()) else {
+            return Ok(());
+        };
+        let file = context::file()?;
+        let mut contexts = Contexts::load(&file)?;
+        let Some(context) = contexts.all.get_mut(name) else {
+            return Ok(());
+        };
+        let node = |member: &Member| Node {
+            name: Some(member.name.clone()),
+            address: member.address.clone(),
+        };
+        let nodes: Vec<Node> = configuration.members().values().map(node).collect();
+        if context.nodes == nodes {
+            return Ok(());
+        }
+        context.nodes = nodes;
+        contexts.store(&file)
     }
 
     /// Connects nothing yet, but could.

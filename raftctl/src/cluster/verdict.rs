@@ -132,7 +132,7 @@ fn generation(survey: &Survey) -> Option<protocol::Generation> {
 
 /// Returns the members that the leader hears from, which it knows better than whoever asks from
 /// outside, but for those that say themselves that they take no part.
-fn heard(survey: &Survey, leader: &NodeStatus) -> BTreeSet<NodeId> {
+pub fn heard(survey: &Survey, leader: &NodeStatus) -> BTreeSet<NodeId> {
     let taking_part = answering(survey);
     let is_alive = |peer: &&PeerReport| {
         let answered = survey.row(peer.id).is_some_and(|row| row.answer.is_ok());
@@ -144,7 +144,7 @@ fn heard(survey: &Survey, leader: &NodeStatus) -> BTreeSet<NodeId> {
 }
 
 /// Says which majority is missing, if one is.
-fn shortage(voters: &Voters, alive: &BTreeSet<NodeId>) -> Option<String> {
+pub fn shortage(voters: &Voters, alive: &BTreeSet<NodeId>) -> Option<String> {
     let (outgoing, incoming) = voters.halves();
     let is_short = |half: &&Majority| half.tally(|id| Some(alive.contains(&id))) != Tally::Won;
     let half = outgoing.into_iter().chain([incoming]).find(is_short)?;

@@ -13,7 +13,7 @@ use crate::cli::{duration, endpoint};
 use crate::cluster::verdict::judge;
 use crate::codes;
 use crate::context::{self, Contexts};
-use crate::founding::{Founded, Patience, found};
+use crate::founding::{Founded, Patience, found, running};
 use crate::output::View;
 use crate::report::{Report, Result};
 use crate::target::{Session, Target};
@@ -79,8 +79,15 @@ pub async fn run(session: &Session, args: InitArgs) -> Result<()> {
     let target = Target::of(&bundles)?;
     let client = target.client(session.global.timeout)?;
     let patience = Patience { wait: args.wait, poll: POLL };
-    let founded = found(&session.output, &bundles, &client, patience).await?;
+    let known = Contexts::load(&context::file()?)?.get(&args.name)?.nodes.clone();
+    let founded = match running(&bundles, &client, &known).await? {
+        Some(running) => running,
+        None => found(&session.output, &bundles, &client, patience).await?,
+    };
     client.close().await;
+    if let Some(configuration) = founded.survey.configuration() {
+        session.follow(&target, configuration)?;
+    }
     session.output.answer(&view(&bundles, Some(&founded)))
 }
 
@@ -143,8 +150,14 @@ fn view(bundles: &Bundles, founded: Option<&Founded>) -> View {
         data["voters"] = json!(voters);
         data["tolerates"] = json!(verdict.tolerates);
     }
+    let rows = founded.into_iter().flat_map(|founded| &founded.survey.rows);
+    let silent = |row: &crate::cluster::Row| {
+        let silence = row.answer.as_ref().err()?;
+        Some(format!("{} does not answer: {}", row.name, silence.why))
+    };
+    let warnings = rows.filter_map(silent).collect();
     let names = vec![plan.name.clone()];
-    View { kind: "Init", data, text: text.into_bytes(), names, warnings: Vec::new() }
+    View { kind: "Init", data, text: text.into_bytes(), names, warnings }
 }
 
 fn plan(session: &Session, args: &InitArgs, directory: &std::path::Path) -> Result<()> {
@@ -200,7 +213,12 @@ fn may_write_context(name: &str, directory: &std::path::Path) -> Result<()> {
 pub fn write_context(name: &str, bundles: &Bundles) -> Result<()> {
     let file = context::file()?;
     let mut contexts = Contexts::load(&file)?;
-    contexts.all.insert(name.to_owned(), bundles.context());
+    let mut context = bundles.context();
+    // Its nodes may have followed changes of members since.
+    if let Some(known) = contexts.all.get(name).filter(|known| known.cluster == context.cluster) {
+        context.nodes.clone_from(&known.nodes);
+    }
+    contexts.all.insert(name.to_owned(), context);
     contexts.switch(name)?;
     contexts.store(&file)
 }

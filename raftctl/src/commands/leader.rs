@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use clap::Subcommand;
 use consensus::NodeId;
 use serde_json::json;
 use tokio::time::sleep;
@@ -14,6 +15,34 @@ use crate::target::Session;
 
 /// How often it is looked who leads.
 const POLL: Duration = Duration::from_millis(20);
+
+/// Leadership.
+#[derive(Clone, Debug, Subcommand)]
+pub enum LeaderCommand {
+    /// Shows who leads
+    Show,
+    /// Hands leadership over
+    Transfer {
+        /// Name or id of a voter; the one that has most of the log if not said
+        member: Option<String>,
+        /// Shows who would lead
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If nobody leads, or nobody takes over.
+pub async fn run(session: &Session, command: LeaderCommand) -> Result<()> {
+    match command {
+        LeaderCommand::Show => show(session).await,
+        LeaderCommand::Transfer { member, dry_run } => {
+            transfer(session, member.as_deref(), dry_run).await
+        }
+    }
+}
 
 /// Shows the leader.
 ///
@@ -30,7 +59,7 @@ pub async fn show(session: &Session) -> Result<()> {
 ///
 /// # Errors
 /// If it is no voter, or does not take over in time.
-pub async fn transfer(session: &Session, to: Option<&str>) -> Result<()> {
+pub async fn transfer(session: &Session, to: Option<&str>, dry_run: bool) -> Result<()> {
     let (target, client) = session.client()?;
     let present = Present::ask(&client, &target.nodes).await?;
     let to = match to {
@@ -40,6 +69,10 @@ pub async fn transfer(session: &Session, to: Option<&str>) -> Result<()> {
     if !present.configuration.is_voter(to) {
         let message = format!("{} does not vote, so it cannot lead", present.survey.name(to));
         return Err(Report::new(codes::REFUSED, message).help("raftctl member promote M"));
+    }
+    if dry_run {
+        client.close().await;
+        return plan(session, &present, to);
     }
     client.transfer(to).await.map_err(Report::from_client)?;
     let deadline = Instant::now() + session.global.timeout;
@@ -56,6 +89,16 @@ pub async fn transfer(session: &Session, to: Option<&str>) -> Result<()> {
         }
         sleep(POLL).await;
     }
+}
+
+fn plan(session: &Session, present: &Present, to: NodeId) -> Result<()> {
+    let from = present.survey.leader().map(|leader| present.survey.name(leader.node));
+    let (from, name) = (from.unwrap_or_default(), present.survey.name(to));
+    let text = format!("leader     {from}  ->  {name}\n");
+    let data = json!({ "from": from, "to": name, "id": to.to_string() });
+    let names = vec![name];
+    let (kind, warnings) = ("Plan", Vec::new());
+    session.output.answer(&View { kind, data, text: text.into_bytes(), names, warnings })
 }
 
 fn best(present: &Present) -> Result<NodeId> {

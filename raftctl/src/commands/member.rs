@@ -1,7 +1,10 @@
 //! `raftctl member`: who belongs to the cluster.
 
+use clap::{Args, Subcommand};
+use consensus::{Configuration, NodeId};
 use serde_json::json;
 
+use crate::cli::endpoint;
 use crate::cluster::Survey;
 use crate::codes;
 use crate::output::View;
@@ -11,6 +14,82 @@ use crate::target::Session;
 
 pub mod add;
 pub mod alter;
+pub mod catch_up;
+pub mod show;
+
+use self::add::{AddArgs, ReplaceArgs};
+use self::alter::Alteration;
+
+/// Members of the cluster.
+#[derive(Clone, Debug, Subcommand)]
+pub enum MemberCommand {
+    /// Lists the members, as the configuration in force names them
+    #[command(visible_alias = "ls")]
+    List,
+    /// Shows a member: its role, how far it is, how it is reached
+    Show {
+        /// Name or id
+        member: String,
+    },
+    /// Adds members: bundle, waiting, learner, catching up, joint promotion; may be run again
+    Add(AddArgs),
+    /// Removes members in one change; their processes end with code 77
+    #[command(visible_alias = "rm")]
+    Remove(Whom),
+    /// Swaps a member, dead or alive, for a new one in one joint change; may be run again
+    Replace(ReplaceArgs),
+    /// Lets exactly these members vote; the other voters become learners
+    Set(Whom),
+    /// Lets learners that have caught up vote
+    Promote(Whom),
+    /// Makes learners of voters
+    Demote(Whom),
+    /// Changes a member's address
+    Update {
+        /// Name or id
+        member: String,
+        /// Where it is reached from now on
+        #[arg(long, value_name = "HOST:PORT", value_parser = endpoint)]
+        address: String,
+        /// Shows what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// Members that exist.
+#[derive(Clone, Debug, Args)]
+pub struct Whom {
+    /// Names or ids
+    #[arg(required = true, value_name = "MEMBER")]
+    pub members: Vec<String>,
+    /// Shows what would be done, and what is tolerated meanwhile
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Whatever keeps it from being done.
+pub async fn run(session: &Session, command: MemberCommand) -> Result<()> {
+    let (alteration, dry_run) = match command {
+        MemberCommand::List => return list(session).await,
+        MemberCommand::Show { member } => return show::run(session, &member).await,
+        MemberCommand::Add(args) => return add::run(session, &args).await,
+        MemberCommand::Replace(args) => return add::run(session, &args.into()).await,
+        MemberCommand::Remove(Whom { members, dry_run }) => (Alteration::Remove(members), dry_run),
+        MemberCommand::Promote(Whom { members, dry_run }) => {
+            (Alteration::Promote(members), dry_run)
+        }
+        MemberCommand::Demote(Whom { members, dry_run }) => (Alteration::Demote(members), dry_run),
+        MemberCommand::Set(Whom { members, dry_run }) => (Alteration::Set(members), dry_run),
+        MemberCommand::Update { member, address, dry_run } => {
+            (Alteration::Update { member, address }, dry_run)
+        }
+    };
+    alter::run(session, &alteration, dry_run).await
+}
 
 /// Lists the members, as the newest configuration that anybody knows names them.
 ///
@@ -20,26 +99,8 @@ pub async fn list(session: &Session) -> Result<()> {
     let (target, client) = session.client()?;
     let survey = Survey::ask(&client, &target.nodes).await;
     client.close().await;
-    let Some(configuration) = survey.configuration() else {
-        if survey.answers().next().is_none() {
-            let cause = |row: &crate::cluster::Row| {
-                let why = row.answer.as_ref().err().map(|silence| silence.why.clone());
-                client::Cause { endpoint: row.address.clone(), why: why.unwrap_or_default() }
-            };
-            let causes = survey.rows.iter().map(cause).collect();
-            return Err(Report::new(codes::UNREACHABLE, "no node could be reached").causes(causes));
-        }
-        return Err(Report::new(codes::UNINITIALISED, "no node that answers has a history")
-            .help("raftctl init NAME    (bootstraps the cluster)"));
-    };
-    let (outgoing, incoming) = configuration.voters().halves();
-    let role = |id| match (incoming.contains(id), outgoing.is_some_and(|old| old.contains(id))) {
-        (true, true) => "voter",
-        (true, false) if outgoing.is_some() => "voter (incoming)",
-        (true, false) => "voter",
-        (false, true) => "voter (outgoing)",
-        (false, false) => "learner",
-    };
+    let configuration = configuration(&survey)?;
+    let role = |id| role(configuration, id);
     let leader = survey.leader().map(|leader| leader.node);
     let mut rows = Rows::new(&["ID", "NAME", "ROLE", "ADDRESS", "INCARNATION", "LEADER"]);
     let mut items = Vec::new();
@@ -65,4 +126,33 @@ pub async fn list(session: &Session) -> Result<()> {
     let data = json!({ "members": items, "joint": configuration.voters().is_joint() });
     let view = View { kind: "MemberList", data, text, names, warnings: Vec::new() };
     session.output.answer(&view)
+}
+
+/// Returns the newest configuration that anybody who answers knows.
+fn configuration(survey: &Survey) -> Result<&Configuration> {
+    if let Some(configuration) = survey.configuration() {
+        return Ok(configuration);
+    }
+    if survey.answers().next().is_none() {
+        let cause = |row: &crate::cluster::Row| {
+            let why = row.answer.as_ref().err().map(|silence| silence.why.clone());
+            client::Cause { endpoint: row.address.clone(), why: why.unwrap_or_default() }
+        };
+        let causes = survey.rows.iter().map(cause).collect();
+        return Err(Report::new(codes::UNREACHABLE, "no node could be reached").causes(causes));
+    }
+    Err(Report::new(codes::UNINITIALISED, "no node that answers has a history")
+        .help("raftctl init NAME    (bootstraps the cluster)"))
+}
+
+/// Says what a member is, also during a change.
+fn role(configuration: &Configuration, id: NodeId) -> &'static str {
+    let (outgoing, incoming) = configuration.voters().halves();
+    match (incoming.contains(id), outgoing.is_some_and(|old| old.contains(id))) {
+        (true, true) => "voter",
+        (true, false) if outgoing.is_some() => "voter (incoming)",
+        (true, false) => "voter",
+        (false, true) => "voter (outgoing)",
+        (false, false) => "learner",
+    }
 }

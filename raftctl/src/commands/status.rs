@@ -17,6 +17,9 @@ use crate::target::{Session, Target};
 mod json;
 mod text;
 
+pub(crate) use json::node;
+pub(crate) use text::state;
+
 /// How often `--wait` asks.
 const WAIT_POLL: Duration = Duration::from_millis(100);
 

@@ -8,21 +8,20 @@ use clap::Args;
 use client::{Client, NodeStatus};
 use consensus::{Member, NodeId};
 use protocol::BootstrapRecord;
+use serde_json::json;
 use tokio::time::sleep;
 
-use super::alter;
+use super::alter::{self, Deed};
+use super::catch_up;
 use crate::bundle::{Bundles, PlannedNode};
 use crate::change::{Present, carry_out};
 use crate::cli::duration;
 use crate::codes;
 use crate::commands::init::node;
-use crate::output::progress::{Progress, Waiting};
+use crate::output::progress::Waiting;
+use crate::output::{View, units};
 use crate::report::{Report, Result};
 use crate::target::{Session, Target};
-
-/// A learner this close to the end of the log is promoted, in entries: an absolute lag, for a ratio
-/// of a long log is long, too.
-const LAG_MAX: u64 = 500;
 
 /// How often nodes are asked.
 const POLL: Duration = Duration::from_millis(50);
@@ -54,9 +53,45 @@ pub struct AddArgs {
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
     pub wait: Duration,
 
-    /// Shows what would be done
+    /// Shows what would be done, and what is tolerated meanwhile
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// What `replace` is told.
+#[derive(Clone, Debug, Args)]
+pub struct ReplaceArgs {
+    /// Who leaves, dead or alive: name or id
+    #[arg(value_name = "OLD")]
+    pub old: String,
+
+    /// Who comes, as n4=n4.example:7400
+    #[arg(value_name = "NEW=HOST:PORT", value_parser = node)]
+    pub new: (String, String),
+
+    /// The directory that `init` made, with the authority [default: beside the context's key]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+
+    /// Stops when the bundle is made
+    #[arg(long)]
+    pub prepare_only: bool,
+
+    /// How long the node may take to answer and to catch up
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
+    pub wait: Duration,
+
+    /// Shows what would be done, and what is tolerated meanwhile
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+impl From<ReplaceArgs> for AddArgs {
+    fn from(args: ReplaceArgs) -> Self {
+        let ReplaceArgs { old, new, dir, prepare_only, wait, dry_run } = args;
+        let (nodes, replace) = (vec![new], Some(old));
+        Self { nodes, learner: false, replace, dir, prepare_only, wait, dry_run }
+    }
 }
 
 /// Adds members.
@@ -65,10 +100,12 @@ pub struct AddArgs {
 /// If they do not answer or catch up in time, are not who they should be, or a rule forbids it;
 /// whatever was reached stays and does no harm.
 pub async fn run(session: &Session, args: &AddArgs) -> Result<()> {
+    let began = Instant::now();
     let (target, client) = session.client()?;
-    let present = Present::ask(&client, &target.nodes).await?;
-    let leaving = args.replace.as_deref().map(|name| present.find(name)).transpose()?;
+    let present = Present::settled(&client, &target.nodes, session.global.timeout).await?;
+    let leaving = leaving(args, &present)?;
     if args.dry_run {
+        client.close().await;
         return plan(session, args, &present, leaving);
     }
     let bundles = open(session, args, &target)?;
@@ -81,21 +118,21 @@ pub async fn run(session: &Session, args: &AddArgs) -> Result<()> {
         session.output.remark(&line);
     }
     if args.prepare_only {
-        return Ok(());
+        return session.output.answer(&prepared(&bundles, &newcomers));
     }
-    let deadline = Instant::now() + args.wait;
+    let deadline = began + args.wait;
     let record = record(&bundles)?;
     join(session, &client, &newcomers, &record, deadline).await?;
     let present = enlist(session, &client, &target, &newcomers, deadline).await?;
     if args.learner {
         client.close().await;
         let names: Vec<&str> = newcomers.iter().map(|node| node.name.as_str()).collect();
-        let index = present.index;
+        let index = units::count(present.index);
         session.output.remark(&format!("{}  learner   since index {index}", names.join(" ")));
         return super::list(session).await;
     }
-    catch_up(session, &client, &target, &newcomers, deadline).await?;
-    let present = Present::ask(&client, &target.nodes).await?;
+    catch_up::wait(session, &client, &target, &newcomers, deadline).await?;
+    let present = Present::settled(&client, &target.nodes, session.global.timeout).await?;
     let mut draft = present.draft();
     for node in &newcomers {
         draft.learners.remove(&NodeId::from(node.id));
@@ -105,13 +142,26 @@ pub async fn run(session: &Session, args: &AddArgs) -> Result<()> {
         draft.voters.remove(&id);
         draft.learners.remove(&id);
     }
-    if draft == present.draft() {
-        client.close().await;
-        session.output.remark("they vote already");
-        return super::list(session).await;
+    let names = newcomers.iter().map(|node| node.name.clone()).collect();
+    let deed = Deed { names, doing: "promoting", done: "voter", began };
+    alter::carry(session, &client, &target, present, &draft, &deed).await
+}
+
+/// Finds who leaves. Nobody does if that is done: this command was run before.
+fn leaving(args: &AddArgs, present: &Present) -> Result<Option<NodeId>> {
+    let Some(old) = &args.replace else {
+        return Ok(None);
+    };
+    let configuration = &present.configuration;
+    let votes = |name: &String| {
+        let mut members = configuration.members().iter();
+        members.any(|(id, member)| member.name == *name && configuration.is_voter(*id))
+    };
+    match present.find(old) {
+        Ok(id) => Ok(Some(id)),
+        Err(_) if args.nodes.iter().all(|(name, _)| votes(name)) => Ok(None),
+        Err(error) => Err(error),
     }
-    session.output.remark(alter::describe(&present, &draft).trim_end());
-    alter::finish(session, &client, &target, &present, &draft).await
 }
 
 fn plan(
@@ -121,23 +171,43 @@ fn plan(
     leaving: Option<NodeId>,
 ) -> Result<()> {
     let mut draft = present.draft();
+    let highest = present.configuration.members().keys().map(|id| id.get()).max();
     for (offset, (name, address)) in (1..).zip(&args.nodes) {
-        let highest = present.configuration.members().keys().map(|id| id.get()).max();
-        let id = NodeId::new(highest.unwrap_or(0) + offset).expect("one more is not 0");
+        let known = present.configuration.members().iter().find(|(_, one)| one.name == *name);
+        let id = known.map(|(id, _)| *id);
+        let id = id.or_else(|| NodeId::new(highest.unwrap_or(0) + offset));
+        let id = id.expect("one more is not 0");
         let (name, address) = (name.clone(), address.clone());
         draft.members.insert(id, Member { incarnation: Default::default(), name, address });
         if args.learner {
             draft.learners.insert(id);
         } else {
             draft.voters.insert(id);
+            draft.learners.remove(&id);
         }
     }
     if let Some(id) = leaving {
         draft.voters.remove(&id);
         draft.learners.remove(&id);
     }
-    session.output.remark(alter::describe(present, &draft).trim_end());
-    Ok(())
+    alter::show_plan(session, present, &draft)
+}
+
+fn prepared(bundles: &Bundles, newcomers: &[PlannedNode]) -> View {
+    let item = |node: &PlannedNode| {
+        json!({
+            "id": node.id.to_string(), "name": node.name, "address": node.address,
+            "bundle": bundles.node_directory(node),
+        })
+    };
+    View {
+        kind: "Bundles",
+        data: json!({ "nodes": newcomers.iter().map(item).collect::<Vec<_>>() }),
+        text: b"put each bundle at /etc/raftd on its machine, start raftd, and run this again\n"
+            .to_vec(),
+        names: newcomers.iter().map(|node| node.name.clone()).collect(),
+        warnings: Vec::new(),
+    }
 }
 
 /// Opens the directory with the authority.
@@ -224,7 +294,7 @@ async fn enlist(
     newcomers: &[PlannedNode],
     deadline: Instant,
 ) -> Result<Present> {
-    let present = Present::ask(client, &target.nodes).await?;
+    let present = Present::settled(client, &target.nodes, session.global.timeout).await?;
     let mut draft = present.draft();
     for node in newcomers {
         let id = NodeId::from(node.id);
@@ -251,44 +321,4 @@ async fn enlist(
     let left = deadline.saturating_duration_since(Instant::now());
     let patience = session.global.timeout.min(left);
     carry_out(client, &target.nodes, &present, &draft, patience).await
-}
-
-/// Waits until the newcomers have almost all of the log.
-async fn catch_up(
-    session: &Session,
-    client: &Client,
-    target: &Target,
-    newcomers: &[PlannedNode],
-    deadline: Instant,
-) -> Result<()> {
-    let mut progress: Option<Progress> = None;
-    loop {
-        let mut worst: Option<(u64, u64, &str)> = None;
-        if let Ok(present) = Present::ask(client, &target.nodes).await
-            && let Some(leader) = present.survey.leader()
-        {
-            for node in newcomers {
-                let peer = leader.peers.iter().find(|peer| peer.id == NodeId::from(node.id));
-                let matched = peer.map_or(0, |peer| peer.matched);
-                let lag = leader.last.saturating_sub(matched);
-                let caught_up = matched > 0 && lag <= LAG_MAX;
-                if !caught_up && worst.is_none_or(|(other, _, _)| lag > other) {
-                    worst = Some((lag, leader.last, &node.name));
-                }
-            }
-            let Some((lag, last, name)) = worst else {
-                return Ok(());
-            };
-            let what = format!("{name} learner");
-            let bar = progress.get_or_insert_with(|| Progress::new(&session.output, &what, last));
-            bar.set(last - lag.min(last), &format!("lag {lag} entries"));
-        }
-        if Instant::now() + POLL >= deadline {
-            let (lag, _, name) = worst.unwrap_or_default();
-            let message = format!("{name} has not caught up: {lag} entries behind");
-            return Err(Report::new(codes::WAITED, message)
-                .help("it stays a learner and does no harm; run this again to go on"));
-        }
-        sleep(POLL).await;
-    }
 }

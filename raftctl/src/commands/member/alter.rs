@@ -1,13 +1,15 @@
 //! `raftctl member remove|promote|demote|set|update`: one change each, shown before it is made.
 
+use std::time::{Duration, Instant};
+
 use client::Client;
 use consensus::NodeId;
 use serde_json::json;
 
-use crate::change::{Draft, Present, carry_out};
-use crate::codes;
-use crate::output::View;
-use crate::report::{Report, Result};
+use super::catch_up;
+use crate::change::{Draft, Present, Tolerances, carry_out, step_aside};
+use crate::output::{View, units};
+use crate::report::Result;
 use crate::target::{Session, Target};
 
 /// What is to be done with members that exist.
@@ -30,49 +32,137 @@ pub enum Alteration {
     },
 }
 
+/// What is done to whom, in words for progress and answer.
+#[derive(Clone, Debug)]
+pub struct Deed {
+    /// Who it is about.
+    pub names: Vec<String>,
+    /// While it is done: `promoting`.
+    pub doing: &'static str,
+    /// What they are then: `voter`.
+    pub done: &'static str,
+    /// When the command began.
+    pub began: Instant,
+}
+
 /// Makes a change.
 ///
 /// # Errors
 /// If a member is unknown, a safety rule forbids it, or it is not confirmed.
 pub async fn run(session: &Session, alteration: &Alteration, dry_run: bool) -> Result<()> {
+    let began = Instant::now();
     let (target, client) = session.client()?;
-    let present = Present::ask(&client, &target.nodes).await?;
+    let present = Present::settled(&client, &target.nodes, session.global.timeout).await?;
     let draft = apply(&present, alteration)?;
-    // What makes no configuration is refused before anybody is asked.
-    draft.configuration()?;
-    let plan = describe(&present, &draft);
     if dry_run {
         client.close().await;
-        return session.output.answer(&view("Plan", &present, &draft, &plan));
+        return show_plan(session, &present, &draft);
     }
-    session.output.remark(&plan);
-    if matches!(alteration, Alteration::Remove(_)) {
+    if matches!(alteration, Alteration::Remove(_)) && draft != present.draft() {
+        present.check(&draft)?;
+        session.output.remark(describe(&present, &draft).trim_end());
         session.confirm("Remove? A removed node ends, and its id is never used again.")?;
     }
-    finish(session, &client, &target, &present, &draft).await
+    let (doing, done) = alteration.words();
+    let deed = Deed { names: changed(&present, &draft), doing, done, began };
+    carry(session, &client, &target, present, &draft, &deed).await
+}
+
+impl Alteration {
+    fn words(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Remove(_) => ("removing", "removed"),
+            Self::Promote(_) => ("promoting", "voter"),
+            Self::Demote(_) => ("demoting", "learner"),
+            Self::Set(_) => ("changing", "changed"),
+            Self::Update { .. } => ("updating", "updated"),
+        }
+    }
+}
+
+/// Names those whose role or description changes.
+fn changed(present: &Present, draft: &Draft) -> Vec<String> {
+    let now = present.draft();
+    let all = now.members.keys().chain(draft.members.keys()).copied();
+    let all: std::collections::BTreeSet<NodeId> = all.collect();
+    let role = |of: &Draft, id: &NodeId| (of.voters.contains(id), of.learners.contains(id));
+    let differs = |id: &NodeId| {
+        role(&now, id) != role(draft, id) || now.members.get(id) != draft.members.get(id)
+    };
+    all.into_iter().filter(differs).map(|id| present.names([id], draft)).collect()
+}
+
+/// Shows what would be done; the plan stands on stdout also if it would be refused.
+///
+/// # Errors
+/// If it would be refused.
+pub fn show_plan(session: &Session, present: &Present, draft: &Draft) -> Result<()> {
+    let allowed = present.check(draft);
+    let mut view = view("Plan", present, draft, &changed(present, draft));
+    view.text = describe(present, draft).into_bytes();
+    view.data["refused"] = json!(allowed.as_ref().err().map(|report| report.message.clone()));
+    session.output.answer(&view)?;
+    allowed
 }
 
 /// Carries a change out and answers with what is then.
 ///
 /// # Errors
-/// As [`carry_out`].
-pub async fn finish(
+/// If it is refused, or it is not known how it ended.
+pub async fn carry(
     session: &Session,
     client: &Client,
     target: &Target,
-    present: &Present,
+    present: Present,
     draft: &Draft,
+    deed: &Deed,
 ) -> Result<()> {
-    let done = carry_out(client, &target.nodes, present, draft, session.global.timeout).await?;
+    let names = deed.names.join(" ");
+    let say = |line: String| session.output.remark(&line);
+    if *draft == present.draft() {
+        client.close().await;
+        let mut view = view("MemberChange", &present, draft, &[]);
+        view.text = b"nothing to change: the members are so already\n".to_vec();
+        return session.output.answer(&view);
+    }
+    present.check(draft)?;
+    catch_up::check(&present, draft)?;
+    let tolerated = present.tolerances(draft);
+    let before = present.clone();
+    if let Some(to) = present.successor(draft) {
+        say(format!("{}  is about to lead, in place of who goes", present.survey.name(to)));
+    }
+    let patience = session.global.timeout;
+    let present = step_aside(client, &target.nodes, present, draft, patience).await?;
+    if let Some([(old, there), (new, then)]) = present.halves(draft) {
+        let doing = deed.doing;
+        say(format!("{names}  {doing} joint {old} + {new}   old {there}  new {then}"));
+    }
+    let done = carry_out(client, &target.nodes, &present, draft, patience).await?;
     client.close().await;
-    let (before, _, after) = present.tolerances(draft);
+    session.follow(target, &done.configuration)?;
     let voters = present.names(draft.voters.iter().copied(), draft);
-    let noun = if after == 1 { "failure" } else { "failures" };
-    let text = format!(
-        "committed at index {}.   Voters: {voters}.   Tolerates {after} {noun} (was {before}).\n",
-        done.index
-    );
-    session.output.answer(&view("MemberChange", &done, draft, &text))
+    let (index, age) = (units::count(done.index), units::age(millis(deed.began.elapsed())));
+    let mut view = view("MemberChange", &before, draft, &deed.names);
+    view.data["configurationIndex"] = json!(done.index.to_string());
+    view.data["tookMs"] = json!(millis(deed.began.elapsed()));
+    view.text = format!(
+        "{names}  {}   committed at index {index} in {age}.   Voters: {voters}.   Tolerates {} \
+         (was {}).\n",
+        deed.done,
+        failures(tolerated.after),
+        tolerated.before
+    )
+    .into_bytes();
+    session.output.answer(&view)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn failures(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "failure" } else { "failures" })
 }
 
 fn apply(present: &Present, alteration: &Alteration) -> Result<Draft> {
@@ -112,39 +202,46 @@ fn apply(present: &Present, alteration: &Alteration) -> Result<Draft> {
             }
         }
     }
-    if draft == present.draft() {
-        let message = "nothing would change: the members are so already";
-        return Err(Report::new(codes::REFUSED, message).help("raftctl member list"));
-    }
     Ok(draft)
 }
 
 /// Says what will be, and what is tolerated before, during and after.
-pub fn describe(present: &Present, draft: &Draft) -> String {
-    let (before, during, after) = present.tolerances(draft);
+fn describe(present: &Present, draft: &Draft) -> String {
     let (_, now) = present.configuration.voters().halves();
     let old = present.names(now.iter(), draft);
     let new = present.names(draft.voters.iter().copied(), draft);
-    let mut text = format!("voters    {old}  ->  {new}\n");
+    let mut text = format!("voters     {old}  ->  {new}\n");
+    if let Some([(old, there), (new, then)]) = present.halves(draft) {
+        text.push_str(&format!("joint      {old} + {new}   old {there}  new {then}\n"));
+    }
     if !draft.learners.is_empty() {
         let learners = present.names(draft.learners.iter().copied(), draft);
-        text.push_str(&format!("learners  {learners}\n"));
+        text.push_str(&format!("learners   {learners}\n"));
     }
-    text.push_str(&format!("tolerates {before} failures before, {during} during, {after} after\n"));
+    if let Some(to) = present.successor(draft) {
+        text.push_str(&format!("leader     {} takes over first\n", present.survey.name(to)));
+    }
+    let Tolerances { before, during, after } = present.tolerances(draft);
+    text.push_str(&format!(
+        "tolerates  {} before, {during} during, {after} after\n",
+        failures(before)
+    ));
     text
 }
 
-fn view(kind: &'static str, present: &Present, draft: &Draft, text: &str) -> View {
-    let (before, during, after) = present.tolerances(draft);
+/// The answer for programs; what it says to people is put in by the caller.
+fn view(kind: &'static str, present: &Present, draft: &Draft, names: &[String]) -> View {
+    let Tolerances { before, during, after } = present.tolerances(draft);
     let ids = |ids: &std::collections::BTreeSet<NodeId>| {
         ids.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     let data = json!({
         "configurationIndex": present.index.to_string(),
+        "changed": names,
+        "joint": present.halves(draft).is_some(),
         "voters": ids(&draft.voters),
         "learners": ids(&draft.learners),
         "tolerates": { "before": before, "during": during, "after": after },
     });
-    let names = draft.members.values().map(|member| member.name.clone()).collect();
-    View { kind, data, text: text.as_bytes().to_vec(), names, warnings: Vec::new() }
+    View { kind, data, names: names.to_vec(), ..View::default() }
 }

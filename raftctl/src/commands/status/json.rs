@@ -55,7 +55,8 @@ fn names(survey: &Survey, ids: Option<Vec<NodeId>>) -> Value {
     ids.map(|ids| ids.into_iter().map(|id| survey.name(id)).collect::<Vec<_>>()).into()
 }
 
-fn node(survey: &Survey, row: &Row) -> Value {
+/// Returns what is known of a node, for programs.
+pub(crate) fn node(survey: &Survey, row: &Row) -> Value {
     let mut node = json!({
         "id": row.id.map(|id| id.to_string()),
         "name": row.name,
@@ -123,5 +124,7 @@ fn peer_of(peer: &PeerReport) -> Value {
         "rttUs": peer.rtt_us,
         "connected": peer.connected,
         "trouble": peer.trouble,
+        "snapshotSentBytes": peer.snapshot_bytes.0,
+        "snapshotSizeBytes": peer.snapshot_bytes.1,
     })
 }

@@ -167,7 +167,7 @@ pub(super) fn role(survey: &Survey, id: Option<NodeId>) -> &'static str {
 }
 
 /// Returns what a node does, in a word.
-pub(super) fn state(status: &NodeStatus, peer: Option<&PeerReport>) -> &'static str {
+pub(crate) fn state(status: &NodeStatus, peer: Option<&PeerReport>) -> &'static str {
     if !status.failure.is_empty() {
         return "failed";
     }
@@ -193,8 +193,8 @@ fn cells_of(
     let none = || "-".to_owned();
     let leads = leader.is_some_and(|leader| leader.node == status.node);
     let matched = match (leads, peer) {
-        (true, _) => Some(status.durable),
-        (false, peer) => peer.map(|peer| peer.matched),
+        (true, _) => Some(units::count(status.durable)),
+        (false, peer) => peer.map(caught_up),
     };
     let lag = match (leader, peer) {
         (Some(leader), Some(peer)) => Some(leader.last.saturating_sub(peer.matched)),
@@ -214,7 +214,7 @@ fn cells_of(
     };
     vec![
         state(status, peer).to_owned(),
-        matched.map_or_else(none, units::count),
+        matched.unwrap_or_else(none),
         lag.map_or_else(none, units::short_count),
         units::count(status.applied),
         contact.map_or_else(none, units::age),
@@ -225,6 +225,16 @@ fn cells_of(
         certificate(status.certificate_not_after),
         units::printable(status.version.as_bytes()),
     ]
+}
+
+/// Says how far a member is: while a snapshot is on its way to it, how much of that it has.
+fn caught_up(peer: &PeerReport) -> String {
+    match (peer.flow, peer.snapshot_bytes) {
+        (Some(FlowKind::Snapshot), (sent, all)) if all > 0 => {
+            format!("{}%", u128::from(sent.min(all)) * 100 / u128::from(all))
+        }
+        (Some(_) | None, _) => units::count(peer.matched),
+    }
 }
 
 /// Returns for how long a certificate counts yet.

@@ -1,0 +1,228 @@
+//! How a learner catches up, seen from outside: in rounds (§4.2.1), and judged by an absolute lag,
+//! for a ratio of a long log is long, too.
+
+use std::time::{Duration, Instant};
+
+use client::{Client, NodeStatus, PeerReport};
+use consensus::{FlowKind, NodeId};
+use tokio::time::sleep;
+
+use crate::bundle::PlannedNode;
+use crate::change::{Draft, Present};
+use crate::codes;
+use crate::output::progress::Progress;
+use crate::output::units;
+use crate::report::{Report, Result};
+use crate::target::{Session, Target};
+
+/// A learner this close to the end of the log is promoted, in entries.
+const LAG_MAX: u64 = 500;
+
+/// A learner further behind is not even proposed to the leader, which would refuse it, in entries.
+pub const LAG_HOPELESS: u64 = 1_000;
+
+/// How often nodes are asked.
+const POLL: Duration = Duration::from_millis(50);
+
+/// A learner on its way.
+struct Learner<'a> {
+    node: &'a PlannedNode,
+    /// Which round it is in: each ends where the log ended when it began.
+    round: u32,
+    goal: u64,
+    /// The highest index known to agree there.
+    matched: u64,
+    lag: u64,
+    ready: bool,
+    /// What the leader says of the way there.
+    trouble: String,
+    /// What it has of a snapshot, while one is on its way.
+    snapshot: Option<(u64, u64)>,
+}
+
+impl<'a> Learner<'a> {
+    fn new(node: &'a PlannedNode) -> Self {
+        let (round, goal, matched, lag) = (1, 0, 0, u64::MAX);
+        let (trouble, snapshot) = (String::new(), None);
+        Self { node, round, goal, matched, lag, ready: false, trouble, snapshot }
+    }
+
+    /// Notes what the leader knows of it now.
+    fn observe(&mut self, peer: Option<&PeerReport>, last: u64, configuration_index: u64) {
+        if self.goal == 0 {
+            self.goal = last;
+        }
+        let matched = peer.map_or(0, |peer| peer.matched);
+        self.matched = matched;
+        if matched >= self.goal && last > self.goal {
+            self.round += 1;
+            self.goal = last;
+        }
+        self.lag = last.saturating_sub(matched);
+        // A node without the configuration that names it would not vote.
+        self.ready = matched >= configuration_index && self.lag <= LAG_MAX;
+        let fed = peer.filter(|peer| peer.flow == Some(FlowKind::Snapshot));
+        self.snapshot = fed.map(|peer| peer.snapshot_bytes);
+        self.trouble = peer.map(|peer| peer.trouble.clone()).unwrap_or_default();
+    }
+
+    fn line(&self) -> String {
+        let how = self.snapshot.map_or_else(String::new, |(sent, all)| {
+            format!("snapshot {}/{}   ", units::size(sent), units::size(all))
+        });
+        format!("round {}   {how}lag {} entries", self.round, units::count(self.lag))
+    }
+}
+
+/// Waits until the newcomers have almost all of the log.
+///
+/// # Errors
+/// If they have not by `deadline`: who, how far, and why.
+pub async fn wait(
+    session: &Session,
+    client: &Client,
+    target: &Target,
+    newcomers: &[PlannedNode],
+    deadline: Instant,
+) -> Result<()> {
+    let began = Instant::now();
+    let mut learners: Vec<Learner<'_>> = newcomers.iter().map(Learner::new).collect();
+    let mut progress: Option<Progress> = None;
+    loop {
+        if let Ok(present) = Present::ask(client, &target.nodes).await
+            && let Some(leader) = present.survey.leader()
+        {
+            for learner in &mut learners {
+                let was_ready = learner.ready;
+                learner.observe(peer(leader, learner.node.id.into()), leader.last, present.index);
+                if learner.ready && !was_ready {
+                    let (name, line) = (&learner.node.name, learner.line());
+                    let took = began.elapsed().as_secs_f64();
+                    session.output.remark(&format!("{name}  learner   {line}   in {took:.1} s"));
+                }
+            }
+            let Some(worst) = worst(&learners) else {
+                return Ok(());
+            };
+            let what = format!("{}  learner  ", worst.node.name);
+            let all = leader.last;
+            let bar = progress.get_or_insert_with(|| Progress::new(&session.output, &what, all));
+            bar.set(worst.matched.min(all), &worst.line());
+        }
+        if let Some(worst) = worst(&learners)
+            && Instant::now() + POLL >= deadline
+        {
+            return Err(late(worst, began.elapsed()));
+        }
+        sleep(POLL).await;
+    }
+}
+
+fn worst<'a, 'b>(learners: &'b [Learner<'a>]) -> Option<&'b Learner<'a>> {
+    learners.iter().filter(|learner| !learner.ready).max_by_key(|learner| learner.lag)
+}
+
+fn peer(leader: &NodeStatus, id: NodeId) -> Option<&PeerReport> {
+    leader.peers.iter().find(|peer| peer.id == id)
+}
+
+fn late(learner: &Learner<'_>, took: Duration) -> Report {
+    let (name, matched) = (&learner.node.name, units::count(learner.matched));
+    let rate = units::count((learner.matched as f64 / took.as_secs_f64().max(1e-3)) as u64);
+    let why = match learner.trouble.as_str() {
+        "" => format!("it took in {rate} entries a second, up to {matched}"),
+        trouble => trouble.to_owned(),
+    };
+    let message = format!("{name} has not caught up: {}; {why}", learner.line());
+    Report::new(codes::NOT_CAUGHT_UP, message)
+        .help("it stays a learner and does no harm; run this again to go on")
+}
+
+/// Checks that whoever is to vote has caught up, as far as the leader knows.
+///
+/// # Errors
+/// If somebody has not: who, and how far behind.
+pub fn check(present: &Present, draft: &Draft) -> Result<()> {
+    let Some(leader) = present.survey.leader() else {
+        return Ok(());
+    };
+    let learns = |id: &NodeId| present.configuration.learners().contains(id);
+    for id in draft.voters.iter().copied().filter(learns) {
+        let matched = peer(leader, id).map_or(0, |peer| peer.matched);
+        let lag = leader.last.saturating_sub(matched);
+        if matched < present.index || lag > LAG_HOPELESS {
+            let name = present.survey.name(id);
+            let (lag, most) = (units::count(lag), units::count(LAG_HOPELESS));
+            let message = format!("{name} has not caught up: it is {lag} entries behind");
+            return Err(Report::new(codes::NOT_CAUGHT_UP, message)
+                .help(format!("raftctl status    (LAG must be {most} at most)")));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::num::NonZeroU64;
+
+    fn node() -> PlannedNode {
+        PlannedNode { id: NonZeroU64::MIN, name: "n4".into(), address: "n4:7400".into() }
+    }
+
+    fn peer(matched: u64) -> PeerReport {
+        PeerReport {
+            id: NodeId::new(4).expect("it is not 0"),
+            matched,
+            next: matched + 1,
+            flow: Some(FlowKind::Replicate),
+            heard_ms: Some(1),
+            rtt_us: None,
+            connected: true,
+            trouble: String::new(),
+            snapshot_bytes: (0, 0),
+        }
+    }
+
+    #[test]
+    fn a_round_ends_where_the_log_ended_when_it_began_s4_2_1() {
+        let node = node();
+        let mut learner = Learner::new(&node);
+        learner.observe(None, 10_000, 5);
+        assert_eq!((learner.round, learner.lag, learner.ready), (1, 10_000, false));
+        learner.observe(Some(&peer(9_999)), 12_000, 5);
+        assert_eq!((learner.round, learner.ready), (1, false));
+        learner.observe(Some(&peer(10_000)), 12_000, 5);
+        assert_eq!((learner.round, learner.ready), (2, false));
+        assert_eq!(learner.line(), "round 2   lag 2,000 entries");
+        learner.observe(Some(&peer(11_600)), 12_100, 5);
+        assert_eq!((learner.round, learner.ready), (2, true), "the lag counts, not the round");
+        let (flow, snapshot_bytes) = (Some(FlowKind::Snapshot), (1 << 20, 3 << 20));
+        learner.observe(Some(&PeerReport { flow, snapshot_bytes, ..peer(0) }), 12_100, 5);
+        assert_eq!(learner.line(), "round 2   snapshot 1.0 M/3.0 M   lag 12,100 entries");
+    }
+
+    #[test]
+    fn a_learner_without_the_configuration_is_not_ready_however_short_the_log() {
+        let node = node();
+        let mut learner = Learner::new(&node);
+        learner.observe(Some(&peer(6)), 8, 7);
+        assert!(!learner.ready);
+        learner.observe(Some(&peer(7)), 8, 7);
+        assert!(learner.ready);
+    }
+
+    #[test]
+    fn who_is_late_is_named_with_numbers_and_the_reason() {
+        let node = node();
+        let mut learner = Learner::new(&node);
+        learner.observe(Some(&peer(1_000)), 50_000, 7);
+        let said = late(&learner, Duration::from_secs(10)).message;
+        let wanted = "n4 has not caught up: round 1   lag 49,000 entries; it took in 100 entries a \
+                      second, up to 1,000";
+        assert_eq!(said, wanted);
+        let silent = PeerReport { trouble: "no answer".into(), ..peer(0) };
+        learner.observe(Some(&silent), 50_000, 7);
+        assert!(late(&learner, Duration::from_secs(10)).message.ends_with("; no answer"));
+    }
+}

@@ -1,0 +1,98 @@
+//! `raftctl member show`: all that is known of one member; works without leader and quorum.
+
+use std::fmt::Write as _;
+
+use client::{NodeStatus, PeerReport};
+use consensus::{Configuration, Member, NodeId};
+use serde_json::{Value, json};
+
+use crate::bundle::now_unix_s;
+use crate::change::find;
+use crate::cluster::Survey;
+use crate::commands::status;
+use crate::output::{View, units};
+use crate::report::Result;
+use crate::target::Session;
+
+/// Runs the command.
+///
+/// # Errors
+/// If no node answers, or there is no such member.
+pub async fn run(session: &Session, wanted: &str) -> Result<()> {
+    let (target, client) = session.client()?;
+    let survey = Survey::ask(&client, &target.nodes).await;
+    client.close().await;
+    let configuration = super::configuration(&survey)?;
+    let (id, member) = find(configuration, wanted)?;
+    session.output.answer(&View {
+        kind: "Member",
+        data: data(&survey, configuration, id, member),
+        text: text(&survey, configuration, id, member).into_bytes(),
+        names: vec![member.name.clone()],
+        warnings: Vec::new(),
+    })
+}
+
+fn data(survey: &Survey, configuration: &Configuration, id: NodeId, member: &Member) -> Value {
+    json!({
+        "id": id.to_string(),
+        "name": member.name,
+        "role": super::role(configuration, id),
+        "leader": survey.leader().is_some_and(|leader| leader.node == id),
+        "address": member.address,
+        "incarnation": member.incarnation.to_string(),
+        "node": survey.row(id).map(|row| status::node(survey, row)),
+    })
+}
+
+fn text(survey: &Survey, configuration: &Configuration, id: NodeId, member: &Member) -> String {
+    let mut text = String::new();
+    let mut line = |what: &str, value: &str| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{what:<12} {}", units::printable(value.as_bytes()));
+    };
+    line("name", &member.name);
+    line("id", &id.to_string());
+    line("role", super::role(configuration, id));
+    line("address", &member.address);
+    line("incarnation", &member.incarnation.to_string());
+    let leader = survey.leader();
+    let seen = leader.and_then(|leader| leader.peers.iter().find(|peer| peer.id == id));
+    if let Some((leader, peer)) = leader.zip(seen) {
+        line("match", &matched(leader, peer));
+    }
+    match survey.row(id).map(|row| &row.answer) {
+        Some(Ok(node)) => {
+            line("state", status::state(node, seen));
+            for (what, value) in reported(node) {
+                line(what, &value);
+            }
+        }
+        Some(Err(silence)) => line("state", &format!("unreachable ({})", silence.why)),
+        None => line("state", "unknown"),
+    }
+    text
+}
+
+/// Says how far a member is behind its leader, and when it was heard from.
+fn matched(leader: &NodeStatus, peer: &PeerReport) -> String {
+    let lag = leader.last.saturating_sub(peer.matched);
+    let heard = peer.heard_ms.map_or_else(
+        || "never heard from".to_owned(),
+        |ms| format!("heard from {} ago", units::age(ms)),
+    );
+    format!("{}   lag {}   {heard}", units::count(peer.matched), units::count(lag))
+}
+
+/// What the node says of itself.
+fn reported(node: &NodeStatus) -> Vec<(&'static str, String)> {
+    let left_s = i128::from(node.certificate_not_after) - i128::from(now_unix_s());
+    vec![
+        ("term", node.term.to_string()),
+        ("applied", units::count(node.applied)),
+        ("log", format!("{} to {}", units::count(node.first), units::count(node.last))),
+        ("certificate", format!("ends in {} days", left_s.max(0) / 86_400)),
+        ("uptime", units::age(node.uptime_ms)),
+        ("version", node.version.clone()),
+    ]
+}

@@ -1,0 +1,199 @@
+//! Real nodes for raftctl to operate: the `raftd` beside it, on the bundles that `init` makes.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Nothing in these tests takes longer.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The name of every cluster here.
+pub const CLUSTER: &str = "live";
+
+/// A configuration directory of its own, and nodes; dropping it kills them.
+pub struct World {
+    home: TempDir,
+    nodes: BTreeMap<String, Child>,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self { home: TempDir::new().unwrap(), nodes: BTreeMap::new() }
+    }
+
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// The directory that `init` makes.
+    pub fn directory(&self) -> PathBuf {
+        self.home().join("raftctl").join(CLUSTER)
+    }
+
+    /// A call of raftctl; the words of `line` are its arguments.
+    pub fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_raftctl"));
+        command.args(line.split_whitespace()).stdin(Stdio::null());
+        for (name, value) in self.environment() {
+            command.env(name, value);
+        }
+        command
+    }
+
+    fn environment(&self) -> [(&'static str, String); 4] {
+        let home = self.home().display().to_string();
+        [
+            ("RAFTCTL_CONFIG_DIR", home.clone()),
+            ("XDG_DATA_HOME", home),
+            ("COLUMNS", "100".into()),
+            ("NO_COLOR", "1".into()),
+        ]
+    }
+
+    pub fn run(&self, line: &str) -> Said {
+        Said::of(self.command(line).output().unwrap())
+    }
+
+    /// Runs what must succeed.
+    pub fn ok(&self, line: &str) -> Said {
+        let said = self.run(line);
+        assert_eq!(said.code, 0, "{line}: {said:?}");
+        said
+    }
+
+    /// Executes a file of the manual.
+    pub fn transcript(&self, file: &str) {
+        let cases = trycmd::TestCases::new();
+        for (name, value) in self.environment() {
+            cases.env(name, value);
+        }
+        let home = self.home().display().to_string();
+        cases.insert_var("[HOME]", home).expect("the name of the variable is valid");
+        cases.timeout(PATIENCE).case(format!("tests/live/{file}.trycmd")).run();
+    }
+
+    /// Starts a node on its bundle.
+    pub fn start(&mut self, name: &str, address: &str) {
+        let bundle = self.directory().join(format!("{CLUSTER}-{name}"));
+        let log = File::options().create(true).append(true).open(bundle.join("log")).unwrap();
+        let mut command = Command::new(raftd());
+        command.arg("--config").arg(bundle.join("raftd.toml"));
+        command.arg("--data-dir").arg(self.home().join(format!("data-{name}")));
+        // Long enough that a busy machine elects nobody without need.
+        command.args(["--listen", address, "--election-timeout-ms", "1000,2000"]);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
+        assert!(self.nodes.insert(name.into(), child.unwrap()).is_none(), "{name} runs already");
+    }
+
+    pub fn signal(&self, name: &str, signal: Signal) {
+        kill_process(Pid::from_child(&self.nodes[name]), signal).unwrap();
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self, name: &str) {
+        let mut child = self.nodes.remove(name).expect("it runs");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Waits until a node ends by itself; returns its exit code.
+    pub fn ended(&mut self, name: &str) -> Option<i32> {
+        let mut child = self.nodes.remove(name).expect("it runs");
+        let began = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(began.elapsed() < PATIENCE, "{name} does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Prepares, starts and founds a cluster of nodes `n1`, `n2`, .. at these addresses.
+    pub fn found(&mut self, addresses: &[String]) {
+        self.ok(&format!("init {CLUSTER} {} --prepare-only", nodes(addresses)));
+        for (number, address) in (1..).zip(addresses) {
+            self.start(&format!("n{number}"), address);
+        }
+        self.ok(&format!("init {CLUSTER} --wait 60s"));
+    }
+
+    /// Asks for the status until it is as wanted.
+    pub fn await_status(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let began = Instant::now();
+        loop {
+            let status = self.run("status -o json").data();
+            if wanted(&status) {
+                return status;
+            }
+            assert!(began.elapsed() < PATIENCE, "{status:#}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for child in self.nodes.values_mut() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// What a command said, and how it ended.
+#[derive(Clone, Debug)]
+pub struct Said {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Said {
+    pub fn of(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        let code = output.status.code().unwrap_or(-1);
+        Self { code, stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// The data of the envelope on stdout; null if there is none.
+    pub fn data(&self) -> Value {
+        let envelope: Value = serde_json::from_str(&self.stdout).unwrap_or_default();
+        envelope["data"].clone()
+    }
+
+    /// The envelope of the error on stderr.
+    pub fn error(&self) -> Value {
+        let envelope: Value = serde_json::from_str(&self.stderr).unwrap_or_default();
+        assert_eq!(envelope["kind"], "Error", "{self:?}");
+        envelope["data"].clone()
+    }
+}
+
+/// `--node` flags for these addresses.
+pub fn nodes(addresses: &[String]) -> String {
+    let flag = |(number, address)| format!("--node n{number}={address}");
+    (1..).zip(addresses).map(flag).collect::<Vec<String>>().join(" ")
+}
+
+/// Addresses that were free a moment ago.
+pub fn free(count: usize) -> Vec<String> {
+    let sockets: Vec<UdpSocket> =
+        (0..count).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+    sockets.iter().map(|socket| socket.local_addr().unwrap().to_string()).collect()
+}
+
+fn raftd() -> PathBuf {
+    let program = Path::new(env!("CARGO_BIN_EXE_raftctl")).with_file_name("raftd");
+    let shown = program.display();
+    assert!(program.exists(), "there is no {shown}; type: cargo build --release --bin raftd");
+    program
+}
