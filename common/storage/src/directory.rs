@@ -13,9 +13,9 @@ use crate::error::StorageError;
 use crate::files;
 use crate::superblock::{COPY_BYTES, Superblock};
 
-const SUPERBLOCK: &str = "superblock";
+pub(crate) const SUPERBLOCK: &str = "superblock";
 const BOOTSTRAP: &str = "bootstrap";
-const LOCK: &str = "LOCK";
+pub(crate) const LOCK: &str = "LOCK";
 
 /// A bootstrap record is far smaller, in bytes.
 const BOOTSTRAP_BYTES_MAX: u64 = 1024 * 1024;
@@ -89,18 +89,7 @@ impl DataDirectory {
     /// # Errors
     /// If it cannot be read, or is not the one that the superblock names.
     pub fn bootstrap(&self) -> Result<Option<BootstrapRecord>, StorageError> {
-        let path = self.path.join(BOOTSTRAP);
-        let Some(generation) = self.superblock.generation else {
-            return Ok(None);
-        };
-        let corrupt = |why: String| StorageError::corrupt(path.display().to_string(), why);
-        let bytes = files::read(&path, BOOTSTRAP_BYTES_MAX)?
-            .ok_or_else(|| corrupt("it is missing".into()))?;
-        let record = BootstrapRecord::decode(&bytes).map_err(|why| corrupt(why.to_string()))?;
-        if record.generation() != generation {
-            return Err(corrupt("it is not the record that the superblock names".into()));
-        }
-        Ok(Some(record))
+        bootstrap(&self.path, &self.superblock)
     }
 
     /// Stores the founding record, first the record and then the superblock that names it. The log
@@ -122,6 +111,25 @@ impl DataDirectory {
         self.superblock = superblock;
         Ok(())
     }
+}
+
+/// Returns the founding record that a superblock names.
+pub(crate) fn bootstrap(
+    directory: &Path,
+    superblock: &Superblock,
+) -> Result<Option<BootstrapRecord>, StorageError> {
+    let path = directory.join(BOOTSTRAP);
+    let Some(generation) = superblock.generation else {
+        return Ok(None);
+    };
+    let corrupt = |why: String| StorageError::corrupt(path.display().to_string(), why);
+    let bytes =
+        files::read(&path, BOOTSTRAP_BYTES_MAX)?.ok_or_else(|| corrupt("it is missing".into()))?;
+    let record = BootstrapRecord::decode(&bytes).map_err(|why| corrupt(why.to_string()))?;
+    if record.generation() != generation {
+        return Err(corrupt("it is not the record that the superblock names".into()));
+    }
+    Ok(Some(record))
 }
 
 fn create(path: &Path, cluster: [u8; 16], node: NodeId) -> Result<Superblock, StorageError> {
@@ -150,9 +158,7 @@ fn lock(path: &Path) -> Result<File, StorageError> {
     if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
         let mut pid = String::new();
         let read = (&mut lock).take(20).read_to_string(&mut pid);
-        let known = read.is_ok() && !pid.trim().is_empty();
-        let pid = if known { pid.trim().to_owned() } else { "unknown".into() };
-        return Err(StorageError::InUse { path: path.to_path_buf(), pid });
+        return Err(in_use(path, if read.is_ok() { &pid } else { "" }));
     }
     let told = lock
         .set_len(0)
@@ -160,4 +166,10 @@ fn lock(path: &Path) -> Result<File, StorageError> {
         .and_then(|()| writeln!(lock, "{}", std::process::id()));
     told.map_err(|e| StorageError::io("write", &file, e))?;
     Ok(lock)
+}
+
+/// Says who uses the directory, as far as that is known.
+pub(crate) fn in_use(path: &Path, pid: &str) -> StorageError {
+    let pid = if pid.trim().is_empty() { "unknown" } else { pid.trim() };
+    StorageError::InUse { path: path.to_path_buf(), pid: pid.to_owned() }
 }

@@ -21,6 +21,8 @@ mod layout;
 #[cfg(feature = "rocksdb")]
 mod log;
 #[cfg(feature = "rocksdb")]
+mod offline;
+#[cfg(feature = "rocksdb")]
 mod options;
 #[cfg(feature = "rocksdb")]
 mod reader;
@@ -39,6 +41,8 @@ pub use directory::DataDirectory;
 pub use error::StorageError;
 #[cfg(feature = "rocksdb")]
 pub use log::LogStore;
+#[cfg(feature = "rocksdb")]
+pub use offline::{Part, StoppedLog, StoppedNode, Verified};
 #[cfg(feature = "rocksdb")]
 pub use reader::LogReader;
 #[cfg(feature = "rocksdb")]

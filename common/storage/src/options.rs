@@ -49,6 +49,7 @@ pub(crate) fn reading() -> Options {
     options.create_if_missing(false);
     options.create_missing_column_families(false);
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_track_and_verify_wals_in_manifest(true);
     options.set_info_logger(InfoLogger::new_callback_logger(LogLevel::Fatal, |_, _| {}));
     options
 }

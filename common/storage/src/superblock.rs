@@ -51,6 +51,12 @@ impl Superblock {
         }
     }
 
+    /// Says whether both copies are whole, and the same.
+    pub(crate) fn has_two_copies(bytes: &[u8]) -> bool {
+        let (first, second) = bytes.split_at(COPY_BYTES.min(bytes.len()));
+        Self::decode_copy(first).is_ok() && first == second
+    }
+
     fn decode_copy(bytes: &[u8]) -> Result<Self, StorageError> {
         let corrupt = |why: &str| StorageError::corrupt("the superblock", why);
         let copy: &[u8; COPY_BYTES] = bytes.try_into().map_err(|_| corrupt("wrong size"))?;

@@ -48,13 +48,17 @@ impl Snapshots {
         let generation = directory.generation().ok_or_else(|| {
             StorageError::corrupt("the superblock", "snapshots are opened before the bootstrap")
         })?;
-        let path = directory.path().join("snapshots");
-        files::create_directory(&path)?;
-        let snapshots = Self { path, cluster: directory.cluster(), generation };
+        let snapshots = Self::at(directory.path(), directory.cluster(), generation);
+        files::create_directory(&snapshots.path)?;
         for (path, _) in snapshots.files(ASIDE)? {
             files::remove(&path)?;
         }
         Ok(snapshots)
+    }
+
+    /// Names the directory, which may be missing.
+    pub(crate) fn at(data_directory: &Path, cluster: [u8; 16], generation: Generation) -> Self {
+        Self { path: data_directory.join("snapshots"), cluster, generation }
     }
 
     /// Returns where they are.

@@ -126,6 +126,19 @@ impl View for StateCheckpoint {
     }
 }
 
+/// A state that is read where it lies.
+pub(crate) struct Lying<'a>(pub(crate) &'a DB);
+
+impl View for Lying<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        get(self.0, key)
+    }
+
+    fn range(&self, from: &[u8], to: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
+        range(self.0, from, to, limit)
+    }
+}
+
 /// A snapshot is labelled with the entry that its state ends at, and with no other (museum G8).
 pub(crate) fn check_applied(state: &dyn View, header: &SnapshotHeader) -> Result<(), StorageError> {
     let (applied, _) = applied(state)?;

@@ -1,0 +1,187 @@
+//! The data directory of a stopped node, read by others and never written: not a byte, not a file.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use consensus::{Entry, Incarnation, LogIndex, NodeId};
+use protocol::{BootstrapRecord, Generation};
+use rocksdb::{ColumnFamilyDescriptor, DB, Direction, IteratorMode, ReadOptions};
+use rustix::fs::{FlockOperation, flock};
+
+use crate::directory;
+use crate::error::StorageError;
+use crate::files;
+use crate::journal;
+use crate::layout::{CONFIGURATION, LOG, META, Owner, index_of};
+use crate::log::{database, family};
+use crate::options;
+use crate::recover::{RestoredLog, recover};
+use crate::superblock::{COPY_BYTES, Superblock};
+
+mod verify;
+
+pub use verify::{Part, Verified};
+
+/// A data directory whose node does not run, and cannot be started as long as the value lives.
+#[derive(Debug)]
+pub struct StoppedNode {
+    path: PathBuf,
+    superblock: Superblock,
+    _lock: File,
+}
+
+impl StoppedNode {
+    /// Looks into a data directory.
+    ///
+    /// # Errors
+    /// [`StorageError::InUse`] if the node runs; if it is no data directory, or cannot be read.
+    pub fn open(path: &Path) -> Result<Self, StorageError> {
+        let lock = lock(path)?;
+        let file = path.join(directory::SUPERBLOCK);
+        let bytes = files::read(&file, 4 * COPY_BYTES as u64)?
+            .ok_or_else(|| StorageError::corrupt(file.display().to_string(), "it is missing"))?;
+        let superblock = Superblock::decode(&bytes)?;
+        Ok(Self { path: path.to_owned(), superblock, _lock: lock })
+    }
+
+    /// Returns the cluster's id.
+    pub fn cluster(&self) -> [u8; 16] {
+        self.superblock.cluster
+    }
+
+    /// Returns whose directory it is.
+    pub fn node(&self) -> NodeId {
+        self.superblock.node
+    }
+
+    /// Returns the directory's random name.
+    pub fn incarnation(&self) -> Incarnation {
+        self.superblock.incarnation
+    }
+
+    /// Returns the history; `None` before the node is bootstrapped.
+    pub fn generation(&self) -> Option<Generation> {
+        self.superblock.generation
+    }
+
+    /// Returns the founding record.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is not the one that the superblock names.
+    pub fn bootstrap(&self) -> Result<Option<BootstrapRecord>, StorageError> {
+        directory::bootstrap(&self.path, &self.superblock)
+    }
+
+    /// Opens the log.
+    ///
+    /// # Errors
+    /// If the node has no history, or the log is damaged in what a start would look at.
+    pub fn log(&self) -> Result<StoppedLog, StorageError> {
+        let generation = self.superblock.generation.ok_or_else(|| {
+            let what = format!("data directory {}", self.path.display());
+            StorageError::corrupt(what, "its node belongs to no cluster yet, so there is no log")
+        })?;
+        let Superblock { node, incarnation, .. } = self.superblock;
+        let owner = Owner { node, incarnation, generation };
+        let path = self.path.join("log");
+        journal::check(&path)?;
+        let families = [LOG, CONFIGURATION, META]
+            .map(|name| ColumnFamilyDescriptor::new(name, options::reading()));
+        let db = DB::open_cf_descriptors_read_only(&options::reading(), &path, families, false)
+            .map_err(|error| database("opening the log", &error))?;
+        let restored = recover(&db, owner)?;
+        Ok(StoppedLog { db, owner, restored })
+    }
+}
+
+/// Keeps the node from being started; others may look as well.
+fn lock(path: &Path) -> Result<File, StorageError> {
+    let file = path.join(directory::LOCK);
+    let mut lock = File::open(&file).map_err(|error| StorageError::io("open", &file, error))?;
+    if flock(&lock, FlockOperation::NonBlockingLockShared).is_err() {
+        let mut pid = String::new();
+        // A process that has not told yet is one all the same.
+        let _ = (&mut lock).take(20).read_to_string(&mut pid);
+        return Err(directory::in_use(path, &pid));
+    }
+    Ok(lock)
+}
+
+/// The log of a stopped node.
+pub struct StoppedLog {
+    db: DB,
+    owner: Owner,
+    restored: RestoredLog,
+}
+
+impl StoppedLog {
+    /// Returns what the node would find at its start.
+    pub fn restored(&self) -> &RestoredLog {
+        &self.restored
+    }
+
+    /// Returns the indexes that the log holds.
+    pub fn range(&self) -> Range<LogIndex> {
+        let view = &self.restored.log;
+        view.base().index.next()..view.last().index.next()
+    }
+
+    /// Reads the entries of a range that the log holds, in order. Each is checked by itself, and
+    /// against the term runs; the first damage is the last item.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn entries(
+        &self,
+        range: Range<LogIndex>,
+    ) -> Result<impl Iterator<Item = Result<Entry, StorageError>> + '_, StorageError> {
+        let mut read = ReadOptions::default();
+        read.set_iterate_upper_bound(range.end.get().to_be_bytes());
+        read.fill_cache(false);
+        let from = range.start.get().to_be_bytes();
+        let mode = IteratorMode::From(&from, Direction::Forward);
+        let mut records = self.db.iterator_cf_opt(family(&self.db, LOG)?, read, mode);
+        let (mut next, mut broken) = (range.start, false);
+        Ok(std::iter::from_fn(move || {
+            if broken || next >= range.end {
+                return None;
+            }
+            let entry = self.entry(next, records.next());
+            next = next.next();
+            broken = entry.is_err();
+            Some(entry)
+        }))
+    }
+
+    fn entry(
+        &self,
+        index: LogIndex,
+        found: Option<Result<(Box<[u8]>, Box<[u8]>), rocksdb::Error>>,
+    ) -> Result<Entry, StorageError> {
+        let corrupt = |why: &str| Err(StorageError::corrupt(format!("log entry {index}"), why));
+        let Some(found) = found else {
+            return corrupt("it is missing");
+        };
+        let doing = "reading the log";
+        let (key, record) = found.map_err(|error| match database(doing, &error) {
+            StorageError::Corrupt { why, .. } => {
+                StorageError::corrupt(format!("log entry {index} or one near it"), why)
+            }
+            other => other,
+        })?;
+        if index_of(&key)? != index {
+            return corrupt("it is missing");
+        }
+        let entry = self.owner.entry(index, &Bytes::from(record))?;
+        match self.restored.log.id(index) {
+            Some(expected) if expected == entry.id => Ok(entry),
+            expected => {
+                let expected = expected.map_or_else(|| "no entry".to_owned(), |id| id.to_string());
+                corrupt(&format!("it is {}, the term runs say {expected}", entry.id))
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Reads everything that a stopped node has, and tells the first damage.
+
+use std::collections::BTreeSet;
+
+use consensus::{ClusterTime, EntryId, HardState, LogIndex, Payload};
+use rocksdb::{DB, IteratorMode};
+
+use crate::directory::SUPERBLOCK;
+use crate::error::StorageError;
+use crate::files;
+use crate::journal;
+use crate::layout::{CONFIGURATION, HARD_STATE_KEYS, META, decode_hard_state, index_of};
+use crate::log::{database, family};
+use crate::offline::{StoppedLog, StoppedNode};
+use crate::options;
+use crate::snapshot::{SnapshotFile, SnapshotReader, Snapshots};
+use crate::state::{checkpoint, place};
+use crate::superblock::{COPY_BYTES, Superblock};
+
+/// What is being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The log; measured in entries.
+    Log,
+    /// The state; measured in pairs, of which the database knows the number roughly.
+    State,
+    /// The snapshots; measured in bytes.
+    Snapshots,
+}
+
+/// What was found to be as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// Term and vote.
+    pub hard_state: HardState,
+    /// What the log begins behind.
+    pub base: EntryId,
+    /// The last entry.
+    pub last: EntryId,
+    /// The bytes of commands and configurations in the log.
+    pub payload_bytes: u64,
+    /// How many configurations the log holds.
+    pub configurations: u64,
+    /// The last entry whose effect is in the durable state.
+    pub applied: EntryId,
+    /// The pairs of the durable state, the system's and the machine's.
+    pub pairs: u64,
+    /// The bytes of their keys and values.
+    pub state_bytes: u64,
+    /// The snapshots, the newest first.
+    pub snapshots: Vec<SnapshotFile>,
+}
+
+impl StoppedNode {
+    /// Reads and checks everything: both copies of the superblock, the founding record, term and
+    /// vote, each entry of the log with its checksums and against the records about the log, the
+    /// state, and all snapshots. `done` is told from time to time how much of a part is read, and
+    /// of how much. `None` if the node has no history, and so has nothing else.
+    ///
+    /// # Errors
+    /// The first damage, with its place; or that something cannot be read.
+    pub fn verify(
+        &self,
+        mut done: impl FnMut(Part, u64, u64),
+    ) -> Result<Option<Verified>, StorageError> {
+        self.verify_superblock()?;
+        if self.bootstrap()?.is_none() {
+            return Ok(None);
+        }
+        let log = self.log()?;
+        let (payload_bytes, configurations) =
+            log.verify(&mut |read, all| done(Part::Log, read, all))?;
+        let (applied, pairs, state_bytes) = self.verify_state(&mut |read, all| {
+            done(Part::State, read, all);
+        })?;
+        let snapshots = self.verify_snapshots(&mut |read, all| done(Part::Snapshots, read, all))?;
+        let view = &log.restored().log;
+        let (base, last) = (view.base(), view.last());
+        if applied.index >= base.index && !view.contains(applied) {
+            let why = format!("it ends at entry {applied}, the log has {base} to {last}");
+            return Err(StorageError::corrupt("the state", why));
+        }
+        let covers = |file: &SnapshotFile| {
+            let end = file.header.meta.last;
+            end.index >= base.index && view.contains(end)
+        };
+        if applied.index < base.index && !snapshots.iter().any(covers) {
+            let why = "no snapshot stands in between".into();
+            return Err(StorageError::Gap { base, applied, why });
+        }
+        let hard_state = log.restored().hard_state;
+        Ok(Some(Verified {
+            hard_state,
+            base,
+            last,
+            payload_bytes,
+            configurations,
+            applied,
+            pairs,
+            state_bytes,
+            snapshots,
+        }))
+    }
+
+    fn verify_superblock(&self) -> Result<(), StorageError> {
+        let path = self.path.join(SUPERBLOCK);
+        let bytes = files::read(&path, 4 * COPY_BYTES as u64)?.unwrap_or_default();
+        if Superblock::has_two_copies(&bytes) {
+            return Ok(());
+        }
+        let why = "one of its two copies is damaged; a node would start from the other";
+        Err(StorageError::corrupt(path.display().to_string(), why))
+    }
+
+    fn verify_state(
+        &self,
+        done: &mut dyn FnMut(u64, u64),
+    ) -> Result<(EntryId, u64, u64), StorageError> {
+        let place = place::current(&self.path)?;
+        // Nothing was ever applied.
+        if !place.path().exists() {
+            return Ok((EntryId::ZERO, 0, 0));
+        }
+        journal::check(place.path())?;
+        let db = DB::open_for_read_only(&options::reading(), place.path(), false)
+            .map_err(|error| database("opening the state", &error))?;
+        let all = db.property_int_value("rocksdb.estimate-num-keys").ok().flatten().unwrap_or(0);
+        let (mut pairs, mut bytes) = (0, 0);
+        checkpoint::for_each(&db, |key, value| {
+            pairs += 1;
+            bytes += (key.len() + value.len()) as u64;
+            done(pairs, all.max(pairs));
+            Ok(())
+        })?;
+        done(pairs, pairs);
+        let (applied, _) = checkpoint::applied(&checkpoint::Lying(&db))?;
+        Ok((applied, pairs, bytes))
+    }
+
+    fn verify_snapshots(
+        &self,
+        done: &mut dyn FnMut(u64, u64),
+    ) -> Result<Vec<SnapshotFile>, StorageError> {
+        let generation = self.generation().expect("a node without a history has no snapshots");
+        let snapshots = Snapshots::at(&self.path, self.cluster(), generation);
+        if !snapshots.path().exists() {
+            return Ok(Vec::new());
+        }
+        let (files, wrong) = snapshots.list()?;
+        if let Some(first) = wrong.into_iter().next() {
+            return Err(first);
+        }
+        let all = files.iter().map(|file| file.bytes).sum();
+        let mut before = 0;
+        for file in &files {
+            SnapshotReader::open(&file.path)?.verify(|read| done(before + read, all))?;
+            before += file.bytes;
+        }
+        Ok(files)
+    }
+}
+
+impl StoppedLog {
+    /// Reads all entries; returns the bytes of their payloads and the number of configurations.
+    fn verify(&self, done: &mut dyn FnMut(u64, u64)) -> Result<(u64, u64), StorageError> {
+        self.verify_hard_state()?;
+        let recorded = self.recorded_configurations()?;
+        let range = self.range();
+        let all = range.end.since(range.start);
+        let (mut read, mut bytes, mut configurations) = (0, 0, 0);
+        let mut stamp = ClusterTime::ZERO;
+        for entry in self.entries(range)? {
+            let entry = entry?;
+            let is_configuration = match &entry.payload {
+                Payload::Noop => false,
+                Payload::Command(command) => {
+                    bytes += command.len() as u64;
+                    false
+                }
+                Payload::Configuration(configuration) => {
+                    bytes += protocol::encode_configuration(configuration).len() as u64;
+                    true
+                }
+            };
+            let index = entry.id.index;
+            if is_configuration != recorded.contains(&index) {
+                let (is, said) = if is_configuration { ("is", "is not") } else { ("is not", "is") };
+                let why = format!("it {is} a configuration and {said} recorded as one");
+                return Err(StorageError::corrupt(format!("log entry {index}"), why));
+            }
+            configurations += u64::from(is_configuration);
+            stamp = stamp.max(entry.stamp);
+            read += 1;
+            done(read, all);
+        }
+        if stamp > self.restored().stamp {
+            let why = format!("stamp {} is below an entry's, {stamp}", self.restored().stamp);
+            return Err(StorageError::corrupt("the record of the log's end", why));
+        }
+        Ok((bytes, configurations))
+    }
+
+    fn verify_hard_state(&self) -> Result<(), StorageError> {
+        let meta = family(&self.db, META)?;
+        for (name, key) in ["first", "second"].into_iter().zip(HARD_STATE_KEYS) {
+            let copy = self
+                .db
+                .get_cf(meta, key)
+                .map_err(|error| database("reading term and vote", &error))?;
+            let found = copy.as_deref().and_then(decode_hard_state);
+            if found != Some(self.restored().hard_state) {
+                let why = format!("its {name} copy is damaged; a node would start from the other");
+                return Err(StorageError::corrupt("the hard state", why));
+            }
+        }
+        Ok(())
+    }
+
+    fn recorded_configurations(&self) -> Result<BTreeSet<LogIndex>, StorageError> {
+        let keys = self.db.iterator_cf(family(&self.db, CONFIGURATION)?, IteratorMode::Start);
+        keys.map(|item| {
+            let (key, _) = item.map_err(|error| database("reading configurations", &error))?;
+            index_of(&key)
+        })
+        .collect()
+    }
+}
