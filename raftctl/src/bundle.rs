@@ -29,6 +29,7 @@ use crate::context::{self, make_private_directory, write_private};
 use crate::report::{Report, Result};
 
 mod newcomers;
+mod successor;
 
 /// An operator's certificate is issued again when it ends within this time.
 const RENEW_BEFORE: Duration = Duration::from_secs(30 * 86_400);

@@ -31,6 +31,22 @@ pub struct View {
     pub warnings: Vec<String>,
 }
 
+impl View {
+    /// Returns the envelope on one line, for answers that never end.
+    pub fn json_line(&self) -> String {
+        serde_json::to_string(&Envelope::of(self)).expect("values of JSON are JSON")
+    }
+
+    /// Returns the envelope as YAML.
+    ///
+    /// # Errors
+    /// If the data cannot be written as YAML.
+    pub fn yaml(&self) -> Result<String> {
+        serde_yaml_ng::to_string(&Envelope::of(self))
+            .map_err(|error| Report::new(codes::INTERNAL, error.to_string()))
+    }
+}
+
 /// Where answers and remarks go, and how they look.
 #[derive(Clone, Debug)]
 pub struct Output {
@@ -83,11 +99,7 @@ impl Output {
                 write_stdout(&view.text)
             }
             Form::Json => write_stdout(format!("{}\n", Envelope::of(view).to_json()).as_bytes()),
-            Form::Yaml => {
-                let text = serde_yaml_ng::to_string(&Envelope::of(view))
-                    .map_err(|error| Report::new(codes::INTERNAL, error.to_string()))?;
-                write_stdout(text.as_bytes())
-            }
+            Form::Yaml => write_stdout(view.yaml()?.as_bytes()),
             Form::Name => {
                 let lines: String = view.names.iter().map(|name| format!("{name}\n")).collect();
                 write_stdout(lines.as_bytes())

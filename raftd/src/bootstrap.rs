@@ -109,6 +109,13 @@ pub(crate) fn repeated(present: Option<Generation>, record: &Bytes) -> Response 
 fn judge(record: &[u8], identity: &Identity, machine: &Machine) -> Result<BootstrapRecord, String> {
     let record = judge_any(record, identity, machine)?;
     is_ours(&record.configuration, identity)?;
+    if record.parent.is_some() {
+        return Err(
+            "the record goes on from a snapshot: `raftctl snapshot restore` fills the data \
+                    directory of the stopped node with it"
+                .into(),
+        );
+    }
     Ok(record)
 }
 

@@ -61,11 +61,16 @@ impl LogStore {
     /// then is the directory given its generation, so a crash in between leaves it uninitialised.
     ///
     /// # Errors
-    /// If it cannot be written, or the directory has another history.
+    /// If it cannot be written, or the directory has another history; if the record goes on from
+    /// another history, which a snapshot must bring ([`crate::Restoration`]).
     pub fn bootstrap(
         directory: &mut DataDirectory,
         record: &BootstrapRecord,
     ) -> Result<(), StorageError> {
+        if let Some(parent) = record.parent {
+            let why = format!("it goes on from generation {}, not from nothing", parent.short());
+            return Err(StorageError::corrupt("the founding record", why));
+        }
         if directory.generation().is_none() {
             let (mut log, restored) = Self::open_as(directory, record.generation())?;
             refuse_restored(&restored)?;

@@ -110,6 +110,9 @@ fn lock(path: &Path) -> Result<File, StorageError> {
     Ok(lock)
 }
 
+/// A record as the database gives it: key and value.
+type Record = Result<(Box<[u8]>, Box<[u8]>), rocksdb::Error>;
+
 /// The log of a stopped node.
 pub struct StoppedLog {
     db: DB,
@@ -156,11 +159,7 @@ impl StoppedLog {
         }))
     }
 
-    fn entry(
-        &self,
-        index: LogIndex,
-        found: Option<Result<(Box<[u8]>, Box<[u8]>), rocksdb::Error>>,
-    ) -> Result<Entry, StorageError> {
+    fn entry(&self, index: LogIndex, found: Option<Record>) -> Result<Entry, StorageError> {
         let corrupt = |why: &str| Err(StorageError::corrupt(format!("log entry {index}"), why));
         let Some(found) = found else {
             return corrupt("it is missing");

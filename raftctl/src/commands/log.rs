@@ -15,6 +15,9 @@ use crate::output::{View, units};
 use crate::report::{Report, Result};
 use crate::target::{Session, Target};
 
+mod offline;
+mod tail;
+
 /// The replicated log.
 #[derive(Clone, Debug, Subcommand)]
 pub enum LogCommand {
@@ -23,6 +26,12 @@ pub enum LogCommand {
     List(ListArgs),
     /// Shows an entry
     Show(ShowArgs),
+    /// Shows the last committed entries, and with -f those to come
+    Tail(tail::TailArgs),
+    /// Writes the entries of a stopped node, each checked
+    Dump(offline::DumpArgs),
+    /// Reads all that a stopped node has and checks every byte: log, state, snapshots
+    Verify(offline::VerifyArgs),
 }
 
 /// What `list` is told.
@@ -67,27 +76,42 @@ struct How {
 /// # Errors
 /// If no node answers, or there is no such entry.
 pub async fn run(session: &Session, command: LogCommand) -> Result<()> {
-    let (target, client) = session.client()?;
     let how = match &command {
         LogCommand::List(args) => args.how.clone(),
         LogCommand::Show(args) => args.how.clone(),
+        LogCommand::Tail(args) => args.how.clone(),
+        LogCommand::Dump(args) => return offline::dump(session, args),
+        LogCommand::Verify(args) => return offline::verify(session, args),
     };
+    let (target, client) = session.client()?;
     let endpoint = match &how.node {
         Some(node) => Some(address_of(&target, &client, node).await?),
         None => None,
     };
-    let endpoint = endpoint.as_deref();
+    let done = live(session, &client, endpoint.as_deref(), &command).await;
+    client.close().await;
+    done
+}
+
+/// Asks a node that runs.
+async fn live(
+    session: &Session,
+    client: &Client,
+    endpoint: Option<&str>,
+    command: &LogCommand,
+) -> Result<()> {
     let view = match command {
-        LogCommand::List(ListArgs { from, limit, .. }) => {
-            let page = read(&client, endpoint, from, limit).await?;
+        LogCommand::List(ListArgs { from, limit, how }) => {
+            let page = read(client, endpoint, *from, *limit).await?;
             list(session, &page, how.show_values)
         }
-        LogCommand::Show(ShowArgs { index, .. }) => {
-            let page = read(&client, endpoint, Some(index), 1).await?;
-            show(&page, index, how.show_values)?
+        LogCommand::Show(ShowArgs { index, how }) => {
+            let page = read(client, endpoint, Some(*index), 1).await?;
+            show(&page, *index, how.show_values)?
         }
+        LogCommand::Tail(args) => return tail::run(session, client, endpoint, args).await,
+        LogCommand::Dump(_) | LogCommand::Verify(_) => unreachable!("they ask no node"),
     };
-    client.close().await;
     session.output.answer(&view)
 }
 

@@ -14,6 +14,7 @@ use crate::report::{Report, Result};
 use crate::target::Session;
 
 mod live;
+mod restore;
 
 /// Snapshots of the state.
 #[derive(Clone, Debug, Subcommand)]
@@ -45,6 +46,8 @@ pub enum SnapshotCommand {
         /// The file
         file: PathBuf,
     },
+    /// Fills the empty data directory of a stopped node, as a new generation of the cluster
+    Restore(restore::RestoreArgs),
 }
 
 /// Runs the command.
@@ -58,6 +61,7 @@ pub async fn run(session: &Session, command: SnapshotCommand) -> Result<()> {
         SnapshotCommand::Save { file, node } => live::save(session, &file, node.as_deref()).await,
         SnapshotCommand::Show { file } => show(session, &file),
         SnapshotCommand::Verify { file } => verify(session, &file),
+        SnapshotCommand::Restore(args) => restore::run(session, &args),
     }
 }
 

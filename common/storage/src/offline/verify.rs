@@ -112,18 +112,36 @@ impl StoppedNode {
         Err(StorageError::corrupt(path.display().to_string(), why))
     }
 
+    /// Returns the last entry whose effect is in the durable state.
+    ///
+    /// # Errors
+    /// If the state is damaged or cannot be read.
+    pub fn applied(&self) -> Result<EntryId, StorageError> {
+        match self.state()? {
+            Some(db) => Ok(checkpoint::applied(&checkpoint::Lying(&db))?.0),
+            None => Ok(EntryId::ZERO),
+        }
+    }
+
+    /// Opens the state; `None` if nothing was ever applied.
+    fn state(&self) -> Result<Option<DB>, StorageError> {
+        let place = place::current(&self.path)?;
+        if !place.path().exists() {
+            return Ok(None);
+        }
+        journal::check(place.path())?;
+        DB::open_for_read_only(&options::reading(), place.path(), false)
+            .map(Some)
+            .map_err(|error| database("opening the state", &error))
+    }
+
     fn verify_state(
         &self,
         done: &mut dyn FnMut(u64, u64),
     ) -> Result<(EntryId, u64, u64), StorageError> {
-        let place = place::current(&self.path)?;
-        // Nothing was ever applied.
-        if !place.path().exists() {
+        let Some(db) = self.state()? else {
             return Ok((EntryId::ZERO, 0, 0));
-        }
-        journal::check(place.path())?;
-        let db = DB::open_for_read_only(&options::reading(), place.path(), false)
-            .map_err(|error| database("opening the state", &error))?;
+        };
         let all = db.property_int_value("rocksdb.estimate-num-keys").ok().flatten().unwrap_or(0);
         let (mut pairs, mut bytes) = (0, 0);
         checkpoint::for_each(&db, |key, value| {

@@ -1,0 +1,85 @@
+//! The record of a history that goes on from a snapshot. It is stored before the data directory is
+//! filled; the records of former histories stay beside it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use consensus::{Configuration, Incarnation, Majority, Member, NodeId, Voters};
+use protocol::BootstrapRecord;
+use storage::SnapshotHeader;
+
+use super::{Bundles, PLAN, Plan, PlannedNode, read_bounded};
+use crate::codes;
+use crate::context::write_private;
+use crate::report::{Report, Result};
+
+impl Bundles {
+    /// Opens the directory of whatever cluster it is.
+    ///
+    /// # Errors
+    /// If there is no cluster in it, or nodes are being added just now.
+    pub fn open_any(directory: &Path) -> Result<Self> {
+        let path = directory.join(PLAN);
+        let Some(bytes) = read_bounded(&path)? else {
+            let message = format!("{} has no {PLAN}", directory.display());
+            return Err(Report::new(codes::NO_CLUSTER, message)
+                .help("--dir DIR    (the directory that `raftctl init` made)"));
+        };
+        let plan: Option<Plan> =
+            String::from_utf8(bytes).ok().and_then(|text| toml::from_str(&text).ok());
+        let bad = || Report::new(codes::LOCAL_FILE, format!("{}: no plan", path.display()));
+        Self::open(directory, &plan.ok_or_else(bad)?.name)
+    }
+
+    /// Finds a node by its name or its id.
+    ///
+    /// # Errors
+    /// If nobody was ever planned or added under it.
+    pub fn find(&self, wanted: &str) -> Result<PlannedNode> {
+        let known = self.known()?;
+        let matches = |node: &&PlannedNode| node.name == wanted || node.id.to_string() == wanted;
+        known.values().find(matches).cloned().ok_or_else(|| {
+            let names: Vec<&str> = known.values().map(|node| node.name.as_str()).collect();
+            let message = format!("no node is called \"{wanted}\": there are {}", names.join(" "));
+            Report::new(codes::NO_NODE, message)
+        })
+    }
+
+    /// Makes the record of a history that goes on from a snapshot in this data directory of this
+    /// node alone, and stores it in place of the present one, which is kept beside it. Asked again
+    /// for the same, returns what is stored.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn succeed(
+        &self,
+        node: &PlannedNode,
+        incarnation: Incarnation,
+        header: &SnapshotHeader,
+    ) -> Result<BootstrapRecord> {
+        let id = NodeId::from(node.id);
+        let (name, address) = (node.name.clone(), node.address.clone());
+        let members = BTreeMap::from([(id, Member { incarnation, name, address })]);
+        let voters = Voters::Stable(Majority::new([id]));
+        let configuration = Configuration::new(voters, BTreeSet::new(), members)
+            .map_err(|error| Report::new(codes::INTERNAL, error.to_string()))?;
+        let record = BootstrapRecord {
+            cluster: header.cluster,
+            configuration,
+            machine: header.machine.clone(),
+            machine_version: header.machine_version,
+            parent: Some(header.generation),
+        };
+        match self.record()? {
+            Some(present) if present == record => return Ok(record),
+            Some(present) => {
+                let short = &present.generation().to_string()[..16];
+                let former = self.directory().join(format!("bootstrap-{short}.record"));
+                write_private(&former, &present.encode())?;
+            }
+            None => {}
+        }
+        write_private(&self.record_path(), &record.encode())?;
+        Ok(record)
+    }
+}

@@ -1,0 +1,95 @@
+//! `raftctl log tail`: the last entries, and with -f what is committed from now on.
+
+use std::time::Duration;
+
+use clap::Args;
+use client::{Client, LogEntry, LogPage};
+use tokio::time::sleep;
+
+use super::{Content, How, item, kind, read};
+use crate::cli::Form;
+use crate::output::{View, units, write_stdout};
+use crate::report::Result;
+use crate::target::Session;
+
+/// How often a node is asked for more.
+const POLL: Duration = Duration::from_millis(200);
+
+/// At most so many entries are read at a time.
+const PAGE: u64 = 500;
+
+/// What `tail` is told.
+#[derive(Clone, Debug, Args)]
+pub struct TailArgs {
+    /// Begins with so many of the last committed entries
+    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 10)]
+    #[arg(value_parser = clap::value_parser!(u64).range(0..=100_000))]
+    lines: u64,
+    /// Goes on with each entry that is committed, until Ctrl-C
+    #[arg(short, long)]
+    follow: bool,
+    /// How entries are read
+    #[command(flatten)]
+    pub(super) how: How,
+}
+
+/// Shows the last committed entries, each once: what is committed never changes.
+pub(super) async fn run(
+    session: &Session,
+    client: &Client,
+    endpoint: Option<&str>,
+    args: &TailArgs,
+) -> Result<()> {
+    let values = args.how.show_values;
+    let known = read(client, endpoint, Some(u64::MAX >> 1), 1).await?;
+    let mut next = (known.commit + 1).saturating_sub(args.lines).max(known.first).max(1);
+    if session.output.headers && session.output.for_people() {
+        write_stdout(
+            format!("{}\n", row(["INDEX", "TERM", "KIND", "SIZE", "COMMAND"])).as_bytes(),
+        )?;
+    }
+    loop {
+        let page = read(client, endpoint, Some(next), PAGE).await?;
+        if page.first > next {
+            let gap = format!("entries {next} to {} were compacted away", page.first - 1);
+            session.output.remark(&format!("warning: {gap}"));
+            next = page.first;
+            continue;
+        }
+        let mut seen = false;
+        for entry in page.entries.iter().filter(|entry| entry.index <= page.commit) {
+            tell(session, &page, entry, values)?;
+            next = entry.index + 1;
+            seen = true;
+        }
+        match (seen, args.follow) {
+            (true, _) => {}
+            (false, true) => sleep(POLL).await,
+            (false, false) => return Ok(()),
+        }
+    }
+}
+
+/// Writes a line: for programs an envelope each.
+fn tell(session: &Session, page: &LogPage, entry: &LogEntry, values: bool) -> Result<()> {
+    let view = View { kind: "LogEntry", data: item(page, entry, values), ..View::default() };
+    let line = match session.output.form {
+        Form::Table | Form::Wide => line(entry, values),
+        Form::Json => view.json_line(),
+        Form::Yaml => format!("---\n{}", view.yaml()?),
+        Form::Name => entry.index.to_string(),
+    };
+    write_stdout(format!("{}\n", line.trim_end()).as_bytes())
+}
+
+/// Writes an entry for people, in columns that need not know what follows.
+pub(super) fn line(entry: &LogEntry, values: bool) -> String {
+    let (index, term) = (entry.index.to_string(), entry.term.to_string());
+    let size = units::size(entry.payload_bytes.into());
+    row([&index, &term, kind(entry.kind), &size, &Content::of(entry).line(values)])
+}
+
+/// Writes columns of fixed width.
+pub(super) fn row([index, term, kind, size, command]: [&str; 5]) -> String {
+    format!("{index:<12}  {term:<6}  {kind:<13}  {size:<6}  {command}")
+}

@@ -1,0 +1,191 @@
+//! `raftctl snapshot restore`: fills the empty data directory of a stopped node, as the beginning of
+//! a new generation of the cluster.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use certs::ClusterId;
+use clap::Args;
+use consensus::NodeId;
+use protocol::BootstrapRecord;
+use serde_json::json;
+use storage::{Restoration, SnapshotHeader, SnapshotReader};
+
+use super::size;
+use crate::bundle::{Bundles, PlannedNode};
+use crate::codes;
+use crate::output::progress::Progress;
+use crate::output::{View, units};
+use crate::report::{Report, Result};
+use crate::target::Session;
+
+/// What `restore` is told.
+#[derive(Clone, Debug, Args)]
+pub struct RestoreArgs {
+    /// The snapshot
+    file: PathBuf,
+    /// The data directory of the stopped node: empty, or never bootstrapped
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// The node, by name or id: the only voter at first
+    #[arg(long, value_name = "NODE")]
+    node: String,
+    /// The cluster's directory, which `init` made [default: the context's]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Shows what would be done
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Verifies the snapshot, stores the new record beside the authority, then fills the directory.
+pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<()> {
+    let header = verified(session, &args.file)?;
+    let bundles = bundles(session, args)?;
+    is_ours(&bundles, &header, &args.file)?;
+    let node = bundles.find(&args.node)?;
+    let id = NodeId::from(node.id);
+    if args.dry_run {
+        return session.output.answer(&plan(args, &bundles, &node, &header));
+    }
+    session.confirm(&format!(
+        "Begin a new generation of cluster \"{}\" with entry {} on {} alone? Nodes with data of the \
+         old one stay out of it",
+        bundles.plan.name,
+        units::count(header.meta.last.index.get()),
+        node.name,
+    ))?;
+    let restoration = Restoration::begin(&args.data_dir, header.cluster, id)?;
+    let record = bundles.succeed(&node, restoration.incarnation(), &header)?;
+    let mut snapshot = counted(session, &args.file)?;
+    restoration.fill(&record, &mut snapshot)?;
+    session.output.answer(&done(args, &bundles, &node, &header, &record))
+}
+
+/// Reads the whole snapshot before anything is written.
+fn verified(session: &Session, file: &Path) -> Result<SnapshotHeader> {
+    let reader = SnapshotReader::open(file)?;
+    let header = reader.header().clone();
+    let mut progress = Progress::new(&session.output, "verifying the snapshot", size(file)?);
+    let verified = reader.verify(|read| progress.set(read, "bytes"));
+    progress.finish();
+    verified?;
+    Ok(header)
+}
+
+fn bundles(session: &Session, args: &RestoreArgs) -> Result<Bundles> {
+    let directory = match &args.dir {
+        Some(directory) => directory.clone(),
+        None => session.bundle_directory()?.ok_or_else(|| {
+            let message = "the directory with the cluster's authority is not known";
+            Report::new(codes::NO_CLUSTER, message)
+                .help("--dir DIR    (the directory that `raftctl init` made)")
+        })?,
+    };
+    Bundles::open_any(&directory)
+}
+
+fn is_ours(bundles: &Bundles, header: &SnapshotHeader, file: &Path) -> Result<()> {
+    let theirs = ClusterId::from_bytes(header.cluster).to_string();
+    if bundles.plan.cluster == theirs {
+        return Ok(());
+    }
+    let (file, name, ours) = (file.display(), &bundles.plan.name, &bundles.plan.cluster);
+    let message = format!("snapshot {file} is of cluster {theirs}, not of \"{name}\" ({ours})");
+    Err(Report::new(codes::FOREIGN_FILE, message))
+}
+
+fn plan(
+    args: &RestoreArgs,
+    bundles: &Bundles,
+    node: &PlannedNode,
+    header: &SnapshotHeader,
+) -> View {
+    let last = header.meta.last;
+    let lines = [
+        format!("would store a record that goes on from generation {}", header.generation.short()),
+        format!("  in {}", bundles.directory().display()),
+        format!("would fill {} with the state up to entry {}", args.data_dir.display(), last.index),
+        format!(
+            "would let {} (node {}) be the only voter: tolerates 0 failures",
+            node.name, node.id
+        ),
+    ];
+    View {
+        kind: "RestorePlan",
+        data: json!({ "steps": lines }),
+        text: format!("{}\n", lines.join("\n")).into_bytes(),
+        names: vec![node.name.clone()],
+        warnings: Vec::new(),
+    }
+}
+
+fn done(
+    args: &RestoreArgs,
+    bundles: &Bundles,
+    node: &PlannedNode,
+    header: &SnapshotHeader,
+    record: &BootstrapRecord,
+) -> View {
+    let (last, generation) = (header.meta.last, record.generation());
+    let data_dir = args.data_dir.display();
+    let text = format!(
+        "  snapshot    entry {} of term {}, verified\n  \
+         generation  {}, goes on from {}; the record is in {}\n  \
+         filled      {data_dir}: {} (node {}) is the only voter\n  \
+         next        let raftd own it (chown -R), then: systemctl start raftd\n  \
+         then        raftctl member add NAME=HOST:PORT    (each with an empty data directory)\n",
+        units::count(last.index.get()),
+        last.term,
+        generation.short(),
+        header.generation.short(),
+        bundles.directory().display(),
+        node.name,
+        node.id,
+    );
+    View {
+        kind: "Restored",
+        data: json!({
+            "dataDir": args.data_dir.display().to_string(),
+            "node": node.name,
+            "nodeId": node.id.to_string(),
+            "index": last.index.to_string(),
+            "term": last.term.to_string(),
+            "generation": generation.to_string(),
+            "parentGeneration": header.generation.to_string(),
+        }),
+        text: text.into_bytes(),
+        names: vec![generation.to_string()],
+        warnings: Vec::new(),
+    }
+}
+
+/// Opens the snapshot so that reading it moves a bar.
+fn counted(session: &Session, file: &Path) -> Result<SnapshotReader<Counted>> {
+    let opened = File::open(file).map_err(|error| Report::io(file, &error))?;
+    let progress = Progress::new(&session.output, "filling the data directory", size(file)?);
+    let source = Counted { source: BufReader::new(opened), read: 0, progress };
+    Ok(SnapshotReader::new(file.display().to_string(), source)?)
+}
+
+struct Counted {
+    source: BufReader<File>,
+    read: u64,
+    progress: Progress,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.source.read(buffer)?;
+        self.read += read as u64;
+        self.progress.set(self.read, "bytes");
+        Ok(read)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.progress.finish();
+    }
+}
