@@ -6,18 +6,21 @@ use std::os::unix::ffi::OsStringExt as _;
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
-use client::{Client, Consistency};
+use client::Answer;
 use serde_json::{Value, json};
 use state_machine::{
     KEY_BYTES_MAX, KvCommand as Change, KvQuery, KvResponse, PAGE_KEYS_MAX, VALUE_BYTES_MAX,
 };
 
 use crate::codes;
+use crate::commands::kv::freshness::{Age, FreshnessArgs};
 use crate::commands::load::LoadArgs;
 use crate::output::table::Rows;
 use crate::output::{View, units};
 use crate::report::{Report, Result};
 use crate::target::Session;
+
+pub mod freshness;
 
 /// The longest value that a table shows, in characters; `-o wide` shows all of it.
 const SHOWN_CHARS_MAX: usize = 60;
@@ -46,9 +49,8 @@ pub struct GetArgs {
     /// The key
     #[arg(id = "kv_key", value_name = "KEY")]
     key: OsString,
-    /// Takes what any node has applied, however old; works without a leader
-    #[arg(long)]
-    stale: bool,
+    #[command(flatten)]
+    freshness: FreshnessArgs,
     /// Writes the value as it is, without a newline behind it
     #[arg(long)]
     raw: bool,
@@ -113,9 +115,8 @@ pub struct ListArgs {
     /// At most so many; 0 is all
     #[arg(long, value_name = "COUNT", default_value_t = 1_000)]
     limit: u64,
-    /// Takes what any node has applied, however old; works without a leader
-    #[arg(long)]
-    stale: bool,
+    #[command(flatten)]
+    freshness: FreshnessArgs,
 }
 
 /// Runs the command.
@@ -136,15 +137,18 @@ pub async fn run(session: &Session, command: KvCommand) -> Result<()> {
 async fn get(session: &Session, args: GetArgs) -> Result<()> {
     let key = key_of(args.key)?;
     let (_, client) = session.client()?;
-    let answer = ask(&client, &KvQuery::Get { key: key.clone() }, args.stale).await;
+    let mut age = Age::default();
+    let answer = args.freshness.ask(&client, &KvQuery::Get { key: key.clone() }, &mut age).await;
     client.close().await;
+    age.tell(&session.output);
     match answer? {
         KvResponse::Value { revision, value } => {
             let mut text = value.to_vec();
             if !args.raw {
                 text.push(b'\n');
             }
-            let data = pair(&key, &value, revision);
+            let mut data = pair(&key, &value, revision);
+            age.add_to(&mut data);
             let names = vec![units::printable(&key)];
             session.output.answer(&View { kind: "Key", data, text, names, warnings: Vec::new() })
         }
@@ -195,14 +199,23 @@ async fn change(session: &Session, key: &Bytes, change: Change) -> Result<()> {
     let (_, client) = session.client()?;
     let answer = client.propose(change.encode()).await;
     client.close().await;
-    match decode(&answer?.response)? {
-        KvResponse::Done { revision } => session.output.answer(&View {
-            kind: "Change",
-            data: json!({ "key": text_of(key), "revision": revision.to_string() }),
-            text: format!("revision {revision}\n").into_bytes(),
-            names: vec![units::printable(key)],
-            warnings: Vec::new(),
-        }),
+    let Answer { index, response, .. } = answer?;
+    match decode(&response)? {
+        KvResponse::Done { revision } => {
+            // A read on any node sees the change with `--at-least` this index.
+            let token =
+                if session.output.wide() { format!("  index {index}") } else { String::new() };
+            session.output.answer(&View {
+                kind: "Change",
+                data: json!({
+                    "key": text_of(key), "revision": revision.to_string(),
+                    "index": index.to_string(),
+                }),
+                text: format!("revision {revision}{token}\n").into_bytes(),
+                names: vec![units::printable(key)],
+                warnings: Vec::new(),
+            })
+        }
         KvResponse::NotFound => Err(no_key(key)),
         KvResponse::Differs { revision, .. } => {
             let key = units::printable(key);
@@ -217,13 +230,14 @@ async fn list(session: &Session, args: ListArgs) -> Result<()> {
     let prefix = Bytes::from(args.prefix.into_vec());
     let (_, client) = session.client()?;
     let mut items: Vec<(Bytes, Bytes, u64)> = Vec::new();
+    let mut age = Age::default();
     let wanted = if args.limit == 0 { u64::MAX } else { args.limit };
     let more = loop {
         let after = items.last().map(|(key, _, _)| key.clone()).unwrap_or_default();
         let missing = wanted - items.len() as u64;
         let limit = u32::try_from(missing).unwrap_or(u32::MAX).min(PAGE_KEYS_MAX);
         let query = KvQuery::List { prefix: prefix.clone(), after, limit };
-        match ask(&client, &query, args.stale).await? {
+        match args.freshness.ask(&client, &query, &mut age).await? {
             KvResponse::Page { items: page, more } => {
                 let empty = page.is_empty();
                 items.extend(page);
@@ -235,6 +249,7 @@ async fn list(session: &Session, args: ListArgs) -> Result<()> {
         }
     };
     client.close().await;
+    age.tell(&session.output);
     let mut warnings = Vec::new();
     if more {
         let count = items.len();
@@ -246,9 +261,11 @@ async fn list(session: &Session, args: ListArgs) -> Result<()> {
         rows.push(vec![units::printable(key), revision.to_string(), shown]);
     }
     let pairs: Vec<Value> = items.iter().map(|(k, v, r)| pair(k, v, *r)).collect();
+    let mut data = json!({ "keys": pairs, "more": more });
+    age.add_to(&mut data);
     session.output.answer(&View {
         kind: "KeyList",
-        data: json!({ "keys": pairs, "more": more }),
+        data,
         text: rows.render(session.output.headers).into_bytes(),
         names: items.iter().map(|(key, _, _)| units::printable(key)).collect(),
         warnings,
@@ -269,11 +286,6 @@ fn plan(session: &Session, what: &str) -> Result<()> {
         text: format!("{what}\n").into_bytes(),
         ..View::default()
     })
-}
-
-async fn ask(client: &Client, query: &KvQuery, stale: bool) -> Result<KvResponse> {
-    let how = if stale { Consistency::Stale } else { Consistency::Linearizable };
-    decode(&client.query(query.encode(), how).await?.response)
 }
 
 /// Reads the machine's answer.
