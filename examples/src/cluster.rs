@@ -80,14 +80,22 @@ impl Cluster {
     pub fn kill_leader(&self) -> Result<String, String> {
         let status = self.status().ok_or("there is no status")?;
         let name = status["leader"]["name"].as_str().ok_or("there is no leader")?.to_owned();
+        self.signal(&name, Signal::KILL)?;
+        Ok(name)
+    }
+
+    /// Sends a node's process a signal.
+    ///
+    /// # Errors
+    /// If its process is not found.
+    pub fn signal(&self, name: &str, signal: Signal) -> Result<(), String> {
         // The lock file of a data directory names the process that holds it.
         let lock = self.directory.join("cluster").join(format!("data-{name}")).join("LOCK");
         let text = std::fs::read_to_string(&lock)
             .map_err(|error| format!("cannot read {}: {error}", lock.display()))?;
         let pid = text.trim().parse().ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| format!("{} names no process", lock.display()))?;
-        kill_process(pid, Signal::KILL).map_err(|error| format!("cannot kill {name}: {error}"))?;
-        Ok(name)
+        kill_process(pid, signal).map_err(|error| format!("cannot signal {name}: {error}"))
     }
 
     /// Returns the nodes' names and addresses.
