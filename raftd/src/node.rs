@@ -44,6 +44,8 @@ pub(crate) struct Node {
     snapshots: SnapshotLane,
     /// A leader's snapshot that waits to be installed.
     received: Option<SnapshotFile>,
+    /// The state is to be kept for a snapshot when it is flushed.
+    checkpoint_due: bool,
     gauges: Arc<Gauges>,
     metrics: Metrics,
     pending: Pending<Responder>,
@@ -86,6 +88,7 @@ impl Node {
             network: parts.network,
             snapshots: parts.snapshots,
             received: None,
+            checkpoint_due: false,
             gauges: parts.gauges,
             metrics: Metrics::default(),
             pending: Pending::new(parts.requests_max),

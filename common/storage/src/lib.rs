@@ -56,4 +56,4 @@ pub use snapshot::{
     SnapshotReceiver, SnapshotTotals, SnapshotWriter, Snapshots,
 };
 #[cfg(feature = "rocksdb")]
-pub use state::{StateCheckpoint, StateStore};
+pub use state::{StateCheckpoint, StateFlush, StateStore};

@@ -38,11 +38,37 @@ struct Live {
     place: Place,
 }
 
+/// A flush that is still to be done.
+pub struct StateFlush(Arc<Live>);
+
+impl StateFlush {
+    /// Makes durable what was written before [`StateStore::flush_later`], and perhaps more, as a
+    /// whole. Returns what the state takes on the disk, in bytes.
+    ///
+    /// # Errors
+    /// If the state cannot be written.
+    pub fn run(self) -> Result<u64, StorageError> {
+        self.0.flush().map_err(|error| database("flushing the state", &error))?;
+        Ok(self.0.bytes())
+    }
+}
+
+impl Live {
+    fn bytes(&self) -> u64 {
+        let bytes = self.db.property_int_value("rocksdb.live-sst-files-size");
+        bytes.ok().flatten().unwrap_or(0)
+    }
+}
+
 impl StateStore {
     /// Returns what the state takes on the disk, in bytes, as far as it is flushed.
     pub fn bytes(&self) -> u64 {
-        let bytes = self.live.db.property_int_value("rocksdb.live-sst-files-size");
-        bytes.ok().flatten().unwrap_or(0)
+        self.live.bytes()
+    }
+
+    /// Returns the flush of everything written so far, to be done on any thread while writes go on.
+    pub fn flush_later(&self) -> StateFlush {
+        StateFlush(Arc::clone(&self.live))
     }
 
     /// Opens the store in the data directory; what was not flushed before a crash is gone, as a

@@ -160,7 +160,8 @@ pub(super) const PERSIST_INTERVAL_S: Key = number(
     "limits.persist_interval_s",
     "s",
     (60, 1, 86_400),
-    "how often the state is flushed to its database, which bounds what is replayed at a start",
+    "how often the state is flushed to its database, at the latest after 64 MiB of commands: that \
+     bounds what is replayed at a start",
 );
 pub(super) const LOG_KEEP_ENTRIES_MAX: Key = number(
     "limits.log_keep_entries_max",

@@ -7,6 +7,8 @@
 
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -29,6 +31,10 @@ const BATCH_ENTRIES_MAX: usize = 4_096;
 /// beyond it, ranges go without entries, which the lane then reads from the disk.
 pub(crate) const QUEUE_BYTES_MAX: usize = 32 << 20;
 
+/// The state is flushed at the latest when so many bytes of entries were applied since it last was:
+/// that bounds the log, and what is replayed after a crash.
+const UNFLUSHED_BYTES_MAX: usize = 64 << 20;
+
 /// Work for the lane.
 #[derive(Debug)]
 enum Job {
@@ -36,7 +42,9 @@ enum Job {
     Apply { range: RangeInclusive<LogIndex>, entries: Vec<Entry>, view: bool },
     /// Report a view of the present state.
     View,
-    /// Make the present state durable, and report it for a snapshot.
+    /// Make the present state durable, while what follows is applied.
+    Flush,
+    /// Report the present state, durable, for a snapshot.
     Checkpoint,
     /// Replace the state by a snapshot's.
     Install(PathBuf),
@@ -69,7 +77,9 @@ impl Apply {
             reports,
             persist_interval,
             persisted: Instant::now(),
+            unflushed_bytes: 0,
             dirty: false,
+            flushing: Arc::default(),
         };
         let thread = std::thread::Builder::new()
             .name("apply".to_owned())
@@ -95,7 +105,13 @@ impl Apply {
         let _ = self.jobs.send(Job::View);
     }
 
-    /// Asks for the present state, for a snapshot.
+    /// Asks that the present state becomes durable.
+    pub(crate) fn flush(&self) {
+        let _ = self.jobs.send(Job::Flush);
+    }
+
+    /// Asks for the present state, for a snapshot. What is not durable yet is made so first, and
+    /// nothing is applied meanwhile: a flush before makes that short.
     pub(crate) fn checkpoint(&self) {
         let _ = self.jobs.send(Job::Checkpoint);
     }
@@ -128,7 +144,11 @@ struct Worker<R> {
     reports: Reports,
     persist_interval: Duration,
     persisted: Instant,
+    /// Bytes of entries that were applied and not flushed, and whether there are any at all.
+    unflushed_bytes: usize,
     dirty: bool,
+    /// A flush is under way.
+    flushing: Arc<AtomicBool>,
 }
 
 impl<R> Worker<R>
@@ -152,7 +172,7 @@ where
                 None => match queue.recv_timeout(self.until_persist()) {
                     Ok(job) => job,
                     Err(RecvTimeoutError::Timeout) => {
-                        self.persist()?;
+                        self.flush_if_due()?;
                         continue;
                     }
                     Err(RecvTimeoutError::Disconnected) => return self.persist(),
@@ -164,11 +184,10 @@ where
                     batch.extend(entries);
                     next = join(queue, &mut batch, &mut end, &mut view);
                     self.apply(&mut batch, end, view)?;
-                    if self.until_persist().is_zero() {
-                        self.persist()?;
-                    }
+                    self.flush_if_due()?;
                 }
                 Job::View => self.report(Done::Viewed(View(self.host.view()))),
+                Job::Flush => self.flush()?,
                 Job::Checkpoint => self.checkpoint()?,
                 Job::Install(file) => self.install(&file)?,
             }
@@ -192,6 +211,7 @@ where
             let took = began.elapsed();
             self.dirty = true;
             let bytes = batch.drain(..count).map(|entry| entry_bytes(&entry)).sum();
+            self.unflushed_bytes += bytes;
             let last = self.host.applied().index;
             let view = (view && last == end).then(|| View(self.host.view()));
             self.report(Done::Applied { last, responses, view, bytes, took });
@@ -199,16 +219,52 @@ where
         Ok(())
     }
 
+    /// Makes everything durable, at the end; also waits for a flush that is under way.
     fn persist(&mut self) -> Result<(), Failure> {
-        if std::mem::take(&mut self.dirty) {
-            let index = self.host.persist().map_err(|error| failed(&error))?;
-            self.flushed(index)?;
+        self.host.persist().map(drop).map_err(|error| failed(&error))
+    }
+
+    fn flush_if_due(&mut self) -> Result<(), Failure> {
+        if !self.until_persist().is_zero() {
+            return Ok(());
         }
-        self.persisted = Instant::now();
+        if self.dirty {
+            return self.flush();
+        }
+        self.note_flush();
         Ok(())
     }
 
+    /// Flushes on a thread of its own, unless one does: what follows is applied meanwhile.
+    fn flush(&mut self) -> Result<(), Failure> {
+        self.note_flush();
+        if self.flushing.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        self.dirty = false;
+        let index = self.host.applied().index;
+        let flush = self.host.with_store(|store| store.flush_later());
+        let flush = flush.map_err(|error| failed(&error))?;
+        let (reports, flushing) = (self.reports.clone(), Arc::clone(&self.flushing));
+        let thread = std::thread::Builder::new().name("flush".to_owned()).spawn(move || {
+            let flushed = flush.run();
+            flushing.store(false, Ordering::Release);
+            // A loop that is gone needs no report.
+            let _ = reports.blocking_send(match flushed {
+                Ok(state_bytes) => Done::Flushed { index, state_bytes },
+                Err(error) => Done::ApplyFailed(failure(&error)),
+            });
+        });
+        thread.map(drop).map_err(|error| Failure::from_error(Exit::Io, "a thread", &error))
+    }
+
+    /// The next flush is due later.
+    fn note_flush(&mut self) {
+        (self.unflushed_bytes, self.persisted) = (0, Instant::now());
+    }
+
     fn flushed(&mut self, index: LogIndex) -> Result<(), Failure> {
+        self.note_flush();
         let bytes = self.host.with_store(|store| store.bytes()).map_err(|error| failed(&error))?;
         self.report(Done::Flushed { index, state_bytes: bytes });
         Ok(())
@@ -240,6 +296,9 @@ where
     }
 
     fn until_persist(&self) -> Duration {
+        if self.unflushed_bytes >= UNFLUSHED_BYTES_MAX {
+            return Duration::ZERO;
+        }
         self.persist_interval.saturating_sub(self.persisted.elapsed())
     }
 
@@ -271,7 +330,7 @@ fn join(
                 batch.extend(entries);
             }
             Job::View => *view = true,
-            other @ (Job::Checkpoint | Job::Install(_)) => return Some(other),
+            other @ (Job::Flush | Job::Checkpoint | Job::Install(_)) => return Some(other),
         }
     }
     None

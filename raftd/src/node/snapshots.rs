@@ -16,6 +16,9 @@ impl Node {
     pub(super) fn flushed(&mut self, now: Timestamp, index: LogIndex, state_bytes: u64) {
         let index = self.snapshots.floor(now).map_or(index, |floor| floor.min(index));
         self.replica.step(now, Input::Flushed { index, state_bytes });
+        if std::mem::take(&mut self.checkpoint_due) {
+            self.apply.checkpoint();
+        }
     }
 
     /// A follower needs entries that are compacted.
@@ -36,7 +39,9 @@ impl Node {
     /// Asks for the present state if somebody waits for a snapshot of it.
     pub(super) fn make_snapshot(&mut self) {
         if self.snapshots.needs_checkpoint() {
-            self.apply.checkpoint();
+            // First flushed while commands are applied, so that little is left to wait for.
+            self.checkpoint_due = true;
+            self.apply.flush();
         }
     }
 
