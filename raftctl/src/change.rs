@@ -282,7 +282,7 @@ pub async fn carry_out(
     let began = Instant::now();
     let why = match client.reconfigure(&target, present.index).await {
         Ok(()) => None,
-        Err(ClientError::Unknown { why }) => Some(why),
+        Err(ClientError::Unknown { why, .. }) => Some(why),
         Err(error) => return Err(Report::from_client(error)),
     };
     loop {

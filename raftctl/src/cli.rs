@@ -13,6 +13,7 @@ use crate::commands::kv::KvCommand;
 use crate::commands::leader::LeaderCommand;
 use crate::commands::log::LogCommand;
 use crate::commands::member::MemberCommand;
+use crate::commands::session::SessionCommand;
 use crate::commands::snapshot::SnapshotCommand;
 use crate::commands::status::StatusArgs;
 
@@ -177,6 +178,9 @@ pub enum Command {
         #[command(subcommand)]
         command: Option<SnapshotCommand>,
     },
+    /// Clients' sessions, in which a command takes effect exactly once
+    #[command(subcommand, arg_required_else_help = true)]
+    Session(SessionCommand),
     /// Measures writes and reads
     Bench(BenchArgs),
     /// Clusters that raftctl knows

@@ -143,6 +143,19 @@ NODE_FAILED 111 Failed "a node failed"
 "A node met an error that stops it: a failed disk, a shutdown, a bug. Its log says more:
 journalctl -u raftd."
 
+SESSION_EXPIRED 112 Unknown "the session has expired"
+"A command was given in a session that the cluster does not know (any more): it was idle for an
+hour, was closed, or made room for others. No attempt has an effect any more; an earlier attempt may
+have had one, so read the value back."
+
+ANSWER_NOT_KEPT 113 Unknown "the answer was too long to be kept"
+"The command was applied, exactly once, but the answer was lost on the way, and it was too long to
+be kept for a retry. Read the value back."
+
+NO_SESSION 114 Absent "no such session"
+"The cluster has no session with this id: it never had, or the session was closed or has expired.
+`raftctl session list` shows all."
+
 NO_KEY 201 Absent "no such key"
 "The key does not exist."
 

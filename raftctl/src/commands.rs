@@ -16,6 +16,7 @@ pub mod leader;
 pub mod load;
 pub mod log;
 pub mod member;
+pub mod session;
 pub mod snapshot;
 pub mod status;
 pub mod version;
@@ -52,6 +53,7 @@ async fn plain(session: &Session, command: Command) -> Result<()> {
             let create = SnapshotCommand::Create { node: None };
             snapshot::run(session, command.unwrap_or(create)).await
         }
+        Command::Session(command) => session::run(session, command).await,
         Command::Context(command) => context::run(session, command),
         Command::Explain { code } => explain::run(session, code.as_deref()),
         Command::Version => version::run(session),

@@ -140,7 +140,7 @@ impl Report {
                     .causes(causes)
                     .help("raftctl status    (it says why nobody can win)")
             }
-            ClientError::Unknown { why } => {
+            ClientError::Unknown { why, .. } => {
                 Self::new(codes::UNKNOWN, format!("the outcome is unknown: {why}"))
                     .help("read the value back before you try again: it may have been written")
             }
@@ -151,6 +151,16 @@ impl Report {
                     .help("raftctl version    (is the node much older or newer?)")
             }
             ClientError::Endpoint(why) => Self::new(codes::INTERNAL, why),
+            error @ ClientError::SessionExpired { .. } => {
+                Self::new(codes::SESSION_EXPIRED, error.to_string())
+                    .help("read the value back: an earlier attempt may have been applied")
+            }
+            error @ ClientError::AnswerNotKept { .. } => {
+                Self::new(codes::ANSWER_NOT_KEPT, error.to_string()).help("read the value back")
+            }
+            error @ (ClientError::WindowFull { .. } | ClientError::NotWaiting { .. }) => {
+                Self::new(codes::BUSY, error.to_string())
+            }
         }
     }
 

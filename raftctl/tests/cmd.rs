@@ -51,3 +51,8 @@ fn members_are_changed_by_one_command_each() {
 fn snapshots_are_shown_and_verified_without_a_cluster() {
     check("snapshot");
 }
+
+#[test]
+fn sessions_are_listed_and_shown() {
+    check("session");
+}

@@ -1,16 +1,21 @@
 //! Who may ask what: one authorisation layer in front of every client request. What is not allowed
 //! here is denied.
 //!
-//! | role | status | query | propose | read log | bootstrap, join, reconfigure, transfer, snapshots |
+//! | role | status | query | propose | read log | bootstrap, join, change, transfer, snapshots |
 //! |---|---|---|---|---|---|
 //! | operator | yes | yes | yes | yes | yes |
 //! | client | yes | yes | yes | - | - |
 //! | reader | yes | yes | - | without payloads | - |
 //! | node | - | - | - | - | - |
+//!
+//! A question about the system's part is a query like any other. A command of the system is
+//! proposed like any other, but ids are reserved by operators only.
 
+use bytes::Bytes;
 use certs::Role;
 use protocol::limits::{COMMAND_BYTES_MAX, LOG_PAGE_ENTRIES_MAX};
 use protocol::{ErrorCode, ErrorReply, Request};
+use state_machine::{Envelope, EnvelopeKind, SystemCommand};
 
 use crate::answer;
 
@@ -26,13 +31,25 @@ pub(crate) fn admit(role: &Role, request: Request) -> Result<Request, ErrorReply
 }
 
 fn authorise(role: &Role, request: Request) -> Result<Request, ErrorReply> {
+    if let (Role::Client(_), Request::Propose { command }) = (role, &request)
+        && reserves_id(command)
+    {
+        let message = format!("the certificate of {role} does not allow to reserve node ids");
+        return Err(answer::refusal(ErrorCode::Unauthorised, message));
+    }
     match (role, request) {
         (Role::Operator(_), request)
         | (
             Role::Client(_),
-            request @ (Request::Propose { .. } | Request::Query { .. } | Request::Status),
+            request @ (Request::Propose { .. }
+            | Request::Query { .. }
+            | Request::SystemQuery { .. }
+            | Request::Status),
         )
-        | (Role::Reader(_), request @ (Request::Query { .. } | Request::Status)) => Ok(request),
+        | (
+            Role::Reader(_),
+            request @ (Request::Query { .. } | Request::SystemQuery { .. } | Request::Status),
+        ) => Ok(request),
         (Role::Reader(_), Request::ReadLog { from, entries_max, payloads: _ }) => {
             Ok(Request::ReadLog { from, entries_max, payloads: false })
         }
@@ -40,6 +57,7 @@ fn authorise(role: &Role, request: Request) -> Result<Request, ErrorReply> {
             Role::Client(_) | Role::Reader(_) | Role::Node(_),
             request @ (Request::Propose { .. }
             | Request::Query { .. }
+            | Request::SystemQuery { .. }
             | Request::Status
             | Request::ReadLog { .. }
             | Request::Bootstrap { .. }
@@ -54,10 +72,25 @@ fn authorise(role: &Role, request: Request) -> Result<Request, ErrorReply> {
     }
 }
 
+/// Says whether a command is one of the system that only operators may give.
+fn reserves_id(command: &Bytes) -> bool {
+    let Ok(envelope) = Envelope::decode(command) else {
+        return false;
+    };
+    match envelope.kind {
+        EnvelopeKind::Machine => false,
+        EnvelopeKind::System => match SystemCommand::decode(&envelope.body) {
+            Ok(SystemCommand::ReserveId { .. }) => true,
+            Ok(SystemCommand::RegisterSession { .. } | SystemCommand::CloseSession { .. })
+            | Err(_) => false,
+        },
+    }
+}
+
 fn check(request: &Request) -> Result<(), ErrorReply> {
     let size = match request {
         Request::Propose { command } => command.len(),
-        Request::Query { query, .. } => query.len(),
+        Request::Query { query, .. } | Request::SystemQuery { query, .. } => query.len(),
         Request::Bootstrap { record } | Request::Join { record } => record.len(),
         Request::Reconfigure { target, .. } => target.len(),
         Request::ReadLog { from, entries_max, .. } => {
@@ -84,6 +117,7 @@ fn verb(request: &Request) -> &'static str {
     match request {
         Request::Propose { .. } => "change data",
         Request::Query { .. } => "read data",
+        Request::SystemQuery { .. } => "read the system's state",
         Request::Status => "read the status",
         Request::ReadLog { .. } => "read the log",
         Request::Bootstrap { .. } | Request::Join { .. } => "bootstrap a cluster",
@@ -96,7 +130,6 @@ fn verb(request: &Request) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
     use protocol::Freshness;
     use std::num::NonZeroU64;
 
@@ -110,7 +143,7 @@ mod tests {
         ]
     }
 
-    fn requests() -> [Request; 8] {
+    fn requests() -> [Request; 9] {
         [
             Request::Status,
             Request::Query { query: Bytes::new(), freshness: Freshness::Stale },
@@ -120,13 +153,14 @@ mod tests {
             Request::Join { record: Bytes::new() },
             Request::Reconfigure { target: Bytes::new(), expected_index: 1 },
             Request::Transfer { to: 1 },
+            Request::SystemQuery { query: Bytes::new(), stale: false },
         ]
     }
 
     #[test]
     fn the_table_of_roles_holds() {
-        let some = |allowed: &[usize]| std::array::from_fn::<_, 8, _>(|n| allowed.contains(&n));
-        let allowed = [[true; 8], some(&[0, 1, 2]), some(&[0, 1, 3]), [false; 8]];
+        let some = |allowed: &[usize]| std::array::from_fn::<_, 9, _>(|n| allowed.contains(&n));
+        let allowed = [[true; 9], some(&[0, 1, 2, 8]), some(&[0, 1, 3, 8]), [false; 9]];
         for (role, row) in roles().iter().zip(allowed) {
             for (request, wanted) in requests().into_iter().zip(row) {
                 let asked = format!("{role}: {request:?}");
@@ -138,6 +172,25 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn clients_open_and_close_sessions_and_only_operators_reserve_ids() {
+        let [operator, client, ..] = roles();
+        let name = || "n4".to_owned();
+        for (command, clients_may) in [
+            (SystemCommand::RegisterSession { nonce: [1; 16], name: name() }, true),
+            (SystemCommand::CloseSession { session: 1 }, true),
+            (SystemCommand::ReserveId { name: name() }, false),
+        ] {
+            let request = Request::Propose { command: Envelope::system(&command).encode() };
+            assert!(admit(&operator, request.clone()).is_ok(), "{command:?}");
+            assert_eq!(admit(&client, request).is_ok(), clients_may, "{command:?}");
+        }
+        // The machine's own bytes are its own business.
+        let reserve = SystemCommand::ReserveId { name: name() };
+        let command = Envelope::sessionless(reserve.encode()).encode();
+        assert!(admit(&client, Request::Propose { command }).is_ok());
     }
 
     #[test]

@@ -77,6 +77,7 @@ pub(crate) fn answer_uninitialised(
         },
         Request::Propose { .. }
         | Request::Query { .. }
+        | Request::SystemQuery { .. }
         | Request::ReadLog { .. }
         | Request::Reconfigure { .. }
         | Request::Transfer { .. }

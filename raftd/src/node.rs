@@ -304,7 +304,7 @@ impl Node {
             | Reply::Behind { request, .. }
             | Reply::Unknown { request } => (*request, false),
         };
-        let Some(Waiting { responder, since }) = self.pending.remove(request) else {
+        let Some(Waiting { responder, since, .. }) = self.pending.remove(request) else {
             return;
         };
         if applied {

@@ -2,6 +2,8 @@
 
 use consensus::{RequestId, Timestamp};
 
+use crate::lanes::query::Part;
+
 /// Bits of a name that tell the slot; the others count how often the slot was used.
 const SLOT_BITS: u32 = 20;
 
@@ -29,6 +31,8 @@ pub(crate) struct Waiting<R> {
     pub(crate) responder: R,
     /// When the request arrived.
     pub(crate) since: Timestamp,
+    /// Which part of the state a question is about.
+    pub(crate) part: Part,
 }
 
 impl<R> Pending<R> {
@@ -37,8 +41,14 @@ impl<R> Pending<R> {
         Self { slots: Vec::new(), free: Vec::new(), limit: limit.min(1 << SLOT_BITS) as usize }
     }
 
-    /// Names a client's request; gives the responder back if there is no room.
-    pub(crate) fn insert(&mut self, since: Timestamp, responder: R) -> Result<RequestId, R> {
+    /// Names a client's request, about one part of the state; gives the responder back if there is
+    /// no room.
+    pub(crate) fn insert(
+        &mut self,
+        part: Part,
+        since: Timestamp,
+        responder: R,
+    ) -> Result<RequestId, R> {
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None if self.slots.len() < self.limit => {
@@ -49,7 +59,7 @@ impl<R> Pending<R> {
         };
         let entry = &mut self.slots[slot as usize];
         entry.count = (entry.count + 1) & COUNT_MAX;
-        entry.waiting = Some(Waiting { responder, since });
+        entry.waiting = Some(Waiting { responder, since, part });
         Ok(RequestId::new(entry.count << SLOT_BITS | u64::from(slot)))
     }
 
@@ -73,10 +83,10 @@ mod tests {
     #[test]
     fn a_name_answers_once_and_is_not_used_again() {
         let mut pending = Pending::new(4);
-        let first = pending.insert(Timestamp::ZERO, "a").expect("room");
+        let first = pending.insert(Part::Machine, Timestamp::ZERO, "a").expect("room");
         assert_eq!(pending.remove(first).map(|waiting| waiting.responder), Some("a"));
         assert!(pending.remove(first).is_none());
-        let second = pending.insert(Timestamp::ZERO, "b").expect("room");
+        let second = pending.insert(Part::Machine, Timestamp::ZERO, "b").expect("room");
         assert_ne!(first, second, "the slot is the same, the name is not");
         assert!(pending.remove(first).is_none());
         assert!(pending.remove(second).is_some());
@@ -85,11 +95,11 @@ mod tests {
     #[test]
     fn beyond_the_limit_the_responder_comes_back() {
         let mut pending = Pending::new(2);
-        let first = pending.insert(Timestamp::ZERO, 1).expect("room");
-        pending.insert(Timestamp::ZERO, 2).expect("room");
-        assert_eq!(pending.insert(Timestamp::ZERO, 3), Err(3));
+        let first = pending.insert(Part::Machine, Timestamp::ZERO, 1).expect("room");
+        pending.insert(Part::Machine, Timestamp::ZERO, 2).expect("room");
+        assert_eq!(pending.insert(Part::Machine, Timestamp::ZERO, 3), Err(3));
         pending.remove(first).expect("it waits");
-        assert!(pending.insert(Timestamp::ZERO, 3).is_ok());
+        assert!(pending.insert(Part::Machine, Timestamp::ZERO, 3).is_ok());
     }
 
     #[test]
@@ -97,9 +107,9 @@ mod tests {
         let mut pending = Pending::new(1);
         pending.slots.push(Slot { count: COUNT_MAX - 1, waiting: None });
         pending.free.push(0);
-        let name = pending.insert(Timestamp::ZERO, ()).expect("room");
+        let name = pending.insert(Part::Machine, Timestamp::ZERO, ()).expect("room");
         assert!(name.get() < 1 << 63);
         pending.remove(name).expect("it waits");
-        assert!(pending.insert(Timestamp::ZERO, ()).expect("room").get() < 1 << 63);
+        assert!(pending.insert(Part::Machine, Timestamp::ZERO, ()).expect("room").get() < 1 << 63);
     }
 }

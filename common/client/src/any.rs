@@ -14,7 +14,7 @@ impl Client {
     /// Asks one node after the other, with growing waits between the rounds, until the deadline.
     pub(crate) async fn on_each(&self, request: &Request) -> Result<Response, ClientError> {
         let config = &self.shared.config;
-        let endpoints = &config.endpoints;
+        let mut endpoints = config.endpoints.clone();
         let deadline = Instant::now() + config.deadline;
         let first = self.shared.turn.fetch_add(1, Ordering::Relaxed) % endpoints.len();
         let mut search = Search::new(endpoints.len());
@@ -35,6 +35,8 @@ impl Client {
                     }
                 }
             }
+            // Whom the caller did not name is asked when nobody else can help.
+            endpoints = self.shared.members.endpoints();
             let wait = search.next_wait();
             if Instant::now() + wait >= deadline || search.is_hopeless() {
                 let late = search.give_up(config.deadline);

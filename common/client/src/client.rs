@@ -11,12 +11,12 @@ use protocol::{
     SnapshotRequest,
 };
 use state_machine::Envelope;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 use transport::CallError;
 use transport::certs::Credentials;
 
 use crate::error::{Cause, ClientError, Reaction, reaction};
+use crate::members::Members;
 use crate::pool::Pool;
 use crate::search::Search;
 
@@ -73,11 +73,13 @@ pub struct Client {
 
 pub(crate) struct Shared {
     pub(crate) config: ClientConfig,
-    pool: Pool,
+    pub(crate) pool: Pool,
     /// Who led when last heard.
     leader: Mutex<Option<String>>,
     /// Where the next question to any node begins.
     pub(crate) turn: AtomicUsize,
+    /// Where all nodes are, as far as known.
+    pub(crate) members: Members,
 }
 
 /// What one endpoint gave.
@@ -96,14 +98,9 @@ impl Client {
             return Err(ClientError::Endpoint("no endpoint is named".into()));
         }
         let pool = Pool::new(&config.credentials, config.connect_timeout)?;
-        Ok(Self {
-            shared: Arc::new(Shared {
-                config,
-                pool,
-                leader: Mutex::new(None),
-                turn: AtomicUsize::new(0),
-            }),
-        })
+        let members = Members::new(&config.endpoints);
+        let (leader, turn) = (Mutex::new(None), AtomicUsize::new(0));
+        Ok(Self { shared: Arc::new(Shared { config, pool, leader, turn, members }) })
     }
 
     /// Puts a command through the log and returns the machine's answer.
@@ -252,6 +249,11 @@ impl Client {
         }
     }
 
+    /// Returns how long a request may take, with all retries.
+    pub(crate) fn patience(&self) -> Duration {
+        self.shared.config.deadline
+    }
+
     /// Returns the endpoints that this client was given.
     pub fn endpoints(&self) -> &[String] {
         &self.shared.config.endpoints
@@ -281,19 +283,19 @@ impl Client {
     }
 
     /// Asks any node: the first that answers.
-    async fn on_any(&self, request: &Request) -> Result<Response, ClientError> {
+    pub(crate) async fn on_any(&self, request: &Request) -> Result<Response, ClientError> {
         let deadline = Instant::now() + self.shared.config.deadline;
         let mut causes = Vec::new();
         let mut certificates_only = true;
-        for endpoint in &self.shared.config.endpoints {
-            match self.attempt(endpoint, request, deadline).await? {
+        for endpoint in self.shared.members.endpoints() {
+            match self.attempt(&endpoint, request, deadline).await? {
                 Attempt::Done(response) => return Ok(response),
                 Attempt::Failed { why, certificates, reply, .. } => {
                     if let Some(reply) = reply.filter(|r| reaction(r.code) == Reaction::GiveUp) {
                         return Err(ClientError::Refused(reply));
                     }
                     certificates_only &= certificates;
-                    causes.push(Cause { endpoint: endpoint.clone(), why });
+                    causes.push(Cause { endpoint, why });
                 }
             }
         }
@@ -302,9 +304,18 @@ impl Client {
 
     /// Asks the leader: the last known one first, then whomever the answers name, then all others,
     /// with growing waits, until the deadline.
-    async fn on_leader(&self, request: &Request) -> Result<Response, ClientError> {
-        let mut search = Search::new(self.shared.config.endpoints.len());
-        let deadline = Instant::now() + self.shared.config.deadline;
+    pub(crate) async fn on_leader(&self, request: &Request) -> Result<Response, ClientError> {
+        self.on_leader_by(request, Instant::now() + self.shared.config.deadline).await
+    }
+
+    /// Asks the leader, until a moment.
+    pub(crate) async fn on_leader_by(
+        &self,
+        request: &Request,
+        deadline: Instant,
+    ) -> Result<Response, ClientError> {
+        let began = Instant::now();
+        let mut search = Search::new(self.shared.members.endpoints().len());
         loop {
             let endpoint = match self.leader() {
                 Some(leader) => Some(leader),
@@ -313,6 +324,7 @@ impl Client {
             if let Some(endpoint) = endpoint {
                 match self.attempt(&endpoint, request, deadline).await? {
                     Attempt::Done(response) => {
+                        self.refresh_members(&endpoint);
                         // A follower that answers in the leader's place is no leader.
                         let leads = !matches!(response, Response::Answer { age_ms: Some(_), .. });
                         let leader =
@@ -343,34 +355,10 @@ impl Client {
             }
             let wait = search.next_wait();
             if Instant::now() + wait >= deadline || search.is_hopeless() {
-                return Err(search.give_up(self.shared.config.deadline));
+                return Err(search.give_up(deadline.saturating_duration_since(began)));
             }
             sleep(wait).await;
         }
-    }
-
-    /// Connects to all endpoints that were not asked in this round, and returns the first that
-    /// answers, so that a dead machine costs no time.
-    async fn first_to_connect(&self, search: &mut Search, deadline: Instant) -> Option<String> {
-        let mut dialling = JoinSet::new();
-        for endpoint in self.shared.config.endpoints.iter().filter(|one| !search.has_asked(one)) {
-            let (shared, endpoint) = (Arc::clone(&self.shared), endpoint.clone());
-            dialling.spawn(async move {
-                let got = shared.pool.get(&endpoint).await;
-                (endpoint, got.map(|_| ()))
-            });
-        }
-        while let Ok(Some(dialled)) = timeout_at(deadline, dialling.join_next()).await {
-            match dialled {
-                Ok((endpoint, Ok(()))) => return Some(endpoint),
-                Ok((endpoint, Err(why))) => {
-                    search.failed(&endpoint, why.to_string(), why.is_about_certificates(), false);
-                }
-                Err(_) => return None,
-            }
-        }
-        search.pause();
-        None
     }
 
     /// Asks a node once, and sorts what came of it: only an unknown outcome is an error here.
@@ -402,9 +390,7 @@ impl Client {
         match answered {
             Ok(Ok(Response::Error(reply))) => {
                 if reply.outcome == Outcome::Unknown && had_effect {
-                    return Err(ClientError::Unknown {
-                        why: format!("{endpoint}: {}", reply.message),
-                    });
+                    return Err(unknown(format!("{endpoint}: {}", reply.message)));
                 }
                 let why = reply.message.clone();
                 Ok(Attempt::Failed { why, certificates: false, reached: true, reply: Some(reply) })
@@ -413,12 +399,11 @@ impl Client {
             Ok(Err(CallError::NotSent(why))) => failed(why, false, false),
             Ok(Err(CallError::Lost(why))) if had_effect => {
                 self.remember(None);
-                Err(ClientError::Unknown { why: format!("{endpoint}: {why}") })
+                Err(unknown(format!("{endpoint}: {why}")))
             }
             Ok(Err(CallError::Lost(why))) => failed(why, false, true),
             Err(_) if had_effect => {
-                let why = format!("{endpoint} did not answer within the deadline");
-                Err(ClientError::Unknown { why })
+                Err(unknown(format!("{endpoint} did not answer within the deadline")))
             }
             Err(_) => failed("it did not answer within the deadline".into(), false, true),
         }
@@ -429,13 +414,13 @@ impl Client {
         leader.unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    fn remember(&self, leader: Option<String>) {
+    pub(crate) fn remember(&self, leader: Option<String>) {
         let mut known =
             self.shared.leader.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *known = leader;
     }
 
-    fn unexpected(&self) -> ClientError {
+    pub(crate) fn unexpected(&self) -> ClientError {
         let endpoint = self.leader().unwrap_or_else(|| "a node".into());
         ClientError::Unexpected { endpoint }
     }
@@ -449,6 +434,10 @@ fn answer(response: Response) -> Option<Answer> {
     Some(Answer { index, response, age_ms })
 }
 
+fn unknown(why: String) -> ClientError {
+    ClientError::Unknown { why, sequence: None }
+}
+
 /// Says whether a request may change something, so that a lost answer leaves its outcome unknown.
 fn has_effect(request: &Request) -> bool {
     match request {
@@ -457,6 +446,7 @@ fn has_effect(request: &Request) -> bool {
         Request::Bootstrap { .. } | Request::Join { .. } => false,
         // A second snapshot does no harm.
         Request::Query { .. }
+        | Request::SystemQuery { .. }
         | Request::Status
         | Request::ReadLog { .. }
         | Request::Snapshot(_) => false,

@@ -45,6 +45,35 @@ pub enum ClientError {
     Unknown {
         /// Why nobody can tell.
         why: String,
+        /// The command's number in its session, by which it can be asked about: see
+        /// [`Session::outcome`](crate::Session::outcome). `None` outside of a session.
+        sequence: Option<u64>,
+    },
+    /// The session is over, or never was: this attempt had no effect and no later one will. What
+    /// became of earlier attempts of the same command is not known (museum J3).
+    #[error("session {session} has expired, was closed or never was")]
+    SessionExpired {
+        /// The session's id.
+        session: u64,
+    },
+    /// The command was applied, once; its answer was too long to be kept for a retry.
+    #[error("the command was applied at index {index}; its answer was too long to be kept")]
+    AnswerNotKept {
+        /// Where it stands in the log.
+        index: u64,
+    },
+    /// The session has a window's number of commands above its oldest unanswered one; this command
+    /// was not sent.
+    #[error("the session waits for the answer to command {oldest}, and has no room for more")]
+    WindowFull {
+        /// The number of that command; see [`Session::outcome`](crate::Session::outcome).
+        oldest: u64,
+    },
+    /// The session does not wait for an answer to such a command (any more).
+    #[error("the session waits for no answer to command {sequence}")]
+    NotWaiting {
+        /// The number that was asked about.
+        sequence: u64,
     },
     /// The cluster refused, for certain without any effect.
     #[error("refused: {}", .0.message)]

@@ -1,21 +1,59 @@
 //! A client of a raftd cluster: [`Client::propose`] goes through the durable log and may change
 //! state, [`Client::query`] only reads. Calls wait until it is right to answer.
 //!
+//! A [`Session`] makes a command take effect exactly once, whatever fails on the way; without one,
+//! an outcome that is not known stays so. [`blocking`] is for programs without an async runtime.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use client::{Client, ClientConfig, ClientError, Credentials};
+//! use state_machine::KvCommand;
+//! use std::{path::Path, time::Duration};
+//!
+//! let files = ["ca.pem", "client.pem", "client.key"].map(Path::new);
+//! let client = Client::new(ClientConfig {
+//!     endpoints: vec!["db1:4001".into(), "db2:4001".into()],
+//!     credentials: Credentials::load(files[0], files[1], files[2])?,
+//!     deadline: Duration::from_secs(10),
+//!     connect_timeout: Duration::from_secs(2),
+//! })?;
+//!
+//! let session = client.session("billing").await?;
+//! let increment = KvCommand::Increment { key: "invoices".into(), delta: 1 };
+//! let answer = match session.propose(increment.encode()).await {
+//!     // The deadline passed; the number tells what to ask about when the cluster is back.
+//!     Err(ClientError::Unknown { sequence: Some(sequence), .. }) => {
+//!         session.outcome(sequence).await?
+//!     }
+//!     other => other?,
+//! };
+//! println!("counted, at log index {}", answer.index);
+//! session.close().await?;
+//! # Ok(()) }
+//! ```
+//!
 //! # Architecture invariants
 //! - An outcome that is not known is [`ClientError::Unknown`], never a failure.
-//! - Only what certainly had no effect is tried again: refusals and questions.
+//! - Only what certainly had no effect is tried again: refusals and questions; and what has the
+//!   effect of one attempt however often it is made: the commands of a session.
+//! - The low-water mark never passes a command that is not answered.
 //! - Every wait ends at the deadline.
 
 mod any;
+pub mod blocking;
 mod client;
 mod error;
+mod members;
 mod pool;
 mod probe;
 mod search;
+mod session;
+mod system;
 
 pub use client::{Answer, Client, ClientConfig, Consistency};
 pub use error::{Cause, ClientError};
 pub use protocol::{
     AGE_UNKNOWN_MS, ErrorCode, ErrorReply, LogEntry, LogPage, NodeStatus, Outcome, PeerReport,
 };
+pub use session::Session;
 pub use transport::certs::Credentials;

@@ -59,6 +59,13 @@ pub enum Request {
         /// The voter that shall lead.
         to: u64,
     },
+    /// A question about the system's part of the state: sessions, removed members, reserved ids.
+    SystemQuery {
+        /// The question, in the encoding of `state-machine`.
+        query: Bytes,
+        /// Whether this node's own state is good enough, however old.
+        stale: bool,
+    },
     /// Something about this node's snapshots.
     Snapshot(SnapshotRequest),
 }
@@ -230,6 +237,10 @@ impl Request {
                 })
             }
             Self::Transfer { to } => pb::request::Body::Transfer(*to),
+            Self::SystemQuery { query, stale } => {
+                let (query, stale) = (query.clone(), *stale);
+                pb::request::Body::SystemQuery(pb::SystemQuery { query, stale })
+            }
             Self::Snapshot(request) => pb::request::Body::Snapshot(request.to_wire()),
         };
         encode_in_body(&pb::Request { id, body: Some(body) })
@@ -260,6 +271,9 @@ impl Request {
                 Self::Reconfigure { target: change.target, expected_index: change.expected_index }
             }
             pb::request::Body::Transfer(to) => Self::Transfer { to },
+            pb::request::Body::SystemQuery(asked) => {
+                Self::SystemQuery { query: asked.query, stale: asked.stale }
+            }
             pb::request::Body::Snapshot(request) => {
                 Self::Snapshot(SnapshotRequest::from_wire(request)?)
             }

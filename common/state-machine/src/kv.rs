@@ -1,4 +1,4 @@
-//! A key/value machine on the ordered store: put, delete, compare-and-swap, increment; get and list.
+//! A key/value machine on the ordered store: put, delete, compare-and-swap, increment; get, list.
 //!
 //! Each key remembers its revision, the log index of its last change.
 

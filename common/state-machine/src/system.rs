@@ -1,8 +1,8 @@
-//! The system's part of the replicated state: client sessions (§6.3), reserved node ids, the history
-//! of configurations and the tombstones of removed members.
+//! The system's part of the replicated state: client sessions (§6.3), reserved node ids, the
+//! history of configurations and the tombstones of removed members.
 //!
-//! It lives under its own prefix of the store and changes in the same batch as the machine's part and
-//! the applied index, so that snapshots hold it, and a retry after a crash finds what the first
+//! It lives under its own prefix of the store and changes in the same batch as the machine's part
+//! and the applied index, so that snapshots hold it, and a retry after a crash finds what the first
 //! attempt did (museum J1, J7). Only cluster time decides what expires.
 
 mod command;

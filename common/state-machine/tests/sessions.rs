@@ -98,7 +98,8 @@ impl World {
 
     fn sessions(&self, after: u64, limit: u32) -> (Vec<u64>, bool) {
         match self.host.view().system(&SystemQuery::Sessions { after, limit }).unwrap() {
-            SystemAnswer::Sessions { items, more, .. } => {
+            SystemAnswer::Sessions { items, more, last, .. } => {
+                assert!(items.iter().all(|(id, _)| *id <= last));
                 (items.into_iter().map(|(id, _)| id).collect(), more)
             }
             other => panic!("{other:?}"),

@@ -131,8 +131,8 @@ fn answers_to_questions() {
     let place = |index| format!("{}{}{}", number(7), number(index), number(9));
     for (answer, expected) in [
         (
-            SystemAnswer::Sessions { items, more: true, time },
-            format!("0101{}0101000000{}{fields}", number(5), number(1)),
+            SystemAnswer::Sessions { items, last: 2, more: true, time },
+            format!("0101{}{}0101000000{}{fields}", number(5), number(2), number(1)),
         ),
         (SystemAnswer::Session { found: None, time }, format!("0102{}00", number(5))),
         (
@@ -192,6 +192,7 @@ fn no_bytes_make_a_decoder_panic() {
         SystemAnswer::History(history().to_vec()).encode(),
         SystemAnswer::Sessions {
             items: vec![(1, session())],
+            last: 1,
             more: false,
             time: ClusterTime::ZERO,
         }

@@ -131,6 +131,10 @@ pub fn silence(error: &ClientError) -> Silence {
         | ClientError::Unknown { .. }
         | ClientError::Refused(_)
         | ClientError::Unexpected { .. }
+        | ClientError::SessionExpired { .. }
+        | ClientError::AnswerNotKept { .. }
+        | ClientError::WindowFull { .. }
+        | ClientError::NotWaiting { .. }
         | ClientError::Endpoint(_) => Silence { why: error.to_string(), certificates: false },
     }
 }

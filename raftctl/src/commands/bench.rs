@@ -311,6 +311,10 @@ async fn operate(client: Client, plan: Arc<Plan>, number: u64) -> Measures {
                     | ClientError::NoLeader { .. }
                     | ClientError::Refused(_)
                     | ClientError::Unexpected { .. }
+                    | ClientError::SessionExpired { .. }
+                    | ClientError::AnswerNotKept { .. }
+                    | ClientError::WindowFull { .. }
+                    | ClientError::NotWaiting { .. }
                     | ClientError::Endpoint(_) => measured.failed += 1,
                 }
                 measured.why.get_or_insert_with(|| error.to_string());

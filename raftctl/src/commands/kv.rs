@@ -3,10 +3,11 @@
 use std::ffi::OsString;
 use std::io::Read as _;
 use std::os::unix::ffi::OsStringExt as _;
+use std::time::Duration;
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
-use client::Answer;
+use client::{Answer, Client, ClientError};
 use serde_json::{Value, json};
 use state_machine::{
     KEY_BYTES_MAX, KvCommand as Change, KvQuery, KvResponse, PAGE_KEYS_MAX, VALUE_BYTES_MAX,
@@ -21,6 +22,9 @@ use crate::report::{Report, Result};
 use crate::target::Session;
 
 pub mod freshness;
+
+/// How long to wait for the end of a session; it ends by itself, too.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The longest value that a table shows, in characters; `-o wide` shows all of it.
 const SHOWN_CHARS_MAX: usize = 60;
@@ -195,9 +199,18 @@ async fn cas(session: &Session, args: CasArgs) -> Result<()> {
 }
 
 /// Puts a change through the log, and tells its revision.
+///
+/// A put is given as it is, for one round trip: its unknown outcome is told. A delete or a swap
+/// that were repeated would be answered otherwise than the first attempt, so it has a session of
+/// its own, in which it is repeated until the outcome is known (§6.3).
 async fn change(session: &Session, key: &Bytes, change: Change) -> Result<()> {
     let (_, client) = session.client()?;
-    let answer = client.propose(change.encode()).await;
+    let answer = match &change {
+        Change::Put { .. } => client.propose(change.encode()).await,
+        Change::Delete { .. } | Change::CompareAndSwap { .. } | Change::Increment { .. } => {
+            once(&client, change.encode()).await
+        }
+    };
     client.close().await;
     let Answer { index, response, .. } = answer?;
     match decode(&response)? {
@@ -224,6 +237,15 @@ async fn change(session: &Session, key: &Bytes, change: Change) -> Result<()> {
         }
         other => Err(unexpected(other)),
     }
+}
+
+/// Gives one command in a session of its own.
+async fn once(client: &Client, command: Bytes) -> std::result::Result<Answer, ClientError> {
+    let session = client.session("raftctl kv").await?;
+    let answer = session.propose(command).await;
+    // Without it, the session expires; the answer is known either way.
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, session.close()).await;
+    answer
 }
 
 async fn list(session: &Session, args: ListArgs) -> Result<()> {

@@ -1,8 +1,9 @@
 //! `raftctl kv load`: many puts from a file, pipelined and resumable.
 //!
-//! The whole file is checked before anything is sent. Puts whose outcome is unknown are repeated:
-//! a put that takes effect twice is the same put. Two lines with the same key are never under way
-//! at the same time, so the later one wins, as in the file.
+//! The whole file is checked before anything is sent. All puts belong to one session, so that one
+//! whose outcome is unknown is repeated and still takes effect once: it never comes back over what
+//! somebody else has written since. Two lines with the same key are never under way at the same
+//! time, so the later one wins, as in the file.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clap::Args;
-use client::{Client, ClientError};
+use client::{Client, ClientError, Session as ClientSession};
 use serde_json::json;
 use state_machine::{KvCommand as Change, KvResponse};
 use tokio::task::JoinSet;
@@ -38,6 +39,9 @@ const RETRY_AFTER: Duration = Duration::from_millis(50);
 /// How long to wait for what is under way when a load is stopped.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How long to wait for the end of the session; it ends by itself, too.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// What `load` is told.
 #[derive(Clone, Debug, Args)]
 pub struct LoadArgs {
@@ -62,6 +66,8 @@ pub struct LoadArgs {
 /// What all puts share.
 struct Shared {
     client: Client,
+    /// The session of all puts.
+    session: ClientSession,
     began: Instant,
     patience: Duration,
     /// When something was acknowledged last, in milliseconds since the beginning.
@@ -110,6 +116,7 @@ pub async fn run(session: &Session, args: LoadArgs) -> Result<()> {
     }
     let (_, client) = session.client()?;
     let shared = Shared {
+        session: open(&client, args.patience).await?,
         client,
         began: Instant::now(),
         patience: args.patience,
@@ -126,7 +133,7 @@ pub async fn run(session: &Session, args: LoadArgs) -> Result<()> {
         load.drain().await;
     }
     progress.finish();
-    load.shared.client.close().await;
+    load.close().await;
     let acknowledged = load.acknowledged();
     match halt {
         None => session.output.answer(&load.summary(&source, args.from_line)),
@@ -242,6 +249,14 @@ impl Load {
         }
     }
 
+    /// Ends the session, if that is quick, and the connections.
+    async fn close(&self) {
+        let ended = tokio::time::timeout(CLOSE_TIMEOUT, self.shared.session.clone().close());
+        // Without it, the session expires.
+        let _ = ended.await;
+        self.shared.client.close().await;
+    }
+
     /// Returns the last line before which, and with which, every line is acknowledged.
     fn acknowledged(&self) -> u64 {
         self.lines.first().map_or(self.sent, |first| first - 1)
@@ -279,10 +294,29 @@ impl Load {
     }
 }
 
-/// Puts once, and again while the outcome is unknown or nobody leads, as long as others succeed.
-async fn put(shared: &Shared, command: Bytes) -> Result<()> {
+/// Opens the session, also if nobody leads for a while.
+async fn open(client: &Client, patience: Duration) -> Result<ClientSession> {
+    let began = Instant::now();
     loop {
-        let error = match shared.client.propose(command.clone()).await {
+        match client.session("raftctl kv load").await {
+            Ok(session) => return Ok(session),
+            Err(ClientError::Unknown { .. } | ClientError::NoLeader { .. })
+                if began.elapsed() < patience => {}
+            Err(error) => return Err(error.into()),
+        }
+        tokio::time::sleep(RETRY_AFTER).await;
+    }
+}
+
+/// Puts once; asks again while the outcome is unknown or nobody leads, as long as others succeed.
+async fn put(shared: &Shared, command: Bytes) -> Result<()> {
+    let mut unknown = None;
+    loop {
+        let answered = match unknown {
+            None => shared.session.propose(command.clone()).await,
+            Some(sequence) => shared.session.outcome(sequence).await,
+        };
+        let error = match answered {
             Ok(answer) => {
                 return match decode(&answer.response)? {
                     KvResponse::Done { .. } => {
@@ -295,14 +329,19 @@ async fn put(shared: &Shared, command: Bytes) -> Result<()> {
             Err(error) => error,
         };
         match &error {
-            ClientError::Unknown { .. } => {
+            ClientError::Unknown { sequence, .. } => {
+                unknown = *sequence;
                 shared.repeated.fetch_add(1, Ordering::Relaxed);
             }
-            ClientError::NoLeader { .. } | ClientError::Unreachable { certificates: false, .. } => {
-            }
+            ClientError::NoLeader { .. }
+            | ClientError::Unreachable { certificates: false, .. }
+            | ClientError::WindowFull { .. } => {}
             ClientError::Unreachable { .. }
             | ClientError::Refused(_)
             | ClientError::Unexpected { .. }
+            | ClientError::SessionExpired { .. }
+            | ClientError::AnswerNotKept { .. }
+            | ClientError::NotWaiting { .. }
             | ClientError::Endpoint(_) => return Err(error.into()),
         }
         let quiet_ms = shared.now_ms() - shared.acknowledged_ms.load(Ordering::Relaxed);

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use consensus::{Basis, Entry, LogIndex, Payload};
 use protocol::limits::LOG_PAGE_BYTES_MAX;
 use protocol::{EntryKind, ErrorCode, LogEntry, LogPage, Response, encode_configuration};
-use state_machine::QueryView;
+use state_machine::{HostError, QueryView, SystemAnswer, SystemQuery};
 use transport::Responder;
 
 use crate::answer;
@@ -29,8 +29,19 @@ struct Batch {
     questions: Vec<Asked>,
 }
 
+/// Which part of the state is asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The replicated machine's.
+    Machine,
+    /// The system's: sessions, removed members, reserved ids.
+    System,
+}
+
 /// A question, and what its answer must say and obey.
 pub(crate) struct Asked {
+    /// Whom it is for.
+    pub(crate) part: Part,
     /// The question.
     pub(crate) query: Bytes,
     /// Who waits.
@@ -120,8 +131,11 @@ impl Queries {
 fn run(queue: &Receiver<Batch>, waiting: &AtomicUsize, clock: Clock) {
     while let Ok(Batch { view, questions }) = queue.recv() {
         let count = questions.len();
-        for Asked { query, responder, basis, age_ms } in questions {
-            let response = answer_one(&view, &query, age_ms);
+        for Asked { part, query, responder, basis, age_ms } in questions {
+            let response = match part {
+                Part::Machine => answer_one(&view, view.query(&query), age_ms),
+                Part::System => answer_one(&view, answer_system(&view, &query), age_ms),
+            };
             // Behind the read: the process may have been stopped on the way here (§6.4.1).
             let holds = basis.holds(clock.now());
             responder.send(if holds { response } else { lapsed() });
@@ -136,14 +150,26 @@ fn lapsed() -> Response {
     Response::Error(answer::refusal(ErrorCode::NoLeader, why))
 }
 
-fn answer_one(view: &QueryView, query: &[u8], age_ms: Option<u64>) -> Response {
-    match view.query(query) {
+fn answer_one<E: std::fmt::Display>(
+    view: &QueryView,
+    answered: Result<Bytes, E>,
+    age_ms: Option<u64>,
+) -> Response {
+    match answered {
         Ok(response) => Response::Answer { index: view.applied().get(), response, age_ms },
         Err(error) => {
             tracing::error!(%error, "a question cannot be answered");
             Response::Error(answer::refusal(ErrorCode::Internal, error.to_string()))
         }
     }
+}
+
+fn answer_system(view: &QueryView, query: &Bytes) -> Result<Bytes, HostError> {
+    let answer = match SystemQuery::decode(query) {
+        Ok(query) => view.system(&query)?,
+        Err(error) => SystemAnswer::Refused { reason: error.to_string() },
+    };
+    Ok(answer.encode())
 }
 
 fn busy(why: &str) -> Response {

@@ -3,12 +3,12 @@
 
 use consensus::{Input as Raw, LogIndex, NodeId, RequestId, RoleKind, Timestamp};
 use protocol::{ErrorCode, Request, Response};
-use replica::Input;
+use replica::{Freshness, Input};
 use transport::{ClientRequest, Responder};
 
 use crate::admin;
 use crate::answer;
-use crate::lanes::query::{Extent, Page};
+use crate::lanes::query::{Extent, Page, Part};
 use crate::node::Node;
 use crate::node::read::wanted;
 
@@ -27,11 +27,11 @@ impl Node {
                 }
             }
             Request::Query { query, freshness } => {
-                if let Some(request) = self.wait(now, responder) {
-                    self.asked = Some(now);
-                    let freshness = wanted(freshness);
-                    self.replica.step(now, Input::Query { request, query, freshness });
-                }
+                self.query(now, Part::Machine, query, wanted(freshness), responder);
+            }
+            Request::SystemQuery { query, stale } => {
+                let freshness = if stale { Freshness::Stale } else { Freshness::Linearizable };
+                self.query(now, Part::System, query, freshness, responder);
             }
             Request::Status => {
                 let report = self.status(now);
@@ -71,6 +71,21 @@ impl Node {
         }
     }
 
+    /// Asks one part of the state; the replica says when it is right to answer.
+    fn query(
+        &mut self,
+        now: Timestamp,
+        part: Part,
+        query: bytes::Bytes,
+        freshness: Freshness,
+        responder: Responder,
+    ) {
+        if let Some(request) = self.wait_for(part, now, responder) {
+            self.asked = Some(now);
+            self.replica.step(now, Input::Query { request, query, freshness });
+        }
+    }
+
     /// Begins a change of members if the operator has seen the configuration that is in force.
     fn reconfigure(
         &mut self,
@@ -102,8 +117,12 @@ impl Node {
 
     /// Gives a client's request a name, or refuses it.
     fn wait(&mut self, now: Timestamp, responder: Responder) -> Option<RequestId> {
+        self.wait_for(Part::Machine, now, responder)
+    }
+
+    fn wait_for(&mut self, part: Part, now: Timestamp, responder: Responder) -> Option<RequestId> {
         self.pending
-            .insert(now, responder)
+            .insert(part, now, responder)
             .map_err(|responder: Responder| {
                 let busy = "too many unanswered requests (limits.requests_max)";
                 responder.send(Response::Error(answer::refusal(ErrorCode::Busy, busy)));

@@ -35,14 +35,14 @@ impl Node {
         let (leads, age_ms) = (self.leads(), self.age_ms(now));
         let mut batch = Vec::with_capacity(self.unseen.len());
         for Question { request, query, freshness, basis } in self.unseen.drain(..) {
-            let Some(Waiting { responder, .. }) = self.pending.remove(request) else {
+            let Some(Waiting { responder, part, .. }) = self.pending.remove(request) else {
                 continue;
             };
             let age_ms = match freshness {
                 Freshness::Linearizable if leads => None,
                 Freshness::Linearizable | Freshness::AtLeast(_) | Freshness::Stale => Some(age_ms),
             };
-            batch.push(Asked { query, responder, basis, age_ms });
+            batch.push(Asked { part, query, responder, basis, age_ms });
         }
         self.queries.answer(&self.view, batch);
     }

@@ -85,25 +85,30 @@ impl Cluster {
 
     pub fn client_as(&self, role: Role, deadline: Duration) -> Client {
         let all = self.nodes.iter().map(|node| node.address.clone()).collect();
-        self.client_to(all, role, deadline)
+        Client::new(self.client_config(role, deadline, all)).unwrap()
     }
 
-    /// A client that knows these nodes only.
+    /// A client that is told of these nodes only.
     pub fn client_of(&self, places: &[usize], deadline: Duration) -> Client {
         let endpoints = places.iter().map(|place| self.nodes[*place].address.clone()).collect();
-        self.client_to(endpoints, Role::Operator("test".parse().unwrap()), deadline)
+        let role = Role::Operator("test".parse().unwrap());
+        Client::new(self.client_config(role, deadline, endpoints)).unwrap()
     }
 
-    fn client_to(&self, endpoints: Vec<String>, role: Role, deadline: Duration) -> Client {
+    pub fn client_config(
+        &self,
+        role: Role,
+        deadline: Duration,
+        endpoints: Vec<String>,
+    ) -> ClientConfig {
         let identity = Identity::new(self.authority.cluster(), role);
         let issued = self.authority.issue(&identity, DAY).unwrap();
-        let config = ClientConfig {
+        ClientConfig {
             endpoints,
             credentials: issued.credentials().unwrap(),
             deadline,
             connect_timeout: Duration::from_secs(1),
-        };
-        Client::new(config).unwrap()
+        }
     }
 
     /// Founds the cluster, as `raftctl init` does.

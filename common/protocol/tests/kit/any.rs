@@ -175,6 +175,7 @@ pub fn request() -> impl Strategy<Value = Request> {
         (bytes(), any::<u64>())
             .prop_map(|(target, expected_index)| Request::Reconfigure { target, expected_index }),
         any::<u64>().prop_map(|to| Request::Transfer { to }),
+        (bytes(), any::<bool>()).prop_map(|(query, stale)| Request::SystemQuery { query, stale }),
     ]
 }
 

@@ -46,6 +46,9 @@ pub enum SystemAnswer {
     Sessions {
         /// The sessions, in order of their ids.
         items: Vec<(u64, Session)>,
+        /// The last id that was looked at: the next page begins behind it. Expired sessions are
+        /// left out, so it need not be shown.
+        last: u64,
         /// Whether there are more behind the last.
         more: bool,
         /// Cluster time at the moment of the answer.
@@ -113,14 +116,16 @@ fn sessions(
     let (from, to) = keys::sessions_after(after);
     let found = view.range(&from, Some(&to), limit + 1)?;
     let more = found.len() > limit;
-    let mut items = Vec::new();
+    let (mut items, mut last) = (Vec::new(), after);
     for (key, value) in found.into_iter().take(limit) {
+        let Some(id) = keys::last_number(&key) else { continue };
+        last = id;
         let session = decode(&value, Session::read).map_err(damaged("a session"))?;
-        if let Some(id) = keys::last_number(&key).filter(|_| !has_expired(&session, time)) {
+        if !has_expired(&session, time) {
             items.push((id, session));
         }
     }
-    Ok(SystemAnswer::Sessions { items, more, time })
+    Ok(SystemAnswer::Sessions { items, last, more, time })
 }
 
 fn one_session(
@@ -204,10 +209,10 @@ impl SystemAnswer {
     /// Encodes the answer.
     pub fn encode(&self) -> Bytes {
         match self {
-            Self::Sessions { items, more, time } => {
+            Self::Sessions { items, last, more, time } => {
                 let item =
                     |writer: Writer, (id, session): &(u64, Session)| session.write(writer.u64(*id));
-                let writer = Writer::new(1).u64(time.get()).u8(u8::from(*more));
+                let writer = Writer::new(1).u64(time.get()).u64(*last).u8(u8::from(*more));
                 writer.list(items.iter(), item).done()
             }
             Self::Session { found, time } => {
@@ -241,9 +246,10 @@ impl SystemAnswer {
         let (kind, mut reader) = begin(bytes)?;
         let answer = match kind {
             1 => {
-                let (time, more) = (ClusterTime::new(reader.u64()?), reader.u8()? != 0);
+                let time = ClusterTime::new(reader.u64()?);
+                let (last, more) = (reader.u64()?, reader.u8()? != 0);
                 let items = reader.list(|reader| Ok((reader.u64()?, Session::read(reader)?)))?;
-                Self::Sessions { items, more, time }
+                Self::Sessions { items, last, more, time }
             }
             2 => {
                 let time = ClusterTime::new(reader.u64()?);

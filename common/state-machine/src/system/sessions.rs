@@ -1,9 +1,9 @@
 //! Client sessions (§6.3): a command with a session and a sequence number is applied at most once,
 //! whatever number of times the client sends it, to whomever.
 //!
-//! A session remembers the answers of all commands from the client's low-water mark on, so that many
-//! can be under way at once (museum J4). Nobody has a session who did not register it: a session
-//! that expired or was evicted answers with an error for ever (J3).
+//! A session remembers the answers of all commands from the client's low-water mark on, so that
+//! many can be under way at once (museum J4). Nobody has a session who did not register it: a
+//! session that expired or was evicted answers with an error for ever (J3).
 
 use bytes::Bytes;
 use consensus::{ClusterTime, LogIndex};

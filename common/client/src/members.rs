@@ -1,0 +1,160 @@
+//! Where the nodes are: what the client was told, and what the cluster has said since. So a client
+//! that runs for long finds the cluster also when none of its first endpoints is left.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use consensus::Configuration;
+use tokio::task::JoinSet;
+use tokio::time::timeout_at;
+
+use crate::client::Client;
+use crate::search::Search;
+
+/// A client that lives shorter never asks.
+const FIRST_AFTER: Duration = Duration::from_secs(1);
+
+/// How old the knowledge of the members may become while the client is in use.
+const REFRESH_EVERY: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+pub(crate) struct Members {
+    /// In the order in which they were named.
+    told: Vec<String>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    learnt: Vec<String>,
+    due: Instant,
+}
+
+impl Client {
+    /// Asks a node that answers, now and then and beside everything else, where all members are: a
+    /// client outlives the nodes that it was told of.
+    pub(crate) fn refresh_members(&self, endpoint: &str) {
+        if self.shared.members.is_due() {
+            let (client, endpoint) = (self.clone(), endpoint.to_owned());
+            tokio::spawn(async move {
+                // Without an answer, the next due time comes.
+                if let Ok(status) = client.status_of(&endpoint).await {
+                    client.shared.members.learn(&status.configuration);
+                }
+            });
+        }
+    }
+
+    /// Connects to all endpoints that were not asked in this round, and returns the first that
+    /// answers, so that a dead machine costs no time.
+    pub(crate) async fn first_to_connect(
+        &self,
+        search: &mut Search,
+        deadline: tokio::time::Instant,
+    ) -> Option<String> {
+        let mut dialling = JoinSet::new();
+        let open = |endpoints: &[String]| -> Vec<String> {
+            endpoints.iter().filter(|one| !search.has_asked(one)).cloned().collect()
+        };
+        // Those that were told come first: the caller may have chosen who is near.
+        let told = open(&self.shared.config.endpoints);
+        let learnt = open(&self.shared.members.endpoints());
+        let is_last = told.is_empty() || told.len() == learnt.len();
+        for endpoint in if told.is_empty() { learnt } else { told } {
+            let shared = Arc::clone(&self.shared);
+            dialling.spawn(async move {
+                let got = shared.pool.get(&endpoint).await;
+                (endpoint, got.map(|_| ()))
+            });
+        }
+        while let Ok(Some(dialled)) = timeout_at(deadline, dialling.join_next()).await {
+            match dialled {
+                Ok((endpoint, Ok(()))) => return Some(endpoint),
+                Ok((endpoint, Err(why))) => {
+                    search.failed(&endpoint, why.to_string(), why.is_about_certificates(), false);
+                }
+                Err(_) => return None,
+            }
+        }
+        if is_last {
+            search.pause();
+        }
+        None
+    }
+}
+
+impl Members {
+    pub(crate) fn new(told: &[String]) -> Self {
+        let due = Instant::now() + FIRST_AFTER;
+        Self { told: told.to_vec(), known: Mutex::new(Known { learnt: Vec::new(), due }) }
+    }
+
+    /// Returns every address at which a node may be: first those that were told.
+    pub(crate) fn endpoints(&self) -> Vec<String> {
+        let known = self.lock();
+        let new = known.learnt.iter().filter(|address| !self.told.contains(address));
+        self.told.iter().chain(new).cloned().collect()
+    }
+
+    /// Says whether it is time to ask again; then the caller does, and nobody else for a while.
+    pub(crate) fn is_due(&self) -> bool {
+        let (mut known, now) = (self.lock(), Instant::now());
+        let due = now >= known.due;
+        if due {
+            known.due = now + REFRESH_EVERY;
+        }
+        due
+    }
+
+    /// Takes over where the members are.
+    pub(crate) fn learn(&self, configuration: &Configuration) {
+        let members = configuration.members().values();
+        let learnt: Vec<String> = members.map(|member| member.address.clone()).collect();
+        if !learnt.is_empty() {
+            self.lock().learnt = learnt;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use consensus::{Incarnation, Majority, Member, NodeId, Voters};
+    use std::collections::{BTreeMap, BTreeSet};
+
+    fn configuration(addresses: &[&str]) -> Configuration {
+        let member = |address: &&str| Member {
+            incarnation: Incarnation::new(1),
+            name: "n".to_owned(),
+            address: (*address).to_owned(),
+        };
+        let ids = (1..).map_while(NodeId::new);
+        let members: BTreeMap<NodeId, Member> = ids.zip(addresses.iter().map(member)).collect();
+        let voters = Voters::Stable(Majority::new(members.keys().copied()));
+        Configuration::new(voters, BTreeSet::new(), members).expect("it is valid")
+    }
+
+    #[test]
+    fn the_latest_members_are_asked_beside_the_first_endpoints() {
+        let members = Members::new(&["a:1".to_owned(), "b:1".to_owned()]);
+        members.learn(&configuration(&["b:1", "c:1", "d:1"]));
+        assert_eq!(members.endpoints(), ["a:1", "b:1", "c:1", "d:1"]);
+        members.learn(&configuration(&["d:1", "e:1"]));
+        assert_eq!(members.endpoints(), ["a:1", "b:1", "d:1", "e:1"]);
+        members.learn(&Configuration::unknown());
+        assert_eq!(members.endpoints(), ["a:1", "b:1", "d:1", "e:1"], "nobody is no news");
+    }
+
+    #[test]
+    fn the_members_are_not_asked_for_at_once_and_then_by_one_at_a_time() {
+        let members = Members::new(&[]);
+        assert!(!members.is_due());
+        members.lock().due = Instant::now();
+        assert!(members.is_due());
+        assert!(!members.is_due());
+    }
+}

@@ -1,0 +1,240 @@
+//! Sessions (§6.3): each command takes effect exactly once, through whatever failures, as long as
+//! the client keeps its session.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use state_machine::{Envelope, SESSION_WINDOW, SystemCommand, SystemResponse};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+use crate::client::{Answer, Client};
+use crate::error::ClientError;
+
+/// A client's session with the cluster. Copies are the same session, and many commands may be under
+/// way at once, in no order.
+///
+/// An idle session expires after [`state_machine::SESSION_TIMEOUT`]; the least recently active one
+/// is evicted if there are too many. Either ends it for good, with [`ClientError::SessionExpired`].
+#[derive(Clone)]
+pub struct Session {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    client: Client,
+    id: u64,
+    window: Mutex<Window>,
+    /// Tells those who wait that the low-water mark may have moved.
+    moved: Notify,
+}
+
+/// Which commands are not answered yet.
+struct Window {
+    next: u64,
+    open: BTreeMap<u64, Bytes>,
+}
+
+impl Client {
+    /// Opens a session; `name` is for people, at most 64 bytes.
+    ///
+    /// # Errors
+    /// As [`Client::propose`]. A session that was opened without this client's hearing of it
+    /// expires.
+    pub async fn session(&self, name: &str) -> Result<Session, ClientError> {
+        let mut nonce = [0; 16];
+        getrandom::fill(&mut nonce).map_err(|error| ClientError::Endpoint(error.to_string()))?;
+        let command = SystemCommand::RegisterSession { nonce, name: name.to_owned() };
+        match self.tell_system(&command).await? {
+            SystemResponse::Registered { session } => Ok(Session::new(self.clone(), session)),
+            _ => Err(self.unexpected()),
+        }
+    }
+}
+
+impl Session {
+    fn new(client: Client, id: u64) -> Self {
+        let window = Mutex::new(Window { next: 1, open: BTreeMap::new() });
+        Self { inner: Arc::new(Inner { client, id, window, moved: Notify::new() }) }
+    }
+
+    /// Returns the session's id, as `raftctl session list` shows it.
+    pub fn id(&self) -> u64 {
+        self.inner.id
+    }
+
+    /// Puts a command through the log exactly once, and returns the machine's answer. It is sent
+    /// again, under the same number, as long as its outcome is not known. If 1,024 numbers above
+    /// the oldest unanswered one are taken, it waits.
+    ///
+    /// A future that is dropped leaves its command unanswered: see [`Session::unanswered`].
+    ///
+    /// # Errors
+    /// [`ClientError::Unknown`] if the deadline passed first: with its number, the outcome can be
+    /// asked for later. [`ClientError::SessionExpired`] if the session is over.
+    /// [`ClientError::AnswerNotKept`] if it was applied by an attempt whose long answer was lost.
+    /// Every other error says that it certainly was not applied and never will be.
+    pub async fn propose(&self, body: Bytes) -> Result<Answer, ClientError> {
+        let deadline = Instant::now() + self.inner.client.patience();
+        let sequence = self.begin(&body, deadline).await?;
+        let ended = self.settle(sequence, body, deadline).await;
+        if let Err(
+            ClientError::Unreachable { .. }
+            | ClientError::NoLeader { .. }
+            | ClientError::Refused(_),
+        ) = ended
+        {
+            // It never entered a log: its number is as good as answered.
+            self.end(sequence);
+        }
+        ended
+    }
+
+    /// Finds out how a command ended whose outcome was unknown, by sending it again under the same
+    /// number: it is then applied if it was not before. The answer is final (§6.3).
+    ///
+    /// # Errors
+    /// [`ClientError::NotWaiting`] if no such command is unanswered; else as [`Session::propose`].
+    pub async fn outcome(&self, sequence: u64) -> Result<Answer, ClientError> {
+        let deadline = Instant::now() + self.inner.client.patience();
+        let Some(body) = self.window().open.get(&sequence).cloned() else {
+            return Err(ClientError::NotWaiting { sequence });
+        };
+        match self.settle(sequence, body, deadline).await {
+            // What is certain of this attempt is not of the earlier one.
+            Err(
+                error @ (ClientError::Unreachable { .. }
+                | ClientError::NoLeader { .. }
+                | ClientError::Refused(_)),
+            ) => Err(ClientError::Unknown { why: error.to_string(), sequence: Some(sequence) }),
+            ended => ended,
+        }
+    }
+
+    /// Returns the numbers of the commands that are not answered, in order: those under way, and
+    /// those whose outcome is unknown.
+    pub fn unanswered(&self) -> Vec<u64> {
+        self.window().open.keys().copied().collect()
+    }
+
+    /// Gives a command up whose outcome is unknown: it may have been applied, once, or may still
+    /// be until the session's next command. It takes no room any more.
+    pub fn forget(&self, sequence: u64) {
+        self.end(sequence);
+    }
+
+    /// Ends the session; the cluster forgets its answers.
+    ///
+    /// # Errors
+    /// As [`Client::propose`]; the session then expires by itself.
+    pub async fn close(self) -> Result<(), ClientError> {
+        let session = self.inner.id;
+        match self.inner.client.tell_system(&SystemCommand::CloseSession { session }).await? {
+            SystemResponse::Closed => Ok(()),
+            _ => Err(self.inner.client.unexpected()),
+        }
+    }
+
+    /// Takes the next number, when there is room in the window.
+    async fn begin(&self, body: &Bytes, deadline: Instant) -> Result<u64, ClientError> {
+        loop {
+            // Made before the look, so that no move in between is missed.
+            let moved = self.inner.moved.notified();
+            let oldest = {
+                let mut window = self.window();
+                let (sequence, low_water) = (window.next, window.low_water());
+                if sequence - low_water < SESSION_WINDOW {
+                    window.next += 1;
+                    window.open.insert(sequence, body.clone());
+                    return Ok(sequence);
+                }
+                low_water
+            };
+            if timeout_at(deadline, moved).await.is_err() {
+                return Err(ClientError::WindowFull { oldest });
+            }
+        }
+    }
+
+    /// Sends a command until it is answered.
+    async fn settle(
+        &self,
+        sequence: u64,
+        body: Bytes,
+        deadline: Instant,
+    ) -> Result<Answer, ClientError> {
+        let session = self.inner.id;
+        let command = || {
+            let low_water = self.window().low_water();
+            Envelope::in_session(session, sequence, low_water, body.clone()).encode()
+        };
+        let response = match self.inner.client.repeat(deadline, command).await {
+            Ok(response) => SystemResponse::decode(&response),
+            Err(ClientError::Unknown { why, .. }) => {
+                return Err(ClientError::Unknown { why, sequence: Some(sequence) });
+            }
+            Err(error) => return Err(error),
+        };
+        self.end(sequence);
+        match response {
+            Ok(SystemResponse::Answer { index, response }) => {
+                Ok(Answer { index, response, age_ms: None })
+            }
+            Ok(SystemResponse::AnswerNotKept { index }) => {
+                Err(ClientError::AnswerNotKept { index })
+            }
+            Ok(SystemResponse::SessionExpired { session }) => {
+                Err(ClientError::SessionExpired { session })
+            }
+            // Somebody else has moved the mark: this client never says that it has what it awaits.
+            Ok(SystemResponse::Forgotten { .. }) => Err(ClientError::NotWaiting { sequence }),
+            Ok(
+                SystemResponse::BeyondWindow { .. }
+                | SystemResponse::Registered { .. }
+                | SystemResponse::Closed
+                | SystemResponse::Reserved { .. }
+                | SystemResponse::Refused { .. },
+            )
+            | Err(_) => Err(self.inner.client.unexpected()),
+        }
+    }
+
+    /// A command is answered.
+    fn end(&self, sequence: u64) {
+        self.window().open.remove(&sequence);
+        self.inner.moved.notify_waiters();
+    }
+
+    fn window(&self) -> MutexGuard<'_, Window> {
+        self.inner.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Window {
+    /// Everything below has been answered.
+    fn low_water(&self) -> u64 {
+        self.open.keys().next().copied().unwrap_or(self.next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_low_water_mark_is_the_oldest_unanswered_number() {
+        let mut window = Window { next: 1, open: BTreeMap::new() };
+        assert_eq!(window.low_water(), 1);
+        for sequence in 1..=3 {
+            window.next += 1;
+            window.open.insert(sequence, Bytes::new());
+        }
+        window.open.remove(&2);
+        assert_eq!(window.low_water(), 1);
+        window.open.remove(&1);
+        assert_eq!(window.low_water(), 3);
+        window.open.remove(&3);
+        assert_eq!(window.low_water(), 4);
+    }
+}

@@ -1,0 +1,124 @@
+//! The system's part of the replicated state, seen from a client: questions about it, and commands
+//! that may be repeated until they are answered.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use consensus::NodeId;
+use protocol::{ErrorCode, ErrorReply, Outcome, Request, Response};
+use state_machine::{Envelope, SystemAnswer, SystemCommand, SystemQuery, SystemResponse};
+use tokio::time::{Instant, sleep};
+
+use crate::client::{Client, Consistency};
+use crate::error::ClientError;
+
+/// How long one attempt may take before the same request is sent again, perhaps to another node.
+const ATTEMPT_MAX: Duration = Duration::from_secs(5);
+
+/// The wait before an attempt after one with an unknown end.
+const AGAIN_AFTER: Duration = Duration::from_millis(20);
+
+impl Client {
+    /// Asks about the system's part of the state: sessions, configurations, removed members,
+    /// reserved ids.
+    ///
+    /// # Errors
+    /// As [`Client::query`].
+    pub async fn system(
+        &self,
+        query: &SystemQuery,
+        how: Consistency,
+    ) -> Result<SystemAnswer, ClientError> {
+        let request =
+            Request::SystemQuery { query: query.encode(), stale: how == Consistency::Stale };
+        let response = match how {
+            // What is linearizable holds every index that a client can have seen.
+            Consistency::Linearizable | Consistency::AtLeast(_) => self.on_leader(&request).await?,
+            Consistency::Follower => self.on_each(&request).await?,
+            Consistency::Stale => self.on_any(&request).await?,
+        };
+        let Response::Answer { response, .. } = response else {
+            return Err(self.unexpected());
+        };
+        match SystemAnswer::decode(&response) {
+            Ok(SystemAnswer::Refused { reason }) => Err(refused(reason)),
+            Ok(answer) => Ok(answer),
+            Err(_) => Err(self.unexpected()),
+        }
+    }
+
+    /// Reserves a node id for a name, through the log: an id that no node ever had. The same name
+    /// gets the same id until a member with that id is removed, so that this may be repeated.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if a member is called so already or this certificate may not
+    /// reserve ids; [`ClientError::Unknown`] if the deadline passes first: then ask again.
+    pub async fn reserve_id(&self, name: &str) -> Result<NodeId, ClientError> {
+        match self.tell_system(&SystemCommand::ReserveId { name: name.to_owned() }).await? {
+            SystemResponse::Reserved { id } => NodeId::new(id).ok_or_else(|| self.unexpected()),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// Gives a command of the system, which may be applied any number of times.
+    pub(crate) async fn tell_system(
+        &self,
+        command: &SystemCommand,
+    ) -> Result<SystemResponse, ClientError> {
+        let command = Envelope::system(command).encode();
+        let deadline = Instant::now() + self.patience();
+        let response = self.repeat(deadline, || command.clone()).await?;
+        match SystemResponse::decode(&response) {
+            Ok(SystemResponse::Refused { reason }) => Err(refused(reason)),
+            Ok(response) => Ok(response),
+            Err(_) => Err(self.unexpected()),
+        }
+    }
+
+    /// Proposes a command that has the effect of one however often it is applied, again and again
+    /// until its outcome is known or the deadline passes.
+    pub(crate) async fn repeat(
+        &self,
+        deadline: Instant,
+        command: impl Fn() -> Bytes,
+    ) -> Result<Bytes, ClientError> {
+        let mut unknown = None;
+        loop {
+            let attempt = deadline.min(Instant::now() + ATTEMPT_MAX);
+            let request = Request::Propose { command: command() };
+            let error = match self.on_leader_by(&request, attempt).await {
+                Ok(Response::Applied { response, .. }) => return Ok(response),
+                Ok(_) => return Err(self.unexpected()),
+                Err(error) => error,
+            };
+            let again = Instant::now() + AGAIN_AFTER < deadline;
+            match error {
+                ClientError::Unknown { why, .. } => {
+                    self.remember(None);
+                    unknown = Some(why);
+                    if again {
+                        sleep(AGAIN_AFTER).await;
+                        continue;
+                    }
+                }
+                ClientError::NoLeader { .. }
+                | ClientError::Unreachable { certificates: false, .. }
+                    if again =>
+                {
+                    sleep(AGAIN_AFTER).await;
+                    continue;
+                }
+                // What is certain of this attempt is not of an earlier one.
+                error if unknown.is_none() => return Err(error),
+                _ => {}
+            }
+            let why = unknown.unwrap_or_default();
+            return Err(ClientError::Unknown { why, sequence: None });
+        }
+    }
+}
+
+fn refused(message: String) -> ClientError {
+    let (code, leader, outcome) = (ErrorCode::BadRequest, None, Outcome::NotApplied);
+    ClientError::Refused(ErrorReply { code, message, leader, outcome })
+}

@@ -1,0 +1,284 @@
+//! `raftctl session`: clients' sessions, in which a command takes effect exactly once.
+
+use clap::{Args, Subcommand};
+use client::Consistency;
+use consensus::ClusterTime;
+use serde_json::{Value, json};
+use state_machine::{
+    SESSION_TIMEOUT, SESSIONS_PAGE_MAX, Session as Found, SessionAnswers, SystemAnswer, SystemQuery,
+};
+
+use crate::codes;
+use crate::output::table::Rows;
+use crate::output::{View, units};
+use crate::report::{Report, Result};
+use crate::target::Session;
+
+/// Clients' sessions.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SessionCommand {
+    /// Lists the open sessions
+    #[command(visible_alias = "ls")]
+    List(ListArgs),
+    /// Shows one session: which commands were applied, and which may still come
+    Show {
+        /// Its id
+        #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+        id: u64,
+        /// Takes what any node has applied, however old; works without a leader
+        #[arg(long)]
+        stale: bool,
+    },
+}
+
+/// What `list` is told.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct ListArgs {
+    /// At most so many; 0 is all
+    #[arg(long, value_name = "COUNT", default_value_t = 1_000)]
+    limit: u64,
+    /// Takes what any node has applied, however old; works without a leader
+    #[arg(long)]
+    stale: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If the cluster does not answer, or there is no such session.
+pub async fn run(session: &Session, command: SessionCommand) -> Result<()> {
+    match command {
+        SessionCommand::List(args) => list(session, args).await,
+        SessionCommand::Show { id, stale } => show(session, id, stale).await,
+    }
+}
+
+fn consistency(stale: bool) -> Consistency {
+    if stale { Consistency::Stale } else { Consistency::Linearizable }
+}
+
+fn unexpected() -> Report {
+    Report::new(codes::UNEXPECTED, "the node answered something else than was asked")
+}
+
+async fn list(session: &Session, args: ListArgs) -> Result<()> {
+    let (_, client) = session.client()?;
+    let wanted = if args.limit == 0 { u64::MAX } else { args.limit };
+    let mut found: Vec<(u64, Found)> = Vec::new();
+    let mut after = 0;
+    let (more, now) = loop {
+        let missing = wanted - found.len() as u64;
+        let limit = u32::try_from(missing).unwrap_or(u32::MAX).min(SESSIONS_PAGE_MAX);
+        let query = SystemQuery::Sessions { after, limit };
+        match client.system(&query, consistency(args.stale)).await? {
+            SystemAnswer::Sessions { items, more, last, time } => {
+                found.extend(items);
+                after = last;
+                if !more || found.len() as u64 >= wanted {
+                    break (more, time);
+                }
+            }
+            _ => return Err(unexpected()),
+        }
+    };
+    client.close().await;
+    let mut warnings = Vec::new();
+    if more {
+        let count = found.len();
+        warnings.push(format!("only the first {count} sessions are shown; --limit 0 shows all"));
+    }
+    session.output.answer(&View {
+        kind: "SessionList",
+        data: json!({
+            "sessions": found.iter().map(|(id, one)| fields(*id, one, now)).collect::<Vec<_>>(),
+            "more": more,
+        }),
+        text: table(&found, now).render(session.output.headers).into_bytes(),
+        names: found.iter().map(|(id, _)| id.to_string()).collect(),
+        warnings,
+    })
+}
+
+fn table(found: &[(u64, Found)], now: ClusterTime) -> Rows {
+    let mut rows = Rows::new(&["ID", "NAME", "OPEN", "IDLE", "ANSWERED", "HIGHEST"]);
+    for (id, one) in found {
+        rows.push(vec![
+            id.to_string(),
+            name(one),
+            units::age(since_ms(now, one.registered)),
+            units::age(since_ms(now, one.active)),
+            answered(one),
+            one.highest.to_string(),
+        ]);
+    }
+    rows
+}
+
+async fn show(session: &Session, id: u64, stale: bool) -> Result<()> {
+    let (_, client) = session.client()?;
+    let query = SystemQuery::Session { session: id };
+    let answer = client.system(&query, consistency(stale)).await;
+    client.close().await;
+    let SystemAnswer::Session { found, time } = answer? else {
+        return Err(unexpected());
+    };
+    let Some(found) = found else {
+        let message = format!("there is no session {id}: it was closed, has expired or never was");
+        return Err(Report::new(codes::NO_SESSION, message).help("raftctl session list"));
+    };
+    session.output.answer(&View {
+        kind: "Session",
+        data: details(id, &found, time),
+        text: text(id, &found, time, session.output.headers).into_bytes(),
+        names: vec![id.to_string()],
+        warnings: Vec::new(),
+    })
+}
+
+fn text(id: u64, found: &SessionAnswers, now: ClusterTime, headers: bool) -> String {
+    let one = &found.session;
+    let missing = found.missing();
+    let open = match missing.as_slice() {
+        [] => "none".to_owned(),
+        missing => ranges(missing),
+    };
+    let mut text = format!(
+        "session      {id}\nname         {}\nopen for     {}\nidle for     {}\n\
+         expires in   {}\nanswered     {}\nnot applied  {open}\n",
+        name(one),
+        units::age(since_ms(now, one.registered)),
+        units::age(since_ms(now, one.active)),
+        units::age(expires_ms(now, one)),
+        answered(one),
+    );
+    if !found.cached.is_empty() {
+        let mut rows = Rows::new(&["APPLIED", "INDEX", "ANSWER"]);
+        for cached in &found.cached {
+            let size = cached.bytes.map(|bytes| units::size(u64::from(bytes)));
+            let size = size.unwrap_or_else(|| "too long to keep".to_owned());
+            rows.push(vec![cached.sequence.to_string(), cached.index.to_string(), size]);
+        }
+        text.push('\n');
+        text.push_str(&rows.render(headers));
+    }
+    text
+}
+
+/// Writes ascending numbers as ranges: `3, 5-9`.
+fn ranges(numbers: &[u64]) -> String {
+    let mut parts: Vec<(u64, u64)> = Vec::new();
+    for number in numbers {
+        match parts.last_mut() {
+            Some((_, last)) if *last + 1 == *number => *last = *number,
+            _ => parts.push((*number, *number)),
+        }
+    }
+    let part = |(first, last): &(u64, u64)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    };
+    parts.iter().map(part).collect::<Vec<_>>().join(", ")
+}
+
+fn name(one: &Found) -> String {
+    match one.name.as_str() {
+        "" => "-".to_owned(),
+        name => units::printable(name.as_bytes()),
+    }
+}
+
+/// Says up to which command the client has all answers.
+fn answered(one: &Found) -> String {
+    match one.low_water {
+        0 | 1 => "-".to_owned(),
+        low_water => format!("1-{}", low_water - 1),
+    }
+}
+
+fn since_ms(now: ClusterTime, then: ClusterTime) -> u64 {
+    now.get().saturating_sub(then.get()) / 1_000_000
+}
+
+fn expires_ms(now: ClusterTime, one: &Found) -> u64 {
+    one.active.get().saturating_add(SESSION_TIMEOUT).saturating_sub(now.get()) / 1_000_000
+}
+
+fn fields(id: u64, one: &Found, now: ClusterTime) -> Value {
+    json!({
+        "id": id.to_string(),
+        "name": one.name,
+        "openMs": since_ms(now, one.registered),
+        "idleMs": since_ms(now, one.active),
+        "expiresInMs": expires_ms(now, one),
+        "lowWater": one.low_water,
+        "highest": one.highest,
+    })
+}
+
+fn details(id: u64, found: &SessionAnswers, now: ClusterTime) -> Value {
+    let cached = |cached: &state_machine::CachedAnswer| {
+        json!({
+            "sequence": cached.sequence,
+            "index": cached.index.to_string(),
+            "answerBytes": cached.bytes,
+        })
+    };
+    let mut data = fields(id, &found.session, now);
+    data["applied"] = found.cached.iter().map(cached).collect();
+    data["notApplied"] = json!(found.missing());
+    data
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use state_machine::CachedAnswer;
+
+    const MINUTE: u64 = 60_000_000_000;
+
+    fn found() -> SessionAnswers {
+        let session = Found {
+            nonce: [7; 16],
+            name: "billing".to_owned(),
+            registered: ClusterTime::new(MINUTE),
+            active: ClusterTime::new(2 * MINUTE),
+            low_water: 3,
+            highest: 9,
+        };
+        let cached = vec![
+            CachedAnswer { sequence: 4, index: 40, bytes: Some(10) },
+            CachedAnswer { sequence: 9, index: 90, bytes: None },
+        ];
+        SessionAnswers { session, cached }
+    }
+
+    #[test]
+    fn a_session_is_shown_with_what_was_applied_and_what_may_come() {
+        let expected = "session      12\n\
+                        name         billing\n\
+                        open for     4 m\n\
+                        idle for     3 m\n\
+                        expires in   57 m\n\
+                        answered     1-2\n\
+                        not applied  3, 5-8\n\
+                        \n\
+                        APPLIED  INDEX  ANSWER\n\
+                        4        40     10 B\n\
+                        9        90     too long to keep\n";
+        assert_eq!(text(12, &found(), ClusterTime::new(5 * MINUTE), true), expected);
+    }
+
+    #[test]
+    fn sessions_are_rows_without_their_nonces() {
+        let now = ClusterTime::new(5 * MINUTE);
+        let expected = "ID  NAME     OPEN  IDLE  ANSWERED  HIGHEST\n\
+                        12  billing  4 m   3 m   1-2       9\n";
+        let rows = table(&[(12, found().session)], now);
+        assert_eq!(rows.render(true), expected);
+        let data = details(12, &found(), now);
+        assert_eq!(data["notApplied"], json!([3, 5, 6, 7, 8]));
+        assert_eq!(data["applied"][1], json!({"sequence": 9, "index": "90", "answerBytes": null}));
+        assert_eq!(data["expiresInMs"], json!(57 * 60_000));
+        assert!(!data.to_string().contains("nonce"));
+    }
+}
