@@ -84,13 +84,18 @@ impl Cluster {
         Ok(name)
     }
 
+    /// Returns a node's data directory.
+    pub fn data(&self, name: &str) -> PathBuf {
+        self.directory.join("cluster").join(format!("data-{name}"))
+    }
+
     /// Sends a node's process a signal.
     ///
     /// # Errors
     /// If its process is not found.
     pub fn signal(&self, name: &str, signal: Signal) -> Result<(), String> {
         // The lock file of a data directory names the process that holds it.
-        let lock = self.directory.join("cluster").join(format!("data-{name}")).join("LOCK");
+        let lock = self.data(name).join("LOCK");
         let text = std::fs::read_to_string(&lock)
             .map_err(|error| format!("cannot read {}: {error}", lock.display()))?;
         let pid = text.trim().parse().ok().and_then(Pid::from_raw);

@@ -67,3 +67,31 @@ async fn a_lock_has_one_owner_and_ascending_tokens_across_leaders() {
     assert!(token(&second) > token(&first));
     cluster.stop().unwrap();
 }
+
+#[tokio::test]
+async fn a_log_of_ones_own_takes_the_place_of_the_built_in_one() {
+    let (cluster, client, _directory) = start(env!("CARGO_BIN_EXE_audited"), "kv", 27460);
+    let put = |value: &'static [u8]| {
+        let (key, value) = (Bytes::from_static(b"k"), Bytes::from_static(value));
+        state_machine::KvCommand::Put { key, value }.encode()
+    };
+    let first = client.propose(put(b"one")).await.unwrap();
+    let killed = cluster.kill_leader().unwrap();
+    // A question finds the new leader; a command might be lost with the old one, outcome unknown.
+    let key = Bytes::from_static(b"k");
+    let question = state_machine::KvQuery::Get { key }.encode();
+    client.query(question, Consistency::Linearizable).await.unwrap();
+    let second = client.propose(put(b"two")).await.unwrap();
+    assert!(second.index > first.index);
+    let names: Vec<String> = cluster.nodes().into_iter().map(|(name, _)| name).collect();
+    let journal =
+        |name: &String| std::fs::read_to_string(cluster.data(name).join("audit")).unwrap();
+    let survivors: Vec<String> =
+        names.iter().filter(|name| **name != killed).map(journal).collect();
+    assert_eq!(survivors.len(), 2);
+    for text in survivors {
+        assert!(text.lines().any(|line| line.starts_with("entries 2@")), "{text}");
+        assert!(text.lines().any(|line| line.starts_with("term 3 vote Some")), "{text}");
+    }
+    cluster.stop().unwrap();
+}

@@ -5,10 +5,10 @@
 use bytes::Bytes;
 use consensus::{Configuration, Timestamp};
 use protocol::{BootstrapRecord, ErrorCode, Generation, Outcome, Request, Response};
-use storage::{DataDirectory, LogStore, StorageError};
+use storage::{DataDirectory, StorageError};
 use transport::ClientRequest;
 
-use crate::daemon::Machine;
+use crate::daemon::{Machine, Program};
 use crate::exit::{Exit, Failure};
 use crate::gauges::Gauges;
 use crate::identity::Identity;
@@ -24,8 +24,9 @@ pub(crate) fn answer_uninitialised(
     identity: &Identity,
     gauges: &Gauges,
     directory: &mut DataDirectory,
-    machine: &Machine,
+    program: &Program,
 ) -> Result<bool, Failure> {
+    let machine = &program.machine;
     let ClientRequest { request, identity: asker, responder } = ask;
     let request = match admin::admit(&asker.role, request) {
         Ok(request) => request,
@@ -50,7 +51,7 @@ pub(crate) fn answer_uninitialised(
                 }
             };
             let generation = record.generation();
-            if let Err(error) = LogStore::bootstrap(directory, &record) {
+            if let Err(error) = program.logs.bootstrap(directory, &record) {
                 let failure = failure(&error);
                 let mut reply = answer::refusal(ErrorCode::DiskFailed, failure.message.clone());
                 reply.outcome = Outcome::Unknown;
@@ -64,7 +65,7 @@ pub(crate) fn answer_uninitialised(
         Request::Join { record } => match judge_join(&record, identity, machine) {
             Ok(record) => {
                 let generation = record.generation();
-                LogStore::join(directory, &record).map_err(|error| failure(&error))?;
+                program.logs.join(directory, &record).map_err(|error| failure(&error))?;
                 tracing::info!(by = %asker, generation = %generation.short(), "joined");
                 responder.send(accepted(generation));
                 Ok(true)

@@ -10,7 +10,8 @@ use protocol::{Hello, PROTOCOL_VERSION};
 use replica::{Keep, Limits, Replica};
 use state_machine::{Host, StoredMachine};
 use storage::{
-    DataDirectory, LogReader, LogStore, RestoredLog, SnapshotFile, Snapshots, StateStore, reconcile,
+    DataDirectory, EntryReader, LogProvider, PersistentLog, RestoredLog, SnapshotFile, Snapshots,
+    StateStore, reconcile,
 };
 use tokio::sync::mpsc;
 use transport::{Endpoint, Mesh};
@@ -54,15 +55,8 @@ pub fn check(cli: &Cli) -> Result<String, Failure> {
     Ok(format!("{}: valid; {who}, data in {data}, listens on {listen}", config.file.display()))
 }
 
-/// Runs a node with this machine until it is asked to stop.
-///
-/// # Errors
-/// Whatever ends the process, with its exit code.
-pub fn run(cli: &Cli, machine: impl StoredMachine) -> Result<(), Failure> {
-    run_shared(cli, Arc::new(machine))
-}
-
-fn run_shared(cli: &Cli, machine: Machine) -> Result<(), Failure> {
+/// Runs a node with this program's machine and log until it is asked to stop.
+pub(crate) fn run(cli: &Cli, program: Program) -> Result<(), Failure> {
     let config = Config::load(&cli.config, &cli.overrides)?;
     let logging = Logging::start(config.log_level);
     abort_on_panic();
@@ -72,7 +66,7 @@ fn run_shared(cli: &Cli, machine: Machine) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::from_error(Exit::Io, "the runtime", &error))?;
     let reload = Reload { file: cli.config.clone(), overrides: cli.overrides.clone(), logging };
-    let ended = runtime.block_on(serve(&config, credentials, reload, machine));
+    let ended = runtime.block_on(serve(&config, credentials, reload, program));
     // What reads for others must not keep a stopped node alive.
     runtime.shutdown_timeout(Duration::from_millis(100));
     ended
@@ -80,6 +74,13 @@ fn run_shared(cli: &Cli, machine: Machine) -> Result<(), Failure> {
 
 /// What is replicated, shared by the threads that apply and that answer.
 pub(crate) type Machine = Arc<dyn StoredMachine>;
+
+/// What a program is made of.
+#[derive(Clone)]
+pub(crate) struct Program {
+    pub(crate) machine: Machine,
+    pub(crate) logs: Arc<dyn LogProvider>,
+}
 
 /// What SIGHUP does: the level of the log; the rest of the configuration needs a restart.
 pub(crate) struct Reload {
@@ -112,7 +113,7 @@ async fn serve(
     config: &Config,
     credentials: Credentials,
     reload: Reload,
-    machine: Machine,
+    program: Program,
 ) -> Result<(), Failure> {
     let clock = Clock::start();
     let node = node_of(&credentials)?;
@@ -127,7 +128,7 @@ async fn serve(
         certificate_not_after: i64::try_from(credentials.not_after()).unwrap_or(i64::MAX),
     };
     let opened = match identity.generation {
-        Some(_) => Some(open(&directory, &machine)?),
+        Some(_) => Some(open(&directory, &program)?),
         None => None,
     };
     let endpoint = Endpoint::server(config.listen, &credentials)
@@ -146,14 +147,14 @@ async fn serve(
         version = env!("CARGO_PKG_VERSION"),
         "ready"
     );
-    let founding = Arc::clone(&machine);
+    let founding = program.clone();
     let mut surroundings = Surroundings { clock, door, signals, systemd, reload, founding };
     let gauges = Arc::new(Gauges::default());
     let opened = match opened {
         Some(opened) => Some(opened),
         None => {
             let waited = surroundings.uninitialised(&mut identity, &gauges, &mut directory).await?;
-            if waited == Ended::Stopped { None } else { Some(open(&directory, &machine)?) }
+            if waited == Ended::Stopped { None } else { Some(open(&directory, &program)?) }
         }
     };
     let ended = match opened {
@@ -183,21 +184,22 @@ fn hello(identity: &Identity, clock: Clock) -> Hello {
 
 /// What was found on the disk.
 struct Opened {
-    log: LogStore,
+    log: Box<dyn PersistentLog>,
     restored: RestoredLog,
     host: Host<StateStore>,
     snapshots: Snapshots,
     newest: Option<SnapshotFile>,
 }
 
-fn open(directory: &DataDirectory, machine: &Machine) -> Result<Opened, Failure> {
+fn open(directory: &DataDirectory, program: &Program) -> Result<Opened, Failure> {
+    let machine = &program.machine;
     let record = directory.bootstrap().map_err(|error| failure(&error))?;
     if let Some(record) = record {
         is_machine(machine, &record).map_err(|why| {
             Failure::new(Exit::Data, why).hint("start the program that this cluster was made for")
         })?;
     }
-    let (log, restored) = LogStore::open(directory).map_err(|error| failure(&error))?;
+    let (log, restored) = program.logs.open(directory).map_err(|error| failure(&error))?;
     let mut state = StateStore::open(directory.path()).map_err(|error| failure(&error))?;
     let snapshots = Snapshots::open(directory).map_err(|error| failure(&error))?;
     let installed =
@@ -227,7 +229,7 @@ fn assemble(
     let (reports, reported) = mpsc::channel(REPORTS_MAX);
     let (events, heard) = mpsc::channel(PEER_EVENTS_MAX);
     let mesh = Mesh::new(endpoint.clone(), surroundings.door.hello.borrow().clone(), events);
-    let read = read_log(reader.clone());
+    let read = read_log(Arc::clone(&reader));
     let thread = |error: std::io::Error| Failure::from_error(Exit::Io, "a thread", &error);
     let write = move |writes: &[consensus::Write]| {
         log.write(writes).map(|_| ()).map_err(|error| failure(&error))
@@ -238,8 +240,8 @@ fn assemble(
     let about = About {
         cluster: identity.cluster,
         generation: identity.generation.expect("a node with a log has a generation"),
-        machine: surroundings.founding.name().to_owned(),
-        machine_version: surroundings.founding.version(),
+        machine: surroundings.founding.machine.name().to_owned(),
+        machine_version: surroundings.founding.machine.version(),
     };
     let rate = config.limits.snapshot_bytes_per_s_max;
     let snapshots = SnapshotLane::new(snapshots, newest, about, rate, reports.clone());
@@ -269,7 +271,7 @@ fn start_apply(
     Apply::start(host, move |range, bytes_max| read(range, bytes_max), persist, reports.clone())
 }
 
-fn read_log(reader: LogReader) -> ReadLog {
+fn read_log(reader: Arc<dyn EntryReader>) -> ReadLog {
     Arc::new(move |range, bytes_max| reader.read(range, bytes_max).map_err(|error| failure(&error)))
 }
 

@@ -1,5 +1,6 @@
-//! The daemon: Raft nodes over mutually authenticated QUIC with a RocksDB log. [`main`] is a whole
-//! program around any machine; `raftd` itself is that, with the key/value machine.
+//! The daemon: Raft nodes over mutually authenticated QUIC with a RocksDB log. [`Server`] is
+//! a whole program around any machine and any log; `raftd` itself is that, with the key/value
+//! machine and RocksDB.
 //!
 //! # Architecture invariants
 //! - No logic of the Raft algorithm: it is all in `consensus` and `replica`; here bytes are moved.
@@ -23,11 +24,21 @@ pub mod logging;
 mod metrics;
 mod node;
 mod pending;
-mod program;
+mod server;
 mod shutdown;
 mod status;
 mod systemd;
 mod turn;
 
-pub use daemon::{check, explain, run};
-pub use program::main;
+pub use daemon::{check, explain};
+pub use server::{Server, main};
+
+/// What a log of one's own is made of: see [`log::PersistentLog`].
+pub mod log {
+    pub use consensus::{Entry, LogIndex, Write};
+    pub use protocol::BootstrapRecord;
+    pub use storage::{
+        DataDirectory, EntryReader, LogProvider, PersistentLog, RestoredLog, RocksLogs,
+        StorageError,
+    };
+}

@@ -10,7 +10,7 @@ use transport::{Accepted, ClientRequest, PeerEvent, refuse_peer};
 
 use crate::bootstrap::answer_uninitialised;
 use crate::clock::{Clock, until};
-use crate::daemon::{Machine, Reload};
+use crate::daemon::{Program, Reload};
 use crate::door::Door;
 use crate::exit::Failure;
 use crate::gauges::Gauges;
@@ -39,8 +39,8 @@ pub(crate) struct Surroundings {
     pub(crate) signals: Signals,
     pub(crate) systemd: Systemd,
     pub(crate) reload: Reload,
-    /// The machine that a founding record must name.
-    pub(crate) founding: Machine,
+    /// The machine that a founding record must name, and how its log is made.
+    pub(crate) founding: Program,
 }
 
 /// How a phase ended.
@@ -219,8 +219,8 @@ impl Surroundings {
             tokio::select! {
                 Some(request) = self.door.requests.recv() => {
                     let now = self.clock.now();
-                    let machine = &self.founding;
-                    if answer_uninitialised(now, request, identity, gauges, directory, machine)? {
+                    let program = &self.founding;
+                    if answer_uninitialised(now, request, identity, gauges, directory, program)? {
                         identity.generation = directory.generation();
                         let generation = identity.generation;
                         self.door.hello.send_modify(|hello| hello.generation = generation);

@@ -32,6 +32,9 @@ mod reconcile;
 mod recover;
 #[cfg(feature = "rocksdb")]
 mod restore;
+#[cfg(feature = "rocksdb")]
+mod rocks;
+mod seam;
 mod snapshot;
 #[cfg(feature = "rocksdb")]
 mod state;
@@ -48,9 +51,10 @@ pub use reader::LogReader;
 #[cfg(feature = "rocksdb")]
 pub use reconcile::reconcile;
 #[cfg(feature = "rocksdb")]
-pub use recover::RestoredLog;
-#[cfg(feature = "rocksdb")]
 pub use restore::Restoration;
+#[cfg(feature = "rocksdb")]
+pub use rocks::RocksLogs;
+pub use seam::{EntryReader, LogProvider, PersistentLog, RestoredLog};
 pub use snapshot::{
     CHUNK_BYTES_MAX, PAIR_BYTES_MAX, SnapshotFile, SnapshotHeader, SnapshotId, SnapshotReader,
     SnapshotReceiver, SnapshotTotals, SnapshotWriter, Snapshots,

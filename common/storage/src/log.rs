@@ -19,7 +19,8 @@ use crate::layout::{
 };
 use crate::options;
 use crate::reader::LogReader;
-use crate::recover::{RestoredLog, recover};
+use crate::recover::recover;
+use crate::seam::RestoredLog;
 
 /// Up to so many keys are deleted one by one; more by a range tombstone.
 const SINGLE_DELETES_MAX: u64 = 64;

@@ -18,7 +18,8 @@ use crate::journal;
 use crate::layout::{CONFIGURATION, LOG, META, Owner, index_of};
 use crate::log::{database, family};
 use crate::options;
-use crate::recover::{RestoredLog, recover};
+use crate::recover::recover;
+use crate::seam::RestoredLog;
 use crate::superblock::{COPY_BYTES, Superblock};
 
 mod verify;

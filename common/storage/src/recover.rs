@@ -15,19 +15,7 @@ use crate::layout::{
     RUN_PREFIX, decode_hard_state, index_of,
 };
 use crate::log::{database, family};
-
-/// What is needed to go on from a log.
-#[derive(Clone, Debug)]
-pub struct RestoredLog {
-    /// Term and vote.
-    pub hard_state: HardState,
-    /// The identities of all entries, and what they begin behind.
-    pub log: LogView,
-    /// The configurations in the log.
-    pub membership: Membership,
-    /// The highest stamp in the log.
-    pub stamp: ClusterTime,
-}
+use crate::seam::RestoredLog;
 
 pub(crate) fn recover(db: &DB, owner: Owner) -> Result<RestoredLog, StorageError> {
     let meta = family(db, META)?;

@@ -1,0 +1,63 @@
+//! RocksDB's log behind the seam: what a node has unless told otherwise.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use consensus::{Entry, LogIndex, Write};
+use protocol::BootstrapRecord;
+
+use crate::directory::DataDirectory;
+use crate::error::StorageError;
+use crate::log::LogStore;
+use crate::reader::LogReader;
+use crate::seam::{EntryReader, LogProvider, PersistentLog, RestoredLog};
+
+/// Logs on RocksDB, in `log/` of the data directory.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RocksLogs;
+
+impl LogProvider for RocksLogs {
+    fn open(
+        &self,
+        directory: &DataDirectory,
+    ) -> Result<(Box<dyn PersistentLog>, RestoredLog), StorageError> {
+        let (log, restored) = LogStore::open(directory)?;
+        Ok((Box::new(log), restored))
+    }
+
+    fn bootstrap(
+        &self,
+        directory: &mut DataDirectory,
+        record: &BootstrapRecord,
+    ) -> Result<(), StorageError> {
+        LogStore::bootstrap(directory, record)
+    }
+
+    fn join(
+        &self,
+        directory: &mut DataDirectory,
+        record: &BootstrapRecord,
+    ) -> Result<(), StorageError> {
+        LogStore::join(directory, record)
+    }
+}
+
+impl PersistentLog for LogStore {
+    fn write(&mut self, writes: &[Write]) -> Result<usize, StorageError> {
+        Self::write(self, writes)
+    }
+
+    fn reader(&self) -> Arc<dyn EntryReader> {
+        Arc::new(Self::reader(self))
+    }
+}
+
+impl EntryReader for LogReader {
+    fn read(&self, range: Range<LogIndex>, bytes_max: usize) -> Result<Vec<Entry>, StorageError> {
+        Self::read(self, range, bytes_max)
+    }
+
+    fn bytes(&self) -> u64 {
+        Self::bytes(self)
+    }
+}

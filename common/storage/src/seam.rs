@@ -1,0 +1,90 @@
+//! The seam for logs: what a node needs of the durable log, so that another one can take the place
+//! of RocksDB's.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use consensus::{ClusterTime, Entry, HardState, LogIndex, LogView, Membership, Write};
+use protocol::BootstrapRecord;
+
+use crate::directory::DataDirectory;
+use crate::error::StorageError;
+
+/// The durable log of one node: term, vote and entries. The disk lane's thread owns it.
+///
+/// What must hold:
+/// - When [`PersistentLog::write`] returns, everything in it is on stable storage: votes and
+///   acknowledgements leave the node because of that (§3.8).
+/// - A write is all or nothing, also across a crash: term and vote with the entries that follow them.
+/// - After an error nothing is known of what is on the disk, so every later write fails, too.
+/// - What is read is what was written; damage is an error, never another entry, never the end.
+pub trait PersistentLog: Send {
+    /// Does all these writes, in order, by one sync; returns the bytes of it. Each is done in the
+    /// order of [`Write`]: truncate, compact, append, hard state.
+    ///
+    /// # Errors
+    /// If any of it may not be on stable storage.
+    fn write(&mut self, writes: &[Write]) -> Result<usize, StorageError>;
+
+    /// Returns what reads entries on any thread.
+    fn reader(&self) -> Arc<dyn EntryReader>;
+}
+
+/// Reads entries that are on the disk.
+pub trait EntryReader: Send + Sync {
+    /// Returns the entries of `range`, in order: at least the first, then as many as fit into
+    /// `bytes_max`. None if the head of the log is compacted meanwhile, and the first with it.
+    ///
+    /// # Errors
+    /// If an entry is missing or damaged, or cannot be read.
+    fn read(&self, range: Range<LogIndex>, bytes_max: usize) -> Result<Vec<Entry>, StorageError>;
+
+    /// Returns roughly what the log takes on the disk, in bytes.
+    fn bytes(&self) -> u64;
+}
+
+/// Makes and opens logs in data directories.
+pub trait LogProvider: Send + Sync + 'static {
+    /// Opens the log of a directory that has a generation, and reads what is needed to go on.
+    ///
+    /// # Errors
+    /// If it is damaged, of a newer format, or cannot be read.
+    fn open(
+        &self,
+        directory: &DataDirectory,
+    ) -> Result<(Box<dyn PersistentLog>, RestoredLog), StorageError>;
+
+    /// Makes the log of a cluster's first members: term 1, and the record's configuration as entry
+    /// 1. Only then is the directory given its generation ([`DataDirectory::set_bootstrap`]).
+    ///
+    /// # Errors
+    /// If it cannot be written, or the directory has another history.
+    fn bootstrap(
+        &self,
+        directory: &mut DataDirectory,
+        record: &BootstrapRecord,
+    ) -> Result<(), StorageError>;
+
+    /// Makes the log of a node that joins later: term 1 and nothing else.
+    ///
+    /// # Errors
+    /// As [`LogProvider::bootstrap`].
+    fn join(
+        &self,
+        directory: &mut DataDirectory,
+        record: &BootstrapRecord,
+    ) -> Result<(), StorageError>;
+}
+
+/// What a log tells when it is opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestoredLog {
+    /// Term and vote.
+    pub hard_state: HardState,
+    /// The identities of all entries, and what they begin behind.
+    pub log: LogView,
+    /// The configurations in the log.
+    pub membership: Membership,
+    /// The highest cluster time of any entry that was ever in the log, or later.
+    pub stamp: ClusterTime,
+}
