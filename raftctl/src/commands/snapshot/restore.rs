@@ -1,5 +1,5 @@
-//! `raftctl snapshot restore`: fills the empty data directory of a stopped node, as the beginning of
-//! a new generation of the cluster.
+//! `raftctl snapshot restore`: fills the empty data directory of a stopped node, as the beginning
+//! of a new generation of the cluster.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -50,8 +50,8 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<()> {
         return session.output.answer(&plan(args, &bundles, &node, &header));
     }
     session.confirm(&format!(
-        "Begin a new generation of cluster \"{}\" with entry {} on {} alone? Nodes with data of the \
-         old one stay out of it",
+        "Begin a new generation of cluster \"{}\" with entry {} on {} alone? Nodes with data of \
+         the old one stay out of it",
         bundles.plan.name,
         units::count(header.meta.last.index.get()),
         node.name,
