@@ -14,6 +14,7 @@ mod host;
 mod kv;
 mod kv_codec;
 mod machine;
+mod plain;
 mod register;
 mod store;
 mod system;
@@ -24,6 +25,7 @@ pub use host::{Host, HostError, QueryView, applied_in};
 pub use kv::{KEY_BYTES_MAX, Kv, PAGE_BYTES_MAX, PAGE_KEYS_MAX, VALUE_BYTES_MAX};
 pub use kv_codec::{KvCommand, KvQuery, KvResponse};
 pub use machine::{Command, Response, RestoreError, SnapshotSource, StateMachine, StoredMachine};
+pub use plain::Plain;
 pub use register::Register;
 pub use store::{
     Batch, MemoryStore, OrderedStore, Pair, PrefixView, StoreError, Transaction, View,
