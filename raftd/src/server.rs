@@ -14,8 +14,8 @@ use crate::exit::{Exit, Failure};
 
 /// A node that replicates a machine of the user's, as `raftd` replicates the key/value machine.
 ///
-/// Certificates, founding, members and status are `raftctl`'s as ever; a cluster for another machine
-/// is made by `raftctl init --machine NAME`.
+/// Certificates, founding, members and status are `raftctl`'s as ever; a cluster for another
+/// machine is made by `raftctl init --machine NAME`.
 ///
 /// ```no_run
 /// fn main() -> std::process::ExitCode {

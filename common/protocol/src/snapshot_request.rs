@@ -84,7 +84,7 @@ impl SnapshotAnswer {
         let body = match self {
             Self::Taken(info) => Body::Taken(info.to_wire()),
             Self::List(list) => Body::List(pb::SnapshotList {
-                snapshots: list.iter().map(SnapshotInfo::to_wire).collect(),
+                snapshots: list.iter().map(|info| info.to_wire()).collect(),
             }),
             Self::Piece { size_bytes, bytes } => {
                 Body::Piece(pb::SnapshotPiece { size_bytes: *size_bytes, bytes: bytes.clone() })
@@ -112,7 +112,7 @@ impl SnapshotAnswer {
 }
 
 impl SnapshotInfo {
-    fn to_wire(&self) -> pb::SnapshotInfo {
+    fn to_wire(self) -> pb::SnapshotInfo {
         pb::SnapshotInfo {
             term: self.last.term.get(),
             index: self.last.index.get(),

@@ -27,8 +27,8 @@ pub struct Limits {
     pub proposals_max: usize,
     /// Questions that wait.
     pub questions_max: usize,
-    /// How long a question waits for an index that is not applied yet, in nanoseconds: this node may
-    /// have been removed, and hear no more of what it waits for.
+    /// How long a question waits for an index that is not applied yet, in nanoseconds: this node
+    /// may have been removed, and hear no more of what it waits for.
     pub behind_wait_ns: u64,
     /// What of the log stays behind a durable state, for followers that are behind.
     pub keep: Keep,

@@ -15,7 +15,7 @@ use crate::error::StorageError;
 /// What must hold:
 /// - When [`PersistentLog::write`] returns, everything in it is on stable storage: votes and
 ///   acknowledgements leave the node because of that (§3.8).
-/// - A write is all or nothing, also across a crash: term and vote with the entries that follow them.
+/// - A write is all or nothing, also across a crash: term and vote with the entries behind them.
 /// - After an error nothing is known of what is on the disk, so every later write fails, too.
 /// - What is read is what was written; damage is an error, never another entry, never the end.
 pub trait PersistentLog: Send {

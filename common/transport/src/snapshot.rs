@@ -2,8 +2,8 @@
 //! pieces that are confirmed when they are written, and confirmed as a whole.
 //!
 //! The window counts what is *written* at the receiver, not what has arrived there, and is far
-//! smaller than a connection's: neither the network nor a slow disk lets a snapshot get into the way
-//! of heartbeats, votes and entries, which also go first when several wait.
+//! smaller than a connection's: neither the network nor a slow disk lets a snapshot get into the
+//! way of heartbeats, votes and entries, which also go first when several wait.
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
 //! The snapshot lane: the state of one moment becomes a file, files go to followers that need
-//! compacted entries, and come from leaders (§5). Threads and tasks do the work and report; the loop
-//! only decides.
+//! compacted entries, and come from leaders (§5). Threads and tasks do the work and report; the
+//! loop only decides.
 //!
 //! One snapshot is made at a time, and one is received; each peer is sent one. Making and sending
 //! are paced, so that they do not starve the log of the disk and the network.

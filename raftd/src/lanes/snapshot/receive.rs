@@ -57,7 +57,7 @@ enum Begun {
     /// It was received before.
     There(SnapshotFile),
     /// Some of it, or nothing.
-    Partly(SnapshotReceiver),
+    Partly(Box<SnapshotReceiver>),
 }
 
 fn begin(shelf: &Snapshots, head: &[u8]) -> Result<Begun, StorageError> {
@@ -69,7 +69,7 @@ fn begin(shelf: &Snapshots, head: &[u8]) -> Result<Begun, StorageError> {
     {
         return Ok(Begun::There(file));
     }
-    Ok(Begun::Partly(shelf.receive(id)?))
+    Ok(Begun::Partly(Box::new(shelf.receive(id)?)))
 }
 
 fn said(error: impl std::fmt::Display) -> String {
