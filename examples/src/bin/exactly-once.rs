@@ -11,7 +11,9 @@ use bytes::Bytes;
 use client::{Answer, Client, ClientError, Consistency, Session};
 use examples::arguments::Numbers;
 use examples::cluster::Cluster;
+use rustix::process::Signal;
 use state_machine::{KvCommand, KvQuery, KvResponse};
+use tokio::sync::Semaphore;
 
 const HELP: &str = "Increments a counter in one session while the leader is killed again and again.
 
@@ -26,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct Count {
     session: Session,
     left: AtomicU64,
+    /// Increments that may begin: a share for each kill, so that each meets some under way.
+    begin: Semaphore,
     answered: AtomicU64,
     /// How often an outcome was asked for that was still unknown at the deadline.
     asked_again: AtomicU64,
@@ -75,7 +79,8 @@ fn run(numbers: &Numbers) -> Result<(), String> {
                 client.session("exactly-once").await.map_err(|error| error.to_string())?;
             let (left, zero) = (AtomicU64::new(increments), || AtomicU64::new(0));
             let (answered, asked_again, longest_us) = (zero(), zero(), zero());
-            let count = Count { session, left, answered, asked_again, longest_us };
+            let begin = Semaphore::new(0);
+            let count = Count { session, left, begin, answered, asked_again, longest_us };
             let count = Arc::new(count);
             // The other side waits for it, or has failed and says so.
             let _ = opened.send(Arc::clone(&count));
@@ -83,12 +88,18 @@ fn run(numbers: &Numbers) -> Result<(), String> {
         })
     });
     let killed = match open.recv() {
-        Ok(count) => kill_leaders(&cluster, &count, increments, kills),
+        Ok(count) => {
+            let killed = kill_leaders(&cluster, &count, increments, kills);
+            if killed.is_err() {
+                count.begin.close();
+            }
+            killed
+        }
         // The thread says why.
         Err(_) => Ok(0),
     };
-    let sums = counting.join().map_err(|_| "the counting thread panicked")??;
-    let killed = killed?;
+    let sums = counting.join().map_err(|_| "the counting thread panicked")?;
+    let (killed, sums) = (killed?, sums?);
     if sums.answers != (1..=increments).collect() {
         let found = sums.answers.len();
         return Err(format!("{found} different answers to {increments} increments"));
@@ -107,31 +118,47 @@ fn run(numbers: &Numbers) -> Result<(), String> {
     cluster.stop()
 }
 
-/// Kills the leader so many times, evenly over the increments; returns how often.
+/// Kills the leader so many times, each time in the middle of a share of the increments; returns
+/// how often.
 fn kill_leaders(
     cluster: &Cluster,
     count: &Count,
     increments: u64,
     kills: u64,
 ) -> Result<u64, String> {
+    let share = increments / (kills + 1);
+    let rest = increments - share * kills;
+    let answered = || count.answered.load(Ordering::Relaxed);
     for kill in 1..=kills {
-        let goal = kill * increments / (kills + 1);
-        let began = Instant::now();
-        while count.answered.load(Ordering::Relaxed) < goal || !is_healthy(cluster) {
-            if began.elapsed() > PATIENCE {
-                return Err(format!("no increments, or no three nodes, before kill {kill}"));
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        let name = cluster.kill_leader()?;
-        let at = count.answered.load(Ordering::Relaxed);
-        println!("kill {kill}: {name}, at {at} increments");
+        let name = wait(&format!("a leader before kill {kill}"), || healthy_leader(cluster))?;
+        count.begin.add_permits(usize::try_from(share).unwrap_or(Semaphore::MAX_PERMITS));
+        let goal = (kill - 1) * share + share / 2;
+        wait("increments", || (answered() >= goal).then_some(()))?;
+        cluster.signal(&name, Signal::KILL)?;
+        println!("kill {kill}: {name}, at {} of {} increments", answered(), kill * share);
     }
+    count.begin.add_permits(usize::try_from(rest).unwrap_or(Semaphore::MAX_PERMITS));
     Ok(kills)
 }
 
-fn is_healthy(cluster: &Cluster) -> bool {
-    cluster.status().is_some_and(|status| status["health"] == "HEALTHY")
+fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> Result<T, String> {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return Ok(found);
+        }
+        if began.elapsed() > PATIENCE {
+            return Err(format!("waited for {what} for {PATIENCE:?}"));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Returns the leader's name if all three nodes are there.
+fn healthy_leader(cluster: &Cluster) -> Option<String> {
+    let status = cluster.status()?;
+    let healthy = status["health"] == "HEALTHY";
+    status["leader"]["name"].as_str().filter(|_| healthy).map(ToOwned::to_owned)
 }
 
 /// What came of it.
@@ -161,6 +188,9 @@ async fn work(count: Arc<Count>) -> Result<Vec<u64>, String> {
     let mut sums = Vec::new();
     let take = |left: u64| left.checked_sub(1);
     while count.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
+        // It is closed if no leader could be killed.
+        let Ok(begin) = count.begin.acquire().await else { break };
+        begin.forget();
         let began = Instant::now();
         sums.push(sum(&increment(&count).await?)?);
         let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
