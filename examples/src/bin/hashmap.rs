@@ -1,46 +1,52 @@
-//! A replicated map of texts: `key=value` sets, `key` deletes, and a question is a key.
+//! A replicated map of texts in memory, as the plainest machine: `key=value` sets, `key` deletes,
+//! and a question is a key.
 //!
 //! ```text
 //! raftctl dev --raftd target/release/hashmap --machine hashmap
 //! ```
 
+use std::collections::BTreeMap;
+use std::io::{Cursor, Read};
 use std::process::ExitCode;
 
 use bytes::Bytes;
-use state_machine::{Command, Response, StoreError, StoredMachine, Transaction, View};
+use state_machine::{Command, Plain, Response, RestoreError, SnapshotSource, StateMachine};
 
-struct Hashmap;
+/// Ordered, so that equal maps are written alike on all nodes.
+#[derive(Default)]
+struct Hashmap(BTreeMap<String, String>);
 
-impl StoredMachine for Hashmap {
-    fn name(&self) -> &'static str {
-        "hashmap"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
+impl StateMachine for Hashmap {
     /// Answers with the value before.
-    fn apply(
-        &self,
-        command: &Command<'_>,
-        transaction: &mut Transaction<'_>,
-    ) -> Result<Response, StoreError> {
-        let middle = command.data.iter().position(|byte| *byte == b'=');
-        let (key, value) = command.data.split_at(middle.unwrap_or(command.data.len()));
-        let before = transaction.get(key)?.unwrap_or_default();
-        match value.split_first() {
-            Some((_, value)) => transaction.put(key, Bytes::copy_from_slice(value)),
-            None => transaction.delete(key),
-        }
-        Ok(before)
+    fn apply(&mut self, command: &Command<'_>) -> Response {
+        let text = String::from_utf8_lossy(command.data);
+        let before = match text.split_once('=') {
+            Some((key, value)) => self.0.insert(key.to_owned(), value.to_owned()),
+            None => self.0.remove(&*text),
+        };
+        before.unwrap_or_default().into()
     }
 
-    fn query(&self, view: &dyn View, key: &[u8]) -> Result<Response, StoreError> {
-        Ok(view.get(key)?.unwrap_or_default())
+    fn query(&self, key: &[u8]) -> Response {
+        let key = String::from_utf8_lossy(key);
+        self.0.get(&*key).cloned().unwrap_or_default().into()
+    }
+
+    fn snapshot(&self) -> Box<dyn SnapshotSource> {
+        let lines = self.0.iter().map(|(key, value)| format!("{key}={value}\0"));
+        Box::new(Cursor::new(Bytes::from(lines.collect::<String>())))
+    }
+
+    fn restore(&mut self, from: &mut dyn Read) -> Result<(), RestoreError> {
+        let mut text = String::new();
+        from.read_to_string(&mut text)?;
+        let pair = |line: &str| line.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let pairs = text.split_terminator('\0').map(pair).collect::<Option<_>>();
+        self.0 = pairs.ok_or(RestoreError::Malformed("a line without ="))?;
+        Ok(())
     }
 }
 
 fn main() -> ExitCode {
-    raftd::main(Hashmap)
+    raftd::Server::new(Plain::new("hashmap", 1, Hashmap::default)).main()
 }

@@ -31,7 +31,7 @@ async fn take(incoming: &mut IncomingSnapshot, shelf: Snapshots) -> Result<Snaps
     let mut receiver = match begun.map_err(said)? {
         Begun::There(file) => {
             incoming.begin(file.bytes).await.map_err(said)?;
-            return Ok(file);
+            return Ok(*file);
         }
         Begun::Partly(receiver) => receiver,
     };
@@ -55,7 +55,7 @@ async fn take(incoming: &mut IncomingSnapshot, shelf: Snapshots) -> Result<Snaps
 
 enum Begun {
     /// It was received before.
-    There(SnapshotFile),
+    There(Box<SnapshotFile>),
     /// Some of it, or nothing.
     Partly(Box<SnapshotReceiver>),
 }
@@ -67,7 +67,7 @@ fn begin(shelf: &Snapshots, head: &[u8]) -> Result<Begun, StorageError> {
     if let Ok(Some(file)) = shelf.find(last)
         && SnapshotReader::open(&file.path).and_then(|file| file.verify(|_| {})).is_ok()
     {
-        return Ok(Begun::There(file));
+        return Ok(Begun::There(Box::new(file)));
     }
     Ok(Begun::Partly(Box::new(shelf.receive(id)?)))
 }
