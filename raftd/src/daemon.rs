@@ -250,7 +250,7 @@ fn assemble(
         replica,
         identity: identity.clone(),
         disk: Disk::start(write, reports.clone()).map_err(thread)?,
-        apply: start_apply(host, &read, persist, &reports).map_err(thread)?,
+        apply: start_apply(host, &read, persist, (&reports, mesh.removed())).map_err(thread)?,
         queries: Queries::start(Arc::clone(&read), clock).map_err(thread)?,
         network: Network::new(mesh, read, reports),
         gauges,
@@ -265,10 +265,11 @@ fn start_apply(
     host: Host<StateStore>,
     read: &ReadLog,
     persist: Duration,
-    reports: &Reports,
+    (reports, removed): (&Reports, transport::Removed),
 ) -> std::io::Result<Apply> {
     let read = Arc::clone(read);
-    Apply::start(host, move |range, bytes_max| read(range, bytes_max), persist, reports.clone())
+    let read = move |range, bytes_max| read(range, bytes_max);
+    Apply::start(host, read, persist, reports.clone(), removed)
 }
 
 fn read_log(reader: Arc<dyn EntryReader>) -> ReadLog {

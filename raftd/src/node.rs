@@ -175,6 +175,7 @@ impl Node {
                 }
                 self.raw(now, Raw::Unreachable { peer });
             }
+            PeerEvent::Removed { by, reason } => self.removed(format!("node {by} says: {reason}")),
             PeerEvent::Refused { who, reason } => tracing::warn!(who, reason, "peer refused"),
             PeerEvent::Offered(incoming) => self.snapshots.receive(incoming),
         }
@@ -266,10 +267,13 @@ impl Node {
         let (id, configuration) = (status.id, status.configuration);
         let gone = configuration.member(id).is_none() && !configuration.voters().is_joint();
         if gone && stands <= status.applied && raft.was_member() {
-            let why = format!("this node was removed from the cluster by log entry {stands}");
-            let hint = "to use the machine again, empty its data directory and add it anew";
-            self.fail(Failure::new(Exit::Removed, why).hint(hint));
+            self.removed(format!("this node was removed from the cluster by log entry {stands}"));
         }
+    }
+
+    fn removed(&mut self, why: String) {
+        let hint = "to use the machine again, empty its data directory and add it anew";
+        self.fail(Failure::new(Exit::Removed, why).hint(hint));
     }
 
     fn is_full(&self) -> bool {

@@ -64,16 +64,19 @@ pub enum RefusalCode {
     Uninitialised,
     /// This certificate may not do this.
     Role,
+    /// The sender was removed from the cluster: the reason names the log entry.
+    Removed,
 }
 
 impl RefusalCode {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Version,
         Self::Cluster,
         Self::Generation,
         Self::Identity,
         Self::Uninitialised,
         Self::Role,
+        Self::Removed,
     ];
 
     const fn code(self) -> u32 {
@@ -84,6 +87,7 @@ impl RefusalCode {
             Self::Identity => 4,
             Self::Uninitialised => 5,
             Self::Role => 6,
+            Self::Removed => 7,
         }
     }
 

@@ -10,7 +10,7 @@ use crate::codec::CodecError;
 use crate::envelope::{Envelope, EnvelopeKind};
 use crate::machine::{Command, Response, StoredMachine};
 use crate::store::{Batch, OrderedStore, PrefixView, StoreError, Transaction, View};
-use crate::system::{self, Admission, SystemAnswer, SystemQuery};
+use crate::system::{self, Admission, SystemAnswer, SystemQuery, Tombstone};
 
 /// Keys of the system's part begin with this byte, the machine's with [`MACHINE`].
 const SYSTEM: u8 = 0;
@@ -229,6 +229,14 @@ impl QueryView {
     /// If the store fails, or a record in it is damaged.
     pub fn system(&self, query: &SystemQuery) -> Result<SystemAnswer, HostError> {
         system::answer(&PrefixView::new(&*self.view, SYSTEM), self.time, query)
+    }
+
+    /// Returns the members that were removed, in order of their ids.
+    ///
+    /// # Errors
+    /// If the store fails, or a record in it is damaged.
+    pub fn tombstones(&self) -> Result<Vec<Tombstone>, HostError> {
+        system::tombstones(&PrefixView::new(&*self.view, SYSTEM))
     }
 
     /// Asks the machine.

@@ -26,7 +26,7 @@ pub use response::SystemResponse;
 pub use sessions::{ANSWER_KEPT_BYTES_MAX, SESSION_TIMEOUT, SESSION_WINDOW, SESSIONS_MAX};
 
 pub(crate) use members::record_configuration;
-pub(crate) use query::answer;
+pub(crate) use query::{answer, tombstones};
 pub(crate) use sessions::{Admission, admit, keep};
 
 use crate::codec::CodecError;

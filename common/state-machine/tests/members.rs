@@ -136,6 +136,18 @@ fn a_learner_that_comes_and_goes_leaves_a_tombstone() {
 }
 
 #[test]
+fn a_member_that_is_named_again_has_no_tombstone() {
+    let mut machine = Machine::new();
+    for voters in [&[1, 2][..], &[1], &[1, 2]] {
+        change(&mut machine, stable(voters, &[]));
+    }
+    assert_eq!(removed(&machine), []);
+    change(&mut machine, stable(&[1], &[]));
+    assert_eq!(removed(&machine), [(2, 4)]);
+    assert_eq!(machine.host.view().tombstones().unwrap(), tombstones(&machine));
+}
+
+#[test]
 fn an_id_is_reserved_by_name_above_all_that_were_seen() {
     let mut machine = Machine::new();
     change(&mut machine, stable(&[1, 2, 7], &[]));

@@ -14,6 +14,7 @@ use crate::endpoint::{Accepted, Close, Endpoint};
 use crate::limits::CONNECT_TIMEOUT;
 use crate::peer::{Peer, PeerInfo};
 use crate::receive::{Guests, Receiver};
+use crate::removed::Removed;
 use crate::snapshot::{IncomingSnapshot, SnapshotRoad};
 use crate::stream::{FrameStream, ReadFailure};
 
@@ -31,6 +32,13 @@ pub enum PeerEvent {
     },
     /// A leader offers a snapshot.
     Offered(IncomingSnapshot),
+    /// A peer says that this node was removed from the cluster: it has applied that.
+    Removed {
+        /// The peer.
+        by: NodeId,
+        /// What it says, with the log entry.
+        reason: String,
+    },
     /// Messages can be sent to this peer now.
     Connected {
         /// The peer.
@@ -72,14 +80,21 @@ impl Mesh {
     pub fn new(endpoint: Endpoint, hello: Hello, events: mpsc::Sender<PeerEvent>) -> Self {
         let generation = hello.generation.expect("a node with peers has a generation");
         assert!(hello.node.is_some(), "a node with peers is a node");
-        let receiver = Receiver { generation, hello, events, guests: Guests::default() };
+        let (guests, removed) = (Guests::default(), Removed::default());
+        let receiver = Receiver { generation, hello, events, guests, removed };
         Self { endpoint, receiver, peers: BTreeMap::new() }
+    }
+
+    /// Returns the list of removed members, to be kept by whoever applies the log.
+    pub fn removed(&self) -> Removed {
+        self.receiver.removed.clone()
     }
 
     /// Dials these peers and drops all others; a peer with a new address is dialled anew.
     pub fn set_peers<'a>(&mut self, peers: impl IntoIterator<Item = (NodeId, &'a str)>) {
         let wanted: BTreeMap<NodeId, &str> =
             peers.into_iter().filter(|(id, _)| Some(*id) != self.receiver.hello.node).collect();
+        self.receiver.removed.set_peers(wanted.keys().copied().collect());
         self.peers.retain(|id, peer| wanted.get(id) == Some(&peer.address.as_str()));
         for (id, address) in wanted {
             self.peers.entry(id).or_insert_with(|| {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use certs::Expect;
 use consensus::{Incarnation, NodeId};
-use protocol::{Hello, HelloReply};
+use protocol::{Hello, HelloReply, RefusalCode};
 use quinn::Connection;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -125,6 +125,13 @@ impl Dialler {
                 Ok((connection, theirs)) => {
                     backoff = BACKOFF_MIN;
                     self.serve(connection, &theirs).await
+                }
+                Err(ConnectError::Refused { code: RefusalCode::Removed, reason, .. }) => {
+                    let removed = PeerEvent::Removed { by: self.id, reason: reason.clone() };
+                    if self.receiver.events.send(removed).await.is_err() {
+                        return;
+                    }
+                    reason
                 }
                 Err(error) => error.to_string(),
             };

@@ -15,6 +15,7 @@ use crate::error::SnapshotError;
 use crate::limits::{CONNECT_TIMEOUT, CONTROL_MESSAGES_MAX};
 use crate::mesh::{PeerEvent, answer_hello};
 use crate::peer::{CONTROL, ENTRIES};
+use crate::removed::Removed;
 use crate::snapshot::IncomingSnapshot;
 use crate::stream::{FrameStream, ReadFailure, pump};
 
@@ -25,6 +26,7 @@ pub(crate) struct Receiver {
     pub(crate) hello: Hello,
     pub(crate) events: mpsc::Sender<PeerEvent>,
     pub(crate) guests: Guests,
+    pub(crate) removed: Removed,
 }
 
 /// The ways back to those who have dialled this node.
@@ -150,14 +152,19 @@ impl Receiver {
             return refuse(RefusalCode::Identity, reason);
         }
         match theirs.generation {
-            Some(generation) if generation == self.generation => Ok(()),
+            Some(generation) if generation == self.generation => {}
             Some(other) => {
                 let ours = self.generation.short();
                 let reason = format!("generation {}, this node has {ours}", other.short());
-                refuse(RefusalCode::Generation, reason)
+                return refuse(RefusalCode::Generation, reason);
             }
-            None => refuse(RefusalCode::Generation, "it has no generation".into()),
+            None => return refuse(RefusalCode::Generation, "it has no generation".into()),
         }
+        let removed = certified.and_then(|node| Some((node, self.removed.index_of(node)?)));
+        removed.map_or(Ok(()), |(node, index)| {
+            let reason = format!("node {node} was removed from the cluster by log entry {index}");
+            refuse(RefusalCode::Removed, reason)
+        })
     }
 
     async fn read(

@@ -1,7 +1,7 @@
 //! Counts in a session while leaders are killed: each increment takes effect exactly once (§6.3),
 //! so the counter ends at exactly their number, and each answer is that of one increment.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +23,10 @@ const KEY: &str = "counter";
 
 /// How long the cluster may take to be healthy again, and an increment to be answered.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A node is killed again only after so long: one that ended sooner, again and again, would be left
+/// alone by `raftctl dev`.
+const STABLE: Duration = Duration::from_secs(7);
 
 /// What the increments have in common.
 struct Count {
@@ -129,8 +133,13 @@ fn kill_leaders(
     let share = increments / (kills + 1);
     let rest = increments - share * kills;
     let answered = || count.answered.load(Ordering::Relaxed);
+    let mut last: BTreeMap<String, Instant> = BTreeMap::new();
     for kill in 1..=kills {
-        let name = wait(&format!("a leader before kill {kill}"), || healthy_leader(cluster))?;
+        let name = wait(&format!("a leader before kill {kill}"), || {
+            let is_stable = |name: &String| last.get(name).is_none_or(|at| at.elapsed() > STABLE);
+            healthy_leader(cluster).filter(is_stable)
+        })?;
+        last.insert(name.clone(), Instant::now());
         count.begin.add_permits(usize::try_from(share).unwrap_or(Semaphore::MAX_PERMITS));
         let goal = (kill - 1) * share + share / 2;
         wait("increments", || (answered() >= goal).then_some(()))?;

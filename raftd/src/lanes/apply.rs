@@ -13,9 +13,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use consensus::{Entry, LogIndex};
+use consensus::{Entry, LogIndex, Payload};
 use state_machine::{Host, HostError};
 use storage::{SnapshotReader, StateStore};
+use transport::Removed;
 
 use crate::bootstrap::failure;
 use crate::exit::{Exit, Failure};
@@ -69,12 +70,14 @@ impl Apply {
         read: impl Fn(Range<LogIndex>, usize) -> Result<Vec<Entry>, Failure> + Send + 'static,
         persist_interval: Duration,
         reports: Reports,
+        removed: Removed,
     ) -> std::io::Result<Self> {
         let (jobs, queue) = channel();
         let worker = Worker {
             host,
             read,
             reports,
+            removed,
             persist_interval,
             persisted: Instant::now(),
             unflushed_bytes: 0,
@@ -142,6 +145,8 @@ struct Worker<R> {
     host: Host<StateStore>,
     read: R,
     reports: Reports,
+    /// Whom the door refuses.
+    removed: Removed,
     persist_interval: Duration,
     persisted: Instant,
     /// Bytes of entries that were applied and not flushed, and whether there are any at all.
@@ -164,6 +169,7 @@ where
 
     /// Works until the loop is gone, then flushes.
     fn work(&mut self, queue: &Receiver<Job>) -> Result<(), Failure> {
+        self.tell_removed()?;
         let mut batch = Vec::new();
         let mut next = None;
         loop {
@@ -209,6 +215,9 @@ where
             let began = Instant::now();
             let responses = self.host.apply(&batch[..count]).map_err(|error| failed(&error))?;
             let took = began.elapsed();
+            if batch[..count].iter().any(is_configuration) {
+                self.tell_removed()?;
+            }
             self.dirty = true;
             let bytes = batch.drain(..count).map(|entry| entry_bytes(&entry)).sum();
             self.unflushed_bytes += bytes;
@@ -216,6 +225,13 @@ where
             let view = (view && last == end).then(|| View(self.host.view()));
             self.report(Done::Applied { last, responses, view, bytes, took });
         }
+        Ok(())
+    }
+
+    /// Tells the door who was removed, as far as the log is applied.
+    fn tell_removed(&self) -> Result<(), Failure> {
+        let stones = self.host.view().tombstones().map_err(|error| failed(&error))?;
+        self.removed.replace(stones.into_iter().map(|stone| (stone.id, stone.index)));
         Ok(())
     }
 
@@ -290,6 +306,7 @@ where
         });
         replaced.map_err(|error| failed(&error))?.map_err(|error| failure(&error))?;
         self.dirty = false;
+        self.tell_removed()?;
         let last = self.host.applied().index;
         self.report(Done::Installed { last, view: View(self.host.view()) });
         self.flushed(last)
@@ -305,6 +322,13 @@ where
     fn report(&self, done: Done) {
         // A loop that is gone needs no report.
         let _ = self.reports.blocking_send(done);
+    }
+}
+
+fn is_configuration(entry: &Entry) -> bool {
+    match entry.payload {
+        Payload::Configuration(_) => true,
+        Payload::Noop | Payload::Command(_) => false,
     }
 }
 

@@ -147,6 +147,7 @@ pub fn hello_reply() -> impl Strategy<Value = HelloReply> {
         RefusalCode::Identity,
         RefusalCode::Uninitialised,
         RefusalCode::Role,
+        RefusalCode::Removed,
     ]);
     prop_oneof![
         hello().prop_map(HelloReply::Accepted),

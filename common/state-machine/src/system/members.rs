@@ -39,6 +39,10 @@ pub(crate) fn record_configuration(
     let all = keys::histories();
     trim(transaction, &all.start, &all.end, HISTORY_MAX)?;
 
+    // An id that was given by hand a second time is that of a member, whatever was before.
+    for id in configuration.members().keys() {
+        transaction.delete(&keys::tombstone(id.get()));
+    }
     let mut members = present(transaction)?;
     members.extend(configuration.members().iter().map(|(id, member)| (*id, member.clone())));
     // During a change, those that leave still count.

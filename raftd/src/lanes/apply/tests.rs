@@ -38,7 +38,12 @@ fn lane() -> (Apply, mpsc::Receiver<Done>, Arc<Mutex<Vec<u64>>>, TempDir) {
     let directory = tempdir().expect("a directory");
     let store = StateStore::open(directory.path()).expect("an empty store");
     let host = Host::open(store, Arc::new(Kv)).expect("an empty store");
-    (Apply::start(host, disk, NEVER, reports).expect("a thread"), reported, read, directory)
+    (
+        Apply::start(host, disk, NEVER, reports, Removed::default()).expect("a thread"),
+        reported,
+        read,
+        directory,
+    )
 }
 
 fn applied(reported: &mut mpsc::Receiver<Done>) -> (u64, usize, Option<View>) {

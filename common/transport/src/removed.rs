@@ -1,0 +1,58 @@
+//! Members that were removed: whoever applies the log says who, and the handshake refuses them with
+//! the log entry that removed them. Nothing else is a reason to say so: a node's own configuration
+//! may be old, and refusing the live majority would last for ever.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use consensus::{LogIndex, NodeId};
+
+/// The removed members, shared by copies.
+#[derive(Clone, Debug, Default)]
+pub struct Removed(Arc<Mutex<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    removed: BTreeMap<NodeId, LogIndex>,
+    /// Whom this node talks to: members, and those that have yet to hear of their removal.
+    peers: BTreeSet<NodeId>,
+}
+
+impl Removed {
+    /// Takes over who was removed, and by which entry, as far as the log is applied.
+    pub fn replace(&self, removed: impl IntoIterator<Item = (NodeId, LogIndex)>) {
+        self.lock().removed = removed.into_iter().collect();
+    }
+
+    pub(crate) fn set_peers(&self, peers: BTreeSet<NodeId>) {
+        self.lock().peers = peers;
+    }
+
+    /// Returns what removed a node to which this one does not talk any more.
+    pub(crate) fn index_of(&self, node: NodeId) -> Option<LogIndex> {
+        let known = self.lock();
+        known.removed.get(&node).copied().filter(|_| !known.peers.contains(&node))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_removed_is_refused_once_nobody_talks_to_it_any_more() {
+        let id = |id| NodeId::new(id).expect("not 0");
+        let removed = Removed::default();
+        removed.replace([(id(4), LogIndex::new(7))]);
+        assert_eq!(removed.index_of(id(4)), Some(LogIndex::new(7)));
+        assert_eq!(removed.index_of(id(3)), None);
+        removed.set_peers(BTreeSet::from([id(4)]));
+        assert_eq!(removed.index_of(id(4)), None, "it has yet to hear of it");
+        removed.set_peers(BTreeSet::new());
+        assert_eq!(removed.index_of(id(4)), Some(LogIndex::new(7)));
+    }
+}

@@ -1,0 +1,48 @@
+//! A node that missed its own removal is told of it, and stops.
+#![allow(clippy::unwrap_used)]
+
+mod kit;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use client::Consistency;
+use consensus::{Configuration, Majority, NodeId, Voters};
+use kit::Cluster;
+use kit::load::put;
+use state_machine::{SystemAnswer, SystemQuery};
+
+/// Longer than those who leave are talked to.
+const FAREWELL: Duration = Duration::from_secs(6);
+
+#[tokio::test]
+async fn a_node_that_slept_through_its_removal_stops_and_says_which_entry_removed_it() {
+    let mut cluster = Cluster::start(4).await;
+    let client = cluster.client();
+    put(&client, "k", "v").await.unwrap();
+    cluster.converged().await;
+    let leader = cluster.leader().await;
+    let gone = (leader + 1) % 4;
+    cluster.nodes[gone].kill();
+    let id = NodeId::new(cluster.nodes[gone].id).unwrap();
+
+    let status = client.status_of(&cluster.nodes[leader].address).await.unwrap();
+    let mut members = status.configuration.members().clone();
+    members.remove(&id);
+    let voters = Voters::Stable(Majority::new(members.keys().copied()));
+    let target = Configuration::new(voters, BTreeSet::new(), BTreeMap::clone(&members)).unwrap();
+    client.reconfigure(&target, status.configuration_index).await.unwrap();
+    tokio::time::sleep(FAREWELL).await;
+
+    let answer = client.system(&SystemQuery::Tombstones, Consistency::Linearizable).await.unwrap();
+    let SystemAnswer::Tombstones(stones) = answer else { panic!("{answer:?}") };
+    assert_eq!(stones.iter().map(|stone| stone.id).collect::<Vec<_>>(), [id]);
+    let index = stones[0].index;
+
+    cluster.nodes[gone].start();
+    let ended = cluster.nodes[gone].ended();
+    assert_eq!(ended.code(), Some(77), "{}", cluster.nodes[gone].log());
+    let said = format!("node {id} was removed from the cluster by log entry {index}");
+    assert!(cluster.nodes[gone].log().contains(&said), "{}", cluster.nodes[gone].log());
+    put(&client, "k", "w").await.unwrap();
+}
