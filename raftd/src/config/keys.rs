@@ -122,9 +122,9 @@ pub(super) const LEASE_CLOCK_ERROR_PPM: Key = number(
     "raft.lease_clock_error_ppm",
     "ppm",
     (0, 0, 500_000),
-    "above 0 lets a leader serve reads by its lease, without asking a majority; says how far any \
-     node's clock may run from true time, must be set on all nodes alike, as election_timeout_ms \
-     must then be",
+    "above 0 lets a leader serve reads by its lease, without asking a majority: how far any node's \
+     clock may run from true time; to be set on all nodes alike, with one election_timeout_ms, \
+     while all of them are down",
 );
 pub(super) const REQUESTS_MAX: Key = number(
     "limits.requests_max",
