@@ -18,6 +18,7 @@ fn every_file_that_raft_7_names_exists() {
     let root = man::directory().join("..");
     let mut named = 0;
     for word in page.split_whitespace() {
+        let word = word.trim_start_matches("\\fI").trim_end_matches("\\fR");
         let word = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
         if word.ends_with(".rs") && word.contains('/') {
             named += 1;
