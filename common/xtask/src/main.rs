@@ -75,6 +75,10 @@ fn run(task: Task) -> Result<(), Failure> {
             build_product(&cargo)?;
             build_and_become(&cargo, &BENCH, &arguments)
         }
+        Task::Run(name, arguments) => {
+            build_product(&cargo)?;
+            build_and_become(&cargo, &Binary { package: "examples", name, verb: None }, &arguments)
+        }
         Task::Man => {
             build_product(&cargo)?;
             build_and_become(&cargo, &MAN, &[])

@@ -23,6 +23,7 @@ Tasks:
   mutations [..]             known bugs built in, one after the other: each must be found
   explore [..]               the explorer: random walks and breadth-first search of the core
   bench [..]                 benchmarks against a throw-away cluster
+  run NAME [..]              a long run of real processes: exactly-once, catch-up or changes
   man                        regenerate the manual pages from the command definitions
   help                       this text
 
@@ -30,6 +31,9 @@ Environment:
   CARGO_TARGET_DIR  where cargo builds; unset, it is raftd/target in the user's cache directory, so
                     that RocksDB is compiled once for this machine and not once for every clone
 ";
+
+/// The programs of `run`.
+const RUNS: [&str; 3] = ["exactly-once", "catch-up", "changes"];
 
 /// A task with its arguments.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,6 +46,7 @@ pub(crate) enum Task {
     Mutations(Vec<String>),
     Explore(Vec<String>),
     Bench(Vec<String>),
+    Run(&'static str, Vec<String>),
     Man,
 }
 
@@ -64,6 +69,7 @@ impl Task {
             "mutations" => Ok(Task::Mutations(rest.to_vec())),
             "explore" => Ok(Task::Explore(rest.to_vec())),
             "bench" => Ok(Task::Bench(rest.to_vec())),
+            "run" => run(rest),
             "man" => none(name, rest).map(|()| Task::Man),
             unknown => Err(Failure::Usage(format!("no task is called \"{unknown}\""))),
         }
@@ -74,13 +80,25 @@ impl Task {
         match self {
             Task::Help => &[],
             Task::Sim(_) | Task::Mutations(_) | Task::Explore(_) => &[Need::Rust],
-            Task::Quickstart(_) | Task::Bench(_) | Task::Man => {
+            Task::Quickstart(_) | Task::Bench(_) | Task::Run(..) | Task::Man => {
                 &[Need::Rust, Need::Compiler, Need::Libclang]
             }
             Task::Verify { .. } | Task::Fix => {
                 &[Need::Rust, Need::Rustfmt, Need::Clippy, Need::Compiler, Need::Libclang]
             }
         }
+    }
+}
+
+/// Parses `run NAME [..]`.
+fn run(rest: &[String]) -> Result<Task, Failure> {
+    let names = RUNS.join(", ");
+    let Some((name, rest)) = rest.split_first() else {
+        return Err(Failure::Usage(format!("run needs a name, one of {names}")));
+    };
+    match RUNS.into_iter().find(|known| known == name) {
+        Some(known) => Ok(Task::Run(known, rest.to_vec())),
+        None => Err(Failure::Usage(format!("nothing to run is called \"{name}\": {names}"))),
     }
 }
 
@@ -149,6 +167,16 @@ mod tests {
     }
 
     #[test]
+    fn a_run_has_a_known_name_and_takes_its_own_arguments() {
+        let expected = Task::Run("catch-up", vec!["--entries".to_owned(), "7".to_owned()]);
+        assert_eq!(parse("run catch-up --entries 7"), Ok(expected));
+        for wrong in ["run", "run away"] {
+            let why = parse(wrong).expect_err("no such run");
+            assert!(RUNS.iter().all(|name| why.contains(name)), "{why}");
+        }
+    }
+
+    #[test]
     fn only_tasks_that_build_rocksdb_ask_for_libclang() {
         assert!(!Task::Sim(Vec::new()).needs().contains(&Need::Libclang));
         assert!(Task::Quickstart(Vec::new()).needs().contains(&Need::Libclang));
@@ -157,8 +185,9 @@ mod tests {
 
     #[test]
     fn the_help_lists_every_task() {
-        for name in ["quickstart", "verify", "fix", "sim", "mutations", "explore", "bench", "man"] {
-            assert!(HELP.contains(&format!("\n  {name}")), "{name} is missing from the help");
+        let names = "quickstart verify fix sim mutations explore bench run man";
+        for name in names.split(' ').chain(RUNS) {
+            assert!(HELP.contains(name), "{name} is missing from the help");
         }
         assert!(HELP.contains(&format!("default {VERIFY_SEEDS}")));
     }
