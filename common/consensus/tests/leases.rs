@@ -75,6 +75,19 @@ fn the_error_of_both_clocks_shortens_the_lease_faults_2_4() {
 }
 
 #[test]
+fn the_slowest_leaders_lease_ends_before_the_fastest_voters_patience_faults_2_4() {
+    for ppm in [0, 1, 200, 5_000, 100_000, 333_333, CLOCK_ERROR_PPM_MAX] {
+        let cluster = led(ppm);
+        let lease_ns = cluster.status(1).lease_until.unwrap().since(cluster.now);
+        let (slow, fast) = (1_000_000 - u128::from(ppm), 1_000_000 + u128::from(ppm));
+        // In true time the lease lasts lease_ns / slow, the patience the timeout / fast.
+        let patience = u128::from(TIMEOUT_MS * MS) * slow;
+        assert!(u128::from(lease_ns) * fast <= patience, "{ppm} ppm: too long");
+        assert!(u128::from(lease_ns + 1) * fast > patience, "{ppm} ppm: shorter than it need be");
+    }
+}
+
+#[test]
 fn an_answer_leaves_only_while_the_lease_runs_faults_2_1() {
     let until = Timestamp::new(5);
     assert!(Basis::Lease { until }.holds(Timestamp::new(4)));
