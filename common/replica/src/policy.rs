@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn a_log_that_is_smaller_than_the_state_stays_within_the_limits() {
         let limits = Keep { entries: 1_000, bytes_min: 100_000, bytes_max: 700_000 };
-        let mut place = |state_bytes| {
+        let place = |state_bytes| {
             let mut policy = Policy::new(limits);
             policy.follow(&write(1, 100, 10_000));
             policy.compact_to(LogIndex::ZERO, LogIndex::new(100), state_bytes).map(LogIndex::get)
