@@ -1,12 +1,11 @@
-//! Nodes that are added later: their ids and bundles. An id is reserved by name, in a file that
-//! only grows, before a certificate names it; a removed node's id is never given away again.
+//! Nodes that are added later: their ids and bundles. An id is reserved by name, through the log,
+//! before a certificate names it; a removed node's id is never given away again.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use certs::Authority;
-use consensus::Configuration;
 use serde::{Deserialize, Serialize};
 
 use super::{Bundles, NodeSettings, PlannedNode, read_bounded};
@@ -26,48 +25,54 @@ struct Added {
 }
 
 impl Bundles {
-    /// Reserves ids for these nodes and makes their bundles; who has one keeps it. Ids that the
-    /// configuration names are never given away.
+    /// Makes the bundles of these nodes, whose ids are reserved; who has one keeps it. The bundle of
+    /// a node that was removed and had the same name is put aside.
     ///
     /// # Errors
     /// If a name stands for another address already, or files cannot be written.
     pub fn add(
         &self,
-        nodes: &[(String, String)],
-        members: &Configuration,
+        nodes: &[PlannedNode],
         settings: impl Fn(&PlannedNode) -> NodeSettings,
-    ) -> Result<Vec<PlannedNode>> {
+    ) -> Result<()> {
         let path = self.directory().join(ADDED);
         let mut added = self.added(&path)?;
-        let mut newcomers = Vec::new();
-        for (name, address) in nodes {
-            if let Some(known) = added.nodes.iter().find(|node| node.name == *name) {
-                if known.address != *address {
-                    let (id, old) = (known.id, &known.address);
+        for node in nodes {
+            let PlannedNode { id, name, address } = node;
+            let known = added.nodes.iter().chain(&self.plan.nodes);
+            match known.filter(|known| known.name == *name).max_by_key(|known| known.id) {
+                Some(known) if known.id == *id && known.address != *address => {
+                    let old = &known.address;
                     let message = format!("{name} was prepared as node {id} at {old}");
                     return Err(Report::new(codes::OTHER_PLAN, message)
                         .help(format!("raftctl member add {name}={old}    (goes on with it)"))
                         .help("another name is another node"));
                 }
-                newcomers.push(known.clone());
-                continue;
+                Some(known) if known.id == *id => continue,
+                Some(known) => self.put_aside(known)?,
+                None => {}
             }
-            let planned = self.plan.nodes.iter().chain(&added.nodes).map(|node| node.id.get());
-            let highest = planned.chain(members.members().keys().map(|id| id.get())).max();
-            let id = NonZeroU64::new(highest.unwrap_or(0) + 1).expect("one more is not 0");
-            let node = PlannedNode { id, name: name.clone(), address: address.clone() };
             added.nodes.push(node.clone());
-            newcomers.push(node);
         }
         let text = toml::to_string_pretty(&added)
             .map_err(|error| Report::new(codes::INTERNAL, error.to_string()))?;
-        // The ids are reserved before any certificate names them.
         write_private(&path, text.as_bytes())?;
         let authority = Authority::load(&self.directory().join("ca"))?;
-        for node in &newcomers {
+        for node in nodes {
             self.prepare_node(&authority, node, &settings(node))?;
         }
-        Ok(newcomers)
+        Ok(())
+    }
+
+    /// Makes room for a new node of the same name.
+    fn put_aside(&self, removed: &PlannedNode) -> Result<()> {
+        let directory = self.node_directory(removed);
+        let aside = directory.with_extension(format!("removed-{}", removed.id));
+        match std::fs::rename(&directory, &aside) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(Report::io(&directory, &error)),
+        }
     }
 
     fn added(&self, path: &Path) -> Result<Added> {

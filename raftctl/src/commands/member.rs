@@ -15,6 +15,7 @@ use crate::target::Session;
 pub mod add;
 pub mod alter;
 pub mod catch_up;
+pub mod history;
 pub mod show;
 
 use self::add::{AddArgs, ReplaceArgs};
@@ -55,6 +56,8 @@ pub enum MemberCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Shows the configurations so far, what each changed, and who was removed
+    History,
 }
 
 /// Members that exist.
@@ -75,6 +78,7 @@ pub struct Whom {
 pub async fn run(session: &Session, command: MemberCommand) -> Result<()> {
     let (alteration, dry_run) = match command {
         MemberCommand::List => return list(session).await,
+        MemberCommand::History => return history::run(session).await,
         MemberCommand::Show { member } => return show::run(session, &member).await,
         MemberCommand::Add(args) => return add::run(session, &args).await,
         MemberCommand::Replace(args) => return add::run(session, &args.into()).await,

@@ -110,7 +110,8 @@ pub async fn run(session: &Session, args: &AddArgs) -> Result<()> {
     }
     let bundles = open(session, args, &target)?;
     let settings = |node: &PlannedNode| bundles.local_settings(node);
-    let newcomers = bundles.add(&args.nodes, &present.configuration, settings)?;
+    let newcomers = reserve(&client, &args.nodes, &present).await?;
+    bundles.add(&newcomers, settings)?;
     for node in &newcomers {
         let directory = bundles.node_directory(node);
         let (name, id) = (&node.name, node.id);
@@ -145,6 +146,26 @@ pub async fn run(session: &Session, args: &AddArgs) -> Result<()> {
     let names = newcomers.iter().map(|node| node.name.clone()).collect();
     let deed = Deed { names, doing: "promoting", done: "voter", began };
     alter::carry(session, &client, &target, present, &draft, &deed).await
+}
+
+/// Finds the ids of these nodes: who is a member has one, others get one through the log, that no
+/// node ever had. The same name gets the same id, so that this command may be run again.
+async fn reserve(
+    client: &Client,
+    nodes: &[(String, String)],
+    present: &Present,
+) -> Result<Vec<PlannedNode>> {
+    let mut planned = Vec::new();
+    for (name, address) in nodes {
+        let mut members = present.configuration.members().iter();
+        let id = match members.find(|(_, member)| member.name == *name) {
+            Some((id, _)) => *id,
+            None => client.reserve_id(name).await?,
+        };
+        let id = std::num::NonZeroU64::new(id.get()).expect("ids are not 0");
+        planned.push(PlannedNode { id, name: name.clone(), address: address.clone() });
+    }
+    Ok(planned)
 }
 
 /// Finds who leaves. Nobody does if that is done: this command was run before.

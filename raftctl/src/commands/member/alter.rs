@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use client::Client;
+use client::{Client, Consistency};
 use consensus::NodeId;
 use serde_json::json;
+use state_machine::Tombstone;
 
-use super::catch_up;
+use super::{catch_up, history};
 use crate::change::{Draft, Present, Tolerances, carry_out, step_aside};
 use crate::output::{View, units};
 use crate::report::Result;
@@ -53,6 +54,7 @@ pub async fn run(session: &Session, alteration: &Alteration, dry_run: bool) -> R
     let began = Instant::now();
     let (target, client) = session.client()?;
     let present = Present::settled(&client, &target.nodes, session.global.timeout).await?;
+    let alteration = &without_removed(&client, &present, alteration).await?;
     let draft = apply(&present, alteration)?;
     if dry_run {
         client.close().await;
@@ -66,6 +68,26 @@ pub async fn run(session: &Session, alteration: &Alteration, dry_run: bool) -> R
     let (doing, done) = alteration.words();
     let deed = Deed { names: changed(&present, &draft), doing, done, began };
     carry(session, &client, &target, present, &draft, &deed).await
+}
+
+/// Leaves out who is to be removed and was: the command has been run before.
+async fn without_removed(
+    client: &Client,
+    present: &Present,
+    alteration: &Alteration,
+) -> Result<Alteration> {
+    let Alteration::Remove(names) = alteration else {
+        return Ok(alteration.clone());
+    };
+    if names.iter().all(|name| present.find(name).is_ok()) {
+        return Ok(alteration.clone());
+    }
+    let removed = history::tombstones(client, Consistency::Linearizable).await?;
+    let is_gone = |name: &String| {
+        let named = |grave: &Tombstone| grave.name == *name || grave.id.to_string() == *name;
+        present.find(name).is_err() && removed.iter().any(named)
+    };
+    Ok(Alteration::Remove(names.iter().filter(|name| !is_gone(name)).cloned().collect()))
 }
 
 impl Alteration {
