@@ -62,8 +62,9 @@ fn rejection(reason: Rejection, configuration: &Configuration) -> ErrorReply {
             ErrorCode::Forbidden,
             "a majority of the voters to be does not answer: nothing could be decided any more",
         ),
+        // Not "busy": the client would ask for it again, and writes would wait again.
         Rejection::TransferTimedOut => refusal(
-            ErrorCode::Busy,
+            ErrorCode::Forbidden,
             "the successor did not take over within an election timeout; this node leads on",
         ),
         Rejection::DiskFailed => {

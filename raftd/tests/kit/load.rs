@@ -1,9 +1,9 @@
 //! Writers that remember what was acknowledged, and readers that notice what is stale.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use client::{Client, ClientError, Consistency};
@@ -15,7 +15,7 @@ use super::Cluster;
 /// Writers that run until they are told to stop.
 pub struct Load {
     stop: Arc<AtomicBool>,
-    acknowledged: Arc<AtomicU64>,
+    pulse: Arc<Mutex<Pulse>>,
     writers: Vec<JoinHandle<Written>>,
 }
 
@@ -28,6 +28,24 @@ pub struct Written {
     pub unknown: BTreeMap<String, String>,
     /// Linearizable reads that were checked.
     pub reads: u64,
+    /// The longest time without an acknowledgement to any writer.
+    pub gap: Duration,
+}
+
+/// How many writes were acknowledged, when the last one was, and the longest time without one.
+#[derive(Debug)]
+struct Pulse {
+    count: u64,
+    last: Instant,
+    gap: Duration,
+}
+
+impl Pulse {
+    fn beat(&mut self) {
+        self.count += 1;
+        self.gap = self.gap.max(self.last.elapsed());
+        self.last = Instant::now();
+    }
 }
 
 impl Load {
@@ -35,19 +53,20 @@ impl Load {
     /// it must be what was acknowledged last.
     pub fn start(cluster: &Cluster, writers: u64) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let acknowledged = Arc::new(AtomicU64::new(0));
+        let pulse = Pulse { count: 0, last: Instant::now(), gap: Duration::ZERO };
+        let pulse = Arc::new(Mutex::new(pulse));
         let client = cluster.client();
         let start = |writer| {
             let (client, stop) = (client.clone(), Arc::clone(&stop));
-            tokio::spawn(write(client, writer, stop, Arc::clone(&acknowledged)))
+            tokio::spawn(write(client, writer, stop, Arc::clone(&pulse)))
         };
         let writers = (0..writers).map(start).collect();
-        Self { stop, acknowledged, writers }
+        Self { stop, pulse, writers }
     }
 
     /// How many writes are acknowledged so far.
     pub fn acknowledged(&self) -> u64 {
-        self.acknowledged.load(Ordering::Relaxed)
+        self.pulse.lock().unwrap().count
     }
 
     /// Waits until so many more writes are acknowledged.
@@ -69,7 +88,8 @@ impl Load {
     /// Stops all writers and returns what they know.
     pub async fn finish(self) -> Written {
         self.stop.store(true, Ordering::Relaxed);
-        let mut all = Written::default();
+        let gap = self.pulse.lock().unwrap().gap;
+        let mut all = Written { gap, ..Written::default() };
         for writer in self.writers {
             let written = writer.await.unwrap();
             all.acknowledged.extend(written.acknowledged);
@@ -83,9 +103,15 @@ impl Load {
 impl Written {
     /// Checks on every node that all of it is there, and nothing that nobody wrote.
     pub async fn verify(&self, cluster: &Cluster) {
-        cluster.converged().await;
+        let all: Vec<usize> = (0..cluster.nodes.len()).collect();
+        self.verify_on(cluster, &all).await;
+    }
+
+    /// As [`Written::verify`], for the nodes at these places only: the others are no members.
+    pub async fn verify_on(&self, cluster: &Cluster, places: &[usize]) {
+        cluster.converged_on(places).await;
         let client = cluster.client();
-        for node in &cluster.nodes {
+        for node in places.iter().map(|place| &cluster.nodes[*place]) {
             let found = all_keys(&client, &node.address).await;
             for (key, value) in &self.acknowledged {
                 let there = found.get(key);
@@ -103,7 +129,7 @@ async fn write(
     client: Client,
     writer: u64,
     stop: Arc<AtomicBool>,
-    acknowledged: Arc<AtomicU64>,
+    pulse: Arc<Mutex<Pulse>>,
 ) -> Written {
     let mut written = Written::default();
     let counter = format!("c/{writer}");
@@ -115,7 +141,7 @@ async fn write(
         let (key, value) = (format!("w/{writer}/{number:08}"), format!("{writer}-{number}"));
         match put(&client, &key, &value).await {
             Ok(()) => {
-                acknowledged.fetch_add(1, Ordering::Relaxed);
+                pulse.lock().unwrap().beat();
                 written.acknowledged.insert(key, value);
             }
             Err(ClientError::Unknown { .. }) => {

@@ -197,10 +197,21 @@ impl Cluster {
 
     /// Waits until all nodes have applied the same index, and returns it.
     pub async fn converged(&self) -> u64 {
+        let all: Vec<usize> = (0..self.nodes.len()).collect();
+        self.converged_on(&all).await
+    }
+
+    /// As [`Cluster::converged`], for the nodes at these places only: the others are no members.
+    pub async fn converged_on(&self, places: &[usize]) -> u64 {
         let client = self.client();
         let began = Instant::now();
         loop {
-            let statuses = self.statuses(&client).await;
+            let mut statuses = Vec::new();
+            for place in places {
+                let answer = client.status_of(&self.nodes[*place].address);
+                let answer = tokio::time::timeout(Duration::from_millis(500), answer).await;
+                statuses.push(answer.ok().and_then(Result::ok));
+            }
             let applied: Option<BTreeSet<(u64, u64)>> =
                 statuses.iter().map(|s| s.as_ref().map(|s| (s.applied, s.last))).collect();
             if let Some(applied) = applied
