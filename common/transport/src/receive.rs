@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use consensus::{Incarnation, NodeId};
+use consensus::{Incarnation, LogIndex, NodeId};
 use protocol::{Generation, Hello, HelloReply, PROTOCOL_VERSION, RefusalCode, decode_message};
 use quinn::{Connection, RecvStream};
 use tokio::sync::mpsc;
@@ -162,7 +162,7 @@ impl Receiver {
         }
         let removed = certified.and_then(|node| Some((node, self.removed.index_of(node)?)));
         removed.map_or(Ok(()), |(node, index)| {
-            let reason = format!("node {node} was removed from the cluster by log entry {index}");
+            let reason = farewell(node, index);
             refuse(RefusalCode::Removed, reason)
         })
     }
@@ -185,6 +185,10 @@ impl Receiver {
                 Err(ReadFailure::Ended(_)) => return Ok(()),
                 Err(ReadFailure::Malformed(error)) => return Err(error.to_string()),
             };
+            // One that was connected all the while, and missed it: it dials again, and is told so.
+            if let Some(index) = self.removed.index_of(from) {
+                return Err(farewell(from, index));
+            }
             let message =
                 decode_message(&self.generation, frame).map_err(|error| error.to_string())?;
             let received = PeerEvent::Received { from, incarnation, message };
@@ -193,4 +197,8 @@ impl Receiver {
             }
         }
     }
+}
+
+fn farewell(node: NodeId, index: LogIndex) -> String {
+    format!("node {node} was removed from the cluster by log entry {index}")
 }
