@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use certs::Credentials;
 use consensus::{Raft, Restored};
-use protocol::{Hello, PROTOCOL_VERSION};
+use protocol::{Hello, LeaseTerms, PROTOCOL_VERSION};
 use replica::{Keep, Limits, Replica};
 use state_machine::{Host, StoredMachine};
 use storage::{
@@ -135,7 +135,7 @@ async fn serve(
         .map_err(|error| Failure::new(Exit::Io, chain(&error)))?;
     let signals = Signals::install()
         .map_err(|error| Failure::from_error(Exit::Io, "signal handlers", &error))?;
-    let hello = hello(&identity, clock);
+    let hello = hello(&identity, clock, &config.raft);
     let door = Door::open(endpoint.clone(), hello, config.limits.connections_max);
     let systemd = Systemd::from_environment();
     systemd.ready();
@@ -170,7 +170,7 @@ async fn serve(
     ended
 }
 
-fn hello(identity: &Identity, clock: Clock) -> Hello {
+fn hello(identity: &Identity, clock: Clock, raft: &crate::config::Raft) -> Hello {
     Hello {
         protocol: PROTOCOL_VERSION,
         cluster: identity.cluster,
@@ -179,6 +179,10 @@ fn hello(identity: &Identity, clock: Clock) -> Hello {
         incarnation: identity.incarnation,
         boot: clock.epoch_ns() ^ u64::from(std::process::id()).rotate_left(32),
         software: env!("CARGO_PKG_VERSION").to_owned(),
+        lease: raft.lease_clock_error_ppm.map(|clock_error_ppm| LeaseTerms {
+            clock_error_ppm,
+            stands_ms: *raft.election_timeout_ms.start(),
+        }),
     }
 }
 

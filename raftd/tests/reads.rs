@@ -5,7 +5,7 @@ mod kit;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use client::{Answer, Client, ClientError, Consistency};
@@ -206,4 +206,25 @@ async fn a_stale_answer_tells_how_long_ago_its_node_heard_from_a_leader() {
     let lonely = cluster.client_of(&[(leader + 1) % 3], Duration::from_secs(2));
     let refused = get(&lonely, Consistency::Follower).await.unwrap_err();
     assert!(matches!(refused, ClientError::NoLeader { .. }), "{refused:?}");
+}
+
+#[tokio::test]
+async fn nodes_whose_leases_rest_on_different_settings_do_not_talk_to_each_other() {
+    let mut cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    let other = (leader + 1) % 3;
+    cluster.nodes[other].kill();
+    cluster.nodes[other].configure(WITH_LEASES);
+    cluster.nodes[other].start();
+    let client = cluster.client();
+    let began = Instant::now();
+    loop {
+        let status = client.status_of(&cluster.nodes[leader].address).await.unwrap();
+        let refused = status.peers.iter().any(|peer| peer.trouble.contains("leases rest on"));
+        if refused {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{:#?}", status.peers);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

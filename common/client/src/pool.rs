@@ -91,6 +91,7 @@ impl Pool {
             incarnation: Incarnation::default(),
             boot: 0,
             software: concat!("client ", env!("CARGO_PKG_VERSION")).into(),
+            lease: None,
         };
         Ok(Self { endpoint, hello, connect_timeout, slots: Mutex::default() })
     }

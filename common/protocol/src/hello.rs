@@ -33,6 +33,18 @@ pub struct Hello {
     pub boot: u64,
     /// The sender's software version, for people.
     pub software: String,
+    /// What a node's leader may rely on when it serves reads by its lease; `None` where leases are
+    /// off.
+    pub lease: Option<LeaseTerms>,
+}
+
+/// What leases rest on: all nodes of a cluster must have the same (§6.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseTerms {
+    /// How far a node's clock may run from true time, in parts per million; above 0.
+    pub clock_error_ppm: u32,
+    /// How long a voter stands by its leader: the shortest election timeout, in milliseconds.
+    pub stands_ms: u64,
 }
 
 /// The answer to a [`Hello`].
@@ -64,18 +76,21 @@ pub enum RefusalCode {
     Uninitialised,
     /// This certificate may not do this.
     Role,
+    /// The nodes' leases rest on different settings.
+    Lease,
     /// The sender was removed from the cluster: the reason names the log entry.
     Removed,
 }
 
 impl RefusalCode {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Version,
         Self::Cluster,
         Self::Generation,
         Self::Identity,
         Self::Uninitialised,
         Self::Role,
+        Self::Lease,
         Self::Removed,
     ];
 
@@ -87,6 +102,7 @@ impl RefusalCode {
             Self::Identity => 4,
             Self::Uninitialised => 5,
             Self::Role => 6,
+            Self::Lease => 8,
             Self::Removed => 7,
         }
     }
@@ -126,6 +142,8 @@ impl Hello {
             incarnation: self.incarnation.get(),
             boot: self.boot,
             software: self.software.clone(),
+            lease_clock_error_ppm: self.lease.map_or(0, |lease| lease.clock_error_ppm),
+            lease_ms: self.lease.map_or(0, |lease| lease.stands_ms),
         }
     }
 
@@ -139,6 +157,10 @@ impl Hello {
             incarnation: Incarnation::new(hello.incarnation),
             boot: hello.boot,
             software: hello.software,
+            lease: (hello.lease_clock_error_ppm > 0).then_some(LeaseTerms {
+                clock_error_ppm: hello.lease_clock_error_ppm,
+                stands_ms: hello.lease_ms,
+            }),
         })
     }
 }

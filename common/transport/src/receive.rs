@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use consensus::{Incarnation, LogIndex, NodeId};
-use protocol::{Generation, Hello, HelloReply, PROTOCOL_VERSION, RefusalCode, decode_message};
+use protocol::{
+    Generation, Hello, HelloReply, LeaseTerms, PROTOCOL_VERSION, RefusalCode, decode_message,
+};
 use quinn::{Connection, RecvStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -151,6 +153,15 @@ impl Receiver {
             let reason = format!("it says it is {said}, its certificate {}", accepted.identity);
             return refuse(RefusalCode::Identity, reason);
         }
+        if theirs.lease != self.hello.lease {
+            let reason = format!(
+                "its leases rest on {}, this node's on {}: raft.lease_clock_error_ppm and \
+                 raft.election_timeout_ms must be the same on all nodes",
+                lease(theirs.lease),
+                lease(self.hello.lease)
+            );
+            return refuse(RefusalCode::Lease, reason);
+        }
         match theirs.generation {
             Some(generation) if generation == self.generation => {}
             Some(other) => {
@@ -201,4 +212,11 @@ impl Receiver {
 
 fn farewell(node: NodeId, index: LogIndex) -> String {
     format!("node {node} was removed from the cluster by log entry {index}")
+}
+
+fn lease(terms: Option<LeaseTerms>) -> String {
+    terms.map_or_else(
+        || "nothing, for they are off".to_owned(),
+        |terms| format!("{} ppm and {} ms", terms.clock_error_ppm, terms.stands_ms),
+    )
 }

@@ -123,8 +123,8 @@ pub(super) const LEASE_CLOCK_ERROR_PPM: Key = number(
     "ppm",
     (0, 0, 500_000),
     "above 0 lets a leader serve reads by its lease, without asking a majority: how far any node's \
-     clock may run from true time; to be set on all nodes alike, with one election_timeout_ms, \
-     while all of them are down",
+     clock may run from true time; nodes that differ in it, or in election_timeout_ms, refuse \
+     each other: set it while all of them are down",
 );
 pub(super) const REQUESTS_MAX: Key = number(
     "limits.requests_max",

@@ -133,10 +133,17 @@ pub fn record() -> impl Strategy<Value = BootstrapRecord> {
 
 pub fn hello() -> impl Strategy<Value = Hello> {
     let who = (any::<[u8; 16]>(), of(generation()), of(node()), incarnation());
-    (any::<u32>(), who, any::<u64>(), text()).prop_map(|(protocol, who, boot, software)| {
-        let (cluster, generation, node, incarnation) = who;
-        Hello { protocol, cluster, generation, node, incarnation, boot, software }
-    })
+    let lease = (1_u32.., any::<u64>());
+    let lease = of(lease.prop_map(|(clock_error_ppm, stands_ms)| protocol::LeaseTerms {
+        clock_error_ppm,
+        stands_ms,
+    }));
+    (any::<u32>(), who, any::<u64>(), text(), lease).prop_map(
+        |(protocol, who, boot, software, lease)| {
+            let (cluster, generation, node, incarnation) = who;
+            Hello { protocol, cluster, generation, node, incarnation, boot, software, lease }
+        },
+    )
 }
 
 pub fn hello_reply() -> impl Strategy<Value = HelloReply> {
@@ -147,6 +154,7 @@ pub fn hello_reply() -> impl Strategy<Value = HelloReply> {
         RefusalCode::Identity,
         RefusalCode::Uninitialised,
         RefusalCode::Role,
+        RefusalCode::Lease,
         RefusalCode::Removed,
     ]);
     prop_oneof![

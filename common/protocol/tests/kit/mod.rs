@@ -70,6 +70,7 @@ pub fn hello() -> Hello {
         incarnation: Incarnation::new(0x1122_3344_5566_7788),
         boot: 0x99aa_bbcc_ddee_ff00,
         software: "0.1.0".into(),
+        lease: None,
     }
 }
 
