@@ -10,6 +10,7 @@ use state_machine::{Envelope, EnvelopeKind, KvCommand as Change, SystemCommand};
 
 use crate::cluster::Survey;
 use crate::codes;
+use crate::commands::snapshot::members;
 use crate::output::table::Rows;
 use crate::output::{View, units};
 use crate::report::{Report, Result};
@@ -243,6 +244,7 @@ enum Content {
     Hidden,
     Change(Change),
     System(SystemCommand),
+    /// Fit to be shown.
     Members(String),
     /// The sentence says why it is not understood.
     Foreign(String),
@@ -261,12 +263,7 @@ impl Content {
                 decoded.unwrap_or_else(|error| Self::Foreign(error.to_string()))
             }
             (EntryKind::Configuration, Some(payload)) => match decode_configuration(payload) {
-                Ok(configuration) => {
-                    let name = |id| configuration.member(id).map_or("?", |member| &member.name);
-                    let voters: Vec<&str> = configuration.voters().iter().map(name).collect();
-                    let joint = if configuration.voters().is_joint() { "joint " } else { "" };
-                    Self::Members(format!("{joint}voters {}", voters.join(" ")))
-                }
+                Ok(configuration) => Self::Members(members(&configuration)),
                 Err(error) => Self::Foreign(error.to_string()),
             },
         }
@@ -281,7 +278,7 @@ impl Content {
         match self {
             Self::Nothing => "-".to_owned(),
             Self::Hidden => "(not shown to this certificate)".to_owned(),
-            Self::Members(text) => units::printable(text.as_bytes()),
+            Self::Members(text) => text.clone(),
             Self::Foreign(why) => format!("(not understood: {why})"),
             Self::Change(Change::Put { key, value: new }) => {
                 format!("put {} {}", units::printable(key), value(new))

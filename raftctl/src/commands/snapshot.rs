@@ -90,7 +90,7 @@ fn verify(session: &Session, file: &Path) -> Result<()> {
     let SnapshotTotals { chunks, pairs, bytes, digest } = totals;
     let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     text.push_str(&format!(
-        "contents       {} pairs, {} of keys and values, {} chunks\n\
+        "contents       {} pairs, {} of keys and values, in chunks: {}\n\
          digest         sha256:{digest}\n\
          verified       every byte is as it was written\n",
         units::count(pairs),
