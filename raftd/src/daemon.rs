@@ -181,7 +181,7 @@ fn hello(identity: &Identity, clock: Clock, raft: &crate::config::Raft) -> Hello
         software: env!("CARGO_PKG_VERSION").to_owned(),
         lease: raft.lease_clock_error_ppm.map(|clock_error_ppm| LeaseTerms {
             clock_error_ppm,
-            stands_ms: *raft.election_timeout_ms.start(),
+            stands_ms: u32::try_from(*raft.election_timeout_ms.start()).unwrap_or(u32::MAX),
         }),
     }
 }

@@ -44,7 +44,7 @@ pub struct LeaseTerms {
     /// How far a node's clock may run from true time, in parts per million; above 0.
     pub clock_error_ppm: u32,
     /// How long a voter stands by its leader: the shortest election timeout, in milliseconds.
-    pub stands_ms: u64,
+    pub stands_ms: u32,
 }
 
 /// The answer to a [`Hello`].

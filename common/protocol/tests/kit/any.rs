@@ -133,7 +133,7 @@ pub fn record() -> impl Strategy<Value = BootstrapRecord> {
 
 pub fn hello() -> impl Strategy<Value = Hello> {
     let who = (any::<[u8; 16]>(), of(generation()), of(node()), incarnation());
-    let lease = (1_u32.., any::<u64>());
+    let lease = (1_u32.., any::<u32>());
     let lease = of(lease.prop_map(|(clock_error_ppm, stands_ms)| protocol::LeaseTerms {
         clock_error_ppm,
         stands_ms,
