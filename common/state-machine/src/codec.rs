@@ -89,6 +89,9 @@ impl Reader {
     }
 }
 
+/// Most of what is written is not longer, so that its bytes are allocated once.
+const RECORD_BYTES: usize = 96;
+
 /// Puts values behind each other.
 #[derive(Default)]
 pub(crate) struct Writer(Vec<u8>);
@@ -96,7 +99,9 @@ pub(crate) struct Writer(Vec<u8>);
 impl Writer {
     /// Starts with version and kind.
     pub(crate) fn new(kind: u8) -> Self {
-        Self(vec![1, kind])
+        let mut bytes = Vec::with_capacity(RECORD_BYTES);
+        bytes.extend_from_slice(&[1, kind]);
+        Self(bytes)
     }
 
     pub(crate) fn u8(mut self, value: u8) -> Self {

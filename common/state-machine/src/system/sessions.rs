@@ -56,20 +56,20 @@ pub(crate) fn admit(
 ) -> Result<Admission, HostError> {
     let (id, sequence) = (envelope.session, envelope.sequence);
     let expired = || Ok(Admission::Answer(SystemResponse::SessionExpired { session: id }.encode()));
-    let Some(before) = load(transaction, id)? else {
+    let Some(mut session) = load(transaction, id)? else {
         return expired();
     };
-    if has_expired(&before, time) {
-        remove(transaction, id, &before)?;
+    if has_expired(&session, time) {
+        remove(transaction, id, &session)?;
         return expired();
     }
-    let mut session = before.clone();
-    session.low_water = before.low_water.max(envelope.low_water);
-    for answered in before.low_water..session.low_water.min(before.highest.saturating_add(1)) {
+    let before = (session.low_water, session.highest, session.active);
+    session.low_water = session.low_water.max(envelope.low_water);
+    for answered in before.0..session.low_water.min(session.highest.saturating_add(1)) {
         transaction.delete(&keys::answer(id, answered));
     }
-    if time >= before.active.after(ACTIVITY_GRAIN) {
-        transaction.delete(&keys::recency(before.active.get(), id));
+    if time >= session.active.after(ACTIVITY_GRAIN) {
+        transaction.delete(&keys::recency(session.active.get(), id));
         transaction.put(&keys::recency(time.get(), id), Bytes::new());
         session.active = time;
     }
@@ -78,13 +78,15 @@ pub(crate) fn admit(
         Admission::Answer(SystemResponse::Forgotten { low_water }.encode())
     } else if sequence - low_water >= SESSION_WINDOW {
         Admission::Answer(SystemResponse::BeyondWindow { low_water }.encode())
-    } else if let Some(answer) = transaction.get(&keys::answer(id, sequence))? {
-        Admission::Answer(answer)
-    } else {
-        session.highest = session.highest.max(sequence);
+    } else if sequence > session.highest {
+        // Certainly new: most commands come in order, and need no look for an answer.
+        session.highest = sequence;
         Admission::Apply
+    } else {
+        let answer = transaction.get(&keys::answer(id, sequence))?;
+        answer.map_or(Admission::Apply, Admission::Answer)
     };
-    if session != before {
+    if (session.low_water, session.highest, session.active) != before {
         transaction.put(&keys::session(id), encode(|writer| session.write(writer)));
     }
     Ok(admission)
