@@ -126,13 +126,30 @@ fn a_snapshot_that_is_cut_off_anywhere_is_refused_with_the_place() {
 }
 
 #[test]
-fn every_flipped_bit_is_found() {
+fn a_flipped_bit_is_found_wherever_it_is() {
     let (_place, path, bytes) = whole();
     for (turn, at) in places(bytes.len()).enumerate() {
         let mut damaged = bytes.clone();
         damaged[at] ^= 1 << (turn % 8);
         refusal(&path, &damaged);
     }
+}
+
+#[test]
+fn each_bit_of_a_small_snapshot_counts_and_each_byte() {
+    let place = tempdir().unwrap();
+    let path = written(place.path(), &any_header(3, 70), &pairs(3, 5));
+    let bytes = fs::read(&path).unwrap();
+    for at in 0..bytes.len() {
+        assert!(refusal(&path, &bytes[..at]).contains("the file ends within it"), "cut at {at}");
+        for bit in 0..8 {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1 << bit;
+            refusal(&path, &damaged);
+        }
+    }
+    fs::write(&path, &bytes).unwrap();
+    read(&path).unwrap();
 }
 
 #[test]
