@@ -25,9 +25,12 @@ impl Raft {
         }
         let lenient = self.config.chaos.has(Mutation::B14MissingPrevMatches);
         // What is compacted was committed, so it agrees by definition (museum B16).
-        let below = prev.index < self.log.base().index;
+        let strict = self.config.chaos.has(Mutation::B16CompactedPrevConflicts);
+        let below = prev.index < self.log.base().index && !strict;
         let missing = lenient && self.log.term(prev.index).is_none();
-        if !below && !missing && !self.log.contains(prev) {
+        let refuses =
+            self.config.chaos.has(Mutation::B17CommittedPrevRefused) && prev.index < self.commit;
+        if refuses || !below && !missing && !self.log.contains(prev) {
             let hint = self.log.agree_hint(prev);
             self.promise(from, Body::Conflict { refused: prev, hint, round });
             return;
@@ -59,6 +62,9 @@ impl Raft {
             }
             // A candidate concedes to whoever has won its term (§3.4).
             Role::PreCandidate(_) | Role::Candidate(_) => {
+                if self.config.chaos.has(Mutation::A20CandidateIgnoresLeader) {
+                    return false;
+                }
                 self.follow(now, self.term(), Some(from));
                 true
             }
@@ -66,6 +72,10 @@ impl Raft {
         };
         if accepted {
             self.contact = Some((from, now));
+            if self.config.chaos.has(Mutation::A4VoteFollowsLeader) {
+                let term = self.term();
+                self.set_hard_state(crate::HardState { term, voted_for: Some(from) });
+            }
         }
         accepted
     }

@@ -24,14 +24,26 @@ macro_rules! mutations {
 mutations! {
     /// Museum A1: a candidate or leader that steps down within its term forgets its vote.
     A1VoteErasedOnStepDown,
+    /// Museum A4: a follower records the leader that it discovers as the one it voted for.
+    A4VoteFollowsLeader,
     /// Museum A7: votes of an older campaign are counted.
     A7StaleVotesCounted,
+    /// Museum A8: a candidate's log must be ahead in term *and* in index.
+    A8LogsComparedByBoth,
     /// Museum A9: logs are compared by index only.
     A9LogsComparedByIndex,
+    /// Museum A10: term and vote are never written. In the driver.
+    A10HardStateNotWritten,
     /// Museum A11: votes are sent before they are durable.
     A11VoteSentBeforeDurable,
     /// Museum A13: a node grants its vote although it has given it in this term.
     A13VotesTwice,
+    /// Museum A16: a candidate that the leader asked to campaign gets one that was given already.
+    A16TransferGetsASecondVote,
+    /// Museum A19: a vote that went to another candidate is counted.
+    A19RefusalCounted,
+    /// Museum A20: a candidate does not concede to the leader of its term.
+    A20CandidateIgnoresLeader,
     /// Vote requests and the candidate's own vote go ahead of their durability.
     A0CampaignBeforeDurable,
     /// Museum B1: entries of earlier terms are committed by counting (§3.6.2, figure 3.7).
@@ -49,22 +61,71 @@ mutations! {
     B13HeartbeatCommitUnchecked,
     /// Museum B14: a `prev` that is not in the log passes the check.
     B14MissingPrevMatches,
+    /// Museum B16: a `prev` that is compacted counts as a conflict.
+    B16CompactedPrevConflicts,
+    /// Museum B17: a `prev` below the commit index is refused.
+    B17CommittedPrevRefused,
+    /// Museum B19: after a refusal the same is sent again.
+    B19RetryRepeats,
     /// Museum B20: the leader counts its own entries before they are durable.
     B20CountsSelfBeforeDurable,
     /// Museum B22: an old disk completion vouches for entries that came later.
     B22OldCompletionVouches,
     /// Followers acknowledge entries that are not on their disk yet.
     B0AckBeforeDurable,
+    /// Museum C1: a change of members begins before an entry of the leader's term is committed.
+    C1ChangeBeforeOwnCommit,
     /// Museum C3: a change of members begins while another one is uncommitted.
     C3ChangesOverlap,
+    /// Museum C4: votes are counted under the committed configuration, not the log's latest.
+    C4CommittedConfigurationVotes,
+    /// Museum C6: only the leader that began a change leaves its joint configuration.
+    C6OnlyTheBeginnerLeaves,
     /// Museum C7: the joint configuration is left before it is committed.
     C7JointLeftEarly,
+    /// Museum C7: it is left when it is committed, without an entry of the leader's own term.
+    C7LeftWithoutOwnTerm,
+    /// Museum C7: what is committed in a joint configuration is counted under the new half only.
+    C7OneHalfCounted,
     /// Museum C9: learners are counted for commitment and votes.
     C9LearnersCounted,
-    /// Museum E4: a read that arrives during a transfer is confirmed by the round under way.
-    E4RoundSharedInTransfer,
+    /// Museum C10: who knows itself for a learner does not vote.
+    C10LearnerRefusesToVote,
+    /// Museum C12: a learner campaigns.
+    C12LearnerCampaigns,
+    /// Museum C13: a learner that restarts takes itself for a voter. In the driver.
+    C13LearnersRestartAsVoters,
+    /// Museum C15: voters do not stand by their leader, and nobody asks before campaigning.
+    C15CandidatesDisturb,
+    /// Museum C18: a configuration stays in force when its entry is cut off.
+    C18ConfigurationOutlivesItsEntry,
+    /// Museum C21: a wiped data directory speaks for the old one.
+    C21IncarnationIgnored,
+    /// Museum C22: what is known of a member is forgotten when the members change.
+    C22ProgressForgotten,
+    /// Museum C24: a change of members begins while another one is joint.
+    C24ChangeDuringJoint,
+    /// Museum D1: a granted pre-vote names the voter's own term.
+    D1PreVoteOfOwnTerm,
+    /// Museum D2: a pre-vote of an older term gets no answer.
+    D2StalePreVoteUnanswered,
+    /// Museum D5: a leader that reaches nobody stays leader.
+    D5NoQuorumCheck,
+    /// Museum E1: a live leader is a reason to refuse even the successor that it asked for.
+    E1SuccessorRefused,
+    /// Museum E2: a successor asks for pre-votes first.
+    E2SuccessorPreVotes,
+    /// Museum E4: a read joins the round that is under way when it arrives.
+    E4RoundShared,
+    /// Museum E5: a leader takes writes while it hands over.
+    E5WritesDuringTransfer,
+    /// Museum E7, E12: leadership is handed to a member without a vote, who takes it.
+    E7TransferToNonVoter,
     /// Museum E10: a leader that told its successor to campaign goes on with its lease.
     E10LeaseAfterHandOver,
+    /// Not a bug, but the assumption of leases broken: clocks run apart further than the error that
+    /// was set. A check that finds nothing here would find nothing anywhere. In the driver.
+    F0ClocksBeyondTheirError,
     /// Museum F1: reads are served before an entry of the leader's term is committed.
     F1ReadBeforeOwnTerm,
     /// Museum F3: a read is confirmed by acknowledgements of an earlier round.
@@ -72,11 +133,41 @@ mutations! {
     /// Museum F4: an answer for a read index is believed whoever gave it, in whatever term, and
     /// whichever question it answers.
     F4AnswerOfAnyLeader,
+    /// Museum F6: reads that arrive before the leader's first commit are dropped.
+    F6EarlyReadsDropped,
     /// Museum F7: voters do not stand by a leader that holds a lease of theirs, nor sit out after
     /// a restart.
     F7LeaseWithoutStickiness,
     /// Museum F9: the answers of learners confirm reads and extend the lease.
     F9LearnersConfirmReads,
+    /// Museum F10: a leader's own answer does not count towards the quorum that a read needs.
+    F10LeaderWaitsForItself,
+    /// Museum F12: reads are forgotten when leadership ends.
+    F12ReadsForgotten,
+    /// Museum G2, G6: a snapshot is installed although newer entries are committed here.
+    G6OldSnapshotInstalled,
+    /// Museum G3: entries that conflict with an installed snapshot stay in the log. In the driver.
+    G3ConflictStays,
+    /// Museum G5: configurations of the old log stay in force behind an installed snapshot.
+    G5ConfigurationOfOldLog,
+    /// Museum G8: a snapshot is labelled with the present term.
+    G8SnapshotOfPresentTerm,
+    /// Museum G9: a leader goes on waiting for a snapshot that did not arrive.
+    G9FailedSnapshotAwaited,
+    /// Museum G14: the log is compacted behind a state that is not durable. In the driver.
+    G14CompactedBeforeDurable,
+    /// Museum G17: entries are sent that are compacted.
+    G17CompactedIsSent,
+    /// Museum G18: a snapshot is acknowledged before the log begins behind it.
+    G18SnapshotAckedEarly,
+    /// Museum G20: the log is compacted only once.
+    G20CompactsOnce,
+    /// Museum J6: a client is told "failed" of what nobody knows. In the replica.
+    J6FailedInsteadOfUnknown,
+    /// Museum J7: the state becomes durable without the applied index. In the driver.
+    J7AppliedTwice,
+    /// Museum J9: a machine's answers depend on the node. In the machine.
+    J9MachineDiffers,
 }
 
 /// What a simulation changes about a replica.
@@ -119,7 +210,8 @@ impl Chaos {
         }
     }
 
-    pub(crate) fn has(self, mutation: Mutation) -> bool {
+    /// Says whether this bug is built in.
+    pub fn has(self, mutation: Mutation) -> bool {
         self.mutation == Some(mutation)
     }
 }
@@ -130,7 +222,8 @@ impl Chaos {
         false
     }
 
-    pub(crate) const fn has(self, _: Mutation) -> bool {
+    /// Says whether this bug is built in: never without the feature `chaos`.
+    pub const fn has(self, _: Mutation) -> bool {
         false
     }
 }

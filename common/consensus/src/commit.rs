@@ -24,7 +24,9 @@ impl Raft {
             None => LogIndex::ZERO,
         };
         let configuration = self.membership.latest();
+        let (_, incoming) = configuration.voters().halves();
         let reached = match chaos.has(Mutation::C9LearnersCounted) {
+            false if chaos.has(Mutation::C7OneHalfCounted) => incoming.quorum_index(matched),
             false => configuration.voters().quorum_index(matched),
             true => Majority::new(configuration.members().keys().copied()).quorum_index(matched),
         };
@@ -41,10 +43,12 @@ impl Raft {
         let Some(contact) = self.quorum_contact(now) else {
             return;
         };
-        if now.since(contact) >= patience_ns {
+        let deaf = self.config.chaos.has(Mutation::D5NoQuorumCheck);
+        if now.since(contact) >= patience_ns && !deaf {
             self.follow(now, self.term(), None);
         } else if let Some(leader) = self.role.leader_mut() {
-            leader.quorum_check = contact.after(patience_ns);
+            leader.quorum_check =
+                if deaf { now.after(patience_ns) } else { contact.after(patience_ns) };
         }
     }
     /// Returns when a leader last heard from a quorum; `None` if this node does not lead.

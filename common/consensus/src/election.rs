@@ -42,7 +42,8 @@ impl Raft {
         let before = self.role.kind();
         match std::mem::replace(&mut self.role, role) {
             Role::Leader(leader) => {
-                for request in leader.reads.into_requests() {
+                let forgets = self.config.chaos.has(Mutation::F12ReadsForgotten);
+                for request in leader.reads.into_requests().filter(|_| !forgets) {
                     self.reject(request, Rejection::NoQuorum);
                 }
                 if let Some(request) = leader.change {
@@ -88,7 +89,9 @@ impl Raft {
     pub(crate) fn may_campaign(&self) -> bool {
         let uncommitted = self.membership.index() > self.commit;
         let leaving = uncommitted && self.membership.previous().is_voter(self.id);
-        (self.membership.latest().is_voter(self.id) || leaving) && self.may_vote()
+        let member = self.membership.latest().member(self.id).is_some();
+        let anybody = member && self.config.chaos.has(Mutation::C12LearnerCampaigns);
+        (self.membership.latest().is_voter(self.id) || leaving || anybody) && self.may_vote()
     }
 
     /// Says whether this node may vote. It need not know itself for a voter (museum C10), but it
@@ -96,8 +99,14 @@ impl Raft {
     pub(crate) fn may_vote(&self) -> bool {
         let configuration = self.membership.latest();
         let own = configuration.member(self.id);
+        let chaos = self.config.chaos;
+        if chaos.has(Mutation::C21IncarnationIgnored) {
+            return true;
+        }
+        let learns = configuration.learners().contains(&self.id);
         !configuration.members().is_empty()
             && own.is_none_or(|member| member.incarnation == self.incarnation)
+            && !(learns && chaos.has(Mutation::C10LearnerRefusesToVote))
     }
 
     /// Asks whether an election could be won, before disturbing anybody with a new term (§9.6).
@@ -105,6 +114,10 @@ impl Raft {
         let election = self.draw_election(now);
         if !self.may_campaign() {
             self.become_role(Role::Follower(Follower::new(None, now, election)));
+            return;
+        }
+        if self.config.chaos.has(Mutation::C15CandidatesDisturb) {
+            self.campaign(now, false);
             return;
         }
         let votes = BTreeMap::from([(self.id, Verdict::Granted)]);
@@ -153,7 +166,11 @@ impl Raft {
             return;
         };
         let vote = |voter| candidacy.votes.get(&voter).map(|v| *v == Verdict::Granted);
-        if self.membership.latest().voters().tally(vote) != Tally::Won {
+        let configuration = match self.config.chaos.has(Mutation::C4CommittedConfigurationVotes) {
+            false => self.membership.latest(),
+            true => &self.membership.at(self.commit).1,
+        };
+        if configuration.voters().tally(vote) != Tally::Won {
             return;
         }
         match &self.role {
@@ -186,7 +203,8 @@ impl Raft {
         // A grant names the proposed term, so that it is not dropped as stale (museum D1); a
         // refusal the own one, so that a candidate that is behind learns of it (museum D2).
         let granted = verdict == Verdict::Granted;
-        let term = if granted { term } else { self.term() };
+        let own = self.config.chaos.has(Mutation::D1PreVoteOfOwnTerm);
+        let term = if granted && !own { term } else { self.term() };
         self.send(from, Message { term, body: Body::PreVote { verdict } });
     }
 
@@ -221,7 +239,10 @@ impl Raft {
         last: EntryId,
         transfer: bool,
     ) {
-        let twice = self.config.chaos.has(Mutation::A13VotesTwice);
+        let chaos = self.config.chaos;
+        let twice = chaos.has(Mutation::A13VotesTwice)
+            || transfer && chaos.has(Mutation::A16TransferGetsASecondVote);
+        let transfer = transfer && !chaos.has(Mutation::E1SuccessorRefused);
         let free = self.hard_state.voted_for.is_none_or(|voted| voted == from) || twice;
         let verdict = if term < self.term() {
             Verdict::StaleTerm
@@ -252,6 +273,9 @@ impl Raft {
     }
 
     pub(crate) fn on_vote(&mut self, now: Timestamp, from: NodeId, verdict: Verdict) {
+        let counts = self.config.chaos.has(Mutation::A19RefusalCounted);
+        let counted = counts && verdict == Verdict::AlreadyVoted;
+        let verdict = if counted { Verdict::Granted } else { verdict };
         let Role::Candidate(candidacy) = &mut self.role else {
             return;
         };

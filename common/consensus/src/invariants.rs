@@ -101,11 +101,11 @@ impl Raft {
                 Body::RequestVote { .. } => has(Mutation::A0CampaignBeforeDurable),
                 Body::Vote { .. } => has(Mutation::A11VoteSentBeforeDurable),
                 Body::Appended { .. } => has(Mutation::B0AckBeforeDurable),
+                Body::SnapshotInstalled { .. } => has(Mutation::G18SnapshotAckedEarly),
                 Body::RequestPreVote { .. }
                 | Body::PreVote { .. }
                 | Body::AppendEntries { .. }
                 | Body::Conflict { .. }
-                | Body::SnapshotInstalled { .. }
                 | Body::TimeoutNow { .. }
                 | Body::ReadIndex { .. }
                 | Body::ReadIndexReply { .. } => false,

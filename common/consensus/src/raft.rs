@@ -161,7 +161,7 @@ impl Raft {
             Input::SnapshotReceived { from, term, meta } => {
                 self.on_snapshot(now, from, term, meta);
             }
-            Input::SnapshotSent { to, .. } => self.snapshot_sent(to),
+            Input::SnapshotSent { to, delivered } => self.snapshot_sent(to, delivered),
             Input::Unreachable { peer } => self.unreachable(peer),
         }
     }
@@ -219,6 +219,11 @@ impl Raft {
                 Some(transfer.map_or(due, |transfer| due.min(transfer)))
             }
         }
+    }
+
+    /// Returns the freedoms and known bugs that this replica has: none, outside of simulation.
+    pub fn chaos(&self) -> crate::Chaos {
+        self.config.chaos
     }
 
     /// Returns the highest index that the state machine has applied.
@@ -418,7 +423,8 @@ impl Raft {
         if !self.config.chaos.has(crate::Mutation::B22OldCompletionVouches) {
             self.durability.truncate(from);
         }
-        if self.membership.index() >= from {
+        let outlives = self.config.chaos.has(crate::Mutation::C18ConfigurationOutlivesItsEntry);
+        if self.membership.index() >= from && !outlives {
             self.membership.truncate(from);
             self.out.event.push(Event::Configuration { index: self.membership.index() });
         }

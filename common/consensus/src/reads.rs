@@ -88,19 +88,20 @@ impl Raft {
     /// Takes a read: one to answer if this node leads, else one to ask the leader for.
     pub(crate) fn read(&mut self, request: RequestId) {
         let reads_max = self.config.reads_max as usize;
-        let hasty = self.config.chaos.has(Mutation::E4RoundSharedInTransfer);
+        let lost = self.config.chaos.has(Mutation::F6EarlyReadsDropped) && !self.may_read();
+        let hasty = self.config.chaos.has(Mutation::E4RoundShared);
         let commit = self.commit;
         let refusal = match &mut self.role {
             Role::Leader(leader) if leader.reads.len() >= reads_max => Rejection::Busy,
-            Role::Leader(Leader { reads, transfer: Some(_), .. })
-                if hasty && !reads.waiting.is_empty() =>
-            {
+            Role::Leader(Leader { reads, .. }) if hasty && !reads.waiting.is_empty() => {
                 let round = reads.round;
                 reads.waiting.push_back((round, commit, request));
                 return;
             }
             Role::Leader(leader) => {
-                leader.reads.arrived.push(request);
+                if !lost {
+                    leader.reads.arrived.push(request);
+                }
                 return;
             }
             Role::Follower(Follower { leader: Some(_), forwarding, .. }) => {
@@ -196,6 +197,7 @@ impl Raft {
         let answered = |id: NodeId| match leader.progress.get(&id) {
             Some(progress) if reused => LogIndex::new(progress.round.next().min(newest).get()),
             Some(progress) => LogIndex::new(progress.round.get()),
+            None if chaos.has(Mutation::F10LeaderWaitsForItself) => LogIndex::ZERO,
             None if id == self.id => LogIndex::new(newest.get()),
             None => LogIndex::ZERO,
         };

@@ -5,6 +5,7 @@
 //! data directory that the configuration records.
 
 use crate::actions::Ignored;
+use crate::chaos::Mutation;
 use crate::ids::{EntryId, Incarnation, LogIndex, NodeId, Term, Timestamp};
 use crate::message::{Body, Message, Verdict};
 use crate::raft::Raft;
@@ -74,6 +75,7 @@ impl Raft {
             // Who hears from a leader does not let a candidate disturb it (§4.2.3), unless that
             // leader asked for it (§3.10).
             Body::RequestVote { transfer, .. } => {
+                let transfer = *transfer && !self.config.chaos.has(Mutation::E1SuccessorRefused);
                 !transfer && (self.leader_alive(now, from) || self.sits_out(now))
             }
             Body::Vote { .. }
@@ -90,15 +92,13 @@ impl Raft {
     /// Says whether a message of an older term gets an answer, which tells the newer one (§3.3).
     fn answers_stale(&self, body: &Body) -> bool {
         match body {
-            Body::RequestPreVote { .. }
-            | Body::RequestVote { .. }
-            | Body::AppendEntries { .. }
-            | Body::ReadIndex { .. } => true,
-            // Of a leader that may lead no more (museum F4).
-            Body::ReadIndexReply { .. } => {
-                self.config.chaos.has(crate::Mutation::F4AnswerOfAnyLeader)
+            Body::RequestVote { .. } | Body::AppendEntries { .. } | Body::ReadIndex { .. } => true,
+            Body::RequestPreVote { .. } => {
+                !self.config.chaos.has(Mutation::D2StalePreVoteUnanswered)
             }
-            Body::Vote { .. } => self.config.chaos.has(crate::Mutation::A7StaleVotesCounted),
+            // Of a leader that may lead no more (museum F4).
+            Body::ReadIndexReply { .. } => self.config.chaos.has(Mutation::F4AnswerOfAnyLeader),
+            Body::Vote { .. } => self.config.chaos.has(Mutation::A7StaleVotesCounted),
             Body::PreVote { .. }
             | Body::Appended { .. }
             | Body::Conflict { .. }
@@ -170,14 +170,22 @@ impl Raft {
                 Err(Ignored::NotMember)
             }
             // A wiped data directory under an old id: neither answers nor campaigns count.
-            Some(member) if member.incarnation != incarnation => Err(Ignored::OtherIncarnation),
+            Some(member)
+                if member.incarnation != incarnation
+                    && !self.config.chaos.has(Mutation::C21IncarnationIgnored) =>
+            {
+                Err(Ignored::OtherIncarnation)
+            }
             None | Some(_) => Ok(()),
         }
     }
 
     /// Says whether this node hears from a leader other than `candidate`, or leads (§4.2.3).
     pub(crate) fn leader_alive(&self, now: Timestamp, candidate: NodeId) -> bool {
-        let careless = self.config.chaos.has(crate::Mutation::F7LeaseWithoutStickiness);
+        let careless = self.config.chaos.has(Mutation::F7LeaseWithoutStickiness);
+        if self.config.chaos.has(Mutation::C15CandidatesDisturb) {
+            return false;
+        }
         match &self.role {
             Role::Follower(follower) => {
                 let fresh = now.since(follower.heard) < self.config.election_timeout_ns.start;

@@ -2,6 +2,7 @@
 //! voters change, to the end by whichever leader finds it.
 
 use crate::actions::{Rejection, Reply};
+use crate::chaos::Mutation;
 use crate::configuration::{Configuration, Voters};
 use crate::entry::{Entry, Payload};
 use crate::ids::{EntryId, NodeId, RequestId, Timestamp};
@@ -43,9 +44,13 @@ impl Raft {
         let current = self.membership.latest();
         // One change at a time, and none before an entry of this leader's term is committed: a
         // change of an earlier leader may be in force elsewhere (§4.1, museum C1).
-        let overlap = self.config.chaos.has(crate::Mutation::C3ChangesOverlap);
+        let overlap = self.config.chaos.has(Mutation::C3ChangesOverlap);
+        let chaos = self.config.chaos;
+        let began = self.commit >= leader.first || chaos.has(Mutation::C1ChangeBeforeOwnCommit);
+        let overlap = overlap || chaos.has(Mutation::C24ChangeDuringJoint);
         let stable = self.membership.index() <= self.commit || overlap;
-        if self.commit < leader.first || current.voters().is_joint() || !stable {
+        let joint_now = current.voters().is_joint() && !chaos.has(Mutation::C24ChangeDuringJoint);
+        if !began || joint_now || !stable {
             return Err(Rejection::Reconfiguring);
         }
         if leader.transfer.is_some() {
@@ -109,8 +114,13 @@ impl Raft {
             return;
         };
         let (latest, index) = (self.membership.latest(), self.membership.index());
-        let early = self.config.chaos.has(crate::Mutation::C7JointLeftEarly);
-        let committed = self.commit >= index && self.commit >= leader.first || early;
+        let chaos = self.config.chaos;
+        let own = self.commit >= leader.first || chaos.has(Mutation::C7LeftWithoutOwnTerm);
+        let early = chaos.has(Mutation::C7JointLeftEarly);
+        let committed = self.commit >= index && own || early;
+        if leader.change.is_none() && chaos.has(Mutation::C6OnlyTheBeginnerLeaves) {
+            return;
+        }
         if !committed {
             return;
         }
@@ -191,6 +201,9 @@ impl Raft {
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
+        if self.config.chaos.has(Mutation::C22ProgressForgotten) {
+            leader.progress.clear();
+        }
         leader.departing = departing.then_some(Timestamp::new(u64::MAX));
         leader.progress.retain(|id, _| member(id));
         for id in joining.into_iter().filter(|id| *id != own) {

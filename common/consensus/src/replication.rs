@@ -1,7 +1,7 @@
 //! The leader's side of replication (§3.5, §10.2.2): proposals, streams of entries, heartbeats.
 
 use crate::actions::{Rejection, Reply, Send};
-use crate::chaos::Freedom;
+use crate::chaos::{Freedom, Mutation};
 use crate::entry::{Entry, Payload};
 use crate::ids::{ClusterTime, EntryId, LogIndex, NodeId, ReadRound, RequestId, Timestamp};
 use crate::message::{Body, Message};
@@ -16,7 +16,8 @@ impl Raft {
             self.reject(request, Rejection::NotLeader { leader: self.leader() });
             return;
         };
-        if self.role.leader().is_some_and(|leader| leader.transfer.is_some()) {
+        let eager = self.config.chaos.has(Mutation::E5WritesDuringTransfer);
+        if self.is_transferring() && !eager {
             self.reject(request, Rejection::Transferring);
             return;
         }
@@ -91,7 +92,8 @@ impl Raft {
             Flow::Snapshot => return false,
         };
         let prev = next.prev().expect("next is above matched, so at least 1");
-        let Some(prev) = self.log.id(prev) else {
+        let blind = self.config.chaos.has(Mutation::G17CompactedIsSent);
+        let Some(prev) = self.log.id(prev).or(blind.then_some(EntryId::ZERO)) else {
             progress.flow = Flow::Snapshot;
             let at_least = self.log.base().index;
             self.out.send.push(Send::Snapshot { to: peer, term, at_least });
@@ -121,7 +123,7 @@ impl Raft {
 
     /// Sends an `AppendEntries` without entries.
     fn send_empty(&mut self, to: NodeId, prev: EntryId, round: ReadRound) {
-        let unchecked = self.config.chaos.has(crate::Mutation::B13HeartbeatCommitUnchecked);
+        let unchecked = self.config.chaos.has(Mutation::B13HeartbeatCommitUnchecked);
         // Never more than what `prev` covers: the follower may hold other entries behind it
         // (museum B13).
         let commit = if unchecked { self.commit } else { self.commit.min(prev.index) };
@@ -165,7 +167,7 @@ impl Raft {
         matched: LogIndex,
         round: ReadRound,
     ) {
-        let regresses = self.config.chaos.has(crate::Mutation::B7MatchRegresses);
+        let regresses = self.config.chaos.has(Mutation::B7MatchRegresses);
         let relapses = self.config.chaos.allows(Freedom::ProbeAtRandom) && self.rng.one_in(16);
         let draw = self.rng_if(relapses);
         let last = self.log.last().index;
@@ -195,6 +197,7 @@ impl Raft {
     ) {
         let further = self.config.chaos.allows(Freedom::BackOffFurther) && self.rng.one_in(2);
         let draw = self.rng_if(further);
+        let repeats = self.config.chaos.has(Mutation::B19RetryRepeats);
         // The last entry here that the follower's log may hold as well (§3.5).
         let agree = self.log.agree_hint(hint).index;
         let Some(progress) = self.heard_from(now, from, true, round) else {
@@ -208,6 +211,9 @@ impl Raft {
         if current {
             // The next message differs from the refused one (museum B19).
             let mut next = agree.next().min(refused.index).max(progress.matched.next());
+            if repeats {
+                next = refused.index.next();
+            }
             if further {
                 let back = next.since(progress.matched).max(1);
                 next = progress.matched.advanced(1 + draw % back);
@@ -258,7 +264,10 @@ impl Raft {
     }
 
     /// Sending a snapshot ended: probe what the follower has now, with the next heartbeat.
-    pub(crate) fn snapshot_sent(&mut self, to: NodeId) {
+    pub(crate) fn snapshot_sent(&mut self, to: NodeId, delivered: bool) {
+        if !delivered && self.config.chaos.has(Mutation::G9FailedSnapshotAwaited) {
+            return;
+        }
         if let Some(leader) = self.role.leader_mut()
             && let Some(progress) = leader.progress.get_mut(&to)
         {

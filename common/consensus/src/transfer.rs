@@ -1,6 +1,7 @@
 //! Handing leadership over (§3.10).
 
 use crate::actions::{Rejection, Reply};
+use crate::chaos::Mutation;
 use crate::ids::{EntryId, NodeId, RequestId, Timestamp};
 use crate::message::{Body, Message};
 use crate::raft::Raft;
@@ -25,7 +26,8 @@ impl Raft {
     pub(crate) fn transfer(&mut self, now: Timestamp, request: RequestId, to: NodeId) {
         let id = self.id;
         let known = self.leader();
-        let voter = self.membership.latest().is_voter(to);
+        let anybody = self.config.chaos.has(Mutation::E7TransferToNonVoter);
+        let voter = self.membership.latest().is_voter(to) || anybody;
         let patience_ns = self.config.election_timeout_ns.start;
         let Some(leader) = self.role.leader_mut() else {
             self.reject(request, Rejection::NotLeader { leader: known });
@@ -78,9 +80,18 @@ impl Raft {
             Role::Follower(follower) => follower.leader == Some(from),
             Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_) => false,
         };
-        if follows && self.log.last() == last && self.may_campaign() {
-            self.campaign(now, true);
+        let anybody = self.config.chaos.has(Mutation::E7TransferToNonVoter);
+        if follows && self.log.last() == last && (self.may_campaign() || anybody) {
+            match self.config.chaos.has(Mutation::E2SuccessorPreVotes) {
+                false => self.campaign(now, true),
+                true => self.pre_campaign(now),
+            }
         }
+    }
+
+    /// Says whether this node hands leadership over, and takes no writes meanwhile.
+    pub fn is_transferring(&self) -> bool {
+        self.role.leader().is_some_and(|leader| leader.transfer.is_some())
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a node's lanes do in the modelled world: the part of the daemon's disk, network, apply lane
 //! and clients.
 
-use consensus::{Body, Event, Message, NodeId, Payload, Rejection, RoleKind, Send, Term};
+use consensus::{Basis, Body, Event, Message, NodeId, Payload, Rejection, RoleKind, Send, Term};
 use replica::{Lanes, Question, Reply};
 
 use crate::changes::{CHANGE, TRANSFER};
@@ -38,7 +38,14 @@ impl World {
             let entries = entries.filter(|_| early).map(<[_]>::to_vec);
             self.enqueue(node, Task::Apply(*range.end(), entries));
         }
-        for Question { request, .. } in query {
+        for Question { request, basis, .. } in query {
+            if let Basis::Lease { .. } = basis {
+                self.coverage.meet(Met::LeaseRead);
+            }
+            let raft = self.nodes[node].replica.as_ref().expect("it was stepped").raft();
+            if raft.status().role != RoleKind::Leader {
+                self.coverage.meet(Met::FollowerRead);
+            }
             self.clients.read(request, self.nodes[node].applied())?;
         }
         for reply in reply {
@@ -135,6 +142,11 @@ impl World {
             }
         };
         self.post(node, to, &message);
+        let hands_over = matches!(message.body, Body::TimeoutNow { .. }) && !self.calm;
+        if hands_over && self.chance.permille(self.profile.deaf_after_handover) {
+            self.coverage.meet(Met::DeafHandOver);
+            self.deafen(node);
+        }
         Ok(())
     }
 

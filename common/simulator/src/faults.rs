@@ -98,8 +98,14 @@ pub(crate) struct Profile {
     pub(crate) drift_ppm: u64,
     /// Mean time between requests of clients.
     pub(crate) request_ns: u64,
+    /// What leases are told of the clocks' error, in millionths; `None` is without leases.
+    pub(crate) lease_ppm: Option<u32>,
+    /// Of a thousand clock jumps, so many are hours.
+    pub(crate) hours: u64,
     /// Of a thousand requests, so many are reads.
     pub(crate) reads: u64,
+    /// Of a thousand leaders that hand over, so many hear nobody from then on.
+    pub(crate) deaf_after_handover: u64,
     /// How many entries behind a member may become a voter.
     pub(crate) catch_up: u64,
     /// Of a thousand ranges of entries, so many are sent in pieces.
@@ -123,6 +129,9 @@ impl Profile {
         let fault_ms =
             if some(300, 1, 1) == 1 { some(1_000, 40, 200) } else { some(1_000, 200, 1_500) };
         let changes = some(500, 5, 200);
+        // A clock that jumps has more than any error; the daemon's clock does not jump.
+        let jumps = faults.contains(&Fault::ClockJump);
+        let leases = !jumps && some(600, 1, 1) == 1;
         Self {
             voters: [3, 3, 3, 5, 5, 2, 4, 1][usize::try_from(some(1_000, 0, 7)).unwrap_or(0)],
             learners: some(300, 1, 2),
@@ -152,7 +161,10 @@ impl Profile {
             down_ns: if quick { 60 } else { some(1_000, 1, 1_200) } * MS,
             drift_ppm: some(500, 10, 50_000),
             request_ns: some(1_000, 2, 40) * MS,
+            lease_ppm: leases.then_some(100_000),
+            hours: some(300, 100, 600),
             reads: some(800, 100, 700),
+            deaf_after_handover: if faults.contains(&Fault::Heal) { 300 } else { 0 },
             catch_up: [1, 20, 1_000][usize::try_from(some(1_000, 0, 2)).unwrap_or(0)],
             split: some(500, 50, 500),
             chaos: Chaos {

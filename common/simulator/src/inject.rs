@@ -53,7 +53,9 @@ impl World {
             Fault::Wipe => self.wipe(node),
             Fault::ClockJump => {
                 self.coverage.meet(Met::ClockJump);
-                let ahead = self.chance.between(1, 2_000) * MS;
+                let hours = self.chance.permille(self.profile.hours);
+                let most = if hours { 2 * 3_600_000 } else { 2_000 };
+                let ahead = self.chance.between(1, most) * MS;
                 self.nodes[node].jump(ahead);
                 self.nodes[node].wake = None;
                 self.schedule_wake(node);
@@ -107,6 +109,14 @@ impl World {
         }
     }
 
+    /// Nothing arrives at a node any more.
+    pub(crate) fn deafen(&mut self, node: usize) {
+        let id = self.nodes[node].id;
+        for other in self.nodes.iter().map(|node| node.id).filter(|other| *other != id) {
+            self.cut.insert((other, id));
+        }
+    }
+
     fn one_way(&mut self, node: usize) {
         self.coverage.meet(Met::OneWay);
         let (id, deaf) = (self.nodes[node].id, self.chance.permille(500));
@@ -146,7 +156,10 @@ impl World {
         }
         let request = self.clients.ask(self.nodes[node].id, read);
         let input = if read {
-            Input::Query { request, query: Bytes::new(), freshness: Freshness::Linearizable }
+            let floor = self.clients.floor();
+            let token = self.chance.permille(100) && !self.calm;
+            let freshness = if token { Freshness::AtLeast(floor) } else { Freshness::Linearizable };
+            Input::Query { request, query: Bytes::new(), freshness }
         } else {
             Input::Propose { request, command: Clients::command(request) }
         };

@@ -20,6 +20,7 @@ mod inject;
 mod log;
 mod machine;
 mod moments;
+mod museum;
 mod node;
 mod oracle;
 mod power;
@@ -33,5 +34,6 @@ mod world;
 
 pub use consensus::{Chaos, Mutation};
 pub use coverage::{Coverage, Kind, Met};
+pub use museum::{MUSEUM, Shown};
 pub use run::{Outcome, Settings, Violation, run};
 pub use search::{Found, Report, search};

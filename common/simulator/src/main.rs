@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand};
-use simulator::explorer::{Budget, World, breadth_first, describe, minimise, random_walks};
+use simulator::explorer::{
+    Budget, World, breadth_first, describe, exhaust, minimise, random_walks,
+};
 use simulator::{Coverage, Found, Kind, Met, Mutation, Report, Settings, run, search};
 
 /// A run of so many seeds must meet everything that there is to meet.
@@ -41,9 +43,18 @@ struct Explore {
     /// Learners
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
     learners: u8,
-    /// States to visit breadth first
+    /// States to visit at most
     #[arg(long, default_value_t = 100_000)]
     states: usize,
+    /// Explores to the end how voters 1, 2 and 3 give way to these, under the joint rule
+    #[arg(long, value_name = "VOTERS", value_delimiter = ',')]
+    change: Option<Vec<u64>>,
+    /// With --change: elections, step-downs and heartbeats that the time allows
+    #[arg(long, default_value_t = 1, requires = "change")]
+    timeouts: u8,
+    /// With --change: crashes that lose writes under way
+    #[arg(long, default_value_t = 0, requires = "change")]
+    crashes: u8,
     /// Random walks after that
     #[arg(long, default_value_t = 2_000)]
     walks: u64,
@@ -211,8 +222,45 @@ const SMALL: Budget =
 const LARGE: Budget =
     Budget { timeouts: 40, crashes: 6, proposals: 6, reads: 6, repeats: 10, drops: 20 };
 
+/// Explores a change of members to its end; says whether all is as it should be.
+fn explore_change(args: &Explore, target: &[u64]) -> bool {
+    let (timeouts, crashes) = (args.timeouts, args.crashes);
+    let scope = Budget { timeouts, crashes, proposals: 0, reads: 0, repeats: 0, drops: 0 };
+    let world = match World::changing(target, scope, args.mutation) {
+        Ok(world) => world,
+        Err(why) => {
+            say(&format!("the change cannot begin: {why}"));
+            return false;
+        }
+    };
+    let began = Instant::now();
+    let explored = exhaust(&world, args.states);
+    let bounded = match &explored.trace {
+        Some(_) => "until it was found",
+        None if explored.states >= args.states => "bounded by --states",
+        None => "complete: all there are at this scope",
+    };
+    say(&format!(
+        "voters 1, 2, 3 to {target:?}, {timeouts} timeouts, {crashes} crashes, every message lost, \
+         late or repeated at will:\n{} distinct states in {:.0} s, {bounded}",
+        explored.states,
+        began.elapsed().as_secs_f64()
+    ));
+    match explored.trace {
+        Some(trace) => {
+            let least = minimise(&world, &trace);
+            say(&format!("found; none of these actions is superfluous:\n{}", describe(&least)));
+            args.mutation.is_some()
+        }
+        None => args.mutation.is_none() && explored.states < args.states,
+    }
+}
+
 /// Says whether all is as it should be: nothing found in the core as it is, or the bug.
 fn explore(args: &Explore) -> bool {
+    if let Some(target) = &args.change {
+        return explore_change(args, target);
+    }
     let (voters, learners) = (usize::from(args.nodes), usize::from(args.learners));
     let world = World::new(voters, learners, SMALL, args.mutation);
     let broad = breadth_first(&world, args.states);

@@ -62,6 +62,12 @@ pub(crate) struct Oracle {
 }
 
 impl Oracle {
+    /// Begins with a cluster of this configuration, which is the first entry of its members' logs.
+    pub(crate) fn new(founding: &consensus::Configuration) -> Self {
+        let undecided = vec![(LogIndex::new(1), founding.clone())];
+        Self { undecided, ..Self::default() }
+    }
+
     /// Entries are appended to a log (log matching, §3.5).
     pub(crate) fn appended(&mut self, prev: EntryId, entries: &[Entry]) -> Result<(), Broken> {
         let mut before = prev.term;

@@ -47,6 +47,7 @@ impl World {
             entries_max: 64,
             inflight_max: 8,
             catch_up_max: self.profile.catch_up,
+            lease_clock_error_ppm: self.profile.lease_ppm,
             ..Config::new(self.chance.next())
         };
         let keep = self.profile.keep;

@@ -171,7 +171,7 @@ impl World {
             let why = format!("node {} replaces its state first", node.id);
             return Err(Broken::new("the log begins behind a snapshot before it is used", why));
         }
-        node.host = host(snapshot.state);
+        node.host = host(snapshot.state, node.id, node.mutation);
         let index = node.applied();
         if self.chance.permille(500) {
             self.flush(at);

@@ -107,6 +107,11 @@ impl Clients {
         }
     }
 
+    /// Returns the highest index that a client knows to be applied.
+    pub(crate) fn floor(&self) -> LogIndex {
+        self.floor
+    }
+
     /// Returns reads that nodes have not answered yet.
     pub(crate) fn open_reads(&self) -> impl Iterator<Item = (RequestId, NodeId)> {
         let reads = self.asked.iter().filter(|(_, asked)| asked.read);

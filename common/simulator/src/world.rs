@@ -142,6 +142,10 @@ impl World {
         let mut chance = Chance::new(seed);
         let mut profile = Profile::draw(&mut chance);
         profile.chaos.mutation = mutation;
+        if mutation == Some(consensus::Mutation::F0ClocksBeyondTheirError) {
+            (profile.lease_ppm, profile.drift_ppm) = (Some(0), 450_000);
+            (profile.reads, profile.request_ns) = (600, 4 * MS);
+        }
         let first = profile.voters + profile.learners;
         let ids: Vec<NodeId> = (1..=first + profile.spares).filter_map(NodeId::new).collect();
         let members = &ids[..usize::try_from(first).expect("few")];
@@ -154,17 +158,20 @@ impl World {
         let configuration = configuration.expect("distinct ids");
         let ppm = profile.drift_ppm;
         let mut drift = || {
-            let drift = chance.between(0, 2 * ppm);
+            // Clocks that break their promise do so as far as they can.
+            let far = ppm > 100_000;
+            let drift =
+                if far { 2 * ppm * chance.between(0, 1) } else { chance.between(0, 2 * ppm) };
             i64::try_from(drift).expect("small") - i64::try_from(ppm).expect("small")
         };
         let founder = |id: &NodeId| members.contains(id).then_some(&configuration);
-        let nodes = ids.iter().map(|id| Node::new(*id, founder(id), drift())).collect();
+        let nodes = ids.iter().map(|id| Node::new(*id, founder(id), drift(), mutation)).collect();
         Self {
             now: Timestamp::new(1_000 * MS),
             chance,
             profile,
             nodes,
-            oracle: Oracle::default(),
+            oracle: Oracle::new(&configuration),
             clients: Clients::default(),
             coverage: Coverage::default(),
             cut: BTreeSet::new(),
@@ -373,6 +380,10 @@ impl World {
         let received = received && raft.installing().is_some();
         let installed = before.installing().is_some() && raft.installing().is_none();
         let leads = raft.status().role == RoleKind::Leader;
+        if before.is_transferring() && raft.is_transferring() && proposes(&lanes) {
+            let why = format!("node {} takes writes meanwhile", self.nodes[node].id);
+            return Err(Broken::new("nothing is proposed while leadership is handed over", why));
+        }
         let moments = moments::of(&lanes, received, installed);
         let led = lanes.event.iter().any(|e| matches!(e, Event::Role(RoleKind::Leader, _)));
         let trapped = self.spring(node, led);
@@ -446,4 +457,10 @@ impl World {
         let life = self.nodes[node].life;
         self.at(at, Happening::Applied { node, life });
     }
+}
+
+/// Says whether commands are written.
+fn proposes(lanes: &replica::Lanes) -> bool {
+    let commands = lanes.write.iter().flat_map(|write| &write.append);
+    commands.into_iter().any(|entry| matches!(entry.payload, consensus::Payload::Command(_)))
 }

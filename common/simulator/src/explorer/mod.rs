@@ -1,11 +1,13 @@
 //! The explorer: the core with every order of events in the hand of a search.
 
+mod joint;
 mod key;
+mod node;
 mod oracle;
 mod search;
 mod text;
 mod world;
 
-pub use search::{Explored, Trace, breadth_first, minimise, random_walks, replay};
+pub use search::{Explored, Trace, breadth_first, exhaust, minimise, random_walks, replay};
 pub use text::describe;
 pub use world::{Action, Budget, Letter, World};

@@ -1,10 +1,14 @@
 //! Sees all nodes and disks of an explored state, and says which promise of Raft is broken.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use consensus::{Body, EntryId, LogIndex, Message, NodeId, RequestId, RoleKind, Term, Verdict};
+use consensus::{
+    Body, EntryId, LogIndex, Message, NodeId, RequestId, RoleKind, Tally, Term, Verdict,
+};
 
-use super::world::{Letter, Node, place};
+use super::node::Node;
+use super::world::{Letter, place};
 
 /// What was ever true on the way to this state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -18,11 +22,18 @@ pub(super) struct Oracle {
     seen: BTreeMap<usize, LogIndex>,
     /// How far a leader of a term knew each follower to agree.
     matched: BTreeMap<(Term, NodeId), LogIndex>,
+    /// Whether that is not looked at: it multiplies the states that are told apart.
+    ignores_matches: bool,
     /// Reads, each with what was committed when it was asked.
     reads: BTreeMap<RequestId, usize>,
 }
 
 impl Oracle {
+    pub(super) fn ignore_matches(&mut self) {
+        self.ignores_matches = true;
+        self.matched.clear();
+    }
+
     /// Says how many entries are committed.
     pub(super) fn committed(&self) -> usize {
         self.committed.len()
@@ -47,12 +58,12 @@ impl Oracle {
     }
 
     /// Looks at a node after a step.
-    pub(super) fn look(&mut self, nodes: &[Node], at: usize, voters: usize) -> Result<(), String> {
+    pub(super) fn look(&mut self, nodes: &[Arc<Node>], at: usize) -> Result<(), String> {
         let status = nodes[at].raft.status();
         if status.role == RoleKind::Leader {
             self.leads(&nodes[at], at, status.term)?;
         }
-        for peer in &status.peers {
+        for peer in status.peers.iter().filter(|_| !self.ignores_matches) {
             let known = self.matched.entry((status.term, peer.id)).or_default();
             if peer.matched < *known {
                 let (what, id) = ("match never moves back (§3.5)", peer.id);
@@ -69,7 +80,7 @@ impl Oracle {
                 return Err(format!("{what}: node {} commits {}", at + 1, status.commit));
             }
             for index in seen.get() + 1..=status.commit.get() {
-                self.commits(nodes, at, LogIndex::new(index), status.term, voters)?;
+                self.commits(nodes, at, LogIndex::new(index), status.term)?;
             }
             self.seen.insert(at, status.commit);
         }
@@ -92,11 +103,10 @@ impl Oracle {
 
     fn commits(
         &mut self,
-        nodes: &[Node],
+        nodes: &[Arc<Node>],
         at: usize,
         index: LogIndex,
         term: Term,
-        voters: usize,
     ) -> Result<(), String> {
         let id = nodes[at].memory[place(index)].id;
         match self.committed.get(place(index)) {
@@ -107,12 +117,16 @@ impl Oracle {
             }
             None => {
                 self.committed.push((id, term));
-                let disks = nodes[..voters].iter().filter(|node| node.holds(id)).count();
-                if disks > voters / 2 {
+                let voters = nodes[at].raft.status().configuration.voters().clone();
+                let holds = |voter: NodeId| {
+                    let place = usize::try_from(voter.get() - 1).ok();
+                    Some(place.and_then(|at| nodes.get(at)).is_some_and(|node| node.holds(id)))
+                };
+                if voters.tally(holds) == Tally::Won {
                     return Ok(());
                 }
                 let what = "committed is durable on a quorum (§3.6)";
-                Err(format!("{what}: {id} is on {disks} of {voters} disks"))
+                Err(format!("{what}: {id} is not on the disks of a quorum of {voters:?}"))
             }
         }
     }

@@ -5,18 +5,17 @@
 //! those are one.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use consensus::{
-    Body, ClusterTime, Config, Configuration, Entry, EntryId, HardState, Incarnation, Input,
-    LogIndex, LogView, Majority, Member, Membership, Message, Mutation, NodeId, Payload, Raft,
-    Reply, RequestId, Restored, RoleKind, Send, Term, TermRun, Timer, Timestamp, Voters, Write,
+    Body, ClusterTime, Configuration, Entry, EntryId, HardState, Incarnation, Input, LogIndex,
+    Majority, Member, Message, Mutation, NodeId, Payload, Reply, RequestId, RoleKind, Send, Term,
+    Timer, Timestamp, Voters,
 };
 
+use super::node::{Node, PASSES_NS, follow, restore};
 use super::oracle::Oracle;
-
-/// Longer than any timeout of [`config`], in nanoseconds.
-const PASSES_NS: u64 = 100;
 
 /// A message under way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -68,27 +67,27 @@ pub struct Budget {
     pub drops: u8,
 }
 
-#[derive(Clone)]
-pub(super) struct Node {
-    pub raft: Raft,
-    now: Timestamp,
-    pub hard_state: HardState,
-    /// What is on the disk; index 1 is at place 0.
-    pub disk: Vec<Entry>,
-    /// The log as the replica has it.
-    pub memory: Vec<Entry>,
-    pub writes: VecDeque<Write>,
-    pub life: u32,
+/// A letter with its number, which is worked out once.
+#[derive(Debug)]
+pub(super) struct Posted {
+    pub letter: Letter,
+    pub number: u64,
 }
 
-/// All nodes, disks and messages at one moment.
+/// All nodes, disks and messages at one moment; what two moments share, they share in memory.
 #[derive(Clone)]
 pub struct World {
-    pub(super) nodes: Vec<Node>,
-    pub(super) letters: Vec<Letter>,
+    pub(super) nodes: Vec<Arc<Node>>,
+    pub(super) letters: Vec<Arc<Posted>>,
+    /// Whether letters stay under way for ever: each may be lost, arrive late and any number of
+    /// times.
+    keeps_letters: bool,
     pub(super) budget: Budget,
-    pub(super) oracle: Oracle,
-    pub(super) voters: usize,
+    pub(super) oracle: Arc<Oracle>,
+    /// What passes between two steps, in nanoseconds.
+    passes_ns: u64,
+    /// The numbers of what the last action has posted.
+    pub(super) posted: Vec<u64>,
     requests: u64,
     mutation: Option<Mutation>,
 }
@@ -103,6 +102,7 @@ impl World {
         let hard_state = HardState { term: Term::new(1), voted_for: None };
         let node = |at| Node {
             raft: restore(at, &log, hard_state, Timestamp::ZERO, mutation),
+            key: None,
             now: Timestamp::ZERO,
             hard_state,
             disk: log.clone(),
@@ -111,11 +111,13 @@ impl World {
             life: 0,
         };
         Self {
-            nodes: (0..voters + learners).map(node).collect(),
+            nodes: (0..voters + learners).map(node).map(Arc::new).collect(),
             letters: Vec::new(),
+            keeps_letters: false,
             budget,
-            oracle: Oracle::default(),
-            voters,
+            oracle: Arc::default(),
+            passes_ns: PASSES_NS,
+            posted: Vec::new(),
             requests: 0,
             mutation,
         }
@@ -148,21 +150,22 @@ impl World {
     /// Lists all that may happen next.
     pub fn actions(&self) -> Vec<Action> {
         let mut actions = Vec::new();
-        for (place, letter) in self.letters.iter().enumerate() {
-            if self.letters[..place].contains(letter) {
+        for (place, posted) in self.letters.iter().enumerate() {
+            if self.letters[..place].iter().any(|other| other.number == posted.number) {
                 continue;
             }
-            actions.push(Action::Deliver(letter.clone()));
+            let letter = || Letter::clone(&posted.letter);
+            actions.push(Action::Deliver(letter()));
             if self.budget.repeats > 0 {
-                actions.push(Action::Repeat(letter.clone()));
+                actions.push(Action::Repeat(letter()));
             }
             if self.budget.drops > 0 {
-                actions.push(Action::Drop(letter.clone()));
+                actions.push(Action::Drop(letter()));
             }
         }
         for (at, node) in self.nodes.iter().enumerate() {
             let role = node.raft.status().role;
-            if self.budget.timeouts > 0 && at < self.voters {
+            if self.budget.timeouts > 0 && node.raft.deadline().is_some() {
                 match role {
                     RoleKind::Leader => {
                         actions.push(Action::Timeout(at, Timer::Heartbeat));
@@ -200,6 +203,8 @@ impl World {
         if let Some(input) = input {
             self.step(at, input)?;
         }
+        self.write_at_once()?;
+        self.tidy();
         Ok(true)
     }
 
@@ -207,16 +212,19 @@ impl World {
     fn input(&mut self, action: &Action) -> Option<(usize, Option<Input>)> {
         match action {
             Action::Deliver(letter) => {
-                self.remove(letter)?;
+                match self.keeps_letters {
+                    true => self.holds(letter).then_some(())?,
+                    false => self.remove(letter)?,
+                }
                 Some((letter.to, Some(receive(letter))))
             }
             Action::Repeat(letter) => {
-                self.letters.contains(letter).then_some(())?;
+                self.holds(letter).then_some(())?;
                 spend(&mut self.budget.repeats)?;
                 Some((letter.to, Some(receive(letter))))
             }
             Action::Drop(letter) => {
-                self.letters.contains(letter).then_some(())?;
+                self.holds(letter).then_some(())?;
                 spend(&mut self.budget.drops)?;
                 self.remove(letter)?;
                 Some((letter.to, None))
@@ -228,14 +236,15 @@ impl World {
                 Some((*at, Some(Input::Timeout(*timer))))
             }
             Action::Persist(at) => {
-                let write = self.nodes[*at].persist()?;
+                let write = self.node(*at).persist()?;
                 Some((*at, Some(Input::Persisted { write })))
             }
             Action::Crash(at, kept) => {
                 (self.nodes[*at].writes.len() >= *kept).then_some(())?;
                 spend(&mut self.budget.crashes)?;
-                self.nodes[*at].crash(*at, *kept, self.mutation);
-                self.oracle.forget(*at);
+                let mutation = self.mutation;
+                self.node(*at).crash(*at, *kept, mutation);
+                Arc::make_mut(&mut self.oracle).forget(*at);
                 Some((*at, None))
             }
             Action::Propose(at) => {
@@ -249,26 +258,51 @@ impl World {
                 (self.nodes[*at].raft.status().role == RoleKind::Leader).then_some(())?;
                 spend(&mut self.budget.reads)?;
                 let request = self.request();
-                self.oracle.asked(request);
+                Arc::make_mut(&mut self.oracle).asked(request);
                 Some((*at, Some(Input::Read { request })))
             }
         }
     }
 
-    fn request(&mut self) -> RequestId {
+    pub(super) fn request(&mut self) -> RequestId {
         self.requests += 1;
         RequestId::new(self.requests)
     }
 
+    fn node(&mut self, at: usize) -> &mut Node {
+        let node = Arc::make_mut(&mut self.nodes[at]);
+        node.key = None;
+        node
+    }
+
+    fn holds(&self, letter: &Letter) -> bool {
+        self.letters.iter().any(|found| found.letter == *letter)
+    }
+
     fn remove(&mut self, letter: &Letter) -> Option<()> {
-        let place = self.letters.iter().position(|found| found == letter)?;
+        let place = self.letters.iter().position(|found| found.letter == *letter)?;
         self.letters.remove(place);
         Some(())
     }
 
+    /// From now on no time passes, so that who was heard from counts as fresh.
+    pub(super) fn hold_time(&mut self) {
+        self.passes_ns = 0;
+    }
+
+    pub(super) fn let_time_pass(&mut self) {
+        self.passes_ns = PASSES_NS;
+    }
+
     fn step(&mut self, at: usize, input: Input) -> Result<(), String> {
-        let node = &mut self.nodes[at];
-        node.now = node.now.after(PASSES_NS);
+        self.step_with(at, input).map(|_| ())
+    }
+
+    /// Steps a node, drains it and hands its lanes on; returns what clients are told.
+    pub(super) fn step_with(&mut self, at: usize, input: Input) -> Result<Vec<Reply>, String> {
+        let passes_ns = self.passes_ns;
+        let node = self.node(at);
+        node.now = node.now.after(passes_ns);
         let now = node.now;
         let before = node.raft.clone();
         node.raft.step(now, input);
@@ -279,23 +313,90 @@ impl World {
             follow(&mut node.memory, &write);
             node.writes.push_back(write);
         }
-        self.oracle.look(&self.nodes, at, self.voters)?;
+        Arc::make_mut(&mut self.oracle).look(&self.nodes, at)?;
         for send in actions.send {
             let letter = self.letter(at, send);
             if let Some(letter) = letter {
-                self.oracle.says(&self.nodes[at], &letter)?;
-                self.letters.push(letter);
+                Arc::make_mut(&mut self.oracle).says(&self.nodes[at], &letter)?;
+                self.post(letter);
             }
         }
-        for reply in actions.reply {
+        for reply in &actions.reply {
             if let Reply::ReadAt { request, index, .. } = reply {
-                self.oracle.served(request, index)?;
+                Arc::make_mut(&mut self.oracle).served(*request, *index)?;
             }
         }
-        match actions.apply {
-            Some(range) => self.step(at, Input::Applied { index: *range.end() }),
-            None => Ok(()),
+        if let Some(range) = actions.apply {
+            self.step(at, Input::Applied { index: *range.end() })?;
         }
+        Ok(actions.reply)
+    }
+
+    fn post(&mut self, letter: Letter) {
+        let number = super::key::hash(&letter);
+        self.posted.push(number);
+        let known = self.keeps_letters && self.letters.iter().any(|other| other.number == number);
+        if !known && !self.is_void(&letter) {
+            self.letters.push(Arc::new(Posted { letter, number }));
+        }
+    }
+
+    /// Says whether a letter with this number is under way.
+    pub(super) fn has_posted(&self, number: u64) -> bool {
+        self.letters.iter().any(|other| other.number == number)
+    }
+
+    /// From now on letters stay under way for ever.
+    pub(super) fn keep_letters(&mut self) {
+        self.keeps_letters = true;
+        Arc::make_mut(&mut self.oracle).ignore_matches();
+    }
+
+    /// Without crashes to come nothing is won by a slow disk: what it holds up may as well be late
+    /// on the network.
+    fn write_at_once(&mut self) -> Result<(), String> {
+        if !self.writes_at_once() {
+            return Ok(());
+        }
+        for at in 0..self.nodes.len() {
+            while !self.nodes[at].writes.is_empty() {
+                let write = self.node(at).persist().expect("there is one");
+                self.step(at, Input::Persisted { write })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says whether every write is durable at once.
+    pub(super) fn writes_at_once(&self) -> bool {
+        self.keeps_letters && self.budget.crashes == 0
+    }
+
+    /// Says whether a letter changes nothing for ever: it answers something of a term that its
+    /// receiver has left behind for good.
+    fn is_void(&self, letter: &Letter) -> bool {
+        let answers = match letter.message.body {
+            Body::PreVote { .. }
+            | Body::Vote { .. }
+            | Body::Appended { .. }
+            | Body::Conflict { .. }
+            | Body::SnapshotInstalled { .. } => self.mutation.is_none(),
+            Body::RequestPreVote { .. }
+            | Body::RequestVote { .. }
+            | Body::AppendEntries { .. }
+            | Body::TimeoutNow { .. }
+            | Body::ReadIndex { .. }
+            | Body::ReadIndexReply { .. } => false,
+        };
+        answers && letter.message.term < self.nodes[letter.to].hard_state.term
+    }
+
+    /// Forgets the letters that change nothing any more.
+    pub(super) fn tidy(&mut self) {
+        let void: Vec<bool> =
+            self.letters.iter().map(|other| self.is_void(&other.letter)).collect();
+        let mut void = void.into_iter();
+        self.letters.retain(|_| !void.next().unwrap_or(false));
     }
 
     fn letter(&self, from: usize, send: Send) -> Option<Letter> {
@@ -313,32 +414,6 @@ impl World {
     }
 }
 
-impl Node {
-    fn persist(&mut self) -> Option<consensus::WriteId> {
-        let write = self.writes.pop_front()?;
-        if let Some(hard_state) = write.hard_state {
-            self.hard_state = hard_state;
-        }
-        follow(&mut self.disk, &write);
-        Some(write.id)
-    }
-
-    fn crash(&mut self, at: usize, kept: usize, mutation: Option<Mutation>) {
-        for _ in 0..kept {
-            self.persist();
-        }
-        self.writes.clear();
-        self.memory.clone_from(&self.disk);
-        self.raft = restore(at, &self.disk, self.hard_state, self.now, mutation);
-        self.life += 1;
-    }
-
-    /// Says whether this very entry is on the disk.
-    pub(super) fn holds(&self, id: EntryId) -> bool {
-        self.disk.get(place(id.index)).is_some_and(|entry| entry.id == id)
-    }
-}
-
 fn spend(budget: &mut u8) -> Option<()> {
     *budget = budget.checked_sub(1)?;
     Some(())
@@ -349,23 +424,16 @@ fn receive(letter: &Letter) -> Input {
     Input::Receive { from, incarnation: incarnation(letter.from), message }
 }
 
-fn follow(log: &mut Vec<Entry>, write: &Write) {
-    if let Some(from) = write.truncate_from {
-        log.truncate(place(from));
-    }
-    log.extend(write.append.iter().cloned());
-}
-
 /// Returns the place of an index in a vector that begins at index 1.
 pub(super) fn place(index: LogIndex) -> usize {
     usize::try_from(index.get() - 1).expect("a log fits into memory")
 }
 
-fn id(at: usize) -> NodeId {
+pub(super) fn id(at: usize) -> NodeId {
     NodeId::new(at as u64 + 1).expect("not 0")
 }
 
-fn incarnation(at: usize) -> Incarnation {
+pub(super) fn incarnation(at: usize) -> Incarnation {
     Incarnation::new(100 + at as u64)
 }
 
@@ -378,43 +446,4 @@ fn configuration(voters: usize, learners: usize) -> Configuration {
     let majority = Majority::new((0..voters).map(id));
     let learners = (voters..voters + learners).map(id).collect();
     Configuration::new(Voters::Stable(majority), learners, members).expect("sound by construction")
-}
-
-fn restore(
-    at: usize,
-    log: &[Entry],
-    hard_state: HardState,
-    now: Timestamp,
-    mutation: Option<Mutation>,
-) -> Raft {
-    let mut runs: Vec<TermRun> = Vec::new();
-    let mut in_log = Vec::new();
-    for entry in log {
-        if runs.last().is_none_or(|run| run.term < entry.id.term) {
-            runs.push(TermRun { term: entry.id.term, first: entry.id.index });
-        }
-        if let Payload::Configuration(configuration) = &entry.payload {
-            in_log.push((entry.id.index, configuration.clone()));
-        }
-    }
-    let last = LogIndex::new(log.len() as u64);
-    let base = (LogIndex::ZERO, Configuration::unknown());
-    let disk = Restored {
-        incarnation: incarnation(at),
-        hard_state,
-        log: LogView::restore(EntryId::ZERO, runs, last).expect("the log is in order"),
-        membership: Membership::restore(base, in_log).expect("in order"),
-        applied: LogIndex::ZERO,
-        stamp: ClusterTime::ZERO,
-    };
-    Raft::restore(id(at), config(mutation), disk, now).expect("the disk's parts agree")
-}
-
-/// One choice for every draw, and timeouts that are always due.
-fn config(mutation: Option<Mutation>) -> Config {
-    let mut config = Config::new(1);
-    config.heartbeat_ns = 1;
-    config.election_timeout_ns = 2..3;
-    config.chaos.mutation = mutation;
-    config
 }

@@ -1,0 +1,207 @@
+//! How each row of the museum of bugs is shown: by a bug that is built in and found, or by a test,
+//! with the reason why it cannot be built in.
+
+use consensus::Mutation;
+
+/// How a row is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// Built in, and found by the simulator.
+    Found(&'static [Mutation]),
+    /// By a test of this name, for this reason.
+    Tested(&'static str, &'static str),
+    /// It cannot be written here, for this reason.
+    Impossible(&'static str),
+}
+
+use Mutation as M;
+use Shown::{Found, Impossible, Tested};
+
+/// The rows on votes, replication, members, transfers, reads, snapshots and clients. A row that is
+/// of the driver or the storage is listed where it can be shown here.
+pub const MUSEUM: &[(&str, Shown)] = &[
+    ("A1", Found(&[M::A1VoteErasedOnStepDown])),
+    ("A2", Tested("stepping_down_within_a_term_keeps_the_vote_museum_a1_a2", "the bug is A1's")),
+    ("A4", Found(&[M::A4VoteFollowsLeader])),
+    ("A5", Impossible("no vote is an `Option`, and a `NodeId` is never 0")),
+    ("A7", Found(&[M::A7StaleVotesCounted])),
+    ("A8", Found(&[M::A8LogsComparedByBoth])),
+    ("A9", Found(&[M::A9LogsComparedByIndex])),
+    ("A10", Found(&[M::A10HardStateNotWritten])),
+    ("A11", Found(&[M::A11VoteSentBeforeDurable, M::A0CampaignBeforeDurable])),
+    ("A13", Found(&[M::A13VotesTwice])),
+    ("A14", Impossible("`Raft::restore` knows no other role than that of a follower")),
+    ("A16", Found(&[M::A16TransferGetsASecondVote])),
+    ("A17", Impossible("the mark lives in one message, and in no state that could keep it")),
+    ("A19", Found(&[M::A19RefusalCounted])),
+    ("A20", Found(&[M::A20CandidateIgnoresLeader])),
+    (
+        "A22",
+        Tested(
+            "granting_puts_off_the_own_election_and_refusing_does_not_museum_a22",
+            "elections take a little longer, which no bound on their time can tell from chance",
+        ),
+    ),
+    (
+        "A23",
+        Tested(
+            "a_partitioned_node_does_not_raise_its_term_s9_6_museum_a23",
+            "voters that stand by their leader hide it; without both it is C15, which is found",
+        ),
+    ),
+    ("B1", Found(&[M::B1OldTermsCounted])),
+    ("B2", Found(&[M::B1OldTermsCounted])),
+    ("B3", Found(&[M::B3CommitBeyondVerified])),
+    ("B4", Found(&[M::B4AckBeyondVerified])),
+    ("B5", Found(&[M::B5TruncatesAlways])),
+    ("B7", Found(&[M::B7MatchRegresses])),
+    ("B8", Impossible("each move of `next` takes the maximum; `check_state` asserts it")),
+    ("B10", Impossible("the quorum's index is sorted anew each time, from nothing kept")),
+    ("B11", Impossible("a configuration without voters cannot be made, and wins nothing")),
+    ("B13", Found(&[M::B13HeartbeatCommitUnchecked])),
+    ("B14", Found(&[M::B14MissingPrevMatches])),
+    ("B16", Found(&[M::B16CompactedPrevConflicts])),
+    ("B17", Found(&[M::B17CommittedPrevRefused])),
+    ("B19", Found(&[M::B19RetryRepeats])),
+    ("B20", Found(&[M::B20CountsSelfBeforeDurable])),
+    ("B22", Found(&[M::B22OldCompletionVouches])),
+    (
+        "B23",
+        Impossible("an acknowledgement of a write is one of all before it; an older says nothing"),
+    ),
+    ("B25", Impossible("every drain looks at what is committed, whatever the inputs were")),
+    (
+        "B26",
+        Tested(
+            "a_window_is_bounded_and_heartbeats_go_on_museum_i3",
+            "a heartbeat names what is known to match; a refusal below that is ignored",
+        ),
+    ),
+    ("B28", Impossible("entries are values whose bytes are shared and never written to again")),
+    ("B29", Tested("what_a_killed_writer_acknowledged_is_there_museum_g1", "it is the storage's")),
+    (
+        "B31",
+        Tested(
+            "votes_of_another_term_or_twice_do_not_count_museum_a7",
+            "one rule drops answers of older terms; built in for acknowledgements alone, 2,000 \
+             seeds did not bring the same node to lead again within a message's delay",
+        ),
+    ),
+    ("C1", Found(&[M::C1ChangeBeforeOwnCommit])),
+    ("C3", Found(&[M::C3ChangesOverlap])),
+    ("C4", Found(&[M::C4CommittedConfigurationVotes])),
+    ("C6", Found(&[M::C6OnlyTheBeginnerLeaves])),
+    ("C7", Found(&[M::C7JointLeftEarly, M::C7LeftWithoutOwnTerm, M::C7OneHalfCounted])),
+    ("C9", Found(&[M::C9LearnersCounted])),
+    ("C10", Found(&[M::C10LearnerRefusesToVote])),
+    ("C12", Found(&[M::C12LearnerCampaigns])),
+    ("C13", Found(&[M::C13LearnersRestartAsVoters])),
+    ("C15", Found(&[M::C15CandidatesDisturb])),
+    (
+        "C16",
+        Tested(
+            "a_removed_follower_learns_of_it_and_does_not_disrupt_s4_2_3_museum_c15_c16",
+            "the joint configuration feeds the outgoing; behind it a node may miss its removal \
+             without harm",
+        ),
+    ),
+    ("C18", Found(&[M::C18ConfigurationOutlivesItsEntry])),
+    ("C19", Impossible("voters to be must have answered of late, so that none is new")),
+    ("C21", Found(&[M::C21IncarnationIgnored])),
+    ("C22", Found(&[M::C22ProgressForgotten])),
+    ("C24", Found(&[M::C24ChangeDuringJoint])),
+    (
+        "C25",
+        Tested(
+            "who_does_not_lead_refuses_and_names_the_leader",
+            "a node without a configuration never leads, and only leaders look for voters",
+        ),
+    ),
+    ("D1", Found(&[M::D1PreVoteOfOwnTerm])),
+    ("D2", Found(&[M::D2StalePreVoteUnanswered])),
+    ("D5", Found(&[M::D5NoQuorumCheck])),
+    ("E1", Found(&[M::E1SuccessorRefused])),
+    ("E2", Found(&[M::E2SuccessorPreVotes])),
+    ("E4", Found(&[M::E4RoundShared])),
+    ("E5", Found(&[M::E5WritesDuringTransfer])),
+    ("E7", Found(&[M::E7TransferToNonVoter])),
+    (
+        "E8",
+        Tested(
+            "a_stale_order_to_campaign_changes_nothing_s3_10",
+            "who campaigns with a short log is not elected: no promise breaks, an election is lost",
+        ),
+    ),
+    ("E10", Found(&[M::E10LeaseAfterHandOver])),
+    ("F1", Found(&[M::F1ReadBeforeOwnTerm])),
+    ("F3", Found(&[M::F3RoundReused])),
+    ("F4", Found(&[M::F4AnswerOfAnyLeader])),
+    ("F6", Found(&[M::F6EarlyReadsDropped])),
+    ("F7", Found(&[M::F7LeaseWithoutStickiness])),
+    ("F9", Found(&[M::F9LearnersConfirmReads])),
+    ("F10", Found(&[M::F10LeaderWaitsForItself])),
+    ("F12", Found(&[M::F12ReadsForgotten])),
+    ("F13", Impossible("reads ask for an index, not for the term of an entry that may be gone")),
+    ("G2", Found(&[M::G6OldSnapshotInstalled])),
+    ("G3", Found(&[M::G3ConflictStays])),
+    ("G5", Found(&[M::G5ConfigurationOfOldLog])),
+    ("G6", Found(&[M::G6OldSnapshotInstalled])),
+    ("G8", Found(&[M::G8SnapshotOfPresentTerm])),
+    ("G9", Found(&[M::G9FailedSnapshotAwaited])),
+    (
+        "G11",
+        Tested(
+            "behind_a_gap_nothing_is_taken_and_what_is_known_is_skipped",
+            "the core sees whole snapshots only; chunks are the storage's",
+        ),
+    ),
+    (
+        "G12",
+        Tested(
+            "a_writer_that_gives_up_leaves_nothing_and_one_that_is_killed_is_cleaned_up_museum_g12",
+            "files are the storage's",
+        ),
+    ),
+    ("G14", Found(&[M::G14CompactedBeforeDurable])),
+    (
+        "G15",
+        Tested(
+            "a_write_whose_place_a_snapshot_decided_is_unknown_museum_g15",
+            "the next applied index ends all that wait below it: none can be left",
+        ),
+    ),
+    ("G17", Found(&[M::G17CompactedIsSent])),
+    ("G18", Found(&[M::G18SnapshotAckedEarly])),
+    ("G20", Found(&[M::G20CompactsOnce])),
+    (
+        "G21",
+        Tested(
+            "the_last_entries_stay",
+            "what is kept is a wish: compacting more breaks no promise",
+        ),
+    ),
+    (
+        "J1",
+        Tested(
+            "a_session_survives_a_crash_with_what_its_commands_did",
+            "sessions live in the same store as the machine, and a snapshot is the whole store",
+        ),
+    ),
+    ("J3", Tested("nobody_has_a_session_who_did_not_register", "the machine's host decides alone")),
+    (
+        "J4",
+        Tested(
+            "commands_of_one_session_may_arrive_in_any_order",
+            "the machine's host decides alone",
+        ),
+    ),
+    ("J6", Found(&[M::J6FailedInsteadOfUnknown])),
+    ("J7", Found(&[M::J7AppliedTwice])),
+    ("J9", Found(&[M::J9MachineDiffers])),
+    ("J10", Impossible("time that machines may look at comes through the log only")),
+    ("J12", Impossible("those who wait have one owner, by index and term")),
+    (
+        "J13",
+        Tested("a_repeated_registration_finds_its_session", "the machine's host decides alone"),
+    ),
+];
