@@ -113,3 +113,40 @@ fn the_record_is_stored_as_it_was_made() {
     std::fs::write(bundles.record_path(), b"\xff\xff").expect("it is writable");
     assert_eq!(bundles.record().map_err(|report| report.code), Err(Some(codes::LOCAL_FILE)));
 }
+
+#[test]
+fn a_restored_history_has_its_own_record_and_the_former_one_is_kept() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let bundles = prepare(&directory, &nodes(3)).expect("it is new");
+    let founded = bundles.found(&BTreeMap::new()).expect("it can be stored");
+    let header = storage::SnapshotHeader {
+        cluster: founded.cluster,
+        generation: founded.generation(),
+        meta: consensus::SnapshotMeta {
+            last: consensus::EntryId::ZERO,
+            configuration: founded.configuration.clone(),
+            configuration_index: consensus::LogIndex::ZERO,
+            stamp: consensus::ClusterTime::ZERO,
+        },
+        machine: founded.machine.clone(),
+        machine_version: 1,
+        made_unix_ms: 0,
+    };
+    let node = bundles.find("n2").expect("it was planned");
+    assert_eq!(bundles.find("2"), Ok(node.clone()));
+    assert_eq!(bundles.find("n4").map_err(|report| report.code), Err(Some(codes::NO_NODE)));
+    let made = bundles.succeed(&node, Incarnation::new(7), &header).expect("it can be stored");
+    assert_eq!(made.parent, Some(founded.generation()));
+    assert_eq!(made.configuration.members().len(), 1);
+    assert_eq!(bundles.record(), Ok(Some(made.clone())));
+    // An interrupted restore asks for the same again.
+    assert_eq!(bundles.succeed(&node, Incarnation::new(7), &header), Ok(made));
+    let short = &founded.generation().to_string()[..16];
+    let former = bundles.directory().join(format!("bootstrap-{short}.record"));
+    let former = std::fs::read(former).expect("it is kept");
+    assert_eq!(BootstrapRecord::decode(&former), Ok(founded));
+    let records = |name: &std::ffi::OsStr| name.to_string_lossy().ends_with(".record");
+    let files = std::fs::read_dir(bundles.directory()).expect("it is there");
+    let count = files.filter(|file| file.as_ref().is_ok_and(|f| records(&f.file_name()))).count();
+    assert_eq!(count, 2);
+}
