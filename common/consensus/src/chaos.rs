@@ -162,6 +162,12 @@ mutations! {
     G18SnapshotAckedEarly,
     /// Museum G20: the log is compacted only once.
     G20CompactsOnce,
+    /// Museum J1: sessions are not in snapshots. In the driver.
+    J1SessionsNotInSnapshots,
+    /// Museum J3: a command of an unknown session is applied. In the machine's host.
+    J3UnknownSessionApplied,
+    /// Museum J4: only the last command of a session is known again. In the machine's host.
+    J4LastCommandOnly,
     /// Museum J6: a client is told "failed" of what nobody knows. In the replica.
     J6FailedInsteadOfUnknown,
     /// Museum J7: the state becomes durable without the applied index. In the driver.

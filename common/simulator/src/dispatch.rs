@@ -183,6 +183,9 @@ impl World {
     fn reply(&mut self, reply: Reply) -> Result<(), Broken> {
         match reply {
             Reply::Applied { request, index, response } => {
+                if self.sessions.has(request) {
+                    return self.session_answered(request, index, &response);
+                }
                 let own = self.oracle.is_answer(request, index, &response);
                 self.clients.acknowledged(request, index, own)
             }
@@ -207,6 +210,7 @@ impl World {
             }
             Reply::Superseded { request } => {
                 self.coverage.meet(Met::Superseded);
+                self.oracle.supersedes(request)?;
                 self.clients.refused(request)
             }
             Reply::Unknown { request } => {

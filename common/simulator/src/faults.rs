@@ -102,6 +102,8 @@ pub(crate) struct Profile {
     pub(crate) lease_ppm: Option<u32>,
     /// Of a thousand clock jumps, so many are hours.
     pub(crate) hours: u64,
+    /// Of a thousand requests, so many are commands of sessions.
+    pub(crate) sessions: u64,
     /// Of a thousand requests, so many are reads.
     pub(crate) reads: u64,
     /// Of a thousand leaders that hand over, so many hear nobody from then on.
@@ -163,6 +165,7 @@ impl Profile {
             request_ns: some(1_000, 2, 40) * MS,
             lease_ppm: leases.then_some(100_000),
             hours: some(300, 100, 600),
+            sessions: some(600, 50, 700),
             reads: some(800, 100, 700),
             deaf_after_handover: if faults.contains(&Fault::Heal) { 300 } else { 0 },
             catch_up: [1, 20, 1_000][usize::try_from(some(1_000, 0, 2)).unwrap_or(0)],

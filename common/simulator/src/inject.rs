@@ -142,6 +142,10 @@ impl World {
             self.transfer()?;
         }
         for _ in 0..burst {
+            if self.chance.permille(self.profile.sessions) {
+                self.ask_in_session(node)?;
+                continue;
+            }
             let read = self.chance.permille(self.profile.reads);
             self.ask(node, read)?;
         }

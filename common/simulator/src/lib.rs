@@ -27,6 +27,7 @@ mod power;
 mod rules;
 mod run;
 mod search;
+mod sessions;
 mod snapshots;
 mod trap;
 mod workload;

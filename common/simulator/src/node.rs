@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use consensus::{
-    ClusterTime, Config, Configuration, Entry, EntryId, HardState, Incarnation, LogIndex, Member,
-    Message, Mutation, NodeId, Payload, Raft, Restored, Term, Timestamp,
+    Chaos, ClusterTime, Config, Configuration, Entry, EntryId, HardState, Incarnation, LogIndex,
+    Member, Message, Mutation, NodeId, Payload, Raft, Restored, Term, Timestamp,
 };
 use replica::{Limits, Replica};
 use state_machine::{Batch, Host, MemoryStore, OrderedStore as _, View as _};
@@ -251,7 +251,20 @@ pub(crate) fn host(
     mutation: Option<Mutation>,
 ) -> Host<MemoryStore> {
     let skew = if mutation == Some(Mutation::J9MachineDiffers) { id.get() } else { 0 };
-    Host::open(state, Arc::new(Registers { skew })).expect("memory does not fail")
+    let host = Host::open(state, Arc::new(Registers { skew })).expect("memory does not fail");
+    host.with_chaos(Chaos { mutation, ..Chaos::default() })
+}
+
+/// Museum J1: a state without the system's part, but for the applied index.
+pub(crate) fn without_system(state: &MemoryStore) -> MemoryStore {
+    let (mut bare, mut batch) = (MemoryStore::new(), Batch::new());
+    for (key, value) in state.range(&[], None, usize::MAX).expect("memory does not fail") {
+        if key.first() != Some(&0) || *key == *b"\0applied" {
+            batch.put(key, value);
+        }
+    }
+    bare.write(batch).and_then(|()| bare.persist()).expect("memory does not fail");
+    bare
 }
 
 /// Museum J7: a state in which the applied index stays what it was in another.

@@ -11,6 +11,7 @@ use consensus::{
 
 use crate::coverage::{Coverage, Met};
 use crate::node::Node;
+use crate::sessions::Ledger;
 use crate::workload::Clients;
 
 /// An invariant that does not hold.
@@ -50,7 +51,9 @@ pub(crate) struct Oracle {
     /// Where each command is committed.
     commands: BTreeMap<Bytes, LogIndex>,
     /// What each command is answered, whoever applies it.
-    answers: BTreeMap<LogIndex, Bytes>,
+    pub(crate) answers: BTreeMap<LogIndex, Bytes>,
+    /// What sessions were promised.
+    ledger: Ledger,
     /// A number over the state behind each index at which some node stopped applying.
     states: BTreeMap<LogIndex, u64>,
     /// The configurations among the committed entries.
@@ -318,6 +321,9 @@ impl Oracle {
         match &entry.payload {
             Payload::Command(command) => {
                 clients.committed(command)?;
+                if self.ledger.committed(entry.id.index, command) {
+                    return Ok(());
+                }
                 if let Some(before) = self.commands.insert(command.clone(), entry.id.index) {
                     let why = format!("a command is committed at {before} and {}", entry.id.index);
                     return Err(Broken::new("a command is applied once", why));
@@ -352,8 +358,14 @@ impl Oracle {
         &mut self,
         node: &Node,
         answers: &[(LogIndex, Bytes)],
+        coverage: &mut Coverage,
     ) -> Result<(), Broken> {
         for (index, answer) in answers {
+            if !self.answers.contains_key(index)
+                && let Some(met) = self.ledger.answered(*index, answer)?
+            {
+                coverage.meet(met);
+            }
             let first = self.answers.entry(*index).or_insert_with(|| answer.clone());
             if first != answer {
                 let why = format!("node {} answers the command at {index} in its own way", node.id);
@@ -368,6 +380,17 @@ impl Oracle {
             return Err(Broken::new("states behind the same entry are the same (§2.1)", why));
         }
         Ok(())
+    }
+
+    /// A client is told that its command has no effect.
+    pub(crate) fn supersedes(&self, request: RequestId) -> Result<(), Broken> {
+        match self.commands.get(&Clients::command(request)) {
+            Some(index) => {
+                let why = format!("request {request} is superseded, and committed at {index}");
+                Err(Broken::new("what is refused has no effect", why))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Says whether this is the answer to a request, at the place where its command stands.

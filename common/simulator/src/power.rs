@@ -58,7 +58,7 @@ impl World {
             Start::DropsSnapshot => self.coverage.meet(Met::RestartDropsSnapshot),
         }
         self.oracle.reconfigured(&self.nodes[node])?;
-        self.oracle.applied(&self.nodes[node], &[])?;
+        self.oracle.applied(&self.nodes[node], &[], &mut self.coverage)?;
         self.schedule_wake(node);
         Ok(())
     }

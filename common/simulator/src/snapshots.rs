@@ -7,7 +7,7 @@ use replica::Input;
 use crate::coverage::Met;
 use crate::disk::Snapshot;
 use crate::faults::MS;
-use crate::node::{Late, Task, host};
+use crate::node::{Late, Task, host, without_system};
 use crate::oracle::Broken;
 use crate::world::{Happening, World};
 
@@ -55,7 +55,10 @@ impl World {
         if meta.configuration.voters().is_joint() {
             self.coverage.meet(Met::SnapshotInJoint);
         }
-        let state = node.host.store().clone();
+        let mut state = node.host.store().clone();
+        if node.mutation == Some(consensus::Mutation::J1SessionsNotInSnapshots) {
+            state = without_system(&state);
+        }
         let takes = self.chance.between(MS, self.profile.snapshot_ns);
         let broken = !self.is_safe(from, to) && self.chance.permille(self.profile.stream_breaks);
         if broken {
@@ -179,7 +182,7 @@ impl World {
             let (life, later) = (self.nodes[at].life, self.chance.between(1, 500) * MS);
             self.after(later, Happening::Flush { node: at, life });
         }
-        self.oracle.applied(&self.nodes[at], &[])?;
+        self.oracle.applied(&self.nodes[at], &[], &mut self.coverage)?;
         self.step(at, Input::Applied { index, responses: Vec::new() })
     }
 
@@ -219,7 +222,7 @@ impl World {
                 let responses = responses.map_err(|error| {
                     Broken::new("entries are applied in order", error.to_string())
                 })?;
-                self.oracle.applied(&self.nodes[at], &responses)?;
+                self.oracle.applied(&self.nodes[at], &responses, &mut self.coverage)?;
                 if self.chance.permille(self.profile.flushes) {
                     self.flush(at);
                 }

@@ -15,6 +15,7 @@ use crate::faults::{MS, Profile};
 use crate::moments;
 use crate::node::{Late, Node, member};
 use crate::oracle::{Broken, Oracle};
+use crate::sessions::Sessions;
 use crate::snapshots::Stream;
 use crate::trap::Trap;
 use crate::workload::Clients;
@@ -117,6 +118,7 @@ pub(crate) struct World {
     pub(crate) nodes: Vec<Node>,
     pub(crate) oracle: Oracle,
     pub(crate) clients: Clients,
+    pub(crate) sessions: Sessions,
     pub(crate) coverage: Coverage,
     /// Pairs (from, to) between which nothing arrives.
     pub(crate) cut: BTreeSet<(NodeId, NodeId)>,
@@ -173,6 +175,7 @@ impl World {
             nodes,
             oracle: Oracle::new(&configuration),
             clients: Clients::default(),
+            sessions: Sessions::default(),
             coverage: Coverage::default(),
             cut: BTreeSet::new(),
             calm: false,

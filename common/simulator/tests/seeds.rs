@@ -36,6 +36,10 @@ fn the_replica_as_it_is_breaks_nothing_in_forty_seeds() {
         Met::Transferred,
         Met::Compacted,
         Met::Installed,
+        Met::LeaseRead,
+        Met::FollowerRead,
+        Met::SessionRetry,
+        Met::SessionRepeated,
     ] {
         let (count, what) = (report.coverage.count(met), met.text());
         assert!(count >= 40, "only {count} {what}: the run shows little");
@@ -62,6 +66,15 @@ fn bugs_are_found_within_a_hundred_seeds() {
         Mutation::B5TruncatesAlways,
         Mutation::B7MatchRegresses,
         Mutation::F1ReadBeforeOwnTerm,
+        Mutation::C6OnlyTheBeginnerLeaves,
+        Mutation::C9LearnersCounted,
+        Mutation::C12LearnerCampaigns,
+        Mutation::E2SuccessorPreVotes,
+        Mutation::F6EarlyReadsDropped,
+        Mutation::G5ConfigurationOfOldLog,
+        Mutation::G18SnapshotAckedEarly,
+        Mutation::J4LastCommandOnly,
+        Mutation::J7AppliedTwice,
     ] {
         let settings = Settings { mutation: Some(mutation), ..Settings::default() };
         let report = search(1, 100, settings, 1, |_| {});

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use consensus::{ClusterTime, Entry, EntryId, LogIndex, Payload, Term};
+use consensus::{Chaos, ClusterTime, Entry, EntryId, LogIndex, Payload, Term};
 
 use crate::codec::CodecError;
 use crate::envelope::{Envelope, EnvelopeKind};
@@ -28,6 +28,8 @@ pub struct Host<S> {
     machine: Arc<dyn StoredMachine>,
     applied: EntryId,
     time: ClusterTime,
+    /// Known bugs; for simulation only.
+    chaos: Chaos,
 }
 
 /// Why entries cannot be applied.
@@ -73,7 +75,14 @@ impl<S: OrderedStore> Host<S> {
     /// If the store cannot be read.
     pub fn open(store: S, machine: Arc<dyn StoredMachine>) -> Result<Self, HostError> {
         let (applied, time) = applied_in(&store)?;
-        Ok(Self { store, machine, applied, time })
+        let chaos = Chaos::default();
+        Ok(Self { store, machine, applied, time, chaos })
+    }
+
+    /// Builds a known bug in; without the feature `chaos` of the consensus core there is none.
+    #[must_use]
+    pub fn with_chaos(self, chaos: Chaos) -> Self {
+        Self { chaos, ..self }
     }
 
     /// Lets the store do what is no change of the machine's: a checkpoint, or taking over another
@@ -164,7 +173,7 @@ impl<S: OrderedStore> Host<S> {
         batch: &mut Batch,
     ) -> Result<Response, HostError> {
         let mut transaction = Transaction::new(&self.store, batch, SYSTEM);
-        match system::admit(&mut transaction, time, envelope)? {
+        match system::admit(&mut transaction, time, envelope, self.chaos)? {
             Admission::Answer(answer) => Ok(answer),
             Admission::Apply => {
                 let response = self.run_machine(index, time, &envelope.body, batch)?;
