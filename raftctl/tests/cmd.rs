@@ -1,6 +1,6 @@
 //! The manual, executed: each file of `tests/cmd` shows commands and what they print.
 //!
-//! None of them reaches a cluster; `raftd/tests` and `cargo xtask quickstart` do.
+//! None of them reaches a cluster; those of `members.rs` and `operate.rs` do.
 
 /// Runs a file's commands with a configuration and data of their own.
 fn check(file: &str) {

@@ -102,8 +102,8 @@ async fn from_three_voters_to_five_and_back_under_load() {
 
 /// Asks for a change and kills the leader in the middle of it: all others that run are stopped, so
 /// that the joint configuration stands in the leader's log and cannot be committed. Then the others
-/// go on; in a `late` kill a moment before it, so that some of them have the joint entry. `false` if
-/// the change was over before it was joint, and nobody was killed.
+/// go on; in a `late` kill a moment before it, so that some of them have the joint entry. Returns
+/// `false` if the change was over before it was joint, and nobody was killed.
 async fn kill_in_the_middle(
     cluster: &mut Cluster,
     client: &Client,

@@ -25,8 +25,8 @@ struct Added {
 }
 
 impl Bundles {
-    /// Makes the bundles of these nodes, whose ids are reserved; who has one keeps it. The bundle of
-    /// a node that was removed and had the same name is put aside.
+    /// Makes the bundles of these nodes, whose ids are reserved; who has one keeps it. The bundle
+    /// of a node that was removed and had the same name is put aside.
     ///
     /// # Errors
     /// If a name stands for another address already, or files cannot be written.
