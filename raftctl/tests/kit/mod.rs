@@ -112,7 +112,10 @@ impl World {
             if let Some(status) = child.try_wait().unwrap() {
                 return status.code();
             }
-            assert!(began.elapsed() < PATIENCE, "{name} does not end");
+            if began.elapsed() > PATIENCE {
+                child.kill().unwrap();
+                panic!("{name} does not end");
+            }
             std::thread::sleep(Duration::from_millis(10));
         }
     }
