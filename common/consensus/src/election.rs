@@ -291,6 +291,10 @@ impl Raft {
         if self.config.chaos.has(Mutation::A9LogsComparedByIndex) {
             return last.index >= self.log.last().index;
         }
+        if self.config.chaos.has(Mutation::A8LogsComparedByBoth) {
+            let own = self.log.last();
+            return last.term >= own.term && last.index >= own.index;
+        }
         last >= self.log.last()
     }
 

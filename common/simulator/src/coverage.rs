@@ -43,6 +43,7 @@ met! {
         LaneFull: "messages dropped by a full lane, and told",
         Partition: "partitions",
         LeaderIsolated: "leaders cut off",
+        LinkCut: "links between two nodes that are cut",
         OneWay: "nodes that are heard no longer, or hear no longer",
         Crash: "nodes that lose their power",
         CrashAll: "all nodes lose their power at once",

@@ -54,8 +54,18 @@ impl World {
         Ok(())
     }
 
+    /// Queues a task; ranges that wait become one, as in the daemon, or a slow machine would fall
+    /// behind for ever.
     fn enqueue(&mut self, node: usize, task: Task) {
-        self.nodes[node].tasks.push_back(task);
+        let tasks = &mut self.nodes[node].tasks;
+        let waits = tasks.len() > 1;
+        match (tasks.back_mut().filter(|_| waits), task) {
+            (Some(Task::Apply(to, read)), Task::Apply(end, more)) => {
+                *to = end;
+                *read = read.take().zip(more).map(|(read, more)| [read, more].concat());
+            }
+            (_, task) => tasks.push_back(task),
+        }
         if self.nodes[node].tasks.len() == 1 {
             self.schedule_apply(node);
         }

@@ -28,6 +28,8 @@ pub(crate) enum Fault {
     IsolateLeader,
     /// One node is heard no longer, or hears no longer.
     OneWay,
+    /// The leader and one other node hear each other no longer; both reach the rest.
+    CutLink,
     /// All partitions end.
     Heal,
     /// A disk takes long.
@@ -39,7 +41,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Crash,
         Self::Trap,
         Self::CrashLeader,
@@ -48,6 +50,7 @@ impl Fault {
         Self::Partition,
         Self::IsolateLeader,
         Self::OneWay,
+        Self::CutLink,
         Self::Heal,
         Self::Stall,
         Self::ClockJump,
@@ -119,7 +122,7 @@ impl Profile {
     pub(crate) fn draw(chance: &mut Chance) -> Self {
         let mut faults: Vec<Fault> =
             Fault::ALL.into_iter().filter(|_| chance.permille(500)).collect();
-        let cuts = [Fault::Partition, Fault::IsolateLeader, Fault::OneWay];
+        let cuts = [Fault::Partition, Fault::IsolateLeader, Fault::OneWay, Fault::CutLink];
         if cuts.iter().any(|cut| faults.contains(cut)) && !faults.contains(&Fault::Heal) {
             faults.push(Fault::Heal);
         }

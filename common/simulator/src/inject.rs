@@ -44,6 +44,11 @@ impl World {
                 self.isolate(self.leader);
             }
             Fault::OneWay => self.one_way(node),
+            Fault::CutLink => {
+                self.coverage.meet(Met::LinkCut);
+                let (one, other) = (self.nodes[self.leader].id, self.nodes[node].id);
+                self.cut.extend([(one, other), (other, one)]);
+            }
             Fault::Heal => self.cut.clear(),
             Fault::Stall => {
                 self.coverage.meet(Met::Stall);

@@ -29,6 +29,9 @@ impl World {
         }
         let id = self.nodes[node].id;
         self.clients.forget(id);
+        for late in std::mem::take(&mut self.nodes[node].backlog) {
+            self.lose(&late);
+        }
         match self.nodes[node].crash(&mut self.chance) {
             Lost::Nothing => {}
             Lost::Writes => self.coverage.meet(Met::WritesLost),

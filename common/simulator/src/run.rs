@@ -9,6 +9,9 @@ use crate::faults::MS;
 use crate::oracle::Broken;
 use crate::world::World;
 
+/// Of a thousand seeds, so many end with a trap laid: what it leaves behind must be mended.
+const TRAPPED_AT_THE_END: u64 = 300;
+
 /// How a seed is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -84,6 +87,12 @@ fn live(world: &mut World, seconds: u64) -> Result<(), Broken> {
     world.start_all()?;
     let end = world.now.after(seconds * 1_000 * MS);
     while world.turn(end)? {}
+    if world.chance.permille(TRAPPED_AT_THE_END) {
+        // A leader with entries of its own, and another one elected without it.
+        world.lay_trap()?;
+        let sprung = world.now.after(600 * MS);
+        while world.turn(sprung)? {}
+    }
     // Where clocks break the promise that leases rest on, elections may take for ever as well.
     let hopeless = world.profile.chaos.has(Mutation::F0ClocksBeyondTheirError);
     if !hopeless && world.heal_a_core()? { world.recover() } else { Ok(()) }

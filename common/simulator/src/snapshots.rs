@@ -154,6 +154,14 @@ impl World {
         Ok(())
     }
 
+    /// Something that waited for a node to go on is lost with it: a stream breaks.
+    pub(crate) fn lose(&mut self, late: &Late) {
+        match late {
+            Late::Arrived(stream) | Late::Received(stream) => self.tell_sender(stream, false),
+            Late::Message(..) | Late::Ask(_) | Late::DiskDone | Late::Applied | Late::Due => {}
+        }
+    }
+
     fn tell_sender(&mut self, stream: &Stream, delivered: bool) {
         let delivered = delivered && stream.heard;
         let (node, life, to) = (stream.from, stream.from_life, stream.to);

@@ -291,7 +291,11 @@ impl World {
     }
 
     fn if_alive(&mut self, node: usize, life: u32, late: Late) -> Result<(), Broken> {
-        if self.nodes[node].life == life { self.meet(node, late) } else { Ok(()) }
+        if self.nodes[node].life == life {
+            return self.meet(node, late);
+        }
+        self.lose(&late);
+        Ok(())
     }
 
     pub(crate) fn resume(&mut self, node: usize) -> Result<(), Broken> {

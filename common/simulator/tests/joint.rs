@@ -23,6 +23,15 @@ fn a_replaced_voter_breaks_nothing_whatever_becomes_of_the_messages() {
 }
 
 #[test]
+fn a_voter_that_leaves_breaks_nothing_whatever_election_comes_in_between() {
+    let world = World::changing(&[1, 2], ELECTION, None).unwrap();
+    let explored = exhaust(&world, 1_000_000);
+    assert!(explored.trace.is_none(), "{}", describe(&explored.trace.unwrap()));
+    assert!(explored.states < 1_000_000, "that is not all");
+    assert!(explored.states > 10_000, "{} states", explored.states);
+}
+
+#[test]
 fn an_election_during_the_change_breaks_nothing_in_the_first_states() {
     let world = World::changing(&[1, 2, 4], ELECTION, None).unwrap();
     let explored = exhaust(&world, 20_000);
