@@ -135,9 +135,6 @@ mutations! {
     F4AnswerOfAnyLeader,
     /// Museum F6: reads that arrive before the leader's first commit are dropped.
     F6EarlyReadsDropped,
-    /// Museum F7: voters do not stand by a leader that holds a lease of theirs, nor sit out after
-    /// a restart.
-    F7LeaseWithoutStickiness,
     /// Museum F9: the answers of learners confirm reads and extend the lease.
     F9LearnersConfirmReads,
     /// Museum F10: a leader's own answer does not count towards the quorum that a read needs.

@@ -59,7 +59,6 @@ impl Raft {
     }
 
     fn lends(&self) -> bool {
-        let careless = self.config.chaos.has(Mutation::F7LeaseWithoutStickiness);
-        self.config.lease_clock_error_ppm.is_some() && !careless
+        self.config.lease_clock_error_ppm.is_some()
     }
 }

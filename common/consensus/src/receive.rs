@@ -182,7 +182,6 @@ impl Raft {
 
     /// Says whether this node hears from a leader other than `candidate`, or leads (§4.2.3).
     pub(crate) fn leader_alive(&self, now: Timestamp, candidate: NodeId) -> bool {
-        let careless = self.config.chaos.has(Mutation::F7LeaseWithoutStickiness);
         if self.config.chaos.has(Mutation::C15CandidatesDisturb) {
             return false;
         }
@@ -190,7 +189,7 @@ impl Raft {
             Role::Follower(follower) => {
                 let fresh = now.since(follower.heard) < self.config.election_timeout_ns.start;
                 let known = follower.leader.is_some_and(|leader| leader != candidate);
-                fresh && known && !careless || self.stands_by(now, candidate)
+                fresh && known || self.stands_by(now, candidate)
             }
             Role::PreCandidate(_) | Role::Candidate(_) => self.stands_by(now, candidate),
             // It steps down by itself when it loses contact with a quorum.

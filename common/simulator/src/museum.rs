@@ -137,7 +137,14 @@ pub const MUSEUM: &[(&str, Shown)] = &[
     ("F3", Found(&[M::F3RoundReused])),
     ("F4", Found(&[M::F4AnswerOfAnyLeader])),
     ("F6", Found(&[M::F6EarlyReadsDropped])),
-    ("F7", Found(&[M::F7LeaseWithoutStickiness])),
+    (
+        "F7",
+        Tested(
+            "a_voter_stands_by_its_leader_whatever_terms_it_hears_of_museum_f7",
+            "built in, 2,000 seeds did not find it: the leader hears of the next one with its next \
+             heartbeat, and until then somebody must write there and read here",
+        ),
+    ),
     ("F9", Found(&[M::F9LearnersConfirmReads])),
     ("F10", Found(&[M::F10LeaderWaitsForItself])),
     ("F12", Found(&[M::F12ReadsForgotten])),
