@@ -38,8 +38,6 @@ mutations! {
     A11VoteSentBeforeDurable,
     /// Museum A13: a node grants its vote although it has given it in this term.
     A13VotesTwice,
-    /// Museum A16: a candidate that the leader asked to campaign gets one that was given already.
-    A16TransferGetsASecondVote,
     /// Museum A19: a vote that went to another candidate is counted.
     A19RefusalCounted,
     /// Museum A20: a candidate does not concede to the leader of its term.

@@ -93,3 +93,20 @@ fn a_learner_never_campaigns_even_when_told_to_museum_c12() {
     cluster.say(1, 4, term, Body::TimeoutNow { last });
     assert_eq!(cluster.role(4), RoleKind::Follower);
 }
+
+/// Being asked for by the leader waives one rule only: that voters stand by a live leader.
+#[test]
+fn a_vote_stays_given_although_the_leader_asks_for_another_museum_a16() {
+    let mut cluster = led();
+    let (term, last) = (cluster.term(3) + 1, cluster.status(3).last);
+    cluster.say(2, 3, term, Body::RequestVote { last, transfer: true });
+    cluster.say(1, 3, term, Body::RequestVote { last, transfer: true });
+    let verdict = |letters: &[kit::Letter], to| match kit::bodies(letters, to)[..] {
+        [Body::Vote { verdict }] => verdict,
+        ref other => panic!("one answer, not {other:?}"),
+    };
+    let letters = cluster.take_from(3);
+    assert_eq!(verdict(&letters, 2), Verdict::Granted, "although its leader lives");
+    assert_eq!(verdict(&letters, 1), Verdict::AlreadyVoted);
+    assert_eq!(cluster.node(3).hard_state, kit::hard_state(term, Some(2)));
+}
