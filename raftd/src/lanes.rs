@@ -111,3 +111,9 @@ pub(crate) fn entry_bytes(entry: &Entry) -> usize {
             Payload::Noop | Payload::Configuration(_) => 0,
         }
 }
+
+/// Lets other threads go first where cores are few: for work that nobody waits for.
+pub(crate) fn step_back() {
+    // Without it the work is done all the same.
+    let _ = rustix::process::nice(10);
+}

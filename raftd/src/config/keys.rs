@@ -179,7 +179,7 @@ pub(super) const LOG_KEEP_BYTES_MAX: Key = number(
 pub(super) const SNAPSHOT_BYTES_PER_S_MAX: Key = number(
     "limits.snapshot_bytes_per_s_max",
     "bytes a second",
-    (64 * MIB, MIB, 64 * GIB),
+    (32 * MIB, MIB, 64 * GIB),
     "how fast a snapshot is written, and sent to one peer, so that it does not disturb writes",
 );
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use consensus::{Entry, LogIndex, Payload};
@@ -20,7 +20,7 @@ use transport::Removed;
 
 use crate::bootstrap::failure;
 use crate::exit::{Exit, Failure};
-use crate::lanes::{Done, Reports, View, entry_bytes};
+use crate::lanes::{Done, Reports, View, entry_bytes, step_back};
 
 /// The most bytes of entries in one batch, beyond the first entry.
 pub(crate) const BATCH_BYTES_MAX: usize = 1 << 20;
@@ -262,7 +262,8 @@ where
         let flush = self.host.with_store(|store| store.flush_later());
         let flush = flush.map_err(|error| failed(&error))?;
         let (reports, flushing) = (self.reports.clone(), Arc::clone(&self.flushing));
-        let thread = std::thread::Builder::new().name("flush".to_owned()).spawn(move || {
+        let thread = thread::Builder::new().name("flush".to_owned()).spawn(move || {
+            step_back();
             let flushed = flush.run();
             flushing.store(false, Ordering::Release);
             // A loop that is gone needs no report.
@@ -301,8 +302,14 @@ where
     }
 
     fn install(&mut self, file: &Path) -> Result<(), Failure> {
-        let replaced = self.host.with_store(|store| {
+        // On a thread that steps back; this one cannot step forward again.
+        let replace = |store: &mut StateStore| {
+            step_back();
             SnapshotReader::open(file).and_then(|mut snapshot| store.replace_from(&mut snapshot))
+        };
+        let replaced = self.host.with_store(|store| {
+            let done = thread::scope(|scope| scope.spawn(|| replace(store)).join());
+            done.expect("a panic ends the process")
         });
         replaced.map_err(|error| failed(&error))?.map_err(|error| failure(&error))?;
         self.dirty = false;

@@ -221,6 +221,7 @@ impl SnapshotLane {
             (self.shelf.clone(), self.reports.clone(), self.bytes_per_s_max);
         let thread = std::thread::Builder::new().name("snapshot".to_owned());
         thread.spawn(move || {
+            crate::lanes::step_back();
             let result = make::run(&shelf, &checkpoint, &header, rate, flushed);
             let _ = reports.blocking_send(Done::Snapshot(Report::Made { result }));
         })?;
