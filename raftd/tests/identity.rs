@@ -148,6 +148,15 @@ fn a_configuration_that_makes_no_sense_is_refused_with_file_key_and_bounds() {
     let output = node.command().arg("--check-config").output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && said.contains("valid; node 1 of cluster"), "{said}");
+    // The environment goes before the file, a flag before both.
+    let listens = |command: &mut std::process::Command| {
+        let output = command.arg("--check-config").env("RAFTD_LISTEN", "127.0.0.1:7").output();
+        String::from_utf8_lossy(&output.unwrap().stdout).into_owned()
+    };
+    let said = listens(&mut node.command());
+    assert!(said.contains("listens on 127.0.0.1:7\n"), "{said}");
+    let said = listens(node.command().args(["--listen", "127.0.0.1:8"]));
+    assert!(said.contains("listens on 127.0.0.1:8\n"), "{said}");
 }
 
 #[test]
