@@ -35,7 +35,7 @@ pub const MUSEUM: &[(&str, Shown)] = &[
         "A16",
         Tested(
             "a_vote_stays_given_although_the_leader_asks_for_another_museum_a16",
-            "a second campaign must meet the successor's in its very term: too rare for 2,000 seeds",
+            "two campaigns must meet in the successor's very term: too rare for 2,000 seeds",
         ),
     ),
     ("A17", Impossible("the mark lives in one message, and in no state that could keep it")),
