@@ -4,7 +4,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::StorageError;
 
@@ -20,7 +20,7 @@ pub(crate) fn create_directory(path: &Path) -> Result<(), StorageError> {
 
 /// Replaces a file's contents as a whole (museum H2, G12).
 pub(crate) fn replace(path: &Path, contents: &[u8]) -> Result<(), StorageError> {
-    let aside = path.with_extension("new");
+    let aside = aside(path);
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     let mut file = options.open(&aside).map_err(|e| StorageError::io("create", &aside, e))?;
@@ -28,6 +28,11 @@ pub(crate) fn replace(path: &Path, contents: &[u8]) -> Result<(), StorageError> 
     file.sync_all().map_err(|e| StorageError::io("sync", &aside, e))?;
     fs::rename(&aside, path).map_err(|e| StorageError::io("rename to", path, e))?;
     sync_parent(path)
+}
+
+/// Returns where a file's next contents are written before they take its place.
+pub(crate) fn aside(path: &Path) -> PathBuf {
+    path.with_extension("new")
 }
 
 /// Returns a file's contents; `None` if there is no such file.

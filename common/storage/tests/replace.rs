@@ -295,3 +295,13 @@ fn checkpoints_that_a_crash_left_are_removed() {
     assert_eq!(applied(place.path()), 20);
     assert!(!place.path().join("checkpoints").exists());
 }
+
+#[test]
+fn a_pointer_that_was_not_put_in_force_is_removed_at_the_next_start() {
+    let place = tempdir().unwrap();
+    drop(StateStore::open(place.path()).unwrap());
+    let aside = place.path().join("state-current.new");
+    std::fs::write(&aside, b"state-14 ").unwrap();
+    drop(StateStore::open(place.path()).unwrap());
+    assert!(!aside.exists());
+}

@@ -89,8 +89,9 @@ pub(crate) fn current(data_directory: &Path) -> Result<Place, StorageError> {
     Ok(place)
 }
 
-/// Removes what restores have left behind.
+/// Removes what restores have left behind, also a pointer that was not put in force any more.
 pub(crate) fn remove_others(data_directory: &Path, place: &Place) -> Result<(), StorageError> {
+    files::remove(&files::aside(&data_directory.join(CURRENT)))?;
     for path in others(data_directory, place)? {
         files::remove_directory(&path)?;
     }
