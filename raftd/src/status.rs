@@ -79,7 +79,6 @@ pub(crate) fn report(
         commit_p99_us: metrics.commit.p99_us(now).unwrap_or_default(),
         operations_per_second: metrics.operations.per_s(now),
         failure: (*failure).to_owned(),
-        state_digest: 0,
     }
 }
 
@@ -118,7 +117,6 @@ pub(crate) fn uninitialised(now: Timestamp, identity: &Identity, gauges: &Gauges
         commit_p99_us: 0,
         operations_per_second: 0,
         failure: String::new(),
-        state_digest: 0,
     }
 }
 

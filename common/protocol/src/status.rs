@@ -75,8 +75,6 @@ pub struct NodeStatus {
     pub operations_per_second: u64,
     /// Why this node does not serve; empty if it does.
     pub failure: String,
-    /// A digest of the machine's state at `applied`; 0 if it was not computed.
-    pub state_digest: u64,
 }
 
 /// A member, as another node sees it.
@@ -143,7 +141,6 @@ impl NodeStatus {
             operations_per_second: self.operations_per_second,
             failure: self.failure.clone(),
             heard_ms: self.heard_ms,
-            state_digest: self.state_digest,
         }
     }
 
@@ -185,7 +182,6 @@ impl NodeStatus {
             commit_p99_us: status.commit_p99_us,
             operations_per_second: status.operations_per_second,
             failure: status.failure,
-            state_digest: status.state_digest,
         })
     }
 }

@@ -315,7 +315,6 @@ pub fn status() -> impl Strategy<Value = NodeStatus> {
                 commit_p99_us: n[15],
                 operations_per_second: n[16],
                 failure: t.2,
-                state_digest: n[0] ^ n[1],
             }
         },
     )

@@ -76,7 +76,6 @@ fn well(number: u64) -> NodeStatus {
         commit_p99_us: 2_000,
         operations_per_second: 5,
         failure: String::new(),
-        state_digest: 0,
     }
 }
 

@@ -112,7 +112,6 @@ fn status_of(status: &NodeStatus) -> Value {
         "commitP99Us": status.commit_p99_us,
         "operationsPerSecond": status.operations_per_second,
         "failure": status.failure,
-        "stateDigest": format!("{:016x}", status.state_digest),
     })
 }
 
