@@ -39,7 +39,7 @@ pub struct Founded {
     pub survey: Survey,
 }
 
-/// Founds the cluster, or finds it founded.
+/// Founds the cluster, or finds it founded. `known` are the nodes that it had when last asked.
 ///
 /// # Errors
 /// If nodes do not answer in time, or one of them is not what was planned.
@@ -47,10 +47,18 @@ pub async fn found(
     output: &Output,
     bundles: &Bundles,
     client: &Client,
+    known: &[Node],
     patience: Patience,
 ) -> Result<Founded> {
     let deadline = Instant::now() + patience.wait;
-    let statuses = wait_for_nodes(output, bundles, client, patience.poll, deadline).await?;
+    if let Some(running) = running(bundles, client, known).await? {
+        return Ok(running);
+    }
+    let found = wait_for_nodes(output, bundles, client, known, patience.poll, deadline).await?;
+    let statuses = match found {
+        Present::All(statuses) => statuses,
+        Present::Running(running) => return Ok(running),
+    };
     let record = record(bundles, &statuses)?;
     let generation = record.generation();
     let lacking = lacking(&record, &statuses)?;
@@ -66,11 +74,7 @@ pub async fn found(
 ///
 /// # Errors
 /// If the record cannot be read.
-pub async fn running(
-    bundles: &Bundles,
-    client: &Client,
-    nodes: &[Node],
-) -> Result<Option<Founded>> {
+async fn running(bundles: &Bundles, client: &Client, nodes: &[Node]) -> Result<Option<Founded>> {
     let Some(record) = bundles.record()? else {
         return Ok(None);
     };
@@ -85,14 +89,24 @@ pub async fn running(
 
 type Answers = BTreeMap<NodeId, (PlannedNode, NodeStatus)>;
 
-/// Waits until all planned nodes answer.
+/// What ends the waiting for nodes.
+enum Present {
+    /// All that were planned answer.
+    All(Answers),
+    /// The cluster serves without those that do not.
+    Running(Founded),
+}
+
+/// Waits until all planned nodes answer, or those that do have a leader: a founded cluster that
+/// lost its leader a moment ago is about to elect another one.
 async fn wait_for_nodes(
     output: &Output,
     bundles: &Bundles,
     client: &Client,
+    known: &[Node],
     poll: Duration,
     deadline: Instant,
-) -> Result<Answers> {
+) -> Result<Present> {
     let nodes = &bundles.plan.nodes;
     let names: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
     let mut waiting = Waiting::new(output, &names);
@@ -126,7 +140,11 @@ async fn wait_for_nodes(
             .collect();
         if missing.is_empty() {
             waiting.finish();
-            return Ok(answers);
+            return Ok(Present::All(answers));
+        }
+        if let Some(running) = running(bundles, client, known).await? {
+            waiting.finish();
+            return Ok(Present::Running(running));
         }
         if Instant::now() + poll >= deadline {
             waiting.finish();

@@ -186,7 +186,7 @@ async fn start(
     // Nobody wants to read for each of three local nodes that it is started.
     let silent = crate::output::Output { quiet: true, draws: false, ..output.clone() };
     let patience = Patience { wait: START_TIMEOUT, poll: POLL };
-    found(&silent, bundles, client, patience).await?;
+    found(&silent, bundles, client, &bundles.context().nodes, patience).await?;
     let deadline = Instant::now() + START_TIMEOUT;
     let (survey, verdict) = loop {
         let (survey, verdict) = status::look(target, client).await;

@@ -13,7 +13,7 @@ use crate::cli::{duration, endpoint};
 use crate::cluster::verdict::judge;
 use crate::codes;
 use crate::context::{self, Contexts};
-use crate::founding::{Founded, Patience, found, running};
+use crate::founding::{Founded, Patience, found};
 use crate::output::View;
 use crate::report::{Report, Result};
 use crate::target::{Session, Target};
@@ -80,10 +80,7 @@ pub async fn run(session: &Session, args: InitArgs) -> Result<()> {
     let client = target.client(session.global.timeout)?;
     let patience = Patience { wait: args.wait, poll: POLL };
     let known = Contexts::load(&context::file()?)?.get(&args.name)?.nodes.clone();
-    let founded = match running(&bundles, &client, &known).await? {
-        Some(running) => running,
-        None => found(&session.output, &bundles, &client, patience).await?,
-    };
+    let founded = found(&session.output, &bundles, &client, &known, patience).await?;
     client.close().await;
     if let Some(configuration) = founded.survey.configuration() {
         session.follow(&target, configuration)?;
