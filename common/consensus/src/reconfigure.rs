@@ -176,6 +176,13 @@ impl Raft {
     }
 
     fn append_configuration(&mut self, now: Timestamp, configuration: Configuration) {
+        let known = self.membership.latest().voters();
+        let grows = configuration.voters().iter().any(|voter| !known.contains(voter));
+        let patience_ns = self.config.election_timeout_ns.start;
+        if let Some(leader) = self.role.leader_mut().filter(|_| grows) {
+            // Whoever votes from now on has one election timeout to answer (museum C19).
+            leader.quorum_check = now.after(patience_ns);
+        }
         let id = EntryId { term: self.term(), index: self.log.last().index.next() };
         let stamp = self.stamp;
         self.append(Entry { id, stamp, payload: Payload::Configuration(configuration) });
