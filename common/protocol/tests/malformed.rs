@@ -277,3 +277,27 @@ fn a_configuration_that_contradicts_itself_is_refused() {
     let nobody = [&[1][..], &member, &[0x12, 1, 0]].concat();
     assert_eq!(decode(&nobody), "a node id has the unknown value 0");
 }
+
+/// 0 stood for "no vote" and for a node as well: who had voted for that node voted once more.
+#[test]
+fn no_bytes_make_a_node_0_museum_a5() {
+    let described = |id: &'static [u8]| [&[0x0a, id.len() as u8][..], id].concat();
+    let (one, zero, unnamed) = (described(&[0x08, 1]), described(&[0x08, 0]), described(&[]));
+    let right = [&[1][..], &one, &[0x12, 1, 1]].concat();
+    assert!(decode_configuration(&right).is_ok());
+    // Voters are field 2, the outgoing ones 3, learners 4.
+    for (place, wrong) in [
+        ("a member", [&[1][..], &zero, &[0x12, 1, 1]].concat()),
+        ("a member that is not numbered", [&[1][..], &unnamed, &[0x12, 1, 1]].concat()),
+        ("a voter", [&[1][..], &one, &[0x12, 1, 0]].concat()),
+        ("one voter of two", [&[1][..], &one, &[0x12, 2, 1, 0]].concat()),
+        ("an outgoing voter", [&[1][..], &one, &[0x12, 1, 1, 0x1a, 1, 0]].concat()),
+        ("a learner", [&[1][..], &one, &[0x12, 1, 1, 0x22, 1, 0]].concat()),
+    ] {
+        let refused = decode_configuration(&wrong).map_err(|error| error.to_string());
+        assert_eq!(refused, Err("a node id has the unknown value 0".into()), "{place}");
+    }
+    // In a greeting 0 is a node that has no number yet: nobody, and not node 0.
+    let nobody = Hello { node: None, ..hello() };
+    assert_eq!(Hello::decode(&frame(&[nobody.encode()])).unwrap().node, None);
+}

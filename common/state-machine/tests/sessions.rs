@@ -258,6 +258,32 @@ fn a_session_expires_by_cluster_time_and_stays_so() {
     assert_eq!(world.journal(), "ac");
 }
 
+/// A leader slept, and when it woke it ended by its own clock what the log had prolonged meanwhile.
+/// What is over is decided where entries are applied, by their stamps and in their order.
+#[test]
+fn a_session_that_the_log_prolonged_is_not_ended_by_any_leaders_clock_museum_j10() {
+    let run = |stamps: [u64; 3]| {
+        let mut world = World::new();
+        let session = world.register(1);
+        world.time = stamps[0];
+        assert_eq!(world.send(session, 1, 0, "prolongs "), answer(2, "........."));
+        // Of the leader that overslept, as far as its successor took it over: its clock stood.
+        world.time = stamps[1];
+        world.register(2);
+        world.time = stamps[2];
+        (world.send(session, 2, 1, "goes on"), world.journal())
+    };
+    let (before, over) = (SESSION_TIMEOUT, SESSION_TIMEOUT + 1);
+    let goes_on = (answer(4, "......."), "prolongs goes on".to_owned());
+    // By its registration alone it were over at 1 h + 1.
+    for stamps in [[before, over, over + 1], [before, 2, over], [before, over, 2 * before - 1]] {
+        assert_eq!(run(stamps), goes_on, "{stamps:?}");
+    }
+    let (expired, journal) = run([before, 2 * before, 2]);
+    assert_eq!(expired, SystemResponse::SessionExpired { session: 1 });
+    assert_eq!(journal, "prolongs ", "nor is it brought back by a clock that is behind");
+}
+
 #[test]
 fn activity_is_noted_once_a_minute() {
     let mut world = World::new();
