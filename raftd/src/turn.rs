@@ -6,7 +6,7 @@ use consensus::Timestamp;
 use storage::DataDirectory;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use transport::{Accepted, ClientRequest, PeerEvent, refuse_peer};
+use transport::{Accepted, ClientRequest, PeerEvent, answer_visit};
 
 use crate::bootstrap::answer_uninitialised;
 use crate::clock::{Clock, until};
@@ -229,7 +229,7 @@ impl Surroundings {
                 }
                 Some(accepted) = self.door.peers.recv() => {
                     let hello = self.door.hello.borrow().clone();
-                    tokio::spawn(refuse_peer(accepted, hello));
+                    tokio::spawn(answer_visit(accepted, hello));
                 }
                 ask = self.signals.next() => match ask {
                     Ask::Stop => {

@@ -19,13 +19,15 @@ mod removed;
 mod serve;
 mod snapshot;
 mod stream;
+mod visit;
 
 pub use call::ClientConnection;
 pub use certs;
 pub use endpoint::{Accepted, Alpn, Endpoint, Incoming};
 pub use error::{CallError, ConnectError, EndpointError, SnapshotError};
-pub use mesh::{Mesh, PeerEvent, refuse_peer};
+pub use mesh::{Mesh, PeerEvent};
 pub use peer::PeerInfo;
 pub use removed::Removed;
 pub use serve::{ClientRequest, Responder, serve_client};
 pub use snapshot::{IncomingSnapshot, OutgoingSnapshot, SnapshotRoad};
+pub use visit::{answer_visit, visit};

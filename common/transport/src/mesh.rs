@@ -3,20 +3,23 @@
 //! members here are answered on the connection that they dialled.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use consensus::{Incarnation, Message, NodeId};
-use protocol::{Hello, HelloReply, ProtocolError, RefusalCode, encode_message};
+use protocol::{Hello, HelloReply, ProtocolError, encode_message};
 use quinn::Connection;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::endpoint::{Accepted, Close, Endpoint};
+use crate::error::ConnectError;
 use crate::limits::CONNECT_TIMEOUT;
 use crate::peer::{Peer, PeerInfo};
 use crate::receive::{Guests, Receiver};
 use crate::removed::Removed;
 use crate::snapshot::{IncomingSnapshot, SnapshotRoad};
 use crate::stream::{FrameStream, ReadFailure};
+use crate::visit::visit;
 
 /// News from the other nodes.
 #[derive(Debug)]
@@ -127,6 +130,16 @@ impl Mesh {
         self.peers.get(&to)?.connection().map(SnapshotRoad::new)
     }
 
+    /// Asks who is at an address, within a time; see [`visit`]. The future is on its own.
+    pub fn visit(
+        &self,
+        node: NodeId,
+        address: String,
+        within: Duration,
+    ) -> impl Future<Output = Result<Hello, ConnectError>> + Send + use<> {
+        visit(self.endpoint.clone(), self.receiver.hello.clone(), node, address, within)
+    }
+
     /// Returns what is known of the way to a peer.
     pub fn info(&self, peer: NodeId) -> PeerInfo {
         self.peers.get(&peer).map(Peer::info).unwrap_or_default()
@@ -137,19 +150,6 @@ impl Mesh {
         let receiver = self.receiver.clone();
         tokio::spawn(receiver.run(accepted));
     }
-}
-
-/// Refuses a peer because this node belongs to no cluster yet; the peer tries again.
-pub async fn refuse_peer(accepted: Accepted, ours: Hello) {
-    let connection = accepted.connection;
-    let reply = HelloReply::Refused {
-        code: RefusalCode::Uninitialised,
-        reason: format!(
-            "this node is not initialised (data directory {}); run raftctl init, or add it anew",
-            ours.incarnation
-        ),
-    };
-    let _ = timeout(CONNECT_TIMEOUT, answer_hello(&connection, |_| Err(reply))).await;
 }
 
 /// Takes a hello, lets `judge` decide, and answers. A refusal closes the connection once the other

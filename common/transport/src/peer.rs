@@ -20,6 +20,7 @@ use crate::limits::{
 use crate::mesh::PeerEvent;
 use crate::receive::Receiver;
 use crate::stream::{FrameStream, ReadFailure, pump};
+use crate::visit::is_initialised;
 
 /// The first byte of a stream.
 pub(crate) const CONTROL: u8 = 1;
@@ -148,6 +149,9 @@ impl Dialler {
         let attempt = async {
             let connection = self.endpoint.dial(&self.address, expect, Alpn::Peer).await?;
             let theirs = greet(&connection, &self.address, &self.receiver.hello).await?;
+            is_initialised(&theirs, &self.address).inspect_err(|_| {
+                connection.close(Close::Done.code(), b"not initialised");
+            })?;
             Ok((connection, theirs))
         };
         let silent = ConnectError::Silent { address: self.address.clone(), after: CONNECT_TIMEOUT };

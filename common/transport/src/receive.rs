@@ -79,8 +79,13 @@ impl Receiver {
             Err(_) => return self.refused(who, "its hello took too long".into()).await,
         };
         let from = theirs.node.expect("a judged hello names its node");
+        // Who only asks who is here opens no stream, and takes no guest's place.
+        let Ok(first) = connection.accept_uni().await else {
+            return;
+        };
         tokio::spawn(self.guests.clone().serve(from, connection.clone()));
         tokio::spawn(self.clone().take_snapshots(connection.clone(), who.clone(), from));
+        self.hear(first, &connection, &who, (from, theirs.incarnation));
         self.listen(connection, who, from, theirs.incarnation).await;
     }
 
@@ -93,16 +98,27 @@ impl Receiver {
         incarnation: Incarnation,
     ) {
         while let Ok(stream) = connection.accept_uni().await {
-            let receiver = self.clone();
-            let (connection, who) = (connection.clone(), who.clone());
-            tokio::spawn(async move {
-                let read = receiver.read(stream, from, incarnation).await;
-                if let Err(reason) = read {
-                    connection.close(Close::Malformed.code(), reason.as_bytes());
-                    receiver.refused(who, reason).await;
-                }
-            });
+            self.hear(stream, &connection, &who, (from, incarnation));
         }
+    }
+
+    /// Receives on a stream, in a task of its own.
+    fn hear(
+        &self,
+        stream: RecvStream,
+        connection: &Connection,
+        who: &str,
+        (from, incarnation): (NodeId, Incarnation),
+    ) {
+        let receiver = self.clone();
+        let (connection, who) = (connection.clone(), who.to_owned());
+        tokio::spawn(async move {
+            let read = receiver.read(stream, from, incarnation).await;
+            if let Err(reason) = read {
+                connection.close(Close::Malformed.code(), reason.as_bytes());
+                receiver.refused(who, reason).await;
+            }
+        });
     }
 
     /// Passes on the snapshots that are offered on a connection until it ends.
@@ -148,7 +164,9 @@ impl Receiver {
         if theirs.cluster != self.hello.cluster {
             return refuse(RefusalCode::Cluster, "another cluster's id".into());
         }
-        if theirs.node != certified || certified.is_none() || certified == self.hello.node {
+        // This very process may look whether an address is its own.
+        let double = certified == self.hello.node && theirs.boot != self.hello.boot;
+        if theirs.node != certified || certified.is_none() || double {
             let said = theirs.node.map_or_else(|| "nobody".into(), |id| format!("node {id}"));
             let reason = format!("it says it is {said}, its certificate {}", accepted.identity);
             return refuse(RefusalCode::Identity, reason);

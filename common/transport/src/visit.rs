@@ -1,0 +1,80 @@
+//! Asking who is at an address, before anybody relies on it: dial, exchange hellos, and hang up.
+
+use std::time::Duration;
+
+use certs::Expect;
+use consensus::NodeId;
+use protocol::{Hello, HelloReply, PROTOCOL_VERSION, RefusalCode};
+use tokio::time::timeout;
+
+use crate::endpoint::{Accepted, Alpn, Close, Endpoint};
+use crate::error::ConnectError;
+use crate::limits::{CONNECT_TIMEOUT, IDLE_TIMEOUT};
+use crate::mesh::answer_hello;
+use crate::peer::greet;
+
+/// Dials a node that is no peer yet and returns what it says of itself; `ours` is what this node
+/// says. The certificate over there is checked to be this node's, of this cluster, and the hello to
+/// be of that node. A node without a history answers too: [`Hello::generation`] is `None` then.
+///
+/// The other side takes no notice of a visit: it opens no stream, so nothing is sent back on it.
+///
+/// # Errors
+/// By phase: resolving, silence, handshake, refusal (another generation, other leases).
+pub async fn visit(
+    endpoint: Endpoint,
+    ours: Hello,
+    node: NodeId,
+    address: String,
+    within: Duration,
+) -> Result<Hello, ConnectError> {
+    let expect = Expect::Node(node.get().try_into().expect("node ids are not 0"));
+    let attempt = async {
+        let connection = endpoint.dial(&address, expect, Alpn::Peer).await?;
+        let greeted = greet(&connection, &address, &ours).await;
+        connection.close(Close::Done.code(), b"only a visit");
+        let theirs = greeted?;
+        if theirs.node == Some(node) && theirs.cluster == ours.cluster {
+            return Ok(theirs);
+        }
+        let said = theirs.node.map_or_else(|| "nobody".into(), |id| format!("node {id}"));
+        let why = format!("it says it is {said}, its certificate node {node}");
+        Err(ConnectError::Handshake { address: address.clone(), why })
+    };
+    let silent = ConnectError::Silent { address: address.clone(), after: within };
+    timeout(within, attempt).await.unwrap_or(Err(silent))
+}
+
+/// Answers a peer on a node that belongs to no cluster yet: it says who it is, which has no
+/// generation, and hears nothing. The peer hangs up, and comes again if it wants to send.
+pub async fn answer_visit(accepted: Accepted, ours: Hello) {
+    let connection = accepted.connection;
+    let answered = answer_hello(&connection, |theirs| {
+        if theirs.protocol == PROTOCOL_VERSION {
+            return Ok(ours);
+        }
+        let reason = format!("protocol {}, this node speaks {PROTOCOL_VERSION}", theirs.protocol);
+        Err(HelloReply::Refused { code: RefusalCode::Version, reason })
+    });
+    if let Ok(Ok(_)) = timeout(CONNECT_TIMEOUT, answered).await {
+        // The answer must arrive before the connection goes.
+        let _ = timeout(IDLE_TIMEOUT, connection.closed()).await;
+        connection.close(Close::Done.code(), b"this node is not initialised");
+    }
+}
+
+/// Checks that a node that answered can be sent anything.
+///
+/// # Errors
+/// If it belongs to no cluster yet.
+pub(crate) fn is_initialised(theirs: &Hello, address: &str) -> Result<(), ConnectError> {
+    if theirs.generation.is_some() {
+        return Ok(());
+    }
+    let reason = format!(
+        "this node is not initialised (data directory {}); run raftctl init, or add it anew",
+        theirs.incarnation
+    );
+    let code = RefusalCode::Uninitialised;
+    Err(ConnectError::Refused { address: address.into(), code, reason })
+}
