@@ -233,6 +233,16 @@ stays a learner and does no harm. `raftctl status` shows how far it is; the mess
 If it does not get closer, its machine or the way to it is slower than the writes. Run the command
 again to go on."
 
+NOT_MET 313 Refused "the leader did not meet the node"
+"Before a node enters the configuration, or gets another address there, the leader itself dials it
+and checks its certificate, its cluster and its data directory: a mistyped address could cost the
+cluster its quorum. The check failed, the message says how, and nothing was changed.
+No answer: raftd does not run there, listens elsewhere, or UDP is blocked between the leader's
+machine and that one; that this machine reaches the node proves nothing for the leader. Another
+node's certificate: bundles were mixed up, or the address leads elsewhere. Another data directory:
+it was wiped or replaced since it was asked; run the command again. Other leases or another
+generation: the node itself refuses, and says what differs."
+
 MEMBER_SILENT 401 Degraded "a member does not answer"
 "The member does not answer status requests, or the leader does not hear from it. The cluster serves
 as long as a majority of the voters is alive; `status` says how many more failures it tolerates.

@@ -170,6 +170,7 @@ impl Report {
             ErrorCode::Busy => codes::BUSY,
             ErrorCode::Unauthorised => codes::UNAUTHORISED,
             ErrorCode::BadRequest | ErrorCode::TooLarge | ErrorCode::Forbidden => codes::REFUSED,
+            ErrorCode::NotMet => codes::NOT_MET,
             ErrorCode::Uninitialised => codes::UNINITIALISED,
             ErrorCode::AlreadyInitialised => codes::OTHER_GENERATION,
             ErrorCode::Abandoned => codes::UNKNOWN,
@@ -178,7 +179,12 @@ impl Report {
             | ErrorCode::DiskFailed
             | ErrorCode::Internal => codes::NODE_FAILED,
         };
-        Self::new(code, reply.message.clone())
+        let report = Self::new(code, reply.message.clone());
+        if reply.code != ErrorCode::NotMet {
+            return report;
+        }
+        let help = "nothing was changed; raftd must run there, and the leader's machine reach it";
+        report.help(help)
     }
 
     /// Writes the report for people: `error[R0103]: ..`, a line per endpoint, `help:`.

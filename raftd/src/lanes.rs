@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use consensus::{Entry, EntryId, LogIndex, NodeId, Payload, WriteId};
+use consensus::{Configuration, Entry, EntryId, LogIndex, NodeId, Payload, RequestId, WriteId};
 use protocol::ENTRY_HEADER_BYTES;
 use state_machine::QueryView;
 use storage::StateCheckpoint;
@@ -82,6 +82,13 @@ pub(crate) enum Done {
     },
     /// The snapshot lane's news.
     Snapshot(snapshot::Report),
+    /// The nodes that a change of members brings in were asked who they are.
+    Met {
+        /// The change.
+        change: Change,
+        /// Why it cannot be made, if it cannot.
+        result: Result<(), String>,
+    },
     /// The state machine cannot go on.
     ApplyFailed(Failure),
     /// Entries for a peer, read from the disk.
@@ -91,6 +98,17 @@ pub(crate) enum Done {
         /// At least one entry; none if they are compacted meanwhile.
         result: Result<Vec<Entry>, Failure>,
     },
+}
+
+/// A change of members that a client waits for.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    /// The client's request.
+    pub(crate) request: RequestId,
+    /// What the members shall be.
+    pub(crate) target: Configuration,
+    /// Where the configuration stood that the client had seen.
+    pub(crate) expected_index: u64,
 }
 
 /// A view of the state, as a report carries it.

@@ -24,6 +24,7 @@ use crate::pending::{Pending, Waiting};
 use crate::status::{self, Link, Sources};
 
 mod ask;
+mod newcomers;
 mod read;
 mod snapshots;
 
@@ -44,6 +45,8 @@ pub(crate) struct Node {
     snapshots: SnapshotLane,
     /// A leader's snapshot that waits to be installed.
     received: Option<SnapshotFile>,
+    /// Whether the nodes that a change brings in are being asked who they are.
+    meeting: bool,
     /// The state is to be kept for a snapshot when it is flushed.
     checkpoint_due: bool,
     gauges: Arc<Gauges>,
@@ -88,6 +91,7 @@ impl Node {
             network: parts.network,
             snapshots: parts.snapshots,
             received: None,
+            meeting: false,
             checkpoint_due: false,
             gauges: parts.gauges,
             metrics: Metrics::default(),
@@ -150,6 +154,7 @@ impl Node {
             Done::Checkpointed { last, result } => self.checkpointed(last, result),
             Done::Installed { last, view: View(view) } => self.installed(now, last, view),
             Done::Snapshot(report) => self.snapshot_report(now, report),
+            Done::Met { change, result } => self.met(now, change, result),
         }
     }
 

@@ -204,10 +204,12 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::Refused`] with [`ErrorCode::Forbidden`] if a safety rule forbids it, or the
-    /// configuration does not stand at `expected_index`; [`ClientError::Unknown`] if leadership was
-    /// lost meanwhile: then the configuration tells how it ended.
+    /// configuration does not stand at `expected_index`, with [`ErrorCode::NotMet`] if the leader
+    /// does not find a new node where and as `target` names it; [`ClientError::Unknown`] if
+    /// leadership was lost meanwhile: then the configuration tells how it ended.
     ///
     /// [`ErrorCode::Forbidden`]: protocol::ErrorCode::Forbidden
+    /// [`ErrorCode::NotMet`]: protocol::ErrorCode::NotMet
     pub async fn reconfigure(
         &self,
         target: &Configuration,

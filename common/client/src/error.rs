@@ -116,6 +116,7 @@ pub(crate) fn reaction(code: ErrorCode) -> Reaction {
         | ErrorCode::AlreadyInitialised
         | ErrorCode::Abandoned
         | ErrorCode::Forbidden
+        | ErrorCode::NotMet
         | ErrorCode::Internal => Reaction::GiveUp,
     }
 }

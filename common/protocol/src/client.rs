@@ -207,6 +207,8 @@ codes! {
     Internal = 13,
     /// A rule that keeps the cluster safe forbids it, or it is not as the operator believed.
     Forbidden = 14,
+    /// The leader did not find a node that is to be added where it should be, or as it should be.
+    NotMet = 15,
 }
 
 impl Request {

@@ -45,7 +45,7 @@ pub enum MemberCommand {
     Promote(Whom),
     /// Makes learners of voters
     Demote(Whom),
-    /// Changes a member's address
+    /// Changes a member's address, where raftd must answer already
     Update {
         /// Name or id
         member: String,

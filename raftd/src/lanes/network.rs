@@ -7,15 +7,17 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use consensus::{
-    Body, Configuration, Entry, EntryId, LogIndex, Message, NodeId, Send, Term, Timestamp,
+    Body, Configuration, Entry, EntryId, LogIndex, Member, Message, NodeId, Send, Term, Timestamp,
 };
+use protocol::Hello;
 use replica::Replica;
-use transport::{Mesh, SnapshotRoad};
+use transport::{ConnectError, Mesh, SnapshotRoad};
 
 use crate::exit::Failure;
-use crate::lanes::{Done, Reports};
+use crate::lanes::{Change, Done, Reports};
 use crate::status::Link;
 
 /// The most bytes of entries in one frame, beyond the first entry. Small enough that a lane of
@@ -28,6 +30,10 @@ const FEEDS_MAX: usize = 4_096;
 /// Who is no member any more is talked to for at least so long, in nanoseconds: long enough for its
 /// leader to bring it the removal, and to say that it is committed.
 const FAREWELL_NS: u64 = 5_000_000_000;
+
+/// How long all nodes that a change brings in may take to say who they are: longer than a node that
+/// is there needs, shorter than operators wait.
+const MEETING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reads entries from the disk, at least one and at most so many bytes.
 pub(crate) type ReadLog =
@@ -114,6 +120,26 @@ impl Network {
     /// Returns the way for a snapshot to a peer, if there is one.
     pub(crate) fn road(&self, to: NodeId) -> Option<SnapshotRoad> {
         self.mesh.road(to)
+    }
+
+    /// Asks nodes that are no peers yet who they are, all at the same time, and reports: they are
+    /// to be members, with this description each.
+    pub(crate) fn meet(&self, newcomers: Vec<(NodeId, Member)>, change: Change) {
+        let visit = |(id, member): (NodeId, Member)| {
+            let answer = self.mesh.visit(id, member.address.clone(), MEETING_TIMEOUT);
+            tokio::spawn(async move { judge(id, &member, answer.await) })
+        };
+        let visits: Vec<_> = newcomers.into_iter().map(visit).collect();
+        let reports = self.reports.clone();
+        tokio::spawn(async move {
+            let mut result = Ok(());
+            for visit in visits {
+                let met = visit.await.unwrap_or_else(|error| Err(error.to_string()));
+                result = result.and(met);
+            }
+            // A loop that is gone needs no report.
+            let _ = reports.send(Done::Met { change, result }).await;
+        });
     }
 
     /// Says how the way to a peer is.
@@ -221,6 +247,20 @@ impl Network {
             let _ = reports.blocking_send(Done::Read { to, result });
         });
     }
+}
+
+/// Decides whether a node that is to be a member is the one that its description names.
+fn judge(id: NodeId, member: &Member, met: Result<Hello, ConnectError>) -> Result<(), String> {
+    let Member { name, address, incarnation } = member;
+    let why = match met {
+        Ok(hello) if hello.incarnation == *incarnation => return Ok(()),
+        Ok(hello) => {
+            let found = hello.incarnation;
+            format!("its data directory is {found}, the change names {incarnation}")
+        }
+        Err(error) => error.to_string(),
+    };
+    Err(format!("the leader did not meet {name} (node {id}) at {address}: {why}"))
 }
 
 /// Returns the part of a range that can be read back: a leader sends entries that its own disk

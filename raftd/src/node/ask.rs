@@ -1,7 +1,7 @@
 //! What clients and operators ask of a node: admitted by role, named, and handed to the replica or
 //! a lane.
 
-use consensus::{Input as Raw, LogIndex, NodeId, RequestId, RoleKind, Timestamp};
+use consensus::{Input as Raw, LogIndex, NodeId, RequestId, Timestamp};
 use protocol::{ErrorCode, Request, Response};
 use replica::{Freshness, Input};
 use transport::{ClientRequest, Responder};
@@ -86,37 +86,8 @@ impl Node {
         }
     }
 
-    /// Begins a change of members if the operator has seen the configuration that is in force.
-    fn reconfigure(
-        &mut self,
-        now: Timestamp,
-        target: &bytes::Bytes,
-        expected_index: u64,
-        responder: Responder,
-    ) {
-        let refuse = |responder: Responder, code, why: String| {
-            responder.send(Response::Error(answer::refusal(code, why)));
-        };
-        let target = match protocol::decode_configuration(target) {
-            Ok(target) => target,
-            Err(error) => return refuse(responder, ErrorCode::BadRequest, error.to_string()),
-        };
-        let status = self.replica.status();
-        let (found, leads) = (status.configuration_index.get(), status.role == RoleKind::Leader);
-        if leads && found != expected_index {
-            let why = format!(
-                "the members were changed meanwhile: the configuration stands at {found}, not at \
-                 {expected_index}; look again"
-            );
-            return refuse(responder, ErrorCode::Forbidden, why);
-        }
-        if let Some(request) = self.wait(now, responder) {
-            self.raw(now, Raw::Reconfigure { request, target });
-        }
-    }
-
     /// Gives a client's request a name, or refuses it.
-    fn wait(&mut self, now: Timestamp, responder: Responder) -> Option<RequestId> {
+    pub(super) fn wait(&mut self, now: Timestamp, responder: Responder) -> Option<RequestId> {
         self.wait_for(Part::Machine, now, responder)
     }
 
