@@ -75,7 +75,7 @@ fn a_transfer_to_itself_is_done_already() {
 }
 
 #[test]
-fn a_stale_order_to_campaign_changes_nothing_s3_10() {
+fn a_stale_order_to_campaign_changes_nothing_s3_10_museum_e8_e10() {
     let mut cluster = led();
     let term = cluster.term(2);
     let last = cluster.status(2).last;

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_entries_stay() {
+    fn the_last_entries_stay_museum_g21() {
         let mut policy = Policy::new(keep(10, 1 << 40));
         policy.follow(&write(1, 100, 10));
         assert_eq!(to(&mut policy, 0, 9), None, "fewer than are kept (museum G21)");

@@ -101,3 +101,32 @@ fn who_waits_while_the_leader_is_removed_is_told_once_museum_j12() {
         assert_eq!(node.replica.waiting(), (0, 0));
     }
 }
+
+/// What was cut off and taken anew was counted, and kept, for ever.
+#[test]
+fn memory_holds_what_is_in_the_log_and_no_more_than_its_limit_museum_i9() {
+    let limits = Limits { cache_bytes_max: 10_000, ..Limits::default() };
+    let mut node = Node::leader(&[1], limits);
+    for round in 0..200 {
+        node.propose(10 * round..10 * round + 10);
+        node.finish();
+        let bytes = node.replica.cache_bytes();
+        assert!(bytes <= 10_000, "{bytes} bytes after {round} rounds");
+    }
+    // Nothing of this is committed, and so nothing may be dropped: it is what the log holds.
+    let mut node = Node::new(&[1, 2, 3], limits);
+    let entries = |term| (2..=301).map(|at| entry(term, at, "eight by")).collect::<Vec<Entry>>();
+    node.follow(2, at(1, 1), entries(2), 1);
+    node.finish();
+    let bytes = node.replica.cache_bytes();
+    assert!((300 * 8..300 * 200).contains(&bytes), "{bytes}");
+    for term in 3..50 {
+        node.follow(term, at(1, 1), entries(term), 1);
+        node.finish();
+        assert_eq!(node.replica.cache_bytes(), bytes, "term {term}");
+    }
+    node.follow(49, at(49, 301), vec![], 301);
+    node.finish();
+    node.turn([]);
+    assert!(node.replica.cache_bytes() <= 10_000);
+}

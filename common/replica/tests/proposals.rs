@@ -184,7 +184,7 @@ fn refusals_of_a_follower_use_no_room() {
 /// Entries of an earlier leadership that stand beyond the log's end are decided only when the log
 /// grows: if they used up all the room, it never would.
 #[test]
-fn a_new_leadership_has_all_its_room() {
+fn a_new_leadership_has_all_its_room_museum_i6() {
     let limits = Limits { proposals_max: 3, proposal_bytes_max: 3, ..Limits::default() };
     let mut node = Node::leader(&[1, 2, 3], limits);
     node.propose([1, 2, 3]);

@@ -35,6 +35,6 @@ mod world;
 
 pub use consensus::{Chaos, Mutation};
 pub use coverage::{Coverage, Kind, Met};
-pub use museum::{MUSEUM, Shown};
+pub use museum::{MUSEUM, Shown, UNSHOWN};
 pub use run::{Outcome, Settings, Violation, run};
 pub use search::{Found, Report, search};

@@ -15,8 +15,15 @@ pub enum Shown {
 use Mutation as M;
 use Shown::{Found, Tested};
 
-/// The rows on votes, replication, members, transfers, reads, snapshots and clients. A row that is
-/// of the driver or the storage is listed where it can be shown here.
+/// Rows that nothing shows, and why.
+pub const UNSHOWN: &[(&str, &str)] = &[(
+    "H2",
+    "a rename that only a power cut takes back: the tests kill processes, whose renames stay; by \
+     reading, `storage` syncs the directory behind each of them",
+)];
+
+/// All rows but those of [`UNSHOWN`], in order. What is the driver's or the storage's is shown by
+/// their tests.
 pub const MUSEUM: &[(&str, Shown)] = &[
     ("A1", Found(&[M::A1VoteErasedOnStepDown])),
     ("A2", Tested("stepping_down_within_a_term_keeps_the_vote_museum_a1_a2", "the bug is A1's")),
@@ -122,7 +129,7 @@ pub const MUSEUM: &[(&str, Shown)] = &[
     (
         "B26",
         Tested(
-            "a_window_is_bounded_and_heartbeats_go_on_museum_i3",
+            "a_heartbeat_is_never_refused_and_a_late_refusal_is_no_loss_museum_b26",
             "a heartbeat names what is known to match; a refusal below that is ignored",
         ),
     ),
@@ -133,11 +140,14 @@ pub const MUSEUM: &[(&str, Shown)] = &[
             "entries are values whose bytes are shared and never written to again",
         ),
     ),
-    ("B29", Tested("what_a_killed_writer_acknowledged_is_there_museum_g1", "it is the storage's")),
+    (
+        "B29",
+        Tested("what_a_killed_writer_acknowledged_is_there_museum_b29_h12", "it is the storage's"),
+    ),
     (
         "B31",
         Tested(
-            "votes_of_another_term_or_twice_do_not_count_museum_a7",
+            "who_leads_no_more_counts_no_answers_and_takes_its_own_entry_back_museum_b31",
             "one rule drops answers of older terms; built in for acknowledgements alone, 2,000 \
              seeds did not bring the same node to lead again within a message's delay",
         ),
@@ -174,13 +184,64 @@ pub const MUSEUM: &[(&str, Shown)] = &[
     (
         "C25",
         Tested(
-            "who_does_not_lead_refuses_and_names_the_leader",
+            "a_change_of_members_without_a_cluster_is_refused_museum_c25",
             "a node without a configuration never leads, and only leaders look for voters",
         ),
     ),
     ("D1", Found(&[M::D1PreVoteOfOwnTerm])),
     ("D2", Found(&[M::D2StalePreVoteUnanswered])),
+    (
+        "D4",
+        Tested(
+            "a_stuck_candidate_of_a_higher_term_is_freed_museum_d4",
+            "built in, 2,000 seeds did not find it: when all is healed the others must have a \
+             quorum without the stuck node, and keep their leader",
+        ),
+    ),
     ("D5", Found(&[M::D5NoQuorumCheck])),
+    (
+        "D7",
+        Tested(
+            "the_lost_leader_itself_may_be_elected_again_museum_d7",
+            "who is refused waits for one timeout more, which no bound on elections can tell from \
+             chance",
+        ),
+    ),
+    (
+        "D8",
+        Tested(
+            "late_grants_of_a_pre_vote_disturb_neither_a_leader_nor_a_follower_museum_d8",
+            "votes are counted in the role of a candidate only, which is gone",
+        ),
+    ),
+    (
+        "D10",
+        Tested(
+            "a_single_voter_leads_only_when_its_term_is_durable_museum_d10",
+            "who has campaigned is no follower, whose timer starts a campaign",
+        ),
+    ),
+    (
+        "D11",
+        Tested(
+            "a_tail_of_a_million_million_entries_delays_no_leader_museum_d11",
+            "a world in which steps take no time cannot tell a slow one",
+        ),
+    ),
+    (
+        "D13",
+        Tested(
+            "a_cluster_that_restarts_as_a_whole_has_a_leader_soon_museum_d13",
+            "there is no other timeout for a node that has just started",
+        ),
+    ),
+    (
+        "D14",
+        Tested(
+            "s5_a_snapshot_counts_as_contact_with_the_leader_museum_d14",
+            "heartbeats go on beside a snapshot, and each of them is contact",
+        ),
+    ),
     ("E1", Found(&[M::E1SuccessorRefused])),
     ("E2", Found(&[M::E2SuccessorPreVotes])),
     ("E4", Found(&[M::E4RoundShared])),
@@ -189,7 +250,7 @@ pub const MUSEUM: &[(&str, Shown)] = &[
     (
         "E8",
         Tested(
-            "a_stale_order_to_campaign_changes_nothing_s3_10",
+            "a_stale_order_to_campaign_changes_nothing_s3_10_museum_e8_e10",
             "who campaigns with a short log is not elected: no promise breaks, an election is lost",
         ),
     ),
@@ -225,7 +286,7 @@ pub const MUSEUM: &[(&str, Shown)] = &[
     (
         "G11",
         Tested(
-            "behind_a_gap_nothing_is_taken_and_what_is_known_is_skipped",
+            "behind_a_gap_nothing_is_taken_and_what_is_known_is_skipped_museum_g11",
             "the core sees whole snapshots only; chunks are the storage's",
         ),
     ),
@@ -250,8 +311,102 @@ pub const MUSEUM: &[(&str, Shown)] = &[
     (
         "G21",
         Tested(
-            "the_last_entries_stay",
+            "the_last_entries_stay_museum_g21",
             "what is kept is a wish: compacting more breaks no promise",
+        ),
+    ),
+    ("H3", Tested("zeros_behind_the_last_write_are_nothing_museum_h3", "files are the storage's")),
+    (
+        "H5",
+        Tested(
+            "a_flipped_bit_in_the_head_of_a_record_is_no_torn_tail_museum_h5",
+            "files are the storage's",
+        ),
+    ),
+    ("H6", Found(&[M::J7AppliedTwice])),
+    (
+        "H8",
+        Tested(
+            "a_founding_that_was_cut_off_is_repeated_museum_h8",
+            "there is no group to be split; founding is the storage's",
+        ),
+    ),
+    (
+        "H9",
+        Tested(
+            "a_damaged_snapshot_changes_nothing_museum_h9",
+            "damage is the storage's: what is damaged is not taken over",
+        ),
+    ),
+    ("H11", Found(&[M::C21IncarnationIgnored])),
+    (
+        "H12",
+        Tested(
+            "what_a_killed_writer_acknowledged_is_there_museum_b29_h12",
+            "files are the storage's",
+        ),
+    ),
+    (
+        "H14",
+        Tested(
+            "a_read_beyond_either_end_is_an_error_that_names_the_entry_museum_h14",
+            "reading is the storage's",
+        ),
+    ),
+    (
+        "H15",
+        Tested(
+            "a_node_that_restarts_alone_applies_everything_again_museum_h15",
+            "what is applied is told by the state itself, in one batch with it",
+        ),
+    ),
+    (
+        "I2",
+        Tested(
+            "an_acknowledgement_frees_each_message_that_it_covers_and_no_other_museum_i2",
+            "a window that stands still is sent anew, which is slower and breaks nothing",
+        ),
+    ),
+    (
+        "I3",
+        Tested(
+            "a_window_is_bounded_and_heartbeats_go_on_museum_i3",
+            "heartbeats do not ask the window",
+        ),
+    ),
+    (
+        "I5",
+        Tested(
+            "proposals_are_refused_off_the_leader_and_beyond_the_limit_museum_i5",
+            "no memory is modelled that could run out",
+        ),
+    ),
+    (
+        "I6",
+        Tested(
+            "a_new_leadership_has_all_its_room_museum_i6",
+            "no memory is modelled that could run out",
+        ),
+    ),
+    (
+        "I8",
+        Tested(
+            "a_window_that_is_smaller_after_a_restart_is_kept_to_museum_i8",
+            "settings do not change while a node runs",
+        ),
+    ),
+    (
+        "I9",
+        Tested(
+            "memory_holds_what_is_in_the_log_and_no_more_than_its_limit_museum_i9",
+            "no memory is modelled that could run out",
+        ),
+    ),
+    (
+        "I11",
+        Tested(
+            "a_member_that_hangs_holds_up_neither_writes_nor_its_removal_museum_i11",
+            "the core waits for nobody: it returns what is to be done",
         ),
     ),
     ("J1", Found(&[M::J1SessionsNotInSnapshots])),
@@ -276,6 +431,9 @@ pub const MUSEUM: &[(&str, Shown)] = &[
     ),
     (
         "J13",
-        Tested("a_repeated_registration_finds_its_session", "the machine's host decides alone"),
+        Tested(
+            "a_repeated_registration_finds_its_session_museum_j13",
+            "the machine's host decides alone",
+        ),
     ),
 ];

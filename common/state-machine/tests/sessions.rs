@@ -218,7 +218,7 @@ fn nobody_has_a_session_who_did_not_register() {
 }
 
 #[test]
-fn a_repeated_registration_finds_its_session() {
+fn a_repeated_registration_finds_its_session_museum_j13() {
     let mut world = World::new();
     let session = world.register(1);
     assert_eq!(session, 1, "the index of its entry");

@@ -17,7 +17,7 @@ use tempfile::tempdir;
 const WRITER: &str = "STORAGE_TEST_WRITER";
 
 /// The test's name, by which the binary is asked to run nothing else.
-const TEST: &str = "what_a_killed_writer_acknowledged_is_there_museum_g1";
+const TEST: &str = "what_a_killed_writer_acknowledged_is_there_museum_b29_h12";
 
 const ROUNDS: u64 = 20;
 
@@ -104,7 +104,7 @@ fn check(path: &Path, round: u64) -> (u64, u64) {
 }
 
 #[test]
-fn what_a_killed_writer_acknowledged_is_there_museum_g1() {
+fn what_a_killed_writer_acknowledged_is_there_museum_b29_h12() {
     if let Some(path) = env::var_os(WRITER) {
         write_for_ever(Path::new(&path));
     }

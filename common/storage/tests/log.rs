@@ -187,7 +187,7 @@ fn a_read_gives_as_many_as_fit_and_at_least_one() {
 }
 
 #[test]
-fn a_read_beyond_either_end_is_an_error_that_names_the_entry() {
+fn a_read_beyond_either_end_is_an_error_that_names_the_entry_museum_h14() {
     let (_place, mut log) = new_log();
     log.write(&[append(2, commands(2, 2..=3))]).unwrap();
     for (from, last, missing) in [(0, 2, 0), (2, 4, 4), (9, 12, 9)] {

@@ -58,7 +58,7 @@ fn pieces_of_any_size_make_the_same_file() {
 }
 
 #[test]
-fn behind_a_gap_nothing_is_taken_and_what_is_known_is_skipped() {
+fn behind_a_gap_nothing_is_taken_and_what_is_known_is_skipped_museum_g11() {
     let world = World::new();
     let mut receiver = world.snapshots.receive(world.id()).unwrap();
     assert_eq!(receiver.write(5_000, &world.bytes[5_000..6_000]).unwrap(), 0);

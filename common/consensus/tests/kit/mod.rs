@@ -199,6 +199,11 @@ impl Cluster {
         self.boot(number, node.log, node.hard_state, node.base);
     }
 
+    /// Nodes that start from now on have these settings.
+    pub fn configure(&mut self, config: Config) {
+        self.config = config;
+    }
+
     pub fn node(&self, number: u64) -> &Node {
         &self.nodes[&id(number)]
     }
