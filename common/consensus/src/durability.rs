@@ -72,15 +72,18 @@ impl Durability {
         self.last
     }
 
-    /// Keeps a promise until all writes under way are done; gives it back if there are none.
+    /// Keeps a promise until all writes under way are done; gives it back if there are none. One
+    /// that waits for the same write already is kept once: who asks again and again does not fill
+    /// the memory of a node with a slow disk.
     pub(crate) fn hold(&mut self, promise: Promise) -> Option<Promise> {
-        match self.pending.back() {
-            Some((write, _)) => {
-                self.held.push_back((*write, promise));
-                None
-            }
-            None => Some(promise),
+        let Some((write, _)) = self.pending.back().copied() else {
+            return Some(promise);
+        };
+        let mut beside = self.held.iter().rev().take_while(|(id, _)| *id == write);
+        if !beside.any(|(_, held)| *held == promise) {
+            self.held.push_back((write, promise));
         }
+        None
     }
 
     /// Notes that the log was cut: nothing on disk, or on its way there, vouches any more for
@@ -118,5 +121,26 @@ impl Durability {
         }
         let ready = self.held.iter().take_while(|(id, _)| *id <= write).count();
         self.held.drain(..ready).map(|(_, promise)| promise).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_promise_that_is_asked_for_again_waits_once_for_each_write() {
+        let mut durability = Durability::new(LogIndex::ZERO);
+        let vote = || Promise::OwnVote { term: Term::new(2) };
+        assert_eq!(durability.hold(vote()), Some(vote()), "nothing is under way");
+        let first = durability.begin(LogIndex::new(1), true);
+        for _ in 0..1000 {
+            assert_eq!(durability.hold(vote()), None);
+        }
+        assert_eq!(durability.held.len(), 1);
+        let second = durability.begin(LogIndex::new(2), false);
+        assert_eq!(durability.hold(vote()), None);
+        assert_eq!(durability.persisted(first), [vote()]);
+        assert_eq!(durability.persisted(second), [vote()], "what it says now is of now");
     }
 }
