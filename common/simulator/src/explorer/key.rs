@@ -8,33 +8,38 @@ use std::fmt::{self, Write as _};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
+use consensus::Write;
+
 use super::world::World;
 
 /// Names of types whose values are left out.
-const LEFT_OUT: [&str; 5] = ["Timestamp", "Rng", "Config", "Rounds", "WriteId"];
+const LEFT_OUT: [&str; 4] = ["Timestamp", "Rng", "Config", "Rounds"];
 
-/// The last of them counts only where nothing is ever under way to a disk: else promises wait for
-/// writes by these numbers.
-const ALWAYS_LEFT_OUT: usize = 4;
+/// The type whose values count only by their places among the writes under way.
+const WRITE: &str = "WriteId";
 
-/// Returns the identity of a state. What is known of a node is kept until it is stepped again.
-pub(super) fn key(world: &mut World) -> u64 {
-    let left_out = match world.writes_at_once() {
-        true => &LEFT_OUT[..],
-        false => &LEFT_OUT[..ALWAYS_LEFT_OUT],
-    };
-    for node in world.nodes.iter_mut().filter(|node| node.key.is_none()) {
-        let node = Arc::make_mut(node);
-        let mut text = Digest { hasher: DefaultHasher::new(), depth: 0, skips: false, left_out };
-        write!(text, "{:?}", node.raft).expect("a digest takes everything");
-        let mut hasher = text.hasher;
-        (&node.disk, node.hard_state, node.life, &node.writes).hash(&mut hasher);
-        node.key = Some(hasher.finish());
-    }
+/// Returns the identity of a state.
+pub(super) fn whole(world: &mut World) -> u64 {
     let mut letters: Vec<u64> = world.letters.iter().map(|posted| posted.number).collect();
     letters.sort_unstable();
+    hash(&(key(world), letters))
+}
+
+/// Returns the identity of a state but for the letters. What is known of a node is kept until it is
+/// stepped again.
+pub(super) fn key(world: &mut World) -> u64 {
+    for node in world.nodes.iter_mut().filter(|node| node.key.is_none()) {
+        let node = Arc::make_mut(node);
+        let mut text = Digest::new(&node.writes);
+        write!(text, "{:?}", node.raft).expect("a digest takes everything");
+        let mut hasher = text.hasher;
+        (&node.disk, node.hard_state).hash(&mut hasher);
+        for Write { id: _, hard_state, truncate_from, append, compact_to } in &node.writes {
+            (hard_state, truncate_from, append, compact_to).hash(&mut hasher);
+        }
+        node.key = Some(hasher.finish());
+    }
     let mut hasher = DefaultHasher::new();
-    letters.hash(&mut hasher);
     world.budget.hash(&mut hasher);
     world.oracle.hash(&mut hasher);
     for node in &world.nodes {
@@ -52,32 +57,41 @@ pub(super) fn hash(value: &impl std::hash::Hash) -> u64 {
 
 /// Hashes text, but for the values of some types.
 struct Digest {
-    left_out: &'static [&'static str],
     hasher: DefaultHasher,
-    /// Open brackets since a left-out type was named.
-    depth: u32,
-    skips: bool,
+    /// The writes under way, oldest first.
+    writes: Vec<String>,
+    /// What is read and not hashed: the name of its type, open brackets, and digits.
+    skipped: Option<(&'static str, u32, String)>,
+}
+
+impl Digest {
+    fn new<'a>(writes: impl IntoIterator<Item = &'a Write>) -> Self {
+        let writes = writes.into_iter().map(|write| write.id.get().to_string()).collect();
+        Self { hasher: DefaultHasher::new(), writes, skipped: None }
+    }
 }
 
 impl fmt::Write for Digest {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if !self.skips && self.left_out.contains(&text) {
-            (self.skips, self.depth) = (true, 0);
-            return Ok(());
-        }
-        if !self.skips {
+        let Some((name, depth, digits)) = &mut self.skipped else {
+            let left_out = LEFT_OUT.into_iter().chain([WRITE]).find(|name| *name == text);
+            self.skipped = left_out.map(|name| (name, 0, String::new()));
             self.hasher.write(text.as_bytes());
             return Ok(());
-        }
-        for byte in text.bytes() {
-            match byte {
-                b'(' | b'{' | b'[' => self.depth += 1,
-                b')' | b'}' | b']' => {
-                    self.depth -= 1;
-                    self.skips = self.depth > 0;
-                }
+        };
+        for char in text.chars() {
+            match char {
+                '(' | '{' | '[' => *depth += 1,
+                ')' | '}' | ']' => *depth -= 1,
+                '0'..='9' => digits.push(char),
                 _ => {}
             }
+        }
+        if *depth == 0 {
+            if *name == WRITE {
+                self.writes.iter().position(|id| id == digits).hash(&mut self.hasher);
+            }
+            self.skipped = None;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The explorer: the core with every order of events in the hand of a search.
 
+mod exhaust;
 mod joint;
 mod key;
 mod node;
@@ -8,6 +9,7 @@ mod search;
 mod text;
 mod world;
 
-pub use search::{Explored, Trace, breadth_first, exhaust, minimise, random_walks, replay};
+pub use exhaust::exhaust;
+pub use search::{Explored, Trace, breadth_first, minimise, random_walks, replay};
 pub use text::describe;
 pub use world::{Action, Budget, Letter, World};

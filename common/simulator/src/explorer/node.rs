@@ -24,7 +24,6 @@ pub(super) struct Node {
     /// The log as the replica has it.
     pub memory: Vec<Entry>,
     pub writes: VecDeque<Write>,
-    pub life: u32,
 }
 
 impl Node {
@@ -48,7 +47,6 @@ impl Node {
         self.writes.clear();
         self.memory.clone_from(&self.disk);
         self.raft = restore(at, &self.disk, self.hard_state, self.now, mutation);
-        self.life += 1;
     }
 
     /// Says whether this very entry is on the disk.

@@ -15,8 +15,8 @@ use super::world::{Letter, place};
 pub(super) struct Oracle {
     /// Index 1 at place 0: what is committed, and in which term that was first known.
     committed: Vec<(EntryId, Term)>,
-    /// Who leads a term, and in which of its lives.
-    leaders: BTreeMap<Term, (usize, u32)>,
+    /// Who leads a term; `None` if that node has lost its power since.
+    leaders: BTreeMap<Term, Option<usize>>,
     votes: BTreeMap<(usize, Term), NodeId>,
     /// How far each node was known to have committed in this life.
     seen: BTreeMap<usize, LogIndex>,
@@ -42,6 +42,9 @@ impl Oracle {
     /// A node lost its power: it knows again only what its disk holds.
     pub(super) fn forget(&mut self, at: usize) {
         self.seen.remove(&at);
+        for leader in self.leaders.values_mut().filter(|leader| **leader == Some(at)) {
+            *leader = None;
+        }
     }
 
     pub(super) fn asked(&mut self, request: RequestId) {
@@ -88,10 +91,8 @@ impl Oracle {
     }
 
     fn leads(&mut self, node: &Node, at: usize, term: Term) -> Result<(), String> {
-        let first = *self.leaders.entry(term).or_insert((at, node.life));
-        if first != (at, node.life) {
-            let (other, node) = (first.0 + 1, at + 1);
-            return Err(format!("one leader a term (§3.4): nodes {other} and {node} lead {term}"));
+        if *self.leaders.entry(term).or_insert(Some(at)) != Some(at) {
+            return Err(format!("one leader a term (§3.4): node {} leads {term} too", at + 1));
         }
         let due = self.committed.iter().rev().find(|(_, known)| *known < term);
         if let Some((id, _)) = due.filter(|(id, _)| node.raft.term_at(id.index) != Some(id.term)) {

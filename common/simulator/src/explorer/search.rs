@@ -1,10 +1,10 @@
 //! Searches: breadth first for the shortest trace, random walks for depth, and taking actions out
 //! of a long trace until none is superfluous.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::key::{hash, key};
+use super::key::whole;
 use super::world::{Action, World};
 
 /// A way to a broken invariant.
@@ -31,7 +31,7 @@ pub struct Explored {
 
 /// Visits states in the order of their distance, until one is broken or `states_max` are known.
 pub fn breadth_first(start: &World, states_max: usize) -> Explored {
-    let mut known = HashSet::from([key(&mut start.clone())]);
+    let mut known = HashSet::from([whole(&mut start.clone())]);
     // Each state with its parent's place and the action that led there.
     let mut ways: Vec<(usize, Option<Action>)> = vec![(0, None)];
     let mut open = VecDeque::from([(0, 0, start.clone())]);
@@ -44,7 +44,7 @@ pub fn breadth_first(start: &World, states_max: usize) -> Explored {
                 Ok(false) => {}
                 Ok(true) => {
                     explored.committed = explored.committed.max(next.oracle.committed());
-                    if known.insert(key(&mut next)) {
+                    if known.insert(whole(&mut next)) {
                         ways.push((place, Some(action)));
                         open.push_back((ways.len() - 1, depth + 1, next));
                     }
@@ -69,69 +69,6 @@ pub fn breadth_first(start: &World, states_max: usize) -> Explored {
         }
     }
     explored
-}
-
-/// Visits every state that can be reached, in whatever order needs least memory, until one is
-/// broken or `states_max` are known: fewer states than that mean that there are no more.
-pub fn exhaust(start: &World, states_max: usize) -> Explored {
-    let mut first = start.clone();
-    let mut known = HashSet::from([key(&mut first)]);
-    let mut explored = Explored { states: 1, ..Explored::default() };
-    let mut path: Vec<Action> = Vec::new();
-    // Letters that change nothing at a node in some state, but for what it posts in answer.
-    let mut idle: HashMap<(u64, u64), Vec<u64>> = HashMap::new();
-    // The states on the way here, each with what is still to be tried there.
-    let mut open = vec![(first.actions(), first)];
-    while let Some((actions, world)) = open.last_mut() {
-        let Some(action) = actions.pop() else {
-            open.pop();
-            path.pop();
-            continue;
-        };
-        let delivery = delivery(world, &action);
-        let posts = delivery.and_then(|delivery| idle.get(&delivery));
-        if posts.is_some_and(|posts| posts.iter().all(|number| world.has_posted(*number))) {
-            continue;
-        }
-        let mut next = world.clone();
-        next.posted.clear();
-        match step(&mut next, &action) {
-            Ok(false) => {}
-            Ok(true) => {
-                explored.committed = explored.committed.max(next.oracle.committed());
-                let new = known.insert(key(&mut next));
-                if let Some((before, number)) = delivery
-                    && let Action::Deliver(letter) = &action
-                    && next.nodes[letter.to].key == Some(before)
-                {
-                    idle.insert((before, number), next.posted.clone());
-                }
-                if new {
-                    path.push(action);
-                    open.push((next.actions(), next));
-                    explored.depth = explored.depth.max(path.len());
-                    explored.states = known.len();
-                    if explored.states >= states_max {
-                        return explored;
-                    }
-                }
-            }
-            Err(broken) => {
-                path.push(action);
-                explored.trace = Some(Trace { actions: path, broken });
-                return explored;
-            }
-        }
-    }
-    explored
-}
-
-/// A delivery in numbers: the state of the receiver, and the letter.
-fn delivery(world: &World, action: &Action) -> Option<(u64, u64)> {
-    let Action::Deliver(letter) = action else {
-        return None;
-    };
-    Some((world.nodes[letter.to].key?, hash(letter)))
 }
 
 /// Walks at random up to `walks` times, `depth` steps each, until one breaks something. States
@@ -205,7 +142,7 @@ fn same(one: &str, other: &str) -> bool {
 }
 
 /// Takes an action; the core's own checks count as broken invariants.
-fn step(world: &mut World, action: &Action) -> Result<bool, String> {
+pub(super) fn step(world: &mut World, action: &Action) -> Result<bool, String> {
     catch_unwind(AssertUnwindSafe(|| world.take(action))).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());

@@ -86,8 +86,8 @@ pub struct World {
     pub(super) oracle: Arc<Oracle>,
     /// What passes between two steps, in nanoseconds.
     passes_ns: u64,
-    /// The numbers of what the last action has posted.
-    pub(super) posted: Vec<u64>,
+    /// What was posted since somebody emptied it.
+    pub(super) posted: Vec<Arc<Posted>>,
     requests: u64,
     mutation: Option<Mutation>,
 }
@@ -108,7 +108,6 @@ impl World {
             disk: log.clone(),
             memory: log.clone(),
             writes: VecDeque::new(),
-            life: 0,
         };
         Self {
             nodes: (0..voters + learners).map(node).map(Arc::new).collect(),
@@ -334,16 +333,19 @@ impl World {
 
     fn post(&mut self, letter: Letter) {
         let number = super::key::hash(&letter);
-        self.posted.push(number);
-        let known = self.keeps_letters && self.letters.iter().any(|other| other.number == number);
-        if !known && !self.is_void(&letter) {
-            self.letters.push(Arc::new(Posted { letter, number }));
-        }
+        let posted = Arc::new(Posted { letter, number });
+        self.take_in(&posted);
+        self.posted.push(posted);
     }
 
-    /// Says whether a letter with this number is under way.
-    pub(super) fn has_posted(&self, number: u64) -> bool {
-        self.letters.iter().any(|other| other.number == number)
+    /// Adds a letter; `false` if it is there for ever already, or means nothing to its receiver.
+    pub(super) fn take_in(&mut self, posted: &Arc<Posted>) -> bool {
+        let same = |other: &Arc<Posted>| other.number == posted.number;
+        if self.keeps_letters && self.letters.iter().any(same) || self.is_void(&posted.letter) {
+            return false;
+        }
+        self.letters.push(Arc::clone(posted));
+        true
     }
 
     /// From now on letters stay under way for ever.
@@ -352,14 +354,13 @@ impl World {
         Arc::make_mut(&mut self.oracle).ignore_matches();
     }
 
-    /// Without crashes to come nothing is won by a slow disk: what it holds up may as well be late
-    /// on the network.
+    /// Where letters stay under way, a slow disk adds nothing but at a leader that may yet crash.
+    /// What others do not promise before it is durable may as well be late on the network, and a
+    /// crash before that is one before the step: they say nothing else that binds them (§3.8). A
+    /// leader says what it has not on its own disk (§10.2.1).
     fn write_at_once(&mut self) -> Result<(), String> {
-        if !self.writes_at_once() {
-            return Ok(());
-        }
         for at in 0..self.nodes.len() {
-            while !self.nodes[at].writes.is_empty() {
+            while self.writes_at_once(at) && !self.nodes[at].writes.is_empty() {
                 let write = self.node(at).persist().expect("there is one");
                 self.step(at, Input::Persisted { write })?;
             }
@@ -367,9 +368,9 @@ impl World {
         Ok(())
     }
 
-    /// Says whether every write is durable at once.
-    pub(super) fn writes_at_once(&self) -> bool {
-        self.keeps_letters && self.budget.crashes == 0
+    fn writes_at_once(&self, at: usize) -> bool {
+        let leads = || self.nodes[at].raft.status().role == RoleKind::Leader;
+        self.keeps_letters && (self.budget.crashes == 0 || !leads())
     }
 
     /// Says whether a letter changes nothing for ever: it answers something of a term that its
