@@ -1,6 +1,7 @@
 //! How a command ends without success: what, why, what to do, and the exit code.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use client::{Cause, ClientError, ErrorCode, ErrorReply};
 use serde_json::{Value, json};
@@ -136,7 +137,10 @@ impl Report {
                     .help("raftctl status    (what each node answers)")
             }
             ClientError::NoLeader { causes, after } => {
-                Self::new(codes::NO_LEADER, format!("no leader was found within {after:?}"))
+                // The deadline lies a moment behind the start: 199.99 ms of the 200 that were asked.
+                let after = Duration::from_millis((after.as_secs_f64() * 1e3).round() as u64);
+                let message = format!("no leader was found within {after:?}");
+                Self::new(codes::NO_LEADER, message)
                     .causes(causes)
                     .help("raftctl status    (it says why nobody can win)")
             }

@@ -56,3 +56,33 @@ fn snapshots_are_shown_and_verified_without_a_cluster() {
 fn sessions_are_listed_and_shown() {
     check("session");
 }
+
+#[test]
+fn verbs_tell_what_they_take() {
+    check("verbs");
+}
+
+#[test]
+fn the_help_of_every_verb_is_executed_somewhere() {
+    let mut pages = String::new();
+    for directory in ["tests/cmd", "tests/live", "tests/offline"] {
+        for file in std::fs::read_dir(directory).expect("it is there") {
+            let path = file.expect("it is there").path();
+            if path.extension().is_some_and(|extension| extension == "trycmd") {
+                pages += &std::fs::read_to_string(path).expect("text");
+            }
+        }
+    }
+    let mut missing = Vec::new();
+    let mut open =
+        vec![("raftctl".to_owned(), <raftctl::cli::Cli as clap::CommandFactory>::command())];
+    while let Some((line, command)) = open.pop() {
+        let shown = |flag: &&str| pages.contains(&format!("$ {line} {flag}\n"));
+        if !["-h", "--help"].iter().any(shown) {
+            missing.push(line.clone());
+        }
+        let verbs = command.get_subcommands().filter(|verb| verb.get_name() != "help");
+        open.extend(verbs.map(|verb| (format!("{line} {}", verb.get_name()), verb.clone())));
+    }
+    assert!(missing.is_empty(), "no page executes the help of {missing:?}");
+}

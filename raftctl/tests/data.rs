@@ -1,0 +1,49 @@
+//! The verbs for log, snapshots and sessions, executed on a real cluster: the manual, with its
+//! failures.
+#![allow(clippy::unwrap_used)]
+
+mod kit;
+
+use kit::World;
+
+#[test]
+fn log_snapshots_and_sessions_are_shown_as_the_manual_says() {
+    let mut world = World::new();
+    // The manual names addresses, so these are fixed.
+    let addresses: Vec<String> = (27521..27524).map(|port| format!("127.0.0.1:{port}")).collect();
+    world.found(&addresses);
+    world.ok("leader transfer n1");
+    world.ok("kv put colour green");
+
+    // Killed, it leaves its session open.
+    let file = world.home().join("data.tsv");
+    let lines: String = (0..60_000).map(|number| format!("k{number}\tv\n")).collect();
+    std::fs::write(&file, lines).unwrap();
+    let mut load = world.command(&format!("kv load {} --in-flight 2", file.display()));
+    let mut load = load.stderr(std::process::Stdio::null()).spawn().unwrap();
+    world.await_status(|status| {
+        status["commit"].as_str().is_some_and(|commit| commit.parse::<u64>().unwrap() > 100)
+    });
+    load.kill().unwrap();
+    load.wait().unwrap();
+    world.transcript("data");
+    world.transcript("told");
+
+    let id = world.ok("session list -o name").stdout;
+    let id = id.trim();
+    let table = world.ok(&format!("session show {id}")).stdout;
+    assert!(table.contains("raftctl kv load"), "{table}");
+    let data = world.ok(&format!("session show {id} -o json")).data();
+    assert_eq!(data["id"], id, "{data}");
+    let highest = data["highest"].as_u64().unwrap();
+    assert!(highest > 1 && data["lowWater"].as_u64().unwrap() <= highest + 1, "{data}");
+
+    // What a node holds can be saved without a quorum.
+    let saved = world.home().join("lost.snap");
+    world.kill("n2");
+    world.kill("n3");
+    world.await_status(|status| status["health"] == "NO_QUORUM");
+    world.transcript("lost");
+    world.ok(&format!("snapshot save --node n1 {}", saved.display()));
+    world.ok(&format!("snapshot verify {}", saved.display()));
+}
