@@ -137,7 +137,7 @@ impl Report {
                     .help("raftctl status    (what each node answers)")
             }
             ClientError::NoLeader { causes, after } => {
-                // The deadline lies a moment behind the start: 199.99 ms of the 200 that were asked.
+                // 200 ms that were asked for are 199.99 a moment later.
                 let after = Duration::from_millis((after.as_secs_f64() * 1e3).round() as u64);
                 let message = format!("no leader was found within {after:?}");
                 Self::new(codes::NO_LEADER, message)
