@@ -128,12 +128,25 @@ impl Present {
         self.survey.leader().map(|leader| heard(&self.survey, leader)).unwrap_or_default()
     }
 
-    /// Who takes part when a change is made: newcomers have caught up by then.
+    /// Who takes part when a change is made: newcomers have caught up by then, and who has moved
+    /// answers at the new address, or the leader refuses the change.
     fn alive_then(&self, draft: &Draft) -> BTreeSet<NodeId> {
         let mut alive = self.alive();
         let members = self.configuration.members();
         alive.extend(draft.voters.iter().filter(|id| !members.contains_key(id)));
+        alive.extend(self.moved(draft).map(|(id, _, _)| id));
         alive
+    }
+
+    /// Returns who is at another address then, with the present one and that one.
+    pub fn moved<'a>(
+        &'a self,
+        draft: &'a Draft,
+    ) -> impl Iterator<Item = (NodeId, &'a str, &'a str)> {
+        self.configuration.members().iter().filter_map(|(id, now)| {
+            let then = draft.members.get(id).filter(|then| then.address != now.address)?;
+            Some((*id, now.address.as_str(), then.address.as_str()))
+        })
     }
 
     /// The voters while the change is under way, and afterwards.

@@ -1,6 +1,7 @@
 //! What raftctl does: a module a noun or verb.
 
 use crate::cli::Command;
+use crate::commands::member::MemberCommand;
 use crate::commands::snapshot::SnapshotCommand;
 use crate::report::{Report, Result};
 use crate::signals::Signals;
@@ -30,6 +31,10 @@ pub async fn run(session: &Session, command: Command) -> Result<()> {
     match command {
         Command::Dev(args) => return dev::run(session, args).await,
         Command::Kv(kv::KvCommand::Load(args)) => return load::run(session, args).await,
+        Command::Member(MemberCommand::Add(args)) => member::add::run(session, &args).await,
+        Command::Member(MemberCommand::Replace(args)) => {
+            member::add::run(session, &args.into()).await
+        }
         Command::Bench(args) => return bench::run(session, args).await,
         other => {
             let mut signals = Signals::catch()?;

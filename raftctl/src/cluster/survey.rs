@@ -158,14 +158,24 @@ fn named(mut rows: Vec<Row>) -> Vec<Row> {
             let mut members = configuration.members().iter();
             members.find(|(_, member)| member.address == row.address).map(|(id, _)| *id)
         };
-        row.id = row.id.or_else(by_address);
+        // A context may know a member where it was before it moved.
+        let by_name = || {
+            let mut members = configuration.members().iter();
+            members.find(|(_, member)| member.name == row.name).map(|(id, _)| *id)
+        };
+        row.id = row.id.or_else(by_address).or_else(by_name);
         if let Some(member) = row.id.and_then(|id| configuration.member(id)) {
             row.name.clone_from(&member.name);
         }
     }
     let mut seen = BTreeSet::new();
-    // Answers go before silence, so that a node with two addresses is shown as it answered.
-    rows.sort_by_key(|row| row.answer.is_err());
+    // Answers go before silence, so that a node with two addresses is shown as it answered; and
+    // where it should be before where it was.
+    let elsewhere = |row: &Row| {
+        let member = row.id.and_then(|id| configuration.member(id));
+        member.is_some_and(|member| member.address != row.address)
+    };
+    rows.sort_by_key(|row| (row.answer.is_err(), elsewhere(row)));
     rows.retain(|row| row.id.is_none_or(|id| seen.insert(id)));
     rows.sort_by_key(|row| (row.id.is_none(), row.id, row.name.clone()));
     rows

@@ -16,6 +16,7 @@ pub mod add;
 pub mod alter;
 pub mod catch_up;
 pub mod history;
+mod interrupted;
 pub mod show;
 
 use self::add::{AddArgs, ReplaceArgs};
@@ -80,8 +81,9 @@ pub async fn run(session: &Session, command: MemberCommand) -> Result<()> {
         MemberCommand::List => return list(session).await,
         MemberCommand::History => return history::run(session).await,
         MemberCommand::Show { member } => return show::run(session, &member).await,
-        MemberCommand::Add(args) => return add::run(session, &args).await,
-        MemberCommand::Replace(args) => return add::run(session, &args.into()).await,
+        MemberCommand::Add(_) | MemberCommand::Replace(_) => {
+            unreachable!("they catch signals themselves")
+        }
         MemberCommand::Remove(Whom { members, dry_run }) => (Alteration::Remove(members), dry_run),
         MemberCommand::Promote(Whom { members, dry_run }) => {
             (Alteration::Promote(members), dry_run)

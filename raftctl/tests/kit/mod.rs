@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -11,6 +12,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
+
+pub mod relay;
 
 /// Nothing in these tests takes longer.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -67,6 +70,22 @@ impl World {
         let said = self.run(line);
         assert_eq!(said.code, 0, "{line}: {said:?}");
         said
+    }
+
+    /// Runs a command, and sends it Ctrl-C when it has said this on stderr.
+    pub fn interrupted(&self, line: &str, when: &str) -> Said {
+        let mut command = self.command(line);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut said = String::new();
+        while !said.contains(when) {
+            let read = stderr.read_line(&mut said).unwrap();
+            assert!(read > 0, "{line} ended without \"{when}\": {said}");
+        }
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        stderr.read_to_string(&mut said).unwrap();
+        let output = child.wait_with_output().unwrap();
+        Said { stderr: said, ..Said::of(output) }
     }
 
     /// Executes a file of the manual.

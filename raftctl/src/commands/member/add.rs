@@ -1,6 +1,7 @@
 //! `raftctl member add`: from a name and an address to a voter, in one command that may be run
 //! again at any point: id and bundle, waiting, handshake, learner, catching up, joint promotion.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use tokio::time::sleep;
 
 use super::alter::{self, Deed};
 use super::catch_up;
+use super::interrupted::Reached;
 use crate::bundle::{Bundles, PlannedNode};
 use crate::change::{Present, carry_out};
 use crate::cli::duration;
@@ -21,6 +23,7 @@ use crate::commands::init::node;
 use crate::output::progress::Waiting;
 use crate::output::{View, units};
 use crate::report::{Report, Result};
+use crate::signals::Signals;
 use crate::target::{Session, Target};
 
 /// How often nodes are asked.
@@ -97,9 +100,19 @@ impl From<ReplaceArgs> for AddArgs {
 /// Adds members.
 ///
 /// # Errors
-/// If they do not answer or catch up in time, are not who they should be, or a rule forbids it;
-/// whatever was reached stays and does no harm.
+/// If they do not answer or catch up in time, are not who they should be, or a rule forbids it; if
+/// a signal came. Whatever was reached stays and does no harm.
 pub async fn run(session: &Session, args: &AddArgs) -> Result<()> {
+    let mut signals = Signals::catch()?;
+    let reached = Cell::new(Reached::Nothing);
+    tokio::select! {
+        done = steps(session, args, &reached) => done,
+        stop = signals.stopped() => Err(reached.get().report(stop, args)),
+    }
+}
+
+/// Does one step after the other, and notes which one is under way.
+async fn steps(session: &Session, args: &AddArgs, reached: &Cell<Reached>) -> Result<()> {
     let began = Instant::now();
     let (target, client) = session.client()?;
     let present = Present::settled(&client, &target.nodes, session.global.timeout).await?;
@@ -121,10 +134,13 @@ pub async fn run(session: &Session, args: &AddArgs) -> Result<()> {
     if args.prepare_only {
         return session.output.answer(&prepared(&bundles, &newcomers));
     }
+    reached.set(Reached::Prepared);
     let deadline = began + args.wait;
     let record = record(&bundles)?;
     join(session, &client, &newcomers, &record, deadline).await?;
+    reached.set(Reached::Met);
     let present = enlist(session, &client, &target, &newcomers, deadline).await?;
+    reached.set(Reached::Learning);
     if args.learner {
         client.close().await;
         let names: Vec<&str> = newcomers.iter().map(|node| node.name.as_str()).collect();
@@ -143,6 +159,7 @@ pub async fn run(session: &Session, args: &AddArgs) -> Result<()> {
         draft.voters.remove(&id);
         draft.learners.remove(&id);
     }
+    reached.set(Reached::Ready);
     let names = newcomers.iter().map(|node| node.name.clone()).collect();
     let deed = Deed { names, doing: "promoting", done: "voter", began };
     alter::carry(session, &client, &target, present, &draft, &deed).await

@@ -233,6 +233,9 @@ fn describe(present: &Present, draft: &Draft) -> String {
     let old = present.names(now.iter(), draft);
     let new = present.names(draft.voters.iter().copied(), draft);
     let mut text = format!("voters     {old}  ->  {new}\n");
+    for (id, now, then) in present.moved(draft) {
+        text.push_str(&format!("address    {}  {now}  ->  {then}\n", present.survey.name(id)));
+    }
     if let Some([(old, there), (new, then)]) = present.halves(draft) {
         text.push_str(&format!("joint      {old} + {new}   old {there}  new {then}\n"));
     }

@@ -1,0 +1,99 @@
+//! A member moves to another address while the cluster is written to.
+#![allow(clippy::unwrap_used)]
+
+mod kit;
+
+use std::process::Stdio;
+
+use kit::{Said, World, free};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// The row of a node in a status.
+fn row<'a>(status: &'a Value, name: &str) -> Vec<&'a Value> {
+    let rows = status["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    rows.iter().filter(|row| row["name"] == name).collect()
+}
+
+#[test]
+fn a_member_moves_to_another_address_and_catches_up_there() {
+    let mut world = World::new();
+    let mut addresses = free(4);
+    let new = addresses.pop().unwrap();
+    let (second, old) = (addresses[1].clone(), addresses[2].clone());
+    world.found(&addresses);
+    world.ok("leader transfer n1");
+    let file = world.home().join("data.tsv");
+    let lines: String = (0..200_000).map(|number| format!("k{number}\t{number}\n")).collect();
+    std::fs::write(&file, lines).unwrap();
+    let mut load = world.command(&format!("kv load {} --in-flight 2", file.display()));
+    let load = load.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+
+    let contexts = world.home().join("contexts.toml");
+    let before = std::fs::read(&contexts).unwrap();
+    world.signal("n3", Signal::TERM);
+    assert_eq!(world.ended("n3"), Some(0));
+    let refused = |line: &str| {
+        let said = world.run(&format!("member update {line} -o json"));
+        let error = said.error();
+        let word = |key: &str| error[key].as_str().unwrap_or_default().to_owned();
+        (said.code, word("code"), word("message"))
+    };
+    let (code, name, why) = refused(&format!("n9 --address {new}"));
+    assert_eq!((code, name.as_str(), why.as_str()), (3, "R0108", "no member \"n9\""));
+    let (code, name, why) = refused(&format!("n3 --address {new}"));
+    assert_eq!((code, name.as_str()), (5, "R0313"), "{why}");
+    let wanted = format!("the leader did not meet n3 (node 3) at {new}: no answer from {new}");
+    assert!(why.starts_with(&wanted), "{why}");
+    let (code, name, why) = refused(&format!("n3 --address {second}"));
+    assert_eq!((code, name.as_str()), (5, "R0313"), "{why}");
+    assert!(why.contains("expected node 3, found node 2"), "{why}");
+    let same = world.ok(&format!("member update n3 --address {old}"));
+    assert!(same.stdout.contains("nothing to change"), "{same:?}");
+    let plan = world.ok(&format!("member update n3 --address {new} --dry-run")).stdout;
+    assert!(plan.contains(&format!("address    n3  {old}  ->  {new}\n")), "{plan}");
+
+    world.start("n3", &new);
+    // It is answered by nobody there, for nobody knows where it is: it may not be up yet.
+    let commit = || {
+        let status = world.await_status(|status| status["commit"].is_string());
+        status["commit"].as_str().unwrap().parse::<u64>().unwrap()
+    };
+    let (began, written) = (std::time::Instant::now(), commit());
+    let moved = loop {
+        let said = world.run(&format!("member update n3 --address {new} -o json"));
+        if said.code == 0 {
+            break said.data();
+        }
+        assert_eq!(said.error()["code"], "R0313", "{said:?}");
+        assert!(began.elapsed() < kit::PATIENCE, "{said:?}");
+    };
+    assert_eq!(moved["changed"][0], "n3", "{moved}");
+    assert_eq!(moved["joint"], false);
+    assert!(commit() > written + 1, "it was written to meanwhile, not only the change");
+
+    let healthy = world.await_status(|status| status["health"] == "HEALTHY");
+    assert_eq!(row(&healthy, "n3")[0]["address"], new.as_str(), "{healthy}");
+    kill_process(Pid::from_child(&load), Signal::INT).unwrap();
+    let load = Said::of(load.wait_with_output().unwrap());
+    assert_eq!(load.code, 130, "{load:?}");
+    let next = load.stderr.split("--from-line ").nth(1).unwrap();
+    let next: u64 = next.split_whitespace().next().unwrap().parse().unwrap();
+    let caught_up = world.await_status(|status| {
+        let [row] = row(status, "n3")[..] else { return false };
+        row["status"]["applied"] == status["commit"]
+    });
+    assert_eq!(caught_up["health"], "HEALTHY", "{caught_up}");
+    let last = next - 2;
+    let found = world.ok(&format!("kv get k{last} --stale -e {new}"));
+    assert_eq!(found.stdout.trim(), last.to_string(), "what was acknowledged last is there");
+
+    // The context has followed; an older one that has not still leads there.
+    let context = world.ok("context show -o json").stdout;
+    assert!(context.contains(&new) && !context.contains(&old), "{context}");
+    std::fs::write(&contexts, before).unwrap();
+    let status = world.run("status -o json").data();
+    let [found] = row(&status, "n3")[..] else { panic!("n3 has one row: {status}") };
+    assert_eq!(found["address"], new.as_str(), "{status}");
+    assert_eq!(status["nodes"].as_array().unwrap().len(), 3, "{status}");
+}
