@@ -55,6 +55,9 @@ struct Explore {
     /// With --change: crashes that lose writes under way
     #[arg(long, default_value_t = 0, requires = "change")]
     crashes: u8,
+    /// With --change: appends that a leader sends ahead of a follower's answers
+    #[arg(long, default_value_t = 64, requires = "change", value_parser = clap::value_parser!(u32).range(1..))]
+    in_flight: u32,
     /// Random walks after that
     #[arg(long, default_value_t = 2_000)]
     walks: u64,
@@ -226,7 +229,7 @@ const LARGE: Budget =
 fn explore_change(args: &Explore, target: &[u64]) -> bool {
     let (timeouts, crashes) = (args.timeouts, args.crashes);
     let scope = Budget { timeouts, crashes, proposals: 0, reads: 0, repeats: 0, drops: 0 };
-    let world = match World::changing(target, scope, args.mutation) {
+    let world = match World::changing(target, scope, args.in_flight, args.mutation) {
         Ok(world) => world,
         Err(why) => {
             say(&format!("the change cannot begin: {why}"));
@@ -234,15 +237,24 @@ fn explore_change(args: &Explore, target: &[u64]) -> bool {
         }
     };
     let began = Instant::now();
-    let explored = exhaust(&world, args.states);
+    let terminal = std::io::stderr().is_terminal();
+    let explored = exhaust(&world, args.states, &mut |states| {
+        if terminal {
+            eprint!("\rexplorer: {states} states, {:.0} s   ", began.elapsed().as_secs_f64());
+        }
+    });
+    if terminal {
+        eprintln!();
+    }
     let bounded = match &explored.trace {
         Some(_) => "until it was found",
         None if explored.states >= args.states => "bounded by --states",
         None => "complete: all there are at this scope",
     };
     say(&format!(
-        "voters 1, 2, 3 to {target:?}, {timeouts} timeouts, {crashes} crashes, every message lost, \
-         late or repeated at will:\n{} distinct states in {:.0} s, {bounded}",
+        "voters 1, 2, 3 to {target:?}, {timeouts} timeouts, {crashes} crashes, {} appends in flight, \
+         every message lost, late or repeated at will:\n{} distinct states in {:.0} s, {bounded}",
+        args.in_flight,
         explored.states,
         began.elapsed().as_secs_f64()
     ));

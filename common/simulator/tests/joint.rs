@@ -35,16 +35,16 @@ fn a_voter_that_leaves_breaks_nothing_whoever_crashes_and_campaigns_in_between()
 
 #[test]
 fn an_election_during_the_change_breaks_nothing_in_the_first_states() {
-    let world = World::changing(&[1, 2, 4], BOTH, None).unwrap();
-    let explored = exhaust(&world, 20_000);
+    let world = World::changing(&[1, 2, 4], BOTH, 64, None).unwrap();
+    let explored = exhaust(&world, 20_000, &mut |_| {});
     assert!(explored.trace.is_none(), "{}", describe(&explored.trace.unwrap()));
     assert!(explored.committed >= 3, "{} committed", explored.committed);
 }
 
 /// Explores all there is; returns how many entries are committed where most are.
 fn breaks_nothing(target: &[u64], budget: Budget, states_min: usize) -> usize {
-    let world = World::changing(target, budget, None).unwrap();
-    let explored = exhaust(&world, 1_000_000);
+    let world = World::changing(target, budget, 64, None).unwrap();
+    let explored = exhaust(&world, 1_000_000, &mut |_| {});
     assert!(explored.trace.is_none(), "{}", describe(&explored.trace.unwrap()));
     assert!(explored.states < 1_000_000, "that is not all");
     assert!(explored.states > states_min, "{} states", explored.states);
@@ -64,9 +64,9 @@ fn to_count_under_one_half_loses_what_is_committed() {
 /// What one node has committed another leads without, or commits otherwise, within few steps: the
 /// search that finds nothing with the rule finds it without, and so do walks at random.
 fn loses(mutation: Mutation) {
-    let world = World::changing(&[1, 2, 4], BOTH, Some(mutation)).unwrap();
-    is_lost(&world, &exhaust(&world, 1_000_000));
-    let world = World::changing(&[1, 2, 4], ELECTION, Some(mutation)).unwrap();
+    let world = World::changing(&[1, 2, 4], BOTH, 64, Some(mutation)).unwrap();
+    is_lost(&world, &exhaust(&world, 1_000_000, &mut |_| {}));
+    let world = World::changing(&[1, 2, 4], ELECTION, 64, Some(mutation)).unwrap();
     is_lost(&world, &random_walks(&world, 1, 20_000, 60));
 }
 

@@ -12,9 +12,13 @@ use super::key::{hash, key};
 use super::search::{Explored, Trace, step};
 use super::world::{Action, Posted, World};
 
+/// How often a search tells how far it is.
+const PROGRESS_STATES: usize = 20_000;
+
 /// Visits every state that can be reached, in whatever order needs least memory, until one is
-/// broken or `states_max` were visited: fewer states than that mean that there are no more.
-pub fn exhaust(start: &World, states_max: usize) -> Explored {
+/// broken or `states_max` were visited: fewer states than that mean that there are no more. Tells
+/// `progress` now and then how many there were.
+pub fn exhaust(start: &World, states_max: usize, progress: &mut dyn FnMut(usize)) -> Explored {
     let mut search = Search::default();
     let mut explored = Explored::default();
     let mut path: Vec<Action> = Vec::new();
@@ -41,6 +45,9 @@ pub fn exhaust(start: &World, states_max: usize) -> Explored {
                 } else if let Some(next) = search.enter(next, path.len() + 1) {
                     path.push(action);
                     open.push(next);
+                    if search.states.is_multiple_of(PROGRESS_STATES) {
+                        progress(search.states);
+                    }
                 }
                 explored.depth = explored.depth.max(path.len());
                 explored.states = search.states;

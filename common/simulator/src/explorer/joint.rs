@@ -5,22 +5,26 @@ use std::sync::Arc;
 
 use consensus::{Configuration, Input, Majority, Mutation, Reply, Timer, Voters};
 
+use super::node::config;
 use super::world::{Action, Budget, World, id};
 
 impl World {
     /// Starts with nodes 1, 2 and 3 as voters and the others of `target` as learners that have
     /// caught up. Node 1 leads, and has just appended the joint entry of the change to `target`:
-    /// neither disk nor peer has it yet.
+    /// neither disk nor peer has it yet. `in_flight` is [`consensus::Config::inflight_max`].
     ///
     /// # Errors
     /// If an invariant is broken on the way there, or the change is refused.
     pub fn changing(
         target: &[u64],
         budget: Budget,
+        in_flight: u32,
         mutation: Option<Mutation>,
     ) -> Result<Self, String> {
         let newcomers = target.iter().filter(|number| **number > 3).count();
-        let mut world = Self::new(3, newcomers, budget, mutation);
+        let mut config = config(mutation);
+        config.inflight_max = in_flight;
+        let mut world = Self::with(3, newcomers, budget, config);
         world.hold_time();
         world.budget.timeouts = 1;
         world.wait(0);

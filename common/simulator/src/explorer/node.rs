@@ -40,13 +40,13 @@ impl Node {
         Some(write.id)
     }
 
-    pub(super) fn crash(&mut self, at: usize, kept: usize, mutation: Option<Mutation>) {
+    pub(super) fn crash(&mut self, at: usize, kept: usize, config: &Config) {
         for _ in 0..kept {
             self.persist();
         }
         self.writes.clear();
         self.memory.clone_from(&self.disk);
-        self.raft = restore(at, &self.disk, self.hard_state, self.now, mutation);
+        self.raft = restore(at, &self.disk, self.hard_state, self.now, config);
     }
 
     /// Says whether this very entry is on the disk.
@@ -67,7 +67,7 @@ pub(super) fn restore(
     log: &[Entry],
     hard_state: HardState,
     now: Timestamp,
-    mutation: Option<Mutation>,
+    config: &Config,
 ) -> Raft {
     let mut runs: Vec<TermRun> = Vec::new();
     let mut in_log = Vec::new();
@@ -89,11 +89,11 @@ pub(super) fn restore(
         applied: LogIndex::ZERO,
         stamp: ClusterTime::ZERO,
     };
-    Raft::restore(id(at), config(mutation), disk, now).expect("the disk's parts agree")
+    Raft::restore(id(at), config.clone(), disk, now).expect("the disk's parts agree")
 }
 
 /// One choice for every draw, and timeouts that are always due.
-fn config(mutation: Option<Mutation>) -> Config {
+pub(super) fn config(mutation: Option<Mutation>) -> Config {
     let mut config = Config::new(1);
     config.heartbeat_ns = 1;
     config.election_timeout_ns = 2..3;

@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use consensus::{
-    Body, ClusterTime, Configuration, Entry, EntryId, HardState, Incarnation, Input, LogIndex,
-    Majority, Member, Message, Mutation, NodeId, Payload, Reply, RequestId, RoleKind, Send, Term,
-    Timer, Timestamp, Voters,
+    Body, ClusterTime, Config, Configuration, Entry, EntryId, HardState, Incarnation, Input,
+    LogIndex, Majority, Member, Message, Mutation, NodeId, Payload, Reply, RequestId, RoleKind,
+    Send, Term, Timer, Timestamp, Voters,
 };
 
-use super::node::{Node, PASSES_NS, follow, restore};
+use super::node::{Node, PASSES_NS, config, follow, restore};
 use super::oracle::Oracle;
 
 /// A message under way.
@@ -89,19 +89,23 @@ pub struct World {
     /// What was posted since somebody emptied it.
     pub(super) posted: Vec<Arc<Posted>>,
     requests: u64,
-    mutation: Option<Mutation>,
+    config: Config,
 }
 
 impl World {
     /// Starts a bootstrapped cluster of voters, and learners behind them.
     pub fn new(voters: usize, learners: usize, budget: Budget, mutation: Option<Mutation>) -> Self {
+        Self::with(voters, learners, budget, config(mutation))
+    }
+
+    pub(super) fn with(voters: usize, learners: usize, budget: Budget, config: Config) -> Self {
         let configuration = configuration(voters, learners);
         let id = EntryId { term: Term::new(1), index: LogIndex::new(1) };
         let payload = Payload::Configuration(configuration);
         let log = vec![Entry { id, stamp: ClusterTime::ZERO, payload }];
         let hard_state = HardState { term: Term::new(1), voted_for: None };
         let node = |at| Node {
-            raft: restore(at, &log, hard_state, Timestamp::ZERO, mutation),
+            raft: restore(at, &log, hard_state, Timestamp::ZERO, &config),
             key: None,
             now: Timestamp::ZERO,
             hard_state,
@@ -118,7 +122,7 @@ impl World {
             passes_ns: PASSES_NS,
             posted: Vec::new(),
             requests: 0,
-            mutation,
+            config,
         }
     }
 
@@ -241,8 +245,8 @@ impl World {
             Action::Crash(at, kept) => {
                 (self.nodes[*at].writes.len() >= *kept).then_some(())?;
                 spend(&mut self.budget.crashes)?;
-                let mutation = self.mutation;
-                self.node(*at).crash(*at, *kept, mutation);
+                let config = self.config.clone();
+                self.node(*at).crash(*at, *kept, &config);
                 Arc::make_mut(&mut self.oracle).forget(*at);
                 Some((*at, None))
             }
@@ -381,7 +385,7 @@ impl World {
             | Body::Vote { .. }
             | Body::Appended { .. }
             | Body::Conflict { .. }
-            | Body::SnapshotInstalled { .. } => self.mutation.is_none(),
+            | Body::SnapshotInstalled { .. } => self.config.chaos.mutation.is_none(),
             Body::RequestPreVote { .. }
             | Body::RequestVote { .. }
             | Body::AppendEntries { .. }
