@@ -38,6 +38,8 @@ mutations! {
     A11VoteSentBeforeDurable,
     /// Museum A13: a node grants its vote although it has given it in this term.
     A13VotesTwice,
+    /// Museum A16: a candidate that the leader asked for gets a vote that is given already.
+    A16SuccessorVotedTwice,
     /// Museum A19: a vote that went to another candidate is counted.
     A19RefusalCounted,
     /// Museum A20: a candidate does not concede to the leader of its term.
@@ -133,6 +135,9 @@ mutations! {
     F4AnswerOfAnyLeader,
     /// Museum F6: reads that arrive before the leader's first commit are dropped.
     F6EarlyReadsDropped,
+    /// Museum F7: a voter forgets whom it has lent a lease when it restarts, or hears of a newer
+    /// term.
+    F7LeaseForgotten,
     /// Museum F9: the answers of learners confirm reads and extend the lease.
     F9LearnersConfirmReads,
     /// Museum F10: a leader's own answer does not count towards the quorum that a read needs.

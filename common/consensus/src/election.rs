@@ -240,8 +240,9 @@ impl Raft {
         transfer: bool,
     ) {
         let chaos = self.config.chaos;
-        let twice = chaos.has(Mutation::A13VotesTwice);
         let transfer = transfer && !chaos.has(Mutation::E1SuccessorRefused);
+        let twice = chaos.has(Mutation::A13VotesTwice)
+            || transfer && chaos.has(Mutation::A16SuccessorVotedTwice);
         let free = self.hard_state.voted_for.is_none_or(|voted| voted == from) || twice;
         let verdict = if term < self.term() {
             Verdict::StaleTerm

@@ -59,6 +59,7 @@ impl Raft {
     }
 
     fn lends(&self) -> bool {
-        self.config.lease_clock_error_ppm.is_some()
+        let forgets = self.config.chaos.has(Mutation::F7LeaseForgotten);
+        self.config.lease_clock_error_ppm.is_some() && !forgets
     }
 }

@@ -46,6 +46,7 @@ impl World {
     pub(crate) fn heal_a_core(&mut self) -> Result<bool, Broken> {
         self.calm = true;
         self.trap = Trap::None;
+        self.plots.stop();
         (self.profile.changes, self.profile.transfers) = (0, 0);
         if !self.draw_core() {
             return Ok(false);

@@ -102,6 +102,8 @@ met! {
         PromotedUnknowingly: "vote of a voter that knows itself for a learner",
         ConfigurationCut: "configuration that is cut off the log",
         ElectedByTransfer: "election that a leader asked for",
+        OrderOvertaken: "order to campaign that arrives when another node campaigns",
+        AloneWithLease: "leader with a lease that is cut off while those who gave it restart",
         DeafHandOver: "leader that hears nobody while it hands over",
         TransferAborted: "transfer that is given up",
         OldTermsCommitted: "entries of earlier terms committed with one of the leader's own",

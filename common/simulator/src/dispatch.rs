@@ -151,6 +151,9 @@ impl World {
                 return self.send_snapshot(node, to, term, at_least);
             }
         };
+        if self.is_last_words(node, to, &message) {
+            return Ok(());
+        }
         self.post(node, to, &message);
         let hands_over = matches!(message.body, Body::TimeoutNow { .. }) && !self.calm;
         if hands_over && self.chance.permille(self.profile.deaf_after_handover) {
@@ -197,7 +200,9 @@ impl World {
                     return self.session_answered(request, index, &response);
                 }
                 let own = self.oracle.is_answer(request, index, &response);
-                self.clients.acknowledged(request, index, own)
+                self.clients.acknowledged(request, index, own)?;
+                self.suspect();
+                Ok(())
             }
             Reply::Done { request } => {
                 self.coverage.meet(match request.get() & TRANSFER == TRANSFER {

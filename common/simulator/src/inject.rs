@@ -28,6 +28,7 @@ impl World {
         if self.trace {
             eprintln!("             fault {fault:?}");
         }
+        self.plot();
         let node = self.chance.index(self.nodes.len());
         match fault {
             Fault::Crash => self.crash(node),
@@ -134,6 +135,9 @@ impl World {
     pub(crate) fn request(&mut self) -> Result<(), Broken> {
         let next = self.chance.wait(self.profile.request_ns);
         self.after(next, Happening::Request);
+        if self.is_quiet() {
+            return Ok(());
+        }
         let node = match self.chance.index(10) {
             0 => self.chance.index(self.nodes.len()),
             1 | 2 => self.previous_leader,

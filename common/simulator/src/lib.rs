@@ -23,6 +23,7 @@ mod moments;
 mod museum;
 mod node;
 mod oracle;
+mod plots;
 mod power;
 mod rules;
 mod run;

@@ -15,6 +15,7 @@ use crate::faults::{MS, Profile};
 use crate::moments;
 use crate::node::{Late, Node, member};
 use crate::oracle::{Broken, Oracle};
+use crate::plots::{Plots, Sign};
 use crate::sessions::Sessions;
 use crate::snapshots::Stream;
 use crate::trap::Trap;
@@ -82,6 +83,12 @@ pub(crate) enum Happening {
     },
     Fault,
     Request,
+    /// A plot is over; or it has a client ask.
+    Plot,
+    Ask {
+        node: usize,
+        read: bool,
+    },
 }
 
 struct Scheduled {
@@ -133,6 +140,7 @@ pub(crate) struct World {
     pub(crate) elected: Timestamp,
     pub(crate) previous_leader: usize,
     pub(crate) trap: Trap,
+    pub(crate) plots: Plots,
     pub(crate) trace: bool,
     heap: BinaryHeap<Reverse<Scheduled>>,
     scheduled: u64,
@@ -148,6 +156,7 @@ impl World {
             (profile.lease_ppm, profile.drift_ppm) = (Some(0), 450_000);
             (profile.reads, profile.request_ns) = (600, 4 * MS);
         }
+        let plots = Plots::draw(seed, &profile);
         let first = profile.voters + profile.learners;
         let ids: Vec<NodeId> = (1..=first + profile.spares).filter_map(NodeId::new).collect();
         let members = &ids[..usize::try_from(first).expect("few")];
@@ -185,6 +194,7 @@ impl World {
             elected: Timestamp::ZERO,
             previous_leader: 0,
             trap: Trap::None,
+            plots,
             trace,
             heap: BinaryHeap::new(),
             scheduled: 0,
@@ -287,6 +297,11 @@ impl World {
             }
             Happening::Fault => self.inject(),
             Happening::Request => self.request(),
+            Happening::Plot => {
+                self.go_on();
+                Ok(())
+            }
+            Happening::Ask { node, read } => self.ask(node, read),
         }
     }
 
@@ -393,6 +408,7 @@ impl World {
         }
         let moments = moments::of(&lanes, received, installed);
         let led = lanes.event.iter().any(|e| matches!(e, Event::Role(RoleKind::Leader, _)));
+        let sign = Sign::of(self.nodes[node].id, &lanes);
         let trapped = self.spring(node, led);
         let young = node == self.leader && self.now.since(self.elected) < YOUNG_NS;
         let young = young && self.chance.permille(self.profile.crash_young_leader);
@@ -410,7 +426,8 @@ impl World {
         self.dispatch(node, lanes)?;
         self.look_at_commit(node)?;
         self.schedule_wake(node);
-        if doomed {
+        self.notice(node, &sign, led);
+        if self.plots.doomed.take() == Some(node) || doomed {
             if let Some(met) = moment.or(young.then_some(Met::CrashYoungLeader)) {
                 self.coverage.meet(met);
             }
