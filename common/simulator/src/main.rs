@@ -56,7 +56,8 @@ struct Explore {
     #[arg(long, default_value_t = 0, requires = "change")]
     crashes: u8,
     /// With --change: appends that a leader sends ahead of a follower's answers
-    #[arg(long, default_value_t = 64, requires = "change", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 64, requires = "change")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     in_flight: u32,
     /// Random walks after that
     #[arg(long, default_value_t = 2_000)]
@@ -252,8 +253,9 @@ fn explore_change(args: &Explore, target: &[u64]) -> bool {
         None => "complete: all there are at this scope",
     };
     say(&format!(
-        "voters 1, 2, 3 to {target:?}, {timeouts} timeouts, {crashes} crashes, {} appends in flight, \
-         every message lost, late or repeated at will:\n{} distinct states in {:.0} s, {bounded}",
+        "voters 1, 2, 3 to {target:?}, {timeouts} timeouts, {crashes} crashes, {} appends in \
+         flight, every message lost, late or repeated at will:\n{} distinct states in {:.0} s, \
+         {bounded}",
         args.in_flight,
         explored.states,
         began.elapsed().as_secs_f64()
