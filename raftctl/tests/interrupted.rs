@@ -49,11 +49,25 @@ fn an_add_that_is_stopped_or_late_says_what_goes_on_and_the_same_command_ends_it
     let learns = ["n1 voter", "n2 voter", "n3 voter", "n4 learner"];
     assert_eq!(members(&world), learns);
 
+    // Its row says in which round it is; the others vote, and have none.
+    let table = world.run("status --no-headers").stdout;
+    let rows = |word: &str| table.lines().filter(|line| line.contains(word)).count();
+    assert_eq!((rows("  learner  round "), rows("  round ")), (1, 1), "{table}");
+    let status = world.run("status -o json").data();
+    let rounds: Vec<Option<u64>> = status["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["seenByLeader"]["catchUp"]["round"].as_u64())
+        .collect();
+    assert!(matches!(rounds[..], [None, None, None, Some(1..)]), "{status}");
+    assert!(world.run("status -o wide").stdout.contains("  LEASE  "));
+
     // It takes longer than it may.
     let late = world.run(&format!("member add n4={} --wait 8s", relay.address));
     assert_eq!(late.code, 5, "{late:?}");
-    let wanted = "error[R0312]: n4 has not caught up: round 1   lag 3,";
-    assert!(late.stderr.contains(wanted), "{late:?}");
+    let wanted = "error[R0312]: n4 has not caught up: round ";
+    assert!(late.stderr.contains(wanted) && late.stderr.contains("   lag 3,"), "{late:?}");
     let help = "help: it stays a learner and does no harm; run this again to go on";
     assert!(late.stderr.contains(help), "{late:?}");
     assert_eq!(members(&world), learns);

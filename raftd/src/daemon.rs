@@ -261,6 +261,7 @@ fn assemble(
         view,
         requests_max: config.limits.requests_max,
         cache_bytes_max: bytes(config.limits.log_cache_bytes_max),
+        lease_clock_error_ppm: config.raft.lease_clock_error_ppm,
     };
     Ok(Turn::new(Node::new(parts), surroundings, reported, heard))
 }

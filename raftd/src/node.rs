@@ -53,6 +53,7 @@ pub(crate) struct Node {
     metrics: Metrics,
     pending: Pending<Responder>,
     cache_bytes_max: usize,
+    lease_clock_error_ppm: Option<u32>,
     /// The newest view of the state.
     view: QueryView,
     /// Questions that need a newer view, and whether one was asked for.
@@ -78,6 +79,7 @@ pub(crate) struct Parts {
     pub(crate) view: QueryView,
     pub(crate) requests_max: u32,
     pub(crate) cache_bytes_max: usize,
+    pub(crate) lease_clock_error_ppm: Option<u32>,
 }
 
 impl Node {
@@ -97,6 +99,7 @@ impl Node {
             metrics: Metrics::default(),
             pending: Pending::new(parts.requests_max),
             cache_bytes_max: parts.cache_bytes_max,
+            lease_clock_error_ppm: parts.lease_clock_error_ppm,
             view: parts.view,
             unseen: Vec::new(),
             view_asked: false,
@@ -327,7 +330,12 @@ impl Node {
 
     fn status(&mut self, now: Timestamp) -> protocol::NodeStatus {
         let failure = self.failure.as_ref().map(ToString::to_string).unwrap_or_default();
-        let sources = Sources { identity: &self.identity, gauges: &self.gauges, failure: &failure };
+        let sources = Sources {
+            identity: &self.identity,
+            gauges: &self.gauges,
+            failure: &failure,
+            lease_clock_error_ppm: self.lease_clock_error_ppm,
+        };
         let network = &self.network;
         let snapshots = &self.snapshots;
         let link = |id: NodeId| Link {

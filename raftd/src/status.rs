@@ -2,7 +2,7 @@
 //! manager.
 
 use consensus::{Configuration, NodeId, PeerStatus, RoleKind, Status, Timestamp};
-use protocol::{NodeStatus, PeerReport};
+use protocol::{LeaseReport, NodeStatus, PeerReport, RoundReport};
 
 use crate::gauges::Gauges;
 use crate::identity::Identity;
@@ -29,6 +29,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) gauges: &'a Gauges,
     /// Why this node does not serve; empty if it does.
     pub(crate) failure: &'a str,
+    /// How far clocks may run from true time, in parts per million; `None` if leases are off.
+    pub(crate) lease_clock_error_ppm: Option<u32>,
 }
 
 /// Puts a status together.
@@ -39,7 +41,7 @@ pub(crate) fn report(
     sources: &Sources<'_>,
     link: impl Fn(NodeId) -> Link,
 ) -> NodeStatus {
-    let Sources { identity, gauges, failure } = sources;
+    let Sources { identity, gauges, failure, lease_clock_error_ppm } = sources;
     let member = status.configuration.member(status.id);
     let ms = |since: Timestamp| now.since(since) / 1_000_000;
     let others = status.configuration.members().keys().filter(|id| **id != status.id);
@@ -79,6 +81,10 @@ pub(crate) fn report(
         commit_p99_us: metrics.commit.p99_us(now).unwrap_or_default(),
         operations_per_second: metrics.operations.per_s(now),
         failure: (*failure).to_owned(),
+        lease: lease_clock_error_ppm.map(|clock_error_ppm| LeaseReport {
+            clock_error_ppm,
+            left_ms: status.lease_until.map(|until| until.since(now) / 1_000_000),
+        }),
     }
 }
 
@@ -117,6 +123,7 @@ pub(crate) fn uninitialised(now: Timestamp, identity: &Identity, gauges: &Gauges
         commit_p99_us: 0,
         operations_per_second: 0,
         failure: String::new(),
+        lease: None,
     }
 }
 
@@ -131,6 +138,10 @@ fn peer(now: Timestamp, id: NodeId, known: Option<&PeerStatus>, link: Link) -> P
         connected: link.connected,
         trouble: link.trouble,
         snapshot_bytes: link.snapshot_bytes,
+        catch_up: known.and_then(|peer| peer.catch_up).map(|rounds| RoundReport {
+            round: rounds.round,
+            last_ms: rounds.last_round_ns.map(|ns| ns / 1_000_000),
+        }),
     }
 }
 

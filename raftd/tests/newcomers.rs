@@ -125,8 +125,12 @@ async fn who_is_not_where_or_not_who_the_change_says_is_refused_and_nothing_is_w
 
     let index = leader(&cluster, &client).await.configuration_index;
     client.reconfigure(&with(&present, &[right]), index).await.unwrap();
-    let learner = leader(&cluster, &client).await.configuration;
-    assert_eq!(learner.learners(), &BTreeSet::from([id(4)]));
+    let status = leader(&cluster, &client).await;
+    assert_eq!(status.configuration.learners(), &BTreeSet::from([id(4)]));
+    for peer in status.peers {
+        let rounds = peer.catch_up.map(|rounds| rounds.round);
+        assert_eq!(rounds.is_some_and(|round| round > 0), peer.id == id(4), "{peer:?}");
+    }
     cluster.converged_on(&[0, 1, 2, 3]).await;
 }
 

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use client::{Answer, Client, ClientError, Consistency};
+use client::{Answer, Client, ClientError, Consistency, NodeStatus};
+use consensus::RoleKind;
 use kit::{Cluster, PATIENCE, reason};
 use rustix::process::Signal;
 use state_machine::{KvCommand, KvQuery, KvResponse};
@@ -123,6 +124,30 @@ async fn followers_serve_linearizable_reads_under_load_and_while_the_leader_is_k
     }
     let answered = counter.finish(readers).await;
     assert!(answered > 100, "{answered} reads show too little");
+}
+
+#[tokio::test]
+async fn a_node_tells_whether_leases_are_on_and_a_leader_how_long_its_own_stands() {
+    let cluster = Cluster::start_with(3, WITH_LEASES).await;
+    let client = cluster.client();
+    let began = Instant::now();
+    loop {
+        let statuses = cluster.statuses(&client).await;
+        let stands = |status: &NodeStatus| status.lease.and_then(|lease| lease.left_ms);
+        for status in statuses.iter().flatten() {
+            assert_eq!(status.lease.map(|lease| lease.clock_error_ppm), Some(5_000), "{status:?}");
+            assert!(status.role == RoleKind::Leader || stands(status).is_none(), "{status:?}");
+        }
+        // The shortest election timeout is 300 ms.
+        let left: Vec<u64> = statuses.iter().flatten().filter_map(stands).collect();
+        if let [1..=300] = left[..] {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{statuses:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let without = Cluster::start(1).await;
+    assert_eq!(without.answer_of(&without.nodes[0]).await.lease, None);
 }
 
 #[tokio::test]

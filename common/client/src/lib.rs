@@ -53,7 +53,8 @@ mod system;
 pub use client::{Answer, Client, ClientConfig, Consistency};
 pub use error::{Cause, ClientError};
 pub use protocol::{
-    AGE_UNKNOWN_MS, ErrorCode, ErrorReply, LogEntry, LogPage, NodeStatus, Outcome, PeerReport,
+    AGE_UNKNOWN_MS, ErrorCode, ErrorReply, LeaseReport, LogEntry, LogPage, NodeStatus, Outcome,
+    PeerReport, RoundReport,
 };
 pub use session::Session;
 pub use transport::certs::Credentials;

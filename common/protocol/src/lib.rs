@@ -42,4 +42,4 @@ pub use log_page::{LogEntry, LogPage};
 pub use peer::{decode_message, encode_message};
 pub use snapshot::{SnapshotChunk, SnapshotOffer, SnapshotReply};
 pub use snapshot_request::{SnapshotAnswer, SnapshotInfo, SnapshotRequest};
-pub use status::{NodeStatus, PeerReport};
+pub use status::{LeaseReport, NodeStatus, PeerReport, RoundReport};

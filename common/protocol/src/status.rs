@@ -75,6 +75,28 @@ pub struct NodeStatus {
     pub operations_per_second: u64,
     /// Why this node does not serve; empty if it does.
     pub failure: String,
+    /// The lease by which a leader serves reads; `None` where leases are off, or the node belongs
+    /// to no cluster.
+    pub lease: Option<LeaseReport>,
+}
+
+/// A node's lease (§6.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseReport {
+    /// How far clocks may run from true time, in parts per million; above 0.
+    pub clock_error_ppm: u32,
+    /// How long the lease stands yet if nobody extends it, in milliseconds, 0 if it has run out;
+    /// `None` at a node that does not lead, or has no lease yet.
+    pub left_ms: Option<u64>,
+}
+
+/// How a member that does not vote catches up (§4.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoundReport {
+    /// The round under way, or the last one; from 1 on.
+    pub round: u32,
+    /// How long the last complete round took, in milliseconds.
+    pub last_ms: Option<u64>,
 }
 
 /// A member, as another node sees it.
@@ -98,6 +120,8 @@ pub struct PeerReport {
     pub trouble: String,
     /// Bytes of a snapshot that it has been sent, of how many; both 0 if none is on its way.
     pub snapshot_bytes: (u64, u64),
+    /// How it catches up, if it does not vote and the reporting node leads.
+    pub catch_up: Option<RoundReport>,
 }
 
 impl NodeStatus {
@@ -141,6 +165,8 @@ impl NodeStatus {
             operations_per_second: self.operations_per_second,
             failure: self.failure.clone(),
             heard_ms: self.heard_ms,
+            lease_clock_error_ppm: self.lease.map_or(0, |lease| lease.clock_error_ppm),
+            lease_left_ms: self.lease.and_then(|lease| lease.left_ms),
         }
     }
 
@@ -182,6 +208,10 @@ impl NodeStatus {
             commit_p99_us: status.commit_p99_us,
             operations_per_second: status.operations_per_second,
             failure: status.failure,
+            lease: (status.lease_clock_error_ppm > 0).then_some(LeaseReport {
+                clock_error_ppm: status.lease_clock_error_ppm,
+                left_ms: status.lease_left_ms,
+            }),
         })
     }
 }
@@ -199,6 +229,8 @@ impl PeerReport {
             trouble: self.trouble.clone(),
             snapshot_sent_bytes: self.snapshot_bytes.0,
             snapshot_size_bytes: self.snapshot_bytes.1,
+            catch_up_round: self.catch_up.map_or(0, |rounds| rounds.round),
+            last_round_ms: self.catch_up.and_then(|rounds| rounds.last_ms),
         }
     }
 
@@ -213,6 +245,8 @@ impl PeerReport {
             connected: peer.connected,
             trouble: peer.trouble,
             snapshot_bytes: (peer.snapshot_sent_bytes, peer.snapshot_size_bytes),
+            catch_up: (peer.catch_up_round > 0)
+                .then_some(RoundReport { round: peer.catch_up_round, last_ms: peer.last_round_ms }),
         })
     }
 }

@@ -18,7 +18,7 @@ mod json;
 mod text;
 
 pub(crate) use json::node;
-pub(crate) use text::state;
+pub(crate) use text::{lease, state};
 
 /// How often `--wait` asks.
 const WAIT_POLL: Duration = Duration::from_millis(100);

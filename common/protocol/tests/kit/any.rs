@@ -13,7 +13,8 @@ use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof};
 use proptest::sample::select;
 use protocol::{
     BootstrapRecord, EntryKind, ErrorCode, ErrorReply, Freshness, Generation, Hello, HelloReply,
-    LeaderHint, LogEntry, LogPage, NodeStatus, Outcome, PeerReport, RefusalCode, Request, Response,
+    LeaderHint, LeaseReport, LogEntry, LogPage, NodeStatus, Outcome, PeerReport, RefusalCode,
+    Request, Response, RoundReport,
 };
 
 pub fn text() -> impl Strategy<Value = String> {
@@ -203,6 +204,8 @@ fn error() -> impl Strategy<Value = ErrorReply> {
         ErrorCode::DiskFailed,
         ErrorCode::Abandoned,
         ErrorCode::Internal,
+        ErrorCode::Forbidden,
+        ErrorCode::NotMet,
     ]);
     let leader = (any::<u64>(), text(), text()).prop_map(|(id, name, address)| LeaderHint {
         id,
@@ -254,17 +257,23 @@ pub fn response() -> BoxedStrategy<Response> {
 fn peer() -> impl Strategy<Value = PeerReport> {
     let flow = of(select(vec![FlowKind::Probe, FlowKind::Replicate, FlowKind::Snapshot]));
     let times = (of(any::<u64>()), of(any::<u64>()));
-    (node(), any::<[u64; 2]>(), flow, times, any::<bool>(), text()).prop_map(
-        |(id, [matched, next], flow, (heard_ms, rtt_us), connected, trouble)| PeerReport {
-            snapshot_bytes: (matched, next),
-            id,
-            matched,
-            next,
-            flow,
-            heard_ms,
-            rtt_us,
-            connected,
-            trouble,
+    let rounds = of((1..u32::MAX, of(any::<u64>())));
+    let rounds =
+        rounds.prop_map(|some| some.map(|(round, last_ms)| RoundReport { round, last_ms }));
+    (node(), any::<[u64; 2]>(), flow, times, any::<bool>(), text(), rounds).prop_map(
+        |(id, [matched, next], flow, (heard_ms, rtt_us), connected, trouble, catch_up)| {
+            PeerReport {
+                catch_up,
+                snapshot_bytes: (matched, next),
+                id,
+                matched,
+                next,
+                flow,
+                heard_ms,
+                rtt_us,
+                connected,
+                trouble,
+            }
         },
     )
 }
@@ -277,9 +286,13 @@ pub fn status() -> impl Strategy<Value = NodeStatus> {
         RoleKind::Candidate,
         RoleKind::Leader,
     ]);
+    let lease = of((1..u32::MAX, of(any::<u64>())));
+    let lease = lease.prop_map(|some| {
+        some.map(|(clock_error_ppm, left_ms)| LeaseReport { clock_error_ppm, left_ms })
+    });
     let who = (node(), hello(), role, of(node()), of(node()));
     let others = (vec(peer(), 0..4), vec((node(), verdict()), 0..4));
-    let texts = (text(), text(), text());
+    let texts = (text(), text(), text(), lease);
     (who, any::<[u64; 17]>(), any::<bool>(), any::<i64>(), configuration(), others, texts).prop_map(
         |((node, hello, role, voted_for, leader), n, known, not_after, configuration, o, t)| {
             NodeStatus {
@@ -315,6 +328,7 @@ pub fn status() -> impl Strategy<Value = NodeStatus> {
                 commit_p99_us: n[15],
                 operations_per_second: n[16],
                 failure: t.2,
+                lease: t.3,
             }
         },
     )

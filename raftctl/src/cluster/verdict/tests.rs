@@ -41,6 +41,7 @@ fn well(number: u64) -> NodeStatus {
         connected: true,
         trouble: String::new(),
         snapshot_bytes: (0, 0),
+        catch_up: None,
     };
     let leads = number == 1;
     NodeStatus {
@@ -76,6 +77,7 @@ fn well(number: u64) -> NodeStatus {
         commit_p99_us: 2_000,
         operations_per_second: 5,
         failure: String::new(),
+        lease: None,
     }
 }
 

@@ -1,5 +1,5 @@
-//! How a learner catches up, seen from outside: in rounds (§4.2.1), and judged by an absolute lag,
-//! for a ratio of a long log is long, too.
+//! How a learner catches up, as its leader tells: in rounds (§4.2.1), and judged by an absolute
+//! lag, for a ratio of a long log is long, too.
 
 use std::time::{Duration, Instant};
 
@@ -27,9 +27,8 @@ const POLL: Duration = Duration::from_millis(50);
 /// A learner on its way.
 struct Learner<'a> {
     node: &'a PlannedNode,
-    /// Which round it is in: each ends where the log ended when it began.
-    round: u32,
-    goal: u64,
+    /// Which round it is in, as the leader counts; none for who votes already.
+    round: Option<u32>,
     /// The highest index known to agree there.
     matched: u64,
     lag: u64,
@@ -42,22 +41,16 @@ struct Learner<'a> {
 
 impl<'a> Learner<'a> {
     fn new(node: &'a PlannedNode) -> Self {
-        let (round, goal, matched, lag) = (1, 0, 0, u64::MAX);
+        let (round, matched, lag) = (None, 0, u64::MAX);
         let (trouble, snapshot) = (String::new(), None);
-        Self { node, round, goal, matched, lag, ready: false, trouble, snapshot }
+        Self { node, round, matched, lag, ready: false, trouble, snapshot }
     }
 
     /// Notes what the leader knows of it now.
     fn observe(&mut self, peer: Option<&PeerReport>, last: u64, configuration_index: u64) {
-        if self.goal == 0 {
-            self.goal = last;
-        }
         let matched = peer.map_or(0, |peer| peer.matched);
         self.matched = matched;
-        if matched >= self.goal && last > self.goal {
-            self.round += 1;
-            self.goal = last;
-        }
+        self.round = peer.and_then(|peer| peer.catch_up).map(|rounds| rounds.round);
         self.lag = last.saturating_sub(matched);
         // A node without the configuration that names it would not vote.
         self.ready = matched >= configuration_index && self.lag <= LAG_MAX;
@@ -66,11 +59,17 @@ impl<'a> Learner<'a> {
         self.trouble = peer.map(|peer| peer.trouble.clone()).unwrap_or_default();
     }
 
+    /// What it is by now: who votes has caught up before.
+    fn role(&self) -> &'static str {
+        if self.round.is_some() { "learner" } else { "voter  " }
+    }
+
     fn line(&self) -> String {
         let how = self.snapshot.map_or_else(String::new, |(sent, all)| {
             format!("snapshot {}/{}   ", units::size(sent), units::size(all))
         });
-        format!("round {}   {how}lag {} entries", self.round, units::count(self.lag))
+        let round = self.round.map_or_else(String::new, |round| format!("round {round}   "));
+        format!("{round}{how}lag {} entries", units::count(self.lag))
     }
 }
 
@@ -98,7 +97,8 @@ pub async fn wait(
                 if learner.ready && !was_ready {
                     let (name, line) = (&learner.node.name, learner.line());
                     let took = began.elapsed().as_secs_f64();
-                    session.output.remark(&format!("{name}  learner   {line}   in {took:.1} s"));
+                    let role = learner.role();
+                    session.output.remark(&format!("{name}  {role}   {line}   in {took:.1} s"));
                 }
             }
             let Some(worst) = worst(&learners) else {
@@ -164,6 +164,7 @@ pub fn check(present: &Present, draft: &Draft) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use client::RoundReport;
     use std::num::NonZeroU64;
 
     fn node() -> PlannedNode {
@@ -181,25 +182,31 @@ mod tests {
             connected: true,
             trouble: String::new(),
             snapshot_bytes: (0, 0),
+            catch_up: Some(RoundReport { round: 2, last_ms: Some(40) }),
         }
     }
 
     #[test]
-    fn a_round_ends_where_the_log_ended_when_it_began_s4_2_1() {
+    fn the_lag_decides_and_the_round_is_shown_s4_2_1() {
         let node = node();
         let mut learner = Learner::new(&node);
         learner.observe(None, 10_000, 5);
-        assert_eq!((learner.round, learner.lag, learner.ready), (1, 10_000, false));
-        learner.observe(Some(&peer(9_999)), 12_000, 5);
-        assert_eq!((learner.round, learner.ready), (1, false));
+        assert_eq!((learner.round, learner.lag, learner.ready), (None, 10_000, false));
         learner.observe(Some(&peer(10_000)), 12_000, 5);
-        assert_eq!((learner.round, learner.ready), (2, false));
+        assert_eq!((learner.round, learner.ready), (Some(2), false));
         assert_eq!(learner.line(), "round 2   lag 2,000 entries");
         learner.observe(Some(&peer(11_600)), 12_100, 5);
-        assert_eq!((learner.round, learner.ready), (2, true), "the lag counts, not the round");
+        assert_eq!(
+            (learner.round, learner.ready),
+            (Some(2), true),
+            "the lag counts, not the round"
+        );
         let (flow, snapshot_bytes) = (Some(FlowKind::Snapshot), (1 << 20, 3 << 20));
         learner.observe(Some(&PeerReport { flow, snapshot_bytes, ..peer(0) }), 12_100, 5);
         assert_eq!(learner.line(), "round 2   snapshot 1.0 M/3.0 M   lag 12,100 entries");
+        let voter = PeerReport { catch_up: None, ..peer(12_100) };
+        learner.observe(Some(&voter), 12_100, 5);
+        assert_eq!((learner.line().as_str(), learner.role()), ("lag 0 entries", "voter  "));
     }
 
     #[test]
@@ -218,7 +225,7 @@ mod tests {
         let mut learner = Learner::new(&node);
         learner.observe(Some(&peer(1_000)), 50_000, 7);
         let said = late(&learner, Duration::from_secs(10)).message;
-        let wanted = "n4 has not caught up: round 1   lag 49,000 entries; it took in 100 entries a \
+        let wanted = "n4 has not caught up: round 2   lag 49,000 entries; it took in 100 entries a \
                       second, up to 1,000";
         assert_eq!(said, wanted);
         let silent = PeerReport { trouble: "no answer".into(), ..peer(0) };

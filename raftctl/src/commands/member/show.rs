@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use client::{NodeStatus, PeerReport};
+use client::{NodeStatus, PeerReport, RoundReport};
 use consensus::{Configuration, Member, NodeId};
 use serde_json::{Value, json};
 
@@ -60,6 +60,13 @@ fn text(survey: &Survey, configuration: &Configuration, id: NodeId, member: &Mem
     let seen = leader.and_then(|leader| leader.peers.iter().find(|peer| peer.id == id));
     if let Some((leader, peer)) = leader.zip(seen) {
         line("match", &matched(leader, peer));
+        if let Some(RoundReport { round, last_ms }) = peer.catch_up {
+            let took = last_ms.map_or_else(
+                || "none is complete yet".to_owned(),
+                |ms| format!("the last took {}", units::age(ms)),
+            );
+            line("catch-up", &format!("round {round}   {took}"));
+        }
     }
     match survey.row(id).map(|row| &row.answer) {
         Some(Ok(node)) => {
@@ -91,6 +98,7 @@ fn reported(node: &NodeStatus) -> Vec<(&'static str, String)> {
         ("term", node.term.to_string()),
         ("applied", units::count(node.applied)),
         ("log", format!("{} to {}", units::count(node.first), units::count(node.last))),
+        ("lease", status::lease(node)),
         ("certificate", format!("ends in {} days", left_s.max(0) / 86_400)),
         ("uptime", units::age(node.uptime_ms)),
         ("version", node.version.clone()),

@@ -112,6 +112,10 @@ fn status_of(status: &NodeStatus) -> Value {
         "commitP99Us": status.commit_p99_us,
         "operationsPerSecond": status.operations_per_second,
         "failure": status.failure,
+        "lease": status.lease.map(|lease| json!({
+            "clockErrorPpm": lease.clock_error_ppm,
+            "leftMs": lease.left_ms,
+        })),
     })
 }
 
@@ -125,5 +129,9 @@ fn peer_of(peer: &PeerReport) -> Value {
         "trouble": peer.trouble,
         "snapshotSentBytes": peer.snapshot_bytes.0,
         "snapshotSizeBytes": peer.snapshot_bytes.1,
+        "catchUp": peer.catch_up.map(|rounds| json!({
+            "round": rounds.round,
+            "lastRoundMs": rounds.last_ms,
+        })),
     })
 }

@@ -120,8 +120,8 @@ const HEADER: [&str; 13] = [
     "VERSION",
 ];
 
-const WIDE: [&str; 8] =
-    ["ID", "ADDRESS", "TERM", "COMMIT", "LAST", "UPTIME", "INCARNATION", "GENERATION"];
+const WIDE: [&str; 9] =
+    ["ID", "ADDRESS", "TERM", "COMMIT", "LAST", "LEASE", "UPTIME", "INCARNATION", "GENERATION"];
 
 fn table(survey: &Survey, wide: bool) -> Rows {
     let mut header = HEADER.to_vec();
@@ -213,7 +213,7 @@ fn cells_of(
         }
     };
     vec![
-        state(status, peer).to_owned(),
+        doing(status, peer),
         matched.unwrap_or_else(none),
         lag.map_or_else(none, units::short_count),
         units::count(status.applied),
@@ -225,6 +225,23 @@ fn cells_of(
         certificate(status.certificate_not_after),
         units::printable(status.version.as_bytes()),
     ]
+}
+
+/// Returns what a node does, in a word; of a learner that gets the log, in which round (§4.2.1).
+fn doing(status: &NodeStatus, peer: Option<&PeerReport>) -> String {
+    let word = state(status, peer);
+    match peer.and_then(|peer| peer.catch_up) {
+        Some(rounds) if word == "follower" => format!("round {}", rounds.round),
+        Some(_) | None => word.to_owned(),
+    }
+}
+
+/// Says whether reads are served by a lease, and how long a leader's stands yet.
+pub(crate) fn lease(status: &NodeStatus) -> String {
+    match status.lease {
+        None => "off".to_owned(),
+        Some(lease) => lease.left_ms.map_or_else(|| "on".to_owned(), |ms| format!("{ms} ms")),
+    }
 }
 
 /// Says how far a member is: while a snapshot is on its way to it, how much of that it has.
@@ -254,6 +271,7 @@ fn wide_cells(row: &Row, status: &NodeStatus) -> Vec<String> {
         status.term.to_string(),
         units::count(status.commit),
         units::count(status.last),
+        lease(status),
         units::age(status.uptime_ms),
         status.incarnation.to_string(),
         status.generation.map_or_else(|| "-".to_owned(), |generation| generation.short()),
