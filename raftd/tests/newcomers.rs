@@ -152,6 +152,28 @@ async fn a_node_without_a_history_is_met_and_takes_part_when_it_has_joined() {
 }
 
 #[tokio::test]
+async fn a_leader_meets_itself_where_its_own_address_is_to_be() {
+    let cluster = cluster().await;
+    let client = cluster.client();
+    let present = leader(&cluster, &client).await;
+    let own = present.configuration.member(present.node).unwrap();
+    // The same address in another spelling, as after a change of names.
+    let (_, port) = own.address.split_once(':').unwrap();
+    let moved = member(&own.name, &format!("127.1:{port}"), own.incarnation);
+    let target = with(&present.configuration, &[(present.node.get(), moved.clone())]);
+    client.reconfigure(&target, present.configuration_index).await.unwrap();
+    let now = leader(&cluster, &client).await.configuration;
+    assert_eq!(now.member(present.node), Some(&moved));
+
+    // It is not where another node is.
+    let other = cluster.nodes.iter().find(|node| node.id != present.node.get()).unwrap();
+    let elsewhere = member(&own.name, &other.address, own.incarnation);
+    let target = with(&now, &[(present.node.get(), elsewhere)]);
+    let why = refused(&cluster, &client, &target).await;
+    assert!(why.contains(&format!("expected node {}", present.node)), "{why}");
+}
+
+#[tokio::test]
 async fn another_clusters_node_is_not_met() {
     let cluster = cluster().await;
     let client = cluster.client();
