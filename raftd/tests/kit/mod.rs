@@ -18,7 +18,7 @@ use tempfile::TempDir;
 pub mod load;
 
 /// Nothing in these tests takes longer.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 const DAY: Duration = Duration::from_secs(86_400);
 
