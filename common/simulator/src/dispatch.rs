@@ -156,6 +156,9 @@ impl World {
         }
         self.post(node, to, &message);
         let hands_over = matches!(message.body, Body::TimeoutNow { .. }) && !self.calm;
+        if hands_over {
+            self.muffle(node);
+        }
         if hands_over && self.chance.permille(self.profile.deaf_after_handover) {
             self.coverage.meet(Met::DeafHandOver);
             self.deafen(node);

@@ -107,6 +107,15 @@ impl Oracle {
             let why = format!("node {} leads term {term}, and has no vote", node.id);
             return Err(Broken::new("only voters lead (§4.2.1)", why));
         }
+        let own = node.disk.hard_state;
+        let voted = |voter: NodeId| match voter == node.id {
+            true => Some(own.term == term && own.voted_for == Some(node.id)),
+            false => Some(self.votes.get(&(voter, term)) == Some(&node.id)),
+        };
+        if status.configuration.voters().tally(voted) != Tally::Won {
+            let why = format!("node {} leads term {term} without them", node.id);
+            return Err(Broken::new("leaders have the votes of a quorum (§3.4)", why));
+        }
         let due = self.committed.iter().rev().find(|(_, known)| *known < term);
         match due {
             Some((id, _)) if !self.holds(node, *id, Place::Memory) => {

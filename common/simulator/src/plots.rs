@@ -1,11 +1,12 @@
 //! Conjunctions that chance brings about too seldom: an order to campaign that comes when another
-//! node campaigns already, and a leader that is alone with its lease while those who made it
-//! restart. Like the trap, they break nothing in a sound replica.
+//! node campaigns already; a leader that is alone with its lease while those who made it restart;
+//! and one that hands over, and hears late of what came of it. Like the trap, they break nothing in
+//! a sound replica.
 //!
 //! They have a source of chance of their own, so that a seed without them runs as if there were
 //! none.
 
-use consensus::{Body, Message, NodeId, Send, Term};
+use consensus::{Body, Message, NodeId, Send, Term, Timestamp};
 use replica::Lanes;
 
 use crate::chance::Chance;
@@ -36,6 +37,10 @@ pub(crate) struct Plots {
     /// This node dies with the present step.
     pub(crate) doomed: Option<usize>,
     lease: Option<Lease>,
+    /// Of a thousand leaders that hand over, so many hear nothing for a while, and then all of it.
+    muffles: u64,
+    /// Who hears nothing, and until when.
+    muffled: Option<(usize, Timestamp)>,
 }
 
 /// A leader that is to be alone with its lease.
@@ -80,16 +85,27 @@ impl Sign {
 
 impl Plots {
     pub(crate) fn draw(seed: u64, profile: &Profile) -> Self {
-        let mut chance = Chance::new(!seed);
+        let mut chance = Chance::new(seed ^ 0x706c_6f74);
         let last_words = if chance.permille(300) { chance.between(20, 300) } else { 0 };
         let leases = if chance.permille(400) { chance.between(20, 300) } else { 0 };
         let leases = if profile.lease_ppm.is_some() { leases } else { 0 };
-        Self { chance, last_words, leases, order: None, doomed: None, lease: None }
+        let muffles = if chance.permille(300) { chance.between(20, 500) } else { 0 };
+        Self {
+            chance,
+            last_words,
+            leases,
+            order: None,
+            doomed: None,
+            lease: None,
+            muffles,
+            muffled: None,
+        }
     }
 
     /// Ends all plots, for good.
     pub(crate) fn stop(&mut self) {
-        (self.last_words, self.leases, self.order, self.lease) = (0, 0, None, None);
+        (self.last_words, self.leases, self.muffles) = (0, 0, 0);
+        (self.order, self.lease, self.muffled) = (None, None, None);
     }
 }
 
@@ -108,6 +124,24 @@ impl World {
         plots.order = Some((self.nodes[node].id, to, message.clone()));
         plots.doomed = Some(node);
         true
+    }
+
+    /// A leader hands over: it is asked for a read, and hears the answers to that late.
+    pub(crate) fn muffle(&mut self, node: usize) {
+        let plots = &mut self.plots;
+        let begins = plots.muffles > 0 && plots.chance.permille(plots.muffles);
+        if begins && plots.muffled.is_none_or(|(_, until)| until <= self.now) {
+            self.coverage.meet(Met::HandOverMuffled);
+            let until = self.now.after(plots.chance.between(40, 140) * MS);
+            plots.muffled = Some((node, until));
+            self.after(0, Happening::Ask { node, read: true });
+        }
+    }
+
+    /// Returns when a node hears what is said to it now, if not at once.
+    pub(crate) fn hears_at(&self, node: usize) -> Option<Timestamp> {
+        let (muffled, until) = self.plots.muffled?;
+        (muffled == node && self.now < until).then_some(until)
     }
 
     /// Begins to keep the leader apart from another node, which will stand for election.
@@ -156,6 +190,10 @@ impl World {
         if let Some(term) = sign.campaigns {
             self.overtake(node, term);
         }
+        let handed_over = self.plots.muffled.is_some_and(|(_, until)| self.now < until);
+        if led && handed_over {
+            self.after(0, Happening::Ask { node, read: false });
+        }
         let Some(mut plot) = self.plots.lease.filter(|plot| plot.rival == node) else {
             return;
         };
@@ -181,8 +219,11 @@ impl World {
 
     /// A write is acknowledged: does a leader that lost its office know of it?
     pub(crate) fn suspect(&mut self) {
-        if let Some(plot) = self.plots.lease.filter(|plot| plot.stage == Stage::Lost) {
-            self.after(0, Happening::Ask { node: plot.leader, read: true });
+        let lost = self.plots.lease.filter(|plot| plot.stage == Stage::Lost);
+        let muffled = self.plots.muffled.filter(|(_, until)| self.now < *until);
+        let leader = lost.map(|plot| plot.leader).or(muffled.map(|(leader, _)| leader));
+        if let Some(node) = leader {
+            self.after(0, Happening::Ask { node, read: true });
         }
     }
 

@@ -252,6 +252,10 @@ impl World {
                 if self.cut.contains(&(from, self.nodes[to].id)) || !self.nodes[to].is_up() {
                     return Ok(());
                 }
+                if let Some(until) = self.hears_at(to) {
+                    self.at(until, Happening::Deliver { from, to, message });
+                    return Ok(());
+                }
                 self.meet(to, Late::Message(from, message))
             }
             Happening::Wake { node, life } => {
