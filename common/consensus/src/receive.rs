@@ -169,9 +169,12 @@ impl Raft {
             None if answer && !self.membership.previous().recognises(from, incarnation) => {
                 Err(Ignored::NotMember)
             }
-            // A wiped data directory under an old id: neither answers nor campaigns count.
+            // A wiped data directory under an old id: neither answers nor campaigns count. But who
+            // leads was elected by those who know it, and this node may have missed that its id was
+            // given to another directory: it must not refuse that leader for ever.
             Some(member)
                 if member.incarnation != incarnation
+                    && !matches!(message.body, Body::AppendEntries { .. })
                     && !self.config.chaos.has(Mutation::C21IncarnationIgnored) =>
             {
                 Err(Ignored::OtherIncarnation)

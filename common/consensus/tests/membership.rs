@@ -243,3 +243,24 @@ fn a_learner_catches_up_in_rounds_of_what_came_meanwhile_s4_2_1() {
     let idle = CatchUp { round: 3, last_round_ns: Some(0), lag: 0 };
     assert_eq!(caught(&cluster), idle, "nothing is left to bring");
 }
+
+/// The id of a lost node was given to another data directory, and that node leads now. Who missed
+/// the change must follow it nevertheless, or would never learn of the change; but neither its
+/// campaigns nor its answers count before that.
+#[test]
+fn who_missed_that_an_id_has_another_data_directory_follows_it_as_leader_museum_c21() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let hears = |cluster: &mut Cluster, body| {
+        let (from, incarnation) = (id(2), Incarnation::new(999));
+        let message = Message { term: Term::new(2), body };
+        cluster.step(3, Input::Receive { from, incarnation, message });
+        cluster.take_from(3)
+    };
+    assert_eq!(hears(&mut cluster, kit::request_vote(kit::at(1, 1))), []);
+    assert_eq!((cluster.term(3), cluster.node(3).hard_state.voted_for), (1, None));
+    let entries = vec![kit::entry(2, 2)];
+    let answers = hears(&mut cluster, kit::append(kit::at(1, 1), entries, 2));
+    let matched = Body::Appended { matched: LogIndex::new(2), round: ReadRound::ZERO };
+    assert_eq!(kit::bodies(&answers, 2), [matched]);
+    assert_eq!((cluster.status(3).leader, cluster.commit(3)), (Some(id(2)), 2));
+}
