@@ -6,7 +6,7 @@ mod kit;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use client::Consistency;
+use client::{ClientError, Consistency, ErrorCode};
 use consensus::{Configuration, Majority, NodeId, Voters};
 use kit::Cluster;
 use kit::load::put;
@@ -27,7 +27,8 @@ async fn a_node_that_slept_through_its_removal_stops_and_says_which_entry_remove
     let id = NodeId::new(cluster.nodes[gone].id).unwrap();
 
     let status = client.status_of(&cluster.nodes[leader].address).await.unwrap();
-    let mut members = status.configuration.members().clone();
+    let before = status.configuration.clone();
+    let mut members = before.members().clone();
     members.remove(&id);
     let voters = Voters::Stable(Majority::new(members.keys().copied()));
     let target = Configuration::new(voters, BTreeSet::new(), BTreeMap::clone(&members)).unwrap();
@@ -38,6 +39,14 @@ async fn a_node_that_slept_through_its_removal_stops_and_says_which_entry_remove
     let SystemAnswer::Tombstones(stones) = answer else { panic!("{answer:?}") };
     assert_eq!(stones.iter().map(|stone| stone.id).collect::<Vec<_>>(), [id]);
     let index = stones[0].index;
+
+    // Its id is not given to anybody again, by hand neither.
+    let status = client.status_of(&cluster.nodes[cluster.leader().await].address).await.unwrap();
+    let again = client.reconfigure(&before, status.configuration_index).await;
+    let Err(ClientError::Refused(reply)) = again else { panic!("not refused: {again:?}") };
+    assert_eq!(reply.code, ErrorCode::Forbidden);
+    let said = format!("node {id} was removed by log entry {index}, and an id is never used again");
+    assert!(reply.message.starts_with(&said), "{}", reply.message);
 
     cluster.nodes[gone].start();
     let ended = cluster.nodes[gone].ended();

@@ -24,6 +24,11 @@ impl Removed {
         self.lock().removed = removed.into_iter().collect();
     }
 
+    /// Returns which entry removed a node, whether it has heard of that or not.
+    pub fn by(&self, node: NodeId) -> Option<LogIndex> {
+        self.lock().removed.get(&node).copied()
+    }
+
     pub(crate) fn set_peers(&self, peers: BTreeSet<NodeId>) {
         self.lock().peers = peers;
     }
@@ -52,6 +57,7 @@ mod tests {
         assert_eq!(removed.index_of(id(3)), None);
         removed.set_peers(BTreeSet::from([id(4)]));
         assert_eq!(removed.index_of(id(4)), None, "it has yet to hear of it");
+        assert_eq!(removed.by(id(4)), Some(LogIndex::new(7)));
         removed.set_peers(BTreeSet::new());
         assert_eq!(removed.index_of(id(4)), Some(LogIndex::new(7)));
     }

@@ -122,6 +122,11 @@ impl Network {
         self.mesh.road(to)
     }
 
+    /// Returns which entry removed a node, as far as the log is applied.
+    pub(crate) fn removed_by(&self, node: NodeId) -> Option<LogIndex> {
+        self.mesh.removed().by(node)
+    }
+
     /// Asks nodes that are no peers yet who they are, all at the same time, and reports: they are
     /// to be members, with this description each.
     pub(crate) fn meet(&self, newcomers: Vec<(NodeId, Member)>, change: Change) {

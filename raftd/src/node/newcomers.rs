@@ -37,6 +37,9 @@ impl Node {
         let status = self.replica.status();
         let leads = status.role == RoleKind::Leader;
         let newcomers = newcomers(status.configuration, &target);
+        if leads && let Err(refusal) = self.are_alive(&newcomers) {
+            return responder.send(Response::Error(refusal));
+        }
         if leads && !newcomers.is_empty() && self.meeting {
             let why = "the nodes of another change of members are being asked who they are";
             return responder.send(Response::Error(answer::refusal(ErrorCode::Busy, why)));
@@ -67,6 +70,22 @@ impl Node {
                 }
             }
         }
+    }
+
+    /// Checks that nobody comes back under the id of a removed member: who slept through the removal
+    /// could then take itself for that member (§4.4).
+    fn are_alive(&self, newcomers: &[(NodeId, Member)]) -> Result<(), ErrorReply> {
+        let members = self.replica.status().configuration.members();
+        let mut strangers = newcomers.iter().filter(|(id, _)| !members.contains_key(id));
+        let removed = strangers.find_map(|(id, _)| Some((id, self.network.removed_by(*id)?)));
+        let Some((id, index)) = removed else {
+            return Ok(());
+        };
+        let why = format!(
+            "node {id} was removed by log entry {index}, and an id is never used again; another \
+             is reserved for a name that is added"
+        );
+        Err(answer::refusal(ErrorCode::Forbidden, why))
     }
 
     /// Checks that a leader's configuration is the one that the operator has seen.
