@@ -72,7 +72,7 @@ impl Node {
         }
     }
 
-    /// Checks that nobody comes back under the id of a removed member: who slept through the removal
+    /// Checks that nobody comes back under a removed member's id: who slept through the removal
     /// could then take itself for that member (§4.4).
     fn are_alive(&self, newcomers: &[(NodeId, Member)]) -> Result<(), ErrorReply> {
         let members = self.replica.status().configuration.members();
