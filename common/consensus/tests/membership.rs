@@ -4,7 +4,7 @@
 mod kit;
 
 use consensus::*;
-use kit::{CHANGE, Cluster, configuration, id};
+use kit::{CHANGE, Cluster, at, configuration, id};
 
 fn done() -> Reply {
     Reply::Done { request: RequestId::new(CHANGE) }
@@ -242,6 +242,143 @@ fn a_learner_catches_up_in_rounds_of_what_came_meanwhile_s4_2_1() {
     cluster.say(3, 1, 2, answer(11));
     let idle = CatchUp { round: 3, last_round_ns: Some(0), lag: 0 };
     assert_eq!(caught(&cluster), idle, "nothing is left to bring");
+}
+
+#[test]
+fn three_voters_give_way_to_three_others_in_one_change_s4_3() {
+    let mut cluster = cluster();
+    cluster.start_blank(6);
+    cluster.propose(1, 1, "before");
+    assert_eq!(cluster.change(1, &configuration(&[1, 2, 3], &[4, 5, 6])), [done()]);
+    let target = configuration(&[4, 5, 6], &[]);
+    assert_eq!(cluster.change(1, &target), [done()]);
+    let all = cluster.ids(1);
+    cluster.run(2_000);
+    for number in 1..=6 {
+        assert_eq!(latest(&cluster, number), target);
+        assert!(cluster.ids(number).starts_with(&all), "the log went over as a whole");
+    }
+    for number in [1, 2, 3] {
+        assert_eq!(cluster.role(number), RoleKind::Follower);
+        cluster.isolate(number);
+    }
+    let &[leader] = cluster.leaders().as_slice() else { panic!("{:?}", cluster.leaders()) };
+    assert!(leader >= 4, "one of the new voters leads: {leader}");
+    cluster.propose(leader, 2, "after");
+    cluster.settle();
+    assert_eq!(cluster.commit(leader), cluster.status(leader).last.index.get());
+    assert_eq!(cluster.status(leader).last.index, LogIndex::new(all.len() as u64 + 2));
+}
+
+#[test]
+fn a_joint_configuration_out_of_a_snapshot_is_left_by_the_leader_that_has_it_s4_3_s5_1() {
+    let mut cluster = cluster();
+    cluster.change(1, &configuration(&[1, 2, 3], &[4]));
+    cluster.isolate(3);
+    cluster.held_disks.insert(id(1));
+    let target = configuration(&[1, 3, 4], &[]);
+    cluster.change(1, &target);
+    let joint = latest(&cluster, 1);
+    let last = cluster.status(1).last;
+    assert!(joint.voters().is_joint());
+    // Its own disk commits it; what would leave it again gets nowhere.
+    assert!(cluster.persist_one(1));
+    cluster.letters.clear();
+    assert_eq!((latest(&cluster, 1), cluster.commit(1)), (target.clone(), last.index.get()));
+    let meta = cluster.node(1).raft.snapshot_meta(last.index).unwrap();
+    assert_eq!((meta.last, &meta.configuration), (last, &joint));
+    let (from, term) = (id(1), cluster.status(1).term);
+    cluster.step(3, Input::SnapshotReceived { from, term, meta });
+    cluster.heal();
+    cluster.isolate(1);
+    cluster.crash(3);
+    assert_eq!((cluster.status(3).base, latest(&cluster, 3)), (last, joint.clone()));
+
+    cluster.held_disks.insert(id(2));
+    cluster.campaign(3);
+    assert!(cluster.persist_one(2), "a vote for 3");
+    cluster.settle();
+    assert_eq!(cluster.role(3), RoleKind::Leader);
+    // 3 and 4 are a majority of those to come; of those before, 3 alone has the leader's entry.
+    assert_eq!(cluster.commit(4), last.index.get());
+    assert_eq!(latest(&cluster, 3), joint, "no entry of its own term is committed yet");
+    cluster.persist(2);
+    cluster.settle();
+    let own = cluster.term(3);
+    let (noop, left) = (at(own, last.index.get() + 1), at(own, last.index.get() + 2));
+    assert_eq!(cluster.ids(3)[last.index.get() as usize..], [noop, left]);
+    assert_eq!(cluster.status(3).configuration_index, left.index);
+    cluster.run(100);
+    for number in [3, 4] {
+        assert_eq!(latest(&cluster, number), target);
+        assert_eq!(cluster.commit(number), left.index.get());
+    }
+}
+
+/// The leader of {1, 2, 3} has left the joint configuration towards {2, 4, 5}, and is gone: 3 alone
+/// has that entry, which it is outside of, and which is not committed.
+fn left_to_one_who_is_outside() -> Cluster {
+    let mut cluster = cluster();
+    cluster.change(1, &configuration(&[1, 2, 3], &[4, 5]));
+    let target = configuration(&[2, 4, 5], &[]);
+    let request = RequestId::new(CHANGE);
+    cluster.step(1, Input::Reconfigure { request, target: target.clone() });
+    for _there_and_back in 0..2 {
+        for letter in std::mem::take(&mut cluster.letters) {
+            cluster.deliver(letter);
+        }
+    }
+    for letter in cluster.take_from(1).into_iter().filter(|letter| letter.to == id(3)) {
+        cluster.deliver(letter);
+    }
+    cluster.letters.clear();
+    cluster.isolate(1);
+    assert_eq!(latest(&cluster, 3), target);
+    assert_eq!(cluster.commit(3), cluster.status(3).configuration_index.get() - 1);
+    for number in [2, 4, 5] {
+        assert!(latest(&cluster, number).voters().is_joint());
+    }
+    cluster
+}
+
+#[test]
+fn who_is_outside_of_a_configuration_votes_before_that_is_committed_s4_2_2() {
+    let mut cluster = left_to_one_who_is_outside();
+    cluster.pass(1_000);
+    let (term, last) = (cluster.term(3) + 1, cluster.status(3).last);
+    cluster.say(2, 3, term, kit::request_vote(last));
+    let granted = Body::Vote { verdict: Verdict::Granted };
+    assert_eq!(kit::bodies(&cluster.take_from(3), 2), [granted]);
+    assert_eq!(cluster.node(3).hard_state, kit::hard_state(term, Some(2)));
+}
+
+#[test]
+fn who_is_outside_of_a_configuration_campaigns_until_that_is_committed_s4_2_2() {
+    let mut cluster = left_to_one_who_is_outside();
+    let change = cluster.status(3).last;
+    // The joint rule needs the vote of 3, which has more: nobody inside can win.
+    for number in [2, 4, 5] {
+        cluster.campaign(number);
+        assert_ne!(cluster.role(number), RoleKind::Leader);
+    }
+    let before = cluster.term(3);
+    cluster.campaign(3);
+    let led = cluster.term(3);
+    assert_eq!(led, before + 1, "it stood");
+    // It has led without counting itself, committed its own leaving, and leads no more.
+    let end = at(led, change.index.get() + 1);
+    assert_eq!((cluster.role(3), cluster.commit(3)), (RoleKind::Follower, end.index.get()));
+    for number in [2, 4, 5] {
+        assert_eq!(latest(&cluster, number), latest(&cluster, 3));
+        assert!(cluster.ids(number).ends_with(&[change, end]));
+    }
+    cluster.isolate(3);
+    cluster.run(3_000);
+    assert_eq!((cluster.role(3), cluster.term(3)), (RoleKind::Follower, led), "it stands no more");
+    assert_eq!(cluster.leaders().len(), 1);
+    for number in [2, 4, 5] {
+        assert!(cluster.commit(number) > end.index.get(), "service goes on");
+    }
 }
 
 /// The id of a lost node was given to another data directory, and that node leads now. Who missed
