@@ -14,7 +14,7 @@ use client::{Answer, Client, ClientError, Consistency, ErrorCode, Session};
 use consensus::NodeId;
 use kit::load::get;
 use kit::{Cluster, PATIENCE};
-use state_machine::{KvCommand, KvResponse, SystemAnswer, SystemQuery};
+use state_machine::{KvCommand, KvQuery, KvResponse, SystemAnswer, SystemQuery};
 
 /// How often the counter is incremented, and how often its leader is killed meanwhile.
 const INCREMENTS: u64 = 2_000;
@@ -214,19 +214,47 @@ async fn a_client_outlives_the_only_node_that_it_was_told_of() {
     assert_eq!(sum(&session.propose(increment("n")).await.unwrap()), count + 1);
 }
 
+/// Runs a program that has no runtime, in a thread of its own.
+async fn script<T: Send + 'static>(
+    cluster: &Cluster,
+    program: impl FnOnce(client::blocking::Client) -> T + Send + 'static,
+) -> T {
+    let told = vec![cluster.nodes[0].address.clone()];
+    let config = cluster.client_config(role("script"), Duration::from_secs(10), told);
+    let run = move || program(client::blocking::Client::new(config).unwrap());
+    let script = std::thread::spawn(run);
+    tokio::task::spawn_blocking(|| script.join()).await.unwrap().unwrap()
+}
+
 #[tokio::test]
 async fn a_program_without_a_runtime_has_the_same_sessions() {
     let cluster = Cluster::start(1).await;
-    let told = vec![cluster.nodes[0].address.clone()];
-    let config = cluster.client_config(role("script"), Duration::from_secs(10), told);
-    let script = std::thread::spawn(move || {
-        let client = client::blocking::Client::new(config).unwrap();
+    let sums = script(&cluster, |client| {
         let session = client.session("script").unwrap();
         let sums = [1, 2, 3].map(|_| sum(&session.propose(increment("n")).unwrap()));
         session.close().unwrap();
         client.close();
         sums
     });
-    let sums = tokio::task::spawn_blocking(|| script.join()).await.unwrap().unwrap();
-    assert_eq!(sums, [1, 2, 3]);
+    assert_eq!(sums.await, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_program_without_a_runtime_writes_and_reads_without_a_session() {
+    let cluster = Cluster::start(3).await;
+    let seen = script(&cluster, |client| {
+        let written = client.propose(increment("n")).unwrap();
+        assert_eq!(sum(&written), 1);
+        let query = KvQuery::Get { key: Bytes::from_static(b"n") }.encode();
+        let latest = client.query(query.clone(), Consistency::Linearizable).unwrap();
+        // What it has written is there, whichever node answers.
+        let own = Consistency::AtLeast(written.index);
+        let own = client.query(query, own).unwrap();
+        client.close();
+        assert!(latest.index >= written.index && own.index >= written.index);
+        [latest, own].map(|answer| sum(&answer))
+    });
+    assert_eq!(seen.await, [1, 1]);
+    let after = get(&cluster.client(), "n").await.unwrap();
+    assert_eq!(after.as_deref(), Some("1"), "once");
 }
