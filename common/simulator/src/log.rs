@@ -9,7 +9,7 @@ use consensus::{
 };
 
 /// Entries behind what was compacted.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Log {
     /// What the log begins behind, with the configuration there; `None` while it is whole.
     base: Option<SnapshotMeta>,

@@ -221,15 +221,38 @@ fn find_all(mutations: &Mutations) -> bool {
 }
 
 /// How much may happen in a trace of the breadth-first search, and of the walks.
-const SMALL: Budget =
-    Budget { timeouts: 2, crashes: 1, proposals: 1, reads: 1, repeats: 1, drops: 0 };
-const LARGE: Budget =
-    Budget { timeouts: 40, crashes: 6, proposals: 6, reads: 6, repeats: 10, drops: 20 };
+const SMALL: Budget = Budget {
+    timeouts: 2,
+    crashes: 1,
+    proposals: 1,
+    reads: 1,
+    transfers: 1,
+    repeats: 1,
+    ..Budget::NONE
+};
+const LARGE: Budget = Budget {
+    timeouts: 40,
+    crashes: 6,
+    proposals: 6,
+    reads: 3,
+    repeats: 10,
+    drops: 20,
+    ..Budget::NONE
+};
+/// What operators do besides.
+const OPERATED: Budget = Budget { transfers: 4, changes: 6, ..LARGE };
+/// The searches that begin with a leader.
+const LED: [(&str, Budget); 4] = [
+    ("a leader", SMALL),
+    ("a leader and two reads", Budget { proposals: 1, reads: 2, ..Budget::NONE }),
+    ("a leader that hands over", Budget { proposals: 1, transfers: 1, ..Budget::NONE }),
+    ("a leader and a change", Budget { timeouts: 1, changes: 1, ..Budget::NONE }),
+];
 
 /// Explores a change of members to its end; says whether all is as it should be.
 fn explore_change(args: &Explore, target: &[u64]) -> bool {
     let (timeouts, crashes) = (args.timeouts, args.crashes);
-    let scope = Budget { timeouts, crashes, proposals: 0, reads: 0, repeats: 0, drops: 0 };
+    let scope = Budget { timeouts, crashes, ..Budget::NONE };
     let world = match World::changing(target, scope, args.in_flight, args.mutation) {
         Ok(world) => world,
         Err(why) => {
@@ -276,39 +299,63 @@ fn explore(args: &Explore) -> bool {
         return explore_change(args, target);
     }
     let (voters, learners) = (usize::from(args.nodes), usize::from(args.learners));
-    let world = World::new(voters, learners, SMALL, args.mutation);
-    let broad = breadth_first(&world, args.states);
+    let world = |budget| World::new(voters, learners, budget, args.mutation);
+    let led = LED.into_iter().map(|(from, scope)| (from, world(scope).led()));
+    for (from, start) in [("the beginning", Ok(world(SMALL)))].into_iter().chain(led) {
+        match start {
+            Ok(start) if is_found(from, &start, args.states) => return args.mutation.is_some(),
+            Ok(_) => {}
+            Err(broken) => {
+                say(&format!("found on the way to {from}: {broken}"));
+                return args.mutation.is_some();
+            }
+        }
+    }
+    for (who, budget) in [("clients", LARGE), ("clients and operators", OPERATED)] {
+        if is_met(who, &world(budget), args) {
+            return args.mutation.is_some();
+        }
+    }
+    args.mutation.is_none()
+}
+
+/// Searches breadth first; says whether something is broken.
+fn is_found(from: &str, start: &World, states: usize) -> bool {
+    let broad = breadth_first(start, states);
     let bounded = match &broad.trace {
         Some(_) => "until it was found",
-        None if broad.states >= args.states => "bounded by --states",
+        None if broad.states >= states => "bounded by --states",
         None => "all there are at this scope",
     };
     say(&format!(
-        "breadth first: {} distinct states, {} actions deep, {bounded}",
+        "breadth first from {from}: {} distinct states, {} actions deep, {bounded}",
         broad.states, broad.depth
     ));
-    if let Some(trace) = broad.trace {
-        say(&format!("found, and no shorter trace exists:\n{}", describe(&trace)));
-        return args.mutation.is_some();
+    if let Some(trace) = &broad.trace {
+        say(&format!("found, and no shorter trace exists:\n{}", describe(trace)));
     }
-    let world = World::new(voters, learners, LARGE, args.mutation);
-    let walked = random_walks(&world, args.seed, args.walks, args.length);
+    broad.trace.is_some()
+}
+
+/// Walks at random; says whether something is broken.
+fn is_met(who: &str, start: &World, args: &Explore) -> bool {
+    let walked = random_walks(start, args.seed, args.walks, args.length);
     let (walks, length) = (args.walks, args.length);
-    match walked.trace {
+    match &walked.trace {
         Some(trace) => {
-            let least = minimise(&world, &trace);
+            let least = minimise(start, trace);
             let long = trace.actions.len();
             say(&format!(
-                "random walks: found after {long} actions; of these, none is superfluous:\n{}",
+                "random walks with {who}: found after {long} actions; of these, none is \
+                 superfluous:\n{}",
                 describe(&least)
             ));
-            args.mutation.is_some()
         }
         None => {
-            say(&format!("random walks: {walks} of {length} actions, no violation"));
-            args.mutation.is_none()
+            say(&format!("random walks with {who}: {walks} of {length} actions, no violation"));
         }
     }
+    walked.trace.is_some()
 }
 
 fn summary(report: &Report, threads: usize) {

@@ -2,27 +2,55 @@
 #![allow(clippy::unwrap_used)]
 
 use consensus::Mutation;
-use simulator::explorer::{Budget, World, breadth_first, describe, minimise, random_walks, replay};
+use simulator::explorer::{
+    Budget, Trace, World, breadth_first, describe, minimise, random_walks, replay,
+};
 
-const SMALL: Budget =
-    Budget { timeouts: 2, crashes: 1, proposals: 1, reads: 1, repeats: 1, drops: 0 };
-const LARGE: Budget =
-    Budget { timeouts: 40, crashes: 6, proposals: 6, reads: 6, repeats: 10, drops: 20 };
+const SMALL: Budget = Budget {
+    timeouts: 2,
+    crashes: 1,
+    proposals: 1,
+    reads: 1,
+    transfers: 1,
+    repeats: 1,
+    ..Budget::NONE
+};
+const LARGE: Budget = Budget {
+    timeouts: 40,
+    crashes: 6,
+    proposals: 6,
+    reads: 3,
+    repeats: 10,
+    drops: 20,
+    ..Budget::NONE
+};
+/// What operators do besides.
+const OPERATED: Budget = Budget { transfers: 4, changes: 6, ..LARGE };
 
 /// Random walks until the bug shows, and the same break with nothing superfluous before it.
 fn walks_find(mutation: Mutation, learners: usize, invariant: &str) {
-    let world = World::new(3, learners, LARGE, Some(mutation));
-    let found = random_walks(&world, 1, 2_000, 300).trace;
-    let found = found.unwrap_or_else(|| panic!("{} is not found", mutation.name()));
-    let least = minimise(&world, &found);
-    assert!(least.broken.starts_with(invariant), "{}\n{}", mutation.name(), describe(&least));
-    assert_eq!(replay(&world, &least.actions).as_ref(), Some(&least), "it replays exactly");
+    shows(&World::new(3, learners, LARGE, Some(mutation)), invariant);
+}
+
+/// The same from a leader of three voters and a learner, within so many actions.
+fn is_shown(mutation: Mutation, scope: Budget, actions_max: usize, invariant: &str) {
+    let world = World::new(3, 1, scope, Some(mutation)).led().unwrap();
+    let least = shows(&world, invariant);
+    assert!(least.actions.len() <= actions_max, "{}", describe(&least));
+}
+
+fn shows(world: &World, invariant: &str) -> Trace {
+    let found = random_walks(world, 1, 2_000, 300).trace.expect("it shows");
+    let least = minimise(world, &found);
+    assert!(least.broken.starts_with(invariant), "{}", describe(&least));
+    assert_eq!(replay(world, &least.actions).as_ref(), Some(&least), "it replays exactly");
     for superfluous in 0..least.actions.len() {
         let mut fewer = least.actions.clone();
         fewer.remove(superfluous);
-        let still = replay(&world, &fewer).is_some_and(|other| other.broken == least.broken);
+        let still = replay(world, &fewer).is_some_and(|other| other.broken == least.broken);
         assert!(!still, "action {} is superfluous\n{}", superfluous + 1, describe(&least));
     }
+    least
 }
 
 /// Breadth first: no shorter trace exists, for all shorter ones were taken.
@@ -43,7 +71,7 @@ fn breadth_first_breaks_nothing_in_the_core_as_it_is() {
         (1, World::new(3, 1, SMALL, None).led().unwrap()),
     ] {
         let led = world.committed() > 0;
-        let explored = breadth_first(&world, 20_000);
+        let explored = breadth_first(&world, 60_000);
         assert!(explored.trace.is_none(), "{}", describe(&explored.trace.unwrap()));
         assert!(explored.states >= 20_000, "{learners} learners: {} states", explored.states);
         assert!(explored.committed >= if led { 3 } else { 0 }, "a proposal is committed");
@@ -52,10 +80,29 @@ fn breadth_first_breaks_nothing_in_the_core_as_it_is() {
 
 #[test]
 fn random_walks_break_nothing_in_the_core_as_it_is() {
-    for (voters, learners) in [(3, 0), (3, 2), (5, 0)] {
-        let walked = random_walks(&World::new(voters, learners, LARGE, None), 7, 1_000, 300);
+    let world = |voters, learners| World::new(voters, learners, LARGE, None);
+    for world in [world(3, 0), world(3, 2), world(5, 0).led().unwrap()] {
+        let walked = random_walks(&world, 7, 1_000, 300);
         assert!(walked.trace.is_none(), "{}", describe(&walked.trace.unwrap()));
-        assert!(walked.committed >= 4, "{voters} voters: {} committed", walked.committed);
+        assert!(walked.committed >= 4, "{} committed", walked.committed);
+    }
+}
+
+#[test]
+fn what_operators_ask_for_breaks_nothing_in_the_core_as_it_is() {
+    for (voters, learners) in [(3, 1), (4, 2)] {
+        let walked = random_walks(&World::new(voters, learners, OPERATED, None), 7, 1_000, 300);
+        assert!(walked.trace.is_none(), "{}", describe(&walked.trace.unwrap()));
+    }
+    let scope = Budget { timeouts: 1, proposals: 1, ..Budget::NONE };
+    for scope in [
+        Budget { reads: 2, ..scope },
+        Budget { transfers: 1, ..scope },
+        Budget { changes: 1, ..scope },
+    ] {
+        let explored = breadth_first(&World::new(3, 1, scope, None).led().unwrap(), 20_000);
+        assert!(explored.trace.is_none(), "{}", describe(&explored.trace.unwrap()));
+        assert!(explored.committed >= 3, "{} committed", explored.committed);
     }
 }
 
@@ -90,4 +137,33 @@ fn a_short_trace_of_stale_votes_that_are_counted() {
 #[test]
 fn a_short_trace_of_a_match_that_moves_back() {
     walks_find(Mutation::B7MatchRegresses, 0, "match never moves back (§3.5)");
+}
+
+#[test]
+fn a_short_trace_of_a_stale_read_by_an_old_answer() {
+    let scope = Budget { timeouts: 2, proposals: 2, reads: 3, repeats: 4, ..Budget::NONE };
+    is_shown(Mutation::F4AnswerOfAnyLeader, scope, 20, "reads are not stale (§6.4)");
+}
+
+#[test]
+fn the_shortest_trace_of_a_write_while_leadership_is_handed_over() {
+    let scope = Budget { transfers: 1, ..SMALL };
+    let world = World::new(3, 0, scope, Some(Mutation::E5WritesDuringTransfer)).led().unwrap();
+    let trace = breadth_first(&world, 200_000).trace.unwrap();
+    let text = describe(&trace);
+    assert!(trace.broken.starts_with("who hands over takes no writes (§3.10)"), "{text}");
+    assert_eq!(trace.actions.len(), 2, "{text}");
+}
+
+#[test]
+fn a_short_trace_of_a_learner_that_leadership_is_handed_to() {
+    let scope = Budget { transfers: 2, ..Budget::NONE };
+    is_shown(Mutation::E7TransferToNonVoter, scope, 12, "only voters lead (§4.2.1)");
+}
+
+#[test]
+fn a_short_trace_of_a_change_during_another_that_loses_what_is_committed() {
+    let scope = Budget { timeouts: 2, changes: 2, drops: 2, ..Budget::NONE };
+    let loses = "leaders have all that is committed (§3.6)";
+    is_shown(Mutation::C24ChangeDuringJoint, scope, 16, loses);
 }

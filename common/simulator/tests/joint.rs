@@ -6,8 +6,7 @@ use simulator::Mutation;
 use simulator::explorer::{Budget, Explored, World, describe, exhaust, minimise, random_walks};
 
 /// Nothing but messages, each of them lost, late or repeated at will.
-const MESSAGES: Budget =
-    Budget { timeouts: 0, crashes: 0, proposals: 0, reads: 0, repeats: 0, drops: 0 };
+const MESSAGES: Budget = Budget::NONE;
 
 /// One election besides.
 const ELECTION: Budget = Budget { timeouts: 1, ..MESSAGES };

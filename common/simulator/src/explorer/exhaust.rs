@@ -8,9 +8,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::action::Action;
 use super::key::{hash, key};
 use super::search::{Explored, Trace, step};
-use super::world::{Action, Posted, World};
+use super::world::{Posted, World};
 
 /// How often a search tells how far it is.
 const PROGRESS_STATES: usize = 20_000;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use consensus::{Configuration, Input, Majority, Mutation, Reply, Timer, Voters};
 
+use super::action::{Action, Budget};
 use super::node::config;
-use super::world::{Action, Budget, World, id};
+use super::world::{World, id};
 
 impl World {
     /// Starts with nodes 1, 2 and 3 as voters and the others of `target` as learners that have

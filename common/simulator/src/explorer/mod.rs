@@ -1,15 +1,19 @@
 //! The explorer: the core with every order of events in the hand of a search.
 
+mod action;
+mod choices;
 mod exhaust;
 mod joint;
 mod key;
 mod node;
 mod oracle;
+mod request;
 mod search;
 mod text;
 mod world;
 
+pub use action::{Action, Budget, Change, Letter};
 pub use exhaust::exhaust;
 pub use search::{Explored, Trace, breadth_first, minimise, random_walks, replay};
 pub use text::describe;
-pub use world::{Action, Budget, Letter, World};
+pub use world::World;

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 
 use consensus::{
-    ClusterTime, Config, Configuration, Entry, EntryId, HardState, LogIndex, LogView, Membership,
-    Mutation, Payload, Raft, Restored, TermRun, Timestamp, Write,
+    ClusterTime, Config, EntryId, HardState, Mutation, Raft, Restored, Timestamp, Write,
 };
 
-use super::world::{id, incarnation, place};
+use super::world::{id, incarnation};
+use crate::log::Log;
 
 /// Longer than any timeout of [`config`], in nanoseconds.
 pub(super) const PASSES_NS: u64 = 100;
@@ -19,10 +19,10 @@ pub(super) struct Node {
     pub key: Option<u64>,
     pub now: Timestamp,
     pub hard_state: HardState,
-    /// What is on the disk; index 1 is at place 0.
-    pub disk: Vec<Entry>,
+    /// The log on the disk, which begins behind what the state covers.
+    pub disk: Log,
     /// The log as the replica has it.
-    pub memory: Vec<Entry>,
+    pub memory: Log,
     pub writes: VecDeque<Write>,
 }
 
@@ -36,7 +36,7 @@ impl Node {
         if let Some(hard_state) = write.hard_state {
             self.hard_state = hard_state;
         }
-        follow(&mut self.disk, &write);
+        self.disk.follow(&write);
         Some(write.id)
     }
 
@@ -49,44 +49,25 @@ impl Node {
         self.raft = restore(at, &self.disk, self.hard_state, self.now, config);
     }
 
-    /// Says whether this very entry is on the disk.
+    /// Says whether an entry is on the disk, if it is committed where the log begins behind it.
     pub(super) fn holds(&self, id: EntryId) -> bool {
-        self.disk.get(place(id.index)).is_some_and(|entry| entry.id == id)
+        id.index < self.disk.base().index || self.disk.id(id.index) == Some(id)
     }
-}
-
-pub(super) fn follow(log: &mut Vec<Entry>, write: &Write) {
-    if let Some(from) = write.truncate_from {
-        log.truncate(place(from));
-    }
-    log.extend(write.append.iter().cloned());
 }
 
 pub(super) fn restore(
     at: usize,
-    log: &[Entry],
+    log: &Log,
     hard_state: HardState,
     now: Timestamp,
     config: &Config,
 ) -> Raft {
-    let mut runs: Vec<TermRun> = Vec::new();
-    let mut in_log = Vec::new();
-    for entry in log {
-        if runs.last().is_none_or(|run| run.term < entry.id.term) {
-            runs.push(TermRun { term: entry.id.term, first: entry.id.index });
-        }
-        if let Payload::Configuration(configuration) = &entry.payload {
-            in_log.push((entry.id.index, configuration.clone()));
-        }
-    }
-    let last = LogIndex::new(log.len() as u64);
-    let base = (LogIndex::ZERO, Configuration::unknown());
     let disk = Restored {
         incarnation: incarnation(at),
         hard_state,
-        log: LogView::restore(EntryId::ZERO, runs, last).expect("the log is in order"),
-        membership: Membership::restore(base, in_log).expect("in order"),
-        applied: LogIndex::ZERO,
+        log: log.view().expect("the log is in order"),
+        membership: log.membership(false).expect("in order"),
+        applied: log.base().index,
         stamp: ClusterTime::ZERO,
     };
     Raft::restore(id(at), config.clone(), disk, now).expect("the disk's parts agree")

@@ -4,11 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use consensus::{
-    Body, EntryId, LogIndex, Message, NodeId, RequestId, RoleKind, Tally, Term, Verdict,
+    Body, EntryId, LogIndex, Message, NodeId, Raft, Reply, RequestId, RoleKind, Tally, Term,
+    Verdict,
 };
 
+use super::action::Letter;
 use super::node::Node;
-use super::world::{Letter, place};
+
+/// Returns the place of an index in a vector that begins at index 1.
+fn place(index: LogIndex) -> usize {
+    usize::try_from(index.get() - 1).expect("a log fits into memory")
+}
 
 /// What was ever true on the way to this state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -51,8 +57,24 @@ impl Oracle {
         self.reads.insert(request, self.committed.len());
     }
 
+    /// A node answers what it was asked.
+    pub(super) fn answers(&mut self, before: &Raft, reply: &Reply) -> Result<(), String> {
+        match reply {
+            Reply::ReadAt { request, index, .. } => self.served(*request, *index),
+            Reply::Appended { range, .. } if before.is_transferring() => {
+                let what = "who hands over takes no writes (§3.10)";
+                Err(format!("{what}: one is appended at {}", range.start))
+            }
+            Reply::Rejected { request, .. } => {
+                self.reads.remove(request);
+                Ok(())
+            }
+            Reply::Appended { .. } | Reply::Done { .. } | Reply::Undecided { .. } => Ok(()),
+        }
+    }
+
     /// A read may be served at `index`: it sees all that was committed before it was asked (§6.4).
-    pub(super) fn served(&mut self, request: RequestId, index: LogIndex) -> Result<(), String> {
+    fn served(&mut self, request: RequestId, index: LogIndex) -> Result<(), String> {
         let floor = self.reads.remove(&request).unwrap_or(0);
         if index.get() >= floor as u64 {
             return Ok(());
@@ -64,6 +86,9 @@ impl Oracle {
     pub(super) fn look(&mut self, nodes: &[Arc<Node>], at: usize) -> Result<(), String> {
         let status = nodes[at].raft.status();
         if status.role == RoleKind::Leader {
+            // A member that was removed and comes again begins anew.
+            let feeds = |id: &NodeId| status.peers.iter().any(|peer| peer.id == *id);
+            self.matched.retain(|(term, id), _| *term != status.term || feeds(id));
             self.leads(&nodes[at], at, status.term)?;
         }
         for peer in status.peers.iter().filter(|_| !self.ignores_matches) {
@@ -91,8 +116,13 @@ impl Oracle {
     }
 
     fn leads(&mut self, node: &Node, at: usize, term: Term) -> Result<(), String> {
-        if *self.leaders.entry(term).or_insert(Some(at)) != Some(at) {
-            return Err(format!("one leader a term (§3.4): node {} leads {term} too", at + 1));
+        match self.leaders.insert(term, Some(at)) {
+            None => Self::is_elected(node, at, term)?,
+            Some(first) if first == Some(at) => {}
+            Some(_) => {
+                let what = "one leader a term (§3.4)";
+                return Err(format!("{what}: node {} leads {term} too", at + 1));
+            }
         }
         let due = self.committed.iter().rev().find(|(_, known)| *known < term);
         if let Some((id, _)) = due.filter(|(id, _)| node.raft.term_at(id.index) != Some(id.term)) {
@@ -102,6 +132,18 @@ impl Oracle {
         Ok(())
     }
 
+    /// Who wins an election votes itself, or may until its removal is committed.
+    fn is_elected(node: &Node, at: usize, term: Term) -> Result<(), String> {
+        let status = node.raft.status();
+        let before = node.memory.configuration_before(status.configuration_index).1;
+        let leaving = status.configuration_index > status.commit
+            && before.is_some_and(|before| before.is_voter(status.id));
+        if status.configuration.is_voter(status.id) || leaving {
+            return Ok(());
+        }
+        Err(format!("only voters lead (§4.2.1): node {} leads {term}", at + 1))
+    }
+
     fn commits(
         &mut self,
         nodes: &[Arc<Node>],
@@ -109,7 +151,7 @@ impl Oracle {
         index: LogIndex,
         term: Term,
     ) -> Result<(), String> {
-        let id = nodes[at].memory[place(index)].id;
+        let id = nodes[at].memory.id(index).ok_or("only what is in the log is committed")?;
         match self.committed.get(place(index)) {
             Some((known, _)) if *known == id => Ok(()),
             Some((known, _)) => {

@@ -4,8 +4,9 @@
 use std::collections::{HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::action::Action;
 use super::key::whole;
-use super::world::{Action, World};
+use super::world::World;
 
 /// A way to a broken invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use consensus::{Body, Message};
 
+use super::action::{Action, Change, Letter};
 use super::search::Trace;
-use super::world::{Action, Letter};
 
 /// Returns a trace as numbered lines, and what it breaks.
 pub fn describe(trace: &Trace) -> String {
@@ -28,6 +28,20 @@ fn line(action: &Action) -> String {
         }
         Action::Propose(at) => format!("node {}: a client proposes", at + 1),
         Action::Read(at) => format!("node {}: a client reads", at + 1),
+        Action::Transfer(at, to) => {
+            format!("node {}: an operator lets it hand over to node {}", at + 1, to + 1)
+        }
+        Action::Reconfigure(at, change) => format!("node {}: {}", at + 1, asked(*change)),
+    }
+}
+
+fn asked(change: Change) -> &'static str {
+    match change {
+        Change::Admit => "an operator admits the first node that is no member as a learner",
+        Change::Promote => "an operator makes a voter of the first learner",
+        Change::Replace => "an operator replaces the first other voter by the first learner",
+        Change::Remove => "an operator removes the first other voter",
+        Change::Leave => "an operator removes this node",
     }
 }
 

@@ -7,65 +7,16 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use consensus::{
     Body, ClusterTime, Config, Configuration, Entry, EntryId, HardState, Incarnation, Input,
     LogIndex, Majority, Member, Message, Mutation, NodeId, Payload, Reply, RequestId, RoleKind,
     Send, Term, Timer, Timestamp, Voters,
 };
 
-use super::node::{Node, PASSES_NS, config, follow, restore};
+use super::action::{Action, Budget, Letter};
+use super::node::{Node, PASSES_NS, config, restore};
 use super::oracle::Oracle;
-
-/// A message under way.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Letter {
-    /// The sender's place among the nodes.
-    pub from: usize,
-    /// The receiver's place.
-    pub to: usize,
-    /// What is said.
-    pub message: Message,
-}
-
-/// Something that may happen next. Letters are named by what they say, so that a trace means the
-/// same after other actions are taken out of it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// It arrives.
-    Deliver(Letter),
-    /// Delivered, and it will arrive again.
-    Repeat(Letter),
-    /// It is lost.
-    Drop(Letter),
-    /// A node's timer fires.
-    Timeout(usize, Timer),
-    /// The oldest write of a node reaches its disk, and is acknowledged.
-    Persist(usize),
-    /// Power is lost: so many of the writes under way survive, and the node starts again.
-    Crash(usize, usize),
-    /// A client asks this node for a write.
-    Propose(usize),
-    /// A client asks this node for a read.
-    Read(usize),
-}
-
-/// How often the costly actions may be chosen in one trace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Budget {
-    /// Election timeouts.
-    pub timeouts: u8,
-    /// Crashes.
-    pub crashes: u8,
-    /// Writes.
-    pub proposals: u8,
-    /// Reads.
-    pub reads: u8,
-    /// Messages that arrive twice.
-    pub repeats: u8,
-    /// Messages that are lost.
-    pub drops: u8,
-}
+use crate::log::Log;
 
 /// A letter with its number, which is worked out once.
 #[derive(Debug)]
@@ -85,7 +36,7 @@ pub struct World {
     pub(super) budget: Budget,
     pub(super) oracle: Arc<Oracle>,
     /// What passes between two steps, in nanoseconds.
-    passes_ns: u64,
+    pub(super) passes_ns: u64,
     /// What was posted since somebody emptied it.
     pub(super) posted: Vec<Arc<Posted>>,
     requests: u64,
@@ -102,7 +53,7 @@ impl World {
         let configuration = configuration(voters, learners);
         let id = EntryId { term: Term::new(1), index: LogIndex::new(1) };
         let payload = Payload::Configuration(configuration);
-        let log = vec![Entry { id, stamp: ClusterTime::ZERO, payload }];
+        let log = Log::new(vec![Entry { id, stamp: ClusterTime::ZERO, payload }]);
         let hard_state = HardState { term: Term::new(1), voted_for: None };
         let node = |at| Node {
             raft: restore(at, &log, hard_state, Timestamp::ZERO, &config),
@@ -150,61 +101,35 @@ impl World {
         self.oracle.committed()
     }
 
-    /// Lists all that may happen next.
-    pub fn actions(&self) -> Vec<Action> {
-        let mut actions = Vec::new();
-        for (place, posted) in self.letters.iter().enumerate() {
-            if self.letters[..place].iter().any(|other| other.number == posted.number) {
-                continue;
-            }
-            let letter = || Letter::clone(&posted.letter);
-            actions.push(Action::Deliver(letter()));
-            if self.budget.repeats > 0 {
-                actions.push(Action::Repeat(letter()));
-            }
-            if self.budget.drops > 0 {
-                actions.push(Action::Drop(letter()));
-            }
-        }
-        for (at, node) in self.nodes.iter().enumerate() {
-            let role = node.raft.status().role;
-            if self.budget.timeouts > 0 && node.raft.deadline().is_some() {
-                match role {
-                    RoleKind::Leader => {
-                        actions.push(Action::Timeout(at, Timer::Heartbeat));
-                        actions.push(Action::Timeout(at, Timer::QuorumCheck));
-                    }
-                    RoleKind::Follower | RoleKind::PreCandidate | RoleKind::Candidate => {
-                        actions.push(Action::Timeout(at, Timer::Election));
-                    }
-                }
-            }
-            if !node.writes.is_empty() {
-                actions.push(Action::Persist(at));
-            }
-            if self.budget.crashes > 0 {
-                actions.extend((0..=node.writes.len()).map(|kept| Action::Crash(at, kept)));
-            }
-            if role == RoleKind::Leader && self.budget.proposals > 0 {
-                actions.push(Action::Propose(at));
-            }
-            if role == RoleKind::Leader && self.budget.reads > 0 {
-                actions.push(Action::Read(at));
-            }
-        }
-        actions
-    }
-
-    /// Takes an action; `Ok(false)` if it cannot happen here.
+    /// Takes an action; `Ok(false)` if it cannot happen here, or is refused.
     ///
     /// # Errors
     /// If an invariant is broken.
     pub fn take(&mut self, action: &Action) -> Result<bool, String> {
-        let Some((at, input)) = self.input(action) else {
-            return Ok(false);
-        };
-        if let Some(input) = input {
-            self.step(at, input)?;
+        match action {
+            Action::Propose(at)
+            | Action::Read(at)
+            | Action::Transfer(at, _)
+            | Action::Reconfigure(at, _) => {
+                let before = self.clone();
+                if !self.ask(*at, action)? {
+                    *self = before;
+                    return Ok(false);
+                }
+            }
+            Action::Deliver(_)
+            | Action::Repeat(_)
+            | Action::Drop(_)
+            | Action::Timeout(..)
+            | Action::Persist(_)
+            | Action::Crash(..) => {
+                let Some((at, input)) = self.input(action) else {
+                    return Ok(false);
+                };
+                if let Some(input) = input {
+                    self.step(at, input)?;
+                }
+            }
         }
         self.write_at_once()?;
         self.tidy();
@@ -234,7 +159,11 @@ impl World {
             }
             Action::Timeout(at, timer) => {
                 let leads = self.nodes[*at].raft.status().role == RoleKind::Leader;
-                (leads == (*timer != Timer::Election)).then_some(())?;
+                let leaders = match timer {
+                    Timer::Heartbeat | Timer::QuorumCheck | Timer::Transfer => true,
+                    Timer::Election | Timer::Read => false,
+                };
+                (leads == leaders).then_some(())?;
                 spend(&mut self.budget.timeouts)?;
                 Some((*at, Some(Input::Timeout(*timer))))
             }
@@ -250,20 +179,10 @@ impl World {
                 Arc::make_mut(&mut self.oracle).forget(*at);
                 Some((*at, None))
             }
-            Action::Propose(at) => {
-                (self.nodes[*at].raft.status().role == RoleKind::Leader).then_some(())?;
-                spend(&mut self.budget.proposals)?;
-                let request = self.request();
-                let commands = vec![Bytes::copy_from_slice(&request.get().to_le_bytes())];
-                Some((*at, Some(Input::Propose { request, commands })))
-            }
-            Action::Read(at) => {
-                (self.nodes[*at].raft.status().role == RoleKind::Leader).then_some(())?;
-                spend(&mut self.budget.reads)?;
-                let request = self.request();
-                Arc::make_mut(&mut self.oracle).asked(request);
-                Some((*at, Some(Input::Read { request })))
-            }
+            Action::Propose(_)
+            | Action::Read(_)
+            | Action::Transfer(..)
+            | Action::Reconfigure(..) => None,
         }
     }
 
@@ -313,7 +232,7 @@ impl World {
         node.raft.check_state();
         node.raft.check_transition(&before);
         if let Some(write) = actions.write {
-            follow(&mut node.memory, &write);
+            node.memory.follow(&write);
             node.writes.push_back(write);
         }
         Arc::make_mut(&mut self.oracle).look(&self.nodes, at)?;
@@ -325,9 +244,7 @@ impl World {
             }
         }
         for reply in &actions.reply {
-            if let Reply::ReadAt { request, index, .. } = reply {
-                Arc::make_mut(&mut self.oracle).served(*request, *index)?;
-            }
+            Arc::make_mut(&mut self.oracle).answers(&before, reply)?;
         }
         if let Some(range) = actions.apply {
             self.step(at, Input::Applied { index: *range.end() })?;
@@ -408,18 +325,18 @@ impl World {
         let (to, message) = match send {
             Send::Message { to, message } => (to, message),
             Send::Entries { to, term, prev, range, commit, round } => {
-                let (start, end) = (place(range.start), place(range.end));
-                let entries = self.nodes[from].memory[start..end].to_vec();
+                let entries = self.nodes[from].memory.range(range);
+                let entries = entries.expect("what is sent is in the log").to_vec();
                 let body = Body::AppendEntries { prev, entries, commit, round };
                 (to, Message { term, body })
             }
             Send::Snapshot { .. } => return None,
         };
-        Some(Letter { from, to: place(LogIndex::new(to.get())), message })
+        Some(Letter { from, to: place_of(to), message })
     }
 }
 
-fn spend(budget: &mut u8) -> Option<()> {
+pub(super) fn spend(budget: &mut u8) -> Option<()> {
     *budget = budget.checked_sub(1)?;
     Some(())
 }
@@ -429,25 +346,26 @@ fn receive(letter: &Letter) -> Input {
     Input::Receive { from, incarnation: incarnation(letter.from), message }
 }
 
-/// Returns the place of an index in a vector that begins at index 1.
-pub(super) fn place(index: LogIndex) -> usize {
-    usize::try_from(index.get() - 1).expect("a log fits into memory")
-}
-
 pub(super) fn id(at: usize) -> NodeId {
     NodeId::new(at as u64 + 1).expect("not 0")
+}
+
+/// Returns a node's place among the nodes.
+pub(super) fn place_of(id: NodeId) -> usize {
+    usize::try_from(id.get() - 1).expect("there are few nodes")
 }
 
 pub(super) fn incarnation(at: usize) -> Incarnation {
     Incarnation::new(100 + at as u64)
 }
 
+pub(super) fn member(at: usize) -> Member {
+    Member { incarnation: incarnation(at), name: String::new(), address: String::new() }
+}
+
 fn configuration(voters: usize, learners: usize) -> Configuration {
-    let member = |at| {
-        let (name, address) = (String::new(), String::new());
-        (id(at), Member { incarnation: incarnation(at), name, address })
-    };
-    let members: BTreeMap<NodeId, Member> = (0..voters + learners).map(member).collect();
+    let members: BTreeMap<NodeId, Member> =
+        (0..voters + learners).map(|at| (id(at), member(at))).collect();
     let majority = Majority::new((0..voters).map(id));
     let learners = (voters..voters + learners).map(id).collect();
     Configuration::new(Voters::Stable(majority), learners, members).expect("sound by construction")

@@ -1,0 +1,97 @@
+//! What may happen next, and how often what costs many states.
+
+use consensus::{Message, Timer};
+
+/// A message under way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Letter {
+    /// The sender's place among the nodes.
+    pub from: usize,
+    /// The receiver's place.
+    pub to: usize,
+    /// What is said.
+    pub message: Message,
+}
+
+/// Something that may happen next. Letters are named by what they say, so that a trace means the
+/// same after other actions are taken out of it. What a node refuses to do has not happened.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// It arrives.
+    Deliver(Letter),
+    /// Delivered, and it will arrive again.
+    Repeat(Letter),
+    /// It is lost.
+    Drop(Letter),
+    /// A node's timer fires.
+    Timeout(usize, Timer),
+    /// The oldest write of a node reaches its disk, and is acknowledged.
+    Persist(usize),
+    /// Power is lost: so many of the writes under way survive, and the node starts again.
+    Crash(usize, usize),
+    /// A client asks this node for a write.
+    Propose(usize),
+    /// A client asks this node for a read: the leader, or a follower, which asks the leader.
+    Read(usize),
+    /// An operator asks this leader to hand over to another node (§3.10).
+    Transfer(usize, usize),
+    /// An operator asks this leader to change the members (§4.3), all of which it has just heard
+    /// from: that it must have is about service, and with every timeout due nobody would count.
+    Reconfigure(usize, Change),
+}
+
+/// A change of members that an operator may ask a leader for, as seen from what is in force there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Change {
+    /// The first node that is no member becomes a learner.
+    Admit,
+    /// The first learner becomes a voter.
+    Promote,
+    /// The first learner becomes a voter, and the first voter but for the leader leaves.
+    Replace,
+    /// The first voter but for the leader leaves.
+    Remove,
+    /// The leader itself leaves.
+    Leave,
+}
+
+impl Change {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Admit, Self::Promote, Self::Replace, Self::Remove, Self::Leave];
+}
+
+/// How often the costly actions may be chosen in one trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Budget {
+    /// Timeouts of all kinds.
+    pub timeouts: u8,
+    /// Crashes.
+    pub crashes: u8,
+    /// Writes.
+    pub proposals: u8,
+    /// Reads.
+    pub reads: u8,
+    /// Transfers of leadership.
+    pub transfers: u8,
+    /// Changes of members.
+    pub changes: u8,
+    /// Messages that arrive twice.
+    pub repeats: u8,
+    /// Messages that are lost.
+    pub drops: u8,
+}
+
+impl Budget {
+    /// Nothing but messages and writes under way.
+    pub const NONE: Self = Self {
+        timeouts: 0,
+        crashes: 0,
+        proposals: 0,
+        reads: 0,
+        transfers: 0,
+        changes: 0,
+        repeats: 0,
+        drops: 0,
+    };
+}
