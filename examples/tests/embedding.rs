@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use bytes::Bytes;
-use client::{Client, Consistency};
+use client::{Client, Consistency, EntryKind, LogDetail};
 use examples::cluster::Cluster;
 
 /// Clusters run side by side, each with ports of its own.
@@ -27,6 +27,13 @@ async fn query(client: &Client, question: &str) -> String {
     String::from_utf8(answer.response.to_vec()).unwrap()
 }
 
+/// What the log shows of commands, as `raftctl log list` asks for it.
+async fn told(client: &Client) -> Vec<Option<String>> {
+    let page = client.read_log(None, 1, 100, LogDetail::Commands).await.unwrap();
+    let commands = page.entries.into_iter().filter(|entry| entry.kind == EntryKind::Command);
+    commands.map(|entry| entry.text).collect()
+}
+
 #[tokio::test]
 async fn a_register_survives_its_leader() {
     let (cluster, client, _directory) = start(env!("CARGO_BIN_EXE_register"), "register", 27400);
@@ -43,6 +50,7 @@ async fn a_hashmap_survives_its_leader() {
     assert_eq!(propose(&client, "a=1").await, "");
     assert_eq!(propose(&client, "a=2").await, "1");
     assert_eq!(propose(&client, "b=3").await, "");
+    assert!(told(&client).await.iter().all(Option::is_none), "it has no words for its commands");
     cluster.kill_leader().unwrap();
     assert_eq!(query(&client, "a").await, "2");
     assert_eq!(propose(&client, "b").await, "3");
@@ -64,6 +72,7 @@ async fn a_lock_has_one_owner_and_ascending_tokens_across_leaders() {
     assert_eq!(propose(&client, "release door bob").await, "refused: held by alice");
     assert_eq!(propose(&client, "release door alice").await, "released");
     let second = propose(&client, "acquire door bob 1").await;
+    assert!(told(&client).await.contains(&Some("release door alice".to_owned())));
     assert!(token(&second) > token(&first));
     cluster.stop().unwrap();
 }

@@ -14,7 +14,7 @@
 use bytes::Bytes;
 use certs::Role;
 use protocol::limits::{COMMAND_BYTES_MAX, LOG_PAGE_ENTRIES_MAX};
-use protocol::{ErrorCode, ErrorReply, Request};
+use protocol::{ErrorCode, ErrorReply, LogDetail, Request};
 use state_machine::{Envelope, EnvelopeKind, SystemCommand};
 
 use crate::answer;
@@ -50,8 +50,8 @@ fn authorise(role: &Role, request: Request) -> Result<Request, ErrorReply> {
             Role::Reader(_),
             request @ (Request::Query { .. } | Request::SystemQuery { .. } | Request::Status),
         ) => Ok(request),
-        (Role::Reader(_), Request::ReadLog { from, entries_max, payloads: _ }) => {
-            Ok(Request::ReadLog { from, entries_max, payloads: false })
+        (Role::Reader(_), Request::ReadLog { from, entries_max, detail: _ }) => {
+            Ok(Request::ReadLog { from, entries_max, detail: LogDetail::Sizes })
         }
         (
             Role::Client(_) | Role::Reader(_) | Role::Node(_),
@@ -148,7 +148,7 @@ mod tests {
             Request::Status,
             Request::Query { query: Bytes::new(), freshness: Freshness::Stale },
             Request::Propose { command: Bytes::new() },
-            Request::ReadLog { from: 1, entries_max: 10, payloads: true },
+            Request::ReadLog { from: 1, entries_max: 10, detail: LogDetail::Values },
             Request::Bootstrap { record: Bytes::new() },
             Request::Join { record: Bytes::new() },
             Request::Reconfigure { target: Bytes::new(), expected_index: 1 },
@@ -197,7 +197,7 @@ mod tests {
     fn readers_see_no_payloads() {
         let [operator, _, reader, _] = roles();
         let payloads = |role: &Role| match admit(role, requests()[3].clone()) {
-            Ok(Request::ReadLog { payloads, .. }) => payloads,
+            Ok(Request::ReadLog { detail, .. }) => detail != LogDetail::Sizes,
             other => panic!("unexpected: {other:?}"),
         };
         assert!(payloads(&operator));
@@ -208,7 +208,8 @@ mod tests {
     fn what_is_too_large_or_makes_no_sense_is_refused_by_name() {
         let [operator, ..] = roles();
         let large = Bytes::from(vec![0; COMMAND_BYTES_MAX + 1]);
-        let page = |from, entries_max| Request::ReadLog { from, entries_max, payloads: false };
+        let page =
+            |from, entries_max| Request::ReadLog { from, entries_max, detail: LogDetail::Sizes };
         for (request, code) in [
             (Request::Propose { command: large.clone() }, ErrorCode::TooLarge),
             (

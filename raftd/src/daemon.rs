@@ -247,6 +247,7 @@ fn assemble(
         machine: surroundings.founding.machine.name().to_owned(),
         machine_version: surroundings.founding.machine.version(),
     };
+    let machine = Arc::clone(&surroundings.founding.machine);
     let rate = config.limits.snapshot_bytes_per_s_max;
     let snapshots = SnapshotLane::new(snapshots, newest, about, rate, reports.clone());
     let parts = Parts {
@@ -255,7 +256,7 @@ fn assemble(
         identity: identity.clone(),
         disk: Disk::start(write, reports.clone()).map_err(thread)?,
         apply: start_apply(host, &read, persist, (&reports, mesh.removed())).map_err(thread)?,
-        queries: Queries::start(Arc::clone(&read), clock).map_err(thread)?,
+        queries: Queries::start(Arc::clone(&read), machine, clock).map_err(thread)?,
         network: Network::new(mesh, read, reports),
         gauges,
         view,

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use consensus::{Configuration, NodeId};
 use protocol::{
-    ErrorReply, Freshness, LogPage, NodeStatus, Outcome, Request, Response, SnapshotAnswer,
-    SnapshotRequest,
+    ErrorReply, Freshness, LogDetail, LogPage, NodeStatus, Outcome, Request, Response,
+    SnapshotAnswer, SnapshotRequest,
 };
 use state_machine::Envelope;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -165,9 +165,9 @@ impl Client {
         endpoint: Option<&str>,
         from: u64,
         entries_max: u32,
-        payloads: bool,
+        detail: LogDetail,
     ) -> Result<LogPage, ClientError> {
-        let request = Request::ReadLog { from, entries_max, payloads };
+        let request = Request::ReadLog { from, entries_max, detail };
         let response = match endpoint {
             Some(endpoint) => self.on(endpoint, &request).await?,
             None => self.on_any(&request).await?,

@@ -53,8 +53,8 @@ mod system;
 pub use client::{Answer, Client, ClientConfig, Consistency};
 pub use error::{Cause, ClientError};
 pub use protocol::{
-    AGE_UNKNOWN_MS, ErrorCode, ErrorReply, LeaseReport, LogEntry, LogPage, NodeStatus, Outcome,
-    PeerReport, RoundReport,
+    AGE_UNKNOWN_MS, EntryKind, ErrorCode, ErrorReply, LeaseReport, LogDetail, LogEntry, LogPage,
+    NodeStatus, Outcome, PeerReport, RoundReport,
 };
 pub use session::Session;
 pub use transport::certs::Credentials;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::error::ProtocolError;
 use crate::frame::{Frame, encode_frame};
-use crate::log_page::LogPage;
+use crate::log_page::{LogDetail, LogPage};
 use crate::snapshot_request::{SnapshotAnswer, SnapshotRequest};
 use crate::status::NodeStatus;
 use crate::wire::client as pb;
@@ -32,8 +32,8 @@ pub enum Request {
         from: u64,
         /// The most entries.
         entries_max: u32,
-        /// Whether payloads are wanted too.
-        payloads: bool,
+        /// What is wanted of each.
+        detail: LogDetail,
     },
     /// The founding act: a bootstrap record.
     Bootstrap {
@@ -223,11 +223,11 @@ impl Request {
                 pb::request::Body::Query(query_to_wire(query, *freshness))
             }
             Self::Status => pb::request::Body::Status(true),
-            Self::ReadLog { from, entries_max, payloads } => {
+            Self::ReadLog { from, entries_max, detail } => {
                 pb::request::Body::ReadLog(pb::ReadLog {
                     from: *from,
                     entries_max: *entries_max,
-                    payloads: *payloads,
+                    detail: detail.code(),
                 })
             }
             Self::Bootstrap { record } => pb::request::Body::Bootstrap(record.clone()),
@@ -265,7 +265,7 @@ impl Request {
             pb::request::Body::ReadLog(read) => Self::ReadLog {
                 from: read.from,
                 entries_max: read.entries_max,
-                payloads: read.payloads,
+                detail: LogDetail::from_code(read.detail)?,
             },
             pb::request::Body::Bootstrap(record) => Self::Bootstrap { record },
             pb::request::Body::Join(record) => Self::Join { record },

@@ -38,7 +38,7 @@ pub use error::ProtocolError;
 pub use frame::{FRAME_PREFIX_BYTES, Frame, FrameReader, Prefix, parse_prefix};
 pub use generation::{BootstrapRecord, Generation};
 pub use hello::{Hello, HelloReply, LeaseTerms, PROTOCOL_VERSION, RefusalCode};
-pub use log_page::{LogEntry, LogPage};
+pub use log_page::{LogDetail, LogEntry, LogPage};
 pub use peer::{decode_message, encode_message};
 pub use snapshot::{SnapshotChunk, SnapshotOffer, SnapshotReply};
 pub use snapshot_request::{SnapshotAnswer, SnapshotInfo, SnapshotRequest};

@@ -6,6 +6,36 @@ use crate::entry::EntryKind;
 use crate::error::ProtocolError;
 use crate::wire::client as pb;
 
+/// What is wanted of entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogDetail {
+    /// Kinds and sizes.
+    Sizes,
+    /// Payloads, and what the machine says of its commands but for the values in them.
+    Commands,
+    /// Payloads, and all that the machine says of its commands.
+    Values,
+}
+
+impl LogDetail {
+    pub(crate) const fn code(self) -> u32 {
+        match self {
+            Self::Sizes => 0,
+            Self::Commands => 1,
+            Self::Values => 2,
+        }
+    }
+
+    pub(crate) fn from_code(code: u32) -> Result<Self, ProtocolError> {
+        match code {
+            0 => Ok(Self::Sizes),
+            1 => Ok(Self::Commands),
+            2 => Ok(Self::Values),
+            _ => Err(ProtocolError::Unknown { what: "the detail of a log", found: code.into() }),
+        }
+    }
+}
+
 /// Some entries, and where the log begins and ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogPage {
@@ -34,6 +64,8 @@ pub struct LogEntry {
     pub payload_bytes: u32,
     /// The payload, if it was asked for and may be seen.
     pub payload: Option<Bytes>,
+    /// What the machine says of its command, if that was asked for, may be seen, and is said.
+    pub text: Option<String>,
 }
 
 impl LogPage {
@@ -45,6 +77,7 @@ impl LogPage {
             kind: u32::from(entry.kind.code()),
             payload_bytes: entry.payload_bytes,
             payload: entry.payload.clone(),
+            text: entry.text.clone(),
         };
         pb::Log {
             first: self.first,
@@ -63,6 +96,7 @@ impl LogPage {
                 kind: EntryKind::from_code(u8::try_from(entry.kind).unwrap_or(0))?,
                 payload_bytes: entry.payload_bytes,
                 payload: entry.payload,
+                text: entry.text,
             })
         };
         Ok(Self {

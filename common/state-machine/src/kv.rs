@@ -56,6 +56,39 @@ impl StoredMachine for Kv {
         };
         Ok(response.encode())
     }
+
+    fn describe(&self, command: &[u8], values: bool) -> Option<String> {
+        let command = KvCommand::decode(&Bytes::copy_from_slice(command)).ok()?;
+        Some(describe(&command, values))
+    }
+}
+
+fn describe(command: &KvCommand, values: bool) -> String {
+    let value = |value: &Bytes| match values {
+        true => text(value),
+        false => format!("({} bytes)", value.len()),
+    };
+    match command {
+        KvCommand::Put { key, value: new } => format!("put {} {}", text(key), value(new)),
+        KvCommand::Delete { key } => format!("del {}", text(key)),
+        KvCommand::CompareAndSwap { key, expected, new } => {
+            let expected = expected.as_ref().map_or_else(|| "absent".to_owned(), value);
+            let new = new.as_ref().map_or_else(|| "delete".to_owned(), value);
+            format!("cas {} from {expected} to {new}", text(key))
+        }
+        KvCommand::Increment { key, delta } => {
+            let delta = value(&Bytes::from(delta.to_string()));
+            format!("increment {} by {delta}", text(key))
+        }
+    }
+}
+
+/// Writes bytes that may be text; if they are not, they are escaped.
+fn text(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
+        _ => bytes.escape_ascii().to_string(),
+    }
 }
 
 fn apply(

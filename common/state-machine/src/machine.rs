@@ -42,6 +42,15 @@ pub trait StateMachine: Send + 'static {
     /// # Errors
     /// If the bytes are no snapshot of this machine; the state is then undefined.
     fn restore(&mut self, from: &mut dyn Read) -> Result<(), RestoreError>;
+
+    /// Says on a line what a command is, for people who read the log; `None`: nothing but its size.
+    /// What clients may take for a secret belongs there only if `values` says so.
+    fn describe(_command: &[u8], _values: bool) -> Option<String>
+    where
+        Self: Sized,
+    {
+        None
+    }
 }
 
 /// A state that can be read as bytes.
@@ -84,4 +93,10 @@ pub trait StoredMachine: Send + Sync + 'static {
     /// # Errors
     /// Only the store's.
     fn query(&self, view: &dyn View, query: &[u8]) -> Result<Response, StoreError>;
+
+    /// Says on a line what a command is, for people who read the log; `None`: nothing but its size.
+    /// What clients may take for a secret belongs there only if `values` says so.
+    fn describe(&self, _command: &[u8], _values: bool) -> Option<String> {
+        None
+    }
 }

@@ -195,6 +195,10 @@ impl<M: StateMachine, F: Fn() -> M + Send + Sync + 'static> StoredMachine for Pl
         }
         Ok(live.machine.query(query))
     }
+
+    fn describe(&self, command: &[u8], values: bool) -> Option<String> {
+        M::describe(command, values)
+    }
 }
 
 impl Record {

@@ -6,7 +6,8 @@ mod kit;
 use bytes::Bytes;
 use kit::{Machine, bytes, delete, put, swap};
 use state_machine::{
-    KEY_BYTES_MAX, KvCommand, KvQuery, KvResponse, PAGE_BYTES_MAX, PAGE_KEYS_MAX, VALUE_BYTES_MAX,
+    KEY_BYTES_MAX, Kv, KvCommand, KvQuery, KvResponse, PAGE_BYTES_MAX, PAGE_KEYS_MAX,
+    StoredMachine as _, VALUE_BYTES_MAX,
 };
 
 fn done(revision: u64) -> KvResponse {
@@ -270,4 +271,17 @@ fn an_increment_of_what_is_no_number_or_by_too_much_is_refused_and_changes_nothi
         assert_eq!(refused, KvResponse::Refused { reason: why.into() });
     }
     assert_eq!(machine.digest(), before);
+}
+
+#[test]
+fn what_a_command_says_holds_values_only_when_they_may_be_shown() {
+    let said = |command: &KvCommand, values| Kv.describe(&command.encode(), values).unwrap();
+    assert_eq!(said(&put("k", "secret"), false), "put k (6 bytes)");
+    assert_eq!(said(&put("k", "secret"), true), "put k secret");
+    assert_eq!(said(&delete("k"), false), "del k");
+    assert_eq!(said(&swap("k", Some("old"), None), false), "cas k from (3 bytes) to delete");
+    assert_eq!(said(&swap("k", None, Some("new")), true), "cas k from absent to new");
+    let key = Bytes::from_static(b"\x1b[2J\xff");
+    assert_eq!(said(&KvCommand::Delete { key }, true), "del \\x1b[2J\\xff");
+    assert_eq!(Kv.describe(b"?", true), None, "it says nothing of what it does not know");
 }

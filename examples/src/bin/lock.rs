@@ -72,6 +72,11 @@ impl StoredMachine for Lock {
     fn query(&self, view: &dyn View, name: &[u8]) -> Result<Response, StoreError> {
         Ok(view.get(name)?.unwrap_or_default())
     }
+
+    /// A command is a line of text without secrets: the log shows it as it is.
+    fn describe(&self, command: &[u8], _values: bool) -> Option<String> {
+        Some(String::from_utf8_lossy(command).into_owned())
+    }
 }
 
 fn parse(record: &[u8]) -> Option<(String, u64, u64)> {

@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
-use client::{Client, LogEntry, LogPage};
+use client::{Client, LogDetail, LogEntry, LogPage};
 use protocol::limits::LOG_PAGE_ENTRIES_MAX;
 use protocol::{EntryKind, decode_configuration};
 use serde_json::{Value, json};
-use state_machine::{Envelope, EnvelopeKind, KvCommand as Change, SystemCommand};
+use state_machine::{Envelope, EnvelopeKind, SystemCommand};
 
 use crate::cluster::Survey;
 use crate::codes;
@@ -72,6 +72,12 @@ struct How {
     show_values: bool,
 }
 
+impl How {
+    fn detail(&self) -> LogDetail {
+        if self.show_values { LogDetail::Values } else { LogDetail::Commands }
+    }
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -103,11 +109,11 @@ async fn live(
 ) -> Result<()> {
     let view = match command {
         LogCommand::List(ListArgs { from, limit, how }) => {
-            let page = read(client, endpoint, *from, *limit).await?;
+            let page = read(client, endpoint, *from, *limit, how.detail()).await?;
             list(session, &page, how.show_values)
         }
         LogCommand::Show(ShowArgs { index, how }) => {
-            let page = read(client, endpoint, Some(*index), 1).await?;
+            let page = read(client, endpoint, Some(*index), 1, how.detail()).await?;
             show(&page, *index, how.show_values)?
         }
         LogCommand::Tail(args) => return tail::run(session, client, endpoint, args).await,
@@ -138,11 +144,12 @@ async fn read(
     endpoint: Option<&str>,
     from: Option<u64>,
     limit: u64,
+    detail: LogDetail,
 ) -> Result<LogPage> {
     let from = match from {
         Some(from) => from,
         None => {
-            let known = client.read_log(endpoint, u64::MAX >> 1, 1, false).await?;
+            let known = client.read_log(endpoint, u64::MAX >> 1, 1, LogDetail::Sizes).await?;
             (known.last + 1).saturating_sub(limit).max(known.first).max(1)
         }
     };
@@ -150,7 +157,7 @@ async fn read(
     loop {
         let got = all.entries.len() as u64;
         let missing = u32::try_from(limit - got).unwrap_or(u32::MAX).min(LOG_PAGE_ENTRIES_MAX);
-        let page = client.read_log(endpoint, from + got, missing, true).await?;
+        let page = client.read_log(endpoint, from + got, missing, detail).await?;
         (all.first, all.last, all.commit) = (page.first, page.last, page.commit);
         let empty = page.entries.is_empty();
         all.entries.extend(page.entries);
@@ -242,7 +249,8 @@ enum Content {
     Nothing,
     /// The node does not show payloads to this certificate.
     Hidden,
-    Change(Change),
+    /// The machine's, in its words if it has any.
+    Machine(Option<String>, Bytes),
     System(SystemCommand),
     /// Fit to be shown.
     Members(String),
@@ -257,7 +265,7 @@ impl Content {
             (EntryKind::Command | EntryKind::Configuration, None) => Self::Hidden,
             (EntryKind::Command, Some(payload)) => {
                 let decoded = Envelope::decode(payload).and_then(|envelope| match envelope.kind {
-                    EnvelopeKind::Machine => Change::decode(&envelope.body).map(Self::Change),
+                    EnvelopeKind::Machine => Ok(Self::Machine(entry.text.clone(), envelope.body)),
                     EnvelopeKind::System => SystemCommand::decode(&envelope.body).map(Self::System),
                 });
                 decoded.unwrap_or_else(|error| Self::Foreign(error.to_string()))
@@ -271,28 +279,14 @@ impl Content {
 
     /// Writes it on a line; values only if they are wanted.
     fn line(&self, values: bool) -> String {
-        let value = |value: &Bytes| match values {
-            true => units::printable(value),
-            false => format!("({} bytes)", value.len()),
-        };
         match self {
             Self::Nothing => "-".to_owned(),
             Self::Hidden => "(not shown to this certificate)".to_owned(),
             Self::Members(text) => text.clone(),
             Self::Foreign(why) => format!("(not understood: {why})"),
-            Self::Change(Change::Put { key, value: new }) => {
-                format!("put {} {}", units::printable(key), value(new))
-            }
-            Self::Change(Change::Delete { key }) => format!("del {}", units::printable(key)),
-            Self::Change(Change::CompareAndSwap { key, expected, new }) => {
-                let expected = expected.as_ref().map_or_else(|| "absent".to_owned(), value);
-                let new = new.as_ref().map_or_else(|| "delete".to_owned(), value);
-                format!("cas {} from {expected} to {new}", units::printable(key))
-            }
-            Self::Change(Change::Increment { key, delta }) => {
-                let delta = value(&Bytes::from(delta.to_string()));
-                format!("increment {} by {delta}", units::printable(key))
-            }
+            Self::Machine(Some(text), _) => units::printable(text.as_bytes()),
+            Self::Machine(None, command) if values => units::printable(command),
+            Self::Machine(None, command) => format!("({} bytes)", command.len()),
             Self::System(SystemCommand::RegisterSession { nonce: _, name }) => {
                 format!("register session {}", units::printable(name.as_bytes()))
             }
@@ -310,8 +304,7 @@ impl Content {
 mod tests {
     use super::*;
 
-    fn entry(command: &Change) -> LogEntry {
-        let payload = Envelope::sessionless(command.encode()).encode();
+    fn entry(payload: Bytes, text: Option<&str>) -> LogEntry {
         LogEntry {
             index: 7,
             term: 2,
@@ -319,26 +312,24 @@ mod tests {
             kind: EntryKind::Command,
             payload_bytes: u32::try_from(payload.len()).expect("it is small"),
             payload: Some(payload),
+            text: text.map(str::to_owned),
         }
     }
 
     #[test]
-    fn values_are_shown_only_when_asked_for() {
-        let put = Change::Put { key: "k".into(), value: "secret".into() };
-        assert_eq!(Content::of(&entry(&put)).line(false), "put k (6 bytes)");
-        assert_eq!(Content::of(&entry(&put)).line(true), "put k secret");
-        let (expected, new) = (Some("old".into()), None);
-        let cas = Change::CompareAndSwap { key: "k".into(), expected, new };
-        assert_eq!(Content::of(&entry(&cas)).line(false), "cas k from (3 bytes) to delete");
+    fn a_command_is_told_in_the_words_of_its_machine_and_else_by_its_size() {
+        let payload = Envelope::sessionless(Bytes::from_static(b"take the key")).encode();
+        let said = Content::of(&entry(payload.clone(), Some("takes \x1b[2J")));
+        assert_eq!(said.line(false), "takes \\x1b[2J", "nothing a terminal obeys");
+        let silent = Content::of(&entry(payload, None));
+        assert_eq!(silent.line(false), "(12 bytes)");
+        assert_eq!(silent.line(true), "take the key");
     }
 
     #[test]
     fn what_the_system_is_told_is_said_in_words() {
         let payload = |command: &SystemCommand| {
-            let payload = Some(Envelope::system(command).encode());
-            let mut entry = entry(&Change::Delete { key: "k".into() });
-            entry.payload = payload;
-            Content::of(&entry).line(false)
+            Content::of(&entry(Envelope::system(command).encode(), None)).line(false)
         };
         let register = SystemCommand::RegisterSession { nonce: [0; 16], name: "web".into() };
         assert_eq!(payload(&register), "register session web");
@@ -348,7 +339,7 @@ mod tests {
 
     #[test]
     fn what_is_hidden_or_not_understood_is_said() {
-        let mut hidden = entry(&Change::Delete { key: "k".into() });
+        let mut hidden = entry(Bytes::new(), None);
         hidden.payload = None;
         assert_eq!(Content::of(&hidden).line(true), "(not shown to this certificate)");
         hidden.payload = Some(Bytes::from_static(b"\xff\xff"));

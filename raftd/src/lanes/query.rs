@@ -9,12 +9,15 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use bytes::Bytes;
 use consensus::{Basis, Entry, LogIndex, Payload};
 use protocol::limits::LOG_PAGE_BYTES_MAX;
-use protocol::{EntryKind, ErrorCode, LogEntry, LogPage, Response, encode_configuration};
-use state_machine::{HostError, QueryView, SystemAnswer, SystemQuery};
+use protocol::{
+    EntryKind, ErrorCode, LogDetail, LogEntry, LogPage, Response, encode_configuration,
+};
+use state_machine::{Envelope, EnvelopeKind, HostError, QueryView, SystemAnswer, SystemQuery};
 use transport::Responder;
 
 use crate::answer;
 use crate::clock::Clock;
+use crate::daemon::Machine;
 use crate::lanes::network::ReadLog;
 
 /// The most questions that wait for the lane.
@@ -58,6 +61,7 @@ pub(crate) struct Queries {
     waiting: Arc<AtomicUsize>,
     pages: Arc<AtomicUsize>,
     read: ReadLog,
+    machine: Machine,
 }
 
 /// A page that a client wants.
@@ -67,8 +71,8 @@ pub(crate) struct Page {
     pub(crate) from: LogIndex,
     /// The most entries.
     pub(crate) entries_max: u32,
-    /// Whether payloads are wanted.
-    pub(crate) payloads: bool,
+    /// What is wanted of each.
+    pub(crate) detail: LogDetail,
 }
 
 /// What the log holds.
@@ -87,14 +91,14 @@ impl Queries {
     ///
     /// # Errors
     /// If the system starts no thread.
-    pub(crate) fn start(read: ReadLog, clock: Clock) -> std::io::Result<Self> {
+    pub(crate) fn start(read: ReadLog, machine: Machine, clock: Clock) -> std::io::Result<Self> {
         let (jobs, queue) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&waiting);
         std::thread::Builder::new()
             .name("query".to_owned())
             .spawn(move || run(&queue, &counter, clock))?;
-        Ok(Self { jobs, waiting, pages: Arc::new(AtomicUsize::new(0)), read })
+        Ok(Self { jobs, waiting, pages: Arc::new(AtomicUsize::new(0)), read, machine })
     }
 
     /// Answers questions at a view, which must hold all that they may have to see.
@@ -121,8 +125,9 @@ impl Queries {
             return;
         }
         let (read, pages) = (Arc::clone(&self.read), Arc::clone(&self.pages));
+        let machine = Arc::clone(&self.machine);
         tokio::task::spawn_blocking(move || {
-            responder.send(read_page(&read, page, extent));
+            responder.send(read_page(&read, &machine, page, extent));
             pages.fetch_sub(1, Ordering::Relaxed);
         });
     }
@@ -176,7 +181,7 @@ fn busy(why: &str) -> Response {
     Response::Error(answer::refusal(ErrorCode::Busy, why))
 }
 
-fn read_page(read: &ReadLog, page: Page, extent: Extent) -> Response {
+fn read_page(read: &ReadLog, machine: &Machine, page: Page, extent: Extent) -> Response {
     let range = within(page, extent);
     let entries = if range.is_empty() { Ok(Vec::new()) } else { read(range, LOG_PAGE_BYTES_MAX) };
     match entries {
@@ -184,7 +189,7 @@ fn read_page(read: &ReadLog, page: Page, extent: Extent) -> Response {
             first: extent.first.get(),
             last: extent.last.get(),
             commit: extent.commit.get(),
-            entries: entries.into_iter().map(|entry| describe(entry, page.payloads)).collect(),
+            entries: entries.into_iter().map(|entry| describe(entry, machine, page)).collect(),
         }),
         Err(failure) => {
             tracing::error!(%failure, "the log cannot be read");
@@ -200,7 +205,7 @@ fn within(page: Page, extent: Extent) -> Range<LogIndex> {
     start..end.max(start)
 }
 
-fn describe(entry: Entry, payloads: bool) -> LogEntry {
+fn describe(entry: Entry, machine: &Machine, page: Page) -> LogEntry {
     let (kind, payload) = match entry.payload {
         Payload::Noop => (EntryKind::Noop, Bytes::new()),
         Payload::Command(command) => (EntryKind::Command, command),
@@ -209,7 +214,14 @@ fn describe(entry: Entry, payloads: bool) -> LogEntry {
             (EntryKind::Configuration, encode_configuration(&configuration))
         }
     };
-    let shown = payloads || kind == EntryKind::Configuration;
+    let detailed = page.detail != LogDetail::Sizes;
+    let shown = detailed || kind == EntryKind::Configuration;
+    let said = || {
+        let envelope = Envelope::decode(&payload).ok()?;
+        let is_its = envelope.kind == EnvelopeKind::Machine;
+        is_its.then(|| machine.describe(&envelope.body, page.detail == LogDetail::Values)).flatten()
+    };
+    let text = (detailed && kind == EntryKind::Command).then(said).flatten();
     LogEntry {
         index: entry.id.index.get(),
         term: entry.id.term.get(),
@@ -217,6 +229,7 @@ fn describe(entry: Entry, payloads: bool) -> LogEntry {
         kind,
         payload_bytes: u32::try_from(payload.len()).unwrap_or(u32::MAX),
         payload: shown.then_some(payload),
+        text,
     }
 }
 
@@ -232,7 +245,7 @@ mod tests {
             commit: LogIndex::ZERO,
         };
         let range = |from, entries_max, extent| {
-            let page = Page { from: LogIndex::new(from), entries_max, payloads: false };
+            let page = Page { from: LogIndex::new(from), entries_max, detail: LogDetail::Sizes };
             let range = within(page, extent);
             (range.start.get(), range.end.get())
         };

@@ -37,14 +37,15 @@ impl Node {
                 let report = self.status(now);
                 responder.send(Response::Status(Box::new(report)));
             }
-            Request::ReadLog { from, entries_max, payloads } => {
+            Request::ReadLog { from, entries_max, detail } => {
                 let status = self.replica.status();
                 let extent = Extent {
                     first: status.base.index.next(),
                     last: status.durable,
                     commit: status.commit,
                 };
-                let page = Page { from: LogIndex::new(from), entries_max, payloads };
+                let from = LogIndex::new(from);
+                let page = Page { from, entries_max, detail };
                 self.queries.page(page, extent, responder);
             }
             Request::Reconfigure { target, expected_index } => {

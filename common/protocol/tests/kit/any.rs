@@ -13,8 +13,8 @@ use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof};
 use proptest::sample::select;
 use protocol::{
     BootstrapRecord, EntryKind, ErrorCode, ErrorReply, Freshness, Generation, Hello, HelloReply,
-    LeaderHint, LeaseReport, LogEntry, LogPage, NodeStatus, Outcome, PeerReport, RefusalCode,
-    Request, Response, RoundReport,
+    LeaderHint, LeaseReport, LogDetail, LogEntry, LogPage, NodeStatus, Outcome, PeerReport,
+    RefusalCode, Request, Response, RoundReport,
 };
 
 pub fn text() -> impl Strategy<Value = String> {
@@ -177,8 +177,8 @@ pub fn request() -> impl Strategy<Value = Request> {
         bytes().prop_map(|command| Request::Propose { command }),
         (bytes(), freshness()).prop_map(|(query, freshness)| Request::Query { query, freshness }),
         Just(Request::Status),
-        (any::<u64>(), any::<u32>(), any::<bool>()).prop_map(|(from, entries_max, payloads)| {
-            Request::ReadLog { from, entries_max, payloads }
+        (any::<u64>(), any::<u32>(), detail()).prop_map(|(from, entries_max, detail)| {
+            Request::ReadLog { from, entries_max, detail }
         }),
         bytes().prop_map(|record| Request::Bootstrap { record }),
         bytes().prop_map(|record| Request::Join { record }),
@@ -221,16 +221,21 @@ fn error() -> impl Strategy<Value = ErrorReply> {
     })
 }
 
+fn detail() -> impl Strategy<Value = LogDetail> {
+    select(vec![LogDetail::Sizes, LogDetail::Commands, LogDetail::Values])
+}
+
 fn page() -> impl Strategy<Value = LogPage> {
     let kind = select(vec![EntryKind::Noop, EntryKind::Command, EntryKind::Configuration]);
-    let entry = (any::<[u64; 3]>(), kind, any::<u32>(), of(bytes())).prop_map(
-        |([index, term, stamp_ns], kind, payload_bytes, payload)| LogEntry {
+    let entry = (any::<[u64; 3]>(), kind, any::<u32>(), of(bytes()), of(text())).prop_map(
+        |([index, term, stamp_ns], kind, payload_bytes, payload, text)| LogEntry {
             index,
             term,
             stamp_ns,
             kind,
             payload_bytes,
             payload,
+            text,
         },
     );
     (any::<[u64; 3]>(), vec(entry, 0..5)).prop_map(|([first, last, commit], entries)| LogPage {

@@ -9,6 +9,7 @@ use client::{LogEntry, LogPage};
 use consensus::{Entry, LogIndex, Payload};
 use protocol::{EntryKind, encode_configuration};
 use serde_json::json;
+use state_machine::{Envelope, EnvelopeKind, Kv, StoredMachine as _};
 use storage::{Part, SnapshotFile, StoppedLog, StoppedNode, Verified};
 
 use super::item;
@@ -57,8 +58,9 @@ pub(super) fn dump(session: &Session, args: &DumpArgs) -> Result<()> {
             format!("{}\n", row(["INDEX", "TERM", "KIND", "SIZE", "COMMAND"])).as_bytes(),
         )?;
     }
+    let words = words(&node, args.show_values)?;
     for entry in log.entries(range)? {
-        let entry = for_people(&entry?);
+        let entry = for_people(&entry?, &words);
         let mut data = item(&page, &entry, args.show_values);
         if let Some(fields) = data.as_object_mut() {
             // A node alone does not know what is committed, but for what it has applied.
@@ -98,7 +100,17 @@ fn range(log: &StoppedLog, args: &DumpArgs) -> Result<Range<LogIndex>> {
     Err(Report::new(codes::NO_INDEX, format!("{holds}, not {wanted}")))
 }
 
-fn for_people(entry: &Entry) -> LogEntry {
+/// What a machine says of a command.
+type Words = Box<dyn Fn(&[u8]) -> Option<String>>;
+
+/// Returns the words of the node's machine, if this program has it: only the built-in one.
+fn words(node: &StoppedNode, values: bool) -> Result<Words> {
+    let machine = node.bootstrap()?.map(|record| record.machine);
+    let is_kv = machine.is_none_or(|machine| machine == Kv.name());
+    Ok(Box::new(move |command| Kv.describe(command, values).filter(|_| is_kv)))
+}
+
+fn for_people(entry: &Entry, words: &Words) -> LogEntry {
     let (kind, payload) = match &entry.payload {
         Payload::Noop => (EntryKind::Noop, bytes::Bytes::new()),
         Payload::Command(command) => (EntryKind::Command, command.clone()),
@@ -106,6 +118,11 @@ fn for_people(entry: &Entry) -> LogEntry {
             (EntryKind::Configuration, encode_configuration(configuration))
         }
     };
+    let said = || {
+        let envelope = Envelope::decode(&payload).ok()?;
+        (envelope.kind == EnvelopeKind::Machine).then(|| words(&envelope.body)).flatten()
+    };
+    let text = (kind == EntryKind::Command).then(said).flatten();
     LogEntry {
         index: entry.id.index.get(),
         term: entry.id.term.get(),
@@ -113,6 +130,7 @@ fn for_people(entry: &Entry) -> LogEntry {
         kind,
         payload_bytes: u32::try_from(payload.len()).unwrap_or(u32::MAX),
         payload: Some(payload),
+        text,
     }
 }
 

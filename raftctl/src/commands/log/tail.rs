@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use client::{Client, LogEntry, LogPage};
+use client::{Client, LogDetail, LogEntry, LogPage};
 use tokio::time::sleep;
 
 use super::{Content, How, item, kind, read};
@@ -41,7 +41,7 @@ pub(super) async fn run(
     args: &TailArgs,
 ) -> Result<()> {
     let values = args.how.show_values;
-    let known = read(client, endpoint, Some(u64::MAX >> 1), 1).await?;
+    let known = read(client, endpoint, Some(u64::MAX >> 1), 1, LogDetail::Sizes).await?;
     let mut next = (known.commit + 1).saturating_sub(args.lines).max(known.first).max(1);
     if session.output.headers && session.output.for_people() {
         write_stdout(
@@ -49,7 +49,7 @@ pub(super) async fn run(
         )?;
     }
     loop {
-        let page = read(client, endpoint, Some(next), PAGE).await?;
+        let page = read(client, endpoint, Some(next), PAGE, args.how.detail()).await?;
         if page.first > next {
             let gap = format!("entries {next} to {} were compacted away", page.first - 1);
             session.output.remark(&format!("warning: {gap}"));
