@@ -31,12 +31,23 @@ fn log_snapshots_and_sessions_are_shown_as_the_manual_says() {
 
     let id = world.ok("session list -o name").stdout;
     let id = id.trim();
-    let table = world.ok(&format!("session show {id}")).stdout;
-    assert!(table.contains("raftctl kv load"), "{table}");
+    world.transcript_with("session", "<ID>", id);
     let data = world.ok(&format!("session show {id} -o json")).data();
     assert_eq!(data["id"], id, "{data}");
     let highest = data["highest"].as_u64().unwrap();
     assert!(highest > 1 && data["lowWater"].as_u64().unwrap() <= highest + 1, "{data}");
+
+    world.transcript("handed");
+    assert_ne!(world.ok("leader show -o json").data()["name"], "n2");
+    world.ok("leader transfer n1");
+
+    // Standard output takes the file and nothing else.
+    let piped = world.home().join("piped.snap");
+    let mut save = world.command("snapshot save - --node n2");
+    let save = save.stdout(std::fs::File::create(&piped).unwrap()).output().unwrap();
+    assert_eq!((save.status.code(), save.stderr), (Some(0), Vec::new()));
+    let verified = world.ok(&format!("snapshot verify {} -o json", piped.display())).data();
+    assert_eq!(verified["verified"], true, "{verified}");
 
     // What a node holds can be saved without a quorum.
     let saved = world.home().join("lost.snap");

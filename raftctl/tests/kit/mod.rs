@@ -90,13 +90,32 @@ impl World {
 
     /// Executes a file of the manual.
     pub fn transcript(&self, file: &str) {
+        let manual = manual(file);
+        let copy = self.execute(file, &std::fs::read_to_string(&manual).unwrap());
+        if std::env::var_os("TRYCMD").is_some_and(|mode| mode == "overwrite") {
+            std::fs::copy(copy, manual).unwrap();
+        }
+    }
+
+    /// Executes a file of the manual in which a word stands for what only this run knows.
+    pub fn transcript_with(&self, file: &str, word: &str, known: &str) {
+        let page = std::fs::read_to_string(manual(file)).unwrap();
+        self.execute(file, &page.replace(word, known));
+    }
+
+    /// Executes a copy of a page, in a directory where files may be left.
+    fn execute(&self, file: &str, page: &str) -> PathBuf {
+        let copy = self.home().join(format!("{file}.trycmd"));
+        std::fs::write(&copy, page).unwrap();
+        std::fs::create_dir_all(copy.with_extension("in")).unwrap();
         let cases = trycmd::TestCases::new();
         for (name, value) in self.environment() {
             cases.env(name, value);
         }
         let home = self.home().display().to_string();
         cases.insert_var("[HOME]", home).expect("the name of the variable is valid");
-        cases.timeout(PATIENCE).case(format!("tests/live/{file}.trycmd")).run();
+        cases.timeout(PATIENCE).case(&copy).run();
+        copy
     }
 
     /// Starts a node on its bundle.
@@ -198,6 +217,10 @@ impl Said {
         assert_eq!(envelope["kind"], "Error", "{self:?}");
         envelope["data"].clone()
     }
+}
+
+fn manual(file: &str) -> PathBuf {
+    Path::new("tests/live").join(format!("{file}.trycmd"))
 }
 
 /// `--node` flags for these addresses.

@@ -80,7 +80,8 @@ pub(super) async fn list(session: &Session) -> Result<()> {
                 }
             }
             Err(why) => {
-                rows.push_spilling(vec![row.name.clone()], format!("unreachable ({why})"));
+                let shown = vec![row.name.clone(), "unreachable".to_owned()];
+                rows.push_spilling(shown, format!("({why})"));
                 warnings.push(format!("{}: {why}", row.name));
             }
         }
