@@ -11,6 +11,7 @@ use client::{Client, NodeStatus};
 use kit::load::{Load, put};
 use kit::{Cluster, Node, PATIENCE};
 use protocol::{SnapshotAnswer, SnapshotRequest};
+use rustix::process::Signal;
 
 /// Three nodes whose logs are short.
 async fn cluster(bytes_per_s_max: u64) -> Cluster {
@@ -62,6 +63,15 @@ fn count(node: &Node, words: &str) -> usize {
     node.log().matches(words).count()
 }
 
+/// Where a node began to receive snapshots, in bytes: 0, or where it went on.
+fn offsets(log: &str) -> impl Iterator<Item = u64> {
+    let begins = log.lines().filter(|line| line.contains("receiving a snapshot"));
+    begins.map(|line| {
+        let digits = line.split("offset=").nth(1).unwrap().chars().take_while(char::is_ascii_digit);
+        digits.collect::<String>().parse().unwrap()
+    })
+}
+
 #[tokio::test]
 async fn a_follower_that_is_far_behind_catches_up_by_snapshot_under_load() {
     let mut cluster = cluster(FAST).await;
@@ -98,16 +108,9 @@ async fn a_transfer_goes_on_where_it_was_when_the_receiver_is_killed() {
     until(&cluster, leader, |status| half(status) && status.leader == Some(status.node)).await;
     cluster.nodes[follower].kill();
     cluster.nodes[follower].start();
-    let log = || cluster.nodes[follower].log();
     until(&cluster, follower, |status| status.applied > 260).await;
-    let resumed = log().lines().any(|line| {
-        line.contains("receiving a snapshot") && line.contains("offset=") && {
-            let offset = line.split("offset=").nth(1).unwrap();
-            let digits: String = offset.chars().take_while(char::is_ascii_digit).collect();
-            digits.parse::<u64>().unwrap() > 1_000_000
-        }
-    });
-    assert!(resumed, "it began anew: {}", log());
+    let log = cluster.nodes[follower].log();
+    assert!(offsets(&log).any(|offset| offset > 1_000_000), "it began anew: {log}");
     load.finish().await.verify(&cluster).await;
 }
 
@@ -133,6 +136,39 @@ async fn a_transfer_survives_a_kill_of_the_sender() {
     until(&cluster, follower, |status| status.applied > 240).await;
     load.progress(&cluster, 100).await;
     load.finish().await.verify(&cluster).await;
+}
+
+/// Nobody but the killed sender can lead again, for the third node hangs; and nothing is written
+/// meanwhile, so that the snapshot is still the one that the log needs.
+#[tokio::test]
+async fn a_transfer_goes_on_where_it_was_when_its_sender_is_killed_and_leads_again() {
+    let mut cluster = cluster(SLOW).await;
+    let follower = (cluster.leader().await + 1) % 3;
+    cluster.nodes[follower].kill();
+    fill(&cluster.client(), "large", 40).await;
+    let load = Load::start(&cluster, 2);
+    load.progress(&cluster, 200).await;
+    let written = load.finish().await;
+    let sender = cluster.leader().await;
+    let third = 3 - sender - follower;
+    until(&cluster, sender, |status| status.first > 40).await;
+    cluster.nodes[follower].start();
+    until(&cluster, sender, |status| {
+        status.peers.iter().any(|peer| peer.snapshot_bytes.0 > 1_500_000)
+    })
+    .await;
+    cluster.nodes[third].signal(Signal::STOP);
+    cluster.nodes[sender].kill();
+    let before = cluster.nodes[follower].log().len();
+    cluster.nodes[sender].start();
+    until(&cluster, follower, |status| status.applied > 240).await;
+    let log = cluster.nodes[follower].log();
+    let went_on: Vec<u64> = offsets(&log[before..]).collect();
+    assert!(went_on.first().is_some_and(|offset| *offset > 0), "{went_on:?} {log}");
+    println!("went on at {went_on:?}");
+    assert_eq!(count(&cluster.nodes[follower], "snapshot installed"), 1, "{log}");
+    cluster.nodes[third].signal(Signal::CONT);
+    written.verify(&cluster).await;
 }
 
 #[tokio::test]
