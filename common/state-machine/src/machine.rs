@@ -34,7 +34,11 @@ pub trait StateMachine: Send + 'static {
     /// Answers a question without changing anything.
     fn query(&self, query: &[u8]) -> Response;
 
-    /// Returns a view of the present state that can be written out while commands go on.
+    /// Returns the present state, to be read as bytes.
+    ///
+    /// [`Plain`](crate::Plain) reads all of it at once, between two commands, and nothing is applied
+    /// meanwhile: the time that takes is a pause of this node. A state too large for that belongs
+    /// into the store ([`StoredMachine`]), which is written out while commands go on.
     fn snapshot(&self) -> Box<dyn SnapshotSource>;
 
     /// Replaces the state by a snapshot's.
