@@ -19,6 +19,9 @@ use tokio::time::sleep;
 const HELP: &str = "Measures writes while a follower that is far behind catches up by snapshot.\n\n\
                     Usage: catch-up [--entries N] [--bytes SIZE] [--clients N] [--seconds N]";
 
+/// How many times as long a write may take at the 99th percentile while a snapshot is sent.
+const RATIO_MAX: f64 = 2.0;
+
 /// The follower may take so long to catch up.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -100,9 +103,17 @@ async fn measure(numbers: &Numbers) -> Result<(), String> {
     let how = if by_snapshot { "by a snapshot and the log behind it" } else { "by the log" };
     println!("caught up   {follower}, {how}, {took:.1} s after its start");
     println!("during      {during}");
-    println!("ratio       p99 {:.2}", during.p99.as_secs_f64() / before.p99.as_secs_f64());
+    let ratio = during.p99.as_secs_f64() / before.p99.as_secs_f64();
+    println!("ratio       p99 {ratio:.2}");
     client.close().await;
-    cluster.stop()
+    cluster.stop()?;
+    if !by_snapshot {
+        return Err("it caught up by the log alone: more entries must be missing".to_owned());
+    }
+    if ratio > RATIO_MAX {
+        return Err(format!("the p99 of writes was {ratio:.2} times as long, {RATIO_MAX} at most"));
+    }
+    Ok(())
 }
 
 /// Clients that write, one request each at a time.

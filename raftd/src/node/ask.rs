@@ -49,6 +49,7 @@ impl Node {
                 self.queries.page(page, extent, responder);
             }
             Request::Reconfigure { target, expected_index } => {
+                tracing::info!(by = %identity.role, "a change of members is asked for");
                 self.reconfigure(now, &target, expected_index, responder);
             }
             Request::Transfer { to } => {
