@@ -280,8 +280,9 @@ impl Node {
     }
 
     fn removed(&mut self, why: String) {
-        let hint = "raftctl member history shows the change, the leader's log of that time who asked \
-                    for it; to use the machine again, empty its data directory and add it anew";
+        let hint = "raftctl member history shows the change, the leader's log of that time who \
+                    asked for it; to use the machine again, empty its data directory and add it \
+                    anew";
         self.fail(Failure::new(Exit::Removed, why).hint(hint));
     }
 

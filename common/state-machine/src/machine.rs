@@ -36,7 +36,7 @@ pub trait StateMachine: Send + 'static {
 
     /// Returns the present state, to be read as bytes.
     ///
-    /// [`Plain`](crate::Plain) reads all of it at once, between two commands, and nothing is applied
+    /// [`Plain`](crate::Plain) reads all of it at once, between two commands, and applies nothing
     /// meanwhile: the time that takes is a pause of this node. A state too large for that belongs
     /// into the store ([`StoredMachine`]), which is written out while commands go on.
     fn snapshot(&self) -> Box<dyn SnapshotSource>;
