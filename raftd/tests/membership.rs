@@ -6,10 +6,12 @@ mod kit;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use client::{Client, ClientError, ErrorCode};
+use client::{Client, ClientError, Consistency, ErrorCode, NodeStatus};
 use consensus::{Configuration, Majority, Member, NodeId, Voters};
 use kit::load::{Load, put};
 use kit::{Cluster, PATIENCE, reason};
+use rustix::process::Signal;
+use state_machine::{SystemAnswer, SystemQuery};
 
 /// Three founders with a leader, and two more nodes that are ready to be added.
 async fn cluster() -> Cluster {
@@ -41,7 +43,7 @@ async fn current(cluster: &Cluster) -> (Configuration, u64) {
     let began = Instant::now();
     loop {
         let statuses = cluster.statuses(&client).await;
-        let leads = |status: &&client::NodeStatus| status.leader == Some(status.node);
+        let leads = |status: &&NodeStatus| status.leader == Some(status.node);
         let leader = statuses.iter().flatten().filter(leads).max_by_key(|status| status.term);
         if let Some(leader) = leader {
             return (leader.configuration.clone(), leader.configuration_index);
@@ -110,7 +112,6 @@ async fn kill_in_the_middle(
     wanted: &Configuration,
     late: bool,
 ) -> bool {
-    use rustix::process::Signal;
     // The client must be connected to the leader: the others do not answer it from here on.
     while put(client, "before", "it stops").await.is_err() {}
     let leader = cluster.leader().await;
@@ -280,6 +281,93 @@ async fn a_leader_is_removed_that_is_killed_in_the_joint_phase_and_ends_with_77(
     written.verify_on(&cluster, &places).await;
 }
 
+/// Asks for a change to `wanted` while all but a pair of voters hang: both get the joint entry, and
+/// cannot commit it. Returns which of them leads, and where the entry stands; `None` if the change
+/// was refused, which a slow machine can bring about, and nobody hangs any more.
+async fn joint_on_two(
+    cluster: &Cluster,
+    client: &Client,
+    wanted: &Configuration,
+    (pair, stopped): ([usize; 2], &[usize]),
+) -> Option<(usize, u64)> {
+    let (_, index) = current(cluster).await;
+    // The client must be connected to the leader, and the others caught up with it.
+    while put(client, "before", "it stops").await.is_err() {}
+    caught_up(cluster, pair[0], stopped).await;
+    for place in stopped {
+        cluster.nodes[*place].signal(Signal::STOP);
+    }
+    let asked = {
+        let (client, wanted) = (client.clone(), wanted.clone());
+        tokio::spawn(async move { client.reconfigure(&wanted, index).await })
+    };
+    let began = Instant::now();
+    loop {
+        let ended = asked.is_finished();
+        let mut statuses = Vec::new();
+        for place in pair {
+            statuses.push(cluster.answer_of(&cluster.nodes[place]).await);
+        }
+        let joint = |status: &NodeStatus| status.configuration.voters().is_joint();
+        if statuses.iter().all(joint) {
+            // Nobody asks the next leader for the same.
+            asked.abort();
+            let stands = statuses[1].configuration_index;
+            assert!(statuses.iter().all(|status| status.commit < stands), "it is not committed");
+            let leads = usize::from(statuses[1].role == consensus::RoleKind::Leader);
+            return Some((pair[leads], stands));
+        }
+        if ended && !statuses.iter().any(joint) {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "it does not become joint");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    for place in stopped {
+        cluster.nodes[*place].signal(Signal::CONT);
+    }
+    None
+}
+
+#[tokio::test]
+async fn another_leader_finishes_the_joint_configuration_that_it_found_s4_3() {
+    let mut cluster = cluster().await;
+    let client = cluster.client();
+    change(&cluster, &client, &target(&cluster, &[1, 2, 3], &[4, 5]).await).await;
+    let load = Load::start(&cluster, 4);
+    load.progress(&cluster, 50).await;
+    let wanted = target(&cluster, &[1, 2, 3, 4, 5], &[]).await;
+    let began = Instant::now();
+    let (dead, joint) = loop {
+        let leader = cluster.leader().await;
+        let (pair, stopped) = ([leader, (leader + 1) % 3], [(leader + 2) % 3, 3, 4]);
+        let found = joint_on_two(&cluster, &client, &wanted, (pair, &stopped)).await;
+        if let Some((leader, joint)) = found {
+            cluster.nodes[leader].kill();
+            for place in stopped {
+                cluster.nodes[place].signal(Signal::CONT);
+            }
+            break (leader, joint);
+        }
+        assert!(began.elapsed() < PATIENCE, "it never becomes joint");
+    };
+    // Nobody asks for it again.
+    while current(&cluster).await.0 != wanted {
+        assert!(began.elapsed() < 2 * PATIENCE, "{:#?}", cluster.statuses(&client).await);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    load.progress(&cluster, 50).await;
+    let history = client.system(&SystemQuery::History, Consistency::Linearizable).await.unwrap();
+    let SystemAnswer::History(history) = history else { panic!("{history:?}") };
+    let [.., found, left] = &history[..] else { panic!("{history:?}") };
+    assert_eq!((found.id.index.get(), found.configuration.voters().is_joint()), (joint, true));
+    assert_eq!(left.configuration, wanted);
+    assert!(left.id.term > found.id.term, "the leader that began it has left it: {left:?}");
+    assert!(left.id.index > found.id.index.next(), "behind an entry of its own: {left:?}");
+    cluster.nodes[dead].start();
+    load.finish().await.verify(&cluster).await;
+}
+
 #[tokio::test]
 async fn leadership_goes_where_it_is_wanted_and_a_stopping_leader_hands_it_over() {
     let mut cluster = Cluster::start(3).await;
@@ -297,7 +385,7 @@ async fn leadership_goes_where_it_is_wanted_and_a_stopping_leader_hands_it_over(
         assert_eq!(cluster.leader().await, to);
     }
     let leader = cluster.leader().await;
-    cluster.nodes[leader].signal(rustix::process::Signal::TERM);
+    cluster.nodes[leader].signal(Signal::TERM);
     assert!(cluster.nodes[leader].ended().success());
     assert!(cluster.nodes[leader].log().contains("handing leadership over"));
     // The connection to the node that is gone may still look whole: then the answer is "unknown",
@@ -318,7 +406,7 @@ async fn a_transfer_to_a_node_that_hangs_is_given_up_and_the_leader_goes_on_s3_1
     let leader = cluster.leader().await;
     put(&client, "before", "1").await.unwrap();
     let hangs = (leader + 1) % 3;
-    cluster.nodes[hangs].signal(rustix::process::Signal::STOP);
+    cluster.nodes[hangs].signal(Signal::STOP);
     let began = Instant::now();
     let error = client.transfer(id(cluster.nodes[hangs].id)).await.unwrap_err();
     assert!(reason(&error).contains("did not take over"), "{}", reason(&error));
@@ -327,7 +415,7 @@ async fn a_transfer_to_a_node_that_hangs_is_given_up_and_the_leader_goes_on_s3_1
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     put(&client, "after", "1").await.unwrap();
     assert_eq!(cluster.leader().await, leader);
-    cluster.nodes[hangs].signal(rustix::process::Signal::CONT);
+    cluster.nodes[hangs].signal(Signal::CONT);
 }
 
 #[tokio::test]
