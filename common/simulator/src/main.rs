@@ -239,14 +239,27 @@ const LARGE: Budget = Budget {
     drops: 20,
     ..Budget::NONE
 };
-/// What operators do besides.
-const OPERATED: Budget = Budget { transfers: 4, changes: 6, ..LARGE };
+/// What operators do besides, and compactions.
+const OPERATED: Budget = Budget { transfers: 4, changes: 6, compactions: 6, ..LARGE };
 /// The searches that begin with a leader.
-const LED: [(&str, Budget); 4] = [
+const LED: [(&str, Budget); 5] = [
     ("a leader", SMALL),
     ("a leader and two reads", Budget { proposals: 1, reads: 2, ..Budget::NONE }),
     ("a leader that hands over", Budget { proposals: 1, transfers: 1, ..Budget::NONE }),
+    (
+        "a leader and a snapshot",
+        Budget { timeouts: 1, proposals: 1, compactions: 1, ..Budget::NONE },
+    ),
     ("a leader and a change", Budget { timeouts: 1, changes: 1, ..Budget::NONE }),
+];
+/// Walks that begin with a leader, in which little happens: what happens, meets.
+const FEW: [(&str, Budget); 3] = [
+    ("a few reads", Budget { timeouts: 2, proposals: 2, reads: 3, repeats: 4, ..Budget::NONE }),
+    ("a few changes", Budget { timeouts: 2, changes: 2, drops: 2, ..Budget::NONE }),
+    (
+        "a few snapshots",
+        Budget { timeouts: 4, changes: 3, compactions: 2, drops: 6, ..Budget::NONE },
+    ),
 ];
 
 /// Explores a change of members to its end; says whether all is as it should be.
@@ -311,10 +324,10 @@ fn explore(args: &Explore) -> bool {
             }
         }
     }
-    for (who, budget) in [("clients", LARGE), ("clients and operators", OPERATED)] {
-        if is_met(who, &world(budget), args) {
-            return args.mutation.is_some();
-        }
+    let few = FEW.into_iter().filter_map(|(who, scope)| Some((who, world(scope).led().ok()?)));
+    let many = [("clients", world(LARGE)), ("clients and operators", world(OPERATED))];
+    if few.chain(many).any(|(who, start)| is_met(who, &start, args)) {
+        return args.mutation.is_some();
     }
     args.mutation.is_none()
 }

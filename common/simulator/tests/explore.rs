@@ -24,8 +24,8 @@ const LARGE: Budget = Budget {
     drops: 20,
     ..Budget::NONE
 };
-/// What operators do besides.
-const OPERATED: Budget = Budget { transfers: 4, changes: 6, ..LARGE };
+/// What operators do besides, and compactions.
+const OPERATED: Budget = Budget { transfers: 4, changes: 6, compactions: 6, ..LARGE };
 
 /// Random walks until the bug shows, and the same break with nothing superfluous before it.
 fn walks_find(mutation: Mutation, learners: usize, invariant: &str) {
@@ -56,11 +56,15 @@ fn shows(world: &World, invariant: &str) -> Trace {
 /// Breadth first: no shorter trace exists, for all shorter ones were taken.
 fn breadth_first_finds(mutation: Mutation, actions: usize, invariant: &str) {
     let world = World::new(3, 0, SMALL, Some(mutation));
-    let trace = breadth_first(&world, 200_000).trace.unwrap();
+    shortest(&world, actions, invariant);
+}
+
+fn shortest(world: &World, actions: usize, invariant: &str) {
+    let trace = breadth_first(world, 200_000).trace.unwrap();
     let text = describe(&trace);
     assert!(trace.broken.starts_with(invariant), "{text}");
     assert_eq!(trace.actions.len(), actions, "{text}");
-    assert_eq!(replay(&world, &trace.actions), Some(trace), "{text}");
+    assert_eq!(replay(world, &trace.actions), Some(trace), "{text}");
 }
 
 #[test]
@@ -91,14 +95,17 @@ fn random_walks_break_nothing_in_the_core_as_it_is() {
 #[test]
 fn what_operators_ask_for_breaks_nothing_in_the_core_as_it_is() {
     for (voters, learners) in [(3, 1), (4, 2)] {
-        let walked = random_walks(&World::new(voters, learners, OPERATED, None), 7, 1_000, 300);
+        let world = World::new(voters, learners, OPERATED, None).led().unwrap();
+        let walked = random_walks(&world, 7, 1_000, 300);
         assert!(walked.trace.is_none(), "{}", describe(&walked.trace.unwrap()));
+        assert!(walked.committed >= 4, "{voters} voters: {} committed", walked.committed);
     }
     let scope = Budget { timeouts: 1, proposals: 1, ..Budget::NONE };
     for scope in [
         Budget { reads: 2, ..scope },
         Budget { transfers: 1, ..scope },
         Budget { changes: 1, ..scope },
+        Budget { compactions: 1, drops: 1, ..scope },
     ] {
         let explored = breadth_first(&World::new(3, 1, scope, None).led().unwrap(), 20_000);
         assert!(explored.trace.is_none(), "{}", describe(&explored.trace.unwrap()));
@@ -149,10 +156,7 @@ fn a_short_trace_of_a_stale_read_by_an_old_answer() {
 fn the_shortest_trace_of_a_write_while_leadership_is_handed_over() {
     let scope = Budget { transfers: 1, ..SMALL };
     let world = World::new(3, 0, scope, Some(Mutation::E5WritesDuringTransfer)).led().unwrap();
-    let trace = breadth_first(&world, 200_000).trace.unwrap();
-    let text = describe(&trace);
-    assert!(trace.broken.starts_with("who hands over takes no writes (§3.10)"), "{text}");
-    assert_eq!(trace.actions.len(), 2, "{text}");
+    shortest(&world, 2, "who hands over takes no writes (§3.10)");
 }
 
 #[test]
@@ -166,4 +170,36 @@ fn a_short_trace_of_a_change_during_another_that_loses_what_is_committed() {
     let scope = Budget { timeouts: 2, changes: 2, drops: 2, ..Budget::NONE };
     let loses = "leaders have all that is committed (§3.6)";
     is_shown(Mutation::C24ChangeDuringJoint, scope, 16, loses);
+}
+
+#[test]
+fn the_shortest_trace_of_a_snapshot_that_is_labelled_with_the_present_term() {
+    let scope = Budget { timeouts: 1, compactions: 1, ..Budget::NONE };
+    let world = World::new(3, 0, scope, Some(Mutation::G8SnapshotOfPresentTerm)).led().unwrap();
+    shortest(&world, 9, "a snapshot names its last entry, which is committed (§5.1)");
+}
+
+#[test]
+fn the_shortest_trace_of_a_snapshot_that_is_acknowledged_before_it_is_durable() {
+    let scope = Budget { timeouts: 1, compactions: 1, proposals: 1, ..Budget::NONE };
+    let world = World::new(1, 1, scope, Some(Mutation::G18SnapshotAckedEarly)).led().unwrap();
+    shortest(&world, 5, "promises are durable (§3.8)");
+}
+
+#[test]
+fn a_short_trace_of_a_configuration_that_outlives_its_log() {
+    let scope = Budget { timeouts: 4, compactions: 2, changes: 3, drops: 6, ..Budget::NONE };
+    let latest = "the configuration in force is the log's latest (§4.1)";
+    is_shown(Mutation::G5ConfigurationOfOldLog, scope, 20, latest);
+}
+
+#[test]
+fn a_snapshot_for_a_learner_breaks_nothing_whoever_crashes_and_whatever_is_lost() {
+    let scope = Budget { crashes: 1, drops: 1, ..Budget::NONE };
+    let scope = Budget { timeouts: 1, proposals: 1, compactions: 1, ..scope };
+    let explored = breadth_first(&World::new(1, 1, scope, None).led().unwrap(), 1_000_000);
+    assert!(explored.trace.is_none(), "{}", describe(&explored.trace.unwrap()));
+    assert!(explored.states < 1_000_000, "that is not all");
+    assert!(explored.states > 50_000, "{} states", explored.states);
+    assert_eq!(explored.committed, 4, "two leaders' no-ops and a write are committed in some");
 }

@@ -1,6 +1,6 @@
 //! What may happen next, and how often what costs many states.
 
-use consensus::{Message, Timer};
+use consensus::{Message, SnapshotMeta, Term, Timer};
 
 /// A message under way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -11,6 +11,19 @@ pub struct Letter {
     pub to: usize,
     /// What is said.
     pub message: Message,
+}
+
+/// A snapshot under way (§5).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Stream {
+    /// The sender's place among the nodes.
+    pub from: usize,
+    /// The receiver's place.
+    pub to: usize,
+    /// The sender's term when it began.
+    pub term: Term,
+    /// What it covers.
+    pub meta: SnapshotMeta,
 }
 
 /// Something that may happen next. Letters are named by what they say, so that a trace means the
@@ -38,6 +51,12 @@ pub enum Action {
     /// An operator asks this leader to change the members (§4.3), all of which it has just heard
     /// from: that it must have is about service, and with every timeout due nobody would count.
     Reconfigure(usize, Change),
+    /// This node's state is durable, and its log is compacted behind it (§5.1).
+    Compact(usize),
+    /// A snapshot has arrived and is durable at its receiver, and its sender hears so.
+    Arrive(Stream),
+    /// A snapshot is broken off, and its sender hears so.
+    Cut(Stream),
 }
 
 /// A change of members that an operator may ask a leader for, as seen from what is in force there.
@@ -76,9 +95,11 @@ pub struct Budget {
     pub transfers: u8,
     /// Changes of members.
     pub changes: u8,
+    /// Compactions of logs.
+    pub compactions: u8,
     /// Messages that arrive twice.
     pub repeats: u8,
-    /// Messages that are lost.
+    /// Messages that are lost, and snapshots that are broken off.
     pub drops: u8,
 }
 
@@ -91,6 +112,7 @@ impl Budget {
         reads: 0,
         transfers: 0,
         changes: 0,
+        compactions: 0,
         repeats: 0,
         drops: 0,
     };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use consensus::{Configuration, Majority, Member, NodeId, RoleKind, Timer, Voters};
 
-use super::action::{Action, Change, Letter};
+use super::action::{Action, Change, Letter, Stream};
 use super::world::{World, member, place_of};
 
 impl World {
@@ -34,7 +34,18 @@ impl World {
             if self.budget.crashes > 0 {
                 actions.extend((0..=node.writes.len()).map(|kept| Action::Crash(at, kept)));
             }
+            if self.budget.compactions > 0 && self.has_more(at) {
+                actions.push(Action::Compact(at));
+            }
             self.requests(at, &mut actions);
+        }
+        for stream in &self.streams {
+            if self.is_awaited(stream) {
+                actions.push(Action::Arrive(Stream::clone(stream)));
+            }
+            if self.budget.drops > 0 {
+                actions.push(Action::Cut(Stream::clone(stream)));
+            }
         }
         actions
     }

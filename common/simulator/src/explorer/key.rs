@@ -42,6 +42,7 @@ pub(super) fn key(world: &mut World) -> u64 {
     let mut hasher = DefaultHasher::new();
     world.budget.hash(&mut hasher);
     world.oracle.hash(&mut hasher);
+    world.streams.hash(&mut hasher);
     for node in &world.nodes {
         node.key.hash(&mut hasher);
     }

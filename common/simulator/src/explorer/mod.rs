@@ -9,10 +9,11 @@ mod node;
 mod oracle;
 mod request;
 mod search;
+mod streams;
 mod text;
 mod world;
 
-pub use action::{Action, Budget, Change, Letter};
+pub use action::{Action, Budget, Change, Letter, Stream};
 pub use exhaust::exhaust;
 pub use search::{Explored, Trace, breadth_first, minimise, random_walks, replay};
 pub use text::describe;

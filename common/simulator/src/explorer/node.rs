@@ -2,9 +2,7 @@
 
 use std::collections::VecDeque;
 
-use consensus::{
-    ClusterTime, Config, EntryId, HardState, Mutation, Raft, Restored, Timestamp, Write,
-};
+use consensus::{ClusterTime, Config, HardState, Mutation, Raft, Restored, Timestamp, Write};
 
 use super::world::{id, incarnation};
 use crate::log::Log;
@@ -47,11 +45,6 @@ impl Node {
         self.writes.clear();
         self.memory.clone_from(&self.disk);
         self.raft = restore(at, &self.disk, self.hard_state, self.now, config);
-    }
-
-    /// Says whether an entry is on the disk, if it is committed where the log begins behind it.
-    pub(super) fn holds(&self, id: EntryId) -> bool {
-        id.index < self.disk.base().index || self.disk.id(id.index) == Some(id)
     }
 }
 

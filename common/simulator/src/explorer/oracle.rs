@@ -4,12 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use consensus::{
-    Body, EntryId, LogIndex, Message, NodeId, Raft, Reply, RequestId, RoleKind, Tally, Term,
-    Verdict,
+    Body, EntryId, LogIndex, Message, NodeId, Raft, Reply, RequestId, RoleKind, SnapshotMeta,
+    Tally, Term, Verdict,
 };
 
 use super::action::Letter;
 use super::node::Node;
+use crate::log::Log;
+
+/// Says whether a log holds an entry, which is committed if the log begins behind it.
+fn held(log: &Log, id: EntryId) -> bool {
+    id.index < log.base().index || log.id(id.index) == Some(id)
+}
 
 /// Returns the place of an index in a vector that begins at index 1.
 fn place(index: LogIndex) -> usize {
@@ -99,10 +105,17 @@ impl Oracle {
             }
             *known = peer.matched;
         }
+        if nodes[at].memory.configuration().0 != status.configuration_index {
+            let what = "the configuration in force is the log's latest (§4.1)";
+            let index = status.configuration_index;
+            return Err(format!("{what}: node {} goes by that of {index}", at + 1));
+        }
         let seen = self.seen.get(&at).copied().unwrap_or(LogIndex::ZERO);
         if status.commit > seen {
             let leads = status.role == RoleKind::Leader;
             let own = nodes[at].raft.term_at(status.commit) == Some(status.term);
+            // What the log begins behind is committed: that was looked at when it was compacted.
+            let seen = seen.max(nodes[at].memory.base().index);
             if leads && !own {
                 let what = "a leader counts entries of its own term only (§3.6.2)";
                 return Err(format!("{what}: node {} commits {}", at + 1, status.commit));
@@ -125,7 +138,7 @@ impl Oracle {
             }
         }
         let due = self.committed.iter().rev().find(|(_, known)| *known < term);
-        if let Some((id, _)) = due.filter(|(id, _)| node.raft.term_at(id.index) != Some(id.term)) {
+        if let Some((id, _)) = due.filter(|(id, _)| !held(&node.memory, *id)) {
             let what = "leaders have all that is committed (§3.6)";
             return Err(format!("{what}: node {} leads {term} without {id}", at + 1));
         }
@@ -163,13 +176,32 @@ impl Oracle {
                 let voters = nodes[at].raft.status().configuration.voters().clone();
                 let holds = |voter: NodeId| {
                     let place = usize::try_from(voter.get() - 1).ok();
-                    Some(place.and_then(|at| nodes.get(at)).is_some_and(|node| node.holds(id)))
+                    Some(
+                        place.and_then(|at| nodes.get(at)).is_some_and(|node| held(&node.disk, id)),
+                    )
                 };
                 if voters.tally(holds) == Tally::Won {
                     return Ok(());
                 }
                 let what = "committed is durable on a quorum (§3.6)";
                 Err(format!("{what}: {id} is not on the disks of a quorum of {voters:?}"))
+            }
+        }
+    }
+
+    /// What is committed at an index, as far as anybody has seen it.
+    fn committed_at(&self, index: LogIndex) -> Option<EntryId> {
+        let at = usize::try_from(index.get()).ok()?.checked_sub(1)?;
+        self.committed.get(at).map(|(id, _)| *id)
+    }
+
+    /// A snapshot ends with what is committed there, and says so.
+    pub(super) fn is_named(&self, meta: &SnapshotMeta) -> Result<(), String> {
+        match self.committed_at(meta.last.index) {
+            Some(id) if id == meta.last => Ok(()),
+            Some(_) | None => {
+                let what = "a snapshot names its last entry, which is committed (§5.1)";
+                Err(format!("{what}: one ends with {}", meta.last))
             }
         }
     }
@@ -192,19 +224,16 @@ impl Oracle {
             }
             Body::RequestVote { .. } => disk.term >= *term,
             Body::Appended { matched, .. } => {
-                let known = matched.get() == 0
-                    || node
-                        .raft
-                        .term_at(*matched)
-                        .is_some_and(|term| node.holds(EntryId { term, index: *matched }));
-                known && disk.term >= *term
+                let known = node.memory.id(*matched).or_else(|| self.committed_at(*matched));
+                let known = known.is_some_and(|id| held(&node.disk, id));
+                (known || matched.get() == 0) && disk.term >= *term
             }
+            Body::SnapshotInstalled { last } => held(&node.disk, *last) && disk.term >= *term,
             Body::RequestPreVote { .. }
             | Body::PreVote { .. }
             | Body::Vote { .. }
             | Body::AppendEntries { .. }
             | Body::Conflict { .. }
-            | Body::SnapshotInstalled { .. }
             | Body::TimeoutNow { .. }
             | Body::ReadIndex { .. }
             | Body::ReadIndexReply { .. } => true,

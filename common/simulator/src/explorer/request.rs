@@ -63,7 +63,10 @@ impl World {
             | Action::Drop(_)
             | Action::Timeout(..)
             | Action::Persist(_)
-            | Action::Crash(..) => None,
+            | Action::Crash(..)
+            | Action::Compact(_)
+            | Action::Arrive(_)
+            | Action::Cut(_) => None,
         }
     }
 

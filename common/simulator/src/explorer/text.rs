@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use consensus::{Body, Message};
 
-use super::action::{Action, Change, Letter};
+use super::action::{Action, Change, Letter, Stream};
 use super::search::Trace;
 
 /// Returns a trace as numbered lines, and what it breaks.
@@ -31,8 +31,18 @@ fn line(action: &Action) -> String {
         Action::Transfer(at, to) => {
             format!("node {}: an operator lets it hand over to node {}", at + 1, to + 1)
         }
+        Action::Compact(at) => {
+            format!("node {}: its state is durable, its log is compacted behind it", at + 1)
+        }
+        Action::Arrive(stream) => format!("deliver {}", sent(stream)),
+        Action::Cut(stream) => format!("break off {}", sent(stream)),
         Action::Reconfigure(at, change) => format!("node {}: {}", at + 1, asked(*change)),
     }
+}
+
+fn sent(stream: &Stream) -> String {
+    let Stream { from, to, term, meta } = stream;
+    format!("{}->{} t{term} the snapshot up to {}", from + 1, to + 1, meta.last)
 }
 
 fn asked(change: Change) -> &'static str {

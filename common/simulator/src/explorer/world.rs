@@ -13,7 +13,7 @@ use consensus::{
     Send, Term, Timer, Timestamp, Voters,
 };
 
-use super::action::{Action, Budget, Letter};
+use super::action::{Action, Budget, Letter, Stream};
 use super::node::{Node, PASSES_NS, config, restore};
 use super::oracle::Oracle;
 use crate::log::Log;
@@ -30,6 +30,8 @@ pub(super) struct Posted {
 pub struct World {
     pub(super) nodes: Vec<Arc<Node>>,
     pub(super) letters: Vec<Arc<Posted>>,
+    /// Snapshots under way.
+    pub(super) streams: Vec<Arc<Stream>>,
     /// Whether letters stay under way for ever: each may be lost, arrive late and any number of
     /// times.
     keeps_letters: bool,
@@ -67,6 +69,7 @@ impl World {
         Self {
             nodes: (0..voters + learners).map(node).map(Arc::new).collect(),
             letters: Vec::new(),
+            streams: Vec::new(),
             keeps_letters: false,
             budget,
             oracle: Arc::default(),
@@ -117,6 +120,21 @@ impl World {
                     return Ok(false);
                 }
             }
+            Action::Compact(at) => {
+                if !self.compact(*at)? {
+                    return Ok(false);
+                }
+            }
+            Action::Arrive(stream) => {
+                if !self.arrive(stream)? {
+                    return Ok(false);
+                }
+            }
+            Action::Cut(stream) => {
+                if !self.cut(stream)? {
+                    return Ok(false);
+                }
+            }
             Action::Deliver(_)
             | Action::Repeat(_)
             | Action::Drop(_)
@@ -128,6 +146,9 @@ impl World {
                 };
                 if let Some(input) = input {
                     self.step(at, input)?;
+                }
+                if matches!(action, Action::Crash(..)) {
+                    self.cut_all(at)?;
                 }
             }
         }
@@ -182,7 +203,10 @@ impl World {
             Action::Propose(_)
             | Action::Read(_)
             | Action::Transfer(..)
-            | Action::Reconfigure(..) => None,
+            | Action::Reconfigure(..)
+            | Action::Compact(_)
+            | Action::Arrive(_)
+            | Action::Cut(_) => None,
         }
     }
 
@@ -216,7 +240,7 @@ impl World {
         self.passes_ns = PASSES_NS;
     }
 
-    fn step(&mut self, at: usize, input: Input) -> Result<(), String> {
+    pub(super) fn step(&mut self, at: usize, input: Input) -> Result<(), String> {
         self.step_with(at, input).map(|_| ())
     }
 
@@ -231,23 +255,43 @@ impl World {
         let actions = node.raft.drain(now);
         node.raft.check_state();
         node.raft.check_transition(&before);
+        let base = actions.write.as_ref().and_then(|write| write.compact_to.clone());
         if let Some(write) = actions.write {
             node.memory.follow(&write);
             node.writes.push_back(write);
         }
+        if let Some(meta) = base {
+            self.oracle.is_named(&meta)?;
+        }
         Arc::make_mut(&mut self.oracle).look(&self.nodes, at)?;
+        let mut snapshots = Vec::new();
         for send in actions.send {
-            let letter = self.letter(at, send);
-            if let Some(letter) = letter {
-                Arc::make_mut(&mut self.oracle).says(&self.nodes[at], &letter)?;
-                self.post(letter);
-            }
+            let (to, message) = match send {
+                Send::Message { to, message } => (to, message),
+                Send::Entries { to, term, prev, range, commit, round } => {
+                    let entries = self.nodes[at].memory.range(range);
+                    let entries = entries.ok_or("what is sent is in the log")?.to_vec();
+                    let body = Body::AppendEntries { prev, entries, commit, round };
+                    (to, Message { term, body })
+                }
+                Send::Snapshot { to, term, at_least } => {
+                    snapshots.push((to, term, at_least));
+                    continue;
+                }
+            };
+            let letter = Letter { from: at, to: place_of(to), message };
+            Arc::make_mut(&mut self.oracle).says(&self.nodes[at], &letter)?;
+            self.post(letter);
         }
         for reply in &actions.reply {
             Arc::make_mut(&mut self.oracle).answers(&before, reply)?;
         }
-        if let Some(range) = actions.apply {
-            self.step(at, Input::Applied { index: *range.end() })?;
+        let installed = actions.install.map(|meta| meta.last.index);
+        for index in installed.into_iter().chain(actions.apply.map(|range| *range.end())) {
+            self.step(at, Input::Applied { index })?;
+        }
+        for (to, term, at_least) in snapshots {
+            self.send_snapshot(at, to, term, at_least)?;
         }
         Ok(actions.reply)
     }
@@ -319,20 +363,6 @@ impl World {
             self.letters.iter().map(|other| self.is_void(&other.letter)).collect();
         let mut void = void.into_iter();
         self.letters.retain(|_| !void.next().unwrap_or(false));
-    }
-
-    fn letter(&self, from: usize, send: Send) -> Option<Letter> {
-        let (to, message) = match send {
-            Send::Message { to, message } => (to, message),
-            Send::Entries { to, term, prev, range, commit, round } => {
-                let entries = self.nodes[from].memory.range(range);
-                let entries = entries.expect("what is sent is in the log").to_vec();
-                let body = Body::AppendEntries { prev, entries, commit, round };
-                (to, Message { term, body })
-            }
-            Send::Snapshot { .. } => return None,
-        };
-        Some(Letter { from, to: place_of(to), message })
     }
 }
 
