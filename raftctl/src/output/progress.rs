@@ -1,9 +1,12 @@
 //! Progress on stderr: drawn on a terminal, else a line every ten seconds. It always says what is
 //! waited for, and for how long already.
 
+use std::future::Future;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
+use tokio::time::timeout;
 
 use crate::output::{Output, units, write_stderr};
 
@@ -60,6 +63,30 @@ impl Progress {
     pub fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
+        }
+    }
+}
+
+/// Waits for one thing, whose size nobody knows.
+pub async fn awaited<T>(output: &Output, what: &str, thing: impl Future<Output = T>) -> T {
+    let bar = output.draws.then(|| {
+        let style = ProgressStyle::with_template("{prefix} {spinner}  ({elapsed})")
+            .expect("the template is valid");
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())
+            .with_style(style)
+            .with_prefix(what.to_owned())
+            .with_finish(ProgressFinish::AndClear);
+        bar.enable_steady_tick(TICK);
+        bar
+    });
+    let began = Instant::now();
+    let mut thing = pin!(thing);
+    loop {
+        if let Ok(ended) = timeout(LINE_EVERY, &mut thing).await {
+            return ended;
+        }
+        if bar.is_none() && !output.quiet {
+            write_stderr(&format!("{what} ({} s)", began.elapsed().as_secs()));
         }
     }
 }

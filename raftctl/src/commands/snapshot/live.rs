@@ -15,14 +15,15 @@ use crate::cluster::survey::silence;
 use crate::cluster::{Row, Survey};
 use crate::codes;
 use crate::commands::snapshot::made;
-use crate::output::progress::Progress;
+use crate::output::progress::{Progress, awaited};
 use crate::output::table::Rows;
 use crate::output::{View, units};
 use crate::report::{Report, Result};
 use crate::target::Session;
 
-/// A node may take so long to write its state to a file.
-const MAKING: Duration = Duration::from_secs(600);
+/// A node may take so long to write its state to a file, however large. One that is gone is not
+/// waited for: the connection ends with it.
+const MAKING: Duration = Duration::from_secs(86_400);
 
 /// A piece is asked for so often before saving is given up.
 const TRIES: u32 = 5;
@@ -33,7 +34,7 @@ const TRIES: u32 = 5;
 /// If no node answers, or the node cannot make one.
 pub(super) async fn create(session: &Session, node: Option<&str>) -> Result<()> {
     let (client, row) = choose(session, node).await?;
-    let info = take(&client, &row).await?;
+    let info = take(session, &client, &row).await?;
     client.close().await;
     let (index, term) = (info.last.index, info.last.term);
     let text = format!(
@@ -103,7 +104,7 @@ pub(super) async fn list(session: &Session) -> Result<()> {
 /// nothing is left at the file's name.
 pub(super) async fn save(session: &Session, file: &Path, node: Option<&str>) -> Result<()> {
     let (client, row) = choose(session, node).await?;
-    let info = take(&client, &row).await?;
+    let info = take(session, &client, &row).await?;
     let what = format!("saving {} from {}", file.display(), row.name);
     let mut progress = Progress::new(&session.output, &what, info.size_bytes);
     if file == Path::new("-") {
@@ -119,7 +120,11 @@ pub(super) async fn save(session: &Session, file: &Path, node: Option<&str>) -> 
     client.close().await;
     let saved = written.and_then(|()| {
         // What people keep for bad days is read once as a whole while the node still has it.
-        SnapshotReader::open(&aside)?.verify(|_| {})?;
+        let what = format!("verifying {}", file.display());
+        let mut progress = Progress::new(&session.output, &what, info.size_bytes);
+        let verified = SnapshotReader::open(&aside)?.verify(|done| progress.set(done, "bytes"));
+        progress.finish();
+        verified?;
         std::fs::rename(&aside, file).map_err(|error| Report::io(file, &error))
     });
     if let Err(report) = saved {
@@ -173,8 +178,10 @@ async fn choose(session: &Session, wanted: Option<&str>) -> Result<(Client, Row)
     }
 }
 
-async fn take(client: &Client, row: &Row) -> Result<SnapshotInfo> {
-    match client.snapshot(&row.address, SnapshotRequest::Take).await {
+async fn take(session: &Session, client: &Client, row: &Row) -> Result<SnapshotInfo> {
+    let what = format!("{} writes a snapshot of its state", row.name);
+    let taking = client.snapshot(&row.address, SnapshotRequest::Take);
+    match awaited(&session.output, &what, taking).await {
         Ok(SnapshotAnswer::Taken(info)) => Ok(info),
         Ok(_) => Err(unexpected(row)),
         Err(error) => Err(Report::from_client(error)),
