@@ -57,4 +57,5 @@ pub use protocol::{
     NodeStatus, Outcome, PeerReport, RoundReport,
 };
 pub use session::Session;
+pub use system::Ended;
 pub use transport::certs::Credentials;

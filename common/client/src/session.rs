@@ -129,11 +129,7 @@ impl Session {
     /// # Errors
     /// As [`Client::propose`]; the session then expires by itself.
     pub async fn close(self) -> Result<(), ClientError> {
-        let session = self.inner.id;
-        match self.inner.client.tell_system(&SystemCommand::CloseSession { session }).await? {
-            SystemResponse::Closed => Ok(()),
-            _ => Err(self.inner.client.unexpected()),
-        }
+        self.inner.client.close_session(self.inner.id).await.map(|_| ())
     }
 
     /// Takes the next number, when there is room in the window.
@@ -193,6 +189,7 @@ impl Session {
                 SystemResponse::BeyondWindow { .. }
                 | SystemResponse::Registered { .. }
                 | SystemResponse::Closed
+                | SystemResponse::Ended { .. }
                 | SystemResponse::Reserved { .. }
                 | SystemResponse::Refused { .. },
             )

@@ -18,6 +18,17 @@ const ATTEMPT_MAX: Duration = Duration::from_secs(5);
 /// The wait before an attempt after one with an unknown end.
 const AGAIN_AFTER: Duration = Duration::from_millis(20);
 
+/// What of a session was applied before it was closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// All commands below this number have been answered, as the client said.
+    pub low_water: u64,
+    /// The highest number that was applied; 0 is none.
+    pub highest: u64,
+    /// The numbers between the two that were not applied, ascending.
+    pub missing: Vec<u64>,
+}
+
 impl Client {
     /// Asks about the system's part of the state: sessions, configurations, removed members,
     /// reserved ids.
@@ -56,6 +67,23 @@ impl Client {
     pub async fn reserve_id(&self, name: &str) -> Result<NodeId, ClientError> {
         match self.tell_system(&SystemCommand::ReserveId { name: name.to_owned() }).await? {
             SystemResponse::Reserved { id } => NodeId::new(id).ok_or_else(|| self.unexpected()),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// Closes anybody's session, through the log. That is a fence: what of the session was not
+    /// applied before it never will be, so what is returned is final (§6.3). Returns nothing if
+    /// there was no such session when it was closed, also if an attempt whose answer got lost had
+    /// closed it.
+    ///
+    /// # Errors
+    /// As [`Client::propose`]; it may be repeated.
+    pub async fn close_session(&self, session: u64) -> Result<Option<Ended>, ClientError> {
+        match self.tell_system(&SystemCommand::CloseSession { session }).await? {
+            SystemResponse::Closed => Ok(None),
+            SystemResponse::Ended { low_water, highest, missing } => {
+                Ok(Some(Ended { low_water, highest, missing }))
+            }
             _ => Err(self.unexpected()),
         }
     }

@@ -98,6 +98,7 @@ impl Sessions {
                 | SystemResponse::Forgotten { .. }
                 | SystemResponse::BeyondWindow { .. }
                 | SystemResponse::Closed
+                | SystemResponse::Ended { .. }
                 | SystemResponse::Reserved { .. }
                 | SystemResponse::Refused { .. },
             )
@@ -213,6 +214,7 @@ impl Ledger {
                 | SystemResponse::BeyondWindow { .. }
                 | SystemResponse::Registered { .. }
                 | SystemResponse::Closed
+                | SystemResponse::Ended { .. }
                 | SystemResponse::Reserved { .. }
                 | SystemResponse::Refused { .. },
             )

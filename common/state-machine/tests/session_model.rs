@@ -100,8 +100,11 @@ impl Model {
             }
             Step::Register(nonce) => self.check_registered(index, nonce, &decoded())?,
             Step::Close(nonce) => {
-                prop_assert_eq!(decoded(), SystemResponse::Closed);
-                self.open.remove(&self.session(nonce));
+                let ended = matches!(decoded(), SystemResponse::Ended { .. });
+                prop_assert!(ended || decoded() == SystemResponse::Closed);
+                let session = self.session(nonce);
+                prop_assert!(ended || !self.must_be_open(session));
+                self.open.remove(&session);
             }
             Step::Send { of, sequence, low_water } => {
                 self.check_sent(index, (self.session(of), sequence, low_water), &decoded())?;

@@ -210,11 +210,31 @@ fn nobody_has_a_session_who_did_not_register() {
     assert_eq!(world.send(7, 1, 0, "a"), expired(7));
     let session = world.register(1);
     world.send(session, 1, 0, "b");
-    assert_eq!(world.system(&SystemCommand::CloseSession { session }), SystemResponse::Closed);
+    let ended = SystemResponse::Ended { low_water: 1, highest: 1, missing: vec![] };
+    assert_eq!(world.system(&SystemCommand::CloseSession { session }), ended);
     assert_eq!(world.send(session, 1, 0, "b"), expired(session), "not applied again");
     assert_eq!(world.system(&SystemCommand::CloseSession { session }), SystemResponse::Closed);
     assert_eq!(world.session(session), None);
     assert_eq!(world.journal(), "b");
+}
+
+#[test]
+fn a_close_says_what_was_applied_and_nothing_is_behind_it() {
+    let mut world = World::new();
+    let session = world.register(1);
+    for (sequence, low_water) in [(1, 0), (2, 2), (4, 2), (7, 2)] {
+        world.send(session, sequence, low_water, "a");
+    }
+    let ended = SystemResponse::Ended { low_water: 2, highest: 7, missing: vec![3, 5, 6] };
+    assert_eq!(world.system(&SystemCommand::CloseSession { session }), ended);
+    for sequence in 1..10 {
+        let expired = SystemResponse::SessionExpired { session };
+        assert_eq!(world.send(session, sequence, 2, "b"), expired);
+    }
+    assert_eq!(world.journal(), "aaaa");
+    let unused = world.register(2);
+    let ended = SystemResponse::Ended { low_water: 1, highest: 0, missing: vec![] };
+    assert_eq!(world.system(&SystemCommand::CloseSession { session: unused }), ended);
 }
 
 #[test]

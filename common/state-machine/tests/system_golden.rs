@@ -48,6 +48,11 @@ fn answers_to_commands() {
         (SystemResponse::Registered { session: 6 }, "01060600000000000000"),
         (SystemResponse::Closed, "0107"),
         (SystemResponse::Reserved { id: 7 }, "01080700000000000000"),
+        (
+            SystemResponse::Ended { low_water: 2, highest: 4, missing: vec![3] },
+            "010a0200000000000000040000000000000001000000\
+             0300000000000000",
+        ),
         (SystemResponse::Refused { reason: "no".into() }, "0109020000006e6f"),
     ] {
         assert_eq!(hex(&answer.encode()), expected);

@@ -18,7 +18,7 @@ pub enum SystemCommand {
         /// What people call the client, at most [`SESSION_NAME_BYTES_MAX`]; may be empty.
         name: String,
     },
-    /// Ends a session; its answers are forgotten.
+    /// Ends a session; its answers are forgotten. None of its commands is applied behind it.
     CloseSession {
         /// The session's id.
         session: u64,

@@ -154,6 +154,7 @@ fn one_session(
             | SystemResponse::BeyondWindow { .. }
             | SystemResponse::Registered { .. }
             | SystemResponse::Closed
+            | SystemResponse::Ended { .. }
             | SystemResponse::Reserved { .. }
             | SystemResponse::Refused { .. } => continue,
         };

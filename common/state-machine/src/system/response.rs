@@ -44,8 +44,18 @@ pub enum SystemResponse {
         /// Its id.
         session: u64,
     },
-    /// The session is closed, or was already.
+    /// There is no such session: it was closed already, or never was.
     Closed,
+    /// This entry has closed the session: what was not applied before it never will be (§6.3).
+    Ended {
+        /// All below has been answered, as the client said.
+        low_water: u64,
+        /// The highest number that was applied; 0 is none.
+        highest: u64,
+        /// The numbers between the two that were not applied, ascending; under
+        /// [`crate::SESSION_WINDOW`] of them.
+        missing: Vec<u64>,
+    },
     /// This node id is reserved.
     Reserved {
         /// The id.
@@ -70,6 +80,11 @@ impl SystemResponse {
             Self::Registered { session } => Writer::new(6).u64(*session).done(),
             Self::Closed => Writer::new(7).done(),
             Self::Reserved { id } => Writer::new(8).u64(*id).done(),
+            Self::Ended { low_water, highest, missing } => {
+                let count = u32::try_from(missing.len()).expect("a window of numbers");
+                let writer = Writer::new(10).u64(*low_water).u64(*highest).u32(count);
+                missing.iter().fold(writer, |writer, sequence| writer.u64(*sequence)).done()
+            }
             Self::Refused { reason } => Writer::new(9).bytes(reason.as_bytes()).done(),
         }
     }
@@ -90,6 +105,11 @@ impl SystemResponse {
             7 => Self::Closed,
             8 => Self::Reserved { id: reader.u64()? },
             9 => Self::Refused { reason: reader.text()? },
+            10 => {
+                let (low_water, highest) = (reader.u64()?, reader.u64()?);
+                let numbers = (0..reader.u32()?).map(|_| reader.u64());
+                Self::Ended { low_water, highest, missing: numbers.collect::<Result<_, _>>()? }
+            }
             kind => return Err(CodecError::Kind(kind)),
         };
         reader.end()?;

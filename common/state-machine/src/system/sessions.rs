@@ -150,15 +150,23 @@ pub(super) fn register(
     Ok(SystemResponse::Registered { session: id })
 }
 
-/// Ends a session.
+/// Ends a session, and says what of it was applied: nothing of it is from here on.
 pub(super) fn close(
     transaction: &mut Transaction<'_>,
     id: u64,
 ) -> Result<SystemResponse, HostError> {
-    if let Some(session) = load(transaction, id)? {
-        remove(transaction, id, &session)?;
+    let Some(session) = load(transaction, id)? else {
+        return Ok(SystemResponse::Closed);
+    };
+    let (low_water, highest) = (session.low_water, session.highest);
+    let mut missing = Vec::new();
+    for sequence in low_water..=highest {
+        if transaction.get(&keys::answer(id, sequence))?.is_none() {
+            missing.push(sequence);
+        }
     }
-    Ok(SystemResponse::Closed)
+    remove(transaction, id, &session)?;
+    Ok(SystemResponse::Ended { low_water, highest, missing })
 }
 
 /// Says whether a session is over, by cluster time alone. What has expired stays so: cluster time
