@@ -36,7 +36,7 @@ fn a_cluster_that_is_lost_comes_back_from_what_was_saved() {
     }
 
     let home = world.home().display().to_string();
-    world.transcript_with("restored", "<HOME>", &home);
+    world.transcript_with("restored", &[("<HOME>", &home)]);
     world.start("n1", &addresses[0]);
     world.await_status(|status| status["leader"]["name"] == "n1");
     world.transcript("rejoined");
@@ -55,4 +55,7 @@ fn a_cluster_that_is_lost_comes_back_from_what_was_saved() {
     }
     let status = world.await_status(|status| status["health"] == "HEALTHY");
     assert_eq!(status["nodes"].as_array().unwrap().len(), 2, "{status}");
+
+    world.transcript("left");
+    assert_eq!(world.ended("n2"), Some(77));
 }
