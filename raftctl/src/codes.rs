@@ -154,7 +154,7 @@ be kept for a retry. Read the value back."
 
 NO_SESSION 114 Absent "no such session"
 "The cluster has no session with this id: it never had, or the session was closed or has expired.
-`raftctl session list` shows all."
+`raftctl session list` shows all. Nothing of such a session is applied any more."
 
 NO_KEY 201 Absent "no such key"
 "The key does not exist."

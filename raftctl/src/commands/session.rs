@@ -1,7 +1,7 @@
 //! `raftctl session`: clients' sessions, in which a command takes effect exactly once.
 
 use clap::{Args, Subcommand};
-use client::Consistency;
+use client::{Client, Consistency};
 use consensus::ClusterTime;
 use serde_json::{Value, json};
 use state_machine::{
@@ -14,6 +14,8 @@ use crate::output::{View, units};
 use crate::report::{Report, Result};
 use crate::target::Session;
 
+mod close;
+
 /// Clients' sessions.
 #[derive(Clone, Debug, Subcommand)]
 pub enum SessionCommand {
@@ -21,6 +23,9 @@ pub enum SessionCommand {
     #[command(visible_alias = "ls")]
     List(ListArgs),
     /// Shows one session: which commands were applied, and which may still come
+    ///
+    /// A command that was not applied may still be on its way, so what is shown is not final. What
+    /// `raftctl session close` says is.
     Show {
         /// Its id
         #[arg(value_parser = clap::value_parser!(u64).range(1..))]
@@ -29,6 +34,12 @@ pub enum SessionCommand {
         #[arg(long)]
         stale: bool,
     },
+    /// Closes a session; then what was not applied never will be
+    ///
+    /// A client that is gone may have left commands on their way. Behind the close none of them is
+    /// applied, so what it says of them is final. A client that lives gets an error for all that it
+    /// still sends in the session.
+    Close(close::CloseArgs),
 }
 
 /// What `list` is told.
@@ -50,6 +61,7 @@ pub async fn run(session: &Session, command: SessionCommand) -> Result<()> {
     match command {
         SessionCommand::List(args) => list(session, args).await,
         SessionCommand::Show { id, stale } => show(session, id, stale).await,
+        SessionCommand::Close(args) => close::run(session, args).await,
     }
 }
 
@@ -116,16 +128,9 @@ fn table(found: &[(u64, Found)], now: ClusterTime) -> Rows {
 
 async fn show(session: &Session, id: u64, stale: bool) -> Result<()> {
     let (_, client) = session.client()?;
-    let query = SystemQuery::Session { session: id };
-    let answer = client.system(&query, consistency(stale)).await;
+    let found = find(&client, id, consistency(stale)).await;
     client.close().await;
-    let SystemAnswer::Session { found, time } = answer? else {
-        return Err(unexpected());
-    };
-    let Some(found) = found else {
-        let message = format!("there is no session {id}: it was closed, has expired or never was");
-        return Err(Report::new(codes::NO_SESSION, message).help("raftctl session list"));
-    };
+    let (found, time) = found?;
     session.output.answer(&View {
         kind: "Session",
         data: details(id, &found, time),
@@ -135,12 +140,25 @@ async fn show(session: &Session, id: u64, stale: bool) -> Result<()> {
     })
 }
 
+/// Looks a session up; also says which cluster time it is.
+async fn find(client: &Client, id: u64, how: Consistency) -> Result<(SessionAnswers, ClusterTime)> {
+    let query = SystemQuery::Session { session: id };
+    let SystemAnswer::Session { found, time } = client.system(&query, how).await? else {
+        return Err(unexpected());
+    };
+    let found = found.ok_or_else(|| {
+        let message = format!("there is no session {id}: it was closed, has expired or never was");
+        Report::new(codes::NO_SESSION, message).help("raftctl session list")
+    })?;
+    Ok((found, time))
+}
+
 fn text(id: u64, found: &SessionAnswers, now: ClusterTime, headers: bool) -> String {
     let one = &found.session;
     let missing = found.missing();
     let open = match missing.as_slice() {
         [] => "none".to_owned(),
-        missing => ranges(missing),
+        missing => format!("{}   (may still come)", ranges(missing)),
     };
     let mut text = format!(
         "session      {id}\nname         {}\nopen for     {}\nidle for     {}\n\
@@ -189,7 +207,11 @@ fn name(one: &Found) -> String {
 
 /// Says up to which command the client has all answers.
 fn answered(one: &Found) -> String {
-    match one.low_water {
+    below(one.low_water)
+}
+
+fn below(low_water: u64) -> String {
+    match low_water {
         0 | 1 => "-".to_owned(),
         low_water => format!("1-{}", low_water - 1),
     }
@@ -226,6 +248,7 @@ fn details(id: u64, found: &SessionAnswers, now: ClusterTime) -> Value {
     let mut data = fields(id, &found.session, now);
     data["applied"] = found.cached.iter().map(cached).collect();
     data["notApplied"] = json!(found.missing());
+    data["final"] = json!(false);
     data
 }
 
@@ -260,7 +283,7 @@ mod tests {
                         idle for     3 m\n\
                         expires in   57 m\n\
                         answered     1-2\n\
-                        not applied  3, 5-8\n\
+                        not applied  3, 5-8   (may still come)\n\
                         \n\
                         APPLIED  INDEX  ANSWER\n\
                         4        40     10 B\n\
@@ -277,6 +300,7 @@ mod tests {
         assert_eq!(rows.render(true), expected);
         let data = details(12, &found(), now);
         assert_eq!(data["notApplied"], json!([3, 5, 6, 7, 8]));
+        assert_eq!(data["final"], false);
         assert_eq!(data["applied"][1], json!({"sequence": 9, "index": "90", "answerBytes": null}));
         assert_eq!(data["expiresInMs"], json!(57 * 60_000));
         assert!(!data.to_string().contains("nonce"));

@@ -97,10 +97,11 @@ impl World {
         }
     }
 
-    /// Executes a file of the manual in which a word stands for what only this run knows.
-    pub fn transcript_with(&self, file: &str, word: &str, known: &str) {
+    /// Executes a file of the manual in which words stand for what only this run knows.
+    pub fn transcript_with(&self, file: &str, words: &[(&str, &str)]) {
         let page = std::fs::read_to_string(manual(file)).unwrap();
-        self.execute(file, &page.replace(word, known));
+        let known = |page: String, (word, known): &(&str, &str)| page.replace(word, known);
+        self.execute(file, &words.iter().fold(page, known));
     }
 
     /// Executes a copy of a page, in a directory where files may be left.
