@@ -119,11 +119,7 @@ impl Session {
         let Some(context) = contexts.all.get_mut(name) else {
             return Ok(());
         };
-        let node = |member: &Member| Node {
-            name: Some(member.name.clone()),
-            address: member.address.clone(),
-        };
-        let nodes: Vec<Node> = configuration.members().values().map(node).collect();
+        let nodes = nodes_of(configuration);
         if context.nodes == nodes {
             return Ok(());
         }
@@ -188,6 +184,30 @@ impl Target {
             connect_timeout: CONNECT_TIMEOUT.min(deadline),
         })?)
     }
+}
+
+/// Lets all contexts of a cluster lead to the members of this configuration, and to nobody else.
+///
+/// # Errors
+/// If the contexts cannot be read or written.
+pub fn lead(cluster: &str, configuration: &Configuration) -> Result<()> {
+    let file = context::file()?;
+    let mut contexts = Contexts::load(&file)?;
+    let nodes = nodes_of(configuration);
+    let mut changed = false;
+    for context in contexts.all.values_mut() {
+        if context.cluster.as_deref() == Some(cluster) && context.nodes != nodes {
+            context.nodes.clone_from(&nodes);
+            changed = true;
+        }
+    }
+    if changed { contexts.store(&file) } else { Ok(()) }
+}
+
+fn nodes_of(configuration: &Configuration) -> Vec<Node> {
+    let node =
+        |member: &Member| Node { name: Some(member.name.clone()), address: member.address.clone() };
+    configuration.members().values().map(node).collect()
 }
 
 fn no_cluster(why: &str) -> Report {

@@ -18,7 +18,7 @@ use crate::codes;
 use crate::output::progress::Progress;
 use crate::output::{View, units};
 use crate::report::{Report, Result};
-use crate::target::Session;
+use crate::target::{Session, lead};
 
 /// What `restore` is told.
 #[derive(Clone, Debug, Args)]
@@ -40,6 +40,7 @@ pub struct RestoreArgs {
 }
 
 /// Verifies the snapshot, stores the new record beside the authority, then fills the directory.
+/// From then on the cluster's contexts lead to this node alone: who was a member before is not.
 pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<()> {
     let header = verified(session, &args.file)?;
     let bundles = bundles(session, args)?;
@@ -60,7 +61,12 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<()> {
     let record = bundles.succeed(&node, restoration.incarnation(), &header)?;
     let mut snapshot = counted(session, &args.file)?;
     restoration.fill(&record, &mut snapshot)?;
-    session.output.answer(&done(args, &bundles, &node, &header, &record))
+    let mut view = done(args, &bundles, &node, &header, &record);
+    // The state is restored whatever becomes of the contexts, which can be mended by hand.
+    if let Err(report) = lead(&bundles.plan.cluster, &record.configuration) {
+        view.warnings.push(format!("the context still names the old members: {}", report.message));
+    }
+    session.output.answer(&view)
 }
 
 /// Reads the whole snapshot before anything is written.
