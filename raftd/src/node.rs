@@ -119,7 +119,6 @@ impl Node {
 
     /// A deadline has passed.
     pub(crate) fn timeout(&mut self, now: Timestamp, timer: Timer) {
-        self.network.forget(now, &self.replica);
         self.raw(now, Raw::Timeout(timer));
     }
 
@@ -196,6 +195,8 @@ impl Node {
 
     /// Drains the replica once and hands the lanes on.
     pub(crate) fn dispatch(&mut self, now: Timestamp) {
+        // In every turn: who follows a leader may never time out.
+        self.network.forget(now, &self.replica);
         let Lanes { write, send, install, apply, query, reply, event } = self.replica.drain(now);
         if let Some(write) = write {
             self.disk.write(write);
