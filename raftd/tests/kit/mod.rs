@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::net::UdpSocket;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
@@ -312,8 +313,13 @@ impl Drop for Node {
 
 /// Addresses that were free a moment ago.
 fn free_addresses(count: u64) -> Vec<String> {
-    let sockets: Vec<UdpSocket> =
-        (0..count).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+    // Below the ports that the system gives to clients: else one of them could take a node's while
+    // the node is down.
+    let mut sockets: Vec<UdpSocket> = Vec::new();
+    while sockets.len() < usize::try_from(count).unwrap() {
+        let port = 10_000 + RandomState::new().build_hasher().finish() % 16_000;
+        sockets.extend(UdpSocket::bind(("127.0.0.1", u16::try_from(port).unwrap())));
+    }
     sockets.iter().map(|socket| socket.local_addr().unwrap().to_string()).collect()
 }
 
