@@ -19,7 +19,8 @@ use tokio::time::sleep;
 const HELP: &str = "Measures writes while a follower that is far behind catches up by snapshot.\n\n\
                     Usage: catch-up [--entries N] [--bytes SIZE] [--clients N] [--seconds N]";
 
-/// How many times as long a write may take at the 99th percentile while a snapshot is sent.
+/// How many times as long a write may take at the 99th percentile while a snapshot is sent, by what
+/// it takes on the same three nodes without.
 const RATIO_MAX: f64 = 2.0;
 
 /// The follower may take so long to catch up.
@@ -103,8 +104,14 @@ async fn measure(numbers: &Numbers) -> Result<(), String> {
     let how = if by_snapshot { "by a snapshot and the log behind it" } else { "by the log" };
     println!("caught up   {follower}, {how}, {took:.1} s after its start");
     println!("during      {during}");
-    let ratio = during.p99.as_secs_f64() / before.p99.as_secs_f64();
-    println!("ratio       p99 {ratio:.2}");
+    // Before, two nodes share the machine, and three from now on.
+    let load = Load::start(&client, clients, bytes);
+    sleep(Duration::from_secs(seconds)).await;
+    let after = load.finish().await?;
+    println!("after       {after}");
+    let to = |other: &Measured| during.p99.as_secs_f64() / other.p99.as_secs_f64();
+    let ratio = to(&after);
+    println!("ratio       p99 {ratio:.2} to after, {:.2} to before", to(&before));
     client.close().await;
     cluster.stop()?;
     if !by_snapshot {
