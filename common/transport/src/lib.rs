@@ -11,6 +11,7 @@
 mod call;
 mod endpoint;
 mod error;
+mod gather;
 pub mod limits;
 mod mesh;
 mod peer;

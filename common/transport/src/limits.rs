@@ -38,8 +38,11 @@ pub const SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes taken from a stream at a time.
 pub const READ_BYTES_MAX: usize = 64 * 1024;
 
-/// Chunks written to a stream at a time.
-pub const WRITE_CHUNKS_MAX: usize = 512;
+/// Bytes of messages written to a stream at a time, beyond the last message.
+pub const WRITE_BYTES_MAX: usize = 256 * 1024;
+
+/// Answers written to a client at a time.
+pub const ANSWERS_MAX: usize = 512;
 
 /// Bytes of a snapshot that may be sent before the receiver has written them: far below a
 /// connection's window, so that a slow disk there never holds up heartbeats and entries.

@@ -14,7 +14,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
 use crate::endpoint::{Accepted, Close};
-use crate::limits::{CONNECT_TIMEOUT, WRITE_CHUNKS_MAX};
+use crate::gather::Gather;
+use crate::limits::{ANSWERS_MAX, CONNECT_TIMEOUT};
 use crate::mesh::answer_hello;
 use crate::stream::{FrameStream, ReadFailure};
 
@@ -154,13 +155,12 @@ async fn serve_stream(
 }
 
 async fn write_answers(mut answers: mpsc::UnboundedReceiver<Answer>, mut send: SendStream) {
-    let mut chunks: Vec<Bytes> = Vec::new();
+    let mut gather = Gather::default();
     let mut batch = Vec::new();
-    while answers.recv_many(&mut batch, WRITE_CHUNKS_MAX).await > 0 {
-        for answer in &batch {
-            chunks.push(encode(answer));
-        }
-        if send.write_all_chunks(&mut chunks).await.is_err() {
+    while answers.recv_many(&mut batch, ANSWERS_MAX).await > 0 {
+        gather.extend(batch.iter().map(encode));
+        let chunks = gather.take();
+        if send.write_all_chunks(chunks).await.is_err() {
             return;
         }
         chunks.clear();

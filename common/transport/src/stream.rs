@@ -5,7 +5,8 @@ use protocol::{Frame, FrameReader, ProtocolError};
 use quinn::{RecvStream, SendStream, WriteError};
 use tokio::sync::mpsc;
 
-use crate::limits::{READ_BYTES_MAX, WRITE_CHUNKS_MAX};
+use crate::gather::Gather;
+use crate::limits::{READ_BYTES_MAX, WRITE_BYTES_MAX};
 
 /// Why no more frames come.
 #[derive(Debug)]
@@ -64,16 +65,16 @@ pub(crate) async fn pump(
     queue: &mut mpsc::Receiver<Vec<Bytes>>,
     stream: &mut SendStream,
 ) -> Result<(), WriteError> {
-    let mut chunks: Vec<Bytes> = Vec::new();
+    let mut gather = Gather::default();
     while let Some(message) = queue.recv().await {
-        chunks.extend(message);
-        while chunks.len() < WRITE_CHUNKS_MAX {
-            match queue.try_recv() {
-                Ok(message) => chunks.extend(message),
-                Err(_) => break,
-            }
+        gather.extend(message);
+        while gather.bytes() < WRITE_BYTES_MAX
+            && let Ok(message) = queue.try_recv()
+        {
+            gather.extend(message);
         }
-        stream.write_all_chunks(&mut chunks).await?;
+        let chunks = gather.take();
+        stream.write_all_chunks(chunks).await?;
         chunks.clear();
     }
     Ok(())
