@@ -16,7 +16,7 @@ use crate::snapshot::header::{HeaderError, PREFIX_BYTES, SnapshotHeader, Snapsho
 
 /// So many bytes of a partial file are read at a time, and synced at a time.
 const PIECE_BYTES: usize = 256 * 1024;
-const SYNC_BYTES: u64 = 16 * 1024 * 1024;
+const SYNC_BYTES: u64 = 1024 * 1024;
 
 /// A snapshot that another node sends. What has arrived stays on the disk until the whole is there,
 /// or another snapshot comes.

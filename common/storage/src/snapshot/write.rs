@@ -16,7 +16,7 @@ use crate::snapshot::header::SnapshotHeader;
 
 /// The file is synced each time that so many bytes are written: one sync of a large file at the end
 /// would hold up the log's.
-const SYNC_BYTES: u64 = 16 * 1024 * 1024;
+const SYNC_BYTES: u64 = 1024 * 1024;
 
 /// The rest of a snapshot's name until it is whole.
 pub(crate) const ASIDE: &str = "tmp";
