@@ -91,7 +91,8 @@ pub struct Limits {
     pub log_keep_entries_max: u64,
     /// The most bytes of entries that stay in the log behind a durable state.
     pub log_keep_bytes_max: u64,
-    /// The most bytes of a snapshot that are written, or sent to one peer, in a second.
+    /// The most bytes of a snapshot that are written, or of it and of old entries that are sent to
+    /// one peer, in a second.
     pub snapshot_bytes_per_s_max: u64,
 }
 

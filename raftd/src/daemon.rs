@@ -241,9 +241,10 @@ fn assemble(
     gauges.watch(config.data_dir.clone(), move || reader.bytes());
     let view = host.view();
     let persist = Duration::from_secs(config.limits.persist_interval_s);
+    let generation = identity.generation.expect("a node with a log has a generation");
     let about = About {
         cluster: identity.cluster,
-        generation: identity.generation.expect("a node with a log has a generation"),
+        generation,
         machine: surroundings.founding.machine.name().to_owned(),
         machine_version: surroundings.founding.machine.version(),
     };
@@ -257,7 +258,7 @@ fn assemble(
         disk: Disk::start(write, reports.clone()).map_err(thread)?,
         apply: start_apply(host, &read, persist, (&reports, mesh.removed())).map_err(thread)?,
         queries: Queries::start(Arc::clone(&read), machine, clock).map_err(thread)?,
-        network: Network::new(mesh, read, reports),
+        network: Network::new(mesh, (read, generation), rate, reports),
         gauges,
         view,
         requests_max: config.limits.requests_max,

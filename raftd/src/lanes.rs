@@ -15,6 +15,7 @@ use crate::exit::Failure;
 pub(crate) mod apply;
 pub(crate) mod disk;
 pub(crate) mod network;
+mod pacer;
 pub(crate) mod query;
 pub(crate) mod snapshot;
 
@@ -91,12 +92,14 @@ pub(crate) enum Done {
     },
     /// The state machine cannot go on.
     ApplyFailed(Failure),
-    /// Entries for a peer, read from the disk.
-    Read {
+    /// The next entries for a peer that is far behind.
+    Fed {
         /// The peer.
         to: NodeId,
-        /// At least one entry; none if they are compacted meanwhile.
-        result: Result<Vec<Entry>, Failure>,
+        /// Which feeder of this peer asked for them.
+        number: u64,
+        /// `None` if they are compacted meanwhile.
+        result: Result<Option<network::Piece>, Failure>,
     },
 }
 

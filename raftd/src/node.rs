@@ -145,13 +145,13 @@ impl Node {
             }
             Done::Viewed(View(view)) => self.see(now, view),
             Done::ApplyFailed(failure) => self.fail(failure),
-            Done::Read { to, result: Ok(entries) } => {
-                if !self.network.read(to, &entries, &self.replica) {
+            Done::Fed { to, number, result: Ok(piece) } => {
+                if !self.network.fed(to, number, piece, &self.replica) {
                     self.metrics.dropped += 1;
                     self.raw(now, Raw::Unreachable { peer: to });
                 }
             }
-            Done::Read { result: Err(failure), .. } => self.fail(failure),
+            Done::Fed { result: Err(failure), .. } => self.fail(failure),
             Done::Flushed { index, state_bytes } => self.flushed(now, index, state_bytes),
             Done::Checkpointed { last, result } => self.checkpointed(last, result),
             Done::Installed { last, view: View(view) } => self.installed(now, last, view),

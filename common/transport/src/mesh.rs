@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
 use consensus::{Incarnation, Message, NodeId};
 use protocol::{Hello, HelloReply, ProtocolError, encode_message};
 use quinn::Connection;
@@ -113,16 +114,25 @@ impl Mesh {
     /// If the message is over a limit of the protocol.
     pub fn send(&self, to: NodeId, message: &Message) -> Result<bool, ProtocolError> {
         let chunks = encode_message(&self.receiver.generation, message)?;
-        let Some(peer) = self.peers.get(&to) else {
-            // A node that has just joined knows nobody, and a removed one may be asked for its
-            // vote: both answer on the connection on which they were spoken to.
-            return Ok(self.receiver.guests.send(to, chunks));
-        };
         let with_entries = match &message.body {
             consensus::Body::AppendEntries { entries, .. } => !entries.is_empty(),
             _ => false,
         };
-        Ok(peer.send(with_entries, chunks))
+        Ok(self.queue(to, with_entries, chunks))
+    }
+
+    /// Queues a message with entries that is encoded already, as [`Mesh::send`] does.
+    pub fn send_entries(&self, to: NodeId, chunks: Vec<Bytes>) -> bool {
+        self.queue(to, true, chunks)
+    }
+
+    fn queue(&self, to: NodeId, with_entries: bool, chunks: Vec<Bytes>) -> bool {
+        match self.peers.get(&to) {
+            Some(peer) => peer.send(with_entries, chunks),
+            // A node that has just joined knows nobody, and a removed one may be asked for its
+            // vote: both answer on the connection on which they were spoken to.
+            None => self.receiver.guests.send(to, chunks),
+        }
     }
 
     /// Returns the way for a snapshot to a peer; `None` if there is no connection.

@@ -180,7 +180,8 @@ pub(super) const SNAPSHOT_BYTES_PER_S_MAX: Key = number(
     "limits.snapshot_bytes_per_s_max",
     "bytes a second",
     (32 * MIB, MIB, 64 * GIB),
-    "how fast a snapshot is written, and sent to one peer, so that it does not disturb writes",
+    "how fast a snapshot is written, and it and old log entries are sent to one peer, so that this \
+     does not disturb writes; entries go at twice the rate at which the log grows if that is more",
 );
 
 /// All keys, in the order of the manual page.

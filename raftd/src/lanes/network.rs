@@ -1,31 +1,34 @@
 //! The network lane: messages to peers, and entries in frames bounded in bytes.
 //!
-//! Entries come from the replica's cache; those that it has no longer are read from the disk on
-//! another thread, one read a peer at a time, so that a peer's messages keep their order. A full
-//! lane drops and says so, and the leader sends again.
+//! Entries come from the replica's cache. A peer that needs some that the cache has no longer is
+//! fed piece by piece until it keeps up: another thread reads and encodes, one piece a peer at a
+//! time, so that a peer's messages keep their order. A full lane drops and says so, and the leader
+//! sends again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use consensus::{
-    Body, Configuration, Entry, EntryId, LogIndex, Member, Message, NodeId, Send, Term, Timestamp,
-};
-use protocol::Hello;
+use consensus::{Configuration, Entry, LogIndex, Member, Message, NodeId, Send, Timestamp};
+use protocol::{Generation, Hello};
 use replica::Replica;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 use transport::{ConnectError, Mesh, SnapshotRoad};
 
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::lanes::{Change, Done, Reports};
 use crate::status::Link;
+
+mod feed;
+
+pub(crate) use feed::Piece;
+use feed::{Feed, Feeder};
 
 /// The most bytes of entries in one frame, beyond the first entry. Small enough that a lane of
 /// [`transport::limits::ENTRY_MESSAGES_MAX`] frames keeps at most 64 MiB of old entries in memory.
 const FRAME_BYTES_MAX: usize = 512 << 10;
-
-/// The most ranges that wait for a peer's disk read; the protocol's window is the narrower limit.
-const FEEDS_MAX: usize = 4_096;
 
 /// Who is no member any more is talked to for at least so long, in nanoseconds: long enough for its
 /// leader to bring it the removal, and to say that it is committed.
@@ -43,23 +46,16 @@ pub(crate) type ReadLog =
 pub(crate) struct Network {
     mesh: Mesh,
     read: ReadLog,
+    generation: Generation,
+    bytes_per_s_max: u64,
     reports: Reports,
-    /// Ranges that wait for a disk read, by peer; a read is under way for the first of each.
-    feeds: BTreeMap<NodeId, VecDeque<Feed>>,
+    /// Peers that lack entries which the cache has no longer.
+    feeders: BTreeMap<NodeId, Feeder>,
+    feeders_begun: u64,
     /// Where the members are.
     members: BTreeMap<NodeId, String>,
     /// Where those are who were members until lately, and until when they are talked to.
     leaving: BTreeMap<NodeId, (String, Timestamp)>,
-}
-
-/// `AppendEntries` that is to be made of a range.
-#[derive(Clone, Debug)]
-struct Feed {
-    term: Term,
-    prev: EntryId,
-    range: Range<LogIndex>,
-    commit: LogIndex,
-    round: consensus::ReadRound,
 }
 
 /// What became of a range.
@@ -73,9 +69,24 @@ enum Fed {
 }
 
 impl Network {
-    pub(crate) fn new(mesh: Mesh, read: ReadLog, reports: Reports) -> Self {
-        let (feeds, members, leaving) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { mesh, read, reports, feeds, members, leaving }
+    /// Makes the lane of a node of this generation. A peer that is far behind is fed at a rate.
+    pub(crate) fn new(
+        mesh: Mesh,
+        (read, generation): (ReadLog, Generation),
+        bytes_per_s_max: u64,
+        reports: Reports,
+    ) -> Self {
+        Self {
+            mesh,
+            read,
+            generation,
+            bytes_per_s_max,
+            reports,
+            feeders: BTreeMap::new(),
+            feeders_begun: 0,
+            members: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+        }
     }
 
     /// Receives on a connection that a peer dialled.
@@ -110,8 +121,8 @@ impl Network {
     }
 
     fn connect(&mut self) {
-        let Self { members, leaving, feeds, mesh, .. } = self;
-        feeds.retain(|id, _| members.contains_key(id) || leaving.contains_key(id));
+        let Self { members, leaving, feeders, mesh, .. } = self;
+        feeders.retain(|id, _| members.contains_key(id) || leaving.contains_key(id));
         let members = members.iter().map(|(id, address)| (*id, address.as_str()));
         let leaving = leaving.iter().map(|(id, (address, _))| (*id, address.as_str()));
         mesh.set_peers(members.chain(leaving));
@@ -160,64 +171,20 @@ impl Network {
             Send::Message { to, message } => self.message(to, &message),
             Send::Entries { to, term, prev, range, commit, round } => {
                 let feed = Feed { term, prev, range, commit, round };
-                if let Some(feeds) = self.feeds.get_mut(&to) {
-                    let room = feeds.len() < FEEDS_MAX;
-                    if room {
-                        feeds.push_back(feed);
-                    }
-                    return room;
-                }
-                self.feed(to, feed, replica)
-            }
-            Send::Snapshot { .. } => unreachable!("snapshots have a lane of their own"),
-        }
-    }
-
-    /// Goes on after a disk read; `false` if something was dropped. What was to be sent in an
-    /// earlier term is forgotten: the log may not be the one that it spoke of.
-    pub(crate) fn read(&mut self, to: NodeId, entries: &[Entry], replica: &Replica) -> bool {
-        let Some(mut feeds) = self.feeds.remove(&to) else {
-            return true;
-        };
-        // Compacted meanwhile (museum G17): the leader begins anew with this peer.
-        if entries.is_empty() {
-            return false;
-        }
-        let term = replica.raft().status().term;
-        feeds.retain(|feed| feed.term == term);
-        if let Some(first) = feeds.front_mut()
-            && entries.first().is_some_and(|entry| entry.id.index == first.range.start)
-        {
-            let last = entries.len() - 1;
-            if !self.message(to, &first.message(entries.to_vec())) {
-                return false;
-            }
-            first.advance(entries[last].id);
-        }
-        while let Some(feed) = feeds.pop_front() {
-            match self.try_feed(to, feed, replica) {
-                Fed::All => {}
-                Fed::Missing(rest) => {
-                    self.ask(to, on_disk(&rest.range, replica));
-                    feeds.push_front(rest);
-                    self.feeds.insert(to, feeds);
+                if let Some(feeder) = self.feeders.get_mut(&to) {
+                    feeder.push(feed);
                     return true;
                 }
-                Fed::Dropped => return false,
+                match self.try_feed(to, feed, replica) {
+                    Fed::All => true,
+                    Fed::Missing(rest) => {
+                        self.begin(to, rest, replica);
+                        true
+                    }
+                    Fed::Dropped => false,
+                }
             }
-        }
-        true
-    }
-
-    fn feed(&mut self, to: NodeId, feed: Feed, replica: &Replica) -> bool {
-        match self.try_feed(to, feed, replica) {
-            Fed::All => true,
-            Fed::Missing(rest) => {
-                self.ask(to, on_disk(&rest.range, replica));
-                self.feeds.insert(to, VecDeque::from([rest]));
-                true
-            }
-            Fed::Dropped => false,
+            Send::Snapshot { .. } => unreachable!("snapshots have a lane of their own"),
         }
     }
 
@@ -236,6 +203,62 @@ impl Network {
         Fed::All
     }
 
+    /// Begins to feed a peer piece by piece.
+    fn begin(&mut self, to: NodeId, feed: Feed, replica: &Replica) {
+        self.feeders_begun += 1;
+        let (number, last) = (self.feeders_begun, replica.raft().status().last.index);
+        let feeder = Feeder::new(number, feed, self.bytes_per_s_max, last, Instant::now());
+        self.ask(to, &feeder, Duration::ZERO, None, replica);
+        self.feeders.insert(to, feeder);
+    }
+
+    /// Goes on with the next piece for a peer; `false` if something was dropped. What was to be
+    /// sent in an earlier term is forgotten: the log may not be the one that it spoke of.
+    pub(crate) fn fed(
+        &mut self,
+        to: NodeId,
+        number: u64,
+        piece: Option<Piece>,
+        replica: &Replica,
+    ) -> bool {
+        let status = replica.raft().status();
+        let (term, last) = (status.term, status.last.index);
+        let Some(mut feeder) = self.feeders.remove(&to) else {
+            return true;
+        };
+        if feeder.number != number {
+            self.feeders.insert(to, feeder);
+            return true;
+        }
+        if feeder.feed.term != term {
+            return true;
+        }
+        // Compacted meanwhile (museum G17): the leader begins anew with this peer.
+        let Some(mut piece) = piece else {
+            return false;
+        };
+        let mut wait = Duration::ZERO;
+        // The leader may have looked again where the logs agree, while this one was read.
+        if piece.term == term && piece.first == feeder.feed.range.start {
+            if !self.mesh.send_entries(to, std::mem::take(&mut piece.chunks)) {
+                return false;
+            }
+            wait = feeder.sent(&piece, last, Instant::now());
+        }
+        let rest = feeder.feed.head();
+        let at_hand = replica.entries(rest.clone(), FRAME_BYTES_MAX);
+        let reaches = at_hand.as_ref().and_then(|entries| entries.last()).map(|last| last.id.index);
+        // What is left fits into one message from the cache: from here on the peer keeps up.
+        if feeder.feed.range.is_empty()
+            || reaches.map(LogIndex::next) == Some(feeder.feed.range.end)
+        {
+            return at_hand.is_none_or(|entries| self.message(to, &feeder.feed.message(entries)));
+        }
+        self.ask(to, &feeder, wait, at_hand, replica);
+        self.feeders.insert(to, feeder);
+        true
+    }
+
     fn message(&self, to: NodeId, message: &Message) -> bool {
         self.mesh.send(to, message).unwrap_or_else(|error| {
             tracing::error!(%to, %error, "a message is over a limit of the protocol");
@@ -243,13 +266,34 @@ impl Network {
         })
     }
 
-    /// Reads from the disk on another thread, which reports.
-    fn ask(&self, to: NodeId, range: Range<LogIndex>) {
-        let (read, reports) = (Arc::clone(&self.read), self.reports.clone());
-        tokio::task::spawn_blocking(move || {
-            let result = read(range, FRAME_BYTES_MAX);
-            // A loop that is gone needs no report.
-            let _ = reports.blocking_send(Done::Read { to, result });
+    /// Makes the next piece on another thread, which reports: of entries at hand, or of those on
+    /// the disk.
+    fn ask(
+        &self,
+        to: NodeId,
+        feeder: &Feeder,
+        wait: Duration,
+        at_hand: Option<Vec<Entry>>,
+        replica: &Replica,
+    ) {
+        let (number, feed) = (feeder.number, feeder.feed.clone());
+        let (read, reports, generation) =
+            (Arc::clone(&self.read), self.reports.clone(), self.generation);
+        let range = on_disk(&feed.head(), replica);
+        let make = move || {
+            let entries = match at_hand {
+                Some(entries) => entries,
+                None => read(range, FRAME_BYTES_MAX)?,
+            };
+            let made = feed.piece(&generation, entries);
+            made.map_err(|error| Failure::from_error(Exit::Data, "the log cannot be sent", &error))
+        };
+        tokio::spawn(async move {
+            sleep(wait).await;
+            spawn_blocking(move || {
+                // A loop that is gone needs no report.
+                let _ = reports.blocking_send(Done::Fed { to, number, result: make() });
+            });
         });
     }
 }
@@ -272,17 +316,4 @@ fn judge(id: NodeId, member: &Member, met: Result<Hello, ConnectError>) -> Resul
 /// does not have yet (§10.2.1), and the cache holds all of those.
 fn on_disk(range: &Range<LogIndex>, replica: &Replica) -> Range<LogIndex> {
     range.start..range.end.min(replica.raft().durable().next())
-}
-
-impl Feed {
-    fn message(&self, entries: Vec<Entry>) -> Message {
-        let Self { term, prev, commit, round, .. } = self.clone();
-        Message { term, body: Body::AppendEntries { prev, entries, commit, round } }
-    }
-
-    /// Goes on behind `last`.
-    fn advance(&mut self, last: EntryId) {
-        self.prev = last;
-        self.range.start = last.index.next();
-    }
 }

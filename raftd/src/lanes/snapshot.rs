@@ -18,19 +18,17 @@ use transport::{IncomingSnapshot, Responder, SnapshotRoad};
 
 use crate::answer;
 use crate::exit::Failure;
+use crate::lanes::snapshot::hold::Holds;
 use crate::lanes::{Done, Reports};
 
 mod fetch;
+mod hold;
 mod make;
-mod pacer;
 mod receive;
 mod send;
 
 /// So many snapshots stay on the disk.
 const SNAPSHOTS_KEPT: usize = 2;
-
-/// A transfer that broke may be gone on with for so long; then its snapshot is too old.
-const HOLD_NS: u64 = 60_000_000_000;
 
 /// Operators that may wait for one snapshot.
 const MAKERS_MAX: usize = 64;
@@ -71,8 +69,8 @@ pub(crate) struct SnapshotLane {
     /// Peers that wait for a snapshot, and which one is of use to them.
     wanted: BTreeMap<NodeId, Wanted>,
     sending: BTreeMap<NodeId, Sending>,
-    /// Until when the log behind a snapshot stays whose transfer broke.
-    held: BTreeMap<NodeId, (LogIndex, Timestamp)>,
+    /// The log behind snapshots whose transfer has ended.
+    holds: Holds,
     receiving: bool,
 }
 
@@ -111,7 +109,7 @@ impl SnapshotLane {
             makers: Vec::new(),
             wanted: BTreeMap::new(),
             sending: BTreeMap::new(),
-            held: BTreeMap::new(),
+            holds: Holds::default(),
             receiving: false,
         }
     }
@@ -161,13 +159,10 @@ impl SnapshotLane {
         self.sending.insert(to, Sending { last, size_bytes, sent_bytes, task });
     }
 
-    /// Notes that sending to a peer has ended. If it broke, the peer may come back for the rest.
-    pub(crate) fn sent(&mut self, now: Timestamp, to: NodeId, delivered: bool) {
-        self.held.remove(&to);
-        if let Some(Sending { last, .. }) = self.sending.remove(&to)
-            && !delivered
-        {
-            self.held.insert(to, (last, now.after(HOLD_NS)));
+    /// Notes that sending to a peer has ended.
+    pub(crate) fn sent(&mut self, now: Timestamp, to: NodeId) {
+        if let Some(Sending { last, .. }) = self.sending.remove(&to) {
+            self.holds.hold(now, to, last);
         }
     }
 
@@ -182,7 +177,7 @@ impl SnapshotLane {
             sending.task.abort();
         }
         self.wanted.clear();
-        self.held.clear();
+        self.holds = Holds::default();
     }
 
     /// Returns how much of a snapshot a peer has been sent, and its size, in bytes.
@@ -194,10 +189,8 @@ impl SnapshotLane {
     /// Returns up to where the log may be compacted: what follows a snapshot on its way is needed
     /// when that arrives, or it would never end.
     pub(crate) fn floor(&mut self, now: Timestamp) -> Option<LogIndex> {
-        self.held.retain(|_, (_, until)| *until > now);
-        let held = self.held.values().map(|(last, _)| *last);
         let sending = self.sending.values().map(|sending| sending.last);
-        sending.chain(held).chain(self.written).min()
+        sending.chain(self.holds.floor(now)).chain(self.written).min()
     }
 
     /// Writes a checkpoint to a file, on a thread of its own.

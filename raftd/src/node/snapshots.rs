@@ -84,7 +84,7 @@ impl Node {
             }
             Report::Sent { to, result } => {
                 let delivered = result.is_ok();
-                self.snapshots.sent(now, to, delivered);
+                self.snapshots.sent(now, to);
                 match result {
                     Ok(()) => tracing::info!(%to, "snapshot delivered"),
                     Err(why) => tracing::info!(%to, why, "snapshot not delivered"),

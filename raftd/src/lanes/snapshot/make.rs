@@ -7,8 +7,8 @@ use storage::{SnapshotFile, SnapshotHeader, Snapshots, StateCheckpoint};
 
 use crate::bootstrap::failure;
 use crate::exit::Failure;
+use crate::lanes::pacer::Pacer;
 use crate::lanes::snapshot::SNAPSHOTS_KEPT;
-use crate::lanes::snapshot::pacer::Pacer;
 
 /// The pace is looked at after so many bytes.
 const STEP_BYTES: u64 = 256 * 1024;

@@ -14,7 +14,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use transport::SnapshotRoad;
 
-use crate::lanes::snapshot::pacer::Pacer;
+use crate::lanes::pacer::Pacer;
 
 /// So many bytes are read and sent at a time.
 const PIECE_BYTES: u64 = 256 * 1024;

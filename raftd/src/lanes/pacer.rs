@@ -6,19 +6,25 @@ use std::time::{Duration, Instant};
 const BURST: Duration = Duration::from_millis(50);
 
 /// Says how long to wait, so that bytes pass at a rate.
-pub(super) struct Pacer {
+#[derive(Debug)]
+pub(crate) struct Pacer {
     bytes_per_s_max: u64,
     /// When everything so far has passed at that rate.
     due: Instant,
 }
 
 impl Pacer {
-    pub(super) fn new(bytes_per_s_max: u64, now: Instant) -> Self {
+    pub(crate) fn new(bytes_per_s_max: u64, now: Instant) -> Self {
         Self { bytes_per_s_max: bytes_per_s_max.max(1), due: now }
     }
 
+    /// What passes from now on does so at this rate.
+    pub(crate) fn set_rate(&mut self, bytes_per_s_max: u64) {
+        self.bytes_per_s_max = bytes_per_s_max.max(1);
+    }
+
     /// Notes that bytes pass, and returns how long to wait before more do.
-    pub(super) fn pass(&mut self, bytes: u64, now: Instant) -> Duration {
+    pub(crate) fn pass(&mut self, bytes: u64, now: Instant) -> Duration {
         let earliest = now.checked_sub(BURST).unwrap_or(now);
         let takes = Duration::from_secs_f64(bytes as f64 / self.bytes_per_s_max as f64);
         self.due = self.due.max(earliest) + takes;
