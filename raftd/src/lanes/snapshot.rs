@@ -159,10 +159,10 @@ impl SnapshotLane {
         self.sending.insert(to, Sending { last, size_bytes, sent_bytes, task });
     }
 
-    /// Notes that sending to a peer has ended.
-    pub(crate) fn sent(&mut self, now: Timestamp, to: NodeId) {
+    /// Notes that sending to a peer has ended, while the log ends at `log_last`.
+    pub(crate) fn sent(&mut self, now: Timestamp, to: NodeId, log_last: LogIndex) {
         if let Some(Sending { last, .. }) = self.sending.remove(&to) {
-            self.holds.hold(now, to, last);
+            self.holds.hold(now, to, last, log_last);
         }
     }
 
@@ -187,10 +187,14 @@ impl SnapshotLane {
     }
 
     /// Returns up to where the log may be compacted: what follows a snapshot on its way is needed
-    /// when that arrives, or it would never end.
-    pub(crate) fn floor(&mut self, now: Timestamp) -> Option<LogIndex> {
+    /// when that arrives, or it would never end. Peers have the log up to `matched`.
+    pub(crate) fn floor(
+        &mut self,
+        now: Timestamp,
+        matched: impl Fn(NodeId) -> LogIndex,
+    ) -> Option<LogIndex> {
         let sending = self.sending.values().map(|sending| sending.last);
-        sending.chain(self.holds.floor(now)).chain(self.written).min()
+        sending.chain(self.holds.floor(now, matched)).chain(self.written).min()
     }
 
     /// Writes a checkpoint to a file, on a thread of its own.

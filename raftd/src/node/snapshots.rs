@@ -14,7 +14,10 @@ impl Node {
     /// The state is durable: the log may be compacted, but for what a snapshot on its way needs to
     /// be followed by.
     pub(super) fn flushed(&mut self, now: Timestamp, index: LogIndex, state_bytes: u64) {
-        let index = self.snapshots.floor(now).map_or(index, |floor| floor.min(index));
+        let peers = self.replica.status().peers;
+        let matched = |id| peers.iter().find(|peer| peer.id == id).map(|peer| peer.matched);
+        let floor = self.snapshots.floor(now, |id| matched(id).unwrap_or_default());
+        let index = floor.map_or(index, |floor| floor.min(index));
         self.replica.step(now, Input::Flushed { index, state_bytes });
         if std::mem::take(&mut self.checkpoint_due) {
             self.apply.checkpoint();
@@ -84,7 +87,8 @@ impl Node {
             }
             Report::Sent { to, result } => {
                 let delivered = result.is_ok();
-                self.snapshots.sent(now, to);
+                let last = self.replica.raft().status().last.index;
+                self.snapshots.sent(now, to, last);
                 match result {
                     Ok(()) => tracing::info!(%to, "snapshot delivered"),
                     Err(why) => tracing::info!(%to, why, "snapshot not delivered"),
