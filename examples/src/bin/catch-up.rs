@@ -20,8 +20,8 @@ use tokio::time::sleep;
 const HELP: &str = "Measures writes while a follower that is far behind catches up by snapshot.\n\n\
                     Usage: catch-up [--entries N] [--bytes SIZE] [--clients N] [--seconds N]";
 
-/// How many times as long a write may take at the 99th percentile from the follower's start until it
-/// has caught up, by what it takes before.
+/// How many times as long a write may take at the 99th percentile from the follower's start until
+/// it has caught up, by what it takes before.
 const RATIO_MAX: f64 = 2.0;
 
 /// The follower may take so long to catch up.
@@ -105,7 +105,7 @@ async fn measure(numbers: &Numbers) -> Result<(), String> {
     let how = if by_snapshot { "by a snapshot and the log behind it" } else { "by the log" };
     println!("caught up   {follower}, {how}, {took:.1} s after its start");
     println!("during      {during}");
-    // Before, two nodes share the machine, and three from now on; but they also compact by now what
+    // Before, two nodes share the machine, and three from now on; but by now they also compact what
     // one of them has caught up with.
     let load = Load::start(&client, clients, bytes);
     sleep(Duration::from_secs(seconds)).await;
@@ -154,8 +154,8 @@ impl std::fmt::Display for Measured {
         let (p50, p99, max, fewest) = (ms(self.p50), ms(self.p99), ms(self.max), self.fewest);
         write!(
             f,
-            "{rate:.0} writes a second ({fewest} in the slowest), p50 {p50:.2} ms, p99 {p99:.2} ms, \
-             max {max:.1} ms"
+            "{rate:.0} writes a second ({fewest} in the slowest), p50 {p50:.2} ms, \
+             p99 {p99:.2} ms, max {max:.1} ms"
         )
     }
 }
