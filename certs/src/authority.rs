@@ -11,6 +11,7 @@ use rcgen::{
 use rustls::pki_types::CertificateDer;
 
 use crate::issue::{self, issue_error, parameters};
+use crate::verify::AUTHORITY;
 use crate::{CertError, ClusterId, Identity, Issued, Validity, inspect, store};
 
 /// The authority's certificate, in its own directory and in every bundle.
@@ -49,6 +50,15 @@ impl Authority {
     /// As [`Authority::create`].
     pub fn create_within(cluster: ClusterId, validity: Validity) -> Result<Authority, CertError> {
         let key = KeyPair::generate().map_err(|e| issue_error(&e))?;
+        Authority::sign(cluster, validity, key)
+    }
+
+    /// Signs the certificate of a cluster's authority with its own key.
+    pub(crate) fn sign(
+        cluster: ClusterId,
+        validity: Validity,
+        key: KeyPair,
+    ) -> Result<Authority, CertError> {
         let name = format!("raftd cluster {cluster}");
         let mut params: CertificateParams = parameters(&name, &cluster.to_uri(), validity)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -114,15 +124,14 @@ impl Authority {
     }
 
     /// Issues a certificate with a new key to `identity`, from [`crate::CLOCK_SKEW`] ago until
-    /// `validity` from now, or until the authority's own end if that is earlier. Renewal is issuing
-    /// again.
+    /// `validity` from now, or until the authority's own end if that is earlier.
     ///
     /// # Errors
     ///
-    /// [`CertError::WrongCluster`], [`CertError::Expired`] if the authority has,
+    /// [`CertError::WrongCluster`], [`CertError::AuthorityExpired`],
     /// [`CertError::BadValidity`], [`CertError::Random`] and [`CertError::Issue`].
     pub fn issue(&self, identity: &Identity, validity: Duration) -> Result<Issued, CertError> {
-        self.validity.check("the authority's certificate", crate::validity::now_unix_s())?;
+        self.validity.check(AUTHORITY, crate::validity::now_unix_s())?;
         self.issue_within(identity, Validity::from_now(validity)?)
     }
 
@@ -180,7 +189,6 @@ impl Authority {
         self.validity
     }
 
-    #[cfg(test)]
     pub(crate) fn issuer(&self) -> &Issuer<'static, KeyPair> {
         &self.issuer
     }

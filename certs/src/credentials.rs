@@ -11,8 +11,8 @@ use rustls::{Error, InconsistentKeys};
 
 use crate::store::{self, PemPaths};
 use crate::validity::now_unix_s;
-use crate::verify::Trust;
-use crate::{CertError, ClusterId, Identity, Purpose, Role, Validity, inspect, tls};
+use crate::verify::{AUTHORITY, Trust};
+use crate::{CertError, ClusterId, Identity, Purpose, Role, Validity, inspect, renew, tls};
 
 /// Checked credentials: the key is the certificate's, the authority has signed it, the cluster is
 /// one, the time is right, and the certificate names one identity. Cheap to clone.
@@ -96,7 +96,7 @@ impl Credentials {
         now_unix_s: u64,
     ) -> Result<Credentials, CertError> {
         let labels = Labels {
-            ca: "the authority's certificate".to_owned(),
+            ca: AUTHORITY.to_owned(),
             certificate: "the certificate".to_owned(),
             key: "the private key".to_owned(),
         };
@@ -106,14 +106,14 @@ impl Credentials {
     }
 
     /// Writes `ca.crt` (0644), `<prefix>.crt` (0644) and `<prefix>.key` (0600) to `directory`,
-    /// which is made (0700) if it is missing. Each file is replaced atomically, so that writing may
-    /// be repeated; a crash between key and certificate leaves a pair that [`Credentials::load`]
-    /// refuses by name, and writing again mends it.
+    /// which is made (0700) if it is missing. Each file is replaced atomically. A certificate for
+    /// another key goes first, so that whatever interrupts it no key stands beside a certificate
+    /// that is not its own; what is missing then is written by writing again.
     ///
     /// # Errors
     ///
-    /// [`CertError::AuthorityExists`] if the directory's `ca.crt` is another authority's, and
-    /// nothing is written; [`CertError::BadName`] if `prefix` is not a [`crate::Name`] or is `ca`;
+    /// [`CertError::AuthorityExists`] if the directory's `ca.crt` is another authority's (one of
+    /// the same key is replaced: it was renewed), and nothing is written; [`CertError::BadName`] if `prefix` is not a [`crate::Name`] or is `ca`;
     /// [`CertError::Io`].
     pub fn write(&self, directory: &Path, prefix: &str) -> Result<(), CertError> {
         prefix.parse::<crate::Name>()?;
@@ -124,15 +124,33 @@ impl Credentials {
         }
         store::create_directory(directory)?;
         if store::exists(&paths.ca)? {
-            if store::read_public(&paths.ca)? != self.texts.ca.as_bytes() {
-                return Err(CertError::AuthorityExists { path: paths.ca });
-            }
+            renew::replace_authority(&paths.ca, &self.texts.ca)?;
         } else {
             store::write_atomically(&paths.ca, self.texts.ca.as_bytes(), store::PUBLIC)?;
         }
-        store::write_atomically(&paths.key, self.texts.key.as_bytes(), store::SECRET)?;
-        let certificate = self.texts.certificate.as_bytes();
-        store::write_atomically(&paths.certificate, certificate, store::PUBLIC)
+        renew::replace_pair(&paths, &self.texts.certificate, &self.texts.key)
+    }
+
+    /// Whether these may take the place of `former` in a process that runs: they name the same
+    /// holder under the same authority, and are not older.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says what differs.
+    pub fn may_succeed(&self, former: &Credentials) -> Result<(), String> {
+        let (new, old) = (self.identity(), former.identity());
+        if new != old {
+            return Err(format!("they are those of {new}, and this is {old}"));
+        }
+        let (new, old) = (self.authority_fingerprint(), former.authority_fingerprint());
+        if new != old {
+            return Err(format!("they are of the authority {new}, those in use of {old}"));
+        }
+        let (new, old) = (self.validity(), former.validity());
+        if new.not_before < old.not_before {
+            return Err(format!("the certificate is older than the one in use ({new}, not {old})"));
+        }
+        Ok(())
     }
 
     /// Who the certificate's holder is.
@@ -157,6 +175,26 @@ impl Credentials {
     #[must_use]
     pub fn validity(&self) -> Validity {
         self.validity
+    }
+
+    /// The last second at which others accept the certificate: its own, or the authority's if that
+    /// is earlier.
+    #[must_use]
+    pub fn usable_until(&self) -> u64 {
+        self.validity.not_after.min(self.trust.validity().not_after)
+    }
+
+    /// Whether these are the same three texts.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Credentials) -> bool {
+        let (a, b) = (&self.texts, &other.texts);
+        (&a.ca, &a.certificate, &a.key) == (&b.ca, &b.certificate, &b.key)
+    }
+
+    /// From when to when the authority counts.
+    #[must_use]
+    pub fn authority_validity(&self) -> Validity {
+        self.trust.validity()
     }
 
     /// The fingerprint of the authority, as [`crate::Authority::fingerprint`].

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustls::{AlertDescription, CertificateError, OtherError};
 
-use crate::validity::utc;
+use crate::validity::{span_coarse, utc, utc_minute};
 use crate::{ClusterId, Expect, Identity, Purpose};
 
 /// What is wrong, by name. `what` says which certificate: a path, or whose it is.
@@ -74,20 +74,44 @@ pub enum CertError {
         reason: String,
     },
     /// A certificate counts no more.
-    #[error("{what} expired at {}", utc(*.not_after))]
+    #[error(
+        "{what} expired at {}, {} ago",
+        utc(*.not_after), span_coarse(.now.saturating_sub(*.not_after))
+    )]
     Expired {
         /// Which certificate.
         what: String,
         /// Its last second, since 1970.
         not_after: u64,
+        /// When that was found out, by the clock of the machine that looked.
+        now: u64,
+    },
+    /// The authority's own certificate counts no more, and with it none that it has issued.
+    #[error(
+        "{what} expired at {}, {} ago",
+        utc(*.not_after), span_coarse(.now.saturating_sub(*.not_after))
+    )]
+    AuthorityExpired {
+        /// Which certificate.
+        what: String,
+        /// Its last second, since 1970.
+        not_after: u64,
+        /// When that was found out, by the clock of the machine that looked.
+        now: u64,
     },
     /// A certificate does not count yet; often the clock of one machine is wrong.
-    #[error("{what} is not valid before {}; is this machine's clock right?", utc(*.not_before))]
+    #[error(
+        "{what} is not valid before {}, but the clock of the machine that checked it says {}: \
+         is that clock right?",
+        utc(*.not_before), utc_minute(*.now)
+    )]
     NotYetValid {
         /// Which certificate.
         what: String,
         /// Its first second, since 1970.
         not_before: u64,
+        /// When that was found out, by the clock of the machine that looked.
+        now: u64,
     },
     /// A certificate belongs to another cluster.
     #[error("{what} belongs to cluster {found}, not to cluster {expected}")]

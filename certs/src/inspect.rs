@@ -47,6 +47,7 @@ pub fn describe(certificate: &CertificateDer<'_>) -> Result<Description, CertErr
         subject,
         uri: sole_uri(&parsed, "certificate").ok().map(excerpt),
         serial: hex(parsed.raw_serial()),
+        key: fingerprint(parsed.public_key().raw),
         validity: validity(&parsed),
         issuer: issuer_fingerprint(&parsed),
     })
@@ -61,6 +62,8 @@ pub struct Description {
     pub uri: Option<String>,
     /// The serial number in hexadecimal.
     pub serial: String,
+    /// The fingerprint of its public key, which renewing keeps.
+    pub key: String,
     /// From when to when it counts.
     pub validity: Validity,
     /// The fingerprint of the authority that the certificate says has signed it.

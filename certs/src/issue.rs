@@ -4,12 +4,12 @@ use std::fmt;
 use std::path::Path;
 
 use rcgen::{
-    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType, SerialNumber,
+    Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
 };
 
 use crate::validity::asn1_time;
-use crate::{CertError, ClusterId, Credentials, Identity, Role, Validity};
+use crate::{CertError, ClusterId, Credentials, Identity, PemPaths, Role, Validity, renew};
 
 /// A certificate that was just issued, with its private key. The key exists nowhere else: who drops
 /// this value without writing it down issues again.
@@ -47,6 +47,19 @@ impl Issued {
     }
 }
 
+impl Issued {
+    /// Writes certificate and key to these files (the authority's certificate is not touched).
+    /// The old certificate goes first: whatever interrupts it, no key stands beside a certificate
+    /// that is not its own.
+    ///
+    /// # Errors
+    ///
+    /// [`CertError::Io`].
+    pub fn replace(&self, paths: &PemPaths) -> Result<(), CertError> {
+        renew::replace_pair(paths, &self.certificate_pem, &self.key_pem)
+    }
+}
+
 /// Without the key.
 impl fmt::Debug for Issued {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -65,6 +78,23 @@ pub(crate) fn leaf(
     validity: Validity,
 ) -> Result<Issued, CertError> {
     let key = KeyPair::generate().map_err(|e| issue_error(&e))?;
+    let certificate = sign(issuer, identity, validity, &key)?;
+    Ok(Issued {
+        identity: identity.clone(),
+        validity,
+        ca_pem: ca_pem.to_owned(),
+        certificate_pem: certificate.pem(),
+        key_pem: key.serialize_pem(),
+    })
+}
+
+/// Signs a certificate for `identity`, whose holder has the key to `public_key`.
+pub(crate) fn sign(
+    issuer: &Issuer<'_, KeyPair>,
+    identity: &Identity,
+    validity: Validity,
+    public_key: &impl PublicKeyData,
+) -> Result<Certificate, CertError> {
     let name = match &identity.role {
         Role::Node(id) => format!("node {id}"),
         Role::Operator(name) | Role::Client(name) | Role::Reader(name) => name.to_string(),
@@ -82,14 +112,7 @@ pub(crate) fn leaf(
             vec![ExtendedKeyUsagePurpose::ClientAuth]
         }
     };
-    let certificate = params.signed_by(&key, issuer).map_err(|e| issue_error(&e))?;
-    Ok(Issued {
-        identity: identity.clone(),
-        validity,
-        ca_pem: ca_pem.to_owned(),
-        certificate_pem: certificate.pem(),
-        key_pem: key.serialize_pem(),
-    })
+    params.signed_by(public_key, issuer).map_err(|e| issue_error(&e))
 }
 
 /// What every certificate of ours has: a name for people, one URI, a window and a random serial.

@@ -29,7 +29,8 @@
 //! | `identity` | cluster ids, roles, names and their URI |
 //! | `validity` | windows of time, and how they are printed |
 //! | `authority` | the certificate authority: create, load, store |
-//! | `issue` | certificates for an identity, renewal by issuing again |
+//! | `issue` | certificates for an identity |
+//! | `renew` | the same certificate for a longer time: for the same key, in place |
 //! | `credentials` | CA, certificate and key of a process, checked |
 //! | `store` | files: modes, atomic writes, bounded reads |
 //! | `inspect` | facts out of a certificate: identity, key id, [`describe`] |
@@ -53,6 +54,7 @@ mod error;
 mod identity;
 mod inspect;
 mod issue;
+mod renew;
 mod store;
 #[cfg(test)]
 mod testing;
@@ -66,10 +68,11 @@ pub use error::{CertError, Refusal, explain};
 pub use identity::{ClusterId, Identity, MAX_NAME_BYTES, MAX_URI_BYTES, Name, Role};
 pub use inspect::{Description, MAX_CHAIN_CERTIFICATES, describe, identity_of};
 pub use issue::Issued;
+pub use renew::{Renewed, read_certificate, replace_certificate};
 pub use rustls::pki_types::CertificateDer;
 pub use store::{MAX_PEM_BYTES, PemPaths};
 pub use tls::SERVER_NAME;
 pub use validity::{
-    CLOCK_SKEW, DEFAULT_CA_VALIDITY, DEFAULT_LEAF_VALIDITY, MAX_VALIDITY, Validity,
+    CLOCK_SKEW, DEFAULT_CA_VALIDITY, DEFAULT_LEAF_VALIDITY, MAX_VALIDITY, SOON, Validity, span, utc,
 };
 pub use verify::{Expect, Purpose};

@@ -77,6 +77,15 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<(
     sync_directory(directory)
 }
 
+/// Removes a file for good; one that is not there is gone already.
+pub(crate) fn remove(path: &Path) -> Result<(), CertError> {
+    match fs::remove_file(path) {
+        Ok(()) => sync_directory(parent_of(path)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(io_error(path, error)),
+    }
+}
+
 /// Makes `directory` (0700) with these files in it, all or nothing, fsynced. It must not exist, or
 /// be empty: rename(2) replaces an empty directory, and never another one.
 pub(crate) fn create_directory_with(

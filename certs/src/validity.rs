@@ -21,6 +21,9 @@ pub const MAX_VALIDITY: Duration = Duration::from_secs(36525 * DAY.as_secs());
 /// How far a certificate's beginning is set back, for machines whose clocks are behind.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 
+/// How long before its end a certificate should be renewed, and is warned of: thirty days.
+pub const SOON: Duration = Duration::from_secs(30 * DAY.as_secs());
+
 /// From when to when a certificate counts; both ends inclusive, in seconds since 1970 (UTC).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
@@ -59,14 +62,38 @@ impl Validity {
         (self.not_before..=self.not_after).contains(&now)
     }
 
-    /// The error about the certificate that `what` names, if `now` is outside the window.
+    /// Whether the window's end is past, or less than [`SOON`] away.
+    #[must_use]
+    pub fn ends_soon(self, now: u64) -> bool {
+        self.not_after < now.saturating_add(SOON.as_secs())
+    }
+
+    /// Says how the window lies to `now`: `ends in 14 days`, `ended 35 days ago`, or
+    /// `begins in 2 hours`.
+    #[must_use]
+    pub fn tense(self, now: u64) -> String {
+        let Validity { not_before, not_after } = self;
+        if now < not_before {
+            return format!("begins in {}", span(not_before - now));
+        }
+        match now.checked_sub(not_after) {
+            None | Some(0) => format!("ends in {}", span(not_after - now)),
+            Some(past) => format!("ended {} ago", span(past)),
+        }
+    }
+
+    /// The error about the authority's certificate, which `what` names, if `now` is outside the window.
     pub(crate) fn check(self, what: &str, now: u64) -> Result<(), CertError> {
         let what = || what.to_owned();
         if now < self.not_before {
-            return Err(CertError::NotYetValid { what: what(), not_before: self.not_before });
+            return Err(CertError::NotYetValid { what: what(), not_before: self.not_before, now });
         }
         if now > self.not_after {
-            return Err(CertError::Expired { what: what(), not_after: self.not_after });
+            return Err(CertError::AuthorityExpired {
+                what: what(),
+                not_after: self.not_after,
+                now,
+            });
         }
         Ok(())
     }
@@ -96,8 +123,37 @@ pub(crate) fn unix_s(time: ASN1Time) -> u64 {
     u64::try_from(time.timestamp()).unwrap_or(0)
 }
 
+/// Writes a span of time for people, rounded down: `35 days`, `1 day`, `5 hours`, `40 seconds`.
+#[must_use]
+pub fn span(seconds: u64) -> String {
+    let units = [(86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")];
+    let (length, unit) =
+        units.into_iter().find(|(length, _)| seconds >= *length).unwrap_or((1, "second"));
+    let count = seconds / length;
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {unit}{ending}")
+}
+
+/// As [`span`], in minutes at least: a reason that is given again and again reads the same.
+pub(crate) fn span_coarse(seconds: u64) -> String {
+    match seconds {
+        0..60 => "less than a minute".to_owned(),
+        _ => span(seconds),
+    }
+}
+
+/// Seconds since 1970 to the minute, such as `2026-11-24T12:00Z`.
+pub(crate) fn utc_minute(unix_s: u64) -> String {
+    let text = utc(unix_s);
+    match text.rsplit_once(':') {
+        Some((minute, _)) => format!("{minute}Z"),
+        None => text,
+    }
+}
+
 /// Seconds since 1970 as RFC 3339 prints them, such as `2026-11-24T12:00:00Z`.
-pub(crate) fn utc(unix_s: u64) -> String {
+#[must_use]
+pub fn utc(unix_s: u64) -> String {
     let Ok(time) = asn1_time(unix_s) else {
         return format!("{unix_s} s after 1970");
     };
@@ -118,6 +174,29 @@ mod tests {
         assert_eq!(utc(0), "1970-01-01T00:00:00Z");
         assert_eq!(utc(1_709_210_096), "2024-02-29T12:34:56Z");
         assert_eq!(utc(u64::MAX), "18446744073709551615 s after 1970");
+        assert_eq!(utc_minute(1_709_210_096), "2024-02-29T12:34Z");
+        assert_eq!(utc_minute(u64::MAX), "18446744073709551615 s after 1970");
+        assert_eq!(span_coarse(59), "less than a minute");
+        assert_eq!(span_coarse(7_300), "2 hours");
+    }
+
+    #[test]
+    fn a_window_says_how_long_it_counts_yet() {
+        let day = 86_400;
+        let window = Validity { not_before: 100 * day, not_after: 200 * day };
+        for (now, said) in [
+            (90 * day, "begins in 10 days"),
+            (100 * day, "ends in 100 days"),
+            (199 * day, "ends in 1 day"),
+            (200 * day - 7_200, "ends in 2 hours"),
+            (200 * day, "ends in 0 seconds"),
+            (200 * day + 61, "ended 1 minute ago"),
+            (235 * day + 1, "ended 35 days ago"),
+        ] {
+            assert_eq!(window.tense(now), said);
+        }
+        assert!(!window.ends_soon(170 * day) && window.ends_soon(170 * day + 1));
+        assert!(window.ends_soon(300 * day));
     }
 
     #[test]
@@ -144,6 +223,6 @@ mod tests {
         let early = window.check("x", 99).unwrap_err();
         assert!(matches!(early, CertError::NotYetValid { not_before: 100, .. }));
         let late = window.check("x", 201).unwrap_err();
-        assert!(matches!(late, CertError::Expired { not_after: 200, .. }));
+        assert!(matches!(late, CertError::AuthorityExpired { not_after: 200, .. }));
     }
 }

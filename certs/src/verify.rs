@@ -63,10 +63,15 @@ impl fmt::Display for Purpose {
     }
 }
 
+/// The authority's certificate, where it is not called by its file.
+pub(crate) const AUTHORITY: &str = "the authority's certificate";
+
 /// A cluster's authority as the one root of trust.
 #[derive(Debug)]
 pub(crate) struct Trust {
     cluster: ClusterId,
+    /// What the authority's certificate is called in an error.
+    what: String,
     fingerprint: String,
     validity: Validity,
     roots: Arc<RootCertStore>,
@@ -105,11 +110,20 @@ impl Trust {
                 .map_err(|e| bad(e.to_string()))?;
         let fingerprint = inspect::fingerprint(parsed.public_key().raw);
         let validity = inspect::validity(&parsed);
-        Ok(Trust { cluster, fingerprint, validity, roots, client_chains, provider })
+        let what = match what {
+            AUTHORITY => what.to_owned(),
+            file => format!("{file} ({AUTHORITY})"),
+        };
+        Ok(Trust { cluster, what, fingerprint, validity, roots, client_chains, provider })
     }
 
     pub(crate) fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    /// From when to when the authority counts.
+    pub(crate) fn validity(&self) -> Validity {
+        self.validity
     }
 
     pub(crate) fn provider(&self) -> &Arc<CryptoProvider> {
@@ -159,12 +173,12 @@ impl Trust {
             return Err(CertError::BadChain { what: what.to_owned(), reason });
         }
         // webpki takes a root for granted, for ever.
-        self.validity.check("the authority's certificate", now.as_secs())?;
+        self.validity.check(&self.what, now.as_secs())?;
         self.check_chain(purpose, leaf, intermediates, now)
             .map_err(|error| self.chain_error(&error, purpose, leaf, what))
     }
 
-    fn check_chain(
+    pub(crate) fn check_chain(
         &self,
         purpose: Purpose,
         leaf: &CertificateDer<'_>,
@@ -185,7 +199,7 @@ impl Trust {
         }
     }
 
-    fn chain_error(
+    pub(crate) fn chain_error(
         &self,
         error: &rustls::Error,
         purpose: Purpose,
@@ -197,12 +211,14 @@ impl Trust {
             return CertError::BadChain { what, reason: error.to_string() };
         };
         match reason {
-            CertificateError::ExpiredContext { not_after, .. } => {
-                CertError::Expired { what, not_after: not_after.as_secs() }
+            CertificateError::ExpiredContext { time, not_after } => {
+                CertError::Expired { what, not_after: not_after.as_secs(), now: time.as_secs() }
             }
-            CertificateError::NotValidYetContext { not_before, .. } => {
-                CertError::NotYetValid { what, not_before: not_before.as_secs() }
-            }
+            CertificateError::NotValidYetContext { time, not_before } => CertError::NotYetValid {
+                what,
+                not_before: not_before.as_secs(),
+                now: time.as_secs(),
+            },
             // An authority that was made anew for the same cluster has the same name and another
             // key: the signature is what fails.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {

@@ -152,13 +152,13 @@ fn an_expired_certificate_is_refused_on_both_sides_with_its_date() {
     )
     .unwrap();
     let expired = credentials_within(&old, node(2), window);
-    let reason = "peer refused: the certificate of node 2 expired at 2004-11-09T11:33:20Z";
+    let reason = "peer refused: the certificate of node 2 expired at 2004-11-09T11:33:20Z, ";
     let judge = credentials(&old, node(3));
     let (client, server) = texts(&connect(&judge, &expired, expect(2)));
-    assert_eq!(client, reason);
+    assert!(client.starts_with(reason), "{client}");
     assert!(server.contains("refused our certificate"), "{server}");
     let (_, server) = texts(&refused_client(&expired, &judge));
-    assert_eq!(server, reason);
+    assert!(server.starts_with(reason), "{server}");
     assert!(connect(&right, &right, expect(1)).succeeded());
 }
 
@@ -174,7 +174,7 @@ fn a_certificate_of_the_future_is_refused_on_both_sides_with_its_date() {
         let refusal = outcome.client.as_ref().err().and_then(CertError::from_tls);
         let refusal = refusal.or(outcome.server.as_ref().err().and_then(CertError::from_tls));
         match refusal {
-            Some(CertError::NotYetValid { what, not_before }) => {
+            Some(CertError::NotYetValid { what, not_before, .. }) => {
                 assert_eq!((what.as_str(), *not_before), ("the certificate of node 2", tomorrow));
             }
             other => panic!("{other:?}"),
