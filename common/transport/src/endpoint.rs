@@ -1,7 +1,7 @@
 //! One UDP socket that listens and dials, always with certificates on both sides.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use certs::{Credentials, Expect, Identity, Role};
@@ -123,7 +123,8 @@ impl Incoming {
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     inner: quinn::Endpoint,
-    credentials: Credentials,
+    /// What new connections show and check; those that exist keep what they began with.
+    credentials: Arc<RwLock<Credentials>>,
 }
 
 impl Endpoint {
@@ -132,12 +133,7 @@ impl Endpoint {
     /// # Errors
     /// If the address cannot be bound, or the certificates are not a node's.
     pub fn server(bind: SocketAddr, credentials: &Credentials) -> Result<Self, EndpointError> {
-        let tls = credentials.server_config(&Alpn::ALL.map(Alpn::name))?;
-        let quic = QuicServerConfig::try_from(tls)
-            .map_err(|error| EndpointError::Tls(error.to_string()))?;
-        let mut config = ServerConfig::with_crypto(Arc::new(quic));
-        config.transport_config(transport());
-        Self::bind(bind, Some(config), credentials)
+        Self::bind(bind, Some(server_config(credentials)?), credentials)
     }
 
     /// Dials only, from any port.
@@ -167,7 +163,7 @@ impl Endpoint {
         let runtime = Arc::new(quinn::TokioRuntime);
         let inner = quinn::Endpoint::new(EndpointConfig::default(), config, socket.into(), runtime)
             .map_err(failed)?;
-        Ok(Self { inner, credentials: credentials.clone() })
+        Ok(Self { inner, credentials: Arc::new(RwLock::new(credentials.clone())) })
     }
 
     /// Returns the address that is listened on.
@@ -179,8 +175,20 @@ impl Endpoint {
     }
 
     /// Returns the certificates in use.
-    pub fn credentials(&self) -> &Credentials {
-        &self.credentials
+    pub fn credentials(&self) -> Credentials {
+        self.credentials.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lets all copies of a listening endpoint use other certificates for every connection from
+    /// now on, on both sides. Connections that exist live on.
+    ///
+    /// # Errors
+    /// If the certificates are not a node's; nothing has changed then.
+    pub fn replace(&self, credentials: &Credentials) -> Result<(), EndpointError> {
+        self.inner.set_server_config(Some(server_config(credentials)?));
+        let mut present = self.credentials.write().unwrap_or_else(PoisonError::into_inner);
+        *present = credentials.clone();
+        Ok(())
     }
 
     /// Waits for a connection; `None` once the endpoint is closed.
@@ -214,7 +222,7 @@ impl Endpoint {
             format!("{address} ({remote})")
         };
         let failed = |why: String| ConnectError::Handshake { address: place.clone(), why };
-        let tls = self.credentials.client_config(expect, &[alpn.name()]);
+        let tls = self.credentials().client_config(expect, &[alpn.name()]);
         let tls = tls.map_err(|error| failed(error.to_string()))?;
         let quic = QuicClientConfig::try_from(tls).map_err(|error| failed(error.to_string()))?;
         let mut config = ClientConfig::new(Arc::new(quic));
@@ -230,6 +238,16 @@ impl Endpoint {
             other => broken(&place, &other),
         })
     }
+}
+
+/// What whoever connects is shown, and how it is checked.
+fn server_config(credentials: &Credentials) -> Result<ServerConfig, EndpointError> {
+    let tls = credentials.server_config(&Alpn::ALL.map(Alpn::name))?;
+    let quic =
+        QuicServerConfig::try_from(tls).map_err(|error| EndpointError::Tls(error.to_string()))?;
+    let mut config = ServerConfig::with_crypto(Arc::new(quic));
+    config.transport_config(transport());
+    Ok(config)
 }
 
 /// Sorts what ended a connection while it was made: a failed check of certificates, which waiting
