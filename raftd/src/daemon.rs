@@ -17,13 +17,13 @@ use tokio::sync::mpsc;
 use transport::{Endpoint, Mesh};
 
 use crate::bootstrap::{failure, is_machine};
-use crate::cli::{Cli, Overrides};
+use crate::cli::Cli;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::door::Door;
 use crate::exit::{Exit, Failure, chain};
 use crate::gauges::Gauges;
-use crate::identity::{Identity, node_of};
+use crate::identity::{CertificateEnd, Identity, node_of};
 use crate::lanes::apply::Apply;
 use crate::lanes::disk::Disk;
 use crate::lanes::network::{Network, ReadLog};
@@ -32,6 +32,7 @@ use crate::lanes::snapshot::{About, SnapshotLane};
 use crate::lanes::{REPORTS_MAX, Reports};
 use crate::logging::Logging;
 use crate::node::{Node, Parts};
+use crate::reload::{Settings, credentials};
 use crate::shutdown::{Signals, abort_on_panic};
 use crate::systemd::Systemd;
 use crate::turn::{Ended, Surroundings, Turn};
@@ -48,7 +49,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 /// Exit 78 with the first thing that is wrong.
 pub fn check(cli: &Cli) -> Result<String, Failure> {
     let config = Config::load(&cli.config, &cli.overrides)?;
-    let credentials = credentials(&config)?;
+    let credentials = credentials(&config.identity)?;
     node_of(&credentials)?;
     let who = credentials.identity();
     let (data, listen) = (config.data_dir.display(), config.listen);
@@ -60,13 +61,13 @@ pub(crate) fn run(cli: &Cli, program: Program) -> Result<(), Failure> {
     let config = Config::load(&cli.config, &cli.overrides)?;
     let logging = Logging::start(config.log_level);
     abort_on_panic();
-    let credentials = credentials(&config)?;
+    let credentials = credentials(&config.identity)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::from_error(Exit::Io, "the runtime", &error))?;
-    let reload = Reload { file: cli.config.clone(), overrides: cli.overrides.clone(), logging };
-    let ended = runtime.block_on(serve(&config, credentials, reload, program));
+    let settings = Settings { file: cli.config.clone(), overrides: cli.overrides.clone(), logging };
+    let ended = runtime.block_on(serve(&config, credentials, settings, program));
     // What reads for others must not keep a stopped node alive.
     runtime.shutdown_timeout(Duration::from_millis(100));
     ended
@@ -82,37 +83,10 @@ pub(crate) struct Program {
     pub(crate) logs: Arc<dyn LogProvider>,
 }
 
-/// What SIGHUP does: the level of the log; the rest of the configuration needs a restart.
-pub(crate) struct Reload {
-    file: std::path::PathBuf,
-    overrides: Overrides,
-    logging: Logging,
-}
-
-impl Reload {
-    pub(crate) fn reload(&self) {
-        match Config::load(&self.file, &self.overrides) {
-            Ok(config) => {
-                self.logging.set_level(config.log_level);
-                tracing::info!(level = %config.log_level, "configuration read again");
-            }
-            Err(failure) => tracing::warn!("{failure}; the configuration stays as it was"),
-        }
-    }
-}
-
-fn credentials(config: &Config) -> Result<Credentials, Failure> {
-    let identity = &config.identity;
-    Credentials::load(&identity.ca, &identity.certificate, &identity.key).map_err(|error| {
-        Failure::new(Exit::Config, chain(&error))
-            .hint("`raftctl init` writes them; raftd.toml names them under [identity]")
-    })
-}
-
 async fn serve(
     config: &Config,
     credentials: Credentials,
-    reload: Reload,
+    settings: Settings,
     program: Program,
 ) -> Result<(), Failure> {
     let clock = Clock::start();
@@ -125,7 +99,7 @@ async fn serve(
         cluster,
         incarnation: directory.incarnation(),
         generation: directory.generation(),
-        certificate_not_after: i64::try_from(credentials.not_after()).unwrap_or(i64::MAX),
+        certificate_end: CertificateEnd::of(&credentials),
     };
     let opened = match identity.generation {
         Some(_) => Some(open(&directory, &program)?),
@@ -148,6 +122,8 @@ async fn serve(
         "ready"
     );
     let founding = program.clone();
+    let end = identity.certificate_end.clone();
+    let reload = settings.follow(config.clone(), endpoint.clone(), end);
     let mut surroundings = Surroundings { clock, door, signals, systemd, reload, founding };
     let gauges = Arc::new(Gauges::default());
     let opened = match opened {

@@ -1,5 +1,8 @@
 //! Who this node is: from its certificate, its data directory and its history.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use certs::Credentials;
 use consensus::{Incarnation, NodeId};
 use protocol::Generation;
@@ -7,7 +10,7 @@ use protocol::Generation;
 use crate::exit::{Exit, Failure};
 
 /// Who this node is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Identity {
     /// The node's id, as in its certificate.
     pub(crate) node: NodeId,
@@ -17,8 +20,32 @@ pub(crate) struct Identity {
     pub(crate) incarnation: Incarnation,
     /// Its history; `None` before the bootstrap.
     pub(crate) generation: Option<Generation>,
-    /// When its certificate ends, in seconds since 1970.
-    pub(crate) certificate_not_after: i64,
+    /// When its certificate ends, which renewing it puts off.
+    pub(crate) certificate_end: CertificateEnd,
+}
+
+/// When the certificate in use ends, or its authority's if that is earlier. Copies share it.
+#[derive(Clone, Debug)]
+pub(crate) struct CertificateEnd(Arc<AtomicI64>);
+
+impl CertificateEnd {
+    /// Returns the end of these.
+    pub(crate) fn of(credentials: &Credentials) -> Self {
+        let end = Self(Arc::default());
+        end.set(credentials);
+        end
+    }
+
+    /// These are in use from now on.
+    pub(crate) fn set(&self, credentials: &Credentials) {
+        let end = i64::try_from(credentials.usable_until()).unwrap_or(i64::MAX);
+        self.0.store(end, Ordering::Relaxed);
+    }
+
+    /// Returns it in seconds since 1970.
+    pub(crate) fn unix_s(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// Returns the node that a certificate names.

@@ -24,6 +24,7 @@ pub mod logging;
 mod metrics;
 mod node;
 mod pending;
+mod reload;
 mod server;
 mod shutdown;
 mod status;

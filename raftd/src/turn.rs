@@ -10,13 +10,14 @@ use transport::{Accepted, ClientRequest, PeerEvent, answer_visit};
 
 use crate::bootstrap::answer_uninitialised;
 use crate::clock::{Clock, until};
-use crate::daemon::{Program, Reload};
+use crate::daemon::Program;
 use crate::door::Door;
 use crate::exit::Failure;
 use crate::gauges::Gauges;
 use crate::identity::Identity;
 use crate::lanes::Done;
 use crate::node::{Ending, Node};
+use crate::reload::Reload;
 use crate::shutdown::{Ask, Signals};
 use crate::systemd::Systemd;
 

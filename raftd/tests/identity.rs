@@ -8,10 +8,11 @@ use std::fs;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use certs::{Authority, ClusterId, Role};
+use certs::{Authority, ClusterId, Identity, Issued, Role, Validity};
 use client::ClientError;
 use kit::load::{get, put};
-use kit::{Cluster, reason};
+use kit::{Cluster, Node, PATIENCE, reason};
+use rustix::process::Signal;
 
 #[tokio::test]
 async fn a_node_refuses_the_data_directory_of_another() {
@@ -179,4 +180,134 @@ fn a_missing_or_foreign_certificate_ends_the_node_with_78() {
     let output = node.command().output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(78), "{said}");
+}
+
+/// Waits until the node has logged this.
+async fn logged(node: &Node, text: &str) {
+    let began = std::time::Instant::now();
+    while !node.log().contains(text) {
+        assert!(began.elapsed() < PATIENCE, "\"{text}\" is not logged\n{}", node.log());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// A certificate of node `id` for another time than now.
+fn issued(cluster: &Cluster, id: u64, validity: Validity) -> Issued {
+    let role = Role::Node(NonZeroU64::new(id).unwrap());
+    let identity = Identity::new(cluster.authority.cluster(), role);
+    cluster.authority.issue_within(&identity, validity).unwrap()
+}
+
+/// Puts certificate and key into the node's directory, right or wrong.
+fn put_in(node: &Node, issued: &Issued) {
+    fs::write(node.directory.join("node.crt"), &issued.certificate_pem).unwrap();
+    fs::write(node.directory.join("node.key"), &issued.key_pem).unwrap();
+}
+
+/// From ten seconds ago on, for so long.
+fn from_now(seconds: u64) -> Validity {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    Validity { not_before: now.as_secs() - 10, not_after: now.as_secs() + seconds }
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_taken_while_the_node_runs_on_both_sides() {
+    let mut cluster = Cluster::start(3).await;
+    let client = cluster.client();
+    put(&client, "before", "1").await.unwrap();
+    let year = 400 * 86_400;
+    let renewed: Vec<Issued> = (1..=3).map(|id| issued(&cluster, id, from_now(year))).collect();
+    for (node, renewed) in cluster.nodes.iter().zip(&renewed) {
+        put_in(node, renewed);
+        node.signal(Signal::HUP);
+        logged(node, "certificates replaced for new connections").await;
+        let status = cluster.answer_of(node).await;
+        assert_eq!(
+            status.certificate_not_after,
+            i64::try_from(renewed.validity.not_after).unwrap()
+        );
+        // Asked again, nothing has changed.
+        node.signal(Signal::HUP);
+        logged(node, "certificates unchanged").await;
+    }
+    // New connections in both directions work with them: a node that was away is dialled, and
+    // dials.
+    let place = (cluster.leader().await + 1) % 3;
+    cluster.nodes[place].kill();
+    cluster.nodes[place].start();
+    put(&client, "after", "2").await.unwrap();
+    cluster.converged().await;
+    let fresh = cluster.client();
+    assert_eq!(get(&fresh, "after").await.unwrap().as_deref(), Some("2"));
+    let chain = cluster.nodes[place].log();
+    assert!(!chain.contains("refused"), "{chain}");
+}
+
+#[tokio::test]
+async fn certificates_that_do_not_fit_are_refused_and_the_old_ones_kept() {
+    let cluster = Cluster::start(1).await;
+    let node = &cluster.nodes[0];
+    let before = cluster.answer_of(node).await.certificate_not_after;
+    let good = fs::read(node.directory.join("node.key")).unwrap();
+    let day = 86_400;
+    let [expired, future, old] = [
+        Validity { not_before: 1_000_000_000, not_after: 1_100_000_000 },
+        Validity { not_before: from_now(day).not_after, not_after: from_now(2 * day).not_after },
+        Validity { not_before: 1_000_000_000, not_after: from_now(900 * day).not_after },
+    ];
+    let foreign =
+        Authority::create(ClusterId::generate().unwrap(), Duration::from_secs(86_400)).unwrap();
+    let stranger = Identity::new(foreign.cluster(), Role::Node(NonZeroU64::MIN));
+    let stranger = foreign.issue(&stranger, Duration::from_secs(86_400)).unwrap();
+    let mut half = issued(&cluster, 1, from_now(day));
+    half.certificate_pem.truncate(half.certificate_pem.len() / 2);
+    let mut mismatched = issued(&cluster, 1, from_now(day));
+    mismatched.key_pem = String::from_utf8(good).unwrap();
+    for (files, why) in [
+        (issued(&cluster, 1, expired), "node.crt (node 1) expired at 2004-11-09T11:33:20Z, "),
+        (issued(&cluster, 1, future), "is that clock right?"),
+        (issued(&cluster, 1, old), "is older than the one in use"),
+        (issued(&cluster, 2, from_now(day)), "they are those of node 2 of cluster"),
+        (mismatched, "node.key is not the private key of"),
+        (half, "the PEM text is cut off"),
+        (stranger, "belongs to cluster"),
+    ] {
+        put_in(node, &files);
+        node.signal(Signal::HUP);
+        logged(node, why).await;
+        let log = node.log();
+        let line = log.lines().rfind(|line| line.contains(why)).unwrap();
+        assert!(line.contains("the certificates in use stay, valid until "), "{line}");
+        assert_eq!(cluster.answer_of(node).await.certificate_not_after, before, "{why}");
+    }
+    let fresh = cluster.client();
+    put(&fresh, "still", "there").await.unwrap();
+}
+
+#[test]
+fn a_node_whose_certificate_does_not_count_says_since_when_and_what_to_do() {
+    let cluster = Cluster::prepare(1);
+    let node = &cluster.nodes[0];
+    let past = Validity { not_before: 1_000_000_000, not_after: 1_100_000_000 };
+    put_in(node, &issued(&cluster, 1, past));
+    let output = node.command().output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    for wanted in [
+        "node.crt (node 1) expired at 2004-11-09T11:33:20Z, ",
+        " days ago; it is 2",
+        "help: `raftctl cert renew --all`",
+        "systemctl reload-or-restart raftd",
+    ] {
+        assert!(said.contains(wanted), "{wanted}: {said}");
+    }
+
+    // A clock that is behind may be set in a moment: it is worth another start.
+    let tomorrow = from_now(86_400).not_after;
+    let future = Validity { not_before: tomorrow, not_after: tomorrow + 86_400 };
+    put_in(node, &issued(&cluster, 1, future));
+    let output = node.command().output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(74), "{said}");
+    assert!(said.contains("is not valid before ") && said.contains("clock"), "{said}");
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use certs::{Authority, ClusterId, Identity, Role};
+use certs::{Authority, ClusterId, DEFAULT_CA_VALIDITY, DEFAULT_LEAF_VALIDITY, Identity, Role};
 use client::{Client, ClientConfig, ClientError, NodeStatus};
 use consensus::{Configuration, Majority, Member, NodeId, RoleKind, Voters};
 use protocol::BootstrapRecord;
@@ -41,7 +41,8 @@ pub struct Node {
 impl Cluster {
     /// Writes certificates and configurations for so many nodes; starts nothing.
     pub fn prepare(count: u64) -> Self {
-        let authority = Authority::create(ClusterId::generate().unwrap(), DAY).unwrap();
+        let authority =
+            Authority::create(ClusterId::generate().unwrap(), DEFAULT_CA_VALIDITY).unwrap();
         let directory = TempDir::new().unwrap();
         let addresses = free_addresses(count);
         let nodes = (1..=count).zip(addresses).map(|(id, address)| {
@@ -232,7 +233,8 @@ impl Node {
     pub fn issue(&self, authority: &Authority, id: u64) {
         let role = Role::Node(NonZeroU64::new(id).unwrap());
         let identity = Identity::new(authority.cluster(), role);
-        authority.issue(&identity, DAY).unwrap().write(&self.directory, "node").unwrap();
+        let issued = authority.issue(&identity, DEFAULT_LEAF_VALIDITY).unwrap();
+        issued.write(&self.directory, "node").unwrap();
     }
 
     /// Writes `raftd.toml`; `more` goes to its end.
