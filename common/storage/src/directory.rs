@@ -11,6 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::error::StorageError;
 use crate::files;
+use crate::reset_key;
 use crate::superblock::{COPY_BYTES, Superblock};
 
 pub(crate) const SUPERBLOCK: &str = "superblock";
@@ -67,6 +68,15 @@ impl DataDirectory {
     /// Returns the directory's random name.
     pub fn incarnation(&self) -> Incarnation {
         self.superblock.incarnation
+    }
+
+    /// Returns the key of this node's stateless resets, by which peers notice its restart at once.
+    /// Directories of old have none yet: then it is made.
+    ///
+    /// # Errors
+    /// If it cannot be read or stored. A node may do without: its restarts are noticed later.
+    pub fn reset_key(&self) -> Result<[u8; 32], StorageError> {
+        reset_key::load_or_create(&self.path)
     }
 
     /// Returns the cluster that it belongs to.
@@ -145,6 +155,7 @@ fn create(path: &Path, cluster: [u8; 16], node: NodeId) -> Result<Superblock, St
         source: std::io::Error::other(error),
     })?;
     let incarnation = Incarnation::new(u64::from_le_bytes(random));
+    reset_key::load_or_create(path)?;
     let superblock = Superblock { cluster, node, incarnation, generation: None };
     files::replace(&path.join(SUPERBLOCK), &superblock.encode())?;
     Ok(superblock)

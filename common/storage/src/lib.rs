@@ -30,6 +30,7 @@ mod reader;
 mod reconcile;
 #[cfg(feature = "rocksdb")]
 mod recover;
+mod reset_key;
 #[cfg(feature = "rocksdb")]
 mod restore;
 #[cfg(feature = "rocksdb")]

@@ -19,7 +19,7 @@ use crate::snapshot::{SnapshotHeader, SnapshotReader};
 use crate::state::{StateStore, checkpoint, place};
 
 /// What an empty directory may hold before it is a node's.
-const EMPTY: [&str; 3] = ["lost+found", "LOCK", "superblock.new"];
+const EMPTY: [&str; 5] = ["lost+found", "LOCK", "superblock.new", "reset-key", "reset-key.new"];
 
 /// An empty data directory that a snapshot is about to fill; nobody else uses it meanwhile.
 #[derive(Debug)]

@@ -237,3 +237,30 @@ fn a_founding_record_that_is_missing_or_another_is_noticed() {
     let text = founded.bootstrap().unwrap_err().to_string();
     assert!(text.ends_with("bootstrap is damaged: it is missing"), "{text}");
 }
+
+#[test]
+fn the_reset_key_is_the_same_after_each_opening_and_its_owners_alone() {
+    let place = tempdir().unwrap();
+    let path = place.path().join("data");
+    let first = directory(&path).unwrap().reset_key().unwrap();
+    assert_eq!(mode(&path.join("reset-key")), 0o600);
+    assert_eq!(directory(&path).unwrap().reset_key().unwrap(), first);
+    fs::remove_dir_all(&path).unwrap();
+    assert_ne!(directory(&path).unwrap().reset_key().unwrap(), first, "a wiped one has another");
+}
+
+#[test]
+fn a_directory_without_a_whole_reset_key_gets_one() {
+    let place = tempdir().unwrap();
+    drop(found(place.path()));
+    let path = place.path().join("reset-key");
+    for contents in [None, Some(&b"short"[..]), Some(&[1; 33][..])] {
+        match contents {
+            None => fs::remove_file(&path).unwrap(),
+            Some(contents) => fs::write(&path, contents).unwrap(),
+        }
+        let made = directory(place.path()).unwrap().reset_key().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), made);
+        assert_eq!(directory(place.path()).unwrap().reset_key().unwrap(), made);
+    }
+}

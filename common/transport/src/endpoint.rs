@@ -16,6 +16,7 @@ use crate::limits::{
     CONNECTION_WINDOW_BYTES, IDLE_TIMEOUT, KEEP_ALIVE, SOCKET_BUFFER_BYTES, STREAM_WINDOW_BYTES,
     STREAMS_MAX,
 };
+use crate::reset;
 
 /// What a connection is for; the TLS handshake settles it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -133,7 +134,21 @@ impl Endpoint {
     /// # Errors
     /// If the address cannot be bound, or the certificates are not a node's.
     pub fn server(bind: SocketAddr, credentials: &Credentials) -> Result<Self, EndpointError> {
-        Self::bind(bind, Some(server_config(credentials)?), credentials)
+        Self::server_with(bind, credentials, None)
+    }
+
+    /// As [`Endpoint::server`], with a key by which peers and clients take this process for the one
+    /// before: they notice a restart in one round trip.
+    ///
+    /// # Errors
+    /// As [`Endpoint::server`].
+    pub fn server_with(
+        bind: SocketAddr,
+        credentials: &Credentials,
+        reset_key: Option<&[u8; 32]>,
+    ) -> Result<Self, EndpointError> {
+        let config = server_config(credentials)?;
+        Self::bind(bind, Some(config), credentials, reset::config(reset_key))
     }
 
     /// Dials only, from any port.
@@ -142,8 +157,9 @@ impl Endpoint {
     /// If no socket can be had.
     pub fn client(credentials: &Credentials) -> Result<Self, EndpointError> {
         let dual = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
-        Self::bind(dual, None, credentials).or_else(|_| {
-            Self::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), None, credentials)
+        Self::bind(dual, None, credentials, reset::config(None)).or_else(|_| {
+            let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+            Self::bind(v4, None, credentials, reset::config(None))
         })
     }
 
@@ -151,6 +167,7 @@ impl Endpoint {
         address: SocketAddr,
         config: Option<ServerConfig>,
         credentials: &Credentials,
+        settings: EndpointConfig,
     ) -> Result<Self, EndpointError> {
         let failed = |source| EndpointError::Bind { address, source };
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))
@@ -161,8 +178,8 @@ impl Endpoint {
         enlarge(&socket, config.is_some());
         socket.bind(&address.into()).map_err(failed)?;
         let runtime = Arc::new(quinn::TokioRuntime);
-        let inner = quinn::Endpoint::new(EndpointConfig::default(), config, socket.into(), runtime)
-            .map_err(failed)?;
+        let inner =
+            quinn::Endpoint::new(settings, config, socket.into(), runtime).map_err(failed)?;
         Ok(Self { inner, credentials: Arc::new(RwLock::new(credentials.clone())) })
     }
 

@@ -8,6 +8,7 @@
 //! - Receiving holds the sender back, by QUIC's windows; nothing grows without bound.
 //! - No Raft rules: messages go through as they are.
 
+mod arrivals;
 mod call;
 mod endpoint;
 mod error;
@@ -17,6 +18,7 @@ mod mesh;
 mod peer;
 mod receive;
 mod removed;
+mod reset;
 mod serve;
 mod snapshot;
 mod stream;

@@ -17,6 +17,10 @@ pub const BACKOFF_MIN: Duration = Duration::from_millis(20);
 /// The longest wait before dialling again.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
+/// An attempt to connect that has not succeeded so long after the peer has shown that it is there
+/// is begun anew: longer than a handshake takes, shorter than quinn waits before it repeats itself.
+pub const ARRIVED_PATIENCE: Duration = Duration::from_millis(250);
+
 /// Messages that may wait on a peer's control stream.
 pub const CONTROL_MESSAGES_MAX: usize = 1_024;
 

@@ -12,6 +12,7 @@ use quinn::Connection;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::arrivals::Arrivals;
 use crate::endpoint::{Accepted, Close, Endpoint};
 use crate::error::ConnectError;
 use crate::limits::CONNECT_TIMEOUT;
@@ -85,7 +86,8 @@ impl Mesh {
         let generation = hello.generation.expect("a node with peers has a generation");
         assert!(hello.node.is_some(), "a node with peers is a node");
         let (guests, removed) = (Guests::default(), Removed::default());
-        let receiver = Receiver { generation, hello, events, guests, removed };
+        let arrivals = Arrivals::default();
+        let receiver = Receiver { generation, hello, events, guests, removed, arrivals };
         Self { endpoint, receiver, peers: BTreeMap::new() }
     }
 
@@ -99,6 +101,7 @@ impl Mesh {
         let wanted: BTreeMap<NodeId, &str> =
             peers.into_iter().filter(|(id, _)| Some(*id) != self.receiver.hello.node).collect();
         self.receiver.removed.set_peers(wanted.keys().copied().collect());
+        self.receiver.arrivals.retain(&wanted.keys().copied().collect());
         self.peers.retain(|id, peer| wanted.get(id) == Some(&peer.address.as_str()));
         for (id, address) in wanted {
             self.peers.entry(id).or_insert_with(|| {

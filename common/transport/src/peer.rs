@@ -2,20 +2,21 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use certs::Expect;
 use consensus::{Incarnation, NodeId};
 use protocol::{Hello, HelloReply, RefusalCode};
 use quinn::Connection;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::endpoint::{Alpn, Close, Endpoint, broken, describe};
 use crate::error::ConnectError;
 use crate::limits::{
-    BACKOFF_MAX, BACKOFF_MIN, CONNECT_TIMEOUT, CONTROL_MESSAGES_MAX, ENTRY_MESSAGES_MAX,
+    ARRIVED_PATIENCE, BACKOFF_MAX, BACKOFF_MIN, CONNECT_TIMEOUT, CONTROL_MESSAGES_MAX,
+    ENTRY_MESSAGES_MAX,
 };
 use crate::mesh::PeerEvent;
 use crate::receive::Receiver;
@@ -40,6 +41,10 @@ pub struct PeerInfo {
     pub trouble: String,
     /// The peer's data directory, as it last said.
     pub incarnation: Option<Incarnation>,
+    /// The process that the connection leads to, as it said; `None` without a connection.
+    pub boot: Option<u64>,
+    /// Since when there is a connection, or none; `None` before the first attempt has ended.
+    pub since: Option<Instant>,
 }
 
 /// The sending side of one peer.
@@ -77,8 +82,10 @@ impl Peer {
         let (control, control_queue) = mpsc::channel(CONTROL_MESSAGES_MAX);
         let (entries, entries_queue) = mpsc::channel(ENTRY_MESSAGES_MAX);
         let state = Arc::new(State::default());
+        let arrivals = receiver.arrivals.of(id);
         let dialler = Dialler {
             endpoint,
+            arrivals,
             id,
             address: address.clone(),
             receiver,
@@ -110,6 +117,7 @@ impl Peer {
 
 struct Dialler {
     endpoint: Endpoint,
+    arrivals: watch::Receiver<Option<u64>>,
     id: NodeId,
     address: String,
     receiver: Receiver,
@@ -122,7 +130,14 @@ impl Dialler {
     async fn run(mut self) {
         let mut backoff = BACKOFF_MIN;
         loop {
-            let trouble = match self.connect().await {
+            self.arrivals.mark_unchanged();
+            let mut arrivals = self.arrivals.clone();
+            let connected = tokio::select! {
+                connected = self.connect() => connected,
+                // It is there, though the first packets were lost while it was not.
+                () = arrived(&mut arrivals, ARRIVED_PATIENCE) => continue,
+            };
+            let trouble = match connected {
                 Ok((connection, theirs)) => {
                     backoff = BACKOFF_MIN;
                     self.serve(connection, &theirs).await
@@ -139,8 +154,10 @@ impl Dialler {
             if self.lost(trouble).await.is_err() {
                 return;
             }
-            sleep(jittered(backoff)).await;
-            backoff = (backoff * 2).min(BACKOFF_MAX);
+            tokio::select! {
+                () = sleep(jittered(backoff)) => backoff = (backoff * 2).min(BACKOFF_MAX),
+                () = arrived(&mut self.arrivals, Duration::ZERO) => backoff = BACKOFF_MIN,
+            }
         }
     }
 
@@ -177,6 +194,8 @@ impl Dialler {
         *lock(&self.state.info) = PeerInfo {
             connected: true,
             incarnation: Some(theirs.incarnation),
+            boot: Some(theirs.boot),
+            since: Some(Instant::now()),
             ..PeerInfo::default()
         };
         self.state.connected.store(true, Ordering::Relaxed);
@@ -192,6 +211,10 @@ impl Dialler {
             end = pump(&mut self.entries, &mut entries) => reason(&connection, end),
             () = answers => reason(&connection, Ok(())),
             error = connection.closed() => describe(&error),
+            () = succeeded(&mut self.arrivals, theirs.boot) => {
+                connection.close(Close::Done.code(), b"another process has taken your place");
+                "it has restarted".into()
+            }
         }
     }
 
@@ -202,7 +225,10 @@ impl Dialler {
         *lock(&self.state.connection) = None;
         {
             let mut info = lock(&self.state.info);
-            info.connected = false;
+            if was || info.since.is_none() {
+                info.since = Some(Instant::now());
+            }
+            (info.connected, info.boot) = (false, None);
             info.trouble.clone_from(&trouble);
         }
         while self.control.try_recv().is_ok() {}
@@ -217,6 +243,26 @@ fn reason(connection: &Connection, end: Result<(), quinn::WriteError>) -> String
         (Some(error), _) => describe(&error),
         (None, Err(error)) => error.to_string(),
         (None, Ok(())) => "this node stops".into(),
+    }
+}
+
+/// Waits until a peer arrives, and so long beyond that.
+async fn arrived(arrivals: &mut watch::Receiver<Option<u64>>, patience: Duration) {
+    match arrivals.changed().await {
+        Ok(()) => sleep(patience).await,
+        // Whoever forgets a peer drops its dialler as well.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Waits until a peer arrives as another process than this one.
+async fn succeeded(arrivals: &mut watch::Receiver<Option<u64>>, boot: u64) {
+    arrivals.mark_unchanged();
+    loop {
+        arrived(arrivals, Duration::ZERO).await;
+        if arrivals.borrow_and_update().is_some_and(|arrived| arrived != boot) {
+            return;
+        }
     }
 }
 

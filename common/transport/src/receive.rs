@@ -12,6 +12,7 @@ use quinn::{Connection, RecvStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::arrivals::Arrivals;
 use crate::endpoint::{Accepted, Close};
 use crate::error::SnapshotError;
 use crate::limits::{CONNECT_TIMEOUT, CONTROL_MESSAGES_MAX};
@@ -29,6 +30,7 @@ pub(crate) struct Receiver {
     pub(crate) events: mpsc::Sender<PeerEvent>,
     pub(crate) guests: Guests,
     pub(crate) removed: Removed,
+    pub(crate) arrivals: Arrivals,
 }
 
 /// The ways back to those who have dialled this node.
@@ -83,6 +85,7 @@ impl Receiver {
         let Ok(first) = connection.accept_uni().await else {
             return;
         };
+        self.arrivals.note(from, theirs.boot);
         tokio::spawn(self.guests.clone().serve(from, connection.clone()));
         tokio::spawn(self.clone().take_snapshots(connection.clone(), who.clone(), from));
         self.hear(first, &connection, &who, (from, theirs.incarnation));
