@@ -99,17 +99,22 @@ async fn serve(
         cluster,
         incarnation: directory.incarnation(),
         generation: directory.generation(),
+        boot: clock.epoch_ns() ^ u64::from(std::process::id()).rotate_left(32),
         certificate_end: CertificateEnd::of(&credentials),
     };
     let opened = match identity.generation {
         Some(_) => Some(open(&directory, &program)?),
         None => None,
     };
-    let endpoint = Endpoint::server(config.listen, &credentials)
+    let reset_key = directory.reset_key().map_err(|error| {
+        tracing::warn!("{}; peers will notice restarts later", chain(&error));
+    });
+    let reset_key = reset_key.as_ref().ok();
+    let endpoint = Endpoint::server_with(config.listen, &credentials, reset_key)
         .map_err(|error| Failure::new(Exit::Io, chain(&error)))?;
     let signals = Signals::install()
         .map_err(|error| Failure::from_error(Exit::Io, "signal handlers", &error))?;
-    let hello = hello(&identity, clock, &config.raft);
+    let hello = hello(&identity, &config.raft);
     let door = Door::open(endpoint.clone(), hello, config.limits.connections_max);
     let systemd = Systemd::from_environment();
     systemd.ready();
@@ -146,14 +151,14 @@ async fn serve(
     ended
 }
 
-fn hello(identity: &Identity, clock: Clock, raft: &crate::config::Raft) -> Hello {
+fn hello(identity: &Identity, raft: &crate::config::Raft) -> Hello {
     Hello {
         protocol: PROTOCOL_VERSION,
         cluster: identity.cluster,
         generation: identity.generation,
         node: Some(identity.node),
         incarnation: identity.incarnation,
-        boot: clock.epoch_ns() ^ u64::from(std::process::id()).rotate_left(32),
+        boot: identity.boot,
         software: env!("CARGO_PKG_VERSION").to_owned(),
         lease: raft.lease_clock_error_ppm.map(|clock_error_ppm| LeaseTerms {
             clock_error_ppm,
@@ -240,6 +245,7 @@ fn assemble(
         requests_max: config.limits.requests_max,
         cache_bytes_max: bytes(config.limits.log_cache_bytes_max),
         lease_clock_error_ppm: config.raft.lease_clock_error_ppm,
+        pace_ms: (config.raft.heartbeat_ms, *config.raft.election_timeout_ms.start()),
     };
     Ok(Turn::new(Node::new(parts), surroundings, reported, heard))
 }

@@ -20,6 +20,8 @@ pub(crate) struct Identity {
     pub(crate) incarnation: Incarnation,
     /// Its history; `None` before the bootstrap.
     pub(crate) generation: Option<Generation>,
+    /// This process: another number after each start.
+    pub(crate) boot: u64,
     /// When its certificate ends, which renewing it puts off.
     pub(crate) certificate_end: CertificateEnd,
 }

@@ -27,6 +27,7 @@ mod pending;
 mod reload;
 mod server;
 mod shutdown;
+mod stalls;
 mod status;
 mod systemd;
 mod turn;

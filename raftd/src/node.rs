@@ -21,6 +21,7 @@ use crate::lanes::snapshot::SnapshotLane;
 use crate::lanes::{Done, View};
 use crate::metrics::Metrics;
 use crate::pending::{Pending, Waiting};
+use crate::stalls::Stalls;
 use crate::status::{self, Link, Sources};
 
 mod ask;
@@ -54,6 +55,9 @@ pub(crate) struct Node {
     pending: Pending<Responder>,
     cache_bytes_max: usize,
     lease_clock_error_ppm: Option<u32>,
+    /// How often heartbeats are sent, and the shortest election timeout, in milliseconds.
+    pace_ms: (u64, u64),
+    stalls: Stalls,
     /// The newest view of the state.
     view: QueryView,
     /// Questions that need a newer view, and whether one was asked for.
@@ -80,6 +84,7 @@ pub(crate) struct Parts {
     pub(crate) requests_max: u32,
     pub(crate) cache_bytes_max: usize,
     pub(crate) lease_clock_error_ppm: Option<u32>,
+    pub(crate) pace_ms: (u64, u64),
 }
 
 impl Node {
@@ -100,6 +105,8 @@ impl Node {
             pending: Pending::new(parts.requests_max),
             cache_bytes_max: parts.cache_bytes_max,
             lease_clock_error_ppm: parts.lease_clock_error_ppm,
+            pace_ms: parts.pace_ms,
+            stalls: Stalls::default(),
             view: parts.view,
             unseen: Vec::new(),
             view_asked: false,
@@ -245,8 +252,9 @@ impl Node {
         true
     }
 
-    /// Says in a few words what the node does.
-    pub(crate) fn line(&self) -> String {
+    /// Looks whether anything stands still, and says in a few words what the node does.
+    pub(crate) fn line(&mut self, now: Timestamp) -> String {
+        self.stalls.look(now, &self.replica.status());
         status::line(&self.replica.status())
     }
 
@@ -333,11 +341,14 @@ impl Node {
 
     fn status(&mut self, now: Timestamp) -> protocol::NodeStatus {
         let failure = self.failure.as_ref().map(ToString::to_string).unwrap_or_default();
+        self.stalls.look(now, &self.replica.status());
         let sources = Sources {
             identity: &self.identity,
             gauges: &self.gauges,
             failure: &failure,
             lease_clock_error_ppm: self.lease_clock_error_ppm,
+            pace_ms: self.pace_ms,
+            stalls: &self.stalls,
         };
         let network = &self.network;
         let snapshots = &self.snapshots;

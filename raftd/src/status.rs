@@ -7,6 +7,7 @@ use protocol::{LeaseReport, NodeStatus, PeerReport, RoundReport};
 use crate::gauges::Gauges;
 use crate::identity::Identity;
 use crate::metrics::Metrics;
+use crate::stalls::Stalls;
 
 /// What the transport knows of a peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +18,10 @@ pub(crate) struct Link {
     pub(crate) rtt_us: Option<u64>,
     /// Why there is no connection; empty if there is.
     pub(crate) trouble: String,
+    /// The process that the connection leads to.
+    pub(crate) boot: Option<u64>,
+    /// Since when there is a connection, or none, in milliseconds.
+    pub(crate) since_ms: Option<u64>,
     /// Bytes of a snapshot that it has been sent, of how many.
     pub(crate) snapshot_bytes: (u64, u64),
 }
@@ -31,6 +36,10 @@ pub(crate) struct Sources<'a> {
     pub(crate) failure: &'a str,
     /// How far clocks may run from true time, in parts per million; `None` if leases are off.
     pub(crate) lease_clock_error_ppm: Option<u32>,
+    /// How often it sends heartbeats, and its shortest election timeout, in milliseconds.
+    pub(crate) pace_ms: (u64, u64),
+    /// What stands still.
+    pub(crate) stalls: &'a Stalls,
 }
 
 /// Puts a status together.
@@ -41,7 +50,7 @@ pub(crate) fn report(
     sources: &Sources<'_>,
     link: impl Fn(NodeId) -> Link,
 ) -> NodeStatus {
-    let Sources { identity, gauges, failure, lease_clock_error_ppm } = sources;
+    let Sources { identity, gauges, failure, lease_clock_error_ppm, pace_ms, stalls } = sources;
     let member = status.configuration.member(status.id);
     let ms = |since: Timestamp| now.since(since) / 1_000_000;
     let others = status.configuration.members().keys().filter(|id| **id != status.id);
@@ -67,7 +76,10 @@ pub(crate) fn report(
         configuration: status.configuration.clone(),
         configuration_index: status.configuration_index.get(),
         peers: others
-            .map(|id| peer(now, *id, status.peers.iter().find(|peer| peer.id == *id), link(*id)))
+            .map(|id| PeerReport {
+                stalled_ms: stalls.peer_ms(now, *id),
+                ..peer(now, *id, status.peers.iter().find(|peer| peer.id == *id), link(*id))
+            })
             .collect(),
         refusals: status.refusals.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -85,6 +97,11 @@ pub(crate) fn report(
             clock_error_ppm,
             left_ms: status.lease_until.map(|until| until.since(now) / 1_000_000),
         }),
+        boot: identity.boot,
+        heartbeat_ms: pace_ms.0,
+        election_timeout_ms: pace_ms.1,
+        commit_stalled_ms: stalls.commit_ms(now),
+        applied_stalled_ms: stalls.applied_ms(now),
     }
 }
 
@@ -124,6 +141,11 @@ pub(crate) fn uninitialised(now: Timestamp, identity: &Identity, gauges: &Gauges
         operations_per_second: 0,
         failure: String::new(),
         lease: None,
+        boot: identity.boot,
+        heartbeat_ms: 0,
+        election_timeout_ms: 0,
+        commit_stalled_ms: None,
+        applied_stalled_ms: None,
     }
 }
 
@@ -142,6 +164,9 @@ fn peer(now: Timestamp, id: NodeId, known: Option<&PeerStatus>, link: Link) -> P
             round: rounds.round,
             last_ms: rounds.last_round_ns.map(|ns| ns / 1_000_000),
         }),
+        boot: link.boot,
+        since_ms: link.since_ms,
+        stalled_ms: None,
     }
 }
 

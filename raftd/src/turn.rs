@@ -106,7 +106,7 @@ impl Turn {
                 Woken::Tick => {
                     tick = Instant::now() + self.around.tick_interval();
                     self.around.systemd.keepalive();
-                    self.around.systemd.status(&self.node.line());
+                    self.around.systemd.status(&self.node.line(now));
                 }
             }
             let now = self.gather(now);

@@ -78,6 +78,17 @@ pub struct NodeStatus {
     /// The lease by which a leader serves reads; `None` where leases are off, or the node belongs
     /// to no cluster.
     pub lease: Option<LeaseReport>,
+    /// The process: another number after each start.
+    pub boot: u64,
+    /// How often it would send heartbeats, in milliseconds; 0 while it belongs to no cluster.
+    pub heartbeat_ms: u64,
+    /// Its shortest election timeout, in milliseconds; 0 while it belongs to no cluster.
+    pub election_timeout_ms: u64,
+    /// For how long its commit index has not moved, in milliseconds, to a second; `None` if all of
+    /// its log is committed.
+    pub commit_stalled_ms: Option<u64>,
+    /// The same of what its state machine has applied; `None` if that is all that is committed.
+    pub applied_stalled_ms: Option<u64>,
 }
 
 /// A node's lease (§6.4.1).
@@ -122,6 +133,13 @@ pub struct PeerReport {
     pub snapshot_bytes: (u64, u64),
     /// How it catches up, if it does not vote and the reporting node leads.
     pub catch_up: Option<RoundReport>,
+    /// The process that the connection leads to; `None` without a connection.
+    pub boot: Option<u64>,
+    /// Since when there is a connection, or none, in milliseconds; `None` if nobody has tried yet.
+    pub since_ms: Option<u64>,
+    /// For how long its log has not moved, in milliseconds, to a second; `None` if it has all, or
+    /// the reporting node does not lead.
+    pub stalled_ms: Option<u64>,
 }
 
 impl NodeStatus {
@@ -167,6 +185,11 @@ impl NodeStatus {
             heard_ms: self.heard_ms,
             lease_clock_error_ppm: self.lease.map_or(0, |lease| lease.clock_error_ppm),
             lease_left_ms: self.lease.and_then(|lease| lease.left_ms),
+            boot: self.boot,
+            heartbeat_ms: self.heartbeat_ms,
+            election_timeout_ms: self.election_timeout_ms,
+            commit_stalled_ms: self.commit_stalled_ms,
+            applied_stalled_ms: self.applied_stalled_ms,
         }
     }
 
@@ -212,6 +235,11 @@ impl NodeStatus {
                 clock_error_ppm: status.lease_clock_error_ppm,
                 left_ms: status.lease_left_ms,
             }),
+            boot: status.boot,
+            heartbeat_ms: status.heartbeat_ms,
+            election_timeout_ms: status.election_timeout_ms,
+            commit_stalled_ms: status.commit_stalled_ms,
+            applied_stalled_ms: status.applied_stalled_ms,
         })
     }
 }
@@ -231,6 +259,9 @@ impl PeerReport {
             snapshot_size_bytes: self.snapshot_bytes.1,
             catch_up_round: self.catch_up.map_or(0, |rounds| rounds.round),
             last_round_ms: self.catch_up.and_then(|rounds| rounds.last_ms),
+            boot: self.boot,
+            since_ms: self.since_ms,
+            stalled_ms: self.stalled_ms,
         }
     }
 
@@ -247,6 +278,9 @@ impl PeerReport {
             snapshot_bytes: (peer.snapshot_sent_bytes, peer.snapshot_size_bytes),
             catch_up: (peer.catch_up_round > 0)
                 .then_some(RoundReport { round: peer.catch_up_round, last_ms: peer.last_round_ms }),
+            boot: peer.boot,
+            since_ms: peer.since_ms,
+            stalled_ms: peer.stalled_ms,
         })
     }
 }

@@ -15,7 +15,7 @@ use protocol::{Generation, Hello};
 use replica::Replica;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
-use transport::{ConnectError, Mesh, SnapshotRoad};
+use transport::{ConnectError, Mesh, PeerInfo, SnapshotRoad};
 
 use crate::exit::{Exit, Failure};
 use crate::lanes::{Change, Done, Reports};
@@ -162,7 +162,10 @@ impl Network {
     pub(crate) fn link(&self, peer: NodeId) -> Link {
         let info = self.mesh.info(peer);
         let rtt_us = info.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX));
-        Link { connected: info.connected, rtt_us, trouble: info.trouble, ..Link::default() }
+        let since_ms =
+            info.since.map(|since| u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX));
+        let PeerInfo { connected, trouble, boot, .. } = info;
+        Link { connected, rtt_us, trouble, boot, since_ms, ..Link::default() }
     }
 
     /// Sends; `false` if something was dropped.

@@ -261,13 +261,18 @@ pub fn response() -> BoxedStrategy<Response> {
 
 fn peer() -> impl Strategy<Value = PeerReport> {
     let flow = of(select(vec![FlowKind::Probe, FlowKind::Replicate, FlowKind::Snapshot]));
-    let times = (of(any::<u64>()), of(any::<u64>()));
+    let some = || of(any::<u64>());
+    let times = (some(), some(), some(), some(), some());
     let rounds = of((1..u32::MAX, of(any::<u64>())));
     let rounds =
         rounds.prop_map(|some| some.map(|(round, last_ms)| RoundReport { round, last_ms }));
     (node(), any::<[u64; 2]>(), flow, times, any::<bool>(), text(), rounds).prop_map(
-        |(id, [matched, next], flow, (heard_ms, rtt_us), connected, trouble, catch_up)| {
+        |(id, [matched, next], flow, times, connected, trouble, catch_up)| {
+            let (heard_ms, rtt_us, boot, since_ms, stalled_ms) = times;
             PeerReport {
+                boot,
+                since_ms,
+                stalled_ms,
                 catch_up,
                 snapshot_bytes: (matched, next),
                 id,
@@ -298,7 +303,7 @@ pub fn status() -> impl Strategy<Value = NodeStatus> {
     let who = (node(), hello(), role, of(node()), of(node()));
     let others = (vec(peer(), 0..4), vec((node(), verdict()), 0..4));
     let texts = (text(), text(), text(), lease);
-    (who, any::<[u64; 17]>(), any::<bool>(), any::<i64>(), configuration(), others, texts).prop_map(
+    (who, any::<[u64; 22]>(), any::<bool>(), any::<i64>(), configuration(), others, texts).prop_map(
         |((node, hello, role, voted_for, leader), n, known, not_after, configuration, o, t)| {
             NodeStatus {
                 node,
@@ -334,6 +339,11 @@ pub fn status() -> impl Strategy<Value = NodeStatus> {
                 operations_per_second: n[16],
                 failure: t.2,
                 lease: t.3,
+                boot: n[17],
+                heartbeat_ms: n[18],
+                election_timeout_ms: n[19],
+                commit_stalled_ms: known.then_some(n[20]),
+                applied_stalled_ms: (!known).then_some(n[21]),
             }
         },
     )
