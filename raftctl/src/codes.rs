@@ -156,6 +156,13 @@ NO_SESSION 114 Absent "no such session"
 "The cluster has no session with this id: it never had, or the session was closed or has expired.
 `raftctl session list` shows all. Nothing of such a session is applied any more."
 
+LEADER_CUT_OFF 120 NoLeader "the leader cannot be reached"
+"Nodes answer and name a leader, but there is no way to it from this machine, and no node that this
+machine reaches could pass the request on. Per endpoint the message says how far it came. The
+cluster may serve others all the while: look at the network and the firewalls (UDP) between this
+machine and the leader's, and between the nodes. If the leader's machine has just died or hangs,
+another node leads within seconds: try again. Nothing was changed."
+
 NO_KEY 201 Absent "no such key"
 "The key does not exist."
 

@@ -136,9 +136,16 @@ impl Report {
                     .causes(causes)
                     .help("raftctl status    (what each node answers)")
             }
-            ClientError::NoLeader { causes, after } => {
+            ClientError::NoLeader { causes, after, leader } => {
                 // 200 ms that were asked for are 199.99 a moment later.
                 let after = Duration::from_millis((after.as_secs_f64() * 1e3).round() as u64);
+                if let Some(leader) = leader {
+                    let message =
+                        format!("the leader at {leader} could not be reached within {after:?}");
+                    return Self::new(codes::LEADER_CUT_OFF, message)
+                        .causes(causes)
+                        .help("raftctl status    (which nodes reach the leader)");
+                }
                 let message = format!("no leader was found within {after:?}");
                 Self::new(codes::NO_LEADER, message)
                     .causes(causes)

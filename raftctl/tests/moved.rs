@@ -43,7 +43,8 @@ fn a_member_moves_to_another_address_and_catches_up_there() {
     assert_eq!((code, name.as_str(), why.as_str()), (3, "R0108", "no member \"n9\""));
     let (code, name, why) = refused(&format!("n3 --address {new}"));
     assert_eq!((code, name.as_str()), (5, "R0313"), "{why}");
-    let wanted = format!("the leader did not meet n3 (node 3) at {new}: no answer from {new}");
+    let wanted =
+        format!("the leader did not meet n3 (node 3) at {new}: connection refused at {new}");
     assert!(why.starts_with(&wanted), "{why}");
     let (code, name, why) = refused(&format!("n3 --address {second}"));
     assert_eq!((code, name.as_str()), (5, "R0313"), "{why}");

@@ -1,5 +1,4 @@
-//! Questions that any node can answer: each node is asked first in its turn, and another one if it
-//! cannot help.
+//! Questions that any node can answer: the first that answers, or each node in its turn.
 
 use std::sync::atomic::Ordering;
 
@@ -8,23 +7,50 @@ use tokio::time::{Instant, sleep};
 
 use crate::client::{Attempt, Client};
 use crate::error::{ClientError, Reaction, reaction};
+use crate::lead::{Manner, first_to_connect};
 use crate::search::Search;
 
 impl Client {
+    /// Asks any node, each once: the first that can be reached and helps.
+    pub(crate) async fn on_any(&self, request: &Request) -> Result<Response, ClientError> {
+        let deadline = Instant::now() + self.patience();
+        let mut search = Search::new();
+        while !search.round_is_over() {
+            let Some(endpoint) = first_to_connect(self, &mut search, deadline).await else {
+                continue;
+            };
+            match self.attempt(&endpoint, request, Manner::plain(deadline)).await? {
+                Attempt::Done(response) => return Ok(response),
+                Attempt::Failed { why, reply } => {
+                    search.failed(&endpoint, why);
+                    if let Some(reply) = reply.filter(|r| reaction(r.code) == Reaction::GiveUp) {
+                        return Err(ClientError::Refused(reply));
+                    }
+                }
+            }
+        }
+        Err(search.nobody_helps())
+    }
+
     /// Asks one node after the other, with growing waits between the rounds, until the deadline.
     pub(crate) async fn on_each(&self, request: &Request) -> Result<Response, ClientError> {
         let config = &self.shared.config;
         let mut endpoints = config.endpoints.clone();
         let deadline = Instant::now() + config.deadline;
         let first = self.shared.turn.fetch_add(1, Ordering::Relaxed) % endpoints.len();
-        let mut search = Search::new(endpoints.len());
+        let mut search = Search::new();
         let mut busy = None;
         loop {
             for endpoint in endpoints.iter().cycle().skip(first).take(endpoints.len()) {
-                match self.attempt(endpoint, request, deadline).await? {
+                // Another one may be quicker; who is slow is found connected in the next round.
+                let manner = match endpoints.len() {
+                    1 => Manner::plain(deadline),
+                    _ => Manner::plain(deadline).briefly(),
+                };
+                match self.attempt(endpoint, request, manner).await? {
                     Attempt::Done(response) => return Ok(response),
-                    Attempt::Failed { why, certificates, reached, reply } => {
-                        search.failed(endpoint, why, certificates, reached);
+                    Attempt::Failed { why, reply } => {
+                        search.failed(endpoint, why);
                         match reply.map(|reply| (reaction(reply.code), reply)) {
                             Some((Reaction::GiveUp, reply)) => {
                                 return Err(ClientError::Refused(reply));
@@ -38,7 +64,7 @@ impl Client {
             // Whom the caller did not name is asked when nobody else can help.
             endpoints = self.shared.members.endpoints();
             let wait = search.next_wait();
-            if Instant::now() + wait >= deadline || search.is_hopeless() {
+            if Instant::now() + wait >= deadline || search.is_hopeless(endpoints.len()) {
                 let late = search.give_up(config.deadline);
                 return Err(busy.map_or(late, ClientError::Refused));
             }

@@ -123,6 +123,8 @@ impl Runtime {
             .spawn(move || {
                 // An error is the dropped sender: the last client has gone.
                 let _ = runtime.block_on(stopped);
+                // A name that does not resolve in time must not keep the program alive.
+                runtime.shutdown_background();
             })
             .map_err(failed)?;
         Ok(Self { handle, stop: Some(stop), thread: Some(thread) })

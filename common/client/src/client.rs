@@ -1,4 +1,4 @@
-//! Finds the leader from any endpoint, and retries what is safe to retry.
+//! What can be asked of a cluster, and how one node is asked.
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
@@ -12,13 +12,14 @@ use protocol::{
 };
 use state_machine::Envelope;
 use tokio::time::{Instant, sleep, timeout_at};
-use transport::CallError;
 use transport::certs::Credentials;
+use transport::{CallError, Precision};
 
-use crate::error::{Cause, ClientError, Reaction, reaction};
+use crate::error::{Cause, ClientError};
+use crate::lead::{Lead, Manner};
 use crate::members::Members;
 use crate::pool::Pool;
-use crate::search::Search;
+use crate::search::Why;
 
 /// Without an answer for so long, it is asked whether the node's port is still open.
 const SUSPICIOUS_AFTER: Duration = Duration::from_millis(150);
@@ -75,7 +76,7 @@ pub(crate) struct Shared {
     pub(crate) config: ClientConfig,
     pub(crate) pool: Pool,
     /// Who led when last heard.
-    leader: Mutex<Option<String>>,
+    leader: Mutex<Option<Lead>>,
     /// Where the next question to any node begins.
     pub(crate) turn: AtomicUsize,
     /// Where all nodes are, as far as known.
@@ -85,7 +86,7 @@ pub(crate) struct Shared {
 /// What one endpoint gave.
 pub(crate) enum Attempt {
     Done(Response),
-    Failed { why: String, certificates: bool, reached: bool, reply: Option<ErrorReply> },
+    Failed { why: Why, reply: Option<ErrorReply> },
 }
 
 impl Client {
@@ -268,98 +269,22 @@ impl Client {
 
     /// Asks one node; nothing that is asked so has an effect when it is asked twice.
     async fn on(&self, endpoint: &str, request: &Request) -> Result<Response, ClientError> {
-        let deadline = Instant::now() + self.shared.config.deadline;
-        let mut attempt = self.attempt(endpoint, request, deadline).await?;
+        let manner = Manner::plain(Instant::now() + self.shared.config.deadline);
+        let mut attempt = self.attempt(endpoint, request, manner).await?;
         // A connection from before the node's restart breaks at its first use.
-        if matches!(attempt, Attempt::Failed { reached: true, reply: None, .. }) {
-            attempt = self.attempt(endpoint, request, deadline).await?;
+        if matches!(&attempt, Attempt::Failed { why, reply: None } if why.reached)
+            && Instant::now() < manner.deadline
+        {
+            attempt = self.attempt(endpoint, request, manner).await?;
         }
         match attempt {
             Attempt::Done(response) => Ok(response),
             Attempt::Failed { reply: Some(reply), .. } => Err(ClientError::Refused(reply)),
-            Attempt::Failed { why, certificates, .. } => {
-                let causes = vec![Cause { endpoint: endpoint.into(), why }];
+            Attempt::Failed { why, .. } => {
+                let certificates = why.precision == Precision::Identity;
+                let causes = vec![Cause { endpoint: endpoint.into(), why: why.text }];
                 Err(ClientError::Unreachable { causes, certificates })
             }
-        }
-    }
-
-    /// Asks any node: the first that answers.
-    pub(crate) async fn on_any(&self, request: &Request) -> Result<Response, ClientError> {
-        let deadline = Instant::now() + self.shared.config.deadline;
-        let mut causes = Vec::new();
-        let mut certificates_only = true;
-        for endpoint in self.shared.members.endpoints() {
-            match self.attempt(&endpoint, request, deadline).await? {
-                Attempt::Done(response) => return Ok(response),
-                Attempt::Failed { why, certificates, reply, .. } => {
-                    if let Some(reply) = reply.filter(|r| reaction(r.code) == Reaction::GiveUp) {
-                        return Err(ClientError::Refused(reply));
-                    }
-                    certificates_only &= certificates;
-                    causes.push(Cause { endpoint, why });
-                }
-            }
-        }
-        Err(ClientError::Unreachable { causes, certificates: certificates_only })
-    }
-
-    /// Asks the leader: the last known one first, then whomever the answers name, then all others,
-    /// with growing waits, until the deadline.
-    pub(crate) async fn on_leader(&self, request: &Request) -> Result<Response, ClientError> {
-        self.on_leader_by(request, Instant::now() + self.shared.config.deadline).await
-    }
-
-    /// Asks the leader, until a moment.
-    pub(crate) async fn on_leader_by(
-        &self,
-        request: &Request,
-        deadline: Instant,
-    ) -> Result<Response, ClientError> {
-        let began = Instant::now();
-        let mut search = Search::new(self.shared.members.endpoints().len());
-        loop {
-            let endpoint = match self.leader() {
-                Some(leader) => Some(leader),
-                None => self.first_to_connect(&mut search, deadline).await,
-            };
-            if let Some(endpoint) = endpoint {
-                match self.attempt(&endpoint, request, deadline).await? {
-                    Attempt::Done(response) => {
-                        self.refresh_members(&endpoint);
-                        // A follower that answers in the leader's place is no leader.
-                        let leads = !matches!(response, Response::Answer { age_ms: Some(_), .. });
-                        let leader =
-                            if leads { Some(endpoint) } else { self.leader_of(&endpoint).await };
-                        self.remember(leader);
-                        return Ok(response);
-                    }
-                    Attempt::Failed { why, certificates, reached, reply } => {
-                        search.failed(&endpoint, why, certificates, reached);
-                        let hint = reply.as_ref().and_then(|reply| reply.leader.clone());
-                        let react = reply.as_ref().map(|reply| reaction(reply.code));
-                        match (react, reply) {
-                            (Some(Reaction::GiveUp), Some(reply)) => {
-                                return Err(ClientError::Refused(reply));
-                            }
-                            (Some(Reaction::Later), _) => search.pause(),
-                            _ => {
-                                let next = hint.map(|hint| hint.address);
-                                let fresh = next.filter(|next| search.may_follow(next));
-                                self.remember(fresh);
-                            }
-                        }
-                    }
-                }
-            }
-            if !search.round_is_over() {
-                continue;
-            }
-            let wait = search.next_wait();
-            if Instant::now() + wait >= deadline || search.is_hopeless() {
-                return Err(search.give_up(deadline.saturating_duration_since(began)));
-            }
-            sleep(wait).await;
         }
     }
 
@@ -368,62 +293,64 @@ impl Client {
         &self,
         endpoint: &str,
         request: &Request,
-        deadline: Instant,
+        manner: Manner,
     ) -> Result<Attempt, ClientError> {
-        let failed = |why: String, certificates, reached| {
-            Ok(Attempt::Failed { why, certificates, reached, reply: None })
+        let failed = |text: String, precision, reached| {
+            let why = Why { text, precision, reached };
+            Ok(Attempt::Failed { why, reply: None })
         };
-        let connection = match timeout_at(deadline, self.shared.pool.get(endpoint)).await {
-            Ok(Ok(connection)) => connection,
-            Ok(Err(error)) => {
-                return failed(error.to_string(), error.is_about_certificates(), false);
-            }
-            Err(_) => return failed("the deadline passed while connecting".into(), false, false),
+        let connection = match self.shared.pool.get(endpoint, manner.connected_by).await {
+            Ok(connection) => connection,
+            Err(why) => return Ok(Attempt::Failed { why: why.into(), reply: None }),
         };
         let had_effect = has_effect(request);
         let gone = async {
             sleep(SUSPICIOUS_AFTER).await;
-            self.shared.pool.closed(endpoint).await
+            self.shared.pool.closed(endpoint, &connection).await
         };
         let answered = tokio::select! {
-            answered = timeout_at(deadline, connection.call(request)) => answered,
-            gone = gone => Ok(Err(CallError::Lost(gone.to_string()))),
+            answered = timeout_at(manner.deadline, connection.call(request)) => answered,
+            gone = gone => Ok(Err(CallError::Lost(gone))),
         };
         match answered {
             Ok(Ok(Response::Error(reply))) => {
                 if reply.outcome == Outcome::Unknown && had_effect {
                     return Err(unknown(format!("{endpoint}: {}", reply.message)));
                 }
-                let why = reply.message.clone();
-                Ok(Attempt::Failed { why, certificates: false, reached: true, reply: Some(reply) })
+                let (text, precision) = (reply.message.clone(), Precision::Refused);
+                let why = Why { text, precision, reached: true };
+                Ok(Attempt::Failed { why, reply: Some(reply) })
             }
             Ok(Ok(response)) => Ok(Attempt::Done(response)),
-            Ok(Err(CallError::NotSent(why))) => failed(why, false, false),
+            Ok(Err(CallError::NotSent(why))) => failed(why, Precision::Silence, false),
             Ok(Err(CallError::Lost(why))) if had_effect => {
                 self.remember(None);
                 Err(unknown(format!("{endpoint}: {why}")))
             }
-            Ok(Err(CallError::Lost(why))) => failed(why, false, true),
+            Ok(Err(CallError::Lost(why))) => failed(why, Precision::Mute, true),
             Err(_) if had_effect => {
                 Err(unknown(format!("{endpoint} did not answer within the deadline")))
             }
-            Err(_) => failed("it did not answer within the deadline".into(), false, true),
+            Err(_) => failed("it did not answer within the deadline".into(), Precision::Mute, true),
         }
     }
 
-    fn leader(&self) -> Option<String> {
+    pub(crate) fn leader(&self) -> Option<Lead> {
         let leader = self.shared.leader.lock();
         leader.unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn remember(&self, leader: Option<String>) {
+    pub(crate) fn remember(&self, leader: Option<Lead>) {
         let mut known =
             self.shared.leader.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *known = leader;
     }
 
     pub(crate) fn unexpected(&self) -> ClientError {
-        let endpoint = self.leader().unwrap_or_else(|| "a node".into());
+        let endpoint = match self.leader() {
+            Some(Lead::At(endpoint) | Lead::Through { by: endpoint, .. }) => endpoint,
+            None => "a node".into(),
+        };
         ClientError::Unexpected { endpoint }
     }
 }

@@ -4,7 +4,6 @@ use std::fmt;
 use std::time::Duration;
 
 use protocol::{ErrorCode, ErrorReply};
-use transport::ConnectError;
 
 /// What one endpoint had to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,13 +31,15 @@ pub enum ClientError {
         /// Whether every endpoint refused for reasons of certificates.
         certificates: bool,
     },
-    /// Nodes answered, and none of them led within the deadline.
+    /// Nodes answered, and none of them led within the deadline, or reached who did.
     #[error("no leader was found within {after:?}")]
     NoLeader {
         /// Each endpoint's reason.
         causes: Vec<Cause>,
         /// How long was tried.
         after: Duration,
+        /// Where the leader is that nodes name, if there was no way to it, not even through them.
+        leader: Option<String>,
     },
     /// The request may or may not have taken effect, and may still do so.
     #[error("the outcome is unknown: {why}")]
@@ -118,16 +119,5 @@ pub(crate) fn reaction(code: ErrorCode) -> Reaction {
         | ErrorCode::Forbidden
         | ErrorCode::NotMet
         | ErrorCode::Internal => Reaction::GiveUp,
-    }
-}
-
-/// Says whether an attempt to connect failed for reasons of certificates or identity.
-pub(crate) fn is_about_certificates(error: &ConnectError) -> bool {
-    match error {
-        ConnectError::Handshake { .. } | ConnectError::Refused { .. } => true,
-        ConnectError::Resolve { .. }
-        | ConnectError::Silent { .. }
-        | ConnectError::Closed { .. }
-        | ConnectError::Protocol { .. } => false,
     }
 }

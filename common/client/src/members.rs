@@ -1,15 +1,12 @@
 //! Where the nodes are: what the client was told, and what the cluster has said since. So a client
 //! that runs for long finds the cluster also when none of its first endpoints is left.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use consensus::Configuration;
-use tokio::task::JoinSet;
-use tokio::time::timeout_at;
 
 use crate::client::Client;
-use crate::search::Search;
 
 /// A client that lives shorter never asks.
 const FIRST_AFTER: Duration = Duration::from_secs(1);
@@ -43,43 +40,6 @@ impl Client {
                 }
             });
         }
-    }
-
-    /// Connects to all endpoints that were not asked in this round, and returns the first that
-    /// answers, so that a dead machine costs no time.
-    pub(crate) async fn first_to_connect(
-        &self,
-        search: &mut Search,
-        deadline: tokio::time::Instant,
-    ) -> Option<String> {
-        let mut dialling = JoinSet::new();
-        let open = |endpoints: &[String]| -> Vec<String> {
-            endpoints.iter().filter(|one| !search.has_asked(one)).cloned().collect()
-        };
-        // Those that were told come first: the caller may have chosen who is near.
-        let told = open(&self.shared.config.endpoints);
-        let learnt = open(&self.shared.members.endpoints());
-        let is_last = told.is_empty() || told.len() == learnt.len();
-        for endpoint in if told.is_empty() { learnt } else { told } {
-            let shared = Arc::clone(&self.shared);
-            dialling.spawn(async move {
-                let got = shared.pool.get(&endpoint).await;
-                (endpoint, got.map(|_| ()))
-            });
-        }
-        while let Ok(Some(dialled)) = timeout_at(deadline, dialling.join_next()).await {
-            match dialled {
-                Ok((endpoint, Ok(()))) => return Some(endpoint),
-                Ok((endpoint, Err(why))) => {
-                    search.failed(&endpoint, why.to_string(), why.is_about_certificates(), false);
-                }
-                Err(_) => return None,
-            }
-        }
-        if is_last {
-            search.pause();
-        }
-        None
     }
 }
 

@@ -1,20 +1,21 @@
-//! Connections to nodes, one each, made when needed and shared by all requests.
+//! Connections to nodes, one each, made when needed and shared by all requests. They are made in
+//! tasks of their own, so that a request with little time does not end what the next one needs.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use consensus::Incarnation;
 use protocol::{Hello, PROTOCOL_VERSION};
-use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use transport::certs::{Credentials, Expect};
-use transport::{ClientConnection, ConnectError, Endpoint};
+use transport::{ClientConnection, ConnectError, Endpoint, Precision, Rejection, Trail};
 
-use crate::error::{ClientError, is_about_certificates};
-use crate::probe;
+use crate::error::ClientError;
+use crate::search::Why;
 
 /// How long to wait for the system's word that a port is closed.
 const LOOK_FOR: Duration = Duration::from_millis(50);
@@ -22,15 +23,23 @@ const LOOK_FOR: Duration = Duration::from_millis(50);
 /// How often to look whether a port is closed.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
+/// How long nobody dials in vain who does not wait for it.
+const REDIAL_AFTER: Duration = Duration::from_secs(1);
+
 /// Long enough for the farewells to be sent.
 const FAREWELL: Duration = Duration::from_millis(5);
 
 pub(crate) struct Pool {
+    dialler: Dialler,
+    /// A slot a node, so that two requests do not dial the same node at once.
+    slots: Mutex<BTreeMap<String, Arc<Slot>>>,
+}
+
+#[derive(Clone)]
+struct Dialler {
     endpoint: Endpoint,
     hello: Hello,
     connect_timeout: Duration,
-    /// A slot a node, so that two requests do not dial the same node at once.
-    slots: Mutex<BTreeMap<String, Arc<Slot>>>,
 }
 
 /// What is known of a node's address.
@@ -38,41 +47,49 @@ pub(crate) struct Pool {
 struct Slot {
     seat: Mutex<Seat>,
     /// When the port was last found closed; locked by the one who looks.
-    closed: Mutex<Option<(Instant, SocketAddr)>>,
+    closed: tokio::sync::Mutex<Option<(Instant, SocketAddr)>>,
 }
 
 #[derive(Default)]
-struct Seat {
-    connection: Option<Arc<ClientConnection>>,
-    /// The last failure: it is the answer also for all who waited while it came about.
-    failed: Option<(Instant, Unreached)>,
+enum Seat {
+    #[default]
+    Empty,
+    Dialling(Dial),
+    /// It was tried in vain.
+    Failed(Instant),
+    Connected(Arc<ClientConnection>),
 }
+
+/// A connection on its way.
+#[derive(Clone)]
+struct Dial {
+    trail: Trail,
+    ended: watch::Receiver<Option<Ended>>,
+}
+
+type Ended = Result<Arc<ClientConnection>, ConnectError>;
 
 /// Why there is no connection to a node.
 #[derive(Clone, Debug)]
-pub(crate) enum Unreached {
-    /// Nobody listens on the port.
-    Closed(SocketAddr),
-    /// The handshake failed.
-    Connect(ConnectError),
+pub(crate) struct Unreached {
+    error: ConnectError,
+    /// Whether there was no time to learn more.
+    cut: bool,
 }
 
-impl Unreached {
-    /// Says whether it is for reasons of certificates or identity.
-    pub(crate) fn is_about_certificates(&self) -> bool {
-        match self {
-            Self::Closed(_) => false,
-            Self::Connect(error) => is_about_certificates(error),
-        }
+impl From<Unreached> for Why {
+    fn from(why: Unreached) -> Self {
+        let precision = match why.error.precision() {
+            found if why.cut && found < Precision::Rejected => Precision::Nothing,
+            found => found,
+        };
+        Self { text: why.to_string(), precision, reached: false }
     }
 }
 
 impl fmt::Display for Unreached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed(address) => write!(f, "connection refused at {address} (UDP)"),
-            Self::Connect(error) => error.fmt(f),
-        }
+        self.error.fmt(f)
     }
 }
 
@@ -93,75 +110,121 @@ impl Pool {
             software: concat!("client ", env!("CARGO_PKG_VERSION")).into(),
             lease: None,
         };
-        Ok(Self { endpoint, hello, connect_timeout, slots: Mutex::default() })
+        let dialler = Dialler { endpoint, hello, connect_timeout };
+        Ok(Self { dialler, slots: Mutex::default() })
     }
 
-    /// Returns a usable connection to a node.
-    pub(crate) async fn get(&self, address: &str) -> Result<Arc<ClientConnection>, Unreached> {
-        let arrived = Instant::now();
-        let slot = self.slot(address).await;
-        let mut seat = slot.seat.lock().await;
-        if let Some(connection) = seat.connection.as_ref().filter(|found| found.is_usable()) {
-            return Ok(Arc::clone(connection));
-        }
-        if let Some((_, why)) = seat.failed.as_ref().filter(|(at, _)| *at >= arrived) {
-            return Err(why.clone());
-        }
-        match self.connect(address).await {
-            Ok(connection) => {
-                let connection = Arc::new(connection);
-                seat.connection = Some(Arc::clone(&connection));
-                Ok(connection)
+    /// Returns a usable connection to a node, if there is one by then. The attempt goes on.
+    pub(crate) async fn get(
+        &self,
+        address: &str,
+        until: Instant,
+    ) -> Result<Arc<ClientConnection>, Unreached> {
+        let mut dial = match self.slot(address).take_or_dial(address, &self.dialler) {
+            Ok(connection) => return Ok(connection),
+            Err(dial) => dial,
+        };
+        match timeout_at(until, dial.ended.wait_for(Option::is_some)).await {
+            Ok(Ok(ended)) => {
+                let ended = ended.clone().expect("that was waited for");
+                ended.map_err(|error| Unreached { error, cut: false })
             }
-            Err(why) => {
-                seat.failed = Some((Instant::now(), why.clone()));
-                Err(why)
+            Ok(Err(_)) => {
+                let (address, why) = (address.to_owned(), "this program stops".to_owned());
+                Err(Unreached { error: ConnectError::Closed { address, why }, cut: false })
             }
+            Err(_) => Err(Unreached { error: dial.trail.so_far(until), cut: true }),
         }
+    }
+
+    /// Says whether there is a usable connection to a node; if not, one is tried for, unless that
+    /// was in vain a moment ago.
+    pub(crate) fn is_at_hand(&self, address: &str) -> bool {
+        let slot = self.slot(address);
+        if matches!(&*lock(&slot.seat), Seat::Failed(at) if at.elapsed() < REDIAL_AFTER) {
+            return false;
+        }
+        slot.take_or_dial(address, &self.dialler).is_ok()
     }
 
     /// Waits until a node's port is found closed, which a connection to it would notice only by
     /// its idle timeout; gives that connection up. Waits for ever if the port stays open. However
     /// many wait, one looks at a time.
-    pub(crate) async fn closed(&self, address: &str) -> Unreached {
-        let arrived = Instant::now();
-        let slot = self.slot(address).await;
+    pub(crate) async fn closed(&self, address: &str, connection: &Arc<ClientConnection>) -> String {
+        let (arrived, place) = (Instant::now(), connection.remote());
+        let slot = self.slot(address);
         loop {
             let mut closed = slot.closed.lock().await;
-            if let Some((_, place)) = closed.filter(|(at, _)| *at >= arrived) {
-                return Unreached::Closed(place);
-            }
-            if let Ok(place) = timeout(LOOK_FOR, probe::closed(address)).await {
-                *closed = Some((Instant::now(), place));
-                slot.seat.lock().await.connection = None;
-                return Unreached::Closed(place);
+            let known = closed.is_some_and(|(at, known)| at >= arrived && known == place);
+            if known || timeout(LOOK_FOR, transport::closed(place)).await.is_ok() {
+                if !known {
+                    *closed = Some((Instant::now(), place));
+                    slot.give_up(connection);
+                }
+                let address = place.to_string();
+                return ConnectError::Rejected { address, how: Rejection::Closed }.to_string();
             }
             drop(closed);
             sleep(LOOK_EVERY).await;
         }
     }
 
-    async fn slot(&self, address: &str) -> Arc<Slot> {
-        Arc::clone(self.slots.lock().await.entry(address.to_owned()).or_default())
-    }
-
-    async fn connect(&self, address: &str) -> Result<ClientConnection, Unreached> {
-        let connection = ClientConnection::connect(
-            &self.endpoint,
-            address,
-            Expect::AnyNode,
-            &self.hello,
-            self.connect_timeout,
-        );
-        tokio::select! {
-            connected = connection => connected.map_err(Unreached::Connect),
-            closed = probe::closed(address) => Err(Unreached::Closed(closed)),
-        }
+    fn slot(&self, address: &str) -> Arc<Slot> {
+        Arc::clone(lock(&self.slots).entry(address.to_owned()).or_default())
     }
 
     pub(crate) async fn close(&self) {
-        self.slots.lock().await.clear();
+        lock(&self.slots).clear();
         // Nobody waits until the other sides have forgotten the connections.
-        let _ = timeout(FAREWELL, self.endpoint.close("done")).await;
+        let _ = timeout(FAREWELL, self.dialler.endpoint.close("done")).await;
     }
+}
+
+impl Slot {
+    /// Returns a usable connection, or the attempt to make one, which is begun if there is none.
+    fn take_or_dial(
+        self: &Arc<Self>,
+        address: &str,
+        dialler: &Dialler,
+    ) -> Result<Arc<ClientConnection>, Dial> {
+        let mut seat = lock(&self.seat);
+        match &*seat {
+            Seat::Connected(connection) if connection.is_usable() => {
+                return Ok(Arc::clone(connection));
+            }
+            // One whose task has gone never ends.
+            Seat::Dialling(dial) if dial.ended.has_changed().is_ok() => return Err(dial.clone()),
+            Seat::Empty | Seat::Failed(_) | Seat::Connected(_) | Seat::Dialling(_) => {}
+        }
+        let trail = Trail::new(address);
+        let (sender, ended) = watch::channel(None);
+        let dial = Dial { trail: trail.clone(), ended };
+        *seat = Seat::Dialling(dial.clone());
+        let (slot, dialler) = (Arc::clone(self), dialler.clone());
+        tokio::spawn(async move {
+            let Dialler { endpoint, hello, connect_timeout } = dialler;
+            let (expect, within) = (Expect::AnyNode, connect_timeout);
+            let made = ClientConnection::connect(&endpoint, &trail, expect, &hello, within).await;
+            let made = made.map(Arc::new);
+            *lock(&slot.seat) = match &made {
+                Ok(connection) => Seat::Connected(Arc::clone(connection)),
+                Err(_) => Seat::Failed(Instant::now()),
+            };
+            // Whoever waited may have gone.
+            let _ = sender.send(Some(made));
+        });
+        Err(dial)
+    }
+
+    /// Gives a connection up, if it is still the one in use.
+    fn give_up(&self, connection: &Arc<ClientConnection>) {
+        let mut seat = lock(&self.seat);
+        if matches!(&*seat, Seat::Connected(present) if Arc::ptr_eq(present, connection)) {
+            *seat = Seat::Empty;
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,8 +1,10 @@
-//! The search for a leader, as a value: who was asked in this round, what they said, how long to
-//! wait before the next round.
+//! The search for a node that can help, as a value: who was asked in this round, what they said,
+//! how long to wait before the next round.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
+
+use transport::Precision;
 
 use crate::error::{Cause, ClientError};
 
@@ -15,30 +17,61 @@ const RETRY_MAX: Duration = Duration::from_millis(500);
 /// Hints that are followed in one round: nodes may name each other for a while.
 const HINTS_MAX: u32 = 4;
 
+/// Requests that are sent in one round, beyond one for each node: some are asked twice.
+const AGAIN_MAX: usize = 8;
+
+/// Why a node could not help.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Why {
+    /// In one sentence.
+    pub(crate) text: String,
+    /// How much it tells.
+    pub(crate) precision: Precision,
+    /// Whether the node itself said it, or at least was there.
+    pub(crate) reached: bool,
+}
+
 /// One request's search.
 #[derive(Debug)]
 pub(crate) struct Search {
-    endpoints: usize,
     asked: BTreeSet<String>,
+    /// To whom there was no way.
+    unreached: BTreeSet<String>,
+    /// What was noted in this round.
+    notes: usize,
     hints: u32,
     paused: bool,
     backoff: Duration,
-    causes: Vec<Cause>,
+    round: u64,
+    found: Vec<Found>,
     reached_any: bool,
-    certificates_only: bool,
+    /// Who was named as the leader last, and by whom.
+    named: Option<(String, String)>,
+    detour: bool,
+}
+
+/// The reason that counts for one endpoint.
+#[derive(Debug)]
+struct Found {
+    cause: Cause,
+    precision: Precision,
+    round: u64,
 }
 
 impl Search {
-    pub(crate) fn new(endpoints: usize) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            endpoints,
             asked: BTreeSet::new(),
+            unreached: BTreeSet::new(),
+            notes: 0,
             hints: 0,
             paused: false,
             backoff: RETRY_MIN,
-            causes: Vec::new(),
+            round: 0,
+            found: Vec::new(),
             reached_any: false,
-            certificates_only: true,
+            named: None,
+            detour: false,
         }
     }
 
@@ -47,25 +80,68 @@ impl Search {
         self.asked.contains(endpoint)
     }
 
-    /// Notes why a node could not help; the latest reason counts.
-    pub(crate) fn failed(
-        &mut self,
-        endpoint: &str,
-        why: String,
-        certificates: bool,
-        reached: bool,
-    ) {
+    /// Says whether any node was there so far.
+    pub(crate) fn has_reached(&self) -> bool {
+        self.reached_any
+    }
+
+    /// Notes why a node could not help. The most precise reason of a round counts, and that of the
+    /// latest round; but that the time was up tells nothing, so it never takes another's place.
+    pub(crate) fn failed(&mut self, endpoint: &str, why: Why) {
+        let Why { text, precision, reached } = why;
         self.asked.insert(endpoint.to_owned());
+        self.notes += 1;
         self.reached_any |= reached;
-        self.certificates_only &= certificates;
-        self.causes.retain(|cause| cause.endpoint != endpoint);
-        self.causes.push(Cause { endpoint: endpoint.to_owned(), why });
+        match reached {
+            true => self.unreached.remove(endpoint),
+            false => self.unreached.insert(endpoint.to_owned()),
+        };
+        let cause = Cause { endpoint: endpoint.to_owned(), why: text };
+        let new = Found { cause, precision, round: self.round };
+        match self.found.iter_mut().find(|found| found.cause.endpoint == endpoint) {
+            None => self.found.push(new),
+            Some(found) if precision == Precision::Nothing && found.precision > precision => {}
+            Some(found) if found.round == self.round && found.precision > precision => {}
+            Some(found) => *found = new,
+        }
     }
 
     /// Says whether to ask the node that an answer names; a few times a round.
-    pub(crate) fn may_follow(&mut self, named: &str) -> bool {
+    pub(crate) fn may_follow(&mut self, named: &str, by: &str) -> bool {
         self.hints += 1;
+        self.named = Some((named.to_owned(), by.to_owned()));
         self.hints <= HINTS_MAX && !self.has_asked(named)
+    }
+
+    /// Returns who named this node as the leader.
+    pub(crate) fn namer(&self, leader: &str) -> Option<&str> {
+        self.named.as_ref().filter(|(named, _)| named == leader).map(|(_, by)| by.as_str())
+    }
+
+    /// Says whether there was no way to a node in this round.
+    pub(crate) fn is_unreached(&self, endpoint: &str) -> bool {
+        self.unreached.contains(endpoint)
+    }
+
+    /// The leader cannot be reached from here: from now on others are asked to pass the request on.
+    /// The one who named it may be asked once more, if this is news.
+    pub(crate) fn make_detour(&mut self) -> bool {
+        let news = !std::mem::replace(&mut self.detour, true);
+        if news && let Some((_, by)) = &self.named {
+            self.asked.remove(by);
+        }
+        news
+    }
+
+    /// It is known from earlier that a leader is reached through another node.
+    pub(crate) fn go_through(&mut self, leader: &str, by: &str) {
+        self.named = Some((leader.to_owned(), by.to_owned()));
+        self.detour = true;
+    }
+
+    /// Says whether nodes are asked to pass the request on.
+    pub(crate) fn is_detour(&self) -> bool {
+        self.detour
     }
 
     /// Ends the round: nobody else can help now.
@@ -75,30 +151,45 @@ impl Search {
 
     /// Says whether everybody was asked, or nobody else can help.
     pub(crate) fn round_is_over(&self) -> bool {
-        self.paused
+        self.paused || self.notes > self.found.len() + AGAIN_MAX
     }
 
-    /// Begins another round, and returns how long to wait before it.
+    /// Begins another round, and returns how long to wait before it: never nothing.
     pub(crate) fn next_wait(&mut self) -> Duration {
         self.asked.clear();
-        (self.hints, self.paused) = (0, false);
+        self.unreached.clear();
+        (self.notes, self.hints, self.paused) = (0, 0, false);
+        self.round += 1;
         let wait = jittered(self.backoff);
         self.backoff = (self.backoff * 2).min(RETRY_MAX);
         wait
     }
 
-    /// Says whether waiting cannot help: every node refused for reasons of certificates.
-    pub(crate) fn is_hopeless(&self) -> bool {
-        !self.reached_any && self.certificates_only && self.causes.len() >= self.endpoints
+    /// Says whether waiting cannot help: every one of so many nodes refused for reasons of
+    /// certificates.
+    pub(crate) fn is_hopeless(&self, endpoints: usize) -> bool {
+        !self.reached_any && self.only_certificates() && self.found.len() >= endpoints
+    }
+
+    fn only_certificates(&self) -> bool {
+        self.found.iter().all(|found| found.precision == Precision::Identity)
+    }
+
+    /// Returns the error when each was asked for what needs no leader.
+    pub(crate) fn nobody_helps(self) -> ClientError {
+        let certificates = self.only_certificates() && !self.found.is_empty();
+        let causes = self.found.into_iter().map(|found| found.cause).collect();
+        ClientError::Unreachable { causes, certificates }
     }
 
     /// Returns the error after the last round.
     pub(crate) fn give_up(self, after: Duration) -> ClientError {
-        let Self { causes, certificates_only, .. } = self;
-        match self.reached_any {
-            true => ClientError::NoLeader { causes, after },
-            false => ClientError::Unreachable { causes, certificates: certificates_only },
+        if !self.reached_any {
+            return self.nobody_helps();
         }
+        let leader = self.named.map(|(leader, _)| leader).filter(|_| self.detour);
+        let causes = self.found.into_iter().map(|found| found.cause).collect();
+        ClientError::NoLeader { causes, after, leader }
     }
 }
 
@@ -114,12 +205,25 @@ fn jittered(backoff: Duration) -> Duration {
 mod tests {
     use super::*;
 
+    fn why(text: &str, precision: Precision, reached: bool) -> Why {
+        Why { text: text.into(), precision, reached }
+    }
+
+    fn causes(search: Search) -> Vec<String> {
+        match search.give_up(Duration::from_secs(1)) {
+            ClientError::NoLeader { causes, .. } | ClientError::Unreachable { causes, .. } => {
+                causes.iter().map(ToString::to_string).collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn a_round_ends_when_all_were_asked_and_the_next_begins_anew() {
-        let mut search = Search::new(2);
-        search.failed("a", "down".into(), false, false);
+        let mut search = Search::new();
+        search.failed("a", why("down", Precision::Silence, false));
         assert!(search.has_asked("a") && !search.round_is_over());
-        search.failed("b", "follows".into(), false, true);
+        search.failed("b", why("follows", Precision::Refused, true));
         search.pause();
         assert!(search.round_is_over());
         assert!(search.next_wait() <= RETRY_MIN);
@@ -127,30 +231,74 @@ mod tests {
     }
 
     #[test]
-    fn waits_grow_to_a_limit() {
-        let mut search = Search::new(1);
+    fn waits_grow_to_a_limit_and_are_never_nothing() {
+        let mut search = Search::new();
         let waits: Vec<Duration> = (0..20).map(|_| search.next_wait()).collect();
         assert!(waits[19] > waits[0] && waits.iter().all(|wait| *wait <= RETRY_MAX));
+        assert!(waits.iter().all(|wait| *wait >= RETRY_MIN / 2));
     }
 
     #[test]
     fn hints_are_followed_a_few_times_and_never_to_whom_was_asked() {
-        let mut search = Search::new(3);
-        search.failed("a", "follows b".into(), false, true);
-        assert!(!search.may_follow("a"));
-        let followed = (0..10).filter(|_| search.may_follow("b")).count();
+        let mut search = Search::new();
+        search.failed("a", why("follows b", Precision::Refused, true));
+        assert!(!search.may_follow("a", "b"));
+        let followed = (0..10).filter(|_| search.may_follow("b", "a")).count();
         assert_eq!(followed, HINTS_MAX as usize - 1);
     }
 
     #[test]
+    fn a_round_ends_also_if_the_same_nodes_are_asked_again_and_again() {
+        let mut search = Search::new();
+        let noted = (0..100).take_while(|_| {
+            search.failed("a", why("no", Precision::Refused, true));
+            !search.round_is_over()
+        });
+        assert!(noted.count() <= AGAIN_MAX + 1);
+    }
+
+    #[test]
     fn what_is_said_last_tells_who_was_reached() {
-        let mut search = Search::new(1);
-        search.failed("a", "expired".into(), true, false);
-        assert!(search.is_hopeless());
-        search.failed("a", "no leader".into(), false, true);
-        assert!(!search.is_hopeless());
+        let mut search = Search::new();
+        search.failed("a", why("expired", Precision::Identity, false));
+        assert!(search.is_hopeless(1) && !search.is_hopeless(2));
+        search.next_wait();
+        search.failed("a", why("no leader", Precision::Refused, true));
+        assert!(!search.is_hopeless(1));
+        assert_eq!(causes(search), ["a: no leader"]);
+    }
+
+    #[test]
+    fn the_most_precise_reason_of_the_latest_round_counts() {
+        let mut search = Search::new();
+        search.failed("a", why("refused", Precision::Rejected, false));
+        search.failed("a", why("silent", Precision::Silence, false));
+        search.failed("b", why("silent", Precision::Silence, false));
+        search.next_wait();
+        search.failed("a", why("the deadline", Precision::Nothing, false));
+        search.failed("b", why("refused", Precision::Rejected, false));
+        search.failed("c", why("the deadline", Precision::Nothing, false));
+        assert_eq!(causes(search), ["a: refused", "b: refused", "c: the deadline"]);
+        let mut search = Search::new();
+        search.failed("a", why("refused", Precision::Rejected, false));
+        search.next_wait();
+        search.failed("a", why("silent", Precision::Silence, false));
+        assert_eq!(causes(search), ["a: silent"], "the network is another one now");
+    }
+
+    #[test]
+    fn a_detour_asks_the_namer_once_more() {
+        let mut search = Search::new();
+        search.failed("f", why("l leads", Precision::Refused, true));
+        assert!(search.may_follow("l", "f"));
+        assert_eq!((search.namer("l"), search.namer("f")), (Some("f"), None));
+        search.failed("l", why("silent", Precision::Silence, false));
+        assert!(search.is_unreached("l") && search.make_detour());
+        assert!(!search.has_asked("f") && search.is_detour());
+        search.failed("f", why("cannot reach l", Precision::Refused, true));
+        assert!(!search.make_detour() && search.has_asked("f"), "once");
         match search.give_up(Duration::from_secs(1)) {
-            ClientError::NoLeader { causes, .. } => assert_eq!(causes[0].why, "no leader"),
+            ClientError::NoLeader { leader, .. } => assert_eq!(leader.as_deref(), Some("l")),
             other => panic!("{other:?}"),
         }
     }

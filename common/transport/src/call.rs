@@ -1,20 +1,21 @@
 //! The client's side of a connection: many requests at a time on one stream, told apart by number.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use certs::Expect;
 use protocol::{Hello, Request, Response};
-use quinn::Connection;
+use quinn::{Connection, RecvStream, SendStream};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
 
 use crate::endpoint::{Alpn, Close, Endpoint, broken, describe};
 use crate::error::{CallError, ConnectError};
 use crate::limits::CONTROL_MESSAGES_MAX;
 use crate::peer::greet;
+use crate::reach::{Trail, called};
 use crate::stream::{FrameStream, ReadFailure, pump};
 
 /// A connection to a node, for a client or an operator.
@@ -41,35 +42,55 @@ impl Drop for ClientConnection {
 
 impl ClientConnection {
     /// Connects, and exchanges hellos: only an answer proves that the node takes this certificate.
+    /// The trail tells whoever cannot wait how far it came, and where it leads.
     ///
     /// # Errors
-    /// By phase: resolving, silence, handshake, refusal.
+    /// By phase: resolving, silence, handshake, refusal; of each address that was tried.
     pub async fn connect(
         endpoint: &Endpoint,
-        address: &str,
+        trail: &Trail,
         expect: Expect,
         ours: &Hello,
         within: Duration,
     ) -> Result<Self, ConnectError> {
-        let attempt = async {
-            let connection = endpoint.dial(address, expect, Alpn::Client).await?;
-            let hello = greet(&connection, address, ours).await?;
-            let (send, receive) =
-                connection.open_bi().await.map_err(|error| broken(address, &error))?;
-            let (queue, mut queued) = mpsc::channel(CONTROL_MESSAGES_MAX);
-            let waiting = Arc::new(Mutex::new(Waiting::default()));
-            let mut send = send;
-            let writer = Arc::clone(&waiting);
-            tokio::spawn(async move {
-                if let Err(error) = pump(&mut queued, &mut send).await {
-                    fail(&writer, &error.to_string());
-                }
-            });
-            tokio::spawn(read(FrameStream::new(receive), connection.clone(), Arc::clone(&waiting)));
-            Ok(Self { connection, hello, queue, waiting })
+        let address = trail.address();
+        let attempt = |place| {
+            let (endpoint, address) = (endpoint.clone(), address.clone());
+            let (trail, ours) = (trail.clone(), ours.clone());
+            async move {
+                let connection = endpoint.dial(&address, place, expect, Alpn::Client).await?;
+                trail.greets(place);
+                let address = called(&address, place);
+                let hello = greet(&connection, &address, &ours).await?;
+                let (send, receive) =
+                    connection.open_bi().await.map_err(|error| broken(&address, &error))?;
+                Ok(Self::start(connection, hello, send, receive))
+            }
         };
-        let silent = ConnectError::Silent { address: address.into(), after: within };
-        timeout(within, attempt).await.unwrap_or(Err(silent))
+        endpoint.places.reach(trail, within, attempt).await
+    }
+
+    fn start(
+        connection: Connection,
+        hello: Hello,
+        mut send: SendStream,
+        receive: RecvStream,
+    ) -> Self {
+        let (queue, mut queued) = mpsc::channel(CONTROL_MESSAGES_MAX);
+        let waiting = Arc::new(Mutex::new(Waiting::default()));
+        let writer = Arc::clone(&waiting);
+        tokio::spawn(async move {
+            if let Err(error) = pump(&mut queued, &mut send).await {
+                fail(&writer, &error.to_string());
+            }
+        });
+        tokio::spawn(read(FrameStream::new(receive), connection.clone(), Arc::clone(&waiting)));
+        Self { connection, hello, queue, waiting }
+    }
+
+    /// Returns the address to which it leads.
+    pub fn remote(&self) -> SocketAddr {
+        self.connection.remote_address()
     }
 
     /// Returns what the node said of itself.

@@ -11,11 +11,13 @@ use quinn::{TransportConfig, TransportErrorCode, VarInt};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::timeout;
 
-use crate::error::{ConnectError, EndpointError};
+use crate::error::{ConnectError, EndpointError, Rejection};
 use crate::limits::{
     CONNECTION_WINDOW_BYTES, IDLE_TIMEOUT, KEEP_ALIVE, SOCKET_BUFFER_BYTES, STREAM_WINDOW_BYTES,
     STREAMS_MAX,
 };
+use crate::probe;
+use crate::reach::{Places, called};
 use crate::reset;
 
 /// What a connection is for; the TLS handshake settles it.
@@ -126,6 +128,8 @@ pub struct Endpoint {
     inner: quinn::Endpoint,
     /// What new connections show and check; those that exist keep what they began with.
     credentials: Arc<RwLock<Credentials>>,
+    /// Where names led.
+    pub(crate) places: Places,
 }
 
 impl Endpoint {
@@ -180,7 +184,8 @@ impl Endpoint {
         let runtime = Arc::new(quinn::TokioRuntime);
         let inner =
             quinn::Endpoint::new(settings, config, socket.into(), runtime).map_err(failed)?;
-        Ok(Self { inner, credentials: Arc::new(RwLock::new(credentials.clone())) })
+        let credentials = Arc::new(RwLock::new(credentials.clone()));
+        Ok(Self { inner, credentials, places: Places::default() })
     }
 
     /// Returns the address that is listened on.
@@ -220,40 +225,40 @@ impl Endpoint {
         let _ = timeout(Duration::from_millis(500), self.inner.wait_idle()).await;
     }
 
+    /// Makes the handshake with one address of a name.
     pub(crate) async fn dial(
         &self,
         address: &str,
+        remote: SocketAddr,
         expect: Expect,
         alpn: Alpn,
     ) -> Result<Connection, ConnectError> {
-        let unresolved = |why: String| ConnectError::Resolve { address: address.into(), why };
-        let v6 = self.local_addr().is_ok_and(|local| local.is_ipv6());
-        let remote = tokio::net::lookup_host(address)
-            .await
-            .map_err(|error| unresolved(error.to_string()))?
-            .find(|found| v6 || found.is_ipv4())
-            .ok_or_else(|| unresolved("it has no address of a usable family".into()))?;
-        let place = if remote.to_string() == address {
-            address.to_owned()
-        } else {
-            format!("{address} ({remote})")
-        };
-        let failed = |why: String| ConnectError::Handshake { address: place.clone(), why };
+        let address = called(address, remote);
+        let failed = |why: String| ConnectError::Handshake { address: address.clone(), why };
         let tls = self.credentials().client_config(expect, &[alpn.name()]);
         let tls = tls.map_err(|error| failed(error.to_string()))?;
         let quic = QuicClientConfig::try_from(tls).map_err(|error| failed(error.to_string()))?;
         let mut config = ClientConfig::new(Arc::new(quic));
         config.transport_config(transport());
-        let connecting = self
-            .inner
-            .connect_with(config, remote, certs::SERVER_NAME)
-            .map_err(|error| failed(error.to_string()))?;
-        connecting.await.map_err(|error| match error {
-            ConnectionError::TimedOut => {
-                ConnectError::Silent { address: place.clone(), after: IDLE_TIMEOUT }
-            }
-            other => broken(&place, &other),
-        })
+        let connecting =
+            self.inner.connect_with(config, remote, certs::SERVER_NAME).map_err(|error| {
+                let how = Rejection::Unusable(match error {
+                    quinn::ConnectError::InvalidRemoteAddress(_) if remote.port() != 0 => {
+                        "this socket has no IPv6".into()
+                    }
+                    other => other.to_string(),
+                });
+                ConnectError::Rejected { address: address.clone(), how }
+            })?;
+        tokio::select! {
+            connected = connecting => connected.map_err(|error| match error {
+                ConnectionError::TimedOut => {
+                    ConnectError::Silent { address: address.clone(), after: IDLE_TIMEOUT }
+                }
+                other => broken(&address, &other),
+            }),
+            how = probe::rejected(remote) => Err(ConnectError::Rejected { address, how }),
+        }
     }
 }
 
@@ -288,6 +293,7 @@ pub(crate) fn broken(address: &str, error: &ConnectionError) -> ConnectError {
         {
             ConnectError::Handshake { address, why: describe(error) }
         }
+        (_, ConnectionError::TimedOut) => ConnectError::Mute { address, after: IDLE_TIMEOUT },
         _ => ConnectError::Closed { address, why: describe(error) },
     }
 }
@@ -299,11 +305,23 @@ pub(crate) fn describe(error: &ConnectionError) -> String {
             String::from_utf8_lossy(&close.reason).into_owned()
         }
         ConnectionError::ConnectionClosed(close) if !close.reason.is_empty() => {
-            format!("the other side says: {}", String::from_utf8_lossy(&close.reason))
+            format!("the other side says: {}", in_words(&String::from_utf8_lossy(&close.reason)))
         }
-        ConnectionError::TransportError(error) if !error.reason.is_empty() => error.reason.clone(),
+        ConnectionError::TransportError(error) if !error.reason.is_empty() => {
+            in_words(&error.reason)
+        }
+        ConnectionError::TimedOut => {
+            format!("nothing was heard for {IDLE_TIMEOUT:?}: it hangs, or the network is cut")
+        }
         other => other.to_string(),
     }
+}
+
+/// Leaves out the names that rustls gives to the reasons of others.
+fn in_words(reason: &str) -> String {
+    let reason = reason.strip_prefix("invalid peer certificate: ").unwrap_or(reason);
+    let inner = reason.strip_prefix("Other(OtherError(").and_then(|rest| rest.strip_suffix("))"));
+    inner.unwrap_or(reason).to_owned()
 }
 
 fn negotiated(connection: &Connection) -> Option<Alpn> {

@@ -27,19 +27,37 @@ pub enum EndpointError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
     /// The name has no address.
-    #[error("cannot resolve {address}: {why}")]
+    #[error("the name in {address} cannot be resolved: {why}")]
     Resolve {
         /// What was asked for.
         address: String,
         /// The resolver's word.
         why: String,
     },
+    /// The network says that nothing can be sent there.
+    #[error("{}", .how.at(address))]
+    Rejected {
+        /// The resolved address.
+        address: String,
+        /// How.
+        how: Rejection,
+    },
     /// Nothing came back.
     #[error(
-        "no answer from {address} within {after:?}: nobody listens, UDP is blocked, \
-         or it is not raftd"
+        "no answer from {address} within {after:?}: the handshake timed out (the machine is down, \
+         UDP is blocked on the way, or raftd hangs there)"
     )]
     Silent {
+        /// The resolved address.
+        address: String,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// There is a connection, and nothing is said on it.
+    #[error(
+        "{address} accepts connections and does not answer (within {after:?}): raftd hangs there"
+    )]
+    Mute {
         /// The resolved address.
         address: String,
         /// How long was waited.
@@ -79,6 +97,109 @@ pub enum ConnectError {
         /// What makes no sense.
         why: ProtocolError,
     },
+    /// Several addresses of one name were tried.
+    #[error("{}", sentences(.errors))]
+    Several {
+        /// What each had to say, the most precise first.
+        errors: Vec<ConnectError>,
+    },
+}
+
+/// How the network says that nothing can be sent to a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// Nobody listens on the port.
+    Closed,
+    /// The machine is not there, or a firewall says so.
+    Host,
+    /// There is no way to its network.
+    Network,
+    /// A firewall or a route forbids it.
+    Prohibited,
+    /// It cannot be tried from here.
+    Unusable(String),
+}
+
+impl Rejection {
+    fn at(&self, address: &str) -> String {
+        match self {
+            Self::Closed => format!("connection refused at {address} (UDP)"),
+            Self::Host => {
+                format!("host unreachable at {address}: it is not there, or a firewall rejects UDP")
+            }
+            Self::Network => format!("network unreachable at {address}: there is no route"),
+            Self::Prohibited => {
+                format!("UDP to {address} is rejected by a firewall or a route")
+            }
+            Self::Unusable(why) => format!("{address} cannot be used: {why}"),
+        }
+    }
+}
+
+/// How much a reason tells; the more, the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Precision {
+    /// The time was too short to learn anything.
+    Nothing,
+    /// Nothing came back.
+    Silence,
+    /// It is there, and says nothing.
+    Mute,
+    /// The name leads nowhere.
+    Unresolved,
+    /// The network says no.
+    Rejected,
+    /// The node says no, or why it cannot help.
+    Refused,
+    /// Somebody is not who he should be.
+    Identity,
+}
+
+impl ConnectError {
+    /// Says how much this reason tells.
+    pub fn precision(&self) -> Precision {
+        match self {
+            Self::Silent { .. } => Precision::Silence,
+            Self::Mute { .. } => Precision::Mute,
+            Self::Resolve { .. } => Precision::Unresolved,
+            Self::Rejected { .. } => Precision::Rejected,
+            Self::Closed { .. } | Self::Protocol { .. } => Precision::Refused,
+            Self::Handshake { .. } | Self::Refused { .. } => Precision::Identity,
+            Self::Several { errors } => {
+                errors.iter().map(Self::precision).max().unwrap_or(Precision::Nothing)
+            }
+        }
+    }
+
+    /// Returns the refusal of a node that said why, if there is one.
+    pub fn refusal(&self) -> Option<(RefusalCode, &str)> {
+        match self {
+            Self::Refused { code, reason, .. } => Some((*code, reason)),
+            Self::Several { errors } => errors.iter().find_map(Self::refusal),
+            Self::Resolve { .. }
+            | Self::Rejected { .. }
+            | Self::Silent { .. }
+            | Self::Mute { .. }
+            | Self::Handshake { .. }
+            | Self::Closed { .. }
+            | Self::Protocol { .. } => None,
+        }
+    }
+
+    /// Makes one of what several addresses had to say; `None` if there was none.
+    pub(crate) fn all(mut errors: Vec<Self>) -> Option<Self> {
+        // Stable: else in the order in which they were tried.
+        errors.sort_by_key(|error| std::cmp::Reverse(error.precision()));
+        match errors.len() {
+            0 | 1 => errors.pop(),
+            _ => Some(Self::Several { errors }),
+        }
+    }
+}
+
+fn sentences(errors: &[ConnectError]) -> String {
+    let sentences: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    sentences.join("; ")
 }
 
 /// A request without an answer.

@@ -19,6 +19,7 @@ use crate::limits::{
     ENTRY_MESSAGES_MAX,
 };
 use crate::mesh::PeerEvent;
+use crate::reach::{Trail, called};
 use crate::receive::Receiver;
 use crate::stream::{FrameStream, ReadFailure, pump};
 use crate::visit::is_initialised;
@@ -142,14 +143,15 @@ impl Dialler {
                     backoff = BACKOFF_MIN;
                     self.serve(connection, &theirs).await
                 }
-                Err(ConnectError::Refused { code: RefusalCode::Removed, reason, .. }) => {
-                    let removed = PeerEvent::Removed { by: self.id, reason: reason.clone() };
-                    if self.receiver.events.send(removed).await.is_err() {
-                        return;
+                Err(error) => {
+                    if let Some((RefusalCode::Removed, reason)) = error.refusal() {
+                        let removed = PeerEvent::Removed { by: self.id, reason: reason.into() };
+                        if self.receiver.events.send(removed).await.is_err() {
+                            return;
+                        }
                     }
-                    reason
+                    error.to_string()
                 }
-                Err(error) => error.to_string(),
             };
             if self.lost(trouble).await.is_err() {
                 return;
@@ -163,16 +165,22 @@ impl Dialler {
 
     async fn connect(&self) -> Result<(Connection, Hello), ConnectError> {
         let expect = Expect::Node(self.id.get().try_into().expect("node ids are not 0"));
-        let attempt = async {
-            let connection = self.endpoint.dial(&self.address, expect, Alpn::Peer).await?;
-            let theirs = greet(&connection, &self.address, &self.receiver.hello).await?;
-            is_initialised(&theirs, &self.address).inspect_err(|_| {
-                connection.close(Close::Done.code(), b"not initialised");
-            })?;
-            Ok((connection, theirs))
+        let trail = Trail::new(&self.address);
+        let attempt = |place| {
+            let (endpoint, hello) = (self.endpoint.clone(), self.receiver.hello.clone());
+            let (trail, asked) = (trail.clone(), self.address.clone());
+            async move {
+                let connection = endpoint.dial(&asked, place, expect, Alpn::Peer).await?;
+                trail.greets(place);
+                let address = called(&asked, place);
+                let theirs = greet(&connection, &address, &hello).await?;
+                is_initialised(&theirs, &address).inspect_err(|_| {
+                    connection.close(Close::Done.code(), b"not initialised");
+                })?;
+                Ok((connection, theirs))
+            }
         };
-        let silent = ConnectError::Silent { address: self.address.clone(), after: CONNECT_TIMEOUT };
-        timeout(CONNECT_TIMEOUT, attempt).await.unwrap_or(Err(silent))
+        self.endpoint.places.reach(&trail, CONNECT_TIMEOUT, attempt).await
     }
 
     /// Writes until the connection ends; returns why it did.

@@ -12,6 +12,7 @@ use crate::error::ConnectError;
 use crate::limits::{CONNECT_TIMEOUT, IDLE_TIMEOUT};
 use crate::mesh::answer_hello;
 use crate::peer::greet;
+use crate::reach::{Trail, called};
 
 /// Dials a node that is no peer yet and returns what it says of itself; `ours` is what this node
 /// says. The certificate over there is checked to be this node's, of this cluster, and the hello to
@@ -29,20 +30,27 @@ pub async fn visit(
     within: Duration,
 ) -> Result<Hello, ConnectError> {
     let expect = Expect::Node(node.get().try_into().expect("node ids are not 0"));
-    let attempt = async {
-        let connection = endpoint.dial(&address, expect, Alpn::Peer).await?;
-        let greeted = greet(&connection, &address, &ours).await;
-        connection.close(Close::Done.code(), b"only a visit");
-        let theirs = greeted?;
-        if theirs.node == Some(node) && theirs.cluster == ours.cluster {
-            return Ok(theirs);
+    let trail = Trail::new(&address);
+    let places = endpoint.places.clone();
+    let attempt = |place| {
+        let (endpoint, ours, trail) = (endpoint.clone(), ours.clone(), trail.clone());
+        let asked = address.clone();
+        async move {
+            let connection = endpoint.dial(&asked, place, expect, Alpn::Peer).await?;
+            trail.greets(place);
+            let address = called(&asked, place);
+            let greeted = greet(&connection, &address, &ours).await;
+            connection.close(Close::Done.code(), b"only a visit");
+            let theirs = greeted?;
+            if theirs.node == Some(node) && theirs.cluster == ours.cluster {
+                return Ok(theirs);
+            }
+            let said = theirs.node.map_or_else(|| "nobody".into(), |id| format!("node {id}"));
+            let why = format!("it says it is {said}, its certificate node {node}");
+            Err(ConnectError::Handshake { address, why })
         }
-        let said = theirs.node.map_or_else(|| "nobody".into(), |id| format!("node {id}"));
-        let why = format!("it says it is {said}, its certificate node {node}");
-        Err(ConnectError::Handshake { address: address.clone(), why })
     };
-    let silent = ConnectError::Silent { address: address.clone(), after: within };
-    timeout(within, attempt).await.unwrap_or(Err(silent))
+    places.reach(&trail, within, attempt).await
 }
 
 /// Answers a peer on a node that belongs to no cluster yet: it says who it is, which has no
