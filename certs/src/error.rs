@@ -101,9 +101,9 @@ pub enum CertError {
     },
     /// A certificate does not count yet; often the clock of one machine is wrong.
     #[error(
-        "{what} is not valid before {}, but the clock of the machine that checked it says {}: \
-         is that clock right?",
-        utc(*.not_before), utc_minute(*.now)
+        "{what} is not valid before {}, but the clock of the machine that checked it says {}, \
+         {} before: is that clock right?",
+        utc(*.not_before), utc_minute(*.now), span_coarse(.not_before.saturating_sub(*.now))
     )]
     NotYetValid {
         /// Which certificate.

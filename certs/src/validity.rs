@@ -163,39 +163,11 @@ pub fn utc(unix_s: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// Says how far a moment is ahead of this machine's clock; nothing if it is not.
-pub(crate) fn ahead(unix_s: u64) -> String {
-    ahead_of(unix_s, now_unix_s())
-}
-
-fn ahead_of(unix_s: u64, now_unix_s: u64) -> String {
-    let seconds = unix_s.saturating_sub(now_unix_s);
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
-    let by = match (days, hours, minutes) {
-        _ if seconds == 0 => return String::new(),
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, minutes) => format!("{minutes} min"),
-        (0, hours, minutes) => format!("{hours} h {minutes} min"),
-        (days, hours, _) => format!("{days} d {hours} h"),
-    };
-    format!(", {by} ahead of this machine's clock")
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-
-    #[test]
-    fn how_far_a_clock_is_behind_is_said_in_two_units() {
-        let behind = |seconds| ahead_of(1_800_000_000 + seconds, 1_800_000_000);
-        assert_eq!(behind(0), "");
-        assert_eq!(behind(59), ", 59 s ahead of this machine's clock");
-        assert_eq!(behind(3_599), ", 59 min ahead of this machine's clock");
-        assert_eq!(behind(7_260), ", 2 h 1 min ahead of this machine's clock");
-        assert_eq!(behind(400 * 86_400), ", 400 d 0 h ahead of this machine's clock");
-    }
 
     #[test]
     fn times_are_printed_as_rfc_3339_says() {

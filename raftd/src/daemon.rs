@@ -30,10 +30,10 @@ use crate::lanes::network::{Network, ReadLog};
 use crate::lanes::query::Queries;
 use crate::lanes::snapshot::{About, SnapshotLane};
 use crate::lanes::{REPORTS_MAX, Reports};
-use crate::logging::Logging;
+use crate::logging::{self, Logging};
 use crate::node::{Node, Parts};
 use crate::reload::{Settings, credentials};
-use crate::shutdown::{Signals, abort_on_panic};
+use crate::shutdown::{Signals, abort_on_panic, hold_reload};
 use crate::systemd::Systemd;
 use crate::turn::{Ended, Surroundings, Turn};
 
@@ -70,6 +70,7 @@ pub(crate) fn run(cli: &Cli, program: Program) -> Result<(), Failure> {
     let ended = runtime.block_on(serve(&config, credentials, settings, program));
     // What reads for others must not keep a stopped node alive.
     runtime.shutdown_timeout(Duration::from_millis(100));
+    logging::finish();
     ended
 }
 
@@ -90,6 +91,8 @@ async fn serve(
     program: Program,
 ) -> Result<(), Failure> {
     let clock = Clock::start();
+    let signal = |error| Failure::from_error(Exit::Io, "signal handlers", &error);
+    let held = hold_reload().map_err(signal)?;
     let node = node_of(&credentials)?;
     let cluster = credentials.cluster().to_bytes();
     let mut directory = DataDirectory::open_or_create(&config.data_dir, cluster, node)
@@ -112,11 +115,11 @@ async fn serve(
     let reset_key = reset_key.as_ref().ok();
     let endpoint = Endpoint::server_with(config.listen, &credentials, reset_key)
         .map_err(|error| Failure::new(Exit::Io, chain(&error)))?;
-    let signals = Signals::install()
-        .map_err(|error| Failure::from_error(Exit::Io, "signal handlers", &error))?;
+    let signals = Signals::install(held).map_err(signal)?;
     let hello = hello(&identity, &config.raft);
     let door = Door::open(endpoint.clone(), hello, config.limits.connections_max);
-    let systemd = Systemd::from_environment();
+    let systemd = Systemd::from_environment()
+        .map_err(|error| Failure::from_error(Exit::Io, "a thread", &error))?;
     systemd.ready();
     tracing::info!(
         %node,
@@ -316,7 +319,12 @@ fn bytes(count: u64) -> usize {
 
 /// Writes a failure for people: what is wrong, and what to do.
 pub fn explain(failure: &Failure, config: &Path) -> String {
-    let mut text = format!("error: {failure}\n");
+    let how = match failure.exit {
+        // The operator wanted it so.
+        Exit::Removed => "stopped",
+        Exit::Usage | Exit::Data | Exit::Internal | Exit::Io | Exit::Config => "error",
+    };
+    let mut text = format!("{how}: {failure}\n");
     if let Some(hint) = &failure.hint {
         text.push_str(&format!("help: {hint}\n"));
     }

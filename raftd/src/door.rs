@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use protocol::Hello;
 use tokio::sync::{Semaphore, mpsc, watch};
-use transport::{Accepted, Alpn, ClientRequest, Endpoint, Incoming, serve_client};
+use transport::{
+    Accepted, Alpn, Cause, ClientRequest, Endpoint, Incoming, TurnedAway, serve_client,
+};
+
+use crate::logging::repeat::{self, Kind};
 
 /// Handshakes under way; more wait in the socket.
 const HANDSHAKES_MAX: usize = 64;
@@ -72,11 +76,10 @@ impl Usher {
     }
 
     async fn check(&self, incoming: Incoming) -> Option<Accepted> {
-        incoming.finish().await.map_err(|why| tracing::warn!("{why}")).ok()
+        incoming.finish().await.inspect_err(turned_away).ok()
     }
 
     async fn lead_in(self, accepted: Accepted) {
-        let who = accepted.identity.to_string();
         match accepted.alpn {
             Alpn::Peer => {
                 // A loop that is gone takes nobody in.
@@ -84,14 +87,29 @@ impl Usher {
             }
             Alpn::Client => {
                 let Ok(_permit) = Arc::clone(&self.clients).try_acquire_owned() else {
-                    tracing::warn!(who, "too many connections (limits.connections_max)");
+                    let from = format!("{} at {}", accepted.identity, accepted.remote);
+                    let why = "limits.connections_max in raftd.toml is reached";
+                    repeat::tell(Kind::Crowd, from, why);
                     return accepted.refuse("too many connections (limits.connections_max)");
                 };
                 let hello = self.hello.borrow().clone();
-                if let Err(why) = serve_client(accepted, hello, self.requests).await {
-                    tracing::warn!("client refused: {why}");
+                if let Err(away) = serve_client(accepted, hello, self.requests).await {
+                    turned_away(&away);
                 }
             }
         }
     }
+}
+
+/// Logs who was not let in, in so far as something was refused: whoever knocks decides how often.
+pub(crate) fn turned_away(away: &TurnedAway) {
+    let kind = match away.cause {
+        Cause::Gone => return tracing::debug!(from = %away.who, why = %away.why, "nobody came in"),
+        Cause::Certificate => Kind::Certificate,
+        Cause::Protocol => Kind::Protocol,
+        Cause::Role => Kind::Role,
+        Cause::Greeting => Kind::Greeting,
+        Cause::Nonsense => Kind::Nonsense,
+    };
+    repeat::tell(kind, &away.who, &away.why);
 }

@@ -1,25 +1,50 @@
 //! Logging: what each level means, where lines go, and changing the level while running.
 //!
-//! | level | means |
-//! |---|---|
-//! | error | this node cannot do its work, and an operator must act |
-//! | warn | something is wrong that will not mend itself, or a peer is refused |
-//! | info | what belongs in last month's log: start, stop, role, leader, members |
-//! | debug | one line an unusual event: a lost connection, a refused vote, a dropped message |
-//! | trace | one line a message; for a test cluster |
+//! | level | means | may repeat |
+//! |---|---|---|
+//! | error | this node cannot do its work, and an operator must act | no: it stops |
+//! | warn | something is wrong that will not mend itself, or a peer is refused | ever more rarely |
+//! | info | what belongs in last month's log: start, stop, role, leader, members | counted |
+//! | debug | one line an unusual event: a lost connection, a refused vote, a dropped message | yes |
+//! | trace | one line a message; for a test cluster | yes |
+//!
+//! What strangers, clients or peers can cause again and again goes through [`repeat`], which counts.
 //!
 //! Below a service manager, lines go to the journal with their fields; else to stderr, for people.
+//! Whoever logs never waits: lines are queued, up to a limit, and one thread writes them. Texts of
+//! others cannot forge a line or drive a terminal.
 
-use std::fmt;
-use std::io::IsTerminal as _;
+use std::fmt::{self, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::os::linux::fs::MetadataExt as _;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use serde::Deserialize;
+use tracing::Metadata;
+use tracing::field::Field;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::field::MakeExt as _;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, Registry, reload};
+
+use crate::logging::journal::Journal;
+use crate::logging::plain::Plain;
+use crate::logging::queue::{Queue, Weight};
+use crate::logging::writer::{Sink as _, Stderr};
+
+mod journal;
+mod plain;
+mod queue;
+pub(crate) mod repeat;
+mod writer;
+
+/// How long the end of the process waits for the log to be written.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What is logged: this level and the graver ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
@@ -66,17 +91,17 @@ impl Logging {
     /// Starts logging for the whole process. A second call changes nothing and its handle nothing.
     pub fn start(level: Level) -> Self {
         let (filter, handle) = reload::Layer::new(LevelFilter::from(level));
-        let journal = stderr_is_journal().then(tracing_journald::layer).and_then(Result::ok);
+        let Log { queue, place, .. } = log();
+        let queue = Arc::clone(queue);
         let registry = tracing_subscriber::registry();
         // Fails only if the embedding program logs already, which then has its way.
-        let _ = match journal {
-            Some(journal) => registry.with(journal.with_filter(filter)).try_init(),
-            None => {
-                let stderr = std::io::stderr();
-                let color = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let _ = match place {
+            Place::Journal => registry.with(Journal::new(queue).with_filter(filter)).try_init(),
+            Place::Stderr => {
                 let lines = tracing_subscriber::fmt::layer()
-                    .with_writer(std::io::stderr)
-                    .with_ansi(color)
+                    .with_writer(Lines(queue))
+                    .fmt_fields(debug_fn(show).delimited(" "))
+                    .with_ansi(is_colorful())
                     .with_target(false);
                 registry.with(lines.with_filter(filter)).try_init()
             }
@@ -89,6 +114,114 @@ impl Logging {
         // Fails only if another subscriber is in force.
         let _ = self.level.modify(|filter| *filter = level.into());
     }
+}
+
+/// Returns how many lines were lost since the start, because the log took none.
+pub(crate) fn lost_lines() -> u64 {
+    LOG.get().map_or(0, |log| log.queue.lost())
+}
+
+/// Says what was counted and not said yet, and waits a short time until all is written.
+pub(crate) fn finish() {
+    if let Some(log) = LOG.get() {
+        repeat::summarise(Instant::now(), true);
+        log.queue.flush(FLUSH_TIMEOUT);
+    }
+}
+
+/// Says what a process says at its end, whatever the level is; several lines may be. A log that
+/// takes nothing holds up the end for a short time only.
+pub(crate) fn last_words(level: tracing::Level, text: &str) {
+    let Log { queue, place, is_written } = log();
+    let line = match place {
+        Place::Journal => journal::encode_text(level, text),
+        Place::Stderr => format!("{text}\n").into_bytes(),
+    };
+    if *is_written {
+        queue.push(Weight::Grave, line);
+        queue.flush(FLUSH_TIMEOUT);
+    } else {
+        // Nobody listens if this cannot be written.
+        let _ = Stderr::default().write(text.as_bytes());
+    }
+}
+
+/// Says whether lines for people are colored.
+pub(crate) fn is_colorful() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
+}
+
+/// Where this process's lines go.
+#[derive(Debug)]
+struct Log {
+    queue: Arc<Queue>,
+    place: Place,
+    /// A thread writes what is queued.
+    is_written: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Journal,
+    Stderr,
+}
+
+static LOG: OnceLock<Log> = OnceLock::new();
+
+fn log() -> &'static Log {
+    LOG.get_or_init(|| {
+        let queue = Arc::new(Queue::default());
+        let journal = stderr_is_journal().then(|| writer::Journal::open(journal::SOCKET));
+        let (place, started) = match journal.and_then(Result::ok) {
+            Some(journal) => (Place::Journal, writer::start(Arc::clone(&queue), journal)),
+            None => (Place::Stderr, writer::start(Arc::clone(&queue), Stderr::default())),
+        };
+        Log { queue, place, is_written: started.is_ok() }
+    })
+}
+
+/// Queues lines for people.
+struct Lines(Arc<Queue>);
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        Line { queue: &self.0, weight: Weight::Plain }
+    }
+
+    fn make_writer_for(&'a self, from: &Metadata<'_>) -> Line<'a> {
+        Line { queue: &self.0, weight: weight(*from.level()) }
+    }
+}
+
+/// Takes one line, as a whole.
+struct Line<'a> {
+    queue: &'a Queue,
+    weight: Weight,
+}
+
+impl io::Write for Line<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.queue.push(self.weight, line.to_vec());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn weight(level: tracing::Level) -> Weight {
+    if level == tracing::Level::ERROR { Weight::Grave } else { Weight::Plain }
+}
+
+/// Writes a field of a line: its name, but for the message, and its value on the same line.
+fn show(line: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    if field.name() != "message" {
+        write!(line, "{}=", field.name())?;
+    }
+    write!(Plain(line), "{value:?}")
 }
 
 /// Says whether stderr is the stream that the service manager connected to the journal, by the
@@ -120,6 +253,28 @@ mod tests {
             let file: File = toml::from_str(&format!("level = \"{spelled}\"")).expect("serde too");
             assert_eq!(file.level, *level);
         }
+    }
+
+    #[test]
+    fn a_line_of_others_is_one_line_and_drives_no_terminal() {
+        let queue = Arc::new(Queue::default());
+        let lines = tracing_subscriber::fmt::layer()
+            .with_writer(Lines(Arc::clone(&queue)))
+            .fmt_fields(debug_fn(show).delimited(" "))
+            .with_ansi(false);
+        let subscriber = tracing_subscriber::registry().with(lines);
+        let evil = "a\n2026-01-01T00:00:00Z ERROR b\u{1b}[2J\u{202e}";
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!(peer = 2, text = evil, why = %evil, "it said {evil}");
+        });
+        let queue::Next::Line(line) = queue.next(Instant::now()) else {
+            panic!("nothing was logged");
+        };
+        let line = String::from_utf8(line).expect("it is text");
+        let shown = "a\\n2026-01-01T00:00:00Z ERROR b\\u{1b}[2J\\u{202e}";
+        let wanted = format!("it said {shown} peer=2 text=\"{shown}\" why={shown}\n");
+        assert!(line.ends_with(&wanted), "{line}");
+        assert_eq!(line.matches('\n').count(), 1);
     }
 
     #[test]

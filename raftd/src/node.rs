@@ -7,9 +7,10 @@ use consensus::{Body, Event, Input as Raw, NodeId, RequestId, RoleKind, Send, Ti
 use replica::{Input, Lanes, Question, Replica, Reply};
 use state_machine::QueryView;
 use storage::SnapshotFile;
-use transport::{Accepted, PeerEvent, Responder};
+use transport::{Accepted, PeerEvent, Responder, TurnedAway};
 
 use crate::answer;
+use crate::door::turned_away;
 use crate::exit::{Exit, Failure};
 use crate::gauges::Gauges;
 use crate::identity::Identity;
@@ -190,7 +191,9 @@ impl Node {
                 self.raw(now, Raw::Unreachable { peer });
             }
             PeerEvent::Removed { by, reason } => self.removed(format!("node {by} says: {reason}")),
-            PeerEvent::Refused { who, reason } => tracing::warn!(who, reason, "peer refused"),
+            PeerEvent::Refused { who, cause, reason } => {
+                turned_away(&TurnedAway { cause, who, why: reason });
+            }
             PeerEvent::Offered(incoming) => self.snapshots.receive(incoming),
         }
     }

@@ -1,16 +1,19 @@
 //! A whole program around a machine: the command line of `raftd`, its configuration and its exit
 //! codes.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser as _;
 use state_machine::StoredMachine;
 use storage::{LogProvider, RocksLogs};
+use tracing::Level;
 
 use crate::cli::Cli;
 use crate::daemon::{self, Program, check, explain};
 use crate::exit::{Exit, Failure};
+use crate::logging;
 
 /// A node that replicates a machine of the user's, as `raftd` replicates the key/value machine.
 ///
@@ -51,26 +54,49 @@ impl Server {
     pub fn main(self) -> ExitCode {
         let cli = match Cli::try_parse() {
             Ok(cli) => cli,
-            Err(error) => {
-                // Nobody listens if this cannot be written.
-                let _ = error.print();
-                let asked = !error.use_stderr();
-                return if asked { ExitCode::SUCCESS } else { Exit::Usage.code().into() };
-            }
+            Err(error) => return misused(&error),
         };
         let done = if cli.check_config {
-            check(&cli).map(|found| println!("{found}"))
+            check(&cli).and_then(|found| print(&found))
         } else {
             self.run(&cli)
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {
-                eprintln!("{}", explain(&failure, &cli.config));
+                let level = match failure.exit {
+                    // The operator wanted it so.
+                    Exit::Removed => Level::INFO,
+                    Exit::Usage | Exit::Data | Exit::Internal | Exit::Io | Exit::Config => {
+                        Level::ERROR
+                    }
+                };
+                logging::last_words(level, &explain(&failure, &cli.config));
                 ExitCode::from(&failure)
             }
         }
     }
+}
+
+/// Shows help or version, or says what is wrong with the command line.
+fn misused(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // Nobody listens if this cannot be written.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.render();
+    let text = if logging::is_colorful() { text.ansi().to_string() } else { text.to_string() };
+    logging::last_words(Level::ERROR, text.trim_end());
+    Exit::Usage.code().into()
+}
+
+/// Writes an answer to stdout.
+fn print(answer: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{answer}")
+        .and_then(|()| stdout.flush())
+        .map_err(|error| Failure::from_error(Exit::Io, "cannot write to stdout", &error))
 }
 
 /// Runs a node that replicates `machine`, with everything else as `raftd` has it: all of a

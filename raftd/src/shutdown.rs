@@ -4,6 +4,8 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::logging;
+
 /// What an operator asks for by a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
@@ -21,6 +23,22 @@ pub(crate) struct Signals {
     hangup: Signal,
 }
 
+/// SIGHUP kept for later: while the node starts it neither ends the process nor is it forgotten.
+#[derive(Debug)]
+pub(crate) struct Held(Signal);
+
+/// Holds SIGHUP back; SIGTERM and SIGINT still end the process at once, in the middle of a long
+/// recovery too, which a later start does again.
+///
+/// # Errors
+/// If the system refuses.
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub(crate) fn hold_reload() -> io::Result<Held> {
+    signal(SignalKind::hangup()).map(Held)
+}
+
 impl Signals {
     /// Installs the handlers.
     ///
@@ -29,11 +47,11 @@ impl Signals {
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub(crate) fn install() -> io::Result<Self> {
+    pub(crate) fn install(Held(hangup): Held) -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
+            hangup,
         })
     }
 
@@ -54,7 +72,8 @@ pub(crate) fn abort_on_panic() {
         let thread = std::thread::current();
         let thread = thread.name().unwrap_or("unnamed").to_owned();
         let backtrace = std::backtrace::Backtrace::force_capture();
-        tracing::error!(thread, "panic: {info}; the process ends at once\n{backtrace}");
+        tracing::error!(thread, "panic: {info}; the process ends at once");
+        logging::last_words(tracing::Level::ERROR, &backtrace.to_string());
         std::process::abort();
     }));
 }

@@ -3,7 +3,11 @@
 //! READY says that the log is recovered and the port is bound. It never waits for a quorum: a node
 //! that boots first must not be restarted for being alone. Without a service manager nothing
 //! happens.
+//!
+//! A thread of its own speaks: a manager that takes nothing for a while, as one that is reloaded,
+//! holds up nobody. What it is told too often meanwhile is left out.
 
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -11,17 +15,41 @@ use sd_notify::NotifyState;
 /// The longest status text that is sent, in bytes.
 const STATUS_BYTES_MAX: usize = 200;
 
+/// Messages that wait while the manager takes none.
+const MESSAGES_MAX: usize = 16;
+
+/// How long the end of the process waits until the manager has heard of it.
+const STOPPING_TIMEOUT: Duration = Duration::from_millis(200);
+
 /// The line to the service manager.
 #[derive(Debug)]
 pub(crate) struct Systemd {
     watchdog: Option<Duration>,
     status: String,
+    /// `None` without a manager.
+    line: Option<SyncSender<Message>>,
+}
+
+/// What the thread passes on.
+#[derive(Debug)]
+enum Message {
+    Ready,
+    Keepalive,
+    Status(String),
+    /// It says when it is sent.
+    Stopping(SyncSender<()>),
 }
 
 impl Systemd {
-    /// Reads `WATCHDOG_USEC`; the socket's name is read at each message.
-    pub(crate) fn from_environment() -> Self {
-        Self { watchdog: sd_notify::watchdog_enabled(), status: String::new() }
+    /// Reads `WATCHDOG_USEC` and `NOTIFY_SOCKET`.
+    ///
+    /// # Errors
+    /// If the system starts no thread.
+    pub(crate) fn from_environment() -> std::io::Result<Self> {
+        let watchdog = sd_notify::watchdog_enabled();
+        let is_managed = std::env::var_os("NOTIFY_SOCKET").is_some_and(|path| !path.is_empty());
+        let line = if is_managed { Some(start()?) } else { None };
+        Ok(Self { watchdog, status: String::new(), line })
     }
 
     /// Returns how often the keepalive is due: half of the watchdog's time.
@@ -31,31 +59,58 @@ impl Systemd {
 
     /// The log is recovered and the port is bound.
     pub(crate) fn ready(&self) {
-        tell(&[NotifyState::Ready]);
+        self.tell(Message::Ready);
     }
 
     /// The loop is alive.
     pub(crate) fn keepalive(&self) {
-        tell(&[NotifyState::Watchdog]);
+        self.tell(Message::Keepalive);
     }
 
-    /// The daemon is about to end.
+    /// The daemon is about to end; waits a short time until the manager has heard that.
     pub(crate) fn stopping(&self) {
-        tell(&[NotifyState::Stopping]);
+        let (sent, is_sent) = sync_channel(1);
+        if self.tell(Message::Stopping(sent)) {
+            // A manager that does not take it is not waited for.
+            let _ = is_sent.recv_timeout(STOPPING_TIMEOUT);
+        }
     }
 
     /// Says in one line what the node does, if that changed.
     pub(crate) fn status(&mut self, status: &str) {
-        let end = status.floor_char_boundary(STATUS_BYTES_MAX.min(status.len()));
-        if self.status != status[..end] {
-            status[..end].clone_into(&mut self.status);
-            tell(&[NotifyState::Status(&self.status)]);
+        let status = &status[..status.floor_char_boundary(STATUS_BYTES_MAX.min(status.len()))];
+        if self.status != status && self.tell(Message::Status(status.to_owned())) {
+            status.clone_into(&mut self.status);
         }
+    }
+
+    /// Queues a message; `false` if it is left out.
+    fn tell(&self, message: Message) -> bool {
+        self.line.as_ref().is_some_and(|line| line.try_send(message).is_ok())
     }
 }
 
-fn tell(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::debug!(%error, "the service manager does not listen");
+fn start() -> std::io::Result<SyncSender<Message>> {
+    let (line, messages) = sync_channel(MESSAGES_MAX);
+    let thread = std::thread::Builder::new().name("notify".to_owned());
+    thread.spawn(move || run(&messages))?;
+    Ok(line)
+}
+
+fn run(messages: &Receiver<Message>) {
+    for message in messages {
+        let sent = match &message {
+            Message::Ready => sd_notify::notify(&[NotifyState::Ready]),
+            Message::Keepalive => sd_notify::notify(&[NotifyState::Watchdog]),
+            Message::Status(status) => sd_notify::notify(&[NotifyState::Status(status)]),
+            Message::Stopping(_) => sd_notify::notify(&[NotifyState::Stopping]),
+        };
+        if let Message::Stopping(done) = &message {
+            // There is room for it, and nobody may wait any more.
+            let _ = done.try_send(());
+        }
+        if let Err(error) = sent {
+            tracing::debug!(%error, "the service manager does not listen");
+        }
     }
 }

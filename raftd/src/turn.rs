@@ -16,6 +16,7 @@ use crate::exit::Failure;
 use crate::gauges::Gauges;
 use crate::identity::Identity;
 use crate::lanes::Done;
+use crate::logging;
 use crate::node::{Ending, Node};
 use crate::reload::Reload;
 use crate::shutdown::{Ask, Signals};
@@ -106,7 +107,8 @@ impl Turn {
                 Woken::Tick => {
                     tick = Instant::now() + self.around.tick_interval();
                     self.around.systemd.keepalive();
-                    self.around.systemd.status(&self.node.line(now));
+                    let line = self.line(now);
+                    self.around.systemd.status(&line);
                 }
             }
             let now = self.gather(now);
@@ -120,6 +122,15 @@ impl Turn {
                 let stopped = self.stop(stop_timeout).await;
                 return stopped.and(Err(failure));
             }
+        }
+    }
+
+    /// Says in a few words what the node does, and what the log could not say.
+    fn line(&mut self, now: Timestamp) -> String {
+        let line = self.node.line(now);
+        match logging::lost_lines() {
+            0 => line,
+            lost => format!("{line}; {lost} log lines lost, the log took none"),
         }
     }
 

@@ -1,6 +1,6 @@
 //! One UDP socket that listens and dials, always with certificates on both sides.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -8,17 +8,16 @@ use certs::{Credentials, Expect, Identity, Role};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Connection, ConnectionError, EndpointConfig, ServerConfig};
 use quinn::{TransportConfig, TransportErrorCode, VarInt};
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::timeout;
 
-use crate::error::{ConnectError, EndpointError, Rejection};
+use crate::error::{Cause, ConnectError, EndpointError, Rejection, TurnedAway};
 use crate::limits::{
-    CONNECTION_WINDOW_BYTES, IDLE_TIMEOUT, KEEP_ALIVE, SOCKET_BUFFER_BYTES, STREAM_WINDOW_BYTES,
-    STREAMS_MAX,
+    CONNECTION_WINDOW_BYTES, IDLE_TIMEOUT, KEEP_ALIVE, STREAM_WINDOW_BYTES, STREAMS_MAX,
 };
 use crate::probe;
 use crate::reach::{Places, called};
 use crate::reset;
+use crate::socket;
 
 /// What a connection is for; the TLS handshake settles it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +51,12 @@ impl Alpn {
 
 /// TLS alerts, as QUIC's error codes carry them (RFC 9001 §4.8).
 const TLS_ALERTS: std::ops::RangeInclusive<u64> = 0x100..=0x1ff;
+
+/// The alert for a protocol that the other side does not know (RFC 7301 §3.2).
+const NO_COMMON_PROTOCOL: u64 = 0x178;
+
+/// The most characters that are taken over of what the other side says.
+const HEARD_CHARS_MAX: usize = 300;
 
 /// Codes with which connections are closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,25 +103,27 @@ impl Incoming {
     /// Finishes the handshake and checks whether this role may use this protocol.
     ///
     /// # Errors
-    /// A sentence that says who came and which check failed.
-    pub async fn finish(self) -> Result<Accepted, String> {
-        let remote = self.0.remote_address();
-        let failed = |why: String| format!("connection from {remote} refused: {why}");
-        let connecting = self.0.accept().map_err(|error| failed(error.to_string()))?;
+    /// Who came, and which check failed.
+    pub async fn finish(self) -> Result<Accepted, TurnedAway> {
+        let remote = plain(self.0.remote_address());
+        let away = |cause, why| TurnedAway { cause, who: remote.to_string(), why };
+        let broken = |error| away(cause(&error), describe(&error));
+        let connecting = self.0.accept().map_err(broken)?;
         let connection = timeout(IDLE_TIMEOUT, connecting)
             .await
-            .map_err(|_| failed("the handshake took too long".into()))?
-            .map_err(|error| failed(error.to_string()))?;
-        let refused = |why: String| {
+            .map_err(|_| away(Cause::Gone, "the handshake took too long".into()))?
+            .map_err(broken)?;
+        let refused = |cause, why: String| {
             connection.close(Close::Refused.code(), why.as_bytes());
-            failed(why)
+            away(cause, why)
         };
-        let alpn = negotiated(&connection).ok_or_else(|| refused("unknown protocol".into()))?;
-        let identity = identity(&connection).map_err(&refused)?;
+        let alpn = negotiated(&connection)
+            .ok_or_else(|| refused(Cause::Protocol, "unknown protocol".into()))?;
+        let identity = identity(&connection).map_err(|why| refused(Cause::Certificate, why))?;
         if !alpn.admits(&identity.role) {
-            let role = identity.role.kind();
-            let protocol = String::from_utf8_lossy(alpn.name()).into_owned();
-            return Err(refused(format!("a {role} certificate may not use {protocol}")));
+            let protocol = String::from_utf8_lossy(alpn.name());
+            let why = format!("the certificate of {identity} may not use {protocol}");
+            return Err(refused(Cause::Role, why));
         }
         Ok(Accepted { identity, alpn, remote, connection })
     }
@@ -133,7 +140,8 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Listens, and dials from the same socket.
+    /// Listens, and dials from the same socket. Without IPv6 on this machine, all addresses are all
+    /// v4 addresses: [`Endpoint::local_addr`] tells.
     ///
     /// # Errors
     /// If the address cannot be bound, or the certificates are not a node's.
@@ -160,11 +168,8 @@ impl Endpoint {
     /// # Errors
     /// If no socket can be had.
     pub fn client(credentials: &Credentials) -> Result<Self, EndpointError> {
-        let dual = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
-        Self::bind(dual, None, credentials, reset::config(None)).or_else(|_| {
-            let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-            Self::bind(v4, None, credentials, reset::config(None))
-        })
+        let all = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+        Self::bind(all, None, credentials, reset::config(None))
     }
 
     fn bind(
@@ -174,13 +179,7 @@ impl Endpoint {
         settings: EndpointConfig,
     ) -> Result<Self, EndpointError> {
         let failed = |source| EndpointError::Bind { address, source };
-        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))
-            .map_err(failed)?;
-        if address.is_ipv6() {
-            socket.set_only_v6(false).map_err(failed)?;
-        }
-        enlarge(&socket, config.is_some());
-        socket.bind(&address.into()).map_err(failed)?;
+        let socket = socket::bind(address, config.is_some()).map_err(failed)?;
         let runtime = Arc::new(quinn::TokioRuntime);
         let inner =
             quinn::Endpoint::new(settings, config, socket.into(), runtime).map_err(failed)?;
@@ -302,10 +301,10 @@ pub(crate) fn broken(address: &str, error: &ConnectionError) -> ConnectError {
 pub(crate) fn describe(error: &ConnectionError) -> String {
     match error {
         ConnectionError::ApplicationClosed(close) if !close.reason.is_empty() => {
-            String::from_utf8_lossy(&close.reason).into_owned()
+            heard(&close.reason)
         }
         ConnectionError::ConnectionClosed(close) if !close.reason.is_empty() => {
-            format!("the other side says: {}", in_words(&String::from_utf8_lossy(&close.reason)))
+            format!("the other side says: {}", in_words(&heard(&close.reason)))
         }
         ConnectionError::TransportError(error) if !error.reason.is_empty() => {
             in_words(&error.reason)
@@ -313,7 +312,7 @@ pub(crate) fn describe(error: &ConnectionError) -> String {
         ConnectionError::TimedOut => {
             format!("nothing was heard for {IDLE_TIMEOUT:?}: it hangs, or the network is cut")
         }
-        other => other.to_string(),
+        other => heard(other.to_string().as_bytes()),
     }
 }
 
@@ -322,6 +321,43 @@ fn in_words(reason: &str) -> String {
     let reason = reason.strip_prefix("invalid peer certificate: ").unwrap_or(reason);
     let inner = reason.strip_prefix("Other(OtherError(").and_then(|rest| rest.strip_suffix("))"));
     inner.unwrap_or(reason).to_owned()
+}
+
+/// Sorts what ended a connection from outside while it was made.
+fn cause(error: &ConnectionError) -> Cause {
+    let by_code = |code: u64, otherwise| match code {
+        NO_COMMON_PROTOCOL => Cause::Protocol,
+        code if TLS_ALERTS.contains(&code) => Cause::Certificate,
+        _ => otherwise,
+    };
+    match error {
+        ConnectionError::VersionMismatch => Cause::Protocol,
+        ConnectionError::TransportError(error) => by_code(error.code.into(), Cause::Protocol),
+        ConnectionError::ConnectionClosed(close) => by_code(close.error_code.into(), Cause::Gone),
+        ConnectionError::ApplicationClosed(_)
+        | ConnectionError::Reset
+        | ConnectionError::TimedOut
+        | ConnectionError::LocallyClosed
+        | ConnectionError::CidsExhausted => Cause::Gone,
+    }
+}
+
+/// Returns what the other side said, fit for a line: it may be anybody.
+pub(crate) fn heard(words: &[u8]) -> String {
+    let text = String::from_utf8_lossy(words);
+    let escaped = text.chars().take(HEARD_CHARS_MAX).flat_map(|char| {
+        let (as_it_is, escaped) = match char {
+            '"' | '\'' | '\\' => (Some(char), None),
+            other => (None, Some(other.escape_debug())),
+        };
+        as_it_is.into_iter().chain(escaped.into_iter().flatten())
+    });
+    escaped.collect()
+}
+
+/// Returns an address without the disguise of a v4 address on a v6 socket.
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 fn negotiated(connection: &Connection) -> Option<Alpn> {
@@ -354,20 +390,4 @@ fn transport() -> Arc<TransportConfig> {
         // Lost handshake packets are sent again soon: the default assumes a third of a second.
         .initial_rtt(Duration::from_millis(30));
     Arc::new(config)
-}
-
-/// Asks for large socket buffers; says so when the kernel gives less, for nobody else does.
-fn enlarge(socket: &Socket, tell: bool) {
-    let _ = socket.set_send_buffer_size(SOCKET_BUFFER_BYTES);
-    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
-    let given = socket.recv_buffer_size().unwrap_or(0);
-    if tell && given < SOCKET_BUFFER_BYTES {
-        tracing::warn!(
-            given_bytes = given,
-            wanted_bytes = SOCKET_BUFFER_BYTES,
-            "the kernel limits UDP buffers, packets may be lost under load; \
-             try: sysctl -w net.core.rmem_max={SOCKET_BUFFER_BYTES} \
-             net.core.wmem_max={SOCKET_BUFFER_BYTES}"
-        );
-    }
 }

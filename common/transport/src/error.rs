@@ -23,6 +23,35 @@ pub enum EndpointError {
     Tls(String),
 }
 
+/// Why somebody who came was not let in, or was sent away: for those who count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It went by itself, or the network lost it: nothing was refused.
+    Gone,
+    /// A certificate was not accepted, theirs or ours.
+    Certificate,
+    /// It speaks QUIC, but not raftd's protocol.
+    Protocol,
+    /// Its role may not use what it asked for.
+    Role,
+    /// It is of another cluster, history or version, or was removed.
+    Greeting,
+    /// It sent bytes that make no sense.
+    Nonsense,
+}
+
+/// Somebody who came and was not let in, or was sent away.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{who}: {why}")]
+pub struct TurnedAway {
+    /// What kind of reason it was.
+    pub cause: Cause,
+    /// Where it came from, and who it is as far as that is known.
+    pub who: String,
+    /// Which check failed.
+    pub why: String,
+}
+
 /// A failure to reach a node, by phase.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {

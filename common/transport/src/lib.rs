@@ -23,13 +23,16 @@ mod removed;
 mod reset;
 mod serve;
 mod snapshot;
+mod socket;
 mod stream;
 mod visit;
 
 pub use call::ClientConnection;
 pub use certs;
 pub use endpoint::{Accepted, Alpn, Endpoint, Incoming};
-pub use error::{CallError, ConnectError, EndpointError, Precision, Rejection, SnapshotError};
+pub use error::{
+    CallError, Cause, ConnectError, EndpointError, Precision, Rejection, SnapshotError, TurnedAway,
+};
 pub use mesh::{Mesh, PeerEvent};
 pub use peer::PeerInfo;
 pub use probe::closed;

@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::arrivals::Arrivals;
-use crate::endpoint::{Accepted, Close, Endpoint};
-use crate::error::ConnectError;
+use crate::endpoint::{Accepted, Close, Endpoint, describe};
+use crate::error::{Cause, ConnectError};
 use crate::limits::CONNECT_TIMEOUT;
 use crate::peer::{Peer, PeerInfo};
 use crate::receive::{Guests, Receiver};
@@ -64,6 +64,8 @@ pub enum PeerEvent {
     Refused {
         /// Who it was, as its certificate said.
         who: String,
+        /// What kind of reason it was.
+        cause: Cause,
         /// Why.
         reason: String,
     },
@@ -170,20 +172,19 @@ impl Mesh {
 pub(crate) async fn answer_hello(
     connection: &Connection,
     judge: impl FnOnce(&Hello) -> Result<Hello, HelloReply>,
-) -> Result<Hello, String> {
-    let (mut send, receive) = connection.accept_bi().await.map_err(|error| error.to_string())?;
+) -> Result<Hello, (Cause, String)> {
+    let nonsense = |error: ProtocolError| {
+        connection.close(Close::Malformed.code(), error.to_string().as_bytes());
+        (Cause::Nonsense, error.to_string())
+    };
+    let accepted = connection.accept_bi().await;
+    let (mut send, receive) = accepted.map_err(|error| (Cause::Gone, describe(&error)))?;
     let frame = match FrameStream::new(receive).next().await {
         Ok(frame) => frame,
-        Err(ReadFailure::Ended(why)) => return Err(why),
-        Err(ReadFailure::Malformed(error)) => {
-            connection.close(Close::Malformed.code(), error.to_string().as_bytes());
-            return Err(error.to_string());
-        }
+        Err(ReadFailure::Ended(why)) => return Err((Cause::Gone, why)),
+        Err(ReadFailure::Malformed(error)) => return Err(nonsense(error)),
     };
-    let theirs = Hello::decode(&frame).map_err(|error| {
-        connection.close(Close::Malformed.code(), error.to_string().as_bytes());
-        error.to_string()
-    })?;
+    let theirs = Hello::decode(&frame).map_err(nonsense)?;
     let (reply, refused) = match judge(&theirs) {
         Ok(ours) => (HelloReply::Accepted(ours), None),
         Err(reply) => {
@@ -194,12 +195,12 @@ pub(crate) async fn answer_hello(
             (reply, Some(reason))
         }
     };
-    send.write_all(&reply.encode()).await.map_err(|error| error.to_string())?;
+    send.write_all(&reply.encode()).await.map_err(|error| (Cause::Gone, error.to_string()))?;
     let Some(reason) = refused else {
         return Ok(theirs);
     };
     let _ = send.finish();
     let _ = timeout(CONNECT_TIMEOUT, send.stopped()).await;
     connection.close(Close::Refused.code(), reason.as_bytes());
-    Err(reason)
+    Err((Cause::Greeting, reason))
 }

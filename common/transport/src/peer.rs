@@ -10,9 +10,9 @@ use consensus::{Incarnation, NodeId};
 use protocol::{Hello, HelloReply, RefusalCode};
 use quinn::Connection;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-use crate::endpoint::{Alpn, Close, Endpoint, broken, describe};
+use crate::endpoint::{Alpn, Close, Endpoint, broken, describe, heard};
 use crate::error::ConnectError;
 use crate::limits::{
     ARRIVED_PATIENCE, BACKOFF_MAX, BACKOFF_MIN, CONNECT_TIMEOUT, CONTROL_MESSAGES_MAX,
@@ -298,6 +298,7 @@ pub(crate) async fn greet(
     match reply {
         HelloReply::Accepted(theirs) => Ok(theirs),
         HelloReply::Refused { code, reason } => {
+            let reason = heard(reason.as_bytes());
             Err(ConnectError::Refused { address: address.into(), code, reason })
         }
     }

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::arrivals::Arrivals;
 use crate::endpoint::{Accepted, Close};
-use crate::error::SnapshotError;
+use crate::error::{Cause, SnapshotError};
 use crate::limits::{CONNECT_TIMEOUT, CONTROL_MESSAGES_MAX};
 use crate::mesh::{PeerEvent, answer_hello};
 use crate::peer::{CONTROL, ENTRIES};
@@ -77,8 +77,10 @@ impl Receiver {
         });
         let theirs = match timeout(CONNECT_TIMEOUT, greeted).await {
             Ok(Ok(theirs)) => theirs,
-            Ok(Err(reason)) => return self.refused(who, reason).await,
-            Err(_) => return self.refused(who, "its hello took too long".into()).await,
+            Ok(Err((cause, reason))) => return self.refused(who, cause, reason).await,
+            Err(_) => {
+                return self.refused(who, Cause::Gone, "its hello took too long".into()).await;
+            }
         };
         let from = theirs.node.expect("a judged hello names its node");
         // Who only asks who is here opens no stream, and takes no guest's place.
@@ -117,9 +119,9 @@ impl Receiver {
         let (connection, who) = (connection.clone(), who.to_owned());
         tokio::spawn(async move {
             let read = receiver.read(stream, from, incarnation).await;
-            if let Err(reason) = read {
+            if let Err((cause, reason)) = read {
                 connection.close(Close::Malformed.code(), reason.as_bytes());
-                receiver.refused(who, reason).await;
+                receiver.refused(who, cause, reason).await;
             }
         });
     }
@@ -137,7 +139,7 @@ impl Receiver {
                     Err(SnapshotError::Protocol(error)) => {
                         let reason = error.to_string();
                         connection.close(Close::Malformed.code(), reason.as_bytes());
-                        receiver.refused(who, reason).await;
+                        receiver.refused(who, Cause::Nonsense, reason).await;
                     }
                     // It is offered again.
                     Err(
@@ -150,9 +152,9 @@ impl Receiver {
         }
     }
 
-    async fn refused(&self, who: String, reason: String) {
+    async fn refused(&self, who: String, cause: Cause, reason: String) {
         // Without a listener the node stops, and nobody wants to know.
-        let _ = self.events.send(PeerEvent::Refused { who, reason }).await;
+        let _ = self.events.send(PeerEvent::Refused { who, cause, reason }).await;
     }
 
     /// Decides whether a peer may speak: the one who its certificate says, of this history.
@@ -204,25 +206,26 @@ impl Receiver {
         stream: RecvStream,
         from: NodeId,
         incarnation: Incarnation,
-    ) -> Result<(), String> {
+    ) -> Result<(), (Cause, String)> {
+        let nonsense = |why| (Cause::Nonsense, why);
         let mut frames = FrameStream::new(stream);
         match frames.kind().await {
             Ok(CONTROL | ENTRIES) => {}
-            Ok(kind) => return Err(format!("a stream of unknown kind {kind}")),
+            Ok(kind) => return Err(nonsense(format!("a stream of unknown kind {kind}"))),
             Err(_) => return Ok(()),
         }
         loop {
             let frame = match frames.next().await {
                 Ok(frame) => frame,
                 Err(ReadFailure::Ended(_)) => return Ok(()),
-                Err(ReadFailure::Malformed(error)) => return Err(error.to_string()),
+                Err(ReadFailure::Malformed(error)) => return Err(nonsense(error.to_string())),
             };
             // One that was connected all the while, and missed it: it dials again, and is told so.
             if let Some(index) = self.removed.index_of(from) {
-                return Err(farewell(from, index));
+                return Err((Cause::Greeting, farewell(from, index)));
             }
-            let message =
-                decode_message(&self.generation, frame).map_err(|error| error.to_string())?;
+            let message = decode_message(&self.generation, frame)
+                .map_err(|error| nonsense(error.to_string()))?;
             let received = PeerEvent::Received { from, incarnation, message };
             if self.events.send(received).await.is_err() {
                 return Ok(());

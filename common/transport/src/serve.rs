@@ -1,19 +1,20 @@
 //! The node's side of a client's connection.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use certs::Identity;
 use protocol::limits::REQUESTS_IN_FLIGHT_MAX;
 use protocol::{
-    ErrorCode, ErrorReply, Hello, HelloReply, Outcome, PROTOCOL_VERSION, RefusalCode, Request,
-    Response,
+    ErrorCode, ErrorReply, Hello, HelloReply, Outcome, PROTOCOL_VERSION, ProtocolError,
+    RefusalCode, Request, Response,
 };
-use quinn::{Connection, RecvStream, SendStream};
+use quinn::{RecvStream, SendStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
 use crate::endpoint::{Accepted, Close};
+use crate::error::{Cause, TurnedAway};
 use crate::gather::Gather;
 use crate::limits::{ANSWERS_MAX, CONNECT_TIMEOUT};
 use crate::mesh::answer_hello;
@@ -74,24 +75,35 @@ impl Drop for Responder {
 /// Serves a client until it goes: requests come out of `requests`, which holds them back when full.
 ///
 /// # Errors
-/// Why the connection was refused or cut; a sentence for the log.
+/// Why the connection was refused or cut.
 pub async fn serve_client(
     accepted: Accepted,
     ours: Hello,
     requests: mpsc::Sender<ClientRequest>,
-) -> Result<(), String> {
+) -> Result<(), TurnedAway> {
     let connection = accepted.connection;
+    let who = format!("{} at {}", accepted.identity, accepted.remote);
+    let away = |(cause, why)| TurnedAway { cause, who: who.clone(), why };
     let greeted = answer_hello(&connection, |theirs| judge(theirs, ours));
     timeout(CONNECT_TIMEOUT, greeted)
         .await
-        .map_err(|_| format!("{}: its hello took too long", accepted.identity))?
-        .map_err(|why| format!("{}: {why}", accepted.identity))?;
+        .unwrap_or_else(|_| Err((Cause::Gone, "its hello took too long".into())))
+        .map_err(away)?;
     let identity = Arc::new(accepted.identity);
+    let nonsense = Arc::new(OnceLock::new());
     while let Ok((send, receive)) = connection.accept_bi().await {
         let (requests, identity) = (requests.clone(), Arc::clone(&identity));
-        tokio::spawn(serve_stream(connection.clone(), send, receive, identity, requests));
+        let (connection, nonsense) = (connection.clone(), Arc::clone(&nonsense));
+        tokio::spawn(async move {
+            if let Err(error) = serve_stream(send, receive, identity, requests).await {
+                let why = error.to_string();
+                // First, for who waits for the connection's end looks for the reason.
+                let _ = nonsense.set(why.clone());
+                connection.close(Close::Malformed.code(), why.as_bytes());
+            }
+        });
     }
-    Ok(())
+    nonsense.get().map_or(Ok(()), |why: &String| Err(away((Cause::Nonsense, why.clone()))))
 }
 
 fn judge(theirs: &Hello, ours: Hello) -> Result<Hello, HelloReply> {
@@ -113,43 +125,35 @@ fn judge(theirs: &Hello, ours: Hello) -> Result<Hello, HelloReply> {
     }
 }
 
+/// Serves a stream until it ends.
+///
+/// # Errors
+/// If what comes makes no sense: the connection must be closed.
 async fn serve_stream(
-    connection: Connection,
     send: SendStream,
     receive: RecvStream,
     identity: Arc<Identity>,
     requests: mpsc::Sender<ClientRequest>,
-) {
+) -> Result<(), ProtocolError> {
     let (queue, answers) = mpsc::unbounded_channel();
     tokio::spawn(write_answers(answers, send));
     let credits = Arc::new(Semaphore::new(REQUESTS_IN_FLIGHT_MAX));
     let mut frames = FrameStream::new(receive);
     loop {
         let Ok(permit) = Arc::clone(&credits).acquire_owned().await else {
-            return;
+            return Ok(());
         };
         let frame = match frames.next().await {
             Ok(frame) => frame,
-            Err(ReadFailure::Ended(_)) => return,
-            Err(ReadFailure::Malformed(error)) => {
-                tracing::warn!(client = %identity, %error, "a client sent what makes no sense");
-                connection.close(Close::Malformed.code(), error.to_string().as_bytes());
-                return;
-            }
+            Err(ReadFailure::Ended(_)) => return Ok(()),
+            Err(ReadFailure::Malformed(error)) => return Err(error),
         };
-        let (id, request) = match Request::decode(&frame) {
-            Ok(decoded) => decoded,
-            Err(error) => {
-                tracing::warn!(client = %identity, %error, "a client sent what makes no sense");
-                connection.close(Close::Malformed.code(), error.to_string().as_bytes());
-                return;
-            }
-        };
+        let (id, request) = Request::decode(&frame)?;
         let queue = queue.clone();
         let responder = Responder { id, answered: false, queue, permit: Some(permit) };
         let request = ClientRequest { request, identity: Arc::clone(&identity), responder };
         if requests.send(request).await.is_err() {
-            return;
+            return Ok(());
         }
     }
 }

@@ -13,7 +13,7 @@ use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, ConnectionError};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use transport::{Endpoint, Mesh, PeerEvent};
+use transport::{Cause, Endpoint, Mesh, PeerEvent};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -94,7 +94,8 @@ async fn senseless_streams_and_frames_cut_their_connection_with_the_reason() {
         stream.write_all(&bytes).await.unwrap();
         let refused = async {
             loop {
-                if let PeerEvent::Refused { who, reason } = events.recv().await.unwrap() {
+                if let PeerEvent::Refused { who, cause, reason } = events.recv().await.unwrap() {
+                    assert_eq!(cause, Cause::Nonsense, "{reason}");
                     return (who, reason);
                 }
             }
