@@ -92,6 +92,11 @@ asks; elsewhere give --yes."
 NO_PAGE 10 Absent "no such code"
 "No error has this code. `raftctl explain` lists all."
 
+EXISTS 11 Refused "something has this name already"
+"A file would be written where something is: a file, which is replaced with --force only, or a link,
+a directory, a pipe or a device, which are never written to by their names. Nothing was changed.
+Choose another name; into a pipe or a device write by stdout (`raftctl snapshot save - > PIPE`)."
+
 UNREACHABLE 101 NoLeader "no node could be reached"
 "No endpoint answered. Per endpoint the message says how far it came: the name did not resolve; the
 port is closed (raftd does not run there, or listens elsewhere); nothing came back (the machine is
@@ -174,15 +179,22 @@ TOO_LARGE 203 Usage "a key or value over its limit"
 "Keys have 1 to 1,024 bytes, values at most 1,044,480 bytes."
 
 BAD_LINE 204 Usage "a bad line in the file"
-"A line of the file is not KEY<TAB>VALUE, or a key or value is over its limit. The whole file is
-checked before anything is sent, so nothing was changed."
+"A line of the file is not KEY<TAB>VALUE, or a key or value is over its limit. A plain file is
+checked as a whole before anything is sent; of a pipe or device, which can be read only once, this
+was the first line. Nothing was changed."
 
 LOAD_STOPPED 205 Partial "the load stopped on the way"
 "Some lines are loaded and acknowledged, others not. Every line before the one that the message
-names is in the cluster. Go on with --from-line; loading a line twice does no harm."
+names is in the cluster. Go on with --from-line; loading a line twice does no harm. What came
+through a pipe is gone: give the same lines once more, --from-line skips those that are loaded."
 
 NO_INDEX 206 Absent "no such log index"
 "The node's log has no entry at this index: it is not written yet, or compacted away."
+
+INPUT_CHANGED 208 Partial "the file was changed meanwhile"
+"The file was checked as a whole, and was another one when it was read once more: somebody writes to
+it. The message says what was done with it. Run the command again when the file is complete; loading
+a line twice does no harm."
 
 OTHER_PLAN 301 Refused "another list of nodes"
 "This cluster was prepared with another list of nodes. `init` never edits a cluster: change a

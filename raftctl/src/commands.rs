@@ -3,8 +3,7 @@
 use crate::cli::Command;
 use crate::commands::member::MemberCommand;
 use crate::commands::snapshot::SnapshotCommand;
-use crate::report::{Report, Result};
-use crate::signals::Signals;
+use crate::report::Result;
 use crate::target::Session;
 
 pub mod bench;
@@ -22,36 +21,21 @@ pub mod snapshot;
 pub mod status;
 pub mod version;
 
-/// Does what was asked. Commands with something to put in order catch signals themselves; others
-/// just end.
+/// Does what was asked. Commands with something to put in order catch signals; others end at once.
 ///
 /// # Errors
 /// Whatever keeps it from being done.
 pub async fn run(session: &Session, command: Command) -> Result<()> {
     match command {
-        Command::Dev(args) => return dev::run(session, args).await,
-        Command::Kv(kv::KvCommand::Load(args)) => return load::run(session, args).await,
+        Command::Init(args) => init::run(session, args).await,
+        Command::Status(args) => status::run(session, args).await,
         Command::Member(MemberCommand::Add(args)) => member::add::run(session, &args).await,
         Command::Member(MemberCommand::Replace(args)) => {
             member::add::run(session, &args.into()).await
         }
-        Command::Bench(args) => return bench::run(session, args).await,
-        other => {
-            let mut signals = Signals::catch()?;
-            tokio::select! {
-                done = plain(session, other) => done,
-                stop = signals.stopped() => Err(Report::quiet(stop.exit())),
-            }
-        }
-    }
-}
-
-async fn plain(session: &Session, command: Command) -> Result<()> {
-    match command {
-        Command::Init(args) => init::run(session, args).await,
-        Command::Status(args) => status::run(session, args).await,
         Command::Member(command) => member::run(session, command).await,
         Command::Leader(command) => leader::run(session, command).await,
+        Command::Kv(kv::KvCommand::Load(args)) => load::run(session, args).await,
         Command::Kv(command) => kv::run(session, command).await,
         Command::Log(command) => log::run(session, command).await,
         Command::Snapshot { command } => {
@@ -63,6 +47,7 @@ async fn plain(session: &Session, command: Command) -> Result<()> {
         Command::Explain { code } => explain::run(session, code.as_deref()),
         Command::Version => version::run(session),
         Command::Completion { shell } => version::completion(shell),
-        Command::Dev(_) | Command::Bench(_) => unreachable!("they catch signals themselves"),
+        Command::Dev(args) => dev::run(session, args).await,
+        Command::Bench(args) => bench::run(session, args).await,
     }
 }

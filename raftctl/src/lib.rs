@@ -9,6 +9,8 @@
 //! | `bundle` | what `init` keeps of a cluster: authority, bundles, bootstrap record |
 //! | `target`, `context` | which cluster, and as whom |
 //! | `offline` | files of stopped nodes |
+//! | `input`, `files` | what people give to be read, and files that are written for them |
+//! | `signals` | how Ctrl-C and SIGTERM end a command |
 //! | `output` | tables, JSON, progress |
 //! | `report`, `codes` | errors, their pages, exit codes |
 //!
@@ -16,9 +18,12 @@
 //! - Nothing here knows the Raft algorithm: it asks nodes, and says what they said.
 //! - Data goes to stdout, everything else to stderr; a closed pipe is no failure.
 //! - Nothing that a node says is trusted to be printable.
+//! - A path is opened once; what is open tells whether it is a plain file.
+//! - A signal ends every command, whatever its threads wait for.
 //! - An unknown outcome is never called a failure; only puts of a load are repeated after one.
 //! - The bootstrap record is written before it is sent, and never edited.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
@@ -35,7 +40,9 @@ pub mod cluster;
 pub mod codes;
 pub mod commands;
 pub mod context;
+pub mod files;
 pub mod founding;
+pub mod input;
 pub mod offline;
 pub mod output;
 pub mod report;
@@ -49,6 +56,7 @@ pub fn command() -> clap::Command {
 
 /// Runs the program: reads the command line, does what it says, and reports.
 pub fn main() -> ExitCode {
+    let caught = signals::install();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
@@ -59,6 +67,10 @@ pub fn main() -> ExitCode {
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     }
     let output = Output::new(&global);
+    if let Err(report) = caught {
+        output.fail(&report);
+        return ExitCode::from(report.exit.code());
+    }
     let session = Session { global, output: output.clone() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = match runtime {
@@ -88,8 +100,13 @@ fn usage(error: &clap::Error) -> ExitCode {
         let line = line.strip_prefix("error: ").unwrap_or(line);
         output::fail_as(form, &report::Report::new(codes::USAGE, line));
     } else {
-        // Nobody listens if this cannot be written.
-        let _ = error.print();
+        let written = error.print().and_then(|()| std::io::stdout().flush());
+        // On stderr nobody listens if it cannot be written.
+        if let (Err(why), false) = (written, error.use_stderr()) {
+            let report = output::unwritten(&why);
+            output::fail_as(Form::Table, &report);
+            return ExitCode::from(report.exit.code());
+        }
     }
     ExitCode::from(if error.use_stderr() { Exit::Usage.code() } else { Exit::Done.code() })
 }

@@ -164,10 +164,15 @@ impl<'a> Envelope<'a> {
 /// If it cannot be written; a closed pipe is no failure, whoever read has seen enough.
 pub fn write_stdout(bytes: &[u8]) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
-    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| match error.kind() {
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| unwritten(&error))
+}
+
+/// Makes a report of what could not be written to stdout.
+pub fn unwritten(error: &std::io::Error) -> Report {
+    match error.kind() {
         ErrorKind::BrokenPipe => Report::quiet(Exit::Done),
         _ => Report::new(codes::LOCAL_FILE, format!("stdout: {error}")),
-    })
+    }
 }
 
 /// Writes a line to stderr; where that is impossible nobody listens.

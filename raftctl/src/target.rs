@@ -11,6 +11,7 @@ use crate::codes;
 use crate::context::{self, Context, Contexts, Node};
 use crate::output::Output;
 use crate::report::{Report, Result};
+use crate::signals;
 
 /// How long one attempt to connect may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -40,6 +41,8 @@ impl Session {
     /// # Errors
     /// If none is named, or the certificates cannot be used.
     pub fn target(&self) -> Result<Target> {
+        // A file may be a pipe that nobody writes to.
+        let _at_once = signals::at_once();
         let global = &self.global;
         let complete = !global.endpoints.is_empty()
             && [&global.ca, &global.cert, &global.key].iter().all(|path| path.is_some());
@@ -146,6 +149,7 @@ impl Session {
         if self.global.yes {
             return Ok(());
         }
+        let _at_once = signals::at_once();
         let refused = |why: &str| Err(Report::new(codes::NOT_CONFIRMED, why).help("add --yes"));
         if !std::io::stdin().is_terminal() {
             return refused("not confirmed: this is no terminal, so nobody can be asked");

@@ -4,7 +4,12 @@
 
 mod kit;
 
-use kit::World;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use kit::{Said, World};
 
 #[test]
 fn log_snapshots_and_sessions_are_shown_as_the_manual_says() {
@@ -46,6 +51,8 @@ fn log_snapshots_and_sessions_are_shown_as_the_manual_says() {
     let verified = world.ok(&format!("snapshot verify {} -o json", piped.display())).data();
     assert_eq!(verified["verified"], true, "{verified}");
 
+    a_saved_snapshot_is_its_owners_alone_and_replaces_nothing(&world);
+
     // What a node holds can be saved without a quorum.
     let saved = world.home().join("lost.snap");
     world.kill("n2");
@@ -54,6 +61,55 @@ fn log_snapshots_and_sessions_are_shown_as_the_manual_says() {
     world.transcript("lost");
     world.ok(&format!("snapshot save --node n1 {}", saved.display()));
     world.ok(&format!("snapshot verify {}", saved.display()));
+}
+
+fn a_saved_snapshot_is_its_owners_alone_and_replaces_nothing(world: &World) {
+    let place = world.home().join("saved");
+    std::fs::create_dir(&place).unwrap();
+    let (file, link, to) = (place.join("b.snap"), place.join("link.snap"), place.join("to"));
+    let save = |path: &Path, more: &str| {
+        let line = format!("snapshot save {} {more}", path.display());
+        let mut command = Command::new("sh");
+        command.args(["-c", "umask 022; exec \"$0\" \"$@\""]);
+        let plain = world.command(&line);
+        command.arg(plain.get_program()).args(plain.get_args());
+        command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Said::of(command.output().unwrap())
+    };
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+
+    assert_eq!(save(&file, "").code, 0);
+    assert_eq!(mode(&file), 0o600);
+    let before = std::fs::read(&file).unwrap();
+    let said = save(&file, "");
+    assert_eq!(said.code, 5, "{said:?}");
+    let shown = file.display();
+    let wanted = format!(
+        "error[R0011]: {shown} exists already, and is not replaced\n\
+         help: another name, or --force to replace it\n"
+    );
+    assert_eq!(said.stderr, wanted);
+    assert_eq!(std::fs::read(&file).unwrap(), before);
+    std::fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+    world.ok("kv put another one");
+    assert_eq!(save(&file, "--force").code, 0);
+    assert_eq!(mode(&file), 0o640);
+    assert_ne!(std::fs::read(&file).unwrap(), before);
+
+    // Links are followed by neither name; nothing is left beside.
+    std::os::unix::fs::symlink(&to, &link).unwrap();
+    std::os::unix::fs::symlink(&to, place.join("c.snap.part")).unwrap();
+    for more in ["", "--force"] {
+        let said = save(&link, more);
+        assert!(said.code == 5 && said.stderr.contains("links are not followed"), "{said:?}");
+    }
+    assert_eq!(save(&place.join("c.snap"), "").code, 0);
+    assert!(!to.exists());
+    assert_eq!(std::fs::read_dir(&place).unwrap().count(), 4);
+
+    // What no file can take is told before a node is asked.
+    let said = save(&place.join("absent/b.snap"), "");
+    assert_eq!((said.code, said.stderr.contains("No such file")), (3, true), "{said:?}");
 }
 
 /// Kills a client in the middle of its work.

@@ -1,10 +1,144 @@
-//! `member add` is stopped on its way, cannot finish, and goes on where it was.
+//! What a signal does: it ends every command, whatever its threads wait for; and `member add`,
+//! stopped on its way, goes on where it was.
 #![allow(clippy::unwrap_used)]
 
 mod kit;
 
+use std::io::{Read as _, Write as _};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
 use kit::relay::Relay;
-use kit::{World, free};
+use kit::{PATIENCE, World, fifo, free};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Waits until a process has its handlers and sleeps, or has ended.
+fn await_sleep(child: &mut Child) {
+    let began = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+        let caught = u64::from_str_radix(field("SigCgt:").unwrap().trim(), 16).unwrap();
+        let sleeps = field("State:").unwrap().trim().starts_with('S');
+        if sleeps && caught & (1 << (Signal::INT.as_raw() - 1)) != 0 {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "it never waits: {status}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Sends a signal to a process that waits; returns its exit code.
+fn stopped(mut child: Child, signal: Signal) -> Option<i32> {
+    await_sleep(&mut child);
+    kill_process(Pid::from_child(&child), signal).unwrap();
+    let began = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        if began.elapsed() > PATIENCE {
+            child.kill().unwrap();
+            panic!("it is deaf to {signal:?}");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_command_that_waits_for_a_pipe_ends_by_the_first_signal() {
+    let world = World::new();
+    let pipe = fifo(&world, "pipe");
+    for line in [
+        "kv put key -".to_owned(),
+        "kv load - --dry-run".to_owned(),
+        "snapshot verify -".to_owned(),
+        format!("kv load {pipe}"),
+        format!("kv load {pipe} --dry-run"),
+        format!("snapshot show {pipe}"),
+        format!("snapshot verify {pipe}"),
+        format!("snapshot restore {pipe} --data-dir x --node n1"),
+        format!("status -e localhost:1 --ca {pipe} --cert x --key y"),
+        format!("bench -e localhost:1 --ca {pipe} --cert x --key y"),
+        format!("member add n4=localhost:1 -e localhost:1 --ca {pipe} --cert x --key y"),
+    ] {
+        for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 143)] {
+            let mut command = world.command(&line);
+            command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+            let ended = stopped(command.spawn().unwrap(), signal);
+            assert_eq!(ended, Some(code), "{line}: {signal:?}");
+        }
+    }
+}
+
+#[test]
+fn a_command_whose_reader_has_stopped_ends_by_the_first_signal() {
+    let world = World::new();
+    let mut command = world.command("completion bash");
+    let child = command.stdout(Stdio::piped()).spawn().unwrap();
+    // More than the pipe holds, and nobody reads.
+    assert_eq!(stopped(child, Signal::INT), Some(130));
+    let whole = world.ok("completion bash").stdout;
+    assert!(whole.len() > 128 * 1024, "{} bytes would fit a pipe", whole.len());
+}
+
+#[test]
+fn ctrl_c_at_a_question_ends_the_command_and_changes_nothing() {
+    let world = World::new();
+    let contexts = world.home().join("contexts.toml");
+    let text = "[context.old]\nca = \"a\"\ncert = \"b\"\nkey = \"c\"\n\
+                nodes = [{ address = \"n1:7400\" }]\n";
+    std::fs::write(&contexts, text).unwrap();
+    let plain = world.command("context remove old");
+    let line = format!("{} context remove old", plain.get_program().display());
+    let mut command = Command::new("script");
+    command.args(["-q", "-e", "-c", &line, "/dev/null"]);
+    command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("script(1), which every Debian has");
+    let (mut keys, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let (mut shown, mut byte) = (String::new(), [0]);
+    while !shown.contains("[y/N]") {
+        assert_eq!(screen.read(&mut byte).unwrap(), 1, "it ended without a question: {shown}");
+        shown.push(char::from(byte[0]));
+    }
+    keys.write_all(b"\x03").unwrap();
+    // Whatever else it shows is not of interest, but must not hold it up.
+    screen.read_to_string(&mut shown).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{shown}");
+    assert_eq!(std::fs::read_to_string(&contexts).unwrap(), text);
+}
+
+#[test]
+fn a_command_under_nohup_outlives_its_terminal() {
+    let world = World::new();
+    let plain = world.command("kv put key -");
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$0\" kv put key -"]).arg(plain.get_program());
+    command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    await_sleep(&mut child);
+    kill_process(Pid::from_child(&child), Signal::HUP).unwrap();
+    child.stdin.take().unwrap().write_all(b"value").unwrap();
+    // It goes on, and finds that no cluster is named.
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+}
+
+#[test]
+fn what_cannot_be_written_to_stdout_is_an_error_and_a_closed_pipe_is_none() {
+    let world = World::new();
+    for line in ["completion bash", "version", "--help", "kv load --help", "explain", "--version"] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = world.command(line).stdout(full).stderr(Stdio::piped()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{line}: {said}");
+        assert!(said.starts_with("error[R0003]: stdout: No space left"), "{line}: {said}");
+
+        let mut child = world.command(line).stdout(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{line}");
+    }
+}
 
 #[test]
 fn an_add_that_is_stopped_or_late_says_what_goes_on_and_the_same_command_ends_it() {

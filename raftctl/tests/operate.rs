@@ -7,7 +7,7 @@ mod kit;
 use std::time::Duration;
 
 use certs::{Authority, ClusterId, Identity, Role};
-use kit::{CLUSTER, Said, World, free, nodes};
+use kit::{CLUSTER, Said, World, fifo, free, nodes};
 use rustix::process::{Pid, Signal, kill_process};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -47,6 +47,85 @@ fn init_goes_on_wherever_it_was_stopped_and_never_founds_twice() {
     let reported = world.ok(&format!("init {CLUSTER} --wait 30s"));
     assert!(reported.stdout.contains("is running already"), "{reported:?}");
     assert!(reported.stderr.contains(&format!("{leader} does not answer")), "{reported:?}");
+}
+
+#[test]
+fn a_load_takes_pipes_and_tells_how_far_it_came() {
+    use std::io::Write as _;
+    use std::process::Stdio;
+    let mut world = World::new();
+    world.found(&free(1));
+    let lines = |from: u32, to: u32| -> String {
+        (from..=to).map(|number| format!("k{number:04}\t{number}\n")).collect()
+    };
+    let piped = |line: &str, text: String| {
+        let mut command = world.command(line);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let writing = std::thread::spawn(move || stdin.write_all(text.as_bytes()));
+        let said = Said::of(child.wait_with_output().unwrap());
+        // Who has found a bad line reads no further.
+        let _ = writing.join().unwrap();
+        said
+    };
+    let count = || world.ok("kv list --limit 0 -o name").stdout.lines().count();
+
+    // A FIFO; stdin by both its names; and a plain file behind stdin, which is checked first.
+    let pipe = fifo(&world, "pipe");
+    let (writer, text) = (pipe.clone(), lines(1, 1_000));
+    let writing = std::thread::spawn(move || std::fs::write(writer, text));
+    let loaded = world.ok(&format!("kv load {pipe} -o json")).data();
+    writing.join().unwrap().unwrap();
+    let told = (&loaded["puts"], &loaded["lines"], &loaded["acknowledgedLine"]);
+    assert_eq!(told, (&1_000.into(), &1_000.into(), &1_000.into()), "{loaded}");
+    assert_eq!(count(), 1_000);
+    for (stdin, from) in [("-", 1_001), ("/dev/stdin", 2_001)] {
+        let said = piped(&format!("kv load {stdin}"), lines(from, from + 999));
+        assert_eq!(said.code, 0, "{said:?}");
+        assert!(said.stdout.starts_with("loaded 1,000 keys"), "{said:?}");
+        assert_eq!(count(), from as usize + 999);
+    }
+    let file = world.home().join("-");
+    std::fs::write(&file, "last\tone").unwrap();
+    let behind = world.command("kv load -").stdin(std::fs::File::open(&file).unwrap()).output();
+    assert_eq!(behind.unwrap().status.code(), Some(0));
+    assert_eq!(world.ok("kv get last").stdout, "one\n");
+
+    // A bad line: what came before it is there, and the rest may follow.
+    let bad = format!("{}no tab\n{}", lines(3_001, 3_100), lines(3_101, 3_200));
+    let said = piped("kv load -", bad.clone());
+    assert_eq!(said.code, 12, "{said:?}");
+    let wanted = "error[R0205]: stdin:101: no tab; a line is KEY<TAB>VALUE; every line from 1 to \
+                  100 is acknowledged\nhelp: what came from stdin is gone: give the same lines \
+                  again, with --from-line 101\n";
+    assert_eq!(said.stderr, wanted);
+    assert_eq!(world.run("kv get k3100").code, 0);
+    assert_eq!(world.run("kv get k3101").code, 3);
+    assert_eq!(piped("kv load - --from-line 102", bad).code, 0);
+    assert_eq!(world.run("kv get k3200").code, 0);
+    let said = piped("kv load - --from-line 9", lines(1, 3));
+    assert!(said.stderr.contains("--from-line 9 is behind the last line, 3"), "{said:?}");
+    assert_eq!(said.code, 2);
+    let said = piped("kv load -", String::new());
+    assert!(said.stderr.contains("warning: stdin is empty: there was nothing to load"), "{said:?}");
+
+    // A pipe that falls silent: Ctrl-C says how far it came.
+    let mut command = world.command("kv load -");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(lines(4_001, 4_010).as_bytes()).unwrap();
+    stdin.flush().unwrap();
+    let began = std::time::Instant::now();
+    while world.run("kv get k4010").code != 0 {
+        assert!(began.elapsed() < kit::PATIENCE, "what came is sent at once");
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let said = Said::of(child.wait_with_output().unwrap());
+    drop(stdin);
+    assert_eq!(said.code, 130, "{said:?}");
+    assert!(said.stderr.contains("interrupted; every line from 1 to 10 is ack"), "{said:?}");
 }
 
 #[test]

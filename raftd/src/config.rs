@@ -102,9 +102,21 @@ impl Config {
     /// # Errors
     /// Exit 78 with file, key, value and bounds, whichever is wrong first.
     pub fn load(file: &Path, overrides: &Overrides) -> Result<Self, Failure> {
-        let mut layers = vec![Layer::read(file)?];
+        Self::read(file, overrides, false)
+    }
+
+    /// The same for a running node, which waits for nobody: a pipe was read when it started.
+    ///
+    /// # Errors
+    /// As [`Config::load`]; if a file is no plain file.
+    pub fn load_again(file: &Path, overrides: &Overrides) -> Result<Self, Failure> {
+        Self::read(file, overrides, true)
+    }
+
+    fn read(file: &Path, overrides: &Overrides, again: bool) -> Result<Self, Failure> {
+        let mut layers = vec![Layer::read(file, again)?];
         for extra in drop_ins(file)? {
-            layers.push(Layer::read(&extra)?);
+            layers.push(Layer::read(&extra, again)?);
         }
         layers.push(Layer::from_overrides(overrides));
         Self::from_layers(file, &layers)

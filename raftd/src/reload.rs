@@ -141,7 +141,7 @@ impl Follower {
     /// Reads everything again.
     async fn reload(&mut self) {
         let (file, overrides) = (self.settings.file.clone(), self.settings.overrides.clone());
-        let read = spawn_blocking(move || Config::load(&file, &overrides)).await;
+        let read = spawn_blocking(move || Config::load_again(&file, &overrides)).await;
         match read.expect("reading the configuration does not panic") {
             Ok(config) => {
                 self.settings.logging.set_level(config.log_level);

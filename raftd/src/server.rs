@@ -57,7 +57,7 @@ impl Server {
             Err(error) => return misused(&error),
         };
         let done = if cli.check_config {
-            check(&cli).and_then(|found| print(&found))
+            check(&cli).and_then(|found| told(writeln!(std::io::stdout(), "{found}")))
         } else {
             self.run(&cli)
         };
@@ -80,23 +80,29 @@ impl Server {
 
 /// Shows help or version, or says what is wrong with the command line.
 fn misused(error: &clap::Error) -> ExitCode {
-    if !error.use_stderr() {
-        // Nobody listens if this cannot be written.
-        let _ = error.print();
-        return ExitCode::SUCCESS;
+    if error.use_stderr() {
+        let text = error.render();
+        let text = if logging::is_colorful() { text.ansi().to_string() } else { text.to_string() };
+        logging::last_words(Level::ERROR, text.trim_end());
+        return Exit::Usage.code().into();
     }
-    let text = error.render();
-    let text = if logging::is_colorful() { text.ansi().to_string() } else { text.to_string() };
-    logging::last_words(Level::ERROR, text.trim_end());
-    Exit::Usage.code().into()
+    let written = error.print().and_then(|()| std::io::stdout().flush());
+    match told(written) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            logging::last_words(Level::ERROR, &failure.to_string());
+            ExitCode::from(&failure)
+        }
+    }
 }
 
-/// Writes an answer to stdout.
-fn print(answer: &str) -> Result<(), Failure> {
-    let mut stdout = std::io::stdout();
-    writeln!(stdout, "{answer}")
-        .and_then(|()| stdout.flush())
-        .map_err(|error| Failure::from_error(Exit::Io, "cannot write to stdout", &error))
+/// Judges what could not be written to stdout: whoever closed a pipe has seen enough.
+fn told(written: std::io::Result<()>) -> Result<(), Failure> {
+    match written {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Failure::from_error(Exit::Io, "stdout", &error)),
+    }
 }
 
 /// Runs a node that replicates `machine`, with everything else as `raftd` has it: all of a

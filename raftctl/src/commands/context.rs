@@ -189,6 +189,13 @@ fn from_flags(session: &Session) -> Result<Context> {
         return Err(Report::new(codes::USAGE, "a context needs -e HOST:PORT"));
     }
     let (ca, cert, key) = (absolute(ca)?, absolute(cert)?, absolute(key)?);
+    for path in [&ca, &cert, &key] {
+        // Nobody could read it a second time.
+        if path.metadata().is_ok_and(|found| !found.is_file()) {
+            let message = format!("{} is no plain file: a context keeps names", path.display());
+            return Err(Report::new(codes::USAGE, message).help("write it to a file first"));
+        }
+    }
     let credentials = Credentials::load(&ca, &cert, &key)?;
     let node = |address: &String| Node { name: None, address: address.clone() };
     Ok(Context {

@@ -17,7 +17,7 @@ use crate::commands::status;
 use crate::context::{self, Contexts};
 use crate::founding::{Patience, found};
 use crate::report::{Report, Result};
-use crate::signals::Signals;
+use crate::signals::{self, Signals};
 use crate::target::{Session, Target};
 
 mod process;
@@ -92,6 +92,8 @@ pub async fn run(session: &Session, args: DevArgs) -> Result<()> {
             }
         }
     };
+    // Whoever presses Ctrl-C again need not wait less, and leaves no node behind.
+    let _hold = signals::hold();
     let stopped = processes.stop().await;
     restore_context(session, &args.name, before)?;
     served.and(stopped)

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::Read as _;
 use std::os::unix::ffi::OsStringExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use state_machine::{
 use crate::codes;
 use crate::commands::kv::freshness::{Age, FreshnessArgs};
 use crate::commands::load::LoadArgs;
+use crate::input::{Input, STDIN};
 use crate::output::table::Rows;
 use crate::output::{View, units};
 use crate::report::{Report, Result};
@@ -66,7 +68,8 @@ pub struct PutArgs {
     /// The key
     #[arg(id = "kv_key", value_name = "KEY")]
     key: OsString,
-    /// The value; - reads it from stdin
+    /// The value; - reads it from stdin, byte for byte (so a value "-" is given by
+    /// `printf - | raftctl kv put KEY -`)
     #[arg(allow_hyphen_values = true)]
     value: OsString,
     /// Says what would be done, and does nothing
@@ -94,7 +97,7 @@ pub struct CasArgs {
     /// The key
     #[arg(id = "kv_key", value_name = "KEY")]
     key: OsString,
-    /// The new value
+    /// The new value, as it stands here; "-" is one like others
     value: Option<OsString>,
     /// The value that the key must have
     #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
@@ -134,7 +137,7 @@ pub async fn run(session: &Session, command: KvCommand) -> Result<()> {
         KvCommand::Del(args) => del(session, args).await,
         KvCommand::Cas(args) => cas(session, args).await,
         KvCommand::List(args) => list(session, args).await,
-        KvCommand::Load(_) => unreachable!("a load catches signals itself"),
+        KvCommand::Load(_) => unreachable!("a load has a module of its own"),
     }
 }
 
@@ -164,7 +167,7 @@ async fn get(session: &Session, args: GetArgs) -> Result<()> {
 async fn put(session: &Session, args: PutArgs) -> Result<()> {
     let key = key_of(args.key)?;
     let value = match args.value.to_str() {
-        Some("-") => read_stdin()?,
+        Some(STDIN) => read_stdin()?,
         _ => Bytes::from(args.value.into_vec()),
     };
     check(&key, &value).map_err(|why| Report::new(codes::TOO_LARGE, why))?;
@@ -356,14 +359,19 @@ fn key_of(text: OsString) -> Result<Bytes> {
     Ok(key)
 }
 
+/// Reads a value from stdin, and never more than tells that it is too long.
 fn read_stdin() -> Result<Bytes> {
+    let stdin = Input::open_or_stdin(Path::new(STDIN))?;
     let mut value = Vec::new();
     let limit = VALUE_BYTES_MAX as u64 + 1;
-    std::io::stdin()
-        .lock()
-        .take(limit)
-        .read_to_end(&mut value)
-        .map_err(|error| Report::new(codes::LOCAL_FILE, format!("stdin: {error}")))?;
+    let mut bounded = stdin.take(limit);
+    if let Err(error) = bounded.read_to_end(&mut value) {
+        return Err(bounded.get_ref().failed(&error));
+    }
+    if value.len() > VALUE_BYTES_MAX {
+        let message = format!("stdin gives more than {VALUE_BYTES_MAX} bytes, a value's limit");
+        return Err(Report::new(codes::TOO_LARGE, message));
+    }
     Ok(value.into())
 }
 

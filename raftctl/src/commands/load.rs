@@ -1,9 +1,10 @@
 //! `raftctl kv load`: many puts from a file, pipelined and resumable.
 //!
-//! The whole file is checked before anything is sent. All puts belong to one session, so that one
-//! whose outcome is unknown is repeated and still takes effect once: it never comes back over what
-//! somebody else has written since. Two lines with the same key are never under way at the same
-//! time, so the later one wins, as in the file.
+//! A plain file is checked as a whole before anything is sent; what can be read only once is
+//! checked as it comes, and a bad line ends the load behind the one before. All puts belong to one
+//! session, so that one whose outcome is unknown is repeated and still takes effect once: it never
+//! comes back over what somebody else has written since. Two lines with the same key are never
+//! under way at the same time, so the later one wins, as in the file.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -16,9 +17,10 @@ use clap::Args;
 use client::{Client, ClientError, Session as ClientSession};
 use serde_json::json;
 use state_machine::{KvCommand as Change, KvResponse};
-use tokio::task::JoinSet;
+use tokio::sync::mpsc::Receiver;
+use tokio::task::{JoinError, JoinSet};
 
-use self::lines::{Line, Source};
+use self::lines::{Again, Count, Fed, Line, Source};
 use crate::cli::duration;
 use crate::codes;
 use crate::commands::kv::{decode, unexpected};
@@ -45,7 +47,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// What `load` is told.
 #[derive(Clone, Debug, Args)]
 pub struct LoadArgs {
-    /// The file, a line KEY<TAB>VALUE each; - reads stdin
+    /// The file, a line KEY<TAB>VALUE each; - reads stdin (./- is a file of that name). A plain file
+    /// is checked as a whole first, what comes through a pipe line by line
     pub file: PathBuf,
     /// Begins with this line; what a stopped load prints
     #[arg(long, value_name = "LINE", default_value_t = 1)]
@@ -76,10 +79,13 @@ struct Shared {
     repeated: AtomicU64,
 }
 
+/// What came of a put: the line, its key, its size, and whether it is acknowledged.
+type Settled = (u64, Bytes, usize, Result<()>);
+
 /// A load under way.
 struct Load {
     shared: Arc<Shared>,
-    flight: JoinSet<(u64, Bytes, usize, Result<()>)>,
+    flight: JoinSet<Settled>,
     /// Lines under way, and their keys and bytes.
     lines: BTreeSet<u64>,
     keys: BTreeSet<Bytes>,
@@ -100,19 +106,12 @@ enum Halt {
 /// # Errors
 /// If a line is bad, or the cluster does not take them all.
 pub async fn run(session: &Session, args: LoadArgs) -> Result<()> {
-    let mut signals = Signals::catch()?;
     let source = Source::open(&args.file)?;
-    let total = source.check()?;
-    if args.from_line > total.max(1) {
-        let message = format!("--from-line {} is behind the last line, {total}", args.from_line);
-        return Err(Report::new(codes::USAGE, message));
+    if let Some(total) = source.lines() {
+        is_within(&args, total)?;
     }
-    let wanted = (total + 1).saturating_sub(args.from_line);
     if args.dry_run {
-        let text = format!("{}: {total} lines are valid; would put {wanted}\n", source.name());
-        let data = json!({ "file": source.name(), "lines": total, "puts": wanted });
-        let view = View { kind: "Plan", data, text: text.into_bytes(), ..View::default() };
-        return session.output.answer(&view);
+        return check_only(session, source, &args);
     }
     let (_, client) = session.client()?;
     let shared = Shared {
@@ -123,38 +122,75 @@ pub async fn run(session: &Session, args: LoadArgs) -> Result<()> {
         acknowledged_ms: AtomicU64::new(0),
         repeated: AtomicU64::new(0),
     };
+    let mut signals = Signals::catch()?;
     let mut load = Load::new(shared, args.from_line - 1);
-    let mut progress = Progress::new(&session.output, "keys", wanted);
-    let halt = tokio::select! {
-        ended = load.send_all(&source, &args, &mut progress) => ended.err().map(Halt::Failed),
-        stop = signals.stopped() => Some(Halt::Signal(stop)),
+    let wanted = source.lines().map(|total| wanted(&args, total));
+    let mut progress = Progress::of(&session.output, "keys", wanted);
+    let (name, again) = (source.name().to_owned(), source.again());
+    let mut feed = source.feed(args.from_line);
+    let ended = tokio::select! {
+        ended = load.send_all(&mut feed, &args, &mut progress) => ended.map_err(Halt::Failed),
+        stop = signals.stopped() => Err(Halt::Signal(stop)),
     };
-    if halt.is_some() {
+    if ended.is_err() {
         load.drain().await;
     }
     progress.finish();
     load.close().await;
-    let acknowledged = load.acknowledged();
-    match halt {
-        None => session.output.answer(&load.summary(&source, args.from_line)),
-        Some(halt) => Err(stopped(halt, &source, acknowledged, args.from_line)),
+    drop(signals);
+    let count = match ended {
+        Ok(count) => count,
+        Err(halt) => return Err(stopped(halt, &again, load.acknowledged(), args.from_line)),
+    };
+    is_within(&args, count.lines)?;
+    if load.done != self::wanted(&args, count.lines) {
+        let message = format!("{name}: {} of {} lines were loaded", load.done, count.lines);
+        return Err(Report::new(codes::INTERNAL, message));
     }
+    session.output.answer(&load.summary(&args, &name, count))
+}
+
+/// Refuses to begin behind the end.
+fn is_within(args: &LoadArgs, total: u64) -> Result<()> {
+    if args.from_line <= total.max(1) {
+        return Ok(());
+    }
+    let message = format!("--from-line {} is behind the last line, {total}", args.from_line);
+    Err(Report::new(codes::USAGE, message))
+}
+
+/// Returns how many of so many lines are to be loaded.
+fn wanted(args: &LoadArgs, total: u64) -> u64 {
+    (total + 1).saturating_sub(args.from_line)
+}
+
+fn check_only(session: &Session, mut source: Source, args: &LoadArgs) -> Result<()> {
+    let count = source.count()?;
+    let total = count.lines;
+    is_within(args, total)?;
+    let (name, wanted) = (source.name(), wanted(args, total));
+    let text = format!("{name}: {total} lines are valid; would put {wanted}\n");
+    let data = json!({ "file": args.file.display().to_string(), "lines": total, "puts": wanted });
+    let (text, warnings) = (text.into_bytes(), count.warnings());
+    session.output.answer(&View { kind: "Plan", data, text, names: Vec::new(), warnings })
 }
 
 /// Says how far a stopped load came, and how to go on.
-fn stopped(halt: Halt, source: &Source, acknowledged: u64, from_line: u64) -> Report {
-    let name = source.name();
+fn stopped(halt: Halt, again: &Again, acknowledged: u64, from_line: u64) -> Report {
     let nothing = acknowledged + 1 == from_line;
     let so_far = match nothing {
         true => "no line is acknowledged".to_owned(),
         false => format!("every line from {from_line} to {acknowledged} is acknowledged"),
     };
-    let next = acknowledged + 1;
-    let again = format!("raftctl kv load {name} --from-line {next}    (goes on)");
+    let again = again.from(acknowledged + 1);
     match halt {
         Halt::Failed(why) if nothing => why.help(again),
         Halt::Failed(why) => {
-            let mut report = Report::new(codes::LOAD_STOPPED, format!("{}; {so_far}", why.message));
+            let code = match why.code {
+                Some(codes::INPUT_CHANGED) => codes::INPUT_CHANGED,
+                _ => codes::LOAD_STOPPED,
+            };
+            let mut report = Report::new(code, format!("{}; {so_far}", why.message));
             report.causes = why.causes;
             report.help(again)
         }
@@ -179,27 +215,41 @@ impl Load {
         }
     }
 
-    /// Sends everything from the wanted line on.
+    /// Sends everything that comes, and waits until all of it is acknowledged; returns what came.
+    /// What came before a bad line is acknowledged, too.
     async fn send_all(
         &mut self,
-        source: &Source,
+        feed: &mut Receiver<Fed>,
         args: &LoadArgs,
         progress: &mut Progress,
-    ) -> Result<()> {
-        for line in source.lines()? {
-            let line = line?;
-            if line.number < args.from_line {
-                continue;
+    ) -> Result<Count> {
+        loop {
+            let fed = tokio::select! {
+                fed = feed.recv() => fed,
+                Some(joined) = self.flight.join_next() => {
+                    self.settle(joined, progress)?;
+                    continue;
+                }
+            };
+            let lines = match fed {
+                Some(Fed::Lines(lines)) => lines,
+                Some(Fed::End(ended)) => {
+                    while let Some(joined) = self.flight.join_next().await {
+                        self.settle(joined, progress)?;
+                    }
+                    return ended;
+                }
+                None => return Err(Report::new(codes::INTERNAL, "reading ended without an end")),
+            };
+            for line in lines {
+                while !self.has_room(&line, usize::from(args.in_flight)) {
+                    if let Some(joined) = self.flight.join_next().await {
+                        self.settle(joined, progress)?;
+                    }
+                }
+                self.send(line);
             }
-            while !self.has_room(&line, usize::from(args.in_flight)) {
-                self.settle_one(progress).await?;
-            }
-            self.send(line);
         }
-        while !self.flight.is_empty() {
-            self.settle_one(progress).await?;
-        }
-        Ok(())
     }
 
     fn has_room(&self, line: &Line, in_flight_max: usize) -> bool {
@@ -221,11 +271,12 @@ impl Load {
         self.flight.spawn(async move { (number, key, size, put(&shared, command).await) });
     }
 
-    /// Waits for one put, and notes what came of it.
-    async fn settle_one(&mut self, progress: &mut Progress) -> Result<()> {
-        let Some(joined) = self.flight.join_next().await else {
-            return Ok(());
-        };
+    /// Notes what came of a put.
+    fn settle(
+        &mut self,
+        joined: std::result::Result<Settled, JoinError>,
+        progress: &mut Progress,
+    ) -> Result<()> {
         let (number, key, size, result) =
             joined.map_err(|error| Report::new(codes::INTERNAL, error.to_string()))?;
         self.keys.remove(&key);
@@ -262,7 +313,7 @@ impl Load {
         self.lines.first().map_or(self.sent, |first| first - 1)
     }
 
-    fn summary(&self, source: &Source, from_line: u64) -> View {
+    fn summary(&self, args: &LoadArgs, name: &str, count: Count) -> View {
         let took = self.shared.began.elapsed();
         let per_second = self.done as f64 / took.as_secs_f64().max(1e-6);
         let repeated = self.shared.repeated.load(Ordering::Relaxed);
@@ -276,11 +327,16 @@ impl Load {
             text.push_str(&format!("; {repeated} puts repeated after an unknown outcome"));
         }
         text.push('\n');
+        let mut warnings = count.warnings();
+        if count.lines == 0 {
+            warnings.push(format!("{name} is empty: there was nothing to load"));
+        }
         View {
             kind: "Load",
             data: json!({
-                "file": source.name(),
-                "fromLine": from_line,
+                "file": args.file.display().to_string(),
+                "fromLine": args.from_line,
+                "lines": count.lines,
                 "acknowledgedLine": self.acknowledged(),
                 "puts": self.done,
                 "repeated": repeated,
@@ -288,8 +344,8 @@ impl Load {
                 "putsPerSecond": per_second.round(),
             }),
             text: text.into_bytes(),
-            names: vec![source.name().to_owned()],
-            warnings: Vec::new(),
+            names: vec![args.file.display().to_string()],
+            warnings,
         }
     }
 }
@@ -310,7 +366,7 @@ async fn open(client: &Client, patience: Duration) -> Result<ClientSession> {
 
 /// Puts once; asks again while the outcome is unknown or nobody leads, as long as others succeed.
 async fn put(shared: &Shared, command: Bytes) -> Result<()> {
-    let mut unknown = None;
+    let (mut unknown, began_ms) = (None, shared.now_ms());
     loop {
         let answered = match unknown {
             None => shared.session.propose(command.clone()).await,
@@ -344,7 +400,9 @@ async fn put(shared: &Shared, command: Bytes) -> Result<()> {
             | ClientError::NotWaiting { .. }
             | ClientError::Endpoint(_) => return Err(error.into()),
         }
-        let quiet_ms = shared.now_ms() - shared.acknowledged_ms.load(Ordering::Relaxed);
+        // A pipe may have been quiet for longer than the cluster was.
+        let since_ms = shared.acknowledged_ms.load(Ordering::Relaxed).max(began_ms);
+        let quiet_ms = shared.now_ms().saturating_sub(since_ms);
         if u128::from(quiet_ms) > shared.patience.as_millis() {
             return Err(error.into());
         }

@@ -1,16 +1,18 @@
 //! `raftctl snapshot`: files that hold the whole state behind one entry.
 
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use certs::ClusterId;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use consensus::Configuration;
 use serde_json::{Value, json};
 use storage::{SnapshotHeader, SnapshotReader, SnapshotTotals};
 
+use crate::input::Input;
 use crate::output::progress::Progress;
 use crate::output::{View, units};
-use crate::report::{Report, Result};
+use crate::report::Result;
 use crate::target::Session;
 
 mod live;
@@ -29,25 +31,32 @@ pub enum SnapshotCommand {
     #[command(visible_alias = "ls")]
     List,
     /// Makes a snapshot and writes it to a file, which is checked as a whole
-    Save {
-        /// The file; - is standard output
-        file: PathBuf,
-        /// The node, by name or id; the leader if not said
-        #[arg(long, value_name = "NODE")]
-        node: Option<String>,
-    },
+    Save(SaveArgs),
     /// Shows what a file says of itself; its contents are not looked at
     Show {
-        /// The file
+        /// The file; - is standard input (./- is a file of that name)
         file: PathBuf,
     },
     /// Reads a file as a whole and checks every byte
     Verify {
-        /// The file
+        /// The file; - is standard input (./- is a file of that name)
         file: PathBuf,
     },
     /// Fills the empty data directory of a stopped node, as a new generation of the cluster
     Restore(restore::RestoreArgs),
+}
+
+/// What `save` is told.
+#[derive(Clone, Debug, Args)]
+pub struct SaveArgs {
+    /// The file, for its owner alone (0600); - is standard output (./- is a file of that name)
+    file: PathBuf,
+    /// The node, by name or id; the leader if not said
+    #[arg(long, value_name = "NODE")]
+    node: Option<String>,
+    /// Replaces the file if it is there, and keeps its mode
+    #[arg(long)]
+    force: bool,
 }
 
 /// Runs the command.
@@ -58,7 +67,7 @@ pub async fn run(session: &Session, command: SnapshotCommand) -> Result<()> {
     match command {
         SnapshotCommand::Create { node } => live::create(session, node.as_deref()).await,
         SnapshotCommand::List => live::list(session).await,
-        SnapshotCommand::Save { file, node } => live::save(session, &file, node.as_deref()).await,
+        SnapshotCommand::Save(args) => live::save(session, &args).await,
         SnapshotCommand::Show { file } => show(session, &file),
         SnapshotCommand::Verify { file } => verify(session, &file),
         SnapshotCommand::Restore(args) => restore::run(session, &args),
@@ -66,9 +75,10 @@ pub async fn run(session: &Session, command: SnapshotCommand) -> Result<()> {
 }
 
 fn show(session: &Session, file: &Path) -> Result<()> {
-    let reader = SnapshotReader::open(file)?;
-    let bytes = size(file)?;
-    let (text, data) = description(file, bytes, reader.header());
+    let input = Input::open_or_stdin(file)?;
+    let bytes = input.size()?;
+    let reader = SnapshotReader::new(input.name().to_owned(), BufReader::new(input))?;
+    let (text, data) = description(reader.name(), bytes, reader.header());
     session.output.answer(&View {
         kind: "Snapshot",
         data,
@@ -79,14 +89,15 @@ fn show(session: &Session, file: &Path) -> Result<()> {
 }
 
 fn verify(session: &Session, file: &Path) -> Result<()> {
-    let reader = SnapshotReader::open(file)?;
-    let (header, id, bytes) = (reader.header().clone(), reader.id(), size(file)?);
-    let what = format!("verifying {}", file.display());
-    let mut progress = Progress::new(&session.output, &what, bytes);
+    let input = Input::open_or_stdin(file)?;
+    let (name, bytes) = (input.name().to_owned(), input.size()?);
+    let mut progress = Progress::of(&session.output, &format!("verifying {name}"), bytes);
+    let reader = SnapshotReader::new(name.clone(), BufReader::new(input))?;
+    let (header, id) = (reader.header().clone(), reader.id());
     let verified = reader.verify(|done| progress.set(done, "bytes"));
     progress.finish();
     let totals = verified?;
-    let (mut text, mut data) = description(file, bytes, &header);
+    let (mut text, mut data) = description(&name, bytes, &header);
     let SnapshotTotals { chunks, pairs, bytes, digest } = totals;
     let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     text.push_str(&format!(
@@ -111,19 +122,17 @@ fn verify(session: &Session, file: &Path) -> Result<()> {
     })
 }
 
-fn size(file: &Path) -> Result<u64> {
-    Ok(std::fs::metadata(file).map_err(|error| Report::io(file, &error))?.len())
-}
-
 /// Writes what a header says, for people and for programs.
-fn description(file: &Path, bytes: u64, header: &SnapshotHeader) -> (String, Value) {
+fn description(file: &str, bytes: Option<u64>, header: &SnapshotHeader) -> (String, Value) {
     let meta = &header.meta;
     let cluster = ClusterId::from_bytes(header.cluster);
     let machine = units::printable(header.machine.as_bytes());
     let made = made(header.made_unix_ms);
     let stamp = meta.stamp.get();
+    // A pipe has no size.
+    let size = bytes.map(|bytes| format!(" ({})", units::size(bytes))).unwrap_or_default();
     let text = format!(
-        "file           {} ({})\n\
+        "file           {file}{size}\n\
          snapshot       {}\n\
          cluster        {cluster}\n\
          generation     {}\n\
@@ -132,8 +141,6 @@ fn description(file: &Path, bytes: u64, header: &SnapshotHeader) -> (String, Val
          cluster time   {}.{:09} s\n\
          machine        {machine}, version {}\n\
          made           {made}\n",
-        file.display(),
-        units::size(bytes),
         header.id(),
         header.generation,
         units::count(meta.last.index.get()),
@@ -145,8 +152,8 @@ fn description(file: &Path, bytes: u64, header: &SnapshotHeader) -> (String, Val
         header.machine_version,
     );
     let data = json!({
-        "file": file.display().to_string(),
-        "sizeBytes": bytes.to_string(),
+        "file": file,
+        "sizeBytes": bytes.map(|bytes| bytes.to_string()),
         "id": header.id().to_string(),
         "cluster": cluster.to_string(),
         "generation": header.generation.to_string(),

@@ -21,7 +21,7 @@ pub struct Progress {
     bar: Option<ProgressBar>,
     speaks: bool,
     what: String,
-    total: u64,
+    total: Option<u64>,
     began: Instant,
     said: Instant,
 }
@@ -29,11 +29,19 @@ pub struct Progress {
 impl Progress {
     /// Begins; `total` is in units of `what`.
     pub fn new(output: &Output, what: &str, total: u64) -> Self {
+        Self::of(output, what, Some(total))
+    }
+
+    /// Begins; without a total, as for a pipe, only its end tells how much it was.
+    pub fn of(output: &Output, what: &str, total: Option<u64>) -> Self {
         let bar = output.draws.then(|| {
-            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-            let style = ProgressStyle::with_template(
-                "{prefix} {bar:24.cyan} {human_pos}/{human_len} {per_sec} ETA {eta}  {msg}",
-            );
+            let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
+            let style = ProgressStyle::with_template(match total {
+                Some(_) => {
+                    "{prefix} {bar:24.cyan} {human_pos}/{human_len} {per_sec} ETA {eta}  {msg}"
+                }
+                None => "{prefix} {spinner} {human_pos} so far {per_sec} ({elapsed})  {msg}",
+            });
             bar.set_style(style.expect("the template is valid").progress_chars("█▉░"));
             bar.set_prefix(what.to_owned());
             bar.enable_steady_tick(TICK);
@@ -52,10 +60,14 @@ impl Progress {
         }
         if self.speaks && self.said.elapsed() >= LINE_EVERY {
             self.said = Instant::now();
-            let (done, total) = (units::count(done), units::count(self.total));
+            let done = units::count(done);
+            let total = match self.total {
+                Some(total) => format!("of {}", units::count(total)),
+                None => "so far".to_owned(),
+            };
             let age = units::age(self.began.elapsed().as_millis().try_into().unwrap_or(u64::MAX));
             let note = if note.is_empty() { String::new() } else { format!("; {note}") };
-            write_stderr(&format!("{}: {done} of {total} after {age}{note}", self.what));
+            write_stderr(&format!("{}: {done} {total} after {age}{note}", self.what));
         }
     }
 

@@ -243,6 +243,14 @@ pub fn free(count: usize) -> Vec<String> {
     sockets.iter().map(|socket| socket.local_addr().unwrap().to_string()).collect()
 }
 
+/// Makes a FIFO below a world's directory; returns its path.
+pub fn fifo(world: &World, name: &str) -> String {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let path = world.home().join(name);
+    mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    path.display().to_string()
+}
+
 fn raftd() -> PathBuf {
     let program = Path::new(env!("CARGO_BIN_EXE_raftctl")).with_file_name("raftd");
     let shown = program.display();

@@ -1,6 +1,8 @@
 //! One source of settings: a file, or flags and environment.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -89,17 +91,26 @@ pub(super) struct LimitsLayer {
 }
 
 impl Layer {
-    pub(super) fn read(file: &Path) -> Result<Self, Failure> {
+    /// Reads a file, or a pipe; `again` when a running node does, which must not wait for a pipe's
+    /// writer.
+    pub(super) fn read(file: &Path, again: bool) -> Result<Self, Failure> {
         let name = file.display().to_string();
         let failed = |error: std::io::Error| Failure::from_error(Exit::Config, &name, &error);
-        let metadata = std::fs::metadata(file).map_err(|error| {
+        if again && !std::fs::metadata(file).map_err(failed)?.is_file() {
+            let message = format!("{name}: it is no plain file, so it cannot be read again");
+            return Err(Failure::new(Exit::Config, message));
+        }
+        let opened = File::open(file).map_err(|error| {
             failed(error).hint("write it with `raftctl init`, or name another with --config")
         })?;
-        if metadata.len() > FILE_BYTES_MAX {
+        let mut bytes = Vec::new();
+        opened.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() as u64 > FILE_BYTES_MAX {
             let message = format!("{name}: larger than {FILE_BYTES_MAX} bytes");
             return Err(Failure::new(Exit::Config, message));
         }
-        let text = std::fs::read_to_string(file).map_err(failed)?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| Failure::new(Exit::Config, format!("{name}: it is no text")))?;
         Self::parse(file, &text)
     }
 

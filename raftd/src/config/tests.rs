@@ -154,3 +154,21 @@ fn a_missing_file_is_named() {
         .expect_err("there is none");
     assert!(failure.message.starts_with("/nowhere/raftd.toml: "), "{failure}");
 }
+
+#[test]
+fn a_pipe_is_read_once_at_the_start_and_never_waited_for_by_a_running_node() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("raftd.toml");
+    mknodat(CWD, &file, FileType::Fifo, Mode::from_raw_mode(0o600), 0).expect("it may be made");
+    let writer = file.clone();
+    let writing = std::thread::spawn(move || fs::write(writer, MINIMAL));
+    let config = Config::load(&file, &Overrides::default()).expect("it is complete");
+    assert_eq!(config.identity.ca, directory.path().join("ca.crt"));
+    writing.join().expect("it has ended").expect("it was read");
+    // Nobody writes now: this would wait for ever.
+    let refused = Config::load_again(&file, &Overrides::default()).expect_err("it is a pipe");
+    let shown = file.display();
+    let wanted = format!("{shown}: it is no plain file, so it cannot be read again");
+    assert_eq!((refused.message, refused.exit), (wanted, Exit::Config));
+}

@@ -1,28 +1,39 @@
-//! The file of a load: KEY<TAB>VALUE lines, read as often as needed, checked as a whole first.
+//! The lines of a load, KEY<TAB>VALUE each. A plain file is checked as a whole before anything is
+//! sent. What can be read only once - a pipe, a FIFO, a device - is checked line by line as it
+//! comes. Either way a thread reads ahead by a few batches, so that memory has a limit.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Cursor, Read as _};
-use std::path::{Path, PathBuf};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
 
 use bytes::Bytes;
 use state_machine::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use tokio::sync::mpsc::{Receiver, channel};
 
 use crate::codes;
 use crate::commands::kv::check;
+use crate::input::{Input, STDIN_NAME as STDIN, Stamp, quoted};
 use crate::report::{Report, Result};
 
 /// The longest line, with its tab and newline, in bytes.
 const LINE_BYTES_MAX: usize = KEY_BYTES_MAX + VALUE_BYTES_MAX + 2;
 
-/// The most bytes that are taken from stdin, which can be read only once.
-const STDIN_BYTES_MAX: u64 = 1 << 30;
+/// What is read at a time, in bytes; a batch is that long, but for its last line.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Batches that are read ahead.
+const BATCHES_MAX: usize = 4;
 
 /// Where lines come from.
-pub(super) enum Source {
-    /// A file, read twice.
-    Path(PathBuf, String),
-    /// What stdin gave.
-    Memory(Bytes),
+pub(super) struct Source {
+    input: Input,
+    checked: Option<Checked>,
+}
+
+/// What was seen when a plain file was checked.
+#[derive(Clone, Copy)]
+struct Checked {
+    count: Count,
+    stamp: Stamp,
 }
 
 /// A line.
@@ -43,77 +54,236 @@ impl Line {
     }
 }
 
+/// What comes of reading.
+pub(super) enum Fed {
+    /// Lines, in order.
+    Lines(Vec<Line>),
+    /// The end, or what is wrong with the next line.
+    End(Result<Count>),
+}
+
+/// What was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Count {
+    /// All lines, also those that were skipped.
+    pub(super) lines: u64,
+    /// How many values end with a carriage return, and the first line with one.
+    pub(super) returns: Option<(u64, u64)>,
+}
+
+impl Count {
+    /// Says what should be looked at.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let warning = |(count, first)| {
+            let values = if count == 1 { "value ends" } else { "values end" };
+            format!(
+                "{count} {values} with a carriage return, the first on line {first}: it is part \
+                 of the value (lines that end as on Windows?)"
+            )
+        };
+        self.returns.map(warning).into_iter().collect()
+    }
+}
+
 impl Source {
-    /// Opens a file, or reads all of stdin.
+    /// Opens a file, or stdin. A plain file is checked as a whole.
+    ///
+    /// # Errors
+    /// If it cannot be read, or a line of a plain file is bad.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        if path != Path::new("-") {
-            return Ok(Self::Path(path.to_owned(), path.display().to_string()));
+        let mut source = Self { input: Input::open_or_stdin(path)?, checked: None };
+        if source.input.is_plain() {
+            let stamp = source.input.stamp()?;
+            let count = source.count()?;
+            source.input.rewind()?;
+            source.checked = Some(Checked { count, stamp });
         }
-        let mut bytes = Vec::new();
-        std::io::stdin()
-            .lock()
-            .take(STDIN_BYTES_MAX + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| Report::new(codes::LOCAL_FILE, format!("stdin: {error}")))?;
-        if bytes.len() as u64 > STDIN_BYTES_MAX {
-            let message = format!("stdin gives more than {STDIN_BYTES_MAX} bytes");
-            return Err(Report::new(codes::USAGE, message).help("write it to a file and load that"));
-        }
-        Ok(Self::Memory(bytes.into()))
+        Ok(source)
     }
 
     /// Returns what it is called.
     pub(super) fn name(&self) -> &str {
-        match self {
-            Self::Path(_, name) => name,
-            Self::Memory(_) => "-",
+        self.input.name()
+    }
+
+    /// Returns how many lines there are, if that is known before they are read.
+    pub(super) fn lines(&self) -> Option<u64> {
+        self.checked.map(|checked| checked.count.lines)
+    }
+
+    /// Checks everything, unless that is done, and returns what there is.
+    ///
+    /// # Errors
+    /// If a line is bad, or it cannot be read.
+    pub(super) fn count(&mut self) -> Result<Count> {
+        if let Some(checked) = self.checked {
+            return Ok(checked.count);
+        }
+        let mut lines = Lines::new(&mut self.input, 1);
+        while lines.next()?.is_some() {}
+        Ok(lines.count)
+    }
+
+    /// Returns what says how a load goes on.
+    pub(super) fn again(&self) -> Again {
+        let name = self.name();
+        match self.checked {
+            Some(_) if name != STDIN => Again::Path(name.to_owned()),
+            Some(_) | None => Again::Gone(name.to_owned()),
         }
     }
 
-    /// Checks every line, and returns how many there are.
-    pub(super) fn check(&self) -> Result<u64> {
-        self.lines()?.try_fold(0, |_, line| line.map(|line| line.number))
+    /// Reads in a thread of its own, from this line on.
+    pub(super) fn feed(self, from_line: u64) -> Receiver<Fed> {
+        let (sender, receiver) = channel(BATCHES_MAX);
+        tokio::task::spawn_blocking(move || {
+            let Self { mut input, checked } = self;
+            let mut lines = Lines::new(&mut input, from_line);
+            // What is written to a file meanwhile was not checked.
+            lines.last = checked.map_or(u64::MAX, |checked| checked.count.lines);
+            let end = loop {
+                let (batch, ended) = lines.batch();
+                if !batch.is_empty() && sender.blocking_send(Fed::Lines(batch)).is_err() {
+                    return;
+                }
+                if let Some(ended) = ended {
+                    break ended;
+                }
+            };
+            let end = match checked {
+                Some(checked) => checked.compare(&input, end),
+                None => end,
+            };
+            // Whoever does not listen any more is stopping.
+            let _ = sender.blocking_send(Fed::End(end));
+        });
+        receiver
     }
+}
 
-    /// Reads the lines from the first on.
-    pub(super) fn lines(&self) -> Result<Lines<'_>> {
-        let reader: Box<dyn BufRead> = match self {
-            Self::Path(path, _) => {
-                let file = File::open(path).map_err(|error| Report::io(path, &error))?;
-                Box::new(BufReader::new(file))
+/// How a load goes on.
+pub(super) enum Again {
+    /// With the same file.
+    Path(String),
+    /// With the same lines, from wherever they came.
+    Gone(String),
+}
+
+impl Again {
+    /// Says how to go on from this line.
+    pub(super) fn from(&self, line: u64) -> String {
+        match self {
+            Self::Path(path) => {
+                format!("raftctl kv load {} --from-line {line}    (goes on)", quoted(path))
             }
-            Self::Memory(bytes) => Box::new(Cursor::new(bytes.clone())),
-        };
-        Ok(Lines { name: self.name(), reader, number: 0 })
+            Self::Gone(name) => format!(
+                "what came from {name} is gone: give the same lines again, with --from-line {line}"
+            ),
+        }
+    }
+}
+
+impl Checked {
+    /// Finds out whether the file is still the one that was checked.
+    fn compare(self, input: &Input, read: Result<Count>) -> Result<Count> {
+        let stamp = input.stamp()?;
+        let same = stamp == self.stamp;
+        match read {
+            Ok(count) if same && count.lines == self.count.lines => Ok(count),
+            Ok(count) => {
+                let (name, then, now) = (input.name(), self.count.lines, count.lines);
+                let message = format!(
+                    "{name} was changed while it was loaded: it had {then} lines when it was \
+                     checked, and {now} of them when it was read"
+                );
+                Err(Report::new(codes::INPUT_CHANGED, message))
+            }
+            Err(report) if same => Err(report),
+            Err(report) => {
+                let message = format!("{}: the file was changed meanwhile", report.message);
+                Err(Report::new(codes::INPUT_CHANGED, message))
+            }
+        }
     }
 }
 
 /// Lines, or the first thing that is wrong with one.
-pub(super) struct Lines<'a> {
-    name: &'a str,
-    reader: Box<dyn BufRead>,
-    number: u64,
+struct Lines<'a> {
+    name: String,
+    reader: BufReader<&'a mut Input>,
+    from_line: u64,
+    /// The last line that is read, if there are more.
+    last: u64,
+    count: Count,
 }
 
-impl Iterator for Lines<'_> {
-    type Item = Result<Line>;
+impl<'a> Lines<'a> {
+    fn new(input: &'a mut Input, from_line: u64) -> Self {
+        let name = input.name().to_owned();
+        let reader = BufReader::with_capacity(READ_BYTES, input);
+        Self { name, reader, from_line, last: u64::MAX, count: Count::default() }
+    }
 
-    fn next(&mut self) -> Option<Self::Item> {
-        let mut bytes = Vec::new();
-        let limit = LINE_BYTES_MAX as u64 + 1;
-        self.number += 1;
-        match (&mut self.reader).take(limit).read_until(b'\n', &mut bytes) {
-            Ok(0) => None,
-            Ok(_) => Some(parse(self.number, bytes).map_err(|why| self.bad(&why))),
-            Err(error) => Some(Err(Report::io(Path::new(self.name), &error))),
+    /// Returns the lines that are there without waiting for more, at least one; and how reading
+    /// ended, if it did.
+    fn batch(&mut self) -> (Vec<Line>, Option<Result<Count>>) {
+        let mut batch = Vec::new();
+        loop {
+            match self.next() {
+                Ok(Some(line)) => batch.push(line),
+                Ok(None) => return (batch, Some(Ok(self.count))),
+                Err(report) => return (batch, Some(Err(report))),
+            }
+            if !self.reader.buffer().contains(&b'\n') {
+                return (batch, None);
+            }
         }
     }
-}
 
-impl Lines<'_> {
-    fn bad(&self, why: &str) -> Report {
-        let message = format!("{}:{}: {why}", self.name, self.number);
-        Report::new(codes::BAD_LINE, message)
+    /// Returns the next line from the wanted one on.
+    fn next(&mut self) -> Result<Option<Line>> {
+        while self.count.lines + 1 < self.from_line {
+            if !self.skip()? {
+                return Ok(None);
+            }
+        }
+        if self.count.lines == self.last {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        let limit = LINE_BYTES_MAX as u64 + 1;
+        let read = (&mut self.reader).take(limit).read_until(b'\n', &mut bytes);
+        if read.map_err(|error| self.reader.get_ref().failed(&error))? == 0 {
+            return Ok(None);
+        }
+        let number = self.count.lines + 1;
+        let line = parse(number, bytes).map_err(|why| {
+            Report::new(codes::BAD_LINE, format!("{}:{number}: {why}", self.name))
+        })?;
+        self.count.lines = number;
+        if line.value.last() == Some(&b'\r') {
+            let (count, _) = self.count.returns.get_or_insert((0, number));
+            *count += 1;
+        }
+        Ok(Some(line))
+    }
+
+    /// Reads over a line, whatever is in it; says whether there was one.
+    fn skip(&mut self) -> Result<bool> {
+        let mut any = false;
+        loop {
+            let buffer = self.reader.fill_buf().map_err(|error| {
+                Report::new(codes::LOCAL_FILE, format!("{}: {error}", self.name))
+            })?;
+            any |= !buffer.is_empty();
+            let end = buffer.iter().position(|byte| *byte == b'\n');
+            let size = end.map_or(buffer.len(), |end| end + 1);
+            self.reader.consume(size);
+            if end.is_some() || size == 0 {
+                self.count.lines += u64::from(any);
+                return Ok(any);
+            }
+        }
     }
 }
 
@@ -134,49 +304,4 @@ fn parse(number: u64, mut bytes: Vec<u8>) -> std::result::Result<Line, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn lines(text: &[u8]) -> std::result::Result<Vec<(String, String)>, String> {
-        let source = Source::Memory(Bytes::copy_from_slice(text));
-        let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
-        let lines = source.lines().expect("memory can be read");
-        lines
-            .map(|line| line.map(|line| (text(&line.key), text(&line.value))))
-            .collect::<Result<_>>()
-            .map_err(|report| report.message)
-    }
-
-    #[test]
-    fn a_line_is_a_key_a_tab_and_a_value() {
-        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-        assert_eq!(lines(b""), Ok(vec![]));
-        assert_eq!(lines(b"a\t1\nb\t\n"), Ok(vec![pair("a", "1"), pair("b", "")]));
-        assert_eq!(lines(b"a\tx\ty"), Ok(vec![pair("a", "x\ty")]));
-    }
-
-    #[test]
-    fn a_bad_line_is_named_by_its_number() {
-        let long_key = [&[b'k'; KEY_BYTES_MAX + 1][..], b"\tv\n"].concat();
-        let long_value = [b"k\t", &vec![b'v'; VALUE_BYTES_MAX + 1][..], b"\n"].concat();
-        let endless = vec![b'x'; 3 * LINE_BYTES_MAX];
-        for (text, why) in [
-            (&b"a\t1\nno tab\n"[..], "-:2: no tab; a line is KEY<TAB>VALUE"),
-            (b"a\t1\n\nb\t2\n", "-:2: an empty line; a line is KEY<TAB>VALUE"),
-            (b"\tvalue\n", "-:1: the key is empty"),
-            (&long_key, "-:1: the key has 1025 bytes, at most 1024 are allowed"),
-            (&long_value, "-:1: the value has 1044481 bytes, at most 1044480 are allowed"),
-            (&endless, "-:1: longer than 1045506 bytes"),
-        ] {
-            assert_eq!(lines(text), Err(why.to_owned()));
-        }
-    }
-
-    #[test]
-    fn the_largest_line_is_taken() {
-        let text =
-            [&[b'k'; KEY_BYTES_MAX][..], b"\t", &vec![b'v'; VALUE_BYTES_MAX], b"\n"].concat();
-        assert_eq!(lines(&text).map(|lines| lines.len()), Ok(1));
-        assert_eq!(lines(&text[..text.len() - 1]).map(|lines| lines.len()), Ok(1));
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
 //! Snapshots on running nodes: made, listed, and saved to a file that is checked as a whole.
 
 use std::fs::File;
+use std::io::BufReader;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,11 +15,13 @@ use storage::SnapshotReader;
 use crate::cluster::survey::silence;
 use crate::cluster::{Row, Survey};
 use crate::codes;
-use crate::commands::snapshot::made;
+use crate::commands::snapshot::{SaveArgs, made};
+use crate::files::{NewFile, Present};
 use crate::output::progress::{Progress, awaited};
 use crate::output::table::Rows;
 use crate::output::{View, units};
 use crate::report::{Report, Result};
+use crate::signals::Signals;
 use crate::target::Session;
 
 /// A node may take so long to write its state to a file, however large. One that is gone is not
@@ -100,38 +103,52 @@ pub(super) async fn list(session: &Session) -> Result<()> {
 /// Makes a snapshot and writes it to a file, or to stdout for `-`.
 ///
 /// # Errors
-/// If the node cannot make one, the file cannot be written, or what arrived is damaged: then
-/// nothing is left at the file's name.
-pub(super) async fn save(session: &Session, file: &Path, node: Option<&str>) -> Result<()> {
+/// If something has the file's name that is not to be replaced, the node cannot make a snapshot,
+/// the file cannot be written, or what arrived is damaged: then nothing is left.
+pub(super) async fn save(session: &Session, args: &SaveArgs) -> Result<()> {
+    if args.file == Path::new("-") {
+        return pour(session, args).await;
+    }
+    let mut signals = Signals::catch()?;
+    tokio::select! {
+        saved = save_file(session, args) => saved,
+        stop = signals.stopped() => {
+            let message = format!("interrupted: {} is not written", args.file.display());
+            Err(Report { message, ..Report::quiet(stop.exit()) })
+        }
+    }
+}
+
+/// Makes a snapshot and writes it to stdout; who reads it checks it.
+async fn pour(session: &Session, args: &SaveArgs) -> Result<()> {
+    let (client, row) = choose(session, args.node.as_deref()).await?;
+    let info = take(session, &client, &row).await?;
+    let what = format!("saving to stdout from {}", row.name);
+    let mut progress = Progress::new(&session.output, &what, info.size_bytes);
+    let failed = |error| Report::new(codes::LOCAL_FILE, format!("stdout: {error}"));
+    let mut stdout = std::io::stdout().lock();
+    let copied = copy(&client, &row, &info, &mut progress, (&mut stdout, &failed)).await;
+    progress.finish();
+    client.close().await;
+    copied
+}
+
+async fn save_file(session: &Session, args: &SaveArgs) -> Result<()> {
+    let (file, node) = (args.file.as_path(), args.node.as_deref());
+    let present = if args.force { Present::GivesWay } else { Present::Stays };
+    // Before a node is asked for anything.
+    let mut new = NewFile::create(file, present)?;
     let (client, row) = choose(session, node).await?;
     let info = take(session, &client, &row).await?;
     let what = format!("saving {} from {}", file.display(), row.name);
     let mut progress = Progress::new(&session.output, &what, info.size_bytes);
-    if file == Path::new("-") {
-        let mut stdout = std::io::stdout().lock();
-        let copied = copy(&client, &row, info.last, &mut progress, &mut stdout).await;
-        progress.finish();
-        client.close().await;
-        return copied.map(|_| ());
-    }
-    let aside = file.with_added_extension("part");
-    let written = write_aside(&client, &row, info.last, &mut progress, &aside).await;
+    let failed = |error| Report::io(file, &error);
+    let written = copy(&client, &row, &info, &mut progress, (&mut new, &failed)).await;
     progress.finish();
     client.close().await;
-    let saved = written.and_then(|()| {
-        // What people keep for bad days is read once as a whole while the node still has it.
-        let what = format!("verifying {}", file.display());
-        let mut progress = Progress::new(&session.output, &what, info.size_bytes);
-        let verified = SnapshotReader::open(&aside)?.verify(|done| progress.set(done, "bytes"));
-        progress.finish();
-        verified?;
-        std::fs::rename(&aside, file).map_err(|error| Report::io(file, &error))
-    });
-    if let Err(report) = saved {
-        // The error is told; what is left of the file is of no use.
-        let _ = std::fs::remove_file(&aside);
-        return Err(report);
-    }
+    written?;
+    verify(session, file, new.reader().map_err(failed)?, info.size_bytes).await?;
+    new.finish()?;
     let index = info.last.index;
     let text = format!(
         "{}   entry {}   {}   verified\n",
@@ -148,6 +165,22 @@ pub(super) async fn save(session: &Session, file: &Path, node: Option<&str>) -> 
         names: vec![file.display().to_string()],
         warnings: Vec::new(),
     })
+}
+
+/// Reads what was written as a whole: what people keep for bad days is checked while the node still
+/// has it. A thread of its own does it, so that a signal is heard meanwhile.
+async fn verify(session: &Session, file: &Path, written: File, size_bytes: u64) -> Result<()> {
+    let name = file.display().to_string();
+    let mut progress = Progress::new(&session.output, &format!("verifying {name}"), size_bytes);
+    let verify = move || {
+        let reader = SnapshotReader::new(name, BufReader::new(written))?;
+        let verified = reader.verify(|done| progress.set(done, "bytes"));
+        progress.finish();
+        verified.map(|_| ())
+    };
+    let verified = tokio::task::spawn_blocking(verify).await;
+    let verified = verified.map_err(|error| Report::new(codes::INTERNAL, error.to_string()))?;
+    verified.map_err(Report::from)
 }
 
 /// Returns the node that is named, else the leader, else the one that has applied most: reading
@@ -196,35 +229,26 @@ async fn listed(client: &Client, address: &str) -> std::result::Result<Vec<Snaps
     }
 }
 
-async fn write_aside(
-    client: &Client,
-    row: &Row,
-    last: EntryId,
-    progress: &mut Progress,
-    aside: &Path,
-) -> Result<()> {
-    let failed = |error: &std::io::Error| Report::io(aside, error);
-    let mut file = File::create(aside).map_err(|error| failed(&error))?;
-    copy(client, row, last, progress, &mut file).await?;
-    file.sync_all().map_err(|error| failed(&error))
-}
-
-/// Copies the file piece by piece; returns its size.
+/// Copies the file piece by piece, as a whole or not at all.
 async fn copy(
     client: &Client,
     row: &Row,
-    last: EntryId,
+    info: &SnapshotInfo,
     progress: &mut Progress,
-    to: &mut impl std::io::Write,
-) -> Result<u64> {
+    (to, failed): (&mut impl std::io::Write, &impl Fn(std::io::Error) -> Report),
+) -> Result<()> {
     let mut offset = 0;
     loop {
-        let (size, bytes) = piece(client, row, last, offset).await?;
+        let (size, bytes) = piece(client, row, info.last, offset).await?;
         if bytes.is_empty() && offset == size {
-            to.flush().map_err(|error| Report::io(Path::new("the output"), &error))?;
-            return Ok(size);
+            return to.flush().map_err(failed);
         }
-        to.write_all(&bytes).map_err(|error| Report::io(Path::new("the output"), &error))?;
+        if bytes.is_empty() {
+            let (node, of) = (&row.name, units::count(size));
+            let message = format!("{node} gave {} of {of} bytes", units::count(offset));
+            return Err(Report::new(codes::UNEXPECTED, message));
+        }
+        to.write_all(&bytes).map_err(failed)?;
         offset += bytes.len() as u64;
         progress.set(offset, "bytes");
     }

@@ -1,7 +1,6 @@
 //! `raftctl snapshot restore`: fills the empty data directory of a stopped node, as the beginning
 //! of a new generation of the cluster.
 
-use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
@@ -12,9 +11,9 @@ use protocol::BootstrapRecord;
 use serde_json::json;
 use storage::{Restoration, SnapshotHeader, SnapshotReader};
 
-use super::size;
 use crate::bundle::{Bundles, PlannedNode};
 use crate::codes;
+use crate::input::Input;
 use crate::output::progress::Progress;
 use crate::output::{View, units};
 use crate::report::{Report, Result};
@@ -23,7 +22,7 @@ use crate::target::{Session, lead};
 /// What `restore` is told.
 #[derive(Clone, Debug, Args)]
 pub struct RestoreArgs {
-    /// The snapshot
+    /// The snapshot: a plain file, which is read twice
     file: PathBuf,
     /// The data directory of the stopped node: empty, or never bootstrapped
     #[arg(long, value_name = "DIR")]
@@ -42,7 +41,8 @@ pub struct RestoreArgs {
 /// Verifies the snapshot, stores the new record beside the authority, then fills the directory.
 /// From then on the cluster's contexts lead to this node alone: who was a member before is not.
 pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<()> {
-    let header = verified(session, &args.file)?;
+    let mut input = plain(&args.file)?;
+    let header = verified(session, &mut input)?;
     let bundles = bundles(session, args)?;
     is_ours(&bundles, &header, &args.file)?;
     let node = bundles.find(&args.node)?;
@@ -57,9 +57,13 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<()> {
         units::count(header.meta.last.index.get()),
         node.name,
     ))?;
+    let mut snapshot = counted(session, &mut input)?;
+    if *snapshot.header() != header {
+        let message = format!("{} was changed while it was restored", args.file.display());
+        return Err(Report::new(codes::INPUT_CHANGED, message));
+    }
     let restoration = Restoration::begin(&args.data_dir, header.cluster, id)?;
     let record = bundles.succeed(&node, restoration.incarnation(), &header)?;
-    let mut snapshot = counted(session, &args.file)?;
     restoration.fill(&record, &mut snapshot)?;
     let mut view = done(args, &bundles, &node, &header, &record);
     // The state is restored whatever becomes of the contexts, which can be mended by hand.
@@ -69,11 +73,22 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<()> {
     session.output.answer(&view)
 }
 
+/// Opens the snapshot, which is read twice.
+fn plain(file: &Path) -> Result<Input> {
+    let input = Input::open(file)?;
+    if input.is_plain() {
+        return Ok(input);
+    }
+    let message = format!("{} can be read only once, and is needed twice", file.display());
+    Err(Report::new(codes::USAGE, message).help("write it to a file and restore that"))
+}
+
 /// Reads the whole snapshot before anything is written.
-fn verified(session: &Session, file: &Path) -> Result<SnapshotHeader> {
-    let reader = SnapshotReader::open(file)?;
+fn verified(session: &Session, input: &mut Input) -> Result<SnapshotHeader> {
+    let (name, size) = (input.name().to_owned(), input.size()?);
+    let mut progress = Progress::of(&session.output, "verifying the snapshot", size);
+    let reader = SnapshotReader::new(name, BufReader::new(input))?;
     let header = reader.header().clone();
-    let mut progress = Progress::new(&session.output, "verifying the snapshot", size(file)?);
     let verified = reader.verify(|read| progress.set(read, "bytes"));
     progress.finish();
     verified?;
@@ -167,21 +182,22 @@ fn done(
     }
 }
 
-/// Opens the snapshot so that reading it moves a bar.
-fn counted(session: &Session, file: &Path) -> Result<SnapshotReader<Counted>> {
-    let opened = File::open(file).map_err(|error| Report::io(file, &error))?;
-    let progress = Progress::new(&session.output, "filling the data directory", size(file)?);
-    let source = Counted { source: BufReader::new(opened), read: 0, progress };
-    Ok(SnapshotReader::new(file.display().to_string(), source)?)
+/// Reads the snapshot once more, so that reading it moves a bar.
+fn counted<'a>(session: &Session, input: &'a mut Input) -> Result<SnapshotReader<Counted<'a>>> {
+    input.rewind()?;
+    let (name, size) = (input.name().to_owned(), input.size()?);
+    let progress = Progress::of(&session.output, "filling the data directory", size);
+    let source = Counted { source: BufReader::new(input), read: 0, progress };
+    Ok(SnapshotReader::new(name, source)?)
 }
 
-struct Counted {
-    source: BufReader<File>,
+struct Counted<'a> {
+    source: BufReader<&'a mut Input>,
     read: u64,
     progress: Progress,
 }
 
-impl Read for Counted {
+impl Read for Counted<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let read = self.source.read(buffer)?;
         self.read += read as u64;
@@ -190,7 +206,7 @@ impl Read for Counted {
     }
 }
 
-impl Drop for Counted {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.progress.finish();
     }
