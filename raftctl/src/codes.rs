@@ -196,6 +196,17 @@ INPUT_CHANGED 208 Partial "the file was changed meanwhile"
 it. The message says what was done with it. Run the command again when the file is complete; loading
 a line twice does no harm."
 
+BAD_KEY 212 Usage "a key in quotes that cannot be read"
+"Where a key is typed, $'..' is read as shells read it, because keys that do not show themselves are
+printed so: a newline is \\n, a tab \\t, any byte \\xHH, a character \\uHHHH, a backslash \\\\, a quote
+\\'. Every other text stands for itself, backslashes and all. A key that really begins with $' is
+typed in such quotes, too; the help shows it."
+
+LIST_CUT_OFF 213 Partial "the list was cut off"
+"Some items are printed, and then the cluster did not answer any more, as the message says: the list
+is not complete, and JSON and YAML end in the middle. What is printed is right. The same command
+begins anew; a list of keys goes on with --after."
+
 OTHER_PLAN 301 Refused "another list of nodes"
 "This cluster was prepared with another list of nodes. `init` never edits a cluster: change a
 running one with `raftctl member`, or prepare another one with another name or --dir."

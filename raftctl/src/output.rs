@@ -4,12 +4,14 @@ use std::io::{ErrorKind, IsTerminal as _, Write as _};
 
 use serde::Serialize;
 use serde_json::Value;
+use state_machine::text;
 
 use crate::cli::{Form, Global};
 use crate::codes;
 use crate::report::{Exit, Report, Result};
 
 pub mod progress;
+pub mod stream;
 pub mod table;
 pub mod units;
 
@@ -32,9 +34,15 @@ pub struct View {
 }
 
 impl View {
+    /// Returns the envelope as JSON.
+    pub fn json(&self) -> String {
+        format!("{}\n", to_json(&Envelope::of(self)))
+    }
+
     /// Returns the envelope on one line, for answers that never end.
     pub fn json_line(&self) -> String {
-        serde_json::to_string(&Envelope::of(self)).expect("values of JSON are JSON")
+        let line = serde_json::to_string(&Envelope::of(self)).expect("values of JSON are JSON");
+        drawn(line)
     }
 
     /// Returns the envelope as YAML.
@@ -42,8 +50,7 @@ impl View {
     /// # Errors
     /// If the data cannot be written as YAML.
     pub fn yaml(&self) -> Result<String> {
-        serde_yaml_ng::to_string(&Envelope::of(self))
-            .map_err(|error| Report::new(codes::INTERNAL, error.to_string()))
+        to_yaml(&Envelope::of(self))
     }
 }
 
@@ -98,7 +105,7 @@ impl Output {
                 }
                 write_stdout(&view.text)
             }
-            Form::Json => write_stdout(format!("{}\n", Envelope::of(view).to_json()).as_bytes()),
+            Form::Json => write_stdout(view.json().as_bytes()),
             Form::Yaml => write_stdout(view.yaml()?.as_bytes()),
             Form::Name => {
                 let lines: String = view.names.iter().map(|name| format!("{name}\n")).collect();
@@ -127,7 +134,7 @@ pub fn fail_as(form: Form, report: &Report) {
     }
     let view = || View { kind: "Error", data: report.to_json(), ..View::default() };
     match form {
-        Form::Json => write_stderr(&Envelope::of(&view()).to_json()),
+        Form::Json => write_stderr(view().json().trim_end()),
         Form::Yaml => write_stderr(
             serde_yaml_ng::to_string(&Envelope::of(&view()))
                 .expect("values of JSON are YAML")
@@ -152,10 +159,33 @@ impl<'a> Envelope<'a> {
         let View { kind, data, warnings, .. } = view;
         Self { api_version: API_VERSION, kind, data, warnings }
     }
+}
 
-    fn to_json(&self) -> String {
-        serde_json::to_string_pretty(self).expect("values of JSON are JSON")
+/// Writes JSON for programs that people can look at, too.
+fn to_json(value: &impl Serialize) -> String {
+    drawn(serde_json::to_string_pretty(value).expect("values of JSON are JSON"))
+}
+
+fn to_yaml(value: &impl Serialize) -> Result<String> {
+    serde_yaml_ng::to_string(value).map_err(|error| Report::new(codes::INTERNAL, error.to_string()))
+}
+
+/// Escapes in JSON whatever draws nothing or turns the text around: it means the same.
+fn drawn(json: String) -> String {
+    let stays = |c: char| c == '\n' || text::draws(c);
+    if json.chars().all(stays) {
+        return json;
     }
+    let mut made = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if stays(c) {
+            made.push(c);
+        } else {
+            let mut units = [0; 2];
+            made.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+        }
+    }
+    made
 }
 
 /// Writes to stdout.
@@ -175,9 +205,10 @@ pub fn unwritten(error: &std::io::Error) -> Report {
     }
 }
 
-/// Writes a line to stderr; where that is impossible nobody listens.
-pub fn write_stderr(line: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+/// Writes lines to stderr; where that is impossible nobody listens. Whatever others have put into
+/// them, they do nothing to a terminal.
+pub fn write_stderr(lines: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{}", text::inert(lines));
 }
 
 #[cfg(test)]
@@ -188,10 +219,22 @@ mod tests {
     fn the_envelope_has_four_fields() {
         let data = serde_json::json!({ "raftctl": "1" });
         let view = View { kind: "Version", data, ..View::default() };
-        let text = Envelope::of(&view).to_json().split_whitespace().collect::<String>();
+        let text = view.json().split_whitespace().collect::<String>();
         assert_eq!(
             text,
             r#"{"apiVersion":"raftctl/v1","kind":"Version","data":{"raftctl":"1"},"warnings":[]}"#
         );
+    }
+
+    #[test]
+    fn json_shows_all_that_it_holds_and_means_the_same() {
+        let data = serde_json::json!({ "key": "a\u{202e}b\u{7f}\u{f0000}", "b": "grün\\" });
+        let view = View { kind: "Key", data: data.clone(), ..View::default() };
+        for json in [view.json(), view.json_line()] {
+            assert!(json.contains("\"a\\u202eb\\u007f\\udb80\\udc00\""), "{json}");
+            assert!(json.contains("grün"), "{json}");
+            let read: Value = serde_json::from_str(&json).expect("it is JSON");
+            assert_eq!(read["data"], data);
+        }
     }
 }

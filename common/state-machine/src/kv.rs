@@ -2,11 +2,14 @@
 //!
 //! Each key remembers its revision, the log index of its last change.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use crate::kv_codec::{KvCommand, KvQuery, KvResponse};
 use crate::machine::{Command, Response, StoredMachine};
 use crate::store::{StoreError, Transaction, View};
+use crate::text;
 
 /// The longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 1024;
@@ -19,6 +22,9 @@ pub const PAGE_KEYS_MAX: u32 = 1_000;
 
 /// The most bytes of keys and values in one page, beyond the first pair.
 pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
+
+/// So many keys are read at a time: a page of long values holds no more than these beside it.
+const CHUNK_KEYS: usize = 32;
 
 /// The machine; all its state is in the store.
 #[derive(Clone, Copy, Debug, Default)]
@@ -65,29 +71,30 @@ impl StoredMachine for Kv {
 
 fn describe(command: &KvCommand, values: bool) -> String {
     let value = |value: &Bytes| match values {
-        true => text(value),
+        true => word(value).into_owned(),
         false => format!("({} bytes)", value.len()),
     };
     match command {
-        KvCommand::Put { key, value: new } => format!("put {} {}", text(key), value(new)),
-        KvCommand::Delete { key } => format!("del {}", text(key)),
+        KvCommand::Put { key, value: new } => format!("put {} {}", word(key), value(new)),
+        KvCommand::Delete { key } => format!("del {}", word(key)),
         KvCommand::CompareAndSwap { key, expected, new } => {
             let expected = expected.as_ref().map_or_else(|| "absent".to_owned(), value);
             let new = new.as_ref().map_or_else(|| "delete".to_owned(), value);
-            format!("cas {} from {expected} to {new}", text(key))
+            format!("cas {} from {expected} to {new}", word(key))
         }
         KvCommand::Increment { key, delta } => {
             let delta = value(&Bytes::from(delta.to_string()));
-            format!("increment {} by {delta}", text(key))
+            format!("increment {} by {delta}", word(key))
         }
     }
 }
 
-/// Writes bytes that may be text; if they are not, they are escaped.
-fn text(bytes: &[u8]) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
-        _ => bytes.escape_ascii().to_string(),
+/// Writes bytes one to one; what has blanks, or would be taken for a word of ours, is quoted.
+fn word(bytes: &[u8]) -> Cow<'_, str> {
+    match bytes {
+        b"absent" | b"delete" => text::in_quotes(bytes).into(),
+        _ if bytes.contains(&b' ') => text::in_quotes(bytes).into(),
+        _ => text::quoted(bytes),
     }
 }
 
@@ -206,21 +213,30 @@ fn list(
 ) -> Result<KvResponse, StoreError> {
     let limit = limit.clamp(1, PAGE_KEYS_MAX) as usize;
     // The first key behind `after` is `after` and a zero byte.
-    let behind = [after, &[0]].concat();
-    let from = if after.is_empty() || behind.as_slice() < prefix { prefix } else { &behind };
-    let pairs = view.range(from, end_of(prefix).as_deref(), limit + 1)?;
-    let mut more = pairs.len() > limit;
-    let (mut items, mut bytes) = (Vec::new(), 0);
-    for (key, stored) in pairs.into_iter().take(limit) {
-        let (revision, value) = split(&stored);
-        bytes += key.len() + value.len();
-        if bytes > PAGE_BYTES_MAX && !items.is_empty() {
-            more = true;
-            break;
-        }
-        items.push((key, value, revision));
+    let behind = |key: &[u8]| [key, &[0]].concat();
+    let mut from = behind(after);
+    if after.is_empty() || from.as_slice() < prefix {
+        from = prefix.to_vec();
     }
-    Ok(KvResponse::Page { items, more })
+    let end = end_of(prefix);
+    let (mut items, mut bytes) = (Vec::new(), 0);
+    loop {
+        let wanted = CHUNK_KEYS.min(limit + 1 - items.len());
+        let pairs = view.range(&from, end.as_deref(), wanted)?;
+        let is_last = pairs.len() < wanted;
+        for (key, stored) in pairs {
+            let (revision, value) = split(&stored);
+            bytes += key.len() + value.len();
+            if items.len() == limit || (bytes > PAGE_BYTES_MAX && !items.is_empty()) {
+                return Ok(KvResponse::Page { items, more: true });
+            }
+            from = behind(&key);
+            items.push((key, value, revision));
+        }
+        if is_last {
+            return Ok(KvResponse::Page { items, more: false });
+        }
+    }
 }
 
 /// Returns the first key behind all that begin with `prefix`; `None` if there is none.

@@ -18,6 +18,7 @@ mod plain;
 mod register;
 mod store;
 mod system;
+pub mod text;
 
 pub use codec::CodecError;
 pub use envelope::{ENVELOPE_BYTES, Envelope, EnvelopeKind};

@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used)]
 mod kit;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use bytes::Bytes;
 use kit::{Machine, bytes, delete, put, swap};
 use state_machine::{
-    KEY_BYTES_MAX, Kv, KvCommand, KvQuery, KvResponse, PAGE_BYTES_MAX, PAGE_KEYS_MAX,
-    StoredMachine as _, VALUE_BYTES_MAX,
+    KEY_BYTES_MAX, Kv, KvCommand, KvQuery, KvResponse, PAGE_BYTES_MAX, PAGE_KEYS_MAX, Pair,
+    StoreError, StoredMachine as _, VALUE_BYTES_MAX, View,
 };
 
 fn done(revision: u64) -> KvResponse {
@@ -146,6 +148,77 @@ fn a_page_ends_before_it_is_too_large_to_send() {
     assert_eq!(machine.list("", "b", 10), (vec!["c".into()], false));
 }
 
+/// A thousand long values, and how many of their bytes were ever read at a time.
+struct Long(AtomicUsize);
+
+impl View for Long {
+    fn get(&self, _: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        Ok(None)
+    }
+
+    fn range(&self, from: &[u8], _: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
+        let value = Bytes::from(vec![0; 100_000]);
+        let keys = (0..1_000).map(|number| Bytes::from(format!("{number:03}")));
+        let keys = keys.filter(|key| key.as_ref() >= from).take(limit);
+        let pairs: Vec<Pair> = keys.map(|key| (key, value.clone())).collect();
+        self.0.fetch_max(pairs.len() * value.len(), Ordering::Relaxed);
+        Ok(pairs)
+    }
+}
+
+#[test]
+fn a_page_of_long_values_is_not_read_much_further_than_it_goes() {
+    let long = Long(AtomicUsize::new(0));
+    let mut after = Bytes::new();
+    let mut keys = 0;
+    loop {
+        let query = KvQuery::List { prefix: Bytes::new(), after, limit: PAGE_KEYS_MAX };
+        let response = Kv.query(&long, &query.encode()).unwrap();
+        let KvResponse::Page { items, more } = KvResponse::decode(&response).unwrap() else {
+            panic!("no page");
+        };
+        keys += items.len();
+        after = items.last().unwrap().0.clone();
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(keys, 1_000, "each key in one page");
+    let read = long.0.load(Ordering::Relaxed);
+    assert!(read < 4 * PAGE_BYTES_MAX, "{read} bytes at a time");
+}
+
+#[test]
+fn a_list_that_ends_at_the_border_of_a_page_says_so() {
+    let mut machine = Machine::new();
+    for key in ["a/1", "a/2", "a/3", "a/4", "b"] {
+        machine.apply(&put(key, ""));
+    }
+    let keys = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>();
+    assert_eq!(machine.list("a/", "", 4), (keys(&["a/1", "a/2", "a/3", "a/4"]), false));
+    assert_eq!(machine.list("a/", "", 2), (keys(&["a/1", "a/2"]), true));
+    // Between two pages the last key seen goes, and others come before and behind it.
+    machine.apply(&delete("a/2"));
+    machine.apply(&put("a/15", ""));
+    machine.apply(&put("a/25", ""));
+    assert_eq!(machine.list("a/", "a/2", 2), (keys(&["a/25", "a/3"]), true));
+    assert_eq!(machine.list("a/", "a/3", 1), (keys(&["a/4"]), false));
+    machine.apply(&delete("a/4"));
+    assert_eq!(machine.list("a/", "a/3", 1), (vec![], false), "nothing is left, nothing is said");
+}
+
+#[test]
+fn keys_and_values_are_told_one_to_one() {
+    let said = |command: &KvCommand| Kv.describe(&command.encode(), true).unwrap();
+    assert_eq!(said(&put("a", "b")), "put a b");
+    assert_eq!(said(&put("a b", "c")), "put $'a b' c");
+    assert_eq!(said(&put("a", "b c")), "put a $'b c'");
+    assert_eq!(said(&swap("a", None, Some("b"))), "cas a from absent to b");
+    assert_eq!(said(&swap("a", Some("absent"), None)), "cas a from $'absent' to delete");
+    assert_eq!(said(&delete("nl\nkey")), r"del $'nl\nkey'");
+    assert_eq!(said(&delete(r"nl\nkey")), r"del $'nl\\nkey'");
+}
+
 #[test]
 fn keys_and_values_up_to_the_limits_are_taken() {
     let mut machine = Machine::new();
@@ -282,6 +355,6 @@ fn what_a_command_says_holds_values_only_when_they_may_be_shown() {
     assert_eq!(said(&swap("k", Some("old"), None), false), "cas k from (3 bytes) to delete");
     assert_eq!(said(&swap("k", None, Some("new")), true), "cas k from absent to new");
     let key = Bytes::from_static(b"\x1b[2J\xff");
-    assert_eq!(said(&KvCommand::Delete { key }, true), "del \\x1b[2J\\xff");
+    assert_eq!(said(&KvCommand::Delete { key }, true), "del $'\\x1b[2J\\xff'");
     assert_eq!(Kv.describe(b"?", true), None, "it says nothing of what it does not know");
 }

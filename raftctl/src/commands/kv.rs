@@ -1,8 +1,8 @@
 //! `raftctl kv`: keys and values of the built-in machine.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Read as _;
-use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,26 +10,22 @@ use bytes::Bytes;
 use clap::{Args, Subcommand};
 use client::{Answer, Client, ClientError};
 use serde_json::{Value, json};
-use state_machine::{
-    KEY_BYTES_MAX, KvCommand as Change, KvQuery, KvResponse, PAGE_KEYS_MAX, VALUE_BYTES_MAX,
-};
+use state_machine::text::unquoted;
+use state_machine::{KEY_BYTES_MAX, KvCommand as Change, KvQuery, KvResponse, VALUE_BYTES_MAX};
 
 use crate::codes;
 use crate::commands::kv::freshness::{Age, FreshnessArgs};
 use crate::commands::load::LoadArgs;
 use crate::input::{Input, STDIN};
-use crate::output::table::Rows;
 use crate::output::{View, units};
 use crate::report::{Report, Result};
 use crate::target::Session;
 
 pub mod freshness;
+mod list;
 
 /// How long to wait for the end of a session; it ends by itself, too.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// The longest value that a table shows, in characters; `-o wide` shows all of it.
-const SHOWN_CHARS_MAX: usize = 60;
 
 /// Keys and values of the built-in machine.
 #[derive(Clone, Debug, Subcommand)]
@@ -44,7 +40,7 @@ pub enum KvCommand {
     Cas(CasArgs),
     /// Lists keys in order
     #[command(visible_alias = "ls")]
-    List(ListArgs),
+    List(list::ListArgs),
     /// Sets many keys from a file of KEY<TAB>VALUE lines
     Load(LoadArgs),
 }
@@ -113,19 +109,6 @@ pub struct CasArgs {
     dry_run: bool,
 }
 
-/// What `list` is told.
-#[derive(Clone, Debug, Args)]
-pub struct ListArgs {
-    /// What the keys begin with
-    #[arg(default_value = "")]
-    prefix: OsString,
-    /// At most so many; 0 is all
-    #[arg(long, value_name = "COUNT", default_value_t = 1_000)]
-    limit: u64,
-    #[command(flatten)]
-    freshness: FreshnessArgs,
-}
-
 /// Runs the command.
 ///
 /// # Errors
@@ -136,13 +119,13 @@ pub async fn run(session: &Session, command: KvCommand) -> Result<()> {
         KvCommand::Put(args) => put(session, args).await,
         KvCommand::Del(args) => del(session, args).await,
         KvCommand::Cas(args) => cas(session, args).await,
-        KvCommand::List(args) => list(session, args).await,
+        KvCommand::List(args) => list::run(session, args).await,
         KvCommand::Load(_) => unreachable!("a load has a module of its own"),
     }
 }
 
 async fn get(session: &Session, args: GetArgs) -> Result<()> {
-    let key = key_of(args.key)?;
+    let key = key_of(&args.key)?;
     let (_, client) = session.client()?;
     let mut age = Age::default();
     let answer = args.freshness.ask(&client, &KvQuery::Get { key: key.clone() }, &mut age).await;
@@ -156,7 +139,7 @@ async fn get(session: &Session, args: GetArgs) -> Result<()> {
             }
             let mut data = pair(&key, &value, revision);
             age.add_to(&mut data);
-            let names = vec![units::printable(&key)];
+            let names = vec![units::key(&key)];
             session.output.answer(&View { kind: "Key", data, text, names, warnings: Vec::new() })
         }
         KvResponse::NotFound => Err(no_key(&key)),
@@ -165,29 +148,29 @@ async fn get(session: &Session, args: GetArgs) -> Result<()> {
 }
 
 async fn put(session: &Session, args: PutArgs) -> Result<()> {
-    let key = key_of(args.key)?;
+    let key = key_of(&args.key)?;
     let value = match args.value.to_str() {
         Some(STDIN) => read_stdin()?,
         _ => Bytes::from(args.value.into_vec()),
     };
     check(&key, &value).map_err(|why| Report::new(codes::TOO_LARGE, why))?;
     if args.dry_run {
-        let what = format!("would set {} to {} bytes", units::printable(&key), value.len());
+        let what = format!("would set {} to {} bytes", units::cited(&key), value.len());
         return plan(session, &what);
     }
     change(session, &key, Change::Put { key: key.clone(), value }).await
 }
 
 async fn del(session: &Session, args: DelArgs) -> Result<()> {
-    let key = key_of(args.key)?;
+    let key = key_of(&args.key)?;
     if args.dry_run {
-        return plan(session, &format!("would delete {}", units::printable(&key)));
+        return plan(session, &format!("would delete {}", units::cited(&key)));
     }
     change(session, &key, Change::Delete { key: key.clone() }).await
 }
 
 async fn cas(session: &Session, args: CasArgs) -> Result<()> {
-    let key = key_of(args.key)?;
+    let key = key_of(&args.key)?;
     let bytes = |text: OsString| Bytes::from(text.into_vec());
     let (expected, new) = (args.expect.map(bytes), args.value.map(bytes));
     for value in [&expected, &new].into_iter().flatten() {
@@ -196,7 +179,7 @@ async fn cas(session: &Session, args: CasArgs) -> Result<()> {
     if args.dry_run {
         let verb = if new.is_some() { "set" } else { "delete" };
         let when = if expected.is_some() { "has the expected value" } else { "does not exist" };
-        return plan(session, &format!("would {verb} {} if it {when}", units::printable(&key)));
+        return plan(session, &format!("would {verb} {} if it {when}", units::cited(&key)));
     }
     change(session, &key, Change::CompareAndSwap { key: key.clone(), expected, new }).await
 }
@@ -224,19 +207,20 @@ async fn change(session: &Session, key: &Bytes, change: Change) -> Result<()> {
             session.output.answer(&View {
                 kind: "Change",
                 data: json!({
-                    "key": text_of(key), "revision": revision.to_string(),
-                    "index": index.to_string(),
+                    "key": text_of(key), "keyEncoding": encoding(key),
+                    "revision": revision.to_string(), "index": index.to_string(),
                 }),
                 text: format!("revision {revision}{token}\n").into_bytes(),
-                names: vec![units::printable(key)],
+                names: vec![units::key(key)],
                 warnings: Vec::new(),
             })
         }
         KvResponse::NotFound => Err(no_key(key)),
         KvResponse::Differs { revision, .. } => {
-            let key = units::printable(key);
-            let message = format!("\"{key}\" has another value, of revision {revision}");
-            Err(Report::new(codes::DIFFERS, message).help(format!("raftctl kv get '{key}'")))
+            let message =
+                format!("{} has another value, of revision {revision}", units::cited(key));
+            let help = format!("raftctl kv get {}", units::typed(key));
+            Err(Report::new(codes::DIFFERS, message).help(help))
         }
         other => Err(unexpected(other)),
     }
@@ -249,59 +233,6 @@ async fn once(client: &Client, command: Bytes) -> std::result::Result<Answer, Cl
     // Without it, the session expires; the answer is known either way.
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, session.close()).await;
     answer
-}
-
-async fn list(session: &Session, args: ListArgs) -> Result<()> {
-    let prefix = Bytes::from(args.prefix.into_vec());
-    let (_, client) = session.client()?;
-    let mut items: Vec<(Bytes, Bytes, u64)> = Vec::new();
-    let mut age = Age::default();
-    let wanted = if args.limit == 0 { u64::MAX } else { args.limit };
-    let more = loop {
-        let after = items.last().map(|(key, _, _)| key.clone()).unwrap_or_default();
-        let missing = wanted - items.len() as u64;
-        let limit = u32::try_from(missing).unwrap_or(u32::MAX).min(PAGE_KEYS_MAX);
-        let query = KvQuery::List { prefix: prefix.clone(), after, limit };
-        match args.freshness.ask(&client, &query, &mut age).await? {
-            KvResponse::Page { items: page, more } => {
-                let empty = page.is_empty();
-                items.extend(page);
-                if !more || empty || items.len() as u64 >= wanted {
-                    break more;
-                }
-            }
-            other => return Err(unexpected(other)),
-        }
-    };
-    client.close().await;
-    age.tell(&session.output);
-    let mut warnings = Vec::new();
-    if more {
-        let count = items.len();
-        warnings.push(format!("only the first {count} keys are shown; --limit 0 shows all"));
-    }
-    let mut rows = Rows::new(&["KEY", "REVISION", "VALUE"]);
-    for (key, value, revision) in &items {
-        let shown = shorten(units::printable(value), session.output.wide());
-        rows.push(vec![units::printable(key), revision.to_string(), shown]);
-    }
-    let pairs: Vec<Value> = items.iter().map(|(k, v, r)| pair(k, v, *r)).collect();
-    let mut data = json!({ "keys": pairs, "more": more });
-    age.add_to(&mut data);
-    session.output.answer(&View {
-        kind: "KeyList",
-        data,
-        text: rows.render(session.output.headers).into_bytes(),
-        names: items.iter().map(|(key, _, _)| units::printable(key)).collect(),
-        warnings,
-    })
-}
-
-fn shorten(text: String, wide: bool) -> String {
-    match text.char_indices().nth(SHOWN_CHARS_MAX) {
-        Some((end, _)) if !wide => format!("{}..", &text[..end]),
-        _ => text,
-    }
 }
 
 fn plan(session: &Session, what: &str) -> Result<()> {
@@ -353,10 +284,23 @@ pub fn check(key: &[u8], value: &[u8]) -> std::result::Result<(), String> {
     }
 }
 
-fn key_of(text: OsString) -> Result<Bytes> {
-    let key = Bytes::from(text.into_vec());
+/// Reads a key as it was typed, or as it was printed: what stands in `$'..'` is read as shells do.
+fn key_of(text: &OsStr) -> Result<Bytes> {
+    let key = prefix_of(text)?;
     check(&key, &[]).map_err(|why| Report::new(codes::TOO_LARGE, why))?;
     Ok(key)
+}
+
+/// Reads what keys begin with: it may be empty.
+fn prefix_of(text: &OsStr) -> Result<Bytes> {
+    let bytes = text.as_bytes();
+    let key = unquoted(bytes).map_err(|why| {
+        let message = format!("not a key: {}: {why}", units::printable(bytes));
+        let typed = units::typed(bytes);
+        Report::new(codes::BAD_KEY, message)
+            .help(format!("{typed}    (so the key is typed that is just this)"))
+    })?;
+    Ok(Bytes::from(key.into_owned()))
 }
 
 /// Reads a value from stdin, and never more than tells that it is too long.
@@ -376,7 +320,7 @@ fn read_stdin() -> Result<Bytes> {
 }
 
 fn no_key(key: &Bytes) -> Report {
-    Report::new(codes::NO_KEY, format!("no key \"{}\"", units::printable(key)))
+    Report::new(codes::NO_KEY, format!("no key {}", units::cited(key)))
 }
 
 /// Writes bytes as JSON can hold them: text as it is, other bytes in hexadecimal.
@@ -387,11 +331,12 @@ fn text_of(bytes: &Bytes) -> String {
     }
 }
 
+/// Says how [`text_of`] wrote them.
+fn encoding(bytes: &Bytes) -> &'static str {
+    if std::str::from_utf8(bytes).is_ok() { "utf-8" } else { "hex" }
+}
+
 fn pair(key: &Bytes, value: &Bytes, revision: u64) -> Value {
-    let encoding = |bytes: &Bytes| match std::str::from_utf8(bytes) {
-        Ok(_) => "utf-8",
-        Err(_) => "hex",
-    };
     json!({
         "key": text_of(key), "keyEncoding": encoding(key),
         "value": text_of(value), "valueEncoding": encoding(value),

@@ -5,19 +5,26 @@ use clap::{Args, Subcommand};
 use client::{Client, LogDetail, LogEntry, LogPage};
 use protocol::limits::LOG_PAGE_ENTRIES_MAX;
 use protocol::{EntryKind, decode_configuration};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use state_machine::{Envelope, EnvelopeKind, SystemCommand};
 
 use crate::cluster::Survey;
 use crate::codes;
 use crate::commands::snapshot::members;
-use crate::output::table::Rows;
+use crate::output::stream::{Kind, Listed, Stream};
 use crate::output::{View, units};
 use crate::report::{Report, Result};
 use crate::target::{Session, Target};
 
 mod offline;
 mod tail;
+
+const ENTRIES: Kind = Kind {
+    kind: "LogEntryList",
+    field: "entries",
+    items: "entries",
+    header: &["INDEX", "TERM", "KIND", "SIZE", "STATE", "COMMAND"],
+};
 
 /// The replicated log.
 #[derive(Clone, Debug, Subcommand)]
@@ -107,19 +114,20 @@ async fn live(
     endpoint: Option<&str>,
     command: &LogCommand,
 ) -> Result<()> {
-    let view = match command {
-        LogCommand::List(ListArgs { from, limit, how }) => {
-            let page = read(client, endpoint, *from, *limit, how.detail()).await?;
-            list(session, &page, how.show_values)
+    match command {
+        LogCommand::List(args) => {
+            let mut stream = Stream::new(&session.output, ENTRIES);
+            let known = list(session, client, endpoint, args, &mut stream).await;
+            let rest = bounds(&known.map_err(|why| stream.cut_off(why))?);
+            stream.end(rest, &[]).await
         }
         LogCommand::Show(ShowArgs { index, how }) => {
-            let page = read(client, endpoint, Some(*index), 1, how.detail()).await?;
-            show(&page, *index, how.show_values)?
+            let page = client.read_log(endpoint, *index, 1, how.detail()).await?;
+            session.output.answer(&show(&page, *index, how.show_values)?)
         }
-        LogCommand::Tail(args) => return tail::run(session, client, endpoint, args).await,
+        LogCommand::Tail(args) => tail::run(session, client, endpoint, args).await,
         LogCommand::Dump(_) | LogCommand::Verify(_) => unreachable!("they ask no node"),
-    };
-    session.output.answer(&view)
+    }
 }
 
 /// Finds a node's address by its name, its id or the address itself.
@@ -138,60 +146,81 @@ async fn address_of(target: &Target, client: &Client, wanted: &str) -> Result<St
     })
 }
 
-/// Reads entries page by page; the last ones if no index is named.
-async fn read(
-    client: &Client,
-    endpoint: Option<&str>,
-    from: Option<u64>,
-    limit: u64,
-    detail: LogDetail,
-) -> Result<LogPage> {
-    let from = match from {
-        Some(from) => from,
-        None => {
-            let known = client.read_log(endpoint, u64::MAX >> 1, 1, LogDetail::Sizes).await?;
-            (known.last + 1).saturating_sub(limit).max(known.first).max(1)
-        }
-    };
-    let mut all = LogPage::default();
-    loop {
-        let got = all.entries.len() as u64;
-        let missing = u32::try_from(limit - got).unwrap_or(u32::MAX).min(LOG_PAGE_ENTRIES_MAX);
-        let page = client.read_log(endpoint, from + got, missing, detail).await?;
-        (all.first, all.last, all.commit) = (page.first, page.last, page.commit);
-        let empty = page.entries.is_empty();
-        all.entries.extend(page.entries);
-        if empty || all.entries.len() as u64 >= limit {
-            return Ok(all);
-        }
-    }
+/// An entry as it is listed.
+struct Item<'a> {
+    page: &'a LogPage,
+    entry: &'a LogEntry,
+    values: bool,
 }
 
-fn list(session: &Session, page: &LogPage, values: bool) -> View {
-    let mut rows = Rows::new(&["INDEX", "TERM", "KIND", "SIZE", "STATE", "COMMAND"]);
-    for entry in &page.entries {
-        rows.push(vec![
+impl Listed for Item<'_> {
+    fn name(&self) -> String {
+        self.entry.index.to_string()
+    }
+
+    fn row(&self) -> Vec<String> {
+        let Self { page, entry, values } = self;
+        vec![
             entry.index.to_string(),
             entry.term.to_string(),
             kind(entry.kind).to_owned(),
             units::size(entry.payload_bytes.into()),
             state(page, entry).to_owned(),
-            Content::of(entry).line(values),
-        ]);
+            Content::of(entry).line(*values),
+        ]
     }
-    let items: Vec<Value> = page.entries.iter().map(|entry| item(page, entry, values)).collect();
-    View {
-        kind: "LogEntryList",
-        data: json!({
-            "first": page.first.to_string(),
-            "last": page.last.to_string(),
-            "commit": page.commit.to_string(),
-            "entries": items,
-        }),
-        text: rows.render(session.output.headers).into_bytes(),
-        names: page.entries.iter().map(|entry| entry.index.to_string()).collect(),
-        warnings: Vec::new(),
+
+    fn data(&self) -> Value {
+        item(self.page, self.entry, self.values)
     }
+}
+
+/// Writes entries page by page, the last ones if no index is named. The end of the log is where it
+/// is when the list gets there. Returns the last page, whose bounds are the newest.
+async fn list(
+    session: &Session,
+    client: &Client,
+    endpoint: Option<&str>,
+    args: &ListArgs,
+    stream: &mut Stream,
+) -> Result<LogPage> {
+    let mut next = match args.from {
+        Some(from) => from,
+        None => {
+            let known = client.read_log(endpoint, u64::MAX >> 1, 1, LogDetail::Sizes).await?;
+            (known.last + 1).saturating_sub(args.limit).max(known.first).max(1)
+        }
+    };
+    loop {
+        let missing = args.limit - stream.written();
+        let most = u32::try_from(missing).unwrap_or(u32::MAX).min(LOG_PAGE_ENTRIES_MAX);
+        let page = client.read_log(endpoint, next, most, args.how.detail()).await?;
+        if page.first > next {
+            tail::warn_of_gap(session, next, page.first);
+            next = page.first;
+            continue;
+        }
+        let Some(last) = page.entries.last().map(|entry| entry.index) else {
+            return Ok(page);
+        };
+        // A node that begins anew would be asked for ever.
+        if last < next || page.entries.len() as u64 > missing {
+            let message = "the node lists entries again that it has listed before";
+            return Err(Report::new(codes::UNEXPECTED, message));
+        }
+        let item = |entry| Item { page: &page, entry, values: args.how.show_values };
+        stream.page(&page.entries.iter().map(item).collect::<Vec<_>>()).await?;
+        next = last + 1;
+        if stream.written() >= args.limit {
+            return Ok(page);
+        }
+    }
+}
+
+/// Says where the log begins and ends, and how far it is committed.
+fn bounds(page: &LogPage) -> Map<String, Value> {
+    let bounds = [("first", page.first), ("last", page.last), ("commit", page.commit)];
+    bounds.map(|(name, index)| (name.to_owned(), index.to_string().into())).into_iter().collect()
 }
 
 fn show(page: &LogPage, index: u64, values: bool) -> Result<View> {
@@ -285,16 +314,16 @@ impl Content {
             Self::Members(text) => text.clone(),
             Self::Foreign(why) => format!("(not understood: {why})"),
             Self::Machine(Some(text), _) => units::printable(text.as_bytes()),
-            Self::Machine(None, command) if values => units::printable(command),
+            Self::Machine(None, command) if values => units::name(command),
             Self::Machine(None, command) => format!("({} bytes)", command.len()),
             Self::System(SystemCommand::RegisterSession { nonce: _, name }) => {
-                format!("register session {}", units::printable(name.as_bytes()))
+                format!("register session {}", units::name(name.as_bytes()))
             }
             Self::System(SystemCommand::CloseSession { session }) => {
                 format!("close session {session}")
             }
             Self::System(SystemCommand::ReserveId { name }) => {
-                format!("reserve id for {}", units::printable(name.as_bytes()))
+                format!("reserve id for {}", units::name(name.as_bytes()))
             }
         }
     }

@@ -3,18 +3,26 @@
 use clap::{Args, Subcommand};
 use client::{Client, Consistency};
 use consensus::ClusterTime;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use state_machine::{
     SESSION_TIMEOUT, SESSIONS_PAGE_MAX, Session as Found, SessionAnswers, SystemAnswer, SystemQuery,
 };
 
 use crate::codes;
+use crate::output::stream::{Kind, Listed, Stream};
 use crate::output::table::Rows;
 use crate::output::{View, units};
 use crate::report::{Report, Result};
 use crate::target::Session;
 
 mod close;
+
+const SESSIONS: Kind = Kind {
+    kind: "SessionList",
+    field: "sessions",
+    items: "sessions",
+    header: &["ID", "NAME", "OPEN", "IDLE", "ANSWERED", "HIGHEST"],
+};
 
 /// Clients' sessions.
 #[derive(Clone, Debug, Subcommand)]
@@ -73,57 +81,69 @@ fn unexpected() -> Report {
     Report::new(codes::UNEXPECTED, "the node answered something else than was asked")
 }
 
-async fn list(session: &Session, args: ListArgs) -> Result<()> {
-    let (_, client) = session.client()?;
-    let wanted = if args.limit == 0 { u64::MAX } else { args.limit };
-    let mut found: Vec<(u64, Found)> = Vec::new();
-    let mut after = 0;
-    let (more, now) = loop {
-        let missing = wanted - found.len() as u64;
-        let limit = u32::try_from(missing).unwrap_or(u32::MAX).min(SESSIONS_PAGE_MAX);
-        let query = SystemQuery::Sessions { after, limit };
-        match client.system(&query, consistency(args.stale)).await? {
-            SystemAnswer::Sessions { items, more, last, time } => {
-                found.extend(items);
-                after = last;
-                if !more || found.len() as u64 >= wanted {
-                    break (more, time);
-                }
-            }
-            _ => return Err(unexpected()),
-        }
-    };
-    client.close().await;
-    let mut warnings = Vec::new();
-    if more {
-        let count = found.len();
-        warnings.push(format!("only the first {count} sessions are shown; --limit 0 shows all"));
-    }
-    session.output.answer(&View {
-        kind: "SessionList",
-        data: json!({
-            "sessions": found.iter().map(|(id, one)| fields(*id, one, now)).collect::<Vec<_>>(),
-            "more": more,
-        }),
-        text: table(&found, now).render(session.output.headers).into_bytes(),
-        names: found.iter().map(|(id, _)| id.to_string()).collect(),
-        warnings,
-    })
-}
+/// A session as it is listed at a moment of cluster time.
+struct Item<'a>(u64, &'a Found, ClusterTime);
 
-fn table(found: &[(u64, Found)], now: ClusterTime) -> Rows {
-    let mut rows = Rows::new(&["ID", "NAME", "OPEN", "IDLE", "ANSWERED", "HIGHEST"]);
-    for (id, one) in found {
-        rows.push(vec![
+impl Listed for Item<'_> {
+    fn name(&self) -> String {
+        self.0.to_string()
+    }
+
+    fn row(&self) -> Vec<String> {
+        let Self(id, one, now) = self;
+        vec![
             id.to_string(),
             name(one),
-            units::age(since_ms(now, one.registered)),
-            units::age(since_ms(now, one.active)),
+            units::age(since_ms(*now, one.registered)),
+            units::age(since_ms(*now, one.active)),
             answered(one),
             one.highest.to_string(),
-        ]);
+        ]
     }
-    rows
+
+    fn data(&self) -> Value {
+        fields(self.0, self.1, self.2)
+    }
+}
+
+async fn list(session: &Session, args: ListArgs) -> Result<()> {
+    let (_, client) = session.client()?;
+    let mut stream = Stream::new(&session.output, SESSIONS);
+    let ended = pages(&client, args, &mut stream).await;
+    client.close().await;
+    let more = ended.map_err(|why| stream.cut_off(why))?;
+    let mut warnings = Vec::new();
+    if more {
+        let count = stream.written();
+        warnings.push(format!("only the first {count} sessions are shown; --limit 0 shows all"));
+    }
+    stream.end(Map::from_iter([("more".to_owned(), more.into())]), &warnings).await
+}
+
+/// Writes page after page, and says whether there are more sessions than were wanted.
+async fn pages(client: &Client, args: ListArgs, stream: &mut Stream) -> Result<bool> {
+    let wanted = if args.limit == 0 { u64::MAX } else { args.limit };
+    let mut after = 0;
+    loop {
+        let missing = wanted - stream.written();
+        let limit = u32::try_from(missing).unwrap_or(u32::MAX).min(SESSIONS_PAGE_MAX);
+        let query = SystemQuery::Sessions { after, limit };
+        let SystemAnswer::Sessions { items, more, last, time } =
+            client.system(&query, consistency(args.stale)).await?
+        else {
+            return Err(unexpected());
+        };
+        // A node that begins anew would be asked for ever.
+        if (more && last <= after) || items.len() as u64 > missing {
+            return Err(unexpected());
+        }
+        after = last;
+        let items: Vec<Item<'_>> = items.iter().map(|(id, one)| Item(*id, one, time)).collect();
+        stream.page(&items).await?;
+        if !more || stream.written() >= wanted {
+            return Ok(more);
+        }
+    }
 }
 
 async fn show(session: &Session, id: u64, stale: bool) -> Result<()> {
@@ -201,7 +221,8 @@ fn ranges(numbers: &[u64]) -> String {
 fn name(one: &Found) -> String {
     match one.name.as_str() {
         "" => "-".to_owned(),
-        name => units::printable(name.as_bytes()),
+        // Only a session without a name is shown as a dash.
+        name => units::key(name.as_bytes()),
     }
 }
 
@@ -296,7 +317,8 @@ mod tests {
         let now = ClusterTime::new(5 * MINUTE);
         let expected = "ID  NAME     OPEN  IDLE  ANSWERED  HIGHEST\n\
                         12  billing  4 m   3 m   1-2       9\n";
-        let rows = table(&[(12, found().session)], now);
+        let mut rows = Rows::new(SESSIONS.header);
+        rows.push(Item(12, &found().session, now).row());
         assert_eq!(rows.render(true), expected);
         let data = details(12, &found(), now);
         assert_eq!(data["notApplied"], json!([3, 5, 6, 7, 8]));

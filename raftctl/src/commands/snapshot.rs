@@ -126,7 +126,7 @@ fn verify(session: &Session, file: &Path) -> Result<()> {
 fn description(file: &str, bytes: Option<u64>, header: &SnapshotHeader) -> (String, Value) {
     let meta = &header.meta;
     let cluster = ClusterId::from_bytes(header.cluster);
-    let machine = units::printable(header.machine.as_bytes());
+    let machine = units::name(header.machine.as_bytes());
     let made = made(header.made_unix_ms);
     let stamp = meta.stamp.get();
     // A pipe has no size.
@@ -173,7 +173,7 @@ fn description(file: &str, bytes: Option<u64>, header: &SnapshotHeader) -> (Stri
 pub fn members(configuration: &Configuration) -> String {
     let name = |id| {
         let name = configuration.member(id).map_or("?", |member| &member.name);
-        units::printable(name.as_bytes())
+        units::name(name.as_bytes())
     };
     let list = |ids: &mut dyn Iterator<Item = consensus::NodeId>| -> Vec<String> {
         ids.map(name).collect()

@@ -1,4 +1,6 @@
-//! Numbers, sizes and times for people.
+//! Numbers, sizes, times and names for people.
+
+use state_machine::text;
 
 /// Writes a number with separators: `918,240`.
 pub fn count(number: u64) -> String {
@@ -64,11 +66,45 @@ pub fn age(ms: u64) -> String {
     }
 }
 
-/// Writes bytes that should be text; others are escaped, so that a terminal stays as it is.
+/// Writes a sentence that others made on one line, so that a terminal stays as it is. What was
+/// escaped in it before stays as it is, too.
 pub fn printable(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
-        Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
-        _ => bytes.escape_ascii().to_string(),
+        Ok(sentence) => text::inert_line(sentence).into_owned(),
+        Err(_) => text::in_quotes(bytes),
+    }
+}
+
+/// Writes a name or value one to one: what does not show itself stands in `$'..'`.
+pub fn name(bytes: &[u8]) -> String {
+    text::quoted(bytes).into_owned()
+}
+
+/// Writes a key one to one, so that commands take it back: it is never taken for a flag.
+pub fn key(bytes: &[u8]) -> String {
+    if bytes.starts_with(b"-") { text::in_quotes(bytes) } else { name(bytes) }
+}
+
+/// Writes a name into a sentence, so that one sees where it begins and ends.
+pub fn cited(bytes: &[u8]) -> String {
+    let name = name(bytes);
+    if name.starts_with("$'") { name } else { format!("\"{name}\"") }
+}
+
+/// Writes a key as it is typed into a shell, whatever is in it. A key that would mean something else
+/// when the shell has read it is given as it is printed, in quotes of its own.
+pub fn typed(bytes: &[u8]) -> String {
+    if bytes.starts_with(b"$'") || bytes.starts_with(b"-") || bytes.contains(&0) {
+        return text::in_quotes(key(bytes).as_bytes());
+    }
+    let bare = |byte: u8| byte.is_ascii_alphanumeric() || b"%+,-./:=@_".contains(&byte);
+    let name = name(bytes);
+    if name.starts_with("$'") || name.bytes().all(bare) {
+        name
+    } else if name.contains('\'') {
+        text::in_quotes(bytes)
+    } else {
+        format!("'{name}'")
     }
 }
 
@@ -107,7 +143,27 @@ mod tests {
     #[test]
     fn a_terminal_is_safe_from_bytes() {
         assert_eq!(printable("grün".as_bytes()), "grün");
-        assert_eq!(printable(b"a\x1b[2Jb"), "a\\x1b[2Jb");
-        assert_eq!(printable(&[0xff, b'a']), "\\xffa");
+        assert_eq!(printable(b"a\x1b[2Jb\nc"), "a\\x1b[2Jb\\nc");
+        assert_eq!(printable(&[0xff, b'a']), "$'\\xffa'");
+        assert_eq!(printable(printable(b"C:\\x\n").as_bytes()), "C:\\x\\n");
+    }
+
+    #[test]
+    fn names_are_one_to_one_and_words_of_a_shell() {
+        assert_eq!([name(b"-5"), key(b"-5")], ["-5", "$'-5'"]);
+        assert_eq!([cited(b"a b"), cited(b"a\n")], ["\"a b\"", "$'a\\n'"]);
+        for (bytes, shell) in [
+            (&b"a/b-1"[..], "a/b-1"),
+            (b"a b", "'a b'"),
+            (b"$(rm)", "'$(rm)'"),
+            (b"it's", "$'it\\'s'"),
+            (b"a\nb", "$'a\\nb'"),
+            (b"", "$''"),
+            ("grün".as_bytes(), "'grün'"),
+            (b"-o", "$'$\\'-o\\''"),
+            (b"$'", "$'$\\'$\\\\\\'\\''"),
+        ] {
+            assert_eq!(typed(bytes), shell);
+        }
     }
 }

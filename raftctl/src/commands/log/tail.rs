@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use clap::Args;
 use client::{Client, LogDetail, LogEntry, LogPage};
+use protocol::limits::LOG_PAGE_ENTRIES_MAX;
 use tokio::time::sleep;
 
-use super::{Content, How, item, kind, read};
+use super::{Content, How, item, kind};
 use crate::cli::Form;
 use crate::output::{View, units, write_stdout};
 use crate::report::Result;
@@ -14,9 +15,6 @@ use crate::target::Session;
 
 /// How often a node is asked for more.
 const POLL: Duration = Duration::from_millis(200);
-
-/// At most so many entries are read at a time.
-const PAGE: u64 = 500;
 
 /// What `tail` is told.
 #[derive(Clone, Debug, Args)]
@@ -41,7 +39,7 @@ pub(super) async fn run(
     args: &TailArgs,
 ) -> Result<()> {
     let values = args.how.show_values;
-    let known = read(client, endpoint, Some(u64::MAX >> 1), 1, LogDetail::Sizes).await?;
+    let known = client.read_log(endpoint, u64::MAX >> 1, 1, LogDetail::Sizes).await?;
     let mut next = (known.commit + 1).saturating_sub(args.lines).max(known.first).max(1);
     if session.output.headers && session.output.for_people() {
         write_stdout(
@@ -49,10 +47,9 @@ pub(super) async fn run(
         )?;
     }
     loop {
-        let page = read(client, endpoint, Some(next), PAGE, args.how.detail()).await?;
+        let page = client.read_log(endpoint, next, LOG_PAGE_ENTRIES_MAX, args.how.detail()).await?;
         if page.first > next {
-            let gap = format!("entries {next} to {} were compacted away", page.first - 1);
-            session.output.remark(&format!("warning: {gap}"));
+            warn_of_gap(session, next, page.first);
             next = page.first;
             continue;
         }
@@ -68,6 +65,12 @@ pub(super) async fn run(
             (false, false) => return Ok(()),
         }
     }
+}
+
+/// Says which entries cannot be shown any more.
+pub(super) fn warn_of_gap(session: &Session, wanted: u64, first: u64) {
+    let gap = format!("entries {wanted} to {} were compacted away", first - 1);
+    session.output.remark(&format!("warning: {gap}"));
 }
 
 /// Writes a line: for programs an envelope each.

@@ -117,7 +117,7 @@ fn data(records: &[ConfigurationRecord], removed: &[Tombstone]) -> Value {
 fn graves(removed: &[Tombstone]) -> Rows {
     let mut rows = Rows::new(&["REMOVED", "ID", "INDEX"]);
     for grave in removed {
-        let name = units::printable(grave.name.as_bytes());
+        let name = units::name(grave.name.as_bytes());
         rows.push(vec![name, grave.id.to_string(), grave.index.to_string()]);
     }
     rows
@@ -130,7 +130,7 @@ fn or_none(text: String) -> String {
 fn names(configuration: &Configuration, ids: impl Iterator<Item = NodeId>) -> String {
     let name = |id: NodeId| {
         let member = configuration.member(id);
-        member.map_or_else(|| id.to_string(), |one| units::printable(one.name.as_bytes()))
+        member.map_or_else(|| id.to_string(), |one| units::name(one.name.as_bytes()))
     };
     ids.map(name).collect::<Vec<_>>().join(",")
 }
@@ -160,12 +160,12 @@ fn change(before: &ConfigurationRecord, now: &ConfigurationRecord) -> String {
     let one = |id: &NodeId| {
         let id = *id;
         let member = new.member(id).or_else(|| old.member(id))?;
-        let name = units::printable(member.name.as_bytes());
+        let name = units::name(member.name.as_bytes());
         match (old.member(id), new.member(id)) {
             (None, _) => Some(format!("+{name}")),
             (_, None) => Some(format!("-{name}")),
             (Some(then), Some(now)) if then.address != now.address => {
-                Some(format!("{name} at {}", units::printable(now.address.as_bytes())))
+                Some(format!("{name} at {}", units::name(now.address.as_bytes())))
             }
             _ if votes(old, id) == votes(new, id) => None,
             _ if votes(new, id) => Some(format!("{name} votes")),
