@@ -12,6 +12,7 @@ use crate::cluster::Survey;
 use crate::cluster::verdict::{heard, shortage, tolerance};
 use crate::codes;
 use crate::context::Node;
+use crate::look::{again, look};
 use crate::report::{Report, Result};
 
 /// How often it is looked how a change ended whose outcome is unknown.
@@ -56,7 +57,7 @@ impl Present {
     /// # Errors
     /// If nobody leads, for only a leader can change anything.
     pub async fn ask(client: &Client, nodes: &[Node]) -> Result<Self> {
-        let survey = Survey::ask(client, nodes).await;
+        let survey = look(client, nodes).await;
         let Some(leader) = survey.leader() else {
             let cause = |row: &crate::cluster::Row| client::Cause {
                 endpoint: row.address.clone(),
@@ -73,15 +74,44 @@ impl Present {
         Ok(Self { configuration, index, survey })
     }
 
+    /// Asks again, and nobody who was silent before. If nobody leads any more, all are asked.
+    ///
+    /// # Errors
+    /// As [`Present::ask`].
+    pub async fn again(&self, client: &Client, nodes: &[Node]) -> Result<Self> {
+        let survey = again(client, &self.survey).await;
+        match survey.leader() {
+            Some(leader) => {
+                let configuration = leader.configuration.clone();
+                let index = leader.configuration_index;
+                Ok(Self { configuration, index, survey })
+            }
+            None => Self::ask(client, nodes).await,
+        }
+    }
+
     /// Asks all nodes until no change of members is under way: the one before this was cut off
     /// here, and the leader brings it to its end.
     ///
     /// # Errors
     /// As [`Present::ask`]; if a change is still under way after `patience`.
     pub async fn settled(client: &Client, nodes: &[Node], patience: Duration) -> Result<Self> {
+        Self::ask(client, nodes).await?.until_settled(client, nodes, patience).await
+    }
+
+    /// Asks again until no change of members is under way.
+    ///
+    /// # Errors
+    /// As [`Present::settled`].
+    pub async fn until_settled(
+        self,
+        client: &Client,
+        nodes: &[Node],
+        patience: Duration,
+    ) -> Result<Self> {
         let began = Instant::now();
+        let mut present = self;
         loop {
-            let present = Self::ask(client, nodes).await?;
             if !present.configuration.voters().is_joint() {
                 return Ok(present);
             }
@@ -90,9 +120,10 @@ impl Present {
                 let short = shortage(joint.voters(), &present.alive());
                 let why = short.map_or_else(String::new, |short| format!(": {short}"));
                 let message = format!("a change of members is under way and does not end{why}");
-                return Err(Report::new(codes::REFUSED, message).help("raftctl status"));
+                return Err(Report::new(codes::CHANGE_REFUSED, message).help("raftctl status"));
             }
             sleep(POLL).await;
+            present = present.again(client, nodes).await?;
         }
     }
 
@@ -124,7 +155,7 @@ impl Present {
     }
 
     /// The members that take part, as the leader hears them.
-    fn alive(&self) -> BTreeSet<NodeId> {
+    pub fn alive(&self) -> BTreeSet<NodeId> {
         self.survey.leader().map(|leader| heard(&self.survey, leader)).unwrap_or_default()
     }
 
@@ -247,7 +278,7 @@ impl Draft {
         let members = members.map(|(id, member)| (*id, member.clone())).collect();
         let voters = Voters::Stable(Majority::new(self.voters.iter().copied()));
         Configuration::new(voters, self.learners.clone(), members)
-            .map_err(|error| Report::new(codes::REFUSED, error.to_string()))
+            .map_err(|error| Report::new(codes::CHANGE_REFUSED, error.to_string()))
     }
 }
 
@@ -271,7 +302,7 @@ pub async fn step_aside(
     }
     let began = Instant::now();
     loop {
-        match Present::ask(client, nodes).await {
+        match present.again(client, nodes).await {
             // What is changed is what was seen before.
             Ok(now) => return Ok(Present { index: present.index, ..now }),
             Err(error) if began.elapsed() >= patience => return Err(error),
@@ -299,14 +330,14 @@ pub async fn carry_out(
         Err(error) => return Err(Report::from_client(error)),
     };
     loop {
-        if let Ok(now) = Present::ask(client, nodes).await {
+        if let Ok(now) = present.again(client, nodes).await {
             let settled = !now.configuration.voters().is_joint();
             if now.configuration == target {
                 return Ok(now);
             }
             if settled && now.index != present.index {
                 let message = "the members were changed to something else meanwhile";
-                return Err(Report::new(codes::REFUSED, message).help("raftctl member list"));
+                return Err(Report::new(codes::CHANGE_REFUSED, message).help("raftctl member list"));
             }
         }
         if began.elapsed() >= patience {

@@ -136,13 +136,15 @@ NO_NODE 108 Absent "no such member"
 "No member of this cluster has this name or id. `raftctl member list` shows all."
 
 REFUSED 109 Refused "the node refuses the request"
-"The node refuses the request as it is: over a limit, or without sense to it. The message names the
-limit."
+"The node refuses the request as it is, and the message says why: it is over a limit, against a rule
+of the cluster, or makes no sense to the node. Nothing was changed. The same request will be refused
+again, unless what the message names has changed."
 
 UNINITIALISED 110 NoLeader "the node belongs to no cluster yet"
 "raftd runs, its data directory is empty, and it waits. `raftctl init`, run again where the
 authority is, bootstraps the cluster when all nodes answer. A node of a running cluster whose
-directory was lost does not rejoin by itself: it must be replaced."
+directory was lost does not rejoin by itself: a new node takes its place, on the same machine if you
+like, by `raftctl member replace OLD NEW=HOST:PORT`."
 
 NODE_FAILED 111 Failed "a node failed"
 "A node met an error that stops it: a failed disk, a shutdown, a bug. Its log says more:
@@ -229,10 +231,13 @@ OTHER_NODE 305 Refused "another node answers there"
 lead to one machine. Put each bundle on its own machine."
 
 WIPED 306 Refused "a data directory was wiped or replaced"
-"The bootstrap record names the data directories that took part; this node has another one now. It
-lost what it may have promised, so it is not let in again under the old name: it would vote as if
-nothing had happened. Replace the member instead. If the cluster has never been used, `init` under
-another name starts afresh."
+"The cluster knows the data directory with which each member joined, and this node has another one
+now. It lost what it may have promised, so it is not let in again as the same member: it would vote
+as if nothing had happened. Nothing was changed.
+Let a new node take its place, under a name that is free, at the same address if you like:
+`raftctl member replace OLD NEW=HOST:PORT`. It makes the bundle of NEW and says where; on the machine
+stop raftd, empty its data directory, put that bundle in the place of the old one, and start raftd.
+If the cluster has never been used, `raftctl init NAME` with another name starts afresh."
 
 NO_RECORD 307 Refused "the bootstrap record is missing"
 "A node is bootstrapped, but the record beside the authority is not there, so nobody can tell
@@ -272,6 +277,17 @@ machine and that one; that this machine reaches the node proves nothing for the 
 node's certificate: bundles were mixed up, or the address leads elsewhere. Another data directory:
 it was wiped or replaced since it was asked; run the command again. Other leases or another
 generation: the node itself refuses, and says what differs."
+
+SAME_MEMBER 314 Refused "a member cannot take its own place"
+"Who is replaced leaves for ever: its id is never given again and its certificate is refused, so who
+comes needs a name of its own. Machine and address may be the same. The help shows the command; it
+makes the bundle of the new node and says where. On the machine stop raftd, empty its data
+directory, put that bundle in the place of the old one, and start raftd. Nothing was changed."
+
+CHANGE_REFUSED 315 Refused "this cannot be done with these members"
+"The members are as they are, and do not allow it; the message says why: nobody would vote, there
+would be too many, who is to lead does not vote or is not heard, another change is under way or was
+made meanwhile. Nothing was changed. `raftctl member list` shows who is what."
 
 MEMBER_SILENT 401 Degraded "a member does not answer"
 "The member does not answer status requests, or the leader does not hear from it. The cluster serves

@@ -5,6 +5,7 @@
 //! | `cli` | the command line, one definition for parsing, help, completion and the manual |
 //! | `commands` | one noun or verb each |
 //! | `cluster` | asking all nodes at once, and the verdict over their answers |
+//! | `look` | a quick look at it, for whoever changes something |
 //! | `change` | a change of members, before, during and after |
 //! | `bundle` | what `init` keeps of a cluster: authority, bundles, bootstrap record |
 //! | `target`, `context` | which cluster, and as whom |
@@ -43,6 +44,7 @@ pub mod context;
 pub mod files;
 pub mod founding;
 pub mod input;
+pub mod look;
 pub mod offline;
 pub mod output;
 pub mod report;

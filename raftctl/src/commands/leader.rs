@@ -68,7 +68,9 @@ pub async fn transfer(session: &Session, to: Option<&str>, dry_run: bool) -> Res
     };
     if !present.configuration.is_voter(to) {
         let message = format!("{} does not vote, so it cannot lead", present.survey.name(to));
-        return Err(Report::new(codes::REFUSED, message).help("raftctl member promote M"));
+        let name = present.survey.name(to);
+        return Err(Report::new(codes::CHANGE_REFUSED, message)
+            .help(format!("raftctl member promote {name}    (then it may)")));
     }
     if dry_run {
         client.close().await;
@@ -77,7 +79,7 @@ pub async fn transfer(session: &Session, to: Option<&str>, dry_run: bool) -> Res
     client.transfer(to).await.map_err(Report::from_client)?;
     let deadline = Instant::now() + session.global.timeout;
     loop {
-        if let Ok(now) = Present::ask(&client, &target.nodes).await
+        if let Ok(now) = present.again(&client, &target.nodes).await
             && now.survey.leader().is_some_and(|leader| leader.node == to)
         {
             client.close().await;
@@ -94,7 +96,8 @@ pub async fn transfer(session: &Session, to: Option<&str>, dry_run: bool) -> Res
 fn plan(session: &Session, present: &Present, to: NodeId) -> Result<()> {
     let from = present.survey.leader().map(|leader| present.survey.name(leader.node));
     let (from, name) = (from.unwrap_or_default(), present.survey.name(to));
-    let text = format!("leader     {from}  ->  {name}\n");
+    let shown = |name: &str| units::name(name.as_bytes());
+    let text = format!("leader     {}  ->  {}\n", shown(&from), shown(&name));
     let data = json!({ "from": from, "to": name, "id": to.to_string() });
     let names = vec![name];
     let (kind, warnings) = ("Plan", Vec::new());
@@ -103,10 +106,12 @@ fn plan(session: &Session, present: &Present, to: NodeId) -> Result<()> {
 
 fn best(present: &Present) -> Result<NodeId> {
     let leader = present.survey.leader().expect("there is one, or there is no present");
-    let voters = leader.peers.iter().filter(|peer| present.configuration.is_voter(peer.id));
-    let alive = voters.filter(|peer| present.survey.row(peer.id).is_some_and(|r| r.answer.is_ok()));
-    alive.max_by_key(|peer| peer.matched).map(|peer| peer.id).ok_or_else(|| {
-        Report::new(codes::REFUSED, "no other voter answers, so nobody can take over")
+    let alive = present.alive();
+    let votes = |id| present.configuration.is_voter(id) && alive.contains(&id);
+    let voters = leader.peers.iter().filter(|peer| votes(peer.id));
+    voters.max_by_key(|peer| peer.matched).map(|peer| peer.id).ok_or_else(|| {
+        let message = "the leader hears from no other voter, so nobody can take over";
+        Report::new(codes::CHANGE_REFUSED, message).help("raftctl status")
     })
 }
 
@@ -114,11 +119,12 @@ fn answer(session: &Session, present: &Present) -> Result<()> {
     let leader = present.survey.leader().expect("there is one, or there is no present");
     let name = present.survey.name(leader.node);
     let since = leader.leading_ms.unwrap_or_default();
-    let text = format!("{name}   (term {}, for {})\n", leader.term, units::age(since));
+    let (shown, age) = (units::name(name.as_bytes()), units::age(since));
+    let text = format!("{shown}   (term {}, for {age})\n", leader.term);
     let data = json!({
         "id": leader.node.to_string(), "name": name,
         "term": leader.term.to_string(), "leadingMs": since,
     });
-    let (names, warnings) = (vec![name], Vec::new());
+    let (names, warnings) = (vec![shown], Vec::new());
     session.output.answer(&View { kind: "Leader", data, text: text.into_bytes(), names, warnings })
 }

@@ -8,9 +8,9 @@ use protocol::{EntryKind, decode_configuration};
 use serde_json::{Map, Value, json};
 use state_machine::{Envelope, EnvelopeKind, SystemCommand};
 
-use crate::cluster::Survey;
 use crate::codes;
 use crate::commands::snapshot::members;
+use crate::look::look;
 use crate::output::stream::{Kind, Listed, Stream};
 use crate::output::{View, units};
 use crate::report::{Report, Result};
@@ -136,7 +136,7 @@ async fn address_of(target: &Target, client: &Client, wanted: &str) -> Result<St
     if let Some(node) = target.nodes.iter().find(|n| named(&n.name) || n.address == wanted) {
         return Ok(node.address.clone());
     }
-    let survey = Survey::ask(client, &target.nodes).await;
+    let survey = look(client, &target.nodes).await;
     let matches = |row: &&crate::cluster::Row| {
         row.name == wanted || row.id.is_some_and(|id| id.to_string() == wanted)
     };

@@ -7,8 +7,9 @@ use serde_json::json;
 use crate::cli::endpoint;
 use crate::cluster::Survey;
 use crate::codes;
-use crate::output::View;
+use crate::look::look;
 use crate::output::table::Rows;
+use crate::output::{View, units};
 use crate::report::{Report, Result};
 use crate::target::Session;
 
@@ -17,6 +18,7 @@ pub mod alter;
 pub mod catch_up;
 pub mod history;
 mod interrupted;
+mod known;
 pub mod show;
 
 use self::add::{AddArgs, ReplaceArgs};
@@ -103,7 +105,7 @@ pub async fn run(session: &Session, command: MemberCommand) -> Result<()> {
 /// If no node answers, or none has a history.
 pub async fn list(session: &Session) -> Result<()> {
     let (target, client) = session.client()?;
-    let survey = Survey::ask(&client, &target.nodes).await;
+    let survey = look(&client, &target.nodes).await;
     client.close().await;
     let configuration = configuration(&survey)?;
     let role = |id| role(configuration, id);
@@ -115,9 +117,9 @@ pub async fn list(session: &Session) -> Result<()> {
         let leads = leader == Some(*id);
         rows.push(vec![
             id.to_string(),
-            member.name.clone(),
+            units::name(member.name.as_bytes()),
             role(*id).to_owned(),
-            member.address.clone(),
+            units::name(member.address.as_bytes()),
             member.incarnation.to_string(),
             if leads { "yes" } else { "-" }.to_owned(),
         ]);
@@ -126,7 +128,7 @@ pub async fn list(session: &Session) -> Result<()> {
             "address": member.address, "incarnation": member.incarnation.to_string(),
             "leader": leads,
         }));
-        names.push(member.name.clone());
+        names.push(units::name(member.name.as_bytes()));
     }
     let text = rows.render(session.output.headers).into_bytes();
     let data = json!({ "members": items, "joint": configuration.voters().is_joint() });
@@ -148,7 +150,8 @@ fn configuration(survey: &Survey) -> Result<&Configuration> {
         return Err(Report::new(codes::UNREACHABLE, "no node could be reached").causes(causes));
     }
     Err(Report::new(codes::UNINITIALISED, "no node that answers has a history")
-        .help("raftctl init NAME    (bootstraps the cluster)"))
+        .help("raftctl init NAME    (bootstraps a cluster that is new)")
+        .help("raftctl member replace OLD NEW=HOST:PORT    (for a member that lost its data)"))
 }
 
 /// Says what a member is, also during a change.

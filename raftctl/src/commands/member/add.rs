@@ -15,6 +15,7 @@ use tokio::time::sleep;
 use super::alter::{self, Deed};
 use super::catch_up;
 use super::interrupted::Reached;
+use super::known;
 use crate::bundle::{Bundles, PlannedNode};
 use crate::change::{Present, carry_out};
 use crate::cli::duration;
@@ -116,6 +117,7 @@ async fn steps(session: &Session, args: &AddArgs, reached: &Cell<Reached>) -> Re
     let began = Instant::now();
     let (target, client) = session.client()?;
     let present = Present::settled(&client, &target.nodes, session.global.timeout).await?;
+    known::check(&client, args, &present, self::leaving(args, &present)?).await?;
     let leaving = leaving(args, &present)?;
     if args.dry_run {
         client.close().await;
@@ -137,9 +139,10 @@ async fn steps(session: &Session, args: &AddArgs, reached: &Cell<Reached>) -> Re
     reached.set(Reached::Prepared);
     let deadline = began + args.wait;
     let record = record(&bundles)?;
-    join(session, &client, &newcomers, &record, deadline).await?;
+    let joining = Joining { bundles: &bundles, leaving, record: &record, deadline };
+    join(session, &client, &newcomers, joining).await?;
     reached.set(Reached::Met);
-    let present = enlist(session, &client, &target, &newcomers, deadline).await?;
+    let present = enlist(session, &client, &target, (args, &newcomers), present, deadline).await?;
     reached.set(Reached::Learning);
     if args.learner {
         client.close().await;
@@ -148,8 +151,8 @@ async fn steps(session: &Session, args: &AddArgs, reached: &Cell<Reached>) -> Re
         session.output.remark(&format!("{}  learner   since index {index}", names.join(" ")));
         return super::list(session).await;
     }
-    catch_up::wait(session, &client, &target, &newcomers, deadline).await?;
-    let present = Present::settled(&client, &target.nodes, session.global.timeout).await?;
+    let present = catch_up::wait(session, &client, &target, &newcomers, present, deadline).await?;
+    let present = present.until_settled(&client, &target.nodes, session.global.timeout).await?;
     let mut draft = present.draft();
     for node in &newcomers {
         draft.learners.remove(&NodeId::from(node.id));
@@ -269,21 +272,39 @@ fn record(bundles: &Bundles) -> Result<BootstrapRecord> {
     })
 }
 
-/// Waits until the nodes answer, checks who they are, and gives them the cluster's history.
+/// What newcomers are checked against, and how long they are waited for.
+#[derive(Clone, Copy)]
+struct Joining<'a> {
+    bundles: &'a Bundles,
+    leaving: Option<NodeId>,
+    record: &'a BootstrapRecord,
+    deadline: Instant,
+}
+
+/// Waits until the nodes answer, checks who they are, and gives them the cluster's history. Where
+/// the one that is replaced still answers, it is waited for who comes.
 async fn join(
     session: &Session,
     client: &Client,
     newcomers: &[PlannedNode],
-    record: &BootstrapRecord,
-    deadline: Instant,
+    joining: Joining<'_>,
 ) -> Result<()> {
+    let Joining { bundles, leaving, record, deadline } = joining;
     let names: Vec<String> = newcomers.iter().map(|node| node.name.clone()).collect();
     let mut waiting = Waiting::new(&session.output, &names);
     for (at, node) in newcomers.iter().enumerate() {
         loop {
             let why = match client.status_of(&node.address).await {
+                Ok(status) if leaving == Some(status.node) => {
+                    let bundle = bundles.node_directory(node);
+                    format!(
+                        "the node that leaves answers there; stop it, empty its data directory, \
+                         and put {} in the place of its bundle",
+                        bundle.display()
+                    )
+                }
                 Ok(status) => {
-                    check(node, &status, record)?;
+                    check(node, &status, joining)?;
                     if status.generation.is_none() {
                         let joined = client.join(&node.address, record.encode()).await;
                         joined.map_err(Report::from_client)?;
@@ -309,16 +330,23 @@ async fn join(
     Ok(())
 }
 
-fn check(node: &PlannedNode, status: &NodeStatus, record: &BootstrapRecord) -> Result<()> {
+fn check(node: &PlannedNode, status: &NodeStatus, joining: Joining<'_>) -> Result<()> {
     let (name, address) = (&node.name, &node.address);
     if status.node != NodeId::from(node.id) {
-        let message = format!("at {address} node {} answers, not {name}", status.node);
-        return Err(Report::new(codes::OTHER_NODE, message));
+        let bundle = joining.bundles.node_directory(node);
+        let message =
+            format!("at {address} node {} answers, not {name} (node {})", status.node, node.id);
+        return Err(Report::new(codes::OTHER_NODE, message).help(format!(
+            "stop raftd there, empty its data directory, put {} at /etc/raftd, start raftd, and \
+             run this again",
+            bundle.display()
+        )));
     }
     match status.generation {
-        Some(present) if present != record.generation() => {
+        Some(present) if present != joining.record.generation() => {
             let message = format!("{name} belongs to another history, {}", present.short());
-            Err(Report::new(codes::OTHER_GENERATION, message))
+            Err(Report::new(codes::OTHER_GENERATION, message)
+                .help("stop raftd there, empty its data directory, and run this again"))
         }
         Some(_) | None => Ok(()),
     }
@@ -329,22 +357,19 @@ async fn enlist(
     session: &Session,
     client: &Client,
     target: &Target,
-    newcomers: &[PlannedNode],
+    (args, newcomers): (&AddArgs, &[PlannedNode]),
+    present: Present,
     deadline: Instant,
 ) -> Result<Present> {
-    let present = Present::settled(client, &target.nodes, session.global.timeout).await?;
+    let nodes = &target.nodes;
+    let present = present.again(client, nodes).await?;
+    let present = present.until_settled(client, nodes, session.global.timeout).await?;
     let mut draft = present.draft();
     for node in newcomers {
         let id = NodeId::from(node.id);
         let status = client.status_of(&node.address).await.map_err(Report::from_client)?;
         match draft.members.get(&id) {
-            Some(known) if known.incarnation != status.incarnation => {
-                let message =
-                    format!("{} has another data directory than it joined with", node.name);
-                return Err(Report::new(codes::WIPED, message)
-                    .help("raftctl member remove it, and add it anew under another name"));
-            }
-            Some(_) => {}
+            Some(member) => known::is_same(&present, args, id, member, &status)?,
             None => {
                 let (name, address) = (node.name.clone(), node.address.clone());
                 let member = Member { incarnation: status.incarnation, name, address };

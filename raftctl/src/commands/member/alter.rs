@@ -6,6 +6,7 @@ use client::{Client, Consistency};
 use consensus::NodeId;
 use serde_json::json;
 use state_machine::Tombstone;
+use state_machine::text::inert;
 
 use super::{catch_up, history};
 use crate::change::{Draft, Present, Tolerances, carry_out, step_aside};
@@ -121,7 +122,7 @@ fn changed(present: &Present, draft: &Draft) -> Vec<String> {
 pub fn show_plan(session: &Session, present: &Present, draft: &Draft) -> Result<()> {
     let allowed = present.check(draft);
     let mut view = view("Plan", present, draft, &changed(present, draft));
-    view.text = describe(present, draft).into_bytes();
+    view.text = inert(&describe(present, draft)).into_owned().into_bytes();
     view.data["refused"] = json!(allowed.as_ref().err().map(|report| report.message.clone()));
     session.output.answer(&view)?;
     allowed
@@ -168,14 +169,14 @@ pub async fn carry(
     let mut view = view("MemberChange", &before, draft, &deed.names);
     view.data["configurationIndex"] = json!(done.index.to_string());
     view.data["tookMs"] = json!(millis(deed.began.elapsed()));
-    view.text = format!(
+    let text = format!(
         "{names}  {}   committed at index {index} in {age}.   Voters: {voters}.   Tolerates {} \
          (was {}).\n",
         deed.done,
         failures(tolerated.after),
         tolerated.before
-    )
-    .into_bytes();
+    );
+    view.text = inert(&text).into_owned().into_bytes();
     session.output.answer(&view)
 }
 

@@ -82,15 +82,17 @@ pub async fn wait(
     client: &Client,
     target: &Target,
     newcomers: &[PlannedNode],
+    mut present: Present,
     deadline: Instant,
-) -> Result<()> {
+) -> Result<Present> {
     let began = Instant::now();
     let mut learners: Vec<Learner<'_>> = newcomers.iter().map(Learner::new).collect();
     let mut progress: Option<Progress> = None;
     loop {
-        if let Ok(present) = Present::ask(client, &target.nodes).await
-            && let Some(leader) = present.survey.leader()
-        {
+        if let Ok(now) = present.again(client, &target.nodes).await {
+            present = now;
+        }
+        if let Some(leader) = present.survey.leader() {
             for learner in &mut learners {
                 let was_ready = learner.ready;
                 learner.observe(peer(leader, learner.node.id.into()), leader.last, present.index);
@@ -102,7 +104,7 @@ pub async fn wait(
                 }
             }
             let Some(worst) = worst(&learners) else {
-                return Ok(());
+                return Ok(present);
             };
             let what = format!("{}  learner  ", worst.node.name);
             let all = leader.last;

@@ -7,8 +7,8 @@ use consensus::{Configuration, NodeId};
 use serde_json::{Value, json};
 use state_machine::{ConfigurationRecord, SystemAnswer, SystemQuery, Tombstone};
 
-use crate::cluster::Survey;
 use crate::codes;
+use crate::look::look;
 use crate::output::table::Rows;
 use crate::output::{View, units};
 use crate::report::{Report, Result};
@@ -20,7 +20,7 @@ use crate::target::Session;
 /// If no node answers.
 pub async fn run(session: &Session) -> Result<()> {
     let (target, client) = session.client()?;
-    let survey = Survey::ask(&client, &target.nodes).await;
+    let survey = look(&client, &target.nodes).await;
     // Without a leader, a node that answers tells what it knows.
     let (how, warnings) = match survey.leader() {
         Some(_) => (Consistency::Linearizable, Vec::new()),

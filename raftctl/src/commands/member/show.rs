@@ -10,6 +10,7 @@ use crate::bundle::now_unix_s;
 use crate::change::find;
 use crate::cluster::Survey;
 use crate::commands::status;
+use crate::look::look;
 use crate::output::{View, units};
 use crate::report::Result;
 use crate::target::Session;
@@ -20,7 +21,12 @@ use crate::target::Session;
 /// If no node answers, or there is no such member.
 pub async fn run(session: &Session, wanted: &str) -> Result<()> {
     let (target, client) = session.client()?;
-    let survey = Survey::ask(&client, &target.nodes).await;
+    let mut survey = look(&client, &target.nodes).await;
+    // Nobody waits for the others; but why this one is silent must be known.
+    let quick = super::configuration(&survey).and_then(|known| find(known, wanted));
+    if quick.is_ok_and(|(id, _)| survey.row(id).is_none_or(|row| row.answer.is_err())) {
+        survey = Survey::ask(&client, &target.nodes).await;
+    }
     client.close().await;
     let configuration = super::configuration(&survey)?;
     let (id, member) = find(configuration, wanted)?;
@@ -28,7 +34,7 @@ pub async fn run(session: &Session, wanted: &str) -> Result<()> {
         kind: "Member",
         data: data(&survey, configuration, id, member),
         text: text(&survey, configuration, id, member).into_bytes(),
-        names: vec![member.name.clone()],
+        names: vec![units::name(member.name.as_bytes())],
         warnings: Vec::new(),
     })
 }
@@ -51,7 +57,7 @@ fn text(survey: &Survey, configuration: &Configuration, id: NodeId, member: &Mem
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{what:<12} {}", units::printable(value.as_bytes()));
     };
-    line("name", &member.name);
+    line("name", &units::name(member.name.as_bytes()));
     line("id", &id.to_string());
     line("role", super::role(configuration, id));
     line("address", &member.address);

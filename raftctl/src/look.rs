@@ -1,0 +1,115 @@
+//! A quick look at the cluster for whoever is about to change something: the leader knows who
+//! takes part, so nobody waits for a node that is dead, and nobody asks it again and again.
+//!
+//! A verdict for people is another thing: `status` asks everybody, and waits.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use client::{Client, NodeStatus, PeerReport};
+use consensus::{Majority, NodeId, RoleKind, Tally};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use crate::cluster::survey::silence;
+use crate::cluster::{Row, Silence, Survey};
+use crate::context::Node;
+
+/// How much longer than the leader others may take to answer, at least.
+const GRACE_MIN: Duration = Duration::from_millis(100);
+
+/// A leader hears from a majority within this time, or will soon lead no more; in milliseconds.
+const RECENT_MS: u64 = 1_000;
+
+/// Where a node is, and what it is called if that is known.
+type Place = (Option<String>, String);
+
+/// Asks all nodes at once. When one has answered that certainly leads, the others have as long
+/// again; who has not answered by then is a row without an answer. Without a leader, all are waited
+/// for.
+pub async fn look(client: &Client, nodes: &[Node]) -> Survey {
+    let places = nodes.iter().map(|node| (node.name.clone(), node.address.clone())).collect();
+    ask(client, places, Vec::new()).await
+}
+
+/// Looks again, and asks nobody who was silent then, unless the leader hears from it now.
+pub async fn again(client: &Client, before: &Survey) -> Survey {
+    let heard: BTreeSet<NodeId> = before.leader().map(heard).unwrap_or_default();
+    let (asked, silent): (Vec<&Row>, Vec<&Row>) = before
+        .rows
+        .iter()
+        .partition(|row| row.answer.is_ok() || row.id.is_some_and(|id| heard.contains(&id)));
+    let places = asked.iter().map(|row| (Some(row.name.clone()), row.address.clone())).collect();
+    ask(client, places, silent.into_iter().cloned().collect()).await
+}
+
+async fn ask(client: &Client, places: Vec<Place>, silent: Vec<Row>) -> Survey {
+    let began = Instant::now();
+    let mut known: BTreeSet<String> = silent.iter().map(|row| row.address.clone()).collect();
+    let (mut rows, mut waiting) = (silent, Vec::new());
+    let mut asking = JoinSet::new();
+    let mut send = |places: Vec<Place>, waiting: &mut Vec<Place>, asking: &mut JoinSet<_>| {
+        for (name, address) in places {
+            if known.insert(address.clone()) {
+                let (client, place) = (client.clone(), address.clone());
+                asking.spawn(async move { (client.status_of(&place).await, place) });
+                waiting.push((name, address));
+            }
+        }
+    };
+    send(places, &mut waiting, &mut asking);
+    let mut until = None;
+    loop {
+        let joined = tokio::select! {
+            joined = asking.join_next() => joined,
+            () = patience(until) => None,
+        };
+        let Some(Ok((answer, address))) = joined else { break };
+        let at = waiting.iter().position(|(_, place)| *place == address);
+        let name = at.and_then(|at| waiting.swap_remove(at).0);
+        if let Some(leader) = answer.as_ref().ok().filter(|status| certainly_leads(status)) {
+            let now = Instant::now();
+            until.get_or_insert(now + GRACE_MIN.max(now - began));
+            let members = leader.configuration.members().values();
+            let members = members.map(|one| (Some(one.name.clone()), one.address.clone()));
+            send(members.collect(), &mut waiting, &mut asking);
+        }
+        let id = answer.as_ref().ok().map(|status| status.node);
+        let answer = answer.map(Box::new).map_err(|error| silence(&error));
+        rows.push(Row { name: name.unwrap_or_else(|| address.clone()), id, address, answer });
+    }
+    rows.extend(waiting.into_iter().map(|(name, address)| {
+        let why = format!("no answer from {address} so far");
+        let answer = Err(Silence { why, certificates: false });
+        Row { name: name.unwrap_or_else(|| address.clone()), id: None, address, answer }
+    }));
+    Survey::of(rows)
+}
+
+async fn patience(until: Option<Instant>) {
+    match until {
+        Some(until) => sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Says whether a node leads and is not one that was cut off and succeeded meanwhile: a majority
+/// has answered it, or elected it, a moment ago.
+fn certainly_leads(status: &NodeStatus) -> bool {
+    if status.role != RoleKind::Leader || !status.failure.is_empty() {
+        return false;
+    }
+    if status.leading_ms.is_some_and(|ms| ms < RECENT_MS) {
+        return true;
+    }
+    let heard = heard(status);
+    let wins = |half: &Majority| half.tally(|id| Some(heard.contains(&id))) == Tally::Won;
+    let (outgoing, incoming) = status.configuration.voters().halves();
+    outgoing.is_none_or(wins) && wins(incoming)
+}
+
+fn heard(leader: &NodeStatus) -> BTreeSet<NodeId> {
+    let is_heard = |peer: &&PeerReport| peer.heard_ms.is_some_and(|ms| ms < RECENT_MS);
+    let peers = leader.peers.iter().filter(is_heard).map(|peer| peer.id);
+    peers.chain([leader.node]).collect()
+}
