@@ -12,6 +12,7 @@ use crate::daemon::{Machine, Program};
 use crate::exit::{Exit, Failure};
 use crate::gauges::Gauges;
 use crate::identity::Identity;
+use crate::logging::repeat::{self, Kind};
 use crate::{admin, answer, status};
 
 /// Answers a request on a node without a history; says whether it has one now.
@@ -45,7 +46,7 @@ pub(crate) fn answer_uninitialised(
             let record = match judge(&record, identity, machine) {
                 Ok(record) => record,
                 Err(why) => {
-                    tracing::warn!(by = %asker, why, "bootstrap refused");
+                    repeat::tell(Kind::Change, &asker, &why);
                     responder.send(refused(ErrorCode::BadRequest, why));
                     return Ok(false);
                 }
@@ -71,7 +72,7 @@ pub(crate) fn answer_uninitialised(
                 Ok(true)
             }
             Err(why) => {
-                tracing::warn!(by = %asker, why, "join refused");
+                repeat::tell(Kind::Change, &asker, &why);
                 responder.send(refused(ErrorCode::BadRequest, why));
                 Ok(false)
             }

@@ -30,6 +30,7 @@ use crate::lanes::network::{Network, ReadLog};
 use crate::lanes::query::Queries;
 use crate::lanes::snapshot::{About, SnapshotLane};
 use crate::lanes::{REPORTS_MAX, Reports};
+use crate::listening;
 use crate::logging::{self, Logging};
 use crate::node::{Node, Parts};
 use crate::reload::{Settings, credentials};
@@ -70,6 +71,7 @@ pub(crate) fn run(cli: &Cli, program: Program) -> Result<(), Failure> {
     let ended = runtime.block_on(serve(&config, credentials, settings, program));
     // What reads for others must not keep a stopped node alive.
     runtime.shutdown_timeout(Duration::from_millis(100));
+    let ended = ended.map_err(Failure::log);
     logging::finish();
     ended
 }
@@ -114,7 +116,7 @@ async fn serve(
     });
     let reset_key = reset_key.as_ref().ok();
     let endpoint = Endpoint::server_with(config.listen, &credentials, reset_key)
-        .map_err(|error| Failure::new(Exit::Io, chain(&error)))?;
+        .map_err(|error| listening::failure(&error, config.listen, &config.file))?;
     let signals = Signals::install(held).map_err(signal)?;
     let hello = hello(&identity, &config.raft);
     let door = Door::open(endpoint.clone(), hello, config.limits.connections_max);
@@ -124,7 +126,7 @@ async fn serve(
     tracing::info!(
         %node,
         incarnation = %identity.incarnation,
-        listen = %config.listen,
+        listen = %endpoint.local_addr().unwrap_or(config.listen),
         data = %config.data_dir.display(),
         version = env!("CARGO_PKG_VERSION"),
         "ready"
@@ -319,11 +321,7 @@ fn bytes(count: u64) -> usize {
 
 /// Writes a failure for people: what is wrong, and what to do.
 pub fn explain(failure: &Failure, config: &Path) -> String {
-    let how = match failure.exit {
-        // The operator wanted it so.
-        Exit::Removed => "stopped",
-        Exit::Usage | Exit::Data | Exit::Internal | Exit::Io | Exit::Config => "error",
-    };
+    let how = if failure.exit.is_wanted() { "stopped" } else { "error" };
     let mut text = format!("{how}: {failure}\n");
     if let Some(hint) = &failure.hint {
         text.push_str(&format!("help: {hint}\n"));

@@ -34,6 +34,14 @@ impl Exit {
             Self::Config => 78,
         }
     }
+
+    /// Says whether it is what an operator asked for, so that nobody has to act.
+    pub const fn is_wanted(self) -> bool {
+        match self {
+            Self::Removed => true,
+            Self::Usage | Self::Data | Self::Internal | Self::Io | Self::Config => false,
+        }
+    }
 }
 
 /// What ends the daemon: an exit code, a sentence for people, and what to do about it.
@@ -45,12 +53,14 @@ pub struct Failure {
     pub message: String,
     /// What to do, where that is known.
     pub hint: Option<String>,
+    /// The log has it already.
+    logged: bool,
 }
 
 impl Failure {
     /// Makes a failure without a hint.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), hint: None }
+        Self { exit, message: message.into(), hint: None, logged: false }
     }
 
     /// Makes a failure from an error and its sources: `what: error: its cause`.
@@ -62,6 +72,18 @@ impl Failure {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Writes it to the log, once, with what to do about it.
+    #[must_use]
+    pub(crate) fn log(mut self) -> Self {
+        let hint = self.hint.iter().map(|hint| format!("; {hint}")).collect::<String>();
+        match (std::mem::replace(&mut self.logged, true), self.exit.is_wanted()) {
+            (true, _) => {}
+            (false, true) => tracing::info!("{self}; this node stops"),
+            (false, false) => tracing::error!("{self}; this node stops{hint}"),
+        }
         self
     }
 }

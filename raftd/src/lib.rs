@@ -20,6 +20,7 @@ pub mod exit;
 mod gauges;
 mod identity;
 mod lanes;
+mod listening;
 pub mod logging;
 mod metrics;
 mod node;

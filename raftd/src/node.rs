@@ -21,11 +21,13 @@ use crate::lanes::query::Queries;
 use crate::lanes::snapshot::SnapshotLane;
 use crate::lanes::{Done, View};
 use crate::metrics::Metrics;
+use crate::node::contact::Contact;
 use crate::pending::{Pending, Waiting};
 use crate::stalls::Stalls;
 use crate::status::{self, Link, Sources};
 
 mod ask;
+mod contact;
 mod newcomers;
 mod read;
 mod snapshots;
@@ -68,6 +70,8 @@ pub(crate) struct Node {
     asked: Option<Timestamp>,
     /// The leader that was last logged.
     leader: Option<NodeId>,
+    /// Peers and leaders that are missing.
+    contact: Contact,
     failure: Option<Failure>,
 }
 
@@ -113,6 +117,7 @@ impl Node {
             view_asked: false,
             asked: None,
             leader: None,
+            contact: Contact::default(),
             failure: None,
         };
         node.follow_configuration(Timestamp::default());
@@ -181,13 +186,9 @@ impl Node {
                 }
                 self.raw(now, Raw::Receive { from, incarnation, message });
             }
-            PeerEvent::Connected { peer, .. } => tracing::info!(%peer, "connected"),
+            PeerEvent::Connected { peer, .. } => self.connected(now, peer),
             PeerEvent::Lost { peer, reason, was_connected } => {
-                if was_connected {
-                    tracing::info!(%peer, reason, "connection lost");
-                } else {
-                    tracing::debug!(%peer, reason, "no connection");
-                }
+                self.disconnected(now, peer, reason, was_connected);
                 self.raw(now, Raw::Unreachable { peer });
             }
             PeerEvent::Removed { by, reason } => self.removed(format!("node {by} says: {reason}")),
@@ -303,7 +304,7 @@ impl Node {
     }
 
     fn fail(&mut self, failure: Failure) {
-        tracing::error!("{failure}; this node stops");
+        let failure = failure.log();
         self.failure.get_or_insert(failure);
     }
 
@@ -372,15 +373,7 @@ impl Node {
                     tracing::debug!(?role, %term, "role");
                 }
             }
-            Event::Leader(leader) => {
-                // Each campaign says again that there is none.
-                if std::mem::replace(&mut self.leader, *leader) != *leader {
-                    match leader {
-                        Some(leader) => tracing::info!(%leader, "leader"),
-                        None => tracing::info!("no leader"),
-                    }
-                }
-            }
+            Event::Leader(leader) => self.follows(now, *leader),
             Event::Configuration { index } => {
                 tracing::info!(%index, "configuration");
                 self.follow_configuration(now);

@@ -64,13 +64,7 @@ impl Server {
         match done {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {
-                let level = match failure.exit {
-                    // The operator wanted it so.
-                    Exit::Removed => Level::INFO,
-                    Exit::Usage | Exit::Data | Exit::Internal | Exit::Io | Exit::Config => {
-                        Level::ERROR
-                    }
-                };
+                let level = if failure.exit.is_wanted() { Level::INFO } else { Level::ERROR };
                 logging::last_words(level, &explain(&failure, &cli.config));
                 ExitCode::from(&failure)
             }

@@ -109,6 +109,7 @@ impl Turn {
                     self.around.systemd.keepalive();
                     let line = self.line(now);
                     self.around.systemd.status(&line);
+                    self.node.watch(now);
                 }
             }
             let now = self.gather(now);

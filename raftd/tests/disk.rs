@@ -76,6 +76,7 @@ async fn a_full_disk_ends_its_node_with_74_and_loses_nothing() {
     assert_eq!(cluster.nodes[0].ended().code(), Some(74));
     let log = cluster.nodes[0].log();
     assert!(log.contains("the disk is full"), "{log}");
+    assert!(log.contains(" ERROR "), "an operator must act: {log}");
     assert!(!log.contains("panic"), "{log}");
     load.progress(&cluster, 50).await;
 

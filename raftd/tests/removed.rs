@@ -52,7 +52,10 @@ async fn a_node_that_slept_through_its_removal_stops_and_says_which_entry_remove
     let ended = cluster.nodes[gone].ended();
     assert_eq!(ended.code(), Some(77), "{}", cluster.nodes[gone].log());
     let said = format!("node {id} was removed from the cluster by log entry {index}");
-    assert!(cluster.nodes[gone].log().contains(&said), "{}", cluster.nodes[gone].log());
+    let log = cluster.nodes[gone].log();
+    assert!(log.contains(&said), "{log}");
+    assert!(log.contains("\nstopped: ") && !log.contains("ERROR"), "it was wanted: {log}");
+    assert!(!log.contains("\nerror: "), "{log}");
     put(&client, "k", "w").await.unwrap();
 }
 

@@ -7,13 +7,13 @@ mod kit;
 use std::io::{PipeReader, PipeWriter, Read as _, Write as _};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use certs::{Authority, ClusterId, Identity, Role};
 use client::{Client, ClientConfig};
 use consensus::RoleKind;
-use kit::load::put;
+use kit::load::{get, put};
 use kit::{Cluster, PATIENCE};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process};
@@ -192,4 +192,133 @@ async fn strangers_are_logged_a_few_times_and_then_counted() {
     assert!(last.contains("57 more in the last") && last.contains("from=127.0.0.1:"), "{last}");
     // Whoever came with a good certificate and went again is nothing to warn of.
     assert!(others.iter().all(|line| line.contains("UDP buffers")), "{log}");
+}
+
+#[tokio::test]
+async fn a_manager_that_takes_nothing_holds_up_nobody() {
+    let cluster = Cluster::prepare(1);
+    let path = cluster.path().join("notify");
+    let manager = Manager::listen(&path);
+    let filler = UnixDatagram::unbound().unwrap();
+    filler.set_nonblocking(true).unwrap();
+    while filler.send_to(b"full", &path).is_ok() {}
+    let child = start(&cluster, 0, &path);
+    cluster.bootstrap().await;
+    cluster.leader().await;
+    put(&cluster.client(), "k", "v").await.unwrap();
+    // Longer than it takes to fill what waits for the manager: a keepalive each 0.2 s.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    put(&cluster.client(), "k", "w").await.unwrap();
+    stop(child);
+    drop(manager);
+}
+
+#[tokio::test]
+async fn streams_that_are_closed_or_full_cost_neither_the_data_nor_the_end() {
+    let cluster = Cluster::prepare(1);
+    let config = cluster.nodes[0].directory.join("raftd.toml");
+    let mut founded = false;
+    for streams in ["0<&- 1>&- 2>&-", "2>&-", "1>/dev/full 2>/dev/full", "2>/dev/null"] {
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(format!("exec \"$0\" --config \"$1\" {streams}"));
+        shell.arg(env!("CARGO_BIN_EXE_raftd")).arg(&config).stdin(Stdio::null());
+        let child = shell.spawn().unwrap();
+        if !std::mem::replace(&mut founded, true) {
+            cluster.bootstrap().await;
+        }
+        cluster.leader().await;
+        // A file of the node's never has the number of a stream that it writes to.
+        for stream in 0..3 {
+            let place = std::fs::read_link(format!("/proc/{}/fd/{stream}", child.id())).unwrap();
+            assert!(!place.starts_with(cluster.path()), "{streams}: {}", place.display());
+            assert!(!place.to_string_lossy().contains("socket"), "{streams}: {}", place.display());
+        }
+        let client = cluster.client();
+        put(&client, "k", streams).await.unwrap();
+        assert_eq!(get(&client, "k").await.unwrap().as_deref(), Some(streams));
+        knock(&cluster.nodes[0].address, 5).await;
+        stop(child);
+    }
+}
+
+#[tokio::test]
+async fn hangups_end_no_node_and_a_second_sigterm_is_no_harm() {
+    let mut cluster = Cluster::prepare(1);
+    cluster.nodes[0].start();
+    cluster.bootstrap().await;
+    cluster.leader().await;
+    for _ in 0..1_000 {
+        cluster.nodes[0].signal(Signal::HUP);
+    }
+    put(&cluster.client(), "k", "v").await.unwrap();
+    cluster.nodes[0].signal(Signal::TERM);
+    cluster.nodes[0].signal(Signal::TERM);
+    assert!(cluster.nodes[0].ended().success(), "{}", cluster.nodes[0].log());
+    // In the middle of the start too: from the first file on that it opens.
+    for _ in 0..5 {
+        cluster.nodes[0].start();
+        let files = format!("/proc/{}/fd", cluster.nodes[0].pid());
+        let began = Instant::now();
+        let opens = |file: std::fs::DirEntry| {
+            std::fs::read_link(file.path())
+                .is_ok_and(|place| place.starts_with(&cluster.nodes[0].data))
+        };
+        while !std::fs::read_dir(&files).unwrap().flatten().any(opens) {
+            assert!(began.elapsed() < PATIENCE, "{}", cluster.nodes[0].log());
+        }
+        cluster.nodes[0].signal(Signal::HUP);
+        cluster.leader().await;
+        cluster.nodes[0].signal(Signal::TERM);
+        assert!(cluster.nodes[0].ended().success(), "{}", cluster.nodes[0].log());
+    }
+    assert!(!cluster.nodes[0].log().contains("panic"), "{}", cluster.nodes[0].log());
+}
+
+#[tokio::test]
+async fn a_peer_that_is_missing_is_said_so_once_with_the_reason_and_once_when_it_is_back() {
+    let mut cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    let gone = (leader + 1) % 3;
+    cluster.nodes[gone].kill();
+    let (id, address) = (cluster.nodes[gone].id, cluster.nodes[gone].address.clone());
+    let missing = format!("no connection to n{id} (node {id}, {address}) for ");
+    until_logged(&cluster, leader, &missing).await;
+    let log = cluster.nodes[leader].log();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains(&missing)).collect();
+    assert_eq!(lines.len(), 1, "{log}");
+    let why = lines[0].split(" s: ").nth(1).unwrap_or_default();
+    assert!(lines[0].contains(" WARN ") && !why.is_empty(), "{}", lines[0]);
+    cluster.nodes[gone].start();
+    until_logged(&cluster, leader, "connected again, after ").await;
+    let log = cluster.nodes[leader].log();
+    assert_eq!(log.matches("no connection to n").count(), 1, "{log}");
+    assert!(!log.contains(" ERROR "), "{log}");
+}
+
+async fn until_logged(cluster: &Cluster, place: usize, words: &str) {
+    let began = Instant::now();
+    while !cluster.nodes[place].log().contains(words) {
+        assert!(began.elapsed() < PATIENCE, "{words}: {}", cluster.nodes[place].log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[test]
+fn an_address_that_cannot_be_listened_on_is_explained_and_tried_again() {
+    let cluster = Cluster::prepare(1);
+    let taken = std::net::UdpSocket::bind(&cluster.nodes[0].address).unwrap();
+    let me = format!("(pid {}) has it", std::process::id());
+    let port = taken.local_addr().unwrap().port().to_string();
+    for (listen, wanted) in [
+        (cluster.nodes[0].address.as_str(), [me.as_str(), port.as_str()]),
+        ("192.0.2.1:7400", ["no interface of this machine has 192.0.2.1", "ip address"]),
+    ] {
+        let mut command = cluster.nodes[0].command();
+        let ended = command.args(["--listen", listen]).output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(74), "{said}");
+        assert!(said.contains(&format!("cannot listen on UDP {listen}")), "{said}");
+        assert!(said.contains("\nhelp: ") && said.contains(" ERROR "), "{said}");
+        assert!(wanted.iter().all(|words| said.contains(words)), "{said}");
+    }
 }

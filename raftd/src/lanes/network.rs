@@ -19,6 +19,7 @@ use transport::{ConnectError, Mesh, PeerInfo, SnapshotRoad};
 
 use crate::exit::{Exit, Failure};
 use crate::lanes::{Change, Done, Reports};
+use crate::logging::repeat::{self, Kind};
 use crate::status::Link;
 
 mod feed;
@@ -264,7 +265,7 @@ impl Network {
 
     fn message(&self, to: NodeId, message: &Message) -> bool {
         self.mesh.send(to, message).unwrap_or_else(|error| {
-            tracing::error!(%to, %error, "a message is over a limit of the protocol");
+            repeat::tell(Kind::Message, to, error);
             false
         })
     }

@@ -19,6 +19,7 @@ use crate::answer;
 use crate::clock::Clock;
 use crate::daemon::Machine;
 use crate::lanes::network::ReadLog;
+use crate::logging::repeat::{self, Kind};
 
 /// The most questions that wait for the lane.
 const QUESTIONS_MAX: usize = 65_536;
@@ -163,7 +164,7 @@ fn answer_one<E: std::fmt::Display>(
     match answered {
         Ok(response) => Response::Answer { index: view.applied().get(), response, age_ms },
         Err(error) => {
-            tracing::error!(%error, "a question cannot be answered");
+            repeat::tell(Kind::Answer, "a question", &error);
             Response::Error(answer::refusal(ErrorCode::Internal, error.to_string()))
         }
     }
@@ -192,7 +193,7 @@ fn read_page(read: &ReadLog, machine: &Machine, page: Page, extent: Extent) -> R
             entries: entries.into_iter().map(|entry| describe(entry, machine, page)).collect(),
         }),
         Err(failure) => {
-            tracing::error!(%failure, "the log cannot be read");
+            repeat::tell(Kind::Answer, "a page of the log", &failure);
             Response::Error(answer::refusal(ErrorCode::Internal, failure.message))
         }
     }

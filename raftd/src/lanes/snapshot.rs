@@ -20,6 +20,7 @@ use crate::answer;
 use crate::exit::Failure;
 use crate::lanes::snapshot::hold::Holds;
 use crate::lanes::{Done, Reports};
+use crate::logging::repeat::{self, Kind};
 
 mod fetch;
 mod hold;
@@ -146,7 +147,9 @@ impl SnapshotLane {
             return;
         };
         let (last, size_bytes) = (file.header.meta.last.index, file.bytes);
-        tracing::info!(%to, %last, size_bytes, "sending a snapshot");
+        if repeat::may(Kind::Transfer, to, "sending a snapshot") {
+            tracing::info!(%to, %last, size_bytes, "sending a snapshot");
+        }
         let sent_bytes = Arc::new(AtomicU64::new(0));
         let progress = Arc::clone(&sent_bytes);
         let (reports, rate) = (self.reports.clone(), self.bytes_per_s_max);
@@ -239,7 +242,7 @@ impl SnapshotLane {
             }
             Err(failure) => {
                 // The log and the state are as they were: it is tried again when it is needed.
-                tracing::warn!("no snapshot: {failure}");
+                repeat::tell(Kind::Snapshot, "the snapshot thread", &failure);
                 self.wanted.clear();
                 let why = format!("no snapshot could be made: {failure}");
                 Response::Error(answer::refusal(ErrorCode::Internal, why))
@@ -257,7 +260,9 @@ impl SnapshotLane {
             return;
         }
         let (from, term) = (incoming.from(), incoming.offer().term);
-        tracing::info!(%from, bytes = incoming.offer().size_bytes, "a snapshot is offered");
+        if repeat::may(Kind::Transfer, from, "a snapshot is offered") {
+            tracing::info!(%from, bytes = incoming.offer().size_bytes, "a snapshot is offered");
+        }
         let (shelf, reports) = (self.shelf.clone(), self.reports.clone());
         tokio::spawn(async move {
             let result = receive::run(incoming, shelf).await;

@@ -63,7 +63,7 @@ impl Kind {
             Self::Link => (Level::INFO, 20, "connections to peers come and go"),
             Self::Leader => (Level::INFO, 20, "leaders come and go"),
             Self::Transfer => (Level::INFO, 20, "snapshots between nodes"),
-            Self::Snapshot => (Level::WARN, 3, "no snapshot"),
+            Self::Snapshot => (Level::WARN, 3, "a snapshot cannot be made, or is of no use"),
             Self::Change => (Level::WARN, 3, "a change of the cluster is refused"),
             Self::Answer => (Level::ERROR, 3, "the state or the log cannot be read"),
             Self::Message => (Level::ERROR, 3, "a message is over a limit of the protocol"),

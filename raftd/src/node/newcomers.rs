@@ -12,6 +12,7 @@ use transport::Responder;
 
 use crate::answer;
 use crate::lanes::Change;
+use crate::logging::repeat::{self, Kind};
 use crate::node::Node;
 use crate::pending::Waiting;
 
@@ -64,7 +65,7 @@ impl Node {
         match met.and_then(|()| self.is_seen(expected_index)) {
             Ok(()) => self.raw(now, Raw::Reconfigure { request, target }),
             Err(refusal) => {
-                tracing::warn!(why = refusal.message, "change of members refused");
+                repeat::tell(Kind::Change, "the leader", &refusal.message);
                 if let Some(Waiting { responder, .. }) = self.pending.remove(request) {
                     responder.send(Response::Error(refusal));
                 }

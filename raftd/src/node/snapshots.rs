@@ -8,6 +8,7 @@ use storage::{SnapshotFile, StateCheckpoint};
 
 use crate::exit::{Exit, Failure};
 use crate::lanes::snapshot::Report;
+use crate::logging::repeat::{self, Kind};
 use crate::node::Node;
 
 impl Node {
@@ -91,7 +92,10 @@ impl Node {
                 self.snapshots.sent(now, to, last);
                 match result {
                     Ok(()) => tracing::info!(%to, "snapshot delivered"),
-                    Err(why) => tracing::info!(%to, why, "snapshot not delivered"),
+                    Err(why) if repeat::may(Kind::Transfer, to, &why) => {
+                        tracing::info!(%to, why, "snapshot not delivered");
+                    }
+                    Err(_) => {}
                 }
                 self.raw(now, Raw::SnapshotSent { to, delivered });
             }
@@ -99,7 +103,10 @@ impl Node {
                 self.snapshots.received();
                 match result {
                     Ok(file) => self.offer(now, from, term, file),
-                    Err(why) => tracing::info!(%from, why, "no snapshot received"),
+                    Err(why) if repeat::may(Kind::Transfer, from, &why) => {
+                        tracing::info!(%from, why, "no snapshot received");
+                    }
+                    Err(_) => {}
                 }
             }
         }

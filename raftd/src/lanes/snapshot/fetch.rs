@@ -11,6 +11,7 @@ use storage::Snapshots;
 
 use crate::answer::refusal;
 use crate::lanes::snapshot::info;
+use crate::logging::repeat::{self, Kind};
 
 /// Lists the snapshots, the newest first.
 pub(super) fn list(shelf: &Snapshots) -> Response {
@@ -19,7 +20,7 @@ pub(super) fn list(shelf: &Snapshots) -> Response {
         Err(error) => return failed(error),
     };
     for error in wrong {
-        tracing::warn!(%error, "a snapshot on the disk is of no use");
+        repeat::tell(Kind::Snapshot, "a file", &error);
     }
     let list = files.iter().take(SNAPSHOTS_LISTED_MAX).map(info).collect();
     Response::Snapshot(SnapshotAnswer::List(list))

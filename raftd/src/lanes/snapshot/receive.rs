@@ -4,6 +4,8 @@ use storage::{SnapshotFile, SnapshotReader, SnapshotReceiver, Snapshots, Storage
 use tokio::task::spawn_blocking;
 use transport::IncomingSnapshot;
 
+use crate::logging::repeat::{self, Kind};
+
 /// Receives the file; returns it when all of it is checked and durable.
 ///
 /// # Errors
@@ -37,7 +39,9 @@ async fn take(incoming: &mut IncomingSnapshot, shelf: Snapshots) -> Result<Snaps
     };
     let mut offset = receiver.offset();
     incoming.begin(offset).await.map_err(said)?;
-    tracing::info!(from = %incoming.from(), offset, "receiving a snapshot");
+    if repeat::may(Kind::Transfer, incoming.from(), "receiving a snapshot") {
+        tracing::info!(from = %incoming.from(), offset, "receiving a snapshot");
+    }
     while let Some(bytes) = incoming.next().await.map_err(said)? {
         let at = offset;
         let written = spawn_blocking(move || {
