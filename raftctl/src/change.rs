@@ -9,7 +9,8 @@ use consensus::{Configuration, Majority, Member, NodeId, Voters};
 use tokio::time::sleep;
 
 use crate::cluster::Survey;
-use crate::cluster::verdict::{heard, shortage, tolerance};
+use crate::cluster::quorum::{heard, shortage, tolerance};
+use crate::cluster::reasons::no_leader_answers;
 use crate::codes;
 use crate::context::Node;
 use crate::look::{again, look};
@@ -59,15 +60,10 @@ impl Present {
     pub async fn ask(client: &Client, nodes: &[Node]) -> Result<Self> {
         let survey = look(client, nodes).await;
         let Some(leader) = survey.leader() else {
-            let cause = |row: &crate::cluster::Row| client::Cause {
-                endpoint: row.address.clone(),
-                why: row.answer.as_ref().map_or_else(
-                    |silence| silence.why.clone(),
-                    |_| "answers, and does not lead".to_owned(),
-                ),
-            };
-            return Err(Report::new(codes::NO_LEADER, "nobody leads: members cannot be changed")
-                .causes(survey.rows.iter().map(cause).collect())
+            let (why, causes) = no_leader_answers(&survey);
+            let message = format!("members cannot be changed: {why}");
+            return Err(Report::new(codes::NO_LEADER, message)
+                .causes(causes)
                 .help("raftctl status"));
         };
         let (configuration, index) = (leader.configuration.clone(), leader.configuration_index);

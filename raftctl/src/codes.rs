@@ -110,11 +110,16 @@ context of another cluster, an authority made anew, an expired certificate, a wr
 sides must have certificates of one authority; `raftctl context show` names the files."
 
 NO_LEADER 103 NoLeader "no leader"
-"Nodes answer, but none of them led within the deadline. Elections take less than a second, so
-either fewer than a majority of the voters can reach each other, or their disks or clocks are in
-trouble. `raftctl status` says how many voters answer, how many are needed, and why nobody can win.
-Nothing is lost: as soon as a majority is back, a leader is elected without anybody's help. Never
-wipe a data directory to hurry it."
+"Nodes answered, but no leader did within the deadline. Three things look like this from here:
+A leader was being elected, which takes an election timeout (raft.election_timeout_ms in raftd.toml)
+or a few: run the command again.
+A leader serves, and this client cannot reach it: a firewall or a route between here and that one
+machine, or a name that means another address here.
+Nobody can win: fewer than a majority of the voters run and reach each other, or those with the
+newest log are away.
+`raftctl status` says which of them it is: who hears from whom, which node cannot reach which and
+why, how many voters are needed, and why each does not lead. Nothing is lost: as soon as a majority
+is back, a leader is elected without anybody's help. Never wipe a data directory to hurry it."
 
 UNKNOWN 104 Unknown "the outcome is unknown"
 "The request was sent and no answer came: the change may have been made, may still be made, or never
@@ -227,8 +232,13 @@ IN_THE_WAY 304 Refused "something is in the way"
 "A context, directory or file that the command would write exists and belongs to something else."
 
 OTHER_NODE 305 Refused "another node answers there"
-"At the address of one node another node of the cluster answers. Bundles were mixed up, or two names
-lead to one machine. Put each bundle on its own machine."
+"At the address of one node another node of the same cluster answers; the message names both. Either
+that machine has the other node's bundle: `raftd --check-config` there prints whose it is; put the
+right bundle there, with an empty data directory. Or the address leads to the other machine: a name
+with the other's address (`getent hosts NAME`, here and on the nodes), a copied or old DNS record,
+localhost or an address of all machines, one port forwarded for two. `raftctl status -e HOST:PORT`
+shows who answers. Addresses are part of the plan and of the bootstrap record; those of a running
+cluster are changed with `raftctl member update`."
 
 WIPED 306 Refused "a data directory was wiped or replaced"
 "The cluster knows the data directory with which each member joined, and this node has another one
@@ -319,6 +329,60 @@ A wiped node does not rejoin by itself."
 WAITED 407 Unknown "waited in vain"
 "`status --wait` looked until --timeout passed, and the cluster was never as wanted. The message
 says how it was last."
+
+OUT_OF_REACH 412 Degraded "a member that this client cannot reach"
+"The member serves: other members hear from it. Only this machine has no answer from it, so the way
+from here is cut: a firewall, a route, a name that means another address here, or a certificate that
+only this client has trouble with. The line says how far it came. If it is the leader, followers can
+tell who leads, and changes have to be made from a machine that reaches it. Compare with `raftctl
+status` on one of the nodes."
+
+NO_WAY 413 Degraded "members that do not reach each other"
+"Each node dials every other one, and sends on what it dialled. The node that the line begins with
+has no connection to the other one, and says why: the name does not resolve there, nothing comes
+back (the machine is down, or UDP is blocked in this direction), the port is closed, or a
+certificate is refused (expired, another cluster's, not valid yet by that machine's clock). A
+restarted node is dialled anew within moments. The cluster serves as long as the leader reaches a
+majority and they reach it; but voters that do not reach each other are no help if the leader fails,
+so `tolerates` does not count them. Look at that node's log (journalctl -u raftd), its resolver,
+its firewall and its clock."
+
+MISFIT 414 Degraded "a member in a role that does not fit"
+"One node leads, and this one does not follow it: it asks for votes, follows nobody or another node,
+is in a newer term, or goes by other members. For a moment around an election or a change of members
+that is normal. If it lasts, the leader's messages do not arrive there, in time or at all: see what
+the lines say about the ways between the two, and whether the machine is overloaded or was paused.
+It does not count as long as it does not follow."
+
+TWO_LEADERS 415 Degraded "two nodes claim to lead"
+"The one in the older term has been succeeded and has not noticed: it is cut off from a majority, or
+was paused. It acknowledges no write and serves no linearizable read any more, and steps down by
+itself within an election timeout, or as soon as it hears from a node of the newer term."
+
+STUCK 416 Degraded "something stands still"
+"Entries wait, and nothing has moved for seconds: the leader commits nothing (too few disks confirm
+its entries), a member's log does not grow (its disk hangs, or the way to it loses large packets),
+or its state machine applies nothing. Look at the disk there first (`iostat -x`, `dmesg`), then at
+raftd's log, then at the MTU on the way."
+
+BEHIND 417 Degraded "a voter is behind"
+"The voter takes part, but lacks entries that are committed: it was away, or its disk or its way is
+slower than the writes. It catches up by itself; LAG in `raftctl status` shows how far it is. Until
+then the cluster does not count on it: if another voter fails, writes wait until it has caught up."
+
+NO_MEMBER 418 Done "a node that is no member"
+"The node is not in the configuration in force: it was removed, or has not been added yet. It
+neither votes nor counts. A removed node stops by itself with exit code 77 once it hears of it; if
+it runs on, stop it: systemctl disable --now raftd. If only the list of nodes here is old, mend the
+context: raftctl context show, raftctl context add."
+
+FEW_VOTERS 419 Done "no failure is tolerated, or a voter too many"
+"A write needs a majority of the voters. One voter or two tolerate no failure: when one is down,
+service ends until it is back. Three tolerate one failure, five two. An even number tolerates as few
+as the odd number below it and waits for one more machine each time. Add voters on machines that
+fail independently: `raftctl member add n3=HOST:PORT` (a learner first: it becomes a voter when it
+has caught up). If a voter is down for good, `raftctl member replace OLD NEW=HOST:PORT` while a
+majority is there."
 
 DAMAGED 501 Corrupt "a file is not as it was written"
 "A snapshot or the data directory of a stopped node is damaged: bytes have changed, are missing, or

@@ -11,13 +11,17 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::bundle::{Bundles, PlannedNode, again};
-use crate::cluster::Survey;
+use crate::cluster::reasons::no_leader_answers;
 use crate::cluster::survey::silence;
+use crate::cluster::{Row, Survey};
 use crate::codes;
 use crate::context::Node;
 use crate::output::Output;
 use crate::output::progress::Waiting;
 use crate::report::{Report, Result};
+
+/// Who does not follow a leader so long after its election is waited for no longer.
+const FOLLOW_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long all of it may take, and how often to look.
 #[derive(Clone, Copy, Debug)]
@@ -255,25 +259,37 @@ async fn give(client: &Client, record: &BootstrapRecord, lacking: &[PlannedNode]
     failed.map_or(Ok(()), Err)
 }
 
-/// Waits until a leader has committed in its term and all nodes follow it.
+/// Waits until a leader has committed in its term and all nodes follow it. Who does not follow for
+/// long after that is no reason to call the founding a failure: the verdict says what is wrong.
 async fn wait_for_leader(
     client: &Client,
     nodes: &[Node],
     poll: Duration,
     deadline: Instant,
 ) -> Result<Survey> {
+    let mut led_since = None;
     loop {
         let survey = Survey::ask(client, nodes).await;
-        let settled = survey.leader().is_some_and(|leader| {
-            let follows = |status: &NodeStatus| status.leader == Some(leader.node);
-            leader.commit > 0 && survey.answers().all(follows)
+        let leader = survey.leader().filter(|leader| leader.commit > 0);
+        let settled = leader.is_some_and(|leader| {
+            let follows = |row: &Row| {
+                row.answer.as_ref().is_ok_and(|status| status.leader == Some(leader.node))
+            };
+            survey.rows.iter().all(follows)
         });
-        if settled {
-            return Ok(survey);
-        }
-        if Instant::now() + poll >= deadline {
-            let message = "the nodes are bootstrapped, but no leader was elected in time";
-            return Err(Report::new(codes::NO_LEADER, message).help("raftctl status"));
+        let now = Instant::now();
+        let late = now + poll >= deadline;
+        if leader.is_some() {
+            let since = *led_since.get_or_insert(now);
+            if settled || late || now - since >= FOLLOW_WITHIN {
+                return Ok(survey);
+            }
+        } else if late {
+            let (why, causes) = no_leader_answers(&survey);
+            let message = format!("the nodes are bootstrapped, but no leader answers yet: {why}");
+            return Err(Report::new(codes::NO_LEADER, message)
+                .causes(causes)
+                .help("raftctl status    (the cluster needs no more founding)"));
         }
         sleep(poll).await;
     }

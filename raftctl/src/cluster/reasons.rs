@@ -3,11 +3,47 @@
 use client::NodeStatus;
 use consensus::{NodeId, RoleKind, Verdict as Vote};
 
-use crate::cluster::Survey;
+use crate::cluster::links::{Link, link};
+use crate::cluster::remarks::members;
+use crate::cluster::{Health, Survey, Verdict};
+
+/// Returns why nobody leads, if nobody does.
+pub fn why_nobody_leads(survey: &Survey, verdict: &Verdict) -> Vec<String> {
+    match verdict.health {
+        Health::NoLeader => nobody_wins(survey, true),
+        // A leader that hears too few is told of with its reason.
+        Health::NoQuorum if survey.leader().is_some() => Vec::new(),
+        Health::NoQuorum => nobody_wins(survey, false),
+        Health::Healthy | Health::Degraded | Health::Joint | Health::Uninitialised => Vec::new(),
+    }
+}
+
+/// Says what is known where no leader answers: that one leads whom this client does not reach, or
+/// that nobody leads. With it, what else is known of each node.
+pub fn no_leader_answers(survey: &Survey) -> (String, Vec<client::Cause>) {
+    let message = match survey.told() {
+        Some(told) => {
+            let name = survey.name(told.leader);
+            let followers = super::remarks::list(told.by.iter().map(|id| survey.name(*id)));
+            format!("{name} leads, as {followers} say, but this client cannot reach {name}")
+        }
+        None => "nobody leads".to_owned(),
+    };
+    let split = |line: String| match line.split_once(": ") {
+        Some((who, why)) => client::Cause { endpoint: who.to_owned(), why: why.to_owned() },
+        None => client::Cause { endpoint: "cluster".to_owned(), why: line },
+    };
+    let mut causes: Vec<client::Cause> =
+        members(survey).into_iter().map(|(text, _)| split(text)).collect();
+    if survey.told().is_none() {
+        causes.extend(nobody_wins(survey, true).into_iter().map(split));
+    }
+    (message, causes)
+}
 
 /// Returns a line for those who are missing, if they are needed, and a line for each voter that
 /// answers.
-pub fn nobody_wins(survey: &Survey, quorum_answers: bool) -> Vec<String> {
+fn nobody_wins(survey: &Survey, quorum_answers: bool) -> Vec<String> {
     let Some(configuration) = survey.configuration() else {
         return Vec::new();
     };
@@ -23,7 +59,8 @@ pub fn nobody_wins(survey: &Survey, quorum_answers: bool) -> Vec<String> {
     }
     for status in survey.answers().filter(|status| voters.contains(&status.node)) {
         let name = survey.name(status.node);
-        lines.push(format!("{name} does not lead: {}", reasons(survey, status).join("; ")));
+        let reasons = reasons(survey, status, &voters);
+        lines.push(format!("{name} does not lead: {}", reasons.join("; ")));
     }
     lines
 }
@@ -38,7 +75,7 @@ fn absence(survey: &Survey, id: NodeId) -> Option<&'static str> {
     }
 }
 
-fn reasons(survey: &Survey, status: &NodeStatus) -> Vec<String> {
+fn reasons(survey: &Survey, status: &NodeStatus, voters: &[NodeId]) -> Vec<String> {
     if !status.failure.is_empty() {
         return vec![format!("it does not serve: {}", status.failure)];
     }
@@ -46,23 +83,40 @@ fn reasons(survey: &Survey, status: &NodeStatus) -> Vec<String> {
         return vec!["it has no history".to_owned()];
     }
     let refusals = status.refusals.iter().filter(|(_, vote)| *vote != Vote::Granted);
-    let mut reasons: Vec<String> =
-        refusals.map(|(by, vote)| format!("{} {}", survey.name(*by), refusal(*vote))).collect();
+    let mut reasons: Vec<String> = refusals.map(|(by, vote)| refusal(survey, *by, *vote)).collect();
     if reasons.is_empty() {
         reasons.push(idle(survey, status));
+    }
+    // Whom it does not reach cannot vote for it.
+    for other in voters.iter().filter(|other| **other != status.node) {
+        if let Link::Down(why) = link(survey, status.node, *other) {
+            reasons.push(format!("it does not reach {}: {why}", survey.name(*other)));
+        }
     }
     reasons
 }
 
 /// Says what a refusal means.
-const fn refusal(vote: Vote) -> &'static str {
+fn refusal(survey: &Survey, by: NodeId, vote: Vote) -> String {
+    let name = survey.name(by);
+    let answer = survey.row(by).and_then(|row| row.answer.as_deref().ok());
     match vote {
-        Vote::Granted => "would vote for it",
-        Vote::StaleTerm => "is in a newer term",
-        Vote::AlreadyVoted => "has voted for another candidate",
-        Vote::LogBehind => "has a more recent log",
-        Vote::LeaderAlive => "hears from a leader",
-        Vote::NotEligible => "may not vote (just restarted, or its memory is not its own)",
+        Vote::Granted => format!("{name} would vote for it"),
+        Vote::StaleTerm => format!("{name} is in a newer term"),
+        Vote::AlreadyVoted => {
+            let whom = answer.and_then(|status| status.voted_for);
+            let whom = whom.map_or_else(|| "another candidate".to_owned(), |id| survey.name(id));
+            format!("{name} has voted for {whom} in this term")
+        }
+        Vote::LogBehind => format!("{name} has a more recent log"),
+        Vote::LeaderAlive => {
+            let leader = answer.and_then(|status| status.leader);
+            let leader = leader.map_or_else(|| "a leader".to_owned(), |id| survey.name(id));
+            format!("{name} hears from {leader}, and lets nobody disturb it")
+        }
+        Vote::NotEligible => {
+            format!("{name} may not vote (just restarted, or its memory is not its own)")
+        }
     }
 }
 

@@ -6,8 +6,19 @@ use std::time::{Duration, Instant};
 use client::{Client, ClientError, NodeStatus};
 use consensus::{Configuration, NodeId, RoleKind};
 use tokio::task::JoinSet;
+use tokio::time::{timeout, timeout_at};
 
+use crate::cluster::pace::recent_ms;
 use crate::context::Node;
+
+/// Who has not answered by then is waited for no longer if the leader does not hear it either.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Answers that have waited for others for so long are fetched anew.
+const STALE: Duration = Duration::from_millis(250);
+
+/// How long those may take who have answered a moment ago.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// What all nodes said.
 #[derive(Clone, Debug)]
@@ -40,6 +51,19 @@ pub struct Silence {
     pub certificates: bool,
 }
 
+/// A leader that did not answer, as those tell it who follow it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The leader.
+    pub leader: NodeId,
+    /// Its term.
+    pub term: u64,
+    /// Who hears it.
+    pub by: Vec<NodeId>,
+    /// How long ago one of them last heard it, in milliseconds.
+    pub heard_ms: u64,
+}
+
 impl Survey {
     /// Asks all nodes that are known, and then those that the first ones name.
     pub async fn ask(client: &Client, nodes: &[Node]) -> Self {
@@ -58,6 +82,9 @@ impl Survey {
                 .collect();
             rows.extend(ask_all(client, unasked).await);
         }
+        if began.elapsed() >= STALE && rows.iter().any(|row| row.answer.is_err()) {
+            ask_again(client, &mut rows).await;
+        }
         Self { rows: named(rows), took: began.elapsed() }
     }
 
@@ -71,11 +98,37 @@ impl Survey {
         self.rows.iter().filter_map(|row| row.answer.as_deref().ok())
     }
 
-    /// Returns the leader of the highest term among those who answered.
+    /// Returns the leader of the highest term among those who answered; not one that has been
+    /// succeeded, as others tell, by one who did not answer.
     pub fn leader(&self) -> Option<&NodeStatus> {
-        self.answers()
-            .filter(|status| status.role == RoleKind::Leader && status.failure.is_empty())
-            .max_by_key(|status| status.term)
+        let leader = self.claimants().max_by_key(|status| status.term)?;
+        let successor = self.told_by_followers().is_some_and(|told| told.term > leader.term);
+        (!successor).then_some(leader)
+    }
+
+    /// Returns all who answered and say that they lead.
+    pub fn claimants(&self) -> impl Iterator<Item = &NodeStatus> {
+        self.answers().filter(|status| status.role == RoleKind::Leader && status.failure.is_empty())
+    }
+
+    /// Returns the leader that did not answer, if those who did hear from one.
+    pub fn told(&self) -> Option<Told> {
+        if self.leader().is_some() { None } else { self.told_by_followers() }
+    }
+
+    fn told_by_followers(&self) -> Option<Told> {
+        let answered = |id: NodeId| self.row(id).is_some_and(|row| row.answer.is_ok());
+        let hears = |status: &&NodeStatus| {
+            let recent = status.heard_ms.is_some_and(|ms| ms < recent_ms(status));
+            let serves = status.failure.is_empty() && status.generation.is_some();
+            serves && recent && status.leader.is_some_and(|leader| !answered(leader))
+        };
+        let newest = self.answers().filter(hears).max_by_key(|status| status.term)?;
+        let (leader, term) = (newest.leader?, newest.term);
+        let same = |status: &&NodeStatus| (status.leader, status.term) == (Some(leader), term);
+        let by: Vec<&NodeStatus> = self.answers().filter(hears).filter(same).collect();
+        let heard_ms = by.iter().filter_map(|status| status.heard_ms).min()?;
+        Some(Told { leader, term, by: by.iter().map(|status| status.node).collect(), heard_ms })
     }
 
     /// Returns the configuration in force, as far as anybody who answered knows: the leader's, else
@@ -102,6 +155,7 @@ impl Survey {
 
 /// Asks each node once, all at the same time; the answers come in the order of the nodes.
 async fn ask_all(client: &Client, nodes: Vec<(Option<String>, String)>) -> Vec<Row> {
+    let (count, all) = (nodes.len(), nodes.clone());
     let mut asking = JoinSet::new();
     for (place, (name, address)) in nodes.into_iter().enumerate() {
         let client = client.clone();
@@ -112,12 +166,66 @@ async fn ask_all(client: &Client, nodes: Vec<(Option<String>, String)>) -> Vec<R
             (place, Row { name, id, address, answer })
         });
     }
+    let patience = tokio::time::Instant::now() + PATIENCE;
     let mut rows: Vec<(usize, Row)> = Vec::new();
-    while let Some(joined) = asking.join_next().await {
+    while let Ok(Some(joined)) = timeout_at(patience, asking.join_next()).await {
         rows.extend(joined.ok());
+    }
+    for (place, (name, address)) in all.into_iter().enumerate() {
+        let missing = rows.iter().all(|(at, _)| *at != place);
+        if missing && let Some(why) = given_up(&rows, &address) {
+            let name = name.unwrap_or_else(|| address.clone());
+            let answer = Err(Silence { why, certificates: false });
+            rows.push((place, Row { name, id: None, address, answer }));
+        }
+    }
+    while rows.len() < count
+        && let Some(joined) = asking.join_next().await
+    {
+        let Ok((place, row)) = joined else { continue };
+        match rows.iter_mut().find(|(at, _)| *at == place) {
+            Some((_, known)) => *known = row,
+            None => rows.push((place, row)),
+        }
     }
     rows.sort_by_key(|(place, _)| *place);
     rows.into_iter().map(|(_, row)| row).collect()
+}
+
+/// Says why a node need not be waited for any longer: the leader, which answered, has no connection
+/// to it either.
+fn given_up(rows: &[(usize, Row)], address: &str) -> Option<String> {
+    let leader = rows
+        .iter()
+        .filter_map(|(_, row)| row.answer.as_deref().ok())
+        .filter(|status| status.role == RoleKind::Leader && status.failure.is_empty())
+        .max_by_key(|status| status.term)?;
+    let mut members = leader.configuration.members().iter();
+    let (id, _) = members.find(|(_, member)| member.address == address)?;
+    let peer = leader.peers.iter().find(|peer| peer.id == *id)?;
+    let silent = !peer.connected && peer.heard_ms.is_none_or(|ms| ms >= recent_ms(leader));
+    silent.then(|| format!("no answer from {address} within {PATIENCE:?}"))
+}
+
+/// Asks those once more who answered while others were waited for: what they said then may not be
+/// so any more.
+async fn ask_again(client: &Client, rows: &mut [Row]) {
+    let mut asking = JoinSet::new();
+    for (place, row) in rows.iter().enumerate().filter(|(_, row)| row.answer.is_ok()) {
+        let (client, address) = (client.clone(), row.address.clone());
+        asking.spawn(async move { (place, timeout(AGAIN, client.status_of(&address)).await) });
+    }
+    while let Some(joined) = asking.join_next().await {
+        let Ok((place, answer)) = joined else { continue };
+        rows[place].answer = match answer {
+            Ok(Ok(status)) => Ok(Box::new(status)),
+            Ok(Err(error)) => Err(silence(&error)),
+            Err(_) => {
+                let why = format!("it answered a moment ago, and then not within {AGAIN:?}");
+                Err(Silence { why, certificates: false })
+            }
+        };
+    }
 }
 
 /// Says why a node did not answer.

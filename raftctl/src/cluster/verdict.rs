@@ -1,25 +1,31 @@
 //! How the cluster does: one word, one reason, and how many more failures it tolerates.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
-use client::{NodeStatus, PeerReport};
-use consensus::{Majority, NodeId, Tally, Voters};
+use client::NodeStatus;
+use consensus::{Configuration, NodeId, Voters};
 
-use crate::cluster::Survey;
+use crate::cluster::links::{somebody_could_lead, tolerates};
+use crate::cluster::quorum::{heard, present, shortage, tolerance};
+use crate::cluster::remarks::{self, Remark, unfit};
+use crate::cluster::{Survey, Told};
 use crate::codes::{self, Code};
+use crate::output::units::age;
 use crate::report::Exit;
 
-/// A leader that has not heard from a member for so long calls it silent, in milliseconds.
-pub const SILENT_MS: u64 = 3_000;
-
-/// A member that does not answer here counts as alive only if the leader heard from it within this
-/// time, in milliseconds: a few heartbeats, so that a machine that just died is not counted on.
-const RECENT_MS: u64 = 1_000;
-
 /// What makes a serving cluster degraded; other remarks are only to be looked at in time.
-const GRAVE: [Code; 4] =
-    [codes::MEMBER_SILENT, codes::CERTIFICATES, codes::MEMBER_FAILED, codes::MEMBER_FOREIGN];
+const GRAVE: [Code; 10] = [
+    codes::MEMBER_SILENT,
+    codes::CERTIFICATES,
+    codes::MEMBER_FAILED,
+    codes::MEMBER_FOREIGN,
+    codes::OUT_OF_REACH,
+    codes::NO_WAY,
+    codes::MISFIT,
+    codes::TWO_LEADERS,
+    codes::STUCK,
+    codes::BEHIND,
+];
 
 /// A certificate that ends within this time is remarked upon, in seconds.
 const CERTIFICATE_SOON_S: i64 = 30 * 86_400;
@@ -75,35 +81,132 @@ pub struct Verdict {
     /// How many more voters may fail, whichever they are; `None` if nothing is known.
     pub tolerates: Option<usize>,
     /// What should be looked at, with the code that explains it.
-    pub remarks: Vec<(String, Code)>,
+    pub remarks: Vec<Remark>,
 }
 
 /// Judges.
 pub fn judge(survey: &Survey, now_unix_s: i64) -> Verdict {
-    let remarks = remarks(survey, now_unix_s);
+    let mut remarks = remarks::members(survey);
+    for row in &survey.rows {
+        if let Ok(status) = &row.answer {
+            remarks.extend(resources(&row.name, status, now_unix_s));
+        }
+    }
     let Some(configuration) = survey.configuration() else {
         return without_configuration(survey, remarks);
     };
-    let leader = survey.leader();
-    let present = match leader {
-        Some(leader) => heard(survey, leader),
-        None => answering(survey),
+    let voters = configuration.voters();
+    let (health, reason, tolerates) = match (survey.leader(), survey.told()) {
+        (Some(leader), _) => led(survey, leader, voters, &remarks),
+        (None, Some(told)) => out_of_reach(survey, &told, voters),
+        (None, None) => leaderless(survey, voters),
     };
-    let tolerates = Some(tolerance(configuration.voters(), &present));
-    let grave = remarks.iter().find(|(_, code)| GRAVE.contains(code));
-    let (health, reason) = match (shortage(configuration.voters(), &present), leader, grave) {
-        (Some(shortage), _, _) => (Health::NoQuorum, shortage),
-        (None, None, _) => (Health::NoLeader, "a majority answers, and nobody leads".to_owned()),
-        (None, Some(_), Some((remark, _))) => (Health::Degraded, remark.clone()),
-        (None, Some(_), None) if configuration.voters().is_joint() => {
-            (Health::Joint, "a change of members is under way".to_owned())
-        }
-        (None, Some(_), None) => (Health::Healthy, String::new()),
-    };
-    Verdict { health, reason, tolerates, remarks }
+    if health.exit() != Exit::Unhealthy {
+        remarks.extend(thin(survey, configuration, tolerates));
+    }
+    Verdict { health, reason, tolerates: Some(tolerates), remarks }
 }
 
-fn without_configuration(survey: &Survey, remarks: Vec<(String, Code)>) -> Verdict {
+/// Judges a cluster whose leader has answered.
+fn led(
+    survey: &Survey,
+    leader: &NodeStatus,
+    voters: &Voters,
+    remarks: &[Remark],
+) -> (Health, String, usize) {
+    let present = heard(survey, leader);
+    if let Some(shortage) = shortage(voters, &present) {
+        let name = survey.name(leader.node);
+        let reason = format!("{shortage}: {name} claims to lead, and hears too few");
+        return (Health::NoQuorum, reason, 0);
+    }
+    let unfit = unfit(survey, leader);
+    let fit = present.difference(&unfit).copied().collect();
+    let tolerates = tolerates(survey, voters, &fit);
+    let grave = remarks.iter().find(|(_, code)| GRAVE.contains(code));
+    let (health, reason) = match grave {
+        Some((remark, _)) => (Health::Degraded, remark.clone()),
+        None if voters.is_joint() => (Health::Joint, "a change of members is under way".to_owned()),
+        None => (Health::Healthy, String::new()),
+    };
+    (health, reason, tolerates)
+}
+
+/// Judges a cluster that serves, as those say who answered, though its leader did not answer here.
+fn out_of_reach(survey: &Survey, told: &Told, voters: &Voters) -> (Health, String, usize) {
+    let leader = survey.name(told.leader);
+    let names = remarks::list(told.by.iter().map(|id| survey.name(*id)));
+    let (ago, hear) = (age(told.heard_ms), if told.by.len() == 1 { "hears" } else { "hear" });
+    let row = survey.row(told.leader).and_then(|row| row.answer.as_ref().err());
+    let why = row.map_or_else(String::new, |silence| format!(": {}", silence.why));
+    let reason = format!(
+        "{leader} leads in term {} ({names} {hear} it, {ago} ago), but this client cannot reach \
+         {leader}{why}",
+        told.term
+    );
+    (Health::Degraded, reason, tolerates(survey, voters, &present(survey)))
+}
+
+/// Judges a cluster in which nobody leads, as far as anybody says: then nothing is tolerated.
+fn leaderless(survey: &Survey, voters: &Voters) -> (Health, String, usize) {
+    let present = present(survey);
+    if let Some(shortage) = shortage(voters, &present) {
+        return (Health::NoQuorum, shortage, 0);
+    }
+    let reason = if somebody_could_lead(survey, voters, &present) {
+        "a majority answers, and nobody leads"
+    } else {
+        "a majority answers, and nobody leads: no voter reaches a majority of the voters"
+    };
+    (Health::NoLeader, reason.to_owned(), 0)
+}
+
+/// Says that the next failure ends service, and what to do; or that there is a voter too many.
+fn thin(survey: &Survey, configuration: &Configuration, tolerates: usize) -> Option<Remark> {
+    let voters = configuration.voters();
+    if voters.is_joint() {
+        return None;
+    }
+    let all: Vec<NodeId> = voters.iter().collect();
+    let full = tolerance(voters, &all.iter().copied().collect());
+    let name = unused_name(configuration);
+    let text = match (all.len(), tolerates) {
+        (1 | 2, _) if !configuration.learners().is_empty() => {
+            let learner = configuration.learners().iter().next().copied()?;
+            let learner = survey.name(learner);
+            let voters = count_of(all.len());
+            format!("{voters} no failure: let the learner vote: raftctl member promote {learner}")
+        }
+        (count @ (1 | 2), _) => {
+            let more = if count == 1 { "add two more" } else { "add a third" };
+            let voters = count_of(count);
+            format!("{voters} no failure: {more}: raftctl member add {name}=HOST:PORT")
+        }
+        (_, 0) => "one more failure ends service: bring back what is missing, or replace it: \
+                   raftctl member replace"
+            .to_owned(),
+        (count, all) if count % 2 == 0 && all == full => format!(
+            "{count} voters tolerate no more failures than {}, and each write waits for one more: \
+             an odd number is better",
+            count - 1
+        ),
+        (_, _) => return None,
+    };
+    Some((text, codes::FEW_VOTERS))
+}
+
+fn count_of(voters: usize) -> &'static str {
+    if voters == 1 { "one voter tolerates" } else { "two voters tolerate" }
+}
+
+/// Returns a name that no member has.
+fn unused_name(configuration: &Configuration) -> String {
+    let taken = |name: &String| configuration.members().values().any(|m| m.name == *name);
+    let mut names = (configuration.members().len() + 1..).map(|number| format!("n{number}"));
+    names.find(|name| !taken(name)).unwrap_or_else(|| "n".to_owned())
+}
+
+fn without_configuration(survey: &Survey, remarks: Vec<Remark>) -> Verdict {
     let total = survey.rows.len();
     let answered = survey.answers().count();
     if answered == 0 {
@@ -113,102 +216,6 @@ fn without_configuration(survey: &Survey, remarks: Vec<(String, Code)>) -> Verdi
     }
     let reason = format!("{answered} of {total} nodes answer, and none has a history");
     Verdict { health: Health::Uninitialised, reason, tolerates: None, remarks }
-}
-
-/// Returns the members that answered and take part.
-fn answering(survey: &Survey) -> BTreeSet<NodeId> {
-    let generation = generation(survey);
-    let takes_part = |status: &&NodeStatus| {
-        status.failure.is_empty() && status.generation.is_some() && status.generation == generation
-    };
-    survey.answers().filter(takes_part).map(|status| status.node).collect()
-}
-
-/// Returns the history of the node whose configuration counts.
-fn generation(survey: &Survey) -> Option<protocol::Generation> {
-    let leader = survey.leader().and_then(|leader| leader.generation);
-    leader.or_else(|| survey.answers().max_by_key(|status| status.term)?.generation)
-}
-
-/// Returns the members that the leader hears from, which it knows better than whoever asks from
-/// outside, but for those that say themselves that they take no part.
-pub fn heard(survey: &Survey, leader: &NodeStatus) -> BTreeSet<NodeId> {
-    let taking_part = answering(survey);
-    let is_alive = |peer: &&PeerReport| {
-        let answered = survey.row(peer.id).is_some_and(|row| row.answer.is_ok());
-        let limit_ms = if answered { SILENT_MS } else { RECENT_MS };
-        let heard = peer.heard_ms.is_some_and(|heard_ms| heard_ms < limit_ms);
-        heard && (taking_part.contains(&peer.id) || !answered)
-    };
-    leader.peers.iter().filter(is_alive).map(|peer| peer.id).chain([leader.node]).collect()
-}
-
-/// Says which majority is missing, if one is.
-pub fn shortage(voters: &Voters, alive: &BTreeSet<NodeId>) -> Option<String> {
-    let (outgoing, incoming) = voters.halves();
-    let is_short = |half: &&Majority| half.tally(|id| Some(alive.contains(&id))) != Tally::Won;
-    let half = outgoing.into_iter().chain([incoming]).find(is_short)?;
-    let there = half.iter().filter(|id| alive.contains(id)).count();
-    let which = match outgoing {
-        None => "",
-        Some(old) if std::ptr::eq(old, half) => " outgoing voters",
-        Some(_) => " incoming voters",
-    };
-    Some(format!("{there} of {}{which} reachable, need {}", half.len(), half.quorum()))
-}
-
-/// Returns how many of these may still fail, whichever they are.
-pub fn tolerance(voters: &Voters, alive: &BTreeSet<NodeId>) -> usize {
-    let spare = |half: &Majority| {
-        half.iter().filter(|id| alive.contains(id)).count().saturating_sub(half.quorum())
-    };
-    let (outgoing, incoming) = voters.halves();
-    outgoing.into_iter().chain([incoming]).map(spare).min().unwrap_or(0)
-}
-
-/// Collects what should be looked at, the gravest first.
-fn remarks(survey: &Survey, now_unix_s: i64) -> Vec<(String, Code)> {
-    let mut found = Vec::new();
-    let leader = survey.leader();
-    let generation = generation(survey);
-    for row in &survey.rows {
-        let name = &row.name;
-        let status = match &row.answer {
-            Ok(status) => status,
-            Err(silence) => {
-                let code =
-                    if silence.certificates { codes::CERTIFICATES } else { codes::MEMBER_SILENT };
-                found.push((format!("{name}: {}", silence.why), code));
-                continue;
-            }
-        };
-        if !status.failure.is_empty() {
-            found.push((
-                format!("{name}: does not serve: {}", status.failure),
-                codes::MEMBER_FAILED,
-            ));
-        }
-        if generation.is_some() && status.generation != generation {
-            let what = if status.generation.is_some() { "another history" } else { "no history" };
-            found.push((format!("{name}: has {what}, takes no part"), codes::MEMBER_FOREIGN));
-        } else if let Some(why) = leader.and_then(|leader| unheard(leader, status.node)) {
-            found.push((format!("{name}: {why}"), codes::MEMBER_SILENT));
-        }
-        found.extend(resources(name, status, now_unix_s));
-    }
-    found
-}
-
-/// Says that the leader does not hear from a member.
-fn unheard(leader: &NodeStatus, id: NodeId) -> Option<String> {
-    let peer = leader.peers.iter().find(|peer| peer.id == id)?;
-    // A leader that was just elected has not heard from anybody yet.
-    let silent_ms = peer.heard_ms.unwrap_or_else(|| leader.leading_ms.unwrap_or(0));
-    if silent_ms < SILENT_MS {
-        return None;
-    }
-    let why = if peer.trouble.is_empty() { String::new() } else { format!(": {}", peer.trouble) };
-    Some(format!("the leader has not heard from it for {} s{why}", silent_ms / 1_000))
 }
 
 fn resources(name: &str, status: &NodeStatus, now_unix_s: i64) -> Vec<(String, Code)> {

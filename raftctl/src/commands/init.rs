@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::bundle::{Bundles, NodeSettings, PLAN};
 use crate::cli::{duration, endpoint};
+use crate::cluster::Survey;
 use crate::cluster::verdict::judge;
 use crate::codes;
 use crate::context::{self, Contexts};
@@ -152,9 +153,21 @@ fn view(bundles: &Bundles, founded: Option<&Founded>) -> View {
         let silence = row.answer.as_ref().err()?;
         Some(format!("{} does not answer: {}", row.name, silence.why))
     };
-    let warnings = rows.filter_map(silent).collect();
+    let mut warnings: Vec<String> = rows.filter_map(silent).collect();
+    warnings.extend(founded.into_iter().flat_map(|founded| unsettled(&founded.survey)));
     let names = vec![plan.name.clone()];
     View { kind: "Init", data, text: text.into_bytes(), names, warnings }
+}
+
+/// Says what is wrong with nodes that answer, where not all is well.
+fn unsettled(survey: &Survey) -> Vec<String> {
+    let answered = |text: &str| {
+        let silent = survey.rows.iter().filter(|row| row.answer.is_err());
+        !silent.into_iter().any(|row| text.starts_with(&format!("{}:", row.name)))
+    };
+    let all = crate::cluster::remarks::members(survey).into_iter();
+    let told = all.filter(|(text, _)| answered(text));
+    told.map(|(text, code)| format!("{text} (raftctl explain {code})")).collect()
 }
 
 fn plan(session: &Session, args: &InitArgs, directory: &std::path::Path) -> Result<()> {

@@ -1,114 +1,17 @@
 //! Verdicts over surveys that are made up.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use client::{NodeStatus, PeerReport};
-use consensus::{Configuration, Incarnation, Majority, Member, NodeId, RoleKind, Voters};
-use protocol::Generation;
+use client::NodeStatus;
+use consensus::{Configuration, RoleKind, Voters};
 
 use super::*;
-use crate::cluster::reasons::nobody_wins;
+use crate::cluster::reasons::no_leader_answers;
+use crate::cluster::testing::{
+    NOW, check, cluster_of, cut, id, majority, nobody_leads, remarked, survey, three, well,
+    without_leader,
+};
 use crate::cluster::{Row, Silence, Survey};
-
-const NOW: i64 = 1_800_000_000;
-
-fn id(number: u64) -> NodeId {
-    NodeId::new(number).expect("it is not 0")
-}
-
-fn three(voters: Voters) -> Configuration {
-    let member = |number: u64| {
-        let (name, address) = (format!("n{number}"), format!("n{number}:7400"));
-        (id(number), Member { incarnation: Incarnation::new(number), name, address })
-    };
-    let members: BTreeMap<NodeId, Member> = (1..=3).map(member).collect();
-    Configuration::new(voters, BTreeSet::new(), members).expect("it is valid")
-}
-
-fn majority(ids: &[u64]) -> Majority {
-    Majority::new(ids.iter().map(|number| id(*number)))
-}
-
-/// A node of three that is well; node 1 leads.
-fn well(number: u64) -> NodeStatus {
-    let peer = |other: u64| PeerReport {
-        id: id(other),
-        matched: 10,
-        next: 11,
-        flow: None,
-        heard_ms: Some(50),
-        rtt_us: Some(400),
-        connected: true,
-        trouble: String::new(),
-        snapshot_bytes: (0, 0),
-        catch_up: None,
-    };
-    let leads = number == 1;
-    NodeStatus {
-        node: id(number),
-        name: format!("n{number}"),
-        address: format!("n{number}:7400"),
-        cluster: [7; 16],
-        generation: Some(Generation::new([1; 32])),
-        incarnation: Incarnation::new(number),
-        role: if leads { RoleKind::Leader } else { RoleKind::Follower },
-        term: 4,
-        voted_for: Some(id(1)),
-        leader: Some(id(1)),
-        leading_ms: leads.then_some(60_000),
-        heard_ms: (!leads).then_some(50),
-        first: 1,
-        last: 10,
-        durable: 10,
-        commit: 10,
-        applied: 10,
-        configuration: three(Voters::Stable(majority(&[1, 2, 3]))),
-        configuration_index: 1,
-        peers: if leads { vec![peer(2), peer(3)] } else { Vec::new() },
-        refusals: Vec::new(),
-        version: "0.1.0".into(),
-        uptime_ms: 60_000,
-        log_bytes: 1_000,
-        disk_total_bytes: 100,
-        disk_free_bytes: 50,
-        certificate_not_after: NOW + 300 * 86_400,
-        fsync_p99_us: 1_000,
-        apply_p99_us: 100,
-        commit_p99_us: 2_000,
-        operations_per_second: 5,
-        failure: String::new(),
-        lease: None,
-    }
-}
-
-fn survey(answers: Vec<Option<NodeStatus>>) -> Survey {
-    let row = |(number, answer): (u64, Option<NodeStatus>)| Row {
-        name: format!("n{number}"),
-        id: answer.as_ref().map(|status| status.node),
-        address: format!("n{number}:7400"),
-        answer: answer
-            .map(Box::new)
-            .ok_or(Silence { why: "no answer in 2 s".into(), certificates: false }),
-    };
-    Survey::of((1..).zip(answers).map(row).collect())
-}
-
-fn without_leader(number: u64) -> NodeStatus {
-    NodeStatus {
-        role: RoleKind::Follower,
-        leader: None,
-        leading_ms: None,
-        peers: Vec::new(),
-        ..well(number)
-    }
-}
-
-fn check(survey: &Survey, health: Health, tolerates: Option<usize>, reason: &str) {
-    let verdict = judge(survey, NOW);
-    assert_eq!((verdict.health, verdict.tolerates), (health, tolerates), "{verdict:?}");
-    assert!(verdict.reason.contains(reason), "{verdict:?}");
-    assert_eq!(verdict.reason.is_empty(), health == Health::Healthy);
-}
 
 #[test]
 fn three_nodes_that_are_well_tolerate_one_failure() {
@@ -120,40 +23,47 @@ fn three_nodes_that_are_well_tolerate_one_failure() {
 #[test]
 fn a_node_that_died_just_now_is_not_counted_on() {
     let mut leader = well(1);
-    leader.peers[1].heard_ms = Some(RECENT_MS + 1);
+    leader.peers[1].heard_ms = Some(1_001);
     let one_down = survey(vec![Some(leader.clone()), Some(well(2)), None]);
     check(&one_down, Health::Degraded, Some(0), "n3: no answer in 2 s");
     assert_eq!(one_down.rows[2].id, Some(id(3)), "it keeps its row and its id");
 }
 
 #[test]
-fn a_node_that_only_the_leader_reaches_counts() {
+fn a_node_that_only_the_leader_reaches_counts_and_is_said_to_serve() {
     let cut_off_here = survey(vec![Some(well(1)), None, None]);
-    check(&cut_off_here, Health::Degraded, Some(1), "n2: ");
+    check(&cut_off_here, Health::Degraded, Some(1), "n2: serves (the leader heard it 50 ms ago)");
+    assert!(remarked(&cut_off_here)[0].starts_with("R0412 "));
 }
 
 #[test]
 fn a_node_that_the_leader_does_not_hear_does_not_count() {
     let mut leader = well(1);
     leader.peers[0].heard_ms = Some(20_000);
-    leader.peers[0].trouble = "handshake timed out".into();
+    cut(&mut leader, 2, "handshake timed out");
     let all = survey(vec![Some(leader), Some(well(2)), Some(well(3))]);
     check(&all, Health::Degraded, Some(0), "not heard from it for 20 s: handshake timed out");
 }
 
 #[test]
 fn without_a_majority_there_is_no_quorum_whoever_claims_to_lead() {
-    let alone = survey(vec![Some(without_leader(1)), None, None]);
+    let mut one = without_leader(1);
+    cut(&mut one, 2, "timed out");
+    cut(&mut one, 3, "cannot resolve n3:7400: no such name");
+    let alone = survey(vec![Some(one), None, None]);
     check(&alone, Health::NoQuorum, Some(0), "1 of 3 reachable, need 2");
-    let lines = nobody_wins(&alone, false);
+    let lines = nobody_leads(&alone);
     let first = "nobody can win: n2 does not answer, n3 does not answer; the rest is no majority";
     assert_eq!(lines[0], first);
+    assert!(lines[1].ends_with("it does not reach n3: cannot resolve n3:7400: no such name"));
+    let third = "R0401 n3: no answer in 2 s; n1 to it: cannot resolve n3:7400: no such name";
+    assert_eq!(remarked(&alone), ["R0401 n2: no answer in 2 s", third]);
     let mut stale = well(1);
     for peer in &mut stale.peers {
         peer.heard_ms = Some(30_000);
     }
     let stale = survey(vec![Some(stale), None, None]);
-    check(&stale, Health::NoQuorum, Some(0), "1 of 3 reachable, need 2");
+    check(&stale, Health::NoQuorum, Some(0), "need 2: n1 claims to lead, and hears too few");
     check(&survey(vec![None, None, None]), Health::NoQuorum, None, "0 of 3 nodes reachable");
 }
 
@@ -164,10 +74,23 @@ fn refusals_say_why_nobody_leads() {
     two.refusals =
         vec![(id(1), consensus::Verdict::LogBehind), (id(3), consensus::Verdict::Granted)];
     let leaderless = survey(vec![Some(without_leader(1)), Some(two), Some(without_leader(3))]);
-    check(&leaderless, Health::NoLeader, Some(1), "nobody leads");
-    let lines = nobody_wins(&leaderless, true);
+    check(&leaderless, Health::NoLeader, Some(0), "nobody leads");
+    let lines = nobody_leads(&leaderless);
     assert_eq!(lines[0], "n1 does not lead: it has not campaigned yet");
     assert_eq!(lines[1], "n2 does not lead: n1 has a more recent log");
+}
+
+#[test]
+fn refusals_name_whom_a_vote_went_to_and_whom_a_voter_hears() {
+    let mut two = without_leader(2);
+    two.role = RoleKind::Candidate;
+    two.refusals =
+        vec![(id(1), consensus::Verdict::LeaderAlive), (id(3), consensus::Verdict::AlreadyVoted)];
+    let hears = NodeStatus { leader: Some(id(3)), ..without_leader(1) };
+    let all = survey(vec![Some(hears), Some(two), Some(without_leader(3))]);
+    let line = "n2 does not lead: n1 hears from n3, and lets nobody disturb it; \
+                n3 has voted for n1 in this term";
+    assert_eq!(nobody_leads(&all)[1], line);
 }
 
 #[test]
@@ -232,4 +155,97 @@ fn a_second_address_of_one_node_makes_no_second_row() {
     let all = Survey::of(rows);
     assert_eq!(all.rows.len(), 3);
     assert!(all.rows[1].answer.is_ok());
+}
+
+/// Clients that are cut from the leader: its followers know better.
+#[test]
+fn a_leader_that_only_its_followers_reach_leads() {
+    let all = survey(vec![None, Some(well(2)), Some(well(3))]);
+    let reason = "n1 leads in term 4 (n2 and n3 hear it, 50 ms ago), but this client cannot reach \
+                  n1: no answer in 2 s";
+    check(&all, Health::Degraded, Some(1), reason);
+    assert!(remarked(&all)[0].starts_with("R0412 n1: leads in term 4"));
+    assert_eq!(all.told().map(|told| (told.leader, told.term)), Some((id(1), 4)));
+    assert_eq!(nobody_leads(&all), Vec::<String>::new());
+    let (why, _) = no_leader_answers(&all);
+    assert_eq!(why, "n1 leads, as n2 and n3 say, but this client cannot reach n1");
+    // One follower is enough: a leader that loses its majority steps down.
+    let one = survey(vec![None, Some(well(2)), None]);
+    check(&one, Health::Degraded, Some(1), "n1 leads in term 4 (n2 hears it, 50 ms ago)");
+}
+
+#[test]
+fn a_leader_that_was_heard_too_long_ago_is_not_said_to_lead() {
+    let old = |number| Some(NodeStatus { heard_ms: Some(1_001), ..well(number) });
+    let all = survey(vec![None, old(2), old(3)]);
+    assert_eq!(all.told(), None);
+    check(&all, Health::NoLeader, Some(0), "a majority answers, and nobody leads");
+    // Unless heartbeats come as slowly as that.
+    let slow =
+        |number| Some(NodeStatus { heard_ms: Some(3_000), heartbeat_ms: 1_000, ..well(number) });
+    assert!(survey(vec![None, slow(2), slow(3)]).told().is_some());
+}
+
+#[test]
+fn a_leader_that_was_succeeded_is_not_believed() {
+    let newer = |number| Some(NodeStatus { term: 5, leader: Some(id(3)), ..well(number) });
+    // Its successor is not reached from here, but followed by the one that is.
+    let all = survey(vec![Some(well(1)), newer(2), None]);
+    assert!(all.leader().is_none());
+    check(&all, Health::Degraded, Some(1), "n3 leads in term 5 (n2 hears it, 50 ms ago)");
+    let claims = "R0415 n1: claims to lead in term 4, but n3 leads in term 5";
+    assert!(remarked(&all)[0].starts_with(claims), "{:?}", remarked(&all));
+    // The same where it answers.
+    let mut successor = NodeStatus { node: id(3), name: "n3".into(), boot: 1_003, ..well(1) };
+    successor.term = 5;
+    successor.leader = Some(id(3));
+    successor.peers = vec![well(1).peers[0].clone()];
+    let all = survey(vec![Some(well(1)), newer(2), Some(successor)]);
+    assert_eq!(all.leader().map(|leader| leader.node), Some(id(3)));
+    check(&all, Health::Degraded, Some(0), "n1: claims to lead in term 4, but n3 leads in term 5");
+}
+
+#[test]
+fn one_and_two_voters_are_healthy_and_told_what_one_more_failure_does() {
+    let line = |voters: u64| {
+        let all = cluster_of(voters);
+        let verdict = judge(&all, NOW);
+        assert_eq!(verdict.health, Health::Healthy, "{verdict:?}");
+        remarked(&all)
+    };
+    let one = "R0419 one voter tolerates no failure: add two more: raftctl member add n2=HOST:PORT";
+    assert_eq!(line(1), [one]);
+    let two = "R0419 two voters tolerate no failure: add a third: raftctl member add n3=HOST:PORT";
+    assert_eq!(line(2), [two]);
+    assert_eq!(line(3), Vec::<String>::new());
+    assert!(line(4)[0].starts_with("R0419 4 voters tolerate no more failures than 3"));
+    assert_eq!(line(5), Vec::<String>::new());
+    check(&cluster_of(2), Health::Healthy, Some(0), "");
+    check(&cluster_of(4), Health::Healthy, Some(1), "");
+    check(&cluster_of(5), Health::Healthy, Some(2), "");
+}
+
+#[test]
+fn where_the_next_failure_ends_service_the_operator_is_told() {
+    let mut leader = well(1);
+    leader.peers[1].heard_ms = Some(9_000);
+    let one_down = survey(vec![Some(leader), Some(well(2)), None]);
+    check(&one_down, Health::Degraded, Some(0), "n3: no answer in 2 s");
+    let said = remarked(&one_down);
+    assert!(said[1].starts_with("R0419 one more failure ends service: "), "{said:?}");
+}
+
+#[test]
+fn nodes_that_are_no_members_do_not_make_a_cluster_degraded() {
+    let mut rows = survey((1..=3).map(|number| Some(well(number))).collect()).rows;
+    let removed = NodeStatus { node: id(4), boot: 4, ..without_leader(3) };
+    let answer = Ok(Box::new(removed));
+    rows.push(Row { name: "n4".into(), id: Some(id(4)), address: "n4:7400".into(), answer });
+    let answer = Err(Silence { why: "refused".into(), certificates: false });
+    rows.push(Row { name: "n5".into(), id: None, address: "n5:7400".into(), answer });
+    let all = Survey::of(rows);
+    check(&all, Health::Healthy, Some(1), "");
+    let said = remarked(&all);
+    assert_eq!(said[0], "R0418 n4: is no member (any more), and raftd still runs there");
+    assert_eq!(said[1], "R0418 n5: is no member (any more) and does not answer: refused");
 }

@@ -5,8 +5,8 @@ use consensus::{NodeId, RoleKind};
 use serde_json::{Value, json};
 
 use super::text::{role, state};
-use crate::cluster::reasons::nobody_wins;
-use crate::cluster::{Health, Row, Survey, Verdict};
+use crate::cluster::reasons::why_nobody_leads;
+use crate::cluster::{Row, Survey, Told, Verdict};
 use crate::codes::Code;
 
 /// Writes it all.
@@ -15,11 +15,7 @@ pub(super) fn render(name: &str, survey: &Survey, verdict: &Verdict) -> Value {
     let first = survey.answers().next();
     let cluster = first
         .map(|status| status.cluster.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
-    let losers = match verdict.health {
-        Health::NoLeader => nobody_wins(survey, true),
-        Health::NoQuorum => nobody_wins(survey, false),
-        Health::Healthy | Health::Degraded | Health::Joint | Health::Uninitialised => Vec::new(),
-    };
+    let losers = why_nobody_leads(survey, verdict);
     let remark = |(text, code): &(String, Code)| json!({ "text": text, "code": code.to_string() });
     json!({
         "name": name,
@@ -33,6 +29,8 @@ pub(super) fn render(name: &str, survey: &Survey, verdict: &Verdict) -> Value {
             "term": leader.term.to_string(),
             "leadingMs": leader.leading_ms,
         })),
+        // A leader that did not answer here, as those tell it who did.
+        "leaderOutOfReach": survey.told().map(|told| out_of_reach(survey, &told)),
         "commit": leader.map(|leader| leader.commit.to_string()),
         "operationsPerSecond": leader.map(|leader| leader.operations_per_second),
         "commitP99Us": leader.map(|leader| leader.commit_p99_us),
@@ -44,6 +42,16 @@ pub(super) fn render(name: &str, survey: &Survey, verdict: &Verdict) -> Value {
         "whyNobodyLeads": losers,
         "nodes": survey.rows.iter().map(|row| node(survey, row)).collect::<Vec<_>>(),
         "tookUs": u64::try_from(survey.took.as_micros()).unwrap_or(u64::MAX),
+    })
+}
+
+fn out_of_reach(survey: &Survey, told: &Told) -> Value {
+    json!({
+        "id": told.leader.to_string(),
+        "name": survey.name(told.leader),
+        "term": told.term.to_string(),
+        "heardBy": told.by.iter().map(|id| survey.name(*id)).collect::<Vec<_>>(),
+        "heardMs": told.heard_ms,
     })
 }
 
@@ -71,6 +79,7 @@ pub(crate) fn node(survey: &Survey, row: &Row) -> Value {
                 .and_then(|leader| leader.peers.iter().find(|peer| peer.id == status.node));
             node["state"] = json!(state(status, peer));
             node["status"] = status_of(status);
+            node["peers"] = status.peers.iter().map(|peer| way(survey, peer)).collect();
             node["seenByLeader"] = json!(peer.map(peer_of));
         }
         Err(silence) => {
@@ -112,10 +121,24 @@ fn status_of(status: &NodeStatus) -> Value {
         "commitP99Us": status.commit_p99_us,
         "operationsPerSecond": status.operations_per_second,
         "failure": status.failure,
+        "commitStalledMs": status.commit_stalled_ms,
+        "appliedStalledMs": status.applied_stalled_ms,
         "lease": status.lease.map(|lease| json!({
             "clockErrorPpm": lease.clock_error_ppm,
             "leftMs": lease.left_ms,
         })),
+    })
+}
+
+/// Returns a node's own way to another one.
+fn way(survey: &Survey, peer: &PeerReport) -> Value {
+    json!({
+        "id": peer.id.to_string(),
+        "name": survey.name(peer.id),
+        "connected": peer.connected,
+        "sinceMs": peer.since_ms,
+        "rttUs": peer.rtt_us,
+        "trouble": peer.trouble,
     })
 }
 
@@ -127,6 +150,8 @@ fn peer_of(peer: &PeerReport) -> Value {
         "rttUs": peer.rtt_us,
         "connected": peer.connected,
         "trouble": peer.trouble,
+        "sinceMs": peer.since_ms,
+        "stalledMs": peer.stalled_ms,
         "snapshotSentBytes": peer.snapshot_bytes.0,
         "snapshotSizeBytes": peer.snapshot_bytes.1,
         "catchUp": peer.catch_up.map(|rounds| json!({

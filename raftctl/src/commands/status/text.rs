@@ -6,7 +6,7 @@ use client::{NodeStatus, PeerReport};
 use consensus::{FlowKind, NodeId, RoleKind};
 
 use crate::bundle::now_unix_s;
-use crate::cluster::reasons::nobody_wins;
+use crate::cluster::reasons::why_nobody_leads;
 use crate::cluster::{Health, Row, Survey, Verdict};
 use crate::commands::init::short;
 use crate::output::table::Rows;
@@ -18,11 +18,7 @@ pub(super) fn render(output: &Output, name: &str, survey: &Survey, verdict: &Ver
     text.push_str(&commit(survey));
     text.push('\n');
     text.push_str(&table(survey, output.wide()).render(output.headers));
-    let losers = match verdict.health {
-        Health::NoLeader => nobody_wins(survey, true),
-        Health::NoQuorum => nobody_wins(survey, false),
-        Health::Healthy | Health::Degraded | Health::Joint | Health::Uninitialised => Vec::new(),
-    };
+    let losers = why_nobody_leads(survey, verdict);
     if !(verdict.remarks.is_empty() && losers.is_empty()) {
         text.push('\n');
     }
@@ -47,6 +43,9 @@ fn headline(output: &Output, name: &str, survey: &Survey, verdict: &Verdict) -> 
         let since =
             leader.leading_ms.map_or_else(String::new, |ms| format!(", for {}", units::age(ms)));
         parts.push(format!("leader {} (term {}{since})", survey.name(leader.node), leader.term));
+    } else if let Some(told) = survey.told() {
+        let (name, term) = (survey.name(told.leader), told.term);
+        parts.push(format!("leader {name} (term {term}, not reached from here)"));
     }
     if let Some(configuration) = survey.configuration() {
         let voters = configuration.voters().iter().count();

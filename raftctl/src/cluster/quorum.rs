@@ -1,0 +1,76 @@
+//! Who is there, whether that is a majority, and how many may fail yet.
+
+use std::collections::BTreeSet;
+
+use client::{NodeStatus, PeerReport};
+use consensus::{Majority, NodeId, Tally, Voters};
+
+use crate::cluster::Survey;
+use crate::cluster::pace::{SILENT_MS, recent_ms};
+
+/// Returns the members that answered and take part.
+pub fn answering(survey: &Survey) -> BTreeSet<NodeId> {
+    let generation = generation(survey);
+    let takes_part = |status: &&NodeStatus| {
+        status.failure.is_empty() && status.generation.is_some() && status.generation == generation
+    };
+    survey.answers().filter(takes_part).map(|status| status.node).collect()
+}
+
+/// Returns the history of the node whose configuration counts.
+pub fn generation(survey: &Survey) -> Option<protocol::Generation> {
+    let leader = survey.leader().and_then(|leader| leader.generation);
+    leader.or_else(|| survey.answers().max_by_key(|status| status.term)?.generation)
+}
+
+/// Returns the members that the leader hears from, which it knows better than whoever asks from
+/// outside, but for those that say themselves that they take no part.
+pub fn heard(survey: &Survey, leader: &NodeStatus) -> BTreeSet<NodeId> {
+    let taking_part = answering(survey);
+    let is_alive = |peer: &&PeerReport| {
+        let answered = survey.row(peer.id).is_some_and(|row| row.answer.is_ok());
+        let limit_ms = if answered { SILENT_MS } else { recent_ms(leader) };
+        let heard = peer.heard_ms.is_some_and(|heard_ms| heard_ms < limit_ms);
+        heard && (taking_part.contains(&peer.id) || !answered)
+    };
+    leader.peers.iter().filter(is_alive).map(|peer| peer.id).chain([leader.node]).collect()
+}
+
+/// Returns the members that take part, as far as anybody says who answers: also those that only
+/// other nodes reach.
+pub fn present(survey: &Survey) -> BTreeSet<NodeId> {
+    let mut present = answering(survey);
+    let told: Vec<NodeId> = survey
+        .answers()
+        .filter(|status| present.contains(&status.node))
+        .flat_map(|status| status.peers.iter().filter(|peer| peer.connected))
+        .map(|peer| peer.id)
+        .filter(|id| survey.row(*id).is_none_or(|row| row.answer.is_err()))
+        .collect();
+    present.extend(told);
+    present.extend(survey.told().map(|told| told.leader));
+    present
+}
+
+/// Says which majority is missing, if one is.
+pub fn shortage(voters: &Voters, alive: &BTreeSet<NodeId>) -> Option<String> {
+    let (outgoing, incoming) = voters.halves();
+    let is_short = |half: &&Majority| half.tally(|id| Some(alive.contains(&id))) != Tally::Won;
+    let half = outgoing.into_iter().chain([incoming]).find(is_short)?;
+    let there = half.iter().filter(|id| alive.contains(id)).count();
+    let which = match outgoing {
+        None => "",
+        Some(old) if std::ptr::eq(old, half) => " outgoing voters",
+        Some(_) => " incoming voters",
+    };
+    Some(format!("{there} of {}{which} reachable, need {}", half.len(), half.quorum()))
+}
+
+/// Returns how many of these may still fail, whichever they are.
+pub fn tolerance(voters: &Voters, alive: &BTreeSet<NodeId>) -> usize {
+    let spare = |half: &Majority| {
+        half.iter().filter(|id| alive.contains(id)).count().saturating_sub(half.quorum())
+    };
+    let (outgoing, incoming) = voters.halves();
+    outgoing.into_iter().chain([incoming]).map(spare).min().unwrap_or(0)
+}

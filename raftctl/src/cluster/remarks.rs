@@ -1,0 +1,338 @@
+//! What is not as it should be, member by member: whatever some node knows of it is told, with its
+//! cause and the code that explains it. As long as there is one of the grave remarks, the cluster
+//! is not healthy.
+
+use std::collections::BTreeSet;
+
+use client::{NodeStatus, PeerReport};
+use consensus::{FlowKind, NodeId, RoleKind};
+
+use crate::cluster::links::{Link, link, report};
+use crate::cluster::pace::{STUCK_MS, lag_max, recent_ms};
+use crate::cluster::quorum::generation;
+use crate::cluster::survey::{Row, Silence};
+use crate::cluster::{Survey, Told};
+use crate::codes::{self, Code};
+use crate::output::units;
+
+/// A sentence, and the code that explains it.
+pub type Remark = (String, Code);
+
+/// Collects what is to be said of all nodes, and of their ways to each other.
+pub fn members(survey: &Survey) -> Vec<Remark> {
+    let mut found = Vec::new();
+    let leader = survey.leader();
+    found.extend(claims(survey, leader));
+    for row in &survey.rows {
+        found.extend(match &row.answer {
+            Ok(status) => answered(survey, leader, row, status),
+            Err(silence) => vec![silent(survey, leader, row, silence)],
+        });
+    }
+    found.extend(cut(survey, leader));
+    found.extend(leader.and_then(|leader| stuck_commit(survey, leader)));
+    found
+}
+
+/// Says who does not fit: members that take no part in what the leader does. They are not counted
+/// on, whatever contact there is.
+pub fn unfit(survey: &Survey, leader: &NodeStatus) -> BTreeSet<NodeId> {
+    let others = leader.peers.iter().map(|peer| peer.id);
+    others.filter(|id| !following(survey, leader, *id).is_empty()).collect()
+}
+
+/// Says who claims to lead though another one does.
+fn claims(survey: &Survey, leader: Option<&NodeStatus>) -> Vec<Remark> {
+    let told = survey.told();
+    let (name, term) = match (leader, &told) {
+        (Some(leader), _) => (survey.name(leader.node), leader.term),
+        (None, Some(told)) => (survey.name(told.leader), told.term),
+        (None, None) => return Vec::new(),
+    };
+    let stale = survey.claimants().filter(|other| leader.is_none_or(|led| led.node != other.node));
+    let remark = |other: &NodeStatus| {
+        let (claimant, older) = (survey.name(other.node), other.term);
+        let text = format!(
+            "{claimant}: claims to lead in term {older}, but {name} leads in term {term}: it is \
+             cut off, and acknowledges nothing"
+        );
+        (text, codes::TWO_LEADERS)
+    };
+    stale.map(remark).collect()
+}
+
+/// Says what is known of a node that did not answer.
+fn silent(survey: &Survey, leader: Option<&NodeStatus>, row: &Row, silence: &Silence) -> Remark {
+    let (name, why) = (&row.name, &silence.why);
+    let is_member = |id: NodeId| survey.configuration().is_some_and(|c| c.member(id).is_some());
+    if survey.configuration().is_some() && !row.id.is_some_and(is_member) {
+        let text = format!("{name}: is no member (any more) and does not answer: {why}");
+        return (text, codes::NO_MEMBER);
+    }
+    let told = survey.told().filter(|told| Some(told.leader) == row.id);
+    if let Some(Told { by, heard_ms, term, .. }) = told {
+        let names = list(by.iter().map(|id| survey.name(*id)));
+        let text = format!(
+            "{name}: leads in term {term} ({names} heard it {} ago), but this client cannot reach \
+             it: {why}",
+            units::age(heard_ms)
+        );
+        return (text, codes::OUT_OF_REACH);
+    }
+    let heard = row.id.zip(leader).and_then(|(id, leader)| recently_heard(leader, id));
+    if let Some(heard_ms) = heard {
+        let ago = units::age(heard_ms);
+        let text = format!(
+            "{name}: serves (the leader heard it {ago} ago), but this client cannot reach it: {why}"
+        );
+        return (text, codes::OUT_OF_REACH);
+    }
+    let code = if silence.certificates { codes::CERTIFICATES } else { codes::MEMBER_SILENT };
+    let more = row.id.map(|id| said_of(survey, id, why)).unwrap_or_default();
+    (format!("{name}: {why}{more}"), code)
+}
+
+/// Returns how long ago the leader heard a member to which it has a connection, if that is recent.
+fn recently_heard(leader: &NodeStatus, id: NodeId) -> Option<u64> {
+    let peer = report(leader, id).filter(|peer| peer.connected)?;
+    peer.heard_ms.filter(|ms| *ms < recent_ms(leader))
+}
+
+/// Returns what other nodes say of the way to one that does not answer, where it says more than
+/// that there is no answer.
+fn said_of(survey: &Survey, id: NodeId, known: &str) -> String {
+    let mut said: Vec<(String, Vec<String>)> = Vec::new();
+    for status in survey.answers() {
+        let Some(peer) = report(status, id).filter(|peer| !peer.connected) else { continue };
+        if !is_precise(&peer.trouble) || known.contains(&peer.trouble) {
+            continue;
+        }
+        let name = survey.name(status.node);
+        match said.iter_mut().find(|(why, _)| *why == peer.trouble) {
+            Some((_, names)) => names.push(name),
+            None => said.push((peer.trouble.clone(), vec![name])),
+        }
+    }
+    said.into_iter().map(|(why, names)| format!("; {} to it: {why}", list(names))).collect()
+}
+
+/// Says whether a reason is more than silence.
+fn is_precise(why: &str) -> bool {
+    let vague = ["no answer", "timed out", "reset by peer", "it has restarted", "closed"];
+    !why.is_empty() && !vague.iter().any(|begin| why.starts_with(begin))
+}
+
+/// Says what is wrong with a node that answered.
+fn answered(
+    survey: &Survey,
+    leader: Option<&NodeStatus>,
+    row: &Row,
+    status: &NodeStatus,
+) -> Vec<Remark> {
+    let name = &row.name;
+    let mut found: Vec<Remark> = Vec::new();
+    let mut say = |text: String, code: Code| found.push((format!("{name}: {text}"), code));
+    if !status.failure.is_empty() {
+        say(format!("does not serve: {}", status.failure), codes::MEMBER_FAILED);
+    }
+    let ours = generation(survey);
+    if ours.is_some() && status.generation != ours {
+        let what = if status.generation.is_some() { "another history" } else { "no history" };
+        say(format!("has {what}, takes no part"), codes::MEMBER_FOREIGN);
+        return found;
+    }
+    let is_member = survey.configuration().is_none_or(|c| c.member(status.node).is_some());
+    if !is_member {
+        say("is no member (any more), and raftd still runs there".into(), codes::NO_MEMBER);
+        return found;
+    }
+    if let Some(ms) = status.applied_stalled_ms.filter(|ms| *ms >= STUCK_MS) {
+        let waiting = units::count(status.commit.saturating_sub(status.applied));
+        let ago = units::age(ms);
+        let text = format!("its state machine has stood still for {ago}: {waiting} entries wait");
+        say(text, codes::STUCK);
+    }
+    if let Some(leader) = leader.filter(|leader| leader.node != status.node) {
+        found.extend(following(survey, leader, status.node));
+    }
+    found
+}
+
+/// Says what keeps a member from following the leader; nothing if it does.
+fn following(survey: &Survey, leader: &NodeStatus, id: NodeId) -> Vec<Remark> {
+    let Some(peer) = report(leader, id) else { return Vec::new() };
+    let status = survey.row(id).and_then(|row| row.answer.as_deref().ok());
+    let name = survey.name(id);
+    let mut found: Vec<Remark> = Vec::new();
+    let mut say = |text: String, code: Code| found.push((format!("{name}: {text}"), code));
+    if let Some((text, code)) = contact(survey, leader, peer, status.is_some()) {
+        say(text, code);
+    }
+    if let Some(text) = status.and_then(|status| misfit(survey, leader, status)) {
+        say(text, codes::MISFIT);
+    }
+    if let Some((text, code)) = lag(survey, leader, peer) {
+        say(text, code);
+    }
+    found
+}
+
+/// Says what is wrong with the leader's contact to a member.
+fn contact(
+    survey: &Survey,
+    leader: &NodeStatus,
+    peer: &PeerReport,
+    answered: bool,
+) -> Option<(String, Code)> {
+    let way = link(survey, leader.node, peer.id);
+    // A leader that was just elected has not heard from anybody yet.
+    let silent_ms = peer.heard_ms.unwrap_or_else(|| leader.leading_ms.unwrap_or(0));
+    if silent_ms >= recent_ms(leader) {
+        let why = match way {
+            Link::Down(why) => format!(": {why}"),
+            Link::Up | Link::Unknown => String::new(),
+        };
+        let ago = units::age(silent_ms);
+        let text = format!("the leader has not heard from it for {ago}{why}");
+        return Some((text, codes::MEMBER_SILENT));
+    }
+    match way {
+        Link::Down(why) => {
+            let leader = survey.name(leader.node);
+            Some((format!("the leader {leader} cannot reach it: {why}"), codes::NO_WAY))
+        }
+        Link::Up | Link::Unknown => {
+            let before = peer.since_ms.is_some_and(|since_ms| silent_ms > since_ms);
+            (before && answered).then(|| {
+                ("the leader has not heard from it since it connected".to_owned(), codes::NO_WAY)
+            })
+        }
+    }
+}
+
+/// Says what in a member's role does not fit to the leader.
+fn misfit(survey: &Survey, leader: &NodeStatus, status: &NodeStatus) -> Option<String> {
+    let (name, term) = (survey.name(leader.node), leader.term);
+    let asks = match status.role {
+        RoleKind::PreCandidate => Some("asks who would elect it (pre-candidate)"),
+        RoleKind::Candidate => Some("asks for votes (candidate)"),
+        // Two that claim to lead are told of elsewhere.
+        RoleKind::Leader | RoleKind::Follower => None,
+    };
+    if let Some(asks) = asks {
+        let own = status.term;
+        return Some(format!(
+            "{asks} in term {own} though {name} leads in term {term}: it does not hear from {name}"
+        ));
+    }
+    if status.term > term {
+        return Some(format!(
+            "is in term {}, newer than term {term} of the leader {name}: there will be an election",
+            status.term
+        ));
+    }
+    if status.role == RoleKind::Follower && status.leader != Some(leader.node) {
+        return Some(match status.leader {
+            None => format!("follows nobody though {name} leads"),
+            Some(other) => format!(
+                "follows {} in term {} though {name} leads in term {term}",
+                survey.name(other),
+                status.term
+            ),
+        });
+    }
+    let (known, wanted) = (status.configuration_index, leader.configuration_index);
+    let has_it = report(leader, status.node).is_some_and(|peer| peer.matched >= wanted);
+    (known != wanted && (known > wanted || has_it)).then(|| {
+        format!("goes by the members of log entry {known}, the leader by those of entry {wanted}")
+    })
+}
+
+/// Says how a member lags behind.
+fn lag(survey: &Survey, leader: &NodeStatus, peer: &PeerReport) -> Option<(String, Code)> {
+    let is_voter = survey.configuration().is_some_and(|c| c.is_voter(peer.id));
+    let behind = leader.commit.saturating_sub(peer.matched);
+    let entries = match behind {
+        1 => "an entry".to_owned(),
+        _ => format!("{} entries", units::count(behind)),
+    };
+    match peer.flow? {
+        FlowKind::Snapshot if is_voter => {
+            let text = format!("is behind by {entries}, and gets a snapshot");
+            return Some((text, codes::BEHIND));
+        }
+        // It takes as long as it takes: a snapshot moves nothing in the log.
+        FlowKind::Snapshot => return None,
+        FlowKind::Probe | FlowKind::Replicate => {}
+    }
+    if let Some(ms) = peer.stalled_ms.filter(|ms| *ms >= STUCK_MS) {
+        let lacking = units::count(leader.last.saturating_sub(peer.matched));
+        let ago = units::age(ms);
+        let text = format!("its log has stood still for {ago}: it lacks {lacking} entries");
+        return Some((text, codes::STUCK));
+    }
+    if is_voter && behind > lag_max(leader) {
+        return Some((format!("is behind by {entries}"), codes::BEHIND));
+    }
+    (is_voter && peer.flow == Some(FlowKind::Probe) && behind > 0).then(|| {
+        let text = format!("is behind by {entries}, and the leader looks where to go on");
+        (text, codes::BEHIND)
+    })
+}
+
+/// Says between which nodes that answer there is no way; the leader's own ways are told of where
+/// it says whom it hears.
+fn cut(survey: &Survey, leader: Option<&NodeStatus>) -> Vec<Remark> {
+    let Some(configuration) = survey.configuration() else { return Vec::new() };
+    let ours = generation(survey);
+    let part: Vec<NodeId> = survey
+        .answers()
+        .filter(|status| status.failure.is_empty() && status.generation == ours)
+        .map(|status| status.node)
+        .filter(|id| configuration.member(*id).is_some())
+        .collect();
+    let mut found = Vec::new();
+    for (at, one) in part.iter().enumerate() {
+        for other in &part[at + 1..] {
+            let down = |from: NodeId, to: NodeId| match link(survey, from, to) {
+                Link::Down(_) if leader.is_some_and(|leader| leader.node == from) => None,
+                Link::Down(why) => Some(why),
+                Link::Up | Link::Unknown => None,
+            };
+            let (a, b) = (survey.name(*one), survey.name(*other));
+            let text = match (down(*one, *other), down(*other, *one)) {
+                (None, None) => continue,
+                (Some(why), None) => format!("{a}: cannot reach {b}: {why}"),
+                (None, Some(why)) => format!("{b}: cannot reach {a}: {why}"),
+                (Some(there), Some(back)) => {
+                    format!("{a} and {b} cannot reach each other: {a}: {there}; {b}: {back}")
+                }
+            };
+            found.push((text, codes::NO_WAY));
+        }
+    }
+    found
+}
+
+/// Says that the leader gets nothing committed.
+fn stuck_commit(survey: &Survey, leader: &NodeStatus) -> Option<Remark> {
+    let ms = leader.commit_stalled_ms.filter(|ms| *ms >= STUCK_MS)?;
+    let waiting = units::count(leader.last.saturating_sub(leader.commit));
+    let (name, ago) = (survey.name(leader.node), units::age(ms));
+    let text =
+        format!("{name}: leads, but has committed nothing for {ago}: {waiting} entries wait");
+    Some((text, codes::STUCK))
+}
+
+/// Joins names as people do.
+pub fn list(names: impl IntoIterator<Item = String>) -> String {
+    let names: Vec<String> = names.into_iter().collect();
+    match names.split_last() {
+        None => String::new(),
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

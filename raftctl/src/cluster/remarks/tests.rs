@@ -1,0 +1,119 @@
+//! Members that are not as they should be, and what is said of them.
+
+use consensus::{FlowKind, RoleKind};
+
+use super::*;
+use crate::cluster::Health;
+use crate::cluster::testing::{
+    after, check, cut, id, nobody_leads, remarked, survey, well, without_leader,
+};
+
+#[test]
+fn a_connection_to_the_process_before_a_restart_is_none() {
+    let restarted = after(3, |three| three.boot = 77);
+    check(&restarted, Health::Degraded, Some(0), "n3: the leader n1 cannot reach it");
+    let said = remarked(&restarted);
+    assert!(said[0].contains("leads to the process before the restart"), "{said:?}");
+    assert!(said.iter().any(|line| line.starts_with("R0413 n2: cannot reach n3: ")), "{said:?}");
+}
+
+#[test]
+fn a_member_that_was_heard_only_before_it_connected_is_not_counted_on() {
+    let connected_just_now = after(1, |leader| {
+        leader.peers[1].since_ms = Some(20);
+        leader.peers[1].heard_ms = Some(400);
+    });
+    check(&connected_just_now, Health::Degraded, Some(0), "n3: the leader has not heard from it");
+}
+
+#[test]
+fn voters_that_do_not_reach_each_other_are_no_help_if_the_leader_fails() {
+    let one_way = after(2, |two| cut(two, 3, "cannot resolve n3:7400: no such name"));
+    let why = "n2: cannot reach n3: cannot resolve n3:7400: no such name";
+    check(&one_way, Health::Degraded, Some(0), why);
+    let mut nodes: Vec<NodeStatus> = (1..=3).map(well).collect();
+    cut(&mut nodes[1], 3, "timed out");
+    cut(&mut nodes[2], 2, "no answer");
+    let both = survey(nodes.into_iter().map(Some).collect());
+    let why = "n2 and n3 cannot reach each other: n2: timed out; n3: no answer";
+    check(&both, Health::Degraded, Some(0), why);
+}
+
+#[test]
+fn nodes_that_are_cut_from_each_other_are_named_with_the_reason() {
+    let mut nodes: Vec<NodeStatus> = (1..=3).map(without_leader).collect();
+    for (node, status) in (1..).zip(&mut nodes) {
+        for other in (1..=3).filter(|other| *other != node) {
+            cut(status, other, "no answer from there");
+        }
+    }
+    let apart = survey(nodes.into_iter().map(Some).collect());
+    check(&apart, Health::NoLeader, Some(0), "no voter reaches a majority of the voters");
+    let pairs: Vec<String> = remarked(&apart);
+    assert_eq!(pairs.len(), 3, "{pairs:?}");
+    assert!(pairs.iter().all(|line| line.starts_with("R0413 n")), "{pairs:?}");
+    assert!(nobody_leads(&apart)[0].contains("it does not reach n2: no answer from there"));
+}
+
+#[test]
+fn a_voter_in_a_role_that_does_not_fit_degrades() {
+    let asking = after(3, |three| {
+        (three.role, three.leader, three.heard_ms) = (RoleKind::PreCandidate, None, None);
+    });
+    check(&asking, Health::Degraded, Some(0), "n3: asks who would elect it (pre-candidate)");
+    let candidate = after(3, |three| (three.role, three.term) = (RoleKind::Candidate, 9));
+    check(&candidate, Health::Degraded, Some(0), "n3: asks for votes (candidate) in term 9");
+    let newer = after(3, |three| three.term = 9);
+    check(&newer, Health::Degraded, Some(0), "n3: is in term 9, newer than term 4");
+    let nobody = after(3, |three| three.leader = None);
+    check(&nobody, Health::Degraded, Some(0), "n3: follows nobody though n1 leads");
+    let other = after(3, |three| (three.leader, three.term) = (Some(id(2)), 3));
+    check(&other, Health::Degraded, Some(0), "n3: follows n2 in term 3 though n1 leads in term 4");
+    let members = after(3, |three| three.configuration_index = 9);
+    check(&members, Health::Degraded, Some(0), "n3: goes by the members of log entry 9");
+    for survey in [asking, candidate, newer, nobody, other, members] {
+        assert!(remarked(&survey)[0].starts_with("R0414 "));
+    }
+}
+
+#[test]
+fn a_voter_that_is_behind_is_not_counted_on() {
+    let lag = |behind: u64, flow| {
+        after(1, move |leader| {
+            (leader.commit, leader.last) = (10 + behind, 10 + behind);
+            leader.peers[0].matched = 10 + behind;
+            leader.peers[1].flow = Some(flow);
+        })
+    };
+    check(&lag(1_000, FlowKind::Replicate), Health::Healthy, Some(1), "");
+    check(&lag(1_002, FlowKind::Replicate), Health::Degraded, Some(0), "n3: is behind by 1,002");
+    check(
+        &lag(1, FlowKind::Probe),
+        Health::Degraded,
+        Some(0),
+        "n3: is behind by an entry, and the leader looks",
+    );
+    check(&lag(0, FlowKind::Probe), Health::Healthy, Some(1), "");
+    check(&lag(5, FlowKind::Snapshot), Health::Degraded, Some(0), "n3: is behind by 5 entries");
+    // At 20,000 writes a second, as many are on their way.
+    let fast = after(1, |leader| {
+        (leader.commit, leader.operations_per_second) = (10_010, 20_000);
+        leader.peers[0].matched = 10_010;
+    });
+    check(&fast, Health::Healthy, Some(1), "");
+}
+
+#[test]
+fn what_stands_still_is_named() {
+    let log = after(1, |leader| {
+        leader.last = 12;
+        leader.peers[1].stalled_ms = Some(3_000);
+    });
+    check(&log, Health::Degraded, Some(0), "n3: its log has stood still for 3 s: it lacks 2");
+    let commit = after(1, |leader| (leader.last, leader.commit_stalled_ms) = (15, Some(4_000)));
+    check(&commit, Health::Degraded, Some(1), "n1: leads, but has committed nothing for 4 s");
+    let applied = after(2, |two| (two.applied, two.applied_stalled_ms) = (4, Some(5_000)));
+    check(&applied, Health::Degraded, Some(1), "n2: its state machine has stood still for 5 s");
+    let a_moment = after(2, |two| (two.applied, two.applied_stalled_ms) = (4, Some(900)));
+    check(&a_moment, Health::Healthy, Some(1), "");
+}
