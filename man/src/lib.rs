@@ -71,7 +71,10 @@ fn raftd_toml_5() -> String {
          order of their names, the last one winning. A flag or an environment variable goes before \
          all files. An unknown key, or a value out of its bounds, is an error that names file and \
          key; \\fBraftd \\-\\-check\\-config\\fR shows whether all is well. Relative paths are \
-         relative to the file that names them.\n.SH KEYS\n",
+         relative to the file that names them. Each file is read once at the start, so that it and \
+         the files of [identity] may be pipes, with absolute paths in it. On SIGHUP a node reads \
+         plain files only: what was a pipe cannot be read again, which is logged, and the \
+         configuration stays as it was.\n.SH KEYS\n",
     );
     for key in KEYS {
         let kind = match key.kind {

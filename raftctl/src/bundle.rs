@@ -414,7 +414,13 @@ fn read_bounded(path: &Path) -> Result<Option<Vec<u8>>> {
         Err(error) => return Err(Report::io(path, &error)),
     };
     let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(|error| Report::io(path, &error))?;
+    file.take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Report::io(path, &error))?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        let message = format!("{}: larger than {FILE_BYTES_MAX} bytes", path.display());
+        return Err(Report::new(codes::LOCAL_FILE, message));
+    }
     Ok(Some(bytes))
 }
 

@@ -73,7 +73,7 @@ pub fn main() -> ExitCode {
         output.fail(&report);
         return ExitCode::from(report.exit.code());
     }
-    let session = Session { global, output: output.clone() };
+    let session = Session::new(global, output.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = match runtime {
         Ok(runtime) => {

@@ -1,5 +1,6 @@
 //! Which cluster a command is about, and as whom: flags and environment first, then the context.
 
+use std::cell::OnceCell;
 use std::time::Duration;
 
 use client::{Client, ClientConfig, Credentials};
@@ -22,6 +23,8 @@ pub struct Session {
     pub global: Global,
     /// Where answers go.
     pub output: Output,
+    /// The certificates that were read: their files may be pipes, which are read once.
+    known: OnceCell<Credentials>,
 }
 
 /// A cluster, and who asks it.
@@ -36,6 +39,11 @@ pub struct Target {
 }
 
 impl Session {
+    /// What a command is given.
+    pub fn new(global: Global, output: Output) -> Self {
+        Self { global, output, known: OnceCell::new() }
+    }
+
     /// Finds out which cluster is meant.
     ///
     /// # Errors
@@ -76,10 +84,15 @@ impl Session {
         if nodes.is_empty() {
             return Err(no_cluster("no node is named"));
         }
-        let credentials = Credentials::load(&ca, &cert, &key).map_err(|error| {
-            let again = name.as_deref().unwrap_or("NAME");
-            Report::from(error).help(format!("raftctl init {again}    (renews the certificate)"))
-        })?;
+        let credentials = match self.known.get() {
+            Some(known) => known.clone(),
+            None => Credentials::load(&ca, &cert, &key).map_err(|error| {
+                let again = name.as_deref().unwrap_or("NAME");
+                let help = format!("raftctl init {again}    (renews the certificate)");
+                Report::from(error).help(help)
+            })?,
+        };
+        let credentials = self.known.get_or_init(|| credentials).clone();
         Ok(Target { name, nodes, credentials })
     }
 

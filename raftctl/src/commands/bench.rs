@@ -155,7 +155,7 @@ pub async fn run(session: &Session, args: BenchArgs) -> Result<()> {
         prepared = prepare(&session.output, &clients[0], &plan, reads) => prepared?,
         stop = signals.stopped() => return Err(Report::quiet(stop.exit())),
     }
-    let (measures, took, stopped) = measure(session, &clients, &plan, &mut signals).await?;
+    let (measures, took, stopped) = measure(session, &clients, &plan, signals).await?;
     if !plan.args.keep {
         for_each_key(&session.output, "removing keys", &clients[0], &plan, |key| Change::Delete {
             key,
@@ -220,22 +220,24 @@ async fn measure(
     session: &Session,
     clients: &[Client],
     plan: &Arc<Plan>,
-    signals: &mut Signals,
+    mut signals: Signals,
 ) -> Result<Outcome> {
     let mut running = JoinSet::new();
     for number in 0..plan.args.clients {
         let client = clients[usize::from(number) % clients.len()].clone();
         running.spawn(operate(client, Arc::clone(plan), u64::from(number)));
     }
-    let mut stopped = wait(plan.args.warmup, signals, None).await;
+    let mut stopped = wait(plan.args.warmup, &mut signals, None).await;
     plan.measuring.store(true, Ordering::Relaxed);
     let began = Instant::now();
     if stopped.is_none() {
         let total = u64::try_from(plan.args.duration.as_millis()).unwrap_or(u64::MAX);
         let progress = Progress::new(&session.output, "ms", total);
-        stopped = wait(plan.args.duration, signals, Some(progress)).await;
+        stopped = wait(plan.args.duration, &mut signals, Some(progress)).await;
     }
     let took = began.elapsed();
+    // From here on nothing waits for a signal: it ends the program at once.
+    drop(signals);
     plan.measuring.store(false, Ordering::Relaxed);
     plan.stop.store(true, Ordering::Relaxed);
     let mut all = Measures::default();

@@ -64,8 +64,7 @@ pub struct PutArgs {
     /// The key
     #[arg(id = "kv_key", value_name = "KEY")]
     key: OsString,
-    /// The value; - reads it from stdin, byte for byte (so a value "-" is given by
-    /// `printf - | raftctl kv put KEY -`)
+    /// The value; - reads it from stdin, byte for byte (also a value "-": printf - | raftctl ..)
     #[arg(allow_hyphen_values = true)]
     value: OsString,
     /// Says what would be done, and does nothing
@@ -86,15 +85,19 @@ pub struct DelArgs {
 
 /// What `cas` is told.
 #[derive(Clone, Debug, Args)]
-#[command(override_usage = "raftctl kv cas <KEY> <VALUE|--delete> <--expect VALUE|--absent>")]
+#[command(override_usage = "raftctl kv cas <KEY> <VALUE|--stdin|--delete> \
+                            <--expect VALUE|--absent>")]
 #[command(group = clap::ArgGroup::new("expected").required(true).args(["expect", "absent"]))]
-#[command(group = clap::ArgGroup::new("change").required(true).args(["value", "delete"]))]
+#[command(group = clap::ArgGroup::new("change").required(true).args(["value", "stdin", "delete"]))]
 pub struct CasArgs {
     /// The key
     #[arg(id = "kv_key", value_name = "KEY")]
     key: OsString,
     /// The new value, as it stands here; "-" is one like others
     value: Option<OsString>,
+    /// Reads the new value from stdin, byte for byte
+    #[arg(long)]
+    stdin: bool,
     /// The value that the key must have
     #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
     expect: Option<OsString>,
@@ -172,7 +175,8 @@ async fn del(session: &Session, args: DelArgs) -> Result<()> {
 async fn cas(session: &Session, args: CasArgs) -> Result<()> {
     let key = key_of(&args.key)?;
     let bytes = |text: OsString| Bytes::from(text.into_vec());
-    let (expected, new) = (args.expect.map(bytes), args.value.map(bytes));
+    let new = if args.stdin { Some(read_stdin()?) } else { args.value.map(bytes) };
+    let expected = args.expect.map(bytes);
     for value in [&expected, &new].into_iter().flatten() {
         check(&key, value).map_err(|why| Report::new(codes::TOO_LARGE, why))?;
     }
