@@ -125,6 +125,8 @@ impl Bundles {
         }
         make_private_directory(directory)?;
         let lock = Arc::new(lock(directory, ".lock")?);
+        // No half of a key is left behind.
+        let _hold = crate::signals::hold();
         let authority_directory = directory.join("ca");
         let created = !Authority::is_stored(&authority_directory)?;
         if created {

@@ -6,9 +6,14 @@ use std::io::{self, Read, Seek as _, SeekFrom};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
 
 use crate::codes;
 use crate::report::{Report, Result};
+
+/// How long to wait before a pipe that gives nothing is asked again.
+const AGAIN_AFTER: Duration = Duration::from_millis(5);
 
 /// What stands for stdin where a file is named; `./-` is a file of that name.
 pub const STDIN: &str = "-";
@@ -128,7 +133,13 @@ impl Input {
 
 impl Read for Input {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.file.read(buffer)
+        loop {
+            match self.file.read(buffer) {
+                // Somebody else who has this pipe open does not want to wait for it; we do.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(AGAIN_AFTER),
+                read => return read,
+            }
+        }
     }
 }
 
@@ -189,6 +200,20 @@ mod tests {
         assert_eq!(null.size(), Ok(None));
         let why = null.rewind().map_err(|report| report.message);
         assert_eq!(why, Err("/dev/null: it can be read only once".to_owned()));
+    }
+
+    #[test]
+    fn a_pipe_that_others_do_not_wait_for_is_waited_for() {
+        let (reader, mut writer) = io::pipe().expect("two descriptors");
+        rustix::fs::fcntl_setfl(&reader, rustix::fs::OFlags::NONBLOCK).expect("it is open");
+        let file = File::from(std::os::fd::OwnedFd::from(reader));
+        let mut input = Input::new("pipe".to_owned(), file).expect("it is no directory");
+        assert!(input.file.read(&mut [0]).is_err(), "it would not wait by itself");
+        let writing = std::thread::spawn(move || io::Write::write_all(&mut writer, b"late"));
+        let mut text = String::new();
+        input.read_to_string(&mut text).expect("it is text");
+        assert_eq!(text, "late");
+        writing.join().expect("it has ended").expect("it was read");
     }
 
     #[test]

@@ -124,17 +124,18 @@ impl Config {
 
     fn from_layers(file: &Path, layers: &[Layer]) -> Result<Self, Failure> {
         let path = |key: &Key, pick: fn(&Layer) -> Option<&PathBuf>| {
-            find(layers, pick)
-                .map(|(path, origin)| origin.resolve(path))
-                .ok_or_else(|| missing(file, key))
+            find(layers, pick).map(|(path, origin)| origin.resolve(key.name, path)).transpose()
+        };
+        let needed = |key: &Key, pick: fn(&Layer) -> Option<&PathBuf>| {
+            path(key, pick)?.ok_or_else(|| missing(file, key))
         };
         let identity = Identity {
-            ca: path(&keys::CA, |layer| layer.identity.ca.as_ref())?,
-            certificate: path(&keys::CERTIFICATE, |layer| layer.identity.certificate.as_ref())?,
-            key: path(&keys::KEY, |layer| layer.identity.key.as_ref())?,
+            ca: needed(&keys::CA, |layer| layer.identity.ca.as_ref())?,
+            certificate: needed(&keys::CERTIFICATE, |layer| layer.identity.certificate.as_ref())?,
+            key: needed(&keys::KEY, |layer| layer.identity.key.as_ref())?,
         };
-        let data_dir = path(&keys::DATA_DIR, |layer| layer.data_dir.as_ref())
-            .unwrap_or_else(|_| PathBuf::from(DATA_DIR_DEFAULT));
+        let data_dir = path(&keys::DATA_DIR, |layer| layer.data_dir.as_ref())?
+            .unwrap_or_else(|| PathBuf::from(DATA_DIR_DEFAULT));
         Ok(Self {
             file: file.to_owned(),
             data_dir,

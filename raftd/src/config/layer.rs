@@ -26,11 +26,22 @@ pub(super) enum Origin {
 
 impl Origin {
     /// Makes a path absolute as its source means it: relative to the file that names it.
-    pub(super) fn resolve(&self, path: &Path) -> PathBuf {
-        match self {
-            Self::Overrides => path.to_owned(),
-            Self::File(file) => file.parent().map_or_else(|| path.to_owned(), |p| p.join(path)),
+    ///
+    /// # Errors
+    /// If that is a pipe that is in no directory.
+    pub(super) fn resolve(&self, key: &str, path: &Path) -> Result<PathBuf, Failure> {
+        let Self::File(file) = self else {
+            return Ok(path.to_owned());
+        };
+        let nowhere = ["/dev/", "/proc/"].iter().any(|of| file.starts_with(of));
+        if nowhere && path.is_relative() {
+            let message = format!(
+                "{self}: {key} = \"{}\" is relative, and this is a pipe in no directory",
+                path.display()
+            );
+            return Err(Failure::new(Exit::Config, message).hint("give the whole path"));
         }
+        Ok(file.parent().map_or_else(|| path.to_owned(), |parent| parent.join(path)))
     }
 }
 

@@ -172,3 +172,14 @@ fn a_pipe_is_read_once_at_the_start_and_never_waited_for_by_a_running_node() {
     let wanted = format!("{shown}: it is no plain file, so it cannot be read again");
     assert_eq!((refused.message, refused.exit), (wanted, Exit::Config));
 }
+
+#[test]
+fn a_relative_path_in_a_pipe_leads_nowhere_and_is_refused() {
+    for (text, key) in [(MINIMAL, "identity.ca = \"ca.crt\""), ("data_dir = \"x\"", "data_dir")] {
+        let layer = Layer::parse(Path::new("/dev/fd/63"), text).expect("it parses");
+        let identity = Layer::parse(Path::new("/etc/raftd/raftd.toml"), MINIMAL);
+        let layers = [identity.expect("it parses"), layer];
+        let refused = Config::from_layers(Path::new("/dev/fd/63"), &layers).expect_err(key);
+        assert!(refused.message.starts_with(&format!("/dev/fd/63: {key}")), "{refused}");
+    }
+}
