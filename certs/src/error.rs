@@ -75,7 +75,7 @@ pub enum CertError {
     },
     /// A certificate counts no more.
     #[error(
-        "{what} expired at {}, {} ago",
+        "{what} expired at {}, {} ago (raftctl cert renew --all)",
         utc(*.not_after), span_coarse(.now.saturating_sub(*.not_after))
     )]
     Expired {
@@ -88,7 +88,7 @@ pub enum CertError {
     },
     /// The authority's own certificate counts no more, and with it none that it has issued.
     #[error(
-        "{what} expired at {}, {} ago",
+        "{what} expired at {}, {} ago (raftctl cert renew --authority --all)",
         utc(*.not_after), span_coarse(.now.saturating_sub(*.not_after))
     )]
     AuthorityExpired {

@@ -38,9 +38,26 @@ fn raftctl_1() -> std::io::Result<String> {
     let mut page = render(&Man::new(command.clone()).section("1"))?;
     page.push_str(".SH COMMANDS\n");
     describe(&command, "raftctl", &mut page);
+    page.push_str(CERTIFICATES);
     page.push_str(".SH \"SEE ALSO\"\nraftd(8), raftd.toml(5), raft(7)\n");
     Ok(page)
 }
+
+/// What no single definition says: several commands, here and on other machines, one after another.
+const CERTIFICATES: &str = r#".SH "WHEN CERTIFICATES END"
+Before and after the end alike, where the authority is, without asking any node:
+.PP
+1. \fBraftctl cert list\fR shows all ends, \fBraftctl cert renew \-\-all\fR renews the operator's
+certificate and those of all nodes. If the authority's own ends: \fBraftctl cert renew \-\-authority
+\-\-all\fR.
+.PP
+2. Run the commands that it prints: each node's certificate goes to its machine, and there
+\fBsystemctl reload\-or\-restart raftd\fR.
+.PP
+3. \fBraftctl status \-\-wait healthy \-\-timeout 60s\fR
+.PP
+raft(7) says more under CERTIFICATES.
+"#;
 
 fn describe(command: &Command, path: &str, page: &mut String) {
     for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {

@@ -14,11 +14,10 @@ use std::fs::File;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use certs::{
-    Authority, ClusterId, Credentials, DEFAULT_CA_VALIDITY, DEFAULT_LEAF_VALIDITY, Identity,
-    PemPaths, Role,
+    Authority, CertError, ClusterId, Credentials, DEFAULT_CA_VALIDITY, DEFAULT_LEAF_VALIDITY,
+    Identity, PemPaths, Role,
 };
 use consensus::{Configuration, Incarnation, Majority, Member, NodeId, Voters};
 use protocol::BootstrapRecord;
@@ -28,11 +27,9 @@ use crate::codes;
 use crate::context::{self, make_private_directory, write_private};
 use crate::report::{Report, Result};
 
+pub mod holdings;
 mod newcomers;
 mod successor;
-
-/// An operator's certificate is issued again when it ends within this time.
-const RENEW_BEFORE: Duration = Duration::from_secs(30 * 86_400);
 
 /// The largest plan or record that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -96,6 +93,8 @@ pub struct Bundles {
     pub fingerprint: String,
     /// Whether the authority was made just now.
     pub created: bool,
+    /// Whether the operator's certificate was renewed just now.
+    pub renewed: bool,
 }
 
 /// What a node's raftd.toml says beyond its credentials.
@@ -137,12 +136,12 @@ impl Bundles {
         let authority = Authority::load(&authority_directory)?;
         let plan = plan(directory, (name, machine), nodes, authority.cluster())?;
         let fingerprint = authority.fingerprint().to_owned();
-        let bundles =
-            Self { directory: directory.to_owned(), _lock: lock, plan, fingerprint, created };
+        let (directory, renewed) = (directory.to_owned(), false);
+        let mut bundles = Self { directory, _lock: lock, plan, fingerprint, created, renewed };
         for node in &bundles.plan.nodes {
             bundles.prepare_node(&authority, node, &settings(node))?;
         }
-        bundles.prepare_operator(&authority)?;
+        bundles.renewed = bundles.prepare_operator(&authority)?;
         Ok(bundles)
     }
 
@@ -155,7 +154,9 @@ impl Bundles {
         let authority = Authority::load(&directory.join("ca"))?;
         let plan = plan(directory, (name, KV), &[], authority.cluster())?;
         let fingerprint = authority.fingerprint().to_owned();
-        Ok(Self { directory: directory.to_owned(), _lock: lock, plan, fingerprint, created: false })
+        let directory = directory.to_owned();
+        let (created, renewed) = (false, false);
+        Ok(Self { directory, _lock: lock, plan, fingerprint, created, renewed })
     }
 
     /// Returns a node's bundle.
@@ -205,11 +206,25 @@ impl Bundles {
                 let message = format!("{}: holds the bundle of {found}", directory.display());
                 return Err(Report::new(codes::IN_THE_WAY, message));
             }
+            // A key that is on its node's machine only: a new pair would not go with it.
+            Err(error) if error.is_not_found() && directory.join("node.crt").exists() => {}
             Err(error) if error.is_not_found() => {
                 authority.issue(&identity, DEFAULT_LEAF_VALIDITY)?.write(&directory, NODE)?;
             }
+            Err(CertError::Expired { .. }) => return Err(self.expired_bundles()?),
+            Err(error @ CertError::KeyMismatch { .. }) => {
+                let command = self.renew_command(&format!("{} --new-key", node.name));
+                return Err(Report::from(error)
+                    .help(format!("{command}    (makes certificate and key anew)")));
+            }
             Err(error) => return Err(error.into()),
         }
+        self.prepare_configuration(node, settings)
+    }
+
+    /// Writes a node's raftd.toml, if there is none.
+    fn prepare_configuration(&self, node: &PlannedNode, settings: &NodeSettings) -> Result<()> {
+        let directory = self.node_directory(node);
         let file = directory.join("raftd.toml");
         if file.exists() {
             return Ok(());
@@ -217,20 +232,28 @@ impl Bundles {
         write_private(&file, configuration(&self.plan.name, node, settings).as_bytes())
     }
 
-    fn prepare_operator(&self, authority: &Authority) -> Result<()> {
+    /// Makes the operator's certificate, or renews it when it ends soon; says whether it did.
+    fn prepare_operator(&self, authority: &Authority) -> Result<bool> {
         let directory = self.directory.join(OPERATOR);
         make_private_directory(&directory)?;
-        match Credentials::load_from(&directory, OPERATOR) {
-            Ok(present) if present.not_after() > now_unix_s() + RENEW_BEFORE.as_secs() => {
-                return Ok(());
+        let present = Credentials::load_from(&directory, OPERATOR);
+        let (there, counts) = match present {
+            Ok(present) if !present.validity().ends_soon(now_unix_s()) => return Ok(false),
+            Ok(_) => (true, true),
+            Err(CertError::Expired { .. }) => (true, false),
+            Err(error) if error.is_not_found() => (false, false),
+            Err(error @ CertError::KeyMismatch { .. }) => {
+                let command = self.renew_command("operator --new-key");
+                return Err(Report::from(error)
+                    .help(format!("{command}    (makes certificate and key anew)")));
             }
-            Err(error) if !renewable(&error) => return Err(error.into()),
-            Ok(_) | Err(_) => {}
+            Err(error) => return Err(error.into()),
+        };
+        match self.renew_operator(authority) {
+            // An authority that ends soon gives no longer time.
+            Err(report) if counts && report.code == Some(codes::AUTHORITY_ENDS) => Ok(false),
+            done => done.map(|()| there),
         }
-        let role = Role::Operator(OPERATOR.parse()?);
-        let identity = Identity::new(authority.cluster(), role);
-        authority.issue(&identity, DEFAULT_LEAF_VALIDITY)?.write(&directory, OPERATOR)?;
-        Ok(())
     }
 
     /// Returns the stored bootstrap record, if there is one.
@@ -383,10 +406,6 @@ fn refuse_leftovers(directory: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn renewable(error: &certs::CertError) -> bool {
-    error.is_not_found() || matches!(error, certs::CertError::Expired { .. })
 }
 
 fn configuration(cluster: &str, node: &PlannedNode, settings: &NodeSettings) -> String {

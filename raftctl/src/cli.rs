@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::bench::BenchArgs;
+use crate::commands::cert::CertCommand;
 use crate::commands::context::ContextCommand;
 use crate::commands::dev::DevArgs;
 use crate::commands::init::InitArgs;
@@ -183,6 +184,9 @@ pub enum Command {
     Session(SessionCommand),
     /// Measures writes and reads
     Bench(BenchArgs),
+    /// Certificates: their ends, and renewing them
+    #[command(subcommand, arg_required_else_help = true)]
+    Cert(CertCommand),
     /// Clusters that raftctl knows
     #[command(subcommand, arg_required_else_help = true)]
     Context(ContextCommand),

@@ -78,9 +78,13 @@ BAD_CONTEXTS 6 Failed "the file of contexts is damaged"
 or move it away; `raftctl init NAME` writes the context of a cluster again."
 
 CREDENTIALS 7 Denied "the certificate or key cannot be used"
-"A certificate or key file is malformed, expired, of another cluster, or readable by others. The
-message names the file and the check. `raftctl init NAME`, run again where the authority is, renews
-the operator's certificate."
+"A certificate or key file is malformed, expired, not valid yet, of another cluster, or readable by
+others. The message names the file, whose it is, and the check with its times.
+Expired: `raftctl cert renew --all`, where the authority is (the machine where `raftctl init` was
+run), renews the operator's and the nodes' certificates, before and after their end, and says what
+to do next. It needs no connection. Not valid yet: this machine's clock is behind, or that of the
+machine on which the certificate was made was ahead. A key that is not the certificate's: `raftctl
+cert renew NAME --new-key` makes both anew."
 
 NO_FILE 8 Absent "no such file"
 "A file that the command needs does not exist. The message names it."
@@ -105,9 +109,13 @@ nothing); or the handshake failed.
 Look at `systemctl status raftd` on a node, and at firewalls for UDP on the node's port."
 
 CERTIFICATES 102 Denied "the certificates do not match"
-"The nodes refuse this certificate, or this side does not trust the nodes'. Usual causes: the
-context of another cluster, an authority made anew, an expired certificate, a wrong clock. Both
-sides must have certificates of one authority; `raftctl context show` names the files."
+"The nodes refuse this certificate, or this side does not trust the nodes'. Per endpoint the message
+says whose certificate failed which check, and since when.
+A certificate of a node has expired: `raftctl cert renew --all`, where the authority is, renews all,
+also after the end; put each node.crt on its machine, and `systemctl reload-or-restart raftd` there.
+`raftctl cert list` shows all ends. A certificate is not valid before some time: a clock is wrong.
+Otherwise the usual causes are the context of another cluster and an authority made anew: both sides
+must have certificates of one authority; `raftctl context show` names the files."
 
 NO_LEADER 103 NoLeader "no leader"
 "Nodes answered, but no leader did within the deadline. Three things look like this from here:
@@ -167,6 +175,30 @@ be kept for a retry. Read the value back."
 NO_SESSION 114 Absent "no such session"
 "The cluster has no session with this id: it never had, or the session was closed or has expired.
 `raftctl session list` shows all. Nothing of such a session is applied any more."
+
+BUNDLES_EXPIRED 115 Denied "certificates of nodes have expired"
+"Bundles have certificates that count no more: nodes with them are refused by all others, and raftd
+does not start with them. `raftctl cert renew --all` renews them and the operator's, also now, for
+the keys that they have. It names each file and the machine where it belongs; after `systemctl
+reload-or-restart raftd` there the node uses it. Nothing of the cluster's data is lost meanwhile.
+Then run the same command again."
+
+AUTHORITY_ENDS 116 Refused "the authority's certificate has ended, or ends soon"
+"What an authority has signed does not outlive the authority's own certificate, which `init` makes
+for ten years. `raftctl cert renew --authority --all` signs it anew, for the same name and key, and
+renews everything else with it. Certificates from before stay valid, and in whatever order nodes get
+their files, those with the old and those with the new ca.crt trust each other until the old one
+ends. Every node needs the new ca.crt by then, and so does every program that holds a copy."
+
+FOREIGN_CERTIFICATE 117 Refused "a certificate of another authority"
+"Only the authority that has issued a certificate renews it. The one in the file was issued by
+another: of another cluster, or of one that was lost and made anew. A node or operator without a
+usable certificate gets a new pair by `raftctl cert renew NAME --new-key`."
+
+NO_AUTHORITY 118 Absent "the authority is not here"
+"Certificates are renewed with the authority's key, which `raftctl init` left in the directory of
+the cluster, on the machine where it was run. Run the command there, or name the directory with
+--dir. An operator who has only a copy of a certificate gets the renewed one from there."
 
 LEADER_CUT_OFF 120 NoLeader "the leader cannot be reached"
 "Nodes answer and name a leader, but there is no way to it from this machine, and no node that this
@@ -311,8 +343,11 @@ served; nothing that was acknowledged is lost. Bring back enough voters with the
 directories: then it goes on by itself. Wiped nodes do not count."
 
 CERTIFICATE_ENDS 403 Degraded "a certificate ends soon"
-"The node's certificate ends within 30 days. Nodes whose certificate has expired are refused by all
-others. Issue a new one where the authority is, and restart the node."
+"The node's certificate ends within 30 days, or has ended. Nodes whose certificate has expired are
+refused by all others. `raftctl cert renew --all`, where the authority is, renews the nodes' and the
+operator's certificates, and says which file goes where; after `systemctl reload-or-restart raftd`
+there the node uses it, without a restart where it runs. Certificates that were replaced are also
+noticed within a minute."
 
 DISK_FILLS 404 Degraded "a disk fills up"
 "The file system with the data directory is more than 90 % full. A node whose disk is full stops

@@ -7,6 +7,7 @@ use crate::report::Result;
 use crate::target::Session;
 
 pub mod bench;
+pub mod cert;
 pub mod context;
 pub mod dev;
 pub mod explain;
@@ -43,6 +44,7 @@ pub async fn run(session: &Session, command: Command) -> Result<()> {
             snapshot::run(session, command.unwrap_or(create)).await
         }
         Command::Session(command) => session::run(session, command).await,
+        Command::Cert(command) => cert::run(session, command).await,
         Command::Context(command) => context::run(session, command),
         Command::Explain { code } => explain::run(session, code.as_deref()),
         Command::Version => version::run(session),

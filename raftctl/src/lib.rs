@@ -7,7 +7,7 @@
 //! | `cluster` | asking all nodes at once, and the verdict over their answers |
 //! | `look` | a quick look at it, for whoever changes something |
 //! | `change` | a change of members, before, during and after |
-//! | `bundle` | what `init` keeps of a cluster: authority, bundles, bootstrap record |
+//! | `bundle` | what `init` keeps of a cluster: authority, bundles, certificates, bootstrap record |
 //! | `target`, `context` | which cluster, and as whom |
 //! | `offline` | files of stopped nodes |
 //! | `input`, `files` | what people give to be read, and files that are written for them |

@@ -1,6 +1,7 @@
 //! What leaves the program: data on stdout in one of several forms, all else on stderr.
 
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::sync::OnceLock;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -17,6 +18,9 @@ pub mod units;
 
 /// The version of the JSON contract; it only grows.
 pub const API_VERSION: &str = "raftctl/v1";
+
+/// What was warned of beside the answer, for programs to read in it.
+static WARNED: OnceLock<String> = OnceLock::new();
 
 /// An answer, in all its forms.
 #[derive(Clone, Debug, Default)]
@@ -121,6 +125,15 @@ impl Output {
         }
     }
 
+    /// Warns of something that is no part of the answer, at most once in the program's life: on
+    /// stderr for people, in every envelope for programs.
+    pub fn warn_once(&self, warning: &str) {
+        let first = WARNED.set(warning.to_owned()).is_ok();
+        if first && !matches!(self.form, Form::Json | Form::Yaml) {
+            self.remark(&format!("warning: {warning}"));
+        }
+    }
+
     /// Reports a failure on stderr, in the form that the answer would have had.
     pub fn fail(&self, report: &Report) {
         fail_as(self.form, report);
@@ -151,12 +164,13 @@ struct Envelope<'a> {
     api_version: &'static str,
     kind: &'a str,
     data: &'a Value,
-    warnings: &'a [String],
+    warnings: Vec<&'a str>,
 }
 
 impl<'a> Envelope<'a> {
     fn of(view: &'a View) -> Self {
-        let View { kind, data, warnings, .. } = view;
+        let View { kind, data, .. } = view;
+        let warnings = view.warnings.iter().chain(WARNED.get()).map(String::as_str).collect();
         Self { api_version: API_VERSION, kind, data, warnings }
     }
 }

@@ -130,6 +130,9 @@ impl Report {
                 Self::new(codes::CERTIFICATES, message)
                     .causes(causes)
                     .help("raftctl context show    (which certificates are used)")
+                    .help(
+                        "raftctl cert renew --all    (where the authority is; if one has expired)",
+                    )
             }
             ClientError::Unreachable { causes, certificates: false } => {
                 Self::new(codes::UNREACHABLE, "no node could be reached")
@@ -235,9 +238,26 @@ impl From<ClientError> for Report {
     }
 }
 
+/// Says what fails which check, with the times, and what to do about it.
 impl From<certs::CertError> for Report {
     fn from(error: certs::CertError) -> Self {
-        let code = if error.is_not_found() { codes::NO_FILE } else { codes::CREDENTIALS };
-        Self::new(code, error.to_string())
+        let said = error.to_string();
+        match error {
+            certs::CertError::Expired { now, .. } => {
+                Self::new(codes::CREDENTIALS, format!("{said}; it is {} now", certs::utc(now)))
+                    .help("raftctl cert renew --all    (where the authority is; also now)")
+            }
+            certs::CertError::AuthorityExpired { now, .. } => {
+                Self::new(codes::AUTHORITY_ENDS, format!("{said}; it is {} now", certs::utc(now)))
+                    .help("raftctl cert renew --authority --all    (where the authority is)")
+            }
+            certs::CertError::NotYetValid { .. } => Self::new(codes::CREDENTIALS, said)
+                .help("date -u; timedatectl    (the clock of this machine)"),
+            certs::CertError::UnknownAuthority { .. } => {
+                Self::new(codes::FOREIGN_CERTIFICATE, said).help("raftctl explain R0117")
+            }
+            error if error.is_not_found() => Self::new(codes::NO_FILE, said),
+            _ => Self::new(codes::CREDENTIALS, said),
+        }
     }
 }

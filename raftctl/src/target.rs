@@ -1,12 +1,13 @@
 //! Which cluster a command is about, and as whom: flags and environment first, then the context.
 
 use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use client::{Client, ClientConfig, Credentials};
 use consensus::{Configuration, Member};
 
-use crate::bundle::Bundles;
+use crate::bundle::{Bundles, now_unix_s};
 use crate::cli::Global;
 use crate::codes;
 use crate::context::{self, Context, Contexts, Node};
@@ -86,14 +87,51 @@ impl Session {
         }
         let credentials = match self.known.get() {
             Some(known) => known.clone(),
-            None => Credentials::load(&ca, &cert, &key).map_err(|error| {
-                let again = name.as_deref().unwrap_or("NAME");
-                let help = format!("raftctl init {again}    (renews the certificate)");
-                Report::from(error).help(help)
-            })?,
+            None => self.credentials(&ca, &cert, &key)?,
         };
         let credentials = self.known.get_or_init(|| credentials).clone();
         Ok(Target { name, nodes, credentials })
+    }
+
+    /// Loads who asks, and warns when that ends soon.
+    fn credentials(&self, ca: &Path, cert: &Path, key: &Path) -> Result<Credentials> {
+        let credentials = Credentials::load(ca, cert, key)?;
+        let (own, authority) = (credentials.validity(), credentials.authority_validity());
+        let (window, file, what) = match authority.not_after < own.not_after {
+            true => (authority, ca, "--authority --all"),
+            false => (own, cert, "--all"),
+        };
+        let now = now_unix_s();
+        if window.ends_soon(now) {
+            let whose = if file == ca { "the authority's" } else { "your own" };
+            self.output.warn_once(&format!(
+                "{whose} certificate {} ({}): raftctl cert renew {what}",
+                window.tense(now),
+                file.display()
+            ));
+        }
+        Ok(credentials)
+    }
+
+    /// Returns the files of who asks: the authority's certificate, the own one, and its key.
+    ///
+    /// # Errors
+    /// If neither a context nor flags name them.
+    pub fn credential_files(&self) -> Result<(PathBuf, PathBuf, PathBuf)> {
+        let global = &self.global;
+        let flags = (&global.ca, &global.cert, &global.key);
+        if let ((Some(ca), Some(cert), Some(key)), None) = (flags, &global.context) {
+            return Ok((ca.clone(), cert.clone(), key.clone()));
+        }
+        let Some((_, context)) = self.context()? else {
+            return Err(no_cluster("no certificates are named: there is no context"));
+        };
+        let or = |flag: &Option<PathBuf>, file: PathBuf| flag.clone().unwrap_or(file);
+        Ok((
+            or(&global.ca, context.ca),
+            or(&global.cert, context.cert),
+            or(&global.key, context.key),
+        ))
     }
 
     /// Returns the context that is asked for, else the current one, if there is one.

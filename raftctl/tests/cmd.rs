@@ -43,6 +43,11 @@ fn no_flag_changes_unseen() {
 }
 
 #[test]
+fn certificates_are_listed_shown_and_renewed() {
+    check("cert");
+}
+
+#[test]
 fn members_are_changed_by_one_command_each() {
     check("member");
 }

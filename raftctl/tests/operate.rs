@@ -2,6 +2,7 @@
 //! measuring, reading the log; and being told which certificate is wrong.
 #![allow(clippy::unwrap_used)]
 
+mod certificates;
 mod kit;
 
 use std::time::Duration;

@@ -4,11 +4,13 @@ use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use certs::DEFAULT_LEAF_VALIDITY;
 use clap::Args;
 use client::Client;
 
 use self::process::{Incident, Processes, find_raftd};
-use crate::bundle::{Bundles, NodeSettings, PLAN, PlannedNode};
+use crate::bundle::holdings::{Holding, Terms};
+use crate::bundle::{Bundles, NodeSettings, PLAN, PlannedNode, now_unix_s};
 use crate::cli::Form;
 use crate::cluster::Health;
 use crate::codes;
@@ -75,6 +77,9 @@ pub async fn run(session: &Session, args: DevArgs) -> Result<()> {
         Some(directory) => absolute(directory)?,
         None => context::data_directory()?.join(&args.name),
     };
+    if directory.join(PLAN).exists() {
+        renew(session, &directory)?;
+    }
     let bundles = prepare(&args, &directory)?;
     check_ports(&bundles.plan.nodes)?;
     let before = Contexts::load(&context::file()?)?.current;
@@ -123,6 +128,27 @@ fn prepare(args: &DevArgs, directory: &Path) -> Result<Bundles> {
             .help("raftctl dev --name NAME    (another cluster, in a directory of its own)"));
     }
     Ok(bundles)
+}
+
+/// Gives certificates that have ended or end soon a longer time: all machines are this one, so
+/// nobody has to carry a file anywhere.
+fn renew(session: &Session, directory: &Path) -> Result<()> {
+    let bundles = Bundles::open_any(directory)?;
+    let mut authority = bundles.authority()?;
+    let terms = Terms { validity: DEFAULT_LEAF_VALIDITY, new_key: false };
+    if authority.validity().ends_soon(now_unix_s()) {
+        authority = bundles.renewed_authority(&authority)?;
+        bundles.spread(&authority)?;
+    }
+    let ending = bundles.ending_soon()?;
+    let is_due = |held: &Holding| ending.iter().any(|(name, _)| *name == held.name);
+    for holding in bundles.holdings()?.iter().filter(|held| is_due(held)) {
+        let prepared = bundles.prepare_renewal(&authority, holding, terms)?;
+        bundles.write_renewal(&authority, &prepared)?;
+        let until = certs::utc(prepared.after.not_after);
+        session.output.remark(&format!("{}: certificate renewed until {until}", holding.name));
+    }
+    Ok(())
 }
 
 /// Looks for a row of ports that nobody listens on.

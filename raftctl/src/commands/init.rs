@@ -100,6 +100,17 @@ fn say_prepared(session: &Session, bundles: &Bundles) {
         bundles.plan.nodes.iter().map(|n| format!("{}-{}", bundles.plan.name, n.name)).collect();
     let names = names.join(" ");
     say(format!("  bundles     {names}   (certificate, key, CA, raftd.toml; in {directory})"));
+    if bundles.renewed {
+        say("  operator    the certificate is renewed for a year, with the same key".to_owned());
+    }
+    if let Ok(ending) = bundles.ending_soon()
+        && let [(_, first), ..] = &ending[..]
+    {
+        let names: Vec<&str> = ending.iter().map(|(name, _)| name.as_str()).collect();
+        let (names, command) = (names.join(" "), bundles.renew_command("--all"));
+        let tense = first.tense(crate::bundle::now_unix_s());
+        say(format!("  warning     the certificate of {names} {tense}: {command}"));
+    }
     if bundles.created {
         let next =
             "put each bundle at /etc/raftd on its machine, then: systemctl enable --now raftd";

@@ -99,13 +99,14 @@ fn matched(leader: &NodeStatus, peer: &PeerReport) -> String {
 
 /// What the node says of itself.
 fn reported(node: &NodeStatus) -> Vec<(&'static str, String)> {
-    let left_s = i128::from(node.certificate_not_after) - i128::from(now_unix_s());
+    let not_after = u64::try_from(node.certificate_not_after).unwrap_or(0);
+    let certificate = certs::Validity { not_before: 0, not_after }.tense(now_unix_s());
     vec![
         ("term", node.term.to_string()),
         ("applied", units::count(node.applied)),
         ("log", format!("{} to {}", units::count(node.first), units::count(node.last))),
         ("lease", status::lease(node)),
-        ("certificate", format!("ends in {} days", left_s.max(0) / 86_400)),
+        ("certificate", certificate),
         ("uptime", units::age(node.uptime_ms)),
         ("version", node.version.clone()),
     ]
