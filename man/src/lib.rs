@@ -95,7 +95,7 @@ fn raftd_toml_5() -> String {
     );
     for key in KEYS {
         let kind = match key.kind {
-            Kind::Text { .. } => key.kind.to_string(),
+            Kind::Text { .. } | Kind::Addresses => key.kind.to_string(),
             Kind::Number { .. } | Kind::Pair { .. } => format!("a number: {}", key.kind),
         };
         line(&mut page, &format!(".TP\n\\fB{}\\fR", escape(key.name)));

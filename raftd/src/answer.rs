@@ -1,6 +1,6 @@
 //! Refusals and outcomes in words: what clients are told, and whether anything may have happened.
 
-use consensus::{Configuration, NodeId, Rejection};
+use consensus::{NodeId, Rejection};
 use protocol::{ErrorCode, ErrorReply, LeaderHint, Outcome, Response};
 use replica::Reply;
 
@@ -9,15 +9,14 @@ pub(crate) fn refusal(code: ErrorCode, message: impl Into<String>) -> ErrorReply
     ErrorReply { code, message: message.into(), leader: None, outcome: Outcome::NotApplied }
 }
 
-/// Puts a replica's reply in the words of the protocol. The configuration tells where the leader
-/// is.
-pub(crate) fn response(reply: Reply, configuration: &Configuration) -> Response {
+/// Puts a replica's reply in the words of the protocol. `hint` tells where the leader is.
+pub(crate) fn response(reply: Reply, hint: impl FnOnce(NodeId) -> Option<LeaderHint>) -> Response {
     match reply {
         Reply::Applied { index, response, .. } => {
             Response::Applied { index: index.get(), response }
         }
         Reply::Done { .. } => Response::Done,
-        Reply::Refused { reason, .. } => Response::Error(rejection(reason, configuration)),
+        Reply::Refused { reason, .. } => Response::Error(rejection(reason, hint)),
         Reply::Superseded { .. } => Response::Error(refusal(
             ErrorCode::Superseded,
             "another leader's entry took the place of this one: it was not applied and never will",
@@ -36,10 +35,10 @@ pub(crate) fn response(reply: Reply, configuration: &Configuration) -> Response 
     }
 }
 
-fn rejection(reason: Rejection, configuration: &Configuration) -> ErrorReply {
+fn rejection(reason: Rejection, hint: impl FnOnce(NodeId) -> Option<LeaderHint>) -> ErrorReply {
     match reason {
         Rejection::NotLeader { leader: Some(id) } => ErrorReply {
-            leader: hint(id, configuration),
+            leader: hint(id),
             ..refusal(ErrorCode::NotLeader, format!("node {id} leads"))
         },
         Rejection::NotLeader { leader: None } => {
@@ -73,30 +72,18 @@ fn rejection(reason: Rejection, configuration: &Configuration) -> ErrorReply {
     }
 }
 
-fn hint(id: NodeId, configuration: &Configuration) -> Option<LeaderHint> {
-    let member = configuration.member(id)?;
-    Some(LeaderHint { id: id.get(), name: member.name.clone(), address: member.address.clone() })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use consensus::{Incarnation, Majority, Member, RequestId, Voters};
-    use std::collections::{BTreeMap, BTreeSet};
+    use consensus::RequestId;
 
-    fn configuration() -> Configuration {
-        let id = NodeId::new(2).expect("not 0");
-        let member = Member {
-            incarnation: Incarnation::new(1),
-            name: "n2".to_owned(),
-            address: "h:1".to_owned(),
-        };
-        let voters = Voters::Stable(Majority::new([id]));
-        Configuration::new(voters, BTreeSet::new(), BTreeMap::from([(id, member)])).expect("valid")
+    fn hint(id: NodeId) -> Option<LeaderHint> {
+        let (name, address) = ("n2".to_owned(), "h:1".to_owned());
+        (id.get() == 2).then_some(LeaderHint { id: 2, name, address })
     }
 
     fn error(reply: Reply) -> ErrorReply {
-        match response(reply, &configuration()) {
+        match response(reply, hint) {
             Response::Error(error) => error,
             other => panic!("not an error: {other:?}"),
         }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser};
+use environment::Failure;
 
 use crate::logging::Level;
 
@@ -13,6 +14,7 @@ pub const CONFIG_DEFAULT: &str = "/etc/raftd/raftd.toml";
 ///
 /// Each setting is taken from its flag, else from its environment variable, else from the files
 /// (raftd.toml, then raftd.d/*.toml in order of their names, the last one wins), else its default.
+/// Of a variable, blanks around its text and empty items are ignored; an empty one is not set.
 ///
 /// Exit codes: 0 stopped cleanly, 64 usage, 65 corrupt or foreign data, 70 internal error,
 /// 74 input or output failed, 77 removed from the cluster, 78 configuration or credentials.
@@ -68,6 +70,26 @@ pub struct Overrides {
     /// How often a leader sends heartbeats, in milliseconds
     #[arg(long, value_name = "MS", env = "RAFTD_HEARTBEAT_MS")]
     pub heartbeat_ms: Option<i64>,
+
+    /// Which environment variables had a say, by name.
+    #[arg(skip)]
+    pub variables: Vec<String>,
+}
+
+impl Cli {
+    /// Reads the command line, and the environment where no flag is given.
+    ///
+    /// # Errors
+    /// If one of them makes no sense, or help or the version is asked for.
+    pub fn read() -> Result<Self, Failure> {
+        environment::parse().map(Self::of)
+    }
+
+    fn of(parsed: environment::Parsed<Self>) -> Self {
+        let mut cli = parsed.value;
+        cli.overrides.variables = parsed.variables;
+        cli
+    }
 }
 
 #[cfg(test)]
@@ -78,6 +100,41 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    /// Reads `raftd` without arguments, with one variable set.
+    fn with(name: &str, text: &[u8]) -> Result<Cli, Failure> {
+        use std::os::unix::ffi::OsStrExt as _;
+        let value = std::ffi::OsStr::from_bytes(text);
+        let lookup = |asked: &std::ffi::OsStr| (asked == name).then(|| value.to_owned());
+        environment::parse_from(["raftd".into()], lookup).map(Cli::of)
+    }
+
+    #[test]
+    fn every_variable_is_ignored_when_blank_and_named_when_it_makes_no_sense() {
+        let unset = format!("{:?}", with("NONE", b"").expect("it is valid"));
+        let all = environment::variables(&Cli::command());
+        assert!(all.len() >= 9, "{all:?}");
+        for name in all.into_iter().map(|variable| variable.name) {
+            for blank in ["", "  ", "\n"] {
+                let found = with(&name, blank.as_bytes()).expect("as if it were not set");
+                assert_eq!(format!("{found:?}"), unset, "{name}={blank:?}");
+            }
+            match with(&name, b" 1s\xff ") {
+                Err(Failure::Variable(bad)) => assert!(bad.to_string().contains(&name), "{bad}"),
+                Err(Failure::CommandLine(error)) => panic!("{name}: {error}"),
+                // A path may be any bytes.
+                Ok(found) => assert_eq!(found.overrides.variables, [name]),
+            }
+        }
+    }
+
+    #[test]
+    fn variables_are_read_as_people_write_them() {
+        let found = with("RAFTD_ELECTION_TIMEOUT_MS", b" 150, 300\n").expect("two numbers");
+        assert_eq!(found.overrides.election_timeout_ms, Some(vec![150, 300]));
+        let found = with("RAFTD_LOG_LEVEL", b"DEBUG\n").expect("a level");
+        assert_eq!(found.overrides.log_level, Some(Level::Debug));
     }
 
     #[test]

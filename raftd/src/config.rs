@@ -5,6 +5,7 @@
 //! `raftd.toml` > default. All files are read as layers and asked in that order for each key, so
 //! that an error can always say where a value came from.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use crate::logging::Level;
 
 mod keys;
 mod layer;
+mod peers;
 #[cfg(test)]
 mod tests;
 
@@ -44,6 +46,8 @@ pub struct Config {
     pub raft: Raft,
     /// What is bounded, and how.
     pub limits: Limits,
+    /// Where members are dialled, by name or id, whatever the configuration in the log says.
+    pub peers: BTreeMap<String, String>,
 }
 
 /// The three PEM files.
@@ -118,13 +122,19 @@ impl Config {
         for extra in drop_ins(file)? {
             layers.push(Layer::read(&extra, again)?);
         }
-        layers.push(Layer::from_overrides(overrides));
+        layers.extend(Layer::from_overrides(overrides));
         Self::from_layers(file, &layers)
     }
 
     fn from_layers(file: &Path, layers: &[Layer]) -> Result<Self, Failure> {
         let path = |key: &Key, pick: fn(&Layer) -> Option<&PathBuf>| {
-            find(layers, pick).map(|(path, origin)| origin.resolve(key.name, path)).transpose()
+            let Some((path, origin)) = find(layers, pick) else {
+                return Ok(None);
+            };
+            match environment::text(path.as_os_str()) {
+                Some(_) => origin.resolve(key.name, path).map(Some),
+                None => Err(empty(origin, key)),
+            }
         };
         let needed = |key: &Key, pick: fn(&Layer) -> Option<&PathBuf>| {
             path(key, pick)?.ok_or_else(|| missing(file, key))
@@ -145,6 +155,7 @@ impl Config {
             identity,
             raft: raft(layers)?,
             limits: limits(layers)?,
+            peers: peers::read(layers)?,
         })
     }
 }
@@ -160,6 +171,12 @@ fn find<'a, T>(
 fn missing(file: &Path, key: &Key) -> Failure {
     let message = format!("{}: {} is missing", file.display(), key.name);
     Failure::new(Exit::Config, message).hint(format!("set {}: {}", key.name, key.meaning))
+}
+
+/// An empty text is a template that was not filled in, rather than a wish for the default.
+fn empty(origin: &Origin, key: &Key) -> Failure {
+    let message = format!("{} is empty", origin.name(key));
+    Failure::new(Exit::Config, message).hint(format!("{}: {}; {}", key.name, key.meaning, key.kind))
 }
 
 /// The files of `raftd.d`, beside `raftd.toml` (in general: the file's name with `.d`).
@@ -189,8 +206,12 @@ fn listen(layers: &[Layer]) -> Result<SocketAddr, Failure> {
     let Some((text, origin)) = find(layers, |layer| layer.listen.as_ref()) else {
         return Ok(default());
     };
-    text.parse().map_err(|_| {
-        let message = format!("{origin}: listen = \"{text}\" is not an IP address and a port");
+    if text.trim().is_empty() {
+        return Err(empty(origin, &keys::LISTEN));
+    }
+    text.trim().parse().map_err(|_| {
+        let name = origin.name(&keys::LISTEN);
+        let message = format!("{name} = {text:?} is not an IP address and a port");
         Failure::new(Exit::Config, message).hint("for instance 0.0.0.0:7400 or [::]:7400")
     })
 }
@@ -199,13 +220,17 @@ fn raft(layers: &[Layer]) -> Result<Raft, Failure> {
     let heartbeat_ms = number(layers, &keys::HEARTBEAT_MS, |layer| &layer.raft.heartbeat_ms)?;
     let election_timeout_ms = election_timeout(layers)?;
     if heartbeat_ms.saturating_mul(2) > *election_timeout_ms.start() {
-        let origin = find(layers, |layer| layer.raft.heartbeat_ms.as_ref())
-            .or_else(|| find(layers, |layer| layer.raft.election_timeout_ms.as_ref()?.first()))
-            .map_or_else(String::new, |(_, origin)| format!("{origin}: "));
+        let heartbeat = find(layers, |layer| layer.raft.heartbeat_ms.as_ref());
+        let election = find(layers, |layer| layer.raft.election_timeout_ms.as_ref());
+        let name = |found: Option<&Origin>, key: &Key| match found {
+            Some(origin) => origin.name(key),
+            None => format!("{} (the default)", key.name),
+        };
         let message = format!(
-            "{origin}raft.heartbeat_ms = {heartbeat_ms} is above half of the shortest election \
-             timeout ({} ms, raft.election_timeout_ms)",
-            election_timeout_ms.start()
+            "{} = {heartbeat_ms} is above half of the shortest election timeout, {} ms in {}",
+            name(heartbeat.map(|(_, origin)| origin), &keys::HEARTBEAT_MS),
+            election_timeout_ms.start(),
+            name(election.map(|(_, origin)| origin), &keys::ELECTION_TIMEOUT_MS),
         );
         return Err(Failure::new(Exit::Config, message));
     }
@@ -290,6 +315,6 @@ fn small(layers: &[Layer], key: &Key, pick: fn(&Layer) -> &Option<i64>) -> Resul
 }
 
 fn out_of_bounds(origin: &Origin, key: &Key, value: &str) -> Failure {
-    let message = format!("{origin}: {} = {value} is out of bounds", key.name);
+    let message = format!("{} = {value} is out of bounds", origin.name(key));
     Failure::new(Exit::Config, message).hint(format!("{}: {}", key.name, key.kind))
 }

@@ -251,6 +251,8 @@ fn assemble(
         cache_bytes_max: bytes(config.limits.log_cache_bytes_max),
         lease_clock_error_ppm: config.raft.lease_clock_error_ppm,
         pace_ms: (config.raft.heartbeat_ms, *config.raft.election_timeout_ms.start()),
+        listen: config.listen,
+        elsewhere: surroundings.reload.elsewhere(),
     };
     Ok(Turn::new(Node::new(parts), surroundings, reported, heard))
 }

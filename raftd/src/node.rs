@@ -1,6 +1,7 @@
 //! The node without its waiting: takes what happened, steps the replica, drains it once, and hands
 //! the lanes on. Nothing here waits.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use consensus::{Body, Event, Input as Raw, NodeId, RequestId, RoleKind, Send, Timer, Timestamp};
@@ -16,7 +17,7 @@ use crate::gauges::Gauges;
 use crate::identity::Identity;
 use crate::lanes::apply::Apply;
 use crate::lanes::disk::Disk;
-use crate::lanes::network::Network;
+use crate::lanes::network::{Elsewhere, Network};
 use crate::lanes::query::Queries;
 use crate::lanes::snapshot::SnapshotLane;
 use crate::lanes::{Done, View};
@@ -28,6 +29,7 @@ use crate::status::{self, Link, Sources};
 
 mod ask;
 mod contact;
+mod moved;
 mod newcomers;
 mod read;
 mod snapshots;
@@ -61,6 +63,10 @@ pub(crate) struct Node {
     /// How often heartbeats are sent, and the shortest election timeout, in milliseconds.
     pace_ms: (u64, u64),
     stalls: Stalls,
+    /// Where it listens.
+    listen: SocketAddr,
+    /// The address, and the members elsewhere, that the log of the process told of last.
+    told: moved::Told,
     /// The newest view of the state.
     view: QueryView,
     /// Questions that need a newer view, and whether one was asked for.
@@ -90,6 +96,8 @@ pub(crate) struct Parts {
     pub(crate) cache_bytes_max: usize,
     pub(crate) lease_clock_error_ppm: Option<u32>,
     pub(crate) pace_ms: (u64, u64),
+    pub(crate) listen: SocketAddr,
+    pub(crate) elsewhere: Elsewhere,
 }
 
 impl Node {
@@ -112,6 +120,8 @@ impl Node {
             lease_clock_error_ppm: parts.lease_clock_error_ppm,
             pace_ms: parts.pace_ms,
             stalls: Stalls::default(),
+            listen: parts.listen,
+            told: moved::Told::default(),
             view: parts.view,
             unseen: Vec::new(),
             view_asked: false,
@@ -120,7 +130,7 @@ impl Node {
             contact: Contact::default(),
             failure: None,
         };
-        node.follow_configuration(Timestamp::default());
+        node.redirect(Timestamp::default(), parts.elsewhere);
         node.check_removed();
         node
     }
@@ -340,7 +350,9 @@ impl Node {
             self.metrics.commit.record(now, took);
         }
         let configuration = self.replica.raft().status().configuration;
-        responder.send(answer::response(reply, configuration));
+        let network = &self.network;
+        let hint = |id| moved::hint(id, configuration, network);
+        responder.send(answer::response(reply, hint));
     }
 
     fn status(&mut self, now: Timestamp) -> protocol::NodeStatus {
@@ -385,6 +397,7 @@ impl Node {
 
     fn follow_configuration(&mut self, now: Timestamp) {
         self.network.set_peers(now, self.replica.status().configuration);
+        self.tell_addresses();
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use certs::{CertError, Credentials};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use transport::Endpoint;
@@ -19,6 +19,7 @@ use crate::cli::Overrides;
 use crate::config::{self, Config};
 use crate::exit::{Exit, Failure, chain};
 use crate::identity::CertificateEnd;
+use crate::lanes::network::Elsewhere;
 use crate::logging::Logging;
 
 /// How often it is looked whether the files of the credentials have changed.
@@ -28,12 +29,29 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 const WARN_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Asks for everything to be read again.
-pub(crate) struct Reload(Arc<Notify>);
+pub(crate) struct Reload {
+    asked: Arc<Notify>,
+    elsewhere: watch::Receiver<Elsewhere>,
+}
 
 impl Reload {
     /// Asks; what comes of it is logged.
     pub(crate) fn reload(&self) {
-        self.0.notify_one();
+        self.asked.notify_one();
+    }
+
+    /// Returns where members are dialled, whatever the configuration in the log says.
+    pub(crate) fn elsewhere(&self) -> Elsewhere {
+        self.elsewhere.borrow().clone()
+    }
+
+    /// Waits until members are to be dialled elsewhere than before, and returns where.
+    pub(crate) async fn redirected(&mut self) -> Elsewhere {
+        match self.elsewhere.changed().await {
+            Ok(()) => self.elsewhere.borrow_and_update().clone(),
+            // Nobody reads the configuration again.
+            Err(_) => std::future::pending().await,
+        }
     }
 }
 
@@ -51,6 +69,7 @@ impl Settings {
     /// Outside of a tokio runtime.
     pub(crate) fn follow(self, config: Config, endpoint: Endpoint, end: CertificateEnd) -> Reload {
         let asked = Arc::new(Notify::new());
+        let (to, elsewhere) = watch::channel(Elsewhere::new(config.peers.clone()));
         let follower = Follower {
             settings: self,
             seen: Stamps::of(&config.identity),
@@ -59,9 +78,10 @@ impl Settings {
             end,
             refused: None,
             warned: None,
+            elsewhere: to,
         };
         tokio::spawn(follower.run(Arc::clone(&asked)));
-        Reload(asked)
+        Reload { asked, elsewhere }
     }
 }
 
@@ -125,6 +145,7 @@ struct Follower {
     refused: Option<Stamps>,
     /// When it was last said that a certificate ends soon.
     warned: Option<Instant>,
+    elsewhere: watch::Sender<Elsewhere>,
 }
 
 impl Follower {
@@ -152,6 +173,7 @@ impl Follower {
                     tracing::warn!(settings, "changed settings that only a restart of raftd takes");
                 }
                 self.config.identity = config.identity;
+                self.elsewhere.send_replace(Elsewhere::new(config.peers));
             }
             Err(failure) => tracing::warn!("{failure}; the configuration stays as it was"),
         }

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Parser as _;
+use environment::Failure as Unreadable;
 use state_machine::StoredMachine;
 use storage::{LogProvider, RocksLogs};
 use tracing::Level;
@@ -52,9 +52,15 @@ impl Server {
 
     /// All of a program's `main`: reads the command line, runs, and says how it ended.
     pub fn main(self) -> ExitCode {
-        let cli = match Cli::try_parse() {
+        let cli = match Cli::read() {
             Ok(cli) => cli,
-            Err(error) => return misused(&error),
+            Err(Unreadable::Variable(bad)) => {
+                let code = Exit::Usage.code();
+                let text = format!("error: {bad}\nhelp: {}\n(exit code {code})", bad.hint());
+                logging::last_words(Level::ERROR, &text);
+                return code.into();
+            }
+            Err(Unreadable::CommandLine(error)) => return misused(&error),
         };
         let done = if cli.check_config {
             check(&cli).and_then(|found| told(writeln!(std::io::stdout(), "{found}")))

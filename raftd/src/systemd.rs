@@ -46,7 +46,8 @@ impl Systemd {
     /// # Errors
     /// If the system starts no thread.
     pub(crate) fn from_environment() -> std::io::Result<Self> {
-        let watchdog = sd_notify::watchdog_enabled();
+        // A time of 0 is none: the loop would do nothing else than say that it is alive.
+        let watchdog = sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero());
         let is_managed = std::env::var_os("NOTIFY_SOCKET").is_some_and(|path| !path.is_empty());
         let line = if is_managed { Some(start()?) } else { None };
         Ok(Self { watchdog, status: String::new(), line })

@@ -16,6 +16,7 @@ use crate::exit::Failure;
 use crate::gauges::Gauges;
 use crate::identity::Identity;
 use crate::lanes::Done;
+use crate::lanes::network::Elsewhere;
 use crate::logging;
 use crate::node::{Ending, Node};
 use crate::reload::Reload;
@@ -69,6 +70,7 @@ enum Woken {
     Request(ClientRequest),
     Peer(Accepted),
     Signal(Ask),
+    Redirected(Elsewhere),
     Due,
     Tick,
 }
@@ -103,6 +105,7 @@ impl Turn {
                     leaving = Some(Instant::now() + HAND_OVER_TIMEOUT);
                 }
                 Woken::Signal(Ask::Reload) => self.around.reload.reload(),
+                Woken::Redirected(elsewhere) => self.node.redirect(now, elsewhere),
                 Woken::Due => {}
                 Woken::Tick => {
                     tick = Instant::now() + self.around.tick_interval();
@@ -144,13 +147,14 @@ impl Turn {
                 None => std::future::pending().await,
             }
         };
-        let Surroundings { door, signals, .. } = &mut self.around;
+        let Surroundings { door, signals, reload, .. } = &mut self.around;
         tokio::select! {
             Some(done) = self.reports.recv() => Woken::Report(done),
             Some(event) = self.events.recv() => Woken::Event(event),
             Some(request) = door.requests.recv() => Woken::Request(request),
             Some(accepted) = door.peers.recv() => Woken::Peer(accepted),
             ask = signals.next() => Woken::Signal(ask),
+            elsewhere = reload.redirected() => Woken::Redirected(elsewhere),
             () = timer => Woken::Due,
             () = sleep_until(tick) => Woken::Tick,
         }

@@ -237,7 +237,11 @@ impl Dialler {
                 info.since = Some(Instant::now());
             }
             (info.connected, info.boot) = (false, None);
-            info.trouble.clone_from(&trouble);
+            // An operator must see where it was looked for: the node may have moved.
+            info.trouble = match trouble.contains(&self.address) {
+                true => trouble.clone(),
+                false => format!("{trouble} (dialled at {})", self.address),
+            };
         }
         while self.control.try_recv().is_ok() {}
         while self.entries.try_recv().is_ok() {}

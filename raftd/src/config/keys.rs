@@ -15,6 +15,22 @@ pub struct Key {
     pub meaning: &'static str,
 }
 
+impl Key {
+    /// Returns the flag that goes before the key, where there is one.
+    pub(super) fn flag(&self) -> String {
+        format!("--{}", self.word().replace('_', "-"))
+    }
+
+    /// Returns the environment variable that goes before the key, where there is one.
+    pub(super) fn variable(&self) -> String {
+        format!("RAFTD_{}", self.word().to_ascii_uppercase())
+    }
+
+    fn word(&self) -> &'static str {
+        self.name.rsplit('.').next().unwrap_or(self.name)
+    }
+}
+
 /// What values a key takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -34,6 +50,8 @@ pub enum Kind {
         /// The highest value.
         max: u64,
     },
+    /// A host and a port for each name.
+    Addresses,
     /// Two whole numbers within bounds, the first below the second.
     Pair {
         /// What is counted.
@@ -52,6 +70,7 @@ impl fmt::Display for Kind {
         match self {
             Self::Text { default: Some(default) } => write!(f, "a text, default \"{default}\""),
             Self::Text { default: None } => write!(f, "a text, must be set"),
+            Self::Addresses => write!(f, "a text, HOST:PORT, not set by default"),
             Self::Number { unit, default, min, max } => {
                 write!(f, "from {min} to {max} {unit}, default {default}")
             }
@@ -184,8 +203,17 @@ pub(super) const SNAPSHOT_BYTES_PER_S_MAX: Key = number(
      does not disturb writes; entries go at twice the rate at which the log grows if that is more",
 );
 
+pub(super) const PEERS: Key = Key {
+    name: "peers.NAME",
+    kind: Kind::Addresses,
+    meaning: "where this node dials a member, by name or id, whatever address the configuration in \
+              the log has: the way back when the nodes have moved and cannot elect a leader, as \
+              they look for each other where they were; read again on SIGHUP; raft(7), MOVING \
+              NODES, has the steps",
+};
+
 /// All keys, in the order of the manual page.
-pub const KEYS: [Key; 20] = [
+pub const KEYS: [Key; 21] = [
     DATA_DIR,
     LISTEN,
     LOG_LEVEL,
@@ -206,4 +234,5 @@ pub const KEYS: [Key; 20] = [
     LOG_KEEP_ENTRIES_MAX,
     LOG_KEEP_BYTES_MAX,
     SNAPSHOT_BYTES_PER_S_MAX,
+    PEERS,
 ];

@@ -1,13 +1,15 @@
 //! One source of settings: a file, or flags and environment.
 
-use std::fmt;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::de::IntoDeserializer as _;
+use serde::{Deserialize, Deserializer};
 
 use crate::cli::Overrides;
+use crate::config::keys::{self, Key};
 use crate::exit::{Exit, Failure};
 use crate::logging::Level;
 
@@ -17,9 +19,11 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Where a value came from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// A flag or an environment variable.
+    /// Flags.
     #[default]
-    Overrides,
+    Flags,
+    /// Environment variables.
+    Environment,
     /// A file.
     File(PathBuf),
 }
@@ -36,20 +40,21 @@ impl Origin {
         let nowhere = ["/dev/", "/proc/"].iter().any(|of| file.starts_with(of));
         if nowhere && path.is_relative() {
             let message = format!(
-                "{self}: {key} = \"{}\" is relative, and this is a pipe in no directory",
+                "{}: {key} = \"{}\" is relative, and this is a pipe in no directory",
+                file.display(),
                 path.display()
             );
             return Err(Failure::new(Exit::Config, message).hint("give the whole path"));
         }
         Ok(file.parent().map_or_else(|| path.to_owned(), |parent| parent.join(path)))
     }
-}
 
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Names a key as whoever set it knows it.
+    pub(super) fn name(&self, key: &Key) -> String {
         match self {
-            Self::Overrides => write!(f, "command line or environment"),
-            Self::File(file) => write!(f, "{}", file.display()),
+            Self::Flags => key.flag(),
+            Self::Environment => format!("the environment variable {}", key.variable()),
+            Self::File(file) => format!("{}: {}", file.display(), key.name),
         }
     }
 }
@@ -62,10 +67,18 @@ pub(super) struct Layer {
     pub(super) origin: Origin,
     pub(super) data_dir: Option<PathBuf>,
     pub(super) listen: Option<String>,
+    #[serde(deserialize_with = "level")]
     pub(super) log_level: Option<Level>,
     pub(super) identity: IdentityLayer,
     pub(super) raft: RaftLayer,
     pub(super) limits: LimitsLayer,
+    pub(super) peers: BTreeMap<String, String>,
+}
+
+/// Reads a level in any case of letters, also with blanks around it.
+fn level<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Level>, D::Error> {
+    let text = String::deserialize(from)?.trim().to_ascii_lowercase();
+    Level::deserialize(text.into_deserializer()).map(Some)
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -135,7 +148,12 @@ impl Layer {
         Ok(layer)
     }
 
-    pub(super) fn from_overrides(overrides: &Overrides) -> Self {
+    /// Returns what the environment says and, going before it, what flags say.
+    pub(super) fn from_overrides(overrides: &Overrides) -> [Self; 2] {
+        [Origin::Environment, Origin::Flags].map(|origin| Self::part(overrides, origin))
+    }
+
+    fn part(overrides: &Overrides, origin: Origin) -> Self {
         let Overrides {
             data_dir,
             listen,
@@ -145,15 +163,30 @@ impl Layer {
             key,
             election_timeout_ms,
             heartbeat_ms,
+            variables,
         } = overrides.clone();
+        let here = |key: &Key| {
+            let is_variable = variables.contains(&key.variable());
+            is_variable == (origin == Origin::Environment)
+        };
         Self {
-            origin: Origin::Overrides,
-            data_dir,
-            listen,
-            log_level,
-            identity: IdentityLayer { ca, certificate, key },
-            raft: RaftLayer { election_timeout_ms, heartbeat_ms, ..RaftLayer::default() },
+            data_dir: data_dir.filter(|_| here(&keys::DATA_DIR)),
+            listen: listen.filter(|_| here(&keys::LISTEN)),
+            log_level: log_level.filter(|_| here(&keys::LOG_LEVEL)),
+            identity: IdentityLayer {
+                ca: ca.filter(|_| here(&keys::CA)),
+                certificate: certificate.filter(|_| here(&keys::CERTIFICATE)),
+                key: key.filter(|_| here(&keys::KEY)),
+            },
+            raft: RaftLayer {
+                election_timeout_ms: election_timeout_ms
+                    .filter(|_| here(&keys::ELECTION_TIMEOUT_MS)),
+                heartbeat_ms: heartbeat_ms.filter(|_| here(&keys::HEARTBEAT_MS)),
+                ..RaftLayer::default()
+            },
             limits: LimitsLayer::default(),
+            peers: BTreeMap::new(),
+            origin,
         }
     }
 }

@@ -75,10 +75,63 @@ fn flags_go_before_files() {
         ..Overrides::default()
     };
     let mut layers = layers(&[MINIMAL, "data_dir = \"/there\"\n[raft]\nheartbeat_ms = 60\n"]);
-    layers.push(Layer::from_overrides(&overrides));
+    layers.extend(Layer::from_overrides(&overrides));
     let config = Config::from_layers(Path::new("/x"), &layers).expect("it is valid");
     assert_eq!(config.data_dir, Path::new("here"), "relative to the working directory");
     assert_eq!((config.raft.heartbeat_ms, config.log_level), (25, Level::Trace));
+}
+
+#[test]
+fn what_a_variable_says_goes_before_files_and_behind_flags_and_is_named() {
+    let overrides = Overrides {
+        heartbeat_ms: Some(1),
+        listen: Some("0.0.0.0:1".to_owned()),
+        variables: vec!["RAFTD_HEARTBEAT_MS".to_owned()],
+        ..Overrides::default()
+    };
+    let refused = |overrides: &Overrides| {
+        let mut layers = layers(&[MINIMAL, "[raft]\nheartbeat_ms = 60\n"]);
+        layers.extend(Layer::from_overrides(overrides));
+        Config::from_layers(Path::new("/x"), &layers).expect_err("it is refused").message
+    };
+    let wanted = "the environment variable RAFTD_HEARTBEAT_MS = 1 is out of bounds";
+    assert_eq!(refused(&overrides), wanted);
+    let flag = Overrides { variables: Vec::new(), ..overrides };
+    assert_eq!(refused(&flag), "--heartbeat-ms = 1 is out of bounds");
+    let listen = Overrides { listen: Some("here".to_owned()), ..Overrides::default() };
+    assert_eq!(refused(&listen), "--listen = \"here\" is not an IP address and a port");
+}
+
+#[test]
+fn blanks_around_a_text_are_ignored_and_an_empty_one_is_refused() {
+    let text = format!("listen = \" 127.0.0.1:9 \"\nlog_level = \"Debug \"\n{MINIMAL}");
+    let config = config(&[&text]).expect("it is valid");
+    assert_eq!(config.listen, "127.0.0.1:9".parse().expect("an address"));
+    assert_eq!(config.log_level, Level::Debug);
+    for (text, wanted) in [
+        ("listen = \"\"\n", "/etc/raftd/raftd.toml: listen is empty"),
+        ("data_dir = \" \"\n", "/etc/raftd/raftd.toml: data_dir is empty"),
+        ("log_level = \"\"\n", "line 1"),
+    ] {
+        let said = refusal(&format!("{text}{MINIMAL}"));
+        assert!(said.contains(wanted), "{text}: {said}");
+    }
+    let said = refusal("[identity]\nca = \"\"\ncertificate = \"b\"\nkey = \"c\"\n");
+    assert!(said.contains("identity.ca is empty"), "{said}");
+}
+
+#[test]
+fn peers_are_found_by_name_in_the_last_layer_that_has_them() {
+    let first = format!("{MINIMAL}[peers]\nn1 = \" a:1\"\nn2 = \"b:1\"\n");
+    let config = config(&[&first, "[peers]\nn2 = \"[::1]:2\"\n3 = \"c:3\"\n"]).expect("valid");
+    let found: Vec<(&str, &str)> =
+        config.peers.iter().map(|(name, address)| (name.as_str(), address.as_str())).collect();
+    assert_eq!(found, [("3", "c:3"), ("n1", "a:1"), ("n2", "[::1]:2")]);
+    for bad in ["", "a", "a:0", ":1", "a:70000", "::1:1", "a b:1"] {
+        let said = refusal(&format!("{MINIMAL}[peers]\nn1 = \"{bad}\"\n"));
+        let wanted = format!("/etc/raftd/raftd.toml: peers: \"n1\" = {bad:?} is not a member");
+        assert!(said.starts_with(&wanted), "{said}");
+    }
 }
 
 #[test]
@@ -121,7 +174,7 @@ fn a_heartbeat_above_half_an_election_timeout_is_refused() {
     let said = refusal(&format!("{MINIMAL}[raft]\nheartbeat_ms = 200\n"));
     assert!(said.contains("raft.heartbeat_ms = 200 is above half"), "{said}");
     let said = refusal(&format!("{MINIMAL}[raft]\nelection_timeout_ms = [100, 200]\n"));
-    assert!(said.contains("raft.heartbeat_ms = 100 is above half"), "{said}");
+    assert!(said.contains("raft.heartbeat_ms (the default) = 100 is above half"), "{said}");
 }
 
 #[test]

@@ -22,8 +22,10 @@ use crate::lanes::{Change, Done, Reports};
 use crate::logging::repeat::{self, Kind};
 use crate::status::Link;
 
+mod elsewhere;
 mod feed;
 
+pub(crate) use elsewhere::{Elsewhere, differs};
 pub(crate) use feed::Piece;
 use feed::{Feed, Feeder};
 
@@ -53,6 +55,8 @@ pub(crate) struct Network {
     /// Peers that lack entries which the cache has no longer.
     feeders: BTreeMap<NodeId, Feeder>,
     feeders_begun: u64,
+    /// Where members are dialled, whatever the configuration says.
+    elsewhere: Elsewhere,
     /// Where the members are.
     members: BTreeMap<NodeId, String>,
     /// Where those are who were members until lately, and until when they are talked to.
@@ -85,6 +89,7 @@ impl Network {
             reports,
             feeders: BTreeMap::new(),
             feeders_begun: 0,
+            elsewhere: Elsewhere::default(),
             members: BTreeMap::new(),
             leaving: BTreeMap::new(),
         }
@@ -103,8 +108,29 @@ impl Network {
         let gone = self.members.iter().filter(|(id, _)| !members.contains_key(id));
         self.leaving.extend(gone.map(|(id, address)| (*id, (address.clone(), until))));
         self.leaving.retain(|id, _| !members.contains_key(id));
-        self.members = members.iter().map(|(id, member)| (*id, member.address.clone())).collect();
+        let dialled = |(id, member): (&NodeId, &Member)| {
+            (*id, self.elsewhere.address(*id, member).to_owned())
+        };
+        self.members = members.iter().map(dialled).collect();
         self.connect();
+    }
+
+    /// Dials members elsewhere than the configuration says, from the next [`Network::set_peers`] on.
+    pub(crate) fn redirect(&mut self, elsewhere: Elsewhere) {
+        self.elsewhere = elsewhere;
+    }
+
+    /// Returns the members that are dialled elsewhere than the configuration says, and where.
+    pub(crate) fn moved<'a>(
+        &'a self,
+        configuration: &'a Configuration,
+    ) -> impl Iterator<Item = (&'a Member, &'a str)> {
+        self.elsewhere.moved(configuration)
+    }
+
+    /// Returns where a member is dialled.
+    pub(crate) fn address<'a>(&'a self, id: NodeId, member: &'a Member) -> &'a str {
+        self.elsewhere.address(id, member)
     }
 
     /// Stops talking to those who left long enough ago and whom no leader feeds any more.

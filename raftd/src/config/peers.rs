@@ -1,0 +1,49 @@
+//! Where members are dialled, whatever the configuration in the log says: the table `[peers]`.
+
+use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
+
+use super::keys::{Key, PEERS};
+use super::layer::{Layer, Origin};
+use crate::exit::{Exit, Failure};
+
+/// The longest address, in bytes, as everywhere.
+const ADDRESS_BYTES_MAX: usize = protocol::limits::ADDRESS_BYTES_MAX;
+
+/// Puts the tables of all layers together, name by name; the last layer that has a name counts.
+pub(super) fn read(layers: &[Layer]) -> Result<BTreeMap<String, String>, Failure> {
+    let mut all = BTreeMap::new();
+    for layer in layers {
+        for (name, address) in &layer.peers {
+            let (known, text) = (name.trim(), address.trim());
+            if known.is_empty() || !is_address(text) {
+                return Err(refused(&layer.origin, name, address));
+            }
+            all.insert(known.to_owned(), text.to_owned());
+        }
+    }
+    Ok(all)
+}
+
+fn refused(origin: &Origin, name: &str, address: &str) -> Failure {
+    let shown = origin.name(&Key { name: "peers", ..PEERS });
+    let message = format!("{shown}: {name:?} = {address:?} is not a member and HOST:PORT");
+    Failure::new(Exit::Config, message)
+        .hint("for instance n1 = \"n1.example:7400\"; a line that is left out changes nothing")
+}
+
+/// Says whether a text is a name or an IP address with a port.
+fn is_address(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return false;
+    };
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_host = match bracketed {
+        Some(v6) => v6.parse::<Ipv6Addr>().is_ok(),
+        None => {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+            !host.is_empty() && host.chars().all(plain)
+        }
+    };
+    is_host && matches!(port.parse::<u16>(), Ok(1..)) && text.len() <= ADDRESS_BYTES_MAX
+}

@@ -1,0 +1,68 @@
+//! Nodes that are elsewhere than the configuration in the log says: dialled where raftd.toml says,
+//! and told of in the log of the process, once.
+
+use std::collections::BTreeMap;
+
+use consensus::{Configuration, NodeId, Timestamp};
+use protocol::LeaderHint;
+
+use crate::lanes::network::{Elsewhere, Network, differs};
+use crate::node::Node;
+
+/// What was told last, so that it is told once.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    own: Option<String>,
+    moved: BTreeMap<String, String>,
+}
+
+impl Node {
+    /// Dials members where this table says, whatever the configuration says.
+    pub(crate) fn redirect(&mut self, now: Timestamp, elsewhere: Elsewhere) {
+        for name in elsewhere.strangers(self.replica.status().configuration) {
+            tracing::warn!(name, "raftd.toml, [peers]: no member has this name or id");
+        }
+        self.network.redirect(elsewhere);
+        self.follow_configuration(now);
+    }
+
+    /// Says where members are dialled instead, and that this node is dialled where it does not
+    /// listen.
+    pub(super) fn tell_addresses(&mut self) {
+        let status = self.replica.status();
+        let (id, configuration) = (status.id, status.configuration);
+        let own = configuration.member(id).map(|member| member.address.clone());
+        if let Some(dialled) = own.as_ref().filter(|_| self.told.own != own)
+            && differs(dialled, self.listen)
+        {
+            tracing::warn!(
+                dialled,
+                listens = %self.listen,
+                "the others dial this node at another address than it listens on; if nothing \
+                 forwards one to the other: raft(7), MOVING NODES"
+            );
+        }
+        let moved: BTreeMap<String, String> = self
+            .network
+            .moved(configuration)
+            .map(|(member, address)| (member.name.clone(), address.to_owned()))
+            .collect();
+        for (name, address) in &moved {
+            if self.told.moved.get(name) != Some(address) {
+                tracing::info!(member = name, address, "dialled where raftd.toml, [peers] says");
+            }
+        }
+        self.told = Told { own, moved };
+    }
+}
+
+/// Tells a client where the leader is: where this node itself dials it.
+pub(super) fn hint(
+    id: NodeId,
+    configuration: &Configuration,
+    network: &Network,
+) -> Option<LeaderHint> {
+    let member = configuration.member(id)?;
+    let address = network.address(id, member).to_owned();
+    Some(LeaderHint { id: id.get(), name: member.name.clone(), address })
+}
