@@ -2,7 +2,7 @@
 //! node, the operator's credentials, and the bootstrap record.
 //!
 //! ```text
-//! DIR/cluster.toml       the plan: name, cluster id, nodes; written once
+//! DIR/cluster.toml       the plan: name, cluster id, nodes; stands once there is a record
 //! DIR/ca/                the authority: ca.crt, ca.key
 //! DIR/operator/          ca.crt, operator.crt, operator.key
 //! DIR/NAME-n1/           ca.crt, node.crt, node.key, raftd.toml
@@ -10,7 +10,6 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,11 +23,14 @@ use protocol::BootstrapRecord;
 use serde::{Deserialize, Serialize};
 
 use crate::codes;
+use crate::context::lock::{Lock, take};
 use crate::context::{self, make_private_directory, write_private};
 use crate::report::{Report, Result};
 
+mod configuration;
 pub mod holdings;
 mod newcomers;
+mod plan;
 mod successor;
 
 /// The largest plan or record that is read, in bytes.
@@ -65,7 +67,7 @@ pub struct PlannedNode {
     pub address: String,
 }
 
-/// What the operator wants; never edited.
+/// What the operator wants; may be corrected until the bootstrap record is there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
@@ -76,6 +78,9 @@ pub struct Plan {
     /// What it replicates.
     #[serde(default = "kv")]
     pub machine: String,
+    /// The highest id that a bundle was ever made for, where the plan was corrected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub highest: Option<NonZeroU64>,
     /// Its first voters.
     #[serde(rename = "node")]
     pub nodes: Vec<PlannedNode>,
@@ -85,8 +90,8 @@ pub struct Plan {
 #[derive(Clone, Debug)]
 pub struct Bundles {
     directory: PathBuf,
-    /// Held as long as this value lives: one `init` or `dev` at a time.
-    _lock: Arc<File>,
+    /// Held as long as this value lives, one `init` or `dev` at a time; whoever only looks needs none.
+    _lock: Option<Arc<Lock>>,
     /// What the operator wants.
     pub plan: Plan,
     /// The authority's fingerprint.
@@ -95,6 +100,10 @@ pub struct Bundles {
     pub created: bool,
     /// Whether the operator's certificate was renewed just now.
     pub renewed: bool,
+    /// What was corrected in the plan, for people.
+    pub corrected: Vec<String>,
+    /// What is left to be done by hand.
+    pub notes: Vec<String>,
 }
 
 /// What a node's raftd.toml says beyond its credentials.
@@ -107,10 +116,11 @@ pub struct NodeSettings {
 }
 
 impl Bundles {
-    /// Makes what is missing, and returns what is there.
+    /// Makes what is missing, corrects the plan of a cluster that is not founded, and returns what
+    /// is there.
     ///
     /// # Errors
-    /// If the directory is another cluster's, or another list of nodes was planned.
+    /// If the directory is another cluster's, or that was founded with another list of nodes.
     pub fn prepare(
         directory: &Path,
         name: &str,
@@ -123,7 +133,7 @@ impl Bundles {
             return Err(Report::new(codes::USAGE, "a new cluster needs --node").help(help));
         }
         make_private_directory(directory)?;
-        let lock = Arc::new(lock(directory, ".lock")?);
+        let lock = Some(Arc::new(lock(directory, ".lock")?));
         // No half of a key is left behind.
         let _hold = crate::signals::hold();
         let authority_directory = directory.join("ca");
@@ -134,12 +144,19 @@ impl Bundles {
             authority.store(&authority_directory)?;
         }
         let authority = Authority::load(&authority_directory)?;
-        let plan = plan(directory, (name, machine), nodes, authority.cluster())?;
+        let (plan, correction) =
+            plan::plan(directory, (name, machine), nodes, authority.cluster())?;
         let fingerprint = authority.fingerprint().to_owned();
         let (directory, renewed) = (directory.to_owned(), false);
-        let mut bundles = Self { directory, _lock: lock, plan, fingerprint, created, renewed };
+        let (corrected, notes) = (correction.lines, Vec::new());
+        let mut bundles =
+            Self { directory, _lock: lock, plan, fingerprint, created, renewed, corrected, notes };
+        for node in &correction.dropped {
+            bundles.put_aside(node, "dropped")?;
+        }
         for node in &bundles.plan.nodes {
-            bundles.prepare_node(&authority, node, &settings(node))?;
+            let note = bundles.prepare_node(&authority, node, &settings(node))?;
+            bundles.notes.extend(note);
         }
         bundles.renewed = bundles.prepare_operator(&authority)?;
         Ok(bundles)
@@ -150,13 +167,22 @@ impl Bundles {
     /// # Errors
     /// If it is not there, is another cluster's, or nodes are being added already.
     pub fn open(directory: &Path, name: &str) -> Result<Self> {
-        let lock = Arc::new(lock(directory, ".add.lock")?);
+        let lock = Some(Arc::new(lock(directory, ".add.lock")?));
         let authority = Authority::load(&directory.join("ca"))?;
-        let plan = plan(directory, (name, KV), &[], authority.cluster())?;
+        let (plan, _) = plan::plan(directory, (name, KV), &[], authority.cluster())?;
         let fingerprint = authority.fingerprint().to_owned();
         let directory = directory.to_owned();
         let (created, renewed) = (false, false);
-        Ok(Self { directory, _lock: lock, plan, fingerprint, created, renewed })
+        let (corrected, notes) = (Vec::new(), Vec::new());
+        Ok(Self { directory, _lock: lock, plan, fingerprint, created, renewed, corrected, notes })
+    }
+
+    /// Says what another list of nodes would change in the plan; nothing if there is none yet.
+    ///
+    /// # Errors
+    /// If the cluster is founded with other nodes.
+    pub fn preview(directory: &Path, nodes: &[(String, String)]) -> Result<Vec<String>> {
+        plan::preview(directory, nodes)
     }
 
     /// Returns a node's bundle.
@@ -195,7 +221,7 @@ impl Bundles {
         authority: &Authority,
         node: &PlannedNode,
         settings: &NodeSettings,
-    ) -> Result<()> {
+    ) -> Result<Option<String>> {
         let directory = self.node_directory(node);
         make_private_directory(&directory)?;
         let identity = Identity::new(authority.cluster(), Role::Node(node.id));
@@ -222,14 +248,14 @@ impl Bundles {
         self.prepare_configuration(node, settings)
     }
 
-    /// Writes a node's raftd.toml, if there is none.
-    fn prepare_configuration(&self, node: &PlannedNode, settings: &NodeSettings) -> Result<()> {
-        let directory = self.node_directory(node);
-        let file = directory.join("raftd.toml");
-        if file.exists() {
-            return Ok(());
-        }
-        write_private(&file, configuration(&self.plan.name, node, settings).as_bytes())
+    /// Writes a node's raftd.toml; returns what is to be done by hand, if anything is.
+    fn prepare_configuration(
+        &self,
+        node: &PlannedNode,
+        settings: &NodeSettings,
+    ) -> Result<Option<String>> {
+        let file = self.node_directory(node).join("raftd.toml");
+        configuration::write(&file, &self.plan.name, node, settings)
     }
 
     /// Makes the operator's certificate, or renews it when it ends soon; says whether it did.
@@ -293,8 +319,12 @@ impl Bundles {
             machine_version: 1,
             parent: None,
         };
-        write_private(&self.record_path(), &record.encode())?;
-        Ok(record)
+        // `snapshot restore` writes it, too.
+        let _lock = lock(&self.directory, ".record.lock")?;
+        match self.record()? {
+            Some(present) => Ok(present),
+            None => write_private(&self.record_path(), &record.encode()).map(|()| record),
+        }
     }
 
     fn record_path(&self) -> PathBuf {
@@ -302,22 +332,13 @@ impl Bundles {
     }
 }
 
-/// Keeps other `init`s and `dev`s out of the directory until the file is closed.
-fn lock(directory: &Path, name: &str) -> Result<File> {
-    use rustix::fs::{FlockOperation, flock};
-    let path = directory.join(name);
-    let mut options = File::options();
-    let file = options.create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(|error| Report::io(&path, &error))?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
-        rustix::io::Errno::WOULDBLOCK => {
-            let message = format!("another `raftctl` works in {}", directory.display());
-            Report::new(codes::IN_THE_WAY, message)
-                .help("wait for it or stop it; another --dir is another cluster")
-        }
-        error => Report::io(&path, &error.into()),
-    })?;
-    Ok(file)
+/// Keeps other `init`s and `dev`s out of the directory as long as this value lives.
+fn lock(directory: &Path, name: &str) -> Result<Lock> {
+    take(&directory.join(name))?.ok_or_else(|| {
+        let message = format!("another `raftctl` works in {}", directory.display());
+        Report::new(codes::IN_THE_WAY, message)
+            .help("wait for it or stop it; another --dir is another cluster")
+    })
 }
 
 /// Returns the command that goes on with a cluster.
@@ -326,73 +347,6 @@ pub fn again(name: &str, directory: &Path) -> String {
         Ok(usual) if usual.join(name) == directory => format!("raftctl init {name}"),
         Ok(_) | Err(_) => format!("raftctl init {name} --dir {}", directory.display()),
     }
-}
-
-/// Reads the plan, or writes the first one.
-fn plan(
-    directory: &Path,
-    (name, machine): (&str, &str),
-    nodes: &[(String, String)],
-    cluster: ClusterId,
-) -> Result<Plan> {
-    let path = directory.join(PLAN);
-    let Some(bytes) = read_bounded(&path)? else {
-        let planned = |(number, (name, address)): (u64, &(String, String))| PlannedNode {
-            id: NonZeroU64::new(number).expect("numbers begin at 1"),
-            name: name.clone(),
-            address: address.clone(),
-        };
-        let nodes = (1..).zip(nodes).map(planned).collect();
-        let (name, machine) = (name.to_owned(), machine.to_owned());
-        let plan = Plan { name, cluster: cluster.to_string(), machine, nodes };
-        let text = toml::to_string_pretty(&plan)
-            .map_err(|error| Report::new(codes::INTERNAL, error.to_string()))?;
-        write_private(&path, text.as_bytes())?;
-        return Ok(plan);
-    };
-    let bad = |why: String| Report::new(codes::LOCAL_FILE, format!("{}: {why}", path.display()));
-    let text = String::from_utf8(bytes).map_err(|error| bad(error.to_string()))?;
-    let plan: Plan = toml::from_str(&text).map_err(|error| bad(error.to_string()))?;
-    same(&plan, name, nodes, cluster, directory)?;
-    Ok(plan)
-}
-
-/// Refuses to go on with something else than was planned.
-fn same(
-    plan: &Plan,
-    name: &str,
-    nodes: &[(String, String)],
-    cluster: ClusterId,
-    directory: &Path,
-) -> Result<()> {
-    let shown = directory.display();
-    if plan.name != name {
-        let message = format!("{shown} is the directory of cluster \"{}\"", plan.name);
-        return Err(Report::new(codes::IN_THE_WAY, message).help("another --dir"));
-    }
-    if plan.cluster != cluster.to_string() {
-        let message = format!("{shown}/ca is the authority of another cluster than the plan's");
-        return Err(Report::new(codes::IN_THE_WAY, message));
-    }
-    let mut planned: Vec<(String, String)> =
-        plan.nodes.iter().map(|node| (node.name.clone(), node.address.clone())).collect();
-    let mut wanted = nodes.to_vec();
-    planned.sort();
-    wanted.sort();
-    if wanted.is_empty() || planned == wanted {
-        return Ok(());
-    }
-    let list = |nodes: &[(String, String)]| {
-        nodes.iter().map(|(name, at)| format!("{name}={at}")).collect::<Vec<_>>().join(" ")
-    };
-    let message = format!(
-        "cluster \"{name}\" was prepared with other nodes: {}, not {}",
-        list(&planned),
-        list(&wanted)
-    );
-    Err(Report::new(codes::OTHER_PLAN, message)
-        .help(format!("{}    (goes on with the nodes of the first time)", again(name, directory)))
-        .help("another name or --dir prepares another cluster"))
 }
 
 /// A directory with a plan or a record and without an authority has lost it.
@@ -406,24 +360,6 @@ fn refuse_leftovers(directory: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn configuration(cluster: &str, node: &PlannedNode, settings: &NodeSettings) -> String {
-    let port = node.address.rsplit_once(':').map_or("7400", |(_, port)| port);
-    let host = settings.listen_host.as_deref().unwrap_or("[::]");
-    let data = settings.data_dir.as_deref().unwrap_or(Path::new("/var/lib/raftd"));
-    let data = toml::Value::String(data.display().to_string());
-    let PlannedNode { id, name, address } = node;
-    format!(
-        "# {name} (node {id}) of cluster {cluster}, reached by the others at {address}.\n\
-         # Paths are relative to this file; raftd.toml(5) lists every key.\n\
-         data_dir = {data}\n\
-         listen = \"{host}:{port}\"\n\n\
-         [identity]\n\
-         ca = \"ca.crt\"\n\
-         certificate = \"node.crt\"\n\
-         key = \"node.key\"\n"
-    )
 }
 
 /// Reads a small file; `None` if it does not exist.

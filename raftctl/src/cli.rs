@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use environment::{BadVariable, Failure, Parsed};
 
 use crate::commands::bench::BenchArgs;
 use crate::commands::cert::CertCommand;
@@ -29,7 +30,8 @@ Exit codes: 0 done or healthy, 1 unexpected failure, 2 usage, 3 no such member, 
 ///
 /// Which cluster, and as whom, is said by a context (`raftctl init` and `raftctl dev` write one) or
 /// by flags. Each setting is taken from its flag, else from its environment variable, else from the
-/// context, else its default.
+/// context, else its default. Of a variable, blanks around its text and empty items are ignored; an
+/// empty one is not set.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "raftctl", version, after_help = EXIT_CODES)]
 #[command(max_term_width = 100, arg_required_else_help = true, infer_long_args = false)]
@@ -135,6 +137,54 @@ pub struct Global {
     #[arg(short, long)]
     #[arg(env = "RAFTCTL_YES", hide_env_values = true, value_parser = falsey(), global = true)]
     pub yes: bool,
+
+    /// Which environment variables had a say, by name.
+    #[arg(skip)]
+    pub variables: Vec<String>,
+}
+
+/// The variables that choose a cluster, who asks it, and files.
+pub const CHOOSING: [&str; 7] = [
+    "RAFTCTL_CONTEXT",
+    "RAFTCTL_ENDPOINT",
+    "RAFTCTL_CA",
+    "RAFTCTL_CERT",
+    "RAFTCTL_KEY",
+    "RAFTCTL_DIR",
+    "RAFTCTL_RAFTD",
+];
+
+impl Cli {
+    /// Reads the command line, and the environment where no flag is given.
+    ///
+    /// # Errors
+    /// If one of them makes no sense, or help or the version is asked for.
+    pub fn read() -> Result<Self, Failure> {
+        environment::parse().and_then(Self::of)
+    }
+
+    /// Settles what excludes each other: a flag goes before a variable.
+    fn of(parsed: Parsed<Self>) -> Result<Self, Failure> {
+        let Parsed { value: mut cli, variables } = parsed;
+        let global = &mut cli.global;
+        let has = |name: &str| variables.iter().any(|variable| variable == name);
+        if global.quiet && global.verbose {
+            match (has("RAFTCTL_QUIET"), has("RAFTCTL_VERBOSE")) {
+                (true, true) => {
+                    return Err(Failure::Variable(BadVariable {
+                        name: "RAFTCTL_VERBOSE".to_owned(),
+                        text: "on".to_owned(),
+                        why: "RAFTCTL_QUIET is on, too, and one excludes the other".to_owned(),
+                        flag: "-v or -q".to_owned(),
+                    }));
+                }
+                (true, false) => global.quiet = false,
+                (false, _) => global.verbose = false,
+            }
+        }
+        global.variables = variables;
+        Ok(cli)
+    }
 }
 
 /// The form of an answer.
@@ -255,6 +305,70 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    /// Reads a command line with one variable set.
+    fn with(line: &str, name: &str, text: &[u8]) -> Result<Cli, Failure> {
+        use std::os::unix::ffi::OsStrExt as _;
+        let value = std::ffi::OsStr::from_bytes(text);
+        let lookup = |asked: &std::ffi::OsStr| (asked == name).then(|| value.to_owned());
+        environment::parse_from(line.split(' ').map(Into::into), lookup).and_then(Cli::of)
+    }
+
+    #[test]
+    fn every_variable_is_ignored_when_blank_and_named_when_it_makes_no_sense() {
+        let all = environment::variables(&Cli::command());
+        assert!(all.len() >= 14, "{all:?}");
+        for variable in all {
+            let (name, verb) = (&variable.name, variable.verbs.join(" "));
+            let line = match verb.as_str() {
+                "" => "raftctl status",
+                "init" => "raftctl init x",
+                "dev" => "raftctl dev",
+                other => panic!("a line with {other} is missing here"),
+            };
+            let unset = format!("{:?}", with(line, "NONE", b"").expect("it is valid"));
+            for blank in ["", "  ", "\n", "\t\r\n"] {
+                let found = with(line, name, blank.as_bytes()).expect("as if it were not set");
+                assert_eq!(format!("{found:?}"), unset, "{name}={blank:?}");
+            }
+            match with(line, name, b" 1 fine mess, \xff ") {
+                Err(Failure::Variable(bad)) => assert!(bad.to_string().contains(name), "{bad}"),
+                Err(Failure::CommandLine(error)) => panic!("{name}: {error}"),
+                // A path may be any bytes.
+                Ok(found) => assert_eq!(found.global.variables, [name.clone()]),
+            }
+        }
+    }
+
+    #[test]
+    fn variables_are_read_as_people_write_them() {
+        let endpoints = |text: &str| {
+            let found = with("raftctl status", "RAFTCTL_ENDPOINT", text.as_bytes());
+            found.expect("two endpoints").global.endpoints
+        };
+        for text in ["a:1, b:2", "a:1,b:2,", "\na:1\nb:2\n", "a:1 b:2"] {
+            assert_eq!(endpoints(text), ["a:1", "b:2"], "{text:?}");
+        }
+        assert!(endpoints(" , ").is_empty());
+        let found = with("raftctl status", "RAFTCTL_TIMEOUT", b" 5s\n").expect("a duration");
+        assert_eq!(found.global.timeout, Duration::from_secs(5));
+        let found = with("raftctl status", "RAFTCTL_OUTPUT", b"JSON").expect("a form");
+        assert_eq!(found.global.output, Form::Json);
+        let Err(Failure::Variable(bad)) = with("raftctl status", "RAFTCTL_TIMEOUT", b"10") else {
+            panic!("there is no unit");
+        };
+        let wanted = "the environment variable RAFTCTL_TIMEOUT is \"10\": without a unit; for \
+                      instance 10s";
+        assert_eq!(bad.to_string(), wanted);
+    }
+
+    #[test]
+    fn a_flag_goes_before_the_variable_that_excludes_it() {
+        let found = with("raftctl -v status", "RAFTCTL_QUIET", b"1").expect("-v was typed");
+        assert!(found.global.verbose && !found.global.quiet);
+        let found = with("raftctl -q status", "RAFTCTL_VERBOSE", b"1").expect("-q was typed");
+        assert!(found.global.quiet && !found.global.verbose);
     }
 
     #[test]

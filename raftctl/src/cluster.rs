@@ -1,6 +1,7 @@
 //! The cluster as its nodes tell it: all are asked at once, and one pure function judges.
 
 pub mod links;
+pub mod misplaced;
 pub mod pace;
 pub mod quorum;
 pub mod reasons;

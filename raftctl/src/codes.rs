@@ -101,12 +101,24 @@ EXISTS 11 Refused "something has this name already"
 a directory, a pipe or a device, which are never written to by their names. Nothing was changed.
 Choose another name; into a pipe or a device write by stdout (`raftctl snapshot save - > PIPE`)."
 
+LOCKED 12 Refused "another raftctl is changing the same file"
+"Files that several raftctl share, such as contexts.toml, are changed by one at a time. Another one
+held the lock for longer than this one waits; nothing was changed. Run the command again. If that
+does not help, a raftctl is stopped or hangs while it holds the lock: the message names the lock
+file, and `fuser -v` its process."
+
+BAD_VARIABLE 13 Usage "an environment variable makes no sense"
+"The message names the variable, its text, and what may be there. Blanks and newlines around a text,
+and empty items of a list, are ignored; a variable without a text is not set; switches are 1, true,
+yes or on, or 0, false, no or off. A flag goes before its variable, whatever that says."
+
 UNREACHABLE 101 NoLeader "no node could be reached"
 "No endpoint answered. Per endpoint the message says how far it came: the name did not resolve; the
 port is closed (raftd does not run there, or listens elsewhere); nothing came back (the machine is
 down, or UDP is blocked on the way: raftd speaks QUIC over UDP, a ping or a TCP test proves
 nothing); or the handshake failed.
-Look at `systemctl status raftd` on a node, and at firewalls for UDP on the node's port."
+Look at `systemctl status raftd` on a node, and at firewalls for UDP on the node's port. If the
+nodes have moved, name the new addresses with -e: R0408 says how they find each other again."
 
 CERTIFICATES 102 Denied "the certificates do not match"
 "The nodes refuse this certificate, or this side does not trust the nodes'. Per endpoint the message
@@ -247,8 +259,10 @@ is not complete, and JSON and YAML end in the middle. What is printed is right. 
 begins anew; a list of keys goes on with --after."
 
 OTHER_PLAN 301 Refused "another list of nodes"
-"This cluster was prepared with another list of nodes. `init` never edits a cluster: change a
-running one with `raftctl member`, or prepare another one with another name or --dir."
+"This cluster was founded with another list of nodes. `init` never edits a founded cluster: change
+it with `raftctl member` (`member update NAME --address HOST:PORT` for a node that has moved), or
+prepare another one with another name or --dir. Until the cluster is founded, `init` with another
+list corrects the plan: who keeps the name keeps id and certificate, and raftd.toml follows."
 
 OTHER_GENERATION 302 Refused "a node with another history"
 "A node already belongs to another history of this or another cluster: its generation is not the
@@ -331,6 +345,22 @@ CHANGE_REFUSED 315 Refused "this cannot be done with these members"
 would be too many, who is to lead does not vote or is not heard, another change is under way or was
 made meanwhile. Nothing was changed. `raftctl member list` shows who is what."
 
+NO_ADDRESS 317 Refused "an address that no other machine can dial"
+"The address of a node is written into the configuration, and all other nodes and clients dial it.
+0.0.0.0 and [::] mean all addresses of the machine that uses them; multicast, broadcast and
+link-local addresses are no machine's own. Give a name or an address that leads to this node from
+everywhere. Where raftd listens is another thing: that is `listen` in raftd.toml."
+
+LOOPBACK 318 Refused "loopback beside other hosts"
+"localhost, 127.0.0.0/8 and [::1] lead each machine to itself, so that a node which is reached there
+is reached by nobody else. A cluster on one machine may use them for all nodes (`raftctl dev` does);
+among several machines none may."
+
+ONE_PLACE 319 Refused "two nodes at one place"
+"Two nodes are to be reached at one address and port, perhaps under two names. One process listens
+there, so that one of the two nodes would never answer, and count as failed from the beginning. If
+only this machine finds one address under both names, --yes goes on."
+
 MEMBER_SILENT 401 Degraded "a member does not answer"
 "The member does not answer status requests, or the leader does not hear from it. The cluster serves
 as long as a majority of the voters is alive; `status` says how many more failures it tolerates.
@@ -364,6 +394,20 @@ A wiped node does not rejoin by itself."
 WAITED 407 Unknown "waited in vain"
 "`status --wait` looked until --timeout passed, and the cluster was never as wanted. The message
 says how it was last."
+
+MISPLACED 408 Degraded "nodes are not where the others look for them"
+"A node answers, but at another address than the configuration in the log has, and other nodes do
+not reach it at that one. It has moved, with its data directory, and nothing is lost.
+While a majority serves, tell the cluster: `raftctl member update NAME --address HOST:PORT`.
+Where nobody leads, no change can be made before the nodes find each other. Write the new addresses
+into the raftd.toml of every node, a line for each member:
+    [peers]
+    n1 = \"10.1.0.1:7400\"
+    n2 = \"10.1.0.2:7400\"
+and `systemctl reload raftd` (SIGHUP). A leader is elected; then make it permanent with `raftctl
+member update` for each member, with -e for the new addresses, and remove the table. raft(7), MOVING
+NODES, has every step. If the node only answers here under another name, it is the way between the
+nodes that is broken: the remark says what the other one met."
 
 OUT_OF_REACH 412 Degraded "a member that this client cannot reach"
 "The member serves: other members hear from it. Only this machine has no answer from it, so the way

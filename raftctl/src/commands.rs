@@ -45,7 +45,7 @@ pub async fn run(session: &Session, command: Command) -> Result<()> {
         }
         Command::Session(command) => session::run(session, command).await,
         Command::Cert(command) => cert::run(session, command).await,
-        Command::Context(command) => context::run(session, command),
+        Command::Context(command) => context::run(session, command).await,
         Command::Explain { code } => explain::run(session, code.as_deref()),
         Command::Version => version::run(session),
         Command::Completion { shell } => version::completion(shell),

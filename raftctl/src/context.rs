@@ -2,14 +2,22 @@
 //! (mode 0600), by name: nodes, the authority's certificate, the operator's certificate and key.
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::io::{Error, ErrorKind, Read as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::codes;
 use crate::report::{Report, Result};
+
+pub mod lock;
+mod replace;
+
+/// How long another raftctl that changes the contexts is waited for.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The largest file of contexts that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -64,11 +72,17 @@ impl Contexts {
     /// If it cannot be read or makes no sense.
     pub fn load(file: &Path) -> Result<Self> {
         let mut text = String::new();
-        let opened = match std::fs::File::open(file) {
+        // Whoever opened a pipe here would wait for its other end.
+        let no_wait = i32::try_from(OFlags::NONBLOCK.bits()).expect("it is a flag of open(2)");
+        let opened = std::fs::File::options().read(true).custom_flags(no_wait).open(file);
+        let opened = match opened {
             Ok(opened) => opened,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(Report::io(file, &error)),
         };
+        if !opened.metadata().is_ok_and(|found| found.is_file()) {
+            return Err(Report::io(file, &Error::other("this is no plain file")));
+        }
         let bad = |why: String| {
             Report::new(codes::BAD_CONTEXTS, format!("{}: {why}", file.display()))
                 .help("mend the file or move it away")
@@ -83,16 +97,51 @@ impl Contexts {
         toml::from_str(&text).map_err(|error| bad(error.to_string().trim_end().to_owned()))
     }
 
-    /// Replaces the file, whole: after a crash it is the old one or the new one.
+    /// Changes the file: reads it, lets `change` work on it, and replaces it if something is
+    /// different then, with no other raftctl in between. `change` is called twice: what it would
+    /// refuse, or leave as it is, needs no lock and no right to write.
     ///
     /// # Errors
-    /// If it cannot be written.
-    pub fn store(&self, file: &Path) -> Result<()> {
-        let text = toml::to_string_pretty(self)
-            .map_err(|error| Report::new(codes::INTERNAL, format!("contexts: {error}")))?;
-        if let Some(directory) = file.parent() {
-            make_private_directory(directory)?;
+    /// Whatever `change` refuses; if the file cannot be read or written, or another raftctl does
+    /// not let go of it.
+    pub async fn change<T>(file: &Path, change: impl Fn(&mut Self) -> Result<T>) -> Result<T> {
+        let mut contexts = Self::load(file)?;
+        let before = contexts.clone();
+        let done = change(&mut contexts)?;
+        if contexts == before {
+            return Ok(done);
         }
+        let _lock = Self::lock(file).await?;
+        let mut contexts = Self::load(file)?;
+        let done = change(&mut contexts)?;
+        contexts.store(file).map_err(|report| elsewhere(file, report))?;
+        Ok(done)
+    }
+
+    /// Checks that the file could be changed, before anything else is done whose last step that is.
+    ///
+    /// # Errors
+    /// If it could not.
+    pub async fn check_writable(file: &Path) -> Result<()> {
+        Self::lock(file).await.map(drop)
+    }
+
+    async fn lock(file: &Path) -> Result<lock::Lock> {
+        // Two links may lead to one file.
+        let place = replace::destination(file)?;
+        if let Some(directory) = place.parent() {
+            make_private_directory(directory).map_err(|report| elsewhere(file, report))?;
+        }
+        let what = file.display().to_string();
+        let locked = lock::wait(&lock::beside(&place), &what, LOCK_TIMEOUT).await;
+        locked.map_err(|report| elsewhere(file, report))
+    }
+
+    fn store(&self, file: &Path) -> Result<()> {
+        let text = toml::to_string_pretty(self).map_err(|error| {
+            // A path that is no text is all that can be wrong.
+            Report::new(codes::LOCAL_FILE, format!("{}: {error}", file.display()))
+        })?;
         write_private(file, text.as_bytes())
     }
 
@@ -120,6 +169,16 @@ impl Contexts {
     }
 }
 
+/// Says what else can be done where the contexts cannot be written.
+fn elsewhere(file: &Path, report: Report) -> Report {
+    if !matches!(report.code, Some(codes::LOCAL_FILE | codes::NO_FILE)) {
+        return report;
+    }
+    let message = format!("{} cannot be changed: {}", file.display(), report.message);
+    Report::new(codes::LOCAL_FILE, message)
+        .help("export RAFTCTL_CONFIG_DIR=DIR    (a directory that can be written)")
+}
+
 /// Returns the path of the file of contexts: `$RAFTCTL_CONFIG_DIR`, else
 /// `$XDG_CONFIG_HOME/raftctl`, else `~/.config/raftctl`.
 ///
@@ -140,18 +199,28 @@ pub fn data_directory() -> Result<PathBuf> {
     Ok(home("XDG_DATA_HOME", ".local/share")?.join("raftctl"))
 }
 
-fn home(variable_name: &str, below: &str) -> Result<PathBuf> {
-    if let Some(directory) = variable(variable_name).filter(|path| path.is_absolute()) {
+/// Returns a directory of the user's; a relative one is ignored, as the XDG base directory
+/// specification asks.
+fn home(name: &str, below: &str) -> Result<PathBuf> {
+    let xdg = variable(name);
+    if let Some(directory) = xdg.clone().filter(|path| path.is_absolute()) {
         return Ok(directory);
     }
-    variable("HOME").map(|home| home.join(below)).ok_or_else(|| {
-        Report::new(codes::USAGE, "no home directory: neither HOME nor the XDG variables are set")
-            .help(format!("export {variable_name}=/absolute/path"))
-    })
+    let home = variable("HOME");
+    if let Some(home) = home.clone().filter(|path| path.is_absolute()) {
+        return Ok(home.join(below));
+    }
+    let said = |name: &str, value: Option<PathBuf>| match value {
+        Some(value) => format!("{name} is \"{}\", no absolute path", value.display()),
+        None => format!("{name} is not set"),
+    };
+    let message = format!("no home directory: {}, and {}", said("HOME", home), said(name, xdg));
+    Err(Report::new(codes::USAGE, message).help(format!("export {name}=/absolute/path")))
 }
 
+/// Returns a variable without blanks around it; one that says nothing is not set.
 fn variable(name: &str) -> Option<PathBuf> {
-    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+    environment::text(&std::env::var_os(name)?).map(PathBuf::from)
 }
 
 /// Makes a directory that only its owner may enter, with all above it.
@@ -163,12 +232,21 @@ pub fn make_private_directory(path: &Path) -> Result<()> {
     made.map_err(|error| Report::io(path, &error))
 }
 
-/// Replaces a file that only its owner may read, by one rename, and syncs it.
+/// Replaces a file that only its owner may read, by one rename, and syncs it. Where it is a link,
+/// the link's target is replaced.
 ///
 /// # Errors
 /// If it cannot be written.
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
-    crate::files::replace(path, bytes)
+    replace::replace(path, bytes, 0o600)
+}
+
+/// Replaces a file without secrets in the same way: everybody may read it.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn write_public(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace::replace(path, bytes, 0o644)
 }
 
 #[cfg(test)]
@@ -187,8 +265,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_was_stored_is_loaded_and_private() {
+    #[tokio::test]
+    async fn what_was_stored_is_loaded_and_private() {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("sub/contexts.toml");
         assert_eq!(Contexts::load(&file), Ok(Contexts::default()));
@@ -196,10 +274,31 @@ mod tests {
         contexts.all.insert("prod".into(), context());
         contexts.all.insert("a.b c".into(), context());
         contexts.switch("prod").expect("it exists");
-        contexts.store(&file).expect("it is writable");
+        let stored = Contexts::change(&file, |now| {
+            now.clone_from(&contexts);
+            Ok(())
+        });
+        stored.await.expect("it is writable");
         assert_eq!(Contexts::load(&file), Ok(contexts));
         assert_eq!(file.metadata().expect("it exists").mode() & 0o777, 0o600);
-        assert_eq!(std::fs::read_dir(file.parent().expect("it has one")).expect("dir").count(), 1);
+        let files = std::fs::read_dir(file.parent().expect("it has one")).expect("it is there");
+        let names = files.map(|file| file.expect("it is there").file_name());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        assert_eq!(names, [".contexts.toml.lock", "contexts.toml"]);
+    }
+
+    #[tokio::test]
+    async fn a_lock_that_is_held_is_waited_for_and_then_told_of() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join(".x.lock");
+        let held = lock::take(&path).expect("it is writable").expect("it is free");
+        let waited = lock::wait(&path, "x", Duration::from_millis(20)).await;
+        let report = waited.expect_err("it is held");
+        assert_eq!(report.code, Some(codes::LOCKED));
+        assert!(report.help[1].contains(".x.lock"), "{:?}", report.help);
+        drop(held);
+        lock::wait(&path, "x", Duration::from_secs(60)).await.expect("it is free");
     }
 
     #[test]

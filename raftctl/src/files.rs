@@ -106,28 +106,6 @@ impl Drop for NewFile {
     }
 }
 
-/// Puts a file of this program's own in its place, whatever was there: whole, synced, for its owner
-/// alone.
-///
-/// # Errors
-/// If it cannot be written; what was there is there then.
-pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let _hold = signals::hold();
-    let aside = beside(path)?;
-    let write = || {
-        let mut file = new(&aside, MODE)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&aside, path)
-    };
-    if let Err(error) = write() {
-        // The first error is the one to tell.
-        let _ = fs::remove_file(&aside);
-        return Err(Report::io(path, &error));
-    }
-    sync_directory(path).map_err(|error| Report::io(path, &error))
-}
-
 /// Looks at what has the name, without following a link; returns the plain file that gives way.
 fn look(path: &Path, present: Present) -> Result<Option<Metadata>> {
     let found = match path.symlink_metadata() {
@@ -289,16 +267,5 @@ mod tests {
         fs::write(&aside, "second").expect("it may be written");
         let kind = name(&aside, &path).map_err(|error| error.kind());
         assert_eq!(kind, Err(io::ErrorKind::AlreadyExists));
-    }
-
-    #[test]
-    fn a_file_of_ones_own_is_replaced_and_private() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("file");
-        fs::write(&path, "old").expect("it may be written");
-        replace(&path, b"new").expect("it may be replaced");
-        assert_eq!(fs::read_to_string(&path).expect("it is there"), "new");
-        assert_eq!(mode(&path), 0o600);
-        assert_eq!(directory.path().read_dir().expect("it is there").count(), 1);
     }
 }

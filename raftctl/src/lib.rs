@@ -6,6 +6,7 @@
 //! | `commands` | one noun or verb each |
 //! | `cluster` | asking all nodes at once, and the verdict over their answers |
 //! | `look` | a quick look at it, for whoever changes something |
+//! | `addresses` | what can be told of where nodes are to be, before it is written |
 //! | `change` | a change of members, before, during and after |
 //! | `bundle` | what `init` keeps of a cluster: authority, bundles, certificates, bootstrap record |
 //! | `target`, `context` | which cluster, and as whom |
@@ -24,16 +25,19 @@
 //! - An unknown outcome is never called a failure; only puts of a load are repeated after one.
 //! - The bootstrap record is written before it is sent, and never edited.
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::CommandFactory as _;
+use environment::Failure;
 
 use crate::cli::{Cli, Form};
 use crate::output::Output;
 use crate::report::Exit;
 use crate::target::Session;
 
+pub mod addresses;
 pub mod bundle;
 pub mod change;
 pub mod cli;
@@ -59,9 +63,10 @@ pub fn command() -> clap::Command {
 /// Runs the program: reads the command line, does what it says, and reports.
 pub fn main() -> ExitCode {
     let caught = signals::install();
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(Failure::CommandLine(error)) => return usage(&error),
+        Err(Failure::Variable(bad)) => return variable(&bad),
     };
     let Cli { global, command } = cli;
     if global.verbose {
@@ -87,15 +92,49 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(report) => {
+            let report = with_variables(report, &session.global.variables);
             output.fail(&report);
             ExitCode::from(report.exit.code())
         }
     }
 }
 
+/// Says what is wrong with an environment variable.
+fn variable(bad: &environment::BadVariable) -> ExitCode {
+    let form = form_wanted(std::env::args_os()).unwrap_or(Form::Table);
+    let report = report::Report::new(codes::BAD_VARIABLE, bad.to_string()).help(bad.hint());
+    output::fail_as(form, &report);
+    ExitCode::from(report.exit.code())
+}
+
+/// Names the variables that chose cluster, credentials and files, where these are what is wrong.
+fn with_variables(report: report::Report, variables: &[String]) -> report::Report {
+    let is_about_them = report.code.is_some_and(|code| {
+        [
+            codes::NO_CONTEXT,
+            codes::NO_FILE,
+            codes::LOCAL_FILE,
+            codes::CREDENTIALS,
+            codes::UNREACHABLE,
+            codes::CERTIFICATES,
+            codes::NO_RAFTD,
+        ]
+        .contains(&code)
+    });
+    let chosen: Vec<&str> = cli::CHOOSING
+        .into_iter()
+        .filter(|name| variables.iter().any(|variable| variable == name))
+        .collect();
+    if !is_about_them || chosen.is_empty() {
+        return report;
+    }
+    let verb = if chosen.len() == 1 { "is" } else { "are" };
+    report.help(format!("{} {verb} set in the environment", chosen.join(", ")))
+}
+
 /// Says what is wrong with the command line, or what was asked: help or version.
 fn usage(error: &clap::Error) -> ExitCode {
-    let form = form_wanted(std::env::args()).filter(|_| error.use_stderr());
+    let form = form_wanted(std::env::args_os()).filter(|_| error.use_stderr());
     if let Some(form) = form {
         let message = error.to_string();
         let line = message.lines().next().unwrap_or_default();
@@ -114,14 +153,16 @@ fn usage(error: &clap::Error) -> ExitCode {
 }
 
 /// Returns the form for programs that a command line asks for which cannot be parsed.
-fn form_wanted(arguments: impl Iterator<Item = String>) -> Option<Form> {
-    let arguments: Vec<String> = arguments.collect();
+fn form_wanted(arguments: impl Iterator<Item = OsString>) -> Option<Form> {
+    let arguments: Vec<String> =
+        arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
     let joined = arguments.iter().find_map(|argument| {
         let long = argument.strip_prefix("--output=");
         long.or_else(|| argument.strip_prefix("-o=")).or_else(|| argument.strip_prefix("-o"))
     });
     let apart = arguments.windows(2).find(|pair| matches!(pair[0].as_str(), "-o" | "--output"));
-    let variable = std::env::var("RAFTCTL_OUTPUT").ok();
+    let variable = std::env::var_os("RAFTCTL_OUTPUT").as_deref().and_then(environment::text);
+    let variable = variable.map(|text| text.to_string_lossy().to_ascii_lowercase());
     let wanted = apart.map(|pair| pair[1].as_str()).or(joined).or(variable.as_deref())?;
     match wanted {
         "json" => Some(Form::Json),
@@ -136,7 +177,7 @@ mod tests {
 
     #[test]
     fn the_form_is_noticed_on_a_broken_command_line() {
-        let wanted = |line: &str| form_wanted(line.split(' ').map(str::to_owned));
+        let wanted = |line: &str| form_wanted(line.split(' ').map(OsString::from));
         for line in ["raftctl -o json x", "raftctl x --output=json", "raftctl -ojson"] {
             assert_eq!(wanted(line), Some(Form::Json), "{line}");
         }

@@ -160,25 +160,34 @@ impl Session {
     }
 
     /// Lets the context follow a change of members, so that it still leads to the cluster when
-    /// those who founded it are gone.
-    ///
-    /// # Errors
-    /// If the contexts cannot be read or written.
-    pub fn follow(&self, target: &Target, configuration: &Configuration) -> Result<()> {
-        let Some(name) = target.name.as_ref().filter(|_| self.global.endpoints.is_empty()) else {
-            return Ok(());
+    /// those who founded it are gone, or are elsewhere. The change is made, so that a context that
+    /// cannot follow is told of, and is no failure.
+    pub async fn follow(&self, target: &Target, configuration: &Configuration) {
+        let Some(name) = &target.name else {
+            return;
         };
-        let file = context::file()?;
-        let mut contexts = Contexts::load(&file)?;
-        let Some(context) = contexts.all.get_mut(name) else {
-            return Ok(());
-        };
+        let cluster = target.credentials.cluster().to_string();
         let nodes = nodes_of(configuration);
-        if context.nodes == nodes {
-            return Ok(());
+        let follow = |file: std::path::PathBuf| async move {
+            let follow = |contexts: &mut Contexts| {
+                let known = contexts.all.get_mut(name);
+                if let Some(known) = known.filter(|known| known.cluster.as_ref() == Some(&cluster))
+                {
+                    known.nodes.clone_from(&nodes);
+                }
+                Ok(())
+            };
+            Contexts::change(&file, follow).await
+        };
+        let followed = match context::file() {
+            Ok(file) => follow(file).await,
+            Err(report) => Err(report),
+        };
+        if let Err(report) = followed {
+            let why = report.message;
+            let line = format!("warning: the context \"{name}\" leads where it led before: {why}");
+            self.output.remark(&line);
         }
-        context.nodes = nodes;
-        contexts.store(&file)
     }
 
     /// Connects nothing yet, but could.
@@ -245,18 +254,17 @@ impl Target {
 ///
 /// # Errors
 /// If the contexts cannot be read or written.
-pub fn lead(cluster: &str, configuration: &Configuration) -> Result<()> {
-    let file = context::file()?;
-    let mut contexts = Contexts::load(&file)?;
+pub async fn lead(cluster: &str, configuration: &Configuration) -> Result<()> {
     let nodes = nodes_of(configuration);
-    let mut changed = false;
-    for context in contexts.all.values_mut() {
-        if context.cluster.as_deref() == Some(cluster) && context.nodes != nodes {
-            context.nodes.clone_from(&nodes);
-            changed = true;
+    let lead = |contexts: &mut Contexts| {
+        for context in contexts.all.values_mut() {
+            if context.cluster.as_deref() == Some(cluster) {
+                context.nodes.clone_from(&nodes);
+            }
         }
-    }
-    if changed { contexts.store(&file) } else { Ok(()) }
+        Ok(())
+    };
+    Contexts::change(&context::file()?, lead).await
 }
 
 fn nodes_of(configuration: &Configuration) -> Vec<Node> {

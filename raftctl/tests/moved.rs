@@ -1,11 +1,11 @@
-//! A member moves to another address while the cluster is written to.
+//! Members move to other addresses: one while the cluster is written to, and all of them at once.
 #![allow(clippy::unwrap_used)]
 
 mod kit;
 
 use std::process::Stdio;
 
-use kit::{Said, World, free};
+use kit::{CLUSTER, Said, World, free};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -97,4 +97,88 @@ fn a_member_moves_to_another_address_and_catches_up_there() {
     let [found] = row(&status, "n3")[..] else { panic!("n3 has one row: {status}") };
     assert_eq!(found["address"], new.as_str(), "{status}");
     assert_eq!(status["nodes"].as_array().unwrap().len(), 3, "{status}");
+}
+
+/// The status of nodes at these addresses, when it is as wanted.
+fn status_at(world: &World, at: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    let began = std::time::Instant::now();
+    loop {
+        let status = world.run(&format!("status {at} -o json")).data();
+        if wanted(&status) {
+            return status;
+        }
+        assert!(began.elapsed() < kit::PATIENCE, "{status:#}");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn all_nodes_move_at_once_and_keep_every_write_and_member() {
+    let mut world = World::new();
+    let addresses = free(6);
+    let (old, new) = addresses.split_at(3);
+    world.found(old);
+    let file = world.home().join("data.tsv");
+    let lines: String = (0..2_000).map(|number| format!("k{number}\t{number}\n")).collect();
+    std::fs::write(&file, lines).unwrap();
+    world.ok(&format!("kv load {}", file.display()));
+    let names = ["n1", "n2", "n3"];
+    for name in names {
+        world.signal(name, Signal::TERM);
+        assert_eq!(world.ended(name), Some(0));
+    }
+    for (name, address) in names.iter().zip(new) {
+        world.start(name, address);
+    }
+
+    // Nobody finds anybody; the status says where the nodes look, and what to do.
+    let at: String = new.iter().map(|address| format!(" -e {address}")).collect();
+    let lost = |status: &Value| {
+        let remarks = status["remarks"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let moved = remarks.iter().filter(|remark| remark["code"] == "R0408").count();
+        status["health"] == "NO_LEADER" && moved == 3
+    };
+    status_at(&world, &at, lost);
+    let text = world.run(&format!("status {at}")).stdout;
+    for address in &addresses {
+        assert!(text.contains(address.as_str()), "{text}");
+    }
+    assert!(text.contains("raft(7), MOVING NODES") && text.contains("explain R0408"), "{text}");
+
+    // The table in raftd.toml lets them find each other without a restart.
+    let bundle = |name: &str| world.directory().join(format!("{CLUSTER}-{name}/raftd.toml"));
+    let before: Vec<String> =
+        names.iter().map(|name| std::fs::read_to_string(bundle(name)).unwrap()).collect();
+    let lines = names.iter().zip(new).map(|(name, address)| format!("{name} = \"{address}\"\n"));
+    let table = format!("\n[peers]\n{}", lines.collect::<String>());
+    for (name, text) in names.iter().zip(&before) {
+        std::fs::write(bundle(name), format!("{text}{table}")).unwrap();
+        world.signal(name, Signal::HUP);
+    }
+    status_at(&world, &at, |status| status["health"] == "HEALTHY");
+    assert_eq!(world.ok(&format!("kv get k1999 {at}")).stdout.trim(), "1999");
+    world.ok(&format!("kv put moved yes {at}"));
+
+    // Then the log says it, too, and the table can go; the context has followed.
+    for (name, address) in names.iter().zip(new) {
+        let said = world.ok(&format!("member update {name} --address {address} {at}"));
+        assert!(said.stdout.contains("updated"), "{said:?}");
+    }
+    for (name, text) in names.iter().zip(&before) {
+        std::fs::write(bundle(name), text).unwrap();
+        world.signal(name, Signal::HUP);
+    }
+    for name in names {
+        world.signal(name, Signal::TERM);
+        assert_eq!(world.ended(name), Some(0));
+    }
+    for (name, address) in names.iter().zip(new) {
+        world.start(name, address);
+    }
+    let status = world.await_status(|status| status["health"] == "HEALTHY");
+    let rows = status["nodes"].as_array().unwrap();
+    let found: Vec<&str> = rows.iter().filter_map(|row| row["address"].as_str()).collect();
+    assert_eq!(found, new, "{status}");
+    let keys = world.ok("kv list --limit 0 -o name").stdout;
+    assert_eq!(keys.lines().count(), 2_001, "every write is there");
 }

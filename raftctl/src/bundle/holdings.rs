@@ -5,7 +5,6 @@
 //! when everything has expired.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use certs::{
@@ -128,14 +127,15 @@ impl Bundles {
         let text = String::from_utf8(bytes).ok();
         let plan: Option<Plan> = text.and_then(|text| toml::from_str(&text).ok());
         let bad = || Report::new(codes::LOCAL_FILE, format!("{}: no plan", path.display()));
-        let opened = std::fs::File::open(directory).map_err(|e| Report::io(directory, &e))?;
         Ok(Self {
             directory: directory.to_owned(),
-            _lock: Arc::new(opened),
+            _lock: None,
             plan: plan.ok_or_else(bad)?,
             fingerprint: String::new(),
             created: false,
             renewed: false,
+            corrected: Vec::new(),
+            notes: Vec::new(),
         })
     }
 

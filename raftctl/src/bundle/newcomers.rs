@@ -26,30 +26,38 @@ struct Added {
 
 impl Bundles {
     /// Makes the bundles of these nodes, whose ids are reserved; who has one keeps it. The bundle
-    /// of a node that was removed and had the same name is put aside.
+    /// of a node that was removed and had the same name is put aside. Who is no member yet may be
+    /// given another address than before. Returns what is left to be done by hand.
     ///
     /// # Errors
-    /// If a name stands for another address already, or files cannot be written.
+    /// If a name stands for a member at another address, or files cannot be written.
     pub fn add(
         &self,
         nodes: &[PlannedNode],
+        is_member: impl Fn(&PlannedNode) -> bool,
         settings: impl Fn(&PlannedNode) -> NodeSettings,
-    ) -> Result<()> {
+    ) -> Result<Vec<String>> {
         let path = self.directory().join(ADDED);
         let mut added = self.added(&path)?;
         for node in nodes {
             let PlannedNode { id, name, address } = node;
             let known = added.nodes.iter().chain(&self.plan.nodes);
             match known.filter(|known| known.name == *name).max_by_key(|known| known.id) {
-                Some(known) if known.id == *id && known.address != *address => {
+                Some(known) if known.id == *id && known.address == *address => continue,
+                Some(known) if known.id == *id && is_member(node) => {
                     let old = &known.address;
-                    let message = format!("{name} was prepared as node {id} at {old}");
+                    let message = format!("{name} is a member already, node {id} at {old}");
+                    let update = format!("raftctl member update {name} --address {address}");
                     return Err(Report::new(codes::OTHER_PLAN, message)
-                        .help(format!("raftctl member add {name}={old}    (goes on with it)"))
+                        .help(format!("{update}    (it has moved)"))
                         .help("another name is another node"));
                 }
-                Some(known) if known.id == *id => continue,
-                Some(known) => self.put_aside(known)?,
+                Some(known) if known.id == *id => {
+                    let known = added.nodes.iter_mut().filter(|known| known.id == *id);
+                    known.for_each(|known| known.address.clone_from(address));
+                    continue;
+                }
+                Some(known) => self.put_aside(known, "removed")?,
                 None => {}
             }
             added.nodes.push(node.clone());
@@ -58,16 +66,18 @@ impl Bundles {
             .map_err(|error| Report::new(codes::INTERNAL, error.to_string()))?;
         write_private(&path, text.as_bytes())?;
         let authority = Authority::load(&self.directory().join("ca"))?;
+        let mut notes = Vec::new();
         for node in nodes {
-            self.prepare_node(&authority, node, &settings(node))?;
+            notes.extend(self.prepare_node(&authority, node, &settings(node))?);
         }
-        Ok(())
+        Ok(notes)
     }
 
-    /// Makes room for a new node of the same name.
-    fn put_aside(&self, removed: &PlannedNode) -> Result<()> {
-        let directory = self.node_directory(removed);
-        let aside = directory.with_extension(format!("removed-{}", removed.id));
+    /// Puts the bundle of a node aside that is of no use any more; `why` becomes part of its name.
+    pub(super) fn put_aside(&self, gone: &PlannedNode, why: &str) -> Result<()> {
+        let directory = self.node_directory(gone);
+        let mut aside = directory.clone().into_os_string();
+        aside.push(format!(".{why}-{}", gone.id));
         match std::fs::rename(&directory, &aside) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),

@@ -8,7 +8,7 @@ use consensus::{Configuration, Incarnation, Majority, Member, NodeId, Voters};
 use protocol::BootstrapRecord;
 use storage::SnapshotHeader;
 
-use super::{Bundles, PLAN, Plan, PlannedNode, read_bounded};
+use super::{Bundles, PLAN, Plan, PlannedNode, lock, read_bounded};
 use crate::codes;
 use crate::context::write_private;
 use crate::report::{Report, Result};
@@ -70,6 +70,7 @@ impl Bundles {
             machine_version: header.machine_version,
             parent: Some(header.generation),
         };
+        let _lock = lock(self.directory(), ".record.lock")?;
         match self.record()? {
             Some(present) if present == record => return Ok(record),
             Some(present) => {

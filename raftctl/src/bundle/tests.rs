@@ -39,14 +39,62 @@ fn a_second_run_changes_nothing() {
 }
 
 #[test]
-fn another_list_of_nodes_is_refused() {
+fn another_list_of_nodes_corrects_the_plan_until_the_cluster_is_founded() {
     let directory = tempfile::tempdir().expect("a directory");
-    drop(prepare(&directory, &nodes(3)).expect("it is new"));
-    assert_eq!(code(prepare(&directory, &nodes(2))), Some(codes::OTHER_PLAN));
-    assert_eq!(code(prepare(&directory, &nodes(4))), Some(codes::OTHER_PLAN));
-    let mut moved = nodes(3);
+    let first = prepare(&directory, &nodes(3)).expect("it is new");
+    let file = |name: &str, file: &str| {
+        let path = directory.path().join("prod").join(format!("prod-{name}")).join(file);
+        std::fs::read_to_string(path).expect("it exists")
+    };
+    let certificate = file("n1", "node.crt");
+    drop(first);
+
+    // n1 listens elsewhere, n3 is another machine under another name.
+    let list = |text: &[(&str, &str)]| -> Vec<(String, String)> {
+        text.iter().map(|(name, at)| ((*name).to_owned(), (*at).to_owned())).collect()
+    };
+    let wanted = list(&[("n1", "h1:7500"), ("n2", "h2:7400"), ("n4", "h4:7400")]);
+    let shown = Bundles::preview(&directory.path().join("prod"), &wanted).expect("it may be");
+    let second = prepare(&directory, &wanted).expect("nothing is founded");
+    let lines = ["n1  h1:7400  ->  h1:7500", "n4  new, at h4:7400", "n3  h3:7400  dropped"];
+    assert_eq!(
+        (&second.corrected[..], shown),
+        (&lines.map(String::from)[..], second.corrected.clone())
+    );
+    let ids: Vec<u64> = second.plan.nodes.iter().map(|node| node.id.get()).collect();
+    assert_eq!(ids, [1, 2, 4], "no id is given twice");
+    assert_eq!(file("n1", "node.crt"), certificate, "the id is the same");
+    let text = file("n1", "raftd.toml");
+    assert!(text.contains("at h1:7500.") && text.contains("listen = \"[::]:7500\""), "{text}");
+    let mut kept = std::fs::read_dir(directory.path().join("prod")).expect("it is there");
+    assert!(kept.any(|file| file.is_ok_and(|f| f.file_name() == "prod-n3.dropped-3")));
+    drop(second);
+
+    let third = prepare(&directory, &nodes(5)).expect("nothing is founded");
+    let ids: Vec<u64> = third.plan.nodes.iter().map(|node| node.id.get()).collect();
+    assert_eq!(ids, [1, 2, 5, 4, 6], "n3 is another node than the one that was dropped");
+    third.found(&BTreeMap::new()).expect("it can be stored");
+    drop(third);
+    assert_eq!(code(prepare(&directory, &nodes(3))), Some(codes::OTHER_PLAN));
+    let mut moved = nodes(5);
     moved[0].1 = "elsewhere:7400".into();
-    assert_eq!(code(prepare(&directory, &moved)), Some(codes::OTHER_PLAN));
+    let report = prepare(&directory, &moved).expect_err("it is founded");
+    let update = "raftctl member update n1 --address elsewhere:7400    (it has moved)";
+    assert!(report.help.iter().any(|help| help == update), "{:?}", report.help);
+}
+
+#[test]
+fn a_configuration_that_was_edited_stays_and_is_told_of() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let first = prepare(&directory, &nodes(1)).expect("it is new");
+    let file = first.node_directory(&first.plan.nodes[0]).join("raftd.toml");
+    drop(first);
+    let edited = std::fs::read_to_string(&file).expect("it exists") + "[raft]\nheartbeat_ms = 50\n";
+    std::fs::write(&file, &edited).expect("it is writable");
+    let moved = [("n1".to_owned(), "h1:7500".to_owned())];
+    let second = prepare(&directory, &moved).expect("nothing is founded");
+    assert_eq!(std::fs::read_to_string(&file).expect("it exists"), edited);
+    assert!(second.notes[0].contains("was edited and stays as it is"), "{:?}", second.notes);
 }
 
 #[test]
@@ -76,6 +124,7 @@ fn bundles_are_private_and_name_their_node() {
     let mode = |path: &Path| path.metadata().expect("it exists").mode() & 0o777;
     assert_eq!(mode(&bundle), 0o700);
     assert_eq!(mode(&bundle.join("node.key")), 0o600);
+    assert_eq!(mode(&bundle.join("raftd.toml")), 0o644, "it holds no secret");
     let credentials = Credentials::load_from(&bundle, NODE).expect("they are valid");
     assert_eq!(credentials.identity().role.to_string(), "node 2");
     let text = std::fs::read_to_string(bundle.join("raftd.toml")).expect("it exists");

@@ -6,6 +6,7 @@ use client::NodeStatus;
 use consensus::{Configuration, NodeId, Voters};
 
 use crate::cluster::links::{somebody_could_lead, tolerates};
+use crate::cluster::misplaced;
 use crate::cluster::quorum::{heard, present, shortage, tolerance};
 use crate::cluster::remarks::{self, Remark, unfit};
 use crate::cluster::{Survey, Told};
@@ -92,6 +93,8 @@ pub fn judge(survey: &Survey, now_unix_s: i64) -> Verdict {
             remarks.extend(resources(&row.name, status, now_unix_s));
         }
     }
+    let moved = misplaced::misplaced(survey);
+    remarks.extend(moved.into_iter().map(|line| (line, codes::MISPLACED)));
     let Some(configuration) = survey.configuration() else {
         return without_configuration(survey, remarks);
     };
@@ -152,6 +155,9 @@ fn leaderless(survey: &Survey, voters: &Voters) -> (Health, String, usize) {
     let present = present(survey);
     if let Some(shortage) = shortage(voters, &present) {
         return (Health::NoQuorum, shortage, 0);
+    }
+    if let Some(reason) = misplaced::reason(survey) {
+        return (Health::NoLeader, reason, 0);
     }
     let reason = if somebody_could_lead(survey, voters, &present) {
         "a majority answers, and nobody leads"

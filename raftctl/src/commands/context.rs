@@ -46,45 +46,52 @@ pub enum ContextCommand {
 ///
 /// # Errors
 /// If there is no such context, or the file cannot be read or written.
-pub fn run(session: &Session, command: ContextCommand) -> Result<()> {
+pub async fn run(session: &Session, command: ContextCommand) -> Result<()> {
     let file = context::file()?;
-    let mut contexts = Contexts::load(&file)?;
     match command {
-        ContextCommand::List => list(session, &contexts),
-        ContextCommand::Show { name } => show(session, &contexts, name),
+        ContextCommand::List => list(session, &Contexts::load(&file)?),
+        ContextCommand::Show { name } => show(session, &Contexts::load(&file)?, name),
         ContextCommand::Use { name } => {
-            let name = match name.as_str() {
-                "-" => contexts.previous.clone().ok_or_else(|| {
-                    Report::new(codes::NO_CONTEXT, "no other context was in use before")
-                })?,
-                _ => name,
-            };
-            contexts.switch(&name)?;
-            contexts.store(&file)?;
-            changed(session, &name, "is now current")
+            let name = Contexts::change(&file, |contexts| {
+                let wanted = match name.as_str() {
+                    "-" => contexts.previous.clone().ok_or_else(|| {
+                        Report::new(codes::NO_CONTEXT, "no other context was in use before")
+                    })?,
+                    _ => name.clone(),
+                };
+                contexts.switch(&wanted)?;
+                Ok(wanted)
+            });
+            changed(session, &name.await?, "is now current")
         }
         ContextCommand::Add { name } => {
             let added = from_flags(session)?;
-            if contexts.all.contains_key(&name) {
-                let message = format!("the context \"{name}\" exists");
-                return Err(Report::new(codes::IN_THE_WAY, message)
-                    .help(format!("raftctl context remove {name}")));
-            }
-            contexts.all.insert(name.clone(), added);
-            contexts.switch(&name)?;
-            contexts.store(&file)?;
+            let add = Contexts::change(&file, |contexts| {
+                if contexts.all.contains_key(&name) {
+                    let message = format!("the context \"{name}\" exists");
+                    return Err(Report::new(codes::IN_THE_WAY, message)
+                        .help(format!("raftctl context remove {name}")));
+                }
+                contexts.all.insert(name.clone(), added.clone());
+                contexts.switch(&name)
+            });
+            add.await?;
             changed(session, &name, "is added and current")
         }
         ContextCommand::Remove { name } => {
-            contexts.get(&name)?;
+            Contexts::load(&file)?.get(&name)?;
             session.confirm(&format!("forget the context \"{name}\"?"))?;
-            contexts.all.remove(&name);
-            for place in [&mut contexts.current, &mut contexts.previous] {
-                if place.as_deref() == Some(name.as_str()) {
-                    *place = None;
+            let remove = Contexts::change(&file, |contexts| {
+                contexts.get(&name)?;
+                contexts.all.remove(&name);
+                for place in [&mut contexts.current, &mut contexts.previous] {
+                    if place.as_deref() == Some(name.as_str()) {
+                        *place = None;
+                    }
                 }
-            }
-            contexts.store(&file)?;
+                Ok(())
+            });
+            remove.await?;
             changed(session, &name, "is forgotten; its files are where they were")
         }
     }

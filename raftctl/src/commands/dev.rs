@@ -16,7 +16,8 @@ use crate::cluster::Health;
 use crate::codes;
 use crate::commands::init::{absolute, name, write_context};
 use crate::commands::status;
-use crate::context::{self, Contexts};
+use crate::context::lock::{self, Lock};
+use crate::context::{self, Contexts, make_private_directory};
 use crate::founding::{Patience, found};
 use crate::report::{Report, Result};
 use crate::signals::{self, Signals};
@@ -80,6 +81,12 @@ pub async fn run(session: &Session, args: DevArgs) -> Result<()> {
     if directory.join(PLAN).exists() {
         renew(session, &directory)?;
     }
+    Contexts::check_writable(&context::file()?).await?;
+    // Two that begin at once would choose the same ports.
+    let choosing = match ports_lock() {
+        Some(path) => Some(lock::wait(&path, "the ports of local clusters", START_TIMEOUT).await?),
+        None => None,
+    };
     let bundles = prepare(&args, &directory)?;
     check_ports(&bundles.plan.nodes)?;
     let before = Contexts::load(&context::file()?)?.current;
@@ -87,7 +94,7 @@ pub async fn run(session: &Session, args: DevArgs) -> Result<()> {
     let mut signals = Signals::catch()?;
     let mut processes = Processes::start(&raftd, &bundles)?;
     let served = tokio::select! {
-        served = serve(session, &bundles, &mut processes, began) => served,
+        served = serve(session, &bundles, &mut processes, (began, choosing)) => served,
         stop = signals.stopped() => {
             session.output.remark(&format!("stopping {} nodes", bundles.plan.nodes.len()));
             match session.output.form {
@@ -100,7 +107,7 @@ pub async fn run(session: &Session, args: DevArgs) -> Result<()> {
     // Whoever presses Ctrl-C again need not wait less, and leaves no node behind.
     let _hold = signals::hold();
     let stopped = processes.stop().await;
-    restore_context(session, &args.name, before)?;
+    restore_context(session, &args.name, before).await?;
     served.and(stopped)
 }
 
@@ -151,6 +158,13 @@ fn renew(session: &Session, directory: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Returns the lock of those who choose ports; nobody else does where there is no such directory.
+fn ports_lock() -> Option<PathBuf> {
+    let directory = context::data_directory().ok()?;
+    make_private_directory(&directory).ok()?;
+    Some(directory.join(".ports.lock"))
+}
+
 /// Looks for a row of ports that nobody listens on.
 fn free_ports(count: u16) -> Result<u16> {
     (0..50)
@@ -180,7 +194,7 @@ async fn serve(
     session: &Session,
     bundles: &Bundles,
     processes: &mut Processes,
-    began: Instant,
+    (began, choosing): (Instant, Option<Lock>),
 ) -> Result<()> {
     let target = Target::of(bundles)?;
     let client = target.client(session.global.timeout)?;
@@ -192,6 +206,7 @@ async fn serve(
             Incident::Restarted(_) => unreachable!("none was restarted yet"),
         },
     }
+    drop(choosing);
     client.close().await;
     drop(client);
     loop {
@@ -224,7 +239,7 @@ async fn start(
         tokio::time::sleep(POLL).await;
     };
     let ready = began.elapsed();
-    write_context(&bundles.plan.name, bundles)?;
+    write_context(&bundles.plan.name, bundles, true).await?;
     output.answer(&status::view(session, target, &survey, &verdict))?;
     let name = &bundles.plan.name;
     output.remark(&format!(
@@ -242,14 +257,15 @@ async fn start(
 }
 
 /// Goes back to the context that was in use before.
-fn restore_context(session: &Session, name: &str, before: Option<String>) -> Result<()> {
+async fn restore_context(session: &Session, name: &str, before: Option<String>) -> Result<()> {
     let Some(before) = before.filter(|before| before != name) else {
         return Ok(());
     };
-    let file = context::file()?;
-    let mut contexts = Contexts::load(&file)?;
-    if contexts.current.as_deref() == Some(name) && contexts.switch(&before).is_ok() {
-        contexts.store(&file)?;
+    let restore = |contexts: &mut Contexts| {
+        let is_current = contexts.current.as_deref() == Some(name);
+        Ok(is_current && contexts.switch(&before).is_ok())
+    };
+    if Contexts::change(&context::file()?, restore).await? {
         session.output.remark(&format!("context \"{before}\" is current again"));
     }
     Ok(())

@@ -8,12 +8,13 @@ use clap::Args;
 use consensus::NodeId;
 use serde_json::json;
 
+use crate::addresses;
 use crate::bundle::{Bundles, NodeSettings, PLAN};
 use crate::cli::{duration, endpoint};
 use crate::cluster::Survey;
 use crate::cluster::verdict::judge;
 use crate::codes;
-use crate::context::{self, Contexts};
+use crate::context::{self, Context, Contexts};
 use crate::founding::{Founded, Patience, found};
 use crate::output::View;
 use crate::report::{Report, Result};
@@ -60,6 +61,7 @@ pub struct InitArgs {
 /// If something is in the way, or nodes do not answer in time.
 pub async fn run(session: &Session, args: InitArgs) -> Result<()> {
     check_nodes(&args.nodes)?;
+    addresses::check_founders(session, &args.nodes).await?;
     let directory = match &args.dir {
         Some(directory) => absolute(directory)?,
         None => context::data_directory()?.join(&args.name),
@@ -67,12 +69,12 @@ pub async fn run(session: &Session, args: InitArgs) -> Result<()> {
     if args.dry_run {
         return plan(session, &args, &directory);
     }
-    may_write_context(&args.name, &directory)?;
+    may_write_context(&args.name, &directory).await?;
     let bundles = Bundles::prepare(&directory, &args.name, &args.nodes, &args.machine, |_| {
         NodeSettings::default()
     })?;
     say_prepared(session, &bundles);
-    write_context(&args.name, &bundles)?;
+    write_context(&args.name, &bundles, false).await?;
     if args.prepare_only {
         session.output.remark("  prepared    run the same command again when the nodes are up");
         return session.output.answer(&view(&bundles, None));
@@ -84,7 +86,7 @@ pub async fn run(session: &Session, args: InitArgs) -> Result<()> {
     let founded = found(&session.output, &bundles, &client, &known, patience).await?;
     client.close().await;
     if let Some(configuration) = founded.survey.configuration() {
-        session.follow(&target, configuration)?;
+        session.follow(&target, configuration).await;
     }
     session.output.answer(&view(&bundles, Some(&founded)))
 }
@@ -111,7 +113,13 @@ fn say_prepared(session: &Session, bundles: &Bundles) {
         let tense = first.tense(crate::bundle::now_unix_s());
         say(format!("  warning     the certificate of {names} {tense}: {command}"));
     }
-    if bundles.created {
+    for line in &bundles.corrected {
+        say(format!("  corrected   {line}"));
+    }
+    for note in &bundles.notes {
+        say(format!("warning: {note}"));
+    }
+    if bundles.created || !bundles.corrected.is_empty() {
         let next =
             "put each bundle at /etc/raftd on its machine, then: systemctl enable --now raftd";
         say(format!("  next        {next}"));
@@ -127,6 +135,7 @@ fn view(bundles: &Bundles, founded: Option<&Founded>) -> View {
         "name": plan.name,
         "cluster": plan.cluster,
         "directory": bundles.directory(),
+        "corrected": bundles.corrected,
         "authority": { "fingerprint": bundles.fingerprint, "created": bundles.created },
         "nodes": plan.nodes.iter().map(|node| json!({
             "id": node.id.to_string(), "name": node.name, "address": node.address,
@@ -187,6 +196,9 @@ fn plan(session: &Session, args: &InitArgs, directory: &std::path::Path) -> Resu
     let mut text = String::new();
     if exists {
         text.push_str(&format!("would go on with the cluster in {shown}\n"));
+        for line in Bundles::preview(directory, &args.nodes)? {
+            text.push_str(&format!("would correct {line}\n"));
+        }
     } else {
         if args.nodes.is_empty() {
             let help = format!("raftctl init {} --node n1=HOST:PORT ..", args.name);
@@ -212,11 +224,28 @@ fn plan(session: &Session, args: &InitArgs, directory: &std::path::Path) -> Resu
     session.output.answer(&view)
 }
 
-/// Refuses to take the name of another cluster's context.
-fn may_write_context(name: &str, directory: &std::path::Path) -> Result<()> {
-    let contexts = Contexts::load(&context::file()?)?;
+/// Refuses to take the name of another cluster's context, and to begin what could not be ended.
+async fn may_write_context(name: &str, directory: &std::path::Path) -> Result<()> {
+    let file = context::file()?;
+    let contexts = Contexts::load(&file)?;
+    is_free(&contexts, name, directory, false)?;
+    match contexts.all.contains_key(name) && contexts.current.as_deref() == Some(name) {
+        true => Ok(()),
+        false => Contexts::check_writable(&file).await,
+    }
+}
+
+/// A local cluster may take the name of another one, which is made and thrown away as easily.
+fn is_free(
+    contexts: &Contexts,
+    name: &str,
+    directory: &std::path::Path,
+    local: bool,
+) -> Result<()> {
+    let is_local =
+        |known: &Context| known.nodes.iter().all(|node| node.address.starts_with("127.0.0.1:"));
     match contexts.all.get(name) {
-        Some(present) if !present.key.starts_with(directory) => {
+        Some(present) if !present.key.starts_with(directory) && !(local && is_local(present)) => {
             let shown = present.key.display();
             let message = format!("the context \"{name}\" is in use, with the key {shown}");
             Err(Report::new(codes::IN_THE_WAY, message)
@@ -227,21 +256,24 @@ fn may_write_context(name: &str, directory: &std::path::Path) -> Result<()> {
     }
 }
 
-/// Writes the context of a cluster and makes it current.
+/// Writes the context of a cluster, which may be a `local` one, and makes it current.
 ///
 /// # Errors
-/// If the file cannot be written.
-pub fn write_context(name: &str, bundles: &Bundles) -> Result<()> {
-    let file = context::file()?;
-    let mut contexts = Contexts::load(&file)?;
-    let mut context = bundles.context();
-    // Its nodes may have followed changes of members since.
-    if let Some(known) = contexts.all.get(name).filter(|known| known.cluster == context.cluster) {
-        context.nodes.clone_from(&known.nodes);
-    }
-    contexts.all.insert(name.to_owned(), context);
-    contexts.switch(name)?;
-    contexts.store(&file)
+/// If another cluster has the name, or the file cannot be written.
+pub async fn write_context(name: &str, bundles: &Bundles, local: bool) -> Result<()> {
+    let founded = bundles.record()?.is_some();
+    let write = |contexts: &mut Contexts| {
+        is_free(contexts, name, bundles.directory(), local)?;
+        let mut context = bundles.context();
+        // The nodes of a running cluster may have followed changes of members since.
+        let known = contexts.all.get(name).filter(|known| known.cluster == context.cluster);
+        if let Some(known) = known.filter(|_| founded) {
+            context.nodes.clone_from(&known.nodes);
+        }
+        contexts.all.insert(name.to_owned(), context);
+        contexts.switch(name)
+    };
+    Contexts::change(&context::file()?, write).await
 }
 
 fn check_nodes(nodes: &[(String, String)]) -> Result<()> {

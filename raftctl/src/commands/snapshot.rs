@@ -70,7 +70,7 @@ pub async fn run(session: &Session, command: SnapshotCommand) -> Result<()> {
         SnapshotCommand::Save(args) => live::save(session, &args).await,
         SnapshotCommand::Show { file } => show(session, &file),
         SnapshotCommand::Verify { file } => verify(session, &file),
-        SnapshotCommand::Restore(args) => restore::run(session, &args),
+        SnapshotCommand::Restore(args) => restore::run(session, &args).await,
     }
 }
 

@@ -251,7 +251,8 @@ pub fn fifo(world: &World, name: &str) -> String {
     path.display().to_string()
 }
 
-fn raftd() -> PathBuf {
+/// The daemon, beside raftctl.
+pub fn raftd() -> PathBuf {
     let program = Path::new(env!("CARGO_BIN_EXE_raftctl")).with_file_name("raftd");
     let shown = program.display();
     assert!(program.exists(), "there is no {shown}; type: cargo build --release --bin raftd");

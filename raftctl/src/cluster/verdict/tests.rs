@@ -249,3 +249,33 @@ fn nodes_that_are_no_members_do_not_make_a_cluster_degraded() {
     assert_eq!(said[0], "R0418 n4: is no member (any more), and raftd still runs there");
     assert_eq!(said[1], "R0418 n5: is no member (any more) and does not answer: refused");
 }
+
+#[test]
+fn nodes_that_have_moved_are_named_with_both_addresses() {
+    let lost = |number: u64| {
+        let mut status = well(number);
+        (status.role, status.leader) = (RoleKind::Candidate, None);
+        for peer in &mut status.peers {
+            (peer.connected, peer.trouble) = (false, format!("no answer from n{}:7400", peer.id));
+        }
+        status
+    };
+    let row = |number: u64| Row {
+        name: format!("n{number}"),
+        id: Some(id(number)),
+        address: format!("10.1.0.{number}:7400"),
+        answer: Ok(Box::new(lost(number))),
+    };
+    let verdict = judge(&Survey::of((1..=3).map(row).collect()), NOW);
+    assert_eq!(verdict.health, Health::NoLeader);
+    assert!(verdict.reason.starts_with("2 nodes answer elsewhere"), "{}", verdict.reason);
+    let wanted = "n2 answers at 10.1.0.2:7400, and the configuration has it at n2:7400; n1 does not \
+                  reach it: no answer from n2:7400";
+    let is_told = verdict.remarks.contains(&(wanted.to_owned(), codes::MISPLACED));
+    assert!(is_told, "{:?}", verdict.remarks);
+
+    // One that is asked by another name, and that the others reach, is where it should be.
+    let reached = |number: u64| Row { answer: Ok(Box::new(well(number))), ..row(number) };
+    let verdict = judge(&Survey::of((1..=3).map(reached).collect()), NOW);
+    assert_eq!((verdict.health, verdict.remarks.len()), (Health::Healthy, 0));
+}

@@ -267,7 +267,9 @@ pub(super) fn find_raftd(named: Option<&Path>) -> Result<PathBuf> {
     }
     let beside = std::env::current_exe().ok().and_then(|this| Some(this.parent()?.join("raftd")));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let on_path = std::env::split_paths(&path).map(|directory| directory.join("raftd"));
+    // An empty item stands for the working directory, where anybody may have put a program.
+    let on_path = std::env::split_paths(&path).filter(|directory| directory.is_absolute());
+    let on_path = on_path.map(|directory| directory.join("raftd"));
     let found = beside.into_iter().chain(on_path).find(|candidate| candidate.is_file());
     found.ok_or_else(|| absent("raftd is neither beside raftctl nor on the PATH".to_owned()))
 }

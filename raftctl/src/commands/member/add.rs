@@ -16,6 +16,7 @@ use super::alter::{self, Deed};
 use super::catch_up;
 use super::interrupted::Reached;
 use super::known;
+use crate::addresses;
 use crate::bundle::{Bundles, PlannedNode};
 use crate::change::{Present, carry_out};
 use crate::cli::duration;
@@ -119,6 +120,7 @@ async fn steps(session: &Session, args: &AddArgs, reached: &Cell<Reached>) -> Re
     let present = Present::settled(&client, &target.nodes, session.global.timeout).await?;
     known::check(&client, args, &present, self::leaving(args, &present)?).await?;
     let leaving = leaving(args, &present)?;
+    addresses::check_newcomers(session, &present.configuration, &args.nodes, leaving).await?;
     if args.dry_run {
         client.close().await;
         return plan(session, args, &present, leaving);
@@ -126,7 +128,11 @@ async fn steps(session: &Session, args: &AddArgs, reached: &Cell<Reached>) -> Re
     let bundles = open(session, args, &target)?;
     let settings = |node: &PlannedNode| bundles.local_settings(node);
     let newcomers = reserve(&client, &args.nodes, &present).await?;
-    bundles.add(&newcomers, settings)?;
+    let is_member =
+        |node: &PlannedNode| present.configuration.member(NodeId::from(node.id)).is_some();
+    for note in bundles.add(&newcomers, is_member, settings)? {
+        session.output.remark(&format!("warning: {note}"));
+    }
     for node in &newcomers {
         let directory = bundles.node_directory(node);
         let (name, id) = (&node.name, node.id);

@@ -9,6 +9,7 @@ use state_machine::Tombstone;
 use state_machine::text::inert;
 
 use super::{catch_up, history};
+use crate::addresses;
 use crate::change::{Draft, Present, Tolerances, carry_out, step_aside};
 use crate::output::{View, units};
 use crate::report::Result;
@@ -57,6 +58,7 @@ pub async fn run(session: &Session, alteration: &Alteration, dry_run: bool) -> R
     let present = Present::settled(&client, &target.nodes, session.global.timeout).await?;
     let alteration = &without_removed(&client, &present, alteration).await?;
     let draft = apply(&present, alteration)?;
+    addresses::check_change(session, &present.configuration, &draft).await?;
     if dry_run {
         client.close().await;
         return show_plan(session, &present, &draft);
@@ -163,7 +165,7 @@ pub async fn carry(
     }
     let done = carry_out(client, &target.nodes, &present, draft, patience).await?;
     client.close().await;
-    session.follow(target, &done.configuration)?;
+    session.follow(target, &done.configuration).await;
     let voters = present.names(draft.voters.iter().copied(), draft);
     let (index, age) = (units::count(done.index), units::age(millis(deed.began.elapsed())));
     let mut view = view("MemberChange", &before, draft, &deed.names);

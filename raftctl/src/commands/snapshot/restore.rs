@@ -40,7 +40,7 @@ pub struct RestoreArgs {
 
 /// Verifies the snapshot, stores the new record beside the authority, then fills the directory.
 /// From then on the cluster's contexts lead to this node alone: who was a member before is not.
-pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<()> {
+pub(super) async fn run(session: &Session, args: &RestoreArgs) -> Result<()> {
     let mut input = plain(&args.file)?;
     let header = verified(session, &mut input)?;
     let bundles = bundles(session, args)?;
@@ -67,7 +67,7 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<()> {
     restoration.fill(&record, &mut snapshot)?;
     let mut view = done(args, &bundles, &node, &header, &record);
     // The state is restored whatever becomes of the contexts, which can be mended by hand.
-    if let Err(report) = lead(&bundles.plan.cluster, &record.configuration) {
+    if let Err(report) = lead(&bundles.plan.cluster, &record.configuration).await {
         view.warnings.push(format!("the context still names the old members: {}", report.message));
     }
     session.output.answer(&view)
