@@ -380,8 +380,10 @@ there the node uses it, without a restart where it runs. Certificates that were 
 noticed within a minute."
 
 DISK_FILLS 404 Degraded "a disk fills up"
-"The file system with the data directory is more than 90 % full. A node whose disk is full stops
-serving."
+"A database writes before it deletes: a flush or a compaction needs room for its whole result. A
+node adds up what its own may need (`status -o json`: diskNeededBytes), and less than twice of that
+is free on the file system with its data directory. With less than that it takes no new data
+(R0409). Free space there, or enlarge the file system: the node notices by itself."
 
 MEMBER_FAILED 405 Degraded "a member does not serve"
 "The node runs, but does not serve; the message says why, mostly that its disk failed. It claims
@@ -408,6 +410,15 @@ and `systemctl reload raftd` (SIGHUP). A leader is elected; then make it permane
 member update` for each member, with -e for the new addresses, and remove the table. raft(7), MOVING
 NODES, has every step. If the node only answers here under another name, it is the way between the
 nodes that is broken: the remark says what the other one met."
+
+NO_ROOM 409 Refused "a disk has no room for more data"
+"The free space on the leader's disk is what its next flushes and compactions need by themselves.
+It refuses what would add data, for certain without effect, and goes on to lead, to answer and to
+delete; a follower in this state takes no more entries, and votes. Nothing that was acknowledged is
+lost, and no process ends. Free space on the file system with the data directory, enlarge it, or
+delete keys (what they took is free some seconds later, when it is compacted): then the node goes on
+by itself. `raftctl status` says for each node how much is free and how much is needed. If only the
+leader's disk is full, `raftctl leader transfer` to another one helps until it is mended."
 
 OUT_OF_REACH 412 Degraded "a member that this client cannot reach"
 "The member serves: other members hear from it. Only this machine has no answer from it, so the way
@@ -486,6 +497,12 @@ raftd first. Of a running node, `raftctl log list` and `raftctl status` show the
 NEWER_FORMAT 505 Failed "written by a newer version"
 "The file has a format that this version does not know. Use the raftctl of the version that wrote
 it, or a newer one."
+
+NO_RIGHT 506 Failed "no right to a file"
+"The system refused a file or directory to the user who runs the command. The message names it, its
+owner, group and mode, that user, and the command that mends it. Files that root has made in a data
+directory belong to root: the daemon's user must own all of them. `raftctl snapshot restore`, run by
+root, gives them to the owner of the directory."
 }
 
 #[cfg(test)]

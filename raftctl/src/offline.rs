@@ -21,6 +21,7 @@ impl From<StorageError> for Report {
             {
                 codes::NO_FILE
             }
+            StorageError::Denied { .. } => codes::NO_RIGHT,
             StorageError::Io { .. }
             | StorageError::Full { .. }
             | StorageError::Poisoned(_)

@@ -117,9 +117,18 @@ impl Report {
 
     /// Makes a report about a local file or directory.
     pub fn io(path: &std::path::Path, error: &std::io::Error) -> Self {
+        if let Some(denied) = Self::denied(path, error) {
+            return denied;
+        }
         let absent = error.kind() == std::io::ErrorKind::NotFound;
         let code = if absent { codes::NO_FILE } else { codes::LOCAL_FILE };
         Self::new(code, format!("{}: {error}", path.display()))
+    }
+
+    /// Makes a report about a local file that this user has no right to; `None` if that is not it.
+    fn denied(path: &std::path::Path, error: &std::io::Error) -> Option<Self> {
+        let whose = storage::rights::explain(path, error, storage::rights::Want::Own)?;
+        Some(Self::new(codes::NO_RIGHT, format!("{}: {error}: {whose}", path.display())))
     }
 
     /// Makes a report of what went wrong between this program and the cluster.
@@ -185,6 +194,7 @@ impl Report {
             ErrorCode::Unauthorised => codes::UNAUTHORISED,
             ErrorCode::BadRequest | ErrorCode::TooLarge | ErrorCode::Forbidden => codes::REFUSED,
             ErrorCode::NotMet => codes::NOT_MET,
+            ErrorCode::NoRoom => codes::NO_ROOM,
             ErrorCode::Uninitialised => codes::UNINITIALISED,
             ErrorCode::AlreadyInitialised => codes::OTHER_GENERATION,
             ErrorCode::Abandoned => codes::UNKNOWN,
@@ -194,6 +204,11 @@ impl Report {
             | ErrorCode::Internal => codes::NODE_FAILED,
         };
         let report = Self::new(code, reply.message.clone());
+        if reply.code == ErrorCode::NoRoom {
+            let help = "raftctl status    (which disks are full; free space or enlarge them, or \
+                        delete keys)";
+            return report.help(help);
+        }
         if reply.code != ErrorCode::NotMet {
             return report;
         }
@@ -241,6 +256,11 @@ impl From<ClientError> for Report {
 /// Says what fails which check, with the times, and what to do about it.
 impl From<certs::CertError> for Report {
     fn from(error: certs::CertError) -> Self {
+        if let certs::CertError::Io { path, source } = &error
+            && let Some(denied) = Self::denied(path, source)
+        {
+            return denied;
+        }
         let said = error.to_string();
         match error {
             certs::CertError::Expired { now, .. } => {

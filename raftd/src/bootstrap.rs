@@ -5,6 +5,7 @@
 use bytes::Bytes;
 use consensus::{Configuration, Timestamp};
 use protocol::{BootstrapRecord, ErrorCode, Generation, Outcome, Request, Response};
+use state_machine::HostError;
 use storage::{DataDirectory, StorageError};
 use transport::ClientRequest;
 
@@ -195,11 +196,45 @@ pub(crate) fn failure(error: &StorageError) -> Failure {
         | StorageError::Gap { .. }
         | StorageError::Corrupt { .. }
         | StorageError::NewerFormat { .. } => Exit::Data,
+        StorageError::Denied { .. } => Exit::Config,
         StorageError::InUse { .. }
         | StorageError::Full { .. }
         | StorageError::Poisoned(_)
         | StorageError::Io { .. }
         | StorageError::Database { .. } => Exit::Io,
     };
-    Failure::new(exit, error.to_string())
+    let failure = Failure::new(exit, error.to_string());
+    match error {
+        StorageError::Full { .. } => failure.hint(
+            "free space there or enlarge the file system: nothing that was acknowledged is lost, \
+             and the node goes on when it is started again",
+        ),
+        StorageError::InUse { .. } => {
+            failure.hint("stop the other one, or wait for it: two must not use one directory")
+        }
+        StorageError::Foreign { .. }
+        | StorageError::ForeignSnapshot { .. }
+        | StorageError::OtherGeneration { .. }
+        | StorageError::NotEmpty { .. }
+        | StorageError::Gap { .. }
+        | StorageError::Corrupt { .. }
+        | StorageError::NewerFormat { .. }
+        | StorageError::Denied { .. }
+        | StorageError::Poisoned(_)
+        | StorageError::Io { .. }
+        | StorageError::Database { .. } => failure,
+    }
+}
+
+/// Says how the process ends when the state cannot be gone on with: damage below the store is
+/// damage, and no restart mends it.
+pub(crate) fn host_failure(what: &str, error: &HostError) -> Failure {
+    let exit = match error {
+        HostError::Store(store) => {
+            let below = store.source.downcast_ref::<StorageError>();
+            below.map_or(Exit::Io, |below| failure(below).exit)
+        }
+        HostError::Damaged(_) | HostError::Malformed { .. } | HostError::Gap { .. } => Exit::Data,
+    };
+    Failure::from_error(exit, what, error)
 }

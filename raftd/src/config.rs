@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::Overrides;
 use crate::config::layer::{Layer, Origin};
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, unreadable};
 use crate::logging::Level;
 
 mod keys;
@@ -182,9 +182,7 @@ fn empty(origin: &Origin, key: &Key) -> Failure {
 /// The files of `raftd.d`, beside `raftd.toml` (in general: the file's name with `.d`).
 fn drop_ins(file: &Path) -> Result<Vec<PathBuf>, Failure> {
     let directory = file.with_extension("d");
-    let failed = |error: std::io::Error| {
-        Failure::from_error(Exit::Config, &directory.display().to_string(), &error)
-    };
+    let failed = |error: std::io::Error| unreadable(&directory, &error);
     let entries = match std::fs::read_dir(&directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),

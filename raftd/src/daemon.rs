@@ -16,7 +16,7 @@ use storage::{
 use tokio::sync::mpsc;
 use transport::{Endpoint, Mesh};
 
-use crate::bootstrap::{failure, is_machine};
+use crate::bootstrap::{failure, host_failure, is_machine};
 use crate::cli::Cli;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -24,7 +24,7 @@ use crate::door::Door;
 use crate::exit::{Exit, Failure, chain};
 use crate::gauges::Gauges;
 use crate::identity::{CertificateEnd, Identity, node_of};
-use crate::lanes::apply::Apply;
+use crate::lanes::apply::{Apply, Flushing};
 use crate::lanes::disk::Disk;
 use crate::lanes::network::{Network, ReadLog};
 use crate::lanes::query::Queries;
@@ -40,6 +40,18 @@ use crate::turn::{Ended, Surroundings, Turn};
 
 /// News of peers that wait for the loop; beyond it their connections are held back.
 const PEER_EVENTS_MAX: usize = 1_024;
+
+/// At most so many bytes of entries are applied and not flushed.
+const UNFLUSHED_BYTES_MAX: u64 = 64 << 20;
+
+/// What small disks set limits to: what is applied and not flushed, what is proposed and not
+/// applied, and what stays of the log take at most such a part of the disk.
+const UNFLUSHED_PART: u64 = 32;
+const PROPOSED_PART: u64 = 32;
+const KEPT_PART: u64 = 8;
+
+/// But never less than so many bytes.
+const SHARE_BYTES_MIN: u64 = 2 << 20;
 
 /// How long the last writes may take when the daemon stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
@@ -62,6 +74,8 @@ pub(crate) fn run(cli: &Cli, program: Program) -> Result<(), Failure> {
     let config = Config::load(&cli.config, &cli.overrides)?;
     let logging = Logging::start(config.log_level);
     abort_on_panic();
+    // What is kept in the data directory is nobody else's business, whoever starts the daemon.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let credentials = credentials(&config.identity)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -135,7 +149,7 @@ async fn serve(
     let end = identity.certificate_end.clone();
     let reload = settings.follow(config.clone(), endpoint.clone(), end);
     let mut surroundings = Surroundings { clock, door, signals, systemd, reload, founding };
-    let gauges = Arc::new(Gauges::default());
+    let gauges = Arc::new(Gauges::at(&config.data_dir));
     let opened = match opened {
         Some(opened) => Some(opened),
         None => {
@@ -199,7 +213,7 @@ fn open(directory: &DataDirectory, program: &Program) -> Result<Opened, Failure>
         tracing::info!(%last, "a snapshot was received before the last stop; it is installed");
     }
     let host = Host::open(state, Arc::clone(machine))
-        .map_err(|error| Failure::from_error(Exit::Data, "the state", &error))?;
+        .map_err(|error| host_failure("the state", &error))?;
     let (files, _) = snapshots.list().map_err(|error| failure(&error))?;
     Ok(Opened { log, restored, host, snapshots, newest: files.into_iter().next() })
 }
@@ -212,21 +226,26 @@ fn assemble(
     gauges: Arc<Gauges>,
     surroundings: Surroundings,
 ) -> Result<Turn, Failure> {
-    let Opened { mut log, restored, host, snapshots, newest } = opened;
+    let Opened { mut log, restored, mut host, snapshots, newest } = opened;
     let clock = surroundings.clock;
-    let replica = replica(config, identity, restored, &host, clock)?;
+    let replica = replica((config, &gauges), identity, restored, &host, clock)?;
     let reader = log.reader();
     let (reports, reported) = mpsc::channel(REPORTS_MAX);
     let (events, heard) = mpsc::channel(PEER_EVENTS_MAX);
     let mesh = Mesh::new(endpoint.clone(), surroundings.door.hello.borrow().clone(), events);
     let read = read_log(Arc::clone(&reader));
     let thread = |error: std::io::Error| Failure::from_error(Exit::Io, "a thread", &error);
+    let measured = Arc::clone(&gauges);
     let write = move |writes: &[consensus::Write]| {
-        log.write(writes).map(|_| ()).map_err(|error| failure(&error))
+        let written = log.write(writes).map(|_| ()).map_err(|error| failure(&error));
+        // Here and now: between two looks at the clock, the disk could fill up.
+        measured.measure();
+        written
     };
-    gauges.watch(config.data_dir.clone(), move || reader.bytes());
+    gauges.set_state_bytes(host.with_store(|store| store.bytes()).unwrap_or(0));
+    gauges.watch(move || reader.bytes());
     let view = host.view();
-    let persist = Duration::from_secs(config.limits.persist_interval_s);
+    let flushing = flushing(config, &gauges);
     let generation = identity.generation.expect("a node with a log has a generation");
     let about = About {
         cluster: identity.cluster,
@@ -236,14 +255,16 @@ fn assemble(
     };
     let machine = Arc::clone(&surroundings.founding.machine);
     let rate = config.limits.snapshot_bytes_per_s_max;
-    let snapshots = SnapshotLane::new(snapshots, newest, about, rate, reports.clone());
+    let snapshots =
+        SnapshotLane::new(snapshots, newest, about, rate, (Arc::clone(&gauges), reports.clone()));
     let parts = Parts {
         snapshots,
         replica,
         identity: identity.clone(),
         disk: Disk::start(write, reports.clone()).map_err(thread)?,
-        apply: start_apply(host, &read, persist, (&reports, mesh.removed())).map_err(thread)?,
-        queries: Queries::start(Arc::clone(&read), machine, clock).map_err(thread)?,
+        apply: start_apply(host, &read, flushing, (&reports, mesh.removed())).map_err(thread)?,
+        queries: Queries::start(Arc::clone(&read), Arc::clone(&machine), clock).map_err(thread)?,
+        machine,
         network: Network::new(mesh, (read, generation), rate, reports),
         gauges,
         view,
@@ -260,12 +281,29 @@ fn assemble(
 fn start_apply(
     host: Host<StateStore>,
     read: &ReadLog,
-    persist: Duration,
+    flushing: Flushing,
     (reports, removed): (&Reports, transport::Removed),
 ) -> std::io::Result<Apply> {
     let read = Arc::clone(read);
     let read = move |range, bytes_max| read(range, bytes_max);
-    Apply::start(host, read, persist, reports.clone(), removed)
+    Apply::start(host, read, flushing, reports.clone(), removed)
+}
+
+/// What waits to be flushed takes a small part of the disk only, and a flush that would find no
+/// room is left out: it would end the node.
+fn flushing(config: &Config, gauges: &Arc<Gauges>) -> Flushing {
+    let gauges = Arc::clone(gauges);
+    Flushing {
+        interval: Duration::from_secs(config.limits.persist_interval_s),
+        bytes_max: bytes(UNFLUSHED_BYTES_MAX.min(share(&gauges, UNFLUSHED_PART))),
+        has_room: Box::new(move || gauges.lacks(0).is_none()),
+    }
+}
+
+/// Returns a part of the disk, but enough for some entries of any size.
+fn share(gauges: &Gauges, part: u64) -> u64 {
+    let total = gauges.space().map_or(u64::MAX, |space| space.total_bytes);
+    (total / part).max(SHARE_BYTES_MIN)
 }
 
 fn read_log(reader: Arc<dyn EntryReader>) -> ReadLog {
@@ -273,7 +311,7 @@ fn read_log(reader: Arc<dyn EntryReader>) -> ReadLog {
 }
 
 fn replica(
-    config: &Config,
+    (config, gauges): (&Config, &Gauges),
     identity: &Identity,
     restored: RestoredLog,
     host: &Host<StateStore>,
@@ -302,15 +340,17 @@ fn replica(
     };
     let raft = Raft::restore(identity.node, settings, disk, clock.now())
         .map_err(|error| Failure::from_error(Exit::Data, "the data directory", &error))?;
+    let kept = config.limits.log_keep_bytes_max.min(share(gauges, KEPT_PART));
+    let proposed = config.limits.uncommitted_bytes_max.min(share(gauges, PROPOSED_PART));
     let limits = Limits {
         cache_bytes_max: bytes(config.limits.log_cache_bytes_max),
-        proposal_bytes_max: bytes(config.limits.uncommitted_bytes_max),
+        proposal_bytes_max: bytes(proposed),
         proposals_max: config.limits.requests_max as usize,
         questions_max: config.limits.requests_max as usize,
         keep: Keep {
             entries: config.limits.log_keep_entries_max,
-            bytes_max: config.limits.log_keep_bytes_max,
-            bytes_min: Keep::default().bytes_min.min(config.limits.log_keep_bytes_max),
+            bytes_max: kept,
+            bytes_min: Keep::default().bytes_min.min(kept),
         },
         ..Limits::default()
     };

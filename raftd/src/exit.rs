@@ -1,11 +1,18 @@
 //! How the process ends: exit codes that an init system can act on, and what is said last.
 
 use std::fmt;
+use std::io::ErrorKind;
+use std::path::Path;
 use std::process::ExitCode;
+
+use storage::rights::{Want, explain};
 
 /// Why the daemon ends, as the exit codes of sysexits.h and our own 77 and 78.
 ///
-/// The systemd units restart on failure but for 64, 65, 77 and 78, which no restart can mend.
+/// The systemd units restart on failure but for 64, 65, 77 and 78, which no restart can mend: so a
+/// cause that may pass by itself, or that somebody mends without a hand on the unit (space, network,
+/// the clock, a renewed certificate), is 74, and one that needs the operator at this machine (rights,
+/// configuration) is 78.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// 64: a flag or an environment variable makes no sense.
@@ -14,11 +21,11 @@ pub enum Exit {
     Data,
     /// 70: a bug of ours.
     Internal,
-    /// 74: the disk or the network refuses; a restart may help.
+    /// 74: disk, space, network or clock refuse; it may pass, and a restart may help.
     Io,
     /// 77: this node was removed from the cluster.
     Removed,
-    /// 78: the configuration or the credentials make no sense.
+    /// 78: the configuration or the credentials make no sense, or rights are missing.
     Config,
 }
 
@@ -75,6 +82,13 @@ impl Failure {
         self
     }
 
+    /// Adds the circumstances, in brackets.
+    #[must_use]
+    pub(crate) fn about(mut self, circumstances: &str) -> Self {
+        self.message.push_str(&format!(" ({circumstances})"));
+        self
+    }
+
     /// Writes it to the log, once, with what to do about it.
     #[must_use]
     pub(crate) fn log(mut self) -> Self {
@@ -102,6 +116,25 @@ impl From<&Failure> for ExitCode {
     }
 }
 
+/// Says how the process ends when a file of its configuration cannot be read: for want of rights,
+/// whose it is and what to run.
+pub fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    let said = format!("{}: {error}", path.display());
+    let message = match explain(path, error, Want::Read) {
+        Some(whose) => format!("{said}: {whose}"),
+        None => said,
+    };
+    let exit = match error.kind() {
+        ErrorKind::NotFound
+        | ErrorKind::PermissionDenied
+        | ErrorKind::IsADirectory
+        | ErrorKind::NotADirectory
+        | ErrorKind::InvalidData => Exit::Config,
+        _ => Exit::Io,
+    };
+    Failure::new(exit, message)
+}
+
 /// Writes an error and its sources on one line, leaving out a source that the text already says.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -125,6 +158,15 @@ mod tests {
     fn exit_codes_are_those_of_the_units() {
         let codes = [Exit::Usage, Exit::Data, Exit::Io, Exit::Removed, Exit::Config];
         assert_eq!(codes.map(Exit::code), [64, 65, 74, 77, 78]);
+    }
+
+    #[test]
+    fn what_may_pass_is_retried_and_what_needs_the_operator_is_not() {
+        let file = Path::new("/etc/raftd/node.crt");
+        let read = |number| unreadable(file, &std::io::Error::from_raw_os_error(number)).exit;
+        // ENOENT, EACCES, EROFS; EIO, EMFILE, ESTALE.
+        assert_eq!([2, 13, 21].map(read), [Exit::Config; 3]);
+        assert_eq!([5, 24, 116].map(read), [Exit::Io; 3]);
     }
 
     #[test]

@@ -1,73 +1,131 @@
 //! Sizes that are read from the system from time to time, beside the loop, which must not wait for
 //! a file system.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How often the sizes are read.
+use storage::{Sizes, Space};
+
+/// How often the sizes are read when nothing is written.
 const INTERVAL: Duration = Duration::from_secs(2);
 
+/// Stands for "as many inodes as one likes".
+const INODES_UNLIMITED: u64 = u64::MAX;
+
 /// The sizes as they were read last, in bytes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Gauges {
+    directory: PathBuf,
+    sizes: Sizes,
     log: AtomicU64,
+    state: AtomicU64,
     disk_total: AtomicU64,
     disk_free: AtomicU64,
+    inodes_free: AtomicU64,
 }
 
 impl Gauges {
+    /// Measures for a data directory.
+    pub(crate) fn at(directory: &Path) -> Self {
+        let gauges = Self {
+            directory: directory.to_owned(),
+            sizes: Sizes::at(directory),
+            log: AtomicU64::new(0),
+            state: AtomicU64::new(0),
+            disk_total: AtomicU64::new(0),
+            disk_free: AtomicU64::new(0),
+            inodes_free: AtomicU64::new(INODES_UNLIMITED),
+        };
+        gauges.measure();
+        gauges
+    }
+
+    /// Returns where the data is.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Returns the log's size on disk.
     pub(crate) fn log_bytes(&self) -> u64 {
         self.log.load(Ordering::Relaxed)
     }
 
-    /// Returns the size of the file system with the data directory.
-    pub(crate) fn disk_total_bytes(&self) -> u64 {
-        self.disk_total.load(Ordering::Relaxed)
+    /// Notes the state's size on disk.
+    pub(crate) fn set_state_bytes(&self, bytes: u64) {
+        self.state.store(bytes, Ordering::Relaxed);
     }
 
-    /// Returns the bytes that are free there for us.
-    pub(crate) fn disk_free_bytes(&self) -> u64 {
-        self.disk_free.load(Ordering::Relaxed)
+    /// Returns the file system with the data directory as it was last; `None` if nobody can tell.
+    pub(crate) fn space(&self) -> Option<Space> {
+        let inodes = self.inodes_free.load(Ordering::Relaxed);
+        let space = Space {
+            total_bytes: self.disk_total.load(Ordering::Relaxed),
+            free_bytes: self.disk_free.load(Ordering::Relaxed),
+            free_inodes: (inodes != INODES_UNLIMITED).then_some(inodes),
+        };
+        (space.total_bytes > 0).then_some(space)
     }
 
-    /// Reads the sizes now, and again and again until nobody else holds them. Before the log is
-    /// open, its size is 0.
+    /// Returns what must be free so that everything taken so far can be flushed and compacted.
+    pub(crate) fn needed_bytes(&self) -> u64 {
+        self.sizes.needed_bytes(self.log_bytes(), self.state.load(Ordering::Relaxed))
+    }
+
+    /// Returns what must be free so that a node that takes nothing more can go on.
+    pub(crate) fn least_bytes(&self) -> u64 {
+        self.sizes.least_bytes()
+    }
+
+    /// Looks at the file system now. Not for the loop: a file system may hang.
+    pub(crate) fn measure(&self) -> Option<Space> {
+        let space = Space::at(&self.directory).ok()?;
+        self.disk_total.store(space.total_bytes, Ordering::Relaxed);
+        self.disk_free.store(space.free_bytes, Ordering::Relaxed);
+        let inodes = space.free_inodes.unwrap_or(INODES_UNLIMITED);
+        self.inodes_free.store(inodes, Ordering::Relaxed);
+        Some(space)
+    }
+
+    /// Looks at the file system now, and says why so many bytes more would take what a node needs
+    /// to go on, if they would. Not for the loop.
+    pub(crate) fn lacks(&self, bytes: u64) -> Option<String> {
+        let space = self.measure()?;
+        let needed = self.least_bytes().saturating_add(bytes);
+        (space.usable_bytes() < needed).then(|| {
+            let (directory, needed) = (self.directory.display(), mega(needed));
+            format!("{space} at {directory}, {needed} are needed")
+        })
+    }
+
+    /// Reads the sizes now, and again and again until nobody else holds them.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub(crate) fn watch(
-        self: &Arc<Self>,
-        data_dir: PathBuf,
-        log_bytes: impl Fn() -> u64 + Send + Sync + 'static,
-    ) {
+    pub(crate) fn watch(self: &Arc<Self>, log_bytes: impl Fn() -> u64 + Send + Sync + 'static) {
         let gauges = Arc::downgrade(self);
-        let read = Arc::new(move || (log_bytes(), disk(&data_dir)));
+        let log_bytes = Arc::new(log_bytes);
         tokio::spawn(async move {
             loop {
-                let read = Arc::clone(&read);
-                let Ok((log, disk)) = tokio::task::spawn_blocking(move || read()).await else {
-                    return;
-                };
                 let Some(gauges) = gauges.upgrade() else {
                     return;
                 };
-                gauges.log.store(log, Ordering::Relaxed);
-                if let Some((total, free)) = disk {
-                    gauges.disk_total.store(total, Ordering::Relaxed);
-                    gauges.disk_free.store(free, Ordering::Relaxed);
+                let log_bytes = Arc::clone(&log_bytes);
+                let read = move || {
+                    gauges.log.store(log_bytes(), Ordering::Relaxed);
+                    gauges.measure();
+                };
+                if tokio::task::spawn_blocking(read).await.is_err() {
+                    return;
                 }
-                drop(gauges);
                 tokio::time::sleep(INTERVAL).await;
             }
         });
     }
 }
 
-/// Returns size and free bytes of a path's file system.
-fn disk(path: &PathBuf) -> Option<(u64, u64)> {
-    let stat = rustix::fs::statvfs(path).ok()?;
-    Some((stat.f_blocks * stat.f_frsize, stat.f_bavail * stat.f_frsize))
+/// Writes a size as disks are sold: 12.4 MB.
+pub(crate) fn mega(bytes: u64) -> String {
+    format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10)
 }

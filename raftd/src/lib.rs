@@ -26,6 +26,7 @@ mod metrics;
 mod node;
 mod pending;
 mod reload;
+mod room;
 mod server;
 mod shutdown;
 mod stalls;

@@ -11,9 +11,10 @@ use storage::SnapshotFile;
 use transport::{Accepted, PeerEvent, Responder, TurnedAway};
 
 use crate::answer;
+use crate::daemon::Machine;
 use crate::door::turned_away;
 use crate::exit::{Exit, Failure};
-use crate::gauges::Gauges;
+use crate::gauges::{Gauges, mega};
 use crate::identity::Identity;
 use crate::lanes::apply::Apply;
 use crate::lanes::disk::Disk;
@@ -24,6 +25,7 @@ use crate::lanes::{Done, View};
 use crate::metrics::Metrics;
 use crate::node::contact::Contact;
 use crate::pending::{Pending, Waiting};
+use crate::room::Room;
 use crate::stalls::Stalls;
 use crate::status::{self, Link, Sources};
 
@@ -56,6 +58,9 @@ pub(crate) struct Node {
     /// The state is to be kept for a snapshot when it is flushed.
     checkpoint_due: bool,
     gauges: Arc<Gauges>,
+    room: Room,
+    /// The machine, which knows what of its commands frees space.
+    machine: Machine,
     metrics: Metrics,
     pending: Pending<Responder>,
     cache_bytes_max: usize,
@@ -91,6 +96,7 @@ pub(crate) struct Parts {
     pub(crate) network: Network,
     pub(crate) snapshots: SnapshotLane,
     pub(crate) gauges: Arc<Gauges>,
+    pub(crate) machine: Machine,
     pub(crate) view: QueryView,
     pub(crate) requests_max: u32,
     pub(crate) cache_bytes_max: usize,
@@ -113,6 +119,8 @@ impl Node {
             received: None,
             meeting: false,
             checkpoint_due: false,
+            room: Room::new(Arc::clone(&parts.gauges)),
+            machine: parts.machine,
             gauges: parts.gauges,
             metrics: Metrics::default(),
             pending: Pending::new(parts.requests_max),
@@ -151,6 +159,7 @@ impl Node {
             Done::Written { last, bytes, took } => {
                 self.metrics.fsync.record(now, took);
                 self.disk.written(bytes);
+                self.room.look(self.under_way_bytes());
                 self.raw(now, Raw::Persisted { write: last });
             }
             Done::WriteFailed { first, failure } => {
@@ -189,7 +198,8 @@ impl Node {
             PeerEvent::Received { from, incarnation, message } => {
                 if let Body::AppendEntries { entries, .. } = &message.body {
                     // What is dropped is sent again when there is room.
-                    if !entries.is_empty() && self.is_full() {
+                    let room = self.room.takes(entries, self.disk.queued_bytes());
+                    if !entries.is_empty() && (self.is_full() || !room) {
                         self.metrics.dropped += 1;
                         return;
                     }
@@ -266,6 +276,20 @@ impl Node {
         true
     }
 
+    /// Looks whether there is room on the disk, and helps to make some.
+    pub(crate) fn look_for_room(&mut self, now: Timestamp) {
+        self.room.look(self.under_way_bytes());
+        if self.room.wants_flush(now) {
+            self.apply.flush();
+        }
+    }
+
+    /// Returns the bytes of commands that are taken and not yet on the disk, in log and state.
+    fn under_way_bytes(&self) -> usize {
+        let proposed = if self.leads() { self.replica.proposed_bytes() } else { 0 };
+        proposed.max(self.disk.queued_bytes())
+    }
+
     /// Looks whether anything stands still, and says in a few words what the node does.
     pub(crate) fn line(&mut self, now: Timestamp) -> String {
         self.stalls.look(now, &self.replica.status());
@@ -314,6 +338,14 @@ impl Node {
     }
 
     fn fail(&mut self, failure: Failure) {
+        let failure = match self.gauges.space().filter(|_| failure.exit == Exit::Io) {
+            Some(space) => {
+                let needed = mega(self.gauges.needed_bytes());
+                let place = self.gauges.directory().display();
+                failure.about(&format!("{space} at {place}, {needed} are needed in hand"))
+            }
+            None => failure,
+        };
         let failure = failure.log();
         self.failure.get_or_insert(failure);
     }
@@ -362,6 +394,7 @@ impl Node {
             identity: &self.identity,
             gauges: &self.gauges,
             failure: &failure,
+            no_room: self.room.trouble(),
             lease_clock_error_ppm: self.lease_clock_error_ppm,
             pace_ms: self.pace_ms,
             stalls: &self.stalls,

@@ -17,7 +17,7 @@ use transport::Endpoint;
 
 use crate::cli::Overrides;
 use crate::config::{self, Config};
-use crate::exit::{Exit, Failure, chain};
+use crate::exit::{Exit, Failure, chain, unreadable};
 use crate::identity::CertificateEnd;
 use crate::lanes::network::Elsewhere;
 use crate::logging::Logging;
@@ -98,7 +98,9 @@ pub(crate) fn credentials(identity: &config::Identity) -> Result<Credentials, Fa
 fn failure(error: &CertError, identity: &config::Identity) -> Failure {
     let (certificate, ca) = (identity.certificate.display(), identity.ca.display());
     let restart = "then: systemctl reload-or-restart raftd";
+    let written = "`raftctl init` writes them; raftd.toml names them under [identity]";
     let (exit, hint) = match error {
+        CertError::Io { path, source } => return unreadable(path, source).hint(written),
         CertError::Expired { .. } => (
             Exit::Config,
             format!(
@@ -119,10 +121,7 @@ fn failure(error: &CertError, identity: &config::Identity) -> Failure {
              certificate was made on a machine whose clock is ahead"
                 .to_owned(),
         ),
-        _ => (
-            Exit::Config,
-            "`raftctl init` writes them; raftd.toml names them under [identity]".to_owned(),
-        ),
+        _ => (Exit::Config, written.to_owned()),
     };
     let now = match error {
         CertError::Expired { now, .. }

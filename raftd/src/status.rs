@@ -34,6 +34,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) gauges: &'a Gauges,
     /// Why this node does not serve; empty if it does.
     pub(crate) failure: &'a str,
+    /// Why nothing is taken that adds data; empty if it is.
+    pub(crate) no_room: String,
     /// How far clocks may run from true time, in parts per million; `None` if leases are off.
     pub(crate) lease_clock_error_ppm: Option<u32>,
     /// How often it sends heartbeats, and its shortest election timeout, in milliseconds.
@@ -50,7 +52,8 @@ pub(crate) fn report(
     sources: &Sources<'_>,
     link: impl Fn(NodeId) -> Link,
 ) -> NodeStatus {
-    let Sources { identity, gauges, failure, lease_clock_error_ppm, pace_ms, stalls } = sources;
+    let Sources { identity, gauges, failure, no_room, lease_clock_error_ppm, pace_ms, stalls } =
+        sources;
     let member = status.configuration.member(status.id);
     let ms = |since: Timestamp| now.since(since) / 1_000_000;
     let others = status.configuration.members().keys().filter(|id| **id != status.id);
@@ -85,8 +88,10 @@ pub(crate) fn report(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         uptime_ms: now.get() / 1_000_000,
         log_bytes: gauges.log_bytes(),
-        disk_total_bytes: gauges.disk_total_bytes(),
-        disk_free_bytes: gauges.disk_free_bytes(),
+        disk_total_bytes: gauges.space().map_or(0, |space| space.total_bytes),
+        disk_free_bytes: gauges.space().map_or(0, |space| space.free_bytes),
+        disk_needed_bytes: gauges.needed_bytes(),
+        no_room: no_room.clone(),
         certificate_not_after: identity.certificate_end.unix_s(),
         fsync_p99_us: metrics.fsync.p99_us(now).unwrap_or_default(),
         apply_p99_us: metrics.apply.p99_us(now).unwrap_or_default(),
@@ -132,8 +137,10 @@ pub(crate) fn uninitialised(now: Timestamp, identity: &Identity, gauges: &Gauges
         version: env!("CARGO_PKG_VERSION").to_owned(),
         uptime_ms: now.get() / 1_000_000,
         log_bytes: 0,
-        disk_total_bytes: gauges.disk_total_bytes(),
-        disk_free_bytes: gauges.disk_free_bytes(),
+        disk_total_bytes: gauges.space().map_or(0, |space| space.total_bytes),
+        disk_free_bytes: gauges.space().map_or(0, |space| space.free_bytes),
+        disk_needed_bytes: gauges.needed_bytes(),
+        no_room: String::new(),
         certificate_not_after: identity.certificate_end.unix_s(),
         fsync_p99_us: 0,
         apply_p99_us: 0,

@@ -113,6 +113,7 @@ impl Turn {
                     let line = self.line(now);
                     self.around.systemd.status(&line);
                     self.node.watch(now);
+                    self.node.look_for_room(now);
                 }
             }
             let now = self.gather(now);
@@ -229,7 +230,11 @@ impl Surroundings {
         gauges: &Gauges,
         directory: &mut DataDirectory,
     ) -> Result<Ended, Failure> {
-        tracing::info!("uninitialised: waiting for `raftctl init`");
+        tracing::info!(
+            "uninitialised: waiting for `raftctl init`; {} holds no data of a cluster, and this \
+             node does not vote: if it should hold some, is its file system mounted?",
+            directory.path().display()
+        );
         self.systemd.status("uninitialised: waiting for `raftctl init`");
         let interval = self.tick_interval();
         loop {

@@ -118,6 +118,7 @@ pub(crate) fn reaction(code: ErrorCode) -> Reaction {
         | ErrorCode::Abandoned
         | ErrorCode::Forbidden
         | ErrorCode::NotMet
+        | ErrorCode::NoRoom
         | ErrorCode::Internal => Reaction::GiveUp,
     }
 }

@@ -209,6 +209,8 @@ codes! {
     Forbidden = 14,
     /// The leader did not find a node that is to be added where it should be, or as it should be.
     NotMet = 15,
+    /// The leader's disk has no room for more data; deletions and reads go on.
+    NoRoom = 16,
 }
 
 impl Request {

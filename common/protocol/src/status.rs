@@ -63,6 +63,11 @@ pub struct NodeStatus {
     pub disk_total_bytes: u64,
     /// Free bytes there.
     pub disk_free_bytes: u64,
+    /// What must be free there so that all that is taken can be flushed and compacted; 0 if the
+    /// node does not say.
+    pub disk_needed_bytes: u64,
+    /// Why this node takes nothing that adds data; empty if it does.
+    pub no_room: String,
     /// When the certificate ends, in seconds since 1970.
     pub certificate_not_after: i64,
     /// 99th percentile of a synced log write, in microseconds.
@@ -176,6 +181,8 @@ impl NodeStatus {
             log_bytes: self.log_bytes,
             disk_total_bytes: self.disk_total_bytes,
             disk_free_bytes: self.disk_free_bytes,
+            disk_needed_bytes: self.disk_needed_bytes,
+            no_room: self.no_room.clone(),
             certificate_not_after: self.certificate_not_after,
             fsync_p99_us: self.fsync_p99_us,
             apply_p99_us: self.apply_p99_us,
@@ -225,6 +232,8 @@ impl NodeStatus {
             log_bytes: status.log_bytes,
             disk_total_bytes: status.disk_total_bytes,
             disk_free_bytes: status.disk_free_bytes,
+            disk_needed_bytes: status.disk_needed_bytes,
+            no_room: status.no_room,
             certificate_not_after: status.certificate_not_after,
             fsync_p99_us: status.fsync_p99_us,
             apply_p99_us: status.apply_p99_us,

@@ -293,6 +293,11 @@ impl Replica {
         (self.requests.writing(), self.requests.questions())
     }
 
+    /// Returns how many bytes of commands were proposed here and are not applied.
+    pub fn proposed_bytes(&self) -> usize {
+        self.unapplied_bytes
+    }
+
     fn propose(&mut self, request: RequestId, command: Bytes) {
         let term = self.raft.term();
         if mem::replace(&mut self.leadership, term) != term {

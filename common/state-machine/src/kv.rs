@@ -67,6 +67,18 @@ impl StoredMachine for Kv {
         let command = KvCommand::decode(&Bytes::copy_from_slice(command)).ok()?;
         Some(describe(&command, values))
     }
+
+    fn frees_space(&self, command: &[u8]) -> bool {
+        match KvCommand::decode(&Bytes::copy_from_slice(command)) {
+            Ok(KvCommand::Delete { .. } | KvCommand::CompareAndSwap { new: None, .. }) => true,
+            Ok(
+                KvCommand::Put { .. }
+                | KvCommand::CompareAndSwap { new: Some(_), .. }
+                | KvCommand::Increment { .. },
+            )
+            | Err(_) => false,
+        }
+    }
 }
 
 fn describe(command: &KvCommand, values: bool) -> String {

@@ -103,4 +103,10 @@ pub trait StoredMachine: Send + Sync + 'static {
     fn describe(&self, _command: &[u8], _values: bool) -> Option<String> {
         None
     }
+
+    /// Says whether a command makes the state smaller. Where the disk has no room for more, only
+    /// such commands are taken.
+    fn frees_space(&self, _command: &[u8]) -> bool {
+        false
+    }
 }

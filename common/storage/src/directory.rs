@@ -8,10 +8,13 @@ use std::path::{Path, PathBuf};
 use consensus::{Incarnation, NodeId};
 use protocol::{BootstrapRecord, Generation};
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 
 use crate::error::StorageError;
 use crate::files;
 use crate::reset_key;
+use crate::rights;
 use crate::superblock::{COPY_BYTES, Superblock};
 
 pub(crate) const SUPERBLOCK: &str = "superblock";
@@ -41,7 +44,9 @@ impl DataDirectory {
         node: NodeId,
     ) -> Result<Self, StorageError> {
         files::create_directory(path)?;
+        files::close_to_others(path)?;
         let lock = lock(path)?;
+        rights::check(path)?;
         let file = path.join(SUPERBLOCK);
         let superblock = match files::read(&file, 4 * COPY_BYTES as u64)? {
             Some(bytes) => Superblock::decode(&bytes)?,
@@ -171,16 +176,24 @@ fn lock(path: &Path) -> Result<File, StorageError> {
         let read = (&mut lock).take(20).read_to_string(&mut pid);
         return Err(in_use(path, if read.is_ok() { &pid } else { "" }));
     }
-    let told = lock
+    // The name of the holder is for people: on a full disk there is none, and that is no error.
+    let _ = lock
         .set_len(0)
         .and_then(|()| lock.rewind())
         .and_then(|()| writeln!(lock, "{}", std::process::id()));
-    told.map_err(|e| StorageError::io("write", &file, e))?;
     Ok(lock)
 }
 
-/// Says who uses the directory, as far as that is known.
+/// Says who uses the directory, as far as that is known. Who only reads a stopped node's directory
+/// leaves the last holder's name, which is then nobody's any more.
 pub(crate) fn in_use(path: &Path, pid: &str) -> StorageError {
-    let pid = if pid.trim().is_empty() { "unknown" } else { pid.trim() };
-    StorageError::InUse { path: path.to_path_buf(), pid: pid.to_owned() }
+    let pid = pid.trim();
+    let number = pid.parse().ok().and_then(Pid::from_raw);
+    let lives = number.is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH));
+    let holder = match (lives, pid) {
+        (true, pid) => format!("raftd (pid {pid}) is running"),
+        (false, "") => "another process holds its LOCK".to_owned(),
+        (false, _) => "another program reads it, such as `raftctl log`".to_owned(),
+    };
+    StorageError::InUse { path: path.to_path_buf(), holder }
 }

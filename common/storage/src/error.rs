@@ -1,17 +1,21 @@
 //! Why storage fails; a variant a reaction.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+
+use crate::rights::{self, Want};
+use crate::space::Space;
 
 /// A failure of the data directory, the log or the state's store.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// Another process uses the data directory.
-    #[error("data directory {path} is in use: raftd (pid {pid}) is running", path = path.display())]
+    #[error("data directory {path} is in use: {holder}", path = path.display())]
     InUse {
         /// The directory.
         path: PathBuf,
-        /// The process that holds the lock, as it said itself.
-        pid: String,
+        /// Who holds the lock, as far as that is known.
+        holder: String,
     },
     /// The directory belongs to another node or cluster.
     #[error(
@@ -96,6 +100,18 @@ pub enum StorageError {
     /// An earlier write failed: nothing is promised any more until the process starts again.
     #[error("an earlier write failed ({0}); nothing is written any more")]
     Poisoned(String),
+    /// This process has not the right to do it.
+    #[error("cannot {doing} {path}: {source}: {whose}", path = path.display())]
+    Denied {
+        /// What was being done.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's word.
+        source: std::io::Error,
+        /// Whose the file is, who asks, and what to run.
+        whose: String,
+    },
     /// The operating system refused a file operation.
     #[error("cannot {doing} {path}: {source}", path = path.display())]
     Io {
@@ -118,13 +134,26 @@ pub enum StorageError {
 
 impl StorageError {
     pub(crate) fn io(doing: &'static str, path: &Path, source: std::io::Error) -> Self {
-        if source.kind() == std::io::ErrorKind::StorageFull {
-            return Self::Full { doing, why: source.to_string() };
+        if matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+            return Self::Full { doing, why: full(path, &source.to_string()) };
         }
-        Self::Io { doing, path: path.to_path_buf(), source }
+        let path = path.to_path_buf();
+        match rights::explain(&path, &source, Want::Own) {
+            Some(whose) => Self::Denied { doing, path, source, whose },
+            None => Self::Io { doing, path, source },
+        }
     }
 
     pub(crate) fn corrupt(what: impl Into<String>, why: impl Into<String>) -> Self {
         Self::Corrupt { what: what.into(), why: why.into() }
+    }
+}
+
+/// Says how full a disk is, behind the system's word, which may also mean a quota.
+pub(crate) fn full(path: &Path, why: &str) -> String {
+    let there = path.ancestors().find_map(|above| Space::at(above).ok());
+    match there {
+        Some(space) => format!("{why} ({space} at {})", path.display()),
+        None => format!("{why} ({})", path.display()),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::StorageError;
@@ -18,16 +18,53 @@ pub(crate) fn create_directory(path: &Path) -> Result<(), StorageError> {
     Ok(())
 }
 
+/// Takes away what users that are neither the owner nor of its group may do in a directory of ours.
+/// Its group may be there on purpose, for a backup.
+pub(crate) fn close_to_others(path: &Path) -> Result<(), StorageError> {
+    let found = fs::metadata(path).map_err(|e| StorageError::io("look at", path, e))?;
+    let mode = found.mode() & 0o7777;
+    if mode & 0o007 == 0 {
+        return Ok(());
+    }
+    let closed = mode & !0o007;
+    let path_shown = path.display();
+    match fs::set_permissions(path, fs::Permissions::from_mode(closed)) {
+        Ok(()) => {
+            tracing::info!(
+                "data directory {path_shown} was open to every user (mode {mode:04o}): it is \
+                 {closed:04o} now"
+            );
+        }
+        Err(error) => {
+            tracing::warn!(
+                "data directory {path_shown} is open to every user (mode {mode:04o}): {error}; \
+                 run: chmod o-rwx {path_shown}"
+            );
+        }
+    }
+    Ok(())
+}
+
 /// Replaces a file's contents as a whole (museum H2, G12).
 pub(crate) fn replace(path: &Path, contents: &[u8]) -> Result<(), StorageError> {
     let aside = aside(path);
+    let replaced = write_aside(&aside, contents).and_then(|()| {
+        fs::rename(&aside, path).map_err(|e| StorageError::io("rename to", path, e))
+    });
+    if let Err(error) = replaced {
+        // On a full disk even an empty file is one too many; the first error is the one to tell.
+        let _ = fs::remove_file(&aside);
+        return Err(error);
+    }
+    sync_parent(path)
+}
+
+fn write_aside(aside: &Path, contents: &[u8]) -> Result<(), StorageError> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.open(&aside).map_err(|e| StorageError::io("create", &aside, e))?;
-    file.write_all(contents).map_err(|e| StorageError::io("write", &aside, e))?;
-    file.sync_all().map_err(|e| StorageError::io("sync", &aside, e))?;
-    fs::rename(&aside, path).map_err(|e| StorageError::io("rename to", path, e))?;
-    sync_parent(path)
+    let mut file = options.open(aside).map_err(|e| StorageError::io("create", aside, e))?;
+    file.write_all(contents).map_err(|e| StorageError::io("write", aside, e))?;
+    file.sync_all().map_err(|e| StorageError::io("sync", aside, e))
 }
 
 /// Returns where a file's next contents are written before they take its place.

@@ -33,10 +33,12 @@ mod recover;
 mod reset_key;
 #[cfg(feature = "rocksdb")]
 mod restore;
+pub mod rights;
 #[cfg(feature = "rocksdb")]
 mod rocks;
 mod seam;
 mod snapshot;
+mod space;
 #[cfg(feature = "rocksdb")]
 mod state;
 mod superblock;
@@ -60,5 +62,6 @@ pub use snapshot::{
     CHUNK_BYTES_MAX, PAIR_BYTES_MAX, SnapshotFile, SnapshotHeader, SnapshotId, SnapshotReader,
     SnapshotReceiver, SnapshotTotals, SnapshotWriter, Snapshots,
 };
+pub use space::{Sizes, Space};
 #[cfg(feature = "rocksdb")]
 pub use state::{StateCheckpoint, StateFlush, StateStore};

@@ -1,5 +1,6 @@
 //! The log on RocksDB: term, vote and entries, one synced batch a write.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,7 +12,7 @@ use rocksdb::{ColumnFamilyDescriptor, DB, WriteBatch};
 
 use crate::base;
 use crate::directory::DataDirectory;
-use crate::error::StorageError;
+use crate::error::{StorageError, full};
 use crate::journal;
 use crate::layout::{
     BASE_KEY, CONFIGURATION, FORMAT, FORMAT_KEY, HARD_STATE_KEYS, LAST_KEY, LOG, META, Owner,
@@ -21,6 +22,7 @@ use crate::options;
 use crate::reader::LogReader;
 use crate::recover::recover;
 use crate::seam::RestoredLog;
+use crate::space::{self, Sizes};
 
 /// Up to so many keys are deleted one by one; more by a range tombstone.
 const SINGLE_DELETES_MAX: u64 = 64;
@@ -122,9 +124,11 @@ impl LogStore {
         let owner =
             Owner { node: directory.node(), incarnation: directory.incarnation(), generation };
         journal::check(&path)?;
+        space::check_room(&path)?;
+        let options = options::log(Sizes::at(&path));
         let families = [LOG, CONFIGURATION, META]
-            .map(|name| ColumnFamilyDescriptor::new(name, options::log()));
-        let db = DB::open_cf_descriptors(&options::log(), &path, families)
+            .map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
+        let db = DB::open_cf_descriptors(&options, &path, families)
             .map_err(|error| database("opening the log", &error))?;
         let restored = recover(&db, owner)?;
         let last = restored.log.last();
@@ -337,15 +341,45 @@ pub(crate) fn family<'a>(
         .ok_or_else(|| StorageError::corrupt(format!("column family {name}"), "it is missing"))
 }
 
+/// Puts the database's word in ours. It names the file, and the system's reason behind it.
 pub(crate) fn database(doing: &'static str, error: &rocksdb::Error) -> StorageError {
     let why = error.to_string();
+    let path = file_in(&why);
     if why.contains("No space left on device") || why.contains("Disk quota exceeded") {
+        let why = path.as_deref().map_or(why.clone(), |path| full(path, &why));
         return StorageError::Full { doing, why };
+    }
+    // EPERM, EACCES, EROFS.
+    let denied = [("not permitted", 1), ("Permission denied", 13), ("Read-only file system", 30)];
+    let denied = denied.iter().find(|(text, _)| why.contains(text));
+    if let (Some((_, number)), Some(path)) = (denied, path) {
+        return StorageError::io("use", &path, std::io::Error::from_raw_os_error(*number));
     }
     match error.kind() {
         rocksdb::ErrorKind::Corruption => {
             StorageError::corrupt(format!("the database ({doing})"), why)
         }
         _ => StorageError::Database { doing, why },
+    }
+}
+
+/// Returns the file that the database's word is about: `IO error: While appending to file: FILE: ..`
+fn file_in(why: &str) -> Option<PathBuf> {
+    let begin = why.find(" /")? + 1;
+    let end = why[begin..].find(": ").map_or(why.len(), |end| begin + end);
+    Some(PathBuf::from(&why[begin..end]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_found_in_the_databases_word() {
+        let full = "IO error: No space left on device: While appending to file: /d/log/9.log: No";
+        assert_eq!(file_in(full).as_deref(), Some(std::path::Path::new("/d/log/9.log")));
+        let denied = "IO error: While open a file for appending: /d/LOCK: Permission denied";
+        assert_eq!(file_in(denied).as_deref(), Some(std::path::Path::new("/d/LOCK")));
+        assert_eq!(file_in("Corruption: block checksum mismatch"), None);
     }
 }

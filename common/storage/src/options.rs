@@ -2,11 +2,27 @@
 
 use rocksdb::{DBCompressionType, DBRecoveryMode, InfoLogger, LogLevel, Options, WriteOptions};
 
-/// Small memtables keep flush stalls short: 18 ms at full rate instead of 100 ms with 64 MiB.
-const MEMTABLE_BYTES: usize = 32 * 1024 * 1024;
+use crate::space::Sizes;
 
-/// Column families that are rarely written would otherwise keep every WAL alive.
-const WAL_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// Column families that are rarely written would otherwise keep every WAL alive: it holds at most
+/// so many memtables.
+const WAL_MEMTABLES_MAX: u64 = 4;
+
+/// A table has about so many memtables, and the first level of tables so many: RocksDB's own
+/// proportions at 32 MiB, kept where memtables are smaller.
+const TABLE_MEMTABLES: u64 = 2;
+const LEVEL_MEMTABLES: u64 = 8;
+
+/// So much of a manifest is allocated at once; RocksDB's 4 MiB are more than one ever has here.
+const MANIFEST_BYTES: usize = 64 * 1024;
+
+/// Of the write-ahead log that the state has and never writes, nothing is allocated.
+const NO_WAL_BYTES: u64 = 1;
+
+/// A table in which so many of so many neighbours are deletions is compacted soon: deleting is what
+/// makes room.
+const DELETIONS_WINDOW: usize = 2_048;
+const DELETIONS: usize = 1_024;
 
 /// Files are on their way to the disk after so many bytes: written back in one piece, those of a
 /// flush or a compaction hold up every sync of the log for 10 to 30 ms.
@@ -15,14 +31,17 @@ pub(crate) const SYNC_BYTES: u64 = 1024 * 1024;
 /// RocksDB's own journal, for people.
 const INFO_LOG_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-fn common() -> Options {
+fn common(memtable: u64) -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     options.set_paranoid_checks(true);
     // Flushes of several column families are one step: none runs ahead of the others.
     options.set_atomic_flush(true);
-    options.set_write_buffer_size(MEMTABLE_BYTES);
+    options.set_write_buffer_size(usize::try_from(memtable).unwrap_or(usize::MAX));
+    options.set_target_file_size_base(TABLE_MEMTABLES * memtable);
+    options.set_max_bytes_for_level_base(LEVEL_MEMTABLES * memtable);
+    options.set_manifest_preallocation_size(MANIFEST_BYTES);
     options.set_max_background_jobs(2);
     options.set_bytes_per_sync(SYNC_BYTES);
     options.set_compression_type(DBCompressionType::Lz4);
@@ -33,24 +52,28 @@ fn common() -> Options {
 }
 
 /// The log: every batch synced.
-pub(crate) fn log() -> Options {
-    let mut options = common();
+pub(crate) fn log(sizes: Sizes) -> Options {
+    let memtable = sizes.log_memtable_bytes();
+    let mut options = common(memtable);
     // A torn tail is what kill -9 leaves and is dropped; damage in the middle is refused. Never
     // point-in-time: it silently drops synced records behind damage.
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
     options.set_track_and_verify_wals_in_manifest(true);
-    options.set_max_total_wal_size(WAL_BYTES_MAX);
+    options.set_max_total_wal_size(WAL_MEMTABLES_MAX * memtable);
     options
 }
 
 /// The state: no WAL, rebuilt from the log.
-pub(crate) fn state() -> Options {
-    common()
+pub(crate) fn state(sizes: Sizes) -> Options {
+    let mut options = common(sizes.memtable_bytes());
+    options.set_max_total_wal_size(NO_WAL_BYTES);
+    options.add_compact_on_deletion_collector_factory(DELETIONS_WINDOW, DELETIONS, 0.5);
+    options
 }
 
 /// For reading only: nothing is made, not even RocksDB's own journal.
 pub(crate) fn reading() -> Options {
-    let mut options = common();
+    let mut options = common(Sizes::on(u64::MAX).memtable_bytes());
     options.create_if_missing(false);
     options.create_missing_column_families(false);
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);

@@ -12,6 +12,7 @@ use crate::error::StorageError;
 use crate::journal;
 use crate::log::database;
 use crate::options;
+use crate::space::{self, Sizes};
 
 pub(crate) mod checkpoint;
 pub(crate) mod place;
@@ -89,7 +90,9 @@ impl StateStore {
 impl Live {
     fn open(place: Place) -> Result<Self, StorageError> {
         journal::check(place.path())?;
-        let db = DB::open(&options::state(), place.path())
+        space::check_room(place.path())?;
+        let options = options::state(Sizes::at(place.path()));
+        let db = DB::open(&options, place.path())
             .map_err(|error| database("opening the state", &error))?;
         Ok(Self { db, place })
     }

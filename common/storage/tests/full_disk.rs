@@ -55,8 +55,17 @@ impl Drop for SmallDisk {
     }
 }
 
+/// What compresses badly, or it would fit.
+fn noise(seed: u64) -> impl Iterator<Item = u8> {
+    std::iter::successors(Some(seed), |state| {
+        Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1))
+    })
+    .map(|state| (state >> 56) as u8)
+}
+
 fn large(index: u64) -> consensus::Entry {
-    command(2, index, &format!("{index} {}", "x".repeat(MIB / 2)))
+    let text: String = noise(index).take(MIB / 2).map(|byte| char::from(byte & 0x7f)).collect();
+    command(2, index, &format!("{index} {text}"))
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::cluster::quorum::{heard, present, shortage, tolerance};
 use crate::cluster::remarks::{self, Remark, unfit};
 use crate::cluster::{Survey, Told};
 use crate::codes::{self, Code};
-use crate::output::units::age;
+use crate::output::units::{self, age};
 use crate::report::Exit;
 
 /// What makes a serving cluster degraded; other remarks are only to be looked at in time.
@@ -232,8 +232,14 @@ fn resources(name: &str, status: &NodeStatus, now_unix_s: i64) -> Vec<(String, C
         let text = format!("{name}: the certificate ends in {days} days");
         found.push((text, codes::CERTIFICATE_ENDS));
     }
-    if status.disk_total_bytes > 0 && status.disk_free_bytes < status.disk_total_bytes / 10 {
-        found.push((format!("{name}: the disk is more than 90 % full"), codes::DISK_FILLS));
+    let (free, needed) = (status.disk_free_bytes, status.disk_needed_bytes);
+    if !status.no_room.is_empty() {
+        let text = format!("{name}: takes no new data: {}", status.no_room);
+        found.push((text, codes::NO_ROOM));
+    } else if status.disk_total_bytes > 0 && free < needed.saturating_mul(2) {
+        let (free, needed) = (units::size(free), units::size(needed));
+        let text = format!("{name}: the disk fills up: {free} free, {needed} needed in hand");
+        found.push((text, codes::DISK_FILLS));
     }
     found
 }

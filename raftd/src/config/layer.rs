@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::cli::Overrides;
 use crate::config::keys::{self, Key};
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, unreadable};
 use crate::logging::Level;
 
 /// The largest configuration file that is read, in bytes.
@@ -119,7 +119,7 @@ impl Layer {
     /// writer.
     pub(super) fn read(file: &Path, again: bool) -> Result<Self, Failure> {
         let name = file.display().to_string();
-        let failed = |error: std::io::Error| Failure::from_error(Exit::Config, &name, &error);
+        let failed = |error: std::io::Error| unreadable(file, &error);
         if again && !std::fs::metadata(file).map_err(failed)?.is_file() {
             let message = format!("{name}: it is no plain file, so it cannot be read again");
             return Err(Failure::new(Exit::Config, message));

@@ -18,7 +18,7 @@ use state_machine::{Host, HostError};
 use storage::{SnapshotReader, StateStore};
 use transport::Removed;
 
-use crate::bootstrap::failure;
+use crate::bootstrap::{failure, host_failure};
 use crate::exit::{Exit, Failure};
 use crate::lanes::{Done, Reports, View, entry_bytes, step_back};
 
@@ -32,9 +32,16 @@ const BATCH_ENTRIES_MAX: usize = 4_096;
 /// beyond it, ranges go without entries, which the lane then reads from the disk.
 pub(crate) const QUEUE_BYTES_MAX: usize = 32 << 20;
 
-/// The state is flushed at the latest when so many bytes of entries were applied since it last was:
-/// that bounds the log, and what is replayed after a crash.
-const UNFLUSHED_BYTES_MAX: usize = 64 << 20;
+/// When the state is flushed.
+pub(crate) struct Flushing {
+    /// At least so often, and at the end.
+    pub(crate) interval: Duration,
+    /// At the latest when so many bytes of entries were applied since it last was: that bounds the
+    /// log, and what is replayed after a crash.
+    pub(crate) bytes_max: usize,
+    /// But not while there is no room on the disk for it: the log has everything.
+    pub(crate) has_room: Box<dyn Fn() -> bool + Send>,
+}
 
 /// Work for the lane.
 #[derive(Debug)]
@@ -61,14 +68,14 @@ pub(crate) struct Apply {
 
 impl Apply {
     /// Starts the thread. `read` reads entries from the disk, at least one and at most so many
-    /// bytes; the state is flushed every `persist_interval` and at the end.
+    /// bytes.
     ///
     /// # Errors
     /// If the system starts no thread.
     pub(crate) fn start(
         host: Host<StateStore>,
         read: impl Fn(Range<LogIndex>, usize) -> Result<Vec<Entry>, Failure> + Send + 'static,
-        persist_interval: Duration,
+        flushing: Flushing,
         reports: Reports,
         removed: Removed,
     ) -> std::io::Result<Self> {
@@ -78,7 +85,7 @@ impl Apply {
             read,
             reports,
             removed,
-            persist_interval,
+            when: flushing,
             persisted: Instant::now(),
             unflushed_bytes: 0,
             dirty: false,
@@ -147,7 +154,7 @@ struct Worker<R> {
     reports: Reports,
     /// Whom the door refuses.
     removed: Removed,
-    persist_interval: Duration,
+    when: Flushing,
     persisted: Instant,
     /// Bytes of entries that were applied and not flushed, and whether there are any at all.
     unflushed_bytes: usize,
@@ -237,6 +244,9 @@ where
 
     /// Makes everything durable, at the end; also waits for a flush that is under way.
     fn persist(&mut self) -> Result<(), Failure> {
+        if !(self.when.has_room)() {
+            return Ok(());
+        }
         self.host.persist().map(drop).map_err(|error| failed(&error))
     }
 
@@ -254,7 +264,7 @@ where
     /// Flushes on a thread of its own, unless one does: what follows is applied meanwhile.
     fn flush(&mut self) -> Result<(), Failure> {
         self.note_flush();
-        if self.flushing.swap(true, Ordering::AcqRel) {
+        if !(self.when.has_room)() || self.flushing.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
         self.dirty = false;
@@ -320,10 +330,10 @@ where
     }
 
     fn until_persist(&self) -> Duration {
-        if self.unflushed_bytes >= UNFLUSHED_BYTES_MAX {
+        if self.unflushed_bytes >= self.when.bytes_max {
             return Duration::ZERO;
         }
-        self.persist_interval.saturating_sub(self.persisted.elapsed())
+        self.when.interval.saturating_sub(self.persisted.elapsed())
     }
 
     fn report(&self, done: Done) {
@@ -383,11 +393,7 @@ fn batch_len(entries: &[Entry]) -> usize {
 }
 
 fn failed(error: &HostError) -> Failure {
-    let exit = match error {
-        HostError::Store(_) => Exit::Io,
-        HostError::Damaged(_) | HostError::Malformed { .. } | HostError::Gap { .. } => Exit::Data,
-    };
-    Failure::from_error(exit, "the state machine cannot go on", error)
+    host_failure("the state machine cannot go on", error)
 }
 
 #[cfg(test)]

@@ -56,6 +56,11 @@ impl Disk {
         self.queued_bytes = self.queued_bytes.saturating_sub(bytes);
     }
 
+    /// Returns how many bytes of entries wait for the disk.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
     /// Says whether no more entries should be taken from peers.
     pub(crate) fn is_full(&self) -> bool {
         self.queued_bytes >= QUEUE_BYTES_MAX

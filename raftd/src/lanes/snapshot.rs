@@ -18,6 +18,7 @@ use transport::{IncomingSnapshot, Responder, SnapshotRoad};
 
 use crate::answer;
 use crate::exit::Failure;
+use crate::gauges::Gauges;
 use crate::lanes::snapshot::hold::Holds;
 use crate::lanes::{Done, Reports};
 use crate::logging::repeat::{self, Kind};
@@ -58,6 +59,7 @@ pub(crate) struct About {
 pub(crate) struct SnapshotLane {
     shelf: Snapshots,
     about: About,
+    gauges: Arc<Gauges>,
     reports: Reports,
     bytes_per_s_max: u64,
     newest: Option<SnapshotFile>,
@@ -97,11 +99,12 @@ impl SnapshotLane {
         newest: Option<SnapshotFile>,
         about: About,
         bytes_per_s_max: u64,
-        reports: Reports,
+        (gauges, reports): (Arc<Gauges>, Reports),
     ) -> Self {
         Self {
             shelf,
             about,
+            gauges,
             reports,
             bytes_per_s_max,
             newest,
@@ -219,10 +222,11 @@ impl SnapshotLane {
         };
         let (shelf, reports, rate) =
             (self.shelf.clone(), self.reports.clone(), self.bytes_per_s_max);
+        let gauges = Arc::clone(&self.gauges);
         let thread = std::thread::Builder::new().name("snapshot".to_owned());
         thread.spawn(move || {
             crate::lanes::step_back();
-            let result = make::run(&shelf, &checkpoint, &header, rate, flushed);
+            let result = make::run(&shelf, &checkpoint, &header, (rate, &gauges), flushed);
             let _ = reports.blocking_send(Done::Snapshot(Report::Made { result }));
         })?;
         Ok(())
@@ -264,8 +268,9 @@ impl SnapshotLane {
             tracing::info!(%from, bytes = incoming.offer().size_bytes, "a snapshot is offered");
         }
         let (shelf, reports) = (self.shelf.clone(), self.reports.clone());
+        let gauges = Arc::clone(&self.gauges);
         tokio::spawn(async move {
-            let result = receive::run(incoming, shelf).await;
+            let result = receive::run(incoming, shelf, gauges).await;
             let _ = reports.send(Done::Snapshot(Report::Received { from, term, result })).await;
         });
     }

@@ -1,9 +1,11 @@
 //! What clients and operators ask of a node: admitted by role, named, and handed to the replica or
 //! a lane.
 
+use bytes::Bytes;
 use consensus::{Input as Raw, LogIndex, NodeId, RequestId, Timestamp};
 use protocol::{ErrorCode, Request, Response};
 use replica::{Freshness, Input};
+use state_machine::{Envelope, EnvelopeKind};
 use transport::{ClientRequest, Responder};
 
 use crate::admin;
@@ -22,6 +24,10 @@ impl Node {
         };
         match request {
             Request::Propose { command } => {
+                if let Some(why) = self.no_room_for(&command) {
+                    let refusal = answer::refusal(ErrorCode::NoRoom, why);
+                    return responder.send(Response::Error(refusal));
+                }
                 if let Some(request) = self.wait(now, responder) {
                     self.replica.step(now, Input::Propose { request, command });
                 }
@@ -71,6 +77,20 @@ impl Node {
                 responder.send(crate::bootstrap::repeated(generation, &record));
             }
         }
+    }
+
+    /// Says why a command is refused for want of room on the disk. Only a leader takes commands; the
+    /// system's are few and small, and needed to mend things.
+    fn no_room_for(&mut self, command: &Bytes) -> Option<String> {
+        if !self.leads() {
+            return None;
+        }
+        let under_way = self.under_way_bytes() + command.len();
+        let frees = Envelope::decode(command).is_ok_and(|envelope| match envelope.kind {
+            EnvelopeKind::System => true,
+            EnvelopeKind::Machine => self.machine.frees_space(&envelope.body),
+        });
+        self.room.refusal(under_way, frees)
     }
 
     /// Asks one part of the state; the replica says when it is right to answer.

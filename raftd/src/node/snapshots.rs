@@ -15,6 +15,7 @@ impl Node {
     /// The state is durable: the log may be compacted, but for what a snapshot on its way needs to
     /// be followed by.
     pub(super) fn flushed(&mut self, now: Timestamp, index: LogIndex, state_bytes: u64) {
+        self.gauges.set_state_bytes(state_bytes);
         let peers = self.replica.status().peers;
         let matched = |id| peers.iter().find(|peer| peer.id == id).map(|peer| peer.matched);
         let floor = self.snapshots.floor(now, |id| matched(id).unwrap_or_default());

@@ -206,6 +206,7 @@ fn error() -> impl Strategy<Value = ErrorReply> {
         ErrorCode::Internal,
         ErrorCode::Forbidden,
         ErrorCode::NotMet,
+        ErrorCode::NoRoom,
     ]);
     let leader = (any::<u64>(), text(), text()).prop_map(|(id, name, address)| LeaderHint {
         id,
@@ -332,6 +333,8 @@ pub fn status() -> impl Strategy<Value = NodeStatus> {
                 log_bytes: n[10],
                 disk_total_bytes: n[11],
                 disk_free_bytes: n[12],
+                disk_needed_bytes: n[13].rotate_left(7),
+                no_room: t.2.chars().rev().collect(),
                 certificate_not_after: not_after,
                 fsync_p99_us: n[13],
                 apply_p99_us: n[14],

@@ -11,6 +11,7 @@ use crate::error::StorageError;
 use crate::log::database;
 use crate::options;
 use crate::snapshot::SnapshotReader;
+use crate::space::Sizes;
 use crate::state::checkpoint::check_applied;
 use crate::state::{Live, StateStore};
 
@@ -33,7 +34,7 @@ impl StateStore {
         snapshot: &mut SnapshotReader<R>,
     ) -> Result<(), StorageError> {
         let place = self.live.place.next(&self.data_directory)?;
-        let options = options::state();
+        let options = options::state(Sizes::at(place.path()));
         let mut tables = Tables::new(place.path(), &options);
         while let Some(pairs) = snapshot.next_chunk()? {
             tables.push(&pairs)?;

@@ -138,12 +138,28 @@ fn a_joint_configuration_tolerates_what_both_halves_do() {
 #[test]
 fn what_ends_or_fills_up_is_remarked_and_still_healthy() {
     let tight =
-        NodeStatus { certificate_not_after: NOW + 9 * 86_400, disk_free_bytes: 5, ..well(2) };
+        NodeStatus { certificate_not_after: NOW + 9 * 86_400, disk_free_bytes: 39, ..well(2) };
     let all = survey(vec![Some(well(1)), Some(tight), Some(well(3))]);
     let verdict = judge(&all, NOW);
     assert_eq!(verdict.health, Health::Healthy);
     let found: Vec<String> = verdict.remarks.iter().map(|(_, code)| code.to_string()).collect();
     assert_eq!(found, ["R0403", "R0404"]);
+}
+
+#[test]
+fn a_disk_is_judged_by_what_the_node_needs_and_not_by_a_share() {
+    let disk = |free, needed, no_room: &str| {
+        let (disk_free_bytes, disk_needed_bytes, no_room) = (free, needed, no_room.to_owned());
+        let tight = NodeStatus { disk_free_bytes, disk_needed_bytes, no_room, ..well(2) };
+        judge(&survey(vec![Some(well(1)), Some(tight), Some(well(3))]), NOW).remarks
+    };
+    assert_eq!(disk(5, 2, ""), [], "95 % are used, and more is not needed");
+    let low = disk(39, 20, "");
+    assert_eq!(low[0].0, "n2: the disk fills up: 39 B free, 20 B needed in hand");
+    assert_eq!(low[0].1, codes::DISK_FILLS);
+    let short = disk(19, 20, "19 B are free at /d");
+    assert_eq!(short[0].0, "n2: takes no new data: 19 B are free at /d");
+    assert_eq!((short[0].1, short.len()), (codes::NO_ROOM, 1), "one remark a disk");
 }
 
 #[test]

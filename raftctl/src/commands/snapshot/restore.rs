@@ -19,6 +19,10 @@ use crate::output::{View, units};
 use crate::report::{Report, Result};
 use crate::target::{Session, lead};
 
+mod owner;
+
+use owner::{Owner, Taken};
+
 /// What `restore` is told.
 #[derive(Clone, Debug, Args)]
 pub struct RestoreArgs {
@@ -62,10 +66,14 @@ pub(super) async fn run(session: &Session, args: &RestoreArgs) -> Result<()> {
         let message = format!("{} was changed while it was restored", args.file.display());
         return Err(Report::new(codes::INPUT_CHANGED, message));
     }
+    let owner = Owner::of(&args.data_dir);
+    // RocksDB's files are nobody else's business either.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let restoration = Restoration::begin(&args.data_dir, header.cluster, id)?;
     let record = bundles.succeed(&node, restoration.incarnation(), &header)?;
     restoration.fill(&record, &mut snapshot)?;
-    let mut view = done(args, &bundles, &node, &header, &record);
+    let taken = owner.take(&args.data_dir);
+    let mut view = done((args, &taken), &bundles, &node, &header, &record);
     // The state is restored whatever becomes of the contexts, which can be mended by hand.
     if let Err(report) = lead(&bundles.plan.cluster, &record.configuration).await {
         view.warnings.push(format!("the context still names the old members: {}", report.message));
@@ -143,7 +151,7 @@ fn plan(
 }
 
 fn done(
-    args: &RestoreArgs,
+    (args, taken): (&RestoreArgs, &Taken),
     bundles: &Bundles,
     node: &PlannedNode,
     header: &SnapshotHeader,
@@ -155,7 +163,8 @@ fn done(
         "  snapshot    entry {} of term {}, verified\n  \
          generation  {}, goes on from {}; the record is in {}\n  \
          filled      {data_dir}: {} (node {}) is the only voter\n  \
-         next        let raftd own it (chown -R), then: systemctl start raftd\n  \
+         owner       {}\n  \
+         next        {}systemctl start raftd\n  \
          then        raftctl member add NAME=HOST:PORT    (each with an empty data directory)\n",
         units::count(last.index.get()),
         last.term,
@@ -164,6 +173,8 @@ fn done(
         bundles.directory().display(),
         node.name,
         node.id,
+        taken.owner,
+        taken.first,
     );
     View {
         kind: "Restored",

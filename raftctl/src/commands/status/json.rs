@@ -115,6 +115,8 @@ fn status_of(status: &NodeStatus) -> Value {
         "logBytes": status.log_bytes,
         "diskTotalBytes": status.disk_total_bytes,
         "diskFreeBytes": status.disk_free_bytes,
+        "diskNeededBytes": status.disk_needed_bytes,
+        "noRoom": status.no_room,
         "certificateNotAfterUnixS": status.certificate_not_after,
         "fsyncP99Us": status.fsync_p99_us,
         "applyP99Us": status.apply_p99_us,

@@ -27,6 +27,11 @@ fn range(from: u64, to: u64) -> RangeInclusive<LogIndex> {
 
 /// A lane over an empty store, with a disk that holds every entry and counts what is read.
 fn lane() -> (Apply, mpsc::Receiver<Done>, Arc<Mutex<Vec<u64>>>, TempDir) {
+    lane_on(Arc::new(AtomicBool::new(true)))
+}
+
+/// The same, on a disk that has room or has none.
+fn lane_on(room: Arc<AtomicBool>) -> (Apply, mpsc::Receiver<Done>, Arc<Mutex<Vec<u64>>>, TempDir) {
     let (reports, reported) = mpsc::channel(REPORTS_MAX);
     let read = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&read);
@@ -38,8 +43,13 @@ fn lane() -> (Apply, mpsc::Receiver<Done>, Arc<Mutex<Vec<u64>>>, TempDir) {
     let directory = tempdir().expect("a directory");
     let store = StateStore::open(directory.path()).expect("an empty store");
     let host = Host::open(store, Arc::new(Kv)).expect("an empty store");
+    let flushing = Flushing {
+        interval: NEVER,
+        bytes_max: usize::MAX,
+        has_room: Box::new(move || room.load(Ordering::Relaxed)),
+    };
     (
-        Apply::start(host, disk, NEVER, reports, Removed::default()).expect("a thread"),
+        Apply::start(host, disk, flushing, reports, Removed::default()).expect("a thread"),
         reported,
         read,
         directory,
@@ -134,4 +144,20 @@ fn a_checkpoint_is_durable_and_reported_with_its_last_entry() {
         panic!("unexpected: {done:?}");
     };
     assert_eq!(last, EntryId { term: Term::new(1), index: LogIndex::new(3) });
+}
+
+#[test]
+fn a_state_is_not_flushed_where_there_is_no_room_for_it() {
+    let room = Arc::new(AtomicBool::new(false));
+    let (mut lane, mut reported, _, _directory) = lane_on(Arc::clone(&room));
+    lane.apply(range(1, 1), vec![put(1)], false);
+    assert_eq!(applied(&mut reported).0, 1);
+    lane.flush();
+    lane.view();
+    let done = reported.blocking_recv().expect("a report");
+    assert!(matches!(done, Done::Viewed(_)), "the flush is left out: {done:?}");
+    room.store(true, Ordering::Relaxed);
+    lane.flush();
+    let done = reported.blocking_recv().expect("a report");
+    assert!(matches!(done, Done::Flushed { index, .. } if index.get() == 1), "{done:?}");
 }

@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use consensus::LogIndex;
-use storage::{SnapshotFile, SnapshotHeader, Snapshots, StateCheckpoint};
+use storage::{SnapshotFile, SnapshotHeader, Snapshots, StateCheckpoint, StorageError};
 
 use crate::bootstrap::failure;
 use crate::exit::Failure;
+use crate::gauges::Gauges;
 use crate::lanes::pacer::Pacer;
 use crate::lanes::snapshot::SNAPSHOTS_KEPT;
 
@@ -18,13 +19,15 @@ pub(super) fn run(
     shelf: &Snapshots,
     checkpoint: &StateCheckpoint,
     header: &SnapshotHeader,
-    bytes_per_s_max: u64,
+    (bytes_per_s_max, gauges): (u64, &Gauges),
     flushed: LogIndex,
 ) -> Result<SnapshotFile, Failure> {
     let mut pacer = Pacer::new(bytes_per_s_max, Instant::now());
     let mut before = 0;
+    room(gauges).map_err(|error| failure(&error))?;
     let made = checkpoint.save(shelf, header, |written| {
         if written - before >= STEP_BYTES {
+            room(gauges)?;
             std::thread::sleep(pacer.pass(written - before, Instant::now()));
             before = written;
         }
@@ -35,4 +38,12 @@ pub(super) fn run(
         tracing::warn!(%error, "an old snapshot cannot be removed");
     }
     Ok(made)
+}
+
+/// A snapshot is a convenience: it must not take the space that the node needs to go on.
+fn room(gauges: &Gauges) -> Result<(), StorageError> {
+    match gauges.lacks(STEP_BYTES) {
+        Some(why) => Err(StorageError::Full { doing: "writing a snapshot", why }),
+        None => Ok(()),
+    }
 }

@@ -1,9 +1,12 @@
 //! Receives a snapshot into a file. What has arrived before a break stays, and is not sent again.
 
+use std::sync::Arc;
+
 use storage::{SnapshotFile, SnapshotReader, SnapshotReceiver, Snapshots, StorageError};
 use tokio::task::spawn_blocking;
 use transport::IncomingSnapshot;
 
+use crate::gauges::Gauges;
 use crate::logging::repeat::{self, Kind};
 
 /// Receives the file; returns it when all of it is checked and durable.
@@ -13,8 +16,9 @@ use crate::logging::repeat::{self, Kind};
 pub(super) async fn run(
     mut incoming: IncomingSnapshot,
     shelf: Snapshots,
+    gauges: Arc<Gauges>,
 ) -> Result<SnapshotFile, String> {
-    match take(&mut incoming, shelf).await {
+    match take(&mut incoming, shelf, gauges).await {
         Ok(file) => {
             // If the sender hears nothing it offers the snapshot again, and is told then.
             let _ = incoming.stored().await;
@@ -27,10 +31,14 @@ pub(super) async fn run(
     }
 }
 
-async fn take(incoming: &mut IncomingSnapshot, shelf: Snapshots) -> Result<SnapshotFile, String> {
-    let head = incoming.offer().head.clone();
-    let begun = spawn_blocking(move || begin(&shelf, &head)).await.map_err(said)?;
-    let mut receiver = match begun.map_err(said)? {
+async fn take(
+    incoming: &mut IncomingSnapshot,
+    shelf: Snapshots,
+    gauges: Arc<Gauges>,
+) -> Result<SnapshotFile, String> {
+    let (head, size_bytes) = (incoming.offer().head.clone(), incoming.offer().size_bytes);
+    let begun = spawn_blocking(move || begin(&shelf, &head, size_bytes, &gauges));
+    let mut receiver = match begun.await.map_err(said)?.map_err(said)? {
         Begun::There(file) => {
             incoming.begin(file.bytes).await.map_err(said)?;
             return Ok(*file);
@@ -64,7 +72,12 @@ enum Begun {
     Partly(Box<SnapshotReceiver>),
 }
 
-fn begin(shelf: &Snapshots, head: &[u8]) -> Result<Begun, StorageError> {
+fn begin(
+    shelf: &Snapshots,
+    head: &[u8],
+    size_bytes: u64,
+    gauges: &Gauges,
+) -> Result<Begun, StorageError> {
     let header = SnapshotReader::new("that is offered".to_owned(), head)?;
     let (id, last) = (header.id(), header.header().meta.last);
     // A file of that name which is not whole is not found here, and received anew.
@@ -73,7 +86,14 @@ fn begin(shelf: &Snapshots, head: &[u8]) -> Result<Begun, StorageError> {
     {
         return Ok(Begun::There(Box::new(file)));
     }
-    Ok(Begun::Partly(Box::new(shelf.receive(id)?)))
+    let receiver = shelf.receive(id)?;
+    // The file, and the state that is made of it beside the present one. Half way is too late: the
+    // log would begin behind a state that cannot be installed.
+    let needed = size_bytes.saturating_mul(2).saturating_sub(receiver.offset());
+    if let Some(why) = gauges.lacks(needed) {
+        return Err(StorageError::Full { doing: "receiving a snapshot", why });
+    }
+    Ok(Begun::Partly(Box::new(receiver)))
 }
 
 fn said(error: impl std::fmt::Display) -> String {

@@ -1,0 +1,227 @@
+//! What the system's "no" to a file means: whose the file is, who asks, and the command that mends
+//! it, on one line.
+//!
+//! The kernel says "Permission denied" and a path, which leaves the operator to find out which part
+//! of the path it meant, whose that is and as whom the process runs. All of that is known here.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Access;
+use rustix::io::Errno;
+use rustix::process::{getegid, geteuid};
+
+use crate::directory::{LOCK, SUPERBLOCK};
+use crate::error::StorageError;
+
+/// What a process wants of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// To read what another user may own, such as configuration and credentials.
+    Read,
+    /// To own it, as its data directory.
+    Own,
+}
+
+/// Explains an error that is about rights: owner, group and mode of the file or directory that is
+/// in the way, the user of this process, and what to run. `None` for all other errors.
+pub fn explain(path: &Path, error: &io::Error, want: Want) -> Option<String> {
+    let errno = Errno::from_io_error(error)?;
+    if errno == Errno::ROFS {
+        return Some(read_only(path));
+    }
+    if errno != Errno::ACCESS && errno != Errno::PERM {
+        return None;
+    }
+    let (place, found) = in_the_way(path);
+    let user = user(geteuid().as_raw());
+    let uid = geteuid().as_raw();
+    let of_it = if place == path { "it".to_owned() } else { place.display().to_string() };
+    let whose = found.map_or_else(|| "there".to_owned(), |found| owner_and_mode(&found));
+    let facts = format!("{of_it} is {whose}, this process is {user} (uid {uid})");
+    if uid == 0 {
+        let why = "which root may do but for a file that is immutable (lsattr), a network file \
+                   system (root_squash), or a process without root's capabilities";
+        return Some(format!("{facts}, {why}"));
+    }
+    Some(format!("{facts}; run as root: {}", remedy(path, &place, want)))
+}
+
+/// Says that a file system cannot be written, and where that comes from.
+fn read_only(path: &Path) -> String {
+    let there = path.ancestors().find(|above| above.exists()).unwrap_or(Path::new("/"));
+    let directory = data_directory(path).unwrap_or_else(|| there.to_owned());
+    format!(
+        "its file system is read-only for this process, user {}: `mount -o remount,rw` it, after a \
+         look at `dmesg` (errors make a file system read-only); under a unit with ProtectSystem=, \
+         it needs ReadWritePaths={}",
+        user(geteuid().as_raw()),
+        directory.display()
+    )
+}
+
+/// Returns the first part of a path that this process may not use, as far as it can see.
+fn in_the_way(path: &Path) -> (PathBuf, Option<Metadata>) {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut parts: Vec<&Path> = path.ancestors().collect();
+    parts.reverse();
+    let mut last = (PathBuf::from("/"), None);
+    for part in parts {
+        match fs::metadata(part) {
+            // What is missing, or cannot be seen, is the business of the directory above.
+            Err(_) => return last,
+            Ok(found) => last = (part.to_owned(), Some(found)),
+        }
+    }
+    last
+}
+
+fn owner_and_mode(found: &Metadata) -> String {
+    let (owner, group) = (user(found.uid()), group(found.gid()));
+    format!("{owner}:{group} {:04o}", found.mode() & 0o7777)
+}
+
+/// Returns the command that gives this process what it wants.
+fn remedy(path: &Path, place: &Path, want: Want) -> String {
+    let (user, group) = (user(geteuid().as_raw()), group(getegid().as_raw()));
+    match want {
+        Want::Own => {
+            let whole = data_directory(path).unwrap_or_else(|| place.to_owned());
+            // The directory itself is to be made, in one that is somebody else's.
+            if place != path && path.starts_with(place) && whole == place && is_shared(place) {
+                let path = path.display();
+                return format!("install -d -o {user} -g {group} -m 0700 {path}");
+            }
+            format!("chown -R {user}:{group} {}", whole.display())
+        }
+        Want::Read => {
+            let place = place.display();
+            format!("chgrp -R {group} {place} && chmod -R g+rX {place}")
+        }
+    }
+}
+
+/// Says whether a directory is no node's: it must not be given away as a whole.
+fn is_shared(directory: &Path) -> bool {
+    !directory.join(SUPERBLOCK).exists() && !directory.join(LOCK).exists()
+}
+
+/// Returns the data directory that a path is in, or is.
+fn data_directory(path: &Path) -> Option<PathBuf> {
+    let is_one = |above: &&Path| {
+        // Without the right to look into it, its name in a path of ours must do.
+        above.join(SUPERBLOCK).exists() || above.join(LOCK).exists()
+    };
+    let found = path.ancestors().skip(1).find(is_one).map(Path::to_owned);
+    found.or_else(|| {
+        let name = path.file_name()?;
+        (name == LOCK || name == SUPERBLOCK).then(|| path.parent().map(Path::to_owned))?
+    })
+}
+
+/// Returns a user's name, or the number of one without a name.
+pub fn user(id: u32) -> String {
+    name_in("/etc/passwd", id).unwrap_or_else(|| id.to_string())
+}
+
+/// Returns a group's name, or the number of one without a name.
+pub fn group(id: u32) -> String {
+    name_in("/etc/group", id).unwrap_or_else(|| id.to_string())
+}
+
+/// Reads `name:password:id:..`, which both files have in common. Who is known to a directory
+/// service only stays a number, which every command takes as well.
+fn name_in(file: &str, id: u32) -> Option<String> {
+    let text = fs::read_to_string(file).ok()?;
+    let id = id.to_string();
+    let line = text.lines().find(|line| line.split(':').nth(2) == Some(&id))?;
+    line.split(':').next().map(str::to_owned)
+}
+
+/// Checks that this process may read and write what a node keeps in its data directory, before
+/// anything is opened: a database would name one file, and not say whose it is.
+pub(crate) fn check(data_directory: &Path) -> Result<(), StorageError> {
+    for name in crate::files::names(data_directory)? {
+        let ours = ["log", "snapshots", "checkpoints", "bootstrap", SUPERBLOCK];
+        if ours.contains(&name.as_str()) || name.starts_with("state") {
+            check_tree(&data_directory.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+fn check_tree(path: &Path) -> Result<(), StorageError> {
+    let denied = |error| StorageError::io("use", path, error);
+    let found = fs::symlink_metadata(path).map_err(denied)?;
+    let (wanted, is_directory) = match found.is_dir() {
+        true => (Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK, true),
+        false => (Access::READ_OK | Access::WRITE_OK, false),
+    };
+    rustix::fs::access(path, wanted).map_err(|errno| denied(errno.into()))?;
+    if is_directory {
+        for child in path.read_dir().map_err(denied)? {
+            let child = child.map_err(denied)?.path();
+            match check_tree(&child) {
+                // Removed meanwhile, or a link to nowhere, which its reader will name.
+                Err(StorageError::Io { source, .. })
+                    if source.kind() == io::ErrorKind::NotFound => {}
+                checked => checked?,
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_errors_need_no_explanation() {
+        let missing = io::Error::from(io::ErrorKind::NotFound);
+        assert_eq!(explain(Path::new("/nowhere"), &missing, Want::Own), None);
+        let full = io::Error::from_raw_os_error(28);
+        assert_eq!(explain(Path::new("/"), &full, Want::Own), None);
+    }
+
+    #[test]
+    fn a_refusal_names_owner_mode_and_process() {
+        let place = tempfile::tempdir().expect("a directory");
+        fs::write(place.path().join(LOCK), "").expect("a file");
+        let denied = io::Error::from_raw_os_error(13);
+        let said = explain(&place.path().join(LOCK), &denied, Want::Own).expect("it is explained");
+        assert!(said.contains(&user(geteuid().as_raw())), "{said}");
+        assert!(said.contains("06") && said.contains("uid "), "{said}");
+    }
+
+    #[test]
+    fn the_data_directory_is_what_is_given_away() {
+        let place = tempfile::tempdir().expect("a directory");
+        let root = place.path();
+        fs::write(root.join(SUPERBLOCK), "").expect("a file");
+        fs::create_dir(root.join("log")).expect("a directory");
+        assert_eq!(data_directory(&root.join("log/CURRENT")).as_deref(), Some(root));
+        assert_eq!(data_directory(&root.join(LOCK)).as_deref(), Some(root));
+        let said = remedy(&root.join("log/CURRENT"), &root.join("log/CURRENT"), Want::Own);
+        assert!(said.ends_with(&format!(" {}", root.display())), "{said}");
+        assert!(said.starts_with("chown -R "), "{said}");
+    }
+
+    #[test]
+    fn a_shared_directory_is_not_given_away() {
+        let place = tempfile::tempdir().expect("a directory");
+        let wanted = place.path().join("raftd");
+        let said = remedy(&wanted, place.path(), Want::Own);
+        assert!(said.starts_with("install -d -o "), "{said}");
+        assert!(said.ends_with("/raftd"), "{said}");
+    }
+
+    #[test]
+    fn a_read_only_file_system_is_told_as_one() {
+        let error = io::Error::from_raw_os_error(30);
+        let said = explain(Path::new("/var/lib/raftd/LOCK"), &error, Want::Own).expect("told");
+        assert!(said.contains("read-only") && said.contains("ReadWritePaths=/var/lib"), "{said}");
+    }
+}
