@@ -1,10 +1,12 @@
-//! Members move to other addresses: one while the cluster is written to, and all of them at once.
+//! Members move to other addresses: one while the cluster is written to, and all of them at once;
+//! a leader to which clients have no way.
 #![allow(clippy::unwrap_used)]
 
 mod kit;
 
 use std::process::Stdio;
 
+use kit::relay::Relay;
 use kit::{CLUSTER, Said, World, free};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -181,4 +183,41 @@ fn all_nodes_move_at_once_and_keep_every_write_and_member() {
     assert_eq!(found, new, "{status}");
     let keys = world.ok("kv list --limit 0 -o name").stdout;
     assert_eq!(keys.lines().count(), 2_001, "every write is there");
+}
+
+#[test]
+fn a_leader_that_clients_do_not_reach_is_asked_through_who_does() {
+    let mut world = World::new();
+    let real = free(3);
+    let relays: Vec<Relay> = real.iter().map(|address| Relay::to(address)).collect();
+    let shown: Vec<String> = relays.iter().map(|relay| relay.address.clone()).collect();
+    world.ok(&format!("init {} {} --prepare-only", kit::CLUSTER, kit::nodes(&shown)));
+    for (number, address) in (1..).zip(&real) {
+        world.start(&format!("n{number}"), address);
+    }
+    world.ok(&format!("init {} --wait 60s", kit::CLUSTER));
+    world.ok("leader transfer n1");
+    world.await_status(|status| status["leader"]["name"] == "n1");
+
+    // From here on only the other nodes have a way to the leader.
+    relays[0].only(&real);
+    let quickly = |line: &str| {
+        let began = std::time::Instant::now();
+        let said = world.ok(line);
+        assert!(began.elapsed() < std::time::Duration::from_secs(2), "{line}: {said:?}");
+        said
+    };
+    quickly("kv put greeting hello");
+    assert_eq!(quickly("kv get greeting").stdout.trim(), "hello");
+    assert_eq!(quickly("kv cas greeting bye --expect hello").code, 0);
+    let file = world.home().join("data.tsv");
+    let lines: String = (0..2_000).map(|number| format!("k{number}\t{number}\n")).collect();
+    std::fs::write(&file, lines).unwrap();
+    let loaded = world.ok(&format!("kv load {} -o json", file.display())).data();
+    assert_eq!((&loaded["puts"], &loaded["repeated"]), (&2_000.into(), &0.into()), "{loaded}");
+    assert_eq!(world.ok("kv list k --limit 0 -o name").stdout.lines().count(), 2_000);
+
+    // Nobody is left who reaches both sides.
+    let alone = world.run(&format!("kv put greeting again -e {} --timeout 1s -o json", shown[0]));
+    assert_eq!((alone.code, &alone.error()["code"]), (7, &"R0101".into()), "{alone:?}");
 }

@@ -29,7 +29,8 @@ pub(crate) fn answer_uninitialised(
     program: &Program,
 ) -> Result<bool, Failure> {
     let machine = &program.machine;
-    let ClientRequest { request, identity: asker, responder } = ask;
+    // Nodes pass nothing on that a node without a history could do.
+    let ClientRequest { request, identity: asker, via: _, responder } = ask;
     let request = match admin::admit(&asker.role, request) {
         Ok(request) => request,
         Err(refusal) => {

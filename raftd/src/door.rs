@@ -5,7 +5,7 @@ use std::sync::Arc;
 use protocol::Hello;
 use tokio::sync::{Semaphore, mpsc, watch};
 use transport::{
-    Accepted, Alpn, Cause, ClientRequest, Endpoint, Incoming, TurnedAway, serve_client,
+    Accepted, Alpn, Cause, ClientRequest, Endpoint, Forwarder, Incoming, TurnedAway, serve_client,
 };
 
 use crate::logging::repeat::{self, Kind};
@@ -41,6 +41,7 @@ impl Door {
         let usher = Usher {
             peers: to_peers,
             requests: to_requests,
+            forwarder: Forwarder::new(endpoint.clone(), said.clone()),
             hello: said,
             clients: Arc::new(Semaphore::new(clients_max as usize)),
         };
@@ -53,6 +54,8 @@ impl Door {
 struct Usher {
     peers: mpsc::Sender<Accepted>,
     requests: mpsc::Sender<ClientRequest>,
+    /// The way to the leader, for clients that do not reach it.
+    forwarder: Forwarder,
     hello: watch::Receiver<Hello>,
     clients: Arc<Semaphore>,
 }
@@ -85,7 +88,7 @@ impl Usher {
                 // A loop that is gone takes nobody in.
                 let _ = self.peers.send(accepted).await;
             }
-            Alpn::Client => {
+            Alpn::Client | Alpn::Forward => {
                 let Ok(_permit) = Arc::clone(&self.clients).try_acquire_owned() else {
                     let from = format!("{} at {}", accepted.identity, accepted.remote);
                     let why = "limits.connections_max in raftd.toml is reached";
@@ -93,7 +96,8 @@ impl Usher {
                     return accepted.refuse("too many connections (limits.connections_max)");
                 };
                 let hello = self.hello.borrow().clone();
-                if let Err(away) = serve_client(accepted, hello, self.requests).await {
+                let to = (self.requests, self.forwarder);
+                if let Err(away) = serve_client(accepted, hello, to).await {
                     turned_away(&away);
                 }
             }

@@ -12,7 +12,11 @@ use certs::{Authority, ClusterId, Identity, Issued, Role, Validity};
 use client::ClientError;
 use kit::load::{get, put};
 use kit::{Cluster, Node, PATIENCE, reason};
+use protocol::{ErrorCode, Passage, Request, Response};
 use rustix::process::Signal;
+use state_machine::{Envelope, KvCommand};
+use transport::certs::Expect;
+use transport::{Alpn, ClientConnection, ConnectError, Endpoint, Trail};
 
 #[tokio::test]
 async fn a_node_refuses_the_data_directory_of_another() {
@@ -310,4 +314,66 @@ fn a_node_whose_certificate_does_not_count_says_since_when_and_what_to_do() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(74), "{said}");
     assert!(said.contains("is not valid before ") && said.contains("clock"), "{said}");
+}
+
+/// A connection to a node, with a certificate of any role, for whatever it takes it for.
+async fn dial(cluster: &Cluster, role: Role, alpn: Alpn) -> Result<ClientConnection, ConnectError> {
+    let config = cluster.client_config(role, Duration::from_secs(5), Vec::new());
+    let endpoint = Endpoint::client(&config.credentials).unwrap();
+    let hello = protocol::Hello {
+        protocol: protocol::PROTOCOL_VERSION,
+        cluster: cluster.authority.cluster().to_bytes(),
+        generation: None,
+        node: None,
+        incarnation: consensus::Incarnation::default(),
+        boot: 0,
+        software: "test".into(),
+        lease: None,
+    };
+    let trail = Trail::new(&cluster.nodes[0].address);
+    let how = (alpn, Expect::AnyNode);
+    ClientConnection::connect(&endpoint, &trail, how, &hello, Duration::from_secs(5)).await
+}
+
+#[tokio::test]
+async fn a_node_asks_for_nothing_but_on_behalf_of_others_and_only_as_a_member() {
+    let cluster = Cluster::start(1).await;
+    let name = || "eve".parse().unwrap();
+    let node = |id| Role::Node(NonZeroU64::new(id).unwrap());
+    let on_behalf = |authority: ClusterId, role: Role| Passage::OnBehalf {
+        identity: Identity::new(authority, role).to_uri(),
+    };
+    let own = cluster.authority.cluster();
+    let command = KvCommand::Put { key: "k".into(), value: "v".into() }.encode();
+    let put = Request::Propose { command: Envelope::sessionless(command).encode() };
+    let transfer = Request::Transfer { to: 1 };
+    let member = dial(&cluster, node(1), Alpn::Forward).await.unwrap();
+    let stranger = dial(&cluster, node(9), Alpn::Forward).await.unwrap();
+    let client = dial(&cluster, Role::Client(name()), Alpn::Client).await.unwrap();
+
+    let passed_on = member.call_for(&put, &on_behalf(own, Role::Client(name()))).await.unwrap();
+    assert!(matches!(passed_on, Response::Applied { .. }), "{passed_on:?}");
+    let foreign = ClusterId::generate().unwrap();
+    for (connection, request, passage, wanted) in [
+        (&member, &put, Passage::Direct, "only passes on"),
+        (&member, &Request::Status, Passage::Direct, "only passes on"),
+        (&member, &Request::Status, on_behalf(own, Role::Operator(name())), "only passes on"),
+        (&member, &put, on_behalf(own, Role::Reader(name())), "does not allow to change data"),
+        (&member, &transfer, on_behalf(own, Role::Client(name())), "does not allow to hand"),
+        (&member, &put, on_behalf(own, node(1)), "no node asks"),
+        (&member, &put, on_behalf(foreign, Role::Operator(name())), "another cluster"),
+        (&member, &put, Passage::OnBehalf { identity: "root".into() }, "root"),
+        (&stranger, &put, on_behalf(own, Role::Operator(name())), "no member"),
+        (&client, &put, on_behalf(own, Role::Operator(name())), "only nodes"),
+    ] {
+        let Response::Error(error) = connection.call_for(request, &passage).await.unwrap() else {
+            panic!("{request:?} {passage:?} is answered");
+        };
+        assert_eq!(error.code, ErrorCode::Unauthorised, "{passage:?}: {error:?}");
+        assert!(error.message.contains(wanted), "{passage:?}: {}", error.message);
+    }
+    for (role, alpn) in [(node(1), Alpn::Client), (Role::Operator(name()), Alpn::Forward)] {
+        let Err(error) = dial(&cluster, role, alpn).await else { panic!("{alpn:?} is open") };
+        assert!(error.to_string().contains("may not use"), "{error}");
+    }
 }

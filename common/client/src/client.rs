@@ -308,8 +308,10 @@ impl Client {
             sleep(SUSPICIOUS_AFTER).await;
             self.shared.pool.closed(endpoint, &connection).await
         };
+        let passage = manner.passage();
+        let answer = connection.call_for(request, &passage);
         let answered = tokio::select! {
-            answered = timeout_at(manner.deadline, connection.call(request)) => answered,
+            answered = timeout_at(manner.deadline, answer) => answered,
             gone = gone => Ok(Err(CallError::Lost(gone))),
         };
         match answered {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use protocol::{Request, Response};
+use protocol::{Passage, Request, Response};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 use transport::Precision;
@@ -48,6 +48,17 @@ impl Manner {
     /// Waits for a connection only for a while.
     pub(crate) fn briefly(self) -> Self {
         Self { connected_by: self.deadline.min(Instant::now() + DIAL_PATIENCE), ..self }
+    }
+}
+
+impl Manner {
+    /// Says the same to the node; it is to give up a little earlier, to have time to say so.
+    pub(crate) fn passage(self) -> Passage {
+        if !self.forward {
+            return Passage::Direct;
+        }
+        let left = self.deadline.saturating_duration_since(Instant::now()) * 9 / 10;
+        Passage::MayForward { within_ms: u32::try_from(left.as_millis()).unwrap_or(u32::MAX) }
     }
 }
 

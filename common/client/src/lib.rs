@@ -37,7 +37,9 @@
 //! - Only what certainly had no effect is tried again: refusals and questions; and what has the
 //!   effect of one attempt however often it is made: the commands of a session.
 //! - The low-water mark never passes a command that is not answered.
-//! - Every wait ends at the deadline.
+//! - Every wait ends at the deadline; each turn of a search notes an answer or a failure, and each
+//!   round ends with a wait.
+//! - Every address is tried, and the most precise reason of the latest round is told.
 
 mod any;
 pub mod blocking;

@@ -12,7 +12,7 @@ use protocol::{Hello, PROTOCOL_VERSION};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use transport::certs::{Credentials, Expect};
-use transport::{ClientConnection, ConnectError, Endpoint, Precision, Rejection, Trail};
+use transport::{Alpn, ClientConnection, ConnectError, Endpoint, Precision, Rejection, Trail};
 
 use crate::error::ClientError;
 use crate::search::Why;
@@ -203,8 +203,8 @@ impl Slot {
         let (slot, dialler) = (Arc::clone(self), dialler.clone());
         tokio::spawn(async move {
             let Dialler { endpoint, hello, connect_timeout } = dialler;
-            let (expect, within) = (Expect::AnyNode, connect_timeout);
-            let made = ClientConnection::connect(&endpoint, &trail, expect, &hello, within).await;
+            let (how, within) = ((Alpn::Client, Expect::AnyNode), connect_timeout);
+            let made = ClientConnection::connect(&endpoint, &trail, how, &hello, within).await;
             let made = made.map(Arc::new);
             *lock(&slot.seat) = match &made {
                 Ok(connection) => Seat::Connected(Arc::clone(connection)),

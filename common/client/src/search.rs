@@ -45,9 +45,16 @@ pub(crate) struct Search {
     round: u64,
     found: Vec<Found>,
     reached_any: bool,
-    /// Who was named as the leader last, and by whom.
-    named: Option<(String, String)>,
+    named: Option<Named>,
     detour: bool,
+}
+
+/// Who was named as the leader last, and by whom.
+#[derive(Debug)]
+struct Named {
+    leader: String,
+    by: String,
+    round: u64,
 }
 
 /// The reason that counts for one endpoint.
@@ -109,13 +116,13 @@ impl Search {
     /// Says whether to ask the node that an answer names; a few times a round.
     pub(crate) fn may_follow(&mut self, named: &str, by: &str) -> bool {
         self.hints += 1;
-        self.named = Some((named.to_owned(), by.to_owned()));
+        self.name(named, by);
         self.hints <= HINTS_MAX && !self.has_asked(named)
     }
 
     /// Returns who named this node as the leader.
     pub(crate) fn namer(&self, leader: &str) -> Option<&str> {
-        self.named.as_ref().filter(|(named, _)| named == leader).map(|(_, by)| by.as_str())
+        self.named.as_ref().filter(|named| named.leader == leader).map(|named| named.by.as_str())
     }
 
     /// Says whether there was no way to a node in this round.
@@ -127,16 +134,21 @@ impl Search {
     /// The one who named it may be asked once more, if this is news.
     pub(crate) fn make_detour(&mut self) -> bool {
         let news = !std::mem::replace(&mut self.detour, true);
-        if news && let Some((_, by)) = &self.named {
-            self.asked.remove(by);
+        if news && let Some(named) = &self.named {
+            self.asked.remove(&named.by);
         }
         news
     }
 
     /// It is known from earlier that a leader is reached through another node.
     pub(crate) fn go_through(&mut self, leader: &str, by: &str) {
-        self.named = Some((leader.to_owned(), by.to_owned()));
+        self.name(leader, by);
         self.detour = true;
+    }
+
+    fn name(&mut self, leader: &str, by: &str) {
+        let (leader, by, round) = (leader.to_owned(), by.to_owned(), self.round);
+        self.named = Some(Named { leader, by, round });
     }
 
     /// Says whether nodes are asked to pass the request on.
@@ -182,12 +194,19 @@ impl Search {
         ClientError::Unreachable { causes, certificates }
     }
 
+    /// Returns the leader that nodes name and to which there is no way. Who is named no more may
+    /// lead no more: then there is none.
+    fn leader_cut_off(&self) -> Option<String> {
+        let named = self.named.as_ref()?;
+        (self.detour && named.round + 2 >= self.round).then(|| named.leader.clone())
+    }
+
     /// Returns the error after the last round.
     pub(crate) fn give_up(self, after: Duration) -> ClientError {
         if !self.reached_any {
             return self.nobody_helps();
         }
-        let leader = self.named.map(|(leader, _)| leader).filter(|_| self.detour);
+        let leader = self.leader_cut_off();
         let causes = self.found.into_iter().map(|found| found.cause).collect();
         ClientError::NoLeader { causes, after, leader }
     }
@@ -297,9 +316,9 @@ mod tests {
         assert!(!search.has_asked("f") && search.is_detour());
         search.failed("f", why("cannot reach l", Precision::Refused, true));
         assert!(!search.make_detour() && search.has_asked("f"), "once");
-        match search.give_up(Duration::from_secs(1)) {
-            ClientError::NoLeader { leader, .. } => assert_eq!(leader.as_deref(), Some("l")),
-            other => panic!("{other:?}"),
+        for round in 1..=3 {
+            search.next_wait();
+            assert_eq!(search.leader_cut_off().is_some(), round <= 2, "named {round} rounds ago");
         }
     }
 }

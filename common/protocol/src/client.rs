@@ -70,6 +70,24 @@ pub enum Request {
     Snapshot(SnapshotRequest),
 }
 
+/// How a request may travel, or has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Passage {
+    /// From who asks to who answers.
+    #[default]
+    Direct,
+    /// A node that does not lead may pass it on to the leader, once.
+    MayForward {
+        /// How long that node awaits the answer, in milliseconds.
+        within_ms: u32,
+    },
+    /// A node passes it on, and has checked who asks. It is not passed on any further.
+    OnBehalf {
+        /// The URI of the identity that asks.
+        identity: String,
+    },
+}
+
 /// How new the answer to a question must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Freshness {
@@ -214,11 +232,19 @@ codes! {
 }
 
 impl Request {
-    /// Encodes the frame of a request.
+    /// Encodes the frame of a request that goes from who asks to who answers.
     ///
     /// # Errors
     /// If it is over a limit.
     pub fn encode(&self, id: u64) -> Result<Bytes, ProtocolError> {
+        self.encode_for(id, &Passage::Direct)
+    }
+
+    /// Encodes the frame of a request.
+    ///
+    /// # Errors
+    /// If it is over a limit.
+    pub fn encode_for(&self, id: u64, passage: &Passage) -> Result<Bytes, ProtocolError> {
         let body = match self {
             Self::Propose { command } => pb::request::Body::Propose(command.clone()),
             Self::Query { query, freshness } => {
@@ -247,14 +273,19 @@ impl Request {
             }
             Self::Snapshot(request) => pb::request::Body::Snapshot(request.to_wire()),
         };
-        encode_in_body(&pb::Request { id, body: Some(body) })
+        let (forward_within_ms, on_behalf) = match passage {
+            Passage::Direct => (None, None),
+            Passage::MayForward { within_ms } => (Some(*within_ms), None),
+            Passage::OnBehalf { identity } => (None, Some(identity.clone())),
+        };
+        encode_in_body(&pb::Request { id, body: Some(body), forward_within_ms, on_behalf })
     }
 
-    /// Decodes the frame of a request, and its id.
+    /// Decodes the frame of a request, its id, and how it travels.
     ///
     /// # Errors
     /// If it is malformed.
-    pub fn decode(frame: &Frame) -> Result<(u64, Self), ProtocolError> {
+    pub fn decode(frame: &Frame) -> Result<(u64, Self, Passage), ProtocolError> {
         let what = "a request";
         let request: pb::Request = decode_from_body(what, frame)?;
         let body = request.body.ok_or(ProtocolError::Missing { what: "a request's body" })?;
@@ -282,7 +313,12 @@ impl Request {
                 Self::Snapshot(SnapshotRequest::from_wire(request)?)
             }
         };
-        Ok((request.id, body))
+        let passage = match (request.on_behalf, request.forward_within_ms) {
+            (Some(identity), _) => Passage::OnBehalf { identity },
+            (None, Some(within_ms)) => Passage::MayForward { within_ms },
+            (None, None) => Passage::Direct,
+        };
+        Ok((request.id, body, passage))
     }
 }
 

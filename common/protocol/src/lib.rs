@@ -27,7 +27,8 @@ mod status;
 mod wire;
 
 pub use client::{
-    AGE_UNKNOWN_MS, ErrorCode, ErrorReply, Freshness, LeaderHint, Outcome, Request, Response,
+    AGE_UNKNOWN_MS, ErrorCode, ErrorReply, Freshness, LeaderHint, Outcome, Passage, Request,
+    Response,
 };
 pub use configuration::{decode_configuration, encode_configuration};
 pub use entry::{

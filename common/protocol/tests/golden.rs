@@ -10,7 +10,7 @@ use kit::{
     GENERATION, at, command, configuration, entry, frame, hello, hex, majority, record, stable,
 };
 use protocol::{
-    BootstrapRecord, ErrorCode, ErrorReply, Freshness, HelloReply, LeaderHint, Outcome,
+    BootstrapRecord, ErrorCode, ErrorReply, Freshness, HelloReply, LeaderHint, Outcome, Passage,
     RefusalCode, Request, Response, decode_configuration, decode_entry, decode_message,
     encode_configuration, encode_entry, encode_message, peek_entry,
 };
@@ -162,6 +162,23 @@ fn a_request_and_an_error_stand_in_the_body() {
     let expected = "01000000000000001a00000008ac02\
                     3a15080112026e6f1a0b080212026e321a03683a312001";
     assert_eq!(hex(&response.encode(300).unwrap()), expected);
+}
+
+#[test]
+fn a_request_says_how_it_travels() {
+    let transfer =
+        |passage: &Passage| hex(&Request::Transfer { to: 2 }.encode_for(1, passage).unwrap());
+    let direct = "010000000000000004000000".to_owned() + "08014802";
+    assert_eq!(transfer(&Passage::Direct), direct);
+    assert_eq!(hex(&Request::Transfer { to: 2 }.encode(1).unwrap()), direct);
+    assert_eq!(
+        transfer(&Passage::MayForward { within_ms: 0 }),
+        "010000000000000006000000".to_owned() + "080148026000"
+    );
+    assert_eq!(
+        transfer(&Passage::OnBehalf { identity: "x".into() }),
+        "010000000000000007000000".to_owned() + "080148026a0178"
+    );
 }
 
 #[test]

@@ -10,9 +10,9 @@ use proptest::test_runner::Config;
 use proptest::{prop_assert, prop_assert_eq, proptest};
 use protocol::limits::{COMMAND_BYTES_MAX, ENTRIES_PER_FRAME_MAX};
 use protocol::{
-    BootstrapRecord, FRAME_PREFIX_BYTES, Frame, FrameReader, Hello, HelloReply, Request, Response,
-    decode_configuration, decode_entry, decode_message, encode_configuration, encode_entry,
-    encode_message,
+    BootstrapRecord, FRAME_PREFIX_BYTES, Frame, FrameReader, Hello, HelloReply, Passage, Request,
+    Response, decode_configuration, decode_entry, decode_message, encode_configuration,
+    encode_entry, encode_message,
 };
 
 proptest! {
@@ -61,9 +61,13 @@ proptest! {
     }
 
     #[test]
-    fn requests(id in proptest::num::u64::ANY, request in any::request()) {
-        let encoded = request.encode(id).unwrap();
-        prop_assert_eq!(Request::decode(&frame(&[encoded])).unwrap(), (id, request));
+    fn requests(
+        id in proptest::num::u64::ANY,
+        request in any::request(),
+        passage in any::passage(),
+    ) {
+        let encoded = request.encode_for(id, &passage).unwrap();
+        prop_assert_eq!(Request::decode(&frame(&[encoded])).unwrap(), (id, request, passage));
     }
 
     #[test]
@@ -100,7 +104,8 @@ fn the_largest_command_makes_the_journey() {
     let command = Bytes::from(vec![7; COMMAND_BYTES_MAX]);
     let request = Request::Propose { command: command.clone() };
     let encoded = request.encode(u64::MAX).unwrap();
-    assert_eq!(Request::decode(&frame(&[encoded])).unwrap(), (u64::MAX, request));
+    let decoded = Request::decode(&frame(&[encoded])).unwrap();
+    assert_eq!(decoded, (u64::MAX, request, Passage::Direct));
     let entries = vec![entry(1, 1, Payload::Command(command)); 7];
     let body = Body::AppendEntries {
         prev: at(0, 0),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use certs::Expect;
-use protocol::{Hello, Request, Response};
+use protocol::{Hello, Passage, Request, Response};
 use quinn::{Connection, RecvStream, SendStream};
 use tokio::sync::{mpsc, oneshot};
 
@@ -49,7 +49,7 @@ impl ClientConnection {
     pub async fn connect(
         endpoint: &Endpoint,
         trail: &Trail,
-        expect: Expect,
+        (alpn, expect): (Alpn, Expect),
         ours: &Hello,
         within: Duration,
     ) -> Result<Self, ConnectError> {
@@ -58,7 +58,7 @@ impl ClientConnection {
             let (endpoint, address) = (endpoint.clone(), address.clone());
             let (trail, ours) = (trail.clone(), ours.clone());
             async move {
-                let connection = endpoint.dial(&address, place, expect, Alpn::Client).await?;
+                let connection = endpoint.dial(&address, place, expect, alpn).await?;
                 trail.greets(place);
                 let address = called(&address, place);
                 let hello = greet(&connection, &address, &ours).await?;
@@ -90,7 +90,9 @@ impl ClientConnection {
 
     /// Returns the address to which it leads.
     pub fn remote(&self) -> SocketAddr {
-        self.connection.remote_address()
+        let remote = self.connection.remote_address();
+        // A v4 address on a v6 socket is told as what it is.
+        SocketAddr::new(remote.ip().to_canonical(), remote.port())
     }
 
     /// Returns what the node said of itself.
@@ -108,6 +110,18 @@ impl ClientConnection {
     /// # Errors
     /// If the request could not be sent, or the connection broke before the answer.
     pub async fn call(&self, request: &Request) -> Result<Response, CallError> {
+        self.call_for(request, &Passage::Direct).await
+    }
+
+    /// As [`ClientConnection::call`], of a request that travels in some way.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn call_for(
+        &self,
+        request: &Request,
+        passage: &Passage,
+    ) -> Result<Response, CallError> {
         let (answer, answered) = oneshot::channel();
         let id = {
             let mut waiting = lock(&self.waiting);
@@ -120,7 +134,9 @@ impl ClientConnection {
             id
         };
         let _forget = Forget { id, waiting: &self.waiting };
-        let frame = request.encode(id).map_err(|error| CallError::NotSent(error.to_string()))?;
+        let frame = request
+            .encode_for(id, passage)
+            .map_err(|error| CallError::NotSent(error.to_string()))?;
         if self.queue.send(vec![frame]).await.is_err() {
             let why = lock(&self.waiting).broken.clone();
             return Err(CallError::NotSent(why.unwrap_or_else(|| "it is closed".into())));

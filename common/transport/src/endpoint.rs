@@ -26,24 +26,27 @@ pub enum Alpn {
     Peer,
     /// From clients and operators.
     Client,
+    /// From nodes, for clients and operators.
+    Forward,
 }
 
 impl Alpn {
-    const ALL: [Self; 2] = [Self::Peer, Self::Client];
+    const ALL: [Self; 3] = [Self::Peer, Self::Client, Self::Forward];
 
     const fn name(self) -> &'static [u8] {
         match self {
             Self::Peer => b"raft-peer/1",
             Self::Client => b"raft-client/1",
+            Self::Forward => b"raft-forward/1",
         }
     }
 
     /// Says whether a certificate of this role may use it: the one table, default deny.
     pub const fn admits(self, role: &Role) -> bool {
         match (self, role) {
-            (Self::Peer, Role::Node(_))
+            (Self::Peer | Self::Forward, Role::Node(_))
             | (Self::Client, Role::Operator(_) | Role::Client(_) | Role::Reader(_)) => true,
-            (Self::Peer, Role::Operator(_) | Role::Client(_) | Role::Reader(_))
+            (Self::Peer | Self::Forward, Role::Operator(_) | Role::Client(_) | Role::Reader(_))
             | (Self::Client, Role::Node(_)) => false,
         }
     }

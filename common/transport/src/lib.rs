@@ -4,6 +4,8 @@
 //! # Architecture invariants
 //! - Only this crate names quinn; there is no plain mode.
 //! - Who may use which protocol is decided in one table, [`Alpn::admits`]; the default is deny.
+//! - A node asks for nothing of its own; on behalf of others it asks once, over a protocol of its
+//!   own.
 //! - Sending never blocks the caller: a full lane drops and says so.
 //! - Receiving holds the sender back, by QUIC's windows; nothing grows without bound.
 //! - No Raft rules: messages go through as they are.
@@ -12,6 +14,7 @@ mod arrivals;
 mod call;
 mod endpoint;
 mod error;
+mod forward;
 mod gather;
 pub mod limits;
 mod mesh;
@@ -33,6 +36,7 @@ pub use endpoint::{Accepted, Alpn, Endpoint, Incoming};
 pub use error::{
     CallError, Cause, ConnectError, EndpointError, Precision, Rejection, SnapshotError, TurnedAway,
 };
+pub use forward::Forwarder;
 pub use mesh::{Mesh, PeerEvent};
 pub use peer::PeerInfo;
 pub use probe::closed;

@@ -54,3 +54,12 @@ pub const SNAPSHOT_WINDOW_BYTES: u64 = 4 * 1024 * 1024;
 
 /// A snapshot's stream on which the other side is silent for so long is given up.
 pub const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Requests that a node passes on to its leader at a time.
+pub const FORWARDS_MAX: usize = 1_024;
+
+/// Bytes of requests that a node passes on at a time.
+pub const FORWARD_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// A node awaits the answer to what it has passed on no longer, whatever the client says.
+pub const FORWARD_TIMEOUT_MAX: Duration = Duration::from_secs(600);

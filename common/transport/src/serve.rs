@@ -3,10 +3,11 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use certs::Identity;
+use certs::{Identity, Role};
+use consensus::NodeId;
 use protocol::limits::REQUESTS_IN_FLIGHT_MAX;
 use protocol::{
-    ErrorCode, ErrorReply, Hello, HelloReply, Outcome, PROTOCOL_VERSION, ProtocolError,
+    ErrorCode, ErrorReply, Hello, HelloReply, Outcome, PROTOCOL_VERSION, Passage, ProtocolError,
     RefusalCode, Request, Response,
 };
 use quinn::{RecvStream, SendStream};
@@ -15,6 +16,7 @@ use tokio::time::timeout;
 
 use crate::endpoint::{Accepted, Close};
 use crate::error::{Cause, TurnedAway};
+use crate::forward::{Detour, Forwarder, is_passed_on, other_leader, refusal};
 use crate::gather::Gather;
 use crate::limits::{ANSWERS_MAX, CONNECT_TIMEOUT};
 use crate::mesh::answer_hello;
@@ -26,6 +28,8 @@ pub struct ClientRequest {
     pub request: Request,
     /// Who asks.
     pub identity: Arc<Identity>,
+    /// The node that says so, if it has passed the request on: only members may be believed.
+    pub via: Option<NodeId>,
     /// The way back.
     pub responder: Responder,
 }
@@ -36,6 +40,8 @@ pub struct Responder {
     answered: bool,
     queue: mpsc::UnboundedSender<Answer>,
     permit: Option<OwnedSemaphorePermit>,
+    /// The way on, if another node leads.
+    detour: Option<Box<Detour>>,
 }
 
 /// An answer on its way; the request counts as in flight until it is written.
@@ -46,9 +52,14 @@ struct Answer {
 }
 
 impl Responder {
-    /// Sends the answer; never blocks. The queue is bounded by the requests in flight.
+    /// Sends the answer; never blocks. The queue is bounded by the requests in flight. If the
+    /// answer is that another node leads, that one may be asked first.
     pub fn send(mut self, response: Response) {
-        self.answer(response);
+        let detour = self.detour.take().zip(other_leader(&response));
+        match detour {
+            Some((detour, leader)) => detour.take(leader, self),
+            None => self.answer(response),
+        }
     }
 
     fn answer(&mut self, response: Response) {
@@ -73,13 +84,14 @@ impl Drop for Responder {
 }
 
 /// Serves a client until it goes: requests come out of `requests`, which holds them back when full.
+/// What only a leader can do may take the way of `forwarder` if another node leads.
 ///
 /// # Errors
 /// Why the connection was refused or cut.
 pub async fn serve_client(
     accepted: Accepted,
     ours: Hello,
-    requests: mpsc::Sender<ClientRequest>,
+    (requests, forwarder): (mpsc::Sender<ClientRequest>, Forwarder),
 ) -> Result<(), TurnedAway> {
     let connection = accepted.connection;
     let who = format!("{} at {}", accepted.identity, accepted.remote);
@@ -92,10 +104,11 @@ pub async fn serve_client(
     let identity = Arc::new(accepted.identity);
     let nonsense = Arc::new(OnceLock::new());
     while let Ok((send, receive)) = connection.accept_bi().await {
-        let (requests, identity) = (requests.clone(), Arc::clone(&identity));
+        let to = (requests.clone(), forwarder.clone());
+        let identity = Arc::clone(&identity);
         let (connection, nonsense) = (connection.clone(), Arc::clone(&nonsense));
         tokio::spawn(async move {
-            if let Err(error) = serve_stream(send, receive, identity, requests).await {
+            if let Err(error) = serve_stream(send, receive, identity, to).await {
                 let why = error.to_string();
                 // First, for who waits for the connection's end looks for the reason.
                 let _ = nonsense.set(why.clone());
@@ -133,7 +146,7 @@ async fn serve_stream(
     send: SendStream,
     receive: RecvStream,
     identity: Arc<Identity>,
-    requests: mpsc::Sender<ClientRequest>,
+    (requests, forwarder): (mpsc::Sender<ClientRequest>, Forwarder),
 ) -> Result<(), ProtocolError> {
     let (queue, answers) = mpsc::unbounded_channel();
     tokio::spawn(write_answers(answers, send));
@@ -148,13 +161,56 @@ async fn serve_stream(
             Err(ReadFailure::Ended(_)) => return Ok(()),
             Err(ReadFailure::Malformed(error)) => return Err(error),
         };
-        let (id, request) = Request::decode(&frame)?;
+        let (id, request, passage) = Request::decode(&frame)?;
+        let detour = Detour::of(&forwarder, &request, &identity, &passage).map(Box::new);
         let queue = queue.clone();
-        let responder = Responder { id, answered: false, queue, permit: Some(permit) };
-        let request = ClientRequest { request, identity: Arc::clone(&identity), responder };
+        let responder = Responder { id, answered: false, queue, permit: Some(permit), detour };
+        let (identity, via) = match speaker(&identity, &request, &passage) {
+            Ok(speaker) => speaker,
+            Err(why) => {
+                responder.send(refusal(ErrorCode::Unauthorised, why));
+                continue;
+            }
+        };
+        let request = ClientRequest { request, identity, via, responder };
         if requests.send(request).await.is_err() {
             return Ok(());
         }
+    }
+}
+
+/// Finds out who asks: whoever is connected; or, if that is a node, the one on whose behalf it does.
+fn speaker(
+    connected: &Arc<Identity>,
+    request: &Request,
+    passage: &Passage,
+) -> Result<(Arc<Identity>, Option<NodeId>), String> {
+    match (&connected.role, passage) {
+        (Role::Node(node), Passage::OnBehalf { identity }) if is_passed_on(request) => {
+            let identity: Identity = identity.parse().map_err(|error| format!("{error}"))?;
+            match identity.role {
+                Role::Node(_) => Err("no node asks for anything of its own".into()),
+                Role::Operator(_) | Role::Client(_) | Role::Reader(_)
+                    if identity.cluster != connected.cluster =>
+                {
+                    Err(format!("{identity} is of another cluster"))
+                }
+                Role::Operator(_) | Role::Client(_) | Role::Reader(_) => {
+                    Ok((Arc::new(identity), NodeId::new(node.get())))
+                }
+            }
+        }
+        (
+            Role::Node(_),
+            Passage::Direct | Passage::MayForward { .. } | Passage::OnBehalf { .. },
+        ) => Err("a node only passes on what a leader must do".into()),
+        (Role::Operator(_) | Role::Client(_) | Role::Reader(_), Passage::OnBehalf { .. }) => {
+            Err("only nodes ask on behalf of others".into())
+        }
+        (
+            Role::Operator(_) | Role::Client(_) | Role::Reader(_),
+            Passage::Direct | Passage::MayForward { .. },
+        ) => Ok((Arc::clone(connected), None)),
     }
 }
 

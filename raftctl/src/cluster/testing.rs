@@ -79,6 +79,8 @@ pub(crate) fn well(number: u64) -> NodeStatus {
         log_bytes: 1_000,
         disk_total_bytes: 100,
         disk_free_bytes: 50,
+        disk_needed_bytes: 20,
+        no_room: String::new(),
         certificate_not_after: NOW + 300 * 86_400,
         fsync_p99_us: 1_000,
         apply_p99_us: 100,

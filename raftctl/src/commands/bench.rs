@@ -298,6 +298,10 @@ async fn operate(client: Client, plan: Arc<Plan>, number: u64) -> Measures {
             client.propose(change.encode()).await
         };
         if !plan.measuring.load(Ordering::Relaxed) {
+            // Nobody goes round without waiting, whatever fails at once.
+            if done.is_err() {
+                tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+            }
             continue;
         }
         let measured = if reads { &mut measures.reads } else { &mut measures.writes };

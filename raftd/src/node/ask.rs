@@ -17,7 +17,14 @@ use crate::node::read::wanted;
 impl Node {
     /// A client asks.
     pub(crate) fn ask(&mut self, now: Timestamp, ask: ClientRequest) {
-        let ClientRequest { request, identity, responder } = ask;
+        let ClientRequest { request, identity, via, responder } = ask;
+        if let Some(by) = via
+            && self.replica.status().configuration.member(by).is_none()
+        {
+            let why = format!("node {by} passes this on, and is no member as far as is known here");
+            let refusal = answer::refusal(ErrorCode::Unauthorised, why);
+            return responder.send(Response::Error(refusal));
+        }
         let request = match admin::admit(&identity.role, request) {
             Ok(request) => request,
             Err(refusal) => return responder.send(Response::Error(refusal)),
@@ -55,7 +62,8 @@ impl Node {
                 self.queries.page(page, extent, responder);
             }
             Request::Reconfigure { target, expected_index } => {
-                tracing::info!(by = %identity.role, "a change of members is asked for");
+                let via = via.map(tracing::field::display);
+                tracing::info!(by = %identity.role, via, "a change of members is asked for");
                 self.reconfigure(now, &target, expected_index, responder);
             }
             Request::Transfer { to } => {

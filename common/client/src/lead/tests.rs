@@ -128,19 +128,20 @@ impl Nodes for World {
             let reply = Some(ErrorReply { code, message, leader, outcome });
             Ok(Attempt::Failed { why, reply })
         };
+        let hint = |leader| {
+            let (id, name, address) = (1, String::new(), name(leader % self.nodes.len()));
+            Some(LeaderHint { id, name, address })
+        };
         let answer = async {
             match node.says {
                 Says::Done => Ok(Attempt::Done(Response::Done)),
-                Says::Names(leader) if manner.forward && node.forwards => {
+                Says::Names(leader) if manner.forward => {
                     match self.nodes.get(leader).map(|leader| leader.says) {
-                        Some(Says::Done) => Ok(Attempt::Done(Response::Done)),
-                        Some(_) | None => refuses(ErrorCode::NoLeader, None),
+                        Some(Says::Done) if node.forwards => Ok(Attempt::Done(Response::Done)),
+                        Some(_) | None => refuses(ErrorCode::NoLeader, hint(leader)),
                     }
                 }
-                Says::Names(leader) => {
-                    let (id, name, address) = (1, String::new(), name(leader % self.nodes.len()));
-                    refuses(ErrorCode::NotLeader, Some(LeaderHint { id, name, address }))
-                }
+                Says::Names(leader) => refuses(ErrorCode::NotLeader, hint(leader)),
                 Says::Nobody => refuses(ErrorCode::NoLeader, None),
                 Says::Busy => refuses(ErrorCode::Busy, None),
                 Says::Lost(ms) => {

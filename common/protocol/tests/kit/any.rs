@@ -13,8 +13,8 @@ use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof};
 use proptest::sample::select;
 use protocol::{
     BootstrapRecord, EntryKind, ErrorCode, ErrorReply, Freshness, Generation, Hello, HelloReply,
-    LeaderHint, LeaseReport, LogDetail, LogEntry, LogPage, NodeStatus, Outcome, PeerReport,
-    RefusalCode, Request, Response, RoundReport,
+    LeaderHint, LeaseReport, LogDetail, LogEntry, LogPage, NodeStatus, Outcome, Passage,
+    PeerReport, RefusalCode, Request, Response, RoundReport,
 };
 
 pub fn text() -> impl Strategy<Value = String> {
@@ -186,6 +186,14 @@ pub fn request() -> impl Strategy<Value = Request> {
             .prop_map(|(target, expected_index)| Request::Reconfigure { target, expected_index }),
         any::<u64>().prop_map(|to| Request::Transfer { to }),
         (bytes(), any::<bool>()).prop_map(|(query, stale)| Request::SystemQuery { query, stale }),
+    ]
+}
+
+pub fn passage() -> impl Strategy<Value = Passage> {
+    prop_oneof![
+        Just(Passage::Direct),
+        any::<u32>().prop_map(|within_ms| Passage::MayForward { within_ms }),
+        any::<String>().prop_map(|identity| Passage::OnBehalf { identity }),
     ]
 }
 

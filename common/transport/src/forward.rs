@@ -1,0 +1,262 @@
+//! Passing requests on: a client that reaches followers and not the leader asks one of them to, and
+//! that node asks the leader in its place, over a connection for nothing else.
+//!
+//! A node's certificate gives it no right to ask for anything: it says on whose behalf it asks,
+//! whose certificate it has checked itself, and the leader decides by that identity. So a leader
+//! trusts the members of its configuration to say truly who asked them; it trusts them with every
+//! vote and entry as well. Who is no member is not believed. Only what nobody but a leader can do
+//! is passed on, and only once: what came from a node is never passed on again.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use certs::{Expect, Identity};
+use protocol::{ErrorCode, ErrorReply, Hello, LeaderHint, Outcome, Passage, Request, Response};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::call::ClientConnection;
+use crate::endpoint::{Alpn, Endpoint};
+use crate::error::CallError;
+use crate::limits::{CONNECT_TIMEOUT, FORWARD_BYTES_MAX, FORWARD_TIMEOUT_MAX, FORWARDS_MAX};
+use crate::reach::Trail;
+use crate::serve::Responder;
+
+/// A leader that was heard of so recently is taken to be alive: its answer is awaited.
+const HEARD_WITHIN: Duration = Duration::from_millis(250);
+
+/// Else it is asked for a sign of life first, which may take so long: a request that is sent to a
+/// leader which hangs has an outcome that nobody knows.
+const SIGN_WITHIN: Duration = Duration::from_millis(500);
+
+/// A node's way to its leader, for others.
+#[derive(Clone)]
+pub struct Forwarder {
+    endpoint: Endpoint,
+    hello: watch::Receiver<Hello>,
+    /// Requests, and their bytes, that may be passed on at a time.
+    room: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+    /// Locked by the one who dials.
+    way: Arc<tokio::sync::Mutex<Way>>,
+}
+
+/// How the leader was last reached, or not.
+#[derive(Default)]
+struct Way {
+    road: Option<Arc<Road>>,
+    /// The last failure: it is the answer also for all who waited while it came about.
+    failed: Option<(Instant, String)>,
+}
+
+/// A connection to a leader.
+struct Road {
+    leader: u64,
+    address: String,
+    connection: ClientConnection,
+    heard: Mutex<Instant>,
+}
+
+/// A request that may be passed on, should this node not lead.
+pub(crate) struct Detour {
+    pub(crate) forwarder: Forwarder,
+    pub(crate) request: Request,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) until: Instant,
+}
+
+impl Detour {
+    /// Makes a detour for what only a leader can do; for nothing else.
+    pub(crate) fn of(
+        forwarder: &Forwarder,
+        request: &Request,
+        identity: &Arc<Identity>,
+        passage: &Passage,
+    ) -> Option<Self> {
+        let Passage::MayForward { within_ms } = passage else {
+            return None;
+        };
+        let within = Duration::from_millis((*within_ms).into()).min(FORWARD_TIMEOUT_MAX);
+        is_passed_on(request).then(|| Self {
+            forwarder: forwarder.clone(),
+            request: request.clone(),
+            identity: Arc::clone(identity),
+            until: Instant::now() + within,
+        })
+    }
+
+    /// Passes the request on, to the node that leads, and answers what that node does. Never
+    /// blocks.
+    pub(crate) fn take(self, leader: LeaderHint, responder: Responder) {
+        let Some(permits) = self.forwarder.admit(&self.request) else {
+            let busy = "too many requests are being passed on to the leader";
+            return responder.send(refusal(ErrorCode::Busy, busy));
+        };
+        tokio::spawn(async move {
+            let answer = self.forwarder.pass_on(&leader, &self.request, &self.identity, self.until);
+            responder.send(answer.await);
+            drop(permits);
+        });
+    }
+}
+
+/// Returns who leads, if that is the answer.
+pub(crate) fn other_leader(response: &Response) -> Option<LeaderHint> {
+    let Response::Error(reply) = response else {
+        return None;
+    };
+    reply.leader.clone().filter(|_| reply.code == ErrorCode::NotLeader)
+}
+
+/// Says whether a request is one that nodes pass on: followers answer all others themselves.
+pub(crate) const fn is_passed_on(request: &Request) -> bool {
+    match request {
+        Request::Propose { .. } | Request::Reconfigure { .. } | Request::Transfer { .. } => true,
+        Request::Query { .. }
+        | Request::SystemQuery { .. }
+        | Request::Status
+        | Request::ReadLog { .. }
+        | Request::Bootstrap { .. }
+        | Request::Join { .. }
+        | Request::Snapshot(_) => false,
+    }
+}
+
+impl Forwarder {
+    /// Makes a way that is opened when it is first needed. `hello` is what this node says of
+    /// itself.
+    pub fn new(endpoint: Endpoint, hello: watch::Receiver<Hello>) -> Self {
+        let room = Arc::new(Semaphore::new(FORWARDS_MAX));
+        let bytes = Arc::new(Semaphore::new(FORWARD_BYTES_MAX));
+        Self { endpoint, hello, room, bytes, way: Arc::default() }
+    }
+
+    fn admit(&self, request: &Request) -> Option<[OwnedSemaphorePermit; 2]> {
+        let size = match request {
+            Request::Propose { command } => command.len(),
+            Request::Reconfigure { target, .. } => target.len(),
+            Request::Transfer { .. }
+            | Request::Query { .. }
+            | Request::SystemQuery { .. }
+            | Request::Status
+            | Request::ReadLog { .. }
+            | Request::Bootstrap { .. }
+            | Request::Join { .. }
+            | Request::Snapshot(_) => 0,
+        };
+        let size = u32::try_from(size).ok()?;
+        let room = Arc::clone(&self.room).try_acquire_owned().ok()?;
+        let bytes = Arc::clone(&self.bytes).try_acquire_many_owned(size).ok()?;
+        Some([room, bytes])
+    }
+
+    /// Asks the leader, on somebody's behalf.
+    async fn pass_on(
+        &self,
+        leader: &LeaderHint,
+        request: &Request,
+        identity: &Identity,
+        until: Instant,
+    ) -> Response {
+        let LeaderHint { id, name, address } = leader;
+        let cut_off = |why: &str| {
+            let message =
+                format!("{name} (node {id}) leads, and this node does not reach it either: {why}");
+            let (code, leader, outcome) =
+                (ErrorCode::NoLeader, Some(leader.clone()), Outcome::NotApplied);
+            Response::Error(ErrorReply { code, message, leader, outcome })
+        };
+        let late = "the deadline passed";
+        let road = match timeout_at(until, self.road(leader)).await {
+            Ok(Ok(road)) => road,
+            Ok(Err(why)) => return cut_off(&why),
+            Err(_) => return cut_off(late),
+        };
+        let passage = Passage::OnBehalf { identity: identity.to_uri() };
+        let answered = timeout_at(until, road.connection.call_for(request, &passage)).await;
+        match answered {
+            Ok(Ok(response)) => {
+                road.hears();
+                response
+            }
+            Ok(Err(CallError::NotSent(why))) => cut_off(&why),
+            Ok(Err(CallError::Lost(why))) => {
+                unknown(format!("passed on to {name} at {address}; then the way was lost: {why}"))
+            }
+            Err(_) => unknown(format!("passed on to {name} at {address}, which did not answer")),
+        }
+    }
+
+    /// Returns a way to the leader on which it has just been heard.
+    async fn road(&self, leader: &LeaderHint) -> Result<Arc<Road>, String> {
+        let arrived = Instant::now();
+        let mut way = self.way.lock().await;
+        if let Some(road) = way.road.as_ref().filter(|road| road.leads_to(leader)) {
+            if road.is_alive().await {
+                return Ok(Arc::clone(road));
+            }
+            way.road = None;
+            way.failed =
+                Some((Instant::now(), format!("it gave no sign of life within {SIGN_WITHIN:?}")));
+        }
+        if let Some((_, why)) = way.failed.as_ref().filter(|(at, _)| *at >= arrived) {
+            return Err(why.clone());
+        }
+        match self.dial(leader).await {
+            Ok(road) => Ok(Arc::clone(way.road.insert(Arc::new(road)))),
+            Err(why) => {
+                way.failed = Some((Instant::now(), why.clone()));
+                Err(why)
+            }
+        }
+    }
+
+    async fn dial(&self, leader: &LeaderHint) -> Result<Road, String> {
+        let LeaderHint { id, address, .. } = leader;
+        let expect = (*id).try_into().map(Expect::Node).map_err(|_| "there is no node 0")?;
+        let (trail, hello) = (Trail::new(address), self.hello.borrow().clone());
+        let (endpoint, how) = (&self.endpoint, (Alpn::Forward, expect));
+        let made = ClientConnection::connect(endpoint, &trail, how, &hello, CONNECT_TIMEOUT);
+        let connection = made.await.map_err(|error| error.to_string())?;
+        let heard = Mutex::new(Instant::now());
+        Ok(Road { leader: *id, address: address.clone(), connection, heard })
+    }
+}
+
+impl Road {
+    fn leads_to(&self, leader: &LeaderHint) -> bool {
+        self.leader == leader.id && self.address == leader.address && self.connection.is_usable()
+    }
+
+    /// Whatever it answers to a question that it need not answer: then it does not hang.
+    async fn is_alive(&self) -> bool {
+        if self.lock().elapsed() < HEARD_WITHIN {
+            return true;
+        }
+        let sign = timeout(SIGN_WITHIN, self.connection.call(&Request::Status)).await;
+        let alive = matches!(sign, Ok(Ok(_)));
+        if alive {
+            self.hears();
+        }
+        alive
+    }
+
+    fn hears(&self) {
+        *self.lock() = Instant::now();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Instant> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Certainly without effect.
+pub(crate) fn refusal(code: ErrorCode, message: impl Into<String>) -> Response {
+    let (message, leader, outcome) = (message.into(), None, Outcome::NotApplied);
+    Response::Error(ErrorReply { code, message, leader, outcome })
+}
+
+fn unknown(message: String) -> Response {
+    let (code, leader, outcome) = (ErrorCode::Abandoned, None, Outcome::Unknown);
+    Response::Error(ErrorReply { code, message, leader, outcome })
+}
