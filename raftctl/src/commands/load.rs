@@ -47,8 +47,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// What `load` is told.
 #[derive(Clone, Debug, Args)]
 pub struct LoadArgs {
-    /// The file, a line KEY<TAB>VALUE each; - reads stdin (./- is a file of that name). A plain file
-    /// is checked as a whole first, what comes through a pipe line by line
+    /// The file, a line KEY<TAB>VALUE each; - reads stdin (./- is a file of that name). A plain
+    /// file is checked as a whole first, what comes through a pipe line by line
     pub file: PathBuf,
     /// Begins with this line; what a stopped load prints
     #[arg(long, value_name = "LINE", default_value_t = 1)]
@@ -182,15 +182,15 @@ fn stopped(halt: Halt, again: &Again, acknowledged: u64, from_line: u64) -> Repo
         true => "no line is acknowledged".to_owned(),
         false => format!("every line from {from_line} to {acknowledged} is acknowledged"),
     };
-    let again = again.from(acknowledged + 1);
+    let (anew, again) = (again.anew(), again.from(acknowledged + 1));
     match halt {
+        Halt::Failed(why) if why.code == Some(codes::INPUT_CHANGED) => {
+            Report::new(codes::INPUT_CHANGED, format!("{}; {so_far}", why.message)).help(anew)
+        }
         Halt::Failed(why) if nothing => why.help(again),
         Halt::Failed(why) => {
-            let code = match why.code {
-                Some(codes::INPUT_CHANGED) => codes::INPUT_CHANGED,
-                _ => codes::LOAD_STOPPED,
-            };
-            let mut report = Report::new(code, format!("{}; {so_far}", why.message));
+            let message = format!("{}; {so_far}", why.message);
+            let mut report = Report::new(codes::LOAD_STOPPED, message);
             report.causes = why.causes;
             report.help(again)
         }

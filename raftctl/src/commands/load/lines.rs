@@ -170,6 +170,14 @@ pub(super) enum Again {
 }
 
 impl Again {
+    /// Says how to load what was changed meanwhile: what was loaded of it is of the past.
+    pub(super) fn anew(&self) -> String {
+        match self {
+            Self::Path(path) => format!("raftctl kv load {}    (as it is now)", quoted(path)),
+            Self::Gone(name) => format!("give {name} the lines as they are now"),
+        }
+    }
+
     /// Says how to go on from this line.
     pub(super) fn from(&self, line: u64) -> String {
         match self {
