@@ -16,6 +16,10 @@ pub const CONFIG_DEFAULT: &str = "/etc/raftd/raftd.toml";
 /// (raftd.toml, then raftd.d/*.toml in order of their names, the last one wins), else its default.
 /// Of a variable, blanks around its text and empty items are ignored; an empty one is not set.
 ///
+/// The log goes to stderr, below a service manager to the journal with its fields. When it takes
+/// nothing, as a pipe that nobody reads, the node goes on: lines are lost, and counted. SIGTERM and
+/// SIGINT hand leadership over and stop; SIGHUP reads the configuration again.
+///
 /// Exit codes: 0 stopped cleanly, 64 usage, 65 corrupt or foreign data, 70 internal error,
 /// 74 input or output failed, 77 removed from the cluster, 78 configuration or credentials.
 #[derive(Clone, Debug, Parser)]
@@ -42,7 +46,8 @@ pub struct Overrides {
     #[arg(long, value_name = "DIR", env = "RAFTD_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
 
-    /// UDP address and port to listen on, as 0.0.0.0:7400 or [::]:7400
+    /// UDP address and port to listen on, as 0.0.0.0:7400 or [::]:7400 (all addresses, of both
+    /// families where there are both)
     #[arg(long, value_name = "ADDR:PORT", env = "RAFTD_LISTEN")]
     pub listen: Option<String>,
 

@@ -31,7 +31,7 @@ use crate::lanes::query::Queries;
 use crate::lanes::snapshot::{About, SnapshotLane};
 use crate::lanes::{REPORTS_MAX, Reports};
 use crate::listening;
-use crate::logging::{self, Logging};
+use crate::logging::Logging;
 use crate::node::{Node, Parts};
 use crate::reload::{Settings, credentials};
 use crate::shutdown::{Signals, abort_on_panic, hold_reload};
@@ -85,8 +85,6 @@ pub(crate) fn run(cli: &Cli, program: Program) -> Result<(), Failure> {
     let ended = runtime.block_on(serve(&config, credentials, settings, program));
     // What reads for others must not keep a stopped node alive.
     runtime.shutdown_timeout(Duration::from_millis(100));
-    let ended = ended.map_err(Failure::log);
-    logging::finish();
     ended
 }
 

@@ -3,8 +3,9 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use transport::EndpointError;
 
 use crate::exit::{Exit, Failure, chain};
@@ -22,12 +23,15 @@ pub(crate) fn failure(error: &EndpointError, listen: SocketAddr, file: &Path) ->
     let (port, ip, file) = (listen.port(), listen.ip(), file.display());
     let (exit, said, hint) = match source.kind() {
         ErrorKind::AddrInUse => {
-            let who = holder(port).unwrap_or_else(|| "another process".to_owned());
+            let who = match holders(port).as_slice() {
+                [] => "another process".to_owned(),
+                known => known.join(" or "),
+            };
             let hint = format!(
                 "`ss -ulpn 'sport = :{port}'` shows who listens there; stop it, or set another \
                  port in `listen` in {file}, which all other members must then be told"
             );
-            (Exit::Io, format!("{said}: {who} has it"), hint)
+            (Exit::Io, format!("{said}, by {who}"), hint)
         }
         ErrorKind::AddrNotAvailable => {
             let hint = format!(
@@ -43,7 +47,7 @@ pub(crate) fn failure(error: &EndpointError, listen: SocketAddr, file: &Path) ->
             );
             (Exit::Io, said, hint)
         }
-        _ if ip.is_ipv6() && !has_ipv6() => {
+        _ if Errno::from_io_error(source) == Some(Errno::AFNOSUPPORT) => {
             let hint = format!(
                 "this machine has no IPv6: set `listen` in {file} to one of its IPv4 addresses, or \
                  to 0.0.0.0:{port} for all of them"
@@ -58,30 +62,22 @@ pub(crate) fn failure(error: &EndpointError, listen: SocketAddr, file: &Path) ->
     Failure::new(exit, said).hint(hint)
 }
 
-/// Says whether this machine has IPv6 at all.
-fn has_ipv6() -> bool {
-    fs::exists("/proc/net/if_inet6").unwrap_or(true)
-}
-
-/// Returns which process has a UDP port, as far as this one may look.
-fn holder(port: u16) -> Option<String> {
+/// Returns which processes have a UDP port, on whatever address, as far as this one may look.
+fn holders(port: u16) -> Vec<String> {
     let tables = ["/proc/net/udp", "/proc/net/udp6"].map(fs::read_to_string);
-    let inodes: Vec<String> =
-        tables.iter().flatten().flat_map(|table| inodes(table, port)).collect();
-    for process in fs::read_dir("/proc").ok()?.flatten() {
-        let Ok(files) = fs::read_dir(process.path().join("fd")) else {
-            continue;
-        };
-        let mut targets = files.flatten().filter_map(|file| fs::read_link(file.path()).ok());
-        let has = targets.any(|target| {
-            inodes.iter().any(|inode| target == Path::new(&format!("socket:[{inode}]")))
-        });
-        if has {
-            let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-            return Some(format!("{} (pid {})", name.trim(), process.file_name().display()));
-        }
-    }
-    None
+    let inodes = tables.iter().flatten().flat_map(|table| inodes(table, port));
+    let sockets: Vec<PathBuf> = inodes.map(|inode| format!("socket:[{inode}]").into()).collect();
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let has_one = |process: &fs::DirEntry| {
+        let files = fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten();
+        let mut targets = files.filter_map(|file| fs::read_link(file.path()).ok());
+        targets.any(|target| sockets.contains(&target))
+    };
+    let name = |process: fs::DirEntry| {
+        let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+        format!("{} (pid {})", name.trim(), process.file_name().display())
+    };
+    processes.filter(has_one).map(name).collect()
 }
 
 /// Returns the sockets with this local port in a table of the kernel's.
@@ -99,11 +95,12 @@ fn inodes(table: &str, port: u16) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io;
     use std::net::UdpSocket;
 
-    fn failed(listen: &str, kind: ErrorKind) -> Failure {
+    fn failed(listen: &str, source: impl Into<io::Error>) -> Failure {
         let listen = listen.parse().expect("it is an address");
-        let error = EndpointError::Bind { address: listen, source: kind.into() };
+        let error = EndpointError::Bind { address: listen, source: source.into() };
         failure(&error, listen, Path::new("/etc/raftd/raftd.toml"))
     }
 
@@ -124,11 +121,20 @@ mod tests {
     }
 
     #[test]
+    fn an_address_of_a_family_that_the_machine_lacks_is_a_matter_of_the_configuration() {
+        let failure = failed("[::1]:7400", Errno::AFNOSUPPORT);
+        assert_eq!(failure.exit, Exit::Config);
+        let hint = failure.hint.expect("something can be done");
+        assert!(hint.contains("no IPv6") && hint.contains("0.0.0.0:7400"), "{hint}");
+    }
+
+    #[test]
     fn who_has_the_port_is_named() {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
         let port = socket.local_addr().expect("it is bound").port();
-        let found = holder(port).expect("it is this very process");
-        assert!(found.ends_with(&format!("(pid {})", std::process::id())), "{found}");
+        let me = format!("(pid {})", std::process::id());
+        let found = holders(port);
+        assert!(found.iter().any(|process| process.ends_with(&me)), "{found:?}");
         drop(socket);
     }
 

@@ -47,7 +47,9 @@ impl Server {
     /// # Errors
     /// Whatever ends the process, with its exit code.
     pub fn run(self, cli: &Cli) -> Result<(), Failure> {
-        daemon::run(cli, self.program)
+        let ended = daemon::run(cli, self.program).map_err(Failure::log);
+        logging::finish();
+        ended
     }
 
     /// All of a program's `main`: reads the command line, runs, and says how it ended.

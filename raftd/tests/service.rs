@@ -185,7 +185,7 @@ async fn strangers_are_logged_a_few_times_and_then_counted() {
     assert!(cluster.nodes[0].ended().success());
     let log = cluster.nodes[0].log();
     let warnings: Vec<&str> = log.lines().filter(|line| line.contains(" WARN ")).collect();
-    let is_knock = |line: &&str| line.contains("refused for its certificate");
+    let is_knock = |line: &&str| line.contains("certificate was not accepted");
     let (knocks, others): (Vec<&str>, Vec<&str>) = warnings.into_iter().partition(is_knock);
     assert_eq!(knocks.len(), 4, "three, and how many more: {log}");
     let last = knocks[3];
@@ -307,7 +307,7 @@ async fn until_logged(cluster: &Cluster, place: usize, words: &str) {
 fn an_address_that_cannot_be_listened_on_is_explained_and_tried_again() {
     let cluster = Cluster::prepare(1);
     let taken = std::net::UdpSocket::bind(&cluster.nodes[0].address).unwrap();
-    let me = format!("(pid {}) has it", std::process::id());
+    let me = format!("(pid {})", std::process::id());
     let port = taken.local_addr().unwrap().port().to_string();
     for (listen, wanted) in [
         (cluster.nodes[0].address.as_str(), [me.as_str(), port.as_str()]),

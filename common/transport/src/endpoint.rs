@@ -59,7 +59,7 @@ const TLS_ALERTS: std::ops::RangeInclusive<u64> = 0x100..=0x1ff;
 const NO_COMMON_PROTOCOL: u64 = 0x178;
 
 /// The most characters that are taken over of what the other side says.
-const HEARD_CHARS_MAX: usize = 300;
+const HEARD_CHARS_MAX: usize = 500;
 
 /// Codes with which connections are closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -309,8 +309,9 @@ pub(crate) fn describe(error: &ConnectionError) -> String {
         ConnectionError::ConnectionClosed(close) if !close.reason.is_empty() => {
             format!("the other side says: {}", in_words(&heard(&close.reason)))
         }
+        // It may speak of a certificate, which says what its owner likes.
         ConnectionError::TransportError(error) if !error.reason.is_empty() => {
-            in_words(&error.reason)
+            in_words(&heard(error.reason.as_bytes()))
         }
         ConnectionError::TimedOut => {
             format!("nothing was heard for {IDLE_TIMEOUT:?}: it hangs, or the network is cut")
@@ -393,4 +394,27 @@ fn transport() -> Arc<TransportConfig> {
         // Lost handshake packets are sent again soon: the default assumes a third of a second.
         .initial_rtt(Duration::from_millis(30));
     Arc::new(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_other_side_says_is_one_line_of_bounded_length() {
+        assert_eq!(heard("it's \"n1\", Zürich".as_bytes()), "it's \"n1\", Zürich");
+        assert_eq!(heard(b"a\nERROR b\x1b[2J\xff"), "a\\nERROR b\\u{1b}[2J\u{fffd}");
+        assert_eq!(heard("\u{202e}".as_bytes()), "\\u{202e}");
+        assert_eq!(heard(&[b'x'; 10_000]).len(), HEARD_CHARS_MAX);
+    }
+
+    #[test]
+    fn a_v4_address_is_shown_as_one() {
+        for (address, shown) in [
+            ("[::ffff:192.0.2.1]:7400", "192.0.2.1:7400"),
+            ("[2001:db8::1]:7400", "[2001:db8::1]:7400"),
+        ] {
+            assert_eq!(plain(address.parse().expect("it is one")).to_string(), shown);
+        }
+    }
 }

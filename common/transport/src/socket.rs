@@ -62,9 +62,8 @@ fn open(address: SocketAddr, listens: bool) -> io::Result<Socket> {
 fn enlarge(socket: &Socket, listens: bool) {
     let _ = socket.set_send_buffer_size(SOCKET_BUFFER_BYTES);
     let _ = socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
-    // Linux says twice of what it gives (socket(7)).
-    let given = |size: io::Result<usize>| size.map_or(0, |bytes| bytes / 2);
-    let (receive, send) = (given(socket.recv_buffer_size()), given(socket.send_buffer_size()));
+    let receive = socket.recv_buffer_size().unwrap_or(0);
+    let send = socket.send_buffer_size().unwrap_or(0);
     if listens && receive.min(send) < SOCKET_BUFFER_BYTES {
         tracing::warn!(
             receive_bytes = receive,

@@ -106,8 +106,12 @@ pub(super) const DATA_DIR: Key = text(
     Some(DATA_DIR_DEFAULT),
     "where log and state are kept; belongs to one node and is made if it is missing",
 );
-pub(super) const LISTEN: Key =
-    text("listen", Some(LISTEN_DEFAULT), "UDP address and port to listen on");
+pub(super) const LISTEN: Key = text(
+    "listen",
+    Some(LISTEN_DEFAULT),
+    "UDP address and port to listen on; [::] is all addresses, v4 and v6, or all v4 addresses of a \
+     machine without IPv6",
+);
 pub(super) const LOG_LEVEL: Key =
     text("log_level", Some("info"), "what is logged: error, warn, info, debug or trace");
 pub(super) const CA: Key = text("identity.ca", None, "the file with the authority's certificate");

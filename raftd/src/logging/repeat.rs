@@ -54,7 +54,9 @@ impl Kind {
     /// Returns the level of such lines, how many are logged one by one, and what happened.
     const fn about(self) -> (Level, u32, &'static str) {
         match self {
-            Self::Certificate => (Level::WARN, 3, "connection refused for its certificate"),
+            Self::Certificate => {
+                (Level::WARN, 3, "connection refused, a certificate was not accepted")
+            }
             Self::Protocol => (Level::WARN, 3, "connection refused, it is not raftd's"),
             Self::Role => (Level::WARN, 3, "connection refused for its role"),
             Self::Crowd => (Level::WARN, 3, "connection refused, there are too many"),
