@@ -159,7 +159,7 @@ impl Node {
             Done::Written { last, bytes, took } => {
                 self.metrics.fsync.record(now, took);
                 self.disk.written(bytes);
-                self.room.look(self.under_way_bytes());
+                self.room.look(now, self.under_way_bytes());
                 self.raw(now, Raw::Persisted { write: last });
             }
             Done::WriteFailed { first, failure } => {
@@ -278,7 +278,7 @@ impl Node {
 
     /// Looks whether there is room on the disk, and helps to make some.
     pub(crate) fn look_for_room(&mut self, now: Timestamp) {
-        self.room.look(self.under_way_bytes());
+        self.room.look(now, self.under_way_bytes());
         if self.room.wants_flush(now) {
             self.apply.flush();
         }

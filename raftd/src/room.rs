@@ -18,6 +18,10 @@ use crate::gauges::{Gauges, mega};
 /// in the log, and in the state.
 const COPIES: u64 = 2;
 
+/// Room must have been there for so long before it counts: compactions take and give; in
+/// nanoseconds.
+const STEADY_NS: u64 = 3_000_000_000;
+
 /// While there is no room, what was deleted is flushed so often, so that it makes some; in
 /// nanoseconds.
 const FLUSH_NS: u64 = 5_000_000_000;
@@ -37,24 +41,32 @@ enum Level {
 pub(crate) struct Room {
     gauges: Arc<Gauges>,
     level: Level,
+    /// Since when there is more room than the level says.
+    better: Option<Timestamp>,
     flushed: Timestamp,
 }
 
 impl Room {
     pub(crate) fn new(gauges: Arc<Gauges>) -> Self {
-        Self { gauges, level: Level::Enough, flushed: Timestamp::default() }
+        let flushed = Timestamp::default();
+        Self { gauges, level: Level::Enough, better: None, flushed }
     }
 
     /// Judges anew, and tells the log if that is news. So many bytes of commands are under way.
-    pub(crate) fn look(&mut self, under_way_bytes: usize) {
+    pub(crate) fn look(&mut self, now: Timestamp, under_way_bytes: usize) {
         let Some(space) = self.gauges.space() else {
             return;
         };
         let needed = self.gauges.needed_bytes();
         let level = judge(self.level, spare(space, under_way_bytes), needed);
-        if level == self.level {
+        if level >= self.level {
+            self.better = None;
+        }
+        let better = *self.better.get_or_insert(now);
+        if level == self.level || (level < self.level && now.since(better) < STEADY_NS) {
             return;
         }
+        self.better = None;
         let before = std::mem::replace(&mut self.level, level);
         let state = self.state(space, needed);
         let what = "free space there or enlarge the file system";
@@ -66,7 +78,11 @@ impl Room {
             Level::Low if before == Level::Enough => tracing::warn!(
                 "the disk fills up: {state}; with less than that, new data is refused: {what}"
             ),
-            Level::Low => tracing::info!("there is room on the disk again, but little: {state}"),
+            Level::Low => {
+                tracing::info!(
+                    "there is room on the disk again, but little: {state}; data is taken"
+                );
+            }
             Level::Enough => tracing::info!("there is room on the disk: {state}"),
         }
     }
@@ -85,14 +101,20 @@ impl Room {
     /// Says why nothing is taken that adds data; empty if it is.
     pub(crate) fn trouble(&self) -> String {
         match (self.level, self.gauges.space()) {
-            (Level::Short, Some(space)) => self.state(space, self.gauges.needed_bytes()),
+            // So much that it is taken again.
+            (Level::Short, Some(space)) => self.state(space, above(self.gauges.needed_bytes())),
             (Level::Short | Level::Low | Level::Enough, _) => String::new(),
         }
     }
 
     /// Says why a leader refuses a command, if it does; one that frees space is taken for longer.
-    pub(crate) fn refusal(&mut self, under_way_bytes: usize, frees: bool) -> Option<String> {
-        self.look(under_way_bytes);
+    pub(crate) fn refusal(
+        &mut self,
+        now: Timestamp,
+        under_way_bytes: usize,
+        frees: bool,
+    ) -> Option<String> {
+        self.look(now, under_way_bytes);
         let refuses = self.level == Level::Short && (!frees || self.is_at_its_end(under_way_bytes));
         refuses.then(|| {
             let trouble = self.trouble();
@@ -127,19 +149,21 @@ fn spare(space: Space, under_way_bytes: usize) -> u64 {
     space.usable_bytes().saturating_sub(under_way.saturating_mul(COPIES))
 }
 
-/// A level is left only well above its bound: compactions take and give.
+/// A level is left only well above its bound.
 fn judge(before: Level, spare: u64, needed: u64) -> Level {
-    let above = |bound: u64, level: Level| match before >= level {
-        true => bound + bound / 8,
-        false => bound,
-    };
-    if spare < above(needed, Level::Short) {
+    let bound = |bound: u64, level: Level| if before >= level { above(bound) } else { bound };
+    if spare < bound(needed, Level::Short) {
         Level::Short
-    } else if spare < above(2 * needed, Level::Low) {
+    } else if spare < bound(2 * needed, Level::Low) {
         Level::Low
     } else {
         Level::Enough
     }
+}
+
+/// Returns the bound at which a level is left.
+fn above(bound: u64) -> u64 {
+    bound.saturating_add(bound / 8)
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ impl Node {
         };
         match request {
             Request::Propose { command } => {
-                if let Some(why) = self.no_room_for(&command) {
+                if let Some(why) = self.no_room_for(now, &command) {
                     let refusal = answer::refusal(ErrorCode::NoRoom, why);
                     return responder.send(Response::Error(refusal));
                 }
@@ -89,7 +89,7 @@ impl Node {
 
     /// Says why a command is refused for want of room on the disk. Only a leader takes commands; the
     /// system's are few and small, and needed to mend things.
-    fn no_room_for(&mut self, command: &Bytes) -> Option<String> {
+    fn no_room_for(&mut self, now: Timestamp, command: &Bytes) -> Option<String> {
         if !self.leads() {
             return None;
         }
@@ -98,7 +98,7 @@ impl Node {
             EnvelopeKind::System => true,
             EnvelopeKind::Machine => self.machine.frees_space(&envelope.body),
         });
-        self.room.refusal(under_way, frees)
+        self.room.refusal(now, under_way, frees)
     }
 
     /// Asks one part of the state; the replica says when it is right to answer.
