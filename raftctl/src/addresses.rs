@@ -3,7 +3,6 @@
 //! on other machines, is warned of.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -21,6 +20,9 @@ mod tests;
 
 /// How long names may take to be resolved; those that take longer are not judged.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The longest part of a host's name, in bytes (RFC 1035 §2.3.4).
+const LABEL_BYTES_MAX: usize = 63;
 
 /// Names that always lead to the machine that asks.
 const LOCAL_NAMES: [&str; 4] =
@@ -157,11 +159,20 @@ fn split(place: &Place) -> Result<(Host, u16)> {
     }
     // The resolver takes 127.1, 0x7f000001 and 010.0.0.1 for addresses, and people others than it.
     let last = name.rsplit('.').next().unwrap_or_default();
-    let is_number = last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x");
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number = digits(last) || last.starts_with("0x");
     if is_number && place.is_new {
         return Err(wrong("it looks like an IPv4 address, which has four numbers from 0 to 255"));
     }
+    if place.is_new && !name.split('.').all(is_label) {
+        return Err(wrong("this is no host's name"));
+    }
     Ok((Host::Name(name), port))
+}
+
+/// Says whether a text may stand between the dots of a host's name.
+fn is_label(text: &str) -> bool {
+    (1..=LABEL_BYTES_MAX).contains(&text.len()) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 /// Asks for all names at the same time.
@@ -189,8 +200,12 @@ async fn resolve(spots: &mut [Spot<'_>]) {
 fn judge(spots: &[Spot<'_>], sure: bool) -> Result<Warnings> {
     let mut warnings = Warnings::new();
     for spot in spots.iter().filter(|spot| spot.place.is_new) {
-        if let Some(why) = spot.found.iter().find_map(unusable) {
-            return Err(refused(spot.place, &spot.says(why)));
+        if let Some((ip, why)) = spot.found.iter().find_map(|ip| Some((ip, unusable(ip)?))) {
+            let why = match &spot.host {
+                Host::Ip(_) => why.to_owned(),
+                Host::Name(name) => format!("{name} is {ip} on this machine, and {why}"),
+            };
+            return Err(refused(spot.place, &why));
         }
     }
     loopback(spots, &mut warnings)?;
@@ -219,14 +234,6 @@ impl Spot<'_> {
     /// Whether the name leads to this machine here, and perhaps elsewhere on others.
     fn is_local_here(&self) -> bool {
         !self.found.is_empty() && self.found.iter().all(IpAddr::is_loopback)
-    }
-
-    /// Says something of an address that a name may hide.
-    fn says(&self, why: impl fmt::Display) -> String {
-        match (&self.host, self.found.first()) {
-            (Host::Name(name), Some(ip)) => format!("{name} is {ip} on this machine, and {why}"),
-            (Host::Ip(_) | Host::Name(_), _) => why.to_string(),
-        }
     }
 }
 
@@ -262,9 +269,10 @@ fn loopback(spots: &[Spot<'_>], warnings: &mut Warnings) -> Result<()> {
         let Place { name, address, is_new } = spot.place;
         if !spot.is_local() {
             if *is_new {
+                let found = spot.found.first().map(ToString::to_string).unwrap_or_default();
                 warnings.push(format!(
-                    "{name}: {} and the other nodes must find another address under this name",
-                    spot.says("that leads to this machine alone;")
+                    "{name}: {address} is {found} on this machine; the other nodes must find \
+                     another address under this name"
                 ));
             }
             continue;
@@ -275,9 +283,14 @@ fn loopback(spots: &[Spot<'_>], warnings: &mut Warnings) -> Result<()> {
                 "{name} is to be reached at {address}, which leads each machine to itself, and \
                  {other} is elsewhere, at {at}"
             );
-            return Err(Report::new(codes::LOOPBACK, message).help(
+            let report = Report::new(codes::LOOPBACK, message).help(
                 "give every node an address that the others can dial, or all of them loopback",
-            ));
+            );
+            let update = format!("raftctl member update {name} --address HOST:PORT");
+            return Err(match *is_new {
+                true => report,
+                false => report.help(format!("{update}    (first, for it is a member already)")),
+            });
         }
     }
     Ok(())
@@ -299,7 +312,8 @@ fn same_place(one: &Spot<'_>, other: &Spot<'_>, sure: bool, warnings: &mut Warni
         "{} ({}) and {} ({}) are one place: {place}",
         one.place.name, one.place.address, other.place.name, other.place.address
     );
-    let by_name = one.host != other.host;
+    // Loopback leads to the machine itself everywhere.
+    let by_name = one.host != other.host && !shared.is_some_and(IpAddr::is_loopback);
     if by_name && sure {
         warnings.push(message);
         return Ok(());

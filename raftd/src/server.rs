@@ -73,7 +73,12 @@ impl Server {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {
                 let level = if failure.exit.is_wanted() { Level::INFO } else { Level::ERROR };
-                logging::last_words(level, &explain(&failure, &cli.config));
+                let mut text = explain(&failure, &cli.config);
+                if !cli.overrides.variables.is_empty() {
+                    let names = cli.overrides.variables.join(" ");
+                    text.push_str(&format!("\n(set in the environment: {names})"));
+                }
+                logging::last_words(level, &text);
                 ExitCode::from(&failure)
             }
         }

@@ -40,6 +40,10 @@ fn what_no_other_machine_can_dial_is_refused() {
         "10.0.0:7400",
         "10.0.0.256:7400",
         "2130706433:7400",
+        "..:7400",
+        "-:7400",
+        "n1.-a:7400",
+        "n1..example:7400",
     ] {
         assert_eq!(code(&[("n1", address)], &[]), Some(codes::NO_ADDRESS), "{address}");
     }
@@ -87,7 +91,10 @@ fn a_name_that_leads_to_this_machine_only_is_warned_of() {
     let nodes = [("n1", "n1.example:1"), ("n2", "n2.example:1")];
     let warnings = judged(&nodes, &names, false).expect("it may be right");
     assert_eq!(warnings.len(), 1);
-    assert!(warnings[0].starts_with("n1: n1.example is 127.0.1.1 on this machine"), "{warnings:?}");
+    assert!(
+        warnings[0].starts_with("n1: n1.example:1 is 127.0.1.1 on this machine"),
+        "{warnings:?}"
+    );
 }
 
 #[test]
@@ -104,6 +111,20 @@ fn two_spellings_of_one_address_are_one_place() {
         let sure = judged(&nodes, &[], true).map_err(|report| report.code);
         assert_eq!(sure, Err(Some(codes::ONE_PLACE)), "nobody can be sure of that");
     }
+}
+
+#[test]
+fn loopback_is_one_place_whatever_it_is_called() {
+    let nodes = [("n1", "localhost:1"), ("n2", "127.0.0.1:1")];
+    let sure = judged(&nodes, &[("localhost", "127.0.0.1")], true).map_err(|report| report.code);
+    assert_eq!(sure, Err(Some(codes::ONE_PLACE)));
+}
+
+#[test]
+fn a_member_at_loopback_is_to_be_moved_first() {
+    let report = judged(&[("n1*", "127.0.0.1:1"), ("n2", "10.0.0.2:1")], &[], false);
+    let help = report.expect_err("they do not reach each other").help;
+    assert!(help[1].starts_with("raftctl member update n1 --address HOST:PORT"), "{help:?}");
 }
 
 #[test]
