@@ -20,7 +20,7 @@ use state_machine::{KvCommand as Change, KvResponse};
 use tokio::sync::mpsc::Receiver;
 use tokio::task::{JoinError, JoinSet};
 
-use self::lines::{Again, Count, Fed, Line, Source};
+use self::lines::{Again, Count, Fed, Grammar, Line, Source};
 use crate::cli::duration;
 use crate::codes;
 use crate::commands::kv::{decode, unexpected};
@@ -61,6 +61,9 @@ pub struct LoadArgs {
     /// Gives up when nothing was acknowledged for so long
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
     pub patience: Duration,
+    /// Reads keys and values that stand in $'..' as shells do: what `kv list --lines` writes
+    #[arg(long)]
+    pub quoted: bool,
     /// Only checks the file
     #[arg(long)]
     pub dry_run: bool,
@@ -106,7 +109,8 @@ enum Halt {
 /// # Errors
 /// If a line is bad, or the cluster does not take them all.
 pub async fn run(session: &Session, args: LoadArgs) -> Result<()> {
-    let source = Source::open(&args.file)?;
+    let grammar = if args.quoted { Grammar::Quoted } else { Grammar::Plain };
+    let source = Source::open(&args.file, grammar)?;
     if let Some(total) = source.lines() {
         is_within(&args, total)?;
     }

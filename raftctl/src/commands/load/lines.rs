@@ -2,10 +2,12 @@
 //! sent. What can be read only once - a pipe, a FIFO, a device - is checked line by line as it
 //! comes. Either way a thread reads ahead by a few batches, so that memory has a limit.
 
+use std::borrow::Cow;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 
 use bytes::Bytes;
+use state_machine::text::unquoted;
 use state_machine::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use tokio::sync::mpsc::{Receiver, channel};
 
@@ -17,6 +19,37 @@ use crate::report::{Report, Result};
 /// The longest line, with its tab and newline, in bytes.
 const LINE_BYTES_MAX: usize = KEY_BYTES_MAX + VALUE_BYTES_MAX + 2;
 
+/// The longest line in which each byte may be written as `\xHH`, and both texts stand in quotes.
+const QUOTED_BYTES_MAX: usize = 4 * LINE_BYTES_MAX;
+
+/// How a line is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Grammar {
+    /// What stands before the first tab is the key, what stands behind it is the value.
+    Plain,
+    /// The same, and each of them may stand in `$'..'`, as `kv list --lines` writes them.
+    Quoted,
+}
+
+impl Grammar {
+    fn bytes_max(self) -> usize {
+        match self {
+            Self::Plain => LINE_BYTES_MAX,
+            Self::Quoted => QUOTED_BYTES_MAX,
+        }
+    }
+
+    fn read(self, text: Bytes) -> std::result::Result<Bytes, String> {
+        match self {
+            Self::Plain => Ok(text),
+            Self::Quoted => match unquoted(&text).map_err(|why| why.to_string())? {
+                Cow::Borrowed(_) => Ok(text),
+                Cow::Owned(bytes) => Ok(bytes.into()),
+            },
+        }
+    }
+}
+
 /// What is read at a time, in bytes; a batch is that long, but for its last line.
 const READ_BYTES: usize = 64 * 1024;
 
@@ -26,6 +59,7 @@ const BATCHES_MAX: usize = 4;
 /// Where lines come from.
 pub(super) struct Source {
     input: Input,
+    grammar: Grammar,
     checked: Option<Checked>,
 }
 
@@ -90,8 +124,8 @@ impl Source {
     ///
     /// # Errors
     /// If it cannot be read, or a line of a plain file is bad.
-    pub(super) fn open(path: &Path) -> Result<Self> {
-        let mut source = Self { input: Input::open_or_stdin(path)?, checked: None };
+    pub(super) fn open(path: &Path, grammar: Grammar) -> Result<Self> {
+        let mut source = Self { input: Input::open_or_stdin(path)?, grammar, checked: None };
         if source.input.is_plain() {
             let stamp = source.input.stamp()?;
             let count = source.count()?;
@@ -119,7 +153,7 @@ impl Source {
         if let Some(checked) = self.checked {
             return Ok(checked.count);
         }
-        let mut lines = Lines::new(&mut self.input, 1);
+        let mut lines = Lines::new(&mut self.input, self.grammar, 1);
         while lines.next()?.is_some() {}
         Ok(lines.count)
     }
@@ -128,7 +162,7 @@ impl Source {
     pub(super) fn again(&self) -> Again {
         let name = self.name();
         match self.checked {
-            Some(_) if name != STDIN => Again::Path(name.to_owned()),
+            Some(_) if name != STDIN => Again::Path(name.to_owned(), self.grammar),
             Some(_) | None => Again::Gone(name.to_owned()),
         }
     }
@@ -137,8 +171,8 @@ impl Source {
     pub(super) fn feed(self, from_line: u64) -> Receiver<Fed> {
         let (sender, receiver) = channel(BATCHES_MAX);
         tokio::task::spawn_blocking(move || {
-            let Self { mut input, checked } = self;
-            let mut lines = Lines::new(&mut input, from_line);
+            let Self { mut input, grammar, checked } = self;
+            let mut lines = Lines::new(&mut input, grammar, from_line);
             // What is written to a file meanwhile was not checked.
             lines.last = checked.map_or(u64::MAX, |checked| checked.count.lines);
             let end = loop {
@@ -164,7 +198,7 @@ impl Source {
 /// How a load goes on.
 pub(super) enum Again {
     /// With the same file.
-    Path(String),
+    Path(String, Grammar),
     /// With the same lines, from wherever they came.
     Gone(String),
 }
@@ -181,8 +215,9 @@ impl Again {
     /// Says how to go on from this line.
     pub(super) fn from(&self, line: u64) -> String {
         match self {
-            Self::Path(path) => {
-                format!("raftctl kv load {} --from-line {line}    (goes on)", quoted(path))
+            Self::Path(path, grammar) => {
+                let how = if *grammar == Grammar::Quoted { " --quoted" } else { "" };
+                format!("raftctl kv load {}{how} --from-line {line}    (goes on)", quoted(path))
             }
             Self::Gone(name) => format!(
                 "what came from {name} is gone: give the same lines again, with --from-line {line}"
@@ -219,6 +254,7 @@ impl Checked {
 struct Lines<'a> {
     name: String,
     reader: BufReader<&'a mut Input>,
+    grammar: Grammar,
     from_line: u64,
     /// The last line that is read, if there are more.
     last: u64,
@@ -226,10 +262,10 @@ struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    fn new(input: &'a mut Input, from_line: u64) -> Self {
+    fn new(input: &'a mut Input, grammar: Grammar, from_line: u64) -> Self {
         let name = input.name().to_owned();
         let reader = BufReader::with_capacity(READ_BYTES, input);
-        Self { name, reader, from_line, last: u64::MAX, count: Count::default() }
+        Self { name, reader, grammar, from_line, last: u64::MAX, count: Count::default() }
     }
 
     /// Returns the lines that are there without waiting for more, at least one; and how reading
@@ -259,13 +295,13 @@ impl<'a> Lines<'a> {
             return Ok(None);
         }
         let mut bytes = Vec::new();
-        let limit = LINE_BYTES_MAX as u64 + 1;
+        let limit = self.grammar.bytes_max() as u64 + 1;
         let read = (&mut self.reader).take(limit).read_until(b'\n', &mut bytes);
         if read.map_err(|error| self.reader.get_ref().failed(&error))? == 0 {
             return Ok(None);
         }
         let number = self.count.lines + 1;
-        let line = parse(number, bytes).map_err(|why| {
+        let line = parse(number, bytes, self.grammar).map_err(|why| {
             Report::new(codes::BAD_LINE, format!("{}:{number}: {why}", self.name))
         })?;
         self.count.lines = number;
@@ -295,18 +331,20 @@ impl<'a> Lines<'a> {
     }
 }
 
-fn parse(number: u64, mut bytes: Vec<u8>) -> std::result::Result<Line, String> {
+fn parse(number: u64, mut bytes: Vec<u8>, grammar: Grammar) -> std::result::Result<Line, String> {
+    let most = grammar.bytes_max();
     if bytes.last() == Some(&b'\n') {
         bytes.pop();
-    } else if bytes.len() > LINE_BYTES_MAX {
-        return Err(format!("longer than {LINE_BYTES_MAX} bytes"));
+    } else if bytes.len() > most {
+        return Err(format!("longer than {most} bytes"));
     }
     let Some(tab) = bytes.iter().position(|byte| *byte == b'\t') else {
         let what = if bytes.is_empty() { "an empty line" } else { "no tab" };
         return Err(format!("{what}; a line is KEY<TAB>VALUE"));
     };
     let bytes = Bytes::from(bytes);
-    let (key, value) = (bytes.slice(..tab), bytes.slice(tab + 1..));
+    let key = grammar.read(bytes.slice(..tab)).map_err(|why| format!("the key: {why}"))?;
+    let value = grammar.read(bytes.slice(tab + 1..)).map_err(|why| format!("the value: {why}"))?;
     check(&key, &value)?;
     Ok(Line { number, key, value })
 }

@@ -1,5 +1,6 @@
 //! Snapshots on running nodes: made, listed, and saved to a file that is checked as a whole.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
@@ -11,12 +12,15 @@ use consensus::EntryId;
 use protocol::{SnapshotAnswer, SnapshotInfo, SnapshotRequest};
 use serde_json::{Value, json};
 use storage::SnapshotReader;
+use tokio::task::JoinSet;
 
 use crate::cluster::survey::silence;
 use crate::cluster::{Row, Survey};
 use crate::codes;
 use crate::commands::snapshot::{SaveArgs, made};
+use crate::context::Node;
 use crate::files::{NewFile, Present};
+use crate::look::look;
 use crate::output::progress::{Progress, awaited};
 use crate::output::table::Rows;
 use crate::output::{View, units};
@@ -42,7 +46,7 @@ pub(super) async fn create(session: &Session, node: Option<&str>) -> Result<()> 
     let (index, term) = (info.last.index, info.last.term);
     let text = format!(
         "{}   snapshot of entry {} (term {term})   {}\n",
-        row.name,
+        units::name(row.name.as_bytes()),
         units::count(index.get()),
         units::size(info.size_bytes)
     );
@@ -64,28 +68,25 @@ pub(super) async fn list(session: &Session) -> Result<()> {
     let survey = Survey::ask(&client, &target.nodes).await;
     let mut rows = Rows::new(&["NODE", "INDEX", "TERM", "SIZE", "MADE"]);
     let (mut data, mut names, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
-    for row in &survey.rows {
-        let list = match &row.answer {
-            Ok(_) => listed(&client, &row.address).await,
-            Err(silence) => Err(silence.why.clone()),
-        };
-        match list {
+    let mut lists = all_listed(&client, &survey).await;
+    for (place, row) in survey.rows.iter().enumerate() {
+        let shown = units::name(row.name.as_bytes());
+        match lists.remove(&place).unwrap_or_else(|| Err("it was not asked".to_owned())) {
             Ok(list) => {
                 for info in &list {
                     rows.push(vec![
-                        row.name.clone(),
+                        shown.clone(),
                         units::count(info.last.index.get()),
                         info.last.term.to_string(),
                         units::size(info.size_bytes),
                         made(info.made_at_s * 1_000),
                     ]);
                     data.push(describe(&row.name, info));
-                    names.push(format!("{}/{}-{}", row.name, info.last.index, info.last.term));
+                    names.push(format!("{shown}/{}-{}", info.last.index, info.last.term));
                 }
             }
             Err(why) => {
-                let shown = vec![row.name.clone(), "unreachable".to_owned()];
-                rows.push_spilling(shown, format!("({why})"));
+                rows.push_spilling(vec![shown, "unreachable".to_owned()], format!("({why})"));
                 warnings.push(format!("{}: {why}", row.name));
             }
         }
@@ -188,7 +189,7 @@ async fn verify(session: &Session, file: &Path, written: File, size_bytes: u64) 
 async fn choose(session: &Session, wanted: Option<&str>) -> Result<(Client, Row)> {
     let target = session.target()?;
     let client = target.client(session.global.timeout.max(MAKING))?;
-    let survey = Survey::ask(&client, &target.nodes).await;
+    let survey = sought(&client, &target.nodes, wanted).await;
     let is = |row: &&Row| {
         let id = row.id.map(|id| id.to_string());
         wanted.is_none_or(|wanted| row.name == wanted || id.as_deref() == Some(wanted))
@@ -211,6 +212,20 @@ async fn choose(session: &Session, wanted: Option<&str>) -> Result<(Client, Row)
     }
 }
 
+/// Asks who is there; nobody is waited for but the node that is wanted.
+async fn sought(client: &Client, nodes: &[Node], wanted: Option<&str>) -> Survey {
+    let survey = look(client, nodes).await;
+    let is = |row: &&Row| {
+        let id = row.id.map(|id| id.to_string());
+        wanted.is_some_and(|wanted| row.name == wanted || id.as_deref() == Some(wanted))
+    };
+    let found = survey.rows.iter().find(is);
+    if wanted.is_none() || found.is_some_and(|row| row.answer.is_ok()) {
+        return survey;
+    }
+    Survey::ask(client, nodes).await
+}
+
 async fn take(session: &Session, client: &Client, row: &Row) -> Result<SnapshotInfo> {
     let what = format!("{} writes a snapshot of its state", row.name);
     let taking = client.snapshot(&row.address, SnapshotRequest::Take);
@@ -221,7 +236,31 @@ async fn take(session: &Session, client: &Client, row: &Row) -> Result<SnapshotI
     }
 }
 
-async fn listed(client: &Client, address: &str) -> std::result::Result<Vec<SnapshotInfo>, String> {
+/// What a node has, or why it does not say.
+type Listed = std::result::Result<Vec<SnapshotInfo>, String>;
+
+/// Asks all nodes that answered for their snapshots, at once.
+async fn all_listed(client: &Client, survey: &Survey) -> BTreeMap<usize, Listed> {
+    let mut lists = BTreeMap::new();
+    let mut asking = JoinSet::new();
+    for (place, row) in survey.rows.iter().enumerate() {
+        match &row.answer {
+            Ok(_) => {
+                let (client, address) = (client.clone(), row.address.clone());
+                asking.spawn(async move { (place, listed(&client, &address).await) });
+            }
+            Err(silence) => {
+                lists.insert(place, Err(silence.why.clone()));
+            }
+        }
+    }
+    while let Some(Ok((place, list))) = asking.join_next().await {
+        lists.insert(place, list);
+    }
+    lists
+}
+
+async fn listed(client: &Client, address: &str) -> Listed {
     match client.snapshot(address, SnapshotRequest::List).await {
         Ok(SnapshotAnswer::List(list)) => Ok(list),
         Ok(_) => Err("it answered something else".to_owned()),

@@ -14,7 +14,7 @@ fn file(text: &[u8]) -> (TempDir, PathBuf) {
 
 fn source(path: &Path) -> std::result::Result<Source, String> {
     let shown = path.display().to_string();
-    Source::open(path).map_err(|report| report.message.replace(&shown, "file"))
+    Source::open(path, Grammar::Plain).map_err(|report| report.message.replace(&shown, "file"))
 }
 
 /// All pairs, and how reading ended.
@@ -154,4 +154,29 @@ async fn reading_ahead_has_a_limit() {
         lines += batch.len();
     }
     assert_eq!(lines, 200_000);
+}
+
+#[tokio::test]
+async fn quoted_lines_hold_any_key_and_any_value() {
+    for (text, grammar, pairs) in [
+        (&b"$'a\\tb'\t$'1\\n2'\n"[..], Grammar::Quoted, vec![pair("a\tb", "1\n2")]),
+        (b"a\\n\tC:\\x\n", Grammar::Quoted, vec![pair("a\\n", "C:\\x")]),
+        (b"$'a'\t$'b'\n", Grammar::Plain, vec![pair("$'a'", "$'b'")]),
+        (b"a\t$''\n", Grammar::Quoted, vec![pair("a", "")]),
+    ] {
+        let (_directory, path) = file(text);
+        let source = Source::open(&path, grammar).expect("its lines are good");
+        assert_eq!(fed(source, 1).await.0, pairs);
+    }
+    for (text, why) in [
+        (&b"$'a\tb\n"[..], "file:1: the key: it begins with $' and does not end with '"),
+        (b"$''\tb\n", "file:1: the key is empty"),
+        (b"a\t$'\\q'\n", "file:1: the value: a backslash in $'..' stands before"),
+    ] {
+        let (_directory, path) = file(text);
+        let refused = Source::open(&path, Grammar::Quoted).map(|_| ()).expect_err("it is bad");
+        let shown = path.display().to_string();
+        let said = refused.message.replace(&shown, "file");
+        assert!(said.starts_with(why), "{said}");
+    }
 }
