@@ -71,7 +71,11 @@ pub fn main() -> ExitCode {
     let Cli { global, command } = cli;
     if global.verbose {
         let filter = tracing_subscriber::EnvFilter::new("client=debug,transport=debug");
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_ansi(false)
+            .with_writer(|| output::Inert)
+            .init();
     }
     let output = Output::new(&global);
     if let Err(report) = caught {

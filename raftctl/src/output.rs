@@ -225,6 +225,22 @@ pub fn write_stderr(lines: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{}", text::inert(lines));
 }
 
+/// A log on stderr: what others have put into its lines does nothing to a terminal.
+#[derive(Clone, Copy, Debug)]
+pub struct Inert;
+
+impl std::io::Write for Inert {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let lines = String::from_utf8_lossy(bytes);
+        std::io::stderr().lock().write_all(text::inert(&lines).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,12 +4,14 @@
 
 mod kit;
 
+use std::collections::BTreeSet;
 use std::fs::Permissions;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use kit::{Said, World};
+use kit::{Said, World, free};
 
 #[test]
 fn log_snapshots_and_sessions_are_shown_as_the_manual_says() {
@@ -126,4 +128,175 @@ fn leave_a_session_open(world: &World) {
     world.await_status(|status| commit(status) > before + 100);
     load.kill().unwrap();
     load.wait().unwrap();
+}
+
+/// Keys that do not show themselves, or would be taken for something else.
+const KEYS: [&str; 15] = [
+    "nl\nkey",
+    "nl\\nkey",
+    "nl\\\\nkey",
+    "a\tb",
+    " a ",
+    "\u{202e}turned",
+    "\\u202eturned",
+    "zero\u{200b}width",
+    "\u{1b}[2J",
+    "$'a'",
+    "$'",
+    "it's",
+    "-o",
+    "--stale",
+    "\"",
+];
+
+fn put(world: &World, key: &str, value: &str) {
+    let mut command = world.command("kv put --");
+    let said = Said::of(command.args([key, value]).output().unwrap());
+    assert_eq!(said.code, 0, "{key:?}: {said:?}");
+}
+
+fn with_key(world: &World, verb: &str, key: &str) -> Said {
+    Said::of(world.command(verb).arg(key).output().unwrap())
+}
+
+#[test]
+fn a_key_that_is_printed_leads_back_to_itself_whatever_is_in_it() {
+    let mut world = World::new();
+    world.found(&free(1));
+    // What begins with $' is typed in quotes of its own.
+    let typed = |key: &str| match key {
+        "$'a'" => r"$'$\'a\''".to_owned(),
+        "$'" => r"$'$\''".to_owned(),
+        key => key.to_owned(),
+    };
+    for (number, key) in KEYS.iter().enumerate() {
+        put(&world, &typed(key), &format!("value {number}\n"));
+    }
+    let names = world.ok("kv list -o name").stdout;
+    let distinct: BTreeSet<&str> = names.lines().collect();
+    assert_eq!(distinct.len(), KEYS.len(), "{names}");
+    assert!(!names.contains(['\u{202e}', '\u{200b}', '\u{1b}', '\t']), "{names}");
+    let data = world.ok("kv list -o json").data();
+    let listed = data["keys"].as_array().unwrap();
+    for (name, item) in names.lines().zip(listed) {
+        let got = with_key(&world, "kv get", name);
+        assert_eq!(got.code, 0, "{name}: {got:?}");
+        assert_eq!(got.stdout.trim_end_matches('\n'), item["value"].as_str().unwrap().trim_end());
+        let again = with_key(&world, "kv list -o name", name).stdout;
+        assert!(again.lines().any(|line| line == name), "{name}: {again}");
+    }
+    let keys: BTreeSet<&str> = listed.iter().map(|item| item["key"].as_str().unwrap()).collect();
+    assert_eq!(keys, BTreeSet::from(KEYS));
+
+    // Typed plainly, a backslash is a backslash.
+    let plain = with_key(&world, "kv get", "nl\\nkey");
+    assert_eq!(plain.stdout.trim_end(), "value 1", "{plain:?}");
+    let half = with_key(&world, "kv get", "$'a");
+    assert_eq!((half.code, half.stderr.contains("R0212")), (2, true), "{half:?}");
+
+    // All of them survive a file.
+    let file = world.home().join("all.tsv");
+    std::fs::write(&file, world.ok("kv list --limit 0 --lines").stdout).unwrap();
+    let before = world.ok("kv list -o json").data();
+    for name in names.lines() {
+        assert_eq!(with_key(&world, "kv del", name).code, 0, "{name}");
+    }
+    assert_eq!(world.ok("kv list -o name").stdout, "");
+    world.ok(&format!("kv load --quoted {}", file.display()));
+    let after = world.ok("kv list -o json").data();
+    let pairs = |data: &serde_json::Value| -> Vec<(String, String)> {
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        let items = data["keys"].as_array().unwrap().iter();
+        items.map(|item| (text(&item["key"]), text(&item["value"]))).collect()
+    };
+    assert_eq!(pairs(&before), pairs(&after));
+}
+
+/// A list whose reader has stopped after the first line.
+struct Stopped {
+    child: std::process::Child,
+    stdout: BufReader<std::process::ChildStdout>,
+    first: String,
+}
+
+fn stopped(mut list: Command) -> Stopped {
+    let mut child = list.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdout = BufReader::with_capacity(16, child.stdout.take().unwrap());
+    let mut first = String::new();
+    stdout.read_line(&mut first).unwrap();
+    Stopped { child, stdout, first }
+}
+
+impl Stopped {
+    /// Reads what is left.
+    fn rest(mut self) -> Said {
+        let mut stdout = std::mem::take(&mut self.first);
+        self.stdout.read_to_string(&mut stdout).unwrap();
+        Said { stdout, ..Said::of(self.child.wait_with_output().unwrap()) }
+    }
+}
+
+#[test]
+fn a_long_list_goes_on_whoever_leads_and_says_where_it_was_cut_off() {
+    let mut world = World::new();
+    let addresses = free(3);
+    world.found(&addresses);
+    let file = world.home().join("data.tsv");
+    let key = |number: u32| format!("key/with/a/long/name/that/fills/pages/{number:06}");
+    let lines: String = (0..30_000).map(|number| format!("{}\tv\n", key(number))).collect();
+    std::fs::write(&file, lines).unwrap();
+    world.ok(&format!("kv load {}", file.display()));
+    let all = world.ok("kv list --limit 0 -o name").stdout;
+    assert_eq!(all.lines().count(), 30_000);
+
+    // Who has seen enough goes, and nobody complains.
+    let mut head = stopped(world.command("kv list --limit 0 -o name"));
+    assert_eq!(head.first.trim_end(), key(0));
+    drop(head.stdout);
+    let status = head.child.wait().unwrap();
+    let mut said = String::new();
+    head.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!((status.code(), said.as_str()), (Some(0), ""));
+
+    // Between two pages another node leads, keys come and keys go.
+    let list = stopped(world.command("kv list --limit 0 -o name"));
+    let leader = world.ok("leader show -o json").data()["name"].as_str().unwrap().to_owned();
+    world.ok("leader transfer");
+    assert_ne!(world.ok("leader show -o json").data()["name"], leader.as_str());
+    world.ok(&format!("kv del {}", key(29_000)));
+    world.ok(&format!("kv put {}x v", key(29_500)));
+    let said = list.rest();
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let listed: Vec<&str> = said.stdout.lines().collect();
+    assert!(listed.is_sorted_by(|a, b| a < b), "in order, and each once");
+    let stable = (0..30_000).filter(|number| *number != 29_000).map(key);
+    let listed: BTreeSet<&str> = listed.into_iter().collect();
+    assert!(stable.into_iter().all(|key| listed.contains(key.as_str())), "nothing is left out");
+
+    // In the middle nobody is left to ask: what is printed is right, and it is said how much.
+    let list = stopped(world.command("kv list --limit 0 -o name --timeout 1s"));
+    let json = stopped(world.command("kv list --limit 0 -o json --timeout 1s"));
+    for name in ["n1", "n2", "n3"] {
+        world.kill(name);
+    }
+    let (cut, json) = (list.rest(), json.rest());
+    for said in [&cut, &json] {
+        assert_eq!(said.code, 12, "{}", said.stderr);
+        assert!(said.stderr.contains("R0213"), "{}", said.stderr);
+    }
+    assert!(serde_json::from_str::<serde_json::Value>(&json.stdout).is_err(), "no whole document");
+    let printed = cut.stdout.lines().count();
+    assert!(printed > 0 && printed < 30_000, "{printed}");
+    let last = cut.stdout.lines().last().unwrap();
+    assert!(cut.stderr.contains(&format!("keys, at {last}")), "{}", cut.stderr);
+
+    // The command that it named goes on behind that.
+    for (number, address) in (1..).zip(&addresses) {
+        world.start(&format!("n{number}"), address);
+    }
+    world.await_status(|status| status["leader"]["name"].is_string());
+    let help = cut.stderr.lines().find_map(|line| line.strip_prefix("help: raftctl ")).unwrap();
+    let again = help.split("    (").next().unwrap();
+    let rest = world.ok(&format!("{again} -o name")).stdout;
+    assert_eq!(format!("{}{rest}", cut.stdout).lines().count(), 30_000);
 }

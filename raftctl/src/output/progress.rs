@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 use tokio::time::timeout;
 
+use crate::output::units::printable;
 use crate::output::{Output, units, write_stderr};
 
 /// How often something is said where nothing can be drawn.
@@ -43,7 +44,7 @@ impl Progress {
                 None => "{prefix} {spinner} {human_pos} so far {per_sec} ({elapsed})  {msg}",
             });
             bar.set_style(style.expect("the template is valid").progress_chars("█▉░"));
-            bar.set_prefix(what.to_owned());
+            bar.set_prefix(printable(what.as_bytes()));
             bar.enable_steady_tick(TICK);
             bar
         });
@@ -55,7 +56,7 @@ impl Progress {
     pub fn set(&mut self, done: u64, note: &str) {
         if let Some(bar) = &self.bar {
             bar.set_position(done);
-            bar.set_message(note.to_owned());
+            bar.set_message(printable(note.as_bytes()));
             return;
         }
         if self.speaks && self.said.elapsed() >= LINE_EVERY {
@@ -86,7 +87,7 @@ pub async fn awaited<T>(output: &Output, what: &str, thing: impl Future<Output =
             .expect("the template is valid");
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())
             .with_style(style)
-            .with_prefix(what.to_owned())
+            .with_prefix(printable(what.as_bytes()))
             .with_finish(ProgressFinish::AndClear);
         bar.enable_steady_tick(TICK);
         bar
@@ -123,7 +124,7 @@ impl Waiting {
             let width = names.iter().map(String::len).max().unwrap_or(0);
             let line = |name: &String| {
                 let bar = all.add(ProgressBar::new_spinner().with_style(style.clone()));
-                bar.set_prefix(format!("{name:width$}"));
+                bar.set_prefix(format!("{:width$}", printable(name.as_bytes())));
                 bar.set_message("asking");
                 bar.enable_steady_tick(TICK);
                 bar
@@ -148,9 +149,9 @@ impl Waiting {
         state.clone_into(&mut self.states[index]);
         match &self.drawn {
             Some((_, bars)) if done && !bars[index].is_finished() => {
-                bars[index].finish_with_message(state.to_owned());
+                bars[index].finish_with_message(printable(state.as_bytes()));
             }
-            Some((_, bars)) => bars[index].set_message(state.to_owned()),
+            Some((_, bars)) => bars[index].set_message(printable(state.as_bytes())),
             None if changed && self.speaks => {
                 write_stderr(&format!("  waiting     {}: {state}", self.names[index]));
             }
