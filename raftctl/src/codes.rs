@@ -249,9 +249,9 @@ a line twice does no harm."
 
 BAD_KEY 212 Usage "a key in quotes that cannot be read"
 "Where a key is typed, $'..' is read as shells read it, because keys that do not show themselves are
-printed so: a newline is \\n, a tab \\t, any byte \\xHH, a character \\uHHHH, a backslash \\\\, a quote
-\\'. Every other text stands for itself, backslashes and all. A key that really begins with $' is
-typed in such quotes, too; the help shows it."
+printed so: a newline is \\n, a tab \\t, any byte \\xHH, a character \\uHHHH, a backslash \\\\, a
+quote \\'. Every other text stands for itself, backslashes and all. A key that really begins with $'
+is typed in such quotes, too; the help shows it."
 
 LIST_CUT_OFF 213 Partial "the list was cut off"
 "Some items are printed, and then the cluster did not answer any more, as the message says: the list
@@ -291,14 +291,15 @@ WIPED 306 Refused "a data directory was wiped or replaced"
 now. It lost what it may have promised, so it is not let in again as the same member: it would vote
 as if nothing had happened. Nothing was changed.
 Let a new node take its place, under a name that is free, at the same address if you like:
-`raftctl member replace OLD NEW=HOST:PORT`. It makes the bundle of NEW and says where; on the machine
-stop raftd, empty its data directory, put that bundle in the place of the old one, and start raftd.
+`raftctl member replace OLD NEW=HOST:PORT`. It makes the bundle of NEW and says where. On the
+machine stop raftd, empty its data directory, put that bundle in the place of the old one, and start
+raftd.
 If the cluster has never been used, `raftctl init NAME` with another name starts afresh."
 
 NO_RECORD 307 Refused "the bootstrap record is missing"
 "A node is bootstrapped, but the record beside the authority is not there, so nobody can tell
 whether it is the same history. Restore the directory of the cluster from a backup, or make a
-context by hand with `raftctl context add`."
+context by hand: `raftctl context add --help` says how."
 
 NO_RAFTD 308 Absent "raftd is not found"
 "`dev` starts raftd from the directory of raftctl itself. Build it (`cargo build --release`), or

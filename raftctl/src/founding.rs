@@ -190,7 +190,7 @@ fn record(bundles: &Bundles, answers: &Answers) -> Result<BootstrapRecord> {
         let message =
             format!("{} is bootstrapped already, but {shown} has no bootstrap record", node.name);
         return Err(Report::new(codes::NO_RECORD, message)
-            .help("raftctl context add    (to use the cluster as it is)"));
+            .help("raftctl context add --help    (to use the cluster as it is)"));
     }
     let incarnations: BTreeMap<NodeId, Incarnation> =
         answers.iter().map(|(id, (_, status))| (*id, status.incarnation)).collect();

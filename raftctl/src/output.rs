@@ -46,7 +46,7 @@ impl View {
     /// Returns the envelope on one line, for answers that never end.
     pub fn json_line(&self) -> String {
         let line = serde_json::to_string(&Envelope::of(self)).expect("values of JSON are JSON");
-        drawn(line)
+        drawn(line, Escape::Json)
     }
 
     /// Returns the envelope as YAML.
@@ -54,7 +54,11 @@ impl View {
     /// # Errors
     /// If the data cannot be written as YAML.
     pub fn yaml(&self) -> Result<String> {
-        to_yaml(&Envelope::of(self))
+        let envelope = Envelope::of(self);
+        let yaml = to_yaml(&envelope)?;
+        // JSON is YAML, too, and can say what YAML would show.
+        let pretty = || serde_json::to_string_pretty(&envelope).expect("values of JSON are JSON");
+        Ok(if shows(&yaml) { yaml } else { drawn(format!("{}\n", pretty()), Escape::Yaml) })
     }
 }
 
@@ -177,26 +181,46 @@ impl<'a> Envelope<'a> {
 
 /// Writes JSON for programs that people can look at, too.
 fn to_json(value: &impl Serialize) -> String {
-    drawn(serde_json::to_string_pretty(value).expect("values of JSON are JSON"))
+    drawn(serde_json::to_string_pretty(value).expect("values of JSON are JSON"), Escape::Json)
 }
 
 fn to_yaml(value: &impl Serialize) -> Result<String> {
     serde_yaml_ng::to_string(value).map_err(|error| Report::new(codes::INTERNAL, error.to_string()))
 }
 
+/// Whose escapes stand in JSON: YAML reads JSON, but for characters of two halves.
+#[derive(Clone, Copy)]
+enum Escape {
+    Json,
+    Yaml,
+}
+
+fn stays(c: char) -> bool {
+    c == '\n' || text::draws(c)
+}
+
+/// Says whether a text shows all that is in it.
+fn shows(text: &str) -> bool {
+    text.chars().all(stays)
+}
+
 /// Escapes in JSON whatever draws nothing or turns the text around: it means the same.
-fn drawn(json: String) -> String {
-    let stays = |c: char| c == '\n' || text::draws(c);
-    if json.chars().all(stays) {
+fn drawn(json: String, escape: Escape) -> String {
+    if shows(&json) {
         return json;
     }
     let mut made = String::with_capacity(json.len() + 16);
     for c in json.chars() {
-        if stays(c) {
-            made.push(c);
-        } else {
-            let mut units = [0; 2];
-            made.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+        match (c, escape) {
+            (c, _) if stays(c) => made.push(c),
+            (c, Escape::Yaml) if u32::from(c) > 0xffff => {
+                made.push_str(&format!("\\U{:08x}", u32::from(c)));
+            }
+            (c, _) => {
+                let mut units = [0; 2];
+                let units = c.encode_utf16(&mut units).iter();
+                made.extend(units.map(|unit| format!("\\u{unit:04x}")));
+            }
         }
     }
     made
@@ -266,5 +290,9 @@ mod tests {
             let read: Value = serde_json::from_str(&json).expect("it is JSON");
             assert_eq!(read["data"], data);
         }
+        let yaml = view.yaml().expect("it is YAML");
+        assert!(shows(&yaml), "{yaml}");
+        let read: Value = serde_yaml_ng::from_str(&yaml).expect("it is YAML");
+        assert_eq!(read["data"], data);
     }
 }

@@ -295,8 +295,8 @@ fn a_long_list_goes_on_whoever_leads_and_says_where_it_was_cut_off() {
         world.start(&format!("n{number}"), address);
     }
     world.await_status(|status| status["leader"]["name"].is_string());
-    let help = cut.stderr.lines().find_map(|line| line.strip_prefix("help: raftctl ")).unwrap();
-    let again = help.split("    (").next().unwrap();
-    let rest = world.ok(&format!("{again} -o name")).stdout;
+    let help = cut.stderr.lines().find_map(|line| line.strip_prefix("help: raftctl kv list "));
+    let again = help.unwrap().split("    (").next().unwrap();
+    let rest = world.ok(&format!("kv list -o name {again}")).stdout;
     assert_eq!(format!("{}{rest}", cut.stdout).lines().count(), 30_000);
 }

@@ -3,6 +3,10 @@
 
 mod kit;
 
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
 use kit::{World, free};
 use rustix::process::Signal;
 
@@ -94,4 +98,89 @@ fn one_member_becomes_three_in_one_joint_change_and_all_founders_may_go() {
     let init = world.ok(&format!("init {} --wait 5s", kit::CLUSTER));
     assert!(init.stdout.contains("is running already: voters n2 n3"), "{init:?}");
     world.await_status(|status| status["nodes"].as_array().is_some_and(|rows| rows.len() == 2));
+}
+
+/// Starts a node with an empty data directory, as if its disk had been lost.
+fn wipe(world: &mut World, name: &str, address: &str) {
+    world.kill(name);
+    std::fs::remove_dir_all(world.home().join(format!("data-{name}"))).unwrap();
+    world.start(name, address);
+}
+
+fn uninitialised(world: &World, address: &str) -> bool {
+    let status = world.run(&format!("status -o json -e {address}")).data();
+    status["health"] == "UNINITIALISED"
+}
+
+#[test]
+fn a_wiped_member_is_refused_before_it_is_joined_and_the_named_command_mends_it() {
+    let mut world = World::new();
+    let addresses = free(4);
+    world.found(&addresses[..3]);
+    let add = format!("member add n4={}", addresses[3]);
+    world.ok(&format!("{add} --prepare-only"));
+    world.start("n4", &addresses[3]);
+    world.ok(&add);
+
+    wipe(&mut world, "n4", &addresses[3]);
+    while !uninitialised(&world, &addresses[3]) {}
+    let bundles = || std::fs::read_dir(world.directory()).unwrap().count();
+    let before = (bundles(), world.ok("member history").stdout);
+    let named = format!("raftctl member replace n4 n5={}    (any name that is free)", addresses[3]);
+    for (command, code) in [
+        (add.clone(), "R0306"),
+        (format!("{add} --dry-run"), "R0306"),
+        (format!("member replace n4 n4={}", addresses[3]), "R0314"),
+        (format!("{add} --replace n4"), "R0314"),
+    ] {
+        let refused = world.run(&format!("{command} -o json"));
+        assert_eq!(refused.code, 5, "{command}: {refused:?}");
+        let error = refused.error();
+        assert_eq!((&error["code"], &error["help"][0]), (&code.into(), &named.as_str().into()));
+    }
+    assert_eq!((bundles(), world.ok("member history").stdout), before, "nothing was prepared");
+    assert!(uninitialised(&world, &addresses[3]), "nothing was joined");
+    // Who asks the wiped node is told the same.
+    let lost = world.run(&format!("kv get a --stale -e {}", addresses[3]));
+    assert_eq!(lost.code, 7, "{lost:?}");
+    assert!(lost.stderr.contains("`raftctl member replace OLD NEW=HOST:PORT`"), "{lost:?}");
+
+    // The command that was named waits until the new bundle has taken the old one's place.
+    let mut command = world.command(&format!("member replace n4 n5={}", addresses[3]));
+    let mut replace = command.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stderr = BufReader::new(replace.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("the node that leaves answers there") {
+        assert!(stderr.read_line(&mut said).unwrap() > 0, "{said}");
+    }
+    world.kill("n4");
+    world.start("n5", &addresses[3]);
+    stderr.read_to_string(&mut said).unwrap();
+    let done = replace.wait_with_output().unwrap();
+    assert!(done.status.success(), "{said}");
+    world.await_status(|status| status["health"] == "HEALTHY");
+    assert_eq!(world.ok("member list -o name").stdout, "n1\nn2\nn3\nn5\n");
+}
+
+#[test]
+fn a_member_that_is_silent_costs_no_time() {
+    let mut world = World::new();
+    let addresses = free(4);
+    world.found(&addresses[..3]);
+    world.ok("leader transfer n1");
+    let replace = format!("member replace n3 n4={}", addresses[3]);
+    world.ok(&format!("member add n4={} --prepare-only", addresses[3]));
+    world.start("n4", &addresses[3]);
+    // It lives, and says nothing any more: who dials it waits as long as one waits.
+    world.signal("n3", Signal::STOP);
+    world.await_status(|status| status["toleratesFailures"] == 0);
+    for command in ["leader transfer n2", "member list", "member history", "snapshot create"] {
+        let began = Instant::now();
+        world.ok(command);
+        assert!(began.elapsed() < Duration::from_millis(1_900), "{command}: {:?}", began.elapsed());
+    }
+    let data = world.ok(&format!("{replace} -o json")).data();
+    let took_ms = data["tookMs"].as_u64().unwrap();
+    // Each look at the silent one took 2 s, and there were five of them.
+    assert!(took_ms < 3_000, "{took_ms} ms");
 }

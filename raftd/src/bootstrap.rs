@@ -86,7 +86,9 @@ pub(crate) fn answer_uninitialised(
         | Request::Reconfigure { .. }
         | Request::Transfer { .. }
         | Request::Snapshot(_) => {
-            let why = "this node belongs to no cluster yet: run `raftctl init`, or add it";
+            let why = "this node belongs to no cluster: `raftctl init NAME` founds one, `raftctl \
+                       member add` lets it join; a member that lost its data does not come back, \
+                       a new node takes its place: `raftctl member replace OLD NEW=HOST:PORT`";
             responder.send(refused(ErrorCode::Uninitialised, why));
             Ok(false)
         }

@@ -39,6 +39,15 @@ pub enum KvCommand {
     /// Sets or deletes a key if it has the expected value
     Cas(CasArgs),
     /// Lists keys in order
+    ///
+    /// They are read and written a page at a time, so that a list may be of any length. Each page
+    /// begins behind the last key of the one before: a key that is there all the while is listed,
+    /// once; what is put or deleted meanwhile may be listed or not. A snapshot shows one moment.
+    ///
+    /// A key or value that does not show itself (newlines, controls, turned text, blanks at its
+    /// ends, bytes that are no UTF-8) is printed as $'..', with \n, \t, \xHH, \uHHHH and the
+    /// backslash doubled. All commands read keys so; a key that is typed in any other way is just
+    /// what was typed.
     #[command(visible_alias = "ls")]
     List(list::ListArgs),
     /// Sets many keys from a file of KEY<TAB>VALUE lines
@@ -48,7 +57,7 @@ pub enum KvCommand {
 /// What `get` is told.
 #[derive(Clone, Debug, Args)]
 pub struct GetArgs {
-    /// The key
+    /// The key, as typed or as printed ($'..' is read as shells do)
     #[arg(id = "kv_key", value_name = "KEY")]
     key: OsString,
     #[command(flatten)]
@@ -61,7 +70,7 @@ pub struct GetArgs {
 /// What `put` is told.
 #[derive(Clone, Debug, Args)]
 pub struct PutArgs {
-    /// The key
+    /// The key, as typed or as printed ($'..' is read as shells do)
     #[arg(id = "kv_key", value_name = "KEY")]
     key: OsString,
     /// The value; - reads it from stdin, byte for byte (also a value "-": printf - | raftctl ..)
@@ -75,7 +84,7 @@ pub struct PutArgs {
 /// What `del` is told.
 #[derive(Clone, Debug, Args)]
 pub struct DelArgs {
-    /// The key
+    /// The key, as typed or as printed ($'..' is read as shells do)
     #[arg(id = "kv_key", value_name = "KEY")]
     key: OsString,
     /// Says what would be done, and does nothing
@@ -90,7 +99,7 @@ pub struct DelArgs {
 #[command(group = clap::ArgGroup::new("expected").required(true).args(["expect", "absent"]))]
 #[command(group = clap::ArgGroup::new("change").required(true).args(["value", "stdin", "delete"]))]
 pub struct CasArgs {
-    /// The key
+    /// The key, as typed or as printed ($'..' is read as shells do)
     #[arg(id = "kv_key", value_name = "KEY")]
     key: OsString,
     /// The new value, as it stands here; "-" is one like others

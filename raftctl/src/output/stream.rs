@@ -6,7 +6,9 @@ use serde_json::{Map, Value, json};
 use crate::cli::Form;
 use crate::codes;
 use crate::output::table::Rows;
-use crate::output::{API_VERSION, Output, to_json, to_yaml, units, write_stdout};
+use crate::output::{
+    API_VERSION, Escape, Output, drawn, shows, to_json, to_yaml, units, write_stdout,
+};
 use crate::report::{Report, Result};
 
 /// Something that is listed, in all forms.
@@ -121,8 +123,7 @@ impl Stream {
                     text = format!("{}\n", self.yaml_head());
                 }
                 for item in items {
-                    let item = to_yaml(&[item.data()])?;
-                    text.push_str(&format!("  {}\n", indented(&item, 2)));
+                    text.push_str(&yaml_item(&item.data())?);
                 }
             }
         }
@@ -167,16 +168,23 @@ impl Stream {
 
     fn json_head(&self) -> String {
         let Kind { kind, field, .. } = self.kind;
-        format!(
-            "{{\n  \"apiVersion\": \"{API_VERSION}\",\n  \"kind\": \"{kind}\",\n  \"data\": {{\n    \
-             \"{field}\": [\n"
-        )
+        let head = format!("{{\n  \"apiVersion\": \"{API_VERSION}\",\n  \"kind\": \"{kind}\",\n");
+        format!("{head}  \"data\": {{\n    \"{field}\": [\n")
     }
 
     fn yaml_head(&self) -> String {
         let Kind { kind, field, .. } = self.kind;
         format!("apiVersion: {API_VERSION}\nkind: {kind}\ndata:\n  {field}:")
     }
+}
+
+/// Writes an item of a list in YAML; as JSON, which is YAML, too, if YAML would not show all of it.
+fn yaml_item(item: &Value) -> Result<String> {
+    let yaml = to_yaml(&[item])?;
+    if shows(&yaml) {
+        return Ok(format!("  {}\n", indented(&yaml, 2)));
+    }
+    Ok(format!("  - {}\n", drawn(item.to_string(), Escape::Yaml)))
 }
 
 /// Moves all lines but the first to the right. Empty ones, which a text in YAML may have, are empty
@@ -263,6 +271,7 @@ mod tests {
                     let read = |text: &str| serde_yaml_ng::from_str::<Value>(text).expect("YAML");
                     let wanted = whole.yaml().expect("it is YAML");
                     assert_eq!(read(&yaml), read(&wanted), "{yaml}");
+                    assert!(shows(&yaml), "{yaml}");
                 }
             }
         }

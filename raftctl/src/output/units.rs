@@ -91,8 +91,8 @@ pub fn cited(bytes: &[u8]) -> String {
     if name.starts_with("$'") { name } else { format!("\"{name}\"") }
 }
 
-/// Writes a key as it is typed into a shell, whatever is in it. A key that would mean something else
-/// when the shell has read it is given as it is printed, in quotes of its own.
+/// Writes a key as it is typed into a shell, whatever is in it. A key that would mean something
+/// else when the shell has read it is given as it is printed, in quotes of its own.
 pub fn typed(bytes: &[u8]) -> String {
     if bytes.starts_with(b"$'") || bytes.starts_with(b"-") || bytes.contains(&0) {
         return text::in_quotes(key(bytes).as_bytes());

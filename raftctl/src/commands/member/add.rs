@@ -261,7 +261,7 @@ fn prepared(bundles: &Bundles, newcomers: &[PlannedNode]) -> View {
 fn open(session: &Session, args: &AddArgs, target: &Target) -> Result<Bundles> {
     let missing = || {
         Report::new(codes::NO_CLUSTER, "the directory with the cluster's authority is not known")
-            .help("raftctl member add --dir DIR ..    (the directory that `init` made)")
+            .help("add --dir DIR    (the directory that `raftctl init` made)")
     };
     let directory = match &args.dir {
         Some(directory) => directory.clone(),
