@@ -98,6 +98,10 @@ fn named_in(source: &str) -> Vec<(bool, String)> {
     for (at, _) in source.match_indices("raftctl ") {
         let line_start = source[..at].rfind('\n').map_or(0, |end| end + 1);
         let before = &source[line_start..at];
+        let is_verb = source[at..].as_bytes().get(8).is_some_and(u8::is_ascii_lowercase);
+        if before.trim_start().starts_with("//") || !is_verb {
+            continue;
+        }
         let (to_type, end) = match before.chars().last() {
             Some('`') => (false, "`"),
             Some('"') if before.contains("help(") || before.contains("format!(") => (true, "\""),
@@ -130,8 +134,13 @@ fn filled_in(command: &str) -> Vec<String> {
         rest = &rest[end..];
     }
     text.push_str(rest);
-    let text = text.replace("HOST:PORT", "h:1").replace(" > PIPE", "");
-    text.split_whitespace().map(str::to_owned).collect()
+    let text = text.replace("HOST:PORT", "h:1").replace(" > PIPE", "").replace(" ..", "");
+    let lower = |word: &str| match word.split_once('=') {
+        Some((name, value)) => format!("{}={value}", name.to_lowercase()),
+        None if word.chars().all(|c| c.is_ascii_uppercase()) => word.to_lowercase(),
+        None => word.to_owned(),
+    };
+    text.split_whitespace().map(lower).collect()
 }
 
 fn sources(directory: &std::path::Path, all: &mut Vec<std::path::PathBuf>) {
@@ -165,7 +174,7 @@ fn every_command_that_is_named_can_be_typed() {
                     ErrorKind::DisplayHelp => true,
                     ErrorKind::MissingRequiredArgument
                     | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => !to_type,
-                    _ => words.get(1).is_some_and(|word| word == "COMMAND"),
+                    _ => false,
                 },
                 |_| true,
             );

@@ -167,7 +167,7 @@ async fn put(session: &Session, args: PutArgs) -> Result<()> {
     };
     check(&key, &value).map_err(|why| Report::new(codes::TOO_LARGE, why))?;
     if args.dry_run {
-        let what = format!("would set {} to {} bytes", units::cited(&key), value.len());
+        let what = format!("would set {} to {} bytes", units::key(&key), value.len());
         return plan(session, &what);
     }
     change(session, &key, Change::Put { key: key.clone(), value }).await
@@ -176,7 +176,7 @@ async fn put(session: &Session, args: PutArgs) -> Result<()> {
 async fn del(session: &Session, args: DelArgs) -> Result<()> {
     let key = key_of(&args.key)?;
     if args.dry_run {
-        return plan(session, &format!("would delete {}", units::cited(&key)));
+        return plan(session, &format!("would delete {}", units::key(&key)));
     }
     change(session, &key, Change::Delete { key: key.clone() }).await
 }
@@ -192,7 +192,7 @@ async fn cas(session: &Session, args: CasArgs) -> Result<()> {
     if args.dry_run {
         let verb = if new.is_some() { "set" } else { "delete" };
         let when = if expected.is_some() { "has the expected value" } else { "does not exist" };
-        return plan(session, &format!("would {verb} {} if it {when}", units::cited(&key)));
+        return plan(session, &format!("would {verb} {} if it {when}", units::key(&key)));
     }
     change(session, &key, Change::CompareAndSwap { key: key.clone(), expected, new }).await
 }
