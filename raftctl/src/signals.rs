@@ -4,7 +4,7 @@
 //! nobody writes to, a person, a disk, a reader of stdout who has stopped. Two things put it off:
 //!
 //! - [`Signals`], for a command that has something to put in order. A second signal ends it at once
-//!   all the same.
+//!   all the same; but for `dev`, which has processes to stop.
 //! - [`Hold`], for the moment in which a file is replaced.
 //!
 //! Who blocks while signals are caught and cannot be called off says so with [`at_once`].
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::{flag, low_level};
+use signal_hook::{SigId, flag, low_level};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::codes;
@@ -44,6 +44,8 @@ struct State {
     at_once: Arc<AtomicBool>,
     /// The exit code of a signal that was put off, and that nobody has taken yet; else 0.
     pending: Arc<AtomicUsize>,
+    /// What lets the second signal end the program at once.
+    insisting: OnceLock<Vec<SigId>>,
 }
 
 fn state() -> &'static State {
@@ -51,6 +53,7 @@ fn state() -> &'static State {
     STATE.get_or_init(|| State {
         at_once: Arc::new(AtomicBool::new(true)),
         pending: Arc::new(AtomicUsize::new(0)),
+        insisting: OnceLock::new(),
     })
 }
 
@@ -59,7 +62,8 @@ fn state() -> &'static State {
 /// # Errors
 /// If the system does not let them be caught.
 pub fn install() -> Result<()> {
-    let State { at_once, pending } = state();
+    let State { at_once, pending, insisting } = state();
+    let mut ids = Vec::new();
     for (number, stop) in
         [(SIGINT, Stop::Interrupt), (SIGTERM, Stop::Terminate), (SIGHUP, Stop::Terminate)]
     {
@@ -69,11 +73,13 @@ pub fn install() -> Result<()> {
         let code = stop.exit().code();
         // In this order: the first signal finds the switch as the command has set it, and sets it
         // for the second one.
-        flag::register_conditional_shutdown(number, code.into(), Arc::clone(at_once))
+        let id = flag::register_conditional_shutdown(number, code.into(), Arc::clone(at_once))
             .and_then(|_| flag::register_usize(number, Arc::clone(pending), code.into()))
             .and_then(|_| flag::register(number, Arc::clone(at_once)))
             .map_err(|error| uncaught(&error))?;
+        ids.push(id);
     }
+    insisting.get_or_init(|| ids);
     Ok(())
 }
 
@@ -119,7 +125,20 @@ impl Signals {
         Ok(caught)
     }
 
-    /// Waits for the first one. The next one ends the program at once.
+    /// Catches the signals for a command that must put things in order whatever comes, in a time
+    /// that has a limit: a second one changes nothing.
+    ///
+    /// # Errors
+    /// If the system does not let them be caught.
+    pub fn catch_all() -> Result<Self> {
+        let caught = Self::catch()?;
+        for id in state().insisting.get().into_iter().flatten() {
+            low_level::unregister(*id);
+        }
+        Ok(caught)
+    }
+
+    /// Waits for the first one. The next one ends the program at once, unless all are caught.
     pub async fn stopped(&mut self) -> Stop {
         let hangup = async {
             match &mut self.hangup {

@@ -4,13 +4,13 @@
 
 mod kit;
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use kit::relay::Relay;
 use kit::{PATIENCE, World, fifo, free};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 /// Waits until a process has its handlers and sleeps, or has ended.
 fn await_sleep(child: &mut Child) {
@@ -107,6 +107,35 @@ fn ctrl_c_at_a_question_ends_the_command_and_changes_nothing() {
     screen.read_to_string(&mut shown).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{shown}");
     assert_eq!(std::fs::read_to_string(&contexts).unwrap(), text);
+}
+
+#[test]
+fn whoever_presses_ctrl_c_twice_at_dev_leaves_no_node_behind() {
+    let world = World::new();
+    let address = free(1).pop().unwrap();
+    let (_, port) = address.rsplit_once(':').unwrap();
+    let raftd = std::path::Path::new(env!("CARGO_BIN_EXE_raftctl")).with_file_name("raftd");
+    let line = format!("dev --nodes 1 --port {port} --raftd {}", raftd.display());
+    let mut command = world.command(&line);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("Ctrl-C stops it") {
+        assert!(stderr.read_line(&mut said).unwrap() > 0, "it ended: {said}");
+    }
+    let node = said.split("processes: n1 ").nth(1).unwrap();
+    let node: i32 = node.split_whitespace().next().unwrap().parse().unwrap();
+    let node = Pid::from_raw(node).unwrap();
+    test_kill_process(node).expect("it runs");
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    while !said.contains("stopping 1 nodes") {
+        assert!(stderr.read_line(&mut said).unwrap() > 0, "it ended: {said}");
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let code = child.wait().unwrap().code();
+    // The second one may have come when all was done.
+    assert!(matches!(code, Some(0 | 130)), "{code:?}");
+    assert!(test_kill_process(node).is_err(), "it runs on");
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::context::lock::{self, Lock};
 use crate::context::{self, Contexts, make_private_directory};
 use crate::founding::{Patience, found};
 use crate::report::{Report, Result};
-use crate::signals::{self, Signals};
+use crate::signals::Signals;
 use crate::target::{Session, Target};
 
 mod process;
@@ -90,8 +90,8 @@ pub async fn run(session: &Session, args: DevArgs) -> Result<()> {
     let bundles = prepare(&args, &directory)?;
     check_ports(&bundles.plan.nodes)?;
     let before = Contexts::load(&context::file()?)?.current;
-    // Caught from here on: whatever is started is stopped again.
-    let mut signals = Signals::catch()?;
+    // Caught from here on: whatever is started is stopped again, also if somebody insists.
+    let mut signals = Signals::catch_all()?;
     let mut processes = Processes::start(&raftd, &bundles)?;
     let served = tokio::select! {
         served = serve(session, &bundles, &mut processes, (began, choosing)) => served,
@@ -104,8 +104,6 @@ pub async fn run(session: &Session, args: DevArgs) -> Result<()> {
             }
         }
     };
-    // Whoever presses Ctrl-C again need not wait less, and leaves no node behind.
-    let _hold = signals::hold();
     let stopped = processes.stop().await;
     restore_context(session, &args.name, before).await?;
     served.and(stopped)
