@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -54,12 +54,26 @@ pub(crate) fn failure(error: &EndpointError, listen: SocketAddr, file: &Path) ->
             );
             (Exit::Config, said, hint)
         }
+        _ if is_link_local(ip) => {
+            let hint = format!(
+                "a link-local address needs the number of its interface (`ip link`): listen = \
+                 \"[{ip}%2]:{port}\" in {file}"
+            );
+            (Exit::Config, said, hint)
+        }
         _ => {
             let hint = format!("set `listen` in {file} to an address of this machine and a port");
             (Exit::Io, said, hint)
         }
     };
     Failure::new(exit, said).hint(hint)
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
 }
 
 /// Returns which processes have a UDP port, on whatever address, as far as this one may look.
@@ -121,7 +135,10 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_a_family_that_the_machine_lacks_is_a_matter_of_the_configuration() {
+    fn an_address_that_no_machine_or_this_one_never_has_is_a_matter_of_the_configuration() {
+        let failure = failed("[fe80::1]:7400", Errno::INVAL);
+        assert_eq!(failure.exit, Exit::Config);
+        assert!(failure.hint.is_some_and(|hint| hint.contains("[fe80::1%2]:7400")));
         let failure = failed("[::1]:7400", Errno::AFNOSUPPORT);
         assert_eq!(failure.exit, Exit::Config);
         let hint = failure.hint.expect("something can be done");

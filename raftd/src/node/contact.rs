@@ -102,6 +102,8 @@ impl Node {
                 "no connection to {name} (node {peer}, {address}) for {lasted}: {reason}"
             );
         }
+        // Who never campaigns hears nothing of there being none.
+        self.contact.leader(now, self.leader.is_some());
         // Who belongs to no configuration yet waits to be added.
         let leaderless = self.contact.leaderless.as_mut().filter(|_| !members.is_empty());
         if let Some(passed) = leaderless.and_then(|spell| spell.due(now)) {
