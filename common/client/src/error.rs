@@ -90,6 +90,30 @@ pub enum ClientError {
     Endpoint(String),
 }
 
+impl ClientError {
+    /// Says all of it in one line: where only a line is kept.
+    pub(crate) fn at_length(&self) -> String {
+        match self {
+            Self::Unreachable { causes, .. } | Self::NoLeader { causes, .. }
+                if !causes.is_empty() =>
+            {
+                let causes: Vec<String> = causes.iter().map(ToString::to_string).collect();
+                format!("{self} ({})", causes.join("; "))
+            }
+            Self::Unreachable { .. }
+            | Self::NoLeader { .. }
+            | Self::Unknown { .. }
+            | Self::SessionExpired { .. }
+            | Self::AnswerNotKept { .. }
+            | Self::WindowFull { .. }
+            | Self::NotWaiting { .. }
+            | Self::Refused(_)
+            | Self::Unexpected { .. }
+            | Self::Endpoint(_) => self.to_string(),
+        }
+    }
+}
+
 /// What to do after an answer that is no success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reaction {

@@ -107,7 +107,7 @@ impl Session {
                 error @ (ClientError::Unreachable { .. }
                 | ClientError::NoLeader { .. }
                 | ClientError::Refused(_)),
-            ) => Err(ClientError::Unknown { why: error.to_string(), sequence: Some(sequence) }),
+            ) => Err(ClientError::Unknown { why: error.at_length(), sequence: Some(sequence) }),
             ended => ended,
         }
     }

@@ -418,3 +418,17 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_check_says_is_told_without_the_names_of_its_wrappings() {
+        let why = "node 2 expired (yesterday)";
+        let wrapped = format!("invalid peer certificate: Other(OtherError({why}))");
+        assert_eq!(in_words(&wrapped), why);
+        assert_eq!(in_words("invalid peer certificate: Expired"), "Expired");
+        assert_eq!(in_words(why), why);
+    }
+}

@@ -72,10 +72,7 @@ pub enum ConnectError {
         how: Rejection,
     },
     /// Nothing came back.
-    #[error(
-        "no answer from {address} within {after:?}: the handshake timed out (the machine is down, \
-         UDP is blocked on the way, or raftd hangs there)"
-    )]
+    #[error("no answer from {address} within {after:?}: {}", silence(*.after))]
     Silent {
         /// The resolved address.
         address: String,
@@ -83,9 +80,7 @@ pub enum ConnectError {
         after: Duration,
     },
     /// There is a connection, and nothing is said on it.
-    #[error(
-        "{address} accepts connections and does not answer (within {after:?}): raftd hangs there"
-    )]
+    #[error("{address} accepts connections and gave no answer within {after:?}: {}", hush(*.after))]
     Mute {
         /// The resolved address.
         address: String,
@@ -132,6 +127,22 @@ pub enum ConnectError {
         /// What each had to say, the most precise first.
         errors: Vec<ConnectError>,
     },
+}
+
+/// A silence that is shorter tells nothing.
+const TELLING: Duration = Duration::from_secs(1);
+
+/// Says what a silence may mean.
+fn silence(after: Duration) -> &'static str {
+    if after < TELLING {
+        return "then the time was up";
+    }
+    "the handshake timed out (the machine is down, UDP is blocked on the way, or raftd hangs there)"
+}
+
+/// Says what it may mean that a node with which there is a connection says nothing.
+fn hush(after: Duration) -> &'static str {
+    if after < TELLING { "then the time was up" } else { "raftd hangs there" }
 }
 
 /// How the network says that nothing can be sent to a place.

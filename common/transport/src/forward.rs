@@ -92,6 +92,7 @@ impl Detour {
             let busy = "too many requests are being passed on to the leader";
             return responder.send(refusal(ErrorCode::Busy, busy));
         };
+        tracing::debug!(by = %self.identity, to = leader.id, "a request is passed on");
         tokio::spawn(async move {
             let answer = self.forwarder.pass_on(&leader, &self.request, &self.identity, self.until);
             responder.send(answer.await);

@@ -21,6 +21,10 @@ pub const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// is begun anew: longer than a handshake takes, shorter than quinn waits before it repeats itself.
 pub const ARRIVED_PATIENCE: Duration = Duration::from_millis(250);
 
+/// The longest wait before dialling again where the network says no at once: that costs next to
+/// nothing, and a node that was down for a minute is not made to wait.
+pub const BACKOFF_REJECTED_MAX: Duration = Duration::from_millis(500);
+
 /// Messages that may wait on a peer's control stream.
 pub const CONTROL_MESSAGES_MAX: usize = 1_024;
 

@@ -13,10 +13,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use crate::endpoint::{Alpn, Close, Endpoint, broken, describe, heard};
-use crate::error::ConnectError;
+use crate::error::{ConnectError, Precision};
 use crate::limits::{
-    ARRIVED_PATIENCE, BACKOFF_MAX, BACKOFF_MIN, CONNECT_TIMEOUT, CONTROL_MESSAGES_MAX,
-    ENTRY_MESSAGES_MAX,
+    ARRIVED_PATIENCE, BACKOFF_MAX, BACKOFF_MIN, BACKOFF_REJECTED_MAX, CONNECT_TIMEOUT,
+    CONTROL_MESSAGES_MAX, ENTRY_MESSAGES_MAX,
 };
 use crate::mesh::PeerEvent;
 use crate::reach::{Trail, called};
@@ -131,6 +131,7 @@ impl Dialler {
     async fn run(mut self) {
         let mut backoff = BACKOFF_MIN;
         loop {
+            let mut backoff_max = BACKOFF_MAX;
             self.arrivals.mark_unchanged();
             let mut arrivals = self.arrivals.clone();
             let connected = tokio::select! {
@@ -150,6 +151,9 @@ impl Dialler {
                             return;
                         }
                     }
+                    if error.precision() == Precision::Rejected {
+                        backoff_max = BACKOFF_REJECTED_MAX;
+                    }
                     error.to_string()
                 }
             };
@@ -157,7 +161,9 @@ impl Dialler {
                 return;
             }
             tokio::select! {
-                () = sleep(jittered(backoff)) => backoff = (backoff * 2).min(BACKOFF_MAX),
+                () = sleep(jittered(backoff.min(backoff_max))) => {
+                    backoff = (backoff * 2).min(BACKOFF_MAX);
+                }
                 () = arrived(&mut self.arrivals, Duration::ZERO) => backoff = BACKOFF_MIN,
             }
         }

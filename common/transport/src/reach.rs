@@ -115,7 +115,14 @@ impl Trail {
 /// Which address of a name worked last.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Places {
-    good: Arc<Mutex<BTreeMap<String, SocketAddr>>>,
+    good: Arc<Mutex<BTreeMap<String, Good>>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Good {
+    place: SocketAddr,
+    /// It did not work any more when it was tried last: a slow resolver is waited for.
+    doubtful: bool,
 }
 
 impl Places {
@@ -136,34 +143,51 @@ impl Places {
     {
         let address = trail.address();
         let until = Instant::now() + within;
-        let places = match timeout_at(until, self.resolve(&address)).await {
+        let places = match timeout_at(until, self.resolve(&address, within / 2)).await {
             Ok(places) => places?,
             Err(_) => return Err(trail.so_far(until)),
         };
         trail.lock().resolved = true;
-        let (place, reached) = race(places, until, trail, attempt).await?;
+        let reached = race(places, until, trail, attempt).await;
         let mut good = lock(&self.good);
-        if good.len() >= REMEMBERED_MAX {
-            good.clear();
+        match &reached {
+            Ok((place, _)) => {
+                if good.len() >= REMEMBERED_MAX {
+                    good.clear();
+                }
+                good.insert(address, Good { place: *place, doubtful: false });
+            }
+            Err(_) => {
+                if let Some(good) = good.get_mut(&address) {
+                    good.doubtful = true;
+                }
+            }
         }
-        good.insert(address, place);
-        Ok(reached)
+        reached.map(|(_, reached)| reached)
     }
 
-    /// Returns where a name leads; first where it worked last. If nobody can tell any more, it is
-    /// there that one looks.
-    async fn resolve(&self, address: &str) -> Result<Vec<SocketAddr>, ConnectError> {
+    /// Returns where a name leads; first where it worked last. If nobody can tell any more, or not
+    /// soon, it is there that one looks.
+    async fn resolve(
+        &self,
+        address: &str,
+        patience: Duration,
+    ) -> Result<Vec<SocketAddr>, ConnectError> {
         let known = lock(&self.good).get(address).copied();
         let found = lookup_host(address.to_owned());
         let found = match known {
             None => found.await,
-            Some(known) => match timeout(NEXT_AFTER, found).await {
-                Ok(Ok(found)) => Ok(found),
-                Ok(Err(_)) | Err(_) => return Ok(vec![known]),
-            },
+            Some(Good { place, doubtful }) => {
+                let patience = if doubtful { patience } else { patience.min(NEXT_AFTER) };
+                match timeout(patience, found).await {
+                    Ok(Ok(found)) => Ok(found),
+                    Ok(Err(_)) | Err(_) => return Ok(vec![place]),
+                }
+            }
         };
         let unresolved = |why: String| ConnectError::Resolve { address: address.into(), why };
         let found = found.map_err(|error| unresolved(words(&error)))?;
+        let known = known.map(|known| known.place);
         let places = in_turn(&found.collect::<Vec<SocketAddr>>(), known);
         if places.is_empty() {
             return Err(unresolved("it has no address".into()));

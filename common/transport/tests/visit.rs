@@ -8,7 +8,7 @@ use certs::{Authority, ClusterId, Identity, Role};
 use consensus::{Body, Incarnation, Message, NodeId, Term};
 use protocol::{Generation, Hello, PROTOCOL_VERSION, RefusalCode};
 use tokio::sync::mpsc;
-use transport::{ConnectError, Endpoint, Mesh, PeerEvent, answer_visit, visit};
+use transport::{ConnectError, Endpoint, Mesh, PeerEvent, Rejection, answer_visit, visit};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -138,6 +138,7 @@ async fn whoever_else_is_there_is_named_with_what_differs() {
     assert!(why.contains("node 3") && why.contains("node 2"), "both are named: {why}");
     let why = one.visits(3, &stranger.address).await.unwrap_err().to_string();
     assert!(why.contains(&theirs.cluster().to_string()), "{why}");
+    assert!(!why.contains("Other"), "in words: {why}");
 
     let generation = Some(Generation::from_slice(&[8; 32]).unwrap());
     let other = start(&ours, 4, Hello { generation, ..hello(&ours, 4) });
@@ -167,7 +168,15 @@ async fn where_nobody_is_the_visit_ends_in_time() {
     let began = std::time::Instant::now();
     let visit = visit(one.endpoint.clone(), hello(&ours, 1), id(2), nobody.clone(), within);
     let error = visit.await.unwrap_err();
-    assert_eq!(error, ConnectError::Silent { address: nobody, after: within });
+    assert_eq!(error, ConnectError::Silent { address: nobody.clone(), after: within });
+    assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
+
+    // A port that nobody has open says so at once.
+    drop(taken);
+    let again =
+        transport::visit(one.endpoint.clone(), hello(&ours, 1), id(2), nobody.clone(), PATIENCE);
+    let error = again.await.unwrap_err();
+    assert_eq!(error, ConnectError::Rejected { address: nobody, how: Rejection::Closed });
     assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
 }
 

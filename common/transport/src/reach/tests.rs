@@ -97,9 +97,29 @@ fn families_take_turns_and_what_worked_comes_first() {
 
 #[tokio::test]
 async fn a_name_that_nobody_can_resolve_leads_where_it_led() {
-    let places = Places::default();
-    let error = places.resolve("nobody.invalid:7400").await.unwrap_err();
+    let (places, name) = (Places::default(), "nobody.invalid:7400");
+    let error = places.resolve(name, WITHIN).await.unwrap_err();
     assert!(error.to_string().contains("nobody.invalid"), "{error}");
-    lock(&places.good).insert("nobody.invalid:7400".into(), place(7));
-    assert_eq!(places.resolve("nobody.invalid:7400").await, Ok(vec![place(7)]));
+    for doubtful in [false, true] {
+        lock(&places.good).insert(name.into(), Good { place: place(7), doubtful });
+        assert_eq!(places.resolve(name, WITHIN).await, Ok(vec![place(7)]));
+    }
+}
+
+#[tokio::test]
+async fn what_worked_is_remembered_and_doubted_when_it_does_not() {
+    let (places, name) = (Places::default(), "127.0.0.1:7400");
+    let good = || lock(&places.good).get(name).copied();
+    let closed = |place: SocketAddr| async move {
+        let (address, how) = (place.to_string(), Rejection::Closed);
+        Err::<(), _>(ConnectError::Rejected { address, how })
+    };
+    let open = |_| async { Ok(()) };
+    assert!(places.reach(&Trail::new(name), WITHIN, closed).await.is_err());
+    assert_eq!(good(), None);
+    assert_eq!(places.reach(&Trail::new(name), WITHIN, open).await, Ok(()));
+    let place: SocketAddr = name.parse().expect("an address");
+    assert_eq!(good(), Some(Good { place, doubtful: false }));
+    assert!(places.reach(&Trail::new(name), WITHIN, closed).await.is_err());
+    assert_eq!(good(), Some(Good { place, doubtful: true }));
 }
