@@ -365,8 +365,9 @@ only this machine finds one address under both names, --yes goes on."
 MEMBER_SILENT 401 Degraded "a member does not answer"
 "The member does not answer status requests, or the leader does not hear from it. The cluster serves
 as long as a majority of the voters is alive; `status` says how many more failures it tolerates.
-Check the machine, then raftd there (`systemctl status raftd`, `journalctl -u raftd`), then the way
-(UDP). It catches up by itself when it is back."
+Check the machine, then raftd there (`systemctl status raftd`, `journalctl -u raftd`; a process that
+is paused or hangs on its disk holds the port open and says nothing), then the way (UDP). What other
+nodes say of their way to it stands behind our own reason. It catches up by itself when it is back."
 
 NO_QUORUM 402 Unhealthy "no quorum"
 "Fewer than a majority of the voters answer. Nothing can be written and no linearizable read is

@@ -204,7 +204,7 @@ fn a_leader_that_clients_do_not_reach_is_asked_through_who_does() {
     world.await_status(|status| status["leader"]["name"] == "n1");
 
     // From here on only the other nodes have a way to the leader.
-    relays[0].only(&real);
+    relays[0].admit_only(&real);
     let quickly = |line: &str| {
         let began = std::time::Instant::now();
         let said = world.ok(line);

@@ -88,8 +88,12 @@ fn silent(survey: &Survey, leader: Option<&NodeStatus>, row: &Row, silence: &Sil
         return (text, codes::OUT_OF_REACH);
     }
     let code = if silence.certificates { codes::CERTIFICATES } else { codes::MEMBER_SILENT };
+    let silent_ms = row.id.zip(leader).and_then(|(id, leader)| report(leader, id)?.heard_ms);
+    let unheard = silent_ms.map_or_else(String::new, |ms| {
+        format!("; the leader has not heard from it for {}", units::age(ms))
+    });
     let more = row.id.map(|id| said_of(survey, id, why)).unwrap_or_default();
-    (format!("{name}: {why}{more}"), code)
+    (format!("{name}: {why}{unheard}{more}"), code)
 }
 
 /// Returns how long ago the leader heard a member to which it has a connection, if that is recent.

@@ -188,9 +188,20 @@ fn thin(survey: &Survey, configuration: &Configuration, tolerates: usize) -> Opt
             let voters = count_of(count);
             format!("{voters} no failure: {more}: raftctl member add {name}=HOST:PORT")
         }
-        (_, 0) => "one more failure ends service: bring back what is missing, or replace it: \
-                   raftctl member replace"
-            .to_owned(),
+        (_, 0) => {
+            let alive = survey.leader().map(|leader| heard(survey, leader)).unwrap_or_default();
+            let remedy = match all.iter().find(|id| !alive.contains(id)) {
+                Some(id) if survey.leader().is_some() => {
+                    let gone = survey.name(*id);
+                    format!(
+                        "bring {gone} back; if it is gone for good: raftctl member replace {gone} \
+                         {name}=HOST:PORT"
+                    )
+                }
+                Some(_) | None => "mend what the other lines name".to_owned(),
+            };
+            format!("one more failure ends service: {remedy}")
+        }
         (count, all) if count % 2 == 0 && all == full => format!(
             "{count} voters tolerate no more failures than {}, and each write waits for one more: \
              an odd number is better",

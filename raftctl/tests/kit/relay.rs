@@ -19,8 +19,8 @@ pub struct Relay {
 #[derive(Default)]
 struct Shared {
     cut: Mutex<BTreeSet<SocketAddr>>,
-    /// If it is not empty, all others are cut.
-    only: Mutex<BTreeSet<SocketAddr>>,
+    /// All are cut but these, if there are any.
+    admitted: Mutex<Option<BTreeSet<SocketAddr>>>,
     ended: AtomicBool,
 }
 
@@ -42,16 +42,16 @@ impl Relay {
         *self.shared.cut.lock().unwrap() = cut.collect();
     }
 
-    /// Drops what comes from any others than these addresses, and what goes there.
-    pub fn only(&self, addresses: &[String]) {
-        let only = addresses.iter().map(|address| address.parse().unwrap());
-        *self.shared.only.lock().unwrap() = only.collect();
+    /// Drops all that does not come from these addresses, or go there.
+    pub fn admit_only(&self, addresses: &[String]) {
+        let admitted = addresses.iter().map(|address| address.parse().unwrap());
+        *self.shared.admitted.lock().unwrap() = Some(admitted.collect());
     }
 
     /// Passes on everything again.
     pub fn mend(&self) {
         self.shared.cut.lock().unwrap().clear();
-        self.shared.only.lock().unwrap().clear();
+        *self.shared.admitted.lock().unwrap() = None;
     }
 }
 
@@ -63,9 +63,9 @@ impl Drop for Relay {
 
 impl Shared {
     fn is_cut(&self, address: SocketAddr) -> bool {
-        let only = self.only.lock().unwrap();
-        self.cut.lock().unwrap().contains(&address)
-            || (!only.is_empty() && !only.contains(&address))
+        let admitted = self.admitted.lock().unwrap();
+        let refused = admitted.as_ref().is_some_and(|some| !some.contains(&address));
+        refused || self.cut.lock().unwrap().contains(&address)
     }
 
     fn has_ended(&self) -> bool {
