@@ -37,7 +37,7 @@ pub(crate) fn shown(value: &OsStr) -> String {
 
 fn switch(value: &OsStr) -> Result<bool, String> {
     let is = |word: &&str| value.eq_ignore_ascii_case(word);
-    match (ON.iter().any(|word| is(word)), OFF.iter().any(|word| is(word))) {
+    match (ON.iter().any(is), OFF.iter().any(is)) {
         (true, _) => Ok(true),
         (false, true) => Ok(false),
         (false, false) => {

@@ -169,13 +169,16 @@ fn following(survey: &Survey, leader: &NodeStatus, id: NodeId) -> Vec<Remark> {
     let name = survey.name(id);
     let mut found: Vec<Remark> = Vec::new();
     let mut say = |text: String, code: Code| found.push((format!("{name}: {text}"), code));
-    if let Some((text, code)) = contact(survey, leader, peer, status.is_some()) {
+    let contact = contact(survey, leader, peer, status.is_some());
+    // Whom the leader does not hear lacks whatever came since.
+    let heard = contact.as_ref().is_none_or(|(_, code)| *code != codes::MEMBER_SILENT);
+    if let Some((text, code)) = contact {
         say(text, code);
     }
     if let Some(text) = status.and_then(|status| misfit(survey, leader, status)) {
         say(text, codes::MISFIT);
     }
-    if let Some((text, code)) = lag(survey, leader, peer) {
+    if let Some((text, code)) = lag(survey, leader, peer).filter(|_| heard) {
         say(text, code);
     }
     found
@@ -196,8 +199,8 @@ fn contact(
             Link::Down(why) => format!(": {why}"),
             Link::Up | Link::Unknown => String::new(),
         };
-        let ago = units::age(silent_ms);
-        let text = format!("the leader has not heard from it for {ago}{why}");
+        let (ago, leader) = (units::age(silent_ms), survey.name(leader.node));
+        let text = format!("the leader {leader} has not heard from it for {ago}{why}");
         return Some((text, codes::MEMBER_SILENT));
     }
     match way {
@@ -208,7 +211,7 @@ fn contact(
         Link::Up | Link::Unknown => {
             let before = peer.since_ms.is_some_and(|since_ms| silent_ms > since_ms);
             (before && answered).then(|| {
-                ("the leader has not heard from it since it connected".to_owned(), codes::NO_WAY)
+                ("the leader has not heard from it since they connected".to_owned(), codes::NO_WAY)
             })
         }
     }

@@ -43,7 +43,7 @@ pub struct StatusArgs {
 /// What to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Wanted {
-    /// Every member does what it should.
+    /// Every member does what it should: where one failure is tolerated, any one voter may stop.
     Healthy,
     /// Somebody leads.
     Leader,
