@@ -1,6 +1,6 @@
 //! Where nodes are to be reached: what can be told of an address before anything is written that
-//! relies on it. What cannot be right is refused; what is doubtful, because names may lead elsewhere
-//! on other machines, is warned of.
+//! relies on it. What cannot be right is refused; what is doubtful, because names may lead
+//! elsewhere on other machines, is warned of.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};

@@ -9,6 +9,7 @@ use consensus::{Configuration, Majority, Member, NodeId, Voters};
 use tokio::time::sleep;
 
 use crate::cluster::Survey;
+use crate::cluster::misplaced::misplaced;
 use crate::cluster::quorum::{heard, shortage, tolerance};
 use crate::cluster::reasons::no_leader_answers;
 use crate::codes;
@@ -62,9 +63,11 @@ impl Present {
         let Some(leader) = survey.leader() else {
             let (why, causes) = no_leader_answers(&survey);
             let message = format!("members cannot be changed: {why}");
-            return Err(Report::new(codes::NO_LEADER, message)
-                .causes(causes)
-                .help("raftctl status"));
+            let report =
+                Report::new(codes::NO_LEADER, message).causes(causes).help("raftctl status");
+            let moved =
+                "raftctl explain R0408    (the nodes are not where they look for each other)";
+            return Err(if misplaced(&survey).is_empty() { report } else { report.help(moved) });
         };
         let (configuration, index) = (leader.configuration.clone(), leader.configuration_index);
         Ok(Self { configuration, index, survey })

@@ -98,7 +98,7 @@ fn named_in(source: &str) -> Vec<(bool, String)> {
     for (at, _) in source.match_indices("raftctl ") {
         let line_start = source[..at].rfind('\n').map_or(0, |end| end + 1);
         let before = &source[line_start..at];
-        let is_verb = source[at..].as_bytes().get(8).is_some_and(u8::is_ascii_lowercase);
+        let is_verb = source.as_bytes().get(at + 8).is_some_and(u8::is_ascii_lowercase);
         if before.trim_start().starts_with("//") || !is_verb {
             continue;
         }

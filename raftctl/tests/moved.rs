@@ -151,6 +151,9 @@ fn all_nodes_move_at_once_and_keep_every_write_and_member() {
     }
     assert!(text.contains("raft(7), MOVING NODES") && text.contains("explain R0408"), "{text}");
 
+    let said = world.run(&format!("member update n1 --address {} {at}", new[0]));
+    assert!(said.code == 7 && said.stderr.contains("explain R0408"), "{said:?}");
+
     // The table in raftd.toml lets them find each other without a restart.
     let bundle = |name: &str| world.directory().join(format!("{CLUSTER}-{name}/raftd.toml"));
     let before: Vec<String> =

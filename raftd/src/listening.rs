@@ -157,11 +157,11 @@ mod tests {
 
     #[test]
     fn the_kernels_table_is_read() {
-        let table = "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   \
+        let table = "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt \
                      uid  timeout inode ref pointer drops\n  \
-                     201: 00000000:1CE8 00000000:0000 07 00000000:00000000 00:00000000 00000000     \
+                     201: 00000000:1CE8 00000000:0000 07 00000000:00000000 00:00000000 00000000 \
                      0        0 123456 2 0000000000000000 0\n  \
-                     202: 0100007F:1CE9 00000000:0000 07 00000000:00000000 00:00000000 00000000     \
+                     202: 0100007F:1CE9 00000000:0000 07 00000000:00000000 00:00000000 00000000 \
                      0        0 123457 2 0000000000000000 0\n";
         assert_eq!(inodes(table, 7_400), ["123456"]);
         assert_eq!(inodes(table, 7_402), [""; 0]);

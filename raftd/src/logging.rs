@@ -5,10 +5,10 @@
 //! | error | this node cannot do its work, and an operator must act | no: it stops |
 //! | warn | something is wrong that will not mend itself, or a peer is refused | ever more rarely |
 //! | info | what belongs in last month's log: start, stop, role, leader, members | counted |
-//! | debug | one line an unusual event: a lost connection, a refused vote, a dropped message | yes |
+//! | debug | one line an unusual event: a lost dial, a refused vote, a dropped message | yes |
 //! | trace | one line a message; for a test cluster | yes |
 //!
-//! What strangers, clients or peers can cause again and again goes through [`repeat`], which counts.
+//! What strangers, clients or peers can cause again and again goes through [`repeat`]: it counts.
 //!
 //! Below a service manager, lines go to the journal with their fields; else to stderr, for people.
 //! Whoever logs never waits: lines are queued, up to a limit, and one thread writes them. Texts of

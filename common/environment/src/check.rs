@@ -36,8 +36,8 @@ pub(crate) fn shown(value: &OsStr) -> String {
 }
 
 fn switch(value: &OsStr) -> Result<bool, String> {
-    let is = |word: &&str| value.eq_ignore_ascii_case(word);
-    match (ON.iter().any(is), OFF.iter().any(is)) {
+    let is_one_of = |words: &[&str]| words.iter().any(|word| value.eq_ignore_ascii_case(word));
+    match (is_one_of(&ON), is_one_of(&OFF)) {
         (true, _) => Ok(true),
         (false, true) => Ok(false),
         (false, false) => {

@@ -1,5 +1,5 @@
-//! The raftd.toml of a bundle. It holds no secret, so that everybody may read it: the daemon does so
-//! as a user of its own.
+//! The raftd.toml of a bundle. It holds no secret, so that everybody may read it: the daemon does
+//! so as a user of its own.
 
 use std::path::Path;
 

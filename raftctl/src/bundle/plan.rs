@@ -1,5 +1,5 @@
-//! The plan of a cluster: who its first voters are, and where. It may be corrected until the cluster
-//! is founded: a mistyped address must not cost the authority and all bundles.
+//! The plan of a cluster: who its first voters are, and where. It may be corrected until the
+//! cluster is founded: a mistyped address must not cost the authority and all bundles.
 
 use std::num::NonZeroU64;
 use std::path::Path;
@@ -140,12 +140,16 @@ fn founded(plan: &Plan, nodes: &[(String, String)], directory: &Path) -> Report 
     );
     let mut report = Report::new(codes::OTHER_PLAN, message)
         .help(format!("{goes_on}    (goes on with the nodes of the first time)"));
-    let moved = wanted
-        .iter()
-        .filter(|(name, address)| planned.iter().any(|(known, at)| known == name && at != address));
-    for (name, address) in moved {
+    let has_moved = |(name, address): &&(String, String)| {
+        planned.iter().any(|(known, at)| known == name && at != address)
+    };
+    let moved: Vec<_> = wanted.iter().filter(has_moved).collect();
+    for (name, address) in &moved {
         let command = format!("raftctl member update {name} --address {address}");
         report = report.help(format!("{command}    (it has moved)"));
+    }
+    if 2 * moved.len() > planned.len() {
+        report = report.help("raftctl explain R0408    (so many have moved that nobody leads)");
     }
     report.help("another name or --dir prepares another cluster")
 }

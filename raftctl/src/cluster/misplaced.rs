@@ -1,5 +1,5 @@
-//! Nodes that answer, and that the others look for elsewhere: they have moved, and the configuration
-//! in the log does not say so.
+//! Nodes that answer, and that the others look for elsewhere: they have moved, and the
+//! configuration in the log does not say so.
 
 use crate::cluster::Survey;
 
@@ -19,8 +19,8 @@ pub fn misplaced(survey: &Survey) -> Vec<String> {
         })?;
         let (name, here, there) = (&row.name, &row.address, &member.address);
         Some(format!(
-            "{name} answers at {here}, and the configuration has it at {there}; {by} does not reach \
-             it: {trouble}"
+            "{name} answers at {here}, and the configuration has it at {there}; {by} does not \
+             reach it: {trouble}"
         ))
     };
     survey.rows.iter().filter_map(line).collect()
@@ -33,8 +33,8 @@ pub fn reason(survey: &Survey) -> Option<String> {
     let nodes = if count == 1 { "node answers" } else { "nodes answer" };
     (count > 0).then(|| {
         format!(
-            "{count} {nodes} elsewhere than the others look: nobody can be elected before they find \
-             each other (raft(7), MOVING NODES)"
+            "{count} {nodes} elsewhere than the others look: nobody can be elected before they \
+             find each other (raft(7), MOVING NODES)"
         )
     })
 }

@@ -65,8 +65,9 @@ fn write(temporary: &Path, path: &Path, bytes: &[u8], mode: u32) -> std::io::Res
     file.sync_all()
 }
 
-/// Lets a new file belong to whoever owns what is there already: root with a user's home (`sudo -E`)
-/// must not lock that user out. Only root can give a file away; for others there is nothing to do.
+/// Lets a new file belong to whoever owns what is there already: root with a user's home
+/// (`sudo -E`) must not lock that user out. Only root can give a file away; for others there is
+/// nothing to do.
 pub(super) fn give_to_owner(file: &File, of: Option<&Path>) {
     let owner = of.and_then(|path| std::fs::metadata(path).ok());
     if let (Some(owner), Ok(made)) = (owner, file.metadata())

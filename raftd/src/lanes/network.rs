@@ -115,7 +115,8 @@ impl Network {
         self.connect();
     }
 
-    /// Dials members elsewhere than the configuration says, from the next [`Network::set_peers`] on.
+    /// Dials members elsewhere than the configuration says, from the next
+    /// [`Network::set_peers`] on.
     pub(crate) fn redirect(&mut self, elsewhere: Elsewhere) {
         self.elsewhere = elsewhere;
     }

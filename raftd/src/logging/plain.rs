@@ -1,5 +1,5 @@
-//! Text from elsewhere, made fit for a line of the log: what would end the line, drive a terminal or
-//! turn the direction of writing is shown as an escape.
+//! Text from elsewhere, made fit for a line of the log: what would end the line, drive a terminal
+//! or turn the direction of writing is shown as an escape.
 
 use std::fmt::{self, Write};
 

@@ -1,5 +1,5 @@
-//! Lines on their way to the log. Whoever logs never waits for the sink: what finds no room is lost,
-//! and counted.
+//! Lines on their way to the log. Whoever logs never waits for the sink: what finds no room is
+//! lost, and counted.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};

@@ -1,6 +1,7 @@
-//! What others can cause to be logged: strangers, clients, peers. The first few of a kind are logged
-//! one by one, the rest is counted, and the count is said after a minute, ten minutes, and then
-//! every hour for as long as it goes on. Memory is bounded by the number of kinds, whoever comes.
+//! What others can cause to be logged: strangers, clients, peers. The first few of a kind are
+//! logged one by one, the rest is counted, and the count is said after a minute, ten minutes, and
+//! then every hour for as long as it goes on. Memory is bounded by the number of kinds, whoever
+//! comes.
 
 use std::fmt::Display;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,5 +1,5 @@
-//! What is missing: peers without a connection, and a leader. The log says so when it has lasted some
-//! seconds, then ever more rarely, with for how long and why; and once when it is over.
+//! What is missing: peers without a connection, and a leader. The log says so when it has lasted
+//! some seconds, then ever more rarely, with for how long and why; and once when it is over.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -286,8 +286,8 @@ fn nodes_that_have_moved_are_named_with_both_addresses() {
     let verdict = judge(&Survey::of((1..=3).map(row).collect()), NOW);
     assert_eq!(verdict.health, Health::NoLeader);
     assert!(verdict.reason.starts_with("2 nodes answer elsewhere"), "{}", verdict.reason);
-    let wanted = "n2 answers at 10.1.0.2:7400, and the configuration has it at n2:7400; n1 does not \
-                  reach it: no answer from n2:7400";
+    let wanted = "n2 answers at 10.1.0.2:7400, and the configuration has it at n2:7400; n1 does \
+                  not reach it: no answer from n2:7400";
     let is_told = verdict.remarks.contains(&(wanted.to_owned(), codes::MISPLACED));
     assert!(is_told, "{:?}", verdict.remarks);
 

@@ -39,6 +39,14 @@ impl Grammar {
         }
     }
 
+    /// Returns how the command is told, behind the file.
+    fn flag(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Quoted => " --quoted",
+        }
+    }
+
     fn read(self, text: Bytes) -> std::result::Result<Bytes, String> {
         match self {
             Self::Plain => Ok(text),
@@ -207,7 +215,10 @@ impl Again {
     /// Says how to load what was changed meanwhile: what was loaded of it is of the past.
     pub(super) fn anew(&self) -> String {
         match self {
-            Self::Path(path) => format!("raftctl kv load {}    (as it is now)", quoted(path)),
+            Self::Path(path, grammar) => {
+                let how = grammar.flag();
+                format!("raftctl kv load {}{how}    (as it is now)", quoted(path))
+            }
             Self::Gone(name) => format!("give {name} the lines as they are now"),
         }
     }
@@ -216,7 +227,7 @@ impl Again {
     pub(super) fn from(&self, line: u64) -> String {
         match self {
             Self::Path(path, grammar) => {
-                let how = if *grammar == Grammar::Quoted { " --quoted" } else { "" };
+                let how = grammar.flag();
                 format!("raftctl kv load {}{how} --from-line {line}    (goes on)", quoted(path))
             }
             Self::Gone(name) => format!(

@@ -1,7 +1,7 @@
-//! Where members are dialled. The configuration in the log says it, and changing that takes a leader;
-//! nodes that have all moved elect none before they find each other. So an operator may say it, too:
-//! the table `[peers]` of raftd.toml goes before the configuration. Who is met there is proven by
-//! its certificate, so an address is no more than a hint.
+//! Where members are dialled. The configuration in the log says it, and changing that takes a
+//! leader; nodes that have all moved elect none before they find each other. So an operator may say
+//! it, too: the table `[peers]` of raftd.toml goes before the configuration. Who is met there is
+//! proven by its certificate, so an address is no more than a hint.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
