@@ -322,3 +322,35 @@ fn an_address_that_cannot_be_listened_on_is_explained_and_tried_again() {
         assert!(wanted.iter().all(|words| said.contains(words)), "{said}");
     }
 }
+
+#[test]
+fn the_last_words_wait_for_nobody_and_what_is_asked_for_is_written_or_refused() {
+    let cluster = Cluster::prepare(1);
+    let (_reader, writer) = full_pipe();
+    for (arguments, code) in [
+        (["--listen", "192.0.2.1:7400"], 74),
+        (["--listen", "nowhere"], 78),
+        (["--nonsense", "1"], 64),
+    ] {
+        let mut command = cluster.nodes[0].command();
+        command.args(arguments).stdin(Stdio::null()).stderr(writer.try_clone().unwrap());
+        let mut child = command.spawn().unwrap();
+        let began = Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            if began.elapsed() > PATIENCE {
+                child.kill().unwrap();
+                panic!("{arguments:?}: it waits for a reader");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{arguments:?}");
+    }
+    for asked in ["--check-config", "--help", "--version"] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = cluster.nodes[0].command();
+        let ended = command.arg(asked).stdout(full).output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(74), "{asked}: {said}");
+        assert!(said.contains("No space left on device") && !said.contains("panic"), "{said}");
+    }
+}
