@@ -195,7 +195,7 @@ the keys that they have. It names each file and the machine where it belongs; af
 reload-or-restart raftd` there the node uses it. Nothing of the cluster's data is lost meanwhile.
 Then run the same command again."
 
-AUTHORITY_ENDS 116 Refused "the authority's certificate has ended, or ends soon"
+AUTHORITY_ENDS 116 Denied "the authority's certificate has ended, or ends soon"
 "What an authority has signed does not outlive the authority's own certificate, which `init` makes
 for ten years. `raftctl cert renew --authority --all` signs it anew, for the same name and key, and
 renews everything else with it. Certificates from before stay valid, and in whatever order nodes get
@@ -378,8 +378,8 @@ CERTIFICATE_ENDS 403 Degraded "a certificate ends soon"
 "The node's certificate ends within 30 days, or has ended. Nodes whose certificate has expired are
 refused by all others. `raftctl cert renew --all`, where the authority is, renews the nodes' and the
 operator's certificates, and says which file goes where; after `systemctl reload-or-restart raftd`
-there the node uses it, without a restart where it runs. Certificates that were replaced are also
-noticed within a minute."
+there the node uses it, without a restart where it runs. Files that were replaced are also noticed
+within ten seconds."
 
 DISK_FILLS 404 Degraded "a disk fills up"
 "A database writes before it deletes: a flush or a compaction needs room for its whole result. A

@@ -273,9 +273,6 @@ impl From<certs::CertError> for Report {
             }
             certs::CertError::NotYetValid { .. } => Self::new(codes::CREDENTIALS, said)
                 .help("date -u; timedatectl    (the clock of this machine)"),
-            certs::CertError::UnknownAuthority { .. } => {
-                Self::new(codes::FOREIGN_CERTIFICATE, said).help("raftctl explain R0117")
-            }
             error if error.is_not_found() => Self::new(codes::NO_FILE, said),
             _ => Self::new(codes::CREDENTIALS, said),
         }

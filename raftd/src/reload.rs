@@ -22,8 +22,9 @@ use crate::identity::CertificateEnd;
 use crate::lanes::network::Elsewhere;
 use crate::logging::Logging;
 
-/// How often it is looked whether the files of the credentials have changed.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// How often it is looked whether the files of the credentials have changed. What has changed is
+/// read when it was found the same twice, so that files which are being copied are left alone.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// How often a certificate that ends soon is warned of.
 const WARN_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -76,6 +77,7 @@ impl Settings {
             config,
             endpoint,
             end,
+            looked: None,
             refused: None,
             warned: None,
             elsewhere: to,
@@ -140,6 +142,8 @@ struct Follower {
     end: CertificateEnd,
     /// The files that are in use.
     seen: Stamps,
+    /// The files as they were found the last time.
+    looked: Option<Stamps>,
     /// The files that were last refused.
     refused: Option<Stamps>,
     /// When it was last said that a certificate ends soon.
@@ -185,7 +189,9 @@ impl Follower {
         let identity = self.config.identity.clone();
         let stamps = spawn_blocking(move || Stamps::of(&identity)).await;
         let stamps = stamps.expect("looking at files does not panic");
-        if stamps != self.seen {
+        let settled = self.looked.as_ref() == Some(&stamps);
+        self.looked = Some(stamps.clone());
+        if settled && stamps != self.seen {
             let loud = self.refused.as_ref() != Some(&stamps);
             self.take(loud).await;
         }
@@ -283,7 +289,10 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
 
 /// What tells versions of the three files from each other; `None` for one that is not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Stamps([Option<(u64, u64, u64, i64, i64)>; 3]);
+struct Stamps([Option<Stamp>; 3]);
+
+/// Device, inode, size, and when it was last written, in seconds and nanoseconds.
+type Stamp = (u64, u64, u64, i64, i64);
 
 impl Stamps {
     fn of(identity: &config::Identity) -> Self {

@@ -223,7 +223,10 @@ async fn a_renewed_certificate_is_taken_while_the_node_runs_on_both_sides() {
     let renewed: Vec<Issued> = (1..=3).map(|id| issued(&cluster, id, from_now(year))).collect();
     for (node, renewed) in cluster.nodes.iter().zip(&renewed) {
         put_in(node, renewed);
-        node.signal(Signal::HUP);
+        // Who is not told looks by itself.
+        if node.id != 3 {
+            node.signal(Signal::HUP);
+        }
         logged(node, "certificates replaced for new connections").await;
         let status = cluster.answer_of(node).await;
         assert_eq!(

@@ -274,7 +274,13 @@ impl Bundles {
         let identity = self.identity(authority, holding, named.transpose()?)?;
         let (signed, after) = match present {
             Some(present) if !new_key => {
-                let renewed = authority.renew_certificate(&present, terms.validity, &what)?;
+                let renewed = authority.renew_certificate(&present, terms.validity, &what);
+                let renewed = renewed.map_err(|error| match error {
+                    CertError::UnknownAuthority { .. } | CertError::WrongCluster { .. } => {
+                        Report::new(codes::FOREIGN_CERTIFICATE, error.to_string())
+                    }
+                    other => other.into(),
+                })?;
                 has_key(holding, &renewed)?;
                 let after = renewed.validity;
                 (Signed::Same(renewed), after)

@@ -201,7 +201,7 @@ fn an_authority_that_ends_is_renewed_and_nodes_follow_one_by_one() {
     );
     let said = world.run("cert renew --all -o json");
     let error = said.error();
-    assert_eq!((said.code, &error["code"]), (5, &"R0116".into()), "{error}");
+    assert_eq!((said.code, &error["code"]), (4, &"R0116".into()), "{error}");
     assert!(error["message"].as_str().unwrap().contains("ca.crt (the authority's certificate)"));
     let renew = named(&error);
     assert_eq!(renew, "cert renew --authority --all");
@@ -224,6 +224,27 @@ fn an_authority_that_ends_is_renewed_and_nodes_follow_one_by_one() {
     reload(&world, "n3", "certificates replaced for new connections");
     let shown = world.ok("cert show authority -o json").data();
     assert!(shown["notAfterUnixS"].as_i64().unwrap() > now() + 3_000 * 86_400, "{shown}");
+}
+
+#[test]
+fn a_local_cluster_renews_by_itself_what_has_ended() {
+    let world = World::new();
+    let port = free(1)[0].rsplit_once(':').unwrap().1.to_owned();
+    let dev = format!("dev --nodes 1 --name {CLUSTER}");
+    world.interrupted(&format!("{dev} --port {port}"), "Ctrl-C stops it");
+    let end = |name: &str| {
+        let certificate = read_certificate(&certificate_of(&world, name)).unwrap();
+        i64::try_from(certs::describe(&certificate).unwrap().validity.not_after).unwrap()
+    };
+    for name in ["operator", "n1"] {
+        shorten(&world, name, Duration::from_secs(1));
+    }
+    while end("n1").max(end("operator")) >= now() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let said = world.interrupted(&dev, "Ctrl-C stops it");
+    assert!(said.stderr.contains("n1: certificate renewed until 2"), "{said:?}");
+    assert!(end("n1").min(end("operator")) > now() + 300 * 86_400);
 }
 
 #[test]
@@ -272,9 +293,11 @@ fn only_what_is_named_and_belongs_to_the_authority_is_renewed() {
     foreign.ok(&format!("init {CLUSTER} {} --prepare-only", nodes(&free(1))));
     let stranger = certificate_of(&foreign, "n1").display().to_string();
     let said = world.run(&format!("cert renew {stranger} -o json"));
+    assert_eq!((said.code, code(said.clone())), (5, "R0117".to_owned()));
     assert!(said.error()["message"].as_str().unwrap().contains("belongs to cluster"), "{said:?}");
     assert_eq!(code(world.run("cert renew nobody -o json")), "R0008");
     assert_eq!(world.run("cert renew").code, 2);
+    assert_eq!(world.run("cert renew /dev/null").code, 2, "it is not replaced by a file");
     assert_eq!(world.run("cert renew authority").code, 2);
 
     // Without the authority's key nothing is renewed, and it is said where to go.

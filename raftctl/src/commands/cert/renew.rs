@@ -75,12 +75,15 @@ pub(super) async fn run(session: &Session, args: &RenewArgs) -> Result<()> {
     let mut work = prepare(&bundles, &authority, args, terms)?;
     if args.authority {
         let was = present.validity().not_after;
-        let note = format!(
-            "programs that hold a copy of ca.crt need the new one before {}: {}",
-            certs::utc(was),
-            bundles.directory().join("ca/ca.crt").display()
-        );
-        work.notes.push(note);
+        let by = match was > now_unix_s() {
+            true => format!("before {}", certs::utc(was)),
+            false => "now".to_owned(),
+        };
+        let file = bundles.directory().join("ca/ca.crt");
+        work.notes.push(format!(
+            "programs that hold a copy of ca.crt need the new one {by}: {}",
+            file.display()
+        ));
         work.authority = Some((present.validity(), authority.validity()));
     }
     if work.renewed.iter().any(|(prepared, _)| prepared.is_cut(&authority, terms)) {
@@ -95,6 +98,17 @@ pub(super) async fn run(session: &Session, args: &RenewArgs) -> Result<()> {
             note.push_str(&format!("; later with: {command}"));
         }
         work.notes.push(note);
+    }
+    let early = |(prepared, _): &&(Prepared, bool)| {
+        prepared.before.is_some_and(|before| now_unix_s() < before.not_before)
+    };
+    if let Some((prepared, _)) = work.renewed.iter().find(early) {
+        let before = prepared.before.map(|window| window.tense(now_unix_s())).unwrap_or_default();
+        let (name, now) = (&prepared.holding.name, certs::utc(now_unix_s()));
+        work.notes.push(format!(
+            "the certificate of {name} that was there {before}: is this machine's clock right? It \
+             says {now}"
+        ));
     }
     if !args.dry_run {
         write(&bundles, &authority, args, &mut work)?;
@@ -152,7 +166,12 @@ fn prepare(
                 .help(bundles.renew_command("--authority --all")));
             }
             Some(held) => held.clone(),
-            None if Path::new(name).exists() => Holding::of_file(Path::new(name)),
+            None if Path::new(name).is_file() => Holding::of_file(Path::new(name)),
+            None if Path::new(name).exists() => {
+                let shown = printable(name.as_bytes());
+                let message = format!("{shown}: is no file that could be replaced");
+                return Err(Report::new(codes::USAGE, message));
+            }
             None => return Err(unknown(&known, name)),
         };
         if !wanted.contains(&holding) {
@@ -333,12 +352,13 @@ fn say_next(session: &Session, bundles: &Bundles, work: &Work) {
     }
     let nodes = carried(bundles, work).count();
     if any {
-        say("              a node that runs goes on with it, one that has stopped is started");
+        say("              a node that runs goes on with it, one that has stopped is started;");
+        say("              one that reads the files where they are takes them by itself");
         say(
             "  then        raftctl status    (CERT: how long the certificate counts that is in use)",
         );
     } else if nodes > 0 {
-        say("  next        nothing: nodes that run here take the files within a minute");
+        say("  next        nothing: nodes that run here take the files by themselves");
     }
 }
 
