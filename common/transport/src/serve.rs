@@ -179,7 +179,7 @@ async fn serve_stream(
     }
 }
 
-/// Finds out who asks: whoever is connected; or, if that is a node, the one on whose behalf it does.
+/// Finds out who asks: whoever is connected; if that is a node, the one on whose behalf it asks.
 fn speaker(
     connected: &Arc<Identity>,
     request: &Request,
