@@ -5,45 +5,11 @@
 mod kit;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
 use kit::relay::Relay;
-use kit::{PATIENCE, World, fifo, free};
+use kit::{World, await_sleep, fifo, free, stopped};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-
-/// Waits until a process has its handlers and sleeps, or has ended.
-fn await_sleep(child: &mut Child) {
-    let began = Instant::now();
-    while child.try_wait().unwrap().is_none() {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
-        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
-        let caught = u64::from_str_radix(field("SigCgt:").unwrap().trim(), 16).unwrap();
-        let sleeps = field("State:").unwrap().trim().starts_with('S');
-        if sleeps && caught & (1 << (Signal::INT.as_raw() - 1)) != 0 {
-            return;
-        }
-        assert!(began.elapsed() < PATIENCE, "it never waits: {status}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// Sends a signal to a process that waits; returns its exit code.
-fn stopped(mut child: Child, signal: Signal) -> Option<i32> {
-    await_sleep(&mut child);
-    kill_process(Pid::from_child(&child), signal).unwrap();
-    let began = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status.code();
-        }
-        if began.elapsed() > PATIENCE {
-            child.kill().unwrap();
-            panic!("it is deaf to {signal:?}");
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
 
 #[test]
 fn a_command_that_waits_for_a_pipe_ends_by_the_first_signal() {

@@ -1,5 +1,8 @@
 //! The manual of what needs no running node, executed: `log dump`, `log verify` and `snapshot
 //! restore` on data directories that this test makes.
+#![allow(clippy::unwrap_used)]
+
+mod kit;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,6 +17,7 @@ use consensus::{
 };
 use protocol::BootstrapRecord;
 use raftctl::bundle::{Bundles, NodeSettings};
+use rustix::process::Signal;
 use state_machine::{Envelope, Host, Kv, KvCommand};
 use storage::{DataDirectory, LogStore, SnapshotHeader, SnapshotWriter, Snapshots, StateStore};
 
@@ -47,6 +51,11 @@ fn put(index: u64) -> Entry {
 
 /// Makes a stopped node with entries 1 to 8, of which 5 are applied and in a snapshot.
 fn stop_a_node(path: &Path, cluster: [u8; 16]) -> DataDirectory {
+    stop_a_node_with(path, cluster, 8)
+}
+
+/// The same, with so many entries.
+fn stop_a_node_with(path: &Path, cluster: [u8; 16], last: u64) -> DataDirectory {
     let mut directory = DataDirectory::open_or_create(path, cluster, node()).expect("it is empty");
     let record = record(cluster, directory.incarnation());
     LogStore::bootstrap(&mut directory, &record).expect("it is new");
@@ -56,7 +65,7 @@ fn stop_a_node(path: &Path, cluster: [u8; 16]) -> DataDirectory {
         id: WriteId::ZERO,
         hard_state: Some(hard_state),
         truncate_from: None,
-        append: (2..=8).map(put).collect(),
+        append: (2..=last).map(put).collect(),
         compact_to: None,
     };
     log.write(&[write]).expect("the disk is good");
@@ -120,6 +129,22 @@ fn the_log_of_a_stopped_node_is_dumped_and_verified() {
         flip(&lost.expect("there is one").expect("it can be read").path(), 300);
         vec![stop_a_node(&place.join("running"), [0xab; 16])]
     });
+}
+
+#[test]
+fn a_dump_that_nobody_reads_any_more_ends_by_the_first_signal() {
+    use std::process::Stdio;
+    let world = kit::World::new();
+    let data = world.home().join("data");
+    drop(stop_a_node_with(&data, [0xab; 16], 3_000));
+    let line = format!("log dump --data-dir {}", data.display());
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let child = world.command(&line).stdout(Stdio::piped()).spawn().expect("it starts");
+        assert_eq!(kit::stopped(child, signal), Some(code));
+    }
+    let whole = world.ok(&line).stdout;
+    assert!(whole.len() > 128 * 1024, "{} bytes would fit a pipe", whole.len());
+    assert_eq!(whole.lines().count(), 3_001, "a line an entry, and the header");
 }
 
 #[test]

@@ -244,8 +244,9 @@ fn is_free(
 ) -> Result<()> {
     let is_local =
         |known: &Context| known.nodes.iter().all(|node| node.address.starts_with("127.0.0.1:"));
+    let may_go = |known: &Context| known.key.starts_with(directory) || (local && is_local(known));
     match contexts.all.get(name) {
-        Some(present) if !present.key.starts_with(directory) && !(local && is_local(present)) => {
+        Some(present) if !may_go(present) => {
             let shown = present.key.display();
             let message = format!("the context \"{name}\" is in use, with the key {shown}");
             Err(Report::new(codes::IN_THE_WAY, message)
