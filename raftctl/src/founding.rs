@@ -85,7 +85,13 @@ async fn running(bundles: &Bundles, client: &Client, nodes: &[Node]) -> Result<O
     let generation = record.generation();
     let survey = Survey::ask(client, nodes).await;
     let has_it = |status: &NodeStatus| status.generation == Some(generation);
-    let serves = survey.leader().is_some_and(|leader| leader.commit > 0 && has_it(leader));
+    let led = survey.leader().is_some_and(|leader| leader.commit > 0 && has_it(leader));
+    // Its leader may serve where this machine does not reach it.
+    let follows = |status: &NodeStatus| status.commit > 0 && has_it(status);
+    let told = survey.told().is_some_and(|told| {
+        survey.answers().any(|status| told.by.contains(&status.node) && follows(status))
+    });
+    let serves = led || told;
     let complete = survey.answers().all(has_it);
     let present = bundles.plan.nodes.len();
     Ok((serves && complete).then_some(Founded { generation, present, survey }))
@@ -279,14 +285,14 @@ async fn wait_for_leader(
         });
         let now = Instant::now();
         let late = now + poll >= deadline;
-        if leader.is_some() {
+        if leader.is_some() || survey.told().is_some() {
             let since = *led_since.get_or_insert(now);
             if settled || late || now - since >= FOLLOW_WITHIN {
                 return Ok(survey);
             }
         } else if late {
             let (why, causes) = no_leader_answers(&survey);
-            let message = format!("the nodes are bootstrapped, but no leader answers yet: {why}");
+            let message = format!("the nodes are bootstrapped, but {why} yet");
             return Err(Report::new(codes::NO_LEADER, message)
                 .causes(causes)
                 .help("raftctl status    (the cluster needs no more founding)"));

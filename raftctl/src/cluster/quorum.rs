@@ -36,20 +36,17 @@ pub fn heard(survey: &Survey, leader: &NodeStatus) -> BTreeSet<NodeId> {
     leader.peers.iter().filter(is_alive).map(|peer| peer.id).chain([leader.node]).collect()
 }
 
-/// Returns the members that take part, as far as anybody says who answers: also those that only
-/// other nodes reach.
-pub fn present(survey: &Survey) -> BTreeSet<NodeId> {
-    let mut present = answering(survey);
-    let told: Vec<NodeId> = survey
+/// Returns the members that did not answer, and to which others have a connection: they may be
+/// there.
+pub fn connected_only(survey: &Survey) -> BTreeSet<NodeId> {
+    let answering = answering(survey);
+    survey
         .answers()
-        .filter(|status| present.contains(&status.node))
+        .filter(|status| answering.contains(&status.node))
         .flat_map(|status| status.peers.iter().filter(|peer| peer.connected))
         .map(|peer| peer.id)
         .filter(|id| survey.row(*id).is_none_or(|row| row.answer.is_err()))
-        .collect();
-    present.extend(told);
-    present.extend(survey.told().map(|told| told.leader));
-    present
+        .collect()
 }
 
 /// Says which majority is missing, if one is.

@@ -7,7 +7,7 @@ use consensus::{Configuration, NodeId, Voters};
 
 use crate::cluster::links::{somebody_could_lead, tolerates};
 use crate::cluster::misplaced;
-use crate::cluster::quorum::{heard, present, shortage, tolerance};
+use crate::cluster::quorum::{answering, connected_only, heard, shortage, tolerance};
 use crate::cluster::remarks::{self, Remark, unfit};
 use crate::cluster::{Survey, Told};
 use crate::codes::{self, Code};
@@ -147,19 +147,29 @@ fn out_of_reach(survey: &Survey, told: &Told, voters: &Voters) -> (Health, Strin
          {leader}{why}",
         told.term
     );
-    (Health::Degraded, reason, tolerates(survey, voters, &present(survey)))
+    // What only a connection speaks for may be gone already.
+    let mut sure = answering(survey);
+    sure.insert(told.leader);
+    (Health::Degraded, reason, tolerates(survey, voters, &sure))
 }
 
 /// Judges a cluster in which nobody leads, as far as anybody says: then nothing is tolerated.
 fn leaderless(survey: &Survey, voters: &Voters) -> (Health, String, usize) {
-    let present = present(survey);
-    if let Some(shortage) = shortage(voters, &present) {
-        return (Health::NoQuorum, shortage, 0);
+    let answering = answering(survey);
+    if let Some(shortage) = shortage(voters, &answering) {
+        // A connection outlives its other end for a while: it is told, and does not count.
+        let unseen = connected_only(survey).into_iter().filter(|id| voters.contains(*id));
+        let names = remarks::list(unseen.map(|id| survey.name(id)));
+        let reason = match names.as_str() {
+            "" => shortage,
+            names => format!("{shortage}; other nodes have a connection still to {names}"),
+        };
+        return (Health::NoQuorum, reason, 0);
     }
     if let Some(reason) = misplaced::reason(survey) {
         return (Health::NoLeader, reason, 0);
     }
-    let reason = if somebody_could_lead(survey, voters, &present) {
+    let reason = if somebody_could_lead(survey, voters, &answering) {
         "a majority answers, and nobody leads"
     } else {
         "a majority answers, and nobody leads: no voter reaches a majority of the voters"

@@ -145,7 +145,9 @@ fn view(bundles: &Bundles, founded: Option<&Founded>) -> View {
     if let Some(Founded { generation, present, survey }) = founded {
         let verdict = judge(survey, crate::bundle::now_unix_s().try_into().unwrap_or(i64::MAX));
         let name = |id: NodeId| survey.name(id);
-        let leader = survey.leader().map(|leader| name(leader.node)).unwrap_or_default();
+        let leader = survey.leader().map(|leader| leader.node);
+        let leader = leader.or_else(|| survey.told().map(|told| told.leader));
+        let leader = leader.map(name).unwrap_or_default();
         let voters: Vec<String> = survey
             .configuration()
             .map(|found| found.voters().iter().map(name).collect())

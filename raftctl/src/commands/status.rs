@@ -128,7 +128,11 @@ async fn wait(
         let committed = survey.leader().map(|leader| leader.commit);
         let reached = match wanted {
             Wanted::Healthy => verdict.health == Health::Healthy,
-            Wanted::Leader => committed.is_some_and(|commit| commit > 0),
+            // One that hears too few claims to lead, and cannot.
+            Wanted::Leader => {
+                let serves = verdict.health.exit() != crate::report::Exit::Unhealthy;
+                serves && committed.is_some_and(|commit| commit > 0)
+            }
             Wanted::CaughtUp => {
                 goal = goal.or(committed);
                 goal.is_some_and(|goal| caught_up(&survey, goal))

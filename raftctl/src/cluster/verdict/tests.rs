@@ -67,6 +67,14 @@ fn without_a_majority_there_is_no_quorum_whoever_claims_to_lead() {
     check(&survey(vec![None, None, None]), Health::NoQuorum, None, "0 of 3 nodes reachable");
 }
 
+/// A node that was killed a moment ago is connected still, as others see it.
+#[test]
+fn a_connection_alone_makes_no_majority() {
+    let alone = survey(vec![Some(without_leader(1)), None, None]);
+    let reason = "1 of 3 reachable, need 2; other nodes have a connection still to n2 and n3";
+    check(&alone, Health::NoQuorum, Some(0), reason);
+}
+
 #[test]
 fn refusals_say_why_nobody_leads() {
     let mut two = without_leader(2);
@@ -187,7 +195,7 @@ fn a_leader_that_only_its_followers_reach_leads() {
     assert_eq!(why, "n1 leads, as n2 and n3 say, but this client cannot reach n1");
     // One follower is enough: a leader that loses its majority steps down.
     let one = survey(vec![None, Some(well(2)), None]);
-    check(&one, Health::Degraded, Some(1), "n1 leads in term 4 (n2 hears it, 50 ms ago)");
+    check(&one, Health::Degraded, Some(0), "n1 leads in term 4 (n2 hears it, 50 ms ago)");
 }
 
 #[test]

@@ -79,7 +79,7 @@ pub(crate) fn node(survey: &Survey, row: &Row) -> Value {
                 .and_then(|leader| leader.peers.iter().find(|peer| peer.id == status.node));
             node["state"] = json!(state(status, peer));
             node["status"] = status_of(status);
-            node["peers"] = status.peers.iter().map(|peer| way(survey, peer)).collect();
+            node["status"]["peers"] = status.peers.iter().map(|peer| way(survey, peer)).collect();
             node["seenByLeader"] = json!(peer.map(peer_of));
         }
         Err(silence) => {
