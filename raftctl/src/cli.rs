@@ -336,7 +336,7 @@ mod tests {
                 Err(Failure::Variable(bad)) => assert!(bad.to_string().contains(name), "{bad}"),
                 Err(Failure::CommandLine(error)) => panic!("{name}: {error}"),
                 // A path may be any bytes.
-                Ok(found) => assert_eq!(found.global.variables, [name.clone()]),
+                Ok(found) => assert_eq!(found.global.variables, std::slice::from_ref(name)),
             }
         }
     }

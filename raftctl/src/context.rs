@@ -142,7 +142,7 @@ impl Contexts {
             // A path that is no text is all that can be wrong.
             Report::new(codes::LOCAL_FILE, format!("{}: {error}", file.display()))
         })?;
-        write_private(file, text.as_bytes())
+        replace::replace(file, text.as_bytes(), 0o600)
     }
 
     /// Returns a context by its name.

@@ -256,8 +256,8 @@ fn a_way_that_is_cut_is_named_by_the_node_that_cannot_go_it() {
     three.healthy();
 
     // All from all others: every pair is named, and nobody leads.
-    for at in 0..3 {
-        relays[at].cut(&others(at).map(|from| three.addresses[from].clone()));
+    for (at, relay) in relays.iter().enumerate() {
+        relay.cut(&others(at).map(|from| three.addresses[from].clone()));
     }
     let status = three.awaits("NO_LEADER", 10, "no voter reaches a majority of the voters");
     assert_eq!(status["toleratesFailures"], 0);

@@ -244,11 +244,13 @@ fn is_free(
     directory: &std::path::Path,
     local: bool,
 ) -> Result<()> {
-    let is_local =
-        |known: &Context| known.nodes.iter().all(|node| node.address.starts_with("127.0.0.1:"));
-    let may_go = |known: &Context| known.key.starts_with(directory) || (local && is_local(known));
+    let gives_way = |known: &Context| {
+        let mut nodes = known.nodes.iter();
+        let is_local = nodes.all(|node| node.address.starts_with("127.0.0.1:"));
+        known.key.starts_with(directory) || local && is_local
+    };
     match contexts.all.get(name) {
-        Some(present) if !may_go(present) => {
+        Some(present) if !gives_way(present) => {
             let shown = present.key.display();
             let message = format!("the context \"{name}\" is in use, with the key {shown}");
             Err(Report::new(codes::IN_THE_WAY, message)
