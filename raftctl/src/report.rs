@@ -127,7 +127,7 @@ impl Report {
 
     /// Makes a report about a local file that this user has no right to; `None` if that is not it.
     fn denied(path: &std::path::Path, error: &std::io::Error) -> Option<Self> {
-        let whose = storage::rights::explain(path, error, storage::rights::Want::Own)?;
+        let whose = storage::rights::explain(path, error, storage::rights::Want::Use)?;
         Some(Self::new(codes::NO_RIGHT, format!("{}: {error}: {whose}", path.display())))
     }
 

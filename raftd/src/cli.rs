@@ -22,6 +22,15 @@ pub const CONFIG_DEFAULT: &str = "/etc/raftd/raftd.toml";
 ///
 /// Exit codes: 0 stopped cleanly, 64 usage, 65 corrupt or foreign data, 70 internal error,
 /// 74 input or output failed, 77 removed from the cluster, 78 configuration or credentials.
+///
+/// What may pass, or is mended elsewhere, ends with 74, and the systemd units start raftd again:
+/// no room on the disk, a failed read or write, an address or port that is not to be had, another
+/// process that uses the data directory, a certificate that is not valid yet or any more (the
+/// clock is set, or a renewed file is put in its place). What needs the operator at this machine
+/// ends with 64, 65, 77 or 78, and is not tried again: a flag, damaged data or another node's, a
+/// removed node, a file of the configuration that is missing, wrong or not readable, rights to the
+/// data directory. An empty data directory (a disk that is not mounted) is no failure: the node
+/// says so, waits for `raftctl init`, and does not vote.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "raftd", version, about, long_about, max_term_width = 100)]
 pub struct Cli {

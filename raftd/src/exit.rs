@@ -9,10 +9,10 @@ use storage::rights::{Want, explain};
 
 /// Why the daemon ends, as the exit codes of sysexits.h and our own 77 and 78.
 ///
-/// The systemd units restart on failure but for 64, 65, 77 and 78, which no restart can mend: so a
-/// cause that may pass by itself, or that somebody mends without a hand on the unit (space, network,
-/// the clock, a renewed certificate), is 74, and one that needs the operator at this machine (rights,
-/// configuration) is 78.
+/// The systemd units restart on failure but for 64, 65, 77 and 78, which no restart can mend: so
+/// a cause that may pass by itself, or that somebody mends without a hand on the unit (space,
+/// network, the clock, a renewed certificate), is 74, and one that needs the operator at this
+/// machine (rights, configuration) is 78.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// 64: a flag or an environment variable makes no sense.

@@ -205,7 +205,10 @@ mod tests {
         let entry = |payload| Entry { id: EntryId::ZERO, stamp: ClusterTime::ZERO, payload };
         let command = entry(Payload::Command(Bytes::from_static(b"put")));
         let noop = entry(Payload::Noop);
-        assert!(room.takes(&[command.clone()], 0), "this machine has room for the test");
+        assert!(
+            room.takes(std::slice::from_ref(&command), 0),
+            "this machine has room for the test"
+        );
         assert!(!room.takes(&[noop.clone(), command], usize::MAX));
         assert!(room.takes(&[noop], usize::MAX));
     }

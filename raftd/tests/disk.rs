@@ -7,6 +7,8 @@ mod kit;
 use std::fs;
 use std::io::Write as _;
 use std::net::UdpSocket;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -208,6 +210,72 @@ async fn a_disk_without_room_for_a_start_is_left_as_it_was_and_ends_with_74() {
     cluster.nodes[0].start();
     assert_eq!(get(&client, "before").await.unwrap().as_deref(), Some("1"));
     drop(disk);
+}
+
+#[test]
+fn another_users_data_directory_is_told_in_one_line_and_not_retried() {
+    const NOBODY: u32 = 65_534;
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("not shown here: running as another user takes root");
+        return;
+    }
+    let cluster = Cluster::prepare(1);
+    let node = &cluster.nodes[0];
+    // The program and the configuration are anybody's, the credentials nobody's, the data root's.
+    let program = cluster.path().join("raftd");
+    fs::copy(env!("CARGO_BIN_EXE_raftd"), &program).unwrap();
+    for open in [cluster.path(), &node.directory, &program] {
+        fs::set_permissions(open, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    chown(node.directory.join("node.key"), Some(NOBODY), None).unwrap();
+    let run = || {
+        let mut command = Command::new(&program);
+        command.arg("--config").arg(node.directory.join("raftd.toml"));
+        let ended = command.uid(NOBODY).gid(NOBODY).output().unwrap();
+        (ended.status.code(), String::from_utf8(ended.stderr).unwrap())
+    };
+    let is_told = |(code, said): (Option<i32>, String), owner: &str, command: &str| {
+        assert_eq!(code, Some(78), "rights are not mended by starting again: {said}");
+        let line = said.lines().find(|line| line.starts_with("error: ")).unwrap();
+        let wanted = [owner, "this process is nobody (uid 65534)", command];
+        assert!(wanted.iter().all(|wanted| line.contains(wanted)), "{line}");
+    };
+    let data = node.data.display();
+    is_told(run(), "root:root 0755", &format!("install -d -o nobody -g nogroup -m 0700 {data}"));
+
+    fs::create_dir(&node.data).unwrap();
+    fs::set_permissions(&node.data, fs::Permissions::from_mode(0o700)).unwrap();
+    let give = format!("chown -R nobody:nogroup {data}");
+    is_told(run(), "root:root 0700", &give);
+
+    // Given away, but for a file of the database.
+    chown(&node.data, Some(NOBODY), Some(NOBODY)).unwrap();
+    fs::create_dir(node.data.join("log")).unwrap();
+    is_told(run(), "root:root 07", &give);
+
+    fs::remove_dir(node.data.join("log")).unwrap();
+    fs::set_permissions(node.directory.join("raftd.toml"), fs::Permissions::from_mode(0o600))
+        .unwrap();
+    is_told(run(), "root:root 0600", "chgrp -R nogroup ");
+}
+
+#[tokio::test]
+async fn what_a_node_keeps_is_closed_to_others_whatever_the_umask() {
+    let mut cluster = Cluster::prepare(1);
+    let node = &mut cluster.nodes[0];
+    fs::create_dir(&node.data).unwrap();
+    fs::set_permissions(&node.data, fs::Permissions::from_mode(0o755)).unwrap();
+    node.start();
+    cluster.bootstrap().await;
+    cluster.leader().await;
+    let data = &cluster.nodes[0].data;
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode(data), 0o750, "a group may be there on purpose");
+    for file in files(data) {
+        assert_eq!(mode(&file) & 0o077, 0, "{}", file.display());
+    }
+    let log = cluster.nodes[0].log();
+    assert!(log.contains("was open to every user (mode 0755)"), "{log}");
 }
 
 /// The files below a directory.

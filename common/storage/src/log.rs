@@ -363,7 +363,7 @@ pub(crate) fn database(doing: &'static str, error: &rocksdb::Error) -> StorageEr
     }
 }
 
-/// Returns the file that the database's word is about: `IO error: While appending to file: FILE: ..`
+/// Returns the file that the database's word is about: `IO error: While appending to file: FILE:`
 fn file_in(why: &str) -> Option<PathBuf> {
     let begin = why.find(" /")? + 1;
     let end = why[begin..].find(": ").map_or(why.len(), |end| begin + end);

@@ -23,6 +23,8 @@ pub enum Want {
     Read,
     /// To own it, as its data directory.
     Own,
+    /// To use it, wherever it is.
+    Use,
 }
 
 /// Explains an error that is about rights: owner, group and mode of the file or directory that is
@@ -46,7 +48,10 @@ pub fn explain(path: &Path, error: &io::Error, want: Want) -> Option<String> {
                    system (root_squash), or a process without root's capabilities";
         return Some(format!("{facts}, {why}"));
     }
-    Some(format!("{facts}; run as root: {}", remedy(path, &place, want)))
+    Some(match remedy(path, &place, want) {
+        Some(command) => format!("{facts}; run as root: {command}"),
+        None => facts,
+    })
 }
 
 /// Says that a file system cannot be written, and where that comes from.
@@ -83,29 +88,29 @@ fn owner_and_mode(found: &Metadata) -> String {
     format!("{owner}:{group} {:04o}", found.mode() & 0o7777)
 }
 
-/// Returns the command that gives this process what it wants.
-fn remedy(path: &Path, place: &Path, want: Want) -> String {
+/// Returns the command that gives this process what it wants; `None` if that would give away what
+/// may be needed by others.
+fn remedy(path: &Path, place: &Path, want: Want) -> Option<String> {
     let (user, group) = (user(geteuid().as_raw()), group(getegid().as_raw()));
+    let own = |whole: &Path| Some(format!("chown -R {user}:{group} {}", whole.display()));
     match want {
-        Want::Own => {
-            let whole = data_directory(path).unwrap_or_else(|| place.to_owned());
-            // The directory itself is to be made, in one that is somebody else's.
-            if place != path && path.starts_with(place) && whole == place && is_shared(place) {
-                let path = path.display();
-                return format!("install -d -o {user} -g {group} -m 0700 {path}");
-            }
-            format!("chown -R {user}:{group} {}", whole.display())
+        Want::Own | Want::Use if place == path => {
+            own(&data_directory(path).unwrap_or_else(|| path.to_owned()))
         }
+        Want::Own => match data_directory(path) {
+            Some(whole) => own(&whole),
+            // It is to be made, in a directory that is somebody else's and is not given away.
+            None if path.extension().is_none() => {
+                Some(format!("install -d -o {user} -g {group} -m 0700 {}", path.display()))
+            }
+            None => None,
+        },
+        Want::Use => None,
         Want::Read => {
             let place = place.display();
-            format!("chgrp -R {group} {place} && chmod -R g+rX {place}")
+            Some(format!("chgrp -R {group} {place} && chmod -R g+rX {place}"))
         }
     }
-}
-
-/// Says whether a directory is no node's: it must not be given away as a whole.
-fn is_shared(directory: &Path) -> bool {
-    !directory.join(SUPERBLOCK).exists() && !directory.join(LOCK).exists()
 }
 
 /// Returns the data directory that a path is in, or is.
@@ -204,7 +209,8 @@ mod tests {
         fs::create_dir(root.join("log")).expect("a directory");
         assert_eq!(data_directory(&root.join("log/CURRENT")).as_deref(), Some(root));
         assert_eq!(data_directory(&root.join(LOCK)).as_deref(), Some(root));
-        let said = remedy(&root.join("log/CURRENT"), &root.join("log/CURRENT"), Want::Own);
+        let file = root.join("log/CURRENT");
+        let said = remedy(&file, &file, Want::Own).expect("a command");
         assert!(said.ends_with(&format!(" {}", root.display())), "{said}");
         assert!(said.starts_with("chown -R "), "{said}");
     }
@@ -213,7 +219,9 @@ mod tests {
     fn a_shared_directory_is_not_given_away() {
         let place = tempfile::tempdir().expect("a directory");
         let wanted = place.path().join("raftd");
-        let said = remedy(&wanted, place.path(), Want::Own);
+        assert_eq!(remedy(&wanted, place.path(), Want::Use), None);
+        assert_eq!(remedy(&wanted.with_extension("snap"), place.path(), Want::Own), None);
+        let said = remedy(&wanted, place.path(), Want::Own).expect("a command");
         assert!(said.starts_with("install -d -o "), "{said}");
         assert!(said.ends_with("/raftd"), "{said}");
     }

@@ -17,8 +17,8 @@ const MIB: u64 = 1024 * 1024;
 /// with 64 MiB.
 const MEMTABLE_BYTES_MAX: u64 = 32 * MIB;
 
-/// The log's is smaller: twice as much of a write-ahead log is allocated at once, and a new node took
-/// 79 MB for nothing with 32 MiB.
+/// The log's is smaller: twice as much of a write-ahead log is allocated at once, and a new node
+/// took 79 MB for nothing with 32 MiB.
 const LOG_MEMTABLE_BYTES_MAX: u64 = 8 * MIB;
 
 /// The smallest: each entry fits.

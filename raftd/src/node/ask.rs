@@ -87,8 +87,8 @@ impl Node {
         }
     }
 
-    /// Says why a command is refused for want of room on the disk. Only a leader takes commands; the
-    /// system's are few and small, and needed to mend things.
+    /// Says why a command is refused for want of room on the disk. Only a leader takes commands;
+    /// the system's are few and small, and needed to mend things.
     fn no_room_for(&mut self, now: Timestamp, command: &Bytes) -> Option<String> {
         if !self.leads() {
             return None;

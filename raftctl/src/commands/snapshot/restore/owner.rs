@@ -81,3 +81,39 @@ fn give(path: &Path, uid: u32, gid: u32) -> std::io::Result<()> {
     }
     lchown(path, Some(uid), Some(gid))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::chown;
+
+    const NOBODY: u32 = 65_534;
+
+    #[test]
+    fn what_root_restores_belongs_to_the_directory_s_owner() {
+        let place = tempfile::tempdir().expect("a directory");
+        let data = place.path().join("data");
+        if !rustix::process::geteuid().is_root() {
+            assert_eq!(Owner::of(&data), Owner::Present, "only root can give files away");
+            return;
+        }
+        assert_eq!(Owner::of(&data), Owner::Unknown);
+        chown(place.path(), Some(NOBODY), Some(NOBODY)).expect("root may");
+        let owner = Owner::of(&data);
+        assert_eq!(owner, Owner::Given(NOBODY, NOBODY), "that of the directory above");
+        fs::create_dir_all(data.join("log")).expect("a directory");
+        fs::write(data.join("log/CURRENT"), "").expect("a file");
+        let taken = owner.take(&data);
+        assert_eq!((taken.owner.as_str(), taken.first.as_str()), ("nobody:nogroup", ""));
+        for path in [data.clone(), data.join("log"), data.join("log/CURRENT")] {
+            let found = fs::metadata(&path).expect("it is there");
+            assert_eq!((found.uid(), found.gid()), (NOBODY, NOBODY), "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn where_the_owner_is_not_known_the_command_is_told() {
+        let taken = Owner::Unknown.take(Path::new("/var/lib/raftd"));
+        assert_eq!(taken.first, "chown -R raftd:raftd /var/lib/raftd, then: ");
+    }
+}
