@@ -91,7 +91,7 @@ impl Settings {
 ///
 /// # Errors
 /// Which file fails which check, since or until when, and what to do about it. The exit code is 78,
-/// but for a certificate that does not count yet: the clock may be set in a moment, so that is 74.
+/// but where time decides: the clock may be set, or a renewed file put in its place, so that is 74.
 pub(crate) fn credentials(identity: &config::Identity) -> Result<Credentials, Failure> {
     Credentials::load(&identity.ca, &identity.certificate, &identity.key)
         .map_err(|error| failure(&error, identity))
@@ -104,14 +104,14 @@ fn failure(error: &CertError, identity: &config::Identity) -> Failure {
     let (exit, hint) = match error {
         CertError::Io { path, source } => return unreadable(path, source).hint(written),
         CertError::Expired { .. } => (
-            Exit::Config,
+            Exit::Io,
             format!(
                 "`raftctl cert renew --all`, where the authority is, renews it also now; put the \
                  new node.crt at {certificate}, {restart}"
             ),
         ),
         CertError::AuthorityExpired { .. } => (
-            Exit::Config,
+            Exit::Io,
             format!(
                 "`raftctl cert renew --authority --all`, where the authority is, renews it also \
                  now; put the new ca.crt at {ca} and node.crt at {certificate}, {restart}"

@@ -417,11 +417,6 @@ mod tests {
             assert_eq!(plain(address.parse().expect("it is one")).to_string(), shown);
         }
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn what_a_check_says_is_told_without_the_names_of_its_wrappings() {
