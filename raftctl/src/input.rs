@@ -2,7 +2,7 @@
 //! what is open, never by its name: a pipe can be read only once, and has no size.
 
 use std::fs::{File, Metadata};
-use std::io::{self, Read, Seek as _, SeekFrom};
+use std::io::{self, IsTerminal as _, Read, Seek as _, SeekFrom};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
@@ -81,6 +81,11 @@ impl Input {
     /// Returns what it is called.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether people type it.
+    pub fn is_typed(&self) -> bool {
+        self.file.is_terminal()
     }
 
     /// Whether it can be read again: it is a plain file.

@@ -76,8 +76,7 @@ impl Bundles {
     /// Puts the bundle of a node aside that is of no use any more; `why` becomes part of its name.
     pub(super) fn put_aside(&self, gone: &PlannedNode, why: &str) -> Result<()> {
         let directory = self.node_directory(gone);
-        let mut aside = directory.clone().into_os_string();
-        aside.push(format!(".{why}-{}", gone.id));
+        let aside = directory.with_added_extension(format!("{why}-{}", gone.id));
         match std::fs::rename(&directory, &aside) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),

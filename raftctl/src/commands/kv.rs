@@ -162,7 +162,7 @@ async fn get(session: &Session, args: GetArgs) -> Result<()> {
 async fn put(session: &Session, args: PutArgs) -> Result<()> {
     let key = key_of(&args.key)?;
     let value = match args.value.to_str() {
-        Some(STDIN) => read_stdin()?,
+        Some(STDIN) => read_stdin(session)?,
         _ => Bytes::from(args.value.into_vec()),
     };
     check(&key, &value).map_err(|why| Report::new(codes::TOO_LARGE, why))?;
@@ -184,7 +184,7 @@ async fn del(session: &Session, args: DelArgs) -> Result<()> {
 async fn cas(session: &Session, args: CasArgs) -> Result<()> {
     let key = key_of(&args.key)?;
     let bytes = |text: OsString| Bytes::from(text.into_vec());
-    let new = if args.stdin { Some(read_stdin()?) } else { args.value.map(bytes) };
+    let new = if args.stdin { Some(read_stdin(session)?) } else { args.value.map(bytes) };
     let expected = args.expect.map(bytes);
     for value in [&expected, &new].into_iter().flatten() {
         check(&key, value).map_err(|why| Report::new(codes::TOO_LARGE, why))?;
@@ -317,8 +317,11 @@ fn prefix_of(text: &OsStr) -> Result<Bytes> {
 }
 
 /// Reads a value from stdin, and never more than tells that it is too long.
-fn read_stdin() -> Result<Bytes> {
+fn read_stdin(session: &Session) -> Result<Bytes> {
     let stdin = Input::open_or_stdin(Path::new(STDIN))?;
+    if stdin.is_typed() {
+        session.output.remark("type the value; Ctrl-D on a line of its own ends it");
+    }
     let mut value = Vec::new();
     let limit = VALUE_BYTES_MAX as u64 + 1;
     let mut bounded = stdin.take(limit);

@@ -111,6 +111,12 @@ enum Halt {
 pub async fn run(session: &Session, args: LoadArgs) -> Result<()> {
     let grammar = if args.quoted { Grammar::Quoted } else { Grammar::Plain };
     let source = Source::open(&args.file, grammar)?;
+    let mut output = session.output.clone();
+    if source.is_typed() {
+        // Nobody types into a drawing.
+        output.draws = false;
+        session.output.remark("type lines KEY<TAB>VALUE; Ctrl-D on a line of its own ends them");
+    }
     if let Some(total) = source.lines() {
         is_within(&args, total)?;
     }
@@ -129,7 +135,7 @@ pub async fn run(session: &Session, args: LoadArgs) -> Result<()> {
     let mut signals = Signals::catch()?;
     let mut load = Load::new(shared, args.from_line - 1);
     let wanted = source.lines().map(|total| wanted(&args, total));
-    let mut progress = Progress::of(&session.output, "keys", wanted);
+    let mut progress = Progress::of(&output, "keys", wanted);
     let (name, again) = (source.name().to_owned(), source.again());
     let mut feed = source.feed(args.from_line);
     let ended = tokio::select! {

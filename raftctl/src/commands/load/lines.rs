@@ -148,6 +148,11 @@ impl Source {
         self.input.name()
     }
 
+    /// Whether people type the lines.
+    pub(super) fn is_typed(&self) -> bool {
+        self.input.is_typed()
+    }
+
     /// Returns how many lines there are, if that is known before they are read.
     pub(super) fn lines(&self) -> Option<u64> {
         self.checked.map(|checked| checked.count.lines)
