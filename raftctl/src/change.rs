@@ -20,6 +20,9 @@ use crate::report::{Report, Result};
 /// How often it is looked how a change ended whose outcome is unknown.
 const POLL: Duration = Duration::from_millis(100);
 
+/// An election takes no longer, unless something is wrong.
+const ELECTION: Duration = Duration::from_secs(3);
+
 /// Roles and descriptions, to be edited.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
@@ -73,19 +76,41 @@ impl Present {
         Ok(Self { configuration, index, survey })
     }
 
-    /// Asks again, and nobody who was silent before. If nobody leads any more, all are asked.
+    /// Asks again, and waits for nobody who was silent before.
+    ///
+    /// # Errors
+    /// If nobody leads just now.
+    pub async fn again(&self, client: &Client) -> Result<Self> {
+        let survey = again(client, &self.survey).await;
+        let Some(leader) = survey.leader() else {
+            let message = "nobody leads just now: members cannot be changed";
+            return Err(Report::new(codes::NO_LEADER, message).help("raftctl status"));
+        };
+        let (configuration, index) = (leader.configuration.clone(), leader.configuration_index);
+        Ok(Self { configuration, index, survey })
+    }
+
+    /// Asks again while something is waited for that began then: for a moment only who answered
+    /// before, for an election takes no longer; then all, if nobody leads.
+    ///
+    /// # Errors
+    /// If nobody leads just now.
+    pub async fn followed(&self, client: &Client, nodes: &[Node], began: Instant) -> Result<Self> {
+        if began.elapsed() < ELECTION {
+            self.again(client).await
+        } else {
+            self.renewed(client, nodes).await
+        }
+    }
+
+    /// Asks again; all, if nobody leads just now.
     ///
     /// # Errors
     /// As [`Present::ask`].
-    pub async fn again(&self, client: &Client, nodes: &[Node]) -> Result<Self> {
-        let survey = again(client, &self.survey).await;
-        match survey.leader() {
-            Some(leader) => {
-                let configuration = leader.configuration.clone();
-                let index = leader.configuration_index;
-                Ok(Self { configuration, index, survey })
-            }
-            None => Self::ask(client, nodes).await,
+    pub async fn renewed(&self, client: &Client, nodes: &[Node]) -> Result<Self> {
+        match self.again(client).await {
+            Ok(present) => Ok(present),
+            Err(_) => Self::ask(client, nodes).await,
         }
     }
 
@@ -122,7 +147,7 @@ impl Present {
                 return Err(Report::new(codes::CHANGE_REFUSED, message).help("raftctl status"));
             }
             sleep(POLL).await;
-            present = present.again(client, nodes).await?;
+            present = present.renewed(client, nodes).await?;
         }
     }
 
@@ -301,7 +326,7 @@ pub async fn step_aside(
     }
     let began = Instant::now();
     loop {
-        match present.again(client, nodes).await {
+        match present.followed(client, nodes, began).await {
             // What is changed is what was seen before.
             Ok(now) => return Ok(Present { index: present.index, ..now }),
             Err(error) if began.elapsed() >= patience => return Err(error),
@@ -329,7 +354,7 @@ pub async fn carry_out(
         Err(error) => return Err(Report::from_client(error)),
     };
     loop {
-        if let Ok(now) = present.again(client, nodes).await {
+        if let Ok(now) = present.followed(client, nodes, began).await {
             let settled = !now.configuration.voters().is_joint();
             if now.configuration == target {
                 return Ok(now);

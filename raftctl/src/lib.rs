@@ -19,7 +19,9 @@
 //! # Architecture invariants
 //! - Nothing here knows the Raft algorithm: it asks nodes, and says what they said.
 //! - Data goes to stdout, everything else to stderr; a closed pipe is no failure.
-//! - Nothing that a node says is trusted to be printable.
+//! - Nothing that a node says is trusted to be printable; a name that is printed leads back to what
+//!   it names.
+//! - A list is held a page at a time, however long it is.
 //! - A path is opened once; what is open tells whether it is a plain file.
 //! - A signal ends every command, whatever its threads wait for.
 //! - An unknown outcome is never called a failure; only puts of a load are repeated after one.

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use client::{Client, NodeStatus, PeerReport};
+use client::{Client, ClientError, NodeStatus, PeerReport};
 use consensus::{Majority, NodeId, RoleKind, Tally};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -32,53 +32,73 @@ pub async fn look(client: &Client, nodes: &[Node]) -> Survey {
     ask(client, places, Vec::new()).await
 }
 
-/// Looks again, and asks nobody who was silent then, unless the leader hears from it now.
+/// Looks again. Who was silent then is asked only if nobody else leads, and is not waited for.
 pub async fn again(client: &Client, before: &Survey) -> Survey {
     let heard: BTreeSet<NodeId> = before.leader().map(heard).unwrap_or_default();
-    let (asked, silent): (Vec<&Row>, Vec<&Row>) = before
-        .rows
-        .iter()
-        .partition(|row| row.answer.is_ok() || row.id.is_some_and(|id| heard.contains(&id)));
+    let is_there = |row: &&Row| row.answer.is_ok() || row.id.is_some_and(|id| heard.contains(&id));
+    let (asked, silent): (Vec<&Row>, Vec<&Row>) = before.rows.iter().partition(is_there);
     let places = asked.iter().map(|row| (Some(row.name.clone()), row.address.clone())).collect();
     ask(client, places, silent.into_iter().cloned().collect()).await
 }
 
-async fn ask(client: &Client, places: Vec<Place>, silent: Vec<Row>) -> Survey {
-    let began = Instant::now();
-    let mut known: BTreeSet<String> = silent.iter().map(|row| row.address.clone()).collect();
-    let (mut rows, mut waiting) = (silent, Vec::new());
-    let mut asking = JoinSet::new();
-    let mut send = |places: Vec<Place>, waiting: &mut Vec<Place>, asking: &mut JoinSet<_>| {
+/// Questions under way.
+struct Asking {
+    client: Client,
+    answers: JoinSet<(Result<NodeStatus, ClientError>, String)>,
+    known: BTreeSet<String>,
+    waiting: Vec<Place>,
+}
+
+impl Asking {
+    /// Asks those who were not asked yet.
+    fn send(&mut self, places: impl IntoIterator<Item = Place>) {
         for (name, address) in places {
-            if known.insert(address.clone()) {
-                let (client, place) = (client.clone(), address.clone());
-                asking.spawn(async move { (client.status_of(&place).await, place) });
-                waiting.push((name, address));
+            if self.known.insert(address.clone()) {
+                let (client, place) = (self.client.clone(), address.clone());
+                self.answers.spawn(async move { (client.status_of(&place).await, place) });
+                self.waiting.push((name, address));
             }
         }
-    };
-    send(places, &mut waiting, &mut asking);
-    let mut until = None;
+    }
+}
+
+async fn ask(client: &Client, places: Vec<Place>, mut silent: Vec<Row>) -> Survey {
+    let began = Instant::now();
+    let known = silent.iter().map(|row| row.address.clone()).collect();
+    let answers = JoinSet::new();
+    let mut asking = Asking { client: client.clone(), answers, known, waiting: Vec::new() };
+    asking.send(places);
+    let (mut rows, mut until, mut led) = (Vec::new(), None, false);
     loop {
+        if asking.waiting.is_empty() && !led && !silent.is_empty() {
+            // Perhaps one of them leads by now.
+            let again = std::mem::take(&mut silent);
+            asking.known.retain(|known| again.iter().all(|row| row.address != *known));
+            asking.send(again.into_iter().map(|row| (Some(row.name), row.address)));
+            until = Some(Instant::now() + GRACE_MIN);
+        }
         let joined = tokio::select! {
-            joined = asking.join_next() => joined,
+            joined = asking.answers.join_next() => joined,
             () = patience(until) => None,
         };
         let Some(Ok((answer, address))) = joined else { break };
-        let at = waiting.iter().position(|(_, place)| *place == address);
-        let name = at.and_then(|at| waiting.swap_remove(at).0);
-        if let Some(leader) = answer.as_ref().ok().filter(|status| certainly_leads(status)) {
-            let now = Instant::now();
-            until.get_or_insert(now + GRACE_MIN.max(now - began));
-            let members = leader.configuration.members().values();
-            let members = members.map(|one| (Some(one.name.clone()), one.address.clone()));
-            send(members.collect(), &mut waiting, &mut asking);
+        let at = asking.waiting.iter().position(|(_, place)| *place == address);
+        let name = at.and_then(|at| asking.waiting.swap_remove(at).0);
+        if let Ok(status) = &answer {
+            let members = status.configuration.members().values();
+            asking.send(members.map(|one| (Some(one.name.clone()), one.address.clone())));
+            if certainly_leads(status) {
+                let now = Instant::now();
+                until = until.or(Some(now + GRACE_MIN.max(now - began)));
+                led = true;
+            }
         }
         let id = answer.as_ref().ok().map(|status| status.node);
         let answer = answer.map(Box::new).map_err(|error| silence(&error));
         rows.push(Row { name: name.unwrap_or_else(|| address.clone()), id, address, answer });
     }
-    rows.extend(waiting.into_iter().map(|(name, address)| {
+    rows.extend(silent);
+    rows.extend(asking.waiting.into_iter().map(|(name, address)| {
         let why = format!("no answer from {address} so far");
         let answer = Err(Silence { why, certificates: false });
         Row { name: name.unwrap_or_else(|| address.clone()), id: None, address, answer }

@@ -262,7 +262,7 @@ fn the_wrong_certificate_is_named_with_the_check_that_it_fails() {
     let said = world.run(&format!("kv put k v {}", flags(&directory)));
     assert_eq!((said.code, &said.error()["code"]), (4, &"R0105".into()), "{said:?}");
     let said = world.run(&format!("member remove n1 --yes {}", flags(&directory)));
-    assert_eq!((said.code, &said.error()["code"]), (5, &"R0109".into()), "{said:?}");
+    assert_eq!((said.code, &said.error()["code"]), (5, &"R0315".into()), "{said:?}");
     let directory = issue(&own, Role::Node(std::num::NonZeroU64::MIN), "node", DAY);
     let said = world.run(&format!("status {}", flags(&directory)));
     assert_eq!(said.code, 4, "{said:?}");

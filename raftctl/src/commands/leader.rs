@@ -77,9 +77,10 @@ pub async fn transfer(session: &Session, to: Option<&str>, dry_run: bool) -> Res
         return plan(session, &present, to);
     }
     client.transfer(to).await.map_err(Report::from_client)?;
-    let deadline = Instant::now() + session.global.timeout;
+    let began = Instant::now();
+    let deadline = began + session.global.timeout;
     loop {
-        if let Ok(now) = present.again(&client, &target.nodes).await
+        if let Ok(now) = present.followed(&client, &target.nodes, began).await
             && now.survey.leader().is_some_and(|leader| leader.node == to)
         {
             client.close().await;

@@ -18,7 +18,7 @@ use super::interrupted::Reached;
 use super::known;
 use crate::addresses;
 use crate::bundle::{Bundles, PlannedNode};
-use crate::change::{Present, carry_out};
+use crate::change::{Draft, Present, carry_out};
 use crate::cli::duration;
 use crate::codes;
 use crate::commands::init::node;
@@ -121,9 +121,16 @@ async fn steps(session: &Session, args: &AddArgs, reached: &Cell<Reached>) -> Re
     known::check(&client, args, &present, self::leaving(args, &present)?).await?;
     let leaving = leaving(args, &present)?;
     addresses::check_newcomers(session, &present.configuration, &args.nodes, leaving).await?;
+    let intended = intended(args, &present, leaving);
     if args.dry_run {
         client.close().await;
-        return plan(session, args, &present, leaving);
+        return alter::show_plan(session, &present, &intended);
+    }
+    let is_member = |name: &String| present.find(name).is_ok();
+    if !args.nodes.iter().any(|(name, _)| is_member(name)) {
+        // What would be refused in the end is refused before anything is prepared. A member that is
+        // silent just now is waited for, so that nothing can be said of it yet.
+        present.check(&intended)?;
     }
     let bundles = open(session, args, &target)?;
     let settings = |node: &PlannedNode| bundles.local_settings(node);
@@ -211,12 +218,8 @@ fn leaving(args: &AddArgs, present: &Present) -> Result<Option<NodeId>> {
     }
 }
 
-fn plan(
-    session: &Session,
-    args: &AddArgs,
-    present: &Present,
-    leaving: Option<NodeId>,
-) -> Result<()> {
+/// Returns the members as they are to be in the end.
+fn intended(args: &AddArgs, present: &Present, leaving: Option<NodeId>) -> Draft {
     let mut draft = present.draft();
     let highest = present.configuration.members().keys().map(|id| id.get()).max();
     for (offset, (name, address)) in (1..).zip(&args.nodes) {
@@ -237,7 +240,7 @@ fn plan(
         draft.voters.remove(&id);
         draft.learners.remove(&id);
     }
-    alter::show_plan(session, present, &draft)
+    draft
 }
 
 fn prepared(bundles: &Bundles, newcomers: &[PlannedNode]) -> View {
@@ -368,7 +371,7 @@ async fn enlist(
     deadline: Instant,
 ) -> Result<Present> {
     let nodes = &target.nodes;
-    let present = present.again(client, nodes).await?;
+    let present = present.renewed(client, nodes).await?;
     let present = present.until_settled(client, nodes, session.global.timeout).await?;
     let mut draft = present.draft();
     for node in newcomers {

@@ -89,7 +89,7 @@ pub async fn wait(
     let mut learners: Vec<Learner<'_>> = newcomers.iter().map(Learner::new).collect();
     let mut progress: Option<Progress> = None;
     loop {
-        if let Ok(now) = present.again(client, &target.nodes).await {
+        if let Ok(now) = present.followed(client, &target.nodes, began).await {
             present = now;
         }
         if let Some(leader) = present.survey.leader() {
