@@ -76,6 +76,10 @@ pub async fn run(session: &Session, args: StatusArgs) -> Result<()> {
             // The table has said it already.
             report.causes.clear();
             report.help.clear();
+            if report.code == Some(codes::UNREACHABLE) {
+                let moved = "raftctl status -e HOST:PORT    (if they have moved: R0408)";
+                report = report.help(moved);
+            }
         }
         return Err(report);
     }
