@@ -127,8 +127,8 @@ async fn serve(
         tracing::warn!("{}; peers will notice restarts later", chain(&error));
     });
     let reset_key = reset_key.as_ref().ok();
-    let endpoint = Endpoint::server_with(config.listen, &credentials, reset_key)
-        .map_err(|error| listening::failure(&error, config.listen, &config.file))?;
+    let listen = || Endpoint::server_with(config.listen, &credentials, reset_key);
+    let endpoint = listening::patiently(listen, config.listen, &config.file).await?;
     let signals = Signals::install(held).map_err(signal)?;
     let hello = hello(&identity, &config.raft);
     let door = Door::open(endpoint.clone(), hello, config.limits.connections_max);

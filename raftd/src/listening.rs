@@ -4,15 +4,60 @@ use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
+use tokio::time::sleep;
 use transport::EndpointError;
 
 use crate::exit::{Exit, Failure, chain};
 
+/// How long an address is waited for that the machine does not have yet: with the second that the
+/// units leave between starts, their 20 starts in 5 minutes are never used up, and the node is
+/// there when the address is.
+const ADDRESS_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How often it is tried meanwhile.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Opens the endpoint; waits a while for an address that the machine does not have yet.
+///
+/// # Errors
+/// Why it cannot be opened, and what to do about it.
+pub(crate) async fn patiently<T>(
+    open: impl Fn() -> Result<T, EndpointError>,
+    listen: SocketAddr,
+    file: &Path,
+) -> Result<T, Failure> {
+    let began = Instant::now();
+    let mut told = false;
+    loop {
+        let error = match open() {
+            Ok(opened) => return Ok(opened),
+            Err(error) => error,
+        };
+        if !is_missing(&error) || began.elapsed() >= ADDRESS_PATIENCE {
+            return Err(failure(&error, listen, file));
+        }
+        if !std::mem::replace(&mut told, true) {
+            let seconds = ADDRESS_PATIENCE.as_secs();
+            tracing::warn!("{}; waiting for the address for {seconds} s", chain(&error));
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// Says whether the machine does not have the address, yet.
+fn is_missing(error: &EndpointError) -> bool {
+    match error {
+        EndpointError::Bind { source, .. } => source.kind() == ErrorKind::AddrNotAvailable,
+        EndpointError::Certificates(_) | EndpointError::Tls(_) => false,
+    }
+}
+
 /// Explains why the address under `listen` in a configuration file cannot be had. Most causes pass:
 /// a network that is not up yet, a process that is about to end.
-pub(crate) fn failure(error: &EndpointError, listen: SocketAddr, file: &Path) -> Failure {
+fn failure(error: &EndpointError, listen: SocketAddr, file: &Path) -> Failure {
     let said = chain(error);
     let source = match error {
         EndpointError::Bind { source, .. } => source,
@@ -109,6 +154,7 @@ fn inodes(table: &str, port: u16) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
     use std::io;
     use std::net::UdpSocket;
 
@@ -143,6 +189,24 @@ mod tests {
         assert_eq!(failure.exit, Exit::Config);
         let hint = failure.hint.expect("something can be done");
         assert!(hint.contains("no IPv6") && hint.contains("0.0.0.0:7400"), "{hint}");
+    }
+
+    #[tokio::test]
+    async fn an_address_that_comes_late_is_waited_for_and_a_port_that_is_taken_is_not() {
+        let listen: SocketAddr = "192.0.2.1:7400".parse().expect("it is an address");
+        let refuse = |kind: ErrorKind| {
+            Err(EndpointError::Bind { address: listen, source: io::Error::from(kind) })
+        };
+        let tries = Cell::new(0);
+        let open = |kind| {
+            tries.set(tries.get() + 1);
+            if tries.get() < 3 { refuse(kind) } else { Ok("open") }
+        };
+        let file = Path::new("raftd.toml");
+        let late = patiently(|| open(ErrorKind::AddrNotAvailable), listen, file).await;
+        assert_eq!((late, tries.replace(0)), (Ok("open"), 3));
+        let taken = patiently(|| open(ErrorKind::AddrInUse), listen, file).await;
+        assert_eq!((taken.is_err(), tries.get()), (true, 1));
     }
 
     #[test]

@@ -320,6 +320,8 @@ fn an_address_that_cannot_be_listened_on_is_explained_and_tried_again() {
         assert!(said.contains(&format!("cannot listen on UDP {listen}")), "{said}");
         assert!(said.contains("\nhelp: ") && said.contains(" ERROR "), "{said}");
         assert!(wanted.iter().all(|words| said.contains(words)), "{said}");
+        let waits = said.contains("waiting for the address");
+        assert_eq!(waits, listen.starts_with("192.0.2."), "a port that is taken stays so: {said}");
     }
 }
 
