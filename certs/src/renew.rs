@@ -1,8 +1,8 @@
 //! Certificates that get a longer time, in place.
 //!
-//! Renewing keeps the key: only the public half of it is needed, and that stands in the certificate.
-//! So one file changes, and it is not secret: whatever interrupts it, key and certificate belong
-//! together, and nothing but a certificate has to be carried to a machine.
+//! Renewing keeps the key: only the public half of it is needed, and that stands in the
+//! certificate. So one file changes, and it is not secret: whatever interrupts it, key and
+//! certificate belong together, and nothing but a certificate has to be carried to a machine.
 
 use std::fs;
 use std::path::{Path, PathBuf};

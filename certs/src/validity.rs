@@ -82,7 +82,8 @@ impl Validity {
         }
     }
 
-    /// The error about the authority's certificate, which `what` names, if `now` is outside the window.
+    /// The error about the authority's certificate, which `what` names, if `now` is outside the
+    /// window.
     pub(crate) fn check(self, what: &str, now: u64) -> Result<(), CertError> {
         let what = || what.to_owned();
         if now < self.not_before {

@@ -502,9 +502,9 @@ it, or a newer one."
 
 NO_RIGHT 506 Failed "no right to a file"
 "The system refused a file or directory to the user who runs the command. The message names it, its
-owner, group and mode, that user, and the command that mends it. Files that root has made in a data
-directory belong to root: the daemon's user must own all of them. `raftctl snapshot restore`, run by
-root, gives them to the owner of the directory."
+owner, group and mode, that user, and what mends it. Files that root has made in a data directory
+belong to root: the daemon's user must own all of them. `raftctl snapshot restore`, run by root,
+gives them to the owner of the directory."
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 //! | `look` | a quick look at it, for whoever changes something |
 //! | `addresses` | what can be told of where nodes are to be, before it is written |
 //! | `change` | a change of members, before, during and after |
-//! | `bundle` | what `init` keeps of a cluster: authority, bundles, certificates, bootstrap record |
+//! | `bundle` | what `init` keeps of a cluster: authority, bundles, bootstrap record; renewing |
 //! | `target`, `context` | which cluster, and as whom |
 //! | `offline` | files of stopped nodes |
 //! | `input`, `files` | what people give to be read, and files that are written for them |

@@ -1,13 +1,21 @@
 //! Files of stopped nodes: what storage says about them, as errors with codes.
 
 use storage::StorageError;
+use storage::rights::{Want, explain};
 
 use crate::codes;
 use crate::report::Report;
 
 impl From<StorageError> for Report {
     fn from(error: StorageError) -> Self {
-        let message = error.to_string();
+        let message = match &error {
+            // Whoever looks at a node's data must not take it from the node.
+            StorageError::Denied { doing, path, source, .. } => {
+                let whose = explain(path, source, Want::Look).unwrap_or_default();
+                format!("cannot {doing} {}: {source}: {whose}", path.display())
+            }
+            other => other.to_string(),
+        };
         let code = match error {
             StorageError::Corrupt { .. } | StorageError::Gap { .. } => codes::DAMAGED,
             StorageError::Foreign { .. }

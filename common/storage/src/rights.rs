@@ -25,6 +25,8 @@ pub enum Want {
     Own,
     /// To use it, wherever it is.
     Use,
+    /// To look into another user's data directory, which stays that user's.
+    Look,
 }
 
 /// Explains an error that is about rights: owner, group and mode of the file or directory that is
@@ -41,6 +43,8 @@ pub fn explain(path: &Path, error: &io::Error, want: Want) -> Option<String> {
     let user = user(geteuid().as_raw());
     let uid = geteuid().as_raw();
     let of_it = if place == path { "it".to_owned() } else { place.display().to_string() };
+    let owner =
+        found.as_ref().map_or_else(|| "its owner".to_owned(), |found| self::user(found.uid()));
     let whose = found.map_or_else(|| "there".to_owned(), |found| owner_and_mode(&found));
     let facts = format!("{of_it} is {whose}, this process is {user} (uid {uid})");
     if uid == 0 {
@@ -48,9 +52,10 @@ pub fn explain(path: &Path, error: &io::Error, want: Want) -> Option<String> {
                    system (root_squash), or a process without root's capabilities";
         return Some(format!("{facts}, {why}"));
     }
-    Some(match remedy(path, &place, want) {
-        Some(command) => format!("{facts}; run as root: {command}"),
-        None => facts,
+    Some(match (remedy(path, &place, want), want) {
+        (Some(command), _) => format!("{facts}; run as root: {command}"),
+        (None, Want::Look) => format!("{facts}; run this as {owner}, or as root"),
+        (None, Want::Read | Want::Own | Want::Use) => facts,
     })
 }
 
@@ -105,7 +110,7 @@ fn remedy(path: &Path, place: &Path, want: Want) -> Option<String> {
             }
             None => None,
         },
-        Want::Use => None,
+        Want::Use | Want::Look => None,
         Want::Read => {
             let place = place.display();
             Some(format!("chgrp -R {group} {place} && chmod -R g+rX {place}"))
@@ -220,6 +225,7 @@ mod tests {
         let place = tempfile::tempdir().expect("a directory");
         let wanted = place.path().join("raftd");
         assert_eq!(remedy(&wanted, place.path(), Want::Use), None);
+        assert_eq!(remedy(place.path(), place.path(), Want::Look), None);
         assert_eq!(remedy(&wanted.with_extension("snap"), place.path(), Want::Own), None);
         let said = remedy(&wanted, place.path(), Want::Own).expect("a command");
         assert!(said.starts_with("install -d -o "), "{said}");

@@ -61,16 +61,17 @@ fn files(world: &World) -> Vec<(PathBuf, Vec<u8>)> {
     found
 }
 
+fn keys(world: &World) -> Vec<(PathBuf, Vec<u8>)> {
+    let is_key = |(path, _): &(PathBuf, Vec<u8>)| path.extension().unwrap() == "key";
+    files(world).into_iter().filter(is_key).collect()
+}
+
 #[test]
 fn a_cluster_whose_certificates_have_all_ended_is_walked_back_in() {
     let mut world = World::new();
     let addresses = free(3);
     world.found(&addresses);
     world.ok("kv put greeting hello");
-    let keys = |world: &World| -> Vec<(PathBuf, Vec<u8>)> {
-        let is_key = |(path, _): &(PathBuf, Vec<u8>)| path.extension().unwrap() == "key";
-        files(world).into_iter().filter(is_key).collect()
-    };
     let keys_before = keys(&world);
 
     // They end soon: the operator is warned once, and the nodes' ends are seen.
@@ -134,10 +135,8 @@ fn a_cluster_whose_certificates_have_all_ended_is_walked_back_in() {
     for (name, address) in NAMES.iter().zip(&addresses) {
         let host = address.split(':').next().unwrap();
         let file = certificate_of(&world, name);
-        let line = format!(
-            "  {name:<10}  scp {} {host}:/etc/raftd/ && ssh {host} systemctl reload-or-restart raftd",
-            file.display()
-        );
+        let reload = format!("ssh {host} systemctl reload-or-restart raftd");
+        let line = format!("  {name:<10}  scp {} {host}:/etc/raftd/ && {reload}", file.display());
         assert!(said.stderr.contains(&line), "{line}\n{said:?}");
     }
     assert_eq!(keys(&world), keys_before, "keys stay: nothing secret has to be carried");

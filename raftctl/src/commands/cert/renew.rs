@@ -354,9 +354,7 @@ fn say_next(session: &Session, bundles: &Bundles, work: &Work) {
     if any {
         say("              a node that runs goes on with it, one that has stopped is started;");
         say("              one that reads the files where they are takes them by itself");
-        say(
-            "  then        raftctl status    (CERT: how long the certificate counts that is in use)",
-        );
+        say("  then        raftctl status    (CERT: how long the certificate in use counts)");
     } else if nodes > 0 {
         say("  next        nothing: nodes that run here take the files by themselves");
     }
