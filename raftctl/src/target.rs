@@ -95,7 +95,13 @@ impl Session {
 
     /// Loads who asks, and warns when that ends soon.
     fn credentials(&self, ca: &Path, cert: &Path, key: &Path) -> Result<Credentials> {
-        let credentials = Credentials::load(ca, cert, key)?;
+        let credentials = Credentials::load(ca, cert, key).map_err(|error| {
+            let makes = "raftctl cert renew operator    (where the authority is; makes it anew)";
+            match error.is_not_found() {
+                true => Report::from(error).help(makes),
+                false => Report::from(error),
+            }
+        })?;
         let (own, authority) = (credentials.validity(), credentials.authority_validity());
         let (window, file, what) = match authority.not_after < own.not_after {
             true => (authority, ca, "--authority --all"),
