@@ -463,10 +463,10 @@ slower than the writes. It catches up by itself; LAG in `raftctl status` shows h
 then the cluster does not count on it: if another voter fails, writes wait until it has caught up."
 
 NO_MEMBER 418 Done "a node that is no member"
-"The node is not in the configuration in force: it was removed, or has not been added yet. It
-neither votes nor counts. A removed node stops by itself with exit code 77 once it hears of it; if
-it runs on, stop it: systemctl disable --now raftd. If only the list of nodes here is old, mend the
-context: raftctl context show, raftctl context add."
+"The node is not in the configuration in force: it was removed, or has not been added yet; or the
+address is another one of a member's. It neither votes nor counts. A removed node stops by itself
+with exit code 77 once it hears of it; if it runs on, stop it: systemctl disable --now raftd. If
+only the list of nodes here is old, mend the context: raftctl context show, raftctl context add."
 
 FEW_VOTERS 419 Done "no failure is tolerated, or a voter too many"
 "A write needs a majority of the voters. One voter or two tolerate no failure: when one is down,

@@ -28,7 +28,8 @@ pub fn link(survey: &Survey, from: NodeId, to: NodeId) -> Link {
     let Some(peer) = status(survey, from).and_then(|status| report(status, to)) else {
         return Link::Unknown;
     };
-    let process = status(survey, to).map(|status| status.boot);
+    // Nodes of old do not tell.
+    let process = status(survey, to).map(|status| status.boot).filter(|boot| *boot != 0);
     match (peer.connected, peer.boot, process) {
         (true, Some(leads_to), Some(runs)) if leads_to != runs => {
             Link::Down("its connection leads to the process before the restart".to_owned())

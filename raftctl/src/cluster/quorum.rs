@@ -6,7 +6,7 @@ use client::{NodeStatus, PeerReport};
 use consensus::{Majority, NodeId, Tally, Voters};
 
 use crate::cluster::Survey;
-use crate::cluster::pace::{SILENT_MS, recent_ms};
+use crate::cluster::pace::SILENT_MS;
 
 /// Returns the members that answered and take part.
 pub fn answering(survey: &Survey) -> BTreeSet<NodeId> {
@@ -29,7 +29,7 @@ pub fn heard(survey: &Survey, leader: &NodeStatus) -> BTreeSet<NodeId> {
     let taking_part = answering(survey);
     let is_alive = |peer: &&PeerReport| {
         let answered = survey.row(peer.id).is_some_and(|row| row.answer.is_ok());
-        let limit_ms = if answered { SILENT_MS } else { recent_ms(leader) };
+        let limit_ms = if answered { SILENT_MS } else { survey.unanswered_ms(leader) };
         let heard = peer.heard_ms.is_some_and(|heard_ms| heard_ms < limit_ms);
         heard && (taking_part.contains(&peer.id) || !answered)
     };

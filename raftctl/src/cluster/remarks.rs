@@ -66,7 +66,8 @@ fn silent(survey: &Survey, leader: Option<&NodeStatus>, row: &Row, silence: &Sil
     let (name, why) = (&row.name, &silence.why);
     let is_member = |id: NodeId| survey.configuration().is_some_and(|c| c.member(id).is_some());
     if survey.configuration().is_some() && !row.id.is_some_and(is_member) {
-        let text = format!("{name}: is no member (any more) and does not answer: {why}");
+        let text =
+            format!("{name}: does not answer, and no member has this name or address: {why}");
         return (text, codes::NO_MEMBER);
     }
     let told = survey.told().filter(|told| Some(told.leader) == row.id);
@@ -79,7 +80,7 @@ fn silent(survey: &Survey, leader: Option<&NodeStatus>, row: &Row, silence: &Sil
         );
         return (text, codes::OUT_OF_REACH);
     }
-    let heard = row.id.zip(leader).and_then(|(id, leader)| recently_heard(leader, id));
+    let heard = row.id.zip(leader).and_then(|(id, leader)| recently_heard(survey, leader, id));
     if let Some(heard_ms) = heard {
         let ago = units::age(heard_ms);
         let text = format!(
@@ -97,9 +98,9 @@ fn silent(survey: &Survey, leader: Option<&NodeStatus>, row: &Row, silence: &Sil
 }
 
 /// Returns how long ago the leader heard a member to which it has a connection, if that is recent.
-fn recently_heard(leader: &NodeStatus, id: NodeId) -> Option<u64> {
+fn recently_heard(survey: &Survey, leader: &NodeStatus, id: NodeId) -> Option<u64> {
     let peer = report(leader, id).filter(|peer| peer.connected)?;
-    peer.heard_ms.filter(|ms| *ms < recent_ms(leader))
+    peer.heard_ms.filter(|ms| *ms < survey.unanswered_ms(leader))
 }
 
 /// Returns what other nodes say of the way to one that does not answer, where it says more than

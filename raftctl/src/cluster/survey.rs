@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use client::{Client, ClientError, NodeStatus};
 use consensus::{Configuration, NodeId, RoleKind};
 use tokio::task::JoinSet;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::{sleep_until, timeout, timeout_at};
 
 use crate::cluster::pace::recent_ms;
 use crate::context::Node;
@@ -82,6 +82,9 @@ impl Survey {
                 .collect();
             rows.extend(ask_all(client, unasked).await);
         }
+        if let Some(until) = Self::of(rows.clone()).doubt() {
+            sleep_until((began + until).into()).await;
+        }
         if began.elapsed() >= STALE && rows.iter().any(|row| row.answer.is_err()) {
             ask_again(client, &mut rows).await;
         }
@@ -91,6 +94,33 @@ impl Survey {
     /// Makes a survey of rows that are known.
     pub fn of(rows: Vec<Row>) -> Self {
         Self { rows: named(rows), took: Duration::ZERO }
+    }
+
+    /// Returns within which time contact counts to a node that did not answer here, in milliseconds:
+    /// only if it is of after it was asked. It may have died just before.
+    pub fn unanswered_ms(&self, status: &NodeStatus) -> u64 {
+        let took_ms = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX);
+        let recent_ms = recent_ms(status);
+        if self.took.is_zero() { recent_ms } else { recent_ms.min(took_ms) }
+    }
+
+    /// Returns for how long to wait, from the beginning on, until those who answered must have
+    /// noticed it if a node that did not answer died before; `None` if nobody believes it alive.
+    fn doubt(&self) -> Option<Duration> {
+        let silent = |id: NodeId| self.row(id).is_some_and(|row| row.answer.is_err());
+        let pause = |status: &NodeStatus| {
+            Duration::from_millis(status.heartbeat_ms.saturating_mul(2).saturating_add(100))
+        };
+        let told = self.told_by_followers().map(|told| told.by);
+        let follower = told.and_then(|by| self.row(*by.first()?)?.answer.as_deref().ok());
+        if let Some(follower) = follower {
+            return Some(pause(follower));
+        }
+        let leader = self.leader()?;
+        let recent = |ms: u64| ms < recent_ms(leader);
+        let mut peers = leader.peers.iter();
+        let heard = peers.any(|peer| silent(peer.id) && peer.heard_ms.is_some_and(recent));
+        heard.then(|| pause(leader))
     }
 
     /// Returns the statuses of all nodes that answered.
@@ -119,7 +149,7 @@ impl Survey {
     fn told_by_followers(&self) -> Option<Told> {
         let answered = |id: NodeId| self.row(id).is_some_and(|row| row.answer.is_ok());
         let hears = |status: &&NodeStatus| {
-            let recent = status.heard_ms.is_some_and(|ms| ms < recent_ms(status));
+            let recent = status.heard_ms.is_some_and(|ms| ms < self.unanswered_ms(status));
             let serves = status.failure.is_empty() && status.generation.is_some();
             serves && recent && status.leader.is_some_and(|leader| !answered(leader))
         };

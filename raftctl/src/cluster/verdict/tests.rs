@@ -210,6 +210,19 @@ fn a_leader_that_was_heard_too_long_ago_is_not_said_to_lead() {
     assert!(survey(vec![None, slow(2), slow(3)]).told().is_some());
 }
 
+/// A port that is closed says so at once: contact of before proves nothing.
+#[test]
+fn contact_of_before_a_node_was_asked_proves_nothing() {
+    let took = std::time::Duration::from_millis(40);
+    let follower = Survey { took, ..survey(vec![Some(well(1)), Some(well(2)), None]) };
+    check(&follower, Health::Degraded, Some(0), "n3: no answer in 2 s");
+    let leader = Survey { took, ..survey(vec![None, Some(well(2)), Some(well(3))]) };
+    check(&leader, Health::NoLeader, Some(0), "nobody leads");
+    let took = std::time::Duration::from_millis(300);
+    let follower = Survey { took, ..follower };
+    check(&follower, Health::Degraded, Some(1), "n3: serves (the leader heard it 50 ms ago)");
+}
+
 #[test]
 fn a_leader_that_was_succeeded_is_not_believed() {
     let newer = |number| Some(NodeStatus { term: 5, leader: Some(id(3)), ..well(number) });
@@ -272,7 +285,10 @@ fn nodes_that_are_no_members_do_not_make_a_cluster_degraded() {
     check(&all, Health::Healthy, Some(1), "");
     let said = remarked(&all);
     assert_eq!(said[0], "R0418 n4: is no member (any more), and raftd still runs there");
-    assert_eq!(said[1], "R0418 n5: is no member (any more) and does not answer: refused");
+    assert_eq!(
+        said[1],
+        "R0418 n5: does not answer, and no member has this name or address: refused"
+    );
 }
 
 #[test]
