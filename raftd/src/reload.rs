@@ -97,6 +97,18 @@ pub(crate) fn credentials(identity: &config::Identity) -> Result<Credentials, Fa
         .map_err(|error| failure(&error, identity))
 }
 
+/// The same for a running node, which waits for nobody: a pipe was read when it started.
+fn again(identity: &config::Identity) -> Result<Credentials, Failure> {
+    for path in [&identity.ca, &identity.certificate, &identity.key] {
+        if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+            let shown = path.display();
+            let message = format!("{shown}: it is no plain file, so it cannot be read again");
+            return Err(Failure::new(Exit::Config, message));
+        }
+    }
+    credentials(identity)
+}
+
 fn failure(error: &CertError, identity: &config::Identity) -> Failure {
     let (certificate, ca) = (identity.certificate.display(), identity.ca.display());
     let restart = "then: systemctl reload-or-restart raftd";
@@ -202,7 +214,7 @@ impl Follower {
     async fn take(&mut self, loud: bool) {
         let identity = self.config.identity.clone();
         // Looked at before they are read: what changes meanwhile is noticed the next time.
-        let read = spawn_blocking(move || (Stamps::of(&identity), credentials(&identity))).await;
+        let read = spawn_blocking(move || (Stamps::of(&identity), again(&identity))).await;
         let (stamps, loaded) = read.expect("reading credentials does not panic");
         let present = self.endpoint.credentials();
         let replaced = loaded.and_then(|loaded| {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use certs::Validity;
 use client::NodeStatus;
 use consensus::{Configuration, NodeId, Voters};
 
@@ -15,7 +16,7 @@ use crate::output::units::{self, age};
 use crate::report::Exit;
 
 /// What makes a serving cluster degraded; other remarks are only to be looked at in time.
-const GRAVE: [Code; 10] = [
+const GRAVE: [Code; 11] = [
     codes::MEMBER_SILENT,
     codes::CERTIFICATES,
     codes::MEMBER_FAILED,
@@ -26,6 +27,7 @@ const GRAVE: [Code; 10] = [
     codes::TWO_LEADERS,
     codes::STUCK,
     codes::BEHIND,
+    codes::NO_ROOM,
 ];
 
 /// A certificate that ends within this time is remarked upon, in seconds.
@@ -249,9 +251,13 @@ fn resources(name: &str, status: &NodeStatus, now_unix_s: i64) -> Vec<(String, C
     let mut found = Vec::new();
     let left_s = status.certificate_not_after.saturating_sub(now_unix_s);
     if left_s < CERTIFICATE_SOON_S {
-        let days = left_s.max(0) / 86_400;
-        let text = format!("{name}: the certificate ends in {days} days");
-        found.push((text, codes::CERTIFICATE_ENDS));
+        let (now, not_after) = (now_unix_s.max(0), status.certificate_not_after.max(0));
+        let window = Validity { not_before: 0, not_after: not_after.unsigned_abs() };
+        let tense = window.tense(now.unsigned_abs());
+        let text = format!("{name}: the certificate {tense}: raftctl cert renew --all");
+        // Connections outlive a certificate; the next one is refused.
+        let code = if left_s <= 0 { codes::CERTIFICATES } else { codes::CERTIFICATE_ENDS };
+        found.push((text, code));
     }
     let (free, needed) = (status.disk_free_bytes, status.disk_needed_bytes);
     if !status.no_room.is_empty() {

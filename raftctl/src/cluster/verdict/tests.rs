@@ -309,7 +309,7 @@ fn nodes_that_have_moved_are_named_with_both_addresses() {
     };
     let verdict = judge(&Survey::of((1..=3).map(row).collect()), NOW);
     assert_eq!(verdict.health, Health::NoLeader);
-    assert!(verdict.reason.starts_with("2 nodes answer elsewhere"), "{}", verdict.reason);
+    assert!(verdict.reason.starts_with("3 nodes answer elsewhere"), "{}", verdict.reason);
     let wanted = "n2 answers at 10.1.0.2:7400, and the configuration has it at n2:7400; n1 does \
                   not reach it: no answer from n2:7400";
     let is_told = verdict.remarks.contains(&(wanted.to_owned(), codes::MISPLACED));
@@ -319,4 +319,21 @@ fn nodes_that_have_moved_are_named_with_both_addresses() {
     let reached = |number: u64| Row { answer: Ok(Box::new(well(number))), ..row(number) };
     let verdict = judge(&Survey::of((1..=3).map(reached).collect()), NOW);
     assert_eq!((verdict.health, verdict.remarks.len()), (Health::Healthy, 0));
+}
+
+#[test]
+fn a_node_without_room_and_an_expired_certificate_make_a_cluster_degraded() {
+    let with = |change: fn(&mut NodeStatus)| {
+        let mut second = well(2);
+        change(&mut second);
+        survey(vec![Some(well(1)), Some(second), Some(well(3))])
+    };
+    let full = with(|node| node.no_room = "8.0 M free, 20 M needed".into());
+    check(&full, Health::Degraded, Some(1), "n2: takes no new data: 8.0 M free, 20 M needed");
+    let ended = with(|node| node.certificate_not_after = NOW - 2 * 86_400);
+    let reason = "n2: the certificate ended 2 days ago: raftctl cert renew --all";
+    check(&ended, Health::Degraded, Some(1), reason);
+    let ending = with(|node| node.certificate_not_after = NOW + 2 * 86_400);
+    check(&ending, Health::Healthy, Some(1), "");
+    assert!(remarked(&ending)[0].starts_with("R0403 n2: the certificate ends in 2 days"));
 }
