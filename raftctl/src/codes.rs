@@ -113,10 +113,11 @@ and empty items of a list, are ignored; a variable without a text is not set; sw
 yes or on, or 0, false, no or off. A flag goes before its variable, whatever that says."
 
 UNREACHABLE 101 NoLeader "no node could be reached"
-"No endpoint answered. Per endpoint the message says how far it came: the name did not resolve; the
-port is closed (raftd does not run there, or listens elsewhere); nothing came back (the machine is
-down, or UDP is blocked on the way: raftd speaks QUIC over UDP, a ping or a TCP test proves
-nothing); or the handshake failed.
+"No endpoint answered. Per endpoint, and for each address of its name, the message says how far it
+came: the name did not resolve; the port is closed (raftd does not run there, or listens elsewhere);
+a firewall or a route rejects it; nothing came back (the machine is down, raftd hangs there, or UDP
+is blocked on the way: raftd speaks QUIC over UDP, a ping or a TCP test proves nothing); or the
+handshake failed.
 Look at `systemctl status raftd` on a node, and at firewalls for UDP on the node's port. If the
 nodes have moved, name the new addresses with -e: R0408 says how they find each other again."
 

@@ -228,3 +228,38 @@ fn a_leader_that_clients_do_not_reach_is_asked_through_who_does() {
     let alone = world.run(&format!("kv put greeting again -e {} --timeout 1s -o json", shown[0]));
     assert_eq!((alone.code, &alone.error()["code"]), (7, &"R0101".into()), "{alone:?}");
 }
+
+#[test]
+fn a_load_that_loses_every_node_ends_with_the_reasons() {
+    let mut world = World::new();
+    let real = free(3);
+    let relays: Vec<Relay> = real.iter().map(|address| Relay::to(address)).collect();
+    let shown: Vec<String> = relays.iter().map(|relay| relay.address.clone()).collect();
+    world.ok(&format!("init {} {} --prepare-only", kit::CLUSTER, kit::nodes(&shown)));
+    for (number, address) in (1..).zip(&real) {
+        world.start(&format!("n{number}"), address);
+    }
+    world.ok(&format!("init {} --wait 60s", kit::CLUSTER));
+    let file = world.home().join("data.tsv");
+    let lines: String = (0..500_000).map(|number| format!("k{number}\t{number}\n")).collect();
+    std::fs::write(&file, lines).unwrap();
+
+    // Long enough under way that it has learnt of nodes that it was not told of.
+    let flags = "--in-flight 2 --timeout 1s --patience 5s";
+    let mut load = world.command(&format!("kv load {} -e {} {flags}", file.display(), shown[0]));
+    let load = load.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let began = std::time::Instant::now();
+    while began.elapsed() < std::time::Duration::from_millis(1_500) {
+        world.await_status(|status| status["health"] == "HEALTHY");
+    }
+    for relay in &relays {
+        relay.only(&real);
+    }
+    let cut = std::time::Instant::now();
+    let said = Said::of(load.wait_with_output().unwrap());
+    assert!(cut.elapsed() < kit::PATIENCE / 3, "{:?}: {said:?}", cut.elapsed());
+    assert_eq!(said.code, 12, "{said:?}");
+    for address in &shown {
+        assert!(said.stderr.contains(&format!("no answer from {address}")), "{address}: {said:?}");
+    }
+}

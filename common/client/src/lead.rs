@@ -209,16 +209,17 @@ pub(crate) async fn first_to_connect(
     let open = |endpoints: Vec<String>| -> BTreeSet<String> {
         endpoints.into_iter().filter(|endpoint| !search.has_asked(endpoint)).collect()
     };
-    let mut asking = open(told);
+    let (mut asking, all) = (open(told), open(all));
     if asking.is_empty() {
-        asking = open(all);
+        asking.clone_from(&all);
     }
     if asking.is_empty() {
         search.pause();
         return None;
     }
-    // Somebody is there, and may know more soon: then nobody waits long for the others.
-    let until = match search.has_reached() {
+    // Somebody is there, and may know more soon, or others are yet to be tried: then nobody waits
+    // long for these.
+    let until = match search.has_reached() || all.len() > asking.len() {
         true => deadline.min(Instant::now() + DIAL_PATIENCE),
         false => deadline,
     };

@@ -18,15 +18,16 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::call::ClientConnection;
 use crate::endpoint::{Alpn, Endpoint};
 use crate::error::CallError;
-use crate::limits::{CONNECT_TIMEOUT, FORWARD_BYTES_MAX, FORWARD_TIMEOUT_MAX, FORWARDS_MAX};
+use crate::limits::{FORWARD_BYTES_MAX, FORWARD_TIMEOUT_MAX, FORWARDS_MAX};
 use crate::reach::Trail;
 use crate::serve::Responder;
 
 /// A leader that was heard of so recently is taken to be alive: its answer is awaited.
 const HEARD_WITHIN: Duration = Duration::from_millis(250);
 
-/// Else it is asked for a sign of life first, which may take so long: a request that is sent to a
-/// leader which hangs has an outcome that nobody knows.
+/// Else it is asked for a sign of life first, or for a connection, which may take so long: a request
+/// that is sent to a leader which hangs has an outcome that nobody knows. A follower's leader is
+/// near, or it would not be the leader for long; and another one may be elected soon.
 const SIGN_WITHIN: Duration = Duration::from_millis(500);
 
 /// A node's way to its leader, for others.
@@ -217,7 +218,7 @@ impl Forwarder {
         let expect = (*id).try_into().map(Expect::Node).map_err(|_| "there is no node 0")?;
         let (trail, hello) = (Trail::new(address), self.hello.borrow().clone());
         let (endpoint, how) = (&self.endpoint, (Alpn::Forward, expect));
-        let made = ClientConnection::connect(endpoint, &trail, how, &hello, CONNECT_TIMEOUT);
+        let made = ClientConnection::connect(endpoint, &trail, how, &hello, SIGN_WITHIN);
         let connection = made.await.map_err(|error| error.to_string())?;
         let heard = Mutex::new(Instant::now());
         Ok(Road { leader: *id, address: address.clone(), connection, heard })

@@ -96,8 +96,8 @@ impl Survey {
         Self { rows: named(rows), took: Duration::ZERO }
     }
 
-    /// Returns within which time contact counts to a node that did not answer here, in milliseconds:
-    /// only if it is of after it was asked. It may have died just before.
+    /// Returns within which time contact counts to a node that did not answer here, in
+    /// milliseconds: only if it is of after it was asked. It may have died just before.
     pub fn unanswered_ms(&self, status: &NodeStatus) -> u64 {
         let took_ms = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX);
         let recent_ms = recent_ms(status);

@@ -257,7 +257,17 @@ fn a_deadline_shorter_than_the_dial_ends_the_search_and_names_every_endpoint() {
             panic!("{ended:?}");
         };
         assert!(causes.iter().any(|cause| cause.endpoint == name(0)), "{causes:?}");
+        assert!(causes.len() == 3 || deadline <= DIAL_PATIENCE, "{deadline:?}: {causes:?}");
     }
+}
+
+#[test]
+fn who_was_not_told_is_tried_before_the_deadline_of_who_was() {
+    let learnt = Node { told: false, ..node(Dial::Connects(2), Says::Done) };
+    let nodes = vec![node(Dial::Silent, Says::Done), learnt];
+    let (ended, took) = search(nodes, None, Duration::from_secs(1));
+    assert_eq!(ended.ok(), Some(Response::Done));
+    assert!(took < DIAL_PATIENCE * 2, "{took:?}");
 }
 
 #[test]
