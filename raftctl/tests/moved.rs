@@ -253,7 +253,7 @@ fn a_load_that_loses_every_node_ends_with_the_reasons() {
         world.await_status(|status| status["health"] == "HEALTHY");
     }
     for relay in &relays {
-        relay.only(&real);
+        relay.admit_only(&real);
     }
     let cut = std::time::Instant::now();
     let said = Said::of(load.wait_with_output().unwrap());

@@ -25,9 +25,9 @@ use crate::serve::Responder;
 /// A leader that was heard of so recently is taken to be alive: its answer is awaited.
 const HEARD_WITHIN: Duration = Duration::from_millis(250);
 
-/// Else it is asked for a sign of life first, or for a connection, which may take so long: a request
-/// that is sent to a leader which hangs has an outcome that nobody knows. A follower's leader is
-/// near, or it would not be the leader for long; and another one may be elected soon.
+/// Else it is asked for a sign of life first, or for a connection, which may take so long: what is
+/// sent to a leader which hangs has an outcome that nobody knows. A follower's leader is near, or
+/// it would not be the leader for long; and another one may be elected soon.
 const SIGN_WITHIN: Duration = Duration::from_millis(500);
 
 /// A node's way to its leader, for others.
