@@ -103,7 +103,8 @@ async fn ask(client: &Client, places: Vec<Place>, mut silent: Vec<Row>) -> Surve
         let answer = Err(Silence { why, certificates: false });
         Row { name: name.unwrap_or_else(|| address.clone()), id: None, address, answer }
     }));
-    Survey::of(rows)
+    // Who has died a moment ago must not be counted on: a change could then never end.
+    Survey::settled(client, rows, began.into_std()).await
 }
 
 async fn patience(until: Option<Instant>) {

@@ -82,10 +82,18 @@ impl Survey {
                 .collect();
             rows.extend(ask_all(client, unasked).await);
         }
-        if let Some(until) = Self::of(rows.clone()).doubt() {
+        Self::settled(client, rows, began).await
+    }
+
+    /// Makes a survey of what was said to questions asked since `began`. Where a leader believes a
+    /// node alive that did not answer, it is asked again when it must have noticed if it is not.
+    pub(crate) async fn settled(client: &Client, mut rows: Vec<Row>, began: Instant) -> Self {
+        let doubt = Self::of(rows.clone()).doubt();
+        if let Some(until) = doubt {
             sleep_until((began + until).into()).await;
         }
-        if began.elapsed() >= STALE && rows.iter().any(|row| row.answer.is_err()) {
+        let is_stale = began.elapsed() >= STALE && rows.iter().any(|row| row.answer.is_err());
+        if doubt.is_some() || is_stale {
             ask_again(client, &mut rows).await;
         }
         Self { rows: named(rows), took: began.elapsed() }

@@ -122,7 +122,7 @@ fn a_cluster_whose_certificates_have_all_ended_is_walked_back_in() {
     // A node that starts now says the same.
     world.kill("n3");
     world.start("n3", &addresses[2]);
-    assert_eq!(world.ended("n3"), Some(78));
+    assert_eq!(world.ended("n3"), Some(74));
     let log = std::fs::read_to_string(world.directory().join("live-n3/log")).unwrap();
     assert!(log.contains("node.crt (node 3) expired at 2"), "{log}");
     assert!(log.contains("`raftctl cert renew --all`"), "{log}");
