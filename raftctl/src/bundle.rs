@@ -90,7 +90,7 @@ pub struct Plan {
 #[derive(Clone, Debug)]
 pub struct Bundles {
     directory: PathBuf,
-    /// Held as long as this value lives, one `init` or `dev` at a time; whoever only looks needs none.
+    /// Held as long as this value lives, one `init` or `dev` at a time; who only looks needs none.
     _lock: Option<Arc<Lock>>,
     /// What the operator wants.
     pub plan: Plan,

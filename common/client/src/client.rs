@@ -303,7 +303,7 @@ impl Client {
             Ok(connection) => connection,
             Err(why) => return Ok(Attempt::Failed { why: why.into(), reply: None }),
         };
-        let had_effect = has_effect(request);
+        let (asked, had_effect) = (Instant::now(), has_effect(request));
         let gone = async {
             sleep(SUSPICIOUS_AFTER).await;
             self.shared.pool.closed(endpoint, &connection).await
@@ -333,7 +333,12 @@ impl Client {
             Err(_) if had_effect => {
                 Err(unknown(format!("{endpoint} did not answer within the deadline")))
             }
-            Err(_) => failed("it did not answer within the deadline".into(), Precision::Mute, true),
+            Err(_) => {
+                // That there was no time to answer tells nothing of the node.
+                let short = asked.elapsed() < SUSPICIOUS_AFTER;
+                let precision = if short { Precision::Nothing } else { Precision::Mute };
+                failed("it did not answer within the deadline".into(), precision, true)
+            }
         }
     }
 

@@ -63,6 +63,7 @@ enum Seat {
 /// A connection on its way.
 #[derive(Clone)]
 struct Dial {
+    began: Instant,
     trail: Trail,
     ended: watch::Receiver<Option<Ended>>,
 }
@@ -120,10 +121,29 @@ impl Pool {
         address: &str,
         until: Instant,
     ) -> Result<Arc<ClientConnection>, Unreached> {
-        let mut dial = match self.slot(address).take_or_dial(address, &self.dialler) {
+        let arrived = Instant::now();
+        let first = match self.slot(address).take_or_dial(address, &self.dialler) {
             Ok(connection) => return Ok(connection),
             Err(dial) => dial,
         };
+        let is_old = first.began < arrived;
+        let got = Self::ended(address, first, until).await;
+        if got.is_ok() || !is_old || Instant::now() >= until {
+            return got;
+        }
+        // An attempt that was under way tells how it was before; that may be over.
+        match self.slot(address).take_or_dial(address, &self.dialler) {
+            Ok(connection) => Ok(connection),
+            Err(second) => Self::ended(address, second, until).await,
+        }
+    }
+
+    /// Waits for the end of an attempt.
+    async fn ended(
+        address: &str,
+        mut dial: Dial,
+        until: Instant,
+    ) -> Result<Arc<ClientConnection>, Unreached> {
         match timeout_at(until, dial.ended.wait_for(Option::is_some)).await {
             Ok(Ok(ended)) => {
                 let ended = ended.clone().expect("that was waited for");
@@ -198,7 +218,7 @@ impl Slot {
         }
         let trail = Trail::new(address);
         let (sender, ended) = watch::channel(None);
-        let dial = Dial { trail: trail.clone(), ended };
+        let dial = Dial { began: Instant::now(), trail: trail.clone(), ended };
         *seat = Seat::Dialling(dial.clone());
         let (slot, dialler) = (Arc::clone(self), dialler.clone());
         tokio::spawn(async move {
