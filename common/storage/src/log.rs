@@ -8,7 +8,7 @@ use consensus::{
     ClusterTime, Entry, EntryId, HardState, LogIndex, Payload, SnapshotMeta, Term, Write,
 };
 use protocol::{BootstrapRecord, encode_entry};
-use rocksdb::{ColumnFamilyDescriptor, DB, WriteBatch};
+use rocksdb::{ColumnFamilyDescriptor, DB, DEFAULT_COLUMN_FAMILY_NAME, WriteBatch};
 
 use crate::base;
 use crate::directory::DataDirectory;
@@ -126,7 +126,9 @@ impl LogStore {
         journal::check(&path)?;
         space::check_room(&path)?;
         let options = options::log(Sizes::at(&path));
-        let families = [LOG, CONFIGURATION, META]
+        // The default one is never written; left out, it would get RocksDB's own memtable of 64 MiB,
+        // and the largest memtable decides how much of a write-ahead log is allocated at once.
+        let families = [DEFAULT_COLUMN_FAMILY_NAME, LOG, CONFIGURATION, META]
             .map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
         let db = DB::open_cf_descriptors(&options, &path, families)
             .map_err(|error| database("opening the log", &error))?;

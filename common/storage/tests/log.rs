@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)]
 mod kit;
 
+use std::os::unix::fs::MetadataExt as _;
+
 use bytes::Bytes;
 use consensus::{ClusterTime, Entry, LogIndex, Payload, TermRun};
 use kit::{
@@ -245,4 +247,13 @@ fn readers_see_each_write_at_once_from_any_thread() {
         assert_eq!(found.join().unwrap().unwrap(), commands(2, [index]));
     }
     assert!(log.reader().bytes() > 0);
+}
+
+#[test]
+fn an_empty_log_takes_no_more_of_a_large_disk_than_a_small_memtable() {
+    let (place, log) = new_log();
+    let files = place.path().join("log").read_dir().unwrap();
+    let taken = files.map(|file| file.unwrap().metadata().unwrap().blocks() * 512).sum::<u64>();
+    assert!(taken < 12 << 20, "{taken} bytes on the disk");
+    drop(log);
 }

@@ -105,7 +105,7 @@ pub(super) const DATA_DIR: Key = text(
     "data_dir",
     Some(DATA_DIR_DEFAULT),
     "where log and state are kept; belongs to one node, is made if it is missing, and takes about \
-     20 MB when it is empty, 5 MB on a disk of 64 MB",
+     10 MB when it is empty, 2 MB on a disk of 64 MB",
 );
 pub(super) const LISTEN: Key = text(
     "listen",
