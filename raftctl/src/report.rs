@@ -206,7 +206,7 @@ impl Report {
         let report = Self::new(code, reply.message.clone());
         if reply.code == ErrorCode::NoRoom {
             let help = "raftctl status    (which disks are full; free space or enlarge them, or \
-                        delete keys)";
+                        delete keys; if it is the leader's only: raftctl leader transfer)";
             return report.help(help);
         }
         if reply.code != ErrorCode::NotMet {

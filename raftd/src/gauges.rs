@@ -94,8 +94,8 @@ impl Gauges {
         let space = self.measure()?;
         let needed = self.least_bytes().saturating_add(bytes);
         (space.usable_bytes() < needed).then(|| {
-            let (directory, needed) = (self.directory.display(), mega(needed));
-            format!("{space} at {directory}, {needed} are needed")
+            let (directory, needs) = (self.directory.display(), space.needs(needed));
+            format!("{space} at {directory}, {needs}")
         })
     }
 
@@ -123,9 +123,4 @@ impl Gauges {
             }
         });
     }
-}
-
-/// Writes a size as disks are sold: 12.4 MB.
-pub(crate) fn mega(bytes: u64) -> String {
-    format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10)
 }

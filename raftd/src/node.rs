@@ -14,7 +14,7 @@ use crate::answer;
 use crate::daemon::Machine;
 use crate::door::turned_away;
 use crate::exit::{Exit, Failure};
-use crate::gauges::{Gauges, mega};
+use crate::gauges::Gauges;
 use crate::identity::Identity;
 use crate::lanes::apply::Apply;
 use crate::lanes::disk::Disk;
@@ -340,9 +340,9 @@ impl Node {
     fn fail(&mut self, failure: Failure) {
         let failure = match self.gauges.space().filter(|_| failure.exit == Exit::Io) {
             Some(space) => {
-                let needed = mega(self.gauges.needed_bytes());
+                let needs = space.needs(self.gauges.needed_bytes());
                 let place = self.gauges.directory().display();
-                failure.about(&format!("{space} at {place}, {needed} are needed in hand"))
+                failure.about(&format!("{space} at {place}, {needs} in hand"))
             }
             None => failure,
         };

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use consensus::{Entry, Payload, Timestamp};
 use storage::Space;
 
-use crate::gauges::{Gauges, mega};
+use crate::gauges::Gauges;
+use crate::logging::repeat::{self, Kind};
 
 /// Bytes of commands take so many times their size on the disk before anything of them is removed:
 /// in the log, and in the state.
@@ -69,21 +70,8 @@ impl Room {
         self.better = None;
         let before = std::mem::replace(&mut self.level, level);
         let state = self.state(space, needed);
-        let what = "free space there or enlarge the file system";
-        match level {
-            Level::Short => tracing::error!(
-                "no room on the disk: {state}; this node refuses new data, and goes on to vote, to \
-                 lead, to answer and to delete: {what}"
-            ),
-            Level::Low if before == Level::Enough => tracing::warn!(
-                "the disk fills up: {state}; with less than that, new data is refused: {what}"
-            ),
-            Level::Low => {
-                tracing::info!(
-                    "there is room on the disk again, but little: {state}; data is taken"
-                );
-            }
-            Level::Enough => tracing::info!("there is room on the disk: {state}"),
+        if repeat::may(Kind::Room, self.gauges.directory().display(), told(level, &state)) {
+            log(before, level, &state);
         }
     }
 
@@ -101,8 +89,15 @@ impl Room {
     /// Says why nothing is taken that adds data; empty if it is.
     pub(crate) fn trouble(&self) -> String {
         match (self.level, self.gauges.space()) {
-            // So much that it is taken again.
-            (Level::Short, Some(space)) => self.state(space, above(self.gauges.needed_bytes())),
+            // So much that it is taken again, and for how long it must be there.
+            (Level::Short, Some(space)) => {
+                let needed = above(self.gauges.needed_bytes());
+                let lasts = match space.usable_bytes() < needed {
+                    true => String::new(),
+                    false => format!(" for {} s", STEADY_NS / 1_000_000_000),
+                };
+                self.state(space, needed) + &lasts
+            }
             (Level::Short | Level::Low | Level::Enough, _) => String::new(),
         }
     }
@@ -115,10 +110,15 @@ impl Room {
         frees: bool,
     ) -> Option<String> {
         self.look(now, under_way_bytes);
-        let refuses = self.level == Level::Short && (!frees || self.is_at_its_end(under_way_bytes));
+        let at_its_end = self.is_at_its_end(under_way_bytes);
+        let refuses = self.level == Level::Short && (!frees || at_its_end);
         refuses.then(|| {
             let trouble = self.trouble();
-            format!("the leader's disk has no room: {trouble}; reads and deletions go on")
+            let rest = match at_its_end {
+                true => "reads go on, deletions do not: there is no room for their log entries",
+                false => "reads and deletions go on",
+            };
+            format!("the leader's disk has no room: {trouble}; {rest}")
         })
     }
 
@@ -139,8 +139,35 @@ impl Room {
 
     fn state(&self, space: Space, needed: u64) -> String {
         let directory = self.gauges.directory().display();
-        format!("{space} at {directory}, {} are needed in hand", mega(needed))
+        format!("{space} at {directory}, {} in hand", space.needs(needed))
     }
+}
+
+/// Logs that it is another level than before.
+fn log(before: Level, level: Level, state: &str) {
+    let what = "free space there or enlarge the file system";
+    match level {
+        Level::Short => tracing::error!(
+            "no room on the disk: {state}; this node refuses new data, and goes on to vote, to \
+             lead, to answer and to delete: {what}"
+        ),
+        Level::Low if before == Level::Enough => tracing::warn!(
+            "the disk fills up: {state}; with less than that, new data is refused: {what}"
+        ),
+        Level::Low => {
+            tracing::info!("there is room on the disk again, but little: {state}; data is taken");
+        }
+        Level::Enough => tracing::info!("there is room on the disk: {state}"),
+    }
+}
+
+/// Says what a level means, for a summary.
+fn told(level: Level, state: &str) -> String {
+    let taken = match level {
+        Level::Short => "new data is refused",
+        Level::Low | Level::Enough => "new data is taken",
+    };
+    format!("{taken}: {state}")
 }
 
 /// Returns what is free when all that is under way is written.
@@ -196,6 +223,45 @@ mod tests {
         assert_eq!(spare(space, 100), 300);
         assert_eq!(spare(space, usize::MAX), 0);
         assert_eq!(spare(Space { free_inodes: Some(0), ..space }, 0), 0);
+    }
+
+    #[test]
+    fn a_refusal_says_what_goes_on() {
+        let place = tempfile::tempdir().expect("a directory");
+        let mut room = Room::new(Arc::new(Gauges::at(place.path())));
+        let mut now = Timestamp::default();
+        assert_eq!(room.refusal(now, 0, false), None, "this machine has room for the test");
+        for frees in [false, true] {
+            let why = room.refusal(now, usize::MAX, frees).expect("all is under way already");
+            assert!(why.contains("reads go on, deletions do not"), "{why}");
+        }
+        // There is room again, but that must last.
+        let why = room.refusal(now, 0, false).expect("it is not steady yet");
+        assert!(why.contains("in hand for 3 s; reads and deletions go on"), "{why}");
+        assert_eq!(room.refusal(now, 0, true), None);
+        now = now.after(STEADY_NS);
+        assert_eq!(room.refusal(now, 0, false), None);
+    }
+
+    #[test]
+    fn room_that_comes_and_goes_is_counted_after_a_few_lines() {
+        let place = tempfile::tempdir().expect("a directory");
+        let mut room = Room::new(Arc::new(Gauges::at(place.path())));
+        let path = place.path().join("log");
+        let file = std::fs::File::create(&path).expect("there is room");
+        let lines = tracing_subscriber::fmt().with_writer(std::sync::Mutex::new(file)).finish();
+        tracing::subscriber::with_default(lines, || {
+            let mut now = Timestamp::default();
+            for _ in 0..20 {
+                room.look(now, usize::MAX);
+                room.look(now, 0);
+                now = now.after(STEADY_NS);
+                room.look(now, 0);
+            }
+        });
+        let said = std::fs::read_to_string(path).expect("it is there");
+        assert!(said.contains("no room on the disk"), "{said}");
+        assert!(said.lines().count() <= 6, "{said}");
     }
 
     #[test]

@@ -76,6 +76,15 @@ impl Space {
         if self.lacks_inodes() { 0 } else { self.free_bytes }
     }
 
+    /// Says how much must be free instead: bytes, or inodes where it is these that are short.
+    pub fn needs(&self, bytes: u64) -> String {
+        if self.lacks_inodes() {
+            return format!("{INODES_MIN} are needed");
+        }
+        let tenths = bytes.div_ceil(100_000);
+        format!("{}.{} MB are needed", tenths / 10, tenths % 10)
+    }
+
     /// Says whether it is files that there is no room for.
     pub fn lacks_inodes(&self) -> bool {
         self.free_inodes.is_some_and(|free| free < INODES_MIN)
@@ -150,14 +159,8 @@ pub(crate) fn check_room(database: &Path) -> Result<(), StorageError> {
     if space.usable_bytes() >= needed {
         return Ok(());
     }
-    let needs = needed.div_ceil(100_000);
-    let why = format!(
-        "{} at {}, {}.{} MB are needed to start",
-        space,
-        database.display(),
-        needs / 10,
-        needs % 10
-    );
+    let (place, needs) = (database.display(), space.needs(needed));
+    let why = format!("{space} at {place}, {needs} to start");
     Err(StorageError::Full { doing: "starting", why })
 }
 
@@ -205,6 +208,7 @@ mod tests {
         let space = Space { total_bytes: 100, free_bytes: 50, free_inodes: Some(3) };
         assert_eq!(space.usable_bytes(), 0);
         assert_eq!(space.to_string(), "3 inodes are free");
+        assert_eq!(space.needs(40), "64 are needed");
         let space = Space { free_inodes: None, ..space };
         assert_eq!(space.usable_bytes(), 50);
     }

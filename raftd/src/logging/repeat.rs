@@ -47,10 +47,12 @@ pub(crate) enum Kind {
     Answer,
     /// A message is too large to be sent.
     Message,
+    /// Room on the disk comes and goes, as data is put and compacted.
+    Room,
 }
 
 impl Kind {
-    const COUNT: usize = 13;
+    const COUNT: usize = 14;
 
     /// Returns the level of such lines, how many are logged one by one, and what happened.
     const fn about(self) -> (Level, u32, &'static str) {
@@ -70,6 +72,7 @@ impl Kind {
             Self::Change => (Level::WARN, 3, "a change of the cluster is refused"),
             Self::Answer => (Level::ERROR, 3, "the state or the log cannot be read"),
             Self::Message => (Level::ERROR, 3, "a message is over a limit of the protocol"),
+            Self::Room => (Level::WARN, 6, "room on the disk comes and goes"),
         }
     }
 }
@@ -125,6 +128,7 @@ const KINDS: [Kind; Kind::COUNT] = [
     Kind::Change,
     Kind::Answer,
     Kind::Message,
+    Kind::Room,
 ];
 
 static TALLIES: Mutex<[Tally; Kind::COUNT]> =
