@@ -59,7 +59,7 @@ fn log_snapshots_and_sessions_are_shown_as_the_manual_says() {
     let saved = world.home().join("lost.snap");
     world.kill("n2");
     world.kill("n3");
-    world.await_status(|status| status["health"] == "NO_QUORUM");
+    world.await_status(kit::nobody_leads);
     world.transcript("lost");
     world.ok(&format!("snapshot save --node n1 {}", saved.display()));
     world.ok(&format!("snapshot verify {}", saved.display()));

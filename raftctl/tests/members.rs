@@ -42,7 +42,7 @@ fn members_are_listed_added_replaced_and_refused_as_the_manual_says() {
 
     world.kill("n2");
     world.kill("n4");
-    world.await_status(|status| status["health"] == "NO_QUORUM");
+    world.await_status(kit::nobody_leads);
     world.transcript("alone");
 }
 

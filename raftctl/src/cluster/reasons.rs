@@ -7,6 +7,9 @@ use crate::cluster::links::{Link, link};
 use crate::cluster::remarks::members;
 use crate::cluster::{Health, Survey, Verdict};
 
+/// Follows the name of a node in the line that says why it does not lead.
+const NOT_LEADING: &str = " does not lead";
+
 /// Returns why nobody leads, if nobody does.
 pub fn why_nobody_leads(survey: &Survey, verdict: &Verdict) -> Vec<String> {
     match verdict.health {
@@ -30,7 +33,13 @@ pub fn no_leader_answers(survey: &Survey) -> (String, Vec<client::Cause>) {
         None => "nobody leads".to_owned(),
     };
     let split = |line: String| match line.split_once(": ") {
-        Some((who, why)) => client::Cause { endpoint: who.to_owned(), why: why.to_owned() },
+        Some((who, why)) => match who.strip_suffix(NOT_LEADING) {
+            Some(name) => {
+                let why = format!("{}: {why}", NOT_LEADING.trim_start());
+                client::Cause { endpoint: name.to_owned(), why }
+            }
+            None => client::Cause { endpoint: who.to_owned(), why: why.to_owned() },
+        },
         None => client::Cause { endpoint: "cluster".to_owned(), why: line },
     };
     let mut causes: Vec<client::Cause> =
@@ -60,7 +69,7 @@ fn nobody_wins(survey: &Survey, quorum_answers: bool) -> Vec<String> {
     for status in survey.answers().filter(|status| voters.contains(&status.node)) {
         let name = survey.name(status.node);
         let reasons = reasons(survey, status, &voters);
-        lines.push(format!("{name} does not lead: {}", reasons.join("; ")));
+        lines.push(format!("{name}{NOT_LEADING}: {}", reasons.join("; ")));
     }
     lines
 }

@@ -284,6 +284,13 @@ pub fn stopped(mut child: Child, signal: Signal) -> Option<i32> {
     }
 }
 
+/// Says whether too few voters are there, and those who are have noticed that nobody leads.
+pub fn nobody_leads(status: &Value) -> bool {
+    let nodes = status["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let follows = |node: &Value| node["role"] == "voter" && node["status"]["leader"].is_string();
+    status["health"] == "NO_QUORUM" && status["leader"].is_null() && !nodes.iter().any(follows)
+}
+
 /// The daemon, beside raftctl.
 pub fn raftd() -> PathBuf {
     let program = Path::new(env!("CARGO_BIN_EXE_raftctl")).with_file_name("raftd");
