@@ -56,6 +56,15 @@ pub struct Present {
     pub survey: Survey,
 }
 
+/// Says why no leader answers, after what cannot be done therefore.
+pub fn no_leader(survey: &Survey, therefore: &str) -> Report {
+    let (why, causes) = no_leader_answers(survey);
+    let message = format!("{therefore}{why}");
+    let report = Report::new(codes::NO_LEADER, message).causes(causes).help("raftctl status");
+    let moved = "raftctl explain R0408    (the nodes are not where they look for each other)";
+    if misplaced(survey).is_empty() { report } else { report.help(moved) }
+}
+
 impl Present {
     /// Asks all nodes.
     ///
@@ -64,13 +73,7 @@ impl Present {
     pub async fn ask(client: &Client, nodes: &[Node]) -> Result<Self> {
         let survey = look(client, nodes).await;
         let Some(leader) = survey.leader() else {
-            let (why, causes) = no_leader_answers(&survey);
-            let message = format!("members cannot be changed: {why}");
-            let report =
-                Report::new(codes::NO_LEADER, message).causes(causes).help("raftctl status");
-            let moved =
-                "raftctl explain R0408    (the nodes are not where they look for each other)";
-            return Err(if misplaced(&survey).is_empty() { report } else { report.help(moved) });
+            return Err(no_leader(&survey, "members cannot be changed: "));
         };
         let (configuration, index) = (leader.configuration.clone(), leader.configuration_index);
         Ok(Self { configuration, index, survey })

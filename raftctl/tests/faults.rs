@@ -110,6 +110,17 @@ fn once_a_killed_follower_is_healthy_again_the_leader_may_stop() {
 }
 
 #[test]
+fn who_died_a_moment_ago_is_not_counted_on_when_another_one_goes() {
+    let mut three = Three::found();
+    let [dead, other] = others(three.leader()).map(name);
+    three.world.kill(&dead);
+    // The leader has heard from it just before.
+    let refused = three.world.run(&format!("member remove {other} --yes -o json"));
+    assert_eq!((refused.code, &refused.error()["code"]), (5, &"R0311".into()), "{refused:?}");
+    three.world.ok("kv put still writes --timeout 5s");
+}
+
+#[test]
 fn a_paused_follower_is_named_and_a_paused_leader_is_succeeded_and_named() {
     let three = Three::found();
     let leader = three.leader();
@@ -239,8 +250,24 @@ fn a_leader_that_clients_do_not_reach_is_said_to_lead() {
         "{again:?}"
     );
 
-    // A follower that clients do not reach serves all the same.
+    // Its followers know who leads, and pass on that it is to lead no more.
+    let shown = three.world.ok("leader show -o json").data();
+    assert_eq!((&shown["name"], &shown["leadingMs"]), (&named.as_str().into(), &Value::Null));
+    let listed = three.world.ok("member list -o json").data();
+    assert_eq!(listed["members"][leader]["leader"], true, "{listed:#}");
+    let [next, other] = others(leader);
+    let now = three.world.ok(&format!("leader transfer {} -o json", name(next))).data();
+    assert_eq!(now["name"], name(next), "{now:#}");
+
+    // The one that takes over may be the one that clients do not reach.
     relays[leader].mend();
+    relays[other].admit_only(&three.addresses);
+    let now = three.world.ok(&format!("leader transfer {} -o json", name(other))).data();
+    assert_eq!((&now["name"], &now["leadingMs"]), (&name(other).into(), &Value::Null), "{now:#}");
+
+    // A follower that clients do not reach serves all the same.
+    relays[other].mend();
+    let leader = three.leader();
     let [follower, _] = others(leader);
     relays[follower].admit_only(&three.addresses);
     let serves = format!("{}: serves (the leader heard it", name(follower));

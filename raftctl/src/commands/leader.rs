@@ -3,12 +3,17 @@
 use std::time::{Duration, Instant};
 
 use clap::Subcommand;
-use consensus::NodeId;
+use client::{Client, ClientError};
+use consensus::{Configuration, NodeId};
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::change::Present;
+use crate::change::{find, no_leader};
+use crate::cluster::quorum::{answering, heard};
+use crate::cluster::{Survey, Told, remarks};
 use crate::codes;
+use crate::context::Node;
+use crate::look::{again, look};
 use crate::output::{View, units};
 use crate::report::{Report, Result};
 use crate::target::Session;
@@ -44,15 +49,48 @@ pub async fn run(session: &Session, command: LeaderCommand) -> Result<()> {
     }
 }
 
+/// Who leads, and what all nodes said. It leads also if only its followers say so: they pass on what
+/// only a leader can do.
+struct Led {
+    leader: NodeId,
+    term: u64,
+    /// For how long, in milliseconds, if it says so itself.
+    since_ms: Option<u64>,
+    configuration: Configuration,
+    survey: Survey,
+}
+
+impl Led {
+    async fn ask(client: &Client, nodes: &[Node]) -> Result<Self> {
+        if let Some(led) = Self::of(look(client, nodes).await, None) {
+            return Ok(led);
+        }
+        // Who has just died is believed to lead for a while: that is waited for.
+        let survey = Survey::ask(client, nodes).await;
+        let (told, none) = (survey.told(), no_leader(&survey, ""));
+        Self::of(survey, told).ok_or(none)
+    }
+
+    fn of(survey: Survey, told: Option<Told>) -> Option<Self> {
+        let (leader, term, since_ms) = match (survey.leader(), told) {
+            (Some(leader), _) => (leader.node, leader.term, leader.leading_ms),
+            (None, Some(told)) => (told.leader, told.term, None),
+            (None, None) => return None,
+        };
+        let configuration = survey.configuration()?.clone();
+        Some(Self { leader, term, since_ms, configuration, survey })
+    }
+}
+
 /// Shows the leader.
 ///
 /// # Errors
 /// If nobody leads.
 pub async fn show(session: &Session) -> Result<()> {
     let (target, client) = session.client()?;
-    let present = Present::ask(&client, &target.nodes).await?;
+    let led = Led::ask(&client, &target.nodes).await?;
     client.close().await;
-    answer(session, &present)
+    answer(session, &led)
 }
 
 /// Hands leadership over to this member, or to the voter that has most of the log.
@@ -61,42 +99,68 @@ pub async fn show(session: &Session) -> Result<()> {
 /// If it is no voter, or does not take over in time.
 pub async fn transfer(session: &Session, to: Option<&str>, dry_run: bool) -> Result<()> {
     let (target, client) = session.client()?;
-    let present = Present::ask(&client, &target.nodes).await?;
+    let led = Led::ask(&client, &target.nodes).await?;
     let to = match to {
-        Some(name) => present.find(name)?,
-        None => best(&present)?,
+        Some(name) => find(&led.configuration, name)?.0,
+        None => best(&led)?,
     };
-    if !present.configuration.is_voter(to) {
-        let message = format!("{} does not vote, so it cannot lead", present.survey.name(to));
-        let name = present.survey.name(to);
+    if !led.configuration.is_voter(to) {
+        let name = led.survey.name(to);
+        let message = format!("{name} does not vote, so it cannot lead");
         return Err(Report::new(codes::CHANGE_REFUSED, message)
             .help(format!("raftctl member promote {name}    (then it may)")));
     }
     if dry_run {
         client.close().await;
-        return plan(session, &present, to);
+        return plan(session, &led, to);
     }
-    client.transfer(to).await.map_err(Report::from_client)?;
-    let began = Instant::now();
-    let deadline = began + session.global.timeout;
+    if to == led.leader {
+        client.close().await;
+        return answer(session, &led);
+    }
+    match client.transfer(to).await {
+        // It shows who leads then.
+        Ok(()) | Err(ClientError::Unknown { .. }) => {}
+        Err(error) => {
+            return Err(Report::from_client(error).causes(known_of(&led.survey, to)));
+        }
+    }
+    let now = taken_over(session, &client, &led, to).await?;
+    client.close().await;
+    answer(session, &now)
+}
+
+/// Waits until a member leads, as it says itself or its followers do.
+async fn taken_over(session: &Session, client: &Client, led: &Led, to: NodeId) -> Result<Led> {
+    let deadline = Instant::now() + session.global.timeout;
     loop {
-        if let Ok(now) = present.followed(&client, &target.nodes, began).await
-            && now.survey.leader().is_some_and(|leader| leader.node == to)
-        {
-            client.close().await;
-            return answer(session, &now);
+        let survey = again(client, &led.survey).await;
+        // What followers say of a new term is new.
+        let told = survey.told().filter(|told| told.term > led.term);
+        if let Some(now) = Led::of(survey, told).filter(|now| now.leader == to) {
+            return Ok(now);
         }
         if Instant::now() + POLL >= deadline {
-            let message = format!("{} has not taken over yet", present.survey.name(to));
+            let message = format!("{} has not taken over yet", led.survey.name(to));
             return Err(Report::new(codes::WAITED, message).help("raftctl leader show"));
         }
         sleep(POLL).await;
     }
 }
 
-fn plan(session: &Session, present: &Present, to: NodeId) -> Result<()> {
-    let from = present.survey.leader().map(|leader| present.survey.name(leader.node));
-    let (from, name) = (from.unwrap_or_default(), present.survey.name(to));
+/// Returns what is wrong with a member, as far as anybody knows.
+fn known_of(survey: &Survey, id: NodeId) -> Vec<client::Cause> {
+    let name = survey.name(id);
+    let remarks = remarks::members(survey).into_iter();
+    let own = remarks.filter_map(|(text, _)| {
+        let why = text.strip_prefix(&name)?.strip_prefix(": ")?.to_owned();
+        Some(client::Cause { endpoint: name.clone(), why })
+    });
+    own.collect()
+}
+
+fn plan(session: &Session, led: &Led, to: NodeId) -> Result<()> {
+    let (from, name) = (led.survey.name(led.leader), led.survey.name(to));
     let shown = |name: &str| units::name(name.as_bytes());
     let text = format!("leader     {}  ->  {}\n", shown(&from), shown(&name));
     let data = json!({ "from": from, "to": name, "id": to.to_string() });
@@ -105,26 +169,40 @@ fn plan(session: &Session, present: &Present, to: NodeId) -> Result<()> {
     session.output.answer(&View { kind, data, text: text.into_bytes(), names, warnings })
 }
 
-fn best(present: &Present) -> Result<NodeId> {
-    let leader = present.survey.leader().expect("there is one, or there is no present");
-    let alive = present.alive();
-    let votes = |id| present.configuration.is_voter(id) && alive.contains(&id);
-    let voters = leader.peers.iter().filter(|peer| votes(peer.id));
-    voters.max_by_key(|peer| peer.matched).map(|peer| peer.id).ok_or_else(|| {
+/// Returns the voter that has most of the log, as the leader knows, or those who answer do.
+fn best(led: &Led) -> Result<NodeId> {
+    let votes = |id: NodeId| led.configuration.is_voter(id) && id != led.leader;
+    let found = match led.survey.leader() {
+        Some(leader) => {
+            let alive = heard(&led.survey, leader);
+            let voters = leader.peers.iter().filter(|peer| votes(peer.id));
+            let alive = voters.filter(|peer| alive.contains(&peer.id));
+            alive.max_by_key(|peer| peer.matched).map(|peer| peer.id)
+        }
+        None => {
+            let alive = answering(&led.survey);
+            let voters = led.survey.answers().filter(|status| votes(status.node));
+            let alive = voters.filter(|status| alive.contains(&status.node));
+            alive.max_by_key(|status| status.last).map(|status| status.node)
+        }
+    };
+    found.ok_or_else(|| {
         let message = "the leader hears from no other voter, so nobody can take over";
         Report::new(codes::CHANGE_REFUSED, message).help("raftctl status")
     })
 }
 
-fn answer(session: &Session, present: &Present) -> Result<()> {
-    let leader = present.survey.leader().expect("there is one, or there is no present");
-    let name = present.survey.name(leader.node);
-    let since = leader.leading_ms.unwrap_or_default();
-    let (shown, age) = (units::name(name.as_bytes()), units::age(since));
-    let text = format!("{shown}   (term {}, for {age})\n", leader.term);
+fn answer(session: &Session, led: &Led) -> Result<()> {
+    let (name, term) = (led.survey.name(led.leader), led.term);
+    let shown = units::name(name.as_bytes());
+    let since = led.since_ms.map_or_else(
+        || "not reached from here".to_owned(),
+        |since_ms| format!("for {}", units::age(since_ms)),
+    );
+    let text = format!("{shown}   (term {term}, {since})\n");
     let data = json!({
-        "id": leader.node.to_string(), "name": name,
-        "term": leader.term.to_string(), "leadingMs": since,
+        "id": led.leader.to_string(), "name": name,
+        "term": term.to_string(), "leadingMs": led.since_ms,
     });
     let (names, warnings) = (vec![shown], Vec::new());
     session.output.answer(&View { kind: "Leader", data, text: text.into_bytes(), names, warnings })

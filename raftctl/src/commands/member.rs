@@ -109,7 +109,7 @@ pub async fn list(session: &Session) -> Result<()> {
     client.close().await;
     let configuration = configuration(&survey)?;
     let role = |id| role(configuration, id);
-    let leader = survey.leader().map(|leader| leader.node);
+    let leader = survey.leading();
     let mut rows = Rows::new(&["ID", "NAME", "ROLE", "ADDRESS", "INCARNATION", "LEADER"]);
     let mut items = Vec::new();
     let mut names = Vec::new();

@@ -44,7 +44,7 @@ fn data(survey: &Survey, configuration: &Configuration, id: NodeId, member: &Mem
         "id": id.to_string(),
         "name": member.name,
         "role": super::role(configuration, id),
-        "leader": survey.leader().is_some_and(|leader| leader.node == id),
+        "leader": survey.leading() == Some(id),
         "address": member.address,
         "incarnation": member.incarnation.to_string(),
         "node": survey.row(id).map(|row| status::node(survey, row)),
