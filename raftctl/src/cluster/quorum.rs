@@ -30,10 +30,22 @@ pub fn heard(survey: &Survey, leader: &NodeStatus) -> BTreeSet<NodeId> {
     let is_alive = |peer: &&PeerReport| {
         let answered = survey.row(peer.id).is_some_and(|row| row.answer.is_ok());
         let limit_ms = if answered { SILENT_MS } else { survey.unanswered_ms(leader) };
-        let heard = peer.heard_ms.is_some_and(|heard_ms| heard_ms < limit_ms);
+        let heard_ms = if answered || is_new(leader) { peer.heard_ms } else { said(leader, peer) };
+        let heard = heard_ms.is_some_and(|heard_ms| heard_ms < limit_ms);
         heard && (taking_part.contains(&peer.id) || !answered)
     };
     leader.peers.iter().filter(is_alive).map(|peer| peer.id).chain([leader.node]).collect()
+}
+
+/// Returns how long ago a leader heard from a member, if it has since it was elected: then everybody
+/// counts as heard, so that nobody is given up at once.
+pub fn said(leader: &NodeStatus, peer: &PeerReport) -> Option<u64> {
+    peer.heard_ms.filter(|ms| leader.leading_ms.is_none_or(|leading_ms| *ms < leading_ms))
+}
+
+/// Says whether a leader was elected so recently that nobody can have answered it yet.
+fn is_new(leader: &NodeStatus) -> bool {
+    leader.leading_ms.is_some_and(|ms| ms < leader.heartbeat_ms.saturating_mul(2))
 }
 
 /// Returns the members that did not answer, and to which others have a connection: they may be

@@ -1,10 +1,13 @@
 //! Why nobody leads: from the refusals that votes carry, and from who does not answer.
 
+use std::collections::BTreeSet;
+use std::fmt;
+
 use client::NodeStatus;
 use consensus::{NodeId, RoleKind, Verdict as Vote};
 
 use crate::cluster::links::{Link, link};
-use crate::cluster::remarks::members;
+use crate::cluster::remarks::{list, members};
 use crate::cluster::{Health, Survey, Verdict};
 
 /// Follows the name of a node in the line that says why it does not lead.
@@ -27,10 +30,11 @@ pub fn no_leader_answers(survey: &Survey) -> (String, Vec<client::Cause>) {
     let message = match survey.told() {
         Some(told) => {
             let name = survey.name(told.leader);
-            let followers = super::remarks::list(told.by.iter().map(|id| survey.name(*id)));
-            format!("{name} leads, as {followers} say, but this client cannot reach {name}")
+            let followers = list(told.by.iter().map(|id| survey.name(*id)));
+            let say = if told.by.len() == 1 { "says" } else { "say" };
+            format!("{name} leads, as {followers} {say}, but this client cannot reach {name}")
         }
-        None => "nobody leads".to_owned(),
+        None => hearsay(survey).map_or_else(|| "nobody leads".to_owned(), |told| told.to_string()),
     };
     let split = |line: String| match line.split_once(": ") {
         Some((who, why)) => match who.strip_suffix(NOT_LEADING) {
@@ -50,6 +54,41 @@ pub fn no_leader_answers(survey: &Survey) -> (String, Vec<client::Cause>) {
     (message, causes)
 }
 
+/// A leader that nobody who answered hears from: voters that did not answer here have refused to
+/// elect another one for its sake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hearsay {
+    hearers: String,
+    told: String,
+}
+
+impl fmt::Display for Hearsay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { hearers, told } = self;
+        write!(
+            f,
+            "somebody leads, for {hearers} would not elect {told} because of it, but neither this \
+             client nor {told} reaches the leader"
+        )
+    }
+}
+
+/// Returns what those who answered were told of a leader by those who did not.
+pub fn hearsay(survey: &Survey) -> Option<Hearsay> {
+    let answered = |id: NodeId| survey.row(id).is_some_and(|row| row.answer.is_ok());
+    let stands_by = |(by, vote): &&(NodeId, Vote)| *vote == Vote::LeaderAlive && !answered(*by);
+    let mut hearers = BTreeSet::new();
+    let mut told = BTreeSet::new();
+    for status in survey.answers().filter(|status| status.failure.is_empty()) {
+        for (by, _) in status.refusals.iter().filter(stands_by) {
+            hearers.insert(*by);
+            told.insert(status.node);
+        }
+    }
+    let names = |ids: BTreeSet<NodeId>| list(ids.into_iter().map(|id| survey.name(id)));
+    (!hearers.is_empty()).then(|| Hearsay { hearers: names(hearers), told: names(told) })
+}
+
 /// Returns a line for those who are missing, if they are needed, and a line for each voter that
 /// answers.
 fn nobody_wins(survey: &Survey, quorum_answers: bool) -> Vec<String> {
@@ -62,7 +101,8 @@ fn nobody_wins(survey: &Survey, quorum_answers: bool) -> Vec<String> {
         .iter()
         .filter_map(|id| Some(format!("{} {}", survey.name(*id), absence(survey, *id)?)))
         .collect();
-    if !quorum_answers && !missing.is_empty() {
+    // Who hears from a leader has told so; then nobody needs to win.
+    if !quorum_answers && !missing.is_empty() && hearsay(survey).is_none() {
         let list = missing.join(", ");
         lines.push(format!("nobody can win: {list}; the rest is no majority"));
     }

@@ -9,7 +9,7 @@ use consensus::{FlowKind, NodeId, RoleKind};
 
 use crate::cluster::links::{Link, link, report};
 use crate::cluster::pace::{STUCK_MS, lag_max, recent_ms};
-use crate::cluster::quorum::generation;
+use crate::cluster::quorum::{generation, said};
 use crate::cluster::survey::{Row, Silence};
 use crate::cluster::{Survey, Told};
 use crate::codes::{self, Code};
@@ -100,7 +100,7 @@ fn silent(survey: &Survey, leader: Option<&NodeStatus>, row: &Row, silence: &Sil
 /// Returns how long ago the leader heard a member to which it has a connection, if that is recent.
 fn recently_heard(survey: &Survey, leader: &NodeStatus, id: NodeId) -> Option<u64> {
     let peer = report(leader, id).filter(|peer| peer.connected)?;
-    peer.heard_ms.filter(|ms| *ms < survey.unanswered_ms(leader))
+    said(leader, peer).filter(|ms| *ms < survey.unanswered_ms(leader))
 }
 
 /// Returns what other nodes say of the way to one that does not answer, where it says more than

@@ -9,6 +9,7 @@ use consensus::{Configuration, NodeId, Voters};
 use crate::cluster::links::{somebody_could_lead, tolerates};
 use crate::cluster::misplaced;
 use crate::cluster::quorum::{answering, connected_only, heard, shortage, tolerance};
+use crate::cluster::reasons::hearsay;
 use crate::cluster::remarks::{self, Remark, unfit};
 use crate::cluster::{Survey, Told};
 use crate::codes::{self, Code};
@@ -162,9 +163,10 @@ fn leaderless(survey: &Survey, voters: &Voters) -> (Health, String, usize) {
         // A connection outlives its other end for a while: it is told, and does not count.
         let unseen = connected_only(survey).into_iter().filter(|id| voters.contains(*id));
         let names = remarks::list(unseen.map(|id| survey.name(id)));
-        let reason = match names.as_str() {
-            "" => shortage,
-            names => format!("{shortage}; other nodes have a connection still to {names}"),
+        let reason = match (hearsay(survey), names.as_str()) {
+            (Some(hearsay), _) => format!("{shortage}; {hearsay}"),
+            (None, "") => shortage,
+            (None, names) => format!("{shortage}; other nodes have a connection still to {names}"),
         };
         return (Health::NoQuorum, reason, 0);
     }
@@ -202,7 +204,9 @@ fn thin(survey: &Survey, configuration: &Configuration, tolerates: usize) -> Opt
         }
         (_, 0) => {
             let alive = survey.leader().map(|leader| heard(survey, leader)).unwrap_or_default();
-            let remedy = match all.iter().find(|id| !alive.contains(id)) {
+            let answers = |id: NodeId| survey.row(id).is_some_and(|row| row.answer.is_ok());
+            // Who answers here runs: it need not be brought back, but reached.
+            let remedy = match all.iter().find(|id| !alive.contains(id) && !answers(**id)) {
                 Some(id) if survey.leader().is_some() => {
                     let gone = survey.name(*id);
                     format!(

@@ -196,6 +196,52 @@ fn a_leader_that_only_its_followers_reach_leads() {
     // One follower is enough: a leader that loses its majority steps down.
     let one = survey(vec![None, Some(well(2)), None]);
     check(&one, Health::Degraded, Some(0), "n1 leads in term 4 (n2 hears it, 50 ms ago)");
+    assert!(no_leader_answers(&one).0.starts_with("n1 leads, as n2 says, but"));
+}
+
+/// The node that answers is cut from the leader, and one that does not answer has told it so.
+#[test]
+fn whom_a_silent_voter_stands_by_is_said_to_lead() {
+    let mut one = without_leader(1);
+    one.role = RoleKind::PreCandidate;
+    one.refusals = vec![(id(3), consensus::Verdict::LeaderAlive)];
+    let alone = survey(vec![Some(one.clone()), None, None]);
+    let reason = "1 of 3 reachable, need 2; somebody leads, for n3 would not elect n1 because of \
+                  it, but neither this client nor n1 reaches the leader";
+    check(&alone, Health::NoQuorum, Some(0), reason);
+    let lines = nobody_leads(&alone);
+    assert_eq!(lines, ["n1 does not lead: n3 hears from a leader, and lets nobody disturb it"]);
+    assert!(no_leader_answers(&alone).0.starts_with("somebody leads, for n3 would not elect n1"));
+    // Who answers here says itself what it hears.
+    let both = survey(vec![Some(one), None, Some(without_leader(3))]);
+    check(&both, Health::NoLeader, Some(0), "a majority answers, and nobody leads");
+    assert_eq!(no_leader_answers(&both).0, "nobody leads");
+}
+
+/// With its election a leader counts everybody as heard, also whom a kill has ended before.
+#[test]
+fn who_was_not_heard_since_the_election_is_not_said_to_serve() {
+    let mut leader = well(1);
+    leader.leading_ms = Some(300);
+    leader.peers[1].heard_ms = Some(300);
+    let dead = survey(vec![Some(leader.clone()), Some(well(2)), None]);
+    check(&dead, Health::Degraded, Some(0), "n3: no answer in 2 s; the leader has not heard");
+    assert!(remarked(&dead)[0].starts_with("R0401 n3: "), "{:?}", remarked(&dead));
+    leader.peers[1].heard_ms = Some(200);
+    let alive = survey(vec![Some(leader), Some(well(2)), None]);
+    check(&alive, Health::Degraded, Some(1), "n3: serves (the leader heard it 200 ms ago)");
+}
+
+#[test]
+fn who_answers_here_is_not_to_be_brought_back() {
+    let mut leader = well(1);
+    leader.peers[1].heard_ms = Some(20_000);
+    cut(&mut leader, 3, "timed out");
+    let thin = |survey: &Survey| remarked(survey).last().cloned().unwrap_or_default();
+    let answers = thin(&survey(vec![Some(leader.clone()), Some(well(2)), Some(well(3))]));
+    assert!(answers.ends_with("ends service: mend what the other lines name"), "{answers}");
+    let gone = thin(&survey(vec![Some(leader), Some(well(2)), None]));
+    assert!(gone.contains("bring n3 back"), "{gone}");
 }
 
 #[test]
