@@ -93,6 +93,7 @@ impl Peer {
             state: Arc::clone(&state),
             control: control_queue,
             entries: entries_queue,
+            doubles: Doubles::default(),
         };
         let task = tokio::spawn(dialler.run());
         Self { address, control, entries, state, task }
@@ -125,6 +126,39 @@ struct Dialler {
     state: Arc<State>,
     control: mpsc::Receiver<Vec<Bytes>>,
     entries: mpsc::Receiver<Vec<Bytes>>,
+    doubles: Doubles,
+}
+
+/// Processes that arrive as a peer, and to which its address does not lead: two run at a time with
+/// its certificate and data directory, or with copies of them. No connection is given up for those.
+#[derive(Default)]
+struct Doubles {
+    /// The process that was left, for the one that had arrived.
+    left: Option<(u64, u64)>,
+    /// The last double.
+    known: Option<u64>,
+}
+
+impl Doubles {
+    /// Says whether whoever has arrived takes the place of the process that the connection leads
+    /// to.
+    fn is_successor(&self, arrived: u64, connected: u64) -> bool {
+        arrived != connected && self.known != Some(arrived)
+    }
+
+    /// The connection to one process is given up for another one.
+    fn leave(&mut self, connected: u64, arrived: u64) {
+        self.left = Some((connected, arrived));
+    }
+
+    /// There is a connection to a process; returns whether it is the one that was left, so that the
+    /// one that had arrived is a double.
+    fn connect(&mut self, connected: u64) -> bool {
+        let Some((_, arrived)) = self.left.take().filter(|(left, _)| *left == connected) else {
+            return false;
+        };
+        self.known.replace(arrived) != Some(arrived)
+    }
 }
 
 impl Dialler {
@@ -218,6 +252,15 @@ impl Dialler {
             return "this node stops".into();
         }
         let who = format!("node {}", self.id);
+        if self.doubles.connect(theirs.boot) {
+            tracing::warn!(
+                peer = %self.id,
+                "another process connects as node {} than the one that runs at {}: are its \
+                 certificate and data directory in use twice? A copy must not run",
+                self.id,
+                self.address
+            );
+        }
         let answers =
             self.receiver.clone().listen(connection.clone(), who, self.id, theirs.incarnation);
         tokio::select! {
@@ -225,7 +268,8 @@ impl Dialler {
             end = pump(&mut self.entries, &mut entries) => reason(&connection, end),
             () = answers => reason(&connection, Ok(())),
             error = connection.closed() => describe(&error),
-            () = succeeded(&mut self.arrivals, theirs.boot) => {
+            arrived = succeeded(&mut self.arrivals, theirs.boot, &self.doubles) => {
+                self.doubles.leave(theirs.boot, arrived);
                 connection.close(Close::Done.code(), b"another process has taken your place");
                 "it has restarted".into()
             }
@@ -273,13 +317,18 @@ async fn arrived(arrivals: &mut watch::Receiver<Option<u64>>, patience: Duration
     }
 }
 
-/// Waits until a peer arrives as another process than this one.
-async fn succeeded(arrivals: &mut watch::Receiver<Option<u64>>, boot: u64) {
+/// Waits until a peer arrives as another process than this one, and returns as which.
+async fn succeeded(
+    arrivals: &mut watch::Receiver<Option<u64>>,
+    boot: u64,
+    doubles: &Doubles,
+) -> u64 {
     arrivals.mark_unchanged();
     loop {
         arrived(arrivals, Duration::ZERO).await;
-        if arrivals.borrow_and_update().is_some_and(|arrived| arrived != boot) {
-            return;
+        let last = *arrivals.borrow_and_update();
+        if let Some(arrived) = last.filter(|arrived| doubles.is_successor(*arrived, boot)) {
+            return arrived;
         }
     }
 }

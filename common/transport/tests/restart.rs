@@ -142,3 +142,26 @@ fn a_process_that_dials_is_known_by_its_number_where_the_key_is_another() {
     assert_eq!(one.loses(), "it has restarted");
     one.connects();
 }
+
+/// Two processes run with one certificate and data directory, of which one is a copy.
+#[test]
+fn a_copy_at_another_address_takes_nobodys_place() {
+    let authority = Authority::create(ClusterId::generate().unwrap(), DAY).unwrap();
+    let two = Process::start(&authority, 2, 1, (any_port(), Some(KEY)), &[]);
+    let one = Process::start(&authority, 1, 1, (any_port(), None), &[(2, two.address)]);
+    one.connects();
+    let ways = [(1, one.address)];
+    let copy = Process::start(&authority, 2, 2, (any_port(), Some(KEY)), &ways);
+    // Whether it is a successor shows at the address.
+    assert_eq!(one.loses(), "it has restarted");
+    one.connects();
+    copy.connects();
+    copy.kill();
+    let copy = Process::start(&authority, 2, 2, (any_port(), Some(KEY)), &ways);
+    copy.connects();
+    // Nothing was lost meanwhile: the next loss is this one.
+    let place = two.kill();
+    let _two = Process::start(&authority, 2, 3, (place, Some(KEY)), &[]);
+    assert_eq!(one.loses(), "reset by peer");
+    one.connects();
+}
