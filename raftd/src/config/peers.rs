@@ -1,7 +1,7 @@
 //! Where members are dialled, whatever the configuration in the log says: the table `[peers]`.
 
 use std::collections::BTreeMap;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::keys::{Key, PEERS};
 use super::layer::{Layer, Origin};
@@ -17,7 +17,11 @@ pub(super) fn read(layers: &[Layer]) -> Result<BTreeMap<String, String>, Failure
         for (name, address) in &layer.peers {
             let (known, text) = (name.trim(), address.trim());
             if known.is_empty() || !is_address(text) {
-                return Err(refused(&layer.origin, name, address));
+                return Err(refused(&layer.origin, name, address, "not a member and HOST:PORT"));
+            }
+            if is_everywhere(text) {
+                let why = "no place: it means all addresses of the machine that uses it";
+                return Err(refused(&layer.origin, name, address, why));
             }
             all.insert(known.to_owned(), text.to_owned());
         }
@@ -25,9 +29,16 @@ pub(super) fn read(layers: &[Layer]) -> Result<BTreeMap<String, String>, Failure
     Ok(all)
 }
 
-fn refused(origin: &Origin, name: &str, address: &str) -> Failure {
+/// Says whether others cannot dial an address because it stands for whoever dials it.
+fn is_everywhere(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_unspecified())
+}
+
+fn refused(origin: &Origin, name: &str, address: &str, why: &str) -> Failure {
     let shown = origin.name(&Key { name: "peers", ..PEERS });
-    let message = format!("{shown}: {name:?} = {address:?} is not a member and HOST:PORT");
+    let message = format!("{shown}: {name:?} = {address:?} is {why}");
     Failure::new(Exit::Config, message)
         .hint("for instance n1 = \"n1.example:7400\"; a line that is left out changes nothing")
 }

@@ -132,6 +132,10 @@ fn peers_are_found_by_name_in_the_last_layer_that_has_them() {
         let wanted = format!("/etc/raftd/raftd.toml: peers: \"n1\" = {bad:?} is not a member");
         assert!(said.starts_with(&wanted), "{said}");
     }
+    for nowhere in ["0.0.0.0:7400", "[::]:7400", "[::ffff:0.0.0.0]:7400"] {
+        let said = refusal(&format!("{MINIMAL}[peers]\nn1 = \"{nowhere}\"\n"));
+        assert!(said.contains("is no place: it means all addresses"), "{said}");
+    }
 }
 
 #[test]
