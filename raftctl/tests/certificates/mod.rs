@@ -128,9 +128,11 @@ fn a_cluster_whose_certificates_have_all_ended_is_walked_back_in() {
     assert!(log.contains("`raftctl cert renew --all`"), "{log}");
 
     // A look changes nothing; then it is done.
-    let before = files(&world);
+    let (before, lock) = (files(&world), world.directory().join(".add.lock"));
+    assert!(!lock.exists(), "nothing was added or renewed yet");
     world.ok(&format!("{renew} --dry-run"));
     assert_eq!(files(&world), before);
+    assert!(!lock.exists(), "a look needs no right to write");
     let said = world.ok(&renew);
     for (name, address) in NAMES.iter().zip(&addresses) {
         let host = address.split(':').next().unwrap();

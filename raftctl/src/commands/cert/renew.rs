@@ -137,7 +137,12 @@ fn open(session: &Session, args: &RenewArgs) -> Result<Bundles> {
             .help("--dir DIR    (the directory that `raftctl init` made, on its machine)")
     };
     let directory = directory(session, args.dir.as_deref())?.ok_or_else(missing)?;
-    Bundles::open_any(&directory).map_err(|report| match report.code {
+    let opened = match args.dry_run {
+        // What writes nothing needs no right to write, and keeps nobody out.
+        true => Bundles::look(&directory).and_then(|bundles| bundles.authority().map(|_| bundles)),
+        false => Bundles::open_any(&directory),
+    };
+    opened.map_err(|report| match report.code {
         Some(codes::NO_FILE) => Report::new(codes::NO_AUTHORITY, report.message)
             .help("bring the authority's key back to where `init` left it, or name its directory")
             .help("--dir DIR    (the directory that `raftctl init` made)"),
