@@ -184,3 +184,54 @@ fn a_member_that_is_silent_costs_no_time() {
     // Each look at the silent one took 2 s, and there were five of them.
     assert!(took_ms < 3_000, "{took_ms} ms");
 }
+
+#[test]
+fn what_is_asked_of_members_that_adding_does_not_do_is_refused_at_once() {
+    let mut world = World::new();
+    let addresses = free(4);
+    world.found(&addresses[..1]);
+    world.ok("kv put a 1");
+    let n1 = &addresses[0];
+    // The leader is sent nothing, and was waited for as if it had to catch up.
+    let again = world.ok(&format!("member add n1={n1} --wait 5s"));
+    assert!(again.stdout.contains("nothing to change"), "{again:?}");
+
+    let elsewhere = format!("member add n1={}", addresses[1]);
+    let twice = format!("member add n2={} n2={}", addresses[1], addresses[2]);
+    let learner = format!("member add n1={n1} --learner");
+    let update = format!("raftctl member update n1 --address {}    (it has moved)", addresses[1]);
+    let demote = "raftctl member demote n1    (a learner from then on)";
+    for (command, code, help) in [
+        (elsewhere, "R0301", update.as_str()),
+        (twice, "R0002", "NAME=HOST:PORT    (each node has a name of its own)"),
+        (learner, "R0315", demote),
+    ] {
+        for dry_run in ["", " --dry-run"] {
+            let error = world.run(&format!("{command}{dry_run} -o json")).error();
+            assert_eq!((&error["code"], &error["help"][0]), (&code.into(), &help.into()));
+        }
+    }
+    let bundle = world.directory().join(format!("{}-n2", kit::CLUSTER));
+    assert!(!bundle.exists(), "nothing was prepared");
+}
+
+#[test]
+fn a_plan_says_who_does_not_answer_where_it_names_them() {
+    let mut world = World::new();
+    let addresses = free(3);
+    world.found(&addresses[..2]);
+    let warning = |line: &str| {
+        let said = world.ok(&format!("{line} --dry-run -o json"));
+        let envelope: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+        envelope["warnings"][0].as_str().unwrap_or_default().to_owned()
+    };
+    let free = &addresses[2];
+    let said = warning(&format!("member update n2 --address {free}"));
+    assert!(said.starts_with(&format!("n2 does not answer at {free}, asked from here")), "{said}");
+    assert!(said.ends_with("the change is refused (R0313)"), "{said}");
+    let said = warning(&format!("member add n3={free}"));
+    assert!(said.starts_with(&format!("n3 does not answer at {free} yet")), "{said}");
+    let said = warning(&format!("member replace n2 n3={}", addresses[1]));
+    assert!(said.starts_with("the node that leaves answers at"), "{said}");
+    assert_eq!(warning("member remove n2"), "");
+}

@@ -30,7 +30,7 @@ impl Bundles {
     /// given another address than before. Returns what is left to be done by hand.
     ///
     /// # Errors
-    /// If a name stands for a member at another address, or files cannot be written.
+    /// If files cannot be written.
     pub fn add(
         &self,
         nodes: &[PlannedNode],
@@ -44,14 +44,8 @@ impl Bundles {
             let known = added.nodes.iter().chain(&self.plan.nodes);
             match known.filter(|known| known.name == *name).max_by_key(|known| known.id) {
                 Some(known) if known.id == *id && known.address == *address => continue,
-                Some(known) if known.id == *id && is_member(node) => {
-                    let old = &known.address;
-                    let message = format!("{name} is a member already, node {id} at {old}");
-                    let update = format!("raftctl member update {name} --address {address}");
-                    return Err(Report::new(codes::OTHER_PLAN, message)
-                        .help(format!("{update}    (it has moved)"))
-                        .help("another name is another node"));
-                }
+                // The configuration in force says where it is, and it may have moved since.
+                Some(known) if known.id == *id && is_member(node) => continue,
                 Some(known) if known.id == *id => {
                     let known = added.nodes.iter_mut().filter(|known| known.id == *id);
                     known.for_each(|known| known.address.clone_from(address));

@@ -16,6 +16,7 @@ use crate::target::Session;
 pub mod add;
 pub mod alter;
 pub mod catch_up;
+mod foreseen;
 pub mod history;
 mod interrupted;
 mod known;

@@ -14,6 +14,7 @@ use tokio::time::sleep;
 
 use super::alter::{self, Deed};
 use super::catch_up;
+use super::foreseen;
 use super::interrupted::Reached;
 use super::known;
 use crate::addresses;
@@ -123,8 +124,9 @@ async fn steps(session: &Session, args: &AddArgs, reached: &Cell<Reached>) -> Re
     addresses::check_newcomers(session, &present.configuration, &args.nodes, leaving).await?;
     let intended = intended(args, &present, leaving);
     if args.dry_run {
+        let doubts = foreseen::of_newcomers(&client, &present, &args.nodes, leaving).await?;
         client.close().await;
-        return alter::show_plan(session, &present, &intended);
+        return alter::show_plan(session, &present, &intended, doubts);
     }
     let is_member = |name: &String| present.find(name).is_ok();
     if !args.nodes.iter().any(|(name, _)| is_member(name)) {

@@ -8,7 +8,7 @@ use serde_json::json;
 use state_machine::Tombstone;
 use state_machine::text::inert;
 
-use super::{catch_up, history};
+use super::{catch_up, foreseen, history};
 use crate::addresses;
 use crate::change::{Draft, Present, Tolerances, carry_out, step_aside};
 use crate::output::{View, units};
@@ -60,8 +60,9 @@ pub async fn run(session: &Session, alteration: &Alteration, dry_run: bool) -> R
     let draft = apply(&present, alteration)?;
     addresses::check_change(session, &present.configuration, &draft).await?;
     if dry_run {
+        let doubts = foreseen::of_moves(&client, &present, &draft).await?;
         client.close().await;
-        return show_plan(session, &present, &draft);
+        return show_plan(session, &present, &draft, doubts);
     }
     if matches!(alteration, Alteration::Remove(_)) && draft != present.draft() {
         present.check(&draft)?;
@@ -117,13 +118,20 @@ fn changed(present: &Present, draft: &Draft) -> Vec<String> {
     all.into_iter().filter(differs).map(|id| present.names([id], draft)).collect()
 }
 
-/// Shows what would be done; the plan stands on stdout also if it would be refused.
+/// Shows what would be done, and what may keep it from being done; the plan stands on stdout also
+/// if it would be refused.
 ///
 /// # Errors
 /// If it would be refused.
-pub fn show_plan(session: &Session, present: &Present, draft: &Draft) -> Result<()> {
+pub fn show_plan(
+    session: &Session,
+    present: &Present,
+    draft: &Draft,
+    doubts: Vec<String>,
+) -> Result<()> {
     let allowed = present.check(draft);
     let mut view = view("Plan", present, draft, &changed(present, draft));
+    view.warnings = doubts;
     view.text = inert(&describe(present, draft)).into_owned().into_bytes();
     view.data["refused"] = json!(allowed.as_ref().err().map(|report| report.message.clone()));
     session.output.answer(&view)?;

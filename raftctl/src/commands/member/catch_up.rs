@@ -59,6 +59,11 @@ impl<'a> Learner<'a> {
         self.trouble = peer.map(|peer| peer.trouble.clone()).unwrap_or_default();
     }
 
+    /// Notes that it leads: nobody sends it the log, and nobody has more of it.
+    fn leads(&mut self, last: u64) {
+        *self = Self { matched: last, lag: 0, ready: true, ..Self::new(self.node) };
+    }
+
     /// What it is by now: who votes has caught up before.
     fn role(&self) -> &'static str {
         if self.round.is_some() { "learner" } else { "voter  " }
@@ -95,7 +100,11 @@ pub async fn wait(
         if let Some(leader) = present.survey.leader() {
             for learner in &mut learners {
                 let was_ready = learner.ready;
-                learner.observe(peer(leader, learner.node.id.into()), leader.last, present.index);
+                let id = NodeId::from(learner.node.id);
+                match leader.node == id {
+                    true => learner.leads(leader.last),
+                    false => learner.observe(peer(leader, id), leader.last, present.index),
+                }
                 if learner.ready && !was_ready {
                     let (name, line) = (&learner.node.name, learner.line());
                     let took = began.elapsed().as_secs_f64();
@@ -212,6 +221,15 @@ mod tests {
         let voter = PeerReport { catch_up: None, ..peer(12_100) };
         learner.observe(Some(&voter), 12_100, 5);
         assert_eq!((learner.line().as_str(), learner.role()), ("lag 0 entries", "voter  "));
+    }
+
+    #[test]
+    fn who_leads_has_all_of_the_log() {
+        let node = node();
+        let mut leader = Learner::new(&node);
+        leader.observe(None, 10_000, 5);
+        leader.leads(10_000);
+        assert_eq!((leader.lag, leader.ready, leader.role()), (0, true, "voter  "));
     }
 
     #[test]

@@ -12,14 +12,15 @@ use crate::report::{Report, Result};
 /// Checks those who are named.
 ///
 /// # Errors
-/// If a member is to take its own place, or has lost its data directory: with the command that
-/// makes a new node of it.
+/// If a name stands there twice; if a member is to take its own place, has lost its data directory,
+/// is elsewhere, or votes and is to learn: with the command that does what is meant.
 pub(super) async fn check(
     client: &Client,
     args: &AddArgs,
     present: &Present,
     leaving: Option<NodeId>,
 ) -> Result<()> {
+    distinct(&args.nodes)?;
     for (name, address) in &args.nodes {
         let mut members = present.configuration.members().iter();
         let Some((id, member)) = members.find(|(_, member)| member.name == *name) else {
@@ -39,6 +40,41 @@ pub(super) async fn check(
         if let Some(status) = known.or(asked.as_ref()) {
             is_same(present, args, *id, member, status)?;
         }
+        is_as_asked(present, args, (*id, member), address)?;
+    }
+    Ok(())
+}
+
+fn distinct(nodes: &[(String, String)]) -> Result<()> {
+    for (at, (name, address)) in nodes.iter().enumerate() {
+        if let Some((_, other)) = nodes[..at].iter().find(|(before, _)| before == name) {
+            let message = format!("{name} is named twice, at {other} and at {address}");
+            return Err(Report::new(codes::USAGE, message)
+                .help("NAME=HOST:PORT    (each node has a name of its own)"));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that nothing is asked of a member that adding does not do.
+fn is_as_asked(
+    present: &Present,
+    args: &AddArgs,
+    (id, member): (NodeId, &Member),
+    address: &str,
+) -> Result<()> {
+    let name = &member.name;
+    if member.address != address {
+        let message = format!("{name} is a member already, node {id} at {}", member.address);
+        let update = format!("raftctl member update {name} --address {address}");
+        return Err(Report::new(codes::OTHER_PLAN, message)
+            .help(format!("{update}    (it has moved)"))
+            .help("another name is another node"));
+    }
+    if args.learner && present.configuration.is_voter(id) {
+        let message = format!("{name} is a member already, and votes");
+        return Err(Report::new(codes::CHANGE_REFUSED, message)
+            .help(format!("raftctl member demote {name}    (a learner from then on)")));
     }
     Ok(())
 }
