@@ -9,12 +9,14 @@ use state_machine::text;
 
 use crate::cli::{Form, Global};
 use crate::codes;
+use crate::output::yaml::to_yaml;
 use crate::report::{Exit, Report, Result};
 
 pub mod progress;
 pub mod stream;
 pub mod table;
 pub mod units;
+mod yaml;
 
 /// The version of the JSON contract; it only grows.
 pub const API_VERSION: &str = "raftctl/v1";
@@ -152,11 +154,7 @@ pub fn fail_as(form: Form, report: &Report) {
     let view = || View { kind: "Error", data: report.to_json(), ..View::default() };
     match form {
         Form::Json => write_stderr(view().json().trim_end()),
-        Form::Yaml => write_stderr(
-            serde_yaml_ng::to_string(&Envelope::of(&view()))
-                .expect("values of JSON are YAML")
-                .trim_end(),
-        ),
+        Form::Yaml => write_stderr(view().yaml().expect("values of JSON are YAML").trim_end()),
         Form::Table | Form::Wide | Form::Name => write_stderr(report.to_text().trim_end()),
     }
 }
@@ -182,10 +180,6 @@ impl<'a> Envelope<'a> {
 /// Writes JSON for programs that people can look at, too.
 fn to_json(value: &impl Serialize) -> String {
     drawn(serde_json::to_string_pretty(value).expect("values of JSON are JSON"), Escape::Json)
-}
-
-fn to_yaml(value: &impl Serialize) -> Result<String> {
-    serde_yaml_ng::to_string(value).map_err(|error| Report::new(codes::INTERNAL, error.to_string()))
 }
 
 /// Whose escapes stand in JSON: YAML reads JSON, but for characters of two halves.

@@ -6,9 +6,8 @@ use serde_json::{Map, Value, json};
 use crate::cli::Form;
 use crate::codes;
 use crate::output::table::Rows;
-use crate::output::{
-    API_VERSION, Escape, Output, drawn, shows, to_json, to_yaml, units, write_stdout,
-};
+use crate::output::yaml::to_yaml;
+use crate::output::{API_VERSION, Escape, Output, drawn, shows, to_json, units, write_stdout};
 use crate::report::{Report, Result};
 
 /// Something that is listed, in all forms.
