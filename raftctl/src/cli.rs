@@ -141,6 +141,10 @@ pub struct Global {
     /// Which environment variables had a say, by name.
     #[arg(skip)]
     pub variables: Vec<String>,
+
+    /// Whether somebody said how long a request may take.
+    #[arg(skip)]
+    is_timeout_given: bool,
 }
 
 /// The variables that choose a cluster, who asks it, and files.
@@ -165,7 +169,7 @@ impl Cli {
 
     /// Settles what excludes each other: a flag goes before a variable.
     fn of(parsed: Parsed<Self>) -> Result<Self, Failure> {
-        let Parsed { value: mut cli, variables } = parsed;
+        let Parsed { value: mut cli, variables, given } = parsed;
         let global = &mut cli.global;
         let has = |name: &str| variables.iter().any(|variable| variable == name);
         if global.quiet && global.verbose {
@@ -182,8 +186,16 @@ impl Cli {
                 (false, _) => global.verbose = false,
             }
         }
+        global.is_timeout_given = has("RAFTCTL_TIMEOUT") || given.iter().any(|id| id == "timeout");
         global.variables = variables;
         Ok(cli)
+    }
+}
+
+impl Global {
+    /// Returns how long a request may take, if a flag or a variable says so.
+    pub fn timeout_given(&self) -> Option<Duration> {
+        self.is_timeout_given.then_some(self.timeout)
     }
 }
 

@@ -229,9 +229,8 @@ fn a_leader_that_clients_do_not_reach_is_asked_through_who_does() {
     assert_eq!((alone.code, &alone.error()["code"]), (7, &"R0101".into()), "{alone:?}");
 }
 
-#[test]
-fn a_load_that_loses_every_node_ends_with_the_reasons() {
-    let mut world = World::new();
+/// Founds a cluster that clients reach through relays, and writes a file that is long to load.
+fn behind_relays(world: &mut World) -> (Vec<Relay>, Vec<String>, String) {
     let real = free(3);
     let relays: Vec<Relay> = real.iter().map(|address| Relay::to(address)).collect();
     let shown: Vec<String> = relays.iter().map(|relay| relay.address.clone()).collect();
@@ -243,15 +242,28 @@ fn a_load_that_loses_every_node_ends_with_the_reasons() {
     let file = world.home().join("data.tsv");
     let lines: String = (0..500_000).map(|number| format!("k{number}\t{number}\n")).collect();
     std::fs::write(&file, lines).unwrap();
+    (relays, real, file.display().to_string())
+}
 
-    // Long enough under way that it has learnt of nodes that it was not told of.
-    let flags = "--in-flight 2 --timeout 1s --patience 5s";
-    let mut load = world.command(&format!("kv load {} -e {} {flags}", file.display(), shown[0]));
-    let load = load.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+/// Lets a command that was started work for a while, on a cluster that is well.
+fn some_time_passes(world: &World) {
     let began = std::time::Instant::now();
     while began.elapsed() < std::time::Duration::from_millis(1_500) {
         world.await_status(|status| status["health"] == "HEALTHY");
     }
+}
+
+#[test]
+fn a_load_that_loses_every_node_ends_with_the_reasons() {
+    let mut world = World::new();
+    let (relays, real, file) = behind_relays(&mut world);
+    let shown: Vec<String> = relays.iter().map(|relay| relay.address.clone()).collect();
+
+    // Long enough under way that it has learnt of nodes that it was not told of.
+    let flags = "--in-flight 2 --timeout 1s --patience 5s";
+    let mut load = world.command(&format!("kv load {file} -e {} {flags}", shown[0]));
+    let load = load.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    some_time_passes(&world);
     for relay in &relays {
         relay.admit_only(&real);
     }
@@ -261,5 +273,39 @@ fn a_load_that_loses_every_node_ends_with_the_reasons() {
     assert_eq!(said.code, 12, "{said:?}");
     for address in &shown {
         assert!(said.stderr.contains(&format!("no answer from {address}")), "{address}: {said:?}");
+    }
+}
+
+#[test]
+fn a_load_that_is_cut_off_ends_at_the_timeout_that_was_given_and_at_no_default() {
+    let mut world = World::new();
+    let (relays, real, file) = behind_relays(&mut world);
+    let start = |flags: &str, timeout: &str| {
+        let line = format!("kv load {file} -e {} --in-flight 2 {flags}", relays[0].address);
+        let mut load = world.command(&line);
+        load.env("RAFTCTL_TIMEOUT", timeout).stdout(Stdio::piped()).stderr(Stdio::piped());
+        load.spawn().unwrap()
+    };
+    let ending = [start("--timeout 3s", ""), start("", "3s"), start("--patience 2s", "")];
+    let mut patient = [start("--timeout 1s --patience 50s", ""), start("", "")];
+    some_time_passes(&world);
+    for relay in &relays {
+        relay.admit_only(&real);
+    }
+    let cut = std::time::Instant::now();
+    for load in ending {
+        let said = Said::of(load.wait_with_output().unwrap());
+        assert_eq!(said.code, 12, "{said:?}");
+        assert!(
+            said.stderr.contains("acknowledged") && said.stderr.contains("goes on"),
+            "{said:?}"
+        );
+    }
+    let took = cut.elapsed().as_secs();
+    assert!((2..9).contains(&took), "{took} s");
+    for load in &mut patient {
+        assert_eq!(load.try_wait().unwrap(), None, "it has more patience");
+        load.kill().unwrap();
+        load.wait().unwrap();
     }
 }

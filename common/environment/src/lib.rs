@@ -42,6 +42,8 @@ pub struct Parsed<T> {
     pub value: T,
     /// The variables that had a say.
     pub variables: Vec<String>,
+    /// What was given on the command line, as clap calls it.
+    pub given: Vec<String>,
 }
 
 /// Why a command line cannot be used.
@@ -133,9 +135,10 @@ pub fn parse_from<T: CommandFactory + FromArgMatches>(
         }
         variables.push(variable.name);
     }
+    let given = given(&matches);
     let value = T::from_arg_matches_mut(&mut matches)
         .map_err(|error| Failure::CommandLine(error.format(&mut command)))?;
-    Ok(Parsed { value, variables })
+    Ok(Parsed { value, variables, given })
 }
 
 /// Returns all variables of a command line.
@@ -233,6 +236,19 @@ fn has_a_say(matches: &ArgMatches, variable: &Variable) -> bool {
         }
         level = below;
     }
+}
+
+/// Returns what stands on the command line, at whichever level.
+fn given(matches: &ArgMatches) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut level = Some(matches);
+    while let Some(matches) = level {
+        let here = matches.ids().map(clap::Id::as_str);
+        let here = here.filter(|id| matches.value_source(id) == Some(ValueSource::CommandLine));
+        found.extend(here.map(str::to_owned));
+        level = matches.subcommand().map(|(_, below)| below);
+    }
+    found
 }
 
 /// Help names the variables, so it is taken from the definition as it is.

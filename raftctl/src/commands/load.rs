@@ -8,8 +8,8 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -38,6 +38,12 @@ const IN_FLIGHT_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// How long to wait before a put is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 
+/// How long nothing may be acknowledged, unless told otherwise: longer than elections take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a put that is given up may take to tell what kept it.
+const GRACE: Duration = Duration::from_millis(100);
+
 /// How long to wait for what is under way when a load is stopped.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -58,9 +64,10 @@ pub struct LoadArgs {
     #[arg(long, value_name = "COUNT", default_value_t = 256)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=2_048))]
     pub in_flight: u16,
-    /// Gives up when nothing was acknowledged for so long
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
-    pub patience: Duration,
+    /// Gives up when nothing was acknowledged for so long [default: --timeout if that is given, as
+    /// a flag or a variable, else 60s]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub patience: Option<Duration>,
     /// Reads keys and values that stand in $'..' as shells do: what `kv list --lines` writes
     #[arg(long)]
     pub quoted: bool,
@@ -76,8 +83,11 @@ struct Shared {
     session: ClientSession,
     began: Instant,
     patience: Duration,
-    /// When something was acknowledged last, in milliseconds since the beginning.
-    acknowledged_ms: AtomicU64,
+    /// Since when nothing was acknowledged though something is under way, in milliseconds since the
+    /// beginning.
+    quiet_since_ms: AtomicU64,
+    /// What kept a put since then.
+    why: Mutex<Option<ClientError>>,
     /// Puts that were repeated after an unknown outcome.
     repeated: AtomicU64,
 }
@@ -124,14 +134,10 @@ pub async fn run(session: &Session, args: LoadArgs) -> Result<()> {
         return check_only(session, source, &args);
     }
     let (_, client) = session.client()?;
-    let shared = Shared {
-        session: open(&client, args.patience).await?,
-        client,
-        began: Instant::now(),
-        patience: args.patience,
-        acknowledged_ms: AtomicU64::new(0),
-        repeated: AtomicU64::new(0),
-    };
+    // Who says how long a request may take does not mean to wait for longer without one.
+    let patience = args.patience.or(session.global.timeout_given()).unwrap_or(PATIENCE);
+    let opened = open(&client, patience).await?;
+    let shared = Shared::new(client, opened, patience);
     let mut signals = Signals::catch()?;
     let mut load = Load::new(shared, args.from_line - 1);
     let wanted = source.lines().map(|total| wanted(&args, total));
@@ -276,6 +282,10 @@ impl Load {
         self.keys.insert(key.clone());
         self.bytes += size;
         self.sent = number;
+        if self.flight.is_empty() {
+            // A pipe may have been quiet for longer than the cluster was.
+            self.shared.stir();
+        }
         let shared = Arc::clone(&self.shared);
         let command = Change::Put { key: key.clone(), value }.encode();
         self.flight.spawn(async move { (number, key, size, put(&shared, command).await) });
@@ -312,9 +322,11 @@ impl Load {
 
     /// Ends the session, if that is quick, and the connections.
     async fn close(&self) {
-        let ended = tokio::time::timeout(CLOSE_TIMEOUT, self.shared.session.clone().close());
-        // Without it, the session expires.
-        let _ = ended.await;
+        // Without it, the session expires; who has not answered for long does not answer now.
+        if self.shared.patience_left() > Duration::ZERO {
+            let ended = self.shared.session.clone().close();
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, ended).await;
+        }
         self.shared.client.close().await;
     }
 
@@ -367,7 +379,7 @@ async fn open(client: &Client, patience: Duration) -> Result<ClientSession> {
         match client.session("raftctl kv load").await {
             Ok(session) => return Ok(session),
             Err(ClientError::Unknown { .. } | ClientError::NoLeader { .. })
-                if began.elapsed() < patience => {}
+                if began.elapsed() + RETRY_AFTER < patience => {}
             Err(error) => return Err(error.into()),
         }
         tokio::time::sleep(RETRY_AFTER).await;
@@ -376,7 +388,16 @@ async fn open(client: &Client, patience: Duration) -> Result<ClientSession> {
 
 /// Puts once; asks again while the outcome is unknown or nobody leads, as long as others succeed.
 async fn put(shared: &Shared, command: Bytes) -> Result<()> {
-    let (mut unknown, began_ms) = (None, shared.now_ms());
+    tokio::select! {
+        biased;
+        done = until_known(shared, command) => done,
+        why = shared.lost_patience() => Err(why),
+    }
+}
+
+/// Puts until the outcome is known.
+async fn until_known(shared: &Shared, command: Bytes) -> Result<()> {
+    let mut unknown = None;
     loop {
         let answered = match unknown {
             None => shared.session.propose(command.clone()).await,
@@ -386,7 +407,7 @@ async fn put(shared: &Shared, command: Bytes) -> Result<()> {
             Ok(answer) => {
                 return match decode(&answer.response)? {
                     KvResponse::Done { .. } => {
-                        shared.acknowledged_ms.store(shared.now_ms(), Ordering::Relaxed);
+                        shared.stir();
                         Ok(())
                     }
                     other => Err(unexpected(other)),
@@ -410,18 +431,61 @@ async fn put(shared: &Shared, command: Bytes) -> Result<()> {
             | ClientError::NotWaiting { .. }
             | ClientError::Endpoint(_) => return Err(error.into()),
         }
-        // A pipe may have been quiet for longer than the cluster was.
-        let since_ms = shared.acknowledged_ms.load(Ordering::Relaxed).max(began_ms);
-        let quiet_ms = shared.now_ms().saturating_sub(since_ms);
-        if u128::from(quiet_ms) > shared.patience.as_millis() {
-            return Err(error.into());
-        }
+        shared.note(Some(error));
         tokio::time::sleep(RETRY_AFTER).await;
     }
 }
 
 impl Shared {
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    fn new(client: Client, session: ClientSession, patience: Duration) -> Self {
+        Self {
+            client,
+            session,
+            began: Instant::now(),
+            patience,
+            quiet_since_ms: AtomicU64::new(0),
+            why: Mutex::new(None),
+            repeated: AtomicU64::new(0),
+        }
+    }
+
+    /// Notes that something was acknowledged, or goes under way while nothing else is.
+    fn stir(&self) {
+        let now_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.quiet_since_ms.store(now_ms, Ordering::Relaxed);
+        self.note(None);
+    }
+
+    /// Notes what keeps puts; returns what kept them before.
+    fn note(&self, why: Option<ClientError>) -> Option<ClientError> {
+        std::mem::replace(&mut self.why.lock().unwrap_or_else(PoisonError::into_inner), why)
+    }
+
+    /// Returns how long something may still take to be acknowledged.
+    fn patience_left(&self) -> Duration {
+        let since = Duration::from_millis(self.quiet_since_ms.load(Ordering::Relaxed));
+        self.patience.saturating_sub(self.began.elapsed().saturating_sub(since))
+    }
+
+    /// Waits until nothing was acknowledged for too long, and returns why.
+    async fn lost_patience(&self) -> Report {
+        loop {
+            match self.patience_left() {
+                Duration::ZERO => break,
+                left => tokio::time::sleep(left).await,
+            }
+        }
+        if let Some(why) = self.note(None) {
+            return why.into();
+        }
+        // A request that may take as long ends in this moment.
+        tokio::time::sleep(GRACE).await;
+        self.note(None).map_or_else(
+            || {
+                let message = format!("nothing was acknowledged for {:?}", self.patience);
+                Report::new(codes::UNKNOWN, message)
+            },
+            Report::from,
+        )
     }
 }
