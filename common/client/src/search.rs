@@ -190,8 +190,14 @@ impl Search {
     /// Returns the error when each was asked for what needs no leader.
     pub(crate) fn nobody_helps(self) -> ClientError {
         let certificates = self.only_certificates() && !self.found.is_empty();
-        let causes = self.found.into_iter().map(|found| found.cause).collect();
-        ClientError::Unreachable { causes, certificates }
+        ClientError::Unreachable { causes: self.causes(), certificates }
+    }
+
+    /// Returns each node's reason, by address: not in the order in which they happened to be found.
+    fn causes(self) -> Vec<Cause> {
+        let mut causes: Vec<Cause> = self.found.into_iter().map(|found| found.cause).collect();
+        causes.sort_by(|one, other| one.endpoint.cmp(&other.endpoint));
+        causes
     }
 
     /// Returns the leader that nodes name and to which there is no way. Who is named no more may
@@ -207,8 +213,7 @@ impl Search {
             return self.nobody_helps();
         }
         let leader = self.leader_cut_off();
-        let causes = self.found.into_iter().map(|found| found.cause).collect();
-        ClientError::NoLeader { causes, after, leader }
+        ClientError::NoLeader { causes: self.causes(), after, leader }
     }
 }
 

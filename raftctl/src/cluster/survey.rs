@@ -154,6 +154,12 @@ impl Survey {
         if self.leader().is_some() { None } else { self.told_by_followers() }
     }
 
+    /// Returns who leads, as it says itself or its followers do.
+    pub fn leading(&self) -> Option<NodeId> {
+        let leader = self.leader().map(|leader| leader.node);
+        leader.or_else(|| self.told().map(|told| told.leader))
+    }
+
     fn told_by_followers(&self) -> Option<Told> {
         let answered = |id: NodeId| self.row(id).is_some_and(|row| row.answer.is_ok());
         let hears = |status: &&NodeStatus| {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::codes::{self, Code, PAGES, Page};
+use crate::codes::{self, Code, Page, pages};
 use crate::output::View;
 use crate::output::table::Rows;
 use crate::report::{Report, Result};
@@ -22,15 +22,15 @@ pub fn run(session: &Session, code: Option<&str>) -> Result<()> {
     let view = match code {
         None => {
             let mut rows = Rows::new(&["CODE", "EXIT", "MEANING"]);
-            for page in PAGES {
+            for page in pages() {
                 let exit = page.exit.code().to_string();
                 rows.push(vec![page.code.to_string(), exit, page.title.to_owned()]);
             }
             View {
                 kind: "ErrorPageList",
-                data: json!({ "pages": PAGES.iter().map(item).collect::<Vec<_>>() }),
+                data: json!({ "pages": pages().map(item).collect::<Vec<_>>() }),
                 text: rows.render(session.output.headers).into_bytes(),
-                names: PAGES.iter().map(|page| page.code.to_string()).collect(),
+                names: pages().map(|page| page.code.to_string()).collect(),
                 warnings: Vec::new(),
             }
         }
