@@ -152,12 +152,13 @@ fn not_to_be_read(name: &str, what: &str) -> Report {
     Report::new(codes::LOCAL_FILE, format!("{name}: it is {what}, not a file"))
 }
 
-/// Writes a path as a shell takes it.
+/// Writes a path as a shell takes it, and as a command takes it for a path: it is no flag.
 pub fn quoted(path: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_./-+=:,@%".contains(c);
+    let here = if path.starts_with('-') { "./" } else { "" };
     match !path.is_empty() && path.chars().all(plain) {
-        true => path.to_owned(),
-        false => format!("'{}'", path.replace('\'', r"'\''")),
+        true => format!("{here}{path}"),
+        false => format!("'{here}{}'", path.replace('\'', r"'\''")),
     }
 }
 
@@ -229,6 +230,8 @@ mod tests {
             ("it's", r"'it'\''s'"),
             ("$(x)", "'$(x)'"),
             ("", "''"),
+            ("-d.tsv", "./-d.tsv"),
+            ("- d", "'./- d'"),
         ] {
             assert_eq!(quoted(path), shown);
         }

@@ -111,6 +111,8 @@ pub(super) struct Count {
     pub(super) lines: u64,
     /// How many values end with a carriage return, and the first line with one.
     pub(super) returns: Option<(u64, u64)>,
+    /// As what it begins that is hardly meant to be lines.
+    pub(super) foreign: Option<&'static str>,
 }
 
 impl Count {
@@ -123,7 +125,8 @@ impl Count {
                  of the value (lines that end as on Windows?)"
             )
         };
-        self.returns.map(warning).into_iter().collect()
+        let begins = |what| format!("it begins like {what}: that is part of the first key");
+        self.returns.map(warning).into_iter().chain(self.foreign.map(begins)).collect()
     }
 }
 
@@ -317,9 +320,12 @@ impl<'a> Lines<'a> {
             return Ok(None);
         }
         let number = self.count.lines + 1;
+        let foreign = if number == 1 { foreign(&bytes) } else { self.count.foreign };
         let line = parse(number, bytes, self.grammar).map_err(|why| {
-            Report::new(codes::BAD_LINE, format!("{}:{number}: {why}", self.name))
+            let hint = foreign.map(|what| format!(" (it begins like {what})")).unwrap_or_default();
+            Report::new(codes::BAD_LINE, format!("{}:{number}: {why}{hint}", self.name))
         })?;
+        self.count.foreign = foreign;
         self.count.lines = number;
         if line.value.last() == Some(&b'\r') {
             let (count, _) = self.count.returns.get_or_insert((0, number));
@@ -345,6 +351,19 @@ impl<'a> Lines<'a> {
             }
         }
     }
+}
+
+/// Says as what a first line begins that is hardly meant to be one. It may be one all the same: a
+/// key is any bytes.
+fn foreign(line: &[u8]) -> Option<&'static str> {
+    const SIGNS: [(&[u8], &str); 5] = [
+        (b"\x1f\x8b", "a file that is compressed by gzip"),
+        (b"\x28\xb5\x2f\xfd", "a file that is compressed by zstd"),
+        (b"\xff\xfe", "text in UTF-16"),
+        (b"\xfe\xff", "text in UTF-16"),
+        (b"\xef\xbb\xbf", "text with a byte order mark"),
+    ];
+    SIGNS.iter().find(|(sign, _)| line.starts_with(sign)).map(|(_, what)| *what)
 }
 
 fn parse(number: u64, mut bytes: Vec<u8>, grammar: Grammar) -> std::result::Result<Line, String> {

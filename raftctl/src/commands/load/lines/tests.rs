@@ -58,7 +58,7 @@ async fn a_line_is_a_key_a_tab_and_a_value() {
         let source = source(&path).expect("its lines are good");
         let lines = pairs.len() as u64;
         assert_eq!(source.lines(), Some(lines));
-        assert_eq!(fed(source, 1).await, (pairs, Ok(Count { lines, returns: None })));
+        assert_eq!(fed(source, 1).await, (pairs, Ok(Count { lines, ..Count::default() })));
     }
 }
 
@@ -95,7 +95,7 @@ async fn a_fifo_is_read_once_and_its_end_tells_how_much_it_was() {
     let source = source(&path).expect("it can be opened");
     assert_eq!(source.lines(), None);
     assert!(matches!(source.again(), Again::Gone(_)));
-    let count = Count { lines: 3, returns: None };
+    let count = Count { lines: 3, ..Count::default() };
     assert_eq!(fed(source, 2).await, (vec![pair("b", "2"), pair("c", "3")], Ok(count)));
 }
 
@@ -179,4 +179,21 @@ async fn quoted_lines_hold_any_key_and_any_value() {
         let said = refused.message.replace(&shown, "file");
         assert!(said.starts_with(why), "{said}");
     }
+}
+
+#[test]
+fn what_is_hardly_meant_to_be_lines_is_told_and_a_key_is_still_any_bytes() {
+    for (text, told) in [
+        (&b"\x1f\x8b\x08"[..], "file:1: no tab; a line is KEY<TAB>VALUE (it begins like a file"),
+        (b"\x1f\x8b\t1\nx", "file:2: no tab; a line is KEY<TAB>VALUE (it begins like a file"),
+        (b"\xff\xfea\0\n\0", "file:1: no tab; a line is KEY<TAB>VALUE (it begins like text in"),
+    ] {
+        let (_directory, path) = file(text);
+        let why = source(&path).err().expect("a line is bad");
+        assert!(why.starts_with(told), "{why}");
+    }
+    let (_directory, path) = file(b"\xef\xbb\xbfa\t1\nb\t2\n");
+    let count = source(&path).expect("its lines are good").count().expect("they were counted");
+    let told = "it begins like text with a byte order mark: that is part of the first key";
+    assert_eq!(count.warnings(), [told]);
 }
