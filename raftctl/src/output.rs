@@ -124,6 +124,19 @@ impl Output {
         }
     }
 
+    /// Returns a value that anybody may have chosen, and a newline, for stdout: byte for byte,
+    /// unless that would do something to a terminal.
+    pub fn shown(&self, value: &[u8]) -> Vec<u8> {
+        let is_harmless = || std::str::from_utf8(value).is_ok_and(|text| text.chars().all(lays));
+        let mut text = value.to_vec();
+        if self.for_people() && std::io::stdout().is_terminal() && !is_harmless() {
+            text = text::in_quotes(value).into_bytes();
+            self.remark("the value would act on the terminal, so it is quoted; --raw does not");
+        }
+        text.push(b'\n');
+        text
+    }
+
     /// Says something on stderr, unless it should be quiet.
     pub fn remark(&self, line: &str) {
         if !self.quiet {
@@ -191,6 +204,11 @@ enum Escape {
 
 fn stays(c: char) -> bool {
     c == '\n' || text::draws(c)
+}
+
+/// Says whether a character only writes, or moves on.
+fn lays(c: char) -> bool {
+    c == '\t' || stays(c)
 }
 
 /// Says whether a text shows all that is in it.

@@ -212,6 +212,34 @@ fn a_key_that_is_printed_leads_back_to_itself_whatever_is_in_it() {
     assert_eq!(pairs(&before), pairs(&after));
 }
 
+/// Executes a command on a terminal, and returns all that this shows.
+fn on_a_terminal(world: &World, line: &str) -> String {
+    let plain = world.command(line);
+    let words = std::iter::once(plain.get_program()).chain(plain.get_args());
+    let line = words.map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ");
+    let mut command = Command::new("script");
+    command.args(["-q", "-e", "-c", &line, "/dev/null"]).stdin(Stdio::null());
+    command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let said = command.output().expect("script(1), which every Debian has");
+    String::from_utf8(said.stdout).unwrap().replace("\r\n", "\n")
+}
+
+#[test]
+fn a_value_does_nothing_to_a_terminal_and_goes_as_it_is_into_a_pipe() {
+    let mut world = World::new();
+    world.found(&free(1));
+    put(&world, "plain", "a\tb\n\n grün ");
+    put(&world, "evil", "\u{1b}[2Jab\rc");
+    assert_eq!(on_a_terminal(&world, "kv get plain"), "a\tb\n\n grün \n");
+    let shown = on_a_terminal(&world, "kv get evil");
+    assert!(shown.ends_with("$'\\x1b[2Jab\\rc'\n") && shown.contains("--raw"), "{shown}");
+    let raw = on_a_terminal(&world, "kv get evil --raw");
+    assert_eq!(raw, "\u{1b}[2Jab\rc");
+    assert_eq!(world.ok("kv get evil").stdout, "\u{1b}[2Jab\rc\n");
+    let refused = on_a_terminal(&world, "snapshot save -");
+    assert!(refused.contains("not written to a terminal"), "{refused}");
+}
+
 /// A list whose reader has stopped after the first line.
 struct Stopped {
     child: std::process::Child,

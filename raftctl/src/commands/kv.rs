@@ -62,7 +62,8 @@ pub struct GetArgs {
     key: OsString,
     #[command(flatten)]
     freshness: FreshnessArgs,
-    /// Writes the value as it is, without a newline behind it
+    /// Writes the value as it is, without a newline behind it. Without this, a value that would do
+    /// something to a terminal is shown there as $'..'; into a pipe or file it goes as it is
     #[arg(long)]
     raw: bool,
 }
@@ -145,10 +146,10 @@ async fn get(session: &Session, args: GetArgs) -> Result<()> {
     age.tell(&session.output);
     match answer? {
         KvResponse::Value { revision, value } => {
-            let mut text = value.to_vec();
-            if !args.raw {
-                text.push(b'\n');
-            }
+            let text = match args.raw {
+                true => value.to_vec(),
+                false => session.output.shown(&value),
+            };
             let mut data = pair(&key, &value, revision);
             age.add_to(&mut data);
             let names = vec![units::key(&key)];

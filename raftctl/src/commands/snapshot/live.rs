@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, IsTerminal as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -122,6 +122,10 @@ pub(super) async fn save(session: &Session, args: &SaveArgs) -> Result<()> {
 
 /// Makes a snapshot and writes it to stdout; who reads it checks it.
 async fn pour(session: &Session, args: &SaveArgs) -> Result<()> {
+    if std::io::stdout().is_terminal() {
+        let message = "a snapshot is not written to a terminal";
+        return Err(Report::new(codes::USAGE, message).help("- > FILE, or the FILE's name"));
+    }
     let (client, row) = choose(session, args.node.as_deref()).await?;
     let info = take(session, &client, &row).await?;
     let what = format!("saving to stdout from {}", row.name);
