@@ -13,6 +13,10 @@ use crate::logging::repeat::{self, Kind};
 /// Handshakes under way; more wait in the socket.
 const HANDSHAKES_MAX: usize = 64;
 
+/// So many of them, at most, are with somebody who may not hear us: beyond it, one must show first
+/// that it does, or 32 first packets a second, from wherever, would keep the door shut.
+const UNPROVEN_MAX: usize = HANDSHAKES_MAX / 2;
+
 /// Requests that wait for the loop; beyond it their connections are held back.
 const REQUESTS_WAITING_MAX: usize = 1_024;
 
@@ -64,6 +68,10 @@ impl Usher {
     async fn stand(self, endpoint: Endpoint) {
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
         while let Some(incoming) = endpoint.accept().await {
+            let crowded = handshakes.available_permits() <= HANDSHAKES_MAX - UNPROVEN_MAX;
+            let Some(incoming) = (if crowded { incoming.proven() } else { Some(incoming) }) else {
+                continue;
+            };
             let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else {
                 return;
             };

@@ -4,6 +4,7 @@
 
 mod kit;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
 use std::net::UdpSocket;
@@ -311,6 +312,41 @@ async fn bytes_that_make_no_sense_do_not_disturb_a_node() {
     put(&client, "after", "1").await.unwrap();
     assert_eq!(get(&client, "before").await.unwrap().as_deref(), Some("1"));
     assert!(!cluster.nodes[0].log().contains("panic"));
+}
+
+#[tokio::test]
+async fn handshakes_that_nobody_finishes_do_not_keep_others_out() {
+    let cluster = Cluster::start(1).await;
+    let node = cluster.nodes[0].address.clone();
+    put(&cluster.client(), "before", "1").await.unwrap();
+    // What clients send here goes on to the node, and its answers go nowhere.
+    let heard = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let said = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let way = heard.local_addr().unwrap().to_string();
+    let mut dials = tokio::task::JoinSet::new();
+    for _ in 0..120 {
+        let operator = certs::Role::Operator("o".parse().unwrap());
+        let (client, way) = (cluster.client_as(operator, Duration::from_secs(2)), way.clone());
+        dials.spawn(async move { client.status_of(&way).await.is_ok() });
+    }
+    let mut senders = BTreeSet::new();
+    let mut packet = [0; 2_048];
+    while senders.len() < 120 {
+        let next = tokio::time::timeout(PATIENCE, heard.recv_from(&mut packet));
+        let (length, sender) = next.await.unwrap().unwrap();
+        said.send_to(&packet[..length], &node).await.unwrap();
+        // A first packet is padded to this length: nothing shorter begins a handshake.
+        if length >= 1_200 && packet[0] & 0xf0 == 0xc0 {
+            senders.insert(sender);
+        }
+    }
+    let began = Instant::now();
+    put(&cluster.client(), "after", "1").await.unwrap();
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    while let Some(done) = dials.join_next().await {
+        assert!(!done.unwrap(), "its answers went nowhere");
+    }
 }
 
 #[tokio::test]

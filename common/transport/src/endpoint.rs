@@ -103,6 +103,17 @@ impl Accepted {
 pub struct Incoming(quinn::Incoming);
 
 impl Incoming {
+    /// Asks whoever has not shown yet that it hears us to come again with a proof of it, which
+    /// keeps nothing here; returns those who have shown it.
+    pub fn proven(self) -> Option<Self> {
+        if self.0.remote_address_validated() || !self.0.may_retry() {
+            return Some(self);
+        }
+        // It fails only for those who need not be asked.
+        let _ = self.0.retry();
+        None
+    }
+
     /// Finishes the handshake and checks whether this role may use this protocol.
     ///
     /// # Errors
