@@ -26,6 +26,7 @@ use tracing::Metadata;
 use tracing::field::Field;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::field::MakeExt as _;
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -93,6 +94,8 @@ impl Logging {
         let (filter, handle) = reload::Layer::new(LevelFilter::from(level));
         let Log { queue, place, .. } = log();
         let queue = Arc::clone(queue);
+        let ours = filter_fn(is_ours).with_max_level_hint(LevelFilter::TRACE);
+        let filter = filter.and(ours);
         let registry = tracing_subscriber::registry();
         // Fails only if the embedding program logs already, which then has its way.
         let _ = match place {
@@ -224,6 +227,12 @@ fn show(line: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Re
     write!(Plain(line), "{value:?}")
 }
 
+/// Says whether a line is in our words. The socket's library repeats a packet that the system does
+/// not send once a minute, for as long as a network is cut; we say once which peer is not reached.
+fn is_ours(from: &Metadata<'_>) -> bool {
+    !from.target().starts_with("quinn_udp")
+}
+
 /// Says whether stderr is the stream that the service manager connected to the journal, by the
 /// device and inode that `JOURNAL_STREAM` names (systemd.exec(5)).
 fn stderr_is_journal() -> bool {
@@ -275,6 +284,22 @@ mod tests {
         let wanted = format!("it said {shown} peer=2 text=\"{shown}\" why={shown}\n");
         assert!(line.ends_with(&wanted), "{line}");
         assert_eq!(line.matches('\n').count(), 1);
+    }
+
+    #[test]
+    fn a_packet_that_is_not_sent_is_no_line_of_its_own() {
+        let queue = Arc::new(Queue::default());
+        let layer = Journal::new(Arc::clone(&queue)).with_filter(filter_fn(is_ours));
+        let subscriber = tracing_subscriber::registry().with(layer);
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!(target: "quinn_udp", "sendmsg error: Os {{ code: 1 }}");
+            tracing::warn!("no connection to n2");
+        });
+        let queue::Next::Line(line) = queue.next(Instant::now()) else {
+            panic!("nothing was logged");
+        };
+        assert!(String::from_utf8_lossy(&line).contains("no connection to n2"));
+        assert_eq!(queue.next(Instant::now()), queue::Next::Due);
     }
 
     #[test]

@@ -126,8 +126,8 @@ impl LogStore {
         journal::check(&path)?;
         space::check_room(&path)?;
         let options = options::log(Sizes::at(&path));
-        // The default one is never written; left out, it would get RocksDB's own memtable of 64 MiB,
-        // and the largest memtable decides how much of a write-ahead log is allocated at once.
+        // The default one is never written; left out, it would get RocksDB's own memtable of
+        // 64 MiB, and the largest one decides how much of a write-ahead log is allocated at once.
         let families = [DEFAULT_COLUMN_FAMILY_NAME, LOG, CONFIGURATION, META]
             .map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
         let db = DB::open_cf_descriptors(&options, &path, families)

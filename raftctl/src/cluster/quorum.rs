@@ -37,8 +37,8 @@ pub fn heard(survey: &Survey, leader: &NodeStatus) -> BTreeSet<NodeId> {
     leader.peers.iter().filter(is_alive).map(|peer| peer.id).chain([leader.node]).collect()
 }
 
-/// Returns how long ago a leader heard from a member, if it has since it was elected: then everybody
-/// counts as heard, so that nobody is given up at once.
+/// Returns how long ago a leader heard from a member, if it has since it was elected: then
+/// everybody counts as heard, so that nobody is given up at once.
 pub fn said(leader: &NodeStatus, peer: &PeerReport) -> Option<u64> {
     peer.heard_ms.filter(|ms| leader.leading_ms.is_none_or(|leading_ms| *ms < leading_ms))
 }

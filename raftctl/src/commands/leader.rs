@@ -49,8 +49,8 @@ pub async fn run(session: &Session, command: LeaderCommand) -> Result<()> {
     }
 }
 
-/// Who leads, and what all nodes said. It leads also if only its followers say so: they pass on what
-/// only a leader can do.
+/// Who leads, and what all nodes said. It leads also if only its followers say so: they pass on
+/// what only a leader can do.
 struct Led {
     leader: NodeId,
     term: u64,
