@@ -130,7 +130,7 @@ pub enum ConnectError {
 }
 
 /// A silence that is shorter tells nothing.
-const TELLING: Duration = Duration::from_secs(1);
+pub(crate) const TELLING: Duration = Duration::from_secs(1);
 
 /// Says what a silence may mean.
 fn silence(after: Duration) -> &'static str {

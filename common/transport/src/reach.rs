@@ -12,7 +12,7 @@ use tokio::net::lookup_host;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::error::ConnectError;
+use crate::error::{ConnectError, TELLING};
 
 /// The next address is tried beside one that is silent for so long.
 pub(crate) const NEXT_AFTER: Duration = Duration::from_millis(250);
@@ -74,6 +74,9 @@ impl Trail {
         let address = inner.address.clone();
         if !inner.resolved {
             let after = rounded(at.saturating_duration_since(inner.began));
+            if after < TELLING {
+                return ConnectError::Silent { address, after };
+            }
             let why = format!("the resolver has not answered within {after:?}");
             return ConnectError::Resolve { address, why };
         }

@@ -62,11 +62,7 @@ struct Led {
 
 impl Led {
     async fn ask(client: &Client, nodes: &[Node]) -> Result<Self> {
-        if let Some(led) = Self::of(look(client, nodes).await, None) {
-            return Ok(led);
-        }
-        // Who has just died is believed to lead for a while: that is waited for.
-        let survey = Survey::ask(client, nodes).await;
+        let survey = look(client, nodes).await;
         let (told, none) = (survey.told(), no_leader(&survey, ""));
         Self::of(survey, told).ok_or(none)
     }

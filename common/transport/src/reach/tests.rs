@@ -123,3 +123,12 @@ async fn what_worked_is_remembered_and_doubted_when_it_does_not() {
     assert!(places.reach(&Trail::new(name), WITHIN, closed).await.is_err());
     assert_eq!(good(), Some(Good { place, doubtful: true }));
 }
+
+#[test]
+fn a_resolver_that_had_no_time_is_not_said_to_fail() {
+    let trail = Trail::new("n1.example:7400");
+    let began = trail.lock().began;
+    let after = |ms| trail.so_far(began + Duration::from_millis(ms)).to_string();
+    assert_eq!(after(20), "no answer from n1.example:7400 within 20ms: then the time was up");
+    assert!(after(1_500).ends_with("the resolver has not answered within 1.5s"));
+}
