@@ -235,3 +235,30 @@ fn a_plan_says_who_does_not_answer_where_it_names_them() {
     assert!(said.starts_with("the node that leaves answers at"), "{said}");
     assert_eq!(warning("member remove n2"), "");
 }
+
+#[test]
+fn a_learner_is_replaced_by_a_learner() {
+    let mut world = World::new();
+    let addresses = free(3);
+    world.found(&addresses[..1]);
+    for (name, address) in [("n2", &addresses[1]), ("n3", &addresses[2])] {
+        world.ok(&format!("member add {name}={address} --prepare-only"));
+        world.start(name, address);
+    }
+    world.ok(&format!("member add n2={} --learner", addresses[1]));
+    let replace = format!("member replace n2 n3={}", addresses[2]);
+    let plan = world.ok(&format!("{replace} --dry-run -o json")).data();
+    assert_eq!(
+        (plan["voters"].to_string(), plan["learners"].to_string()),
+        ("[\"1\"]".into(), "[\"3\"]".into())
+    );
+    // Run again, it stays as it is.
+    for _ in 0..2 {
+        let data = world.ok(&format!("{replace} -o json")).data();
+        let members = data["members"].as_array().unwrap();
+        let roles: Vec<String> =
+            members.iter().map(|one| format!("{} {}", one["name"], one["role"])).collect();
+        assert_eq!(roles, ["\"n1\" \"voter\"", "\"n3\" \"learner\""]);
+    }
+    assert_eq!(world.ended("n2"), Some(77));
+}

@@ -121,6 +121,7 @@ async fn steps(session: &Session, args: &AddArgs, reached: &Cell<Reached>) -> Re
     let present = Present::settled(&client, &target.nodes, session.global.timeout).await?;
     known::check(&client, args, &present, self::leaving(args, &present)?).await?;
     let leaving = leaving(args, &present)?;
+    let args = &AddArgs { learner: as_learners(args, &present, leaving), ..args.clone() };
     addresses::check_newcomers(session, &present.configuration, &args.nodes, leaving).await?;
     let intended = intended(args, &present, leaving);
     if args.dry_run {
@@ -208,16 +209,23 @@ fn leaving(args: &AddArgs, present: &Present) -> Result<Option<NodeId>> {
     let Some(old) = &args.replace else {
         return Ok(None);
     };
-    let configuration = &present.configuration;
-    let votes = |name: &String| {
-        let mut members = configuration.members().iter();
-        members.any(|(id, member)| member.name == *name && configuration.is_voter(*id))
-    };
     match present.find(old) {
         Ok(id) => Ok(Some(id)),
-        Err(_) if args.nodes.iter().all(|(name, _)| votes(name)) => Ok(None),
+        Err(_) if args.nodes.iter().all(|(name, _)| present.find(name).is_ok()) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Says whether who comes is to learn: it was asked for, or who leaves does so. Once that one is
+/// gone, who came is what it has become.
+fn as_learners(args: &AddArgs, present: &Present, leaving: Option<NodeId>) -> bool {
+    let learns = |id: NodeId| !present.configuration.is_voter(id);
+    let is_learner = |(name, _): &(String, String)| present.find(name).is_ok_and(learns);
+    args.learner
+        || match leaving {
+            Some(id) => learns(id),
+            None => args.replace.is_some() && args.nodes.iter().all(is_learner),
+        }
 }
 
 /// Returns the members as they are to be in the end.
@@ -232,7 +240,9 @@ fn intended(args: &AddArgs, present: &Present, leaving: Option<NodeId>) -> Draft
         let (name, address) = (name.clone(), address.clone());
         draft.members.insert(id, Member { incarnation: Default::default(), name, address });
         if args.learner {
-            draft.learners.insert(id);
+            if !draft.voters.contains(&id) {
+                draft.learners.insert(id);
+            }
         } else {
             draft.voters.insert(id);
             draft.learners.remove(&id);
@@ -363,7 +373,7 @@ fn check(node: &PlannedNode, status: &NodeStatus, joining: Joining<'_>) -> Resul
     }
 }
 
-/// Makes learners of those who are no members yet.
+/// Makes learners of those who are no members yet, also in the place of a learner that leaves.
 async fn enlist(
     session: &Session,
     client: &Client,
@@ -388,6 +398,12 @@ async fn enlist(
                 draft.learners.insert(id);
             }
         }
+    }
+    if args.learner
+        && let Some(id) = leaving(args, &present)?
+    {
+        // A learner for a learner is one change, and no vote.
+        draft.learners.remove(&id);
     }
     if draft == present.draft() {
         return Ok(present);
