@@ -209,23 +209,19 @@ fn leaving(args: &AddArgs, present: &Present) -> Result<Option<NodeId>> {
     let Some(old) = &args.replace else {
         return Ok(None);
     };
+    let votes = |(name, _): &(String, String)| {
+        present.find(name).is_ok_and(|id| present.configuration.is_voter(id))
+    };
     match present.find(old) {
         Ok(id) => Ok(Some(id)),
-        Err(_) if args.nodes.iter().all(|(name, _)| present.find(name).is_ok()) => Ok(None),
+        Err(_) if args.nodes.iter().all(votes) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Says whether who comes is to learn: it was asked for, or who leaves does so. Once that one is
-/// gone, who came is what it has become.
+/// Says whether who comes is to learn: it was asked for, or who leaves does so.
 fn as_learners(args: &AddArgs, present: &Present, leaving: Option<NodeId>) -> bool {
-    let learns = |id: NodeId| !present.configuration.is_voter(id);
-    let is_learner = |(name, _): &(String, String)| present.find(name).is_ok_and(learns);
-    args.learner
-        || match leaving {
-            Some(id) => learns(id),
-            None => args.replace.is_some() && args.nodes.iter().all(is_learner),
-        }
+    args.learner || leaving.is_some_and(|id| !present.configuration.is_voter(id))
 }
 
 /// Returns the members as they are to be in the end.
