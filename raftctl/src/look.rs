@@ -26,18 +26,11 @@ type Place = (Option<String>, String);
 
 /// Asks all nodes at once. When one has answered that certainly leads, the others have as long
 /// again; who has not answered by then is a row without an answer. Without a leader, all are waited
-/// for. If others heard a moment ago from one that does not answer, they are asked again when they
-/// must have noticed that it died: a change that counts on it could leave no quorum.
+/// for. If the leader heard a moment ago from one that does not answer, it is asked again when it
+/// must have noticed that this one died: a change that counts on it could leave no quorum.
 pub async fn look(client: &Client, nodes: &[Node]) -> Survey {
-    let began = Instant::now();
     let places = nodes.iter().map(|node| (node.name.clone(), node.address.clone())).collect();
-    let survey = ask(client, places, Vec::new()).await;
-    let Some(until) = survey.doubt() else {
-        return survey;
-    };
-    sleep_until(began + until).await;
-    let survey = again(client, &survey).await;
-    Survey { took: began.elapsed(), ..survey }
+    ask(client, places, Vec::new()).await
 }
 
 /// Looks again. Who was silent then is asked only if nobody else leads, and is not waited for.

@@ -114,7 +114,7 @@ impl Survey {
 
     /// Returns for how long to wait, from the beginning on, until those who answered must have
     /// noticed it if a node that did not answer died before; `None` if nobody believes it alive.
-    pub fn doubt(&self) -> Option<Duration> {
+    fn doubt(&self) -> Option<Duration> {
         let silent = |id: NodeId| self.row(id).is_some_and(|row| row.answer.is_err());
         let pause = |status: &NodeStatus| {
             Duration::from_millis(status.heartbeat_ms.saturating_mul(2).saturating_add(100))
