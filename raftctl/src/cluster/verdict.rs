@@ -126,7 +126,10 @@ fn led(
         let reason = format!("{shortage}: {name} claims to lead, and hears too few");
         return (Health::NoQuorum, reason, 0);
     }
-    let unfit = unfit(survey, leader);
+    let mut unfit = unfit(survey, leader);
+    // A disk without room takes entries for a little while only: it is not counted on.
+    let full = survey.answers().filter(|status| !status.no_room.is_empty());
+    unfit.extend(full.map(|status| status.node));
     let fit = present.difference(&unfit).copied().collect();
     let tolerates = tolerates(survey, voters, &fit);
     let grave = remarks.iter().find(|(_, code)| GRAVE.contains(code));
