@@ -113,8 +113,8 @@ async fn three_full_disks_end_no_node_and_heal_by_deleting_or_enlarging() {
     let (taken, why) = fill(&client, 0).await;
     assert!(taken > 50, "{taken} values of 32 KiB on a disk of 32 MB");
     assert!(why.contains("are free at") && why.contains("needed in hand"), "{why}");
-    let log = cluster.nodes[leader].log();
-    assert!(log.contains("WARN the disk fills up") && log.contains("ERROR no room"), "{log}");
+    let log = cluster.nodes[leader].logged("ERROR no room").await;
+    assert!(log.contains("WARN the disk fills up"), "{log}");
     let status = client.status_of(&cluster.nodes[leader].address).await.unwrap();
     assert!(status.disk_free_bytes < 2 * status.disk_needed_bytes, "{status:?}");
     assert!(!status.no_room.is_empty());
@@ -275,8 +275,7 @@ async fn what_a_node_keeps_is_closed_to_others_whatever_the_umask() {
     for file in files(data) {
         assert_eq!(mode(&file) & 0o077, 0, "{}", file.display());
     }
-    let log = cluster.nodes[0].log();
-    assert!(log.contains("was open to every user (mode 0755)"), "{log}");
+    cluster.nodes[0].logged("was open to every user (mode 0755)").await;
 }
 
 /// The files below a directory.

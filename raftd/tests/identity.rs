@@ -186,15 +186,6 @@ fn a_missing_or_foreign_certificate_ends_the_node_with_78() {
     assert_eq!(output.status.code(), Some(78), "{said}");
 }
 
-/// Waits until the node has logged this.
-async fn logged(node: &Node, text: &str) {
-    let began = std::time::Instant::now();
-    while !node.log().contains(text) {
-        assert!(began.elapsed() < PATIENCE, "\"{text}\" is not logged\n{}", node.log());
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
 /// A certificate of node `id` for another time than now.
 fn issued(cluster: &Cluster, id: u64, validity: Validity) -> Issued {
     let role = Role::Node(NonZeroU64::new(id).unwrap());
@@ -227,7 +218,7 @@ async fn a_renewed_certificate_is_taken_while_the_node_runs_on_both_sides() {
         if node.id != 3 {
             node.signal(Signal::HUP);
         }
-        logged(node, "certificates replaced for new connections").await;
+        node.logged("certificates replaced for new connections").await;
         let status = cluster.answer_of(node).await;
         assert_eq!(
             status.certificate_not_after,
@@ -235,7 +226,7 @@ async fn a_renewed_certificate_is_taken_while_the_node_runs_on_both_sides() {
         );
         // Asked again, nothing has changed.
         node.signal(Signal::HUP);
-        logged(node, "certificates unchanged").await;
+        node.logged("certificates unchanged").await;
     }
     // New connections in both directions work with them: a node that was away is dialled, and
     // dials.
@@ -281,8 +272,7 @@ async fn certificates_that_do_not_fit_are_refused_and_the_old_ones_kept() {
     ] {
         put_in(node, &files);
         node.signal(Signal::HUP);
-        logged(node, why).await;
-        let log = node.log();
+        let log = node.logged(why).await;
         let line = log.lines().rfind(|line| line.contains(why)).unwrap();
         assert!(line.contains("the certificates in use stay, valid until "), "{line}");
         assert_eq!(cluster.answer_of(node).await.certificate_not_after, before, "{why}");

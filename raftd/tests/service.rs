@@ -282,25 +282,15 @@ async fn a_peer_that_is_missing_is_said_so_once_with_the_reason_and_once_when_it
     cluster.nodes[gone].kill();
     let (id, address) = (cluster.nodes[gone].id, cluster.nodes[gone].address.clone());
     let missing = format!("no connection to n{id} (node {id}, {address}) for ");
-    until_logged(&cluster, leader, &missing).await;
-    let log = cluster.nodes[leader].log();
+    let log = cluster.nodes[leader].logged(&missing).await;
     let lines: Vec<&str> = log.lines().filter(|line| line.contains(&missing)).collect();
     assert_eq!(lines.len(), 1, "{log}");
     let why = lines[0].split(" s: ").nth(1).unwrap_or_default();
     assert!(lines[0].contains(" WARN ") && !why.is_empty(), "{}", lines[0]);
     cluster.nodes[gone].start();
-    until_logged(&cluster, leader, "connected again, after ").await;
-    let log = cluster.nodes[leader].log();
+    let log = cluster.nodes[leader].logged("connected again, after ").await;
     assert_eq!(log.matches("no connection to n").count(), 1, "{log}");
     assert!(!log.contains(" ERROR "), "{log}");
-}
-
-async fn until_logged(cluster: &Cluster, place: usize, words: &str) {
-    let began = Instant::now();
-    while !cluster.nodes[place].log().contains(words) {
-        assert!(began.elapsed() < PATIENCE, "{words}: {}", cluster.nodes[place].log());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
 
 #[test]

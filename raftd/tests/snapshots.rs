@@ -109,7 +109,7 @@ async fn a_transfer_goes_on_where_it_was_when_the_receiver_is_killed() {
     cluster.nodes[follower].kill();
     cluster.nodes[follower].start();
     until(&cluster, follower, |status| status.applied > 260).await;
-    let log = cluster.nodes[follower].log();
+    let log = cluster.nodes[follower].logged("snapshot installed").await;
     assert!(offsets(&log).any(|offset| offset > 1_000_000), "it began anew: {log}");
     load.finish().await.verify(&cluster).await;
 }
@@ -162,7 +162,7 @@ async fn a_transfer_goes_on_where_it_was_when_its_sender_is_killed_and_leads_aga
     let before = cluster.nodes[follower].log().len();
     cluster.nodes[sender].start();
     until(&cluster, follower, |status| status.applied > 240).await;
-    let log = cluster.nodes[follower].log();
+    let log = cluster.nodes[follower].logged("snapshot installed").await;
     let went_on: Vec<u64> = offsets(&log[before..]).collect();
     assert!(went_on.first().is_some_and(|offset| *offset > 0), "{went_on:?} {log}");
     println!("went on at {went_on:?}");

@@ -302,6 +302,20 @@ impl Node {
         let text = fs::read_to_string(self.directory.join("log")).unwrap_or_default();
         format!("--- node {}\n{text}", self.id)
     }
+
+    /// Waits until the process has logged this, and returns all that it has logged. A node never
+    /// waits for its log: what it has answered may be there only a moment later.
+    pub async fn logged(&self, words: &str) -> String {
+        let began = Instant::now();
+        loop {
+            let log = self.log();
+            if log.contains(words) {
+                return log;
+            }
+            assert!(began.elapsed() < PATIENCE, "\"{words}\" is not logged\n{log}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
 }
 
 impl Drop for Node {
