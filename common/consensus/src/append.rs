@@ -1,7 +1,6 @@
 //! The follower's side of replication (§3.5): check, cut, append, acknowledge.
 
 use crate::actions::Ignored;
-use crate::chaos::Mutation;
 use crate::entry::Entry;
 use crate::ids::{EntryId, LogIndex, NodeId, ReadRound, Timestamp};
 use crate::message::{Body, Message};
@@ -23,14 +22,9 @@ impl Raft {
             self.ignore(from, Ignored::Malformed);
             return;
         }
-        let lenient = self.config.chaos.has(Mutation::B14MissingPrevMatches);
         // What is compacted was committed, so it agrees by definition (museum B16).
-        let strict = self.config.chaos.has(Mutation::B16CompactedPrevConflicts);
-        let below = prev.index < self.log.base().index && !strict;
-        let missing = lenient && self.log.term(prev.index).is_none();
-        let refuses =
-            self.config.chaos.has(Mutation::B17CommittedPrevRefused) && prev.index < self.commit;
-        if refuses || !below && !missing && !self.log.contains(prev) {
+        let below = prev.index < self.log.base().index;
+        if !below && !self.log.contains(prev) {
             let hint = self.log.agree_hint(prev);
             self.promise(from, Body::Conflict { refused: prev, hint, round });
             return;
@@ -38,7 +32,7 @@ impl Raft {
         let heartbeat = entries.is_empty();
         let verified = prev.index.advanced(entries.len() as u64);
         self.take_entries(entries);
-        self.learn_commit(commit, verified, heartbeat);
+        self.learn_commit(commit, verified);
         self.acknowledge(from, verified, heartbeat, round);
     }
 
@@ -62,9 +56,6 @@ impl Raft {
             }
             // A candidate concedes to whoever has won its term (§3.4).
             Role::PreCandidate(_) | Role::Candidate(_) => {
-                if self.config.chaos.has(Mutation::A20CandidateIgnoresLeader) {
-                    return false;
-                }
                 self.follow(now, self.term(), Some(from));
                 true
             }
@@ -72,10 +63,6 @@ impl Raft {
         };
         if accepted {
             self.contact = Some((from, now));
-            if self.config.chaos.has(Mutation::A4VoteFollowsLeader) {
-                let term = self.term();
-                self.set_hard_state(crate::HardState { term, voted_for: Some(from) });
-            }
         }
         accepted
     }
@@ -83,11 +70,7 @@ impl Raft {
     /// Appends what is missing. Entries that stand already stay, and nothing behind them is cut
     /// unless one really conflicts: the message may be an old one (museum B5).
     fn take_entries(&mut self, entries: Vec<Entry>) {
-        let first = match self.config.chaos.has(Mutation::B5TruncatesAlways) {
-            false => self.log.first_missing(&entries),
-            true => (!entries.is_empty()).then_some(0),
-        };
-        let Some(first) = first else {
+        let Some(first) = self.log.first_missing(&entries) else {
             return;
         };
         let index = entries[first].id.index;
@@ -101,12 +84,8 @@ impl Raft {
 
     /// Learns what is committed, but never beyond what this message has shown to agree: behind it
     /// may stand another leader's leftovers (museum B3).
-    fn learn_commit(&mut self, commit: LogIndex, verified: LogIndex, heartbeat: bool) {
-        let last = self.log.last().index;
-        let chaos = self.config.chaos;
-        let uncapped = chaos.has(Mutation::B3CommitBeyondVerified)
-            || heartbeat && chaos.has(Mutation::B13HeartbeatCommitUnchecked);
-        let known = commit.min(if uncapped { last } else { verified }).min(last);
+    fn learn_commit(&mut self, commit: LogIndex, verified: LogIndex) {
+        let known = commit.min(verified).min(self.log.last().index);
         self.commit = self.commit.max(known);
     }
 
@@ -114,14 +93,12 @@ impl Raft {
     /// shown (museum B4). A heartbeat is answered at once, for what is durable: the answer only
     /// says that this node has not voted in a higher term by now (§6.4).
     fn acknowledge(&mut self, to: NodeId, verified: LogIndex, heartbeat: bool, round: ReadRound) {
-        let beyond = self.config.chaos.has(Mutation::B4AckBeyondVerified);
-        let matched = if beyond { self.log.last().index } else { verified };
         if heartbeat && self.hard_state_durable() {
-            let matched = matched.min(self.durability.durable());
+            let matched = verified.min(self.durability.durable());
             let body = Body::Appended { matched, round };
             self.send(to, Message { term: self.term(), body });
         } else {
-            self.promise(to, Body::Appended { matched, round });
+            self.promise(to, Body::Appended { matched: verified, round });
         }
     }
 }

@@ -1,7 +1,5 @@
 //! The commit rule (§3.6.2) and the leader's check that it still reaches a quorum (§6.2).
 
-use crate::chaos::Mutation;
-use crate::configuration::Majority;
 use crate::ids::{LogIndex, NodeId, Timestamp};
 use crate::raft::Raft;
 
@@ -12,26 +10,16 @@ impl Raft {
         let Some(leader) = self.role.leader() else {
             return;
         };
-        let chaos = self.config.chaos;
         // The leader counts itself only for what is durable here (museum B20).
-        let own = match chaos.has(Mutation::B20CountsSelfBeforeDurable) {
-            false => self.durability.durable(),
-            true => self.log.last().index,
-        };
+        let own = self.durability.durable();
         let matched = |id: NodeId| match leader.progress.get(&id) {
             Some(progress) => progress.matched,
             None if id == self.id => own,
             None => LogIndex::ZERO,
         };
-        let configuration = self.membership.latest();
-        let (_, incoming) = configuration.voters().halves();
-        let reached = match chaos.has(Mutation::C9LearnersCounted) {
-            false if chaos.has(Mutation::C7OneHalfCounted) => incoming.quorum_index(matched),
-            false => configuration.voters().quorum_index(matched),
-            true => Majority::new(configuration.members().keys().copied()).quorum_index(matched),
-        };
+        let reached = self.membership.latest().voters().quorum_index(matched);
         let own_term = self.log.term(reached) == Some(self.term());
-        if reached > self.commit && (own_term || chaos.has(Mutation::B1OldTermsCounted)) {
+        if reached > self.commit && own_term {
             self.commit = reached;
         }
     }
@@ -43,14 +31,13 @@ impl Raft {
         let Some(contact) = self.quorum_contact(now) else {
             return;
         };
-        let deaf = self.config.chaos.has(Mutation::D5NoQuorumCheck);
-        if now.since(contact) >= patience_ns && !deaf {
+        if now.since(contact) >= patience_ns {
             self.follow(now, self.term(), None);
         } else if let Some(leader) = self.role.leader_mut() {
-            leader.quorum_check =
-                if deaf { now.after(patience_ns) } else { contact.after(patience_ns) };
+            leader.quorum_check = contact.after(patience_ns);
         }
     }
+
     /// Returns when a leader last heard from a quorum; `None` if this node does not lead.
     pub(crate) fn quorum_contact(&self, now: Timestamp) -> Option<Timestamp> {
         let leader = self.role.leader()?;

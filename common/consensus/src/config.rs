@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::actions::HardState;
-use crate::chaos::Chaos;
+use crate::freedom::Freedom;
 use crate::ids::{ClusterTime, Incarnation, LogIndex};
 use crate::log_view::LogView;
 use crate::membership::Membership;
@@ -38,8 +38,8 @@ pub struct Config {
     pub lease_clock_error_ppm: Option<u32>,
     /// Seed of the election timeouts; nodes of a cluster, and a node's runs, should differ.
     pub seed: u64,
-    /// The freedoms that the protocol leaves, and known bugs; for simulation only.
-    pub chaos: Chaos,
+    /// Which freedoms that the protocol leaves are used at random; for simulation.
+    pub freedom: Freedom,
 }
 
 impl Config {
@@ -55,7 +55,7 @@ impl Config {
             reads_max: 65_536,
             lease_clock_error_ppm: None,
             seed,
-            chaos: Chaos::default(),
+            freedom: Freedom::default(),
         }
     }
 

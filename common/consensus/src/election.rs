@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use crate::actions::{Event, HardState, Rejection, Reply};
-use crate::chaos::{Freedom, Mutation};
 use crate::configuration::Tally;
 use crate::entry::{Entry, Payload};
 use crate::ids::{EntryId, NodeId, Term, Timestamp};
@@ -18,9 +17,7 @@ impl Raft {
     /// only a higher term clears it (museum A1, A2).
     pub(crate) fn follow(&mut self, now: Timestamp, term: Term, leader: Option<NodeId>) {
         assert!(term >= self.term(), "terms never decrease (§3.3)");
-        let erased = self.config.chaos.has(Mutation::A1VoteErasedOnStepDown);
-        let stepping_down = self.role.kind() != crate::RoleKind::Follower;
-        if term > self.term() || erased && stepping_down {
+        if term > self.term() {
             self.set_hard_state(HardState { term, voted_for: None });
         }
         // Who was waiting for an election goes on waiting: a higher term alone is no reason to
@@ -42,8 +39,7 @@ impl Raft {
         let before = self.role.kind();
         match std::mem::replace(&mut self.role, role) {
             Role::Leader(leader) => {
-                let forgets = self.config.chaos.has(Mutation::F12ReadsForgotten);
-                for request in leader.reads.into_requests().filter(|_| !forgets) {
+                for request in leader.reads.into_requests() {
                     self.reject(request, Rejection::NoQuorum);
                 }
                 if let Some(request) = leader.change {
@@ -74,8 +70,7 @@ impl Raft {
     pub(crate) fn draw_election(&mut self, now: Timestamp) -> Timestamp {
         let range = self.config.election_timeout_ns.clone();
         let width = range.end - range.start;
-        let extreme = self.config.chaos.allows(Freedom::ExtremeTimer);
-        let drawn = match extreme {
+        let drawn = match self.config.freedom.extreme_timers {
             true if self.rng.one_in(2) => 0,
             true => width - 1,
             false => self.rng.below(width),
@@ -89,9 +84,7 @@ impl Raft {
     pub(crate) fn may_campaign(&self) -> bool {
         let uncommitted = self.membership.index() > self.commit;
         let leaving = uncommitted && self.membership.previous().is_voter(self.id);
-        let member = self.membership.latest().member(self.id).is_some();
-        let anybody = member && self.config.chaos.has(Mutation::C12LearnerCampaigns);
-        (self.membership.latest().is_voter(self.id) || leaving || anybody) && self.may_vote()
+        (self.membership.latest().is_voter(self.id) || leaving) && self.may_vote()
     }
 
     /// Says whether this node may vote. It need not know itself for a voter (museum C10), but it
@@ -99,14 +92,8 @@ impl Raft {
     pub(crate) fn may_vote(&self) -> bool {
         let configuration = self.membership.latest();
         let own = configuration.member(self.id);
-        let chaos = self.config.chaos;
-        if chaos.has(Mutation::C21IncarnationIgnored) {
-            return true;
-        }
-        let learns = configuration.learners().contains(&self.id);
         !configuration.members().is_empty()
             && own.is_none_or(|member| member.incarnation == self.incarnation)
-            && !(learns && chaos.has(Mutation::C10LearnerRefusesToVote))
     }
 
     /// Asks whether an election could be won, before disturbing anybody with a new term (§9.6).
@@ -114,10 +101,6 @@ impl Raft {
         let election = self.draw_election(now);
         if !self.may_campaign() {
             self.become_role(Role::Follower(Follower::new(None, now, election)));
-            return;
-        }
-        if self.config.chaos.has(Mutation::C15CandidatesDisturb) {
-            self.campaign(now, false);
             return;
         }
         let votes = BTreeMap::from([(self.id, Verdict::Granted)]);
@@ -166,11 +149,7 @@ impl Raft {
             return;
         };
         let vote = |voter| candidacy.votes.get(&voter).map(|v| *v == Verdict::Granted);
-        let configuration = match self.config.chaos.has(Mutation::C4CommittedConfigurationVotes) {
-            false => self.membership.latest(),
-            true => &self.membership.at(self.commit).1,
-        };
-        if configuration.voters().tally(vote) != Tally::Won {
+        if self.membership.latest().voters().tally(vote) != Tally::Won {
             return;
         }
         match &self.role {
@@ -203,8 +182,7 @@ impl Raft {
         // A grant names the proposed term, so that it is not dropped as stale (museum D1); a
         // refusal the own one, so that a candidate that is behind learns of it (museum D2).
         let granted = verdict == Verdict::Granted;
-        let own = self.config.chaos.has(Mutation::D1PreVoteOfOwnTerm);
-        let term = if granted && !own { term } else { self.term() };
+        let term = if granted { term } else { self.term() };
         self.send(from, Message { term, body: Body::PreVote { verdict } });
     }
 
@@ -239,11 +217,7 @@ impl Raft {
         last: EntryId,
         transfer: bool,
     ) {
-        let chaos = self.config.chaos;
-        let transfer = transfer && !chaos.has(Mutation::E1SuccessorRefused);
-        let twice = chaos.has(Mutation::A13VotesTwice)
-            || transfer && chaos.has(Mutation::A16SuccessorVotedTwice);
-        let free = self.hard_state.voted_for.is_none_or(|voted| voted == from) || twice;
+        let free = self.hard_state.voted_for.is_none_or(|voted| voted == from);
         let verdict = if term < self.term() {
             Verdict::StaleTerm
         } else if !self.may_vote() || !transfer && self.sits_out(now) {
@@ -273,9 +247,6 @@ impl Raft {
     }
 
     pub(crate) fn on_vote(&mut self, now: Timestamp, from: NodeId, verdict: Verdict) {
-        let counts = self.config.chaos.has(Mutation::A19RefusalCounted);
-        let counted = counts && verdict == Verdict::AlreadyVoted;
-        let verdict = if counted { Verdict::Granted } else { verdict };
         let Role::Candidate(candidacy) = &mut self.role else {
             return;
         };
@@ -288,13 +259,6 @@ impl Raft {
 
     /// Compares by the last entry: term first, then index (§3.6.1, museum A8, A9).
     fn is_up_to_date(&self, last: EntryId) -> bool {
-        if self.config.chaos.has(Mutation::A9LogsComparedByIndex) {
-            return last.index >= self.log.last().index;
-        }
-        if self.config.chaos.has(Mutation::A8LogsComparedByBoth) {
-            let own = self.log.last();
-            return last.term >= own.term && last.index >= own.index;
-        }
         last >= self.log.last()
     }
 

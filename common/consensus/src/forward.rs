@@ -8,7 +8,6 @@
 //! never asks a third node.
 
 use crate::actions::{Basis, Rejection, Reply};
-use crate::chaos::Mutation;
 use crate::ids::{LogIndex, NodeId, ReadTicket, RequestId, Term, Timestamp};
 use crate::message::{Body, Message};
 use crate::progress::Forwarded;
@@ -129,12 +128,11 @@ impl Raft {
         ticket: ReadTicket,
         index: Option<LogIndex>,
     ) {
-        let gullible = self.config.chaos.has(Mutation::F4AnswerOfAnyLeader);
         let Role::Follower(follower) = &mut self.role else {
             return;
         };
-        let of_leader = follower.leader == Some(from) || gullible;
-        let ours = |asked: &mut Asked| of_leader && (asked.ticket == ticket || gullible);
+        let of_leader = follower.leader == Some(from);
+        let ours = |asked: &mut Asked| of_leader && asked.ticket == ticket;
         let Some(asked) = follower.forwarding.asked.take_if(ours) else {
             return;
         };

@@ -1,11 +1,9 @@
 //! What must hold of every state, and of every step between two states (after LogCabin's
 //! `Invariants`). Cheap enough to run in release.
 
-use crate::durability::Promise;
-use crate::message::Body;
+use crate::RoleKind;
 use crate::raft::Raft;
 use crate::role::Role;
-use crate::{Mutation, RoleKind};
 
 impl Raft {
     /// Checks the state between two steps.
@@ -89,27 +87,6 @@ impl Raft {
                 self.role.kind() != RoleKind::Candidate,
                 "a leader does not stand again in its own term"
             );
-        }
-    }
-
-    /// Says whether a known bug lets this promise out before it is durable.
-    pub(crate) fn breaks_promises(&self, promise: &Promise) -> bool {
-        let has = |mutation| self.config.chaos.has(mutation);
-        match promise {
-            Promise::OwnVote { .. } => has(Mutation::A0CampaignBeforeDurable),
-            Promise::Message { message, .. } => match message.body {
-                Body::RequestVote { .. } => has(Mutation::A0CampaignBeforeDurable),
-                Body::Vote { .. } => has(Mutation::A11VoteSentBeforeDurable),
-                Body::Appended { .. } => has(Mutation::B0AckBeforeDurable),
-                Body::SnapshotInstalled { .. } => has(Mutation::G18SnapshotAckedEarly),
-                Body::RequestPreVote { .. }
-                | Body::PreVote { .. }
-                | Body::AppendEntries { .. }
-                | Body::Conflict { .. }
-                | Body::TimeoutNow { .. }
-                | Body::ReadIndex { .. }
-                | Body::ReadIndexReply { .. } => false,
-            },
         }
     }
 }

@@ -9,7 +9,6 @@
 //! an election that the leader itself asked for (§3.10) does not wait; that leader then serves no
 //! read by its lease for the rest of its term (museum E10).
 
-use crate::chaos::Mutation;
 use crate::config::Config;
 use crate::ids::{NodeId, Timestamp};
 use crate::raft::Raft;
@@ -34,8 +33,7 @@ impl Raft {
     pub fn lease_until(&self) -> Option<Timestamp> {
         let lease_ns = self.config.lease_ns()?;
         let leader = self.role.leader()?;
-        let deaf = self.config.chaos.has(Mutation::E10LeaseAfterHandOver);
-        if !self.may_read() || leader.handed_over && !deaf {
+        if !self.may_read() || leader.handed_over {
             return None;
         }
         let sent = leader.reads.sent_at(self.quorum_round())?;
@@ -59,7 +57,6 @@ impl Raft {
     }
 
     fn lends(&self) -> bool {
-        let forgets = self.config.chaos.has(Mutation::F7LeaseForgotten);
-        self.config.lease_clock_error_ppm.is_some() && !forgets
+        self.config.lease_clock_error_ppm.is_some()
     }
 }

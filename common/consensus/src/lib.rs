@@ -36,7 +36,6 @@
 
 mod actions;
 mod append;
-mod chaos;
 mod commit;
 mod config;
 mod configuration;
@@ -44,6 +43,7 @@ mod durability;
 mod election;
 mod entry;
 mod forward;
+mod freedom;
 mod ids;
 mod input;
 mod invariants;
@@ -64,12 +64,12 @@ mod status;
 mod transfer;
 
 pub use actions::{Actions, Basis, Event, HardState, Ignored, Rejection, Reply, Send, Write};
-pub use chaos::{Chaos, Mutation};
 pub use config::{CLOCK_ERROR_PPM_MAX, Config, ConfigError, Restored};
 pub use configuration::{
     Configuration, ConfigurationError, MEMBERS_MAX, Majority, Member, Tally, Voters,
 };
 pub use entry::{Entry, Payload};
+pub use freedom::Freedom;
 pub use ids::{
     ClusterTime, EntryId, Incarnation, LogIndex, NodeId, ReadRound, ReadTicket, RequestId, Term,
     Timestamp, WriteId,

@@ -161,7 +161,8 @@ impl Raft {
             Input::SnapshotReceived { from, term, meta } => {
                 self.on_snapshot(now, from, term, meta);
             }
-            Input::SnapshotSent { to, delivered } => self.snapshot_sent(to, delivered),
+            // Either way the follower is asked what it has.
+            Input::SnapshotSent { to, delivered: _ } => self.snapshot_sent(to),
             Input::Unreachable { peer } => self.unreachable(peer),
         }
     }
@@ -178,8 +179,7 @@ impl Raft {
         let write = self.take_write();
         let mut send = mem::take(&mut self.out.send);
         for promise in mem::take(&mut self.out.promises) {
-            let early = self.breaks_promises(&promise);
-            match if early { Some(promise) } else { self.durability.hold(promise) } {
+            match self.durability.hold(promise) {
                 Some(Promise::Message { to, message }) => send.push(Send::Message { to, message }),
                 // A candidate's own vote always comes with a write, that of its term.
                 Some(Promise::OwnVote { term }) => self.count_own_vote(now, term),
@@ -219,11 +219,6 @@ impl Raft {
                 Some(transfer.map_or(due, |transfer| due.min(transfer)))
             }
         }
-    }
-
-    /// Returns the freedoms and known bugs that this replica has: none, outside of simulation.
-    pub fn chaos(&self) -> crate::Chaos {
-        self.config.chaos
     }
 
     /// Returns the highest index that the state machine has applied.
@@ -420,11 +415,8 @@ impl Raft {
     pub(crate) fn truncate(&mut self, from: LogIndex) {
         assert!(from > self.commit, "committed entries are never cut off (§3.6)");
         self.log.truncate(from);
-        if !self.config.chaos.has(crate::Mutation::B22OldCompletionVouches) {
-            self.durability.truncate(from);
-        }
-        let outlives = self.config.chaos.has(crate::Mutation::C18ConfigurationOutlivesItsEntry);
-        if self.membership.index() >= from && !outlives {
+        self.durability.truncate(from);
+        if self.membership.index() >= from {
             self.membership.truncate(from);
             self.out.event.push(Event::Configuration { index: self.membership.index() });
         }

@@ -10,13 +10,11 @@
 use std::collections::VecDeque;
 
 use crate::actions::{Basis, Rejection, Reply, Send};
-use crate::chaos::Mutation;
-use crate::configuration::Majority;
 use crate::ids::{LogIndex, NodeId, ReadRound, RequestId, Timestamp};
 use crate::message::{Body, Message};
 use crate::progress::Forwarded;
 use crate::raft::Raft;
-use crate::role::{Follower, Leader, Role};
+use crate::role::{Follower, Role};
 
 /// Rounds whose beginning is remembered; who has not answered for so many extends no lease.
 const ROUNDS_MAX: usize = 64;
@@ -88,20 +86,10 @@ impl Raft {
     /// Takes a read: one to answer if this node leads, else one to ask the leader for.
     pub(crate) fn read(&mut self, request: RequestId) {
         let reads_max = self.config.reads_max as usize;
-        let lost = self.config.chaos.has(Mutation::F6EarlyReadsDropped) && !self.may_read();
-        let hasty = self.config.chaos.has(Mutation::E4RoundShared);
-        let commit = self.commit;
         let refusal = match &mut self.role {
             Role::Leader(leader) if leader.reads.len() >= reads_max => Rejection::Busy,
-            Role::Leader(Leader { reads, .. }) if hasty && !reads.waiting.is_empty() => {
-                let round = reads.round;
-                reads.waiting.push_back((round, commit, request));
-                return;
-            }
             Role::Leader(leader) => {
-                if !lost {
-                    leader.reads.arrived.push(request);
-                }
+                leader.reads.arrived.push(request);
                 return;
             }
             Role::Follower(Follower { leader: Some(_), forwarding, .. }) => {
@@ -121,8 +109,7 @@ impl Raft {
     /// Says whether a leader's commit index is up to date: an entry of its own term is committed
     /// (§6.4, museum F1).
     pub(crate) fn may_read(&self) -> bool {
-        let eager = self.config.chaos.has(Mutation::F1ReadBeforeOwnTerm);
-        self.role.leader().is_some_and(|leader| self.commit >= leader.first || eager)
+        self.role.leader().is_some_and(|leader| self.commit >= leader.first)
     }
 
     /// Serves the reads that have arrived by the lease, if it holds; else begins a round for them,
@@ -187,25 +174,17 @@ impl Raft {
     /// Returns the newest round that a quorum of voters has answered; learners' answers do not
     /// count (museum F9). A single voter is a quorum by itself (museum F10).
     pub(crate) fn quorum_round(&self) -> ReadRound {
-        let chaos = self.config.chaos;
-        let reused = chaos.has(Mutation::F3RoundReused);
         let Some(leader) = self.role.leader() else {
             return ReadRound::ZERO;
         };
         let newest = leader.reads.round;
         // The same arithmetic as for the log: the newest round that a quorum has reached.
         let answered = |id: NodeId| match leader.progress.get(&id) {
-            Some(progress) if reused => LogIndex::new(progress.round.next().min(newest).get()),
             Some(progress) => LogIndex::new(progress.round.get()),
-            None if chaos.has(Mutation::F10LeaderWaitsForItself) => LogIndex::ZERO,
             None if id == self.id => LogIndex::new(newest.get()),
             None => LogIndex::ZERO,
         };
-        let configuration = self.membership.latest();
-        let reached = match chaos.has(Mutation::F9LearnersConfirmReads) {
-            false => configuration.voters().quorum_index(answered),
-            true => Majority::new(configuration.members().keys().copied()).quorum_index(answered),
-        };
+        let reached = self.membership.latest().voters().quorum_index(answered);
         ReadRound::new(reached.get())
     }
 

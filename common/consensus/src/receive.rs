@@ -5,7 +5,6 @@
 //! data directory that the configuration records.
 
 use crate::actions::Ignored;
-use crate::chaos::Mutation;
 use crate::ids::{EntryId, Incarnation, LogIndex, NodeId, Term, Timestamp};
 use crate::message::{Body, Message, Verdict};
 use crate::raft::Raft;
@@ -75,7 +74,6 @@ impl Raft {
             // Who hears from a leader does not let a candidate disturb it (§4.2.3), unless that
             // leader asked for it (§3.10).
             Body::RequestVote { transfer, .. } => {
-                let transfer = *transfer && !self.config.chaos.has(Mutation::E1SuccessorRefused);
                 !transfer && (self.leader_alive(now, from) || self.sits_out(now))
             }
             Body::Vote { .. }
@@ -92,14 +90,15 @@ impl Raft {
     /// Says whether a message of an older term gets an answer, which tells the newer one (§3.3).
     fn answers_stale(&self, body: &Body) -> bool {
         match body {
-            Body::RequestVote { .. } | Body::AppendEntries { .. } | Body::ReadIndex { .. } => true,
-            Body::RequestPreVote { .. } => {
-                !self.config.chaos.has(Mutation::D2StalePreVoteUnanswered)
-            }
-            // Of a leader that may lead no more (museum F4).
-            Body::ReadIndexReply { .. } => self.config.chaos.has(Mutation::F4AnswerOfAnyLeader),
-            Body::Vote { .. } => self.config.chaos.has(Mutation::A7StaleVotesCounted),
-            Body::PreVote { .. }
+            Body::RequestPreVote { .. }
+            | Body::RequestVote { .. }
+            | Body::AppendEntries { .. }
+            | Body::ReadIndex { .. } => true,
+            // Answers, which are about that older term: its leader may lead no more (museum F4),
+            // and its votes elect nobody now (museum A7).
+            Body::ReadIndexReply { .. }
+            | Body::Vote { .. }
+            | Body::PreVote { .. }
             | Body::Appended { .. }
             | Body::Conflict { .. }
             | Body::SnapshotInstalled { .. }
@@ -174,8 +173,7 @@ impl Raft {
             // given to another directory: it must not refuse that leader for ever.
             Some(member)
                 if member.incarnation != incarnation
-                    && !matches!(message.body, Body::AppendEntries { .. })
-                    && !self.config.chaos.has(Mutation::C21IncarnationIgnored) =>
+                    && !matches!(message.body, Body::AppendEntries { .. }) =>
             {
                 Err(Ignored::OtherIncarnation)
             }
@@ -185,9 +183,6 @@ impl Raft {
 
     /// Says whether this node hears from a leader other than `candidate`, or leads (§4.2.3).
     pub(crate) fn leader_alive(&self, now: Timestamp, candidate: NodeId) -> bool {
-        if self.config.chaos.has(Mutation::C15CandidatesDisturb) {
-            return false;
-        }
         match &self.role {
             Role::Follower(follower) => {
                 let fresh = now.since(follower.heard) < self.config.election_timeout_ns.start;

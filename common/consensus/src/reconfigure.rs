@@ -2,7 +2,6 @@
 //! voters change, to the end by whichever leader finds it.
 
 use crate::actions::{Rejection, Reply};
-use crate::chaos::Mutation;
 use crate::configuration::{Configuration, Voters};
 use crate::entry::{Entry, Payload};
 use crate::ids::{EntryId, NodeId, RequestId, Timestamp};
@@ -44,13 +43,9 @@ impl Raft {
         let current = self.membership.latest();
         // One change at a time, and none before an entry of this leader's term is committed: a
         // change of an earlier leader may be in force elsewhere (§4.1, museum C1).
-        let overlap = self.config.chaos.has(Mutation::C3ChangesOverlap);
-        let chaos = self.config.chaos;
-        let began = self.commit >= leader.first || chaos.has(Mutation::C1ChangeBeforeOwnCommit);
-        let overlap = overlap || chaos.has(Mutation::C24ChangeDuringJoint);
-        let stable = self.membership.index() <= self.commit || overlap;
-        let joint_now = current.voters().is_joint() && !chaos.has(Mutation::C24ChangeDuringJoint);
-        if !began || joint_now || !stable {
+        let began = self.commit >= leader.first;
+        let stable = self.membership.index() <= self.commit;
+        if !began || current.voters().is_joint() || !stable {
             return Err(Rejection::Reconfiguring);
         }
         if leader.transfer.is_some() {
@@ -114,14 +109,7 @@ impl Raft {
             return;
         };
         let (latest, index) = (self.membership.latest(), self.membership.index());
-        let chaos = self.config.chaos;
-        let own = self.commit >= leader.first || chaos.has(Mutation::C7LeftWithoutOwnTerm);
-        let early = chaos.has(Mutation::C7JointLeftEarly);
-        let committed = self.commit >= index && own || early;
-        if leader.change.is_none() && chaos.has(Mutation::C6OnlyTheBeginnerLeaves) {
-            return;
-        }
-        if !committed {
+        if self.commit < index || self.commit < leader.first {
             return;
         }
         if let Voters::Joint { incoming, .. } = latest.voters() {
@@ -134,9 +122,6 @@ impl Raft {
             );
             let target = target.expect("a joint configuration was made of a valid target");
             self.append_configuration(now, target);
-            return;
-        }
-        if self.commit < index {
             return;
         }
         let leads_on = latest.is_voter(self.id);
@@ -208,9 +193,6 @@ impl Raft {
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
-        if self.config.chaos.has(Mutation::C22ProgressForgotten) {
-            leader.progress.clear();
-        }
         leader.departing = departing.then_some(Timestamp::new(u64::MAX));
         leader.progress.retain(|id, _| member(id));
         for id in joining.into_iter().filter(|id| *id != own) {

@@ -1,7 +1,6 @@
 //! The leader's side of replication (§3.5, §10.2.2): proposals, streams of entries, heartbeats.
 
 use crate::actions::{Rejection, Reply, Send};
-use crate::chaos::{Freedom, Mutation};
 use crate::entry::{Entry, Payload};
 use crate::ids::{ClusterTime, EntryId, LogIndex, NodeId, ReadRound, RequestId, Timestamp};
 use crate::message::{Body, Message};
@@ -16,8 +15,7 @@ impl Raft {
             self.reject(request, Rejection::NotLeader { leader: self.leader() });
             return;
         };
-        let eager = self.config.chaos.has(Mutation::E5WritesDuringTransfer);
-        if self.is_transferring() && !eager {
+        if self.is_transferring() {
             self.reject(request, Rejection::Transferring);
             return;
         }
@@ -64,7 +62,7 @@ impl Raft {
     fn replicate_to(&mut self, now: Timestamp, peer: NodeId) -> bool {
         let (term, commit, last) = (self.term(), self.commit, self.log.last().index);
         let mut most = u64::from(self.config.entries_max);
-        if self.config.chaos.allows(Freedom::ShortBatch) && self.rng.one_in(4) {
+        if self.config.freedom.short_batches && self.rng.one_in(4) {
             most = self.rng.below(3);
         }
         let Some(leader) = self.role.leader_mut() else {
@@ -92,8 +90,7 @@ impl Raft {
             Flow::Snapshot => return false,
         };
         let prev = next.prev().expect("next is above matched, so at least 1");
-        let blind = self.config.chaos.has(Mutation::G17CompactedIsSent);
-        let Some(prev) = self.log.id(prev).or(blind.then_some(EntryId::ZERO)) else {
+        let Some(prev) = self.log.id(prev) else {
             progress.flow = Flow::Snapshot;
             let at_least = self.log.base().index;
             self.out.send.push(Send::Snapshot { to: peer, term, at_least });
@@ -123,10 +120,9 @@ impl Raft {
 
     /// Sends an `AppendEntries` without entries.
     fn send_empty(&mut self, to: NodeId, prev: EntryId, round: ReadRound) {
-        let unchecked = self.config.chaos.has(Mutation::B13HeartbeatCommitUnchecked);
         // Never more than what `prev` covers: the follower may hold other entries behind it
         // (museum B13).
-        let commit = if unchecked { self.commit } else { self.commit.min(prev.index) };
+        let commit = self.commit.min(prev.index);
         let body = Body::AppendEntries { prev, entries: Vec::new(), commit, round };
         self.send(to, Message { term: self.term(), body });
     }
@@ -167,16 +163,12 @@ impl Raft {
         matched: LogIndex,
         round: ReadRound,
     ) {
-        let regresses = self.config.chaos.has(Mutation::B7MatchRegresses);
-        let relapses = self.config.chaos.allows(Freedom::ProbeAtRandom) && self.rng.one_in(16);
+        let relapses = self.config.freedom.probes_at_random && self.rng.one_in(16);
         let draw = self.rng_if(relapses);
         let last = self.log.last().index;
         let Some(progress) = self.heard_from(now, from, matched <= last, round) else {
             return;
         };
-        if regresses {
-            progress.matched = matched;
-        }
         progress.acknowledge(matched, last, now);
         if relapses {
             let back = progress.next.since(progress.matched);
@@ -195,9 +187,8 @@ impl Raft {
         hint: EntryId,
         round: ReadRound,
     ) {
-        let further = self.config.chaos.allows(Freedom::BackOffFurther) && self.rng.one_in(2);
+        let further = self.config.freedom.backs_off_further && self.rng.one_in(2);
         let draw = self.rng_if(further);
-        let repeats = self.config.chaos.has(Mutation::B19RetryRepeats);
         // The last entry here that the follower's log may hold as well (§3.5).
         let agree = self.log.agree_hint(hint).index;
         let Some(progress) = self.heard_from(now, from, true, round) else {
@@ -211,9 +202,6 @@ impl Raft {
         if current {
             // The next message differs from the refused one (museum B19).
             let mut next = agree.next().min(refused.index).max(progress.matched.next());
-            if repeats {
-                next = refused.index.next();
-            }
             if further {
                 let back = next.since(progress.matched).max(1);
                 next = progress.matched.advanced(1 + draw % back);
@@ -264,10 +252,7 @@ impl Raft {
     }
 
     /// Sending a snapshot ended: probe what the follower has now, with the next heartbeat.
-    pub(crate) fn snapshot_sent(&mut self, to: NodeId, delivered: bool) {
-        if !delivered && self.config.chaos.has(Mutation::G9FailedSnapshotAwaited) {
-            return;
-        }
+    pub(crate) fn snapshot_sent(&mut self, to: NodeId) {
         if let Some(leader) = self.role.leader_mut()
             && let Some(progress) = leader.progress.get_mut(&to)
         {

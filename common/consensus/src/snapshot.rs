@@ -2,7 +2,6 @@
 //! compacted entries takes over its leader's state (figure 5.3).
 
 use crate::actions::Ignored;
-use crate::chaos::Mutation;
 use crate::ids::{EntryId, LogIndex, NodeId, ReadRound, Term, Timestamp, WriteId};
 use crate::input::SnapshotMeta;
 use crate::message::Body;
@@ -57,10 +56,7 @@ impl Install {
 impl Raft {
     /// Returns what a snapshot covers that ends at `index`; `None` where the log does not know.
     pub fn snapshot_meta(&self, index: LogIndex) -> Option<SnapshotMeta> {
-        let mut last = self.log.id(index)?;
-        if self.config.chaos.has(Mutation::G8SnapshotOfPresentTerm) {
-            last.term = self.term();
-        }
+        let last = self.log.id(index)?;
         let (configuration_index, configuration) = self.membership.at(index).clone();
         Some(SnapshotMeta { last, configuration, configuration_index, stamp: self.stamp })
     }
@@ -112,9 +108,7 @@ impl Raft {
             return;
         }
         let last = meta.last;
-        let base = self.log.base().index;
-        let old = self.config.chaos.has(Mutation::G6OldSnapshotInstalled) && last.index > base;
-        if last.index > self.commit || old {
+        if last.index > self.commit {
             self.install(meta);
         }
         self.promise(from, Body::SnapshotInstalled { last });
@@ -143,8 +137,6 @@ impl Raft {
         self.log.compact(last);
         // The snapshot's configuration, unless one follows it in what is kept (museum G5).
         let behind = if kept { last.index } else { LogIndex::new(u64::MAX) };
-        let keeps_all = self.config.chaos.has(Mutation::G5ConfigurationOfOldLog);
-        let behind = if keeps_all { LogIndex::ZERO } else { behind };
         self.membership.install((meta.configuration_index, meta.configuration.clone()), behind);
         let index = self.membership.index();
         self.out.event.push(crate::Event::Configuration { index });

@@ -1,7 +1,6 @@
 //! Handing leadership over (§3.10).
 
 use crate::actions::{Rejection, Reply};
-use crate::chaos::Mutation;
 use crate::ids::{EntryId, NodeId, RequestId, Timestamp};
 use crate::message::{Body, Message};
 use crate::raft::Raft;
@@ -26,8 +25,7 @@ impl Raft {
     pub(crate) fn transfer(&mut self, now: Timestamp, request: RequestId, to: NodeId) {
         let id = self.id;
         let known = self.leader();
-        let anybody = self.config.chaos.has(Mutation::E7TransferToNonVoter);
-        let voter = self.membership.latest().is_voter(to) || anybody;
+        let voter = self.membership.latest().is_voter(to);
         let patience_ns = self.config.election_timeout_ns.start;
         let Some(leader) = self.role.leader_mut() else {
             self.reject(request, Rejection::NotLeader { leader: known });
@@ -80,12 +78,8 @@ impl Raft {
             Role::Follower(follower) => follower.leader == Some(from),
             Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_) => false,
         };
-        let anybody = self.config.chaos.has(Mutation::E7TransferToNonVoter);
-        if follows && self.log.last() == last && (self.may_campaign() || anybody) {
-            match self.config.chaos.has(Mutation::E2SuccessorPreVotes) {
-                false => self.campaign(now, true),
-                true => self.pre_campaign(now),
-            }
+        if follows && self.log.last() == last && self.may_campaign() {
+            self.campaign(now, true);
         }
     }
 

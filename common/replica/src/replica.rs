@@ -5,8 +5,8 @@ use std::ops::{Range, RangeInclusive};
 
 use bytes::Bytes;
 use consensus::{
-    Actions, Basis, Entry, Event, Input as Raw, LogIndex, Mutation, NodeId, Raft, Rejection,
-    RequestId, Send, SnapshotMeta, Status, Term, Timer, Timestamp, Write,
+    Actions, Basis, Entry, Event, Input as Raw, LogIndex, NodeId, Raft, Rejection, RequestId, Send,
+    SnapshotMeta, Status, Term, Timer, Timestamp, Write,
 };
 
 use crate::cache::Cache;
@@ -386,14 +386,12 @@ impl Replica {
     fn applied(&mut self, now: Timestamp, index: LogIndex, responses: Vec<(LogIndex, Bytes)>) {
         self.raft.step(now, Raw::Applied { index });
         let raft = &self.raft;
-        let hasty = raft.chaos().has(Mutation::J6FailedInsteadOfUnknown);
         for ending in self.requests.applied(index, |at| raft.term_at(at), responses) {
             self.reply.push(match ending {
                 Ending::Applied { request, index, response } => {
                     Reply::Applied { request, index, response }
                 }
                 Ending::Superseded { request } => Reply::Superseded { request },
-                Ending::Unknown { request } if hasty => Reply::Superseded { request },
                 Ending::Unknown { request } => Reply::Unknown { request },
             });
         }
@@ -407,9 +405,7 @@ impl Replica {
     fn flushed(&mut self, now: Timestamp, index: LogIndex, state_bytes: u64) {
         let base = self.raft.status().base.index;
         let index = index.min(self.raft.applied());
-        let once = self.raft.chaos().has(Mutation::G20CompactsOnce) && base > LogIndex::ZERO;
-        if !once
-            && let Some(to) = self.policy.compact_to(base, index, state_bytes)
+        if let Some(to) = self.policy.compact_to(base, index, state_bytes)
             && let Some(meta) = self.raft.snapshot_meta(to)
         {
             self.raft.step(now, Raw::SnapshotTaken { meta });

@@ -176,7 +176,7 @@ impl World {
     /// Lets a healed core show that it works.
     pub(crate) fn recover(&mut self) -> Result<(), Broken> {
         let began = self.now;
-        let ties = self.profile.chaos.extreme_timers;
+        let ties = self.profile.freedom.extreme_timers;
         let patience_ns = if ties { TIES_NS } else { ELECTION_NS };
         self.until(patience_ns, "a leader", |world| Ok(world.healed_leader().is_some()))?;
         if !ties {

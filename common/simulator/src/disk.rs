@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use consensus::{Entry, EntryId, HardState, LogIndex, Mutation, SnapshotMeta, WriteId};
+use consensus::{Entry, EntryId, HardState, LogIndex, SnapshotMeta, WriteId};
 use state_machine::MemoryStore;
 
 use crate::chance::Chance;
@@ -27,8 +27,6 @@ pub(crate) struct Disk {
     pub(crate) flushed: LogIndex,
     /// A leader's snapshot that waits to be installed, or to be covered by the durable state.
     pub(crate) snapshot: Option<Snapshot>,
-    /// The bug that this disk has.
-    mutation: Option<Mutation>,
     queue: VecDeque<consensus::Write>,
     /// Writes of the batch that is being written.
     batch: usize,
@@ -46,14 +44,13 @@ pub(crate) enum Lost {
 }
 
 impl Disk {
-    pub(crate) fn new(log: Vec<Entry>, hard_state: HardState, mutation: Option<Mutation>) -> Self {
+    pub(crate) fn new(log: Vec<Entry>, hard_state: HardState) -> Self {
         Self {
             log: Log::new(log),
             hard_state,
             state: MemoryStore::new(),
             flushed: LogIndex::ZERO,
             snapshot: None,
-            mutation,
             queue: VecDeque::new(),
             batch: 0,
         }
@@ -108,16 +105,10 @@ impl Disk {
     fn finish_batch(&mut self) -> Option<WriteId> {
         let mut last = None;
         for write in self.queue.drain(..self.batch) {
-            if let Some(hard_state) = write.hard_state
-                && self.mutation != Some(Mutation::A10HardStateNotWritten)
-            {
+            if let Some(hard_state) = write.hard_state {
                 self.hard_state = hard_state;
             }
-            if self.mutation == Some(Mutation::G3ConflictStays) {
-                self.log.follow_carelessly(&write);
-            } else {
-                self.log.follow(&write);
-            }
+            self.log.follow(&write);
             last = Some(write.id);
         }
         self.batch = 0;

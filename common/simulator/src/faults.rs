@@ -1,7 +1,7 @@
 //! Which faults and freedoms a seed has: about half of them, so that every mix comes up (swarm
 //! testing).
 
-use consensus::Chaos;
+use consensus::Freedom;
 use replica::Keep;
 
 use crate::chance::Chance;
@@ -115,7 +115,7 @@ pub(crate) struct Profile {
     pub(crate) catch_up: u64,
     /// Of a thousand ranges of entries, so many are sent in pieces.
     pub(crate) split: u64,
-    pub(crate) chaos: Chaos,
+    pub(crate) freedom: Freedom,
 }
 
 impl Profile {
@@ -173,12 +173,11 @@ impl Profile {
             deaf_after_handover: if faults.contains(&Fault::Heal) { 300 } else { 0 },
             catch_up: [1, 20, 1_000][usize::try_from(some(1_000, 0, 2)).unwrap_or(0)],
             split: some(500, 50, 500),
-            chaos: Chaos {
+            freedom: Freedom {
                 short_batches: some(500, 1, 1) == 1,
                 backs_off_further: some(500, 1, 1) == 1,
                 probes_at_random: some(300, 1, 1) == 1,
                 extreme_timers: some(300, 1, 1) == 1,
-                mutation: None,
             },
             faults,
         }

@@ -20,7 +20,6 @@ mod inject;
 mod log;
 mod machine;
 mod moments;
-mod museum;
 mod node;
 mod oracle;
 mod plots;
@@ -34,8 +33,6 @@ mod trap;
 mod workload;
 mod world;
 
-pub use consensus::{Chaos, Mutation};
 pub use coverage::{Coverage, Kind, Met};
-pub use museum::{MUSEUM, Shown, UNSHOWN};
 pub use run::{Outcome, Settings, Violation, run};
 pub use search::{Found, Report, search};

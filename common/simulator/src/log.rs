@@ -1,11 +1,10 @@
 //! A modelled log: entries behind a base, as the disk has them and as the replica believes them.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 
 use consensus::{
-    Configuration, Entry, EntryId, LogIndex, LogView, Majority, Membership, Payload, SnapshotMeta,
-    TermRun, Voters, Write,
+    Configuration, Entry, EntryId, LogIndex, LogView, Membership, Payload, SnapshotMeta, TermRun,
+    Write,
 };
 
 /// Entries behind what was compacted.
@@ -33,18 +32,6 @@ impl Log {
             } else {
                 self.entries.clear();
             }
-            self.base = Some(meta.clone());
-        }
-        self.entries.extend(write.append.iter().cloned());
-    }
-
-    /// Museum G3: a new base deletes what is before it, whether or not the rest belongs to it.
-    pub(crate) fn follow_carelessly(&mut self, write: &Write) {
-        if let Some(from) = write.truncate_from {
-            self.truncate(from);
-        }
-        if let Some(meta) = &write.compact_to {
-            self.forget_to(meta.last.index);
             self.base = Some(meta.clone());
         }
         self.entries.extend(write.append.iter().cloned());
@@ -130,28 +117,15 @@ impl Log {
     }
 
     /// Returns the configurations, as a restarted replica takes them.
-    /// With `promotes`, learners vote (museum C13).
-    pub(crate) fn membership(&self, promotes: bool) -> Option<Membership> {
-        let read = |configuration: &Configuration| match promotes {
-            true => all_vote(configuration),
-            false => configuration.clone(),
-        };
+    pub(crate) fn membership(&self) -> Option<Membership> {
         let in_log = |entry: &Entry| match &entry.payload {
-            Payload::Configuration(configuration) => Some((entry.id.index, read(configuration))),
+            Payload::Configuration(configuration) => Some((entry.id.index, configuration.clone())),
             Payload::Noop | Payload::Command(_) => None,
         };
         let base = self.base.as_ref();
         let base = base.map_or((LogIndex::ZERO, Configuration::unknown()), |meta| {
-            (meta.configuration_index, read(&meta.configuration))
+            (meta.configuration_index, meta.configuration.clone())
         });
         Membership::restore(base, self.entries.iter().filter_map(in_log).collect())
     }
-}
-
-/// Makes voters of all members.
-fn all_vote(configuration: &Configuration) -> Configuration {
-    let members = configuration.members();
-    let voters = Voters::Stable(Majority::new(members.keys().copied()));
-    Configuration::new(voters, BTreeSet::new(), members.clone())
-        .unwrap_or_else(|_| configuration.clone())
 }

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use simulator::explorer::{
     Budget, World, breadth_first, describe, exhaust, minimise, random_walks,
 };
-use simulator::{Coverage, Found, Kind, Met, Mutation, Report, Settings, run, search};
+use simulator::{Coverage, Found, Kind, Met, Report, Settings, run, search};
 
 /// A run of so many seeds must meet everything that there is to meet.
 const ENOUGH_SEEDS: u64 = 2_000;
@@ -26,17 +26,12 @@ struct Cli {
 enum Command {
     /// Runs seeds until one breaks an invariant; a single SEED is replayed exactly
     Sim(Sim),
-    /// Builds known bugs in, one after the other, and shows that each is found
-    Mutations(Mutations),
     /// Takes every order of events at small scope: breadth first, then random walks
     Explore(Explore),
 }
 
 #[derive(Debug, Args)]
 struct Explore {
-    /// A known bug to have: its shortest trace is printed
-    #[arg(long, value_parser = mutation)]
-    mutation: Option<Mutation>,
     /// Voters
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=5))]
     nodes: u8,
@@ -86,28 +81,9 @@ struct Sim {
     /// Threads; all cores unless told otherwise
     #[arg(long)]
     threads: Option<usize>,
-    /// A known bug to have
-    #[arg(long, value_parser = mutation)]
-    mutation: Option<Mutation>,
     /// Prints every event of the replayed seed to stderr
     #[arg(long, requires = "seed")]
     trace: bool,
-}
-
-#[derive(Debug, Args)]
-struct Mutations {
-    /// Only this one
-    #[arg(long, value_parser = mutation)]
-    mutation: Option<Mutation>,
-    /// The most seeds that each may take
-    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..))]
-    seeds: u64,
-    /// Virtual seconds with faults in each
-    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3_600))]
-    seconds: u64,
-    /// Threads; all cores unless told otherwise
-    #[arg(long)]
-    threads: Option<usize>,
 }
 
 fn main() -> ExitCode {
@@ -118,26 +94,13 @@ fn main() -> ExitCode {
             Some(seed) => replay(seed, &sim),
             None => simulate(&sim),
         },
-        Command::Mutations(mutations) => find_all(&mutations),
         Command::Explore(args) => explore(&args),
     };
     if done { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn mutation(name: &str) -> Result<Mutation, String> {
-    let named = |mutation: &&Mutation| {
-        mutation.name().strip_prefix(name).is_some_and(|rest| {
-            rest.is_empty() || rest.starts_with(|first: char| first.is_ascii_uppercase())
-        })
-    };
-    Mutation::ALL.iter().find(named).copied().ok_or_else(|| {
-        let names: Vec<&str> = Mutation::ALL.iter().map(|mutation| mutation.name()).collect();
-        format!("known are {}", names.join(", "))
-    })
-}
-
 fn replay(seed: u64, sim: &Sim) -> bool {
-    let settings = Settings { seconds: sim.seconds, mutation: sim.mutation, trace: sim.trace };
+    let settings = Settings { seconds: sim.seconds, trace: sim.trace };
     let outcome = run(seed, settings);
     say(&format!("seed {seed}  digest {:016x}\n{}", outcome.digest, met(&outcome.coverage, 1)));
     match outcome.violation {
@@ -153,7 +116,7 @@ fn replay(seed: u64, sim: &Sim) -> bool {
 }
 
 fn simulate(sim: &Sim) -> bool {
-    let settings = Settings { seconds: sim.seconds, mutation: sim.mutation, trace: false };
+    let settings = Settings { seconds: sim.seconds, trace: false };
     let began = Instant::now();
     let terminal = std::io::stderr().is_terminal();
     let progress = |done: u64| {
@@ -188,36 +151,6 @@ fn says_enough(report: &Report) -> bool {
     }
     say(&format!("never met in {} seeds: {}", report.seeds, missing.join("; ")));
     false
-}
-
-fn find_all(mutations: &Mutations) -> bool {
-    let one = mutations.mutation;
-    let all: Vec<Mutation> = Mutation::ALL
-        .iter()
-        .copied()
-        .filter(|mutation| one.is_none_or(|one| one == *mutation))
-        .collect();
-    say(&format!("{:<28} {:>6} {:>8}  INVARIANT", "BUG", "SEED", "CORE-S"));
-    let mut survivors = 0;
-    for mutation in &all {
-        let seconds = mutations.seconds;
-        let settings = Settings { seconds, mutation: Some(*mutation), trace: false };
-        let threads = threads(mutations.threads);
-        let report = search(1, mutations.seeds, settings, threads, |_| {});
-        let took = report.took.as_secs_f64() * threads as f64;
-        let name = mutation.name();
-        match report.found {
-            Some(Found { seed, violation }) => {
-                say(&format!("{name:<28} {seed:>6} {took:>8.1}  {}", violation.invariant));
-            }
-            None => {
-                survivors += 1;
-                say(&format!("{name:<28} {:>6} {took:>8.1}  NOT FOUND", "-"));
-            }
-        }
-    }
-    say(&format!("{} of {} found", all.len() - survivors, all.len()));
-    survivors == 0
 }
 
 /// How much may happen in a trace of the breadth-first search, and of the walks.
@@ -262,11 +195,11 @@ const FEW: [(&str, Budget); 3] = [
     ),
 ];
 
-/// Explores a change of members to its end; says whether all is as it should be.
+/// Explores a change of members to its end; says whether nothing is broken, and that is all.
 fn explore_change(args: &Explore, target: &[u64]) -> bool {
     let (timeouts, crashes) = (args.timeouts, args.crashes);
     let scope = Budget { timeouts, crashes, ..Budget::NONE };
-    let world = match World::changing(target, scope, args.in_flight, args.mutation) {
+    let world = match World::changing(target, scope, args.in_flight) {
         Ok(world) => world,
         Err(why) => {
             say(&format!("the change cannot begin: {why}"));
@@ -300,36 +233,33 @@ fn explore_change(args: &Explore, target: &[u64]) -> bool {
         Some(trace) => {
             let least = minimise(&world, &trace);
             say(&format!("found; none of these actions is superfluous:\n{}", describe(&least)));
-            args.mutation.is_some()
+            false
         }
-        None => args.mutation.is_none() && explored.states < args.states,
+        None => explored.states < args.states,
     }
 }
 
-/// Says whether all is as it should be: nothing found in the core as it is, or the bug.
+/// Says whether nothing is broken.
 fn explore(args: &Explore) -> bool {
     if let Some(target) = &args.change {
         return explore_change(args, target);
     }
     let (voters, learners) = (usize::from(args.nodes), usize::from(args.learners));
-    let world = |budget| World::new(voters, learners, budget, args.mutation);
+    let world = |budget| World::new(voters, learners, budget);
     let led = LED.into_iter().map(|(from, scope)| (from, world(scope).led()));
     for (from, start) in [("the beginning", Ok(world(SMALL)))].into_iter().chain(led) {
         match start {
-            Ok(start) if is_found(from, &start, args.states) => return args.mutation.is_some(),
+            Ok(start) if is_found(from, &start, args.states) => return false,
             Ok(_) => {}
             Err(broken) => {
                 say(&format!("found on the way to {from}: {broken}"));
-                return args.mutation.is_some();
+                return false;
             }
         }
     }
     let few = FEW.into_iter().filter_map(|(who, scope)| Some((who, world(scope).led().ok()?)));
     let many = [("clients", world(LARGE)), ("clients and operators", world(OPERATED))];
-    if few.chain(many).any(|(who, start)| is_met(who, &start, args)) {
-        return args.mutation.is_some();
-    }
-    args.mutation.is_none()
+    !few.chain(many).any(|(who, start)| is_met(who, &start, args))
 }
 
 /// Searches breadth first; says whether something is broken.
@@ -409,11 +339,9 @@ fn met(coverage: &Coverage, seeds: u64) -> String {
 
 fn tell(found: &Found, settings: Settings) {
     let Found { seed, violation } = found;
-    let mutation =
-        settings.mutation.map_or_else(String::new, |m| format!(" --mutation {}", m.name()));
     say(&format!(
         "VIOLATION in seed {seed} after {} events, at {:.6} virtual s\n  invariant: {}\n  \
-         seen:      {}\n  replay:    cargo xtask sim {seed} --seconds {}{mutation} --trace",
+         seen:      {}\n  replay:    cargo xtask sim {seed} --seconds {} --trace",
         violation.step,
         violation.at_ns as f64 / 1e9,
         violation.invariant,

@@ -3,13 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use consensus::{
-    Chaos, ClusterTime, Config, Configuration, Entry, EntryId, HardState, Incarnation, LogIndex,
-    Member, Message, Mutation, NodeId, Payload, Raft, Restored, Term, Timestamp,
+    ClusterTime, Config, Configuration, Entry, EntryId, HardState, Incarnation, LogIndex, Member,
+    Message, NodeId, Payload, Raft, Restored, Term, Timestamp,
 };
 use replica::{Limits, Replica};
-use state_machine::{Batch, Host, MemoryStore, OrderedStore as _, View as _};
+use state_machine::{Host, MemoryStore};
 
 use crate::chance::Chance;
 use crate::disk::{Disk, Lost};
@@ -44,8 +43,6 @@ pub(crate) enum Task {
 /// A node.
 pub(crate) struct Node {
     pub(crate) id: NodeId,
-    /// The bug that its driver has.
-    pub(crate) mutation: Option<Mutation>,
     pub(crate) incarnation: Incarnation,
     /// Whether its data directory was lost, and is another now.
     pub(crate) wiped: bool,
@@ -77,12 +74,7 @@ pub(crate) struct Node {
 
 impl Node {
     /// Makes a first member, or a node that belongs to no cluster yet.
-    pub(crate) fn new(
-        id: NodeId,
-        configuration: Option<&Configuration>,
-        drift_ppm: i64,
-        mutation: Option<Mutation>,
-    ) -> Self {
+    pub(crate) fn new(id: NodeId, configuration: Option<&Configuration>, drift_ppm: i64) -> Self {
         let first = |configuration: &Configuration| {
             let id = EntryId { term: Term::new(1), index: LogIndex::new(1) };
             let payload = Payload::Configuration(configuration.clone());
@@ -90,17 +82,16 @@ impl Node {
         };
         let term = configuration.map_or(Term::ZERO, |_| Term::new(1));
         let log = configuration.map(first).into_iter().collect();
-        let disk = Disk::new(log, HardState { term, voted_for: None }, mutation);
+        let disk = Disk::new(log, HardState { term, voted_for: None });
         Self {
             id,
-            mutation,
             incarnation: incarnation(id),
             wiped: false,
             replica: None,
             life: 0,
             disk,
             memory: Log::default(),
-            host: host(MemoryStore::new(), id, mutation),
+            host: host(MemoryStore::new()),
             tasks: VecDeque::new(),
             receiving: false,
             seen_commit: LogIndex::ZERO,
@@ -168,7 +159,7 @@ impl Node {
             Some(_) => Start::DropsSnapshot,
             None => Start::Plain,
         };
-        self.host = host(disk.state.clone(), self.id, self.mutation);
+        self.host = host(disk.state.clone());
         let stamps = disk.log.entries().iter().map(|entry| entry.stamp);
         let base = disk.log.base_meta().map(|meta| meta.stamp);
         let stamp = stamps.chain(base).chain([self.host.time()]).max().unwrap_or_default();
@@ -179,7 +170,7 @@ impl Node {
             log: disk.log.view().ok_or_else(|| torn("the disk's log is not in order"))?,
             membership: disk
                 .log
-                .membership(self.mutation == Some(Mutation::C13LearnersRestartAsVoters))
+                .membership()
                 .ok_or_else(|| torn("the disk's configurations are not in order"))?,
             applied: disk.flushed,
             stamp,
@@ -209,7 +200,7 @@ impl Node {
 
     /// Replaces the data directory by an empty one.
     pub(crate) fn wipe(&mut self) {
-        self.disk = Disk::new(Vec::new(), HardState::default(), self.mutation);
+        self.disk = Disk::new(Vec::new(), HardState::default());
         self.incarnation = Incarnation::new(self.incarnation.get() + 1_000);
         self.wiped = true;
     }
@@ -217,13 +208,6 @@ impl Node {
     /// Makes the state durable. A snapshot that it covers is not needed any more.
     pub(crate) fn persist(&mut self) -> LogIndex {
         let flushed = self.host.persist().expect("memory does not fail");
-        if self.mutation == Some(Mutation::G14CompactedBeforeDurable) {
-            return flushed;
-        }
-        if self.mutation == Some(Mutation::J7AppliedTwice) {
-            self.disk.state = with_applied_of(self.host.store(), &self.disk.state);
-            return self.disk.flushed;
-        }
         self.disk.flushed = flushed;
         self.disk.state = self.host.store().clone();
         let covered = |snapshot: &crate::disk::Snapshot| snapshot.meta.last.index <= flushed;
@@ -245,38 +229,8 @@ pub(crate) enum Start {
 }
 
 /// Opens a state.
-pub(crate) fn host(
-    state: MemoryStore,
-    id: NodeId,
-    mutation: Option<Mutation>,
-) -> Host<MemoryStore> {
-    let skew = if mutation == Some(Mutation::J9MachineDiffers) { id.get() } else { 0 };
-    let host = Host::open(state, Arc::new(Registers { skew })).expect("memory does not fail");
-    host.with_chaos(Chaos { mutation, ..Chaos::default() })
-}
-
-/// Museum J1: a state without the system's part, but for the applied index.
-pub(crate) fn without_system(state: &MemoryStore) -> MemoryStore {
-    let (mut bare, mut batch) = (MemoryStore::new(), Batch::new());
-    for (key, value) in state.range(&[], None, usize::MAX).expect("memory does not fail") {
-        if key.first() != Some(&0) || *key == *b"\0applied" {
-            batch.put(key, value);
-        }
-    }
-    bare.write(batch).and_then(|()| bare.persist()).expect("memory does not fail");
-    bare
-}
-
-/// Museum J7: a state in which the applied index stays what it was in another.
-fn with_applied_of(state: &MemoryStore, old: &MemoryStore) -> MemoryStore {
-    let (mut state, mut batch) = (state.clone(), Batch::new());
-    let key = Bytes::from_static(b"\0applied");
-    match old.get(&key).expect("memory does not fail") {
-        Some(value) => batch.put(key, value),
-        None => batch.delete(key),
-    }
-    state.write(batch).and_then(|()| state.persist()).expect("memory does not fail");
-    state
+pub(crate) fn host(state: MemoryStore) -> Host<MemoryStore> {
+    Host::open(state, Arc::new(Registers)).expect("memory does not fail")
 }
 
 /// The data directories that the modelled nodes begin with.

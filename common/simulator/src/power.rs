@@ -46,7 +46,7 @@ impl World {
             return Ok(());
         }
         let config = Config {
-            chaos: self.profile.chaos,
+            freedom: self.profile.freedom,
             entries_max: 64,
             inflight_max: 8,
             catch_up_max: self.profile.catch_up,

@@ -2,8 +2,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use consensus::Mutation;
-
 use crate::coverage::{Coverage, Met};
 use crate::faults::MS;
 use crate::oracle::Broken;
@@ -17,15 +15,13 @@ const TRAPPED_AT_THE_END: u64 = 300;
 pub struct Settings {
     /// Virtual seconds with faults.
     pub seconds: u64,
-    /// A known bug to have.
-    pub mutation: Option<Mutation>,
     /// Whether every event is printed to stderr.
     pub trace: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { seconds: 30, mutation: None, trace: false }
+        Self { seconds: 30, trace: false }
     }
 }
 
@@ -57,7 +53,7 @@ pub struct Outcome {
 
 /// Runs one seed.
 pub fn run(seed: u64, settings: Settings) -> Outcome {
-    let mut world = World::new(seed, settings.mutation, settings.trace);
+    let mut world = World::new(seed, settings.trace);
     let began = world.now;
     let ended = catch_unwind(AssertUnwindSafe(|| live(&mut world, settings.seconds)));
     let broken = match ended {
@@ -93,9 +89,7 @@ fn live(world: &mut World, seconds: u64) -> Result<(), Broken> {
         let sprung = world.now.after(600 * MS);
         while world.turn(sprung)? {}
     }
-    // Where clocks break the promise that leases rest on, elections may take for ever as well.
-    let hopeless = world.profile.chaos.has(Mutation::F0ClocksBeyondTheirError);
-    if !hopeless && world.heal_a_core()? { world.recover() } else { Ok(()) }
+    if world.heal_a_core()? { world.recover() } else { Ok(()) }
 }
 
 fn words(panic: &(dyn std::any::Any + Send)) -> String {

@@ -7,7 +7,7 @@ use replica::Input;
 use crate::coverage::Met;
 use crate::disk::Snapshot;
 use crate::faults::MS;
-use crate::node::{Late, Task, host, without_system};
+use crate::node::{Late, Task, host};
 use crate::oracle::Broken;
 use crate::world::{Happening, World};
 
@@ -55,10 +55,7 @@ impl World {
         if meta.configuration.voters().is_joint() {
             self.coverage.meet(Met::SnapshotInJoint);
         }
-        let mut state = node.host.store().clone();
-        if node.mutation == Some(consensus::Mutation::J1SessionsNotInSnapshots) {
-            state = without_system(&state);
-        }
+        let state = node.host.store().clone();
         let takes = self.chance.between(MS, self.profile.snapshot_ns);
         let broken = !self.is_safe(from, to) && self.chance.permille(self.profile.stream_breaks);
         if broken {
@@ -182,7 +179,7 @@ impl World {
             let why = format!("node {} replaces its state first", node.id);
             return Err(Broken::new("the log begins behind a snapshot before it is used", why));
         }
-        node.host = host(snapshot.state, node.id, node.mutation);
+        node.host = host(snapshot.state);
         let index = node.applied();
         if self.chance.permille(500) {
             self.flush(at);

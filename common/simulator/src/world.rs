@@ -148,14 +148,9 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, mutation: Option<consensus::Mutation>, trace: bool) -> Self {
+    pub(crate) fn new(seed: u64, trace: bool) -> Self {
         let mut chance = Chance::new(seed);
-        let mut profile = Profile::draw(&mut chance);
-        profile.chaos.mutation = mutation;
-        if mutation == Some(consensus::Mutation::F0ClocksBeyondTheirError) {
-            (profile.lease_ppm, profile.drift_ppm) = (Some(0), 450_000);
-            (profile.reads, profile.request_ns) = (600, 4 * MS);
-        }
+        let profile = Profile::draw(&mut chance);
         let plots = Plots::draw(seed, &profile);
         let first = profile.voters + profile.learners;
         let ids: Vec<NodeId> = (1..=first + profile.spares).filter_map(NodeId::new).collect();
@@ -169,14 +164,11 @@ impl World {
         let configuration = configuration.expect("distinct ids");
         let ppm = profile.drift_ppm;
         let mut drift = || {
-            // Clocks that break their promise do so as far as they can.
-            let far = ppm > 100_000;
-            let drift =
-                if far { 2 * ppm * chance.between(0, 1) } else { chance.between(0, 2 * ppm) };
+            let drift = chance.between(0, 2 * ppm);
             i64::try_from(drift).expect("small") - i64::try_from(ppm).expect("small")
         };
         let founder = |id: &NodeId| members.contains(id).then_some(&configuration);
-        let nodes = ids.iter().map(|id| Node::new(*id, founder(id), drift(), mutation)).collect();
+        let nodes = ids.iter().map(|id| Node::new(*id, founder(id), drift())).collect();
         Self {
             now: Timestamp::new(1_000 * MS),
             chance,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use consensus::{Chaos, ClusterTime, Entry, EntryId, LogIndex, Payload, Term};
+use consensus::{ClusterTime, Entry, EntryId, LogIndex, Payload, Term};
 
 use crate::codec::CodecError;
 use crate::envelope::{Envelope, EnvelopeKind};
@@ -28,8 +28,6 @@ pub struct Host<S> {
     machine: Arc<dyn StoredMachine>,
     applied: EntryId,
     time: ClusterTime,
-    /// Known bugs; for simulation only.
-    chaos: Chaos,
 }
 
 /// Why entries cannot be applied.
@@ -75,14 +73,7 @@ impl<S: OrderedStore> Host<S> {
     /// If the store cannot be read.
     pub fn open(store: S, machine: Arc<dyn StoredMachine>) -> Result<Self, HostError> {
         let (applied, time) = applied_in(&store)?;
-        let chaos = Chaos::default();
-        Ok(Self { store, machine, applied, time, chaos })
-    }
-
-    /// Builds a known bug in; without the feature `chaos` of the consensus core there is none.
-    #[must_use]
-    pub fn with_chaos(self, chaos: Chaos) -> Self {
-        Self { chaos, ..self }
+        Ok(Self { store, machine, applied, time })
     }
 
     /// Lets the store do what is no change of the machine's: a checkpoint, or taking over another
@@ -173,7 +164,7 @@ impl<S: OrderedStore> Host<S> {
         batch: &mut Batch,
     ) -> Result<Response, HostError> {
         let mut transaction = Transaction::new(&self.store, batch, SYSTEM);
-        match system::admit(&mut transaction, time, envelope, self.chaos)? {
+        match system::admit(&mut transaction, time, envelope)? {
             Admission::Answer(answer) => Ok(answer),
             Admission::Apply => {
                 let response = self.run_machine(index, time, &envelope.body, batch)?;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use consensus::{Configuration, Input, Majority, Mutation, Reply, Timer, Voters};
+use consensus::{Configuration, Input, Majority, Reply, Timer, Voters};
 
 use super::action::{Action, Budget};
 use super::node::config;
@@ -16,14 +16,9 @@ impl World {
     ///
     /// # Errors
     /// If an invariant is broken on the way there, or the change is refused.
-    pub fn changing(
-        target: &[u64],
-        budget: Budget,
-        in_flight: u32,
-        mutation: Option<Mutation>,
-    ) -> Result<Self, String> {
+    pub fn changing(target: &[u64], budget: Budget, in_flight: u32) -> Result<Self, String> {
         let newcomers = target.iter().filter(|number| **number > 3).count();
-        let mut config = config(mutation);
+        let mut config = config();
         config.inflight_max = in_flight;
         let mut world = Self::with(3, newcomers, budget, config);
         world.hold_time();

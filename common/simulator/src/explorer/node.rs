@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use consensus::{ClusterTime, Config, HardState, Mutation, Raft, Restored, Timestamp, Write};
+use consensus::{ClusterTime, Config, HardState, Raft, Restored, Timestamp, Write};
 
 use super::world::{id, incarnation};
 use crate::log::Log;
@@ -59,7 +59,7 @@ pub(super) fn restore(
         incarnation: incarnation(at),
         hard_state,
         log: log.view().expect("the log is in order"),
-        membership: log.membership(false).expect("in order"),
+        membership: log.membership().expect("in order"),
         applied: log.base().index,
         stamp: ClusterTime::ZERO,
     };
@@ -67,10 +67,9 @@ pub(super) fn restore(
 }
 
 /// One choice for every draw, and timeouts that are always due.
-pub(super) fn config(mutation: Option<Mutation>) -> Config {
+pub(super) fn config() -> Config {
     let mut config = Config::new(1);
     config.heartbeat_ns = 1;
     config.election_timeout_ns = 2..3;
-    config.chaos.mutation = mutation;
     config
 }

@@ -6,7 +6,7 @@
 //! session that expired or was evicted answers with an error for ever (J3).
 
 use bytes::Bytes;
-use consensus::{Chaos, ClusterTime, LogIndex, Mutation};
+use consensus::{ClusterTime, LogIndex};
 
 use super::command::SESSION_NAME_BYTES_MAX;
 use super::records::{Session, decode, encode};
@@ -53,14 +53,10 @@ pub(crate) fn admit(
     transaction: &mut Transaction<'_>,
     time: ClusterTime,
     envelope: &Envelope,
-    chaos: Chaos,
 ) -> Result<Admission, HostError> {
     let (id, sequence) = (envelope.session, envelope.sequence);
     let expired = || Ok(Admission::Answer(SystemResponse::SessionExpired { session: id }.encode()));
     let Some(mut session) = load(transaction, id)? else {
-        if chaos.has(Mutation::J3UnknownSessionApplied) {
-            return Ok(Admission::Apply);
-        }
         return expired();
     };
     if has_expired(&session, time) {
@@ -85,8 +81,6 @@ pub(crate) fn admit(
     } else if sequence > session.highest {
         // Certainly new: most commands come in order, and need no look for an answer.
         session.highest = sequence;
-        Admission::Apply
-    } else if sequence < session.highest && chaos.has(Mutation::J4LastCommandOnly) {
         Admission::Apply
     } else {
         let answer = transaction.get(&keys::answer(id, sequence))?;
