@@ -1,77 +1,21 @@
-//! Roles: what cannot be, cannot be written. A role's data lives in its variant.
+//! Roles: what cannot be, cannot be written. A role's data lives in its variant, and what only a
+//! role may do is a procedure on that data.
 
-use std::collections::BTreeMap;
-
-use crate::forward::Forwarding;
-use crate::ids::{ClusterTime, LogIndex, NodeId, RequestId, Timestamp};
-use crate::message::Verdict;
-use crate::progress::Progress;
-use crate::reads::Reads;
-use crate::status::RoleKind;
-use crate::transfer::Transfer;
+use crate::candidate::{Candidate, PreCandidate};
+use crate::core::Core;
+use crate::follower::Follower;
+use crate::leader::Leader;
+use crate::vocabulary::ids::{NodeId, Timestamp};
+use crate::vocabulary::input::Timer;
+use crate::vocabulary::status::RoleKind;
 
 /// What a node is in its current term (§3.3).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Role {
     Follower(Follower),
-    PreCandidate(Candidacy),
-    Candidate(Candidacy),
+    PreCandidate(PreCandidate),
+    Candidate(Candidate),
     Leader(Leader),
-}
-
-/// Follows a leader, or waits for one.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Follower {
-    /// The leader of this term, if known.
-    pub(crate) leader: Option<NodeId>,
-    /// When that leader was last heard from.
-    pub(crate) heard: Timestamp,
-    /// When to campaign.
-    pub(crate) election: Timestamp,
-    /// Reads that wait for the leader's answer.
-    pub(crate) forwarding: Forwarding,
-}
-
-impl Follower {
-    pub(crate) fn new(leader: Option<NodeId>, heard: Timestamp, election: Timestamp) -> Self {
-        Self { leader, heard, election, forwarding: Forwarding::default() }
-    }
-}
-
-/// Asks for votes, or whether it would get them.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Candidacy {
-    /// Each voter's last answer; a voter counts once.
-    pub(crate) votes: BTreeMap<NodeId, Verdict>,
-    /// When to try again.
-    pub(crate) election: Timestamp,
-}
-
-/// Leads.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Leader {
-    /// This leader's first entry, the no-op; nothing may be read before it is committed (§6.4).
-    pub(crate) first: LogIndex,
-    /// When it was elected.
-    pub(crate) since: Timestamp,
-    /// Cluster time at that moment.
-    pub(crate) stamp: ClusterTime,
-    /// All other members.
-    pub(crate) progress: BTreeMap<NodeId, Progress>,
-    /// When heartbeats are due.
-    pub(crate) heartbeat: Timestamp,
-    /// When contact with a quorum must be shown.
-    pub(crate) quorum_check: Timestamp,
-    /// Reads that wait for confirmation.
-    pub(crate) reads: Reads,
-    /// Who asked for the change of members that is under way.
-    pub(crate) change: Option<RequestId>,
-    /// Until when members are fed that leave with the latest configuration.
-    pub(crate) departing: Option<Timestamp>,
-    /// The transfer of leadership that is under way.
-    pub(crate) transfer: Option<Transfer>,
-    /// A successor was told to campaign: the lease is gone for the rest of the term (museum E10).
-    pub(crate) handed_over: bool,
 }
 
 impl Role {
@@ -95,6 +39,56 @@ impl Role {
         match self {
             Self::Leader(leader) => Some(leader),
             Self::Follower(_) | Self::PreCandidate(_) | Self::Candidate(_) => None,
+        }
+    }
+
+    /// Returns the leader of this term, if known.
+    pub(crate) fn known_leader(&self, core: &Core) -> Option<NodeId> {
+        match self {
+            Self::Follower(follower) => follower.leader(),
+            Self::PreCandidate(_) | Self::Candidate(_) => None,
+            Self::Leader(_) => Some(core.id()),
+        }
+    }
+
+    /// Returns when to campaign; `None` at a leader.
+    pub(crate) fn election(&self) -> Option<Timestamp> {
+        match self {
+            Self::Follower(follower) => Some(follower.election()),
+            Self::PreCandidate(candidate) => Some(candidate.election()),
+            Self::Candidate(candidate) => Some(candidate.election()),
+            Self::Leader(_) => None,
+        }
+    }
+
+    /// Returns when to wake this node, and why.
+    pub(crate) fn deadline(&self, core: &Core) -> Option<(Timestamp, Timer)> {
+        match self {
+            Self::Follower(follower) => follower.deadline(core),
+            Self::PreCandidate(candidate) => Some((candidate.election(), Timer::Election)),
+            Self::Candidate(candidate) => Some((candidate.election(), Timer::Election)),
+            Self::Leader(leader) => Some(leader.deadline()),
+        }
+    }
+
+    /// Says whether this node leads, or hears from a leader other than `candidate` (§4.2.3).
+    pub(crate) fn leader_alive(&self, core: &Core, now: Timestamp, candidate: NodeId) -> bool {
+        match self {
+            Self::Follower(follower) => {
+                follower.hears_from_leader(core, now, candidate) || core.stands_by(now, candidate)
+            }
+            Self::PreCandidate(_) | Self::Candidate(_) => core.stands_by(now, candidate),
+            // It steps down by itself when it loses contact with a quorum.
+            Self::Leader(_) => true,
+        }
+    }
+
+    /// Ends this role, and answers what only it could have finished.
+    pub(crate) fn leave(self, core: &mut Core) {
+        match self {
+            Self::Follower(follower) => follower.leave(core),
+            Self::PreCandidate(_) | Self::Candidate(_) => {}
+            Self::Leader(leader) => leader.leave(core),
         }
     }
 }

@@ -1,0 +1,207 @@
+//! What a node has whatever its role: term and vote, the log and its durability, the members, the
+//! state machine's side, and the lanes that fill until the next drain.
+
+use crate::rules::messages::Receiver;
+use crate::vocabulary::actions::HardState;
+use crate::vocabulary::config::{Config, ConfigError, Restored};
+use crate::vocabulary::configuration::{Configuration, Voters};
+use crate::vocabulary::ids::{
+    ClusterTime, Incarnation, LogIndex, NodeId, ReadTicket, Term, Timestamp,
+};
+use crate::vocabulary::log_view::LogView;
+use crate::vocabulary::membership::Membership;
+
+use applying::Applying;
+use contact::Contact;
+use durability::Durability;
+use outbox::Outbox;
+use rng::Rng;
+
+mod applying;
+mod contact;
+pub(crate) mod durability;
+mod lanes;
+mod log;
+mod outbox;
+mod rng;
+mod voting;
+
+/// A node without its role.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Core {
+    id: NodeId,
+    incarnation: Incarnation,
+    config: Config,
+    hard_state: HardState,
+    log: LogView,
+    durability: Durability,
+    membership: Membership,
+    applying: Applying,
+    /// Highest stamp seen; the base of cluster time if this node leads (§6.3).
+    stamp: ClusterTime,
+    rng: Rng,
+    contact: Contact,
+    /// The last name of a forwarded read. Where they start differs from run to run, so that no
+    /// answer to an earlier run is taken for one to this (museum F3).
+    tickets: ReadTicket,
+    out: Outbox,
+}
+
+impl Core {
+    /// Takes over what the disk holds.
+    ///
+    /// # Errors
+    /// If settings or the parts of `disk` contradict each other.
+    pub(crate) fn restore(
+        id: NodeId,
+        config: Config,
+        disk: Restored,
+        now: Timestamp,
+    ) -> Result<Self, ConfigError> {
+        config.check()?;
+        let Restored { incarnation, hard_state, log, membership, applied, stamp } = disk;
+        if log.last().term > hard_state.term {
+            return Err(ConfigError::TermBehindLog);
+        }
+        if applied < log.base().index || applied > log.last().index {
+            return Err(ConfigError::AppliedOutsideLog);
+        }
+        if membership.index() > log.last().index {
+            return Err(ConfigError::ConfigurationOutsideLog);
+        }
+        let rng = Rng::new(config.seed);
+        // Below the half, so that counting never ends.
+        let tickets = ReadTicket::new(Rng::new(!config.seed ^ now.get()).next() >> 1);
+        Ok(Self {
+            id,
+            incarnation,
+            config,
+            hard_state,
+            durability: Durability::new(log.last().index),
+            log,
+            membership,
+            applying: Applying::new(applied),
+            stamp,
+            rng,
+            contact: Contact::new(now),
+            tickets,
+            out: Outbox::default(),
+        })
+    }
+
+    pub(crate) fn id(&self) -> NodeId {
+        self.id
+    }
+
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Returns the shortest election timeout: how long a follower stands by its leader (§4.2.3),
+    /// and the patience that everything else is measured by.
+    pub(crate) fn patience_ns(&self) -> u64 {
+        self.config.election_timeout_ns.start
+    }
+
+    pub(crate) fn term(&self) -> Term {
+        self.hard_state.term
+    }
+
+    pub(crate) fn voted_for(&self) -> Option<NodeId> {
+        self.hard_state.voted_for
+    }
+
+    pub(crate) fn log(&self) -> &LogView {
+        &self.log
+    }
+
+    pub(crate) fn last_index(&self) -> LogIndex {
+        self.log.last().index
+    }
+
+    /// Returns the last index that is on this node's disk.
+    pub(crate) fn durable(&self) -> LogIndex {
+        self.durability.durable()
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.durability.has_failed()
+    }
+
+    pub(crate) fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    /// Returns the configuration in force: the latest in the log, committed or not (§4.1).
+    pub(crate) fn configuration(&self) -> &Configuration {
+        self.membership.latest()
+    }
+
+    pub(crate) fn voters(&self) -> &Voters {
+        self.membership.latest().voters()
+    }
+
+    /// Returns the configuration before the one in force, as long as that one is uncommitted.
+    pub(crate) fn superseded(&self) -> Option<&Configuration> {
+        (self.membership.index() > self.commit()).then(|| self.membership.previous())
+    }
+
+    /// Says whether the configuration before the one in force names this node as a member.
+    pub(crate) fn was_member(&self) -> bool {
+        self.membership.previous().recognises(self.id, self.incarnation)
+    }
+
+    /// Returns what messages are judged by.
+    pub(crate) fn receiver(&self) -> Receiver<'_> {
+        Receiver {
+            id: self.id,
+            term: self.term(),
+            latest: self.membership.latest(),
+            previous: self.membership.previous(),
+        }
+    }
+
+    /// Returns the highest index known to be committed.
+    pub(crate) fn commit(&self) -> LogIndex {
+        self.applying.commit()
+    }
+
+    /// Returns the highest index handed to the state machine.
+    pub(crate) fn handed(&self) -> LogIndex {
+        self.applying.handed()
+    }
+
+    pub(crate) fn applied(&self) -> LogIndex {
+        self.applying.applied()
+    }
+
+    pub(crate) fn commit_to(&mut self, index: LogIndex) {
+        self.applying.commit_to(index);
+    }
+
+    pub(crate) fn note_applied(&mut self, index: LogIndex) {
+        self.applying.note_applied(index);
+    }
+
+    /// Returns the highest stamp seen.
+    pub(crate) fn stamp(&self) -> ClusterTime {
+        self.stamp
+    }
+
+    /// Returns a name for a question to the leader that this node has never used.
+    pub(crate) fn next_ticket(&mut self) -> ReadTicket {
+        self.tickets = self.tickets.next();
+        self.tickets
+    }
+
+    /// Stops claiming anything: the disk has failed. A failed fsync is never tried again, because
+    /// nobody can tell what it has left on the disk.
+    pub(crate) fn fail(&mut self) {
+        self.durability.fail();
+        self.out.keep_replies();
+    }
+}

@@ -1,0 +1,126 @@
+//! What a node is as a voter, whatever its role: its term and vote, its patience, and the leader
+//! that it stands by.
+
+use super::Core;
+use crate::rules::vote::{self, Voter};
+use crate::vocabulary::actions::HardState;
+use crate::vocabulary::ids::{NodeId, Term, Timestamp};
+
+impl Core {
+    /// Enters `term`. A vote given in the present term stays given: only a higher term clears it
+    /// (museum A1, A2).
+    ///
+    /// # Panics
+    /// If the term would decrease (§3.3).
+    pub(crate) fn enter_term(&mut self, term: Term) {
+        assert!(term >= self.term(), "terms never decrease (§3.3)");
+        if term > self.term() {
+            self.set_hard_state(HardState { term, voted_for: None });
+        }
+    }
+
+    /// Gives this term's vote (§3.4).
+    pub(crate) fn vote_for(&mut self, candidate: NodeId) {
+        let term = self.term();
+        self.set_hard_state(HardState { term, voted_for: Some(candidate) });
+    }
+
+    /// Enters the next term, with the vote for this node itself (§3.4).
+    pub(crate) fn enter_own_campaign(&mut self) {
+        let term = self.term().next();
+        self.set_hard_state(HardState { term, voted_for: Some(self.id) });
+    }
+
+    fn set_hard_state(&mut self, hard_state: HardState) {
+        if self.hard_state != hard_state {
+            if hard_state.term > self.hard_state.term {
+                self.durability.forget_before(hard_state.term);
+                self.out.promises.clear();
+            }
+            self.hard_state = hard_state;
+            self.out.hard_state = true;
+        }
+    }
+
+    /// Says whether term and vote are on disk exactly as they are in memory.
+    pub(crate) fn hard_state_durable(&self) -> bool {
+        !self.out.hard_state && self.durability.hard_state_durable()
+    }
+
+    /// Returns what a request for this node's vote is answered by. `leader_alive` says whether this
+    /// node leads, or hears from a leader other than the candidate.
+    pub(crate) fn voter(&self, now: Timestamp, leader_alive: bool) -> Voter {
+        Voter {
+            term: self.term(),
+            voted_for: self.voted_for(),
+            last: self.log.last(),
+            eligible: vote::may_vote(self.configuration(), self.id, self.incarnation),
+            sits_out: self.sits_out(now),
+            leader_alive,
+        }
+    }
+
+    /// Says whether this node may stand for election.
+    pub(crate) fn may_campaign(&self) -> bool {
+        let (latest, before) = (self.configuration(), self.superseded());
+        vote::may_campaign(latest, before, self.id, self.incarnation)
+    }
+
+    /// Returns the voters but this node.
+    pub(crate) fn other_voters(&self) -> Vec<NodeId> {
+        self.voters().iter().filter(|voter| *voter != self.id).collect()
+    }
+
+    /// Draws when to campaign if nothing is heard until then (§3.4).
+    pub(crate) fn draw_election(&mut self, now: Timestamp) -> Timestamp {
+        let range = self.config.election_timeout_ns.clone();
+        let width = range.end - range.start;
+        let drawn = match self.config.freedom.extreme_timers {
+            true if self.rng.one_in(2) => 0,
+            true => width - 1,
+            false => self.rng.below(width),
+        };
+        now.after(range.start + drawn)
+    }
+
+    /// Says yes once in `n` times where the protocol leaves a freedom that is used.
+    pub(crate) fn at_random(&mut self, used: bool, n: u64) -> bool {
+        used && self.rng.one_in(n)
+    }
+
+    /// Draws a number, for a freedom that is used.
+    pub(crate) fn draw(&mut self) -> u64 {
+        self.rng.next()
+    }
+
+    /// Draws a number below `bound`, for a freedom that is used.
+    pub(crate) fn draw_below(&mut self, bound: u64) -> u64 {
+        self.rng.below(bound)
+    }
+
+    /// Notes that `leader` was heard from, or, if that is this node, when it heard from a quorum.
+    pub(crate) fn note_contact(&mut self, leader: NodeId, when: Timestamp) {
+        self.contact.note(leader, when);
+    }
+
+    /// Returns when a leader was last heard from, or, by a leader of old, a quorum.
+    pub(crate) fn contact(&self) -> Option<Timestamp> {
+        self.contact.when()
+    }
+
+    /// Says whether this node stands by a leader other than `candidate`, to which it may have
+    /// granted a lease that still runs (§6.4.1).
+    pub(crate) fn stands_by(&self, now: Timestamp, candidate: NodeId) -> bool {
+        self.grants_leases() && self.contact.stands_by(now, self.id, candidate, self.patience_ns())
+    }
+
+    /// Says whether this node started so lately that a lease may still run that it has granted and
+    /// forgotten.
+    pub(crate) fn sits_out(&self, now: Timestamp) -> bool {
+        self.grants_leases() && self.contact.sits_out(now, self.patience_ns())
+    }
+
+    fn grants_leases(&self) -> bool {
+        self.config.lease_clock_error_ppm.is_some()
+    }
+}

@@ -1,0 +1,179 @@
+//! Leads: what only a leader knows, and may do.
+
+use std::collections::BTreeMap;
+
+use crate::core::Core;
+use crate::vocabulary::actions::{Rejection, Reply};
+use crate::vocabulary::entry::Payload;
+use crate::vocabulary::ids::{ClusterTime, LogIndex, NodeId, RequestId, Timestamp};
+use crate::vocabulary::input::Timer;
+use crate::vocabulary::status::PeerStatus;
+
+use progress::Progress;
+use read_rounds::ReadRounds;
+
+mod change;
+mod commit;
+mod heartbeat;
+mod lease;
+mod progress;
+mod read_rounds;
+mod reads;
+mod replication;
+mod snapshot;
+mod transfer;
+
+/// What a leader knows beside its log.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Leader {
+    /// This leader's first entry, the no-op; nothing may be read before it is committed (§6.4).
+    first: LogIndex,
+    /// When it was elected.
+    since: Timestamp,
+    /// Cluster time at that moment.
+    stamp: ClusterTime,
+    /// All other members.
+    progress: BTreeMap<NodeId, Progress>,
+    /// When heartbeats are due.
+    heartbeat: Timestamp,
+    /// When contact with a quorum must be shown.
+    quorum_check: Timestamp,
+    /// Reads that wait for confirmation.
+    reads: ReadRounds,
+    /// Who asked for the change of members that is under way.
+    change: Option<RequestId>,
+    /// Until when members are fed that leave with the latest configuration.
+    departing: Option<Timestamp>,
+    /// The transfer of leadership that is under way.
+    transfer: Option<Transfer>,
+    /// A successor was told to campaign: the lease is gone for the rest of the term (museum E10).
+    handed_over: bool,
+}
+
+/// A transfer under way. While it lasts, the leader takes no proposals, so that its successor can
+/// catch up.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Transfer {
+    /// The successor.
+    to: NodeId,
+    /// When to give up.
+    until: Timestamp,
+    /// Who asked.
+    request: RequestId,
+    /// Whether the successor has been told.
+    told: bool,
+}
+
+/// Whether a leader goes on leading.
+#[must_use = "a leader that must step down does not do so by itself"]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leadership {
+    GoesOn,
+    Ends,
+}
+
+impl Leader {
+    /// A leader that is just elected: of the followers nothing is known.
+    pub(crate) fn new(core: &Core, now: Timestamp) -> Self {
+        let first = core.last_index().next();
+        let members = core.configuration().members().keys().copied();
+        let others = members.filter(|member| *member != core.id());
+        Self {
+            first,
+            since: now,
+            stamp: core.stamp(),
+            progress: others.map(|member| (member, Progress::new(first, now))).collect(),
+            heartbeat: now.after(core.config().heartbeat_ns),
+            quorum_check: now.after(core.patience_ns()),
+            reads: ReadRounds::default(),
+            change: None,
+            departing: None,
+            transfer: None,
+            handed_over: false,
+        }
+    }
+
+    /// Takes office: a no-op opens the term (§3.6.2, §6.4).
+    pub(crate) fn take_office(&mut self, core: &mut Core, now: Timestamp) {
+        core.append_own(core.stamp(), Payload::Noop);
+        self.sync_progress(core, now);
+        self.renew_lease(core, now);
+        self.broadcast_heartbeat(core);
+    }
+
+    /// Steps down, and answers what only a leader could have finished. A transfer has happened, as
+    /// far as this node can tell: the client may look who leads now.
+    pub(crate) fn leave(self, core: &mut Core) {
+        for request in self.reads.into_requests() {
+            core.reject(request, Rejection::NoQuorum);
+        }
+        if let Some(request) = self.change {
+            core.reply(Reply::Undecided { request });
+        }
+        if let Some(transfer) = self.transfer {
+            core.reply(Reply::Done { request: transfer.request });
+        }
+    }
+
+    /// Returns when to wake this leader, and why.
+    pub(crate) fn deadline(&self) -> (Timestamp, Timer) {
+        let due = (self.heartbeat, Timer::Heartbeat).min((self.quorum_check, Timer::QuorumCheck));
+        let transfer = self.transfer.as_ref().map(|transfer| (transfer.until, Timer::Transfer));
+        transfer.map_or(due, |transfer| due.min(transfer))
+    }
+
+    /// Returns when it was elected.
+    pub(crate) fn since(&self) -> Timestamp {
+        self.since
+    }
+
+    /// Returns what is known to agree and to be durable on a member.
+    pub(crate) fn matched(&self, member: NodeId) -> Option<LogIndex> {
+        self.progress.get(&member).map(Progress::matched)
+    }
+
+    /// Returns what is known of each other member, in order of their ids.
+    pub(crate) fn peers(&self, core: &Core) -> impl Iterator<Item = PeerStatus> {
+        let (voters, last) = (core.voters(), core.last_index());
+        self.progress.iter().map(move |(id, progress)| {
+            let catch_up = (!voters.contains(*id)).then(|| progress.catch_up(last));
+            progress.status(*id, catch_up)
+        })
+    }
+
+    /// Returns the highest value that a quorum of voters has reached, of whatever is known of each
+    /// member; `own` is this node's. Learners do not count (museum C9, F9), and a single voter is a
+    /// quorum by itself (museum F10).
+    fn quorum<T: Ord + Copy + Default>(
+        &self,
+        core: &Core,
+        own: T,
+        known: impl Fn(&Progress) -> T,
+    ) -> T {
+        core.voters().quorum_index(|id| match self.progress.get(&id) {
+            Some(progress) => known(progress),
+            None if id == core.id() => own,
+            None => T::default(),
+        })
+    }
+
+    /// Checks what must hold between two steps.
+    pub(crate) fn check(&self, core: &Core) {
+        let last = core.last_index();
+        assert!(core.voted_for() == Some(core.id()), "a leader has its own vote");
+        assert!(self.first <= last, "a leader's no-op is in its log");
+        let own = core.log().term(self.first) == Some(core.term());
+        let compacted = self.first <= core.log().base().index;
+        assert!(own || compacted, "a leader's no-op is of its own term");
+        self.reads.check(core.config().reads_max as usize);
+        for progress in self.progress.values() {
+            progress.check(last, self.reads.newest());
+        }
+    }
+
+    /// Checks the step from `before`, in the same term, to this state.
+    pub(crate) fn check_transition(&self, before: &Self) {
+        assert!(self.handed_over >= before.handed_over, "a lease given up stays so (E10)");
+        assert!(self.reads.newest() >= before.reads.newest(), "rounds are never reused (F3)");
+    }
+}

@@ -1,0 +1,152 @@
+//! Changing the members (§4.1-4.3): begun by one leader, brought to its end by whichever leads.
+
+use super::progress::Progress;
+use super::{Leader, Leadership};
+use crate::core::Core;
+use crate::rules::change;
+use crate::vocabulary::actions::{Rejection, Reply};
+use crate::vocabulary::configuration::{Configuration, Tally};
+use crate::vocabulary::entry::Payload;
+use crate::vocabulary::ids::{NodeId, RequestId, Timestamp};
+
+impl Leader {
+    /// Begins a change to `target`, or refuses it. A change to what is in force already is done
+    /// when that is committed.
+    pub(crate) fn reconfigure(
+        &mut self,
+        core: &mut Core,
+        now: Timestamp,
+        request: RequestId,
+        target: &Configuration,
+    ) {
+        match self.judge_change(core, now, target) {
+            Ok(next) => {
+                self.change = Some(request);
+                if let Some(next) = next {
+                    self.append_configuration(core, now, next);
+                }
+            }
+            Err(reason) => core.reject(request, reason),
+        }
+    }
+
+    /// Returns the configuration to append for a change to `target`, `None` if that is in force.
+    fn judge_change(
+        &self,
+        core: &Core,
+        now: Timestamp,
+        target: &Configuration,
+    ) -> Result<Option<Configuration>, Rejection> {
+        let (current, index) = (core.configuration(), core.membership().index());
+        if !change::may_begin(current, index, core.commit(), self.first) {
+            return Err(Rejection::Reconfiguring);
+        }
+        if self.is_transferring() {
+            return Err(Rejection::Transferring);
+        }
+        change::check_target(current, target)?;
+        if current == target {
+            return Ok(None);
+        }
+        self.check_newcomers(core, target)?;
+        self.check_reachable(core, now, target)?;
+        change::step_towards(current, target).map(Some).ok_or(Rejection::Invalid)
+    }
+
+    /// New voters must have caught up.
+    fn check_newcomers(&self, core: &Core, target: &Configuration) -> Result<(), Rejection> {
+        let (current, index) = (core.configuration(), core.membership().index());
+        let (last, lag_max) = (core.last_index(), core.config().catch_up_max);
+        let caught_up = |id: NodeId| {
+            let matched = self.matched(id);
+            matched.is_some_and(|matched| change::has_caught_up(matched, index, last, lag_max))
+        };
+        let mut newcomers = target.voters().iter().filter(|id| !current.is_voter(*id));
+        match newcomers.find(|id| !caught_up(*id)) {
+            Some(node) => Err(Rejection::NotCaughtUp { node }),
+            None => Ok(()),
+        }
+    }
+
+    /// A majority of the voters to be must have answered of late, or the change would end service.
+    fn check_reachable(
+        &self,
+        core: &Core,
+        now: Timestamp,
+        target: &Configuration,
+    ) -> Result<(), Rejection> {
+        let patience_ns = 2 * core.patience_ns();
+        let heard = |progress: &Progress| now.since(progress.heard()) < patience_ns;
+        let alive = |id: NodeId| Some(id == core.id() || self.progress.get(&id).is_some_and(heard));
+        match target.voters().tally(alive) {
+            Tally::Won => Ok(()),
+            Tally::Lost | Tally::Undecided => Err(Rejection::WouldLoseQuorum),
+        }
+    }
+
+    /// Does what a commit allows: leaves a joint configuration, whichever leader began it (museum
+    /// C6), and ends a change.
+    pub(crate) fn advance_change(&mut self, core: &mut Core, now: Timestamp) -> Leadership {
+        if !change::is_decided(core.membership().index(), core.commit(), self.first) {
+            return Leadership::GoesOn;
+        }
+        if let Some(left) = change::leave_joint(core.configuration()) {
+            self.append_configuration(core, now, left);
+            return Leadership::GoesOn;
+        }
+        if let Some(request) = self.change.take() {
+            core.reply(Reply::Done { request });
+        }
+        if !core.configuration().is_voter(core.id()) {
+            // The last thing that a removed leader says is that its removal is committed (§4.2.2).
+            self.broadcast_heartbeat(core);
+            return Leadership::Ends;
+        }
+        self.dismiss(core, now);
+        Leadership::GoesOn
+    }
+
+    /// Feeds members that leave until they have their removal, but not for longer than an election
+    /// timeout behind its commit (museum C16); then they are told that it is committed.
+    fn dismiss(&mut self, core: &mut Core, now: Timestamp) {
+        let Some(until) = self.departing else {
+            return;
+        };
+        let until = until.min(now.after(core.patience_ns()));
+        self.departing = Some(until);
+        let (latest, index) = (core.configuration(), core.membership().index());
+        let mut leaving = self.progress.iter().filter(|(id, _)| latest.member(**id).is_none());
+        if now >= until || leaving.all(|(_, progress)| progress.matched() >= index) {
+            self.broadcast_heartbeat(core);
+            self.sync_progress(core, now);
+        }
+    }
+
+    fn append_configuration(&mut self, core: &mut Core, now: Timestamp, next: Configuration) {
+        let known = core.voters();
+        if next.voters().iter().any(|voter| !known.contains(voter)) {
+            // A new voter has one election timeout to answer (museum C19).
+            self.quorum_check = now.after(core.patience_ns());
+        }
+        core.append_own(core.stamp(), Payload::Configuration(next));
+        self.sync_progress(core, now);
+    }
+
+    /// Feeds all members; those that leave until their removal is committed, so that they learn of
+    /// it and do not campaign against it. What is known of a member that stays is kept (museum
+    /// C22).
+    pub(super) fn sync_progress(&mut self, core: &Core, now: Timestamp) {
+        let next = core.last_index().next();
+        let (latest, before) = (core.configuration().members(), core.superseded());
+        let leaving = |id: &NodeId| {
+            let member = before.is_some_and(|before| before.members().contains_key(id));
+            member && !latest.contains_key(id)
+        };
+        let departing = before.is_some_and(|before| before.members().keys().any(leaving));
+        self.departing = departing.then_some(Timestamp::new(u64::MAX));
+        self.progress.retain(|id, _| latest.contains_key(id) || leaving(id));
+        for id in latest.keys().filter(|id| **id != core.id()) {
+            self.progress.entry(*id).or_insert_with(|| Progress::new(next, now));
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! What a leader knows of one follower, and how it feeds it.
+
+use std::collections::VecDeque;
+
+use crate::vocabulary::ids::{LogIndex, NodeId, ReadRound, ReadTicket, Timestamp};
+use crate::vocabulary::status::{CatchUp, FlowKind, PeerStatus};
+
+/// One follower, as its leader sees it (§3.5: `nextIndex`, `matchIndex`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Progress {
+    /// The highest index known to agree and to be durable there; never moves back in a term.
+    matched: LogIndex,
+    /// The next index to send; always above `matched` (museum B8).
+    next: LogIndex,
+    /// How it is being fed.
+    flow: Flow,
+    /// When it was last heard from.
+    heard: Timestamp,
+    /// The newest read round that it has answered.
+    round: ReadRound,
+    /// The question for a read index that it has asked, until that is answered.
+    question: Option<Question>,
+    /// How it catches up.
+    rounds: Rounds,
+}
+
+/// A follower's question for a read index: one at a time, for all its clients that wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Question {
+    /// Its name.
+    ticket: ReadTicket,
+    /// The round that it waits for, and the read index; none began since it arrived if `None`.
+    at: Option<(ReadRound, LogIndex)>,
+}
+
+impl Question {
+    /// Returns the round that it waits for.
+    pub(super) fn round(self) -> Option<ReadRound> {
+        self.at.map(|(round, _)| round)
+    }
+}
+
+/// Rounds of catching up (§4.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Rounds {
+    /// The round under way, or the last one.
+    number: u32,
+    /// Where the round under way ends, and when it began.
+    target: Option<(LogIndex, Timestamp)>,
+    /// How long the last complete one took.
+    took_ns: Option<u64>,
+}
+
+impl Rounds {
+    /// A round ends with what the log held when it began; the next brings what came since.
+    fn advance(&mut self, matched: LogIndex, last: LogIndex, now: Timestamp) {
+        if let Some((_, began)) = self.target.take_if(|(end, _)| *end <= matched) {
+            self.took_ns = Some(now.since(began));
+        }
+        if self.target.is_none() && matched < last {
+            self.number = self.number.saturating_add(1);
+            self.target = Some((last, now));
+        }
+    }
+}
+
+/// How a follower is being fed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Flow {
+    /// Looks for the place where the logs agree, one message at a time.
+    Probe {
+        /// A message is under way; the next goes out with an answer or the next heartbeat.
+        waiting: bool,
+    },
+    /// Streams ahead of the acknowledgements.
+    Replicate {
+        /// The last index of each message that is not acknowledged.
+        inflight: VecDeque<LogIndex>,
+        /// When the window last began to wait, or moved.
+        moved: Timestamp,
+    },
+    /// Waits until a snapshot is sent.
+    Snapshot,
+}
+
+impl Progress {
+    /// Starts a follower of which nothing is known. It counts as heard from just now, so that it
+    /// has one election timeout to answer (museum C19).
+    pub(super) fn new(next: LogIndex, now: Timestamp) -> Self {
+        Self {
+            matched: LogIndex::ZERO,
+            next,
+            flow: Flow::Probe { waiting: false },
+            heard: now,
+            round: ReadRound::ZERO,
+            question: None,
+            rounds: Rounds { number: 1, target: next.prev().map(|end| (end, now)), took_ns: None },
+        }
+    }
+
+    pub(super) fn matched(&self) -> LogIndex {
+        self.matched
+    }
+
+    pub(super) fn next(&self) -> LogIndex {
+        self.next
+    }
+
+    pub(super) fn heard(&self) -> Timestamp {
+        self.heard
+    }
+
+    pub(super) fn round(&self) -> ReadRound {
+        self.round
+    }
+
+    pub(super) fn question(&self) -> Option<Question> {
+        self.question
+    }
+
+    /// Notes that the follower answers, and the newest round that it has heard of. Answers may come
+    /// in any order.
+    pub(super) fn note_heard(&mut self, now: Timestamp, round: ReadRound) {
+        self.heard = now;
+        self.round = self.round.max(round);
+    }
+
+    /// Notes an acknowledgement in a log that ends at `last`. An older one changes nothing (museum
+    /// B7).
+    pub(super) fn acknowledge(&mut self, matched: LogIndex, last: LogIndex, now: Timestamp) {
+        let news = matched > self.matched;
+        self.matched = self.matched.max(matched);
+        self.rounds.advance(self.matched, last, now);
+        self.next = self.next.max(self.matched.next());
+        match &mut self.flow {
+            // The logs agree at the probed place, or beyond it. An acknowledgement of less (of a
+            // heartbeat, say) does not tell whether they do.
+            Flow::Probe { .. } => {
+                if matched.next() >= self.next {
+                    self.next = self.matched.next();
+                    self.flow = Flow::Replicate { inflight: VecDeque::new(), moved: now };
+                }
+            }
+            Flow::Replicate { inflight, moved } => {
+                let done = inflight.partition_point(|end| *end <= self.matched);
+                inflight.drain(..done);
+                if news {
+                    *moved = now;
+                }
+            }
+            // Whatever reconnects to the leader's log ends the wait (museum G9).
+            Flow::Snapshot => {
+                if news {
+                    self.flow = Flow::Probe { waiting: false };
+                }
+            }
+        }
+    }
+
+    /// Says whether a message with entries may go out now, if the log ends at `last`.
+    pub(super) fn may_send(&self, last: LogIndex, inflight_max: usize) -> bool {
+        match &self.flow {
+            Flow::Probe { waiting } => !waiting,
+            Flow::Replicate { inflight, .. } => self.next <= last && inflight.len() < inflight_max,
+            Flow::Snapshot => false,
+        }
+    }
+
+    /// Notes that a message goes out with the entries from `next` to before `end`. Returns whether
+    /// another may follow before this one is answered.
+    pub(super) fn note_sent(&mut self, end: LogIndex, now: Timestamp) -> bool {
+        match &mut self.flow {
+            Flow::Probe { waiting } => {
+                *waiting = true;
+                false
+            }
+            Flow::Replicate { inflight, moved } => {
+                if inflight.is_empty() {
+                    *moved = now;
+                }
+                if end > self.next {
+                    inflight.push_back(end.prev().expect("it is behind next"));
+                    self.next = end;
+                }
+                true
+            }
+            Flow::Snapshot => false,
+        }
+    }
+
+    /// Notes that only a snapshot helps.
+    pub(super) fn await_snapshot(&mut self) {
+        self.flow = Flow::Snapshot;
+    }
+
+    /// Says whether a refusal of entries behind `refused` is an answer to what was sent last, and
+    /// not an old one.
+    pub(super) fn awaits_refusal(&self, refused: LogIndex) -> bool {
+        match &self.flow {
+            Flow::Probe { .. } => refused.next() == self.next,
+            Flow::Replicate { .. } => refused > self.matched,
+            Flow::Snapshot => false,
+        }
+    }
+
+    /// Returns a place behind what matches and up to `next`, by chance.
+    pub(super) fn drawn_back(&self, next: LogIndex, draw: u64) -> LogIndex {
+        self.matched.advanced(1 + draw % next.since(self.matched).max(1))
+    }
+
+    /// Looks again for the place where the logs agree, from `next`. If `waiting`, the first message
+    /// goes out with the next heartbeat.
+    pub(super) fn probe(&mut self, next: LogIndex, waiting: bool) {
+        self.next = next.max(self.matched.next());
+        self.flow = Flow::Probe { waiting };
+    }
+
+    /// Something for this follower was lost.
+    pub(super) fn lost(&mut self) {
+        match self.flow {
+            Flow::Replicate { .. } => self.probe(LogIndex::ZERO, true),
+            Flow::Probe { .. } | Flow::Snapshot => {}
+        }
+    }
+
+    /// Sending a snapshot ended, well or not.
+    pub(super) fn snapshot_ended(&mut self) {
+        match self.flow {
+            Flow::Snapshot => self.probe(self.next, true),
+            Flow::Probe { .. } | Flow::Replicate { .. } => {}
+        }
+    }
+
+    /// Starts sending again from what is acknowledged if a window has not moved for `patience_ns`:
+    /// its messages or their answers are lost. A probe may go out again at once.
+    pub(super) fn retry(&mut self, now: Timestamp, patience_ns: u64) {
+        match &mut self.flow {
+            Flow::Probe { waiting } => *waiting = false,
+            Flow::Replicate { inflight, moved } => {
+                if !inflight.is_empty() && now.since(*moved) >= patience_ns {
+                    self.probe(LogIndex::ZERO, false);
+                }
+            }
+            Flow::Snapshot => {}
+        }
+    }
+
+    /// Returns how it catches up with a log that ends at `last`.
+    pub(super) fn catch_up(&self, last: LogIndex) -> CatchUp {
+        CatchUp {
+            round: self.rounds.number,
+            last_round_ns: self.rounds.took_ns,
+            lag: last.since(self.matched),
+        }
+    }
+
+    /// Notes that the follower asks for a read index. If it asks again, the first time counts on.
+    pub(super) fn note_question(&mut self, ticket: ReadTicket) {
+        if self.question.is_none_or(|known| known.ticket != ticket) {
+            self.question = Some(Question { ticket, at: None });
+        }
+    }
+
+    /// Lets a question that has arrived wait for `round`, to be answered with `commit`.
+    pub(super) fn join_round(&mut self, round: ReadRound, commit: LogIndex) {
+        if let Some(question) = &mut self.question {
+            question.at.get_or_insert((round, commit));
+        }
+    }
+
+    /// Takes the question if a quorum has answered its round, with its read index.
+    pub(super) fn take_confirmed(
+        &mut self,
+        confirmed: ReadRound,
+    ) -> Option<(ReadTicket, LogIndex)> {
+        let question = self.question?;
+        let (_, index) = question.at.filter(|(round, _)| *round <= confirmed)?;
+        self.question = None;
+        Some((question.ticket, index))
+    }
+
+    /// Returns what an operator is shown.
+    pub(super) fn status(&self, id: NodeId, catch_up: Option<CatchUp>) -> PeerStatus {
+        let flow = match self.flow {
+            Flow::Probe { .. } => FlowKind::Probe,
+            Flow::Replicate { .. } => FlowKind::Replicate,
+            Flow::Snapshot => FlowKind::Snapshot,
+        };
+        let (matched, next, heard) = (self.matched, self.next, self.heard);
+        PeerStatus { id, matched, next, flow, heard, catch_up }
+    }
+
+    /// Checks what must hold between two steps, if the log ends at `last`.
+    pub(super) fn check(&self, last: LogIndex, newest: ReadRound) {
+        assert!(self.matched <= last, "nobody agrees beyond the log");
+        assert!(self.next > self.matched, "next is above matched (B8)");
+        assert!(self.next <= last.next(), "next is at most one behind");
+        assert!(self.round <= newest, "rounds are not answered early");
+        let round = self.question.and_then(Question::round);
+        assert!(round.is_none_or(|round| round <= newest), "questions wait for a begun round");
+    }
+}
