@@ -62,15 +62,11 @@ impl Raft {
             Body::Appended { matched, round } => {
                 if let Role::Leader(leader) = &mut self.role {
                     leader.on_appended(core, now, from, matched, round);
-                } else if core.at_random(core.config().freedom.probes_at_random, 16) {
-                    core.draw();
                 }
             }
             Body::Conflict { refused, hint, round } => {
                 if let Role::Leader(leader) = &mut self.role {
                     leader.on_conflict(core, now, from, refused, hint, round);
-                } else if core.at_random(core.config().freedom.backs_off_further, 2) {
-                    core.draw();
                 }
             }
             Body::SnapshotInstalled { last } => {
