@@ -1,0 +1,14 @@
+//! The core under test: scenarios as text, and tests in Rust by the dissertation's section.
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+
+mod election;
+mod kit;
+mod leases;
+mod membership;
+mod museum;
+mod museum_live;
+mod quorum;
+mod reads;
+mod replication;
+mod scenario;
+mod snapshot;

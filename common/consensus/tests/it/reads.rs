@@ -1,0 +1,235 @@
+//! Reads at any node (§6.4): forwarded to the leader, answered once, never from an earlier round,
+//! term or leader.
+
+use crate::kit::{self, Cluster, Letter, configuration, hard_state, id, read_at};
+use consensus::*;
+
+fn refused(request: u64, reason: Rejection) -> Reply {
+    Reply::Rejected { request: RequestId::new(request), reason }
+}
+
+fn led() -> Cluster {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    cluster.campaign(1);
+    cluster
+}
+
+fn ticket(letter: &Letter) -> Option<ReadTicket> {
+    match letter.message.body {
+        Body::ReadIndex { ticket } => Some(ticket),
+        _ => None,
+    }
+}
+
+/// The questions that a node has sent: the receiver of each, and its ticket.
+fn asked(cluster: &mut Cluster, number: u64) -> Vec<(NodeId, ReadTicket)> {
+    let letters = cluster.take_from(number);
+    letters.iter().filter_map(|letter| Some((letter.to, ticket(letter)?))).collect()
+}
+
+fn answer(ticket: ReadTicket, index: u64) -> Body {
+    Body::ReadIndexReply { ticket, index: Some(LogIndex::new(index)) }
+}
+
+#[test]
+fn a_learner_reads_like_a_follower_s6_4() {
+    let mut cluster = Cluster::with(configuration(&[1, 2, 3], &[4]), Config::new(1));
+    cluster.campaign(1);
+    cluster.read(4, 5);
+    cluster.settle();
+    assert_eq!(cluster.take_replies(4), [read_at(5, 2)]);
+}
+
+#[test]
+fn a_forwarded_read_needs_a_round_that_began_after_it_s6_4_museum_f3() {
+    let mut cluster = led();
+    cluster.read(1, 1);
+    cluster.letters.clear();
+    cluster.read(2, 5);
+    let (_, ticket) = asked(&mut cluster, 2)[0];
+    cluster.say(2, 1, 2, Body::ReadIndex { ticket });
+    let round =
+        |number| Body::Appended { matched: LogIndex::new(2), round: ReadRound::new(number) };
+    cluster.say(3, 1, 2, round(1));
+    assert_eq!(cluster.take_replies(1), [read_at(1, 2)], "the leader's own read");
+    let sent = cluster.take_from(1);
+    assert!(!kit::bodies(&sent, 2).contains(&answer(ticket, 2)), "a round of its own comes first");
+    cluster.say(3, 1, 2, round(2));
+    assert!(kit::bodies(&cluster.take_from(1), 2).contains(&answer(ticket, 2)));
+}
+
+#[test]
+fn a_forwarded_read_waits_for_the_first_commit_of_the_term_museum_f1_f6() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    cluster.pass(1_000);
+    cluster.time_out(1);
+    cluster.say(2, 1, 2, Body::PreVote { verdict: Verdict::Granted });
+    cluster.say(2, 1, 2, Body::Vote { verdict: Verdict::Granted });
+    cluster.say(1, 2, 2, kit::heartbeat(kit::at(1, 1), 1));
+    cluster.read(2, 5);
+    let (_, ticket) = asked(&mut cluster, 2)[0];
+    cluster.say(2, 1, 2, Body::ReadIndex { ticket });
+    let round = |matched| Body::Appended { matched, round: ReadRound::ZERO };
+    cluster.say(2, 1, 2, round(LogIndex::new(1)));
+    assert_eq!((cluster.role(1), cluster.commit(1)), (RoleKind::Leader, 0));
+    cluster.settle();
+    assert_eq!(cluster.take_replies(2), [read_at(5, 2)]);
+}
+
+#[test]
+fn a_lost_question_is_asked_again_under_its_name() {
+    let mut cluster = led();
+    cluster.read(2, 5);
+    let first = asked(&mut cluster, 2);
+    cluster.read(2, 6);
+    assert_eq!(asked(&mut cluster, 2), [], "one question is under way, the next read waits");
+    cluster.pass(50);
+    assert_eq!(cluster.node(2).raft.deadline(), Some((cluster.now, Timer::Read)));
+    cluster.tick(2);
+    assert_eq!(asked(&mut cluster, 2), first);
+    cluster.say(1, 2, 2, answer(first[0].1, 2));
+    assert_eq!(cluster.take_replies(2), [read_at(5, 2)]);
+    let second = asked(&mut cluster, 2);
+    assert_eq!(second.len(), 1);
+    assert_ne!(second, first, "a name is used once (museum F3)");
+}
+
+#[test]
+fn a_read_that_nobody_answers_is_refused_after_an_election_timeout_museum_f6_f12() {
+    let mut cluster = Cluster::with(configuration(&[1, 2, 3], &[4]), Config::new(1));
+    cluster.campaign(1);
+    cluster.isolate(4);
+    cluster.read(4, 5);
+    cluster.run(149);
+    assert_eq!(cluster.take_replies(4), []);
+    cluster.run(1);
+    assert_eq!(cluster.take_replies(4), [refused(5, Rejection::NoQuorum)]);
+}
+
+#[test]
+fn a_read_without_a_leader_is_refused_at_once_museum_f6() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    cluster.read(2, 5);
+    assert_eq!(cluster.take_replies(2), [refused(5, Rejection::NotLeader { leader: None })]);
+}
+
+#[test]
+fn a_new_leader_ends_the_reads_that_the_old_one_was_asked_for_museum_f4() {
+    let mut cluster = led();
+    cluster.read(2, 5);
+    let (_, ticket) = asked(&mut cluster, 2)[0];
+    cluster.say(3, 2, 3, kit::heartbeat(kit::at(1, 1), 1));
+    assert_eq!(cluster.take_replies(2), [refused(5, Rejection::NoQuorum)]);
+    cluster.say(1, 2, 2, answer(ticket, 2));
+    cluster.read(2, 6);
+    cluster.say(1, 2, 2, answer(ticket, 2));
+    assert_eq!(cluster.take_replies(2), [], "the old answer comes too late");
+}
+
+#[test]
+fn a_leader_of_old_learns_of_the_newer_term_from_the_refusal_s3_3() {
+    let mut cluster = led();
+    cluster.say(2, 1, 1, Body::ReadIndex { ticket: ReadTicket::new(9) });
+    let sent = cluster.take_from(1);
+    assert_eq!(sent.last().map(|letter| letter.message.term), Some(Term::new(2)));
+}
+
+#[test]
+fn names_of_reads_differ_from_run_to_run_museum_f3() {
+    let mut cluster = led();
+    cluster.read(2, 5);
+    let (_, before) = asked(&mut cluster, 2)[0];
+    cluster.crash(2);
+    cluster.run(60);
+    cluster.pass(1);
+    cluster.read(2, 5);
+    let (_, after) = asked(&mut cluster, 2)[0];
+    assert_ne!(before, after, "or a late answer would be taken for one to the new question");
+}
+
+#[test]
+fn strangers_get_no_read_index() {
+    let mut cluster = led();
+    cluster.say(9, 1, 2, Body::ReadIndex { ticket: ReadTicket::new(9) });
+    let told = Event::Ignored { from: id(9), why: Ignored::NotMember };
+    assert!(cluster.node(1).events.contains(&told));
+    assert_eq!(cluster.take_from(1), []);
+}
+
+#[test]
+fn waiting_reads_are_bounded_museum_f12() {
+    let config = Config { reads_max: 2, ..Config::new(1) };
+    let mut cluster = Cluster::with(configuration(&[1, 2, 3], &[]), config);
+    cluster.campaign(1);
+    for node in [1, 2] {
+        cluster.isolate(node);
+        (1..=3).for_each(|request| cluster.read(node, request));
+        assert_eq!(cluster.take_replies(node), [refused(3, Rejection::Busy)]);
+    }
+}
+
+#[test]
+fn a_leader_keeps_one_question_of_each_follower_museum_f12() {
+    let mut cluster = led();
+    cluster.isolate(3);
+    for number in 1..=50 {
+        cluster.say(2, 1, 2, Body::ReadIndex { ticket: ReadTicket::new(number) });
+    }
+    let round = Body::Appended { matched: LogIndex::new(2), round: ReadRound::new(50) };
+    cluster.say(2, 1, 2, round);
+    let mut sent = kit::bodies(&cluster.take_from(1), 2);
+    sent.retain(|body| matches!(body, Body::ReadIndexReply { .. }));
+    assert_eq!(sent, [answer(ReadTicket::new(50), 2)], "who asks anew has given up the old");
+}
+
+#[test]
+fn reads_during_a_transfer_see_what_the_successor_has_acknowledged_museum_e4() {
+    let mut cluster = led();
+    cluster.read(1, 1);
+    let before = cluster.take_from(1);
+    cluster.step(1, Input::Transfer { request: RequestId::new(kit::CHANGE), to: id(2) });
+    cluster.read(1, 2);
+    let told = cluster.take_from(1);
+    cluster.cut.insert((id(3), id(1)));
+    cluster.cut.insert((id(2), id(1)));
+    cluster.cut.insert((id(1), id(3)));
+    told.into_iter().for_each(|letter| cluster.deliver(letter));
+    cluster.settle();
+    assert_eq!(cluster.role(2), RoleKind::Leader);
+    cluster.propose(2, 3, "newer");
+    cluster.settle();
+    assert_eq!(cluster.commit(2), 4);
+    // The answers to the round from before the transfer arrive now; only the first read is served.
+    cluster.heal();
+    let round = Body::Appended { matched: LogIndex::new(2), round: ReadRound::new(1) };
+    cluster.say(3, 1, 2, round);
+    assert_eq!(before.len(), 2);
+    assert_eq!(cluster.take_replies(1), [read_at(1, 2)]);
+}
+
+#[test]
+fn a_leader_whose_disk_failed_refuses_forwarded_reads_by_silence() {
+    let mut cluster = led();
+    cluster.held_disks.insert(id(1));
+    cluster.propose(1, 1, "x");
+    let write = cluster.node(1).writes[0].id;
+    cluster.step(1, Input::WriteFailed { write });
+    cluster.letters.clear();
+    cluster.say(2, 1, 2, Body::ReadIndex { ticket: ReadTicket::new(9) });
+    assert_eq!(cluster.take_from(1), []);
+    cluster.read(1, 5);
+    assert_eq!(cluster.take_replies(1).last(), Some(&refused(5, Rejection::DiskFailed)));
+}
+
+#[test]
+fn a_restarted_node_forwards_again_as_soon_as_it_hears_its_leader() {
+    let mut cluster = led();
+    let disk = hard_state(2, Some(1));
+    cluster.start(3, &[2], disk);
+    cluster.read(3, 4);
+    assert_eq!(cluster.take_replies(3), [refused(4, Rejection::NotLeader { leader: None })]);
+    cluster.run(60);
+    cluster.read(3, 5);
+    cluster.settle();
+    assert_eq!(cluster.take_replies(3), [read_at(5, 2)]);
+}
