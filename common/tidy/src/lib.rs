@@ -10,6 +10,9 @@
 //! | [`layout`] | the names at the top, invariants in each `lib.rs`, the README's table |
 //! | [`manifests`] | versions only in the root, lints inherited, folder = package |
 //! | [`size`] | lines of a file, of a function and of a line |
+//! | [`circles`] | no circle of files inside a crate |
+//! | [`exports`] | no re-export and no public module that nothing outside of its crate uses |
+//! | [`links`] | what a Markdown page links to is there |
 //! | [`calls`] | clocks, threads, files and hash maps outside the pure crates; no `unwrap` |
 //! | [`words`] | what the repository does not say; the newline at a file's end |
 //! | [`builds`] | no selection of packages compiles RocksDB a second time |
@@ -18,15 +21,19 @@
 //!
 //! - No list of exceptions: a rule that needs one is changed here, for everybody, or the code is.
 //! - Checkers do no I/O; only `tests/house.rs` reads files and runs cargo.
-//! - Rust is read with a small scanner, not parsed: it must know comments, strings and braces, and
+//! - Rust is read with a small scanner, not parsed: it knows comments, strings, braces and paths, and
 //!   nothing about types, so it stays right when the language grows.
 //! - Nothing of ours is used, so that a broken crate cannot keep the checks from running.
 
 pub mod builds;
 pub mod calls;
+pub mod circles;
+pub mod exports;
 pub mod layers;
 pub mod layout;
+pub mod links;
 pub mod manifests;
+mod paths;
 pub mod scanner;
 pub mod size;
 pub mod words;

@@ -208,6 +208,23 @@ pub fn test_lines(code: &str) -> Vec<bool> {
     lines
 }
 
+/// Returns blanked code without the items that are marked as test code; lines stay where they are.
+pub fn product_of(code: &str) -> String {
+    let mut product = code.to_owned();
+    for behind in test_attributes(code) {
+        let end = match block(code, behind) {
+            Some((_, close)) => close + 1,
+            None => code[behind..].find(';').map_or(code.len(), |found| behind + found + 1),
+        };
+        let blank: String =
+            code[behind..end].chars().map(|c| if c == '\n' { '\n' } else { ' ' }).collect();
+        if blank.len() == end - behind {
+            product.replace_range(behind..end, &blank);
+        }
+    }
+    product
+}
+
 /// Returns the paths of files that are test code as a whole.
 ///
 /// These are the files below `tests/` and `benches/`, and those of modules declared as

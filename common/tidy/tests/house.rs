@@ -5,8 +5,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use tidy::exports::Library;
 use tidy::layers::{Dependency, Package};
-use tidy::{File, Violation, builds, calls, layers, layout, manifests, scanner, size, words};
+use tidy::{
+    File, Violation, builds, calls, circles, exports, layers, layout, links, manifests, scanner,
+    size, words,
+};
+
+const CRATES_WITH_CIRCLES: [&str; 11] = [
+    "certs",
+    "client",
+    "consensus",
+    "raftctl",
+    "raftd",
+    "replica",
+    "simulator",
+    "state-machine",
+    "storage",
+    "transport",
+    "xtask",
+];
+
+const CRATES_WITH_DEAD_EXPORTS: [&str; 5] =
+    ["certs", "raftctl", "raftd", "state-machine", "storage"];
 
 #[test]
 fn the_layers_hold() {
@@ -59,6 +80,54 @@ fn files_functions_and_lines_are_short() {
 #[test]
 fn nothing_banned_is_called() {
     assert_none(&each_rust_file(calls::check));
+}
+
+#[test]
+fn no_files_of_a_crate_know_each_other_in_a_circle() {
+    let files = files();
+    let tests = scanner::test_files(&files);
+    let mut found = Vec::new();
+    for manifest in members() {
+        let folder = manifest.trim_end_matches("/Cargo.toml");
+        let name = folder.rsplit('/').next().unwrap_or(folder);
+        let source = format!("{folder}/src/");
+        let rooms: Vec<&File> = files
+            .iter()
+            .filter(|file| file.is_rust() && file.path.starts_with(&source))
+            .filter(|file| !tests.contains(&file.path))
+            .collect();
+        assert!(!rooms.is_empty(), "no source found in {folder}");
+        if !CRATES_WITH_CIRCLES.contains(&name) {
+            for root in ["lib.rs", "main.rs"] {
+                found.extend(circles::check(name, &format!("{source}{root}"), &rooms));
+            }
+        }
+    }
+    assert_none(&found);
+}
+
+#[test]
+fn nothing_is_exported_for_nobody() {
+    let libraries: Vec<Library> = members()
+        .iter()
+        .map(|manifest| manifest.trim_end_matches("/Cargo.toml").to_owned())
+        .map(|folder| Library { name: folder.rsplit('/').next().unwrap_or("").into(), folder })
+        .filter(|library| !CRATES_WITH_DEAD_EXPORTS.contains(&library.name.as_str()))
+        .collect();
+    assert!(libraries.len() > 5, "only {} libraries found", libraries.len());
+    assert_none(&exports::check(&libraries, &files()));
+}
+
+#[test]
+fn the_pages_link_to_what_is_there() {
+    let files = files();
+    let mut places = BTreeSet::new();
+    for file in &files {
+        let path = Path::new(&file.path);
+        places.extend(path.ancestors().map(|place| place.to_string_lossy().into_owned()));
+    }
+    let found: Vec<Violation> = files.iter().flat_map(|file| links::check(file, &places)).collect();
+    assert_none(&found);
 }
 
 #[test]

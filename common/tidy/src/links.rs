@@ -1,0 +1,93 @@
+//! What a Markdown page links to is there: relative links of `*.md` lead to files or folders.
+
+use crate::{File, Violation};
+use std::collections::BTreeSet;
+
+/// Finds links of a Markdown page that lead to nothing; `places` are all files and folders, below
+/// the workspace's root.
+pub fn check(file: &File, places: &BTreeSet<String>) -> Vec<Violation> {
+    if !file.path.ends_with(".md") {
+        return Vec::new();
+    }
+    let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let mut found = Vec::new();
+    let mut fenced = false;
+    for (index, line) in file.text.lines().enumerate() {
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+        }
+        let targets = if fenced { Vec::new() } else { targets(line) };
+        for target in targets {
+            let path = target.split('#').next().unwrap_or_default();
+            if path.is_empty() || path.contains("://") || path.starts_with("mailto:") {
+                continue;
+            }
+            if !joined(folder, path).is_some_and(|place| places.contains(&place)) {
+                let rule = format!("the link to {target} leads to nothing");
+                found.push(Violation::at_line(file, index + 1, rule));
+            }
+        }
+    }
+    found
+}
+
+/// Returns what the links `[text](target)` and the definitions `[name]: target` of a line lead to.
+fn targets(line: &str) -> Vec<&str> {
+    let mut found: Vec<&str> = line
+        .match_indices("](")
+        .filter_map(|(at, _)| line[at + 2..].split(')').next()?.split_whitespace().next())
+        .collect();
+    if line.starts_with('[') {
+        let defined = line.split_once("]: ").and_then(|(_, target)| target.split(' ').next());
+        found.extend(defined);
+    }
+    found
+}
+
+/// Returns a path below the root; `None` for one that leads out of it.
+fn joined(folder: &str, path: &str) -> Option<String> {
+    let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()?),
+            name => parts.push(name),
+        }
+    }
+    Some(parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(path: &str, text: &str) -> Vec<String> {
+        let places = ["README.md", "man", "man/raft.7", "common/A.md"];
+        let places = places.iter().map(|place| (*place).to_owned()).collect();
+        check(&File::new(path, text), &places).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn links_to_what_is_there_pass() {
+        for text in ["[a](man/raft.7)", "[a](man/)", "[a](./common/A.md#b)", "[a](#b)"] {
+            assert_eq!(found("README.md", text), [""; 0], "{text}");
+        }
+        assert_eq!(found("common/A.md", "[a](../README.md) and [b](https://c.example/d)"), [""; 0]);
+        assert_eq!(found("README.md", "[a]\n\n[a]: man/raft.7\n"), [""; 0]);
+    }
+
+    #[test]
+    fn links_to_nothing_are_found() {
+        let rule = ["common/A.md:2: the link to man/raft.7 leads to nothing"];
+        assert_eq!(found("common/A.md", "\n[a](man/raft.7)\n"), rule);
+        for text in ["[a](b.md)", "[a](../../b)", "[a](man/raft.7) [b](man/raft.8)", "[a]: b.md"] {
+            assert_eq!(found("README.md", text).len(), 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn code_and_other_files_have_no_links() {
+        assert_eq!(found("README.md", "```\n[a](b)\n```\n"), [""; 0]);
+        assert_eq!(found("a.rs", "// [a](b)\n"), [""; 0]);
+    }
+}
