@@ -13,13 +13,9 @@ use rustix::process::{Pid, test_kill_process};
 
 use crate::error::StorageError;
 use crate::files;
+use crate::names::{BOOTSTRAP, CHECKPOINTS, LOCK, LOG, SNAPSHOTS, STATE, SUPERBLOCK};
 use crate::reset_key;
-use crate::rights;
 use crate::superblock::{COPY_BYTES, Superblock};
-
-pub(crate) const SUPERBLOCK: &str = "superblock";
-const BOOTSTRAP: &str = "bootstrap";
-pub(crate) const LOCK: &str = "LOCK";
 
 /// A bootstrap record is far smaller, in bytes.
 const BOOTSTRAP_BYTES_MAX: u64 = 1024 * 1024;
@@ -46,7 +42,7 @@ impl DataDirectory {
         files::create_directory(path)?;
         files::close_to_others(path)?;
         let lock = lock(path)?;
-        rights::check(path)?;
+        check_rights(path)?;
         let file = path.join(SUPERBLOCK);
         let superblock = match files::read(&file, 4 * COPY_BYTES as u64)? {
             Some(bytes) => Superblock::decode(&bytes)?,
@@ -99,7 +95,7 @@ impl DataDirectory {
         self.superblock.generation
     }
 
-    /// Returns the founding record.
+    /// Returns the bootstrap record.
     ///
     /// # Errors
     /// If it cannot be read, or is not the one that the superblock names.
@@ -107,7 +103,7 @@ impl DataDirectory {
         bootstrap(&self.path, &self.superblock)
     }
 
-    /// Stores the founding record, first the record and then the superblock that names it. The log
+    /// Stores the bootstrap record, first the record and then the superblock that names it. The log
     /// must hold the first entry already: whoever has a generation may vote.
     ///
     /// # Errors
@@ -128,7 +124,7 @@ impl DataDirectory {
     }
 }
 
-/// Returns the founding record that a superblock names.
+/// Returns the bootstrap record that a superblock names.
 pub(crate) fn bootstrap(
     directory: &Path,
     superblock: &Superblock,
@@ -147,9 +143,21 @@ pub(crate) fn bootstrap(
     Ok(Some(record))
 }
 
+/// Checks that this process may read and write what a node keeps in its data directory, before
+/// anything is opened: a database would name one file, and not say whose it is.
+fn check_rights(data_directory: &Path) -> Result<(), StorageError> {
+    for name in files::names(data_directory)? {
+        let ours = [LOG, SNAPSHOTS, CHECKPOINTS, BOOTSTRAP, SUPERBLOCK];
+        if ours.contains(&name.as_str()) || name.starts_with(STATE) {
+            files::check_rights(&data_directory.join(name))?;
+        }
+    }
+    Ok(())
+}
+
 fn create(path: &Path, cluster: [u8; 16], node: NodeId) -> Result<Superblock, StorageError> {
     // A log without a superblock is no new directory: whose it was cannot be known any more.
-    if path.join("log").exists() {
+    if path.join(LOG).exists() {
         let what = path.join(SUPERBLOCK).display().to_string();
         return Err(StorageError::corrupt(what, "it is missing beside a log"));
     }

@@ -6,6 +6,8 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Access;
+
 use crate::error::StorageError;
 
 /// Creates a directory, with its parents, that only its owner may enter.
@@ -130,6 +132,29 @@ pub(crate) fn names(path: &Path) -> Result<Vec<String>, StorageError> {
 /// Writes bytes for people.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Checks that this process may read and write a file, or a directory and all that is in it.
+pub(crate) fn check_rights(path: &Path) -> Result<(), StorageError> {
+    let denied = |error| StorageError::io("use", path, error);
+    let found = fs::symlink_metadata(path).map_err(denied)?;
+    let (wanted, is_directory) = match found.is_dir() {
+        true => (Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK, true),
+        false => (Access::READ_OK | Access::WRITE_OK, false),
+    };
+    rustix::fs::access(path, wanted).map_err(|errno| denied(errno.into()))?;
+    if is_directory {
+        for child in path.read_dir().map_err(denied)? {
+            let child = child.map_err(denied)?.path();
+            match check_rights(&child) {
+                // Removed meanwhile, or a link to nowhere, which its reader will name.
+                Err(StorageError::Io { source, .. })
+                    if source.kind() == std::io::ErrorKind::NotFound => {}
+                checked => checked?,
+            }
+        }
+    }
+    Ok(())
 }
 
 fn sync_directory(path: &Path) -> Result<(), StorageError> {

@@ -26,7 +26,7 @@ pub(crate) const META: &str = "meta";
 pub(crate) const FORMAT_KEY: &[u8] = b"format";
 pub(crate) const HARD_STATE_KEYS: [&[u8]; 2] = [b"hard-state", b"hard-state-copy"];
 pub(crate) const LAST_KEY: &[u8] = b"last";
-pub(crate) const BASE_KEY: &[u8] = b"base";
+pub(crate) const COMPACTED_KEY: &[u8] = b"base";
 pub(crate) const RUN_PREFIX: &[u8] = b"run";
 
 /// The version of this layout.

@@ -1,6 +1,5 @@
 //! The log on RocksDB: term, vote and entries, one synced batch a write.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,19 +9,21 @@ use consensus::{
 use protocol::{BootstrapRecord, encode_entry};
 use rocksdb::{ColumnFamilyDescriptor, DB, DEFAULT_COLUMN_FAMILY_NAME, WriteBatch};
 
-use crate::base;
+use crate::compacted;
+use crate::database::{check_room, database, family};
 use crate::directory::DataDirectory;
-use crate::error::{StorageError, full};
-use crate::journal;
+use crate::error::StorageError;
 use crate::layout::{
-    BASE_KEY, CONFIGURATION, FORMAT, FORMAT_KEY, HARD_STATE_KEYS, LAST_KEY, LOG, META, Owner,
+    COMPACTED_KEY, CONFIGURATION, FORMAT, FORMAT_KEY, HARD_STATE_KEYS, LAST_KEY, LOG, META, Owner,
     encode_hard_state, run_key,
 };
+use crate::names;
 use crate::options;
+use crate::persistent_log::RestoredLog;
 use crate::reader::LogReader;
 use crate::recover::recover;
-use crate::seam::RestoredLog;
-use crate::space::{self, Sizes};
+use crate::space::Sizes;
+use crate::wal;
 
 /// Up to so many keys are deleted one by one; more by a range tombstone.
 const SINGLE_DELETES_MAX: u64 = 64;
@@ -55,7 +56,7 @@ impl LogStore {
         let opened = Self::open_as(directory, generation)?;
         // The generation is stored behind the first write: without it, what was promised is gone.
         if opened.1.hard_state.term == Term::ZERO {
-            return Err(StorageError::corrupt("the log", "it is empty beside a founding record"));
+            return Err(StorageError::corrupt("the log", "it is empty beside a bootstrap record"));
         }
         Ok(opened)
     }
@@ -72,7 +73,7 @@ impl LogStore {
     ) -> Result<(), StorageError> {
         if let Some(parent) = record.parent {
             let why = format!("it goes on from generation {}, not from nothing", parent.short());
-            return Err(StorageError::corrupt("the founding record", why));
+            return Err(StorageError::corrupt("the bootstrap record", why));
         }
         if directory.generation().is_none() {
             let (mut log, restored) = Self::open_as(directory, record.generation())?;
@@ -120,11 +121,11 @@ impl LogStore {
         directory: &DataDirectory,
         generation: protocol::Generation,
     ) -> Result<(Self, RestoredLog), StorageError> {
-        let path = directory.path().join("log");
+        let path = directory.path().join(names::LOG);
         let owner =
             Owner { node: directory.node(), incarnation: directory.incarnation(), generation };
-        journal::check(&path)?;
-        space::check_room(&path)?;
+        wal::check(&path)?;
+        check_room(&path)?;
         let options = options::log(Sizes::at(&path));
         // The default one is never written; left out, it would get RocksDB's own memtable of
         // 64 MiB, and the largest one decides how much of a write-ahead log is allocated at once.
@@ -285,7 +286,7 @@ impl LogStore {
             batch.put_cf(records, run_key(end), term.get().to_le_bytes());
             self.runs.insert(0, (end, term));
         }
-        batch.put_cf(records, BASE_KEY, base::encode(meta));
+        batch.put_cf(records, COMPACTED_KEY, compacted::encode(meta));
         self.base = base;
         self.head.store(base.index.get(), Ordering::Release);
         if !kept {
@@ -332,56 +333,5 @@ fn first_write(record: &BootstrapRecord) -> Write {
         truncate_from: None,
         append: vec![Entry { id, stamp: ClusterTime::ZERO, payload }],
         compact_to: None,
-    }
-}
-
-pub(crate) fn family<'a>(
-    db: &'a DB,
-    name: &str,
-) -> Result<&'a rocksdb::ColumnFamily, StorageError> {
-    db.cf_handle(name)
-        .ok_or_else(|| StorageError::corrupt(format!("column family {name}"), "it is missing"))
-}
-
-/// Puts the database's word in ours. It names the file, and the system's reason behind it.
-pub(crate) fn database(doing: &'static str, error: &rocksdb::Error) -> StorageError {
-    let why = error.to_string();
-    let path = file_in(&why);
-    if why.contains("No space left on device") || why.contains("Disk quota exceeded") {
-        let why = path.as_deref().map_or(why.clone(), |path| full(path, &why));
-        return StorageError::Full { doing, why };
-    }
-    // EPERM, EACCES, EROFS.
-    let denied = [("not permitted", 1), ("Permission denied", 13), ("Read-only file system", 30)];
-    let denied = denied.iter().find(|(text, _)| why.contains(text));
-    if let (Some((_, number)), Some(path)) = (denied, path) {
-        return StorageError::io("use", &path, std::io::Error::from_raw_os_error(*number));
-    }
-    match error.kind() {
-        rocksdb::ErrorKind::Corruption => {
-            StorageError::corrupt(format!("the database ({doing})"), why)
-        }
-        _ => StorageError::Database { doing, why },
-    }
-}
-
-/// Returns the file that the database's word is about: `IO error: While appending to file: FILE:`
-fn file_in(why: &str) -> Option<PathBuf> {
-    let begin = why.find(" /")? + 1;
-    let end = why[begin..].find(": ").map_or(why.len(), |end| begin + end);
-    Some(PathBuf::from(&why[begin..end]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_file_is_found_in_the_databases_word() {
-        let full = "IO error: No space left on device: While appending to file: /d/log/9.log: No";
-        assert_eq!(file_in(full).as_deref(), Some(std::path::Path::new("/d/log/9.log")));
-        let denied = "IO error: While open a file for appending: /d/LOCK: Permission denied";
-        assert_eq!(file_in(denied).as_deref(), Some(std::path::Path::new("/d/LOCK")));
-        assert_eq!(file_in("Corruption: block checksum mismatch"), None);
     }
 }

@@ -11,16 +11,17 @@ use protocol::{BootstrapRecord, Generation};
 use rocksdb::{ColumnFamilyDescriptor, DB, Direction, IteratorMode, ReadOptions};
 use rustix::fs::{FlockOperation, flock};
 
+use crate::database::{database, family};
 use crate::directory;
 use crate::error::StorageError;
 use crate::files;
-use crate::journal;
 use crate::layout::{CONFIGURATION, LOG, META, Owner, index_of};
-use crate::log::{database, family};
+use crate::names::{self, LOCK, SUPERBLOCK};
 use crate::options;
+use crate::persistent_log::RestoredLog;
 use crate::recover::recover;
-use crate::seam::RestoredLog;
 use crate::superblock::{COPY_BYTES, Superblock};
+use crate::wal;
 
 mod verify;
 
@@ -41,7 +42,7 @@ impl StoppedNode {
     /// [`StorageError::InUse`] if the node runs; if it is no data directory, or cannot be read.
     pub fn open(path: &Path) -> Result<Self, StorageError> {
         let lock = lock(path)?;
-        let file = path.join(directory::SUPERBLOCK);
+        let file = path.join(SUPERBLOCK);
         let bytes = files::read(&file, 4 * COPY_BYTES as u64)?
             .ok_or_else(|| StorageError::corrupt(file.display().to_string(), "it is missing"))?;
         let superblock = Superblock::decode(&bytes)?;
@@ -68,7 +69,7 @@ impl StoppedNode {
         self.superblock.generation
     }
 
-    /// Returns the founding record.
+    /// Returns the bootstrap record.
     ///
     /// # Errors
     /// If it cannot be read, or is not the one that the superblock names.
@@ -87,8 +88,8 @@ impl StoppedNode {
         })?;
         let Superblock { node, incarnation, .. } = self.superblock;
         let owner = Owner { node, incarnation, generation };
-        let path = self.path.join("log");
-        journal::check(&path)?;
+        let path = self.path.join(names::LOG);
+        wal::check(&path)?;
         let families = [LOG, CONFIGURATION, META]
             .map(|name| ColumnFamilyDescriptor::new(name, options::reading()));
         let db = DB::open_cf_descriptors_read_only(&options::reading(), &path, families, false)
@@ -100,7 +101,7 @@ impl StoppedNode {
 
 /// Keeps the node from being started; others may look as well.
 fn lock(path: &Path) -> Result<File, StorageError> {
-    let file = path.join(directory::LOCK);
+    let file = path.join(LOCK);
     let mut lock = File::open(&file).map_err(|error| StorageError::io("open", &file, error))?;
     if flock(&lock, FlockOperation::NonBlockingLockShared).is_err() {
         let mut pid = String::new();

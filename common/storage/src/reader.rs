@@ -8,9 +8,9 @@ use bytes::Bytes;
 use consensus::{Entry, LogIndex};
 use rocksdb::{DB, Direction, IteratorMode, ReadOptions};
 
+use crate::database::{database, family};
 use crate::error::StorageError;
 use crate::layout::{LOG, Owner};
-use crate::log::{database, family};
 
 /// Reads the log from any thread.
 #[derive(Clone)]

@@ -4,7 +4,7 @@
 //! behind it, then the state is replaced. A crash in between is mended here.
 
 use crate::error::StorageError;
-use crate::seam::RestoredLog;
+use crate::persistent_log::RestoredLog;
 use crate::snapshot::{SnapshotFile, SnapshotReader, Snapshots};
 use crate::state::StateStore;
 use crate::state::checkpoint::applied;

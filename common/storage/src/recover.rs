@@ -8,14 +8,14 @@ use consensus::{
 };
 use rocksdb::{DB, Direction, IteratorMode};
 
-use crate::base;
+use crate::compacted;
+use crate::database::{database, family};
 use crate::error::StorageError;
 use crate::layout::{
-    BASE_KEY, CONFIGURATION, FORMAT, FORMAT_KEY, HARD_STATE_KEYS, LAST_KEY, LOG, META, Owner,
+    COMPACTED_KEY, CONFIGURATION, FORMAT, FORMAT_KEY, HARD_STATE_KEYS, LAST_KEY, LOG, META, Owner,
     RUN_PREFIX, decode_hard_state, index_of,
 };
-use crate::log::{database, family};
-use crate::seam::RestoredLog;
+use crate::persistent_log::RestoredLog;
 
 pub(crate) fn recover(db: &DB, owner: Owner) -> Result<RestoredLog, StorageError> {
     let meta = family(db, META)?;
@@ -35,9 +35,9 @@ pub(crate) fn recover(db: &DB, owner: Owner) -> Result<RestoredLog, StorageError
         None => (LogIndex::ZERO, ClusterTime::ZERO),
         Some(bytes) => decode_last(&bytes)?,
     };
-    let base = match get(BASE_KEY)? {
-        None => base::beginning(),
-        Some(bytes) => base::decode(&bytes.into())?,
+    let base = match get(COMPACTED_KEY)? {
+        None => compacted::nothing(),
+        Some(bytes) => compacted::decode(&bytes.into())?,
     };
     let log = LogView::restore(base.last, runs(db)?, last)
         .ok_or_else(|| StorageError::corrupt("the log's term runs", "they contradict its end"))?;

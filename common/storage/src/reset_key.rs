@@ -6,9 +6,7 @@ use std::path::Path;
 
 use crate::error::StorageError;
 use crate::files;
-
-/// The file beside the superblock.
-pub(crate) const RESET_KEY: &str = "reset-key";
+use crate::names::RESET_KEY;
 
 const KEY_BYTES: usize = 32;
 

@@ -1,9 +1,9 @@
-//! A new history from a snapshot: fills an empty data directory, once (DESIGN.md §5, Generation).
+//! A new history from a snapshot: fills an empty data directory, once (raft(7), GENERATIONS).
 //!
 //! The log begins behind the snapshot's last entry, and its first entry is the configuration of the
-//! founding record, in a term of its own: applied, it buries the members of the old history. All of
-//! it counts when the directory is given its generation, which is the last step; a crash before
-//! leaves a directory without a history, to be filled again.
+//! bootstrap record, in a term of its own: when it is applied, the members of the old history get
+//! their tombstones. All of it counts when the directory is given its generation, which is the last
+//! step; a crash before leaves a directory without a history, to be filled again.
 
 use std::io::Read;
 use std::path::Path;
@@ -15,11 +15,12 @@ use crate::directory::DataDirectory;
 use crate::error::StorageError;
 use crate::files;
 use crate::log::LogStore;
+use crate::names::{LOCK, LOG, RESET_KEY};
 use crate::snapshot::{SnapshotHeader, SnapshotReader};
 use crate::state::{StateStore, checkpoint, place};
 
 /// What an empty directory may hold before it is a node's.
-const EMPTY: [&str; 5] = ["lost+found", "LOCK", "superblock.new", "reset-key", "reset-key.new"];
+const EMPTY: [&str; 5] = ["lost+found", LOCK, "superblock.new", RESET_KEY, "reset-key.new"];
 
 /// An empty data directory that a snapshot is about to fill; nobody else uses it meanwhile.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub struct Restoration {
 
 impl Restoration {
     /// Opens the directory of this node, or makes one, and gives it its incarnation, which the
-    /// founding record must name.
+    /// bootstrap record must name.
     ///
     /// # Errors
     /// [`StorageError::NotEmpty`] if it has a history or anything that is not a node's; if another
@@ -70,7 +71,7 @@ impl Restoration {
     ) -> Result<(), StorageError> {
         self.judge(record, snapshot.header())?;
         let path = self.directory.path().to_owned();
-        files::remove_directory(&path.join("log"))?;
+        files::remove_directory(&path.join(LOG))?;
         checkpoint::remove_all(&path)?;
         place::remove_all(&path)?;
         let mut state = StateStore::open(&path)?;
@@ -95,7 +96,7 @@ impl Restoration {
             (false, _) => "it does not name this data directory, and this one alone",
             (true, false) => "it is not the record of a history that begins with the snapshot",
         };
-        Err(StorageError::corrupt("the founding record", why))
+        Err(StorageError::corrupt("the bootstrap record", why))
     }
 }
 

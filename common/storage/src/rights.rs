@@ -9,12 +9,10 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::Access;
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 
-use crate::directory::{LOCK, SUPERBLOCK};
-use crate::error::StorageError;
+use crate::names::{LOCK, SUPERBLOCK};
 
 /// What a process wants of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,40 +146,6 @@ fn name_in(file: &str, id: u32) -> Option<String> {
     let id = id.to_string();
     let line = text.lines().find(|line| line.split(':').nth(2) == Some(&id))?;
     line.split(':').next().map(str::to_owned)
-}
-
-/// Checks that this process may read and write what a node keeps in its data directory, before
-/// anything is opened: a database would name one file, and not say whose it is.
-pub(crate) fn check(data_directory: &Path) -> Result<(), StorageError> {
-    for name in crate::files::names(data_directory)? {
-        let ours = ["log", "snapshots", "checkpoints", "bootstrap", SUPERBLOCK];
-        if ours.contains(&name.as_str()) || name.starts_with("state") {
-            check_tree(&data_directory.join(name))?;
-        }
-    }
-    Ok(())
-}
-
-fn check_tree(path: &Path) -> Result<(), StorageError> {
-    let denied = |error| StorageError::io("use", path, error);
-    let found = fs::symlink_metadata(path).map_err(denied)?;
-    let (wanted, is_directory) = match found.is_dir() {
-        true => (Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK, true),
-        false => (Access::READ_OK | Access::WRITE_OK, false),
-    };
-    rustix::fs::access(path, wanted).map_err(|errno| denied(errno.into()))?;
-    if is_directory {
-        for child in path.read_dir().map_err(denied)? {
-            let child = child.map_err(denied)?.path();
-            match check_tree(&child) {
-                // Removed meanwhile, or a link to nowhere, which its reader will name.
-                Err(StorageError::Io { source, .. })
-                    if source.kind() == io::ErrorKind::NotFound => {}
-                checked => checked?,
-            }
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! RocksDB's log behind the seam: what a node has unless told otherwise.
+//! RocksDB's log as a [`PersistentLog`]: what a node has unless it is given another one.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use protocol::BootstrapRecord;
 use crate::directory::DataDirectory;
 use crate::error::StorageError;
 use crate::log::LogStore;
+use crate::persistent_log::{EntryReader, LogProvider, PersistentLog, RestoredLog};
 use crate::reader::LogReader;
-use crate::seam::{EntryReader, LogProvider, PersistentLog, RestoredLog};
 
 /// Logs on RocksDB, in `log/` of the data directory.
 #[derive(Clone, Copy, Debug, Default)]

@@ -13,13 +13,15 @@
 mod directory;
 mod frame;
 mod header;
+mod place;
 mod read;
 mod receive;
 mod write;
 
-pub use directory::{SnapshotFile, Snapshots};
-pub use frame::{CHUNK_BYTES_MAX, PAIR_BYTES_MAX, SnapshotTotals};
+pub use directory::Snapshots;
+pub use frame::{CHUNK_BYTES_MAX, SnapshotTotals};
 pub use header::{SnapshotHeader, SnapshotId};
+pub use place::SnapshotFile;
 pub use read::SnapshotReader;
 pub use receive::SnapshotReceiver;
 pub use write::SnapshotWriter;

@@ -8,11 +8,11 @@ use bytes::Bytes;
 use rocksdb::{DB, Direction, FlushOptions, IteratorMode, ReadOptions, WriteBatch};
 use state_machine::{Batch, OrderedStore, Pair, StoreError, View};
 
+use crate::database::{check_room, database};
 use crate::error::StorageError;
-use crate::journal;
-use crate::log::database;
 use crate::options;
-use crate::space::{self, Sizes};
+use crate::space::Sizes;
+use crate::wal;
 
 pub(crate) mod checkpoint;
 pub(crate) mod place;
@@ -89,8 +89,8 @@ impl StateStore {
 
 impl Live {
     fn open(place: Place) -> Result<Self, StorageError> {
-        journal::check(place.path())?;
-        space::check_room(place.path())?;
+        wal::check(place.path())?;
+        check_room(place.path())?;
         let options = options::state(Sizes::at(place.path()));
         let db = DB::open(&options, place.path())
             .map_err(|error| database("opening the state", &error))?;

@@ -33,7 +33,7 @@ pub const TABLE: [(&str, &[&str]); 15] = [
         ],
     ),
     ("replica", &["consensus", "state-machine"]),
-    ("simulator", &["consensus", "replica", "state-machine", "storage"]),
+    ("simulator", &["consensus", "replica", "state-machine"]),
     ("state-machine", &["consensus"]),
     ("storage", &["consensus", "protocol", "state-machine"]),
     ("tidy", &[]),
@@ -66,10 +66,6 @@ pub struct Dependency {
     pub name: String,
     /// Whether only tests use it.
     pub dev: bool,
-    /// The features that are switched on.
-    pub features: Vec<String>,
-    /// Whether the default features are on.
-    pub default_features: bool,
 }
 
 /// Finds dependencies that the layers do not allow, and crates without a row in the table.
@@ -98,9 +94,6 @@ pub fn check(packages: &[Package]) -> Vec<Violation> {
             } else if package.name == BARE {
                 refuse(format!("has no dependency, found {name}"));
             }
-            if package.name == "simulator" && name == "storage" && brings_rocksdb(dependency) {
-                refuse("builds without RocksDB: storage without its features".to_owned());
-            }
         }
     }
     found
@@ -118,10 +111,6 @@ fn check_rows(packages: &[Package]) -> Vec<Violation> {
 
 fn allowed(package: &str) -> &'static [&'static str] {
     TABLE.iter().find(|(name, _)| *name == package).map_or(&[], |(_, allowed)| *allowed)
-}
-
-fn brings_rocksdb(storage: &Dependency) -> bool {
-    storage.default_features || storage.features.iter().any(|feature| feature == "rocksdb")
 }
 
 /// Tells whether `from` uses `to`, directly or through others, leaving tests aside.
@@ -151,12 +140,7 @@ mod tests {
 
     /// The whole workspace with every dependency that the table allows.
     fn house() -> Vec<Package> {
-        let dependency = |name: &&str| Dependency {
-            name: (*name).to_owned(),
-            dev: false,
-            features: Vec::new(),
-            default_features: false,
-        };
+        let dependency = |name: &&str| Dependency { name: (*name).to_owned(), dev: false };
         let package = |(name, allowed): &(&str, &[&str])| Package {
             name: (*name).to_owned(),
             dependencies: allowed.iter().map(dependency).collect(),
@@ -164,23 +148,18 @@ mod tests {
         TABLE.iter().chain([&(BARE, [].as_slice())]).map(package).collect()
     }
 
-    fn with(package: &str, name: &str, dev: bool, features: &[&str]) -> Vec<String> {
+    fn with(package: &str, name: &str, dev: bool) -> Vec<String> {
         let mut house = house();
         let found = house.iter_mut().find(|found| found.name == package).expect("it is a crate");
-        found.dependencies.push(Dependency {
-            name: name.to_owned(),
-            dev,
-            features: features.iter().map(|feature| (*feature).to_owned()).collect(),
-            default_features: false,
-        });
+        found.dependencies.push(Dependency { name: name.to_owned(), dev });
         check(&house).iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn what_the_table_allows_passes() {
         assert_eq!(check(&house()), []);
-        assert_eq!(with("consensus", "bytes", false, &[]), [""; 0]);
-        assert_eq!(with("storage", "rocksdb", false, &[]), [""; 0]);
+        assert_eq!(with("consensus", "bytes", false), [""; 0]);
+        assert_eq!(with("storage", "rocksdb", false), [""; 0]);
     }
 
     #[test]
@@ -191,44 +170,37 @@ mod tests {
             ("replica", "storage"),
             ("client", "certs"),
             ("raftctl", "raftd"),
-            ("simulator", "protocol"),
+            ("simulator", "storage"),
             ("tidy", "xtask"),
         ] {
-            assert_eq!(with(package, used, false, &[]), [format!("{package}: may not use {used}")]);
+            assert_eq!(with(package, used, false), [format!("{package}: may not use {used}")]);
         }
     }
 
     #[test]
     fn tests_may_look_further_but_not_upwards() {
-        assert_eq!(with("raftctl", "raftd", true, &[]), [""; 0]);
-        assert_eq!(with("replica", "certs", true, &[]), [""; 0]);
+        assert_eq!(with("raftctl", "raftd", true), [""; 0]);
+        assert_eq!(with("replica", "certs", true), [""; 0]);
         let upwards = ["storage: tests with raftd, which stands on it"];
-        assert_eq!(with("storage", "raftd", true, &[]), upwards);
+        assert_eq!(with("storage", "raftd", true), upwards);
         let far = ["consensus: tests with man, which stands on it"];
-        assert_eq!(with("consensus", "man", true, &[]), far);
+        assert_eq!(with("consensus", "man", true), far);
     }
 
     #[test]
     fn a_library_has_one_crate_that_names_it() {
-        assert_eq!(with("raftd", "rocksdb", false, &[]), ["raftd: only storage names rocksdb"]);
-        assert_eq!(with("client", "quinn", true, &[]), ["client: only transport names quinn"]);
-        assert_eq!(with("transport", "rcgen", true, &[]), ["transport: only certs names rcgen"]);
-        assert_eq!(with("storage", "prost", false, &[]), ["storage: only protocol names prost"]);
+        assert_eq!(with("raftd", "rocksdb", false), ["raftd: only storage names rocksdb"]);
+        assert_eq!(with("client", "quinn", true), ["client: only transport names quinn"]);
+        assert_eq!(with("transport", "rcgen", true), ["transport: only certs names rcgen"]);
+        assert_eq!(with("storage", "prost", false), ["storage: only protocol names prost"]);
     }
 
     #[test]
     fn the_algorithm_and_the_entry_point_stay_bare() {
-        assert_eq!(with("consensus", "tokio", false, &[]).len(), 1);
-        assert_eq!(with("consensus", "proptest", true, &[]), [""; 0]);
-        assert_eq!(with("xtask", "clap", false, &[]).len(), 1);
-        assert_eq!(with("xtask", "tempfile", true, &[]).len(), 1);
-    }
-
-    #[test]
-    fn the_simulator_takes_storage_without_rocksdb() {
-        let rule = "simulator: builds without RocksDB: storage without its features";
-        assert_eq!(with("simulator", "storage", false, &["rocksdb"]), [rule]);
-        assert_eq!(with("simulator", "storage", false, &["memory"]), [""; 0]);
+        assert_eq!(with("consensus", "tokio", false).len(), 1);
+        assert_eq!(with("consensus", "proptest", true), [""; 0]);
+        assert_eq!(with("xtask", "clap", false).len(), 1);
+        assert_eq!(with("xtask", "tempfile", true).len(), 1);
     }
 
     #[test]

@@ -21,8 +21,8 @@
 //!
 //! - No list of exceptions: a rule that needs one is changed here, for everybody, or the code is.
 //! - Checkers do no I/O; only `tests/house.rs` reads files and runs cargo.
-//! - Rust is read with a small scanner, not parsed: it knows comments, strings, braces and paths, and
-//!   nothing about types, so it stays right when the language grows.
+//! - Rust is read with a small scanner, not parsed: it knows comments, strings, braces and paths,
+//!   and nothing about types, so it stays right when the language grows.
 //! - Nothing of ours is used, so that a broken crate cannot keep the checks from running.
 
 pub mod builds;

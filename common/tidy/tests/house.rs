@@ -12,7 +12,7 @@ use tidy::{
     size, words,
 };
 
-const CRATES_WITH_CIRCLES: [&str; 11] = [
+const CRATES_WITH_CIRCLES: [&str; 10] = [
     "certs",
     "client",
     "consensus",
@@ -21,13 +21,11 @@ const CRATES_WITH_CIRCLES: [&str; 11] = [
     "replica",
     "simulator",
     "state-machine",
-    "storage",
     "transport",
     "xtask",
 ];
 
-const CRATES_WITH_DEAD_EXPORTS: [&str; 5] =
-    ["certs", "raftctl", "raftd", "state-machine", "storage"];
+const CRATES_WITH_DEAD_EXPORTS: [&str; 4] = ["certs", "raftctl", "raftd", "state-machine"];
 
 #[test]
 fn the_layers_hold() {
@@ -182,8 +180,6 @@ fn packages(metadata: &Metadata) -> Vec<Package> {
     let dependency = |found: &cargo_metadata::Dependency| Dependency {
         name: found.name.clone(),
         dev: found.kind == DependencyKind::Development,
-        features: found.features.clone(),
-        default_features: found.uses_default_features,
     };
     metadata
         .packages

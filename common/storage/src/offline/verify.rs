@@ -5,17 +5,17 @@ use std::collections::BTreeSet;
 use consensus::{ClusterTime, EntryId, HardState, LogIndex, Payload};
 use rocksdb::{DB, IteratorMode};
 
-use crate::directory::SUPERBLOCK;
+use crate::database::{database, family};
 use crate::error::StorageError;
 use crate::files;
-use crate::journal;
 use crate::layout::{CONFIGURATION, HARD_STATE_KEYS, META, decode_hard_state, index_of};
-use crate::log::{database, family};
+use crate::names::SUPERBLOCK;
 use crate::offline::{StoppedLog, StoppedNode};
 use crate::options;
 use crate::snapshot::{SnapshotFile, SnapshotReader, Snapshots};
 use crate::state::{checkpoint, place};
 use crate::superblock::{COPY_BYTES, Superblock};
+use crate::wal;
 
 /// What is being read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub struct Verified {
 }
 
 impl StoppedNode {
-    /// Reads and checks everything: both copies of the superblock, the founding record, term and
+    /// Reads and checks everything: both copies of the superblock, the bootstrap record, term and
     /// vote, each entry of the log with its checksums and against the records about the log, the
     /// state, and all snapshots. `done` is told from time to time how much of a part is read, and
     /// of how much. `None` if the node has no history, and so has nothing else.
@@ -129,7 +129,7 @@ impl StoppedNode {
         if !place.path().exists() {
             return Ok(None);
         }
-        journal::check(place.path())?;
+        wal::check(place.path())?;
         DB::open_for_read_only(&options::reading(), place.path(), false)
             .map(Some)
             .map_err(|error| database("opening the state", &error))

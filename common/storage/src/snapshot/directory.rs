@@ -1,7 +1,7 @@
-//! The snapshots of a node: `snapshots/<index>-<term>.snap` in its data directory.
+//! The snapshots of a node: what there is, what is written and received, what is removed.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use consensus::{EntryId, LogIndex};
 use protocol::Generation;
@@ -10,32 +10,15 @@ use crate::directory::DataDirectory;
 use crate::error::StorageError;
 use crate::files;
 use crate::snapshot::header::{SnapshotHeader, SnapshotId};
+use crate::snapshot::place::{ASIDE, PARTIAL, Place, SnapshotFile, WHOLE};
 use crate::snapshot::read::SnapshotReader;
 use crate::snapshot::receive::SnapshotReceiver;
-use crate::snapshot::write::{ASIDE, SnapshotWriter};
-
-const WHOLE: &str = "snap";
-const PARTIAL: &str = "part";
-
-/// A snapshot on the disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SnapshotFile {
-    /// Where it is.
-    pub path: PathBuf,
-    /// Its name.
-    pub id: SnapshotId,
-    /// What it covers, and whose it is.
-    pub header: SnapshotHeader,
-    /// Its size.
-    pub bytes: u64,
-}
+use crate::snapshot::write::SnapshotWriter;
 
 /// The directory of a node's snapshots; cheap to copy and to send to other threads.
 #[derive(Clone, Debug)]
 pub struct Snapshots {
-    path: PathBuf,
-    cluster: [u8; 16],
-    generation: Generation,
+    place: Place,
 }
 
 impl Snapshots {
@@ -49,8 +32,8 @@ impl Snapshots {
             StorageError::corrupt("the superblock", "snapshots are opened before the bootstrap")
         })?;
         let snapshots = Self::at(directory.path(), directory.cluster(), generation);
-        files::create_directory(&snapshots.path)?;
-        for (path, _) in snapshots.files(ASIDE)? {
+        files::create_directory(snapshots.path())?;
+        for (path, _) in snapshots.place.files(ASIDE)? {
             files::remove(&path)?;
         }
         Ok(snapshots)
@@ -58,12 +41,12 @@ impl Snapshots {
 
     /// Names the directory, which may be missing.
     pub(crate) fn at(data_directory: &Path, cluster: [u8; 16], generation: Generation) -> Self {
-        Self { path: data_directory.join("snapshots"), cluster, generation }
+        Self { place: Place::at(data_directory, cluster, generation) }
     }
 
     /// Returns where they are.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.place.path()
     }
 
     /// Begins to write a snapshot.
@@ -71,8 +54,8 @@ impl Snapshots {
     /// # Errors
     /// If it is another cluster's or history's, or cannot be written.
     pub fn create(&self, header: &SnapshotHeader) -> Result<SnapshotWriter, StorageError> {
-        let path = self.name(header.meta.last);
-        self.judge(header, &path)?;
+        let path = self.place.name(header.meta.last);
+        self.place.check_owner(header, &path)?;
         SnapshotWriter::create(&path, header)
     }
 
@@ -82,13 +65,13 @@ impl Snapshots {
     /// # Errors
     /// If the directory cannot be read or written.
     pub fn receive(&self, id: SnapshotId) -> Result<SnapshotReceiver, StorageError> {
-        let ours = self.partial(id);
-        for (path, _) in self.files(PARTIAL)? {
+        let ours = self.place.partial(id);
+        for (path, _) in self.place.files(PARTIAL)? {
             if path != ours {
                 files::remove(&path)?;
             }
         }
-        SnapshotReceiver::open(self, id)
+        SnapshotReceiver::open(&self.place, id)
     }
 
     /// Returns the snapshots, the newest first, and what is wrong with files that are none of this
@@ -98,8 +81,8 @@ impl Snapshots {
     /// If the directory cannot be read.
     pub fn list(&self) -> Result<(Vec<SnapshotFile>, Vec<StorageError>), StorageError> {
         let (mut whole, mut wrong) = (Vec::new(), Vec::new());
-        for (path, bytes) in self.files(WHOLE)? {
-            match self.look(&path, bytes) {
+        for (path, bytes) in self.place.files(WHOLE)? {
+            match self.place.look(&path, bytes) {
                 Ok(file) => whole.push(file),
                 Err(error) => wrong.push(error),
             }
@@ -155,70 +138,11 @@ impl Snapshots {
     /// # Errors
     /// If its header cannot be read, or is another cluster's or history's.
     pub fn find(&self, last: EntryId) -> Result<Option<SnapshotFile>, StorageError> {
-        let path = self.name(last);
+        let path = self.place.name(last);
         match fs::metadata(&path) {
-            Ok(found) => self.look(&path, found.len()).map(Some),
+            Ok(found) => self.place.look(&path, found.len()).map(Some),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StorageError::io("look at", &path, error)),
         }
-    }
-
-    /// Says whether a snapshot is of this node's history.
-    pub(crate) fn judge(&self, header: &SnapshotHeader, path: &Path) -> Result<(), StorageError> {
-        header.belongs_to(self.cluster, self.generation, path)
-    }
-
-    pub(crate) fn name(&self, last: EntryId) -> PathBuf {
-        // As many digits as the greatest index has: names are in the order of their indexes.
-        self.path.join(format!("{:020}-{}.{WHOLE}", last.index.get(), last.term))
-    }
-
-    pub(crate) fn partial(&self, id: SnapshotId) -> PathBuf {
-        self.path.join(format!("{id}.{PARTIAL}"))
-    }
-
-    fn look(&self, path: &Path, bytes: u64) -> Result<SnapshotFile, StorageError> {
-        let reader = SnapshotReader::open(path)?;
-        self.judge(reader.header(), path)?;
-        let (id, header) = (reader.id(), reader.header().clone());
-        Ok(SnapshotFile { path: path.to_owned(), id, header, bytes })
-    }
-
-    /// Returns the files with this extension, and their sizes.
-    fn files(&self, extension: &str) -> Result<Vec<(PathBuf, u64)>, StorageError> {
-        let failed = |error| StorageError::io("list", &self.path, error);
-        let mut files = Vec::new();
-        for child in self.path.read_dir().map_err(failed)? {
-            let child = child.map_err(failed)?;
-            let path = child.path();
-            if path.extension().is_some_and(|found| found == extension) {
-                files.push((path, child.metadata().map_err(failed)?.len()));
-            }
-        }
-        Ok(files)
-    }
-}
-
-impl SnapshotHeader {
-    /// Says whether this is a snapshot of that cluster and history.
-    ///
-    /// # Errors
-    /// If it is not: whose it is.
-    pub fn belongs_to(
-        &self,
-        cluster: [u8; 16],
-        generation: Generation,
-        path: &Path,
-    ) -> Result<(), StorageError> {
-        let foreign = |what: &'static str, owner: String, wanted: String| {
-            Err(StorageError::ForeignSnapshot { path: path.to_owned(), what, owner, wanted })
-        };
-        if self.cluster != cluster {
-            return foreign("cluster", files::hex(&self.cluster), files::hex(&cluster));
-        }
-        if self.generation != generation {
-            return foreign("generation", self.generation.to_string(), generation.to_string());
-        }
-        Ok(())
     }
 }

@@ -23,7 +23,7 @@ use crate::snapshot::header::SnapshotId;
 pub const CHUNK_BYTES_MAX: usize = 1024 * 1024;
 
 /// The largest pair, in bytes of key and value.
-pub const PAIR_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub(crate) const PAIR_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 pub(crate) const FRAME_HEAD_BYTES: usize = 24;
 const CHECKSUM_AT: usize = 20;

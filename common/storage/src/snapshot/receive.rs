@@ -10,9 +10,9 @@ use bytes::{Bytes, BytesMut};
 
 use crate::error::StorageError;
 use crate::files;
-use crate::snapshot::directory::{SnapshotFile, Snapshots};
 use crate::snapshot::frame::{FRAME_HEAD_BYTES, Frame, Head, Tally, body_bytes};
 use crate::snapshot::header::{HeaderError, PREFIX_BYTES, SnapshotHeader, SnapshotId};
+use crate::snapshot::place::{Place, SnapshotFile};
 
 /// So many bytes of a partial file are read at a time, and synced at a time.
 const PIECE_BYTES: usize = 256 * 1024;
@@ -30,12 +30,12 @@ pub struct SnapshotReceiver {
 impl SnapshotReceiver {
     /// Begins to receive a snapshot, or goes on with what is there of it; what is there of others
     /// is removed.
-    pub(crate) fn open(snapshots: &Snapshots, id: SnapshotId) -> Result<Self, StorageError> {
-        let path = snapshots.partial(id);
+    pub(crate) fn open(place: &Place, id: SnapshotId) -> Result<Self, StorageError> {
+        let path = place.partial(id);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let mut file = options.open(&path).map_err(|e| StorageError::io("open", &path, e))?;
-        let mut parser = Parser::new(snapshots.clone(), id);
+        let mut parser = Parser::new(place.clone(), id);
         // What is damaged, whether by a power cut or otherwise, comes again.
         let mut piece = vec![0; PIECE_BYTES];
         loop {
@@ -102,7 +102,7 @@ impl SnapshotReceiver {
             return Err(StorageError::corrupt(what, format!("it ends at byte {}", self.offset())));
         };
         self.file.sync_all().map_err(|e| StorageError::io("sync", &self.path, e))?;
-        let path = self.parser.snapshots.name(header.meta.last);
+        let path = self.parser.place.name(header.meta.last);
         fs::rename(&self.path, &path).map_err(|e| StorageError::io("rename to", &path, e))?;
         files::sync_parent(&path)?;
         Ok(SnapshotFile { path, id: header.id(), header, bytes: self.parser.checked })
@@ -122,7 +122,7 @@ impl SnapshotReceiver {
 
 /// Turns pieces of any size into frames.
 struct Parser {
-    snapshots: Snapshots,
+    place: Place,
     /// What errors call it.
     name: String,
     id: SnapshotId,
@@ -136,10 +136,10 @@ struct Parser {
 }
 
 impl Parser {
-    fn new(snapshots: Snapshots, id: SnapshotId) -> Self {
-        let name = snapshots.partial(id).display().to_string();
+    fn new(place: Place, id: SnapshotId) -> Self {
+        let name = place.partial(id).display().to_string();
         let (tally, pending) = (Tally::new(id), BytesMut::new());
-        Self { snapshots, name, id, header: None, tally, checked: 0, pending, whole: false }
+        Self { place, name, id, header: None, tally, checked: 0, pending, whole: false }
     }
 
     fn take(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
@@ -166,7 +166,7 @@ impl Parser {
             let why = format!("it is {}, not the announced {}", header.id(), self.id);
             return Err(HeaderError::Damaged(why).of(name));
         }
-        self.snapshots.judge(&header, Path::new(name))?;
+        self.place.check_owner(&header, Path::new(name))?;
         let _ = self.pending.split_to(size);
         self.checked = size as u64;
         self.header = Some(header);

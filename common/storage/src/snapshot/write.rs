@@ -10,16 +10,13 @@ use bytes::Bytes;
 
 use crate::error::StorageError;
 use crate::files;
-use crate::snapshot::directory::SnapshotFile;
 use crate::snapshot::frame::{CHUNK_BYTES_MAX, PAIR_BYTES_MAX, Tally, encode_pair};
 use crate::snapshot::header::SnapshotHeader;
+use crate::snapshot::place::{ASIDE, SnapshotFile};
 
 /// The file is synced each time that so many bytes are written: one sync of a large file at the end
 /// would hold up the log's.
 const SYNC_BYTES: u64 = 1024 * 1024;
-
-/// The rest of a snapshot's name until it is whole.
-pub(crate) const ASIDE: &str = "tmp";
 
 /// A snapshot that is being written. Dropped before the end, it leaves nothing behind.
 pub struct SnapshotWriter {
@@ -82,7 +79,7 @@ impl SnapshotWriter {
     /// Adds a pair.
     ///
     /// # Errors
-    /// If the file cannot be written, or the pair is larger than [`PAIR_BYTES_MAX`].
+    /// If the file cannot be written, or the pair is larger than 64 MiB.
     ///
     /// # Panics
     /// If the key is not behind the one before: the caller reads them in order.

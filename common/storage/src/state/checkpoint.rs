@@ -8,14 +8,13 @@ use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{DB, IteratorMode, ReadOptions};
 use state_machine::{HostError, Pair, StoreError, View, applied_in};
 
+use crate::database::database;
 use crate::error::StorageError;
 use crate::files;
-use crate::log::database;
+use crate::names::CHECKPOINTS;
 use crate::options;
 use crate::snapshot::{SnapshotFile, SnapshotHeader, SnapshotWriter, Snapshots};
 use crate::state::{Live, StateStore, get, range};
-
-const DIRECTORY: &str = "checkpoints";
 
 /// So many bytes are read ahead.
 const READAHEAD_BYTES: usize = 1024 * 1024;
@@ -45,7 +44,7 @@ impl StateStore {
     pub fn checkpoint(&mut self) -> Result<StateCheckpoint, StorageError> {
         self.live.flush().map_err(|error| database("flushing the state", &error))?;
         self.checkpoints += 1;
-        let all = self.data_directory.join(DIRECTORY);
+        let all = self.data_directory.join(CHECKPOINTS);
         files::create_directory(&all)?;
         let directory = Doomed(all.join(self.checkpoints.to_string()));
         // Not even an unfinished one of before may be in the way.
@@ -181,5 +180,5 @@ pub(crate) fn for_each(
 
 /// Removes what a crash has left of checkpoints.
 pub(crate) fn remove_all(data_directory: &Path) -> Result<(), StorageError> {
-    files::remove_directory(&data_directory.join(DIRECTORY))
+    files::remove_directory(&data_directory.join(CHECKPOINTS))
 }

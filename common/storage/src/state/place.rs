@@ -13,9 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::StorageError;
 use crate::files;
+use crate::names::{STATE, STATE_CURRENT};
 
-const FIRST: &str = "state";
-const CURRENT: &str = "state-current";
 const CURRENT_BYTES_MAX: u64 = 64;
 
 /// A directory with a state; removed at the end of its life if another one took its place.
@@ -52,7 +51,7 @@ impl Place {
         let line = format!("{name} {:08x}\n", crc32c::crc32c(name.as_bytes()));
         // Should this fail, nobody knows which one is in force: both stay.
         self.replaced.store(false, Ordering::Relaxed);
-        files::replace(&data_directory.join(CURRENT), line.as_bytes())
+        files::replace(&data_directory.join(STATE_CURRENT), line.as_bytes())
     }
 
     /// Notes that another state is in force: the directory goes when nobody reads it any more.
@@ -72,7 +71,7 @@ impl Drop for Place {
 
 /// Returns the directory of the state in force.
 pub(crate) fn current(data_directory: &Path) -> Result<Place, StorageError> {
-    let path = data_directory.join(CURRENT);
+    let path = data_directory.join(STATE_CURRENT);
     let corrupt = |why: String| Err(StorageError::corrupt(path.display().to_string(), why));
     let Some(bytes) = files::read(&path, CURRENT_BYTES_MAX)? else {
         let first = Place::new(data_directory, 0);
@@ -91,7 +90,7 @@ pub(crate) fn current(data_directory: &Path) -> Result<Place, StorageError> {
 
 /// Removes what restores have left behind, also a pointer that was not put in force any more.
 pub(crate) fn remove_others(data_directory: &Path, place: &Place) -> Result<(), StorageError> {
-    files::remove(&files::aside(&data_directory.join(CURRENT)))?;
+    files::remove(&files::aside(&data_directory.join(STATE_CURRENT)))?;
     for path in others(data_directory, place)? {
         files::remove_directory(&path)?;
     }
@@ -100,7 +99,7 @@ pub(crate) fn remove_others(data_directory: &Path, place: &Place) -> Result<(), 
 
 /// Removes every state; for a directory whose node has no history yet.
 pub(crate) fn remove_all(data_directory: &Path) -> Result<(), StorageError> {
-    files::remove(&data_directory.join(CURRENT))?;
+    files::remove(&data_directory.join(STATE_CURRENT))?;
     let first = Place::new(data_directory, 0);
     files::remove_directory(&first.path)?;
     remove_others(data_directory, &first)
@@ -114,11 +113,11 @@ fn others(data_directory: &Path, place: &Place) -> Result<Vec<PathBuf>, StorageE
 }
 
 fn name(number: u64) -> String {
-    if number == 0 { FIRST.to_owned() } else { format!("{FIRST}-{number}") }
+    if number == 0 { STATE.to_owned() } else { format!("{STATE}-{number}") }
 }
 
 fn number_of(name: &str) -> Option<u64> {
-    let rest = name.strip_prefix(FIRST)?;
+    let rest = name.strip_prefix(STATE)?;
     if rest.is_empty() {
         return Some(0);
     }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use rocksdb::{IngestExternalFileOptions, Options, SstFileWriter};
 use state_machine::Pair;
 
+use crate::database::database;
 use crate::error::StorageError;
-use crate::log::database;
 use crate::options;
 use crate::snapshot::SnapshotReader;
 use crate::space::Sizes;

@@ -1,5 +1,5 @@
-//! The seam for logs: what a node needs of the durable log, so that another one can take the place
-//! of RocksDB's.
+//! What a node needs of its durable log, as traits, so that another log can take the place of
+//! RocksDB's.
 
 use std::ops::Range;
 use std::sync::Arc;

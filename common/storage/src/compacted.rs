@@ -17,7 +17,7 @@ const HEAD_BYTES: usize = 37;
 const CHECKSUM_BYTES: usize = 4;
 
 /// A log that begins at its beginning.
-pub(crate) fn beginning() -> SnapshotMeta {
+pub(crate) fn nothing() -> SnapshotMeta {
     SnapshotMeta {
         last: EntryId::ZERO,
         configuration: Configuration::unknown(),
@@ -79,7 +79,7 @@ mod tests {
     fn a_head_is_read_as_it_was_written_and_damage_is_found() {
         let last = EntryId { term: Term::new(3), index: LogIndex::new(70) };
         let stamp = ClusterTime::new(9);
-        let head = SnapshotMeta { last, stamp, ..beginning() };
+        let head = SnapshotMeta { last, stamp, ..nothing() };
         let whole = encode(&head);
         assert_eq!(decode(&Bytes::from(whole.clone())).unwrap(), head);
         for place in 0..whole.len() {

@@ -1,0 +1,28 @@
+//! What lies where in a data directory.
+
+/// Locked by the process that uses the directory; holds its number, for people.
+pub(crate) const LOCK: &str = "LOCK";
+
+/// Whose directory it is.
+pub(crate) const SUPERBLOCK: &str = "superblock";
+
+/// The bootstrap record of the cluster that the node belongs to.
+pub(crate) const BOOTSTRAP: &str = "bootstrap";
+
+/// The key of the node's stateless resets.
+pub(crate) const RESET_KEY: &str = "reset-key";
+
+/// The log's database.
+pub(crate) const LOG: &str = "log";
+
+/// The first directory of the state; later ones have a number behind the name.
+pub(crate) const STATE: &str = "state";
+
+/// Names the directory of the state in force.
+pub(crate) const STATE_CURRENT: &str = "state-current";
+
+/// Views of the state that snapshots are made of.
+pub(crate) const CHECKPOINTS: &str = "checkpoints";
+
+/// The snapshots.
+pub(crate) const SNAPSHOTS: &str = "snapshots";
