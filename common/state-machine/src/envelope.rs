@@ -10,12 +10,11 @@
 use bytes::Bytes;
 
 use crate::codec::{CodecError, Reader};
-use crate::system::SystemCommand;
 
 /// The size of an envelope around nothing.
 pub const ENVELOPE_BYTES: usize = 32;
 
-/// For whom a command is.
+/// Who a command is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EnvelopeKind {
     /// The replicated machine; its bytes are its own.
@@ -28,7 +27,7 @@ pub enum EnvelopeKind {
 /// A command with what is needed to apply it exactly once (§6.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
-    /// For whom it is.
+    /// Who it is for.
     pub kind: EnvelopeKind,
     /// The version of the machine's behaviour that the client speaks to; 0 is any.
     pub machine_version: u32,
@@ -47,11 +46,6 @@ impl Envelope {
     pub fn sessionless(body: Bytes) -> Self {
         let kind = EnvelopeKind::Machine;
         Self { kind, machine_version: 0, session: 0, sequence: 0, low_water: 0, body }
-    }
-
-    /// Wraps a command for the system. Each of them may be applied twice without harm.
-    pub fn system(command: &SystemCommand) -> Self {
-        Self { kind: EnvelopeKind::System, ..Self::sessionless(command.encode()) }
     }
 
     /// Wraps a machine's command of a session.

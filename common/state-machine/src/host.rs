@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use consensus::{ClusterTime, Entry, EntryId, LogIndex, Payload, Term};
 
-use crate::codec::CodecError;
 use crate::envelope::{Envelope, EnvelopeKind};
+use crate::error::HostError;
 use crate::machine::{Command, Response, StoredMachine};
 use crate::store::{Batch, OrderedStore, PrefixView, StoreError, Transaction, View};
 use crate::system::{self, Admission, SystemAnswer, SystemQuery, Tombstone};
@@ -28,33 +28,6 @@ pub struct Host<S> {
     machine: Arc<dyn StoredMachine>,
     applied: EntryId,
     time: ClusterTime,
-}
-
-/// Why entries cannot be applied.
-#[derive(Debug, thiserror::Error)]
-pub enum HostError {
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The store's own record of what is applied is damaged.
-    #[error("the record of what is applied has {0} bytes, not 25")]
-    Damaged(usize),
-    /// A record of the system's part is damaged.
-    #[error("{what} in the state is damaged: {source}")]
-    Malformed {
-        /// What it should be.
-        what: &'static str,
-        /// What is wrong with its bytes.
-        source: CodecError,
-    },
-    /// An entry is missing before this one.
-    #[error("entry {found} does not follow the applied entry {applied}")]
-    Gap {
-        /// The last applied entry.
-        applied: EntryId,
-        /// The entry that was offered.
-        found: EntryId,
-    },
 }
 
 /// Answers questions at the state of one moment; cheap to copy and to send to other threads.

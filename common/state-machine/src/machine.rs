@@ -1,4 +1,4 @@
-//! The seams: what a user writes to have it replicated.
+//! The two traits of machines: what a user writes to have it replicated.
 
 use std::io::Read;
 
@@ -26,7 +26,7 @@ pub struct Command<'a> {
 /// when a node starts.
 ///
 /// The same commands in the same order must give the same answers and the same state on every
-/// node: no clock, no chance, no iteration in hash order, no floating point that differs.
+/// node: no clock, no randomness, no iteration in hash order, no floating point that differs.
 pub trait StateMachine: Send + 'static {
     /// Applies a command: the only way in which the state changes.
     fn apply(&mut self, command: &Command<'_>) -> Response;

@@ -155,14 +155,14 @@ impl<'a> Transaction<'a> {
 }
 
 /// Shows a machine only its own keys.
-pub struct PrefixView<'a> {
+pub(crate) struct PrefixView<'a> {
     view: &'a dyn View,
     prefix: u8,
 }
 
 impl<'a> PrefixView<'a> {
     /// Shows the keys under `prefix`, without it.
-    pub fn new(view: &'a dyn View, prefix: u8) -> Self {
+    pub(crate) fn new(view: &'a dyn View, prefix: u8) -> Self {
         Self { view, prefix }
     }
 }

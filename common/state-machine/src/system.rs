@@ -17,7 +17,7 @@ use bytes::Bytes;
 use consensus::{ClusterTime, LogIndex};
 
 pub use command::{SESSION_NAME_BYTES_MAX, SystemCommand};
-pub use members::{HISTORY_MAX, RESERVATIONS_MAX, RESERVED_NAME_BYTES_MAX, TOMBSTONES_MAX};
+pub use members::{HISTORY_MAX, RESERVATIONS_MAX, RESERVED_NAME_BYTES_MAX};
 pub use query::{SESSIONS_PAGE_MAX, SystemAnswer, SystemQuery};
 pub use records::{
     CachedAnswer, ConfigurationRecord, Reservation, Session, SessionAnswers, Tombstone,
@@ -25,12 +25,11 @@ pub use records::{
 pub use response::SystemResponse;
 pub use sessions::{ANSWER_KEPT_BYTES_MAX, SESSION_TIMEOUT, SESSION_WINDOW, SESSIONS_MAX};
 
-pub(crate) use members::record_configuration;
+pub(crate) use members::{TOMBSTONES_MAX, record_configuration};
 pub(crate) use query::{answer, tombstones};
 pub(crate) use sessions::{Admission, admit, keep};
 
-use crate::codec::CodecError;
-use crate::host::HostError;
+use crate::error::HostError;
 use crate::store::Transaction;
 
 /// Applies a command of the system.
@@ -49,9 +48,4 @@ pub(crate) fn apply(
         // The same on every node that runs this version.
         Err(error) => Ok(SystemResponse::Refused { reason: error.to_string() }),
     }
-}
-
-/// Says what of the store's own records is damaged.
-pub(crate) fn damaged(what: &'static str) -> impl Fn(CodecError) -> HostError {
-    move |source| HostError::Malformed { what, source }
 }

@@ -11,8 +11,8 @@ use proptest::prelude::Strategy;
 use proptest::test_runner::Config;
 use proptest::{collection, prop_assert_eq, prop_oneof, proptest};
 use state_machine::{
-    Batch, Command, Envelope, Host, MemoryStore, OrderedStore, Plain, Register, Response,
-    RestoreError, SnapshotSource, StateMachine, View,
+    Batch, Command, Envelope, Host, MemoryStore, OrderedStore, Plain, Response, RestoreError,
+    SnapshotSource, StateMachine, View,
 };
 
 /// Counts how often each word was said: to apply a command twice, or not at all, shows.
@@ -148,15 +148,6 @@ fn damage_is_an_error_and_no_other_state() {
     let host = open(store, 1 << 20);
     let error = host.view().query(b"a").unwrap_err().to_string();
     assert!(error.contains("command 1 is missing"), "{error}");
-}
-
-#[test]
-fn the_smallest_machine_runs() {
-    let machine = Plain::new("register", 1, Register::default);
-    let mut host = Host::open(MemoryStore::new(), Arc::new(machine)).unwrap();
-    assert_eq!(say(&mut host, "first"), "");
-    assert_eq!(say(&mut host, "second"), "first");
-    assert_eq!(ask(&host, ""), "second");
 }
 
 /// What happens to a node.

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 
 use crate::codec::{CodecError, Writer, begin};
+use crate::envelope::{Envelope, EnvelopeKind};
 
 /// The longest name of a session, in bytes.
 pub const SESSION_NAME_BYTES_MAX: usize = 64;
@@ -57,5 +58,12 @@ impl SystemCommand {
         };
         reader.end()?;
         Ok(command)
+    }
+}
+
+impl Envelope {
+    /// Wraps a command for the system. Each of them may be applied twice without harm.
+    pub fn system(command: &SystemCommand) -> Self {
+        Self { kind: EnvelopeKind::System, ..Self::sessionless(command.encode()) }
     }
 }

@@ -6,20 +6,20 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use consensus::{ClusterTime, Configuration, EntryId, LogIndex, Member, NodeId};
 
+use super::keys;
 use super::records::{
     ConfigurationRecord, Reservation, Tombstone, decode, encode, read_members, write_members,
 };
 use super::response::SystemResponse;
-use super::{damaged, keys};
 use crate::codec::Reader;
-use crate::host::HostError;
+use crate::error::HostError;
 use crate::store::Transaction;
 
 /// The most configurations that are remembered; the oldest is forgotten.
 pub const HISTORY_MAX: usize = 100;
 
 /// The most tombstones; the one with the lowest id is forgotten. Its id is not reused all the same.
-pub const TOMBSTONES_MAX: usize = 4_096;
+pub(crate) const TOMBSTONES_MAX: usize = 4_096;
 
 /// The most names with a reserved id.
 pub const RESERVATIONS_MAX: usize = 1_024;
@@ -130,18 +130,22 @@ fn trim(
 
 fn present(transaction: &Transaction<'_>) -> Result<BTreeMap<NodeId, Member>, HostError> {
     match transaction.get(keys::MEMBERS)? {
-        Some(bytes) => decode(&bytes, read_members).map_err(damaged("the present members")),
+        Some(bytes) => {
+            decode(&bytes, read_members).map_err(HostError::damaged("the present members"))
+        }
         None => Ok(BTreeMap::new()),
     }
 }
 
 fn highest(transaction: &Transaction<'_>) -> Result<u64, HostError> {
     match transaction.get(keys::HIGHEST_ID)? {
-        Some(bytes) => decode(&bytes, Reader::u64).map_err(damaged("the highest node id")),
+        Some(bytes) => {
+            decode(&bytes, Reader::u64).map_err(HostError::damaged("the highest node id"))
+        }
         None => Ok(0),
     }
 }
 
 fn reservation(bytes: &Bytes) -> Result<Reservation, HostError> {
-    decode(bytes, Reservation::read).map_err(damaged("a reserved id"))
+    decode(bytes, Reservation::read).map_err(HostError::damaged("a reserved id"))
 }

@@ -8,9 +8,9 @@ use super::records::{
 };
 use super::response::SystemResponse;
 use super::sessions::has_expired;
-use super::{HISTORY_MAX, RESERVATIONS_MAX, TOMBSTONES_MAX, damaged, keys};
+use super::{HISTORY_MAX, RESERVATIONS_MAX, TOMBSTONES_MAX, keys};
 use crate::codec::{CodecError, Reader, Writer, begin};
-use crate::host::HostError;
+use crate::error::HostError;
 use crate::store::View;
 
 /// The most sessions in one page.
@@ -120,7 +120,7 @@ fn sessions(
     for (key, value) in found.into_iter().take(limit) {
         let Some(id) = keys::last_number(&key) else { continue };
         last = id;
-        let session = decode(&value, Session::read).map_err(damaged("a session"))?;
+        let session = decode(&value, Session::read).map_err(HostError::damaged("a session"))?;
         if !has_expired(&session, time) {
             items.push((id, session));
         }
@@ -136,14 +136,15 @@ fn one_session(
     let Some(record) = view.get(&keys::session(id))? else {
         return Ok(None);
     };
-    let session = decode(&record, Session::read).map_err(damaged("a session"))?;
+    let session = decode(&record, Session::read).map_err(HostError::damaged("a session"))?;
     if has_expired(&session, time) {
         return Ok(None);
     }
     let mut cached = Vec::new();
     for sequence in session.low_water..=session.highest {
         let Some(answer) = view.get(&keys::answer(id, sequence))? else { continue };
-        let answer = SystemResponse::decode(&answer).map_err(damaged("an answer of a session"))?;
+        let answer = SystemResponse::decode(&answer)
+            .map_err(HostError::damaged("an answer of a session"))?;
         let (index, bytes) = match answer {
             SystemResponse::Answer { index, response } => {
                 (index, Some(u32::try_from(response.len()).unwrap_or(u32::MAX)))
@@ -172,7 +173,7 @@ fn records<T>(
     read: fn(&mut Reader) -> Result<T, CodecError>,
 ) -> Result<Vec<T>, HostError> {
     let found = view.range(from, Some(to), limit)?;
-    found.iter().map(|(_, value)| decode(value, read).map_err(damaged(what))).collect()
+    found.iter().map(|(_, value)| decode(value, read).map_err(HostError::damaged(what))).collect()
 }
 
 impl SystemQuery {

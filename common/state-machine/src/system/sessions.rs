@@ -1,5 +1,5 @@
 //! Client sessions (§6.3): a command with a session and a sequence number is applied at most once,
-//! whatever number of times the client sends it, to whomever.
+//! however often the client sends it, and to whichever node.
 //!
 //! A session remembers the answers of all commands from the client's low-water mark on, so that
 //! many can be under way at once (museum J4). Nobody has a session who did not register it: a
@@ -9,12 +9,12 @@ use bytes::Bytes;
 use consensus::{ClusterTime, LogIndex};
 
 use super::command::SESSION_NAME_BYTES_MAX;
+use super::keys;
 use super::records::{Session, decode, encode};
 use super::response::SystemResponse;
-use super::{damaged, keys};
 use crate::codec::{Reader, Writer};
 use crate::envelope::Envelope;
-use crate::host::HostError;
+use crate::error::HostError;
 use crate::store::Transaction;
 
 /// How long a session lives without a command, in nanoseconds of cluster time. It is measured from
@@ -198,7 +198,9 @@ fn remove(transaction: &mut Transaction<'_>, id: u64, session: &Session) -> Resu
 
 fn load(transaction: &Transaction<'_>, id: u64) -> Result<Option<Session>, HostError> {
     let record = transaction.get(&keys::session(id))?;
-    record.map(|bytes| decode(&bytes, Session::read).map_err(damaged("a session"))).transpose()
+    record
+        .map(|bytes| decode(&bytes, Session::read).map_err(HostError::damaged("a session")))
+        .transpose()
 }
 
 fn count(transaction: &Transaction<'_>) -> Result<u64, HostError> {
@@ -206,5 +208,5 @@ fn count(transaction: &Transaction<'_>) -> Result<u64, HostError> {
 }
 
 fn number(bytes: &Bytes) -> Result<u64, HostError> {
-    decode(bytes, Reader::u64).map_err(damaged("a number of the sessions"))
+    decode(bytes, Reader::u64).map_err(HostError::damaged("a number of the sessions"))
 }

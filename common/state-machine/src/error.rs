@@ -1,0 +1,40 @@
+//! Why entries cannot be applied, or questions not answered.
+
+use consensus::EntryId;
+
+use crate::codec::CodecError;
+use crate::store::StoreError;
+
+/// Why entries cannot be applied.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store's own record of what is applied is damaged.
+    #[error("the record of what is applied has {0} bytes, not 25")]
+    Damaged(usize),
+    /// A record of the system's part is damaged.
+    #[error("{what} in the state is damaged: {source}")]
+    Malformed {
+        /// What it should be.
+        what: &'static str,
+        /// What is wrong with its bytes.
+        source: CodecError,
+    },
+    /// An entry is missing before this one.
+    #[error("entry {found} does not follow the applied entry {applied}")]
+    Gap {
+        /// The last applied entry.
+        applied: EntryId,
+        /// The entry that was offered.
+        found: EntryId,
+    },
+}
+
+impl HostError {
+    /// Says which of the system's own records is damaged.
+    pub(crate) fn damaged(what: &'static str) -> impl Fn(CodecError) -> Self {
+        move |source| Self::Malformed { what, source }
+    }
+}
