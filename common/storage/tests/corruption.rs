@@ -209,7 +209,7 @@ fn a_founded_directory_without_its_log_is_refused() {
     let founded = found(place.path());
     fs::remove_dir_all(place.path().join("log")).unwrap();
     let Err(refused) = LogStore::open(&founded) else { panic!("it opened") };
-    let expected = "the log is damaged: it is empty beside a founding record";
+    let expected = "the log is damaged: it is empty beside a bootstrap record";
     assert_eq!(refused.to_string(), expected);
 }
 
