@@ -32,7 +32,7 @@ pub const TABLE: [(&str, &[&str]); 15] = [
             "transport",
         ],
     ),
-    ("replica", &["consensus", "state-machine"]),
+    ("replica", &["consensus"]),
     ("simulator", &["consensus", "replica", "state-machine"]),
     ("state-machine", &["consensus"]),
     ("storage", &["consensus", "protocol", "state-machine"]),
