@@ -1,0 +1,231 @@
+//! Bytes that must never change: they stand on disks, in other versions and in other languages.
+//!
+//! A test that fails here means a new version of a format, not a new constant.
+
+use crate::kit::{
+    GENERATION, at, command, configuration, entry, frame, hello, hex, majority, record, stable,
+};
+use bytes::Bytes;
+use consensus::{Body, LogIndex, Message, Payload, ReadRound, ReadTicket, Term, Voters};
+use protocol::{
+    BootstrapRecord, ErrorCode, ErrorReply, Freshness, HelloReply, LeaderHint, Outcome, Passage,
+    RefusalCode, Request, Response, decode_configuration, decode_entry, decode_message,
+    encode_configuration, encode_entry, encode_message, peek_entry,
+};
+
+const MEMBER_1: &str = "0a1b08011101100000000000001a026e31220a686f7374313a37343030";
+const MEMBER_2: &str = "0a1b08021102100000000000001a026e32220a686f7374323a37343030";
+const MEMBER_3: &str = "0a1b08031103100000000000001a026e33220a686f7374333a37343030";
+
+fn bytes(hex: &str) -> Bytes {
+    let digit = |digit: u8| (digit as char).to_digit(16).unwrap() as u8;
+    hex.as_bytes().chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
+}
+
+#[track_caller]
+fn check_entry(payload: Payload, header: &str, body: &str) {
+    let entry = entry(7, 9, payload);
+    let encoded = encode_entry(&GENERATION, &entry);
+    assert_eq!((hex(&encoded.header), hex(&encoded.payload)), (header.into(), body.into()));
+    let mut bytes = bytes(&format!("{header}{body}"));
+    assert_eq!(encoded.len(), bytes.len());
+    let peeked = peek_entry(&bytes).unwrap();
+    assert_eq!((peeked.id, peeked.payload_bytes), (entry.id, body.len() / 2));
+    assert_eq!((peeked.stamp, peeked.checksum()), (entry.stamp, encoded.checksum()));
+    assert_eq!(decode_entry(&GENERATION, &mut bytes).unwrap(), entry);
+    assert!(bytes.is_empty());
+}
+
+#[test]
+fn an_entry_without_contents_is_a_header() {
+    let header = "0101000000000000\
+                  0700000000000000\
+                  0900000000000000\
+                  0403020100000000\
+                  85a72dde00000000";
+    check_entry(Payload::Noop, header, "");
+}
+
+#[test]
+fn a_command_stands_behind_its_header() {
+    let header = "0102000003000000\
+                  0700000000000000\
+                  0900000000000000\
+                  0403020100000000\
+                  1951b7ed00000000";
+    check_entry(command(b"abc"), header, "616263");
+}
+
+#[test]
+fn a_configuration_stands_behind_its_header() {
+    let header = "0103000041000000\
+                  0700000000000000\
+                  0900000000000000\
+                  0403020100000000\
+                  01f5255c00000000";
+    let body = format!("01{MEMBER_1}{MEMBER_2}120101220102");
+    check_entry(Payload::Configuration(stable(&[1], &[2])), header, &body);
+}
+
+#[test]
+fn a_joint_configuration_names_the_incoming_and_the_outgoing_voters() {
+    let voters = Voters::Joint { outgoing: majority(&[1, 2]), incoming: majority(&[2, 3]) };
+    let configuration = configuration(voters, &[1]);
+    let expected = format!("01{MEMBER_1}{MEMBER_2}{MEMBER_3}120202031a020102220101");
+    assert_eq!(hex(&encode_configuration(&configuration)), expected);
+    assert_eq!(decode_configuration(&bytes(&expected)).unwrap(), configuration);
+}
+
+/// The same entry has another checksum in another history.
+#[test]
+fn the_generation_is_part_of_an_entrys_checksum() {
+    let entry = entry(7, 9, command(b"abc"));
+    let other = protocol::Generation::new([0xac; 32]);
+    let ours = encode_entry(&GENERATION, &entry);
+    let theirs = encode_entry(&other, &entry);
+    assert_eq!(ours.header[..32], theirs.header[..32]);
+    assert_ne!(ours.checksum(), theirs.checksum());
+}
+
+#[test]
+fn a_founding_record_and_its_hash() {
+    let expected = format!(
+        "08011210303132333435363738396162636465661a5c{MEMBER_1}{MEMBER_2}{MEMBER_3}\
+         120301020322026b762801"
+    );
+    let record = record();
+    assert_eq!(hex(&record.encode()), expected);
+    assert_eq!(BootstrapRecord::decode(&bytes(&expected)).unwrap(), record);
+    let generation = "f2b5c52f91619810d1bb465ee9b05c233e5441ca868f57797bc4dc0ede6eb21d";
+    assert_eq!(record.generation().to_string(), generation);
+    assert_eq!(record.generation().short(), "f2b5..b21d");
+}
+
+#[test]
+fn a_founding_record_that_continues_another_history_has_another_hash() {
+    let record = BootstrapRecord { parent: Some(GENERATION), ..record() };
+    let encoded = record.encode();
+    assert!(hex(&encoded).ends_with(&format!("22026b7628013220{}", "ab".repeat(32))));
+    assert_eq!(BootstrapRecord::decode(&encoded).unwrap(), record);
+    let generation = "1f5da16a1c9b9241a6b0fbfe977059b272c55fbb39481532baa34caa5c9b4ba1";
+    assert_eq!(record.generation().to_string(), generation);
+}
+
+#[test]
+fn a_hello_and_both_answers() {
+    let fields = format!(
+        "08011210303132333435363738396162636465661a20{}\
+         20032988776655443322113100ffeeddccbbaa993a05302e312e30",
+        "ab".repeat(32)
+    );
+    let prefix = "010000005100000000000000";
+    assert_eq!(hex(&hello().encode()), format!("{prefix}{fields}"));
+    let accepted = HelloReply::Accepted(hello()).encode();
+    assert_eq!(hex(&accepted), format!("0100000053000000000000000a51{fields}"));
+    let refused = HelloReply::Refused { code: RefusalCode::Role, reason: "no".into() };
+    assert_eq!(hex(&refused.encode()), "0100000008000000000000001206080612026e6f");
+}
+
+#[test]
+fn a_message_with_an_entry_is_a_prefix_a_header_and_the_entry() {
+    let body = Body::AppendEntries {
+        prev: at(6, 8),
+        entries: vec![entry(7, 9, command(b"abc"))],
+        commit: LogIndex::new(5),
+        round: ReadRound::new(4),
+    };
+    let message = Message { term: Term::new(7), body };
+    let chunks = encode_message(&GENERATION, &message).unwrap();
+    let expected = [
+        "01000000100000002b0000000807320c0a0408061008100118052004",
+        "01020000030000000700000000000000090000000000000004030201000000001951b7ed00000000",
+        "616263",
+    ];
+    assert_eq!(chunks.iter().map(|chunk| hex(chunk)).collect::<Vec<_>>(), expected);
+    let whole = bytes(&expected.concat());
+    assert_eq!(decode_message(&GENERATION, frame(&[whole])).unwrap(), message);
+}
+
+#[test]
+fn a_request_and_an_error_stand_in_the_body() {
+    let request = Request::Propose { command: Bytes::from_static(b"abc") };
+    let expected = "01000000000000000800000008ac021203616263";
+    assert_eq!(hex(&request.encode(300).unwrap()), expected);
+    let response = Response::Error(ErrorReply {
+        code: ErrorCode::NotLeader,
+        message: "no".into(),
+        leader: Some(LeaderHint { id: 2, name: "n2".into(), address: "h:1".into() }),
+        outcome: Outcome::Unknown,
+    });
+    let expected = "01000000000000001a00000008ac02\
+                    3a15080112026e6f1a0b080212026e321a03683a312001";
+    assert_eq!(hex(&response.encode(300).unwrap()), expected);
+}
+
+#[test]
+fn a_request_says_how_it_travels() {
+    let transfer =
+        |passage: &Passage| hex(&Request::Transfer { to: 2 }.encode_for(1, passage).unwrap());
+    let direct = "010000000000000004000000".to_owned() + "08014802";
+    assert_eq!(transfer(&Passage::Direct), direct);
+    assert_eq!(hex(&Request::Transfer { to: 2 }.encode(1).unwrap()), direct);
+    assert_eq!(
+        transfer(&Passage::MayForward { within_ms: 0 }),
+        "010000000000000006000000".to_owned() + "080148026000"
+    );
+    assert_eq!(
+        transfer(&Passage::OnBehalf { identity: "x".into() }),
+        "010000000000000007000000".to_owned() + "080148026a0178"
+    );
+}
+
+#[test]
+fn a_question_says_how_new_its_answer_must_be() {
+    let ask = |freshness| {
+        let query = Bytes::from_static(b"q");
+        hex(&Request::Query { query, freshness }.encode(1).unwrap())
+    };
+    assert_eq!(
+        ask(Freshness::Linearizable),
+        "010000000000000007000000".to_owned() + "08011a030a0171"
+    );
+    assert_eq!(ask(Freshness::Stale), "010000000000000009000000".to_owned() + "08011a050a01711001");
+    assert_eq!(
+        ask(Freshness::AtLeast(0)),
+        "010000000000000009000000".to_owned() + "08011a050a01711800"
+    );
+    assert_eq!(
+        ask(Freshness::AtLeast(9)),
+        "010000000000000009000000".to_owned() + "08011a050a01711809"
+    );
+}
+
+#[test]
+fn an_answer_tells_its_age() {
+    let answer = |age_ms| {
+        let response = Bytes::from_static(b"r");
+        hex(&Response::Answer { index: 5, response, age_ms }.encode(1).unwrap())
+    };
+    assert_eq!(answer(None), "010000000000000009000000".to_owned() + "08011a050805120172");
+    assert_eq!(answer(Some(7)), "01000000000000000b000000".to_owned() + "08011a0708051201721807");
+}
+
+#[test]
+fn a_question_for_a_read_index_and_its_answers() {
+    let said = |body| {
+        let message = Message { term: Term::new(7), body };
+        let chunks = encode_message(&GENERATION, &message).unwrap();
+        assert_eq!(chunks.len(), 1);
+        assert_eq!(decode_message(&GENERATION, frame(&chunks)).unwrap(), message);
+        hex(&chunks[0])
+    };
+    let ticket = ReadTicket::new(3);
+    assert_eq!(
+        said(Body::ReadIndex { ticket }),
+        "010000000600000000000000".to_owned() + "08075a020803"
+    );
+    let reply = |index| said(Body::ReadIndexReply { ticket, index });
+    assert_eq!(reply(None), "010000000600000000000000".to_owned() + "080762020803");
+    let known = Some(LogIndex::new(9));
+    assert_eq!(reply(known), "010000000800000000000000".to_owned() + "0807620408031009");
+}

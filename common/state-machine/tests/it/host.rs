@@ -1,0 +1,243 @@
+//! The host: entries are applied in order, once, and everything that they change is one batch.
+
+use std::sync::Arc;
+
+use crate::kit::{Disk, at, bytes, command, entry, put, raw, swap};
+use bytes::Bytes;
+use consensus::{ClusterTime, Configuration, Entry, LogIndex, Payload};
+use state_machine::{
+    Batch, Command, Host, HostError, Kv, KvQuery, KvResponse, MemoryStore, OrderedStore, Response,
+    StoreError, StoredMachine, Transaction, View,
+};
+
+fn get(host: &Host<Disk>, key: &str) -> KvResponse {
+    let answer = host.view().query(&KvQuery::Get { key: bytes(key) }.encode()).unwrap();
+    KvResponse::decode(&answer).unwrap()
+}
+
+fn value(revision: u64, text: &str) -> KvResponse {
+    KvResponse::Value { revision, value: bytes(text) }
+}
+
+fn noop(index: u64) -> Entry {
+    entry(index, Payload::Noop)
+}
+
+#[test]
+fn a_call_is_one_batch_with_the_applied_index() {
+    let disk = Disk::default();
+    let mut host = disk.host();
+    let entries = [noop(1), command(2, &put("a", "1")), command(3, &put("b", "2"))];
+    let responses = host.apply(&entries).unwrap();
+    assert_eq!(disk.inner().batches, 1);
+    let indexes: Vec<u64> = responses.iter().map(|(index, _)| index.get()).collect();
+    assert_eq!(indexes, [2, 3], "only commands are answered");
+    assert_eq!(host.applied(), at(1, 3));
+    assert_eq!(disk.host().applied(), at(1, 3));
+    assert_eq!(disk.host().time(), ClusterTime::new(300));
+}
+
+#[test]
+fn a_command_sees_those_before_it_in_the_same_call() {
+    let mut host = Disk::default().host();
+    let entries = [
+        command(1, &put("a", "1")),
+        command(2, &swap("a", Some("1"), Some("2"))),
+        command(3, &swap("a", Some("1"), Some("3"))),
+        command(4, &swap("a", Some("2"), None)),
+        command(5, &swap("a", None, Some("5"))),
+    ];
+    let responses = host.apply(&entries).unwrap();
+    let answers: Vec<KvResponse> =
+        responses.iter().map(|(_, answer)| KvResponse::decode(answer).unwrap()).collect();
+    let done = |revision| KvResponse::Done { revision };
+    let differs = KvResponse::Differs { revision: 2, actual: bytes("2") };
+    assert_eq!(answers, [done(1), done(2), differs, done(4), done(5)]);
+    assert_eq!(get(&host, "a"), value(5, "5"));
+}
+
+#[test]
+fn a_crash_without_persist_leaves_nothing_half_there() {
+    let disk = Disk::default();
+    let mut host = disk.host();
+    host.apply(&[command(1, &put("a", "1"))]).unwrap();
+    assert_eq!(host.persist().unwrap(), LogIndex::new(1));
+    let durable = disk.content();
+    host.apply(&[command(2, &put("a", "2")), command(3, &put("b", "3"))]).unwrap();
+    disk.crash();
+    assert_eq!(disk.content(), durable, "data, applied index and time of one moment");
+    let host = disk.host();
+    assert_eq!((host.applied(), host.time()), (at(1, 1), ClusterTime::new(100)));
+    assert_eq!(get(&host, "a"), value(1, "1"));
+    assert_eq!(get(&host, "b"), KvResponse::NotFound);
+}
+
+/// A swap that were applied again would find its own work, and answer otherwise.
+#[test]
+fn after_a_crash_the_log_brings_the_same_state_and_nothing_is_applied_twice() {
+    let log: Vec<Entry> = (1..=60)
+        .map(|index| {
+            let (old, new) = ((index - 1).to_string(), index.to_string());
+            let expected = (index > 1).then_some(old.as_str());
+            command(index, &swap("counter", expected, Some(&new)))
+        })
+        .collect();
+    let done = |index| KvResponse::Done { revision: index };
+    for (persisted, applied) in [(0, 60), (1, 2), (17, 40), (59, 60), (60, 60)] {
+        let disk = Disk::default();
+        let mut host = disk.host();
+        host.apply(&log[..persisted]).unwrap();
+        host.persist().unwrap();
+        host.apply(&log[persisted..applied]).unwrap();
+        disk.crash();
+
+        let mut host = disk.host();
+        let from = usize::try_from(host.applied().index.get()).unwrap();
+        assert_eq!(from, persisted);
+        for (index, answer) in host.apply(&log[from..]).unwrap() {
+            assert_eq!(KvResponse::decode(&answer).unwrap(), done(index.get()));
+        }
+        assert_eq!(get(&host, "counter"), value(60, "60"));
+    }
+}
+
+#[test]
+fn entries_that_do_not_follow_are_refused_and_nothing_changes() {
+    let disk = Disk::default();
+    let mut host = disk.host();
+    host.apply(&[Entry { id: at(2, 1), ..command(1, &put("a", "1")) }]).unwrap();
+    let before = disk.content();
+    let again = Entry { id: at(2, 1), ..command(1, &put("a", "2")) };
+    let gap = Entry { id: at(2, 3), ..command(3, &put("a", "2")) };
+    let older = Entry { id: at(1, 2), ..command(2, &put("a", "2")) };
+    let good = Entry { id: at(2, 2), ..command(2, &put("a", "2")) };
+    for (entries, applied, found) in [
+        (vec![again.clone()], at(2, 1), at(2, 1)),
+        (vec![gap.clone()], at(2, 1), at(2, 3)),
+        (vec![older], at(2, 1), at(1, 2)),
+        (vec![good.clone(), good], at(2, 2), at(2, 2)),
+    ] {
+        let refused = host.apply(&entries).unwrap_err();
+        let expected = format!("entry {found} does not follow the applied entry {applied}");
+        assert_eq!(refused.to_string(), expected);
+        assert_eq!(host.applied(), at(2, 1));
+        assert_eq!(disk.content(), before);
+    }
+}
+
+#[test]
+fn a_failed_write_changes_nothing_and_may_be_repeated() {
+    let disk = Disk::default();
+    let mut host = disk.host();
+    host.apply(&[command(1, &put("a", "1"))]).unwrap();
+    disk.inner().broken = true;
+    let refused = host.apply(&[command(2, &put("a", "2"))]).unwrap_err();
+    assert!(matches!(refused, HostError::Store(_)));
+    assert_eq!((host.applied(), host.time()), (at(1, 1), ClusterTime::new(100)));
+    disk.inner().broken = false;
+    host.apply(&[command(2, &put("a", "3"))]).unwrap();
+    assert_eq!(get(&host, "a"), value(2, "3"));
+}
+
+#[test]
+fn what_no_envelope_is_around_is_applied_as_nothing() {
+    let disk = Disk::default();
+    let mut host = disk.host();
+    let payloads = [&b""[..], b"\x01", b"\x07 another version, as long as an envelope"];
+    for (index, payload) in (1..).zip(payloads) {
+        let payload = Payload::Command(Bytes::from_static(payload));
+        let responses = host.apply(&[entry(index, payload)]).unwrap();
+        assert_eq!(responses, [(LogIndex::new(index), Bytes::new())]);
+    }
+    assert_eq!(host.applied(), at(1, 3));
+    assert_eq!(disk.content().len(), 1, "only the record of what is applied");
+}
+
+#[test]
+fn configurations_advance_the_applied_index_and_the_time() {
+    let mut host = Disk::default().host();
+    let configuration = Payload::Configuration(Configuration::unknown());
+    let responses = host.apply(&[entry(1, configuration), noop(2)]).unwrap();
+    assert_eq!(responses, []);
+    assert_eq!((host.applied(), host.time()), (at(1, 2), ClusterTime::new(200)));
+}
+
+#[test]
+fn cluster_time_never_moves_back() {
+    let mut host = Disk::default().host();
+    let stamped = |index, stamp| Entry { stamp: ClusterTime::new(stamp), ..noop(index) };
+    for (index, stamp, expected) in [(1, 500, 500), (2, 300, 500), (3, 501, 501)] {
+        host.apply(&[stamped(index, stamp)]).unwrap();
+        assert_eq!(host.time(), ClusterTime::new(expected));
+    }
+}
+
+/// Answers with what it is told of its entry.
+struct Clock;
+
+impl StoredMachine for Clock {
+    fn name(&self) -> &'static str {
+        "clock"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn apply(
+        &self,
+        command: &Command<'_>,
+        _: &mut Transaction<'_>,
+    ) -> Result<Response, StoreError> {
+        Ok(format!("{} {} {:?}", command.index, command.time, command.data).into())
+    }
+
+    fn query(&self, _: &dyn View, _: &[u8]) -> Result<Response, StoreError> {
+        Ok(Bytes::new())
+    }
+}
+
+#[test]
+fn a_machine_is_told_its_index_the_highest_stamp_and_its_own_bytes() {
+    let mut host = Host::open(MemoryStore::new(), Arc::new(Clock)).unwrap();
+    let late = Entry { stamp: ClusterTime::new(900), ..raw(1, bytes("x")) };
+    let responses = host.apply(&[late, raw(2, bytes("yz"))]).unwrap();
+    let answers: Vec<&[u8]> = responses.iter().map(|(_, answer)| &answer[..]).collect();
+    assert_eq!(answers, [&b"1 900 [120]"[..], b"2 900 [121, 122]"]);
+}
+
+#[test]
+fn a_view_stays_at_its_moment_and_says_which() {
+    let mut host = Disk::default().host();
+    host.apply(&[command(1, &put("a", "1"))]).unwrap();
+    let view = host.view();
+    host.apply(&[command(2, &put("a", "2"))]).unwrap();
+    assert_eq!(view.applied(), LogIndex::new(1));
+    let answer = view.query(&KvQuery::Get { key: bytes("a") }.encode()).unwrap();
+    assert_eq!(KvResponse::decode(&answer).unwrap(), value(1, "1"));
+    assert_eq!(host.view().applied(), LogIndex::new(2));
+}
+
+#[test]
+fn no_key_of_a_client_reaches_the_systems_part() {
+    let disk = Disk::default();
+    let mut host = disk.host();
+    for (index, key) in (1..).zip(["applied", "\u{0}applied", "\u{0}", "\u{7f}"]) {
+        host.apply(&[command(index, &put(key, "mine"))]).unwrap();
+        assert_eq!(disk.host().applied(), at(1, index));
+        assert_eq!(get(&host, key), value(index, "mine"));
+    }
+}
+
+#[test]
+fn a_damaged_record_of_what_is_applied_is_refused() {
+    for record in [&b""[..], b"\x02", b"\x01short"] {
+        let disk = Disk::default();
+        let mut batch = Batch::new();
+        batch.put(Bytes::from_static(b"\0applied"), Bytes::from_static(record));
+        disk.clone().write(batch).unwrap();
+        let Err(refused) = Host::open(disk, Arc::new(Kv)) else { panic!("it opened") };
+        let expected = format!("the record of what is applied has {} bytes, not 25", record.len());
+        assert_eq!(refused.to_string(), expected);
+    }
+}

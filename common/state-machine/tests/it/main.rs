@@ -1,0 +1,15 @@
+//! What is replicated, from outside: machines, the host, sessions, and bytes that never change.
+//!
+//! One binary for all: each one more would be linked anew.
+#![allow(clippy::unwrap_used)]
+
+mod golden;
+mod host;
+mod kit;
+mod kv;
+mod members;
+mod model;
+mod plain;
+mod session_model;
+mod sessions;
+mod system_golden;

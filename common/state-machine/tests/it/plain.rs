@@ -1,0 +1,214 @@
+//! A plain machine lives in memory, and nothing of it is lost or applied twice.
+
+use std::collections::BTreeMap;
+use std::io::{Cursor, Read};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use consensus::{ClusterTime, Entry, EntryId, LogIndex, Payload, Term};
+use proptest::prelude::Strategy;
+use proptest::test_runner::Config;
+use proptest::{collection, prop_assert_eq, prop_oneof, proptest};
+use state_machine::{
+    Batch, Command, Envelope, Host, MemoryStore, OrderedStore, Plain, Response, RestoreError,
+    SnapshotSource, StateMachine, View,
+};
+
+/// Counts how often each word was said: to apply a command twice, or not at all, shows.
+#[derive(Debug, Default)]
+struct Words(BTreeMap<String, u64>);
+
+impl StateMachine for Words {
+    fn apply(&mut self, command: &Command<'_>) -> Response {
+        let word = String::from_utf8(command.data.to_vec()).unwrap();
+        let count = self.0.entry(word).or_default();
+        *count += 1;
+        Bytes::from(format!("{count} at {} and {}", command.index, command.time))
+    }
+
+    fn query(&self, query: &[u8]) -> Response {
+        let count = self.0.get(std::str::from_utf8(query).unwrap()).unwrap_or(&0);
+        Bytes::from(count.to_string())
+    }
+
+    fn snapshot(&self) -> Box<dyn SnapshotSource> {
+        let lines = self.0.iter().map(|(word, count)| format!("{word} {count}\n"));
+        Box::new(Cursor::new(lines.collect::<String>()))
+    }
+
+    fn restore(&mut self, from: &mut dyn Read) -> Result<(), RestoreError> {
+        let mut text = String::new();
+        from.read_to_string(&mut text)?;
+        let malformed = || RestoreError::Malformed("a line is not a word and a number");
+        for line in text.lines() {
+            let (word, count) = line.rsplit_once(' ').ok_or_else(malformed)?;
+            self.0.insert(word.to_owned(), count.parse().map_err(|_| malformed())?);
+        }
+        Ok(())
+    }
+}
+
+fn words(commands_bytes_min: u64) -> Arc<Plain<Words, fn() -> Words>> {
+    let make: fn() -> Words = Words::default;
+    Arc::new(Plain::new("words", 1, make).with_commands_bytes_min(commands_bytes_min))
+}
+
+fn open(store: MemoryStore, commands_bytes_min: u64) -> Host<MemoryStore> {
+    Host::open(store, words(commands_bytes_min)).unwrap()
+}
+
+fn entry(index: u64, word: &str) -> Entry {
+    let command = Envelope::sessionless(Bytes::from(word.to_owned())).encode();
+    Entry {
+        id: EntryId { term: Term::new(1), index: LogIndex::new(index) },
+        stamp: ClusterTime::new(index * 10),
+        payload: Payload::Command(command),
+    }
+}
+
+/// Says a word next.
+fn say(host: &mut Host<MemoryStore>, word: &str) -> Bytes {
+    let index = host.applied().index.get() + 1;
+    host.apply(&[entry(index, word)]).unwrap().remove(0).1
+}
+
+fn ask(host: &Host<MemoryStore>, word: &str) -> String {
+    String::from_utf8(host.view().query(word.as_bytes()).unwrap().to_vec()).unwrap()
+}
+
+/// Takes the store out of a host whose process ends.
+fn stop(mut host: Host<MemoryStore>) -> MemoryStore {
+    host.with_store(std::mem::take).unwrap()
+}
+
+#[test]
+fn commands_are_answered_with_index_and_time_and_queries_see_them() {
+    let mut host = open(MemoryStore::new(), 1 << 20);
+    assert_eq!(say(&mut host, "a"), "1 at 1 and 10");
+    assert_eq!(say(&mut host, "a"), "2 at 2 and 20");
+    assert_eq!((ask(&host, "a"), ask(&host, "b")), ("2".to_owned(), "0".to_owned()));
+}
+
+#[test]
+fn a_restarted_node_has_what_was_durable_before_it_is_asked_or_told_anything() {
+    for commands_bytes_min in [1, 200, 1 << 20] {
+        let mut host = open(MemoryStore::new(), commands_bytes_min);
+        for word in ["a", "b", "a", "c", "a"] {
+            say(&mut host, word);
+        }
+        host.persist().unwrap();
+        say(&mut host, "lost");
+        let mut store = stop(host);
+        store.crash();
+        let host = open(store.clone(), commands_bytes_min);
+        assert_eq!((ask(&host, "a"), ask(&host, "lost")), ("3".to_owned(), "0".to_owned()));
+        let mut host = open(store, commands_bytes_min);
+        assert_eq!(say(&mut host, "a"), "4 at 6 and 60");
+    }
+}
+
+#[test]
+fn a_state_that_is_taken_over_as_a_whole_takes_the_machine_s_place() {
+    let mut leader = open(MemoryStore::new(), 300);
+    for number in 0..20 {
+        say(&mut leader, if number % 2 == 0 { "even" } else { "odd" });
+    }
+    let state = stop(leader);
+    let mut host = open(MemoryStore::new(), 300);
+    say(&mut host, "mine");
+    assert_eq!(ask(&host, "mine"), "1");
+    host.with_store(|store| *store = state).unwrap();
+    assert_eq!((ask(&host, "even"), ask(&host, "mine")), ("10".to_owned(), "0".to_owned()));
+    assert_eq!(say(&mut host, "odd"), "11 at 21 and 210");
+}
+
+#[test]
+fn the_store_holds_no_more_than_the_state_and_as_much_again() {
+    let mut host = open(MemoryStore::new(), 1_000);
+    for _ in 0..2_000 {
+        say(&mut host, "the same word");
+    }
+    let store = stop(host);
+    let pairs = store.range(b"\x01", Some(b"\x02"), 100_000).unwrap();
+    let bytes: usize = pairs.iter().map(|(key, value)| key.len() + value.len()).sum();
+    assert!(bytes < 2_000, "{bytes}");
+    assert_eq!(ask(&open(store, 1_000), "the same word"), "2000");
+}
+
+#[test]
+fn damage_is_an_error_and_no_other_state() {
+    let mut host = open(MemoryStore::new(), 1 << 20);
+    say(&mut host, "a");
+    say(&mut host, "b");
+    let mut store = stop(host);
+    let mut batch = Batch::new();
+    batch.delete(Bytes::from_static(b"\x01c\0\0\0\0\0\0\0\x01"));
+    store.write(batch).unwrap();
+    let host = open(store, 1 << 20);
+    let error = host.view().query(b"a").unwrap_err().to_string();
+    assert!(error.contains("command 1 is missing"), "{error}");
+}
+
+/// What happens to a node.
+#[derive(Clone, Debug)]
+enum Step {
+    /// It is told these words, in one batch.
+    Say(Vec<String>),
+    Persist,
+    /// It starts again, with what was durable, and is told again what came behind.
+    Crash,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        5 => collection::vec("[a-d]{1,3}", 1..8).prop_map(Step::Say),
+        1 => proptest::strategy::Just(Step::Persist),
+        1 => proptest::strategy::Just(Step::Crash),
+    ]
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 128, failure_persistence: None, ..Config::default() })]
+
+    #[test]
+    fn it_answers_as_the_machine_alone_would(
+        steps in collection::vec(step(), 1..60),
+        commands_bytes_min in 1_u64..2_000,
+    ) {
+        let mut host = open(MemoryStore::new(), commands_bytes_min);
+        let mut log: Vec<Entry> = Vec::new();
+        let mut model = Words::default();
+        for step in steps {
+            match step {
+                Step::Say(said) => {
+                    let first = log.len() as u64 + 1;
+                    let new: Vec<Entry> =
+                        (first..).zip(&said).map(|(index, word)| entry(index, word)).collect();
+                    let answers = host.apply(&new).unwrap();
+                    for ((index, answer), word) in answers.iter().zip(&said) {
+                        let time = ClusterTime::new(index.get() * 10);
+                        let data = word.as_bytes();
+                        let expected = model.apply(&Command { index: *index, time, data });
+                        prop_assert_eq!(answer, &expected);
+                    }
+                    log.extend(new);
+                }
+                Step::Persist => {
+                    host.persist().unwrap();
+                }
+                Step::Crash => {
+                    let mut store = stop(host);
+                    store.crash();
+                    host = open(store, commands_bytes_min);
+                    let behind = usize::try_from(host.applied().index.get()).unwrap();
+                    if behind < log.len() {
+                        host.apply(&log[behind..]).unwrap();
+                    }
+                }
+            }
+            for (word, count) in &model.0 {
+                prop_assert_eq!(&ask(&host, word), &count.to_string());
+            }
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! The data directory: whose it is, who may use it, and what its superblock survives.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::kit;
+use crate::kit::{CLUSTER, directory, found, node, record, reopen};
+use consensus::Incarnation;
+use storage::{DataDirectory, LogStore, StorageError};
+use tempfile::tempdir;
+
+/// The size of one copy of the superblock.
+const COPY_BYTES: usize = 81;
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// Changes the superblock and says why the directory does not open then.
+fn refused_after(change: impl Fn(&mut Vec<u8>)) -> StorageError {
+    let place = tempdir().unwrap();
+    drop(found(place.path()));
+    let path = place.path().join("superblock");
+    let mut bytes = fs::read(&path).unwrap();
+    assert_eq!(bytes.len(), 2 * COPY_BYTES);
+    change(&mut bytes);
+    fs::write(&path, &bytes).unwrap();
+    directory(place.path()).unwrap_err()
+}
+
+#[test]
+fn only_the_owner_may_enter_a_new_directory() {
+    let place = tempdir().unwrap();
+    let path = place.path().join("below/data");
+    let _held = directory(&path).unwrap();
+    assert_eq!(mode(&path), 0o700);
+    assert_eq!(mode(&path.join("superblock")), 0o600);
+    assert_eq!(mode(&path.join("LOCK")), 0o600);
+}
+
+#[test]
+fn a_second_user_is_told_which_process_has_it() {
+    let place = tempdir().unwrap();
+    let held = directory(place.path()).unwrap();
+    let refused = directory(place.path()).unwrap_err();
+    let pid = std::process::id();
+    assert!(matches!(&refused, StorageError::InUse { .. }));
+    let text = refused.to_string();
+    assert!(text.contains(&format!("is in use: raftd (pid {pid}) is running")), "{text}");
+    drop(held);
+    directory(place.path()).unwrap();
+}
+
+#[test]
+fn a_lock_left_by_a_process_that_is_gone_is_no_hindrance() {
+    let place = tempdir().unwrap();
+    drop(directory(place.path()).unwrap());
+    fs::write(place.path().join("LOCK"), "4194304999999\n").unwrap();
+    drop(directory(place.path()).unwrap());
+    let told = fs::read_to_string(place.path().join("LOCK")).unwrap();
+    assert_eq!(told, format!("{}\n", std::process::id()), "the holder's pid, and nothing behind");
+}
+
+#[test]
+fn another_node_is_refused_by_both_names() {
+    let place = tempdir().unwrap();
+    drop(directory(place.path()).unwrap());
+    let refused = DataDirectory::open_or_create(place.path(), CLUSTER, node(2)).unwrap_err();
+    assert!(matches!(refused, StorageError::Foreign { .. }));
+    let cluster = "30313233343536373839616263646566";
+    let expected = format!(
+        "data directory {} belongs to node 1 of cluster {cluster}, \
+         but the certificate says node 2 of cluster {cluster}",
+        place.path().display()
+    );
+    assert_eq!(refused.to_string(), expected);
+}
+
+#[test]
+fn another_cluster_is_refused_by_both_ids() {
+    let place = tempdir().unwrap();
+    drop(directory(place.path()).unwrap());
+    let refused = DataDirectory::open_or_create(place.path(), [0xee; 16], node(1)).unwrap_err();
+    let text = refused.to_string();
+    assert!(text.contains("belongs to node 1 of cluster 30313233"), "{text}");
+    assert!(text.contains(&format!("says node 1 of cluster {}", "ee".repeat(16))), "{text}");
+    directory(place.path()).unwrap();
+}
+
+#[test]
+fn the_incarnation_is_the_same_after_each_opening() {
+    let place = tempdir().unwrap();
+    let first = directory(place.path()).unwrap().incarnation();
+    for _ in 0..3 {
+        assert_eq!(directory(place.path()).unwrap().incarnation(), first);
+    }
+}
+
+#[test]
+fn a_wiped_directory_has_another_incarnation() {
+    let place = tempdir().unwrap();
+    let path = place.path().join("data");
+    let before = directory(&path).unwrap().incarnation();
+    fs::remove_dir_all(&path).unwrap();
+    let after = directory(&path).unwrap().incarnation();
+    assert_ne!(before, after);
+    assert_ne!(after, Incarnation::default());
+}
+
+#[test]
+fn one_damaged_copy_of_the_superblock_is_survived() {
+    let place = tempdir().unwrap();
+    drop(found(place.path()));
+    let path = place.path().join("superblock");
+    let whole = fs::read(&path).unwrap();
+    for at in 0..2 * COPY_BYTES {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x10;
+        fs::write(&path, &bytes).unwrap();
+        let opened = directory(place.path()).unwrap();
+        assert_eq!(opened.node(), node(1), "byte {at}");
+        assert!(opened.bootstrap().unwrap().is_some(), "byte {at}");
+    }
+}
+
+#[test]
+fn two_damaged_copies_are_refused() {
+    let damage = |bytes: &mut Vec<u8>| {
+        bytes[20] ^= 1;
+        bytes[COPY_BYTES + 60] ^= 1;
+    };
+    let refused = refused_after(damage);
+    assert_eq!(refused.to_string(), "the superblock is damaged: wrong checksum");
+}
+
+#[test]
+fn a_superblock_of_no_or_too_few_bytes_is_refused() {
+    for bytes_left in [0, 1, COPY_BYTES - 1] {
+        let refused = refused_after(|bytes| bytes.truncate(bytes_left));
+        assert_eq!(refused.to_string(), "the superblock is damaged: wrong size", "{bytes_left}");
+    }
+}
+
+#[test]
+fn a_newer_format_is_refused_by_its_number() {
+    let newer = |bytes: &mut Vec<u8>| {
+        for copy in bytes.chunks_mut(COPY_BYTES) {
+            copy[8] = 2;
+            let checksum = crc32c::crc32c(&copy[..COPY_BYTES - 4]);
+            copy[COPY_BYTES - 4..].copy_from_slice(&checksum.to_le_bytes());
+        }
+    };
+    let refused = refused_after(newer);
+    let expected = "the superblock has format 2, this build knows up to 1; start a newer raftd";
+    assert_eq!(refused.to_string(), expected);
+}
+
+#[test]
+fn a_log_without_a_superblock_is_nobodys() {
+    let place = tempdir().unwrap();
+    drop(found(place.path()));
+    fs::remove_file(place.path().join("superblock")).unwrap();
+    let refused = directory(place.path()).unwrap_err();
+    let text = refused.to_string();
+    assert!(text.ends_with("superblock is damaged: it is missing beside a log"), "{text}");
+}
+
+#[test]
+fn a_new_directory_has_no_history_and_its_log_cannot_be_opened() {
+    let place = tempdir().unwrap();
+    let new = directory(place.path()).unwrap();
+    assert_eq!(new.generation(), None);
+    assert_eq!(new.bootstrap().unwrap(), None);
+    assert!(matches!(LogStore::open(&new), Err(StorageError::Corrupt { .. })));
+}
+
+#[test]
+fn the_founding_record_is_there_after_reopening() {
+    let place = tempdir().unwrap();
+    let expected = {
+        let founded = found(place.path());
+        record(founded.incarnation())
+    };
+    let opened = directory(place.path()).unwrap();
+    assert_eq!(opened.generation(), Some(expected.generation()));
+    assert_eq!(opened.bootstrap().unwrap(), Some(expected));
+}
+
+#[test]
+fn founding_twice_is_the_same_and_founding_otherwise_is_refused() {
+    let place = tempdir().unwrap();
+    let mut directory = found(place.path());
+    let same = record(directory.incarnation());
+    LogStore::bootstrap(&mut directory, &same).unwrap();
+    let mut other = same.clone();
+    other.machine = "register".into();
+    let refused = LogStore::bootstrap(&mut directory, &other).unwrap_err();
+    let expected = format!(
+        "this node belongs to generation {} already, not to {}",
+        same.generation(),
+        other.generation()
+    );
+    assert_eq!(refused.to_string(), expected);
+    assert_eq!(directory.bootstrap().unwrap(), Some(same));
+}
+
+/// A crash between the first write of the log and the superblock leaves a node that is not
+/// initialised, and the same founding act finishes what was begun.
+#[test]
+fn a_founding_that_was_cut_off_is_repeated_museum_h8() {
+    let place = tempdir().unwrap();
+    let before = {
+        drop(directory(place.path()).unwrap());
+        fs::read(place.path().join("superblock")).unwrap()
+    };
+    drop(found(place.path()));
+    fs::write(place.path().join("superblock"), before).unwrap();
+    assert_eq!(directory(place.path()).unwrap().generation(), None);
+    drop(found(place.path()));
+    let (_log, restored) = reopen(place.path());
+    assert_eq!(restored.log.last(), kit::at(1, 1));
+}
+
+#[test]
+fn a_founding_record_that_is_missing_or_another_is_noticed() {
+    let place = tempdir().unwrap();
+    let founded = found(place.path());
+    let path = place.path().join("bootstrap");
+    let mut other = record(founded.incarnation());
+    other.machine_version = 7;
+    fs::write(&path, other.encode()).unwrap();
+    let text = founded.bootstrap().unwrap_err().to_string();
+    assert!(text.contains("it is not the record that the superblock names"), "{text}");
+    fs::remove_file(&path).unwrap();
+    let text = founded.bootstrap().unwrap_err().to_string();
+    assert!(text.ends_with("bootstrap is damaged: it is missing"), "{text}");
+}
+
+#[test]
+fn the_reset_key_is_the_same_after_each_opening_and_its_owners_alone() {
+    let place = tempdir().unwrap();
+    let path = place.path().join("data");
+    let first = directory(&path).unwrap().reset_key().unwrap();
+    assert_eq!(mode(&path.join("reset-key")), 0o600);
+    assert_eq!(directory(&path).unwrap().reset_key().unwrap(), first);
+    fs::remove_dir_all(&path).unwrap();
+    assert_ne!(directory(&path).unwrap().reset_key().unwrap(), first, "a wiped one has another");
+}
+
+#[test]
+fn a_directory_without_a_whole_reset_key_gets_one() {
+    let place = tempdir().unwrap();
+    drop(found(place.path()));
+    let path = place.path().join("reset-key");
+    for contents in [None, Some(&b"short"[..]), Some(&[1; 33][..])] {
+        match contents {
+            None => fs::remove_file(&path).unwrap(),
+            Some(contents) => fs::write(&path, contents).unwrap(),
+        }
+        let made = directory(place.path()).unwrap().reset_key().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), made);
+        assert_eq!(directory(place.path()).unwrap().reset_key().unwrap(), made);
+    }
+}

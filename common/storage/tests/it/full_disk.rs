@@ -1,0 +1,136 @@
+//! A full disk: the failed write poisons the log, and nothing that was acknowledged is lost.
+//!
+//! Needs a small file system of its own, which only root may mount; without one the test says so
+//! and shows nothing.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::kit::{append, command, found, read, reopen};
+use state_machine::{Batch, OrderedStore, View};
+use storage::{LogStore, StateStore, StorageError};
+use tempfile::{TempDir, tempdir};
+
+const MIB: usize = 1024 * 1024;
+
+/// A file system of a few megabytes, unmounted at the end.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    /// Mounts one; `None`, with a message, where that is not allowed.
+    fn mount(mebibytes: usize) -> Option<Self> {
+        let place = tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "tmpfs"])
+            .arg(place.path())
+            .status();
+        if mounted.is_ok_and(|status| status.success()) {
+            return Some(Self(place));
+        }
+        eprintln!("skipped: a small file system cannot be mounted here, which only root may");
+        None
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Takes space away until [`SmallDisk::free`].
+    fn fill(&self, mebibytes: usize) {
+        fs::write(self.path().join("filler"), vec![0; mebibytes * MIB]).unwrap();
+    }
+
+    fn free(&self) {
+        fs::remove_file(self.path().join("filler")).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Left mounted, it would only cost memory until the machine stops.
+        let _ = Command::new("umount").arg("--lazy").arg(self.path()).status();
+    }
+}
+
+/// What compresses badly, or it would fit.
+fn noise(seed: u64) -> impl Iterator<Item = u8> {
+    std::iter::successors(Some(seed), |state| {
+        Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1))
+    })
+    .map(|state| (state >> 56) as u8)
+}
+
+fn large(index: u64) -> consensus::Entry {
+    let text: String = noise(index).take(MIB / 2).map(|byte| char::from(byte & 0x7f)).collect();
+    command(2, index, &format!("{index} {text}"))
+}
+
+#[test]
+fn a_write_to_a_full_disk_fails_as_such_and_poisons_the_log() {
+    let Some(disk) = SmallDisk::mount(48) else { return };
+    disk.fill(24);
+    let directory = found(disk.path());
+    let (mut log, _) = LogStore::open(&directory).unwrap();
+    let mut acknowledged = 1;
+    let refused = loop {
+        match log.write(&[append(2, vec![large(acknowledged + 1)])]) {
+            Ok(_) => acknowledged += 1,
+            Err(refused) => break refused,
+        }
+        assert!(acknowledged < 96, "the disk is never full");
+    };
+    assert!(matches!(refused, StorageError::Full { .. }), "{refused}");
+    assert!(refused.to_string().starts_with("the disk is full while writing the log"), "{refused}");
+    assert!(acknowledged > 10, "{acknowledged}");
+
+    disk.free();
+    for _ in 0..3 {
+        let later = log.write(&[append(2, vec![large(acknowledged + 1)])]).unwrap_err();
+        assert!(matches!(later, StorageError::Poisoned(_)), "space alone heals nothing: {later}");
+    }
+    let readable = read(&log, 2, acknowledged).unwrap();
+    assert_eq!(readable.len() as u64, acknowledged - 1);
+    drop((log, directory));
+
+    let (mut log, restored) = reopen(disk.path());
+    assert_eq!(restored.log.last().index.get(), acknowledged);
+    assert_eq!(read(&log, 2, acknowledged).unwrap(), readable);
+    log.write(&[append(2, vec![large(acknowledged + 1)])]).unwrap();
+}
+
+#[test]
+fn a_state_that_cannot_be_flushed_is_the_last_flushed_one_after_reopening() {
+    let Some(disk) = SmallDisk::mount(24) else { return };
+    let key = |number: usize| format!("key {number:06}").into_bytes();
+    let batch = |value: u8| {
+        let mut batch = Batch::new();
+        // What compresses badly, or it would fit.
+        let noise =
+            |n: usize| (0..1_000).map(move |i| ((n * 7919 + i * i * 31) >> 3) as u8 ^ value);
+        for number in 0..8_000 {
+            batch.put(key(number).into(), noise(number).collect::<Vec<u8>>().into());
+        }
+        batch
+    };
+    let mut state = StateStore::open(disk.path()).unwrap();
+    let mut small = Batch::new();
+    small.put(key(0).into(), b"before".to_vec().into());
+    state.write(small).unwrap();
+    state.persist().unwrap();
+    disk.fill(19);
+    state.write(batch(1)).unwrap();
+    let refused = state.persist().unwrap_err();
+    assert!(refused.to_string().contains("the disk is full while flushing"), "{refused}");
+    drop(state);
+
+    disk.free();
+    let mut state = StateStore::open(disk.path()).unwrap();
+    assert_eq!(state.get(&key(0)).unwrap().unwrap(), b"before"[..]);
+    assert_eq!(state.get(&key(1)).unwrap(), None);
+    state.write(batch(2)).unwrap();
+    state.persist().unwrap();
+    drop(state);
+    let state = StateStore::open(disk.path()).unwrap();
+    assert_eq!(state.range(b"", None, 10_000).unwrap().len(), 8_000);
+}

@@ -1,0 +1,22 @@
+//! The log, the state and the snapshots on real disks, with crashes and damage.
+//!
+//! One binary for all: each one more would be linked anew.
+#![allow(clippy::unwrap_used)]
+
+mod compaction;
+mod corruption;
+mod crash;
+mod directory;
+mod full_disk;
+mod kit;
+mod log;
+mod model;
+mod offline;
+mod receive;
+mod reconcile;
+mod replace;
+mod restore;
+mod snapshot;
+mod snapshot_crash;
+mod state;
+mod state_model;

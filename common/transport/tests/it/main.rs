@@ -1,0 +1,10 @@
+//! QUIC between nodes and clients, over loopback with real certificates.
+//!
+//! One binary for all: each one more would be linked anew.
+#![allow(clippy::unwrap_used)]
+
+mod forward;
+mod malformed;
+mod refusals;
+mod restart;
+mod visit;

@@ -1,0 +1,18 @@
+//! The operator's tool as it is typed: files, real clusters, and the manual executed.
+//!
+//! One binary for all: each one more would be linked anew.
+#![allow(clippy::unwrap_used)]
+
+mod certificates;
+mod cmd;
+mod data;
+mod faults;
+mod interrupted;
+mod kit;
+mod local;
+mod members;
+mod moved;
+mod offline;
+mod operate;
+mod restored;
+mod tail;

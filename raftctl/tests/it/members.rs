@@ -1,0 +1,270 @@
+//! The verbs for members and leaders, executed on a real cluster: the manual, with its failures.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::kit;
+use crate::kit::{World, free};
+use rustix::process::Signal;
+
+fn fixed(first: u16, count: u16) -> Vec<String> {
+    (first..first + count).map(|port| format!("127.0.0.1:{port}")).collect()
+}
+
+#[test]
+fn members_are_listed_added_replaced_and_refused_as_the_manual_says() {
+    let mut world = World::new();
+    // The manual names addresses, so these are fixed.
+    let addresses = fixed(27511, 5);
+    world.found(&addresses[..3]);
+    world.ok("leader transfer n1");
+    world.transcript("planned");
+
+    world.start("n4", &addresses[3]);
+    world.transcript("added");
+
+    world.kill("n3");
+    world.await_status(|status| status["toleratesFailures"] == 0);
+    world.transcript("replaced");
+
+    world.start("n5", &addresses[4]);
+    world.ok("member add n5=127.0.0.1:27515 --learner");
+    world.signal("n5", Signal::STOP);
+    let file = world.home().join("data.tsv");
+    let lines: String = (0..3_000).map(|number| format!("k{number}\tv\n")).collect();
+    std::fs::write(&file, lines).unwrap();
+    world.ok(&format!("kv load {}", file.display()));
+    world.transcript("behind");
+    world.signal("n5", Signal::CONT);
+
+    world.kill("n2");
+    world.kill("n4");
+    world.await_status(kit::nobody_leads);
+    world.transcript("alone");
+}
+
+#[test]
+fn a_removed_leader_hands_over_first_and_ends_with_77() {
+    let mut world = World::new();
+    world.found(&free(3));
+    world.ok("leader transfer n2");
+    let said = world.ok("member remove n2 --yes -o json");
+    assert!(said.stderr.contains("is about to lead, in place of who goes"), "{said:?}");
+    let data = said.data();
+    assert_eq!(data["changed"][0], "n2");
+    assert_eq!(data["voters"].as_array().unwrap().len(), 2);
+    assert_eq!(world.ended("n2"), Some(77));
+    let status = world.await_status(|status| status["health"] == "HEALTHY");
+    assert_ne!(status["leader"]["name"], "n2");
+    // The context has followed: nobody asks the one who is gone.
+    assert_eq!(status["nodes"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn one_member_becomes_three_in_one_joint_change_and_all_founders_may_go() {
+    let mut world = World::new();
+    let addresses = free(3);
+    world.found(&addresses[..1]);
+    let add = format!("member add n2={} n3={}", addresses[1], addresses[2]);
+    let prepared = world.ok(&format!("{add} --prepare-only -o json")).data();
+    assert_eq!(prepared["nodes"][1]["id"], "3", "{prepared}");
+    world.start("n2", &addresses[1]);
+    world.start("n3", &addresses[2]);
+    let said = world.ok(&format!("{add} -o json"));
+    assert!(said.stderr.contains("promoting joint {n1} + {n1,n2,n3}"), "{said:?}");
+    assert_eq!(said.data()["tolerates"]["after"], 1);
+    let entries = world.ok("log list --limit 100 -o json").data();
+    let kinds: Vec<String> = entries["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|entry| entry["kind"] == "configuration")
+        .map(|entry| entry["command"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(kinds.contains(&"joint voters n1 n2 n3".to_owned()), "{kinds:?}");
+    assert!(!kinds.iter().any(|line| line.ends_with("voters n1 n2")), "never two: {kinds:?}");
+
+    // Once more: it goes on where it was, which is at its end.
+    let again = world.ok(&add);
+    assert!(again.stdout.contains("nothing to change"), "{again:?}");
+
+    world.ok("member remove n1 --yes");
+    assert_eq!(world.ended("n1"), Some(77));
+    world.await_status(|status| status["health"] == "HEALTHY");
+    // Also for `init` the cluster is what it has become.
+    let init = world.ok(&format!("init {} --wait 5s", kit::CLUSTER));
+    assert!(init.stdout.contains("is running already: voters n2 n3"), "{init:?}");
+    world.await_status(|status| status["nodes"].as_array().is_some_and(|rows| rows.len() == 2));
+}
+
+/// Starts a node with an empty data directory, as if its disk had been lost.
+fn wipe(world: &mut World, name: &str, address: &str) {
+    world.kill(name);
+    std::fs::remove_dir_all(world.home().join(format!("data-{name}"))).unwrap();
+    world.start(name, address);
+}
+
+fn uninitialised(world: &World, address: &str) -> bool {
+    let status = world.run(&format!("status -o json -e {address}")).data();
+    status["health"] == "UNINITIALISED"
+}
+
+#[test]
+fn a_wiped_member_is_refused_before_it_is_joined_and_the_named_command_mends_it() {
+    let mut world = World::new();
+    let addresses = free(4);
+    world.found(&addresses[..3]);
+    let add = format!("member add n4={}", addresses[3]);
+    world.ok(&format!("{add} --prepare-only"));
+    world.start("n4", &addresses[3]);
+    world.ok(&add);
+
+    wipe(&mut world, "n4", &addresses[3]);
+    while !uninitialised(&world, &addresses[3]) {}
+    let bundles = || std::fs::read_dir(world.directory()).unwrap().count();
+    let before = (bundles(), world.ok("member history").stdout);
+    let named = format!("raftctl member replace n4 n5={}    (any name that is free)", addresses[3]);
+    for (command, code) in [
+        (add.clone(), "R0306"),
+        (format!("{add} --dry-run"), "R0306"),
+        (format!("member replace n4 n4={}", addresses[3]), "R0314"),
+        (format!("{add} --replace n4"), "R0314"),
+    ] {
+        let refused = world.run(&format!("{command} -o json"));
+        assert_eq!(refused.code, 5, "{command}: {refused:?}");
+        let error = refused.error();
+        assert_eq!((&error["code"], &error["help"][0]), (&code.into(), &named.as_str().into()));
+    }
+    assert_eq!((bundles(), world.ok("member history").stdout), before, "nothing was prepared");
+    assert!(uninitialised(&world, &addresses[3]), "nothing was joined");
+    // Who asks the wiped node is told the same.
+    let lost = world.run(&format!("kv get a --stale -e {}", addresses[3]));
+    assert_eq!(lost.code, 7, "{lost:?}");
+    assert!(lost.stderr.contains("`raftctl member replace OLD NEW=HOST:PORT`"), "{lost:?}");
+
+    // The command that was named waits until the new bundle has taken the old one's place.
+    let mut command = world.command(&format!("member replace n4 n5={}", addresses[3]));
+    let mut replace = command.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stderr = BufReader::new(replace.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("the node that leaves answers there") {
+        assert!(stderr.read_line(&mut said).unwrap() > 0, "{said}");
+    }
+    world.kill("n4");
+    world.start("n5", &addresses[3]);
+    stderr.read_to_string(&mut said).unwrap();
+    let done = replace.wait_with_output().unwrap();
+    assert!(done.status.success(), "{said}");
+    world.await_status(|status| status["health"] == "HEALTHY");
+    assert_eq!(world.ok("member list -o name").stdout, "n1\nn2\nn3\nn5\n");
+}
+
+#[test]
+fn a_member_that_is_silent_costs_no_time() {
+    let mut world = World::new();
+    let addresses = free(4);
+    world.found(&addresses[..3]);
+    world.ok("leader transfer n1");
+    let replace = format!("member replace n3 n4={}", addresses[3]);
+    world.ok(&format!("member add n4={} --prepare-only", addresses[3]));
+    world.start("n4", &addresses[3]);
+    // It lives, and says nothing any more: who dials it waits as long as one waits.
+    world.signal("n3", Signal::STOP);
+    world.await_status(|status| status["toleratesFailures"] == 0);
+    for command in ["leader transfer n2", "member list", "member history", "snapshot create"] {
+        let began = Instant::now();
+        world.ok(command);
+        assert!(began.elapsed() < Duration::from_millis(1_900), "{command}: {:?}", began.elapsed());
+    }
+    let data = world.ok(&format!("{replace} -o json")).data();
+    let took_ms = data["tookMs"].as_u64().unwrap();
+    // Each look at the silent one took 2 s, and there were five of them.
+    assert!(took_ms < 3_000, "{took_ms} ms");
+}
+
+#[test]
+fn what_is_asked_of_members_that_adding_does_not_do_is_refused_at_once() {
+    let mut world = World::new();
+    let addresses = free(4);
+    world.found(&addresses[..1]);
+    world.ok("kv put a 1");
+    let n1 = &addresses[0];
+    // The leader is sent nothing, and was waited for as if it had to catch up.
+    let again = world.ok(&format!("member add n1={n1} --wait 5s"));
+    assert!(again.stdout.contains("nothing to change"), "{again:?}");
+
+    let elsewhere = format!("member add n1={}", addresses[1]);
+    let twice = format!("member add n2={} n2={}", addresses[1], addresses[2]);
+    let learner = format!("member add n1={n1} --learner");
+    let update = format!("raftctl member update n1 --address {}    (it has moved)", addresses[1]);
+    let demote = "raftctl member demote n1    (a learner from then on)";
+    for (command, code, help) in [
+        (elsewhere, "R0301", update.as_str()),
+        (twice, "R0002", "NAME=HOST:PORT    (each node has a name of its own)"),
+        (learner, "R0315", demote),
+    ] {
+        for dry_run in ["", " --dry-run"] {
+            let error = world.run(&format!("{command}{dry_run} -o json")).error();
+            assert_eq!((&error["code"], &error["help"][0]), (&code.into(), &help.into()));
+        }
+    }
+    let bundle = world.directory().join(format!("{}-n2", kit::CLUSTER));
+    assert!(!bundle.exists(), "nothing was prepared");
+}
+
+#[test]
+fn a_plan_says_who_does_not_answer_where_it_names_them() {
+    let mut world = World::new();
+    let addresses = free(3);
+    world.found(&addresses[..2]);
+    let warning = |line: &str| {
+        let said = world.ok(&format!("{line} --dry-run -o json"));
+        let envelope: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+        envelope["warnings"][0].as_str().unwrap_or_default().to_owned()
+    };
+    let free = &addresses[2];
+    let said = warning(&format!("member update n2 --address {free}"));
+    assert!(said.starts_with(&format!("n2 does not answer at {free}, asked from here")), "{said}");
+    assert!(said.ends_with("the change is refused (R0313)"), "{said}");
+    let said = warning(&format!("member add n3={free}"));
+    assert!(said.starts_with(&format!("n3 does not answer at {free} yet")), "{said}");
+    let said = warning(&format!("member replace n2 n3={}", addresses[1]));
+    assert!(said.starts_with("the node that leaves answers at"), "{said}");
+    assert_eq!(warning("member remove n2"), "");
+}
+
+#[test]
+fn a_learner_is_replaced_by_a_learner() {
+    let mut world = World::new();
+    let addresses = free(3);
+    world.found(&addresses[..1]);
+    for (name, address) in [("n2", &addresses[1]), ("n3", &addresses[2])] {
+        world.ok(&format!("member add {name}={address} --prepare-only"));
+        world.start(name, address);
+    }
+    world.ok(&format!("member add n2={} --learner", addresses[1]));
+    let replace = format!("member replace n2 n3={}", addresses[2]);
+    let plan = world.ok(&format!("{replace} --dry-run -o json")).data();
+    assert_eq!(
+        (plan["voters"].to_string(), plan["learners"].to_string()),
+        ("[\"1\"]".into(), "[\"3\"]".into())
+    );
+    let data = world.ok(&format!("{replace} -o json")).data();
+    let members = data["members"].as_array().unwrap();
+    let roles: Vec<String> =
+        members.iter().map(|one| format!("{} {}", one["name"], one["role"])).collect();
+    assert_eq!(roles, ["\"n1\" \"voter\"", "\"n3\" \"learner\""]);
+    assert_eq!(world.ended("n2"), Some(77));
+}
+
+#[test]
+fn who_has_just_died_is_not_counted_on() {
+    let mut world = World::new();
+    world.found(&free(3));
+    world.ok("leader transfer n1");
+    world.kill("n3");
+    // The leader has heard from it a moment ago; without it, n2 must not go.
+    let error = world.run("member remove n2 --yes -o json").error();
+    assert_eq!(error["code"], "R0311", "{error}");
+}

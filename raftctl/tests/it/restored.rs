@@ -1,0 +1,58 @@
+//! A cluster loses every node and comes back from a saved snapshot, by raftctl alone; before that
+//! its members change, as the manual says.
+
+use crate::kit::{PATIENCE, World};
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_cluster_that_is_lost_comes_back_from_what_was_saved() {
+    let mut world = World::new();
+    // The manual names addresses, so these are fixed.
+    let addresses: Vec<String> = (27531..27536).map(|port| format!("127.0.0.1:{port}")).collect();
+    world.found(&addresses[..3]);
+    world.ok("leader transfer n1");
+    let newcomers = format!("n4={} n5={}", addresses[3], addresses[4]);
+    world.ok(&format!("member add {newcomers} --prepare-only"));
+    world.start("n4", &addresses[3]);
+    world.start("n5", &addresses[4]);
+    world.transcript("changed");
+    assert_eq!(world.ended("n4"), Some(77));
+    assert_eq!(world.ended("n3"), Some(77));
+
+    let file = world.home().join("data.tsv");
+    let lines: String = (0..3_000).map(|number| format!("k{number}\t{number}\n")).collect();
+    std::fs::write(&file, lines).unwrap();
+    world.ok(&format!("kv load {}", file.display()));
+    world.ok(&format!("snapshot save {}/saved.snap", world.home().display()));
+    world.ok("kv put late behind");
+    for name in ["n1", "n2", "n5"] {
+        world.kill(name);
+    }
+    for name in ["n1", "n2"] {
+        std::fs::remove_dir_all(world.home().join(format!("data-{name}"))).unwrap();
+    }
+
+    let home = world.home().display().to_string();
+    world.transcript_with("restored", &[("<HOME>", &home)]);
+    world.start("n1", &addresses[0]);
+    world.await_status(|status| status["leader"]["name"] == "n1");
+    world.transcript("rejoined");
+    assert_eq!(world.ok("kv get k7").stdout.trim(), "7");
+    assert_eq!(world.run("kv get late").code, 3, "it is later than what was saved");
+
+    // With the data of the old generation, it stays out.
+    world.start("n5", &addresses[4]);
+    world.start("n2", &addresses[1]);
+    world.ok(&format!("member add n2={}", addresses[1]));
+    world.ok("kv put new generation");
+    let (began, read) = (Instant::now(), format!("-e {} kv list --stale --limit 0", addresses[1]));
+    while world.run(&format!("{read} -o name")).stdout.lines().count() != 3_001 {
+        assert!(began.elapsed() < PATIENCE, "{:?}", world.run(&read));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let status = world.await_status(|status| status["health"] == "HEALTHY");
+    assert_eq!(status["nodes"].as_array().unwrap().len(), 2, "{status}");
+
+    world.transcript("left");
+    assert_eq!(world.ended("n2"), Some(77));
+}

@@ -1,0 +1,104 @@
+//! Nodes are killed under load: nothing that was acknowledged is missing, and no read is stale.
+
+use std::time::Duration;
+
+use crate::kit::load::{Load, get, put};
+use crate::kit::{Cluster, PATIENCE};
+
+/// How often each is killed.
+const ROUNDS: usize = 20;
+
+/// How many write at a time.
+const WRITERS: u64 = 8;
+
+#[tokio::test]
+async fn three_nodes_found_a_cluster_and_keep_a_write() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client();
+    put(&client, "greeting", "hello").await.unwrap();
+    assert_eq!(get(&client, "greeting").await.unwrap().as_deref(), Some("hello"));
+    assert_eq!(get(&client, "nothing").await.unwrap(), None);
+    cluster.converged().await;
+}
+
+#[tokio::test]
+async fn the_leader_is_killed_20_times_under_load() {
+    let mut cluster = Cluster::start(3).await;
+    let load = Load::start(&cluster, WRITERS);
+    for _ in 0..ROUNDS {
+        load.progress(&cluster, 50).await;
+        let leader = cluster.leader().await;
+        cluster.nodes[leader].kill();
+        load.progress(&cluster, 20).await;
+        cluster.nodes[leader].start();
+    }
+    let written = load.finish().await;
+    assert!(written.reads > 100, "{} reads show too little", written.reads);
+    written.verify(&cluster).await;
+}
+
+#[tokio::test]
+async fn a_follower_is_killed_20_times_under_load() {
+    let mut cluster = Cluster::start(3).await;
+    let load = Load::start(&cluster, WRITERS);
+    for round in 0..ROUNDS {
+        load.progress(&cluster, 50).await;
+        let leader = cluster.leader().await;
+        let follower = (leader + 1 + round % 2) % 3;
+        cluster.nodes[follower].kill();
+        load.progress(&cluster, 50).await;
+        cluster.nodes[follower].start();
+    }
+    load.finish().await.verify(&cluster).await;
+}
+
+#[tokio::test]
+async fn all_three_are_killed_at_once_and_come_back_with_everything() {
+    let mut cluster = Cluster::start(3).await;
+    let load = Load::start(&cluster, WRITERS);
+    for _ in 0..3 {
+        load.progress(&cluster, 200).await;
+        for node in &mut cluster.nodes {
+            node.kill();
+        }
+        for node in &mut cluster.nodes {
+            node.start();
+        }
+        load.progress(&cluster, 20).await;
+    }
+    load.finish().await.verify(&cluster).await;
+}
+
+#[tokio::test]
+async fn a_leader_that_was_stopped_for_long_serves_no_stale_read_when_it_wakes() {
+    let cluster = Cluster::start(3).await;
+    let load = Load::start(&cluster, WRITERS);
+    for _ in 0..3 {
+        load.progress(&cluster, 50).await;
+        let old = cluster.leader().await;
+        cluster.nodes[old].signal(rustix::process::Signal::STOP);
+        // Longer than the longest election timeout of 600 ms.
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        load.progress(&cluster, 20).await;
+        cluster.nodes[old].signal(rustix::process::Signal::CONT);
+        load.progress(&cluster, 50).await;
+    }
+    load.finish().await.verify(&cluster).await;
+}
+
+#[tokio::test]
+async fn sigterm_ends_a_node_cleanly_and_it_goes_on_where_it_was() {
+    let mut cluster = Cluster::start(3).await;
+    let client = cluster.client();
+    put(&client, "before", "1").await.unwrap();
+    for place in 0..3 {
+        cluster.nodes[place].signal(rustix::process::Signal::TERM);
+        let status = cluster.nodes[place].ended();
+        assert!(status.success(), "{status}: {}", cluster.nodes[place].log());
+        cluster.nodes[place].start();
+        cluster.leader().await;
+    }
+    let client = cluster.client();
+    let read = tokio::time::timeout(PATIENCE, get(&client, "before")).await.unwrap();
+    assert_eq!(read.unwrap().as_deref(), Some("1"));
+}

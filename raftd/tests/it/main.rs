@@ -1,0 +1,17 @@
+//! The daemon as it runs: processes with real disks, certificates, sockets and signals.
+//!
+//! One binary for all: each one more would be linked anew.
+#![allow(clippy::unwrap_used)]
+
+mod disk;
+mod failover;
+mod identity;
+mod kit;
+mod membership;
+mod newcomers;
+mod reads;
+mod removed;
+mod restore;
+mod service;
+mod sessions;
+mod snapshots;

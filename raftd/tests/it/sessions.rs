@@ -1,0 +1,257 @@
+//! Sessions on real processes: a command takes effect exactly once, whoever dies meanwhile (§6.3).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::kit::load::get;
+use crate::kit::{Cluster, PATIENCE};
+use bytes::Bytes;
+use certs::Role;
+use client::{Answer, Client, ClientError, Consistency, ErrorCode, Session};
+use consensus::NodeId;
+use state_machine::{KvCommand, KvQuery, KvResponse, SystemAnswer, SystemQuery};
+
+/// How often the counter is incremented, and how often its leader is killed meanwhile.
+const INCREMENTS: u64 = 2_000;
+const KILLS: u64 = 10;
+
+/// How many increments are under way at a time.
+const AT_A_TIME: u64 = 16;
+
+fn increment(key: &str) -> Bytes {
+    KvCommand::Increment { key: Bytes::copy_from_slice(key.as_bytes()), delta: 1 }.encode()
+}
+
+fn sum(answer: &Answer) -> u64 {
+    match KvResponse::decode(&answer.response).unwrap() {
+        KvResponse::Value { value, .. } => std::str::from_utf8(&value).unwrap().parse().unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn role(name: &str) -> Role {
+    Role::Client(name.parse().unwrap())
+}
+
+/// Increments, however long it takes to learn the outcome.
+async fn increment_once(session: &Session, unknown: &AtomicU64) -> u64 {
+    let began = Instant::now();
+    let mut ended = session.propose(increment("counter")).await;
+    loop {
+        let sequence = match ended {
+            Ok(answer) => return sum(&answer),
+            Err(ClientError::Unknown { sequence: Some(sequence), .. }) => Some(sequence),
+            Err(ClientError::NoLeader { .. } | ClientError::Unreachable { .. }) => None,
+            Err(error) => panic!("{error}"),
+        };
+        assert!(began.elapsed() < 4 * PATIENCE, "no outcome");
+        ended = match sequence {
+            Some(sequence) => {
+                unknown.fetch_add(1, Ordering::Relaxed);
+                session.outcome(sequence).await
+            }
+            None => session.propose(increment("counter")).await,
+        };
+    }
+}
+
+#[tokio::test]
+async fn increments_through_ten_kills_of_the_leader_count_to_exactly_their_number() {
+    let mut cluster = Cluster::start(3).await;
+    let client = cluster.client_as(role("counting"), Duration::from_secs(5));
+    let session = client.session("counting").await.unwrap();
+    let (left, answered) = (Arc::new(AtomicU64::new(INCREMENTS)), Arc::new(AtomicU64::new(0)));
+    let unknown = Arc::new(AtomicU64::new(0));
+    let workers: Vec<_> = (0..AT_A_TIME)
+        .map(|_| {
+            let (session, left) = (session.clone(), Arc::clone(&left));
+            let (answered, unknown) = (Arc::clone(&answered), Arc::clone(&unknown));
+            tokio::spawn(async move {
+                let mut sums = Vec::new();
+                let take = |left: u64| left.checked_sub(1);
+                while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
+                    sums.push(increment_once(&session, &unknown).await);
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+                sums
+            })
+        })
+        .collect();
+    for kill in 1..=KILLS {
+        let goal = kill * INCREMENTS / (KILLS + 1);
+        let began = Instant::now();
+        while answered.load(Ordering::Relaxed) < goal {
+            assert!(began.elapsed() < 2 * PATIENCE, "{:#?}", cluster.statuses(&client).await);
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let leader = cluster.leader().await;
+        cluster.nodes[leader].kill();
+        cluster.nodes[leader].start();
+    }
+    let mut sums = BTreeSet::new();
+    for worker in workers {
+        sums.extend(worker.await.unwrap());
+    }
+    assert_eq!(sums, (1..=INCREMENTS).collect(), "each answer is that of one increment");
+    let counter = get(&client, "counter").await.unwrap();
+    assert_eq!(counter.as_deref(), Some(INCREMENTS.to_string().as_str()));
+    assert_eq!(session.unanswered(), []);
+    session.close().await.unwrap();
+    cluster.converged().await;
+}
+
+#[tokio::test]
+async fn a_session_survives_the_restart_of_all_nodes_and_ends_when_it_is_closed() {
+    let mut cluster = Cluster::start(3).await;
+    let client = cluster.client_as(role("web"), Duration::from_secs(20));
+    let session = client.session("web").await.unwrap();
+    assert_eq!(sum(&session.propose(increment("n")).await.unwrap()), 1);
+    for node in &mut cluster.nodes {
+        node.kill();
+    }
+    for node in &mut cluster.nodes {
+        node.start();
+    }
+    assert_eq!(sum(&session.propose(increment("n")).await.unwrap()), 2);
+    assert_eq!(listed(&client).await, [(session.id(), "web".to_owned())]);
+    let query = SystemQuery::Session { session: session.id() };
+    let SystemAnswer::Session { found: Some(found), .. } =
+        client.system(&query, Consistency::Linearizable).await.unwrap()
+    else {
+        panic!("no such session");
+    };
+    assert_eq!((found.session.low_water, found.session.highest), (2, 2));
+    assert_eq!(found.cached.iter().map(|cached| cached.sequence).collect::<Vec<_>>(), [2]);
+
+    let copy = session.clone();
+    session.close().await.unwrap();
+    assert_eq!(listed(&client).await, []);
+    let expired = copy.propose(increment("n")).await.unwrap_err();
+    assert!(matches!(expired, ClientError::SessionExpired { .. }), "{expired}");
+    assert_eq!(get(&client, "n").await.unwrap().as_deref(), Some("2"));
+    let nothing = copy.outcome(7).await.unwrap_err();
+    assert!(matches!(nothing, ClientError::NotWaiting { sequence: 7 }), "{nothing}");
+}
+
+async fn listed(client: &Client) -> Vec<(u64, String)> {
+    let query = SystemQuery::Sessions { after: 0, limit: 10 };
+    match client.system(&query, Consistency::Linearizable).await.unwrap() {
+        SystemAnswer::Sessions { items, .. } => {
+            items.into_iter().map(|(id, session)| (id, session.name)).collect()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_outcome_that_was_unknown_is_found_out_later_and_is_final() {
+    let mut cluster = Cluster::start(3).await;
+    let client = cluster.client_as(role("patient"), Duration::from_secs(2));
+    let session = client.session("patient").await.unwrap();
+    let leader = cluster.leader().await;
+    // The leader alone takes the command and cannot commit it.
+    let others: Vec<usize> = (0..3).filter(|place| *place != leader).collect();
+    for place in &others {
+        cluster.nodes[*place].kill();
+    }
+    let sequence = match session.propose(increment("n")).await {
+        Err(ClientError::Unknown { sequence: Some(sequence), .. }) => sequence,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(session.unanswered(), [sequence]);
+    for place in &others {
+        cluster.nodes[*place].start();
+    }
+    cluster.leader().await;
+    assert_eq!(sum(&session.outcome(sequence).await.unwrap()), 1);
+    assert_eq!(session.unanswered(), []);
+    assert_eq!(sum(&session.propose(increment("n")).await.unwrap()), 2);
+    assert_eq!(get(&client, "n").await.unwrap().as_deref(), Some("2"));
+}
+
+#[tokio::test]
+async fn an_id_is_reserved_once_a_name_and_by_operators_only() {
+    let cluster = Cluster::start(1).await;
+    let operator = cluster.client();
+    let id = |id| NodeId::new(id).unwrap();
+    assert_eq!(operator.reserve_id("n2").await.unwrap(), id(2));
+    assert_eq!(operator.reserve_id("n3").await.unwrap(), id(3));
+    assert_eq!(operator.reserve_id("n2").await.unwrap(), id(2), "its own");
+    match operator.reserve_id("n1").await.unwrap_err() {
+        ClientError::Refused(reply) => assert_eq!(reply.message, "node 1 is called n1 already"),
+        other => panic!("{other:?}"),
+    }
+    let client = cluster.client_as(role("web"), Duration::from_secs(5));
+    match client.reserve_id("n4").await.unwrap_err() {
+        ClientError::Refused(reply) => assert_eq!(reply.code, ErrorCode::Unauthorised),
+        other => panic!("{other:?}"),
+    }
+    let history = client.system(&SystemQuery::History, Consistency::Linearizable).await.unwrap();
+    let SystemAnswer::History(history) = history else { panic!("{history:?}") };
+    assert_eq!(history.len(), 1);
+    assert_eq!(history[0].id.index.get(), 1, "the founding configuration");
+}
+
+#[tokio::test]
+async fn a_client_outlives_the_only_node_that_it_was_told_of() {
+    let mut cluster = Cluster::start(3).await;
+    let told = vec![cluster.nodes[0].address.clone()];
+    let config = cluster.client_config(role("web"), Duration::from_secs(10), told);
+    let client = Client::new(config).unwrap();
+    let session = client.session("web").await.unwrap();
+    let (began, mut count) = (Instant::now(), 0);
+    while began.elapsed() < Duration::from_millis(1_500) {
+        count += 1;
+        assert_eq!(sum(&session.propose(increment("n")).await.unwrap()), count);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    cluster.nodes[0].kill();
+    assert_eq!(sum(&session.propose(increment("n")).await.unwrap()), count + 1);
+}
+
+/// Runs a program that has no runtime, in a thread of its own.
+async fn script<T: Send + 'static>(
+    cluster: &Cluster,
+    program: impl FnOnce(client::blocking::Client) -> T + Send + 'static,
+) -> T {
+    let told = vec![cluster.nodes[0].address.clone()];
+    let config = cluster.client_config(role("script"), Duration::from_secs(10), told);
+    let run = move || program(client::blocking::Client::new(config).unwrap());
+    let script = std::thread::spawn(run);
+    tokio::task::spawn_blocking(|| script.join()).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn a_program_without_a_runtime_has_the_same_sessions() {
+    let cluster = Cluster::start(1).await;
+    let sums = script(&cluster, |client| {
+        let session = client.session("script").unwrap();
+        let sums = [1, 2, 3].map(|_| sum(&session.propose(increment("n")).unwrap()));
+        session.close().unwrap();
+        client.close();
+        sums
+    });
+    assert_eq!(sums.await, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_program_without_a_runtime_writes_and_reads_without_a_session() {
+    let cluster = Cluster::start(3).await;
+    let seen = script(&cluster, |client| {
+        let written = client.propose(increment("n")).unwrap();
+        assert_eq!(sum(&written), 1);
+        let query = KvQuery::Get { key: Bytes::from_static(b"n") }.encode();
+        let latest = client.query(query.clone(), Consistency::Linearizable).unwrap();
+        // What it has written is there, whichever node answers.
+        let own = Consistency::AtLeast(written.index);
+        let own = client.query(query, own).unwrap();
+        client.close();
+        assert!(latest.index >= written.index && own.index >= written.index);
+        [latest, own].map(|answer| sum(&answer))
+    });
+    assert_eq!(seen.await, [1, 1]);
+    let after = get(&cluster.client(), "n").await.unwrap();
+    assert_eq!(after.as_deref(), Some("1"), "once");
+}
