@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use crate::kit::load::{get, put};
-use crate::kit::{Cluster, Node, PATIENCE, reason};
+use crate::kit::{Cluster, Node, reason};
 use certs::{Authority, ClusterId, Identity, Issued, Role, Validity};
 use client::ClientError;
 use protocol::{ErrorCode, Passage, Request, Response};
