@@ -40,7 +40,7 @@ impl PreCandidate {
         }
     }
 
-    /// Counts an answer. A grant names the proposed term; one of another term is to an older
+    /// Counts an answer. A grant names the proposed term: with another term it answers an older
     /// question.
     pub(crate) fn on_pre_vote(
         &mut self,

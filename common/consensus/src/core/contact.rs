@@ -1,18 +1,20 @@
-//! Which leader was heard from, and when: with leases on, what this node's vote is lent to.
+//! Which leader was heard from, and when: with leases on, that leader may hold a lease of this
+//! voter's making (§6.4.1).
 //!
-//! What a voter has lent it keeps by the clock, whatever else it hears meanwhile: a newer term does
-//! not end it, nor does a restart, after which the node sits out as long (museum F7). Only an
-//! election that the leader itself asked for (§3.10) does not wait.
+//! A voter stands by such a leader until the lease has run out by its own clock, whatever else it
+//! hears meanwhile. A newer term does not end it, nor does a restart: after that, the voter sits
+//! out the time of one lease (museum F7). Only an election that the leader itself asked for (§3.10)
+//! does not wait.
 
 use crate::vocabulary::ids::{NodeId, Timestamp};
 
-/// The memory of a voter that lends leases (§6.4.1).
+/// What a voter remembers of leaders.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Contact {
-    /// When this node started: it does not remember to which leader it lent its vote before.
+    /// When this node started. What it granted before, it does not remember.
     started: Timestamp,
-    /// The leader that was last heard from, and when; for a leader of old, when it last heard from
-    /// a quorum.
+    /// The leader that was last heard from, and when. If this node led since: itself, and when it
+    /// last heard from a quorum.
     last: Option<(NodeId, Timestamp)>,
 }
 

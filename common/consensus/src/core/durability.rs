@@ -76,8 +76,8 @@ impl Durability {
     }
 
     /// Keeps a promise until all writes under way are done; gives it back if there are none. One
-    /// that waits for the same write already is kept once: who asks again and again does not fill
-    /// the memory of a node with a slow disk.
+    /// that waits for the same write already is kept once: a peer that asks again and again does
+    /// not fill the memory of a node with a slow disk.
     pub(crate) fn hold(&mut self, promise: Promise) -> Option<Promise> {
         let Some((write, _)) = self.pending.back().copied() else {
             return Some(promise);

@@ -103,7 +103,7 @@ impl Core {
         self.contact.note(leader, when);
     }
 
-    /// Returns when a leader was last heard from, or, by a leader of old, a quorum.
+    /// Returns when this node last heard from a leader, or, if it led since, from a quorum.
     pub(crate) fn contact(&self) -> Option<Timestamp> {
         self.contact.when()
     }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::vocabulary::ids::{LogIndex, ReadRound, RequestId, Timestamp};
 
-/// Rounds whose beginning is remembered; who has not answered for so many extends no lease.
+/// Rounds that are remembered. A voter that lags by more of them does not extend the lease.
 const ROUNDS_MAX: usize = 64;
 
 /// Reads, in the order in which they go: arrived, waiting for a round, confirmed.

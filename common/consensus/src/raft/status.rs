@@ -1,5 +1,5 @@
-//! What a replica tells about itself: all at once for people, or one thing at a time, cheaply, for
-//! whoever asks often.
+//! What a replica tells about itself: all at once, for people, or one thing at a time, which costs
+//! next to nothing.
 
 use super::Raft;
 use crate::role::Role;
@@ -10,8 +10,8 @@ use crate::vocabulary::message::Verdict;
 use crate::vocabulary::status::{PeerStatus, RoleKind, Status};
 
 impl Raft {
-    /// Returns all that this replica tells about itself. It collects what is known of each member:
-    /// whoever needs one thing, and often, asks for that alone.
+    /// Returns all that this replica tells about itself. That collects what is known of each
+    /// member: where one thing is needed, and often, there is a method for it.
     pub fn status(&self) -> Status<'_> {
         Status {
             id: self.id(),
@@ -122,8 +122,8 @@ impl Raft {
         self.role.leader().map(|leader| leader.since())
     }
 
-    /// Returns when a leader was last heard from, or by a leader of old a quorum; `None` if never
-    /// since the start, and at a leader.
+    /// Returns when this node last heard from a leader, or, if it led since, from a quorum. `None`
+    /// at a leader, and at a node that has heard from none since it started.
     pub fn contact(&self) -> Option<Timestamp> {
         self.core.contact().filter(|_| !self.leads())
     }

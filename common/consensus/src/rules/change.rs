@@ -17,8 +17,8 @@ pub(crate) fn may_begin(
     commit >= first && index <= commit && !latest.voters().is_joint()
 }
 
-/// Checks that `target` can be asked for: a stable configuration, in which nobody who stays has
-/// another data directory.
+/// Checks that `target` can be asked for: it is stable, and a member that stays keeps its data
+/// directory.
 pub(crate) fn check_target(
     current: &Configuration,
     target: &Configuration,

@@ -1,5 +1,4 @@
-//! What a replica wants done: lanes that are ordered inside, parallel among, and never wait for
-//! each other.
+//! What a replica wants done, in lanes: each is in order, and none waits for another.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -92,7 +91,7 @@ pub enum Send {
         round: ReadRound,
     },
     /// The receiver needs entries that are compacted: send a snapshot, and say
-    /// [`crate::Input::SnapshotSent`] when that ended.
+    /// [`crate::Input::SnapshotSent`] when the transfer has ended.
     Snapshot {
         /// The receiver.
         to: NodeId,
@@ -179,22 +178,23 @@ pub enum Rejection {
     },
     /// A limit on unfinished work is reached.
     Busy,
-    /// Another change of members is under way, or none may begin yet.
+    /// Another change of members is under way, or the leader has not committed an entry of its own
+    /// term, before which no change may begin.
     Reconfiguring,
     /// Leadership is being handed over.
     Transferring,
     /// Leadership was lost before the read could be confirmed.
     NoQuorum,
-    /// The request names a configuration or a node that makes no sense.
+    /// The request names a configuration that cannot be reached, or a node that cannot lead.
     Invalid,
-    /// This member to be has not caught up with the log yet (§4.2.1).
+    /// This node is to become a voter and has not caught up with the log (§4.2.1).
     NotCaughtUp {
         /// The member.
         node: NodeId,
     },
     /// A majority of the voters to be does not answer.
     WouldLoseQuorum,
-    /// The successor did not take over within an election timeout.
+    /// The successor did not take over within an election timeout; this node goes on leading.
     TransferTimedOut,
     /// The disk failed; this node promises nothing any more.
     DiskFailed,
@@ -207,19 +207,19 @@ pub enum Event {
     Role(RoleKind, Term),
     /// The known leader changed.
     Leader(Option<NodeId>),
-    /// Another configuration is in force.
+    /// Another configuration is in force now.
     Configuration {
         /// Where it stands in the log.
         index: LogIndex,
     },
-    /// A message changed nothing, because of who sent it.
+    /// A message changed nothing.
     Ignored {
         /// The sender.
         from: NodeId,
         /// Why.
         why: Ignored,
     },
-    /// A vote or pre-vote was refused to this node, and why: shown when there is no leader.
+    /// A voter refused its vote or pre-vote to this node: shown when there is no leader.
     VoteRefused {
         /// The voter.
         by: NodeId,
@@ -233,12 +233,12 @@ pub enum Event {
 pub enum Ignored {
     /// It came from this node itself.
     FromSelf,
-    /// It answers something, but its sender is no member of the configuration.
+    /// It is an answer, and its sender is no member of the configuration.
     NotMember,
     /// The sender's data directory is not the one that the configuration records.
     OtherIncarnation,
     /// Its term or an index lies implausibly far ahead (limit `TERM_JUMP_MAX`, `INDEX_MAX`).
     Implausible,
-    /// It contradicts itself: entries out of order, or a round that was never started.
+    /// It contradicts itself, or answers what was never asked.
     Malformed,
 }

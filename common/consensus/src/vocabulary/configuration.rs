@@ -41,7 +41,7 @@ pub enum Voters {
     },
 }
 
-/// A set of voters, more than half of whom must agree.
+/// A set of voters. More than half of them must agree.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Majority(BTreeSet<NodeId>);
 

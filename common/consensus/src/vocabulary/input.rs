@@ -6,7 +6,7 @@ use super::configuration::Configuration;
 use super::ids::{ClusterTime, EntryId, Incarnation, LogIndex, NodeId, RequestId, Term, WriteId};
 use super::message::Message;
 
-/// An event for [`crate::Raft::step`].
+/// An input for [`crate::Raft::step`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Input {
     /// A message arrived. The transport vouches for sender and incarnation; nothing is assumed of
@@ -48,12 +48,12 @@ pub enum Input {
         /// The voter that shall lead.
         to: NodeId,
     },
-    /// The disk lane finished this write and all before it.
+    /// This write and all before it are on disk.
     Persisted {
         /// From [`crate::Write::id`].
         write: WriteId,
     },
-    /// The disk lane failed. Nothing after this is promised by this node (fsync is not retried).
+    /// A write failed. From now on this node promises nothing (a failed fsync is not retried).
     WriteFailed {
         /// From [`crate::Write::id`].
         write: WriteId,
@@ -117,6 +117,6 @@ pub struct SnapshotMeta {
     pub configuration: Configuration,
     /// Where that configuration stands in the log.
     pub configuration_index: LogIndex,
-    /// Cluster time at `last`, or later: whoever leads next goes on from there.
+    /// Cluster time at `last`, or later: the next leader goes on from there.
     pub stamp: ClusterTime,
 }

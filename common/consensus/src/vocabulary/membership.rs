@@ -8,7 +8,7 @@ use super::ids::LogIndex;
 /// The configurations that a node knows, by their place in the log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Membership {
-    /// The one of the snapshot below the log; unknown and at 0 if there is none.
+    /// The configuration of the snapshot below the log; unknown and at 0 if there is none.
     base: Arc<(LogIndex, Configuration)>,
     /// Those in the log, ascending; shared by copies of the replica.
     in_log: Arc<Vec<(LogIndex, Configuration)>>,

@@ -17,7 +17,7 @@ pub enum RoleKind {
     Leader,
 }
 
-/// A view of a replica between two steps.
+/// All that a replica tells about itself, between two steps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status<'a> {
     /// This node.
@@ -48,14 +48,14 @@ pub struct Status<'a> {
     pub configuration_index: LogIndex,
     /// When this node became leader; `None` if it does not lead.
     pub leading_since: Option<Timestamp>,
-    /// When a leader was last heard from, or by a leader of old a quorum; `None` if never since
-    /// the start, and at a leader.
+    /// When this node last heard from a leader, or, if it led since, from a quorum. `None` at a
+    /// leader, and at a node that has heard from none since it started.
     pub contact: Option<Timestamp>,
-    /// Until when this leader may serve reads by its lease (§6.4.1), as far as it knows by now.
+    /// Until when this leader may serve reads by its lease (§6.4.1), as far as is known now.
     pub lease_until: Option<Timestamp>,
-    /// What a leader knows of each other member.
+    /// What a leader knows of each other member; empty elsewhere.
     pub peers: Vec<PeerStatus>,
-    /// Why this node's last campaign has not succeeded so far, by voter.
+    /// Which voters have refused this candidate, and why.
     pub refusals: Vec<(NodeId, Verdict)>,
     /// Whether the disk has failed.
     pub failed: bool,
