@@ -4,7 +4,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use consensus::{Body, Event, Input as Raw, NodeId, RequestId, RoleKind, Send, Timer, Timestamp};
+use consensus::{
+    Body, Event, Input as Raw, NodeId, Outgoing, RequestId, RoleKind, Timer, Timestamp,
+};
 use replica::{Input, Lanes, Question, Replica, Reply};
 use state_machine::QueryView;
 use storage::SnapshotFile;
@@ -350,10 +352,10 @@ impl Node {
         self.failure.get_or_insert(failure);
     }
 
-    fn send(&mut self, now: Timestamp, send: Send) {
+    fn send(&mut self, now: Timestamp, send: Outgoing) {
         let to = match &send {
-            Send::Message { to, .. } | Send::Entries { to, .. } => *to,
-            Send::Snapshot { to, term, at_least } => {
+            Outgoing::Message { to, .. } | Outgoing::Entries { to, .. } => *to,
+            Outgoing::Snapshot { to, term, at_least } => {
                 self.want_snapshot(now, *to, *term, *at_least);
                 return;
             }

@@ -43,7 +43,7 @@ impl Follower {
     /// Returns when to wake this follower, and why. One that may not stand only waits for answers.
     pub(crate) fn deadline(&self, core: &Core) -> Option<(Timestamp, Timer)> {
         let election = core.may_campaign().then_some((self.election, Timer::Election));
-        let read = self.forwarding.deadline().map(|due| (due, Timer::Read));
+        let read = self.forwarding.deadline().map(|due| (due, Timer::ReadIndex));
         election.into_iter().chain(read).min()
     }
 

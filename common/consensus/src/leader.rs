@@ -150,7 +150,7 @@ impl Leader {
         own: T,
         known: impl Fn(&Progress) -> T,
     ) -> T {
-        core.voters().quorum_index(|id| match self.progress.get(&id) {
+        core.voters().reached(|id| match self.progress.get(&id) {
             Some(progress) => known(progress),
             None if id == core.id() => own,
             None => T::default(),

@@ -108,9 +108,9 @@
 //!
 //! **Network.** Messages may be lost, repeated and overtaken; whoever drops one says
 //! [`Input::Unreachable`], which makes the leader send again at the next heartbeat. For
-//! [`Send::Entries`] the driver fetches the bytes, from memory or from its disk, and may split the
+//! [`Outgoing::Entries`] the driver fetches the bytes, from memory or from its disk, and may split the
 //! range into several messages, each with its own `prev`. If the entries are gone meanwhile,
-//! because the log was cut or compacted, the message is dropped. For [`Send::Snapshot`] it sends
+//! because the log was cut or compacted, the message is dropped. For [`Outgoing::Snapshot`] it sends
 //! its latest snapshot, and says [`Input::SnapshotSent`] when the receiver has confirmed it, or the
 //! transfer has failed: until then the core sends that peer no entries. The transport vouches for
 //! the sender of each message, and for the data directory that the sender's handshake named.
@@ -184,7 +184,7 @@ mod vocabulary;
 pub use raft::Raft;
 pub use rules::messages::{NUMBER_MAX, TERM_JUMP_MAX};
 pub use vocabulary::actions::{
-    Actions, Basis, Event, HardState, Ignored, Rejection, Reply, Send, Write,
+    Actions, Basis, Event, HardState, Ignored, Outgoing, Rejection, Reply, Write,
 };
 pub use vocabulary::config::{CLOCK_ERROR_PPM_MAX, Config, ConfigError, Restored};
 pub use vocabulary::configuration::{

@@ -158,9 +158,10 @@ impl Raft {
                 }
             }
             (Timer::Transfer, Role::Leader(leader)) => leader.abort_transfer(core, now),
-            (Timer::Read, Role::Follower(follower)) => follower.retry_reads(core, now),
+            (Timer::ReadIndex, Role::Follower(follower)) => follower.retry_reads(core, now),
+            (Timer::Question, _) => {}
             // Stale: the role that set this deadline is gone.
-            (Timer::Read, Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_))
+            (Timer::ReadIndex, Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_))
             | (
                 Timer::Heartbeat | Timer::QuorumCheck | Timer::Transfer,
                 Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_),

@@ -5,8 +5,8 @@ use std::ops::{Range, RangeInclusive};
 
 use bytes::Bytes;
 use consensus::{
-    Actions, Basis, Entry, Event, Input as Raw, LogIndex, NodeId, Raft, Rejection, RequestId, Send,
-    SnapshotMeta, Status, Term, Timer, Timestamp, Write,
+    Actions, Basis, Entry, Event, Input as Raw, LogIndex, NodeId, Outgoing, Raft, Rejection,
+    RequestId, SnapshotMeta, Status, Term, Timer, Timestamp, Write,
 };
 
 use crate::cache::Cache;
@@ -120,7 +120,7 @@ pub struct Lanes {
     /// Disk.
     pub write: Option<Write>,
     /// Network.
-    pub send: Vec<Send>,
+    pub send: Vec<Outgoing>,
     /// State machine, before `apply`: replace the state by this snapshot.
     pub install: Option<SnapshotMeta>,
     /// State machine.
@@ -263,7 +263,7 @@ impl Replica {
 
     /// Returns when to wake this replica, and why.
     pub fn deadline(&self) -> Option<(Timestamp, Timer)> {
-        let late = self.requests.deadline().map(|due| (due, Timer::Read));
+        let late = self.requests.deadline().map(|due| (due, Timer::Question));
         self.raft.deadline().into_iter().chain(late).min()
     }
 
@@ -331,7 +331,7 @@ impl Replica {
         let full = self.requests.questions() >= self.limits.questions_max;
         match freshness {
             Freshness::Stale => {
-                self.query.push(Question { request, query, freshness, basis: Basis::Round });
+                self.query.push(Question { request, query, freshness, basis: Basis::Local });
             }
             Freshness::Linearizable | Freshness::AtLeast(_) if full => {
                 self.reply.push(Reply::Refused { request, reason: Rejection::Busy });

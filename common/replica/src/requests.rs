@@ -109,7 +109,7 @@ impl Requests {
         until: Timestamp,
     ) {
         self.hurried.push_back((until, index, request));
-        let (freshness, basis) = (Freshness::AtLeast(index), Basis::Round);
+        let (freshness, basis) = (Freshness::AtLeast(index), Basis::Local);
         self.wait(index, Question { request, query, freshness, basis });
     }
 

@@ -3,7 +3,7 @@
 
 mod kit;
 
-use consensus::{Body, Input as Raw, LogIndex, NodeId, Rejection, Send};
+use consensus::{Body, Input as Raw, LogIndex, NodeId, Outgoing, Rejection};
 use kit::{MS, Node, at, entry, request};
 use replica::{Freshness, Limits, Reply};
 
@@ -82,11 +82,11 @@ fn a_linearizable_question_at_a_follower_waits_for_the_leaders_index_s6_4() {
     node.sent.clear();
     node.ask(1, Freshness::Linearizable);
     let asked = node.sent.iter().find_map(|send| match send {
-        Send::Message { to, message } => match message.body {
+        Outgoing::Message { to, message } => match message.body {
             Body::ReadIndex { ticket } => Some((*to, ticket)),
             _ => None,
         },
-        Send::Entries { .. } | Send::Snapshot { .. } => None,
+        Outgoing::Entries { .. } | Outgoing::Snapshot { .. } => None,
     });
     let (leader, ticket) = asked.unwrap();
     assert_eq!(Some(leader), NodeId::new(3));
@@ -123,11 +123,11 @@ fn a_linearizable_question_does_not_wait_for_ever_for_an_index_that_is_never_fed
     node.sent.clear();
     node.ask(1, Freshness::Linearizable);
     let ticket = node.sent.iter().find_map(|send| match send {
-        Send::Message {
+        Outgoing::Message {
             message: consensus::Message { body: Body::ReadIndex { ticket }, .. },
             ..
         } => Some(*ticket),
-        Send::Message { .. } | Send::Entries { .. } | Send::Snapshot { .. } => None,
+        Outgoing::Message { .. } | Outgoing::Entries { .. } | Outgoing::Snapshot { .. } => None,
     });
     // Entry 4 removes this node, so that nobody sends it.
     let index = Some(LogIndex::new(4));

@@ -1,7 +1,9 @@
 //! What a node's lanes do in the modelled world: the part of the daemon's disk, network, apply lane
 //! and clients.
 
-use consensus::{Basis, Body, Event, Message, NodeId, Payload, Rejection, RoleKind, Send, Term};
+use consensus::{
+    Basis, Body, Event, Message, NodeId, Outgoing, Payload, Rejection, RoleKind, Term,
+};
 use replica::{Lanes, Question, Reply};
 
 use crate::changes::{CHANGE, TRANSFER};
@@ -118,13 +120,13 @@ impl World {
         Ok(())
     }
 
-    fn send(&mut self, node: usize, send: Send) -> Result<(), Broken> {
+    fn send(&mut self, node: usize, send: Outgoing) -> Result<(), Broken> {
         let (to, message) = match send {
-            Send::Message { to, message } => {
+            Outgoing::Message { to, message } => {
                 self.oracle.says(&self.nodes[node], to, &message, &mut self.coverage)?;
                 (to, message)
             }
-            Send::Entries { to, term, prev, range, commit, round } => {
+            Outgoing::Entries { to, term, prev, range, commit, round } => {
                 let Some(entries) = self.nodes[node].memory.range(range.clone()) else {
                     let why = format!("node {} sends {range:?}", self.nodes[node].id);
                     return Err(Broken::new("what is sent is in the log", why));
@@ -147,7 +149,7 @@ impl World {
                 }
                 (to, Message { term, body: Body::AppendEntries { prev, entries, commit, round } })
             }
-            Send::Snapshot { to, term, at_least } => {
+            Outgoing::Snapshot { to, term, at_least } => {
                 return self.send_snapshot(node, to, term, at_least);
             }
         };

@@ -1,7 +1,7 @@
 //! Crash points: bugs hide behind power cuts that come just after something was said, or between
 //! two steps that belong together, which chance alone hits too seldom.
 
-use consensus::{Body, Event, Payload, RoleKind, Send, Verdict};
+use consensus::{Body, Event, Outgoing, Payload, RoleKind, Verdict};
 use replica::Lanes;
 
 use crate::chance::Chance;
@@ -41,7 +41,7 @@ pub(crate) fn draw(chance: &mut Chance) -> Odds {
 pub(crate) fn of(lanes: &Lanes, received: bool, installed: bool) -> u16 {
     let mut found = Vec::new();
     for send in &lanes.send {
-        if let Send::Message { message, .. } = send {
+        if let Outgoing::Message { message, .. } = send {
             match &message.body {
                 Body::Vote { verdict: Verdict::Granted } => found.push(Met::CrashVoteSent),
                 Body::Appended { .. } => found.push(Met::CrashAckSent),

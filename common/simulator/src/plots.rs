@@ -6,7 +6,7 @@
 //! They have a source of chance of their own, so that a seed without them runs as if there were
 //! none.
 
-use consensus::{Body, Message, NodeId, Send, Term, Timestamp};
+use consensus::{Body, Message, NodeId, Outgoing, Term, Timestamp};
 use replica::Lanes;
 
 use crate::chance::Chance;
@@ -76,8 +76,10 @@ impl Sign {
     pub(crate) fn of(id: NodeId, lanes: &Lanes) -> Self {
         let hard_state = lanes.write.as_ref().and_then(|write| write.hard_state);
         let asks = lanes.send.iter().any(|send| match send {
-            Send::Message { message, .. } => matches!(message.body, Body::RequestPreVote { .. }),
-            Send::Entries { .. } | Send::Snapshot { .. } => false,
+            Outgoing::Message { message, .. } => {
+                matches!(message.body, Body::RequestPreVote { .. })
+            }
+            Outgoing::Entries { .. } | Outgoing::Snapshot { .. } => false,
         });
         Self { campaigns: hard_state.filter(|h| h.voted_for == Some(id)).map(|h| h.term), asks }
     }

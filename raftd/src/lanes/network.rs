@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use consensus::{Configuration, Entry, LogIndex, Member, Message, NodeId, Send, Timestamp};
+use consensus::{Configuration, Entry, LogIndex, Member, Message, NodeId, Outgoing, Timestamp};
 use protocol::{Generation, Hello};
 use replica::Replica;
 use tokio::task::spawn_blocking;
@@ -43,7 +43,7 @@ const MEETING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reads entries from the disk, at least one and at most so many bytes.
 pub(crate) type ReadLog =
-    Arc<dyn Fn(Range<LogIndex>, usize) -> Result<Vec<Entry>, Failure> + std::marker::Send + Sync>;
+    Arc<dyn Fn(Range<LogIndex>, usize) -> Result<Vec<Entry>, Failure> + Send + Sync>;
 
 /// The loop's end of the lane.
 pub(crate) struct Network {
@@ -197,10 +197,10 @@ impl Network {
     }
 
     /// Sends; `false` if something was dropped.
-    pub(crate) fn send(&mut self, send: Send, replica: &Replica) -> bool {
+    pub(crate) fn send(&mut self, send: Outgoing, replica: &Replica) -> bool {
         match send {
-            Send::Message { to, message } => self.message(to, &message),
-            Send::Entries { to, term, prev, range, commit, round } => {
+            Outgoing::Message { to, message } => self.message(to, &message),
+            Outgoing::Entries { to, term, prev, range, commit, round } => {
                 let feed = Feed { term, prev, range, commit, round };
                 if let Some(feeder) = self.feeders.get_mut(&to) {
                     feeder.push(feed);
@@ -215,7 +215,7 @@ impl Network {
                     Fed::Dropped => false,
                 }
             }
-            Send::Snapshot { .. } => unreachable!("snapshots have a lane of their own"),
+            Outgoing::Snapshot { .. } => unreachable!("snapshots have a lane of their own"),
         }
     }
 

@@ -4,7 +4,7 @@ use std::mem;
 
 use super::Core;
 use super::durability::Promise;
-use crate::vocabulary::actions::{Actions, Event, Ignored, Rejection, Reply, Send, Write};
+use crate::vocabulary::actions::{Actions, Event, Ignored, Outgoing, Rejection, Reply, Write};
 use crate::vocabulary::ids::{LogIndex, NodeId, RequestId, Term, WriteId};
 use crate::vocabulary::message::{Body, Message};
 
@@ -16,16 +16,16 @@ impl Core {
 
     /// Says something at once that is of another term: that of an election to come (§9.6).
     pub(crate) fn send_in(&mut self, term: Term, to: NodeId, body: Body) {
-        self.out.send.push(Send::Message { to, message: Message { term, body } });
+        self.out.send.push(Outgoing::Message { to, message: Message { term, body } });
     }
 
     /// Says something at once that was held back until now.
     pub(crate) fn send_released(&mut self, to: NodeId, message: Message) {
-        self.out.send.push(Send::Message { to, message });
+        self.out.send.push(Outgoing::Message { to, message });
     }
 
     /// Sends entries or a snapshot, whose bytes the driver has.
-    pub(crate) fn send_bytes(&mut self, send: Send) {
+    pub(crate) fn send_bytes(&mut self, send: Outgoing) {
         self.out.send.push(send);
     }
 

@@ -3,7 +3,7 @@
 use std::mem;
 
 use super::durability::Promise;
-use crate::vocabulary::actions::{Event, Reply, Send};
+use crate::vocabulary::actions::{Event, Outgoing, Reply};
 use crate::vocabulary::entry::Entry;
 use crate::vocabulary::ids::LogIndex;
 use crate::vocabulary::input::SnapshotMeta;
@@ -16,7 +16,7 @@ pub(super) struct Outbox {
     pub(super) truncate_from: Option<LogIndex>,
     pub(super) append: Vec<Entry>,
     pub(super) compact_to: Option<SnapshotMeta>,
-    pub(super) send: Vec<Send>,
+    pub(super) send: Vec<Outgoing>,
     /// What is to be said as soon as everything that stands now is durable.
     pub(super) promises: Vec<Promise>,
     pub(super) reply: Vec<Reply>,

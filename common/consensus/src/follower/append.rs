@@ -19,7 +19,7 @@ impl Follower {
         round: ReadRound,
     ) {
         if !log_matching::agrees(core.log(), prev) {
-            let hint = core.log().agree_hint(prev);
+            let hint = core.log().last_within(prev);
             core.promise(from, Body::Conflict { refused: prev, hint, round });
             return;
         }

@@ -7,7 +7,7 @@ use super::heartbeat::send_empty;
 use super::progress::Progress;
 use crate::core::Core;
 use crate::rules::log_matching;
-use crate::vocabulary::actions::{Ignored, Rejection, Reply, Send};
+use crate::vocabulary::actions::{Ignored, Outgoing, Rejection, Reply};
 use crate::vocabulary::entry::Payload;
 use crate::vocabulary::ids::{
     ClusterTime, EntryId, LogIndex, NodeId, ReadRound, RequestId, Timestamp,
@@ -95,7 +95,7 @@ impl Leader {
         let further = core.at_random(core.config().freedom.backs_off_further, 2);
         let further = further.then(|| core.draw());
         // The last entry here that the follower's log may hold as well (§3.5).
-        let agree = core.log().agree_hint(hint).index;
+        let agree = core.log().last_within(hint).index;
         let Some(progress) = self.heard_from(core, now, from, true, round) else {
             return;
         };
@@ -158,7 +158,7 @@ fn send_next(
     // What is compacted cannot be sent (museum G17).
     let Some(prev) = core.log().id(prev) else {
         progress.await_snapshot();
-        core.send_bytes(Send::Snapshot { to, term, at_least: core.log().base().index });
+        core.send_bytes(Outgoing::Snapshot { to, term, at_least: core.log().base().index });
         return false;
     };
     let range = next..next.advanced(most).min(last.next());
@@ -168,6 +168,6 @@ fn send_next(
         return false;
     }
     let commit = core.commit();
-    core.send_bytes(Send::Entries { to, term, prev, range, commit, round });
+    core.send_bytes(Outgoing::Entries { to, term, prev, range, commit, round });
     streams
 }

@@ -15,7 +15,7 @@ pub struct Actions {
     /// Disk: at most one write, merged, to be done atomically and acknowledged by its number.
     pub write: Option<Write>,
     /// Network: in order for each peer; loss is allowed.
-    pub send: Vec<Send>,
+    pub send: Vec<Outgoing>,
     /// State machine: committed, durable here, contiguous with the range before.
     pub apply: Option<RangeInclusive<LogIndex>>,
     /// State machine: replace the state by this snapshot, before anything in `apply`. The log on
@@ -66,7 +66,7 @@ pub struct HardState {
 
 /// Something for a peer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Send {
+pub enum Outgoing {
     /// A small message, for the control stream. Its `AppendEntries` have no entries.
     Message {
         /// The receiver.
@@ -144,10 +144,11 @@ pub enum Reply {
     },
 }
 
-/// Why a read index is as new as anything that was acknowledged before the read arrived (§6.4).
+/// Why a read may be served from this node's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Basis {
-    /// A quorum confirmed the leader after the read had arrived: true whatever the clocks say.
+    /// A quorum confirmed the leader after the read had arrived, so that the read index is as new
+    /// as anything that was acknowledged before (§6.4): true whatever the clocks say.
     Round,
     /// The leader's lease (§6.4.1), as the clock stood when it was read before the step. The
     /// process may have been stopped since, so the clock is read once more behind the read.
@@ -155,6 +156,10 @@ pub enum Basis {
         /// No other leader is elected before this.
         until: Timestamp,
     },
+    /// Nothing was confirmed, because nothing was asked for: the client takes whatever this node
+    /// has applied, or named the index itself. The core never says so; drivers do, that answer such
+    /// reads on their own.
+    Local,
 }
 
 impl Basis {
@@ -162,7 +167,7 @@ impl Basis {
     /// the answer is thrown away and the read asked for once more.
     pub fn holds(self, now: Timestamp) -> bool {
         match self {
-            Self::Round => true,
+            Self::Round | Self::Local => true,
             Self::Lease { until } => now < until,
         }
     }

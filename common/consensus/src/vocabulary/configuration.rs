@@ -177,11 +177,11 @@ impl Voters {
 
     /// Returns the highest value that a quorum has reached, whatever is counted: an index, a round,
     /// a time. In a joint configuration, that is the lower of the two halves'.
-    pub fn quorum_index<T: Ord + Copy + Default>(&self, reached: impl Fn(NodeId) -> T) -> T {
+    pub fn reached<T: Ord + Copy + Default>(&self, value_of: impl Fn(NodeId) -> T) -> T {
         match self {
-            Self::Stable(majority) => majority.quorum_index(&reached),
+            Self::Stable(majority) => majority.reached(&value_of),
             Self::Joint { outgoing, incoming } => {
-                outgoing.quorum_index(&reached).min(incoming.quorum_index(&reached))
+                outgoing.reached(&value_of).min(incoming.reached(&value_of))
             }
         }
     }
@@ -241,8 +241,8 @@ impl Majority {
 
     /// Returns the highest value that more than half of the voters have reached; the default one
     /// without voters.
-    pub fn quorum_index<T: Ord + Copy + Default>(&self, reached: impl Fn(NodeId) -> T) -> T {
-        let mut all: Vec<T> = self.iter().map(reached).collect();
+    pub fn reached<T: Ord + Copy + Default>(&self, value_of: impl Fn(NodeId) -> T) -> T {
+        let mut all: Vec<T> = self.iter().map(value_of).collect();
         all.sort_unstable_by(|a, b| b.cmp(a));
         all.get(self.quorum() - 1).copied().unwrap_or_default()
     }

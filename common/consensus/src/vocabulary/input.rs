@@ -105,7 +105,11 @@ pub enum Timer {
     /// A leadership transfer took too long.
     Transfer,
     /// The leader owes this follower a read index.
-    Read,
+    ReadIndex,
+    /// A question that a driver holds until an index is applied has waited for too long. The core
+    /// never sets it, and does nothing when it comes: it is here so that a driver that wraps the
+    /// core has one kind of deadline.
+    Question,
 }
 
 /// What a snapshot covers (§5.1).

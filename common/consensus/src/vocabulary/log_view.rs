@@ -86,7 +86,7 @@ impl LogView {
     /// in term. No entry behind it and up to `hint.index` can agree with the log that gave the
     /// hint, so one round trip skips a whole term (§3.5). The base if there is none: what is before
     /// it is not known any more.
-    pub fn agree_hint(&self, hint: EntryId) -> EntryId {
+    pub fn last_within(&self, hint: EntryId) -> EntryId {
         let mut index = hint.index.min(self.last);
         loop {
             let Some(term) = self.term(index) else {

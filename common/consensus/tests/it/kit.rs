@@ -262,8 +262,8 @@ impl Cluster {
         let mut letters = Vec::new();
         for send in actions.send {
             let (to, message) = match send {
-                Send::Message { to, message } => (to, message),
-                Send::Entries { to, term, prev, range, commit, round } => {
+                Outgoing::Message { to, message } => (to, message),
+                Outgoing::Entries { to, term, prev, range, commit, round } => {
                     let range = range.start.get() as usize - 1..range.end.get() as usize - 1;
                     let entries = node.memory[range].to_vec();
                     (
@@ -274,7 +274,7 @@ impl Cluster {
                         },
                     )
                 }
-                Send::Snapshot { to, at_least, .. } => {
+                Outgoing::Snapshot { to, at_least, .. } => {
                     node.wanted.push((to, at_least));
                     continue;
                 }

@@ -139,7 +139,7 @@ fn two_of_five_commit_nothing_whoever_goes_further_museum_b10() {
     let five = Majority::new((1..=5).map(id));
     for number in 0..5_u64.pow(5) {
         let stand: Vec<u64> = (0..5).map(|place| number / 5_u64.pow(place) % 5).collect();
-        let found = five.quorum_index(|voter| LogIndex::new(stand[voter.get() as usize - 1]));
+        let found = five.reached(|voter| LogIndex::new(stand[voter.get() as usize - 1]));
         assert_eq!(found.get(), committed_by(&stand), "{stand:?}");
     }
 }
@@ -155,7 +155,7 @@ fn without_voters_nothing_can_be_decided_museum_b11() {
         Voters::Joint { outgoing: one, incoming: nobody },
     ] {
         assert_eq!(voters.tally(|_| Some(true)), Tally::Lost, "{voters:?}");
-        assert_eq!(voters.quorum_index(|_| LogIndex::new(9)), LogIndex::ZERO, "{voters:?}");
+        assert_eq!(voters.reached(|_| LogIndex::new(9)), LogIndex::ZERO, "{voters:?}");
         let made = Configuration::new(voters, [].into(), members.clone());
         assert_eq!(made, Err(ConfigurationError::NoVoters));
     }

@@ -38,7 +38,7 @@ fn what_a_quorum_has_reached_is_the_lower_of_both_halves_s4_3() {
     for (indexes, reached) in
         [(&[5, 5, 5][..], 5), (&[9, 5, 1], 5), (&[9, 9, 1], 9), (&[9, 0, 0], 0)]
     {
-        let found = Voters::Stable(half(&[1, 2, 3])).quorum_index(matched(indexes));
+        let found = Voters::Stable(half(&[1, 2, 3])).reached(matched(indexes));
         assert_eq!(found, LogIndex::new(reached), "{indexes:?}");
     }
     let joint = Voters::Joint { outgoing: half(&[1, 2, 3]), incoming: half(&[3, 4, 5]) };
@@ -48,7 +48,7 @@ fn what_a_quorum_has_reached_is_the_lower_of_both_halves_s4_3() {
         (&[7, 7, 0, 4, 4], 4),
         (&[2, 9, 7, 9, 9], 7),
     ] {
-        assert_eq!(joint.quorum_index(matched(indexes)), LogIndex::new(reached), "{indexes:?}");
+        assert_eq!(joint.reached(matched(indexes)), LogIndex::new(reached), "{indexes:?}");
     }
     let vote = |granted: &'static [u64]| move |voter: NodeId| Some(granted.contains(&voter.get()));
     assert_eq!(joint.tally(vote(&[1, 2, 4, 5])), Tally::Won);

@@ -84,7 +84,7 @@ fn a_lost_question_is_asked_again_under_its_name() {
     cluster.read(2, 6);
     assert_eq!(asked(&mut cluster, 2), [], "one question is under way, the next read waits");
     cluster.pass(50);
-    assert_eq!(cluster.node(2).raft.deadline(), Some((cluster.now, Timer::Read)));
+    assert_eq!(cluster.node(2).raft.deadline(), Some((cluster.now, Timer::ReadIndex)));
     cluster.tick(2);
     assert_eq!(asked(&mut cluster, 2), first);
     cluster.say(1, 2, 2, answer(first[0].1, 2));

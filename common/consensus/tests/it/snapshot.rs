@@ -199,7 +199,7 @@ fn the_search_for_agreement_ends_at_a_base_of_the_first_runs_term() {
     let run = TermRun { term: Term::new(7), first: LogIndex::new(1_001) };
     let log = LogView::restore(at(7, 1_000), vec![run], LogIndex::new(1_023)).unwrap();
     for (hint, agrees) in [(at(6, 1_010), at(7, 1_000)), (at(6, 900), at(7, 1_000))] {
-        assert_eq!(log.agree_hint(hint), agrees, "{hint}");
+        assert_eq!(log.last_within(hint), agrees, "{hint}");
     }
-    assert_eq!(log.agree_hint(at(7, 1_010)), at(7, 1_010));
+    assert_eq!(log.last_within(at(7, 1_010)), at(7, 1_010));
 }

@@ -7,8 +7,9 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use consensus::{
     Body, ClusterTime, Config, Configuration, Entry, EntryId, HardState, Incarnation, Input as Raw,
-    LogIndex, LogView, Majority, Member, Membership, Message, NodeId, Payload, Raft, ReadRound,
-    RequestId, Restored, RoleKind, Send, Term, TermRun, Timer, Timestamp, Verdict, Voters, Write,
+    LogIndex, LogView, Majority, Member, Membership, Message, NodeId, Outgoing, Payload, Raft,
+    ReadRound, RequestId, Restored, RoleKind, Term, TermRun, Timer, Timestamp, Verdict, Voters,
+    Write,
 };
 use replica::{Freshness, Input, Lanes, Limits, Question, Replica, Reply};
 
@@ -57,7 +58,7 @@ pub struct Node {
     pub writes: VecDeque<Write>,
     /// Ranges that are not applied: first and last index.
     pub to_apply: VecDeque<(u64, u64)>,
-    pub sent: Vec<Send>,
+    pub sent: Vec<Outgoing>,
     pub replies: Vec<Reply>,
     /// Questions that may be answered now.
     pub questions: Vec<Question>,
@@ -198,13 +199,13 @@ impl Node {
 
     /// Returns the newest read round that was sent to a peer.
     pub fn round(&self) -> ReadRound {
-        let round = |send: &Send| match send {
-            Send::Message { message, .. } => match &message.body {
+        let round = |send: &Outgoing| match send {
+            Outgoing::Message { message, .. } => match &message.body {
                 Body::AppendEntries { round, .. } => Some(*round),
                 _ => None,
             },
-            Send::Entries { round, .. } => Some(*round),
-            Send::Snapshot { .. } => None,
+            Outgoing::Entries { round, .. } => Some(*round),
+            Outgoing::Snapshot { .. } => None,
         };
         self.sent.iter().filter_map(round).max().unwrap_or_default()
     }

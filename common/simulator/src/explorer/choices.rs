@@ -60,7 +60,9 @@ impl World {
             }
             RoleKind::Leader => &[Timer::Heartbeat, Timer::QuorumCheck],
             // A question for a read index is given up long before an election.
-            RoleKind::Follower if next == Some(Timer::Read) => &[Timer::Election, Timer::Read],
+            RoleKind::Follower if next == Some(Timer::ReadIndex) => {
+                &[Timer::Election, Timer::ReadIndex]
+            }
             RoleKind::Follower | RoleKind::PreCandidate | RoleKind::Candidate => &[Timer::Election],
         };
         due.iter().copied().filter(move |_| next.is_some())

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use consensus::{
     Body, ClusterTime, Config, Configuration, Entry, EntryId, HardState, Incarnation, Input,
-    LogIndex, Majority, Member, Message, NodeId, Payload, Reply, RequestId, RoleKind, Send, Term,
-    Timer, Timestamp, Voters,
+    LogIndex, Majority, Member, Message, NodeId, Outgoing, Payload, Reply, RequestId, RoleKind,
+    Term, Timer, Timestamp, Voters,
 };
 
 use super::action::{Action, Budget, Letter, Stream};
@@ -193,7 +193,7 @@ impl World {
                 let leads = self.nodes[*at].raft.status().role == RoleKind::Leader;
                 let leaders = match timer {
                     Timer::Heartbeat | Timer::QuorumCheck | Timer::Transfer => true,
-                    Timer::Election | Timer::Read => false,
+                    Timer::Election | Timer::ReadIndex | Timer::Question => false,
                 };
                 (leads == leaders).then_some(())?;
                 spend(&mut self.budget.timeouts)?;
@@ -278,14 +278,14 @@ impl World {
         let mut snapshots = Vec::new();
         for send in actions.send {
             let (to, message) = match send {
-                Send::Message { to, message } => (to, message),
-                Send::Entries { to, term, prev, range, commit, round } => {
+                Outgoing::Message { to, message } => (to, message),
+                Outgoing::Entries { to, term, prev, range, commit, round } => {
                     let entries = self.nodes[at].memory.range(range);
                     let entries = entries.ok_or("what is sent is in the log")?.to_vec();
                     let body = Body::AppendEntries { prev, entries, commit, round };
                     (to, Message { term, body })
                 }
-                Send::Snapshot { to, term, at_least } => {
+                Outgoing::Snapshot { to, term, at_least } => {
                     snapshots.push((to, term, at_least));
                     continue;
                 }

@@ -37,13 +37,13 @@ pub fn actions(node: NodeId, actions: &Actions, questions: &mut Questions) -> Ve
         lines.push(format!("n{node} write: {}", write_text(write)));
     }
     lines.extend(actions.send.iter().map(|send| match send {
-        Send::Message { to, message } => format!("n{node} -> n{to}: {}", say(message, questions)),
-        Send::Entries { to, term, prev, range, commit, round } => {
+        Outgoing::Message { to, message } => format!("n{node} -> n{to}: {}", say(message, questions)),
+        Outgoing::Entries { to, term, prev, range, commit, round } => {
             let (first, last) = (range.start, range.end.prev().unwrap());
             let round = round_text(*round);
             format!("n{node} -> n{to}: t{term} append {first}..{last} after {prev}, commit {commit}{round}")
         }
-        Send::Snapshot { to, term, at_least } => {
+        Outgoing::Snapshot { to, term, at_least } => {
             format!("n{node} -> n{to}: t{term} a snapshot, to {at_least} at least")
         }
     }));
@@ -304,7 +304,7 @@ pub fn event_text(event: &Event) -> String {
 /// The timer of this name.
 pub fn timer(word: &str) -> Result<Timer, Refused> {
     let known =
-        [Timer::Election, Timer::Heartbeat, Timer::QuorumCheck, Timer::Transfer, Timer::Read];
+        [Timer::Election, Timer::Heartbeat, Timer::QuorumCheck, Timer::Transfer, Timer::ReadIndex];
     let found = known.into_iter().find(|timer| plain(timer) == word.replace('-', " "));
     found.ok_or_else(|| format!("no timer: {word}").into())
 }
