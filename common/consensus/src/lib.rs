@@ -108,12 +108,13 @@
 //!
 //! **Network.** Messages may be lost, repeated and overtaken; whoever drops one says
 //! [`Input::Unreachable`], which makes the leader send again at the next heartbeat. For
-//! [`Outgoing::Entries`] the driver fetches the bytes, from memory or from its disk, and may split the
-//! range into several messages, each with its own `prev`. If the entries are gone meanwhile,
-//! because the log was cut or compacted, the message is dropped. For [`Outgoing::Snapshot`] it sends
-//! its latest snapshot, and says [`Input::SnapshotSent`] when the receiver has confirmed it, or the
-//! transfer has failed: until then the core sends that peer no entries. The transport vouches for
-//! the sender of each message, and for the data directory that the sender's handshake named.
+//! [`Outgoing::Entries`] the driver fetches the bytes, from memory or from its disk, and may split
+//! the range into several messages, each with its own `prev`. If the entries are gone meanwhile,
+//! because the log was cut or compacted, the message is dropped. For [`Outgoing::Snapshot`] it
+//! sends its latest snapshot, and says [`Input::SnapshotSent`] when the receiver has confirmed it,
+//! or the transfer has failed: until then the core sends that peer no entries. The transport
+//! vouches for the sender of each message, and for the data directory that the sender's handshake
+//! named.
 //!
 //! **State machine.** `apply` names entries that are committed and on this node's disk: each index
 //! once, in order, without gaps. The driver applies them whenever it likes, and says how far it is.
