@@ -153,30 +153,9 @@ fn says_enough(report: &Report) -> bool {
     false
 }
 
-/// How much may happen in a trace of the breadth-first search, and of the walks.
-const SMALL: Budget = Budget {
-    timeouts: 2,
-    crashes: 1,
-    proposals: 1,
-    reads: 1,
-    transfers: 1,
-    repeats: 1,
-    ..Budget::NONE
-};
-const LARGE: Budget = Budget {
-    timeouts: 40,
-    crashes: 6,
-    proposals: 6,
-    reads: 3,
-    repeats: 10,
-    drops: 20,
-    ..Budget::NONE
-};
-/// What operators do besides, and compactions.
-const OPERATED: Budget = Budget { transfers: 4, changes: 6, compactions: 6, ..LARGE };
 /// The searches that begin with a leader.
 const LED: [(&str, Budget); 5] = [
-    ("a leader", SMALL),
+    ("a leader", Budget::SMALL),
     ("a leader and two reads", Budget { proposals: 1, reads: 2, ..Budget::NONE }),
     ("a leader that hands over", Budget { proposals: 1, transfers: 1, ..Budget::NONE }),
     (
@@ -247,7 +226,7 @@ fn explore(args: &Explore) -> bool {
     let (voters, learners) = (usize::from(args.nodes), usize::from(args.learners));
     let world = |budget| World::new(voters, learners, budget);
     let led = LED.into_iter().map(|(from, scope)| (from, world(scope).led()));
-    for (from, start) in [("the beginning", Ok(world(SMALL)))].into_iter().chain(led) {
+    for (from, start) in [("the beginning", Ok(world(Budget::SMALL)))].into_iter().chain(led) {
         match start {
             Ok(start) if is_found(from, &start, args.states) => return false,
             Ok(_) => {}
@@ -258,7 +237,8 @@ fn explore(args: &Explore) -> bool {
         }
     }
     let few = FEW.into_iter().filter_map(|(who, scope)| Some((who, world(scope).led().ok()?)));
-    let many = [("clients", world(LARGE)), ("clients and operators", world(OPERATED))];
+    let many =
+        [("clients", world(Budget::LARGE)), ("clients and operators", world(Budget::OPERATED))];
     !few.chain(many).any(|(who, start)| is_met(who, &start, args))
 }
 

@@ -116,4 +116,28 @@ impl Budget {
         repeats: 0,
         drops: 0,
     };
+    /// For breadth-first searches: a little of everything that clients and crashes do.
+    pub const SMALL: Self = Self {
+        timeouts: 2,
+        crashes: 1,
+        proposals: 1,
+        reads: 1,
+        transfers: 1,
+        repeats: 1,
+        ..Self::NONE
+    };
+
+    /// For random walks: much of it, and lost messages.
+    pub const LARGE: Self = Self {
+        timeouts: 40,
+        crashes: 6,
+        proposals: 6,
+        reads: 3,
+        repeats: 10,
+        drops: 20,
+        ..Self::NONE
+    };
+
+    /// For random walks: what operators do besides, and compactions.
+    pub const OPERATED: Self = Self { transfers: 4, changes: 6, compactions: 6, ..Self::LARGE };
 }

@@ -1,6 +1,5 @@
 //! The joint-consensus rule (§4.3): explored to its end at small scope. That it is needed is shown
 //! by the bugs C7 in `museum/`, which the same search finds.
-#![allow(clippy::unwrap_used)]
 
 use simulator::explorer::{Budget, World, describe, exhaust};
 

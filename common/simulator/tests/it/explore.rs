@@ -1,36 +1,14 @@
 //! The explorer finds nothing in the core. That it finds what there is to find is shown by the bugs
 //! in `museum/` whose head says `Explore`.
-#![allow(clippy::unwrap_used)]
 
 use simulator::explorer::{Budget, World, breadth_first, describe, random_walks};
-
-const SMALL: Budget = Budget {
-    timeouts: 2,
-    crashes: 1,
-    proposals: 1,
-    reads: 1,
-    transfers: 1,
-    repeats: 1,
-    ..Budget::NONE
-};
-const LARGE: Budget = Budget {
-    timeouts: 40,
-    crashes: 6,
-    proposals: 6,
-    reads: 3,
-    repeats: 10,
-    drops: 20,
-    ..Budget::NONE
-};
-/// What operators do besides, and compactions.
-const OPERATED: Budget = Budget { transfers: 4, changes: 6, compactions: 6, ..LARGE };
 
 #[test]
 fn breadth_first_breaks_nothing_in_the_core_as_it_is() {
     for (learners, world) in [
-        (0, World::new(3, 0, SMALL)),
-        (0, World::new(3, 0, SMALL).led().unwrap()),
-        (1, World::new(3, 1, SMALL).led().unwrap()),
+        (0, World::new(3, 0, Budget::SMALL)),
+        (0, World::new(3, 0, Budget::SMALL).led().unwrap()),
+        (1, World::new(3, 1, Budget::SMALL).led().unwrap()),
     ] {
         let led = world.committed() > 0;
         let explored = breadth_first(&world, 60_000);
@@ -42,7 +20,7 @@ fn breadth_first_breaks_nothing_in_the_core_as_it_is() {
 
 #[test]
 fn random_walks_break_nothing_in_the_core_as_it_is() {
-    let world = |voters, learners| World::new(voters, learners, LARGE);
+    let world = |voters, learners| World::new(voters, learners, Budget::LARGE);
     for world in [world(3, 0), world(3, 2), world(5, 0).led().unwrap()] {
         let walked = random_walks(&world, 7, 1_000, 300);
         assert!(walked.trace.is_none(), "{}", describe(&walked.trace.unwrap()));
@@ -53,7 +31,7 @@ fn random_walks_break_nothing_in_the_core_as_it_is() {
 #[test]
 fn what_operators_ask_for_breaks_nothing_in_the_core_as_it_is() {
     for (voters, learners) in [(3, 1), (4, 2)] {
-        let world = World::new(voters, learners, OPERATED).led().unwrap();
+        let world = World::new(voters, learners, Budget::OPERATED).led().unwrap();
         let walked = random_walks(&world, 7, 1_000, 300);
         assert!(walked.trace.is_none(), "{}", describe(&walked.trace.unwrap()));
         assert!(walked.committed >= 4, "{voters} voters: {} committed", walked.committed);

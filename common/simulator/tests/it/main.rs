@@ -1,0 +1,6 @@
+//! The simulator and the explorer find nothing in the core as it is.
+#![allow(clippy::unwrap_used)]
+
+mod explore;
+mod joint;
+mod seeds;
