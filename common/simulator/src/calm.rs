@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use consensus::{NodeId, RoleKind, Tally, Term};
 use replica::Input;
 
+use crate::broken::Broken;
 use crate::coverage::Met;
 use crate::faults::MS;
-use crate::oracle::Broken;
-use crate::trap::Trap;
+use crate::plots::Trap;
 use crate::world::World;
 
 /// How long a healed core may take until it leads: ten election timeouts.

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use consensus::{Configuration, Input as Raw, Majority, Member, NodeId, RequestId, Voters};
 use replica::Input;
 
+use crate::broken::Broken;
 use crate::coverage::Met;
 use crate::node::member;
-use crate::oracle::Broken;
 use crate::world::World;
 
 /// Marks the numbers of operators' requests; clients' stay below.

@@ -6,11 +6,11 @@ use consensus::{
 };
 use replica::{Lanes, Question, Reply};
 
+use crate::broken::Broken;
 use crate::changes::{CHANGE, TRANSFER};
 use crate::coverage::Met;
 use crate::faults::MS;
 use crate::node::Task;
-use crate::oracle::Broken;
 use crate::world::{Happening, World};
 
 impl World {

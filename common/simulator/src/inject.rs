@@ -1,16 +1,12 @@
-//! Faults as they strike, and clients as they ask.
+//! Faults as they strike.
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
 use consensus::NodeId;
-use replica::{Freshness, Input};
 
+use crate::broken::Broken;
 use crate::coverage::Met;
 use crate::faults::{Fault, MS};
-use crate::node::Late;
-use crate::oracle::Broken;
-use crate::workload::Clients;
 use crate::world::{Happening, World};
 
 impl World {
@@ -129,58 +125,5 @@ impl World {
         for other in self.nodes.iter().map(|node| node.id).filter(|other| *other != id) {
             self.cut.insert(if deaf { (other, id) } else { (id, other) });
         }
-    }
-
-    /// A client asks some node something; several at once, now and then.
-    pub(crate) fn request(&mut self) -> Result<(), Broken> {
-        let next = self.chance.wait(self.profile.request_ns);
-        self.after(next, Happening::Request);
-        if self.is_quiet() {
-            return Ok(());
-        }
-        let node = match self.chance.index(10) {
-            0 => self.chance.index(self.nodes.len()),
-            1 | 2 => self.previous_leader,
-            _ => self.leader,
-        };
-        let burst = if self.chance.permille(150) { self.chance.between(2, 12) } else { 1 };
-        if self.chance.permille(self.profile.changes) {
-            self.change_members()?;
-        }
-        if self.chance.permille(self.profile.transfers) {
-            self.transfer()?;
-        }
-        for _ in 0..burst {
-            if self.chance.permille(self.profile.sessions) {
-                self.ask_in_session(node)?;
-                continue;
-            }
-            let read = self.chance.permille(self.profile.reads);
-            self.ask(node, read)?;
-        }
-        Ok(())
-    }
-
-    /// Asks a node; what a node that is away would be asked is never sent. A paused node finds the
-    /// question when it goes on, before or behind what its peers have said meanwhile.
-    pub(crate) fn ask(&mut self, node: usize, read: bool) -> Result<(), Broken> {
-        if !self.nodes[node].is_up() {
-            return Ok(());
-        }
-        let request = self.clients.ask(self.nodes[node].id, read);
-        let input = if read {
-            let floor = self.clients.floor();
-            let token = self.chance.permille(100) && !self.calm;
-            let freshness = if token { Freshness::AtLeast(floor) } else { Freshness::Linearizable };
-            Input::Query { request, query: Bytes::new(), freshness }
-        } else {
-            Input::Propose { request, command: Clients::command(request) }
-        };
-        if self.nodes[node].paused {
-            let place = self.chance.index(self.nodes[node].backlog.len() + 1);
-            self.nodes[node].backlog.insert(place, Late::Ask(input));
-            return Ok(());
-        }
-        self.step(node, input)
     }
 }

@@ -8,6 +8,7 @@
 //! - The oracle knows what is on every disk; no check relies on what a node says of itself.
 //! - No RocksDB and no sockets: what those do to real processes is tested with real processes.
 
+mod broken;
 mod calm;
 mod chance;
 mod changes;
@@ -17,18 +18,22 @@ mod dispatch;
 pub mod explorer;
 mod faults;
 mod inject;
+mod ledger;
 mod log;
 mod machine;
 mod moments;
 mod node;
 mod oracle;
 mod plots;
+mod plotting;
 mod power;
+mod requests;
 mod rules;
 mod run;
 mod search;
 mod sessions;
 mod snapshots;
+mod stream;
 mod trap;
 mod workload;
 mod world;

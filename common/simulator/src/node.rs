@@ -10,12 +10,12 @@ use consensus::{
 use replica::{Limits, Replica};
 use state_machine::{Host, MemoryStore};
 
+use crate::broken::Broken;
 use crate::chance::Chance;
 use crate::disk::{Disk, Lost};
 use crate::log::Log;
 use crate::machine::Registers;
-use crate::oracle::Broken;
-use crate::snapshots::Stream;
+use crate::stream::Stream;
 
 /// What a paused node will find when it wakes.
 #[derive(Clone, Debug)]

@@ -9,23 +9,11 @@ use consensus::{
     Verdict,
 };
 
+use crate::broken::Broken;
 use crate::coverage::{Coverage, Met};
+use crate::ledger::Ledger;
 use crate::node::Node;
-use crate::sessions::Ledger;
 use crate::workload::Clients;
-
-/// An invariant that does not hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Broken {
-    pub(crate) invariant: &'static str,
-    pub(crate) why: String,
-}
-
-impl Broken {
-    pub(crate) fn new(invariant: &'static str, why: impl Into<String>) -> Self {
-        Self { invariant, why: why.into() }
-    }
-}
 
 /// Which of a node's logs is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -414,6 +402,11 @@ impl Oracle {
         let decided = self.committed.len() as u64;
         let open = self.undecided.iter().filter(move |(at, _)| at.get() > decided);
         self.configurations.last().into_iter().chain(open).map(|(_, configuration)| configuration)
+    }
+
+    /// Returns what the command at an index was answered.
+    pub(crate) fn answer_at(&self, index: LogIndex) -> Option<&Bytes> {
+        self.answers.get(&index)
     }
 
     pub(crate) fn committed(&self) -> usize {

@@ -3,11 +3,11 @@
 use consensus::Config;
 use replica::Limits;
 
+use crate::broken::Broken;
 use crate::coverage::Met;
 use crate::disk::Lost;
 use crate::faults::MS;
 use crate::node::Start;
-use crate::oracle::Broken;
 use crate::world::{Happening, World};
 
 /// A restart within less is quicker than any election.

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 
 use consensus::{Configuration, Entry, LogIndex, NodeId, Voters};
 
+use crate::broken::Broken;
 use crate::coverage::{Coverage, Met};
 use crate::node::Node;
-use crate::oracle::{Broken, Oracle};
+use crate::oracle::Oracle;
 
 const IN_FORCE: &str = "the configuration in force is the log's latest (§4.1)";
 const ONE_CHANGE: &str = "one change at a time, behind an entry of the own term (§4.1)";

@@ -2,9 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::broken::Broken;
 use crate::coverage::{Coverage, Met};
 use crate::faults::MS;
-use crate::oracle::Broken;
 use crate::world::World;
 
 /// Of a thousand seeds, so many end with a trap laid: what it leaves behind must be mended.

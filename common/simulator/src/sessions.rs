@@ -1,23 +1,19 @@
 //! Clients with sessions (§6.3): many commands of one session at once, each sent again to any node,
-//! before or after any outcome; and the oracle's count of what was applied how often.
+//! before or after any outcome.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use consensus::{LogIndex, RequestId};
-use replica::Input;
-use state_machine::{Envelope, EnvelopeKind, SystemCommand, SystemResponse};
+use consensus::RequestId;
+use state_machine::{Envelope, SystemCommand, SystemResponse};
 
-use crate::coverage::Met;
 use crate::machine::Registers;
-use crate::oracle::{Broken, Oracle};
-use crate::world::World;
 
 /// Sessions that are in use at a time.
-const SESSIONS: usize = 3;
+pub(crate) const SESSIONS: usize = 3;
 
 /// Commands of one session that are under way at a time.
-const OPEN_MAX: usize = 8;
+pub(crate) const OPEN_MAX: usize = 8;
 
 /// Marks the numbers in commands of sessions; those of other requests stay below.
 const IN_SESSION: u64 = 1 << 40;
@@ -44,7 +40,7 @@ pub(crate) struct Sessions {
 
 impl Sessions {
     /// Draws a command: which client's, its number, and its bytes.
-    fn draw(&mut self, client: usize, again: Option<usize>) -> (u64, u64, Bytes) {
+    pub(crate) fn draw(&mut self, client: usize, again: Option<usize>) -> (u64, u64, Bytes) {
         while self.clients.len() < SESSIONS {
             self.nonces += 1;
             let (next, nonce) = (1, self.nonces);
@@ -76,7 +72,7 @@ impl Sessions {
     }
 
     /// An answer has arrived.
-    fn answered(&mut self, request: RequestId, answer: &Bytes) {
+    pub(crate) fn answered(&mut self, request: RequestId, answer: &Bytes) {
         let Some((client, nonce, sequence)) = self.requests.remove(&request) else {
             return;
         };
@@ -106,126 +102,13 @@ impl Sessions {
         }
     }
 
+    /// A request was sent, for this command of a client's session.
+    pub(crate) fn sent(&mut self, request: RequestId, client: usize, nonce: u64, sequence: u64) {
+        self.requests.insert(request, (client, nonce, sequence));
+    }
+
     /// Says whether this is a request of a session.
     pub(crate) fn has(&self, request: RequestId) -> bool {
         self.requests.contains_key(&request)
-    }
-}
-
-impl World {
-    /// A client sends a command of its session, new or once more.
-    pub(crate) fn ask_in_session(&mut self, node: usize) -> Result<(), Broken> {
-        if !self.nodes[node].is_up() || self.nodes[node].paused {
-            return Ok(());
-        }
-        let client = self.chance.index(SESSIONS);
-        let draw = self.chance.index(OPEN_MAX);
-        let again = self.chance.permille(400).then_some(draw);
-        let (nonce, sequence, command) = self.sessions.draw(client, again);
-        if again.is_some() {
-            self.coverage.meet(Met::SessionRetry);
-        }
-        let request = self.clients.ask(self.nodes[node].id, false);
-        self.sessions.requests.insert(request, (client, nonce, sequence));
-        self.step(node, Input::Propose { request, command })
-    }
-
-    /// A request of a session is answered: with what all nodes answer at that place.
-    pub(crate) fn session_answered(
-        &mut self,
-        request: RequestId,
-        index: LogIndex,
-        answer: &Bytes,
-    ) -> Result<(), Broken> {
-        let own = self.oracle.answer_at(index) == Some(answer);
-        self.clients.acknowledged(request, index, own)?;
-        self.sessions.answered(request, answer);
-        Ok(())
-    }
-}
-
-/// What sessions were promised.
-#[derive(Debug, Default)]
-pub(crate) struct Ledger {
-    /// Which command of which session stands where.
-    commands: BTreeMap<LogIndex, (u64, u64)>,
-    /// What each command was answered when it was applied.
-    once: BTreeMap<(u64, u64), Bytes>,
-    registered: BTreeSet<u64>,
-    expired: BTreeSet<u64>,
-}
-
-impl Ledger {
-    /// Notes what is committed; says whether it is a command of a session or of the system, which
-    /// may stand in the log more than once.
-    pub(crate) fn committed(&mut self, index: LogIndex, command: &Bytes) -> bool {
-        let Ok(envelope) = Envelope::decode(command) else {
-            return false;
-        };
-        if envelope.session > 0 {
-            self.commands.insert(index, (envelope.session, envelope.sequence));
-        }
-        envelope.session > 0 || envelope.kind == EnvelopeKind::System
-    }
-
-    /// Some node is the first to apply what stands at `index`.
-    pub(crate) fn answered(
-        &mut self,
-        index: LogIndex,
-        answer: &Bytes,
-    ) -> Result<Option<Met>, Broken> {
-        let once = "a command of a session is applied once (§6.3)";
-        let command = self.commands.get(&index).copied();
-        let Some((session, sequence)) = command else {
-            if let Ok(SystemResponse::Registered { session }) = SystemResponse::decode(answer) {
-                self.registered.insert(session);
-            }
-            return Ok(None);
-        };
-        match SystemResponse::decode(answer) {
-            Ok(SystemResponse::Answer { index: at, .. }) if at == index.get() => {
-                if self.expired.contains(&session) || !self.registered.contains(&session) {
-                    let why = format!("command {sequence} of {session}, which is no session");
-                    return Err(Broken::new(
-                        "nobody has a session who did not register (§6.3)",
-                        why,
-                    ));
-                }
-                if self.once.insert((session, sequence), answer.clone()).is_some() {
-                    let why = format!("command {sequence} of session {session}, again at {index}");
-                    return Err(Broken::new(once, why));
-                }
-                Ok(None)
-            }
-            Ok(SystemResponse::Answer { .. }) => {
-                if self.once.get(&(session, sequence)) != Some(answer) {
-                    let why = format!("command {sequence} of session {session} at {index}");
-                    return Err(Broken::new("a retry gets the first answer (§6.3)", why));
-                }
-                Ok(Some(Met::SessionRepeated))
-            }
-            Ok(SystemResponse::SessionExpired { .. }) => {
-                self.expired.insert(session);
-                Ok(Some(Met::SessionExpired))
-            }
-            Ok(
-                SystemResponse::AnswerNotKept { .. }
-                | SystemResponse::Forgotten { .. }
-                | SystemResponse::BeyondWindow { .. }
-                | SystemResponse::Registered { .. }
-                | SystemResponse::Closed
-                | SystemResponse::Ended { .. }
-                | SystemResponse::Reserved { .. }
-                | SystemResponse::Refused { .. },
-            )
-            | Err(_) => Ok(None),
-        }
-    }
-}
-
-impl Oracle {
-    /// Returns what the command at an index was answered.
-    pub(crate) fn answer_at(&self, index: LogIndex) -> Option<&Bytes> {
-        self.answers.get(&index)
     }
 }

@@ -4,27 +4,13 @@
 use consensus::{Entry, Input as Raw, LogIndex, NodeId, Term};
 use replica::Input;
 
+use crate::broken::Broken;
 use crate::coverage::Met;
 use crate::disk::Snapshot;
 use crate::faults::MS;
 use crate::node::{Late, Task, host};
-use crate::oracle::Broken;
+use crate::stream::Stream;
 use crate::world::{Happening, World};
-
-/// A snapshot on its way.
-#[derive(Clone, Debug)]
-pub(crate) struct Stream {
-    from: usize,
-    /// The sender's life: a stream outlives neither of its ends.
-    from_life: u32,
-    to: usize,
-    to_life: u32,
-    /// The sender's term when it began.
-    term: Term,
-    snapshot: Snapshot,
-    /// Whether the sender hears how it ended.
-    heard: bool,
-}
 
 impl World {
     /// Begins to send a node's state as it is now, or tells that it cannot be sent.

@@ -2,25 +2,11 @@
 //! lays too seldom: a leader keeps entries that nobody else has; the next one dies at its election;
 //! the first leads again and dies when it has passed them on; the second comes back.
 
-use consensus::NodeId;
-
+use crate::broken::Broken;
 use crate::chance::Chance;
 use crate::faults::MS;
-use crate::oracle::Broken;
-use crate::world::World;
-
-/// How far the trap is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Trap {
-    /// Not laid.
-    None,
-    /// This leader is cut off with entries of its own.
-    Cut { leader: NodeId },
-    /// This node died as it was elected, with an entry that nobody else has.
-    Between { second: NodeId },
-    /// Another leads, and dies in so many steps.
-    Led { leader: NodeId, second: NodeId, steps: u64 },
-}
+use crate::plots::Trap;
+use crate::world::{Happening, World};
 
 impl World {
     /// Cuts the leader off and lets it take two writes.
@@ -61,7 +47,7 @@ impl World {
         let down = self.chance.between(800, 3_000) * MS;
         self.nodes[node].life = life + 1;
         let life = life + 1;
-        self.after(down, crate::world::Happening::Start { node, life });
+        self.after(down, Happening::Start { node, life });
         self.trap = match self.trap {
             Trap::Cut { .. } => {
                 self.cut.clear();

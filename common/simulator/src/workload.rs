@@ -6,8 +6,8 @@ use bytes::Bytes;
 use consensus::{LogIndex, NodeId, RequestId};
 use state_machine::Envelope;
 
+use crate::broken::Broken;
 use crate::machine::Registers;
-use crate::oracle::Broken;
 
 /// A client's request under way.
 #[derive(Clone, Copy, Debug)]

@@ -9,16 +9,16 @@ use consensus::{
 };
 use replica::Input;
 
+use crate::broken::Broken;
 use crate::chance::Chance;
 use crate::coverage::{Coverage, Met};
 use crate::faults::{MS, Profile};
 use crate::moments;
 use crate::node::{Late, Node, member};
-use crate::oracle::{Broken, Oracle};
-use crate::plots::{Plots, Sign};
+use crate::oracle::Oracle;
+use crate::plots::{Plots, Sign, Trap};
 use crate::sessions::Sessions;
-use crate::snapshots::Stream;
-use crate::trap::Trap;
+use crate::stream::Stream;
 use crate::workload::Clients;
 
 /// How long after its election a leader is young.

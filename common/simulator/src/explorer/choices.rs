@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use consensus::{Configuration, Majority, Member, NodeId, RoleKind, Timer, Voters};
 
 use super::action::{Action, Change, Letter, Stream};
-use super::world::{World, member, place_of};
+use super::members::{member, place_of};
+use super::world::World;
 
 impl World {
     /// Lists all that may happen next.
@@ -109,7 +110,7 @@ impl World {
             voters.retain(|voter| *voter != own);
         }
         if change == Change::Admit {
-            let id = |at: &usize| super::world::id(*at);
+            let id = |at: &usize| super::members::id(*at);
             let places = 0..self.nodes.len();
             let free = places.map(|at| id(&at)).find(|id| current.member(*id).is_none());
             learners.insert(free?);

@@ -9,7 +9,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::action::Action;
-use super::key::{hash, key};
+use super::digest::hash;
+use super::key::key;
 use super::search::{Explored, Trace, step};
 use super::world::{Posted, World};
 

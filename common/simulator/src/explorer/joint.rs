@@ -1,4 +1,4 @@
-//! The scope in which the joint-consensus rule (rule 5 of the design, §4.3) is explored to the end:
+//! The scope in which the joint-consensus rule (§4.3) is explored to the end:
 //! a leader has just begun to replace voters, and from then on anything may happen.
 
 use std::sync::Arc;
@@ -6,8 +6,9 @@ use std::sync::Arc;
 use consensus::{Configuration, Input, Majority, Reply, Timer, Voters};
 
 use super::action::{Action, Budget};
+use super::members::id;
 use super::node::config;
-use super::world::{World, id};
+use super::world::World;
 
 impl World {
     /// Starts with nodes 1, 2 and 3 as voters and the others of `target` as learners that have

@@ -1,22 +1,14 @@
 //! A state's identity: everything but times, chance and counts for operators, on which
 //! nothing depends here.
-//!
-//! The derived `Debug` of a replica shows every field, so that none can be forgotten; what it says
-//! of instants and of the generator is left out while it is hashed.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use consensus::Write;
 
+use super::digest::{Digest, hash};
 use super::world::World;
-
-/// Names of types whose values are left out.
-const LEFT_OUT: [&str; 4] = ["Timestamp", "Rng", "Config", "Rounds"];
-
-/// The type whose values count only by their places among the writes under way.
-const WRITE: &str = "WriteId";
 
 /// Returns the identity of a state.
 pub(super) fn whole(world: &mut World) -> u64 {
@@ -32,7 +24,7 @@ pub(super) fn key(world: &mut World) -> u64 {
         let node = Arc::make_mut(node);
         let mut text = Digest::new(&node.writes);
         write!(text, "{:?}", node.raft).expect("a digest takes everything");
-        let mut hasher = text.hasher;
+        let mut hasher = text.into_hasher();
         (&node.disk, node.hard_state).hash(&mut hasher);
         for Write { id: _, hard_state, truncate_from, append, compact_to } in &node.writes {
             (hard_state, truncate_from, append, compact_to).hash(&mut hasher);
@@ -47,53 +39,4 @@ pub(super) fn key(world: &mut World) -> u64 {
         node.key.hash(&mut hasher);
     }
     hasher.finish()
-}
-
-/// Returns a number for a value.
-pub(super) fn hash(value: &impl std::hash::Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
-}
-
-/// Hashes text, but for the values of some types.
-struct Digest {
-    hasher: DefaultHasher,
-    /// The writes under way, oldest first.
-    writes: Vec<String>,
-    /// What is read and not hashed: the name of its type, open brackets, and digits.
-    skipped: Option<(&'static str, u32, String)>,
-}
-
-impl Digest {
-    fn new<'a>(writes: impl IntoIterator<Item = &'a Write>) -> Self {
-        let writes = writes.into_iter().map(|write| write.id.get().to_string()).collect();
-        Self { hasher: DefaultHasher::new(), writes, skipped: None }
-    }
-}
-
-impl fmt::Write for Digest {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let Some((name, depth, digits)) = &mut self.skipped else {
-            let left_out = LEFT_OUT.into_iter().chain([WRITE]).find(|name| *name == text);
-            self.skipped = left_out.map(|name| (name, 0, String::new()));
-            self.hasher.write(text.as_bytes());
-            return Ok(());
-        };
-        for char in text.chars() {
-            match char {
-                '(' | '{' | '[' => *depth += 1,
-                ')' | '}' | ']' => *depth -= 1,
-                '0'..='9' => digits.push(char),
-                _ => {}
-            }
-        }
-        if *depth == 0 {
-            if *name == WRITE {
-                self.writes.iter().position(|id| id == digits).hash(&mut self.hasher);
-            }
-            self.skipped = None;
-        }
-        Ok(())
-    }
 }

@@ -2,9 +2,11 @@
 
 mod action;
 mod choices;
+mod digest;
 mod exhaust;
 mod joint;
 mod key;
+mod members;
 mod node;
 mod oracle;
 mod request;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use consensus::{ClusterTime, Config, HardState, Raft, Restored, Timestamp, Write};
 
-use super::world::{id, incarnation};
+use super::members::{id, incarnation};
 use crate::log::Log;
 
 /// Longer than any timeout of [`config`], in nanoseconds.

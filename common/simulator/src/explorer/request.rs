@@ -6,7 +6,8 @@ use bytes::Bytes;
 use consensus::{Body, EntryId, Input, Message, ReadRound, Reply, RequestId, RoleKind};
 
 use super::action::Action;
-use super::world::{World, id, incarnation, place_of, spend};
+use super::members::{id, incarnation, place_of};
+use super::world::{World, spend};
 
 impl World {
     /// Asks a node; `false` if that cannot be, or is refused at once.

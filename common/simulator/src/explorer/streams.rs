@@ -9,7 +9,8 @@ use std::sync::Arc;
 use consensus::{Input, LogIndex, NodeId, Term};
 
 use super::action::Stream;
-use super::world::{World, id, place_of, spend};
+use super::members::{id, place_of};
+use super::world::{World, spend};
 
 impl World {
     /// A node's state is durable: it compacts its log behind it.

@@ -4,16 +4,17 @@
 //! What a state does next then depends on neither times nor chance, and states that differ only in
 //! those are one.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use consensus::{
-    Body, ClusterTime, Config, Configuration, Entry, EntryId, HardState, Incarnation, Input,
-    LogIndex, Majority, Member, Message, NodeId, Outgoing, Payload, Reply, RequestId, RoleKind,
-    Term, Timer, Timestamp, Voters,
+    Body, ClusterTime, Config, Entry, EntryId, HardState, Input, LogIndex, Message, Outgoing,
+    Payload, Reply, RequestId, RoleKind, Term, Timer, Timestamp,
 };
 
 use super::action::{Action, Budget, Letter, Stream};
+use super::digest::hash;
+use super::members::{configuration, id, incarnation, place_of};
 use super::node::{Node, PASSES_NS, config, restore};
 use super::oracle::Oracle;
 use crate::log::Log;
@@ -308,7 +309,7 @@ impl World {
     }
 
     fn post(&mut self, letter: Letter) {
-        let number = super::key::hash(&letter);
+        let number = hash(&letter);
         let posted = Arc::new(Posted { letter, number });
         self.take_in(&posted);
         self.posted.push(posted);
@@ -385,29 +386,4 @@ pub(super) fn spend(budget: &mut u8) -> Option<()> {
 fn receive(letter: &Letter) -> Input {
     let (from, message) = (id(letter.from), letter.message.clone());
     Input::Receive { from, incarnation: incarnation(letter.from), message }
-}
-
-pub(super) fn id(at: usize) -> NodeId {
-    NodeId::new(at as u64 + 1).expect("not 0")
-}
-
-/// Returns a node's place among the nodes.
-pub(super) fn place_of(id: NodeId) -> usize {
-    usize::try_from(id.get() - 1).expect("there are few nodes")
-}
-
-pub(super) fn incarnation(at: usize) -> Incarnation {
-    Incarnation::new(100 + at as u64)
-}
-
-pub(super) fn member(at: usize) -> Member {
-    Member { incarnation: incarnation(at), name: String::new(), address: String::new() }
-}
-
-fn configuration(voters: usize, learners: usize) -> Configuration {
-    let members: BTreeMap<NodeId, Member> =
-        (0..voters + learners).map(|at| (id(at), member(at))).collect();
-    let majority = Majority::new((0..voters).map(id));
-    let learners = (voters..voters + learners).map(id).collect();
-    Configuration::new(Voters::Stable(majority), learners, members).expect("sound by construction")
 }

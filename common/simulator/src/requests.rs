@@ -1,0 +1,97 @@
+//! Clients as they ask: each alone, or with a session.
+
+use bytes::Bytes;
+use consensus::{LogIndex, RequestId};
+use replica::{Freshness, Input};
+
+use crate::broken::Broken;
+use crate::coverage::Met;
+use crate::node::Late;
+use crate::sessions::{OPEN_MAX, SESSIONS};
+use crate::workload::Clients;
+use crate::world::{Happening, World};
+
+impl World {
+    /// A client asks some node something; several at once, now and then.
+    pub(crate) fn request(&mut self) -> Result<(), Broken> {
+        let next = self.chance.wait(self.profile.request_ns);
+        self.after(next, Happening::Request);
+        if self.is_quiet() {
+            return Ok(());
+        }
+        let node = match self.chance.index(10) {
+            0 => self.chance.index(self.nodes.len()),
+            1 | 2 => self.previous_leader,
+            _ => self.leader,
+        };
+        let burst = if self.chance.permille(150) { self.chance.between(2, 12) } else { 1 };
+        if self.chance.permille(self.profile.changes) {
+            self.change_members()?;
+        }
+        if self.chance.permille(self.profile.transfers) {
+            self.transfer()?;
+        }
+        for _ in 0..burst {
+            if self.chance.permille(self.profile.sessions) {
+                self.ask_in_session(node)?;
+                continue;
+            }
+            let read = self.chance.permille(self.profile.reads);
+            self.ask(node, read)?;
+        }
+        Ok(())
+    }
+
+    /// Asks a node; what a node that is away would be asked is never sent. A paused node finds the
+    /// question when it goes on, before or behind what its peers have said meanwhile.
+    pub(crate) fn ask(&mut self, node: usize, read: bool) -> Result<(), Broken> {
+        if !self.nodes[node].is_up() {
+            return Ok(());
+        }
+        let request = self.clients.ask(self.nodes[node].id, read);
+        let input = if read {
+            let floor = self.clients.floor();
+            let token = self.chance.permille(100) && !self.calm;
+            let freshness = if token { Freshness::AtLeast(floor) } else { Freshness::Linearizable };
+            Input::Query { request, query: Bytes::new(), freshness }
+        } else {
+            Input::Propose { request, command: Clients::command(request) }
+        };
+        if self.nodes[node].paused {
+            let place = self.chance.index(self.nodes[node].backlog.len() + 1);
+            self.nodes[node].backlog.insert(place, Late::Ask(input));
+            return Ok(());
+        }
+        self.step(node, input)
+    }
+
+    /// A client sends a command of its session, new or once more.
+    pub(crate) fn ask_in_session(&mut self, node: usize) -> Result<(), Broken> {
+        if !self.nodes[node].is_up() || self.nodes[node].paused {
+            return Ok(());
+        }
+        let client = self.chance.index(SESSIONS);
+        let draw = self.chance.index(OPEN_MAX);
+        let again = self.chance.permille(400).then_some(draw);
+        let (nonce, sequence, command) = self.sessions.draw(client, again);
+        if again.is_some() {
+            self.coverage.meet(Met::SessionRetry);
+        }
+        let request = self.clients.ask(self.nodes[node].id, false);
+        self.sessions.sent(request, client, nonce, sequence);
+        self.step(node, Input::Propose { request, command })
+    }
+
+    /// A request of a session is answered: with what all nodes answer at that place.
+    pub(crate) fn session_answered(
+        &mut self,
+        request: RequestId,
+        index: LogIndex,
+        answer: &Bytes,
+    ) -> Result<(), Broken> {
+        let own = self.oracle.answer_at(index) == Some(answer);
+        self.clients.acknowledged(request, index, own)?;
+        self.sessions.answered(request, answer);
+        Ok(())
+    }
+}
