@@ -37,7 +37,7 @@ impl World {
         if !self.nodes[node].is_up() || self.nodes[node].paused {
             return Ok(());
         }
-        let to = self.chance.index(self.nodes.len());
+        let to = self.rng.index(self.nodes.len());
         self.coverage.meet(Met::Transfer);
         self.hand_over(node, to)
     }
@@ -55,9 +55,9 @@ impl World {
         let mut voters: BTreeSet<NodeId> = incoming.iter().collect();
         let mut learners = current.learners().clone();
         let ids: Vec<NodeId> = self.nodes.iter().map(|node| node.id).collect();
-        let some = ids[self.chance.index(ids.len())];
-        let other = ids[self.chance.index(ids.len())];
-        match self.chance.index(6) {
+        let some = ids[self.rng.index(ids.len())];
+        let other = ids[self.rng.index(ids.len())];
+        match self.rng.index(6) {
             // Somebody new.
             0 | 1 => {
                 if !voters.contains(&some) {
@@ -85,7 +85,7 @@ impl World {
                 let members: Vec<NodeId> = voters.iter().chain(&learners).copied().collect();
                 (voters, learners) = (BTreeSet::new(), BTreeSet::new());
                 for id in members {
-                    match self.chance.index(4) {
+                    match self.rng.index(4) {
                         0 => {}
                         1 => _ = learners.insert(id),
                         _ => _ = voters.insert(id),

@@ -104,7 +104,7 @@ met! {
         ElectedByTransfer: "election that a leader asked for",
         OrderOvertaken: "order to campaign that arrives when another node campaigns",
         AloneWithLease: "leader with a lease that is cut off while those who gave it restart",
-        HandOverMuffled: "leader that hands over, and hears late of what came of it",
+        HandOverDelayed: "leader that hands over, and receives the answers late",
         DeafHandOver: "leader that hears nobody while it hands over",
         TransferAborted: "transfer that is given up",
         OldTermsCommitted: "entries of earlier terms committed with one of the leader's own",

@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use consensus::{Entry, EntryId, HardState, LogIndex, SnapshotMeta, WriteId};
 use state_machine::MemoryStore;
 
-use crate::chance::Chance;
 use crate::log::Log;
+use crate::rng::Rng;
 
 /// A whole state, as it travels and as it lies beside the log until it is installed.
 #[derive(Clone, Debug)]
@@ -70,9 +70,9 @@ impl Disk {
     }
 
     /// Cuts the power. The batch under way is durable or not, as chance has it.
-    pub(crate) fn crash(&mut self, chance: &mut Chance) -> Lost {
+    pub(crate) fn crash(&mut self, rng: &mut Rng) -> Lost {
         let busy = !self.queue.is_empty();
-        let survived = chance.permille(500) && self.finish_batch().is_some();
+        let survived = rng.permille(500) && self.finish_batch().is_some();
         self.queue.clear();
         self.batch = 0;
         match (busy, survived) {

@@ -35,7 +35,7 @@ impl World {
             self.enqueue(node, Task::Install);
         }
         if let Some(range) = apply {
-            let early = self.chance.permille(500);
+            let early = self.rng.permille(500);
             let entries = self.nodes[node].memory.range(*range.start()..range.end().next());
             let entries = entries.filter(|_| early).map(<[_]>::to_vec);
             self.enqueue(node, Task::Apply(*range.end(), entries));
@@ -132,7 +132,7 @@ impl World {
                     return Err(Broken::new("what is sent is in the log", why));
                 };
                 let mut entries = entries.to_vec();
-                if !self.calm && self.chance.permille(self.profile.full_lanes) {
+                if !self.faults_over && self.rng.permille(self.profile.full_lanes) {
                     // The lane is full, or what it shall send is compacted before it is read.
                     self.coverage.meet(Met::LaneFull);
                     let life = self.nodes[node].life;
@@ -140,8 +140,8 @@ impl World {
                     return Ok(());
                 }
                 let mut prev = prev;
-                if entries.len() > 1 && self.chance.permille(self.profile.split) {
-                    let rest = entries.split_off(self.chance.index(entries.len() - 1) + 1);
+                if entries.len() > 1 && self.rng.permille(self.profile.split) {
+                    let rest = entries.split_off(self.rng.index(entries.len() - 1) + 1);
                     let last = entries[entries.len() - 1].id;
                     let body = Body::AppendEntries { prev, entries, commit, round };
                     self.post(node, to, &Message { term, body });
@@ -153,15 +153,15 @@ impl World {
                 return self.send_snapshot(node, to, term, at_least);
             }
         };
-        if self.is_last_words(node, to, &message) {
+        if self.is_last_order(node, to, &message) {
             return Ok(());
         }
         self.post(node, to, &message);
-        let hands_over = matches!(message.body, Body::TimeoutNow { .. }) && !self.calm;
+        let hands_over = matches!(message.body, Body::TimeoutNow { .. }) && !self.faults_over;
         if hands_over {
-            self.muffle(node);
+            self.delay_answers(node);
         }
-        if hands_over && self.chance.permille(self.profile.deaf_after_handover) {
+        if hands_over && self.rng.permille(self.profile.deaf_after_handover) {
             self.coverage.meet(Met::DeafHandOver);
             self.deafen(node);
         }
@@ -177,22 +177,22 @@ impl World {
         let safe = self.is_safe(node, to);
         let copies = if safe {
             1
-        } else if self.chance.permille(self.profile.loss) {
+        } else if self.rng.permille(self.profile.loss) {
             self.coverage.meet(Met::MessageLost);
             0
-        } else if self.chance.permille(self.profile.duplicates) {
+        } else if self.rng.permille(self.profile.duplicates) {
             self.coverage.meet(Met::MessageDoubled);
             2
         } else {
             1
         };
         for _ in 0..copies {
-            let mut delay = self.chance.between(MS / 10, MS);
+            let mut delay = self.rng.between(MS / 10, MS);
             // A vote that comes after the next campaign has begun is worth more than most.
             let weight = if matches!(message.body, Body::Vote { .. }) { 4 } else { 1 };
-            if !safe && self.chance.permille(weight * self.profile.late) {
+            if !safe && self.rng.permille(weight * self.profile.late) {
                 self.coverage.meet(Met::MessageLate);
-                delay += self.chance.between(0, self.profile.late_ns);
+                delay += self.rng.between(0, self.profile.late_ns);
             }
             self.after(delay, Happening::Deliver { from, to, message: message.clone() });
         }
@@ -206,7 +206,7 @@ impl World {
                 }
                 let own = self.oracle.is_answer(request, index, &response);
                 self.clients.acknowledged(request, index, own)?;
-                self.suspect();
+                self.read_at_old_leader();
                 Ok(())
             }
             Reply::Done { request } => {

@@ -4,8 +4,8 @@
 use consensus::Freedom;
 use replica::Keep;
 
-use crate::chance::Chance;
-use crate::moments::{self, Odds};
+use crate::crash_points::{self, Odds};
+use crate::rng::Rng;
 
 pub(crate) const MS: u64 = 1_000_000;
 
@@ -17,7 +17,7 @@ pub(crate) enum Fault {
     /// The leader loses its power, perhaps with entries that few have.
     CrashLeader,
     /// Figure 3.7, step by step.
-    Trap,
+    Figure37,
     /// All nodes lose their power at once.
     CrashAll,
     /// A node stands still while the others go on.
@@ -43,7 +43,7 @@ pub(crate) enum Fault {
 impl Fault {
     pub(crate) const ALL: [Self; 13] = [
         Self::Crash,
-        Self::Trap,
+        Self::Figure37,
         Self::CrashLeader,
         Self::CrashAll,
         Self::Pause,
@@ -119,16 +119,15 @@ pub(crate) struct Profile {
 }
 
 impl Profile {
-    pub(crate) fn draw(chance: &mut Chance) -> Self {
-        let mut faults: Vec<Fault> =
-            Fault::ALL.into_iter().filter(|_| chance.permille(500)).collect();
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
+        let mut faults: Vec<Fault> = Fault::ALL.into_iter().filter(|_| rng.permille(500)).collect();
         let cuts = [Fault::Partition, Fault::IsolateLeader, Fault::OneWay, Fault::CutLink];
         if cuts.iter().any(|cut| faults.contains(cut)) && !faults.contains(&Fault::Heal) {
             faults.push(Fault::Heal);
         }
-        let (odds, quick) = (moments::draw(chance), chance.permille(250));
+        let (odds, quick) = (crash_points::draw(rng), rng.permille(250));
         let mut some = |permille, low, high| {
-            if chance.permille(permille) { chance.between(low, high) } else { 0 }
+            if rng.permille(permille) { rng.between(low, high) } else { 0 }
         };
         // Some seeds change leaders as fast as they can be elected (figure 3.7 needs four).
         let fault_ms =

@@ -12,23 +12,23 @@ use crate::world::{Happening, World};
 impl World {
     /// One fault of those that this seed has.
     pub(crate) fn inject(&mut self) -> Result<(), Broken> {
-        if self.calm {
+        if self.faults_over {
             return Ok(());
         }
-        let next = self.chance.wait(self.profile.fault_ns);
+        let next = self.rng.wait(self.profile.fault_ns);
         self.after(next, Happening::Fault);
         if self.profile.faults.is_empty() {
             return Ok(());
         }
-        let fault = self.profile.faults[self.chance.index(self.profile.faults.len())];
+        let fault = self.profile.faults[self.rng.index(self.profile.faults.len())];
         if self.trace {
             eprintln!("             fault {fault:?}");
         }
-        self.plot();
-        let node = self.chance.index(self.nodes.len());
+        self.begin_scenario();
+        let node = self.rng.index(self.nodes.len());
         match fault {
             Fault::Crash => self.crash(node),
-            Fault::Trap => return self.lay_trap(),
+            Fault::Figure37 => return self.begin_figure_3_7(),
             Fault::CrashLeader => self.crash(self.leader),
             Fault::CrashAll => {
                 self.coverage.meet(Met::CrashAll);
@@ -49,15 +49,15 @@ impl World {
             Fault::Heal => self.cut.clear(),
             Fault::Stall => {
                 self.coverage.meet(Met::Stall);
-                let long = self.chance.between(1, 800) * MS;
+                let long = self.rng.between(1, 800) * MS;
                 self.nodes[node].stalled = self.now.after(long);
             }
             Fault::Wipe => self.wipe(node),
             Fault::ClockJump => {
                 self.coverage.meet(Met::ClockJump);
-                let hours = self.chance.permille(self.profile.hours);
+                let hours = self.rng.permille(self.profile.hours);
                 let most = if hours { 2 * 3_600_000 } else { 2_000 };
-                let ahead = self.chance.between(1, most) * MS;
+                let ahead = self.rng.between(1, most) * MS;
                 self.nodes[node].jump(ahead);
                 self.nodes[node].wake = None;
                 self.schedule_wake(node);
@@ -71,7 +71,7 @@ impl World {
             self.coverage.meet(Met::Pause);
             self.nodes[node].paused = true;
             let life = self.nodes[node].life;
-            let long = self.chance.between(1, 1_500) * MS;
+            let long = self.rng.between(1, 1_500) * MS;
             self.after(long, Happening::Resume { node, life });
         }
     }
@@ -80,7 +80,7 @@ impl World {
     fn wipe(&mut self, node: usize) {
         let lost = self.nodes.iter().any(|node| node.wiped);
         let voters: BTreeSet<usize> = (0..self.nodes.len()).filter(|at| *at != node).collect();
-        if lost || !self.chance.permille(50) || !self.is_core(&voters) {
+        if lost || !self.rng.permille(50) || !self.is_core(&voters) {
             return;
         }
         self.crash(node);
@@ -92,7 +92,7 @@ impl World {
         self.coverage.meet(Met::Partition);
         let ids: Vec<NodeId> = self.nodes.iter().map(|node| node.id).collect();
         let side: BTreeSet<NodeId> =
-            ids.iter().copied().filter(|_| self.chance.permille(500)).collect();
+            ids.iter().copied().filter(|_| self.rng.permille(500)).collect();
         self.cut.clear();
         for from in &ids {
             for to in &ids {
@@ -111,7 +111,7 @@ impl World {
         }
     }
 
-    /// Nothing arrives at a node any more.
+    /// Nothing arrives at a node from now on.
     pub(crate) fn deafen(&mut self, node: usize) {
         let id = self.nodes[node].id;
         for other in self.nodes.iter().map(|node| node.id).filter(|other| *other != id) {
@@ -121,7 +121,7 @@ impl World {
 
     fn one_way(&mut self, node: usize) {
         self.coverage.meet(Met::OneWay);
-        let (id, deaf) = (self.nodes[node].id, self.chance.permille(500));
+        let (id, deaf) = (self.nodes[node].id, self.rng.permille(500));
         for other in self.nodes.iter().map(|node| node.id).filter(|other| *other != id) {
             self.cut.insert(if deaf { (other, id) } else { (id, other) });
         }

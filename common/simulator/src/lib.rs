@@ -9,32 +9,32 @@
 //! - No RocksDB and no sockets: what those do to real processes is tested with real processes.
 
 mod broken;
-mod calm;
-mod chance;
 mod changes;
 mod coverage;
+mod crash;
+mod crash_points;
 mod disk;
 mod dispatch;
 pub mod explorer;
 mod faults;
+mod figure_3_7;
 mod inject;
 mod ledger;
+mod liveness;
 mod log;
 mod machine;
-mod moments;
 mod node;
 mod oracle;
-mod plots;
-mod plotting;
-mod power;
 mod requests;
+mod rng;
 mod rules;
 mod run;
+mod scenario_steps;
+mod scenarios;
 mod search;
 mod sessions;
 mod snapshots;
 mod stream;
-mod trap;
 mod workload;
 mod world;
 

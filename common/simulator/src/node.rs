@@ -11,10 +11,10 @@ use replica::{Limits, Replica};
 use state_machine::{Host, MemoryStore};
 
 use crate::broken::Broken;
-use crate::chance::Chance;
 use crate::disk::{Disk, Lost};
 use crate::log::Log;
 use crate::machine::Registers;
+use crate::rng::Rng;
 use crate::stream::Stream;
 
 /// What a paused node will find when it wakes.
@@ -190,9 +190,9 @@ impl Node {
     }
 
     /// Cuts the power.
-    pub(crate) fn crash(&mut self, chance: &mut Chance) -> Lost {
+    pub(crate) fn crash(&mut self, rng: &mut Rng) -> Lost {
         self.replica = None;
-        let lost = self.disk.crash(chance);
+        let lost = self.disk.crash(rng);
         self.backlog.clear();
         self.life += 1;
         lost

@@ -34,7 +34,7 @@ pub(crate) struct Oracle {
     leaders: BTreeMap<Term, NodeId>,
     votes: BTreeMap<(NodeId, Term), NodeId>,
     pub(crate) matched: BTreeMap<(NodeId, Term, NodeId), LogIndex>,
-    /// Whom each leader counts, as its latest configuration says.
+    /// The members that each leader feeds, by its latest configuration.
     pub(crate) members: BTreeMap<NodeId, BTreeSet<NodeId>>,
     /// Where each command is committed.
     commands: BTreeMap<Bytes, LogIndex>,
@@ -54,8 +54,8 @@ pub(crate) struct Oracle {
 
 impl Oracle {
     /// Begins with a cluster of this configuration, which is the first entry of its members' logs.
-    pub(crate) fn new(founding: &consensus::Configuration) -> Self {
-        let undecided = vec![(LogIndex::new(1), founding.clone())];
+    pub(crate) fn new(initial: &consensus::Configuration) -> Self {
+        let undecided = vec![(LogIndex::new(1), initial.clone())];
         Self { undecided, ..Self::default() }
     }
 

@@ -14,29 +14,29 @@ use crate::world::{Happening, World};
 impl World {
     /// A client asks some node something; several at once, now and then.
     pub(crate) fn request(&mut self) -> Result<(), Broken> {
-        let next = self.chance.wait(self.profile.request_ns);
+        let next = self.rng.wait(self.profile.request_ns);
         self.after(next, Happening::Request);
-        if self.is_quiet() {
+        if self.clients_pause() {
             return Ok(());
         }
-        let node = match self.chance.index(10) {
-            0 => self.chance.index(self.nodes.len()),
+        let node = match self.rng.index(10) {
+            0 => self.rng.index(self.nodes.len()),
             1 | 2 => self.previous_leader,
             _ => self.leader,
         };
-        let burst = if self.chance.permille(150) { self.chance.between(2, 12) } else { 1 };
-        if self.chance.permille(self.profile.changes) {
+        let burst = if self.rng.permille(150) { self.rng.between(2, 12) } else { 1 };
+        if self.rng.permille(self.profile.changes) {
             self.change_members()?;
         }
-        if self.chance.permille(self.profile.transfers) {
+        if self.rng.permille(self.profile.transfers) {
             self.transfer()?;
         }
         for _ in 0..burst {
-            if self.chance.permille(self.profile.sessions) {
+            if self.rng.permille(self.profile.sessions) {
                 self.ask_in_session(node)?;
                 continue;
             }
-            let read = self.chance.permille(self.profile.reads);
+            let read = self.rng.permille(self.profile.reads);
             self.ask(node, read)?;
         }
         Ok(())
@@ -51,14 +51,14 @@ impl World {
         let request = self.clients.ask(self.nodes[node].id, read);
         let input = if read {
             let floor = self.clients.floor();
-            let token = self.chance.permille(100) && !self.calm;
+            let token = self.rng.permille(100) && !self.faults_over;
             let freshness = if token { Freshness::AtLeast(floor) } else { Freshness::Linearizable };
             Input::Query { request, query: Bytes::new(), freshness }
         } else {
             Input::Propose { request, command: Clients::command(request) }
         };
         if self.nodes[node].paused {
-            let place = self.chance.index(self.nodes[node].backlog.len() + 1);
+            let place = self.rng.index(self.nodes[node].backlog.len() + 1);
             self.nodes[node].backlog.insert(place, Late::Ask(input));
             return Ok(());
         }
@@ -70,9 +70,9 @@ impl World {
         if !self.nodes[node].is_up() || self.nodes[node].paused {
             return Ok(());
         }
-        let client = self.chance.index(SESSIONS);
-        let draw = self.chance.index(OPEN_MAX);
-        let again = self.chance.permille(400).then_some(draw);
+        let client = self.rng.index(SESSIONS);
+        let draw = self.rng.index(OPEN_MAX);
+        let again = self.rng.permille(400).then_some(draw);
         let (nonce, sequence, command) = self.sessions.draw(client, again);
         if again.is_some() {
             self.coverage.meet(Met::SessionRetry);

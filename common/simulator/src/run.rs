@@ -1,4 +1,4 @@
-//! One seed: faults for a while, then calm, in which service must return.
+//! One seed: faults for a while, then none, and the cluster must serve again.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -7,8 +7,8 @@ use crate::coverage::{Coverage, Met};
 use crate::faults::MS;
 use crate::world::World;
 
-/// Of a thousand seeds, so many end with a trap laid: what it leaves behind must be mended.
-const TRAPPED_AT_THE_END: u64 = 300;
+/// Of a thousand seeds, so many end with the scenario of figure 3.7.
+const FIGURE_3_7_AT_THE_END: u64 = 300;
 
 /// How a seed is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,11 +83,11 @@ fn live(world: &mut World, seconds: u64) -> Result<(), Broken> {
     world.start_all()?;
     let end = world.now.after(seconds * 1_000 * MS);
     while world.turn(end)? {}
-    if world.chance.permille(TRAPPED_AT_THE_END) {
+    if world.rng.permille(FIGURE_3_7_AT_THE_END) {
         // A leader with entries of its own, and another one elected without it.
-        world.lay_trap()?;
-        let sprung = world.now.after(600 * MS);
-        while world.turn(sprung)? {}
+        world.begin_figure_3_7()?;
+        let played = world.now.after(600 * MS);
+        while world.turn(played)? {}
     }
     if world.heal_a_core()? { world.recover() } else { Ok(()) }
 }

@@ -42,20 +42,20 @@ impl World {
             self.coverage.meet(Met::SnapshotInJoint);
         }
         let state = node.host.store().clone();
-        let takes = self.chance.between(MS, self.profile.snapshot_ns);
-        let broken = !self.is_safe(from, to) && self.chance.permille(self.profile.stream_breaks);
+        let takes = self.rng.between(MS, self.profile.snapshot_ns);
+        let broken = !self.is_safe(from, to) && self.rng.permille(self.profile.stream_breaks);
         if broken {
             self.coverage.meet(Met::StreamBroken);
             self.after(takes, Happening::Sent { node: from, life, to, delivered: false });
             return Ok(());
         }
-        let heard = self.is_safe(from, to) || !self.chance.permille(self.profile.stream_breaks);
+        let heard = self.is_safe(from, to) || !self.rng.permille(self.profile.stream_breaks);
         let snapshot = Snapshot { meta, state };
         let to_life = self.nodes[to].life;
         let stream = Stream { from, from_life: life, to, to_life, term, snapshot, heard };
-        if !self.calm && self.chance.permille(self.profile.duplicates) {
+        if !self.faults_over && self.rng.permille(self.profile.duplicates) {
             self.coverage.meet(Met::StreamDoubled);
-            let again = takes + self.chance.between(1, self.profile.snapshot_ns);
+            let again = takes + self.rng.between(1, self.profile.snapshot_ns);
             let stream = Stream { heard: false, ..stream.clone() };
             self.after(again, Happening::Arrives(Box::new(stream)));
         }
@@ -90,7 +90,7 @@ impl World {
             return;
         }
         to.receiving = true;
-        let takes = self.chance.between(MS, self.profile.disk_ns.max(2 * MS));
+        let takes = self.rng.between(MS, self.profile.disk_ns.max(2 * MS));
         self.after(takes, Happening::Received(stream));
     }
 
@@ -148,7 +148,7 @@ impl World {
     fn tell_sender(&mut self, stream: &Stream, delivered: bool) {
         let delivered = delivered && stream.heard;
         let (node, life, to) = (stream.from, stream.from_life, stream.to);
-        let delay = self.chance.between(MS / 10, 10 * MS);
+        let delay = self.rng.between(MS / 10, 10 * MS);
         self.after(delay, Happening::Sent { node, life, to, delivered });
     }
 
@@ -167,10 +167,10 @@ impl World {
         }
         node.host = host(snapshot.state);
         let index = node.applied();
-        if self.chance.permille(500) {
+        if self.rng.permille(500) {
             self.flush(at);
         } else {
-            let (life, later) = (self.nodes[at].life, self.chance.between(1, 500) * MS);
+            let (life, later) = (self.nodes[at].life, self.rng.between(1, 500) * MS);
             self.after(later, Happening::Flush { node: at, life });
         }
         self.oracle.applied(&self.nodes[at], &[], &mut self.coverage)?;
@@ -182,8 +182,8 @@ impl World {
         self.coverage.meet(Met::Flushed);
         let index = self.nodes[at].persist();
         let life = self.nodes[at].life;
-        let late = self.chance.permille(200);
-        let delay = if late { self.chance.between(1, 300) * MS } else { 1 };
+        let late = self.rng.permille(200);
+        let delay = if late { self.rng.between(1, 300) * MS } else { 1 };
         self.after(delay, Happening::Flushed { node: at, life, index });
     }
 
@@ -214,7 +214,7 @@ impl World {
                     Broken::new("entries are applied in order", error.to_string())
                 })?;
                 self.oracle.applied(&self.nodes[at], &responses, &mut self.coverage)?;
-                if self.chance.permille(self.profile.flushes) {
+                if self.rng.permille(self.profile.flushes) {
                     self.flush(at);
                 }
                 self.step(at, Input::Applied { index: to, responses })

@@ -10,13 +10,13 @@ use consensus::{
 use replica::Input;
 
 use crate::broken::Broken;
-use crate::chance::Chance;
 use crate::coverage::{Coverage, Met};
+use crate::crash_points;
 use crate::faults::{MS, Profile};
-use crate::moments;
 use crate::node::{Late, Node, member};
 use crate::oracle::Oracle;
-use crate::plots::{Plots, Sign, Trap};
+use crate::rng::Rng;
+use crate::scenarios::{Figure37, Scenarios, Trigger};
 use crate::sessions::Sessions;
 use crate::stream::Stream;
 use crate::workload::Clients;
@@ -83,8 +83,8 @@ pub(crate) enum Happening {
     },
     Fault,
     Request,
-    /// A plot is over; or it has a client ask.
-    Plot,
+    /// A scenario goes on; or it has a client ask.
+    Scenario,
     Ask {
         node: usize,
         read: bool,
@@ -120,7 +120,7 @@ impl Ord for Scheduled {
 /// Everything there is.
 pub(crate) struct World {
     pub(crate) now: Timestamp,
-    pub(crate) chance: Chance,
+    pub(crate) rng: Rng,
     pub(crate) profile: Profile,
     pub(crate) nodes: Vec<Node>,
     pub(crate) oracle: Oracle,
@@ -129,8 +129,8 @@ pub(crate) struct World {
     pub(crate) coverage: Coverage,
     /// Pairs (from, to) between which nothing arrives.
     pub(crate) cut: BTreeSet<(NodeId, NodeId)>,
-    /// Whether faults are over, but for those of nodes outside of the core.
-    pub(crate) calm: bool,
+    /// Whether no more faults are injected; nodes outside of the core stay as they are.
+    pub(crate) faults_over: bool,
     /// Nodes that are healed.
     pub(crate) core: BTreeSet<usize>,
     /// Nodes that stay down.
@@ -139,8 +139,8 @@ pub(crate) struct World {
     pub(crate) leader: usize,
     pub(crate) elected: Timestamp,
     pub(crate) previous_leader: usize,
-    pub(crate) trap: Trap,
-    pub(crate) plots: Plots,
+    pub(crate) figure_3_7: Figure37,
+    pub(crate) scenarios: Scenarios,
     pub(crate) trace: bool,
     heap: BinaryHeap<Reverse<Scheduled>>,
     scheduled: u64,
@@ -149,9 +149,9 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(seed: u64, trace: bool) -> Self {
-        let mut chance = Chance::new(seed);
-        let profile = Profile::draw(&mut chance);
-        let plots = Plots::draw(seed, &profile);
+        let mut rng = Rng::new(seed);
+        let profile = Profile::draw(&mut rng);
+        let scenarios = Scenarios::draw(seed, &profile);
         let first = profile.voters + profile.learners;
         let ids: Vec<NodeId> = (1..=first + profile.spares).filter_map(NodeId::new).collect();
         let members = &ids[..usize::try_from(first).expect("few")];
@@ -164,14 +164,14 @@ impl World {
         let configuration = configuration.expect("distinct ids");
         let ppm = profile.drift_ppm;
         let mut drift = || {
-            let drift = chance.between(0, 2 * ppm);
+            let drift = rng.between(0, 2 * ppm);
             i64::try_from(drift).expect("small") - i64::try_from(ppm).expect("small")
         };
-        let founder = |id: &NodeId| members.contains(id).then_some(&configuration);
-        let nodes = ids.iter().map(|id| Node::new(*id, founder(id), drift())).collect();
+        let initial = |id: &NodeId| members.contains(id).then_some(&configuration);
+        let nodes = ids.iter().map(|id| Node::new(*id, initial(id), drift())).collect();
         Self {
             now: Timestamp::new(1_000 * MS),
-            chance,
+            rng,
             profile,
             nodes,
             oracle: Oracle::new(&configuration),
@@ -179,14 +179,14 @@ impl World {
             sessions: Sessions::default(),
             coverage: Coverage::default(),
             cut: BTreeSet::new(),
-            calm: false,
+            faults_over: false,
             core: BTreeSet::new(),
             gone: BTreeSet::new(),
             leader: 0,
             elected: Timestamp::ZERO,
             previous_leader: 0,
-            trap: Trap::None,
-            plots,
+            figure_3_7: Figure37::None,
+            scenarios,
             trace,
             heap: BinaryHeap::new(),
             scheduled: 0,
@@ -293,8 +293,8 @@ impl World {
             }
             Happening::Fault => self.inject(),
             Happening::Request => self.request(),
-            Happening::Plot => {
-                self.go_on();
+            Happening::Scenario => {
+                self.advance_scenario();
                 Ok(())
             }
             Happening::Ask { node, read } => self.ask(node, read),
@@ -402,16 +402,16 @@ impl World {
             let why = format!("node {} takes writes meanwhile", self.nodes[node].id);
             return Err(Broken::new("nothing is proposed while leadership is handed over", why));
         }
-        let moments = moments::of(&lanes, received, installed);
+        let crash_points = crash_points::of(&lanes, received, installed);
         let led = lanes.event.iter().any(|e| matches!(e, Event::Role(RoleKind::Leader, _)));
-        let sign = Sign::of(self.nodes[node].id, &lanes);
-        let trapped = self.spring(node, led);
+        let trigger = Trigger::of(self.nodes[node].id, &lanes);
+        let scripted = self.dies_in_figure_3_7(node, led);
         let young = node == self.leader && self.now.since(self.elected) < YOUNG_NS;
-        let young = young && self.chance.permille(self.profile.crash_young_leader);
-        let moment = moments::strikes(moments, &self.profile.odds, &mut self.chance);
-        let doomed = (young || trapped || moment.is_some()) && !self.calm;
-        let mute = trapped || (young || moment == Some(Met::CrashElected)) && doomed;
-        if doomed && mute && (trapped || self.chance.permille(500)) {
+        let young = young && self.rng.permille(self.profile.crash_young_leader);
+        let crash_point = crash_points::strikes(crash_points, &self.profile.odds, &mut self.rng);
+        let doomed = (young || scripted || crash_point.is_some()) && !self.faults_over;
+        let mute = scripted || (young || crash_point == Some(Met::CrashElected)) && doomed;
+        if doomed && mute && (scripted || self.rng.permille(500)) {
             // It dies before anything leaves the machine.
             lanes.send.clear();
         }
@@ -422,15 +422,15 @@ impl World {
         self.dispatch(node, lanes)?;
         self.look_at_commit(node)?;
         self.schedule_wake(node);
-        self.notice(node, &sign, led);
-        if self.plots.doomed.take() == Some(node) || doomed {
-            if let Some(met) = moment.or(young.then_some(Met::CrashYoungLeader)) {
+        self.observe(node, &trigger, led);
+        if self.scenarios.doomed.take() == Some(node) || doomed {
+            if let Some(met) = crash_point.or(young.then_some(Met::CrashYoungLeader)) {
                 self.coverage.meet(met);
             }
             self.crash(node);
         }
-        if trapped {
-            self.reset_trap(node)?;
+        if scripted {
+            self.advance_figure_3_7(node)?;
         }
         Ok(())
     }
@@ -465,14 +465,14 @@ impl World {
     }
 
     pub(crate) fn schedule_disk(&mut self, node: usize) {
-        let takes = self.chance.between(MS / 10, self.profile.disk_ns.max(MS / 5));
+        let takes = self.rng.between(MS / 10, self.profile.disk_ns.max(MS / 5));
         let at = self.now.after(takes).max(self.nodes[node].stalled);
         let life = self.nodes[node].life;
         self.at(at, Happening::DiskDone { node, life });
     }
 
     pub(crate) fn schedule_apply(&mut self, node: usize) {
-        let takes = self.chance.between(1, self.profile.apply_ns);
+        let takes = self.rng.between(1, self.profile.apply_ns);
         let at = self.now.after(takes).max(self.nodes[node].stalled);
         let life = self.nodes[node].life;
         self.at(at, Happening::Applied { node, life });

@@ -71,7 +71,7 @@ impl World {
         }
     }
 
-    /// Lets a leader hear from all whom it feeds, by answers that tell nothing else.
+    /// Lets a leader hear from all members that it feeds, by answers that tell nothing else.
     fn hear_all(&mut self, at: usize) -> Result<(), String> {
         let status = self.nodes[at].raft.status();
         let term = status.term;

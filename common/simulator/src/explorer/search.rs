@@ -75,7 +75,7 @@ pub fn breadth_first(start: &World, states_max: usize) -> Explored {
 /// Walks at random up to `walks` times, `depth` steps each, until one breaks something. States
 /// are not told apart, so their number stays 0.
 pub fn random_walks(start: &World, seed: u64, walks: u64, depth: usize) -> Explored {
-    let mut chance = seed;
+    let mut rng = seed;
     let mut explored = Explored::default();
     for _ in 0..walks {
         let mut world = start.clone();
@@ -85,7 +85,7 @@ pub fn random_walks(start: &World, seed: u64, walks: u64, depth: usize) -> Explo
             if choices.is_empty() {
                 break;
             }
-            let action = choices[draw(&mut chance, choices.len())].clone();
+            let action = choices[draw(&mut rng, choices.len())].clone();
             actions.push(action.clone());
             if let Err(broken) = step(&mut world, &action) {
                 explored.trace = Some(Trace { actions, broken });
@@ -152,9 +152,9 @@ pub(super) fn step(world: &mut World, action: &Action) -> Result<bool, String> {
 }
 
 /// SplitMix64.
-fn draw(chance: &mut u64, bound: usize) -> usize {
-    *chance = chance.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let mut mixed = *chance;
+fn draw(rng: &mut u64, bound: usize) -> usize {
+    *rng = rng.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut mixed = *rng;
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     usize::try_from((mixed ^ (mixed >> 31)) % bound as u64).expect("it is below a usize")

@@ -26,7 +26,7 @@ pub(super) struct Posted {
     pub number: u64,
 }
 
-/// All nodes, disks and messages at one moment; what two moments share, they share in memory.
+/// All nodes, disks and messages at one time; states share in memory what is the same in them.
 #[derive(Clone)]
 pub struct World {
     pub(super) nodes: Vec<Arc<Node>>,

@@ -1,15 +1,15 @@
-//! Crash points: bugs hide behind power cuts that come just after something was said, or between
-//! two steps that belong together, which chance alone hits too seldom.
+//! Crash points: many bugs need a crash just after a message was sent, or between two writes that
+//! belong together. Random crashes hit these points too seldom.
 
 use consensus::{Body, Event, Outgoing, Payload, RoleKind, Verdict};
 use replica::Lanes;
 
-use crate::chance::Chance;
 use crate::coverage::Met;
+use crate::rng::Rng;
 
-/// After what a node may die, with the situation that this is, and of a thousand such moments, how
-/// many are the last ones at most.
-pub(crate) const MOMENTS: [(Met, u64); 9] = [
+/// The points at which a node may crash, and how many of a thousand such points are crashes at
+/// most.
+pub(crate) const CRASH_POINTS: [(Met, u64); 9] = [
     (Met::CrashVoteSent, 40),
     (Met::CrashAckSent, 10),
     (Met::CrashElected, 200),
@@ -21,23 +21,23 @@ pub(crate) const MOMENTS: [(Met, u64); 9] = [
     (Met::CrashBeforeCut, 100),
 ];
 
-/// Of a thousand, for each of [`MOMENTS`].
-pub(crate) type Odds = [u64; MOMENTS.len()];
+/// Of a thousand, for each of [`CRASH_POINTS`].
+pub(crate) type Odds = [u64; CRASH_POINTS.len()];
 
-/// Draws for one seed which moments are dangerous in it.
-pub(crate) fn draw(chance: &mut Chance) -> Odds {
-    let mut odds = [0; MOMENTS.len()];
-    if chance.permille(700) {
-        for (odd, (_, most)) in odds.iter_mut().zip(MOMENTS) {
-            if chance.permille(500) {
-                *odd = chance.between(1, most);
+/// Draws for one seed at which points nodes crash, and how often.
+pub(crate) fn draw(rng: &mut Rng) -> Odds {
+    let mut odds = [0; CRASH_POINTS.len()];
+    if rng.permille(700) {
+        for (odd, (_, most)) in odds.iter_mut().zip(CRASH_POINTS) {
+            if rng.permille(500) {
+                *odd = rng.between(1, most);
             }
         }
     }
     odds
 }
 
-/// Which moments the lanes of one step are; the place in [`MOMENTS`] is the bit.
+/// Returns the crash points that one step reaches, as bits: the place in [`CRASH_POINTS`].
 pub(crate) fn of(lanes: &Lanes, received: bool, installed: bool) -> u16 {
     let mut found = Vec::new();
     for send in &lanes.send {
@@ -83,18 +83,18 @@ pub(crate) fn of(lanes: &Lanes, received: bool, installed: bool) -> u16 {
             found.push(Met::CrashCompacted);
         }
     }
-    let place = |met: &Met| MOMENTS.iter().position(|(moment, _)| moment == met);
+    let place = |met: &Met| CRASH_POINTS.iter().position(|(crash_point, _)| crash_point == met);
     found.iter().filter_map(place).fold(0, |bits, place| bits | 1 << place)
 }
 
-/// Returns the moment at which the node dies, if it does.
-pub(crate) fn strikes(bits: u16, odds: &Odds, chance: &mut Chance) -> Option<Met> {
+/// Returns the point at which the node crashes, if it does.
+pub(crate) fn strikes(bits: u16, odds: &Odds, rng: &mut Rng) -> Option<Met> {
     let (mut bits, mut struck) = (bits, None);
     while bits != 0 {
         let place = bits.trailing_zeros() as usize;
         bits &= bits - 1;
-        if odds[place] > 0 && chance.permille(odds[place]) {
-            struck = struck.or(Some(MOMENTS[place].0));
+        if odds[place] > 0 && rng.permille(odds[place]) {
+            struck = struck.or(Some(CRASH_POINTS[place].0));
         }
     }
     struck

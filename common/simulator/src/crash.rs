@@ -1,4 +1,4 @@
-//! Nodes lose their power, and start again from what their disks hold.
+//! Crashes: nodes lose their power, and start again from what their disks hold.
 
 use consensus::Config;
 use replica::Limits;
@@ -15,7 +15,7 @@ const QUICK_NS: u64 = 150 * MS;
 
 impl World {
     pub(crate) fn crash(&mut self, node: usize) {
-        let down = self.chance.between(0, self.profile.down_ns);
+        let down = self.rng.between(0, self.profile.down_ns);
         self.crash_for(node, down);
     }
 
@@ -32,7 +32,7 @@ impl World {
         for late in std::mem::take(&mut self.nodes[node].backlog) {
             self.lose(&late);
         }
-        match self.nodes[node].crash(&mut self.chance) {
+        match self.nodes[node].crash(&mut self.rng) {
             Lost::Nothing => {}
             Lost::Writes => self.coverage.meet(Met::WritesLost),
             Lost::Survived => self.coverage.meet(Met::WritesSurvived),
@@ -51,7 +51,7 @@ impl World {
             inflight_max: 8,
             catch_up_max: self.profile.catch_up,
             lease_clock_error_ppm: self.profile.lease_ppm,
-            ..Config::new(self.chance.next())
+            ..Config::new(self.rng.next())
         };
         let keep = self.profile.keep;
         let limits = Limits { cache_bytes_max: 4_096, keep, ..Limits::default() };

@@ -1,10 +1,10 @@
-//! The one source of chance: a seed decides a whole run.
+//! The random numbers of a run: its seed decides all of them.
 
 /// A small generator (SplitMix64).
 #[derive(Clone, Debug)]
-pub(crate) struct Chance(u64);
+pub(crate) struct Rng(u64);
 
-impl Chance {
+impl Rng {
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d)
     }

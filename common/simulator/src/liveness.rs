@@ -1,5 +1,6 @@
-//! The end of a run: a random quorum is healed, everything else stays broken for ever, and service
-//! must return (figure S9 of the reliability plan: safety alone is kept by a cluster that is dead).
+//! The liveness check at the end of a run: a random quorum is healed, everything else stays
+//! broken, and the cluster must serve again. Without it a cluster that does nothing would pass: it
+//! keeps all safety properties.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +10,7 @@ use replica::Input;
 use crate::broken::Broken;
 use crate::coverage::Met;
 use crate::faults::MS;
-use crate::plots::Trap;
+use crate::scenarios::Figure37;
 use crate::world::World;
 
 /// How long a healed core may take until it leads: ten election timeouts.
@@ -44,9 +45,9 @@ impl World {
     /// Ends all faults within a random core, and leaves the rest broken; `false` if a lost disk has
     /// left no quorum.
     pub(crate) fn heal_a_core(&mut self) -> Result<bool, Broken> {
-        self.calm = true;
-        self.trap = Trap::None;
-        self.plots.stop();
+        self.faults_over = true;
+        self.figure_3_7 = Figure37::None;
+        self.scenarios.stop();
         (self.profile.changes, self.profile.transfers) = (0, 0);
         if !self.draw_core() {
             return Ok(false);
@@ -99,7 +100,7 @@ impl World {
     fn draw_core(&mut self) -> bool {
         let mut order: Vec<usize> = (0..self.nodes.len()).collect();
         for place in (1..order.len()).rev() {
-            order.swap(place, self.chance.index(place + 1));
+            order.swap(place, self.rng.index(place + 1));
         }
         let votes = |world: &Self, node: usize| {
             world.oracle.in_force().any(|config| config.is_voter(world.nodes[node].id))
@@ -112,7 +113,7 @@ impl World {
         if !self.can_go_on() {
             return false;
         }
-        let extra = if self.chance.permille(300) { order.len() } else { self.chance.index(2) };
+        let extra = if self.rng.permille(300) { order.len() } else { self.rng.index(2) };
         if extra == 0 {
             self.coverage.meet(Met::CoreIsMinimal);
         }
@@ -130,7 +131,7 @@ impl World {
             if self.core.contains(&node) {
                 continue;
             }
-            let talks = self.chance.permille(500);
+            let talks = self.rng.permille(500);
             for inside in &core {
                 self.cut.insert((*inside, id));
                 if talks {
@@ -139,7 +140,7 @@ impl World {
                     self.cut.insert((id, *inside));
                 }
             }
-            if self.chance.permille(300) {
+            if self.rng.permille(300) {
                 self.gone.insert(node);
                 self.crash(node);
             } else if talks && self.nodes[node].is_up() && !self.nodes[node].paused {
@@ -170,7 +171,7 @@ impl World {
 
     /// Says whether nothing is wrong between two nodes any more.
     pub(crate) fn is_safe(&self, from: usize, to: usize) -> bool {
-        self.calm && self.core.contains(&from) && self.core.contains(&to)
+        self.faults_over && self.core.contains(&from) && self.core.contains(&to)
     }
 
     /// Lets a healed core show that it works.
@@ -214,7 +215,7 @@ impl World {
         if others.is_empty() {
             return Ok(());
         }
-        let to = others[self.chance.index(others.len())];
+        let to = others[self.rng.index(others.len())];
         self.until(HAND_OVER_NS, "a leader who was asked for", |world| {
             match world.healed_leader() {
                 Some((leader, _)) if leader == to => return Ok(true),
