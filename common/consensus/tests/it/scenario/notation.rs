@@ -41,7 +41,8 @@ pub fn actions(node: NodeId, actions: &Actions, questions: &mut Questions) -> Ve
         Outgoing::Entries { to, term, prev, range, commit, round } => {
             let (first, last) = (range.start, range.end.prev().unwrap());
             let round = round_text(*round);
-            format!("n{node} -> n{to}: t{term} append {first}..{last} after {prev}, commit {commit}{round}")
+            let range = format!("{first}..{last} after {prev}, commit {commit}{round}");
+            format!("n{node} -> n{to}: t{term} append {range}")
         }
         Outgoing::Snapshot { to, term, at_least } => {
             format!("n{node} -> n{to}: t{term} a snapshot, to {at_least} at least")
