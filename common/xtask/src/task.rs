@@ -23,7 +23,8 @@ Tasks:
   mutations [..]             known bugs built in, one after the other: each must be found
   explore [..]               the explorer: random walks and breadth-first search of the core
   bench [..]                 benchmarks against a throw-away cluster
-  run NAME [..]              a long run of real processes: exactly-once, catch-up or changes
+  run NAME [..]              a long run of real processes: exactly-once, catch-up or changes; or
+                             measure, which runs what measures and rewrites MEASUREMENTS.md
   man                        regenerate the manual pages from the command definitions
   help                       this text
 
@@ -33,7 +34,7 @@ Environment:
 ";
 
 /// The programs of `run`.
-const RUNS: [&str; 3] = ["exactly-once", "catch-up", "changes"];
+const RUNS: [&str; 4] = ["exactly-once", "catch-up", "changes", "measure"];
 
 /// A task with its arguments.
 #[derive(Debug, PartialEq, Eq)]
