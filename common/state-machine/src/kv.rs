@@ -135,11 +135,9 @@ fn apply(
             let present = transaction.get(&key)?;
             let actual = present.as_ref().map(|stored| stored.slice(8..));
             if actual != expected {
-                return Ok(present.map_or(KvResponse::NotFound, |stored| match value(&stored) {
-                    KvResponse::Value { revision, value } => {
-                        KvResponse::Differs { revision, actual: value }
-                    }
-                    other => other,
+                return Ok(present.map_or(KvResponse::NotFound, |stored| {
+                    let (revision, actual) = split(&stored);
+                    KvResponse::Differs { revision, actual }
                 }));
             }
             match new {

@@ -33,7 +33,7 @@ pub enum QuoteError {
 pub fn quoted(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) if is_plain(text) => Cow::Borrowed(text),
-        _ => Cow::Owned(in_quotes(bytes)),
+        Ok(_) | Err(_) => Cow::Owned(in_quotes(bytes)),
     }
 }
 

@@ -59,12 +59,10 @@ pub(crate) fn database(doing: &'static str, error: &rocksdb::Error) -> StorageEr
     if let (Some((_, number)), Some(path)) = (denied, path) {
         return StorageError::io("use", &path, std::io::Error::from_raw_os_error(*number));
     }
-    match error.kind() {
-        rocksdb::ErrorKind::Corruption => {
-            StorageError::corrupt(format!("the database ({doing})"), why)
-        }
-        _ => StorageError::Database { doing, why },
+    if error.kind() == rocksdb::ErrorKind::Corruption {
+        return StorageError::corrupt(format!("the database ({doing})"), why);
     }
+    StorageError::Database { doing, why }
 }
 
 /// Returns the file that the database's word is about: `IO error: While appending to file: FILE:`

@@ -54,29 +54,29 @@ impl<'a> House<'a> {
             files.iter().map(|file| (file.path.as_str(), *file)).collect();
         let mut house = House { rooms: Vec::new(), modules: BTreeMap::new() };
         if let Some(file) = texts.get(root) {
-            house.add(file, Vec::new(), &texts);
+            house.add(file, &[], &texts);
         }
         house
     }
 
     /// Adds a file and those of the modules that it declares.
-    fn add(&mut self, file: &'a File, module: Vec<String>, texts: &BTreeMap<&str, &'a File>) {
+    fn add(&mut self, file: &'a File, module: &[String], texts: &BTreeMap<&str, &'a File>) {
         let stem = file.path.trim_end_matches(".rs");
         let (parent, name) = stem.rsplit_once('/').unwrap_or(("", stem));
         let is_home = module.is_empty() || name == "mod";
         let below = if is_home { parent } else { stem };
         let reading = read(&file.text);
         let declared = reading.modules.clone();
-        self.modules.insert(module.clone(), self.rooms.len());
-        self.rooms.push(Room { file: &file.path, reading, module: module.clone() });
+        self.modules.insert(module.to_vec(), self.rooms.len());
+        self.rooms.push(Room { file: &file.path, reading, module: module.to_vec() });
         let room = self.rooms.len() - 1;
         for child in declared {
             let inner = [child.scope.as_slice(), std::slice::from_ref(&child.name)].concat();
-            let path = [module.as_slice(), inner.as_slice()].concat();
+            let path = [module, inner.as_slice()].concat();
             let stem = format!("{below}/{}", inner.join("/"));
             let own = [format!("{stem}.rs"), format!("{stem}/mod.rs")];
             match own.iter().find_map(|own| texts.get(own.as_str())) {
-                Some(own) => self.add(own, path, texts),
+                Some(own) => self.add(own, &path, texts),
                 None => drop(self.modules.insert(path, room)),
             }
         }
