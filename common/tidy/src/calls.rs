@@ -4,7 +4,7 @@
 use crate::scanner::{code_of, line_of, occurrences, test_lines};
 use crate::{File, Violation};
 
-/// Source folders of the crates without I/O, clock, thread or chance (DESIGN.md §3, rule 8).
+/// Source folders of the crates without I/O, clock, thread or randomness.
 const PURE: [&str; 2] = ["common/consensus/src/", "common/replica/src/"];
 
 /// What would make two runs with the same inputs differ.

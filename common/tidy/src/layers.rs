@@ -1,4 +1,4 @@
-//! Who may use whom (DESIGN.md §2), as sets of allowed dependencies.
+//! Which crate may use which (common/ARCHITECTURE.md, Layers), as sets of allowed dependencies.
 //!
 //! Normal and build dependencies must stay inside the table. Tests may look further, but never at a
 //! crate that stands on the tested one: that would be a cycle upwards.

@@ -2,7 +2,7 @@
 
 use crate::{File, Violation};
 
-/// The names at the top of the repository (DESIGN.md §2); dot-files are free.
+/// The names at the top of the repository; dot-files are free.
 pub const TOP: [&str; 11] = [
     "CHANGELOG.md",
     "Cargo.lock",

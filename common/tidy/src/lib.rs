@@ -6,7 +6,7 @@
 //!
 //! | module | rule |
 //! |---|---|
-//! | [`layers`] | who may use whom, and which crate alone names a library |
+//! | [`layers`] | which crate may use which, and which crate alone names a library |
 //! | [`layout`] | the names at the top, invariants in each `lib.rs`, the README's table |
 //! | [`manifests`] | versions only in the root, lints inherited, folder = package |
 //! | [`size`] | lines of a file, of a function and of a line |

@@ -2,10 +2,11 @@
 
 use crate::{File, Violation};
 
-/// Words about how a text came to be instead of what it says; compared without regard to case.
+/// Words about how a text came to be instead of what it says, and citations of what a reader of the
+/// repository does not have; compared without regard to case.
 ///
 /// Each is written in two parts, or this file would hold it.
-const UNWANTED: [(&str, &str); 10] = [
+const UNWANTED: [(&str, &str); 12] = [
     ("cla", "ude"),
     ("anth", "ropic"),
     ("chat", "gpt"),
@@ -13,6 +14,8 @@ const UNWANTED: [(&str, &str); 10] = [
     ("helper", " agent"),
     ("session", " limit"),
     ("muse", "um.md"),
+    ("design", ".md"),
+    ("design", " §"),
     ("/wo", "rk/main"),
     ("/wo", "rk/plan"),
     ("/wo", "rk/shared"),

@@ -1,7 +1,7 @@
 //! Writes `common/MEASUREMENTS.md` anew: runs what measures, and puts down what each prints.
 //!
-//! What stands behind the heading [`ONCE`] is kept as it is: figures that need another system, days,
-//! or a bare machine.
+//! What stands behind the heading [`ONCE`] is kept as it is: figures that need another system, more
+//! time, or a bare machine.
 
 use std::fs;
 use std::io::Read;

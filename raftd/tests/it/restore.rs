@@ -1,5 +1,5 @@
 //! A snapshot founds a new generation on one node; others join it, and nodes with data of the old
-//! generation stay out (DESIGN.md §5).
+//! generation stay out (raft(7), GENERATIONS).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
