@@ -1,13 +1,4 @@
-//! What a machine must have, and how it gets what it lacks.
-//!
-//! As root on Debian the missing packages are installed; anywhere else they are named with the
-//! command to type, since a build tool has no business with `sudo`. Rust itself and its components
-//! are only ever named: they may come from rustup, from the distribution or from an image.
-
-use crate::failure::Failure;
-use crate::probe;
-use crate::progress::say;
-use std::process::{Command, Stdio};
+//! What a machine must have, and what brings it: packages, components, commands to type.
 
 /// The oldest Rust that builds the workspace (`rust-version` in the root manifest).
 pub(crate) const RUST: (u32, u32) = (1, 95);
@@ -99,33 +90,8 @@ impl Family {
     }
 }
 
-/// Makes sure that the machine has all that is needed, installing packages where that is allowed.
-///
-/// # Errors
-///
-/// [`Failure::Missing`] names what is still missing, with the commands to type.
-pub(crate) fn prepare(needs: &[Need]) -> Result<(), Failure> {
-    let missing = absent(needs);
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let family = probe::family();
-    let packages = installable(&missing, family, probe::is_root());
-    if !packages.is_empty() {
-        install(&packages)?;
-    }
-    match absent(&missing) {
-        still if still.is_empty() => Ok(()),
-        still => Err(Failure::Missing { needs: still, family }),
-    }
-}
-
-fn absent(needs: &[Need]) -> Vec<Need> {
-    needs.iter().copied().filter(|need| !probe::has(*need)).collect()
-}
-
 /// Returns the packages that this process may install by itself: only as root, only on Debian.
-fn installable(missing: &[Need], family: Family, root: bool) -> Vec<&'static str> {
+pub(crate) fn installable(missing: &[Need], family: Family, root: bool) -> Vec<&'static str> {
     if !root || family != Family::Debian {
         return Vec::new();
     }
@@ -160,31 +126,6 @@ pub(crate) fn remedies(missing: &[Need], family: Family) -> Vec<String> {
         lines.push("or set LIBCLANG_PATH to the directory that holds libclang.so".to_owned());
     }
     lines
-}
-
-fn install(packages: &[&str]) -> Result<(), Failure> {
-    say(&format!("installing {} with apt-get, as root on Debian", packages.join(" ")));
-    apt_get(&["update"])?;
-    let mut arguments = vec!["install", "-y", "--no-install-recommends"];
-    arguments.extend(packages);
-    apt_get(&arguments)
-}
-
-/// Runs apt-get without a question; its talk goes to standard error, where progress belongs.
-fn apt_get(arguments: &[&str]) -> Result<(), Failure> {
-    let name = format!("apt-get {}", arguments.join(" "));
-    let status = Command::new("apt-get")
-        .arg("-qq")
-        .args(arguments)
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .stdin(Stdio::null())
-        .stdout(std::io::stderr())
-        .status()
-        .map_err(|source| Failure::Start { program: "apt-get".to_owned(), source })?;
-    if status.success() {
-        return Ok(());
-    }
-    Err(Failure::Stage { name, code: status.code() })
 }
 
 #[cfg(test)]

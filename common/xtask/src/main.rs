@@ -2,7 +2,7 @@
 //!
 //! A newcomer types two commands, `cargo xtask quickstart` and `cargo xtask verify`; everything
 //! else that a developer runs daily is here as well, so that nobody has to know which package or
-//! profile a tool lives in. Each task first checks the machine ([`machine`]), then chooses a target
+//! profile a tool lives in. Each task first checks the machine ([`setup`]), then chooses a target
 //! directory that outlives a fresh clone ([`target`]), because RocksDB takes up to 25 minutes to
 //! compile, and only then calls cargo.
 //!
@@ -20,6 +20,7 @@ mod machine;
 mod probe;
 mod progress;
 mod rocksdb;
+mod setup;
 mod tally;
 mod target;
 mod task;
@@ -58,7 +59,7 @@ fn run(task: Task) -> Result<(), Failure> {
         print!("{}", task::HELP);
         return Ok(());
     }
-    machine::prepare(task.needs())?;
+    setup::prepare(task.needs())?;
     let cargo = Cargo::new(target::choose_and_say());
     match task {
         Task::Help => Ok(()),
