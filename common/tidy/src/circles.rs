@@ -15,8 +15,8 @@ const FACES_MAX: usize = 8;
 
 /// Finds the circles in one crate, whose root is `root`, among the files of its product.
 pub fn check(name: &str, root: &str, files: &[&File]) -> Vec<Violation> {
-    let house = House::new(root, files);
-    let arrows = house.arrows();
+    let whole = Crate::new(root, files);
+    let arrows = whole.arrows();
     rings(&arrows)
         .into_iter()
         .map(|ring| {
@@ -36,27 +36,27 @@ pub fn check(name: &str, root: &str, files: &[&File]) -> Vec<Violation> {
 /// Whom each file knows, and by which names.
 type Arrows<'a> = BTreeMap<&'a str, BTreeMap<&'a str, BTreeSet<String>>>;
 
-struct Room<'a> {
+struct Source<'a> {
     file: &'a str,
     reading: Reading,
     module: Vec<String>,
 }
 
-struct House<'a> {
-    rooms: Vec<Room<'a>>,
-    /// Which room holds a module, by its path from the root.
+struct Crate<'a> {
+    sources: Vec<Source<'a>>,
+    /// Which source holds a module, by its path from the root.
     modules: BTreeMap<Vec<String>, usize>,
 }
 
-impl<'a> House<'a> {
-    fn new(root: &str, files: &[&'a File]) -> House<'a> {
+impl<'a> Crate<'a> {
+    fn new(root: &str, files: &[&'a File]) -> Crate<'a> {
         let texts: BTreeMap<&str, &'a File> =
             files.iter().map(|file| (file.path.as_str(), *file)).collect();
-        let mut house = House { rooms: Vec::new(), modules: BTreeMap::new() };
+        let mut whole = Crate { sources: Vec::new(), modules: BTreeMap::new() };
         if let Some(file) = texts.get(root) {
-            house.add(file, &[], &texts);
+            whole.add(file, &[], &texts);
         }
-        house
+        whole
     }
 
     /// Adds a file and those of the modules that it declares.
@@ -67,9 +67,9 @@ impl<'a> House<'a> {
         let below = if is_home { parent } else { stem };
         let reading = read(&file.text);
         let declared = reading.modules.clone();
-        self.modules.insert(module.to_vec(), self.rooms.len());
-        self.rooms.push(Room { file: &file.path, reading, module: module.to_vec() });
-        let room = self.rooms.len() - 1;
+        self.modules.insert(module.to_vec(), self.sources.len());
+        self.sources.push(Source { file: &file.path, reading, module: module.to_vec() });
+        let source = self.sources.len() - 1;
         for child in declared {
             let inner = [child.scope.as_slice(), std::slice::from_ref(&child.name)].concat();
             let path = [module, inner.as_slice()].concat();
@@ -77,21 +77,21 @@ impl<'a> House<'a> {
             let own = [format!("{stem}.rs"), format!("{stem}/mod.rs")];
             match own.iter().find_map(|own| texts.get(own.as_str())) {
                 Some(own) => self.add(own, &path, texts),
-                None => drop(self.modules.insert(path, room)),
+                None => drop(self.modules.insert(path, source)),
             }
         }
     }
 
     fn arrows(&self) -> Arrows<'a> {
         let mut arrows = Arrows::new();
-        for (at, room) in self.rooms.iter().enumerate() {
-            let imports = room.reading.imports.iter().map(|i| (&i.scope, &i.path));
-            let mentions = room.reading.mentions.iter().map(|m| (&m.scope, &m.path));
+        for (at, source) in self.sources.iter().enumerate() {
+            let imports = source.reading.imports.iter().map(|i| (&i.scope, &i.path));
+            let mentions = source.reading.mentions.iter().map(|m| (&m.scope, &m.path));
             for (scope, path) in imports.chain(mentions) {
                 let known = self.absolute(at, scope, path).and_then(|path| self.home(&path, 0));
                 if let Some((to, name)) = known.filter(|(to, _)| *to != at) {
-                    let known = arrows.entry(room.file).or_default();
-                    known.entry(self.rooms[to].file).or_default().insert(name);
+                    let known = arrows.entry(source.file).or_default();
+                    known.entry(self.sources[to].file).or_default().insert(name);
                 }
             }
         }
@@ -101,7 +101,7 @@ impl<'a> House<'a> {
     /// Leaves out what modules take from one above them that uses them.
     fn without_families(&self, mut arrows: Arrows<'a>) -> Arrows<'a> {
         let modules: BTreeMap<&str, &[String]> =
-            self.rooms.iter().map(|room| (room.file, room.module.as_slice())).collect();
+            self.sources.iter().map(|source| (source.file, source.module.as_slice())).collect();
         let all = arrows.clone();
         let uses = |head: &str, member: &str| {
             let family = |file: &str| modules[file].starts_with(modules[head]);
@@ -114,8 +114,8 @@ impl<'a> House<'a> {
     }
 
     /// Returns a path from the crate's root; `None` for one that leads to another crate.
-    fn absolute(&self, room: usize, scope: &[String], path: &[String]) -> Option<Vec<String>> {
-        let module = [self.rooms[room].module.as_slice(), scope].concat();
+    fn absolute(&self, source: usize, scope: &[String], path: &[String]) -> Option<Vec<String>> {
+        let module = [self.sources[source].module.as_slice(), scope].concat();
         let first = path.first()?.as_str();
         if matches!(first, "crate" | "self" | "super") {
             let mut base = if first == "crate" { Vec::new() } else { module };
@@ -131,42 +131,44 @@ impl<'a> House<'a> {
         if self.modules.contains_key(&child) {
             return Some([module.as_slice(), path].concat());
         }
-        let import = self.import(room, first).filter(|import| import.path != path)?;
+        let import = self.import(source, first).filter(|import| import.path != path)?;
         let bound = match import.path.first().map(String::as_str) {
-            Some("crate" | "self" | "super") => self.absolute(room, &import.scope, &import.path)?,
+            Some("crate" | "self" | "super") => {
+                self.absolute(source, &import.scope, &import.path)?
+            }
             _ => return None,
         };
         // Only a module says where the rest is; the import of a type counts by itself.
         self.modules.contains_key(&bound).then(|| [bound.as_slice(), &path[1..]].concat())
     }
 
-    fn import(&self, room: usize, name: &str) -> Option<&Import> {
-        let imports = &self.rooms[room].reading.imports;
+    fn import(&self, source: usize, name: &str) -> Option<&Import> {
+        let imports = &self.sources[source].reading.imports;
         imports.iter().find(|import| import.name.as_deref() == Some(name))
     }
 
     /// Returns the `use x::*` of a face that brings a name in.
-    fn glob(&self, room: usize, name: &str) -> Option<&Import> {
-        let imports = &self.rooms[room].reading.imports;
+    fn glob(&self, source: usize, name: &str) -> Option<&Import> {
+        let imports = &self.sources[source].reading.imports;
         imports.iter().filter(|import| import.name.is_none()).find(|import| {
-            let module = self.absolute(room, &import.scope, &import.path);
+            let module = self.absolute(source, &import.scope, &import.path);
             let behind = module.and_then(|module| self.modules.get(&module).copied());
-            behind.is_some_and(|room| self.rooms[room].reading.defined.contains(name))
+            behind.is_some_and(|source| self.sources[source].reading.defined.contains(name))
         })
     }
 
-    /// Returns the room that defines what a path names, and its name there; a module is no name.
+    /// Returns the source that defines what a path names, and its name there; a module is no name.
     fn home(&self, path: &[String], faces: usize) -> Option<(usize, String)> {
         let depth = (0..=path.len()).rev().find(|at| self.modules.contains_key(&path[..*at]))?;
-        let room = self.modules[&path[..depth]];
+        let source = self.modules[&path[..depth]];
         let name = path.get(depth)?;
-        let here = Some((room, name.clone()));
-        if !self.rooms[room].reading.is_face() || faces == FACES_MAX {
+        let here = Some((source, name.clone()));
+        if !self.sources[source].reading.is_face() || faces == FACES_MAX {
             return here;
         }
-        let handed = self.import(room, name).or_else(|| self.glob(room, name));
+        let handed = self.import(source, name).or_else(|| self.glob(source, name));
         let behind = handed.and_then(|import| {
-            let path = self.absolute(room, &import.scope, &import.path)?;
+            let path = self.absolute(source, &import.scope, &import.path)?;
             let name = import.name.is_none().then(|| name.clone());
             Some(path.into_iter().chain(name).collect::<Vec<_>>())
         });

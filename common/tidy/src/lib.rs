@@ -13,6 +13,7 @@
 //! | [`circles`] | no circle of files inside a crate |
 //! | [`exports`] | no re-export and no public module that nothing outside of its crate uses |
 //! | [`links`] | what a Markdown page links to is there |
+//! | [`matches`] | matches on our own enums are exhaustive |
 //! | [`calls`] | clocks, threads, files and hash maps outside the pure crates; no `unwrap` |
 //! | [`words`] | what the repository does not say; the newline at a file's end |
 //! | [`builds`] | no selection of packages compiles RocksDB a second time |
@@ -33,6 +34,7 @@ pub mod layers;
 pub mod layout;
 pub mod links;
 pub mod manifests;
+pub mod matches;
 mod paths;
 pub mod scanner;
 pub mod size;

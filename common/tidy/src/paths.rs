@@ -181,10 +181,12 @@ impl<'a> Reader<'a> {
         let mut path = Vec::new();
         while let Some(Token::Word(word, _)) = self.peek(0) {
             path.push(word.to_owned());
-            match (self.peek(1), self.peek(2)) {
-                (Some(Token::Separator), Some(Token::Word(..))) => self.at += 2,
-                _ => break,
+            let goes_on = self.peek(1) == Some(Token::Separator)
+                && matches!(self.peek(2), Some(Token::Word(..)));
+            if !goes_on {
+                break;
             }
+            self.at += 2;
         }
         if path.len() > 1 {
             reading.mentions.push(Mention { scope: self.scope(), path });

@@ -8,14 +8,17 @@ use std::process::Command;
 use tidy::exports::Library;
 use tidy::layers::{Dependency, Package};
 use tidy::{
-    File, Violation, builds, calls, circles, exports, layers, layout, links, manifests, scanner,
-    size, words,
+    File, Violation, builds, calls, circles, exports, layers, layout, links, manifests, matches,
+    scanner, size, words,
 };
 
 const CRATES_WITH_CIRCLES: [&str; 7] =
     ["certs", "client", "raftctl", "raftd", "replica", "simulator", "transport"];
 
 const CRATES_WITH_DEAD_EXPORTS: [&str; 3] = ["certs", "raftctl", "raftd"];
+
+const CRATES_WITH_WILDCARDS: [&str; 5] =
+    ["common/client/", "common/storage/", "common/transport/", "raftctl/", "raftd/"];
 
 #[test]
 fn the_layers_hold() {
@@ -79,15 +82,15 @@ fn no_files_of_a_crate_know_each_other_in_a_circle() {
         let folder = manifest.trim_end_matches("/Cargo.toml");
         let name = folder.rsplit('/').next().unwrap_or(folder);
         let source = format!("{folder}/src/");
-        let rooms: Vec<&File> = files
+        let sources: Vec<&File> = files
             .iter()
             .filter(|file| file.is_rust() && file.path.starts_with(&source))
             .filter(|file| !tests.contains(&file.path))
             .collect();
-        assert!(!rooms.is_empty(), "no source found in {folder}");
+        assert!(!sources.is_empty(), "no source found in {folder}");
         if !CRATES_WITH_CIRCLES.contains(&name) {
             for root in ["lib.rs", "main.rs"] {
-                found.extend(circles::check(name, &format!("{source}{root}"), &rooms));
+                found.extend(circles::check(name, &format!("{source}{root}"), &sources));
             }
         }
     }
@@ -104,6 +107,20 @@ fn nothing_is_exported_for_nobody() {
         .collect();
     assert!(libraries.len() > 5, "only {} libraries found", libraries.len());
     assert_none(&exports::check(&libraries, &files()));
+}
+
+#[test]
+fn matches_on_our_own_enums_are_exhaustive() {
+    let files = files();
+    let tests = scanner::test_files(&files);
+    let product = || files.iter().filter(|file| file.is_rust() && !tests.contains(&file.path));
+    let (ours, crates) = (matches::enums(product()), crates());
+    assert!(ours.len() > 50, "only {} enums found", ours.len());
+    let found: Vec<Violation> = product()
+        .filter(|file| !CRATES_WITH_WILDCARDS.iter().any(|name| file.path.starts_with(name)))
+        .flat_map(|file| matches::check(file, &ours, &crates))
+        .collect();
+    assert_none(&found);
 }
 
 #[test]
@@ -189,6 +206,11 @@ fn members() -> Vec<String> {
         .iter()
         .map(|package| below_root(&root, package.manifest_path.as_std_path()))
         .collect()
+}
+
+/// Returns the names of our crates, as code calls them.
+fn crates() -> BTreeSet<String> {
+    packages(&metadata()).into_iter().map(|package| package.name.replace('-', "_")).collect()
 }
 
 /// Returns what `cargo tree` prints for a selection of packages.
