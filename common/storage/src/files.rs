@@ -146,11 +146,15 @@ pub(crate) fn check_rights(path: &Path) -> Result<(), StorageError> {
     if is_directory {
         for child in path.read_dir().map_err(denied)? {
             let child = child.map_err(denied)?.path();
-            match check_rights(&child) {
-                // Removed meanwhile, or a link to nowhere, which its reader will name.
+            let checked = check_rights(&child);
+            // Removed meanwhile, or a link to nowhere, which its reader will name.
+            let is_gone = matches!(
+                &checked,
                 Err(StorageError::Io { source, .. })
-                    if source.kind() == std::io::ErrorKind::NotFound => {}
-                checked => checked?,
+                    if source.kind() == std::io::ErrorKind::NotFound
+            );
+            if !is_gone {
+                checked?;
             }
         }
     }

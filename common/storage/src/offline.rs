@@ -167,11 +167,12 @@ impl StoppedLog {
             return corrupt("it is missing");
         };
         let doing = "reading the log";
-        let (key, record) = found.map_err(|error| match database(doing, &error) {
-            StorageError::Corrupt { why, .. } => {
-                StorageError::corrupt(format!("log entry {index} or one near it"), why)
+        let (key, record) = found.map_err(|error| {
+            let error = database(doing, &error);
+            if let StorageError::Corrupt { why, .. } = error {
+                return StorageError::corrupt(format!("log entry {index} or one near it"), why);
             }
-            other => other,
+            error
         })?;
         if index_of(&key)? != index {
             return corrupt("it is missing");

@@ -45,10 +45,11 @@ impl Superblock {
     /// Decodes the first copy that is whole.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, StorageError> {
         let (first, second) = bytes.split_at(COPY_BYTES.min(bytes.len()));
-        match Self::decode_copy(first) {
-            Err(StorageError::Corrupt { .. }) => Self::decode_copy(second),
-            decided => decided,
+        let decoded = Self::decode_copy(first);
+        if matches!(decoded, Err(StorageError::Corrupt { .. })) {
+            return Self::decode_copy(second);
         }
+        decoded
     }
 
     /// Says whether both copies are whole, and the same.
