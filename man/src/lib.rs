@@ -93,9 +93,11 @@ fn raftd_toml_5() -> String {
          plain files only: what was a pipe cannot be read again, which is logged, and the \
          configuration stays as it was.\n.SH KEYS\n",
     );
-    for key in KEYS {
+    for key in &KEYS {
         let kind = match key.kind {
-            Kind::Text { .. } | Kind::Addresses => key.kind.to_string(),
+            Kind::Path { .. } | Kind::Listen { .. } | Kind::Level { .. } | Kind::Addresses => {
+                key.kind.to_string()
+            }
             Kind::Number { .. } | Kind::Pair { .. } => format!("a number: {}", key.kind),
         };
         line(&mut page, &format!(".TP\n\\fB{}\\fR", escape(key.name)));

@@ -1,26 +1,117 @@
-//! The founding act: a node without a history waits here for an operator's record. Until then it
-//! answers status and bootstrap, and refuses everything else: it never votes, so that a wiped disk
-//! never founds a second cluster.
+//! Bootstrap: a node without a history waits here for an operator's record. Until then it answers
+//! status and bootstrap, and refuses everything else: it never votes, so that a wiped disk never
+//! makes a second cluster.
+
+use std::time::Instant;
 
 use bytes::Bytes;
 use consensus::{Configuration, Timestamp};
 use protocol::{BootstrapRecord, ErrorCode, Generation, Outcome, Request, Response};
-use state_machine::HostError;
-use storage::{DataDirectory, StorageError};
-use transport::ClientRequest;
+use storage::DataDirectory;
+use tokio::time::sleep;
+use transport::{ClientRequest, answer_visit};
 
-use crate::daemon::{Machine, Program};
-use crate::exit::{Exit, Failure};
+use crate::control::Command;
+use crate::exit::{Failure, storage_failure};
 use crate::gauges::Gauges;
 use crate::identity::Identity;
 use crate::logging::repeat::{self, Kind};
+use crate::program::{Machine, Program};
+use crate::services::Services;
 use crate::{admin, answer, status};
+
+/// How waiting for a history ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waited {
+    /// The node was asked to stop.
+    Stopped,
+    /// The node has a history now.
+    Bootstrapped,
+}
+
+/// Serves a node without a history until it has one.
+///
+/// # Errors
+/// If a record cannot be stored.
+pub(crate) async fn wait_for_bootstrap(
+    services: &mut Services,
+    identity: &mut Identity,
+    gauges: &Gauges,
+    directory: &mut DataDirectory,
+) -> Result<Waited, Failure> {
+    tracing::info!(
+        "uninitialised: waiting for `raftctl init`; {} holds no data of a cluster, and this node \
+         does not vote: if it should hold some, is its file system mounted?",
+        directory.path().display()
+    );
+    let line = || "uninitialised: waiting for `raftctl init`".to_owned();
+    services.control.beat(line());
+    let Services { clock, inbound, control, program, .. } = services;
+    let interval = control.interval();
+    loop {
+        let has_history = tokio::select! {
+            Some(request) = inbound.requests.recv() => {
+                answer(clock.now(), request, identity, gauges, directory, program)?
+            }
+            Some(accepted) = inbound.peers.recv() => {
+                let hello = inbound.hello.borrow().clone();
+                tokio::spawn(answer_visit(accepted, hello));
+                false
+            }
+            command = control.next() => match command {
+                Command::Stop => {
+                    control.stopping();
+                    tracing::info!("stopped");
+                    return Ok(Waited::Stopped);
+                }
+                // An owner who does not wait for the answer needs none.
+                Command::Status(reply) => {
+                    drop(reply.send(status::uninitialised(clock.now(), identity, gauges)));
+                    false
+                }
+                Command::Bootstrap(record, reply) => {
+                    let stored = judge(*record, identity, &program.machine)
+                        .map(|record| store(&record, directory, program).map(|()| record));
+                    let (told, stored) = match stored {
+                        Ok(Ok(record)) => (Ok(record.generation()), Ok(true)),
+                        Ok(Err(failure)) => (Err(failure.to_string()), Err(failure)),
+                        Err(why) => (Err(why), Ok(false)),
+                    };
+                    drop(reply.send(told));
+                    stored?
+                }
+            },
+            () = sleep(interval) => {
+                control.beat(line());
+                repeat::summarise(Instant::now(), false);
+                false
+            }
+        };
+        if has_history {
+            identity.generation = directory.generation();
+            let generation = identity.generation;
+            inbound.hello.send_modify(|hello| hello.generation = generation);
+            return Ok(Waited::Bootstrapped);
+        }
+    }
+}
+
+/// Makes the record this node's history.
+fn store(
+    record: &BootstrapRecord,
+    directory: &mut DataDirectory,
+    program: &Program,
+) -> Result<(), Failure> {
+    program.logs.bootstrap(directory, record).map_err(|error| storage_failure(&error))?;
+    tracing::info!(by = "its owner", generation = %record.generation().short(), "bootstrapped");
+    Ok(())
+}
 
 /// Answers a request on a node without a history; says whether it has one now.
 ///
 /// # Errors
 /// If the record cannot be stored: the directory may be half made, and the process must end.
-pub(crate) fn answer_uninitialised(
+fn answer(
     now: Timestamp,
     ask: ClientRequest,
     identity: &Identity,
@@ -29,7 +120,7 @@ pub(crate) fn answer_uninitialised(
     program: &Program,
 ) -> Result<bool, Failure> {
     let machine = &program.machine;
-    // Nodes pass nothing on that a node without a history could do.
+    // Other nodes pass on only requests that need a leader, and this node knows none.
     let ClientRequest { request, identity: asker, via: _, responder } = ask;
     let request = match admin::admit(&asker.role, request) {
         Ok(request) => request,
@@ -45,7 +136,9 @@ pub(crate) fn answer_uninitialised(
             Ok(false)
         }
         Request::Bootstrap { record } => {
-            let record = match judge(&record, identity, machine) {
+            let judged = BootstrapRecord::decode(&record).map_err(|error| error.to_string());
+            let judged = judged.and_then(|record| judge(record, identity, machine));
+            let record = match judged {
                 Ok(record) => record,
                 Err(why) => {
                     repeat::tell(Kind::Change, &asker, &why);
@@ -55,7 +148,7 @@ pub(crate) fn answer_uninitialised(
             };
             let generation = record.generation();
             if let Err(error) = program.logs.bootstrap(directory, &record) {
-                let failure = failure(&error);
+                let failure = storage_failure(&error);
                 let mut reply = answer::refusal(ErrorCode::DiskFailed, failure.message.clone());
                 reply.outcome = Outcome::Unknown;
                 responder.send(Response::Error(reply));
@@ -68,7 +161,7 @@ pub(crate) fn answer_uninitialised(
         Request::Join { record } => match judge_join(&record, identity, machine) {
             Ok(record) => {
                 let generation = record.generation();
-                program.logs.join(directory, &record).map_err(|error| failure(&error))?;
+                program.logs.join(directory, &record).map_err(|error| storage_failure(&error))?;
                 tracing::info!(by = %asker, generation = %generation.short(), "joined");
                 responder.send(accepted(generation));
                 Ok(true)
@@ -101,20 +194,37 @@ pub(crate) fn repeated(present: Option<Generation>, record: &Bytes) -> Response 
         Ok(record) => record.generation(),
         Err(error) => return refused(ErrorCode::BadRequest, error.to_string()),
     };
-    match present {
-        Some(present) if present == offered => accepted(present),
-        Some(present) => {
-            let (present, offered) = (present.short(), offered.short());
-            let why = format!("this node belongs to generation {present} already, not {offered}");
-            refused(ErrorCode::AlreadyInitialised, why)
-        }
-        None => refused(ErrorCode::Internal, "a running node has a generation"),
+    match bootstrapped_before(present, offered) {
+        Ok(present) => accepted(present),
+        Err(why) => refused(ErrorCode::AlreadyInitialised, why),
     }
 }
 
-/// Returns the record, if this node may be one of the founders that it names.
-fn judge(record: &[u8], identity: &Identity, machine: &Machine) -> Result<BootstrapRecord, String> {
-    let record = judge_any(record, identity, machine)?;
+/// Says whether a node with a history has the one that is offered.
+///
+/// # Errors
+/// What it has instead.
+pub(crate) fn bootstrapped_before(
+    present: Option<Generation>,
+    offered: Generation,
+) -> Result<Generation, String> {
+    match present {
+        Some(present) if present == offered => Ok(present),
+        Some(present) => {
+            let (present, offered) = (present.short(), offered.short());
+            Err(format!("this node belongs to generation {present} already, not {offered}"))
+        }
+        None => Err("a running node has a generation".to_owned()),
+    }
+}
+
+/// Returns the record, if it names this node among the first members.
+fn judge(
+    record: BootstrapRecord,
+    identity: &Identity,
+    machine: &Machine,
+) -> Result<BootstrapRecord, String> {
+    judge_any(&record, identity, machine)?;
     is_ours(&record.configuration, identity)?;
     if record.parent.is_some() {
         return Err(
@@ -126,13 +236,14 @@ fn judge(record: &[u8], identity: &Identity, machine: &Machine) -> Result<Bootst
     Ok(record)
 }
 
-/// Returns the record, if this node may join the cluster that it founded: as somebody new.
+/// Returns the record, if this node may join the cluster that was made by it, as a new member.
 fn judge_join(
     record: &[u8],
     identity: &Identity,
     machine: &Machine,
 ) -> Result<BootstrapRecord, String> {
-    let record = judge_any(record, identity, machine)?;
+    let record = BootstrapRecord::decode(record).map_err(|error| error.to_string())?;
+    judge_any(&record, identity, machine)?;
     if record.configuration.member(identity.node).is_some() {
         let node = identity.node;
         return Err(format!("node {node} is one of the founders: it is bootstrapped, not added"));
@@ -141,16 +252,14 @@ fn judge_join(
 }
 
 fn judge_any(
-    record: &[u8],
+    record: &BootstrapRecord,
     identity: &Identity,
     machine: &Machine,
-) -> Result<BootstrapRecord, String> {
-    let record = BootstrapRecord::decode(record).map_err(|error| error.to_string())?;
+) -> Result<(), String> {
     if record.cluster != identity.cluster {
         return Err("the record is another cluster's".into());
     }
-    is_machine(machine, &record)?;
-    Ok(record)
+    is_machine(machine, record)
 }
 
 /// Checks that this program has the machine that a history was founded with.
@@ -187,57 +296,4 @@ fn accepted(generation: Generation) -> Response {
 
 fn refused(code: ErrorCode, why: impl Into<String>) -> Response {
     Response::Error(answer::refusal(code, why))
-}
-
-/// Says how the process ends when storage fails.
-pub(crate) fn failure(error: &StorageError) -> Failure {
-    let exit = match error {
-        StorageError::Foreign { .. }
-        | StorageError::ForeignSnapshot { .. }
-        | StorageError::OtherGeneration { .. }
-        | StorageError::NotEmpty { .. }
-        | StorageError::Gap { .. }
-        | StorageError::Corrupt { .. }
-        | StorageError::NewerFormat { .. } => Exit::Data,
-        StorageError::Denied { .. } => Exit::Config,
-        StorageError::InUse { .. }
-        | StorageError::Full { .. }
-        | StorageError::Poisoned(_)
-        | StorageError::Io { .. }
-        | StorageError::Database { .. } => Exit::Io,
-    };
-    let failure = Failure::new(exit, error.to_string());
-    match error {
-        StorageError::Full { .. } => failure.hint(
-            "free space there or enlarge the file system: nothing that was acknowledged is lost, \
-             and the node goes on when it is started again",
-        ),
-        StorageError::InUse { .. } => {
-            failure.hint("stop the other one, or wait for it: two must not use one directory")
-        }
-        StorageError::Foreign { .. }
-        | StorageError::ForeignSnapshot { .. }
-        | StorageError::OtherGeneration { .. }
-        | StorageError::NotEmpty { .. }
-        | StorageError::Gap { .. }
-        | StorageError::Corrupt { .. }
-        | StorageError::NewerFormat { .. }
-        | StorageError::Denied { .. }
-        | StorageError::Poisoned(_)
-        | StorageError::Io { .. }
-        | StorageError::Database { .. } => failure,
-    }
-}
-
-/// Says how the process ends when the state cannot be gone on with: damage below the store is
-/// damage, and no restart mends it.
-pub(crate) fn host_failure(what: &str, error: &HostError) -> Failure {
-    let exit = match error {
-        HostError::Store(store) => {
-            let below = store.source.downcast_ref::<StorageError>();
-            below.map_or(Exit::Io, |below| failure(below).exit)
-        }
-        HostError::Damaged(_) | HostError::Malformed { .. } | HostError::Gap { .. } => Exit::Data,
-    };
-    Failure::from_error(exit, what, error)
 }

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser};
+use clap::Parser;
 use environment::Failure;
 
-use crate::logging::Level;
+use crate::config::Overrides;
 
 /// Where the configuration is looked for.
 pub const CONFIG_DEFAULT: &str = "/etc/raftd/raftd.toml";
@@ -47,49 +47,6 @@ pub struct Cli {
     pub overrides: Overrides,
 }
 
-/// Settings from flags and environment. Relative paths are relative to the working directory.
-#[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Settings (before those of the files)")]
-pub struct Overrides {
-    /// Where log and state are kept
-    #[arg(long, value_name = "DIR", env = "RAFTD_DATA_DIR")]
-    pub data_dir: Option<PathBuf>,
-
-    /// UDP address and port to listen on, as 0.0.0.0:7400 or [::]:7400 (all addresses, of both
-    /// families where there are both)
-    #[arg(long, value_name = "ADDR:PORT", env = "RAFTD_LISTEN")]
-    pub listen: Option<String>,
-
-    /// What is logged
-    #[arg(long, value_name = "LEVEL", env = "RAFTD_LOG_LEVEL")]
-    pub log_level: Option<Level>,
-
-    /// The authority's certificate
-    #[arg(long, value_name = "FILE", env = "RAFTD_CA")]
-    pub ca: Option<PathBuf>,
-
-    /// This node's certificate
-    #[arg(long, value_name = "FILE", env = "RAFTD_CERTIFICATE")]
-    pub certificate: Option<PathBuf>,
-
-    /// This node's private key
-    #[arg(long, value_name = "FILE", env = "RAFTD_KEY")]
-    pub key: Option<PathBuf>,
-
-    /// Shortest and longest election timeout, in milliseconds
-    #[arg(long, value_name = "MIN,MAX", env = "RAFTD_ELECTION_TIMEOUT_MS")]
-    #[arg(value_delimiter = ',')]
-    pub election_timeout_ms: Option<Vec<i64>>,
-
-    /// How often a leader sends heartbeats, in milliseconds
-    #[arg(long, value_name = "MS", env = "RAFTD_HEARTBEAT_MS")]
-    pub heartbeat_ms: Option<i64>,
-
-    /// Which environment variables had a say, by name.
-    #[arg(skip)]
-    pub variables: Vec<String>,
-}
-
 impl Cli {
     /// Reads the command line, and the environment where no flag is given.
     ///
@@ -111,6 +68,9 @@ mod tests {
     use super::*;
     use clap::CommandFactory as _;
 
+    use crate::config::Given;
+    use crate::logging::Level;
+
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
@@ -122,6 +82,10 @@ mod tests {
         let value = std::ffi::OsStr::from_bytes(text);
         let lookup = |asked: &std::ffi::OsStr| (asked == name).then(|| value.to_owned());
         environment::parse_from(["raftd".into()], lookup).map(Cli::of)
+    }
+
+    fn given<'a>(cli: &'a Cli, key: &str) -> Option<&'a Given> {
+        cli.overrides.given().get(key)
     }
 
     #[test]
@@ -146,9 +110,12 @@ mod tests {
     #[test]
     fn variables_are_read_as_people_write_them() {
         let found = with("RAFTD_ELECTION_TIMEOUT_MS", b" 150, 300\n").expect("two numbers");
-        assert_eq!(found.overrides.election_timeout_ms, Some(vec![150, 300]));
+        assert_eq!(
+            given(&found, "raft.election_timeout_ms"),
+            Some(&Given::Numbers(vec![150, 300]))
+        );
         let found = with("RAFTD_LOG_LEVEL", b"DEBUG\n").expect("a level");
-        assert_eq!(found.overrides.log_level, Some(Level::Debug));
+        assert_eq!(given(&found, "log_level"), Some(&Given::Level(Level::Debug)));
     }
 
     #[test]
@@ -164,8 +131,8 @@ mod tests {
         ])
         .expect("it is a valid command line");
         assert_eq!(cli.config, PathBuf::from("/x.toml"));
-        assert_eq!(cli.overrides.election_timeout_ms, Some(vec![150, 300]));
-        assert_eq!(cli.overrides.log_level, Some(Level::Debug));
+        assert_eq!(given(&cli, "raft.election_timeout_ms"), Some(&Given::Numbers(vec![150, 300])));
+        assert_eq!(given(&cli, "log_level"), Some(&Given::Level(Level::Debug)));
         assert!(!cli.check_config);
     }
 

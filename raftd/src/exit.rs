@@ -1,10 +1,13 @@
 //! How the process ends: exit codes that an init system can act on, and what is said last.
 
+use std::any::Any;
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
 
+use state_machine::HostError;
+use storage::StorageError;
 use storage::rights::{Want, explain};
 
 /// Why the daemon ends, as the exit codes of sysexits.h and our own 77 and 78.
@@ -19,7 +22,7 @@ pub enum Exit {
     Usage,
     /// 65: the data directory is corrupt, or is another node's.
     Data,
-    /// 70: a bug of ours.
+    /// 70: a bug of ours, or a panic of the machine.
     Internal,
     /// 74: disk, space, network or clock refuse; it may pass, and a restart may help.
     Io,
@@ -42,7 +45,7 @@ impl Exit {
         }
     }
 
-    /// Says whether it is what an operator asked for, so that nobody has to act.
+    /// Says whether an operator asked for it, so that there is nothing to repair.
     pub const fn is_wanted(self) -> bool {
         match self {
             Self::Removed => true,
@@ -73,6 +76,14 @@ impl Failure {
     /// Makes a failure from an error and its sources: `what: error: its cause`.
     pub fn from_error(exit: Exit, what: &str, error: &dyn std::error::Error) -> Self {
         Self::new(exit, format!("{what}: {}", chain(error)))
+    }
+
+    /// Makes the failure of a node in which something panicked.
+    pub(crate) fn panicked(what: &str, panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        let text = text.unwrap_or_else(|| "it said nothing".to_owned());
+        Self::new(Exit::Internal, format!("{what} panicked: {text}"))
     }
 
     /// Adds what to do about it.
@@ -118,7 +129,7 @@ impl From<&Failure> for ExitCode {
 
 /// Says how the process ends when a file of its configuration cannot be read: for want of rights,
 /// whose it is and what to run.
-pub fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+pub(crate) fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
     let said = format!("{}: {error}", path.display());
     let message = match explain(path, error, Want::Read) {
         Some(whose) => format!("{said}: {whose}"),
@@ -135,8 +146,61 @@ pub fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(exit, message)
 }
 
+/// Says how the process ends when storage fails.
+pub(crate) fn storage_failure(error: &StorageError) -> Failure {
+    let exit = match error {
+        StorageError::Foreign { .. }
+        | StorageError::ForeignSnapshot { .. }
+        | StorageError::OtherGeneration { .. }
+        | StorageError::NotEmpty { .. }
+        | StorageError::Gap { .. }
+        | StorageError::Corrupt { .. }
+        | StorageError::NewerFormat { .. } => Exit::Data,
+        StorageError::Denied { .. } => Exit::Config,
+        StorageError::InUse { .. }
+        | StorageError::Full { .. }
+        | StorageError::Poisoned(_)
+        | StorageError::Io { .. }
+        | StorageError::Database { .. } => Exit::Io,
+    };
+    let failure = Failure::new(exit, error.to_string());
+    match error {
+        StorageError::Full { .. } => failure.hint(
+            "free space there or enlarge the file system: nothing that was acknowledged is lost, \
+             and the node goes on when it is started again",
+        ),
+        StorageError::InUse { .. } => {
+            failure.hint("stop the other one, or wait for it: two must not use one directory")
+        }
+        StorageError::Foreign { .. }
+        | StorageError::ForeignSnapshot { .. }
+        | StorageError::OtherGeneration { .. }
+        | StorageError::NotEmpty { .. }
+        | StorageError::Gap { .. }
+        | StorageError::Corrupt { .. }
+        | StorageError::NewerFormat { .. }
+        | StorageError::Denied { .. }
+        | StorageError::Poisoned(_)
+        | StorageError::Io { .. }
+        | StorageError::Database { .. } => failure,
+    }
+}
+
+/// Says how the process ends when the state cannot be gone on with: damage below the store is
+/// damage, and no restart mends it.
+pub(crate) fn host_failure(what: &str, error: &HostError) -> Failure {
+    let exit = match error {
+        HostError::Store(store) => {
+            let below = store.source.downcast_ref::<StorageError>();
+            below.map_or(Exit::Io, |below| storage_failure(below).exit)
+        }
+        HostError::Damaged(_) | HostError::Malformed { .. } | HostError::Gap { .. } => Exit::Data,
+    };
+    Failure::from_error(exit, what, error)
+}
+
 /// Writes an error and its sources on one line, leaving out a source that the text already says.
-pub fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

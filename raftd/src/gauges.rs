@@ -57,7 +57,7 @@ impl Gauges {
         self.state.store(bytes, Ordering::Relaxed);
     }
 
-    /// Returns the file system with the data directory as it was last; `None` if nobody can tell.
+    /// Returns the file system with the data directory as it was last; `None` if it cannot be read.
     pub(crate) fn space(&self) -> Option<Space> {
         let inodes = self.inodes_free.load(Ordering::Relaxed);
         let space = Space {
@@ -99,7 +99,7 @@ impl Gauges {
         })
     }
 
-    /// Reads the sizes now, and again and again until nobody else holds them.
+    /// Reads the sizes now, and again and again until the last other owner drops them.
     ///
     /// # Panics
     /// Outside of a tokio runtime.

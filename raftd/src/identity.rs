@@ -31,14 +31,14 @@ pub(crate) struct Identity {
 pub(crate) struct CertificateEnd(Arc<AtomicI64>);
 
 impl CertificateEnd {
-    /// Returns the end of these.
+    /// Returns the end of these credentials.
     pub(crate) fn of(credentials: &Credentials) -> Self {
         let end = Self(Arc::default());
         end.set(credentials);
         end
     }
 
-    /// These are in use from now on.
+    /// Notes that these credentials are in use from now on.
     pub(crate) fn set(&self, credentials: &Credentials) {
         let end = i64::try_from(credentials.usable_until()).unwrap_or(i64::MAX);
         self.0.store(end, Ordering::Relaxed);

@@ -1,6 +1,7 @@
 //! What the loop hands work to: threads and tasks that run in parallel, are ordered inside, never
 //! wait for each other, and report by [`Done`]. The loop never waits for them.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -90,6 +91,8 @@ pub(crate) enum Done {
         /// Why it cannot be made, if it cannot.
         result: Result<(), String>,
     },
+    /// A lane's thread has panicked.
+    Panicked(Failure),
     /// The state machine cannot go on.
     ApplyFailed(Failure),
     /// The next entries for a peer that is far behind.
@@ -131,6 +134,16 @@ pub(crate) fn entry_bytes(entry: &Entry) -> usize {
             Payload::Command(payload) => payload.len(),
             Payload::Noop | Payload::Configuration(_) => 0,
         }
+}
+
+/// Does the work of a lane's thread. A panic, for instance of the machine, ends the node and not
+/// the process.
+pub(crate) fn guarded(lane: &str, reports: &Reports, work: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
+        let failure = Failure::panicked(&format!("the {lane} thread"), &*panic);
+        // A loop that is gone needs no report.
+        let _ = reports.blocking_send(Done::Panicked(failure));
+    }
 }
 
 /// Lets other threads go first where cores are few: for work that nobody waits for.

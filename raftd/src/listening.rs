@@ -55,8 +55,8 @@ fn is_missing(error: &EndpointError) -> bool {
     }
 }
 
-/// Explains why the address under `listen` in a configuration file cannot be had. Most causes pass:
-/// a network that is not up yet, a process that is about to end.
+/// Explains why the address under `listen` in a configuration file cannot be used. Most causes pass
+/// by themselves: a network that is not up yet, a process that is about to end.
 fn failure(error: &EndpointError, listen: SocketAddr, file: &Path) -> Failure {
     let said = chain(error);
     let source = match error {

@@ -11,7 +11,7 @@
 //! What strangers, clients or peers can cause again and again goes through [`repeat`]: it counts.
 //!
 //! Below a service manager, lines go to the journal with their fields; else to stderr, for people.
-//! Whoever logs never waits: lines are queued, up to a limit, and one thread writes them. Texts of
+//! Logging never waits: lines are queued, up to a limit, and one thread writes them. Texts of
 //! others cannot forge a line or drive a terminal.
 
 use std::fmt::{self, Write as _};
@@ -84,13 +84,13 @@ impl From<Level> for LevelFilter {
 
 /// Changes what is logged.
 #[derive(Clone, Debug)]
-pub struct Logging {
+pub(crate) struct Logging {
     level: reload::Handle<LevelFilter, Registry>,
 }
 
 impl Logging {
     /// Starts logging for the whole process. A second call changes nothing and its handle nothing.
-    pub fn start(level: Level) -> Self {
+    pub(crate) fn start(level: Level) -> Self {
         let (filter, handle) = reload::Layer::new(LevelFilter::from(level));
         let Log { queue, place, .. } = log();
         let queue = Arc::clone(queue);
@@ -113,7 +113,7 @@ impl Logging {
     }
 
     /// Changes what is logged from now on.
-    pub fn set_level(&self, level: Level) {
+    pub(crate) fn set_level(&self, level: Level) {
         // Fails only if another subscriber is in force.
         let _ = self.level.modify(|filter| *filter = level.into());
     }
@@ -144,7 +144,7 @@ pub(crate) fn last_words(level: tracing::Level, text: &str) {
         queue.push(Weight::Grave, line);
         queue.flush(FLUSH_TIMEOUT);
     } else {
-        // Nobody listens if this cannot be written.
+        // If this cannot be written, there is no other place for it.
         let _ = Stderr::default().write(text.as_bytes());
     }
 }
@@ -194,7 +194,7 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 
     fn make_writer_for(&'a self, from: &Metadata<'_>) -> Line<'a> {
-        Line { queue: &self.0, weight: weight(*from.level()) }
+        Line { queue: &self.0, weight: Weight::of(*from.level()) }
     }
 }
 
@@ -213,10 +213,6 @@ impl io::Write for Line<'_> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-fn weight(level: tracing::Level) -> Weight {
-    if level == tracing::Level::ERROR { Weight::Grave } else { Weight::Plain }
 }
 
 /// Writes a field of a line: its name, but for the message, and its value on the same line.

@@ -13,11 +13,10 @@ use storage::SnapshotFile;
 use transport::{Accepted, PeerEvent, Responder, TurnedAway};
 
 use crate::answer;
-use crate::daemon::Machine;
-use crate::door::turned_away;
 use crate::exit::{Exit, Failure};
 use crate::gauges::Gauges;
 use crate::identity::Identity;
+use crate::inbound::turned_away;
 use crate::lanes::apply::Apply;
 use crate::lanes::disk::Disk;
 use crate::lanes::network::{Elsewhere, Network};
@@ -27,6 +26,7 @@ use crate::lanes::{Done, View};
 use crate::metrics::Metrics;
 use crate::node::contact::Contact;
 use crate::pending::{Pending, Waiting};
+use crate::program::Machine;
 use crate::room::Room;
 use crate::stalls::Stalls;
 use crate::status::{self, Link, Sources};
@@ -178,7 +178,7 @@ impl Node {
                 self.check_removed();
             }
             Done::Viewed(View(view)) => self.see(now, view),
-            Done::ApplyFailed(failure) => self.fail(failure),
+            Done::ApplyFailed(failure) | Done::Panicked(failure) => self.fail(failure),
             Done::Fed { to, number, result: Ok(piece) } => {
                 if !self.network.fed(to, number, piece, &self.replica) {
                     self.metrics.dropped += 1;
@@ -389,7 +389,8 @@ impl Node {
         responder.send(answer::response(reply, hint));
     }
 
-    fn status(&mut self, now: Timestamp) -> protocol::NodeStatus {
+    /// Tells what this node is and does.
+    pub(crate) fn status(&mut self, now: Timestamp) -> protocol::NodeStatus {
         let failure = self.failure.as_ref().map(ToString::to_string).unwrap_or_default();
         self.stalls.look(now, &self.replica.status());
         let sources = Sources {

@@ -1,26 +1,24 @@
-//! What is read again while the node runs: the level of the log, and the credentials.
+//! What a running node takes anew: its certificates, and where members are dialled.
 //!
-//! SIGHUP asks for it. Certificates that were replaced on the disk are noticed without being asked,
-//! too, so that a forgotten signal is no outage months later. All of it happens in a task of its
-//! own and on threads for files: the node's loop never waits for a disk that is not its log's.
+//! Its owner asks for it; `main` does so on SIGHUP. Certificates that were replaced on the disk are
+//! noticed without being asked, too, so that a forgotten signal is no outage months later. All of
+//! it happens in a task of its own and on threads for files: the node's loop never waits for a disk
+//! that is not its log's.
 
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use certs::{CertError, Credentials};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use transport::Endpoint;
 
-use crate::cli::Overrides;
-use crate::config::{self, Config};
+use crate::config::{CertificateFiles, Certificates, Config};
 use crate::exit::{Exit, Failure, chain, unreadable};
 use crate::identity::CertificateEnd;
 use crate::lanes::network::Elsewhere;
-use crate::logging::Logging;
 
 /// How often it is looked whether the files of the credentials have changed. What has changed is
 /// read when it was found the same twice, so that files which are being copied are left alone.
@@ -29,18 +27,15 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How often a certificate that ends soon is warned of.
 const WARN_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Asks for everything to be read again.
+/// Configurations that wait to be taken; more than one at a time makes no sense.
+const UPDATES_MAX: usize = 4;
+
+/// Where members are dialled now, for the loop.
 pub(crate) struct Reload {
-    asked: Arc<Notify>,
     elsewhere: watch::Receiver<Elsewhere>,
 }
 
 impl Reload {
-    /// Asks; what comes of it is logged.
-    pub(crate) fn reload(&self) {
-        self.asked.notify_one();
-    }
-
     /// Returns where members are dialled, whatever the configuration in the log says.
     pub(crate) fn elsewhere(&self) -> Elsewhere {
         self.elsewhere.borrow().clone()
@@ -50,41 +45,47 @@ impl Reload {
     pub(crate) async fn redirected(&mut self) -> Elsewhere {
         match self.elsewhere.changed().await {
             Ok(()) => self.elsewhere.borrow_and_update().clone(),
-            // Nobody reads the configuration again.
+            // The task that reads the configuration again has ended.
             Err(_) => std::future::pending().await,
         }
     }
 }
 
-/// Where settings come from, and what follows them.
-pub(crate) struct Settings {
-    pub(crate) file: PathBuf,
-    pub(crate) overrides: Overrides,
-    pub(crate) logging: Logging,
+/// The owner's way to hand in another configuration.
+pub(crate) struct Updates(mpsc::Sender<Config>);
+
+impl Updates {
+    /// Hands it in; what comes of it is logged. While some wait already, it is left out.
+    pub(crate) fn send(&self, config: Config) {
+        if self.0.try_send(config).is_err() {
+            tracing::warn!("another configuration is being taken; this one is left out");
+        }
+    }
 }
 
-impl Settings {
-    /// Starts the task that reads again.
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime.
-    pub(crate) fn follow(self, config: Config, endpoint: Endpoint, end: CertificateEnd) -> Reload {
-        let asked = Arc::new(Notify::new());
-        let (to, elsewhere) = watch::channel(Elsewhere::new(config.peers.clone()));
-        let follower = Follower {
-            settings: self,
-            seen: Stamps::of(&config.identity),
-            config,
-            endpoint,
-            end,
-            looked: None,
-            refused: None,
-            warned: None,
-            elsewhere: to,
-        };
-        tokio::spawn(follower.run(Arc::clone(&asked)));
-        Reload { asked, elsewhere }
-    }
+/// Starts the task that takes what has changed.
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub(crate) fn follow(
+    config: &Config,
+    endpoint: Endpoint,
+    end: CertificateEnd,
+) -> (Updates, Reload) {
+    let (updates, asked) = mpsc::channel(UPDATES_MAX);
+    let (to, elsewhere) = watch::channel(Elsewhere::new(config.peers.clone()));
+    let follower = Follower {
+        seen: Stamps::of(&config.certificates),
+        certificates: config.certificates.clone(),
+        endpoint,
+        end,
+        looked: None,
+        refused: None,
+        warned: None,
+        elsewhere: to,
+    };
+    tokio::spawn(follower.run(asked));
+    (Updates(updates), Reload { elsewhere })
 }
 
 /// Loads and checks a node's credentials.
@@ -92,25 +93,46 @@ impl Settings {
 /// # Errors
 /// Which file fails which check, since or until when, and what to do about it. The exit code is 78,
 /// but where time decides: the clock may be set, or a renewed file put in its place, so that is 74.
-pub(crate) fn credentials(identity: &config::Identity) -> Result<Credentials, Failure> {
-    Credentials::load(&identity.ca, &identity.certificate, &identity.key)
-        .map_err(|error| failure(&error, identity))
+pub(crate) fn credentials(certificates: &Certificates) -> Result<Credentials, Failure> {
+    match certificates {
+        Certificates::Files(files) => Credentials::load(&files.ca, &files.certificate, &files.key)
+            .map_err(|error| failure(&error, files)),
+        Certificates::Memory(credentials) => Ok(credentials.clone()),
+    }
 }
 
-/// The same for a running node, which waits for nobody: a pipe was read when it started.
-fn again(identity: &config::Identity) -> Result<Credentials, Failure> {
-    for path in [&identity.ca, &identity.certificate, &identity.key] {
+/// The same for a node that runs already. A pipe was read when it started; reading it again would
+/// wait for a writer.
+fn again(certificates: &Certificates) -> Result<Credentials, Failure> {
+    let pipes = paths(certificates).into_iter().flatten();
+    for path in pipes {
         if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
             let shown = path.display();
             let message = format!("{shown}: it is no plain file, so it cannot be read again");
             return Err(Failure::new(Exit::Config, message));
         }
     }
-    credentials(identity)
+    credentials(certificates)
 }
 
-fn failure(error: &CertError, identity: &config::Identity) -> Failure {
-    let (certificate, ca) = (identity.certificate.display(), identity.ca.display());
+/// Returns where the authority's certificate, the node's and its key are, if they are in files.
+fn paths(certificates: &Certificates) -> Option<[&Path; 3]> {
+    match certificates {
+        Certificates::Files(CertificateFiles { ca, certificate, key }) => {
+            Some([ca, certificate, key])
+        }
+        Certificates::Memory(_) => None,
+    }
+}
+
+/// Says where they are, for the log.
+fn places(certificates: &Certificates) -> [String; 3] {
+    let shown = |path: &Path| path.display().to_string();
+    paths(certificates).map_or_else(|| ["memory"; 3].map(str::to_owned), |paths| paths.map(shown))
+}
+
+fn failure(error: &CertError, files: &CertificateFiles) -> Failure {
+    let (certificate, ca) = (files.certificate.display(), files.ca.display());
     let restart = "then: systemctl reload-or-restart raftd";
     let written = "`raftctl init` writes them; raftd.toml names them under [identity]";
     let (exit, hint) = match error {
@@ -147,9 +169,8 @@ fn failure(error: &CertError, identity: &config::Identity) -> Failure {
 }
 
 struct Follower {
-    settings: Settings,
-    /// What is in force; of the rest than credentials and level, since the start.
-    config: Config,
+    /// Where the certificates are that are in use, or shall be.
+    certificates: Certificates,
     endpoint: Endpoint,
     end: CertificateEnd,
     /// The files that are in use.
@@ -164,42 +185,33 @@ struct Follower {
 }
 
 impl Follower {
-    async fn run(mut self, asked: Arc<Notify>) {
+    async fn run(mut self, mut asked: mpsc::Receiver<Config>) {
         loop {
             self.warn();
             tokio::select! {
-                () = asked.notified() => self.reload().await,
+                Some(config) = asked.recv() => self.update(config).await,
                 () = sleep(LOOK_EVERY) => self.look().await,
             }
         }
     }
 
-    /// Reads everything again.
-    async fn reload(&mut self) {
-        let (file, overrides) = (self.settings.file.clone(), self.settings.overrides.clone());
-        let read = spawn_blocking(move || Config::load_again(&file, &overrides)).await;
-        match read.expect("reading the configuration does not panic") {
-            Ok(config) => {
-                self.settings.logging.set_level(config.log_level);
-                tracing::info!(level = %config.log_level, "configuration read again");
-                let waiting = needs_restart(&self.config, &config);
-                if !waiting.is_empty() {
-                    let settings = waiting.join(", ");
-                    tracing::warn!(settings, "changed settings that only a restart of raftd takes");
-                }
-                self.config.identity = config.identity;
-                self.elsewhere.send_replace(Elsewhere::new(config.peers));
-            }
-            Err(failure) => tracing::warn!("{failure}; the configuration stays as it was"),
-        }
+    /// Takes another configuration, as far as a running node can.
+    async fn update(&mut self, config: Config) {
+        self.certificates = config.certificates;
+        let elsewhere = Elsewhere::new(config.peers);
+        self.elsewhere.send_if_modified(|present| {
+            let is_new = *present != elsewhere;
+            *present = elsewhere;
+            is_new
+        });
         self.take(true).await;
     }
 
     /// Takes credentials whose files have changed. Those that were refused are tried again, since
     /// the clock may be right by now, and complained of once.
     async fn look(&mut self) {
-        let identity = self.config.identity.clone();
-        let stamps = spawn_blocking(move || Stamps::of(&identity)).await;
+        let certificates = self.certificates.clone();
+        let stamps = spawn_blocking(move || Stamps::of(&certificates)).await;
         let stamps = stamps.expect("looking at files does not panic");
         let settled = self.looked.as_ref() == Some(&stamps);
         self.looked = Some(stamps.clone());
@@ -212,9 +224,9 @@ impl Follower {
     /// Reads the credentials, and uses them for new connections if they may take the place of
     /// those in use.
     async fn take(&mut self, loud: bool) {
-        let identity = self.config.identity.clone();
+        let certificates = self.certificates.clone();
         // Looked at before they are read: what changes meanwhile is noticed the next time.
-        let read = spawn_blocking(move || (Stamps::of(&identity), again(&identity))).await;
+        let read = spawn_blocking(move || (Stamps::of(&certificates), again(&certificates))).await;
         let (stamps, loaded) = read.expect("reading credentials does not panic");
         let present = self.endpoint.credentials();
         let replaced = loaded.and_then(|loaded| {
@@ -229,8 +241,8 @@ impl Follower {
             }
             Ok((loaded, same))
         });
-        let (until, certificate) =
-            (certs::utc(present.usable_until()), self.config.identity.certificate.display());
+        let until = certs::utc(present.usable_until());
+        let [_, certificate, _] = places(&self.certificates);
         match replaced {
             Ok((loaded, same)) => {
                 (self.seen, self.refused) = (stamps, None);
@@ -269,34 +281,22 @@ impl Follower {
         let present = self.endpoint.credentials();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let (own, authority) = (present.validity(), present.authority_validity());
+        let [ca, certificate, _] = places(&self.certificates);
         let (window, whose, file, what) = match authority.not_after < own.not_after {
-            true => (authority, "the authority's", &self.config.identity.ca, "--authority --all"),
-            false => (own, "this node's", &self.config.identity.certificate, "--all"),
+            true => (authority, "the authority's", ca, "--authority --all"),
+            false => (own, "this node's", certificate, "--all"),
         };
         if !due || !window.ends_soon(now) {
             return;
         }
         self.warned = Some(Instant::now());
         tracing::warn!(
-            file = %file.display(),
+            %file,
             "{whose} certificate {} ({}): nodes refuse each other then; raftctl cert renew {what}",
             window.tense(now),
             certs::utc(window.not_after)
         );
     }
-}
-
-/// Names the settings that differ and are read at the start only.
-fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
-    [
-        ("data_dir", old.data_dir != new.data_dir),
-        ("listen", old.listen != new.listen),
-        ("[raft]", old.raft != new.raft),
-        ("[limits]", old.limits != new.limits),
-    ]
-    .into_iter()
-    .filter_map(|(name, differs)| differs.then_some(name))
-    .collect()
 }
 
 /// What tells versions of the three files from each other; `None` for one that is not there.
@@ -307,11 +307,12 @@ struct Stamps([Option<Stamp>; 3]);
 type Stamp = (u64, u64, u64, i64, i64);
 
 impl Stamps {
-    fn of(identity: &config::Identity) -> Self {
+    /// Certificates in memory never change by themselves.
+    fn of(certificates: &Certificates) -> Self {
         let stamp = |path: &Path| {
             let found = std::fs::metadata(path).ok()?;
             Some((found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
         };
-        Self([stamp(&identity.ca), stamp(&identity.certificate), stamp(&identity.key)])
+        Self(paths(certificates).map_or([None; 3], |paths| paths.map(stamp)))
     }
 }

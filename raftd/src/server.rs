@@ -2,8 +2,10 @@
 //! codes.
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use environment::Failure as Unreadable;
 use state_machine::StoredMachine;
@@ -11,14 +13,22 @@ use storage::{LogProvider, RocksLogs};
 use tracing::Level;
 
 use crate::cli::Cli;
-use crate::daemon::{self, Program, check, explain};
+use crate::config::Config;
+use crate::daemon::{self, check, explain};
 use crate::exit::{Exit, Failure};
+use crate::lifecycle::{self, Start};
 use crate::logging;
+use crate::program::Program;
+use crate::running::Running;
+
+/// How often an embedded node looks after itself.
+const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// A node that replicates a machine of the user's, as `raftd` replicates the key/value machine.
 ///
-/// Certificates, founding, members and status are `raftctl`'s as ever; a cluster for another
-/// machine is made by `raftctl init --machine NAME`.
+/// [`Server::main`] makes a daemon of it, for which certificates, bootstrap, members and status are
+/// `raftctl`'s as ever; a cluster for another machine is made by `raftctl init --machine NAME`.
+/// [`Server::start`] runs it inside of a program.
 ///
 /// ```no_run
 /// fn main() -> std::process::ExitCode {
@@ -42,7 +52,22 @@ impl Server {
         self
     }
 
-    /// Runs a node until it is asked to stop.
+    /// Starts a node in this process, on threads of its own, and waits until it listens. Nothing
+    /// that is global is touched: no signals, no panic hook, no log; [`Server::run`] does that.
+    ///
+    /// What the node has to say goes to `tracing`. Lines that strangers can cause again and again
+    /// are counted after the first few, for all nodes of a process together.
+    ///
+    /// # Errors
+    /// If the configuration is out of bounds, the certificates are not a node's, the data directory
+    /// is damaged or in use, or the address cannot be had.
+    pub async fn start(self, config: Config) -> Result<Running, Failure> {
+        let file = PathBuf::from("the configuration");
+        lifecycle::start(self.program, config, Start { file, heartbeat: HEARTBEAT }).await
+    }
+
+    /// Runs a node as a daemon until it is asked to stop: takes signals, sets up the log, speaks
+    /// with the service manager, and ends the process on a panic.
     ///
     /// # Errors
     /// Whatever ends the process, with its exit code.
@@ -103,7 +128,7 @@ fn misused(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// Judges what could not be written to stdout: whoever closed a pipe has seen enough.
+/// Judges what could not be written to stdout. A reader that has closed its pipe needs no more.
 fn told(written: std::io::Result<()>) -> Result<(), Failure> {
     match written {
         Ok(()) => Ok(()),

@@ -4,8 +4,8 @@
 //! that boots first must not be restarted for being alone. Without a service manager nothing
 //! happens.
 //!
-//! A thread of its own speaks: a manager that takes nothing for a while, as one that is reloaded,
-//! holds up nobody. What it is told too often meanwhile is left out.
+//! A thread of its own sends the messages, so that the node never waits for a manager that takes
+//! nothing for a while, such as one that is being reloaded. Messages that find no room are left out.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
@@ -107,7 +107,7 @@ fn run(messages: &Receiver<Message>) {
             Message::Stopping(_) => sd_notify::notify(&[NotifyState::Stopping]),
         };
         if let Message::Stopping(done) = &message {
-            // There is room for it, and nobody may wait any more.
+            // The channel has room for it. The receiver may have stopped waiting.
             let _ = done.try_send(());
         }
         if let Err(error) = sent {

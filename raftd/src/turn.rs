@@ -3,25 +3,19 @@
 use std::time::Duration;
 
 use consensus::Timestamp;
-use storage::DataDirectory;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use transport::{Accepted, ClientRequest, PeerEvent, answer_visit};
+use transport::{Accepted, ClientRequest, PeerEvent};
 
-use crate::bootstrap::answer_uninitialised;
-use crate::clock::{Clock, until};
-use crate::daemon::Program;
-use crate::door::Door;
+use crate::bootstrap::bootstrapped_before;
+use crate::clock::until;
+use crate::control::Command;
 use crate::exit::Failure;
-use crate::gauges::Gauges;
-use crate::identity::Identity;
 use crate::lanes::Done;
 use crate::lanes::network::Elsewhere;
-use crate::logging;
+use crate::logging::repeat;
 use crate::node::{Ending, Node};
-use crate::reload::Reload;
-use crate::shutdown::{Ask, Signals};
-use crate::systemd::Systemd;
+use crate::services::Services;
 
 /// Inputs of one kind that are stepped before the replica is drained.
 const INPUTS_MAX: usize = 256;
@@ -32,33 +26,10 @@ const TIMERS_MAX: usize = 4;
 /// How long a stopping leader waits until another one has taken over.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often the service manager hears what the node does.
-const STATUS_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Everything around a node that is not a lane.
-pub(crate) struct Surroundings {
-    pub(crate) clock: Clock,
-    pub(crate) door: Door,
-    pub(crate) signals: Signals,
-    pub(crate) systemd: Systemd,
-    pub(crate) reload: Reload,
-    /// The machine that a founding record must name, and how its log is made.
-    pub(crate) founding: Program,
-}
-
-/// How a phase ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// By a signal.
-    Stopped,
-    /// The node has a history now.
-    Initialised,
-}
-
 /// A node and all that it waits for.
 pub(crate) struct Turn {
     node: Node,
-    around: Surroundings,
+    services: Services,
     reports: mpsc::Receiver<Done>,
     events: mpsc::Receiver<PeerEvent>,
 }
@@ -69,7 +40,7 @@ enum Woken {
     Event(PeerEvent),
     Request(ClientRequest),
     Peer(Accepted),
-    Signal(Ask),
+    Command(Command),
     Redirected(Elsewhere),
     Due,
     Tick,
@@ -78,40 +49,45 @@ enum Woken {
 impl Turn {
     pub(crate) fn new(
         node: Node,
-        around: Surroundings,
+        services: Services,
         reports: mpsc::Receiver<Done>,
         events: mpsc::Receiver<PeerEvent>,
     ) -> Self {
-        Self { node, around, reports, events }
+        Self { node, services, reports, events }
     }
 
-    /// Runs until a signal or a failure, then finishes what is queued within `stop_timeout`.
+    /// Runs until it is asked to stop or fails, then finishes what is queued within `stop_timeout`.
     pub(crate) async fn run(mut self, stop_timeout: Duration) -> Result<(), Failure> {
         let mut tick = Instant::now();
         let mut leaving: Option<Instant> = None;
         loop {
             let woken = self.wait(leaving.map_or(tick, |until| tick.min(until))).await;
-            let now = self.around.clock.now();
+            let now = self.services.clock.now();
             match woken {
                 Woken::Report(done) => self.node.report(now, done),
                 Woken::Event(event) => self.node.hear(now, event),
                 Woken::Request(request) => self.node.ask(now, request),
                 Woken::Peer(accepted) => self.node.welcome(accepted),
-                Woken::Signal(Ask::Stop) => {
+                Woken::Command(Command::Stop) => {
                     let asked_before = leaving.is_some();
                     if asked_before || !self.node.leads() || !self.node.hand_over(now) {
                         return self.stop(stop_timeout).await;
                     }
                     leaving = Some(Instant::now() + HAND_OVER_TIMEOUT);
                 }
-                Woken::Signal(Ask::Reload) => self.around.reload.reload(),
+                // An owner who does not wait for the answer needs none.
+                Woken::Command(Command::Status(reply)) => drop(reply.send(self.node.status(now))),
+                Woken::Command(Command::Bootstrap(record, reply)) => {
+                    let present = self.services.inbound.hello.borrow().generation;
+                    drop(reply.send(bootstrapped_before(present, record.generation())));
+                }
                 Woken::Redirected(elsewhere) => self.node.redirect(now, elsewhere),
                 Woken::Due => {}
                 Woken::Tick => {
-                    tick = Instant::now() + self.around.tick_interval();
-                    self.around.systemd.keepalive();
-                    let line = self.line(now);
-                    self.around.systemd.status(&line);
+                    tick = Instant::now() + self.services.control.interval();
+                    let line = self.node.line(now);
+                    self.services.control.beat(line);
+                    repeat::summarise(std::time::Instant::now(), false);
                     self.node.watch(now);
                     self.node.look_for_room(now);
                 }
@@ -130,17 +106,8 @@ impl Turn {
         }
     }
 
-    /// Says in a few words what the node does, and what the log could not say.
-    fn line(&mut self, now: Timestamp) -> String {
-        let line = self.node.line(now);
-        match logging::lost_lines() {
-            0 => line,
-            lost => format!("{line}; {lost} log lines lost, the log took none"),
-        }
-    }
-
     async fn wait(&mut self, tick: Instant) -> Woken {
-        let now = self.around.clock.now();
+        let now = self.services.clock.now();
         let due = self.node.deadline().map(|(at, _)| Instant::now() + until(now, at));
         let timer = async {
             match due {
@@ -148,13 +115,13 @@ impl Turn {
                 None => std::future::pending().await,
             }
         };
-        let Surroundings { door, signals, reload, .. } = &mut self.around;
+        let Services { inbound, control, reload, .. } = &mut self.services;
         tokio::select! {
             Some(done) = self.reports.recv() => Woken::Report(done),
             Some(event) = self.events.recv() => Woken::Event(event),
-            Some(request) = door.requests.recv() => Woken::Request(request),
-            Some(accepted) = door.peers.recv() => Woken::Peer(accepted),
-            ask = signals.next() => Woken::Signal(ask),
+            Some(request) = inbound.requests.recv() => Woken::Request(request),
+            Some(accepted) = inbound.peers.recv() => Woken::Peer(accepted),
+            command = control.next() => Woken::Command(command),
             elsewhere = reload.redirected() => Woken::Redirected(elsewhere),
             () = timer => Woken::Due,
             () = sleep_until(tick) => Woken::Tick,
@@ -174,14 +141,14 @@ impl Turn {
         for _ in 0..INPUTS_MAX {
             match self.events.try_recv() {
                 Ok(event) => {
-                    now = self.around.clock.now();
+                    now = self.services.clock.now();
                     self.node.hear(now, event);
                 }
                 Err(_) => break,
             }
         }
         for _ in 0..INPUTS_MAX {
-            match self.around.door.requests.try_recv() {
+            match self.services.inbound.requests.try_recv() {
                 Ok(request) => self.node.ask(now, request),
                 Err(_) => break,
             }
@@ -200,10 +167,10 @@ impl Turn {
 
     /// Tells clients, then lets the lanes finish what is queued.
     async fn stop(self, within: Duration) -> Result<(), Failure> {
-        let Self { node, around, mut reports, .. } = self;
+        let Self { node, services, mut reports, .. } = self;
         tracing::info!("stopping");
-        around.systemd.stopping();
-        let ending = node.stop(around.clock.now());
+        services.control.stopping();
+        let ending = node.stop(services.clock.now());
         let finish = async {
             while !ending.is_finished() {
                 tokio::select! {
@@ -221,52 +188,3 @@ impl Turn {
 
 /// How often it is looked whether the lanes have finished.
 const PAUSE: Duration = Duration::from_millis(2);
-
-impl Surroundings {
-    /// Serves a node without a history until it has one.
-    pub(crate) async fn uninitialised(
-        &mut self,
-        identity: &mut Identity,
-        gauges: &Gauges,
-        directory: &mut DataDirectory,
-    ) -> Result<Ended, Failure> {
-        tracing::info!(
-            "uninitialised: waiting for `raftctl init`; {} holds no data of a cluster, and this \
-             node does not vote: if it should hold some, is its file system mounted?",
-            directory.path().display()
-        );
-        self.systemd.status("uninitialised: waiting for `raftctl init`");
-        let interval = self.tick_interval();
-        loop {
-            tokio::select! {
-                Some(request) = self.door.requests.recv() => {
-                    let now = self.clock.now();
-                    let program = &self.founding;
-                    if answer_uninitialised(now, request, identity, gauges, directory, program)? {
-                        identity.generation = directory.generation();
-                        let generation = identity.generation;
-                        self.door.hello.send_modify(|hello| hello.generation = generation);
-                        return Ok(Ended::Initialised);
-                    }
-                }
-                Some(accepted) = self.door.peers.recv() => {
-                    let hello = self.door.hello.borrow().clone();
-                    tokio::spawn(answer_visit(accepted, hello));
-                }
-                ask = self.signals.next() => match ask {
-                    Ask::Stop => {
-                        self.systemd.stopping();
-                        tracing::info!("stopped");
-                        return Ok(Ended::Stopped);
-                    }
-                    Ask::Reload => self.reload.reload(),
-                },
-                () = sleep(interval) => self.systemd.keepalive(),
-            }
-        }
-    }
-
-    fn tick_interval(&self) -> Duration {
-        self.systemd.keepalive_interval().map_or(STATUS_INTERVAL, |due| due.min(STATUS_INTERVAL))
-    }
-}

@@ -23,6 +23,7 @@ pub const TABLE: [(&str, &[&str]); 15] = [
         "raftd",
         &[
             "certs",
+            "client",
             "consensus",
             "environment",
             "protocol",

@@ -1,11 +1,21 @@
-//! Every key with its unit, default and bounds: the one table behind checks and manual page.
+//! The table of all keys. Parsing, defaults, bounds, flags, environment variables and the manual
+//! page follow from it: a key is added by a row here and a field in `config/node.rs`.
 
 use std::fmt;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
-use crate::config::{DATA_DIR_DEFAULT, LISTEN_DEFAULT};
+use crate::config::node::{CertificateFiles, Config};
+use crate::logging::Level;
+
+/// Where data is kept unless the configuration says otherwise.
+pub const DATA_DIR_DEFAULT: &str = "/var/lib/raftd";
+
+/// Where the daemon listens unless the configuration says otherwise: on all addresses, v4 and v6.
+pub const LISTEN_DEFAULT: &str = "[::]:7400";
 
 /// A key of the configuration file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Key {
     /// Its dotted name.
     pub name: &'static str,
@@ -13,31 +23,98 @@ pub struct Key {
     pub kind: Kind,
     /// What it means, as half a sentence.
     pub meaning: &'static str,
+    /// The flag and the environment variable that go before the files, where there are any.
+    pub flag: Option<Flag>,
+    /// Whether a running node takes another value when it reads its configuration again.
+    pub is_live: bool,
+    /// Which field it sets.
+    pub(super) field: Field,
+}
+
+/// A flag, and an environment variable beside it.
+#[derive(Clone, Copy, Debug)]
+pub struct Flag {
+    /// Its name, without the dashes.
+    pub name: &'static str,
+    /// The variable's name.
+    pub variable: &'static str,
+    /// What stands for the value.
+    pub value: &'static str,
+    /// The help text.
+    pub help: &'static str,
+}
+
+/// What the table fills in.
+pub(super) struct Draft {
+    pub(super) log_level: Level,
+    pub(super) files: CertificateFiles,
+    pub(super) config: Config,
+}
+
+/// The field of a draft that a key sets.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Field {
+    /// A path.
+    Path(fn(&mut Draft) -> &mut PathBuf),
+    /// The address to listen on.
+    Listen,
+    /// The level of the log.
+    Level,
+    /// A number.
+    Number(fn(&mut Draft) -> &mut u64),
+    /// A number of 32 bits.
+    Small(fn(&mut Draft) -> &mut u32),
+    /// A number of 32 bits, where 0 means none.
+    Optional(fn(&mut Draft) -> &mut Option<u32>),
+    /// A range.
+    Range(fn(&mut Draft) -> &mut RangeInclusive<u64>),
+    /// The table of addresses.
+    Peers,
 }
 
 impl Key {
-    /// Returns the flag that goes before the key, where there is one.
-    pub(super) fn flag(&self) -> String {
-        format!("--{}", self.word().replace('_', "-"))
+    /// Returns the section of the file that it stands in; empty for the first lines.
+    pub(super) fn section(&self) -> &'static str {
+        self.name.split_once('.').map_or("", |(section, _)| section)
     }
 
-    /// Returns the environment variable that goes before the key, where there is one.
-    pub(super) fn variable(&self) -> String {
-        format!("RAFTD_{}", self.word().to_ascii_uppercase())
-    }
-
-    fn word(&self) -> &'static str {
+    /// Returns its name within its section.
+    pub(super) fn word(&self) -> &'static str {
         self.name.rsplit('.').next().unwrap_or(self.name)
+    }
+
+    const fn with_flag(
+        mut self,
+        (name, variable, value): (&'static str, &'static str, &'static str),
+        help: &'static str,
+    ) -> Self {
+        self.flag = Some(Flag { name, variable, value, help });
+        self
+    }
+
+    const fn live(mut self) -> Self {
+        self.is_live = true;
+        self
     }
 }
 
 /// What values a key takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A text: a path, an address, a word.
-    Text {
+    /// A path.
+    Path {
         /// The default; without one the key must be set.
         default: Option<&'static str>,
+    },
+    /// An IP address and a port.
+    Listen {
+        /// The default.
+        default: &'static str,
+    },
+    /// What is logged.
+    Level {
+        /// The default.
+        default: Level,
     },
     /// A whole number within bounds.
     Number {
@@ -65,11 +142,41 @@ pub enum Kind {
     },
 }
 
+impl Kind {
+    /// Says whether there is no default.
+    pub(super) fn must_be_set(&self) -> bool {
+        matches!(self, Self::Path { default: None })
+    }
+
+    /// Says whether numbers are as many as there must be, in order, and within the bounds.
+    pub(super) fn admits(&self, numbers: &[u64]) -> bool {
+        match (self, numbers) {
+            (Self::Number { min, max, .. }, [number]) => (min..=max).contains(&number),
+            (Self::Pair { min, max, .. }, [low, high]) => {
+                let within = |number| (min..=max).contains(&number);
+                within(low) && within(high) && low < high
+            }
+            (
+                Self::Path { .. }
+                | Self::Listen { .. }
+                | Self::Level { .. }
+                | Self::Number { .. }
+                | Self::Addresses
+                | Self::Pair { .. },
+                _,
+            ) => false,
+        }
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Text { default: Some(default) } => write!(f, "a text, default \"{default}\""),
-            Self::Text { default: None } => write!(f, "a text, must be set"),
+            Self::Path { default: Some(default) } | Self::Listen { default } => {
+                write!(f, "a text, default \"{default}\"")
+            }
+            Self::Level { default } => write!(f, "a text, default \"{default}\""),
+            Self::Path { default: None } => write!(f, "a text, must be set"),
             Self::Addresses => write!(f, "a text, HOST:PORT, not set by default"),
             Self::Number { unit, default, min, max } => {
                 write!(f, "from {min} to {max} {unit}, default {default}")
@@ -88,156 +195,190 @@ impl fmt::Display for Kind {
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-const fn text(name: &'static str, default: Option<&'static str>, meaning: &'static str) -> Key {
-    Key { name, kind: Kind::Text { default }, meaning }
+const fn key(name: &'static str, kind: Kind, field: Field, meaning: &'static str) -> Key {
+    Key { name, kind, meaning, flag: None, is_live: false, field }
+}
+
+const fn path(
+    name: &'static str,
+    default: Option<&'static str>,
+    field: fn(&mut Draft) -> &mut PathBuf,
+    meaning: &'static str,
+) -> Key {
+    key(name, Kind::Path { default }, Field::Path(field), meaning)
 }
 
 const fn number(
     name: &'static str,
-    unit: &'static str,
-    (default, min, max): (u64, u64, u64),
+    (unit, default, min, max): (&'static str, u64, u64, u64),
+    field: Field,
     meaning: &'static str,
 ) -> Key {
-    Key { name, kind: Kind::Number { unit, default, min, max }, meaning }
+    key(name, Kind::Number { unit, default, min, max }, field, meaning)
 }
 
-pub(super) const DATA_DIR: Key = text(
-    "data_dir",
-    Some(DATA_DIR_DEFAULT),
-    "where log and state are kept; belongs to one node, is made if it is missing, and takes about \
-     10 MB when it is empty, 2 MB on a disk of 64 MB",
-);
-pub(super) const LISTEN: Key = text(
-    "listen",
-    Some(LISTEN_DEFAULT),
-    "UDP address and port to listen on; [::] is all addresses, v4 and v6, or all v4 addresses of a \
-     machine without IPv6",
-);
-pub(super) const LOG_LEVEL: Key =
-    text("log_level", Some("info"), "what is logged: error, warn, info, debug or trace");
-pub(super) const CA: Key = text("identity.ca", None, "the file with the authority's certificate");
-pub(super) const CERTIFICATE: Key =
-    text("identity.certificate", None, "the file with this node's certificate");
-pub(super) const KEY: Key = text(
-    "identity.key",
-    None,
-    "the file with this node's private key; nobody else may be able to read it",
-);
-pub(super) const ELECTION_TIMEOUT_MS: Key = Key {
-    name: "raft.election_timeout_ms",
-    kind: Kind::Pair { unit: "ms", default: (300, 600), min: 20, max: 60_000 },
-    meaning: "a follower that hears no leader campaigns after a random time from this range",
-};
-pub(super) const HEARTBEAT_MS: Key = number(
-    "raft.heartbeat_ms",
-    "ms",
-    (100, 5, 30_000),
-    "how often a leader sends heartbeats; at most half of the shortest election timeout",
-);
-pub(super) const INFLIGHT_MAX: Key = number(
-    "raft.inflight_max",
-    "messages",
-    (64, 1, 4_096),
-    "the most unacknowledged messages with entries for one follower",
-);
-pub(super) const ENTRIES_MAX: Key =
-    number("raft.entries_max", "entries", (1_024, 1, 8_192), "the most entries in one message");
-pub(super) const LEASE_CLOCK_ERROR_PPM: Key = number(
-    "raft.lease_clock_error_ppm",
-    "ppm",
-    (0, 0, 500_000),
-    "above 0 lets a leader serve reads by its lease, without asking a majority: how far any node's \
-     clock may run from true time; nodes that differ in it, or in election_timeout_ms, refuse \
-     each other: set it while all of them are down",
-);
-pub(super) const REQUESTS_MAX: Key = number(
-    "limits.requests_max",
-    "requests",
-    (8_192, 16, 65_536),
-    "the most client requests that are admitted and not yet answered; more are refused as busy",
-);
-pub(super) const CONNECTIONS_MAX: Key = number(
-    "limits.connections_max",
-    "connections",
-    (1_024, 4, 65_536),
-    "the most client connections at once; more are closed with a reason",
-);
-pub(super) const UNCOMMITTED_BYTES_MAX: Key = number(
-    "limits.uncommitted_bytes_max",
-    "bytes",
-    (64 * MIB, 2 * MIB, 4 * GIB),
-    "the most bytes of commands that are proposed and not yet applied; at most a 32nd of the disk",
-);
-pub(super) const UNCOMMITTED_ENTRIES_MAX: Key = number(
-    "limits.uncommitted_entries_max",
-    "entries",
-    (65_536, 64, 1 << 20),
-    "the most entries that a leader's log may hold beyond the commit index",
-);
-pub(super) const LOG_CACHE_BYTES_MAX: Key = number(
-    "limits.log_cache_bytes_max",
-    "bytes",
-    (64 * MIB, 2 * MIB, 16 * GIB),
-    "the most bytes of entries that are kept in memory for peers and the state machine",
-);
-pub(super) const PERSIST_INTERVAL_S: Key = number(
-    "limits.persist_interval_s",
-    "s",
-    (60, 1, 86_400),
-    "how often the state is flushed to its database, at the latest after 64 MiB of commands: that \
-     bounds what is replayed at a start",
-);
-pub(super) const LOG_KEEP_ENTRIES_MAX: Key = number(
-    "limits.log_keep_entries_max",
-    "entries",
-    (100_000, 1, 1 << 32),
-    "the most entries that stay in the log behind a durable state, for followers that are behind",
-);
-pub(super) const LOG_KEEP_BYTES_MAX: Key = number(
-    "limits.log_keep_bytes_max",
-    "bytes",
-    (GIB, MIB, 1024 * GIB),
-    "the most bytes of entries that stay in the log behind a durable state; as much as the state \
-     has, within 64 MiB, this, and an eighth of the disk",
-);
-pub(super) const SNAPSHOT_BYTES_PER_S_MAX: Key = number(
-    "limits.snapshot_bytes_per_s_max",
-    "bytes a second",
-    (32 * MIB, MIB, 64 * GIB),
-    "how fast a snapshot is written, and it and old log entries are sent to one peer, so that this \
-     does not disturb writes; entries go at twice the rate at which the log grows if that is more",
-);
-
-pub(super) const PEERS: Key = Key {
-    name: "peers.NAME",
-    kind: Kind::Addresses,
-    meaning: "where this node dials a member, by name or id, whatever address the configuration in \
-              the log has: the way back when the nodes have moved and cannot elect a leader, as \
-              they look for each other where they were; read again on SIGHUP; raft(7), MOVING \
-              NODES, has the steps",
-};
-
 /// All keys, in the order of the manual page.
-pub const KEYS: [Key; 21] = [
-    DATA_DIR,
-    LISTEN,
-    LOG_LEVEL,
-    CA,
-    CERTIFICATE,
-    KEY,
-    ELECTION_TIMEOUT_MS,
-    HEARTBEAT_MS,
-    INFLIGHT_MAX,
-    ENTRIES_MAX,
-    LEASE_CLOCK_ERROR_PPM,
-    REQUESTS_MAX,
-    CONNECTIONS_MAX,
-    UNCOMMITTED_BYTES_MAX,
-    UNCOMMITTED_ENTRIES_MAX,
-    LOG_CACHE_BYTES_MAX,
-    PERSIST_INTERVAL_S,
-    LOG_KEEP_ENTRIES_MAX,
-    LOG_KEEP_BYTES_MAX,
-    SNAPSHOT_BYTES_PER_S_MAX,
-    PEERS,
+pub static KEYS: [Key; 21] = [
+    path(
+        "data_dir",
+        Some(DATA_DIR_DEFAULT),
+        |draft| &mut draft.config.data_dir,
+        "where log and state are kept; belongs to one node, is made if it is missing, and takes \
+         about 10 MB when it is empty, 2 MB on a disk of 64 MB",
+    )
+    .with_flag(("data-dir", "RAFTD_DATA_DIR", "DIR"), "Where log and state are kept"),
+    key(
+        "listen",
+        Kind::Listen { default: LISTEN_DEFAULT },
+        Field::Listen,
+        "UDP address and port to listen on; [::] is all addresses, v4 and v6, or all v4 addresses \
+         of a machine without IPv6",
+    )
+    .with_flag(
+        ("listen", "RAFTD_LISTEN", "ADDR:PORT"),
+        "UDP address and port to listen on, as 0.0.0.0:7400 or [::]:7400 (all addresses, of both \
+         families where there are both)",
+    ),
+    key(
+        "log_level",
+        Kind::Level { default: Level::Info },
+        Field::Level,
+        "what is logged: error, warn, info, debug or trace",
+    )
+    .with_flag(("log-level", "RAFTD_LOG_LEVEL", "LEVEL"), "What is logged")
+    .live(),
+    path(
+        "identity.ca",
+        None,
+        |draft| &mut draft.files.ca,
+        "the file with the authority's certificate",
+    )
+    .with_flag(("ca", "RAFTD_CA", "FILE"), "The authority's certificate")
+    .live(),
+    path(
+        "identity.certificate",
+        None,
+        |draft| &mut draft.files.certificate,
+        "the file with this node's certificate",
+    )
+    .with_flag(("certificate", "RAFTD_CERTIFICATE", "FILE"), "This node's certificate")
+    .live(),
+    path(
+        "identity.key",
+        None,
+        |draft| &mut draft.files.key,
+        "the file with this node's private key; nobody else may be able to read it",
+    )
+    .with_flag(("key", "RAFTD_KEY", "FILE"), "This node's private key")
+    .live(),
+    key(
+        "raft.election_timeout_ms",
+        Kind::Pair { unit: "ms", default: (300, 600), min: 20, max: 60_000 },
+        Field::Range(|draft| &mut draft.config.raft.election_timeout_ms),
+        "a follower that hears no leader campaigns after a random time from this range",
+    )
+    .with_flag(
+        ("election-timeout-ms", "RAFTD_ELECTION_TIMEOUT_MS", "MIN,MAX"),
+        "Shortest and longest election timeout, in milliseconds",
+    ),
+    number(
+        "raft.heartbeat_ms",
+        ("ms", 100, 5, 30_000),
+        Field::Number(|draft| &mut draft.config.raft.heartbeat_ms),
+        "how often a leader sends heartbeats; at most half of the shortest election timeout",
+    )
+    .with_flag(
+        ("heartbeat-ms", "RAFTD_HEARTBEAT_MS", "MS"),
+        "How often a leader sends heartbeats, in milliseconds",
+    ),
+    number(
+        "raft.inflight_max",
+        ("messages", 64, 1, 4_096),
+        Field::Small(|draft| &mut draft.config.raft.inflight_max),
+        "the most unacknowledged messages with entries for one follower",
+    ),
+    number(
+        "raft.entries_max",
+        ("entries", 1_024, 1, 8_192),
+        Field::Small(|draft| &mut draft.config.raft.entries_max),
+        "the most entries in one message",
+    ),
+    number(
+        "raft.lease_clock_error_ppm",
+        ("ppm", 0, 0, 500_000),
+        Field::Optional(|draft| &mut draft.config.raft.lease_clock_error_ppm),
+        "above 0 lets a leader serve reads by its lease, without asking a majority: how far any \
+         node's clock may run from true time; nodes that differ in it, or in \
+         election_timeout_ms, refuse each other: set it while all of them are down",
+    ),
+    number(
+        "limits.requests_max",
+        ("requests", 8_192, 16, 65_536),
+        Field::Small(|draft| &mut draft.config.limits.requests_max),
+        "the most client requests that are admitted and not yet answered; more are refused as busy",
+    ),
+    number(
+        "limits.connections_max",
+        ("connections", 1_024, 4, 65_536),
+        Field::Small(|draft| &mut draft.config.limits.connections_max),
+        "the most client connections at once; more are closed with a reason",
+    ),
+    number(
+        "limits.uncommitted_bytes_max",
+        ("bytes", 64 * MIB, 2 * MIB, 4 * GIB),
+        Field::Number(|draft| &mut draft.config.limits.uncommitted_bytes_max),
+        "the most bytes of commands that are proposed and not yet applied; at most a 32nd of the \
+         disk",
+    ),
+    number(
+        "limits.uncommitted_entries_max",
+        ("entries", 65_536, 64, 1 << 20),
+        Field::Number(|draft| &mut draft.config.limits.uncommitted_entries_max),
+        "the most entries that a leader's log may hold beyond the commit index",
+    ),
+    number(
+        "limits.log_cache_bytes_max",
+        ("bytes", 64 * MIB, 2 * MIB, 16 * GIB),
+        Field::Number(|draft| &mut draft.config.limits.log_cache_bytes_max),
+        "the most bytes of entries that are kept in memory for peers and the state machine",
+    ),
+    number(
+        "limits.persist_interval_s",
+        ("s", 60, 1, 86_400),
+        Field::Number(|draft| &mut draft.config.limits.persist_interval_s),
+        "how often the state is flushed to its database, at the latest after 64 MiB of commands: \
+         that bounds what is replayed at a start",
+    ),
+    number(
+        "limits.log_keep_entries_max",
+        ("entries", 100_000, 1, 1 << 32),
+        Field::Number(|draft| &mut draft.config.limits.log_keep_entries_max),
+        "the most entries that stay in the log behind a durable state, for followers that are \
+         behind",
+    ),
+    number(
+        "limits.log_keep_bytes_max",
+        ("bytes", GIB, MIB, 1024 * GIB),
+        Field::Number(|draft| &mut draft.config.limits.log_keep_bytes_max),
+        "the most bytes of entries that stay in the log behind a durable state; as much as the \
+         state has, within 64 MiB, this, and an eighth of the disk",
+    ),
+    number(
+        "limits.snapshot_bytes_per_s_max",
+        ("bytes a second", 32 * MIB, MIB, 64 * GIB),
+        Field::Number(|draft| &mut draft.config.limits.snapshot_bytes_per_s_max),
+        "how fast a snapshot is written, and it and old log entries are sent to one peer, so that \
+         this does not disturb writes; entries go at twice the rate at which the log grows if \
+         that is more",
+    ),
+    key(
+        "peers.NAME",
+        Kind::Addresses,
+        Field::Peers,
+        "where this node dials a member, by name or id, whatever address the configuration in the \
+         log has: the way back when the nodes have moved and cannot elect a leader, as they look \
+         for each other where they were; read again on SIGHUP; raft(7), MOVING NODES, has the \
+         steps",
+    )
+    .live(),
 ];

@@ -1,26 +1,28 @@
 //! One source of settings: a file, or flags and environment.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use serde::de::IntoDeserializer as _;
+use serde::de::{DeserializeSeed, Error as _, IntoDeserializer as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::cli::Overrides;
-use crate::config::keys::{self, Key};
+use crate::config::keys::{KEYS, Key, Kind};
 use crate::exit::{Exit, Failure, unreadable};
 use crate::logging::Level;
 
 /// The largest configuration file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
+/// The section whose keys are names of members.
+const PEERS: &str = "peers";
+
 /// Where a value came from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     /// Flags.
-    #[default]
     Flags,
     /// Environment variables.
     Environment,
@@ -49,74 +51,49 @@ impl Origin {
         Ok(file.parent().map_or_else(|| path.to_owned(), |parent| parent.join(path)))
     }
 
-    /// Names a key as whoever set it knows it.
+    /// Names a key in the way in which its source spells it.
     pub(super) fn name(&self, key: &Key) -> String {
         match self {
-            Self::Flags => key.flag(),
-            Self::Environment => format!("the environment variable {}", key.variable()),
+            Self::Flags => format!("--{}", key.flag.map_or(key.name, |flag| flag.name)),
+            Self::Environment => {
+                let variable = key.flag.map_or(key.name, |flag| flag.variable);
+                format!("the environment variable {variable}")
+            }
             Self::File(file) => format!("{}: {}", file.display(), key.name),
         }
     }
 }
 
-/// The settings that one source has; unknown keys are errors.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+/// A value as it was given, of its key's type but not yet within its bounds. Numbers are signed
+/// here, so that a negative one is out of bounds like any other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Value {
+    /// A path.
+    Path(PathBuf),
+    /// A text.
+    Text(String),
+    /// A level of the log.
+    Level(Level),
+    /// A number.
+    Number(i64),
+    /// Several numbers.
+    Numbers(Vec<i64>),
+}
+
+/// Values by the names of their keys.
+pub(crate) type Values = BTreeMap<&'static str, Value>;
+
+/// The settings that one source has.
+#[derive(Clone, Debug)]
 pub(super) struct Layer {
-    #[serde(skip)]
     pub(super) origin: Origin,
-    pub(super) data_dir: Option<PathBuf>,
-    pub(super) listen: Option<String>,
-    #[serde(deserialize_with = "level")]
-    pub(super) log_level: Option<Level>,
-    pub(super) identity: IdentityLayer,
-    pub(super) raft: RaftLayer,
-    pub(super) limits: LimitsLayer,
+    pub(super) values: Values,
     pub(super) peers: BTreeMap<String, String>,
 }
 
-/// Reads a level in any case of letters, also with blanks around it.
-fn level<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Level>, D::Error> {
-    let text = String::deserialize(from)?.trim().to_ascii_lowercase();
-    Level::deserialize(text.into_deserializer()).map(Some)
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct IdentityLayer {
-    pub(super) ca: Option<PathBuf>,
-    pub(super) certificate: Option<PathBuf>,
-    pub(super) key: Option<PathBuf>,
-}
-
-/// Numbers are signed here, so that a negative one is out of bounds like any other.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RaftLayer {
-    pub(super) election_timeout_ms: Option<Vec<i64>>,
-    pub(super) heartbeat_ms: Option<i64>,
-    pub(super) inflight_max: Option<i64>,
-    pub(super) entries_max: Option<i64>,
-    pub(super) lease_clock_error_ppm: Option<i64>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct LimitsLayer {
-    pub(super) requests_max: Option<i64>,
-    pub(super) connections_max: Option<i64>,
-    pub(super) uncommitted_bytes_max: Option<i64>,
-    pub(super) uncommitted_entries_max: Option<i64>,
-    pub(super) log_cache_bytes_max: Option<i64>,
-    pub(super) persist_interval_s: Option<i64>,
-    pub(super) log_keep_entries_max: Option<i64>,
-    pub(super) log_keep_bytes_max: Option<i64>,
-    pub(super) snapshot_bytes_per_s_max: Option<i64>,
-}
-
 impl Layer {
-    /// Reads a file, or a pipe; `again` when a running node does, which must not wait for a pipe's
-    /// writer.
+    /// Reads a file or a pipe. With `again`, for a node that runs already, only a plain file is
+    /// read: a pipe would keep it waiting for a writer.
     pub(super) fn read(file: &Path, again: bool) -> Result<Self, Failure> {
         let name = file.display().to_string();
         let failed = |error: std::io::Error| unreadable(file, &error);
@@ -138,55 +115,140 @@ impl Layer {
         Self::parse(file, &text)
     }
 
+    /// Reads a text; unknown keys are errors.
     pub(super) fn parse(file: &Path, text: &str) -> Result<Self, Failure> {
-        let mut layer: Self = toml::from_str(text).map_err(|error| {
+        let Parsed { values, peers } = toml::from_str(text).map_err(|error| {
             let text = error.to_string();
             let message = format!("{}: {}", file.display(), text.trim_end());
             Failure::new(Exit::Config, message).hint("raftd.toml(5) describes every key")
         })?;
-        layer.origin = Origin::File(file.to_owned());
-        Ok(layer)
+        Ok(Self { origin: Origin::File(file.to_owned()), values, peers })
     }
 
-    /// Returns what the environment says and, going before it, what flags say.
-    pub(super) fn from_overrides(overrides: &Overrides) -> [Self; 2] {
-        [Origin::Environment, Origin::Flags].map(|origin| Self::part(overrides, origin))
-    }
-
-    fn part(overrides: &Overrides, origin: Origin) -> Self {
-        let Overrides {
-            data_dir,
-            listen,
-            log_level,
-            ca,
-            certificate,
-            key,
-            election_timeout_ms,
-            heartbeat_ms,
-            variables,
-        } = overrides.clone();
-        let here = |key: &Key| {
-            let is_variable = variables.contains(&key.variable());
-            is_variable == (origin == Origin::Environment)
+    /// Returns what the environment says and, going before it, what flags say: a value belongs to
+    /// the environment if its variable is one of those named.
+    pub(super) fn of_command_line(given: &Values, variables: &[String]) -> [Self; 2] {
+        let is_variable = |name: &str| {
+            let key = KEYS.iter().find(|key| key.name == name);
+            let flag = key.and_then(|key| key.flag);
+            flag.is_some_and(|flag| variables.iter().any(|set| set == flag.variable))
         };
-        Self {
-            data_dir: data_dir.filter(|_| here(&keys::DATA_DIR)),
-            listen: listen.filter(|_| here(&keys::LISTEN)),
-            log_level: log_level.filter(|_| here(&keys::LOG_LEVEL)),
-            identity: IdentityLayer {
-                ca: ca.filter(|_| here(&keys::CA)),
-                certificate: certificate.filter(|_| here(&keys::CERTIFICATE)),
-                key: key.filter(|_| here(&keys::KEY)),
-            },
-            raft: RaftLayer {
-                election_timeout_ms: election_timeout_ms
-                    .filter(|_| here(&keys::ELECTION_TIMEOUT_MS)),
-                heartbeat_ms: heartbeat_ms.filter(|_| here(&keys::HEARTBEAT_MS)),
-                ..RaftLayer::default()
-            },
-            limits: LimitsLayer::default(),
-            peers: BTreeMap::new(),
-            origin,
+        [Origin::Environment, Origin::Flags].map(|origin| {
+            let wanted = origin == Origin::Environment;
+            let of_origin = given.iter().filter(|(name, _)| is_variable(name) == wanted);
+            let values = of_origin.map(|(name, value)| (*name, value.clone())).collect();
+            Self { origin, values, peers: BTreeMap::new() }
+        })
+    }
+}
+
+/// What a file holds.
+#[derive(Default)]
+struct Parsed {
+    values: Values,
+    peers: BTreeMap<String, String>,
+}
+
+impl<'de> Deserialize<'de> for Parsed {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let mut parsed = Self::default();
+        Section { name: "", into: &mut parsed }.deserialize(from)?;
+        Ok(parsed)
+    }
+}
+
+/// Reads a section of a file.
+struct Section<'a> {
+    name: &'static str,
+    into: &'a mut Parsed,
+}
+
+impl<'de> DeserializeSeed<'de> for Section<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Section<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(item) = map.next_key_seed(ItemName { section: self.name })? {
+            match item {
+                Item::Key(key) => {
+                    let value = map.next_value_seed(KeyValue(key))?;
+                    self.into.values.insert(key.name, value);
+                }
+                Item::Section(PEERS) => self.into.peers = map.next_value()?,
+                Item::Section(name) => {
+                    map.next_value_seed(Section { name, into: &mut *self.into })?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a name in a file stands for.
+enum Item {
+    Key(&'static Key),
+    Section(&'static str),
+}
+
+/// Reads a name in a section.
+struct ItemName {
+    section: &'static str,
+}
+
+impl<'de> DeserializeSeed<'de> for ItemName {
+    type Value = Item;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Item, D::Error> {
+        let name = String::deserialize(from)?;
+        let keys = || KEYS.iter().filter(|key| key.section() == self.section);
+        if let Some(key) = keys().find(|key| key.word() == name) {
+            return Ok(Item::Key(key));
+        }
+        let mut sections: Vec<&'static str> = Vec::new();
+        if self.section.is_empty() {
+            sections.extend(KEYS.iter().map(Key::section).filter(|section| !section.is_empty()));
+            sections.dedup();
+        }
+        if let Some(section) = sections.iter().find(|section| **section == name) {
+            return Ok(Item::Section(section));
+        }
+        let known = keys().map(Key::word).chain(sections);
+        let known: Vec<String> = known.map(|name| format!("`{name}`")).collect();
+        let known = known.join(", ");
+        Err(D::Error::custom(format!("unknown field `{name}`, expected one of {known}")))
+    }
+}
+
+/// Reads a key's value.
+struct KeyValue(&'static Key);
+
+impl<'de> DeserializeSeed<'de> for KeyValue {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
+        match self.0.kind {
+            Kind::Path { .. } => PathBuf::deserialize(from).map(Value::Path),
+            Kind::Listen { .. } | Kind::Addresses => String::deserialize(from).map(Value::Text),
+            Kind::Level { .. } => level(from).map(Value::Level),
+            Kind::Number { .. } => i64::deserialize(from).map(Value::Number),
+            Kind::Pair { .. } => Vec::deserialize(from).map(Value::Numbers),
         }
     }
+}
+
+/// Reads a level in any case of letters, also with blanks around it.
+fn level<'de, D: Deserializer<'de>>(from: D) -> Result<Level, D::Error> {
+    let text = String::deserialize(from)?.trim().to_ascii_lowercase();
+    Level::deserialize(text.into_deserializer())
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::keys::{Key, PEERS};
 use super::layer::{Layer, Origin};
 use crate::exit::{Exit, Failure};
 
@@ -29,7 +28,7 @@ pub(super) fn read(layers: &[Layer]) -> Result<BTreeMap<String, String>, Failure
     Ok(all)
 }
 
-/// Says whether others cannot dial an address because it stands for whoever dials it.
+/// Says whether an address stands for all addresses of a machine, so that it cannot be dialled.
 fn is_everywhere(address: &str) -> bool {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     let bare = host.trim_start_matches('[').trim_end_matches(']');
@@ -37,7 +36,10 @@ fn is_everywhere(address: &str) -> bool {
 }
 
 fn refused(origin: &Origin, name: &str, address: &str, why: &str) -> Failure {
-    let shown = origin.name(&Key { name: "peers", ..PEERS });
+    let shown = match origin {
+        Origin::File(file) => format!("{}: peers", file.display()),
+        Origin::Environment | Origin::Flags => "peers".to_owned(),
+    };
     let message = format!("{shown}: {name:?} = {address:?} is {why}");
     Failure::new(Exit::Config, message)
         .hint("for instance n1 = \"n1.example:7400\"; a line that is left out changes nothing")

@@ -16,14 +16,14 @@ fn layers(texts: &[&str]) -> Vec<Layer> {
     texts.iter().enumerate().map(parse).collect()
 }
 
-fn config(texts: &[&str]) -> Result<Config, Failure> {
-    Config::from_layers(Path::new("/etc/raftd/0.toml"), &layers(texts))
+fn config(texts: &[&str]) -> Result<Settings, Failure> {
+    Settings::from_layers(Path::new("/etc/raftd/0.toml"), &layers(texts))
 }
 
 /// What is said of a bad text, with the hint.
 fn refusal(text: &str) -> String {
     let failure = match Layer::parse(Path::new("/etc/raftd/raftd.toml"), text) {
-        Ok(layer) => Config::from_layers(Path::new("/etc/raftd/raftd.toml"), &[layer])
+        Ok(layer) => Settings::from_layers(Path::new("/etc/raftd/raftd.toml"), &[layer])
             .expect_err("it is refused"),
         Err(failure) => failure,
     };
@@ -34,20 +34,20 @@ fn refusal(text: &str) -> String {
 #[test]
 fn defaults_are_those_of_the_table() {
     let config = config(&[MINIMAL]).expect("it is complete");
-    assert_eq!(config.data_dir, Path::new("/var/lib/raftd"));
-    assert_eq!(config.listen, "[::]:7400".parse().expect("an address"));
+    assert_eq!(config.node.data_dir, Path::new("/var/lib/raftd"));
+    assert_eq!(config.node.listen, "[::]:7400".parse().expect("an address"));
     assert_eq!(config.log_level, Level::Info);
-    assert_eq!(config.raft.election_timeout_ms, 300..=600);
-    assert_eq!(config.raft.heartbeat_ms, 100);
-    assert_eq!(config.raft.lease_clock_error_ppm, None, "no leases");
-    assert_eq!(config.limits.requests_max, 8_192);
+    assert_eq!(config.node.raft.election_timeout_ms, 300..=600);
+    assert_eq!(config.node.raft.heartbeat_ms, 100);
+    assert_eq!(config.node.raft.lease_clock_error_ppm, None, "no leases");
+    assert_eq!(config.node.limits.requests_max, 8_192);
 }
 
 #[test]
 fn leases_are_on_where_the_error_of_clocks_is_told() {
     let ppm = |text: &str| {
         let text = format!("{MINIMAL}[raft]\nlease_clock_error_ppm = {text}\n");
-        config(&[&text]).expect("it is valid").raft.lease_clock_error_ppm
+        config(&[&text]).expect("it is valid").node.raft.lease_clock_error_ppm
     };
     assert_eq!((ppm("500"), ppm("0")), (Some(500), None));
 }
@@ -63,42 +63,41 @@ fn relative_paths_are_relative_to_the_file_that_names_them() {
 fn later_layers_go_first_key_by_key() {
     let first = format!("{MINIMAL}[raft]\nheartbeat_ms = 50\nentries_max = 7\n");
     let config = config(&[&first, "[raft]\nheartbeat_ms = 60\n"]).expect("both are valid");
-    assert_eq!((config.raft.heartbeat_ms, config.raft.entries_max), (60, 7));
+    assert_eq!((config.node.raft.heartbeat_ms, config.node.raft.entries_max), (60, 7));
 }
 
 #[test]
 fn flags_go_before_files() {
-    let overrides = Overrides {
-        data_dir: Some("here".into()),
-        heartbeat_ms: Some(25),
-        log_level: Some(Level::Trace),
-        ..Overrides::default()
-    };
+    let overrides = Overrides::of([
+        ("data_dir", Value::Path("here".into())),
+        ("raft.heartbeat_ms", Value::Number(25)),
+        ("log_level", Value::Level(Level::Trace)),
+    ]);
     let mut layers = layers(&[MINIMAL, "data_dir = \"/there\"\n[raft]\nheartbeat_ms = 60\n"]);
-    layers.extend(Layer::from_overrides(&overrides));
-    let config = Config::from_layers(Path::new("/x"), &layers).expect("it is valid");
-    assert_eq!(config.data_dir, Path::new("here"), "relative to the working directory");
-    assert_eq!((config.raft.heartbeat_ms, config.log_level), (25, Level::Trace));
+    layers.extend(overrides.layers());
+    let config = Settings::from_layers(Path::new("/x"), &layers).expect("it is valid");
+    assert_eq!(config.node.data_dir, Path::new("here"), "relative to the working directory");
+    assert_eq!((config.node.raft.heartbeat_ms, config.log_level), (25, Level::Trace));
 }
 
 #[test]
 fn what_a_variable_says_goes_before_files_and_behind_flags_and_is_named() {
-    let overrides = Overrides {
-        heartbeat_ms: Some(1),
-        listen: Some("0.0.0.0:1".to_owned()),
-        variables: vec!["RAFTD_HEARTBEAT_MS".to_owned()],
-        ..Overrides::default()
-    };
+    let mut overrides = Overrides::of([
+        ("raft.heartbeat_ms", Value::Number(1)),
+        ("listen", Value::Text("0.0.0.0:1".to_owned())),
+    ]);
+    overrides.variables = vec!["RAFTD_HEARTBEAT_MS".to_owned()];
     let refused = |overrides: &Overrides| {
         let mut layers = layers(&[MINIMAL, "[raft]\nheartbeat_ms = 60\n"]);
-        layers.extend(Layer::from_overrides(overrides));
-        Config::from_layers(Path::new("/x"), &layers).expect_err("it is refused").message
+        layers.extend(overrides.layers());
+        Settings::from_layers(Path::new("/x"), &layers).expect_err("it is refused").message
     };
     let wanted = "the environment variable RAFTD_HEARTBEAT_MS = 1 is out of bounds";
     assert_eq!(refused(&overrides), wanted);
-    let flag = Overrides { variables: Vec::new(), ..overrides };
+    let mut flag = overrides;
+    flag.variables.clear();
     assert_eq!(refused(&flag), "--heartbeat-ms = 1 is out of bounds");
-    let listen = Overrides { listen: Some("here".to_owned()), ..Overrides::default() };
+    let listen = Overrides::of([("listen", Value::Text("here".to_owned()))]);
     assert_eq!(refused(&listen), "--listen = \"here\" is not an IP address and a port");
 }
 
@@ -106,7 +105,7 @@ fn what_a_variable_says_goes_before_files_and_behind_flags_and_is_named() {
 fn blanks_around_a_text_are_ignored_and_an_empty_one_is_refused() {
     let text = format!("listen = \" 127.0.0.1:9 \"\nlog_level = \"Debug \"\n{MINIMAL}");
     let config = config(&[&text]).expect("it is valid");
-    assert_eq!(config.listen, "127.0.0.1:9".parse().expect("an address"));
+    assert_eq!(config.node.listen, "127.0.0.1:9".parse().expect("an address"));
     assert_eq!(config.log_level, Level::Debug);
     for (text, wanted) in [
         ("listen = \"\"\n", "/etc/raftd/raftd.toml: listen is empty"),
@@ -125,7 +124,7 @@ fn peers_are_found_by_name_in_the_last_layer_that_has_them() {
     let first = format!("{MINIMAL}[peers]\nn1 = \" a:1\"\nn2 = \"b:1\"\n");
     let config = config(&[&first, "[peers]\nn2 = \"[::1]:2\"\n3 = \"c:3\"\n"]).expect("valid");
     let found: Vec<(&str, &str)> =
-        config.peers.iter().map(|(name, address)| (name.as_str(), address.as_str())).collect();
+        config.node.peers.iter().map(|(name, address)| (name.as_str(), address.as_str())).collect();
     assert_eq!(found, [("3", "c:3"), ("n1", "a:1"), ("n2", "[::1]:2")]);
     for bad in ["", "a", "a:0", ":1", "a:70000", "::1:1", "a b:1"] {
         let said = refusal(&format!("{MINIMAL}[peers]\nn1 = \"{bad}\"\n"));
@@ -197,17 +196,17 @@ fn files_beside_are_read_in_order_of_their_names() {
     fs::write(beside.join("20-b.toml"), "log_level = \"debug\"\n").expect("written");
     fs::write(beside.join("10-a.toml"), "log_level = \"warn\"\n").expect("written");
     fs::write(beside.join("30-c.toml.bak"), "nonsense").expect("written");
-    let config = Config::load(&file, &Overrides::default()).expect("it is valid");
+    let config = Settings::load(&file, &Overrides::default()).expect("it is valid");
     assert_eq!(config.log_level, Level::Debug);
 
     fs::write(beside.join("40-d.toml"), "[raft]\nheartbeat_ms = 9999999\n").expect("written");
-    let failure = Config::load(&file, &Overrides::default()).expect_err("out of bounds");
+    let failure = Settings::load(&file, &Overrides::default()).expect_err("out of bounds");
     assert!(failure.message.contains("40-d.toml"), "{failure}");
 }
 
 #[test]
 fn a_missing_file_is_named() {
-    let failure = Config::load(Path::new("/nowhere/raftd.toml"), &Overrides::default())
+    let failure = Settings::load(Path::new("/nowhere/raftd.toml"), &Overrides::default())
         .expect_err("there is none");
     assert!(failure.message.starts_with("/nowhere/raftd.toml: "), "{failure}");
 }
@@ -220,11 +219,11 @@ fn a_pipe_is_read_once_at_the_start_and_never_waited_for_by_a_running_node() {
     mknodat(CWD, &file, FileType::Fifo, Mode::from_raw_mode(0o600), 0).expect("it may be made");
     let writer = file.clone();
     let writing = std::thread::spawn(move || fs::write(writer, MINIMAL));
-    let config = Config::load(&file, &Overrides::default()).expect("it is complete");
+    let config = Settings::load(&file, &Overrides::default()).expect("it is complete");
     assert_eq!(config.identity.ca, directory.path().join("ca.crt"));
     writing.join().expect("it has ended").expect("it was read");
     // Nobody writes now: this would wait for ever.
-    let refused = Config::load_again(&file, &Overrides::default()).expect_err("it is a pipe");
+    let refused = Settings::load_again(&file, &Overrides::default()).expect_err("it is a pipe");
     let shown = file.display();
     let wanted = format!("{shown}: it is no plain file, so it cannot be read again");
     assert_eq!((refused.message, refused.exit), (wanted, Exit::Config));
@@ -236,7 +235,34 @@ fn a_relative_path_in_a_pipe_leads_nowhere_and_is_refused() {
         let layer = Layer::parse(Path::new("/dev/fd/63"), text).expect("it parses");
         let identity = Layer::parse(Path::new("/etc/raftd/raftd.toml"), MINIMAL);
         let layers = [identity.expect("it parses"), layer];
-        let refused = Config::from_layers(Path::new("/dev/fd/63"), &layers).expect_err(key);
+        let refused = Settings::from_layers(Path::new("/dev/fd/63"), &layers).expect_err(key);
         assert!(refused.message.starts_with(&format!("/dev/fd/63: {key}")), "{refused}");
     }
+}
+
+#[test]
+fn a_configuration_that_a_program_makes_has_the_same_defaults_and_bounds() {
+    let mut made = Config::new("/x", CertificateFiles::default());
+    let read = config(&[MINIMAL]).expect("it is complete").node;
+    assert_eq!((&made.raft, &made.limits, made.listen), (&read.raft, &read.limits, read.listen));
+    assert!(made.check().is_ok());
+    made.raft.entries_max = 0;
+    let refused = made.check().expect_err("it is out of bounds");
+    assert_eq!(refused.message, "raft.entries_max = 0 is out of bounds");
+    made.raft.entries_max = 1;
+    made.raft.heartbeat_ms = 200;
+    let refused = made.check().expect_err("followers would campaign").message;
+    assert!(refused.starts_with("raft.heartbeat_ms = 200 is above half"), "{refused}");
+}
+
+#[test]
+fn every_default_is_within_its_bounds_and_flags_and_variables_are_called_like_their_keys() {
+    for key in &KEYS {
+        let Some(flag) = key.flag else { continue };
+        let word = key.word();
+        assert_eq!(flag.name, word.replace('_', "-"));
+        assert_eq!(flag.variable, format!("RAFTD_{}", word.to_uppercase()));
+    }
+    let defaults = Draft::default().config;
+    defaults.check().expect("they are within their bounds");
 }

@@ -18,9 +18,8 @@ use state_machine::{Host, HostError};
 use storage::{SnapshotReader, StateStore};
 use transport::Removed;
 
-use crate::bootstrap::{failure, host_failure};
-use crate::exit::{Exit, Failure};
-use crate::lanes::{Done, Reports, View, entry_bytes, step_back};
+use crate::exit::{Exit, Failure, host_failure, storage_failure};
+use crate::lanes::{Done, Reports, View, entry_bytes, guarded, step_back};
 
 /// The most bytes of entries in one batch, beyond the first entry.
 pub(crate) const BATCH_BYTES_MAX: usize = 1 << 20;
@@ -91,9 +90,10 @@ impl Apply {
             dirty: false,
             flushing: Arc::default(),
         };
-        let thread = std::thread::Builder::new()
-            .name("apply".to_owned())
-            .spawn(move || worker.run(&queue))?;
+        let thread = std::thread::Builder::new().name("apply".to_owned()).spawn(move || {
+            let reports = worker.reports.clone();
+            guarded("apply", &reports, || worker.run(&queue));
+        })?;
         Ok(Self { jobs, thread, queued_bytes: 0 })
     }
 
@@ -152,7 +152,7 @@ struct Worker<R> {
     host: Host<StateStore>,
     read: R,
     reports: Reports,
-    /// Whom the door refuses.
+    /// Who is refused as a peer.
     removed: Removed,
     when: Flushing,
     persisted: Instant,
@@ -235,7 +235,7 @@ where
         Ok(())
     }
 
-    /// Tells the door who was removed, as far as the log is applied.
+    /// Tells the transport who was removed, as far as the log is applied.
     fn tell_removed(&self) -> Result<(), Failure> {
         let stones = self.host.view().tombstones().map_err(|error| failed(&error))?;
         self.removed.replace(stones.into_iter().map(|stone| (stone.id, stone.index)));
@@ -272,14 +272,17 @@ where
         let flush = self.host.with_store(|store| store.flush_later());
         let flush = flush.map_err(|error| failed(&error))?;
         let (reports, flushing) = (self.reports.clone(), Arc::clone(&self.flushing));
-        let thread = thread::Builder::new().name("flush".to_owned()).spawn(move || {
-            step_back();
-            let flushed = flush.run();
-            flushing.store(false, Ordering::Release);
-            // A loop that is gone needs no report.
-            let _ = reports.blocking_send(match flushed {
-                Ok(state_bytes) => Done::Flushed { index, state_bytes },
-                Err(error) => Done::ApplyFailed(failure(&error)),
+        let thread = thread::Builder::new().name("flush".to_owned());
+        let thread = thread.spawn(move || {
+            guarded("flush", &reports, || {
+                step_back();
+                let flushed = flush.run();
+                flushing.store(false, Ordering::Release);
+                // A loop that is gone needs no report.
+                let _ = reports.blocking_send(match flushed {
+                    Ok(state_bytes) => Done::Flushed { index, state_bytes },
+                    Err(error) => Done::ApplyFailed(storage_failure(&error)),
+                });
             });
         });
         thread.map(drop).map_err(|error| Failure::from_error(Exit::Io, "a thread", &error))
@@ -306,7 +309,7 @@ where
             self.dirty = false;
             self.flushed(last.index)?;
         }
-        let result = result.map_err(|error| failure(&error));
+        let result = result.map_err(|error| storage_failure(&error));
         self.report(Done::Checkpointed { last, result });
         Ok(())
     }
@@ -321,7 +324,7 @@ where
             let done = thread::scope(|scope| scope.spawn(|| replace(store)).join());
             done.expect("a panic ends the process")
         });
-        replaced.map_err(|error| failed(&error))?.map_err(|error| failure(&error))?;
+        replaced.map_err(|error| failed(&error))?.map_err(|error| storage_failure(&error))?;
         self.dirty = false;
         self.tell_removed()?;
         let last = self.host.applied().index;

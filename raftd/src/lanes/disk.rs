@@ -11,7 +11,7 @@ use std::time::Instant;
 use consensus::Write;
 
 use crate::exit::Failure;
-use crate::lanes::{Done, Reports, entry_bytes};
+use crate::lanes::{Done, Reports, entry_bytes, guarded};
 
 /// The most bytes of entries in one batch, beyond the first write.
 const BATCH_BYTES_MAX: usize = 4 << 20;
@@ -40,7 +40,7 @@ impl Disk {
         let (jobs, queue) = channel();
         let thread = std::thread::Builder::new()
             .name("disk".to_owned())
-            .spawn(move || run(write, &queue, &reports))?;
+            .spawn(move || guarded("disk", &reports, || run(write, &queue, &reports)))?;
         Ok(Self { jobs, thread, queued_bytes: 0 })
     }
 

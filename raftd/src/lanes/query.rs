@@ -15,11 +15,13 @@ use protocol::{
 use state_machine::{Envelope, EnvelopeKind, HostError, QueryView, SystemAnswer, SystemQuery};
 use transport::Responder;
 
+use crate::alive::Alive;
 use crate::answer;
 use crate::clock::Clock;
-use crate::daemon::Machine;
 use crate::lanes::network::ReadLog;
+use crate::lanes::{Reports, guarded};
 use crate::logging::repeat::{self, Kind};
+use crate::program::Machine;
 
 /// The most questions that wait for the lane.
 const QUESTIONS_MAX: usize = 65_536;
@@ -63,6 +65,7 @@ pub(crate) struct Queries {
     pages: Arc<AtomicUsize>,
     read: ReadLog,
     machine: Machine,
+    reports: Reports,
 }
 
 /// A page that a client wants.
@@ -92,14 +95,23 @@ impl Queries {
     ///
     /// # Errors
     /// If the system starts no thread.
-    pub(crate) fn start(read: ReadLog, machine: Machine, clock: Clock) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        read: ReadLog,
+        machine: Machine,
+        clock: Clock,
+        (reports, alive): (Reports, Alive),
+    ) -> std::io::Result<Self> {
         let (jobs, queue) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&waiting);
-        std::thread::Builder::new()
-            .name("query".to_owned())
-            .spawn(move || run(&queue, &counter, clock))?;
-        Ok(Self { jobs, waiting, pages: Arc::new(AtomicUsize::new(0)), read, machine })
+        std::thread::Builder::new().name("query".to_owned()).spawn({
+            let reports = reports.clone();
+            move || {
+                guarded("query", &reports, || run(&queue, &counter, clock));
+                drop((queue, alive));
+            }
+        })?;
+        Ok(Self { jobs, waiting, reports, pages: Arc::new(AtomicUsize::new(0)), read, machine })
     }
 
     /// Answers questions at a view, which must hold all that they may have to see.
@@ -127,9 +139,12 @@ impl Queries {
         }
         let (read, pages) = (Arc::clone(&self.read), Arc::clone(&self.pages));
         let machine = Arc::clone(&self.machine);
+        let reports = self.reports.clone();
         tokio::task::spawn_blocking(move || {
-            responder.send(read_page(&read, &machine, page, extent));
-            pages.fetch_sub(1, Ordering::Relaxed);
+            guarded("page", &reports, || {
+                responder.send(read_page(&read, &machine, page, extent));
+                pages.fetch_sub(1, Ordering::Relaxed);
+            });
         });
     }
 }

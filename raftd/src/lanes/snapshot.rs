@@ -225,9 +225,11 @@ impl SnapshotLane {
         let gauges = Arc::clone(&self.gauges);
         let thread = std::thread::Builder::new().name("snapshot".to_owned());
         thread.spawn(move || {
-            crate::lanes::step_back();
-            let result = make::run(&shelf, &checkpoint, &header, (rate, &gauges), flushed);
-            let _ = reports.blocking_send(Done::Snapshot(Report::Made { result }));
+            crate::lanes::guarded("snapshot", &reports, || {
+                crate::lanes::step_back();
+                let result = make::run(&shelf, &checkpoint, &header, (rate, &gauges), flushed);
+                let _ = reports.blocking_send(Done::Snapshot(Report::Made { result }));
+            });
         })?;
         Ok(())
     }

@@ -14,8 +14,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
 use crate::logging::plain::{Plain, plain};
-use crate::logging::queue::Queue;
-use crate::logging::weight;
+use crate::logging::queue::{Queue, Weight};
 
 /// Where the journal listens.
 pub(super) const SOCKET: &str = "/run/systemd/journal/socket";
@@ -42,7 +41,7 @@ impl<S: Subscriber> Layer<S> for Journal {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let level = *event.metadata().level();
-        self.queue.push(weight(level), encode(level, Some(event.metadata()), &fields));
+        self.queue.push(Weight::of(level), encode(level, Some(event.metadata()), &fields));
     }
 }
 

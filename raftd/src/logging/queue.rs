@@ -1,4 +1,4 @@
-//! Lines on their way to the log. Whoever logs never waits for the sink: what finds no room is
+//! Lines on their way to the log. Logging never waits for the sink: lines that find no room are
 //! lost, and counted.
 
 use std::collections::VecDeque;
@@ -21,6 +21,13 @@ pub(super) enum Weight {
     Plain,
     /// An error, or what the process says last.
     Grave,
+}
+
+impl Weight {
+    /// Returns that of a line of this level.
+    pub(super) fn of(level: tracing::Level) -> Self {
+        if level == tracing::Level::ERROR { Self::Grave } else { Self::Plain }
+    }
 }
 
 /// What the writer does next.

@@ -1,7 +1,6 @@
 //! What others can cause to be logged: strangers, clients, peers. The first few of a kind are
 //! logged one by one, the rest is counted, and the count is said after a minute, ten minutes, and
-//! then every hour for as long as it goes on. Memory is bounded by the number of kinds, whoever
-//! comes.
+//! then every hour for as long as it goes on. Memory is bounded by the number of kinds.
 
 use std::fmt::Display;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -101,9 +100,9 @@ pub(super) fn due() -> Option<Instant> {
 }
 
 /// Says the counts that are due by `now`, or all.
-pub(super) fn summarise(now: Instant, all: bool) {
+pub(crate) fn summarise(now: Instant, all: bool) {
     for kind in KINDS {
-        // Not said while it is locked: whoever logs may come here again.
+        // Logged after the lock is released: logging may come back to this module.
         let summary = lock()[kind as usize].turn(now, all);
         if let Some(Summary { more, passed, from, why }) = summary {
             let (level, _, what) = kind.about();
@@ -165,7 +164,7 @@ struct Window {
     said: u32,
     /// Lines that were not.
     more: u64,
-    /// From whom the last of them came, and why.
+    /// Where the last of them came from, and why.
     latest: (String, String),
 }
 

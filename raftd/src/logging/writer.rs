@@ -101,7 +101,7 @@ fn write_all(bytes: &[u8]) -> Result<(), (usize, io::Error)> {
             Ok(0) => return Err((written, io::ErrorKind::WriteZero.into())),
             Ok(count) => written += count,
             Err(Errno::INTR) => {}
-            // Whoever shares the terminal or pipe has made it so that it does not wait.
+            // Another process that shares the terminal or pipe has set it to non-blocking.
             Err(Errno::AGAIN) => std::thread::sleep(PAUSE),
             Err(error) => return Err((written, error.into())),
         }

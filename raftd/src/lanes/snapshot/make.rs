@@ -5,8 +5,7 @@ use std::time::Instant;
 use consensus::LogIndex;
 use storage::{SnapshotFile, SnapshotHeader, Snapshots, StateCheckpoint, StorageError};
 
-use crate::bootstrap::failure;
-use crate::exit::Failure;
+use crate::exit::{Failure, storage_failure};
 use crate::gauges::Gauges;
 use crate::lanes::pacer::Pacer;
 use crate::lanes::snapshot::SNAPSHOTS_KEPT;
@@ -24,7 +23,7 @@ pub(super) fn run(
 ) -> Result<SnapshotFile, Failure> {
     let mut pacer = Pacer::new(bytes_per_s_max, Instant::now());
     let mut before = 0;
-    room(gauges).map_err(|error| failure(&error))?;
+    room(gauges).map_err(|error| storage_failure(&error))?;
     let made = checkpoint.save(shelf, header, |written| {
         if written - before >= STEP_BYTES {
             room(gauges)?;
@@ -33,7 +32,7 @@ pub(super) fn run(
         }
         Ok(())
     });
-    let made = made.map_err(|error| failure(&error))?;
+    let made = made.map_err(|error| storage_failure(&error))?;
     if let Err(error) = shelf.keep(SNAPSHOTS_KEPT, flushed) {
         tracing::warn!(%error, "an old snapshot cannot be removed");
     }

@@ -1,4 +1,5 @@
-//! The door: handshakes, and who may come in as what. Nothing of it runs in the node's loop.
+//! Incoming connections: handshakes, and what each connection is for. None of it runs in the
+//! node's loop.
 
 use std::sync::Arc;
 
@@ -13,8 +14,9 @@ use crate::logging::repeat::{self, Kind};
 /// Handshakes under way; more wait in the socket.
 const HANDSHAKES_MAX: usize = 64;
 
-/// So many of them, at most, are with somebody who may not hear us: beyond it, one must show first
-/// that it does, or 32 first packets a second, from wherever, would keep the door shut.
+/// At most so many of them are with addresses that are not proven. Beyond it, the other side must
+/// first show that it receives what is sent to its address; without this rule, 32 first packets a
+/// second with forged addresses would keep everybody out.
 const UNPROVEN_MAX: usize = HANDSHAKES_MAX / 2;
 
 /// Requests that wait for the loop; beyond it their connections are held back.
@@ -23,8 +25,8 @@ const REQUESTS_WAITING_MAX: usize = 1_024;
 /// Connections of peers that wait for the loop.
 const PEERS_WAITING_MAX: usize = 64;
 
-/// What comes in.
-pub(crate) struct Door {
+/// What comes in from the network.
+pub(crate) struct Inbound {
     /// Connections that other nodes have dialled.
     pub(crate) peers: mpsc::Receiver<Accepted>,
     /// Requests of clients and operators.
@@ -33,67 +35,68 @@ pub(crate) struct Door {
     pub(crate) hello: watch::Sender<Hello>,
 }
 
-impl Door {
-    /// Opens the door.
+impl Inbound {
+    /// Begins to accept connections.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub(crate) fn open(endpoint: Endpoint, hello: Hello, clients_max: u32) -> Self {
+    pub(crate) fn accept(endpoint: Endpoint, hello: Hello, clients_max: u32) -> Self {
         let (to_peers, peers) = mpsc::channel(PEERS_WAITING_MAX);
         let (to_requests, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
         let (hello, said) = watch::channel(hello);
-        let usher = Usher {
+        let acceptor = Acceptor {
             peers: to_peers,
             requests: to_requests,
             forwarder: Forwarder::new(endpoint.clone(), said.clone()),
             hello: said,
             clients: Arc::new(Semaphore::new(clients_max as usize)),
         };
-        tokio::spawn(usher.stand(endpoint));
+        tokio::spawn(acceptor.run(endpoint));
         Self { peers, requests, hello }
     }
 }
 
 #[derive(Clone)]
-struct Usher {
+struct Acceptor {
     peers: mpsc::Sender<Accepted>,
     requests: mpsc::Sender<ClientRequest>,
-    /// The way to the leader, for clients that do not reach it.
+    /// Passes requests on to the leader, for clients that do not reach it.
     forwarder: Forwarder,
     hello: watch::Receiver<Hello>,
     clients: Arc<Semaphore>,
 }
 
-impl Usher {
-    async fn stand(self, endpoint: Endpoint) {
+impl Acceptor {
+    async fn run(self, endpoint: Endpoint) {
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
         while let Some(incoming) = endpoint.accept().await {
-            let crowded = handshakes.available_permits() <= HANDSHAKES_MAX - UNPROVEN_MAX;
-            let Some(incoming) = (if crowded { incoming.proven() } else { Some(incoming) }) else {
+            let is_crowded = handshakes.available_permits() <= HANDSHAKES_MAX - UNPROVEN_MAX;
+            let Some(incoming) = (if is_crowded { incoming.proven() } else { Some(incoming) })
+            else {
                 continue;
             };
             let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else {
                 return;
             };
-            let usher = self.clone();
+            let acceptor = self.clone();
             tokio::spawn(async move {
-                let accepted = usher.check(incoming).await;
+                let accepted = acceptor.handshake(incoming).await;
                 drop(permit);
                 if let Some(accepted) = accepted {
-                    usher.lead_in(accepted).await;
+                    acceptor.serve(accepted).await;
                 }
             });
         }
     }
 
-    async fn check(&self, incoming: Incoming) -> Option<Accepted> {
+    async fn handshake(&self, incoming: Incoming) -> Option<Accepted> {
         incoming.finish().await.inspect_err(turned_away).ok()
     }
 
-    async fn lead_in(self, accepted: Accepted) {
+    async fn serve(self, accepted: Accepted) {
         match accepted.alpn {
             Alpn::Peer => {
-                // A loop that is gone takes nobody in.
+                // The loop may have ended; then the connection is dropped.
                 let _ = self.peers.send(accepted).await;
             }
             Alpn::Client | Alpn::Forward => {
@@ -113,7 +116,7 @@ impl Usher {
     }
 }
 
-/// Logs who was not let in, in so far as something was refused: whoever knocks decides how often.
+/// Logs a connection that was refused. Strangers decide how often that happens, so it is counted.
 pub(crate) fn turned_away(away: &TurnedAway) {
     let kind = match away.cause {
         Cause::Gone => return tracing::debug!(from = %away.who, why = %away.why, "nobody came in"),

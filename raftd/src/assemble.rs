@@ -1,0 +1,266 @@
+//! Putting a node together: what was found on the disk, the replica, the lanes and the loop.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use consensus::{Entry, LogIndex, Raft, Restored};
+use replica::{Keep, Limits, Replica};
+use state_machine::Host;
+use storage::{
+    DataDirectory, EntryReader, PersistentLog, RestoredLog, SnapshotFile, Snapshots, StateStore,
+    reconcile,
+};
+use tokio::sync::mpsc;
+use transport::{Endpoint, Mesh};
+
+use crate::alive::Alive;
+use crate::bootstrap::is_machine;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::exit::{Exit, Failure, host_failure, storage_failure};
+use crate::gauges::Gauges;
+use crate::identity::Identity;
+use crate::lanes::apply::{Apply, Flushing};
+use crate::lanes::disk::Disk;
+use crate::lanes::network::{Network, ReadLog};
+use crate::lanes::query::Queries;
+use crate::lanes::snapshot::{About, SnapshotLane};
+use crate::lanes::{REPORTS_MAX, Reports};
+use crate::node::{Node, Parts};
+use crate::program::{Machine, Program};
+use crate::services::Services;
+use crate::turn::Turn;
+
+/// News of peers that wait for the loop; beyond it their connections are held back.
+const PEER_EVENTS_MAX: usize = 1_024;
+
+/// At most so many bytes of entries are applied and not flushed.
+const UNFLUSHED_BYTES_MAX: u64 = 64 << 20;
+
+/// What small disks set limits to: what is applied and not flushed, what is proposed and not
+/// applied, and what stays of the log take at most such a part of the disk.
+const UNFLUSHED_PART: u64 = 32;
+const PROPOSED_PART: u64 = 32;
+const KEPT_PART: u64 = 8;
+
+/// But never less than so many bytes.
+const SHARE_BYTES_MIN: u64 = 2 << 20;
+
+/// What was found on the disk.
+pub(crate) struct Opened {
+    log: Box<dyn PersistentLog>,
+    restored: RestoredLog,
+    host: Host<StateStore>,
+    snapshots: Snapshots,
+    newest: Option<SnapshotFile>,
+}
+
+/// Opens log, state and snapshots, and brings them together.
+///
+/// # Errors
+/// If one of them cannot be opened, or is not what this program is made for.
+pub(crate) fn open(directory: &DataDirectory, program: &Program) -> Result<Opened, Failure> {
+    let machine = &program.machine;
+    let record = directory.bootstrap().map_err(|error| storage_failure(&error))?;
+    if let Some(record) = record {
+        is_machine(machine, &record).map_err(|why| {
+            Failure::new(Exit::Data, why).hint("start the program that this cluster was made for")
+        })?;
+    }
+    let (log, restored) = program.logs.open(directory).map_err(|error| storage_failure(&error))?;
+    let mut state = StateStore::open(directory.path()).map_err(|error| storage_failure(&error))?;
+    let snapshots = Snapshots::open(directory).map_err(|error| storage_failure(&error))?;
+    let installed =
+        reconcile(&restored, &mut state, &snapshots).map_err(|error| storage_failure(&error))?;
+    if let Some(file) = installed {
+        let last = file.header.meta.last;
+        tracing::info!(%last, "a snapshot was received before the last stop; it is installed");
+    }
+    let host = Host::open(state, Arc::clone(machine))
+        .map_err(|error| host_failure("the state", &error))?;
+    let (files, _) = snapshots.list().map_err(|error| storage_failure(&error))?;
+    Ok(Opened { log, restored, host, snapshots, newest: files.into_iter().next() })
+}
+
+/// Starts the lanes, and puts a node together that is ready to run.
+///
+/// # Errors
+/// If what is on the disk makes no sense, or the system starts no thread.
+pub(crate) fn assemble(
+    config: &Config,
+    identity: &Identity,
+    opened: Opened,
+    endpoint: &Endpoint,
+    gauges: Arc<Gauges>,
+    (services, alive): (Services, &Alive),
+) -> Result<Turn, Failure> {
+    let Opened { log, restored, mut host, snapshots, newest } = opened;
+    let clock = services.clock;
+    let replica = replica((config, &gauges), identity, restored, &host, clock)?;
+    let reader = log.reader();
+    let (reports, reported) = mpsc::channel(REPORTS_MAX);
+    let (events, heard) = mpsc::channel(PEER_EVENTS_MAX);
+    let mesh = Mesh::new(endpoint.clone(), services.inbound.hello.borrow().clone(), events);
+    let read = read_log(DiskReader { reader: Arc::clone(&reader), _alive: alive.clone() });
+    let thread = |error: std::io::Error| Failure::from_error(Exit::Io, "a thread", &error);
+    let measured = Arc::clone(&gauges);
+    let mut log = DiskLog { log, _alive: alive.clone() };
+    let write = move |writes: &[consensus::Write]| {
+        let written = log.write(writes);
+        // Here and now: between two looks at the clock, the disk could fill up.
+        measured.measure();
+        written
+    };
+    gauges.set_state_bytes(host.with_store(|store| store.bytes()).unwrap_or(0));
+    gauges.watch(move || reader.bytes());
+    let view = host.view();
+    let flushing = flushing(config, &gauges);
+    let generation = identity.generation.expect("a node with a log has a generation");
+    let about = About {
+        cluster: identity.cluster,
+        generation,
+        machine: services.program.machine.name().to_owned(),
+        machine_version: services.program.machine.version(),
+    };
+    let machine = Arc::clone(&services.program.machine);
+    let rate = config.limits.snapshot_bytes_per_s_max;
+    let snapshots =
+        SnapshotLane::new(snapshots, newest, about, rate, (Arc::clone(&gauges), reports.clone()));
+    let parts = Parts {
+        snapshots,
+        replica,
+        identity: identity.clone(),
+        disk: Disk::start(write, reports.clone()).map_err(thread)?,
+        apply: start_apply(host, &read, flushing, (&reports, mesh.removed())).map_err(thread)?,
+        queries: start_queries(&read, &machine, clock, (&reports, alive)).map_err(thread)?,
+        machine,
+        network: Network::new(mesh, (read, generation), rate, reports),
+        gauges,
+        view,
+        requests_max: config.limits.requests_max,
+        cache_bytes_max: bytes(config.limits.log_cache_bytes_max),
+        lease_clock_error_ppm: config.raft.lease_clock_error_ppm,
+        pace_ms: (config.raft.heartbeat_ms, *config.raft.election_timeout_ms.start()),
+        listen: endpoint.local_addr().unwrap_or(config.listen),
+        elsewhere: services.reload.elsewhere(),
+    };
+    Ok(Turn::new(Node::new(parts), services, reported, heard))
+}
+
+fn start_apply(
+    host: Host<StateStore>,
+    read: &ReadLog,
+    flushing: Flushing,
+    (reports, removed): (&Reports, transport::Removed),
+) -> std::io::Result<Apply> {
+    let read = Arc::clone(read);
+    let read = move |range, bytes_max| read(range, bytes_max);
+    Apply::start(host, read, flushing, reports.clone(), removed)
+}
+
+fn start_queries(
+    read: &ReadLog,
+    machine: &Machine,
+    clock: Clock,
+    (reports, alive): (&Reports, &Alive),
+) -> std::io::Result<Queries> {
+    let guard = (reports.clone(), alive.clone());
+    Queries::start(Arc::clone(read), Arc::clone(machine), clock, guard)
+}
+
+/// What waits to be flushed takes a small part of the disk only, and a flush that would find no
+/// room is left out: it would end the node.
+fn flushing(config: &Config, gauges: &Arc<Gauges>) -> Flushing {
+    let gauges = Arc::clone(gauges);
+    Flushing {
+        interval: Duration::from_secs(config.limits.persist_interval_s),
+        bytes_max: bytes(UNFLUSHED_BYTES_MAX.min(share(&gauges, UNFLUSHED_PART))),
+        has_room: Box::new(move || gauges.lacks(0).is_none()),
+    }
+}
+
+/// Returns a part of the disk, but enough for some entries of any size.
+fn share(gauges: &Gauges, part: u64) -> u64 {
+    let total = gauges.space().map_or(u64::MAX, |space| space.total_bytes);
+    (total / part).max(SHARE_BYTES_MIN)
+}
+
+/// The log, which is closed before it counts as unused.
+struct DiskLog {
+    log: Box<dyn PersistentLog>,
+    _alive: Alive,
+}
+
+impl DiskLog {
+    fn write(&mut self, writes: &[consensus::Write]) -> Result<(), Failure> {
+        self.log.write(writes).map(drop).map_err(|error| storage_failure(&error))
+    }
+}
+
+/// What reads the log, which is closed before it counts as unused.
+struct DiskReader {
+    reader: Arc<dyn EntryReader>,
+    _alive: Alive,
+}
+
+impl DiskReader {
+    fn read(&self, range: Range<LogIndex>, bytes_max: usize) -> Result<Vec<Entry>, Failure> {
+        self.reader.read(range, bytes_max).map_err(|error| storage_failure(&error))
+    }
+}
+
+fn read_log(reader: DiskReader) -> ReadLog {
+    Arc::new(move |range, bytes_max| reader.read(range, bytes_max))
+}
+
+fn replica(
+    (config, gauges): (&Config, &Gauges),
+    identity: &Identity,
+    restored: RestoredLog,
+    host: &Host<StateStore>,
+    clock: Clock,
+) -> Result<Replica, Failure> {
+    let ns = |ms: u64| ms * 1_000_000;
+    let election = &config.raft.election_timeout_ms;
+    let seed = clock.epoch_ns() ^ identity.node.get().rotate_left(48);
+    let settings = consensus::Config {
+        election_timeout_ns: ns(*election.start())..ns(*election.end()),
+        heartbeat_ns: ns(config.raft.heartbeat_ms),
+        inflight_max: config.raft.inflight_max,
+        entries_max: config.raft.entries_max,
+        uncommitted_max: config.limits.uncommitted_entries_max,
+        reads_max: config.limits.requests_max,
+        lease_clock_error_ppm: config.raft.lease_clock_error_ppm,
+        ..consensus::Config::new(seed)
+    };
+    let disk = Restored {
+        incarnation: identity.incarnation,
+        hard_state: restored.hard_state,
+        log: restored.log,
+        membership: restored.membership,
+        applied: host.applied().index,
+        stamp: restored.stamp.max(host.time()),
+    };
+    let raft = Raft::restore(identity.node, settings, disk, clock.now())
+        .map_err(|error| Failure::from_error(Exit::Data, "the data directory", &error))?;
+    let kept = config.limits.log_keep_bytes_max.min(share(gauges, KEPT_PART));
+    let proposed = config.limits.uncommitted_bytes_max.min(share(gauges, PROPOSED_PART));
+    let limits = Limits {
+        cache_bytes_max: bytes(config.limits.log_cache_bytes_max),
+        proposal_bytes_max: bytes(proposed),
+        proposals_max: config.limits.requests_max as usize,
+        questions_max: config.limits.requests_max as usize,
+        keep: Keep {
+            entries: config.limits.log_keep_entries_max,
+            bytes_max: kept,
+            bytes_min: Keep::default().bytes_min.min(kept),
+        },
+        ..Limits::default()
+    };
+    Ok(Replica::new(raft, limits))
+}
+
+fn bytes(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}

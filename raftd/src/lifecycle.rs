@@ -1,0 +1,189 @@
+//! A node's life on a thread of its own: started in order, stopped in reverse.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use certs::Credentials;
+use protocol::{Hello, LeaseTerms, PROTOCOL_VERSION};
+use storage::DataDirectory;
+use tokio::sync::{oneshot, watch};
+use transport::Endpoint;
+
+use crate::alive::Alive;
+use crate::assemble::{assemble, open};
+use crate::bootstrap::{Waited, wait_for_bootstrap};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::control::{Control, control};
+use crate::exit::{Exit, Failure, chain, storage_failure};
+use crate::gauges::Gauges;
+use crate::identity::{CertificateEnd, Identity, node_of};
+use crate::inbound::Inbound;
+use crate::listening;
+use crate::program::Program;
+use crate::reload::{Updates, credentials, follow};
+use crate::running::{About, Ended, Running};
+use crate::services::Services;
+
+/// How long the last writes may take when a node stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long tasks and threads that read for others may keep a stopped node.
+const TASKS_TIMEOUT: Duration = Duration::from_millis(100);
+const READERS_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How a node is started, besides its configuration.
+pub(crate) struct Start {
+    /// What messages call the place where the configuration is written.
+    pub(crate) file: PathBuf,
+    /// How often the owner wants to hear that the loop is alive.
+    pub(crate) heartbeat: Duration,
+}
+
+/// Starts a node; waits until it listens.
+///
+/// # Errors
+/// Whatever keeps it from that.
+pub(crate) async fn start(
+    program: Program,
+    config: Config,
+    how: Start,
+) -> Result<Running, Failure> {
+    config.check()?;
+    let credentials = credentials(&config.certificates)?;
+    let node = node_of(&credentials)?;
+    let (owner, control) = control(how.heartbeat);
+    let (ready, started) = oneshot::channel();
+    let (end, ended) = watch::channel(None);
+    let thread = std::thread::Builder::new().name(format!("node {node}"));
+    let birth = Birth { program, config, credentials, file: how.file, control, ready };
+    let thread = thread
+        .spawn(move || {
+            let result = run(birth).map_err(Failure::log);
+            end.send_replace(Some(result));
+        })
+        .map_err(|error| Failure::from_error(Exit::Io, "a thread", &error))?;
+    let ended = Ended::new(ended, thread);
+    match started.await {
+        Ok((about, updates)) => Ok(Running::new(about, owner, updates, ended)),
+        Err(_) => {
+            ended.result().await?;
+            Err(Failure::new(Exit::Internal, "the node ended before it listened"))
+        }
+    }
+}
+
+/// What a node's thread begins with.
+struct Birth {
+    program: Program,
+    config: Config,
+    credentials: Credentials,
+    file: PathBuf,
+    control: Control,
+    ready: oneshot::Sender<(About, Updates)>,
+}
+
+/// Runs a node to its end. A panic of its loop is a failure of this node only.
+fn run(birth: Birth) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::from_error(Exit::Io, "the runtime", &error))?;
+    let mut directory = None;
+    let (alive, gone) = Alive::new();
+    let serving = AssertUnwindSafe(|| runtime.block_on(serve(birth, &mut directory, &alive)));
+    let served = catch_unwind(serving);
+    drop(alive);
+    runtime.shutdown_timeout(TASKS_TIMEOUT);
+    if !gone.wait(READERS_TIMEOUT) {
+        tracing::debug!("somebody still reads from the data directory of a stopped node");
+    }
+    // From here on, the directory may be opened again.
+    drop(directory);
+    served.unwrap_or_else(|panic| Err(Failure::panicked("the node's loop", &*panic)))
+}
+
+async fn serve(
+    birth: Birth,
+    slot: &mut Option<DataDirectory>,
+    alive: &Alive,
+) -> Result<(), Failure> {
+    let Birth { program, config, credentials, file, control, ready } = birth;
+    let clock = Clock::start();
+    let node = node_of(&credentials)?;
+    let cluster = credentials.cluster().to_bytes();
+    let opened = DataDirectory::open_or_create(&config.data_dir, cluster, node);
+    let directory = slot.insert(opened.map_err(|error| storage_failure(&error))?);
+    let mut identity = Identity {
+        node,
+        cluster,
+        incarnation: directory.incarnation(),
+        generation: directory.generation(),
+        boot: clock.epoch_ns() ^ u64::from(std::process::id()).rotate_left(32),
+        certificate_end: CertificateEnd::of(&credentials),
+    };
+    let opened = match identity.generation {
+        Some(_) => Some(open(directory, &program)?),
+        None => None,
+    };
+    let reset_key = directory.reset_key().map_err(|error| {
+        tracing::warn!("{}; peers will notice restarts later", chain(&error));
+    });
+    let reset_key = reset_key.as_ref().ok();
+    let listen = || Endpoint::server_with(config.listen, &credentials, reset_key);
+    let endpoint = listening::patiently(listen, config.listen, &file).await?;
+    let address = endpoint.local_addr().unwrap_or(config.listen);
+    let hello = hello(&identity, &config.raft);
+    let inbound = Inbound::accept(endpoint.clone(), hello, config.limits.connections_max);
+    tracing::info!(
+        %node,
+        incarnation = %identity.incarnation,
+        listen = %address,
+        data = %config.data_dir.display(),
+        version = env!("CARGO_PKG_VERSION"),
+        "ready"
+    );
+    let (updates, reload) = follow(&config, endpoint.clone(), identity.certificate_end.clone());
+    let machine = (program.machine.name().to_owned(), program.machine.version());
+    let about = About { node, cluster, incarnation: identity.incarnation, machine, address };
+    // An owner who is gone has asked the node to stop.
+    let _ = ready.send((about, updates));
+    let mut services = Services { clock, inbound, control, reload, program };
+    let gauges = Arc::new(Gauges::at(&config.data_dir));
+    let opened = match opened {
+        Some(opened) => Some(opened),
+        None => match wait_for_bootstrap(&mut services, &mut identity, &gauges, directory).await? {
+            Waited::Stopped => None,
+            Waited::Bootstrapped => Some(open(directory, &services.program)?),
+        },
+    };
+    let ended = match opened {
+        Some(opened) => {
+            let parts = (services, alive);
+            let turn = assemble(&config, &identity, opened, &endpoint, gauges, parts)?;
+            turn.run(STOP_TIMEOUT).await
+        }
+        None => Ok(()),
+    };
+    let why = if ended.is_ok() { "the node stops" } else { "the node fails" };
+    endpoint.close(why).await;
+    ended
+}
+
+fn hello(identity: &Identity, raft: &crate::config::Raft) -> Hello {
+    Hello {
+        protocol: PROTOCOL_VERSION,
+        cluster: identity.cluster,
+        generation: identity.generation,
+        node: Some(identity.node),
+        incarnation: identity.incarnation,
+        boot: identity.boot,
+        software: env!("CARGO_PKG_VERSION").to_owned(),
+        lease: raft.lease_clock_error_ppm.map(|clock_error_ppm| LeaseTerms {
+            clock_error_ppm,
+            stands_ms: u32::try_from(*raft.election_timeout_ms.start()).unwrap_or(u32::MAX),
+        }),
+    }
+}

@@ -1,0 +1,237 @@
+//! Several nodes in one process, without processes, files of certificates or signals.
+#![allow(clippy::unwrap_used)]
+
+use std::net::SocketAddr;
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use raftd::certs::{Authority, ClusterId, Credentials, Identity, Role};
+use raftd::client::{Client, Consistency};
+use raftd::machine::{Bytes, Command, Response, StoreError, StoredMachine, Transaction, View};
+use raftd::{Config, Exit, NodeId, NodeStatus, Running, Server};
+use tempfile::TempDir;
+
+/// Nothing in these tests takes longer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Keeps the last command. A command that names a node makes it panic there.
+struct Fragile {
+    node: u64,
+}
+
+impl StoredMachine for Fragile {
+    fn name(&self) -> &'static str {
+        "fragile"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn apply(
+        &self,
+        command: &Command<'_>,
+        transaction: &mut Transaction<'_>,
+    ) -> Result<Response, StoreError> {
+        let text = format!("apply {}", self.node);
+        assert_ne!(command.data, text.as_bytes(), "as it was told");
+        let data = Bytes::copy_from_slice(command.data);
+        transaction.put(b"last", data.clone());
+        Ok(data)
+    }
+
+    fn query(&self, view: &dyn View, query: &[u8]) -> Result<Response, StoreError> {
+        assert_ne!(query, b"panic", "as it was told");
+        Ok(view.get(b"last")?.unwrap_or_default())
+    }
+}
+
+/// Three nodes and what they are made of. The directory goes last.
+struct Three {
+    nodes: Vec<Running>,
+    authority: Authority,
+    directory: TempDir,
+}
+
+impl Three {
+    async fn start() -> Self {
+        let authority = Authority::create(ClusterId::generate().unwrap(), DAY).unwrap();
+        let mut three =
+            Self { nodes: Vec::new(), authority, directory: tempfile::tempdir().unwrap() };
+        for id in 1..=3 {
+            let node = three.node(id, SocketAddr::from(([127, 0, 0, 1], 0))).await;
+            three.nodes.push(node);
+        }
+        let [first, second, third] = &*three.nodes else { unreachable!() };
+        raftd::bootstrap(&[first, second, third]).await.unwrap();
+        three
+    }
+
+    fn issue(&self, role: Role) -> Credentials {
+        let identity = Identity::new(self.authority.cluster(), role);
+        self.authority.issue(&identity, DAY).unwrap().credentials().unwrap()
+    }
+
+    fn data(&self, id: u64) -> PathBuf {
+        self.directory.path().join(id.to_string())
+    }
+
+    async fn node(&self, id: u64, listen: SocketAddr) -> Running {
+        let credentials = self.issue(Role::Node(NonZeroU64::new(id).unwrap()));
+        let config = Config::new(self.data(id), credentials).listen(listen);
+        Server::new(Fragile { node: id }).start(config).await.unwrap()
+    }
+
+    fn client(&self) -> Client {
+        let operator = self.issue(Role::Operator("test".parse().unwrap()));
+        self.nodes[0].client(&operator).unwrap()
+    }
+
+    async fn stop(self) {
+        for node in self.nodes {
+            node.stop().await.unwrap();
+        }
+    }
+}
+
+/// Waits until a node's status is as wanted.
+async fn until(node: &Running, wanted: impl Fn(&NodeStatus) -> bool) -> NodeStatus {
+    let looked = async {
+        loop {
+            let status = node.status().await.expect("it runs");
+            if wanted(&status) {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looked).await.expect("in time")
+}
+
+async fn propose(client: &Client, command: &str) -> u64 {
+    let answer = client.propose(Bytes::from(command.to_owned())).await.unwrap();
+    assert_eq!(answer.response, command);
+    answer.index
+}
+
+async fn ended(node: &Running) -> raftd::Failure {
+    tokio::time::timeout(PATIENCE, node.wait()).await.expect("in time").unwrap_err()
+}
+
+#[tokio::test]
+async fn three_nodes_in_one_process_replicate_and_one_is_started_again() {
+    let mut three = Three::start().await;
+    let client = three.client();
+    propose(&client, "one").await;
+    let third = three.nodes.remove(2);
+    let address = third.address();
+    assert_ne!(address.port(), 0, "the system chose one");
+    third.stop().await.unwrap();
+    let index = propose(&client, "two").await;
+    // Its files are free as soon as it has stopped.
+    three.nodes.push(three.node(3, address).await);
+    until(&three.nodes[2], |status| status.applied >= index).await;
+    let question = client.query("".into(), Consistency::AtLeast(index)).await.unwrap();
+    assert_eq!(question.response, "two");
+    client.close().await;
+    three.stop().await;
+}
+
+#[tokio::test]
+async fn a_removed_node_says_so_and_the_others_go_on() {
+    let three = Three::start().await;
+    let client = three.client();
+    propose(&client, "one").await;
+    let status = until(&three.nodes[0], |status| status.leader.is_some()).await;
+    let gone = three.nodes.iter().find(|node| Some(node.node()) != status.leader).unwrap();
+    let without = |id: NodeId| {
+        let mut members = status.configuration.members().clone();
+        members.remove(&id);
+        let voters = consensus::Majority::new(members.keys().copied());
+        let voters = consensus::Voters::Stable(voters);
+        consensus::Configuration::new(voters, Default::default(), members).unwrap()
+    };
+    let target = without(gone.node());
+    client.reconfigure(&target, status.configuration_index).await.unwrap();
+    let failure = ended(gone).await;
+    assert_eq!(failure.exit, Exit::Removed, "{failure}");
+    assert!(gone.status().await.is_none());
+    propose(&client, "two").await;
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_panic_of_the_machine_ends_its_node_only() {
+    let three = Three::start().await;
+    let client = three.client();
+    propose(&client, "one").await;
+    let status = until(&three.nodes[0], |status| status.leader.is_some()).await;
+    let index = |id: u64| usize::try_from(id - 1).unwrap();
+    let follower = (1..=3).find(|id| NodeId::new(*id) != status.leader).unwrap();
+    propose(&client, &format!("apply {follower}")).await;
+    let failure = ended(&three.nodes[index(follower)]).await;
+    assert_eq!(failure.exit, Exit::Internal, "{failure}");
+    assert!(failure.message.contains("as it was told"), "{failure}");
+    propose(&client, "two").await;
+
+    // The node applies the command again when it is started, and ends again: its files are free.
+    let address = three.nodes[index(follower)].address();
+    let again = three.node(follower, address).await;
+    assert_eq!(ended(&again).await.exit, Exit::Internal);
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_question_that_panics_ends_the_node_that_was_asked() {
+    let three = Three::start().await;
+    let client = three.client();
+    propose(&client, "one").await;
+    let asked = three.nodes[1].local_address().to_string();
+    assert!(client.query_of(&asked, "panic".into()).await.is_err());
+    let failure = ended(&three.nodes[1]).await;
+    assert_eq!(failure.exit, Exit::Internal, "{failure}");
+    propose(&client, "two").await;
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_data_directory_has_one_node_and_a_dropped_node_gives_it_back() {
+    let authority = Authority::create(ClusterId::generate().unwrap(), DAY).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let identity = Identity::new(authority.cluster(), Role::Node(NonZeroU64::MIN));
+    let credentials = authority.issue(&identity, DAY).unwrap().credentials().unwrap();
+    let config = Config::new(directory.path().join("data"), credentials)
+        .listen("127.0.0.1:0".parse().unwrap());
+    let start = || Server::new(Fragile { node: 1 }).start(config.clone());
+    let first = start().await.unwrap();
+    let status = first.status().await.unwrap();
+    assert!(status.generation.is_none(), "it waits to be bootstrapped");
+    let refused = start().await.err().expect("it is in use");
+    assert_eq!(refused.exit, Exit::Io, "{refused}");
+    drop(first);
+    let second = start().await.unwrap();
+    raftd::bootstrap(&[&second]).await.unwrap();
+    until(&second, |status| status.leader.is_some()).await;
+    drop(second);
+    let third = start().await.unwrap();
+    until(&third, |status| status.leader.is_some()).await;
+    third.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn values_out_of_bounds_and_certificates_of_others_are_refused() {
+    let authority = Authority::create(ClusterId::generate().unwrap(), DAY).unwrap();
+    let identity = Identity::new(authority.cluster(), Role::Operator("me".parse().unwrap()));
+    let operator = authority.issue(&identity, DAY).unwrap().credentials().unwrap();
+    let mut config = Config::new("/nowhere", operator);
+    let start = |config: &Config| Server::new(Fragile { node: 1 }).start(config.clone());
+    let refused = start(&config).await.err().expect("it is no node's");
+    assert!(refused.message.contains("not of a node"), "{refused}");
+    config.limits.requests_max = 0;
+    let refused = start(&config).await.err().expect("it is out of bounds");
+    assert_eq!(refused.message, "limits.requests_max = 0 is out of bounds");
+    assert_eq!(refused.exit, Exit::Config);
+}
