@@ -15,7 +15,7 @@ use raftd::log::{
     BootstrapRecord, DataDirectory, EntryReader, LogProvider, PersistentLog, RestoredLog,
     RocksLogs, StorageError, Write,
 };
-use state_machine::Kv;
+use raftd::machine::Kv;
 
 /// Logs with a journal.
 struct Audited;

@@ -9,8 +9,7 @@ use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 use std::process::ExitCode;
 
-use bytes::Bytes;
-use state_machine::{Command, Plain, Response, RestoreError, SnapshotSource, StateMachine};
+use raftd::machine::{Bytes, Command, Plain, Response, RestoreError, SnapshotSource, StateMachine};
 
 /// Ordered, so that equal maps are written alike on all nodes.
 #[derive(Default)]

@@ -6,8 +6,7 @@
 
 use std::process::ExitCode;
 
-use bytes::Bytes;
-use state_machine::{Command, Response, StoreError, StoredMachine, Transaction, View};
+use raftd::machine::{Bytes, Command, Response, StoreError, StoredMachine, Transaction, View};
 
 struct Register;
 
