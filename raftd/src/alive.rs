@@ -1,5 +1,5 @@
-//! Which threads still use the files of a node. They may outlive its loop for a moment, and the data
-//! directory must not be opened again before they have ended.
+//! Which threads still use the files of a node. They may outlive its loop for a moment, and the
+//! data directory must not be opened again before they have ended.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;

@@ -175,8 +175,8 @@ pub mod machine {
     pub use bytes::Bytes;
     pub use consensus::{ClusterTime, LogIndex};
     pub use state_machine::{
-        Command, Kv, KvCommand, KvQuery, KvResponse, Pair, Plain, PrefixView, Response,
-        RestoreError, SnapshotSource, StateMachine, StoreError, StoredMachine, Transaction, View,
+        Command, Kv, KvCommand, KvQuery, KvResponse, Pair, Plain, Response, RestoreError,
+        SnapshotSource, StateMachine, StoreError, StoredMachine, Transaction, View,
     };
 }
 

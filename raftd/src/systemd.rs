@@ -5,7 +5,8 @@
 //! happens.
 //!
 //! A thread of its own sends the messages, so that the node never waits for a manager that takes
-//! nothing for a while, such as one that is being reloaded. Messages that find no room are left out.
+//! nothing for a while, such as one that is being reloaded. Messages that find no room are left
+//! out.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod disk;
+mod embedded;
 mod failover;
 mod identity;
 mod kit;

@@ -1,5 +1,4 @@
 //! Several nodes in one process, without processes, files of certificates or signals.
-#![allow(clippy::unwrap_used)]
 
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
