@@ -37,7 +37,9 @@ pub fn actions(node: NodeId, actions: &Actions, questions: &mut Questions) -> Ve
         lines.push(format!("n{node} write: {}", write_text(write)));
     }
     lines.extend(actions.send.iter().map(|send| match send {
-        Outgoing::Message { to, message } => format!("n{node} -> n{to}: {}", say(message, questions)),
+        Outgoing::Message { to, message } => {
+            format!("n{node} -> n{to}: {}", say(message, questions))
+        }
         Outgoing::Entries { to, term, prev, range, commit, round } => {
             let (first, last) = (range.start, range.end.prev().unwrap());
             let round = round_text(*round);
