@@ -14,8 +14,7 @@ use crate::kit::{Said, World, free};
 #[test]
 fn log_snapshots_and_sessions_are_shown_as_the_manual_says() {
     let mut world = World::new();
-    // The manual names addresses, so these are fixed.
-    let addresses: Vec<String> = (27521..27524).map(|port| format!("127.0.0.1:{port}")).collect();
+    let addresses = world.in_place_of(27521, 3);
     world.found(&addresses);
     world.ok("leader transfer n1");
     world.ok("kv put colour green");

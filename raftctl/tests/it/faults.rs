@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::kit::relay::Relay;
 use crate::kit::{CLUSTER, PATIENCE, Said, World, free, nodes};
+use fixtures::Relay;
 use rustix::process::Signal;
 use serde_json::Value;
 

@@ -4,8 +4,8 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Command, Stdio};
 
-use crate::kit::relay::Relay;
 use crate::kit::{World, await_sleep, fifo, free, stopped};
+use fixtures::Relay;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 #[test]

@@ -6,7 +6,6 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::kit;
 use crate::kit::{CLUSTER, Said, World};
 use rustix::process::{getegid, geteuid};
 
@@ -228,7 +227,7 @@ fn the_units_comments_followed_to_the_letter_make_a_bundle_that_the_daemon_can_r
             assert_eq!(mode & 0o137, 0, "{file} {mode:o}: others can read it, or the group write");
         }
         let program = world.home().join("raftd");
-        std::fs::copy(kit::raftd(), &program).unwrap();
+        std::fs::copy(fixtures::program("raftd"), &program).unwrap();
         let mut command = Command::new(&program);
         command.arg("--config").arg(place.join("raftd.toml")).arg("--check-config");
         let checked = Said::of(command.uid(user).gid(group).output().unwrap());

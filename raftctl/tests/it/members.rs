@@ -8,15 +8,10 @@ use crate::kit;
 use crate::kit::{World, free};
 use rustix::process::Signal;
 
-fn fixed(first: u16, count: u16) -> Vec<String> {
-    (first..first + count).map(|port| format!("127.0.0.1:{port}")).collect()
-}
-
 #[test]
 fn members_are_listed_added_replaced_and_refused_as_the_manual_says() {
     let mut world = World::new();
-    // The manual names addresses, so these are fixed.
-    let addresses = fixed(27511, 5);
+    let addresses = world.in_place_of(27511, 5);
     world.found(&addresses[..3]);
     world.ok("leader transfer n1");
     world.transcript("planned");
@@ -29,7 +24,7 @@ fn members_are_listed_added_replaced_and_refused_as_the_manual_says() {
     world.transcript("replaced");
 
     world.start("n5", &addresses[4]);
-    world.ok("member add n5=127.0.0.1:27515 --learner");
+    world.ok(&format!("member add n5={} --learner", addresses[4]));
     world.signal("n5", Signal::STOP);
     let file = world.home().join("data.tsv");
     let lines: String = (0..3_000).map(|number| format!("k{number}\tv\n")).collect();

@@ -4,8 +4,8 @@
 use std::process::Stdio;
 
 use crate::kit;
-use crate::kit::relay::Relay;
 use crate::kit::{CLUSTER, Said, World, free};
+use fixtures::Relay;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 #[test]
 fn a_cluster_that_is_lost_comes_back_from_what_was_saved() {
     let mut world = World::new();
-    // The manual names addresses, so these are fixed.
-    let addresses: Vec<String> = (27531..27536).map(|port| format!("127.0.0.1:{port}")).collect();
+    let addresses = world.in_place_of(27531, 5);
     world.found(&addresses[..3]);
     world.ok("leader transfer n1");
     let newcomers = format!("n4={} n5={}", addresses[3], addresses[4]);

@@ -11,43 +11,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::kit;
-use crate::kit::load::{Load, get, put};
-use crate::kit::{Cluster, PATIENCE};
 use bytes::Bytes;
 use client::{Client, ClientError, ErrorCode};
+use fixtures::load::{Load, get, put};
+use fixtures::{Cluster, PATIENCE, SmallDisk};
 use protocol::Outcome;
 use state_machine::{KvCommand, KvResponse};
-
-/// A small file system in memory at a node's data directory; unmounted when dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// `None` where this may not be done: it takes root.
-    fn mount(path: &Path, megabytes: u64) -> Option<Self> {
-        fs::create_dir_all(path).unwrap();
-        let size = format!("size={megabytes}m,mode=700");
-        let mut mount = Command::new("mount");
-        let mounted = succeeds(mount.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(path));
-        mounted.then(|| Self(path.to_owned()))
-    }
-
-    fn resize(&self, megabytes: u64) {
-        let size = format!("remount,size={megabytes}m");
-        assert!(succeeds(Command::new("mount").args(["-o", &size]).arg(&self.0)));
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // A lazy unmount: the node may still be ending.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
-fn succeeds(command: &mut Command) -> bool {
-    command.output().is_ok_and(|output| output.status.success())
-}
 
 /// A value that compresses badly, or it would need no disk.
 fn noise(seed: u64) -> Bytes {
@@ -353,9 +322,9 @@ async fn an_endpoint_that_is_not_raftd_is_told_from_one_that_is_silent() {
     let operator = certs::Role::Operator("o".parse().unwrap());
     let client = cluster.client_as(operator, Duration::from_secs(1));
     let error = client.status_of(&cluster.nodes[0].address).await.unwrap_err();
-    let said = kit::reason(&error);
+    let said = fixtures::reason(&error);
     assert!(said.contains("no answer") || said.contains("deadline"), "{said}");
     drop(silent);
     let error = client.status_of(&cluster.nodes[0].address).await.unwrap_err();
-    assert!(kit::reason(&error).contains("refused"), "{}", kit::reason(&error));
+    assert!(fixtures::reason(&error).contains("refused"), "{}", fixtures::reason(&error));
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::kit::load::{Load, get, put};
-use crate::kit::{Cluster, PATIENCE};
+use fixtures::load::{Load, get, put};
+use fixtures::{Cluster, PATIENCE};
 
 /// How often each is killed.
 const ROUNDS: usize = 20;

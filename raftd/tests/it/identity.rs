@@ -5,10 +5,10 @@ use std::fs;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use crate::kit::load::{get, put};
-use crate::kit::{Cluster, Node, reason};
 use certs::{Authority, ClusterId, Identity, Issued, Role, Validity};
 use client::ClientError;
+use fixtures::load::{get, put};
+use fixtures::{Cluster, Node, reason};
 use protocol::{ErrorCode, Passage, Request, Response};
 use rustix::process::Signal;
 use state_machine::{Envelope, KvCommand};

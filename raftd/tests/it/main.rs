@@ -7,7 +7,6 @@ mod disk;
 mod embedded;
 mod failover;
 mod identity;
-mod kit;
 mod membership;
 mod newcomers;
 mod reads;

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use crate::kit::load::{Load, put};
-use crate::kit::{Cluster, PATIENCE, reason};
 use client::{Client, ClientError, Consistency, ErrorCode, NodeStatus};
 use consensus::{Configuration, Majority, Member, NodeId, Voters};
+use fixtures::load::{Load, put};
+use fixtures::{Cluster, PATIENCE, reason};
 use rustix::process::Signal;
 use state_machine::{SystemAnswer, SystemQuery};
 

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use crate::kit::load::put;
-use crate::kit::{Cluster, PATIENCE, reason};
 use client::{Client, ClientError, ErrorCode, NodeStatus};
 use consensus::{Configuration, Incarnation, Majority, Member, NodeId, RoleKind, Voters};
+use fixtures::load::put;
+use fixtures::{Cluster, PATIENCE, reason};
 
 fn id(number: u64) -> NodeId {
     NodeId::new(number).unwrap()

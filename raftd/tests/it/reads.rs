@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::kit::{Cluster, PATIENCE, reason};
 use bytes::Bytes;
 use client::{Answer, Client, ClientError, Consistency, NodeStatus};
 use consensus::RoleKind;
+use fixtures::{Cluster, PATIENCE, reason};
 use rustix::process::Signal;
 use state_machine::{KvCommand, KvQuery, KvResponse};
 use tokio::task::JoinHandle;

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use crate::kit::load::put;
-use crate::kit::{Cluster, PATIENCE, reason};
 use client::{ClientError, Consistency, ErrorCode};
 use consensus::{Configuration, Majority, NodeId, Voters};
+use fixtures::load::put;
+use fixtures::{Cluster, PATIENCE, reason};
 use state_machine::{SystemAnswer, SystemQuery};
 
 /// Longer than those who leave are talked to.

@@ -6,10 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::kit::load::{all_keys, get, put};
-use crate::kit::{Cluster, Node, PATIENCE, reason};
 use client::Client;
 use consensus::{Configuration, Majority, Member, NodeId, Voters};
+use fixtures::load::{all_keys, get, put};
+use fixtures::{Cluster, Node, PATIENCE, reason};
 use protocol::{BootstrapRecord, SnapshotAnswer, SnapshotRequest};
 use storage::{Restoration, SnapshotReader};
 

@@ -7,11 +7,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::kit::load::{get, put};
-use crate::kit::{Cluster, PATIENCE};
 use certs::{Authority, ClusterId, Identity, Role};
 use client::{Client, ClientConfig};
 use consensus::RoleKind;
+use fixtures::load::{get, put};
+use fixtures::{Cluster, PATIENCE};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process};
 

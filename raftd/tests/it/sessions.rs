@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::kit::load::get;
-use crate::kit::{Cluster, PATIENCE};
 use bytes::Bytes;
 use certs::Role;
 use client::{Answer, Client, ClientError, Consistency, ErrorCode, Session};
 use consensus::NodeId;
+use fixtures::load::get;
+use fixtures::{Cluster, PATIENCE};
 use state_machine::{KvCommand, KvQuery, KvResponse, SystemAnswer, SystemQuery};
 
 /// How often the counter is incremented, and how often its leader is killed meanwhile.

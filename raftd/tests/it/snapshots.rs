@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::kit::load::{Load, put};
-use crate::kit::{Cluster, Node, PATIENCE};
 use bytes::Bytes;
 use client::{Client, NodeStatus};
+use fixtures::load::{Load, put};
+use fixtures::{Cluster, Node, PATIENCE};
 use protocol::{SnapshotAnswer, SnapshotRequest};
 use rustix::process::Signal;
 

@@ -3,55 +3,13 @@
 //! Needs a small file system of its own, which only root may mount; without one the test says so
 //! and shows nothing.
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
-
 use crate::kit::{append, command, found, read, reopen};
+use fixtures::SmallDisk;
 use state_machine::{Batch, OrderedStore, View};
 use storage::{LogStore, StateStore, StorageError};
-use tempfile::{TempDir, tempdir};
+use tempfile::tempdir;
 
 const MIB: usize = 1024 * 1024;
-
-/// A file system of a few megabytes, unmounted at the end.
-struct SmallDisk(TempDir);
-
-impl SmallDisk {
-    /// Mounts one; `None`, with a message, where that is not allowed.
-    fn mount(mebibytes: usize) -> Option<Self> {
-        let place = tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "tmpfs"])
-            .arg(place.path())
-            .status();
-        if mounted.is_ok_and(|status| status.success()) {
-            return Some(Self(place));
-        }
-        eprintln!("skipped: a small file system cannot be mounted here, which only root may");
-        None
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    /// Takes space away until [`SmallDisk::free`].
-    fn fill(&self, mebibytes: usize) {
-        fs::write(self.path().join("filler"), vec![0; mebibytes * MIB]).unwrap();
-    }
-
-    fn free(&self) {
-        fs::remove_file(self.path().join("filler")).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Left mounted, it would only cost memory until the machine stops.
-        let _ = Command::new("umount").arg("--lazy").arg(self.path()).status();
-    }
-}
 
 /// What compresses badly, or it would fit.
 fn noise(seed: u64) -> impl Iterator<Item = u8> {
@@ -68,7 +26,8 @@ fn large(index: u64) -> consensus::Entry {
 
 #[test]
 fn a_write_to_a_full_disk_fails_as_such_and_poisons_the_log() {
-    let Some(disk) = SmallDisk::mount(48) else { return };
+    let place = tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(place.path(), 48) else { return };
     disk.fill(24);
     let directory = found(disk.path());
     let (mut log, _) = LogStore::open(&directory).unwrap();
@@ -101,7 +60,8 @@ fn a_write_to_a_full_disk_fails_as_such_and_poisons_the_log() {
 
 #[test]
 fn a_state_that_cannot_be_flushed_is_the_last_flushed_one_after_reopening() {
-    let Some(disk) = SmallDisk::mount(24) else { return };
+    let place = tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(place.path(), 24) else { return };
     let key = |number: usize| format!("key {number:06}").into_bytes();
     let batch = |value: u8| {
         let mut batch = Batch::new();

@@ -2,22 +2,17 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use fixtures::{Process, program, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-pub mod relay;
-
-/// Nothing in these tests takes longer.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub use fixtures::{PATIENCE, free_addresses as free};
 
 /// The name of every cluster here.
 pub const CLUSTER: &str = "live";
@@ -25,12 +20,14 @@ pub const CLUSTER: &str = "live";
 /// A configuration directory of its own, and nodes; dropping it kills them.
 pub struct World {
     home: TempDir,
-    nodes: BTreeMap<String, Child>,
+    nodes: BTreeMap<String, Process>,
+    /// The addresses that the manual shows, and those that its nodes have here.
+    shown: Vec<(String, String)>,
 }
 
 impl World {
     pub fn new() -> Self {
-        Self { home: TempDir::new().unwrap(), nodes: BTreeMap::new() }
+        Self { home: TempDir::new().unwrap(), nodes: BTreeMap::new(), shown: Vec::new() }
     }
 
     pub fn home(&self) -> &Path {
@@ -89,12 +86,24 @@ impl World {
         Said { stderr: said, ..Said::of(output) }
     }
 
+    /// Returns free addresses, which stand in this run for those that the manual shows: ports of this
+    /// machine from `first` on.
+    pub fn in_place_of(&mut self, first: u16, count: usize) -> Vec<String> {
+        let addresses = free(count);
+        let shown = (first..).map(|port| format!("127.0.0.1:{port}"));
+        self.shown = shown.zip(addresses.clone()).collect();
+        addresses
+    }
+
     /// Executes a file of the manual.
     pub fn transcript(&self, file: &str) {
         let manual = manual(file);
         let copy = self.execute(file, &std::fs::read_to_string(&manual).unwrap());
         if std::env::var_os("TRYCMD").is_some_and(|mode| mode == "overwrite") {
-            std::fs::copy(copy, manual).unwrap();
+            let page = std::fs::read_to_string(copy).unwrap();
+            let page =
+                self.shown.iter().fold(page, |page, (shown, here)| page.replace(here, shown));
+            std::fs::write(manual, page).unwrap();
         }
     }
 
@@ -108,6 +117,8 @@ impl World {
     /// Executes a copy of a page, in a directory where files may be left.
     fn execute(&self, file: &str, page: &str) -> PathBuf {
         let copy = self.home().join(format!("{file}.trycmd"));
+        let page = page.to_owned();
+        let page = self.shown.iter().fold(page, |page, (shown, here)| page.replace(shown, here));
         std::fs::write(&copy, page).unwrap();
         std::fs::create_dir_all(copy.with_extension("in")).unwrap();
         let cases = trycmd::TestCases::new();
@@ -123,41 +134,34 @@ impl World {
     /// Starts a node on its bundle.
     pub fn start(&mut self, name: &str, address: &str) {
         let bundle = self.directory().join(format!("{CLUSTER}-{name}"));
-        let log = File::options().create(true).append(true).open(bundle.join("log")).unwrap();
-        let mut command = Command::new(raftd());
+        let mut command = Command::new(program("raftd"));
         command.arg("--config").arg(bundle.join("raftd.toml"));
         command.arg("--data-dir").arg(self.home().join(format!("data-{name}")));
         // Long enough that a busy machine elects nobody without need.
         command.args(["--listen", address, "--election-timeout-ms", "1000,2000"]);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
-        assert!(self.nodes.insert(name.into(), child.unwrap()).is_none(), "{name} runs already");
+        let process = Process::start(name, &mut command, &bundle.join("log"));
+        assert!(self.nodes.insert(name.into(), process).is_none(), "{name} runs already");
     }
 
     pub fn signal(&self, name: &str, signal: Signal) {
-        kill_process(Pid::from_child(&self.nodes[name]), signal).unwrap();
+        self.nodes[name].signal(signal);
     }
 
     /// SIGKILL.
     pub fn kill(&mut self, name: &str) {
-        let mut child = self.nodes.remove(name).expect("it runs");
-        child.kill().unwrap();
-        child.wait().unwrap();
+        self.nodes.remove(name).expect("it runs").kill();
     }
 
     /// Waits until a node ends by itself; returns its exit code.
     pub fn ended(&mut self, name: &str) -> Option<i32> {
-        let mut child = self.nodes.remove(name).expect("it runs");
-        let began = Instant::now();
-        loop {
-            if let Some(status) = child.try_wait().unwrap() {
-                return status.code();
-            }
-            if began.elapsed() > PATIENCE {
-                child.kill().unwrap();
-                panic!("{name} does not end");
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        self.nodes.remove(name).expect("it runs").ended().code()
+    }
+
+    /// Waits until a node has logged this; returns all that it has logged.
+    pub fn logged(&self, name: &str, words: &str) -> String {
+        let log = self.directory().join(format!("{CLUSTER}-{name}/log"));
+        let read = || std::fs::read_to_string(&log).ok().filter(|text| text.contains(words));
+        wait_for(&format!("\"{words}\" in the log of {name}"), read)
     }
 
     /// Prepares, starts and founds a cluster of nodes `n1`, `n2`, .. at these addresses.
@@ -179,15 +183,6 @@ impl World {
             }
             assert!(began.elapsed() < PATIENCE, "{status:#}");
             std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        for child in self.nodes.values_mut() {
-            let _ = child.kill();
-            let _ = child.wait();
         }
     }
 }
@@ -229,18 +224,6 @@ fn manual(file: &str) -> PathBuf {
 pub fn nodes(addresses: &[String]) -> String {
     let flag = |(number, address)| format!("--node n{number}={address}");
     (1..).zip(addresses).map(flag).collect::<Vec<String>>().join(" ")
-}
-
-/// Addresses that were free a moment ago.
-pub fn free(count: usize) -> Vec<String> {
-    // Below the ports that the system gives to clients: else one of them could take a node's while
-    // the node is down.
-    let mut sockets: Vec<UdpSocket> = Vec::new();
-    while sockets.len() < count {
-        let port = 10_000 + RandomState::new().build_hasher().finish() % 16_000;
-        sockets.extend(UdpSocket::bind(("127.0.0.1", u16::try_from(port).unwrap())));
-    }
-    sockets.iter().map(|socket| socket.local_addr().unwrap().to_string()).collect()
 }
 
 /// Makes a FIFO below a world's directory; returns its path.
@@ -289,12 +272,4 @@ pub fn nobody_leads(status: &Value) -> bool {
     let nodes = status["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
     let follows = |node: &Value| node["role"] == "voter" && node["status"]["leader"].is_string();
     status["health"] == "NO_QUORUM" && status["leader"].is_null() && !nodes.iter().any(follows)
-}
-
-/// The daemon, beside raftctl.
-pub fn raftd() -> PathBuf {
-    let program = Path::new(env!("CARGO_BIN_EXE_raftctl")).with_file_name("raftd");
-    let shown = program.display();
-    assert!(program.exists(), "there is no {shown}; type: cargo build --release --bin raftd");
-    program
 }
