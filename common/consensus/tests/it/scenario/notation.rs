@@ -266,6 +266,7 @@ pub fn reply_text(reply: &Reply) -> String {
             let basis = match basis {
                 Basis::Round => "by a round",
                 Basis::Lease { .. } => "by the lease",
+                Basis::Local => "unconfirmed",
             };
             format!("r{request} read at {index} {basis}")
         }
