@@ -123,7 +123,7 @@ fn an_own_entry_that_another_leader_commits_is_applied() {
 /// Figure 3.7: entry (2,3) is cut here, this node leads again and writes (4,3), and a third node,
 /// which still holds (2,3), is elected and commits it.
 #[test]
-fn an_entry_that_was_cut_and_comes_back_is_applied_museum_a12() {
+fn an_entry_that_was_cut_and_comes_back_is_applied() {
     let mut node = Node::leader(&[1, 2, 3], Limits::default());
     node.propose([1]);
     node.persist();

@@ -23,6 +23,7 @@ mod ledger;
 mod liveness;
 mod log;
 mod machine;
+pub mod museum;
 mod node;
 mod oracle;
 mod requests;

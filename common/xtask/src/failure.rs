@@ -14,6 +14,8 @@ pub(crate) enum Failure {
     Start { program: String, source: std::io::Error },
     /// A program ran and said no.
     Stage { name: String, code: Option<i32> },
+    /// Known bugs that do not apply, do not build, or are not found.
+    Bugs(String),
     /// `cargo test` succeeded without having run a single test.
     NoTests,
 }
@@ -26,6 +28,7 @@ impl Failure {
             Failure::Missing { .. }
             | Failure::Start { .. }
             | Failure::Stage { .. }
+            | Failure::Bugs(_)
             | Failure::NoTests => 1,
         }
     }
@@ -35,6 +38,9 @@ impl Failure {
         match self {
             Failure::Usage(_) => vec!["`cargo xtask help` lists the tasks".to_owned()],
             Failure::Missing { needs, family } => remedies(needs, *family),
+            Failure::Bugs(_) => {
+                vec!["common/simulator/museum/README.md says how a bug is made".to_owned()]
+            }
             Failure::Start { .. } | Failure::Stage { .. } | Failure::NoTests => Vec::new(),
         }
     }
@@ -43,7 +49,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Usage(reason) => f.write_str(reason),
+            Failure::Usage(reason) | Failure::Bugs(reason) => f.write_str(reason),
             Failure::Missing { needs, .. } => {
                 let names: Vec<&str> = needs.iter().map(|need| need.name()).collect();
                 write!(f, "this machine lacks {}", names.join(", "))

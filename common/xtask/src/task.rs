@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use crate::machine::Need;
+use crate::mutations::Which;
 
 /// Seeds that `verify` gives to the simulator when not told otherwise: about a minute on two cores.
 pub(crate) const VERIFY_SEEDS: u32 = 300;
@@ -20,7 +21,8 @@ Tasks:
   verify [--seeds N]         format, clippy, all tests, then N seeds of the simulator (default 300)
   fix                        mend what clippy can and format; the only task that writes sources
   sim [SEED] [--seeds N] ..  the deterministic simulator; one SEED replays a run exactly
-  mutations [..]             known bugs built in, one after the other: each must be found
+  mutations [NAME..]         known bugs put into the sources, one after the other: each must be found
+  mutations --check          whether each of them still applies to the sources
   explore [..]               the explorer: random walks and breadth-first search of the core
   bench [..]                 benchmarks against a throw-away cluster
   run NAME [..]              a long run of real processes: exactly-once, catch-up or changes; or
@@ -44,7 +46,7 @@ pub(crate) enum Task {
     Verify { seeds: u32 },
     Fix,
     Sim(Vec<String>),
-    Mutations(Vec<String>),
+    Mutations(Which),
     Explore(Vec<String>),
     Bench(Vec<String>),
     Run(&'static str, Vec<String>),
@@ -67,7 +69,7 @@ impl Task {
             "verify" => Ok(Task::Verify { seeds: parse_seeds(rest)? }),
             "fix" => none(name, rest).map(|()| Task::Fix),
             "sim" => Ok(Task::Sim(rest.to_vec())),
-            "mutations" => Ok(Task::Mutations(rest.to_vec())),
+            "mutations" => mutations(rest),
             "explore" => Ok(Task::Explore(rest.to_vec())),
             "bench" => Ok(Task::Bench(rest.to_vec())),
             "run" => run(rest),
@@ -87,6 +89,19 @@ impl Task {
             Task::Verify { .. } | Task::Fix => {
                 &[Need::Rust, Need::Rustfmt, Need::Clippy, Need::Compiler, Need::Libclang]
             }
+        }
+    }
+}
+
+/// Parses `mutations [NAME.. | --check]`.
+fn mutations(rest: &[String]) -> Result<Task, Failure> {
+    if rest == ["--check"] {
+        return Ok(Task::Mutations(Which::Check));
+    }
+    match rest.iter().find(|name| name.starts_with('-')) {
+        None => Ok(Task::Mutations(Which::Named(rest.to_vec()))),
+        Some(flag) => {
+            Err(Failure::Usage(format!("mutations takes names, or only --check, found \"{flag}\"")))
         }
     }
 }
@@ -175,6 +190,16 @@ mod tests {
             let why = parse(wrong).expect_err("no such run");
             assert!(RUNS.iter().all(|name| why.contains(name)), "{why}");
         }
+    }
+
+    #[test]
+    fn mutations_takes_names_or_checks() {
+        let named = Which::Named(vec!["B1".to_owned(), "C7".to_owned()]);
+        assert_eq!(parse("mutations B1 C7"), Ok(Task::Mutations(named)));
+        assert_eq!(parse("mutations"), Ok(Task::Mutations(Which::Named(Vec::new()))));
+        assert_eq!(parse("mutations --check"), Ok(Task::Mutations(Which::Check)));
+        assert!(parse("mutations --check B1").is_err());
+        assert!(parse("mutations --seeds 5").is_err());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use crate::cargo::Cargo;
 use crate::failure::Failure;
+use crate::mutations;
 use crate::progress::{human, say};
 use crate::rocksdb;
 use crate::tally::Tally;
@@ -16,17 +17,20 @@ enum Stage {
     Format,
     Clippy,
     Tests,
+    Mutations,
     Simulator,
 }
 
 impl Stage {
-    const ALL: [Stage; 4] = [Stage::Format, Stage::Clippy, Stage::Tests, Stage::Simulator];
+    const ALL: [Stage; 5] =
+        [Stage::Format, Stage::Clippy, Stage::Tests, Stage::Mutations, Stage::Simulator];
 
     fn name(self) -> &'static str {
         match self {
             Stage::Format => "format",
             Stage::Clippy => "clippy",
             Stage::Tests => "tests",
+            Stage::Mutations => "mutations",
             Stage::Simulator => "simulator",
         }
     }
@@ -52,7 +56,7 @@ pub(crate) fn run(cargo: &Cargo, seeds: u32) -> Result<(), Failure> {
         let mut stage_runs = || run_stage(cargo, stage, seeds, &mut tally);
         match stage {
             Stage::Clippy | Stage::Tests => rocksdb::announced(cargo.target_dir(), stage_runs),
-            Stage::Format | Stage::Simulator => stage_runs(),
+            Stage::Format | Stage::Mutations | Stage::Simulator => stage_runs(),
         }
     });
     // Standard output, as the runner's own summaries: the closing line must be the last one.
@@ -76,6 +80,7 @@ fn run_stage(cargo: &Cargo, stage: Stage, seeds: u32, tally: &mut Tally) -> Resu
             })?;
             if tally.passed == 0 { Err(Failure::NoTests) } else { Ok(()) }
         }
+        Stage::Mutations => mutations::run(cargo, mutations::Which::Slice),
         Stage::Simulator => {
             let seeds = seeds.to_string();
             let run = "run --quiet --release --locked -p simulator --bin simulator -- sim --seeds";
@@ -136,7 +141,8 @@ mod tests {
         assert!(matches!(outcomes[1].1, Outcome::Failed(_)));
         assert_eq!(
             outcomes[2..],
-            [(Stage::Tests, Outcome::NotRun), (Stage::Simulator, Outcome::NotRun)]
+            [Stage::Tests, Stage::Mutations, Stage::Simulator]
+                .map(|stage| (stage, Outcome::NotRun))
         );
     }
 

@@ -3,4 +3,5 @@
 
 mod explore;
 mod joint;
+mod museum;
 mod seeds;
