@@ -1,9 +1,10 @@
-//! What a Markdown page links to is there: relative links of `*.md` lead to files or folders.
+//! What a Markdown page names is there: relative links lead to files or folders, and paths of Rust
+//! files in `code` are those of files, from the root or from any folder.
 
 use crate::{File, Violation};
 use std::collections::BTreeSet;
 
-/// Finds links of a Markdown page that lead to nothing; `places` are all files and folders, below
+/// Finds links and Rust files of a Markdown page that are not there; `places` are all files and folders, below
 /// the workspace's root.
 pub fn check(file: &File, places: &BTreeSet<String>) -> Vec<Violation> {
     if !file.path.ends_with(".md") {
@@ -27,8 +28,25 @@ pub fn check(file: &File, places: &BTreeSet<String>) -> Vec<Violation> {
                 found.push(Violation::at_line(file, index + 1, rule));
             }
         }
+        let named = if fenced { Vec::new() } else { sources(line) };
+        for path in named.into_iter().filter(|path| !ends_one(path, places)) {
+            let rule = format!("`{path}` is not there");
+            found.push(Violation::at_line(file, index + 1, rule));
+        }
     }
     found
+}
+
+/// Returns the paths of Rust files that stand as `code` in a line.
+fn sources(line: &str) -> Vec<&str> {
+    let code = line.split('`').skip(1).step_by(2);
+    code.filter(|code| code.ends_with(".rs") && code.contains('/') && !code.contains('{')).collect()
+}
+
+/// Tells whether a path is the end of a place, from one of its folders on.
+fn ends_one(path: &str, places: &BTreeSet<String>) -> bool {
+    let below = format!("/{path}");
+    places.contains(path) || places.iter().any(|place| place.ends_with(&below))
 }
 
 /// Returns what the links `[text](target)` and the definitions `[name]: target` of a line lead to.
@@ -62,7 +80,7 @@ mod tests {
     use super::*;
 
     fn found(path: &str, text: &str) -> Vec<String> {
-        let places = ["README.md", "man", "man/raft.7", "common/A.md"];
+        let places = ["README.md", "man", "man/raft.7", "common/A.md", "common/a/src/b.rs"];
         let places = places.iter().map(|place| (*place).to_owned()).collect();
         check(&File::new(path, text), &places).iter().map(ToString::to_string).collect()
     }
@@ -81,6 +99,17 @@ mod tests {
         let rule = ["common/A.md:2: the link to man/raft.7 leads to nothing"];
         assert_eq!(found("common/A.md", "\n[a](man/raft.7)\n"), rule);
         for text in ["[a](b.md)", "[a](../../b)", "[a](man/raft.7) [b](man/raft.8)", "[a]: b.md"] {
+            assert_eq!(found("README.md", text).len(), 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn rust_files_that_a_page_names_are_there() {
+        for text in ["`a/src/b.rs`, `common/a/src/b.rs`", "`b.rs` `{a,c}/b.rs` `a/*`", "a/src/c.rs"]
+        {
+            assert_eq!(found("README.md", text), [""; 0], "{text}");
+        }
+        for text in ["see `a/src/c.rs`", "`x` and `c/src/b.rs`", "`aa/src/b.rs`"] {
             assert_eq!(found("README.md", text).len(), 1, "{text}");
         }
     }
