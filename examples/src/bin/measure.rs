@@ -4,11 +4,9 @@
 //! time, or a bare machine.
 
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
 
 const HELP: &str =
     "Runs what measures, and writes common/MEASUREMENTS.md anew, in about ten minutes.
@@ -20,12 +18,6 @@ const PAGE: &str = "common/MEASUREMENTS.md";
 
 /// What is behind this heading was measured by hand and is kept.
 const ONCE: &str = "## Measured by hand";
-
-/// A command that takes longer is ended, and its section says so.
-const LIMIT: Duration = Duration::from_secs(600);
-
-/// How often a command is asked whether it has ended.
-const TURN: Duration = Duration::from_millis(100);
 
 /// A section of the page.
 struct Section {
@@ -88,9 +80,10 @@ fn main() -> ExitCode {
         return if asked { ExitCode::SUCCESS } else { ExitCode::from(2) };
     }
     match measure() {
-        Ok(page) => {
+        Ok((page, failed)) => {
             println!("{} is written", page.display());
-            ExitCode::SUCCESS
+            failed.iter().for_each(|why| eprintln!("error: {why}"));
+            if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(why) => {
             eprintln!("error: {why}");
@@ -99,7 +92,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure() -> Result<PathBuf, String> {
+/// Returns the page that it has written, and the commands that failed.
+fn measure() -> Result<(PathBuf, Vec<String>), String> {
     let manifest =
         first_line("cargo", &["locate-project", "--workspace", "--message-format=plain"])
             .ok_or("cargo does not find the workspace")?;
@@ -107,13 +101,16 @@ fn measure() -> Result<PathBuf, String> {
     let page = root.join(PAGE);
     let by_hand = fs::read_to_string(&page).ok().and_then(|old| kept(&old));
     let mut text = head();
+    let mut failures = Vec::new();
     for section in &SECTIONS {
         eprintln!("measuring: cargo {}", section.command);
-        text.push_str(&written(section, &printed(&root, section)?));
+        let (printed, failed) = run(&root, section)?;
+        text.push_str(&written(section, &printed, failed.as_deref()));
+        failures.extend(failed);
     }
     text.push_str(&by_hand.unwrap_or_default());
     fs::write(&page, text).map_err(|error| format!("{}: {error}", page.display()))?;
-    Ok(page)
+    Ok((page, failures))
 }
 
 /// Returns what a page has behind [`ONCE`], with the heading.
@@ -126,11 +123,11 @@ fn head() -> String {
     let unknown = || "unknown".to_owned();
     let date = first_line("date", &["-u", "+%F"]).unwrap_or_else(unknown);
     let commit = first_line("git", &["rev-parse", "--short", "HEAD"]).unwrap_or_else(unknown);
-    let kernel = first_line("uname", &["-sr"]).unwrap_or_else(unknown);
+    let system = first_line("uname", &["-s"]).unwrap_or_else(unknown);
     format!(
         "# Measurements\n\nWritten by `cargo xtask run measure`: it runs the commands below and \
-         puts down what they print.\nMeasured on {date}, commit {commit}, {kernel}, {cores} cores. \
-         Compare figures of one run only: on a busy\nmachine all of them are worse.\n\n"
+         puts down what they print.\nMeasured on {date}, commit {commit}, {system}, {cores} cores. \
+         Compare figures of one run only: on a busy machine\nall of them are worse.\n\n"
     )
 }
 
@@ -140,43 +137,24 @@ fn first_line(program: &str, arguments: &[&str]) -> Option<String> {
     output.status.success().then(|| text.lines().next().unwrap_or_default().to_owned())
 }
 
-fn written(section: &Section, printed: &str) -> String {
+fn written(section: &Section, printed: &str, failed: Option<&str>) -> String {
     let Section { title, command, about } = section;
     let output = printed.trim_end();
-    format!("## {title}\n\n{about}\n\n```\n$ cargo {command}\n{output}\n```\n\n")
+    let failed = failed.map_or_else(String::new, |why| format!("\nFAILED: {why}"));
+    format!("## {title}\n\n{about}\n\n```\n$ cargo {command}\n{output}{failed}\n```\n\n")
 }
 
-/// Runs the command of a section, and returns what it prints.
-fn printed(root: &Path, section: &Section) -> Result<String, String> {
+/// Runs the command of a section, and returns what it prints, and why it failed if it did.
+fn run(root: &Path, section: &Section) -> Result<(String, Option<String>), String> {
     let command = format!("cargo {}", section.command);
-    let failed = |error| format!("{command}: {error}");
-    let mut child = Command::new("cargo")
+    let output = Command::new("cargo")
         .args(section.command.split(' '))
         .current_dir(root)
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(failed)?;
-    let mut output = child.stdout.take().ok_or("the output is not piped")?;
-    let reader = thread::spawn(move || {
-        let mut text = String::new();
-        output.read_to_string(&mut text).map(|_| text)
-    });
-    let end = Instant::now() + LIMIT;
-    let status = loop {
-        if let Some(status) = child.try_wait().map_err(failed)? {
-            break status;
-        }
-        if Instant::now() > end {
-            child.kill().and_then(|()| child.wait()).map_err(failed)?;
-            return Ok(format!("took more than {} s", LIMIT.as_secs()));
-        }
-        thread::sleep(TURN);
-    };
-    let text = reader.join().map_err(|_| format!("{command}: reading it failed"))?;
-    match status.success() {
-        true => text.map_err(failed),
-        false => Err(format!("{command}: {status}")),
-    }
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| format!("{command}: {error}"))?;
+    let failed = (!output.status.success()).then(|| format!("{command}: {}", output.status));
+    Ok((String::from_utf8_lossy(&output.stdout).into_owned(), failed))
 }
 
 #[cfg(test)]
@@ -192,8 +170,10 @@ mod tests {
 
     #[test]
     fn a_section_shows_its_command_and_what_it_printed() {
-        let text = written(&SECTIONS[0], "row 1\nrow 2\n\n");
+        let text = written(&SECTIONS[0], "row 1\nrow 2\n\n", None);
         assert!(text.starts_with("## Puts and gets\n\n"), "{text}");
         assert!(text.ends_with("```\n$ cargo xtask bench\nrow 1\nrow 2\n```\n\n"), "{text}");
+        let text = written(&SECTIONS[0], "row 1\n", Some("exit status: 1"));
+        assert!(text.ends_with("row 1\nFAILED: exit status: 1\n```\n\n"), "{text}");
     }
 }
