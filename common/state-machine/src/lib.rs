@@ -3,7 +3,7 @@
 //!
 //! # Architecture invariants
 //! - No I/O: stores are reached through [`OrderedStore`], which others implement.
-//! - A command of a session is applied at most once; nobody has a session who did not register it.
+//! - A command of a session is applied at most once; only a registration makes a session.
 //! - Deterministic: no clock but cluster time, no randomness, no iteration in hash order.
 //! - The machine's state, the system's state and the applied index change in one batch.
 //! - What a client did wrong is an answer; an error is the store's and stops the node.

@@ -1,4 +1,4 @@
-//! Bytes as text that a terminal only shows: names and values that anybody may have chosen.
+//! Bytes as text that has no effect on a terminal: names and values may have been chosen by anyone.
 //!
 //! [`quoted`] is one to one: two different names never look alike, and [`unquoted`] leads back to
 //! the bytes. Text that shows what it is stands as it is; anything else is written between `$'` and
@@ -63,7 +63,7 @@ pub fn in_quotes(bytes: &[u8]) -> String {
 /// Reads a name as it was typed or printed: what is not between `$'` and `'` stands for itself.
 ///
 /// # Errors
-/// If it begins as a quoted text and is none: then nobody knows what is meant.
+/// If it begins as a quoted text and is none: its meaning is unknown.
 pub fn unquoted(text: &[u8]) -> Result<Cow<'_, [u8]>, QuoteError> {
     let Some(rest) = text.strip_prefix(OPEN.as_bytes()) else {
         return Ok(Cow::Borrowed(text));

@@ -30,7 +30,7 @@ pub struct DataDirectory {
 
 impl DataDirectory {
     /// Opens the directory of this node, or makes one. A new directory gets a random incarnation,
-    /// which is on disk before anybody is told.
+    /// which is on the disk when this returns.
     ///
     /// # Errors
     /// If another process uses it, it belongs to another node or cluster, or is damaged.
@@ -104,7 +104,7 @@ impl DataDirectory {
     }
 
     /// Stores the bootstrap record, first the record and then the superblock that names it. The log
-    /// must hold the first entry already: whoever has a generation may vote.
+    /// must hold the first entry already: a node with a generation may vote.
     ///
     /// # Errors
     /// If it cannot be stored, or another one is.
@@ -192,8 +192,8 @@ fn lock(path: &Path) -> Result<File, StorageError> {
     Ok(lock)
 }
 
-/// Says who uses the directory, as far as that is known. Who only reads a stopped node's directory
-/// leaves the last holder's name, which is then nobody's any more.
+/// Says which process uses the directory, as far as that is known. A process that only reads a
+/// stopped node's directory leaves the number of the process before it in the file.
 pub(crate) fn in_use(path: &Path, pid: &str) -> StorageError {
     let pid = pid.trim();
     let number = pid.parse().ok().and_then(Pid::from_raw);

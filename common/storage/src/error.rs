@@ -14,7 +14,7 @@ pub enum StorageError {
     InUse {
         /// The directory.
         path: PathBuf,
-        /// Who holds the lock, as far as that is known.
+        /// Which process holds the lock, as far as that is known.
         holder: String,
     },
     /// The directory belongs to another node or cluster.
@@ -94,7 +94,7 @@ pub enum StorageError {
     Full {
         /// What was being done.
         doing: &'static str,
-        /// The system's word.
+        /// The system's message.
         why: String,
     },
     /// An earlier write failed: nothing is promised any more until the process starts again.
@@ -107,9 +107,9 @@ pub enum StorageError {
         doing: &'static str,
         /// The file.
         path: PathBuf,
-        /// The system's word.
+        /// The system's error.
         source: std::io::Error,
-        /// Whose the file is, who asks, and what to run.
+        /// The file's owner, this process's user, and what to run.
         whose: String,
     },
     /// The operating system refused a file operation.
@@ -119,7 +119,7 @@ pub enum StorageError {
         doing: &'static str,
         /// The file.
         path: PathBuf,
-        /// The system's word.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The database refused.
@@ -127,7 +127,7 @@ pub enum StorageError {
     Database {
         /// What was being done.
         doing: &'static str,
-        /// Its word.
+        /// Its message.
         why: String,
     },
 }
@@ -149,7 +149,7 @@ impl StorageError {
     }
 }
 
-/// Says how full a disk is, behind the system's word, which may also mean a quota.
+/// Says how full a disk is, behind the system's message, which may also mean a quota.
 pub(crate) fn full(path: &Path, why: &str) -> String {
     let there = path.ancestors().find_map(|above| Space::at(above).ok());
     match there {

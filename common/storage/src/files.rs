@@ -1,5 +1,5 @@
-//! Small files that must survive a power cut whole: written aside, synced, renamed, and the
-//! directory synced before anybody is told.
+//! Small files that must survive a loss of power whole: written to a file beside, synced, renamed,
+//! and the directory synced before the function returns.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};

@@ -1,6 +1,8 @@
-//! The key of this node's stateless resets (RFC 9000 §10.3), which outlives its processes: by it a
-//! peer recognises a restarted node's word that a connection is gone, in one round trip instead of
-//! an idle timeout. Whoever has it can cut this node's connections, and no more.
+//! The key of this node's stateless resets (RFC 9000 §10.3), which outlives its processes.
+//!
+//! With it, a restarted node tells its peers in one round trip that their old connections are gone;
+//! otherwise they would wait for an idle timeout. A thief of the key can cut this node's
+//! connections, and no more.
 
 use std::path::Path;
 

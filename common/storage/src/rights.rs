@@ -1,8 +1,7 @@
-//! What the system's "no" to a file means: whose the file is, who asks, and the command that mends
-//! it, on one line.
+//! Explains "Permission denied": which part of the path is in the way, who owns it, which user this
+//! process runs as, and the command that mends it, on one line.
 //!
-//! The kernel says "Permission denied" and a path, which leaves the operator to find out which part
-//! of the path it meant, whose that is and as whom the process runs. All of that is known here.
+//! The kernel names only the path. The rest is known here, so the operator need not find it out.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -78,7 +77,7 @@ fn in_the_way(path: &Path) -> (PathBuf, Option<Metadata>) {
     let mut last = (PathBuf::from("/"), None);
     for part in parts {
         match fs::metadata(part) {
-            // What is missing, or cannot be seen, is the business of the directory above.
+            // What is missing or cannot be seen is up to the directory above it.
             Err(_) => return last,
             Ok(found) => last = (part.to_owned(), Some(found)),
         }
@@ -102,7 +101,7 @@ fn remedy(path: &Path, place: &Path, want: Want) -> Option<String> {
         }
         Want::Own => match data_directory(path) {
             Some(whole) => own(&whole),
-            // It is to be made, in a directory that is somebody else's and is not given away.
+            // It is to be made in a directory of another user, which stays that user's.
             None if path.extension().is_none() => {
                 Some(format!("install -d -o {user} -g {group} -m 0700 {}", path.display()))
             }

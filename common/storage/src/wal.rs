@@ -1,16 +1,18 @@
-//! Walks RocksDB's journals before RocksDB does: damage must not pass for a torn tail.
+//! Reads RocksDB's write-ahead logs before RocksDB does: damage must not pass for a torn tail.
 //!
-//! The last record of a journal may be cut off: a process that is killed leaves such a one behind,
-//! nobody was told of it, and RocksDB drops it. But RocksDB believes the length in a record's head:
-//! one flipped bit there, near the end of a journal, and it drops everything behind, synced or not,
-//! or never returns. So a record that looks cut off is only taken for one if nothing whole follows.
+//! The last record of a write-ahead log may be cut off: a process that is killed leaves such a
+//! record behind, it was never acknowledged, and RocksDB drops it. But RocksDB believes the length
+//! in a record's head. With one flipped bit there, near the end of the file, it drops everything
+//! behind, synced or not, or never returns. So a record that looks cut off is taken for one only if
+//! no whole record follows.
 //!
-//! A journal is a row of blocks of 32 KiB, a block a row of records; less than a head is padding:
+//! The file is a row of blocks of 32 KiB, and a block is a row of records; a rest of a block that
+//! is smaller than a head is padding:
 //! ```text
 //!  0  crc32c u32, masked, over type and payload     4  payload u16 bytes     6  type u8
 //! ```
-//! Given up: a client who stores bytes that look like a whole record, in a write that is then torn
-//! just before them, keeps this node from starting. Refusing is the safe side.
+//! Given up: if a client stores bytes that look like a whole record, and the write is torn just
+//! before them, the node refuses to start. Refusing is the safe side.
 
 use std::path::Path;
 
@@ -20,7 +22,7 @@ use crate::files;
 const BLOCK_BYTES: usize = 32 * 1024;
 const HEAD_BYTES: usize = 7;
 
-/// What stands at some place of a journal.
+/// What stands at some place of a write-ahead log.
 enum Found {
     /// A record of so many bytes.
     Whole(usize),
@@ -30,7 +32,7 @@ enum Found {
     Damaged,
 }
 
-/// Checks the journals of a database: its write-ahead logs, and the manifest in force.
+/// Checks the write-ahead logs of a database, and the manifest in force, which has the same form.
 ///
 /// # Errors
 /// If one is damaged or cannot be read. What RocksDB itself notices is left to RocksDB.

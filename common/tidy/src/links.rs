@@ -4,8 +4,8 @@
 use crate::{File, Violation};
 use std::collections::BTreeSet;
 
-/// Finds links and Rust files of a Markdown page that are not there; `places` are all files and folders, below
-/// the workspace's root.
+/// Finds links and Rust files of a Markdown page that are not there; `places` are all files and
+/// folders, below the workspace's root.
 pub fn check(file: &File, places: &BTreeSet<String>) -> Vec<Violation> {
     if !file.path.ends_with(".md") {
         return Vec::new();

@@ -2,8 +2,8 @@
 //! however often the client sends it, and to whichever node.
 //!
 //! A session remembers the answers of all commands from the client's low-water mark on, so that
-//! many can be under way at once (museum J4). Nobody has a session who did not register it: a
-//! session that expired or was evicted answers with an error for ever (J3).
+//! many can be under way at once (museum J4). Only a registration makes a session: a session that
+//! expired or was evicted answers with an error for ever (J3).
 
 use bytes::Bytes;
 use consensus::{ClusterTime, LogIndex};

@@ -103,7 +103,7 @@ impl Snapshots {
         Ok(files.into_iter().find(valid))
     }
 
-    /// Removes a snapshot; who reads it can go on.
+    /// Removes a snapshot; a reader that has it open can go on.
     ///
     /// # Errors
     /// If it cannot be removed.
