@@ -1,10 +1,11 @@
-//! What a Markdown page names is there: relative links lead to files or folders, and paths of Rust
-//! files in `code` are those of files, from the root or from any folder.
+//! What a Markdown page names is there: relative links lead to files or folders, and paths in
+//! `code` are those of files or folders, from the root or, for Rust files, from any folder.
 
+use crate::layout::TOP;
 use crate::{File, Violation};
 use std::collections::BTreeSet;
 
-/// Finds links and Rust files of a Markdown page that are not there; `places` are all files and
+/// Finds links and paths of a Markdown page that are not there; `places` are all files and
 /// folders, below the workspace's root.
 pub fn check(file: &File, places: &BTreeSet<String>) -> Vec<Violation> {
     if !file.path.ends_with(".md") {
@@ -28,7 +29,7 @@ pub fn check(file: &File, places: &BTreeSet<String>) -> Vec<Violation> {
                 found.push(Violation::at_line(file, index + 1, rule));
             }
         }
-        let named = if fenced { Vec::new() } else { sources(line) };
+        let named = if fenced { Vec::new() } else { paths(line) };
         for path in named.into_iter().filter(|path| !ends_one(path, places)) {
             let rule = format!("`{path}` is not there");
             found.push(Violation::at_line(file, index + 1, rule));
@@ -37,14 +38,21 @@ pub fn check(file: &File, places: &BTreeSet<String>) -> Vec<Violation> {
     found
 }
 
-/// Returns the paths of Rust files that stand as `code` in a line.
-fn sources(line: &str) -> Vec<&str> {
-    let code = line.split('`').skip(1).step_by(2);
-    code.filter(|code| code.ends_with(".rs") && code.contains('/') && !code.contains('{')).collect()
+/// Returns the paths that stand as `code` in a line: those of Rust files, and those that begin at
+/// the top. Patterns and placeholders are none.
+fn paths(line: &str) -> Vec<&str> {
+    let is_path = |code: &&str| {
+        let first = code.split('/').next().unwrap_or_default();
+        let is_pattern = code.contains(['{', '*', ' ']) || code.contains("NAME");
+        let is_named = code.ends_with(".rs") || TOP.contains(&first);
+        code.contains('/') && !is_pattern && is_named
+    };
+    line.split('`').skip(1).step_by(2).filter(is_path).collect()
 }
 
 /// Tells whether a path is the end of a place, from one of its folders on.
 fn ends_one(path: &str, places: &BTreeSet<String>) -> bool {
+    let path = path.trim_end_matches('/');
     let below = format!("/{path}");
     places.contains(path) || places.iter().any(|place| place.ends_with(&below))
 }
@@ -104,12 +112,16 @@ mod tests {
     }
 
     #[test]
-    fn rust_files_that_a_page_names_are_there() {
+    fn paths_that_a_page_names_are_there() {
         for text in ["`a/src/b.rs`, `common/a/src/b.rs`", "`b.rs` `{a,c}/b.rs` `a/*`", "a/src/c.rs"]
         {
             assert_eq!(found("README.md", text), [""; 0], "{text}");
         }
-        for text in ["see `a/src/c.rs`", "`x` and `c/src/b.rs`", "`aa/src/b.rs`"] {
+        assert_eq!(
+            found("README.md", "`man/`, `man`, `a/b`, `common/*/src`, `raftd/NAME`"),
+            [""; 0]
+        );
+        for text in ["`a/src/c.rs`", "`x` and `c/src/b.rs`", "`aa/src/b.rs`", "`raftd/src`"] {
             assert_eq!(found("README.md", text).len(), 1, "{text}");
         }
     }
