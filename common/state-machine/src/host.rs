@@ -225,20 +225,7 @@ impl QueryView {
     /// # Errors
     /// If the store fails.
     pub fn digest(&self) -> Result<u64, StoreError> {
-        self.digest_of(MACHINE)
-    }
-
-    /// Returns a digest of the system's part, the applied index included: nodes that have applied
-    /// the same have equal digests (FNV-1a).
-    ///
-    /// # Errors
-    /// If the store fails.
-    pub fn system_digest(&self) -> Result<u64, StoreError> {
-        self.digest_of(SYSTEM)
-    }
-
-    fn digest_of(&self, part: u8) -> Result<u64, StoreError> {
-        let view = PrefixView::new(&*self.view, part);
+        let view = PrefixView::new(&*self.view, MACHINE);
         let mut digest = 0xcbf2_9ce4_8422_2325_u64;
         let mut fold = |bytes: &[u8]| {
             for byte in (bytes.len() as u64).to_le_bytes().iter().chain(bytes) {

@@ -11,7 +11,6 @@ use crate::error::StorageError;
 use crate::files;
 use crate::snapshot::header::{SnapshotHeader, SnapshotId};
 use crate::snapshot::place::{ASIDE, PARTIAL, Place, SnapshotFile, WHOLE};
-use crate::snapshot::read::SnapshotReader;
 use crate::snapshot::receive::SnapshotReceiver;
 use crate::snapshot::write::SnapshotWriter;
 
@@ -89,18 +88,6 @@ impl Snapshots {
         }
         whole.sort_by_key(|file| std::cmp::Reverse(file.header.meta.last.index));
         Ok((whole, wrong))
-    }
-
-    /// Returns the newest snapshot whose bytes are all as they were written, reading it as a whole.
-    ///
-    /// # Errors
-    /// If the directory cannot be read.
-    pub fn newest_valid(&self) -> Result<Option<SnapshotFile>, StorageError> {
-        let (files, _) = self.list()?;
-        let valid = |file: &SnapshotFile| {
-            SnapshotReader::open(&file.path).and_then(|reader| reader.verify(|_| {})).is_ok()
-        };
-        Ok(files.into_iter().find(valid))
     }
 
     /// Removes a snapshot; a reader that has it open can go on.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::kit::snapshots::{any_header, fill, header, open, pairs};
+use crate::kit::snapshots::{any_header, fill, header, newest_valid, open, pairs};
 use crate::kit::{at, found};
 use consensus::LogIndex;
 use proptest::prelude::any;
@@ -204,7 +204,7 @@ fn a_writer_that_gives_up_leaves_nothing_and_one_that_is_killed_is_cleaned_up_mu
 }
 
 #[test]
-fn the_newest_valid_snapshot_is_found_behind_damaged_ones() {
+fn snapshots_are_listed_newest_first_and_damaged_ones_are_told() {
     let place = tempdir().unwrap();
     let directory = found(place.path());
     let snapshots = open(&directory);
@@ -221,7 +221,7 @@ fn the_newest_valid_snapshot_is_found_behind_damaged_ones() {
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&files[0].path, bytes).unwrap();
     fs::write(&files[1].path, b"raft").unwrap();
-    assert_eq!(snapshots.newest_valid().unwrap().unwrap(), files[2]);
+    assert_eq!(newest_valid(&snapshots).unwrap(), files[2]);
     assert_eq!(snapshots.list().unwrap().1.len(), 1, "its header is damaged");
     assert_eq!(snapshots.find(at(1, 9)).unwrap().unwrap(), files[2]);
     assert_eq!(snapshots.find(at(2, 9)).unwrap(), None);

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::kit::snapshots::{any_header, fill, header, open, pairs};
+use crate::kit::snapshots::{any_header, fill, header, newest_valid, open, pairs};
 use crate::kit::{directory, found};
 use storage::{SnapshotReader, SnapshotWriter};
 use tempfile::tempdir;
@@ -146,6 +146,6 @@ fn a_killed_receiver_goes_on_and_ends_with_the_sender_s_file() {
     }
     receive(place.path());
     let snapshots = open(&directory(place.path()).unwrap());
-    let file = snapshots.newest_valid().unwrap().unwrap();
+    let file = newest_valid(&snapshots).unwrap();
     assert_eq!(fs::read(file.path).unwrap(), bytes);
 }

@@ -11,6 +11,11 @@ use state_machine::{
     StoreError, StoredMachine, View,
 };
 
+/// Returns what is under the system's prefix.
+pub fn system_part(store: &dyn View) -> Vec<Pair> {
+    store.range(&[0], Some(&[1]), usize::MAX).unwrap()
+}
+
 pub fn at(term: u64, index: u64) -> EntryId {
     EntryId { term: Term::new(term), index: LogIndex::new(index) }
 }
@@ -152,8 +157,9 @@ impl Machine {
         (items.into_iter().map(key).collect(), more)
     }
 
-    pub fn system_digest(&self) -> u64 {
-        self.host.view().system_digest().unwrap()
+    /// Returns the system's part of the state, the applied index included.
+    pub fn system_part(&self) -> Vec<Pair> {
+        system_part(self.host.store())
     }
 
     pub fn digest(&self) -> u64 {

@@ -6,7 +6,10 @@ use bytes::Bytes;
 use consensus::{ClusterTime, Entry, LogIndex, Payload, SnapshotMeta};
 use protocol::Generation;
 use state_machine::{Envelope, Host, Kv, KvCommand};
-use storage::{DataDirectory, SnapshotHeader, SnapshotWriter, Snapshots, StateStore};
+use storage::{
+    DataDirectory, SnapshotFile, SnapshotHeader, SnapshotReader, SnapshotWriter, Snapshots,
+    StateStore,
+};
 
 use super::{at, configuration};
 
@@ -66,4 +69,13 @@ pub fn apply(store: StateStore, to: u64, value: &str) -> Host<StateStore> {
 /// Opens the snapshots of a directory.
 pub fn open(directory: &DataDirectory) -> Snapshots {
     Snapshots::open(directory).unwrap()
+}
+
+/// Returns the newest snapshot whose bytes are all as they were written.
+pub fn newest_valid(snapshots: &Snapshots) -> Option<SnapshotFile> {
+    let (files, _) = snapshots.list().unwrap();
+    let is_valid = |file: &SnapshotFile| {
+        SnapshotReader::open(&file.path).and_then(|reader| reader.verify(|_| {})).is_ok()
+    };
+    files.into_iter().find(is_valid)
 }
