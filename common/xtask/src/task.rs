@@ -21,8 +21,8 @@ Tasks:
   verify [--seeds N]         format, clippy, all tests, then N seeds of the simulator (default 300)
   fix                        mend what clippy can and format; the only task that writes sources
   sim [SEED] [--seeds N] ..  the deterministic simulator; one SEED replays a run exactly
-  mutations [NAME..]         known bugs put into the sources, one after the other: each must be found
-  mutations --check          whether each of them still applies to the sources
+  mutations [NAME..]         known bugs, each put into a copy of the sources: all must be found
+  mutations --check          whether all of them still apply to the sources
   explore [..]               the explorer: random walks and breadth-first search of the core
   bench [..]                 benchmarks against a throw-away cluster
   run NAME [..]              a long run of real processes: exactly-once, catch-up or changes; or

@@ -85,8 +85,8 @@ impl World {
         }
     }
 
-    /// Lets answers of older terms stay under way: for a search for a bug in the core, which may not
-    /// ignore them.
+    /// Lets answers of older terms stay under way: for a search for a bug in the core, which may
+    /// take them for something.
     #[must_use]
     pub fn keeping_stale_answers(self) -> Self {
         Self { keeps_stale_answers: true, ..self }
