@@ -2,6 +2,7 @@
 //! status and bootstrap, and refuses everything else: it never votes, so that a wiped disk never
 //! makes a second cluster.
 
+use std::fmt::Display;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -70,8 +71,10 @@ pub(crate) async fn wait_for_bootstrap(
                     false
                 }
                 Command::Bootstrap(record, reply) => {
-                    let stored = judge(*record, identity, &program.machine)
-                        .map(|record| store(&record, directory, program).map(|()| record));
+                    let stored = judge(*record, identity, &program.machine).map(|record| {
+                        let by = "the program around it";
+                        store(&record, &by, directory, program).map(|()| record)
+                    });
                     let (told, stored) = match stored {
                         Ok(Ok(record)) => (Ok(record.generation()), Ok(true)),
                         Ok(Err(failure)) => (Err(failure.to_string()), Err(failure)),
@@ -99,11 +102,12 @@ pub(crate) async fn wait_for_bootstrap(
 /// Makes the record this node's history.
 fn store(
     record: &BootstrapRecord,
+    by: &dyn Display,
     directory: &mut DataDirectory,
     program: &Program,
 ) -> Result<(), Failure> {
     program.logs.bootstrap(directory, record).map_err(|error| storage_failure(&error))?;
-    tracing::info!(by = "its owner", generation = %record.generation().short(), "bootstrapped");
+    tracing::info!(%by, generation = %record.generation().short(), "bootstrapped");
     Ok(())
 }
 
@@ -146,16 +150,13 @@ fn answer(
                     return Ok(false);
                 }
             };
-            let generation = record.generation();
-            if let Err(error) = program.logs.bootstrap(directory, &record) {
-                let failure = storage_failure(&error);
+            if let Err(failure) = store(&record, &asker, directory, program) {
                 let mut reply = answer::refusal(ErrorCode::DiskFailed, failure.message.clone());
                 reply.outcome = Outcome::Unknown;
                 responder.send(Response::Error(reply));
                 return Err(failure);
             }
-            tracing::info!(by = %asker, generation = %generation.short(), "bootstrapped");
-            responder.send(accepted(generation));
+            responder.send(accepted(record.generation()));
             Ok(true)
         }
         Request::Join { record } => match judge_join(&record, identity, machine) {
@@ -179,7 +180,7 @@ fn answer(
         | Request::Reconfigure { .. }
         | Request::Transfer { .. }
         | Request::Snapshot(_) => {
-            let why = "this node belongs to no cluster: `raftctl init NAME` founds one, `raftctl \
+            let why = "this node belongs to no cluster: `raftctl init NAME` makes one, `raftctl \
                        member add` lets it join; a member that lost its data does not come back, \
                        a new node takes its place: `raftctl member replace OLD NEW=HOST:PORT`";
             responder.send(refused(ErrorCode::Uninitialised, why));
@@ -246,7 +247,9 @@ fn judge_join(
     judge_any(&record, identity, machine)?;
     if record.configuration.member(identity.node).is_some() {
         let node = identity.node;
-        return Err(format!("node {node} is one of the founders: it is bootstrapped, not added"));
+        return Err(format!(
+            "node {node} is one of the first members: it is bootstrapped, not added"
+        ));
     }
     Ok(record)
 }

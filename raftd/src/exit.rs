@@ -1,4 +1,5 @@
-//! How the process ends: exit codes that an init system can act on, and what is said last.
+//! How a node ends. A daemon turns that into exit codes that an init system can act on; a program
+//! that embeds a node reads it as a typed error.
 
 use std::any::Any;
 use std::fmt;
@@ -10,15 +11,15 @@ use state_machine::HostError;
 use storage::StorageError;
 use storage::rights::{Want, explain};
 
-/// Why the daemon ends, as the exit codes of sysexits.h and our own 77 and 78.
+/// Why a node ends, with the exit code of a daemon: those of sysexits.h, and our own 77 and 78.
 ///
-/// The systemd units restart on failure but for 64, 65, 77 and 78, which no restart can mend: so
-/// a cause that may pass by itself, or that somebody mends without a hand on the unit (space,
-/// network, the clock, a renewed certificate), is 74, and one that needs the operator at this
-/// machine (rights, configuration) is 78.
+/// The systemd units start raftd again unless it ended with 64, 65, 77 or 78, which no restart can
+/// repair. So a cause that may pass by itself, or that is repaired somewhere else (space, network,
+/// the clock, a renewed certificate), is 74; one that needs the operator at this machine (rights,
+/// configuration) is 78.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// 64: a flag or an environment variable makes no sense.
+    /// 64: a flag, an environment variable or an argument makes no sense.
     Usage,
     /// 65: the data directory is corrupt, or is another node's.
     Data,
@@ -54,10 +55,10 @@ impl Exit {
     }
 }
 
-/// What ends the daemon: an exit code, a sentence for people, and what to do about it.
+/// What ends a node: its kind, a sentence for people, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// The exit code.
+    /// The kind, with its exit code.
     pub exit: Exit,
     /// What failed, naming file, key, path or address.
     pub message: String,

@@ -97,8 +97,10 @@ fn run(birth: Birth) -> Result<(), Failure> {
     let served = catch_unwind(serving);
     drop(alive);
     runtime.shutdown_timeout(TASKS_TIMEOUT);
-    if !gone.wait(READERS_TIMEOUT) {
-        tracing::debug!("somebody still reads from the data directory of a stopped node");
+    // A loop that has panicked did not wait for its lanes.
+    let within = if served.is_ok() { READERS_TIMEOUT } else { STOP_TIMEOUT };
+    if !gone.wait(within) {
+        tracing::debug!("a thread still reads from the data directory of a stopped node");
     }
     // From here on, the directory may be opened again.
     drop(directory);

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use certs::{CertError, Credentials};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use transport::Endpoint;
@@ -26,9 +26,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// How often a certificate that ends soon is warned of.
 const WARN_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// Configurations that wait to be taken; more than one at a time makes no sense.
-const UPDATES_MAX: usize = 4;
 
 /// Where members are dialled now, for the loop.
 pub(crate) struct Reload {
@@ -52,14 +49,12 @@ impl Reload {
 }
 
 /// The owner's way to hand in another configuration.
-pub(crate) struct Updates(mpsc::Sender<Config>);
+pub(crate) struct Updates(watch::Sender<Config>);
 
 impl Updates {
-    /// Hands it in; what comes of it is logged. While some wait already, it is left out.
+    /// Hands it in; what comes of it is logged. Of several that wait, the last one counts.
     pub(crate) fn send(&self, config: Config) {
-        if self.0.try_send(config).is_err() {
-            tracing::warn!("another configuration is being taken; this one is left out");
-        }
+        self.0.send_replace(config);
     }
 }
 
@@ -72,7 +67,7 @@ pub(crate) fn follow(
     endpoint: Endpoint,
     end: CertificateEnd,
 ) -> (Updates, Reload) {
-    let (updates, asked) = mpsc::channel(UPDATES_MAX);
+    let (updates, asked) = watch::channel(config.clone());
     let (to, elsewhere) = watch::channel(Elsewhere::new(config.peers.clone()));
     let follower = Follower {
         seen: Stamps::of(&config.certificates),
@@ -185,11 +180,14 @@ struct Follower {
 }
 
 impl Follower {
-    async fn run(mut self, mut asked: mpsc::Receiver<Config>) {
+    async fn run(mut self, mut asked: watch::Receiver<Config>) {
         loop {
             self.warn();
             tokio::select! {
-                Some(config) = asked.recv() => self.update(config).await,
+                Ok(()) = asked.changed() => {
+                    let config = asked.borrow_and_update().clone();
+                    self.update(config).await;
+                }
                 () = sleep(LOOK_EVERY) => self.look().await,
             }
         }
