@@ -185,15 +185,6 @@ impl Cluster {
         self.take_replies(number)
     }
 
-    /// Asks a node to hand over, and delivers all that follows.
-    pub fn transfer(&mut self, number: u64, to: u64) -> Vec<Reply> {
-        self.take_replies(number);
-        let request = RequestId::new(CHANGE);
-        self.step(number, Input::Transfer { request, to: id(to) });
-        self.settle();
-        self.take_replies(number)
-    }
-
     /// Cuts the power: writes that are not acknowledged are lost, and the node starts again.
     pub fn crash(&mut self, number: u64) {
         let node = self.nodes.remove(&id(number)).unwrap();

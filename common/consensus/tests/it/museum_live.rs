@@ -97,21 +97,6 @@ fn who_leads_no_more_counts_no_answers_and_takes_its_own_entry_back_museum_b31()
     assert_eq!(cluster.commit(1), 4);
 }
 
-/// There was no set of voters to take the newest from.
-#[test]
-fn a_change_of_members_without_a_cluster_is_refused_museum_c25() {
-    let mut cluster = Cluster::new(&[1, 2, 3]);
-    cluster.start_blank(4);
-    let reason = Rejection::NotLeader { leader: None };
-    let refused = Reply::Rejected { request: RequestId::new(CHANGE), reason };
-    let targets = [configuration(&[4], &[]), configuration(&[1], &[4]), Configuration::unknown()];
-    for target in targets {
-        assert_eq!(cluster.change(4, &target), std::slice::from_ref(&refused));
-    }
-    assert_eq!(cluster.transfer(4, 4), [refused]);
-    assert_eq!(cluster.status(4).last, EntryId::ZERO);
-}
-
 /// Votes of a round of questions that came after all was decided started another campaign.
 #[test]
 fn late_grants_of_a_pre_vote_disturb_neither_a_leader_nor_a_follower_museum_d8() {

@@ -1,7 +1,7 @@
 //! Reads at any node (§6.4): forwarded to the leader, answered once, never from an earlier round,
 //! term or leader.
 
-use crate::kit::{self, Cluster, Letter, configuration, hard_state, id, read_at};
+use crate::kit::{self, Cluster, Letter, hard_state, id, read_at};
 use consensus::*;
 
 fn refused(request: u64, reason: Rejection) -> Reply {
@@ -29,33 +29,6 @@ fn asked(cluster: &mut Cluster, number: u64) -> Vec<(NodeId, ReadTicket)> {
 
 fn answer(ticket: ReadTicket, index: u64) -> Body {
     Body::ReadIndexReply { ticket, index: Some(LogIndex::new(index)) }
-}
-
-#[test]
-fn a_learner_reads_like_a_follower_s6_4() {
-    let mut cluster = Cluster::with(configuration(&[1, 2, 3], &[4]), Config::new(1));
-    cluster.campaign(1);
-    cluster.read(4, 5);
-    cluster.settle();
-    assert_eq!(cluster.take_replies(4), [read_at(5, 2)]);
-}
-
-#[test]
-fn a_forwarded_read_needs_a_round_that_began_after_it_s6_4_museum_f3() {
-    let mut cluster = led();
-    cluster.read(1, 1);
-    cluster.letters.clear();
-    cluster.read(2, 5);
-    let (_, ticket) = asked(&mut cluster, 2)[0];
-    cluster.say(2, 1, 2, Body::ReadIndex { ticket });
-    let round =
-        |number| Body::Appended { matched: LogIndex::new(2), round: ReadRound::new(number) };
-    cluster.say(3, 1, 2, round(1));
-    assert_eq!(cluster.take_replies(1), [read_at(1, 2)], "the leader's own read");
-    let sent = cluster.take_from(1);
-    assert!(!kit::bodies(&sent, 2).contains(&answer(ticket, 2)), "a round of its own comes first");
-    cluster.say(3, 1, 2, round(2));
-    assert!(kit::bodies(&cluster.take_from(1), 2).contains(&answer(ticket, 2)));
 }
 
 #[test]
@@ -95,46 +68,6 @@ fn a_lost_question_is_asked_again_under_its_name() {
 }
 
 #[test]
-fn a_read_that_nobody_answers_is_refused_after_an_election_timeout_museum_f6_f12() {
-    let mut cluster = Cluster::with(configuration(&[1, 2, 3], &[4]), Config::new(1));
-    cluster.campaign(1);
-    cluster.isolate(4);
-    cluster.read(4, 5);
-    cluster.run(149);
-    assert_eq!(cluster.take_replies(4), []);
-    cluster.run(1);
-    assert_eq!(cluster.take_replies(4), [refused(5, Rejection::NoQuorum)]);
-}
-
-#[test]
-fn a_read_without_a_leader_is_refused_at_once_museum_f6() {
-    let mut cluster = Cluster::new(&[1, 2, 3]);
-    cluster.read(2, 5);
-    assert_eq!(cluster.take_replies(2), [refused(5, Rejection::NotLeader { leader: None })]);
-}
-
-#[test]
-fn a_new_leader_ends_the_reads_that_the_old_one_was_asked_for_museum_f4() {
-    let mut cluster = led();
-    cluster.read(2, 5);
-    let (_, ticket) = asked(&mut cluster, 2)[0];
-    cluster.say(3, 2, 3, kit::heartbeat(kit::at(1, 1), 1));
-    assert_eq!(cluster.take_replies(2), [refused(5, Rejection::NoQuorum)]);
-    cluster.say(1, 2, 2, answer(ticket, 2));
-    cluster.read(2, 6);
-    cluster.say(1, 2, 2, answer(ticket, 2));
-    assert_eq!(cluster.take_replies(2), [], "the old answer comes too late");
-}
-
-#[test]
-fn a_leader_of_old_learns_of_the_newer_term_from_the_refusal_s3_3() {
-    let mut cluster = led();
-    cluster.say(2, 1, 1, Body::ReadIndex { ticket: ReadTicket::new(9) });
-    let sent = cluster.take_from(1);
-    assert_eq!(sent.last().map(|letter| letter.message.term), Some(Term::new(2)));
-}
-
-#[test]
 fn names_of_reads_differ_from_run_to_run_museum_f3() {
     let mut cluster = led();
     cluster.read(2, 5);
@@ -145,27 +78,6 @@ fn names_of_reads_differ_from_run_to_run_museum_f3() {
     cluster.read(2, 5);
     let (_, after) = asked(&mut cluster, 2)[0];
     assert_ne!(before, after, "or a late answer would be taken for one to the new question");
-}
-
-#[test]
-fn strangers_get_no_read_index() {
-    let mut cluster = led();
-    cluster.say(9, 1, 2, Body::ReadIndex { ticket: ReadTicket::new(9) });
-    let told = Event::Ignored { from: id(9), why: Ignored::NotMember };
-    assert!(cluster.node(1).events.contains(&told));
-    assert_eq!(cluster.take_from(1), []);
-}
-
-#[test]
-fn waiting_reads_are_bounded_museum_f12() {
-    let config = Config { reads_max: 2, ..Config::new(1) };
-    let mut cluster = Cluster::with(configuration(&[1, 2, 3], &[]), config);
-    cluster.campaign(1);
-    for node in [1, 2] {
-        cluster.isolate(node);
-        (1..=3).for_each(|request| cluster.read(node, request));
-        assert_eq!(cluster.take_replies(node), [refused(3, Rejection::Busy)]);
-    }
 }
 
 #[test]

@@ -51,24 +51,6 @@ fn backtracking_skips_a_term_a_round_trip_s3_5() {
 }
 
 #[test]
-fn a_window_is_bounded_and_heartbeats_go_on_museum_i3() {
-    let config = Config { inflight_max: 4, entries_max: 2, ..Config::new(1) };
-    let mut cluster = Cluster::with(configuration(&[1, 2, 3], &[]), config);
-    cluster.campaign(1);
-    cluster.cut.insert((id(2), id(1)));
-    for request in 0..40 {
-        cluster.propose(1, request, "x");
-    }
-    cluster.settle();
-    assert_eq!(cluster.commit(1), 42);
-    let peer = cluster.status(1).peers[0];
-    assert!(peer.next.since(peer.matched) <= 9, "at most 4 messages of 2 entries under way");
-    cluster.cut.clear();
-    cluster.run(1_000);
-    assert_eq!(cluster.commit(2), 42, "a lost window is sent again");
-}
-
-#[test]
 fn cluster_time_advances_with_the_leader_and_never_moves_back_s6_3() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let mut stamps = Vec::new();

@@ -354,10 +354,7 @@ pub fn somebody(word: &str) -> Result<Option<NodeId>, Refused> {
     if word == "nobody" { Ok(None) } else { node(word).map(|number| Some(id(number))) }
 }
 
-/// Reads a number; `max` is the largest there is.
+/// Reads a number.
 pub fn number(word: &str) -> Result<u64, Refused> {
-    if word == "max" {
-        return Ok(u64::MAX);
-    }
     word.parse().map_err(|_| format!("no number: {word}").into())
 }
