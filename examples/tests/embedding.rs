@@ -7,10 +7,11 @@ use client::{Client, Consistency, EntryKind, LogDetail};
 use examples::cluster::Cluster;
 
 /// Clusters run side by side, each with ports of its own.
-fn start(program: &str, machine: &str, port: u16) -> (Cluster, Client, tempfile::TempDir) {
+fn start(program: &str, machine: &str) -> (Cluster, Client, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
-    let port = port.to_string();
-    let more = ["--raftd", program, "--machine", machine, "--port", &port];
+    let addresses = fixtures::free_addresses(3);
+    let port = addresses[0].rsplit(':').next().unwrap();
+    let more = ["--raftd", program, "--machine", machine, "--port", port];
     let cluster = Cluster::start_with(directory.path(), 3, &more).unwrap();
     let client = cluster.client().unwrap();
     (cluster, client, directory)
@@ -36,7 +37,7 @@ async fn told(client: &Client) -> Vec<Option<String>> {
 
 #[tokio::test]
 async fn a_register_survives_its_leader() {
-    let (cluster, client, _directory) = start(env!("CARGO_BIN_EXE_register"), "register", 27400);
+    let (cluster, client, _directory) = start(env!("CARGO_BIN_EXE_register"), "register");
     assert_eq!(propose(&client, "one").await, "");
     assert_eq!(propose(&client, "two").await, "one");
     cluster.kill_leader().unwrap();
@@ -46,7 +47,7 @@ async fn a_register_survives_its_leader() {
 
 #[tokio::test]
 async fn a_hashmap_survives_its_leader() {
-    let (cluster, client, _directory) = start(env!("CARGO_BIN_EXE_hashmap"), "hashmap", 27420);
+    let (cluster, client, _directory) = start(env!("CARGO_BIN_EXE_hashmap"), "hashmap");
     assert_eq!(propose(&client, "a=1").await, "");
     assert_eq!(propose(&client, "a=2").await, "1");
     assert_eq!(propose(&client, "b=3").await, "");
@@ -60,7 +61,7 @@ async fn a_hashmap_survives_its_leader() {
 
 #[tokio::test]
 async fn a_lock_has_one_owner_and_ascending_tokens_across_leaders() {
-    let (cluster, client, _directory) = start(env!("CARGO_BIN_EXE_lock"), "lock", 27440);
+    let (cluster, client, _directory) = start(env!("CARGO_BIN_EXE_lock"), "lock");
     let first = propose(&client, "acquire door alice 1000").await;
     let token = |answer: &str| answer.strip_prefix("acquired ").unwrap().parse::<u64>().unwrap();
     assert_eq!(propose(&client, "acquire door alice 1000").await, first, "renewed");
@@ -79,7 +80,7 @@ async fn a_lock_has_one_owner_and_ascending_tokens_across_leaders() {
 
 #[tokio::test]
 async fn a_log_of_ones_own_takes_the_place_of_the_built_in_one() {
-    let (cluster, client, _directory) = start(env!("CARGO_BIN_EXE_audited"), "kv", 27460);
+    let (cluster, client, _directory) = start(env!("CARGO_BIN_EXE_audited"), "kv");
     let put = |value: &'static [u8]| {
         let (key, value) = (Bytes::from_static(b"k"), Bytes::from_static(value));
         state_machine::KvCommand::Put { key, value }.encode()

@@ -2,9 +2,8 @@
 //! and that none which was acknowledged is missing afterwards.
 
 use std::collections::BTreeSet;
-use std::net::UdpSocket;
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -13,6 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use client::{Client, Consistency};
 use examples::cluster::Cluster;
+use fixtures::{Process, free_addresses, program};
 use state_machine::{KvCommand, KvQuery, KvResponse};
 
 /// How many write at a time.
@@ -37,12 +37,12 @@ fn run() -> Result<(), String> {
     let load = Load::start(&cluster)?;
     println!("{:<34} {:>9} {:>9} {:>12}", "STEP", "TOOK", "WRITES", "LONGEST GAP");
     step(&load, "nothing", || Ok(()))?;
-    let (four, five, six) = (free()?, free()?, free()?);
-    let add = [format!("n4={four}"), format!("n5={five}")];
+    let free = free_addresses(3);
+    let add = [format!("n4={}", free[0]), format!("n5={}", free[1])];
     let mut newcomers = Vec::new();
     prepare(&cluster, &add)?;
     for name in ["n4", "n5"] {
-        newcomers.push(Node::start(directory.path(), name)?);
+        newcomers.push(start(directory.path(), name));
     }
     step(&load, "3 -> 5 voters, one joint change", || {
         raftctl(&cluster, &words("member add", &add))
@@ -55,9 +55,9 @@ fn run() -> Result<(), String> {
     step(&load, "the leader removed", || raftctl(&cluster, &words("member remove n3 --yes", &[])))?;
     lead(&cluster, "n1")?;
     newcomers.pop();
-    let replacement = [format!("n6={six}")];
+    let replacement = [format!("n6={}", free[2])];
     prepare(&cluster, &replacement)?;
-    newcomers.push(Node::start(directory.path(), "n6")?);
+    newcomers.push(start(directory.path(), "n6"));
     step(&load, "a dead voter replaced", || {
         raftctl(&cluster, &words("member replace n5", &replacement))
     })?;
@@ -123,31 +123,12 @@ fn lead(cluster: &Cluster, name: &str) -> Result<(), String> {
     }
 }
 
-fn free() -> Result<String, String> {
-    let socket = UdpSocket::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
-    socket.local_addr().map(|address| address.to_string()).map_err(|error| error.to_string())
-}
-
-/// A node that is none of those which `raftctl dev` started; dropping it kills it.
-struct Node(Child);
-
-impl Node {
-    fn start(directory: &Path, name: &str) -> Result<Self, String> {
-        let program = std::env::current_exe().map_err(|error| error.to_string())?;
-        let bundle = directory.join("cluster").join(format!("example-{name}"));
-        let mut command = Command::new(program.with_file_name("raftd"));
-        command.arg("--config").arg(bundle.join("raftd.toml"));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command.spawn().map(Self).map_err(|error| format!("cannot start raftd: {error}"))
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// Starts a node that is none of those which `raftctl dev` started; dropping it kills it.
+fn start(directory: &Path, name: &str) -> Process {
+    let bundle = directory.join("cluster").join(format!("example-{name}"));
+    let mut command = Command::new(program("raftd"));
+    command.arg("--config").arg(bundle.join("raftd.toml"));
+    Process::start(name, &mut command, &bundle.join("log"))
 }
 
 /// Writers on a thread of their own.

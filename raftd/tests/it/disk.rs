@@ -306,10 +306,11 @@ async fn handshakes_that_nobody_finishes_do_not_keep_others_out() {
             senders.insert(sender);
         }
     }
+    // Those handshakes are given up after 2 s: who came behind them would be served only then.
     let began = Instant::now();
     put(&cluster.client(), "after", "1").await.unwrap();
     let took = began.elapsed();
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(took < Duration::from_millis(1_900), "{took:?}");
     while let Some(done) = dials.join_next().await {
         assert!(!done.unwrap(), "its answers went nowhere");
     }
