@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -13,13 +13,38 @@ pub(crate) fn cargo_program() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
+/// Begins every build of what `verify` tests as well.
+///
+/// cargo compiles a dependency once more when other features of it are asked for, and unites those
+/// of all packages that are selected: with their tests' dependencies, if a target for tests is among
+/// the selected. `--examples` is one that stands for no file, so a program is built from what the
+/// tests are built from.
+pub(crate) const BUILD: [&str; 5] = ["build", "--release", "--locked", "--workspace", "--examples"];
+
 /// A binary of the workspace that a task becomes.
 #[derive(Debug)]
 pub(crate) struct Binary {
-    pub(crate) package: &'static str,
+    /// What brings its name to life: the package alone, or the workspace as `verify` builds it.
+    pub(crate) built_from: BuiltFrom,
     pub(crate) name: &'static str,
     /// Put before the arguments of the task.
     pub(crate) verb: Option<&'static str>,
+}
+
+/// What cargo selects to build a binary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BuiltFrom {
+    /// One package: for what must not need RocksDB.
+    Package(&'static str),
+    /// The whole workspace, with [`BUILD`].
+    Workspace,
+}
+
+/// Where a runner tells of its tests: `cargo test` on the one, `cargo nextest` on the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stream {
+    Stdout,
+    Stderr,
 }
 
 /// The way to cargo.
@@ -50,7 +75,8 @@ impl Cargo {
         succeeded(name, status).map(|()| start.elapsed())
     }
 
-    /// Runs cargo, repeats its standard output as it comes, and shows each line to `watch`.
+    /// Runs cargo, repeats the stream on which it tells of tests as it comes, and shows each line of
+    /// it to `watch`.
     ///
     /// # Errors
     ///
@@ -59,11 +85,20 @@ impl Cargo {
         &self,
         name: &str,
         arguments: &[&str],
+        stream: Stream,
         mut watch: impl FnMut(&str),
     ) -> Result<(), Failure> {
-        let mut child =
-            self.command(arguments).stdout(Stdio::piped()).spawn().map_err(start_failure)?;
-        let mut output = BufReader::new(child.stdout.take().expect("standard output is piped"));
+        let mut command = self.command(arguments);
+        match stream {
+            Stream::Stdout => command.stdout(Stdio::piped()),
+            Stream::Stderr => command.stderr(Stdio::piped()),
+        };
+        let mut child = command.spawn().map_err(start_failure)?;
+        let piped: Box<dyn Read> = match stream {
+            Stream::Stdout => Box::new(child.stdout.take().expect("standard output is piped")),
+            Stream::Stderr => Box::new(child.stderr.take().expect("standard error is piped")),
+        };
+        let mut output = BufReader::new(piped);
         let mut line = Vec::new();
         // A read error ends the loop like the end of the output does; the exit status decides.
         while output.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
@@ -76,16 +111,47 @@ impl Cargo {
         succeeded(name, child.wait().map_err(start_failure)?)
     }
 
-    /// Becomes a binary that is built already; returns only when cargo does not start.
+    /// Becomes a binary that is built already; returns only when it does not start.
     pub(crate) fn become_binary(
         &self,
         binary: &Binary,
         arguments: &[String],
     ) -> Result<(), Failure> {
-        let mut command = self.command(&["run", "--quiet", "--release", "--locked"]);
-        command.args(["-p", binary.package, "--bin", binary.name, "--"]);
+        let mut command = Command::new(self.built(binary.name));
         command.args(binary.verb).args(arguments);
-        Err(start_failure(command.exec()))
+        let source = command.exec();
+        Err(Failure::Start { program: binary.name.to_owned(), source })
+    }
+
+    /// Runs a binary that is built already, and waits.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Stage`] with `name` when it says no.
+    pub(crate) fn run_built(
+        &self,
+        name: &str,
+        binary: &str,
+        arguments: &[&str],
+    ) -> Result<(), Failure> {
+        let status = Command::new(self.built(binary)).args(arguments).status();
+        let status =
+            status.map_err(|source| Failure::Start { program: binary.to_owned(), source })?;
+        succeeded(name, status)
+    }
+
+    /// Returns where cargo puts a binary.
+    fn built(&self, binary: &str) -> PathBuf {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let target = self.target.clone().unwrap_or_else(|| root.join("target"));
+        target.join("release").join(binary)
+    }
+
+    /// Tells whether `cargo nextest` is installed.
+    pub(crate) fn has_nextest(&self) -> bool {
+        let mut command = self.command(&["nextest", "--version"]);
+        let silent = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        silent.status().is_ok_and(|status| status.success())
     }
 
     fn command(&self, arguments: &[&str]) -> Command {

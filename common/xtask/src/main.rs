@@ -29,7 +29,7 @@ mod target;
 mod task;
 mod verify;
 
-use crate::cargo::{Binary, Cargo};
+use crate::cargo::{BUILD, Binary, BuiltFrom, Cargo};
 use crate::failure::Failure;
 use crate::progress::say;
 use crate::task::Task;
@@ -49,11 +49,17 @@ fn main() -> ExitCode {
     }
 }
 
-const QUICKSTART: Binary = Binary { package: "examples", name: "quickstart", verb: None };
-const BENCH: Binary = Binary { package: "examples", name: "bench", verb: None };
-const MAN: Binary = Binary { package: "man", name: "man", verb: None };
-const SIM: Binary = Binary { package: "simulator", name: "simulator", verb: Some("sim") };
-const EXPLORE: Binary = Binary { package: "simulator", name: "simulator", verb: Some("explore") };
+const QUICKSTART: Binary =
+    Binary { built_from: BuiltFrom::Workspace, name: "quickstart", verb: None };
+const BENCH: Binary = Binary { built_from: BuiltFrom::Workspace, name: "bench", verb: None };
+const MAN: Binary = Binary { built_from: BuiltFrom::Workspace, name: "man", verb: None };
+const SIM: Binary = simulator("sim");
+const EXPLORE: Binary = simulator("explore");
+
+/// The simulator needs no RocksDB, also to be built.
+const fn simulator(verb: &'static str) -> Binary {
+    Binary { built_from: BuiltFrom::Package("simulator"), name: "simulator", verb: Some(verb) }
+}
 
 fn run(task: Task) -> Result<(), Failure> {
     if task == Task::Help {
@@ -64,47 +70,38 @@ fn run(task: Task) -> Result<(), Failure> {
     let cargo = Cargo::new(target::choose_and_say());
     match task {
         Task::Help => Ok(()),
-        Task::Quickstart(arguments) => {
-            build_product(&cargo)?;
-            build_and_become(&cargo, &QUICKSTART, &arguments)
-        }
+        Task::Quickstart(arguments) => build_and_become(&cargo, &QUICKSTART, &arguments),
         Task::Verify { seeds } => verify::run(&cargo, seeds),
         Task::Fix => fix(&cargo),
         Task::Sim(arguments) => build_and_become(&cargo, &SIM, &arguments),
         Task::Mutations(which) => mutations::run(&cargo, which),
         Task::Explore(arguments) => build_and_become(&cargo, &EXPLORE, &arguments),
-        Task::Bench(arguments) => {
-            build_product(&cargo)?;
-            build_and_become(&cargo, &BENCH, &arguments)
-        }
+        Task::Bench(arguments) => build_and_become(&cargo, &BENCH, &arguments),
         Task::Run(name, arguments) => {
-            build_product(&cargo)?;
-            build_and_become(&cargo, &Binary { package: "examples", name, verb: None }, &arguments)
+            let binary = Binary { built_from: BuiltFrom::Workspace, name, verb: None };
+            build_and_become(&cargo, &binary, &arguments)
         }
-        Task::Man => {
-            build_product(&cargo)?;
-            build_and_become(&cargo, &MAN, &[])
-        }
+        Task::Man => build_and_become(&cargo, &MAN, &[]),
     }
 }
 
-/// Builds the default members: the daemon and the operator's tool.
-fn build_product(cargo: &Cargo) -> Result<(), Failure> {
-    say("building raftd and raftctl (release)");
-    let took = rocksdb::announced(cargo.target_dir(), || {
-        cargo.run("build", &["build", "--release", "--locked"])
-    })?;
-    say(&format!("built in {}", progress::human(took)));
-    Ok(())
-}
-
 /// Builds a binary with cargo's progress in sight, then becomes it: Ctrl-C reaches it directly and
-/// its exit code is ours.
+/// its exit code is ours. What is built from the workspace runs raftd and raftctl, so these are
+/// built by the same call.
 fn build_and_become(cargo: &Cargo, binary: &Binary, arguments: &[String]) -> Result<(), Failure> {
-    cargo.run(
-        "build",
-        &["build", "--release", "--locked", "-p", binary.package, "--bin", binary.name],
-    )?;
+    match binary.built_from {
+        BuiltFrom::Package(package) => {
+            let build = ["build", "--release", "--locked", "-p", package, "--bin", binary.name];
+            cargo.run("build", &build)?;
+        }
+        BuiltFrom::Workspace => {
+            say(&format!("building raftd, raftctl and {} (release)", binary.name));
+            let programs = ["--bin", "raftd", "--bin", "raftctl", "--bin", binary.name];
+            let build: Vec<&str> = BUILD.into_iter().chain(programs).collect();
+            let took = rocksdb::announced(cargo.target_dir(), || cargo.run("build", &build))?;
+            say(&format!("built in {}", progress::human(took)));
+        }
+    }
     cargo.become_binary(binary, arguments)
 }
 

@@ -1,4 +1,5 @@
-//! Adds up what `cargo test` says: one `test result:` line for each test binary.
+//! Adds up what the runners say: `cargo test` one `test result:` line for each test binary, `cargo
+//! nextest` one `Summary` line for all.
 
 use std::fmt;
 
@@ -13,7 +14,8 @@ pub(crate) struct Tally {
 impl Tally {
     /// Adds a line of output, if it is a summary; returns whether it was.
     pub(crate) fn add(&mut self, line: &str) -> bool {
-        let Some(found) = parse(line) else {
+        let plain = without_colour(line);
+        let Some(found) = of_cargo_test(&plain).or_else(|| of_nextest(&plain)) else {
             return false;
         };
         self.passed += found.passed;
@@ -35,9 +37,8 @@ impl fmt::Display for Tally {
 
 /// Parses `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in
 /// ..`.
-fn parse(line: &str) -> Option<Tally> {
-    let plain = without_colour(line);
-    let (_, counts) = plain.trim().strip_prefix("test result: ")?.split_once(". ")?;
+fn of_cargo_test(line: &str) -> Option<Tally> {
+    let (_, counts) = line.trim().strip_prefix("test result: ")?.split_once(". ")?;
     let count = |name: &str| {
         counts.split(';').find_map(|part| match part.trim().split_once(' ') {
             Some((number, label)) if label == name => number.parse::<u64>().ok(),
@@ -45,6 +46,26 @@ fn parse(line: &str) -> Option<Tally> {
         })
     };
     Some(Tally { passed: count("passed")?, failed: count("failed")?, ignored: count("ignored")? })
+}
+
+/// Parses `Summary [  12.3s] 15 tests run: 12 passed (1 slow), 2 failed, 1 timed out, 3 skipped`:
+/// what has not passed has failed. `12/15 tests run` says that the run was stopped.
+fn of_nextest(line: &str) -> Option<Tally> {
+    let (_, counts) = line.trim().strip_prefix("Summary [")?.split_once(" run: ")?;
+    let mut tally = Tally::default();
+    // `(1 slow, 2 leaky)` says more of those that passed.
+    let plain: String =
+        counts.split('(').map(|part| part.split(')').last().unwrap_or(part)).collect();
+    for part in plain.split(',') {
+        let mut words = part.split_whitespace();
+        let number: u64 = words.next()?.parse().ok()?;
+        match words.next()? {
+            "passed" => tally.passed += number,
+            "skipped" => tally.ignored += number,
+            _ => tally.failed += number,
+        }
+    }
+    Some(tally)
 }
 
 /// Removes terminal colour sequences (ECMA-48 `ESC [ .. m`), which appear with
@@ -76,6 +97,23 @@ mod tests {
     }
 
     #[test]
+    fn the_one_summary_of_nextest_counts_as_many() {
+        let check = |line: &str, expected: Tally| {
+            let mut tally = Tally::default();
+            assert!(tally.add(line), "{line}");
+            assert_eq!(tally, expected, "{line}");
+        };
+        check(
+            "     Summary [   1.234s] 15 tests run: 15 passed (1 slow), 0 skipped",
+            Tally { passed: 15, failed: 0, ignored: 0 },
+        );
+        check(
+            "Summary [ 61.0s] 14/15 tests run: 10 passed (1 slow, 2 leaky), 3 failed, 1 timed out, 4 skipped",
+            Tally { passed: 10, failed: 4, ignored: 4 },
+        );
+    }
+
+    #[test]
     fn the_closing_line_is_plain() {
         let tally = Tally { passed: 16, failed: 2, ignored: 0 };
         assert_eq!(tally.to_string(), "16 passed, 2 failed");
@@ -99,6 +137,7 @@ mod tests {
             "test commit::tests::a ... ok",
             "test result: ok.",
             "test result: ok. many passed; 0 failed; 0 ignored",
+            "     Summary [   0.0s] no tests",
             "said: test result: ok. 1 passed; 0 failed; 0 ignored",
         ] {
             assert!(!tally.add(line), "{line}");

@@ -2,8 +2,11 @@
 //!
 //! Stages run from the cheapest to the dearest and stop at the first that fails; a table then shows
 //! which ran, for how long, and the last line is the plain sum of what the test runs said.
+//!
+//! Tests are run by `cargo nextest` where it is installed, each in a process of its own, and by
+//! `cargo test` elsewhere; tests in documentation always by `cargo test`.
 
-use crate::cargo::Cargo;
+use crate::cargo::{BUILD, Cargo, Stream};
 use crate::failure::Failure;
 use crate::mutations;
 use crate::progress::{human, say};
@@ -16,20 +19,31 @@ use std::time::{Duration, Instant};
 enum Stage {
     Format,
     Clippy,
+    Build,
     Tests,
+    Documentation,
     Mutations,
     Simulator,
 }
 
 impl Stage {
-    const ALL: [Stage; 5] =
-        [Stage::Format, Stage::Clippy, Stage::Tests, Stage::Mutations, Stage::Simulator];
+    const ALL: [Stage; 7] = [
+        Stage::Format,
+        Stage::Clippy,
+        Stage::Build,
+        Stage::Tests,
+        Stage::Documentation,
+        Stage::Mutations,
+        Stage::Simulator,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Stage::Format => "format",
             Stage::Clippy => "clippy",
+            Stage::Build => "build",
             Stage::Tests => "tests",
+            Stage::Documentation => "doc tests",
             Stage::Mutations => "mutations",
             Stage::Simulator => "simulator",
         }
@@ -55,8 +69,12 @@ pub(crate) fn run(cargo: &Cargo, seeds: u32) -> Result<(), Failure> {
         say(&format!("{} ..", stage.name()));
         let mut stage_runs = || run_stage(cargo, stage, seeds, &mut tally);
         match stage {
-            Stage::Clippy | Stage::Tests => rocksdb::announced(cargo.target_dir(), stage_runs),
-            Stage::Format | Stage::Mutations | Stage::Simulator => stage_runs(),
+            Stage::Clippy | Stage::Build => rocksdb::announced(cargo.target_dir(), stage_runs),
+            Stage::Format
+            | Stage::Tests
+            | Stage::Documentation
+            | Stage::Mutations
+            | Stage::Simulator => stage_runs(),
         }
     });
     // Standard output, as the runner's own summaries: the closing line must be the last one.
@@ -72,22 +90,48 @@ fn run_stage(cargo: &Cargo, stage: Stage, seeds: u32, tally: &mut Tally) -> Resu
             let arguments = "clippy --release --locked --workspace --all-targets -- -D warnings";
             cargo.run(name, &arguments.split(' ').collect::<Vec<_>>()).map(drop)
         }
+        Stage::Build => {
+            let arguments = "test --release --locked --workspace --no-run";
+            cargo.run(name, &arguments.split(' ').collect::<Vec<_>>()).map(drop)
+        }
+        // All failures of a run are worth more than the first one.
+        Stage::Tests if cargo.has_nextest() => {
+            let arguments = "nextest run --release --locked --workspace --no-fail-fast";
+            run_tests(cargo, name, arguments, Stream::Stderr, tally)
+        }
         Stage::Tests => {
-            // All failures of a run are worth more than the first one.
-            let arguments = ["test", "--release", "--locked", "--workspace", "--no-fail-fast"];
-            cargo.run_watched(name, &arguments, |line| {
-                tally.add(line);
-            })?;
-            if tally.passed == 0 { Err(Failure::NoTests) } else { Ok(()) }
+            let arguments = "test --release --locked --workspace --lib --bins --tests \
+                             --no-fail-fast";
+            run_tests(cargo, name, arguments, Stream::Stdout, tally)
+        }
+        Stage::Documentation => {
+            let arguments = "test --release --locked --workspace --doc --no-fail-fast";
+            run_tests(cargo, name, arguments, Stream::Stdout, tally)
         }
         Stage::Mutations => mutations::run(cargo, mutations::Which::Slice),
         Stage::Simulator => {
+            let build: Vec<&str> = BUILD.into_iter().chain(["--bin", "simulator"]).collect();
+            cargo.run(name, &build)?;
             let seeds = seeds.to_string();
-            let run = "run --quiet --release --locked -p simulator --bin simulator -- sim --seeds";
-            let arguments: Vec<&str> = run.split(' ').chain([seeds.as_str()]).collect();
-            cargo.run(name, &arguments).map(drop)
+            cargo.run_built(name, "simulator", &["sim", "--seeds", seeds.as_str()])
         }
     }
+}
+
+/// Runs tests and adds up what the runner says of them; a run without any is a failure.
+fn run_tests(
+    cargo: &Cargo,
+    name: &str,
+    arguments: &str,
+    stream: Stream,
+    tally: &mut Tally,
+) -> Result<(), Failure> {
+    let before = tally.passed;
+    let arguments: Vec<&str> = arguments.split_whitespace().collect();
+    cargo.run_watched(name, &arguments, stream, |line| {
+        tally.add(line);
+    })?;
+    if tally.passed == before { Err(Failure::NoTests) } else { Ok(()) }
 }
 
 /// Runs the stages in order up to the first failure, and times them.
@@ -139,11 +183,8 @@ mod tests {
         assert!(matches!(result, Err(Failure::NoTests)));
         assert!(matches!(outcomes[0].1, Outcome::Passed(_)));
         assert!(matches!(outcomes[1].1, Outcome::Failed(_)));
-        assert_eq!(
-            outcomes[2..],
-            [Stage::Tests, Stage::Mutations, Stage::Simulator]
-                .map(|stage| (stage, Outcome::NotRun))
-        );
+        assert_eq!(outcomes.len(), Stage::ALL.len());
+        assert!(outcomes[2..].iter().all(|(_, outcome)| *outcome == Outcome::NotRun));
     }
 
     #[test]
