@@ -16,15 +16,15 @@ pub(crate) fn cargo_program() -> OsString {
 /// Begins every build of what `verify` tests as well.
 ///
 /// cargo compiles a dependency once more when other features of it are asked for, and unites those
-/// of all packages that are selected: with their tests' dependencies, if a target for tests is among
-/// the selected. `--examples` is one that stands for no file, so a program is built from what the
-/// tests are built from.
+/// of all packages that are selected: with their tests' dependencies, if a target for tests is
+/// selected. `--examples` is such a target and stands for no file here, so programs are built from
+/// what the tests are built from.
 pub(crate) const BUILD: [&str; 5] = ["build", "--release", "--locked", "--workspace", "--examples"];
 
 /// A binary of the workspace that a task becomes.
 #[derive(Debug)]
 pub(crate) struct Binary {
-    /// What brings its name to life: the package alone, or the workspace as `verify` builds it.
+    /// What cargo selects to build it.
     pub(crate) built_from: BuiltFrom,
     pub(crate) name: &'static str,
     /// Put before the arguments of the task.
@@ -75,8 +75,8 @@ impl Cargo {
         succeeded(name, status).map(|()| start.elapsed())
     }
 
-    /// Runs cargo, repeats the stream on which it tells of tests as it comes, and shows each line of
-    /// it to `watch`.
+    /// Runs cargo, repeats the stream on which it tells of tests as it comes, and shows each line
+    /// of it to `watch`.
     ///
     /// # Errors
     ///

@@ -108,7 +108,8 @@ mod tests {
             Tally { passed: 15, failed: 0, ignored: 0 },
         );
         check(
-            "Summary [ 61.0s] 14/15 tests run: 10 passed (1 slow, 2 leaky), 3 failed, 1 timed out, 4 skipped",
+            "Summary [ 61.0s] 14/15 tests run: 10 passed (1 slow, 2 leaky), 3 failed, \
+             1 timed out, 4 skipped",
             Tally { passed: 10, failed: 4, ignored: 4 },
         );
     }

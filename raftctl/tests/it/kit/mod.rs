@@ -86,8 +86,8 @@ impl World {
         Said { stderr: said, ..Said::of(output) }
     }
 
-    /// Returns free addresses, which stand in this run for those that the manual shows: ports of this
-    /// machine from `first` on.
+    /// Returns free addresses, which stand in this run for those that the manual shows: ports of
+    /// this machine from `first` on.
     pub fn in_place_of(&mut self, first: u16, count: usize) -> Vec<String> {
         let addresses = free(count);
         let shown = (first..).map(|port| format!("127.0.0.1:{port}"));
