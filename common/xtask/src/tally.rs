@@ -55,7 +55,7 @@ fn of_nextest(line: &str) -> Option<Tally> {
     let mut tally = Tally::default();
     // `(1 slow, 2 leaky)` says more of those that passed.
     let plain: String =
-        counts.split('(').map(|part| part.split(')').last().unwrap_or(part)).collect();
+        counts.split('(').map(|part| part.split(')').next_back().unwrap_or(part)).collect();
     for part in plain.split(',') {
         let mut words = part.split_whitespace();
         let number: u64 = words.next()?.parse().ok()?;
