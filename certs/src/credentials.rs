@@ -128,7 +128,7 @@ impl Credentials {
         } else {
             store::write_atomically(&paths.ca, self.texts.ca.as_bytes(), store::PUBLIC)?;
         }
-        renew::replace_pair(&paths, &self.texts.certificate, &self.texts.key)
+        store::replace_pair(&paths, &self.texts.certificate, &self.texts.key)
     }
 
     /// Whether these may take the place of `former` in a process that runs: they name the same

@@ -9,7 +9,7 @@ use rcgen::{
 };
 
 use crate::validity::asn1_time;
-use crate::{CertError, ClusterId, Credentials, Identity, PemPaths, Role, Validity, renew};
+use crate::{CertError, ClusterId, Credentials, Identity, PemPaths, Role, Validity, store};
 
 /// A certificate that was just issued, with its private key. The key exists nowhere else: who drops
 /// this value without writing it down issues again.
@@ -56,7 +56,7 @@ impl Issued {
     ///
     /// [`CertError::Io`].
     pub fn replace(&self, paths: &PemPaths) -> Result<(), CertError> {
-        renew::replace_pair(paths, &self.certificate_pem, &self.key_pem)
+        store::replace_pair(paths, &self.certificate_pem, &self.key_pem)
     }
 }
 

@@ -4,8 +4,7 @@
 //! certificate. So one file changes, and it is not secret: whatever interrupts it, key and
 //! certificate belong together, and nothing but a certificate has to be carried to a machine.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rcgen::{KeyPair, SubjectPublicKeyInfo};
@@ -16,9 +15,7 @@ use rustls::{Error, InconsistentKeys};
 use crate::issue::{issue_error, sign};
 use crate::validity::now_unix_s;
 use crate::verify::{AUTHORITY, Trust};
-use crate::{
-    Authority, CertError, Identity, PemPaths, Purpose, Role, Validity, inspect, store, tls,
-};
+use crate::{Authority, CertError, Identity, Purpose, Role, Validity, inspect, store, tls};
 
 /// A certificate that was signed once more.
 #[derive(Clone, Debug)]
@@ -71,31 +68,7 @@ pub fn read_certificate(file: &Path) -> Result<CertificateDer<'static>, CertErro
 ///
 /// [`CertError::Io`].
 pub fn replace_certificate(file: &Path, pem: &str) -> Result<(), CertError> {
-    store::write_atomically(&real(file)?, pem.as_bytes(), store::PUBLIC)
-}
-
-/// Replaces a certificate and its key, unless they stand there already.
-pub(crate) fn replace_pair(
-    paths: &PemPaths,
-    certificate: &str,
-    key: &str,
-) -> Result<(), CertError> {
-    let (place, secret) = (real(&paths.certificate)?, real(&paths.key)?);
-    let same_key = store::read_public(&secret).is_ok_and(|present| present == key.as_bytes());
-    if !same_key {
-        store::remove(&place)?;
-        store::write_atomically(&secret, key.as_bytes(), store::SECRET)?;
-    }
-    store::write_atomically(&place, certificate.as_bytes(), store::PUBLIC)
-}
-
-/// Where a file is that links may lead to, also if it does not exist yet.
-fn real(file: &Path) -> Result<PathBuf, CertError> {
-    match fs::canonicalize(file) {
-        Ok(place) => Ok(place),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(file.to_owned()),
-        Err(error) => Err(store::io_error(file, error)),
-    }
+    store::write_atomically(&store::real(file)?, pem.as_bytes(), store::PUBLIC)
 }
 
 /// Makes `file`, which holds the authority's certificate, hold this one; tells whether it changed.

@@ -77,6 +77,30 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<(
     sync_directory(directory)
 }
 
+/// Replaces a certificate and its key, unless they stand there already.
+pub(crate) fn replace_pair(
+    paths: &PemPaths,
+    certificate: &str,
+    key: &str,
+) -> Result<(), CertError> {
+    let (place, secret) = (real(&paths.certificate)?, real(&paths.key)?);
+    let same_key = read_public(&secret).is_ok_and(|present| present == key.as_bytes());
+    if !same_key {
+        remove(&place)?;
+        write_atomically(&secret, key.as_bytes(), SECRET)?;
+    }
+    write_atomically(&place, certificate.as_bytes(), PUBLIC)
+}
+
+/// Where a file is that links may lead to, also if it does not exist yet.
+pub(crate) fn real(file: &Path) -> Result<PathBuf, CertError> {
+    match fs::canonicalize(file) {
+        Ok(place) => Ok(place),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(file.to_owned()),
+        Err(error) => Err(io_error(file, error)),
+    }
+}
+
 /// Removes a file for good; one that is not there is gone already.
 pub(crate) fn remove(path: &Path) -> Result<(), CertError> {
     match fs::remove_file(path) {

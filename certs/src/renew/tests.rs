@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use rustls::pki_types::pem::PemObject as _;
