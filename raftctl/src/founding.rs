@@ -239,7 +239,7 @@ fn lacking(record: &BootstrapRecord, answers: &Answers) -> Result<Vec<PlannedNod
 async fn give(client: &Client, record: &BootstrapRecord, lacking: &[PlannedNode]) -> Result<()> {
     let mut giving = JoinSet::new();
     for node in lacking.iter().cloned() {
-        let (client, record) = (client.clone(), record.encode());
+        let (client, record) = (client.clone(), record.clone());
         giving.spawn(async move {
             let given = client.bootstrap(&node.address, record).await;
             (node.name, given)

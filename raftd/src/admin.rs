@@ -14,7 +14,7 @@
 use bytes::Bytes;
 use certs::Role;
 use protocol::limits::{COMMAND_BYTES_MAX, LOG_PAGE_ENTRIES_MAX};
-use protocol::{ErrorCode, ErrorReply, LogDetail, Request};
+use protocol::{Audience, ErrorCode, ErrorReply, LogDetail, Request};
 use state_machine::{Envelope, EnvelopeKind, SystemCommand};
 
 use crate::answer;
@@ -37,39 +37,25 @@ fn authorise(role: &Role, request: Request) -> Result<Request, ErrorReply> {
         let message = format!("the certificate of {role} does not allow to reserve node ids");
         return Err(answer::refusal(ErrorCode::Unauthorised, message));
     }
-    match (role, request) {
-        (Role::Operator(_), request)
-        | (
-            Role::Client(_),
-            request @ (Request::Propose { .. }
-            | Request::Query { .. }
-            | Request::SystemQuery { .. }
-            | Request::Status),
-        )
-        | (
-            Role::Reader(_),
-            request @ (Request::Query { .. } | Request::SystemQuery { .. } | Request::Status),
-        ) => Ok(request),
-        (Role::Reader(_), Request::ReadLog { from, entries_max, detail: _ }) => {
-            Ok(Request::ReadLog { from, entries_max, detail: LogDetail::Sizes })
-        }
-        (
-            Role::Client(_) | Role::Reader(_) | Role::Node(_),
-            request @ (Request::Propose { .. }
-            | Request::Query { .. }
-            | Request::SystemQuery { .. }
-            | Request::Status
-            | Request::ReadLog { .. }
-            | Request::Bootstrap { .. }
-            | Request::Join { .. }
-            | Request::Reconfigure { .. }
-            | Request::Transfer { .. }
-            | Request::Snapshot(_)),
-        ) => {
-            let message = format!("the certificate of {role} does not allow to {}", verb(&request));
-            Err(answer::refusal(ErrorCode::Unauthorised, message))
-        }
+    let kind = request.kind();
+    let may = match (role, kind.audience) {
+        (Role::Operator(_), _)
+        | (Role::Client(_), Audience::Everybody | Audience::Clients)
+        | (Role::Reader(_), Audience::Everybody | Audience::Readers) => true,
+        (Role::Client(_), Audience::Readers | Audience::Operators)
+        | (Role::Reader(_), Audience::Clients | Audience::Operators)
+        | (Role::Node(_), _) => false,
+    };
+    if !may {
+        let message = format!("the certificate of {role} does not allow to {}", kind.action);
+        return Err(answer::refusal(ErrorCode::Unauthorised, message));
     }
+    Ok(match (role, request) {
+        (Role::Reader(_), Request::ReadLog { from, entries_max, detail: _ }) => {
+            Request::ReadLog { from, entries_max, detail: LogDetail::Sizes }
+        }
+        (_, request) => request,
+    })
 }
 
 /// Says whether a command is one of the system that only operators may give.
@@ -88,24 +74,16 @@ fn reserves_id(command: &Bytes) -> bool {
 }
 
 fn check(request: &Request) -> Result<(), ErrorReply> {
-    let size = match request {
-        Request::Propose { command } => command.len(),
-        Request::Query { query, .. } | Request::SystemQuery { query, .. } => query.len(),
-        Request::Bootstrap { record } | Request::Join { record } => record.len(),
-        Request::Reconfigure { target, .. } => target.len(),
-        Request::ReadLog { from, entries_max, .. } => {
-            return if *from == 0 || !(1..=LOG_PAGE_ENTRIES_MAX).contains(entries_max) {
-                let message = format!(
-                    "a log page begins at index 1 or later and has 1 to {LOG_PAGE_ENTRIES_MAX} \
-                     entries, not {entries_max} from {from}"
-                );
-                Err(answer::refusal(ErrorCode::BadRequest, message))
-            } else {
-                Ok(())
-            };
-        }
-        Request::Status | Request::Transfer { .. } | Request::Snapshot(_) => return Ok(()),
-    };
+    if let Request::ReadLog { from, entries_max, .. } = request
+        && (*from == 0 || !(1..=LOG_PAGE_ENTRIES_MAX).contains(entries_max))
+    {
+        let message = format!(
+            "a log page begins at index 1 or later and has 1 to {LOG_PAGE_ENTRIES_MAX} entries, \
+             not {entries_max} from {from}"
+        );
+        return Err(answer::refusal(ErrorCode::BadRequest, message));
+    }
+    let size = request.payload_bytes();
     if size > COMMAND_BYTES_MAX {
         let message = format!("{size} bytes, {COMMAND_BYTES_MAX} at most");
         return Err(answer::refusal(ErrorCode::TooLarge, message));
@@ -113,24 +91,11 @@ fn check(request: &Request) -> Result<(), ErrorReply> {
     Ok(())
 }
 
-fn verb(request: &Request) -> &'static str {
-    match request {
-        Request::Propose { .. } => "change data",
-        Request::Query { .. } => "read data",
-        Request::SystemQuery { .. } => "read the system's state",
-        Request::Status => "read the status",
-        Request::ReadLog { .. } => "read the log",
-        Request::Bootstrap { .. } | Request::Join { .. } => "bootstrap a cluster",
-        Request::Reconfigure { .. } => "change the members",
-        Request::Transfer { .. } => "hand leadership over",
-        Request::Snapshot(_) => "make and read snapshots",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::Freshness;
+    use consensus::Configuration;
+    use protocol::{BootstrapRecord, Freshness};
     use std::num::NonZeroU64;
 
     fn roles() -> [Role; 4] {
@@ -143,15 +108,25 @@ mod tests {
         ]
     }
 
+    fn record() -> BootstrapRecord {
+        BootstrapRecord {
+            cluster: [7; 16],
+            configuration: Configuration::unknown(),
+            machine: "kv".to_owned(),
+            machine_version: 1,
+            parent: None,
+        }
+    }
+
     fn requests() -> [Request; 9] {
         [
             Request::Status,
             Request::Query { query: Bytes::new(), freshness: Freshness::Stale },
             Request::Propose { command: Bytes::new() },
             Request::ReadLog { from: 1, entries_max: 10, detail: LogDetail::Values },
-            Request::Bootstrap { record: Bytes::new() },
-            Request::Join { record: Bytes::new() },
-            Request::Reconfigure { target: Bytes::new(), expected_index: 1 },
+            Request::Bootstrap { record: record() },
+            Request::Join { record: record() },
+            Request::Reconfigure { target: Configuration::unknown(), expected_index: 1 },
             Request::Transfer { to: 1 },
             Request::SystemQuery { query: Bytes::new(), stale: false },
         ]
@@ -216,7 +191,7 @@ mod tests {
                 Request::Query { query: large.clone(), freshness: Freshness::Stale },
                 ErrorCode::TooLarge,
             ),
-            (Request::Bootstrap { record: large }, ErrorCode::TooLarge),
+            (Request::SystemQuery { query: large, stale: true }, ErrorCode::TooLarge),
             (page(0, 5), ErrorCode::BadRequest),
             (page(1, 0), ErrorCode::BadRequest),
             (page(1, LOG_PAGE_ENTRIES_MAX + 1), ErrorCode::BadRequest),

@@ -5,7 +5,6 @@
 use std::fmt::Display;
 use std::time::Instant;
 
-use bytes::Bytes;
 use consensus::{Configuration, Timestamp};
 use protocol::{BootstrapRecord, ErrorCode, Generation, Outcome, Request, Response};
 use storage::DataDirectory;
@@ -140,9 +139,7 @@ fn answer(
             Ok(false)
         }
         Request::Bootstrap { record } => {
-            let judged = BootstrapRecord::decode(&record).map_err(|error| error.to_string());
-            let judged = judged.and_then(|record| judge(record, identity, machine));
-            let record = match judged {
+            let record = match judge(record, identity, machine) {
                 Ok(record) => record,
                 Err(why) => {
                     repeat::tell(Kind::Change, &asker, &why);
@@ -159,7 +156,7 @@ fn answer(
             responder.send(accepted(record.generation()));
             Ok(true)
         }
-        Request::Join { record } => match judge_join(&record, identity, machine) {
+        Request::Join { record } => match judge_join(record, identity, machine) {
             Ok(record) => {
                 let generation = record.generation();
                 program.logs.join(directory, &record).map_err(|error| storage_failure(&error))?;
@@ -190,12 +187,8 @@ fn answer(
 }
 
 /// Answers a record that reaches a node with a history.
-pub(crate) fn repeated(present: Option<Generation>, record: &Bytes) -> Response {
-    let offered = match BootstrapRecord::decode(record) {
-        Ok(record) => record.generation(),
-        Err(error) => return refused(ErrorCode::BadRequest, error.to_string()),
-    };
-    match bootstrapped_before(present, offered) {
+pub(crate) fn repeated(present: Option<Generation>, record: &BootstrapRecord) -> Response {
+    match bootstrapped_before(present, record.generation()) {
         Ok(present) => accepted(present),
         Err(why) => refused(ErrorCode::AlreadyInitialised, why),
     }
@@ -239,11 +232,10 @@ fn judge(
 
 /// Returns the record, if this node may join the cluster that was made by it, as a new member.
 fn judge_join(
-    record: &[u8],
+    record: BootstrapRecord,
     identity: &Identity,
     machine: &Machine,
 ) -> Result<BootstrapRecord, String> {
-    let record = BootstrapRecord::decode(record).map_err(|error| error.to_string())?;
     judge_any(&record, identity, machine)?;
     if record.configuration.member(identity.node).is_some() {
         let node = identity.node;
@@ -294,7 +286,7 @@ fn is_ours(configuration: &Configuration, identity: &Identity) -> Result<(), Str
 }
 
 fn accepted(generation: Generation) -> Response {
-    Response::Bootstrapped { generation: Bytes::copy_from_slice(generation.bytes()) }
+    Response::Bootstrapped { generation }
 }
 
 fn refused(code: ErrorCode, why: impl Into<String>) -> Response {

@@ -1,16 +1,44 @@
-//! Questions that any node can answer: the first that answers, or each node in its turn.
+//! Requests that are not for the leader: to one node, to the first that answers, or to each node in
+//! its turn.
 
 use std::sync::atomic::Ordering;
 
 use protocol::{Request, Response};
 use tokio::time::{Instant, sleep};
+use transport::Precision;
 
-use crate::client::{Attempt, Client};
-use crate::error::{ClientError, Reaction, reaction};
-use crate::lead::{Manner, first_to_connect};
+use crate::attempt::{Attempt, Manner};
+use crate::client::Client;
+use crate::error::{Cause, ClientError, Reaction, reaction};
+use crate::lead::first_to_connect;
 use crate::search::Search;
 
 impl Client {
+    /// Asks one node; nothing that is asked so has an effect when it is asked twice.
+    pub(crate) async fn on(
+        &self,
+        endpoint: &str,
+        request: &Request,
+    ) -> Result<Response, ClientError> {
+        let manner = Manner::plain(Instant::now() + self.shared.config.deadline);
+        let mut attempt = self.attempt(endpoint, request, manner).await?;
+        // A connection from before the node's restart breaks at its first use.
+        if matches!(&attempt, Attempt::Failed { why, reply: None } if why.reached)
+            && Instant::now() < manner.deadline
+        {
+            attempt = self.attempt(endpoint, request, manner).await?;
+        }
+        match attempt {
+            Attempt::Done(response) => Ok(response),
+            Attempt::Failed { reply: Some(reply), .. } => Err(ClientError::Refused(reply)),
+            Attempt::Failed { why, .. } => {
+                let certificates = why.precision == Precision::Identity;
+                let causes = vec![Cause { endpoint: endpoint.into(), why: why.text }];
+                Err(ClientError::Unreachable { causes, certificates })
+            }
+        }
+    }
+
     /// Asks any node, each once: the first that can be reached and helps.
     pub(crate) async fn on_any(&self, request: &Request) -> Result<Response, ClientError> {
         let deadline = Instant::now() + self.patience();
@@ -74,8 +102,24 @@ impl Client {
 
     /// Asks a node who leads; `None` if it does not know, or does not answer.
     pub(crate) async fn leader_of(&self, endpoint: &str) -> Option<String> {
-        let status = self.status_of(endpoint).await.ok()?;
+        let Ok(Response::Status(status)) = self.on(endpoint, &Request::Status).await else {
+            return None;
+        };
         let leader = status.configuration.member(status.leader?)?;
         Some(leader.address.clone())
+    }
+
+    /// Asks a node that answers, now and then and beside everything else, where all members are: a
+    /// client outlives the nodes that it was told of.
+    pub(crate) fn refresh_members(&self, endpoint: &str) {
+        if self.shared.members.is_due() {
+            let (client, endpoint) = (self.clone(), endpoint.to_owned());
+            tokio::spawn(async move {
+                // Without an answer, the next due time comes.
+                if let Ok(Response::Status(status)) = client.on(&endpoint, &Request::Status).await {
+                    client.shared.members.learn(&status.configuration);
+                }
+            });
+        }
     }
 }

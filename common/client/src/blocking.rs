@@ -8,8 +8,9 @@ use bytes::Bytes;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-use crate::client::{Answer, ClientConfig, Consistency};
+use crate::client::ClientConfig;
 use crate::error::ClientError;
+use crate::requests::{Answer, Consistency};
 
 /// A client of a cluster; copies share connections.
 ///

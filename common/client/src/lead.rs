@@ -4,63 +4,18 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use protocol::{Passage, Request, Response};
+use protocol::{Request, Response};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 use transport::Precision;
 
-use crate::client::{Attempt, Client};
+use crate::attempt::{Attempt, DIAL_PATIENCE, Lead, Manner};
+use crate::client::Client;
 use crate::error::{ClientError, Reaction, reaction};
 use crate::search::{Search, Why};
 
-/// While others may help, nobody waits longer for a connection to one node; the attempt goes on.
-pub(crate) const DIAL_PATIENCE: Duration = Duration::from_millis(300);
-
 /// After so long through another node, the leader is looked for anew.
 const THROUGH_FOR: Duration = Duration::from_secs(5);
-
-/// Who led when last heard, and the way there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Lead {
-    /// It is asked itself.
-    At(String),
-    /// It cannot be reached from here; another node passes requests on.
-    Through { by: String, leader: String, since: Instant },
-}
-
-/// How a node is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Manner {
-    /// Whether it may pass the request on to the leader.
-    pub(crate) forward: bool,
-    /// How long to wait for a connection.
-    pub(crate) connected_by: Instant,
-    /// How long to wait for the answer.
-    pub(crate) deadline: Instant,
-}
-
-impl Manner {
-    /// Asks the node itself, with all the time that there is.
-    pub(crate) fn plain(deadline: Instant) -> Self {
-        Self { forward: false, connected_by: deadline, deadline }
-    }
-
-    /// Waits for a connection only for a while.
-    pub(crate) fn briefly(self) -> Self {
-        Self { connected_by: self.deadline.min(Instant::now() + DIAL_PATIENCE), ..self }
-    }
-}
-
-impl Manner {
-    /// Says the same to the node; it is to give up a little earlier, to have time to say so.
-    pub(crate) fn passage(self) -> Passage {
-        if !self.forward {
-            return Passage::Direct;
-        }
-        let left = self.deadline.saturating_duration_since(Instant::now()) * 9 / 10;
-        Passage::MayForward { within_ms: u32::try_from(left.as_millis()).unwrap_or(u32::MAX) }
-    }
-}
 
 /// The nodes, as a search sees them.
 pub(crate) trait Nodes: Sync {

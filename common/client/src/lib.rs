@@ -42,22 +42,25 @@
 //! - Every address is tried, and the most precise reason of the latest round is told.
 
 mod any;
+mod attempt;
 pub mod blocking;
 mod client;
 mod error;
 mod lead;
 mod members;
 mod pool;
+mod requests;
 mod search;
 mod session;
 mod system;
 
-pub use client::{Answer, Client, ClientConfig, Consistency};
+pub use client::{Client, ClientConfig};
 pub use error::{Cause, ClientError};
 pub use protocol::{
     AGE_UNKNOWN_MS, EntryKind, ErrorCode, ErrorReply, LeaseReport, LogDetail, LogEntry, LogPage,
     NodeStatus, Outcome, PeerReport, RoundReport,
 };
+pub use requests::{Answer, Consistency};
 pub use session::Session;
 pub use system::Ended;
 pub use transport::certs::Credentials;

@@ -6,8 +6,6 @@ use std::time::{Duration, Instant};
 
 use consensus::Configuration;
 
-use crate::client::Client;
-
 /// A client that lives shorter never asks.
 const FIRST_AFTER: Duration = Duration::from_secs(1);
 
@@ -25,22 +23,6 @@ pub(crate) struct Members {
 struct Known {
     learnt: Vec<String>,
     due: Instant,
-}
-
-impl Client {
-    /// Asks a node that answers, now and then and beside everything else, where all members are: a
-    /// client outlives the nodes that it was told of.
-    pub(crate) fn refresh_members(&self, endpoint: &str) {
-        if self.shared.members.is_due() {
-            let (client, endpoint) = (self.clone(), endpoint.to_owned());
-            tokio::spawn(async move {
-                // Without an answer, the next due time comes.
-                if let Ok(status) = client.status_of(&endpoint).await {
-                    client.shared.members.learn(&status.configuration);
-                }
-            });
-        }
-    }
 }
 
 impl Members {

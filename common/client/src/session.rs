@@ -9,8 +9,9 @@ use state_machine::{Envelope, SESSION_WINDOW, SystemCommand, SystemResponse};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use crate::client::{Answer, Client};
+use crate::client::Client;
 use crate::error::ClientError;
+use crate::requests::Answer;
 
 /// A client's session with the cluster. Copies are the same session, and many commands may be under
 /// way at once, in no order.

@@ -9,8 +9,9 @@ use protocol::{ErrorCode, ErrorReply, Outcome, Request, Response};
 use state_machine::{Envelope, SystemAnswer, SystemCommand, SystemQuery, SystemResponse};
 use tokio::time::{Instant, sleep};
 
-use crate::client::{Client, Consistency};
+use crate::client::Client;
 use crate::error::ClientError;
+use crate::requests::Consistency;
 
 /// How long one attempt may take before the same request is sent again, perhaps to another node.
 const ATTEMPT_MAX: Duration = Duration::from_secs(5);

@@ -11,7 +11,7 @@
 //! - No decoder panics, whatever the bytes, and none allocates by a length that it has not checked.
 //! - Every format carries a version; another version is refused by its number.
 
-mod client;
+mod body;
 mod configuration;
 mod entry;
 mod error;
@@ -21,15 +21,13 @@ mod hello;
 pub mod limits;
 mod log_page;
 mod peer;
+mod request;
+mod response;
 mod snapshot;
 mod snapshot_request;
 mod status;
 mod wire;
 
-pub use client::{
-    AGE_UNKNOWN_MS, ErrorCode, ErrorReply, Freshness, LeaderHint, Outcome, Passage, Request,
-    Response,
-};
 pub use configuration::{decode_configuration, encode_configuration};
 pub use entry::{
     ENTRY_HEADER_BYTES, EncodedEntry, EntryHeader, EntryKind, decode_entry, encode_entry,
@@ -41,6 +39,8 @@ pub use generation::{BootstrapRecord, Generation};
 pub use hello::{Hello, HelloReply, LeaseTerms, PROTOCOL_VERSION, RefusalCode};
 pub use log_page::{LogDetail, LogEntry, LogPage};
 pub use peer::{decode_message, encode_message};
+pub use request::{Audience, Freshness, Passage, Request, RequestKind};
+pub use response::{AGE_UNKNOWN_MS, ErrorCode, ErrorReply, LeaderHint, Outcome, Response};
 pub use snapshot::{SnapshotChunk, SnapshotOffer, SnapshotReply};
 pub use snapshot_request::{SnapshotAnswer, SnapshotInfo, SnapshotRequest};
 pub use status::{LeaseReport, NodeStatus, PeerReport, RoundReport};

@@ -13,8 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::endpoint::{Alpn, Close, Endpoint, broken, describe};
 use crate::error::{CallError, ConnectError};
+use crate::handshake::greet;
 use crate::limits::CONTROL_MESSAGES_MAX;
-use crate::peer::greet;
 use crate::reach::{Trail, called};
 use crate::stream::{FrameStream, ReadFailure, pump};
 

@@ -1,5 +1,5 @@
-//! Passing requests on: a client that reaches followers and not the leader asks one of them to, and
-//! that node asks the leader in its place, over a connection for nothing else.
+//! Forwarding requests: a client that reaches followers and not the leader asks one of them to pass
+//! its request on, and that node asks the leader in its place, over a connection for nothing else.
 //!
 //! A node's certificate gives it no right to ask for anything: it says on whose behalf it asks,
 //! whose certificate it has checked itself, and the leader decides by that identity. So a leader
@@ -18,9 +18,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::call::ClientConnection;
 use crate::endpoint::{Alpn, Endpoint};
 use crate::error::CallError;
-use crate::limits::{FORWARD_BYTES_MAX, FORWARD_TIMEOUT_MAX, FORWARDS_MAX};
+use crate::limits::{FORWARD_BYTES_MAX, FORWARDS_MAX};
 use crate::reach::Trail;
-use crate::serve::Responder;
 
 /// A leader that was heard of so recently is taken to be alive: its answer is awaited.
 const HEARD_WITHIN: Duration = Duration::from_millis(250);
@@ -38,90 +37,24 @@ pub struct Forwarder {
     /// Requests, and their bytes, that may be passed on at a time.
     room: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
-    /// Locked by the one who dials.
-    way: Arc<tokio::sync::Mutex<Way>>,
+    /// Locked while somebody dials.
+    contact: Arc<tokio::sync::Mutex<Contact>>,
 }
 
 /// How the leader was last reached, or not.
 #[derive(Default)]
-struct Way {
-    road: Option<Arc<Road>>,
+struct Contact {
+    connection: Option<Arc<LeaderConnection>>,
     /// The last failure: it is the answer also for all who waited while it came about.
     failed: Option<(Instant, String)>,
 }
 
 /// A connection to a leader.
-struct Road {
+struct LeaderConnection {
     leader: u64,
     address: String,
-    connection: ClientConnection,
+    requests: ClientConnection,
     heard: Mutex<Instant>,
-}
-
-/// A request that may be passed on, should this node not lead.
-pub(crate) struct Detour {
-    pub(crate) forwarder: Forwarder,
-    pub(crate) request: Request,
-    pub(crate) identity: Arc<Identity>,
-    pub(crate) until: Instant,
-}
-
-impl Detour {
-    /// Makes a detour for what only a leader can do; for nothing else.
-    pub(crate) fn of(
-        forwarder: &Forwarder,
-        request: &Request,
-        identity: &Arc<Identity>,
-        passage: &Passage,
-    ) -> Option<Self> {
-        let Passage::MayForward { within_ms } = passage else {
-            return None;
-        };
-        let within = Duration::from_millis((*within_ms).into()).min(FORWARD_TIMEOUT_MAX);
-        is_passed_on(request).then(|| Self {
-            forwarder: forwarder.clone(),
-            request: request.clone(),
-            identity: Arc::clone(identity),
-            until: Instant::now() + within,
-        })
-    }
-
-    /// Passes the request on, to the node that leads, and answers what that node does. Never
-    /// blocks.
-    pub(crate) fn take(self, leader: LeaderHint, responder: Responder) {
-        let Some(permits) = self.forwarder.admit(&self.request) else {
-            let busy = "too many requests are being passed on to the leader";
-            return responder.send(refusal(ErrorCode::Busy, busy));
-        };
-        tracing::debug!(by = %self.identity, to = leader.id, "a request is passed on");
-        tokio::spawn(async move {
-            let answer = self.forwarder.pass_on(&leader, &self.request, &self.identity, self.until);
-            responder.send(answer.await);
-            drop(permits);
-        });
-    }
-}
-
-/// Returns who leads, if that is the answer.
-pub(crate) fn other_leader(response: &Response) -> Option<LeaderHint> {
-    let Response::Error(reply) = response else {
-        return None;
-    };
-    reply.leader.clone().filter(|_| reply.code == ErrorCode::NotLeader)
-}
-
-/// Says whether a request is one that nodes pass on: followers answer all others themselves.
-pub(crate) const fn is_passed_on(request: &Request) -> bool {
-    match request {
-        Request::Propose { .. } | Request::Reconfigure { .. } | Request::Transfer { .. } => true,
-        Request::Query { .. }
-        | Request::SystemQuery { .. }
-        | Request::Status
-        | Request::ReadLog { .. }
-        | Request::Bootstrap { .. }
-        | Request::Join { .. }
-        | Request::Snapshot(_) => false,
-    }
 }
 
 impl Forwarder {
@@ -130,30 +63,19 @@ impl Forwarder {
     pub fn new(endpoint: Endpoint, hello: watch::Receiver<Hello>) -> Self {
         let room = Arc::new(Semaphore::new(FORWARDS_MAX));
         let bytes = Arc::new(Semaphore::new(FORWARD_BYTES_MAX));
-        Self { endpoint, hello, room, bytes, way: Arc::default() }
+        Self { endpoint, hello, room, bytes, contact: Arc::default() }
     }
 
-    fn admit(&self, request: &Request) -> Option<[OwnedSemaphorePermit; 2]> {
-        let size = match request {
-            Request::Propose { command } => command.len(),
-            Request::Reconfigure { target, .. } => target.len(),
-            Request::Transfer { .. }
-            | Request::Query { .. }
-            | Request::SystemQuery { .. }
-            | Request::Status
-            | Request::ReadLog { .. }
-            | Request::Bootstrap { .. }
-            | Request::Join { .. }
-            | Request::Snapshot(_) => 0,
-        };
-        let size = u32::try_from(size).ok()?;
+    /// Returns permits for a request that is to be forwarded, if there is room for one more.
+    pub(crate) fn admit(&self, request: &Request) -> Option<[OwnedSemaphorePermit; 2]> {
+        let size = u32::try_from(request.payload_bytes()).ok()?;
         let room = Arc::clone(&self.room).try_acquire_owned().ok()?;
         let bytes = Arc::clone(&self.bytes).try_acquire_many_owned(size).ok()?;
         Some([room, bytes])
     }
 
     /// Asks the leader, on somebody's behalf.
-    async fn pass_on(
+    pub(crate) async fn pass_on(
         &self,
         leader: &LeaderHint,
         request: &Request,
@@ -169,16 +91,16 @@ impl Forwarder {
             Response::Error(ErrorReply { code, message, leader, outcome })
         };
         let late = "the deadline passed";
-        let road = match timeout_at(until, self.road(leader)).await {
-            Ok(Ok(road)) => road,
+        let connection = match timeout_at(until, self.connection(leader)).await {
+            Ok(Ok(connection)) => connection,
             Ok(Err(why)) => return cut_off(&why),
             Err(_) => return cut_off(late),
         };
         let passage = Passage::OnBehalf { identity: identity.to_uri() };
-        let answered = timeout_at(until, road.connection.call_for(request, &passage)).await;
+        let answered = timeout_at(until, connection.requests.call_for(request, &passage)).await;
         match answered {
             Ok(Ok(response)) => {
-                road.hears();
+                connection.hears();
                 response
             }
             Ok(Err(CallError::NotSent(why))) => cut_off(&why),
@@ -189,45 +111,46 @@ impl Forwarder {
         }
     }
 
-    /// Returns a way to the leader on which it has just been heard.
-    async fn road(&self, leader: &LeaderHint) -> Result<Arc<Road>, String> {
+    /// Returns a connection to the leader on which it has just been heard.
+    async fn connection(&self, leader: &LeaderHint) -> Result<Arc<LeaderConnection>, String> {
         let arrived = Instant::now();
-        let mut way = self.way.lock().await;
-        if let Some(road) = way.road.as_ref().filter(|road| road.leads_to(leader)) {
-            if road.is_alive().await {
-                return Ok(Arc::clone(road));
+        let mut contact = self.contact.lock().await;
+        if let Some(connection) = contact.connection.as_ref().filter(|known| known.leads_to(leader))
+        {
+            if connection.is_alive().await {
+                return Ok(Arc::clone(connection));
             }
-            way.road = None;
-            way.failed =
+            contact.connection = None;
+            contact.failed =
                 Some((Instant::now(), format!("it gave no sign of life within {SIGN_WITHIN:?}")));
         }
-        if let Some((_, why)) = way.failed.as_ref().filter(|(at, _)| *at >= arrived) {
+        if let Some((_, why)) = contact.failed.as_ref().filter(|(at, _)| *at >= arrived) {
             return Err(why.clone());
         }
         match self.dial(leader).await {
-            Ok(road) => Ok(Arc::clone(way.road.insert(Arc::new(road)))),
+            Ok(road) => Ok(Arc::clone(contact.connection.insert(Arc::new(road)))),
             Err(why) => {
-                way.failed = Some((Instant::now(), why.clone()));
+                contact.failed = Some((Instant::now(), why.clone()));
                 Err(why)
             }
         }
     }
 
-    async fn dial(&self, leader: &LeaderHint) -> Result<Road, String> {
+    async fn dial(&self, leader: &LeaderHint) -> Result<LeaderConnection, String> {
         let LeaderHint { id, address, .. } = leader;
         let expect = (*id).try_into().map(Expect::Node).map_err(|_| "there is no node 0")?;
         let (trail, hello) = (Trail::new(address), self.hello.borrow().clone());
         let (endpoint, how) = (&self.endpoint, (Alpn::Forward, expect));
         let made = ClientConnection::connect(endpoint, &trail, how, &hello, SIGN_WITHIN);
-        let connection = made.await.map_err(|error| error.to_string())?;
+        let requests = made.await.map_err(|error| error.to_string())?;
         let heard = Mutex::new(Instant::now());
-        Ok(Road { leader: *id, address: address.clone(), connection, heard })
+        Ok(LeaderConnection { leader: *id, address: address.clone(), requests, heard })
     }
 }
 
-impl Road {
+impl LeaderConnection {
     fn leads_to(&self, leader: &LeaderHint) -> bool {
-        self.leader == leader.id && self.address == leader.address && self.connection.is_usable()
+        self.leader == leader.id && self.address == leader.address && self.requests.is_usable()
     }
 
     /// Whatever it answers to a question that it need not answer: then it does not hang.
@@ -235,7 +158,7 @@ impl Road {
         if self.lock().elapsed() < HEARD_WITHIN {
             return true;
         }
-        let sign = timeout(SIGN_WITHIN, self.connection.call(&Request::Status)).await;
+        let sign = timeout(SIGN_WITHIN, self.requests.call(&Request::Status)).await;
         let alive = matches!(sign, Ok(Ok(_)));
         if alive {
             self.hears();
@@ -250,12 +173,6 @@ impl Road {
     fn lock(&self) -> MutexGuard<'_, Instant> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Certainly without effect.
-pub(crate) fn refusal(code: ErrorCode, message: impl Into<String>) -> Response {
-    let (message, leader, outcome) = (message.into(), None, Outcome::NotApplied);
-    Response::Error(ErrorReply { code, message, leader, outcome })
 }
 
 fn unknown(message: String) -> Response {

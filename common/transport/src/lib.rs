@@ -12,10 +12,12 @@
 
 mod arrivals;
 mod call;
+mod chunks;
 mod endpoint;
 mod error;
+mod event;
 mod forward;
-mod gather;
+mod handshake;
 pub mod limits;
 mod mesh;
 mod peer;
@@ -24,6 +26,7 @@ mod reach;
 mod receive;
 mod removed;
 mod reset;
+mod responder;
 mod serve;
 mod snapshot;
 mod socket;
@@ -36,12 +39,14 @@ pub use endpoint::{Accepted, Alpn, Endpoint, Incoming};
 pub use error::{
     CallError, Cause, ConnectError, EndpointError, Precision, Rejection, SnapshotError, TurnedAway,
 };
+pub use event::PeerEvent;
 pub use forward::Forwarder;
-pub use mesh::{Mesh, PeerEvent};
+pub use mesh::Mesh;
 pub use peer::PeerInfo;
 pub use probe::closed;
 pub use reach::Trail;
 pub use removed::Removed;
-pub use serve::{ClientRequest, Responder, serve_client};
+pub use responder::{ClientRequest, Responder};
+pub use serve::serve_client;
 pub use snapshot::{IncomingSnapshot, OutgoingSnapshot, SnapshotRoad};
 pub use visit::{answer_visit, visit};

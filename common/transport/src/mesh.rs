@@ -6,70 +6,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use consensus::{Incarnation, Message, NodeId};
-use protocol::{Hello, HelloReply, ProtocolError, encode_message};
-use quinn::Connection;
+use consensus::{Message, NodeId};
+use protocol::{Hello, ProtocolError, encode_message};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 
 use crate::arrivals::Arrivals;
-use crate::endpoint::{Accepted, Close, Endpoint, describe};
-use crate::error::{Cause, ConnectError};
-use crate::limits::CONNECT_TIMEOUT;
+use crate::endpoint::{Accepted, Endpoint};
+use crate::error::ConnectError;
+use crate::event::PeerEvent;
 use crate::peer::{Peer, PeerInfo};
-use crate::receive::{Guests, Receiver};
+use crate::receive::{Receiver, ReturnPaths};
 use crate::removed::Removed;
-use crate::snapshot::{IncomingSnapshot, SnapshotRoad};
-use crate::stream::{FrameStream, ReadFailure};
+use crate::snapshot::SnapshotRoad;
 use crate::visit::visit;
-
-/// News from the other nodes.
-#[derive(Debug)]
-pub enum PeerEvent {
-    /// A message arrived.
-    Received {
-        /// The sender, as its certificate says.
-        from: NodeId,
-        /// Its data directory, as its hello said.
-        incarnation: Incarnation,
-        /// What it said.
-        message: Message,
-    },
-    /// A leader offers a snapshot.
-    Offered(IncomingSnapshot),
-    /// A peer says that this node was removed from the cluster: it has applied that.
-    Removed {
-        /// The peer.
-        by: NodeId,
-        /// What it says, with the log entry.
-        reason: String,
-    },
-    /// Messages can be sent to this peer now.
-    Connected {
-        /// The peer.
-        peer: NodeId,
-        /// Its data directory.
-        incarnation: Incarnation,
-    },
-    /// An attempt to connect failed, or a connection broke.
-    Lost {
-        /// The peer.
-        peer: NodeId,
-        /// Why.
-        reason: String,
-        /// Whether there was a connection.
-        was_connected: bool,
-    },
-    /// A connection from outside was refused or cut, and why.
-    Refused {
-        /// Who it was, as its certificate said.
-        who: String,
-        /// What kind of reason it was.
-        cause: Cause,
-        /// Why.
-        reason: String,
-    },
-}
 
 /// The connections to all other members.
 pub struct Mesh {
@@ -87,9 +36,9 @@ impl Mesh {
     pub fn new(endpoint: Endpoint, hello: Hello, events: mpsc::Sender<PeerEvent>) -> Self {
         let generation = hello.generation.expect("a node with peers has a generation");
         assert!(hello.node.is_some(), "a node with peers is a node");
-        let (guests, removed) = (Guests::default(), Removed::default());
+        let (return_paths, removed) = (ReturnPaths::default(), Removed::default());
         let arrivals = Arrivals::default();
-        let receiver = Receiver { generation, hello, events, guests, removed, arrivals };
+        let receiver = Receiver { generation, hello, events, return_paths, removed, arrivals };
         Self { endpoint, receiver, peers: BTreeMap::new() }
     }
 
@@ -136,7 +85,7 @@ impl Mesh {
             Some(peer) => peer.send(with_entries, chunks),
             // A node that has just joined knows nobody, and a removed one may be asked for its
             // vote: both answer on the connection on which they were spoken to.
-            None => self.receiver.guests.send(to, chunks),
+            None => self.receiver.return_paths.send(to, chunks),
         }
     }
 
@@ -165,42 +114,4 @@ impl Mesh {
         let receiver = self.receiver.clone();
         tokio::spawn(receiver.run(accepted));
     }
-}
-
-/// Takes a hello, lets `judge` decide, and answers. A refusal closes the connection once the other
-/// side has had time to read it.
-pub(crate) async fn answer_hello(
-    connection: &Connection,
-    judge: impl FnOnce(&Hello) -> Result<Hello, HelloReply>,
-) -> Result<Hello, (Cause, String)> {
-    let nonsense = |error: ProtocolError| {
-        connection.close(Close::Malformed.code(), error.to_string().as_bytes());
-        (Cause::Nonsense, error.to_string())
-    };
-    let accepted = connection.accept_bi().await;
-    let (mut send, receive) = accepted.map_err(|error| (Cause::Gone, describe(&error)))?;
-    let frame = match FrameStream::new(receive).next().await {
-        Ok(frame) => frame,
-        Err(ReadFailure::Ended(why)) => return Err((Cause::Gone, why)),
-        Err(ReadFailure::Malformed(error)) => return Err(nonsense(error)),
-    };
-    let theirs = Hello::decode(&frame).map_err(nonsense)?;
-    let (reply, refused) = match judge(&theirs) {
-        Ok(ours) => (HelloReply::Accepted(ours), None),
-        Err(reply) => {
-            let reason = match &reply {
-                HelloReply::Refused { reason, .. } => reason.clone(),
-                HelloReply::Accepted(_) => String::new(),
-            };
-            (reply, Some(reason))
-        }
-    };
-    send.write_all(&reply.encode()).await.map_err(|error| (Cause::Gone, error.to_string()))?;
-    let Some(reason) = refused else {
-        return Ok(theirs);
-    };
-    let _ = send.finish();
-    let _ = timeout(CONNECT_TIMEOUT, send.stopped()).await;
-    connection.close(Close::Refused.code(), reason.as_bytes());
-    Err((Cause::Greeting, reason))
 }

@@ -7,29 +7,22 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use certs::Expect;
 use consensus::{Incarnation, NodeId};
-use protocol::{Hello, HelloReply, RefusalCode};
+use protocol::{Hello, RefusalCode};
 use quinn::Connection;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
-use crate::endpoint::{Alpn, Close, Endpoint, broken, describe, heard};
+use crate::endpoint::{Alpn, Close, Endpoint, describe};
 use crate::error::{ConnectError, Precision};
+use crate::event::PeerEvent;
+use crate::handshake::{greet, require_history};
 use crate::limits::{
     ARRIVED_PATIENCE, BACKOFF_MAX, BACKOFF_MIN, BACKOFF_REJECTED_MAX, CONNECT_TIMEOUT,
     CONTROL_MESSAGES_MAX, ENTRY_MESSAGES_MAX,
 };
-use crate::mesh::PeerEvent;
 use crate::reach::{Trail, called};
 use crate::receive::Receiver;
-use crate::stream::{FrameStream, ReadFailure, pump};
-use crate::visit::is_initialised;
-
-/// The first byte of a stream.
-pub(crate) const CONTROL: u8 = 1;
-/// The first byte of a stream.
-pub(crate) const ENTRIES: u8 = 2;
-/// The first byte of a stream in both directions.
-pub(crate) const SNAPSHOT: u8 = 3;
+use crate::stream::{CONTROL, ENTRIES, pump};
 
 /// What is known of the way to a peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -214,7 +207,7 @@ impl Dialler {
                 trail.greets(place);
                 let address = called(&asked, place);
                 let theirs = greet(&connection, &address, &hello).await?;
-                is_initialised(&theirs, &address).inspect_err(|_| {
+                require_history(&theirs, &address).inspect_err(|_| {
                     connection.close(Close::Done.code(), b"not initialised");
                 })?;
                 Ok((connection, theirs))
@@ -329,36 +322,6 @@ async fn succeeded(
         let last = *arrivals.borrow_and_update();
         if let Some(arrived) = last.filter(|arrived| doubles.is_successor(*arrived, boot)) {
             return arrived;
-        }
-    }
-}
-
-/// Exchanges hellos on a stream of their own, and checks the answer.
-pub(crate) async fn greet(
-    connection: &Connection,
-    address: &str,
-    ours: &Hello,
-) -> Result<Hello, ConnectError> {
-    let ended = |why: String| match connection.close_reason() {
-        Some(error) => broken(address, &error),
-        None => ConnectError::Closed { address: address.into(), why },
-    };
-    let (mut send, receive) = connection.open_bi().await.map_err(|e| broken(address, &e))?;
-    send.write_all(&ours.encode()).await.map_err(|error| ended(error.to_string()))?;
-    let frame = match FrameStream::new(receive).next().await {
-        Ok(frame) => frame,
-        Err(ReadFailure::Ended(why)) => return Err(ended(why)),
-        Err(ReadFailure::Malformed(why)) => {
-            return Err(ConnectError::Protocol { address: address.into(), why });
-        }
-    };
-    let reply = HelloReply::decode(&frame)
-        .map_err(|why| ConnectError::Protocol { address: address.into(), why })?;
-    match reply {
-        HelloReply::Accepted(theirs) => Ok(theirs),
-        HelloReply::Refused { code, reason } => {
-            let reason = heard(reason.as_bytes());
-            Err(ConnectError::Refused { address: address.into(), code, reason })
         }
     }
 }

@@ -4,23 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use consensus::{Incarnation, LogIndex, NodeId};
-use protocol::{
-    Generation, Hello, HelloReply, LeaseTerms, PROTOCOL_VERSION, RefusalCode, decode_message,
-};
+use consensus::{Incarnation, NodeId};
+use protocol::{Generation, Hello, decode_message};
 use quinn::{Connection, RecvStream};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 
 use crate::arrivals::Arrivals;
 use crate::endpoint::{Accepted, Close};
 use crate::error::{Cause, SnapshotError};
-use crate::limits::{CONNECT_TIMEOUT, CONTROL_MESSAGES_MAX};
-use crate::mesh::{PeerEvent, answer_hello};
-use crate::peer::{CONTROL, ENTRIES};
+use crate::event::PeerEvent;
+use crate::handshake::{Caller, answer_hello, removal};
+use crate::limits::CONTROL_MESSAGES_MAX;
 use crate::removed::Removed;
 use crate::snapshot::IncomingSnapshot;
-use crate::stream::{FrameStream, ReadFailure, pump};
+use crate::stream::{CONTROL, ENTRIES, FrameStream, ReadFailure, pump};
 
 /// Receives what peers say.
 #[derive(Clone)]
@@ -28,16 +25,16 @@ pub(crate) struct Receiver {
     pub(crate) generation: Generation,
     pub(crate) hello: Hello,
     pub(crate) events: mpsc::Sender<PeerEvent>,
-    pub(crate) guests: Guests,
+    pub(crate) return_paths: ReturnPaths,
     pub(crate) removed: Removed,
     pub(crate) arrivals: Arrivals,
 }
 
 /// The ways back to those who have dialled this node.
 #[derive(Clone, Default)]
-pub(crate) struct Guests(Arc<Mutex<BTreeMap<NodeId, mpsc::Sender<Vec<Bytes>>>>>);
+pub(crate) struct ReturnPaths(Arc<Mutex<BTreeMap<NodeId, mpsc::Sender<Vec<Bytes>>>>>);
 
-impl Guests {
+impl ReturnPaths {
     /// Queues a message; `false` if that node is not connected, or its queue is full.
     pub(crate) fn send(&self, to: NodeId, chunks: Vec<Bytes>) -> bool {
         self.lock().get(&to).is_some_and(|queue| queue.try_send(chunks).is_ok())
@@ -56,9 +53,9 @@ impl Guests {
             }
         }
         // A newer connection has taken the place of this one, or nobody has.
-        let mut guests = self.lock();
-        if guests.get(&to).is_some_and(|present| present.same_channel(&queue)) {
-            guests.remove(&to);
+        let mut return_paths = self.lock();
+        if return_paths.get(&to).is_some_and(|present| present.same_channel(&queue)) {
+            return_paths.remove(&to);
         }
     }
 
@@ -72,15 +69,10 @@ impl Receiver {
     pub(crate) async fn run(self, accepted: Accepted) {
         let who = accepted.identity.to_string();
         let connection = accepted.connection.clone();
-        let greeted = answer_hello(&connection, |theirs| {
-            self.judge(&accepted, theirs).map(|()| self.hello.clone())
-        });
-        let theirs = match timeout(CONNECT_TIMEOUT, greeted).await {
-            Ok(Ok(theirs)) => theirs,
-            Ok(Err((cause, reason))) => return self.refused(who, cause, reason).await,
-            Err(_) => {
-                return self.refused(who, Cause::Gone, "its hello took too long".into()).await;
-            }
+        let caller = Caller::Peer { identity: &accepted.identity, removed: &self.removed };
+        let theirs = match answer_hello(&connection, &self.hello, caller).await {
+            Ok(theirs) => theirs,
+            Err((cause, reason)) => return self.refused(who, cause, reason).await,
         };
         let from = theirs.node.expect("a judged hello names its node");
         // Who only asks who is here opens no stream, and takes no guest's place.
@@ -88,7 +80,7 @@ impl Receiver {
             return;
         };
         self.arrivals.note(from, theirs.boot);
-        tokio::spawn(self.guests.clone().serve(from, connection.clone()));
+        tokio::spawn(self.return_paths.clone().serve(from, connection.clone()));
         tokio::spawn(self.clone().take_snapshots(connection.clone(), who.clone(), from));
         self.hear(first, &connection, &who, (from, theirs.incarnation));
         self.listen(connection, who, from, theirs.incarnation).await;
@@ -157,50 +149,6 @@ impl Receiver {
         let _ = self.events.send(PeerEvent::Refused { who, cause, reason }).await;
     }
 
-    /// Decides whether a peer may speak: the one who its certificate says, of this history.
-    fn judge(&self, accepted: &Accepted, theirs: &Hello) -> Result<(), HelloReply> {
-        let refuse = |code, reason| Err(HelloReply::Refused { code, reason });
-        let certified = accepted.identity.node_id().map(NodeId::from);
-        if theirs.protocol != PROTOCOL_VERSION {
-            let found = theirs.protocol;
-            let reason = format!("protocol {found}, this node speaks {PROTOCOL_VERSION}");
-            return refuse(RefusalCode::Version, reason);
-        }
-        if theirs.cluster != self.hello.cluster {
-            return refuse(RefusalCode::Cluster, "another cluster's id".into());
-        }
-        // This very process may look whether an address is its own.
-        let double = certified == self.hello.node && theirs.boot != self.hello.boot;
-        if theirs.node != certified || certified.is_none() || double {
-            let said = theirs.node.map_or_else(|| "nobody".into(), |id| format!("node {id}"));
-            let reason = format!("it says it is {said}, its certificate {}", accepted.identity);
-            return refuse(RefusalCode::Identity, reason);
-        }
-        if theirs.lease != self.hello.lease {
-            let reason = format!(
-                "its leases rest on {}, this node's on {}: raft.lease_clock_error_ppm and \
-                 raft.election_timeout_ms must be the same on all nodes",
-                lease(theirs.lease),
-                lease(self.hello.lease)
-            );
-            return refuse(RefusalCode::Lease, reason);
-        }
-        match theirs.generation {
-            Some(generation) if generation == self.generation => {}
-            Some(other) => {
-                let ours = self.generation.short();
-                let reason = format!("generation {}, this node has {ours}", other.short());
-                return refuse(RefusalCode::Generation, reason);
-            }
-            None => return refuse(RefusalCode::Generation, "it has no generation".into()),
-        }
-        let removed = certified.and_then(|node| Some((node, self.removed.index_of(node)?)));
-        removed.map_or(Ok(()), |(node, index)| {
-            let reason = farewell(node, index);
-            refuse(RefusalCode::Removed, reason)
-        })
-    }
-
     async fn read(
         &self,
         stream: RecvStream,
@@ -222,7 +170,7 @@ impl Receiver {
             };
             // One that was connected all the while, and missed it: it dials again, and is told so.
             if let Some(index) = self.removed.index_of(from) {
-                return Err((Cause::Greeting, farewell(from, index)));
+                return Err((Cause::Greeting, removal(from, index)));
             }
             let message = decode_message(&self.generation, frame)
                 .map_err(|error| nonsense(error.to_string()))?;
@@ -232,15 +180,4 @@ impl Receiver {
             }
         }
     }
-}
-
-fn farewell(node: NodeId, index: LogIndex) -> String {
-    format!("node {node} was removed from the cluster by log entry {index}")
-}
-
-fn lease(terms: Option<LeaseTerms>) -> String {
-    terms.map_or_else(
-        || "nothing, for they are off".to_owned(),
-        |terms| format!("{} ppm and {} ms", terms.clock_error_ppm, terms.stands_ms),
-    )
 }

@@ -6,82 +6,18 @@ use bytes::Bytes;
 use certs::{Identity, Role};
 use consensus::NodeId;
 use protocol::limits::REQUESTS_IN_FLIGHT_MAX;
-use protocol::{
-    ErrorCode, ErrorReply, Hello, HelloReply, Outcome, PROTOCOL_VERSION, Passage, ProtocolError,
-    RefusalCode, Request, Response,
-};
+use protocol::{ErrorCode, ErrorReply, Hello, Outcome, Passage, ProtocolError, Request, Response};
 use quinn::{RecvStream, SendStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::timeout;
+use tokio::sync::{Semaphore, mpsc};
 
+use crate::chunks::Chunks;
 use crate::endpoint::{Accepted, Close};
 use crate::error::{Cause, TurnedAway};
-use crate::forward::{Detour, Forwarder, is_passed_on, other_leader, refusal};
-use crate::gather::Gather;
-use crate::limits::{ANSWERS_MAX, CONNECT_TIMEOUT};
-use crate::mesh::answer_hello;
+use crate::forward::Forwarder;
+use crate::handshake::{Caller, answer_hello};
+use crate::limits::ANSWERS_MAX;
+use crate::responder::{Answer, ClientRequest, Forwardable, Responder, refusal};
 use crate::stream::{FrameStream, ReadFailure};
-
-/// A request, who asks, and the way back.
-pub struct ClientRequest {
-    /// What is asked.
-    pub request: Request,
-    /// Who asks.
-    pub identity: Arc<Identity>,
-    /// The node that says so, if it has passed the request on: only members may be believed.
-    pub via: Option<NodeId>,
-    /// The way back.
-    pub responder: Responder,
-}
-
-/// Answers one request; dropping it answers that nobody knows what became of it.
-pub struct Responder {
-    id: u64,
-    answered: bool,
-    queue: mpsc::UnboundedSender<Answer>,
-    permit: Option<OwnedSemaphorePermit>,
-    /// The way on, if another node leads.
-    detour: Option<Box<Detour>>,
-}
-
-/// An answer on its way; the request counts as in flight until it is written.
-struct Answer {
-    id: u64,
-    response: Response,
-    _permit: Option<OwnedSemaphorePermit>,
-}
-
-impl Responder {
-    /// Sends the answer; never blocks. The queue is bounded by the requests in flight. If the
-    /// answer is that another node leads, that one may be asked first.
-    pub fn send(mut self, response: Response) {
-        let detour = self.detour.take().zip(other_leader(&response));
-        match detour {
-            Some((detour, leader)) => detour.take(leader, self),
-            None => self.answer(response),
-        }
-    }
-
-    fn answer(&mut self, response: Response) {
-        self.answered = true;
-        let answer = Answer { id: self.id, response, _permit: self.permit.take() };
-        // If the client has gone, nobody waits for it.
-        let _ = self.queue.send(answer);
-    }
-}
-
-impl Drop for Responder {
-    fn drop(&mut self) {
-        if !self.answered {
-            self.answer(Response::Error(ErrorReply {
-                code: ErrorCode::Abandoned,
-                message: "the node stopped working on this request".into(),
-                leader: None,
-                outcome: Outcome::Unknown,
-            }));
-        }
-    }
-}
 
 /// Serves a client until it goes: requests come out of `requests`, which holds them back when full.
 /// What only a leader can do may take the way of `forwarder` if another node leads.
@@ -96,11 +32,7 @@ pub async fn serve_client(
     let connection = accepted.connection;
     let who = format!("{} at {}", accepted.identity, accepted.remote);
     let away = |(cause, why)| TurnedAway { cause, who: who.clone(), why };
-    let greeted = answer_hello(&connection, |theirs| judge(theirs, ours));
-    timeout(CONNECT_TIMEOUT, greeted)
-        .await
-        .unwrap_or_else(|_| Err((Cause::Gone, "its hello took too long".into())))
-        .map_err(away)?;
+    answer_hello(&connection, &ours, Caller::Client).await.map_err(away)?;
     let identity = Arc::new(accepted.identity);
     let nonsense = Arc::new(OnceLock::new());
     while let Ok((send, receive)) = connection.accept_bi().await {
@@ -117,25 +49,6 @@ pub async fn serve_client(
         });
     }
     nonsense.get().map_or(Ok(()), |why: &String| Err(away((Cause::Nonsense, why.clone()))))
-}
-
-fn judge(theirs: &Hello, ours: Hello) -> Result<Hello, HelloReply> {
-    let refuse = |code, reason| Err(HelloReply::Refused { code, reason });
-    if theirs.protocol != PROTOCOL_VERSION {
-        let found = theirs.protocol;
-        let reason = format!("protocol {found}, this node speaks {PROTOCOL_VERSION}");
-        return refuse(RefusalCode::Version, reason);
-    }
-    if theirs.cluster != ours.cluster {
-        return refuse(RefusalCode::Cluster, "another cluster's id".into());
-    }
-    match (theirs.generation, ours.generation) {
-        (Some(theirs), Some(ours)) if theirs != ours => {
-            let reason = format!("generation {}, this node has {}", theirs.short(), ours.short());
-            refuse(RefusalCode::Generation, reason)
-        }
-        _ => Ok(ours),
-    }
 }
 
 /// Serves a stream until it ends.
@@ -162,9 +75,9 @@ async fn serve_stream(
             Err(ReadFailure::Malformed(error)) => return Err(error),
         };
         let (id, request, passage) = Request::decode(&frame)?;
-        let detour = Detour::of(&forwarder, &request, &identity, &passage).map(Box::new);
+        let forwardable = Forwardable::of(&forwarder, &request, &identity, &passage).map(Box::new);
         let queue = queue.clone();
-        let responder = Responder { id, answered: false, queue, permit: Some(permit), detour };
+        let responder = Responder { id, answered: false, queue, permit: Some(permit), forwardable };
         let (identity, via) = match speaker(&identity, &request, &passage) {
             Ok(speaker) => speaker,
             Err(why) => {
@@ -186,7 +99,7 @@ fn speaker(
     passage: &Passage,
 ) -> Result<(Arc<Identity>, Option<NodeId>), String> {
     match (&connected.role, passage) {
-        (Role::Node(node), Passage::OnBehalf { identity }) if is_passed_on(request) => {
+        (Role::Node(node), Passage::OnBehalf { identity }) if request.kind().needs_leader => {
             let identity: Identity = identity.parse().map_err(|error| format!("{error}"))?;
             match identity.role {
                 Role::Node(_) => Err("no node asks for anything of its own".into()),
@@ -215,11 +128,11 @@ fn speaker(
 }
 
 async fn write_answers(mut answers: mpsc::UnboundedReceiver<Answer>, mut send: SendStream) {
-    let mut gather = Gather::default();
+    let mut waiting = Chunks::default();
     let mut batch = Vec::new();
     while answers.recv_many(&mut batch, ANSWERS_MAX).await > 0 {
-        gather.extend(batch.iter().map(encode));
-        let chunks = gather.take();
+        waiting.extend(batch.iter().map(encode));
+        let chunks = waiting.take();
         if send.write_all_chunks(chunks).await.is_err() {
             return;
         }

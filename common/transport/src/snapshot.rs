@@ -15,8 +15,7 @@ use tokio::time::timeout;
 
 use crate::error::SnapshotError;
 use crate::limits::{SNAPSHOT_PATIENCE, SNAPSHOT_WINDOW_BYTES};
-use crate::peer::SNAPSHOT;
-use crate::stream::{FrameStream, ReadFailure};
+use crate::stream::{FrameStream, ReadFailure, SNAPSHOT};
 
 /// Behind control messages (1) and entries (0).
 const PRIORITY: i32 = -1;

@@ -5,8 +5,17 @@ use protocol::{Frame, FrameReader, ProtocolError};
 use quinn::{RecvStream, SendStream, WriteError};
 use tokio::sync::mpsc;
 
-use crate::gather::Gather;
+use crate::chunks::Chunks;
 use crate::limits::{READ_BYTES_MAX, WRITE_BYTES_MAX};
+
+/// The first byte of a stream of heartbeats, votes and answers.
+pub(crate) const CONTROL: u8 = 1;
+
+/// The first byte of a stream of messages with entries.
+pub(crate) const ENTRIES: u8 = 2;
+
+/// The first byte of a snapshot's stream, which goes in both directions.
+pub(crate) const SNAPSHOT: u8 = 3;
 
 /// Why no more frames come.
 #[derive(Debug)]
@@ -65,15 +74,15 @@ pub(crate) async fn pump(
     queue: &mut mpsc::Receiver<Vec<Bytes>>,
     stream: &mut SendStream,
 ) -> Result<(), WriteError> {
-    let mut gather = Gather::default();
+    let mut waiting = Chunks::default();
     while let Some(message) = queue.recv().await {
-        gather.extend(message);
-        while gather.bytes() < WRITE_BYTES_MAX
+        waiting.extend(message);
+        while waiting.bytes() < WRITE_BYTES_MAX
             && let Ok(message) = queue.try_recv()
         {
-            gather.extend(message);
+            waiting.extend(message);
         }
-        let chunks = gather.take();
+        let chunks = waiting.take();
         stream.write_all_chunks(chunks).await?;
         chunks.clear();
     }

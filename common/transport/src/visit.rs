@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use certs::Expect;
 use consensus::NodeId;
-use protocol::{Hello, HelloReply, PROTOCOL_VERSION, RefusalCode};
+use protocol::Hello;
 use tokio::time::timeout;
 
 use crate::endpoint::{Accepted, Alpn, Close, Endpoint};
 use crate::error::ConnectError;
-use crate::limits::{CONNECT_TIMEOUT, IDLE_TIMEOUT};
-use crate::mesh::answer_hello;
-use crate::peer::greet;
+use crate::handshake::{Caller, answer_hello, greet};
+use crate::limits::IDLE_TIMEOUT;
 use crate::reach::{Trail, called};
 
 /// Dials a node that is no peer yet and returns what it says of itself; `ours` is what this node
@@ -57,32 +56,9 @@ pub async fn visit(
 /// generation, and hears nothing. The peer hangs up, and comes again if it wants to send.
 pub async fn answer_visit(accepted: Accepted, ours: Hello) {
     let connection = accepted.connection;
-    let answered = answer_hello(&connection, |theirs| {
-        if theirs.protocol == PROTOCOL_VERSION {
-            return Ok(ours);
-        }
-        let reason = format!("protocol {}, this node speaks {PROTOCOL_VERSION}", theirs.protocol);
-        Err(HelloReply::Refused { code: RefusalCode::Version, reason })
-    });
-    if let Ok(Ok(_)) = timeout(CONNECT_TIMEOUT, answered).await {
+    if answer_hello(&connection, &ours, Caller::PeerOfNewNode).await.is_ok() {
         // The answer must arrive before the connection goes.
         let _ = timeout(IDLE_TIMEOUT, connection.closed()).await;
         connection.close(Close::Done.code(), b"this node is not initialised");
     }
-}
-
-/// Checks that a node that answered can be sent anything.
-///
-/// # Errors
-/// If it belongs to no cluster yet.
-pub(crate) fn is_initialised(theirs: &Hello, address: &str) -> Result<(), ConnectError> {
-    if theirs.generation.is_some() {
-        return Ok(());
-    }
-    let reason = format!(
-        "this node is not initialised (data directory {}); run raftctl init, or add it anew",
-        theirs.incarnation
-    );
-    let code = RefusalCode::Uninitialised;
-    Err(ConnectError::Refused { address: address.into(), code, reason })
 }

@@ -64,7 +64,7 @@ impl Node {
             Request::Reconfigure { target, expected_index } => {
                 let via = via.map(tracing::field::display);
                 tracing::info!(by = %identity.role, via, "a change of members is asked for");
-                self.reconfigure(now, &target, expected_index, responder);
+                self.reconfigure(now, target, expected_index, responder);
             }
             Request::Transfer { to } => {
                 let Some(to) = NodeId::new(to) else {

@@ -5,7 +5,6 @@
 //!
 //! The nodes are asked by the network lane, off the loop; one change at a time is that far.
 
-use bytes::Bytes;
 use consensus::{Configuration, Input as Raw, Member, NodeId, RoleKind, Timestamp};
 use protocol::{ErrorCode, ErrorReply, Response};
 use transport::Responder;
@@ -21,17 +20,10 @@ impl Node {
     pub(super) fn reconfigure(
         &mut self,
         now: Timestamp,
-        target: &Bytes,
+        target: Configuration,
         expected_index: u64,
         responder: Responder,
     ) {
-        let target = match protocol::decode_configuration(target) {
-            Ok(target) => target,
-            Err(error) => {
-                let refusal = answer::refusal(ErrorCode::BadRequest, error.to_string());
-                return responder.send(Response::Error(refusal));
-            }
-        };
         if let Err(refusal) = self.is_seen(expected_index) {
             return responder.send(Response::Error(refusal));
         }

@@ -75,7 +75,7 @@ async fn a_wiped_node_never_votes_and_is_named() {
 
     // The record names the directory that is gone: it does not make the node a member again.
     let address = cluster.nodes[wiped].address.clone();
-    let refused = client.bootstrap(&address, record.encode()).await.unwrap_err();
+    let refused = client.bootstrap(&address, record.clone()).await.unwrap_err();
     assert!(reason(&refused).contains("it was wiped or replaced"), "{}", reason(&refused));
 
     // With the other follower gone as well there is no quorum: the wiped node does not help.

@@ -19,11 +19,11 @@ async fn cluster() -> Cluster {
     let record = cluster.record_of(3).await;
     let client = cluster.client();
     for node in &cluster.nodes[..3] {
-        client.bootstrap(&node.address, record.encode()).await.unwrap();
+        client.bootstrap(&node.address, record.clone()).await.unwrap();
     }
     for node in &cluster.nodes[3..] {
         cluster.answer_of(node).await;
-        let joined = client.join(&node.address, record.encode()).await;
+        let joined = client.join(&node.address, record.clone()).await;
         assert!(joined.is_ok(), "{joined:?} {}", node.log());
     }
     current(&cluster).await;
@@ -211,10 +211,10 @@ async fn one_voter_becomes_three_in_one_change_that_is_killed_in_the_joint_phase
     }
     let record = cluster.record_of(1).await;
     let client = cluster.client();
-    client.bootstrap(&cluster.nodes[0].address, record.encode()).await.unwrap();
+    client.bootstrap(&cluster.nodes[0].address, record.clone()).await.unwrap();
     for node in &cluster.nodes[1..] {
         cluster.answer_of(node).await;
-        client.join(&node.address, record.encode()).await.unwrap();
+        client.join(&node.address, record.clone()).await.unwrap();
     }
     change(&cluster, &client, &target(&cluster, &[1], &[2, 3]).await).await;
     let load = Load::start(&cluster, 4);

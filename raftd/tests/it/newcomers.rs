@@ -23,10 +23,10 @@ async fn cluster() -> Cluster {
     let record = cluster.record_of(3).await;
     let client = cluster.client();
     for node in &cluster.nodes[..3] {
-        client.bootstrap(&node.address, record.encode()).await.unwrap();
+        client.bootstrap(&node.address, record.clone()).await.unwrap();
     }
     cluster.answer_of(&cluster.nodes[3]).await;
-    client.join(&cluster.nodes[3].address, record.encode()).await.unwrap();
+    client.join(&cluster.nodes[3].address, record.clone()).await.unwrap();
     cluster.answer_of(&cluster.nodes[4]).await;
     cluster
 }
@@ -144,7 +144,7 @@ async fn a_node_without_a_history_is_met_and_takes_part_when_it_has_joined() {
     put(&client, "k", "v").await.unwrap();
     let silent = cluster.answer_of(&cluster.nodes[4]).await;
     assert_eq!((silent.generation, silent.last), (None, 0), "it is sent nothing");
-    client.join(&here, cluster.record_of(3).await.encode()).await.unwrap();
+    client.join(&here, cluster.record_of(3).await).await.unwrap();
     cluster.converged_on(&[0, 1, 2, 4]).await;
 }
 

@@ -106,7 +106,7 @@ async fn a_restored_node_serves_alone_and_others_join_it() {
     cluster.nodes[1].issue(&cluster.authority, 4);
     cluster.nodes[1].start();
     cluster.answer_of(&cluster.nodes[1]).await;
-    client.join(&cluster.nodes[1].address, record.encode()).await.unwrap();
+    client.join(&cluster.nodes[1].address, record.clone()).await.unwrap();
     add(&cluster, &client, &cluster.nodes[0], &cluster.nodes[1]).await;
     put(&client, "both", "agree").await.unwrap();
     let founder = all_keys(&client, &cluster.nodes[0].address).await;
@@ -129,7 +129,7 @@ async fn a_record_that_goes_on_from_a_snapshot_founds_no_empty_cluster() {
     let founding = cluster.record().await;
     let record = BootstrapRecord { parent: Some(founding.generation()), ..founding };
     let client = cluster.client();
-    let refused = client.bootstrap(&cluster.nodes[0].address, record.encode()).await.unwrap_err();
+    let refused = client.bootstrap(&cluster.nodes[0].address, record.clone()).await.unwrap_err();
     assert!(reason(&refused).contains("goes on from a snapshot"), "{}", reason(&refused));
     assert_eq!(cluster.answer_of(&cluster.nodes[0]).await.generation, None);
 }

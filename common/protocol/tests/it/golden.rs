@@ -22,6 +22,14 @@ fn bytes(hex: &str) -> Bytes {
     hex.as_bytes().chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
 }
 
+/// Returns a length below 16,384 as protobuf writes it.
+fn varint(length: usize) -> String {
+    match length {
+        0..128 => format!("{length:02x}"),
+        _ => format!("{:02x}{:02x}", length % 128 + 128, length / 128),
+    }
+}
+
 #[track_caller]
 fn check_entry(payload: Payload, header: &str, body: &str) {
     let entry = entry(7, 9, payload);
@@ -177,6 +185,24 @@ fn a_request_says_how_it_travels() {
         transfer(&Passage::OnBehalf { identity: "x".into() }),
         "010000000000000007000000".to_owned() + "080148026a0178"
     );
+}
+
+#[test]
+fn requests_about_members_carry_a_record_or_a_configuration() {
+    let body = |bytes: &Bytes| hex(bytes)[24..].to_owned();
+    let wire = hex(&record().encode());
+    let size = varint(record().encode().len());
+    let bootstrap = Request::Bootstrap { record: record() }.encode(1).unwrap();
+    assert_eq!(body(&bootstrap), format!("08012a{size}{wire}"));
+    let join = Request::Join { record: record() }.encode(1).unwrap();
+    assert_eq!(body(&join), format!("080132{size}{wire}"));
+    let target = encode_configuration(&record().configuration);
+    let change_bytes =
+        [format!("0a{}{}", varint(target.len()), hex(&target)), "1009".into()].concat();
+    let change =
+        Request::Reconfigure { target: record().configuration, expected_index: 9 }.encode(1);
+    let size = varint(change_bytes.len() / 2);
+    assert_eq!(body(&change.unwrap()), format!("080142{size}{change_bytes}"));
 }
 
 #[test]

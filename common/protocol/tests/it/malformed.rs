@@ -299,3 +299,23 @@ fn no_bytes_make_a_node_0_museum_a5() {
     let nobody = Hello { node: None, ..hello() };
     assert_eq!(Hello::decode(&frame(&[nobody.encode()])).unwrap().node, None);
 }
+
+#[test]
+fn a_request_with_a_record_or_a_configuration_that_makes_no_sense_is_refused() {
+    let asked = |request: &Request, from: &[u8], to: &[u8]| {
+        let encoded = request.encode(1).unwrap().to_vec();
+        let at = encoded.windows(from.len()).position(|bytes| bytes == from).unwrap();
+        let changed = [&encoded[..at], to, &encoded[at + from.len()..]].concat();
+        Request::decode(&frame(&[changed.into()])).unwrap_err().to_string()
+    };
+    let known = record().encode();
+    let newer = [&known[..1], &[5], &known[2..]].concat();
+    let wanted = "a bootstrap record has format version 5, this build knows 1";
+    assert_eq!(asked(&Request::Bootstrap { record: record() }, &known, &newer), wanted);
+    assert_eq!(asked(&Request::Join { record: record() }, &known, &newer), wanted);
+    let target = stable(&[1], &[]);
+    let known = encode_configuration(&target);
+    let newer = [&[4], &known[1..]].concat();
+    let wanted = "a configuration has format version 4, this build knows 1";
+    assert_eq!(asked(&Request::Reconfigure { target, expected_index: 1 }, &known, &newer), wanted);
+}

@@ -323,7 +323,7 @@ async fn join(
                 Ok(status) => {
                     check(node, &status, joining)?;
                     if status.generation.is_none() {
-                        let joined = client.join(&node.address, record.encode()).await;
+                        let joined = client.join(&node.address, record.clone()).await;
                         joined.map_err(Report::from_client)?;
                     }
                     waiting.set(at, "answers", true);

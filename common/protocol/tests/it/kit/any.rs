@@ -180,9 +180,9 @@ pub fn request() -> impl Strategy<Value = Request> {
         (any::<u64>(), any::<u32>(), detail()).prop_map(|(from, entries_max, detail)| {
             Request::ReadLog { from, entries_max, detail }
         }),
-        bytes().prop_map(|record| Request::Bootstrap { record }),
-        bytes().prop_map(|record| Request::Join { record }),
-        (bytes(), any::<u64>())
+        record().prop_map(|record| Request::Bootstrap { record }),
+        record().prop_map(|record| Request::Join { record }),
+        (configuration(), any::<u64>())
             .prop_map(|(target, expected_index)| Request::Reconfigure { target, expected_index }),
         any::<u64>().prop_map(|to| Request::Transfer { to }),
         (bytes(), any::<bool>()).prop_map(|(query, stale)| Request::SystemQuery { query, stale }),
@@ -262,7 +262,7 @@ pub fn response() -> BoxedStrategy<Response> {
             .prop_map(|(index, response, age_ms)| { Response::Answer { index, response, age_ms } }),
         status().prop_map(|status| Response::Status(Box::new(status))),
         page().prop_map(Response::Log),
-        bytes().prop_map(|generation| Response::Bootstrapped { generation }),
+        generation().prop_map(|generation| Response::Bootstrapped { generation }),
         error().prop_map(Response::Error),
     ]
     .boxed()

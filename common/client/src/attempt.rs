@@ -1,0 +1,58 @@
+//! One attempt to ask one node: how it is asked, and what came of it.
+
+use std::time::Duration;
+
+use protocol::{ErrorReply, Passage, Response};
+use tokio::time::Instant;
+
+use crate::search::Why;
+
+/// While others may help, nobody waits longer for a connection to one node; the attempt goes on.
+pub(crate) const DIAL_PATIENCE: Duration = Duration::from_millis(300);
+
+/// Who led when last heard, and the way there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Lead {
+    /// It is asked itself.
+    At(String),
+    /// It cannot be reached from here; another node passes requests on.
+    Through { by: String, leader: String, since: Instant },
+}
+
+/// How a node is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Manner {
+    /// Whether it may pass the request on to the leader.
+    pub(crate) forward: bool,
+    /// How long to wait for a connection.
+    pub(crate) connected_by: Instant,
+    /// How long to wait for the answer.
+    pub(crate) deadline: Instant,
+}
+
+impl Manner {
+    /// Asks the node itself, with all the time that there is.
+    pub(crate) fn plain(deadline: Instant) -> Self {
+        Self { forward: false, connected_by: deadline, deadline }
+    }
+
+    /// Waits for a connection only for a while.
+    pub(crate) fn briefly(self) -> Self {
+        Self { connected_by: self.deadline.min(Instant::now() + DIAL_PATIENCE), ..self }
+    }
+
+    /// Says the same to the node; it is to give up a little earlier, to have time to say so.
+    pub(crate) fn passage(self) -> Passage {
+        if !self.forward {
+            return Passage::Direct;
+        }
+        let left = self.deadline.saturating_duration_since(Instant::now()) * 9 / 10;
+        Passage::MayForward { within_ms: u32::try_from(left.as_millis()).unwrap_or(u32::MAX) }
+    }
+}
+
+/// What one endpoint gave.
+pub(crate) enum Attempt {
+    Done(Response),
+    Failed { why: Why, reply: Option<ErrorReply> },
+}

@@ -1,0 +1,279 @@
+//! Requests of clients and operators, as frames.
+
+use bytes::Bytes;
+use consensus::Configuration;
+
+use crate::body::{decode_from_body, encode_in_body};
+use crate::configuration::{bounded, decode_configuration, encode_configuration};
+use crate::error::ProtocolError;
+use crate::frame::Frame;
+use crate::generation::BootstrapRecord;
+use crate::limits::COMMAND_BYTES_MAX;
+use crate::log_page::LogDetail;
+use crate::snapshot_request::SnapshotRequest;
+use crate::wire::client as pb;
+
+/// What is asked of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// A command for the replicated machine, in its envelope.
+    Propose {
+        /// The command.
+        command: Bytes,
+    },
+    /// A question to the replicated machine.
+    Query {
+        /// The question.
+        query: Bytes,
+        /// How new the answer must be.
+        freshness: Freshness,
+    },
+    /// What the node knows of itself and its cluster; answered without a quorum.
+    Status,
+    /// Entries of this node's log.
+    ReadLog {
+        /// The first index.
+        from: u64,
+        /// The most entries.
+        entries_max: u32,
+        /// What is wanted of each.
+        detail: LogDetail,
+    },
+    /// Makes a node without a history one of the first members of a new cluster.
+    Bootstrap {
+        /// What the cluster begins with.
+        record: BootstrapRecord,
+    },
+    /// Makes a node that is none of the first members ready to be added: it takes over the history
+    /// that begins with this record, with an empty log, and votes only once the log names it.
+    Join {
+        /// What the cluster began with.
+        record: BootstrapRecord,
+    },
+    /// Changes the members, through a joint configuration where voters change; answered when that
+    /// is committed.
+    Reconfigure {
+        /// The configuration to change to: a stable one.
+        target: Configuration,
+        /// Where the configuration stands that the operator has seen: another one is refused.
+        expected_index: u64,
+    },
+    /// Asks the leader to hand over; answered when it has given up leadership.
+    Transfer {
+        /// The voter that shall lead.
+        to: u64,
+    },
+    /// A question about the system's part of the state: sessions, removed members, reserved ids.
+    SystemQuery {
+        /// The question, in the encoding of `state-machine`.
+        query: Bytes,
+        /// Whether this node's own state is good enough, however old.
+        stale: bool,
+    },
+    /// Something about this node's snapshots.
+    Snapshot(SnapshotRequest),
+}
+
+/// How a request may travel, or has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Passage {
+    /// From who asks to who answers.
+    #[default]
+    Direct,
+    /// A node that does not lead may pass it on to the leader, once.
+    MayForward {
+        /// How long that node awaits the answer, in milliseconds.
+        within_ms: u32,
+    },
+    /// A node passes it on, and has checked who asks. It is not passed on any further.
+    OnBehalf {
+        /// The URI of the identity that asks.
+        identity: String,
+    },
+}
+
+/// How new the answer to a question must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Freshness {
+    /// As if there were one machine: a node that does not lead asks the leader for the index.
+    Linearizable,
+    /// Everything up to this index of the log: what a client has written, or seen elsewhere.
+    AtLeast(u64),
+    /// Whatever this node has applied.
+    Stale,
+}
+
+/// Whose certificates allow a request, beside the operators', who may ask for everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Clients and readers.
+    Everybody,
+    /// Clients.
+    Clients,
+    /// Readers.
+    Readers,
+    /// Nobody else.
+    Operators,
+}
+
+/// What holds for all requests of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestKind {
+    /// What it does, for sentences such as "the certificate does not allow to read data".
+    pub action: &'static str,
+    /// Who may ask.
+    pub audience: Audience,
+    /// Whether only a leader can do it: then other nodes forward it, and a lost answer leaves its
+    /// outcome unknown. Everything else does no harm when it is done twice.
+    pub needs_leader: bool,
+}
+
+impl Request {
+    /// Returns what holds for all requests of this kind: the one table of them.
+    pub const fn kind(&self) -> RequestKind {
+        use Audience::{Clients, Everybody, Operators, Readers};
+        let (action, audience, needs_leader) = match self {
+            Self::Propose { .. } => ("change data", Clients, true),
+            Self::Query { .. } => ("read data", Everybody, false),
+            Self::SystemQuery { .. } => ("read the system's state", Everybody, false),
+            Self::Status => ("read the status", Everybody, false),
+            Self::ReadLog { .. } => ("read the log", Readers, false),
+            Self::Bootstrap { .. } | Self::Join { .. } => ("bootstrap a cluster", Operators, false),
+            Self::Reconfigure { .. } => ("change the members", Operators, true),
+            Self::Transfer { .. } => ("hand leadership over", Operators, true),
+            Self::Snapshot(_) => ("make and read snapshots", Operators, false),
+        };
+        RequestKind { action, audience, needs_leader }
+    }
+
+    /// Returns the size of what the client has chosen freely, in bytes.
+    pub fn payload_bytes(&self) -> usize {
+        match self {
+            Self::Propose { command } => command.len(),
+            Self::Query { query, .. } | Self::SystemQuery { query, .. } => query.len(),
+            Self::Reconfigure { target, .. } => encode_configuration(target).len(),
+            Self::Status
+            | Self::ReadLog { .. }
+            | Self::Bootstrap { .. }
+            | Self::Join { .. }
+            | Self::Transfer { .. }
+            | Self::Snapshot(_) => 0,
+        }
+    }
+}
+
+impl Request {
+    /// Encodes the frame of a request that goes from who asks to who answers.
+    ///
+    /// # Errors
+    /// If it is over a limit.
+    pub fn encode(&self, id: u64) -> Result<Bytes, ProtocolError> {
+        self.encode_for(id, &Passage::Direct)
+    }
+
+    /// Encodes the frame of a request.
+    ///
+    /// # Errors
+    /// If it is over a limit.
+    pub fn encode_for(&self, id: u64, passage: &Passage) -> Result<Bytes, ProtocolError> {
+        let body = match self {
+            Self::Propose { command } => pb::request::Body::Propose(command.clone()),
+            Self::Query { query, freshness } => {
+                pb::request::Body::Query(query_to_wire(query, *freshness))
+            }
+            Self::Status => pb::request::Body::Status(true),
+            Self::ReadLog { from, entries_max, detail } => {
+                pb::request::Body::ReadLog(pb::ReadLog {
+                    from: *from,
+                    entries_max: *entries_max,
+                    detail: detail.code(),
+                })
+            }
+            Self::Bootstrap { record } => pb::request::Body::Bootstrap(record.encode()),
+            Self::Join { record } => pb::request::Body::Join(record.encode()),
+            Self::Reconfigure { target, expected_index } => {
+                pb::request::Body::Reconfigure(pb::Reconfigure {
+                    target: encode_configuration(target),
+                    expected_index: *expected_index,
+                })
+            }
+            Self::Transfer { to } => pb::request::Body::Transfer(*to),
+            Self::SystemQuery { query, stale } => {
+                let (query, stale) = (query.clone(), *stale);
+                pb::request::Body::SystemQuery(pb::SystemQuery { query, stale })
+            }
+            Self::Snapshot(request) => pb::request::Body::Snapshot(request.to_wire()),
+        };
+        let (forward_within_ms, on_behalf) = match passage {
+            Passage::Direct => (None, None),
+            Passage::MayForward { within_ms } => (Some(*within_ms), None),
+            Passage::OnBehalf { identity } => (None, Some(identity.clone())),
+        };
+        encode_in_body(&pb::Request { id, body: Some(body), forward_within_ms, on_behalf })
+    }
+
+    /// Decodes the frame of a request, its id, and how it travels.
+    ///
+    /// # Errors
+    /// If it is malformed.
+    pub fn decode(frame: &Frame) -> Result<(u64, Self, Passage), ProtocolError> {
+        let what = "a request";
+        let request: pb::Request = decode_from_body(what, frame)?;
+        let body = request.body.ok_or(ProtocolError::Missing { what: "a request's body" })?;
+        let body = match body {
+            pb::request::Body::Propose(command) => Self::Propose { command },
+            pb::request::Body::Query(query) => {
+                Self::Query { freshness: freshness(&query), query: query.query }
+            }
+            pb::request::Body::Status(_) => Self::Status,
+            pb::request::Body::ReadLog(read) => Self::ReadLog {
+                from: read.from,
+                entries_max: read.entries_max,
+                detail: LogDetail::from_code(read.detail)?,
+            },
+            pb::request::Body::Bootstrap(bytes) => Self::Bootstrap { record: record(&bytes)? },
+            pb::request::Body::Join(bytes) => Self::Join { record: record(&bytes)? },
+            pb::request::Body::Reconfigure(change) => {
+                bounded("a configuration", change.target.len(), COMMAND_BYTES_MAX)?;
+                let target = decode_configuration(&change.target)?;
+                Self::Reconfigure { target, expected_index: change.expected_index }
+            }
+            pb::request::Body::Transfer(to) => Self::Transfer { to },
+            pb::request::Body::SystemQuery(asked) => {
+                Self::SystemQuery { query: asked.query, stale: asked.stale }
+            }
+            pb::request::Body::Snapshot(request) => {
+                Self::Snapshot(SnapshotRequest::from_wire(request)?)
+            }
+        };
+        let passage = match (request.on_behalf, request.forward_within_ms) {
+            (Some(identity), _) => Passage::OnBehalf { identity },
+            (None, Some(within_ms)) => Passage::MayForward { within_ms },
+            (None, None) => Passage::Direct,
+        };
+        Ok((request.id, body, passage))
+    }
+}
+
+fn record(bytes: &[u8]) -> Result<BootstrapRecord, ProtocolError> {
+    bounded("a bootstrap record", bytes.len(), COMMAND_BYTES_MAX)?;
+    BootstrapRecord::decode(bytes)
+}
+
+fn query_to_wire(query: &Bytes, freshness: Freshness) -> pb::Query {
+    let (stale, at_least) = match freshness {
+        Freshness::Linearizable => (false, None),
+        // A node that does not know of indexes answers linearizably, which is new enough.
+        Freshness::AtLeast(index) => (false, Some(index)),
+        Freshness::Stale => (true, None),
+    };
+    pb::Query { query: query.clone(), stale, at_least }
+}
+
+fn freshness(query: &pb::Query) -> Freshness {
+    match (query.at_least, query.stale) {
+        (Some(index), _) => Freshness::AtLeast(index),
+        (None, true) => Freshness::Stale,
+        (None, false) => Freshness::Linearizable,
+    }
+}

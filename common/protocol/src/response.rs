@@ -1,0 +1,224 @@
+//! What a node answers to clients and operators, as frames.
+
+use bytes::Bytes;
+
+use crate::body::{decode_from_body, encode_in_body};
+use crate::error::ProtocolError;
+use crate::frame::Frame;
+use crate::generation::Generation;
+use crate::log_page::LogPage;
+use crate::snapshot_request::SnapshotAnswer;
+use crate::status::NodeStatus;
+use crate::wire::client as pb;
+
+/// The age of an answer from a node that has not heard from any leader since it started.
+pub const AGE_UNKNOWN_MS: u64 = u64::MAX;
+
+/// What a node answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Response {
+    /// The command is applied.
+    Applied {
+        /// Where it stands in the log.
+        index: u64,
+        /// The machine's answer.
+        response: Bytes,
+    },
+    /// The question is answered.
+    Answer {
+        /// Everything up to here was applied before.
+        index: u64,
+        /// The machine's answer.
+        response: Bytes,
+        /// How long ago the node last heard from a leader, in milliseconds: 0 at a leader,
+        /// [`AGE_UNKNOWN_MS`] if never. `None` from a leader that answers linearizably.
+        age_ms: Option<u64>,
+    },
+    /// What the node knows.
+    Status(Box<NodeStatus>),
+    /// Entries.
+    Log(LogPage),
+    /// This history is (or was already) this node's.
+    Bootstrapped {
+        /// Its generation.
+        generation: Generation,
+    },
+    /// What was asked for has happened.
+    Done,
+    /// Something about this node's snapshots.
+    Snapshot(SnapshotAnswer),
+    /// No.
+    Error(ErrorReply),
+}
+
+/// A refusal, or an unknown outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorReply {
+    /// For programs.
+    pub code: ErrorCode,
+    /// For people.
+    pub message: String,
+    /// Whom to ask instead.
+    pub leader: Option<LeaderHint>,
+    /// Whether the request had no effect for certain, or may have had one.
+    pub outcome: Outcome,
+}
+
+/// Whom to ask instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaderHint {
+    /// The leader's id.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub address: String,
+}
+
+/// What is known of a request that was not answered with success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// It certainly had no effect, and never will.
+    NotApplied,
+    /// Nobody knows; it may still take effect.
+    Unknown,
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $code:literal),* $(,)?) => {
+        /// Why a request was refused; a variant a reaction of the caller.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum ErrorCode { $($(#[$doc])* $name),* }
+
+        impl ErrorCode {
+            const fn code(self) -> u32 {
+                match self { $(Self::$name => $code),* }
+            }
+
+            fn from_code(code: u32) -> Result<Self, ProtocolError> {
+                match code {
+                    $($code => Ok(Self::$name),)*
+                    _ => Err(ProtocolError::Unknown {
+                        what: "an error's code",
+                        found: code.into(),
+                    }),
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    /// Another node leads.
+    NotLeader = 1,
+    /// Nobody is known to lead.
+    NoLeader = 2,
+    /// A limit is reached; later there may be room.
+    Busy = 3,
+    /// This certificate may not do this.
+    Unauthorised = 4,
+    /// The request makes no sense.
+    BadRequest = 5,
+    /// The request is over a limit.
+    TooLarge = 6,
+    /// This node belongs to no cluster yet.
+    Uninitialised = 7,
+    /// This node belongs to another history already.
+    AlreadyInitialised = 8,
+    /// This node is going down.
+    ShuttingDown = 9,
+    /// The entry was replaced by another leader's.
+    Superseded = 10,
+    /// The node's disk failed.
+    DiskFailed = 11,
+    /// The node lost leadership, or waited too long, and cannot tell.
+    Abandoned = 12,
+    /// The node met an error that it did not expect.
+    Internal = 13,
+    /// A rule that keeps the cluster safe forbids it, or it is not as the operator believed.
+    Forbidden = 14,
+    /// The leader did not find a node that is to be added where it should be, or as it should be.
+    NotMet = 15,
+    /// The leader's disk has no room for more data; deletions and reads go on.
+    NoRoom = 16,
+}
+
+impl Response {
+    /// Encodes the frame of an answer to request `id`.
+    ///
+    /// # Errors
+    /// If it is over a limit.
+    pub fn encode(&self, id: u64) -> Result<Bytes, ProtocolError> {
+        let body = match self {
+            Self::Applied { index, response } => pb::response::Body::Applied(pb::Applied {
+                index: *index,
+                response: response.clone(),
+            }),
+            Self::Answer { index, response, age_ms } => pb::response::Body::Answer(pb::Answer {
+                index: *index,
+                response: response.clone(),
+                age_ms: *age_ms,
+            }),
+            Self::Status(status) => pb::response::Body::Status(status.to_wire()),
+            Self::Log(page) => pb::response::Body::Log(page.to_wire()),
+            Self::Bootstrapped { generation } => {
+                pb::response::Body::Bootstrapped(Bytes::copy_from_slice(generation.bytes()))
+            }
+            Self::Done => pb::response::Body::Done(true),
+            Self::Snapshot(answer) => pb::response::Body::Snapshot(answer.to_wire()),
+            Self::Error(error) => pb::response::Body::Error(pb::Error {
+                code: error.code.code(),
+                message: error.message.clone(),
+                leader: error.leader.as_ref().map(|leader| pb::Leader {
+                    id: leader.id,
+                    name: leader.name.clone(),
+                    address: leader.address.clone(),
+                }),
+                unknown: error.outcome == Outcome::Unknown,
+            }),
+        };
+        encode_in_body(&pb::Response { id, body: Some(body) })
+    }
+
+    /// Decodes the frame of an answer, and the id of the request.
+    ///
+    /// # Errors
+    /// If it is malformed.
+    pub fn decode(frame: &Frame) -> Result<(u64, Self), ProtocolError> {
+        let what = "an answer";
+        let response: pb::Response = decode_from_body(what, frame)?;
+        let body = response.body.ok_or(ProtocolError::Missing { what: "an answer's body" })?;
+        let body = match body {
+            pb::response::Body::Applied(applied) => {
+                Self::Applied { index: applied.index, response: applied.response }
+            }
+            pb::response::Body::Answer(answer) => Self::Answer {
+                index: answer.index,
+                response: answer.response,
+                age_ms: answer.age_ms,
+            },
+            pb::response::Body::Status(status) => {
+                Self::Status(Box::new(NodeStatus::from_wire(status)?))
+            }
+            pb::response::Body::Log(page) => Self::Log(LogPage::from_wire(page)?),
+            pb::response::Body::Bootstrapped(hash) => {
+                Self::Bootstrapped { generation: Generation::from_slice(&hash)? }
+            }
+            pb::response::Body::Done(_) => Self::Done,
+            pb::response::Body::Snapshot(answer) => {
+                Self::Snapshot(SnapshotAnswer::from_wire(answer)?)
+            }
+            pb::response::Body::Error(error) => Self::Error(ErrorReply {
+                code: ErrorCode::from_code(error.code)?,
+                message: error.message,
+                leader: error.leader.map(|leader| LeaderHint {
+                    id: leader.id,
+                    name: leader.name,
+                    address: leader.address,
+                }),
+                outcome: if error.unknown { Outcome::Unknown } else { Outcome::NotApplied },
+            }),
+        };
+        Ok((response.id, body))
+    }
+}

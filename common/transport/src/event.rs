@@ -1,0 +1,54 @@
+//! What the connections to other nodes report to the node's loop.
+
+use consensus::{Incarnation, Message, NodeId};
+
+use crate::error::Cause;
+use crate::snapshot::IncomingSnapshot;
+
+/// News from the other nodes.
+#[derive(Debug)]
+pub enum PeerEvent {
+    /// A message arrived.
+    Received {
+        /// The sender, as its certificate says.
+        from: NodeId,
+        /// Its data directory, as its hello said.
+        incarnation: Incarnation,
+        /// What it said.
+        message: Message,
+    },
+    /// A leader offers a snapshot.
+    Offered(IncomingSnapshot),
+    /// A peer says that this node was removed from the cluster: it has applied that.
+    Removed {
+        /// The peer.
+        by: NodeId,
+        /// What it says, with the log entry.
+        reason: String,
+    },
+    /// Messages can be sent to this peer now.
+    Connected {
+        /// The peer.
+        peer: NodeId,
+        /// Its data directory.
+        incarnation: Incarnation,
+    },
+    /// An attempt to connect failed, or a connection broke.
+    Lost {
+        /// The peer.
+        peer: NodeId,
+        /// Why.
+        reason: String,
+        /// Whether there was a connection.
+        was_connected: bool,
+    },
+    /// A connection from outside was refused or cut, and why.
+    Refused {
+        /// Who it was, as its certificate said.
+        who: String,
+        /// What kind of reason it was.
+        cause: Cause,
+        /// Why.
+        reason: String,
+    },
+}

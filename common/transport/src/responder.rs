@@ -1,0 +1,130 @@
+//! The way back to a client for one request, and the way on to the leader where another node leads.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use certs::Identity;
+use consensus::NodeId;
+use protocol::{ErrorCode, ErrorReply, LeaderHint, Outcome, Passage, Request, Response};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::Instant;
+
+use crate::forward::Forwarder;
+use crate::limits::FORWARD_TIMEOUT_MAX;
+
+/// A request, who asks, and the way back.
+pub struct ClientRequest {
+    /// What is asked.
+    pub request: Request,
+    /// Who asks.
+    pub identity: Arc<Identity>,
+    /// The node that says so, if it has passed the request on: only members may be believed.
+    pub via: Option<NodeId>,
+    /// The way back.
+    pub responder: Responder,
+}
+
+/// Answers one request; dropping it answers that nobody knows what became of it.
+pub struct Responder {
+    pub(crate) id: u64,
+    pub(crate) answered: bool,
+    pub(crate) queue: mpsc::UnboundedSender<Answer>,
+    pub(crate) permit: Option<OwnedSemaphorePermit>,
+    /// What to forward, if another node leads.
+    pub(crate) forwardable: Option<Box<Forwardable>>,
+}
+
+/// An answer on its way; the request counts as in flight until it is written.
+pub(crate) struct Answer {
+    pub(crate) id: u64,
+    pub(crate) response: Response,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// A request that may be forwarded to the leader, should this node not lead.
+pub(crate) struct Forwardable {
+    forwarder: Forwarder,
+    request: Request,
+    identity: Arc<Identity>,
+    until: Instant,
+}
+
+impl Responder {
+    /// Sends the answer; never blocks. The queue is bounded by the requests in flight. If the
+    /// answer is that another node leads, that one may be asked first.
+    pub fn send(mut self, response: Response) {
+        match self.forwardable.take().zip(other_leader(&response)) {
+            Some((forwardable, leader)) => forwardable.forward(leader, self),
+            None => self.answer(response),
+        }
+    }
+
+    fn answer(&mut self, response: Response) {
+        self.answered = true;
+        let answer = Answer { id: self.id, response, _permit: self.permit.take() };
+        // If the client has gone, nobody waits for it.
+        let _ = self.queue.send(answer);
+    }
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.answer(Response::Error(ErrorReply {
+                code: ErrorCode::Abandoned,
+                message: "the node stopped working on this request".into(),
+                leader: None,
+                outcome: Outcome::Unknown,
+            }));
+        }
+    }
+}
+
+impl Forwardable {
+    /// Keeps what only a leader can do, if the client allows it to be forwarded; nothing else.
+    pub(crate) fn of(
+        forwarder: &Forwarder,
+        request: &Request,
+        identity: &Arc<Identity>,
+        passage: &Passage,
+    ) -> Option<Self> {
+        let Passage::MayForward { within_ms } = passage else {
+            return None;
+        };
+        let within = Duration::from_millis((*within_ms).into()).min(FORWARD_TIMEOUT_MAX);
+        request.kind().needs_leader.then(|| Self {
+            forwarder: forwarder.clone(),
+            request: request.clone(),
+            identity: Arc::clone(identity),
+            until: Instant::now() + within,
+        })
+    }
+
+    /// Forwards the request to the node that leads, and answers what that node does. Never blocks.
+    fn forward(self, leader: LeaderHint, responder: Responder) {
+        let Some(permits) = self.forwarder.admit(&self.request) else {
+            let busy = "too many requests are being passed on to the leader";
+            return responder.send(refusal(ErrorCode::Busy, busy));
+        };
+        tracing::debug!(by = %self.identity, to = leader.id, "a request is passed on");
+        tokio::spawn(async move {
+            let answer = self.forwarder.pass_on(&leader, &self.request, &self.identity, self.until);
+            responder.send(answer.await);
+            drop(permits);
+        });
+    }
+}
+
+/// Returns who leads, if that is the answer.
+fn other_leader(response: &Response) -> Option<LeaderHint> {
+    let Response::Error(reply) = response else {
+        return None;
+    };
+    reply.leader.clone().filter(|_| reply.code == ErrorCode::NotLeader)
+}
+
+/// Certainly without effect.
+pub(crate) fn refusal(code: ErrorCode, message: impl Into<String>) -> Response {
+    let (message, leader, outcome) = (message.into(), None, Outcome::NotApplied);
+    Response::Error(ErrorReply { code, message, leader, outcome })
+}
