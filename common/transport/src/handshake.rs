@@ -261,7 +261,8 @@ mod tests {
             change(&mut theirs);
             theirs
         };
-        let cases: [(fn(&mut Hello), [Option<RefusalCode>; 3]); 7] = [
+        type Case = (fn(&mut Hello), [Option<RefusalCode>; 3]);
+        let cases: [Case; 7] = [
             (|_| {}, [None; 3]),
             (|theirs| theirs.protocol += 1, [Some(RefusalCode::Version); 3]),
             (

@@ -193,9 +193,9 @@ fn requests_about_members_carry_a_record_or_a_configuration() {
     let wire = hex(&record().encode());
     let size = varint(record().encode().len());
     let bootstrap = Request::Bootstrap { record: record() }.encode(1).unwrap();
-    assert_eq!(body(&bootstrap), format!("08012a{size}{wire}"));
+    assert_eq!(body(&bootstrap), format!("080132{size}{wire}"));
     let join = Request::Join { record: record() }.encode(1).unwrap();
-    assert_eq!(body(&join), format!("080132{size}{wire}"));
+    assert_eq!(body(&join), format!("08013a{size}{wire}"));
     let target = encode_configuration(&record().configuration);
     let change_bytes =
         [format!("0a{}{}", varint(target.len()), hex(&target)), "1009".into()].concat();
