@@ -12,8 +12,8 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::change::Draft;
 use crate::codes;
+use crate::invocation::Invocation;
 use crate::report::{Report, Result};
-use crate::target::Session;
 
 #[cfg(test)]
 mod tests;
@@ -60,21 +60,24 @@ type Warnings = Vec<String>;
 ///
 /// # Errors
 /// If an address cannot be right.
-pub async fn check_founders(session: &Session, nodes: &[(String, String)]) -> Result<()> {
+pub(crate) async fn check_first_members(
+    invocation: &Invocation,
+    nodes: &[(String, String)],
+) -> Result<()> {
     let place = |(name, address): &(String, String)| Place {
         name: name.clone(),
         address: address.clone(),
         is_new: true,
     };
-    check(session, &nodes.iter().map(place).collect::<Vec<_>>()).await
+    check(invocation, &nodes.iter().map(place).collect::<Vec<_>>()).await
 }
 
 /// Judges nodes that are to be members beside those of a configuration, of whom one may leave.
 ///
 /// # Errors
 /// If an address cannot be right.
-pub async fn check_newcomers(
-    session: &Session,
+pub(crate) async fn check_newcomers(
+    invocation: &Invocation,
     configuration: &Configuration,
     nodes: &[(String, String)],
     leaving: Option<NodeId>,
@@ -94,15 +97,15 @@ pub async fn check_newcomers(
         address: address.clone(),
         is_new,
     };
-    check(session, &stays.chain(come).map(place).collect::<Vec<_>>()).await
+    check(invocation, &stays.chain(come).map(place).collect::<Vec<_>>()).await
 }
 
 /// Judges the addresses that a change of members writes.
 ///
 /// # Errors
 /// If an address cannot be right.
-pub async fn check_change(
-    session: &Session,
+pub(crate) async fn check_change(
+    invocation: &Invocation,
     configuration: &Configuration,
     draft: &Draft,
 ) -> Result<()> {
@@ -117,17 +120,17 @@ pub async fn check_change(
             is_new: configuration.member(*id).is_none_or(|now| now.address != member.address),
         })
         .collect();
-    check(session, &places).await
+    check(invocation, &places).await
 }
 
-async fn check(session: &Session, places: &[Place]) -> Result<()> {
+async fn check(invocation: &Invocation, places: &[Place]) -> Result<()> {
     if places.iter().all(|place| !place.is_new) {
         return Ok(());
     }
     let mut spots = take_apart(places)?;
     resolve(&mut spots).await;
-    for warning in judge(&spots, session.global.yes)? {
-        session.output.remark(&format!("warning: {warning}"));
+    for warning in judge(&spots, invocation.global.yes)? {
+        invocation.output.remark(&format!("warning: {warning}"));
     }
     Ok(())
 }

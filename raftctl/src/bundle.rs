@@ -10,7 +10,6 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,34 +19,24 @@ use certs::{
 };
 use consensus::{Configuration, Incarnation, Majority, Member, NodeId, Voters};
 use protocol::BootstrapRecord;
-use serde::{Deserialize, Serialize};
 
 use crate::codes;
 use crate::context::lock::{Lock, take};
 use crate::context::{self, make_private_directory, write_private};
 use crate::report::{Report, Result};
 
+mod bounded;
 mod configuration;
-pub mod holdings;
+pub(crate) mod holdings;
 mod newcomers;
 mod plan;
 mod successor;
 
-/// The largest plan or record that is read, in bytes.
-const FILE_BYTES_MAX: u64 = 1 << 20;
+pub(crate) use configuration::NodeSettings;
+pub(crate) use plan::{KV, PLAN, Plan, PlannedNode, again};
 
-/// The file of the plan.
-pub const PLAN: &str = "cluster.toml";
-
-/// The file of the bootstrap record.
-const RECORD: &str = "bootstrap.record";
-
-/// The machine that `raftd` replicates.
-pub const KV: &str = "kv";
-
-fn kv() -> String {
-    KV.to_owned()
-}
+use bounded::read_bounded;
+use plan::RECORD;
 
 /// The prefix of a node's files, in its bundle.
 const NODE: &str = "node";
@@ -55,73 +44,33 @@ const NODE: &str = "node";
 /// The prefix of the operator's files.
 const OPERATOR: &str = "operator";
 
-/// A node, as the operator named it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PlannedNode {
-    /// Its id: its place in the first list.
-    pub id: NonZeroU64,
-    /// Its name.
-    pub name: String,
-    /// `host:port`.
-    pub address: String,
-}
-
-/// What the operator wants; may be corrected until the bootstrap record is there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Plan {
-    /// The cluster's name for people.
-    pub name: String,
-    /// Its id, as in its certificates.
-    pub cluster: String,
-    /// What it replicates.
-    #[serde(default = "kv")]
-    pub machine: String,
-    /// The highest id that a bundle was ever made for, where the plan was corrected.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub highest: Option<NonZeroU64>,
-    /// Its first voters.
-    #[serde(rename = "node")]
-    pub nodes: Vec<PlannedNode>,
-}
-
 /// The directory of a cluster.
 #[derive(Clone, Debug)]
-pub struct Bundles {
+pub(crate) struct Bundles {
     directory: PathBuf,
     /// Held as long as this value lives, one `init` or `dev` at a time; who only looks needs none.
     _lock: Option<Arc<Lock>>,
     /// What the operator wants.
-    pub plan: Plan,
+    pub(crate) plan: Plan,
     /// The authority's fingerprint.
-    pub fingerprint: String,
+    pub(crate) fingerprint: String,
     /// Whether the authority was made just now.
-    pub created: bool,
+    pub(crate) created: bool,
     /// Whether the operator's certificate was renewed just now.
-    pub renewed: bool,
+    pub(crate) renewed: bool,
     /// What was corrected in the plan, for people.
-    pub corrected: Vec<String>,
+    pub(crate) corrected: Vec<String>,
     /// What is left to be done by hand.
-    pub notes: Vec<String>,
-}
-
-/// What a node's raftd.toml says beyond its credentials.
-#[derive(Clone, Debug, Default)]
-pub struct NodeSettings {
-    /// Where the node keeps its data; the daemon's default if not said.
-    pub data_dir: Option<PathBuf>,
-    /// The address to listen on; all addresses if not said.
-    pub listen_host: Option<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 impl Bundles {
-    /// Makes what is missing, corrects the plan of a cluster that is not founded, and returns what
+    /// Makes what is missing, corrects the plan of a cluster that is not bootstrapped, and returns what
     /// is there.
     ///
     /// # Errors
-    /// If the directory is another cluster's, or that was founded with another list of nodes.
-    pub fn prepare(
+    /// If the directory is another cluster's, or that was bootstrapped with another list of nodes.
+    pub(crate) fn prepare(
         directory: &Path,
         name: &str,
         nodes: &[(String, String)],
@@ -166,7 +115,7 @@ impl Bundles {
     ///
     /// # Errors
     /// If it is not there, is another cluster's, or nodes are being added already.
-    pub fn open(directory: &Path, name: &str) -> Result<Self> {
+    pub(crate) fn open(directory: &Path, name: &str) -> Result<Self> {
         let lock = Some(Arc::new(lock(directory, ".add.lock")?));
         let authority = Authority::load(&directory.join("ca"))?;
         let (plan, _) = plan::plan(directory, (name, KV), &[], authority.cluster())?;
@@ -180,28 +129,28 @@ impl Bundles {
     /// Says what another list of nodes would change in the plan; nothing if there is none yet.
     ///
     /// # Errors
-    /// If the cluster is founded with other nodes.
-    pub fn preview(directory: &Path, nodes: &[(String, String)]) -> Result<Vec<String>> {
+    /// If the cluster is bootstrapped with other nodes.
+    pub(crate) fn preview(directory: &Path, nodes: &[(String, String)]) -> Result<Vec<String>> {
         plan::preview(directory, nodes)
     }
 
     /// Returns a node's bundle.
-    pub fn node_directory(&self, node: &PlannedNode) -> PathBuf {
+    pub(crate) fn node_directory(&self, node: &PlannedNode) -> PathBuf {
         self.directory.join(format!("{}-{}", self.plan.name, node.name))
     }
 
     /// Returns the operator's files.
-    pub fn operator(&self) -> PemPaths {
+    pub(crate) fn operator(&self) -> PemPaths {
         PemPaths::in_directory(&self.directory.join(OPERATOR), OPERATOR)
     }
 
     /// Returns the directory of it all.
-    pub fn directory(&self) -> &Path {
+    pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
 
     /// Returns the context that leads to this cluster.
-    pub fn context(&self) -> context::Context {
+    pub(crate) fn context(&self) -> context::Context {
         let PemPaths { ca, certificate, key } = self.operator();
         let node = |node: &PlannedNode| context::Node {
             name: Some(node.name.clone()),
@@ -286,7 +235,7 @@ impl Bundles {
     ///
     /// # Errors
     /// If it cannot be read.
-    pub fn record(&self) -> Result<Option<BootstrapRecord>> {
+    pub(crate) fn record(&self) -> Result<Option<BootstrapRecord>> {
         let path = self.record_path();
         let Some(bytes) = read_bounded(&path)? else {
             return Ok(None);
@@ -300,7 +249,10 @@ impl Bundles {
     ///
     /// # Errors
     /// If it cannot be written, or the nodes make no configuration.
-    pub fn found(&self, incarnations: &BTreeMap<NodeId, Incarnation>) -> Result<BootstrapRecord> {
+    pub(crate) fn write_record(
+        &self,
+        incarnations: &BTreeMap<NodeId, Incarnation>,
+    ) -> Result<BootstrapRecord> {
         let member = |node: &PlannedNode| {
             let id = NodeId::from(node.id);
             let incarnation = incarnations.get(&id).copied().unwrap_or_default();
@@ -341,14 +293,6 @@ fn lock(directory: &Path, name: &str) -> Result<Lock> {
     })
 }
 
-/// Returns the command that goes on with a cluster.
-pub fn again(name: &str, directory: &Path) -> String {
-    match context::data_directory() {
-        Ok(usual) if usual.join(name) == directory => format!("raftctl init {name}"),
-        Ok(_) | Err(_) => format!("raftctl init {name} --dir {}", directory.display()),
-    }
-}
-
 /// A directory with a plan or a record and without an authority has lost it.
 fn refuse_leftovers(directory: &Path) -> Result<()> {
     for name in [PLAN, RECORD] {
@@ -362,27 +306,8 @@ fn refuse_leftovers(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Reads a small file; `None` if it does not exist.
-fn read_bounded(path: &Path) -> Result<Option<Vec<u8>>> {
-    use std::io::Read as _;
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Report::io(path, &error)),
-    };
-    let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| Report::io(path, &error))?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        let message = format!("{}: larger than {FILE_BYTES_MAX} bytes", path.display());
-        return Err(Report::new(codes::LOCAL_FILE, message));
-    }
-    Ok(Some(bytes))
-}
-
 /// Returns the wall clock, in seconds since 1970; before that, 0.
-pub fn now_unix_s() -> u64 {
+pub(crate) fn now_unix_s() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
 }

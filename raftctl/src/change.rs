@@ -25,39 +25,39 @@ const ELECTION: Duration = Duration::from_secs(3);
 
 /// Roles and descriptions, to be edited.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Draft {
+pub(crate) struct Draft {
     /// Who votes.
-    pub voters: BTreeSet<NodeId>,
+    pub(crate) voters: BTreeSet<NodeId>,
     /// Who receives the log only.
-    pub learners: BTreeSet<NodeId>,
+    pub(crate) learners: BTreeSet<NodeId>,
     /// What is known of each.
-    pub members: BTreeMap<NodeId, Member>,
+    pub(crate) members: BTreeMap<NodeId, Member>,
 }
 
 /// How many failures are tolerated, whichever members they hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tolerances {
+pub(crate) struct Tolerances {
     /// Now.
-    pub before: usize,
+    pub(crate) before: usize,
     /// While both majorities must agree.
-    pub during: usize,
+    pub(crate) during: usize,
     /// When the change is done.
-    pub after: usize,
+    pub(crate) after: usize,
 }
 
 /// The members as the leader knows them, and where that stands.
 #[derive(Clone, Debug)]
-pub struct Present {
+pub(crate) struct Present {
     /// The configuration in force.
-    pub configuration: Configuration,
+    pub(crate) configuration: Configuration,
     /// Its index: a change names it, so that it changes nothing else than was seen.
-    pub index: u64,
+    pub(crate) index: u64,
     /// What all nodes said.
-    pub survey: Survey,
+    pub(crate) survey: Survey,
 }
 
 /// Says why no leader answers, after what cannot be done therefore.
-pub fn no_leader(survey: &Survey, therefore: &str) -> Report {
+pub(crate) fn no_leader(survey: &Survey, therefore: &str) -> Report {
     let (why, causes) = no_leader_answers(survey);
     let message = format!("{therefore}{why}");
     let report = Report::new(codes::NO_LEADER, message).causes(causes).help("raftctl status");
@@ -70,7 +70,7 @@ impl Present {
     ///
     /// # Errors
     /// If nobody leads, for only a leader can change anything.
-    pub async fn ask(client: &Client, nodes: &[Node]) -> Result<Self> {
+    pub(crate) async fn ask(client: &Client, nodes: &[Node]) -> Result<Self> {
         let survey = look(client, nodes).await;
         let Some(leader) = survey.leader() else {
             return Err(no_leader(&survey, "members cannot be changed: "));
@@ -83,7 +83,7 @@ impl Present {
     ///
     /// # Errors
     /// If nobody leads just now.
-    pub async fn again(&self, client: &Client) -> Result<Self> {
+    pub(crate) async fn again(&self, client: &Client) -> Result<Self> {
         let survey = again(client, &self.survey).await;
         let Some(leader) = survey.leader() else {
             let message = "nobody leads just now: members cannot be changed";
@@ -98,7 +98,12 @@ impl Present {
     ///
     /// # Errors
     /// If nobody leads just now.
-    pub async fn followed(&self, client: &Client, nodes: &[Node], began: Instant) -> Result<Self> {
+    pub(crate) async fn followed(
+        &self,
+        client: &Client,
+        nodes: &[Node],
+        began: Instant,
+    ) -> Result<Self> {
         if began.elapsed() < ELECTION {
             self.again(client).await
         } else {
@@ -110,7 +115,7 @@ impl Present {
     ///
     /// # Errors
     /// As [`Present::ask`].
-    pub async fn renewed(&self, client: &Client, nodes: &[Node]) -> Result<Self> {
+    pub(crate) async fn renewed(&self, client: &Client, nodes: &[Node]) -> Result<Self> {
         match self.again(client).await {
             Ok(present) => Ok(present),
             Err(_) => Self::ask(client, nodes).await,
@@ -122,7 +127,11 @@ impl Present {
     ///
     /// # Errors
     /// As [`Present::ask`]; if a change is still under way after `patience`.
-    pub async fn settled(client: &Client, nodes: &[Node], patience: Duration) -> Result<Self> {
+    pub(crate) async fn settled(
+        client: &Client,
+        nodes: &[Node],
+        patience: Duration,
+    ) -> Result<Self> {
         Self::ask(client, nodes).await?.until_settled(client, nodes, patience).await
     }
 
@@ -130,7 +139,7 @@ impl Present {
     ///
     /// # Errors
     /// As [`Present::settled`].
-    pub async fn until_settled(
+    pub(crate) async fn until_settled(
         self,
         client: &Client,
         nodes: &[Node],
@@ -158,12 +167,12 @@ impl Present {
     ///
     /// # Errors
     /// If there is none.
-    pub fn find(&self, wanted: &str) -> Result<NodeId> {
+    pub(crate) fn find(&self, wanted: &str) -> Result<NodeId> {
         find(&self.configuration, wanted).map(|(id, _)| id)
     }
 
     /// Starts from what is.
-    pub fn draft(&self) -> Draft {
+    pub(crate) fn draft(&self) -> Draft {
         let (_, voters) = self.configuration.voters().halves();
         Draft {
             voters: voters.iter().collect(),
@@ -173,7 +182,7 @@ impl Present {
     }
 
     /// Names voters in words.
-    pub fn names(&self, ids: impl IntoIterator<Item = NodeId>, draft: &Draft) -> String {
+    pub(crate) fn names(&self, ids: impl IntoIterator<Item = NodeId>, draft: &Draft) -> String {
         let name = |id: NodeId| {
             let known = draft.members.get(&id).or_else(|| self.configuration.member(id));
             known.map_or_else(|| format!("node {id}"), |member| member.name.clone())
@@ -182,7 +191,7 @@ impl Present {
     }
 
     /// The members that take part, as the leader hears them.
-    pub fn alive(&self) -> BTreeSet<NodeId> {
+    pub(crate) fn alive(&self) -> BTreeSet<NodeId> {
         self.survey.leader().map(|leader| heard(&self.survey, leader)).unwrap_or_default()
     }
 
@@ -197,7 +206,7 @@ impl Present {
     }
 
     /// Returns who is at another address then, with the present one and that one.
-    pub fn moved<'a>(
+    pub(crate) fn moved<'a>(
         &'a self,
         draft: &'a Draft,
     ) -> impl Iterator<Item = (NodeId, &'a str, &'a str)> {
@@ -219,7 +228,7 @@ impl Present {
     }
 
     /// Says what is tolerated before, during and after a change.
-    pub fn tolerances(&self, draft: &Draft) -> Tolerances {
+    pub(crate) fn tolerances(&self, draft: &Draft) -> Tolerances {
         let alive = self.alive_then(draft);
         let (joint, after) = self.phases(draft);
         Tolerances {
@@ -231,7 +240,7 @@ impl Present {
 
     /// Returns both majorities of a change of voters, each as names and how many of them answer;
     /// `None` if no voter changes.
-    pub fn halves(&self, draft: &Draft) -> Option<[(String, String); 2]> {
+    pub(crate) fn halves(&self, draft: &Draft) -> Option<[(String, String); 2]> {
         let (joint, _) = self.phases(draft);
         let (Some(outgoing), incoming) = joint.halves() else {
             return None;
@@ -248,7 +257,7 @@ impl Present {
     ///
     /// # Errors
     /// If one is not: nothing could be decided any more.
-    pub fn check(&self, draft: &Draft) -> Result<()> {
+    pub(crate) fn check(&self, draft: &Draft) -> Result<()> {
         // What makes no configuration is refused before anybody is asked.
         draft.configuration()?;
         let alive = self.alive_then(draft);
@@ -264,7 +273,7 @@ impl Present {
 
     /// Returns the voter that should lead if the leader is to go: it stays a voter, answers, and
     /// has most of the log. `None` if the leader stays, or nobody is there.
-    pub fn successor(&self, draft: &Draft) -> Option<NodeId> {
+    pub(crate) fn successor(&self, draft: &Draft) -> Option<NodeId> {
         let leader = self.survey.leader()?;
         if draft.voters.contains(&leader.node) {
             return None;
@@ -280,7 +289,10 @@ impl Present {
 ///
 /// # Errors
 /// If there is none.
-pub fn find<'a>(configuration: &'a Configuration, wanted: &str) -> Result<(NodeId, &'a Member)> {
+pub(crate) fn find<'a>(
+    configuration: &'a Configuration,
+    wanted: &str,
+) -> Result<(NodeId, &'a Member)> {
     let members = configuration.members();
     let named = members.iter().find(|(_, member)| member.name == wanted);
     let numbered = || {
@@ -299,7 +311,7 @@ impl Draft {
     ///
     /// # Errors
     /// If it makes none: nobody votes, say.
-    pub fn configuration(&self) -> Result<Configuration> {
+    pub(crate) fn configuration(&self) -> Result<Configuration> {
         let named = |id: &NodeId| self.voters.contains(id) || self.learners.contains(id);
         let members = self.members.iter().filter(|(id, _)| named(id));
         let members = members.map(|(id, member)| (*id, member.clone())).collect();
@@ -314,7 +326,7 @@ impl Draft {
 ///
 /// # Errors
 /// If the cluster has no leader then.
-pub async fn step_aside(
+pub(crate) async fn step_aside(
     client: &Client,
     nodes: &[Node],
     present: Present,
@@ -342,7 +354,7 @@ pub async fn step_aside(
 ///
 /// # Errors
 /// If it is refused, with the reason; if nobody can tell within `patience` how it ended.
-pub async fn carry_out(
+pub(crate) async fn carry_out(
     client: &Client,
     nodes: &[Node],
     present: &Present,

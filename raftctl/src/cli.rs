@@ -1,9 +1,6 @@
 //! The command line: one definition for parsing, help, environment, completion and the manual.
 
-use std::path::PathBuf;
-use std::time::Duration;
-
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use environment::{BadVariable, Failure, Parsed};
 
 use crate::commands::bench::BenchArgs;
@@ -18,6 +15,7 @@ use crate::commands::member::MemberCommand;
 use crate::commands::session::SessionCommand;
 use crate::commands::snapshot::SnapshotCommand;
 use crate::commands::status::StatusArgs;
+use crate::global::Global;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done or healthy, 1 unexpected failure, 2 usage, 3 no such member, key or file,
@@ -35,135 +33,22 @@ Exit codes: 0 done or healthy, 1 unexpected failure, 2 usage, 3 no such member, 
 #[derive(Clone, Debug, Parser)]
 #[command(name = "raftctl", version, after_help = EXIT_CODES)]
 #[command(max_term_width = 100, arg_required_else_help = true, infer_long_args = false)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// Settings of every command.
     #[command(flatten)]
-    pub global: Global,
+    pub(crate) global: Global,
 
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
-
-/// Settings of every command.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Global options")]
-pub struct Global {
-    /// The context to use instead of the current one
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "RAFTCTL_CONTEXT",
-        hide_env_values = true,
-        global = true
-    )]
-    pub context: Option<String>,
-
-    /// A node's address; may be given several times
-    #[arg(
-        short,
-        long = "endpoint",
-        value_name = "HOST:PORT",
-        env = "RAFTCTL_ENDPOINT",
-        hide_env_values = true
-    )]
-    #[arg(global = true, value_delimiter = ',', value_parser = endpoint)]
-    pub endpoints: Vec<String>,
-
-    /// The authority's certificate
-    #[arg(long, value_name = "FILE", env = "RAFTCTL_CA", hide_env_values = true, global = true)]
-    pub ca: Option<PathBuf>,
-
-    /// The operator's certificate
-    #[arg(long, value_name = "FILE", env = "RAFTCTL_CERT", hide_env_values = true, global = true)]
-    pub cert: Option<PathBuf>,
-
-    /// The operator's private key
-    #[arg(long, value_name = "FILE", env = "RAFTCTL_KEY", hide_env_values = true, global = true)]
-    pub key: Option<PathBuf>,
-
-    /// The form of the answer
-    #[arg(
-        short,
-        long,
-        value_name = "FORM",
-        env = "RAFTCTL_OUTPUT",
-        hide_env_values = true,
-        global = true
-    )]
-    #[arg(value_enum, default_value_t = Form::Table, hide_possible_values = false)]
-    pub output: Form,
-
-    /// Leaves out the tables' headers
-    #[arg(long)]
-    #[arg(env = "RAFTCTL_NO_HEADERS", hide_env_values = true, value_parser = falsey())]
-    #[arg(global = true)]
-    pub no_headers: bool,
-
-    /// Says nothing but the answer and errors
-    #[arg(short, long)]
-    #[arg(env = "RAFTCTL_QUIET", hide_env_values = true, value_parser = falsey(), global = true)]
-    pub quiet: bool,
-
-    /// Says what is tried, on stderr
-    #[arg(short, long)]
-    #[arg(env = "RAFTCTL_VERBOSE", hide_env_values = true, value_parser = falsey())]
-    #[arg(global = true, conflicts_with = "quiet")]
-    pub verbose: bool,
-
-    /// How long a request may take with all its retries, as 10s or 500ms
-    #[arg(
-        long,
-        value_name = "DURATION",
-        env = "RAFTCTL_TIMEOUT",
-        hide_env_values = true,
-        global = true
-    )]
-    #[arg(default_value = "10s", value_parser = duration)]
-    pub timeout: Duration,
-
-    /// Leaves out colours (NO_COLOR does so too)
-    #[arg(long)]
-    #[arg(env = "RAFTCTL_NO_COLOR", hide_env_values = true, value_parser = falsey(), global = true)]
-    pub no_color: bool,
-
-    /// Leaves out progress, also on a terminal
-    #[arg(long)]
-    #[arg(env = "RAFTCTL_NO_PROGRESS", hide_env_values = true, value_parser = falsey())]
-    #[arg(global = true)]
-    pub no_progress: bool,
-
-    /// Does not ask
-    #[arg(short, long)]
-    #[arg(env = "RAFTCTL_YES", hide_env_values = true, value_parser = falsey(), global = true)]
-    pub yes: bool,
-
-    /// Which environment variables had a say, by name.
-    #[arg(skip)]
-    pub variables: Vec<String>,
-
-    /// Whether somebody said how long a request may take.
-    #[arg(skip)]
-    is_timeout_given: bool,
-}
-
-/// The variables that choose a cluster, who asks it, and files.
-pub const CHOOSING: [&str; 7] = [
-    "RAFTCTL_CONTEXT",
-    "RAFTCTL_ENDPOINT",
-    "RAFTCTL_CA",
-    "RAFTCTL_CERT",
-    "RAFTCTL_KEY",
-    "RAFTCTL_DIR",
-    "RAFTCTL_RAFTD",
-];
 
 impl Cli {
     /// Reads the command line, and the environment where no flag is given.
     ///
     /// # Errors
     /// If one of them makes no sense, or help or the version is asked for.
-    pub fn read() -> Result<Self, Failure> {
+    pub(crate) fn read() -> Result<Self, Failure> {
         environment::parse().and_then(Self::of)
     }
 
@@ -192,31 +77,9 @@ impl Cli {
     }
 }
 
-impl Global {
-    /// Returns how long a request may take, if a flag or a variable says so.
-    pub fn timeout_given(&self) -> Option<Duration> {
-        self.is_timeout_given.then_some(self.timeout)
-    }
-}
-
-/// The form of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Form {
-    /// For people.
-    Table,
-    /// For people, with more columns.
-    Wide,
-    /// For programs: the envelope raftctl/v1.
-    Json,
-    /// The same as YAML.
-    Yaml,
-    /// Names only, one a line.
-    Name,
-}
-
 /// What to do.
 #[derive(Clone, Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Makes a cluster: authority, bundles, bootstrap, context; may be run again at any point
     Init(InitArgs),
     /// Runs a complete local cluster until Ctrl-C
@@ -267,52 +130,12 @@ pub enum Command {
     },
 }
 
-/// A switch's variable: set is on, but for an empty text, 0, no and false.
-fn falsey() -> clap::builder::FalseyValueParser {
-    clap::builder::FalseyValueParser::new()
-}
-
-/// Reads a duration with its unit.
-///
-/// # Errors
-/// If there is no unit, or the duration is zero, negative or above a day.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
-        return Err(format!("without a unit; for instance {text}s"));
-    }
-    let parsed: jiff::SignedDuration =
-        text.parse().map_err(|_| "not a duration; for instance 10s, 500ms or 2m".to_owned())?;
-    let parsed = Duration::try_from(parsed).map_err(|_| "negative".to_owned())?;
-    if parsed.is_zero() || parsed > Duration::from_secs(86_400) {
-        return Err("from 1ms to 24h".to_owned());
-    }
-    Ok(parsed)
-}
-
-/// Reads `host:port`; the host may be a name, an IPv4 address, or an IPv6 address in brackets.
-///
-/// # Errors
-/// If there is no host or no port.
-pub fn endpoint(text: &str) -> Result<String, String> {
-    if text.len() > protocol::limits::ADDRESS_BYTES_MAX {
-        return Err(format!("longer than {} bytes", protocol::limits::ADDRESS_BYTES_MAX));
-    }
-    let wanted = || "not HOST:PORT, as n1.example:7400 or [2001:db8::1]:7400".to_owned();
-    let (host, port) = text.rsplit_once(':').ok_or_else(wanted)?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    let named = !host.is_empty() && host.chars().all(plain);
-    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let v6 = bracketed.is_some_and(|host| host.parse::<std::net::Ipv6Addr>().is_ok());
-    match port.parse::<u16>() {
-        Ok(1..) if named || v6 => Ok(text.to_owned()),
-        _ => Err(wanted()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::form::Form;
     use clap::CommandFactory as _;
+    use std::time::Duration;
 
     #[test]
     fn the_definition_is_sound() {
@@ -381,25 +204,5 @@ mod tests {
         assert!(found.global.verbose && !found.global.quiet);
         let found = with("raftctl -q status", "RAFTCTL_VERBOSE", b"1").expect("-q was typed");
         assert!(found.global.quiet && !found.global.verbose);
-    }
-
-    #[test]
-    fn durations_need_a_unit_and_bounds() {
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
-        for bad in ["", "10", "soon", "-1s", "0s", "25h", "99999999999999999999s"] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn endpoints_have_host_and_port() {
-        for good in ["n1:7400", "10.0.0.1:1", "[::1]:7400", "a-b.c_d:65535"] {
-            assert_eq!(endpoint(good).as_deref(), Ok(good));
-        }
-        for bad in ["", "n1", ":7400", "n1:", "n1:0", "n1:65536", "::1:7400", "[x]:1", "a b:1"] {
-            assert!(endpoint(bad).is_err(), "{bad}");
-        }
-        assert!(endpoint(&format!("{}:1", "x".repeat(300))).is_err());
     }
 }

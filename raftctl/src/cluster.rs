@@ -1,15 +1,16 @@
 //! The cluster as its nodes tell it: all are asked at once, and one pure function judges.
 
-pub mod links;
-pub mod misplaced;
-pub mod pace;
-pub mod quorum;
-pub mod reasons;
-pub mod remarks;
-pub mod survey;
+pub(crate) mod judge;
+pub(crate) mod links;
+pub(crate) mod misplaced;
+pub(crate) mod pace;
+pub(crate) mod quorum;
+pub(crate) mod reasons;
+pub(crate) mod remarks;
+pub(crate) mod survey;
 #[cfg(test)]
 pub(crate) mod testing;
-pub mod verdict;
+pub(crate) mod verdict;
 
-pub use survey::{Row, Silence, Survey, Told};
-pub use verdict::{Health, Verdict};
+pub(crate) use survey::{Row, Silence, Survey, Told};
+pub(crate) use verdict::{Health, Verdict};

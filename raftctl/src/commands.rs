@@ -3,53 +3,53 @@
 use crate::cli::Command;
 use crate::commands::member::MemberCommand;
 use crate::commands::snapshot::SnapshotCommand;
+use crate::invocation::Invocation;
 use crate::report::Result;
-use crate::target::Session;
 
-pub mod bench;
-pub mod cert;
-pub mod context;
-pub mod dev;
-pub mod explain;
-pub mod init;
-pub mod kv;
-pub mod leader;
-pub mod load;
-pub mod log;
-pub mod member;
-pub mod session;
-pub mod snapshot;
-pub mod status;
-pub mod version;
+pub(crate) mod bench;
+pub(crate) mod cert;
+pub(crate) mod context;
+pub(crate) mod dev;
+pub(crate) mod explain;
+pub(crate) mod init;
+pub(crate) mod kv;
+pub(crate) mod leader;
+pub(crate) mod load;
+pub(crate) mod log;
+pub(crate) mod member;
+pub(crate) mod session;
+pub(crate) mod snapshot;
+pub(crate) mod status;
+pub(crate) mod version;
 
 /// Does what was asked. Commands with something to put in order catch signals; others end at once.
 ///
 /// # Errors
 /// Whatever keeps it from being done.
-pub async fn run(session: &Session, command: Command) -> Result<()> {
+pub(crate) async fn run(invocation: &Invocation, command: Command) -> Result<()> {
     match command {
-        Command::Init(args) => init::run(session, args).await,
-        Command::Status(args) => status::run(session, args).await,
-        Command::Member(MemberCommand::Add(args)) => member::add::run(session, &args).await,
+        Command::Init(args) => init::run(invocation, args).await,
+        Command::Status(args) => status::run(invocation, args).await,
+        Command::Member(MemberCommand::Add(args)) => member::add::run(invocation, &args).await,
         Command::Member(MemberCommand::Replace(args)) => {
-            member::add::run(session, &args.into()).await
+            member::add::run(invocation, &args.into()).await
         }
-        Command::Member(command) => member::run(session, command).await,
-        Command::Leader(command) => leader::run(session, command).await,
-        Command::Kv(kv::KvCommand::Load(args)) => load::run(session, args).await,
-        Command::Kv(command) => kv::run(session, command).await,
-        Command::Log(command) => log::run(session, command).await,
+        Command::Member(command) => member::run(invocation, command).await,
+        Command::Leader(command) => leader::run(invocation, command).await,
+        Command::Kv(kv::KvCommand::Load(args)) => load::run(invocation, args).await,
+        Command::Kv(command) => kv::run(invocation, command).await,
+        Command::Log(command) => log::run(invocation, command).await,
         Command::Snapshot { command } => {
             let create = SnapshotCommand::Create { node: None };
-            snapshot::run(session, command.unwrap_or(create)).await
+            snapshot::run(invocation, command.unwrap_or(create)).await
         }
-        Command::Session(command) => session::run(session, command).await,
-        Command::Cert(command) => cert::run(session, command).await,
-        Command::Context(command) => context::run(session, command).await,
-        Command::Explain { code } => explain::run(session, code.as_deref()),
-        Command::Version => version::run(session),
+        Command::Session(command) => session::run(invocation, command).await,
+        Command::Cert(command) => cert::run(invocation, command).await,
+        Command::Context(command) => context::run(invocation, command).await,
+        Command::Explain { code } => explain::run(invocation, code.as_deref()),
+        Command::Version => version::run(invocation),
         Command::Completion { shell } => version::completion(shell),
-        Command::Dev(args) => dev::run(session, args).await,
-        Command::Bench(args) => bench::run(session, args).await,
+        Command::Dev(args) => dev::run(invocation, args).await,
+        Command::Bench(args) => bench::run(invocation, args).await,
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::codes;
 use crate::report::{Report, Result};
 
-pub mod lock;
+pub(crate) mod lock;
 mod replace;
 
 /// How long another raftctl that changes the contexts is waited for.
@@ -25,44 +25,44 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// A node, as a context knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Node {
+pub(crate) struct Node {
     /// Its name, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// `host:port`.
-    pub address: String,
+    pub(crate) address: String,
 }
 
 /// A cluster, as raftctl knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Context {
+pub(crate) struct Context {
     /// The cluster's id, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cluster: Option<String>,
+    pub(crate) cluster: Option<String>,
     /// The authority's certificate.
-    pub ca: PathBuf,
+    pub(crate) ca: PathBuf,
     /// The operator's certificate.
-    pub cert: PathBuf,
+    pub(crate) cert: PathBuf,
     /// The operator's key.
-    pub key: PathBuf,
+    pub(crate) key: PathBuf,
     /// Some or all nodes.
-    pub nodes: Vec<Node>,
+    pub(crate) nodes: Vec<Node>,
 }
 
 /// All contexts, and which one is used.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Contexts {
+pub(crate) struct Contexts {
     /// The one in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub current: Option<String>,
+    pub(crate) current: Option<String>,
     /// The one that was used before, for `use -`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub previous: Option<String>,
+    pub(crate) previous: Option<String>,
     /// All, by name.
     #[serde(default, rename = "context")]
-    pub all: BTreeMap<String, Context>,
+    pub(crate) all: BTreeMap<String, Context>,
 }
 
 impl Contexts {
@@ -70,7 +70,7 @@ impl Contexts {
     ///
     /// # Errors
     /// If it cannot be read or makes no sense.
-    pub fn load(file: &Path) -> Result<Self> {
+    pub(crate) fn load(file: &Path) -> Result<Self> {
         let mut text = String::new();
         // Whoever opened a pipe here would wait for its other end.
         let no_wait = i32::try_from(OFlags::NONBLOCK.bits()).expect("it is a flag of open(2)");
@@ -104,7 +104,10 @@ impl Contexts {
     /// # Errors
     /// Whatever `change` refuses; if the file cannot be read or written, or another raftctl does
     /// not let go of it.
-    pub async fn change<T>(file: &Path, change: impl Fn(&mut Self) -> Result<T>) -> Result<T> {
+    pub(crate) async fn change<T>(
+        file: &Path,
+        change: impl Fn(&mut Self) -> Result<T>,
+    ) -> Result<T> {
         let mut contexts = Self::load(file)?;
         let before = contexts.clone();
         let done = change(&mut contexts)?;
@@ -122,7 +125,7 @@ impl Contexts {
     ///
     /// # Errors
     /// If it could not.
-    pub async fn check_writable(file: &Path) -> Result<()> {
+    pub(crate) async fn check_writable(file: &Path) -> Result<()> {
         Self::lock(file).await.map(drop)
     }
 
@@ -149,7 +152,7 @@ impl Contexts {
     ///
     /// # Errors
     /// If there is none of this name.
-    pub fn get(&self, name: &str) -> Result<&Context> {
+    pub(crate) fn get(&self, name: &str) -> Result<&Context> {
         self.all.get(name).ok_or_else(|| {
             Report::new(codes::NO_CONTEXT, format!("no context is named \"{name}\""))
                 .help("raftctl context list")
@@ -160,7 +163,7 @@ impl Contexts {
     ///
     /// # Errors
     /// If there is none of this name.
-    pub fn switch(&mut self, name: &str) -> Result<()> {
+    pub(crate) fn switch(&mut self, name: &str) -> Result<()> {
         self.get(name)?;
         if self.current.as_deref() != Some(name) {
             self.previous = self.current.replace(name.to_owned());
@@ -184,7 +187,7 @@ fn elsewhere(file: &Path, report: Report) -> Report {
 ///
 /// # Errors
 /// If none of the three is known.
-pub fn file() -> Result<PathBuf> {
+pub(crate) fn file() -> Result<PathBuf> {
     if let Some(directory) = variable("RAFTCTL_CONFIG_DIR") {
         return Ok(directory.join("contexts.toml"));
     }
@@ -195,7 +198,7 @@ pub fn file() -> Result<PathBuf> {
 ///
 /// # Errors
 /// If neither is known.
-pub fn data_directory() -> Result<PathBuf> {
+pub(crate) fn data_directory() -> Result<PathBuf> {
     Ok(home("XDG_DATA_HOME", ".local/share")?.join("raftctl"))
 }
 
@@ -227,7 +230,7 @@ fn variable(name: &str) -> Option<PathBuf> {
 ///
 /// # Errors
 /// If it cannot be made.
-pub fn make_private_directory(path: &Path) -> Result<()> {
+pub(crate) fn make_private_directory(path: &Path) -> Result<()> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|error| Report::io(path, &error))
 }
@@ -237,7 +240,7 @@ pub fn make_private_directory(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// If it cannot be written.
-pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
     replace::replace(path, bytes, 0o600)
 }
 
@@ -245,7 +248,7 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
 ///
 /// # Errors
 /// If it cannot be written.
-pub fn write_public(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_public(path: &Path, bytes: &[u8]) -> Result<()> {
     replace::replace(path, bytes, 0o644)
 }
 

@@ -22,16 +22,24 @@ const MODE: u32 = 0o600;
 
 /// What becomes of a file that has the name already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Present {
+pub(crate) enum Present {
     /// It stays, and the new one is refused.
     Stays,
     /// It gives way, and its mode and owner are kept.
     GivesWay,
 }
 
+/// Makes a path absolute, for it goes into a context.
+///
+/// # Errors
+/// If the working directory is unknown.
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|error| Report::io(path, &error))
+}
+
 /// A file that is being written. Dropped before it has its name, it leaves nothing behind.
 #[derive(Debug)]
-pub struct NewFile {
+pub(crate) struct NewFile {
     file: File,
     aside: PathBuf,
     path: PathBuf,
@@ -44,7 +52,7 @@ impl NewFile {
     ///
     /// # Errors
     /// If something has the name that does not give way, or the directory cannot be written.
-    pub fn create(path: &Path, present: Present) -> Result<Self> {
+    pub(crate) fn create(path: &Path, present: Present) -> Result<Self> {
         look(path, present)?;
         let aside = beside(path)?;
         let (file, path) = (new(&aside, MODE).map_err(|e| Report::io(path, &e))?, path.to_owned());
@@ -55,7 +63,7 @@ impl NewFile {
     ///
     /// # Errors
     /// If the system refuses.
-    pub fn reader(&self) -> io::Result<File> {
+    pub(crate) fn reader(&self) -> io::Result<File> {
         use std::io::Seek as _;
         let mut file = self.file.try_clone()?;
         file.rewind()?;
@@ -67,7 +75,7 @@ impl NewFile {
     /// # Errors
     /// If something has got the name meanwhile that does not give way, or the disk fails. Nothing
     /// is left then.
-    pub fn finish(mut self) -> Result<()> {
+    pub(crate) fn finish(mut self) -> Result<()> {
         let _hold = signals::hold();
         let failed = |error: &io::Error| Report::io(&self.path, error);
         let before = look(&self.path, self.present)?;
@@ -208,7 +216,7 @@ mod tests {
             file.finish()
         };
         write().map_err(|report: Report| {
-            assert_eq!(report.exit, crate::report::Exit::Refused);
+            assert_eq!(report.exit, crate::exit::Exit::Refused);
             report.message
         })
     }

@@ -16,14 +16,14 @@ use crate::report::{Report, Result};
 const AGAIN_AFTER: Duration = Duration::from_millis(5);
 
 /// What stands for stdin where a file is named; `./-` is a file of that name.
-pub const STDIN: &str = "-";
+pub(crate) const STDIN: &str = "-";
 
 /// What messages call stdin.
-pub const STDIN_NAME: &str = "stdin";
+pub(crate) const STDIN_NAME: &str = "stdin";
 
 /// Something that is open for reading.
 #[derive(Debug)]
-pub struct Input {
+pub(crate) struct Input {
     name: String,
     file: File,
     /// Where reading began, if it can begin again.
@@ -32,7 +32,7 @@ pub struct Input {
 
 /// By what one sees that a file was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
+pub(crate) struct Stamp {
     size: u64,
     modified: (i64, i64),
 }
@@ -42,7 +42,7 @@ impl Input {
     ///
     /// # Errors
     /// If it cannot be opened, or is a directory.
-    pub fn open_or_stdin(path: &Path) -> Result<Self> {
+    pub(crate) fn open_or_stdin(path: &Path) -> Result<Self> {
         if path != Path::new(STDIN) {
             return Self::open(path);
         }
@@ -55,7 +55,7 @@ impl Input {
     ///
     /// # Errors
     /// If it cannot be opened, or is a directory.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
         let file = File::open(path).map_err(|error| match std::fs::metadata(path) {
             Ok(found) if found.file_type().is_socket() => not_to_be_read(&name, "a socket"),
@@ -79,17 +79,17 @@ impl Input {
     }
 
     /// Returns what it is called.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// Whether people type it.
-    pub fn is_typed(&self) -> bool {
+    pub(crate) fn is_typed(&self) -> bool {
         self.file.is_terminal()
     }
 
     /// Whether it can be read again: it is a plain file.
-    pub fn is_plain(&self) -> bool {
+    pub(crate) fn is_plain(&self) -> bool {
         self.start.is_some()
     }
 
@@ -97,7 +97,7 @@ impl Input {
     ///
     /// # Errors
     /// If the system does not say.
-    pub fn size(&self) -> Result<Option<u64>> {
+    pub(crate) fn size(&self) -> Result<Option<u64>> {
         let Some(start) = self.start else {
             return Ok(None);
         };
@@ -108,7 +108,7 @@ impl Input {
     ///
     /// # Errors
     /// If the system does not say.
-    pub fn stamp(&self) -> Result<Stamp> {
+    pub(crate) fn stamp(&self) -> Result<Stamp> {
         let found = self.metadata()?;
         Ok(Stamp { size: found.len(), modified: (found.mtime(), found.mtime_nsec()) })
     }
@@ -117,7 +117,7 @@ impl Input {
     ///
     /// # Errors
     /// If it can be read only once.
-    pub fn rewind(&mut self) -> Result<()> {
+    pub(crate) fn rewind(&mut self) -> Result<()> {
         let Some(start) = self.start else {
             let message = format!("{}: it can be read only once", self.name);
             return Err(Report::new(codes::LOCAL_FILE, message));
@@ -127,7 +127,7 @@ impl Input {
     }
 
     /// Makes a report of an error while it is read.
-    pub fn failed(&self, error: &io::Error) -> Report {
+    pub(crate) fn failed(&self, error: &io::Error) -> Report {
         Report::new(codes::LOCAL_FILE, format!("{}: {error}", self.name))
     }
 
@@ -153,7 +153,7 @@ fn not_to_be_read(name: &str, what: &str) -> Report {
 }
 
 /// Writes a path as a shell takes it, and as a command takes it for a path: it is no flag.
-pub fn quoted(path: &str) -> String {
+pub(crate) fn quoted(path: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_./-+=:,@%".contains(c);
     let here = if path.starts_with('-') { "./" } else { "" };
     match !path.is_empty() && path.chars().all(plain) {

@@ -2,19 +2,19 @@
 //!
 //! | module | concept |
 //! |---|---|
-//! | `cli` | the command line, one definition for parsing, help, completion and the manual |
+//! | `cli`, `global`, `values` | the command line, one definition for parsing, help, completion and the manual |
 //! | `commands` | one noun or verb each |
 //! | `cluster` | asking all nodes at once, and the verdict over their answers |
 //! | `look` | a quick look at it, for whoever changes something |
 //! | `addresses` | what can be told of where nodes are to be, before it is written |
 //! | `change` | a change of members, before, during and after |
 //! | `bundle` | what `init` keeps of a cluster: authority, bundles, bootstrap record; renewing |
-//! | `target`, `context` | which cluster, and as whom |
+//! | `invocation`, `target`, `context` | what a command is given: flags, which cluster, and as whom |
 //! | `offline` | files of stopped nodes |
 //! | `input`, `files` | what people give to be read, and files that are written for them |
 //! | `signals` | how Ctrl-C and SIGTERM end a command |
 //! | `output` | tables, JSON, progress |
-//! | `report`, `codes` | errors, their pages, exit codes |
+//! | `report`, `codes`, `exit` | errors, their pages, exit codes |
 //!
 //! # Architecture invariants
 //! - Nothing here knows the Raft algorithm: it asks nodes, and says what they said.
@@ -34,28 +34,33 @@ use std::process::ExitCode;
 use clap::CommandFactory as _;
 use environment::Failure;
 
-use crate::cli::{Cli, Form};
+use crate::cli::Cli;
+use crate::exit::Exit;
+use crate::invocation::Invocation;
 use crate::output::Output;
-use crate::report::Exit;
-use crate::target::Session;
+use crate::output::form::Form;
 
-pub mod addresses;
-pub mod bundle;
-pub mod change;
-pub mod cli;
-pub mod cluster;
-pub mod codes;
-pub mod commands;
-pub mod context;
-pub mod files;
-pub mod founding;
-pub mod input;
-pub mod look;
-pub mod offline;
-pub mod output;
-pub mod report;
-pub mod signals;
-pub mod target;
+mod addresses;
+mod bootstrap;
+mod bundle;
+mod change;
+mod cli;
+mod cluster;
+mod codes;
+mod commands;
+mod context;
+mod exit;
+mod files;
+mod global;
+mod input;
+mod invocation;
+mod look;
+mod offline;
+mod output;
+mod report;
+mod signals;
+mod target;
+mod values;
 
 /// Returns the definition of the command line, for the manual.
 pub fn command() -> clap::Command {
@@ -84,11 +89,11 @@ pub fn main() -> ExitCode {
         output.fail(&report);
         return ExitCode::from(report.exit.code());
     }
-    let session = Session::new(global, output.clone());
+    let invocation = Invocation::new(global, output.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = match runtime {
         Ok(runtime) => {
-            let done = runtime.block_on(commands::run(&session, command));
+            let done = runtime.block_on(commands::run(&invocation, command));
             // A name that does not resolve in time must not keep the program alive.
             runtime.shutdown_background();
             done
@@ -98,7 +103,7 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(report) => {
-            let report = with_variables(report, &session.global.variables);
+            let report = with_variables(report, &invocation.global.variables);
             output.fail(&report);
             ExitCode::from(report.exit.code())
         }
@@ -127,7 +132,7 @@ fn with_variables(report: report::Report, variables: &[String]) -> report::Repor
         ]
         .contains(&code)
     });
-    let chosen: Vec<&str> = cli::CHOOSING
+    let chosen: Vec<&str> = global::CHOOSING
         .into_iter()
         .filter(|name| variables.iter().any(|variable| variable == name))
         .collect();

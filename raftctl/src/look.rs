@@ -28,13 +28,13 @@ type Place = (Option<String>, String);
 /// again; who has not answered by then is a row without an answer. Without a leader, all are waited
 /// for. If the leader heard a moment ago from one that does not answer, it is asked again when it
 /// must have noticed that this one died: a change that counts on it could leave no quorum.
-pub async fn look(client: &Client, nodes: &[Node]) -> Survey {
+pub(crate) async fn look(client: &Client, nodes: &[Node]) -> Survey {
     let places = nodes.iter().map(|node| (node.name.clone(), node.address.clone())).collect();
     ask(client, places, Vec::new()).await
 }
 
 /// Looks again. Who was silent then is asked only if nobody else leads, and is not waited for.
-pub async fn again(client: &Client, before: &Survey) -> Survey {
+pub(crate) async fn again(client: &Client, before: &Survey) -> Survey {
     let heard: BTreeSet<NodeId> = before.leader().map(heard).unwrap_or_default();
     let is_there = |row: &&Row| row.answer.is_ok() || row.id.is_some_and(|id| heard.contains(&id));
     let (asked, silent): (Vec<&Row>, Vec<&Row>) = before.rows.iter().partition(is_there);

@@ -7,46 +7,49 @@ use serde::Serialize;
 use serde_json::Value;
 use state_machine::text;
 
-use crate::cli::{Form, Global};
 use crate::codes;
+use crate::exit::Exit;
+use crate::global::Global;
+use crate::output::form::Form;
 use crate::output::yaml::to_yaml;
-use crate::report::{Exit, Report, Result};
+use crate::report::{Report, Result};
 
-pub mod progress;
-pub mod stream;
-pub mod table;
-pub mod units;
+pub(crate) mod form;
+pub(crate) mod progress;
+pub(crate) mod stream;
+pub(crate) mod table;
+pub(crate) mod units;
 mod yaml;
 
 /// The version of the JSON contract; it only grows.
-pub const API_VERSION: &str = "raftctl/v1";
+pub(crate) const API_VERSION: &str = "raftctl/v1";
 
 /// What was warned of beside the answer, for programs to read in it.
 static WARNED: OnceLock<String> = OnceLock::new();
 
 /// An answer, in all its forms.
 #[derive(Clone, Debug, Default)]
-pub struct View {
+pub(crate) struct View {
     /// What the data is, for programs.
-    pub kind: &'static str,
+    pub(crate) kind: &'static str,
     /// For programs.
-    pub data: Value,
+    pub(crate) data: Value,
     /// For people.
-    pub text: Vec<u8>,
+    pub(crate) text: Vec<u8>,
     /// What the answer is about, for `-o name`.
-    pub names: Vec<String>,
+    pub(crate) names: Vec<String>,
     /// What should be looked at; on stderr for people.
-    pub warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 impl View {
     /// Returns the envelope as JSON.
-    pub fn json(&self) -> String {
+    pub(crate) fn json(&self) -> String {
         format!("{}\n", to_json(&Envelope::of(self)))
     }
 
     /// Returns the envelope on one line, for answers that never end.
-    pub fn json_line(&self) -> String {
+    pub(crate) fn json_line(&self) -> String {
         let line = serde_json::to_string(&Envelope::of(self)).expect("values of JSON are JSON");
         drawn(line, Escape::Json)
     }
@@ -55,7 +58,7 @@ impl View {
     ///
     /// # Errors
     /// If the data cannot be written as YAML.
-    pub fn yaml(&self) -> Result<String> {
+    pub(crate) fn yaml(&self) -> Result<String> {
         let envelope = Envelope::of(self);
         let yaml = to_yaml(&envelope)?;
         // JSON is YAML, too, and can say what YAML would show.
@@ -66,22 +69,22 @@ impl View {
 
 /// Where answers and remarks go, and how they look.
 #[derive(Clone, Debug)]
-pub struct Output {
+pub(crate) struct Output {
     /// The form of answers.
-    pub form: Form,
+    pub(crate) form: Form,
     /// Whether tables have headers.
-    pub headers: bool,
+    pub(crate) headers: bool,
     /// Whether remarks are left out.
-    pub quiet: bool,
+    pub(crate) quiet: bool,
     /// Whether progress is drawn.
-    pub draws: bool,
+    pub(crate) draws: bool,
     /// Whether colours are used on stdout.
-    pub colours: bool,
+    pub(crate) colours: bool,
 }
 
 impl Output {
     /// Looks at flags, environment and terminals.
-    pub fn new(global: &Global) -> Self {
+    pub(crate) fn new(global: &Global) -> Self {
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         Self {
@@ -94,12 +97,12 @@ impl Output {
     }
 
     /// Whether wide tables are asked for.
-    pub fn wide(&self) -> bool {
+    pub(crate) fn wide(&self) -> bool {
         self.form == Form::Wide
     }
 
     /// Whether people read the answer.
-    pub fn for_people(&self) -> bool {
+    pub(crate) fn for_people(&self) -> bool {
         matches!(self.form, Form::Table | Form::Wide)
     }
 
@@ -107,7 +110,7 @@ impl Output {
     ///
     /// # Errors
     /// If stdout cannot be written; a closed pipe ends the program quietly.
-    pub fn answer(&self, view: &View) -> Result<()> {
+    pub(crate) fn answer(&self, view: &View) -> Result<()> {
         match self.form {
             Form::Table | Form::Wide => {
                 for warning in &view.warnings {
@@ -126,7 +129,7 @@ impl Output {
 
     /// Returns a value that anybody may have chosen, and a newline, for stdout: byte for byte,
     /// unless that would do something to a terminal.
-    pub fn shown(&self, value: &[u8]) -> Vec<u8> {
+    pub(crate) fn shown(&self, value: &[u8]) -> Vec<u8> {
         let is_harmless = || std::str::from_utf8(value).is_ok_and(|text| text.chars().all(lays));
         let mut text = value.to_vec();
         if self.for_people() && std::io::stdout().is_terminal() && !is_harmless() {
@@ -138,7 +141,7 @@ impl Output {
     }
 
     /// Says something on stderr, unless it should be quiet.
-    pub fn remark(&self, line: &str) {
+    pub(crate) fn remark(&self, line: &str) {
         if !self.quiet {
             write_stderr(line);
         }
@@ -146,7 +149,7 @@ impl Output {
 
     /// Warns of something that is no part of the answer, at most once in the program's life: on
     /// stderr for people, in every envelope for programs.
-    pub fn warn_once(&self, warning: &str) {
+    pub(crate) fn warn_once(&self, warning: &str) {
         let first = WARNED.set(warning.to_owned()).is_ok();
         if first && !matches!(self.form, Form::Json | Form::Yaml) {
             self.remark(&format!("warning: {warning}"));
@@ -154,13 +157,13 @@ impl Output {
     }
 
     /// Reports a failure on stderr, in the form that the answer would have had.
-    pub fn fail(&self, report: &Report) {
+    pub(crate) fn fail(&self, report: &Report) {
         fail_as(self.form, report);
     }
 }
 
 /// Reports a failure on stderr, for programs or for people.
-pub fn fail_as(form: Form, report: &Report) {
+pub(crate) fn fail_as(form: Form, report: &Report) {
     if report.message.is_empty() {
         return;
     }
@@ -242,13 +245,13 @@ fn drawn(json: String, escape: Escape) -> String {
 ///
 /// # Errors
 /// If it cannot be written; a closed pipe is no failure, whoever read has seen enough.
-pub fn write_stdout(bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_stdout(bytes: &[u8]) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| unwritten(&error))
 }
 
 /// Makes a report of what could not be written to stdout.
-pub fn unwritten(error: &std::io::Error) -> Report {
+pub(crate) fn unwritten(error: &std::io::Error) -> Report {
     match error.kind() {
         ErrorKind::BrokenPipe => Report::quiet(Exit::Done),
         _ => Report::new(codes::LOCAL_FILE, format!("stdout: {error}")),
@@ -257,13 +260,13 @@ pub fn unwritten(error: &std::io::Error) -> Report {
 
 /// Writes lines to stderr; where that is impossible nobody listens. Whatever others have put into
 /// them, they do nothing to a terminal.
-pub fn write_stderr(lines: &str) {
+pub(crate) fn write_stderr(lines: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{}", text::inert(lines));
 }
 
 /// A log on stderr: what others have put into its lines does nothing to a terminal.
 #[derive(Clone, Copy, Debug)]
-pub struct Inert;
+pub(crate) struct Inert;
 
 impl std::io::Write for Inert {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {

@@ -7,86 +7,29 @@ use client::{Cause, ClientError, ErrorCode, ErrorReply};
 use serde_json::{Value, json};
 
 use crate::codes::{self, Code};
-
-/// The exit codes of every command, as in the manual.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Exit {
-    /// 0: done, healthy.
-    Done,
-    /// 1: unexpected failure.
-    Failed,
-    /// 2: the command line makes no sense.
-    Usage,
-    /// 3: no such member, key or file.
-    Absent,
-    /// 4: TLS, authentication or authorisation.
-    Denied,
-    /// 5: refused by a safety rule or a changed precondition.
-    Refused,
-    /// 6: the deadline passed, the outcome is unknown.
-    Unknown,
-    /// 7: no leader or no quorum.
-    NoLeader,
-    /// 8: not confirmed.
-    NotConfirmed,
-    /// 9: verification failed.
-    Corrupt,
-    /// 10: the cluster is unhealthy.
-    Unhealthy,
-    /// 11: degraded but serving.
-    Degraded,
-    /// 12: partial success.
-    Partial,
-    /// 130: interrupted.
-    Interrupted,
-    /// 143: terminated.
-    Terminated,
-}
-
-impl Exit {
-    /// Returns the number that the process ends with.
-    pub const fn code(self) -> u8 {
-        match self {
-            Self::Done => 0,
-            Self::Failed => 1,
-            Self::Usage => 2,
-            Self::Absent => 3,
-            Self::Denied => 4,
-            Self::Refused => 5,
-            Self::Unknown => 6,
-            Self::NoLeader => 7,
-            Self::NotConfirmed => 8,
-            Self::Corrupt => 9,
-            Self::Unhealthy => 10,
-            Self::Degraded => 11,
-            Self::Partial => 12,
-            Self::Interrupted => 130,
-            Self::Terminated => 143,
-        }
-    }
-}
+use crate::exit::Exit;
 
 /// Why a command did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
+pub(crate) struct Report {
     /// The error's code; `None` where only the exit code speaks.
-    pub code: Option<Code>,
+    pub(crate) code: Option<Code>,
     /// How the process ends.
-    pub exit: Exit,
+    pub(crate) exit: Exit,
     /// One line, without a full stop.
-    pub message: String,
+    pub(crate) message: String,
     /// What each endpoint had to say.
-    pub causes: Vec<Cause>,
+    pub(crate) causes: Vec<Cause>,
     /// What to do: the exact next command where there is one.
-    pub help: Vec<String>,
+    pub(crate) help: Vec<String>,
 }
 
 /// What a command gives.
-pub type Result<T> = std::result::Result<T, Report>;
+pub(crate) type Result<T> = std::result::Result<T, Report>;
 
 impl Report {
     /// Makes a report whose exit code is the one of its code's page.
-    pub fn new(code: Code, message: impl Into<String>) -> Self {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
         Self {
             code: Some(code),
             exit: codes::page(code).exit,
@@ -97,26 +40,26 @@ impl Report {
     }
 
     /// Ends with an exit code and without a word.
-    pub fn quiet(exit: Exit) -> Self {
+    pub(crate) fn quiet(exit: Exit) -> Self {
         Self { code: None, exit, message: String::new(), causes: Vec::new(), help: Vec::new() }
     }
 
     /// Adds what to do.
     #[must_use]
-    pub fn help(mut self, help: impl Into<String>) -> Self {
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help.push(help.into());
         self
     }
 
     /// Adds what each endpoint had to say.
     #[must_use]
-    pub fn causes(mut self, causes: Vec<Cause>) -> Self {
+    pub(crate) fn causes(mut self, causes: Vec<Cause>) -> Self {
         self.causes = causes;
         self
     }
 
     /// Makes a report about a local file or directory.
-    pub fn io(path: &std::path::Path, error: &std::io::Error) -> Self {
+    pub(crate) fn io(path: &std::path::Path, error: &std::io::Error) -> Self {
         if let Some(denied) = Self::denied(path, error) {
             return denied;
         }
@@ -132,7 +75,7 @@ impl Report {
     }
 
     /// Makes a report of what went wrong between this program and the cluster.
-    pub fn from_client(error: ClientError) -> Self {
+    pub(crate) fn from_client(error: ClientError) -> Self {
         match error {
             ClientError::Unreachable { causes, certificates: true } => {
                 let message = "no node accepts these certificates, or none that these trust";
@@ -217,7 +160,7 @@ impl Report {
     }
 
     /// Writes the report for people: `error[R0103]: ..`, a line per endpoint, `help:`.
-    pub fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         let mut text = match self.code {
             Some(code) => format!("error[{code}]: {}\n", self.message),
             None if self.message.is_empty() => String::new(),
@@ -235,7 +178,7 @@ impl Report {
     }
 
     /// Returns the report for programs.
-    pub fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let cause = |cause: &Cause| json!({ "endpoint": cause.endpoint, "why": cause.why });
         json!({
             "code": self.code.map(|code| code.to_string()),

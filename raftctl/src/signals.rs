@@ -17,11 +17,12 @@ use signal_hook::{SigId, flag, low_level};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::codes;
-use crate::report::{Exit, Report, Result};
+use crate::exit::Exit;
+use crate::report::{Report, Result};
 
 /// Which signal asked to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
+pub(crate) enum Stop {
     /// Ctrl-C.
     Interrupt,
     /// SIGTERM or SIGHUP.
@@ -30,7 +31,7 @@ pub enum Stop {
 
 impl Stop {
     /// Returns how the process ends then.
-    pub const fn exit(self) -> Exit {
+    pub(crate) const fn exit(self) -> Exit {
         match self {
             Self::Interrupt => Exit::Interrupted,
             Self::Terminate => Exit::Terminated,
@@ -61,7 +62,7 @@ fn state() -> &'static State {
 ///
 /// # Errors
 /// If the system does not let them be caught.
-pub fn install() -> Result<()> {
+pub(crate) fn install() -> Result<()> {
     let State { at_once, pending, insisting } = state();
     let mut ids = Vec::new();
     for (number, stop) in
@@ -100,7 +101,7 @@ fn uncaught(error: &std::io::Error) -> Report {
 
 /// The signals, caught from the moment this is made until it is dropped. Who catches them must not
 /// block its thread meanwhile.
-pub struct Signals {
+pub(crate) struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     hangup: Option<tokio::signal::unix::Signal>,
@@ -111,7 +112,7 @@ impl Signals {
     ///
     /// # Errors
     /// If the system does not let them be caught.
-    pub fn catch() -> Result<Self> {
+    pub(crate) fn catch() -> Result<Self> {
         let catch = |kind| signal(kind).map_err(|error| uncaught(&error));
         let caught = Self {
             interrupt: catch(SignalKind::interrupt())?,
@@ -130,7 +131,7 @@ impl Signals {
     ///
     /// # Errors
     /// If the system does not let them be caught.
-    pub fn catch_all() -> Result<Self> {
+    pub(crate) fn catch_all() -> Result<Self> {
         let caught = Self::catch()?;
         for id in state().insisting.get().into_iter().flatten() {
             low_level::unregister(*id);
@@ -139,7 +140,7 @@ impl Signals {
     }
 
     /// Waits for the first one. The next one ends the program at once, unless all are caught.
-    pub async fn stopped(&mut self) -> Stop {
+    pub(crate) async fn stopped(&mut self) -> Stop {
         let hangup = async {
             match &mut self.hangup {
                 Some(hangup) => hangup.recv().await,
@@ -164,13 +165,13 @@ impl Drop for Signals {
 
 /// Puts signals off until this is dropped; one that came meanwhile takes effect then.
 #[must_use = "signals are put off as long as this lives"]
-pub struct Hold {
+pub(crate) struct Hold {
     /// Whether they took effect at once before.
     before: bool,
 }
 
 /// Puts signals off: for moments, while a file takes another's place.
-pub fn hold() -> Hold {
+pub(crate) fn hold() -> Hold {
     Hold { before: state().at_once.swap(false, Ordering::SeqCst) }
 }
 
@@ -188,12 +189,12 @@ impl Drop for Hold {
 
 /// Lets signals take effect at once until this is dropped, also where they are caught.
 #[must_use = "signals take effect at once as long as this lives"]
-pub struct AtOnce {
+pub(crate) struct AtOnce {
     before: bool,
 }
 
 /// Lets signals take effect at once: while a thread waits that cannot be called off.
-pub fn at_once() -> AtOnce {
+pub(crate) fn at_once() -> AtOnce {
     AtOnce { before: state().at_once.swap(true, Ordering::SeqCst) }
 }
 

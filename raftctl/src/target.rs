@@ -1,233 +1,26 @@
-//! Which cluster a command is about, and as whom: flags and environment first, then the context.
+//! A cluster, and who asks it.
 
-use std::cell::OnceCell;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use client::{Client, ClientConfig, Credentials};
 use consensus::{Configuration, Member};
 
-use crate::bundle::{Bundles, now_unix_s};
-use crate::cli::Global;
-use crate::codes;
-use crate::context::{self, Context, Contexts, Node};
-use crate::output::Output;
-use crate::report::{Report, Result};
-use crate::signals;
+use crate::bundle::Bundles;
+use crate::context::{self, Contexts, Node};
+use crate::report::Result;
 
 /// How long one attempt to connect may take.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// What every command is given.
-pub struct Session {
-    /// The flags of every command.
-    pub global: Global,
-    /// Where answers go.
-    pub output: Output,
-    /// The certificates that were read: their files may be pipes, which are read once.
-    known: OnceCell<Credentials>,
-}
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A cluster, and who asks it.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub(crate) struct Target {
     /// The context's name, if one is used.
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// The nodes that are known before anybody is asked.
-    pub nodes: Vec<Node>,
+    pub(crate) nodes: Vec<Node>,
     /// Who asks.
-    pub credentials: Credentials,
-}
-
-impl Session {
-    /// What a command is given.
-    pub fn new(global: Global, output: Output) -> Self {
-        Self { global, output, known: OnceCell::new() }
-    }
-
-    /// Finds out which cluster is meant.
-    ///
-    /// # Errors
-    /// If none is named, or the certificates cannot be used.
-    pub fn target(&self) -> Result<Target> {
-        // A file may be a pipe that nobody writes to.
-        let _at_once = signals::at_once();
-        let global = &self.global;
-        let complete = !global.endpoints.is_empty()
-            && [&global.ca, &global.cert, &global.key].iter().all(|path| path.is_some());
-        let chosen = match (complete, &global.context) {
-            (true, None) => None,
-            _ => self.context()?,
-        };
-        let (name, context) = match chosen {
-            Some((name, context)) => (Some(name), Some(context)),
-            None => (None, None),
-        };
-        let path = |flag: &Option<std::path::PathBuf>,
-                    pick: fn(&Context) -> &std::path::PathBuf| {
-            flag.clone().or_else(|| context.as_ref().map(|context| pick(context).clone()))
-        };
-        let files = (
-            path(&global.ca, |context| &context.ca),
-            path(&global.cert, |context| &context.cert),
-            path(&global.key, |context| &context.key),
-        );
-        if context.is_none() && global.endpoints.is_empty() {
-            return Err(no_cluster("no cluster is named: there is no context and no endpoint"));
-        }
-        let nodes = match global.endpoints.as_slice() {
-            [] => context.map(|context| context.nodes).unwrap_or_default(),
-            flags => flags.iter().map(|a| Node { name: None, address: a.clone() }).collect(),
-        };
-        let (Some(ca), Some(cert), Some(key)) = files else {
-            return Err(no_cluster("no certificates are named: --ca, --cert and --key"));
-        };
-        if nodes.is_empty() {
-            return Err(no_cluster("no node is named"));
-        }
-        let credentials = match self.known.get() {
-            Some(known) => known.clone(),
-            None => self.credentials(&ca, &cert, &key)?,
-        };
-        let credentials = self.known.get_or_init(|| credentials).clone();
-        Ok(Target { name, nodes, credentials })
-    }
-
-    /// Loads who asks, and warns when that ends soon.
-    fn credentials(&self, ca: &Path, cert: &Path, key: &Path) -> Result<Credentials> {
-        let credentials = Credentials::load(ca, cert, key).map_err(|error| {
-            let makes = "raftctl cert renew operator    (where the authority is; makes it anew)";
-            match error.is_not_found() {
-                true => Report::from(error).help(makes),
-                false => Report::from(error),
-            }
-        })?;
-        let (own, authority) = (credentials.validity(), credentials.authority_validity());
-        let (window, file, what) = match authority.not_after < own.not_after {
-            true => (authority, ca, "--authority --all"),
-            false => (own, cert, "--all"),
-        };
-        let now = now_unix_s();
-        if window.ends_soon(now) {
-            let whose = if file == ca { "the authority's" } else { "your own" };
-            self.output.warn_once(&format!(
-                "{whose} certificate {} ({}): raftctl cert renew {what}",
-                window.tense(now),
-                file.display()
-            ));
-        }
-        Ok(credentials)
-    }
-
-    /// Returns the files of who asks: the authority's certificate, the own one, and its key.
-    ///
-    /// # Errors
-    /// If neither a context nor flags name them.
-    pub fn credential_files(&self) -> Result<(PathBuf, PathBuf, PathBuf)> {
-        let global = &self.global;
-        let flags = (&global.ca, &global.cert, &global.key);
-        if let ((Some(ca), Some(cert), Some(key)), None) = (flags, &global.context) {
-            return Ok((ca.clone(), cert.clone(), key.clone()));
-        }
-        let Some((_, context)) = self.context()? else {
-            return Err(no_cluster("no certificates are named: there is no context"));
-        };
-        let or = |flag: &Option<PathBuf>, file: PathBuf| flag.clone().unwrap_or(file);
-        Ok((
-            or(&global.ca, context.ca),
-            or(&global.cert, context.cert),
-            or(&global.key, context.key),
-        ))
-    }
-
-    /// Returns the context that is asked for, else the current one, if there is one.
-    fn context(&self) -> Result<Option<(String, Context)>> {
-        let contexts = Contexts::load(&context::file()?)?;
-        let name = self.global.context.clone().or_else(|| contexts.current.clone());
-        match name {
-            Some(name) => Ok(Some((name.clone(), contexts.get(&name)?.clone()))),
-            None if !contexts.all.is_empty() && self.global.endpoints.is_empty() => {
-                Err(no_cluster("no context is current")
-                    .help("raftctl context use NAME    (raftctl context list shows all)"))
-            }
-            None => Ok(None),
-        }
-    }
-
-    /// Returns the directory that `init` made, if the context's key is still in it.
-    ///
-    /// # Errors
-    /// If the contexts cannot be read.
-    pub fn bundle_directory(&self) -> Result<Option<std::path::PathBuf>> {
-        let context = self.context()?;
-        let directory =
-            context.and_then(|(_, context)| Some(context.key.parent()?.parent()?.into()));
-        Ok(directory.filter(|path: &std::path::PathBuf| path.join(crate::bundle::PLAN).exists()))
-    }
-
-    /// Lets the context follow a change of members, so that it still leads to the cluster when
-    /// those who founded it are gone, or are elsewhere. The change is made, so that a context that
-    /// cannot follow is told of, and is no failure.
-    pub async fn follow(&self, target: &Target, configuration: &Configuration) {
-        let Some(name) = &target.name else {
-            return;
-        };
-        let cluster = target.credentials.cluster().to_string();
-        let nodes = nodes_of(configuration);
-        let follow = |file: std::path::PathBuf| async move {
-            let follow = |contexts: &mut Contexts| {
-                let known = contexts.all.get_mut(name);
-                if let Some(known) = known.filter(|known| known.cluster.as_ref() == Some(&cluster))
-                {
-                    known.nodes.clone_from(&nodes);
-                }
-                Ok(())
-            };
-            Contexts::change(&file, follow).await
-        };
-        let followed = match context::file() {
-            Ok(file) => follow(file).await,
-            Err(report) => Err(report),
-        };
-        if let Err(report) = followed {
-            let why = report.message;
-            let line = format!("warning: the context \"{name}\" leads where it led before: {why}");
-            self.output.remark(&line);
-        }
-    }
-
-    /// Connects nothing yet, but could.
-    ///
-    /// # Errors
-    /// As [`Session::target`]; if no socket can be had.
-    pub fn client(&self) -> Result<(Target, Client)> {
-        let target = self.target()?;
-        let client = target.client(self.global.timeout)?;
-        Ok((target, client))
-    }
-
-    /// Asks whether to go on, on a terminal; elsewhere `--yes` must have said so.
-    ///
-    /// # Errors
-    /// If the answer is no, or nobody can be asked.
-    pub fn confirm(&self, question: &str) -> Result<()> {
-        use std::io::{BufRead as _, IsTerminal as _};
-        if self.global.yes {
-            return Ok(());
-        }
-        let _at_once = signals::at_once();
-        let refused = |why: &str| Err(Report::new(codes::NOT_CONFIRMED, why).help("add --yes"));
-        if !std::io::stdin().is_terminal() {
-            return refused("not confirmed: this is no terminal, so nobody can be asked");
-        }
-        crate::output::write_stderr(&format!("{question} [y/N]"));
-        let mut answer = String::new();
-        let read = std::io::stdin().lock().read_line(&mut answer);
-        match (read, answer.trim()) {
-            (Ok(_), "y" | "Y" | "yes") => Ok(()),
-            _ => refused("not confirmed"),
-        }
-    }
+    pub(crate) credentials: Credentials,
 }
 
 impl Target {
@@ -235,7 +28,7 @@ impl Target {
     ///
     /// # Errors
     /// If the operator's certificate cannot be used.
-    pub fn of(bundles: &Bundles) -> Result<Self> {
+    pub(crate) fn of(bundles: &Bundles) -> Result<Self> {
         let context = bundles.context();
         let credentials = Credentials::load(&context.ca, &context.cert, &context.key)?;
         Ok(Self { name: Some(bundles.plan.name.clone()), nodes: context.nodes, credentials })
@@ -245,7 +38,7 @@ impl Target {
     ///
     /// # Errors
     /// If no socket can be had.
-    pub fn client(&self, deadline: Duration) -> Result<Client> {
+    pub(crate) fn client(&self, deadline: Duration) -> Result<Client> {
         let endpoints = self.nodes.iter().map(|node| node.address.clone()).collect();
         Ok(Client::new(ClientConfig {
             endpoints,
@@ -260,7 +53,7 @@ impl Target {
 ///
 /// # Errors
 /// If the contexts cannot be read or written.
-pub async fn lead(cluster: &str, configuration: &Configuration) -> Result<()> {
+pub(crate) async fn lead(cluster: &str, configuration: &Configuration) -> Result<()> {
     let nodes = nodes_of(configuration);
     let lead = |contexts: &mut Contexts| {
         for context in contexts.all.values_mut() {
@@ -273,15 +66,9 @@ pub async fn lead(cluster: &str, configuration: &Configuration) -> Result<()> {
     Contexts::change(&context::file()?, lead).await
 }
 
-fn nodes_of(configuration: &Configuration) -> Vec<Node> {
+/// Returns where the members of a configuration are.
+pub(crate) fn nodes_of(configuration: &Configuration) -> Vec<Node> {
     let node =
         |member: &Member| Node { name: Some(member.name.clone()), address: member.address.clone() };
     configuration.members().values().map(node).collect()
-}
-
-fn no_cluster(why: &str) -> Report {
-    Report::new(codes::NO_CLUSTER, why)
-        .help("raftctl dev             (a local cluster to try things with)")
-        .help("raftctl init --help     (a cluster of your machines)")
-        .help("raftctl context --help  (one that exists already)")
 }

@@ -1,11 +1,21 @@
 //! The raftd.toml of a bundle. It holds no secret, so that everybody may read it: the daemon does
 //! so as a user of its own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{NodeSettings, PlannedNode, read_bounded};
+use super::bounded::read_bounded;
+use super::plan::PlannedNode;
 use crate::context::write_public;
 use crate::report::Result;
+
+/// What a node's raftd.toml says beyond its credentials.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct NodeSettings {
+    /// Where the node keeps its data; the daemon's default if not said.
+    pub(crate) data_dir: Option<PathBuf>,
+    /// The address to listen on; all addresses if not said.
+    pub(crate) listen_host: Option<String>,
+}
 
 /// Before the address, in the first line.
 const REACHED_AT: &str = ", reached by the others at ";

@@ -19,11 +19,11 @@ use crate::context::Contexts;
 use crate::report::{Report, Result};
 
 /// The authority's name among the holders of certificates.
-pub const AUTHORITY: &str = "authority";
+pub(crate) const AUTHORITY: &str = "authority";
 
 /// Whose a certificate is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Whose {
+pub(crate) enum Whose {
     /// The authority's own.
     Authority,
     /// The operator's, whose files `init` made.
@@ -36,17 +36,17 @@ pub enum Whose {
 
 /// A certificate, and where it and what belongs to it are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holding {
+pub(crate) struct Holding {
     /// What it is called on the command line: `authority`, `operator`, `n1`, or its file.
-    pub name: String,
+    pub(crate) name: String,
     /// Whose it is.
-    pub whose: Whose,
+    pub(crate) whose: Whose,
     /// Its file.
-    pub certificate: PathBuf,
+    pub(crate) certificate: PathBuf,
     /// The copy of the authority's certificate that goes with it, where that is known.
-    pub ca: Option<PathBuf>,
+    pub(crate) ca: Option<PathBuf>,
     /// Its private key, where that is known.
-    pub key: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
 }
 
 impl Holding {
@@ -56,7 +56,7 @@ impl Holding {
     }
 
     /// A certificate in a file, and nothing else.
-    pub fn of_file(file: &Path) -> Self {
+    pub(crate) fn of_file(file: &Path) -> Self {
         let name = file.display().to_string();
         Self { name, whose: Whose::File, certificate: file.to_owned(), ca: None, key: None }
     }
@@ -69,24 +69,24 @@ impl Holding {
 
 /// How long a renewed certificate counts, and whether it gets a new key.
 #[derive(Clone, Copy, Debug)]
-pub struct Terms {
+pub(crate) struct Terms {
     /// From now on.
-    pub validity: Duration,
+    pub(crate) validity: Duration,
     /// Whether a new key is made.
-    pub new_key: bool,
+    pub(crate) new_key: bool,
 }
 
 /// A certificate that is signed and not written yet.
 #[derive(Clone, Debug)]
-pub struct Prepared {
+pub(crate) struct Prepared {
     /// Whose it is, and where it goes.
-    pub holding: Holding,
+    pub(crate) holding: Holding,
     /// Who it names.
-    pub role: String,
+    pub(crate) role: String,
     /// The window before; `None` if there was no certificate.
-    pub before: Option<Validity>,
+    pub(crate) before: Option<Validity>,
     /// The window from now on.
-    pub after: Validity,
+    pub(crate) after: Validity,
     signed: Signed,
 }
 
@@ -100,12 +100,12 @@ enum Signed {
 
 impl Prepared {
     /// Whether a new private key is written, too.
-    pub fn has_new_key(&self) -> bool {
+    pub(crate) fn has_new_key(&self) -> bool {
         matches!(self.signed, Signed::Anew(_))
     }
 
     /// Whether it ends with the authority's certificate, earlier than was asked for.
-    pub fn is_cut(&self, authority: &Authority, terms: Terms) -> bool {
+    pub(crate) fn is_cut(&self, authority: &Authority, terms: Terms) -> bool {
         let asked = now_unix_s().saturating_add(terms.validity.as_secs());
         // A second or two have passed since it was signed.
         self.after.not_after == authority.validity().not_after && self.after.not_after + 60 < asked
@@ -117,7 +117,7 @@ impl Bundles {
     ///
     /// # Errors
     /// If there is no plan in it.
-    pub fn look(directory: &Path) -> Result<Self> {
+    pub(crate) fn look(directory: &Path) -> Result<Self> {
         let path = directory.join(PLAN);
         let missing = || {
             Report::new(codes::NO_CLUSTER, format!("{} has no {PLAN}", directory.display()))
@@ -143,12 +143,12 @@ impl Bundles {
     ///
     /// # Errors
     /// If its certificate or key is not there or cannot be used.
-    pub fn authority(&self) -> Result<Authority> {
+    pub(crate) fn authority(&self) -> Result<Authority> {
         Ok(Authority::load(&self.directory.join("ca"))?)
     }
 
     /// Returns the command that renews certificates here, with these words.
-    pub fn renew_command(&self, words: &str) -> String {
+    pub(crate) fn renew_command(&self, words: &str) -> String {
         let usual = crate::context::file().and_then(|file| Contexts::load(&file));
         let current = usual.ok().and_then(|contexts| {
             let current = contexts.current.clone()?;
@@ -165,7 +165,7 @@ impl Bundles {
     ///
     /// # Errors
     /// If the list of added nodes cannot be read.
-    pub fn holdings(&self) -> Result<Vec<Holding>> {
+    pub(crate) fn holdings(&self) -> Result<Vec<Holding>> {
         let ca = self.directory.join("ca");
         let authority = PemPaths {
             ca: ca.join(CA_CERTIFICATE_FILE),
@@ -191,7 +191,7 @@ impl Bundles {
     ///
     /// # Errors
     /// If the contexts cannot be read.
-    pub fn copies(&self) -> Result<Vec<Holding>> {
+    pub(crate) fn copies(&self) -> Result<Vec<Holding>> {
         let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let mut seen = vec![real(&self.operator().certificate)];
         let mut found = Vec::new();
@@ -213,7 +213,7 @@ impl Bundles {
     ///
     /// # Errors
     /// If it is not one of `init`'s.
-    pub fn renewed_authority(&self, present: &Authority) -> Result<Authority> {
+    pub(crate) fn renewed_authority(&self, present: &Authority) -> Result<Authority> {
         Ok(present.renew(DEFAULT_CA_VALIDITY)?)
     }
 
@@ -222,7 +222,7 @@ impl Bundles {
     ///
     /// # Errors
     /// If a file cannot be written; run again, it goes on.
-    pub fn spread(&self, authority: &Authority) -> Result<Vec<String>> {
+    pub(crate) fn spread(&self, authority: &Authority) -> Result<Vec<String>> {
         authority.refresh(&self.directory.join("ca").join(CA_CERTIFICATE_FILE))?;
         let mut changed = Vec::new();
         for holding in self.holdings()?.into_iter().chain(self.copies()?) {
@@ -241,7 +241,7 @@ impl Bundles {
     ///
     /// # Errors
     /// If it is not this authority's, or its key is another's; if the authority ends too soon.
-    pub fn prepare_renewal(
+    pub(crate) fn prepare_renewal(
         &self,
         authority: &Authority,
         holding: &Holding,
@@ -349,7 +349,7 @@ impl Bundles {
     ///
     /// # Errors
     /// If a file cannot be written. Whatever stands there then belongs together.
-    pub fn write_renewal(&self, authority: &Authority, prepared: &Prepared) -> Result<bool> {
+    pub(crate) fn write_renewal(&self, authority: &Authority, prepared: &Prepared) -> Result<bool> {
         let Holding { whose, certificate, ca, key, .. } = &prepared.holding;
         let mut changed = false;
         match (&prepared.signed, key) {
@@ -412,7 +412,7 @@ impl Bundles {
     ///
     /// # Errors
     /// If the list of added nodes cannot be read.
-    pub fn ending_soon(&self) -> Result<Vec<(String, Validity)>> {
+    pub(crate) fn ending_soon(&self) -> Result<Vec<(String, Validity)>> {
         self.ending(Validity::ends_soon)
     }
 

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use certs::Authority;
 use serde::{Deserialize, Serialize};
 
-use super::{Bundles, NodeSettings, PlannedNode, read_bounded};
+use super::bounded::read_bounded;
+use super::{Bundles, NodeSettings, PlannedNode};
 use crate::codes;
 use crate::context::write_private;
 use crate::report::{Report, Result};
@@ -31,7 +32,7 @@ impl Bundles {
     ///
     /// # Errors
     /// If files cannot be written.
-    pub fn add(
+    pub(crate) fn add(
         &self,
         nodes: &[PlannedNode],
         is_member: impl Fn(&PlannedNode) -> bool,
@@ -89,7 +90,7 @@ impl Bundles {
     }
 
     /// Where the nodes' data directories of `raftctl dev` are; nodes that are added go there too.
-    pub fn local_settings(&self, node: &PlannedNode) -> NodeSettings {
+    pub(crate) fn local_settings(&self, node: &PlannedNode) -> NodeSettings {
         let first = self.plan.nodes.first().map(|first| self.data_directory(&first.name));
         if first.is_some_and(|directory| directory.is_dir()) {
             return NodeSettings {
@@ -108,7 +109,7 @@ impl Bundles {
     ///
     /// # Errors
     /// If the file of added nodes cannot be read.
-    pub fn known(&self) -> Result<BTreeMap<NonZeroU64, PlannedNode>> {
+    pub(crate) fn known(&self) -> Result<BTreeMap<NonZeroU64, PlannedNode>> {
         let added = self.added(&self.directory().join(ADDED))?;
         let all = self.plan.nodes.iter().cloned().chain(added.nodes);
         Ok(all.map(|node| (node.id, node)).collect())

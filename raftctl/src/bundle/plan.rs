@@ -1,15 +1,60 @@
 //! The plan of a cluster: who its first voters are, and where. It may be corrected until the
-//! cluster is founded: a mistyped address must not cost the authority and all bundles.
+//! cluster is bootstrapped: a mistyped address must not cost the authority and all bundles.
 
 use std::num::NonZeroU64;
 use std::path::Path;
 
 use certs::ClusterId;
+use serde::{Deserialize, Serialize};
 
-use super::{PLAN, Plan, PlannedNode, RECORD, again, read_bounded};
+use super::bounded::read_bounded;
 use crate::codes;
-use crate::context::write_private;
+use crate::context::{self, write_private};
 use crate::report::{Report, Result};
+
+/// The file of the plan.
+pub(crate) const PLAN: &str = "cluster.toml";
+
+/// The file of the bootstrap record.
+pub(super) const RECORD: &str = "bootstrap.record";
+
+/// The machine that `raftd` replicates.
+pub(crate) const KV: &str = "kv";
+
+fn kv() -> String {
+    KV.to_owned()
+}
+
+/// A node, as the operator named it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PlannedNode {
+    /// Its id: its place in the first list.
+    pub(crate) id: NonZeroU64,
+    /// Its name.
+    pub(crate) name: String,
+    /// `host:port`.
+    pub(crate) address: String,
+}
+
+/// What the operator wants; may be corrected until the bootstrap record is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Plan {
+    /// The cluster's name for people.
+    pub(crate) name: String,
+    /// Its id, as in its certificates.
+    pub(crate) cluster: String,
+    /// What it replicates.
+    #[serde(default = "kv")]
+    pub(crate) machine: String,
+    /// The highest id that a bundle was ever made for, where the plan was corrected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) highest: Option<NonZeroU64>,
+    /// Its first voters.
+    #[serde(rename = "node")]
+    pub(crate) nodes: Vec<PlannedNode>,
+}
 
 /// What was changed in a plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +63,14 @@ pub(super) struct Correction {
     pub(super) lines: Vec<String>,
     /// Who is in it no longer.
     pub(super) dropped: Vec<PlannedNode>,
+}
+
+/// Returns the command that goes on with a cluster.
+pub(crate) fn again(name: &str, directory: &Path) -> String {
+    match context::data_directory() {
+        Ok(usual) if usual.join(name) == directory => format!("raftctl init {name}"),
+        Ok(_) | Err(_) => format!("raftctl init {name} --dir {}", directory.display()),
+    }
 }
 
 /// Reads the plan, or writes the first one, or one with another list of nodes.
@@ -48,7 +101,7 @@ pub(super) fn plan(
         return Ok((plan, Correction::default()));
     }
     if directory.join(RECORD).exists() {
-        return Err(founded(&plan, nodes, directory));
+        return Err(bootstrapped(&plan, nodes, directory));
     }
     let (corrected, correction) = correct(&plan, nodes);
     write(&path, &corrected)?;
@@ -58,7 +111,7 @@ pub(super) fn plan(
 /// Says what a correction would change; nothing if the plan is as wanted, or there is none.
 ///
 /// # Errors
-/// If the cluster is founded: its plan stands.
+/// If the cluster is bootstrapped: its plan stands.
 pub(super) fn preview(directory: &Path, nodes: &[(String, String)]) -> Result<Vec<String>> {
     let text = read_bounded(&directory.join(PLAN))?.and_then(|bytes| String::from_utf8(bytes).ok());
     let Some(plan) = text.and_then(|text| toml::from_str::<Plan>(&text).ok()) else {
@@ -68,7 +121,7 @@ pub(super) fn preview(directory: &Path, nodes: &[(String, String)]) -> Result<Ve
         return Ok(Vec::new());
     }
     match directory.join(RECORD).exists() {
-        true => Err(founded(&plan, nodes, directory)),
+        true => Err(bootstrapped(&plan, nodes, directory)),
         false => Ok(correct(&plan, nodes).1.lines),
     }
 }
@@ -127,14 +180,14 @@ fn is_its(plan: &Plan, name: &str, cluster: ClusterId, directory: &Path) -> Resu
     Ok(())
 }
 
-fn founded(plan: &Plan, nodes: &[(String, String)], directory: &Path) -> Report {
+fn bootstrapped(plan: &Plan, nodes: &[(String, String)], directory: &Path) -> Report {
     let shown = |nodes: &[(String, String)]| {
         nodes.iter().map(|(name, at)| format!("{name}={at}")).collect::<Vec<_>>().join(" ")
     };
     let (planned, wanted) = (list(plan), sorted(nodes.to_vec()));
     let (name, goes_on) = (&plan.name, again(&plan.name, directory));
     let message = format!(
-        "cluster \"{name}\" was founded with other nodes: {}, not {}",
+        "cluster \"{name}\" was bootstrapped with other nodes: {}, not {}",
         shown(&planned),
         shown(&wanted)
     );

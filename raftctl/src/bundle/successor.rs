@@ -18,7 +18,7 @@ impl Bundles {
     ///
     /// # Errors
     /// If there is no cluster in it, or nodes are being added just now.
-    pub fn open_any(directory: &Path) -> Result<Self> {
+    pub(crate) fn open_any(directory: &Path) -> Result<Self> {
         let path = directory.join(PLAN);
         let Some(bytes) = read_bounded(&path)? else {
             let message = format!("{} has no {PLAN}", directory.display());
@@ -35,7 +35,7 @@ impl Bundles {
     ///
     /// # Errors
     /// If nobody was ever planned or added under it.
-    pub fn find(&self, wanted: &str) -> Result<PlannedNode> {
+    pub(crate) fn find(&self, wanted: &str) -> Result<PlannedNode> {
         let known = self.known()?;
         let matches = |node: &&PlannedNode| node.name == wanted || node.id.to_string() == wanted;
         known.values().find(matches).cloned().ok_or_else(|| {
@@ -51,7 +51,7 @@ impl Bundles {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn succeed(
+    pub(crate) fn succeed(
         &self,
         node: &PlannedNode,
         incarnation: Incarnation,

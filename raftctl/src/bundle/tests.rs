@@ -55,7 +55,7 @@ fn another_list_of_nodes_corrects_the_plan_until_the_cluster_is_founded() {
     };
     let wanted = list(&[("n1", "h1:7500"), ("n2", "h2:7400"), ("n4", "h4:7400")]);
     let shown = Bundles::preview(&directory.path().join("prod"), &wanted).expect("it may be");
-    let second = prepare(&directory, &wanted).expect("nothing is founded");
+    let second = prepare(&directory, &wanted).expect("nothing is bootstrapped");
     let lines = ["n1  h1:7400  ->  h1:7500", "n4  new, at h4:7400", "n3  h3:7400  dropped"];
     assert_eq!(
         (&second.corrected[..], shown),
@@ -70,15 +70,15 @@ fn another_list_of_nodes_corrects_the_plan_until_the_cluster_is_founded() {
     assert!(kept.any(|file| file.is_ok_and(|f| f.file_name() == "prod-n3.dropped-3")));
     drop(second);
 
-    let third = prepare(&directory, &nodes(5)).expect("nothing is founded");
+    let third = prepare(&directory, &nodes(5)).expect("nothing is bootstrapped");
     let ids: Vec<u64> = third.plan.nodes.iter().map(|node| node.id.get()).collect();
     assert_eq!(ids, [1, 2, 5, 4, 6], "n3 is another node than the one that was dropped");
-    third.found(&BTreeMap::new()).expect("it can be stored");
+    third.write_record(&BTreeMap::new()).expect("it can be stored");
     drop(third);
     assert_eq!(code(prepare(&directory, &nodes(3))), Some(codes::OTHER_PLAN));
     let mut moved = nodes(5);
     moved[0].1 = "elsewhere:7400".into();
-    let report = prepare(&directory, &moved).expect_err("it is founded");
+    let report = prepare(&directory, &moved).expect_err("it is bootstrapped");
     let update = "raftctl member update n1 --address elsewhere:7400    (it has moved)";
     assert!(report.help.iter().any(|help| help == update), "{:?}", report.help);
 }
@@ -92,7 +92,7 @@ fn a_configuration_that_was_edited_stays_and_is_told_of() {
     let edited = std::fs::read_to_string(&file).expect("it exists") + "[raft]\nheartbeat_ms = 50\n";
     std::fs::write(&file, &edited).expect("it is writable");
     let moved = [("n1".to_owned(), "h1:7500".to_owned())];
-    let second = prepare(&directory, &moved).expect("nothing is founded");
+    let second = prepare(&directory, &moved).expect("nothing is bootstrapped");
     assert_eq!(std::fs::read_to_string(&file).expect("it exists"), edited);
     assert!(second.notes[0].contains("was edited and stays as it is"), "{:?}", second.notes);
 }
@@ -153,7 +153,7 @@ fn the_record_is_stored_as_it_was_made() {
     assert_eq!(bundles.record(), Ok(None));
     let incarnations =
         (1..=3).map(|n| (NodeId::new(n).expect("not 0"), Incarnation::new(100 + n))).collect();
-    let made = bundles.found(&incarnations).expect("it can be stored");
+    let made = bundles.write_record(&incarnations).expect("it can be stored");
     let stored = bundles.record().expect("it can be read").expect("it is there");
     assert_eq!(made, stored);
     let two = NodeId::new(2).expect("not 0");
@@ -167,17 +167,17 @@ fn the_record_is_stored_as_it_was_made() {
 fn a_restored_history_has_its_own_record_and_the_former_one_is_kept() {
     let directory = tempfile::tempdir().expect("a directory");
     let bundles = prepare(&directory, &nodes(3)).expect("it is new");
-    let founded = bundles.found(&BTreeMap::new()).expect("it can be stored");
+    let bootstrapped = bundles.write_record(&BTreeMap::new()).expect("it can be stored");
     let header = storage::SnapshotHeader {
-        cluster: founded.cluster,
-        generation: founded.generation(),
+        cluster: bootstrapped.cluster,
+        generation: bootstrapped.generation(),
         meta: consensus::SnapshotMeta {
             last: consensus::EntryId::ZERO,
-            configuration: founded.configuration.clone(),
+            configuration: bootstrapped.configuration.clone(),
             configuration_index: consensus::LogIndex::ZERO,
             stamp: consensus::ClusterTime::ZERO,
         },
-        machine: founded.machine.clone(),
+        machine: bootstrapped.machine.clone(),
         machine_version: 1,
         made_unix_ms: 0,
     };
@@ -185,15 +185,15 @@ fn a_restored_history_has_its_own_record_and_the_former_one_is_kept() {
     assert_eq!(bundles.find("2"), Ok(node.clone()));
     assert_eq!(bundles.find("n4").map_err(|report| report.code), Err(Some(codes::NO_NODE)));
     let made = bundles.succeed(&node, Incarnation::new(7), &header).expect("it can be stored");
-    assert_eq!(made.parent, Some(founded.generation()));
+    assert_eq!(made.parent, Some(bootstrapped.generation()));
     assert_eq!(made.configuration.members().len(), 1);
     assert_eq!(bundles.record(), Ok(Some(made.clone())));
     // An interrupted restore asks for the same again.
     assert_eq!(bundles.succeed(&node, Incarnation::new(7), &header), Ok(made));
-    let short = &founded.generation().to_string()[..16];
+    let short = &bootstrapped.generation().to_string()[..16];
     let former = bundles.directory().join(format!("bootstrap-{short}.record"));
     let former = std::fs::read(former).expect("it is kept");
-    assert_eq!(BootstrapRecord::decode(&former), Ok(founded));
+    assert_eq!(BootstrapRecord::decode(&former), Ok(bootstrapped));
     let records = |name: &std::ffi::OsStr| name.to_string_lossy().ends_with(".record");
     let files = std::fs::read_dir(bundles.directory()).expect("it is there");
     let count = files.filter(|file| file.as_ref().is_ok_and(|f| records(&f.file_name()))).count();

@@ -6,15 +6,15 @@ use std::collections::BTreeSet;
 use client::{NodeStatus, PeerReport};
 use consensus::{NodeId, Voters};
 
-use crate::cluster::Survey;
 use crate::cluster::quorum::{shortage, tolerance};
+use crate::cluster::survey::Survey;
 
 /// More voters are not tried in all combinations.
 const VOTERS_TRIED_MAX: usize = 15;
 
 /// The way from one node to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Link {
+pub(crate) enum Link {
     /// There is a connection, to the process that runs there now as far as that is known.
     Up,
     /// There is none, and why.
@@ -24,7 +24,7 @@ pub enum Link {
 }
 
 /// Returns the way from one node to another.
-pub fn link(survey: &Survey, from: NodeId, to: NodeId) -> Link {
+pub(crate) fn link(survey: &Survey, from: NodeId, to: NodeId) -> Link {
     let Some(peer) = status(survey, from).and_then(|status| report(status, to)) else {
         return Link::Unknown;
     };
@@ -41,7 +41,7 @@ pub fn link(survey: &Survey, from: NodeId, to: NodeId) -> Link {
 }
 
 /// Returns what a node knows of another one.
-pub fn report(status: &NodeStatus, of: NodeId) -> Option<&PeerReport> {
+pub(crate) fn report(status: &NodeStatus, of: NodeId) -> Option<&PeerReport> {
     status.peers.iter().find(|peer| peer.id == of)
 }
 
@@ -58,7 +58,11 @@ fn together(survey: &Survey, one: NodeId, other: NodeId) -> bool {
 }
 
 /// Says whether one of these voters reaches, and is reached by, enough of them to lead.
-pub fn somebody_could_lead(survey: &Survey, voters: &Voters, alive: &BTreeSet<NodeId>) -> bool {
+pub(crate) fn somebody_could_lead(
+    survey: &Survey,
+    voters: &Voters,
+    alive: &BTreeSet<NodeId>,
+) -> bool {
     let candidates: Vec<NodeId> = voters.iter().filter(|id| alive.contains(id)).collect();
     candidates.iter().any(|one| {
         let reached = alive.iter().filter(|other| *other == one || together(survey, *one, **other));
@@ -68,7 +72,7 @@ pub fn somebody_could_lead(survey: &Survey, voters: &Voters, alive: &BTreeSet<No
 
 /// Returns how many of these may still fail, whichever they are, so that among the rest somebody
 /// could lead: a voter that others cannot reach is of no help to them.
-pub fn tolerates(survey: &Survey, voters: &Voters, alive: &BTreeSet<NodeId>) -> usize {
+pub(crate) fn tolerates(survey: &Survey, voters: &Voters, alive: &BTreeSet<NodeId>) -> usize {
     let most = tolerance(voters, alive);
     let those: Vec<NodeId> = voters.iter().filter(|id| alive.contains(id)).collect();
     if those.len() > VOTERS_TRIED_MAX {

@@ -1,11 +1,11 @@
 //! Nodes that answer, and that the others look for elsewhere: they have moved, and the
 //! configuration in the log does not say so.
 
-use crate::cluster::Survey;
+use crate::cluster::survey::Survey;
 
 /// Returns a line for each node that answers at another address than the configuration has, while
 /// another node that answers finds nobody there: with both addresses, and what that one met.
-pub fn misplaced(survey: &Survey) -> Vec<String> {
+pub(crate) fn misplaced(survey: &Survey) -> Vec<String> {
     let Some(configuration) = survey.configuration() else {
         return Vec::new();
     };
@@ -27,7 +27,7 @@ pub fn misplaced(survey: &Survey) -> Vec<String> {
 }
 
 /// Says why nobody leads, if it is for that.
-pub fn reason(survey: &Survey) -> Option<String> {
+pub(crate) fn reason(survey: &Survey) -> Option<String> {
     let lines = misplaced(survey);
     let count = lines.len();
     let nodes = if count == 1 { "node answers" } else { "nodes answer" };

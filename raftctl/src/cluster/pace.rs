@@ -3,7 +3,7 @@
 use client::NodeStatus;
 
 /// A leader that has not heard from a member for so long calls it silent, in milliseconds.
-pub const SILENT_MS: u64 = 3_000;
+pub(crate) const SILENT_MS: u64 = 3_000;
 
 /// Contact is recent within this time at least, in milliseconds: busy machines hiccup.
 const RECENT_MS: u64 = 1_000;
@@ -12,7 +12,7 @@ const RECENT_MS: u64 = 1_000;
 const HEARTBEATS_MISSED: u64 = 4;
 
 /// What stands still for so long is stuck, in milliseconds.
-pub const STUCK_MS: u64 = 3_000;
+pub(crate) const STUCK_MS: u64 = 3_000;
 
 /// A voter is behind that lacks more entries than these, and more than the leader commits in a
 /// second: at full speed, what is on its way is no lag.
@@ -20,11 +20,11 @@ const LAG_MAX: u64 = 1_000;
 
 /// Returns within which time a heartbeat must have been answered, in milliseconds: a machine that
 /// just died is not counted on.
-pub fn recent_ms(status: &NodeStatus) -> u64 {
+pub(crate) fn recent_ms(status: &NodeStatus) -> u64 {
     RECENT_MS.max(status.heartbeat_ms.saturating_mul(HEARTBEATS_MISSED))
 }
 
 /// Returns how many entries a voter of this leader may lack.
-pub fn lag_max(leader: &NodeStatus) -> u64 {
+pub(crate) fn lag_max(leader: &NodeStatus) -> u64 {
     LAG_MAX.max(leader.operations_per_second)
 }

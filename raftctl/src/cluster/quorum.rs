@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use client::{NodeStatus, PeerReport};
 use consensus::{Majority, NodeId, Tally, Voters};
 
-use crate::cluster::Survey;
 use crate::cluster::pace::SILENT_MS;
+use crate::cluster::survey::Survey;
 
 /// Returns the members that answered and take part.
-pub fn answering(survey: &Survey) -> BTreeSet<NodeId> {
+pub(crate) fn answering(survey: &Survey) -> BTreeSet<NodeId> {
     let generation = generation(survey);
     let takes_part = |status: &&NodeStatus| {
         status.failure.is_empty() && status.generation.is_some() && status.generation == generation
@@ -18,14 +18,14 @@ pub fn answering(survey: &Survey) -> BTreeSet<NodeId> {
 }
 
 /// Returns the history of the node whose configuration counts.
-pub fn generation(survey: &Survey) -> Option<protocol::Generation> {
+pub(crate) fn generation(survey: &Survey) -> Option<protocol::Generation> {
     let leader = survey.leader().and_then(|leader| leader.generation);
     leader.or_else(|| survey.answers().max_by_key(|status| status.term)?.generation)
 }
 
 /// Returns the members that the leader hears from, which it knows better than whoever asks from
 /// outside, but for those that say themselves that they take no part.
-pub fn heard(survey: &Survey, leader: &NodeStatus) -> BTreeSet<NodeId> {
+pub(crate) fn heard(survey: &Survey, leader: &NodeStatus) -> BTreeSet<NodeId> {
     let taking_part = answering(survey);
     let is_alive = |peer: &&PeerReport| {
         let answered = survey.row(peer.id).is_some_and(|row| row.answer.is_ok());
@@ -39,7 +39,7 @@ pub fn heard(survey: &Survey, leader: &NodeStatus) -> BTreeSet<NodeId> {
 
 /// Returns how long ago a leader heard from a member, if it has since it was elected: then
 /// everybody counts as heard, so that nobody is given up at once.
-pub fn said(leader: &NodeStatus, peer: &PeerReport) -> Option<u64> {
+pub(crate) fn said(leader: &NodeStatus, peer: &PeerReport) -> Option<u64> {
     peer.heard_ms.filter(|ms| leader.leading_ms.is_none_or(|leading_ms| *ms < leading_ms))
 }
 
@@ -50,7 +50,7 @@ fn is_new(leader: &NodeStatus) -> bool {
 
 /// Returns the members that did not answer, and to which others have a connection: they may be
 /// there.
-pub fn connected_only(survey: &Survey) -> BTreeSet<NodeId> {
+pub(crate) fn connected_only(survey: &Survey) -> BTreeSet<NodeId> {
     let answering = answering(survey);
     survey
         .answers()
@@ -62,7 +62,7 @@ pub fn connected_only(survey: &Survey) -> BTreeSet<NodeId> {
 }
 
 /// Says which majority is missing, if one is.
-pub fn shortage(voters: &Voters, alive: &BTreeSet<NodeId>) -> Option<String> {
+pub(crate) fn shortage(voters: &Voters, alive: &BTreeSet<NodeId>) -> Option<String> {
     let (outgoing, incoming) = voters.halves();
     let is_short = |half: &&Majority| half.tally(|id| Some(alive.contains(&id))) != Tally::Won;
     let half = outgoing.into_iter().chain([incoming]).find(is_short)?;
@@ -76,7 +76,7 @@ pub fn shortage(voters: &Voters, alive: &BTreeSet<NodeId>) -> Option<String> {
 }
 
 /// Returns how many of these may still fail, whichever they are.
-pub fn tolerance(voters: &Voters, alive: &BTreeSet<NodeId>) -> usize {
+pub(crate) fn tolerance(voters: &Voters, alive: &BTreeSet<NodeId>) -> usize {
     let spare = |half: &Majority| {
         half.iter().filter(|id| alive.contains(id)).count().saturating_sub(half.quorum())
     };

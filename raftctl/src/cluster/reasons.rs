@@ -8,13 +8,14 @@ use consensus::{NodeId, RoleKind, Verdict as Vote};
 
 use crate::cluster::links::{Link, link};
 use crate::cluster::remarks::{list, members};
-use crate::cluster::{Health, Survey, Verdict};
+use crate::cluster::survey::Survey;
+use crate::cluster::verdict::{Health, Verdict};
 
 /// Follows the name of a node in the line that says why it does not lead.
 const NOT_LEADING: &str = " does not lead";
 
 /// Returns why nobody leads, if nobody does.
-pub fn why_nobody_leads(survey: &Survey, verdict: &Verdict) -> Vec<String> {
+pub(crate) fn why_nobody_leads(survey: &Survey, verdict: &Verdict) -> Vec<String> {
     match verdict.health {
         Health::NoLeader => nobody_wins(survey, true),
         // A leader that hears too few is told of with its reason.
@@ -26,7 +27,7 @@ pub fn why_nobody_leads(survey: &Survey, verdict: &Verdict) -> Vec<String> {
 
 /// Says what is known where no leader answers: that one leads whom this client does not reach, or
 /// that nobody leads. With it, what else is known of each node.
-pub fn no_leader_answers(survey: &Survey) -> (String, Vec<client::Cause>) {
+pub(crate) fn no_leader_answers(survey: &Survey) -> (String, Vec<client::Cause>) {
     let message = match survey.told() {
         Some(told) => {
             let name = survey.name(told.leader);
@@ -57,7 +58,7 @@ pub fn no_leader_answers(survey: &Survey) -> (String, Vec<client::Cause>) {
 /// A leader that nobody who answered hears from: voters that did not answer here have refused to
 /// elect another one for its sake.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hearsay {
+pub(crate) struct Hearsay {
     hearers: String,
     told: String,
 }
@@ -74,7 +75,7 @@ impl fmt::Display for Hearsay {
 }
 
 /// Returns what those who answered were told of a leader by those who did not.
-pub fn hearsay(survey: &Survey) -> Option<Hearsay> {
+pub(crate) fn hearsay(survey: &Survey) -> Option<Hearsay> {
     let answered = |id: NodeId| survey.row(id).is_some_and(|row| row.answer.is_ok());
     let stands_by = |(by, vote): &&(NodeId, Vote)| *vote == Vote::LeaderAlive && !answered(*by);
     let mut hearers = BTreeSet::new();

@@ -11,15 +11,15 @@ use crate::cluster::links::{Link, link, report};
 use crate::cluster::pace::{STUCK_MS, lag_max, recent_ms};
 use crate::cluster::quorum::{generation, said};
 use crate::cluster::survey::{Row, Silence};
-use crate::cluster::{Survey, Told};
+use crate::cluster::survey::{Survey, Told};
 use crate::codes::{self, Code};
 use crate::output::units;
 
 /// A sentence, and the code that explains it.
-pub type Remark = (String, Code);
+pub(crate) type Remark = (String, Code);
 
 /// Collects what is to be said of all nodes, and of their ways to each other.
-pub fn members(survey: &Survey) -> Vec<Remark> {
+pub(crate) fn members(survey: &Survey) -> Vec<Remark> {
     let mut found = Vec::new();
     let leader = survey.leader();
     found.extend(claims(survey, leader));
@@ -36,7 +36,7 @@ pub fn members(survey: &Survey) -> Vec<Remark> {
 
 /// Says who does not fit: members that take no part in what the leader does. They are not counted
 /// on, whatever contact there is.
-pub fn unfit(survey: &Survey, leader: &NodeStatus) -> BTreeSet<NodeId> {
+pub(crate) fn unfit(survey: &Survey, leader: &NodeStatus) -> BTreeSet<NodeId> {
     let others = leader.peers.iter().map(|peer| peer.id);
     others.filter(|id| !following(survey, leader, *id).is_empty()).collect()
 }
@@ -333,7 +333,7 @@ fn stuck_commit(survey: &Survey, leader: &NodeStatus) -> Option<Remark> {
 }
 
 /// Joins names as people do.
-pub fn list(names: impl IntoIterator<Item = String>) -> String {
+pub(crate) fn list(names: impl IntoIterator<Item = String>) -> String {
     let names: Vec<String> = names.into_iter().collect();
     match names.split_last() {
         None => String::new(),

@@ -22,51 +22,51 @@ const AGAIN: Duration = Duration::from_millis(500);
 
 /// What all nodes said.
 #[derive(Clone, Debug)]
-pub struct Survey {
+pub(crate) struct Survey {
     /// A row a node: members by id, then others.
-    pub rows: Vec<Row>,
+    pub(crate) rows: Vec<Row>,
     /// How long it took to ask.
-    pub took: Duration,
+    pub(crate) took: Duration,
 }
 
 /// A node, and what it said.
 #[derive(Clone, Debug)]
-pub struct Row {
+pub(crate) struct Row {
     /// Its name, or its address where it has none.
-    pub name: String,
+    pub(crate) name: String,
     /// Its id, where it is known.
-    pub id: Option<NodeId>,
+    pub(crate) id: Option<NodeId>,
     /// Where it was asked.
-    pub address: String,
+    pub(crate) address: String,
     /// What it said.
-    pub answer: Result<Box<NodeStatus>, Silence>,
+    pub(crate) answer: Result<Box<NodeStatus>, Silence>,
 }
 
 /// Why a node did not answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Silence {
+pub(crate) struct Silence {
     /// In one sentence.
-    pub why: String,
+    pub(crate) why: String,
     /// Whether it is for reasons of certificates.
-    pub certificates: bool,
+    pub(crate) certificates: bool,
 }
 
 /// A leader that did not answer, as those tell it who follow it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub(crate) struct Told {
     /// The leader.
-    pub leader: NodeId,
+    pub(crate) leader: NodeId,
     /// Its term.
-    pub term: u64,
+    pub(crate) term: u64,
     /// Who hears it.
-    pub by: Vec<NodeId>,
+    pub(crate) by: Vec<NodeId>,
     /// How long ago one of them last heard it, in milliseconds.
-    pub heard_ms: u64,
+    pub(crate) heard_ms: u64,
 }
 
 impl Survey {
     /// Asks all nodes that are known, and then those that the first ones name.
-    pub async fn ask(client: &Client, nodes: &[Node]) -> Self {
+    pub(crate) async fn ask(client: &Client, nodes: &[Node]) -> Self {
         let began = Instant::now();
         let known: Vec<(Option<String>, String)> =
             nodes.iter().map(|node| (node.name.clone(), node.address.clone())).collect();
@@ -100,13 +100,13 @@ impl Survey {
     }
 
     /// Makes a survey of rows that are known.
-    pub fn of(rows: Vec<Row>) -> Self {
+    pub(crate) fn of(rows: Vec<Row>) -> Self {
         Self { rows: named(rows), took: Duration::ZERO }
     }
 
     /// Returns within which time contact counts to a node that did not answer here, in
     /// milliseconds: only if it is of after it was asked. It may have died just before.
-    pub fn unanswered_ms(&self, status: &NodeStatus) -> u64 {
+    pub(crate) fn unanswered_ms(&self, status: &NodeStatus) -> u64 {
         let took_ms = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX);
         let recent_ms = recent_ms(status);
         if self.took.is_zero() { recent_ms } else { recent_ms.min(took_ms) }
@@ -132,30 +132,30 @@ impl Survey {
     }
 
     /// Returns the statuses of all nodes that answered.
-    pub fn answers(&self) -> impl Iterator<Item = &NodeStatus> {
+    pub(crate) fn answers(&self) -> impl Iterator<Item = &NodeStatus> {
         self.rows.iter().filter_map(|row| row.answer.as_deref().ok())
     }
 
     /// Returns the leader of the highest term among those who answered; not one that has been
     /// succeeded, as others tell, by one who did not answer.
-    pub fn leader(&self) -> Option<&NodeStatus> {
+    pub(crate) fn leader(&self) -> Option<&NodeStatus> {
         let leader = self.claimants().max_by_key(|status| status.term)?;
         let successor = self.told_by_followers().is_some_and(|told| told.term > leader.term);
         (!successor).then_some(leader)
     }
 
     /// Returns all who answered and say that they lead.
-    pub fn claimants(&self) -> impl Iterator<Item = &NodeStatus> {
+    pub(crate) fn claimants(&self) -> impl Iterator<Item = &NodeStatus> {
         self.answers().filter(|status| status.role == RoleKind::Leader && status.failure.is_empty())
     }
 
     /// Returns the leader that did not answer, if those who did hear from one.
-    pub fn told(&self) -> Option<Told> {
+    pub(crate) fn told(&self) -> Option<Told> {
         if self.leader().is_some() { None } else { self.told_by_followers() }
     }
 
     /// Returns who leads, as it says itself or its followers do.
-    pub fn leading(&self) -> Option<NodeId> {
+    pub(crate) fn leading(&self) -> Option<NodeId> {
         let leader = self.leader().map(|leader| leader.node);
         leader.or_else(|| self.told().map(|told| told.leader))
     }
@@ -177,17 +177,17 @@ impl Survey {
 
     /// Returns the configuration in force, as far as anybody who answered knows: the leader's, else
     /// the one that stands furthest in a log of the highest term.
-    pub fn configuration(&self) -> Option<&Configuration> {
+    pub(crate) fn configuration(&self) -> Option<&Configuration> {
         newest(&self.rows)
     }
 
     /// Returns a row by its id.
-    pub fn row(&self, id: NodeId) -> Option<&Row> {
+    pub(crate) fn row(&self, id: NodeId) -> Option<&Row> {
         self.rows.iter().find(|row| row.id == Some(id))
     }
 
     /// Returns a member's name for people.
-    pub fn name(&self, id: NodeId) -> String {
+    pub(crate) fn name(&self, id: NodeId) -> String {
         let member = self.configuration().and_then(|configuration| configuration.member(id));
         match (self.row(id), member) {
             (Some(row), _) => row.name.clone(),
@@ -273,7 +273,7 @@ async fn ask_again(client: &Client, rows: &mut [Row]) {
 }
 
 /// Says why a node did not answer.
-pub fn silence(error: &ClientError) -> Silence {
+pub(crate) fn silence(error: &ClientError) -> Silence {
     match error {
         ClientError::Unreachable { causes, certificates } => Silence {
             why: causes.first().map_or_else(|| error.to_string(), |cause| cause.why.clone()),

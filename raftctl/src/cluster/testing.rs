@@ -6,9 +6,10 @@ use client::{NodeStatus, PeerReport};
 use consensus::{Configuration, FlowKind, Incarnation, Majority, Member, NodeId, RoleKind, Voters};
 use protocol::Generation;
 
+use crate::cluster::judge::judge;
 use crate::cluster::reasons::why_nobody_leads;
-use crate::cluster::verdict::judge;
-use crate::cluster::{Health, Row, Silence, Survey};
+use crate::cluster::survey::{Row, Silence, Survey};
+use crate::cluster::verdict::Health;
 
 /// Now, in seconds since 1970.
 pub(crate) const NOW: i64 = 1_800_000_000;

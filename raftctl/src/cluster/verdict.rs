@@ -1,42 +1,13 @@
-//! How the cluster does: one word, one reason, and how many more failures it tolerates.
+//! The verdict over a survey.
 
 use std::fmt;
 
-use certs::Validity;
-use client::NodeStatus;
-use consensus::{Configuration, NodeId, Voters};
-
-use crate::cluster::links::{somebody_could_lead, tolerates};
-use crate::cluster::misplaced;
-use crate::cluster::quorum::{answering, connected_only, heard, shortage, tolerance};
-use crate::cluster::reasons::hearsay;
-use crate::cluster::remarks::{self, Remark, unfit};
-use crate::cluster::{Survey, Told};
-use crate::codes::{self, Code};
-use crate::output::units::{self, age};
-use crate::report::Exit;
-
-/// What makes a serving cluster degraded; other remarks are only to be looked at in time.
-const GRAVE: [Code; 11] = [
-    codes::MEMBER_SILENT,
-    codes::CERTIFICATES,
-    codes::MEMBER_FAILED,
-    codes::MEMBER_FOREIGN,
-    codes::OUT_OF_REACH,
-    codes::NO_WAY,
-    codes::MISFIT,
-    codes::TWO_LEADERS,
-    codes::STUCK,
-    codes::BEHIND,
-    codes::NO_ROOM,
-];
-
-/// A certificate that ends within this time is remarked upon, in seconds.
-const CERTIFICATE_SOON_S: i64 = 30 * 86_400;
+use crate::cluster::remarks::Remark;
+use crate::exit::Exit;
 
 /// One word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Health {
+pub(crate) enum Health {
     /// Every member does what it should.
     Healthy,
     /// It serves, and something is wrong.
@@ -53,7 +24,7 @@ pub enum Health {
 
 impl Health {
     /// Returns how `status --check` ends.
-    pub const fn exit(self) -> Exit {
+    pub(crate) const fn exit(self) -> Exit {
         match self {
             Self::Healthy => Exit::Done,
             Self::Degraded | Self::Joint => Exit::Degraded,
@@ -77,206 +48,13 @@ impl fmt::Display for Health {
 
 /// The verdict over a survey.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     /// One word.
-    pub health: Health,
+    pub(crate) health: Health,
     /// Why; empty if all is well.
-    pub reason: String,
+    pub(crate) reason: String,
     /// How many more voters may fail, whichever they are; `None` if nothing is known.
-    pub tolerates: Option<usize>,
+    pub(crate) tolerates: Option<usize>,
     /// What should be looked at, with the code that explains it.
-    pub remarks: Vec<Remark>,
+    pub(crate) remarks: Vec<Remark>,
 }
-
-/// Judges.
-pub fn judge(survey: &Survey, now_unix_s: i64) -> Verdict {
-    let mut remarks = remarks::members(survey);
-    for row in &survey.rows {
-        if let Ok(status) = &row.answer {
-            remarks.extend(resources(&row.name, status, now_unix_s));
-        }
-    }
-    let moved = misplaced::misplaced(survey);
-    remarks.extend(moved.into_iter().map(|line| (line, codes::MISPLACED)));
-    let Some(configuration) = survey.configuration() else {
-        return without_configuration(survey, remarks);
-    };
-    let voters = configuration.voters();
-    let (health, reason, tolerates) = match (survey.leader(), survey.told()) {
-        (Some(leader), _) => led(survey, leader, voters, &remarks),
-        (None, Some(told)) => out_of_reach(survey, &told, voters),
-        (None, None) => leaderless(survey, voters),
-    };
-    if health.exit() != Exit::Unhealthy {
-        remarks.extend(thin(survey, configuration, tolerates));
-    }
-    Verdict { health, reason, tolerates: Some(tolerates), remarks }
-}
-
-/// Judges a cluster whose leader has answered.
-fn led(
-    survey: &Survey,
-    leader: &NodeStatus,
-    voters: &Voters,
-    remarks: &[Remark],
-) -> (Health, String, usize) {
-    let present = heard(survey, leader);
-    if let Some(shortage) = shortage(voters, &present) {
-        let name = survey.name(leader.node);
-        let reason = format!("{shortage}: {name} claims to lead, and hears too few");
-        return (Health::NoQuorum, reason, 0);
-    }
-    let mut unfit = unfit(survey, leader);
-    // A disk without room takes entries for a little while only: it is not counted on.
-    let full = survey.answers().filter(|status| !status.no_room.is_empty());
-    unfit.extend(full.map(|status| status.node));
-    let fit = present.difference(&unfit).copied().collect();
-    let tolerates = tolerates(survey, voters, &fit);
-    let grave = remarks.iter().find(|(_, code)| GRAVE.contains(code));
-    let (health, reason) = match grave {
-        Some((remark, _)) => (Health::Degraded, remark.clone()),
-        None if voters.is_joint() => (Health::Joint, "a change of members is under way".to_owned()),
-        None => (Health::Healthy, String::new()),
-    };
-    (health, reason, tolerates)
-}
-
-/// Judges a cluster that serves, as those say who answered, though its leader did not answer here.
-fn out_of_reach(survey: &Survey, told: &Told, voters: &Voters) -> (Health, String, usize) {
-    let leader = survey.name(told.leader);
-    let names = remarks::list(told.by.iter().map(|id| survey.name(*id)));
-    let (ago, hear) = (age(told.heard_ms), if told.by.len() == 1 { "hears" } else { "hear" });
-    let row = survey.row(told.leader).and_then(|row| row.answer.as_ref().err());
-    let why = row.map_or_else(String::new, |silence| format!(": {}", silence.why));
-    let reason = format!(
-        "{leader} leads in term {} ({names} {hear} it, {ago} ago), but this client cannot reach \
-         {leader}{why}",
-        told.term
-    );
-    // What only a connection speaks for may be gone already.
-    let mut sure = answering(survey);
-    sure.insert(told.leader);
-    (Health::Degraded, reason, tolerates(survey, voters, &sure))
-}
-
-/// Judges a cluster in which nobody leads, as far as anybody says: then nothing is tolerated.
-fn leaderless(survey: &Survey, voters: &Voters) -> (Health, String, usize) {
-    let answering = answering(survey);
-    if let Some(shortage) = shortage(voters, &answering) {
-        // A connection outlives its other end for a while: it is told, and does not count.
-        let unseen = connected_only(survey).into_iter().filter(|id| voters.contains(*id));
-        let names = remarks::list(unseen.map(|id| survey.name(id)));
-        let reason = match (hearsay(survey), names.as_str()) {
-            (Some(hearsay), _) => format!("{shortage}; {hearsay}"),
-            (None, "") => shortage,
-            (None, names) => format!("{shortage}; other nodes have a connection still to {names}"),
-        };
-        return (Health::NoQuorum, reason, 0);
-    }
-    if let Some(reason) = misplaced::reason(survey) {
-        return (Health::NoLeader, reason, 0);
-    }
-    let reason = if somebody_could_lead(survey, voters, &answering) {
-        "a majority answers, and nobody leads"
-    } else {
-        "a majority answers, and nobody leads: no voter reaches a majority of the voters"
-    };
-    (Health::NoLeader, reason.to_owned(), 0)
-}
-
-/// Says that the next failure ends service, and what to do; or that there is a voter too many.
-fn thin(survey: &Survey, configuration: &Configuration, tolerates: usize) -> Option<Remark> {
-    let voters = configuration.voters();
-    if voters.is_joint() {
-        return None;
-    }
-    let all: Vec<NodeId> = voters.iter().collect();
-    let full = tolerance(voters, &all.iter().copied().collect());
-    let name = unused_name(configuration);
-    let text = match (all.len(), tolerates) {
-        (1 | 2, _) if !configuration.learners().is_empty() => {
-            let learner = configuration.learners().iter().next().copied()?;
-            let learner = survey.name(learner);
-            let voters = count_of(all.len());
-            format!("{voters} no failure: let the learner vote: raftctl member promote {learner}")
-        }
-        (count @ (1 | 2), _) => {
-            let more = if count == 1 { "add two more" } else { "add a third" };
-            let voters = count_of(count);
-            format!("{voters} no failure: {more}: raftctl member add {name}=HOST:PORT")
-        }
-        (_, 0) => {
-            let alive = survey.leader().map(|leader| heard(survey, leader)).unwrap_or_default();
-            let answers = |id: NodeId| survey.row(id).is_some_and(|row| row.answer.is_ok());
-            // Who answers here runs: it need not be brought back, but reached.
-            let remedy = match all.iter().find(|id| !alive.contains(id) && !answers(**id)) {
-                Some(id) if survey.leader().is_some() => {
-                    let gone = survey.name(*id);
-                    format!(
-                        "bring {gone} back; if it is gone for good: raftctl member replace {gone} \
-                         {name}=HOST:PORT"
-                    )
-                }
-                Some(_) | None => "mend what the other lines name".to_owned(),
-            };
-            format!("one more failure ends service: {remedy}")
-        }
-        (count, all) if count % 2 == 0 && all == full => format!(
-            "{count} voters tolerate no more failures than {}, and each write waits for one more: \
-             an odd number is better",
-            count - 1
-        ),
-        (_, _) => return None,
-    };
-    Some((text, codes::FEW_VOTERS))
-}
-
-fn count_of(voters: usize) -> &'static str {
-    if voters == 1 { "one voter tolerates" } else { "two voters tolerate" }
-}
-
-/// Returns a name that no member has.
-fn unused_name(configuration: &Configuration) -> String {
-    let taken = |name: &String| configuration.members().values().any(|m| m.name == *name);
-    let mut names = (configuration.members().len() + 1..).map(|number| format!("n{number}"));
-    names.find(|name| !taken(name)).unwrap_or_else(|| "n".to_owned())
-}
-
-fn without_configuration(survey: &Survey, remarks: Vec<Remark>) -> Verdict {
-    let total = survey.rows.len();
-    let answered = survey.answers().count();
-    if answered == 0 {
-        let need = total / 2 + 1;
-        let reason = format!("0 of {total} nodes reachable, need {need}");
-        return Verdict { health: Health::NoQuorum, reason, tolerates: None, remarks };
-    }
-    let reason = format!("{answered} of {total} nodes answer, and none has a history");
-    Verdict { health: Health::Uninitialised, reason, tolerates: None, remarks }
-}
-
-fn resources(name: &str, status: &NodeStatus, now_unix_s: i64) -> Vec<(String, Code)> {
-    let mut found = Vec::new();
-    let left_s = status.certificate_not_after.saturating_sub(now_unix_s);
-    if left_s < CERTIFICATE_SOON_S {
-        let (now, not_after) = (now_unix_s.max(0), status.certificate_not_after.max(0));
-        let window = Validity { not_before: 0, not_after: not_after.unsigned_abs() };
-        let tense = window.tense(now.unsigned_abs());
-        let text = format!("{name}: the certificate {tense}: raftctl cert renew --all");
-        // Connections outlive a certificate; the next one is refused.
-        let code = if left_s <= 0 { codes::CERTIFICATES } else { codes::CERTIFICATE_ENDS };
-        found.push((text, code));
-    }
-    let (free, needed) = (status.disk_free_bytes, status.disk_needed_bytes);
-    if !status.no_room.is_empty() {
-        let text = format!("{name}: takes no new data: {}", status.no_room);
-        found.push((text, codes::NO_ROOM));
-    } else if status.disk_total_bytes > 0 && free < needed.saturating_mul(2) {
-        let (free, needed) = (units::size(free), units::size(needed));
-        let text = format!("{name}: the disk fills up: {free} free, {needed} needed in hand");
-        found.push((text, codes::DISK_FILLS));
-    }
-    found
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,7 +1,7 @@
 //! Keys, values and lists.
 
-use super::{Code, Page};
-use crate::report::Exit;
+use super::page::{Code, Page, pages};
+use crate::exit::Exit;
 
 pages! {
 NO_KEY 201 Absent "no such key"

@@ -1,7 +1,7 @@
 //! Snapshots and data directories.
 
-use super::{Code, Page};
-use crate::report::Exit;
+use super::page::{Code, Page, pages};
+use crate::exit::Exit;
 
 pages! {
 DAMAGED 501 Corrupt "a file is not as it was written"

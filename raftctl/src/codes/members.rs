@@ -1,7 +1,7 @@
 //! Founding, members and local clusters.
 
-use super::{Code, Page};
-use crate::report::Exit;
+use super::page::{Code, Page, pages};
+use crate::exit::Exit;
 
 pages! {
 OTHER_PLAN 301 Refused "another list of nodes"

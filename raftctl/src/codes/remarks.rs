@@ -1,7 +1,7 @@
 //! What `status` remarks upon.
 
-use super::{Code, Page};
-use crate::report::Exit;
+use super::page::{Code, Page, pages};
+use crate::exit::Exit;
 
 pages! {
 MEMBER_SILENT 401 Degraded "a member does not answer"

@@ -1,7 +1,7 @@
 //! What becomes of requests.
 
-use super::{Code, Page};
-use crate::report::Exit;
+use super::page::{Code, Page, pages};
+use crate::exit::Exit;
 
 pages! {
 UNREACHABLE 101 NoLeader "no node could be reached"

@@ -1,7 +1,7 @@
 //! What is wrong here, before any node is asked.
 
-use super::{Code, Page};
-use crate::report::Exit;
+use super::page::{Code, Page, pages};
+use crate::exit::Exit;
 
 pages! {
 INTERNAL 1 Failed "unexpected failure"

@@ -12,14 +12,15 @@ use serde_json::{Value, json};
 use state_machine::{KvCommand as Change, KvQuery};
 use tokio::task::JoinSet;
 
-use crate::cli::duration;
 use crate::codes;
+use crate::invocation::Invocation;
 use crate::output::progress::Progress;
 use crate::output::table::Rows;
 use crate::output::{Output, View, units};
 use crate::report::{Report, Result};
 use crate::signals::Signals;
-use crate::target::{Session, Target};
+use crate::target::Target;
+use crate::values::duration;
 
 /// What the bench's keys begin with.
 const PREFIX: &str = "raftctl-bench/";
@@ -36,47 +37,47 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(10);
 /// What is measured, and how.
 #[derive(Clone, Debug, Args)]
 #[command(group = clap::ArgGroup::new("what").args(["writes", "reads", "mixed"]))]
-pub struct BenchArgs {
+pub(crate) struct BenchArgs {
     /// Puts [default]
     #[arg(long)]
-    pub writes: bool,
+    pub(crate) writes: bool,
     /// Linearizable gets
     #[arg(long)]
-    pub reads: bool,
+    pub(crate) reads: bool,
     /// Half puts, half linearizable gets
     #[arg(long)]
-    pub mixed: bool,
+    pub(crate) mixed: bool,
     /// Clients at a time; each waits for its answer before it asks again
     #[arg(long, value_name = "COUNT", default_value_t = 64)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=4_096))]
-    pub clients: u16,
+    pub(crate) clients: u16,
     /// Connections that the clients share
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub connections: u16,
+    pub(crate) connections: u16,
     /// The size of values, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 256)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_044_480))]
-    pub size: u32,
+    pub(crate) size: u32,
     /// The number of keys
     #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
-    pub keys: u32,
+    pub(crate) keys: u32,
     /// How long to measure
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
-    pub duration: Duration,
+    pub(crate) duration: Duration,
     /// How long to run before measuring
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration)]
-    pub warmup: Duration,
+    pub(crate) warmup: Duration,
     /// Reads what any node has applied, however old
     #[arg(long)]
-    pub stale: bool,
+    pub(crate) stale: bool,
     /// Leaves the bench's keys in the cluster
     #[arg(long)]
-    pub keep: bool,
+    pub(crate) keep: bool,
     /// Says what would be done, and does nothing
     #[arg(long)]
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
 }
 
 /// What one kind of operation took.
@@ -126,9 +127,9 @@ struct Plan {
 ///
 /// # Errors
 /// If the cluster cannot be reached when it begins.
-pub async fn run(session: &Session, args: BenchArgs) -> Result<()> {
+pub(crate) async fn run(invocation: &Invocation, args: BenchArgs) -> Result<()> {
     let mut signals = Signals::catch()?;
-    let target = session.target()?;
+    let target = invocation.target()?;
     if args.dry_run {
         let text = format!(
             "would run {} clients for {:?} on {} keys \"{PREFIX}..\", and delete them afterwards\n",
@@ -139,10 +140,10 @@ pub async fn run(session: &Session, args: BenchArgs) -> Result<()> {
             "durationMs": u64::try_from(args.duration.as_millis()).unwrap_or(u64::MAX),
         });
         let view = View { kind: "Plan", data, text: text.into_bytes(), ..View::default() };
-        return session.output.answer(&view);
+        return invocation.output.answer(&view);
     }
     let clients = (0..args.connections)
-        .map(|_| target.client(session.global.timeout))
+        .map(|_| target.client(invocation.global.timeout))
         .collect::<Result<Vec<Client>>>()?;
     let plan = Arc::new(Plan {
         value: random_value(args.size)?,
@@ -152,20 +153,20 @@ pub async fn run(session: &Session, args: BenchArgs) -> Result<()> {
     });
     let reads = plan.args.reads || plan.args.mixed;
     tokio::select! {
-        prepared = prepare(&session.output, &clients[0], &plan, reads) => prepared?,
+        prepared = prepare(&invocation.output, &clients[0], &plan, reads) => prepared?,
         stop = signals.stopped() => return Err(Report::quiet(stop.exit())),
     }
-    let (measures, took, stopped) = measure(session, &clients, &plan, signals).await?;
+    let (measures, took, stopped) = measure(invocation, &clients, &plan, signals).await?;
     if !plan.args.keep {
-        for_each_key(&session.output, "removing keys", &clients[0], &plan, |key| Change::Delete {
-            key,
+        for_each_key(&invocation.output, "removing keys", &clients[0], &plan, |key| {
+            Change::Delete { key }
         })
         .await?;
     }
     for client in &clients {
         client.close().await;
     }
-    session.output.answer(&view(session, &target, &plan.args, &measures, took))?;
+    invocation.output.answer(&view(invocation, &target, &plan.args, &measures, took))?;
     stopped.map_or(Ok(()), |stop| Err(Report::quiet(stop.exit())))
 }
 
@@ -217,7 +218,7 @@ fn settled(
 type Outcome = (Measures, Duration, Option<crate::signals::Stop>);
 
 async fn measure(
-    session: &Session,
+    invocation: &Invocation,
     clients: &[Client],
     plan: &Arc<Plan>,
     mut signals: Signals,
@@ -232,7 +233,7 @@ async fn measure(
     let began = Instant::now();
     if stopped.is_none() {
         let total = u64::try_from(plan.args.duration.as_millis()).unwrap_or(u64::MAX);
-        let progress = Progress::new(&session.output, "ms", total);
+        let progress = Progress::new(&invocation.output, "ms", total);
         stopped = wait(plan.args.duration, &mut signals, Some(progress)).await;
     }
     let took = began.elapsed();
@@ -343,7 +344,7 @@ fn random_value(size: u32) -> Result<Bytes> {
 }
 
 fn view(
-    session: &Session,
+    invocation: &Invocation,
     target: &Target,
     args: &BenchArgs,
     measures: &Measures,
@@ -385,7 +386,7 @@ fn view(
             "measuredMs": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             "operations": items,
         }),
-        text: rows.render(session.output.headers).into_bytes(),
+        text: rows.render(invocation.output.headers).into_bytes(),
         names: Vec::new(),
         warnings,
     }

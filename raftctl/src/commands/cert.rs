@@ -8,21 +8,23 @@ use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
 use crate::bundle::holdings::{AUTHORITY, Holding, Whose};
-use crate::bundle::{Bundles, now_unix_s};
+use crate::bundle::now_unix_s;
 use crate::codes;
+use crate::commands::cert::known::{holdings, pick};
+use crate::invocation::Invocation;
 use crate::output::View;
 use crate::output::table::Rows;
 use crate::output::units::printable;
 use crate::report::{Report, Result};
-use crate::target::Session;
 
+mod known;
 mod renew;
 
-pub use renew::RenewArgs;
+pub(crate) use renew::RenewArgs;
 
 /// Certificates.
 #[derive(Clone, Debug, Subcommand)]
-pub enum CertCommand {
+pub(crate) enum CertCommand {
     /// Lists the authority's, the operator's and the nodes', with their ends; asks no node
     #[command(visible_alias = "ls")]
     List {
@@ -47,11 +49,11 @@ pub enum CertCommand {
 ///
 /// # Errors
 /// If a certificate cannot be read, signed or written.
-pub async fn run(session: &Session, command: CertCommand) -> Result<()> {
+pub(crate) async fn run(invocation: &Invocation, command: CertCommand) -> Result<()> {
     match command {
-        CertCommand::List { dir } => list(session, dir.as_deref()),
-        CertCommand::Show { what, dir } => show(session, what.as_deref(), dir.as_deref()).await,
-        CertCommand::Renew(args) => renew::run(session, &args).await,
+        CertCommand::List { dir } => list(invocation, dir.as_deref()),
+        CertCommand::Show { what, dir } => show(invocation, what.as_deref(), dir.as_deref()).await,
+        CertCommand::Renew(args) => renew::run(invocation, &args).await,
     }
 }
 
@@ -112,37 +114,9 @@ fn role(certificate: &CertificateDer<'_>, described: &Description) -> String {
     }
 }
 
-/// Returns the directory with the authority, if it is known.
-fn directory(session: &Session, dir: Option<&Path>) -> Result<Option<PathBuf>> {
-    match dir {
-        Some(dir) => crate::commands::init::absolute(dir).map(Some),
-        None => session.bundle_directory(),
-    }
-}
-
-/// Returns everything that is known here: of the directory, else of the context.
-fn holdings(session: &Session, dir: Option<&Path>) -> Result<Vec<Holding>> {
-    if let Some(directory) = directory(session, dir)? {
-        let bundles = Bundles::look(&directory)?;
-        let mut all = bundles.holdings()?;
-        all.extend(bundles.copies()?);
-        return Ok(all);
-    }
-    let (ca, certificate, key) = session.credential_files()?;
-    let authority = Holding {
-        name: AUTHORITY.to_owned(),
-        whose: Whose::Authority,
-        ca: Some(ca.clone()),
-        certificate: ca.clone(),
-        key: None,
-    };
-    let (name, whose) = ("operator".to_owned(), Whose::Operator);
-    Ok(vec![authority, Holding { name, whose, certificate, ca: Some(ca), key: Some(key) }])
-}
-
-fn list(session: &Session, dir: Option<&Path>) -> Result<()> {
-    let found: Vec<Found> = holdings(session, dir)?.into_iter().map(Found::of).collect();
-    let wide = session.output.wide();
+fn list(invocation: &Invocation, dir: Option<&Path>) -> Result<()> {
+    let found: Vec<Found> = holdings(invocation, dir)?.into_iter().map(Found::of).collect();
+    let wide = invocation.output.wide();
     let mut header = vec!["NAME", "ROLE", "SERIAL", "FROM", "UNTIL", "LEFT", "FILE"];
     if wide {
         header.push("KEY");
@@ -172,10 +146,10 @@ fn list(session: &Session, dir: Option<&Path>) -> Result<()> {
         }
         rows.push(row);
     }
-    session.output.answer(&View {
+    invocation.output.answer(&View {
         kind: "CertificateList",
         data: json!({ "certificates": found.iter().map(Found::data).collect::<Vec<_>>() }),
-        text: rows.render(session.output.headers).into_bytes(),
+        text: rows.render(invocation.output.headers).into_bytes(),
         names: found.iter().map(|found| found.holding.name.clone()).collect(),
         warnings: Vec::new(),
     })
@@ -196,8 +170,8 @@ fn left(validity: certs::Validity) -> String {
 }
 
 /// Finds what is meant by a name: a holder, else a file.
-fn find(session: &Session, what: &str, dir: Option<&Path>) -> Result<Holding> {
-    let known = holdings(session, dir);
+fn find(invocation: &Invocation, what: &str, dir: Option<&Path>) -> Result<Holding> {
+    let known = holdings(invocation, dir);
     if let Ok(known) = &known
         && let Some(found) = pick(known, what)
     {
@@ -215,21 +189,12 @@ fn find(session: &Session, what: &str, dir: Option<&Path>) -> Result<Holding> {
     Err(Report::new(codes::NO_FILE, message).help("raftctl cert list"))
 }
 
-/// Finds a holder by name, or a node by its id.
-fn pick<'a>(known: &'a [Holding], what: &str) -> Option<&'a Holding> {
-    let is_id = |held: &&Holding| match &held.whose {
-        Whose::Node(node) => node.id.to_string() == what,
-        Whose::Authority | Whose::Operator | Whose::File => false,
-    };
-    known.iter().find(|held| held.name == what).or_else(|| known.iter().find(is_id))
-}
-
-async fn show(session: &Session, what: Option<&str>, dir: Option<&Path>) -> Result<()> {
+async fn show(invocation: &Invocation, what: Option<&str>, dir: Option<&Path>) -> Result<()> {
     let holding = match (what, dir) {
-        (Some(what), _) => find(session, what, dir)?,
-        (None, Some(_)) => find(session, "operator", dir)?,
+        (Some(what), _) => find(invocation, what, dir)?,
+        (None, Some(_)) => find(invocation, "operator", dir)?,
         (None, None) => {
-            let (ca, certificate, key) = session.credential_files()?;
+            let (ca, certificate, key) = invocation.credential_files()?;
             let file = Holding::of_file(&certificate);
             Holding { name: "operator".to_owned(), ca: Some(ca), key: Some(key), ..file }
         }
@@ -264,7 +229,7 @@ async fn show(session: &Session, what: Option<&str>, dir: Option<&Path>) -> Resu
     data["subject"] = json!(described.subject);
     data["file"] = json!(holding.certificate);
     data["check"] = json!(usable);
-    session.output.answer(&View {
+    invocation.output.answer(&View {
         kind: "Certificate",
         data,
         text: text.into_bytes(),

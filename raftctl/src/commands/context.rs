@@ -5,16 +5,17 @@ use client::Credentials;
 use serde_json::{Value, json};
 
 use crate::codes;
-use crate::commands::init::{absolute, name};
 use crate::context::{self, Context, Contexts, Node};
+use crate::files::absolute;
+use crate::invocation::Invocation;
 use crate::output::View;
 use crate::output::table::Rows;
 use crate::report::{Report, Result};
-use crate::target::Session;
+use crate::values::name;
 
 /// Clusters that raftctl knows.
 #[derive(Clone, Debug, Subcommand)]
-pub enum ContextCommand {
+pub(crate) enum ContextCommand {
     /// Lists all; the current one is marked
     #[command(visible_alias = "ls")]
     List,
@@ -46,11 +47,11 @@ pub enum ContextCommand {
 ///
 /// # Errors
 /// If there is no such context, or the file cannot be read or written.
-pub async fn run(session: &Session, command: ContextCommand) -> Result<()> {
+pub(crate) async fn run(invocation: &Invocation, command: ContextCommand) -> Result<()> {
     let file = context::file()?;
     match command {
-        ContextCommand::List => list(session, &Contexts::load(&file)?),
-        ContextCommand::Show { name } => show(session, &Contexts::load(&file)?, name),
+        ContextCommand::List => list(invocation, &Contexts::load(&file)?),
+        ContextCommand::Show { name } => show(invocation, &Contexts::load(&file)?, name),
         ContextCommand::Use { name } => {
             let name = Contexts::change(&file, |contexts| {
                 let wanted = match name.as_str() {
@@ -62,10 +63,10 @@ pub async fn run(session: &Session, command: ContextCommand) -> Result<()> {
                 contexts.switch(&wanted)?;
                 Ok(wanted)
             });
-            changed(session, &name.await?, "is now current")
+            changed(invocation, &name.await?, "is now current")
         }
         ContextCommand::Add { name } => {
-            let added = from_flags(session)?;
+            let added = from_flags(invocation)?;
             let add = Contexts::change(&file, |contexts| {
                 if contexts.all.contains_key(&name) {
                     let message = format!("the context \"{name}\" exists");
@@ -76,11 +77,11 @@ pub async fn run(session: &Session, command: ContextCommand) -> Result<()> {
                 contexts.switch(&name)
             });
             add.await?;
-            changed(session, &name, "is added and current")
+            changed(invocation, &name, "is added and current")
         }
         ContextCommand::Remove { name } => {
             Contexts::load(&file)?.get(&name)?;
-            session.confirm(&format!("forget the context \"{name}\"?"))?;
+            invocation.confirm(&format!("forget the context \"{name}\"?"))?;
             let remove = Contexts::change(&file, |contexts| {
                 contexts.get(&name)?;
                 contexts.all.remove(&name);
@@ -92,13 +93,13 @@ pub async fn run(session: &Session, command: ContextCommand) -> Result<()> {
                 Ok(())
             });
             remove.await?;
-            changed(session, &name, "is forgotten; its files are where they were")
+            changed(invocation, &name, "is forgotten; its files are where they were")
         }
     }
 }
 
-fn changed(session: &Session, name: &str, what: &str) -> Result<()> {
-    session.output.answer(&View {
+fn changed(invocation: &Invocation, name: &str, what: &str) -> Result<()> {
+    invocation.output.answer(&View {
         kind: "Context",
         data: json!({ "name": name, "result": what }),
         text: format!("context \"{name}\" {what}\n").into_bytes(),
@@ -107,7 +108,7 @@ fn changed(session: &Session, name: &str, what: &str) -> Result<()> {
     })
 }
 
-fn list(session: &Session, contexts: &Contexts) -> Result<()> {
+fn list(invocation: &Invocation, contexts: &Contexts) -> Result<()> {
     let mut rows = Rows::new(&["CURRENT", "NAME", "CLUSTER", "ENDPOINTS"]);
     for (name, context) in &contexts.all {
         let current = contexts.current.as_ref() == Some(name);
@@ -120,13 +121,13 @@ fn list(session: &Session, contexts: &Contexts) -> Result<()> {
     }
     let text = match contexts.all.is_empty() {
         true => String::new(),
-        false => rows.render(session.output.headers),
+        false => rows.render(invocation.output.headers),
     };
     if contexts.all.is_empty() {
-        session.output.remark("no contexts yet; raftctl dev and raftctl init write one");
+        invocation.output.remark("no contexts yet; raftctl dev and raftctl init write one");
     }
     let item = |(name, context): (&String, &Context)| of(name, context, contexts);
-    session.output.answer(&View {
+    invocation.output.answer(&View {
         kind: "ContextList",
         data: json!({
             "current": contexts.current,
@@ -138,9 +139,9 @@ fn list(session: &Session, contexts: &Contexts) -> Result<()> {
     })
 }
 
-fn show(session: &Session, contexts: &Contexts, name: Option<String>) -> Result<()> {
+fn show(invocation: &Invocation, contexts: &Contexts, name: Option<String>) -> Result<()> {
     let name = name
-        .or_else(|| session.global.context.clone())
+        .or_else(|| invocation.global.context.clone())
         .or_else(|| contexts.current.clone())
         .ok_or_else(|| {
             Report::new(codes::NO_CONTEXT, "no context is current").help("raftctl context list")
@@ -162,7 +163,7 @@ fn show(session: &Session, contexts: &Contexts, name: Option<String>) -> Result<
     );
     let mut data = of(&name, context, contexts);
     data["certificate"] = json!(certificate);
-    session.output.answer(&View {
+    invocation.output.answer(&View {
         kind: "Context",
         data,
         text: text.into_bytes(),
@@ -187,8 +188,8 @@ fn of(name: &str, context: &Context, contexts: &Contexts) -> Value {
     })
 }
 
-fn from_flags(session: &Session) -> Result<Context> {
-    let global = &session.global;
+fn from_flags(invocation: &Invocation) -> Result<Context> {
+    let global = &invocation.global;
     let (Some(ca), Some(cert), Some(key)) = (&global.ca, &global.cert, &global.key) else {
         return Err(Report::new(codes::USAGE, "a context needs --ca, --cert and --key"));
     };

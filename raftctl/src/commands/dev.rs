@@ -9,19 +9,22 @@ use clap::Args;
 use client::Client;
 
 use self::process::{Incident, Processes, find_raftd};
+use crate::bootstrap::{Patience, bootstrap};
 use crate::bundle::holdings::{Holding, Terms};
 use crate::bundle::{Bundles, NodeSettings, PLAN, PlannedNode, now_unix_s};
-use crate::cli::Form;
 use crate::cluster::Health;
 use crate::codes;
-use crate::commands::init::{absolute, name, write_context};
+use crate::commands::init::write_context;
 use crate::commands::status;
 use crate::context::lock::{self, Lock};
 use crate::context::{self, Contexts, make_private_directory};
-use crate::founding::{Patience, found};
+use crate::files::absolute;
+use crate::invocation::Invocation;
+use crate::output::form::Form;
 use crate::report::{Report, Result};
 use crate::signals::Signals;
-use crate::target::{Session, Target};
+use crate::target::Target;
+use crate::values::name;
 
 mod process;
 
@@ -39,39 +42,39 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What `dev` is told.
 #[derive(Clone, Debug, Args)]
-pub struct DevArgs {
+pub(crate) struct DevArgs {
     /// How many nodes
     #[arg(long, value_name = "COUNT", default_value_t = 3)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=9))]
-    pub nodes: u16,
+    pub(crate) nodes: u16,
 
     /// Where everything is kept, also data; a later start goes on with it
     /// [default: ~/.local/share/raftctl/NAME]
     #[arg(long, value_name = "DIR")]
-    pub dir: Option<PathBuf>,
+    pub(crate) dir: Option<PathBuf>,
 
     /// The UDP port of the first node; the others follow [default: 7400, or the next that are free]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..=65_500))]
-    pub port: Option<u16>,
+    pub(crate) port: Option<u16>,
 
     /// The daemon's program [default: raftd beside raftctl, else on the PATH]
     #[arg(long, value_name = "FILE", env = "RAFTCTL_RAFTD", hide_env_values = true)]
-    pub raftd: Option<PathBuf>,
+    pub(crate) raftd: Option<PathBuf>,
 
     /// What the nodes replicate: the name of the machine in their program
     #[arg(long, value_name = "NAME", default_value = crate::bundle::KV, value_parser = name)]
-    pub machine: String,
+    pub(crate) machine: String,
 
     /// The name of cluster and context
     #[arg(long, value_name = "NAME", default_value = "dev", value_parser = name)]
-    pub name: String,
+    pub(crate) name: String,
 }
 
 /// Runs the command.
 ///
 /// # Errors
 /// If raftd is missing, a port is taken, or a node ends by itself.
-pub async fn run(session: &Session, args: DevArgs) -> Result<()> {
+pub(crate) async fn run(invocation: &Invocation, args: DevArgs) -> Result<()> {
     let began = Instant::now();
     let raftd = find_raftd(args.raftd.as_deref())?;
     let directory = match &args.dir {
@@ -79,7 +82,7 @@ pub async fn run(session: &Session, args: DevArgs) -> Result<()> {
         None => context::data_directory()?.join(&args.name),
     };
     if directory.join(PLAN).exists() {
-        renew(session, &directory)?;
+        renew(invocation, &directory)?;
     }
     Contexts::check_writable(&context::file()?).await?;
     // Two that begin at once would choose the same ports.
@@ -94,10 +97,10 @@ pub async fn run(session: &Session, args: DevArgs) -> Result<()> {
     let mut signals = Signals::catch_all()?;
     let mut processes = Processes::start(&raftd, &bundles)?;
     let served = tokio::select! {
-        served = serve(session, &bundles, &mut processes, (began, choosing)) => served,
+        served = serve(invocation, &bundles, &mut processes, (began, choosing)) => served,
         stop = signals.stopped() => {
-            session.output.remark(&format!("stopping {} nodes", bundles.plan.nodes.len()));
-            match session.output.form {
+            invocation.output.remark(&format!("stopping {} nodes", bundles.plan.nodes.len()));
+            match invocation.output.form {
                 // Who reads JSON wants to know; on a terminal Ctrl-C is how it should end.
                 Form::Table | Form::Wide => Ok(()),
                 Form::Json | Form::Yaml | Form::Name => Err(Report::quiet(stop.exit())),
@@ -105,7 +108,7 @@ pub async fn run(session: &Session, args: DevArgs) -> Result<()> {
         }
     };
     let stopped = processes.stop().await;
-    restore_context(session, &args.name, before).await?;
+    restore_context(invocation, &args.name, before).await?;
     served.and(stopped)
 }
 
@@ -137,7 +140,7 @@ fn prepare(args: &DevArgs, directory: &Path) -> Result<Bundles> {
 
 /// Gives certificates that have ended or end soon a longer time: all machines are this one, so
 /// nobody has to carry a file anywhere.
-fn renew(session: &Session, directory: &Path) -> Result<()> {
+fn renew(invocation: &Invocation, directory: &Path) -> Result<()> {
     let bundles = Bundles::open_any(directory)?;
     let mut authority = bundles.authority()?;
     let terms = Terms { validity: DEFAULT_LEAF_VALIDITY, new_key: false };
@@ -151,7 +154,7 @@ fn renew(session: &Session, directory: &Path) -> Result<()> {
         let prepared = bundles.prepare_renewal(&authority, holding, terms)?;
         bundles.write_renewal(&authority, &prepared)?;
         let until = certs::utc(prepared.after.not_after);
-        session.output.remark(&format!("{}: certificate renewed until {until}", holding.name));
+        invocation.output.remark(&format!("{}: certificate renewed until {until}", holding.name));
     }
     Ok(())
 }
@@ -189,16 +192,16 @@ fn check_ports(nodes: &[PlannedNode]) -> Result<()> {
 
 /// Founds or finds the cluster, shows its status, and watches over the processes.
 async fn serve(
-    session: &Session,
+    invocation: &Invocation,
     bundles: &Bundles,
     processes: &mut Processes,
     (began, choosing): (Instant, Option<Lock>),
 ) -> Result<()> {
     let target = Target::of(bundles)?;
-    let client = target.client(session.global.timeout)?;
+    let client = target.client(invocation.global.timeout)?;
     let pids = processes.pids();
     tokio::select! {
-        started = start(session, bundles, &target, &client, (began, &pids)) => started?,
+        started = start(invocation, bundles, &target, &client, (began, &pids)) => started?,
         incident = processes.watch() => match incident {
             Incident::Ended(why) => return Err(why),
             Incident::Restarted(_) => unreachable!("none was restarted yet"),
@@ -210,24 +213,24 @@ async fn serve(
     loop {
         match processes.watch().await {
             Incident::Ended(why) if processes.all_given_up() => return Err(why),
-            Incident::Ended(why) => session.output.remark(why.to_text().trim_end()),
-            Incident::Restarted(what) => session.output.remark(&what),
+            Incident::Ended(why) => invocation.output.remark(why.to_text().trim_end()),
+            Incident::Restarted(what) => invocation.output.remark(&what),
         }
     }
 }
 
 async fn start(
-    session: &Session,
+    invocation: &Invocation,
     bundles: &Bundles,
     target: &Target,
     client: &Client,
     (began, pids): (Instant, &str),
 ) -> Result<()> {
-    let output = &session.output;
+    let output = &invocation.output;
     // Nobody wants to read for each of three local nodes that it is started.
     let silent = crate::output::Output { quiet: true, draws: false, ..output.clone() };
     let patience = Patience { wait: START_TIMEOUT, poll: POLL };
-    found(&silent, bundles, client, &bundles.context().nodes, patience).await?;
+    bootstrap(&silent, bundles, client, &bundles.context().nodes, patience).await?;
     let deadline = Instant::now() + START_TIMEOUT;
     let (survey, verdict) = loop {
         let (survey, verdict) = status::look(target, client).await;
@@ -238,7 +241,7 @@ async fn start(
     };
     let ready = began.elapsed();
     write_context(&bundles.plan.name, bundles, true).await?;
-    output.answer(&status::view(session, target, &survey, &verdict))?;
+    output.answer(&status::view(invocation, target, &survey, &verdict))?;
     let name = &bundles.plan.name;
     output.remark(&format!(
         "\n{} after {:.2} s; context \"{name}\"",
@@ -255,7 +258,11 @@ async fn start(
 }
 
 /// Goes back to the context that was in use before.
-async fn restore_context(session: &Session, name: &str, before: Option<String>) -> Result<()> {
+async fn restore_context(
+    invocation: &Invocation,
+    name: &str,
+    before: Option<String>,
+) -> Result<()> {
     let Some(before) = before.filter(|before| before != name) else {
         return Ok(());
     };
@@ -264,7 +271,7 @@ async fn restore_context(session: &Session, name: &str, before: Option<String>) 
         Ok(is_current && contexts.switch(&before).is_ok())
     };
     if Contexts::change(&context::file()?, restore).await? {
-        session.output.remark(&format!("context \"{before}\" is current again"));
+        invocation.output.remark(&format!("context \"{before}\" is current again"));
     }
     Ok(())
 }

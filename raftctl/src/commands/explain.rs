@@ -3,16 +3,16 @@
 use serde_json::json;
 
 use crate::codes::{self, Code, Page, pages};
+use crate::invocation::Invocation;
 use crate::output::View;
 use crate::output::table::Rows;
 use crate::report::{Report, Result};
-use crate::target::Session;
 
 /// Prints a page, or the list of all.
 ///
 /// # Errors
 /// If there is no such code.
-pub fn run(session: &Session, code: Option<&str>) -> Result<()> {
+pub(crate) fn run(invocation: &Invocation, code: Option<&str>) -> Result<()> {
     let item = |page: &Page| {
         json!({
             "code": page.code.to_string(), "title": page.title, "text": page.text,
@@ -29,7 +29,7 @@ pub fn run(session: &Session, code: Option<&str>) -> Result<()> {
             View {
                 kind: "ErrorPageList",
                 data: json!({ "pages": pages().map(item).collect::<Vec<_>>() }),
-                text: rows.render(session.output.headers).into_bytes(),
+                text: rows.render(invocation.output.headers).into_bytes(),
                 names: pages().map(|page| page.code.to_string()).collect(),
                 warnings: Vec::new(),
             }
@@ -52,5 +52,5 @@ pub fn run(session: &Session, code: Option<&str>) -> Result<()> {
             }
         }
     };
-    session.output.answer(&view)
+    invocation.output.answer(&view)
 }

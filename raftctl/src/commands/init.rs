@@ -9,91 +9,93 @@ use consensus::NodeId;
 use serde_json::json;
 
 use crate::addresses;
+use crate::bootstrap::{Bootstrapped, Patience, bootstrap};
 use crate::bundle::{Bundles, NodeSettings, PLAN};
-use crate::cli::{duration, endpoint};
 use crate::cluster::Survey;
-use crate::cluster::verdict::judge;
+use crate::cluster::judge::judge;
 use crate::codes;
 use crate::context::{self, Context, Contexts};
-use crate::founding::{Founded, Patience, found};
-use crate::output::View;
+use crate::files;
+use crate::invocation::Invocation;
+use crate::output::{View, units};
 use crate::report::{Report, Result};
-use crate::target::{Session, Target};
+use crate::target::Target;
+use crate::values::{duration, name, node};
 
 /// How often nodes are asked while `init` waits for them.
 const POLL: Duration = Duration::from_millis(250);
 
 /// What `init` is told.
 #[derive(Clone, Debug, Args)]
-pub struct InitArgs {
+pub(crate) struct InitArgs {
     /// The cluster's name: a-z, 0-9, '.', '_' and '-'
     #[arg(value_name = "NAME", value_parser = name)]
-    pub name: String,
+    pub(crate) name: String,
 
     /// A node, as the others and clients reach it; again for each node, needed the first time
     #[arg(long = "node", value_name = "NAME=HOST:PORT", value_parser = node)]
-    pub nodes: Vec<(String, String)>,
+    pub(crate) nodes: Vec<(String, String)>,
 
     /// Where authority, bundles and record are kept [default: ~/.local/share/raftctl/NAME]
     #[arg(long, value_name = "DIR", env = "RAFTCTL_DIR", hide_env_values = true)]
-    pub dir: Option<PathBuf>,
+    pub(crate) dir: Option<PathBuf>,
 
     /// What the nodes replicate: the name of the machine in their program
     #[arg(long, value_name = "NAME", default_value = crate::bundle::KV, value_parser = name)]
-    pub machine: String,
+    pub(crate) machine: String,
 
     /// Makes authority, bundles and context, and stops before it waits for the nodes
     #[arg(long)]
-    pub prepare_only: bool,
+    pub(crate) prepare_only: bool,
 
     /// How long to wait for the nodes
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
-    pub wait: Duration,
+    pub(crate) wait: Duration,
 
     /// Says what would be done, and does nothing
     #[arg(long)]
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
 }
 
 /// Runs the command.
 ///
 /// # Errors
 /// If something is in the way, or nodes do not answer in time.
-pub async fn run(session: &Session, args: InitArgs) -> Result<()> {
+pub(crate) async fn run(invocation: &Invocation, args: InitArgs) -> Result<()> {
     check_nodes(&args.nodes)?;
-    addresses::check_founders(session, &args.nodes).await?;
+    addresses::check_first_members(invocation, &args.nodes).await?;
     let directory = match &args.dir {
-        Some(directory) => absolute(directory)?,
+        Some(directory) => files::absolute(directory)?,
         None => context::data_directory()?.join(&args.name),
     };
     if args.dry_run {
-        return plan(session, &args, &directory);
+        return plan(invocation, &args, &directory);
     }
     may_write_context(&args.name, &directory).await?;
     let bundles = Bundles::prepare(&directory, &args.name, &args.nodes, &args.machine, |_| {
         NodeSettings::default()
     })?;
-    say_prepared(session, &bundles);
+    say_prepared(invocation, &bundles);
     write_context(&args.name, &bundles, false).await?;
     if args.prepare_only {
-        session.output.remark("  prepared    run the same command again when the nodes are up");
-        return session.output.answer(&view(&bundles, None));
+        invocation.output.remark("  prepared    run the same command again when the nodes are up");
+        return invocation.output.answer(&view(&bundles, None));
     }
     let target = Target::of(&bundles)?;
-    let client = target.client(session.global.timeout)?;
+    let client = target.client(invocation.global.timeout)?;
     let patience = Patience { wait: args.wait, poll: POLL };
     let known = Contexts::load(&context::file()?)?.get(&args.name)?.nodes.clone();
-    let founded = found(&session.output, &bundles, &client, &known, patience).await?;
+    let bootstrapped = bootstrap(&invocation.output, &bundles, &client, &known, patience).await?;
     client.close().await;
-    if let Some(configuration) = founded.survey.configuration() {
-        session.follow(&target, configuration).await;
+    if let Some(configuration) = bootstrapped.survey.configuration() {
+        invocation.follow(&target, configuration).await;
     }
-    session.output.answer(&view(&bundles, Some(&founded)))
+    invocation.output.answer(&view(&bundles, Some(&bootstrapped)))
 }
 
 /// Tells what was made and what comes next.
-fn say_prepared(session: &Session, bundles: &Bundles) {
-    let say = |line: String| session.output.remark(&line);
+fn say_prepared(invocation: &Invocation, bundles: &Bundles) {
+    let say = |line: String| invocation.output.remark(&line);
     let verb = if bundles.created { "created" } else { "present" };
     let directory = bundles.directory().display();
     let fingerprint = bundles.fingerprint.get(..19).unwrap_or(&bundles.fingerprint);
@@ -127,10 +129,10 @@ fn say_prepared(session: &Session, bundles: &Bundles) {
 }
 
 /// Returns the answer: for people a line or two, for programs all of it.
-fn view(bundles: &Bundles, founded: Option<&Founded>) -> View {
+fn view(bundles: &Bundles, bootstrapped: Option<&Bootstrapped>) -> View {
     let plan = &bundles.plan;
     let mut text = String::new();
-    let cluster = short(&plan.cluster);
+    let cluster = units::short_id(&plan.cluster);
     let mut data = json!({
         "name": plan.name,
         "cluster": plan.cluster,
@@ -142,7 +144,7 @@ fn view(bundles: &Bundles, founded: Option<&Founded>) -> View {
             "bundle": bundles.node_directory(node),
         })).collect::<Vec<_>>(),
     });
-    if let Some(Founded { generation, present, survey }) = founded {
+    if let Some(Bootstrapped { generation, present, survey }) = bootstrapped {
         let verdict = judge(survey, crate::bundle::now_unix_s().try_into().unwrap_or(i64::MAX));
         let name = |id: NodeId| survey.name(id);
         let leader = survey.leader().map(|leader| leader.node);
@@ -170,13 +172,14 @@ fn view(bundles: &Bundles, founded: Option<&Founded>) -> View {
         data["voters"] = json!(voters);
         data["tolerates"] = json!(verdict.tolerates);
     }
-    let rows = founded.into_iter().flat_map(|founded| &founded.survey.rows);
+    let rows = bootstrapped.into_iter().flat_map(|bootstrapped| &bootstrapped.survey.rows);
     let silent = |row: &crate::cluster::Row| {
         let silence = row.answer.as_ref().err()?;
         Some(format!("{} does not answer: {}", row.name, silence.why))
     };
     let mut warnings: Vec<String> = rows.filter_map(silent).collect();
-    warnings.extend(founded.into_iter().flat_map(|founded| unsettled(&founded.survey)));
+    warnings
+        .extend(bootstrapped.into_iter().flat_map(|bootstrapped| unsettled(&bootstrapped.survey)));
     let names = vec![plan.name.clone()];
     View { kind: "Init", data, text: text.into_bytes(), names, warnings }
 }
@@ -192,7 +195,7 @@ fn unsettled(survey: &Survey) -> Vec<String> {
     told.map(|(text, code)| format!("{text} (raftctl explain {code})")).collect()
 }
 
-fn plan(session: &Session, args: &InitArgs, directory: &std::path::Path) -> Result<()> {
+fn plan(invocation: &Invocation, args: &InitArgs, directory: &std::path::Path) -> Result<()> {
     let exists = directory.join(PLAN).exists();
     let shown = directory.display();
     let mut text = String::new();
@@ -223,7 +226,7 @@ fn plan(session: &Session, args: &InitArgs, directory: &std::path::Path) -> Resu
     let names = vec![args.name.clone()];
     let view =
         View { kind: "Plan", data, text: text.clone().into_bytes(), names, warnings: vec![] };
-    session.output.answer(&view)
+    invocation.output.answer(&view)
 }
 
 /// Refuses to take the name of another cluster's context, and to begin what could not be ended.
@@ -265,14 +268,14 @@ fn is_free(
 ///
 /// # Errors
 /// If another cluster has the name, or the file cannot be written.
-pub async fn write_context(name: &str, bundles: &Bundles, local: bool) -> Result<()> {
-    let founded = bundles.record()?.is_some();
+pub(crate) async fn write_context(name: &str, bundles: &Bundles, local: bool) -> Result<()> {
+    let bootstrapped = bundles.record()?.is_some();
     let write = |contexts: &mut Contexts| {
         is_free(contexts, name, bundles.directory(), local)?;
         let mut context = bundles.context();
         // The nodes of a running cluster may have followed changes of members since.
         let known = contexts.all.get(name).filter(|known| known.cluster == context.cluster);
-        if let Some(known) = known.filter(|_| founded) {
+        if let Some(known) = known.filter(|_| bootstrapped) {
             context.nodes.clone_from(&known.nodes);
         }
         contexts.all.insert(name.to_owned(), context);
@@ -296,41 +299,4 @@ fn check_nodes(nodes: &[(String, String)]) -> Result<()> {
         return usage(&format!("a cluster has at most {} members", consensus::MEMBERS_MAX));
     }
     Ok(())
-}
-
-/// Reads a cluster's name.
-///
-/// # Errors
-/// If it could not be part of a file's name or a certificate.
-pub fn name(text: &str) -> std::result::Result<String, String> {
-    match text.parse::<certs::Name>() {
-        Ok(name) => Ok(name.to_string()),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-/// Reads `n1=host:port`.
-///
-/// # Errors
-/// If one of them is missing or makes no sense.
-pub fn node(text: &str) -> std::result::Result<(String, String), String> {
-    let (name_text, address) =
-        text.split_once('=').ok_or("not NAME=HOST:PORT, as n1=n1.example:7400")?;
-    Ok((name(name_text)?, endpoint(address)?))
-}
-
-/// Makes a path absolute, for it goes into a context.
-///
-/// # Errors
-/// If the working directory is unknown.
-pub fn absolute(path: &std::path::Path) -> Result<PathBuf> {
-    std::path::absolute(path).map_err(|error| Report::io(path, &error))
-}
-
-/// Shortens a cluster's id for people.
-pub fn short(cluster: &str) -> String {
-    match (cluster.get(..4), cluster.get(cluster.len().saturating_sub(4)..)) {
-        (Some(head), Some(tail)) if cluster.len() > 8 => format!("{head}..{tail}"),
-        _ => cluster.to_owned(),
-    }
 }

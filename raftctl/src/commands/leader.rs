@@ -13,17 +13,17 @@ use crate::cluster::quorum::{answering, heard};
 use crate::cluster::{Survey, Told, remarks};
 use crate::codes;
 use crate::context::Node;
+use crate::invocation::Invocation;
 use crate::look::{again, look};
 use crate::output::{View, units};
 use crate::report::{Report, Result};
-use crate::target::Session;
 
 /// How often it is looked who leads.
 const POLL: Duration = Duration::from_millis(20);
 
 /// Leadership.
 #[derive(Clone, Debug, Subcommand)]
-pub enum LeaderCommand {
+pub(crate) enum LeaderCommand {
     /// Shows who leads
     Show,
     /// Hands leadership over
@@ -40,11 +40,11 @@ pub enum LeaderCommand {
 ///
 /// # Errors
 /// If nobody leads, or nobody takes over.
-pub async fn run(session: &Session, command: LeaderCommand) -> Result<()> {
+pub(crate) async fn run(invocation: &Invocation, command: LeaderCommand) -> Result<()> {
     match command {
-        LeaderCommand::Show => show(session).await,
+        LeaderCommand::Show => show(invocation).await,
         LeaderCommand::Transfer { member, dry_run } => {
-            transfer(session, member.as_deref(), dry_run).await
+            transfer(invocation, member.as_deref(), dry_run).await
         }
     }
 }
@@ -82,19 +82,23 @@ impl Led {
 ///
 /// # Errors
 /// If nobody leads.
-pub async fn show(session: &Session) -> Result<()> {
-    let (target, client) = session.client()?;
+pub(crate) async fn show(invocation: &Invocation) -> Result<()> {
+    let (target, client) = invocation.client()?;
     let led = Led::ask(&client, &target.nodes).await?;
     client.close().await;
-    answer(session, &led)
+    answer(invocation, &led)
 }
 
 /// Hands leadership over to this member, or to the voter that has most of the log.
 ///
 /// # Errors
 /// If it is no voter, or does not take over in time.
-pub async fn transfer(session: &Session, to: Option<&str>, dry_run: bool) -> Result<()> {
-    let (target, client) = session.client()?;
+pub(crate) async fn transfer(
+    invocation: &Invocation,
+    to: Option<&str>,
+    dry_run: bool,
+) -> Result<()> {
+    let (target, client) = invocation.client()?;
     let led = Led::ask(&client, &target.nodes).await?;
     let to = match to {
         Some(name) => find(&led.configuration, name)?.0,
@@ -108,11 +112,11 @@ pub async fn transfer(session: &Session, to: Option<&str>, dry_run: bool) -> Res
     }
     if dry_run {
         client.close().await;
-        return plan(session, &led, to);
+        return plan(invocation, &led, to);
     }
     if to == led.leader {
         client.close().await;
-        return answer(session, &led);
+        return answer(invocation, &led);
     }
     match client.transfer(to).await {
         // It shows who leads then.
@@ -121,14 +125,19 @@ pub async fn transfer(session: &Session, to: Option<&str>, dry_run: bool) -> Res
             return Err(Report::from_client(error).causes(known_of(&led.survey, to)));
         }
     }
-    let now = taken_over(session, &client, &led, to).await?;
+    let now = taken_over(invocation, &client, &led, to).await?;
     client.close().await;
-    answer(session, &now)
+    answer(invocation, &now)
 }
 
 /// Waits until a member leads, as it says itself or its followers do.
-async fn taken_over(session: &Session, client: &Client, led: &Led, to: NodeId) -> Result<Led> {
-    let deadline = Instant::now() + session.global.timeout;
+async fn taken_over(
+    invocation: &Invocation,
+    client: &Client,
+    led: &Led,
+    to: NodeId,
+) -> Result<Led> {
+    let deadline = Instant::now() + invocation.global.timeout;
     loop {
         let survey = again(client, &led.survey).await;
         // What followers say of a new term is new.
@@ -155,14 +164,14 @@ fn known_of(survey: &Survey, id: NodeId) -> Vec<client::Cause> {
     own.collect()
 }
 
-fn plan(session: &Session, led: &Led, to: NodeId) -> Result<()> {
+fn plan(invocation: &Invocation, led: &Led, to: NodeId) -> Result<()> {
     let (from, name) = (led.survey.name(led.leader), led.survey.name(to));
     let shown = |name: &str| units::name(name.as_bytes());
     let text = format!("leader     {}  ->  {}\n", shown(&from), shown(&name));
     let data = json!({ "from": from, "to": name, "id": to.to_string() });
     let names = vec![name];
     let (kind, warnings) = ("Plan", Vec::new());
-    session.output.answer(&View { kind, data, text: text.into_bytes(), names, warnings })
+    invocation.output.answer(&View { kind, data, text: text.into_bytes(), names, warnings })
 }
 
 /// Returns the voter that has most of the log, as the leader knows, or those who answer do.
@@ -188,7 +197,7 @@ fn best(led: &Led) -> Result<NodeId> {
     })
 }
 
-fn answer(session: &Session, led: &Led) -> Result<()> {
+fn answer(invocation: &Invocation, led: &Led) -> Result<()> {
     let (name, term) = (led.survey.name(led.leader), led.term);
     let shown = units::name(name.as_bytes());
     let since = led.since_ms.map_or_else(
@@ -201,5 +210,11 @@ fn answer(session: &Session, led: &Led) -> Result<()> {
         "term": term.to_string(), "leadingMs": led.since_ms,
     });
     let (names, warnings) = (vec![shown], Vec::new());
-    session.output.answer(&View { kind: "Leader", data, text: text.into_bytes(), names, warnings })
+    invocation.output.answer(&View {
+        kind: "Leader",
+        data,
+        text: text.into_bytes(),
+        names,
+        warnings,
+    })
 }

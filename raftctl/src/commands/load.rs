@@ -21,14 +21,14 @@ use tokio::sync::mpsc::Receiver;
 use tokio::task::{JoinError, JoinSet};
 
 use self::lines::{Again, Count, Fed, Grammar, Line, Source};
-use crate::cli::duration;
 use crate::codes;
-use crate::commands::kv::{decode, unexpected};
+use crate::commands::kv::pairs::{decode, unexpected};
+use crate::invocation::Invocation;
 use crate::output::progress::Progress;
 use crate::output::{View, units};
 use crate::report::{Report, Result};
 use crate::signals::{Signals, Stop};
-use crate::target::Session;
+use crate::values::duration;
 
 mod lines;
 
@@ -52,28 +52,28 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What `load` is told.
 #[derive(Clone, Debug, Args)]
-pub struct LoadArgs {
+pub(crate) struct LoadArgs {
     /// The file, a line KEY<TAB>VALUE each; - reads stdin (./- is a file of that name). A plain
     /// file is checked as a whole first, what comes through a pipe line by line
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
     /// Begins with this line; what a stopped load prints
     #[arg(long, value_name = "LINE", default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
-    pub from_line: u64,
+    pub(crate) from_line: u64,
     /// How many puts are under way at a time
     #[arg(long, value_name = "COUNT", default_value_t = 256)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=2_048))]
-    pub in_flight: u16,
+    pub(crate) in_flight: u16,
     /// Gives up when nothing was acknowledged for so long [default: --timeout if that is given, as
     /// a flag or a variable, else 60s]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
-    pub patience: Option<Duration>,
+    pub(crate) patience: Option<Duration>,
     /// Reads keys and values that stand in $'..' as shells do: what `kv list --lines` writes
     #[arg(long)]
-    pub quoted: bool,
+    pub(crate) quoted: bool,
     /// Only checks the file
     #[arg(long)]
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
 }
 
 /// What all puts share.
@@ -118,24 +118,24 @@ enum Halt {
 ///
 /// # Errors
 /// If a line is bad, or the cluster does not take them all.
-pub async fn run(session: &Session, args: LoadArgs) -> Result<()> {
+pub(crate) async fn run(invocation: &Invocation, args: LoadArgs) -> Result<()> {
     let grammar = if args.quoted { Grammar::Quoted } else { Grammar::Plain };
     let source = Source::open(&args.file, grammar)?;
-    let mut output = session.output.clone();
+    let mut output = invocation.output.clone();
     if source.is_typed() {
         // Nobody types into a drawing.
         output.draws = false;
-        session.output.remark("type lines KEY<TAB>VALUE; Ctrl-D on a line of its own ends them");
+        invocation.output.remark("type lines KEY<TAB>VALUE; Ctrl-D on a line of its own ends them");
     }
     if let Some(total) = source.lines() {
         is_within(&args, total)?;
     }
     if args.dry_run {
-        return check_only(session, source, &args);
+        return check_only(invocation, source, &args);
     }
-    let (_, client) = session.client()?;
+    let (_, client) = invocation.client()?;
     // Who says how long a request may take does not mean to wait for longer without one.
-    let patience = args.patience.or(session.global.timeout_given()).unwrap_or(PATIENCE);
+    let patience = args.patience.or(invocation.global.timeout_given()).unwrap_or(PATIENCE);
     let opened = open(&client, patience).await?;
     let shared = Shared::new(client, opened, patience);
     let mut signals = Signals::catch()?;
@@ -163,7 +163,7 @@ pub async fn run(session: &Session, args: LoadArgs) -> Result<()> {
         let message = format!("{name}: {} of {} lines were loaded", load.done, count.lines);
         return Err(Report::new(codes::INTERNAL, message));
     }
-    session.output.answer(&load.summary(&args, &name, count))
+    invocation.output.answer(&load.summary(&args, &name, count))
 }
 
 /// Refuses to begin behind the end.
@@ -180,7 +180,7 @@ fn wanted(args: &LoadArgs, total: u64) -> u64 {
     (total + 1).saturating_sub(args.from_line)
 }
 
-fn check_only(session: &Session, mut source: Source, args: &LoadArgs) -> Result<()> {
+fn check_only(invocation: &Invocation, mut source: Source, args: &LoadArgs) -> Result<()> {
     let count = source.count()?;
     let total = count.lines;
     is_within(args, total)?;
@@ -188,7 +188,7 @@ fn check_only(session: &Session, mut source: Source, args: &LoadArgs) -> Result<
     let text = format!("{name}: {total} lines are valid; would put {wanted}\n");
     let data = json!({ "file": args.file.display().to_string(), "lines": total, "puts": wanted });
     let (text, warnings) = (text.into_bytes(), count.warnings());
-    session.output.answer(&View { kind: "Plan", data, text, names: Vec::new(), warnings })
+    invocation.output.answer(&View { kind: "Plan", data, text, names: Vec::new(), warnings })
 }
 
 /// Says how far a stopped load came, and how to go on.
@@ -377,7 +377,7 @@ async fn open(client: &Client, patience: Duration) -> Result<ClientSession> {
     let began = Instant::now();
     loop {
         match client.session("raftctl kv load").await {
-            Ok(session) => return Ok(session),
+            Ok(invocation) => return Ok(invocation),
             Err(ClientError::Unknown { .. } | ClientError::NoLeader { .. })
                 if began.elapsed() + RETRY_AFTER < patience => {}
             Err(error) => return Err(error.into()),

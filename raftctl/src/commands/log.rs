@@ -1,21 +1,20 @@
 //! `raftctl log`: what was agreed on, in order. Values are shown only when asked for.
 
-use bytes::Bytes;
 use clap::{Args, Subcommand};
 use client::{Client, LogDetail, LogEntry, LogPage};
 use protocol::limits::LOG_PAGE_ENTRIES_MAX;
-use protocol::{EntryKind, decode_configuration};
-use serde_json::{Map, Value, json};
-use state_machine::{Envelope, EnvelopeKind, SystemCommand};
+use serde_json::{Map, Value};
 
 use crate::codes;
-use crate::commands::snapshot::members;
+use crate::commands::log::entries::{Content, How, item, kind};
+use crate::invocation::Invocation;
 use crate::look::look;
 use crate::output::stream::{Kind, Listed, Stream};
 use crate::output::{View, units};
 use crate::report::{Report, Result};
-use crate::target::{Session, Target};
+use crate::target::Target;
 
+mod entries;
 mod offline;
 mod tail;
 
@@ -28,7 +27,7 @@ const ENTRIES: Kind = Kind {
 
 /// The replicated log.
 #[derive(Clone, Debug, Subcommand)]
-pub enum LogCommand {
+pub(crate) enum LogCommand {
     /// Lists entries, the last ones unless told otherwise
     #[command(visible_alias = "ls")]
     List(ListArgs),
@@ -44,7 +43,7 @@ pub enum LogCommand {
 
 /// What `list` is told.
 #[derive(Clone, Debug, Args)]
-pub struct ListArgs {
+pub(crate) struct ListArgs {
     /// The first index
     #[arg(long, value_name = "INDEX", value_parser = clap::value_parser!(u64).range(1..))]
     from: Option<u64>,
@@ -59,7 +58,7 @@ pub struct ListArgs {
 
 /// What `show` is told.
 #[derive(Clone, Debug, Args)]
-pub struct ShowArgs {
+pub(crate) struct ShowArgs {
     /// The index
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     index: u64,
@@ -68,64 +67,47 @@ pub struct ShowArgs {
     how: How,
 }
 
-/// How entries are read.
-#[derive(Clone, Debug, Args)]
-struct How {
-    /// Whose log, by name, id or address [default: the first node that answers]
-    #[arg(long, value_name = "NODE")]
-    node: Option<String>,
-    /// Shows the values too
-    #[arg(long)]
-    show_values: bool,
-}
-
-impl How {
-    fn detail(&self) -> LogDetail {
-        if self.show_values { LogDetail::Values } else { LogDetail::Commands }
-    }
-}
-
 /// Runs the command.
 ///
 /// # Errors
 /// If no node answers, or there is no such entry.
-pub async fn run(session: &Session, command: LogCommand) -> Result<()> {
+pub(crate) async fn run(invocation: &Invocation, command: LogCommand) -> Result<()> {
     let how = match &command {
         LogCommand::List(args) => args.how.clone(),
         LogCommand::Show(args) => args.how.clone(),
         LogCommand::Tail(args) => args.how.clone(),
-        LogCommand::Dump(args) => return offline::dump(session, args),
-        LogCommand::Verify(args) => return offline::verify(session, args),
+        LogCommand::Dump(args) => return offline::dump(invocation, args),
+        LogCommand::Verify(args) => return offline::verify(invocation, args),
     };
-    let (target, client) = session.client()?;
+    let (target, client) = invocation.client()?;
     let endpoint = match &how.node {
         Some(node) => Some(address_of(&target, &client, node).await?),
         None => None,
     };
-    let done = live(session, &client, endpoint.as_deref(), &command).await;
+    let done = live(invocation, &client, endpoint.as_deref(), &command).await;
     client.close().await;
     done
 }
 
 /// Asks a node that runs.
 async fn live(
-    session: &Session,
+    invocation: &Invocation,
     client: &Client,
     endpoint: Option<&str>,
     command: &LogCommand,
 ) -> Result<()> {
     match command {
         LogCommand::List(args) => {
-            let mut stream = Stream::new(&session.output, ENTRIES);
-            let known = list(session, client, endpoint, args, &mut stream).await;
+            let mut stream = Stream::new(&invocation.output, ENTRIES);
+            let known = list(invocation, client, endpoint, args, &mut stream).await;
             let rest = bounds(&known.map_err(|why| stream.cut_off(why))?);
             stream.end(rest, &[]).await
         }
         LogCommand::Show(ShowArgs { index, how }) => {
             let page = client.read_log(endpoint, *index, 1, how.detail()).await?;
-            session.output.answer(&show(&page, *index, how.show_values)?)
+            invocation.output.answer(&show(&page, *index, how.show_values)?)
         }
-        LogCommand::Tail(args) => tail::run(session, client, endpoint, args).await,
+        LogCommand::Tail(args) => tail::run(invocation, client, endpoint, args).await,
         LogCommand::Dump(_) | LogCommand::Verify(_) => unreachable!("they ask no node"),
     }
 }
@@ -178,7 +160,7 @@ impl Listed for Item<'_> {
 /// Writes entries page by page, the last ones if no index is named. The end of the log is where it
 /// is when the list gets there. Returns the last page, whose bounds are the newest.
 async fn list(
-    session: &Session,
+    invocation: &Invocation,
     client: &Client,
     endpoint: Option<&str>,
     args: &ListArgs,
@@ -196,7 +178,7 @@ async fn list(
         let most = u32::try_from(missing).unwrap_or(u32::MAX).min(LOG_PAGE_ENTRIES_MAX);
         let page = client.read_log(endpoint, next, most, args.how.detail()).await?;
         if page.first > next {
-            tail::warn_of_gap(session, next, page.first);
+            tail::warn_of_gap(invocation, next, page.first);
             next = page.first;
             continue;
         }
@@ -249,129 +231,6 @@ fn show(page: &LogPage, index: u64, values: bool) -> Result<View> {
     })
 }
 
-const fn kind(kind: EntryKind) -> &'static str {
-    match kind {
-        EntryKind::Noop => "noop",
-        EntryKind::Command => "command",
-        EntryKind::Configuration => "configuration",
-    }
-}
-
 fn state(page: &LogPage, entry: &LogEntry) -> &'static str {
     if entry.index <= page.commit { "committed" } else { "uncommitted" }
-}
-
-fn item(page: &LogPage, entry: &LogEntry, values: bool) -> Value {
-    json!({
-        "index": entry.index.to_string(),
-        "term": entry.term.to_string(),
-        "kind": kind(entry.kind),
-        "sizeBytes": entry.payload_bytes,
-        "committed": entry.index <= page.commit,
-        "stampNs": entry.stamp_ns.to_string(),
-        "command": Content::of(entry).line(values),
-    })
-}
-
-/// What an entry says, as far as it can be read.
-enum Content {
-    Nothing,
-    /// The node does not show payloads to this certificate.
-    Hidden,
-    /// The machine's, in its words if it has any.
-    Machine(Option<String>, Bytes),
-    System(SystemCommand),
-    /// Fit to be shown.
-    Members(String),
-    /// The sentence says why it is not understood.
-    Foreign(String),
-}
-
-impl Content {
-    fn of(entry: &LogEntry) -> Self {
-        match (entry.kind, &entry.payload) {
-            (EntryKind::Noop, _) => Self::Nothing,
-            (EntryKind::Command | EntryKind::Configuration, None) => Self::Hidden,
-            (EntryKind::Command, Some(payload)) => {
-                let decoded = Envelope::decode(payload).and_then(|envelope| match envelope.kind {
-                    EnvelopeKind::Machine => Ok(Self::Machine(entry.text.clone(), envelope.body)),
-                    EnvelopeKind::System => SystemCommand::decode(&envelope.body).map(Self::System),
-                });
-                decoded.unwrap_or_else(|error| Self::Foreign(error.to_string()))
-            }
-            (EntryKind::Configuration, Some(payload)) => match decode_configuration(payload) {
-                Ok(configuration) => Self::Members(members(&configuration)),
-                Err(error) => Self::Foreign(error.to_string()),
-            },
-        }
-    }
-
-    /// Writes it on a line; values only if they are wanted.
-    fn line(&self, values: bool) -> String {
-        match self {
-            Self::Nothing => "-".to_owned(),
-            Self::Hidden => "(not shown to this certificate)".to_owned(),
-            Self::Members(text) => text.clone(),
-            Self::Foreign(why) => format!("(not understood: {why})"),
-            Self::Machine(Some(text), _) => units::printable(text.as_bytes()),
-            Self::Machine(None, command) if values => units::name(command),
-            Self::Machine(None, command) => format!("({} bytes)", command.len()),
-            Self::System(SystemCommand::RegisterSession { nonce: _, name }) => {
-                format!("register session {}", units::name(name.as_bytes()))
-            }
-            Self::System(SystemCommand::CloseSession { session }) => {
-                format!("close session {session}")
-            }
-            Self::System(SystemCommand::ReserveId { name }) => {
-                format!("reserve id for {}", units::name(name.as_bytes()))
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entry(payload: Bytes, text: Option<&str>) -> LogEntry {
-        LogEntry {
-            index: 7,
-            term: 2,
-            stamp_ns: 0,
-            kind: EntryKind::Command,
-            payload_bytes: u32::try_from(payload.len()).expect("it is small"),
-            payload: Some(payload),
-            text: text.map(str::to_owned),
-        }
-    }
-
-    #[test]
-    fn a_command_is_told_in_the_words_of_its_machine_and_else_by_its_size() {
-        let payload = Envelope::sessionless(Bytes::from_static(b"take the key")).encode();
-        let said = Content::of(&entry(payload.clone(), Some("takes \x1b[2J")));
-        assert_eq!(said.line(false), "takes \\x1b[2J", "nothing a terminal obeys");
-        let silent = Content::of(&entry(payload, None));
-        assert_eq!(silent.line(false), "(12 bytes)");
-        assert_eq!(silent.line(true), "take the key");
-    }
-
-    #[test]
-    fn what_the_system_is_told_is_said_in_words() {
-        let payload = |command: &SystemCommand| {
-            Content::of(&entry(Envelope::system(command).encode(), None)).line(false)
-        };
-        let register = SystemCommand::RegisterSession { nonce: [0; 16], name: "web".into() };
-        assert_eq!(payload(&register), "register session web");
-        assert_eq!(payload(&SystemCommand::CloseSession { session: 7 }), "close session 7");
-        assert_eq!(payload(&SystemCommand::ReserveId { name: "n4".into() }), "reserve id for n4");
-    }
-
-    #[test]
-    fn what_is_hidden_or_not_understood_is_said() {
-        let mut hidden = entry(Bytes::new(), None);
-        hidden.payload = None;
-        assert_eq!(Content::of(&hidden).line(true), "(not shown to this certificate)");
-        hidden.payload = Some(Bytes::from_static(b"\xff\xff"));
-        assert!(Content::of(&hidden).line(true).starts_with("(not understood: "));
-    }
 }

@@ -8,14 +8,15 @@ use state_machine::{
     SESSION_TIMEOUT, SESSIONS_PAGE_MAX, Session as Found, SessionAnswers, SystemAnswer, SystemQuery,
 };
 
-use crate::codes;
+use crate::commands::session::found::{below, find, name, ranges, unexpected};
+use crate::invocation::Invocation;
 use crate::output::stream::{Kind, Listed, Stream};
 use crate::output::table::Rows;
 use crate::output::{View, units};
-use crate::report::{Report, Result};
-use crate::target::Session;
+use crate::report::Result;
 
 mod close;
+mod found;
 
 const SESSIONS: Kind = Kind {
     kind: "SessionList",
@@ -26,7 +27,7 @@ const SESSIONS: Kind = Kind {
 
 /// Clients' sessions.
 #[derive(Clone, Debug, Subcommand)]
-pub enum SessionCommand {
+pub(crate) enum SessionCommand {
     /// Lists the open sessions
     #[command(visible_alias = "ls")]
     List(ListArgs),
@@ -52,7 +53,7 @@ pub enum SessionCommand {
 
 /// What `list` is told.
 #[derive(Clone, Copy, Debug, Args)]
-pub struct ListArgs {
+pub(crate) struct ListArgs {
     /// At most so many; 0 is all
     #[arg(long, value_name = "COUNT", default_value_t = 1_000)]
     limit: u64,
@@ -65,20 +66,16 @@ pub struct ListArgs {
 ///
 /// # Errors
 /// If the cluster does not answer, or there is no such session.
-pub async fn run(session: &Session, command: SessionCommand) -> Result<()> {
+pub(crate) async fn run(invocation: &Invocation, command: SessionCommand) -> Result<()> {
     match command {
-        SessionCommand::List(args) => list(session, args).await,
-        SessionCommand::Show { id, stale } => show(session, id, stale).await,
-        SessionCommand::Close(args) => close::run(session, args).await,
+        SessionCommand::List(args) => list(invocation, args).await,
+        SessionCommand::Show { id, stale } => show(invocation, id, stale).await,
+        SessionCommand::Close(args) => close::run(invocation, args).await,
     }
 }
 
 fn consistency(stale: bool) -> Consistency {
     if stale { Consistency::Stale } else { Consistency::Linearizable }
-}
-
-fn unexpected() -> Report {
-    Report::new(codes::UNEXPECTED, "the node answered something else than was asked")
 }
 
 /// A session as it is listed at a moment of cluster time.
@@ -106,9 +103,9 @@ impl Listed for Item<'_> {
     }
 }
 
-async fn list(session: &Session, args: ListArgs) -> Result<()> {
-    let (_, client) = session.client()?;
-    let mut stream = Stream::new(&session.output, SESSIONS);
+async fn list(invocation: &Invocation, args: ListArgs) -> Result<()> {
+    let (_, client) = invocation.client()?;
+    let mut stream = Stream::new(&invocation.output, SESSIONS);
     let ended = pages(&client, args, &mut stream).await;
     client.close().await;
     let more = ended.map_err(|why| stream.cut_off(why))?;
@@ -146,31 +143,18 @@ async fn pages(client: &Client, args: ListArgs, stream: &mut Stream) -> Result<b
     }
 }
 
-async fn show(session: &Session, id: u64, stale: bool) -> Result<()> {
-    let (_, client) = session.client()?;
+async fn show(invocation: &Invocation, id: u64, stale: bool) -> Result<()> {
+    let (_, client) = invocation.client()?;
     let found = find(&client, id, consistency(stale)).await;
     client.close().await;
     let (found, time) = found?;
-    session.output.answer(&View {
+    invocation.output.answer(&View {
         kind: "Session",
         data: details(id, &found, time),
-        text: text(id, &found, time, session.output.headers).into_bytes(),
+        text: text(id, &found, time, invocation.output.headers).into_bytes(),
         names: vec![id.to_string()],
         warnings: Vec::new(),
     })
-}
-
-/// Looks a session up; also says which cluster time it is.
-async fn find(client: &Client, id: u64, how: Consistency) -> Result<(SessionAnswers, ClusterTime)> {
-    let query = SystemQuery::Session { session: id };
-    let SystemAnswer::Session { found, time } = client.system(&query, how).await? else {
-        return Err(unexpected());
-    };
-    let found = found.ok_or_else(|| {
-        let message = format!("there is no session {id}: it was closed, has expired or never was");
-        Report::new(codes::NO_SESSION, message).help("raftctl session list")
-    })?;
-    Ok((found, time))
 }
 
 fn text(id: u64, found: &SessionAnswers, now: ClusterTime, headers: bool) -> String {
@@ -202,40 +186,9 @@ fn text(id: u64, found: &SessionAnswers, now: ClusterTime, headers: bool) -> Str
     text
 }
 
-/// Writes ascending numbers as ranges: `3, 5-9`.
-fn ranges(numbers: &[u64]) -> String {
-    let mut parts: Vec<(u64, u64)> = Vec::new();
-    for number in numbers {
-        match parts.last_mut() {
-            Some((_, last)) if *last + 1 == *number => *last = *number,
-            _ => parts.push((*number, *number)),
-        }
-    }
-    let part = |(first, last): &(u64, u64)| match first == last {
-        true => first.to_string(),
-        false => format!("{first}-{last}"),
-    };
-    parts.iter().map(part).collect::<Vec<_>>().join(", ")
-}
-
-fn name(one: &Found) -> String {
-    match one.name.as_str() {
-        "" => "-".to_owned(),
-        // Only a session without a name is shown as a dash.
-        name => units::key(name.as_bytes()),
-    }
-}
-
 /// Says up to which command the client has all answers.
 fn answered(one: &Found) -> String {
     below(one.low_water)
-}
-
-fn below(low_water: u64) -> String {
-    match low_water {
-        0 | 1 => "-".to_owned(),
-        low_water => format!("1-{}", low_water - 1),
-    }
 }
 
 fn since_ms(now: ClusterTime, then: ClusterTime) -> u64 {

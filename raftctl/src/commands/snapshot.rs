@@ -4,23 +4,22 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use certs::ClusterId;
-use clap::{Args, Subcommand};
-use consensus::Configuration;
+use clap::Subcommand;
 use serde_json::{Value, json};
 use storage::{SnapshotHeader, SnapshotReader, SnapshotTotals};
 
 use crate::input::Input;
+use crate::invocation::Invocation;
 use crate::output::progress::Progress;
 use crate::output::{View, units};
 use crate::report::Result;
-use crate::target::Session;
 
 mod live;
 mod restore;
 
 /// Snapshots of the state.
 #[derive(Clone, Debug, Subcommand)]
-pub enum SnapshotCommand {
+pub(crate) enum SnapshotCommand {
     /// Makes a snapshot of the present state on a node; also what `raftctl snapshot` alone does
     Create {
         /// The node, by name or id; the leader if not said
@@ -31,7 +30,7 @@ pub enum SnapshotCommand {
     #[command(visible_alias = "ls")]
     List,
     /// Makes a snapshot and writes it to a file, which is checked as a whole
-    Save(SaveArgs),
+    Save(live::SaveArgs),
     /// Shows what a file says of itself; its contents are not looked at
     Show {
         /// The file; - is standard input (./- is a file of that name)
@@ -46,40 +45,27 @@ pub enum SnapshotCommand {
     Restore(restore::RestoreArgs),
 }
 
-/// What `save` is told.
-#[derive(Clone, Debug, Args)]
-pub struct SaveArgs {
-    /// The file, for its owner alone (0600); - is standard output (./- is a file of that name)
-    file: PathBuf,
-    /// The node, by name or id; the leader if not said
-    #[arg(long, value_name = "NODE")]
-    node: Option<String>,
-    /// Replaces the file if it is there, and keeps its mode
-    #[arg(long)]
-    force: bool,
-}
-
 /// Runs the command.
 ///
 /// # Errors
 /// If the file cannot be read or is damaged.
-pub async fn run(session: &Session, command: SnapshotCommand) -> Result<()> {
+pub(crate) async fn run(invocation: &Invocation, command: SnapshotCommand) -> Result<()> {
     match command {
-        SnapshotCommand::Create { node } => live::create(session, node.as_deref()).await,
-        SnapshotCommand::List => live::list(session).await,
-        SnapshotCommand::Save(args) => live::save(session, &args).await,
-        SnapshotCommand::Show { file } => show(session, &file),
-        SnapshotCommand::Verify { file } => verify(session, &file),
-        SnapshotCommand::Restore(args) => restore::run(session, &args).await,
+        SnapshotCommand::Create { node } => live::create(invocation, node.as_deref()).await,
+        SnapshotCommand::List => live::list(invocation).await,
+        SnapshotCommand::Save(args) => live::save(invocation, &args).await,
+        SnapshotCommand::Show { file } => show(invocation, &file),
+        SnapshotCommand::Verify { file } => verify(invocation, &file),
+        SnapshotCommand::Restore(args) => restore::run(invocation, &args).await,
     }
 }
 
-fn show(session: &Session, file: &Path) -> Result<()> {
+fn show(invocation: &Invocation, file: &Path) -> Result<()> {
     let input = Input::open_or_stdin(file)?;
     let bytes = input.size()?;
     let reader = SnapshotReader::new(input.name().to_owned(), BufReader::new(input))?;
     let (text, data) = description(reader.name(), bytes, reader.header());
-    session.output.answer(&View {
+    invocation.output.answer(&View {
         kind: "Snapshot",
         data,
         text: text.into_bytes(),
@@ -88,10 +74,10 @@ fn show(session: &Session, file: &Path) -> Result<()> {
     })
 }
 
-fn verify(session: &Session, file: &Path) -> Result<()> {
+fn verify(invocation: &Invocation, file: &Path) -> Result<()> {
     let input = Input::open_or_stdin(file)?;
     let (name, bytes) = (input.name().to_owned(), input.size()?);
-    let mut progress = Progress::of(&session.output, &format!("verifying {name}"), bytes);
+    let mut progress = Progress::of(&invocation.output, &format!("verifying {name}"), bytes);
     let reader = SnapshotReader::new(name.clone(), BufReader::new(input))?;
     let (header, id) = (reader.header().clone(), reader.id());
     let verified = reader.verify(|done| progress.set(done, "bytes"));
@@ -113,7 +99,7 @@ fn verify(session: &Session, file: &Path) -> Result<()> {
     data["chunks"] = json!(chunks.to_string());
     data["digestSha256"] = json!(digest);
     data["verified"] = json!(true);
-    session.output.answer(&View {
+    invocation.output.answer(&View {
         kind: "Snapshot",
         data,
         text: text.into_bytes(),
@@ -127,7 +113,7 @@ fn description(file: &str, bytes: Option<u64>, header: &SnapshotHeader) -> (Stri
     let meta = &header.meta;
     let cluster = ClusterId::from_bytes(header.cluster);
     let machine = units::name(header.machine.as_bytes());
-    let made = made(header.made_unix_ms);
+    let made = units::utc(header.made_unix_ms);
     let stamp = meta.stamp.get();
     // A pipe has no size.
     let size = bytes.map(|bytes| format!(" ({})", units::size(bytes))).unwrap_or_default();
@@ -145,7 +131,7 @@ fn description(file: &str, bytes: Option<u64>, header: &SnapshotHeader) -> (Stri
         header.generation,
         units::count(meta.last.index.get()),
         meta.last.term,
-        members(&meta.configuration),
+        units::members(&meta.configuration),
         units::count(meta.configuration_index.get()),
         stamp / 1_000_000_000,
         stamp % 1_000_000_000,
@@ -159,7 +145,7 @@ fn description(file: &str, bytes: Option<u64>, header: &SnapshotHeader) -> (Stri
         "generation": header.generation.to_string(),
         "index": meta.last.index.to_string(),
         "term": meta.last.term.to_string(),
-        "configuration": members(&meta.configuration),
+        "configuration": units::members(&meta.configuration),
         "configurationIndex": meta.configuration_index.to_string(),
         "clusterTimeNs": stamp.to_string(),
         "machine": header.machine,
@@ -167,30 +153,4 @@ fn description(file: &str, bytes: Option<u64>, header: &SnapshotHeader) -> (Stri
         "made": made,
     });
     (text, data)
-}
-
-/// Writes who votes and who learns.
-pub fn members(configuration: &Configuration) -> String {
-    let name = |id| {
-        let name = configuration.member(id).map_or("?", |member| &member.name);
-        units::name(name.as_bytes())
-    };
-    let list = |ids: &mut dyn Iterator<Item = consensus::NodeId>| -> Vec<String> {
-        ids.map(name).collect()
-    };
-    let joint = if configuration.voters().is_joint() { "joint " } else { "" };
-    let voters = list(&mut configuration.voters().iter()).join(" ");
-    let learners = list(&mut configuration.learners().iter().copied()).join(" ");
-    match learners.as_str() {
-        "" => format!("{joint}voters {voters}"),
-        learners => format!("{joint}voters {voters}, learners {learners}"),
-    }
-}
-
-fn made(unix_ms: u64) -> String {
-    let timestamp = i64::try_from(unix_ms).ok().and_then(|ms| {
-        let at = jiff::Timestamp::from_millisecond(ms).ok()?;
-        at.round(jiff::Unit::Second).ok()
-    });
-    timestamp.map_or_else(|| "at an impossible time".to_owned(), |at| at.to_string())
 }

@@ -6,13 +6,14 @@ use clap::{Args, ValueEnum};
 use client::Client;
 
 use crate::bundle::now_unix_s;
-use crate::cli::duration;
-use crate::cluster::verdict::judge;
+use crate::cluster::judge::judge;
 use crate::cluster::{Health, Survey, Verdict};
 use crate::codes;
+use crate::invocation::Invocation;
 use crate::output::{View, write_stdout};
 use crate::report::{Report, Result};
-use crate::target::{Session, Target};
+use crate::target::Target;
+use crate::values::duration;
 
 mod json;
 mod text;
@@ -25,24 +26,24 @@ const WAIT_POLL: Duration = Duration::from_millis(100);
 
 /// How `status` shows what it found.
 #[derive(Clone, Debug, Args)]
-pub struct StatusArgs {
+pub(crate) struct StatusArgs {
     /// Exits with 0 if healthy, 11 if degraded but serving, 10 if unhealthy
     #[arg(long)]
-    pub check: bool,
+    pub(crate) check: bool,
 
     /// Waits until the cluster is so, as long as --timeout allows
     #[arg(long, value_enum, value_name = "STATE")]
-    pub wait: Option<Wanted>,
+    pub(crate) wait: Option<Wanted>,
 
     /// Shows it again and again
     #[arg(short, long, value_name = "INTERVAL", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "2s", value_parser = duration, conflicts_with = "wait")]
-    pub watch: Option<Duration>,
+    pub(crate) watch: Option<Duration>,
 }
 
 /// What to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Wanted {
+pub(crate) enum Wanted {
     /// Every member does what it should: where one failure is tolerated, any one voter may stop.
     Healthy,
     /// Somebody leads.
@@ -55,24 +56,24 @@ pub enum Wanted {
 ///
 /// # Errors
 /// If no node answers, or the cluster does not become what is waited for.
-pub async fn run(session: &Session, args: StatusArgs) -> Result<()> {
-    let (target, client) = session.client()?;
+pub(crate) async fn run(invocation: &Invocation, args: StatusArgs) -> Result<()> {
+    let (target, client) = invocation.client()?;
     let (survey, verdict) = match (args.wait, args.watch) {
-        (Some(wanted), _) => wait(&target, &client, wanted, session.global.timeout).await?,
-        (None, Some(every)) => return watch(session, &target, &client, every).await,
+        (Some(wanted), _) => wait(&target, &client, wanted, invocation.global.timeout).await?,
+        (None, Some(every)) => return watch(invocation, &target, &client, every).await,
         (None, None) => look(&target, &client).await,
     };
-    session.output.answer(&view(session, &target, &survey, &verdict))?;
+    invocation.output.answer(&view(invocation, &target, &survey, &verdict))?;
     client.close().await;
     if args.check {
         return match verdict.health.exit() {
-            crate::report::Exit::Done => Ok(()),
+            crate::exit::Exit::Done => Ok(()),
             exit => Err(Report::quiet(exit)),
         };
     }
     if survey.answers().next().is_none() {
         let mut report = unreachable(&survey);
-        if session.output.for_people() {
+        if invocation.output.for_people() {
             // The table has said it already.
             report.causes.clear();
             report.help.clear();
@@ -87,20 +88,25 @@ pub async fn run(session: &Session, args: StatusArgs) -> Result<()> {
 }
 
 /// Asks all nodes once, and judges.
-pub async fn look(target: &Target, client: &Client) -> (Survey, Verdict) {
+pub(crate) async fn look(target: &Target, client: &Client) -> (Survey, Verdict) {
     let survey = Survey::ask(client, &target.nodes).await;
     let verdict = judge(&survey, i64::try_from(now_unix_s()).unwrap_or(i64::MAX));
     (survey, verdict)
 }
 
 /// Puts the answer together.
-pub fn view(session: &Session, target: &Target, survey: &Survey, verdict: &Verdict) -> View {
+pub(crate) fn view(
+    invocation: &Invocation,
+    target: &Target,
+    survey: &Survey,
+    verdict: &Verdict,
+) -> View {
     let name = target.name.as_deref().unwrap_or("-");
-    let text = text::render(&session.output, name, survey, verdict);
+    let text = text::render(&invocation.output, name, survey, verdict);
     let names = survey.rows.iter().map(|row| row.name.clone()).collect();
     let data = json::render(name, survey, verdict);
     // For people the remarks stand below the table.
-    let warnings = match session.output.for_people() {
+    let warnings = match invocation.output.for_people() {
         true => Vec::new(),
         false => verdict.remarks.iter().map(|(text, code)| format!("{text} [{code}]")).collect(),
     };
@@ -134,7 +140,7 @@ async fn wait(
             Wanted::Healthy => verdict.health == Health::Healthy,
             // One that hears too few claims to lead, and cannot.
             Wanted::Leader => {
-                let serves = verdict.health.exit() != crate::report::Exit::Unhealthy;
+                let serves = verdict.health.exit() != crate::exit::Exit::Unhealthy;
                 serves && committed.is_some_and(|commit| commit > 0)
             }
             Wanted::CaughtUp => {
@@ -167,14 +173,19 @@ fn caught_up(survey: &Survey, goal: u64) -> bool {
     })
 }
 
-async fn watch(session: &Session, target: &Target, client: &Client, every: Duration) -> Result<()> {
+async fn watch(
+    invocation: &Invocation,
+    target: &Target,
+    client: &Client,
+    every: Duration,
+) -> Result<()> {
     loop {
         let (survey, verdict) = look(target, client).await;
-        if session.output.draws && session.output.for_people() {
+        if invocation.output.draws && invocation.output.for_people() {
             // Home, and clear what is below: no flicker.
             write_stdout(b"\x1b[H\x1b[J")?;
         }
-        session.output.answer(&view(session, target, &survey, &verdict))?;
+        invocation.output.answer(&view(invocation, target, &survey, &verdict))?;
         tokio::time::sleep(every).await;
     }
 }

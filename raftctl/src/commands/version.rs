@@ -1,22 +1,24 @@
 //! `raftctl version` and `raftctl completion`.
 
+use clap::CommandFactory as _;
 use clap_complete::{Shell, generate};
 use serde_json::json;
 
+use crate::cli::Cli;
+use crate::invocation::Invocation;
 use crate::output::{View, write_stdout};
 use crate::report::Result;
-use crate::target::Session;
 
 /// The version of this program.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Prints the versions.
 ///
 /// # Errors
 /// If stdout cannot be written.
-pub fn run(session: &Session) -> Result<()> {
+pub(crate) fn run(invocation: &Invocation) -> Result<()> {
     let protocol = protocol::PROTOCOL_VERSION;
-    session.output.answer(&View {
+    invocation.output.answer(&View {
         kind: "Version",
         data: json!({ "raftctl": VERSION, "protocol": protocol }),
         text: format!("raftctl {VERSION} (protocol {protocol})\n").into_bytes(),
@@ -29,8 +31,8 @@ pub fn run(session: &Session) -> Result<()> {
 ///
 /// # Errors
 /// If stdout cannot be written.
-pub fn completion(shell: Shell) -> Result<()> {
+pub(crate) fn completion(shell: Shell) -> Result<()> {
     let mut script = Vec::new();
-    generate(shell, &mut crate::command(), "raftctl", &mut script);
+    generate(shell, &mut Cli::command(), "raftctl", &mut script);
     write_stdout(&script)
 }

@@ -16,7 +16,7 @@ const POLL: Duration = Duration::from_millis(7);
 
 /// A lock, held as long as this value lives; the system ends it with the process.
 #[derive(Debug)]
-pub struct Lock {
+pub(crate) struct Lock {
     _file: File,
 }
 
@@ -32,7 +32,7 @@ pub(super) fn beside(file: &Path) -> PathBuf {
 ///
 /// # Errors
 /// If the lock file cannot be opened.
-pub fn take(path: &Path) -> Result<Option<Lock>> {
+pub(crate) fn take(path: &Path) -> Result<Option<Lock>> {
     let mut options = File::options();
     let options = options.create(true).truncate(false).write(true).mode(0o600);
     let file = options.open(path).map_err(|error| Report::io(path, &error))?;
@@ -52,7 +52,7 @@ pub fn take(path: &Path) -> Result<Option<Lock>> {
 ///
 /// # Errors
 /// If the lock file cannot be opened, or another raftctl holds the lock for longer than `patience`.
-pub async fn wait(path: &Path, what: &str, patience: Duration) -> Result<Lock> {
+pub(crate) async fn wait(path: &Path, what: &str, patience: Duration) -> Result<Lock> {
     let began = Instant::now();
     loop {
         if let Some(lock) = take(path)? {

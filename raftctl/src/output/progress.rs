@@ -18,7 +18,7 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_millis(100);
 
 /// A measured piece of work.
-pub struct Progress {
+pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     speaks: bool,
     what: String,
@@ -29,12 +29,12 @@ pub struct Progress {
 
 impl Progress {
     /// Begins; `total` is in units of `what`.
-    pub fn new(output: &Output, what: &str, total: u64) -> Self {
+    pub(crate) fn new(output: &Output, what: &str, total: u64) -> Self {
         Self::of(output, what, Some(total))
     }
 
     /// Begins; without a total, as for a pipe, only its end tells how much it was.
-    pub fn of(output: &Output, what: &str, total: Option<u64>) -> Self {
+    pub(crate) fn of(output: &Output, what: &str, total: Option<u64>) -> Self {
         let bar = output.draws.then(|| {
             let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
             let style = ProgressStyle::with_template(match total {
@@ -53,7 +53,7 @@ impl Progress {
     }
 
     /// Says how far it has come; `note` says what people should know now.
-    pub fn set(&mut self, done: u64, note: &str) {
+    pub(crate) fn set(&mut self, done: u64, note: &str) {
         if let Some(bar) = &self.bar {
             bar.set_position(done);
             bar.set_message(printable(note.as_bytes()));
@@ -73,7 +73,7 @@ impl Progress {
     }
 
     /// Takes the drawing away.
-    pub fn finish(&self) {
+    pub(crate) fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
@@ -81,7 +81,7 @@ impl Progress {
 }
 
 /// Waits for one thing, whose size nobody knows.
-pub async fn awaited<T>(output: &Output, what: &str, thing: impl Future<Output = T>) -> T {
+pub(crate) async fn awaited<T>(output: &Output, what: &str, thing: impl Future<Output = T>) -> T {
     let bar = output.draws.then(|| {
         let style = ProgressStyle::with_template("{prefix} {spinner}  ({elapsed})")
             .expect("the template is valid");
@@ -105,7 +105,7 @@ pub async fn awaited<T>(output: &Output, what: &str, thing: impl Future<Output =
 }
 
 /// Waiting for several things at once, a line each.
-pub struct Waiting {
+pub(crate) struct Waiting {
     drawn: Option<(MultiProgress, Vec<ProgressBar>)>,
     speaks: bool,
     names: Vec<String>,
@@ -116,7 +116,7 @@ pub struct Waiting {
 
 impl Waiting {
     /// Begins to wait for what has these names.
-    pub fn new(output: &Output, names: &[String]) -> Self {
+    pub(crate) fn new(output: &Output, names: &[String]) -> Self {
         let drawn = output.draws.then(|| {
             let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
             let style = ProgressStyle::with_template("  {prefix}  {spinner} {msg}  ({elapsed})")
@@ -144,7 +144,7 @@ impl Waiting {
     }
 
     /// Says how one of them does; `done` if nothing more is expected of it.
-    pub fn set(&mut self, index: usize, state: &str, done: bool) {
+    pub(crate) fn set(&mut self, index: usize, state: &str, done: bool) {
         let changed = self.states[index] != state;
         state.clone_into(&mut self.states[index]);
         match &self.drawn {
@@ -160,7 +160,7 @@ impl Waiting {
     }
 
     /// Where nothing is drawn, repeats every ten seconds what is waited for.
-    pub fn tick(&mut self, missing: &[usize]) {
+    pub(crate) fn tick(&mut self, missing: &[usize]) {
         if self.drawn.is_some() || !self.speaks || self.said.elapsed() < LINE_EVERY {
             return;
         }
@@ -172,7 +172,7 @@ impl Waiting {
     }
 
     /// Takes the drawing away.
-    pub fn finish(&self) {
+    pub(crate) fn finish(&self) {
         if let Some((all, _)) = &self.drawn {
             // A terminal that is gone needs no cleaning.
             let _ = all.clear();

@@ -3,15 +3,15 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::cli::Form;
 use crate::codes;
+use crate::output::form::Form;
 use crate::output::table::Rows;
 use crate::output::yaml::to_yaml;
 use crate::output::{API_VERSION, Escape, Output, drawn, shows, to_json, units, write_stdout};
 use crate::report::{Report, Result};
 
 /// Something that is listed, in all forms.
-pub trait Listed {
+pub(crate) trait Listed {
     /// What it is called, for `-o name`.
     fn name(&self) -> String;
     /// Its row.
@@ -22,19 +22,19 @@ pub trait Listed {
 
 /// What is listed.
 #[derive(Clone, Copy, Debug)]
-pub struct Kind {
+pub(crate) struct Kind {
     /// What the envelope calls the whole.
-    pub kind: &'static str,
+    pub(crate) kind: &'static str,
     /// What the data calls the list.
-    pub field: &'static str,
+    pub(crate) field: &'static str,
     /// What people call its items: `keys`.
-    pub items: &'static str,
+    pub(crate) items: &'static str,
     /// The table's columns.
-    pub header: &'static [&'static str],
+    pub(crate) header: &'static [&'static str],
 }
 
 /// A list on its way to stdout.
-pub struct Stream {
+pub(crate) struct Stream {
     output: Output,
     kind: Kind,
     rows: Rows,
@@ -45,13 +45,13 @@ pub struct Stream {
 
 impl Stream {
     /// Begins a list; nothing is written before the first page.
-    pub fn new(output: &Output, kind: Kind) -> Self {
+    pub(crate) fn new(output: &Output, kind: Kind) -> Self {
         let rows = Rows::new(kind.header);
         Self { output: output.clone(), kind, rows, written: 0, last: String::new() }
     }
 
     /// Returns how many items were written.
-    pub fn written(&self) -> u64 {
+    pub(crate) fn written(&self) -> u64 {
         self.written
     }
 
@@ -60,7 +60,7 @@ impl Stream {
     ///
     /// # Errors
     /// If stdout cannot be written; quietly, if whoever read has seen enough.
-    pub async fn page<T: Listed>(&mut self, items: &[T]) -> Result<()> {
+    pub(crate) async fn page<T: Listed>(&mut self, items: &[T]) -> Result<()> {
         if items.is_empty() {
             return Ok(());
         }
@@ -74,7 +74,7 @@ impl Stream {
     ///
     /// # Errors
     /// As [`Stream::page`].
-    pub async fn end(mut self, rest: Map<String, Value>, warnings: &[String]) -> Result<()> {
+    pub(crate) async fn end(mut self, rest: Map<String, Value>, warnings: &[String]) -> Result<()> {
         let bytes = self.lay_out_end(rest, warnings)?;
         write(bytes).await?;
         if !matches!(self.output.form, Form::Json | Form::Yaml) {
@@ -86,7 +86,7 @@ impl Stream {
     }
 
     /// Makes the report of a list that something cut off: it says how far it came.
-    pub fn cut_off(&self, why: Report) -> Report {
+    pub(crate) fn cut_off(&self, why: Report) -> Report {
         if self.written == 0 || why.message.is_empty() {
             return why;
         }
@@ -297,7 +297,7 @@ mod tests {
         let message = "no leader; the list is cut off after 12,000 keys, at k7";
         assert_eq!((cut.message.as_str(), cut.code), (message, Some(codes::LIST_CUT_OFF)));
         assert_eq!(cut.help, ["raftctl status"]);
-        let closed = Report::quiet(crate::report::Exit::Done);
+        let closed = Report::quiet(crate::exit::Exit::Done);
         assert_eq!(stream.cut_off(closed.clone()), closed, "a closed pipe is no failure");
     }
 }

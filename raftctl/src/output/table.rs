@@ -8,7 +8,7 @@ use state_machine::text::inert_line;
 
 /// A table, row by row.
 #[derive(Clone, Debug, Default)]
-pub struct Rows {
+pub(crate) struct Rows {
     header: Vec<String>,
     rows: Vec<(Vec<String>, Option<String>)>,
     /// Of the columns in the pages that were written.
@@ -17,17 +17,17 @@ pub struct Rows {
 
 impl Rows {
     /// Begins a table.
-    pub fn new(header: &[&str]) -> Self {
+    pub(crate) fn new(header: &[&str]) -> Self {
         Self { header: header.iter().map(|&name| name.to_owned()).collect(), ..Self::default() }
     }
 
     /// Adds a row. Whoever wrote the texts, they stay on their line and do nothing to a terminal.
-    pub fn push(&mut self, row: Vec<String>) {
+    pub(crate) fn push(&mut self, row: Vec<String>) {
         self.rows.push((row.into_iter().map(on_its_line).collect(), None));
     }
 
     /// Adds a row whose last text takes the place of all further columns, however long it is.
-    pub fn push_spilling(&mut self, row: Vec<String>, rest: impl Into<String>) {
+    pub(crate) fn push_spilling(&mut self, row: Vec<String>, rest: impl Into<String>) {
         self.push(row);
         if let Some((_, spill)) = self.rows.last_mut() {
             *spill = Some(on_its_line(rest.into()));
@@ -36,7 +36,7 @@ impl Rows {
 
     /// Writes the rows so far and forgets them, but for the widths of their columns: so a table may
     /// be written a page at a time. The header stands above the first page only.
-    pub fn render_page(&mut self, headers: bool) -> String {
+    pub(crate) fn render_page(&mut self, headers: bool) -> String {
         let is_first = self.widths.is_empty();
         let table = self.table(headers && is_first);
         let text = self.lines(&table, headers && is_first);
@@ -46,7 +46,7 @@ impl Rows {
     }
 
     /// Writes the table, with a newline at the end of each line and no spaces before it.
-    pub fn render(&self, headers: bool) -> String {
+    pub(crate) fn render(&self, headers: bool) -> String {
         self.lines(&self.table(headers), headers)
     }
 

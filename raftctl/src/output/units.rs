@@ -1,9 +1,10 @@
 //! Numbers, sizes, times and names for people.
 
+use consensus::Configuration;
 use state_machine::text;
 
 /// Writes a number with separators: `918,240`.
-pub fn count(number: u64) -> String {
+pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (place, digit) in digits.chars().enumerate() {
@@ -16,7 +17,7 @@ pub fn count(number: u64) -> String {
 }
 
 /// Writes a number in at most five characters: `912`, `857k`, `12M`.
-pub fn short_count(number: u64) -> String {
+pub(crate) fn short_count(number: u64) -> String {
     match number {
         0..10_000 => number.to_string(),
         10_000..10_000_000 => format!("{}k", number / 1_000),
@@ -26,7 +27,7 @@ pub fn short_count(number: u64) -> String {
 }
 
 /// Writes a size: `0`, `812 B`, `1.4 K`, `38 M`.
-pub fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [char; 5] = ['K', 'M', 'G', 'T', 'P'];
     if bytes == 0 {
         return "0".into();
@@ -45,7 +46,7 @@ pub fn size(bytes: u64) -> String {
 }
 
 /// Writes microseconds: `0.4 ms`, `12 ms`, `2.5 s`.
-pub fn micros(us: u64) -> String {
+pub(crate) fn micros(us: u64) -> String {
     match us {
         0..10_000 => format!("{:.1} ms", us as f64 / 1_000.0),
         10_000..1_000_000 => format!("{} ms", us / 1_000),
@@ -54,7 +55,7 @@ pub fn micros(us: u64) -> String {
 }
 
 /// Writes an age: `12 ms`, `8 s`, `12 m`, `3d4h`.
-pub fn age(ms: u64) -> String {
+pub(crate) fn age(ms: u64) -> String {
     let seconds = ms / 1_000;
     let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
     match seconds {
@@ -68,7 +69,7 @@ pub fn age(ms: u64) -> String {
 
 /// Writes a sentence that others made on one line, so that a terminal stays as it is. What was
 /// escaped in it before stays as it is, too.
-pub fn printable(bytes: &[u8]) -> String {
+pub(crate) fn printable(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(sentence) => text::inert_line(sentence).into_owned(),
         Err(_) => text::in_quotes(bytes),
@@ -76,24 +77,24 @@ pub fn printable(bytes: &[u8]) -> String {
 }
 
 /// Writes a name or value one to one: what does not show itself stands in `$'..'`.
-pub fn name(bytes: &[u8]) -> String {
+pub(crate) fn name(bytes: &[u8]) -> String {
     text::quoted(bytes).into_owned()
 }
 
 /// Writes a key one to one, so that commands take it back: it is never taken for a flag.
-pub fn key(bytes: &[u8]) -> String {
+pub(crate) fn key(bytes: &[u8]) -> String {
     if bytes.starts_with(b"-") { text::in_quotes(bytes) } else { name(bytes) }
 }
 
 /// Writes a name into a sentence, so that one sees where it begins and ends.
-pub fn cited(bytes: &[u8]) -> String {
+pub(crate) fn cited(bytes: &[u8]) -> String {
     let name = name(bytes);
     if name.starts_with("$'") { name } else { format!("\"{name}\"") }
 }
 
 /// Writes a key as it is typed into a shell, whatever is in it. A key that would mean something
 /// else when the shell has read it is given as it is printed, in quotes of its own.
-pub fn typed(bytes: &[u8]) -> String {
+pub(crate) fn typed(bytes: &[u8]) -> String {
     if bytes.starts_with(b"$'") || bytes.starts_with(b"-") || bytes.contains(&0) {
         return text::in_quotes(key(bytes).as_bytes());
     }
@@ -106,6 +107,41 @@ pub fn typed(bytes: &[u8]) -> String {
     } else {
         format!("'{name}'")
     }
+}
+
+/// Shortens a cluster's id for people.
+pub(crate) fn short_id(cluster: &str) -> String {
+    match (cluster.get(..4), cluster.get(cluster.len().saturating_sub(4)..)) {
+        (Some(head), Some(tail)) if cluster.len() > 8 => format!("{head}..{tail}"),
+        _ => cluster.to_owned(),
+    }
+}
+
+/// Writes who votes and who learns.
+pub(crate) fn members(configuration: &Configuration) -> String {
+    let shown = |id| {
+        let member = configuration.member(id).map_or("?", |member| &member.name);
+        name(member.as_bytes())
+    };
+    let list = |ids: &mut dyn Iterator<Item = consensus::NodeId>| -> Vec<String> {
+        ids.map(shown).collect()
+    };
+    let joint = if configuration.voters().is_joint() { "joint " } else { "" };
+    let voters = list(&mut configuration.voters().iter()).join(" ");
+    let learners = list(&mut configuration.learners().iter().copied()).join(" ");
+    match learners.as_str() {
+        "" => format!("{joint}voters {voters}"),
+        learners => format!("{joint}voters {voters}, learners {learners}"),
+    }
+}
+
+/// Writes a point in time, to the second.
+pub(crate) fn utc(unix_ms: u64) -> String {
+    let timestamp = i64::try_from(unix_ms).ok().and_then(|ms| {
+        let at = jiff::Timestamp::from_millisecond(ms).ok()?;
+        at.round(jiff::Unit::Second).ok()
+    });
+    timestamp.map_or_else(|| "at an impossible time".to_owned(), |at| at.to_string())
 }
 
 #[cfg(test)]

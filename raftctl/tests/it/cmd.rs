@@ -79,8 +79,7 @@ fn the_help_of_every_verb_is_executed_somewhere() {
         }
     }
     let mut missing = Vec::new();
-    let mut open =
-        vec![("raftctl".to_owned(), <raftctl::cli::Cli as clap::CommandFactory>::command())];
+    let mut open = vec![("raftctl".to_owned(), raftctl::command())];
     while let Some((line, command)) = open.pop() {
         let shown = |flag: &&str| pages.contains(&format!("$ {line} {flag}\n"));
         if !["-h", "--help"].iter().any(shown) {

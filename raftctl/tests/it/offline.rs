@@ -14,7 +14,6 @@ use consensus::{
     NodeId, Payload, SnapshotMeta, Term, Voters, Write, WriteId,
 };
 use protocol::BootstrapRecord;
-use raftctl::bundle::{Bundles, NodeSettings};
 use rustix::process::Signal;
 use state_machine::{Envelope, Host, Kv, KvCommand};
 use storage::{DataDirectory, LogStore, SnapshotHeader, SnapshotWriter, Snapshots, StateStore};
@@ -145,13 +144,23 @@ fn a_dump_that_nobody_reads_any_more_ends_by_the_first_signal() {
     assert_eq!(whole.lines().count(), 3_001, "a line an entry, and the header");
 }
 
+/// Makes the authority and the bundles of a cluster, and returns its id.
+fn prepare(directory: &Path) -> ClusterId {
+    let home = tempfile::tempdir().expect("a directory");
+    let mut init = std::process::Command::new(env!("CARGO_BIN_EXE_raftctl"));
+    init.args(["init", "prod", "--node", "n1=n1.example:7400", "--prepare-only", "--quiet"]);
+    init.arg("--dir").arg(directory).env("RAFTCTL_CONFIG_DIR", home.path());
+    let made = init.output().expect("it starts");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let plan = fs::read_to_string(directory.join("cluster.toml")).expect("it is there");
+    let id = plan.lines().find_map(|line| line.strip_prefix("cluster = \"")?.strip_suffix('"'));
+    id.expect("the plan has the id").parse().expect("an id")
+}
+
 #[test]
 fn a_snapshot_is_restored_once_and_only_where_nothing_is() {
     check("restore", |place| {
-        let nodes = [("n1".to_owned(), "n1.example:7400".to_owned())];
-        let settings = |_: &_| NodeSettings::default();
-        let bundles = Bundles::prepare(&place.join("prod"), "prod", &nodes, "kv", settings);
-        let cluster: ClusterId = bundles.expect("it is new").plan.cluster.parse().expect("an id");
+        let cluster = prepare(&place.join("prod"));
         drop(stop_a_node(&place.join("old"), cluster.to_bytes()));
         let saved = place.join("old/snapshots").read_dir().expect("it is there").next();
         let saved = saved.expect("there is one").expect("it can be read").path();

@@ -7,65 +7,65 @@ use certs::{Authority, DEFAULT_CA_VALIDITY, DEFAULT_LEAF_VALIDITY};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{directory, pick};
+use super::known::{directory, pick};
 use crate::bundle::holdings::{AUTHORITY, Holding, Prepared, Terms, Whose};
 use crate::bundle::{Bundles, PlannedNode, now_unix_s};
 use crate::codes;
+use crate::invocation::Invocation;
 use crate::output::View;
 use crate::output::table::Rows;
 use crate::output::units::printable;
 use crate::report::{Report, Result};
-use crate::target::Session;
 
 /// A day, in seconds.
 const DAY_S: u64 = 86_400;
 
 /// What `cert renew` is told.
 #[derive(Clone, Debug, Args)]
-pub struct RenewArgs {
+pub(crate) struct RenewArgs {
     /// Names or ids of nodes, `operator`, or files with certificates of this authority
     #[arg(value_name = "NAME|FILE")]
-    pub names: Vec<String>,
+    pub(crate) names: Vec<String>,
 
     /// The operator's certificate and those of all nodes that have a bundle here
     #[arg(long, conflicts_with = "names")]
-    pub all: bool,
+    pub(crate) all: bool,
 
     /// First the authority's own certificate, for ten years, with the key and name that it has: all
     /// that it has signed stays valid
     #[arg(long)]
-    pub authority: bool,
+    pub(crate) authority: bool,
 
     /// How long they count from now on; never longer than the authority's own
     #[arg(long, value_name = "DAYS", default_value_t = DEFAULT_LEAF_VALIDITY.as_secs() / DAY_S)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=36_525))]
-    pub days: u64,
+    pub(crate) days: u64,
 
     /// Makes new private keys, too; without it keys stay, and only certificates have to be carried
     /// to the machines
     #[arg(long)]
-    pub new_key: bool,
+    pub(crate) new_key: bool,
 
     /// The directory that `init` made, with the authority [default: beside the context's key]
     #[arg(long, value_name = "DIR")]
-    pub dir: Option<PathBuf>,
+    pub(crate) dir: Option<PathBuf>,
 
     /// Says what would be renewed, and writes nothing
     #[arg(long)]
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
 }
 
 /// Runs the command: everything is signed before anything is written.
 ///
 /// # Errors
 /// If the authority is not here or has ended, or a certificate is not one of its own.
-pub(super) async fn run(session: &Session, args: &RenewArgs) -> Result<()> {
+pub(super) async fn run(invocation: &Invocation, args: &RenewArgs) -> Result<()> {
     if args.names.is_empty() && !args.all && !args.authority {
         return Err(Report::new(codes::USAGE, "nothing is named that is to be renewed")
             .help("raftctl cert renew --all    (the operator's certificate and the nodes')")
             .help("raftctl cert list    (all names)"));
     }
-    let bundles = open(session, args)?;
+    let bundles = open(invocation, args)?;
     let present = bundles.authority()?;
     let authority = match args.authority {
         true => bundles.renewed_authority(&present)?,
@@ -113,9 +113,9 @@ pub(super) async fn run(session: &Session, args: &RenewArgs) -> Result<()> {
     if !args.dry_run {
         write(&bundles, &authority, args, &mut work)?;
     }
-    session.output.answer(&view(session, &bundles, args, &work))?;
+    invocation.output.answer(&view(invocation, &bundles, args, &work))?;
     if !args.dry_run {
-        say_next(session, &bundles, &work);
+        say_next(invocation, &bundles, &work);
     }
     Ok(())
 }
@@ -131,12 +131,12 @@ struct Work {
     notes: Vec<String>,
 }
 
-fn open(session: &Session, args: &RenewArgs) -> Result<Bundles> {
+fn open(invocation: &Invocation, args: &RenewArgs) -> Result<Bundles> {
     let missing = || {
         Report::new(codes::NO_AUTHORITY, "the directory with the cluster's authority is not known")
             .help("--dir DIR    (the directory that `raftctl init` made, on its machine)")
     };
-    let directory = directory(session, args.dir.as_deref())?.ok_or_else(missing)?;
+    let directory = directory(invocation, args.dir.as_deref())?.ok_or_else(missing)?;
     let opened = match args.dry_run {
         // What writes nothing needs no right to write, and keeps nobody out.
         true => Bundles::look(&directory).and_then(|bundles| bundles.authority().map(|_| bundles)),
@@ -245,7 +245,7 @@ fn write(
     Ok(())
 }
 
-fn view(session: &Session, bundles: &Bundles, args: &RenewArgs, work: &Work) -> View {
+fn view(invocation: &Invocation, bundles: &Bundles, args: &RenewArgs, work: &Work) -> View {
     let mut rows = Rows::new(&["NAME", "ROLE", "WAS", "VALID UNTIL", "KEY", "FILE"]);
     let now = now_unix_s();
     if let Some((before, after)) = work.authority {
@@ -291,7 +291,7 @@ fn view(session: &Session, bundles: &Bundles, args: &RenewArgs, work: &Work) -> 
         .collect();
     let text = match work.renewed.is_empty() && work.authority.is_none() {
         true => String::new(),
-        false => rows.render(session.output.headers),
+        false => rows.render(invocation.output.headers),
     };
     View {
         kind: "CertificateRenewal",
@@ -334,8 +334,8 @@ fn carried<'a>(
 }
 
 /// Tells the exact next commands.
-fn say_next(session: &Session, bundles: &Bundles, work: &Work) {
-    let say = |line: &str| session.output.remark(line);
+fn say_next(invocation: &Invocation, bundles: &Bundles, work: &Work) {
+    let say = |line: &str| invocation.output.remark(line);
     let local = |node: &PlannedNode| bundles.local_settings(node).data_dir.is_some();
     let mut any = false;
     for (node, files) in carried(bundles, work) {

@@ -12,14 +12,14 @@ use client::Client;
 use serde_json::{Map, Value, json};
 use state_machine::{KvQuery, KvResponse, PAGE_KEYS_MAX};
 
-use super::freshness::{Age, FreshnessArgs};
-use super::{key_of, pair, prefix_of, unexpected};
-use crate::cli::Form;
+use super::consistency::{Age, ConsistencyArgs};
+use super::pairs::{key_of, pair, prefix_of, unexpected};
 use crate::codes;
+use crate::invocation::Invocation;
+use crate::output::form::Form;
 use crate::output::stream::{Kind, Listed, Stream};
 use crate::output::units;
 use crate::report::{Report, Result};
-use crate::target::Session;
 
 /// The longest value that a table shows, in characters; `-o wide` shows all of it.
 const SHOWN_CHARS_MAX: usize = 60;
@@ -29,7 +29,7 @@ const KEYS: Kind =
 
 /// What `list` is told.
 #[derive(Clone, Debug, Args)]
-pub struct ListArgs {
+pub(crate) struct ListArgs {
     /// What the keys begin with
     #[arg(default_value = "")]
     prefix: OsString,
@@ -43,7 +43,7 @@ pub struct ListArgs {
     #[arg(long)]
     lines: bool,
     #[command(flatten)]
-    freshness: FreshnessArgs,
+    freshness: ConsistencyArgs,
 }
 
 /// A key with its value.
@@ -81,8 +81,8 @@ impl Listed for Item<'_> {
 ///
 /// # Errors
 /// If the cluster does not answer; then it says how far it came.
-pub(super) async fn run(session: &Session, args: ListArgs) -> Result<()> {
-    let mut output = session.output.clone();
+pub(super) async fn run(invocation: &Invocation, args: ListArgs) -> Result<()> {
+    let mut output = invocation.output.clone();
     if args.lines {
         if !matches!(output.form, Form::Table) {
             return Err(Report::new(codes::USAGE, "--lines is a form of its own, without -o"));
@@ -91,7 +91,7 @@ pub(super) async fn run(session: &Session, args: ListArgs) -> Result<()> {
     }
     let prefix = prefix_of(&args.prefix)?;
     let after = args.after.as_ref().map(|after| key_of(after)).transpose()?.unwrap_or_default();
-    let (_, client) = session.client()?;
+    let (_, client) = invocation.client()?;
     let mut stream = Stream::new(&output, KEYS);
     let mut age = Age::default();
     let mut pages = Pages { prefix, after, age: &mut age, args: &args };
@@ -112,7 +112,7 @@ pub(super) async fn run(session: &Session, args: ListArgs) -> Result<()> {
     age.add_to(&mut rest);
     let rest = rest.as_object().cloned().unwrap_or_else(Map::new);
     stream.end(rest, &warnings).await?;
-    age.tell(&session.output);
+    age.tell(&invocation.output);
     Ok(())
 }
 

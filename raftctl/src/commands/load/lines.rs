@@ -12,7 +12,7 @@ use state_machine::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use tokio::sync::mpsc::{Receiver, channel};
 
 use crate::codes;
-use crate::commands::kv::check;
+use crate::commands::kv::pairs::check;
 use crate::input::{Input, STDIN_NAME as STDIN, Stamp, quoted};
 use crate::report::{Report, Result};
 

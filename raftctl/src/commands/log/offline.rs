@@ -12,18 +12,18 @@ use serde_json::json;
 use state_machine::{Envelope, EnvelopeKind, Kv, StoredMachine as _};
 use storage::{Part, SnapshotFile, StoppedLog, StoppedNode, Verified};
 
-use super::item;
+use super::entries::item;
 use super::tail::{line, row};
-use crate::cli::Form;
 use crate::codes;
+use crate::invocation::Invocation;
+use crate::output::form::Form;
 use crate::output::progress::Progress;
 use crate::output::{View, units, write_stdout};
 use crate::report::{Report, Result};
-use crate::target::Session;
 
 /// What `dump` is told.
 #[derive(Clone, Debug, Args)]
-pub struct DumpArgs {
+pub(crate) struct DumpArgs {
     /// The data directory of a stopped node
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
@@ -40,20 +40,20 @@ pub struct DumpArgs {
 
 /// What `verify` is told.
 #[derive(Clone, Debug, Args)]
-pub struct VerifyArgs {
+pub(crate) struct VerifyArgs {
     /// The data directory of a stopped node
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
 }
 
 /// Writes entries as they are read, each checked.
-pub(super) fn dump(session: &Session, args: &DumpArgs) -> Result<()> {
+pub(super) fn dump(invocation: &Invocation, args: &DumpArgs) -> Result<()> {
     let node = StoppedNode::open(&args.data_dir)?;
     let log = node.log()?;
     let range = range(&log, args)?;
     let applied = node.applied()?.index.get();
     let page = LogPage::default();
-    if session.output.headers && session.output.for_people() {
+    if invocation.output.headers && invocation.output.for_people() {
         write_stdout(
             format!("{}\n", row(["INDEX", "TERM", "KIND", "SIZE", "COMMAND"])).as_bytes(),
         )?;
@@ -68,7 +68,7 @@ pub(super) fn dump(session: &Session, args: &DumpArgs) -> Result<()> {
             fields.insert("applied".to_owned(), json!(entry.index <= applied));
         }
         let view = View { kind: "LogEntry", data, ..View::default() };
-        let line = match session.output.form {
+        let line = match invocation.output.form {
             Form::Table | Form::Wide => line(&entry, args.show_values),
             Form::Json => view.json_line(),
             Form::Yaml => format!("---\n{}", view.yaml()?),
@@ -135,7 +135,7 @@ fn for_people(entry: &Entry, words: &Words) -> LogEntry {
 }
 
 /// Reads everything and says that it is whole, or what is damaged first.
-pub(super) fn verify(session: &Session, args: &VerifyArgs) -> Result<()> {
+pub(super) fn verify(invocation: &Invocation, args: &VerifyArgs) -> Result<()> {
     let node = StoppedNode::open(&args.data_dir)?;
     let mut shown: Option<(Part, Progress)> = None;
     let verified = node.verify(|part, done, all| {
@@ -143,7 +143,7 @@ pub(super) fn verify(session: &Session, args: &VerifyArgs) -> Result<()> {
             if let Some((_, progress)) = &shown {
                 progress.finish();
             }
-            shown = Some((part, Progress::new(&session.output, what(part), all)));
+            shown = Some((part, Progress::new(&invocation.output, what(part), all)));
         }
         if let Some((_, progress)) = &mut shown {
             progress.set(done, "");
@@ -152,7 +152,7 @@ pub(super) fn verify(session: &Session, args: &VerifyArgs) -> Result<()> {
     if let Some((_, progress)) = &shown {
         progress.finish();
     }
-    session.output.answer(&view(&args.data_dir, &node, verified?.as_ref()))
+    invocation.output.answer(&view(&args.data_dir, &node, verified?.as_ref()))
 }
 
 const fn what(part: Part) -> &'static str {

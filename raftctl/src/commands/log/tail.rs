@@ -7,18 +7,18 @@ use client::{Client, LogDetail, LogEntry, LogPage};
 use protocol::limits::LOG_PAGE_ENTRIES_MAX;
 use tokio::time::sleep;
 
-use super::{Content, How, item, kind};
-use crate::cli::Form;
+use super::entries::{Content, How, item, kind};
+use crate::invocation::Invocation;
+use crate::output::form::Form;
 use crate::output::{View, units, write_stdout};
 use crate::report::Result;
-use crate::target::Session;
 
 /// How often a node is asked for more.
 const POLL: Duration = Duration::from_millis(200);
 
 /// What `tail` is told.
 #[derive(Clone, Debug, Args)]
-pub struct TailArgs {
+pub(crate) struct TailArgs {
     /// Begins with so many of the last committed entries
     #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 10)]
     #[arg(value_parser = clap::value_parser!(u64).range(0..=100_000))]
@@ -33,7 +33,7 @@ pub struct TailArgs {
 
 /// Shows the last committed entries, each once: what is committed never changes.
 pub(super) async fn run(
-    session: &Session,
+    invocation: &Invocation,
     client: &Client,
     endpoint: Option<&str>,
     args: &TailArgs,
@@ -41,7 +41,7 @@ pub(super) async fn run(
     let values = args.how.show_values;
     let known = client.read_log(endpoint, u64::MAX >> 1, 1, LogDetail::Sizes).await?;
     let mut next = (known.commit + 1).saturating_sub(args.lines).max(known.first).max(1);
-    if session.output.headers && session.output.for_people() {
+    if invocation.output.headers && invocation.output.for_people() {
         write_stdout(
             format!("{}\n", row(["INDEX", "TERM", "KIND", "SIZE", "COMMAND"])).as_bytes(),
         )?;
@@ -49,13 +49,13 @@ pub(super) async fn run(
     loop {
         let page = client.read_log(endpoint, next, LOG_PAGE_ENTRIES_MAX, args.how.detail()).await?;
         if page.first > next {
-            warn_of_gap(session, next, page.first);
+            warn_of_gap(invocation, next, page.first);
             next = page.first;
             continue;
         }
         let mut seen = false;
         for entry in page.entries.iter().filter(|entry| entry.index <= page.commit) {
-            tell(session, &page, entry, values)?;
+            tell(invocation, &page, entry, values)?;
             next = entry.index + 1;
             seen = true;
         }
@@ -68,15 +68,15 @@ pub(super) async fn run(
 }
 
 /// Says which entries cannot be shown any more.
-pub(super) fn warn_of_gap(session: &Session, wanted: u64, first: u64) {
+pub(super) fn warn_of_gap(invocation: &Invocation, wanted: u64, first: u64) {
     let gap = format!("entries {wanted} to {} were compacted away", first - 1);
-    session.output.remark(&format!("warning: {gap}"));
+    invocation.output.remark(&format!("warning: {gap}"));
 }
 
 /// Writes a line: for programs an envelope each.
-fn tell(session: &Session, page: &LogPage, entry: &LogEntry, values: bool) -> Result<()> {
+fn tell(invocation: &Invocation, page: &LogPage, entry: &LogEntry, values: bool) -> Result<()> {
     let view = View { kind: "LogEntry", data: item(page, entry, values), ..View::default() };
-    let line = match session.output.form {
+    let line = match invocation.output.form {
         Form::Table | Form::Wide => line(entry, values),
         Form::Json => view.json_line(),
         Form::Yaml => format!("---\n{}", view.yaml()?),

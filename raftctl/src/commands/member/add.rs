@@ -2,17 +2,16 @@
 //! again at any point: id and bundle, waiting, handshake, learner, catching up, joint promotion.
 
 use std::cell::Cell;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use clap::Args;
 use client::{Client, NodeStatus};
 use consensus::{Member, NodeId};
 use protocol::BootstrapRecord;
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::alter::{self, Deed};
+use super::alter::{self, Wording};
+use super::args::AddArgs;
 use super::catch_up;
 use super::foreseen;
 use super::interrupted::Reached;
@@ -20,114 +19,45 @@ use super::known;
 use crate::addresses;
 use crate::bundle::{Bundles, PlannedNode};
 use crate::change::{Draft, Present, carry_out};
-use crate::cli::duration;
 use crate::codes;
-use crate::commands::init::node;
+use crate::invocation::Invocation;
 use crate::output::progress::Waiting;
 use crate::output::{View, units};
 use crate::report::{Report, Result};
 use crate::signals::Signals;
-use crate::target::{Session, Target};
+use crate::target::Target;
 
 /// How often nodes are asked.
 const POLL: Duration = Duration::from_millis(50);
-
-/// What `add` is told.
-#[derive(Clone, Debug, Args)]
-pub struct AddArgs {
-    /// The new members, as n4=n4.example:7400; several are one joint change
-    #[arg(required = true, value_name = "NAME=HOST:PORT", value_parser = node)]
-    pub nodes: Vec<(String, String)>,
-
-    /// They stay learners: they get the log and do not vote
-    #[arg(long)]
-    pub learner: bool,
-
-    /// This member leaves in the same change, dead or alive
-    #[arg(long, value_name = "MEMBER", conflicts_with = "learner")]
-    pub replace: Option<String>,
-
-    /// The directory that `init` made, with the authority [default: beside the context's key]
-    #[arg(long, value_name = "DIR")]
-    pub dir: Option<PathBuf>,
-
-    /// Stops when the bundles are made
-    #[arg(long)]
-    pub prepare_only: bool,
-
-    /// How long nodes may take to answer and to catch up
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
-    pub wait: Duration,
-
-    /// Shows what would be done, and what is tolerated meanwhile
-    #[arg(long)]
-    pub dry_run: bool,
-}
-
-/// What `replace` is told.
-#[derive(Clone, Debug, Args)]
-pub struct ReplaceArgs {
-    /// Who leaves, dead or alive: name or id
-    #[arg(value_name = "OLD")]
-    pub old: String,
-
-    /// Who comes, as n4=n4.example:7400
-    #[arg(value_name = "NEW=HOST:PORT", value_parser = node)]
-    pub new: (String, String),
-
-    /// The directory that `init` made, with the authority [default: beside the context's key]
-    #[arg(long, value_name = "DIR")]
-    pub dir: Option<PathBuf>,
-
-    /// Stops when the bundle is made
-    #[arg(long)]
-    pub prepare_only: bool,
-
-    /// How long the node may take to answer and to catch up
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
-    pub wait: Duration,
-
-    /// Shows what would be done, and what is tolerated meanwhile
-    #[arg(long)]
-    pub dry_run: bool,
-}
-
-impl From<ReplaceArgs> for AddArgs {
-    fn from(args: ReplaceArgs) -> Self {
-        let ReplaceArgs { old, new, dir, prepare_only, wait, dry_run } = args;
-        let (nodes, replace) = (vec![new], Some(old));
-        Self { nodes, learner: false, replace, dir, prepare_only, wait, dry_run }
-    }
-}
 
 /// Adds members.
 ///
 /// # Errors
 /// If they do not answer or catch up in time, are not who they should be, or a rule forbids it; if
 /// a signal came. Whatever was reached stays and does no harm.
-pub async fn run(session: &Session, args: &AddArgs) -> Result<()> {
+pub(crate) async fn run(invocation: &Invocation, args: &AddArgs) -> Result<()> {
     let mut signals = Signals::catch()?;
     let reached = Cell::new(Reached::Nothing);
     tokio::select! {
-        done = steps(session, args, &reached) => done,
+        done = steps(invocation, args, &reached) => done,
         stop = signals.stopped() => Err(reached.get().report(stop, args)),
     }
 }
 
 /// Does one step after the other, and notes which one is under way.
-async fn steps(session: &Session, args: &AddArgs, reached: &Cell<Reached>) -> Result<()> {
+async fn steps(invocation: &Invocation, args: &AddArgs, reached: &Cell<Reached>) -> Result<()> {
     let began = Instant::now();
-    let (target, client) = session.client()?;
-    let present = Present::settled(&client, &target.nodes, session.global.timeout).await?;
+    let (target, client) = invocation.client()?;
+    let present = Present::settled(&client, &target.nodes, invocation.global.timeout).await?;
     known::check(&client, args, &present, self::leaving(args, &present)?).await?;
     let leaving = leaving(args, &present)?;
     let args = &AddArgs { learner: as_learners(args, &present, leaving), ..args.clone() };
-    addresses::check_newcomers(session, &present.configuration, &args.nodes, leaving).await?;
+    addresses::check_newcomers(invocation, &present.configuration, &args.nodes, leaving).await?;
     let intended = intended(args, &present, leaving);
     if args.dry_run {
         let doubts = foreseen::of_newcomers(&client, &present, &args.nodes, leaving).await?;
         client.close().await;
-        return alter::show_plan(session, &present, &intended, doubts);
+        return alter::show_plan(invocation, &present, &intended, doubts);
     }
     let is_member = |name: &String| present.find(name).is_ok();
     if !args.nodes.iter().any(|(name, _)| is_member(name)) {
@@ -135,40 +65,42 @@ async fn steps(session: &Session, args: &AddArgs, reached: &Cell<Reached>) -> Re
         // silent just now is waited for, so that nothing can be said of it yet.
         present.check(&intended)?;
     }
-    let bundles = open(session, args, &target)?;
+    let bundles = open(invocation, args, &target)?;
     let settings = |node: &PlannedNode| bundles.local_settings(node);
     let newcomers = reserve(&client, &args.nodes, &present).await?;
     let is_member =
         |node: &PlannedNode| present.configuration.member(NodeId::from(node.id)).is_some();
     for note in bundles.add(&newcomers, is_member, settings)? {
-        session.output.remark(&format!("warning: {note}"));
+        invocation.output.remark(&format!("warning: {note}"));
     }
     for node in &newcomers {
         let directory = bundles.node_directory(node);
         let (name, id) = (&node.name, node.id);
         let line = format!("{name}  node {id}   bundle {}", directory.display());
-        session.output.remark(&line);
+        invocation.output.remark(&line);
     }
     if args.prepare_only {
-        return session.output.answer(&prepared(&bundles, &newcomers));
+        return invocation.output.answer(&prepared(&bundles, &newcomers));
     }
     reached.set(Reached::Prepared);
     let deadline = began + args.wait;
     let record = record(&bundles)?;
     let joining = Joining { bundles: &bundles, leaving, record: &record, deadline };
-    join(session, &client, &newcomers, joining).await?;
+    join(invocation, &client, &newcomers, joining).await?;
     reached.set(Reached::Met);
-    let present = enlist(session, &client, &target, (args, &newcomers), present, deadline).await?;
+    let present =
+        enlist(invocation, &client, &target, (args, &newcomers), present, deadline).await?;
     reached.set(Reached::Learning);
     if args.learner {
         client.close().await;
         let names: Vec<&str> = newcomers.iter().map(|node| node.name.as_str()).collect();
         let index = units::count(present.index);
-        session.output.remark(&format!("{}  learner   since index {index}", names.join(" ")));
-        return super::list(session).await;
+        invocation.output.remark(&format!("{}  learner   since index {index}", names.join(" ")));
+        return super::list::run(invocation).await;
     }
-    let present = catch_up::wait(session, &client, &target, &newcomers, present, deadline).await?;
-    let present = present.until_settled(&client, &target.nodes, session.global.timeout).await?;
+    let present =
+        catch_up::wait(invocation, &client, &target, &newcomers, present, deadline).await?;
+    let present = present.until_settled(&client, &target.nodes, invocation.global.timeout).await?;
     let mut draft = present.draft();
     for node in &newcomers {
         draft.learners.remove(&NodeId::from(node.id));
@@ -180,8 +112,8 @@ async fn steps(session: &Session, args: &AddArgs, reached: &Cell<Reached>) -> Re
     }
     reached.set(Reached::Ready);
     let names = newcomers.iter().map(|node| node.name.clone()).collect();
-    let deed = Deed { names, doing: "promoting", done: "voter", began };
-    alter::carry(session, &client, &target, present, &draft, &deed).await
+    let wording = Wording { names, doing: "promoting", done: "voter", began };
+    alter::carry(invocation, &client, &target, present, &draft, &wording).await
 }
 
 /// Finds the ids of these nodes: who is a member has one, others get one through the log, that no
@@ -269,14 +201,14 @@ fn prepared(bundles: &Bundles, newcomers: &[PlannedNode]) -> View {
 }
 
 /// Opens the directory with the authority.
-fn open(session: &Session, args: &AddArgs, target: &Target) -> Result<Bundles> {
+fn open(invocation: &Invocation, args: &AddArgs, target: &Target) -> Result<Bundles> {
     let missing = || {
         Report::new(codes::NO_CLUSTER, "the directory with the cluster's authority is not known")
             .help("add --dir DIR    (the directory that `raftctl init` made)")
     };
     let directory = match &args.dir {
         Some(directory) => directory.clone(),
-        None => session.bundle_directory()?.ok_or_else(missing)?,
+        None => invocation.bundle_directory()?.ok_or_else(missing)?,
     };
     let name = target.name.clone().ok_or_else(missing)?;
     Bundles::open(&directory, &name)
@@ -301,14 +233,14 @@ struct Joining<'a> {
 /// Waits until the nodes answer, checks who they are, and gives them the cluster's history. Where
 /// the one that is replaced still answers, it is waited for who comes.
 async fn join(
-    session: &Session,
+    invocation: &Invocation,
     client: &Client,
     newcomers: &[PlannedNode],
     joining: Joining<'_>,
 ) -> Result<()> {
     let Joining { bundles, leaving, record, deadline } = joining;
     let names: Vec<String> = newcomers.iter().map(|node| node.name.clone()).collect();
-    let mut waiting = Waiting::new(&session.output, &names);
+    let mut waiting = Waiting::new(&invocation.output, &names);
     for (at, node) in newcomers.iter().enumerate() {
         loop {
             let why = match client.status_of(&node.address).await {
@@ -371,7 +303,7 @@ fn check(node: &PlannedNode, status: &NodeStatus, joining: Joining<'_>) -> Resul
 
 /// Makes learners of those who are no members yet, also in the place of a learner that leaves.
 async fn enlist(
-    session: &Session,
+    invocation: &Invocation,
     client: &Client,
     target: &Target,
     (args, newcomers): (&AddArgs, &[PlannedNode]),
@@ -380,7 +312,7 @@ async fn enlist(
 ) -> Result<Present> {
     let nodes = &target.nodes;
     let present = present.renewed(client, nodes).await?;
-    let present = present.until_settled(client, nodes, session.global.timeout).await?;
+    let present = present.until_settled(client, nodes, invocation.global.timeout).await?;
     let mut draft = present.draft();
     for node in newcomers {
         let id = NodeId::from(node.id);
@@ -405,6 +337,6 @@ async fn enlist(
         return Ok(present);
     }
     let left = deadline.saturating_duration_since(Instant::now());
-    let patience = session.global.timeout.min(left);
+    let patience = invocation.global.timeout.min(left);
     carry_out(client, &target.nodes, &present, &draft, patience).await
 }

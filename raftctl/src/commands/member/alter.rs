@@ -11,13 +11,14 @@ use state_machine::text::inert;
 use super::{catch_up, foreseen, history};
 use crate::addresses;
 use crate::change::{Draft, Present, Tolerances, carry_out, step_aside};
+use crate::invocation::Invocation;
 use crate::output::{View, units};
 use crate::report::Result;
-use crate::target::{Session, Target};
+use crate::target::Target;
 
 /// What is to be done with members that exist.
 #[derive(Clone, Debug)]
-pub enum Alteration {
+pub(crate) enum Alteration {
     /// They leave.
     Remove(Vec<String>),
     /// Learners vote.
@@ -35,43 +36,47 @@ pub enum Alteration {
     },
 }
 
-/// What is done to whom, in words for progress and answer.
+/// A change in words, for progress and answer.
 #[derive(Clone, Debug)]
-pub struct Deed {
+pub(crate) struct Wording {
     /// Who it is about.
-    pub names: Vec<String>,
+    pub(crate) names: Vec<String>,
     /// While it is done: `promoting`.
-    pub doing: &'static str,
+    pub(crate) doing: &'static str,
     /// What they are then: `voter`.
-    pub done: &'static str,
+    pub(crate) done: &'static str,
     /// When the command began.
-    pub began: Instant,
+    pub(crate) began: Instant,
 }
 
 /// Makes a change.
 ///
 /// # Errors
 /// If a member is unknown, a safety rule forbids it, or it is not confirmed.
-pub async fn run(session: &Session, alteration: &Alteration, dry_run: bool) -> Result<()> {
+pub(crate) async fn run(
+    invocation: &Invocation,
+    alteration: &Alteration,
+    dry_run: bool,
+) -> Result<()> {
     let began = Instant::now();
-    let (target, client) = session.client()?;
-    let present = Present::settled(&client, &target.nodes, session.global.timeout).await?;
+    let (target, client) = invocation.client()?;
+    let present = Present::settled(&client, &target.nodes, invocation.global.timeout).await?;
     let alteration = &without_removed(&client, &present, alteration).await?;
     let draft = apply(&present, alteration)?;
-    addresses::check_change(session, &present.configuration, &draft).await?;
+    addresses::check_change(invocation, &present.configuration, &draft).await?;
     if dry_run {
         let doubts = foreseen::of_moves(&client, &present, &draft).await?;
         client.close().await;
-        return show_plan(session, &present, &draft, doubts);
+        return show_plan(invocation, &present, &draft, doubts);
     }
     if matches!(alteration, Alteration::Remove(_)) && draft != present.draft() {
         present.check(&draft)?;
-        session.output.remark(describe(&present, &draft).trim_end());
-        session.confirm("Remove? A removed node ends, and its id is never used again.")?;
+        invocation.output.remark(describe(&present, &draft).trim_end());
+        invocation.confirm("Remove? A removed node ends, and its id is never used again.")?;
     }
     let (doing, done) = alteration.words();
-    let deed = Deed { names: changed(&present, &draft), doing, done, began };
-    carry(session, &client, &target, present, &draft, &deed).await
+    let wording = Wording { names: changed(&present, &draft), doing, done, began };
+    carry(invocation, &client, &target, present, &draft, &wording).await
 }
 
 /// Leaves out who is to be removed and was: the command has been run before.
@@ -123,8 +128,8 @@ fn changed(present: &Present, draft: &Draft) -> Vec<String> {
 ///
 /// # Errors
 /// If it would be refused.
-pub fn show_plan(
-    session: &Session,
+pub(crate) fn show_plan(
+    invocation: &Invocation,
     present: &Present,
     draft: &Draft,
     doubts: Vec<String>,
@@ -134,7 +139,7 @@ pub fn show_plan(
     view.warnings = doubts;
     view.text = inert(&describe(present, draft)).into_owned().into_bytes();
     view.data["refused"] = json!(allowed.as_ref().err().map(|report| report.message.clone()));
-    session.output.answer(&view)?;
+    invocation.output.answer(&view)?;
     allowed
 }
 
@@ -142,21 +147,21 @@ pub fn show_plan(
 ///
 /// # Errors
 /// If it is refused, or it is not known how it ended.
-pub async fn carry(
-    session: &Session,
+pub(crate) async fn carry(
+    invocation: &Invocation,
     client: &Client,
     target: &Target,
     present: Present,
     draft: &Draft,
-    deed: &Deed,
+    wording: &Wording,
 ) -> Result<()> {
-    let names = deed.names.join(" ");
-    let say = |line: String| session.output.remark(&line);
+    let names = wording.names.join(" ");
+    let say = |line: String| invocation.output.remark(&line);
     if *draft == present.draft() {
         client.close().await;
         let mut view = view("MemberChange", &present, draft, &[]);
         view.text = b"nothing to change: the members are so already\n".to_vec();
-        return session.output.answer(&view);
+        return invocation.output.answer(&view);
     }
     present.check(draft)?;
     catch_up::check(&present, draft)?;
@@ -165,29 +170,29 @@ pub async fn carry(
     if let Some(to) = present.successor(draft) {
         say(format!("{}  is about to lead, in place of who goes", present.survey.name(to)));
     }
-    let patience = session.global.timeout;
+    let patience = invocation.global.timeout;
     let present = step_aside(client, &target.nodes, present, draft, patience).await?;
     if let Some([(old, there), (new, then)]) = present.halves(draft) {
-        let doing = deed.doing;
+        let doing = wording.doing;
         say(format!("{names}  {doing} joint {old} + {new}   old {there}  new {then}"));
     }
     let done = carry_out(client, &target.nodes, &present, draft, patience).await?;
     client.close().await;
-    session.follow(target, &done.configuration).await;
+    invocation.follow(target, &done.configuration).await;
     let voters = present.names(draft.voters.iter().copied(), draft);
-    let (index, age) = (units::count(done.index), units::age(millis(deed.began.elapsed())));
-    let mut view = view("MemberChange", &before, draft, &deed.names);
+    let (index, age) = (units::count(done.index), units::age(millis(wording.began.elapsed())));
+    let mut view = view("MemberChange", &before, draft, &wording.names);
     view.data["configurationIndex"] = json!(done.index.to_string());
-    view.data["tookMs"] = json!(millis(deed.began.elapsed()));
+    view.data["tookMs"] = json!(millis(wording.began.elapsed()));
     let text = format!(
         "{names}  {}   committed at index {index} in {age}.   Voters: {voters}.   Tolerates {} \
          (was {}).\n",
-        deed.done,
+        wording.done,
         failures(tolerated.after),
         tolerated.before
     );
     view.text = inert(&text).into_owned().into_bytes();
-    session.output.answer(&view)
+    invocation.output.answer(&view)
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -10,16 +10,17 @@ use tokio::time::sleep;
 use crate::bundle::PlannedNode;
 use crate::change::{Draft, Present};
 use crate::codes;
+use crate::invocation::Invocation;
 use crate::output::progress::Progress;
 use crate::output::units;
 use crate::report::{Report, Result};
-use crate::target::{Session, Target};
+use crate::target::Target;
 
 /// A learner this close to the end of the log is promoted, in entries.
 const LAG_MAX: u64 = 500;
 
 /// A learner further behind is not even proposed to the leader, which would refuse it, in entries.
-pub const LAG_HOPELESS: u64 = 1_000;
+pub(crate) const LAG_HOPELESS: u64 = 1_000;
 
 /// How often nodes are asked.
 const POLL: Duration = Duration::from_millis(50);
@@ -82,8 +83,8 @@ impl<'a> Learner<'a> {
 ///
 /// # Errors
 /// If they have not by `deadline`: who, how far, and why.
-pub async fn wait(
-    session: &Session,
+pub(crate) async fn wait(
+    invocation: &Invocation,
     client: &Client,
     target: &Target,
     newcomers: &[PlannedNode],
@@ -109,7 +110,7 @@ pub async fn wait(
                     let (name, line) = (&learner.node.name, learner.line());
                     let took = began.elapsed().as_secs_f64();
                     let role = learner.role();
-                    session.output.remark(&format!("{name}  {role}   {line}   in {took:.1} s"));
+                    invocation.output.remark(&format!("{name}  {role}   {line}   in {took:.1} s"));
                 }
             }
             let Some(worst) = worst(&learners) else {
@@ -117,7 +118,7 @@ pub async fn wait(
             };
             let what = format!("{}  learner  ", worst.node.name);
             let all = leader.last;
-            let bar = progress.get_or_insert_with(|| Progress::new(&session.output, &what, all));
+            let bar = progress.get_or_insert_with(|| Progress::new(&invocation.output, &what, all));
             bar.set(worst.matched.min(all), &worst.line());
         }
         if let Some(worst) = worst(&learners)
@@ -153,7 +154,7 @@ fn late(learner: &Learner<'_>, took: Duration) -> Report {
 ///
 /// # Errors
 /// If somebody has not: who, and how far behind.
-pub fn check(present: &Present, draft: &Draft) -> Result<()> {
+pub(crate) fn check(present: &Present, draft: &Draft) -> Result<()> {
     let Some(leader) = present.survey.leader() else {
         return Ok(());
     };

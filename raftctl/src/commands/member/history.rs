@@ -8,18 +8,18 @@ use serde_json::{Value, json};
 use state_machine::{ConfigurationRecord, SystemAnswer, SystemQuery, Tombstone};
 
 use crate::codes;
+use crate::invocation::Invocation;
 use crate::look::look;
 use crate::output::table::Rows;
 use crate::output::{View, units};
 use crate::report::{Report, Result};
-use crate::target::Session;
 
 /// Runs the command.
 ///
 /// # Errors
 /// If no node answers.
-pub async fn run(session: &Session) -> Result<()> {
-    let (target, client) = session.client()?;
+pub(crate) async fn run(invocation: &Invocation) -> Result<()> {
+    let (target, client) = invocation.client()?;
     let survey = look(&client, &target.nodes).await;
     // Without a leader, a node that answers tells what it knows.
     let (how, warnings) = match survey.leader() {
@@ -45,12 +45,12 @@ pub async fn run(session: &Session) -> Result<()> {
             or_none(change),
         ]);
     }
-    let mut text = rows.render(session.output.headers);
+    let mut text = rows.render(invocation.output.headers);
     if !removed.is_empty() {
         text.push('\n');
-        text.push_str(&graves(&removed).render(session.output.headers));
+        text.push_str(&graves(&removed).render(invocation.output.headers));
     }
-    session.output.answer(&View {
+    invocation.output.answer(&View {
         kind: "MemberHistory",
         data: data(&records, &removed),
         text: text.into_bytes(),
@@ -63,7 +63,7 @@ pub async fn run(session: &Session) -> Result<()> {
 ///
 /// # Errors
 /// If nobody answers.
-pub async fn tombstones(client: &Client, how: Consistency) -> Result<Vec<Tombstone>> {
+pub(crate) async fn tombstones(client: &Client, how: Consistency) -> Result<Vec<Tombstone>> {
     match client.system(&SystemQuery::Tombstones, how).await? {
         SystemAnswer::Tombstones(removed) => Ok(removed),
         SystemAnswer::Sessions { .. }

@@ -1,6 +1,6 @@
 //! What `member add` says when a signal stops it: what goes on without it, and how to resume.
 
-use super::add::AddArgs;
+use super::args::AddArgs;
 use crate::report::Report;
 use crate::signals::Stop;
 
@@ -84,7 +84,7 @@ fn again(args: &AddArgs) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Exit;
+    use crate::exit::Exit;
     use std::time::Duration;
 
     fn args(names: &[&str]) -> AddArgs {

@@ -4,7 +4,7 @@
 use client::{Client, NodeStatus};
 use consensus::{Member, NodeId};
 
-use super::add::AddArgs;
+use super::args::AddArgs;
 use crate::change::Present;
 use crate::codes;
 use crate::report::{Report, Result};

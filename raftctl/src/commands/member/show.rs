@@ -6,31 +6,32 @@ use client::{NodeStatus, PeerReport, RoundReport};
 use consensus::{Configuration, Member, NodeId};
 use serde_json::{Value, json};
 
+use super::list;
 use crate::bundle::now_unix_s;
 use crate::change::find;
 use crate::cluster::Survey;
 use crate::commands::status;
+use crate::invocation::Invocation;
 use crate::look::look;
 use crate::output::{View, units};
 use crate::report::Result;
-use crate::target::Session;
 
 /// Runs the command.
 ///
 /// # Errors
 /// If no node answers, or there is no such member.
-pub async fn run(session: &Session, wanted: &str) -> Result<()> {
-    let (target, client) = session.client()?;
+pub(crate) async fn run(invocation: &Invocation, wanted: &str) -> Result<()> {
+    let (target, client) = invocation.client()?;
     let mut survey = look(&client, &target.nodes).await;
     // Nobody waits for the others; but why this one is silent must be known.
-    let quick = super::configuration(&survey).and_then(|known| find(known, wanted));
+    let quick = list::configuration(&survey).and_then(|known| find(known, wanted));
     if quick.is_ok_and(|(id, _)| survey.row(id).is_none_or(|row| row.answer.is_err())) {
         survey = Survey::ask(&client, &target.nodes).await;
     }
     client.close().await;
-    let configuration = super::configuration(&survey)?;
+    let configuration = list::configuration(&survey)?;
     let (id, member) = find(configuration, wanted)?;
-    session.output.answer(&View {
+    invocation.output.answer(&View {
         kind: "Member",
         data: data(&survey, configuration, id, member),
         text: text(&survey, configuration, id, member).into_bytes(),
@@ -43,7 +44,7 @@ fn data(survey: &Survey, configuration: &Configuration, id: NodeId, member: &Mem
     json!({
         "id": id.to_string(),
         "name": member.name,
-        "role": super::role(configuration, id),
+        "role": list::role(configuration, id),
         "leader": survey.leading() == Some(id),
         "address": member.address,
         "incarnation": member.incarnation.to_string(),
@@ -59,7 +60,7 @@ fn text(survey: &Survey, configuration: &Configuration, id: NodeId, member: &Mem
     };
     line("name", &units::name(member.name.as_bytes()));
     line("id", &id.to_string());
-    line("role", super::role(configuration, id));
+    line("role", list::role(configuration, id));
     line("address", &member.address);
     line("incarnation", &member.incarnation.to_string());
     let leader = survey.leader();

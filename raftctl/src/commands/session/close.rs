@@ -5,14 +5,14 @@ use client::{Consistency, Ended};
 use serde_json::json;
 use state_machine::SessionAnswers;
 
-use super::{below, find, name, ranges};
+use super::found::{below, find, name, ranges};
+use crate::invocation::Invocation;
 use crate::output::View;
 use crate::report::Result;
-use crate::target::Session;
 
 /// What `close` is told.
 #[derive(Clone, Copy, Debug, Args)]
-pub struct CloseArgs {
+pub(crate) struct CloseArgs {
     /// Its id
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     id: u64,
@@ -25,21 +25,21 @@ pub struct CloseArgs {
 ///
 /// # Errors
 /// If there is no such session, it is not confirmed, or the cluster does not answer.
-pub(super) async fn run(session: &Session, args: CloseArgs) -> Result<()> {
+pub(super) async fn run(invocation: &Invocation, args: CloseArgs) -> Result<()> {
     let CloseArgs { id, dry_run } = args;
-    let (_, client) = session.client()?;
+    let (_, client) = invocation.client()?;
     let (found, _) = find(&client, id, Consistency::Linearizable).await?;
     if dry_run {
         client.close().await;
-        return session.output.answer(&plan(id, &found));
+        return invocation.output.answer(&plan(id, &found));
     }
-    session.confirm(&format!(
+    invocation.confirm(&format!(
         "Close session {id} ({})? Nothing that its client still sends in it is applied",
         name(&found.session)
     ))?;
     let ended = client.close_session(id).await;
     client.close().await;
-    session.output.answer(&done(id, &found, ended?.as_ref()))
+    invocation.output.answer(&done(id, &found, ended?.as_ref()))
 }
 
 fn plan(id: u64, found: &SessionAnswers) -> View {

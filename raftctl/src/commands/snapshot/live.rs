@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, IsTerminal as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
+use clap::Args;
 use client::{Client, ClientError};
 use consensus::EntryId;
 use protocol::{SnapshotAnswer, SnapshotInfo, SnapshotRequest};
@@ -17,16 +18,15 @@ use tokio::task::JoinSet;
 use crate::cluster::survey::silence;
 use crate::cluster::{Row, Survey};
 use crate::codes;
-use crate::commands::snapshot::{SaveArgs, made};
 use crate::context::Node;
 use crate::files::{NewFile, Present};
+use crate::invocation::Invocation;
 use crate::look::look;
 use crate::output::progress::{Progress, awaited};
 use crate::output::table::Rows;
 use crate::output::{View, units};
 use crate::report::{Report, Result};
 use crate::signals::Signals;
-use crate::target::Session;
 
 /// A node may take so long to write its state to a file, however large. One that is gone is not
 /// waited for: the connection ends with it.
@@ -35,13 +35,26 @@ const MAKING: Duration = Duration::from_secs(86_400);
 /// A piece is asked for so often before saving is given up.
 const TRIES: u32 = 5;
 
+/// What `save` is told.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SaveArgs {
+    /// The file, for its owner alone (0600); - is standard output (./- is a file of that name)
+    file: PathBuf,
+    /// The node, by name or id; the leader if not said
+    #[arg(long, value_name = "NODE")]
+    node: Option<String>,
+    /// Replaces the file if it is there, and keeps its mode
+    #[arg(long)]
+    force: bool,
+}
+
 /// Makes a snapshot on a node.
 ///
 /// # Errors
 /// If no node answers, or the node cannot make one.
-pub(super) async fn create(session: &Session, node: Option<&str>) -> Result<()> {
-    let (client, row) = choose(session, node).await?;
-    let info = take(session, &client, &row).await?;
+pub(super) async fn create(invocation: &Invocation, node: Option<&str>) -> Result<()> {
+    let (client, row) = choose(invocation, node).await?;
+    let info = take(invocation, &client, &row).await?;
     client.close().await;
     let (index, term) = (info.last.index, info.last.term);
     let text = format!(
@@ -50,7 +63,7 @@ pub(super) async fn create(session: &Session, node: Option<&str>) -> Result<()> 
         units::count(index.get()),
         units::size(info.size_bytes)
     );
-    session.output.answer(&View {
+    invocation.output.answer(&View {
         kind: "Snapshot",
         data: describe(&row.name, &info),
         text: text.into_bytes(),
@@ -63,8 +76,8 @@ pub(super) async fn create(session: &Session, node: Option<&str>) -> Result<()> 
 ///
 /// # Errors
 /// If no cluster is named.
-pub(super) async fn list(session: &Session) -> Result<()> {
-    let (target, client) = session.client()?;
+pub(super) async fn list(invocation: &Invocation) -> Result<()> {
+    let (target, client) = invocation.client()?;
     let survey = Survey::ask(&client, &target.nodes).await;
     let mut rows = Rows::new(&["NODE", "INDEX", "TERM", "SIZE", "MADE"]);
     let (mut data, mut names, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
@@ -79,7 +92,7 @@ pub(super) async fn list(session: &Session) -> Result<()> {
                         units::count(info.last.index.get()),
                         info.last.term.to_string(),
                         units::size(info.size_bytes),
-                        made(info.made_at_s * 1_000),
+                        units::utc(info.made_at_s * 1_000),
                     ]);
                     data.push(describe(&row.name, info));
                     names.push(format!("{shown}/{}-{}", info.last.index, info.last.term));
@@ -92,12 +105,12 @@ pub(super) async fn list(session: &Session) -> Result<()> {
         }
     }
     client.close().await;
-    session.output.answer(&View {
+    invocation.output.answer(&View {
         kind: "SnapshotList",
         data: json!({ "snapshots": data }),
-        text: rows.render(session.output.headers).into_bytes(),
+        text: rows.render(invocation.output.headers).into_bytes(),
         names,
-        warnings: if session.output.for_people() { Vec::new() } else { warnings },
+        warnings: if invocation.output.for_people() { Vec::new() } else { warnings },
     })
 }
 
@@ -106,13 +119,13 @@ pub(super) async fn list(session: &Session) -> Result<()> {
 /// # Errors
 /// If something has the file's name that is not to be replaced, the node cannot make a snapshot,
 /// the file cannot be written, or what arrived is damaged: then nothing is left.
-pub(super) async fn save(session: &Session, args: &SaveArgs) -> Result<()> {
+pub(super) async fn save(invocation: &Invocation, args: &SaveArgs) -> Result<()> {
     if args.file == Path::new("-") {
-        return pour(session, args).await;
+        return pour(invocation, args).await;
     }
     let mut signals = Signals::catch()?;
     tokio::select! {
-        saved = save_file(session, args) => saved,
+        saved = save_file(invocation, args) => saved,
         stop = signals.stopped() => {
             let message = format!("interrupted: {} is not written", args.file.display());
             Err(Report { message, ..Report::quiet(stop.exit()) })
@@ -121,15 +134,15 @@ pub(super) async fn save(session: &Session, args: &SaveArgs) -> Result<()> {
 }
 
 /// Makes a snapshot and writes it to stdout; who reads it checks it.
-async fn pour(session: &Session, args: &SaveArgs) -> Result<()> {
+async fn pour(invocation: &Invocation, args: &SaveArgs) -> Result<()> {
     if std::io::stdout().is_terminal() {
         let message = "a snapshot is not written to a terminal";
         return Err(Report::new(codes::USAGE, message).help("- > FILE, or the FILE's name"));
     }
-    let (client, row) = choose(session, args.node.as_deref()).await?;
-    let info = take(session, &client, &row).await?;
+    let (client, row) = choose(invocation, args.node.as_deref()).await?;
+    let info = take(invocation, &client, &row).await?;
     let what = format!("saving to stdout from {}", row.name);
-    let mut progress = Progress::new(&session.output, &what, info.size_bytes);
+    let mut progress = Progress::new(&invocation.output, &what, info.size_bytes);
     let failed = |error| Report::new(codes::LOCAL_FILE, format!("stdout: {error}"));
     let mut stdout = std::io::stdout().lock();
     let copied = copy(&client, &row, &info, &mut progress, (&mut stdout, &failed)).await;
@@ -138,21 +151,21 @@ async fn pour(session: &Session, args: &SaveArgs) -> Result<()> {
     copied
 }
 
-async fn save_file(session: &Session, args: &SaveArgs) -> Result<()> {
+async fn save_file(invocation: &Invocation, args: &SaveArgs) -> Result<()> {
     let (file, node) = (args.file.as_path(), args.node.as_deref());
     let present = if args.force { Present::GivesWay } else { Present::Stays };
     // Before a node is asked for anything.
     let mut new = NewFile::create(file, present)?;
-    let (client, row) = choose(session, node).await?;
-    let info = take(session, &client, &row).await?;
+    let (client, row) = choose(invocation, node).await?;
+    let info = take(invocation, &client, &row).await?;
     let what = format!("saving {} from {}", file.display(), row.name);
-    let mut progress = Progress::new(&session.output, &what, info.size_bytes);
+    let mut progress = Progress::new(&invocation.output, &what, info.size_bytes);
     let failed = |error| Report::io(file, &error);
     let written = copy(&client, &row, &info, &mut progress, (&mut new, &failed)).await;
     progress.finish();
     client.close().await;
     written?;
-    verify(session, file, new.reader().map_err(failed)?, info.size_bytes).await?;
+    verify(invocation, file, new.reader().map_err(failed)?, info.size_bytes).await?;
     new.finish()?;
     let index = info.last.index;
     let text = format!(
@@ -163,7 +176,7 @@ async fn save_file(session: &Session, args: &SaveArgs) -> Result<()> {
     );
     let mut data = describe(&row.name, &info);
     data["file"] = json!(file.display().to_string());
-    session.output.answer(&View {
+    invocation.output.answer(&View {
         kind: "Snapshot",
         data,
         text: text.into_bytes(),
@@ -174,9 +187,14 @@ async fn save_file(session: &Session, args: &SaveArgs) -> Result<()> {
 
 /// Reads what was written as a whole: what people keep for bad days is checked while the node still
 /// has it. A thread of its own does it, so that a signal is heard meanwhile.
-async fn verify(session: &Session, file: &Path, written: File, size_bytes: u64) -> Result<()> {
+async fn verify(
+    invocation: &Invocation,
+    file: &Path,
+    written: File,
+    size_bytes: u64,
+) -> Result<()> {
     let name = file.display().to_string();
-    let mut progress = Progress::new(&session.output, &format!("verifying {name}"), size_bytes);
+    let mut progress = Progress::new(&invocation.output, &format!("verifying {name}"), size_bytes);
     let verify = move || {
         let reader = SnapshotReader::new(name, BufReader::new(written))?;
         let verified = reader.verify(|done| progress.set(done, "bytes"));
@@ -190,9 +208,9 @@ async fn verify(session: &Session, file: &Path, written: File, size_bytes: u64) 
 
 /// Returns the node that is named, else the leader, else the one that has applied most: reading
 /// the state needs no quorum.
-async fn choose(session: &Session, wanted: Option<&str>) -> Result<(Client, Row)> {
-    let target = session.target()?;
-    let client = target.client(session.global.timeout.max(MAKING))?;
+async fn choose(invocation: &Invocation, wanted: Option<&str>) -> Result<(Client, Row)> {
+    let target = invocation.target()?;
+    let client = target.client(invocation.global.timeout.max(MAKING))?;
     let survey = sought(&client, &target.nodes, wanted).await;
     let is = |row: &&Row| {
         let id = row.id.map(|id| id.to_string());
@@ -230,10 +248,10 @@ async fn sought(client: &Client, nodes: &[Node], wanted: Option<&str>) -> Survey
     Survey::ask(client, nodes).await
 }
 
-async fn take(session: &Session, client: &Client, row: &Row) -> Result<SnapshotInfo> {
+async fn take(invocation: &Invocation, client: &Client, row: &Row) -> Result<SnapshotInfo> {
     let what = format!("{} writes a snapshot of its state", row.name);
     let taking = client.snapshot(&row.address, SnapshotRequest::Take);
-    match awaited(&session.output, &what, taking).await {
+    match awaited(&invocation.output, &what, taking).await {
         Ok(SnapshotAnswer::Taken(info)) => Ok(info),
         Ok(_) => Err(unexpected(row)),
         Err(error) => Err(Report::from_client(error)),
@@ -324,6 +342,6 @@ fn describe(node: &str, info: &SnapshotInfo) -> Value {
         "index": info.last.index.to_string(),
         "term": info.last.term.to_string(),
         "sizeBytes": info.size_bytes.to_string(),
-        "made": made(info.made_at_s * 1_000),
+        "made": units::utc(info.made_at_s * 1_000),
     })
 }

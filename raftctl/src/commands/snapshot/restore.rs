@@ -14,10 +14,11 @@ use storage::{Restoration, SnapshotHeader, SnapshotReader};
 use crate::bundle::{Bundles, PlannedNode};
 use crate::codes;
 use crate::input::Input;
+use crate::invocation::Invocation;
 use crate::output::progress::Progress;
 use crate::output::{View, units};
 use crate::report::{Report, Result};
-use crate::target::{Session, lead};
+use crate::target::lead;
 
 mod owner;
 
@@ -25,7 +26,7 @@ use owner::{Owner, Taken};
 
 /// What `restore` is told.
 #[derive(Clone, Debug, Args)]
-pub struct RestoreArgs {
+pub(crate) struct RestoreArgs {
     /// The snapshot: a plain file, which is read twice
     file: PathBuf,
     /// The data directory of the stopped node: empty, or never bootstrapped
@@ -44,24 +45,24 @@ pub struct RestoreArgs {
 
 /// Verifies the snapshot, stores the new record beside the authority, then fills the directory.
 /// From then on the cluster's contexts lead to this node alone: who was a member before is not.
-pub(super) async fn run(session: &Session, args: &RestoreArgs) -> Result<()> {
+pub(super) async fn run(invocation: &Invocation, args: &RestoreArgs) -> Result<()> {
     let mut input = plain(&args.file)?;
-    let header = verified(session, &mut input)?;
-    let bundles = bundles(session, args)?;
+    let header = verified(invocation, &mut input)?;
+    let bundles = bundles(invocation, args)?;
     is_ours(&bundles, &header, &args.file)?;
     let node = bundles.find(&args.node)?;
     let id = NodeId::from(node.id);
     if args.dry_run {
-        return session.output.answer(&plan(args, &bundles, &node, &header));
+        return invocation.output.answer(&plan(args, &bundles, &node, &header));
     }
-    session.confirm(&format!(
+    invocation.confirm(&format!(
         "Begin a new generation of cluster \"{}\" with entry {} on {} alone? Nodes with data of \
          the old one stay out of it",
         bundles.plan.name,
         units::count(header.meta.last.index.get()),
         node.name,
     ))?;
-    let mut snapshot = counted(session, &mut input)?;
+    let mut snapshot = counted(invocation, &mut input)?;
     if *snapshot.header() != header {
         let message = format!("{} was changed while it was restored", args.file.display());
         return Err(Report::new(codes::INPUT_CHANGED, message));
@@ -78,7 +79,7 @@ pub(super) async fn run(session: &Session, args: &RestoreArgs) -> Result<()> {
     if let Err(report) = lead(&bundles.plan.cluster, &record.configuration).await {
         view.warnings.push(format!("the context still names the old members: {}", report.message));
     }
-    session.output.answer(&view)
+    invocation.output.answer(&view)
 }
 
 /// Opens the snapshot, which is read twice.
@@ -92,9 +93,9 @@ fn plain(file: &Path) -> Result<Input> {
 }
 
 /// Reads the whole snapshot before anything is written.
-fn verified(session: &Session, input: &mut Input) -> Result<SnapshotHeader> {
+fn verified(invocation: &Invocation, input: &mut Input) -> Result<SnapshotHeader> {
     let (name, size) = (input.name().to_owned(), input.size()?);
-    let mut progress = Progress::of(&session.output, "verifying the snapshot", size);
+    let mut progress = Progress::of(&invocation.output, "verifying the snapshot", size);
     let reader = SnapshotReader::new(name, BufReader::new(input))?;
     let header = reader.header().clone();
     let verified = reader.verify(|read| progress.set(read, "bytes"));
@@ -103,10 +104,10 @@ fn verified(session: &Session, input: &mut Input) -> Result<SnapshotHeader> {
     Ok(header)
 }
 
-fn bundles(session: &Session, args: &RestoreArgs) -> Result<Bundles> {
+fn bundles(invocation: &Invocation, args: &RestoreArgs) -> Result<Bundles> {
     let directory = match &args.dir {
         Some(directory) => directory.clone(),
-        None => session.bundle_directory()?.ok_or_else(|| {
+        None => invocation.bundle_directory()?.ok_or_else(|| {
             let message = "the directory with the cluster's authority is not known";
             Report::new(codes::NO_CLUSTER, message)
                 .help("--dir DIR    (the directory that `raftctl init` made)")
@@ -194,10 +195,13 @@ fn done(
 }
 
 /// Reads the snapshot once more, so that reading it moves a bar.
-fn counted<'a>(session: &Session, input: &'a mut Input) -> Result<SnapshotReader<Counted<'a>>> {
+fn counted<'a>(
+    invocation: &Invocation,
+    input: &'a mut Input,
+) -> Result<SnapshotReader<Counted<'a>>> {
     input.rewind()?;
     let (name, size) = (input.name().to_owned(), input.size()?);
-    let progress = Progress::of(&session.output, "filling the data directory", size);
+    let progress = Progress::of(&invocation.output, "filling the data directory", size);
     let source = Counted { source: BufReader::new(input), read: 0, progress };
     Ok(SnapshotReader::new(name, source)?)
 }

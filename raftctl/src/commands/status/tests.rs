@@ -1,9 +1,9 @@
 //! How a status reads.
 
 use super::*;
-use crate::cli::Form;
 use crate::cluster::{Row, Silence};
 use crate::output::Output;
+use crate::output::form::Form;
 
 fn output() -> Output {
     Output { form: Form::Table, headers: true, quiet: true, draws: false, colours: false }

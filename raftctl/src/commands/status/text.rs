@@ -8,7 +8,6 @@ use consensus::{FlowKind, NodeId, RoleKind};
 use crate::bundle::now_unix_s;
 use crate::cluster::reasons::why_nobody_leads;
 use crate::cluster::{Health, Row, Survey, Verdict};
-use crate::commands::init::short;
 use crate::output::table::Rows;
 use crate::output::{Output, units};
 
@@ -36,7 +35,7 @@ fn headline(output: &Output, name: &str, survey: &Survey, verdict: &Verdict) -> 
     let mut parts = vec![format!("CLUSTER  {name}")];
     if let Some(status) = survey.answers().next() {
         let cluster: String = status.cluster.iter().map(|byte| format!("{byte:02x}")).collect();
-        parts.push(short(&cluster));
+        parts.push(units::short_id(&cluster));
     }
     parts.push(coloured(output, verdict.health));
     if let Some(leader) = survey.leader() {

@@ -5,13 +5,13 @@ use client::{AGE_UNKNOWN_MS, Answer, Client, Consistency};
 use serde_json::Value;
 use state_machine::{KvQuery, KvResponse};
 
-use super::decode;
+use super::pairs::decode;
 use crate::output::{Output, units};
 use crate::report::Result;
 
-/// What reads are told about the freshness of their answer.
+/// What reads are told about how new their answer must be.
 #[derive(Clone, Debug, Args)]
-pub struct FreshnessArgs {
+pub(crate) struct ConsistencyArgs {
     /// Who answers, and how new that is
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Level::Linearizable)]
     consistency: Level,
@@ -25,7 +25,7 @@ pub struct FreshnessArgs {
 
 /// Who answers, and how new that is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Level {
+pub(crate) enum Level {
     /// The leader: everything that was acknowledged before
     Linearizable,
     /// Any node, and just as new: it asks the leader how far to go
@@ -36,12 +36,12 @@ pub enum Level {
 
 /// What the answers to a command's questions have in common.
 #[derive(Debug, Default)]
-pub struct Age {
+pub(crate) struct Age {
     /// The oldest one's, in milliseconds; `None` where only a leader answered linearizably.
     oldest_ms: Option<u64>,
 }
 
-impl FreshnessArgs {
+impl ConsistencyArgs {
     fn wanted(&self) -> Consistency {
         match (self.at_least, self.stale, self.consistency) {
             (Some(index), _, _) => Consistency::AtLeast(index),
@@ -55,7 +55,12 @@ impl FreshnessArgs {
     ///
     /// # Errors
     /// If the cluster does not answer, or refuses.
-    pub async fn ask(&self, client: &Client, query: &KvQuery, age: &mut Age) -> Result<KvResponse> {
+    pub(crate) async fn ask(
+        &self,
+        client: &Client,
+        query: &KvQuery,
+        age: &mut Age,
+    ) -> Result<KvResponse> {
         let Answer { response, age_ms, .. } = client.query(query.encode(), self.wanted()).await?;
         match self.wanted() {
             Consistency::Stale | Consistency::AtLeast(_) => {
@@ -69,7 +74,7 @@ impl FreshnessArgs {
 
 impl Age {
     /// Says on stderr how old the answer may be.
-    pub fn tell(&self, output: &Output) {
+    pub(crate) fn tell(&self, output: &Output) {
         let Some(ms) = self.oldest_ms.filter(|_| output.for_people()) else {
             return;
         };
@@ -83,7 +88,7 @@ impl Age {
     }
 
     /// Adds it to an answer for programs; `null` if no leader was heard from.
-    pub fn add_to(&self, data: &mut Value) {
+    pub(crate) fn add_to(&self, data: &mut Value) {
         if let Some(ms) = self.oldest_ms {
             data["ageMs"] = if ms == AGE_UNKNOWN_MS { Value::Null } else { ms.into() };
         }

@@ -1,4 +1,4 @@
-//! The founding act: waits until every node answers, stores the bootstrap record, gives it to those
+//! Bootstrapping: waits until every node answers, stores the bootstrap record, gives it to those
 //! that lack it, and waits for a leader. Each step may be repeated: what is done is only reported.
 
 use std::collections::BTreeMap;
@@ -25,35 +25,35 @@ const FOLLOW_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long all of it may take, and how often to look.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub(crate) struct Patience {
     /// How long to wait for nodes and leader.
-    pub wait: Duration,
+    pub(crate) wait: Duration,
     /// How often to ask.
-    pub poll: Duration,
+    pub(crate) poll: Duration,
 }
 
 /// What came of it.
 #[derive(Clone, Debug)]
-pub struct Founded {
+pub(crate) struct Bootstrapped {
     /// The history that all nodes have now.
-    pub generation: Generation,
+    pub(crate) generation: Generation,
     /// How many nodes had it before.
-    pub present: usize,
+    pub(crate) present: usize,
     /// What the nodes said last; there is a leader among them.
-    pub survey: Survey,
+    pub(crate) survey: Survey,
 }
 
-/// Founds the cluster, or finds it founded. `known` are the nodes that it had when last asked.
+/// Bootstraps the cluster, or finds that it was. `known` are the nodes that it had when last asked.
 ///
 /// # Errors
 /// If nodes do not answer in time, or one of them is not what was planned.
-pub async fn found(
+pub(crate) async fn bootstrap(
     output: &Output,
     bundles: &Bundles,
     client: &Client,
     known: &[Node],
     patience: Patience,
-) -> Result<Founded> {
+) -> Result<Bootstrapped> {
     let deadline = Instant::now() + patience.wait;
     if let Some(running) = running(bundles, client, known).await? {
         return Ok(running);
@@ -70,15 +70,19 @@ pub async fn found(
     give(client, &record, &lacking).await?;
     let nodes = bundles.context().nodes;
     let survey = wait_for_leader(client, &nodes, patience.poll, deadline).await?;
-    Ok(Founded { generation, present, survey })
+    Ok(Bootstrapped { generation, present, survey })
 }
 
-/// Finds a cluster that was founded and serves; it is reported and not touched, also while some of
-/// its founders are down, gone or in other hands. `None` if something is left to be done.
+/// Finds a cluster that is bootstrapped and serves; it is reported and not touched, also while some of
+/// its first members are down, gone or in other hands. `None` if something is left to be done.
 ///
 /// # Errors
 /// If the record cannot be read.
-async fn running(bundles: &Bundles, client: &Client, nodes: &[Node]) -> Result<Option<Founded>> {
+async fn running(
+    bundles: &Bundles,
+    client: &Client,
+    nodes: &[Node],
+) -> Result<Option<Bootstrapped>> {
     let Some(record) = bundles.record()? else {
         return Ok(None);
     };
@@ -94,7 +98,7 @@ async fn running(bundles: &Bundles, client: &Client, nodes: &[Node]) -> Result<O
     let serves = led || told;
     let complete = survey.answers().all(has_it);
     let present = bundles.plan.nodes.len();
-    Ok((serves && complete).then_some(Founded { generation, present, survey }))
+    Ok((serves && complete).then_some(Bootstrapped { generation, present, survey }))
 }
 
 type Answers = BTreeMap<NodeId, (PlannedNode, NodeStatus)>;
@@ -104,10 +108,10 @@ enum Present {
     /// All that were planned answer.
     All(Answers),
     /// The cluster serves without those that do not.
-    Running(Founded),
+    Running(Bootstrapped),
 }
 
-/// Waits until all planned nodes answer, or those that do have a leader: a founded cluster that
+/// Waits until all planned nodes answer, or those that do have a leader: a bootstrapped cluster that
 /// lost its leader a moment ago is about to elect another one.
 async fn wait_for_nodes(
     output: &Output,
@@ -200,7 +204,7 @@ fn record(bundles: &Bundles, answers: &Answers) -> Result<BootstrapRecord> {
     }
     let incarnations: BTreeMap<NodeId, Incarnation> =
         answers.iter().map(|(id, (_, status))| (*id, status.incarnation)).collect();
-    bundles.found(&incarnations)
+    bundles.write_record(&incarnations)
 }
 
 /// Returns who lacks the record; refuses nodes with another history or another data directory.
@@ -266,7 +270,7 @@ async fn give(client: &Client, record: &BootstrapRecord, lacking: &[PlannedNode]
 }
 
 /// Waits until a leader has committed in its term and all nodes follow it. Who does not follow for
-/// long after that is no reason to call the founding a failure: the verdict says what is wrong.
+/// long after that is no reason to call bootstrapping a failure: the verdict says what is wrong.
 async fn wait_for_leader(
     client: &Client,
     nodes: &[Node],
@@ -295,7 +299,7 @@ async fn wait_for_leader(
             let message = format!("the nodes are bootstrapped, but {why} yet");
             return Err(Report::new(codes::NO_LEADER, message)
                 .causes(causes)
-                .help("raftctl status    (the cluster needs no more founding)"));
+                .help("raftctl status    (the cluster is bootstrapped)"));
         }
         sleep(poll).await;
     }

@@ -1,0 +1,86 @@
+//! How values are read off the command line.
+
+use std::time::Duration;
+
+/// Reads a duration with its unit.
+///
+/// # Errors
+/// If there is no unit, or the duration is zero, negative or above a day.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
+        return Err(format!("without a unit; for instance {text}s"));
+    }
+    let parsed: jiff::SignedDuration =
+        text.parse().map_err(|_| "not a duration; for instance 10s, 500ms or 2m".to_owned())?;
+    let parsed = Duration::try_from(parsed).map_err(|_| "negative".to_owned())?;
+    if parsed.is_zero() || parsed > Duration::from_secs(86_400) {
+        return Err("from 1ms to 24h".to_owned());
+    }
+    Ok(parsed)
+}
+
+/// Reads `host:port`; the host may be a name, an IPv4 address, or an IPv6 address in brackets.
+///
+/// # Errors
+/// If there is no host or no port.
+pub(crate) fn endpoint(text: &str) -> Result<String, String> {
+    if text.len() > protocol::limits::ADDRESS_BYTES_MAX {
+        return Err(format!("longer than {} bytes", protocol::limits::ADDRESS_BYTES_MAX));
+    }
+    let wanted = || "not HOST:PORT, as n1.example:7400 or [2001:db8::1]:7400".to_owned();
+    let (host, port) = text.rsplit_once(':').ok_or_else(wanted)?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let named = !host.is_empty() && host.chars().all(plain);
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let v6 = bracketed.is_some_and(|host| host.parse::<std::net::Ipv6Addr>().is_ok());
+    match port.parse::<u16>() {
+        Ok(1..) if named || v6 => Ok(text.to_owned()),
+        _ => Err(wanted()),
+    }
+}
+
+/// Reads a cluster's name.
+///
+/// # Errors
+/// If it could not be part of a file's name or a certificate.
+pub(crate) fn name(text: &str) -> Result<String, String> {
+    match text.parse::<certs::Name>() {
+        Ok(name) => Ok(name.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Reads `n1=host:port`.
+///
+/// # Errors
+/// If one of them is missing or makes no sense.
+pub(crate) fn node(text: &str) -> Result<(String, String), String> {
+    let (name_text, address) =
+        text.split_once('=').ok_or("not NAME=HOST:PORT, as n1=n1.example:7400")?;
+    Ok((name(name_text)?, endpoint(address)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_need_a_unit_and_bounds() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
+        for bad in ["", "10", "soon", "-1s", "0s", "25h", "99999999999999999999s"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn endpoints_have_host_and_port() {
+        for good in ["n1:7400", "10.0.0.1:1", "[::1]:7400", "a-b.c_d:65535"] {
+            assert_eq!(endpoint(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "n1", ":7400", "n1:", "n1:0", "n1:65536", "::1:7400", "[x]:1", "a b:1"] {
+            assert!(endpoint(bad).is_err(), "{bad}");
+        }
+        assert!(endpoint(&format!("{}:1", "x".repeat(300))).is_err());
+    }
+}
