@@ -27,7 +27,7 @@ pub fn identity_of(chain: &[CertificateDer<'_>]) -> Result<Identity, CertError> 
     identity_in(leaf, WHAT)
 }
 
-/// Describes a certificate for people: who, until when, from whom. Nothing is verified.
+/// Describes a certificate for people: its holder, its end, its issuer. Nothing is verified.
 ///
 /// # Errors
 ///

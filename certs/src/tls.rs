@@ -49,7 +49,7 @@ impl Credentials {
         Ok(config)
     }
 
-    /// The configuration of a client that connects to whom it `expect`s: TLS 1.3, its own
+    /// The configuration of a client that connects to the node that it `expect`s: TLS 1.3, its own
     /// certificate always sent, no 0-RTT and no resumption. Use [`SERVER_NAME`] as server name.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use rustls::{CertificateError, RootCertStore};
 use crate::inspect::{self, MAX_CHAIN_CERTIFICATES};
 use crate::{CertError, ClusterId, Identity, Role, Validity};
 
-/// Whom a client expects at the other end; always of its own cluster.
+/// The node that a client expects at the other end; always of its own cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
     /// This node.

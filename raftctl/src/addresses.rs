@@ -72,7 +72,7 @@ pub(crate) async fn check_first_members(
     check(invocation, &nodes.iter().map(place).collect::<Vec<_>>()).await
 }
 
-/// Judges nodes that are to be members beside those of a configuration, of whom one may leave.
+/// Judges nodes that are to become members of a configuration; one of its members may leave.
 ///
 /// # Errors
 /// If an address cannot be right.

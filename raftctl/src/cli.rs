@@ -26,8 +26,8 @@ Exit codes: 0 done or healthy, 1 unexpected failure, 2 usage, 3 no such member, 
 
 /// Operates a raftd cluster.
 ///
-/// Which cluster, and as whom, is said by a context (`raftctl init` and `raftctl dev` write one) or
-/// by flags. Each setting is taken from its flag, else from its environment variable, else from the
+/// A context (`raftctl init` and `raftctl dev` write one) or flags name the cluster and the
+/// certificates. Each setting is taken from its flag, else from its environment variable, else from the
 /// context, else its default. Of a variable, blanks around its text and empty items are ignored; an
 /// empty one is not set.
 #[derive(Clone, Debug, Parser)]

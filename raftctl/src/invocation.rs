@@ -1,4 +1,4 @@
-//! What every command is given: its flags, where answers go, and which cluster it is about, as whom:
+//! What every command is given: its flags, where answers go, and which cluster it is about, and who asks:
 //! flags and environment first, then the context.
 
 use std::cell::OnceCell;

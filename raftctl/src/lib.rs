@@ -9,7 +9,7 @@
 //! | `addresses` | what can be told of where nodes are to be, before it is written |
 //! | `change` | a change of members, before, during and after |
 //! | `bundle` | what `init` keeps of a cluster: authority, bundles, bootstrap record; renewing |
-//! | `invocation`, `target`, `context` | what a command is given: flags, which cluster, and as whom |
+//! | `invocation`, `target`, `context` | what a command is given: flags, which cluster, and who asks |
 //! | `offline` | files of stopped nodes |
 //! | `input`, `files` | what people give to be read, and files that are written for them |
 //! | `signals` | how Ctrl-C and SIGTERM end a command |

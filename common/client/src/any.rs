@@ -89,7 +89,7 @@ impl Client {
                     }
                 }
             }
-            // Whom the caller did not name is asked when nobody else can help.
+            // Members that the caller did not name are asked when no other can help.
             endpoints = self.shared.members.endpoints();
             let wait = search.next_wait();
             if Instant::now() + wait >= deadline || search.is_hopeless(endpoints.len()) {

@@ -103,7 +103,7 @@ pub(crate) async fn on_leader(
     }
 }
 
-/// Returns whom to ask according to what is known, if that was not tried in this round.
+/// Returns the node to ask by what is known, if it was not asked in this round.
 fn next(nodes: &impl Nodes, search: &mut Search) -> Option<String> {
     let endpoint = match nodes.known()? {
         Lead::At(leader) => leader,
@@ -130,7 +130,8 @@ fn manner(nodes: &impl Nodes, search: &Search, endpoint: &str, deadline: Instant
     if others { manner.briefly() } else { manner }
 }
 
-/// Decides how to go on after a node that could not help: whom it names, or through whom.
+/// Decides how to go on after a node that could not help: with the leader that it names, or through
+/// a node that reaches the leader.
 fn turn(
     search: &mut Search,
     endpoint: String,

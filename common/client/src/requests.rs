@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use consensus::{Configuration, NodeId};
 use protocol::{
-    BootstrapRecord, Freshness, LogDetail, LogPage, NodeStatus, Request, Response, SnapshotAnswer,
+    BootstrapRecord, LogDetail, LogPage, NodeStatus, Request, Response, SnapshotAnswer,
     SnapshotRequest,
 };
 use state_machine::Envelope;
@@ -60,9 +60,9 @@ impl Client {
     /// Never [`ClientError::Unknown`]: a question has no effect.
     pub async fn query(&self, query: Bytes, how: Consistency) -> Result<Answer, ClientError> {
         let freshness = match how {
-            Consistency::Linearizable | Consistency::Follower => Freshness::Linearizable,
-            Consistency::AtLeast(index) => Freshness::AtLeast(index),
-            Consistency::Stale => Freshness::Stale,
+            Consistency::Linearizable | Consistency::Follower => protocol::Freshness::Linearizable,
+            Consistency::AtLeast(index) => protocol::Freshness::AtLeast(index),
+            Consistency::Stale => protocol::Freshness::Stale,
         };
         let request = Request::Query { query, freshness };
         let response = match how {
@@ -89,7 +89,7 @@ impl Client {
     /// # Errors
     /// If that node does not answer.
     pub async fn query_of(&self, endpoint: &str, query: Bytes) -> Result<Answer, ClientError> {
-        let request = Request::Query { query, freshness: Freshness::Stale };
+        let request = Request::Query { query, freshness: protocol::Freshness::Stale };
         answer(self.on(endpoint, &request).await?)
             .ok_or_else(|| ClientError::Unexpected { endpoint: endpoint.into() })
     }

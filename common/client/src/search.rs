@@ -35,7 +35,7 @@ pub(crate) struct Why {
 #[derive(Debug)]
 pub(crate) struct Search {
     asked: BTreeSet<String>,
-    /// To whom there was no way.
+    /// The endpoints that were not reached.
     unreached: BTreeSet<String>,
     /// What was noted in this round.
     notes: usize,
@@ -49,7 +49,7 @@ pub(crate) struct Search {
     detour: bool,
 }
 
-/// Who was named as the leader last, and by whom.
+/// The node that was named as the leader last, and the node that named it.
 #[derive(Debug)]
 struct Named {
     leader: String,

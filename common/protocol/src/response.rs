@@ -58,13 +58,13 @@ pub struct ErrorReply {
     pub code: ErrorCode,
     /// For people.
     pub message: String,
-    /// Whom to ask instead.
+    /// The node to ask instead.
     pub leader: Option<LeaderHint>,
     /// Whether the request had no effect for certain, or may have had one.
     pub outcome: Outcome,
 }
 
-/// Whom to ask instead.
+/// The node to ask instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaderHint {
     /// The leader's id.

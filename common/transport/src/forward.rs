@@ -128,7 +128,7 @@ impl Forwarder {
             return Err(why.clone());
         }
         match self.dial(leader).await {
-            Ok(road) => Ok(Arc::clone(contact.connection.insert(Arc::new(road)))),
+            Ok(made) => Ok(Arc::clone(contact.connection.insert(Arc::new(made)))),
             Err(why) => {
                 contact.failed = Some((Instant::now(), why.clone()));
                 Err(why)

@@ -14,7 +14,7 @@ pub struct Removed(Arc<Mutex<Known>>);
 #[derive(Debug, Default)]
 struct Known {
     removed: BTreeMap<NodeId, LogIndex>,
-    /// Whom this node talks to: members, and those that have yet to hear of their removal.
+    /// The nodes that this one talks to: members, and those that have yet to hear of their removal.
     peers: BTreeSet<NodeId>,
 }
 

@@ -1,4 +1,4 @@
-//! Who reaches whom, as the nodes themselves say. Each node sends on connections that it dialled,
+//! Which nodes reach each other, as they themselves say. Each node sends on connections that it dialled,
 //! so two nodes work together only if each reaches the other.
 
 use std::collections::BTreeSet;

@@ -25,7 +25,7 @@ pub(crate) fn why_nobody_leads(survey: &Survey, verdict: &Verdict) -> Vec<String
     }
 }
 
-/// Says what is known where no leader answers: that one leads whom this client does not reach, or
+/// Says what is known where no leader answers: that a node leads which this client does not reach, or
 /// that nobody leads. With it, what else is known of each node.
 pub(crate) fn no_leader_answers(survey: &Survey) -> (String, Vec<client::Cause>) {
     let message = match survey.told() {
@@ -137,7 +137,7 @@ fn reasons(survey: &Survey, status: &NodeStatus, voters: &[NodeId]) -> Vec<Strin
     if reasons.is_empty() {
         reasons.push(idle(survey, status));
     }
-    // Whom it does not reach cannot vote for it.
+    // A node that it does not reach cannot vote for it.
     for other in voters.iter().filter(|other| **other != status.node) {
         if let Link::Down(why) = link(survey, status.node, *other) {
             reasons.push(format!("it does not reach {}: {why}", survey.name(*other)));
@@ -154,9 +154,10 @@ fn refusal(survey: &Survey, by: NodeId, vote: Vote) -> String {
         Vote::Granted => format!("{name} would vote for it"),
         Vote::StaleTerm => format!("{name} is in a newer term"),
         Vote::AlreadyVoted => {
-            let whom = answer.and_then(|status| status.voted_for);
-            let whom = whom.map_or_else(|| "another candidate".to_owned(), |id| survey.name(id));
-            format!("{name} has voted for {whom} in this term")
+            let chosen = answer.and_then(|status| status.voted_for);
+            let chosen =
+                chosen.map_or_else(|| "another candidate".to_owned(), |id| survey.name(id));
+            format!("{name} has voted for {chosen} in this term")
         }
         Vote::LogBehind => format!("{name} has a more recent log"),
         Vote::LeaderAlive => {

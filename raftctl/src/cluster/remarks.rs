@@ -171,7 +171,7 @@ fn following(survey: &Survey, leader: &NodeStatus, id: NodeId) -> Vec<Remark> {
     let mut found: Vec<Remark> = Vec::new();
     let mut say = |text: String, code: Code| found.push((format!("{name}: {text}"), code));
     let contact = contact(survey, leader, peer, status.is_some());
-    // Whom the leader does not hear lacks whatever came since.
+    // A member that the leader does not hear lacks whatever came since.
     let heard = contact.as_ref().is_none_or(|(_, code)| *code != codes::MEMBER_SILENT);
     if let Some((text, code)) = contact {
         say(text, code);
@@ -289,7 +289,7 @@ fn lag(survey: &Survey, leader: &NodeStatus, peer: &PeerReport) -> Option<(Strin
 }
 
 /// Says between which nodes that answer there is no way; the leader's own ways are told of where
-/// it says whom it hears.
+/// it says which members it hears.
 fn cut(survey: &Survey, leader: Option<&NodeStatus>) -> Vec<Remark> {
     let Some(configuration) = survey.configuration() else { return Vec::new() };
     let ours = generation(survey);

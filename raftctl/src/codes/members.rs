@@ -1,14 +1,14 @@
-//! Founding, members and local clusters.
+//! Bootstrapping, members and local clusters.
 
 use super::page::{Code, Page, pages};
 use crate::exit::Exit;
 
 pages! {
 OTHER_PLAN 301 Refused "another list of nodes"
-"This cluster was founded with another list of nodes. `init` never edits a founded cluster: change
-it with `raftctl member` (`member update NAME --address HOST:PORT` for a node that has moved), or
-prepare another one with another name or --dir. Until the cluster is founded, `init` with another
-list corrects the plan: who keeps the name keeps id and certificate, and raftd.toml follows."
+"This cluster was bootstrapped with another list of nodes. `init` never edits a cluster after
+that: change it with `raftctl member` (`member update NAME --address HOST:PORT` for a node that has
+moved), or prepare another one with another name or --dir. Until it is bootstrapped, `init` with
+another list corrects the plan: who keeps the name keeps id and certificate, and raftd.toml follows."
 
 OTHER_GENERATION 302 Refused "a node with another history"
 "A node already belongs to another history of this or another cluster: its generation is not the

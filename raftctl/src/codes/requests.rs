@@ -30,7 +30,7 @@ A leader serves, and this client cannot reach it: a firewall or a route between 
 machine, or a name that means another address here.
 Nobody can win: fewer than a majority of the voters run and reach each other, or those with the
 newest log are away.
-`raftctl status` says which of them it is: who hears from whom, which node cannot reach which and
+`raftctl status` says which of them it is: which nodes hear each other, which cannot reach which and
 why, how many voters are needed, and why each does not lead. Nothing is lost: as soon as a majority
 is back, a leader is elected without anybody's help. Never wipe a data directory to hurry it."
 

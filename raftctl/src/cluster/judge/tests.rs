@@ -220,7 +220,7 @@ fn whom_a_silent_voter_stands_by_is_said_to_lead() {
     assert_eq!(no_leader_answers(&both).0, "nobody leads");
 }
 
-/// With its election a leader counts everybody as heard, also whom a kill has ended before.
+/// With its election a leader counts everybody as heard, also a member that was killed before.
 #[test]
 fn who_was_not_heard_since_the_election_is_not_said_to_serve() {
     let mut leader = well(1);

@@ -1,4 +1,4 @@
-//! To whom root gives what it has restored: raftd runs as another user, who must own all of it.
+//! The user who gets what root has restored: raftd runs as another user, who must own all of it.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, lchown};
