@@ -73,8 +73,8 @@ pub(crate) async fn bootstrap(
     Ok(Bootstrapped { generation, present, survey })
 }
 
-/// Finds a cluster that is bootstrapped and serves; it is reported and not touched, also while some of
-/// its first members are down, gone or in other hands. `None` if something is left to be done.
+/// Finds a cluster that is bootstrapped and serves; it is reported and not touched, also while
+/// some of its first members are down, gone or in other hands. `None` if something is left to be done.
 ///
 /// # Errors
 /// If the record cannot be read.
@@ -111,8 +111,8 @@ enum Present {
     Running(Bootstrapped),
 }
 
-/// Waits until all planned nodes answer, or those that do have a leader: a bootstrapped cluster that
-/// lost its leader a moment ago is about to elect another one.
+/// Waits until all planned nodes answer, or those that do have a leader: a bootstrapped cluster
+/// that lost its leader a moment ago is about to elect another one.
 async fn wait_for_nodes(
     output: &Output,
     bundles: &Bundles,

@@ -65,8 +65,8 @@ pub(crate) struct Bundles {
 }
 
 impl Bundles {
-    /// Makes what is missing, corrects the plan of a cluster that is not bootstrapped, and returns what
-    /// is there.
+    /// Makes what is missing, corrects the plan of a cluster that is not bootstrapped, and returns
+    /// what is there.
     ///
     /// # Errors
     /// If the directory is another cluster's, or that was bootstrapped with another list of nodes.

@@ -1,5 +1,5 @@
-//! What every command is given: its flags, where answers go, and which cluster it is about, and who asks:
-//! flags and environment first, then the context.
+//! What every command is given: its flags, where answers go, which cluster it is about, and who
+//! asks. Flags and environment go before the context.
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};

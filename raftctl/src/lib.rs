@@ -2,14 +2,17 @@
 //!
 //! | module | concept |
 //! |---|---|
-//! | `cli`, `global`, `values` | the command line, one definition for parsing, help, completion and the manual |
+//! | `cli` | the command line, one definition for parsing, help, completion, manual |
+//! | `global`, `values` | flags of every command; how values are read |
 //! | `commands` | one noun or verb each |
 //! | `cluster` | asking all nodes at once, and the verdict over their answers |
 //! | `look` | a quick look at it, for whoever changes something |
 //! | `addresses` | what can be told of where nodes are to be, before it is written |
 //! | `change` | a change of members, before, during and after |
+//! | `bootstrap` | waiting for nodes, giving them the record, waiting for a leader |
 //! | `bundle` | what `init` keeps of a cluster: authority, bundles, bootstrap record; renewing |
-//! | `invocation`, `target`, `context` | what a command is given: flags, which cluster, and who asks |
+//! | `invocation` | what every command is given |
+//! | `target`, `context` | which cluster, and who asks |
 //! | `offline` | files of stopped nodes |
 //! | `input`, `files` | what people give to be read, and files that are written for them |
 //! | `signals` | how Ctrl-C and SIGTERM end a command |

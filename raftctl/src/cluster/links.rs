@@ -1,5 +1,5 @@
-//! Which nodes reach each other, as they themselves say. Each node sends on connections that it dialled,
-//! so two nodes work together only if each reaches the other.
+//! Which nodes reach each other, as they themselves say. Each node sends on connections that it
+//! dialled, so two nodes work together only if each reaches the other.
 
 use std::collections::BTreeSet;
 

@@ -25,8 +25,8 @@ pub(crate) fn why_nobody_leads(survey: &Survey, verdict: &Verdict) -> Vec<String
     }
 }
 
-/// Says what is known where no leader answers: that a node leads which this client does not reach, or
-/// that nobody leads. With it, what else is known of each node.
+/// Says what is known where no leader answers: that a node leads which this client does not reach,
+/// or that nobody leads. With it, what else is known of each node.
 pub(crate) fn no_leader_answers(survey: &Survey) -> (String, Vec<client::Cause>) {
     let message = match survey.told() {
         Some(told) => {

@@ -8,7 +8,7 @@ OTHER_PLAN 301 Refused "another list of nodes"
 "This cluster was bootstrapped with another list of nodes. `init` never edits a cluster after
 that: change it with `raftctl member` (`member update NAME --address HOST:PORT` for a node that has
 moved), or prepare another one with another name or --dir. Until it is bootstrapped, `init` with
-another list corrects the plan: who keeps the name keeps id and certificate, and raftd.toml follows."
+another list corrects the plan: who keeps the name keeps id and certificate, raftd.toml follows."
 
 OTHER_GENERATION 302 Refused "a node with another history"
 "A node already belongs to another history of this or another cluster: its generation is not the
