@@ -257,13 +257,11 @@ impl fmt::Debug for Credentials {
 }
 
 fn key_error(error: &Error, labels: &Labels) -> CertError {
-    match error {
-        Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => CertError::KeyMismatch {
-            key: labels.key.clone(),
-            certificate: labels.certificate.clone(),
-        },
-        other => CertError::BadKey { key: labels.key.clone(), reason: other.to_string() },
+    let key = labels.key.clone();
+    if matches!(error, Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) {
+        return CertError::KeyMismatch { key, certificate: labels.certificate.clone() };
     }
+    CertError::BadKey { key, reason: error.to_string() }
 }
 
 #[cfg(test)]

@@ -294,6 +294,7 @@ impl std::error::Error for Refusal {
 
 /// Says in a sentence why a handshake failed: which check, on which side.
 #[must_use]
+#[allow(clippy::wildcard_enum_match_arm, reason = "rustls may add variants")]
 pub fn explain(error: &rustls::Error) -> String {
     if let Some(refused) = CertError::from_tls(error) {
         return format!("peer refused: {refused}");
@@ -309,6 +310,7 @@ pub fn explain(error: &rustls::Error) -> String {
     }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "rustls may add variants")]
 fn explain_alert(alert: AlertDescription) -> String {
     match alert {
         AlertDescription::CertificateUnknown

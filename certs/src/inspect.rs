@@ -134,9 +134,11 @@ pub(crate) fn key_identifier(public_key_info: &[u8]) -> Vec<u8> {
 /// What a certificate says about its issuer: the fingerprint if it has one of ours, else the key
 /// identifier, else the name.
 pub(crate) fn issuer_fingerprint(certificate: &X509Certificate<'_>) -> String {
-    let key_id = certificate.iter_extensions().find_map(|e| match e.parsed_extension() {
-        ParsedExtension::AuthorityKeyIdentifier(id) => id.key_identifier.as_ref(),
-        _ => None,
+    let key_id = certificate.iter_extensions().find_map(|extension| {
+        let ParsedExtension::AuthorityKeyIdentifier(id) = extension.parsed_extension() else {
+            return None;
+        };
+        id.key_identifier.as_ref()
     });
     match key_id {
         Some(id) if id.0.len() == Sha256::output_size() => format!("sha256:{}", hex(id.0)),
@@ -152,11 +154,10 @@ fn sole_uri<'a>(certificate: &'a X509Certificate<'_>, what: &str) -> Result<&'a 
         what: what.to_owned(),
         reason: format!("bad alternative names ({e})"),
     })?;
-    let mut uris =
-        names.iter().flat_map(|names| &names.value.general_names).filter_map(|name| match name {
-            GeneralName::URI(uri) => Some(*uri),
-            _ => None,
-        });
+    let uri = |name: &'a GeneralName<'_>| {
+        if let GeneralName::URI(uri) = name { Some(*uri) } else { None }
+    };
+    let mut uris = names.iter().flat_map(|names| &names.value.general_names).filter_map(uri);
     let first = uris.next().ok_or_else(|| CertError::NoIdentity { what: what.to_owned() })?;
     match uris.count() {
         0 => Ok(first),

@@ -124,11 +124,12 @@ pub(crate) fn create_directory_with(
             write_synced(&staging.join(name), bytes, *mode)?;
         }
         sync_directory(&staging)?;
-        fs::rename(&staging, directory).map_err(|e| match e.kind() {
-            io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => {
-                CertError::NotEmpty { path: directory.to_owned() }
+        fs::rename(&staging, directory).map_err(|e| {
+            let taken = [io::ErrorKind::DirectoryNotEmpty, io::ErrorKind::AlreadyExists];
+            if taken.contains(&e.kind()) {
+                return CertError::NotEmpty { path: directory.to_owned() };
             }
-            _ => io_error(directory, e),
+            io_error(directory, e)
         })
     });
     if let Err(error) = filled {
@@ -194,11 +195,10 @@ pub(crate) fn parse_sole_certificate(
 pub(crate) fn parse_key(text: &[u8], what: &str) -> Result<PrivateKeyDer<'static>, CertError> {
     PrivateKeyDer::from_pem_slice(text).map_err(|error| CertError::Pem {
         what: what.to_owned(),
-        reason: match error {
-            pem::Error::NoItemsFound => {
-                "no BEGIN PRIVATE KEY line, this is no unencrypted PEM private key".to_owned()
-            }
-            other => pem_reason(&other).to_owned(),
+        reason: if matches!(error, pem::Error::NoItemsFound) {
+            "no BEGIN PRIVATE KEY line, this is no unencrypted PEM private key".to_owned()
+        } else {
+            pem_reason(&error).to_owned()
         },
     })
 }
@@ -255,6 +255,7 @@ pub(crate) fn io_error(path: &Path, source: io::Error) -> CertError {
     CertError::Io { path: path.to_owned(), source }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "the library may add variants")]
 fn pem_reason(error: &pem::Error) -> &'static str {
     match error {
         pem::Error::MissingSectionEnd { .. } => "the END line is missing, the PEM text is cut off",

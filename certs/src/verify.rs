@@ -199,6 +199,7 @@ impl Trust {
         }
     }
 
+    #[allow(clippy::wildcard_enum_match_arm, reason = "rustls may add variants")]
     pub(crate) fn chain_error(
         &self,
         error: &rustls::Error,

@@ -252,17 +252,15 @@ async fn give(client: &Client, record: &BootstrapRecord, lacking: &[PlannedNode]
     let mut failed = None;
     while let Some(joined) = giving.join_next().await {
         if let Ok((name, Err(error))) = joined {
-            let report = match error {
-                ClientError::Refused(reply) if reply.code == ErrorCode::AlreadyInitialised => {
-                    let message = format!("{name}: {}", reply.message);
-                    Report::new(codes::OTHER_GENERATION, message)
-                }
-                error => {
-                    let mut report = Report::from(error);
-                    report.message = format!("{name}: {}", report.message);
-                    report.help("run the same command again: it goes on where it was")
-                }
-            };
+            let is_other = matches!(
+                &error,
+                ClientError::Refused(reply) if reply.code == ErrorCode::AlreadyInitialised
+            );
+            let mut report = Report::from(error);
+            report.message = format!("{name}: {}", report.message);
+            if !is_other {
+                report = report.help("run the same command again: it goes on where it was");
+            }
             failed.get_or_insert(report);
         }
     }

@@ -85,9 +85,9 @@ impl NewFile {
         self.file.sync_all().map_err(|error| failed(&error))?;
         match before {
             Some(_) => fs::rename(&self.aside, &self.path).map_err(|error| failed(&error))?,
-            None => name(&self.aside, &self.path).map_err(|error| match error.kind() {
-                io::ErrorKind::AlreadyExists => exists(&self.path),
-                _ => failed(&error),
+            None => name(&self.aside, &self.path).map_err(|error| {
+                let is_taken = error.kind() == io::ErrorKind::AlreadyExists;
+                if is_taken { exists(&self.path) } else { failed(&error) }
             })?,
         }
         self.named = true;

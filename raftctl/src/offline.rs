@@ -8,13 +8,12 @@ use crate::report::Report;
 
 impl From<StorageError> for Report {
     fn from(error: StorageError) -> Self {
-        let message = match &error {
+        let message = if let StorageError::Denied { doing, path, source, .. } = &error {
             // Whoever looks at a node's data must not take it from the node.
-            StorageError::Denied { doing, path, source, .. } => {
-                let whose = explain(path, source, Want::Look).unwrap_or_default();
-                format!("cannot {doing} {}: {source}: {whose}", path.display())
-            }
-            other => other.to_string(),
+            let whose = explain(path, source, Want::Look).unwrap_or_default();
+            format!("cannot {doing} {}: {source}: {whose}", path.display())
+        } else {
+            error.to_string()
         };
         let code = match error {
             StorageError::Corrupt { .. } | StorageError::Gap { .. } => codes::DAMAGED,

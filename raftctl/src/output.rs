@@ -252,10 +252,10 @@ pub(crate) fn write_stdout(bytes: &[u8]) -> Result<()> {
 
 /// Makes a report of what could not be written to stdout.
 pub(crate) fn unwritten(error: &std::io::Error) -> Report {
-    match error.kind() {
-        ErrorKind::BrokenPipe => Report::quiet(Exit::Done),
-        _ => Report::new(codes::LOCAL_FILE, format!("stdout: {error}")),
+    if error.kind() == ErrorKind::BrokenPipe {
+        return Report::quiet(Exit::Done);
     }
+    Report::new(codes::LOCAL_FILE, format!("stdout: {error}"))
 }
 
 /// Writes lines to stderr; where that is impossible nobody listens. Whatever others have put into

@@ -205,6 +205,11 @@ impl From<certs::CertError> for Report {
             return denied;
         }
         let said = error.to_string();
+        if error.is_not_found() {
+            return Self::new(codes::NO_FILE, said);
+        }
+        // The enum is open: whatever else is wrong with a certificate is one thing to an operator.
+        #[allow(clippy::wildcard_enum_match_arm, reason = "CertError is non_exhaustive")]
         match error {
             certs::CertError::Expired { now, .. } => {
                 Self::new(codes::CREDENTIALS, format!("{said}; it is {} now", certs::utc(now)))
@@ -216,7 +221,6 @@ impl From<certs::CertError> for Report {
             }
             certs::CertError::NotYetValid { .. } => Self::new(codes::CREDENTIALS, said)
                 .help("date -u; timedatectl    (the clock of this machine)"),
-            error if error.is_not_found() => Self::new(codes::NO_FILE, said),
             _ => Self::new(codes::CREDENTIALS, said),
         }
     }

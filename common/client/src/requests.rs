@@ -48,10 +48,12 @@ impl Client {
     /// it certainly has not.
     pub async fn propose(&self, body: Bytes) -> Result<Answer, ClientError> {
         let command = Envelope::sessionless(body).encode();
-        match self.on_leader(&Request::Propose { command }).await? {
-            Response::Applied { index, response } => Ok(Answer { index, response, age_ms: None }),
-            _ => Err(self.unexpected()),
-        }
+        let Response::Applied { index, response } =
+            self.on_leader(&Request::Propose { command }).await?
+        else {
+            return Err(self.unexpected());
+        };
+        Ok(Answer { index, response, age_ms: None })
     }
 
     /// Asks the machine.
@@ -78,10 +80,10 @@ impl Client {
     /// # Errors
     /// If that node does not answer.
     pub async fn status_of(&self, endpoint: &str) -> Result<NodeStatus, ClientError> {
-        match self.on(endpoint, &Request::Status).await? {
-            Response::Status(status) => Ok(*status),
-            _ => Err(ClientError::Unexpected { endpoint: endpoint.into() }),
-        }
+        let Response::Status(status) = self.on(endpoint, &Request::Status).await? else {
+            return Err(ClientError::Unexpected { endpoint: endpoint.into() });
+        };
+        Ok(*status)
     }
 
     /// Asks one node's own state, however old.
@@ -110,10 +112,10 @@ impl Client {
             Some(endpoint) => self.on(endpoint, &request).await?,
             None => self.on_any(&request).await?,
         };
-        match response {
-            Response::Log(page) => Ok(page),
-            _ => Err(self.unexpected()),
-        }
+        let Response::Log(page) = response else {
+            return Err(self.unexpected());
+        };
+        Ok(page)
     }
 
     /// Gives a node the bootstrap record of its cluster.
@@ -125,10 +127,12 @@ impl Client {
         endpoint: &str,
         record: BootstrapRecord,
     ) -> Result<(), ClientError> {
-        match self.on(endpoint, &Request::Bootstrap { record }).await? {
-            Response::Bootstrapped { .. } => Ok(()),
-            _ => Err(ClientError::Unexpected { endpoint: endpoint.into() }),
-        }
+        let Response::Bootstrapped { .. } =
+            self.on(endpoint, &Request::Bootstrap { record }).await?
+        else {
+            return Err(ClientError::Unexpected { endpoint: endpoint.into() });
+        };
+        Ok(())
     }
 
     /// Makes a new node ready to be added; see [`Request::Join`].
@@ -136,10 +140,11 @@ impl Client {
     /// # Errors
     /// If the node does not answer, or has another history.
     pub async fn join(&self, endpoint: &str, record: BootstrapRecord) -> Result<(), ClientError> {
-        match self.on(endpoint, &Request::Join { record }).await? {
-            Response::Bootstrapped { .. } => Ok(()),
-            _ => Err(ClientError::Unexpected { endpoint: endpoint.into() }),
-        }
+        let Response::Bootstrapped { .. } = self.on(endpoint, &Request::Join { record }).await?
+        else {
+            return Err(ClientError::Unexpected { endpoint: endpoint.into() });
+        };
+        Ok(())
     }
 
     /// Changes the members; returns when the change is committed.
@@ -158,10 +163,12 @@ impl Client {
         expected_index: u64,
     ) -> Result<(), ClientError> {
         let target = target.clone();
-        match self.on_leader(&Request::Reconfigure { target, expected_index }).await? {
-            Response::Done => Ok(()),
-            _ => Err(self.unexpected()),
-        }
+        let Response::Done =
+            self.on_leader(&Request::Reconfigure { target, expected_index }).await?
+        else {
+            return Err(self.unexpected());
+        };
+        Ok(())
     }
 
     /// Asks the leader to hand over to a voter; returns when it has given up leadership.
@@ -169,13 +176,11 @@ impl Client {
     /// # Errors
     /// If that node may not lead, or did not take over in time.
     pub async fn transfer(&self, to: NodeId) -> Result<(), ClientError> {
-        match self.on_leader(&Request::Transfer { to: to.get() }).await? {
-            Response::Done => {
-                self.remember(None);
-                Ok(())
-            }
-            _ => Err(self.unexpected()),
-        }
+        let Response::Done = self.on_leader(&Request::Transfer { to: to.get() }).await? else {
+            return Err(self.unexpected());
+        };
+        self.remember(None);
+        Ok(())
     }
 
     /// Asks one node for its snapshots, or to make one; takes as long as the node needs.
@@ -187,10 +192,11 @@ impl Client {
         endpoint: &str,
         request: SnapshotRequest,
     ) -> Result<SnapshotAnswer, ClientError> {
-        match self.on(endpoint, &Request::Snapshot(request)).await? {
-            Response::Snapshot(answer) => Ok(answer),
-            _ => Err(ClientError::Unexpected { endpoint: endpoint.into() }),
-        }
+        let Response::Snapshot(answer) = self.on(endpoint, &Request::Snapshot(request)).await?
+        else {
+            return Err(ClientError::Unexpected { endpoint: endpoint.into() });
+        };
+        Ok(answer)
     }
 }
 

@@ -47,10 +47,10 @@ impl Client {
         let mut nonce = [0; 16];
         getrandom::fill(&mut nonce).map_err(|error| ClientError::Endpoint(error.to_string()))?;
         let command = SystemCommand::RegisterSession { nonce, name: name.to_owned() };
-        match self.tell_system(&command).await? {
-            SystemResponse::Registered { session } => Ok(Session::new(self.clone(), session)),
-            _ => Err(self.unexpected()),
-        }
+        let SystemResponse::Registered { session } = self.tell_system(&command).await? else {
+            return Err(self.unexpected());
+        };
+        Ok(Session::new(self.clone(), session))
     }
 }
 

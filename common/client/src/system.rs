@@ -66,10 +66,11 @@ impl Client {
     /// [`ClientError::Refused`] if a member is called so already or this certificate may not
     /// reserve ids; [`ClientError::Unknown`] if the deadline passes first: then ask again.
     pub async fn reserve_id(&self, name: &str) -> Result<NodeId, ClientError> {
-        match self.tell_system(&SystemCommand::ReserveId { name: name.to_owned() }).await? {
-            SystemResponse::Reserved { id } => NodeId::new(id).ok_or_else(|| self.unexpected()),
-            _ => Err(self.unexpected()),
-        }
+        let command = SystemCommand::ReserveId { name: name.to_owned() };
+        let SystemResponse::Reserved { id } = self.tell_system(&command).await? else {
+            return Err(self.unexpected());
+        };
+        NodeId::new(id).ok_or_else(|| self.unexpected())
     }
 
     /// Closes anybody's session, through the log. That is a fence: what of the session was not
@@ -80,13 +81,14 @@ impl Client {
     /// # Errors
     /// As [`Client::propose`]; it may be repeated.
     pub async fn close_session(&self, session: u64) -> Result<Option<Ended>, ClientError> {
-        match self.tell_system(&SystemCommand::CloseSession { session }).await? {
-            SystemResponse::Closed => Ok(None),
-            SystemResponse::Ended { low_water, highest, missing } => {
-                Ok(Some(Ended { low_water, highest, missing }))
-            }
-            _ => Err(self.unexpected()),
+        let response = self.tell_system(&SystemCommand::CloseSession { session }).await?;
+        if response == SystemResponse::Closed {
+            return Ok(None);
         }
+        let SystemResponse::Ended { low_water, highest, missing } = response else {
+            return Err(self.unexpected());
+        };
+        Ok(Some(Ended { low_water, highest, missing }))
     }
 
     /// Gives a command of the system, which may be applied any number of times.
@@ -121,10 +123,10 @@ impl Client {
                 Err(error) => error,
             };
             let again = Instant::now() + AGAIN_AFTER < deadline;
-            match error {
+            match &error {
                 ClientError::Unknown { why, .. } => {
                     self.remember(None);
-                    unknown = Some(why);
+                    unknown = Some(why.clone());
                     if again {
                         sleep(AGAIN_AFTER).await;
                         continue;
@@ -138,8 +140,19 @@ impl Client {
                     continue;
                 }
                 // What is certain of this attempt is not of an earlier one.
-                error if unknown.is_none() => return Err(error),
-                _ => {}
+                ClientError::NoLeader { .. }
+                | ClientError::Unreachable { .. }
+                | ClientError::SessionExpired { .. }
+                | ClientError::AnswerNotKept { .. }
+                | ClientError::WindowFull { .. }
+                | ClientError::NotWaiting { .. }
+                | ClientError::Refused(_)
+                | ClientError::Unexpected { .. }
+                | ClientError::Endpoint(_) => {
+                    if unknown.is_none() {
+                        return Err(error);
+                    }
+                }
             }
             let why = unknown.unwrap_or_default();
             return Err(ClientError::Unknown { why, sequence: None });

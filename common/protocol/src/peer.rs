@@ -53,12 +53,11 @@ pub fn decode_message(generation: &Generation, frame: Frame) -> Result<Message, 
         .map_err(|source| ProtocolError::Malformed { what, source })?;
     let term = Term::new(header.term);
     let body = header.body.ok_or(ProtocolError::Missing { what: "a message's body" })?;
-    let body = match body {
-        Wire::AppendEntries(append) => append_from_wire(generation, &append, frame.body)?,
-        other => {
-            no_body(what, &frame)?;
-            from_wire(other)?
-        }
+    let body = if let Wire::AppendEntries(append) = body {
+        append_from_wire(generation, &append, frame.body)?
+    } else {
+        no_body(what, &frame)?;
+        from_wire(body)?
     };
     Ok(Message { term, body })
 }

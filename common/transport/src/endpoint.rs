@@ -255,20 +255,19 @@ impl Endpoint {
         config.transport_config(transport());
         let connecting =
             self.inner.connect_with(config, remote, certs::SERVER_NAME).map_err(|error| {
-                let how = Rejection::Unusable(match error {
-                    quinn::ConnectError::InvalidRemoteAddress(_) if remote.port() != 0 => {
-                        "this socket has no IPv6".into()
-                    }
-                    other => other.to_string(),
-                });
+                let is_family = remote.port() != 0
+                    && matches!(error, quinn::ConnectError::InvalidRemoteAddress(_));
+                let why =
+                    if is_family { "this socket has no IPv6".into() } else { error.to_string() };
+                let how = Rejection::Unusable(why);
                 ConnectError::Rejected { address: address.clone(), how }
             })?;
         tokio::select! {
-            connected = connecting => connected.map_err(|error| match error {
-                ConnectionError::TimedOut => {
-                    ConnectError::Silent { address: address.clone(), after: IDLE_TIMEOUT }
+            connected = connecting => connected.map_err(|error| {
+                if error == ConnectionError::TimedOut {
+                    return ConnectError::Silent { address: address.clone(), after: IDLE_TIMEOUT };
                 }
-                other => broken(&address, &other),
+                broken(&address, &error)
             }),
             how = probe::rejected(remote) => Err(ConnectError::Rejected { address, how }),
         }
@@ -292,7 +291,12 @@ pub(crate) fn broken(address: &str, error: &ConnectionError) -> ConnectError {
     let code = match error {
         ConnectionError::TransportError(error) => Some(u64::from(error.code)),
         ConnectionError::ConnectionClosed(close) => Some(u64::from(close.error_code)),
-        _ => None,
+        ConnectionError::VersionMismatch
+        | ConnectionError::ApplicationClosed(_)
+        | ConnectionError::Reset
+        | ConnectionError::TimedOut
+        | ConnectionError::LocallyClosed
+        | ConnectionError::CidsExhausted => None,
     };
     match (code, error) {
         (Some(code), _) if TLS_ALERTS.contains(&code) => {
@@ -327,7 +331,13 @@ pub(crate) fn describe(error: &ConnectionError) -> String {
         ConnectionError::TimedOut => {
             format!("nothing was heard for {IDLE_TIMEOUT:?}: it hangs, or the network is cut")
         }
-        other => heard(other.to_string().as_bytes()),
+        ConnectionError::ApplicationClosed(_)
+        | ConnectionError::ConnectionClosed(_)
+        | ConnectionError::TransportError(_)
+        | ConnectionError::VersionMismatch
+        | ConnectionError::Reset
+        | ConnectionError::LocallyClosed
+        | ConnectionError::CidsExhausted => heard(error.to_string().as_bytes()),
     }
 }
 

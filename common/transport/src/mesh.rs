@@ -68,10 +68,10 @@ impl Mesh {
     /// If the message is over a limit of the protocol.
     pub fn send(&self, to: NodeId, message: &Message) -> Result<bool, ProtocolError> {
         let chunks = encode_message(&self.receiver.generation, message)?;
-        let with_entries = match &message.body {
-            consensus::Body::AppendEntries { entries, .. } => !entries.is_empty(),
-            _ => false,
-        };
+        let with_entries = matches!(
+            &message.body,
+            consensus::Body::AppendEntries { entries, .. } if !entries.is_empty()
+        );
         Ok(self.queue(to, with_entries, chunks))
     }
 

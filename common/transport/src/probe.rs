@@ -62,6 +62,7 @@ pub async fn closed(place: SocketAddr) {
     }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "the standard library may add kinds")]
 fn read(error: &Error) -> Option<Rejection> {
     match error.kind() {
         ErrorKind::ConnectionRefused => Some(Rejection::Closed),

@@ -275,11 +275,15 @@ impl Bundles {
         let (signed, after) = match present {
             Some(present) if !new_key => {
                 let renewed = authority.renew_certificate(&present, terms.validity, &what);
-                let renewed = renewed.map_err(|error| match error {
-                    CertError::UnknownAuthority { .. } | CertError::WrongCluster { .. } => {
-                        Report::new(codes::FOREIGN_CERTIFICATE, error.to_string())
+                let renewed = renewed.map_err(|error| {
+                    let is_foreign = matches!(
+                        error,
+                        CertError::UnknownAuthority { .. } | CertError::WrongCluster { .. }
+                    );
+                    if is_foreign {
+                        return Report::new(codes::FOREIGN_CERTIFICATE, error.to_string());
                     }
-                    other => other.into(),
+                    error.into()
                 })?;
                 has_key(holding, &renewed)?;
                 let after = renewed.validity;

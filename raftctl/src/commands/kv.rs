@@ -62,7 +62,7 @@ pub(crate) struct GetArgs {
     #[arg(id = "kv_key", value_name = "KEY")]
     key: OsString,
     #[command(flatten)]
-    freshness: ConsistencyArgs,
+    consistency: ConsistencyArgs,
     /// Writes the value as it is, without a newline behind it. Without this, a value that would do
     /// something to a terminal is shown there as $'..'; into a pipe or file it goes as it is
     #[arg(long)]
@@ -142,7 +142,7 @@ async fn get(invocation: &Invocation, args: GetArgs) -> Result<()> {
     let key = key_of(&args.key)?;
     let (_, client) = invocation.client()?;
     let mut age = Age::default();
-    let answer = args.freshness.ask(&client, &KvQuery::Get { key: key.clone() }, &mut age).await;
+    let answer = args.consistency.ask(&client, &KvQuery::Get { key: key.clone() }, &mut age).await;
     client.close().await;
     age.tell(&invocation.output);
     match answer? {
@@ -157,7 +157,10 @@ async fn get(invocation: &Invocation, args: GetArgs) -> Result<()> {
             invocation.output.answer(&View { kind: "Key", data, text, names, warnings: Vec::new() })
         }
         KvResponse::NotFound => Err(no_key(&key)),
-        other => Err(unexpected(other)),
+        response @ (KvResponse::Done { .. }
+        | KvResponse::Differs { .. }
+        | KvResponse::Page { .. }
+        | KvResponse::Refused { .. }) => Err(unexpected(response)),
     }
 }
 
@@ -237,7 +240,9 @@ async fn change(invocation: &Invocation, key: &Bytes, change: Change) -> Result<
             let help = format!("raftctl kv get {}", units::typed(key));
             Err(Report::new(codes::DIFFERS, message).help(help))
         }
-        other => Err(unexpected(other)),
+        response @ (KvResponse::Value { .. }
+        | KvResponse::Page { .. }
+        | KvResponse::Refused { .. }) => Err(unexpected(response)),
     }
 }
 

@@ -405,13 +405,12 @@ async fn until_known(shared: &Shared, command: Bytes) -> Result<()> {
         };
         let error = match answered {
             Ok(answer) => {
-                return match decode(&answer.response)? {
-                    KvResponse::Done { .. } => {
-                        shared.stir();
-                        Ok(())
-                    }
-                    other => Err(unexpected(other)),
-                };
+                let response = decode(&answer.response)?;
+                if !matches!(response, KvResponse::Done { .. }) {
+                    return Err(unexpected(response));
+                }
+                shared.stir();
+                return Ok(());
             }
             Err(error) => error,
         };

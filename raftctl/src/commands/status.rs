@@ -9,6 +9,7 @@ use crate::bundle::now_unix_s;
 use crate::cluster::judge::judge;
 use crate::cluster::{Health, Survey, Verdict};
 use crate::codes;
+use crate::exit::Exit;
 use crate::invocation::Invocation;
 use crate::output::{View, write_stdout};
 use crate::report::{Report, Result};
@@ -66,10 +67,8 @@ pub(crate) async fn run(invocation: &Invocation, args: StatusArgs) -> Result<()>
     invocation.output.answer(&view(invocation, &target, &survey, &verdict))?;
     client.close().await;
     if args.check {
-        return match verdict.health.exit() {
-            crate::exit::Exit::Done => Ok(()),
-            exit => Err(Report::quiet(exit)),
-        };
+        let exit = verdict.health.exit();
+        return if exit == Exit::Done { Ok(()) } else { Err(Report::quiet(exit)) };
     }
     if survey.answers().next().is_none() {
         let mut report = unreachable(&survey);
@@ -140,7 +139,7 @@ async fn wait(
             Wanted::Healthy => verdict.health == Health::Healthy,
             // One that hears too few claims to lead, and cannot.
             Wanted::Leader => {
-                let serves = verdict.health.exit() != crate::exit::Exit::Unhealthy;
+                let serves = verdict.health.exit() != Exit::Unhealthy;
                 serves && committed.is_some_and(|commit| commit > 0)
             }
             Wanted::CaughtUp => {

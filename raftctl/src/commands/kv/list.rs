@@ -43,7 +43,7 @@ pub(crate) struct ListArgs {
     #[arg(long)]
     lines: bool,
     #[command(flatten)]
-    freshness: ConsistencyArgs,
+    consistency: ConsistencyArgs,
 }
 
 /// A key with its value.
@@ -133,9 +133,9 @@ impl Pages<'_> {
             let limit = u32::try_from(missing).unwrap_or(u32::MAX).min(PAGE_KEYS_MAX);
             let (prefix, after) = (self.prefix.clone(), self.after.clone());
             let query = KvQuery::List { prefix, after, limit };
-            let (items, more) = match self.args.freshness.ask(client, &query, self.age).await? {
-                KvResponse::Page { items, more } => (items, more),
-                other => return Err(unexpected(other)),
+            let answer = self.args.consistency.ask(client, &query, self.age).await?;
+            let KvResponse::Page { items, more } = answer else {
+                return Err(unexpected(answer));
             };
             let Some((last, _, _)) = items.last() else {
                 return Ok(false);
