@@ -14,9 +14,6 @@ use crate::issue::{self, issue_error, parameters};
 use crate::verify::AUTHORITY;
 use crate::{CertError, ClusterId, Identity, Issued, Validity, inspect, store};
 
-/// The authority's certificate, in its own directory and in every bundle.
-pub const CA_CERTIFICATE_FILE: &str = "ca.crt";
-
 /// The authority's private key; it stays with the operator, nodes never hold it.
 pub const CA_KEY_FILE: &str = "ca.key";
 
@@ -38,7 +35,7 @@ impl Authority {
     ///
     /// # Errors
     ///
-    /// [`CertError::BadValidity`], [`CertError::Random`] and [`CertError::Issue`].
+    /// [`CertError::BadValidity`], [`IdentityError::Random`](crate::IdentityError::Random) and [`CertError::Issue`].
     pub fn create(cluster: ClusterId, validity: Duration) -> Result<Authority, CertError> {
         Authority::create_within(cluster, Validity::from_now(validity)?)
     }
@@ -78,7 +75,7 @@ impl Authority {
     /// [`CertError::KeyFileMode`], [`CertError::KeyMismatch`], and what is wrong with a file.
     pub fn load(directory: &Path) -> Result<Authority, CertError> {
         let (certificate_path, key_path) =
-            (directory.join(CA_CERTIFICATE_FILE), directory.join(CA_KEY_FILE));
+            (directory.join(store::CA_CERTIFICATE_FILE), directory.join(CA_KEY_FILE));
         let certificate_name = certificate_path.display().to_string();
         let key_name = key_path.display().to_string();
         let pem = store::text(store::read_public(&certificate_path)?, &certificate_name)?;
@@ -102,7 +99,7 @@ impl Authority {
         let key_pem = self.issuer.key().serialize_pem();
         let files: [(&str, &[u8], u32); 2] = [
             (CA_KEY_FILE, key_pem.as_bytes(), store::SECRET),
-            (CA_CERTIFICATE_FILE, self.certificate_pem.as_bytes(), store::PUBLIC),
+            (store::CA_CERTIFICATE_FILE, self.certificate_pem.as_bytes(), store::PUBLIC),
         ];
         for (name, _, _) in files {
             let path = directory.join(name);
@@ -119,7 +116,7 @@ impl Authority {
     ///
     /// [`CertError::Io`] if that cannot be told.
     pub fn is_stored(directory: &Path) -> Result<bool, CertError> {
-        Ok(store::exists(&directory.join(CA_CERTIFICATE_FILE))?
+        Ok(store::exists(&directory.join(store::CA_CERTIFICATE_FILE))?
             || store::exists(&directory.join(CA_KEY_FILE))?)
     }
 
@@ -129,9 +126,9 @@ impl Authority {
     /// # Errors
     ///
     /// [`CertError::WrongCluster`], [`CertError::AuthorityExpired`],
-    /// [`CertError::BadValidity`], [`CertError::Random`] and [`CertError::Issue`].
+    /// [`CertError::BadValidity`], [`IdentityError::Random`](crate::IdentityError::Random) and [`CertError::Issue`].
     pub fn issue(&self, identity: &Identity, validity: Duration) -> Result<Issued, CertError> {
-        self.validity.check(AUTHORITY, crate::validity::now_unix_s())?;
+        self.validity.check(AUTHORITY, crate::time::now_unix_s())?;
         self.issue_within(identity, Validity::from_now(validity)?)
     }
 

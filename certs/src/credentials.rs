@@ -9,10 +9,13 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
 
+use crate::provider::provider;
 use crate::store::{self, PemPaths};
-use crate::validity::now_unix_s;
+use crate::time::now_unix_s;
 use crate::verify::{AUTHORITY, Trust};
-use crate::{CertError, ClusterId, Identity, Purpose, Role, Validity, inspect, renew, tls};
+use crate::{
+    CertError, ClusterId, Identity, IdentityError, Issued, Purpose, Role, Validity, inspect, renew,
+};
 
 /// Checked credentials: the key is the certificate's, the authority has signed it, the cluster is
 /// one, the time is right, and the certificate names one identity. Cheap to clone.
@@ -47,7 +50,7 @@ impl Credentials {
     ///
     /// The first check that fails, naming the file: [`CertError::Io`], [`CertError::TooLarge`],
     /// [`CertError::KeyFileMode`], [`CertError::Pem`], [`CertError::NotAnAuthority`],
-    /// [`CertError::NoIdentity`], [`CertError::TwoIdentities`], [`CertError::BadUri`],
+    /// [`CertError::NoIdentity`], [`CertError::TwoIdentities`], [`IdentityError::BadUri`],
     /// [`CertError::WrongCluster`], [`CertError::KeyMismatch`], [`CertError::UnknownAuthority`],
     /// [`CertError::Expired`], [`CertError::NotYetValid`], [`CertError::WrongPurpose`].
     pub fn load(ca: &Path, certificate: &Path, key: &Path) -> Result<Credentials, CertError> {
@@ -113,14 +116,14 @@ impl Credentials {
     /// # Errors
     ///
     /// [`CertError::AuthorityExists`] if the directory's `ca.crt` is another authority's (one of
-    /// the same key is replaced: it was renewed), and nothing is written; [`CertError::BadName`] if
+    /// the same key is replaced: it was renewed), and nothing is written; [`IdentityError::BadName`] if
     /// `prefix` is not a [`crate::Name`] or is `ca`; [`CertError::Io`].
     pub fn write(&self, directory: &Path, prefix: &str) -> Result<(), CertError> {
         prefix.parse::<crate::Name>()?;
         let paths = PemPaths::in_directory(directory, prefix);
         if paths.certificate == paths.ca {
             let reason = "is the name of the authority's own files";
-            return Err(CertError::BadName { name: prefix.to_owned(), reason });
+            return Err(IdentityError::BadName { name: prefix.to_owned(), reason }.into());
         }
         store::create_directory(directory)?;
         if store::exists(&paths.ca)? {
@@ -218,7 +221,7 @@ impl Credentials {
     }
 
     fn check(texts: Texts, labels: &Labels, now: u64) -> Result<Credentials, CertError> {
-        let provider = tls::provider();
+        let provider = provider();
         let ca = store::parse_sole_certificate(texts.ca.as_bytes(), &labels.ca)?;
         let chain = store::parse_certificates(texts.certificate.as_bytes(), &labels.certificate)?;
         let key = store::parse_key(texts.key.as_bytes(), &labels.key)?;
@@ -253,6 +256,26 @@ impl fmt::Debug for Credentials {
             .field("identity", &self.identity)
             .field("validity", &self.validity)
             .finish_non_exhaustive()
+    }
+}
+
+impl Issued {
+    /// The same as credentials, checked as a file would be.
+    ///
+    /// # Errors
+    ///
+    /// As [`Credentials::from_pem`], for a window of time that is not now.
+    pub fn credentials(&self) -> Result<Credentials, CertError> {
+        Credentials::from_pem(&self.ca_pem, &self.certificate_pem, &self.key_pem)
+    }
+
+    /// Writes `ca.crt`, `<prefix>.crt` and `<prefix>.key`, as [`Credentials::write`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Issued::credentials`] and [`Credentials::write`].
+    pub fn write(&self, directory: &Path, prefix: &str) -> Result<(), CertError> {
+        self.credentials()?.write(directory, prefix)
     }
 }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use rustls::{AlertDescription, CertificateError, OtherError};
 
-use crate::validity::{span_coarse, utc, utc_minute};
-use crate::{ClusterId, Expect, Identity, Purpose};
+use crate::time::{span_coarse, utc, utc_minute};
+use crate::{ClusterId, Expect, Identity, IdentityError, Purpose};
 
 /// What is wrong, by name. `what` says which certificate: a path, or whose it is.
 #[derive(Debug, thiserror::Error)]
@@ -171,28 +171,9 @@ pub enum CertError {
         /// How many URI SANs it has.
         count: usize,
     },
-    /// A URI names no identity.
-    #[error("\"{uri}\" is no raftd identity: {reason}")]
-    BadUri {
-        /// The beginning of the URI.
-        uri: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A text is not a cluster id.
-    #[error("\"{text}\" is no cluster id: 32 lowercase hex digits are expected")]
-    BadClusterId {
-        /// The beginning of the text.
-        text: String,
-    },
-    /// A text is not a name.
-    #[error("\"{name}\" {reason}")]
-    BadName {
-        /// The beginning of the text.
-        name: String,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
+    /// A text names no identity, or none could be made.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// A validity is out of bounds.
     #[error("bad validity: {reason}")]
     BadValidity {
@@ -216,12 +197,6 @@ pub enum CertError {
     NotAnAuthority {
         /// Which certificate.
         what: String,
-    },
-    /// The operating system gave no randomness.
-    #[error("no randomness from the operating system: {reason}")]
-    Random {
-        /// Why.
-        reason: String,
     },
     /// A certificate could not be made.
     #[error("cannot make a certificate: {reason}")]

@@ -4,8 +4,6 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::str::FromStr;
 
-use crate::CertError;
-
 /// The longest name of an operator, client or reader, in bytes (an X.509 common name holds 64).
 pub const MAX_NAME_BYTES: usize = 64;
 
@@ -13,6 +11,39 @@ pub const MAX_NAME_BYTES: usize = 64;
 pub const MAX_URI_BYTES: usize = SCHEME.len() + 32 + "/operator/".len() + MAX_NAME_BYTES;
 
 const SCHEME: &str = "spiffe://";
+
+/// What is wrong with a text that should name an identity, by name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    /// A URI names no identity.
+    #[error("\"{uri}\" is no raftd identity: {reason}")]
+    BadUri {
+        /// The beginning of the URI.
+        uri: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A text is not a cluster id.
+    #[error("\"{text}\" is no cluster id: 32 lowercase hex digits are expected")]
+    BadClusterId {
+        /// The beginning of the text.
+        text: String,
+    },
+    /// A text is not a name.
+    #[error("\"{name}\" {reason}")]
+    BadName {
+        /// The beginning of the text.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The operating system gave no randomness.
+    #[error("no randomness from the operating system: {reason}")]
+    Random {
+        /// Why.
+        reason: String,
+    },
+}
 
 /// The 128-bit random id of a cluster, made once with its authority.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,10 +54,10 @@ impl ClusterId {
     ///
     /// # Errors
     ///
-    /// [`CertError::Random`] if the operating system gives none.
-    pub fn generate() -> Result<ClusterId, CertError> {
+    /// [`IdentityError::Random`] if the operating system gives none.
+    pub fn generate() -> Result<ClusterId, IdentityError> {
         let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).map_err(|e| CertError::Random { reason: e.to_string() })?;
+        getrandom::fill(&mut bytes).map_err(|e| IdentityError::Random { reason: e.to_string() })?;
         Ok(ClusterId(bytes))
     }
 
@@ -49,7 +80,7 @@ impl ClusterId {
     }
 
     /// Reads back what [`ClusterId::to_uri`] wrote.
-    pub(crate) fn parse_uri(uri: &str) -> Result<ClusterId, CertError> {
+    pub(crate) fn parse_uri(uri: &str) -> Result<ClusterId, IdentityError> {
         let authority = strip_scheme(uri)?;
         cluster_of(uri, authority)
     }
@@ -69,11 +100,11 @@ impl fmt::Debug for ClusterId {
 }
 
 impl FromStr for ClusterId {
-    type Err = CertError;
+    type Err = IdentityError;
 
-    /// Parses 32 lowercase hexadecimal digits; anything else is [`CertError::BadClusterId`].
-    fn from_str(text: &str) -> Result<ClusterId, CertError> {
-        let bad = || CertError::BadClusterId { text: excerpt(text) };
+    /// Parses 32 lowercase hexadecimal digits; anything else is [`IdentityError::BadClusterId`].
+    fn from_str(text: &str) -> Result<ClusterId, IdentityError> {
+        let bad = || IdentityError::BadClusterId { text: excerpt(text) };
         if text.len() != 32 {
             return Err(bad());
         }
@@ -108,13 +139,13 @@ impl fmt::Display for Name {
 }
 
 impl FromStr for Name {
-    type Err = CertError;
+    type Err = IdentityError;
 
-    /// Parses a name; [`CertError::BadName`] says what is wrong with it.
-    fn from_str(text: &str) -> Result<Name, CertError> {
+    /// Parses a name; [`IdentityError::BadName`] says what is wrong with it.
+    fn from_str(text: &str) -> Result<Name, IdentityError> {
         match name_problem(text) {
             None => Ok(Name(text.to_owned())),
-            Some(reason) => Err(CertError::BadName { name: excerpt(text), reason }),
+            Some(reason) => Err(IdentityError::BadName { name: excerpt(text), reason }),
         }
     }
 }
@@ -212,8 +243,8 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// [`CertError::BadUri`] with the part that is wrong.
-    pub fn parse_uri(uri: &str) -> Result<Identity, CertError> {
+    /// [`IdentityError::BadUri`] with the part that is wrong.
+    pub fn parse_uri(uri: &str) -> Result<Identity, IdentityError> {
         if uri.len() > MAX_URI_BYTES {
             let reason = format!("{} bytes are more than {MAX_URI_BYTES}", uri.len());
             return Err(bad_uri(uri, reason));
@@ -240,18 +271,18 @@ impl fmt::Display for Identity {
 }
 
 impl FromStr for Identity {
-    type Err = CertError;
+    type Err = IdentityError;
 
-    fn from_str(uri: &str) -> Result<Identity, CertError> {
+    fn from_str(uri: &str) -> Result<Identity, IdentityError> {
         Identity::parse_uri(uri)
     }
 }
 
-fn strip_scheme(uri: &str) -> Result<&str, CertError> {
+fn strip_scheme(uri: &str) -> Result<&str, IdentityError> {
     uri.strip_prefix(SCHEME).ok_or_else(|| bad_uri(uri, "it does not begin with spiffe://"))
 }
 
-fn cluster_of(uri: &str, authority: &str) -> Result<ClusterId, CertError> {
+fn cluster_of(uri: &str, authority: &str) -> Result<ClusterId, IdentityError> {
     authority.parse().map_err(|_| bad_uri(uri, "the cluster id is not 32 lowercase hex digits"))
 }
 
@@ -287,8 +318,8 @@ fn hex_digit(byte: u8) -> Option<u8> {
     }
 }
 
-pub(crate) fn bad_uri(uri: &str, reason: impl Into<String>) -> CertError {
-    CertError::BadUri { uri: excerpt(uri), reason: reason.into() }
+pub(crate) fn bad_uri(uri: &str, reason: impl Into<String>) -> IdentityError {
+    IdentityError::BadUri { uri: excerpt(uri), reason: reason.into() }
 }
 
 /// Foreign text for a message: bounded, and without control characters.

@@ -8,7 +8,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 
 use crate::identity::excerpt;
-use crate::validity::{unix_s, utc};
+use crate::time::{unix_s, utc};
 use crate::{CertError, ClusterId, Identity, Validity};
 
 /// The most certificates in a chain that is read, sent or accepted: a leaf and three intermediates.
@@ -20,7 +20,7 @@ pub const MAX_CHAIN_CERTIFICATES: usize = 4;
 /// # Errors
 ///
 /// [`CertError::NoIdentity`] for an empty chain or a certificate without a URI SAN,
-/// [`CertError::TwoIdentities`], [`CertError::BadUri`] and [`CertError::Malformed`].
+/// [`CertError::TwoIdentities`], [`IdentityError::BadUri`](crate::IdentityError::BadUri) and [`CertError::Malformed`].
 pub fn identity_of(chain: &[CertificateDer<'_>]) -> Result<Identity, CertError> {
     const WHAT: &str = "the peer's certificate";
     let leaf = chain.first().ok_or_else(|| CertError::NoIdentity { what: WHAT.to_owned() })?;
@@ -97,7 +97,7 @@ pub(crate) fn identity_in(
     certificate: &CertificateDer<'_>,
     what: &str,
 ) -> Result<Identity, CertError> {
-    Identity::parse_uri(sole_uri(&parse(certificate, what)?, what)?)
+    Ok(Identity::parse_uri(sole_uri(&parse(certificate, what)?, what)?)?)
 }
 
 /// The cluster in an authority's certificate; `None` if it names none (one of an operator's own).
@@ -106,7 +106,7 @@ pub(crate) fn cluster_of_authority(
     what: &str,
 ) -> Result<Option<ClusterId>, CertError> {
     match sole_uri(certificate, what) {
-        Ok(uri) => ClusterId::parse_uri(uri).map(Some),
+        Ok(uri) => Ok(Some(ClusterId::parse_uri(uri)?)),
         Err(CertError::NoIdentity { .. }) => Ok(None),
         Err(error) => Err(error),
     }

@@ -1,7 +1,6 @@
 //! Certificates for an identity.
 
 use std::fmt;
-use std::path::Path;
 
 use rcgen::{
     Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -9,7 +8,7 @@ use rcgen::{
 };
 
 use crate::validity::asn1_time;
-use crate::{CertError, ClusterId, Credentials, Identity, PemPaths, Role, Validity, store};
+use crate::{CertError, ClusterId, Identity, PemPaths, Role, Validity, store};
 
 /// A certificate that was just issued, with its private key. The key exists nowhere else: who drops
 /// this value without writing it down issues again.
@@ -25,26 +24,6 @@ pub struct Issued {
     pub certificate_pem: String,
     /// The private key (PKCS#8), as PEM. A secret.
     pub key_pem: String,
-}
-
-impl Issued {
-    /// The same as credentials, checked as a file would be.
-    ///
-    /// # Errors
-    ///
-    /// As [`Credentials::from_pem`], for a window of time that is not now.
-    pub fn credentials(&self) -> Result<Credentials, CertError> {
-        Credentials::from_pem(&self.ca_pem, &self.certificate_pem, &self.key_pem)
-    }
-
-    /// Writes `ca.crt`, `<prefix>.crt` and `<prefix>.key`, as [`Credentials::write`] does.
-    ///
-    /// # Errors
-    ///
-    /// As [`Issued::credentials`] and [`Credentials::write`].
-    pub fn write(&self, directory: &Path, prefix: &str) -> Result<(), CertError> {
-        self.credentials()?.write(directory, prefix)
-    }
 }
 
 impl Issued {

@@ -27,14 +27,16 @@
 //! | file | concept |
 //! |---|---|
 //! | `identity` | cluster ids, roles, names and their URI |
-//! | `validity` | windows of time, and how they are printed |
+//! | `validity`, `time` | windows of time, and how they are printed |
 //! | `authority` | the certificate authority: create, load, store |
 //! | `issue` | certificates for an identity |
 //! | `renew` | the same certificate for a longer time: for the same key, in place |
 //! | `credentials` | CA, certificate and key of a process, checked |
 //! | `store` | files: modes, atomic writes, bounded reads |
 //! | `inspect` | facts out of a certificate: identity, key id, [`describe`] |
+//! | `expect` | who is expected at the other end, and on which side |
 //! | `verify` | chain, time, cluster and identity of a peer |
+//! | `provider` | the cryptography that all of it uses |
 //! | `tls` | rustls configurations and their verifiers |
 //! | `error` | everything that can be wrong, each by name |
 //!
@@ -51,28 +53,32 @@
 mod authority;
 mod credentials;
 mod error;
+mod expect;
 mod identity;
 mod inspect;
 mod issue;
+mod provider;
 mod renew;
 mod store;
 #[cfg(test)]
 mod testing;
+mod time;
 mod tls;
 mod validity;
 mod verify;
 
-pub use authority::{Authority, CA_CERTIFICATE_FILE, CA_KEY_FILE};
+pub use authority::{Authority, CA_KEY_FILE};
 pub use credentials::Credentials;
 pub use error::{CertError, Refusal, explain};
-pub use identity::{ClusterId, Identity, MAX_NAME_BYTES, MAX_URI_BYTES, Name, Role};
+pub use expect::{Expect, Purpose};
+pub use identity::{ClusterId, Identity, IdentityError, MAX_NAME_BYTES, MAX_URI_BYTES, Name, Role};
 pub use inspect::{Description, MAX_CHAIN_CERTIFICATES, describe, identity_of};
 pub use issue::Issued;
 pub use renew::{Renewed, read_certificate, replace_certificate};
 pub use rustls::pki_types::CertificateDer;
-pub use store::{MAX_PEM_BYTES, PemPaths};
+pub use store::{CA_CERTIFICATE_FILE, MAX_PEM_BYTES, PemPaths};
+pub use time::{span, utc};
 pub use tls::SERVER_NAME;
 pub use validity::{
-    CLOCK_SKEW, DEFAULT_CA_VALIDITY, DEFAULT_LEAF_VALIDITY, MAX_VALIDITY, SOON, Validity, span, utc,
+    CLOCK_SKEW, DEFAULT_CA_VALIDITY, DEFAULT_LEAF_VALIDITY, MAX_VALIDITY, SOON, Validity,
 };
-pub use verify::{Expect, Purpose};

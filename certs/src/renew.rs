@@ -13,9 +13,10 @@ use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
 
 use crate::issue::{issue_error, sign};
-use crate::validity::now_unix_s;
+use crate::provider::provider;
+use crate::time::now_unix_s;
 use crate::verify::{AUTHORITY, Trust};
-use crate::{Authority, CertError, Identity, Purpose, Role, Validity, inspect, store, tls};
+use crate::{Authority, CertError, Identity, Purpose, Role, Validity, inspect, store};
 
 /// A certificate that was signed once more.
 #[derive(Clone, Debug)]
@@ -40,7 +41,7 @@ impl Renewed {
         let (name, certificate) = (key.display().to_string(), certificate.display().to_string());
         let chain = store::parse_certificates(self.certificate_pem.as_bytes(), &certificate)?;
         let key = store::parse_key(&store::read_secret(key)?, &name)?;
-        match CertifiedKey::from_der(chain, key, &tls::provider()) {
+        match CertifiedKey::from_der(chain, key, &provider()) {
             Ok(_) => Ok(()),
             Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
                 Err(CertError::KeyMismatch { key: name, certificate })
@@ -99,7 +100,7 @@ impl Authority {
     ///
     /// # Errors
     ///
-    /// [`CertError::BadValidity`], [`CertError::Random`], and [`CertError::Issue`], also if the
+    /// [`CertError::BadValidity`], [`IdentityError::Random`](crate::IdentityError::Random), and [`CertError::Issue`], also if the
     /// certificate was not made by this crate and has another name.
     pub fn renew(&self, validity: Duration) -> Result<Authority, CertError> {
         let key = KeyPair::from_pem(&self.issuer().key().serialize_pem());
@@ -180,7 +181,7 @@ fn is_issued_by(
     certificate: &CertificateDer<'_>,
     what: &str,
 ) -> Result<(), CertError> {
-    let trust = Trust::new(authority.certificate(), identity.cluster, tls::provider(), what)?;
+    let trust = Trust::new(authority.certificate(), identity.cluster, provider(), what)?;
     let last = inspect::validity(&inspect::parse(certificate, what)?).not_after;
     let at = UnixTime::since_unix_epoch(Duration::from_secs(last));
     let purpose = match identity.role {

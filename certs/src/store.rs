@@ -12,6 +12,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
 use crate::inspect::MAX_CHAIN_CERTIFICATES;
 use crate::{CertError, ClusterId};
 
+/// The authority's certificate, in its own directory and in every bundle.
+pub const CA_CERTIFICATE_FILE: &str = "ca.crt";
+
 /// The largest file that is read as a certificate or key, in bytes: 64 KiB.
 pub const MAX_PEM_BYTES: u64 = 64 * 1024;
 
@@ -38,7 +41,7 @@ impl PemPaths {
     #[must_use]
     pub fn in_directory(directory: &Path, prefix: &str) -> PemPaths {
         PemPaths {
-            ca: directory.join(crate::CA_CERTIFICATE_FILE),
+            ca: directory.join(CA_CERTIFICATE_FILE),
             certificate: directory.join(format!("{prefix}.crt")),
             key: directory.join(format!("{prefix}.key")),
         }

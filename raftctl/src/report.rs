@@ -196,6 +196,12 @@ impl From<ClientError> for Report {
     }
 }
 
+impl From<certs::IdentityError> for Report {
+    fn from(error: certs::IdentityError) -> Self {
+        certs::CertError::from(error).into()
+    }
+}
+
 /// Says what fails which check, with the times, and what to do about it.
 impl From<certs::CertError> for Report {
     fn from(error: certs::CertError) -> Self {

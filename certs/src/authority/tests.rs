@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use tempfile::tempdir;
 
 use super::*;
+use crate::CA_CERTIFICATE_FILE;
+use crate::IdentityError;
 use crate::testing::{HOUR, authority, issued, node, odd_leaf, operator};
 use crate::{DEFAULT_CA_VALIDITY, describe};
 
@@ -111,7 +113,7 @@ fn an_authority_that_names_no_cluster_is_refused() {
         store::write_atomically(&path, key.serialize_pem().as_bytes(), store::SECRET).unwrap();
         Authority::load(directory.path()).unwrap_err()
     };
-    assert!(matches!(load(&params), CertError::BadUri { .. }));
+    assert!(matches!(load(&params), CertError::Identity(IdentityError::BadUri { .. })));
     params.subject_alt_names.clear();
     assert!(matches!(load(&params), CertError::NoIdentity { .. }));
 }

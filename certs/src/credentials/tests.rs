@@ -73,7 +73,10 @@ fn a_prefix_that_leaves_the_directory_or_is_the_authority_s_is_refused() {
     let credentials = credentials(&authority(), node(1));
     for prefix in ["", "../node", "a/b", ".hidden", "ca"] {
         let error = credentials.write(directory.path(), prefix).unwrap_err();
-        assert!(matches!(error, CertError::BadName { .. }), "{prefix}: {error}");
+        assert!(
+            matches!(error, CertError::Identity(IdentityError::BadName { .. })),
+            "{prefix}: {error}"
+        );
     }
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }
@@ -124,7 +127,7 @@ fn files_in_the_wrong_place_are_refused_by_what_they_are() {
     assert!(matches!(error, CertError::Pem { .. }), "{error}");
     assert!(error.to_string().contains("no BEGIN CERTIFICATE"), "{error}");
     let error = Credentials::load(&paths.ca, &paths.ca, &paths.key).unwrap_err();
-    assert!(matches!(error, CertError::BadUri { .. }), "{error}");
+    assert!(matches!(error, CertError::Identity(IdentityError::BadUri { .. })), "{error}");
     let private_copy = paths.key.with_extension("copy");
     store::write_atomically(&private_copy, &fs::read(&paths.ca).unwrap(), store::SECRET).unwrap();
     let error = Credentials::load(&paths.ca, &paths.certificate, &private_copy).unwrap_err();

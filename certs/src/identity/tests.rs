@@ -8,7 +8,7 @@ const CLUSTER: &str = "000102030405060708090a0b0c0d0e0f";
 
 fn reason(uri: &str) -> String {
     match Identity::parse_uri(uri) {
-        Err(CertError::BadUri { reason, .. }) => reason,
+        Err(IdentityError::BadUri { reason, .. }) => reason,
         other => panic!("{uri}: {other:?}"),
     }
 }
@@ -22,7 +22,7 @@ fn a_cluster_id_is_32_lowercase_hex_digits() {
     let upper = CLUSTER.to_uppercase();
     for bad in ["", "00", &CLUSTER[1..], &format!("{CLUSTER}0"), &upper, &"g".repeat(32)] {
         let error = bad.parse::<ClusterId>().unwrap_err();
-        assert!(matches!(error, CertError::BadClusterId { .. }), "{bad}: {error}");
+        assert!(matches!(error, IdentityError::BadClusterId { .. }), "{bad}: {error}");
     }
 }
 

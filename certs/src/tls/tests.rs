@@ -4,6 +4,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{AlertDescription, CertificateError, HandshakeKind, RootCertStore};
 
 use super::*;
+use crate::provider::provider;
 use crate::testing::{
     HOUR, Outcome, authority, credentials, credentials_within, handshake, node, odd_leaf, operator,
 };
@@ -255,12 +256,13 @@ fn tls_1_2_is_not_spoken() {
     let authority = authority();
     let server = credentials(&authority, node(1));
     let trust = server.trust().clone();
-    let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_protocol_versions(&[&version::TLS12])
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(ServerVerifier { trust, expect: expect(1) }))
-        .with_no_client_auth();
+    let client =
+        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(&[&version::TLS12])
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(ServerVerifier { trust, expect: expect(1) }))
+            .with_no_client_auth();
     let (client, server) = texts(&handshake(client, server.server_config(ALPN).unwrap()));
     assert!(server.starts_with("the peer's TLS is unsuitable"), "{server}");
     assert_eq!(client, "the peer ended the handshake (ProtocolVersion)");
