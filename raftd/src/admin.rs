@@ -95,7 +95,7 @@ fn check(request: &Request) -> Result<(), ErrorReply> {
 mod tests {
     use super::*;
     use consensus::Configuration;
-    use protocol::{BootstrapRecord, Freshness};
+    use protocol::{BootstrapRecord, Consistency};
     use std::num::NonZeroU64;
 
     fn roles() -> [Role; 4] {
@@ -121,7 +121,7 @@ mod tests {
     fn requests() -> [Request; 9] {
         [
             Request::Status,
-            Request::Query { query: Bytes::new(), freshness: Freshness::Stale },
+            Request::Query { query: Bytes::new(), consistency: Consistency::Stale },
             Request::Propose { command: Bytes::new() },
             Request::ReadLog { from: 1, entries_max: 10, detail: LogDetail::Values },
             Request::Bootstrap { record: record() },
@@ -188,7 +188,7 @@ mod tests {
         for (request, code) in [
             (Request::Propose { command: large.clone() }, ErrorCode::TooLarge),
             (
-                Request::Query { query: large.clone(), freshness: Freshness::Stale },
+                Request::Query { query: large.clone(), consistency: Consistency::Stale },
                 ErrorCode::TooLarge,
             ),
             (Request::SystemQuery { query: large, stale: true }, ErrorCode::TooLarge),

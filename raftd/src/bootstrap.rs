@@ -9,7 +9,7 @@ use consensus::{Configuration, Timestamp};
 use protocol::{BootstrapRecord, ErrorCode, Generation, Outcome, Request, Response};
 use storage::DataDirectory;
 use tokio::time::sleep;
-use transport::{ClientRequest, answer_visit};
+use transport::{ClientRequest, answer_identify};
 
 use crate::control::Command;
 use crate::exit::{Failure, storage_failure};
@@ -55,7 +55,7 @@ pub(crate) async fn wait_for_bootstrap(
             }
             Some(accepted) = inbound.peers.recv() => {
                 let hello = inbound.hello.borrow().clone();
-                tokio::spawn(answer_visit(accepted, hello));
+                tokio::spawn(answer_identify(accepted, hello));
                 false
             }
             command = control.next() => match command {

@@ -61,12 +61,14 @@ impl Client {
     /// # Errors
     /// Never [`ClientError::Unknown`]: a question has no effect.
     pub async fn query(&self, query: Bytes, how: Consistency) -> Result<Answer, ClientError> {
-        let freshness = match how {
-            Consistency::Linearizable | Consistency::Follower => protocol::Freshness::Linearizable,
-            Consistency::AtLeast(index) => protocol::Freshness::AtLeast(index),
-            Consistency::Stale => protocol::Freshness::Stale,
+        let consistency = match how {
+            Consistency::Linearizable | Consistency::Follower => {
+                protocol::Consistency::Linearizable
+            }
+            Consistency::AtLeast(index) => protocol::Consistency::AtLeast(index),
+            Consistency::Stale => protocol::Consistency::Stale,
         };
-        let request = Request::Query { query, freshness };
+        let request = Request::Query { query, consistency };
         let response = match how {
             Consistency::Linearizable => self.on_leader(&request).await?,
             Consistency::Follower | Consistency::AtLeast(_) => self.on_each(&request).await?,
@@ -91,7 +93,7 @@ impl Client {
     /// # Errors
     /// If that node does not answer.
     pub async fn query_of(&self, endpoint: &str, query: Bytes) -> Result<Answer, ClientError> {
-        let request = Request::Query { query, freshness: protocol::Freshness::Stale };
+        let request = Request::Query { query, consistency: protocol::Consistency::Stale };
         answer(self.on(endpoint, &request).await?)
             .ok_or_else(|| ClientError::Unexpected { endpoint: endpoint.into() })
     }

@@ -39,7 +39,7 @@ pub use generation::{BootstrapRecord, Generation};
 pub use hello::{Hello, HelloReply, LeaseTerms, PROTOCOL_VERSION, RefusalCode};
 pub use log_page::{LogDetail, LogEntry, LogPage};
 pub use peer::{decode_message, encode_message};
-pub use request::{Audience, Freshness, Passage, Request, RequestKind};
+pub use request::{Audience, Consistency, Passage, Request, RequestKind};
 pub use response::{AGE_UNKNOWN_MS, ErrorCode, ErrorReply, LeaderHint, Outcome, Response};
 pub use snapshot::{SnapshotChunk, SnapshotOffer, SnapshotReply};
 pub use snapshot_request::{SnapshotAnswer, SnapshotInfo, SnapshotRequest};

@@ -26,7 +26,7 @@ pub enum Request {
         /// The question.
         query: Bytes,
         /// How new the answer must be.
-        freshness: Freshness,
+        consistency: Consistency,
     },
     /// What the node knows of itself and its cluster; answered without a quorum.
     Status,
@@ -94,7 +94,7 @@ pub enum Passage {
 
 /// How new the answer to a question must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Freshness {
+pub enum Consistency {
     /// As if there were one machine: a node that does not lead asks the leader for the index.
     Linearizable,
     /// Everything up to this index of the log: what a client has written, or seen elsewhere.
@@ -178,8 +178,8 @@ impl Request {
     pub fn encode_for(&self, id: u64, passage: &Passage) -> Result<Bytes, ProtocolError> {
         let body = match self {
             Self::Propose { command } => pb::request::Body::Propose(command.clone()),
-            Self::Query { query, freshness } => {
-                pb::request::Body::Query(query_to_wire(query, *freshness))
+            Self::Query { query, consistency } => {
+                pb::request::Body::Query(query_to_wire(query, *consistency))
             }
             Self::Status => pb::request::Body::Status(true),
             Self::ReadLog { from, entries_max, detail } => {
@@ -223,7 +223,7 @@ impl Request {
         let body = match body {
             pb::request::Body::Propose(command) => Self::Propose { command },
             pb::request::Body::Query(query) => {
-                Self::Query { freshness: freshness(&query), query: query.query }
+                Self::Query { consistency: consistency(&query), query: query.query }
             }
             pb::request::Body::Status(_) => Self::Status,
             pb::request::Body::ReadLog(read) => Self::ReadLog {
@@ -260,20 +260,20 @@ fn record(bytes: &[u8]) -> Result<BootstrapRecord, ProtocolError> {
     BootstrapRecord::decode(bytes)
 }
 
-fn query_to_wire(query: &Bytes, freshness: Freshness) -> pb::Query {
-    let (stale, at_least) = match freshness {
-        Freshness::Linearizable => (false, None),
+fn query_to_wire(query: &Bytes, consistency: Consistency) -> pb::Query {
+    let (stale, at_least) = match consistency {
+        Consistency::Linearizable => (false, None),
         // A node that does not know of indexes answers linearizably, which is new enough.
-        Freshness::AtLeast(index) => (false, Some(index)),
-        Freshness::Stale => (true, None),
+        Consistency::AtLeast(index) => (false, Some(index)),
+        Consistency::Stale => (true, None),
     };
     pb::Query { query: query.clone(), stale, at_least }
 }
 
-fn freshness(query: &pb::Query) -> Freshness {
+fn consistency(query: &pb::Query) -> Consistency {
     match (query.at_least, query.stale) {
-        (Some(index), _) => Freshness::AtLeast(index),
-        (None, true) => Freshness::Stale,
-        (None, false) => Freshness::Linearizable,
+        (Some(index), _) => Consistency::AtLeast(index),
+        (None, true) => Consistency::Stale,
+        (None, false) => Consistency::Linearizable,
     }
 }

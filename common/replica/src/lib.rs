@@ -13,4 +13,4 @@ mod replica;
 mod requests;
 
 pub use policy::Keep;
-pub use replica::{Freshness, Input, Lanes, Limits, Question, Replica, Reply};
+pub use replica::{Consistency, Input, Lanes, Limits, Question, Replica, Reply};

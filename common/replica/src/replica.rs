@@ -66,7 +66,7 @@ pub enum Input {
         /// The question.
         query: Bytes,
         /// How new the answer must be.
-        freshness: Freshness,
+        consistency: Consistency,
     },
     /// The state machine applied everything up to `index`.
     Applied {
@@ -88,7 +88,7 @@ pub enum Input {
 
 /// How new the answer to a question must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Freshness {
+pub enum Consistency {
     /// As if there were one machine (§6.4). Whether a leader relies on its lease is a setting of
     /// the core's, and none of the client's business.
     Linearizable,
@@ -107,7 +107,7 @@ pub struct Question {
     /// The question.
     pub query: Bytes,
     /// How new the answer must be.
-    pub freshness: Freshness,
+    pub consistency: Consistency,
     /// The answer may leave only if this holds, by the clock as it stands after the state was
     /// read; if not, the question is to be put once more.
     pub basis: Basis,
@@ -224,8 +224,8 @@ impl Replica {
         match input {
             Input::Raft(raw) => self.raft.step(now, raw),
             Input::Propose { request, command } => self.propose(request, command),
-            Input::Query { request, query, freshness } => {
-                self.ask(now, request, query, freshness);
+            Input::Query { request, query, consistency } => {
+                self.ask(now, request, query, consistency);
             }
             Input::Applied { index, responses } => self.applied(now, index, responses),
             Input::Flushed { index, state_bytes } => self.flushed(now, index, state_bytes),
@@ -327,20 +327,20 @@ impl Replica {
         self.raft.step(now, Raw::Propose { request, commands });
     }
 
-    fn ask(&mut self, now: Timestamp, request: RequestId, query: Bytes, freshness: Freshness) {
+    fn ask(&mut self, now: Timestamp, request: RequestId, query: Bytes, consistency: Consistency) {
         let full = self.requests.questions() >= self.limits.questions_max;
-        match freshness {
-            Freshness::Stale => {
-                self.query.push(Question { request, query, freshness, basis: Basis::Local });
+        match consistency {
+            Consistency::Stale => {
+                self.query.push(Question { request, query, consistency, basis: Basis::Local });
             }
-            Freshness::Linearizable | Freshness::AtLeast(_) if full => {
+            Consistency::Linearizable | Consistency::AtLeast(_) if full => {
                 self.reply.push(Reply::Refused { request, reason: Rejection::Busy });
             }
-            Freshness::AtLeast(index) => {
+            Consistency::AtLeast(index) => {
                 let until = now.after(self.limits.behind_wait_ns);
                 self.requests.awaits(request, query, index, until);
             }
-            Freshness::Linearizable => {
+            Consistency::Linearizable => {
                 self.requests.asked(request, query);
                 self.raft.step(now, Raw::Read { request });
             }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use consensus::{Basis, LogIndex, RequestId, Term, Timestamp};
 
-use crate::replica::{Freshness, Question};
+use crate::replica::{Consistency, Question};
 
 /// Waiting clients.
 #[derive(Clone, Debug, Default)]
@@ -95,8 +95,8 @@ impl Requests {
     ) {
         if let Some(query) = self.asked.remove(&request) {
             self.hurried.push_back((until, index, request));
-            let freshness = Freshness::Linearizable;
-            self.wait(index, Question { request, query, freshness, basis });
+            let consistency = Consistency::Linearizable;
+            self.wait(index, Question { request, query, consistency, basis });
         }
     }
 
@@ -109,8 +109,8 @@ impl Requests {
         until: Timestamp,
     ) {
         self.hurried.push_back((until, index, request));
-        let (freshness, basis) = (Freshness::AtLeast(index), Basis::Local);
-        self.wait(index, Question { request, query, freshness, basis });
+        let (consistency, basis) = (Consistency::AtLeast(index), Basis::Local);
+        self.wait(index, Question { request, query, consistency, basis });
     }
 
     fn wait(&mut self, index: LogIndex, question: Question) {

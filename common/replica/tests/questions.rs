@@ -5,10 +5,10 @@ mod kit;
 
 use consensus::{Body, Input as Raw, LogIndex, NodeId, Outgoing, Rejection};
 use kit::{MS, Node, at, entry, request};
-use replica::{Freshness, Limits, Reply};
+use replica::{Consistency, Limits, Reply};
 
-fn at_least(index: u64) -> Freshness {
-    Freshness::AtLeast(LogIndex::new(index))
+fn at_least(index: u64) -> Consistency {
+    Consistency::AtLeast(LogIndex::new(index))
 }
 
 /// A follower of node 3 that has applied three entries.
@@ -80,7 +80,7 @@ fn questions_that_wait_are_bounded_and_end_with_the_node_museum_f12() {
 fn a_linearizable_question_at_a_follower_waits_for_the_leaders_index_s6_4() {
     let mut node = follower(Limits::default());
     node.sent.clear();
-    node.ask(1, Freshness::Linearizable);
+    node.ask(1, Consistency::Linearizable);
     let asked = node.sent.iter().find_map(|send| match send {
         Outgoing::Message { to, message } => match message.body {
             Body::ReadIndex { ticket } => Some((*to, ticket)),
@@ -100,14 +100,14 @@ fn a_linearizable_question_at_a_follower_waits_for_the_leaders_index_s6_4() {
 #[test]
 fn a_stale_question_waits_for_nothing() {
     let mut node = Node::new(&[1, 2, 3], Limits::default());
-    node.ask(1, Freshness::Stale);
+    node.ask(1, Consistency::Stale);
     assert_eq!((node.take_questions(), node.take_replies()), (vec![1], vec![]));
 }
 
 #[test]
 fn a_linearizable_question_fails_with_the_leader_and_leaves_nothing_behind_museum_f4() {
     let mut node = follower(Limits::default());
-    node.ask(1, Freshness::Linearizable);
+    node.ask(1, Consistency::Linearizable);
     let (commit, round) = (LogIndex::new(3), consensus::ReadRound::ZERO);
     node.hear(2, 3, Body::AppendEntries { prev: at(2, 3), entries: vec![], commit, round });
     let refused = Reply::Refused { request: request(1), reason: Rejection::NoQuorum };
@@ -121,7 +121,7 @@ fn a_linearizable_question_does_not_wait_for_ever_for_an_index_that_is_never_fed
     let limits = Limits { behind_wait_ns: 200 * MS, ..Limits::default() };
     let mut node = follower(limits);
     node.sent.clear();
-    node.ask(1, Freshness::Linearizable);
+    node.ask(1, Consistency::Linearizable);
     let ticket = node.sent.iter().find_map(|send| match send {
         Outgoing::Message {
             message: consensus::Message { body: Body::ReadIndex { ticket }, .. },

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use consensus::{LogIndex, RequestId};
-use replica::{Freshness, Input};
+use replica::{Consistency, Input};
 
 use crate::broken::Broken;
 use crate::coverage::Met;
@@ -52,8 +52,9 @@ impl World {
         let input = if read {
             let floor = self.clients.floor();
             let token = self.rng.permille(100) && !self.faults_over;
-            let freshness = if token { Freshness::AtLeast(floor) } else { Freshness::Linearizable };
-            Input::Query { request, query: Bytes::new(), freshness }
+            let consistency =
+                if token { Consistency::AtLeast(floor) } else { Consistency::Linearizable };
+            Input::Query { request, query: Bytes::new(), consistency }
         } else {
             Input::Propose { request, command: Clients::command(request) }
         };

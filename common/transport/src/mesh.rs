@@ -14,11 +14,11 @@ use crate::arrivals::Arrivals;
 use crate::endpoint::{Accepted, Endpoint};
 use crate::error::ConnectError;
 use crate::event::PeerEvent;
+use crate::identify::identify;
 use crate::peer::{Peer, PeerInfo};
 use crate::receive::{Receiver, ReturnPaths};
 use crate::removed::Removed;
-use crate::snapshot::SnapshotRoad;
-use crate::visit::visit;
+use crate::snapshot::SnapshotSender;
 
 /// The connections to all other members.
 pub struct Mesh {
@@ -90,18 +90,18 @@ impl Mesh {
     }
 
     /// Returns the way for a snapshot to a peer; `None` if there is no connection.
-    pub fn road(&self, to: NodeId) -> Option<SnapshotRoad> {
-        self.peers.get(&to)?.connection().map(SnapshotRoad::new)
+    pub fn snapshot_sender(&self, to: NodeId) -> Option<SnapshotSender> {
+        self.peers.get(&to)?.connection().map(SnapshotSender::new)
     }
 
-    /// Asks who is at an address, within a time; see [`visit`]. The future is on its own.
-    pub fn visit(
+    /// Asks who is at an address, within a time; see [`identify`]. The future is on its own.
+    pub fn identify(
         &self,
         node: NodeId,
         address: String,
         within: Duration,
     ) -> impl Future<Output = Result<Hello, ConnectError>> + Send + use<> {
-        visit(self.endpoint.clone(), self.receiver.hello.clone(), node, address, within)
+        identify(self.endpoint.clone(), self.receiver.hello.clone(), node, address, within)
     }
 
     /// Returns what is known of the way to a peer.

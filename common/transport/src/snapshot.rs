@@ -22,7 +22,7 @@ const PRIORITY: i32 = -1;
 
 /// The way for a snapshot to one peer.
 #[derive(Clone, Debug)]
-pub struct SnapshotRoad(Connection);
+pub struct SnapshotSender(Connection);
 
 /// A snapshot that is being sent.
 pub struct OutgoingSnapshot {
@@ -43,7 +43,7 @@ pub struct IncomingSnapshot {
     next: u64,
 }
 
-impl SnapshotRoad {
+impl SnapshotSender {
     pub(crate) fn new(connection: Connection) -> Self {
         Self(connection)
     }

@@ -15,7 +15,7 @@ use protocol::{Generation, Hello};
 use replica::Replica;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
-use transport::{ConnectError, Mesh, PeerInfo, SnapshotRoad};
+use transport::{ConnectError, Mesh, PeerInfo, SnapshotSender};
 
 use crate::exit::{Exit, Failure};
 use crate::lanes::{Change, Done, Reports};
@@ -157,8 +157,8 @@ impl Network {
     }
 
     /// Returns the way for a snapshot to a peer, if there is one.
-    pub(crate) fn road(&self, to: NodeId) -> Option<SnapshotRoad> {
-        self.mesh.road(to)
+    pub(crate) fn snapshot_sender(&self, to: NodeId) -> Option<SnapshotSender> {
+        self.mesh.snapshot_sender(to)
     }
 
     /// Returns which entry removed a node, as far as the log is applied.
@@ -170,7 +170,7 @@ impl Network {
     /// to be members, with this description each.
     pub(crate) fn meet(&self, newcomers: Vec<(NodeId, Member)>, change: Change) {
         let visit = |(id, member): (NodeId, Member)| {
-            let answer = self.mesh.visit(id, member.address.clone(), MEETING_TIMEOUT);
+            let answer = self.mesh.identify(id, member.address.clone(), MEETING_TIMEOUT);
             tokio::spawn(async move { judge(id, &member, answer.await) })
         };
         let visits: Vec<_> = newcomers.into_iter().map(visit).collect();

@@ -14,7 +14,7 @@ use consensus::{LogIndex, NodeId, SnapshotMeta, Term, Timestamp};
 use protocol::{ErrorCode, Generation, Response, SnapshotAnswer, SnapshotInfo, SnapshotRequest};
 use storage::{SnapshotFile, SnapshotHeader, Snapshots, StateCheckpoint};
 use tokio::task::AbortHandle;
-use transport::{IncomingSnapshot, Responder, SnapshotRoad};
+use transport::{IncomingSnapshot, Responder, SnapshotSender};
 
 use crate::answer;
 use crate::exit::Failure;
@@ -145,7 +145,7 @@ impl SnapshotLane {
     }
 
     /// Sends the newest snapshot to a peer that waits for it.
-    pub(crate) fn send(&mut self, to: NodeId, road: SnapshotRoad) {
+    pub(crate) fn send(&mut self, to: NodeId, sender: SnapshotSender) {
         let (Some(wanted), Some(file)) = (self.wanted.remove(&to), self.newest.clone()) else {
             return;
         };
@@ -157,7 +157,7 @@ impl SnapshotLane {
         let progress = Arc::clone(&sent_bytes);
         let (reports, rate) = (self.reports.clone(), self.bytes_per_s_max);
         let task = tokio::spawn(async move {
-            let result = send::run(&road, wanted.term, file, rate, &progress).await;
+            let result = send::run(&sender, wanted.term, file, rate, &progress).await;
             // A loop that is gone needs no report.
             let _ = reports.send(Done::Snapshot(Report::Sent { to, result })).await;
         });

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use consensus::{Input as Raw, LogIndex, NodeId, RequestId, Timestamp};
 use protocol::{ErrorCode, Request, Response};
-use replica::{Freshness, Input};
+use replica::{Consistency, Input};
 use state_machine::{Envelope, EnvelopeKind};
 use transport::{ClientRequest, Responder};
 
@@ -39,12 +39,13 @@ impl Node {
                     self.replica.step(now, Input::Propose { request, command });
                 }
             }
-            Request::Query { query, freshness } => {
-                self.query(now, Part::Machine, query, wanted(freshness), responder);
+            Request::Query { query, consistency } => {
+                self.query(now, Part::Machine, query, wanted(consistency), responder);
             }
             Request::SystemQuery { query, stale } => {
-                let freshness = if stale { Freshness::Stale } else { Freshness::Linearizable };
-                self.query(now, Part::System, query, freshness, responder);
+                let consistency =
+                    if stale { Consistency::Stale } else { Consistency::Linearizable };
+                self.query(now, Part::System, query, consistency, responder);
             }
             Request::Status => {
                 let report = self.status(now);
@@ -107,12 +108,12 @@ impl Node {
         now: Timestamp,
         part: Part,
         query: bytes::Bytes,
-        freshness: Freshness,
+        consistency: Consistency,
         responder: Responder,
     ) {
         if let Some(request) = self.wait_for(part, now, responder) {
             self.asked = Some(now);
-            self.replica.step(now, Input::Query { request, query, freshness });
+            self.replica.step(now, Input::Query { request, query, consistency });
         }
     }
 

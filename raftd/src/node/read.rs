@@ -3,7 +3,7 @@
 
 use consensus::Timestamp;
 use protocol::AGE_UNKNOWN_MS;
-use replica::{Freshness, Question};
+use replica::{Consistency, Question};
 use state_machine::QueryView;
 
 use crate::lanes::query::Asked;
@@ -34,13 +34,15 @@ impl Node {
         }
         let (leads, age_ms) = (self.leads(), self.age_ms(now));
         let mut batch = Vec::with_capacity(self.unseen.len());
-        for Question { request, query, freshness, basis } in self.unseen.drain(..) {
+        for Question { request, query, consistency, basis } in self.unseen.drain(..) {
             let Some(Waiting { responder, part, .. }) = self.pending.remove(request) else {
                 continue;
             };
-            let age_ms = match freshness {
-                Freshness::Linearizable if leads => None,
-                Freshness::Linearizable | Freshness::AtLeast(_) | Freshness::Stale => Some(age_ms),
+            let age_ms = match consistency {
+                Consistency::Linearizable if leads => None,
+                Consistency::Linearizable | Consistency::AtLeast(_) | Consistency::Stale => {
+                    Some(age_ms)
+                }
             };
             batch.push(Asked { part, query, responder, basis, age_ms });
         }
@@ -58,10 +60,12 @@ impl Node {
 }
 
 /// Puts a client's wish in the replica's words.
-pub(super) fn wanted(freshness: protocol::Freshness) -> Freshness {
-    match freshness {
-        protocol::Freshness::Linearizable => Freshness::Linearizable,
-        protocol::Freshness::AtLeast(index) => Freshness::AtLeast(consensus::LogIndex::new(index)),
-        protocol::Freshness::Stale => Freshness::Stale,
+pub(super) fn wanted(consistency: protocol::Consistency) -> Consistency {
+    match consistency {
+        protocol::Consistency::Linearizable => Consistency::Linearizable,
+        protocol::Consistency::AtLeast(index) => {
+            Consistency::AtLeast(consensus::LogIndex::new(index))
+        }
+        protocol::Consistency::Stale => Consistency::Stale,
     }
 }

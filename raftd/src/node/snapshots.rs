@@ -51,8 +51,8 @@ impl Node {
     }
 
     fn send_snapshot(&mut self, now: Timestamp, to: NodeId) {
-        match self.network.road(to) {
-            Some(road) => self.snapshots.send(to, road),
+        match self.network.snapshot_sender(to) {
+            Some(sender) => self.snapshots.send(to, sender),
             None => {
                 self.snapshots.give_up(to);
                 self.raw(now, Raw::SnapshotSent { to, delivered: false });

@@ -8,7 +8,7 @@ use crate::kit::{
 use bytes::Bytes;
 use consensus::{Body, LogIndex, Message, Payload, ReadRound, ReadTicket, Term, Voters};
 use protocol::{
-    BootstrapRecord, ErrorCode, ErrorReply, Freshness, HelloReply, LeaderHint, Outcome, Passage,
+    BootstrapRecord, Consistency, ErrorCode, ErrorReply, HelloReply, LeaderHint, Outcome, Passage,
     RefusalCode, Request, Response, decode_configuration, decode_entry, decode_message,
     encode_configuration, encode_entry, encode_message, peek_entry,
 };
@@ -207,21 +207,24 @@ fn requests_about_members_carry_a_record_or_a_configuration() {
 
 #[test]
 fn a_question_says_how_new_its_answer_must_be() {
-    let ask = |freshness| {
+    let ask = |consistency| {
         let query = Bytes::from_static(b"q");
-        hex(&Request::Query { query, freshness }.encode(1).unwrap())
+        hex(&Request::Query { query, consistency }.encode(1).unwrap())
     };
     assert_eq!(
-        ask(Freshness::Linearizable),
+        ask(Consistency::Linearizable),
         "010000000000000007000000".to_owned() + "08011a030a0171"
     );
-    assert_eq!(ask(Freshness::Stale), "010000000000000009000000".to_owned() + "08011a050a01711001");
     assert_eq!(
-        ask(Freshness::AtLeast(0)),
+        ask(Consistency::Stale),
+        "010000000000000009000000".to_owned() + "08011a050a01711001"
+    );
+    assert_eq!(
+        ask(Consistency::AtLeast(0)),
         "010000000000000009000000".to_owned() + "08011a050a01711800"
     );
     assert_eq!(
-        ask(Freshness::AtLeast(9)),
+        ask(Consistency::AtLeast(9)),
         "010000000000000009000000".to_owned() + "08011a050a01711809"
     );
 }

@@ -11,7 +11,7 @@ use consensus::{
     ReadRound, RequestId, Restored, RoleKind, Term, TermRun, Timer, Timestamp, Verdict, Voters,
     Write,
 };
-use replica::{Freshness, Input, Lanes, Limits, Question, Replica, Reply};
+use replica::{Consistency, Input, Lanes, Limits, Question, Replica, Reply};
 
 pub const MS: u64 = 1_000_000;
 
@@ -183,9 +183,9 @@ impl Node {
         self.turn(inputs);
     }
 
-    pub fn ask(&mut self, number: u64, freshness: Freshness) {
+    pub fn ask(&mut self, number: u64, consistency: Consistency) {
         let query = Bytes::from(format!("q{number}"));
-        self.turn([Input::Query { request: request(number), query, freshness }]);
+        self.turn([Input::Query { request: request(number), query, consistency }]);
     }
 
     pub fn take_replies(&mut self) -> Vec<Reply> {

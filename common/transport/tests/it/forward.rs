@@ -8,7 +8,7 @@ use bytes::Bytes;
 use certs::{Authority, ClusterId, Expect, Identity, Role};
 use consensus::{Incarnation, NodeId};
 use protocol::{
-    ErrorCode, ErrorReply, Freshness, Generation, Hello, LeaderHint, Outcome, PROTOCOL_VERSION,
+    Consistency, ErrorCode, ErrorReply, Generation, Hello, LeaderHint, Outcome, PROTOCOL_VERSION,
     Passage, Request, Response,
 };
 use tokio::sync::{mpsc, watch};
@@ -145,7 +145,7 @@ async fn the_leader_answers_through_a_follower_and_knows_whom() {
     // Who does not ask for it is told who leads; so is who asks a question.
     let named = follows(1, &leader.address);
     assert_eq!(asks(&client, &put(), &Passage::Direct).await, named);
-    let query = Request::Query { query: Bytes::new(), freshness: Freshness::Linearizable };
+    let query = Request::Query { query: Bytes::new(), consistency: Consistency::Linearizable };
     assert_eq!(asks(&client, &query, &FOR_LONG).await, named);
     assert_eq!(leader.asked.load(Ordering::Relaxed), 3);
 }

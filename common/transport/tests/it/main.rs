@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod forward;
+mod identify;
 mod malformed;
 mod refusals;
 mod restart;
-mod visit;

@@ -12,7 +12,7 @@ use protocol::SnapshotOffer;
 use storage::SnapshotFile;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
-use transport::SnapshotRoad;
+use transport::SnapshotSender;
 
 use crate::lanes::pacer::Pacer;
 
@@ -24,7 +24,7 @@ const PIECE_BYTES: u64 = 256 * 1024;
 /// # Errors
 /// A sentence for the log.
 pub(super) async fn run(
-    road: &SnapshotRoad,
+    sender: &SnapshotSender,
     term: Term,
     snapshot: SnapshotFile,
     bytes_per_s_max: u64,
@@ -35,7 +35,7 @@ pub(super) async fn run(
     let file = Arc::new(opened.map_err(said)?.map_err(said)?);
     let head = Bytes::from(snapshot.header.encode());
     let offer = SnapshotOffer { term, head, size_bytes: snapshot.bytes };
-    let (mut outgoing, begin) = road.offer(&offer).await.map_err(said)?;
+    let (mut outgoing, begin) = sender.offer(&offer).await.map_err(said)?;
     let mut pacer = Pacer::new(bytes_per_s_max, Instant::now());
     let mut at = begin;
     while at < snapshot.bytes {

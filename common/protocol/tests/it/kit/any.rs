@@ -12,7 +12,7 @@ use proptest::option::of;
 use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof};
 use proptest::sample::select;
 use protocol::{
-    BootstrapRecord, EntryKind, ErrorCode, ErrorReply, Freshness, Generation, Hello, HelloReply,
+    BootstrapRecord, Consistency, EntryKind, ErrorCode, ErrorReply, Generation, Hello, HelloReply,
     LeaderHint, LeaseReport, LogDetail, LogEntry, LogPage, NodeStatus, Outcome, Passage,
     PeerReport, RefusalCode, Request, Response, RoundReport,
 };
@@ -164,18 +164,19 @@ pub fn hello_reply() -> impl Strategy<Value = HelloReply> {
     ]
 }
 
-fn freshness() -> impl Strategy<Value = Freshness> {
+fn consistency() -> impl Strategy<Value = Consistency> {
     prop_oneof![
-        Just(Freshness::Linearizable),
-        Just(Freshness::Stale),
-        any::<u64>().prop_map(Freshness::AtLeast),
+        Just(Consistency::Linearizable),
+        Just(Consistency::Stale),
+        any::<u64>().prop_map(Consistency::AtLeast),
     ]
 }
 
 pub fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
         bytes().prop_map(|command| Request::Propose { command }),
-        (bytes(), freshness()).prop_map(|(query, freshness)| Request::Query { query, freshness }),
+        (bytes(), consistency())
+            .prop_map(|(query, consistency)| Request::Query { query, consistency }),
         Just(Request::Status),
         (any::<u64>(), any::<u32>(), detail()).prop_map(|(from, entries_max, detail)| {
             Request::ReadLog { from, entries_max, detail }

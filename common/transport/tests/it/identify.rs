@@ -7,7 +7,7 @@ use certs::{Authority, ClusterId, Identity, Role};
 use consensus::{Body, Incarnation, Message, NodeId, Term};
 use protocol::{Generation, Hello, PROTOCOL_VERSION, RefusalCode};
 use tokio::sync::mpsc;
-use transport::{ConnectError, Endpoint, Mesh, PeerEvent, Rejection, answer_visit, visit};
+use transport::{ConnectError, Endpoint, Mesh, PeerEvent, Rejection, answer_identify, identify};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -71,7 +71,7 @@ fn start_uninitialised(authority: &Authority, number: u64) -> String {
     tokio::spawn(async move {
         while let Some(incoming) = endpoint.accept().await {
             if let Ok(accepted) = incoming.finish().await {
-                tokio::spawn(answer_visit(accepted, says.clone()));
+                tokio::spawn(answer_identify(accepted, says.clone()));
             }
         }
     });
@@ -80,7 +80,7 @@ fn start_uninitialised(authority: &Authority, number: u64) -> String {
 
 impl Side {
     async fn visits(&self, number: u64, address: &str) -> Result<Hello, ConnectError> {
-        let visit = self.mesh.lock().unwrap().visit(id(number), address.to_owned(), PATIENCE);
+        let visit = self.mesh.lock().unwrap().identify(id(number), address.to_owned(), PATIENCE);
         visit.await
     }
 
@@ -165,7 +165,7 @@ async fn where_nobody_is_the_visit_ends_in_time() {
     let nobody = taken.local_addr().unwrap().to_string();
     let within = Duration::from_millis(300);
     let began = std::time::Instant::now();
-    let visit = visit(one.endpoint.clone(), hello(&ours, 1), id(2), nobody.clone(), within);
+    let visit = identify(one.endpoint.clone(), hello(&ours, 1), id(2), nobody.clone(), within);
     let error = visit.await.unwrap_err();
     assert_eq!(error, ConnectError::Silent { address: nobody.clone(), after: within });
     assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
@@ -173,7 +173,7 @@ async fn where_nobody_is_the_visit_ends_in_time() {
     // A port that nobody has open says so at once.
     drop(taken);
     let again =
-        transport::visit(one.endpoint.clone(), hello(&ours, 1), id(2), nobody.clone(), PATIENCE);
+        transport::identify(one.endpoint.clone(), hello(&ours, 1), id(2), nobody.clone(), PATIENCE);
     let error = again.await.unwrap_err();
     assert_eq!(error, ConnectError::Rejected { address: nobody, how: Rejection::Closed });
     assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());

@@ -21,7 +21,7 @@ use crate::reach::{Trail, called};
 ///
 /// # Errors
 /// By phase: resolving, silence, handshake, refusal (another generation, other leases).
-pub async fn visit(
+pub async fn identify(
     endpoint: Endpoint,
     ours: Hello,
     node: NodeId,
@@ -39,7 +39,7 @@ pub async fn visit(
             trail.greets(place);
             let address = called(&asked, place);
             let greeted = greet(&connection, &address, &ours).await;
-            connection.close(Close::Done.code(), b"only a visit");
+            connection.close(Close::Done.code(), b"only asked who is there");
             let theirs = greeted?;
             if theirs.node == Some(node) && theirs.cluster == ours.cluster {
                 return Ok(theirs);
@@ -54,7 +54,7 @@ pub async fn visit(
 
 /// Answers a peer on a node that belongs to no cluster yet: it says who it is, which has no
 /// generation, and hears nothing. The peer hangs up, and comes again if it wants to send.
-pub async fn answer_visit(accepted: Accepted, ours: Hello) {
+pub async fn answer_identify(accepted: Accepted, ours: Hello) {
     let connection = accepted.connection;
     if answer_hello(&connection, &ours, Caller::PeerOfNewNode).await.is_ok() {
         // The answer must arrive before the connection goes.
