@@ -244,7 +244,7 @@ mod tests {
     }
 
     fn node(id: u64) -> Identity {
-        let uri = format!("spiffe://07070707-0707-0707-0707-070707070707/node/{id}");
+        let uri = format!("spiffe://07070707070707070707070707070707/node/{id}");
         uri.parse().expect("an identity")
     }
 
