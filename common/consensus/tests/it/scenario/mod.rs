@@ -150,7 +150,7 @@ fn play(name: &str, text: &str) -> Played {
     played
 }
 
-/// Plays a line: an event gives actions. A check of the core that fails is told like an expectation.
+/// Plays a line: an event gives actions. A check of the core that fails is told with the line.
 fn happens(stage: &mut Stage, said: &str) -> Result<Vec<String>, Refused> {
     if said.is_empty() || said.starts_with('#') {
         return Ok(Vec::new());
