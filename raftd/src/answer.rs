@@ -16,6 +16,7 @@ pub(crate) fn response(reply: Reply, hint: impl FnOnce(NodeId) -> Option<LeaderH
             Response::Applied { index: index.get(), response }
         }
         Reply::Done { .. } => Response::Done,
+        Reply::SnapshotTaken { .. } => unreachable!("the snapshot lane knows what it is"),
         Reply::Refused { reason, .. } => Response::Error(rejection(reason, hint)),
         Reply::Superseded { .. } => Response::Error(refusal(
             ErrorCode::Superseded,

@@ -53,7 +53,7 @@ pub(crate) struct Opened {
     restored: RestoredLog,
     host: Host<StateStore>,
     snapshots: Snapshots,
-    newest: Option<SnapshotFile>,
+    files: Vec<SnapshotFile>,
 }
 
 /// Opens log, state and snapshots, and brings them together.
@@ -80,7 +80,7 @@ pub(crate) fn open(directory: &DataDirectory, program: &Program) -> Result<Opene
     let host = Host::open(state, Arc::clone(machine))
         .map_err(|error| host_failure("the state", &error))?;
     let (files, _) = snapshots.list().map_err(|error| storage_failure(&error))?;
-    Ok(Opened { log, restored, host, snapshots, newest: files.into_iter().next() })
+    Ok(Opened { log, restored, host, snapshots, files })
 }
 
 /// Starts the lanes, and puts a node together that is ready to run.
@@ -95,9 +95,9 @@ pub(crate) fn assemble(
     gauges: Arc<Gauges>,
     (services, alive): (Services, &Alive),
 ) -> Result<Turn, Failure> {
-    let Opened { log, restored, mut host, snapshots, newest } = opened;
+    let Opened { log, restored, mut host, snapshots, files } = opened;
     let clock = services.clock;
-    let replica = replica((config, &gauges), identity, restored, &host, clock)?;
+    let replica = replica((config, &gauges), identity, (restored, &files), &host, clock)?;
     let reader = log.reader();
     let (reports, reported) = mpsc::channel(REPORTS_MAX);
     let (events, heard) = mpsc::channel(PEER_EVENTS_MAX);
@@ -126,7 +126,7 @@ pub(crate) fn assemble(
     let machine = Arc::clone(&services.program.machine);
     let rate = config.limits.snapshot_bytes_per_s_max;
     let snapshots =
-        SnapshotLane::new(snapshots, newest, about, rate, (Arc::clone(&gauges), reports.clone()));
+        SnapshotLane::new(snapshots, files, about, rate, (Arc::clone(&gauges), reports.clone()));
     let parts = Parts {
         snapshots,
         replica,
@@ -217,7 +217,7 @@ fn read_log(reader: DiskReader) -> ReadLog {
 fn replica(
     (config, gauges): (&Config, &Gauges),
     identity: &Identity,
-    restored: RestoredLog,
+    (restored, files): (RestoredLog, &[SnapshotFile]),
     host: &Host<StateStore>,
     clock: Clock,
 ) -> Result<Replica, Failure> {
@@ -258,7 +258,8 @@ fn replica(
         },
         ..Limits::default()
     };
-    Ok(Replica::new(raft, limits))
+    let files = files.iter().map(|file| file.header.meta.last).collect();
+    Ok(Replica::new(raft, limits, files))
 }
 
 fn bytes(count: u64) -> usize {

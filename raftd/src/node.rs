@@ -9,7 +9,6 @@ use consensus::{
 };
 use replica::{Input, Lanes, Question, Replica, Reply};
 use state_machine::QueryView;
-use storage::SnapshotFile;
 use transport::{Accepted, PeerEvent, Responder, TurnedAway};
 
 use crate::answer;
@@ -53,12 +52,8 @@ pub(crate) struct Node {
     queries: Queries,
     network: Network,
     snapshots: SnapshotLane,
-    /// A leader's snapshot that waits to be installed.
-    received: Option<SnapshotFile>,
     /// Whether the nodes that a change brings in are being asked who they are.
     meeting: bool,
-    /// The state is to be kept for a snapshot when it is flushed.
-    checkpoint_due: bool,
     gauges: Arc<Gauges>,
     room: Room,
     /// The machine, which knows what of its commands frees space.
@@ -118,9 +113,7 @@ impl Node {
             queries: parts.queries,
             network: parts.network,
             snapshots: parts.snapshots,
-            received: None,
             meeting: false,
-            checkpoint_due: false,
             room: Room::new(Arc::clone(&parts.gauges)),
             machine: parts.machine,
             gauges: parts.gauges,
@@ -186,8 +179,11 @@ impl Node {
                 }
             }
             Done::Fed { result: Err(failure), .. } => self.fail(failure),
-            Done::Flushed { index, state_bytes } => self.flushed(now, index, state_bytes),
-            Done::Checkpointed { last, result } => self.checkpointed(last, result),
+            Done::Flushed { index, state_bytes } => {
+                self.gauges.set_state_bytes(state_bytes);
+                self.replica.step(now, Input::Flushed { index, state_bytes });
+            }
+            Done::Checkpointed { last, result } => self.checkpointed(now, last, result),
             Done::Installed { last, view: View(view) } => self.installed(now, last, view),
             Done::Snapshot(report) => self.snapshot_report(now, report),
             Done::Met { change, result } => self.met(now, change, result),
@@ -217,7 +213,7 @@ impl Node {
             PeerEvent::Refused { who, cause, reason } => {
                 turned_away(&TurnedAway { cause, who, why: reason });
             }
-            PeerEvent::Offered(incoming) => self.snapshots.receive(incoming),
+            PeerEvent::Offered(incoming) => self.offered(now, incoming),
         }
     }
 
@@ -230,7 +226,8 @@ impl Node {
     pub(crate) fn dispatch(&mut self, now: Timestamp) {
         // In every turn: who follows a leader may never time out.
         self.network.forget(now, &self.replica);
-        let Lanes { write, send, install, apply, query, reply, event } = self.replica.drain(now);
+        let Lanes { write, send, install, apply, snapshot, query, reply, event } =
+            self.replica.drain(now);
         if let Some(write) = write {
             self.disk.write(write);
         }
@@ -246,6 +243,9 @@ impl Node {
             let room = self.apply.room_bytes();
             let entries = if room == 0 { None } else { self.replica.entries(all, room) };
             self.apply.apply(range, entries.unwrap_or_default(), view);
+        }
+        for action in snapshot {
+            self.snapshot(now, action);
         }
         if !query.is_empty() {
             self.unseen.extend(query);
@@ -355,10 +355,7 @@ impl Node {
     fn send(&mut self, now: Timestamp, send: Outgoing) {
         let to = match &send {
             Outgoing::Message { to, .. } | Outgoing::Entries { to, .. } => *to,
-            Outgoing::Snapshot { to, term, at_least } => {
-                self.want_snapshot(now, *to, *term, *at_least);
-                return;
-            }
+            Outgoing::Snapshot { .. } => unreachable!("the replica decides which one is sent"),
         };
         if !self.network.send(send, &self.replica) {
             self.metrics.dropped += 1;
@@ -373,6 +370,7 @@ impl Node {
             | Reply::Refused { request, .. }
             | Reply::Superseded { request }
             | Reply::Behind { request, .. }
+            | Reply::SnapshotTaken { request, .. }
             | Reply::Unknown { request } => (*request, false),
         };
         let Some(Waiting { responder, since, .. }) = self.pending.remove(request) else {
@@ -382,6 +380,9 @@ impl Node {
             self.metrics.operations.add(now, 1);
             let took = std::time::Duration::from_nanos(now.since(since));
             self.metrics.commit.record(now, took);
+        }
+        if let Reply::SnapshotTaken { last, .. } = reply {
+            return responder.send(self.snapshots.taken(last));
         }
         let configuration = self.replica.raft().status().configuration;
         let network = &self.network;
@@ -417,7 +418,6 @@ impl Node {
                 if *role == RoleKind::Leader {
                     tracing::info!(%term, "this node leads");
                 } else {
-                    self.snapshots.stop_sending();
                     tracing::debug!(?role, %term, "role");
                 }
             }

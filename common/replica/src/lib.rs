@@ -8,9 +8,17 @@
 //!   refused before it has any effect.
 
 mod cache;
-mod policy;
+mod compaction;
+mod holds;
+mod input;
+mod lanes;
+mod limits;
 mod replica;
 mod requests;
+mod snapshots;
 
-pub use policy::Keep;
-pub use replica::{Consistency, Input, Lanes, Limits, Question, Replica, Reply};
+pub use compaction::Keep;
+pub use input::{Consistency, Input, SnapshotNews, Transfer};
+pub use lanes::{Lanes, Question, Reply, SnapshotAction};
+pub use limits::Limits;
+pub use replica::Replica;

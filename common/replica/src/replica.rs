@@ -1,180 +1,24 @@
 //! The replica: consensus, the log's tail, and waiting clients, stepped as one value.
 
 use std::mem;
-use std::ops::{Range, RangeInclusive};
+use std::ops::Range;
 
 use bytes::Bytes;
 use consensus::{
-    Actions, Basis, Entry, Event, Input as Raw, LogIndex, NodeId, Outgoing, Raft, Rejection,
-    RequestId, SnapshotMeta, Status, Term, Timer, Timestamp, Write,
+    Actions, Basis, Entry, EntryId, Event, Input as Raw, LogIndex, NodeId, Outgoing, Raft,
+    Rejection, RequestId, RoleKind, Status, Term, Timer, Timestamp,
 };
 
 use crate::cache::Cache;
-use crate::policy::{Keep, Policy};
+use crate::compaction::Compaction;
+use crate::input::{Consistency, Input, SnapshotNews, Transfer};
+use crate::lanes::{Lanes, Question, Reply};
+use crate::limits::Limits;
 use crate::requests::{Ending, Requests};
+use crate::snapshots::{Snapshots, Waited};
 
 /// Marks the core's names for batches; the driver's names for requests stay below.
 const BATCH: u64 = 1 << 63;
-
-/// Bounds on what a replica keeps in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of entries kept in memory.
-    pub cache_bytes_max: usize,
-    /// Bytes of proposals that are not applied yet.
-    pub proposal_bytes_max: usize,
-    /// Proposals that are not applied yet.
-    pub proposals_max: usize,
-    /// Questions that wait.
-    pub questions_max: usize,
-    /// How long a question waits for an index that is not applied yet, in nanoseconds: this node
-    /// may have been removed, and hear no more of what it waits for.
-    pub behind_wait_ns: u64,
-    /// What of the log stays behind a durable state, for followers that are behind.
-    pub keep: Keep,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            cache_bytes_max: 64 * 1024 * 1024,
-            proposal_bytes_max: 64 * 1024 * 1024,
-            proposals_max: 65_536,
-            questions_max: 65_536,
-            behind_wait_ns: 1_000_000_000,
-            keep: Keep::default(),
-        }
-    }
-}
-
-/// All that can happen to a replica.
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// Something for the consensus core, but for commands and questions of clients.
-    Raft(Raw),
-    /// A client's command.
-    Propose {
-        /// Named again in the reply.
-        request: RequestId,
-        /// The command, in its envelope.
-        command: Bytes,
-    },
-    /// A client's question.
-    Query {
-        /// Named again in the reply.
-        request: RequestId,
-        /// The question.
-        query: Bytes,
-        /// How new the answer must be.
-        consistency: Consistency,
-    },
-    /// The state machine applied everything up to `index`.
-    Applied {
-        /// The last applied index.
-        index: LogIndex,
-        /// The machine's answers, ascending.
-        responses: Vec<(LogIndex, Bytes)>,
-    },
-    /// The state machine's state is durable up to `index`: the log is not needed for a restart.
-    Flushed {
-        /// The last index that the durable state covers.
-        index: LogIndex,
-        /// What the state takes on the disk, in bytes.
-        state_bytes: u64,
-    },
-    /// The node stops: all that wait are told.
-    Abandon,
-}
-
-/// How new the answer to a question must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Consistency {
-    /// As if there were one machine (§6.4). Whether a leader relies on its lease is a setting of
-    /// the core's, and none of the client's business.
-    Linearizable,
-    /// Everything up to this index is applied here: a client sees what it has written (or seen
-    /// elsewhere), from any node, without asking the leader.
-    AtLeast(LogIndex),
-    /// Whatever this node has applied.
-    Stale,
-}
-
-/// A question that the present state may answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Question {
-    /// The request.
-    pub request: RequestId,
-    /// The question.
-    pub query: Bytes,
-    /// How new the answer must be.
-    pub consistency: Consistency,
-    /// The answer may leave only if this holds, by the clock as it stands after the state was
-    /// read; if not, the question is to be put once more.
-    pub basis: Basis,
-}
-
-/// What a replica wants done; lanes as in [`Actions`].
-#[must_use = "dropped lanes are lost promises"]
-#[derive(Clone, Debug, Default)]
-pub struct Lanes {
-    /// Disk.
-    pub write: Option<Write>,
-    /// Network.
-    pub send: Vec<Outgoing>,
-    /// State machine, before `apply`: replace the state by this snapshot.
-    pub install: Option<SnapshotMeta>,
-    /// State machine.
-    pub apply: Option<RangeInclusive<LogIndex>>,
-    /// Questions that the present state may answer.
-    pub query: Vec<Question>,
-    /// Clients.
-    pub reply: Vec<Reply>,
-    /// Observers.
-    pub event: Vec<Event>,
-}
-
-/// An answer for a client, other than that to a question.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reply {
-    /// The command is applied.
-    Applied {
-        /// The request.
-        request: RequestId,
-        /// Where it stands.
-        index: LogIndex,
-        /// The machine's answer.
-        response: Bytes,
-    },
-    /// A change of members is committed, or leadership was given up.
-    Done {
-        /// The request.
-        request: RequestId,
-    },
-    /// Certainly without effect; another node may be asked.
-    Refused {
-        /// The request.
-        request: RequestId,
-        /// Why.
-        reason: Rejection,
-    },
-    /// Certainly without effect: another leader's entry has taken its place.
-    Superseded {
-        /// The request.
-        request: RequestId,
-    },
-    /// Nobody knows yet.
-    Unknown {
-        /// The request.
-        request: RequestId,
-    },
-    /// The index that a question asks for was not reached in time; another node may be further.
-    Behind {
-        /// The request.
-        request: RequestId,
-        /// What this node has applied.
-        applied: LogIndex,
-    },
-}
 
 /// Consensus with everything around it that is not I/O.
 #[derive(Clone, Debug)]
@@ -183,7 +27,8 @@ pub struct Replica {
     limits: Limits,
     cache: Cache,
     requests: Requests,
-    policy: Policy,
+    compaction: Compaction,
+    snapshots: Snapshots,
     /// Proposals since the last drain: one step of the core for all of them.
     proposed: Vec<(RequestId, Bytes)>,
     /// Bytes of entries that were proposed here and are not applied, by index.
@@ -198,14 +43,16 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// Wraps a core.
-    pub fn new(raft: Raft, limits: Limits) -> Self {
+    /// Wraps a core. On the disk are snapshots that end at these entries.
+    pub fn new(raft: Raft, limits: Limits, snapshots: Vec<EntryId>) -> Self {
+        let flushed = raft.applied();
         Self {
             raft,
             limits,
             cache: Cache::new(limits.cache_bytes_max),
             requests: Requests::default(),
-            policy: Policy::new(limits.keep),
+            compaction: Compaction::new(limits.keep),
+            snapshots: Snapshots::new(snapshots, flushed),
             proposed: Vec::new(),
             unapplied: Vec::new(),
             unapplied_bytes: 0,
@@ -229,6 +76,8 @@ impl Replica {
             }
             Input::Applied { index, responses } => self.applied(now, index, responses),
             Input::Flushed { index, state_bytes } => self.flushed(now, index, state_bytes),
+            Input::TakeSnapshot { request } => self.take_snapshot(request),
+            Input::Snapshot(news) => self.snapshot_news(now, news),
             Input::Abandon => self.abandon(),
         }
     }
@@ -236,11 +85,26 @@ impl Replica {
     /// Returns what is to be done since the last drain.
     pub fn drain(&mut self, now: Timestamp) -> Lanes {
         self.flush_proposals(now);
-        let Actions { write, send, apply, install, reply, event } = self.raft.drain(now);
+        let Actions { write, mut send, apply, install, reply, event } = self.raft.drain(now);
+        self.raft.check_state();
         if let Some(write) = &write {
             self.cache.follow(write.truncate_from, write.compact_to.as_ref(), &write.append);
-            self.policy.follow(write);
+            self.compaction.follow(write);
         }
+        for event in &event {
+            if let Event::Role(role, _) = event
+                && *role != RoleKind::Leader
+            {
+                self.snapshots.stop_sending();
+            }
+        }
+        send.retain(|send| match send {
+            Outgoing::Message { .. } | Outgoing::Entries { .. } => true,
+            Outgoing::Snapshot { to, term, at_least } => {
+                self.snapshots.want(*to, *term, *at_least);
+                false
+            }
+        });
         for reply in reply {
             self.answer(now, reply);
         }
@@ -255,6 +119,7 @@ impl Replica {
             send,
             install,
             apply,
+            snapshot: self.snapshots.take(),
             query: mem::take(&mut self.query),
             reply: mem::take(&mut self.reply),
             event,
@@ -401,14 +266,64 @@ impl Replica {
         }
     }
 
-    /// Compacts the log behind a durable state, as far as nobody is likely to need it.
+    /// The state is durable: compacts the log, as far as nobody is likely to need it.
     fn flushed(&mut self, now: Timestamp, index: LogIndex, state_bytes: u64) {
+        self.snapshots.flushed(index);
+        let raft = &self.raft;
+        let floor = self.snapshots.floor(now, |follower| raft.matched(follower));
         let base = self.raft.status().base.index;
         let index = index.min(self.raft.applied());
-        if let Some(to) = self.policy.compact_to(base, index, state_bytes)
+        let index = floor.map_or(index, |floor| floor.min(index));
+        if let Some(to) = self.compaction.compact_to(base, index, state_bytes)
             && let Some(meta) = self.raft.snapshot_meta(to)
         {
             self.raft.step(now, Raw::SnapshotTaken { meta });
+        }
+    }
+
+    fn take_snapshot(&mut self, request: RequestId) {
+        if !self.snapshots.request(request) {
+            self.reply.push(Reply::Refused { request, reason: Rejection::Busy });
+        }
+    }
+
+    fn snapshot_news(&mut self, now: Timestamp, news: SnapshotNews) {
+        match news {
+            SnapshotNews::Checkpointed { last: Some(last) } => {
+                let meta = self.raft.snapshot_meta(last.index);
+                match meta.filter(|meta| meta.last == last) {
+                    Some(meta) => self.snapshots.checkpointed(meta),
+                    // A leader's snapshot has taken the log's place, and will take the state's.
+                    None => self.snapshot_made(now, None),
+                }
+            }
+            SnapshotNews::Checkpointed { last: None } => self.snapshot_made(now, None),
+            SnapshotNews::Made { last } => self.snapshot_made(now, last),
+            SnapshotNews::Sent { number, to, end } => {
+                let last = self.raft.status().last.index;
+                if self.snapshots.sent(now, (number, to), end, last) {
+                    let delivered = end == Transfer::Delivered;
+                    self.raft.step(now, Raw::SnapshotSent { to, delivered });
+                }
+            }
+            SnapshotNews::Offered { offer } => {
+                self.snapshots.offered(offer, self.raft.installing().is_some());
+            }
+            SnapshotNews::Received { from, term, meta } => {
+                self.snapshots.received(meta.as_ref().map(|meta| meta.last));
+                if let Some(meta) = meta {
+                    self.raft.step(now, Raw::SnapshotReceived { from, term, meta });
+                }
+            }
+        }
+    }
+
+    fn snapshot_made(&mut self, now: Timestamp, last: Option<EntryId>) {
+        let Waited { requests, followers } = self.snapshots.made(last);
+        let taken = |request| Reply::SnapshotTaken { request, last };
+        self.reply.extend(requests.into_iter().map(taken));
+        for to in followers {
+            self.raft.step(now, Raw::SnapshotSent { to, delivered: false });
         }
     }
 
@@ -421,6 +336,8 @@ impl Replica {
         self.reply.extend(questions.into_iter().map(refuse));
         let proposed = mem::take(&mut self.proposed);
         self.reply.extend(proposed.into_iter().map(|(request, _)| refuse(request)));
+        let unmade = self.snapshots.abandon();
+        self.reply.extend(unmade.into_iter().map(|request| Reply::Unknown { request }));
         self.unapplied.clear();
         self.unapplied_bytes = 0;
     }

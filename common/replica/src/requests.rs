@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use consensus::{Basis, LogIndex, RequestId, Term, Timestamp};
 
-use crate::replica::{Consistency, Question};
+use crate::input::Consistency;
+use crate::lanes::Question;
 
 /// Waiting clients.
 #[derive(Clone, Debug, Default)]

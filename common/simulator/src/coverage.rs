@@ -54,6 +54,7 @@ met! {
         Wipe: "data directories that are lost, and made anew",
         Change: "changes of members asked for",
         Transfer: "transfers of leadership asked for",
+        SnapshotFailed: "snapshots that could not be made",
         StreamBroken: "snapshots whose transfer breaks",
         StreamDoubled: "snapshots that arrive twice",
     }
@@ -76,7 +77,9 @@ met! {
         Transferred: "leadership handed over on request",
         Compacted: "logs compacted",
         Flushed: "states made durable",
+        SnapshotMade: "snapshots made",
         SnapshotSent: "snapshots sent",
+        SnapshotDeleted: "snapshots deleted for newer ones",
         SnapshotReceived: "snapshots received and durable",
         Installed: "snapshots installed",
     }
@@ -110,6 +113,7 @@ met! {
         OldTermsCommitted: "entries of earlier terms committed with one of the leader's own",
         SnapshotInJoint: "snapshot whose configuration is joint",
         SnapshotOfOldLeader: "snapshot that arrives after its sender's term ended",
+        SnapshotDeclined: "snapshot that is refused while another one arrives",
         SnapshotUnwanted: "snapshot that a node does not need any more",
         SnapshotKeepsLog: "snapshot behind which the log stays",
         SnapshotDropsLog: "snapshot that discards another history",

@@ -25,8 +25,8 @@ pub(crate) struct Disk {
     /// The durable state, and how much of the log it covers.
     pub(crate) state: MemoryStore,
     pub(crate) flushed: LogIndex,
-    /// A leader's snapshot that waits to be installed, or to be covered by the durable state.
-    pub(crate) snapshot: Option<Snapshot>,
+    /// Snapshots, made here or received.
+    pub(crate) files: Vec<Snapshot>,
     queue: VecDeque<consensus::Write>,
     /// Writes of the batch that is being written.
     batch: usize,
@@ -50,7 +50,7 @@ impl Disk {
             hard_state,
             state: MemoryStore::new(),
             flushed: LogIndex::ZERO,
-            snapshot: None,
+            files: Vec::new(),
             queue: VecDeque::new(),
             batch: 0,
         }
@@ -86,12 +86,26 @@ impl Disk {
         self.log.last()
     }
 
-    /// Says whether what the log lacks is in a durable state: the one in use, or the snapshot that
+    /// Says whether what the log lacks is in a durable state: the one in use, or a snapshot that
     /// waits for its installation.
     pub(crate) fn is_covered(&self) -> bool {
         let base = self.log.base();
-        let waits = self.snapshot.as_ref().is_some_and(|snapshot| snapshot.meta.last == base);
-        base.index <= self.flushed || waits
+        base.index <= self.flushed || self.file(base).is_some()
+    }
+
+    /// Returns the snapshot that ends at this entry.
+    pub(crate) fn file(&self, last: EntryId) -> Option<&Snapshot> {
+        self.files.iter().find(|file| file.meta.last == last)
+    }
+
+    /// Keeps a snapshot that is whole.
+    pub(crate) fn keep(&mut self, snapshot: Snapshot) {
+        self.delete(snapshot.meta.last);
+        self.files.push(snapshot);
+    }
+
+    pub(crate) fn delete(&mut self, last: EntryId) {
+        self.files.retain(|file| file.meta.last != last);
     }
 
     fn begin(&mut self) -> bool {

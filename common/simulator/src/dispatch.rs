@@ -16,7 +16,7 @@ use crate::world::{Happening, World};
 impl World {
     /// Hands lanes on.
     pub(crate) fn dispatch(&mut self, node: usize, lanes: Lanes) -> Result<(), Broken> {
-        let Lanes { write, send, install, apply, query, reply, event } = lanes;
+        let Lanes { write, send, install, apply, snapshot, query, reply, event } = lanes;
         if let Some(write) = write {
             self.write(node, write)?;
         }
@@ -31,14 +31,17 @@ impl World {
                 self.elected(node, term)?;
             }
         }
-        if install.is_some() {
-            self.enqueue(node, Task::Install);
+        if let Some(meta) = install {
+            self.enqueue(node, Task::Install(meta.last));
         }
         if let Some(range) = apply {
             let early = self.rng.permille(500);
             let entries = self.nodes[node].memory.range(*range.start()..range.end().next());
             let entries = entries.filter(|_| early).map(<[_]>::to_vec);
             self.enqueue(node, Task::Apply(*range.end(), entries));
+        }
+        for action in snapshot {
+            self.snapshot(node, action)?;
         }
         for Question { request, basis, .. } in query {
             if let Basis::Lease { .. } = basis {
@@ -58,7 +61,7 @@ impl World {
 
     /// Queues a task; ranges that wait become one, as in the daemon, or a slow machine would fall
     /// behind for ever.
-    fn enqueue(&mut self, node: usize, task: Task) {
+    pub(crate) fn enqueue(&mut self, node: usize, task: Task) {
         let tasks = &mut self.nodes[node].tasks;
         let waits = tasks.len() > 1;
         match (tasks.back_mut().filter(|_| waits), task) {
@@ -100,7 +103,16 @@ impl World {
         }
         if let Some(meta) = &write.compact_to {
             self.coverage.meet(Met::Compacted);
-            self.oracle.compacts(place.id, meta, raft.installing() == Some(meta))?;
+            let installs = raft.installing() == Some(meta);
+            self.oracle.compacts(place.id, meta, installs)?;
+            let needed = place.sending.values().find(|last| last.index < meta.last.index);
+            if let Some(last) = needed.filter(|_| !installs) {
+                let why = format!(
+                    "node {} sends one up to {last}, and compacts to {}",
+                    place.id, meta.last
+                );
+                return Err(Broken::new("what follows a snapshot on its way stays", why));
+            }
         }
         let bare = consensus::Write { append: Vec::new(), ..write.clone() };
         place.memory.follow(&bare);
@@ -149,9 +161,7 @@ impl World {
                 }
                 (to, Message { term, body: Body::AppendEntries { prev, entries, commit, round } })
             }
-            Outgoing::Snapshot { to, term, at_least } => {
-                return self.send_snapshot(node, to, term, at_least);
-            }
+            Outgoing::Snapshot { .. } => unreachable!("the replica decides which one is sent"),
         };
         if self.is_last_order(node, to, &message) {
             return Ok(());
@@ -209,6 +219,7 @@ impl World {
                 self.read_at_old_leader();
                 Ok(())
             }
+            Reply::SnapshotTaken { .. } => Ok(()),
             Reply::Done { request } => {
                 self.coverage.meet(match request.get() & TRANSFER == TRANSFER {
                     true => Met::Transferred,

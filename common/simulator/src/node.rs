@@ -1,6 +1,6 @@
 //! A node of the modelled world: the replica under test, its disk, its clock and its state machine.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use consensus::{
@@ -36,8 +36,10 @@ pub(crate) enum Late {
 pub(crate) enum Task {
     /// Apply up to here; the entries, if they were read at once.
     Apply(LogIndex, Option<Vec<Entry>>),
-    /// Replace the state by the snapshot on the disk.
-    Install,
+    /// Replace the state by this snapshot on the disk.
+    Install(EntryId),
+    /// Keep the state at hand, for a snapshot.
+    Checkpoint,
 }
 
 /// A node.
@@ -57,8 +59,12 @@ pub(crate) struct Node {
     pub(crate) host: Host<MemoryStore>,
     /// What waits for it.
     pub(crate) tasks: VecDeque<Task>,
-    /// Whether a snapshot is being written that was received.
-    pub(crate) receiving: bool,
+    /// The state that is at hand to be written to a snapshot.
+    pub(crate) checkpoint: Option<MemoryStore>,
+    /// Snapshots that are being sent, by the number of the sending.
+    pub(crate) sending: BTreeMap<u64, EntryId>,
+    /// Snapshots that have arrived, and wait for a decision.
+    pub(crate) offers: BTreeMap<u64, Box<Stream>>,
     /// How far the oracle has looked at the commit index.
     pub(crate) seen_commit: LogIndex,
     pub(crate) paused: bool,
@@ -93,7 +99,9 @@ impl Node {
             memory: Log::default(),
             host: host(MemoryStore::new()),
             tasks: VecDeque::new(),
-            receiving: false,
+            checkpoint: None,
+            sending: BTreeMap::new(),
+            offers: BTreeMap::new(),
             seen_commit: LogIndex::ZERO,
             paused: false,
             backlog: Vec::new(),
@@ -149,15 +157,15 @@ impl Node {
             );
             return Err(Broken::new("what is compacted is in a durable state (§5.1)", why));
         }
-        let installs = disk.log.base().index > disk.flushed;
-        let start = match disk.snapshot.take() {
-            Some(snapshot) if installs => {
-                disk.flushed = snapshot.meta.last.index;
-                disk.state = snapshot.state;
+        let base = disk.log.base();
+        let waiting = disk.files.iter().any(|file| file.meta.last.index > disk.flushed);
+        let start = match disk.file(base) {
+            Some(snapshot) if base.index > disk.flushed => {
+                (disk.flushed, disk.state) = (base.index, snapshot.state.clone());
                 Start::Installs
             }
-            Some(_) => Start::DropsSnapshot,
-            None => Start::Plain,
+            Some(_) | None if waiting => Start::DropsSnapshot,
+            Some(_) | None => Start::Plain,
         };
         self.host = host(disk.state.clone());
         let stamps = disk.log.entries().iter().map(|entry| entry.stamp);
@@ -177,11 +185,14 @@ impl Node {
         };
         let raft = Raft::restore(self.id, config, restored, self.local(now))
             .map_err(|error| Broken::new("what was written can be restored", error.to_string()))?;
-        self.replica = Some(Replica::new(raft, limits));
+        let files = self.disk.files.iter().map(|file| file.meta.last).collect();
+        self.replica = Some(Replica::new(raft, limits, files));
         self.memory.clone_from(&self.disk.log);
         self.seen_commit = self.disk.flushed;
         self.tasks.clear();
-        self.receiving = false;
+        self.checkpoint = None;
+        self.sending.clear();
+        self.offers.clear();
         self.backlog.clear();
         self.paused = false;
         self.wake = None;
@@ -205,15 +216,11 @@ impl Node {
         self.wiped = true;
     }
 
-    /// Makes the state durable. A snapshot that it covers is not needed any more.
+    /// Makes the state durable.
     pub(crate) fn persist(&mut self) -> LogIndex {
         let flushed = self.host.persist().expect("memory does not fail");
         self.disk.flushed = flushed;
         self.disk.state = self.host.store().clone();
-        let covered = |snapshot: &crate::disk::Snapshot| snapshot.meta.last.index <= flushed;
-        if !self.receiving && self.disk.snapshot.as_ref().is_some_and(covered) {
-            self.disk.snapshot = None;
-        }
         flushed
     }
 }

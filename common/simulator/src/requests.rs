@@ -31,6 +31,9 @@ impl World {
         if self.rng.permille(self.profile.transfers) {
             self.transfer()?;
         }
+        if self.rng.permille(self.profile.flushes / 20) {
+            self.take_snapshot(node)?;
+        }
         for _ in 0..burst {
             if self.rng.permille(self.profile.sessions) {
                 self.ask_in_session(node)?;

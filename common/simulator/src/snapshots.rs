@@ -1,58 +1,129 @@
-//! Snapshots under way (§5): streams that break, are late, arrive twice or come from a leader that
-//! is none any more; what a node does with one that has arrived; and its installation.
+//! Files and streams of snapshots (§5): streams that break, are late, arrive twice or come from a
+//! leader that is none any more, and what the state machine does with what has arrived. What is
+//! made, sent, received and deleted is decided by the replica.
 
-use consensus::{Entry, Input as Raw, LogIndex, NodeId, Term};
-use replica::Input;
+use consensus::{Entry, EntryId, LogIndex, NodeId, RequestId, Term};
+use replica::{Input, SnapshotAction, SnapshotNews, Transfer};
 
 use crate::broken::Broken;
+use crate::changes::CHANGE;
 use crate::coverage::Met;
 use crate::disk::Snapshot;
 use crate::faults::MS;
 use crate::node::{Late, Task, host};
 use crate::stream::Stream;
-use crate::world::{Happening, World};
+use crate::world::{Happening, STATE_BYTES, World};
 
 impl World {
-    /// Begins to send a node's state as it is now, or tells that it cannot be sent.
-    pub(crate) fn send_snapshot(
+    /// An operator asks a node for a snapshot.
+    pub(crate) fn take_snapshot(&mut self, node: usize) -> Result<(), Broken> {
+        if self.nodes[node].paused {
+            return Ok(());
+        }
+        self.step(node, Input::TakeSnapshot { request: RequestId::new(CHANGE) })
+    }
+
+    /// Does what the replica wants done about snapshots.
+    pub(crate) fn snapshot(&mut self, at: usize, action: SnapshotAction) -> Result<(), Broken> {
+        let life = self.nodes[at].life;
+        match action {
+            SnapshotAction::Flush => {
+                let later = self.rng.between(1, 20) * MS;
+                self.after(later, Happening::Flush { node: at, life });
+            }
+            SnapshotAction::Checkpoint => self.enqueue(at, Task::Checkpoint),
+            SnapshotAction::Make(meta) => {
+                if meta.configuration.voters().is_joint() {
+                    self.coverage.meet(Met::SnapshotInJoint);
+                }
+                let state = self.nodes[at].checkpoint.take().expect("it was asked for");
+                let fails = !self.faults_over && self.rng.permille(self.profile.stream_breaks);
+                let snapshot = (!fails).then(|| Box::new(Snapshot { meta, state }));
+                let takes = self.rng.between(MS, self.profile.disk_ns.max(2 * MS));
+                self.after(takes, Happening::Made { node: at, life, snapshot });
+            }
+            SnapshotAction::Send { number, to, term, last } => {
+                return self.send_snapshot(at, (number, to), term, last);
+            }
+            // What has left this node may still arrive; nobody waits for how it ends.
+            SnapshotAction::StopSending => self.nodes[at].sending.clear(),
+            SnapshotAction::Receive { offer } => {
+                let stream = self.nodes[at].offers.remove(&offer).expect("it was offered");
+                let takes = self.rng.between(MS, self.profile.disk_ns.max(2 * MS));
+                self.after(takes, Happening::Received(stream));
+            }
+            SnapshotAction::Decline { offer } => {
+                self.coverage.meet(Met::SnapshotDeclined);
+                let stream = self.nodes[at].offers.remove(&offer).expect("it was offered");
+                self.tell_sender(&stream, Transfer::Broken);
+            }
+            SnapshotAction::Delete { last } => {
+                self.coverage.meet(Met::SnapshotDeleted);
+                let node = &mut self.nodes[at];
+                if node.sending.values().any(|sent| *sent == last) {
+                    let why = format!("node {} deletes the snapshot up to {last}", node.id);
+                    return Err(Broken::new("a snapshot that is being sent stays", why));
+                }
+                node.disk.delete(last);
+                return self.durable(at);
+            }
+        }
+        Ok(())
+    }
+
+    /// A snapshot is a whole file, or could not be written.
+    pub(crate) fn made(
+        &mut self,
+        at: usize,
+        life: u32,
+        snapshot: Option<Box<Snapshot>>,
+    ) -> Result<(), Broken> {
+        if self.nodes[at].life != life {
+            return Ok(());
+        }
+        let last = snapshot.as_ref().map(|snapshot| snapshot.meta.last);
+        self.coverage.meet(if last.is_some() { Met::SnapshotMade } else { Met::SnapshotFailed });
+        if let Some(snapshot) = snapshot {
+            self.nodes[at].disk.keep(*snapshot);
+        }
+        self.meet(at, Late::Ask(Input::Snapshot(SnapshotNews::Made { last })))
+    }
+
+    /// Begins to send a file, or tells that there is no way to its receiver.
+    fn send_snapshot(
         &mut self,
         from: usize,
-        to: NodeId,
+        (number, to): (u64, NodeId),
         term: Term,
-        at_least: LogIndex,
+        last: EntryId,
     ) -> Result<(), Broken> {
-        let Some(to) = self.nodes.iter().position(|node| node.id == to) else {
+        let node = &mut self.nodes[from];
+        let life = node.life;
+        node.sending.insert(number, last);
+        let Some(snapshot) = node.disk.file(last).cloned() else {
+            let why = format!("node {} has none up to {last}", node.id);
+            return Err(Broken::new("a snapshot that is sent is on the disk", why));
+        };
+        let sent = |end| Happening::Sent { node: from, life, number, to, end };
+        let away = self.cut.contains(&(node.id, to)) && self.rng.permille(500);
+        let place = self.nodes.iter().position(|node| node.id == to).filter(|_| !away);
+        let Some(to) = place else {
+            self.after(MS, sent(Transfer::NotBegun));
             return Ok(());
         };
-        let node = &self.nodes[from];
-        let (applied, life) = (node.host.applied(), node.life);
-        let raft = node.replica.as_ref().expect("it was stepped").raft();
-        let meta = raft.snapshot_meta(applied.index);
-        // A leader whose own state waits to be replaced has nothing to send yet.
-        let Some(meta) = meta.filter(|_| applied.index >= at_least) else {
-            self.after(MS, Happening::Sent { node: from, life, to, delivered: false });
-            return Ok(());
-        };
-        if meta.last != applied {
-            let why = format!("node {} takes a snapshot at {applied} as {}", node.id, meta.last);
-            return Err(Broken::new("a snapshot names its last entry (§5.1)", why));
-        }
         self.coverage.meet(Met::SnapshotSent);
-        if meta.configuration.voters().is_joint() {
-            self.coverage.meet(Met::SnapshotInJoint);
-        }
-        let state = node.host.store().clone();
         let takes = self.rng.between(MS, self.profile.snapshot_ns);
-        let broken = !self.is_safe(from, to) && self.rng.permille(self.profile.stream_breaks);
-        if broken {
+        let breaks = |world: &mut Self| {
+            !world.is_safe(from, to) && world.rng.permille(world.profile.stream_breaks)
+        };
+        if breaks(self) {
             self.coverage.meet(Met::StreamBroken);
-            self.after(takes, Happening::Sent { node: from, life, to, delivered: false });
+            self.after(takes, sent(Transfer::Broken));
             return Ok(());
         }
-        let heard = self.is_safe(from, to) || !self.rng.permille(self.profile.stream_breaks);
-        let snapshot = Snapshot { meta, state };
+        let heard = !breaks(self);
         let to_life = self.nodes[to].life;
-        let stream = Stream { from, from_life: life, to, to_life, term, snapshot, heard };
+        let stream = Stream { from, from_life: life, to, to_life, number, term, snapshot, heard };
         if !self.faults_over && self.rng.permille(self.profile.duplicates) {
             self.coverage.meet(Met::StreamDoubled);
             let again = takes + self.rng.between(1, self.profile.snapshot_ns);
@@ -63,7 +134,7 @@ impl World {
         Ok(())
     }
 
-    /// The last byte of a snapshot arrives: it is written, unless another one waits already.
+    /// The last byte of a snapshot arrives.
     pub(crate) fn arrives(&mut self, stream: Box<Stream>) -> Result<(), Broken> {
         let (from, to) = (&self.nodes[stream.from], &self.nodes[stream.to]);
         let sender_died = from.life != stream.from_life;
@@ -77,21 +148,19 @@ impl World {
             if receiver_died {
                 self.coverage.meet(Met::ReceiverDied);
             }
-            self.tell_sender(&stream, false);
+            self.tell_sender(&stream, Transfer::Broken);
             return Ok(());
         }
         self.meet(stream.to, Late::Arrived(stream))
     }
 
-    pub(crate) fn write_snapshot(&mut self, stream: Box<Stream>) {
-        let to = &mut self.nodes[stream.to];
-        if to.receiving || to.disk.snapshot.is_some() {
-            self.tell_sender(&stream, false);
-            return;
-        }
-        to.receiving = true;
-        let takes = self.rng.between(MS, self.profile.disk_ns.max(2 * MS));
-        self.after(takes, Happening::Received(stream));
+    /// The replica decides whether a snapshot is taken.
+    pub(crate) fn offered(&mut self, stream: Box<Stream>) -> Result<(), Broken> {
+        let at = stream.to;
+        self.offers += 1;
+        let offer = self.offers;
+        self.nodes[at].offers.insert(offer, stream);
+        self.step(at, Input::Snapshot(SnapshotNews::Offered { offer }))
     }
 
     /// A snapshot is durable at its receiver, beside the log and the state.
@@ -99,73 +168,71 @@ impl World {
         let at = stream.to;
         if self.nodes[at].life != stream.to_life {
             self.coverage.meet(Met::ReceiverDied);
-            self.tell_sender(&stream, false);
+            self.tell_sender(&stream, Transfer::Broken);
             return Ok(());
         }
         self.meet(at, Late::Received(stream))
     }
 
-    pub(crate) fn offer_snapshot(&mut self, stream: &Stream) -> Result<(), Broken> {
+    pub(crate) fn receive_snapshot(&mut self, stream: &Stream) -> Result<(), Broken> {
         let Stream { to, term, snapshot, .. } = stream;
         let (to, term, meta) = (*to, *term, snapshot.meta.clone());
         self.coverage.meet(Met::SnapshotReceived);
         let node = &mut self.nodes[to];
-        node.receiving = false;
-        node.disk.snapshot = Some(snapshot.clone());
+        node.disk.keep(snapshot.clone());
         let (own, life) = (node.replica.as_ref().map(|r| r.raft().term()), node.life);
         if own.is_some_and(|own| own > term) {
             self.coverage.meet(Met::SnapshotOfOldLeader);
         }
         let kept = node.memory.id(meta.last.index) == Some(meta.last);
         let from = self.nodes[stream.from].id;
-        let input = Raw::SnapshotReceived { from, term, meta: meta.clone() };
-        self.step(to, Input::Raft(input))?;
+        let news = SnapshotNews::Received { from, term, meta: Some(meta.clone()) };
+        self.step(to, Input::Snapshot(news))?;
         let node = &mut self.nodes[to];
         if node.life == life {
-            let installing = node.replica.as_ref().and_then(|r| r.raft().installing().cloned());
-            let met = match installing {
-                Some(wanted) if wanted == meta && kept => Met::SnapshotKeepsLog,
-                Some(wanted) if wanted == meta => Met::SnapshotDropsLog,
-                Some(_) | None => {
-                    node.disk.snapshot = None;
-                    Met::SnapshotUnwanted
-                }
-            };
-            self.coverage.meet(met);
+            let installing = node.replica.as_ref().and_then(|r| r.raft().installing());
+            self.coverage.meet(match installing {
+                Some(wanted) if *wanted == meta && kept => Met::SnapshotKeepsLog,
+                Some(wanted) if *wanted == meta => Met::SnapshotDropsLog,
+                Some(_) | None => Met::SnapshotUnwanted,
+            });
         }
-        self.tell_sender(stream, true);
+        self.tell_sender(stream, Transfer::Delivered);
         Ok(())
     }
 
     /// Something that waited for a node to go on is lost with it: a stream breaks.
     pub(crate) fn lose(&mut self, late: &Late) {
         match late {
-            Late::Arrived(stream) | Late::Received(stream) => self.tell_sender(stream, false),
+            Late::Arrived(stream) | Late::Received(stream) => {
+                self.tell_sender(stream, Transfer::Broken);
+            }
             Late::Message(..) | Late::Ask(_) | Late::DiskDone | Late::Applied | Late::Due => {}
         }
     }
 
-    fn tell_sender(&mut self, stream: &Stream, delivered: bool) {
-        let delivered = delivered && stream.heard;
-        let (node, life, to) = (stream.from, stream.from_life, stream.to);
+    fn tell_sender(&mut self, stream: &Stream, end: Transfer) {
+        let end = if stream.heard { end } else { Transfer::Broken };
+        let Stream { from, from_life, number, .. } = *stream;
+        let to = self.nodes[stream.to].id;
         let delay = self.rng.between(MS / 10, 10 * MS);
-        self.after(delay, Happening::Sent { node, life, to, delivered });
+        self.after(delay, Happening::Sent { node: from, life: from_life, number, to, end });
     }
 
-    /// The snapshot on the disk takes the place of the state. It stays until the new state is
+    /// A snapshot on the disk takes the place of the state. It stays until the new state is
     /// durable, which is at once or a little later.
-    pub(crate) fn install(&mut self, at: usize) -> Result<(), Broken> {
+    fn install(&mut self, at: usize, last: EntryId) -> Result<(), Broken> {
         self.coverage.meet(Met::Installed);
         let node = &mut self.nodes[at];
-        let Some(snapshot) = node.disk.snapshot.clone() else {
+        let Some(snapshot) = node.disk.file(last) else {
             let why = format!("node {} has none", node.id);
             return Err(Broken::new("the snapshot to be installed is on the disk", why));
         };
-        if !node.disk.log.base().index.ge(&snapshot.meta.last.index) {
+        if node.disk.log.base().index < last.index {
             let why = format!("node {} replaces its state first", node.id);
             return Err(Broken::new("the log begins behind a snapshot before it is used", why));
         }
-        node.host = host(snapshot.state);
+        node.host = host(snapshot.state.clone());
         let index = node.applied();
         if self.rng.permille(500) {
             self.flush(at);
@@ -175,6 +242,20 @@ impl World {
         }
         self.oracle.applied(&self.nodes[at], &[], &mut self.coverage)?;
         self.step(at, Input::Applied { index, responses: Vec::new() })
+    }
+
+    /// The state is made durable, and kept at hand for a snapshot.
+    fn checkpoint(&mut self, at: usize) -> Result<(), Broken> {
+        let node = &mut self.nodes[at];
+        let (index, last, life) = (node.persist(), node.host.applied(), node.life);
+        node.checkpoint = Some(node.host.store().clone());
+        let fails = !self.faults_over && self.rng.permille(self.profile.stream_breaks / 4);
+        self.step(at, Input::Flushed { index, state_bytes: STATE_BYTES })?;
+        if self.nodes[at].life != life {
+            return Ok(());
+        }
+        let last = (!fails).then_some(last);
+        self.step(at, Input::Snapshot(SnapshotNews::Checkpointed { last }))
     }
 
     /// Makes a node's state durable; the replica is told now or later.
@@ -196,7 +277,8 @@ impl World {
             self.schedule_apply(at);
         }
         match task {
-            Task::Install => self.install(at),
+            Task::Install(last) => self.install(at, last),
+            Task::Checkpoint => self.checkpoint(at),
             Task::Apply(to, entries) => {
                 let node = &self.nodes[at];
                 let range = node.applied().next()..to.next();

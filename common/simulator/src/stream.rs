@@ -12,6 +12,8 @@ pub(crate) struct Stream {
     pub(crate) from_life: u32,
     pub(crate) to: usize,
     pub(crate) to_life: u32,
+    /// Which sending it is.
+    pub(crate) number: u64,
     /// The sender's term when it began.
     pub(crate) term: Term,
     pub(crate) snapshot: Snapshot,

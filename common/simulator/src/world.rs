@@ -7,11 +7,12 @@ use consensus::{
     Body, Configuration, Event, Input as Raw, LogIndex, Majority, Message, NodeId, RoleKind,
     Timestamp, Voters,
 };
-use replica::Input;
+use replica::{Input, SnapshotNews, Transfer};
 
 use crate::broken::Broken;
 use crate::coverage::{Coverage, Met};
 use crate::crash_points;
+use crate::disk::Snapshot;
 use crate::faults::{MS, Profile};
 use crate::node::{Late, Node, member};
 use crate::oracle::Oracle;
@@ -25,7 +26,7 @@ use crate::workload::Clients;
 const YOUNG_NS: u64 = 20 * MS;
 
 /// What a state takes on the disk: of no consequence here, where the profile says what is kept.
-const STATE_BYTES: u64 = 64;
+pub(crate) const STATE_BYTES: u64 = 64;
 
 /// What happens at some time.
 #[derive(Clone, Debug)]
@@ -64,8 +65,15 @@ pub(crate) enum Happening {
     Sent {
         node: usize,
         life: u32,
-        to: usize,
-        delivered: bool,
+        number: u64,
+        to: NodeId,
+        end: Transfer,
+    },
+    /// A snapshot is a file, or could not be written.
+    Made {
+        node: usize,
+        life: u32,
+        snapshot: Option<Box<Snapshot>>,
     },
     /// A lane dropped something for a peer.
     Unreachable {
@@ -144,6 +152,8 @@ pub(crate) struct World {
     pub(crate) trace: bool,
     heap: BinaryHeap<Reverse<Scheduled>>,
     scheduled: u64,
+    /// Snapshots that have arrived so far.
+    pub(crate) offers: u64,
     digest: u64,
 }
 
@@ -190,6 +200,7 @@ impl World {
             trace,
             heap: BinaryHeap::new(),
             scheduled: 0,
+            offers: 0,
             digest: 0xcbf2_9ce4_8422_2325,
         }
     }
@@ -271,10 +282,14 @@ impl World {
             }
             Happening::Arrives(stream) => self.arrives(stream),
             Happening::Received(stream) => self.received(stream),
-            Happening::Sent { node, life, to, delivered } => {
-                let input = Raw::SnapshotSent { to: self.nodes[to].id, delivered };
-                self.if_alive(node, life, Late::Ask(Input::Raft(input)))
+            Happening::Sent { node, life, number, to, end } => {
+                if self.nodes[node].life == life {
+                    self.nodes[node].sending.remove(&number);
+                }
+                let input = Input::Snapshot(SnapshotNews::Sent { number, to, end });
+                self.if_alive(node, life, Late::Ask(input))
             }
+            Happening::Made { node, life, snapshot } => self.made(node, life, snapshot),
             Happening::Unreachable { node, life, peer } => {
                 let input = Input::Raft(Raw::Unreachable { peer });
                 self.if_alive(node, life, Late::Ask(input))
@@ -344,11 +359,8 @@ impl World {
                 self.step(node, Input::Raft(Raw::Persisted { write }))
             }
             Late::Applied => self.work(node),
-            Late::Arrived(stream) => {
-                self.write_snapshot(stream);
-                Ok(())
-            }
-            Late::Received(stream) => self.offer_snapshot(&stream),
+            Late::Arrived(stream) => self.offered(stream),
+            Late::Received(stream) => self.receive_snapshot(&stream),
             Late::Due => {
                 let local = self.nodes[node].local(self.now);
                 let deadline = self.nodes[node].replica.as_ref().and_then(|r| r.deadline());
@@ -372,7 +384,7 @@ impl World {
     }
 
     /// What a log on a disk lacks must be in a durable state, at every moment.
-    fn durable(&self, node: usize) -> Result<(), Broken> {
+    pub(crate) fn durable(&self, node: usize) -> Result<(), Broken> {
         let node = &self.nodes[node];
         if node.disk.is_covered() {
             return Ok(());
@@ -389,7 +401,8 @@ impl World {
             return Ok(());
         };
         let before = replica.raft().clone();
-        let received = matches!(input, Input::Raft(Raw::SnapshotReceived { .. }));
+        let received =
+            matches!(input, Input::Snapshot(SnapshotNews::Received { meta: Some(_), .. }));
         replica.step(local, input);
         let mut lanes = replica.drain(local);
         let raft = replica.raft();

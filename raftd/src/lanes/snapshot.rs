@@ -1,16 +1,15 @@
 //! The snapshot lane: the state of one moment becomes a file, files go to followers that need
-//! compacted entries, and come from leaders (§5). Threads and tasks do the work and report; the
-//! loop only decides.
+//! compacted entries, and come from leaders (§5). Threads and tasks do the work and report; what is
+//! made, sent, received and deleted is decided by the replica.
 //!
-//! One snapshot is made at a time, and one is received; each peer is sent one. Making and sending
-//! are paced, so that they do not starve the log of the disk and the network.
+//! Making and sending are paced, so that they do not starve the log of the disk and the network.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use consensus::{LogIndex, NodeId, SnapshotMeta, Term, Timestamp};
+use consensus::{EntryId, NodeId, SnapshotMeta, Term};
 use protocol::{ErrorCode, Generation, Response, SnapshotAnswer, SnapshotInfo, SnapshotRequest};
 use storage::{SnapshotFile, SnapshotHeader, Snapshots, StateCheckpoint};
 use tokio::task::AbortHandle;
@@ -19,29 +18,21 @@ use transport::{IncomingSnapshot, Responder, SnapshotSender};
 use crate::answer;
 use crate::exit::Failure;
 use crate::gauges::Gauges;
-use crate::lanes::snapshot::hold::Holds;
 use crate::lanes::{Done, Reports};
 use crate::logging::repeat::{self, Kind};
 
 mod fetch;
-mod hold;
 mod make;
 mod receive;
 mod send;
-
-/// So many snapshots stay on the disk.
-const SNAPSHOTS_KEPT: usize = 2;
-
-/// Operators that may wait for one snapshot.
-const MAKERS_MAX: usize = 64;
 
 /// What the lane reports.
 #[derive(Debug)]
 pub(crate) enum Report {
     /// The state of one moment is a file, or is not.
     Made { result: Result<SnapshotFile, Failure> },
-    /// Sending to a peer has ended; a sentence if it was not delivered.
-    Sent { to: NodeId, result: Result<(), String> },
+    /// A sending to a peer has ended; a sentence if it was not delivered.
+    Sent { number: u64, to: NodeId, result: Result<(), String> },
     /// A leader's snapshot is here as a whole; a sentence if it is not.
     Received { from: NodeId, term: Term, result: Result<SnapshotFile, String> },
 }
@@ -62,31 +53,21 @@ pub(crate) struct SnapshotLane {
     gauges: Arc<Gauges>,
     reports: Reports,
     bytes_per_s_max: u64,
-    newest: Option<SnapshotFile>,
-    /// The state is being written to a file, or will be.
-    making: bool,
-    /// The last entry of what is being written.
-    written: Option<LogIndex>,
-    /// Operators that wait for that.
-    makers: Vec<Responder>,
-    /// Peers that wait for a snapshot, and which one is of use to them.
-    wanted: BTreeMap<NodeId, Wanted>,
+    /// The files on the disk.
+    files: Vec<SnapshotFile>,
+    /// The state that is to be written to a file.
+    checkpoint: Option<StateCheckpoint>,
+    /// Why the last snapshot could not be made.
+    trouble: String,
     sending: BTreeMap<NodeId, Sending>,
-    /// The log behind snapshots whose transfer has ended.
-    holds: Holds,
-    receiving: bool,
-}
-
-/// What a peer needs.
-#[derive(Clone, Copy, Debug)]
-struct Wanted {
-    term: Term,
-    at_least: LogIndex,
+    /// Snapshots that are offered, until the replica has decided.
+    offers: BTreeMap<u64, IncomingSnapshot>,
+    offers_made: u64,
 }
 
 /// A snapshot on its way to a peer.
 struct Sending {
-    last: LogIndex,
+    number: u64,
     size_bytes: u64,
     sent_bytes: Arc<AtomicU64>,
     task: AbortHandle,
@@ -96,7 +77,7 @@ impl SnapshotLane {
     /// Makes the lane of a node that has these snapshots.
     pub(crate) fn new(
         shelf: Snapshots,
-        newest: Option<SnapshotFile>,
+        files: Vec<SnapshotFile>,
         about: About,
         bytes_per_s_max: u64,
         (gauges, reports): (Arc<Gauges>, Reports),
@@ -107,49 +88,25 @@ impl SnapshotLane {
             gauges,
             reports,
             bytes_per_s_max,
-            newest,
-            making: false,
-            written: None,
-            makers: Vec::new(),
-            wanted: BTreeMap::new(),
+            files,
+            checkpoint: None,
+            trouble: String::new(),
             sending: BTreeMap::new(),
-            holds: Holds::default(),
-            receiving: false,
+            offers: BTreeMap::new(),
+            offers_made: 0,
         }
     }
 
-    /// Notes that a peer needs a snapshot. Returns whether there is one for it; if not, one is
-    /// wanted, and the peer gets it when it is made.
-    pub(crate) fn want(&mut self, to: NodeId, term: Term, at_least: LogIndex) -> bool {
-        if self.sending.contains_key(&to) {
-            return false;
-        }
-        self.wanted.insert(to, Wanted { term, at_least });
-        self.is_ready(to)
-    }
-
-    fn is_ready(&self, to: NodeId) -> bool {
-        let newest = self.newest.as_ref().map(|file| file.header.meta.last.index);
-        self.wanted.get(&to).is_some_and(|wanted| newest >= Some(wanted.at_least))
-    }
-
-    /// Says whether a checkpoint of the state must be asked for, and notes that it is.
-    pub(crate) fn needs_checkpoint(&mut self) -> bool {
-        let wanted = !self.makers.is_empty() || self.wanted.keys().any(|to| !self.is_ready(*to));
-        wanted && !std::mem::replace(&mut self.making, true)
-    }
-
-    /// Returns the peers to which the newest snapshot can be sent now.
-    pub(crate) fn ready(&self) -> Vec<NodeId> {
-        self.wanted.keys().copied().filter(|to| self.is_ready(*to)).collect()
-    }
-
-    /// Sends the newest snapshot to a peer that waits for it.
-    pub(crate) fn send(&mut self, to: NodeId, sender: SnapshotSender) {
-        let (Some(wanted), Some(file)) = (self.wanted.remove(&to), self.newest.clone()) else {
-            return;
-        };
-        let (last, size_bytes) = (file.header.meta.last.index, file.bytes);
+    /// Sends a file to a peer.
+    pub(crate) fn send(
+        &mut self,
+        (number, to): (u64, NodeId),
+        term: Term,
+        last: EntryId,
+        sender: SnapshotSender,
+    ) {
+        let file = self.file(last).clone();
+        let size_bytes = file.bytes;
         if repeat::may(Kind::Transfer, to, "sending a snapshot") {
             tracing::info!(%to, %last, size_bytes, "sending a snapshot");
         }
@@ -157,33 +114,26 @@ impl SnapshotLane {
         let progress = Arc::clone(&sent_bytes);
         let (reports, rate) = (self.reports.clone(), self.bytes_per_s_max);
         let task = tokio::spawn(async move {
-            let result = send::run(&sender, wanted.term, file, rate, &progress).await;
+            let result = send::run(&sender, term, file, rate, &progress).await;
             // A loop that is gone needs no report.
-            let _ = reports.send(Done::Snapshot(Report::Sent { to, result })).await;
+            let _ = reports.send(Done::Snapshot(Report::Sent { number, to, result })).await;
         });
         let task = task.abort_handle();
-        self.sending.insert(to, Sending { last, size_bytes, sent_bytes, task });
+        self.sending.insert(to, Sending { number, size_bytes, sent_bytes, task });
     }
 
-    /// Notes that sending to a peer has ended, while the log ends at `log_last`.
-    pub(crate) fn sent(&mut self, now: Timestamp, to: NodeId, log_last: LogIndex) {
-        if let Some(Sending { last, .. }) = self.sending.remove(&to) {
-            self.holds.hold(now, to, last, log_last);
+    /// Notes that a sending has ended.
+    pub(crate) fn sent(&mut self, number: u64, to: NodeId) {
+        if self.sending.get(&to).is_some_and(|sending| sending.number == number) {
+            self.sending.remove(&to);
         }
     }
 
-    /// Forgets a peer that waits: there is no way to it.
-    pub(crate) fn give_up(&mut self, to: NodeId) {
-        self.wanted.remove(&to);
-    }
-
-    /// Ends all sending: this node leads no more, and another leader's snapshots count.
+    /// Ends all sending.
     pub(crate) fn stop_sending(&mut self) {
         for sending in std::mem::take(&mut self.sending).into_values() {
             sending.task.abort();
         }
-        self.wanted.clear();
-        self.holds = Holds::default();
     }
 
     /// Returns how much of a snapshot a peer has been sent, and its size, in bytes.
@@ -192,25 +142,15 @@ impl SnapshotLane {
         Some((sending.sent_bytes.load(Ordering::Relaxed), sending.size_bytes))
     }
 
-    /// Returns up to where the log may be compacted: what follows a snapshot on its way is needed
-    /// when that arrives, or it would never end. Peers have the log up to `matched`.
-    pub(crate) fn floor(
-        &mut self,
-        now: Timestamp,
-        matched: impl Fn(NodeId) -> LogIndex,
-    ) -> Option<LogIndex> {
-        let sending = self.sending.values().map(|sending| sending.last);
-        sending.chain(self.holds.floor(now, matched)).chain(self.written).min()
+    /// Keeps the state at hand, or the reason why it cannot be kept.
+    pub(crate) fn checkpointed(&mut self, result: Result<StateCheckpoint, Failure>) -> bool {
+        self.checkpoint = result.map_err(|failure| self.fail(&failure)).ok();
+        self.checkpoint.is_some()
     }
 
-    /// Writes a checkpoint to a file, on a thread of its own.
-    pub(crate) fn make(
-        &mut self,
-        meta: SnapshotMeta,
-        checkpoint: StateCheckpoint,
-        flushed: LogIndex,
-    ) -> std::io::Result<()> {
-        self.written = Some(meta.last.index);
+    /// Writes the state at hand to a file, on a thread of its own.
+    pub(crate) fn make(&mut self, meta: SnapshotMeta) -> std::io::Result<()> {
+        let checkpoint = self.checkpoint.take().expect("it was asked for");
         let made = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let header = SnapshotHeader {
             cluster: self.about.cluster,
@@ -227,44 +167,82 @@ impl SnapshotLane {
         thread.spawn(move || {
             crate::lanes::guarded("snapshot", &reports, || {
                 crate::lanes::step_back();
-                let result = make::run(&shelf, &checkpoint, &header, (rate, &gauges), flushed);
+                let result = make::run(&shelf, &checkpoint, &header, rate, &gauges);
                 let _ = reports.blocking_send(Done::Snapshot(Report::Made { result }));
             });
         })?;
         Ok(())
     }
 
-    /// Notes that a snapshot was made, or not, and tells those who wait.
-    pub(crate) fn made(&mut self, result: Result<SnapshotFile, Failure>) {
-        self.making = false;
-        self.written = None;
-        let answer = match result {
-            Ok(file) => {
-                let last = file.header.meta.last;
-                tracing::info!(%last, bytes = file.bytes, "snapshot made");
-                let info = info(&file);
-                self.newest = Some(file);
-                Response::Snapshot(SnapshotAnswer::Taken(info))
-            }
-            Err(failure) => {
-                // The log and the state are as they were: it is tried again when it is needed.
-                repeat::tell(Kind::Snapshot, "the snapshot thread", &failure);
-                self.wanted.clear();
-                let why = format!("no snapshot could be made: {failure}");
+    /// Notes that a snapshot was made, or not; returns its last entry.
+    pub(crate) fn made(&mut self, result: Result<SnapshotFile, Failure>) -> Option<EntryId> {
+        let file = result.map_err(|failure| self.fail(&failure)).ok()?;
+        let last = file.header.meta.last;
+        tracing::info!(%last, bytes = file.bytes, "snapshot made");
+        self.keep(file);
+        Some(last)
+    }
+
+    /// The log and the state are as they were: it is tried again when it is needed.
+    fn fail(&mut self, failure: &Failure) {
+        repeat::tell(Kind::Snapshot, "the snapshot thread", failure);
+        self.trouble = failure.to_string();
+    }
+
+    /// Answers an operator who asked for a snapshot.
+    pub(crate) fn taken(&self, last: Option<EntryId>) -> Response {
+        match last {
+            Some(last) => Response::Snapshot(SnapshotAnswer::Taken(info(self.file(last)))),
+            None => {
+                let why = format!("no snapshot could be made: {}", self.trouble);
                 Response::Error(answer::refusal(ErrorCode::Internal, why))
             }
-        };
-        for maker in self.makers.drain(..) {
-            maker.send(answer.clone());
         }
     }
 
-    /// Receives a snapshot that a leader offers, or says why not.
-    pub(crate) fn receive(&mut self, incoming: IncomingSnapshot) {
-        if std::mem::replace(&mut self.receiving, true) {
-            tokio::spawn(incoming.refuse("another snapshot is being received".to_owned()));
-            return;
+    /// Returns a file that the replica knows of.
+    pub(crate) fn file(&self, last: EntryId) -> &SnapshotFile {
+        let mut files = self.files.iter();
+        files.find(|file| file.header.meta.last == last).expect("the replica knows the files")
+    }
+
+    fn keep(&mut self, file: SnapshotFile) {
+        self.files.retain(|other| other.header.meta.last != file.header.meta.last);
+        self.files.push(file);
+    }
+
+    /// Deletes a file; who reads it can go on.
+    pub(crate) fn delete(&mut self, last: EntryId) {
+        let shelf = self.shelf.clone();
+        for file in self.files.extract_if(.., |file| file.header.meta.last == last) {
+            let shelf = shelf.clone();
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = shelf.delete(&file) {
+                    tracing::warn!(%error, "an old snapshot cannot be removed");
+                }
+            });
         }
+    }
+
+    /// Names a snapshot that a leader offers, until the replica decides.
+    pub(crate) fn offered(&mut self, incoming: IncomingSnapshot) -> u64 {
+        self.offers_made += 1;
+        self.offers.insert(self.offers_made, incoming);
+        self.offers_made
+    }
+
+    /// Declines a snapshot that is offered.
+    pub(crate) fn decline(&mut self, offer: u64) {
+        if let Some(incoming) = self.offers.remove(&offer) {
+            tokio::spawn(incoming.refuse("another snapshot is being received".to_owned()));
+        }
+    }
+
+    /// Receives a snapshot that is offered.
+    pub(crate) fn receive(&mut self, offer: u64) {
+        let Some(incoming) = self.offers.remove(&offer) else {
+            return;
+        };
         let (from, term) = (incoming.from(), incoming.offer().term);
         if repeat::may(Kind::Transfer, from, "a snapshot is offered") {
             tracing::info!(%from, bytes = incoming.offer().size_bytes, "a snapshot is offered");
@@ -277,19 +255,15 @@ impl SnapshotLane {
         });
     }
 
-    /// Notes that receiving has ended.
-    pub(crate) fn received(&mut self) {
-        self.receiving = false;
+    /// Keeps a file that was received.
+    pub(crate) fn received(&mut self, file: SnapshotFile) {
+        self.keep(file);
     }
 
-    /// Answers an operator.
-    pub(crate) fn ask(&mut self, request: SnapshotRequest, responder: Responder) {
+    /// Lists snapshots for an operator, or reads a piece of one.
+    pub(crate) fn show(&self, request: SnapshotRequest, responder: Responder) {
         match request {
-            SnapshotRequest::Take if self.makers.len() < MAKERS_MAX => self.makers.push(responder),
-            SnapshotRequest::Take => {
-                let why = "too many operators wait for a snapshot";
-                responder.send(Response::Error(answer::refusal(ErrorCode::Busy, why)));
-            }
+            SnapshotRequest::Take => unreachable!("the replica decides when one is made"),
             SnapshotRequest::List => {
                 let shelf = self.shelf.clone();
                 tokio::task::spawn_blocking(move || responder.send(fetch::list(&shelf)));

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use consensus::{Input as Raw, LogIndex, NodeId, RequestId, Timestamp};
-use protocol::{ErrorCode, Request, Response};
+use protocol::{ErrorCode, Request, Response, SnapshotRequest};
 use replica::{Consistency, Input};
 use state_machine::{Envelope, EnvelopeKind};
 use transport::{ClientRequest, Responder};
@@ -77,10 +77,12 @@ impl Node {
                     self.raw(now, Raw::Transfer { request, to });
                 }
             }
-            Request::Snapshot(request) => {
-                self.snapshots.ask(request, responder);
-                self.make_snapshot();
+            Request::Snapshot(SnapshotRequest::Take) => {
+                if let Some(request) = self.wait(now, responder) {
+                    self.replica.step(now, Input::TakeSnapshot { request });
+                }
             }
+            Request::Snapshot(request) => self.snapshots.show(request, responder),
             Request::Bootstrap { record } | Request::Join { record } => {
                 let generation = self.identity.generation;
                 responder.send(crate::bootstrap::repeated(generation, &record));

@@ -11,7 +11,7 @@ use consensus::{
     ReadRound, RequestId, Restored, RoleKind, Term, TermRun, Timer, Timestamp, Verdict, Voters,
     Write,
 };
-use replica::{Consistency, Input, Lanes, Limits, Question, Replica, Reply};
+use replica::{Consistency, Input, Lanes, Limits, Question, Replica, Reply, SnapshotAction};
 
 pub const MS: u64 = 1_000_000;
 
@@ -59,6 +59,7 @@ pub struct Node {
     /// Ranges that are not applied: first and last index.
     pub to_apply: VecDeque<(u64, u64)>,
     pub sent: Vec<Outgoing>,
+    pub snapshots: Vec<SnapshotAction>,
     pub replies: Vec<Reply>,
     /// Questions that may be answered now.
     pub questions: Vec<Question>,
@@ -82,12 +83,13 @@ impl Node {
         let now = Timestamp::new(1_000 * MS);
         let raft = Raft::restore(id(1), Config::new(1), disk, now).unwrap();
         Self {
-            replica: Replica::new(raft, limits),
+            replica: Replica::new(raft, limits, Vec::new()),
             now,
             log: vec![first],
             writes: VecDeque::new(),
             to_apply: VecDeque::new(),
             sent: Vec::new(),
+            snapshots: Vec::new(),
             replies: Vec::new(),
             questions: Vec::new(),
         }
@@ -109,7 +111,7 @@ impl Node {
         for input in inputs {
             self.replica.step(self.now, input);
         }
-        let Lanes { write, send, install, apply, query, reply, event: _ } =
+        let Lanes { write, send, install, apply, snapshot, query, reply, event: _ } =
             self.replica.drain(self.now);
         assert_eq!(install, None, "nobody sends this node a snapshot");
         if let Some(write) = write {
@@ -121,6 +123,7 @@ impl Node {
         }
         self.to_apply.extend(apply.map(|range| (range.start().get(), range.end().get())));
         self.sent.extend(send);
+        self.snapshots.extend(snapshot);
         self.questions.extend(query);
         self.replies.extend(reply);
     }

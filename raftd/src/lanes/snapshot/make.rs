@@ -2,24 +2,22 @@
 
 use std::time::Instant;
 
-use consensus::LogIndex;
 use storage::{SnapshotFile, SnapshotHeader, Snapshots, StateCheckpoint, StorageError};
 
 use crate::exit::{Failure, storage_failure};
 use crate::gauges::Gauges;
 use crate::lanes::pacer::Pacer;
-use crate::lanes::snapshot::SNAPSHOTS_KEPT;
 
 /// The pace is looked at after so many bytes.
 const STEP_BYTES: u64 = 256 * 1024;
 
-/// Writes the file, then removes older ones. The state is durable up to `flushed`.
+/// Writes the file.
 pub(super) fn run(
     shelf: &Snapshots,
     checkpoint: &StateCheckpoint,
     header: &SnapshotHeader,
-    (bytes_per_s_max, gauges): (u64, &Gauges),
-    flushed: LogIndex,
+    bytes_per_s_max: u64,
+    gauges: &Gauges,
 ) -> Result<SnapshotFile, Failure> {
     let mut pacer = Pacer::new(bytes_per_s_max, Instant::now());
     let mut before = 0;
@@ -32,11 +30,7 @@ pub(super) fn run(
         }
         Ok(())
     });
-    let made = made.map_err(|error| storage_failure(&error))?;
-    if let Err(error) = shelf.keep(SNAPSHOTS_KEPT, flushed) {
-        tracing::warn!(%error, "an old snapshot cannot be removed");
-    }
-    Ok(made)
+    made.map_err(|error| storage_failure(&error))
 }
 
 /// A snapshot is a convenience: it must not take the space that the node needs to go on.

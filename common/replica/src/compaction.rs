@@ -33,7 +33,7 @@ impl Default for Keep {
 
 /// Decides how far the log is compacted.
 #[derive(Clone, Debug)]
-pub(crate) struct Policy {
+pub(crate) struct Compaction {
     keep: Keep,
     /// Places in the log, with the bytes up to there since this node started; ascending.
     marks: VecDeque<(LogIndex, u64)>,
@@ -41,7 +41,7 @@ pub(crate) struct Policy {
     total: u64,
 }
 
-impl Policy {
+impl Compaction {
     pub(crate) fn new(keep: Keep) -> Self {
         Self { keep, marks: VecDeque::new(), total: 0 }
     }
@@ -108,36 +108,38 @@ mod tests {
         Keep { entries, bytes_min, bytes_max: 1 << 41 }
     }
 
-    fn to(policy: &mut Policy, base: u64, flushed: u64) -> Option<u64> {
-        policy.compact_to(LogIndex::new(base), LogIndex::new(flushed), 0).map(LogIndex::get)
+    fn to(compaction: &mut Compaction, base: u64, flushed: u64) -> Option<u64> {
+        compaction.compact_to(LogIndex::new(base), LogIndex::new(flushed), 0).map(LogIndex::get)
     }
 
     #[test]
     fn the_last_entries_stay_museum_g21() {
-        let mut policy = Policy::new(keep(10, 1 << 40));
-        policy.follow(&write(1, 100, 10));
-        assert_eq!(to(&mut policy, 0, 9), None, "fewer than are kept (museum G21)");
-        assert_eq!(to(&mut policy, 0, 10), None);
-        assert_eq!(to(&mut policy, 0, 80), Some(70));
-        assert_eq!(to(&mut policy, 70, 80), None, "done already");
+        let mut compaction = Compaction::new(keep(10, 1 << 40));
+        compaction.follow(&write(1, 100, 10));
+        assert_eq!(to(&mut compaction, 0, 9), None, "fewer than are kept (museum G21)");
+        assert_eq!(to(&mut compaction, 0, 10), None);
+        assert_eq!(to(&mut compaction, 0, 80), Some(70));
+        assert_eq!(to(&mut compaction, 70, 80), None, "done already");
     }
 
     #[test]
     fn a_log_of_large_entries_is_cut_shorter() {
-        let mut policy = Policy::new(keep(1_000, 100_000));
-        policy.follow(&write(1, 100, 10_000));
-        let place = to(&mut policy, 0, 100).expect("a million bytes are too many");
+        let mut compaction = Compaction::new(keep(1_000, 100_000));
+        compaction.follow(&write(1, 100, 10_000));
+        let place = to(&mut compaction, 0, 100).expect("a million bytes are too many");
         assert!((89..=92).contains(&place), "{place}");
-        assert_eq!(to(&mut policy, place, 100), None);
+        assert_eq!(to(&mut compaction, place, 100), None);
     }
 
     #[test]
     fn a_log_that_is_smaller_than_the_state_stays_within_the_limits() {
         let limits = Keep { entries: 1_000, bytes_min: 100_000, bytes_max: 700_000 };
         let place = |state_bytes| {
-            let mut policy = Policy::new(limits);
-            policy.follow(&write(1, 100, 10_000));
-            policy.compact_to(LogIndex::ZERO, LogIndex::new(100), state_bytes).map(LogIndex::get)
+            let mut compaction = Compaction::new(limits);
+            compaction.follow(&write(1, 100, 10_000));
+            compaction
+                .compact_to(LogIndex::ZERO, LogIndex::new(100), state_bytes)
+                .map(LogIndex::get)
         };
         let stays = |place: Option<u64>| 100 - place.expect("more than the limit");
         assert!((8..=11).contains(&stays(place(0))));
@@ -147,17 +149,17 @@ mod tests {
 
     #[test]
     fn nothing_is_compacted_that_the_state_does_not_cover() {
-        let mut policy = Policy::new(keep(1, 64));
-        policy.follow(&write(1, 100, 10_000));
-        assert_eq!(to(&mut policy, 0, 50), Some(50));
+        let mut compaction = Compaction::new(keep(1, 64));
+        compaction.follow(&write(1, 100, 10_000));
+        assert_eq!(to(&mut compaction, 0, 50), Some(50));
     }
 
     #[test]
     fn what_is_cut_off_does_not_count() {
-        let mut policy = Policy::new(keep(1_000, 100_000));
-        policy.follow(&write(1, 100, 10_000));
+        let mut compaction = Compaction::new(keep(1_000, 100_000));
+        compaction.follow(&write(1, 100, 10_000));
         let cut = Write { truncate_from: Some(LogIndex::new(6)), ..write(6, 7, 10) };
-        policy.follow(&cut);
-        assert_eq!(to(&mut policy, 0, 7), None);
+        compaction.follow(&cut);
+        assert_eq!(to(&mut compaction, 0, 7), None);
     }
 }

@@ -1,0 +1,113 @@
+//! What happens to a replica: a closed list, in the words of its driver.
+
+use bytes::Bytes;
+use consensus::{EntryId, Input as Raw, LogIndex, NodeId, RequestId, SnapshotMeta, Term};
+
+/// All that can happen to a replica.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Something for the consensus core, but for commands and questions of clients.
+    Raft(Raw),
+    /// A client's command.
+    Propose {
+        /// Named again in the reply.
+        request: RequestId,
+        /// The command, in its envelope.
+        command: Bytes,
+    },
+    /// A client's question.
+    Query {
+        /// Named again in the reply.
+        request: RequestId,
+        /// The question.
+        query: Bytes,
+        /// How new the answer must be.
+        consistency: Consistency,
+    },
+    /// The state machine applied everything up to `index`.
+    Applied {
+        /// The last applied index.
+        index: LogIndex,
+        /// The machine's answers, ascending.
+        responses: Vec<(LogIndex, Bytes)>,
+    },
+    /// The state machine's state is durable up to `index`: the log is not needed for a restart.
+    Flushed {
+        /// The last index that the durable state covers.
+        index: LogIndex,
+        /// What the state takes on the disk, in bytes.
+        state_bytes: u64,
+    },
+    /// An operator wants a snapshot of the present state.
+    TakeSnapshot {
+        /// Named again in the reply.
+        request: RequestId,
+    },
+    /// News of the snapshots.
+    Snapshot(SnapshotNews),
+    /// The node stops: all that wait are told.
+    Abandon,
+}
+
+/// What becomes of snapshots, as their driver tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SnapshotNews {
+    /// The present state is at hand to be written to a file, and durable; `None` if it cannot be
+    /// kept.
+    Checkpointed {
+        /// The last entry that it covers.
+        last: Option<EntryId>,
+    },
+    /// The state at hand is a file, whole and durable; `None` if it could not be written.
+    Made {
+        /// The last entry that it covers.
+        last: Option<EntryId>,
+    },
+    /// Sending to a follower has ended.
+    Sent {
+        /// Which sending.
+        number: u64,
+        /// The follower.
+        to: NodeId,
+        /// How it ended.
+        end: Transfer,
+    },
+    /// A leader offers a snapshot.
+    Offered {
+        /// The driver's name for the offer.
+        offer: u64,
+    },
+    /// A snapshot that was offered is here, whole and durable; `None` if it is not.
+    Received {
+        /// The leader.
+        from: NodeId,
+        /// Its term.
+        term: Term,
+        /// What it covers.
+        meta: Option<SnapshotMeta>,
+    },
+}
+
+/// How the transfer of a snapshot ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transfer {
+    /// The follower has stored all of it.
+    Delivered,
+    /// It broke on the way: the follower keeps what it has, and goes on from there.
+    Broken,
+    /// It never began: there is no connection.
+    NotBegun,
+}
+
+/// How new the answer to a question must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Consistency {
+    /// As if there were one machine (§6.4). Whether a leader relies on its lease is a setting of
+    /// the core's, and none of the client's business.
+    Linearizable,
+    /// Everything up to this index is applied here: a client sees what it has written (or seen
+    /// elsewhere), from any node, without asking the leader.
+    AtLeast(LogIndex),
+    /// Whatever this node has applied.
+    Stale,
+}

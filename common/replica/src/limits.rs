@@ -1,0 +1,34 @@
+//! What a replica may take.
+
+use crate::compaction::Keep;
+
+/// Bounds on what a replica keeps in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of entries kept in memory.
+    pub cache_bytes_max: usize,
+    /// Bytes of proposals that are not applied yet.
+    pub proposal_bytes_max: usize,
+    /// Proposals that are not applied yet.
+    pub proposals_max: usize,
+    /// Questions that wait.
+    pub questions_max: usize,
+    /// How long a question waits for an index that is not applied yet, in nanoseconds: this node
+    /// may have been removed, and hear no more of what it waits for.
+    pub behind_wait_ns: u64,
+    /// What of the log stays behind a durable state, for followers that are behind.
+    pub keep: Keep,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            cache_bytes_max: 64 * 1024 * 1024,
+            proposal_bytes_max: 64 * 1024 * 1024,
+            proposals_max: 65_536,
+            questions_max: 65_536,
+            behind_wait_ns: 1_000_000_000,
+            keep: Keep::default(),
+        }
+    }
+}

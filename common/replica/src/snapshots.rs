@@ -1,0 +1,254 @@
+//! Snapshots: when one is made, who is sent which, what is received, and which files stay (§5).
+//!
+//! One snapshot is made at a time, and one is received; each follower is sent one. The log behind
+//! a snapshot on its way stays, or the follower would need another one when it arrives, for ever.
+
+use std::collections::BTreeMap;
+use std::mem;
+
+use consensus::{EntryId, LogIndex, NodeId, RequestId, SnapshotMeta, Term, Timestamp};
+
+use crate::holds::Holds;
+use crate::input::Transfer;
+use crate::lanes::SnapshotAction;
+
+/// So many snapshots stay on the disk.
+const FILES_KEPT: usize = 2;
+
+/// Operators that may wait for one snapshot.
+const REQUESTS_MAX: usize = 64;
+
+/// All decisions about the snapshots of one node.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Snapshots {
+    /// The last entries of the files on the disk, ascending.
+    files: Vec<EntryId>,
+    making: Making,
+    /// Operators that wait for the one that is made next.
+    requests: Vec<RequestId>,
+    /// Followers that wait for a snapshot.
+    wanted: BTreeMap<NodeId, Wanted>,
+    /// Followers that are sent one.
+    sending: BTreeMap<NodeId, Sending>,
+    sendings: u64,
+    /// The log behind snapshots whose transfer has ended.
+    holds: Holds,
+    receiving: bool,
+    /// The durable state covers the log up to here.
+    flushed: LogIndex,
+    todo: Vec<SnapshotAction>,
+}
+
+/// How far a snapshot is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Making {
+    /// None is made.
+    #[default]
+    Idle,
+    /// The state is being made durable, so that a checkpoint is quick.
+    Flushing,
+    /// The state is asked for.
+    Asked,
+    /// It is being written to a file.
+    Writing(EntryId),
+}
+
+/// What a follower needs.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    term: Term,
+    at_least: LogIndex,
+}
+
+/// A snapshot on its way to a follower.
+#[derive(Clone, Copy, Debug)]
+struct Sending {
+    number: u64,
+    last: EntryId,
+}
+
+/// Who waited for a snapshot that was made, or was not.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Waited {
+    /// Operators.
+    pub(crate) requests: Vec<RequestId>,
+    /// Followers that get none.
+    pub(crate) followers: Vec<NodeId>,
+}
+
+impl Snapshots {
+    /// Knows the files that are on the disk.
+    pub(crate) fn new(mut files: Vec<EntryId>, flushed: LogIndex) -> Self {
+        files.sort_unstable_by_key(|last| last.index);
+        Self { files, flushed, ..Self::default() }
+    }
+
+    /// A follower needs entries that are compacted: it gets the newest file, or the next one if
+    /// that is of no use to it.
+    pub(crate) fn want(&mut self, to: NodeId, term: Term, at_least: LogIndex) {
+        if !self.sending.contains_key(&to) {
+            self.wanted.insert(to, Wanted { term, at_least });
+            self.advance();
+        }
+    }
+
+    /// An operator wants a snapshot; `false` if too many wait.
+    pub(crate) fn request(&mut self, request: RequestId) -> bool {
+        let room = self.requests.len() < REQUESTS_MAX;
+        if room {
+            self.requests.push(request);
+            self.advance();
+        }
+        room
+    }
+
+    /// Sends what there is to those who wait for it, and makes one for the others.
+    fn advance(&mut self) {
+        if let Some(last) = self.files.last().copied() {
+            let of_use = |_: &NodeId, wanted: &mut Wanted| wanted.at_least <= last.index;
+            for (to, Wanted { term, .. }) in self.wanted.extract_if(.., of_use) {
+                self.sendings += 1;
+                let number = self.sendings;
+                self.sending.insert(to, Sending { number, last });
+                self.todo.push(SnapshotAction::Send { number, to, term, last });
+            }
+        }
+        let someone_waits = !self.requests.is_empty() || !self.wanted.is_empty();
+        if someone_waits && self.making == Making::Idle {
+            self.making = Making::Flushing;
+            self.todo.push(SnapshotAction::Flush);
+        }
+    }
+
+    /// The state is durable up to `index`.
+    pub(crate) fn flushed(&mut self, index: LogIndex) {
+        self.flushed = self.flushed.max(index);
+        if self.making == Making::Flushing {
+            self.making = Making::Asked;
+            self.todo.push(SnapshotAction::Checkpoint);
+        }
+        self.delete_old();
+    }
+
+    /// The state that was asked for is at hand.
+    pub(crate) fn checkpointed(&mut self, meta: SnapshotMeta) {
+        assert!(self.making == Making::Asked, "a checkpoint is made when it was asked for");
+        self.making = Making::Writing(meta.last);
+        self.todo.push(SnapshotAction::Make(meta));
+    }
+
+    /// A snapshot was made, or could not be: then those who wait for it get none, and followers
+    /// ask again when the leader has looked at them anew.
+    pub(crate) fn made(&mut self, last: Option<EntryId>) -> Waited {
+        assert!(self.making != Making::Idle, "a snapshot is made when it was asked for");
+        self.making = Making::Idle;
+        let requests = mem::take(&mut self.requests);
+        let followers = match last {
+            Some(last) => {
+                self.add(last);
+                Vec::new()
+            }
+            None => mem::take(&mut self.wanted).into_keys().collect(),
+        };
+        self.delete_old();
+        self.advance();
+        Waited { requests, followers }
+    }
+
+    /// Sending has ended, while the log ends at `log_last`; says whether that is news.
+    pub(crate) fn sent(
+        &mut self,
+        now: Timestamp,
+        (number, to): (u64, NodeId),
+        end: Transfer,
+        log_last: LogIndex,
+    ) -> bool {
+        let Some(last) = self.sending.get(&to).filter(|s| s.number == number).map(|s| s.last)
+        else {
+            return false;
+        };
+        self.sending.remove(&to);
+        match end {
+            Transfer::Delivered | Transfer::Broken => {
+                self.holds.hold(now, to, last.index, log_last);
+            }
+            Transfer::NotBegun => {}
+        }
+        self.delete_old();
+        true
+    }
+
+    /// This node leads no more: other leaders' snapshots count.
+    pub(crate) fn stop_sending(&mut self) {
+        if !mem::take(&mut self.sending).is_empty() {
+            self.todo.push(SnapshotAction::StopSending);
+        }
+        self.wanted.clear();
+        self.holds.clear();
+    }
+
+    /// A leader offers a snapshot; `busy` while another one is being installed.
+    pub(crate) fn offered(&mut self, offer: u64, busy: bool) {
+        if busy || mem::replace(&mut self.receiving, true) {
+            self.todo.push(SnapshotAction::Decline { offer });
+        } else {
+            self.todo.push(SnapshotAction::Receive { offer });
+        }
+    }
+
+    /// Receiving has ended, with a file or without.
+    pub(crate) fn received(&mut self, last: Option<EntryId>) {
+        self.receiving = false;
+        last.into_iter().for_each(|last| self.add(last));
+    }
+
+    /// Returns up to where the log may be compacted, if followers have the log up to `matched`.
+    pub(crate) fn floor(
+        &mut self,
+        now: Timestamp,
+        matched: impl Fn(NodeId) -> Option<LogIndex>,
+    ) -> Option<LogIndex> {
+        let written = match self.making {
+            Making::Writing(last) => Some(last.index),
+            Making::Idle | Making::Flushing | Making::Asked => None,
+        };
+        let sending = self.sending.values().map(|sending| sending.last.index);
+        sending.chain(self.holds.floor(now, matched)).chain(written).min()
+    }
+
+    /// Takes what is to be done.
+    pub(crate) fn take(&mut self) -> Vec<SnapshotAction> {
+        mem::take(&mut self.todo)
+    }
+
+    /// Takes the operators that wait: the node stops.
+    pub(crate) fn abandon(&mut self) -> Vec<RequestId> {
+        mem::take(&mut self.requests)
+    }
+
+    fn add(&mut self, last: EntryId) {
+        if !self.files.contains(&last) {
+            let place = self.files.partition_point(|file| file.index < last.index);
+            self.files.insert(place, last);
+        }
+    }
+
+    /// Deletes all but the newest files. One that is being sent stays, and one beyond what is
+    /// durable: it is still to be installed.
+    fn delete_old(&mut self) {
+        let Some(old) = self.files.len().checked_sub(FILES_KEPT).filter(|old| *old > 0) else {
+            return;
+        };
+        let Self { files, sending, flushed, todo, .. } = self;
+        let newest = files.split_off(old);
+        files.retain(|file| {
+            let sent = sending.values().any(|sending| sending.last == *file);
+            let stays = sent || file.index > *flushed;
+            if !stays {
+                todo.push(SnapshotAction::Delete { last: *file });
+            }
+            stays
+        });
+        files.extend(newest);
+    }
+}

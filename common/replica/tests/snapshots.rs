@@ -1,0 +1,140 @@
+//! When a snapshot is made, who is sent which, and which files and entries stay for it.
+#![allow(clippy::unwrap_used)]
+mod kit;
+
+use consensus::{Body, EntryId, LogIndex, ReadRound};
+use kit::{MS, Node, appended, at, id, request};
+use replica::{Input, Keep, Limits, Reply, SnapshotAction, SnapshotNews, Transfer};
+
+/// A leader of nodes 2 and 3 with ten entries and a log that keeps none; node 3 has nothing.
+fn leader() -> Node {
+    let keep = Keep { entries: 0, bytes_min: 1 << 30, bytes_max: 1 << 30 };
+    let mut node = Node::leader(&[1, 2, 3], Limits { keep, ..Limits::default() });
+    node.propose(1..=8);
+    node.finish();
+    node.hear(2, 2, appended(10));
+    node.finish();
+    flushed(&mut node, 10);
+    assert_eq!(node.replica.status().base.index.get(), 10);
+    node
+}
+
+fn flushed(node: &mut Node, index: u64) {
+    node.turn([Input::Flushed { index: LogIndex::new(index), state_bytes: 0 }]);
+    node.finish();
+}
+
+/// Node 3 says that it lacks what the leader sends: it needs a snapshot.
+fn lacks_all(node: &mut Node) {
+    node.now = node.now.after(100 * MS);
+    let (refused, hint) = (at(2, 10), EntryId::ZERO);
+    node.hear(3, 2, Body::Conflict { refused, hint, round: ReadRound::ZERO });
+    node.turn([Input::Raft(consensus::Input::Timeout(consensus::Timer::Heartbeat))]);
+}
+
+fn news(node: &mut Node, news: SnapshotNews) -> Vec<SnapshotAction> {
+    node.snapshots.clear();
+    node.turn([Input::Snapshot(news)]);
+    std::mem::take(&mut node.snapshots)
+}
+
+/// Makes the snapshot that somebody waits for; returns what follows.
+fn make(node: &mut Node, index: u64) -> Vec<SnapshotAction> {
+    let last = at(2, index);
+    assert_eq!(std::mem::take(&mut node.snapshots), [SnapshotAction::Flush]);
+    flushed(node, index);
+    assert_eq!(std::mem::take(&mut node.snapshots), [SnapshotAction::Checkpoint]);
+    let todo = news(node, SnapshotNews::Checkpointed { last: Some(last) });
+    let [SnapshotAction::Make(meta)] = &todo[..] else { panic!("{todo:?}") };
+    assert_eq!(meta.last, last);
+    news(node, SnapshotNews::Made { last: Some(last) })
+}
+
+fn sends(number: u64, index: u64) -> SnapshotAction {
+    let term = consensus::Term::new(2);
+    SnapshotAction::Send { number, to: id(3), term, last: at(2, index) }
+}
+
+#[test]
+fn who_needs_compacted_entries_is_sent_a_snapshot_that_is_made_first() {
+    let mut node = leader();
+    lacks_all(&mut node);
+    assert_eq!(make(&mut node, 10), [sends(1, 10)]);
+    lacks_all(&mut node);
+    assert_eq!(node.snapshots, [], "it is on its way");
+    let end = Transfer::Broken;
+    assert_eq!(news(&mut node, SnapshotNews::Sent { number: 1, to: id(3), end }), []);
+    lacks_all(&mut node);
+    assert_eq!(std::mem::take(&mut node.snapshots), [sends(2, 10)], "from the file that is there");
+}
+
+#[test]
+fn what_follows_a_snapshot_on_its_way_stays_and_not_for_ever() {
+    let mut node = leader();
+    lacks_all(&mut node);
+    make(&mut node, 10);
+    let base = |node: &Node| node.replica.status().base.index.get();
+    let write = |node: &mut Node, number: u64| {
+        node.propose([100 + number]);
+        node.hear(2, 2, appended(number));
+        node.finish();
+        flushed(node, number);
+    };
+    write(&mut node, 11);
+    assert_eq!(base(&node), 10, "it is on its way");
+    let end = Transfer::Delivered;
+    news(&mut node, SnapshotNews::Sent { number: 1, to: id(3), end });
+    write(&mut node, 12);
+    assert_eq!(base(&node), 10, "it is here, and what follows is being sent");
+    node.now = node.now.after(60_000 * MS);
+    write(&mut node, 13);
+    assert_eq!(base(&node), 13, "it has not come for it");
+}
+
+/// It once waited until another leader was elected.
+#[test]
+fn who_waits_for_a_snapshot_that_cannot_be_made_gets_the_next_one() {
+    let mut node = leader();
+    lacks_all(&mut node);
+    assert_eq!(std::mem::take(&mut node.snapshots), [SnapshotAction::Flush]);
+    flushed(&mut node, 10);
+    assert_eq!(news(&mut node, SnapshotNews::Checkpointed { last: None }), []);
+    node.snapshots.clear();
+    lacks_all(&mut node);
+    assert_eq!(make(&mut node, 10), [sends(1, 10)]);
+}
+
+#[test]
+fn an_operator_is_told_what_was_made_and_two_files_stay_beside_those_being_sent() {
+    let mut node = leader();
+    lacks_all(&mut node);
+    make(&mut node, 10);
+    for index in 11..=13 {
+        node.propose([100 + index]);
+        node.hear(2, 2, appended(index));
+        node.finish();
+        node.take_replies();
+        node.turn([Input::TakeSnapshot { request: request(index) }]);
+        let expected: &[SnapshotAction] = match index {
+            13 => &[SnapshotAction::Delete { last: at(2, 11) }],
+            _ => &[],
+        };
+        assert_eq!(make(&mut node, index), expected, "the one up to 10 is being sent");
+        let (request, last) = (request(index), Some(at(2, index)));
+        assert_eq!(node.take_replies(), [Reply::SnapshotTaken { request, last }]);
+    }
+    let end = Transfer::Delivered;
+    let after = news(&mut node, SnapshotNews::Sent { number: 1, to: id(3), end });
+    assert_eq!(after, [SnapshotAction::Delete { last: at(2, 10) }]);
+}
+
+#[test]
+fn one_snapshot_is_received_at_a_time() {
+    let mut node = Node::new(&[1, 2, 3], Limits::default());
+    let offered = |offer| SnapshotNews::Offered { offer };
+    assert_eq!(news(&mut node, offered(1)), [SnapshotAction::Receive { offer: 1 }]);
+    assert_eq!(news(&mut node, offered(2)), [SnapshotAction::Decline { offer: 2 }]);
+    let term = consensus::Term::new(1);
+    news(&mut node, SnapshotNews::Received { from: id(3), term, meta: None });
+    assert_eq!(news(&mut node, offered(3)), [SnapshotAction::Receive { offer: 3 }]);
+}
