@@ -242,7 +242,8 @@ fn replica(
         applied: host.applied().index,
         stamp: restored.stamp.max(host.time()),
     };
-    let raft = Raft::restore(identity.node, settings, disk, clock.now())
+    let now = clock.now();
+    let raft = Raft::restore(identity.node, settings, disk, now)
         .map_err(|error| Failure::from_error(Exit::Data, "the data directory", &error))?;
     let kept = config.limits.log_keep_bytes_max.min(share(gauges, KEPT_PART));
     let proposed = config.limits.uncommitted_bytes_max.min(share(gauges, PROPOSED_PART));
@@ -259,7 +260,7 @@ fn replica(
         ..Limits::default()
     };
     let files = files.iter().map(|file| file.header.meta.last).collect();
-    Ok(Replica::new(raft, limits, files))
+    Ok(Replica::new(now, raft, limits, files))
 }
 
 fn bytes(count: u64) -> usize {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use consensus::{
     Body, Event, Input as Raw, NodeId, Outgoing, RequestId, RoleKind, Timer, Timestamp,
 };
-use replica::{Input, Lanes, Question, Replica, Reply};
+use replica::{Input, Lanes, Question, Removal, Replica, Reply};
 use state_machine::QueryView;
 use transport::{Accepted, PeerEvent, Responder, TurnedAway};
 
@@ -133,8 +133,7 @@ impl Node {
             contact: Contact::default(),
             failure: None,
         };
-        node.redirect(Timestamp::default(), parts.elsewhere);
-        node.check_removed();
+        node.redirect(parts.elsewhere);
         node
     }
 
@@ -168,7 +167,6 @@ impl Node {
                     self.see(now, view);
                 }
                 self.replica.step(now, Input::Applied { index: last, responses });
-                self.check_removed();
             }
             Done::Viewed(View(view)) => self.see(now, view),
             Done::ApplyFailed(failure) | Done::Panicked(failure) => self.fail(failure),
@@ -209,7 +207,9 @@ impl Node {
                 self.disconnected(now, peer, reason, was_connected);
                 self.raw(now, Raw::Unreachable { peer });
             }
-            PeerEvent::Removed { by, reason } => self.removed(format!("node {by} says: {reason}")),
+            PeerEvent::Removed { by, reason } => {
+                self.replica.step(now, Input::ToldRemoved { by, reason });
+            }
             PeerEvent::Refused { who, cause, reason } => {
                 turned_away(&TurnedAway { cause, who, why: reason });
             }
@@ -224,10 +224,13 @@ impl Node {
 
     /// Drains the replica once and hands the lanes on.
     pub(crate) fn dispatch(&mut self, now: Timestamp) {
-        // In every turn: who follows a leader may never time out.
-        self.network.forget(now, &self.replica);
-        let Lanes { write, send, install, apply, snapshot, query, reply, event } =
-            self.replica.drain(now);
+        let lanes = self.replica.drain(now);
+        let Lanes { write, send, install, apply, snapshot, query, reply, peers, removed, event } =
+            lanes;
+        if let Some(peers) = peers {
+            self.network.set_peers(peers);
+            self.tell_addresses();
+        }
         if let Some(write) = write {
             self.disk.write(write);
         }
@@ -256,6 +259,9 @@ impl Node {
         }
         for event in event {
             self.observe(now, &event);
+        }
+        if let Some(removal) = removed {
+            self.removed(removal);
         }
     }
 
@@ -316,19 +322,14 @@ impl Node {
         self.replica.step(now, Input::Raft(input));
     }
 
-    /// A node whose removal is committed has nothing to do any more.
-    fn check_removed(&mut self) {
-        let raft = self.replica.raft();
-        let status = raft.status();
-        let stands = status.configuration_index;
-        let (id, configuration) = (status.id, status.configuration);
-        let gone = configuration.member(id).is_none() && !configuration.voters().is_joint();
-        if gone && stands <= status.applied && raft.was_member() {
-            self.removed(format!("this node was removed from the cluster by log entry {stands}"));
-        }
-    }
-
-    fn removed(&mut self, why: String) {
+    /// A node that was removed has nothing to do any more.
+    fn removed(&mut self, removal: Removal) {
+        let why = match removal {
+            Removal::Applied { index } => {
+                format!("this node was removed from the cluster by log entry {index}")
+            }
+            Removal::Told { by, reason } => format!("node {by} says: {reason}"),
+        };
         let hint = "raftctl member history shows the change, the leader's log of that time who \
                     asked for it; to use the machine again, empty its data directory and add it \
                     anew";
@@ -424,16 +425,10 @@ impl Node {
             Event::Leader(leader) => self.follows(now, *leader),
             Event::Configuration { index } => {
                 tracing::info!(%index, "configuration");
-                self.follow_configuration(now);
             }
             Event::Ignored { from, why } => tracing::debug!(%from, ?why, "message ignored"),
             Event::VoteRefused { by, verdict } => tracing::debug!(%by, ?verdict, "vote refused"),
         }
-    }
-
-    fn follow_configuration(&mut self, now: Timestamp) {
-        self.network.set_peers(now, self.replica.status().configuration);
-        self.tell_addresses();
     }
 }
 

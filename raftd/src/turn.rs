@@ -81,7 +81,7 @@ impl Turn {
                     let present = self.services.inbound.hello.borrow().generation;
                     drop(reply.send(bootstrapped_before(present, record.generation())));
                 }
-                Woken::Redirected(elsewhere) => self.node.redirect(now, elsewhere),
+                Woken::Redirected(elsewhere) => self.node.redirect(elsewhere),
                 Woken::Due => {}
                 Woken::Tick => {
                     tick = Instant::now() + self.services.control.interval();

@@ -45,6 +45,13 @@ pub enum Input {
     },
     /// News of the snapshots.
     Snapshot(SnapshotNews),
+    /// Another node says that this one was removed from the cluster.
+    ToldRemoved {
+        /// That node.
+        by: NodeId,
+        /// In its words.
+        reason: String,
+    },
     /// The node stops: all that wait are told.
     Abandon,
 }

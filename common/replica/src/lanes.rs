@@ -1,12 +1,13 @@
 //! What a replica wants done: lanes that are ordered inside, parallel among, and never wait for each
 //! other.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use consensus::{
-    Basis, EntryId, Event, LogIndex, NodeId, Outgoing, Rejection, RequestId, SnapshotMeta, Term,
-    Write,
+    Basis, EntryId, Event, LogIndex, Member, NodeId, Outgoing, Rejection, RequestId, SnapshotMeta,
+    Term, Write,
 };
 
 use crate::input::Consistency;
@@ -45,8 +46,29 @@ pub struct Lanes {
     pub query: Vec<Question>,
     /// Clients.
     pub reply: Vec<Reply>,
+    /// Network: the nodes to talk to from now on, if they are others than before.
+    pub peers: Option<BTreeMap<NodeId, Member>>,
+    /// This node was removed from the cluster: it has nothing to do any more, and ends.
+    pub removed: Option<Removal>,
     /// Observers.
     pub event: Vec<Event>,
+}
+
+/// How a node knows that it was removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// It has applied the entry that removed it.
+    Applied {
+        /// Where that stands in the log.
+        index: LogIndex,
+    },
+    /// Another node has applied it, and says so.
+    Told {
+        /// That node.
+        by: NodeId,
+        /// In its words.
+        reason: String,
+    },
 }
 
 /// Something to be done about snapshots.

@@ -9,6 +9,7 @@
 
 mod cache;
 mod compaction;
+mod departures;
 mod holds;
 mod input;
 mod lanes;
@@ -19,6 +20,6 @@ mod snapshots;
 
 pub use compaction::Keep;
 pub use input::{Consistency, Input, SnapshotNews, Transfer};
-pub use lanes::{Lanes, Question, Reply, SnapshotAction};
+pub use lanes::{Lanes, Question, Removal, Reply, SnapshotAction};
 pub use limits::Limits;
 pub use replica::Replica;

@@ -11,6 +11,7 @@ use consensus::{
 
 use crate::cache::Cache;
 use crate::compaction::Compaction;
+use crate::departures::Departures;
 use crate::input::{Consistency, Input, SnapshotNews, Transfer};
 use crate::lanes::{Lanes, Question, Reply};
 use crate::limits::Limits;
@@ -29,6 +30,7 @@ pub struct Replica {
     requests: Requests,
     compaction: Compaction,
     snapshots: Snapshots,
+    departures: Departures,
     /// Proposals since the last drain: one step of the core for all of them.
     proposed: Vec<(RequestId, Bytes)>,
     /// Bytes of entries that were proposed here and are not applied, by index.
@@ -43,9 +45,10 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// Wraps a core. On the disk are snapshots that end at these entries.
-    pub fn new(raft: Raft, limits: Limits, snapshots: Vec<EntryId>) -> Self {
+    /// Wraps a core that was restored just now. On the disk are snapshots that end at these entries.
+    pub fn new(now: Timestamp, raft: Raft, limits: Limits, snapshots: Vec<EntryId>) -> Self {
         let flushed = raft.applied();
+        let departures = Departures::new(now, &raft);
         Self {
             raft,
             limits,
@@ -53,6 +56,7 @@ impl Replica {
             requests: Requests::default(),
             compaction: Compaction::new(limits.keep),
             snapshots: Snapshots::new(snapshots, flushed),
+            departures,
             proposed: Vec::new(),
             unapplied: Vec::new(),
             unapplied_bytes: 0,
@@ -78,6 +82,7 @@ impl Replica {
             Input::Flushed { index, state_bytes } => self.flushed(now, index, state_bytes),
             Input::TakeSnapshot { request } => self.take_snapshot(request),
             Input::Snapshot(news) => self.snapshot_news(now, news),
+            Input::ToldRemoved { by, reason } => self.departures.told(by, reason),
             Input::Abandon => self.abandon(),
         }
     }
@@ -92,10 +97,11 @@ impl Replica {
             self.compaction.follow(write);
         }
         for event in &event {
-            if let Event::Role(role, _) = event
-                && *role != RoleKind::Leader
-            {
-                self.snapshots.stop_sending();
+            match event {
+                Event::Role(RoleKind::Leader, _) => {}
+                Event::Role(..) => self.snapshots.stop_sending(),
+                Event::Configuration { .. } => self.departures.follow(now, &self.raft),
+                Event::Leader(_) | Event::Ignored { .. } | Event::VoteRefused { .. } => {}
             }
         }
         send.retain(|send| match send {
@@ -122,6 +128,8 @@ impl Replica {
             snapshot: self.snapshots.take(),
             query: mem::take(&mut self.query),
             reply: mem::take(&mut self.reply),
+            peers: self.departures.peers(now, &self.raft),
+            removed: self.departures.removed(),
             event,
         }
     }
@@ -250,6 +258,7 @@ impl Replica {
 
     fn applied(&mut self, now: Timestamp, index: LogIndex, responses: Vec<(LogIndex, Bytes)>) {
         self.raft.step(now, Raw::Applied { index });
+        self.departures.applied(&self.raft);
         let raft = &self.raft;
         for ending in self.requests.applied(index, |at| raft.term_at(at), responses) {
             self.reply.push(match ending {

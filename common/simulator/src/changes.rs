@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use consensus::{Configuration, Input as Raw, Majority, Member, NodeId, RequestId, Voters};
-use replica::Input;
+use replica::{Input, Removal};
 
 use crate::broken::Broken;
 use crate::coverage::Met;
-use crate::node::member;
+use crate::node::{Late, member};
 use crate::world::World;
 
 /// Marks the numbers of operators' requests; clients' stay below.
@@ -29,6 +29,36 @@ impl World {
         let request = RequestId::new(CHANGE);
         self.coverage.meet(Met::Change);
         self.step(node, Input::Raft(Raw::Reconfigure { request, target }))
+    }
+
+    /// A node knows that it was removed: its process ends, for good in half of the seeds. In the
+    /// others its id is used again, which operators must not do, and it goes on.
+    pub(crate) fn removed(&mut self, node: usize, removal: &Removal) -> Result<(), Broken> {
+        let id = self.nodes[node].id;
+        self.oracle.removes(id, removal)?;
+        self.coverage.meet(Met::Removed);
+        if self.scenarios.removed_end {
+            self.scenarios.doomed = Some(node);
+        }
+        Ok(())
+    }
+
+    /// Says whether a node refuses another's connection: it has applied the other's removal.
+    pub(crate) fn is_turned_away(&self, from: NodeId, by: usize) -> bool {
+        let by = &self.nodes[by];
+        self.scenarios.removed_end && !by.peers.contains(&from) && {
+            let tombstones = by.host.view().tombstones().expect("memory does not fail");
+            tombstones.iter().any(|stone| stone.id == from)
+        }
+    }
+
+    /// A node is told that it was removed, by one that has applied it.
+    pub(crate) fn tell_removed(&mut self, node: NodeId, by: usize) -> Result<(), Broken> {
+        self.coverage.meet(Met::ToldRemoved);
+        let by = self.nodes[by].id;
+        let node = self.nodes.iter().position(|other| other.id == node).expect("it has spoken");
+        let told = Input::ToldRemoved { by, reason: String::new() };
+        self.meet(node, Late::Ask(told))
     }
 
     /// Asks the leader to hand over to some node.
@@ -92,6 +122,11 @@ impl World {
                     }
                 }
             }
+        }
+        if self.scenarios.removed_end {
+            let used = |id: &NodeId| current.member(*id).is_none() && self.oracle.was_member(*id);
+            voters.retain(|id| !used(id));
+            learners.retain(|id| !used(id));
         }
         // Who comes is described as it is now; who stays, as it is recorded.
         let described = |id: &NodeId| {

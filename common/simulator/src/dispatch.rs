@@ -10,13 +10,17 @@ use crate::broken::Broken;
 use crate::changes::{CHANGE, TRANSFER};
 use crate::coverage::Met;
 use crate::faults::MS;
-use crate::node::Task;
+use crate::node::{Node, Task};
 use crate::world::{Happening, World};
 
 impl World {
     /// Hands lanes on.
     pub(crate) fn dispatch(&mut self, node: usize, lanes: Lanes) -> Result<(), Broken> {
-        let Lanes { write, send, install, apply, snapshot, query, reply, event } = lanes;
+        let Lanes { write, send, install, apply, snapshot, query, reply, peers, removed, event } =
+            lanes;
+        if let Some(peers) = peers {
+            self.nodes[node].peers = peers.into_keys().collect();
+        }
         if let Some(write) = write {
             self.write(node, write)?;
         }
@@ -56,7 +60,10 @@ impl World {
         for reply in reply {
             self.reply(reply)?;
         }
-        Ok(())
+        match removed {
+            Some(removal) => self.removed(node, &removal),
+            None => Ok(()),
+        }
     }
 
     /// Queues a task; ranges that wait become one, as in the daemon, or a slow machine would fall
@@ -184,6 +191,13 @@ impl World {
         let Some(to) = self.nodes.iter().position(|node| node.id == to) else {
             return;
         };
+        // Messages pass on a connection that either side has made.
+        let dials = |one: &Node, other: &Node| one.peers.contains(&other.id);
+        let (one, other) = (&self.nodes[node], &self.nodes[to]);
+        if !dials(one, other) && !dials(other, one) {
+            self.coverage.meet(Met::FarewellOver);
+            return;
+        }
         let safe = self.is_safe(node, to);
         let copies = if safe {
             1

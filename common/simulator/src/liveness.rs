@@ -266,7 +266,9 @@ impl World {
             let base = self.nodes[node].memory.base().index;
             let wanted = index.get().saturating_sub(self.profile.keep.entries);
             // A leader also keeps what follows a snapshot that it sent somebody who is not back.
-            if base.get() < wanted && !self.feeds_outsiders(node) {
+            // A node that was removed has ended by now.
+            let lives = self.nodes[node].is_up();
+            if lives && base.get() < wanted && !self.feeds_outsiders(node) {
                 let id = self.nodes[node].id;
                 let why = format!(
                     "node {id} keeps what is behind {base}, durable is {index}{}",

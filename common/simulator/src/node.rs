@@ -1,6 +1,6 @@
 //! A node of the modelled world: the replica under test, its disk, its clock and its state machine.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use consensus::{
@@ -65,6 +65,8 @@ pub(crate) struct Node {
     pub(crate) sending: BTreeMap<u64, EntryId>,
     /// Snapshots that have arrived, and wait for a decision.
     pub(crate) offers: BTreeMap<u64, Box<Stream>>,
+    /// The nodes that it talks to.
+    pub(crate) peers: BTreeSet<NodeId>,
     /// How far the oracle has looked at the commit index.
     pub(crate) seen_commit: LogIndex,
     pub(crate) paused: bool,
@@ -102,6 +104,7 @@ impl Node {
             checkpoint: None,
             sending: BTreeMap::new(),
             offers: BTreeMap::new(),
+            peers: BTreeSet::new(),
             seen_commit: LogIndex::ZERO,
             paused: false,
             backlog: Vec::new(),
@@ -186,13 +189,14 @@ impl Node {
         let raft = Raft::restore(self.id, config, restored, self.local(now))
             .map_err(|error| Broken::new("what was written can be restored", error.to_string()))?;
         let files = self.disk.files.iter().map(|file| file.meta.last).collect();
-        self.replica = Some(Replica::new(raft, limits, files));
+        self.replica = Some(Replica::new(self.local(now), raft, limits, files));
         self.memory.clone_from(&self.disk.log);
         self.seen_commit = self.disk.flushed;
         self.tasks.clear();
         self.checkpoint = None;
         self.sending.clear();
         self.offers.clear();
+        self.peers.clear();
         self.backlog.clear();
         self.paused = false;
         self.wake = None;

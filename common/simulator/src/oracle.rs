@@ -379,6 +379,25 @@ impl Oracle {
         Ok(())
     }
 
+    /// A node believes that it was removed: that must be committed.
+    pub(crate) fn removes(&self, node: NodeId, removal: &replica::Removal) -> Result<(), Broken> {
+        let mut known = self.configurations.iter().rev();
+        let removes = match removal {
+            replica::Removal::Applied { index } => known.find(|(at, _)| at == index),
+            replica::Removal::Told { .. } => known.next().filter(|_| self.was_member(node)),
+        };
+        if removes.is_some_and(|(_, configuration)| configuration.member(node).is_none()) {
+            return Ok(());
+        }
+        let why = format!("node {node} ends, and was not removed: {removal:?}");
+        Err(Broken::new("who ends was removed (§4.2.2)", why))
+    }
+
+    /// Says whether a node was a member in a configuration that is committed.
+    pub(crate) fn was_member(&self, node: NodeId) -> bool {
+        self.configurations.iter().any(|(_, configuration)| configuration.member(node).is_some())
+    }
+
     /// A client is told that its command has no effect.
     pub(crate) fn supersedes(&self, request: RequestId) -> Result<(), Broken> {
         match self.commands.get(&Clients::command(request)) {

@@ -26,6 +26,8 @@ pub(crate) struct Scenarios {
     pub(crate) lease: Option<Lease>,
     /// Of a thousand leaders that hand over, so many receive all messages late.
     pub(crate) delays: u64,
+    /// Whether a node that was removed ends, and its id is never used again.
+    pub(crate) removed_end: bool,
     /// The node that receives nothing, and until when.
     pub(crate) delayed: Option<(usize, Timestamp)>,
 }
@@ -79,6 +81,7 @@ impl Scenarios {
         let leases = if rng.permille(400) { rng.between(20, 300) } else { 0 };
         let leases = if profile.lease_ppm.is_some() { leases } else { 0 };
         let delays = if rng.permille(300) { rng.between(20, 500) } else { 0 };
+        let removed_end = rng.permille(500);
         Self {
             rng,
             last_orders,
@@ -87,6 +90,7 @@ impl Scenarios {
             doomed: None,
             lease: None,
             delays,
+            removed_end,
             delayed: None,
         }
     }

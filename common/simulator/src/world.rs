@@ -259,6 +259,9 @@ impl World {
                     self.at(until, Happening::Deliver { from, to, message });
                     return Ok(());
                 }
+                if self.is_turned_away(from, to) {
+                    return self.tell_removed(from, to);
+                }
                 self.meet(to, Late::Message(from, message))
             }
             Happening::Wake { node, life } => {

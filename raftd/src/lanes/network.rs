@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use consensus::{Configuration, Entry, LogIndex, Member, Message, NodeId, Outgoing, Timestamp};
+use consensus::{Configuration, Entry, LogIndex, Member, Message, NodeId, Outgoing};
 use protocol::{Generation, Hello};
 use replica::Replica;
 use tokio::task::spawn_blocking;
@@ -33,10 +33,6 @@ use feed::{Feed, Feeder};
 /// [`transport::limits::ENTRY_MESSAGES_MAX`] frames keeps at most 64 MiB of old entries in memory.
 const FRAME_BYTES_MAX: usize = 512 << 10;
 
-/// Who is no member any more is talked to for at least so long, in nanoseconds: long enough for its
-/// leader to bring it the removal, and to say that it is committed.
-const FAREWELL_NS: u64 = 5_000_000_000;
-
 /// How long all nodes that a change brings in may take to say who they are: longer than a node that
 /// is there needs, shorter than operators wait.
 const MEETING_TIMEOUT: Duration = Duration::from_secs(5);
@@ -57,10 +53,8 @@ pub(crate) struct Network {
     feeders_begun: u64,
     /// Where members are dialled, whatever the configuration says.
     elsewhere: Elsewhere,
-    /// Where the members are.
-    members: BTreeMap<NodeId, String>,
-    /// Where those are who were members until lately, and until when they are talked to.
-    leaving: BTreeMap<NodeId, (String, Timestamp)>,
+    /// The nodes that are talked to.
+    peers: BTreeMap<NodeId, Member>,
 }
 
 /// What became of a range.
@@ -90,8 +84,7 @@ impl Network {
             feeders: BTreeMap::new(),
             feeders_begun: 0,
             elsewhere: Elsewhere::default(),
-            members: BTreeMap::new(),
-            leaving: BTreeMap::new(),
+            peers: BTreeMap::new(),
         }
     }
 
@@ -100,25 +93,17 @@ impl Network {
         self.mesh.accept(accepted);
     }
 
-    /// Talks to these members from now on. Who is none any more is still talked to for a while: it
-    /// has yet to hear that its removal is committed, or it would campaign against it (museum C16).
-    pub(crate) fn set_peers(&mut self, now: Timestamp, configuration: &Configuration) {
-        let members = configuration.members();
-        let until = now.after(FAREWELL_NS);
-        let gone = self.members.iter().filter(|(id, _)| !members.contains_key(id));
-        self.leaving.extend(gone.map(|(id, address)| (*id, (address.clone(), until))));
-        self.leaving.retain(|id, _| !members.contains_key(id));
-        let dialled = |(id, member): (&NodeId, &Member)| {
-            (*id, self.elsewhere.address(*id, member).to_owned())
-        };
-        self.members = members.iter().map(dialled).collect();
+    /// Talks to these nodes from now on.
+    pub(crate) fn set_peers(&mut self, peers: BTreeMap<NodeId, Member>) {
+        self.feeders.retain(|id, _| peers.contains_key(id));
+        self.peers = peers;
         self.connect();
     }
 
-    /// Dials members elsewhere than the configuration says, from the next
-    /// [`Network::set_peers`] on.
+    /// Dials members elsewhere than the configuration says.
     pub(crate) fn redirect(&mut self, elsewhere: Elsewhere) {
         self.elsewhere = elsewhere;
+        self.connect();
     }
 
     /// Returns the members that are dialled elsewhere than the configuration says, and where.
@@ -134,26 +119,9 @@ impl Network {
         self.elsewhere.address(id, member)
     }
 
-    /// Stops talking to those who left long enough ago and whom no leader feeds any more.
-    pub(crate) fn forget(&mut self, now: Timestamp, replica: &Replica) {
-        if self.leaving.is_empty() {
-            return;
-        }
-        let status = replica.status();
-        let fed = |id: &NodeId| status.peers.iter().any(|peer| peer.id == *id);
-        let before = self.leaving.len();
-        self.leaving.retain(|id, (_, until)| now < *until || fed(id));
-        if self.leaving.len() < before {
-            self.connect();
-        }
-    }
-
     fn connect(&mut self) {
-        let Self { members, leaving, feeders, mesh, .. } = self;
-        feeders.retain(|id, _| members.contains_key(id) || leaving.contains_key(id));
-        let members = members.iter().map(|(id, address)| (*id, address.as_str()));
-        let leaving = leaving.iter().map(|(id, (address, _))| (*id, address.as_str()));
-        mesh.set_peers(members.chain(leaving));
+        let peers = self.peers.iter();
+        self.mesh.set_peers(peers.map(|(id, member)| (*id, self.elsewhere.address(*id, member))));
     }
 
     /// Returns the way for a snapshot to a peer, if there is one.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use consensus::{Configuration, NodeId, Timestamp};
+use consensus::{Configuration, NodeId};
 use protocol::LeaderHint;
 
 use crate::lanes::network::{Elsewhere, Network, differs};
@@ -18,12 +18,12 @@ pub(super) struct Told {
 
 impl Node {
     /// Dials members where this table says, whatever the configuration says.
-    pub(crate) fn redirect(&mut self, now: Timestamp, elsewhere: Elsewhere) {
+    pub(crate) fn redirect(&mut self, elsewhere: Elsewhere) {
         for name in elsewhere.strangers(self.replica.status().configuration) {
             tracing::warn!(name, "raftd.toml, [peers]: no member has this name or id");
         }
         self.network.redirect(elsewhere);
-        self.follow_configuration(now);
+        self.tell_addresses();
     }
 
     /// Says where members are dialled instead, and that this node is dialled where it does not

@@ -128,7 +128,5 @@ impl Node {
         tracing::info!(%last, "snapshot installed");
         self.see(now, view);
         self.replica.step(now, Input::Applied { index: last, responses: Vec::new() });
-        self.follow_configuration(now);
-        self.check_removed();
     }
 }

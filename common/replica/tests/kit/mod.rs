@@ -11,7 +11,9 @@ use consensus::{
     ReadRound, RequestId, Restored, RoleKind, Term, TermRun, Timer, Timestamp, Verdict, Voters,
     Write,
 };
-use replica::{Consistency, Input, Lanes, Limits, Question, Replica, Reply, SnapshotAction};
+use replica::{
+    Consistency, Input, Lanes, Limits, Question, Removal, Replica, Reply, SnapshotAction,
+};
 
 pub const MS: u64 = 1_000_000;
 
@@ -37,7 +39,7 @@ pub fn applied(number: u64, index: u64, response: &str) -> Reply {
     Reply::Applied { request: request(number), index: LogIndex::new(index), response }
 }
 
-fn configuration(voters: &[u64]) -> Configuration {
+pub fn configuration(voters: &[u64]) -> Configuration {
     let member = |number: &u64| {
         let incarnation = Incarnation::new(100 + number);
         let member = Member { incarnation, name: String::new(), address: String::new() };
@@ -60,6 +62,9 @@ pub struct Node {
     pub to_apply: VecDeque<(u64, u64)>,
     pub sent: Vec<Outgoing>,
     pub snapshots: Vec<SnapshotAction>,
+    /// Whom this node was to talk to, each time that it changed.
+    pub peers: Vec<Vec<u64>>,
+    pub removed: Option<Removal>,
     pub replies: Vec<Reply>,
     /// Questions that may be answered now.
     pub questions: Vec<Question>,
@@ -83,13 +88,15 @@ impl Node {
         let now = Timestamp::new(1_000 * MS);
         let raft = Raft::restore(id(1), Config::new(1), disk, now).unwrap();
         Self {
-            replica: Replica::new(raft, limits, Vec::new()),
+            replica: Replica::new(now, raft, limits, Vec::new()),
             now,
             log: vec![first],
             writes: VecDeque::new(),
             to_apply: VecDeque::new(),
             sent: Vec::new(),
             snapshots: Vec::new(),
+            peers: Vec::new(),
+            removed: None,
             replies: Vec::new(),
             questions: Vec::new(),
         }
@@ -111,7 +118,7 @@ impl Node {
         for input in inputs {
             self.replica.step(self.now, input);
         }
-        let Lanes { write, send, install, apply, snapshot, query, reply, event: _ } =
+        let Lanes { write, send, install, apply, snapshot, query, reply, peers, removed, event: _ } =
             self.replica.drain(self.now);
         assert_eq!(install, None, "nobody sends this node a snapshot");
         if let Some(write) = write {
@@ -124,6 +131,8 @@ impl Node {
         self.to_apply.extend(apply.map(|range| (range.start().get(), range.end().get())));
         self.sent.extend(send);
         self.snapshots.extend(snapshot);
+        self.peers.extend(peers.map(|peers| peers.keys().map(|id| id.get()).collect()));
+        self.removed = removed.or(self.removed.take());
         self.questions.extend(query);
         self.replies.extend(reply);
     }

@@ -1,0 +1,72 @@
+//! Nodes that leave: they are talked to a little longer, and end when they know.
+#![allow(clippy::unwrap_used)]
+mod kit;
+
+use consensus::{
+    ClusterTime, Configuration, Entry, Input as Raw, LogIndex, Majority, Payload, Timer, Voters,
+};
+use kit::{MS, Node, appended, at, configuration, id, request};
+use replica::{Input, Limits, Removal};
+
+fn without(gone: u64) -> Configuration {
+    let rest = [1, 2, 3].into_iter().filter(|number| *number != gone).collect::<Vec<u64>>();
+    configuration(&rest)
+}
+
+/// The configuration on the way from three nodes to two of them.
+fn joint(gone: u64) -> Configuration {
+    let all = configuration(&[1, 2, 3]);
+    let half = |configuration: &Configuration| Majority::new(configuration.voters().iter());
+    let (outgoing, incoming) = (half(&all), half(&without(gone)));
+    let voters = Voters::Joint { outgoing, incoming };
+    Configuration::new(voters, [].into(), all.members().clone()).unwrap()
+}
+
+#[test]
+fn who_is_removed_is_talked_to_for_a_while() {
+    let mut node = Node::leader(&[1, 2, 3], Limits::default());
+    node.hear(3, 2, appended(2));
+    assert_eq!(node.peers, [[1, 2, 3]], "once at the start");
+    let change = Raw::Reconfigure { request: request(1), target: without(3) };
+    node.turn([Input::Raft(change)]);
+    node.finish();
+    for index in [3, 4] {
+        node.hear(2, 2, appended(index));
+        node.finish();
+    }
+    assert_eq!(node.replica.status().configuration, &without(3));
+    assert_eq!(node.peers.last().unwrap()[..], [1, 2, 3], "it has yet to hear of it");
+    let before = node.peers.len();
+    for _ in 0..100 {
+        node.now = node.now.after(60 * MS);
+        node.turn([Input::Raft(Raw::Timeout(Timer::Heartbeat))]);
+        node.hear(2, 2, appended(4));
+    }
+    assert_eq!(node.peers[before..], [[1, 2]]);
+    assert_eq!(node.removed, None);
+}
+
+#[test]
+fn a_node_that_has_applied_its_removal_ends_and_not_before_it_is_committed() {
+    let mut node = Node::new(&[1, 2, 3], Limits::default());
+    let entry = |index, configuration| {
+        let payload = Payload::Configuration(configuration);
+        Entry { id: at(2, index), stamp: ClusterTime::ZERO, payload }
+    };
+    let entries = vec![entry(2, joint(1)), entry(3, without(1))];
+    node.follow(2, at(1, 1), entries, 2);
+    node.finish();
+    assert_eq!(node.replica.status().applied, LogIndex::new(2));
+    assert_eq!(node.removed, None, "it stands in the log, and may yet be cut");
+    node.follow(2, at(2, 3), vec![], 3);
+    node.finish();
+    assert_eq!(node.removed, Some(Removal::Applied { index: LogIndex::new(3) }));
+}
+
+#[test]
+fn a_node_that_is_told_of_its_removal_ends() {
+    let mut node = Node::new(&[1, 2, 3], Limits::default());
+    let (by, reason) = (id(2), "removed by entry 7".to_owned());
+    node.turn([Input::ToldRemoved { by, reason: reason.clone() }]);
+    assert_eq!(node.removed, Some(Removal::Told { by, reason }));
+}
