@@ -7,7 +7,7 @@ use std::sync::Arc;
 use consensus::{
     Body, Event, Input as Raw, NodeId, Outgoing, RequestId, RoleKind, Timer, Timestamp,
 };
-use replica::{Input, Lanes, Question, Removal, Replica, Reply};
+use replica::{Input, Lanes, Removal, Replica, Reply};
 use state_machine::QueryView;
 use transport::{Accepted, PeerEvent, Responder, TurnedAway};
 
@@ -36,9 +36,6 @@ mod moved;
 mod newcomers;
 mod read;
 mod snapshots;
-
-/// How long views are made with every batch after the last question, in nanoseconds.
-const VIEWS_NS: u64 = 1_000_000_000;
 
 /// The name of the transfer that a stopping node asks of itself; no client's.
 const HAND_OVER: RequestId = RequestId::new(0);
@@ -71,11 +68,6 @@ pub(crate) struct Node {
     told: moved::Told,
     /// The newest view of the state.
     view: QueryView,
-    /// Questions that need a newer view, and whether one was asked for.
-    unseen: Vec<Question>,
-    view_asked: bool,
-    /// When a question last came.
-    asked: Option<Timestamp>,
     /// The leader that was last logged.
     leader: Option<NodeId>,
     /// Peers and leaders that are missing.
@@ -126,9 +118,6 @@ impl Node {
             listen: parts.listen,
             told: moved::Told::default(),
             view: parts.view,
-            unseen: Vec::new(),
-            view_asked: false,
-            asked: None,
             leader: None,
             contact: Contact::default(),
             failure: None,
@@ -225,8 +214,20 @@ impl Node {
     /// Drains the replica once and hands the lanes on.
     pub(crate) fn dispatch(&mut self, now: Timestamp) {
         let lanes = self.replica.drain(now);
-        let Lanes { write, send, install, apply, snapshot, query, reply, peers, removed, event } =
-            lanes;
+        let Lanes {
+            write,
+            send,
+            install,
+            apply,
+            snapshot,
+            view,
+            views,
+            query,
+            reply,
+            peers,
+            removed,
+            event,
+        } = lanes;
         if let Some(peers) = peers {
             self.network.set_peers(peers);
             self.tell_addresses();
@@ -241,18 +242,19 @@ impl Node {
             self.install(&meta);
         }
         if let Some(range) = apply {
-            let view = self.asked.is_some_and(|asked| now.since(asked) < VIEWS_NS);
             let all = *range.start()..range.end().next();
             let room = self.apply.room_bytes();
             let entries = if room == 0 { None } else { self.replica.entries(all, room) };
-            self.apply.apply(range, entries.unwrap_or_default(), view);
+            self.apply.apply(range, entries.unwrap_or_default(), views);
         }
         for action in snapshot {
             self.snapshot(now, action);
         }
+        if view {
+            self.apply.view();
+        }
         if !query.is_empty() {
-            self.unseen.extend(query);
-            self.answer_queries(now);
+            self.answer_queries(now, query);
         }
         for reply in reply {
             self.reply(now, reply);

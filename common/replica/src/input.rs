@@ -31,6 +31,12 @@ pub enum Input {
         /// The machine's answers, ascending.
         responses: Vec<(LogIndex, Bytes)>,
     },
+    /// There is a view of the state that holds everything up to here. To be told before that so much
+    /// is applied, if the view came with it.
+    Viewed {
+        /// What it holds.
+        applied: LogIndex,
+    },
     /// The state machine's state is durable up to `index`: the log is not needed for a restart.
     Flushed {
         /// The last index that the durable state covers.

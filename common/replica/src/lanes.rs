@@ -14,7 +14,7 @@ use crate::input::Consistency;
 #[cfg(doc)]
 use crate::input::SnapshotNews;
 
-/// A question that the present state may answer.
+/// A question that the newest view may answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
     /// The request.
@@ -42,7 +42,12 @@ pub struct Lanes {
     pub apply: Option<RangeInclusive<LogIndex>>,
     /// Snapshots and their files, in order.
     pub snapshot: Vec<SnapshotAction>,
-    /// Questions that the present state may answer.
+    /// State machine: a view is to be made of the present state; to be told by
+    /// [`crate::Input::Viewed`].
+    pub view: bool,
+    /// State machine: a view is to be made with what is in `apply`: questions come just now.
+    pub views: bool,
+    /// Questions that the newest view answers.
     pub query: Vec<Question>,
     /// Clients.
     pub reply: Vec<Reply>,

@@ -2,7 +2,9 @@
 //! simulator and the daemon drive the same replica and differ only in who moves the bytes.
 //!
 //! # Architecture invariants
-//! - No I/O, clock, thread or chance of its own: as deterministic as the core inside.
+//! - No I/O, clock, thread or randomness of its own: as deterministic as the core inside.
+//! - The core's invariants are checked with every drain, in release too: a broken one panics, and the
+//!   daemon's process ends by SIGABRT, with the invariant in the last lines of its log.
 //! - Every waiting client is told exactly once how it ended: done, certainly not, or unknown.
 //! - Memory is bounded: cache, proposals and questions have limits, and beyond them a request is
 //!   refused before it has any effect.
@@ -17,6 +19,7 @@ mod limits;
 mod replica;
 mod requests;
 mod snapshots;
+mod views;
 
 pub use compaction::Keep;
 pub use input::{Consistency, Input, SnapshotNews, Transfer};

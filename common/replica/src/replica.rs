@@ -17,6 +17,7 @@ use crate::lanes::{Lanes, Question, Reply};
 use crate::limits::Limits;
 use crate::requests::{Ending, Requests};
 use crate::snapshots::{Snapshots, Waited};
+use crate::views::Views;
 
 /// Marks the core's names for batches; the driver's names for requests stay below.
 const BATCH: u64 = 1 << 63;
@@ -39,7 +40,7 @@ pub struct Replica {
     /// The leadership that they belong to.
     leadership: Term,
     reply: Vec<Reply>,
-    query: Vec<Question>,
+    views: Views,
     /// The core's name for the last batch of proposals.
     batch: u64,
 }
@@ -62,7 +63,7 @@ impl Replica {
             unapplied_bytes: 0,
             leadership: Term::ZERO,
             reply: Vec::new(),
-            query: Vec::new(),
+            views: Views::new(flushed),
             batch: 0,
         }
     }
@@ -79,6 +80,7 @@ impl Replica {
                 self.ask(now, request, query, consistency);
             }
             Input::Applied { index, responses } => self.applied(now, index, responses),
+            Input::Viewed { applied } => self.views.made(applied),
             Input::Flushed { index, state_bytes } => self.flushed(now, index, state_bytes),
             Input::TakeSnapshot { request } => self.take_snapshot(request),
             Input::Snapshot(news) => self.snapshot_news(now, news),
@@ -115,7 +117,9 @@ impl Replica {
             self.answer(now, reply);
         }
         let status_applied = self.raft.applied();
-        self.query.extend(self.requests.ready(status_applied));
+        self.views.release(self.requests.ready(status_applied));
+        let (query, view) = self.views.take(status_applied);
+        let views = self.views.are_wanted(now);
         for request in self.requests.late(now) {
             self.reply.push(Reply::Behind { request, applied: status_applied });
         }
@@ -126,7 +130,9 @@ impl Replica {
             install,
             apply,
             snapshot: self.snapshots.take(),
-            query: mem::take(&mut self.query),
+            view,
+            views,
+            query,
             reply: mem::take(&mut self.reply),
             peers: self.departures.peers(now, &self.raft),
             removed: self.departures.removed(),
@@ -201,10 +207,12 @@ impl Replica {
     }
 
     fn ask(&mut self, now: Timestamp, request: RequestId, query: Bytes, consistency: Consistency) {
+        self.views.question(now);
         let full = self.requests.questions() >= self.limits.questions_max;
         match consistency {
             Consistency::Stale => {
-                self.query.push(Question { request, query, consistency, basis: Basis::Local });
+                let question = Question { request, query, consistency, basis: Basis::Local };
+                self.views.release([question]);
             }
             Consistency::Linearizable | Consistency::AtLeast(_) if full => {
                 self.reply.push(Reply::Refused { request, reason: Rejection::Busy });

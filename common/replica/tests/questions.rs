@@ -139,3 +139,21 @@ fn a_linearizable_question_does_not_wait_for_ever_for_an_index_that_is_never_fed
     let behind = Reply::Behind { request: request(1), applied: LogIndex::new(3) };
     assert_eq!((node.take_replies(), node.replica.waiting()), (vec![behind], (0, 0)));
 }
+
+#[test]
+fn a_question_is_answered_by_a_view_that_holds_all_that_is_applied() {
+    let mut node = Node::leader(&[1], Limits::default());
+    node.propose([1]);
+    node.persist();
+    let (first, last) = node.to_apply.pop_front().unwrap();
+    assert_eq!((first, last), (3, 3));
+    let index = consensus::LogIndex::new(last);
+    node.turn([replica::Input::Applied { index, responses: Vec::new() }]);
+    node.ask(7, Consistency::Stale);
+    node.ask(8, Consistency::Stale);
+    assert_eq!((node.take_questions(), node.views_asked), (vec![], 1), "the view is older");
+    node.turn([replica::Input::Viewed { applied: index }]);
+    assert_eq!(node.take_questions(), [7, 8]);
+    node.ask(9, Consistency::Stale);
+    assert_eq!((node.take_questions(), node.views_asked), (vec![9], 1), "it is new enough");
+}

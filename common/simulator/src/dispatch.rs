@@ -16,8 +16,20 @@ use crate::world::{Happening, World};
 impl World {
     /// Hands lanes on.
     pub(crate) fn dispatch(&mut self, node: usize, lanes: Lanes) -> Result<(), Broken> {
-        let Lanes { write, send, install, apply, snapshot, query, reply, peers, removed, event } =
-            lanes;
+        let Lanes {
+            write,
+            send,
+            install,
+            apply,
+            snapshot,
+            view,
+            views,
+            query,
+            reply,
+            peers,
+            removed,
+            event,
+        } = lanes;
         if let Some(peers) = peers {
             self.nodes[node].peers = peers.into_keys().collect();
         }
@@ -44,6 +56,10 @@ impl World {
             let entries = entries.filter(|_| early).map(<[_]>::to_vec);
             self.enqueue(node, Task::Apply(*range.end(), entries));
         }
+        self.nodes[node].view.1 = views;
+        if view {
+            self.enqueue(node, Task::View);
+        }
         for action in snapshot {
             self.snapshot(node, action)?;
         }
@@ -55,7 +71,7 @@ impl World {
             if raft.status().role != RoleKind::Leader {
                 self.coverage.meet(Met::FollowerRead);
             }
-            self.clients.read(request, self.nodes[node].applied())?;
+            self.clients.read(request, self.nodes[node].view.0)?;
         }
         for reply in reply {
             self.reply(reply)?;

@@ -38,6 +38,8 @@ pub(crate) enum Task {
     Apply(LogIndex, Option<Vec<Entry>>),
     /// Replace the state by this snapshot on the disk.
     Install(EntryId),
+    /// Make a view of the state.
+    View,
     /// Keep the state at hand, for a snapshot.
     Checkpoint,
 }
@@ -65,6 +67,8 @@ pub(crate) struct Node {
     pub(crate) sending: BTreeMap<u64, EntryId>,
     /// Snapshots that have arrived, and wait for a decision.
     pub(crate) offers: BTreeMap<u64, Box<Stream>>,
+    /// What the newest view of the state holds, and whether views are made with every batch.
+    pub(crate) view: (LogIndex, bool),
     /// The nodes that it talks to.
     pub(crate) peers: BTreeSet<NodeId>,
     /// How far the oracle has looked at the commit index.
@@ -104,6 +108,7 @@ impl Node {
             checkpoint: None,
             sending: BTreeMap::new(),
             offers: BTreeMap::new(),
+            view: (LogIndex::ZERO, false),
             peers: BTreeSet::new(),
             seen_commit: LogIndex::ZERO,
             paused: false,
@@ -197,6 +202,7 @@ impl Node {
         self.sending.clear();
         self.offers.clear();
         self.peers.clear();
+        self.view = (self.applied(), false);
         self.backlog.clear();
         self.paused = false;
         self.wake = None;

@@ -241,7 +241,19 @@ impl World {
             self.after(later, Happening::Flush { node: at, life });
         }
         self.oracle.applied(&self.nodes[at], &[], &mut self.coverage)?;
+        let life = self.nodes[at].life;
+        self.view(at)?;
+        if self.nodes[at].life != life {
+            return Ok(());
+        }
         self.step(at, Input::Applied { index, responses: Vec::new() })
+    }
+
+    /// There is a view of the present state.
+    fn view(&mut self, at: usize) -> Result<(), Broken> {
+        let applied = self.nodes[at].applied();
+        self.nodes[at].view.0 = applied;
+        self.step(at, Input::Viewed { applied })
     }
 
     /// The state is made durable, and kept at hand for a snapshot.
@@ -278,6 +290,7 @@ impl World {
         }
         match task {
             Task::Install(last) => self.install(at, last),
+            Task::View => self.view(at),
             Task::Checkpoint => self.checkpoint(at),
             Task::Apply(to, entries) => {
                 let node = &self.nodes[at];
@@ -298,6 +311,13 @@ impl World {
                 self.oracle.applied(&self.nodes[at], &responses, &mut self.coverage)?;
                 if self.rng.permille(self.profile.flushes) {
                     self.flush(at);
+                }
+                let life = self.nodes[at].life;
+                if self.nodes[at].view.1 {
+                    self.view(at)?;
+                }
+                if self.nodes[at].life != life {
+                    return Ok(());
                 }
                 self.step(at, Input::Applied { index: to, responses })
             }

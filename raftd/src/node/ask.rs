@@ -114,7 +114,6 @@ impl Node {
         responder: Responder,
     ) {
         if let Some(request) = self.wait_for(part, now, responder) {
-            self.asked = Some(now);
             self.replica.step(now, Input::Query { request, query, consistency });
         }
     }

@@ -1,9 +1,9 @@
-//! Questions on their way to an answer: released by the replica, put to a view of the state that is
-//! new enough, and answered by the query lane.
+//! Questions on their way to an answer: released by the replica, put to the newest view of the
+//! state, and answered by the query lane.
 
 use consensus::Timestamp;
 use protocol::AGE_UNKNOWN_MS;
-use replica::{Consistency, Question};
+use replica::{Consistency, Input, Question};
 use state_machine::QueryView;
 
 use crate::lanes::query::Asked;
@@ -13,28 +13,17 @@ use crate::pending::Waiting;
 impl Node {
     /// There is a newer view.
     pub(super) fn see(&mut self, now: Timestamp, view: QueryView) {
-        self.view_asked = false;
+        self.replica.step(now, Input::Viewed { applied: view.applied() });
         if view.applied() >= self.view.applied() {
             self.view = view;
         }
-        self.answer_queries(now);
     }
 
-    /// Answers the questions that the replica has released, at a view that holds everything that it
-    /// had applied by then.
-    pub(super) fn answer_queries(&mut self, now: Timestamp) {
-        if self.unseen.is_empty() {
-            return;
-        }
-        if self.view.applied() < self.replica.raft().applied() {
-            if !std::mem::replace(&mut self.view_asked, true) {
-                self.apply.view();
-            }
-            return;
-        }
+    /// Answers questions by the newest view.
+    pub(super) fn answer_queries(&mut self, now: Timestamp, questions: Vec<Question>) {
         let (leads, age_ms) = (self.leads(), self.age_ms(now));
-        let mut batch = Vec::with_capacity(self.unseen.len());
-        for Question { request, query, consistency, basis } in self.unseen.drain(..) {
+        let mut batch = Vec::with_capacity(questions.len());
+        for Question { request, query, consistency, basis } in questions {
             let Some(Waiting { responder, part, .. }) = self.pending.remove(request) else {
                 continue;
             };

@@ -66,6 +66,7 @@ pub struct Node {
     pub peers: Vec<Vec<u64>>,
     pub removed: Option<Removal>,
     pub replies: Vec<Reply>,
+    pub views_asked: usize,
     /// Questions that may be answered now.
     pub questions: Vec<Question>,
 }
@@ -98,6 +99,7 @@ impl Node {
             peers: Vec::new(),
             removed: None,
             replies: Vec::new(),
+            views_asked: 0,
             questions: Vec::new(),
         }
     }
@@ -118,8 +120,20 @@ impl Node {
         for input in inputs {
             self.replica.step(self.now, input);
         }
-        let Lanes { write, send, install, apply, snapshot, query, reply, peers, removed, event: _ } =
-            self.replica.drain(self.now);
+        let Lanes {
+            write,
+            send,
+            install,
+            apply,
+            snapshot,
+            view,
+            views: _,
+            query,
+            reply,
+            peers,
+            removed,
+            event: _,
+        } = self.replica.drain(self.now);
         assert_eq!(install, None, "nobody sends this node a snapshot");
         if let Some(write) = write {
             if let Some(from) = write.truncate_from {
@@ -134,6 +148,7 @@ impl Node {
         self.peers.extend(peers.map(|peers| peers.keys().map(|id| id.get()).collect()));
         self.removed = removed.or(self.removed.take());
         self.questions.extend(query);
+        self.views_asked += usize::from(view);
         self.replies.extend(reply);
     }
 
@@ -153,7 +168,8 @@ impl Node {
                 Payload::Noop | Payload::Configuration(_) => None,
             };
             let responses = entries.iter().filter_map(answer).collect();
-            self.turn([Input::Applied { index: LogIndex::new(last), responses }]);
+            let applied = LogIndex::new(last);
+            self.turn([Input::Viewed { applied }, Input::Applied { index: applied, responses }]);
         }
     }
 

@@ -1,0 +1,63 @@
+//! Questions that may be answered, and views of the state: an answer comes from a view that holds
+//! all that was applied when its question was released.
+
+use std::mem;
+
+use consensus::{LogIndex, Timestamp};
+
+use crate::lanes::Question;
+
+/// How long views are made with every batch after the last question, in nanoseconds.
+const VIEWS_NS: u64 = 1_000_000_000;
+
+/// The newest view, and the questions that wait for a newer one.
+#[derive(Clone, Debug)]
+pub(crate) struct Views {
+    /// What the newest view holds.
+    newest: LogIndex,
+    /// A view was asked for.
+    asked: bool,
+    /// When a question last came.
+    question: Option<Timestamp>,
+    waiting: Vec<Question>,
+}
+
+impl Views {
+    /// Begins with a view of what was applied before the start.
+    pub(crate) fn new(newest: LogIndex) -> Self {
+        Self { newest, asked: false, question: None, waiting: Vec::new() }
+    }
+
+    /// A question has come: more may follow, and need views.
+    pub(crate) fn question(&mut self, now: Timestamp) {
+        self.question = Some(now);
+    }
+
+    /// Says whether a view is to be made with what is applied now.
+    pub(crate) fn are_wanted(&self, now: Timestamp) -> bool {
+        self.question.is_some_and(|when| now.since(when) < VIEWS_NS)
+    }
+
+    /// There is a view that holds everything up to `applied`.
+    pub(crate) fn made(&mut self, applied: LogIndex) {
+        self.newest = self.newest.max(applied);
+        self.asked = false;
+    }
+
+    /// A question may be answered by a view of the present state.
+    pub(crate) fn release(&mut self, questions: impl IntoIterator<Item = Question>) {
+        self.waiting.extend(questions);
+    }
+
+    /// Takes the questions that the newest view answers, if that holds what is applied; says
+    /// whether a newer one is to be made.
+    pub(crate) fn take(&mut self, applied: LogIndex) -> (Vec<Question>, bool) {
+        if self.waiting.is_empty() {
+            return (Vec::new(), false);
+        }
+        if self.newest < applied {
+            return (Vec::new(), !mem::replace(&mut self.asked, true));
+        }
+        (mem::take(&mut self.waiting), false)
+    }
+}
