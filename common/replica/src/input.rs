@@ -31,8 +31,8 @@ pub enum Input {
         /// The machine's answers, ascending.
         responses: Vec<(LogIndex, Bytes)>,
     },
-    /// There is a view of the state that holds everything up to here. To be told before that so much
-    /// is applied, if the view came with it.
+    /// There is a view of the state that holds everything up to here. To be told before
+    /// [`Input::Applied`] if the view came with it.
     Viewed {
         /// What it holds.
         applied: LogIndex,

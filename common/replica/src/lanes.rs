@@ -1,5 +1,5 @@
-//! What a replica wants done: lanes that are ordered inside, parallel among, and never wait for each
-//! other.
+//! What a replica wants done: lanes that are ordered inside, parallel among, and never wait for
+//! each other.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;

@@ -3,8 +3,8 @@
 //!
 //! # Architecture invariants
 //! - No I/O, clock, thread or randomness of its own: as deterministic as the core inside.
-//! - The core's invariants are checked with every drain, in release too: a broken one panics, and the
-//!   daemon's process ends by SIGABRT, with the invariant in the last lines of its log.
+//! - The core's invariants are checked with every drain, in release too: a broken one panics, and
+//!   the daemon's process ends by SIGABRT, with the invariant in the last lines of its log.
 //! - Every waiting client is told exactly once how it ended: done, certainly not, or unknown.
 //! - Memory is bounded: cache, proposals and questions have limits, and beyond them a request is
 //!   refused before it has any effect.

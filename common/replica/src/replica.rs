@@ -46,7 +46,7 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// Wraps a core that was restored just now. On the disk are snapshots that end at these entries.
+    /// Wraps a core that was restored just now. The disk has snapshots that end at these entries.
     pub fn new(now: Timestamp, raft: Raft, limits: Limits, snapshots: Vec<EntryId>) -> Self {
         let flushed = raft.applied();
         let departures = Departures::new(now, &raft);

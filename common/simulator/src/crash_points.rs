@@ -99,3 +99,9 @@ pub(crate) fn strikes(bits: u16, odds: &Odds, rng: &mut Rng) -> Option<Met> {
     }
     struck
 }
+
+/// Says whether commands are written.
+pub(crate) fn proposes(lanes: &replica::Lanes) -> bool {
+    let commands = lanes.write.iter().flat_map(|write| &write.append);
+    commands.into_iter().any(|entry| matches!(entry.payload, consensus::Payload::Command(_)))
+}

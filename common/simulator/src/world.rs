@@ -414,7 +414,7 @@ impl World {
         let received = received && raft.installing().is_some();
         let installed = before.installing().is_some() && raft.installing().is_none();
         let leads = raft.status().role == RoleKind::Leader;
-        if before.is_transferring() && raft.is_transferring() && proposes(&lanes) {
+        if before.is_transferring() && raft.is_transferring() && crash_points::proposes(&lanes) {
             let why = format!("node {} takes writes meanwhile", self.nodes[node].id);
             return Err(Broken::new("nothing is proposed while leadership is handed over", why));
         }
@@ -493,10 +493,4 @@ impl World {
         let life = self.nodes[node].life;
         self.at(at, Happening::Applied { node, life });
     }
-}
-
-/// Says whether commands are written.
-fn proposes(lanes: &replica::Lanes) -> bool {
-    let commands = lanes.write.iter().flat_map(|write| &write.append);
-    commands.into_iter().any(|entry| matches!(entry.payload, consensus::Payload::Command(_)))
 }
