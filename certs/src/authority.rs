@@ -35,7 +35,8 @@ impl Authority {
     ///
     /// # Errors
     ///
-    /// [`CertError::BadValidity`], [`IdentityError::Random`](crate::IdentityError::Random) and [`CertError::Issue`].
+    /// [`CertError::BadValidity`], [`IdentityError::Random`](crate::IdentityError::Random)
+    /// and [`CertError::Issue`].
     pub fn create(cluster: ClusterId, validity: Duration) -> Result<Authority, CertError> {
         Authority::create_within(cluster, Validity::from_now(validity)?)
     }
@@ -120,13 +121,14 @@ impl Authority {
             || store::exists(&directory.join(CA_KEY_FILE))?)
     }
 
-    /// Issues a certificate with a new key to `identity`, from [`crate::CLOCK_SKEW`] ago until
+    /// Issues a certificate with a new key to `identity`, from five minutes ago until
     /// `validity` from now, or until the authority's own end if that is earlier.
     ///
     /// # Errors
     ///
     /// [`CertError::WrongCluster`], [`CertError::AuthorityExpired`],
-    /// [`CertError::BadValidity`], [`IdentityError::Random`](crate::IdentityError::Random) and [`CertError::Issue`].
+    /// [`CertError::BadValidity`], [`IdentityError::Random`](crate::IdentityError::Random)
+    /// and [`CertError::Issue`].
     pub fn issue(&self, identity: &Identity, validity: Duration) -> Result<Issued, CertError> {
         self.validity.check(AUTHORITY, crate::time::now_unix_s())?;
         self.issue_within(identity, Validity::from_now(validity)?)

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls::{AlertDescription, CertificateError, OtherError};
+use rustls::{CertificateError, OtherError};
 
 use crate::time::{span_coarse, utc, utc_minute};
 use crate::{ClusterId, Expect, Identity, IdentityError, Purpose};
@@ -22,7 +22,7 @@ pub enum CertError {
         /// Why.
         source: io::Error,
     },
-    /// A file is larger than [`crate::MAX_PEM_BYTES`].
+    /// A file is larger than 64 KiB.
     #[error("{}: larger than {limit} bytes, this is no certificate or key", .path.display())]
     TooLarge {
         /// The file.
@@ -239,12 +239,11 @@ impl From<CertError> for rustls::Error {
 
 /// A [`CertError`] on its way through rustls, which prints errors of verifiers with `Debug`: here
 /// both forms are the sentence for people.
-pub struct Refusal(CertError);
+struct Refusal(CertError);
 
 impl Refusal {
     /// Why the peer was refused.
-    #[must_use]
-    pub fn error(&self) -> &CertError {
+    fn error(&self) -> &CertError {
         &self.0
     }
 }
@@ -264,44 +263,5 @@ impl fmt::Debug for Refusal {
 impl std::error::Error for Refusal {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.source()
-    }
-}
-
-/// Says in a sentence why a handshake failed: which check, on which side.
-#[must_use]
-#[allow(clippy::wildcard_enum_match_arm, reason = "rustls may add variants")]
-pub fn explain(error: &rustls::Error) -> String {
-    if let Some(refused) = CertError::from_tls(error) {
-        return format!("peer refused: {refused}");
-    }
-    match error {
-        rustls::Error::AlertReceived(alert) => explain_alert(*alert),
-        rustls::Error::NoCertificatesPresented => "the peer sent no certificate".to_owned(),
-        rustls::Error::NoApplicationProtocol => {
-            "no protocol in common: the peer does not speak this version or purpose".to_owned()
-        }
-        rustls::Error::PeerIncompatible(why) => format!("the peer's TLS is unsuitable: {why:?}"),
-        other => other.to_string(),
-    }
-}
-
-#[allow(clippy::wildcard_enum_match_arm, reason = "rustls may add variants")]
-fn explain_alert(alert: AlertDescription) -> String {
-    match alert {
-        AlertDescription::CertificateUnknown
-        | AlertDescription::BadCertificate
-        | AlertDescription::AccessDenied
-        | AlertDescription::UnknownCA
-        | AlertDescription::CertificateExpired
-        | AlertDescription::UnsupportedCertificate => {
-            format!("the peer refused our certificate ({alert:?}); its log says which check failed")
-        }
-        AlertDescription::CertificateRequired => {
-            "the peer wants a certificate and none was sent".to_owned()
-        }
-        AlertDescription::NoApplicationProtocol => {
-            "no protocol in common: the peer does not speak this version or purpose".to_owned()
-        }
-        other => format!("the peer ended the handshake ({other:?})"),
     }
 }

@@ -8,7 +8,7 @@ use std::str::FromStr;
 pub const MAX_NAME_BYTES: usize = 64;
 
 /// The longest URI that names an identity, in bytes: scheme, cluster, role and name.
-pub const MAX_URI_BYTES: usize = SCHEME.len() + 32 + "/operator/".len() + MAX_NAME_BYTES;
+pub(crate) const MAX_URI_BYTES: usize = SCHEME.len() + 32 + "/operator/".len() + MAX_NAME_BYTES;
 
 const SCHEME: &str = "spiffe://";
 

@@ -12,7 +12,7 @@ use crate::time::{unix_s, utc};
 use crate::{CertError, ClusterId, Identity, Validity};
 
 /// The most certificates in a chain that is read, sent or accepted: a leaf and three intermediates.
-pub const MAX_CHAIN_CERTIFICATES: usize = 4;
+pub(crate) const MAX_CHAIN_CERTIFICATES: usize = 4;
 
 /// The identity in the first certificate of a chain that TLS has **already verified**, such as
 /// quinn's `peer_identity()`.
@@ -20,7 +20,8 @@ pub const MAX_CHAIN_CERTIFICATES: usize = 4;
 /// # Errors
 ///
 /// [`CertError::NoIdentity`] for an empty chain or a certificate without a URI SAN,
-/// [`CertError::TwoIdentities`], [`IdentityError::BadUri`](crate::IdentityError::BadUri) and [`CertError::Malformed`].
+/// [`CertError::TwoIdentities`], [`IdentityError::BadUri`](crate::IdentityError::BadUri) and
+/// [`CertError::Malformed`].
 pub fn identity_of(chain: &[CertificateDer<'_>]) -> Result<Identity, CertError> {
     const WHAT: &str = "the peer's certificate";
     let leaf = chain.first().ok_or_else(|| CertError::NoIdentity { what: WHAT.to_owned() })?;

@@ -69,16 +69,14 @@ mod verify;
 
 pub use authority::{Authority, CA_KEY_FILE};
 pub use credentials::Credentials;
-pub use error::{CertError, Refusal, explain};
+pub use error::CertError;
 pub use expect::{Expect, Purpose};
-pub use identity::{ClusterId, Identity, IdentityError, MAX_NAME_BYTES, MAX_URI_BYTES, Name, Role};
-pub use inspect::{Description, MAX_CHAIN_CERTIFICATES, describe, identity_of};
+pub use identity::{ClusterId, Identity, IdentityError, MAX_NAME_BYTES, Name, Role};
+pub use inspect::{Description, describe, identity_of};
 pub use issue::Issued;
 pub use renew::{Renewed, read_certificate, replace_certificate};
 pub use rustls::pki_types::CertificateDer;
-pub use store::{CA_CERTIFICATE_FILE, MAX_PEM_BYTES, PemPaths};
+pub use store::{CA_CERTIFICATE_FILE, PemPaths};
 pub use time::{span, utc};
 pub use tls::SERVER_NAME;
-pub use validity::{
-    CLOCK_SKEW, DEFAULT_CA_VALIDITY, DEFAULT_LEAF_VALIDITY, MAX_VALIDITY, SOON, Validity,
-};
+pub use validity::{DEFAULT_CA_VALIDITY, DEFAULT_LEAF_VALIDITY, Validity};

@@ -93,15 +93,16 @@ pub(crate) fn replace_authority(file: &Path, pem: &str) -> Result<bool, CertErro
 }
 
 impl Authority {
-    /// The same authority with a new certificate, from [`crate::CLOCK_SKEW`] ago until `validity`
+    /// The same authority with a new certificate, from five minutes ago until `validity`
     /// from now: of the same name and for the same key, so that all certificates that it has issued
     /// stay valid, and whoever still holds its former certificate trusts those that it issues from
     /// now on. In memory only: [`Authority::refresh`] writes it.
     ///
     /// # Errors
     ///
-    /// [`CertError::BadValidity`], [`IdentityError::Random`](crate::IdentityError::Random), and [`CertError::Issue`], also if the
-    /// certificate was not made by this crate and has another name.
+    /// [`CertError::BadValidity`], [`IdentityError::Random`](crate::IdentityError::Random),
+    /// and [`CertError::Issue`], also if the certificate was not made by this crate and has another
+    /// name.
     pub fn renew(&self, validity: Duration) -> Result<Authority, CertError> {
         let key = KeyPair::from_pem(&self.issuer().key().serialize_pem());
         let key = key.map_err(|e| issue_error(&e))?;
@@ -130,7 +131,7 @@ impl Authority {
     }
 
     /// Signs a certificate that this authority has issued once more, for the same identity and key,
-    /// from [`crate::CLOCK_SKEW`] ago until `validity` from now, or until the authority's own end
+    /// from five minutes ago until `validity` from now, or until the authority's own end
     /// if that is earlier. That it has expired does not matter, and its private key is not needed.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use crate::{CertError, ClusterId};
 pub const CA_CERTIFICATE_FILE: &str = "ca.crt";
 
 /// The largest file that is read as a certificate or key, in bytes: 64 KiB.
-pub const MAX_PEM_BYTES: u64 = 64 * 1024;
+pub(crate) const MAX_PEM_BYTES: u64 = 64 * 1024;
 
 /// The mode of certificates, which are public.
 pub(crate) const PUBLIC: u32 = 0o644;

@@ -17,13 +17,13 @@ pub const DEFAULT_CA_VALIDITY: Duration = Duration::from_secs(3652 * DAY.as_secs
 pub const DEFAULT_LEAF_VALIDITY: Duration = Duration::from_secs(365 * DAY.as_secs());
 
 /// The longest validity that is issued: a hundred years.
-pub const MAX_VALIDITY: Duration = Duration::from_secs(36525 * DAY.as_secs());
+pub(crate) const MAX_VALIDITY: Duration = Duration::from_secs(36525 * DAY.as_secs());
 
 /// How far a certificate's beginning is set back, for machines whose clocks are behind.
-pub const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
+pub(crate) const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 
 /// How long before its end a certificate should be renewed, and is warned of: thirty days.
-pub const SOON: Duration = Duration::from_secs(30 * DAY.as_secs());
+pub(crate) const SOON: Duration = Duration::from_secs(30 * DAY.as_secs());
 
 /// From when to when a certificate counts; both ends inclusive, in seconds since 1970 (UTC).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,11 +35,11 @@ pub struct Validity {
 }
 
 impl Validity {
-    /// The window that begins [`CLOCK_SKEW`] before now and ends `duration` after now.
+    /// The window that begins five minutes before now and ends `duration` after now.
     ///
     /// # Errors
     ///
-    /// [`CertError::BadValidity`] if `duration` is under a second or over [`MAX_VALIDITY`].
+    /// [`CertError::BadValidity`] if `duration` is under a second or over a hundred years.
     pub fn from_now(duration: Duration) -> Result<Validity, CertError> {
         if duration < Duration::from_secs(1) || duration > MAX_VALIDITY {
             return Err(CertError::BadValidity {
@@ -63,7 +63,7 @@ impl Validity {
         (self.not_before..=self.not_after).contains(&now)
     }
 
-    /// Whether the window's end is past, or less than [`SOON`] away.
+    /// Whether the window's end is past, or less than 30 days away.
     #[must_use]
     pub fn ends_soon(self, now: u64) -> bool {
         self.not_after < now.saturating_add(SOON.as_secs())

@@ -73,8 +73,8 @@ pub(crate) async fn bootstrap(
     Ok(Bootstrapped { generation, present, survey })
 }
 
-/// Finds a cluster that is bootstrapped and serves; it is reported and not touched, also while
-/// some of its first members are down, gone or in other hands. `None` if something is left to be done.
+/// Finds a cluster that is bootstrapped and serves; it is reported and not touched, also while some
+/// of its first members are down, gone or in other hands. `None` if something is left to be done.
 ///
 /// # Errors
 /// If the record cannot be read.

@@ -28,8 +28,8 @@ Exit codes: 0 done or healthy, 1 unexpected failure, 2 usage, 3 no such member, 
 ///
 /// A context (`raftctl init` and `raftctl dev` write one) or flags name the cluster and the
 /// certificates. Each setting is taken from its flag, else from its environment variable, else from
-/// the context, else its default. Of a variable, blanks around its text and empty items are ignored;
-/// an empty one is not set.
+/// the context, else its default. Of a variable, blanks around its text and empty items are
+/// ignored; an empty one is not set.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "raftctl", version, after_help = EXIT_CODES)]
 #[command(max_term_width = 100, arg_required_else_help = true, infer_long_args = false)]

@@ -24,7 +24,8 @@ mod peers;
 mod tests;
 
 pub use crate::logging::Level;
-pub use keys::{DATA_DIR_DEFAULT, Flag, KEYS, Key, Kind, LISTEN_DEFAULT};
+pub(crate) use keys::LISTEN_DEFAULT;
+pub use keys::{Flag, KEYS, Key, Kind};
 #[cfg(test)]
 pub(crate) use layer::Value as Given;
 pub use node::{CertificateFiles, Certificates, Config, Limits, Raft};

@@ -188,6 +188,6 @@ fn a_leaf_cannot_sign_another() {
 fn the_default_validity_of_an_authority_is_ten_years() {
     let window = authority().validity();
     let length = window.not_after - window.not_before;
-    assert_eq!(length, DEFAULT_CA_VALIDITY.as_secs() + crate::CLOCK_SKEW.as_secs());
+    assert_eq!(length, DEFAULT_CA_VALIDITY.as_secs() + crate::validity::CLOCK_SKEW.as_secs());
     assert_eq!(length / (365 * 24 * 3600), 10);
 }

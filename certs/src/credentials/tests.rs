@@ -258,5 +258,8 @@ fn no_damage_to_a_file_makes_loading_panic_and_no_damaged_certificate_counts() {
 #[test]
 fn validity_is_an_hour_here_and_begins_a_little_before() {
     let window = credentials(&authority(), node(1)).validity();
-    assert_eq!(window.not_after - window.not_before, HOUR.as_secs() + crate::CLOCK_SKEW.as_secs());
+    assert_eq!(
+        window.not_after - window.not_before,
+        HOUR.as_secs() + crate::validity::CLOCK_SKEW.as_secs()
+    );
 }

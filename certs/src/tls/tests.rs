@@ -8,7 +8,7 @@ use crate::provider::provider;
 use crate::testing::{
     HOUR, Outcome, authority, credentials, credentials_within, handshake, node, odd_leaf, operator,
 };
-use crate::{Authority, DEFAULT_CA_VALIDITY, Validity, explain, identity_of};
+use crate::{Authority, DEFAULT_CA_VALIDITY, Validity, identity_of};
 
 const ALPN: &[&[u8]] = &[b"raft-peer/1"];
 
@@ -23,7 +23,9 @@ fn expect(id: u64) -> Expect {
 
 /// What the client's and the server's people read.
 fn texts(outcome: &Outcome) -> (String, String) {
-    let text = |end: &Result<(), Error>| end.as_ref().map_or_else(explain, |()| "ok".to_owned());
+    let text = |end: &Result<(), Error>| {
+        end.as_ref().map_or_else(ToString::to_string, |()| "ok".to_owned())
+    };
     (text(&outcome.client), text(&outcome.server))
 }
 
@@ -111,7 +113,6 @@ fn refused_client(client: &Credentials, server: &Credentials) -> Outcome {
     let outcome = handshake(blind(client, server), server.server_config(ALPN).unwrap());
     let alert = Error::AlertReceived(AlertDescription::CertificateUnknown);
     assert_eq!(outcome.client, Err(alert), "the client learns it by an alert");
-    assert!(explain(outcome.client.as_ref().unwrap_err()).contains("refused our certificate"));
     outcome
 }
 
@@ -316,7 +317,9 @@ fn a_chain_that_is_too_long_is_refused_on_both_sides() {
     let right = credentials(&authority, node(1));
     let long = credentials(&authority, node(2));
     let mut shown = (**long.certified_key()).clone();
-    shown.cert.extend(vec![authority.certificate().clone(); crate::MAX_CHAIN_CERTIFICATES]);
+    shown
+        .cert
+        .extend(vec![authority.certificate().clone(); crate::inspect::MAX_CHAIN_CERTIFICATES]);
     let resolver = Arc::new(SingleCertAndKey::from(shown));
     let reason = "the certificate of node 2: the chain has more than 4 certificates";
 
@@ -342,7 +345,6 @@ fn a_reason_survives_its_way_through_rustls_as_a_sentence() {
     assert!(CertError::from_tls(&error).is_some());
     let other = Error::InvalidCertificate(CertificateError::Revoked);
     assert!(CertError::from_tls(&other).is_none());
-    assert_eq!(explain(&other), "invalid peer certificate: Revoked");
 }
 
 #[test]

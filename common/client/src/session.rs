@@ -102,15 +102,19 @@ impl Session {
         let Some(body) = self.window().open.get(&sequence).cloned() else {
             return Err(ClientError::NotWaiting { sequence });
         };
-        match self.settle(sequence, body, deadline).await {
+        self.settle(sequence, body, deadline).await.map_err(|error| {
             // What is certain of this attempt is not of the earlier one.
-            Err(
-                error @ (ClientError::Unreachable { .. }
-                | ClientError::NoLeader { .. }
-                | ClientError::Refused(_)),
-            ) => Err(ClientError::Unknown { why: error.at_length(), sequence: Some(sequence) }),
-            ended => ended,
-        }
+            let is_of_this_attempt = matches!(
+                error,
+                ClientError::Unreachable { .. }
+                    | ClientError::NoLeader { .. }
+                    | ClientError::Refused(_)
+            );
+            if is_of_this_attempt {
+                return ClientError::Unknown { why: error.at_length(), sequence: Some(sequence) };
+            }
+            error
+        })
     }
 
     /// Returns the numbers of the commands that are not answered, in order: those under way, and

@@ -9,18 +9,27 @@ use crate::scanner::{code_of, is_word, line_of, occurrences, product_of};
 use crate::{File, Violation};
 use std::collections::BTreeSet;
 
-/// Returns the names of the enums that files define.
+/// Returns the names of the enums that files define, but for open ones: an enum that is marked
+/// `#[non_exhaustive]` demands a wildcard outside of its crate.
 pub fn enums<'a>(files: impl IntoIterator<Item = &'a File>) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for file in files {
         let code = product_of(&code_of(&file.text));
         for at in occurrences(&code, "enum") {
             let name = code[at + 4..].trim_start().chars().take_while(|c| is_word(*c));
-            found.insert(name.collect::<String>());
+            if !is_open(&code[..at]) {
+                found.insert(name.collect::<String>());
+            }
         }
     }
     found.remove("");
     found
+}
+
+/// Tells whether the attributes that end a text, with `pub` perhaps, open an enum.
+fn is_open(before: &str) -> bool {
+    let attributes = before.rsplit(['}', ';']).next().unwrap_or_default();
+    attributes.contains("#[non_exhaustive]")
 }
 
 /// Finds matches on enums of `ours` that have an arm for all the rest; `crates` are the names of
@@ -157,8 +166,10 @@ mod tests {
     use super::*;
 
     fn found(text: &str) -> Vec<String> {
-        let defined =
-            File::new("a/src/role.rs", "pub enum Role {\n    Leader,\n    Follower,\n}\n");
+        let defined = File::new(
+            "a/src/role.rs",
+            "pub enum Role {\n    Leader,\n    Follower,\n}\n#[non_exhaustive]\npub enum Open { A }\n",
+        );
         let crates = BTreeSet::from(["consensus".to_owned()]);
         let file = File::new("a/src/b.rs", text);
         check(&file, &enums([&defined]), &crates).iter().map(ToString::to_string).collect()
@@ -192,6 +203,7 @@ mod tests {
             "match e { other::Role::Leader => a, _ => b }",
             "match b { true => Role::Leader, false => c }",
             "match n { 1 => Role::Leader, _ => Role::Follower }",
+            "match e { Open::A => 1, _ => 2 }",
             "#[cfg(test)]\nmod tests { fn f() { match r { Role::Leader => 1, _ => 2 } } }",
         ] {
             assert_eq!(found(text), [""; 0], "{text}");

@@ -12,13 +12,6 @@ use tidy::{
     scanner, size, words,
 };
 
-const CRATES_WITH_CIRCLES: [&str; 5] = ["certs", "client", "raftctl", "replica", "transport"];
-
-const CRATES_WITH_DEAD_EXPORTS: [&str; 3] = ["certs", "raftctl", "raftd"];
-
-const CRATES_WITH_WILDCARDS: [&str; 5] =
-    ["common/client/", "common/fixtures/", "common/transport/", "raftctl/", "raftd/"];
-
 #[test]
 fn the_layers_hold() {
     assert_none(&layers::check(&packages(&metadata())));
@@ -87,10 +80,8 @@ fn no_files_of_a_crate_know_each_other_in_a_circle() {
             .filter(|file| !tests.contains(&file.path))
             .collect();
         assert!(!sources.is_empty(), "no source found in {folder}");
-        if !CRATES_WITH_CIRCLES.contains(&name) {
-            for root in ["lib.rs", "main.rs"] {
-                found.extend(circles::check(name, &format!("{source}{root}"), &sources));
-            }
+        for root in ["lib.rs", "main.rs"] {
+            found.extend(circles::check(name, &format!("{source}{root}"), &sources));
         }
     }
     assert_none(&found);
@@ -102,7 +93,6 @@ fn nothing_is_exported_for_nobody() {
         .iter()
         .map(|manifest| manifest.trim_end_matches("/Cargo.toml").to_owned())
         .map(|folder| Library { name: folder.rsplit('/').next().unwrap_or("").into(), folder })
-        .filter(|library| !CRATES_WITH_DEAD_EXPORTS.contains(&library.name.as_str()))
         .collect();
     assert!(libraries.len() > 5, "only {} libraries found", libraries.len());
     assert_none(&exports::check(&libraries, &files()));
@@ -115,10 +105,8 @@ fn matches_on_our_own_enums_are_exhaustive() {
     let product = || files.iter().filter(|file| file.is_rust() && !tests.contains(&file.path));
     let (ours, crates) = (matches::enums(product()), crates());
     assert!(ours.len() > 50, "only {} enums found", ours.len());
-    let found: Vec<Violation> = product()
-        .filter(|file| !CRATES_WITH_WILDCARDS.iter().any(|name| file.path.starts_with(name)))
-        .flat_map(|file| matches::check(file, &ours, &crates))
-        .collect();
+    let found: Vec<Violation> =
+        product().flat_map(|file| matches::check(file, &ours, &crates)).collect();
     assert_none(&found);
 }
 

@@ -435,9 +435,11 @@ impl Bundles {
 /// A key that is here must be the certificate's; it may also be on its machine only.
 fn has_key(holding: &Holding, renewed: &Renewed) -> Result<()> {
     let Some(key) = &holding.key else { return Ok(()) };
-    match renewed.check_key(key, &holding.certificate) {
-        Err(error) if error.is_not_found() => Ok(()),
-        Err(error @ CertError::KeyMismatch { .. }) => Err(Report::from(error).help(holding.anew())),
-        other => Ok(other?),
+    let Err(error) = renewed.check_key(key, &holding.certificate) else { return Ok(()) };
+    if error.is_not_found() {
+        return Ok(());
     }
+    let is_of_another = matches!(error, CertError::KeyMismatch { .. });
+    let report = Report::from(error);
+    Err(if is_of_another { report.help(holding.anew()) } else { report })
 }

@@ -9,10 +9,10 @@ use crate::config::node::{CertificateFiles, Config};
 use crate::logging::Level;
 
 /// Where data is kept unless the configuration says otherwise.
-pub const DATA_DIR_DEFAULT: &str = "/var/lib/raftd";
+pub(crate) const DATA_DIR_DEFAULT: &str = "/var/lib/raftd";
 
 /// Where the daemon listens unless the configuration says otherwise: on all addresses, v4 and v6.
-pub const LISTEN_DEFAULT: &str = "[::]:7400";
+pub(crate) const LISTEN_DEFAULT: &str = "[::]:7400";
 
 /// A key of the configuration file.
 #[derive(Clone, Copy, Debug)]

@@ -52,15 +52,8 @@ impl Node {
                 responder.send(Response::Status(Box::new(report)));
             }
             Request::ReadLog { from, entries_max, detail } => {
-                let status = self.replica.status();
-                let extent = Extent {
-                    first: status.base.index.next(),
-                    last: status.durable,
-                    commit: status.commit,
-                };
-                let from = LogIndex::new(from);
-                let page = Page { from, entries_max, detail };
-                self.queries.page(page, extent, responder);
+                let page = Page { from: LogIndex::new(from), entries_max, detail };
+                self.queries.page(page, self.extent(), responder);
             }
             Request::Reconfigure { target, expected_index } => {
                 let via = via.map(tracing::field::display);
@@ -88,6 +81,12 @@ impl Node {
                 responder.send(crate::bootstrap::repeated(generation, &record));
             }
         }
+    }
+
+    /// Returns what of the log can be shown.
+    fn extent(&self) -> Extent {
+        let raft = self.replica.raft();
+        Extent { first: raft.first(), last: raft.durable(), commit: raft.commit() }
     }
 
     /// Says why a command is refused for want of room on the disk. Only a leader takes commands;
