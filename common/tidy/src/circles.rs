@@ -33,7 +33,7 @@ pub fn check(name: &str, root: &str, files: &[&File]) -> Vec<Violation> {
         .collect()
 }
 
-/// Whom each file knows, and by which names.
+/// Which files each file knows, and by which names.
 type Arrows<'a> = BTreeMap<&'a str, BTreeMap<&'a str, BTreeSet<String>>>;
 
 struct Source<'a> {

@@ -17,7 +17,7 @@ use crate::reach::{Trail, called};
 /// says. The certificate over there is checked to be this node's, of this cluster, and the hello to
 /// be of that node. A node without a history answers too: [`Hello::generation`] is `None` then.
 ///
-/// The other side takes no notice of a visit: it opens no stream, so nothing is sent back on it.
+/// The other side takes no notice of it: the caller opens no stream, so nothing is sent back on it.
 ///
 /// # Errors
 /// By phase: resolving, silence, handshake, refusal (another generation, other leases).

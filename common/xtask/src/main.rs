@@ -74,7 +74,7 @@ fn run(task: Task) -> Result<(), Failure> {
         Task::Verify { seeds } => verify::run(&cargo, seeds),
         Task::Fix => fix(&cargo),
         Task::Sim(arguments) => build_and_become(&cargo, &SIM, &arguments),
-        Task::Mutations(which) => mutations::run(&cargo, which),
+        Task::Museum(which) => mutations::run(&cargo, which),
         Task::Explore(arguments) => build_and_become(&cargo, &EXPLORE, &arguments),
         Task::Bench(arguments) => build_and_become(&cargo, &BENCH, &arguments),
         Task::Run(name, arguments) => {

@@ -46,7 +46,7 @@ pub(crate) enum Task {
     Verify { seeds: u32 },
     Fix,
     Sim(Vec<String>),
-    Mutations(Which),
+    Museum(Which),
     Explore(Vec<String>),
     Bench(Vec<String>),
     Run(&'static str, Vec<String>),
@@ -82,7 +82,7 @@ impl Task {
     pub(crate) fn needs(&self) -> &'static [Need] {
         match self {
             Task::Help => &[],
-            Task::Sim(_) | Task::Mutations(_) | Task::Explore(_) => &[Need::Rust],
+            Task::Sim(_) | Task::Museum(_) | Task::Explore(_) => &[Need::Rust],
             Task::Quickstart(_) | Task::Bench(_) | Task::Run(..) | Task::Man => {
                 &[Need::Rust, Need::Compiler, Need::Libclang]
             }
@@ -96,10 +96,10 @@ impl Task {
 /// Parses `mutations [NAME.. | --check]`.
 fn mutations(rest: &[String]) -> Result<Task, Failure> {
     if rest == ["--check"] {
-        return Ok(Task::Mutations(Which::Check));
+        return Ok(Task::Museum(Which::Check));
     }
     match rest.iter().find(|name| name.starts_with('-')) {
-        None => Ok(Task::Mutations(Which::Named(rest.to_vec()))),
+        None => Ok(Task::Museum(Which::Named(rest.to_vec()))),
         Some(flag) => {
             Err(Failure::Usage(format!("mutations takes names, or only --check, found \"{flag}\"")))
         }
@@ -195,9 +195,9 @@ mod tests {
     #[test]
     fn mutations_takes_names_or_checks() {
         let named = Which::Named(vec!["B1".to_owned(), "C7".to_owned()]);
-        assert_eq!(parse("mutations B1 C7"), Ok(Task::Mutations(named)));
-        assert_eq!(parse("mutations"), Ok(Task::Mutations(Which::Named(Vec::new()))));
-        assert_eq!(parse("mutations --check"), Ok(Task::Mutations(Which::Check)));
+        assert_eq!(parse("mutations B1 C7"), Ok(Task::Museum(named)));
+        assert_eq!(parse("mutations"), Ok(Task::Museum(Which::Named(Vec::new()))));
+        assert_eq!(parse("mutations --check"), Ok(Task::Museum(Which::Check)));
         assert!(parse("mutations --check B1").is_err());
         assert!(parse("mutations --seeds 5").is_err());
     }

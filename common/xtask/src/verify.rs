@@ -22,7 +22,7 @@ enum Stage {
     Build,
     Tests,
     Documentation,
-    Mutations,
+    Museum,
     Simulator,
 }
 
@@ -33,7 +33,7 @@ impl Stage {
         Stage::Build,
         Stage::Tests,
         Stage::Documentation,
-        Stage::Mutations,
+        Stage::Museum,
         Stage::Simulator,
     ];
 
@@ -44,7 +44,7 @@ impl Stage {
             Stage::Build => "build",
             Stage::Tests => "tests",
             Stage::Documentation => "doc tests",
-            Stage::Mutations => "mutations",
+            Stage::Museum => "mutations",
             Stage::Simulator => "simulator",
         }
     }
@@ -73,7 +73,7 @@ pub(crate) fn run(cargo: &Cargo, seeds: u32) -> Result<(), Failure> {
             Stage::Format
             | Stage::Tests
             | Stage::Documentation
-            | Stage::Mutations
+            | Stage::Museum
             | Stage::Simulator => stage_runs(),
         }
     });
@@ -108,7 +108,7 @@ fn run_stage(cargo: &Cargo, stage: Stage, seeds: u32, tally: &mut Tally) -> Resu
             let arguments = "test --release --locked --workspace --doc --no-fail-fast";
             run_tests(cargo, name, arguments, Stream::Stdout, tally)
         }
-        Stage::Mutations => mutations::run(cargo, mutations::Which::Slice),
+        Stage::Museum => mutations::run(cargo, mutations::Which::Slice),
         Stage::Simulator => {
             let build: Vec<&str> = BUILD.into_iter().chain(["--bin", "simulator"]).collect();
             cargo.run(name, &build)?;

@@ -238,7 +238,7 @@ fn a_leader_that_clients_do_not_reach_is_said_to_lead() {
     let why = format!("members cannot be changed: {named} leads, as ");
     assert!(refused.stderr.contains(&why), "{refused:?}");
 
-    // A founding that is repeated from there finds the cluster, and says what it does not reach.
+    // A bootstrap that is repeated from there finds the cluster, and says what it does not reach.
     let again = three.world.ok(&format!("init {CLUSTER} --wait 30s"));
     let running = format!("is running already: voters n1 n2 n3, leader {named}, tolerates 1");
     assert!(again.stdout.contains(&running), "{again:?}");

@@ -1,4 +1,4 @@
-//! What an operator does on a day with a real cluster: founding it in pieces, loading with breaks,
+//! What an operator does on a day with a real cluster: bootstrapping it in pieces, loading with breaks,
 //! measuring, reading the log; and being told which certificate is wrong.
 
 use std::time::Duration;
@@ -39,7 +39,7 @@ fn init_goes_on_wherever_it_was_stopped_and_never_founds_twice() {
     assert_eq!(again["alreadyBootstrapped"], true, "{again}");
     assert_eq!(again["generation"], founded["generation"]);
 
-    // A cluster that serves is reported, also with a founder down that led it until now.
+    // A cluster that serves is reported, also with a first member down that led it until now.
     let leader = again["leader"].as_str().unwrap();
     world.kill(leader);
     let reported = world.ok(&format!("init {CLUSTER} --wait 30s"));

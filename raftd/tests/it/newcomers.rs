@@ -1,4 +1,4 @@
-//! The leader itself meets whom a change brings in, before anything is written.
+//! The leader itself meets the nodes that a change brings in, before anything is written.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};

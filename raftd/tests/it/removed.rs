@@ -56,7 +56,7 @@ async fn a_node_that_slept_through_its_removal_stops_and_says_which_entry_remove
     put(&client, "k", "w").await.unwrap();
 }
 
-/// It finds everybody still willing to talk to it, and asks for votes only those whom it knows for
+/// It finds everybody still willing to talk to it, and asks for votes only those that it knows for
 /// voters: none of them leads, and none of them has a reason to time out.
 #[tokio::test]
 async fn a_node_that_comes_back_during_the_farewell_is_told_by_followers_when_that_is_over() {

@@ -50,14 +50,14 @@ fn restore(node: &Node, file: &Path) -> BootstrapRecord {
 }
 
 /// Adds a node, first as a learner, then as a voter.
-async fn add(cluster: &Cluster, client: &Client, founder: &Node, node: &Node) {
+async fn add(cluster: &Cluster, client: &Client, first: &Node, node: &Node) {
     let status = cluster.answer_of(node).await;
     let (incarnation, address) = (status.incarnation, node.address.clone());
     let newcomer = Member { incarnation, name: "n4".into(), address };
     for votes in [false, true] {
         let began = Instant::now();
         loop {
-            let now = client.status_of(&founder.address).await.unwrap();
+            let now = client.status_of(&first.address).await.unwrap();
             let mut members = now.configuration.members().clone();
             members.insert(id(node.id), newcomer.clone());
             let learners = if votes { BTreeSet::new() } else { BTreeSet::from([id(node.id)]) };
@@ -109,10 +109,10 @@ async fn a_restored_node_serves_alone_and_others_join_it() {
     client.join(&cluster.nodes[1].address, record.clone()).await.unwrap();
     add(&cluster, &client, &cluster.nodes[0], &cluster.nodes[1]).await;
     put(&client, "both", "agree").await.unwrap();
-    let founder = all_keys(&client, &cluster.nodes[0].address).await;
-    assert_eq!(founder.len(), 52);
+    let first = all_keys(&client, &cluster.nodes[0].address).await;
+    assert_eq!(first.len(), 52);
     let began = Instant::now();
-    while all_keys(&client, &cluster.nodes[1].address).await != founder {
+    while all_keys(&client, &cluster.nodes[1].address).await != first {
         assert!(began.elapsed() < PATIENCE, "{}", cluster.nodes[1].log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -126,8 +126,8 @@ async fn a_restored_node_serves_alone_and_others_join_it() {
 async fn a_record_that_goes_on_from_a_snapshot_founds_no_empty_cluster() {
     let mut cluster = Cluster::prepare(1);
     cluster.nodes[0].start();
-    let founding = cluster.record().await;
-    let record = BootstrapRecord { parent: Some(founding.generation()), ..founding };
+    let before = cluster.record().await;
+    let record = BootstrapRecord { parent: Some(before.generation()), ..before };
     let client = cluster.client();
     let refused = client.bootstrap(&cluster.nodes[0].address, record.clone()).await.unwrap_err();
     assert!(reason(&refused).contains("goes on from a snapshot"), "{}", reason(&refused));

@@ -191,7 +191,7 @@ async fn an_id_is_reserved_once_a_name_and_by_operators_only() {
     let history = client.system(&SystemQuery::History, Consistency::Linearizable).await.unwrap();
     let SystemAnswer::History(history) = history else { panic!("{history:?}") };
     assert_eq!(history.len(), 1);
-    assert_eq!(history[0].id.index.get(), 1, "the founding configuration");
+    assert_eq!(history[0].id.index.get(), 1, "the first configuration");
 }
 
 #[tokio::test]

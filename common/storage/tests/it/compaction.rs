@@ -16,8 +16,8 @@ fn log(terms: &[u64]) -> (TempDir, LogStore, Configuration) {
     for (place, term) in terms.iter().enumerate() {
         log.write(&[append(*term, vec![command(*term, place as u64 + 2, "x")])]).unwrap();
     }
-    let founding = record(directory.incarnation()).configuration;
-    (place, log, founding)
+    let initial = record(directory.incarnation()).configuration;
+    (place, log, initial)
 }
 
 fn again(place: &TempDir, log: LogStore) -> (LogStore, RestoredLog) {
@@ -31,23 +31,23 @@ fn identities(restored: &RestoredLog) -> (EntryId, EntryId) {
 
 #[test]
 fn what_follows_the_new_head_stays_and_so_does_the_configuration() {
-    let (place, mut log, founding) = log(&[2, 2, 3, 3, 5]);
-    log.write(&[compact(3, 4, &founding)]).unwrap();
+    let (place, mut log, initial) = log(&[2, 2, 3, 3, 5]);
+    log.write(&[compact(3, 4, &initial)]).unwrap();
     let (log, restored) = again(&place, log);
     assert_eq!(identities(&restored), (at(3, 4), at(5, 6)));
     assert!(restored.log.contains(at(3, 5)) && !restored.log.contains(at(2, 3)));
-    assert_eq!(restored.membership.latest(), &founding);
+    assert_eq!(restored.membership.latest(), &initial);
     assert_eq!(restored.membership.index(), LogIndex::new(1));
     assert_eq!(read(&log, 5, 6).unwrap(), [command(3, 5, "x"), command(5, 6, "x")]);
 }
 
 #[test]
 fn a_reader_finds_nothing_where_the_log_was_compacted_and_no_damage() {
-    let (_place, mut log, founding) = log(&[2, 2, 2, 2]);
+    let (_place, mut log, initial) = log(&[2, 2, 2, 2]);
     let reader = log.reader();
     let read = |from, to| reader.read(LogIndex::new(from)..LogIndex::new(to), EVERYTHING);
     assert_eq!(read(2, 6).unwrap().len(), 4);
-    log.write(&[compact(2, 3, &founding)]).unwrap();
+    log.write(&[compact(2, 3, &initial)]).unwrap();
     assert_eq!(read(2, 6).unwrap(), []);
     assert_eq!(read(4, 6).unwrap().len(), 2);
     assert!(read(4, 9).is_err(), "beyond the end is still an error");
@@ -55,8 +55,8 @@ fn a_reader_finds_nothing_where_the_log_was_compacted_and_no_damage() {
 
 #[test]
 fn a_log_that_is_compacted_to_its_end_goes_on_behind_it() {
-    let (place, mut log, founding) = log(&[2, 2]);
-    log.write(&[compact(2, 3, &founding)]).unwrap();
+    let (place, mut log, initial) = log(&[2, 2]);
+    log.write(&[compact(2, 3, &initial)]).unwrap();
     let (mut log, restored) = again(&place, log);
     assert_eq!(identities(&restored), (at(2, 3), at(2, 3)));
     log.write(&[append(2, vec![command(2, 4, "y")])]).unwrap();
@@ -67,9 +67,9 @@ fn a_log_that_is_compacted_to_its_end_goes_on_behind_it() {
 
 #[test]
 fn a_snapshot_beyond_the_end_takes_the_place_of_the_whole_log() {
-    let (place, mut log, founding) = log(&[2, 2]);
+    let (place, mut log, initial) = log(&[2, 2]);
     let write = Write { append: vec![command(7, 10, "z")], ..append(7, Vec::new()) };
-    let write = Write { compact_to: compact(6, 9, &founding).compact_to, ..write };
+    let write = Write { compact_to: compact(6, 9, &initial).compact_to, ..write };
     log.write(&[write]).unwrap();
     let (log, restored) = again(&place, log);
     assert_eq!(identities(&restored), (at(6, 9), at(7, 10)));
@@ -90,8 +90,8 @@ fn a_snapshot_of_another_history_discards_what_follows_it_too_museum_g3() {
 
 #[test]
 fn the_end_may_be_cut_down_to_the_head_and_not_below_it() {
-    let (place, mut log, founding) = log(&[2, 2, 2, 2]);
-    log.write(&[compact(2, 3, &founding)]).unwrap();
+    let (place, mut log, initial) = log(&[2, 2, 2, 2]);
+    log.write(&[compact(2, 3, &initial)]).unwrap();
     log.write(&[replace(4, 4, vec![command(4, 4, "y")])]).unwrap();
     let (mut log, restored) = again(&place, log);
     assert_eq!(identities(&restored), (at(2, 3), at(4, 4)));
@@ -101,9 +101,9 @@ fn the_end_may_be_cut_down_to_the_head_and_not_below_it() {
 
 #[test]
 fn a_head_never_moves_back() {
-    let (place, mut log, founding) = log(&[2, 2, 2, 2]);
-    log.write(&[compact(2, 4, &founding)]).unwrap();
-    let refused = log.write(&[compact(2, 3, &founding)]).unwrap_err().to_string();
+    let (place, mut log, initial) = log(&[2, 2, 2, 2]);
+    log.write(&[compact(2, 4, &initial)]).unwrap();
+    let refused = log.write(&[compact(2, 3, &initial)]).unwrap_err().to_string();
     assert!(refused.contains("compacted further before"), "{refused}");
     let (_log, restored) = again(&place, log);
     assert_eq!(identities(&restored), (at(2, 4), at(2, 5)));
@@ -111,11 +111,11 @@ fn a_head_never_moves_back() {
 
 #[test]
 fn many_compactions_in_one_call_are_one_step() {
-    let (place, mut log, founding) = log(&[2]);
+    let (place, mut log, initial) = log(&[2]);
     let mut writes = Vec::new();
     for index in 3..=200 {
         writes.push(append(2, vec![command(2, index, "x")]));
-        writes.push(compact(2, index - 1, &founding));
+        writes.push(compact(2, index - 1, &initial));
     }
     log.write(&writes).unwrap();
     let (log, restored) = again(&place, log);

@@ -206,7 +206,7 @@ fn founding_twice_is_the_same_and_founding_otherwise_is_refused() {
 }
 
 /// A crash between the first write of the log and the superblock leaves a node that is not
-/// initialised, and the same founding act finishes what was begun.
+/// initialised, and the same bootstrap finishes what was begun.
 #[test]
 fn a_founding_that_was_cut_off_is_repeated_museum_h8() {
     let place = tempdir().unwrap();

@@ -93,7 +93,7 @@ impl Model {
     /// Does a piece to the model, and returns it as a write.
     fn take(&mut self, piece: &Piece) -> Write {
         self.written += 1;
-        // The founding entry is committed from the first: nobody cuts it.
+        // The first entry is committed from the first: nobody cuts it.
         let least = usize::from(self.base.last == EntryId::ZERO);
         let keep = self.entries.len().saturating_sub(piece.cut).max(least);
         self.entries.truncate(keep);

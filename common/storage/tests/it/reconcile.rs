@@ -20,12 +20,12 @@ fn node(snapshots: &[(u64, u64)]) -> (TempDir, Vec<SnapshotFile>) {
     let directory = found(place.path());
     let mut host = apply(StateStore::open(place.path()).unwrap(), 20, "old");
     host.persist().unwrap();
-    let founding = record(directory.incarnation()).configuration;
+    let initial = record(directory.incarnation()).configuration;
     let (mut log, _) = LogStore::open(&directory).unwrap();
     let install = Write {
         hard_state: Some(hard_state(1, None)),
         append: (51..=60).map(|index| kit::command(1, index, "x")).collect(),
-        ..compact(1, 50, &founding)
+        ..compact(1, 50, &initial)
     };
     log.write(&[install]).unwrap();
     let files = snapshots.iter().map(|(term, to)| snapshot(&directory, *term, *to)).collect();

@@ -125,8 +125,8 @@ fn a_restore_that_was_interrupted_before_its_last_step_is_no_history() {
     assert_eq!(unfinished.generation(), None);
     let refused = LogStore::bootstrap(&mut unfinished, &record).unwrap_err().to_string();
     assert!(refused.contains("it goes on from generation"), "{refused}");
-    let founding = BootstrapRecord { parent: None, ..record.clone() };
-    assert!(LogStore::bootstrap(&mut unfinished, &founding).is_err(), "the log is in the way");
+    let original = BootstrapRecord { parent: None, ..record.clone() };
+    assert!(LogStore::bootstrap(&mut unfinished, &original).is_err(), "the log is in the way");
     let refused = LogStore::join(&mut unfinished, &record).unwrap_err().to_string();
     assert!(refused.contains("a restore was not finished"), "{refused}");
     drop(unfinished);

@@ -67,9 +67,9 @@ impl World {
         let (says, said) = watch::channel(self.hello(Some(number)));
         let forwarder = Forwarder::new(endpoint.clone(), said);
         let (sender, mut requests) = mpsc::channel(64);
-        let door = endpoint.clone();
+        let listener = endpoint.clone();
         tokio::spawn(async move {
-            while let Some(incoming) = door.accept().await {
+            while let Some(incoming) = listener.accept().await {
                 let Ok(accepted) = incoming.finish().await else { continue };
                 let (hello, to) = (says.borrow().clone(), (sender.clone(), forwarder.clone()));
                 tokio::spawn(serve_client(accepted, hello, to));

@@ -52,9 +52,9 @@ fn start(authority: &Authority, number: u64, says: Hello) -> Side {
     let address = endpoint.local_addr().unwrap().to_string();
     let (sender, events) = mpsc::channel(1_024);
     let mesh = Arc::new(Mutex::new(Mesh::new(endpoint.clone(), says, sender)));
-    let (accepting, door) = (Arc::clone(&mesh), endpoint.clone());
+    let (accepting, listener) = (Arc::clone(&mesh), endpoint.clone());
     tokio::spawn(async move {
-        while let Some(incoming) = door.accept().await {
+        while let Some(incoming) = listener.accept().await {
             if let Ok(accepted) = incoming.finish().await {
                 accepting.lock().unwrap().accept(accepted);
             }
@@ -80,8 +80,8 @@ fn start_uninitialised(authority: &Authority, number: u64) -> String {
 
 impl Side {
     async fn visits(&self, number: u64, address: &str) -> Result<Hello, ConnectError> {
-        let visit = self.mesh.lock().unwrap().identify(id(number), address.to_owned(), PATIENCE);
-        visit.await
+        let asked = self.mesh.lock().unwrap().identify(id(number), address.to_owned(), PATIENCE);
+        asked.await
     }
 
     async fn hears<T>(&mut self, mut wanted: impl FnMut(PeerEvent) -> Option<T>) -> T {
@@ -165,8 +165,8 @@ async fn where_nobody_is_the_visit_ends_in_time() {
     let nobody = taken.local_addr().unwrap().to_string();
     let within = Duration::from_millis(300);
     let began = std::time::Instant::now();
-    let visit = identify(one.endpoint.clone(), hello(&ours, 1), id(2), nobody.clone(), within);
-    let error = visit.await.unwrap_err();
+    let asked = identify(one.endpoint.clone(), hello(&ours, 1), id(2), nobody.clone(), within);
+    let error = asked.await.unwrap_err();
     assert_eq!(error, ConnectError::Silent { address: nobody.clone(), after: within });
     assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
 

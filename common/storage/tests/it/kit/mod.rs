@@ -37,7 +37,7 @@ pub fn configuration(incarnation: Incarnation, address: &str) -> Configuration {
     Configuration::new(voters, BTreeSet::new(), BTreeMap::from([(node(1), member)])).unwrap()
 }
 
-/// The founding record of a cluster of one.
+/// The bootstrap record of a cluster of one.
 pub fn record(incarnation: Incarnation) -> BootstrapRecord {
     BootstrapRecord {
         cluster: CLUSTER,
@@ -48,7 +48,7 @@ pub fn record(incarnation: Incarnation) -> BootstrapRecord {
     }
 }
 
-/// Makes a directory whose log holds the founding configuration as its first entry.
+/// Makes a directory whose log holds the first configuration as its first entry.
 pub fn found(path: &Path) -> DataDirectory {
     let mut directory = directory(path).unwrap();
     let record = record(directory.incarnation());
