@@ -117,7 +117,8 @@ impl Credentials {
     ///
     /// [`CertError::AuthorityExists`] if the directory's `ca.crt` is another authority's (one of
     /// the same key is replaced: it was renewed), and nothing is written;
-    /// [`IdentityError::BadName`] if `prefix` is not a [`crate::Name`] or is `ca`; [`CertError::Io`].
+    /// [`IdentityError::BadName`] if `prefix` is not a [`crate::Name`] or is `ca`;
+    /// [`CertError::Io`].
     pub fn write(&self, directory: &Path, prefix: &str) -> Result<(), CertError> {
         prefix.parse::<crate::Name>()?;
         let paths = PemPaths::in_directory(directory, prefix);

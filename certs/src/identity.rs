@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use std::str::FromStr;
 
 /// The longest name of an operator, client or reader, in bytes (an X.509 common name holds 64).
-pub const MAX_NAME_BYTES: usize = 64;
+pub(crate) const MAX_NAME_BYTES: usize = 64;
 
 /// The longest URI that names an identity, in bytes: scheme, cluster, role and name.
 pub(crate) const MAX_URI_BYTES: usize = SCHEME.len() + 32 + "/operator/".len() + MAX_NAME_BYTES;
@@ -119,7 +119,7 @@ impl FromStr for ClusterId {
     }
 }
 
-/// A name of an operator, client or reader: 1 to [`MAX_NAME_BYTES`] bytes of `a-z`, `0-9`, `.`, `_`
+/// A name of an operator, client or reader: 1 to 64 bytes of `a-z`, `0-9`, `.`, `_`
 /// and `-`, beginning with a letter or digit: it is also a file name, and needs no escapes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(String);

@@ -71,7 +71,7 @@ pub use authority::{Authority, CA_KEY_FILE};
 pub use credentials::Credentials;
 pub use error::CertError;
 pub use expect::{Expect, Purpose};
-pub use identity::{ClusterId, Identity, IdentityError, MAX_NAME_BYTES, Name, Role};
+pub use identity::{ClusterId, Identity, IdentityError, Name, Role};
 pub use inspect::{Description, describe, identity_of};
 pub use issue::Issued;
 pub use renew::{Renewed, read_certificate, replace_certificate};

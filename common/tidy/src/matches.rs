@@ -168,7 +168,8 @@ mod tests {
     fn found(text: &str) -> Vec<String> {
         let defined = File::new(
             "a/src/role.rs",
-            "pub enum Role {\n    Leader,\n    Follower,\n}\n#[non_exhaustive]\npub enum Open { A }\n",
+            "pub enum Role {\n    Leader,\n    Follower,\n}\n\
+             #[non_exhaustive]\npub enum Open { A }\n",
         );
         let crates = BTreeSet::from(["consensus".to_owned()]);
         let file = File::new("a/src/b.rs", text);

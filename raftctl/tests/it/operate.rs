@@ -1,5 +1,5 @@
-//! What an operator does on a day with a real cluster: bootstrapping it in pieces, loading with breaks,
-//! measuring, reading the log; and being told which certificate is wrong.
+//! What an operator does on a day with a real cluster: bootstrapping it in pieces, loading with
+//! breaks, measuring, reading the log; and being told which certificate is wrong.
 
 use std::time::Duration;
 
