@@ -1,8 +1,11 @@
 //! Refusals and outcomes in words: what clients are told, and whether anything may have happened.
 
-use consensus::{NodeId, Rejection};
+use consensus::{Member, NodeId, Rejection};
 use protocol::{ErrorCode, ErrorReply, LeaderHint, Outcome, Response};
-use replica::Reply;
+use replica::{ChangeRefusal, NotMet, Reply};
+
+/// The refusal of a change before an earlier one is over.
+const UNDER_WAY: &str = "another change of members is under way";
 
 /// Makes a refusal: certainly without effect.
 pub(crate) fn refusal(code: ErrorCode, message: impl Into<String>) -> ErrorReply {
@@ -18,6 +21,7 @@ pub(crate) fn response(reply: Reply, hint: impl FnOnce(NodeId) -> Option<LeaderH
         Reply::Done { .. } => Response::Done,
         Reply::SnapshotTaken { .. } => unreachable!("the snapshot lane knows what it is"),
         Reply::Refused { reason, .. } => Response::Error(rejection(reason, hint)),
+        Reply::ChangeRefused { why, .. } => Response::Error(change_refused(&why)),
         Reply::Superseded { .. } => Response::Error(refusal(
             ErrorCode::Superseded,
             "another leader's entry took the place of this one: it was not applied and never will",
@@ -36,6 +40,42 @@ pub(crate) fn response(reply: Reply, hint: impl FnOnce(NodeId) -> Option<LeaderH
     }
 }
 
+/// Says why a change of members was not begun.
+fn change_refused(why: &ChangeRefusal) -> ErrorReply {
+    match why {
+        ChangeRefusal::Stale { found, expected } => refusal(
+            ErrorCode::Forbidden,
+            format!(
+                "the members were changed meanwhile: the configuration stands at {found}, not at \
+                 {expected}; look again"
+            ),
+        ),
+        ChangeRefusal::IdUsed { node, index } => refusal(
+            ErrorCode::Forbidden,
+            format!(
+                "node {node} was removed by log entry {index}, and an id is never used again; \
+                 another is reserved for a name that is added"
+            ),
+        ),
+        ChangeRefusal::Meeting => refusal(
+            ErrorCode::Busy,
+            "the nodes of another change of members are being asked who they are",
+        ),
+        ChangeRefusal::UnderWay => refusal(ErrorCode::Busy, UNDER_WAY),
+        ChangeRefusal::NotMet { node, member, why } => {
+            let Member { name, address, incarnation } = member;
+            let why = match why {
+                NotMet::Silent(trouble) => trouble.clone(),
+                NotMet::Other(found) => {
+                    format!("its data directory is {found}, the change names {incarnation}")
+                }
+            };
+            let who = format!("{name} (node {node}) at {address}");
+            refusal(ErrorCode::NotMet, format!("the leader did not meet {who}: {why}"))
+        }
+    }
+}
+
 fn rejection(reason: Rejection, hint: impl FnOnce(NodeId) -> Option<LeaderHint>) -> ErrorReply {
     match reason {
         Rejection::NotLeader { leader: Some(id) } => ErrorReply {
@@ -49,9 +89,7 @@ fn rejection(reason: Rejection, hint: impl FnOnce(NodeId) -> Option<LeaderHint>)
             refusal(ErrorCode::NoLeader, "leadership was lost before the read was confirmed")
         }
         Rejection::Busy => refusal(ErrorCode::Busy, "too much unfinished work; try again later"),
-        Rejection::Reconfiguring => {
-            refusal(ErrorCode::Busy, "another change of members is under way")
-        }
+        Rejection::Reconfiguring => refusal(ErrorCode::Busy, UNDER_WAY),
         Rejection::Transferring => refusal(ErrorCode::Busy, "leadership is being handed over"),
         Rejection::Invalid => refusal(ErrorCode::BadRequest, "the request makes no sense here"),
         Rejection::NotCaughtUp { node } => refusal(

@@ -1,12 +1,14 @@
 //! What the loop hands work to: threads and tasks that run in parallel, are ordered inside, never
 //! wait for each other, and report by [`Done`]. The loop never waits for them.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use bytes::Bytes;
-use consensus::{Configuration, Entry, EntryId, LogIndex, NodeId, Payload, RequestId, WriteId};
+use consensus::{Entry, EntryId, LogIndex, NodeId, Payload, RequestId, WriteId};
 use protocol::ENTRY_HEADER_BYTES;
+use replica::Answer;
 use state_machine::QueryView;
 use storage::StateCheckpoint;
 use tokio::sync::mpsc;
@@ -87,9 +89,9 @@ pub(crate) enum Done {
     /// The nodes that a change of members brings in were asked who they are.
     Met {
         /// The change.
-        change: Change,
-        /// Why it cannot be made, if it cannot.
-        result: Result<(), String>,
+        request: RequestId,
+        /// Their answers.
+        answers: BTreeMap<NodeId, Answer>,
     },
     /// A lane's thread has panicked.
     Panicked(Failure),
@@ -104,17 +106,6 @@ pub(crate) enum Done {
         /// `None` if they are compacted meanwhile.
         result: Result<Option<network::Piece>, Failure>,
     },
-}
-
-/// A change of members that a client waits for.
-#[derive(Clone, Debug)]
-pub(crate) struct Change {
-    /// The client's request.
-    pub(crate) request: RequestId,
-    /// What the members shall be.
-    pub(crate) target: Configuration,
-    /// Where the configuration stood that the client had seen.
-    pub(crate) expected_index: u64,
 }
 
 /// A view of the state, as a report carries it.

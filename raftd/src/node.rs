@@ -7,6 +7,7 @@ use std::sync::Arc;
 use consensus::{
     Body, Event, Input as Raw, NodeId, Outgoing, RequestId, RoleKind, Timer, Timestamp,
 };
+use protocol::Response;
 use replica::{Input, Lanes, Removal, Replica, Reply};
 use state_machine::QueryView;
 use transport::{Accepted, PeerEvent, Responder, TurnedAway};
@@ -22,6 +23,7 @@ use crate::lanes::network::{Elsewhere, Network};
 use crate::lanes::query::Queries;
 use crate::lanes::snapshot::SnapshotLane;
 use crate::lanes::{Done, View};
+use crate::logging::repeat::{self, Kind};
 use crate::metrics::Metrics;
 use crate::node::contact::Contact;
 use crate::pending::{Pending, Waiting};
@@ -33,7 +35,6 @@ use crate::status::{self, Link, Sources};
 mod ask;
 mod contact;
 mod moved;
-mod newcomers;
 mod read;
 mod snapshots;
 
@@ -49,8 +50,6 @@ pub(crate) struct Node {
     queries: Queries,
     network: Network,
     snapshots: SnapshotLane,
-    /// Whether the nodes that a change brings in are being asked who they are.
-    meeting: bool,
     gauges: Arc<Gauges>,
     room: Room,
     /// The machine, which knows what of its commands frees space.
@@ -105,7 +104,6 @@ impl Node {
             queries: parts.queries,
             network: parts.network,
             snapshots: parts.snapshots,
-            meeting: false,
             room: Room::new(Arc::clone(&parts.gauges)),
             machine: parts.machine,
             gauges: parts.gauges,
@@ -173,7 +171,9 @@ impl Node {
             Done::Checkpointed { last, result } => self.checkpointed(now, last, result),
             Done::Installed { last, view: View(view) } => self.installed(now, last, view),
             Done::Snapshot(report) => self.snapshot_report(now, report),
-            Done::Met { change, result } => self.met(now, change, result),
+            Done::Met { request, answers } => {
+                self.replica.step(now, Input::Met { request, answers });
+            }
         }
     }
 
@@ -225,12 +225,16 @@ impl Node {
             query,
             reply,
             peers,
+            meet,
             removed,
             event,
         } = lanes;
         if let Some(peers) = peers {
             self.network.set_peers(peers);
             self.tell_addresses();
+        }
+        if let Some(meeting) = meet {
+            self.network.meet(meeting);
         }
         if let Some(write) = write {
             self.disk.write(write);
@@ -371,6 +375,7 @@ impl Node {
             Reply::Applied { request, .. } => (*request, true),
             Reply::Done { request }
             | Reply::Refused { request, .. }
+            | Reply::ChangeRefused { request, .. }
             | Reply::Superseded { request }
             | Reply::Behind { request, .. }
             | Reply::SnapshotTaken { request, .. }
@@ -390,7 +395,14 @@ impl Node {
         let configuration = self.replica.raft().status().configuration;
         let network = &self.network;
         let hint = |id| moved::hint(id, configuration, network);
-        responder.send(answer::response(reply, hint));
+        let refuses = matches!(reply, Reply::ChangeRefused { .. });
+        let response = answer::response(reply, hint);
+        if let Response::Error(refusal) = &response
+            && refuses
+        {
+            repeat::tell(Kind::Change, "the leader", &refusal.message);
+        }
+        responder.send(response);
     }
 
     /// Tells what this node is and does.

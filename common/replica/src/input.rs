@@ -1,12 +1,18 @@
 //! What happens to a replica: a closed list, in the words of its driver.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
-use consensus::{EntryId, Input as Raw, LogIndex, NodeId, RequestId, SnapshotMeta, Term};
+use consensus::{
+    Configuration, EntryId, Incarnation, Input as Raw, LogIndex, NodeId, RequestId, SnapshotMeta,
+    Term,
+};
 
 /// All that can happen to a replica.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// Something for the consensus core, but for commands and questions of clients.
+    /// Something for the consensus core, but for commands and questions of clients, and changes of
+    /// members.
     Raft(Raw),
     /// A client's command.
     Propose {
@@ -51,6 +57,26 @@ pub enum Input {
     },
     /// News of the snapshots.
     Snapshot(SnapshotNews),
+    /// An operator wants other members.
+    Reconfigure {
+        /// Named again in the reply.
+        request: RequestId,
+        /// The members and their roles.
+        target: Configuration,
+        /// Where the configuration stands that the operator has seen.
+        expected_index: LogIndex,
+        /// Which of these members were removed once, and by which entry, as the applied state
+        /// tells.
+        removed: BTreeMap<NodeId, LogIndex>,
+    },
+    /// The nodes that a change brings in, or moves, were asked who they are: each has answered, or
+    /// was given up.
+    Met {
+        /// The change, as in [`crate::Meeting`].
+        request: RequestId,
+        /// Their answers; who is missing has not answered.
+        answers: BTreeMap<NodeId, Answer>,
+    },
     /// Another node says that this one was removed from the cluster.
     ToldRemoved {
         /// That node.
@@ -61,6 +87,9 @@ pub enum Input {
     /// The node stops: all that wait are told.
     Abandon,
 }
+
+/// The data directory that a node says to have; or why nobody was met, in the driver's words.
+pub type Answer = Result<Incarnation, String>;
 
 /// What becomes of snapshots, as their driver tells.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use consensus::{
-    Basis, EntryId, Event, LogIndex, Member, NodeId, Outgoing, Rejection, RequestId, SnapshotMeta,
-    Term, Write,
+    Basis, EntryId, Event, Incarnation, LogIndex, Member, NodeId, Outgoing, Rejection, RequestId,
+    SnapshotMeta, Term, Write,
 };
 
 use crate::input::Consistency;
@@ -53,10 +53,22 @@ pub struct Lanes {
     pub reply: Vec<Reply>,
     /// Network: the nodes to talk to from now on, if they are others than before.
     pub peers: Option<BTreeMap<NodeId, Member>>,
+    /// Network: nodes to be asked who they are; to be told by [`crate::Input::Met`].
+    pub meet: Option<Meeting>,
     /// This node was removed from the cluster: it has nothing to do any more, and ends.
     pub removed: Option<Removal>,
     /// Observers.
     pub event: Vec<Event>,
+}
+
+/// The nodes that a change of members brings in, or moves: each is to be asked who it is, at the
+/// address that the change names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meeting {
+    /// The change.
+    pub request: RequestId,
+    /// The nodes, as the change describes them.
+    pub newcomers: BTreeMap<NodeId, Member>,
 }
 
 /// How a node knows that it was removed.
@@ -140,6 +152,13 @@ pub enum Reply {
         /// Why.
         reason: Rejection,
     },
+    /// A change of members was not begun: certainly without effect.
+    ChangeRefused {
+        /// The request.
+        request: RequestId,
+        /// Why.
+        why: ChangeRefusal,
+    },
     /// Certainly without effect: another leader's entry has taken its place.
     Superseded {
         /// The request.
@@ -164,4 +183,45 @@ pub enum Reply {
         /// What this node has applied.
         applied: LogIndex,
     },
+}
+
+/// Why a change of members was not begun, beyond the reasons of the core.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChangeRefusal {
+    /// The members were changed since the operator looked.
+    Stale {
+        /// Where the configuration stands.
+        found: LogIndex,
+        /// Where the one stands that the operator has seen.
+        expected: LogIndex,
+    },
+    /// A node would come under the id of a member that was removed.
+    IdUsed {
+        /// The id.
+        node: NodeId,
+        /// The entry that removed the member.
+        index: LogIndex,
+    },
+    /// The nodes of another change are being asked who they are.
+    Meeting,
+    /// Another change is not applied yet, or has just been made.
+    UnderWay,
+    /// The leader did not meet a node.
+    NotMet {
+        /// The node.
+        node: NodeId,
+        /// As the change describes it.
+        member: Member,
+        /// What was met instead.
+        why: NotMet,
+    },
+}
+
+/// What a leader has met instead of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotMet {
+    /// Nobody, or nobody that could be that node; in the driver's words.
+    Silent(String),
+    /// The node with another data directory.
+    Other(Incarnation),
 }

@@ -16,13 +16,14 @@ mod holds;
 mod input;
 mod lanes;
 mod limits;
+mod newcomers;
 mod replica;
 mod requests;
 mod snapshots;
 mod views;
 
 pub use compaction::Keep;
-pub use input::{Consistency, Input, SnapshotNews, Transfer};
-pub use lanes::{Lanes, Question, Removal, Reply, SnapshotAction};
+pub use input::{Answer, Consistency, Input, SnapshotNews, Transfer};
+pub use lanes::{ChangeRefusal, Lanes, Meeting, NotMet, Question, Removal, Reply, SnapshotAction};
 pub use limits::Limits;
 pub use replica::Replica;

@@ -15,6 +15,7 @@ use crate::departures::Departures;
 use crate::input::{Consistency, Input, SnapshotNews, Transfer};
 use crate::lanes::{Lanes, Question, Reply};
 use crate::limits::Limits;
+use crate::newcomers::{Change, Newcomers, Next};
 use crate::requests::{Ending, Requests};
 use crate::snapshots::{Snapshots, Waited};
 use crate::views::Views;
@@ -32,6 +33,7 @@ pub struct Replica {
     compaction: Compaction,
     snapshots: Snapshots,
     departures: Departures,
+    newcomers: Newcomers,
     /// Proposals since the last drain: one step of the core for all of them.
     proposed: Vec<(RequestId, Bytes)>,
     /// Bytes of entries that were proposed here and are not applied, by index.
@@ -58,6 +60,7 @@ impl Replica {
             compaction: Compaction::new(limits.keep),
             snapshots: Snapshots::new(snapshots, flushed),
             departures,
+            newcomers: Newcomers::default(),
             proposed: Vec::new(),
             unapplied: Vec::new(),
             unapplied_bytes: 0,
@@ -84,6 +87,16 @@ impl Replica {
             Input::Flushed { index, state_bytes } => self.flushed(now, index, state_bytes),
             Input::TakeSnapshot { request } => self.take_snapshot(request),
             Input::Snapshot(news) => self.snapshot_news(now, news),
+            Input::Reconfigure { request, target, expected_index, removed } => {
+                let change = Change { request, target, expected_index };
+                let next = self.newcomers.ask(&self.raft, change, &removed);
+                self.go_on(now, next);
+            }
+            Input::Met { request, answers } => {
+                if let Some(next) = self.newcomers.met(&self.raft, request, answers) {
+                    self.go_on(now, next);
+                }
+            }
             Input::ToldRemoved { by, reason } => self.departures.told(by, reason),
             Input::Abandon => self.abandon(),
         }
@@ -135,6 +148,7 @@ impl Replica {
             query,
             reply: mem::take(&mut self.reply),
             peers: self.departures.peers(now, &self.raft),
+            meet: self.newcomers.take(),
             removed: self.departures.removed(),
             event,
         }
@@ -225,6 +239,17 @@ impl Replica {
                 self.requests.asked(request, query);
                 self.raft.step(now, Raw::Read { request });
             }
+        }
+    }
+
+    /// Goes on with a change of members.
+    fn go_on(&mut self, now: Timestamp, next: Next) {
+        match next {
+            Next::Begin(Change { request, target, .. }) => {
+                self.raft.step(now, Raw::Reconfigure { request, target });
+            }
+            Next::Meet => {}
+            Next::Refuse(request, why) => self.reply.push(Reply::ChangeRefused { request, why }),
         }
     }
 
@@ -353,6 +378,7 @@ impl Replica {
         self.reply.extend(questions.into_iter().map(refuse));
         let proposed = mem::take(&mut self.proposed);
         self.reply.extend(proposed.into_iter().map(|(request, _)| refuse(request)));
+        self.reply.extend(self.newcomers.abandon().map(refuse));
         let unmade = self.snapshots.abandon();
         self.reply.extend(unmade.into_iter().map(|request| Reply::Unknown { request }));
         self.unapplied.clear();

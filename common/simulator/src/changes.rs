@@ -2,19 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use consensus::{Configuration, Input as Raw, Majority, Member, NodeId, RequestId, Voters};
-use replica::{Input, Removal};
+use consensus::{
+    Configuration, Input as Raw, LogIndex, Majority, Member, NodeId, RequestId, RoleKind, Voters,
+};
+use replica::{Answer, ChangeRefusal, Input, Meeting, NotMet, Removal};
 
 use crate::broken::Broken;
 use crate::coverage::Met;
+use crate::faults::MS;
 use crate::node::{Late, member};
-use crate::world::World;
+use crate::world::{Happening, World};
 
-/// Marks the numbers of operators' requests; clients' stay below.
+/// Marks the numbers of operators' requests, which are even but for transfers; clients' stay below.
 pub(crate) const CHANGE: u64 = 1 << 61;
 
 /// Marks transfers among them.
 pub(crate) const TRANSFER: u64 = CHANGE | 1;
+
+/// When a node is given up that does not answer.
+const PATIENCE_NS: u64 = 300 * MS;
 
 impl World {
     /// Asks the leader for some other members or roles.
@@ -26,9 +32,98 @@ impl World {
         let Some(target) = self.draw_target(node) else {
             return Ok(());
         };
-        let request = RequestId::new(CHANGE);
         self.coverage.meet(Met::Change);
-        self.step(node, Input::Raft(Raw::Reconfigure { request, target }))
+        self.ask_for(node, target)
+    }
+
+    /// An operator asks a node for these members.
+    fn ask_for(&mut self, node: usize, target: Configuration) -> Result<(), Broken> {
+        let place = &self.nodes[node];
+        let Some(replica) = place.replica.as_ref() else {
+            return Ok(());
+        };
+        let status = replica.status();
+        let stood = (status.configuration_index, status.term);
+        let back = u64::from(self.changes.is_careless());
+        let expected_index = LogIndex::new(stood.0.get().saturating_sub(back));
+        let mut removed = BTreeMap::new();
+        if self.scenarios.removed_end {
+            let stones = place.host.view().tombstones().expect("memory does not fail");
+            removed.extend(stones.into_iter().map(|stone| (stone.id, stone.index)));
+        }
+        let name = |number: u64| RequestId::new(CHANGE | (number << 1));
+        let request = self.changes.ask(place, target.clone(), expected_index, stood, name);
+        self.step(node, Input::Reconfigure { request, target, expected_index, removed })
+    }
+
+    /// A leader asks nodes who they are.
+    pub(crate) fn ask_newcomers(&mut self, node: usize, meeting: Meeting) -> Result<(), Broken> {
+        let Meeting { request, newcomers } = meeting;
+        let answer = |(id, member): (&NodeId, &Member)| (*id, self.answer(node, *id, member));
+        let answers: BTreeMap<NodeId, Answer> = newcomers.iter().map(answer).collect();
+        let rng = &mut self.changes.rng;
+        let mut delay = rng.between(MS / 5, 4 * MS);
+        if rng.permille(100) {
+            delay += rng.between(0, 2_000 * MS);
+        }
+        if answers.values().any(Result::is_err) {
+            delay += PATIENCE_NS;
+        }
+        let place = &self.nodes[node];
+        let life = place.life;
+        self.changes.meets(place, request, answers)?;
+        self.after(delay, Happening::Met { node, life, request });
+        Ok(())
+    }
+
+    /// What a node answers, or why nobody does.
+    fn answer(&self, leader: usize, newcomer: NodeId, member: &Member) -> Answer {
+        let from = self.nodes[leader].id;
+        let is_there = (1..=2).any(|port| member.address == format!("n{newcomer}:{port}"));
+        let there = self.nodes.iter().find(|node| node.id == newcomer).filter(|_| is_there);
+        let is_cut = self.cut.contains(&(from, newcomer)) || self.cut.contains(&(newcomer, from));
+        match there {
+            Some(node) if node.is_up() && !node.paused && !is_cut => Ok(node.incarnation),
+            Some(_) | None => Err("no answer".to_owned()),
+        }
+    }
+
+    /// The answers are there. The leader may have lost its term meanwhile, or made another change.
+    pub(crate) fn met(&mut self, node: usize, life: u32, request: RequestId) -> Result<(), Broken> {
+        let place = &self.nodes[node];
+        let Some(replica) = place.replica.as_ref().filter(|_| place.life == life) else {
+            return Ok(());
+        };
+        let Some((answers, asked)) = self.changes.met(request) else {
+            return Ok(());
+        };
+        let status = replica.status();
+        if status.role != RoleKind::Leader || status.term != asked.stood.1 {
+            self.coverage.meet(Met::MetTooLate);
+        } else if status.configuration_index != asked.stood.0 {
+            self.coverage.meet(Met::MetAfterChange);
+        }
+        for _ in answers.values().filter(|answer| answer.is_ok()) {
+            self.coverage.meet(Met::NewcomerMet);
+        }
+        self.meet(node, Late::Ask(Input::Met { request, answers }))
+    }
+
+    /// A change is refused.
+    pub(crate) fn change_refused(
+        &mut self,
+        request: RequestId,
+        why: &ChangeRefusal,
+    ) -> Result<(), Broken> {
+        self.coverage.meet(match why {
+            ChangeRefusal::Stale { .. } => Met::ChangeStale,
+            ChangeRefusal::IdUsed { .. } => Met::IdUsed,
+            ChangeRefusal::Meeting => Met::MeetingTwice,
+            ChangeRefusal::UnderWay => Met::ChangeTooEarly,
+            ChangeRefusal::NotMet { why: NotMet::Silent(_), .. } => Met::NewcomerSilent,
+            ChangeRefusal::NotMet { why: NotMet::Other(_), .. } => Met::NewcomerOther,
+        });
+        self.changes.ends(request, true)
     }
 
     /// A node knows that it was removed: its process ends, for good in half of the seeds. In the
@@ -123,7 +218,7 @@ impl World {
                 }
             }
         }
-        if self.scenarios.removed_end {
+        if self.scenarios.removed_end && !self.changes.is_careless() {
             let used = |id: &NodeId| current.member(*id).is_none() && self.oracle.was_member(*id);
             voters.retain(|id| !used(id));
             learners.retain(|id| !used(id));
@@ -136,8 +231,9 @@ impl World {
             };
             Some((*id, current.member(*id).cloned().or_else(newcomer)?))
         };
-        let members: BTreeMap<NodeId, Member> =
+        let mut members: BTreeMap<NodeId, Member> =
             voters.iter().chain(&learners).filter_map(described).collect();
+        self.changes.describe(&mut members);
         Configuration::new(Voters::Stable(Majority::new(voters)), learners, members).ok()
     }
 }

@@ -65,4 +65,15 @@ impl World {
         self.schedule_wake(node);
         Ok(())
     }
+
+    /// What a log on a disk lacks must be in a durable state, at every moment.
+    pub(crate) fn durable(&self, node: usize) -> Result<(), Broken> {
+        let node = &self.nodes[node];
+        if node.disk.is_covered() {
+            return Ok(());
+        }
+        let (base, flushed) = (node.disk.log.base(), node.disk.flushed);
+        let why = format!("node {}'s log begins behind {base}, its state at {flushed}", node.id);
+        Err(Broken::new("what is compacted is in a durable state (§5.1)", why))
+    }
 }

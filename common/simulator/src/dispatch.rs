@@ -27,6 +27,7 @@ impl World {
             query,
             reply,
             peers,
+            meet,
             removed,
             event,
         } = lanes;
@@ -75,6 +76,9 @@ impl World {
         }
         for reply in reply {
             self.reply(reply)?;
+        }
+        if let Some(meeting) = meet {
+            self.ask_newcomers(node, meeting)?;
         }
         match removed {
             Some(removal) => self.removed(node, &removal),
@@ -145,6 +149,8 @@ impl World {
                 let leads = raft.status().role == RoleKind::Leader && entry.id.term == raft.term();
                 if leads {
                     self.oracle.changes(place, entry, configuration, &mut self.coverage)?;
+                    let oracle = (&self.oracle, self.scenarios.removed_end);
+                    self.changes.begins(oracle, place, entry, configuration)?;
                 }
             }
             place.memory.append(entry.clone());
@@ -255,7 +261,7 @@ impl World {
                     true => Met::Transferred,
                     false => Met::Changed,
                 });
-                Ok(())
+                self.changes.ends(request, false)
             }
             Reply::Refused { request, .. } | Reply::Unknown { request }
                 if request.get() & CHANGE != 0 =>
@@ -263,8 +269,9 @@ impl World {
                 if let Reply::Refused { reason: Rejection::TransferTimedOut, .. } = reply {
                     self.coverage.meet(Met::TransferAborted);
                 }
-                Ok(())
+                self.changes.ends(request, matches!(reply, Reply::Refused { .. }))
             }
+            Reply::ChangeRefused { request, why } => self.change_refused(request, &why),
             Reply::Refused { request, .. } | Reply::Behind { request, .. } => {
                 self.coverage.meet(Met::Refused);
                 self.clients.refused(request)

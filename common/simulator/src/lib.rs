@@ -24,6 +24,7 @@ mod liveness;
 mod log;
 mod machine;
 pub mod museum;
+mod newcomers;
 mod node;
 mod oracle;
 mod requests;

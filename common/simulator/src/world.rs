@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
 use consensus::{
-    Body, Configuration, Event, Input as Raw, LogIndex, Majority, Message, NodeId, RoleKind,
-    Timestamp, Voters,
+    Body, Configuration, Event, Input as Raw, LogIndex, Majority, Message, NodeId, RequestId,
+    RoleKind, Timestamp, Voters,
 };
 use replica::{Input, SnapshotNews, Transfer};
 
@@ -14,6 +14,7 @@ use crate::coverage::{Coverage, Met};
 use crate::crash_points;
 use crate::disk::Snapshot;
 use crate::faults::{MS, Profile};
+use crate::newcomers::Changes;
 use crate::node::{Late, Node, member};
 use crate::oracle::Oracle;
 use crate::rng::Rng;
@@ -68,6 +69,12 @@ pub(crate) enum Happening {
         number: u64,
         to: NodeId,
         end: Transfer,
+    },
+    /// The nodes that a change brings in have said who they are.
+    Met {
+        node: usize,
+        life: u32,
+        request: RequestId,
     },
     /// A snapshot is a file, or could not be written.
     Made {
@@ -134,6 +141,7 @@ pub(crate) struct World {
     pub(crate) oracle: Oracle,
     pub(crate) clients: Clients,
     pub(crate) sessions: Sessions,
+    pub(crate) changes: Changes,
     pub(crate) coverage: Coverage,
     /// Pairs (from, to) between which nothing arrives.
     pub(crate) cut: BTreeSet<(NodeId, NodeId)>,
@@ -187,6 +195,7 @@ impl World {
             oracle: Oracle::new(&configuration),
             clients: Clients::default(),
             sessions: Sessions::default(),
+            changes: Changes::draw(seed),
             coverage: Coverage::default(),
             cut: BTreeSet::new(),
             faults_over: false,
@@ -292,6 +301,7 @@ impl World {
                 let input = Input::Snapshot(SnapshotNews::Sent { number, to, end });
                 self.if_alive(node, life, Late::Ask(input))
             }
+            Happening::Met { node, life, request } => self.met(node, life, request),
             Happening::Made { node, life, snapshot } => self.made(node, life, snapshot),
             Happening::Unreachable { node, life, peer } => {
                 let input = Input::Raft(Raw::Unreachable { peer });
@@ -384,17 +394,6 @@ impl World {
     fn incarnation(&self, id: NodeId) -> consensus::Incarnation {
         let node = self.nodes.iter().find(|node| node.id == id).expect("every sender is a node");
         node.incarnation
-    }
-
-    /// What a log on a disk lacks must be in a durable state, at every moment.
-    pub(crate) fn durable(&self, node: usize) -> Result<(), Broken> {
-        let node = &self.nodes[node];
-        if node.disk.is_covered() {
-            return Ok(());
-        }
-        let (base, flushed) = (node.disk.log.base(), node.disk.flushed);
-        let why = format!("node {}'s log begins behind {base}, its state at {flushed}", node.id);
-        Err(Broken::new("what is compacted is in a durable state (§5.1)", why))
     }
 
     /// Steps a node, drains it and hands its lanes on.

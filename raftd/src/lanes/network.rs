@@ -11,14 +11,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use consensus::{Configuration, Entry, LogIndex, Member, Message, NodeId, Outgoing};
-use protocol::{Generation, Hello};
-use replica::Replica;
+use protocol::Generation;
+use replica::{Answer, Meeting, Replica};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
-use transport::{ConnectError, Mesh, PeerInfo, SnapshotSender};
+use transport::{Mesh, PeerInfo, SnapshotSender};
 
 use crate::exit::{Exit, Failure};
-use crate::lanes::{Change, Done, Reports};
+use crate::lanes::{Done, Reports};
 use crate::logging::repeat::{self, Kind};
 use crate::status::Link;
 
@@ -129,28 +129,36 @@ impl Network {
         self.mesh.snapshot_sender(to)
     }
 
-    /// Returns which entry removed a node, as far as the log is applied.
-    pub(crate) fn removed_by(&self, node: NodeId) -> Option<LogIndex> {
-        self.mesh.removed().by(node)
+    /// Returns which of these nodes were removed, and by which entry, as far as the log is applied.
+    pub(crate) fn removed<'a>(
+        &self,
+        nodes: impl Iterator<Item = &'a NodeId>,
+    ) -> BTreeMap<NodeId, LogIndex> {
+        let removed = self.mesh.removed();
+        nodes.filter_map(|node| Some((*node, removed.by(*node)?))).collect()
     }
 
-    /// Asks nodes that are no peers yet who they are, all at the same time, and reports: they are
-    /// to be members, with this description each.
-    pub(crate) fn meet(&self, newcomers: Vec<(NodeId, Member)>, change: Change) {
-        let visit = |(id, member): (NodeId, Member)| {
-            let answer = self.mesh.identify(id, member.address.clone(), MEETING_TIMEOUT);
-            tokio::spawn(async move { judge(id, &member, answer.await) })
+    /// Asks nodes that are no peers yet who they are, all at the same time, and reports.
+    pub(crate) fn meet(&self, meeting: Meeting) {
+        let Meeting { request, newcomers } = meeting;
+        let ask = |(id, member): (NodeId, Member)| {
+            let hello = self.mesh.identify(id, member.address, MEETING_TIMEOUT);
+            (id, tokio::spawn(hello))
         };
-        let visits: Vec<_> = newcomers.into_iter().map(visit).collect();
+        let asked: Vec<_> = newcomers.into_iter().map(ask).collect();
         let reports = self.reports.clone();
         tokio::spawn(async move {
-            let mut result = Ok(());
-            for visit in visits {
-                let met = visit.await.unwrap_or_else(|error| Err(error.to_string()));
-                result = result.and(met);
+            let mut answers = BTreeMap::new();
+            for (id, hello) in asked {
+                let answer: Answer = match hello.await {
+                    Ok(Ok(hello)) => Ok(hello.incarnation),
+                    Ok(Err(error)) => Err(error.to_string()),
+                    Err(error) => Err(error.to_string()),
+                };
+                answers.insert(id, answer);
             }
             // A loop that is gone needs no report.
-            let _ = reports.send(Done::Met { change, result }).await;
+            let _ = reports.send(Done::Met { request, answers }).await;
         });
     }
 
@@ -295,20 +303,6 @@ impl Network {
             });
         });
     }
-}
-
-/// Decides whether a node that is to be a member is the one that its description names.
-fn judge(id: NodeId, member: &Member, met: Result<Hello, ConnectError>) -> Result<(), String> {
-    let Member { name, address, incarnation } = member;
-    let why = match met {
-        Ok(hello) if hello.incarnation == *incarnation => return Ok(()),
-        Ok(hello) => {
-            let found = hello.incarnation;
-            format!("its data directory is {found}, the change names {incarnation}")
-        }
-        Err(error) => error.to_string(),
-    };
-    Err(format!("the leader did not meet {name} (node {id}) at {address}: {why}"))
 }
 
 /// Returns the part of a range that can be read back: a leader sends entries that its own disk

@@ -2,7 +2,7 @@
 //! a lane.
 
 use bytes::Bytes;
-use consensus::{Input as Raw, LogIndex, NodeId, RequestId, Timestamp};
+use consensus::{Configuration, Input as Raw, LogIndex, NodeId, RequestId, Timestamp};
 use protocol::{ErrorCode, Request, Response, SnapshotRequest};
 use replica::{Consistency, Input};
 use state_machine::{Envelope, EnvelopeKind};
@@ -58,12 +58,11 @@ impl Node {
             Request::Reconfigure { target, expected_index } => {
                 let via = via.map(tracing::field::display);
                 tracing::info!(by = %identity.role, via, "a change of members is asked for");
-                self.reconfigure(now, target, expected_index, responder);
+                self.reconfigure(now, target, LogIndex::new(expected_index), responder);
             }
             Request::Transfer { to } => {
                 let Some(to) = NodeId::new(to) else {
-                    let why = "there is no node 0";
-                    let refusal = answer::refusal(ErrorCode::BadRequest, why);
+                    let refusal = answer::refusal(ErrorCode::BadRequest, "there is no node 0");
                     return responder.send(Response::Error(refusal));
                 };
                 if let Some(request) = self.wait(now, responder) {
@@ -87,6 +86,21 @@ impl Node {
     fn extent(&self) -> Extent {
         let raft = self.replica.raft();
         Extent { first: raft.first(), last: raft.durable(), commit: raft.commit() }
+    }
+
+    /// Begins a change of members if the replica finds nothing against it.
+    fn reconfigure(
+        &mut self,
+        now: Timestamp,
+        target: Configuration,
+        expected_index: LogIndex,
+        responder: Responder,
+    ) {
+        if let Some(request) = self.wait(now, responder) {
+            let removed = self.network.removed(target.members().keys());
+            let input = Input::Reconfigure { request, target, expected_index, removed };
+            self.replica.step(now, input);
+        }
     }
 
     /// Says why a command is refused for want of room on the disk. Only a leader takes commands;

@@ -12,7 +12,7 @@ use consensus::{
     Write,
 };
 use replica::{
-    Consistency, Input, Lanes, Limits, Question, Removal, Replica, Reply, SnapshotAction,
+    Consistency, Input, Lanes, Limits, Meeting, Question, Removal, Replica, Reply, SnapshotAction,
 };
 
 pub const MS: u64 = 1_000_000;
@@ -64,6 +64,8 @@ pub struct Node {
     pub snapshots: Vec<SnapshotAction>,
     /// Whom this node was to talk to, each time that it changed.
     pub peers: Vec<Vec<u64>>,
+    /// The nodes that were to be asked who they are.
+    pub meetings: Vec<Meeting>,
     pub removed: Option<Removal>,
     pub replies: Vec<Reply>,
     pub views_asked: usize,
@@ -97,6 +99,7 @@ impl Node {
             sent: Vec::new(),
             snapshots: Vec::new(),
             peers: Vec::new(),
+            meetings: Vec::new(),
             removed: None,
             replies: Vec::new(),
             views_asked: 0,
@@ -131,6 +134,7 @@ impl Node {
             query,
             reply,
             peers,
+            meet,
             removed,
             event: _,
         } = self.replica.drain(self.now);
@@ -146,6 +150,7 @@ impl Node {
         self.sent.extend(send);
         self.snapshots.extend(snapshot);
         self.peers.extend(peers.map(|peers| peers.keys().map(|id| id.get()).collect()));
+        self.meetings.extend(meet);
         self.removed = removed.or(self.removed.take());
         self.questions.extend(query);
         self.views_asked += usize::from(view);
