@@ -19,6 +19,9 @@ pub(crate) const CHANGE: u64 = 1 << 61;
 /// Marks transfers among them.
 pub(crate) const TRANSFER: u64 = CHANGE | 1;
 
+/// Of a thousand changes behind a removal that is not applied, so many take it back.
+const RETURNS: u64 = 300;
+
 /// When a node is given up that does not answer.
 const PATIENCE_NS: u64 = 300 * MS;
 
@@ -29,7 +32,7 @@ impl World {
         if !self.nodes[node].is_up() || self.nodes[node].paused {
             return Ok(());
         }
-        let Some(target) = self.draw_target(node) else {
+        let Some(target) = self.draw_return(node).or_else(|| self.draw_target(node)) else {
             return Ok(());
         };
         self.coverage.meet(Met::Change);
@@ -171,6 +174,23 @@ impl World {
     pub(crate) fn hand_over(&mut self, node: usize, to: usize) -> Result<(), Broken> {
         let (request, to) = (RequestId::new(TRANSFER), self.nodes[to].id);
         self.step(node, Input::Raft(Raw::Transfer { request, to }))
+    }
+
+    /// A member that the node has removed, and not yet from its state, is to come back at once.
+    fn draw_return(&mut self, node: usize) -> Option<Configuration> {
+        let ends = self.scenarios.removed_end && self.changes.rng.permille(RETURNS);
+        let place = self.nodes.get(node).filter(|_| ends)?;
+        let status = place.replica.as_ref()?.status();
+        let (current, index) = (status.configuration, status.configuration_index);
+        if place.applied() >= index || current.voters().is_joint() {
+            return None;
+        }
+        let before = place.memory.configuration_before(index).1?.members();
+        let (id, gone) = before.iter().find(|(id, _)| current.member(**id).is_none())?;
+        let (mut learners, mut members) = (current.learners().clone(), current.members().clone());
+        learners.insert(*id);
+        members.insert(*id, gone.clone());
+        Configuration::new(current.voters().clone(), learners, members).ok()
     }
 
     fn draw_target(&mut self, node: usize) -> Option<Configuration> {
