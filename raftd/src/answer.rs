@@ -20,6 +20,7 @@ pub(crate) fn response(reply: Reply, hint: impl FnOnce(NodeId) -> Option<LeaderH
         }
         Reply::Done { .. } => Response::Done,
         Reply::SnapshotTaken { .. } => unreachable!("the snapshot lane knows what it is"),
+        Reply::NoRoom { .. } => unreachable!("the gauges tell how much there is"),
         Reply::Refused { reason, .. } => Response::Error(rejection(reason, hint)),
         Reply::ChangeRefused { why, .. } => Response::Error(change_refused(&why)),
         Reply::Superseded { .. } => Response::Error(refusal(

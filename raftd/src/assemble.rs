@@ -139,7 +139,6 @@ pub(crate) fn assemble(
         gauges,
         view,
         requests_max: config.limits.requests_max,
-        cache_bytes_max: bytes(config.limits.log_cache_bytes_max),
         lease_clock_error_ppm: config.raft.lease_clock_error_ppm,
         pace_ms: (config.raft.heartbeat_ms, *config.raft.election_timeout_ms.start()),
         listen: endpoint.local_addr().unwrap_or(config.listen),

@@ -36,8 +36,6 @@ pub(crate) enum Done {
     Written {
         /// The last of them.
         last: WriteId,
-        /// The bytes that have left the lane's queue.
-        bytes: usize,
         /// How long the batch took.
         took: Duration,
     },

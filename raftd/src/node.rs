@@ -4,11 +4,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use consensus::{
-    Body, Event, Input as Raw, NodeId, Outgoing, RequestId, RoleKind, Timer, Timestamp,
-};
-use protocol::Response;
-use replica::{Input, Lanes, Removal, Replica, Reply};
+use consensus::{Event, Input as Raw, NodeId, Outgoing, RequestId, RoleKind, Timer, Timestamp};
+use protocol::{ErrorCode, Response};
+use replica::{Input, Lanes, Removal, Replica, Reply, RoomAction};
 use state_machine::QueryView;
 use transport::{Accepted, PeerEvent, Responder, TurnedAway};
 
@@ -28,7 +26,7 @@ use crate::metrics::Metrics;
 use crate::node::contact::Contact;
 use crate::pending::{Pending, Waiting};
 use crate::program::Machine;
-use crate::room::Room;
+use crate::room;
 use crate::stalls::Stalls;
 use crate::status::{self, Link, Sources};
 
@@ -51,12 +49,10 @@ pub(crate) struct Node {
     network: Network,
     snapshots: SnapshotLane,
     gauges: Arc<Gauges>,
-    room: Room,
     /// The machine, which knows what of its commands frees space.
     machine: Machine,
     metrics: Metrics,
     pending: Pending<Responder>,
-    cache_bytes_max: usize,
     lease_clock_error_ppm: Option<u32>,
     /// How often heartbeats are sent, and the shortest election timeout, in milliseconds.
     pace_ms: (u64, u64),
@@ -87,7 +83,6 @@ pub(crate) struct Parts {
     pub(crate) machine: Machine,
     pub(crate) view: QueryView,
     pub(crate) requests_max: u32,
-    pub(crate) cache_bytes_max: usize,
     pub(crate) lease_clock_error_ppm: Option<u32>,
     pub(crate) pace_ms: (u64, u64),
     pub(crate) listen: SocketAddr,
@@ -104,12 +99,10 @@ impl Node {
             queries: parts.queries,
             network: parts.network,
             snapshots: parts.snapshots,
-            room: Room::new(Arc::clone(&parts.gauges)),
             machine: parts.machine,
             gauges: parts.gauges,
             metrics: Metrics::default(),
             pending: Pending::new(parts.requests_max),
-            cache_bytes_max: parts.cache_bytes_max,
             lease_clock_error_ppm: parts.lease_clock_error_ppm,
             pace_ms: parts.pace_ms,
             stalls: Stalls::default(),
@@ -137,10 +130,9 @@ impl Node {
     /// A lane reports.
     pub(crate) fn report(&mut self, now: Timestamp, done: Done) {
         match done {
-            Done::Written { last, bytes, took } => {
+            Done::Written { last, took } => {
                 self.metrics.fsync.record(now, took);
-                self.disk.written(bytes);
-                self.room.look(now, self.under_way_bytes());
+                self.measure_room(now);
                 self.raw(now, Raw::Persisted { write: last });
             }
             Done::WriteFailed { first, failure } => {
@@ -181,14 +173,6 @@ impl Node {
     pub(crate) fn hear(&mut self, now: Timestamp, event: PeerEvent) {
         match event {
             PeerEvent::Received { from, incarnation, message } => {
-                if let Body::AppendEntries { entries, .. } = &message.body {
-                    // What is dropped is sent again when there is room.
-                    let room = self.room.takes(entries, self.disk.queued_bytes());
-                    if !entries.is_empty() && (self.is_full() || !room) {
-                        self.metrics.dropped += 1;
-                        return;
-                    }
-                }
                 self.raw(now, Raw::Receive { from, incarnation, message });
             }
             PeerEvent::Connected { peer, .. } => self.connected(now, peer),
@@ -220,6 +204,8 @@ impl Node {
             install,
             apply,
             snapshot,
+            room,
+            dropped,
             view,
             views,
             query,
@@ -254,6 +240,13 @@ impl Node {
         for action in snapshot {
             self.snapshot(now, action);
         }
+        for action in room {
+            match action {
+                RoomAction::Tell { before, level } => room::tell(before, level, &self.gauges),
+                RoomAction::Flush => self.apply.flush(),
+            }
+        }
+        self.metrics.dropped += dropped;
         if view {
             self.apply.view();
         }
@@ -279,10 +272,8 @@ impl Node {
     /// Begins to hand leadership over to the voter that has most of the log; says whether there is
     /// one, so that it is worth waiting.
     pub(crate) fn hand_over(&mut self, now: Timestamp) -> bool {
-        let status = self.replica.status();
-        let voters = status.peers.iter().filter(|peer| status.configuration.is_voter(peer.id));
-        let ready = voters.filter(|peer| self.network.link(peer.id).connected);
-        let Some(best) = ready.max_by_key(|peer| peer.matched).map(|peer| peer.id) else {
+        let is_connected = |id| self.network.link(id).connected;
+        let Some(best) = self.replica.successor(is_connected) else {
             return false;
         };
         tracing::info!(to = %best, "handing leadership over");
@@ -290,18 +281,11 @@ impl Node {
         true
     }
 
-    /// Looks whether there is room on the disk, and helps to make some.
-    pub(crate) fn look_for_room(&mut self, now: Timestamp) {
-        self.room.look(now, self.under_way_bytes());
-        if self.room.wants_flush(now) {
-            self.apply.flush();
+    /// Tells the replica how much room there is on the disk.
+    pub(crate) fn measure_room(&mut self, now: Timestamp) {
+        if let Some(space) = room::measured(&self.gauges) {
+            self.replica.step(now, Input::Space(space));
         }
-    }
-
-    /// Returns the bytes of commands that are taken and not yet on the disk, in log and state.
-    fn under_way_bytes(&self) -> usize {
-        let proposed = if self.leads() { self.replica.proposed_bytes() } else { 0 };
-        proposed.max(self.disk.queued_bytes())
     }
 
     /// Looks whether anything stands still, and says in a few words what the node does.
@@ -342,10 +326,6 @@ impl Node {
         self.fail(Failure::new(Exit::Removed, why).hint(hint));
     }
 
-    fn is_full(&self) -> bool {
-        self.disk.is_full() || self.replica.cache_bytes() > 2 * self.cache_bytes_max
-    }
-
     fn fail(&mut self, failure: Failure) {
         let failure = match self.gauges.space().filter(|_| failure.exit == Exit::Io) {
             Some(space) => {
@@ -376,6 +356,7 @@ impl Node {
             Reply::Done { request }
             | Reply::Refused { request, .. }
             | Reply::ChangeRefused { request, .. }
+            | Reply::NoRoom { request, .. }
             | Reply::Superseded { request }
             | Reply::Behind { request, .. }
             | Reply::SnapshotTaken { request, .. }
@@ -391,6 +372,10 @@ impl Node {
         }
         if let Reply::SnapshotTaken { last, .. } = reply {
             return responder.send(self.snapshots.taken(last));
+        }
+        if let Reply::NoRoom { deletions, .. } = reply {
+            let why = room::refusal(deletions, &self.gauges);
+            return responder.send(Response::Error(answer::refusal(ErrorCode::NoRoom, why)));
         }
         let configuration = self.replica.raft().status().configuration;
         let network = &self.network;
@@ -413,7 +398,7 @@ impl Node {
             identity: &self.identity,
             gauges: &self.gauges,
             failure: &failure,
-            no_room: self.room.trouble(),
+            no_room: room::trouble(self.replica.room(), &self.gauges),
             lease_clock_error_ppm: self.lease_clock_error_ppm,
             pace_ms: self.pace_ms,
             stalls: &self.stalls,

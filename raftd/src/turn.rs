@@ -89,7 +89,7 @@ impl Turn {
                     self.services.control.beat(line);
                     repeat::summarise(std::time::Instant::now(), false);
                     self.node.watch(now);
-                    self.node.look_for_room(now);
+                    self.node.measure_room(now);
                 }
             }
             let now = self.gather(now);

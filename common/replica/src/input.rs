@@ -20,6 +20,9 @@ pub enum Input {
         request: RequestId,
         /// The command, in its envelope.
         command: Bytes,
+        /// Whether it makes the state smaller, or mends things: it is taken when there is little
+        /// room on the disk.
+        frees: bool,
     },
     /// A client's question.
     Query {
@@ -77,6 +80,9 @@ pub enum Input {
         /// Their answers; who is missing has not answered.
         answers: BTreeMap<NodeId, Answer>,
     },
+    /// The disk was measured. To be told once a second or so, changed or not, for time counts. A
+    /// replica that is never told takes everything.
+    Space(Space),
     /// Another node says that this one was removed from the cluster.
     ToldRemoved {
         /// That node.
@@ -90,6 +96,17 @@ pub enum Input {
 
 /// The data directory that a node says to have; or why nobody was met, in the driver's words.
 pub type Answer = Result<Incarnation, String>;
+
+/// The room on the disk, as it was measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// What is free and can be used, in bytes.
+    pub usable_bytes: u64,
+    /// What must be free so that everything taken so far can be flushed and compacted.
+    pub needed_bytes: u64,
+    /// What must be free so that a node that takes nothing more can go on.
+    pub least_bytes: u64,
+}
 
 /// What becomes of snapshots, as their driver tells.
 #[derive(Clone, Debug, PartialEq, Eq)]

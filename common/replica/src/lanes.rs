@@ -42,6 +42,11 @@ pub struct Lanes {
     pub apply: Option<RangeInclusive<LogIndex>>,
     /// Snapshots and their files, in order.
     pub snapshot: Vec<SnapshotAction>,
+    /// Room on the disk: what has become of it, and what makes some.
+    pub room: Vec<RoomAction>,
+    /// How many messages with entries were not taken, for want of room on the disk or in memory:
+    /// their leader sends them again.
+    pub dropped: u64,
     /// State machine: a view is to be made of the present state; to be told by
     /// [`crate::Input::Viewed`].
     pub view: bool,
@@ -128,6 +133,32 @@ pub enum SnapshotAction {
     },
 }
 
+/// How much room there is on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RoomLevel {
+    /// More than twice of what is needed in hand.
+    Enough,
+    /// Less than that: time to do something.
+    Low,
+    /// Less than what is needed in hand: nothing is taken that adds data.
+    Short,
+}
+
+/// Something to be done about the room on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoomAction {
+    /// Tell people that there is more of it, or less.
+    Tell {
+        /// How much there was.
+        before: RoomLevel,
+        /// How much there is.
+        level: RoomLevel,
+    },
+    /// Make the state durable, so that compaction can make room of what was deleted; to be told by
+    /// [`crate::Input::Flushed`].
+    Flush,
+}
+
 /// An answer for a client, other than that to a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
@@ -158,6 +189,13 @@ pub enum Reply {
         request: RequestId,
         /// Why.
         why: ChangeRefusal,
+    },
+    /// Certainly without effect: the leader's disk has no room.
+    NoRoom {
+        /// The request.
+        request: RequestId,
+        /// Whether commands that free space are still taken.
+        deletions: bool,
     },
     /// Certainly without effect: another leader's entry has taken its place.
     Superseded {

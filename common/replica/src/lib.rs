@@ -19,11 +19,16 @@ mod limits;
 mod newcomers;
 mod replica;
 mod requests;
+mod room;
 mod snapshots;
 mod views;
 
 pub use compaction::Keep;
-pub use input::{Answer, Consistency, Input, SnapshotNews, Transfer};
-pub use lanes::{ChangeRefusal, Lanes, Meeting, NotMet, Question, Removal, Reply, SnapshotAction};
+pub use input::{Answer, Consistency, Input, SnapshotNews, Space, Transfer};
+pub use lanes::{
+    ChangeRefusal, Lanes, Meeting, NotMet, Question, Removal, Reply, RoomAction, RoomLevel,
+    SnapshotAction,
+};
 pub use limits::Limits;
 pub use replica::Replica;
+pub use room::{ROOM_STEADY_NS, room_above};

@@ -11,6 +11,8 @@ pub struct Limits {
     pub proposal_bytes_max: usize,
     /// Proposals that are not applied yet.
     pub proposals_max: usize,
+    /// Bytes of entries on their way to the disk: beyond that, no more are taken from leaders.
+    pub unwritten_bytes_max: usize,
     /// Questions that wait.
     pub questions_max: usize,
     /// How long a question waits for an index that is not applied yet, in nanoseconds: this node
@@ -26,6 +28,7 @@ impl Default for Limits {
             cache_bytes_max: 64 * 1024 * 1024,
             proposal_bytes_max: 64 * 1024 * 1024,
             proposals_max: 65_536,
+            unwritten_bytes_max: 64 * 1024 * 1024,
             questions_max: 65_536,
             behind_wait_ns: 1_000_000_000,
             keep: Keep::default(),

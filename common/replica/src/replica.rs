@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use consensus::{
-    Actions, Basis, Entry, EntryId, Event, Input as Raw, LogIndex, NodeId, Outgoing, Raft,
+    Actions, Basis, Body, Entry, EntryId, Event, Input as Raw, LogIndex, NodeId, Outgoing, Raft,
     Rejection, RequestId, RoleKind, Status, Term, Timer, Timestamp,
 };
 
@@ -13,10 +13,11 @@ use crate::cache::Cache;
 use crate::compaction::Compaction;
 use crate::departures::Departures;
 use crate::input::{Consistency, Input, SnapshotNews, Transfer};
-use crate::lanes::{Lanes, Question, Reply};
+use crate::lanes::{Lanes, Question, Reply, RoomLevel};
 use crate::limits::Limits;
 use crate::newcomers::{Change, Newcomers, Next};
 use crate::requests::{Ending, Requests};
+use crate::room::Room;
 use crate::snapshots::{Snapshots, Waited};
 use crate::views::Views;
 
@@ -34,6 +35,7 @@ pub struct Replica {
     snapshots: Snapshots,
     departures: Departures,
     newcomers: Newcomers,
+    room: Room,
     /// Proposals since the last drain: one step of the core for all of them.
     proposed: Vec<(RequestId, Bytes)>,
     /// Bytes of entries that were proposed here and are not applied, by index.
@@ -43,6 +45,8 @@ pub struct Replica {
     leadership: Term,
     reply: Vec<Reply>,
     views: Views,
+    /// Messages with entries that were not taken since the last drain.
+    dropped: u64,
     /// The core's name for the last batch of proposals.
     batch: u64,
 }
@@ -61,6 +65,8 @@ impl Replica {
             snapshots: Snapshots::new(snapshots, flushed),
             departures,
             newcomers: Newcomers::default(),
+            room: Room::default(),
+            dropped: 0,
             proposed: Vec::new(),
             unapplied: Vec::new(),
             unapplied_bytes: 0,
@@ -77,8 +83,10 @@ impl Replica {
     /// As [`Raft::step`].
     pub fn step(&mut self, now: Timestamp, input: Input) {
         match input {
-            Input::Raft(raw) => self.raft.step(now, raw),
-            Input::Propose { request, command } => self.propose(request, command),
+            Input::Raft(raw) => self.raw(now, raw),
+            Input::Propose { request, command, frees } => {
+                self.propose(now, request, command, frees);
+            }
             Input::Query { request, query, consistency } => {
                 self.ask(now, request, query, consistency);
             }
@@ -97,6 +105,7 @@ impl Replica {
                     self.go_on(now, next);
                 }
             }
+            Input::Space(space) => self.room.measured(now, space, self.under_way_bytes()),
             Input::ToldRemoved { by, reason } => self.departures.told(by, reason),
             Input::Abandon => self.abandon(),
         }
@@ -110,6 +119,7 @@ impl Replica {
         if let Some(write) = &write {
             self.cache.follow(write.truncate_from, write.compact_to.as_ref(), &write.append);
             self.compaction.follow(write);
+            self.room.follow(write);
         }
         for event in &event {
             match event {
@@ -143,6 +153,8 @@ impl Replica {
             install,
             apply,
             snapshot: self.snapshots.take(),
+            room: self.room.take(),
+            dropped: mem::take(&mut self.dropped),
             view,
             views,
             query,
@@ -186,18 +198,64 @@ impl Replica {
         (self.requests.writing(), self.requests.questions())
     }
 
-    /// Returns how many bytes of commands were proposed here and are not applied.
-    pub fn proposed_bytes(&self) -> usize {
-        self.unapplied_bytes
+    /// Returns how much room there is on the disk.
+    pub fn room(&self) -> RoomLevel {
+        self.room.level()
     }
 
-    fn propose(&mut self, request: RequestId, command: Bytes) {
+    /// Returns the voter that has most of the log, of those that a leader which is to stop can
+    /// reach: it had best lead next.
+    pub fn successor(&self, is_reachable: impl Fn(NodeId) -> bool) -> Option<NodeId> {
+        let configuration = self.raft.configuration();
+        let ready = |id| configuration.is_voter(id) && is_reachable(id);
+        let ready = self.raft.peers().filter(|peer| ready(peer.id));
+        ready.max_by_key(|peer| peer.matched).map(|peer| peer.id)
+    }
+
+    fn raw(&mut self, now: Timestamp, raw: Raw) {
+        if let Raw::Persisted { write } = raw {
+            self.room.written(write);
+            self.room.look(now, self.under_way_bytes());
+        }
+        if let Raw::Receive { message, .. } = &raw
+            && let Body::AppendEntries { entries, .. } = &message.body
+            && !entries.is_empty()
+            && (self.is_full() || !self.room.takes(entries))
+        {
+            self.dropped += 1;
+            return;
+        }
+        self.raft.step(now, raw);
+    }
+
+    /// Says whether no more entries should be taken from leaders: the disk or the state machine is
+    /// behind. What waits in memory for a commitment does not count: it may need more entries.
+    fn is_full(&self) -> bool {
+        let applies = self.raft.applied() < self.raft.commit();
+        self.room.unwritten_bytes() >= self.limits.unwritten_bytes_max
+            || applies && self.cache.bytes() > 2 * self.limits.cache_bytes_max
+    }
+
+    /// Returns the bytes of commands that are taken and not yet on the disk, in log and state.
+    fn under_way_bytes(&self) -> usize {
+        let proposed = if self.raft.leads() { self.unapplied_bytes } else { 0 };
+        proposed.max(self.room.unwritten_bytes())
+    }
+
+    fn propose(&mut self, now: Timestamp, request: RequestId, command: Bytes, frees: bool) {
         let term = self.raft.term();
         if mem::replace(&mut self.leadership, term) != term {
             // What an earlier leadership left may stand beyond the log's end, where it is decided
             // only when the log grows: it must not take the room of what would let it grow.
             self.unapplied.clear();
             self.unapplied_bytes = self.proposed.iter().map(|(_, command)| command.len()).sum();
+        }
+        if self.raft.leads() {
+            let under_way_bytes = self.under_way_bytes() + command.len();
+            if let Some(deletions) = self.room.refuses(now, under_way_bytes, frees) {
+                self.reply.push(Reply::NoRoom { request, deletions });
+                return;
+            }
         }
         let count = self.unapplied.len() + self.proposed.len();
         let bytes = self.unapplied_bytes + command.len();

@@ -22,6 +22,8 @@ impl World {
             install,
             apply,
             snapshot,
+            room,
+            dropped,
             view,
             views,
             query,
@@ -35,6 +37,7 @@ impl World {
             self.nodes[node].peers = peers.into_keys().collect();
         }
         if let Some(write) = write {
+            self.has_room_for(node, &write)?;
             self.write(node, write)?;
         }
         for send in send {
@@ -64,6 +67,7 @@ impl World {
         for action in snapshot {
             self.snapshot(node, action)?;
         }
+        self.room_lanes(node, &room, dropped);
         for Question { request, basis, .. } in query {
             if let Basis::Lease { .. } = basis {
                 self.coverage.meet(Met::LeaseRead);
@@ -75,7 +79,7 @@ impl World {
             self.clients.read(request, self.nodes[node].view.0)?;
         }
         for reply in reply {
-            self.reply(reply)?;
+            self.reply(node, reply)?;
         }
         if let Some(meeting) = meet {
             self.ask_newcomers(node, meeting)?;
@@ -244,7 +248,7 @@ impl World {
         }
     }
 
-    fn reply(&mut self, reply: Reply) -> Result<(), Broken> {
+    fn reply(&mut self, node: usize, reply: Reply) -> Result<(), Broken> {
         match reply {
             Reply::Applied { request, index, response } => {
                 if self.sessions.has(request) {
@@ -272,6 +276,10 @@ impl World {
                 self.changes.ends(request, matches!(reply, Reply::Refused { .. }))
             }
             Reply::ChangeRefused { request, why } => self.change_refused(request, &why),
+            Reply::NoRoom { request, deletions } => {
+                self.refused_for_room(node, deletions)?;
+                self.clients.refused(request)
+            }
             Reply::Refused { request, .. } | Reply::Behind { request, .. } => {
                 self.coverage.meet(Met::Refused);
                 self.clients.refused(request)

@@ -33,6 +33,12 @@ impl StoredMachine for Registers {
         1
     }
 
+    /// Every fourth or so.
+    fn frees_space(&self, command: &[u8]) -> bool {
+        let number = Self::request(command);
+        number.is_some_and(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 62 == 0)
+    }
+
     fn apply(
         &self,
         command: &Command<'_>,

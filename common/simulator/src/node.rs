@@ -15,6 +15,7 @@ use crate::disk::{Disk, Lost};
 use crate::log::Log;
 use crate::machine::Registers;
 use crate::rng::Rng;
+use crate::rooms::Told;
 use crate::stream::Stream;
 
 /// What a paused node will find when it wakes.
@@ -73,6 +74,8 @@ pub(crate) struct Node {
     pub(crate) peers: BTreeSet<NodeId>,
     /// How far the oracle has looked at the commit index.
     pub(crate) seen_commit: LogIndex,
+    /// The room on the disk that the replica was told of last.
+    pub(crate) room: Told,
     pub(crate) paused: bool,
     pub(crate) backlog: Vec<Late>,
     /// The next time at which a wake-up is scheduled, in world time.
@@ -111,6 +114,7 @@ impl Node {
             view: (LogIndex::ZERO, false),
             peers: BTreeSet::new(),
             seen_commit: LogIndex::ZERO,
+            room: Told::default(),
             paused: false,
             backlog: Vec::new(),
             wake: None,
@@ -204,6 +208,7 @@ impl Node {
         self.peers.clear();
         self.view = (self.applied(), false);
         self.backlog.clear();
+        self.room = Told::default();
         self.paused = false;
         self.wake = None;
         self.life += 1;

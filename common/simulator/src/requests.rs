@@ -7,6 +7,7 @@ use replica::{Consistency, Input};
 use crate::broken::Broken;
 use crate::coverage::Met;
 use crate::node::Late;
+use crate::rooms::frees_space;
 use crate::sessions::{OPEN_MAX, SESSIONS};
 use crate::workload::Clients;
 use crate::world::{Happening, World};
@@ -59,7 +60,8 @@ impl World {
                 if token { Consistency::AtLeast(floor) } else { Consistency::Linearizable };
             Input::Query { request, query: Bytes::new(), consistency }
         } else {
-            Input::Propose { request, command: Clients::command(request) }
+            let command = Clients::command(request);
+            Input::Propose { request, frees: frees_space(&command), command }
         };
         if self.nodes[node].paused {
             let place = self.rng.index(self.nodes[node].backlog.len() + 1);
@@ -83,7 +85,7 @@ impl World {
         }
         let request = self.clients.ask(self.nodes[node].id, false);
         self.sessions.sent(request, client, nonce, sequence);
-        self.step(node, Input::Propose { request, command })
+        self.step(node, Input::Propose { request, frees: frees_space(&command), command })
     }
 
     /// A request of a session is answered: with what all nodes answer at that place.

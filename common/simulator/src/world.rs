@@ -18,6 +18,7 @@ use crate::newcomers::Changes;
 use crate::node::{Late, Node, member};
 use crate::oracle::Oracle;
 use crate::rng::Rng;
+use crate::rooms::Rooms;
 use crate::scenarios::{Figure37, Scenarios, Trigger};
 use crate::sessions::Sessions;
 use crate::stream::Stream;
@@ -98,6 +99,10 @@ pub(crate) enum Happening {
     },
     Fault,
     Request,
+    /// The room on a node's disk is measured.
+    Measure {
+        node: usize,
+    },
     /// A scenario goes on; or it has a client ask.
     Scenario,
     Ask {
@@ -157,6 +162,7 @@ pub(crate) struct World {
     pub(crate) previous_leader: usize,
     pub(crate) figure_3_7: Figure37,
     pub(crate) scenarios: Scenarios,
+    pub(crate) rooms: Rooms,
     pub(crate) trace: bool,
     heap: BinaryHeap<Reverse<Scheduled>>,
     scheduled: u64,
@@ -206,6 +212,7 @@ impl World {
             previous_leader: 0,
             figure_3_7: Figure37::None,
             scenarios,
+            rooms: Rooms::draw(seed, ids.len()),
             trace,
             heap: BinaryHeap::new(),
             scheduled: 0,
@@ -219,6 +226,7 @@ impl World {
         for node in 0..self.nodes.len() {
             self.start(node)?;
         }
+        self.measure_all();
         self.after(self.profile.fault_ns, Happening::Fault);
         self.after(self.profile.request_ns, Happening::Request);
         Ok(())
@@ -321,6 +329,7 @@ impl World {
             }
             Happening::Fault => self.inject(),
             Happening::Request => self.request(),
+            Happening::Measure { node } => self.measure(node),
             Happening::Scenario => {
                 self.advance_scenario();
                 Ok(())

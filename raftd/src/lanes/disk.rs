@@ -16,16 +16,11 @@ use crate::lanes::{Done, Reports, entry_bytes, guarded};
 /// The most bytes of entries in one batch, beyond the first write.
 const BATCH_BYTES_MAX: usize = 4 << 20;
 
-/// The most bytes of entries that wait for the disk before messages with entries are dropped, which
-/// their leader then sends again.
-pub(crate) const QUEUE_BYTES_MAX: usize = 64 << 20;
-
 /// The loop's end of the lane.
 #[derive(Debug)]
 pub(crate) struct Disk {
     jobs: Sender<Write>,
     thread: JoinHandle<()>,
-    queued_bytes: usize,
 }
 
 impl Disk {
@@ -41,29 +36,13 @@ impl Disk {
         let thread = std::thread::Builder::new()
             .name("disk".to_owned())
             .spawn(move || guarded("disk", &reports, || run(write, &queue, &reports)))?;
-        Ok(Self { jobs, thread, queued_bytes: 0 })
+        Ok(Self { jobs, thread })
     }
 
     /// Queues a write.
-    pub(crate) fn write(&mut self, write: Write) {
-        self.queued_bytes += write_bytes(&write);
+    pub(crate) fn write(&self, write: Write) {
         // The thread has ended only after a failure, which its report tells.
         let _ = self.jobs.send(write);
-    }
-
-    /// Notes that so many bytes have left the queue.
-    pub(crate) fn written(&mut self, bytes: usize) {
-        self.queued_bytes = self.queued_bytes.saturating_sub(bytes);
-    }
-
-    /// Returns how many bytes of entries wait for the disk.
-    pub(crate) fn queued_bytes(&self) -> usize {
-        self.queued_bytes
-    }
-
-    /// Says whether no more entries should be taken from peers.
-    pub(crate) fn is_full(&self) -> bool {
-        self.queued_bytes >= QUEUE_BYTES_MAX
     }
 
     /// Ends the lane when all queued writes are done. The reports must still be received, or there
@@ -91,7 +70,7 @@ fn run(
         let (first, last) = (batch[0].id, batch[batch.len() - 1].id);
         let began = Instant::now();
         let report = match write(&batch) {
-            Ok(()) => Done::Written { last, bytes, took: began.elapsed() },
+            Ok(()) => Done::Written { last, took: began.elapsed() },
             Err(failure) => Done::WriteFailed { first, failure },
         };
         batch.clear();
@@ -135,7 +114,7 @@ mod tests {
             open.recv().expect("the test opens the gate");
             Ok(())
         };
-        let mut disk = Disk::start(slow, reports).expect("a thread");
+        let disk = Disk::start(slow, reports).expect("a thread");
         disk.write(write(1));
         assert_eq!(counted.recv(), Ok(1), "the first is under way alone");
         for id in 2..=5 {
@@ -155,7 +134,7 @@ mod tests {
     fn nothing_is_written_after_a_failure() {
         let (reports, mut reported) = tokio::sync::mpsc::channel(REPORTS_MAX);
         let failing = |_: &[Write]| Err(Failure::new(Exit::Io, "no space"));
-        let mut disk = Disk::start(failing, reports).expect("a thread");
+        let disk = Disk::start(failing, reports).expect("a thread");
         disk.write(write(1));
         let done = reported.blocking_recv().expect("a report");
         assert!(matches!(done, Done::WriteFailed { first, .. } if first == WriteId::new(1)));

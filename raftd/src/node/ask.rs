@@ -31,12 +31,10 @@ impl Node {
         };
         match request {
             Request::Propose { command } => {
-                if let Some(why) = self.no_room_for(now, &command) {
-                    let refusal = answer::refusal(ErrorCode::NoRoom, why);
-                    return responder.send(Response::Error(refusal));
-                }
                 if let Some(request) = self.wait(now, responder) {
-                    self.replica.step(now, Input::Propose { request, command });
+                    self.measure_room(now);
+                    let frees = self.frees_space(&command);
+                    self.replica.step(now, Input::Propose { request, command, frees });
                 }
             }
             Request::Query { query, consistency } => {
@@ -103,18 +101,13 @@ impl Node {
         }
     }
 
-    /// Says why a command is refused for want of room on the disk. Only a leader takes commands;
-    /// the system's are few and small, and needed to mend things.
-    fn no_room_for(&mut self, now: Timestamp, command: &Bytes) -> Option<String> {
-        if !self.leads() {
-            return None;
-        }
-        let under_way = self.under_way_bytes() + command.len();
-        let frees = Envelope::decode(command).is_ok_and(|envelope| match envelope.kind {
+    /// Says whether a command is taken when there is little room on the disk. The system's are few
+    /// and small, and needed to mend things.
+    fn frees_space(&self, command: &Bytes) -> bool {
+        Envelope::decode(command).is_ok_and(|envelope| match envelope.kind {
             EnvelopeKind::System => true,
             EnvelopeKind::Machine => self.machine.frees_space(&envelope.body),
-        });
-        self.room.refusal(now, under_way, frees)
+        })
     }
 
     /// Asks one part of the state; the replica says when it is right to answer.

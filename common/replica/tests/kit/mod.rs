@@ -12,7 +12,8 @@ use consensus::{
     Write,
 };
 use replica::{
-    Consistency, Input, Lanes, Limits, Meeting, Question, Removal, Replica, Reply, SnapshotAction,
+    Consistency, Input, Lanes, Limits, Meeting, Question, Removal, Replica, Reply, RoomAction,
+    SnapshotAction,
 };
 
 pub const MS: u64 = 1_000_000;
@@ -62,6 +63,8 @@ pub struct Node {
     pub to_apply: VecDeque<(u64, u64)>,
     pub sent: Vec<Outgoing>,
     pub snapshots: Vec<SnapshotAction>,
+    pub room: Vec<RoomAction>,
+    pub dropped: u64,
     /// Whom this node was to talk to, each time that it changed.
     pub peers: Vec<Vec<u64>>,
     /// The nodes that were to be asked who they are.
@@ -98,6 +101,8 @@ impl Node {
             to_apply: VecDeque::new(),
             sent: Vec::new(),
             snapshots: Vec::new(),
+            room: Vec::new(),
+            dropped: 0,
             peers: Vec::new(),
             meetings: Vec::new(),
             removed: None,
@@ -129,6 +134,8 @@ impl Node {
             install,
             apply,
             snapshot,
+            room,
+            dropped,
             view,
             views: _,
             query,
@@ -149,6 +156,8 @@ impl Node {
         self.to_apply.extend(apply.map(|range| (range.start().get(), range.end().get())));
         self.sent.extend(send);
         self.snapshots.extend(snapshot);
+        self.room.extend(room);
+        self.dropped += dropped;
         self.peers.extend(peers.map(|peers| peers.keys().map(|id| id.get()).collect()));
         self.meetings.extend(meet);
         self.removed = removed.or(self.removed.take());
@@ -246,7 +255,7 @@ impl Node {
 
 pub fn proposal(number: u64, text: &str) -> Input {
     let command = Bytes::copy_from_slice(text.as_bytes());
-    Input::Propose { request: request(number), command }
+    Input::Propose { request: request(number), command, frees: false }
 }
 
 pub fn appended(matched: u64) -> Body {

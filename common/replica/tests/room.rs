@@ -1,0 +1,154 @@
+//! Room on the disk: what is refused, what is dropped, and when it is taken again.
+#![allow(clippy::unwrap_used)]
+mod kit;
+
+use bytes::Bytes;
+use consensus::{ClusterTime, Entry, Input as Raw, LogIndex, Payload, Timestamp};
+use kit::{Node, appended, at, entry, proposal, request};
+use replica::{Input, Limits, ROOM_STEADY_NS, Reply, RoomAction, RoomLevel, Space};
+
+fn space(usable_bytes: u64) -> Input {
+    Input::Space(Space { usable_bytes, needed_bytes: 1_000, least_bytes: 200 })
+}
+
+fn deletion(number: u64) -> Input {
+    let command = Bytes::from_static(b"delete");
+    Input::Propose { request: request(number), command, frees: true }
+}
+
+fn no_room(number: u64, deletions: bool) -> Reply {
+    Reply::NoRoom { request: request(number), deletions }
+}
+
+fn tell(before: RoomLevel, level: RoomLevel) -> RoomAction {
+    RoomAction::Tell { before, level }
+}
+
+#[test]
+fn a_leader_without_room_takes_what_frees_and_refuses_what_adds() {
+    let mut node = Node::leader(&[1], Limits::default());
+    node.turn([space(999), proposal(1, "put"), deletion(2)]);
+    assert_eq!(node.take_replies(), [no_room(1, true)]);
+    assert_eq!(node.room, [tell(RoomLevel::Enough, RoomLevel::Short), RoomAction::Flush]);
+    node.finish();
+    assert_eq!(node.take_replies().len(), 1, "the deletion is applied");
+    node.turn([space(199), deletion(3), proposal(4, "put")]);
+    assert_eq!(node.take_replies(), [no_room(3, false), no_room(4, false)]);
+}
+
+#[test]
+fn room_counts_when_it_lasts() {
+    let mut node = Node::leader(&[1], Limits::default());
+    node.turn([space(999), space(10_000), proposal(1, "put")]);
+    assert_eq!(node.take_replies(), [no_room(1, true)], "it is not steady yet");
+    node.now = node.now.after(ROOM_STEADY_NS - 1);
+    node.turn([space(999), space(10_000), proposal(2, "put")]);
+    assert_eq!(node.take_replies(), [no_room(2, true)], "it came and went");
+    node.now = node.now.after(ROOM_STEADY_NS);
+    node.turn([proposal(3, "put")]);
+    assert_eq!(node.take_replies(), []);
+    assert_eq!(node.room.last(), Some(&tell(RoomLevel::Short, RoomLevel::Enough)));
+    node.finish();
+    assert_eq!(node.take_replies().len(), 1);
+}
+
+#[test]
+fn what_is_under_way_is_counted_until_it_is_written() {
+    let mut node = Node::leader(&[1], Limits::default());
+    node.turn([space(2_300), proposal(1, &"x".repeat(600))]);
+    node.turn([proposal(2, &"x".repeat(100))]);
+    assert_eq!(node.take_replies(), [no_room(2, true)]);
+    node.finish();
+    assert_eq!(node.take_replies().len(), 1);
+    node.turn([space(2_300)]);
+    node.now = node.now.after(ROOM_STEADY_NS);
+    node.turn([proposal(3, &"x".repeat(20))]);
+    assert_eq!(node.take_replies(), [], "all is written");
+    assert_eq!(node.replica.room(), RoomLevel::Enough);
+}
+
+#[test]
+fn without_room_the_state_is_flushed_from_time_to_time_but_not_at_the_end() {
+    let mut node = Node::leader(&[1], Limits::default());
+    let flushes = |node: &Node| node.room.iter().filter(|a| **a == RoomAction::Flush).count();
+    for _ in 0..10 {
+        node.now = node.now.after(1_000_000_000);
+        node.turn([space(999)]);
+    }
+    assert_eq!(flushes(&node), 2);
+    for _ in 0..10 {
+        node.now = node.now.after(1_000_000_000);
+        node.turn([space(199)]);
+    }
+    assert_eq!(flushes(&node), 2, "the flush itself might not find room");
+}
+
+#[test]
+fn a_follower_at_its_end_drops_commands_and_takes_what_a_leader_needs() {
+    let mut node = Node::new(&[1, 2, 3], Limits::default());
+    node.turn([space(199)]);
+    let noop = Entry { id: at(5, 2), stamp: ClusterTime::ZERO, payload: Payload::Noop };
+    node.follow(5, at(1, 1), vec![noop], 1);
+    node.finish();
+    assert_eq!((node.log.len(), node.dropped), (2, 0));
+    node.follow(5, at(5, 2), vec![entry(5, 3, "put")], 2);
+    assert_eq!((node.log.len(), node.dropped), (2, 1));
+    node.turn([space(200)]);
+    node.follow(5, at(5, 2), vec![entry(5, 3, "put")], 2);
+    assert_eq!((node.log.len(), node.dropped), (3, 1), "it is sent again");
+}
+
+#[test]
+fn a_follower_whose_disk_is_behind_drops_entries_until_it_has_written_some() {
+    let limits = Limits { unwritten_bytes_max: 100, ..Limits::default() };
+    let mut node = Node::new(&[1, 2, 3], limits);
+    node.follow(5, at(1, 1), vec![entry(5, 2, "a"), entry(5, 3, "b")], 1);
+    node.follow(5, at(5, 3), vec![entry(5, 4, "c")], 1);
+    assert_eq!((node.log.len(), node.dropped), (3, 1));
+    node.finish();
+    node.follow(5, at(5, 3), vec![entry(5, 4, "c")], 1);
+    assert_eq!((node.log.len(), node.dropped), (4, 1));
+}
+
+/// What fills the memory may wait for a commitment, and that for the next leader's first entry.
+#[test]
+fn entries_that_wait_for_a_commitment_keep_no_others_away() {
+    let limits = Limits { cache_bytes_max: 100, ..Limits::default() };
+    let mut node = Node::new(&[1, 2, 3], limits);
+    let many = (2..=9).map(|index| entry(5, index, "x")).collect();
+    node.follow(5, at(1, 1), many, 1);
+    node.finish();
+    let noop = Entry { id: at(6, 10), stamp: ClusterTime::ZERO, payload: Payload::Noop };
+    node.follow(6, at(5, 9), vec![noop], 1);
+    node.finish();
+    assert_eq!((node.replica.raft().last(), node.dropped), (at(6, 10), 0));
+    node.follow(6, at(6, 10), vec![], 10);
+    node.follow(6, at(6, 10), vec![entry(6, 11, "y")], 10);
+    assert_eq!(node.dropped, 1, "the state machine is behind");
+    node.finish();
+    assert_eq!(node.replica.raft().applied(), LogIndex::new(10));
+}
+
+#[test]
+fn a_leader_that_is_to_stop_names_the_voter_with_most_of_the_log_in_reach() {
+    let mut node = Node::leader(&[1, 2, 3], Limits::default());
+    node.propose([1]);
+    node.hear(3, 2, appended(3));
+    let successor = |node: &Node, reach: &[u64]| {
+        node.replica.successor(|id| reach.contains(&id.get())).map(|id| id.get())
+    };
+    assert_eq!(successor(&node, &[2, 3]), Some(3));
+    assert_eq!(successor(&node, &[2]), Some(2));
+    assert_eq!(successor(&node, &[]), None);
+}
+
+#[test]
+fn a_replica_that_is_told_of_no_disk_takes_everything() {
+    let mut node = Node::leader(&[1], Limits::default());
+    node.now = Timestamp::new(node.now.get() + ROOM_STEADY_NS);
+    node.propose([1]);
+    assert_eq!(node.take_replies(), []);
+    let write = node.writes[0].id;
+    node.turn([Input::Raft(Raw::Persisted { write })]);
+    assert_eq!(node.replica.room(), RoomLevel::Enough);
+}

@@ -1,0 +1,82 @@
+//! How much room there is on the disks of a seed, and what nodes are told of it.
+//!
+//! They draw from a generator of their own, so that a seed without them runs as if there were none.
+
+use bytes::Bytes;
+use consensus::Timestamp;
+use replica::Space;
+use state_machine::{Envelope, EnvelopeKind, StoredMachine};
+
+use crate::machine::Registers;
+use crate::rng::Rng;
+
+/// Of a thousand seeds, disks fill up in so many.
+const SEEDS: u64 = 200;
+
+/// What a node needs in hand, and what it needs to go on; bytes.
+pub(crate) const NEEDED: u64 = 1_000_000;
+pub(crate) const LEAST: u64 = 100_000;
+
+/// How full a disk is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fill {
+    /// There is room, plenty or little.
+    Room,
+    /// A leader refuses what adds data.
+    Short,
+    /// Nothing is taken.
+    End,
+}
+
+/// The disks of a seed.
+#[derive(Debug)]
+pub(crate) struct Rooms {
+    pub(crate) rng: Rng,
+    /// Whether they fill up at all.
+    pub(crate) fill_up: bool,
+    /// How full each node's is.
+    pub(crate) fill: Vec<Fill>,
+}
+
+/// What a replica knows of its disk.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) space: Option<Space>,
+    /// Since when there is room, by the node's clock.
+    pub(crate) since: Option<Timestamp>,
+}
+
+impl Rooms {
+    pub(crate) fn draw(seed: u64, nodes: usize) -> Self {
+        let mut rng = Rng::new(seed ^ 0x0d15_c5f1_11ed_0b0e);
+        let fill_up = rng.permille(SEEDS);
+        Self { rng, fill_up, fill: vec![Fill::Room; nodes] }
+    }
+
+    /// Measures a disk. Commands under way are small against the gaps between the ranges.
+    pub(crate) fn measure(&mut self, node: usize) -> Space {
+        let usable_bytes = match self.fill[node] {
+            Fill::Room => self.rng.between(NEEDED * 5 / 4, 10 * NEEDED),
+            Fill::Short => self.rng.between(LEAST * 5 / 4, NEEDED - 1),
+            Fill::End => self.rng.between(0, LEAST - 1),
+        };
+        Space { usable_bytes, needed_bytes: NEEDED, least_bytes: LEAST }
+    }
+
+    /// Draws how full a disk is from now on.
+    pub(crate) fn redraw(&mut self) -> Fill {
+        match self.rng.index(10) {
+            0..=5 => Fill::Room,
+            6 | 7 => Fill::Short,
+            _ => Fill::End,
+        }
+    }
+}
+
+/// Says whether a command frees space, as the daemon does.
+pub(crate) fn frees_space(command: &Bytes) -> bool {
+    Envelope::decode(command).is_ok_and(|envelope| match envelope.kind {
+        EnvelopeKind::System => true,
+        EnvelopeKind::Machine => Registers.frees_space(&envelope.body),
+    })
+}
