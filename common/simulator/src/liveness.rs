@@ -218,7 +218,15 @@ impl World {
         if others.is_empty() {
             return Ok(());
         }
-        let to = others[self.rng.index(others.len())];
+        // A leader that stops chooses by itself.
+        let reachable = |id| others.iter().any(|node| self.nodes[*node].id == id);
+        let chosen = replica.successor(reachable);
+        let chosen = others.iter().copied().find(|node| Some(self.nodes[*node].id) == chosen);
+        let Some(chosen) = chosen else {
+            let why = format!("node {} names none of {others:?}", self.nodes[leader].id);
+            return Err(Broken::new("a leader that stops names a voter in reach", why));
+        };
+        let to = others.get(self.rng.index(others.len() + 1)).copied().unwrap_or(chosen);
         self.until(HAND_OVER_NS, "a leader who was asked for", |world| {
             match world.healed_leader() {
                 Some((leader, _)) if leader == to => return Ok(true),
@@ -283,12 +291,14 @@ impl World {
         Ok(())
     }
 
-    /// Says whether a node leads, and has members outside of the core.
+    /// Says whether a node leads, and has members outside of the core, or one that has lost its data
+    /// directory and takes part no more.
     fn feeds_outsiders(&self, node: usize) -> bool {
         let Some(replica) = self.nodes[node].replica.as_ref() else {
             return false;
         };
-        let healed = |id: &NodeId| self.core.iter().any(|node| self.nodes[*node].id == *id);
+        let core = || self.core.iter().map(|node| &self.nodes[*node]);
+        let healed = |id: &NodeId| core().any(|node| node.id == *id && !node.wiped);
         let status = replica.status();
         status.role == RoleKind::Leader && !status.configuration.members().keys().all(healed)
     }

@@ -22,6 +22,12 @@ impl Registers {
     pub(crate) fn request(command: &[u8]) -> Option<u64> {
         command.last_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes))
     }
+
+    /// Says whether a command counts as one that frees space: every fourth or so does.
+    pub(crate) fn frees(command: &[u8]) -> bool {
+        let number = Self::request(command);
+        number.is_some_and(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 62 == 0)
+    }
 }
 
 impl StoredMachine for Registers {
@@ -31,12 +37,6 @@ impl StoredMachine for Registers {
 
     fn version(&self) -> u32 {
         1
-    }
-
-    /// Every fourth or so.
-    fn frees_space(&self, command: &[u8]) -> bool {
-        let number = Self::request(command);
-        number.is_some_and(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 62 == 0)
     }
 
     fn apply(

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use consensus::Timestamp;
 use replica::Space;
-use state_machine::{Envelope, EnvelopeKind, StoredMachine};
+use state_machine::{Envelope, EnvelopeKind};
 
 use crate::machine::Registers;
 use crate::rng::Rng;
@@ -77,6 +77,6 @@ impl Rooms {
 pub(crate) fn frees_space(command: &Bytes) -> bool {
     Envelope::decode(command).is_ok_and(|envelope| match envelope.kind {
         EnvelopeKind::System => true,
-        EnvelopeKind::Machine => Registers.frees_space(&envelope.body),
+        EnvelopeKind::Machine => Registers::frees(&envelope.body),
     })
 }
