@@ -68,15 +68,8 @@ impl World {
             self.snapshot(node, action)?;
         }
         self.room_lanes(node, &room, dropped);
-        for Question { request, basis, .. } in query {
-            if let Basis::Lease { .. } = basis {
-                self.coverage.meet(Met::LeaseRead);
-            }
-            let raft = self.nodes[node].replica.as_ref().expect("it was stepped").raft();
-            if raft.status().role != RoleKind::Leader {
-                self.coverage.meet(Met::FollowerRead);
-            }
-            self.clients.read(request, self.nodes[node].view.0)?;
+        for question in query {
+            self.answer_question(node, &question)?;
         }
         for reply in reply {
             self.reply(node, reply)?;
@@ -88,6 +81,18 @@ impl World {
             Some(removal) => self.removed(node, &removal),
             None => Ok(()),
         }
+    }
+
+    /// Answers a question from the newest view.
+    fn answer_question(&mut self, node: usize, question: &Question) -> Result<(), Broken> {
+        if let Basis::Lease { .. } = question.basis {
+            self.coverage.meet(Met::LeaseRead);
+        }
+        let raft = self.nodes[node].replica.as_ref().expect("it was stepped").raft();
+        if !raft.leads() {
+            self.coverage.meet(Met::FollowerRead);
+        }
+        self.clients.read(question.request, self.nodes[node].view.0)
     }
 
     /// Queues a task; ranges that wait become one, as in the daemon, or a slow machine would fall
@@ -306,5 +311,32 @@ impl World {
         let term = replica.raft().term();
         let follower = self.nodes.iter().find(|node| node.id == from).expect("a member");
         self.oracle.believes(&self.nodes[node], term, follower, matched)
+    }
+
+    pub(crate) fn schedule_wake(&mut self, node: usize) {
+        let place = &self.nodes[node];
+        let Some((local, _)) = place.replica.as_ref().and_then(|replica| replica.deadline()) else {
+            return;
+        };
+        let at = place.global(local).max(self.now.after(1));
+        if place.wake.is_none_or(|wake| at < wake || wake <= self.now) {
+            let life = place.life;
+            self.nodes[node].wake = Some(at);
+            self.at(at, Happening::Wake { node, life });
+        }
+    }
+
+    pub(crate) fn schedule_disk(&mut self, node: usize) {
+        let takes = self.rng.between(MS / 10, self.profile.disk_ns.max(MS / 5));
+        let at = self.now.after(takes).max(self.nodes[node].stalled);
+        let life = self.nodes[node].life;
+        self.at(at, Happening::DiskDone { node, life });
+    }
+
+    pub(crate) fn schedule_apply(&mut self, node: usize) {
+        let takes = self.rng.between(1, self.profile.apply_ns);
+        let at = self.now.after(takes).max(self.nodes[node].stalled);
+        let life = self.nodes[node].life;
+        self.at(at, Happening::Applied { node, life });
     }
 }

@@ -291,8 +291,8 @@ impl World {
         Ok(())
     }
 
-    /// Says whether a node leads, and has members outside of the core, or one that has lost its data
-    /// directory and takes part no more.
+    /// Says whether a node leads, and has members outside of the core, or one that has lost its
+    /// data directory and takes part no more.
     fn feeds_outsiders(&self, node: usize) -> bool {
         let Some(replica) = self.nodes[node].replica.as_ref() else {
             return false;

@@ -242,7 +242,7 @@ impl World {
         self.at(at, happening);
     }
 
-    fn at(&mut self, at: Timestamp, happening: Happening) {
+    pub(crate) fn at(&mut self, at: Timestamp, happening: Happening) {
         self.scheduled += 1;
         self.heap.push(Reverse(Scheduled { at, number: self.scheduled, happening }));
     }
@@ -473,32 +473,5 @@ impl World {
             self.nodes[node].seen_commit = commit;
         }
         Ok(())
-    }
-
-    pub(crate) fn schedule_wake(&mut self, node: usize) {
-        let place = &self.nodes[node];
-        let Some((local, _)) = place.replica.as_ref().and_then(|replica| replica.deadline()) else {
-            return;
-        };
-        let at = place.global(local).max(self.now.after(1));
-        if place.wake.is_none_or(|wake| at < wake || wake <= self.now) {
-            let life = place.life;
-            self.nodes[node].wake = Some(at);
-            self.at(at, Happening::Wake { node, life });
-        }
-    }
-
-    pub(crate) fn schedule_disk(&mut self, node: usize) {
-        let takes = self.rng.between(MS / 10, self.profile.disk_ns.max(MS / 5));
-        let at = self.now.after(takes).max(self.nodes[node].stalled);
-        let life = self.nodes[node].life;
-        self.at(at, Happening::DiskDone { node, life });
-    }
-
-    pub(crate) fn schedule_apply(&mut self, node: usize) {
-        let takes = self.rng.between(1, self.profile.apply_ns);
-        let at = self.now.after(takes).max(self.nodes[node].stalled);
-        let life = self.nodes[node].life;
-        self.at(at, Happening::Applied { node, life });
     }
 }
