@@ -115,7 +115,7 @@ fn rejection(reason: Rejection, hint: impl FnOnce(NodeId) -> Option<LeaderHint>)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use consensus::RequestId;
+    use consensus::{Incarnation, LogIndex, RequestId};
 
     fn hint(id: NodeId) -> Option<LeaderHint> {
         let (name, address) = ("n2".to_owned(), "h:1".to_owned());
@@ -139,6 +139,51 @@ mod tests {
         assert_eq!(known.leader.map(|leader| leader.address).as_deref(), Some("h:1"));
         assert_eq!(refused(None).code, ErrorCode::NoLeader);
         assert_eq!(refused(NodeId::new(9)).leader, None, "not a member here");
+    }
+
+    #[test]
+    fn a_change_that_is_refused_says_why_and_what_to_do() {
+        let node = NodeId::new(4).expect("not 0");
+        let index = LogIndex::new(7);
+        let member = |found: NotMet| ChangeRefusal::NotMet {
+            node,
+            member: Member {
+                incarnation: Incarnation::new(1),
+                name: "n4".into(),
+                address: "h:1".into(),
+            },
+            why: found,
+        };
+        let other = format!(
+            "the leader did not meet n4 (node 4) at h:1: its data directory is {}, the change \
+             names {}",
+            Incarnation::new(2),
+            Incarnation::new(1)
+        );
+        for (why, code, words) in [
+            (
+                ChangeRefusal::Stale { found: index, expected: LogIndex::new(5) },
+                ErrorCode::Forbidden,
+                "the configuration stands at 7, not at 5; look again",
+            ),
+            (
+                ChangeRefusal::IdUsed { node, index },
+                ErrorCode::Forbidden,
+                "node 4 was removed by log entry 7, and an id is never used again",
+            ),
+            (ChangeRefusal::Meeting, ErrorCode::Busy, "are being asked who they are"),
+            (ChangeRefusal::UnderWay, ErrorCode::Busy, UNDER_WAY),
+            (member(NotMet::Other(Incarnation::new(2))), ErrorCode::NotMet, &other),
+            (
+                member(NotMet::Silent("no answer".into())),
+                ErrorCode::NotMet,
+                "the leader did not meet n4 (node 4) at h:1: no answer",
+            ),
+        ] {
+            let error = error(Reply::ChangeRefused { request: RequestId::new(1), why });
+            assert_eq!((error.code, error.outcome), (code, Outcome::NotApplied));
+            assert!(error.message.contains(words), "{}", error.message);
+        }
     }
 
     #[test]

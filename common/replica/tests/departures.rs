@@ -5,7 +5,7 @@ mod kit;
 use consensus::{
     ClusterTime, Configuration, Entry, Input as Raw, LogIndex, Majority, Payload, Timer, Voters,
 };
-use kit::{MS, Node, appended, at, configuration, id, request};
+use kit::{MS, Node, appended, at, configuration, id, reconfigure};
 use replica::{Input, Limits, Removal};
 
 fn without(gone: u64) -> Configuration {
@@ -27,8 +27,7 @@ fn who_is_removed_is_talked_to_for_a_while() {
     let mut node = Node::leader(&[1, 2, 3], Limits::default());
     node.hear(3, 2, appended(2));
     assert_eq!(node.peers, [[1, 2, 3]], "once at the start");
-    let change = Raw::Reconfigure { request: request(1), target: without(3) };
-    node.turn([Input::Raft(change)]);
+    node.turn([reconfigure(1, without(3), 1)]);
     node.finish();
     for index in [3, 4] {
         node.hear(2, 2, appended(index));

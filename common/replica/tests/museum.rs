@@ -6,10 +6,9 @@ mod kit;
 use std::ops::Range;
 
 use consensus::{
-    Configuration, Entry, Incarnation, Input as Raw, LogIndex, Majority, Member, Payload, RoleKind,
-    Voters,
+    Configuration, Entry, Incarnation, LogIndex, Majority, Member, Payload, RoleKind, Voters,
 };
-use kit::{Node, appended, applied, at, entry, id, proposal, request};
+use kit::{Node, appended, applied, at, entry, id, proposal, reconfigure, request};
 use replica::{Input, Limits, Reply};
 
 /// What entries say, in memory of its own.
@@ -62,10 +61,7 @@ fn who_waits_while_the_leader_is_removed_is_told_once_museum_j12() {
     });
     let voters = Voters::Stable(Majority::new([2, 3].map(id)));
     let target = Configuration::new(voters, [].into(), members.into()).unwrap();
-    let change = || {
-        let (request, target) = (request(9), target.clone());
-        Input::Raft(Raw::Reconfigure { request, target })
-    };
+    let change = || reconfigure(9, target.clone(), 1);
     let done = Reply::Done { request: request(9) };
     // Whatever comes in one turn, and whatever in the next: the change stands at 4 or 5, its end
     // behind it, and writes before, between and behind them.

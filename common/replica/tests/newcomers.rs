@@ -6,7 +6,7 @@ use consensus::{
     Configuration, EntryId, Incarnation, LogIndex, Majority, Member, NodeId, Payload, Rejection,
     RequestId, Voters,
 };
-use kit::{Node, appended, at, id, request};
+use kit::{Node, appended, at, id, reconfigure, request};
 use replica::{Answer, ChangeRefusal, Input, Limits, Meeting, NotMet, Reply};
 
 /// Where the configuration stands with which every test begins.
@@ -32,7 +32,7 @@ fn four() -> Configuration {
 }
 
 fn change(number: u64, target: Configuration) -> Input {
-    change_from(number, target, FIRST, &[])
+    reconfigure(number, target, FIRST)
 }
 
 fn change_from(number: u64, target: Configuration, expected: u64, removed: &[(u64, u64)]) -> Input {

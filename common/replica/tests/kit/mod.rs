@@ -2,7 +2,7 @@
 // Each test file uses a part of it.
 #![allow(dead_code, clippy::unwrap_used, missing_docs, unreachable_pub)]
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use consensus::{
@@ -256,6 +256,12 @@ impl Node {
 pub fn proposal(number: u64, text: &str) -> Input {
     let command = Bytes::copy_from_slice(text.as_bytes());
     Input::Propose { request: request(number), command, frees: false }
+}
+
+/// A change of members by an operator who has seen the configuration at `expected`.
+pub fn reconfigure(number: u64, target: Configuration, expected: u64) -> Input {
+    let (request, expected_index) = (request(number), LogIndex::new(expected));
+    Input::Reconfigure { request, target, expected_index, removed: BTreeMap::new() }
 }
 
 pub fn appended(matched: u64) -> Body {
