@@ -37,16 +37,16 @@ impl Departures {
     /// while: it has yet to hear that its removal is committed, or it would campaign against it
     /// (museum C16).
     pub(crate) fn follow(&mut self, now: Timestamp, raft: &Raft) {
-        let status = raft.status();
-        let members = status.configuration.members();
+        let (configuration, index) = (raft.configuration(), raft.configuration_index());
+        let members = configuration.members();
         let gone = self.members.extract_if(.., |id, _| !members.contains_key(id));
         let until = now.after(FAREWELL_NS);
         self.leaving.extend(gone.map(|(id, member)| (id, (member, until))));
         self.leaving.retain(|id, _| !members.contains_key(id));
         self.members.clone_from(members);
         self.changed = true;
-        let gone = !members.contains_key(&status.id) && !status.configuration.voters().is_joint();
-        self.without = Some(status.configuration_index).filter(|_| gone);
+        let gone = !members.contains_key(&raft.id()) && !configuration.voters().is_joint();
+        self.without = Some(index).filter(|_| gone);
         self.applied(raft);
     }
 

@@ -19,7 +19,7 @@ impl Node {
     pub(crate) fn ask(&mut self, now: Timestamp, ask: ClientRequest) {
         let ClientRequest { request, identity, via, responder } = ask;
         if let Some(by) = via
-            && self.replica.status().configuration.member(by).is_none()
+            && self.replica.raft().configuration().member(by).is_none()
         {
             let why = format!("node {by} passes this on, and is no member as far as is known here");
             let refusal = answer::refusal(ErrorCode::Unauthorised, why);

@@ -89,7 +89,7 @@ impl Spell {
 impl Node {
     /// Says what has been missing for long enough.
     pub(crate) fn watch(&mut self, now: Timestamp) {
-        let configuration = self.replica.status().configuration;
+        let configuration = self.replica.raft().configuration();
         let members = configuration.members();
         self.contact.peers.retain(|peer, _| members.contains_key(peer));
         for (peer, Away { spell, reason }) in &mut self.contact.peers {

@@ -19,7 +19,7 @@ pub(super) struct Told {
 impl Node {
     /// Dials members where this table says, whatever the configuration says.
     pub(crate) fn redirect(&mut self, elsewhere: Elsewhere) {
-        for name in elsewhere.strangers(self.replica.status().configuration) {
+        for name in elsewhere.strangers(self.replica.raft().configuration()) {
             tracing::warn!(name, "raftd.toml, [peers]: no member has this name or id");
         }
         self.network.redirect(elsewhere);
@@ -29,8 +29,8 @@ impl Node {
     /// Says where members are dialled instead, and that this node is dialled where it does not
     /// listen.
     pub(super) fn tell_addresses(&mut self) {
-        let status = self.replica.status();
-        let (id, configuration) = (status.id, status.configuration);
+        let raft = self.replica.raft();
+        let (id, configuration) = (raft.id(), raft.configuration());
         let own = configuration.member(id).map(|member| member.address.clone());
         if let Some(dialled) = own.as_ref().filter(|_| self.told.own != own)
             && differs(dialled, self.listen)

@@ -43,7 +43,7 @@ impl Node {
         if self.leads() {
             return 0;
         }
-        let contact = self.replica.status().contact;
+        let contact = self.replica.raft().contact();
         contact.map_or(AGE_UNKNOWN_MS, |heard| now.since(heard) / 1_000_000)
     }
 }
