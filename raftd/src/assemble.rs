@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use consensus::{Entry, LogIndex, Raft, Restored};
-use replica::{Keep, Limits, Replica};
+use protocol::limits::ENTRIES_PER_FRAME_MAX;
+use replica::{FeedLimits, Keep, Limits, Replica};
 use state_machine::Host;
 use storage::{
     DataDirectory, EntryReader, PersistentLog, RestoredLog, SnapshotFile, Snapshots, StateStore,
@@ -23,7 +24,7 @@ use crate::gauges::Gauges;
 use crate::identity::Identity;
 use crate::lanes::apply::{Apply, Flushing};
 use crate::lanes::disk::Disk;
-use crate::lanes::network::{Network, ReadLog};
+use crate::lanes::network::{FRAME_BYTES_MAX, Network, ReadLog};
 use crate::lanes::query::Queries;
 use crate::lanes::snapshot::{About, SnapshotLane};
 use crate::lanes::{REPORTS_MAX, Reports};
@@ -135,7 +136,7 @@ pub(crate) fn assemble(
         apply: start_apply(host, &read, flushing, (&reports, mesh.removed())).map_err(thread)?,
         queries: start_queries(&read, &machine, clock, (&reports, alive)).map_err(thread)?,
         machine,
-        network: Network::new(mesh, (read, generation), rate, reports),
+        network: Network::new(mesh, (read, generation), reports),
         gauges,
         view,
         requests_max: config.limits.requests_max,
@@ -255,6 +256,11 @@ fn replica(
             entries: config.limits.log_keep_entries_max,
             bytes_max: kept,
             bytes_min: Keep::default().bytes_min.min(kept),
+        },
+        feed: FeedLimits {
+            bytes_per_s_max: config.limits.snapshot_bytes_per_s_max,
+            piece_bytes_max: FRAME_BYTES_MAX,
+            piece_entries_max: ENTRIES_PER_FRAME_MAX as u64,
         },
         ..Limits::default()
     };

@@ -95,14 +95,12 @@ pub(crate) enum Done {
     Panicked(Failure),
     /// The state machine cannot go on.
     ApplyFailed(Failure),
-    /// The next entries for a peer that is far behind.
+    /// Old entries are read for a peer that is far behind.
     Fed {
-        /// The peer.
-        to: NodeId,
-        /// Which feeder of this peer asked for them.
-        number: u64,
+        /// Which.
+        piece: replica::Piece,
         /// `None` if they are compacted meanwhile.
-        result: Result<Option<network::Piece>, Failure>,
+        result: Result<Option<network::Encoded>, Failure>,
     },
 }
 

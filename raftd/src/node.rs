@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use consensus::{Event, Input as Raw, NodeId, Outgoing, RequestId, RoleKind, Timer, Timestamp};
 use protocol::{ErrorCode, Response};
-use replica::{Input, Lanes, Removal, Replica, Reply, RoomAction};
+use replica::{Input, Lanes, Piece, Removal, Replica, Reply, RoomAction};
 use state_machine::QueryView;
 use transport::{Accepted, PeerEvent, Responder, TurnedAway};
 
@@ -17,7 +17,7 @@ use crate::identity::Identity;
 use crate::inbound::turned_away;
 use crate::lanes::apply::Apply;
 use crate::lanes::disk::Disk;
-use crate::lanes::network::{Elsewhere, Network};
+use crate::lanes::network::{Elsewhere, Encoded, Network};
 use crate::lanes::query::Queries;
 use crate::lanes::snapshot::SnapshotLane;
 use crate::lanes::{Done, View};
@@ -149,12 +149,7 @@ impl Node {
             }
             Done::Viewed(View(view)) => self.see(now, view),
             Done::ApplyFailed(failure) | Done::Panicked(failure) => self.fail(failure),
-            Done::Fed { to, number, result: Ok(piece) } => {
-                if !self.network.fed(to, number, piece, &self.replica) {
-                    self.metrics.dropped += 1;
-                    self.raw(now, Raw::Unreachable { peer: to });
-                }
-            }
+            Done::Fed { piece, result: Ok(encoded) } => self.fed(now, &piece, encoded),
             Done::Fed { result: Err(failure), .. } => self.fail(failure),
             Done::Flushed { index, state_bytes } => {
                 self.gauges.set_state_bytes(state_bytes);
@@ -201,6 +196,7 @@ impl Node {
         let Lanes {
             write,
             send,
+            feed,
             install,
             apply,
             snapshot,
@@ -227,6 +223,9 @@ impl Node {
         }
         for send in send {
             self.send(now, send);
+        }
+        for piece in feed {
+            self.network.read(piece, &self.replica);
         }
         if let Some(meta) = install {
             self.install(&meta);
@@ -266,7 +265,7 @@ impl Node {
 
     /// Says whether this node leads.
     pub(crate) fn leads(&self) -> bool {
-        self.replica.status().role == RoleKind::Leader
+        self.replica.raft().leads()
     }
 
     /// Begins to hand leadership over to the voter that has most of the log; says whether there is
@@ -350,6 +349,17 @@ impl Node {
         }
     }
 
+    /// Old entries are read for a peer that is far behind: they go out if they are still wanted.
+    fn fed(&mut self, now: Timestamp, piece: &Piece, encoded: Option<Encoded>) {
+        let (number, to) = (piece.number, piece.to);
+        let wanted = self.replica.wants(piece);
+        let sent = encoded.filter(|_| wanted).and_then(|encoded| self.network.feed(to, encoded));
+        if wanted && sent.is_none() {
+            self.metrics.dropped += 1;
+        }
+        self.replica.step(now, Input::Fed { number, to, sent });
+    }
+
     fn reply(&mut self, now: Timestamp, reply: Reply) {
         let (request, applied) = match &reply {
             Reply::Applied { request, .. } => (*request, true),
@@ -377,7 +387,7 @@ impl Node {
             let why = room::refusal(deletions, &self.gauges);
             return responder.send(Response::Error(answer::refusal(ErrorCode::NoRoom, why)));
         }
-        let configuration = self.replica.raft().status().configuration;
+        let configuration = self.replica.raft().configuration();
         let network = &self.network;
         let hint = |id| moved::hint(id, configuration, network);
         let refuses = matches!(reply, Reply::ChangeRefused { .. });

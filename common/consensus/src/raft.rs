@@ -159,7 +159,7 @@ impl Raft {
             }
             (Timer::Transfer, Role::Leader(leader)) => leader.abort_transfer(core, now),
             (Timer::ReadIndex, Role::Follower(follower)) => follower.retry_reads(core, now),
-            (Timer::Question, _) => {}
+            (Timer::Question | Timer::Feed, _) => {}
             // Stale: the role that set this deadline is gone.
             (Timer::ReadIndex, Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_))
             | (

@@ -100,6 +100,18 @@ impl Cache {
         if entries.is_empty() { None } else { Some(entries) }
     }
 
+    /// Says whether the entry at an index is here, and all behind it.
+    pub(crate) fn has(&self, index: LogIndex) -> bool {
+        self.entries.front().is_some_and(|first| first.id.index <= index)
+    }
+
+    /// Says whether all entries of a range are here and fit into `bytes_max`, or are a single one.
+    pub(crate) fn fits(&self, range: Range<LogIndex>, bytes_max: usize) -> bool {
+        let end = range.end;
+        let entries = self.get(range, bytes_max);
+        entries.and_then(|entries| entries.last().map(|last| last.id.index.next())) == Some(end)
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -83,6 +83,16 @@ pub enum Input {
     /// The disk was measured. To be told once a second or so, changed or not, for time counts. A
     /// replica that is never told takes everything.
     Space(Space),
+    /// A piece of old entries was read and sent, or was not: see [`crate::Lanes::feed`].
+    Fed {
+        /// Which piece.
+        number: u64,
+        /// The follower.
+        to: NodeId,
+        /// What was sent; `None` if the entries are compacted, the network took nothing, or
+        /// [`crate::Replica::wants`] the piece no longer.
+        sent: Option<Sent>,
+    },
     /// Another node says that this one was removed from the cluster.
     ToldRemoved {
         /// That node.
@@ -106,6 +116,15 @@ pub struct Space {
     pub needed_bytes: u64,
     /// What must be free so that a node that takes nothing more can go on.
     pub least_bytes: u64,
+}
+
+/// A piece of old entries that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// The last entry of those that were.
+    pub last: EntryId,
+    /// What they took, in bytes.
+    pub bytes: u64,
 }
 
 /// What becomes of snapshots, as their driver tells.

@@ -2,12 +2,12 @@
 //! each other.
 
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 use bytes::Bytes;
 use consensus::{
-    Basis, EntryId, Event, Incarnation, LogIndex, Member, NodeId, Outgoing, Rejection, RequestId,
-    SnapshotMeta, Term, Write,
+    Basis, EntryId, Event, Incarnation, LogIndex, Member, NodeId, Outgoing, ReadRound, Rejection,
+    RequestId, SnapshotMeta, Term, Write,
 };
 
 use crate::input::Consistency;
@@ -34,8 +34,11 @@ pub struct Question {
 pub struct Lanes {
     /// Disk.
     pub write: Option<Write>,
-    /// Network.
+    /// Network. Entries that are to be sent are in memory.
     pub send: Vec<Outgoing>,
+    /// Disk and network: pieces of old entries, one a follower, each to be read, and sent if
+    /// [`crate::Replica::wants`] it still then; to be told by [`crate::Input::Fed`].
+    pub feed: Vec<Piece>,
     /// State machine, before `apply`: replace the state by this snapshot, whose file was received.
     pub install: Option<SnapshotMeta>,
     /// State machine.
@@ -74,6 +77,26 @@ pub struct Meeting {
     pub request: RequestId,
     /// The nodes, as the change describes them.
     pub newcomers: BTreeMap<NodeId, Member>,
+}
+
+/// Entries that a follower lacks which is far behind: `AppendEntries` that is to be made of a range
+/// of the log, of at least one entry and as many as one message may carry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Names this piece.
+    pub number: u64,
+    /// The follower.
+    pub to: NodeId,
+    /// The leader's term.
+    pub term: Term,
+    /// The entry before them.
+    pub prev: EntryId,
+    /// Where they are: in memory, or all on the disk, unless they are compacted meanwhile.
+    pub range: Range<LogIndex>,
+    /// What is committed.
+    pub commit: LogIndex,
+    /// The newest read round.
+    pub round: ReadRound,
 }
 
 /// How a node knows that it was removed.

@@ -12,11 +12,13 @@
 mod cache;
 mod compaction;
 mod departures;
+mod feeding;
 mod holds;
 mod input;
 mod lanes;
 mod limits;
 mod newcomers;
+mod pacer;
 mod replica;
 mod requests;
 mod room;
@@ -24,11 +26,12 @@ mod snapshots;
 mod views;
 
 pub use compaction::Keep;
-pub use input::{Answer, Consistency, Input, SnapshotNews, Space, Transfer};
+pub use input::{Answer, Consistency, Input, Sent, SnapshotNews, Space, Transfer};
 pub use lanes::{
-    ChangeRefusal, Lanes, Meeting, NotMet, Question, Removal, Reply, RoomAction, RoomLevel,
+    ChangeRefusal, Lanes, Meeting, NotMet, Piece, Question, Removal, Reply, RoomAction, RoomLevel,
     SnapshotAction,
 };
-pub use limits::Limits;
+pub use limits::{FeedLimits, Limits};
+pub use pacer::Pacer;
 pub use replica::Replica;
 pub use room::{ROOM_STEADY_NS, room_above};

@@ -20,6 +20,29 @@ pub struct Limits {
     pub behind_wait_ns: u64,
     /// What of the log stays behind a durable state, for followers that are behind.
     pub keep: Keep,
+    /// How followers are fed that lack what is not in memory any more.
+    pub feed: FeedLimits,
+}
+
+/// How followers are fed that are far behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FeedLimits {
+    /// Bytes a second to each, unless the log grows faster.
+    pub bytes_per_s_max: u64,
+    /// Bytes of entries in one piece, beyond the first entry.
+    pub piece_bytes_max: usize,
+    /// Entries in one piece.
+    pub piece_entries_max: u64,
+}
+
+impl Default for FeedLimits {
+    fn default() -> Self {
+        Self {
+            bytes_per_s_max: 64 * 1024 * 1024,
+            piece_bytes_max: 512 * 1024,
+            piece_entries_max: 4_096,
+        }
+    }
 }
 
 impl Default for Limits {
@@ -32,6 +55,7 @@ impl Default for Limits {
             questions_max: 65_536,
             behind_wait_ns: 1_000_000_000,
             keep: Keep::default(),
+            feed: FeedLimits::default(),
         }
     }
 }

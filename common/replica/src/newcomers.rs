@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::mem;
 
-use consensus::{Configuration, LogIndex, Member, NodeId, Raft, RequestId, RoleKind};
+use consensus::{Configuration, LogIndex, Member, NodeId, Raft, RequestId};
 
 use crate::input::Answer;
 use crate::lanes::{ChangeRefusal, Meeting, NotMet};
@@ -60,10 +60,10 @@ impl Newcomers {
         removed: &BTreeMap<NodeId, LogIndex>,
     ) -> Next {
         // A node that does not lead asks nobody: the core says which one leads.
-        if raft.status().role != RoleKind::Leader {
+        if !raft.leads() {
             return Next::Begin(change);
         }
-        let present = raft.status().configuration;
+        let present = raft.configuration();
         let newcomers = newcomers(present, &change.target);
         let unused = is_seen(raft, &change).and_then(|()| are_unused(raft, &newcomers, removed));
         if let Err(why) = unused {
@@ -90,14 +90,14 @@ impl Newcomers {
     ) -> Option<Next> {
         let waiting = self.waiting.take_if(|waiting| waiting.change.request == request)?;
         let Waiting { change, present, newcomers } = waiting;
-        if raft.status().role != RoleKind::Leader {
+        if !raft.leads() {
             return Some(Next::Begin(change));
         }
         let judged = newcomers.into_iter().try_for_each(|(node, member)| {
             let answer = answers.remove(&node).unwrap_or_else(|| Err("no answer".to_owned()));
             judge(node, member, answer)
         });
-        let unchanged = || match *raft.status().configuration == present {
+        let unchanged = || match *raft.configuration() == present {
             true => Ok(()),
             // At the same place, but in the log of another leader.
             false => Err(ChangeRefusal::UnderWay),
@@ -122,7 +122,7 @@ impl Newcomers {
 
 /// Checks that the operator has seen the configuration that is in force.
 fn is_seen(raft: &Raft, change: &Change) -> Result<(), ChangeRefusal> {
-    let (found, expected) = (raft.status().configuration_index, change.expected_index);
+    let (found, expected) = (raft.configuration_index(), change.expected_index);
     if found == expected { Ok(()) } else { Err(ChangeRefusal::Stale { found, expected }) }
 }
 
@@ -133,9 +133,8 @@ fn are_unused(
     newcomers: &BTreeMap<NodeId, Member>,
     removed: &BTreeMap<NodeId, LogIndex>,
 ) -> Result<(), ChangeRefusal> {
-    let status = raft.status();
-    let mut new = newcomers.keys().filter(|id| status.configuration.member(**id).is_none());
-    if new.clone().next().is_some() && raft.applied() < status.configuration_index {
+    let mut new = newcomers.keys().filter(|id| raft.configuration().member(**id).is_none());
+    if new.clone().next().is_some() && raft.applied() < raft.configuration_index() {
         return Err(ChangeRefusal::UnderWay);
     }
     match new.find_map(|id| Some((*id, *removed.get(id)?))) {

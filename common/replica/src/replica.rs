@@ -12,8 +12,9 @@ use consensus::{
 use crate::cache::Cache;
 use crate::compaction::Compaction;
 use crate::departures::Departures;
-use crate::input::{Consistency, Input, SnapshotNews, Transfer};
-use crate::lanes::{Lanes, Question, Reply, RoomLevel};
+use crate::feeding::Feeding;
+use crate::input::{Consistency, Input, Sent, SnapshotNews, Transfer};
+use crate::lanes::{Lanes, Piece, Question, Reply, RoomLevel};
 use crate::limits::Limits;
 use crate::newcomers::{Change, Newcomers, Next};
 use crate::requests::{Ending, Requests};
@@ -36,6 +37,7 @@ pub struct Replica {
     departures: Departures,
     newcomers: Newcomers,
     room: Room,
+    feeding: Feeding,
     /// Proposals since the last drain: one step of the core for all of them.
     proposed: Vec<(RequestId, Bytes)>,
     /// Bytes of entries that were proposed here and are not applied, by index.
@@ -67,6 +69,7 @@ impl Replica {
             newcomers: Newcomers::default(),
             room: Room::default(),
             dropped: 0,
+            feeding: Feeding::new(limits.feed),
             proposed: Vec::new(),
             unapplied: Vec::new(),
             unapplied_bytes: 0,
@@ -106,6 +109,7 @@ impl Replica {
                 }
             }
             Input::Space(space) => self.room.measured(now, space, self.under_way_bytes()),
+            Input::Fed { number, to, sent } => self.fed(now, number, to, sent),
             Input::ToldRemoved { by, reason } => self.departures.told(by, reason),
             Input::Abandon => self.abandon(),
         }
@@ -129,6 +133,8 @@ impl Replica {
                 Event::Leader(_) | Event::Ignored { .. } | Event::VoteRefused { .. } => {}
             }
         }
+        self.cache.evict(self.raft.durable().min(self.raft.applied()));
+        let feed = self.feed(now, &mut send);
         send.retain(|send| match send {
             Outgoing::Message { .. } | Outgoing::Entries { .. } => true,
             Outgoing::Snapshot { to, term, at_least } => {
@@ -146,10 +152,10 @@ impl Replica {
         for request in self.requests.late(now) {
             self.reply.push(Reply::Behind { request, applied: status_applied });
         }
-        self.cache.evict(self.raft.durable().min(status_applied));
         Lanes {
             write,
             send,
+            feed,
             install,
             apply,
             snapshot: self.snapshots.take(),
@@ -169,7 +175,8 @@ impl Replica {
     /// Returns when to wake this replica, and why.
     pub fn deadline(&self) -> Option<(Timestamp, Timer)> {
         let late = self.requests.deadline().map(|due| (due, Timer::Question));
-        self.raft.deadline().into_iter().chain(late).min()
+        let feed = self.feeding.deadline().map(|due| (due, Timer::Feed));
+        self.raft.deadline().into_iter().chain(late).chain(feed).min()
     }
 
     /// Returns what the core tells about itself.
@@ -188,6 +195,11 @@ impl Replica {
         self.cache.get(range, bytes_max)
     }
 
+    /// Says whether a piece of old entries is still to be sent, now that it is read.
+    pub fn wants(&self, piece: &Piece) -> bool {
+        self.feeding.wants(piece, &self.raft)
+    }
+
     /// Returns how many bytes of entries are in memory.
     pub fn cache_bytes(&self) -> usize {
         self.cache.bytes()
@@ -201,6 +213,23 @@ impl Replica {
     /// Returns how much room there is on the disk.
     pub fn room(&self) -> RoomLevel {
         self.room.level()
+    }
+
+    /// Takes from the messages what is not in memory, and returns the pieces of it that are due.
+    fn feed(&mut self, now: Timestamp, send: &mut Vec<Outgoing>) -> Vec<Piece> {
+        let Self { feeding, cache, raft, .. } = self;
+        feeding.take_over(now, send, cache, raft.last().index);
+        if feeding.is_idle() {
+            return Vec::new();
+        }
+        feeding.advance(now, send, cache, raft)
+    }
+
+    /// A piece of old entries was sent, or was not.
+    fn fed(&mut self, now: Timestamp, number: u64, to: NodeId, sent: Option<Sent>) {
+        if self.feeding.fed(now, (number, to), sent, &self.raft) {
+            self.raft.step(now, Raw::Unreachable { peer: to });
+        }
     }
 
     /// Returns the voter that has most of the log, of those that a leader which is to stop can
@@ -371,7 +400,7 @@ impl Replica {
         self.snapshots.flushed(index);
         let raft = &self.raft;
         let floor = self.snapshots.floor(now, |follower| raft.matched(follower));
-        let base = self.raft.status().base.index;
+        let base = self.raft.base().index;
         let index = index.min(self.raft.applied());
         let index = floor.map_or(index, |floor| floor.min(index));
         if let Some(to) = self.compaction.compact_to(base, index, state_bytes)
@@ -400,7 +429,7 @@ impl Replica {
             SnapshotNews::Checkpointed { last: None } => self.snapshot_made(now, None),
             SnapshotNews::Made { last } => self.snapshot_made(now, last),
             SnapshotNews::Sent { number, to, end } => {
-                let last = self.raft.status().last.index;
+                let last = self.raft.last().index;
                 if self.snapshots.sent(now, (number, to), end, last) {
                     let delivered = end == Transfer::Delivered;
                     self.raft.step(now, Raw::SnapshotSent { to, delivered });

@@ -59,6 +59,7 @@ met! {
         SnapshotFailed: "snapshots that could not be made",
         StreamBroken: "snapshots whose transfer breaks",
         StreamDoubled: "snapshots that arrive twice",
+        PieceLost: "pieces of old entries that could not be read or sent",
     }
     Event {
         Message: "messages sent",
@@ -90,6 +91,8 @@ met! {
         ToldRemoved: "nodes that are told that they were removed",
         FarewellOver: "messages to nodes that are not talked to any more",
         Transferred: "leadership handed over on request",
+        PieceSent: "pieces of old entries sent to followers that are far behind",
+        FeedingEnded: "followers that were fed, and keep up",
         Compacted: "logs compacted",
         Flushed: "states made durable",
         SnapshotMade: "snapshots made",
@@ -139,6 +142,7 @@ met! {
         SenderDied: "crash of a snapshot's sender while it is under way",
         ReceiverDied: "crash of a snapshot's receiver while it is under way",
         ApplyOvertaken: "entries to be applied that a snapshot overtakes",
+        PieceUnwanted: "piece of old entries that is not wanted any more when it is read",
         LeaderInstalls: "election of a node whose state is still to be replaced",
         CoreIsMinimal: "healed core that is a bare quorum",
         CoreDisturbed: "healed core that an outsider can talk to, but not hear",

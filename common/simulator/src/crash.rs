@@ -6,7 +6,7 @@ use replica::Limits;
 use crate::broken::Broken;
 use crate::coverage::Met;
 use crate::disk::Lost;
-use crate::faults::MS;
+use crate::faults::{MS, Profile};
 use crate::node::Start;
 use crate::world::{Happening, World};
 
@@ -53,8 +53,8 @@ impl World {
             lease_clock_error_ppm: self.profile.lease_ppm,
             ..Config::new(self.rng.next())
         };
-        let keep = self.profile.keep;
-        let limits = Limits { cache_bytes_max: 4_096, keep, ..Limits::default() };
+        let Profile { keep, feed, cache_bytes: cache_bytes_max, .. } = self.profile;
+        let limits = Limits { cache_bytes_max, keep, feed, ..Limits::default() };
         match self.nodes[node].start(self.now, config, limits)? {
             Start::Plain => {}
             Start::Installs => self.coverage.meet(Met::RestartInstalls),

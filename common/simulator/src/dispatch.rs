@@ -19,6 +19,7 @@ impl World {
         let Lanes {
             write,
             send,
+            feed,
             install,
             apply,
             snapshot,
@@ -42,6 +43,9 @@ impl World {
         }
         for send in send {
             self.send(node, send)?;
+        }
+        for piece in feed {
+            self.read_piece(node, piece)?;
         }
         for event in event {
             if let Event::Configuration { .. } = event {
@@ -177,11 +181,7 @@ impl World {
                 (to, message)
             }
             Outgoing::Entries { to, term, prev, range, commit, round } => {
-                let Some(entries) = self.nodes[node].memory.range(range.clone()) else {
-                    let why = format!("node {} sends {range:?}", self.nodes[node].id);
-                    return Err(Broken::new("what is sent is in the log", why));
-                };
-                let mut entries = entries.to_vec();
+                let mut entries = self.at_once(node, to, &range)?;
                 if !self.faults_over && self.rng.permille(self.profile.full_lanes) {
                     // The lane is full, or what it shall send is compacted before it is read.
                     self.coverage.meet(Met::LaneFull);
@@ -216,7 +216,7 @@ impl World {
         Ok(())
     }
 
-    fn post(&mut self, node: usize, to: NodeId, message: &Message) {
+    pub(crate) fn post(&mut self, node: usize, to: NodeId, message: &Message) {
         self.coverage.meet(Met::Message);
         let from = self.nodes[node].id;
         let Some(to) = self.nodes.iter().position(|node| node.id == to) else {

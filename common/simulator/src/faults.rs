@@ -2,7 +2,7 @@
 //! testing).
 
 use consensus::Freedom;
-use replica::Keep;
+use replica::{FeedLimits, Keep};
 
 use crate::crash_points::{self, Odds};
 use crate::rng::Rng;
@@ -90,6 +90,9 @@ pub(crate) struct Profile {
     pub(crate) flushes: u64,
     /// What stays of the log behind a durable state.
     pub(crate) keep: Keep,
+    /// Bytes of entries kept in memory, and how followers are fed that lack what is not.
+    pub(crate) cache_bytes: usize,
+    pub(crate) feed: FeedLimits,
     /// How long a snapshot travels, at most; and of a thousand, how many break on the way.
     pub(crate) snapshot_ns: u64,
     pub(crate) stream_breaks: u64,
@@ -125,6 +128,7 @@ impl Profile {
         if cuts.iter().any(|cut| faults.contains(cut)) && !faults.contains(&Fault::Heal) {
             faults.push(Fault::Heal);
         }
+        let (cache_bytes, feed) = draw_feeding(rng);
         let (odds, quick) = (crash_points::draw(rng), rng.permille(250));
         let mut some = |permille, low, high| {
             if rng.permille(permille) { rng.between(low, high) } else { 0 }
@@ -159,6 +163,8 @@ impl Profile {
                     [usize::try_from(some(1_000, 0, 3)).unwrap_or(0)],
                 bytes_max: 1 << 30,
             },
+            cache_bytes,
+            feed,
             snapshot_ns: some(1_000, 2, 100) * some(500, 2, 10).max(1) * MS,
             stream_breaks: some(500, 20, 500),
             full_lanes: some(300, 5, 100),
@@ -181,4 +187,17 @@ impl Profile {
             faults,
         }
     }
+}
+
+/// Draws a cache, small in some seeds, and how followers are fed; by a generator of its own, so
+/// that the rest of a seed is as if it were not there.
+fn draw_feeding(rng: &Rng) -> (usize, FeedLimits) {
+    let mut rng = Rng::new(rng.clone().next() ^ 0xfeed);
+    let cache_bytes = if rng.permille(400) { rng.between(150, 1_500) } else { 4_096 };
+    let feed = FeedLimits {
+        bytes_per_s_max: rng.between(50, 5_000) * 1_000,
+        piece_bytes_max: usize::try_from(rng.between(100, 3_000)).expect("it is small"),
+        piece_entries_max: rng.between(1, 64),
+    };
+    (usize::try_from(cache_bytes).expect("it is small"), feed)
 }

@@ -17,6 +17,7 @@ mod disk;
 mod dispatch;
 pub mod explorer;
 mod faults;
+mod feeding;
 mod figure_3_7;
 mod full_disks;
 mod inject;

@@ -16,7 +16,7 @@ use crate::log::Log;
 use crate::machine::Registers;
 use crate::rng::Rng;
 use crate::rooms::Told;
-use crate::stream::Stream;
+use crate::stream::{Reading, Stream};
 
 /// What a paused node will find when it wakes.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub(crate) enum Late {
     Message(NodeId, Message),
     Ask(replica::Input),
     DiskDone,
+    /// A piece of old entries is read.
+    Read(Box<Reading>),
     Applied,
     Due,
     /// A snapshot has arrived whole.
@@ -66,6 +68,8 @@ pub(crate) struct Node {
     pub(crate) checkpoint: Option<MemoryStore>,
     /// Snapshots that are being sent, by the number of the sending.
     pub(crate) sending: BTreeMap<u64, EntryId>,
+    /// Followers that are fed, and whether a piece is under way to them.
+    pub(crate) feeding: BTreeMap<NodeId, bool>,
     /// Snapshots that have arrived, and wait for a decision.
     pub(crate) offers: BTreeMap<u64, Box<Stream>>,
     /// What the newest view of the state holds, and whether views are made with every batch.
@@ -110,6 +114,7 @@ impl Node {
             tasks: VecDeque::new(),
             checkpoint: None,
             sending: BTreeMap::new(),
+            feeding: BTreeMap::new(),
             offers: BTreeMap::new(),
             view: (LogIndex::ZERO, false),
             peers: BTreeSet::new(),
@@ -204,6 +209,7 @@ impl Node {
         self.tasks.clear();
         self.checkpoint = None;
         self.sending.clear();
+        self.feeding.clear();
         self.offers.clear();
         self.peers.clear();
         self.view = (self.applied(), false);

@@ -207,7 +207,12 @@ impl World {
             Late::Arrived(stream) | Late::Received(stream) => {
                 self.tell_sender(stream, Transfer::Broken);
             }
-            Late::Message(..) | Late::Ask(_) | Late::DiskDone | Late::Applied | Late::Due => {}
+            Late::Message(..)
+            | Late::Ask(_)
+            | Late::DiskDone
+            | Late::Read(_)
+            | Late::Applied
+            | Late::Due => {}
         }
     }
 

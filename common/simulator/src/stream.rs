@@ -1,6 +1,7 @@
-//! A snapshot on its way (§5).
+//! What is on its way: snapshots (§5), and pieces of old entries.
 
-use consensus::Term;
+use consensus::{Entry, Term};
+use replica::Piece;
 
 use crate::disk::Snapshot;
 
@@ -19,4 +20,12 @@ pub(crate) struct Stream {
     pub(crate) snapshot: Snapshot,
     /// Whether the sender hears how it ended.
     pub(crate) heard: bool,
+}
+
+/// A piece that is being read.
+#[derive(Clone, Debug)]
+pub(crate) struct Reading {
+    pub(crate) piece: Piece,
+    /// Its entries, if they are in memory.
+    pub(crate) at_hand: Option<Vec<Entry>>,
 }

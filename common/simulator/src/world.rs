@@ -21,7 +21,7 @@ use crate::rng::Rng;
 use crate::rooms::Rooms;
 use crate::scenarios::{Figure37, Scenarios, Trigger};
 use crate::sessions::Sessions;
-use crate::stream::Stream;
+use crate::stream::{Reading, Stream};
 use crate::workload::Clients;
 
 /// How long after its election a leader is young.
@@ -50,6 +50,7 @@ pub(crate) enum Happening {
         node: usize,
         life: u32,
     },
+    Read(usize, u32, Box<Reading>),
     /// A node's state becomes durable.
     Flush {
         node: usize,
@@ -289,6 +290,7 @@ impl World {
                 self.meet(node, Late::Due)
             }
             Happening::DiskDone { node, life } => self.if_alive(node, life, Late::DiskDone),
+            Happening::Read(node, life, read) => self.if_alive(node, life, Late::Read(read)),
             Happening::Applied { node, life } => self.if_alive(node, life, Late::Applied),
             Happening::Flush { node, life } => {
                 if self.nodes[node].life == life {
@@ -380,6 +382,7 @@ impl World {
                 self.durable(node)?;
                 self.step(node, Input::Raft(Raw::Persisted { write }))
             }
+            Late::Read(reading) => self.send_piece(node, *reading),
             Late::Applied => self.work(node),
             Late::Arrived(stream) => self.offered(stream),
             Late::Received(stream) => self.receive_snapshot(&stream),

@@ -106,6 +106,9 @@ pub enum Timer {
     Transfer,
     /// The leader owes this follower a read index.
     ReadIndex,
+    /// A follower that is far behind is owed the next of the entries that it lacks: a driver's, as
+    /// [`Timer::Question`].
+    Feed,
     /// A question that a driver holds until an index is applied has waited for too long. The core
     /// never sets it, and does nothing when it comes: it is here so that a driver that wraps the
     /// core has one kind of deadline.

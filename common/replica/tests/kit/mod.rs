@@ -12,8 +12,8 @@ use consensus::{
     Write,
 };
 use replica::{
-    Consistency, Input, Lanes, Limits, Meeting, Question, Removal, Replica, Reply, RoomAction,
-    SnapshotAction,
+    Consistency, Input, Lanes, Limits, Meeting, Piece, Question, Removal, Replica, Reply,
+    RoomAction, SnapshotAction,
 };
 
 pub const MS: u64 = 1_000_000;
@@ -62,6 +62,8 @@ pub struct Node {
     /// Ranges that are not applied: first and last index.
     pub to_apply: VecDeque<(u64, u64)>,
     pub sent: Vec<Outgoing>,
+    /// Pieces of old entries that are to be read and sent.
+    pub pieces: Vec<Piece>,
     pub snapshots: Vec<SnapshotAction>,
     pub room: Vec<RoomAction>,
     pub dropped: u64,
@@ -100,6 +102,7 @@ impl Node {
             writes: VecDeque::new(),
             to_apply: VecDeque::new(),
             sent: Vec::new(),
+            pieces: Vec::new(),
             snapshots: Vec::new(),
             room: Vec::new(),
             dropped: 0,
@@ -131,6 +134,7 @@ impl Node {
         let Lanes {
             write,
             send,
+            feed,
             install,
             apply,
             snapshot,
@@ -155,6 +159,7 @@ impl Node {
         }
         self.to_apply.extend(apply.map(|range| (range.start().get(), range.end().get())));
         self.sent.extend(send);
+        self.pieces.extend(feed);
         self.snapshots.extend(snapshot);
         self.room.extend(room);
         self.dropped += dropped;

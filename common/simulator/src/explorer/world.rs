@@ -194,7 +194,7 @@ impl World {
                 let leads = self.nodes[*at].raft.status().role == RoleKind::Leader;
                 let leaders = match timer {
                     Timer::Heartbeat | Timer::QuorumCheck | Timer::Transfer => true,
-                    Timer::Election | Timer::ReadIndex | Timer::Question => false,
+                    Timer::Election | Timer::ReadIndex | Timer::Question | Timer::Feed => false,
                 };
                 (leads == leaders).then_some(())?;
                 spend(&mut self.budget.timeouts)?;

@@ -1,7 +1,5 @@
 //! Writes the state of one moment to a file.
 
-use std::time::Instant;
-
 use storage::{SnapshotFile, SnapshotHeader, Snapshots, StateCheckpoint, StorageError};
 
 use crate::exit::{Failure, storage_failure};
@@ -19,13 +17,13 @@ pub(super) fn run(
     bytes_per_s_max: u64,
     gauges: &Gauges,
 ) -> Result<SnapshotFile, Failure> {
-    let mut pacer = Pacer::new(bytes_per_s_max, Instant::now());
+    let mut pacer = Pacer::new(bytes_per_s_max);
     let mut before = 0;
     room(gauges).map_err(|error| storage_failure(&error))?;
     let made = checkpoint.save(shelf, header, |written| {
         if written - before >= STEP_BYTES {
             room(gauges)?;
-            std::thread::sleep(pacer.pass(written - before, Instant::now()));
+            std::thread::sleep(pacer.pass(written - before));
             before = written;
         }
         Ok(())

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use bytes::Bytes;
 use consensus::Term;
@@ -36,7 +35,7 @@ pub(super) async fn run(
     let head = Bytes::from(snapshot.header.encode());
     let offer = SnapshotOffer { term, head, size_bytes: snapshot.bytes };
     let (mut outgoing, begin) = sender.offer(&offer).await.map_err(said)?;
-    let mut pacer = Pacer::new(bytes_per_s_max, Instant::now());
+    let mut pacer = Pacer::new(bytes_per_s_max);
     let mut at = begin;
     while at < snapshot.bytes {
         let size = PIECE_BYTES.min(snapshot.bytes - at);
@@ -48,7 +47,7 @@ pub(super) async fn run(
         outgoing.send(read.await.map_err(said)?.map_err(said)?).await.map_err(said)?;
         at += size;
         progress.store(at, Ordering::Relaxed);
-        sleep(pacer.pass(size, Instant::now())).await;
+        sleep(pacer.pass(size)).await;
     }
     outgoing.finish().await.map_err(said)
 }
