@@ -24,7 +24,8 @@ impl World {
             return Err(Broken::new("one piece a follower is under way at a time", why));
         }
         let known = node.memory.id(piece.prev.index);
-        if piece.range.is_empty() || known.is_some_and(|id| id != piece.prev) {
+        let follows = piece.prev.index.next() == piece.range.start;
+        if piece.range.is_empty() || !follows || known.is_some_and(|id| id != piece.prev) {
             let why = format!("node {} reads {piece:?}, its log has {known:?} before", node.id);
             return Err(Broken::new("a piece is a part of the leader's log", why));
         }
