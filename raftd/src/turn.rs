@@ -92,7 +92,7 @@ impl Turn {
                     self.node.measure_room(now);
                 }
             }
-            let now = self.gather(now);
+            let now = self.take_queued(now);
             self.fire(now);
             self.node.dispatch(now);
             if leaving.is_some_and(|until| !self.node.leads() || Instant::now() >= until) {
@@ -131,7 +131,7 @@ impl Turn {
     /// Takes what else has arrived, so that one drain serves all of it. The clock is read again
     /// behind each message, or a node that was stopped in between would believe that it heard from
     /// its leader earlier than that leader spoke, and a lease would outlast it (§6.4.1).
-    fn gather(&mut self, mut now: Timestamp) -> Timestamp {
+    fn take_queued(&mut self, mut now: Timestamp) -> Timestamp {
         for _ in 0..INPUTS_MAX {
             match self.reports.try_recv() {
                 Ok(done) => self.node.report(now, done),

@@ -24,7 +24,7 @@ pub(crate) struct Requests {
     reads: BTreeMap<LogIndex, VecDeque<Question>>,
     reading: usize,
     /// When they give up, in that order; with some that have been answered.
-    hurried: VecDeque<(Timestamp, LogIndex, RequestId)>,
+    waiting_for_index: VecDeque<(Timestamp, LogIndex, RequestId)>,
 }
 
 /// How a write ended.
@@ -95,7 +95,7 @@ impl Requests {
         until: Timestamp,
     ) {
         if let Some(query) = self.asked.remove(&request) {
-            self.hurried.push_back((until, index, request));
+            self.waiting_for_index.push_back((until, index, request));
             let consistency = Consistency::Linearizable;
             self.wait(index, Question { request, query, consistency, basis });
         }
@@ -109,7 +109,7 @@ impl Requests {
         index: LogIndex,
         until: Timestamp,
     ) {
-        self.hurried.push_back((until, index, request));
+        self.waiting_for_index.push_back((until, index, request));
         let (consistency, basis) = (Consistency::AtLeast(index), Basis::Local);
         self.wait(index, Question { request, query, consistency, basis });
     }
@@ -128,21 +128,21 @@ impl Requests {
             }
             ready.extend(entry.remove());
         }
-        while self.hurried.pop_front_if(|(_, index, _)| *index <= applied).is_some() {}
+        while self.waiting_for_index.pop_front_if(|(_, index, _)| *index <= applied).is_some() {}
         self.reading -= ready.len();
         ready
     }
 
     /// Returns when the first question gives up.
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
-        self.hurried.front().map(|(until, _, _)| *until)
+        self.waiting_for_index.front().map(|(until, _, _)| *until)
     }
 
     /// Gives up the questions whose time is over, and returns their names.
     pub(crate) fn late(&mut self, now: Timestamp) -> Vec<RequestId> {
-        let due = self.hurried.iter().take_while(|(until, _, _)| *until <= now).count();
+        let due = self.waiting_for_index.iter().take_while(|(until, _, _)| *until <= now).count();
         let mut late = Vec::new();
-        for (_, index, request) in self.hurried.drain(..due) {
+        for (_, index, request) in self.waiting_for_index.drain(..due) {
             let Some(waiting) = self.reads.get_mut(&index) else {
                 continue;
             };
@@ -171,7 +171,7 @@ impl Requests {
         let reads = std::mem::take(&mut self.reads).into_values().flatten();
         let questions = asked.chain(reads.map(|question| question.request)).collect();
         self.reading = 0;
-        self.hurried.clear();
+        self.waiting_for_index.clear();
         (writes.collect(), questions)
     }
 

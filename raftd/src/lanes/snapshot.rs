@@ -48,7 +48,7 @@ pub(crate) struct About {
 
 /// The loop's end of the lane.
 pub(crate) struct SnapshotLane {
-    shelf: Snapshots,
+    snapshots: Snapshots,
     about: About,
     gauges: Arc<Gauges>,
     reports: Reports,
@@ -76,14 +76,14 @@ struct Sending {
 impl SnapshotLane {
     /// Makes the lane of a node that has these snapshots.
     pub(crate) fn new(
-        shelf: Snapshots,
+        snapshots: Snapshots,
         files: Vec<SnapshotFile>,
         about: About,
         bytes_per_s_max: u64,
         (gauges, reports): (Arc<Gauges>, Reports),
     ) -> Self {
         Self {
-            shelf,
+            snapshots,
             about,
             gauges,
             reports,
@@ -160,14 +160,14 @@ impl SnapshotLane {
             machine_version: self.about.machine_version,
             made_unix_ms: u64::try_from(made.as_millis()).unwrap_or(u64::MAX),
         };
-        let (shelf, reports, rate) =
-            (self.shelf.clone(), self.reports.clone(), self.bytes_per_s_max);
+        let (snapshots, reports, rate) =
+            (self.snapshots.clone(), self.reports.clone(), self.bytes_per_s_max);
         let gauges = Arc::clone(&self.gauges);
         let thread = std::thread::Builder::new().name("snapshot".to_owned());
         thread.spawn(move || {
             crate::lanes::guarded("snapshot", &reports, || {
                 crate::lanes::step_back();
-                let result = make::run(&shelf, &checkpoint, &header, rate, &gauges);
+                let result = make::run(&snapshots, &checkpoint, &header, rate, &gauges);
                 let _ = reports.blocking_send(Done::Snapshot(Report::Made { result }));
             });
         })?;
@@ -213,11 +213,11 @@ impl SnapshotLane {
 
     /// Deletes a file; who reads it can go on.
     pub(crate) fn delete(&mut self, last: EntryId) {
-        let shelf = self.shelf.clone();
+        let snapshots = self.snapshots.clone();
         for file in self.files.extract_if(.., |file| file.header.meta.last == last) {
-            let shelf = shelf.clone();
+            let snapshots = snapshots.clone();
             tokio::task::spawn_blocking(move || {
-                if let Err(error) = shelf.delete(&file) {
+                if let Err(error) = snapshots.delete(&file) {
                     tracing::warn!(%error, "an old snapshot cannot be removed");
                 }
             });
@@ -247,10 +247,10 @@ impl SnapshotLane {
         if repeat::may(Kind::Transfer, from, "a snapshot is offered") {
             tracing::info!(%from, bytes = incoming.offer().size_bytes, "a snapshot is offered");
         }
-        let (shelf, reports) = (self.shelf.clone(), self.reports.clone());
+        let (snapshots, reports) = (self.snapshots.clone(), self.reports.clone());
         let gauges = Arc::clone(&self.gauges);
         tokio::spawn(async move {
-            let result = receive::run(incoming, shelf, gauges).await;
+            let result = receive::run(incoming, snapshots, gauges).await;
             let _ = reports.send(Done::Snapshot(Report::Received { from, term, result })).await;
         });
     }
@@ -265,12 +265,12 @@ impl SnapshotLane {
         match request {
             SnapshotRequest::Take => unreachable!("the replica decides when one is made"),
             SnapshotRequest::List => {
-                let shelf = self.shelf.clone();
-                tokio::task::spawn_blocking(move || responder.send(fetch::list(&shelf)));
+                let snapshots = self.snapshots.clone();
+                tokio::task::spawn_blocking(move || responder.send(fetch::list(&snapshots)));
             }
             SnapshotRequest::Fetch { last, offset } => {
-                let shelf = self.shelf.clone();
-                let answer = move || responder.send(fetch::piece(&shelf, last, offset));
+                let snapshots = self.snapshots.clone();
+                let answer = move || responder.send(fetch::piece(&snapshots, last, offset));
                 tokio::task::spawn_blocking(answer);
             }
         }

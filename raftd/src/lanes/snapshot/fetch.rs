@@ -14,8 +14,8 @@ use crate::lanes::snapshot::info;
 use crate::logging::repeat::{self, Kind};
 
 /// Lists the snapshots, the newest first.
-pub(super) fn list(shelf: &Snapshots) -> Response {
-    let (files, wrong) = match shelf.list() {
+pub(super) fn list(snapshots: &Snapshots) -> Response {
+    let (files, wrong) = match snapshots.list() {
         Ok(found) => found,
         Err(error) => return failed(error),
     };
@@ -27,8 +27,8 @@ pub(super) fn list(shelf: &Snapshots) -> Response {
 }
 
 /// Reads a piece of a snapshot.
-pub(super) fn piece(shelf: &Snapshots, last: EntryId, offset: u64) -> Response {
-    let file = match shelf.find(last) {
+pub(super) fn piece(snapshots: &Snapshots, last: EntryId, offset: u64) -> Response {
+    let file = match snapshots.find(last) {
         Ok(Some(file)) => file,
         Ok(None) => {
             let why = format!("there is no snapshot that ends at entry {last} any more");

@@ -11,7 +11,7 @@ const STEP_BYTES: u64 = 256 * 1024;
 
 /// Writes the file.
 pub(super) fn run(
-    shelf: &Snapshots,
+    snapshots: &Snapshots,
     checkpoint: &StateCheckpoint,
     header: &SnapshotHeader,
     bytes_per_s_max: u64,
@@ -20,7 +20,7 @@ pub(super) fn run(
     let mut pacer = Pacer::new(bytes_per_s_max);
     let mut before = 0;
     room(gauges).map_err(|error| storage_failure(&error))?;
-    let made = checkpoint.save(shelf, header, |written| {
+    let made = checkpoint.save(snapshots, header, |written| {
         if written - before >= STEP_BYTES {
             room(gauges)?;
             std::thread::sleep(pacer.pass(written - before));

@@ -15,10 +15,10 @@ use crate::logging::repeat::{self, Kind};
 /// A sentence for the log.
 pub(super) async fn run(
     mut incoming: IncomingSnapshot,
-    shelf: Snapshots,
+    snapshots: Snapshots,
     gauges: Arc<Gauges>,
 ) -> Result<SnapshotFile, String> {
-    match take(&mut incoming, shelf, gauges).await {
+    match take(&mut incoming, snapshots, gauges).await {
         Ok(file) => {
             // If the sender hears nothing it offers the snapshot again, and is told then.
             let _ = incoming.stored().await;
@@ -33,11 +33,11 @@ pub(super) async fn run(
 
 async fn take(
     incoming: &mut IncomingSnapshot,
-    shelf: Snapshots,
+    snapshots: Snapshots,
     gauges: Arc<Gauges>,
 ) -> Result<SnapshotFile, String> {
     let (head, size_bytes) = (incoming.offer().head.clone(), incoming.offer().size_bytes);
-    let begun = spawn_blocking(move || begin(&shelf, &head, size_bytes, &gauges));
+    let begun = spawn_blocking(move || begin(&snapshots, &head, size_bytes, &gauges));
     let mut receiver = match begun.await.map_err(said)?.map_err(said)? {
         Begun::There(file) => {
             incoming.begin(file.bytes).await.map_err(said)?;
@@ -73,7 +73,7 @@ enum Begun {
 }
 
 fn begin(
-    shelf: &Snapshots,
+    snapshots: &Snapshots,
     head: &[u8],
     size_bytes: u64,
     gauges: &Gauges,
@@ -81,12 +81,12 @@ fn begin(
     let header = SnapshotReader::new("that is offered".to_owned(), head)?;
     let (id, last) = (header.id(), header.header().meta.last);
     // A file of that name which is not whole is not found here, and received anew.
-    if let Ok(Some(file)) = shelf.find(last)
+    if let Ok(Some(file)) = snapshots.find(last)
         && SnapshotReader::open(&file.path).and_then(|file| file.verify(|_| {})).is_ok()
     {
         return Ok(Begun::There(Box::new(file)));
     }
-    let receiver = shelf.receive(id)?;
+    let receiver = snapshots.receive(id)?;
     // The file, and the state that is made of it beside the present one. Half way is too late: the
     // log would begin behind a state that cannot be installed.
     let needed = size_bytes.saturating_mul(2).saturating_sub(receiver.offset());
