@@ -160,7 +160,7 @@ fn hunt_all(root: &Path, directory: &Path, bugs: &[Bug]) -> Result<usize, Failur
     let sources = Sources::read(root).map_err(Failure::Bugs)?;
     let scratch = |worker: usize| Scratch::new(&sources, directory.join(worker.to_string()));
     let scratches: Vec<Scratch> = (0..WORKERS.min(bugs.len())).map(scratch).collect();
-    println!("{:<38}{:<12}{:>7}{:>7}  BROKEN", "BUG", "FOUND AT", "BUILD-S", "RUN-S");
+    println!("{:<42}{:<12}{:>7}{:>7}  BROKEN", "BUG", "FOUND AT", "BUILD-S", "RUN-S");
     let (sender, outcomes) = channel();
     let next = AtomicUsize::new(0);
     let mut missing = 0;
