@@ -204,7 +204,7 @@ fn hunt_one(scratch: &Scratch, bug: &Bug) -> Outcome {
 fn lines(name: &str, outcome: &Outcome) -> String {
     let (build, run) = (outcome.build.as_secs_f64(), outcome.run.as_secs_f64());
     let line = |name: &str, place: &str, times: &str, broken: &str| {
-        format!("{name:<38}{place:<12}{times:>14}  {broken}\n")
+        format!("{name:<42}{place:<12}{times:>14}  {broken}\n")
     };
     let times = format!("{build:>7.1}{run:>7.1}");
     match &outcome.found {
