@@ -25,7 +25,8 @@ fn range(from: u64, to: u64) -> RangeInclusive<LogIndex> {
     LogIndex::new(from)..=LogIndex::new(to)
 }
 
-/// A lane over an empty store, with a disk that holds every entry and counts what is read.
+/// A lane over an empty store, with a disk that holds every entry and counts what is read. Each test
+/// waits for its end: a process that ends while RocksDB is in use may be aborted.
 fn lane() -> (Apply, mpsc::Receiver<Done>, Arc<Mutex<Vec<u64>>>, TempDir) {
     lane_on(Arc::new(AtomicBool::new(true)))
 }
@@ -103,6 +104,7 @@ fn what_was_handed_over_is_given_back_when_it_is_applied() {
     };
     lane.applied(bytes);
     assert_eq!(lane.room_bytes(), QUEUE_BYTES_MAX);
+    lane.finish().join().expect("no panic");
 }
 
 #[test]
@@ -111,6 +113,7 @@ fn a_view_of_the_present_state_can_be_had_alone() {
     lane.view();
     let done = reported.blocking_recv().expect("a report");
     assert!(matches!(done, Done::Viewed(View(view)) if view.applied() == LogIndex::ZERO));
+    lane.finish().join().expect("no panic");
 }
 
 #[test]
@@ -120,6 +123,7 @@ fn a_gap_ends_the_lane_as_corrupt_data() {
     let done = reported.blocking_recv().expect("a report");
     assert!(matches!(done, Done::ApplyFailed(Failure { exit: Exit::Data, .. })), "{done:?}");
     assert!(reported.blocking_recv().is_none(), "the lane has ended");
+    lane.finish().join().expect("no panic");
 }
 
 #[test]
@@ -144,6 +148,7 @@ fn a_checkpoint_is_durable_and_reported_with_its_last_entry() {
         panic!("unexpected: {done:?}");
     };
     assert_eq!(last, EntryId { term: Term::new(1), index: LogIndex::new(3) });
+    lane.finish().join().expect("no panic");
 }
 
 #[test]
@@ -160,4 +165,5 @@ fn a_state_is_not_flushed_where_there_is_no_room_for_it() {
     lane.flush();
     let done = reported.blocking_recv().expect("a report");
     assert!(matches!(done, Done::Flushed { index, .. } if index.get() == 1), "{done:?}");
+    lane.finish().join().expect("no panic");
 }
