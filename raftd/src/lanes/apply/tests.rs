@@ -25,8 +25,8 @@ fn range(from: u64, to: u64) -> RangeInclusive<LogIndex> {
     LogIndex::new(from)..=LogIndex::new(to)
 }
 
-/// A lane over an empty store, with a disk that holds every entry and counts what is read. Each test
-/// waits for its end: a process that ends while RocksDB is in use may be aborted.
+/// A lane over an empty store, with a disk that holds every entry and counts what is read. Each
+/// test waits for its end: a process that ends while RocksDB is in use may be aborted.
 fn lane() -> (Apply, mpsc::Receiver<Done>, Arc<Mutex<Vec<u64>>>, TempDir) {
     lane_on(Arc::new(AtomicBool::new(true)))
 }
