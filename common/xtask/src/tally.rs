@@ -36,9 +36,9 @@ impl fmt::Display for Tally {
 }
 
 /// Parses `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in
-/// ..`.
+/// ..`. Nextest shows the same line, indented, in the output of a test that failed: it counts once.
 fn of_cargo_test(line: &str) -> Option<Tally> {
-    let (_, counts) = line.trim().strip_prefix("test result: ")?.split_once(". ")?;
+    let (_, counts) = line.trim_end().strip_prefix("test result: ")?.split_once(". ")?;
     let count = |name: &str| {
         counts.split(';').find_map(|part| match part.trim().split_once(' ') {
             Some((number, label)) if label == name => number.parse::<u64>().ok(),
@@ -93,6 +93,7 @@ mod tests {
     fn summaries_of_all_binaries_add_up() {
         let mut tally = Tally::default();
         assert!(tally.add(OK) && tally.add(BAD));
+        assert!(!tally.add(&format!("    {BAD}")), "what a failed test has printed");
         assert_eq!(tally, Tally { passed: 16, failed: 2, ignored: 3 });
     }
 
