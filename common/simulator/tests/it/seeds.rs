@@ -21,6 +21,13 @@ fn seeds_differ_from_each_other() {
 }
 
 #[test]
+fn an_entry_that_is_on_no_disk_yet_is_no_agreement() {
+    // The leader had one in memory alone when all disks were alike, and was asked to hand over.
+    let settings = Settings { seconds: 30, ..Settings::default() };
+    assert_eq!(run(2_161, settings).violation, None);
+}
+
+#[test]
 fn the_replica_as_it_is_breaks_nothing_in_forty_seeds() {
     let report = search(1, 40, Settings::default(), 1, |_| {});
     assert_eq!((report.seeds, report.found), (40, None));
