@@ -1,6 +1,6 @@
 //! What the tests of the machines have in common: a host in a test's hand.
 // Each test file uses a part of it.
-#![allow(dead_code, clippy::unwrap_used, missing_docs, unreachable_pub)]
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 use std::sync::{Arc, Mutex, MutexGuard};
 

@@ -1,6 +1,6 @@
 //! What the tests of storage have in common: a cluster, its nodes, entries and writes.
 // Each test file uses a part of it.
-#![allow(dead_code, clippy::unwrap_used, missing_docs, unreachable_pub)]
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 pub mod snapshots;
 

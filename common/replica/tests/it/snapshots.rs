@@ -1,9 +1,7 @@
 //! When a snapshot is made, who is sent which, and which files and entries stay for it.
-#![allow(clippy::unwrap_used)]
-mod kit;
 
+use crate::kit::{MS, Node, appended, at, id, request};
 use consensus::{Body, EntryId, LogIndex, ReadRound};
-use kit::{MS, Node, appended, at, id, request};
 use replica::{Input, Keep, Limits, Reply, SnapshotAction, SnapshotNews, Transfer};
 
 /// A leader of nodes 2 and 3 with ten entries and a log that keeps none; node 3 has nothing.

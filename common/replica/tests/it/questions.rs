@@ -1,10 +1,7 @@
 //! Questions: linearizable, at least as new as an index, or stale.
-#![allow(clippy::unwrap_used)]
 
-mod kit;
-
+use crate::kit::{MS, Node, at, entry, request};
 use consensus::{Body, Input as Raw, LogIndex, NodeId, Outgoing, Rejection};
-use kit::{MS, Node, at, entry, request};
 use replica::{Consistency, Limits, Reply};
 
 fn at_least(index: u64) -> Consistency {

@@ -1,9 +1,7 @@
 //! Proposals: each is answered once, and with what is certain at that time.
-#![allow(clippy::unwrap_used)]
-mod kit;
 
+use crate::kit::{Node, appended, applied, at, entry, id, proposal, request};
 use consensus::{Input as Raw, Rejection};
-use kit::{Node, appended, applied, at, entry, id, proposal, request};
 use replica::{Input, Limits, Reply};
 
 fn refused(number: u64, reason: Rejection) -> Reply {

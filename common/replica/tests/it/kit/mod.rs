@@ -1,6 +1,5 @@
 //! One replica in a test's hand: the test is its peers, its disk and its state machine.
-// Each test file uses a part of it.
-#![allow(dead_code, clippy::unwrap_used, missing_docs, unreachable_pub)]
+#![allow(unreachable_pub)]
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -242,19 +241,6 @@ impl Node {
     /// Takes the numbers of the questions that may be answered.
     pub fn take_questions(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.questions).into_iter().map(|asked| asked.request.get()).collect()
-    }
-
-    /// Returns the newest read round that was sent to a peer.
-    pub fn round(&self) -> ReadRound {
-        let round = |send: &Outgoing| match send {
-            Outgoing::Message { message, .. } => match &message.body {
-                Body::AppendEntries { round, .. } => Some(*round),
-                _ => None,
-            },
-            Outgoing::Entries { round, .. } => Some(*round),
-            Outgoing::Snapshot { .. } => None,
-        };
-        self.sent.iter().filter_map(round).max().unwrap_or_default()
     }
 }
 

@@ -1,11 +1,9 @@
 //! Nodes that leave: they are talked to a little longer, and end when they know.
-#![allow(clippy::unwrap_used)]
-mod kit;
 
+use crate::kit::{MS, Node, appended, at, configuration, id, reconfigure};
 use consensus::{
     ClusterTime, Configuration, Entry, Input as Raw, LogIndex, Majority, Payload, Timer, Voters,
 };
-use kit::{MS, Node, appended, at, configuration, id, reconfigure};
 use replica::{Input, Limits, Removal};
 
 fn without(gone: u64) -> Configuration {

@@ -1,10 +1,8 @@
 //! Room on the disk: what is refused, what is dropped, and when it is taken again.
-#![allow(clippy::unwrap_used)]
-mod kit;
 
+use crate::kit::{Node, appended, at, entry, proposal, request};
 use bytes::Bytes;
 use consensus::{ClusterTime, Entry, Input as Raw, LogIndex, Payload, Timestamp};
-use kit::{Node, appended, at, entry, proposal, request};
 use replica::{Input, Limits, ROOM_STEADY_NS, Reply, RoomAction, RoomLevel, Space};
 
 fn space(usable_bytes: u64) -> Input {

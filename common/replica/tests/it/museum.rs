@@ -1,14 +1,12 @@
 //! Rows of the museum that cannot be built in as bugs: each is played here, event by event, and the
 //! right answer comes out.
-#![allow(clippy::unwrap_used)]
-mod kit;
 
 use std::ops::Range;
 
+use crate::kit::{Node, appended, applied, at, entry, id, proposal, reconfigure, request};
 use consensus::{
     Configuration, Entry, Incarnation, LogIndex, Majority, Member, Payload, RoleKind, Voters,
 };
-use kit::{Node, appended, applied, at, entry, id, proposal, reconfigure, request};
 use replica::{Input, Limits, Reply};
 
 /// What entries say, in memory of its own.
