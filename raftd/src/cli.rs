@@ -31,6 +31,9 @@ pub const CONFIG_DEFAULT: &str = "/etc/raftd/raftd.toml";
 /// removed node, a file of the configuration that is missing, wrong or not readable, rights to the
 /// data directory. An empty data directory (a disk that is not mounted) is no failure: the node
 /// says so, waits for `raftctl init`, and does not vote.
+///
+/// A broken invariant of the algorithm, or a panic, is logged and ends the process with SIGABRT;
+/// the systemd units start it again.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "raftd", version, about, long_about, max_term_width = 100)]
 pub struct Cli {

@@ -15,7 +15,7 @@ pub(crate) enum Command {
     Stop,
     /// Tell the status.
     Status(oneshot::Sender<NodeStatus>),
-    /// Found a cluster by this record, or say why not.
+    /// Bootstrap a cluster by this record, or say why not.
     Bootstrap(Box<BootstrapRecord>, oneshot::Sender<Result<Generation, String>>),
 }
 
