@@ -8,9 +8,26 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+/// Returns a command of cargo with the environment that it has when it is typed. `cargo run` tells a
+/// program which package it is; build scripts look at that (ring's does), and all that stands on
+/// them would be compiled anew each time that `cargo xtask` and plain cargo take turns.
+pub(crate) fn cargo_command() -> Command {
+    let mut command = Command::new(cargo_program());
+    for (name, _) in std::env::vars_os() {
+        if is_of_a_package(&name.to_string_lossy()) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
 /// Returns the cargo that runs this program, or the one on the path when started by hand.
 pub(crate) fn cargo_program() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+fn is_of_a_package(name: &str) -> bool {
+    name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
 }
 
 /// Begins every build of what `verify` tests as well.
@@ -155,7 +172,7 @@ impl Cargo {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(cargo_program());
+        let mut command = cargo_command();
         command.args(arguments);
         if let Some(target) = &self.target {
             command.env("CARGO_TARGET_DIR", target);
@@ -173,4 +190,19 @@ fn succeeded(name: &str, status: ExitStatus) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::Stage { name: name.to_owned(), code: status.code() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargo_does_not_hear_from_which_package_it_is_called() {
+        let command = cargo_command();
+        for name in ["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME"] {
+            assert!(std::env::var_os(name).is_some(), "cargo tells the test");
+            let hidden = command.get_envs().any(|(of, value)| of == name && value.is_none());
+            assert!(hidden, "{name} is passed on");
+        }
+    }
 }

@@ -4,7 +4,7 @@
 //! Files are written only where their content differs, so that cargo compiles only what a bug
 //! changes, and what the bug before it had changed.
 
-use crate::cargo::cargo_program;
+use crate::cargo::cargo_command;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -110,7 +110,7 @@ impl<'a> Scratch<'a> {
     ///
     /// What the compiler says.
     pub(super) fn build(&self) -> Result<(), String> {
-        let mut command = Command::new(cargo_program());
+        let mut command = cargo_command();
         command.args(["build", "--quiet", "--package", SIMULATOR, "--bin", "hunt"]);
         command.arg("--no-default-features").current_dir(self.sources_dir());
         command.env("CARGO_TARGET_DIR", self.target());
