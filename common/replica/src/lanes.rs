@@ -28,7 +28,7 @@ pub struct Question {
     pub basis: Basis,
 }
 
-/// What a replica wants done; lanes as in [`Actions`].
+/// What a replica wants done; lanes as in [`consensus::Actions`].
 #[must_use = "dropped lanes are lost promises"]
 #[derive(Clone, Debug, Default)]
 pub struct Lanes {

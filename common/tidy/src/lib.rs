@@ -13,7 +13,7 @@
 //! | [`circles`] | no circle of files inside a crate |
 //! | [`exports`] | no re-export and no public module that nothing outside of its crate uses |
 //! | [`links`] | what a Markdown page links to or names is there |
-//! | [`matches`] | matches on our own enums are exhaustive |
+//! | [`mod@matches`] | matches on our own enums are exhaustive |
 //! | [`calls`] | clocks, threads, files and hash maps outside the pure crates; no `unwrap` |
 //! | [`words`] | what the repository does not say; the newline at a file's end |
 //! | [`builds`] | no selection of packages compiles RocksDB a second time |

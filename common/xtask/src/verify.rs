@@ -43,7 +43,7 @@ impl Stage {
             Stage::Clippy => "clippy",
             Stage::Build => "build",
             Stage::Tests => "tests",
-            Stage::Documentation => "doc tests",
+            Stage::Documentation => "docs",
             Stage::Museum => "mutations",
             Stage::Simulator => "simulator",
         }
@@ -105,6 +105,9 @@ fn run_stage(cargo: &Cargo, stage: Stage, seeds: u32, tally: &mut Tally) -> Resu
             run_tests(cargo, name, arguments, Stream::Stdout, tally)
         }
         Stage::Documentation => {
+            let warnings = "build.rustdocflags=['-D', 'warnings']";
+            let pages = ["doc", "--release", "--locked", "--workspace", "--no-deps"];
+            cargo.run(name, &[&["--config", warnings], &pages[..]].concat())?;
             let arguments = "test --release --locked --workspace --doc --no-fail-fast";
             run_tests(cargo, name, arguments, Stream::Stdout, tally)
         }

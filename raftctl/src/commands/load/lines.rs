@@ -1,4 +1,4 @@
-//! The lines of a load, KEY<TAB>VALUE each. A plain file is checked as a whole before anything is
+//! The lines of a load, `KEY<TAB>VALUE` each. A plain file is checked as a whole before anything is
 //! sent. What can be read only once - a pipe, a FIFO, a device - is checked line by line as it
 //! comes. Either way a thread reads ahead by a few batches, so that memory has a limit.
 
