@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// Returns a command of cargo with the environment that it has when it is typed. `cargo run` tells a
-/// program which package it is; build scripts look at that (ring's does), and all that stands on
+/// Returns a command of cargo with the environment that it has when it is typed. `cargo run` tells
+/// a program which package it is; build scripts look at that (ring's does), and all that stands on
 /// them would be compiled anew each time that `cargo xtask` and plain cargo take turns.
 pub(crate) fn cargo_command() -> Command {
     let mut command = Command::new(cargo_program());
