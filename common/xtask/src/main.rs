@@ -76,16 +76,10 @@ fn run(task: Task) -> Result<(), Failure> {
         Task::Sim(arguments) => build_and_become(&cargo, &SIM, &arguments),
         Task::Museum(which) => mutations::run(&cargo, which),
         Task::Explore(arguments) => build_and_become(&cargo, &EXPLORE, &arguments),
-        Task::Bench(arguments) => {
-            build(&cargo, &BENCH)?;
-            build_product(&cargo)?;
-            cargo.become_binary(&BENCH, &arguments)
-        }
+        Task::Bench(arguments) => measure(&cargo, &BENCH, &arguments),
         Task::Run(name, arguments) => {
             let binary = Binary { built_from: BuiltFrom::Workspace, name, verb: None };
-            build(&cargo, &binary)?;
-            build_product(&cargo)?;
-            cargo.become_binary(&binary, &arguments)
+            measure(&cargo, &binary, &arguments)
         }
         Task::Man => build_and_become(&cargo, &MAN, &[]),
     }
@@ -95,6 +89,17 @@ fn run(task: Task) -> Result<(), Failure> {
 /// its exit code is ours.
 fn build_and_become(cargo: &Cargo, binary: &Binary, arguments: &[String]) -> Result<(), Failure> {
     build(cargo, binary)?;
+    cargo.become_binary(binary, arguments)
+}
+
+/// The same for what measures raftd and raftctl: these are built once more, as those who install
+/// them do. With the features that tests ask for (tokio's `test-util`), reading the clock is
+/// dearer, which cost puts of one client 6 %.
+fn measure(cargo: &Cargo, binary: &Binary, arguments: &[String]) -> Result<(), Failure> {
+    build(cargo, binary)?;
+    say("building raftd and raftctl as they are installed (release)");
+    let product = ["build", "--release", "--locked", "-p", "raftd", "-p", "raftctl"];
+    cargo.run("build", &product)?;
     cargo.become_binary(binary, arguments)
 }
 
@@ -114,15 +119,6 @@ fn build(cargo: &Cargo, binary: &Binary) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// Builds raftd and raftctl as those who install them do. What is measured must be that: with the
-/// features that tests ask for (tokio's `test-util`), reading the clock is dearer, which cost puts
-/// of one client 6 %.
-fn build_product(cargo: &Cargo) -> Result<(), Failure> {
-    say("building raftd and raftctl as they are installed (release)");
-    let build = ["build", "--release", "--locked", "-p", "raftd", "-p", "raftctl"];
-    cargo.run("build", &build).map(drop)
 }
 
 /// Applies what clippy can mend, then formats: in this order, since a fix may leave lines too long.

@@ -1,7 +1,7 @@
 //! Followers that are far behind: what the cache has no longer goes out in pieces, one at a time
 //! and at a rate.
 
-use crate::kit::{MS, Node, at, id, request};
+use crate::kit::{MS, Node, appended, at, id, request};
 use bytes::Bytes;
 use consensus::{Body, EntryId, LogIndex, Outgoing, RoleKind, Term, Timer};
 use replica::{FeedLimits, Input, Limits, Pacer, Piece, Sent};
@@ -17,7 +17,7 @@ fn leader() -> Node {
     let mut node = Node::leader(&[1, 2, 3], limits);
     for first in (1..=40).step_by(4) {
         node.propose(first..first + 4);
-        node.hear(2, 2, crate::kit::appended(first + 5));
+        node.hear(2, 2, appended(first + 5));
         node.finish();
     }
     node.sent.clear();
@@ -26,7 +26,7 @@ fn leader() -> Node {
 
 /// Node 3 tells that it has the log up to `matched`, and needs what follows.
 fn needs(node: &mut Node, matched: u64) {
-    node.hear(3, 2, crate::kit::appended(matched));
+    node.hear(3, 2, appended(matched));
 }
 
 fn take_piece(node: &mut Node) -> Piece {
@@ -52,7 +52,7 @@ fn wait(node: &mut Node) -> u64 {
         let (due, timer) = node.replica.deadline().expect("a leader has one");
         node.now = node.now.max(due);
         if timer != Timer::Feed {
-            node.hear(2, 2, crate::kit::appended(42));
+            node.hear(2, 2, appended(42));
         }
         node.turn([Input::Raft(consensus::Input::Timeout(timer))]);
     }
@@ -198,7 +198,7 @@ fn a_follower_is_fed_twice_as_fast_as_the_log_grows() {
             frees: false,
         });
         node.turn(inputs);
-        node.hear(2, 2, crate::kit::appended(42 + 4 * (number + 1)));
+        node.hear(2, 2, appended(42 + 4 * (number + 1)));
         node.finish();
     }
     node.now = node.now.after(100 * MS);

@@ -1,6 +1,6 @@
 //! Changes of members: nodes that a change brings in, or moves, are met before anything is written.
 
-use crate::kit::{Node, appended, at, id, reconfigure, request};
+use crate::kit::{Node, appended, at, configuration, id, reconfigure, request};
 use consensus::{
     Configuration, EntryId, Incarnation, LogIndex, Majority, Member, NodeId, Payload, Rejection,
     RequestId, Voters,
@@ -17,7 +17,7 @@ fn described(number: u64, address: &str) -> Member {
 
 /// Nodes 1 to 3 as they are, and these others, or otherwise described ones.
 fn with(changed: &[(u64, Member)]) -> Configuration {
-    let present = crate::kit::configuration(&[1, 2, 3]);
+    let present = configuration(&[1, 2, 3]);
     let mut members = present.members().clone();
     members.extend(changed.iter().map(|(number, member)| (id(*number), member.clone())));
     let voters = Majority::new([1, 2, 3].map(id));
@@ -102,7 +102,7 @@ fn who_moves_is_met_too_and_who_stays_or_leaves_is_not() {
         assert_eq!(asked(&mut node), [(request(1), newcomers)]);
     }
     let named = Member { name: "other".into(), ..described(2, "") };
-    for target in [moved(2, named), crate::kit::configuration(&[1, 2])] {
+    for target in [moved(2, named), configuration(&[1, 2])] {
         let mut node = leader();
         node.turn([change(1, target)]);
         assert_eq!(asked(&mut node), []);
@@ -157,7 +157,7 @@ fn a_change_goes_on_only_from_the_configuration_that_its_operator_has_seen() {
     };
     let mut node = leader();
     let before = trace(&node);
-    for target in [four(), crate::kit::configuration(&[1, 2])] {
+    for target in [four(), configuration(&[1, 2])] {
         node.turn([change_from(1, target, 9, &[])]);
         assert_eq!(node.take_replies(), refused(1, stale(1, 9)));
     }
@@ -165,7 +165,7 @@ fn a_change_goes_on_only_from_the_configuration_that_its_operator_has_seen() {
     // A change without newcomers is made while those of another are asked.
     node.turn([change(1, four())]);
     let learner = {
-        let members = crate::kit::configuration(&[1, 2, 3]).members().clone();
+        let members = configuration(&[1, 2, 3]).members().clone();
         let voters = Voters::Stable(Majority::new([1, 2, 3].map(id)));
         let named = |(id, member): (NodeId, Member)| (id, Member { name: "new".into(), ..member });
         Configuration::new(voters, [].into(), members.into_iter().map(named).collect()).unwrap()
@@ -194,7 +194,7 @@ fn the_id_of_a_removed_member_is_never_used_again() {
 #[test]
 fn no_node_is_added_before_the_last_removal_is_applied() {
     let mut node = leader();
-    let two = crate::kit::configuration(&[1, 2]);
+    let two = configuration(&[1, 2]);
     node.turn([change(1, two)]);
     for last in [3, 4] {
         node.persist();
@@ -203,10 +203,10 @@ fn no_node_is_added_before_the_last_removal_is_applied() {
     }
     assert_eq!(node.take_replies(), [Reply::Done { request: request(1) }], "it is committed");
     assert!(node.replica.status().applied < LogIndex::new(4));
-    node.turn([change_from(2, crate::kit::configuration(&[1, 2, 3]), 4, &[])]);
+    node.turn([change_from(2, configuration(&[1, 2, 3]), 4, &[])]);
     assert_eq!(node.take_replies(), refused(2, ChangeRefusal::UnderWay));
     node.finish();
-    node.turn([change_from(3, crate::kit::configuration(&[1, 2, 3]), 4, &[(3, 4)])]);
+    node.turn([change_from(3, configuration(&[1, 2, 3]), 4, &[(3, 4)])]);
     let why = ChangeRefusal::IdUsed { node: id(3), index: LogIndex::new(4) };
     assert_eq!(node.take_replies(), refused(3, why));
 }

@@ -1,5 +1,5 @@
 //! Real nodes for raftctl to operate: the `raftd` beside it, on the bundles that `init` makes.
-#![allow(unreachable_pub, reason = "each test file uses a part")]
+#![allow(unreachable_pub)]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _};

@@ -1,5 +1,4 @@
 //! What the tests of the protocol have in common: one of everything, and bytes as text.
-// Each test file uses a part of it.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 pub mod any;

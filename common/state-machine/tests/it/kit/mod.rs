@@ -1,5 +1,4 @@
 //! What the tests of the machines have in common: a host in a test's hand.
-// Each test file uses a part of it.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 use std::sync::{Arc, Mutex, MutexGuard};

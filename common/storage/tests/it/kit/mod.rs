@@ -1,5 +1,4 @@
 //! What the tests of storage have in common: a cluster, its nodes, entries and writes.
-// Each test file uses a part of it.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 pub mod snapshots;
