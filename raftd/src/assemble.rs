@@ -9,8 +9,8 @@ use protocol::limits::ENTRIES_PER_FRAME_MAX;
 use replica::{FeedLimits, Keep, Limits, Replica};
 use state_machine::Host;
 use storage::{
-    DataDirectory, EntryReader, PersistentLog, RestoredLog, SnapshotFile, Snapshots, StateStore,
-    reconcile,
+    Condition, DataDirectory, EntryReader, PersistentLog, RestoredLog, SnapshotFile, Snapshots,
+    StateStore, reconcile,
 };
 use tokio::sync::mpsc;
 use transport::{Endpoint, Mesh};
@@ -70,6 +70,7 @@ pub(crate) fn open(directory: &DataDirectory, program: &Program) -> Result<Opene
         })?;
     }
     let (log, restored) = program.logs.open(directory).map_err(|error| storage_failure(&error))?;
+    refuse_damaged(&restored)?;
     let mut state = StateStore::open(directory.path()).map_err(|error| storage_failure(&error))?;
     let snapshots = Snapshots::open(directory).map_err(|error| storage_failure(&error))?;
     let installed =
@@ -82,6 +83,17 @@ pub(crate) fn open(directory: &DataDirectory, program: &Program) -> Result<Opene
         .map_err(|error| host_failure("the state", &error))?;
     let (files, _) = snapshots.list().map_err(|error| storage_failure(&error))?;
     Ok(Opened { log, restored, host, snapshots, files })
+}
+
+/// A log that has lost something, or cannot be read in places, is no log to begin with.
+fn refuse_damaged(found: &RestoredLog) -> Result<(), Failure> {
+    let Condition { losses, damages } = &found.condition;
+    let losses = losses.iter().map(ToString::to_string);
+    let wrong: Vec<String> = losses.chain(damages.iter().map(ToString::to_string)).collect();
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::new(Exit::Data, wrong.join("; "))),
+    }
 }
 
 /// Starts the lanes, and puts a node together that is ready to run.

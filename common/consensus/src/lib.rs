@@ -194,8 +194,8 @@ pub use vocabulary::configuration::{
 pub use vocabulary::entry::{Entry, Payload};
 pub use vocabulary::freedom::Freedom;
 pub use vocabulary::ids::{
-    ClusterTime, EntryId, Incarnation, LogIndex, NodeId, ReadRound, ReadTicket, RequestId, Term,
-    Timestamp, WriteId,
+    Chain, ClusterTime, EntryId, Incarnation, LogIndex, NodeId, ReadRound, ReadTicket, RequestId,
+    Term, Timestamp, WriteId,
 };
 pub use vocabulary::input::{Input, SnapshotMeta, Timer};
 pub use vocabulary::log_view::{LogView, TermRun};

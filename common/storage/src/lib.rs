@@ -10,6 +10,7 @@
 //! - No Raft rules: writes are done as they come.
 
 mod compacted;
+mod condition;
 mod database;
 mod directory;
 mod error;
@@ -33,6 +34,7 @@ mod state;
 mod superblock;
 mod wal;
 
+pub use condition::{Condition, Damage, LogEnd, Loss};
 pub use directory::DataDirectory;
 pub use error::StorageError;
 pub use log::LogStore;

@@ -4,9 +4,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use consensus::{ClusterTime, Entry, HardState, LogIndex, LogView, Membership, Write};
+use consensus::{Chain, ClusterTime, Entry, HardState, LogIndex, LogView, Membership, Write};
 use protocol::BootstrapRecord;
 
+use crate::condition::Condition;
 use crate::directory::DataDirectory;
 use crate::error::StorageError;
 
@@ -87,4 +88,8 @@ pub struct RestoredLog {
     pub membership: Membership,
     /// The highest cluster time of any entry that was ever in the log, or later.
     pub stamp: ClusterTime,
+    /// The chain value of the last entry.
+    pub chain: Chain,
+    /// Whether all of it is there and can be read.
+    pub condition: Condition,
 }

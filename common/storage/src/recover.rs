@@ -3,12 +3,13 @@
 
 use bytes::Bytes;
 use consensus::{
-    ClusterTime, Configuration, HardState, LogIndex, LogView, Membership, Payload, SnapshotMeta,
-    Term, TermRun,
+    Chain, ClusterTime, Configuration, HardState, LogIndex, LogView, Membership, Payload,
+    SnapshotMeta, Term, TermRun,
 };
 use rocksdb::{DB, Direction, IteratorMode};
 
 use crate::compacted;
+use crate::condition::Condition;
 use crate::database::{database, family};
 use crate::error::StorageError;
 use crate::layout::{
@@ -49,7 +50,8 @@ pub(crate) fn recover(db: &DB, owner: Owner) -> Result<RestoredLog, StorageError
     }
     let stamp = stamp.max(base.stamp);
     let membership = membership(db, owner, base)?;
-    Ok(RestoredLog { hard_state, log, membership, stamp })
+    let (chain, condition) = (Chain::ZERO, Condition::default());
+    Ok(RestoredLog { hard_state, log, membership, stamp, chain, condition })
 }
 
 /// Term and vote are read from the first copy that is whole. A node whose both copies are damaged

@@ -70,6 +70,12 @@ number!(
     Timestamp
 );
 number!(
+    /// A checksum over an entry and all before it, so that two logs with one chain value at one
+    /// place are the same up to there. It passes through the core, which never looks at it; 0 is
+    /// the place before the log.
+    Chain
+);
+number!(
     /// Cluster time in nanoseconds, stamped on entries by leaders; never moves back (§6.3).
     ClusterTime
 );
