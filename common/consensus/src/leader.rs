@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::core::Core;
 use crate::vocabulary::actions::{Rejection, Reply};
+use crate::vocabulary::configuration::Member;
 use crate::vocabulary::entry::Payload;
 use crate::vocabulary::ids::{ClusterTime, LogIndex, NodeId, RequestId, Timestamp};
 use crate::vocabulary::input::Timer;
@@ -76,13 +77,14 @@ impl Leader {
     /// A leader that is just elected: of the followers nothing is known.
     pub(crate) fn new(core: &Core, now: Timestamp) -> Self {
         let first = core.last_index().next();
-        let members = core.configuration().members().keys().copied();
-        let others = members.filter(|member| *member != core.id());
+        let members = core.configuration().members().iter();
+        let others = members.filter(|(id, _)| **id != core.id());
+        let begin = |member: &Member| Progress::new(member.incarnation, first, now);
         Self {
             first,
             since: now,
             stamp: core.stamp(),
-            progress: others.map(|member| (member, Progress::new(first, now))).collect(),
+            progress: others.map(|(id, member)| (*id, begin(member))).collect(),
             heartbeat: now.after(core.config().heartbeat_ns),
             quorum_check: now.after(core.patience_ns()),
             reads: ReadRounds::default(),

@@ -48,19 +48,27 @@ impl Leader {
         if current == target {
             return Ok(None);
         }
-        self.check_newcomers(core, target)?;
+        self.check_newcomers(core, now, target)?;
         self.check_reachable(core, now, target)?;
         change::step_towards(current, target).map(Some).ok_or(Rejection::Invalid)
     }
 
-    /// New voters must have caught up.
-    fn check_newcomers(&self, core: &Core, target: &Configuration) -> Result<(), Rejection> {
+    /// New voters must have caught up, and have answered of late: whoever caught up once and is
+    /// silent since would hold up commits all the same.
+    fn check_newcomers(
+        &self,
+        core: &Core,
+        now: Timestamp,
+        target: &Configuration,
+    ) -> Result<(), Rejection> {
         let (current, index) = (core.configuration(), core.membership().index());
         let (last, lag_max) = (core.last_index(), core.config().catch_up_max);
-        let caught_up = |id: NodeId| {
-            let matched = self.matched(id);
-            matched.is_some_and(|matched| change::has_caught_up(matched, index, last, lag_max))
+        let patience_ns = 2 * core.patience_ns();
+        let caught_up = |progress: &Progress| {
+            let alive = now.since(progress.heard()) < patience_ns;
+            alive && change::has_caught_up(progress.matched(), index, last, lag_max)
         };
+        let caught_up = |id: NodeId| self.progress.get(&id).is_some_and(caught_up);
         let mut newcomers = target.voters().iter().filter(|id| !current.is_voter(*id));
         match newcomers.find(|id| !caught_up(*id)) {
             Some(node) => Err(Rejection::NotCaughtUp { node }),
@@ -134,7 +142,7 @@ impl Leader {
 
     /// Feeds all members; those that leave until their removal is committed, so that they learn of
     /// it and do not campaign against it. What is known of a member that stays is kept (museum
-    /// C22).
+    /// C22), but not of one that comes with another data directory: it has promised nothing.
     pub(super) fn sync_progress(&mut self, core: &Core, now: Timestamp) {
         let next = core.last_index().next();
         let (latest, before) = (core.configuration().members(), core.superseded());
@@ -144,9 +152,13 @@ impl Leader {
         };
         let departing = before.is_some_and(|before| before.members().keys().any(leaving));
         self.departing = departing.then_some(Timestamp::new(u64::MAX));
-        self.progress.retain(|id, _| latest.contains_key(id) || leaving(id));
-        for id in latest.keys().filter(|id| **id != core.id()) {
-            self.progress.entry(*id).or_insert_with(|| Progress::new(next, now));
+        self.progress.retain(|id, known| match latest.get(id) {
+            Some(member) => member.incarnation == known.incarnation(),
+            None => leaving(id),
+        });
+        for (id, member) in latest.iter().filter(|(id, _)| **id != core.id()) {
+            let begin = || Progress::new(member.incarnation, next, now);
+            self.progress.entry(*id).or_insert_with(begin);
         }
     }
 }

@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 
-use crate::vocabulary::ids::{LogIndex, NodeId, ReadRound, ReadTicket, Timestamp};
+use crate::vocabulary::ids::{Incarnation, LogIndex, NodeId, ReadRound, ReadTicket, Timestamp};
 use crate::vocabulary::status::{CatchUp, FlowKind, PeerStatus};
 
 /// One follower, as its leader sees it (§3.5: `nextIndex`, `matchIndex`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Progress {
+    /// The data directory of which all of this is known.
+    incarnation: Incarnation,
     /// The highest index known to agree and to be durable there; never moves back in a term.
     matched: LogIndex,
     /// The next index to send; always above `matched` (museum B8).
@@ -84,10 +86,11 @@ enum Flow {
 }
 
 impl Progress {
-    /// Starts a follower of which nothing is known. It counts as heard from just now, so that it
+    /// Starts a follower of which nothing is known, with this data directory. It counts as heard from just now, so that it
     /// has one election timeout to answer (museum C19).
-    pub(super) fn new(next: LogIndex, now: Timestamp) -> Self {
+    pub(super) fn new(incarnation: Incarnation, next: LogIndex, now: Timestamp) -> Self {
         Self {
+            incarnation,
             matched: LogIndex::ZERO,
             next,
             flow: Flow::Probe { waiting: false },
@@ -96,6 +99,10 @@ impl Progress {
             question: None,
             rounds: Rounds { number: 1, target: next.prev().map(|end| (end, now)), took_ns: None },
         }
+    }
+
+    pub(super) fn incarnation(&self) -> Incarnation {
+        self.incarnation
     }
 
     pub(super) fn matched(&self) -> LogIndex {

@@ -18,14 +18,16 @@ pub(crate) fn may_begin(
 }
 
 /// Checks that `target` can be asked for: it is stable, and a member that stays keeps its data
-/// directory.
+/// directory, unless it votes neither before nor after. What a voter has promised is on its
+/// directory; nothing depends on what a learner holds.
 pub(crate) fn check_target(
     current: &Configuration,
     target: &Configuration,
 ) -> Result<(), Rejection> {
     let replaced = |id: &NodeId| {
         let both = current.member(*id).zip(target.member(*id));
-        both.is_some_and(|(now, then)| now.incarnation != then.incarnation)
+        let votes = current.is_voter(*id) || target.is_voter(*id);
+        votes && both.is_some_and(|(now, then)| now.incarnation != then.incarnation)
     };
     if target.voters().is_joint() || target.members().keys().any(replaced) {
         return Err(Rejection::Invalid);
@@ -172,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_is_stable_and_gives_nobody_another_data_directory_s4_3() {
+    fn a_target_is_stable_and_gives_no_voter_another_data_directory_s4_3() {
         let three = stable(&[1, 2, 3], &[]);
         assert_eq!(check_target(&three, &stable(&[1, 2, 4], &[])), Ok(()));
         let joint = step_towards(&three, &stable(&[1, 2, 4], &[])).expect("it is small");
@@ -182,5 +184,21 @@ mod tests {
         let voters = Voters::Stable(half(&[1, 2, 3]));
         let wiped = Configuration::new(voters, BTreeSet::new(), members).expect("it is sound");
         assert_eq!(check_target(&three, &wiped), Err(Rejection::Invalid));
+    }
+
+    #[test]
+    fn a_learner_may_come_with_another_data_directory_and_not_vote_with_it_at_once_s4_3() {
+        let learns = stable(&[1, 2], &[3]);
+        let renewed = |voters: &[u64], learners: &[u64]| {
+            let mut members = members(&[1, 2, 3]);
+            members.get_mut(&id(3)).expect("a member").incarnation = Incarnation::new(9);
+            let learners = learners.iter().map(|number| id(*number)).collect();
+            let voters = Voters::Stable(half(voters));
+            Configuration::new(voters, learners, members).expect("it is sound")
+        };
+        assert_eq!(check_target(&learns, &renewed(&[1, 2], &[3])), Ok(()));
+        assert_eq!(check_target(&learns, &renewed(&[1, 2, 3], &[])), Err(Rejection::Invalid));
+        let votes = stable(&[1, 2, 3], &[]);
+        assert_eq!(check_target(&votes, &renewed(&[1, 2], &[3])), Err(Rejection::Invalid));
     }
 }

@@ -1,12 +1,14 @@
 //! What may happen next, and how often what costs many states.
 
-use consensus::{Message, SnapshotMeta, Term, Timer};
+use consensus::{Incarnation, Message, SnapshotMeta, Term, Timer};
 
 /// A message under way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Letter {
     /// The sender's place among the nodes.
     pub from: usize,
+    /// The sender's data directory.
+    pub incarnation: Incarnation,
     /// The receiver's place.
     pub to: usize,
     /// What is said.
@@ -42,6 +44,9 @@ pub enum Action {
     Persist(usize),
     /// Power is lost: so many of the writes under way survive, and the node starts again.
     Crash(usize, usize),
+    /// Power is lost, and an old copy of the disk comes back: what it held so many writes ago. The
+    /// node draws another incarnation, for it has forgotten what it promised.
+    RollBack(usize, usize),
     /// A client asks this node for a write.
     Propose(usize),
     /// A client asks this node for a read: the leader, or a follower, which asks the leader.
@@ -72,12 +77,23 @@ pub enum Change {
     Remove,
     /// The leader itself leaves.
     Leave,
+    /// The first voter that has forgotten becomes a learner, under its old incarnation.
+    Demote,
+    /// The first member that has forgotten is recorded with its new incarnation.
+    Renew,
 }
 
 impl Change {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Admit, Self::Promote, Self::Replace, Self::Remove, Self::Leave];
+    pub const ALL: [Self; 7] = [
+        Self::Admit,
+        Self::Promote,
+        Self::Replace,
+        Self::Remove,
+        Self::Leave,
+        Self::Demote,
+        Self::Renew,
+    ];
 }
 
 /// How often the costly actions may be chosen in one trace.
@@ -87,6 +103,8 @@ pub struct Budget {
     pub timeouts: u8,
     /// Crashes.
     pub crashes: u8,
+    /// Disks that come back as they were before.
+    pub rollbacks: u8,
     /// Writes.
     pub proposals: u8,
     /// Reads.
@@ -108,6 +126,7 @@ impl Budget {
     pub const NONE: Self = Self {
         timeouts: 0,
         crashes: 0,
+        rollbacks: 0,
         proposals: 0,
         reads: 0,
         transfers: 0,
@@ -140,4 +159,7 @@ impl Budget {
 
     /// For random walks: what operators do besides, and compactions.
     pub const OPERATED: Self = Self { transfers: 4, changes: 6, compactions: 6, ..Self::LARGE };
+
+    /// For random walks: disks that forget besides, and what brings their nodes back.
+    pub const FORGETFUL: Self = Self { rollbacks: 2, changes: 20, ..Self::OPERATED };
 }

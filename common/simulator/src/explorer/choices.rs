@@ -1,11 +1,11 @@
 //! What may happen next in a state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use consensus::{Configuration, Majority, Member, NodeId, RoleKind, Timer, Voters};
 
 use super::action::{Action, Change, Letter, Stream};
-use super::members::{member, place_of};
+use super::members::{id, member, place_of};
 use super::world::World;
 
 impl World {
@@ -34,6 +34,12 @@ impl World {
             }
             if self.budget.crashes > 0 {
                 actions.extend((0..=node.writes.len()).map(|kept| Action::Crash(at, kept)));
+            }
+            if self.budget.rollbacks > 0 {
+                let most = node.past.len();
+                let far = [1, most / 2, most].into_iter().filter(|back| (1..=most).contains(back));
+                let far: BTreeSet<usize> = far.collect();
+                actions.extend(far.into_iter().map(|back| Action::RollBack(at, back)));
             }
             if self.budget.compactions > 0 && self.has_more(at) {
                 actions.push(Action::Compact(at));
@@ -99,6 +105,7 @@ impl World {
         let (_, voters) = current.voters().halves();
         let mut voters: Vec<NodeId> = voters.iter().collect();
         let mut learners = current.learners().clone();
+        let mut renewed = None;
         if matches!(change, Change::Promote | Change::Replace) {
             voters.push(learners.pop_first()?);
         }
@@ -110,14 +117,28 @@ impl World {
             voters.retain(|voter| *voter != own);
         }
         if change == Change::Admit {
-            let id = |at: &usize| super::members::id(*at);
             let places = 0..self.nodes.len();
-            let free = places.map(|at| id(&at)).find(|id| current.member(*id).is_none());
+            let free = places.map(id).find(|id| current.member(*id).is_none());
             learners.insert(free?);
         }
+        let present = |id: NodeId| self.nodes[place_of(id)].incarnation;
+        let mut forgetful = current.members().iter();
+        let mut forgetful = forgetful
+            .by_ref()
+            .filter(|(id, member)| **id != own && member.incarnation != present(**id));
+        if change == Change::Demote {
+            let first = forgetful.find(|(id, _)| voters.contains(id))?.0;
+            voters.retain(|voter| voter != first);
+            learners.insert(*first);
+        } else if change == Change::Renew {
+            renewed = Some(*forgetful.next()?.0);
+        }
+        let recorded = |id: NodeId| match current.member(id).filter(|_| renewed != Some(id)) {
+            Some(known) => known.clone(),
+            None => member(present(id)),
+        };
         let all = voters.iter().chain(&learners);
-        let members: BTreeMap<NodeId, Member> =
-            all.map(|id| (*id, member(place_of(*id)))).collect();
+        let members: BTreeMap<NodeId, Member> = all.map(|id| (*id, recorded(*id))).collect();
         Configuration::new(Voters::Stable(Majority::new(voters)), learners, members).ok()
     }
 }

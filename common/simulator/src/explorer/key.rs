@@ -25,7 +25,7 @@ pub(super) fn key(world: &mut World) -> u64 {
         let mut text = Digest::new(&node.writes);
         write!(text, "{:?}", node.raft).expect("a digest takes everything");
         let mut hasher = text.into_hasher();
-        (&node.disk, node.hard_state).hash(&mut hasher);
+        (node.incarnation, &node.disk, node.hard_state, &node.past).hash(&mut hasher);
         for Write { id: _, hard_state, truncate_from, append, compact_to } in &node.writes {
             (hard_state, truncate_from, append, compact_to).hash(&mut hasher);
         }

@@ -2,17 +2,27 @@
 
 use std::collections::VecDeque;
 
-use consensus::{ClusterTime, Config, HardState, Raft, Restored, Timestamp, Write};
+use consensus::{ClusterTime, Config, HardState, Incarnation, Raft, Restored, Timestamp, Write};
 
-use super::members::{id, incarnation};
+use super::members::id;
 use crate::log::Log;
 
 /// Longer than any timeout of [`config`], in nanoseconds.
 pub(super) const PASSES_NS: u64 = 100;
 
+/// What a disk holds.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Disk {
+    pub hard_state: HardState,
+    /// The log, which begins behind what the state covers.
+    pub log: Log,
+}
+
 #[derive(Clone)]
 pub(super) struct Node {
     pub raft: Raft,
+    /// The data directory.
+    pub incarnation: Incarnation,
     /// The state's identity, as [`super::key`] made it of this node last.
     pub key: Option<u64>,
     pub now: Timestamp,
@@ -22,6 +32,10 @@ pub(super) struct Node {
     /// The log as the replica has it.
     pub memory: Log,
     pub writes: VecDeque<Write>,
+    /// What the disk held before, the latest last, as far as it may come back.
+    pub past: Vec<Disk>,
+    /// Whether disks may come back as they were before.
+    pub keeps_past: bool,
 }
 
 impl Node {
@@ -31,6 +45,10 @@ impl Node {
 
     pub(super) fn persist(&mut self) -> Option<consensus::WriteId> {
         let write = self.writes.pop_front()?;
+        if self.keeps_past {
+            let log = self.disk.clone();
+            self.past.push(Disk { hard_state: self.hard_state, log });
+        }
         if let Some(hard_state) = write.hard_state {
             self.hard_state = hard_state;
         }
@@ -42,21 +60,36 @@ impl Node {
         for _ in 0..kept {
             self.persist();
         }
+        self.start(at, config);
+    }
+
+    /// Starts from what the disk held `back` writes ago.
+    pub(super) fn roll_back(&mut self, at: usize, back: usize, config: &Config) {
+        let place = self.past.len() - back;
+        let Disk { hard_state, log } = self.past[place].clone();
+        self.past.truncate(place);
+        (self.hard_state, self.disk) = (hard_state, log);
+        self.start(at, config);
+    }
+
+    fn start(&mut self, at: usize, config: &Config) {
         self.writes.clear();
         self.memory.clone_from(&self.disk);
-        self.raft = restore(at, &self.disk, self.hard_state, self.now, config);
+        let (incarnation, hard_state) = (self.incarnation, self.hard_state);
+        self.raft = restore(at, incarnation, &self.disk, hard_state, self.now, config);
     }
 }
 
 pub(super) fn restore(
     at: usize,
+    incarnation: Incarnation,
     log: &Log,
     hard_state: HardState,
     now: Timestamp,
     config: &Config,
 ) -> Raft {
     let disk = Restored {
-        incarnation: incarnation(at),
+        incarnation,
         hard_state,
         log: log.view().expect("the log is in order"),
         membership: log.membership().expect("in order"),

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use consensus::{
-    Body, EntryId, LogIndex, Message, NodeId, Raft, Reply, RequestId, RoleKind, SnapshotMeta,
-    Tally, Term, Verdict,
+    Body, EntryId, Incarnation, LogIndex, Message, NodeId, Raft, Reply, RequestId, RoleKind,
+    SnapshotMeta, Tally, Term, Verdict,
 };
 
 use super::action::Letter;
+use super::members::place_of;
 use super::node::Node;
 use crate::log::Log;
 
@@ -29,12 +30,16 @@ pub(super) struct Oracle {
     committed: Vec<(EntryId, Term)>,
     /// Who leads a term; `None` if that node has lost its power since.
     leaders: BTreeMap<Term, Option<usize>>,
-    votes: BTreeMap<(usize, Term), NodeId>,
+    /// By data directory: another one has promised nothing.
+    votes: BTreeMap<(Incarnation, Term), NodeId>,
     /// How far each node was known to have committed in this life.
     seen: BTreeMap<usize, LogIndex>,
-    /// How far a leader of a term knew each follower to agree.
-    matched: BTreeMap<(Term, NodeId), LogIndex>,
-    /// Whether that is not looked at: it multiplies the states that are told apart.
+    /// How far a leader of a term knew each data directory to agree.
+    matched: BTreeMap<(Term, Incarnation), LogIndex>,
+    /// What data directories held that have come back as they were before: nobody uses them any more,
+    /// so that what they acknowledged still counts.
+    gone: BTreeMap<Incarnation, Log>,
+    /// Whether `matched` is not looked at: it multiplies the states that are told apart.
     ignores_matches: bool,
     /// Reads, each with what was committed when it was asked.
     reads: BTreeMap<RequestId, usize>,
@@ -57,6 +62,11 @@ impl Oracle {
         for leader in self.leaders.values_mut().filter(|leader| **leader == Some(at)) {
             *leader = None;
         }
+    }
+
+    /// A node goes on from an old copy of its disk, as another one.
+    pub(super) fn is_gone(&mut self, before: Incarnation, disk: &Log) {
+        self.gone.insert(before, disk.clone());
     }
 
     pub(super) fn asked(&mut self, request: RequestId) {
@@ -91,19 +101,25 @@ impl Oracle {
     /// Looks at a node after a step.
     pub(super) fn look(&mut self, nodes: &[Arc<Node>], at: usize) -> Result<(), String> {
         let status = nodes[at].raft.status();
+        let leaving = nodes[at].memory.configuration_before(status.configuration_index).1;
+        let known = |id: NodeId| {
+            let member = status.configuration.member(id);
+            let member = member.or_else(|| leaving.and_then(|before| before.member(id)));
+            member.map_or(Incarnation::new(0), |member| member.incarnation)
+        };
         if status.role == RoleKind::Leader {
             // A member that was removed and comes again begins anew.
-            let feeds = |id: &NodeId| status.peers.iter().any(|peer| peer.id == *id);
-            self.matched.retain(|(term, id), _| *term != status.term || feeds(id));
+            let feeds = |of: &Incarnation| status.peers.iter().any(|peer| known(peer.id) == *of);
+            self.matched.retain(|(term, of), _| *term != status.term || feeds(of));
             self.leads(&nodes[at], at, status.term)?;
         }
         for peer in status.peers.iter().filter(|_| !self.ignores_matches) {
-            let known = self.matched.entry((status.term, peer.id)).or_default();
-            if peer.matched < *known {
+            let before = self.matched.entry((status.term, known(peer.id))).or_default();
+            if peer.matched < *before {
                 let (what, id) = ("match never moves back (§3.5)", peer.id);
-                return Err(format!("{what}: that of {id} from {known} to {}", peer.matched));
+                return Err(format!("{what}: that of {id} from {before} to {}", peer.matched));
             }
-            *known = peer.matched;
+            *before = peer.matched;
         }
         if nodes[at].memory.configuration().0 != status.configuration_index {
             let what = "the configuration in force is the log's latest (§4.1)";
@@ -173,12 +189,14 @@ impl Oracle {
             }
             None => {
                 self.committed.push((id, term));
-                let voters = nodes[at].raft.status().configuration.voters().clone();
+                let configuration = nodes[at].raft.status().configuration.clone();
+                let voters = configuration.voters();
                 let holds = |voter: NodeId| {
-                    let place = usize::try_from(voter.get() - 1).ok();
-                    Some(
-                        place.and_then(|at| nodes.get(at)).is_some_and(|node| held(&node.disk, id)),
-                    )
+                    let recorded = configuration.member(voter)?.incarnation;
+                    let node = nodes.get(place_of(voter));
+                    let present = node.filter(|node| node.incarnation == recorded);
+                    let disk = present.map(|node| &node.disk).or(self.gone.get(&recorded));
+                    Some(disk.is_some_and(|disk| held(disk, id)))
                 };
                 if voters.tally(holds) == Tally::Won {
                     return Ok(());
@@ -213,7 +231,7 @@ impl Oracle {
         let kept = match body {
             Body::Vote { verdict: Verdict::Granted } => {
                 let to = NodeId::new(letter.to as u64 + 1).expect("not 0");
-                let first = *self.votes.entry((letter.from, *term)).or_insert(to);
+                let first = *self.votes.entry((letter.incarnation, *term)).or_insert(to);
                 if first != to {
                     return Err(format!(
                         "one vote a term (§3.4): node {} votes for {first} and {to} in {term}",

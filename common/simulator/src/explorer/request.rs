@@ -6,7 +6,7 @@ use bytes::Bytes;
 use consensus::{Body, EntryId, Input, Message, ReadRound, Reply, RequestId, RoleKind};
 
 use super::action::Action;
-use super::members::{id, incarnation, place_of};
+use super::members::{id, place_of};
 use super::world::{World, spend};
 
 impl World {
@@ -65,6 +65,7 @@ impl World {
             | Action::Timeout(..)
             | Action::Persist(_)
             | Action::Crash(..)
+            | Action::RollBack(..)
             | Action::Compact(_)
             | Action::Arrive(_)
             | Action::Cut(_) => None,
@@ -79,7 +80,7 @@ impl World {
         for peer in peers {
             let (refused, hint, round) = (EntryId::ZERO, EntryId::ZERO, ReadRound::ZERO);
             let message = Message { term, body: Body::Conflict { refused, hint, round } };
-            let (from, incarnation) = (id(peer), incarnation(peer));
+            let (from, incarnation) = (id(peer), self.nodes[peer].incarnation);
             self.step_with(at, Input::Receive { from, incarnation, message })?;
         }
         Ok(())

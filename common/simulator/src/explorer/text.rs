@@ -26,6 +26,9 @@ fn line(action: &Action) -> String {
         Action::Crash(at, kept) => {
             format!("node {}: crash, {kept} writes under way survive; restart", at + 1)
         }
+        Action::RollBack(at, back) => {
+            format!("node {}: its disk is as it was {back} writes ago; restart", at + 1)
+        }
         Action::Propose(at) => format!("node {}: a client proposes", at + 1),
         Action::Read(at) => format!("node {}: a client reads", at + 1),
         Action::Transfer(at, to) => {
@@ -52,11 +55,13 @@ fn asked(change: Change) -> &'static str {
         Change::Replace => "an operator replaces the first other voter by the first learner",
         Change::Remove => "an operator removes the first other voter",
         Change::Leave => "an operator removes this node",
+        Change::Demote => "an operator makes a learner of the first voter that has forgotten",
+        Change::Renew => "an operator records the new directory of the first that has forgotten",
     }
 }
 
 fn said(letter: &Letter) -> String {
-    let Letter { from, to, message: Message { term, body } } = letter;
+    let Letter { from, incarnation: _, to, message: Message { term, body } } = letter;
     let what = match body {
         Body::RequestPreVote { last } => format!("RequestPreVote(last {last})"),
         Body::PreVote { verdict } => format!("PreVote({verdict:?})"),

@@ -14,7 +14,7 @@ use consensus::{
 
 use super::action::{Action, Budget, Letter, Stream};
 use super::digest::hash;
-use super::members::{configuration, id, incarnation, place_of};
+use super::members::{another, configuration, id, incarnation, place_of};
 use super::node::{Node, PASSES_NS, config, restore};
 use super::oracle::Oracle;
 use crate::log::Log;
@@ -39,6 +39,8 @@ pub struct World {
     /// Whether answers of older terms stay under way as well: in a search for a bug, which may take
     /// them for something.
     keeps_stale_answers: bool,
+    /// Whether nodes do not notice that their disks are old: they keep their incarnations.
+    notices_nothing: bool,
     pub(super) budget: Budget,
     pub(super) oracle: Arc<Oracle>,
     /// What passes between two steps, in nanoseconds.
@@ -62,13 +64,16 @@ impl World {
         let log = Log::new(vec![Entry { id, stamp: ClusterTime::ZERO, payload }]);
         let hard_state = HardState { term: Term::new(1), voted_for: None };
         let node = |at| Node {
-            raft: restore(at, &log, hard_state, Timestamp::ZERO, &config),
+            raft: restore(at, incarnation(at), &log, hard_state, Timestamp::ZERO, &config),
+            incarnation: incarnation(at),
             key: None,
             now: Timestamp::ZERO,
             hard_state,
             disk: log.clone(),
             memory: log.clone(),
             writes: VecDeque::new(),
+            past: Vec::new(),
+            keeps_past: budget.rollbacks > 0,
         };
         Self {
             nodes: (0..voters + learners).map(node).map(Arc::new).collect(),
@@ -76,6 +81,7 @@ impl World {
             streams: Vec::new(),
             keeps_letters: false,
             keeps_stale_answers: false,
+            notices_nothing: false,
             budget,
             oracle: Arc::default(),
             passes_ns: PASSES_NS,
@@ -90,6 +96,12 @@ impl World {
     #[must_use]
     pub fn keeping_stale_answers(self) -> Self {
         Self { keeps_stale_answers: true, ..self }
+    }
+
+    /// Lets nodes not notice that their disks are old copies. That breaks Raft, as a search must find.
+    #[must_use]
+    pub fn noticing_nothing(self) -> Self {
+        Self { notices_nothing: true, ..self }
     }
 
     /// Lets node 1 be elected and everything it says arrive, so that a search begins with a leader
@@ -109,6 +121,13 @@ impl World {
             };
             self.take(&action)?;
         }
+    }
+
+    /// Says whether a node's votes and acknowledgements count in the configuration of another one.
+    pub fn counts(&self, at: usize, with: usize) -> bool {
+        let configuration = self.nodes[with].raft.status().configuration;
+        let incarnation = self.nodes[at].incarnation;
+        configuration.is_voter(id(at)) && configuration.recognises(id(at), incarnation)
     }
 
     /// Returns how many entries are committed.
@@ -152,14 +171,15 @@ impl World {
             | Action::Drop(_)
             | Action::Timeout(..)
             | Action::Persist(_)
-            | Action::Crash(..) => {
+            | Action::Crash(..)
+            | Action::RollBack(..) => {
                 let Some((at, input)) = self.input(action) else {
                     return Ok(false);
                 };
                 if let Some(input) = input {
                     self.step(at, input)?;
                 }
-                if matches!(action, Action::Crash(..)) {
+                if matches!(action, Action::Crash(..) | Action::RollBack(..)) {
                     self.cut_all(at)?;
                 }
             }
@@ -210,6 +230,21 @@ impl World {
                 let config = self.config.clone();
                 self.node(*at).crash(*at, *kept, &config);
                 Arc::make_mut(&mut self.oracle).forget(*at);
+                Some((*at, None))
+            }
+            Action::RollBack(at, back) => {
+                (1..=self.nodes[*at].past.len()).contains(back).then_some(())?;
+                spend(&mut self.budget.rollbacks)?;
+                let (config, notices) = (self.config.clone(), !self.notices_nothing);
+                let oracle = Arc::make_mut(&mut self.oracle);
+                oracle.forget(*at);
+                let node = Arc::make_mut(&mut self.nodes[*at]);
+                if notices {
+                    oracle.is_gone(node.incarnation, &node.disk);
+                    node.incarnation = another(node.incarnation);
+                }
+                node.key = None;
+                node.roll_back(*at, *back, &config);
                 Some((*at, None))
             }
             Action::Propose(_)
@@ -291,7 +326,8 @@ impl World {
                     continue;
                 }
             };
-            let letter = Letter { from: at, to: place_of(to), message };
+            let incarnation = self.nodes[at].incarnation;
+            let letter = Letter { from: at, incarnation, to: place_of(to), message };
             Arc::make_mut(&mut self.oracle).says(&self.nodes[at], &letter)?;
             self.post(letter);
         }
@@ -384,6 +420,6 @@ pub(super) fn spend(budget: &mut u8) -> Option<()> {
 }
 
 fn receive(letter: &Letter) -> Input {
-    let (from, message) = (id(letter.from), letter.message.clone());
-    Input::Receive { from, incarnation: incarnation(letter.from), message }
+    let Letter { from, incarnation, to: _, message } = letter.clone();
+    Input::Receive { from: id(from), incarnation, message }
 }

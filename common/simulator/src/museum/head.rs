@@ -191,6 +191,7 @@ fn parse_scope(pairs: &str) -> Result<Scope, HeadError> {
             "actions" => actions_max = Some(number(value)?),
             "timeouts" => budget.timeouts = number(value)?,
             "crashes" => budget.crashes = number(value)?,
+            "rollbacks" => budget.rollbacks = number(value)?,
             "proposals" => budget.proposals = number(value)?,
             "reads" => budget.reads = number(value)?,
             "transfers" => budget.transfers = number(value)?,
