@@ -132,6 +132,17 @@ impl Core {
         self.durability.has_failed()
     }
 
+    /// Returns when the oldest write was handed out that is not finished, and where it leaves the
+    /// log's end on disk.
+    pub(crate) fn oldest_write(&self) -> Option<(Timestamp, LogIndex)> {
+        self.durability.oldest()
+    }
+
+    /// Says whether this node's disk hangs: a write is not finished after an election timeout.
+    pub(crate) fn disk_hangs(&self, now: Timestamp) -> bool {
+        self.oldest_write().is_some_and(|(begun, _)| now.since(begun) >= self.patience_ns())
+    }
+
     pub(crate) fn membership(&self) -> &Membership {
         &self.membership
     }

@@ -42,7 +42,8 @@ impl Follower {
 
     /// Returns when to wake this follower, and why. One that may not stand only waits for answers.
     pub(crate) fn deadline(&self, core: &Core) -> Option<(Timestamp, Timer)> {
-        let election = core.may_campaign().then_some((self.election, Timer::Election));
+        let from = if core.may_campaign() { Some(self.election) } else { core.stands_in_from() };
+        let election = from.map(|from| (self.election.max(from), Timer::Election));
         let read = self.forwarding.deadline().map(|due| (due, Timer::ReadIndex));
         election.into_iter().chain(read).min()
     }
@@ -76,9 +77,16 @@ impl Follower {
     }
 
     /// Says whether to campaign at once, because the leader asks for it: this node holds the
-    /// leader's whole log, and may stand (§3.10, museum E7).
-    pub(crate) fn on_timeout_now(&self, core: &Core, from: NodeId, last: EntryId) -> bool {
-        self.leader == Some(from) && core.log().last() == last && core.may_campaign()
+    /// leader's whole log, may stand (§3.10, museum E7), and its disk does not hang.
+    pub(crate) fn on_timeout_now(
+        &self,
+        core: &Core,
+        now: Timestamp,
+        from: NodeId,
+        last: EntryId,
+    ) -> bool {
+        let complete = self.leader == Some(from) && core.log().last() == last;
+        complete && core.may_campaign() && !core.disk_hangs(now)
     }
 
     /// Takes another role, or follows another leader: what the old one still answers is thrown away

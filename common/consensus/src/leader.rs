@@ -10,19 +10,24 @@ use crate::vocabulary::ids::{ClusterTime, LogIndex, NodeId, RequestId, Timestamp
 use crate::vocabulary::input::Timer;
 use crate::vocabulary::status::PeerStatus;
 
+use evasion::Evasion;
 use progress::Progress;
 use read_rounds::ReadRounds;
+use vetting::Vetting;
 
 mod change;
 mod commit;
+mod evasion;
 mod heartbeat;
 mod lease;
+mod pace;
 mod progress;
 mod read_rounds;
 mod reads;
 mod replication;
 mod snapshot;
 mod transfer;
+mod vetting;
 
 /// What a leader knows beside its log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,10 +48,14 @@ pub(crate) struct Leader {
     reads: ReadRounds,
     /// Who asked for the change of members that is under way.
     change: Option<RequestId>,
+    /// A change of members that may begin.
+    vetting: Option<Vetting>,
     /// Until when members are fed that leave with the latest configuration.
     departing: Option<Timestamp>,
     /// The transfer of leadership that is under way.
     transfer: Option<Transfer>,
+    /// Attempts to hand over because of the own disk.
+    evasion: Evasion,
     /// A successor was told to campaign: the lease is gone for the rest of the term (museum E10).
     handed_over: bool,
 }
@@ -59,8 +68,8 @@ struct Transfer {
     to: NodeId,
     /// When to give up.
     until: Timestamp,
-    /// Who asked.
-    request: RequestId,
+    /// Who asked; nobody if this node's disk is the reason.
+    request: Option<RequestId>,
     /// Whether the successor has been told.
     told: bool,
 }
@@ -89,8 +98,10 @@ impl Leader {
             quorum_check: now.after(core.patience_ns()),
             reads: ReadRounds::default(),
             change: None,
+            vetting: None,
             departing: None,
             transfer: None,
+            evasion: Evasion::default(),
             handed_over: false,
         }
     }
@@ -112,8 +123,11 @@ impl Leader {
         if let Some(request) = self.change {
             core.reply(Reply::Undecided { request });
         }
-        if let Some(transfer) = self.transfer {
-            core.reply(Reply::Done { request: transfer.request });
+        if let Some(vetting) = self.vetting {
+            core.reject(vetting.request, Rejection::NotLeader { leader: None });
+        }
+        if let Some(request) = self.transfer.and_then(|transfer| transfer.request) {
+            core.reply(Reply::Done { request });
         }
     }
 
@@ -141,6 +155,12 @@ impl Leader {
             let catch_up = (!voters.contains(*id)).then(|| progress.catch_up(last));
             progress.status(*id, catch_up)
         })
+    }
+
+    /// Notes that the log is about to grow.
+    fn note_growth(&mut self, core: &Core, now: Timestamp) {
+        let last = core.last_index();
+        self.progress.values_mut().for_each(|progress| progress.note_growth(last, now));
     }
 
     /// Returns the highest value that a quorum of voters has reached, of whatever is known of each

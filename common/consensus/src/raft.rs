@@ -74,7 +74,7 @@ impl Raft {
             }
             Input::SnapshotSent { to, delivered: _ } => {
                 if let Role::Leader(leader) = &mut self.role {
-                    leader.snapshot_sent(to);
+                    leader.snapshot_sent(&self.core, now, to);
                 }
             }
             Input::Unreachable { peer } => {
@@ -91,7 +91,7 @@ impl Raft {
             return self.core.take_actions(None);
         }
         self.advance(now);
-        let write = self.core.take_write();
+        let write = self.core.take_write(now);
         for promise in self.core.hold_promises() {
             self.release(now, promise);
         }
@@ -132,6 +132,7 @@ impl Raft {
             Role::PreCandidate(_) | Role::Candidate(_) => {}
             Role::Leader(leader) => {
                 leader.advance_commit(core);
+                leader.advance_vetting(core, now);
                 match leader.advance_change(core, now) {
                     Leadership::GoesOn => {
                         leader.serve_reads(core, now);
@@ -192,10 +193,16 @@ impl Raft {
         }
     }
 
-    /// The disk failed: stop claiming anything, and stop leading.
+    /// The disk failed: stop claiming anything, and stop leading. The last word is for the
+    /// successor, and promises nothing.
     fn fail(&mut self, now: Timestamp) {
+        let leader = self.role.leader();
+        let last_words = leader.and_then(|leader| leader.last_words(&self.core, now));
         self.step_down(now);
         self.core.fail();
+        if let Some((to, body)) = last_words {
+            self.core.send(to, body);
+        }
     }
 
     fn step_failed(&mut self, input: &Input) {

@@ -15,7 +15,8 @@ pub(crate) enum Role {
     Follower(Follower),
     PreCandidate(PreCandidate),
     Candidate(Candidate),
-    Leader(Leader),
+    /// In a box: it is much larger than the others.
+    Leader(Box<Leader>),
 }
 
 impl Role {

@@ -11,7 +11,11 @@ use crate::changes::{CHANGE, TRANSFER};
 use crate::coverage::Met;
 use crate::faults::MS;
 use crate::node::{Node, Task};
+use crate::oracle::Oracle;
 use crate::world::{Happening, World};
+
+/// For so long a learner leaves elections to the voters at least: three election timeouts.
+const SILENCE_NS: u64 = 3 * 300 * MS;
 
 impl World {
     /// Hands lanes on.
@@ -50,6 +54,10 @@ impl World {
         for event in event {
             if let Event::Configuration { .. } = event {
                 self.oracle.reconfigured(&self.nodes[node])?;
+            }
+            if let Event::Role(RoleKind::PreCandidate | RoleKind::Candidate, _) = event {
+                let place = &self.nodes[node];
+                Oracle::stands(place, place.local(self.now), SILENCE_NS)?;
             }
             if let Event::Role(RoleKind::Leader, term) = event {
                 self.elected(node, term)?;

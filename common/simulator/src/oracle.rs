@@ -91,9 +91,10 @@ impl Oracle {
         let uncommitted = status.configuration_index > status.commit;
         let before = node.memory.configuration_before(status.configuration_index).1;
         let leaving = uncommitted && before.is_some_and(|before| before.is_voter(node.id));
-        if !status.configuration.is_voter(node.id) && !leaving {
-            let why = format!("node {} leads term {term}, and has no vote", node.id);
-            return Err(Broken::new("only voters lead (§4.2.1)", why));
+        let learns = status.configuration.learners().contains(&node.id);
+        if !status.configuration.is_voter(node.id) && !leaving && !learns {
+            let why = format!("node {} leads term {term}, and is no member", node.id);
+            return Err(Broken::new("only members lead (§4.2.2)", why));
         }
         let own = node.disk.hard_state;
         let voted = |voter: NodeId| match voter == node.id {

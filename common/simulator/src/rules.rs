@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use consensus::{Configuration, Entry, LogIndex, NodeId, Voters};
+use consensus::{Configuration, Entry, LogIndex, NodeId, Timestamp, Voters};
 
 use crate::broken::Broken;
 use crate::coverage::{Coverage, Met};
@@ -41,6 +41,24 @@ impl Oracle {
             }
         }
         Ok(())
+    }
+
+    /// A node stands for election, at this time by its own clock. A learner does so only when it has
+    /// heard of no leader for so long that the voters had every chance.
+    pub(crate) fn stands(node: &Node, now: Timestamp, silence_ns: u64) -> Result<(), Broken> {
+        let raft = node.replica.as_ref().expect("it was stepped").raft();
+        let configuration = raft.configuration();
+        let heard = raft.contact().filter(|_| !configuration.is_voter(node.id));
+        let uncommitted = raft.configuration_index() > raft.commit();
+        let before = node.memory.configuration_before(raft.configuration_index()).1;
+        let leaving = uncommitted && before.is_some_and(|before| before.is_voter(node.id));
+        match heard.filter(|_| !leaving).map(|heard| now.since(heard)) {
+            Some(ns) if ns < silence_ns => {
+                let why = format!("node {} stands {ns} ns after it heard of a leader", node.id);
+                Err(Broken::new("learners leave elections to voters (§4.2.2)", why))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// A leader appends a configuration of its own.

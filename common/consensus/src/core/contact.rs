@@ -31,6 +31,11 @@ impl Contact {
         self.last.map(|(_, when)| when)
     }
 
+    /// Returns when a leader was last heard of; if none was, when this node started.
+    pub(super) fn latest(&self) -> Timestamp {
+        self.when().unwrap_or(self.started)
+    }
+
     /// Says whether another leader than `candidate` or this node itself, `own`, was heard from less
     /// than `held_ns` ago.
     pub(super) fn stands_by(

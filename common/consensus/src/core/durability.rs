@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use crate::vocabulary::ids::{LogIndex, NodeId, Term, WriteId};
+use crate::vocabulary::ids::{LogIndex, NodeId, Term, Timestamp, WriteId};
 use crate::vocabulary::message::Message;
 
 /// Which writes are under way, and what waits for them.
@@ -13,8 +13,8 @@ use crate::vocabulary::message::Message;
 pub(crate) struct Durability {
     /// The last number that was given out.
     last: WriteId,
-    /// Writes under way, ascending, each with the log's end as that write leaves it on disk.
-    pending: VecDeque<(WriteId, LogIndex)>,
+    /// Writes under way, ascending.
+    pending: VecDeque<Pending>,
     /// The last write that carries term and vote.
     hard_state: WriteId,
     /// All up to here is on disk, and is still what the log says.
@@ -23,6 +23,16 @@ pub(crate) struct Durability {
     held: VecDeque<(WriteId, Promise)>,
     /// The disk has failed: nothing is promised any more.
     failed: bool,
+}
+
+/// A write under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Pending {
+    id: WriteId,
+    /// The log's end as this write leaves it on disk.
+    mark: LogIndex,
+    /// When it was handed out.
+    begun: Timestamp,
 }
 
 /// Something that may be said only once it is durable.
@@ -62,13 +72,19 @@ impl Durability {
 
     /// Says whether term and vote, as handed out so far, are on disk.
     pub(crate) fn hard_state_durable(&self) -> bool {
-        self.pending.front().is_none_or(|(write, _)| *write > self.hard_state)
+        self.pending.front().is_none_or(|write| write.id > self.hard_state)
     }
 
-    /// Numbers a new write, after which the log on disk ends at `end`.
-    pub(crate) fn begin(&mut self, end: LogIndex, hard_state: bool) -> WriteId {
+    /// Returns when the oldest write was handed out that is not finished, and where it leaves the
+    /// log's end on disk.
+    pub(crate) fn oldest(&self) -> Option<(Timestamp, LogIndex)> {
+        self.pending.front().map(|write| (write.begun, write.mark))
+    }
+
+    /// Numbers a new write, after which the log on disk ends at `mark`.
+    pub(crate) fn begin(&mut self, begun: Timestamp, mark: LogIndex, hard_state: bool) -> WriteId {
         self.last = self.last.next();
-        self.pending.push_back((self.last, end));
+        self.pending.push_back(Pending { id: self.last, mark, begun });
         if hard_state {
             self.hard_state = self.last;
         }
@@ -79,7 +95,7 @@ impl Durability {
     /// that waits for the same write already is kept once: a peer that asks again and again does
     /// not fill the memory of a node with a slow disk.
     pub(crate) fn hold(&mut self, promise: Promise) -> Option<Promise> {
-        let Some((write, _)) = self.pending.back().copied() else {
+        let Some(Pending { id: write, .. }) = self.pending.back().copied() else {
             return Some(promise);
         };
         let mut beside = self.held.iter().rev().take_while(|(id, _)| *id == write);
@@ -94,8 +110,8 @@ impl Durability {
     pub(crate) fn truncate(&mut self, from: LogIndex) {
         let end = from.prev().expect("the place before the log is never cut off");
         self.durable = self.durable.min(end);
-        for (_, mark) in &mut self.pending {
-            *mark = end.min(*mark);
+        for write in &mut self.pending {
+            write.mark = end.min(write.mark);
         }
     }
 
@@ -120,12 +136,8 @@ impl Durability {
     /// If that write was never handed out.
     pub(crate) fn persisted(&mut self, write: WriteId) -> Vec<Promise> {
         assert!(write <= self.last, "the driver acknowledges only writes that it was given");
-        while let Some((id, mark)) = self.pending.front().copied() {
-            if id > write {
-                break;
-            }
-            self.durable = self.durable.max(mark);
-            self.pending.pop_front();
+        while let Some(done) = self.pending.pop_front_if(|pending| pending.id <= write) {
+            self.durable = self.durable.max(done.mark);
         }
         let ready = self.held.iter().take_while(|(id, _)| *id <= write).count();
         self.held.drain(..ready).map(|(_, promise)| promise).collect()
@@ -141,12 +153,12 @@ mod tests {
         let mut durability = Durability::new(LogIndex::ZERO);
         let vote = || Promise::OwnVote { term: Term::new(2) };
         assert_eq!(durability.hold(vote()), Some(vote()), "nothing is under way");
-        let first = durability.begin(LogIndex::new(1), true);
+        let first = durability.begin(Timestamp::ZERO, LogIndex::new(1), true);
         for _ in 0..1000 {
             assert_eq!(durability.hold(vote()), None);
         }
         assert_eq!(durability.held.len(), 1);
-        let second = durability.begin(LogIndex::new(2), false);
+        let second = durability.begin(Timestamp::ZERO, LogIndex::new(2), false);
         assert_eq!(durability.hold(vote()), None);
         assert_eq!(durability.persisted(first), [vote()]);
         assert_eq!(durability.persisted(second), [vote()], "what it says now is of now");

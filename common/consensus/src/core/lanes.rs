@@ -5,7 +5,7 @@ use std::mem;
 use super::Core;
 use super::durability::Promise;
 use crate::vocabulary::actions::{Actions, Event, Ignored, Outgoing, Rejection, Reply, Write};
-use crate::vocabulary::ids::{LogIndex, NodeId, RequestId, Term, WriteId};
+use crate::vocabulary::ids::{LogIndex, NodeId, RequestId, Term, Timestamp, WriteId};
 use crate::vocabulary::message::{Body, Message};
 
 impl Core {
@@ -63,12 +63,12 @@ impl Core {
     }
 
     /// Returns the write of all that has changed since the last one.
-    pub(crate) fn take_write(&mut self) -> Option<Write> {
+    pub(crate) fn take_write(&mut self, now: Timestamp) -> Option<Write> {
         if !self.out.writes() {
             return None;
         }
         let hard_state = mem::take(&mut self.out.hard_state).then_some(self.hard_state);
-        let id = self.durability.begin(self.log.last().index, hard_state.is_some());
+        let id = self.durability.begin(now, self.log.last().index, hard_state.is_some());
         self.applying.written_by(id);
         Some(Write {
             id,

@@ -6,6 +6,10 @@ use crate::rules::vote::{self, Voter};
 use crate::vocabulary::actions::HardState;
 use crate::vocabulary::ids::{NodeId, Term, Timestamp};
 
+/// A learner stands for election when it has heard of no leader for so many of the longest election
+/// timeouts: the voters have tried as often.
+const SILENT_ELECTIONS: u64 = 4;
+
 impl Core {
     /// Enters `term`. A vote given in the present term stays given: only a higher term clears it
     /// (museum A1, A2).
@@ -64,6 +68,16 @@ impl Core {
     pub(crate) fn may_campaign(&self) -> bool {
         let (latest, before) = (self.configuration(), self.superseded());
         vote::may_campaign(latest, before, self.id, self.incarnation)
+    }
+
+    /// Returns from when on this node may stand for election although it is none of the voters that
+    /// it knows of; `None` if it may not at all. Others may count on its vote, and it may have what
+    /// they lack (§4.2.2): but only when no leader was heard of for so long that one would have
+    /// been elected without it.
+    pub(crate) fn stands_in_from(&self) -> Option<Timestamp> {
+        let stands = vote::may_stand_in(self.configuration(), self.id, self.incarnation);
+        let wait_ns = self.config.election_timeout_ns.end.saturating_mul(SILENT_ELECTIONS);
+        stands.then(|| self.contact.latest().after(wait_ns))
     }
 
     /// Returns the voters but this node.

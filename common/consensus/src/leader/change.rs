@@ -1,11 +1,11 @@
 //! Changing the members (§4.1-4.3): begun by one leader, brought to its end by whichever leads.
 
 use super::progress::Progress;
-use super::{Leader, Leadership};
+use super::{Leader, Leadership, vetting};
 use crate::core::Core;
 use crate::rules::change;
 use crate::vocabulary::actions::{Rejection, Reply};
-use crate::vocabulary::configuration::{Configuration, Tally};
+use crate::vocabulary::configuration::Configuration;
 use crate::vocabulary::entry::Payload;
 use crate::vocabulary::ids::{NodeId, RequestId, Timestamp};
 
@@ -20,25 +20,34 @@ impl Leader {
         target: &Configuration,
     ) {
         match self.judge_change(core, now, target) {
-            Ok(next) => {
-                self.change = Some(request);
-                if let Some(next) = next {
-                    self.append_configuration(core, now, next);
-                }
-            }
+            Ok(Some(next)) => self.vet_change(core, now, request, (target, next)),
+            Ok(None) => self.change = Some(request),
             Err(reason) => core.reject(request, reason),
         }
     }
 
+    /// Begins a change that nothing speaks against, by the step to `next`.
+    pub(super) fn begin_change(
+        &mut self,
+        core: &mut Core,
+        now: Timestamp,
+        request: RequestId,
+        next: Configuration,
+    ) {
+        self.change = Some(request);
+        self.append_configuration(core, now, next);
+    }
+
     /// Returns the configuration to append for a change to `target`, `None` if that is in force.
-    fn judge_change(
+    pub(super) fn judge_change(
         &self,
         core: &Core,
         now: Timestamp,
         target: &Configuration,
     ) -> Result<Option<Configuration>, Rejection> {
         let (current, index) = (core.configuration(), core.membership().index());
-        if !change::may_begin(current, index, core.commit(), self.first) {
+        let may_begin = change::may_begin(current, index, core.commit(), self.first);
+        if !may_begin || self.vetting.is_some() {
             return Err(Rejection::Reconfiguring);
         }
         if self.is_transferring() {
@@ -53,42 +62,22 @@ impl Leader {
         change::step_towards(current, target).map(Some).ok_or(Rejection::Invalid)
     }
 
-    /// New voters must have caught up, and have answered of late: whoever caught up once and is
-    /// silent since would hold up commits all the same.
+    /// New voters must live, and must have caught up.
     fn check_newcomers(
         &self,
         core: &Core,
         now: Timestamp,
         target: &Configuration,
     ) -> Result<(), Rejection> {
-        let (current, index) = (core.configuration(), core.membership().index());
-        let (last, lag_max) = (core.last_index(), core.config().catch_up_max);
-        let patience_ns = 2 * core.patience_ns();
-        let caught_up = |progress: &Progress| {
-            let alive = now.since(progress.heard()) < patience_ns;
-            alive && change::has_caught_up(progress.matched(), index, last, lag_max)
+        let current = core.configuration();
+        let ready = |id: &NodeId| {
+            let progress = self.progress.get(id);
+            progress.is_some_and(|progress| vetting::is_ready(core, now, progress))
         };
-        let caught_up = |id: NodeId| self.progress.get(&id).is_some_and(caught_up);
         let mut newcomers = target.voters().iter().filter(|id| !current.is_voter(*id));
-        match newcomers.find(|id| !caught_up(*id)) {
+        match newcomers.find(|id| !ready(id)) {
             Some(node) => Err(Rejection::NotCaughtUp { node }),
             None => Ok(()),
-        }
-    }
-
-    /// A majority of the voters to be must have answered of late, or the change would end service.
-    fn check_reachable(
-        &self,
-        core: &Core,
-        now: Timestamp,
-        target: &Configuration,
-    ) -> Result<(), Rejection> {
-        let patience_ns = 2 * core.patience_ns();
-        let heard = |progress: &Progress| now.since(progress.heard()) < patience_ns;
-        let alive = |id: NodeId| Some(id == core.id() || self.progress.get(&id).is_some_and(heard));
-        match target.voters().tally(alive) {
-            Tally::Won => Ok(()),
-            Tally::Lost | Tally::Undecided => Err(Rejection::WouldLoseQuorum),
         }
     }
 
@@ -136,6 +125,7 @@ impl Leader {
             // A new voter has one election timeout to answer (museum C19).
             self.quorum_check = now.after(core.patience_ns());
         }
+        self.note_growth(core, now);
         core.append_own(core.stamp(), Payload::Configuration(next));
         self.sync_progress(core, now);
     }

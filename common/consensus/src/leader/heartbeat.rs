@@ -16,8 +16,23 @@ impl Leader {
         for progress in self.progress.values_mut() {
             progress.retry(now, core.patience_ns());
         }
+        self.repeat_order(core);
+        self.evade_own_disk(core, now);
         self.renew_lease(core, now);
         self.broadcast_heartbeat(core);
+        self.ask_for_lost(core, now);
+    }
+
+    /// Asks followers that have acknowledged nothing for a while whether they have what was sent
+    /// last: who does not, refuses, and is sent the rest again.
+    fn ask_for_lost(&mut self, core: &mut Core, now: Timestamp) {
+        let round = self.reads.newest();
+        for (peer, progress) in &mut self.progress {
+            let sent = progress.ask_for_lost(now, core.config().heartbeat_ns);
+            if let Some(prev) = sent.and_then(|index| core.log().id(index)) {
+                send_empty(core, *peer, prev, round);
+            }
+        }
     }
 
     /// Sends every member a heartbeat: an empty `AppendEntries` at a place that is known to agree,

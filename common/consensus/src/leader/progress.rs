@@ -2,8 +2,12 @@
 
 use std::collections::VecDeque;
 
+use super::pace::{Pace, Sent};
 use crate::vocabulary::ids::{Incarnation, LogIndex, NodeId, ReadRound, ReadTicket, Timestamp};
 use crate::vocabulary::status::{CatchUp, FlowKind, PeerStatus};
+
+/// The pause between snapshots that do not get through is doubled so often.
+const SNAPSHOT_DOUBLINGS: u32 = 3;
 
 /// One follower, as its leader sees it (§3.5: `nextIndex`, `matchIndex`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -18,6 +22,12 @@ pub(super) struct Progress {
     flow: Flow,
     /// When it was last heard from.
     heard: Timestamp,
+    /// Whether it has answered this leader at all.
+    answered: bool,
+    /// How fast its disk is.
+    pace: Pace,
+    /// Snapshots for it since it last acknowledged something new, and when the next may be sent.
+    snapshots: (u32, Timestamp),
     /// The newest read round that it has answered.
     round: ReadRound,
     /// The question for a read index that it has asked, until that is answered.
@@ -76,10 +86,12 @@ enum Flow {
     },
     /// Streams ahead of the acknowledgements.
     Replicate {
-        /// The last index of each message that is not acknowledged.
-        inflight: VecDeque<LogIndex>,
+        /// Each message that is not acknowledged.
+        inflight: VecDeque<Sent>,
         /// When the window last began to wait, or moved.
         moved: Timestamp,
+        /// How often the follower was asked since then whether something is lost.
+        asked: u32,
     },
     /// Waits until a snapshot is sent.
     Snapshot,
@@ -95,6 +107,9 @@ impl Progress {
             next,
             flow: Flow::Probe { waiting: false },
             heard: now,
+            answered: false,
+            pace: Pace::new(now),
+            snapshots: (0, now),
             round: ReadRound::ZERO,
             question: None,
             rounds: Rounds { number: 1, target: next.prev().map(|end| (end, now)), took_ns: None },
@@ -117,6 +132,10 @@ impl Progress {
         self.heard
     }
 
+    pub(super) fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
     pub(super) fn round(&self) -> ReadRound {
         self.round
     }
@@ -129,14 +148,45 @@ impl Progress {
     /// in any order.
     pub(super) fn note_heard(&mut self, now: Timestamp, round: ReadRound) {
         self.heard = now;
+        self.answered = true;
         self.round = self.round.max(round);
+    }
+
+    /// Says whether the follower lacks something of a log that ends at `last`, and has acknowledged
+    /// nothing for this time.
+    pub(super) fn stands_still(&self, last: LogIndex, now: Timestamp, for_ns: u64) -> bool {
+        self.matched < last && self.pace.stands_still(now, for_ns)
+    }
+
+    /// Says whether the follower has answered this leader, within this time.
+    pub(super) fn answers(&self, now: Timestamp, within_ns: u64) -> bool {
+        self.answered && now.since(self.heard) < within_ns
+    }
+
+    /// Notes that the log, which ends at `last` as yet, is about to grow: a follower that has all
+    /// of it does not stand still.
+    pub(super) fn note_growth(&mut self, last: LogIndex, now: Timestamp) {
+        if self.matched >= last {
+            self.pace.keeps_up(now);
+        }
     }
 
     /// Notes an acknowledgement in a log that ends at `last`. An older one changes nothing (museum
     /// B7).
-    pub(super) fn acknowledge(&mut self, matched: LogIndex, last: LogIndex, now: Timestamp) {
+    pub(super) fn acknowledge(
+        &mut self,
+        matched: LogIndex,
+        last: LogIndex,
+        now: Timestamp,
+        patience_ns: u64,
+    ) {
         let news = matched > self.matched;
         self.matched = self.matched.max(matched);
+        if news {
+            let sent = self.oldest_inflight().filter(|sent| sent.last <= matched);
+            self.pace.acknowledged(now, sent.map(|sent| sent.when), patience_ns);
+            self.snapshots = (0, now);
+        }
         self.rounds.advance(self.matched, last, now);
         self.next = self.next.max(self.matched.next());
         match &mut self.flow {
@@ -145,14 +195,15 @@ impl Progress {
             Flow::Probe { .. } => {
                 if matched.next() >= self.next {
                     self.next = self.matched.next();
-                    self.flow = Flow::Replicate { inflight: VecDeque::new(), moved: now };
+                    let inflight = VecDeque::new();
+                    self.flow = Flow::Replicate { inflight, moved: now, asked: 0 };
                 }
             }
-            Flow::Replicate { inflight, moved } => {
-                let done = inflight.partition_point(|end| *end <= self.matched);
+            Flow::Replicate { inflight, moved, asked } => {
+                let done = inflight.partition_point(|sent| sent.last <= self.matched);
                 inflight.drain(..done);
                 if news {
-                    *moved = now;
+                    (*moved, *asked) = (now, 0);
                 }
             }
             // Whatever reconnects to the leader's log ends the wait (museum G9).
@@ -181,12 +232,13 @@ impl Progress {
                 *waiting = true;
                 false
             }
-            Flow::Replicate { inflight, moved } => {
+            Flow::Replicate { inflight, moved, asked } => {
                 if inflight.is_empty() {
-                    *moved = now;
+                    (*moved, *asked) = (now, 0);
                 }
                 if end > self.next {
-                    inflight.push_back(end.prev().expect("it is behind next"));
+                    let last = end.prev().expect("it is behind next");
+                    inflight.push_back(Sent { last, when: now });
                     self.next = end;
                 }
                 true
@@ -195,9 +247,12 @@ impl Progress {
         }
     }
 
-    /// Notes that only a snapshot helps.
-    pub(super) fn await_snapshot(&mut self) {
-        self.flow = Flow::Snapshot;
+    /// Only a snapshot helps: says whether one is to be sent now. Nothing is made for a follower
+    /// that does not answer, and what does not get through is sent ever more rarely.
+    pub(super) fn await_snapshot(&mut self, now: Timestamp, patience_ns: u64) -> bool {
+        let sends = self.answers(now, patience_ns) && now >= self.snapshots.1;
+        self.flow = if sends { Flow::Snapshot } else { Flow::Probe { waiting: true } };
+        sends
     }
 
     /// Says whether a refusal of entries behind `refused` is an answer to what was sent last, and
@@ -230,8 +285,12 @@ impl Progress {
         }
     }
 
-    /// Sending a snapshot ended, well or not.
-    pub(super) fn snapshot_ended(&mut self) {
+    /// Sending a snapshot ended, well or not, or none could be made. Until the follower
+    /// acknowledges something, the next is sent after an election timeout, then after two, and so
+    /// on.
+    pub(super) fn snapshot_ended(&mut self, now: Timestamp, patience_ns: u64) {
+        let wait_ns = patience_ns << self.snapshots.0.min(SNAPSHOT_DOUBLINGS);
+        self.snapshots = (self.snapshots.0.saturating_add(1), now.after(wait_ns));
         match self.flow {
             Flow::Snapshot => self.probe(self.next, true),
             Flow::Probe { .. } | Flow::Replicate { .. } => {}
@@ -243,12 +302,34 @@ impl Progress {
     pub(super) fn retry(&mut self, now: Timestamp, patience_ns: u64) {
         match &mut self.flow {
             Flow::Probe { waiting } => *waiting = false,
-            Flow::Replicate { inflight, moved } => {
+            Flow::Replicate { inflight, moved, .. } => {
                 if !inflight.is_empty() && now.since(*moved) >= patience_ns {
                     self.probe(LogIndex::ZERO, false);
                 }
             }
             Flow::Snapshot => {}
+        }
+    }
+
+    /// Returns the place behind what was sent last, if the follower is to be asked now whether it
+    /// got there: its window has not moved for most of a heartbeat interval, or for twice as long
+    /// as when it was last asked. What is lost is then sent again long before `retry` would.
+    pub(super) fn ask_for_lost(&mut self, now: Timestamp, heartbeat_ns: u64) -> Option<LogIndex> {
+        let Flow::Replicate { inflight, moved, asked } = &mut self.flow else {
+            return None;
+        };
+        let wait_ns = (heartbeat_ns / 2).checked_shl(*asked).unwrap_or(u64::MAX);
+        if inflight.is_empty() || now.since(*moved) < wait_ns {
+            return None;
+        }
+        *asked += 1;
+        self.next.prev()
+    }
+
+    fn oldest_inflight(&self) -> Option<Sent> {
+        match &self.flow {
+            Flow::Replicate { inflight, .. } => inflight.front().copied(),
+            Flow::Probe { .. } | Flow::Snapshot => None,
         }
     }
 

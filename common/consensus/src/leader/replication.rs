@@ -36,6 +36,7 @@ impl Leader {
             core.reject(request, Rejection::Busy);
             return;
         }
+        self.note_growth(core, now);
         let (start, stamp) = (core.last_index().next(), self.cluster_time(core, now));
         for command in commands {
             core.append_own(stamp, Payload::Command(command));
@@ -74,7 +75,7 @@ impl Leader {
         let Some(progress) = self.heard_from(core, now, from, matched <= last, round) else {
             return;
         };
-        progress.acknowledge(matched, last, now);
+        progress.acknowledge(matched, last, now, core.patience_ns());
         if let Some(draw) = probes {
             progress.probe(progress.drawn_back(progress.next(), draw), false);
         }
@@ -157,8 +158,9 @@ fn send_next(
     let prev = next.prev().expect("next is above matched, so at least 1");
     // What is compacted cannot be sent (museum G17).
     let Some(prev) = core.log().id(prev) else {
-        progress.await_snapshot();
-        core.send_bytes(Outgoing::Snapshot { to, term, at_least: core.log().base().index });
+        if progress.await_snapshot(now, core.patience_ns()) {
+            core.send_bytes(Outgoing::Snapshot { to, term, at_least: core.log().base().index });
+        }
         return false;
     };
     let range = next..next.advanced(most).min(last.next());

@@ -5,11 +5,11 @@ use crate::core::Core;
 use crate::vocabulary::ids::{EntryId, NodeId, ReadRound, Timestamp};
 
 impl Leader {
-    /// Sending a snapshot ended: probe what the follower has now, with the next heartbeat (museum
-    /// G9).
-    pub(crate) fn snapshot_sent(&mut self, to: NodeId) {
+    /// Sending a snapshot ended, or none could be made: probe what the follower has now, with the
+    /// next heartbeat (museum G9).
+    pub(crate) fn snapshot_sent(&mut self, core: &Core, now: Timestamp, to: NodeId) {
         if let Some(progress) = self.progress.get_mut(&to) {
-            progress.snapshot_ended();
+            progress.snapshot_ended(now, core.patience_ns());
         }
     }
 
@@ -25,7 +25,8 @@ impl Leader {
         let end = core.last_index();
         let sound = agrees && last.index <= end;
         if let Some(progress) = self.heard_from(core, now, from, sound, ReadRound::ZERO) {
-            progress.acknowledge(last.index, end, now);
+            progress.acknowledge(last.index, end, now, core.patience_ns());
+            self.advance_transfer(core);
         }
     }
 }

@@ -23,7 +23,7 @@ impl Leader {
             core.reject(request, Rejection::Transferring);
         } else {
             let until = now.after(core.patience_ns());
-            self.transfer = Some(Transfer { to, until, request, told: false });
+            self.transfer = Some(Transfer { to, until, request: Some(request), told: false });
             self.advance_transfer(core);
         }
     }
@@ -42,10 +42,21 @@ impl Leader {
         }
     }
 
+    /// Tells the successor once more: the order, or its request for votes, may be lost.
+    pub(super) fn repeat_order(&self, core: &mut Core) {
+        if let Some(transfer) = self.transfer.as_ref().filter(|transfer| transfer.told) {
+            core.send(transfer.to, Body::TimeoutNow { last: core.log().last() });
+        }
+    }
+
     /// The successor did not take over within an election timeout: go on leading.
     pub(crate) fn abort_transfer(&mut self, core: &mut Core, now: Timestamp) {
-        if let Some(transfer) = self.transfer.take_if(|transfer| now >= transfer.until) {
-            core.reject(transfer.request, Rejection::TransferTimedOut);
+        let Some(transfer) = self.transfer.take_if(|transfer| now >= transfer.until) else {
+            return;
+        };
+        match transfer.request {
+            Some(request) => core.reject(request, Rejection::TransferTimedOut),
+            None => self.evaded_in_vain(core, now),
         }
     }
 

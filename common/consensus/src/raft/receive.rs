@@ -135,7 +135,7 @@ impl Raft {
     /// leader lives, and wants it (§3.10, museum E2).
     fn on_timeout_now(&mut self, now: Timestamp, from: NodeId, last: EntryId) {
         if let Role::Follower(follower) = &self.role
-            && follower.on_timeout_now(&self.core, from, last)
+            && follower.on_timeout_now(&self.core, now, from, last)
         {
             self.campaign(now, true);
         }

@@ -60,11 +60,15 @@ impl Raft {
     }
 
     /// Asks whether an election could be won, before disturbing anybody with a new term (§9.6). A
-    /// node that may not stand goes on waiting.
+    /// node that may not stand goes on waiting, and one whose disk hangs: it could not even write
+    /// its own vote.
     pub(super) fn pre_campaign(&mut self, now: Timestamp) {
         let election = self.core.draw_election(now);
-        if !self.core.may_campaign() {
+        let stands_in = || self.core.stands_in_from().is_some_and(|from| now >= from);
+        let may_stand = self.core.may_campaign() || stands_in();
+        if !may_stand || self.core.disk_hangs(now) {
             self.become_role(Role::Follower(Follower::new(None, now, election)));
+            self.core.tell(Event::Leader(None));
             return;
         }
         let candidate = PreCandidate::new(self.core.id(), election);
@@ -87,7 +91,7 @@ impl Raft {
 
     /// Takes office.
     pub(super) fn lead(&mut self, now: Timestamp) {
-        self.become_role(Role::Leader(Leader::new(&self.core, now)));
+        self.become_role(Role::Leader(Box::new(Leader::new(&self.core, now))));
         self.core.tell(Event::Leader(Some(self.core.id())));
         if let Role::Leader(leader) = &mut self.role {
             leader.take_office(&mut self.core, now);

@@ -102,6 +102,12 @@ pub(crate) fn may_campaign(
     votes && may_vote(latest, id, incarnation)
 }
 
+/// Says whether a node may stand for election that is no voter of the latest configuration in its
+/// own log, when no leader was heard of for long: as a learner of it (§4.2.2).
+pub(crate) fn may_stand_in(latest: &Configuration, id: NodeId, incarnation: Incarnation) -> bool {
+    latest.learners().contains(&id) && may_vote(latest, id, incarnation)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};

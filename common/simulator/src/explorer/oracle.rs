@@ -170,7 +170,10 @@ impl Oracle {
         if status.configuration.is_voter(status.id) || leaving {
             return Ok(());
         }
-        Err(format!("only voters lead (§4.2.1): node {} leads {term}", at + 1))
+        Err(format!(
+            "only voters lead while leaders are heard of (§4.2.2): node {} leads {term}",
+            at + 1
+        ))
     }
 
     fn commits(

@@ -1,0 +1,114 @@
+//! Handing leadership over because of the own disk: it hangs, or has failed.
+//!
+//! A leader whose disk hangs still sends heartbeats, so nobody would elect another one, and clients
+//! wait for what it cannot apply. It hands over (§3.10) to a voter whose disk is known to be
+//! better: one that has acknowledged what the own disk still writes, and whose slowest
+//! acknowledgement of late took less than half as long. So leadership does not wander about where
+//! all disks are slow (etcd#13527, hashicorp/raft#503, consul#22064). Ours.
+
+use std::cmp::Reverse;
+
+use super::progress::Progress;
+use super::{Leader, Transfer};
+use crate::core::Core;
+use crate::vocabulary::configuration::Tally;
+use crate::vocabulary::ids::{NodeId, Timestamp};
+use crate::vocabulary::message::Body;
+
+/// A disk must be slower than another one by so many times before leadership moves.
+const TIMES_SLOWER: u64 = 2;
+
+/// A leader knows its followers' disks when it has led for so many election timeouts.
+const TENURE: u64 = 10;
+
+/// Before that it bears with its own disk, which has just written its vote, for so many of them.
+const YOUNG_PATIENCE: u64 = 4;
+
+/// The pause after a vain attempt is doubled so often.
+const DOUBLINGS: u32 = 4;
+
+/// Attempts to hand over because of the own disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Evasion {
+    /// Attempts in vain.
+    vain: u32,
+    /// No other is made before this time.
+    not_before: Timestamp,
+}
+
+impl Leader {
+    /// Begins to hand over if the own disk hangs and another voter's is better.
+    pub(super) fn evade_own_disk(&mut self, core: &mut Core, now: Timestamp) {
+        let Some((begun, mark)) = core.oldest_write() else {
+            return;
+        };
+        let (age_ns, patience_ns) = (now.since(begun), core.patience_ns());
+        let is_young = now.since(self.since) < TENURE.saturating_mul(patience_ns);
+        let bears_ns =
+            if is_young { YOUNG_PATIENCE.saturating_mul(patience_ns) } else { patience_ns };
+        let must_wait = now < self.evasion.not_before || self.is_transferring();
+        if age_ns < bears_ns || must_wait || !self.others_are_enough(core, now) {
+            return;
+        }
+        let is_better = |progress: &Progress| {
+            let slowest_ns = progress.pace().slowest_ns();
+            progress.matched() >= mark
+                && slowest_ns.is_some_and(|ns| ns.saturating_mul(TIMES_SLOWER) <= age_ns)
+        };
+        if let Some(to) = self.successor(core, now, is_better) {
+            let until = now.after(patience_ns);
+            self.transfer = Some(Transfer { to, until, request: None, told: false });
+            self.advance_transfer(core);
+        }
+    }
+
+    /// A successor did not take over: the next attempt is made later.
+    pub(super) fn evaded_in_vain(&mut self, core: &Core, now: Timestamp) {
+        let wait_ns = core.patience_ns() << self.evasion.vain.min(DOUBLINGS);
+        self.evasion.vain = self.evasion.vain.saturating_add(1);
+        self.evasion.not_before = now.after(wait_ns);
+    }
+
+    /// Returns what a leader says last whose disk has failed: a voter that has as much of the log
+    /// as possible is to campaign at once, or all would wait for an election timeout.
+    pub(crate) fn last_words(&self, core: &Core, now: Timestamp) -> Option<(NodeId, Body)> {
+        let to = self.successor(core, now, |_| true)?;
+        Some((to, Body::TimeoutNow { last: core.log().last() }))
+    }
+
+    /// Returns the voter that had best lead next, of those that answer, do not stand still, and are
+    /// `fit`: the one that has most of the log, then the one with the fastest disk.
+    fn successor(
+        &self,
+        core: &Core,
+        now: Timestamp,
+        fit: impl Fn(&Progress) -> bool,
+    ) -> Option<NodeId> {
+        let configuration = core.configuration();
+        let ready = |(id, progress): &(&NodeId, &Progress)| {
+            configuration.is_voter(**id) && self.is_sound(core, now, progress) && fit(progress)
+        };
+        let best = |(_, progress): &(&NodeId, &Progress)| {
+            let slowest_ns = progress.pace().slowest_ns().unwrap_or(u64::MAX);
+            (progress.matched(), Reverse(slowest_ns))
+        };
+        self.progress.iter().filter(ready).max_by_key(best).map(|(id, _)| *id)
+    }
+
+    /// Says whether the other voters are a quorum without this node, whose vote might not get to
+    /// its disk.
+    fn others_are_enough(&self, core: &Core, now: Timestamp) -> bool {
+        let sound = |id: NodeId| {
+            let progress = self.progress.get(&id);
+            Some(progress.is_some_and(|progress| self.is_sound(core, now, progress)))
+        };
+        core.voters().tally(sound) == Tally::Won
+    }
+
+    /// Says whether a follower answers, and does not stand still.
+    fn is_sound(&self, core: &Core, now: Timestamp, progress: &Progress) -> bool {
+        let patience_ns = core.patience_ns();
+        progress.answers(now, patience_ns)
+            && !progress.stands_still(core.last_index(), now, patience_ns)
+    }
+}
