@@ -127,7 +127,7 @@ pub(crate) fn assemble(
     };
     gauges.set_state_bytes(host.with_store(|store| store.bytes()).unwrap_or(0));
     gauges.watch(move || reader.bytes());
-    let view = host.view();
+    let (view, owners) = (host.view(), host.owners());
     let flushing = flushing(config, &gauges);
     let generation = identity.generation.expect("a node with a log has a generation");
     let about = About {
@@ -148,6 +148,7 @@ pub(crate) fn assemble(
         apply: start_apply(host, &read, flushing, (&reports, mesh.removed())).map_err(thread)?,
         queries: start_queries(&read, &machine, clock, (&reports, alive)).map_err(thread)?,
         machine,
+        owners,
         network: Network::new(mesh, (read, generation), reports),
         gauges,
         view,

@@ -144,6 +144,7 @@ mod listening;
 mod logging;
 mod metrics;
 mod node;
+mod owner;
 mod pending;
 mod program;
 mod reload;

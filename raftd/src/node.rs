@@ -7,7 +7,7 @@ use std::sync::Arc;
 use consensus::{Event, Input as Raw, NodeId, Outgoing, RequestId, RoleKind, Timer, Timestamp};
 use protocol::{ErrorCode, Response};
 use replica::{Input, Lanes, Piece, Removal, Replica, Reply, RoomAction};
-use state_machine::QueryView;
+use state_machine::{Owners, QueryView};
 use transport::{Accepted, PeerEvent, Responder, TurnedAway};
 
 use crate::answer;
@@ -51,6 +51,8 @@ pub(crate) struct Node {
     gauges: Arc<Gauges>,
     /// The machine, which knows what of its commands frees space.
     machine: Machine,
+    /// Whose the sessions are.
+    owners: Owners,
     metrics: Metrics,
     pending: Pending<Responder>,
     lease_clock_error_ppm: Option<u32>,
@@ -81,6 +83,7 @@ pub(crate) struct Parts {
     pub(crate) snapshots: SnapshotLane,
     pub(crate) gauges: Arc<Gauges>,
     pub(crate) machine: Machine,
+    pub(crate) owners: Owners,
     pub(crate) view: QueryView,
     pub(crate) requests_max: u32,
     pub(crate) lease_clock_error_ppm: Option<u32>,
@@ -100,6 +103,7 @@ impl Node {
             network: parts.network,
             snapshots: parts.snapshots,
             machine: parts.machine,
+            owners: parts.owners,
             gauges: parts.gauges,
             metrics: Metrics::default(),
             pending: Pending::new(parts.requests_max),

@@ -47,6 +47,14 @@ impl Reader {
         Ok(array)
     }
 
+    /// Takes a text of so many bytes.
+    pub(crate) fn short_text(&mut self, size: usize) -> Result<String, CodecError> {
+        if self.0.len() < size {
+            return Err(CodecError::Truncated);
+        }
+        String::from_utf8(self.0.split_to(size).into()).map_err(|_| CodecError::Text)
+    }
+
     pub(crate) fn text(&mut self) -> Result<String, CodecError> {
         String::from_utf8(self.bytes()?.into()).map_err(|_| CodecError::Text)
     }

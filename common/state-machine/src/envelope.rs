@@ -2,10 +2,15 @@
 //! the first version on.
 //!
 //! ```text
-//!  0  version u8, 1       4  machine version u32    24  low-water u64
-//!  1  kind    u8          8  session         u64    32  the receiver's own bytes
-//!  2  reserved 2 bytes   16  sequence        u64        all little-endian
+//!  0  version u8, 1 or 2   4  machine version u32    24  low-water u64
+//!  1  kind    u8           8  session         u64    32  the owner, in version 2
+//!  2  flags   u8          16  sequence        u64        the receiver's own bytes
+//!  3  bytes of the owner                                 all little-endian
 //! ```
+//!
+//! A client writes version 1, without flags and owner. The node that takes a command of a session
+//! or of the system makes version 2 of it: the owner is whom the client's certificate names, and
+//! nobody can write it himself. It is replicated, so that all nodes judge alike whose a session is.
 
 use bytes::Bytes;
 
@@ -24,6 +29,21 @@ pub enum EnvelopeKind {
     System,
 }
 
+/// The longest name of an owner, in bytes.
+pub const OWNER_BYTES_MAX: usize = u8::MAX as usize;
+
+/// The owner is an operator.
+const BY_OPERATOR: u8 = 1;
+
+/// Whose a command is, as the certificate says that it came with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Owner {
+    /// Role and name, such as `client web`, at most [`OWNER_BYTES_MAX`]; empty is nobody.
+    pub name: String,
+    /// An operator may end the sessions of others.
+    pub is_operator: bool,
+}
+
 /// A command with what is needed to apply it exactly once (§6.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
@@ -37,6 +57,8 @@ pub struct Envelope {
     pub sequence: u64,
     /// All answers below this number have arrived: they need not be kept any more. 0 says nothing.
     pub low_water: u64,
+    /// Whose it is; nobody's until a node has taken it.
+    pub owner: Owner,
     /// What the receiver is told.
     pub body: Bytes,
 }
@@ -45,7 +67,8 @@ impl Envelope {
     /// Wraps a machine's command of no session.
     pub fn sessionless(body: Bytes) -> Self {
         let kind = EnvelopeKind::Machine;
-        Self { kind, machine_version: 0, session: 0, sequence: 0, low_water: 0, body }
+        let owner = Owner::default();
+        Self { kind, machine_version: 0, session: 0, sequence: 0, low_water: 0, owner, body }
     }
 
     /// Wraps a machine's command of a session.
@@ -53,18 +76,31 @@ impl Envelope {
         Self { session, sequence, low_water, ..Self::sessionless(body) }
     }
 
+    /// Says whether it matters whose the command is: it names a session, or is for the system.
+    pub fn has_owner(&self) -> bool {
+        self.session != 0 || self.kind == EnvelopeKind::System
+    }
+
     /// Encodes the envelope.
+    ///
+    /// # Panics
+    /// If the owner's name is longer than [`OWNER_BYTES_MAX`].
     pub fn encode(&self) -> Bytes {
-        let mut bytes = Vec::with_capacity(ENVELOPE_BYTES + self.body.len());
+        let owner = self.owner.name.as_bytes();
+        let mut bytes = Vec::with_capacity(ENVELOPE_BYTES + owner.len() + self.body.len());
         let kind = match self.kind {
             EnvelopeKind::Machine => 0,
             EnvelopeKind::System => 1,
         };
-        bytes.extend_from_slice(&[1, kind, 0, 0]);
+        let owner_bytes = u8::try_from(owner.len()).expect("certificates have short names");
+        let flags = if self.owner.is_operator { BY_OPERATOR } else { 0 };
+        let version = if self.owner == Owner::default() { 1 } else { 2 };
+        bytes.extend_from_slice(&[version, kind, flags, owner_bytes]);
         bytes.extend_from_slice(&self.machine_version.to_le_bytes());
         for number in [self.session, self.sequence, self.low_water] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
+        bytes.extend_from_slice(owner);
         bytes.extend_from_slice(&self.body);
         bytes.into()
     }
@@ -75,23 +111,28 @@ impl Envelope {
     /// If it is cut off, of another version or of a kind that this build does not know.
     pub fn decode(bytes: &Bytes) -> Result<Self, CodecError> {
         let mut reader = Reader(bytes.clone());
-        match reader.u8()? {
-            1 => {}
-            version => return Err(CodecError::Version(version)),
+        let version = reader.u8()?;
+        if !(1..=2).contains(&version) {
+            return Err(CodecError::Version(version));
         }
         let kind = match reader.u8()? {
             0 => EnvelopeKind::Machine,
             1 => EnvelopeKind::System,
             kind => return Err(CodecError::Kind(kind)),
         };
-        let _reserved: [u8; 2] = reader.array()?;
-        Ok(Self {
-            kind,
-            machine_version: reader.u32()?,
-            session: reader.u64()?,
-            sequence: reader.u64()?,
-            low_water: reader.u64()?,
-            body: reader.0,
-        })
+        let [flags, owner_bytes] = reader.array()?;
+        let machine_version = reader.u32()?;
+        let (session, sequence) = (reader.u64()?, reader.u64()?);
+        let low_water = reader.u64()?;
+        let owner = match version {
+            // Of version 1 these two bytes say nothing.
+            1 => Owner::default(),
+            _ => Owner {
+                name: reader.short_text(usize::from(owner_bytes))?,
+                is_operator: flags & BY_OPERATOR != 0,
+            },
+        };
+        let body = reader.0;
+        Ok(Self { kind, machine_version, session, sequence, low_water, owner, body })
     }
 }

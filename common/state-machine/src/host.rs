@@ -9,8 +9,11 @@ use consensus::{ClusterTime, Entry, EntryId, LogIndex, Payload, Term};
 use crate::envelope::{Envelope, EnvelopeKind};
 use crate::error::HostError;
 use crate::machine::{Command, Response, StoredMachine};
+use crate::owners::Owners;
 use crate::store::{Batch, OrderedStore, PrefixView, StoreError, Transaction, View};
-use crate::system::{self, Admission, SystemAnswer, SystemQuery, Tombstone};
+use crate::system::{
+    self, Admission, SystemAnswer, SystemQuery, SystemResponse, Tombstone, Viewer,
+};
 
 /// Keys of the system's part begin with this byte, the machine's with [`MACHINE`].
 const SYSTEM: u8 = 0;
@@ -24,6 +27,7 @@ const DIGEST_PAGE: usize = 1_000;
 
 /// A machine and the store with its state.
 pub struct Host<S> {
+    owners: Owners,
     store: S,
     machine: Arc<dyn StoredMachine>,
     applied: EntryId,
@@ -46,7 +50,9 @@ impl<S: OrderedStore> Host<S> {
     /// If the store cannot be read.
     pub fn open(store: S, machine: Arc<dyn StoredMachine>) -> Result<Self, HostError> {
         let (applied, time) = applied_in(&store)?;
-        Ok(Self { store, machine, applied, time })
+        let host = Self { owners: Owners::default(), store, machine, applied, time };
+        host.note_owners()?;
+        Ok(host)
     }
 
     /// Lets the store do what is no change of the machine's: a checkpoint, or taking over another
@@ -56,8 +62,23 @@ impl<S: OrderedStore> Host<S> {
     /// If the store cannot be read afterwards; what `act` says is its own.
     pub fn with_store<T>(&mut self, act: impl FnOnce(&mut S) -> T) -> Result<T, HostError> {
         let done = act(&mut self.store);
+        let before = self.applied;
         (self.applied, self.time) = applied_in(&self.store)?;
+        if self.applied != before {
+            self.note_owners()?;
+        }
         Ok(done)
+    }
+
+    /// Returns whose the sessions are, as far as it is applied; it goes on to follow.
+    pub fn owners(&self) -> Owners {
+        self.owners.clone()
+    }
+
+    fn note_owners(&self) -> Result<(), HostError> {
+        self.owners.clear();
+        let view = PrefixView::new(&self.store, SYSTEM);
+        system::owners(&view, |session, owner| self.owners.note(session, owner))
     }
 
     /// Returns the last applied entry.
@@ -118,7 +139,11 @@ impl<S: OrderedStore> Host<S> {
         match envelope.kind {
             EnvelopeKind::System => {
                 let mut transaction = Transaction::new(&self.store, batch, SYSTEM);
-                let response = system::apply(&mut transaction, index, time, &envelope.body)?;
+                let response =
+                    system::apply(&mut transaction, index, time, &envelope.owner, &envelope.body)?;
+                if let SystemResponse::Registered { session } = response {
+                    self.owners.note(session, &envelope.owner.name);
+                }
                 Ok(response.encode())
             }
             EnvelopeKind::Machine if envelope.session == 0 => {
@@ -196,12 +221,16 @@ impl QueryView {
         self.time
     }
 
-    /// Asks about the system's part.
+    /// Asks about the system's part, and is told what `viewer` may know.
     ///
     /// # Errors
     /// If the store fails, or a record in it is damaged.
-    pub fn system(&self, query: &SystemQuery) -> Result<SystemAnswer, HostError> {
-        system::answer(&PrefixView::new(&*self.view, SYSTEM), self.time, query)
+    pub fn system(
+        &self,
+        viewer: Viewer<'_>,
+        query: &SystemQuery,
+    ) -> Result<SystemAnswer, HostError> {
+        system::answer(&PrefixView::new(&*self.view, SYSTEM), self.time, viewer, query)
     }
 
     /// Returns the members that were removed, in order of their ids.

@@ -4,6 +4,7 @@
 //! # Architecture invariants
 //! - No I/O: stores are reached through [`OrderedStore`], which others implement.
 //! - A command of a session is applied at most once; only a registration makes a session.
+//! - A session belongs to the certificate's name that registered it: to all others it is not there.
 //! - Deterministic: no clock but cluster time, no randomness, no iteration in hash order.
 //! - The machine's state, the system's state and the applied index change in one batch.
 //! - What a client did wrong is an answer; an error is the store's and stops the node.
@@ -15,23 +16,25 @@ mod host;
 mod kv;
 mod kv_codec;
 mod machine;
+mod owners;
 mod plain;
 mod store;
 mod system;
 pub mod text;
 
 pub use codec::CodecError;
-pub use envelope::{ENVELOPE_BYTES, Envelope, EnvelopeKind};
+pub use envelope::{ENVELOPE_BYTES, Envelope, EnvelopeKind, OWNER_BYTES_MAX, Owner};
 pub use error::HostError;
 pub use host::{Host, QueryView, applied_in};
 pub use kv::{KEY_BYTES_MAX, Kv, PAGE_BYTES_MAX, PAGE_KEYS_MAX, VALUE_BYTES_MAX};
 pub use kv_codec::{KvCommand, KvQuery, KvResponse};
 pub use machine::{Command, Response, RestoreError, SnapshotSource, StateMachine, StoredMachine};
+pub use owners::Owners;
 pub use plain::Plain;
 pub use store::{Batch, MemoryStore, OrderedStore, Pair, StoreError, Transaction, View};
 pub use system::{
     ANSWER_KEPT_BYTES_MAX, CachedAnswer, ConfigurationRecord, HISTORY_MAX, RESERVATIONS_MAX,
     RESERVED_NAME_BYTES_MAX, Reservation, SESSION_NAME_BYTES_MAX, SESSION_TIMEOUT, SESSION_WINDOW,
     SESSIONS_MAX, SESSIONS_PAGE_MAX, Session, SessionAnswers, SystemAnswer, SystemCommand,
-    SystemQuery, SystemResponse, Tombstone,
+    SystemQuery, SystemResponse, Tombstone, Viewer,
 };

@@ -18,7 +18,7 @@ use consensus::{ClusterTime, LogIndex};
 
 pub use command::{SESSION_NAME_BYTES_MAX, SystemCommand};
 pub use members::{HISTORY_MAX, RESERVATIONS_MAX, RESERVED_NAME_BYTES_MAX};
-pub use query::{SESSIONS_PAGE_MAX, SystemAnswer, SystemQuery};
+pub use query::{SESSIONS_PAGE_MAX, SystemAnswer, SystemQuery, Viewer};
 pub use records::{
     CachedAnswer, ConfigurationRecord, Reservation, Session, SessionAnswers, Tombstone,
 };
@@ -26,24 +26,26 @@ pub use response::SystemResponse;
 pub use sessions::{ANSWER_KEPT_BYTES_MAX, SESSION_TIMEOUT, SESSION_WINDOW, SESSIONS_MAX};
 
 pub(crate) use members::{TOMBSTONES_MAX, record_configuration};
-pub(crate) use query::{answer, tombstones};
+pub(crate) use query::{answer, owners, tombstones};
 pub(crate) use sessions::{Admission, admit, keep};
 
+use crate::envelope::Owner;
 use crate::error::HostError;
 use crate::store::Transaction;
 
-/// Applies a command of the system.
+/// Applies a command of the system, given by `by`.
 pub(crate) fn apply(
     transaction: &mut Transaction<'_>,
     index: LogIndex,
     time: ClusterTime,
+    by: &Owner,
     body: &Bytes,
 ) -> Result<SystemResponse, HostError> {
     match SystemCommand::decode(body) {
         Ok(SystemCommand::RegisterSession { nonce, name }) => {
-            sessions::register(transaction, index, time, nonce, name)
+            sessions::register(transaction, index, time, &by.name, (nonce, name))
         }
-        Ok(SystemCommand::CloseSession { session }) => sessions::close(transaction, session),
+        Ok(SystemCommand::CloseSession { session }) => sessions::close(transaction, by, session),
         Ok(SystemCommand::ReserveId { name }) => members::reserve(transaction, index, time, name),
         // The same on every node that runs this version.
         Err(error) => Ok(SystemResponse::Refused { reason: error.to_string() }),

@@ -8,7 +8,7 @@ use state_machine::{
     SESSION_TIMEOUT, SESSIONS_PAGE_MAX, Session as Found, SessionAnswers, SystemAnswer, SystemQuery,
 };
 
-use crate::commands::session::found::{below, find, name, ranges, unexpected};
+use crate::commands::session::found::{below, find, name, owner, ranges, unexpected};
 use crate::invocation::Invocation;
 use crate::output::stream::{Kind, Listed, Stream};
 use crate::output::table::Rows;
@@ -22,13 +22,13 @@ const SESSIONS: Kind = Kind {
     kind: "SessionList",
     field: "sessions",
     items: "sessions",
-    header: &["ID", "NAME", "OPEN", "IDLE", "ANSWERED", "HIGHEST"],
+    header: &["ID", "NAME", "OWNER", "OPEN", "IDLE", "ANSWERED", "HIGHEST"],
 };
 
 /// Clients' sessions.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum SessionCommand {
-    /// Lists the open sessions
+    /// Lists the open sessions; with a certificate that is no operator's, its own
     #[command(visible_alias = "ls")]
     List(ListArgs),
     /// Shows one session: which commands were applied, and which may still come
@@ -45,6 +45,7 @@ pub(crate) enum SessionCommand {
     },
     /// Closes a session; then what was not applied never will be
     ///
+    /// Sessions belong to the certificate's name that registered them; an operator may close any.
     /// A client that is gone may have left commands on their way. Behind the close none of them is
     /// applied, so what it says of them is final. A client that lives gets an error for all that it
     /// still sends in the session.
@@ -91,6 +92,7 @@ impl Listed for Item<'_> {
         vec![
             id.to_string(),
             name(one),
+            owner(one).to_owned(),
             units::age(since_ms(*now, one.registered)),
             units::age(since_ms(*now, one.active)),
             answered(one),
@@ -165,9 +167,10 @@ fn text(id: u64, found: &SessionAnswers, now: ClusterTime, headers: bool) -> Str
         missing => format!("{}   (may still come)", ranges(missing)),
     };
     let mut text = format!(
-        "session      {id}\nname         {}\nopen for     {}\nidle for     {}\n\
+        "session      {id}\nname         {}\nowner        {}\nopen for     {}\nidle for     {}\n\
          expires in   {}\nanswered     {}\nnot applied  {open}\n",
         name(one),
+        owner(one),
         units::age(since_ms(now, one.registered)),
         units::age(since_ms(now, one.active)),
         units::age(expires_ms(now, one)),
@@ -203,6 +206,7 @@ fn fields(id: u64, one: &Found, now: ClusterTime) -> Value {
     json!({
         "id": id.to_string(),
         "name": one.name,
+        "owner": one.owner,
         "openMs": since_ms(now, one.registered),
         "idleMs": since_ms(now, one.active),
         "expiresInMs": expires_ms(now, one),
@@ -235,7 +239,7 @@ mod tests {
 
     fn found() -> SessionAnswers {
         let session = Found {
-            nonce: [7; 16],
+            owner: "client billing".to_owned(),
             name: "billing".to_owned(),
             registered: ClusterTime::new(MINUTE),
             active: ClusterTime::new(2 * MINUTE),
@@ -253,6 +257,7 @@ mod tests {
     fn a_session_is_shown_with_what_was_applied_and_what_may_come() {
         let expected = "session      12\n\
                         name         billing\n\
+                        owner        client billing\n\
                         open for     4 m\n\
                         idle for     3 m\n\
                         expires in   57 m\n\
@@ -268,8 +273,8 @@ mod tests {
     #[test]
     fn sessions_are_rows_without_their_nonces() {
         let now = ClusterTime::new(5 * MINUTE);
-        let expected = "ID  NAME     OPEN  IDLE  ANSWERED  HIGHEST\n\
-                        12  billing  4 m   3 m   1-2       9\n";
+        let expected = "ID  NAME     OWNER           OPEN  IDLE  ANSWERED  HIGHEST\n\
+                        12  billing  client billing  4 m   3 m   1-2       9\n";
         let mut rows = Rows::new(SESSIONS.header);
         rows.push(Item(12, &found().session, now).row());
         assert_eq!(rows.render(true), expected);

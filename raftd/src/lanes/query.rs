@@ -12,7 +12,9 @@ use protocol::limits::LOG_PAGE_BYTES_MAX;
 use protocol::{
     EntryKind, ErrorCode, LogDetail, LogEntry, LogPage, Response, encode_configuration,
 };
-use state_machine::{Envelope, EnvelopeKind, HostError, QueryView, SystemAnswer, SystemQuery};
+use state_machine::{
+    Envelope, EnvelopeKind, HostError, Owner, QueryView, SystemAnswer, SystemQuery,
+};
 use transport::Responder;
 
 use crate::alive::Alive;
@@ -21,6 +23,7 @@ use crate::clock::Clock;
 use crate::lanes::network::ReadLog;
 use crate::lanes::{Reports, guarded};
 use crate::logging::repeat::{self, Kind};
+use crate::owner;
 use crate::program::Machine;
 
 /// The most questions that wait for the lane.
@@ -36,12 +39,12 @@ struct Batch {
 }
 
 /// Which part of the state is asked about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     /// The replicated machine's.
     Machine,
-    /// The system's: sessions, removed members, reserved ids.
-    System,
+    /// The system's: sessions, removed members, reserved ids; and who asks.
+    System(Owner),
 }
 
 /// A question, and what its answer must say and obey.
@@ -155,7 +158,7 @@ fn run(queue: &Receiver<Batch>, waiting: &AtomicUsize, clock: Clock) {
         for Asked { part, query, responder, basis, age_ms } in questions {
             let response = match part {
                 Part::Machine => answer_one(&view, view.query(&query), age_ms),
-                Part::System => answer_one(&view, answer_system(&view, &query), age_ms),
+                Part::System(by) => answer_one(&view, answer_system(&view, &by, &query), age_ms),
             };
             // Behind the read: the process may have been stopped on the way here (§6.4.1).
             let holds = basis.holds(clock.now());
@@ -185,9 +188,9 @@ fn answer_one<E: std::fmt::Display>(
     }
 }
 
-fn answer_system(view: &QueryView, query: &Bytes) -> Result<Bytes, HostError> {
+fn answer_system(view: &QueryView, by: &Owner, query: &Bytes) -> Result<Bytes, HostError> {
     let answer = match SystemQuery::decode(query) {
-        Ok(query) => view.system(&query)?,
+        Ok(query) => view.system(owner::viewer(by), &query)?,
         Err(error) => SystemAnswer::Refused { reason: error.to_string() },
     };
     Ok(answer.encode())

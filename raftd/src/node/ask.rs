@@ -13,6 +13,7 @@ use crate::answer;
 use crate::lanes::query::{Extent, Page, Part};
 use crate::node::Node;
 use crate::node::read::wanted;
+use crate::owner;
 
 impl Node {
     /// A client asks.
@@ -31,6 +32,10 @@ impl Node {
         };
         match request {
             Request::Propose { command } => {
+                let command = match owner::claim(&identity.role, command, &self.owners) {
+                    Ok(command) => command,
+                    Err(refusal) => return responder.send(Response::Error(refusal)),
+                };
                 if let Some(request) = self.wait(now, responder) {
                     self.measure_room(now);
                     let frees = self.frees_space(&command);
@@ -43,7 +48,8 @@ impl Node {
             Request::SystemQuery { query, stale } => {
                 let consistency =
                     if stale { Consistency::Stale } else { Consistency::Linearizable };
-                self.query(now, Part::System, query, consistency, responder);
+                let part = Part::System(owner::owner(&identity.role));
+                self.query(now, part, query, consistency, responder);
             }
             Request::Status => {
                 let report = self.status(now);

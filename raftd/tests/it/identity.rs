@@ -308,6 +308,16 @@ fn a_node_whose_certificate_does_not_count_says_since_when_and_what_to_do() {
 
 /// A connection to a node, with a certificate of any role, for whatever it takes it for.
 async fn dial(cluster: &Cluster, role: Role, alpn: Alpn) -> Result<ClientConnection, ConnectError> {
+    dial_at(cluster, 0, role, alpn).await
+}
+
+/// A connection to any of the nodes.
+pub(crate) async fn dial_at(
+    cluster: &Cluster,
+    place: usize,
+    role: Role,
+    alpn: Alpn,
+) -> Result<ClientConnection, ConnectError> {
     let config = cluster.client_config(role, Duration::from_secs(5), Vec::new());
     let endpoint = Endpoint::client(&config.credentials).unwrap();
     let hello = protocol::Hello {
@@ -320,7 +330,7 @@ async fn dial(cluster: &Cluster, role: Role, alpn: Alpn) -> Result<ClientConnect
         software: "test".into(),
         lease: None,
     };
-    let trail = Trail::new(&cluster.nodes[0].address);
+    let trail = Trail::new(&cluster.nodes[place].address);
     let how = (alpn, Expect::AnyNode);
     ClientConnection::connect(&endpoint, &trail, how, &hello, Duration::from_secs(5)).await
 }

@@ -11,7 +11,14 @@ use client::{Answer, Client, ClientError, Consistency, ErrorCode, Session};
 use consensus::NodeId;
 use fixtures::load::get;
 use fixtures::{Cluster, PATIENCE};
-use state_machine::{KvCommand, KvQuery, KvResponse, SystemAnswer, SystemQuery};
+use protocol::{Passage, Request, Response};
+use state_machine::{
+    Envelope, KvCommand, KvQuery, KvResponse, Owner, SystemAnswer, SystemCommand, SystemQuery,
+    SystemResponse,
+};
+use transport::Alpn;
+
+use crate::identity::dial_at;
 
 /// How often the counter is incremented, and how often its leader is killed meanwhile.
 const INCREMENTS: u64 = 2_000;
@@ -254,4 +261,70 @@ async fn a_program_without_a_runtime_writes_and_reads_without_a_session() {
     assert_eq!(seen.await, [1, 1]);
     let after = get(&cluster.client(), "n").await.unwrap();
     assert_eq!(after.as_deref(), Some("1"), "once");
+}
+
+/// Proposes with the certificate of a client called eve, at the leader or by way of a follower, and
+/// returns the answer of the system's part; `None` if the command was refused before.
+async fn as_eve(cluster: &Cluster, place: usize, envelope: &Envelope) -> Option<SystemResponse> {
+    let alpn = Alpn::Client;
+    let connection = dial_at(cluster, place, role("eve"), alpn).await.unwrap();
+    let request = Request::Propose { command: envelope.encode() };
+    match connection.call_for(&request, &Passage::Direct).await.unwrap() {
+        Response::Applied { response, .. } => Some(SystemResponse::decode(&response).unwrap()),
+        Response::Error(error) => {
+            assert_eq!(error.code, ErrorCode::Unauthorised, "{error:?}");
+            None
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_out_of_reach_for_every_other_certificate() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client_as(role("victim"), Duration::from_secs(20));
+    let session = client.session("web").await.unwrap();
+    assert_eq!(sum(&session.propose(increment("n")).await.unwrap()), 1);
+    let leader = cluster.leader().await;
+    let id = session.id();
+    let victim = Owner { name: "client victim".into(), is_operator: true };
+    let write = Envelope::in_session(id, 2, 3, increment("stolen"));
+    let close = Envelope::system(&SystemCommand::CloseSession { session: id });
+    for envelope in [write, close] {
+        // Whatever it says of its owner.
+        for owner in [Owner::default(), victim.clone()] {
+            let envelope = Envelope { owner, ..envelope.clone() };
+            match as_eve(&cluster, leader, &envelope).await {
+                None | Some(SystemResponse::Closed | SystemResponse::SessionExpired { .. }) => {}
+                Some(other) => panic!("{other:?}"),
+            }
+        }
+    }
+    assert_eq!(sum(&session.propose(increment("n")).await.unwrap()), 2, "applied, and so answered");
+    assert_eq!(get(&client, "stolen").await.unwrap(), None);
+    assert_eq!(get(&client, "n").await.unwrap().as_deref(), Some("2"));
+
+    // Others don't see that it is there; an operator does, and may close it.
+    assert_eq!(listed(&client).await, [(id, "web".to_owned())]);
+    let eve = cluster.client_as(role("eve"), Duration::from_secs(20));
+    let reader = cluster.client_as(Role::Reader("eve".parse().unwrap()), Duration::from_secs(20));
+    let query = SystemQuery::Session { session: id };
+    for other in [&eve, &reader] {
+        assert_eq!(listed(other).await, []);
+        let found = other.system(&query, Consistency::Linearizable).await.unwrap();
+        assert!(matches!(found, SystemAnswer::Session { found: None, .. }), "{found:?}");
+    }
+    let operator =
+        cluster.client_as(Role::Operator("root".parse().unwrap()), Duration::from_secs(20));
+    assert_eq!(listed(&operator).await, [(id, "web".to_owned())]);
+    let connection =
+        dial_at(&cluster, leader, Role::Operator("root".parse().unwrap()), Alpn::Client)
+            .await
+            .unwrap();
+    let close = Envelope::system(&SystemCommand::CloseSession { session: id });
+    let request = Request::Propose { command: close.encode() };
+    let closed = connection.call_for(&request, &Passage::Direct).await.unwrap();
+    let Response::Applied { response, .. } = closed else { panic!("{closed:?}") };
+    let ended = SystemResponse::decode(&response).unwrap();
+    assert!(matches!(ended, SystemResponse::Ended { highest: 2, .. }), "{ended:?}");
 }

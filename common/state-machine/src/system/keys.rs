@@ -11,6 +11,9 @@ const RESERVATION: u8 = 5;
 const HISTORY: u8 = 6;
 const TOMBSTONE: u8 = 7;
 
+const OWNED: u8 = 11;
+const OWNED_RECENCY: u8 = 12;
+
 /// How many sessions there are.
 pub(super) const SESSION_COUNT: &[u8] = &[8];
 /// The highest node id ever seen.
@@ -26,10 +29,41 @@ pub(super) fn answer(session: u64, sequence: u64) -> [u8; 17] {
     two(ANSWER, session, sequence)
 }
 
-pub(super) fn nonce(nonce: &[u8; 16]) -> [u8; 17] {
-    let mut key = [NONCE; 17];
-    key[1..].copy_from_slice(nonce);
-    key
+/// A registration is found by its owner alone.
+pub(super) fn nonce(nonce: &[u8; 16], owner: &str) -> Vec<u8> {
+    [&[NONCE], &nonce[..], owner.as_bytes()].concat()
+}
+
+/// How many sessions an owner has.
+pub(super) fn owned(owner: &str) -> Vec<u8> {
+    [&[OWNED], owner.as_bytes()].concat()
+}
+
+pub(super) fn all_owned() -> Range<[u8; 1]> {
+    all(OWNED)
+}
+
+/// Says whose a number of sessions is.
+pub(super) fn owner_of(key: &[u8]) -> &[u8] {
+    key.get(1..).unwrap_or_default()
+}
+
+/// An owner's sessions in order of their last activity.
+pub(super) fn owned_recency(owner: &str, active: u64, session: u64) -> Vec<u8> {
+    [&owned_start(owner)[..], &active.to_be_bytes(), &session.to_be_bytes()].concat()
+}
+
+pub(super) fn owned_recencies(owner: &str) -> Range<Vec<u8>> {
+    let from = owned_start(owner);
+    let mut to = from.clone();
+    to.extend_from_slice(&[u8::MAX; 17]);
+    from..to
+}
+
+/// Its length before the name, so that no owner's keys stand among those of another one.
+fn owned_start(owner: &str) -> Vec<u8> {
+    let size = u8::try_from(owner.len()).unwrap_or(u8::MAX);
+    [&[OWNED_RECENCY, size], owner.as_bytes()].concat()
 }
 
 /// Sessions in order of their last activity.

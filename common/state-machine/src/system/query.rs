@@ -4,10 +4,11 @@ use bytes::Bytes;
 use consensus::ClusterTime;
 
 use super::records::{
-    CachedAnswer, ConfigurationRecord, Reservation, Session, SessionAnswers, Tombstone, decode,
+    CachedAnswer, ConfigurationRecord, KeptSession, Reservation, Session, SessionAnswers,
+    Tombstone, decode,
 };
 use super::response::SystemResponse;
-use super::sessions::has_expired;
+use super::sessions::{SESSIONS_MAX, has_expired};
 use super::{HISTORY_MAX, RESERVATIONS_MAX, TOMBSTONES_MAX, keys};
 use crate::codec::{CodecError, Reader, Writer, begin};
 use crate::error::HostError;
@@ -39,6 +40,24 @@ pub enum SystemQuery {
     Reservations,
 }
 
+/// Who asks, and so which sessions there are for him.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Viewer<'a> {
+    /// An operator: all sessions.
+    Operator,
+    /// Any other identity: its own, by the owner's name.
+    Own(&'a str),
+}
+
+impl Viewer<'_> {
+    fn sees(self, session: &Session) -> bool {
+        match self {
+            Self::Operator => true,
+            Self::Own(name) => session.owner == name,
+        }
+    }
+}
+
 /// An answer about the system's part of the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SystemAnswer {
@@ -46,8 +65,7 @@ pub enum SystemAnswer {
     Sessions {
         /// The sessions, in order of their ids.
         items: Vec<(u64, Session)>,
-        /// The last id that was looked at: the next page begins behind it. Expired sessions are
-        /// left out, so it need not be shown.
+        /// The id that the next page begins behind: the last one shown.
         last: u64,
         /// Whether there are more behind the last.
         more: bool,
@@ -74,16 +92,17 @@ pub enum SystemAnswer {
     },
 }
 
-/// Answers a question from the system's part at a moment.
+/// Answers a question of `viewer` from the system's part at a moment.
 pub(crate) fn answer(
     view: &dyn View,
     time: ClusterTime,
+    viewer: Viewer<'_>,
     query: &SystemQuery,
 ) -> Result<SystemAnswer, HostError> {
     Ok(match query {
-        SystemQuery::Sessions { after, limit } => sessions(view, time, *after, *limit)?,
+        SystemQuery::Sessions { after, limit } => sessions((view, time), viewer, *after, *limit)?,
         SystemQuery::Session { session } => {
-            SystemAnswer::Session { found: one_session(view, time, *session)?, time }
+            SystemAnswer::Session { found: one_session(view, time, viewer, *session)?, time }
         }
         SystemQuery::History => {
             let what = "a configuration of the history";
@@ -107,37 +126,46 @@ pub(crate) fn tombstones(view: &dyn View) -> Result<Vec<Tombstone>, HostError> {
 }
 
 fn sessions(
-    view: &dyn View,
-    time: ClusterTime,
+    (view, time): (&dyn View, ClusterTime),
+    viewer: Viewer<'_>,
     after: u64,
     limit: u32,
 ) -> Result<SystemAnswer, HostError> {
     let limit = limit.clamp(1, SESSIONS_PAGE_MAX) as usize;
-    let (from, to) = keys::sessions_after(after);
-    let found = view.range(&from, Some(&to), limit + 1)?;
-    let more = found.len() > limit;
-    let (mut items, mut last) = (Vec::new(), after);
-    for (key, value) in found.into_iter().take(limit) {
-        let Some(id) = keys::last_number(&key) else { continue };
-        last = id;
-        let session = decode(&value, Session::read).map_err(HostError::damaged("a session"))?;
-        if !has_expired(&session, time) {
-            items.push((id, session));
+    let (mut items, mut looked) = (Vec::new(), after);
+    // What is left out must not show in how the pages are cut either. There are few at all.
+    while items.len() <= limit {
+        let (from, to) = keys::sessions_after(looked);
+        let found = view.range(&from, Some(&to), limit)?;
+        for (key, value) in &found {
+            let Some(id) = keys::last_number(key) else { continue };
+            looked = id;
+            let session = kept_session(value)?;
+            if !has_expired(&session, time) && viewer.sees(&session) {
+                items.push((id, session));
+            }
+        }
+        if found.len() < limit {
+            break;
         }
     }
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let last = items.last().map_or(after, |(id, _)| *id);
     Ok(SystemAnswer::Sessions { items, last, more, time })
 }
 
 fn one_session(
     view: &dyn View,
     time: ClusterTime,
+    viewer: Viewer<'_>,
     id: u64,
 ) -> Result<Option<SessionAnswers>, HostError> {
     let Some(record) = view.get(&keys::session(id))? else {
         return Ok(None);
     };
-    let session = decode(&record, Session::read).map_err(HostError::damaged("a session"))?;
-    if has_expired(&session, time) {
+    let session = kept_session(&record)?;
+    if has_expired(&session, time) || !viewer.sees(&session) {
         return Ok(None);
     }
     let mut cached = Vec::new();
@@ -162,6 +190,23 @@ fn one_session(
         cached.push(CachedAnswer { sequence, index, bytes });
     }
     Ok(Some(SessionAnswers { session, cached }))
+}
+
+/// Shows whose each session is.
+pub(crate) fn owners(view: &dyn View, mut show: impl FnMut(u64, &str)) -> Result<(), HostError> {
+    let (from, to) = keys::sessions_after(0);
+    let limit = usize::try_from(SESSIONS_MAX).unwrap_or(usize::MAX);
+    for (key, value) in view.range(&from, Some(&to), limit)? {
+        if let Some(id) = keys::last_number(&key) {
+            show(id, &kept_session(&value)?.owner);
+        }
+    }
+    Ok(())
+}
+
+fn kept_session(record: &Bytes) -> Result<Session, HostError> {
+    let kept = KeptSession::decode(record).map_err(HostError::damaged("a session"))?;
+    Ok(kept.session)
 }
 
 fn records<T>(

@@ -11,8 +11,8 @@ use crate::codec::{CodecError, Reader, Writer, begin};
 /// An open session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// The client's random name for the registration.
-    pub nonce: [u8; 16],
+    /// Whose it is: role and name of the certificate that registered it.
+    pub owner: String,
     /// What people call the client.
     pub name: String,
     /// When it was registered, in cluster time.
@@ -23,6 +23,15 @@ pub struct Session {
     pub low_water: u64,
     /// The highest number that was applied; 0 is none.
     pub highest: u64,
+}
+
+/// A session as it is kept, with what nobody else is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KeptSession {
+    /// The client's random name for the registration.
+    pub(crate) nonce: [u8; 16],
+    /// All else.
+    pub(crate) session: Session,
 }
 
 /// The session, and what of its commands is remembered.
@@ -97,23 +106,47 @@ impl SessionAnswers {
 impl Session {
     pub(crate) fn write(&self, writer: Writer) -> Writer {
         writer
-            .raw(&self.nonce)
             .bytes(self.name.as_bytes())
             .u64(self.registered.get())
             .u64(self.active.get())
             .u64(self.low_water)
             .u64(self.highest)
+            .bytes(self.owner.as_bytes())
     }
 
     pub(crate) fn read(reader: &mut Reader) -> Result<Self, CodecError> {
+        let session = Self::read_old(reader)?;
+        Ok(Self { owner: reader.text()?, ..session })
+    }
+
+    fn read_old(reader: &mut Reader) -> Result<Self, CodecError> {
         Ok(Self {
-            nonce: reader.array()?,
+            owner: String::new(),
             name: reader.text()?,
             registered: ClusterTime::new(reader.u64()?),
             active: ClusterTime::new(reader.u64()?),
             low_water: reader.u64()?,
             highest: reader.u64()?,
         })
+    }
+}
+
+impl KeptSession {
+    pub(crate) fn encode(&self) -> Bytes {
+        self.session.write(Writer::new(2).raw(&self.nonce)).done()
+    }
+
+    /// Also decodes the records of versions before sessions had an owner: nobody's.
+    pub(crate) fn decode(bytes: &Bytes) -> Result<Self, CodecError> {
+        let (kind, mut reader) = begin(bytes)?;
+        let nonce = reader.array()?;
+        let session = match kind {
+            1 => Session::read_old(&mut reader)?,
+            2 => Session::read(&mut reader)?,
+            kind => return Err(CodecError::Kind(kind)),
+        };
+        reader.end()?;
+        Ok(Self { nonce, session })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use state_machine::{
-    CodecError, ENVELOPE_BYTES, Envelope, EnvelopeKind, KvCommand, KvQuery, KvResponse,
+    CodecError, ENVELOPE_BYTES, Envelope, EnvelopeKind, KvCommand, KvQuery, KvResponse, Owner,
     SystemCommand,
 };
 
@@ -22,6 +22,7 @@ fn an_envelope() {
         session: 5,
         sequence: 6,
         low_water: 7,
+        owner: Owner::default(),
         body: text("abc"),
     };
     let expected = "0100000004030201\
@@ -54,6 +55,25 @@ fn an_envelope_of_a_session_and_one_for_the_system() {
 }
 
 #[test]
+fn an_envelope_with_an_owner() {
+    let owner = Owner { name: "client a".into(), is_operator: false };
+    let envelope = Envelope { owner, ..Envelope::in_session(5, 6, 7, text("abc")) };
+    let numbers = "00000000050000000000000006000000000000000700000000000000";
+    let expected = format!("02000008{numbers}{}616263", "636c69656e742061");
+    assert_eq!(hex(&envelope.encode()), expected);
+    assert_eq!(Envelope::decode(&envelope.encode()).unwrap(), envelope);
+
+    let owner = Owner { name: "operator a".into(), is_operator: true };
+    let envelope = Envelope { owner, ..envelope };
+    assert_eq!(hex(&envelope.encode()[..4]), "0200010a");
+    assert_eq!(Envelope::decode(&envelope.encode()).unwrap(), envelope);
+    let whole = envelope.encode();
+    for end in 0..ENVELOPE_BYTES + 10 {
+        assert_eq!(Envelope::decode(&whole.slice(..end)).unwrap_err(), CodecError::Truncated);
+    }
+}
+
+#[test]
 fn an_envelope_of_a_kind_that_is_unknown_is_refused() {
     let whole = Envelope::sessionless(text("abc")).encode();
     let other = Bytes::from([&[1, 2][..], &whole[2..]].concat());
@@ -74,9 +94,9 @@ fn an_envelope_that_is_cut_off_or_of_another_version_is_refused() {
         let refused = Envelope::decode(&whole.slice(..end)).unwrap_err();
         assert_eq!(refused, CodecError::Truncated, "{end}");
     }
-    let other = Bytes::from([&[2][..], &whole[1..]].concat());
+    let other = Bytes::from([&[3][..], &whole[1..]].concat());
     let refused = Envelope::decode(&other).unwrap_err();
-    assert_eq!(refused.to_string(), "format version 2 is unknown, this build knows 1");
+    assert_eq!(refused, CodecError::Version(3));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use consensus::{
 };
 use state_machine::{
     ConfigurationRecord, Envelope, HISTORY_MAX, RESERVATIONS_MAX, RESERVED_NAME_BYTES_MAX,
-    Reservation, SystemAnswer, SystemCommand, SystemQuery, SystemResponse, Tombstone,
+    Reservation, SystemAnswer, SystemCommand, SystemQuery, SystemResponse, Tombstone, Viewer,
 };
 
 fn ids(ids: &[u64]) -> impl Iterator<Item = NodeId> + '_ {
@@ -54,21 +54,21 @@ fn reserve(machine: &mut Machine, name: &str) -> SystemResponse {
 }
 
 fn history(machine: &Machine) -> Vec<ConfigurationRecord> {
-    match machine.host.view().system(&SystemQuery::History).unwrap() {
+    match machine.host.view().system(Viewer::Operator, &SystemQuery::History).unwrap() {
         SystemAnswer::History(items) => items,
         other => panic!("{other:?}"),
     }
 }
 
 fn tombstones(machine: &Machine) -> Vec<Tombstone> {
-    match machine.host.view().system(&SystemQuery::Tombstones).unwrap() {
+    match machine.host.view().system(Viewer::Operator, &SystemQuery::Tombstones).unwrap() {
         SystemAnswer::Tombstones(items) => items,
         other => panic!("{other:?}"),
     }
 }
 
 fn reservations(machine: &Machine) -> Vec<Reservation> {
-    match machine.host.view().system(&SystemQuery::Reservations).unwrap() {
+    match machine.host.view().system(Viewer::Operator, &SystemQuery::Reservations).unwrap() {
         SystemAnswer::Reservations(items) => items,
         other => panic!("{other:?}"),
     }

@@ -12,7 +12,7 @@ use proptest::test_runner::{Config, TestCaseError};
 use proptest::{prop_assert, prop_assert_eq, proptest};
 use state_machine::{
     Envelope, KvCommand, KvQuery, KvResponse, SESSION_TIMEOUT, SESSION_WINDOW, SystemAnswer,
-    SystemCommand, SystemQuery, SystemResponse,
+    SystemCommand, SystemQuery, SystemResponse, Viewer,
 };
 
 /// What comes out of the log next.
@@ -230,7 +230,7 @@ fn run(steps: &[Step], splits: &[usize]) -> Result<(), TestCaseError> {
 
     for session in model.open.keys().filter(|session| model.must_be_open(**session)) {
         let query = SystemQuery::Session { session: *session };
-        let answer = first.system(&query).unwrap();
+        let answer = first.system(Viewer::Operator, &query).unwrap();
         prop_assert!(matches!(answer, SystemAnswer::Session { found: Some(_), .. }), "{answer:?}");
     }
     Ok(())

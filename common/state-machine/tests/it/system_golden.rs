@@ -75,7 +75,7 @@ fn questions() {
 
 fn session() -> Session {
     Session {
-        nonce: [0xaa; 16],
+        owner: "c d".into(),
         name: "ab".into(),
         registered: ClusterTime::new(1),
         active: ClusterTime::new(2),
@@ -106,8 +106,9 @@ fn history() -> [ConfigurationRecord; 2] {
 /// Sessions, configurations, tombstones and reservations are stored with these same fields.
 #[test]
 fn answers_to_questions() {
-    let fields = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa020000006162\
-                  0100000000000000020000000000000003000000000000000400000000000000";
+    let fields = "020000006162\
+                  0100000000000000020000000000000003000000000000000400000000000000\
+                  03000000632064";
     let (one, time) = (1_u64, ClusterTime::new(5));
     let number = |number: u64| hex(&number.to_le_bytes());
     let items = vec![(one, session())];

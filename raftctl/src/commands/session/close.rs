@@ -98,7 +98,7 @@ mod tests {
     fn found() -> SessionAnswers {
         let time = ClusterTime::new(1);
         let session = state_machine::Session {
-            nonce: [7; 16],
+            owner: "client billing".to_owned(),
             name: "billing".to_owned(),
             registered: time,
             active: time,

@@ -55,6 +55,11 @@ pub(crate) fn name(one: &Found) -> String {
     }
 }
 
+/// Writes whose a session is.
+pub(crate) fn owner(one: &Found) -> &str {
+    if one.owner.is_empty() { "-" } else { &one.owner }
+}
+
 /// Writes the numbers below a low-water mark.
 pub(crate) fn below(low_water: u64) -> String {
     match low_water {
