@@ -2,6 +2,7 @@
 
 mod data;
 mod files;
+mod limits;
 mod members;
 mod page;
 mod remarks;
@@ -10,6 +11,7 @@ mod usage;
 
 pub(crate) use data::*;
 pub(crate) use files::*;
+pub(crate) use limits::*;
 pub(crate) use members::*;
 pub(crate) use page::{Code, Page};
 pub(crate) use remarks::*;
@@ -32,8 +34,15 @@ pub(crate) fn page(code: Code) -> &'static Page {
 
 /// Returns all pages, in order of their codes.
 pub(crate) fn pages() -> impl Iterator<Item = &'static Page> {
-    let tables =
-        [usage::PAGES, requests::PAGES, data::PAGES, members::PAGES, remarks::PAGES, files::PAGES];
+    let tables = [
+        usage::PAGES,
+        requests::PAGES,
+        data::PAGES,
+        members::PAGES,
+        remarks::PAGES,
+        limits::PAGES,
+        files::PAGES,
+    ];
     tables.into_iter().flatten()
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use client::{Client, ClientError, NodeStatus, PeerReport};
+use client::{Client, ClientError, Common, NodeStatus, PeerReport};
 use consensus::{Majority, NodeId, RoleKind, Tally};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -101,7 +101,7 @@ async fn ask(client: &Client, places: Vec<Place>, mut silent: Vec<Row>) -> Surve
     rows.extend(silent);
     rows.extend(asking.waiting.into_iter().map(|(name, address)| {
         let why = format!("no answer from {address} so far");
-        let answer = Err(Silence { why, certificates: false });
+        let answer = Err(Silence { why, common: Common::Nothing });
         Row { name: name.unwrap_or_else(|| address.clone()), id: None, address, answer }
     }));
     // Who has died a moment ago must not be counted on: a change could then never end.

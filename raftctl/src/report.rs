@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use client::{Cause, ClientError, ErrorCode, ErrorReply};
+use client::{Cause, ClientError, Common, ErrorCode, ErrorReply};
 use serde_json::{Value, json};
 
 use crate::codes::{self, Code};
@@ -77,7 +77,7 @@ impl Report {
     /// Makes a report of what went wrong between this program and the cluster.
     pub(crate) fn from_client(error: ClientError) -> Self {
         match error {
-            ClientError::Unreachable { causes, certificates: true } => {
+            ClientError::Unreachable { causes, common: Common::Certificates } => {
                 let message = "no node accepts these certificates, or none that these trust";
                 Self::new(codes::CERTIFICATES, message)
                     .causes(causes)
@@ -86,7 +86,20 @@ impl Report {
                         "raftctl cert renew --all    (where the authority is; if one has expired)",
                     )
             }
-            ClientError::Unreachable { causes, certificates: false } => {
+            ClientError::Unreachable { causes, common: Common::Full } => {
+                let message = "the nodes take no more connections: they serve others";
+                Self::new(codes::CROWDED, message)
+                    .causes(causes)
+                    .help("close connections of the same certificate, or use another one")
+            }
+            ClientError::Unreachable { causes, common: Common::Generation } => {
+                let message = "the nodes that answer have another history than the one known here";
+                Self::new(codes::HISTORY, message)
+                    .causes(causes)
+                    .help("raftctl context show    (which history the context follows)")
+                    .help("raftctl explain R0461")
+            }
+            ClientError::Unreachable { causes, common: Common::Nothing } => {
                 Self::new(codes::UNREACHABLE, "no node could be reached")
                     .causes(causes)
                     .help("raftctl status    (what each node answers)")

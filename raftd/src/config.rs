@@ -162,6 +162,7 @@ impl Default for Draft {
             limits: Limits {
                 requests_max: 0,
                 connections_max: 0,
+                connections_per_identity_max: None,
                 uncommitted_bytes_max: 0,
                 uncommitted_entries_max: 0,
                 log_cache_bytes_max: 0,

@@ -1,23 +1,19 @@
 //! Incoming connections: handshakes, and what each connection is for. None of it runs in the
 //! node's loop.
 
-use std::sync::Arc;
+use std::time::Instant;
 
 use protocol::Hello;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use transport::{
-    Accepted, Alpn, Cause, ClientRequest, Endpoint, Forwarder, Incoming, TurnedAway, serve_client,
+    Accepted, Alpn, Cause, ClientRequest, Endpoint, Forwarder, Incoming, SeatLimits, Seats,
+    TurnedAway, serve_client,
 };
 
+use crate::inbound::handshakes::{Admission, Handshakes, Ticket};
 use crate::logging::repeat::{self, Kind};
 
-/// Handshakes under way; more wait in the socket.
-const HANDSHAKES_MAX: usize = 64;
-
-/// At most so many of them are with addresses that are not proven. Beyond it, the other side must
-/// first show that it receives what is sent to its address; without this rule, 32 first packets a
-/// second with forged addresses would keep everybody out.
-const UNPROVEN_MAX: usize = HANDSHAKES_MAX / 2;
+mod handshakes;
 
 /// Requests that wait for the loop; beyond it their connections are held back.
 const REQUESTS_WAITING_MAX: usize = 1_024;
@@ -40,7 +36,7 @@ impl Inbound {
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub(crate) fn accept(endpoint: Endpoint, hello: Hello, clients_max: u32) -> Self {
+    pub(crate) fn accept(endpoint: Endpoint, hello: Hello, seats: SeatLimits) -> Self {
         let (to_peers, peers) = mpsc::channel(PEERS_WAITING_MAX);
         let (to_requests, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
         let (hello, said) = watch::channel(hello);
@@ -49,7 +45,7 @@ impl Inbound {
             requests: to_requests,
             forwarder: Forwarder::new(endpoint.clone(), said.clone()),
             hello: said,
-            clients: Arc::new(Semaphore::new(clients_max as usize)),
+            seats: Seats::new(seats),
         };
         tokio::spawn(acceptor.run(endpoint));
         Self { peers, requests, hello }
@@ -63,34 +59,35 @@ struct Acceptor {
     /// Passes requests on to the leader, for clients that do not reach it.
     forwarder: Forwarder,
     hello: watch::Receiver<Hello>,
-    clients: Arc<Semaphore>,
+    seats: Seats,
 }
 
 impl Acceptor {
     async fn run(self, endpoint: Endpoint) {
-        let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+        let handshakes = Handshakes::default();
         while let Some(incoming) = endpoint.accept().await {
-            let is_crowded = handshakes.available_permits() <= HANDSHAKES_MAX - UNPROVEN_MAX;
-            let Some(incoming) = (if is_crowded { incoming.proven() } else { Some(incoming) })
-            else {
-                continue;
-            };
-            let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else {
-                return;
-            };
-            let acceptor = self.clone();
-            tokio::spawn(async move {
-                let accepted = acceptor.handshake(incoming).await;
-                drop(permit);
-                if let Some(accepted) = accepted {
-                    acceptor.serve(accepted).await;
+            let from = incoming.remote();
+            let known = (incoming.is_proven(), endpoint.has_reached(from));
+            match handshakes.admit(Instant::now(), from, known) {
+                Admission::Begin(ticket) => {
+                    tokio::spawn(self.clone().welcome(incoming, ticket));
                 }
-            });
+                Admission::Prove => incoming.prove(),
+                Admission::Drop => incoming.drop_silently(),
+            }
         }
     }
 
-    async fn handshake(&self, incoming: Incoming) -> Option<Accepted> {
-        incoming.finish().await.inspect_err(turned_away).ok()
+    async fn welcome(self, incoming: Incoming, ticket: Ticket) {
+        let finished = tokio::select! {
+            finished = incoming.finish(&self.seats) => finished,
+            () = ticket.gives_way() => return,
+        };
+        drop(ticket);
+        match finished {
+            Ok(accepted) => self.serve(accepted).await,
+            Err(away) => turned_away(&away),
+        }
     }
 
     async fn serve(self, accepted: Accepted) {
@@ -100,12 +97,6 @@ impl Acceptor {
                 let _ = self.peers.send(accepted).await;
             }
             Alpn::Client | Alpn::Forward => {
-                let Ok(_permit) = Arc::clone(&self.clients).try_acquire_owned() else {
-                    let from = format!("{} at {}", accepted.identity, accepted.remote);
-                    let why = "limits.connections_max in raftd.toml is reached";
-                    repeat::tell(Kind::Crowd, from, why);
-                    return accepted.refuse("too many connections (limits.connections_max)");
-                };
                 let hello = self.hello.borrow().clone();
                 let to = (self.requests, self.forwarder);
                 if let Err(away) = serve_client(accepted, hello, to).await {
@@ -125,6 +116,7 @@ pub(crate) fn turned_away(away: &TurnedAway) {
         Cause::Role => Kind::Role,
         Cause::Greeting => Kind::Greeting,
         Cause::Nonsense => Kind::Nonsense,
+        Cause::Crowd | Cause::Deaf => Kind::Crowd,
     };
     repeat::tell(kind, &away.who, &away.why);
 }

@@ -138,7 +138,7 @@ async fn serve(
     let endpoint = listening::patiently(listen, config.listen, &file).await?;
     let address = endpoint.local_addr().unwrap_or(config.listen);
     let hello = hello(&identity, &config.raft);
-    let inbound = Inbound::accept(endpoint.clone(), hello, config.limits.connections_max);
+    let inbound = Inbound::accept(endpoint.clone(), hello, config.limits.seats());
     tracing::info!(
         %node,
         incarnation = %identity.incarnation,

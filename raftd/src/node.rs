@@ -171,7 +171,7 @@ impl Node {
     /// News from the other nodes.
     pub(crate) fn hear(&mut self, now: Timestamp, event: PeerEvent) {
         match event {
-            PeerEvent::Received { from, incarnation, message } => {
+            PeerEvent::Received { from, incarnation, message, held: _ } => {
                 self.raw(now, Raw::Receive { from, incarnation, message });
             }
             PeerEvent::Connected { peer, .. } => self.connected(now, peer),

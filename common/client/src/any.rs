@@ -5,11 +5,10 @@ use std::sync::atomic::Ordering;
 
 use protocol::{Request, Response};
 use tokio::time::{Instant, sleep};
-use transport::Precision;
 
 use crate::attempt::{Attempt, Manner};
 use crate::client::Client;
-use crate::error::{Cause, ClientError, Reaction, reaction};
+use crate::error::{Cause, ClientError, Common, Reaction, reaction};
 use crate::lead::first_to_connect;
 use crate::search::Search;
 
@@ -32,9 +31,9 @@ impl Client {
             Attempt::Done(response) => Ok(response),
             Attempt::Failed { reply: Some(reply), .. } => Err(ClientError::Refused(reply)),
             Attempt::Failed { why, .. } => {
-                let certificates = why.precision == Precision::Identity;
+                let common = Common::of(std::iter::once(why.precision));
                 let causes = vec![Cause { endpoint: endpoint.into(), why: why.text }];
-                Err(ClientError::Unreachable { causes, certificates })
+                Err(ClientError::Unreachable { causes, common })
             }
         }
     }

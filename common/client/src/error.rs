@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use protocol::{ErrorCode, ErrorReply};
+use transport::Precision;
 
 /// What one endpoint had to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,38 @@ impl fmt::Display for Cause {
     }
 }
 
+/// What the reasons of all endpoints have in common, where no node could be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Common {
+    /// Nothing.
+    Nothing,
+    /// A node that is there has no place for another connection, of anybody or of this certificate.
+    Full,
+    /// A node that is there has another history than the one that is known here.
+    Generation,
+    /// Every endpoint refused for reasons of certificates.
+    Certificates,
+}
+
+impl Common {
+    /// Returns what these reasons have in common.
+    pub(crate) fn of(reasons: impl Iterator<Item = Precision> + Clone) -> Self {
+        let all = |precision| reasons.clone().all(|found| found == precision);
+        let any = |precision| reasons.clone().any(|found| found == precision);
+        if reasons.clone().next().is_none() {
+            Self::Nothing
+        } else if all(Precision::Identity) {
+            Self::Certificates
+        } else if any(Precision::Full) {
+            Self::Full
+        } else if any(Precision::Generation) {
+            Self::Generation
+        } else {
+            Self::Nothing
+        }
+    }
+}
+
 /// A request without success.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ClientError {
@@ -28,8 +61,8 @@ pub enum ClientError {
     Unreachable {
         /// Each endpoint's reason.
         causes: Vec<Cause>,
-        /// Whether every endpoint refused for reasons of certificates.
-        certificates: bool,
+        /// What the reasons have in common.
+        common: Common,
     },
     /// Nodes answered, and none of them led within the deadline, or reached who did.
     #[error("no leader was found within {after:?}")]

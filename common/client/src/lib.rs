@@ -55,7 +55,7 @@ mod session;
 mod system;
 
 pub use client::{Client, ClientConfig};
-pub use error::{Cause, ClientError};
+pub use error::{Cause, ClientError, Common};
 pub use protocol::{
     AGE_UNKNOWN_MS, EntryKind, ErrorCode, ErrorReply, LeaseReport, LogDetail, LogEntry, LogPage,
     NodeStatus, Outcome, PeerReport, RoundReport,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use transport::Precision;
 
-use crate::error::{Cause, ClientError};
+use crate::error::{Cause, ClientError, Common};
 
 /// The first wait before trying again; each round doubles it.
 const RETRY_MIN: Duration = Duration::from_millis(10);
@@ -178,19 +178,17 @@ impl Search {
     }
 
     /// Says whether waiting cannot help: every one of so many nodes refused for reasons of
-    /// certificates.
+    /// certificates, or has another history.
     pub(crate) fn is_hopeless(&self, endpoints: usize) -> bool {
-        !self.reached_any && self.only_certificates() && self.found.len() >= endpoints
-    }
-
-    fn only_certificates(&self) -> bool {
-        self.found.iter().all(|found| found.precision == Precision::Identity)
+        let final_word =
+            |found: &Found| matches!(found.precision, Precision::Identity | Precision::Generation);
+        !self.reached_any && self.found.iter().all(final_word) && self.found.len() >= endpoints
     }
 
     /// Returns the error when each was asked for what needs no leader.
     pub(crate) fn nobody_helps(self) -> ClientError {
-        let certificates = self.only_certificates() && !self.found.is_empty();
-        ClientError::Unreachable { causes: self.causes(), certificates }
+        let common = Common::of(self.found.iter().map(|found| found.precision));
+        ClientError::Unreachable { causes: self.causes(), common }
     }
 
     /// Returns each node's reason, by address: not in the order in which they happened to be found.

@@ -10,7 +10,7 @@ use state_machine::{Envelope, SystemAnswer, SystemCommand, SystemQuery, SystemRe
 use tokio::time::{Instant, sleep};
 
 use crate::client::Client;
-use crate::error::ClientError;
+use crate::error::{ClientError, Common};
 use crate::requests::Consistency;
 
 /// How long one attempt may take before the same request is sent again, perhaps to another node.
@@ -133,7 +133,7 @@ impl Client {
                     }
                 }
                 ClientError::NoLeader { .. }
-                | ClientError::Unreachable { certificates: false, .. }
+                | ClientError::Unreachable { common: Common::Nothing | Common::Full, .. }
                     if again =>
                 {
                     sleep(AGAIN_AFTER).await;

@@ -97,6 +97,19 @@ impl FrameReader {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// Returns how many bytes the frame that has begun takes in all, as soon as it says so: whoever
+    /// counts what others make it keep does so before it is read.
+    ///
+    /// # Errors
+    /// If the prefix is refused; the stream is then of no further use.
+    pub fn announced(&self) -> Result<Option<usize>, ProtocolError> {
+        let Some(prefix) = self.buffer.first_chunk::<FRAME_PREFIX_BYTES>() else {
+            return Ok(None);
+        };
+        let Prefix { header, body } = parse_prefix(prefix)?;
+        Ok(Some(FRAME_PREFIX_BYTES + header + body))
+    }
+
     /// Returns the next frame that is complete.
     ///
     /// # Errors

@@ -6,13 +6,20 @@ use crate::body::{decode_from_body, encode_in_body};
 use crate::error::ProtocolError;
 use crate::frame::Frame;
 use crate::generation::Generation;
-use crate::log_page::LogPage;
+use crate::log_page::{LogEntry, LogPage};
 use crate::snapshot_request::SnapshotAnswer;
 use crate::status::NodeStatus;
 use crate::wire::client as pb;
 
 /// The age of an answer from a node that has not heard from any leader since it started.
 pub const AGE_UNKNOWN_MS: u64 = u64::MAX;
+
+/// About what a node's report takes, without its members and for each of them.
+const STATUS_BYTES: usize = 2_048;
+const STATUS_MEMBER_BYTES: usize = 1_024;
+
+/// About what an entry takes in a page beyond its contents, and a snapshot in a list.
+const LISTED_BYTES: usize = 64;
 
 /// What a node answers.
 #[derive(Clone, Debug, PartialEq)]
@@ -143,7 +150,29 @@ codes! {
     NoRoom = 16,
 }
 
+fn entry_bytes(entry: &LogEntry) -> usize {
+    let text = entry.text.as_ref().map_or(0, String::len);
+    LISTED_BYTES + text + entry.payload.as_ref().map_or(0, Bytes::len)
+}
+
 impl Response {
+    /// Returns about how many bytes the answer takes in memory: exactly what is of any size, and a
+    /// guess for the rest.
+    pub fn weight_bytes(&self) -> usize {
+        match self {
+            Self::Applied { response, .. } | Self::Answer { response, .. } => response.len(),
+            Self::Status(status) => {
+                STATUS_BYTES + status.configuration.members().len() * STATUS_MEMBER_BYTES
+            }
+            Self::Log(page) => page.entries.iter().map(entry_bytes).sum(),
+            Self::Snapshot(SnapshotAnswer::Piece { bytes, .. }) => bytes.len(),
+            Self::Snapshot(SnapshotAnswer::List(list)) => list.len() * LISTED_BYTES,
+            Self::Snapshot(SnapshotAnswer::Taken(_)) => LISTED_BYTES,
+            Self::Error(error) => error.message.len(),
+            Self::Bootstrapped { .. } | Self::Done => 0,
+        }
+    }
+
     /// Encodes the frame of an answer to request `id`.
     ///
     /// # Errors

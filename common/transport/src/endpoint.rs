@@ -12,11 +12,14 @@ use tokio::time::timeout;
 
 use crate::error::{Cause, ConnectError, EndpointError, Rejection, TurnedAway};
 use crate::limits::{
-    CONNECTION_WINDOW_BYTES, IDLE_TIMEOUT, KEEP_ALIVE, STREAM_WINDOW_BYTES, STREAMS_MAX,
+    CLIENT_STREAMS_MAX, CLIENT_WINDOW_BYTES, CONNECTION_WINDOW_BYTES, IDLE_TIMEOUT,
+    INCOMING_BYTES_MAX, INCOMING_MAX, INCOMING_TOTAL_BYTES_MAX, KEEP_ALIVE, STREAM_WINDOW_BYTES,
+    STREAMS_MAX,
 };
 use crate::probe;
 use crate::reach::{Places, called};
 use crate::reset;
+use crate::seats::{Seat, Seats};
 use crate::socket;
 
 /// What a connection is for; the TLS handshake settles it.
@@ -67,6 +70,7 @@ pub(crate) enum Close {
     Done,
     Refused,
     Malformed,
+    Full,
 }
 
 impl Close {
@@ -75,6 +79,7 @@ impl Close {
             Self::Done => 0,
             Self::Refused => 1,
             Self::Malformed => 2,
+            Self::Full => 3,
         })
     }
 }
@@ -89,13 +94,8 @@ pub struct Accepted {
     /// Where from.
     pub remote: SocketAddr,
     pub(crate) connection: Connection,
-}
-
-impl Accepted {
-    /// Closes the connection and says why.
-    pub fn refuse(self, why: &str) {
-        self.connection.close(Close::Refused.code(), why.as_bytes());
-    }
+    /// Its place, which it has until it ends.
+    pub(crate) seat: Seat,
 }
 
 /// A connection from outside before its handshake.
@@ -103,22 +103,33 @@ impl Accepted {
 pub struct Incoming(quinn::Incoming);
 
 impl Incoming {
-    /// Asks whoever has not shown yet that it hears us to come again with a proof of it, which
-    /// keeps nothing here; returns those who have shown it.
-    pub fn proven(self) -> Option<Self> {
-        if self.0.remote_address_validated() || !self.0.may_retry() {
-            return Some(self);
-        }
-        // It fails only for those who need not be asked.
-        let _ = self.0.retry();
-        None
+    /// Returns where it comes from; anybody may have written that, unless it is proven.
+    pub fn remote(&self) -> SocketAddr {
+        plain(self.0.remote_address())
     }
 
-    /// Finishes the handshake and checks whether this role may use this protocol.
+    /// Says whether whoever comes has shown that it receives what is sent to its address.
+    pub fn is_proven(&self) -> bool {
+        self.0.remote_address_validated() || !self.0.may_retry()
+    }
+
+    /// Asks it to come again with a proof of that, which keeps nothing here.
+    pub fn prove(self) {
+        // It fails only for those who need not be asked.
+        let _ = self.0.retry();
+    }
+
+    /// Says nothing: whoever means it comes again.
+    pub fn drop_silently(self) {
+        self.0.ignore();
+    }
+
+    /// Finishes the handshake, checks whether this role may use this protocol, and gives the
+    /// connection a place.
     ///
     /// # Errors
     /// Who came, and which check failed.
-    pub async fn finish(self) -> Result<Accepted, TurnedAway> {
+    pub async fn finish(self, seats: &Seats) -> Result<Accepted, TurnedAway> {
         let remote = plain(self.0.remote_address());
         let away = |cause, why| TurnedAway { cause, who: remote.to_string(), why };
         let broken = |error| away(cause(&error), describe(&error));
@@ -139,7 +150,18 @@ impl Incoming {
             let why = format!("the certificate of {identity} may not use {protocol}");
             return Err(refused(Cause::Role, why));
         }
-        Ok(Accepted { identity, alpn, remote, connection })
+        if alpn == Alpn::Client && !matches!(identity.role, Role::Operator(_)) {
+            connection.set_max_concurrent_bi_streams(VarInt::from_u32(CLIENT_STREAMS_MAX + 1));
+        } else {
+            connection.set_receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES));
+            connection.set_send_window(u64::from(CONNECTION_WINDOW_BYTES));
+        }
+        let seat = seats.seat(&identity, alpn).map_err(|full| {
+            let why = full.to_string();
+            connection.close(Close::Full.code(), why.as_bytes());
+            TurnedAway { cause: Cause::Crowd, who: format!("{identity} at {remote}"), why }
+        })?;
+        Ok(Accepted { identity, alpn, remote, connection, seat })
     }
 }
 
@@ -231,6 +253,11 @@ impl Endpoint {
         self.inner.accept().await.map(Incoming)
     }
 
+    /// Says whether a node that was dialled was reached at this address.
+    pub fn has_reached(&self, address: SocketAddr) -> bool {
+        self.places.lead_to(address.ip().to_canonical())
+    }
+
     /// Closes all connections, tells the other sides why, and waits until that is sent.
     pub async fn close(&self, reason: &str) {
         self.inner.close(Close::Done.code(), reason.as_bytes());
@@ -252,7 +279,7 @@ impl Endpoint {
         let tls = tls.map_err(|error| failed(error.to_string()))?;
         let quic = QuicClientConfig::try_from(tls).map_err(|error| failed(error.to_string()))?;
         let mut config = ClientConfig::new(Arc::new(quic));
-        config.transport_config(transport());
+        config.transport_config(transport(CONNECTION_WINDOW_BYTES));
         let connecting =
             self.inner.connect_with(config, remote, certs::SERVER_NAME).map_err(|error| {
                 let is_family = remote.port() != 0
@@ -280,7 +307,13 @@ fn server_config(credentials: &Credentials) -> Result<ServerConfig, EndpointErro
     let quic =
         QuicServerConfig::try_from(tls).map_err(|error| EndpointError::Tls(error.to_string()))?;
     let mut config = ServerConfig::with_crypto(Arc::new(quic));
-    config.transport_config(transport());
+    // What nobody has shown a certificate for, and what clients send, is little; nodes and
+    // operators get more when it is known who they are.
+    config
+        .transport_config(transport(CLIENT_WINDOW_BYTES))
+        .max_incoming(INCOMING_MAX)
+        .incoming_buffer_size(INCOMING_BYTES_MAX)
+        .incoming_buffer_size_total(INCOMING_TOTAL_BYTES_MAX);
     Ok(config)
 }
 
@@ -304,6 +337,11 @@ pub(crate) fn broken(address: &str, error: &ConnectionError) -> ConnectError {
         }
         (Some(code), _) if code == u64::from(TransportErrorCode::CONNECTION_REFUSED) => {
             ConnectError::Closed { address, why: "it stops, or has enough connections".into() }
+        }
+        (_, ConnectionError::ApplicationClosed(close))
+            if close.error_code == Close::Full.code() =>
+        {
+            ConnectError::Full { address, why: describe(error) }
         }
         (_, ConnectionError::ApplicationClosed(close))
             if close.error_code == Close::Refused.code() =>
@@ -400,15 +438,16 @@ fn identity(connection: &Connection) -> Result<Identity, String> {
     certs::identity_of(&chain).map_err(|error| error.to_string())
 }
 
-fn transport() -> Arc<TransportConfig> {
+/// The settings of connections on which so many bytes may be under way, in each direction.
+fn transport(window_bytes: u32) -> Arc<TransportConfig> {
     let mut config = TransportConfig::default();
     let idle = IDLE_TIMEOUT.try_into().expect("two seconds fit");
     config
         .max_idle_timeout(Some(idle))
         .keep_alive_interval(Some(KEEP_ALIVE))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
-        .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES))
-        .send_window(u64::from(CONNECTION_WINDOW_BYTES))
+        .receive_window(VarInt::from_u32(window_bytes))
+        .send_window(u64::from(window_bytes))
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
         .max_concurrent_uni_streams(VarInt::from_u32(STREAMS_MAX))
         .datagram_receive_buffer_size(None)

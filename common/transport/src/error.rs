@@ -38,6 +38,10 @@ pub enum Cause {
     Greeting,
     /// It sent bytes that make no sense.
     Nonsense,
+    /// There was no place for another connection.
+    Crowd,
+    /// It reads no answers.
+    Deaf,
 }
 
 /// Somebody who came and was not let in, or was sent away.
@@ -101,6 +105,14 @@ pub enum ConnectError {
         /// The resolved address.
         address: String,
         /// The other side's word, or ours.
+        why: String,
+    },
+    /// The node has no place for another connection, of anybody or of this certificate.
+    #[error("{address} takes no more connections: {why}")]
+    Full {
+        /// The resolved address.
+        address: String,
+        /// Which limit is reached.
         why: String,
     },
     /// The node refused, and said why.
@@ -191,6 +203,10 @@ pub enum Precision {
     Rejected,
     /// The node says no, or why it cannot help.
     Refused,
+    /// The node serves others, and has no place for another connection.
+    Full,
+    /// The node has another history than the one that was named.
+    Generation,
     /// Somebody is not who he should be.
     Identity,
 }
@@ -204,6 +220,8 @@ impl ConnectError {
             Self::Resolve { .. } => Precision::Unresolved,
             Self::Rejected { .. } => Precision::Rejected,
             Self::Closed { .. } | Self::Protocol { .. } => Precision::Refused,
+            Self::Full { .. } => Precision::Full,
+            Self::Refused { code: RefusalCode::Generation, .. } => Precision::Generation,
             Self::Handshake { .. } | Self::Refused { .. } => Precision::Identity,
             Self::Several { errors } => {
                 errors.iter().map(Self::precision).max().unwrap_or(Precision::Nothing)
@@ -222,6 +240,7 @@ impl ConnectError {
             | Self::Mute { .. }
             | Self::Handshake { .. }
             | Self::Closed { .. }
+            | Self::Full { .. }
             | Self::Protocol { .. } => None,
         }
     }

@@ -2,6 +2,7 @@
 
 use consensus::{Incarnation, Message, NodeId};
 
+use crate::allowance::Held;
 use crate::error::Cause;
 use crate::snapshot::IncomingSnapshot;
 
@@ -16,6 +17,8 @@ pub enum PeerEvent {
         incarnation: Incarnation,
         /// What it said.
         message: Message,
+        /// The room that it takes until the loop has it.
+        held: Held,
     },
     /// A leader offers a snapshot.
     Offered(IncomingSnapshot),

@@ -10,6 +10,7 @@
 //! - Receiving holds the sender back, by QUIC's windows; nothing grows without bound.
 //! - No Raft rules: messages go through as they are.
 
+mod allowance;
 mod arrivals;
 mod call;
 mod chunks;
@@ -28,11 +29,13 @@ mod receive;
 mod removed;
 mod reset;
 mod responder;
+mod seats;
 mod serve;
 mod snapshot;
 mod socket;
 mod stream;
 
+pub use allowance::Held;
 pub use call::ClientConnection;
 pub use certs;
 pub use endpoint::{Accepted, Alpn, Endpoint, Incoming};
@@ -48,5 +51,6 @@ pub use probe::closed;
 pub use reach::Trail;
 pub use removed::Removed;
 pub use responder::{ClientRequest, Responder};
+pub use seats::{Full, SeatLimits, Seats};
 pub use serve::serve_client;
 pub use snapshot::{IncomingSnapshot, OutgoingSnapshot, SnapshotSender};

@@ -37,6 +37,61 @@ pub const STREAM_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 /// Bytes of a connection that may be under way and unread.
 pub const CONNECTION_WINDOW_BYTES: u32 = 32 * 1024 * 1024;
 
+/// Bytes of a client's connection that may be under way and unread, in each direction. It bounds
+/// what a client that reads nothing makes a node keep, and still carries 5 MB/s over 50 ms.
+pub const CLIENT_WINDOW_BYTES: u32 = 256 * 1024;
+
+/// Streams that a client may have open at a time.
+pub const CLIENT_STREAMS_MAX: u32 = 4;
+
+/// Bytes that a frame is counted as beyond its own: what is noted about it, and a short answer.
+pub const FRAME_OVERHEAD_BYTES: usize = 1024;
+
+/// Bytes of requests, or of peers' messages, of one connection that are not answered or taken yet;
+/// beyond it, the connection is not read.
+pub const INTAKE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// The same of all connections of one certificate.
+pub const IDENTITY_INTAKE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The same of all users, of all operators, or of all nodes that pass requests on.
+pub const KIND_INTAKE_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// Bytes of messages of all peers together that the loop has not taken yet.
+pub const PEERS_INTAKE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Bytes of answers of one connection that are not written yet; beyond it, answers are refusals.
+pub const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// The same of all connections of one certificate.
+pub const IDENTITY_ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The same of all users, of all operators, or of all nodes that pass requests on.
+pub const KIND_ANSWER_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// A client that takes nothing of its answers for so long is sent away.
+pub const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Connections that are kept for operators, beyond those that anybody may have.
+pub const OPERATORS_SEATS_MAX: usize = 64;
+
+/// How many of these one operator's certificate gets.
+pub const OPERATOR_SEATS_MAX: usize = 32;
+
+/// Connections of nodes as peers, and as many that pass requests on.
+pub const NODES_SEATS_MAX: usize = 256;
+
+/// How many of these one node's certificate gets.
+pub const NODE_SEATS_MAX: usize = 16;
+
+/// Connections that wait until somebody looks at them.
+pub const INCOMING_MAX: usize = 1_024;
+
+/// Bytes that one of them, and all of them together, may have sent meanwhile.
+pub const INCOMING_BYTES_MAX: u64 = 16 * 1024;
+/// As [`INCOMING_BYTES_MAX`] says.
+pub const INCOMING_TOTAL_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
 /// Streams that a peer may have open at a time.
 pub const STREAMS_MAX: u32 = 16;
 
@@ -48,9 +103,6 @@ pub const READ_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes of messages written to a stream at a time, beyond the last message.
 pub const WRITE_BYTES_MAX: usize = 256 * 1024;
-
-/// Answers written to a client at a time.
-pub const ANSWERS_MAX: usize = 512;
 
 /// Bytes of a snapshot that may be sent before the receiver has written them: far below a
 /// connection's window, so that a slow disk there never holds up heartbeats and entries.

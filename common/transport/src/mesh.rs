@@ -3,18 +3,20 @@
 //! members here are answered on the connection that they dialled.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use consensus::{Message, NodeId};
 use protocol::{Hello, ProtocolError, encode_message};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::arrivals::Arrivals;
 use crate::endpoint::{Accepted, Endpoint};
 use crate::error::ConnectError;
 use crate::event::PeerEvent;
 use crate::identify::identify;
+use crate::limits::PEERS_INTAKE_BYTES_MAX;
 use crate::peer::{Peer, PeerInfo};
 use crate::receive::{Receiver, ReturnPaths};
 use crate::removed::Removed;
@@ -38,7 +40,9 @@ impl Mesh {
         assert!(hello.node.is_some(), "a node with peers is a node");
         let (return_paths, removed) = (ReturnPaths::default(), Removed::default());
         let arrivals = Arrivals::default();
-        let receiver = Receiver { generation, hello, events, return_paths, removed, arrivals };
+        let room = Arc::new(Semaphore::new(PEERS_INTAKE_BYTES_MAX));
+        let receiver =
+            Receiver { generation, hello, events, return_paths, removed, arrivals, room };
         Self { endpoint, receiver, peers: BTreeMap::new() }
     }
 

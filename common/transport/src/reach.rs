@@ -4,7 +4,7 @@
 //! longer still knows how far it came.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -167,6 +167,11 @@ impl Places {
             }
         }
         reached.map(|(_, reached)| reached)
+    }
+
+    /// Says whether some name led to this address when it worked last.
+    pub(crate) fn lead_to(&self, ip: IpAddr) -> bool {
+        lock(&self.good).values().any(|good| good.place.ip().to_canonical() == ip)
     }
 
     /// Returns where a name leads; first where it worked last. If nobody can tell any more, or not

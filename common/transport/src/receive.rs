@@ -7,8 +7,9 @@ use bytes::Bytes;
 use consensus::{Incarnation, NodeId};
 use protocol::{Generation, Hello, decode_message};
 use quinn::{Connection, RecvStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
+use crate::allowance::Intake;
 use crate::arrivals::Arrivals;
 use crate::endpoint::{Accepted, Close};
 use crate::error::{Cause, SnapshotError};
@@ -28,6 +29,8 @@ pub(crate) struct Receiver {
     pub(crate) return_paths: ReturnPaths,
     pub(crate) removed: Removed,
     pub(crate) arrivals: Arrivals,
+    /// The room for messages of all peers that the loop has not taken yet.
+    pub(crate) room: Arc<Semaphore>,
 }
 
 /// The ways back to those who have dialled this node.
@@ -162,9 +165,10 @@ impl Receiver {
             Ok(kind) => return Err(nonsense(format!("a stream of unknown kind {kind}"))),
             Err(_) => return Ok(()),
         }
+        let intake = Intake::within(&[Arc::clone(&self.room)]);
         loop {
-            let frame = match frames.next().await {
-                Ok(frame) => frame,
+            let (frame, held) = match frames.next_within(&intake).await {
+                Ok(next) => next,
                 Err(ReadFailure::Ended(_)) => return Ok(()),
                 Err(ReadFailure::Malformed(error)) => return Err(nonsense(error.to_string())),
             };
@@ -174,7 +178,7 @@ impl Receiver {
             }
             let message = decode_message(&self.generation, frame)
                 .map_err(|error| nonsense(error.to_string()))?;
-            let received = PeerEvent::Received { from, incarnation, message };
+            let received = PeerEvent::Received { from, incarnation, message, held };
             if self.events.send(received).await.is_err() {
                 return Ok(());
             }

@@ -9,8 +9,9 @@ use protocol::{ErrorCode, ErrorReply, LeaderHint, Outcome, Passage, Request, Res
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
 
+use crate::allowance::{Held, Outlet, Taken};
 use crate::forward::Forwarder;
-use crate::limits::FORWARD_TIMEOUT_MAX;
+use crate::limits::{FORWARD_TIMEOUT_MAX, FRAME_OVERHEAD_BYTES};
 
 /// A request, who asks, and the way back.
 pub struct ClientRequest {
@@ -30,6 +31,10 @@ pub struct Responder {
     pub(crate) answered: bool,
     pub(crate) queue: mpsc::UnboundedSender<Answer>,
     pub(crate) permit: Option<OwnedSemaphorePermit>,
+    /// The room that the request takes until its answer is written.
+    pub(crate) held: Held,
+    /// The room for the answer.
+    pub(crate) outlet: Arc<Outlet>,
     /// What to forward, if another node leads.
     pub(crate) forwardable: Option<Box<Forwardable>>,
 }
@@ -39,6 +44,8 @@ pub(crate) struct Answer {
     pub(crate) id: u64,
     pub(crate) response: Response,
     _permit: Option<OwnedSemaphorePermit>,
+    _held: Held,
+    _taken: Option<Taken>,
 }
 
 /// A request that may be forwarded to the leader, should this node not lead.
@@ -50,8 +57,9 @@ pub(crate) struct Forwardable {
 }
 
 impl Responder {
-    /// Sends the answer; never blocks. The queue is bounded by the requests in flight. If the
-    /// answer is that another node leads, that one may be asked first.
+    /// Sends the answer; never blocks. The queue is bounded by the requests in flight and by the
+    /// bytes of their answers: one that has no room, as its client does not read, is replaced by a
+    /// refusal. If the answer is that another node leads, that one may be asked first.
     pub fn send(mut self, response: Response) {
         match self.forwardable.take().zip(other_leader(&response)) {
             Some((forwardable, leader)) => forwardable.forward(leader, self),
@@ -61,7 +69,9 @@ impl Responder {
 
     fn answer(&mut self, response: Response) {
         self.answered = true;
-        let answer = Answer { id: self.id, response, _permit: self.permit.take() };
+        let (response, taken) = fit(response, &self.outlet);
+        let (permit, held) = (self.permit.take(), std::mem::take(&mut self.held));
+        let answer = Answer { id: self.id, response, _permit: permit, _held: held, _taken: taken };
         // If the client has gone, nobody waits for it.
         let _ = self.queue.send(answer);
     }
@@ -112,6 +122,41 @@ impl Forwardable {
             responder.send(answer.await);
             drop(permits);
         });
+    }
+}
+
+/// Takes room for an answer, or says that there is none. What is small has its room already: the
+/// request was counted with it.
+fn fit(response: Response, outlet: &Arc<Outlet>) -> (Response, Option<Taken>) {
+    let bytes = response.weight_bytes();
+    if bytes <= FRAME_OVERHEAD_BYTES / 2 {
+        return (response, None);
+    }
+    match outlet.take(bytes) {
+        Some(taken) => (response, Some(taken)),
+        None => (unread(&response), None),
+    }
+}
+
+/// What is answered in place of an answer that has no room.
+fn unread(response: &Response) -> Response {
+    let message = "as many bytes of answers wait as this connection or certificate may have: read \
+                   them first, or ask for less at a time";
+    match response {
+        // It is done; with a session, the answer can be had later.
+        Response::Applied { .. } | Response::Bootstrapped { .. } | Response::Done => {
+            Response::Error(ErrorReply {
+                code: ErrorCode::Abandoned,
+                message: message.into(),
+                leader: None,
+                outcome: Outcome::Unknown,
+            })
+        }
+        Response::Answer { .. }
+        | Response::Status(_)
+        | Response::Log(_)
+        | Response::Snapshot(_)
+        | Response::Error(_) => refusal(ErrorCode::Busy, message),
     }
 }
 

@@ -7,15 +7,17 @@ use certs::{Identity, Role};
 use consensus::NodeId;
 use protocol::limits::REQUESTS_IN_FLIGHT_MAX;
 use protocol::{ErrorCode, ErrorReply, Hello, Outcome, Passage, ProtocolError, Request, Response};
-use quinn::{RecvStream, SendStream};
+use quinn::{Connection, RecvStream, SendStream};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
 
+use crate::allowance::{Intake, Outlet};
 use crate::chunks::Chunks;
 use crate::endpoint::{Accepted, Close};
 use crate::error::{Cause, TurnedAway};
 use crate::forward::Forwarder;
 use crate::handshake::{Caller, answer_hello};
-use crate::limits::ANSWERS_MAX;
+use crate::limits::{ANSWER_PATIENCE, CLIENT_STREAMS_MAX, WRITE_BYTES_MAX};
 use crate::responder::{Answer, ClientRequest, Forwardable, Responder, refusal};
 use crate::stream::{FrameStream, ReadFailure};
 
@@ -29,65 +31,107 @@ pub async fn serve_client(
     ours: Hello,
     (requests, forwarder): (mpsc::Sender<ClientRequest>, Forwarder),
 ) -> Result<(), TurnedAway> {
-    let connection = accepted.connection;
-    let who = format!("{} at {}", accepted.identity, accepted.remote);
+    let Accepted { identity, alpn: _, remote, connection, seat } = accepted;
+    let who = format!("{identity} at {remote}");
     let away = |(cause, why)| TurnedAway { cause, who: who.clone(), why };
     answer_hello(&connection, &ours, Caller::Client).await.map_err(away)?;
-    let identity = Arc::new(accepted.identity);
-    let nonsense = Arc::new(OnceLock::new());
-    while let Ok((send, receive)) = connection.accept_bi().await {
-        let to = (requests.clone(), forwarder.clone());
-        let identity = Arc::clone(&identity);
-        let (connection, nonsense) = (connection.clone(), Arc::clone(&nonsense));
+    let identity = Arc::new(identity);
+    let ended = Arc::new(OnceLock::new());
+    let streams = Arc::new(Semaphore::new(CLIENT_STREAMS_MAX as usize));
+    let credits = Arc::new(Semaphore::new(REQUESTS_IN_FLIGHT_MAX));
+    loop {
+        let Ok(place) = Arc::clone(&streams).acquire_owned().await else { break };
+        let Ok((send, receive)) = connection.accept_bi().await else { break };
+        let stream = Stream {
+            identity: Arc::clone(&identity),
+            credits: Arc::clone(&credits),
+            intake: seat.intake.clone(),
+            outlet: Arc::clone(&seat.outlet),
+            requests: requests.clone(),
+            forwarder: forwarder.clone(),
+            end: End { connection: connection.clone(), why: Arc::clone(&ended) },
+        };
         tokio::spawn(async move {
-            if let Err(error) = serve_stream(send, receive, identity, to).await {
-                let why = error.to_string();
-                // First, for who waits for the connection's end looks for the reason.
-                let _ = nonsense.set(why.clone());
-                connection.close(Close::Malformed.code(), why.as_bytes());
+            let end = stream.end.clone();
+            if let Err(error) = stream.serve(send, receive).await {
+                end.close(Close::Malformed, Cause::Nonsense, &error.to_string());
             }
+            drop(place);
         });
     }
-    nonsense.get().map_or(Ok(()), |why: &String| Err(away((Cause::Nonsense, why.clone()))))
+    // It keeps its place until it is gone.
+    connection.closed().await;
+    drop(seat);
+    ended.get().map_or(Ok(()), |why: &(Cause, String)| Err(away(why.clone())))
 }
 
-/// Serves a stream until it ends.
-///
-/// # Errors
-/// If what comes makes no sense: the connection must be closed.
-async fn serve_stream(
-    send: SendStream,
-    receive: RecvStream,
+/// How a connection is ended, with a reason that whoever waits for its end finds.
+#[derive(Clone)]
+struct End {
+    connection: Connection,
+    why: Arc<OnceLock<(Cause, String)>>,
+}
+
+impl End {
+    fn close(&self, how: Close, cause: Cause, why: &str) {
+        // First, for who waits for the connection's end looks for the reason.
+        let _ = self.why.set((cause, why.to_owned()));
+        self.connection.close(how.code(), why.as_bytes());
+    }
+}
+
+/// A stream of requests, and of their answers.
+struct Stream {
     identity: Arc<Identity>,
-    (requests, forwarder): (mpsc::Sender<ClientRequest>, Forwarder),
-) -> Result<(), ProtocolError> {
-    let (queue, answers) = mpsc::unbounded_channel();
-    tokio::spawn(write_answers(answers, send));
-    let credits = Arc::new(Semaphore::new(REQUESTS_IN_FLIGHT_MAX));
-    let mut frames = FrameStream::new(receive);
-    loop {
-        let Ok(permit) = Arc::clone(&credits).acquire_owned().await else {
-            return Ok(());
-        };
-        let frame = match frames.next().await {
-            Ok(frame) => frame,
-            Err(ReadFailure::Ended(_)) => return Ok(()),
-            Err(ReadFailure::Malformed(error)) => return Err(error),
-        };
-        let (id, request, passage) = Request::decode(&frame)?;
-        let forwardable = Forwardable::of(&forwarder, &request, &identity, &passage).map(Box::new);
-        let queue = queue.clone();
-        let responder = Responder { id, answered: false, queue, permit: Some(permit), forwardable };
-        let (identity, via) = match speaker(&identity, &request, &passage) {
-            Ok(speaker) => speaker,
-            Err(why) => {
-                responder.send(refusal(ErrorCode::Unauthorised, why));
-                continue;
+    /// Requests of the connection that are not answered.
+    credits: Arc<Semaphore>,
+    intake: Intake,
+    outlet: Arc<Outlet>,
+    requests: mpsc::Sender<ClientRequest>,
+    forwarder: Forwarder,
+    end: End,
+}
+
+impl Stream {
+    /// Serves the stream until it ends.
+    ///
+    /// # Errors
+    /// If what comes makes no sense: the connection must be closed.
+    async fn serve(self, send: SendStream, receive: RecvStream) -> Result<(), ProtocolError> {
+        let (queue, answers) = mpsc::unbounded_channel();
+        tokio::spawn(write_answers(answers, send, self.end.clone()));
+        let mut frames = FrameStream::new(receive);
+        loop {
+            let Ok(permit) = Arc::clone(&self.credits).acquire_owned().await else {
+                return Ok(());
+            };
+            let (frame, held) = match frames.next_within(&self.intake).await {
+                Ok(next) => next,
+                Err(ReadFailure::Ended(_)) => return Ok(()),
+                Err(ReadFailure::Malformed(error)) => return Err(error),
+            };
+            let (id, request, passage) = Request::decode(&frame)?;
+            let forwardable = Forwardable::of(&self.forwarder, &request, &self.identity, &passage);
+            let responder = Responder {
+                id,
+                answered: false,
+                queue: queue.clone(),
+                permit: Some(permit),
+                held,
+                outlet: Arc::clone(&self.outlet),
+                forwardable: forwardable.map(Box::new),
+            };
+            let (identity, via) = match speaker(&self.identity, &request, &passage) {
+                Ok(speaker) => speaker,
+                Err(why) => {
+                    responder.send(refusal(ErrorCode::Unauthorised, why));
+                    continue;
+                }
+            };
+            let request = ClientRequest { request, identity, via, responder };
+            if self.requests.send(request).await.is_err() {
+                return Ok(());
             }
-        };
-        let request = ClientRequest { request, identity, via, responder };
-        if requests.send(request).await.is_err() {
-            return Ok(());
         }
     }
 }
@@ -127,16 +171,34 @@ fn speaker(
     }
 }
 
-async fn write_answers(mut answers: mpsc::UnboundedReceiver<Answer>, mut send: SendStream) {
+/// Writes answers as they come, some at a time. A client that takes nothing of them for long is sent
+/// away: what waits for it is in the way of its others.
+async fn write_answers(
+    mut answers: mpsc::UnboundedReceiver<Answer>,
+    mut send: SendStream,
+    end: End,
+) {
     let mut waiting = Chunks::default();
     let mut batch = Vec::new();
-    while answers.recv_many(&mut batch, ANSWERS_MAX).await > 0 {
-        waiting.extend(batch.iter().map(encode));
-        let chunks = waiting.take();
-        if send.write_all_chunks(chunks).await.is_err() {
-            return;
+    while let Some(answer) = answers.recv().await {
+        let mut next = Some(answer);
+        while let Some(answer) = next {
+            waiting.extend([encode(&answer)]);
+            batch.push(answer);
+            next = if waiting.bytes() < WRITE_BYTES_MAX { answers.try_recv().ok() } else { None };
         }
-        chunks.clear();
+        let mut chunks = &mut waiting.take()[..];
+        while !chunks.is_empty() {
+            match timeout(ANSWER_PATIENCE, send.write_chunks(chunks)).await {
+                Ok(Ok(written)) => chunks = &mut chunks[written.chunks..],
+                Ok(Err(_)) => return,
+                Err(_) => {
+                    let why = format!("it has taken no answer for {ANSWER_PATIENCE:?}");
+                    return end.close(Close::Refused, Cause::Deaf, &why);
+                }
+            }
+        }
+        waiting.take().clear();
         batch.clear();
     }
 }

@@ -5,6 +5,7 @@ use protocol::{Frame, FrameReader, ProtocolError};
 use quinn::{RecvStream, SendStream, WriteError};
 use tokio::sync::mpsc;
 
+use crate::allowance::{Held, Intake};
 use crate::chunks::Chunks;
 use crate::limits::{READ_BYTES_MAX, WRITE_BYTES_MAX};
 
@@ -45,24 +46,47 @@ impl FrameStream {
         Ok(kind[0])
     }
 
+    /// Returns the next frame once there is room for it: of a frame that has none, no more is read
+    /// than its beginning.
+    pub(crate) async fn next_within(
+        &mut self,
+        intake: &Intake,
+    ) -> Result<(Frame, Held), ReadFailure> {
+        let announced = loop {
+            match self.reader.announced().map_err(ReadFailure::Malformed)? {
+                Some(bytes) => break bytes,
+                None => self.read().await?,
+            }
+        };
+        let held = intake.hold(announced).await;
+        Ok((self.next().await?, held))
+    }
+
     pub(crate) async fn next(&mut self) -> Result<Frame, ReadFailure> {
         loop {
             match self.reader.next_frame() {
                 Ok(Some(frame)) => return Ok(frame),
-                Ok(None) => {}
+                Ok(None) => self.read().await?,
                 Err(error) => return Err(ReadFailure::Malformed(error)),
             }
-            let chunk = self.stream.read_chunk(READ_BYTES_MAX, true).await;
-            match chunk.map_err(|error| ReadFailure::Ended(error.to_string()))? {
-                Some(chunk) => self.reader.extend(&chunk.bytes),
-                None if self.reader.is_between_frames() => {
-                    return Err(ReadFailure::Ended("the stream was finished".into()));
-                }
-                None => {
-                    let what = "a frame";
-                    let cut = ProtocolError::Truncated { what, needed: 1, found: 0 };
-                    return Err(ReadFailure::Malformed(cut));
-                }
+        }
+    }
+
+    /// Reads some more.
+    async fn read(&mut self) -> Result<(), ReadFailure> {
+        let chunk = self.stream.read_chunk(READ_BYTES_MAX, true).await;
+        match chunk.map_err(|error| ReadFailure::Ended(error.to_string()))? {
+            Some(chunk) => {
+                self.reader.extend(&chunk.bytes);
+                Ok(())
+            }
+            None if self.reader.is_between_frames() => {
+                Err(ReadFailure::Ended("the stream was finished".into()))
+            }
+            None => {
+                let what = "a frame";
+                let cut = ProtocolError::Truncated { what, needed: 1, found: 0 };
+                Err(ReadFailure::Malformed(cut))
             }
         }
     }

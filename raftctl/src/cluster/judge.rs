@@ -1,7 +1,7 @@
 //! Judging how the cluster does: one word, one reason, and how many more failures it tolerates.
 
 use certs::Validity;
-use client::NodeStatus;
+use client::{Common, NodeStatus};
 use consensus::{Configuration, NodeId, Voters};
 
 use crate::cluster::links::{somebody_could_lead, tolerates};
@@ -16,9 +16,11 @@ use crate::exit::Exit;
 use crate::output::units::{self, age};
 
 /// What makes a serving cluster degraded; other remarks are only to be looked at in time.
-const GRAVE: [Code; 11] = [
+const GRAVE: [Code; 13] = [
     codes::MEMBER_SILENT,
     codes::CERTIFICATES,
+    codes::CROWDED,
+    codes::HISTORY,
     codes::MEMBER_FAILED,
     codes::MEMBER_FOREIGN,
     codes::OUT_OF_REACH,
@@ -191,12 +193,33 @@ fn without_configuration(survey: &Survey, remarks: Vec<Remark>) -> Verdict {
     let total = survey.rows.len();
     let answered = survey.answers().count();
     if answered == 0 {
+        if let Some(refusal) = refused(survey) {
+            return Verdict { health: Health::Unknown, reason: refusal, tolerates: None, remarks };
+        }
         let need = total / 2 + 1;
         let reason = format!("0 of {total} nodes reachable, need {need}");
         return Verdict { health: Health::NoQuorum, reason, tolerates: None, remarks };
     }
     let reason = format!("{answered} of {total} nodes answer, and none has a history");
     Verdict { health: Health::Uninitialised, reason, tolerates: None, remarks }
+}
+
+/// Says that nodes are there and refuse this client, where that is all that is known: whether the
+/// cluster serves others cannot be told from here.
+fn refused(survey: &Survey) -> Option<String> {
+    let silences = survey.rows.iter().filter_map(|row| row.answer.as_ref().err());
+    let of = |common| silences.clone().filter(|silence| silence.common == common).count();
+    let (full, history) = (of(Common::Full), of(Common::Generation));
+    let total = survey.rows.len();
+    match (full, history) {
+        (0, 0) => None,
+        (0, _) => {
+            Some(format!("{history} of {total} nodes have another history than the one known here"))
+        }
+        (_, _) => Some(format!(
+            "{full} of {total} nodes are there and take no more connections: they may serve others"
+        )),
+    }
 }
 
 fn resources(name: &str, status: &NodeStatus, now_unix_s: i64) -> Vec<(String, Code)> {

@@ -21,7 +21,11 @@ pub(crate) fn why_nobody_leads(survey: &Survey, verdict: &Verdict) -> Vec<String
         // A leader that hears too few is told of with its reason.
         Health::NoQuorum if survey.leader().is_some() => Vec::new(),
         Health::NoQuorum => nobody_wins(survey, false),
-        Health::Healthy | Health::Degraded | Health::Joint | Health::Uninitialised => Vec::new(),
+        Health::Healthy
+        | Health::Degraded
+        | Health::Joint
+        | Health::Uninitialised
+        | Health::Unknown => Vec::new(),
     }
 }
 

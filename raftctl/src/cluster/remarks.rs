@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use client::{NodeStatus, PeerReport};
+use client::{Common, NodeStatus, PeerReport};
 use consensus::{FlowKind, NodeId, RoleKind};
 
 use crate::cluster::links::{Link, link, report};
@@ -88,7 +88,12 @@ fn silent(survey: &Survey, leader: Option<&NodeStatus>, row: &Row, silence: &Sil
         );
         return (text, codes::OUT_OF_REACH);
     }
-    let code = if silence.certificates { codes::CERTIFICATES } else { codes::MEMBER_SILENT };
+    let code = match silence.common {
+        Common::Certificates => codes::CERTIFICATES,
+        Common::Full => codes::CROWDED,
+        Common::Generation => codes::HISTORY,
+        Common::Nothing => codes::MEMBER_SILENT,
+    };
     let silent_ms = row.id.zip(leader).and_then(|(id, leader)| report(leader, id)?.heard_ms);
     let unheard = silent_ms.map_or_else(String::new, |ms| {
         format!("; the leader has not heard from it for {}", units::age(ms))

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use client::{Client, ClientError, NodeStatus};
+use client::{Client, ClientError, Common, NodeStatus};
 use consensus::{Configuration, NodeId, RoleKind};
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout, timeout_at};
@@ -47,8 +47,8 @@ pub(crate) struct Row {
 pub(crate) struct Silence {
     /// In one sentence.
     pub(crate) why: String,
-    /// Whether it is for reasons of certificates.
-    pub(crate) certificates: bool,
+    /// What kind of reason it is.
+    pub(crate) common: Common,
 }
 
 /// A leader that did not answer, as those tell it who follow it.
@@ -219,7 +219,7 @@ async fn ask_all(client: &Client, nodes: Vec<(Option<String>, String)>) -> Vec<R
         let missing = rows.iter().all(|(at, _)| *at != place);
         if missing && let Some(why) = given_up(&rows, &address) {
             let name = name.unwrap_or_else(|| address.clone());
-            let answer = Err(Silence { why, certificates: false });
+            let answer = Err(Silence { why, common: Common::Nothing });
             rows.push((place, Row { name, id: None, address, answer }));
         }
     }
@@ -266,7 +266,7 @@ async fn ask_again(client: &Client, rows: &mut [Row]) {
             Ok(Err(error)) => Err(silence(&error)),
             Err(_) => {
                 let why = format!("it answered a moment ago, and then not within {AGAIN:?}");
-                Err(Silence { why, certificates: false })
+                Err(Silence { why, common: Common::Nothing })
             }
         };
     }
@@ -275,9 +275,9 @@ async fn ask_again(client: &Client, rows: &mut [Row]) {
 /// Says why a node did not answer.
 pub(crate) fn silence(error: &ClientError) -> Silence {
     match error {
-        ClientError::Unreachable { causes, certificates } => Silence {
+        ClientError::Unreachable { causes, common } => Silence {
             why: causes.first().map_or_else(|| error.to_string(), |cause| cause.why.clone()),
-            certificates: *certificates,
+            common: *common,
         },
         ClientError::NoLeader { .. }
         | ClientError::Unknown { .. }
@@ -287,7 +287,7 @@ pub(crate) fn silence(error: &ClientError) -> Silence {
         | ClientError::AnswerNotKept { .. }
         | ClientError::WindowFull { .. }
         | ClientError::NotWaiting { .. }
-        | ClientError::Endpoint(_) => Silence { why: error.to_string(), certificates: false },
+        | ClientError::Endpoint(_) => Silence { why: error.to_string(), common: Common::Nothing },
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use client::{NodeStatus, PeerReport};
+use client::{Common, NodeStatus, PeerReport};
 use consensus::{Configuration, FlowKind, Incarnation, Majority, Member, NodeId, RoleKind, Voters};
 use protocol::Generation;
 
@@ -105,7 +105,7 @@ pub(crate) fn survey(answers: Vec<Option<NodeStatus>>) -> Survey {
         address: format!("n{number}:7400"),
         answer: answer
             .map(Box::new)
-            .ok_or(Silence { why: "no answer in 2 s".into(), certificates: false }),
+            .ok_or(Silence { why: "no answer in 2 s".into(), common: Common::Nothing }),
     };
     Survey::of((1..).zip(answers).map(row).collect())
 }

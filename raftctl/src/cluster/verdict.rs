@@ -20,6 +20,8 @@ pub(crate) enum Health {
     NoQuorum,
     /// No node has a history.
     Uninitialised,
+    /// Nodes are there and refuse this client, so that nothing is known of the cluster.
+    Unknown,
 }
 
 impl Health {
@@ -28,7 +30,9 @@ impl Health {
         match self {
             Self::Healthy => Exit::Done,
             Self::Degraded | Self::Joint => Exit::Degraded,
-            Self::NoLeader | Self::NoQuorum | Self::Uninitialised => Exit::Unhealthy,
+            Self::NoLeader | Self::NoQuorum | Self::Uninitialised | Self::Unknown => {
+                Exit::Unhealthy
+            }
         }
     }
 }
@@ -42,6 +46,7 @@ impl fmt::Display for Health {
             Self::NoLeader => "NO LEADER",
             Self::NoQuorum => "NO QUORUM",
             Self::Uninitialised => "UNINITIALISED",
+            Self::Unknown => "UNKNOWN",
         })
     }
 }

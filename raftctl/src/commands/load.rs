@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clap::Args;
-use client::{Client, ClientError, Session as ClientSession};
+use client::{Client, ClientError, Common, Session as ClientSession};
 use serde_json::json;
 use state_machine::{KvCommand as Change, KvResponse};
 use tokio::sync::mpsc::Receiver;
@@ -420,7 +420,7 @@ async fn until_known(shared: &Shared, command: Bytes) -> Result<()> {
                 shared.repeated.fetch_add(1, Ordering::Relaxed);
             }
             ClientError::NoLeader { .. }
-            | ClientError::Unreachable { certificates: false, .. }
+            | ClientError::Unreachable { common: Common::Nothing | Common::Full, .. }
             | ClientError::WindowFull { .. } => {}
             ClientError::Unreachable { .. }
             | ClientError::Refused(_)

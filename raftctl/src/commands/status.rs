@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
-use client::Client;
+use client::{Client, Common};
 
 use crate::bundle::now_unix_s;
 use crate::cluster::judge::judge;
@@ -114,14 +114,21 @@ pub(crate) fn view(
 
 fn unreachable(survey: &Survey) -> Report {
     let mut causes = Vec::new();
-    let mut certificates = true;
+    let mut found = Vec::new();
     for row in &survey.rows {
         if let Err(silence) = &row.answer {
-            certificates &= silence.certificates;
+            found.push(silence.common);
             causes.push(client::Cause { endpoint: row.address.clone(), why: silence.why.clone() });
         }
     }
-    Report::from_client(client::ClientError::Unreachable { causes, certificates })
+    let all = |common| found.iter().all(|found| *found == common);
+    let common = match () {
+        () if all(Common::Certificates) => Common::Certificates,
+        () if found.contains(&Common::Full) => Common::Full,
+        () if found.contains(&Common::Generation) => Common::Generation,
+        () => Common::Nothing,
+    };
+    Report::from_client(client::ClientError::Unreachable { causes, common })
 }
 
 async fn wait(

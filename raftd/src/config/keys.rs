@@ -218,7 +218,7 @@ const fn number(
 }
 
 /// All keys, in the order of the manual page.
-pub static KEYS: [Key; 21] = [
+pub static KEYS: [Key; 22] = [
     path(
         "data_dir",
         Some(DATA_DIR_DEFAULT),
@@ -321,7 +321,15 @@ pub static KEYS: [Key; 21] = [
         "limits.connections_max",
         ("connections", 1_024, 4, 65_536),
         Field::Small(|draft| &mut draft.config.limits.connections_max),
-        "the most client connections at once; more are closed with a reason",
+        "the most client connections at once; more are closed with a reason, but 64 more are kept \
+         for operators",
+    ),
+    number(
+        "limits.connections_per_identity_max",
+        ("connections", 0, 0, 65_536),
+        Field::Optional(|draft| &mut draft.config.limits.connections_per_identity_max),
+        "the most of them with one certificate, so that one user leaves places for the others; 0 \
+         is a quarter of limits.connections_max, and 4 at least",
     ),
     number(
         "limits.uncommitted_bytes_max",

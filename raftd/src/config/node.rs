@@ -7,6 +7,10 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use certs::Credentials;
+use transport::SeatLimits;
+
+/// One certificate gets at least so many connections, where there are few in all.
+const CONNECTIONS_PER_IDENTITY_MIN: u32 = 4;
 
 /// The configuration of a node. The defaults are those of raftd.toml(5).
 #[derive(Clone, Debug)]
@@ -77,8 +81,10 @@ pub struct Raft {
 pub struct Limits {
     /// The most client requests that are admitted and not yet answered.
     pub requests_max: u32,
-    /// The most client connections at once.
+    /// The most client connections at once, beside some that are kept for operators.
     pub connections_max: u32,
+    /// The most of them with one certificate; a quarter of all of them if it is not set.
+    pub connections_per_identity_max: Option<u32>,
     /// The most bytes of commands that are proposed and not yet applied.
     pub uncommitted_bytes_max: u64,
     /// The most entries that the log may hold beyond the commit index.
@@ -94,4 +100,16 @@ pub struct Limits {
     /// The most bytes of a snapshot that are written, or of it and of old entries that are sent to
     /// one peer, in a second.
     pub snapshot_bytes_per_s_max: u64,
+}
+
+impl Limits {
+    /// Returns how many places there are for connections of clients.
+    pub(crate) fn seats(&self) -> SeatLimits {
+        let quarter = (self.connections_max / 4).max(CONNECTIONS_PER_IDENTITY_MIN);
+        let own = self.connections_per_identity_max.unwrap_or(quarter).min(self.connections_max);
+        SeatLimits {
+            connections_max: self.connections_max as usize,
+            per_identity_max: own as usize,
+        }
+    }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::error::Common;
 use proptest::prelude::*;
 use protocol::{ErrorCode, ErrorReply, LeaderHint, Outcome};
 use std::future::pending;
@@ -253,7 +254,7 @@ fn a_deadline_shorter_than_the_dial_ends_the_search_and_names_every_endpoint() {
     for deadline in [0, 1, 300, 3_000].map(Duration::from_millis) {
         let (ended, took) = search(nodes.clone(), None, deadline);
         assert!(took <= deadline + Duration::from_millis(2), "{took:?}");
-        let Err(ClientError::Unreachable { causes, certificates: false }) = ended else {
+        let Err(ClientError::Unreachable { causes, common: Common::Nothing }) = ended else {
             panic!("{ended:?}");
         };
         assert!(causes.iter().any(|cause| cause.endpoint == name(0)), "{causes:?}");

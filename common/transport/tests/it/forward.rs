@@ -70,7 +70,7 @@ impl World {
         let listener = endpoint.clone();
         tokio::spawn(async move {
             while let Some(incoming) = listener.accept().await {
-                let Ok(accepted) = incoming.finish().await else { continue };
+                let Ok(accepted) = incoming.finish(&crate::places()).await else { continue };
                 let (hello, to) = (says.borrow().clone(), (sender.clone(), forwarder.clone()));
                 tokio::spawn(serve_client(accepted, hello, to));
             }

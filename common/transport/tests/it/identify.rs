@@ -55,7 +55,7 @@ fn start(authority: &Authority, number: u64, says: Hello) -> Side {
     let (accepting, listener) = (Arc::clone(&mesh), endpoint.clone());
     tokio::spawn(async move {
         while let Some(incoming) = listener.accept().await {
-            if let Ok(accepted) = incoming.finish().await {
+            if let Ok(accepted) = incoming.finish(&crate::places()).await {
                 accepting.lock().unwrap().accept(accepted);
             }
         }
@@ -70,7 +70,7 @@ fn start_uninitialised(authority: &Authority, number: u64) -> String {
     let says = Hello { generation: None, ..hello(authority, number) };
     tokio::spawn(async move {
         while let Some(incoming) = endpoint.accept().await {
-            if let Ok(accepted) = incoming.finish().await {
+            if let Ok(accepted) = incoming.finish(&crate::places()).await {
                 tokio::spawn(answer_identify(accepted, says.clone()));
             }
         }

@@ -8,3 +8,8 @@ mod identify;
 mod malformed;
 mod refusals;
 mod restart;
+
+/// Places for whoever comes.
+fn places() -> transport::Seats {
+    transport::Seats::new(transport::SeatLimits { connections_max: 64, per_identity_max: 64 })
+}

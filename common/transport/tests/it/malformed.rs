@@ -44,7 +44,7 @@ fn listener(authority: &Authority) -> (std::net::SocketAddr, mpsc::Receiver<Peer
     let mesh = Mesh::new(endpoint.clone(), hello(authority, 1), sender);
     tokio::spawn(async move {
         while let Some(incoming) = endpoint.accept().await {
-            if let Ok(accepted) = incoming.finish().await {
+            if let Ok(accepted) = incoming.finish(&crate::places()).await {
                 mesh.accept(accepted);
             }
         }

@@ -48,7 +48,7 @@ fn start(authority: &Authority, certified: u64, says: Hello) -> Side {
     let accepting = Arc::clone(&mesh);
     tokio::spawn(async move {
         while let Some(incoming) = endpoint.accept().await {
-            if let Ok(accepted) = incoming.finish().await
+            if let Ok(accepted) = incoming.finish(&crate::places()).await
                 && accepted.alpn == Alpn::Peer
             {
                 accepting.lock().unwrap().accept(accepted);

@@ -67,7 +67,7 @@ impl Process {
             });
             tokio::spawn(async move {
                 while let Some(incoming) = endpoint.accept().await {
-                    if let Ok(accepted) = incoming.finish().await {
+                    if let Ok(accepted) = incoming.finish(&crate::places()).await {
                         mesh.accept(accepted);
                     }
                 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use client::NodeStatus;
 use consensus::{Configuration, RoleKind, Voters};
 
 use super::*;
@@ -175,7 +174,7 @@ fn a_disk_is_judged_by_what_the_node_needs_and_not_by_a_share() {
 #[test]
 fn a_second_address_of_one_node_makes_no_second_row() {
     let mut rows = survey((1..=3).map(|number| Some(well(number))).collect()).rows;
-    let silence = Silence { why: "refused".into(), certificates: false };
+    let silence = Silence { why: "refused".into(), common: Common::Nothing };
     let answer = Err(silence);
     rows.push(Row { name: "alias".into(), id: Some(id(2)), address: "x:1".into(), answer });
     let all = Survey::of(rows);
@@ -327,7 +326,7 @@ fn nodes_that_are_no_members_do_not_make_a_cluster_degraded() {
     let removed = NodeStatus { node: id(4), boot: 4, ..without_leader(3) };
     let answer = Ok(Box::new(removed));
     rows.push(Row { name: "n4".into(), id: Some(id(4)), address: "n4:7400".into(), answer });
-    let answer = Err(Silence { why: "refused".into(), certificates: false });
+    let answer = Err(Silence { why: "refused".into(), common: Common::Nothing });
     rows.push(Row { name: "n5".into(), id: None, address: "n5:7400".into(), answer });
     let all = Survey::of(rows);
     check(&all, Health::Healthy, Some(1), "");

@@ -10,7 +10,7 @@ fn output() -> Output {
 }
 
 fn silent(name: &str) -> Row {
-    let silence = Silence { why: "connection refused".into(), certificates: false };
+    let silence = Silence { why: "connection refused".into(), common: Common::Nothing };
     Row { name: name.into(), id: None, address: format!("{name}:1"), answer: Err(silence) }
 }
 
@@ -42,6 +42,6 @@ fn nobody_has_caught_up_who_does_not_answer() {
 fn a_certificate_problem_is_told_from_silence() {
     let mut rows = vec![silent("n1")];
     assert_eq!(unreachable(&Survey::of(rows.clone())).code, Some(codes::UNREACHABLE));
-    rows[0].answer = Err(Silence { why: "expired".into(), certificates: true });
+    rows[0].answer = Err(Silence { why: "expired".into(), common: Common::Certificates });
     assert_eq!(unreachable(&Survey::of(rows)).code, Some(codes::CERTIFICATES));
 }

@@ -73,7 +73,7 @@ fn coloured(output: &Output, health: Health) -> String {
     let colour = match health {
         Health::Healthy => 32,
         Health::Degraded | Health::Joint => 33,
-        Health::NoLeader | Health::NoQuorum | Health::Uninitialised => 31,
+        Health::NoLeader | Health::NoQuorum | Health::Uninitialised | Health::Unknown => 31,
     };
     match output.colours {
         true => format!("\x1b[1;{colour}m{health}\x1b[0m"),

@@ -1,0 +1,266 @@
+//! The places for connections: so many in all and for one certificate, and some that are kept for
+//! operators and for nodes, so that nobody can keep those out. With a place goes what its guest may
+//! make the node keep in memory.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use certs::{Identity, Role};
+use tokio::sync::Semaphore;
+
+use crate::allowance::{Intake, Outlet};
+use crate::endpoint::Alpn;
+use crate::limits::{
+    ANSWER_BYTES_MAX, IDENTITY_ANSWER_BYTES_MAX, IDENTITY_INTAKE_BYTES_MAX, KIND_ANSWER_BYTES_MAX,
+    KIND_INTAKE_BYTES_MAX, NODE_SEATS_MAX, NODES_SEATS_MAX, OPERATOR_SEATS_MAX,
+    OPERATORS_SEATS_MAX,
+};
+
+/// How many connections of clients a node takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeatLimits {
+    /// Of all clients together.
+    pub connections_max: usize,
+    /// Of one certificate.
+    pub per_identity_max: usize,
+}
+
+/// A node's places; copies share them.
+#[derive(Clone, Debug)]
+pub struct Seats {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    limits: SeatLimits,
+    kinds: [Kind; 3],
+    guests: Mutex<Guests>,
+}
+
+/// What all of one kind may make the node keep.
+#[derive(Debug)]
+struct Kind {
+    intake: Arc<Semaphore>,
+    outlet: Arc<Outlet>,
+}
+
+#[derive(Debug, Default)]
+struct Guests {
+    taken: BTreeMap<Table, usize>,
+    known: BTreeMap<(Table, String), Guest>,
+}
+
+/// Where a connection sits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Table {
+    /// Everybody's.
+    Common,
+    /// Kept for operators.
+    Operators,
+    /// Nodes that pass requests on.
+    Forwarders,
+    /// Nodes as peers.
+    Peers,
+}
+
+/// One certificate's connections at one table.
+#[derive(Debug)]
+struct Guest {
+    seated: usize,
+    intake: Arc<Semaphore>,
+    outlet: Arc<Outlet>,
+}
+
+/// A connection's place; dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    shared: Arc<Shared>,
+    table: Table,
+    name: String,
+    pub(crate) intake: Intake,
+    pub(crate) outlet: Arc<Outlet>,
+}
+
+/// Why there is no place for a connection.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Full {
+    /// All are taken.
+    #[error(
+        "this node has {connections} connections, and takes no more (limits.connections_max in \
+         raftd.toml)"
+    )]
+    Everybody {
+        /// So many.
+        connections: usize,
+    },
+    /// This certificate has all that one may have.
+    #[error(
+        "{who} has {connections} connections to this node, and one certificate gets no more \
+         (limits.connections_per_identity_max in raftd.toml)"
+    )]
+    Identity {
+        /// Whose.
+        who: String,
+        /// So many.
+        connections: usize,
+    },
+}
+
+impl Seats {
+    /// Makes the places.
+    pub fn new(limits: SeatLimits) -> Self {
+        let kind = || Kind {
+            intake: Arc::new(Semaphore::new(KIND_INTAKE_BYTES_MAX)),
+            outlet: Outlet::new(KIND_ANSWER_BYTES_MAX, None),
+        };
+        let kinds = [kind(), kind(), kind()];
+        Self { shared: Arc::new(Shared { limits, kinds, guests: Mutex::default() }) }
+    }
+
+    /// Gives a connection a place.
+    ///
+    /// # Errors
+    /// Which limit is reached.
+    pub(crate) fn seat(&self, identity: &Identity, alpn: Alpn) -> Result<Seat, Full> {
+        match (alpn, &identity.role) {
+            (Alpn::Peer, _) => self.at(Table::Peers, identity),
+            (Alpn::Forward, _) => self.at(Table::Forwarders, identity),
+            (Alpn::Client, Role::Operator(_)) => self
+                .at(Table::Common, identity)
+                .or_else(|full| self.at(Table::Operators, identity).map_err(|_| full)),
+            (Alpn::Client, Role::Client(_) | Role::Reader(_) | Role::Node(_)) => {
+                self.at(Table::Common, identity)
+            }
+        }
+    }
+
+    fn at(&self, table: Table, identity: &Identity) -> Result<Seat, Full> {
+        let (all_max, own_max) = table.limits(&self.shared.limits);
+        let name = identity.to_string();
+        let mut guests = self.shared.lock();
+        let all = guests.taken.get(&table).copied().unwrap_or(0);
+        let key = (table, name.clone());
+        let own = guests.known.get(&key).map_or(0, |guest| guest.seated);
+        if own >= own_max {
+            return Err(Full::Identity { who: name, connections: own });
+        }
+        if all >= all_max {
+            return Err(Full::Everybody { connections: all });
+        }
+        let kind = &self.shared.kinds[table.kind(&identity.role)];
+        let guest = guests.known.entry(key).or_insert_with(|| Guest {
+            seated: 0,
+            intake: Arc::new(Semaphore::new(IDENTITY_INTAKE_BYTES_MAX)),
+            outlet: Outlet::new(IDENTITY_ANSWER_BYTES_MAX, Some(Arc::clone(&kind.outlet))),
+        });
+        guest.seated += 1;
+        let intake = Intake::within(&[Arc::clone(&guest.intake), Arc::clone(&kind.intake)]);
+        let outlet = Outlet::new(ANSWER_BYTES_MAX, Some(Arc::clone(&guest.outlet)));
+        guests.taken.insert(table, all + 1);
+        Ok(Seat { shared: Arc::clone(&self.shared), table, name, intake, outlet })
+    }
+}
+
+impl Table {
+    /// Returns how many places there are, and for one certificate.
+    fn limits(self, limits: &SeatLimits) -> (usize, usize) {
+        match self {
+            Self::Common => (limits.connections_max, limits.per_identity_max),
+            Self::Operators => (OPERATORS_SEATS_MAX, OPERATOR_SEATS_MAX),
+            Self::Forwarders | Self::Peers => (NODES_SEATS_MAX, NODE_SEATS_MAX),
+        }
+    }
+
+    /// Returns with whom it shares what the node keeps: users, operators or nodes.
+    fn kind(self, role: &Role) -> usize {
+        match (self, role) {
+            (Self::Common, Role::Client(_) | Role::Reader(_) | Role::Node(_)) => 0,
+            (Self::Common, Role::Operator(_)) | (Self::Operators, _) => 1,
+            (Self::Forwarders | Self::Peers, _) => 2,
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut guests = self.shared.lock();
+        if let Some(taken) = guests.taken.get_mut(&self.table) {
+            *taken = taken.saturating_sub(1);
+        }
+        let key = (self.table, std::mem::take(&mut self.name));
+        let is_last = guests.known.get_mut(&key).is_some_and(|guest| {
+            guest.seated = guest.seated.saturating_sub(1);
+            guest.seated == 0
+        });
+        if is_last {
+            guests.known.remove(&key);
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Guests> {
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: SeatLimits = SeatLimits { connections_max: 6, per_identity_max: 4 };
+
+    fn identity(role: &str) -> Identity {
+        let uri = format!("spiffe://07070707070707070707070707070707/{role}");
+        uri.parse().expect("an identity")
+    }
+
+    fn fill(seats: &Seats, who: &Identity, alpn: Alpn) -> (Vec<Seat>, Full) {
+        let mut taken = Vec::new();
+        loop {
+            match seats.seat(who, alpn) {
+                Ok(seat) => taken.push(seat),
+                Err(full) => return (taken, full),
+            }
+        }
+    }
+
+    #[test]
+    fn one_certificate_leaves_places_for_others_and_nobody_keeps_operators_and_nodes_out() {
+        let seats = Seats::new(LIMITS);
+        let (one, full) = fill(&seats, &identity("reader/one"), Alpn::Client);
+        assert_eq!((one.len(), matches!(full, Full::Identity { connections: 4, .. })), (4, true));
+        let (two, full) = fill(&seats, &identity("client/two"), Alpn::Client);
+        assert_eq!((two.len(), full), (2, Full::Everybody { connections: 6 }));
+        let (operator, _) = fill(&seats, &identity("operator/o"), Alpn::Client);
+        assert_eq!(operator.len(), OPERATOR_SEATS_MAX);
+        let (other, _) = fill(&seats, &identity("operator/p"), Alpn::Client);
+        assert!(!other.is_empty(), "another operator gets in beside the first");
+        for alpn in [Alpn::Peer, Alpn::Forward] {
+            let (node, _) = fill(&seats, &identity("node/1"), alpn);
+            assert_eq!(node.len(), NODE_SEATS_MAX);
+            assert!(seats.seat(&identity("node/2"), alpn).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_place_that_is_left_is_free_and_nothing_is_remembered() {
+        let seats = Seats::new(LIMITS);
+        for _ in 0..3 {
+            let (taken, _) = fill(&seats, &identity("reader/one"), Alpn::Client);
+            assert_eq!(taken.len(), 4);
+        }
+        let guests = seats.shared.lock();
+        assert_eq!((guests.known.len(), guests.taken.get(&Table::Common)), (0, Some(&0)));
+    }
+
+    #[test]
+    fn the_reason_names_who_and_the_key() {
+        let seats = Seats::new(LIMITS);
+        let (_taken, full) = fill(&seats, &identity("reader/one"), Alpn::Client);
+        let why = full.to_string();
+        assert!(why.contains("reader") && why.contains("4 connections"), "{why}");
+        assert!(why.contains("limits.connections_per_identity_max"), "{why}");
+    }
+}

@@ -1,0 +1,24 @@
+//! What keeps a client out though the cluster may serve others.
+
+use super::page::{Code, Page, pages};
+use crate::exit::Exit;
+
+pages! {
+CROWDED 460 NoLeader "a node takes no more connections"
+"The node runs and serves others, and has no place for another connection; the message says which
+limit is reached. limits.connections_per_identity_max: this certificate has as many connections as
+one certificate gets, which are those of all programs that use it; close some, or give programs
+certificates of their own. limits.connections_max: all places for clients are taken; operators have
+64 more that nobody else gets. Both are keys of raftd.toml. Nothing is wrong with the certificate,
+and whether the cluster has a leader is not known from here."
+
+HISTORY 461 Refused "a node with another history than the context's"
+"Each history of a cluster has a name, its generation: `raftctl init` begins one, `raftctl snapshot
+restore` begins the next. A context records the one that it follows, every connection names it, and
+a node with another one refuses: or what is answered there would be lost with that history.
+A node of the old history that still runs after a restore holds nothing that counts: stop raftd
+there, move its data directory away, and let it join again: `raftctl member add NAME=HOST:PORT`.
+If it is the context that is old, since the restore was made with another one: look with `raftctl
+status --context NAME` where the restore was made, then add the context anew: `raftctl context
+remove NAME`, `raftctl context add NAME`. It learns the history of the first node that answers."
+}
