@@ -276,7 +276,7 @@ impl Node {
     /// one, so that it is worth waiting.
     pub(crate) fn hand_over(&mut self, now: Timestamp) -> bool {
         let is_connected = |id| self.network.link(id).connected;
-        let Some(best) = self.replica.successor(is_connected) else {
+        let Some(best) = self.replica.successor(now, is_connected) else {
             return false;
         };
         tracing::info!(to = %best, "handing leadership over");

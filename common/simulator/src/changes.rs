@@ -40,7 +40,7 @@ impl World {
     }
 
     /// An operator asks a node for these members.
-    fn ask_for(&mut self, node: usize, target: Configuration) -> Result<(), Broken> {
+    pub(crate) fn ask_for(&mut self, node: usize, target: Configuration) -> Result<(), Broken> {
         let place = &self.nodes[node];
         let Some(replica) = place.replica.as_ref() else {
             return Ok(());

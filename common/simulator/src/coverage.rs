@@ -102,6 +102,8 @@ met! {
         Installed: "snapshots installed",
     }
     Situation {
+        DiskEvaded: "leader that hands over because its disk hangs",
+        ChangeNeedsDisk: "change that is refused because a disk hangs",
         CrashVoteSent: "crash just after a vote was sent",
         CrashAckSent: "crash just after an acknowledgement was sent",
         CrashElected: "crash just after an election, before anything is sent",

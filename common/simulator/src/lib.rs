@@ -20,6 +20,7 @@ mod faults;
 mod feeding;
 mod figure_3_7;
 mod full_disks;
+mod hanging;
 mod inject;
 mod ledger;
 mod liveness;

@@ -201,6 +201,8 @@ impl World {
         self.hand_over_once()?;
         self.until(SERVICE_NS, "agreement", |world| Ok(world.is_converged()))?;
         self.stay()?;
+        self.refuse_a_change()?;
+        self.evade_a_disk()?;
         self.leave_nobody_waiting()?;
         self.compact_all()
     }
@@ -220,7 +222,7 @@ impl World {
         }
         // A leader that stops chooses by itself.
         let reachable = |id| others.iter().any(|node| self.nodes[*node].id == id);
-        let chosen = replica.successor(reachable);
+        let chosen = replica.successor(self.nodes[leader].local(self.now), reachable);
         let chosen = others.iter().copied().find(|node| Some(self.nodes[*node].id) == chosen);
         let Some(chosen) = chosen else {
             let why = format!("node {} names none of {others:?}", self.nodes[leader].id);
@@ -333,7 +335,7 @@ impl World {
     }
 
     /// Says whether all healed members have applied everything, and no change is under way.
-    fn is_converged(&self) -> bool {
+    pub(crate) fn is_converged(&self) -> bool {
         let Some((leader, _)) = self.healed_leader() else {
             return false;
         };

@@ -55,7 +55,7 @@ impl Leader {
             progress.matched() >= mark
                 && slowest_ns.is_some_and(|ns| ns.saturating_mul(TIMES_SLOWER) <= age_ns)
         };
-        if let Some(to) = self.successor(core, now, is_better) {
+        if let Some(to) = self.best(core, now, |_, progress| is_better(progress)) {
             let until = now.after(patience_ns);
             self.transfer = Some(Transfer { to, until, request: None, told: false });
             self.advance_transfer(core);
@@ -77,16 +77,27 @@ impl Leader {
     }
 
     /// Returns the voter that had best lead next, of those that answer, do not stand still, and are
-    /// `fit`: the one that has most of the log, then the one with the fastest disk.
-    fn successor(
+    /// `ready`: the one that has most of the log, then the one with the fastest disk.
+    pub(crate) fn successor(
         &self,
         core: &Core,
         now: Timestamp,
-        fit: impl Fn(&Progress) -> bool,
+        ready: impl Fn(NodeId) -> bool,
+    ) -> Option<NodeId> {
+        self.best(core, now, |id, _| ready(id))
+    }
+
+    fn best(
+        &self,
+        core: &Core,
+        now: Timestamp,
+        fit: impl Fn(NodeId, &Progress) -> bool,
     ) -> Option<NodeId> {
         let configuration = core.configuration();
         let ready = |(id, progress): &(&NodeId, &Progress)| {
-            configuration.is_voter(**id) && self.is_sound(core, now, progress) && fit(progress)
+            configuration.is_voter(**id)
+                && self.is_sound(core, now, progress)
+                && fit(**id, progress)
         };
         let best = |(_, progress): &(&NodeId, &Progress)| {
             let slowest_ns = progress.pace().slowest_ns().unwrap_or(u64::MAX);

@@ -40,8 +40,9 @@ impl Pace {
         patience_ns: u64,
     ) {
         (self.current, self.proven) = (now, now);
-        if now.since(self.period) >= MEMORY.saturating_mul(patience_ns) {
-            self.slowest_ns = (None, self.slowest_ns.0);
+        let periods = now.since(self.period) / MEMORY.saturating_mul(patience_ns).max(1);
+        if periods > 0 {
+            self.slowest_ns = (None, self.slowest_ns.0.filter(|_| periods == 1));
             self.period = now;
         }
         let took_ns = sent.map(|sent| now.since(sent));
@@ -90,6 +91,8 @@ mod tests {
         assert_eq!(acknowledge(60, 5), Some(40));
         assert_eq!(acknowledge(1_060, 5), Some(40), "the period before counts");
         assert_eq!(acknowledge(2_060, 6), Some(6), "it is long ago");
+        assert_eq!(acknowledge(2_070, 90), Some(90));
+        assert_eq!(acknowledge(9_000, 7), Some(7), "nothing was written meanwhile");
     }
 
     #[test]

@@ -149,6 +149,17 @@ impl Raft {
         self.role.leader()?.matched(member)
     }
 
+    /// Returns the voter that had best lead next, as this leader knows, of those that answer, whose
+    /// disks do not hang, and which are `ready`; `None` elsewhere.
+    pub fn successor(&self, now: Timestamp, ready: impl Fn(NodeId) -> bool) -> Option<NodeId> {
+        self.role.leader()?.successor(&self.core, now, ready)
+    }
+
+    /// Returns since when a write is under way that is not finished: the oldest one.
+    pub fn writing_since(&self) -> Option<Timestamp> {
+        self.core.oldest_write().map(|(begun, _)| begun)
+    }
+
     /// Returns what a snapshot covers that ends at `index`; `None` where the log does not know.
     pub fn snapshot_meta(&self, index: LogIndex) -> Option<SnapshotMeta> {
         self.core.snapshot_meta(index)

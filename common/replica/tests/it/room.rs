@@ -133,7 +133,7 @@ fn a_leader_that_is_to_stop_names_the_voter_with_most_of_the_log_in_reach() {
     node.propose([1]);
     node.hear(3, 2, appended(3));
     let successor = |node: &Node, reach: &[u64]| {
-        node.replica.successor(|id| reach.contains(&id.get())).map(|id| id.get())
+        node.replica.successor(node.now, |id| reach.contains(&id.get())).map(|id| id.get())
     };
     assert_eq!(successor(&node, &[2, 3]), Some(3));
     assert_eq!(successor(&node, &[2]), Some(2));
