@@ -136,6 +136,8 @@ pub enum SnapshotNews {
         /// The last entry that it covers.
         last: Option<EntryId>,
     },
+    /// The state could not be made durable as it was asked for: there is no room, say.
+    Unflushed,
     /// The state at hand is a file, whole and durable; `None` if it could not be written.
     Made {
         /// The last entry that it covers.
@@ -149,6 +151,11 @@ pub enum SnapshotNews {
         to: NodeId,
         /// How it ended.
         end: Transfer,
+    },
+    /// A file is not as it was written, and was set aside: it is there no more.
+    Damaged {
+        /// The last entry that it covered.
+        last: EntryId,
     },
     /// A leader offers a snapshot.
     Offered {

@@ -120,7 +120,8 @@ pub enum Removal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SnapshotAction {
     /// Make the state durable while commands are applied, so that little is left to wait for when
-    /// a checkpoint is asked for; to be told by [`crate::Input::Flushed`].
+    /// a checkpoint is asked for; to be told by [`crate::Input::Flushed`], or by
+    /// [`SnapshotNews::Unflushed`].
     Flush,
     /// Keep the present state at hand, durable; to be told by [`SnapshotNews::Checkpointed`].
     Checkpoint,

@@ -432,10 +432,14 @@ impl Replica {
                 }
             }
             SnapshotNews::Checkpointed { last: None } => self.snapshot_made(now, None),
+            SnapshotNews::Unflushed if self.snapshots.unflushed() => self.snapshot_made(now, None),
+            SnapshotNews::Unflushed => {}
+            SnapshotNews::Damaged { last } => self.snapshots.damaged(last),
             SnapshotNews::Made { last } => self.snapshot_made(now, last),
             SnapshotNews::Sent { number, to, end } => {
-                let last = self.raft.last().index;
-                if self.snapshots.sent(now, (number, to), end, last) {
+                let matched = self.raft.matched(to).unwrap_or_default();
+                let ends = (self.raft.last().index, matched);
+                if self.snapshots.sent(now, (number, to), end, ends) {
                     let delivered = end == Transfer::Delivered;
                     self.raft.step(now, Raw::SnapshotSent { to, delivered });
                 }

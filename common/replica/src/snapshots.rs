@@ -130,6 +130,18 @@ impl Snapshots {
         self.delete_old();
     }
 
+    /// The state could not be made durable: says whether a snapshot waits for that, and cannot be
+    /// made.
+    pub(crate) fn unflushed(&self) -> bool {
+        self.making == Making::Flushing
+    }
+
+    /// A file is damaged, and was set aside: whoever needs one gets another.
+    pub(crate) fn damaged(&mut self, last: EntryId) {
+        self.files.retain(|file| *file != last);
+        self.advance();
+    }
+
     /// The state that was asked for is at hand.
     pub(crate) fn checkpointed(&mut self, meta: SnapshotMeta) {
         assert!(self.making == Making::Asked, "a checkpoint is made when it was asked for");
@@ -155,13 +167,14 @@ impl Snapshots {
         Waited { requests, followers }
     }
 
-    /// Sending has ended, while the log ends at `log_last`; says whether that is news.
+    /// Sending has ended, while the log ends at `log_last`, and the receiver has it up to
+    /// `matched`; says whether that is news.
     pub(crate) fn sent(
         &mut self,
         now: Timestamp,
         (number, to): (u64, NodeId),
         end: Transfer,
-        log_last: LogIndex,
+        (log_last, matched): (LogIndex, LogIndex),
     ) -> bool {
         let Some(last) = self.sending.get(&to).filter(|s| s.number == number).map(|s| s.last)
         else {
@@ -170,7 +183,7 @@ impl Snapshots {
         self.sending.remove(&to);
         match end {
             Transfer::Delivered | Transfer::Broken => {
-                self.holds.hold(now, to, last.index, log_last);
+                self.holds.hold(now, to, (last.index, log_last), matched);
             }
             Transfer::NotBegun => {}
         }

@@ -22,9 +22,10 @@ fn flushed(node: &mut Node, index: u64) {
     node.finish();
 }
 
-/// Node 3 says that it lacks what the leader sends: it needs a snapshot.
+/// Node 3 says that it lacks what the leader sends: it needs a snapshot, and is sent one when the
+/// last one that did not get through was long enough ago.
 fn lacks_all(node: &mut Node) {
-    node.now = node.now.after(100 * MS);
+    node.now = node.now.after(1_300 * MS);
     let (refused, hint) = (at(2, 10), EntryId::ZERO);
     node.hear(3, 2, Body::Conflict { refused, hint, round: ReadRound::ZERO });
     node.turn([Input::Raft(consensus::Input::Timeout(consensus::Timer::Heartbeat))]);
@@ -135,4 +136,52 @@ fn one_snapshot_is_received_at_a_time() {
     let term = consensus::Term::new(1);
     news(&mut node, SnapshotNews::Received { from: id(3), term, meta: None });
     assert_eq!(news(&mut node, offered(3)), [SnapshotAction::Receive { offer: 3 }]);
+}
+
+#[test]
+fn a_state_that_cannot_be_made_durable_ends_the_waiting_for_a_snapshot() {
+    let mut node = leader();
+    lacks_all(&mut node);
+    node.turn([Input::TakeSnapshot { request: request(9) }]);
+    node.take_replies();
+    assert_eq!(std::mem::take(&mut node.snapshots), [SnapshotAction::Flush]);
+    assert_eq!(news(&mut node, SnapshotNews::Unflushed), []);
+    assert_eq!(node.take_replies(), [Reply::SnapshotTaken { request: request(9), last: None }]);
+    assert_eq!(news(&mut node, SnapshotNews::Unflushed), [], "nobody waits any more");
+    lacks_all(&mut node);
+    assert_eq!(make(&mut node, 10), [sends(1, 10)]);
+}
+
+#[test]
+fn a_damaged_file_is_sent_to_nobody_and_another_one_is_made() {
+    let mut node = leader();
+    lacks_all(&mut node);
+    assert_eq!(make(&mut node, 10), [sends(1, 10)]);
+    assert_eq!(news(&mut node, SnapshotNews::Damaged { last: at(2, 10) }), []);
+    let end = Transfer::Broken;
+    news(&mut node, SnapshotNews::Sent { number: 1, to: id(3), end });
+    node.snapshots.clear();
+    lacks_all(&mut node);
+    assert_eq!(make(&mut node, 10), [sends(2, 10)]);
+}
+
+#[test]
+fn what_follows_a_snapshot_that_never_gets_through_does_not_stay_for_ever() {
+    let mut node = leader();
+    let base = |node: &Node| node.replica.status().base.index.get();
+    lacks_all(&mut node);
+    make(&mut node, 10);
+    for attempt in 1..=8 {
+        let end = Transfer::Broken;
+        news(&mut node, SnapshotNews::Sent { number: attempt, to: id(3), end });
+        node.now = node.now.after(10_000 * MS);
+        lacks_all(&mut node);
+        assert_eq!(std::mem::take(&mut node.snapshots), [sends(attempt + 1, 10)]);
+    }
+    news(&mut node, SnapshotNews::Sent { number: 9, to: id(3), end: Transfer::Broken });
+    node.propose([100]);
+    node.hear(2, 2, appended(11));
+    node.finish();
+    flushed(&mut node, 11);
+    assert_eq!(base(&node), 11, "it had 60 seconds for it");
 }
