@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 use environment::{BadVariable, Failure, Parsed};
 
+use crate::commands::adopt::AdoptArgs;
 use crate::commands::bench::BenchArgs;
 use crate::commands::cert::CertCommand;
 use crate::commands::context::ContextCommand;
@@ -104,6 +105,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<SnapshotCommand>,
     },
+    /// Takes your word that a copied data directory is the latest of its node, and the only one
+    Adopt(AdoptArgs),
     /// Clients' sessions, in which a command takes effect exactly once
     #[command(subcommand, arg_required_else_help = true)]
     Session(SessionCommand),

@@ -2,6 +2,7 @@
 
 pub(crate) mod judge;
 pub(crate) mod links;
+mod memory;
 pub(crate) mod misplaced;
 pub(crate) mod pace;
 pub(crate) mod quorum;

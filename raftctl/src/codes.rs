@@ -4,6 +4,7 @@ mod data;
 mod files;
 mod limits;
 mod members;
+mod memory;
 mod page;
 mod remarks;
 mod requests;
@@ -13,6 +14,7 @@ pub(crate) use data::*;
 pub(crate) use files::*;
 pub(crate) use limits::*;
 pub(crate) use members::*;
+pub(crate) use memory::*;
 pub(crate) use page::{Code, Page};
 pub(crate) use remarks::*;
 pub(crate) use requests::*;
@@ -40,6 +42,7 @@ pub(crate) fn pages() -> impl Iterator<Item = &'static Page> {
         data::PAGES,
         members::PAGES,
         remarks::PAGES,
+        memory::PAGES,
         limits::PAGES,
         files::PAGES,
     ];

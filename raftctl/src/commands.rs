@@ -6,6 +6,7 @@ use crate::commands::snapshot::SnapshotCommand;
 use crate::invocation::Invocation;
 use crate::report::Result;
 
+pub(crate) mod adopt;
 pub(crate) mod bench;
 pub(crate) mod cert;
 pub(crate) mod context;
@@ -46,6 +47,7 @@ pub(crate) async fn run(invocation: &Invocation, command: Command) -> Result<()>
         Command::Session(command) => session::run(invocation, command).await,
         Command::Cert(command) => cert::run(invocation, command).await,
         Command::Context(command) => context::run(invocation, command).await,
+        Command::Adopt(args) => adopt::run(invocation, &args),
         Command::Explain { code } => explain::run(invocation, code.as_deref()),
         Command::Version => version::run(invocation),
         Command::Completion { shell } => version::completion(shell),

@@ -21,6 +21,7 @@ impl From<StorageError> for Report {
             | StorageError::ForeignSnapshot { .. }
             | StorageError::OtherGeneration { .. } => codes::FOREIGN_FILE,
             StorageError::NotEmpty { .. } => codes::NOT_EMPTY,
+            StorageError::NotAdopted { .. } => codes::NOT_ADOPTED,
             StorageError::InUse { .. } => codes::RUNNING,
             StorageError::NewerFormat { .. } => codes::NEWER_FORMAT,
             StorageError::Io { ref source, .. }

@@ -9,8 +9,8 @@ use protocol::limits::ENTRIES_PER_FRAME_MAX;
 use replica::{FeedLimits, Keep, Limits, Replica};
 use state_machine::Host;
 use storage::{
-    Condition, DataDirectory, EntryReader, PersistentLog, RestoredLog, SnapshotFile, Snapshots,
-    StateStore, reconcile,
+    DataDirectory, EntryReader, Forgotten, Loss, PersistentLog, RestoredLog, SnapshotFile,
+    Snapshots, StateStore, reconcile,
 };
 use tokio::sync::mpsc;
 use transport::{Endpoint, Mesh};
@@ -61,7 +61,7 @@ pub(crate) struct Opened {
 ///
 /// # Errors
 /// If one of them cannot be opened, or is not what this program is made for.
-pub(crate) fn open(directory: &DataDirectory, program: &Program) -> Result<Opened, Failure> {
+pub(crate) fn open(directory: &mut DataDirectory, program: &Program) -> Result<Opened, Failure> {
     let machine = &program.machine;
     let record = directory.bootstrap().map_err(|error| storage_failure(&error))?;
     if let Some(record) = record {
@@ -70,6 +70,11 @@ pub(crate) fn open(directory: &DataDirectory, program: &Program) -> Result<Opene
         })?;
     }
     let (log, restored) = program.logs.open(directory).map_err(|error| storage_failure(&error))?;
+    let configuration = restored.membership.latest();
+    if configuration.recognises(directory.node(), directory.incarnation()) {
+        directory.is_known().map_err(|error| storage_failure(&error))?;
+    }
+    take_losses(directory, &restored)?;
     refuse_damaged(&restored)?;
     let mut state = StateStore::open(directory.path()).map_err(|error| storage_failure(&error))?;
     let snapshots = Snapshots::open(directory).map_err(|error| storage_failure(&error))?;
@@ -85,11 +90,23 @@ pub(crate) fn open(directory: &DataDirectory, program: &Program) -> Result<Opene
     Ok(Opened { log, restored, host, snapshots, files })
 }
 
-/// A log that has lost something, or cannot be read in places, is no log to begin with.
+/// Who lost the end of his log, or term and vote, has forgotten promises, and gives up his name.
+fn take_losses(directory: &mut DataDirectory, found: &RestoredLog) -> Result<(), Failure> {
+    for loss in &found.condition.losses {
+        let why = match loss {
+            Loss::End { .. } => Forgotten::LogEnd,
+            Loss::HardState => Forgotten::HardState,
+        };
+        tracing::error!("{loss}");
+        directory.forget(why).map_err(|error| storage_failure(&error))?;
+    }
+    Ok(())
+}
+
+/// A log that cannot be read in places is no log to begin with.
 fn refuse_damaged(found: &RestoredLog) -> Result<(), Failure> {
-    let Condition { losses, damages } = &found.condition;
-    let losses = losses.iter().map(ToString::to_string);
-    let wrong: Vec<String> = losses.chain(damages.iter().map(ToString::to_string)).collect();
+    let wrong = found.condition.damages.iter().map(ToString::to_string);
+    let wrong: Vec<String> = wrong.collect();
     match wrong.is_empty() {
         true => Ok(()),
         false => Err(Failure::new(Exit::Data, wrong.join("; "))),

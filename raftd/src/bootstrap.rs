@@ -178,8 +178,8 @@ fn answer(
         | Request::Transfer { .. }
         | Request::Snapshot(_) => {
             let why = "this node belongs to no cluster: `raftctl init NAME` makes one, `raftctl \
-                       member add` lets it join; a member that lost its data does not come back, \
-                       a new node takes its place: `raftctl member replace OLD NEW=HOST:PORT`";
+                       member add` lets it join, `raftctl member heal` lets a member back in that \
+                       has lost its data";
             responder.send(refused(ErrorCode::Uninitialised, why));
             Ok(false)
         }
@@ -230,14 +230,15 @@ fn judge(
     Ok(record)
 }
 
-/// Returns the record, if this node may join the cluster that was made by it, as a new member.
+/// Returns the record, if this node may join the cluster that was made by it: as a new member, or
+/// as a first one with another data directory, which a leader takes in again.
 fn judge_join(
     record: BootstrapRecord,
     identity: &Identity,
     machine: &Machine,
 ) -> Result<BootstrapRecord, String> {
     judge_any(&record, identity, machine)?;
-    if record.configuration.member(identity.node).is_some() {
+    if record.configuration.recognises(identity.node, identity.incarnation) {
         let node = identity.node;
         return Err(format!(
             "node {node} is one of the first members: it is bootstrapped, not added"
@@ -279,7 +280,7 @@ fn is_ours(configuration: &Configuration, identity: &Identity) -> Result<(), Str
         let recorded = member.incarnation;
         return Err(format!(
             "the record names data directory {recorded} for node {node}, but this one is {ours}: \
-             it was wiped or replaced; replace the member instead"
+             it was wiped or replaced: raftctl member heal"
         ));
     }
     Ok(())

@@ -154,6 +154,7 @@ pub(crate) fn storage_failure(error: &StorageError) -> Failure {
         | StorageError::ForeignSnapshot { .. }
         | StorageError::OtherGeneration { .. }
         | StorageError::NotEmpty { .. }
+        | StorageError::NotAdopted { .. }
         | StorageError::Gap { .. }
         | StorageError::Corrupt { .. }
         | StorageError::NewerFormat { .. } => Exit::Data,
@@ -177,6 +178,7 @@ pub(crate) fn storage_failure(error: &StorageError) -> Failure {
         | StorageError::ForeignSnapshot { .. }
         | StorageError::OtherGeneration { .. }
         | StorageError::NotEmpty { .. }
+        | StorageError::NotAdopted { .. }
         | StorageError::Gap { .. }
         | StorageError::Corrupt { .. }
         | StorageError::NewerFormat { .. }

@@ -1,11 +1,13 @@
 //! Who this node is: from its certificate, its data directory and its history.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use certs::Credentials;
 use consensus::{Incarnation, NodeId};
 use protocol::Generation;
+use storage::{Forgotten, Former};
 
 use crate::exit::{Exit, Failure};
 
@@ -18,8 +20,13 @@ pub(crate) struct Identity {
     pub(crate) cluster: [u8; 16],
     /// Its data directory.
     pub(crate) incarnation: Incarnation,
+    /// The name that the directory has given up because it has forgotten something, until the
+    /// cluster knows the new one.
+    pub(crate) former: Option<Former>,
     /// Its history; `None` before the bootstrap.
     pub(crate) generation: Option<Generation>,
+    /// How often a node was started with the data directory.
+    pub(crate) starts: u64,
     /// This process: another number after each start.
     pub(crate) boot: u64,
     /// When its certificate ends, which renewing it puts off.
@@ -48,6 +55,27 @@ impl CertificateEnd {
     pub(crate) fn unix_s(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
     }
+}
+
+/// Says what a node whose directory has forgotten something does, and how it comes back.
+pub(crate) fn forgetful(data_directory: &Path, former: Former) -> String {
+    let Former { incarnation, why } = former;
+    let word = match why {
+        Forgotten::Copied => format!(
+            ". If this directory is the latest of this node and the only one (all of the cluster \
+             moved, or the node is alone), stop raftd and run: raftctl adopt {}",
+            data_directory.display()
+        ),
+        Forgotten::LogEnd
+        | Forgotten::HardState
+        | Forgotten::PeerKnowsMore
+        | Forgotten::RunsTwice => String::new(),
+    };
+    format!(
+        "{why}: this node may have promised what it does not know any more, so it has given up \
+         its name {incarnation} and neither votes nor counts; a leader takes it in again where a \
+         majority of the others is there (raftctl member heal){word}"
+    )
 }
 
 /// Returns the node that a certificate names.

@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::control::{Control, control};
 use crate::exit::{Exit, Failure, chain, storage_failure};
 use crate::gauges::Gauges;
-use crate::identity::{CertificateEnd, Identity, node_of};
+use crate::identity::{CertificateEnd, Identity, forgetful, node_of};
 use crate::inbound::Inbound;
 use crate::listening;
 use crate::program::Program;
@@ -118,18 +118,23 @@ async fn serve(
     let cluster = credentials.cluster().to_bytes();
     let opened = DataDirectory::open_or_create(&config.data_dir, cluster, node);
     let directory = slot.insert(opened.map_err(|error| storage_failure(&error))?);
+    let opened = match directory.generation() {
+        Some(_) => Some(open(directory, &program)?),
+        None => None,
+    };
     let mut identity = Identity {
         node,
         cluster,
         incarnation: directory.incarnation(),
+        former: directory.former(),
         generation: directory.generation(),
-        boot: clock.epoch_ns() ^ u64::from(std::process::id()).rotate_left(32),
+        starts: directory.starts(),
+        boot: directory.boot(),
         certificate_end: CertificateEnd::of(&credentials),
     };
-    let opened = match identity.generation {
-        Some(_) => Some(open(directory, &program)?),
-        None => None,
-    };
+    if let Some(former) = identity.former {
+        tracing::error!("{}", forgetful(directory.path(), former));
+    }
     let reset_key = directory.reset_key().map_err(|error| {
         tracing::warn!("{}; peers will notice restarts later", chain(&error));
     });

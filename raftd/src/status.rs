@@ -1,8 +1,8 @@
 //! What a node tells about itself: the answer to a status request, and one line for the service
 //! manager.
 
-use consensus::{Configuration, NodeId, PeerStatus, RoleKind, Status, Timestamp};
-use protocol::{LeaseReport, NodeStatus, PeerReport, RoundReport};
+use consensus::{Configuration, Incarnation, NodeId, PeerStatus, RoleKind, Status, Timestamp};
+use protocol::{FormerReport, LeaseReport, NodeStatus, PeerReport, RoundReport};
 
 use crate::gauges::Gauges;
 use crate::identity::Identity;
@@ -20,6 +20,8 @@ pub(crate) struct Link {
     pub(crate) trouble: String,
     /// The process that the connection leads to.
     pub(crate) boot: Option<u64>,
+    /// The data directory that it has, or had last.
+    pub(crate) incarnation: Option<Incarnation>,
     /// Since when there is a connection, or none, in milliseconds.
     pub(crate) since_ms: Option<u64>,
     /// Bytes of a snapshot that it has been sent, of how many.
@@ -65,6 +67,8 @@ pub(crate) fn report(
         cluster: identity.cluster,
         generation: identity.generation,
         incarnation: status.incarnation,
+        former: former(identity),
+        starts: identity.starts,
         role: status.role,
         term: status.term.get(),
         voted_for: status.voted_for,
@@ -119,6 +123,8 @@ pub(crate) fn uninitialised(now: Timestamp, identity: &Identity, gauges: &Gauges
         cluster: identity.cluster,
         generation: None,
         incarnation: identity.incarnation,
+        former: former(identity),
+        starts: identity.starts,
         role: RoleKind::Follower,
         term: 0,
         voted_for: None,
@@ -156,6 +162,11 @@ pub(crate) fn uninitialised(now: Timestamp, identity: &Identity, gauges: &Gauges
     }
 }
 
+fn former(identity: &Identity) -> Option<FormerReport> {
+    let former = identity.former?;
+    Some(FormerReport { incarnation: former.incarnation, why: former.why.code() })
+}
+
 fn peer(now: Timestamp, id: NodeId, known: Option<&PeerStatus>, link: Link) -> PeerReport {
     PeerReport {
         id,
@@ -172,6 +183,7 @@ fn peer(now: Timestamp, id: NodeId, known: Option<&PeerStatus>, link: Link) -> P
             last_ms: rounds.last_round_ns.map(|ns| ns / 1_000_000),
         }),
         boot: link.boot,
+        incarnation: link.incarnation,
         since_ms: link.since_ms,
         stalled_ms: None,
     }

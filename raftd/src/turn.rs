@@ -89,6 +89,7 @@ impl Turn {
                     self.services.control.beat(line);
                     repeat::summarise(std::time::Instant::now(), false);
                     self.node.watch(now);
+                    self.node.heal(now);
                     self.node.measure_room(now);
                 }
             }

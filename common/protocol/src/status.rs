@@ -23,6 +23,11 @@ pub struct NodeStatus {
     pub generation: Option<Generation>,
     /// Its data directory.
     pub incarnation: Incarnation,
+    /// The name that the directory has given up, since it has forgotten something, until the
+    /// cluster knows the new one.
+    pub former: Option<FormerReport>,
+    /// How often a node was started with it.
+    pub starts: u64,
     /// Its role.
     pub role: RoleKind,
     /// Its term.
@@ -96,6 +101,15 @@ pub struct NodeStatus {
     pub applied_stalled_ms: Option<u64>,
 }
 
+/// The name that a data directory has given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FormerReport {
+    /// The name.
+    pub incarnation: Incarnation,
+    /// Why it was given up: a number as storage has it, above 0.
+    pub why: u8,
+}
+
 /// A node's lease (§6.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseReport {
@@ -140,6 +154,8 @@ pub struct PeerReport {
     pub catch_up: Option<RoundReport>,
     /// The process that the connection leads to; `None` without a connection.
     pub boot: Option<u64>,
+    /// The data directory that it has, or had when there was a connection.
+    pub incarnation: Option<Incarnation>,
     /// Since when there is a connection, or none, in milliseconds; `None` if nobody has tried yet.
     pub since_ms: Option<u64>,
     /// For how long its log has not moved, in milliseconds, to a second; `None` if it has all, or
@@ -161,6 +177,9 @@ impl NodeStatus {
             cluster: self.cluster.to_vec().into(),
             generation: self.generation.map(|g| g.bytes().to_vec().into()).unwrap_or_default(),
             incarnation: self.incarnation.get(),
+            former: self.former.map_or(0, |former| former.incarnation.get()),
+            former_why: self.former.map_or(0, |former| former.why.into()),
+            starts: self.starts,
             initialised: self.generation.is_some(),
             role: role_code(self.role),
             term: self.term,
@@ -212,6 +231,11 @@ impl NodeStatus {
             cluster: cluster(&status.cluster)?,
             generation: optional_generation(&status.generation)?,
             incarnation: Incarnation::new(status.incarnation),
+            former: (status.former_why > 0).then(|| FormerReport {
+                incarnation: Incarnation::new(status.former),
+                why: u8::try_from(status.former_why).unwrap_or(u8::MAX),
+            }),
+            starts: status.starts,
             role: role(status.role)?,
             term: status.term,
             voted_for: id(status.voted_for)?,
@@ -269,6 +293,7 @@ impl PeerReport {
             catch_up_round: self.catch_up.map_or(0, |rounds| rounds.round),
             last_round_ms: self.catch_up.and_then(|rounds| rounds.last_ms),
             boot: self.boot,
+            incarnation: self.incarnation.map(Incarnation::get),
             since_ms: self.since_ms,
             stalled_ms: self.stalled_ms,
         }
@@ -288,6 +313,7 @@ impl PeerReport {
             catch_up: (peer.catch_up_round > 0)
                 .then_some(RoundReport { round: peer.catch_up_round, last_ms: peer.last_round_ms }),
             boot: peer.boot,
+            incarnation: peer.incarnation.map(Incarnation::new),
             since_ms: peer.since_ms,
             stalled_ms: peer.stalled_ms,
         })

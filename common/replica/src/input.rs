@@ -72,6 +72,13 @@ pub enum Input {
         /// tells.
         removed: BTreeMap<NodeId, LogIndex>,
     },
+    /// The data directories with which members are connected to this node. To be told once a second
+    /// or so: a leader takes in again who has another one than the configuration records, one
+    /// change of members at a time.
+    Directories {
+        /// By member; who is not connected is missing.
+        seen: BTreeMap<NodeId, Incarnation>,
+    },
     /// The nodes that a change brings in, or moves, were asked who they are: each has answered, or
     /// was given up.
     Met {

@@ -247,6 +247,23 @@ pub enum Reply {
     },
 }
 
+impl Reply {
+    /// Returns the request that it answers.
+    pub fn request(&self) -> RequestId {
+        match self {
+            Self::Applied { request, .. }
+            | Self::Done { request }
+            | Self::Refused { request, .. }
+            | Self::ChangeRefused { request, .. }
+            | Self::NoRoom { request, .. }
+            | Self::Superseded { request }
+            | Self::SnapshotTaken { request, .. }
+            | Self::Unknown { request }
+            | Self::Behind { request, .. } => *request,
+        }
+    }
+}
+
 /// Why a change of members was not begun, beyond the reasons of the core.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChangeRefusal {

@@ -13,6 +13,7 @@ mod cache;
 mod compaction;
 mod departures;
 mod feeding;
+mod healing;
 mod holds;
 mod input;
 mod lanes;

@@ -1,18 +1,20 @@
 //! The replica: consensus, the log's tail, and waiting clients, stepped as one value.
 
+use std::collections::BTreeMap;
 use std::mem;
 use std::ops::Range;
 
 use bytes::Bytes;
 use consensus::{
-    Actions, Basis, Body, Entry, EntryId, Event, Input as Raw, LogIndex, NodeId, Outgoing, Raft,
-    Rejection, RequestId, RoleKind, Status, Term, Timer, Timestamp,
+    Actions, Basis, Body, Entry, EntryId, Event, Incarnation, Input as Raw, LogIndex, NodeId,
+    Outgoing, Raft, Rejection, RequestId, RoleKind, Status, Term, Timer, Timestamp,
 };
 
 use crate::cache::Cache;
 use crate::compaction::Compaction;
 use crate::departures::Departures;
 use crate::feeding::Feeding;
+use crate::healing::Healing;
 use crate::input::{Consistency, Input, Sent, SnapshotNews, Transfer};
 use crate::lanes::{Lanes, Piece, Question, Reply, RoomLevel};
 use crate::limits::Limits;
@@ -36,6 +38,7 @@ pub struct Replica {
     snapshots: Snapshots,
     departures: Departures,
     newcomers: Newcomers,
+    healing: Healing,
     room: Room,
     feeding: Feeding,
     /// Proposals since the last drain: one step of the core for all of them.
@@ -67,6 +70,7 @@ impl Replica {
             snapshots: Snapshots::new(snapshots, flushed),
             departures,
             newcomers: Newcomers::default(),
+            healing: Healing::default(),
             room: Room::default(),
             dropped: 0,
             feeding: Feeding::new(limits.feed),
@@ -103,6 +107,7 @@ impl Replica {
                 let next = self.newcomers.ask(&self.raft, change, &removed);
                 self.go_on(now, next);
             }
+            Input::Directories { seen } => self.heal(now, &seen),
             Input::Met { request, answers } => {
                 if let Some(next) = self.newcomers.met(&self.raft, request, answers) {
                     self.go_on(now, next);
@@ -129,7 +134,10 @@ impl Replica {
             match event {
                 Event::Role(RoleKind::Leader, _) => {}
                 Event::Role(..) => self.snapshots.stop_sending(),
-                Event::Configuration { .. } => self.departures.follow(now, &self.raft),
+                Event::Configuration { .. } => {
+                    self.departures.follow(now, &self.raft);
+                    self.healing.follow(self.raft.configuration());
+                }
                 Event::Leader(_) | Event::Ignored { .. } | Event::VoteRefused { .. } => {}
             }
         }
@@ -152,6 +160,7 @@ impl Replica {
         for request in self.requests.late(now) {
             self.reply.push(Reply::Behind { request, applied: status_applied });
         }
+        self.healing.take_own(&mut self.reply);
         Lanes {
             write,
             send,
@@ -342,6 +351,15 @@ impl Replica {
             }
             Next::Meet => {}
             Next::Refuse(request, why) => self.reply.push(Reply::ChangeRefused { request, why }),
+        }
+    }
+
+    /// Goes on with taking in a member that has forgotten what it promised.
+    fn heal(&mut self, now: Timestamp, seen: &BTreeMap<NodeId, Incarnation>) {
+        if let Some(change) = self.healing.next(now, &self.raft, seen) {
+            // No id comes back that was removed: all of them are members.
+            let next = self.newcomers.ask(&self.raft, change, &BTreeMap::new());
+            self.go_on(now, next);
         }
     }
 

@@ -13,9 +13,11 @@ use rustix::process::{Pid, test_kill_process};
 
 use crate::error::StorageError;
 use crate::files;
+use crate::forgotten::{Forgotten, Former};
+use crate::inode::Inode;
 use crate::names::{BOOTSTRAP, CHECKPOINTS, LOCK, LOG, SNAPSHOTS, STATE, SUPERBLOCK};
 use crate::reset_key;
-use crate::superblock::{COPY_BYTES, Superblock};
+use crate::superblock::Superblock;
 
 /// A bootstrap record is far smaller, in bytes.
 const BOOTSTRAP_BYTES_MAX: u64 = 1024 * 1024;
@@ -29,11 +31,13 @@ pub struct DataDirectory {
 }
 
 impl DataDirectory {
-    /// Opens the directory of this node, or makes one. A new directory gets a random incarnation,
-    /// which is on the disk when this returns.
+    /// Opens the directory of this node for a start of it, or makes one. A new directory gets a
+    /// random incarnation, which is on the disk when this returns; so does a copy, since the
+    /// original may have promised what the copy does not know ([`DataDirectory::former`]).
     ///
     /// # Errors
-    /// If another process uses it, it belongs to another node or cluster, or is damaged.
+    /// If another process uses it, it belongs to another node or cluster, is damaged, or cannot be
+    /// written.
     pub fn open_or_create(
         path: &Path,
         cluster: [u8; 16],
@@ -44,9 +48,9 @@ impl DataDirectory {
         let lock = lock(path)?;
         check_rights(path)?;
         let file = path.join(SUPERBLOCK);
-        let superblock = match files::read(&file, 4 * COPY_BYTES as u64)? {
-            Some(bytes) => Superblock::decode(&bytes)?,
-            None => create(path, cluster, node)?,
+        let (mut superblock, inode) = match Superblock::read(&file)? {
+            Some(found) => found,
+            None => (create(path, cluster, node)?, Inode::UNKNOWN),
         };
         if (superblock.cluster, superblock.node) != (cluster, node) {
             let name = |cluster: [u8; 16], node| {
@@ -58,7 +62,74 @@ impl DataDirectory {
                 claimed: name(cluster, node),
             });
         }
+        if !superblock.inode.may_be(inode) {
+            give_up_name(path, &mut superblock, Forgotten::Copied)?;
+        }
+        superblock.starts = superblock.starts.saturating_add(1);
+        superblock.boot = random(path, "draw a number for")?;
+        superblock.store(&file)?;
+        if superblock.inode == Inode::UNKNOWN {
+            tracing::info!(
+                "the file system of {} does not tell a copy of a file from the file: if the data \
+                 directory is copied, only the other nodes can notice",
+                path.display()
+            );
+        }
         Ok(Self { path: path.to_path_buf(), superblock, _lock: lock })
+    }
+
+    /// Gives up the directory's name, durably, and returns the new one: votes and acknowledgements
+    /// of the node do not count any more until its cluster has taken it in under that.
+    ///
+    /// # Errors
+    /// If it cannot be stored: the old name is then still there, and must not be used.
+    pub fn forget(&mut self, why: Forgotten) -> Result<Incarnation, StorageError> {
+        let mut superblock = self.superblock;
+        give_up_name(&self.path, &mut superblock, why)?;
+        superblock.store(&self.path.join(SUPERBLOCK))?;
+        self.superblock = superblock;
+        Ok(superblock.incarnation)
+    }
+
+    /// The cluster knows the directory under its name: what it was called before is forgotten.
+    ///
+    /// # Errors
+    /// If that cannot be stored.
+    pub fn is_known(&mut self) -> Result<(), StorageError> {
+        if self.superblock.former.is_none() {
+            return Ok(());
+        }
+        let mut superblock = Superblock { former: None, ..self.superblock };
+        superblock.store(&self.path.join(SUPERBLOCK))?;
+        self.superblock = superblock;
+        Ok(())
+    }
+
+    /// An operator gives their word that this directory of a stopped node is the latest of its
+    /// node, and the only one: it is no copy any more, and has the name back that it had.
+    ///
+    /// # Errors
+    /// [`StorageError::NotAdopted`] if it is no copy, or something else was forgotten; if it is in
+    /// use, or cannot be read or written.
+    pub fn adopt(path: &Path) -> Result<Incarnation, StorageError> {
+        let _lock = lock(path)?;
+        let file = path.join(SUPERBLOCK);
+        let (mut superblock, inode) = Superblock::read(&file)?
+            .ok_or_else(|| StorageError::corrupt(file.display().to_string(), "it is missing"))?;
+        let refused = |why: String| StorageError::NotAdopted { path: path.to_owned(), why };
+        match superblock.former {
+            Some(Former { incarnation, why: Forgotten::Copied }) => {
+                superblock.incarnation = incarnation;
+            }
+            Some(Former { why, incarnation: _ }) => return Err(refused(why.to_string())),
+            None if superblock.inode.may_be(inode) => {
+                return Err(refused("it is no copy, and remembers everything".into()));
+            }
+            None => {}
+        }
+        superblock.former = None;
+        superblock.store(&file)?;
+        Ok(superblock.incarnation)
     }
 
     /// Returns where it is.
@@ -66,9 +137,29 @@ impl DataDirectory {
         &self.path
     }
 
-    /// Returns the directory's random name.
+    /// Returns the directory's random name, under which its node's votes and acknowledgements count.
     pub fn incarnation(&self) -> Incarnation {
         self.superblock.incarnation
+    }
+
+    /// Returns its first name, with which the records in it are sealed.
+    pub(crate) fn seal(&self) -> Incarnation {
+        self.superblock.seal
+    }
+
+    /// Returns the name that it has given up, and why, until its cluster knows the new one.
+    pub fn former(&self) -> Option<Former> {
+        self.superblock.former
+    }
+
+    /// Returns how often a node was started with it, this time included.
+    pub fn starts(&self) -> u64 {
+        self.superblock.starts
+    }
+
+    /// Returns the random number of this start.
+    pub fn boot(&self) -> u64 {
+        self.superblock.boot
     }
 
     /// Returns the key of this node's stateless resets, by which peers notice its restart at once.
@@ -117,8 +208,8 @@ impl DataDirectory {
             };
         }
         files::replace(&self.path.join(BOOTSTRAP), &record.encode())?;
-        let superblock = Superblock { generation: Some(offered), ..self.superblock };
-        files::replace(&self.path.join(SUPERBLOCK), &superblock.encode())?;
+        let mut superblock = Superblock { generation: Some(offered), ..self.superblock };
+        superblock.store(&self.path.join(SUPERBLOCK))?;
         self.superblock = superblock;
         Ok(())
     }
@@ -161,17 +252,44 @@ fn create(path: &Path, cluster: [u8; 16], node: NodeId) -> Result<Superblock, St
         let what = path.join(SUPERBLOCK).display().to_string();
         return Err(StorageError::corrupt(what, "it is missing beside a log"));
     }
+    let incarnation = Incarnation::new(random(path, "draw an incarnation for")?);
+    reset_key::load_or_create(path)?;
+    Ok(Superblock {
+        cluster,
+        node,
+        incarnation,
+        seal: incarnation,
+        generation: None,
+        starts: 0,
+        boot: 0,
+        inode: Inode::UNKNOWN,
+        former: None,
+    })
+}
+
+/// Draws another name. What the cluster knows the node by is the first name that was given up since
+/// it last knew it.
+fn give_up_name(
+    path: &Path,
+    superblock: &mut Superblock,
+    why: Forgotten,
+) -> Result<(), StorageError> {
+    let incarnation = superblock.former.map_or(superblock.incarnation, |known| known.incarnation);
+    // Whatever speaks against the directory besides being a copy stays so.
+    let why = superblock.former.map_or(why, |known| known.why.max(why));
+    superblock.former = Some(Former { incarnation, why });
+    superblock.incarnation = Incarnation::new(random(path, "draw an incarnation for")?);
+    Ok(())
+}
+
+fn random(path: &Path, doing: &'static str) -> Result<u64, StorageError> {
     let mut random = [0; 8];
     getrandom::fill(&mut random).map_err(|error| StorageError::Io {
-        doing: "draw an incarnation for",
+        doing,
         path: path.to_path_buf(),
         source: std::io::Error::other(error),
     })?;
-    let incarnation = Incarnation::new(u64::from_le_bytes(random));
-    reset_key::load_or_create(path)?;
-    let superblock = Superblock { cluster, node, incarnation, generation: None };
-    files::replace(&path.join(SUPERBLOCK), &superblock.encode())?;
-    Ok(superblock)
+    Ok(u64::from_le_bytes(random))
 }
 
 fn lock(path: &Path) -> Result<File, StorageError> {

@@ -55,6 +55,14 @@ pub enum StorageError {
         /// What is the matter with the snapshots.
         why: String,
     },
+    /// An operator's word is not enough for a data directory.
+    #[error("data directory {path} is not adopted: {why}", path = path.display())]
+    NotAdopted {
+        /// The directory.
+        path: PathBuf,
+        /// What speaks against it.
+        why: String,
+    },
     /// A data directory that must be empty is not.
     #[error("data directory {path} is not empty: {found}", path = path.display())]
     NotEmpty {

@@ -49,6 +49,14 @@ pub(crate) fn close_to_others(path: &Path) -> Result<(), StorageError> {
 
 /// Replaces a file's contents as a whole (museum H2, G12).
 pub(crate) fn replace(path: &Path, contents: &[u8]) -> Result<(), StorageError> {
+    replace_with(path, |_| Ok(contents))
+}
+
+/// Replaces a file's contents as a whole by what may name the very file that they are written to.
+pub(crate) fn replace_with<C: AsRef<[u8]>>(
+    path: &Path,
+    contents: impl FnOnce(&File) -> Result<C, StorageError>,
+) -> Result<(), StorageError> {
     let aside = aside(path);
     let replaced = write_aside(&aside, contents).and_then(|()| {
         fs::rename(&aside, path).map_err(|e| StorageError::io("rename to", path, e))
@@ -61,11 +69,15 @@ pub(crate) fn replace(path: &Path, contents: &[u8]) -> Result<(), StorageError> 
     sync_parent(path)
 }
 
-fn write_aside(aside: &Path, contents: &[u8]) -> Result<(), StorageError> {
+fn write_aside<C: AsRef<[u8]>>(
+    aside: &Path,
+    contents: impl FnOnce(&File) -> Result<C, StorageError>,
+) -> Result<(), StorageError> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     let mut file = options.open(aside).map_err(|e| StorageError::io("create", aside, e))?;
-    file.write_all(contents).map_err(|e| StorageError::io("write", aside, e))?;
+    let contents = contents(&file)?;
+    file.write_all(contents.as_ref()).map_err(|e| StorageError::io("write", aside, e))?;
     file.sync_all().map_err(|e| StorageError::io("sync", aside, e))
 }
 

@@ -122,8 +122,7 @@ impl LogStore {
         generation: protocol::Generation,
     ) -> Result<(Self, RestoredLog), StorageError> {
         let path = directory.path().join(names::LOG);
-        let owner =
-            Owner { node: directory.node(), incarnation: directory.incarnation(), generation };
+        let owner = Owner { node: directory.node(), incarnation: directory.seal(), generation };
         wal::check(&path)?;
         check_room(&path)?;
         let options = options::log(Sizes::at(&path));

@@ -14,13 +14,13 @@ use rustix::fs::{FlockOperation, flock};
 use crate::database::{database, family};
 use crate::directory;
 use crate::error::StorageError;
-use crate::files;
+use crate::forgotten::Former;
 use crate::layout::{CONFIGURATION, LOG, META, Owner, index_of};
 use crate::names::{self, LOCK, SUPERBLOCK};
 use crate::options;
 use crate::persistent_log::RestoredLog;
 use crate::recover::recover;
-use crate::superblock::{COPY_BYTES, Superblock};
+use crate::superblock::Superblock;
 use crate::wal;
 
 mod verify;
@@ -32,6 +32,7 @@ pub use verify::{Part, Verified};
 pub struct StoppedNode {
     path: PathBuf,
     superblock: Superblock,
+    is_copy: bool,
     _lock: File,
 }
 
@@ -43,10 +44,10 @@ impl StoppedNode {
     pub fn open(path: &Path) -> Result<Self, StorageError> {
         let lock = lock(path)?;
         let file = path.join(SUPERBLOCK);
-        let bytes = files::read(&file, 4 * COPY_BYTES as u64)?
+        let (superblock, inode) = Superblock::read(&file)?
             .ok_or_else(|| StorageError::corrupt(file.display().to_string(), "it is missing"))?;
-        let superblock = Superblock::decode(&bytes)?;
-        Ok(Self { path: path.to_owned(), superblock, _lock: lock })
+        let is_copy = !superblock.inode.may_be(inode);
+        Ok(Self { path: path.to_owned(), superblock, is_copy, _lock: lock })
     }
 
     /// Returns the cluster's id.
@@ -57,6 +58,16 @@ impl StoppedNode {
     /// Returns whose directory it is.
     pub fn node(&self) -> NodeId {
         self.superblock.node
+    }
+
+    /// Says whether it is a copy that no node was started with.
+    pub fn is_copy(&self) -> bool {
+        self.is_copy
+    }
+
+    /// Returns the name that it has given up, and why.
+    pub fn former(&self) -> Option<Former> {
+        self.superblock.former
     }
 
     /// Returns the directory's random name.
@@ -86,7 +97,7 @@ impl StoppedNode {
             let what = format!("data directory {}", self.path.display());
             StorageError::corrupt(what, "its node belongs to no cluster yet, so there is no log")
         })?;
-        let Superblock { node, incarnation, .. } = self.superblock;
+        let Superblock { node, seal: incarnation, .. } = self.superblock;
         let owner = Owner { node, incarnation, generation };
         let path = self.path.join(names::LOG);
         wal::check(&path)?;

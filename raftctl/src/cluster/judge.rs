@@ -16,7 +16,10 @@ use crate::exit::Exit;
 use crate::output::units::{self, age};
 
 /// What makes a serving cluster degraded; other remarks are only to be looked at in time.
-const GRAVE: [Code; 13] = [
+const GRAVE: [Code; 16] = [
+    codes::FORGOTTEN,
+    codes::COPIED,
+    codes::WIPED_MEMBER,
     codes::MEMBER_SILENT,
     codes::CERTIFICATES,
     codes::CROWDED,

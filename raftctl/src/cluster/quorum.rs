@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use client::{NodeStatus, PeerReport};
 use consensus::{Majority, NodeId, Tally, Voters};
 
+use crate::cluster::memory::forgetful;
 use crate::cluster::pace::SILENT_MS;
 use crate::cluster::survey::Survey;
 
@@ -14,7 +15,9 @@ pub(crate) fn answering(survey: &Survey) -> BTreeSet<NodeId> {
     let takes_part = |status: &&NodeStatus| {
         status.failure.is_empty() && status.generation.is_some() && status.generation == generation
     };
-    survey.answers().filter(takes_part).map(|status| status.node).collect()
+    let forgetful = forgetful(survey);
+    let counts = |id: &NodeId| !forgetful.contains(id);
+    survey.answers().filter(takes_part).map(|status| status.node).filter(counts).collect()
 }
 
 /// Returns the history of the node whose configuration counts.

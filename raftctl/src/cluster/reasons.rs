@@ -7,6 +7,7 @@ use client::NodeStatus;
 use consensus::{NodeId, RoleKind, Verdict as Vote};
 
 use crate::cluster::links::{Link, link};
+use crate::cluster::memory::forgotten;
 use crate::cluster::remarks::{list, members};
 use crate::cluster::survey::Survey;
 use crate::cluster::verdict::{Health, Verdict};
@@ -124,6 +125,7 @@ fn absence(survey: &Survey, id: NodeId) -> Option<&'static str> {
     match survey.row(id).map(|row| &row.answer) {
         None | Some(Err(_)) => Some("does not answer"),
         Some(Ok(status)) if status.generation.is_none() => Some("has no history"),
+        Some(Ok(_)) if forgotten(survey, id).is_some() => Some("has forgotten what it promised"),
         Some(Ok(status)) if !status.failure.is_empty() => Some("does not serve"),
         Some(Ok(_)) => None,
     }
@@ -135,6 +137,9 @@ fn reasons(survey: &Survey, status: &NodeStatus, voters: &[NodeId]) -> Vec<Strin
     }
     if status.generation.is_none() {
         return vec!["it has no history".to_owned()];
+    }
+    if forgotten(survey, status.node).is_some() {
+        return vec!["it has forgotten what it promised".to_owned()];
     }
     let refusals = status.refusals.iter().filter(|(_, vote)| *vote != Vote::Granted);
     let mut reasons: Vec<String> = refusals.map(|(by, vote)| refusal(survey, *by, *vote)).collect();

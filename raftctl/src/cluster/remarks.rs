@@ -8,6 +8,7 @@ use client::{Common, NodeStatus, PeerReport};
 use consensus::{FlowKind, NodeId, RoleKind};
 
 use crate::cluster::links::{Link, link, report};
+use crate::cluster::memory::forgotten;
 use crate::cluster::pace::{STUCK_MS, lag_max, recent_ms};
 use crate::cluster::quorum::{generation, said};
 use crate::cluster::survey::{Row, Silence};
@@ -38,7 +39,10 @@ pub(crate) fn members(survey: &Survey) -> Vec<Remark> {
 /// on, whatever contact there is.
 pub(crate) fn unfit(survey: &Survey, leader: &NodeStatus) -> BTreeSet<NodeId> {
     let others = leader.peers.iter().map(|peer| peer.id);
-    others.filter(|id| !following(survey, leader, *id).is_empty()).collect()
+    let is_unfit = |id: &NodeId| {
+        forgotten(survey, *id).is_some() || !following(survey, leader, *id).is_empty()
+    };
+    others.filter(is_unfit).collect()
 }
 
 /// Says who claims to lead though another one does.
@@ -69,6 +73,9 @@ fn silent(survey: &Survey, leader: Option<&NodeStatus>, row: &Row, silence: &Sil
         let text =
             format!("{name}: does not answer, and no member has this name or address: {why}");
         return (text, codes::NO_MEMBER);
+    }
+    if let Some(forgotten) = row.id.and_then(|id| forgotten(survey, id)) {
+        return forgotten;
     }
     let told = survey.told().filter(|told| Some(told.leader) == row.id);
     if let Some(Told { by, heard_ms, term, .. }) = told {
@@ -144,6 +151,10 @@ fn answered(
     let mut say = |text: String, code: Code| found.push((format!("{name}: {text}"), code));
     if !status.failure.is_empty() {
         say(format!("does not serve: {}", status.failure), codes::MEMBER_FAILED);
+    }
+    if let Some(forgotten) = forgotten(survey, status.node) {
+        found.push(forgotten);
+        return found;
     }
     let ours = generation(survey);
     if ours.is_some() && status.generation != ours {

@@ -48,6 +48,7 @@ pub(crate) fn well(number: u64) -> NodeStatus {
         snapshot_bytes: (0, 0),
         catch_up: None,
         boot: Some(1_000 + other),
+        incarnation: Some(Incarnation::new(other)),
         since_ms: Some(60_000),
         stalled_ms: None,
     };
@@ -60,6 +61,8 @@ pub(crate) fn well(number: u64) -> NodeStatus {
         cluster: [7; 16],
         generation: Some(Generation::new([1; 32])),
         incarnation: Incarnation::new(number),
+        former: None,
+        starts: 1,
         role: if leads { RoleKind::Leader } else { RoleKind::Follower },
         term: 4,
         voted_for: Some(id(1)),

@@ -34,8 +34,9 @@ cluster are changed with `raftctl member update`."
 
 WIPED 306 Refused "a data directory was wiped or replaced"
 "The cluster knows the data directory with which each member joined, and this node has another one
-now. It lost what it may have promised, so it is not let in again as the same member: it would vote
-as if nothing had happened. Nothing was changed.
+now. It lost what it may have promised, so it is not let in again like that: it would vote as if
+nothing had happened. Nothing was changed. `raftctl member heal NAME` lets it back in through the
+log, where a majority of the other voters is there. Or
 Let a new node take its place, under a name that is free, at the same address if you like:
 `raftctl member replace OLD NEW=HOST:PORT`. It makes the bundle of NEW and says where. On the
 machine stop raftd, empty its data directory, put that bundle in the place of the old one, and start

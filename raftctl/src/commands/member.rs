@@ -11,6 +11,7 @@ pub(crate) mod alter;
 mod args;
 pub(crate) mod catch_up;
 mod foreseen;
+mod heal;
 pub(crate) mod history;
 mod interrupted;
 mod known;
@@ -19,6 +20,7 @@ pub(crate) mod show;
 
 use self::alter::Alteration;
 use self::args::{AddArgs, ReplaceArgs};
+use self::heal::HealArgs;
 
 /// Members of the cluster.
 #[derive(Clone, Debug, Subcommand)]
@@ -38,6 +40,8 @@ pub(crate) enum MemberCommand {
     Remove(Existing),
     /// Swaps a member, dead or alive, for a new one in one joint change; may be run again
     Replace(ReplaceArgs),
+    /// Lets a member back in whose data directory was wiped or has forgotten; may be run again
+    Heal(HealArgs),
     /// Lets exactly these members vote; the other voters become learners
     Set(Existing),
     /// Lets learners that have caught up vote
@@ -78,6 +82,7 @@ pub(crate) async fn run(invocation: &Invocation, command: MemberCommand) -> Resu
     let (alteration, dry_run) = match command {
         MemberCommand::List => return list::run(invocation).await,
         MemberCommand::History => return history::run(invocation).await,
+        MemberCommand::Heal(args) => return heal::run(invocation, &args).await,
         MemberCommand::Show { member } => return show::run(invocation, &member).await,
         MemberCommand::Add(_) | MemberCommand::Replace(_) => {
             unreachable!("they catch signals themselves")

@@ -7,6 +7,7 @@ mod certificates;
 mod cmd;
 mod data;
 mod faults;
+mod forgotten;
 mod interrupted;
 mod kit;
 mod local;

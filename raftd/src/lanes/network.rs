@@ -9,7 +9,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use consensus::{Body, Configuration, Entry, LogIndex, Member, Message, NodeId, Outgoing};
+use consensus::{
+    Body, Configuration, Entry, Incarnation, LogIndex, Member, Message, NodeId, Outgoing,
+};
 use protocol::Generation;
 use replica::{Answer, Meeting, Piece, Replica, Sent};
 use tokio::task::spawn_blocking;
@@ -140,14 +142,20 @@ impl Network {
         });
     }
 
+    /// Returns the data directory with which a peer is connected.
+    pub(crate) fn directory(&self, peer: NodeId) -> Option<Incarnation> {
+        let PeerInfo { connected, incarnation, .. } = self.mesh.info(peer);
+        incarnation.filter(|_| connected)
+    }
+
     /// Says how the way to a peer is.
     pub(crate) fn link(&self, peer: NodeId) -> Link {
         let info = self.mesh.info(peer);
         let rtt_us = info.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX));
         let since_ms =
             info.since.map(|since| u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX));
-        let PeerInfo { connected, trouble, boot, .. } = info;
-        Link { connected, rtt_us, trouble, boot, since_ms, ..Link::default() }
+        let PeerInfo { connected, trouble, boot, incarnation, .. } = info;
+        Link { connected, rtt_us, trouble, boot, since_ms, incarnation, ..Link::default() }
     }
 
     /// Sends; `false` if something was dropped. Entries come from the replica's cache, in messages

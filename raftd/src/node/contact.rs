@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use consensus::{NodeId, Timestamp};
+use replica::Input;
 
 use crate::logging::repeat::{self, Kind};
 use crate::node::Node;
@@ -110,6 +111,17 @@ impl Node {
             let lasted = lasting(passed);
             tracing::warn!("no leader for {lasted}, nothing is written; `raftctl status` says why");
         }
+    }
+
+    /// Tells the replica with which data directories members are connected.
+    pub(crate) fn heal(&mut self, now: Timestamp) {
+        let raft = self.replica.raft();
+        if !raft.leads() {
+            return;
+        }
+        let members = raft.configuration().members().keys();
+        let seen = members.filter_map(|id| Some((*id, self.network.directory(*id)?))).collect();
+        self.replica.step(now, Input::Directories { seen });
     }
 
     pub(super) fn connected(&mut self, now: Timestamp, peer: NodeId) {

@@ -7,14 +7,13 @@ use rocksdb::{DB, IteratorMode};
 
 use crate::database::{database, family};
 use crate::error::StorageError;
-use crate::files;
 use crate::layout::{CONFIGURATION, HARD_STATE_KEYS, META, decode_hard_state, index_of};
 use crate::names::SUPERBLOCK;
 use crate::offline::{StoppedLog, StoppedNode};
 use crate::options;
 use crate::snapshot::{SnapshotFile, SnapshotReader, Snapshots};
 use crate::state::{checkpoint, place};
-use crate::superblock::{COPY_BYTES, Superblock};
+use crate::superblock::Superblock;
 use crate::wal;
 
 /// What is being read.
@@ -104,8 +103,7 @@ impl StoppedNode {
 
     fn verify_superblock(&self) -> Result<(), StorageError> {
         let path = self.path.join(SUPERBLOCK);
-        let bytes = files::read(&path, 4 * COPY_BYTES as u64)?.unwrap_or_default();
-        if Superblock::has_two_copies(&bytes) {
+        if Superblock::has_two_copies(&path)? {
             return Ok(());
         }
         let why = "one of its two copies is damaged; a node would start from the other";

@@ -11,7 +11,10 @@ use storage::{DataDirectory, LogStore, StorageError};
 use tempfile::tempdir;
 
 /// The size of one copy of the superblock.
-const COPY_BYTES: usize = 81;
+const COPY_BYTES: usize = 130;
+
+/// Where the second copy begins.
+const SECOND_AT: usize = 4096;
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -23,7 +26,7 @@ fn refused_after(change: impl Fn(&mut Vec<u8>)) -> StorageError {
     drop(found(place.path()));
     let path = place.path().join("superblock");
     let mut bytes = fs::read(&path).unwrap();
-    assert_eq!(bytes.len(), 2 * COPY_BYTES);
+    assert_eq!(bytes.len(), SECOND_AT + COPY_BYTES);
     change(&mut bytes);
     fs::write(&path, &bytes).unwrap();
     directory(place.path()).unwrap_err()
@@ -114,7 +117,8 @@ fn one_damaged_copy_of_the_superblock_is_survived() {
     drop(found(place.path()));
     let path = place.path().join("superblock");
     let whole = fs::read(&path).unwrap();
-    for at in 0..2 * COPY_BYTES {
+    let copies = (0..COPY_BYTES).chain(SECOND_AT..SECOND_AT + COPY_BYTES);
+    for at in copies {
         let mut bytes = whole.clone();
         bytes[at] ^= 0x10;
         fs::write(&path, &bytes).unwrap();
@@ -128,7 +132,7 @@ fn one_damaged_copy_of_the_superblock_is_survived() {
 fn two_damaged_copies_are_refused() {
     let damage = |bytes: &mut Vec<u8>| {
         bytes[20] ^= 1;
-        bytes[COPY_BYTES + 60] ^= 1;
+        bytes[SECOND_AT + 60] ^= 1;
     };
     let refused = refused_after(damage);
     assert_eq!(refused.to_string(), "the superblock is damaged: wrong checksum");
@@ -145,14 +149,15 @@ fn a_superblock_of_no_or_too_few_bytes_is_refused() {
 #[test]
 fn a_newer_format_is_refused_by_its_number() {
     let newer = |bytes: &mut Vec<u8>| {
-        for copy in bytes.chunks_mut(COPY_BYTES) {
-            copy[8] = 2;
+        for at in [0, SECOND_AT] {
+            let copy = &mut bytes[at..at + COPY_BYTES];
+            copy[8] = 3;
             let checksum = crc32c::crc32c(&copy[..COPY_BYTES - 4]);
             copy[COPY_BYTES - 4..].copy_from_slice(&checksum.to_le_bytes());
         }
     };
     let refused = refused_after(newer);
-    let expected = "the superblock has format 2, this build knows up to 1; start a newer raftd";
+    let expected = "the superblock has format 3, this build knows up to 2; start a newer raftd";
     assert_eq!(refused.to_string(), expected);
 }
 

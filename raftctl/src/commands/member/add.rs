@@ -2,6 +2,7 @@
 //! again at any point: id and bundle, waiting, handshake, learner, catching up, joint promotion.
 
 use std::cell::Cell;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use client::{Client, NodeStatus};
@@ -65,7 +66,7 @@ async fn steps(invocation: &Invocation, args: &AddArgs, reached: &Cell<Reached>)
         // silent just now is waited for, so that nothing can be said of it yet.
         present.check(&intended)?;
     }
-    let bundles = open(invocation, args, &target)?;
+    let bundles = open(invocation, args.dir.as_deref(), &target)?;
     let settings = |node: &PlannedNode| bundles.local_settings(node);
     let newcomers = reserve(&client, &args.nodes, &present).await?;
     let is_member =
@@ -201,20 +202,31 @@ fn prepared(bundles: &Bundles, newcomers: &[PlannedNode]) -> View {
 }
 
 /// Opens the directory with the authority.
-fn open(invocation: &Invocation, args: &AddArgs, target: &Target) -> Result<Bundles> {
+///
+/// # Errors
+/// If it is not known, or is none.
+pub(super) fn open(
+    invocation: &Invocation,
+    directory: Option<&Path>,
+    target: &Target,
+) -> Result<Bundles> {
     let missing = || {
         Report::new(codes::NO_CLUSTER, "the directory with the cluster's authority is not known")
             .help("add --dir DIR    (the directory that `raftctl init` made)")
     };
-    let directory = match &args.dir {
-        Some(directory) => directory.clone(),
+    let directory = match directory {
+        Some(directory) => directory.to_owned(),
         None => invocation.bundle_directory()?.ok_or_else(missing)?,
     };
     let name = target.name.clone().ok_or_else(missing)?;
     Bundles::open(&directory, &name)
 }
 
-fn record(bundles: &Bundles) -> Result<BootstrapRecord> {
+/// Returns the bootstrap record of the cluster.
+///
+/// # Errors
+/// If there is none beside the authority.
+pub(super) fn record(bundles: &Bundles) -> Result<BootstrapRecord> {
     bundles.record()?.ok_or_else(|| {
         let shown = bundles.directory().display();
         Report::new(codes::NO_RECORD, format!("{shown} has no bootstrap record"))
@@ -318,7 +330,7 @@ async fn enlist(
         let id = NodeId::from(node.id);
         let status = client.status_of(&node.address).await.map_err(Report::from_client)?;
         match draft.members.get(&id) {
-            Some(member) => known::is_same(&present, args, id, member, &status)?,
+            Some(member) => known::is_same(id, member, &status)?,
             None => {
                 let (name, address) = (node.name.clone(), node.address.clone());
                 let member = Member { incarnation: status.incarnation, name, address };

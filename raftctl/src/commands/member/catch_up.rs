@@ -196,6 +196,7 @@ mod tests {
             snapshot_bytes: (0, 0),
             catch_up: Some(RoundReport { round: 2, last_ms: Some(40) }),
             boot: Some(4),
+            incarnation: None,
             since_ms: Some(1_000),
             stalled_ms: None,
         }

@@ -38,7 +38,7 @@ pub(super) async fn check(
             None => client.status_of(address).await.ok(),
         };
         if let Some(status) = known.or(asked.as_ref()) {
-            is_same(present, args, *id, member, status)?;
+            is_same(*id, member, status)?;
         }
         is_as_asked(present, args, (*id, member), address)?;
     }
@@ -83,28 +83,17 @@ fn is_as_asked(
 ///
 /// # Errors
 /// If it has another one.
-pub(super) fn is_same(
-    present: &Present,
-    args: &AddArgs,
-    id: NodeId,
-    member: &Member,
-    status: &NodeStatus,
-) -> Result<()> {
+pub(super) fn is_same(id: NodeId, member: &Member, status: &NodeStatus) -> Result<()> {
     if status.node != id || status.incarnation == member.incarnation {
         return Ok(());
     }
-    let (name, address) = (&member.name, &member.address);
+    let name = &member.name;
     let message = format!(
-        "{name} has another data directory than it joined with: it was wiped or replaced, and does \
-         not come back as {name}"
+        "{name} has another data directory than it joined with: it was wiped, replaced, or has \
+         forgotten what it promised"
     );
     let report = Report::new(codes::WIPED, message);
-    if present.configuration.is_voter(id) {
-        return Err(report.help(instead(present, args, name, address)));
-    }
-    Err(report
-        .help(format!("raftctl member remove {name} --yes"))
-        .help(format!("raftctl member add {name}={address} --learner    (then, as a new node)")))
+    Err(report.help(format!("raftctl member heal {name}")))
 }
 
 /// Returns the command that lets a new node take a member's place.

@@ -12,9 +12,9 @@ use proptest::option::of;
 use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof};
 use proptest::sample::select;
 use protocol::{
-    BootstrapRecord, Consistency, EntryKind, ErrorCode, ErrorReply, Generation, Hello, HelloReply,
-    LeaderHint, LeaseReport, LogDetail, LogEntry, LogPage, NodeStatus, Outcome, Passage,
-    PeerReport, RefusalCode, Request, Response, RoundReport,
+    BootstrapRecord, Consistency, EntryKind, ErrorCode, ErrorReply, FormerReport, Generation,
+    Hello, HelloReply, LeaderHint, LeaseReport, LogDetail, LogEntry, LogPage, NodeStatus, Outcome,
+    Passage, PeerReport, RefusalCode, Request, Response, RoundReport,
 };
 
 pub fn text() -> impl Strategy<Value = String> {
@@ -281,6 +281,7 @@ fn peer() -> impl Strategy<Value = PeerReport> {
             let (heard_ms, rtt_us, boot, since_ms, stalled_ms) = times;
             PeerReport {
                 boot,
+                incarnation: boot.map(|boot| Incarnation::new(boot.rotate_left(3))),
                 since_ms,
                 stalled_ms,
                 catch_up,
@@ -322,6 +323,11 @@ pub fn status() -> impl Strategy<Value = NodeStatus> {
                 cluster: hello.cluster,
                 generation: hello.generation,
                 incarnation: hello.incarnation,
+                former: known.then(|| FormerReport {
+                    incarnation: Incarnation::new(n[21].rotate_left(9)),
+                    why: n[20].to_le_bytes()[0] | 1,
+                }),
+                starts: n[20].rotate_left(11),
                 role,
                 term: n[0],
                 voted_for,

@@ -1,0 +1,135 @@
+//! Taking in again a node whose data directory has forgotten what it promised: such a directory
+//! has another incarnation than the configuration records, so it neither votes nor counts.
+//!
+//! It comes back through the log, by three changes of members that each need a majority of the
+//! others: the old directory is demoted to a learner, the learner is recorded with its new
+//! directory, and it is promoted when it has caught up. The core judges each of them as it judges
+//! an operator's. Whoever leads goes on where another leader stopped, since each node sees in its
+//! log what was done so far.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use consensus::{Configuration, Incarnation, Majority, NodeId, Raft, RequestId, Timestamp, Voters};
+
+use crate::lanes::Reply;
+use crate::newcomers::Change;
+
+/// A directory that answered so recently is not given up for another one, in nanoseconds: both may
+/// be in use.
+const SILENT_NS: u64 = 3_000_000_000;
+
+/// Marks the names of the changes that are made here; the driver's names for requests stay below.
+const OURS: u64 = 1 << 62;
+
+/// Who has forgotten, and how far it has come back.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Healing {
+    /// The last configuration that was looked at, with its voters.
+    before: Option<Configuration>,
+    /// Learners that voted with this directory before.
+    demoted: BTreeMap<NodeId, Incarnation>,
+    /// Those of them that are recorded with another directory: they are to vote again.
+    renewed: BTreeSet<NodeId>,
+    /// The change that is under way.
+    waiting: Option<RequestId>,
+    number: u64,
+}
+
+impl Healing {
+    /// Takes the answers to changes that no client has asked for: what was refused is tried again.
+    pub(crate) fn take_own(&mut self, replies: &mut Vec<Reply>) {
+        replies.retain(|reply| {
+            let request = reply.request();
+            self.waiting.take_if(|waiting| *waiting == request);
+            request.get() & (OURS << 1 | OURS) != OURS
+        });
+    }
+
+    /// Notes what the configuration in force tells.
+    pub(crate) fn follow(&mut self, latest: &Configuration) {
+        if latest.voters().is_joint() {
+            return;
+        }
+        if let Some(before) = self.before.take() {
+            for (id, member) in latest.members() {
+                let Some(known) = before.member(*id) else { continue };
+                if latest.is_voter(*id) {
+                    self.demoted.remove(id);
+                    self.renewed.remove(id);
+                } else if before.is_voter(*id) {
+                    self.demoted.insert(*id, known.incarnation);
+                } else if known.incarnation != member.incarnation && self.demoted.contains_key(id) {
+                    self.renewed.insert(*id);
+                }
+            }
+            self.demoted.retain(|id, _| latest.member(*id).is_some());
+            self.renewed.retain(|id| latest.member(*id).is_some());
+        }
+        self.before = Some(latest.clone());
+    }
+
+    /// Returns the next change that brings a node back; `seen` are the directories
+    /// with which members are connected.
+    pub(crate) fn next(
+        &mut self,
+        now: Timestamp,
+        raft: &Raft,
+        seen: &BTreeMap<NodeId, Incarnation>,
+    ) -> Option<Change> {
+        let latest = raft.configuration();
+        self.follow(latest);
+        if !raft.leads() {
+            self.waiting = None;
+        }
+        let is_settled = !latest.voters().is_joint() && raft.configuration_index() <= raft.commit();
+        if !raft.leads() || !is_settled || self.waiting.is_some() {
+            return None;
+        }
+        let silent = |id: NodeId| {
+            let peer = raft.peers().find(|peer| peer.id == id);
+            peer.is_some_and(|peer| now.since(peer.heard) >= SILENT_NS)
+        };
+        let forgetful = seen.iter().find(|(id, incarnation)| {
+            let member = latest.member(**id);
+            member.is_some_and(|known| known.incarnation != **incarnation) && silent(**id)
+        });
+        let returns = |id: &&NodeId| {
+            latest.learners().contains(id)
+                && latest.member(**id).map(|known| &known.incarnation) == seen.get(id)
+        };
+        let target = match forgetful {
+            Some((id, _)) if latest.is_voter(*id) => demoted(latest, *id),
+            Some((id, incarnation)) => renewed(latest, *id, *incarnation),
+            None => self.renewed.iter().find(returns).and_then(|id| promoted(latest, *id)),
+        }?;
+        self.number = (self.number + 1) & (OURS - 1);
+        let request = RequestId::new(OURS | self.number);
+        self.waiting = Some(request);
+        Some(Change { request, target, expected_index: raft.configuration_index() })
+    }
+}
+
+/// The voter learns, under the name that it has given up: nothing is decided with it any more.
+fn demoted(latest: &Configuration, id: NodeId) -> Option<Configuration> {
+    let (_, voters) = latest.voters().halves();
+    let voters = Majority::new(voters.iter().filter(|voter| *voter != id));
+    let mut learners = latest.learners().clone();
+    learners.insert(id);
+    Configuration::new(Voters::Stable(voters), learners, latest.members().clone()).ok()
+}
+
+/// The learner is recorded with the directory that it has now.
+fn renewed(latest: &Configuration, id: NodeId, incarnation: Incarnation) -> Option<Configuration> {
+    let mut members = latest.members().clone();
+    members.get_mut(&id)?.incarnation = incarnation;
+    Configuration::new(latest.voters().clone(), latest.learners().clone(), members).ok()
+}
+
+/// The learner votes.
+fn promoted(latest: &Configuration, id: NodeId) -> Option<Configuration> {
+    let (_, voters) = latest.voters().halves();
+    let voters = Majority::new(voters.iter().chain([id]));
+    let mut learners = latest.learners().clone();
+    learners.remove(&id);
+    Configuration::new(Voters::Stable(voters), learners, latest.members().clone()).ok()
+}

@@ -1,0 +1,63 @@
+//! What a data directory has forgotten, so that its node may not go on under the name under which
+//! it has promised things.
+
+use std::fmt;
+
+use consensus::Incarnation;
+
+/// The name that a directory has given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Former {
+    /// Under which the cluster knows its node, if nobody has changed that.
+    pub incarnation: Incarnation,
+    /// Why it was given up.
+    pub why: Forgotten,
+}
+
+/// How it is known that a directory has forgotten what its node has promised, or may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Forgotten {
+    /// It is a copy: the original may have promised more since, or may still run.
+    Copied,
+    /// The end of its log is gone.
+    LogEnd,
+    /// Term and vote are gone.
+    HardState,
+    /// A peer knows that the node has promised more than this directory holds.
+    PeerKnowsMore,
+    /// Another process runs with a copy of it.
+    RunsTwice,
+}
+
+impl Forgotten {
+    const ALL: [Self; 5] =
+        [Self::Copied, Self::LogEnd, Self::HardState, Self::PeerKnowsMore, Self::RunsTwice];
+
+    /// Returns the number by which it is stored and sent.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Copied => 1,
+            Self::LogEnd => 2,
+            Self::HardState => 3,
+            Self::PeerKnowsMore => 4,
+            Self::RunsTwice => 5,
+        }
+    }
+
+    /// Returns what a number stands for.
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|why| why.code() == code)
+    }
+}
+
+impl fmt::Display for Forgotten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Copied => "its data directory is a copy",
+            Self::LogEnd => "its log has lost its end",
+            Self::HardState => "its term and vote are lost",
+            Self::PeerKnowsMore => "a peer knows that it has promised more than it remembers",
+            Self::RunsTwice => "another process runs with a copy of its data directory",
+        })
+    }
+}

@@ -1,0 +1,71 @@
+//! Members whose data directory is not the one that the configuration records: they have forgotten
+//! what they promised, and neither vote nor count, whatever contact there is.
+
+use std::collections::BTreeSet;
+
+use client::{FormerReport, NodeStatus};
+use consensus::NodeId;
+use storage::Forgotten;
+
+use crate::cluster::links::report;
+use crate::cluster::remarks::Remark;
+use crate::cluster::survey::Survey;
+use crate::codes;
+
+/// Returns the members that have forgotten what they promised.
+pub(crate) fn forgetful(survey: &Survey) -> BTreeSet<NodeId> {
+    let Some(configuration) = survey.configuration() else { return BTreeSet::new() };
+    let members = configuration.members().keys().copied();
+    members.filter(|id| forgotten(survey, *id).is_some()).collect()
+}
+
+/// Says what a member has forgotten, how that is known, and what brings it back.
+pub(crate) fn forgotten(survey: &Survey, id: NodeId) -> Option<Remark> {
+    let recorded = survey.configuration()?.member(id)?.incarnation;
+    let name = survey.name(id);
+    let status = survey.row(id).and_then(|row| row.answer.as_deref().ok());
+    let Some(status) = status.filter(|status| status.node == id) else {
+        let leader = survey.leader()?;
+        let peer = report(leader, id).filter(|peer| peer.connected)?;
+        let seen = peer.incarnation.filter(|seen| *seen != recorded)?;
+        let text = format!(
+            "{name}: the leader {} meets it with data directory {seen}, the cluster knows \
+             {recorded}: it neither votes nor counts: raftctl member heal {name}",
+            survey.name(leader.node)
+        );
+        return Some((text, codes::FORGOTTEN));
+    };
+    if status.incarnation == recorded {
+        return None;
+    }
+    let why = status.former.as_ref().map(|former| Forgotten::from_code(former.why));
+    let (what, code) = match why {
+        Some(Some(why @ Forgotten::Copied)) => (why.to_string(), codes::COPIED),
+        Some(Some(
+            why @ (Forgotten::LogEnd
+            | Forgotten::HardState
+            | Forgotten::PeerKnowsMore
+            | Forgotten::RunsTwice),
+        )) => (why.to_string(), codes::FORGOTTEN),
+        Some(None) => ("it has forgotten what it promised".to_owned(), codes::FORGOTTEN),
+        None => ("its data directory was wiped or replaced".to_owned(), codes::WIPED_MEMBER),
+    };
+    let mut text =
+        format!("{name}: {what}: it neither votes nor counts: raftctl member heal {name}");
+    if code == codes::COPIED && needs_word(survey, status) {
+        text.push_str(
+            "; if this copy is the latest and the only one, stop raftd there and run: raftctl \
+             adopt DATA_DIR",
+        );
+    }
+    Some((text, code))
+}
+
+/// Says whether a copy does not come back by itself: nobody leads that could take it in.
+fn needs_word(survey: &Survey, status: &NodeStatus) -> bool {
+    let is_known = |former: &FormerReport| {
+        let member = survey.configuration().and_then(|c| c.member(status.node));
+        member.is_some_and(|member| member.incarnation == former.incarnation)
+    };
+    survey.leader().is_none() && status.former.as_ref().is_some_and(is_known)
+}

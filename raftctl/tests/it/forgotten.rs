@@ -1,0 +1,141 @@
+//! Data directories that are not what the node last ran with: copied, put back, wiped. Nothing that
+//! was acknowledged is lost, `status` says what is the matter, and the node comes back.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::kit::{World, free};
+
+/// Runs a program that must succeed.
+fn must(program: &str, arguments: &[&str]) {
+    let status = Command::new(program).args(arguments).status().unwrap();
+    assert!(status.success(), "{program} {arguments:?}");
+}
+
+fn data(world: &World, name: &str) -> PathBuf {
+    world.home().join(format!("data-{name}"))
+}
+
+/// Copies a stopped node's data directory, as a backup does.
+fn back_up(world: &World, name: &str) -> PathBuf {
+    let copy = world.home().join(format!("old-{name}"));
+    must("cp", &["-a", data(world, name).to_str().unwrap(), copy.to_str().unwrap()]);
+    copy
+}
+
+/// Puts the copy in the place of the directory.
+fn put_back(world: &World, name: &str) {
+    let (place, copy) = (data(world, name), world.home().join(format!("old-{name}")));
+    fs::remove_dir_all(&place).unwrap();
+    must("cp", &["-a", copy.to_str().unwrap(), place.to_str().unwrap()]);
+}
+
+/// Three nodes with a key; n2 was down for a moment, and there is a copy of what it had then.
+fn three() -> (World, Vec<String>) {
+    let mut world = World::new();
+    let addresses = free(3);
+    world.found(&addresses);
+    world.ok("kv put before 1");
+    world.kill("n2");
+    back_up(&world, "n2");
+    world.start("n2", &addresses[1]);
+    world.await_status(is_healthy);
+    (world, addresses)
+}
+
+fn is_healthy(status: &Value) -> bool {
+    status["health"] == "HEALTHY"
+}
+
+/// Says whether a remark has this code.
+fn remarks(status: &Value, code: &str) -> bool {
+    status["remarks"].as_array().is_some_and(|all| all.iter().any(|one| one["code"] == code))
+}
+
+/// The write is on n1 and n2 only; then n1 is gone, n3 back, and n2 has an old copy.
+#[test]
+fn an_old_copy_of_a_directory_loses_nothing_and_its_node_comes_back_by_itself() {
+    let (mut world, addresses) = three();
+    world.kill("n3");
+    world.ok("kv put kept 1 --timeout 30s");
+    world.kill("n1");
+    world.kill("n2");
+    put_back(&world, "n2");
+    world.start("n2", &addresses[1]);
+    world.start("n3", &addresses[2]);
+    let log = world.logged("n2", "its data directory is a copy");
+    assert!(log.contains("raftctl adopt "), "{log}");
+    let status = world.await_status(|status| remarks(status, "R0432"));
+    assert_eq!(status["health"], "NO_QUORUM", "{status:#}");
+    assert_ne!(world.run("status --check").code, 0);
+    assert_ne!(world.run("kv put lost 1 --timeout 3s").code, 0, "n2 does not count");
+    world.start("n1", &addresses[0]);
+    assert_eq!(world.ok("kv get kept --timeout 30s").stdout.trim(), "1");
+    world.await_status(is_healthy);
+    world.kill("n3");
+    world.ok("kv put counts 1 --timeout 30s");
+}
+
+/// Restored file by file over what is there, as rsync --inplace does.
+#[test]
+fn old_files_over_new_ones_are_noticed_and_a_renamed_directory_is_no_copy() {
+    let (mut world, addresses) = three();
+    world.kill("n2");
+    let (place, away) = (data(&world, "n2"), world.home().join("away"));
+    fs::rename(&place, &away).unwrap();
+    fs::rename(&away, &place).unwrap();
+    world.start("n2", &addresses[1]);
+    world.await_status(is_healthy);
+    world.kill("n2");
+    let copy = world.home().join("old-n2/.");
+    must("cp", &["-a", copy.to_str().unwrap(), place.to_str().unwrap()]);
+    world.start("n2", &addresses[1]);
+    world.logged("n2", "its data directory is a copy");
+    world.await_status(is_healthy);
+}
+
+#[test]
+fn a_wiped_member_is_named_at_once_and_healed_by_the_command_that_is_told() {
+    let (mut world, addresses) = three();
+    world.kill("n2");
+    fs::remove_dir_all(data(&world, "n2")).unwrap();
+    world.start("n2", &addresses[1]);
+    world.logged("n2", "uninitialised");
+    let status = world.run("status --check");
+    assert_eq!(status.code, 11, "{status:?}");
+    assert!(status.stdout.contains("raftctl member heal n2"), "{status:?}");
+    let healed = world.ok("member heal n2 --wait 60s");
+    assert!(healed.stderr.contains("n2  healed"), "{healed:?}");
+    world.await_status(is_healthy);
+    world.ok("member heal n2 --wait 60s");
+    world.kill("n3");
+    world.ok("kv put counts 1 --timeout 30s");
+}
+
+#[test]
+fn a_node_alone_that_was_moved_is_adopted_by_the_command_that_is_told() {
+    let mut world = World::new();
+    let addresses = free(1);
+    world.found(&addresses);
+    world.ok("kv put kept 1");
+    world.kill("n1");
+    back_up(&world, "n1");
+    put_back(&world, "n1");
+    world.start("n1", &addresses[0]);
+    let log = world.logged("n1", "raftctl adopt ");
+    let place = data(&world, "n1").display().to_string();
+    assert!(log.contains(&format!("raftctl adopt {place}")), "{log}");
+    let said = world.run("status").stdout;
+    assert!(said.contains("raftctl adopt"), "{said}");
+    world.kill("n1");
+    let adopted = world.ok(&format!("adopt {place} --yes"));
+    assert!(adopted.stdout.contains("node 1  adopted"), "{adopted:?}");
+    let twice = world.run(&format!("adopt {place} --yes"));
+    assert_eq!(twice.code, 5, "{twice:?}");
+    world.start("n1", &addresses[0]);
+    assert_eq!(world.ok("kv get kept --timeout 30s").stdout.trim(), "1");
+    world.await_status(is_healthy);
+}
