@@ -52,6 +52,7 @@ fn main() -> ExitCode {
 const QUICKSTART: Binary =
     Binary { built_from: BuiltFrom::Workspace, name: "quickstart", verb: None };
 const BENCH: Binary = Binary { built_from: BuiltFrom::Workspace, name: "bench", verb: None };
+const CHAOS: Binary = Binary { built_from: BuiltFrom::Workspace, name: "chaos", verb: None };
 const MAN: Binary = Binary { built_from: BuiltFrom::Workspace, name: "man", verb: None };
 const SIM: Binary = simulator("sim");
 const EXPLORE: Binary = simulator("explore");
@@ -76,10 +77,11 @@ fn run(task: Task) -> Result<(), Failure> {
         Task::Sim(arguments) => build_and_become(&cargo, &SIM, &arguments),
         Task::Museum(which) => mutations::run(&cargo, which),
         Task::Explore(arguments) => build_and_become(&cargo, &EXPLORE, &arguments),
-        Task::Bench(arguments) => measure(&cargo, &BENCH, &arguments),
+        Task::Bench(arguments) => build_and_become_beside(&cargo, &BENCH, &arguments),
+        Task::Chaos(arguments) => build_and_become_beside(&cargo, &CHAOS, &arguments),
         Task::Run(name, arguments) => {
             let binary = Binary { built_from: BuiltFrom::Workspace, name, verb: None };
-            measure(&cargo, &binary, &arguments)
+            build_and_become_beside(&cargo, &binary, &arguments)
         }
         Task::Man => build_and_become(&cargo, &MAN, &[]),
     }
@@ -92,14 +94,14 @@ fn build_and_become(cargo: &Cargo, binary: &Binary, arguments: &[String]) -> Res
     cargo.become_binary(binary, arguments)
 }
 
-/// The same for what measures raftd and raftctl: these are built once more, as those who install
-/// them do. With the features that tests ask for (tokio's `test-util`), reading the clock is
-/// dearer, which cost puts of one client 6 %.
-fn measure(cargo: &Cargo, binary: &Binary, arguments: &[String]) -> Result<(), Failure> {
+/// The same for what runs the product as it is installed.
+fn build_and_become_beside(
+    cargo: &Cargo,
+    binary: &Binary,
+    arguments: &[String],
+) -> Result<(), Failure> {
     build(cargo, binary)?;
-    say("building raftd and raftctl as they are installed (release)");
-    let product = ["build", "--release", "--locked", "-p", "raftd", "-p", "raftctl"];
-    cargo.run("build", &product)?;
+    build_product(cargo)?;
     cargo.become_binary(binary, arguments)
 }
 

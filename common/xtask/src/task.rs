@@ -27,6 +27,8 @@ Tasks:
   bench [..]                 benchmarks against a throw-away cluster
   run NAME [..]              a long run of real processes: exactly-once, catch-up or changes; or
                              measure, which runs what measures and rewrites MEASUREMENTS.md
+  chaos [--seconds N] ..     faults on real raftd in network namespaces, and a check of what clients
+                             were told (default 600 s; takes root); --list names the faults
   man                        regenerate the manual pages from the command definitions
   help                       this text
 
@@ -50,6 +52,7 @@ pub(crate) enum Task {
     Explore(Vec<String>),
     Bench(Vec<String>),
     Run(&'static str, Vec<String>),
+    Chaos(Vec<String>),
     Man,
 }
 
@@ -73,6 +76,7 @@ impl Task {
             "explore" => Ok(Task::Explore(rest.to_vec())),
             "bench" => Ok(Task::Bench(rest.to_vec())),
             "run" => run(rest),
+            "chaos" => Ok(Task::Chaos(rest.to_vec())),
             "man" => none(name, rest).map(|()| Task::Man),
             unknown => Err(Failure::Usage(format!("no task is called \"{unknown}\""))),
         }
@@ -83,7 +87,7 @@ impl Task {
         match self {
             Task::Help => &[],
             Task::Sim(_) | Task::Museum(_) | Task::Explore(_) => &[Need::Rust],
-            Task::Quickstart(_) | Task::Bench(_) | Task::Run(..) | Task::Man => {
+            Task::Quickstart(_) | Task::Bench(_) | Task::Run(..) | Task::Chaos(_) | Task::Man => {
                 &[Need::Rust, Need::Compiler, Need::Libclang]
             }
             Task::Verify { .. } | Task::Fix => {
@@ -162,6 +166,8 @@ mod tests {
     fn arguments_of_a_driver_pass_through_unread() {
         let expected = vec!["42".to_owned(), "--seeds".to_owned(), "7".to_owned()];
         assert_eq!(parse("sim 42 --seeds 7"), Ok(Task::Sim(expected)));
+        let expected = Task::Chaos(vec!["--only".to_owned(), "kill".to_owned()]);
+        assert_eq!(parse("chaos --only kill"), Ok(expected));
         assert_eq!(parse("quickstart --help"), Ok(Task::Quickstart(vec!["--help".to_owned()])));
     }
 
@@ -211,7 +217,7 @@ mod tests {
 
     #[test]
     fn the_help_lists_every_task() {
-        let names = "quickstart verify fix sim mutations explore bench run man";
+        let names = "quickstart verify fix sim mutations explore bench run chaos man";
         for name in names.split(' ').chain(RUNS) {
             assert!(HELP.contains(name), "{name} is missing from the help");
         }

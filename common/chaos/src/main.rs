@@ -1,0 +1,5 @@
+//! `chaos`: see the library.
+
+fn main() -> std::process::ExitCode {
+    chaos::main()
+}
