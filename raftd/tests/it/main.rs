@@ -7,6 +7,7 @@ mod disk;
 mod embedded;
 mod failover;
 mod identity;
+mod limits;
 mod membership;
 mod newcomers;
 mod reads;

@@ -1,0 +1,151 @@
+//! What others can do to a node that they do not read, do not finish talking to, or do not leave:
+//! its memory stays bounded, and it serves everybody else.
+
+use std::time::{Duration, Instant};
+
+use certs::Role;
+use client::{Client, ClientError, Common, Consistency};
+use consensus::RoleKind;
+use fixtures::load::{get, put};
+use fixtures::{Back, Cluster, Relay, Strangers, reason, resident_bytes};
+use state_machine::KvQuery;
+use tokio::task::JoinSet;
+
+const MIB: u64 = 1 << 20;
+
+fn reader(name: &str) -> Role {
+    Role::Reader(name.parse().unwrap())
+}
+
+/// Waits until a client's answers are not read any more, but it is still heard.
+async fn unread(cluster: &Cluster, key: &str, count: usize) -> (Relay, Client, JoinSet<bool>) {
+    let leader = cluster.leader().await;
+    let relay = Relay::to(&cluster.nodes[leader].address);
+    let config =
+        cluster.client_config(reader("idle"), Duration::from_secs(60), vec![relay.address.clone()]);
+    let client = Client::new(config).unwrap();
+    client.status_of(&relay.address).await.unwrap();
+    relay.pass_back(Back::Short(100));
+    let mut asking = JoinSet::new();
+    for _ in 0..count {
+        let (client, query) = (client.clone(), KvQuery::Get { key: key.to_owned().into() });
+        asking.spawn(async move { client.query(query.encode(), Consistency::Stale).await.is_ok() });
+    }
+    (relay, client, asking)
+}
+
+#[tokio::test]
+async fn answers_that_nobody_reads_take_little_memory_and_disturb_nobody() {
+    let cluster = Cluster::start(1).await;
+    let client = cluster.client();
+    put(&client, "large", &"x".repeat(1_000_000)).await.unwrap();
+    put(&client, "small", "y").await.unwrap();
+    let pid = cluster.nodes[0].pid();
+    let before = resident_bytes(pid);
+    let (_relay, idle, _asking) = unread(&cluster, "large", 400).await;
+    let mut most = 0;
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(3) {
+        assert_eq!(get(&client, "small").await.unwrap().as_deref(), Some("y"));
+        most = most.max(resident_bytes(pid));
+    }
+    let grown = most.saturating_sub(before) / MIB;
+    assert!(grown < 60, "{} MiB before, {grown} MiB more", before / MIB);
+    drop(idle);
+}
+
+#[tokio::test]
+async fn one_certificate_cannot_keep_others_out_and_is_told_why() {
+    let more = "[limits]\nconnections_max = 16\nconnections_per_identity_max = 8\n";
+    let cluster = Cluster::start_with(3, more).await;
+    let leader = cluster.leader().await;
+    let address = cluster.nodes[leader].address.clone();
+    let mut guests = Vec::new();
+    let mut refused = None;
+    for number in 0..17 {
+        let role = reader(if number < 9 { "one" } else { "two" });
+        let within = Duration::from_secs(10);
+        let config = cluster.client_config(role, within, vec![address.clone()]);
+        let guest = Client::new(config).unwrap();
+        match guest.status_of(&address).await {
+            Ok(_) => guests.push(guest),
+            Err(error) => refused = Some((number, error)),
+        }
+        if number == 8 {
+            let (at, error) = refused.take().expect("eight is the most");
+            assert_eq!(at, 8);
+            assert!(reason(&error).contains("reader one"), "{}", reason(&error));
+            assert!(reason(&error).contains("connections_per_identity_max"), "{}", reason(&error));
+            let full = ClientError::Unreachable { causes: Vec::new(), common: Common::Full };
+            assert_eq!(error.to_string(), full.to_string());
+            assert!(matches!(error, ClientError::Unreachable { common: Common::Full, .. }));
+        }
+    }
+    assert_eq!((guests.len(), refused.is_none()), (16, true));
+    let operator = cluster.client_of(&[leader], Duration::from_secs(10));
+    assert_eq!(operator.status_of(&address).await.unwrap().role, RoleKind::Leader);
+    put(&operator, "key", "value").await.unwrap();
+    // The place of one who goes is free for another.
+    guests.pop().unwrap().close().await;
+    let config =
+        cluster.client_config(reader("three"), Duration::from_secs(10), vec![address.clone()]);
+    let late = Client::new(config).unwrap();
+    let began = Instant::now();
+    while let Err(error) = late.status_of(&address).await {
+        assert!(began.elapsed() < fixtures::PATIENCE, "{}", reason(&error));
+    }
+}
+
+/// Connects anew so many times, each time within a second, while something goes on.
+async fn newcomers_get_in(cluster: &Cluster, place: usize, during: &str) {
+    for number in 0..3 {
+        let operator = cluster.client_of(&[place], Duration::from_secs(5));
+        let began = Instant::now();
+        let status = operator.status_of(&cluster.nodes[place].address).await;
+        assert!(status.is_ok(), "{during}, connection {number}: {:?}", began.elapsed());
+        operator.close().await;
+    }
+}
+
+#[tokio::test]
+async fn handshakes_without_end_keep_nobody_out_and_cost_no_leader() {
+    let cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    let address = cluster.nodes[leader].address.clone();
+    let client = cluster.client();
+    put(&client, "key", "value").await.unwrap();
+    let term = client.status_of(&address).await.unwrap().term;
+    let dialler = cluster.client_as(reader("nobody"), Duration::from_millis(500));
+    let strangers = Strangers::prepare(&dialler, 1_000).await;
+    for per_s in [100, 400] {
+        let flood = strangers.flood(&address, per_s);
+        while flood.sent() < u64::from(2 * per_s) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        newcomers_get_in(&cluster, leader, &format!("{per_s} a second")).await;
+    }
+    // With addresses that are proven, and from where the newcomers are.
+    let relay = Relay::to(&address);
+    relay.pass_back(Back::Retries);
+    let mut dialling = JoinSet::new();
+    for _ in 0..300 {
+        let config = cluster.client_config(
+            reader("nobody"),
+            Duration::from_secs(3),
+            vec![relay.address.clone()],
+        );
+        let (client, to) = (Client::new(config).unwrap(), relay.address.clone());
+        dialling.spawn(async move { client.status_of(&to).await.is_err() });
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    newcomers_get_in(&cluster, leader, "300 half open").await;
+    put(&client, "key", "another").await.unwrap();
+    let status = client.status_of(&address).await.unwrap();
+    assert_eq!(
+        (status.role, status.term),
+        (RoleKind::Leader, term),
+        "{}",
+        cluster.nodes[leader].log()
+    );
+    assert!(dialling.join_all().await.into_iter().all(|failed| failed));
+}
