@@ -1,19 +1,55 @@
 //! What a run met: a run in which nothing happens shows nothing, and a situation that never comes
 //! up is not tested by however many seeds.
 
+use consensus::Timestamp;
+
+/// Where a fault strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Between nodes.
+    Network,
+    /// A node's process, or all of them.
+    Process,
+    /// What a node keeps.
+    Disk,
+    /// A node's time.
+    Clock,
+    /// The members and who leads them, at an operator's word.
+    Operator,
+}
+
+/// How many classes there are.
+const CLASSES: usize = 5;
+
+/// Faults of so many classes at a time are an overlap.
+const OVERLAP: usize = 4;
+
+/// For so long a fault counts as going on, in nanoseconds.
+const FAULT_LASTS_NS: u64 = 1_000_000_000;
+
+/// A run of so many seeds is a whole one, in which each situation is met so often.
+const WHOLE_SEEDS: u64 = 20_000;
+const WHOLE_TIMES: u64 = 50;
+
+/// Chance spreads what is met in less than a whole run: half of its share is demanded there.
+const SLICE_DIVISOR: u64 = 2;
+
 /// What kind of thing is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A fault of the network, of processes, disks or clocks.
-    Fault,
+    Fault(Class),
     /// Something that a correct replica does, or that becomes of a request.
     Event,
     /// A conjunction in which bugs were found elsewhere.
     Situation,
 }
 
+/// Faults of single messages, which are too many to be counted as faults.
+const SINGLE: [Met; 4] = [Met::MessageLost, Met::MessageDoubled, Met::MessageLate, Met::LaneFull];
+
 macro_rules! met {
-    ($($kind:ident { $($name:ident: $text:literal,)* })*) => {
+    ($($kind:ident $(($class:ident))? { $($name:ident: $text:literal,)* })*) => {
         /// Something that a run may meet.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Met { $($(#[doc = $text] $name,)*)* }
@@ -29,14 +65,14 @@ macro_rules! met {
 
             /// Returns what kind of thing it is.
             pub const fn kind(self) -> Kind {
-                match self { $($(Self::$name => Kind::$kind,)*)* }
+                match self { $($(Self::$name)|* => Kind::$kind $((Class::$class))?,)* }
             }
         }
     };
 }
 
 met! {
-    Fault {
+    Fault(Network) {
         MessageLost: "messages lost",
         MessageDoubled: "messages that arrive twice",
         MessageLate: "messages that are late and overtaken",
@@ -45,21 +81,29 @@ met! {
         LeaderIsolated: "leaders cut off",
         LinkCut: "links between two nodes that are cut",
         OneWay: "nodes that are heard no longer, or hear no longer",
+        StreamBroken: "snapshots whose transfer breaks",
+        StreamDoubled: "snapshots that arrive twice",
+        PieceLost: "pieces of old entries that could not be read or sent",
+    }
+    Fault(Process) {
         Crash: "nodes that lose their power",
         CrashAll: "all nodes lose their power at once",
         QuickRestart: "restarts within less than an election timeout",
         Pause: "nodes that stand still",
-        ClockJump: "clocks that jump ahead",
+    }
+    Fault(Disk) {
         Stall: "disks that take long",
         Wipe: "data directories that are lost, and made anew",
         DiskFull: "disks that fill up",
         DisksFull: "disks that all fill up at once",
+        SnapshotFailed: "snapshots that could not be made",
+    }
+    Fault(Clock) {
+        ClockJump: "clocks that jump ahead",
+    }
+    Fault(Operator) {
         Change: "changes of members asked for",
         Transfer: "transfers of leadership asked for",
-        SnapshotFailed: "snapshots that could not be made",
-        StreamBroken: "snapshots whose transfer breaks",
-        StreamDoubled: "snapshots that arrive twice",
-        PieceLost: "pieces of old entries that could not be read or sent",
     }
     Event {
         Message: "messages sent",
@@ -162,21 +206,56 @@ pub struct Coverage {
     pub events: u64,
     /// Kinds of faults, of messages too, summed over the seeds.
     pub classes: u64,
+    /// Seeds in which faults of at least four of the five classes went on at a time.
+    pub overlaps: u64,
     /// The longest that a healed core took to elect, and to serve and agree; in milliseconds.
     pub recovery_ms_max: (u64, u64),
+    /// The time, and since when each class has had no fault.
+    now_ns: u64,
+    struck_ns: [Option<u64>; CLASSES],
     counts: [u64; Met::ALL.len()],
 }
 
 impl Default for Coverage {
     fn default() -> Self {
-        Self { events: 0, classes: 0, recovery_ms_max: (0, 0), counts: [0; Met::ALL.len()] }
+        Self {
+            events: 0,
+            classes: 0,
+            overlaps: 0,
+            recovery_ms_max: (0, 0),
+            now_ns: 0,
+            struck_ns: [None; CLASSES],
+            counts: [0; Met::ALL.len()],
+        }
     }
 }
 
 impl Coverage {
+    /// Another event happens, at this time.
+    pub(crate) fn pass(&mut self, now: Timestamp) {
+        self.events += 1;
+        self.now_ns = now.get();
+    }
+
     /// Notes that something was met.
     pub(crate) fn meet(&mut self, met: Met) {
         self.counts[met as usize] += 1;
+        if let Kind::Fault(class) = met.kind()
+            && !SINGLE.contains(&met)
+        {
+            self.strike(class);
+        }
+    }
+
+    /// A fault goes on, or begins.
+    pub(crate) fn strike(&mut self, class: Class) {
+        self.struck_ns[class as usize] = Some(self.now_ns);
+        let goes_on = |struck: &&Option<u64>| {
+            struck.is_some_and(|at| self.now_ns.saturating_sub(at) <= FAULT_LASTS_NS)
+        };
+        if self.struck_ns.iter().filter(goes_on).count() >= OVERLAP {
+            self.overlaps = 1;
+        }
     }
 
     pub(crate) fn set(&mut self, met: Met, count: u64) {
@@ -190,19 +269,19 @@ impl Coverage {
 
     /// Returns how many faults there were, but for those of single messages.
     pub fn faults(&self) -> u64 {
-        let single = [Met::MessageLost, Met::MessageDoubled, Met::MessageLate, Met::LaneFull];
-        let faults = Met::ALL.iter().filter(|met| met.kind() == Kind::Fault);
-        faults.filter(|met| !single.contains(met)).map(|met| self.count(*met)).sum()
+        let faults = Met::ALL.iter().filter(|met| matches!(met.kind(), Kind::Fault(_)));
+        faults.filter(|met| !SINGLE.contains(met)).map(|met| self.count(*met)).sum()
     }
 
-    /// Returns those that were never met.
-    pub fn missing(&self) -> impl Iterator<Item = Met> {
-        Met::ALL.iter().copied().filter(|met| self.count(*met) == 0)
+    /// Returns those that were met less often than a run of so many seeds must meet them.
+    pub fn missing(&self, seeds: u64) -> impl Iterator<Item = Met> {
+        let demanded = demanded(seeds);
+        Met::ALL.iter().copied().filter(move |met| self.count(*met) < demanded)
     }
 
     /// A seed is over: counts the kinds of faults that it had.
     pub(crate) fn close(&mut self) {
-        let had = |met: &&Met| met.kind() == Kind::Fault && self.count(**met) > 0;
+        let had = |met: &&Met| matches!(met.kind(), Kind::Fault(_)) && self.count(**met) > 0;
         self.classes = Met::ALL.iter().filter(had).count() as u64;
     }
 
@@ -210,11 +289,51 @@ impl Coverage {
     pub fn add(&mut self, other: &Self) {
         self.events += other.events;
         self.classes += other.classes;
+        self.overlaps += other.overlaps;
         let (elect, serve) = other.recovery_ms_max;
         self.recovery_ms_max.0 = self.recovery_ms_max.0.max(elect);
         self.recovery_ms_max.1 = self.recovery_ms_max.1.max(serve);
         for (count, other) in self.counts.iter_mut().zip(other.counts) {
             *count += other;
         }
+    }
+}
+
+/// Returns how often a run of so many seeds must meet each thing.
+pub fn demanded(seeds: u64) -> u64 {
+    if seeds >= WHOLE_SEEDS {
+        return WHOLE_TIMES * seeds / WHOLE_SEEDS;
+    }
+    seeds * WHOLE_TIMES / WHOLE_SEEDS / SLICE_DIVISOR
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_run_meets_each_thing_fifty_times_and_a_slice_half_of_its_share() {
+        for (seeds, times) in [(300, 0), (800, 1), (4_000, 5), (20_000, 50), (40_000, 100)] {
+            assert_eq!(demanded(seeds), times, "{seeds} seeds");
+        }
+        let mut coverage = Coverage::default();
+        assert_eq!(coverage.missing(800).count(), Met::ALL.len());
+        coverage.meet(Met::Crash);
+        assert!(coverage.missing(800).all(|met| met != Met::Crash));
+    }
+
+    #[test]
+    fn faults_of_four_classes_within_a_second_overlap() {
+        let faults = [Met::Partition, Met::Crash, Met::Stall, Met::Change];
+        let strike = |gap_ns: u64| {
+            let mut coverage = Coverage::default();
+            for (place, met) in (0..).zip(faults) {
+                coverage.pass(Timestamp::new(place * gap_ns));
+                coverage.meet(met);
+            }
+            coverage.overlaps
+        };
+        assert_eq!(strike(FAULT_LASTS_NS / 3), 1);
+        assert_eq!(strike(FAULT_LASTS_NS / 2), 0, "the first is over when the last begins");
     }
 }

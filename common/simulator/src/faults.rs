@@ -187,6 +187,12 @@ impl Profile {
             faults,
         }
     }
+
+    /// Lets clocks run much further from true time than leases are told, and many clients read.
+    pub(crate) fn run_clocks_apart(&mut self) {
+        (self.lease_ppm, self.drift_ppm) = (Some(100_000), 450_000);
+        (self.reads, self.request_ns) = (600, 4 * MS);
+    }
 }
 
 /// Draws a cache, small in some seeds, and how followers are fed; by a generator of its own, so

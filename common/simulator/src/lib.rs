@@ -8,6 +8,7 @@
 //! - The oracle knows what is on every disk; no check relies on what a node says of itself.
 //! - No RocksDB and no sockets: what those do to real processes is tested with real processes.
 
+mod agenda;
 mod broken;
 mod changes;
 mod coverage;
@@ -21,6 +22,7 @@ mod feeding;
 mod figure_3_7;
 mod full_disks;
 mod hanging;
+pub mod history;
 mod inject;
 mod ledger;
 mod liveness;
@@ -32,6 +34,7 @@ mod node;
 mod oracle;
 mod requests;
 mod rng;
+mod rolling;
 mod rooms;
 mod rules;
 mod run;
@@ -39,11 +42,14 @@ mod scenario_steps;
 mod scenarios;
 mod search;
 mod sessions;
+mod settings;
+mod shrink;
 mod snapshots;
 mod stream;
 mod workload;
 mod world;
 
-pub use coverage::{Coverage, Kind, Met};
-pub use run::{Outcome, Settings, Violation, run};
+pub use coverage::{Class, Coverage, Kind, Met, demanded};
+pub use run::{Outcome, Short, Violation, run, shorten_failure};
 pub use search::{Found, Report, search};
+pub use settings::{Clocks, Settings};

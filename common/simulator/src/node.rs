@@ -129,6 +129,12 @@ impl Node {
         }
     }
 
+    /// Lets the node's clock be as fast, or as slow, as clocks are at most.
+    pub(crate) fn drift_at_an_end(&mut self, rng: &mut Rng, ppm: u64) {
+        let ppm = i64::try_from(ppm).expect("small");
+        self.drift_ppm = if rng.permille(500) { ppm } else { -ppm };
+    }
+
     /// The node's own clock.
     pub(crate) fn local(&self, now: Timestamp) -> Timestamp {
         let real = i128::from(now.get());

@@ -9,6 +9,13 @@ impl Rng {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d)
     }
 
+    /// The generator of one event of a run. What an event draws depends on no other event: a run
+    /// that is repeated without some of them is the same in what stays.
+    pub(crate) fn of_event(seed: u64, event: u64) -> Self {
+        let mut rng = Self::new(seed ^ event.wrapping_mul(0xd6e8_feb8_6659_fd93));
+        Self(rng.next())
+    }
+
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;

@@ -2,28 +2,22 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use consensus::Timestamp;
+
 use crate::broken::Broken;
 use crate::coverage::{Coverage, Met};
 use crate::faults::MS;
-use crate::world::World;
+use crate::rng::Rng;
+use crate::settings::{Clocks, Settings};
+use crate::shrink::{key, shorten};
+use crate::world::{Happening, Taken, World};
 
 /// Of a thousand seeds, so many end with the scenario of figure 3.7.
 const FIGURE_3_7_AT_THE_END: u64 = 300;
 
-/// How a seed is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Virtual seconds with faults.
-    pub seconds: u64,
-    /// Whether every event is printed to stderr.
-    pub trace: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { seconds: 30, trace: false }
-    }
-}
+/// The numbers of the two moments behind the faults that draw something, among the events.
+const FAULTS_OVER: u64 = u64::MAX;
+const HEALED: u64 = u64::MAX - 1;
 
 /// What broke, when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,48 +45,147 @@ pub struct Outcome {
     pub virtual_ns: u64,
 }
 
+/// A failure with few events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Short {
+    /// What breaks, and after how many events.
+    pub violation: Violation,
+    /// Which of the events of the seed's run are needed.
+    pub events: Vec<u64>,
+}
+
 /// Runs one seed.
 pub fn run(seed: u64, settings: Settings) -> Outcome {
-    let mut world = World::new(seed, settings.trace);
-    let began = world.now;
-    let ended = catch_unwind(AssertUnwindSafe(|| live(&mut world, settings.seconds)));
-    let broken = match ended {
-        Ok(Ok(())) => None,
-        Ok(Err(broken)) => Some((broken.invariant.to_owned(), broken.why)),
-        Err(panic) => Some(("the core's own checks".to_owned(), words(&*panic))),
-    };
+    let mut world = World::new(seed, settings);
+    let violation = attempt(&mut world, |world| live(world, settings));
     world.coverage.set(Met::Commit, world.oracle.committed() as u64);
     world.coverage.set(Met::Write, world.clients.writes_done);
     world.coverage.set(Met::Read, world.clients.reads_done);
     world.coverage.close();
-    let violation = broken.map(|(invariant, why)| Violation {
-        invariant,
-        why,
-        step: world.coverage.events,
-        at_ns: world.now.since(began),
-    });
-    Outcome {
-        violation,
-        coverage: world.coverage,
-        digest: world.digest(),
-        virtual_ns: world.now.since(began),
-    }
+    let virtual_ns = world.now.since(World::START);
+    Outcome { violation, digest: world.digest, virtual_ns, coverage: world.coverage }
 }
 
-fn live(world: &mut World, seconds: u64) -> Result<(), Broken> {
+/// Repeats a seed that broke something, with fewer and fewer of its events, and returns those
+/// without which the same, as `is_same` has it, does not break; `None` if it does not break again.
+/// After `events_max` events in all it is content with what it has.
+pub fn shorten_failure(
+    seed: u64,
+    settings: Settings,
+    events_max: u64,
+    is_same: impl Fn(&Violation) -> bool,
+) -> Option<Short> {
+    let quiet = Settings { trace: false, ..settings };
+    let mut world = World::new(seed, quiet);
+    world.tape = Some(Vec::new());
+    attempt(&mut world, |world| live(world, quiet)).filter(&is_same)?;
+    let (tape, end) = (world.tape.take()?, world.healed);
+    let mut spent = 0;
+    let mut fails = |taken: &[Taken]| {
+        if spent >= events_max {
+            return None;
+        }
+        let (violation, events) = again(seed, quiet, taken, end);
+        spent += events + 100;
+        Some(violation.is_some_and(|violation| is_same(&violation)))
+    };
+    if fails(&tape) != Some(true) {
+        return None;
+    }
+    let tape = shorten(tape, fails);
+    let (violation, _) = again(seed, settings, &tape, end);
+    Some(Short { violation: violation?, events: tape.iter().map(|taken| taken.event).collect() })
+}
+
+/// Repeats some events of a seed; returns what breaks, and how many events there were.
+fn again(
+    seed: u64,
+    settings: Settings,
+    taken: &[Taken],
+    end: Option<Timestamp>,
+) -> (Option<Violation>, u64) {
+    let mut world = World::new(seed, settings);
+    world.agenda.wait_for_calls(key);
+    let violation = attempt(&mut world, |world| {
+        world.start_all()?;
+        world.repeat(taken)?;
+        let Some(end) = end else {
+            return Ok(());
+        };
+        world.now = end;
+        world.go_on();
+        recover(world)
+    });
+    (violation, world.coverage.events)
+}
+
+/// Lives, and returns what breaks.
+fn attempt(
+    world: &mut World,
+    live: impl FnOnce(&mut World) -> Result<(), Broken>,
+) -> Option<Violation> {
+    let ended = catch_unwind(AssertUnwindSafe(|| live(world)));
+    let (invariant, why) = match ended {
+        Ok(Ok(())) => return None,
+        Ok(Err(broken)) => (broken.invariant.to_owned(), broken.why),
+        Err(panic) => ("the core's own checks".to_owned(), words(&*panic)),
+    };
+    let (step, at_ns) = (world.coverage.events, world.now.since(World::START));
+    Some(Violation { invariant, why, step, at_ns })
+}
+
+fn live(world: &mut World, settings: Settings) -> Result<(), Broken> {
     world.start_all()?;
-    let end = world.now.after(seconds * 1_000 * MS);
+    let end = world.now.after(settings.seconds * 1_000 * MS);
     while world.turn(end)? {}
+    if settings.clocks == Clocks::FurtherThanTold {
+        return Ok(());
+    }
+    world.rng = Rng::of_event(world.seed, FAULTS_OVER);
     if world.rng.permille(FIGURE_3_7_AT_THE_END) {
         // A leader with entries of its own, and another one elected without it.
-        world.begin_figure_3_7()?;
+        world.after(0, Happening::Figure37);
         let played = world.now.after(600 * MS);
         while world.turn(played)? {}
     }
+    recover(world)
+}
+
+/// The faults are over: a core of the cluster serves again.
+fn recover(world: &mut World) -> Result<(), Broken> {
+    world.rng = Rng::of_event(world.seed, HEALED);
+    world.healed = Some(world.now);
     if world.heal_a_core()? { world.recover() } else { Ok(()) }
 }
 
 fn words(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_is_repeated_with_all_of_its_events_is_the_same_run() {
+        for seed in 1..=20 {
+            let settings = Settings { clocks: Clocks::FurtherThanTold, ..Settings::default() };
+            let settings = Settings { seconds: 10, ..settings };
+            let mut first = World::new(seed, settings);
+            first.tape = Some(Vec::new());
+            let broken = attempt(&mut first, |world| live(world, settings));
+            let tape = first.tape.take().expect("it was noted");
+            let mut second = World::new(seed, settings);
+            second.agenda.wait_for_calls(key);
+            let again = attempt(&mut second, |world| {
+                world.start_all()?;
+                world.repeat(&tape)
+            });
+            assert_eq!(again.map(|again| again.why), broken.map(|broken| broken.why), "{seed}");
+            let logs = |world: &World| world.nodes.iter().map(|n| n.memory.last()).collect();
+            let (one, other): (Vec<_>, Vec<_>) = (logs(&first), logs(&second));
+            assert_eq!(one, other, "seed {seed}");
+        }
+    }
 }

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::coverage::Coverage;
-use crate::run::{Settings, Violation, run};
+use crate::run::{Violation, run};
+use crate::settings::Settings;
 
 /// A seed that broke something.
 #[derive(Clone, Debug, PartialEq, Eq)]

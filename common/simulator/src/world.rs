@@ -1,7 +1,6 @@
 //! The world: a heap of events in the order of time, and what each of them does.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BTreeSet;
 
 use consensus::{
     Body, Configuration, Event, Input as Raw, LogIndex, Majority, Message, NodeId, RequestId,
@@ -9,6 +8,7 @@ use consensus::{
 };
 use replica::{Input, SnapshotNews, Transfer};
 
+use crate::agenda::Agenda;
 use crate::broken::Broken;
 use crate::coverage::{Coverage, Met};
 use crate::crash_points;
@@ -21,6 +21,7 @@ use crate::rng::Rng;
 use crate::rooms::Rooms;
 use crate::scenarios::{Figure37, Scenarios, Trigger};
 use crate::sessions::Sessions;
+use crate::settings::{Clocks, Settings};
 use crate::stream::{Reading, Stream};
 use crate::workload::Clients;
 
@@ -99,6 +100,8 @@ pub(crate) enum Happening {
         life: u32,
     },
     Fault,
+    /// The scenario of figure 3.7 begins.
+    Figure37,
     Request,
     /// The room on a node's disk is measured.
     Measure {
@@ -112,30 +115,12 @@ pub(crate) enum Happening {
     },
 }
 
-struct Scheduled {
-    at: Timestamp,
-    number: u64,
-    happening: Happening,
-}
-
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Self) -> bool {
-        self.number == other.number
-    }
-}
-
-impl Eq for Scheduled {}
-
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
-    }
+/// Something that has happened, as it is repeated: when, which event it was, and what.
+#[derive(Clone, Debug)]
+pub(crate) struct Taken {
+    pub(crate) at: Timestamp,
+    pub(crate) event: u64,
+    pub(crate) happening: Happening,
 }
 
 /// Everything there is.
@@ -165,17 +150,27 @@ pub(crate) struct World {
     pub(crate) scenarios: Scenarios,
     pub(crate) rooms: Rooms,
     pub(crate) trace: bool,
-    heap: BinaryHeap<Reverse<Scheduled>>,
-    scheduled: u64,
+    pub(crate) agenda: Agenda<Happening>,
+    /// What has happened, where it is to be repeated.
+    pub(crate) tape: Option<Vec<Taken>>,
+    /// When the faults ended.
+    pub(crate) healed: Option<Timestamp>,
+    pub(crate) seed: u64,
     /// Snapshots that have arrived so far.
     pub(crate) offers: u64,
-    digest: u64,
+    pub(crate) digest: u64,
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, trace: bool) -> Self {
+    /// When every run begins.
+    pub(crate) const START: Timestamp = Timestamp::new(1_000 * MS);
+
+    pub(crate) fn new(seed: u64, settings: Settings) -> Self {
         let mut rng = Rng::new(seed);
-        let profile = Profile::draw(&mut rng);
+        let mut profile = Profile::draw(&mut rng);
+        if settings.clocks == Clocks::FurtherThanTold {
+            profile.run_clocks_apart();
+        }
         let scenarios = Scenarios::draw(seed, &profile);
         let first = profile.voters + profile.learners;
         let ids: Vec<NodeId> = (1..=first + profile.spares).filter_map(NodeId::new).collect();
@@ -193,9 +188,13 @@ impl World {
             i64::try_from(drift).expect("small") - i64::try_from(ppm).expect("small")
         };
         let initial = |id: &NodeId| members.contains(id).then_some(&configuration);
-        let nodes = ids.iter().map(|id| Node::new(*id, initial(id), drift())).collect();
+        let mut nodes: Vec<Node> =
+            ids.iter().map(|id| Node::new(*id, initial(id), drift())).collect();
+        if settings.clocks == Clocks::FurtherThanTold {
+            nodes.iter_mut().for_each(|node| node.drift_at_an_end(&mut rng, ppm));
+        }
         Self {
-            now: Timestamp::new(1_000 * MS),
+            now: Self::START,
             rng,
             profile,
             nodes,
@@ -214,9 +213,11 @@ impl World {
             figure_3_7: Figure37::None,
             scenarios,
             rooms: Rooms::draw(seed, ids.len()),
-            trace,
-            heap: BinaryHeap::new(),
-            scheduled: 0,
+            trace: settings.trace,
+            agenda: Agenda::by_time(),
+            tape: None,
+            healed: None,
+            seed,
             offers: 0,
             digest: 0xcbf2_9ce4_8422_2325,
         }
@@ -233,38 +234,43 @@ impl World {
         Ok(())
     }
 
-    /// A number that two runs share only if they did the same.
-    pub(crate) fn digest(&self) -> u64 {
-        self.digest
-    }
-
     pub(crate) fn after(&mut self, nanos: u64, happening: Happening) {
         let at = self.now.after(nanos);
         self.at(at, happening);
     }
 
     pub(crate) fn at(&mut self, at: Timestamp, happening: Happening) {
-        self.scheduled += 1;
-        self.heap.push(Reverse(Scheduled { at, number: self.scheduled, happening }));
+        self.agenda.add(at, happening);
     }
 
     /// Lets the next thing happen, unless it is later than `until`; says whether it did.
     pub(crate) fn turn(&mut self, until: Timestamp) -> Result<bool, Broken> {
-        if self.heap.peek().is_none_or(|Reverse(next)| next.at > until) {
+        let Some((at, happening)) = self.agenda.next(until) else {
             self.now = until;
             return Ok(false);
-        }
-        let Reverse(Scheduled { at, number, happening }) = self.heap.pop().expect("peeked");
+        };
+        let event = self.coverage.events + 1;
+        self.note(at, event, &happening);
+        self.take(at, event, happening)?;
+        Ok(true)
+    }
+
+    /// Lets something happen: it draws what this event of the seed draws.
+    pub(crate) fn take(
+        &mut self,
+        at: Timestamp,
+        event: u64,
+        happening: Happening,
+    ) -> Result<(), Broken> {
         self.now = at;
-        self.coverage.events += 1;
-        for part in [at.get(), number] {
-            self.digest = (self.digest ^ part).wrapping_mul(0x0100_0000_01b3);
-        }
+        self.rng = Rng::of_event(self.seed, event);
+        self.coverage.pass(at);
         if self.trace {
             eprintln!("{:>12.6} {happening:?}", at.get() as f64 / 1e9);
         }
         self.happen(happening)?;
-        Ok(true)
+        self.fold();
+        Ok(())
     }
 
     fn happen(&mut self, happening: Happening) -> Result<(), Broken> {
@@ -330,6 +336,7 @@ impl World {
                 self.resume(node)
             }
             Happening::Fault => self.inject(),
+            Happening::Figure37 => self.begin_figure_3_7(),
             Happening::Request => self.request(),
             Happening::Measure { node } => self.measure(node),
             Happening::Scenario => {

@@ -1,7 +1,8 @@
 //! Searches for the bug that is built into these sources, as the head of its diff says.
 //!
 //! `cargo xtask mutations` builds this once for each bug. What is found is printed, one line for
-//! each search: where, a tab, and what is broken.
+//! each search: where, a tab, and what is broken; of a seed also after how many events, and with how
+//! few of them.
 
 use std::process::ExitCode;
 
@@ -24,7 +25,11 @@ fn work() -> Result<(), String> {
     let file = std::fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
     let bug = Bug::parse(&file).map_err(|error| format!("{path}: {error}"))?;
     for found in hunt(&bug)? {
-        println!("{}\t{}", found.place, found.broken);
+        let (place, broken) = (found.place, found.broken);
+        match found.events {
+            Some((all, few)) => println!("{place}\t{broken}\t{all}\t{few}"),
+            None => println!("{place}\t{broken}"),
+        }
     }
     Ok(())
 }

@@ -4,13 +4,17 @@ use super::head::{Bug, How, Scope, Search, Start};
 use crate::explorer::{
     Explored, Trace, World, breadth_first, describe, exhaust, minimise, random_walks, replay,
 };
-use crate::run::{Settings, run};
+use crate::run::{Violation, run, shorten_failure};
+use crate::settings::Settings;
 
 /// The most states that a search visits.
 const STATES_MAX: usize = 1_000_000;
 
 /// The most appends that a leader sends ahead of a follower's answers.
 const IN_FLIGHT: u32 = 64;
+
+/// Events that are repeated to make a failure short.
+const SHORTEN_EVENTS: u64 = 1_500_000;
 
 /// What a search has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +23,8 @@ pub struct Hunted {
     pub place: String,
     /// What is broken.
     pub broken: String,
+    /// Of a seed: after how many events, and after how many of them when it is made short.
+    pub events: Option<(u64, u64)>,
 }
 
 /// Searches in each way that the bug names.
@@ -56,9 +62,13 @@ fn find_seed(seeds: u64, falls: &[String]) -> Result<Hunted, String> {
         let Some(violation) = run(seed, Settings::default()).violation else {
             continue;
         };
-        let words = [&violation.invariant, &violation.why];
-        if let Some(fall) = words.into_iter().find_map(|words| named(falls, words)) {
-            return Ok(Hunted { place: format!("seed {seed}"), broken: fall.to_owned() });
+        if let Some(broken) = fall(falls, &violation) {
+            let is_same = |other: &Violation| fall(falls, other) == Some(broken);
+            let short = shorten_failure(seed, Settings::default(), SHORTEN_EVENTS, is_same);
+            let events = short.map_or(violation.step, |short| short.violation.step);
+            let events = Some((violation.step, events));
+            let (place, broken) = (format!("seed {seed}"), broken.to_owned());
+            return Ok(Hunted { place, broken, events });
         }
         if others == 0 {
             other = format!(" ({}: {})", violation.invariant, violation.why);
@@ -101,7 +111,13 @@ fn judge(
     if let Some(place) = superfluous(world, &least) {
         return Err(format!("action {} is superfluous:\n{text}", place + 1));
     }
-    Ok(Hunted { place: format!("{} actions", least.actions.len()), broken: fall.to_owned() })
+    let (place, broken) = (format!("{} actions", least.actions.len()), fall.to_owned());
+    Ok(Hunted { place, broken, events: None })
+}
+
+/// Returns what must fall, if a violation breaks that.
+fn fall<'a>(falls: &'a [String], violation: &Violation) -> Option<&'a str> {
+    [&violation.invariant, &violation.why].into_iter().find_map(|words| named(falls, words))
 }
 
 /// Returns what must fall, if that is what these words say is broken.
