@@ -4,13 +4,14 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use consensus::{Entry, LogIndex, Raft, Restored};
+use consensus::{Entry, HardState, LogIndex, Raft, Restored};
 use protocol::limits::ENTRIES_PER_FRAME_MAX;
+use protocol::{Hello, Promises};
 use replica::{FeedLimits, Keep, Limits, Replica};
 use state_machine::Host;
 use storage::{
-    DataDirectory, EntryReader, Forgotten, Loss, PersistentLog, RestoredLog, SnapshotFile,
-    Snapshots, StateStore, reconcile,
+    DataDirectory, EntryReader, Forgotten, Loss, PeerMemory, PersistentLog, RestoredLog,
+    SnapshotFile, Snapshots, StateStore, reconcile,
 };
 use tokio::sync::mpsc;
 use transport::{Endpoint, Mesh};
@@ -28,6 +29,7 @@ use crate::lanes::network::{FRAME_BYTES_MAX, Network, ReadLog};
 use crate::lanes::query::Queries;
 use crate::lanes::snapshot::{About, SnapshotLane};
 use crate::lanes::{REPORTS_MAX, Reports};
+use crate::node::remember::Keeper;
 use crate::node::{Node, Parts};
 use crate::program::{Machine, Program};
 use crate::services::Services;
@@ -55,6 +57,8 @@ pub(crate) struct Opened {
     host: Host<StateStore>,
     snapshots: Snapshots,
     files: Vec<SnapshotFile>,
+    promises: Promises,
+    peers: PeerMemory,
 }
 
 /// Opens log, state and snapshots, and brings them together.
@@ -87,7 +91,11 @@ pub(crate) fn open(directory: &mut DataDirectory, program: &Program) -> Result<O
     let host = Host::open(state, Arc::clone(machine))
         .map_err(|error| host_failure("the state", &error))?;
     let (files, _) = snapshots.list().map_err(|error| storage_failure(&error))?;
-    Ok(Opened { log, restored, host, snapshots, files })
+    let HardState { term, voted_for } = restored.hard_state;
+    let last = restored.log.last().index;
+    let promises = Promises { starts: directory.starts(), term, voted_for, last };
+    let peers = directory.peers();
+    Ok(Opened { log, restored, host, snapshots, files, promises, peers })
 }
 
 /// Who lost the end of his log, or term and vote, has forgotten promises, and gives up his name.
@@ -125,13 +133,14 @@ pub(crate) fn assemble(
     gauges: Arc<Gauges>,
     (services, alive): (Services, &Alive),
 ) -> Result<Turn, Failure> {
-    let Opened { log, restored, mut host, snapshots, files } = opened;
+    let Opened { log, restored, mut host, snapshots, files, promises, peers } = opened;
     let clock = services.clock;
     let replica = replica((config, &gauges), identity, (restored, &files), &host, clock)?;
     let reader = log.reader();
     let (reports, reported) = mpsc::channel(REPORTS_MAX);
     let (events, heard) = mpsc::channel(PEER_EVENTS_MAX);
-    let mesh = Mesh::new(endpoint.clone(), services.inbound.hello.borrow().clone(), events);
+    let hello = Hello { promises, ..services.inbound.hello.borrow().clone() };
+    let mesh = Mesh::new(endpoint.clone(), hello, events);
     let read = read_log(DiskReader { reader: Arc::clone(&reader), _alive: alive.clone() });
     let thread = |error: std::io::Error| Failure::from_error(Exit::Io, "a thread", &error);
     let measured = Arc::clone(&gauges);
@@ -157,6 +166,7 @@ pub(crate) fn assemble(
     let rate = config.limits.snapshot_bytes_per_s_max;
     let snapshots =
         SnapshotLane::new(snapshots, files, about, rate, (Arc::clone(&gauges), reports.clone()));
+    let memory = mesh.memory();
     let parts = Parts {
         snapshots,
         replica,
@@ -174,6 +184,7 @@ pub(crate) fn assemble(
         pace_ms: (config.raft.heartbeat_ms, *config.raft.election_timeout_ms.start()),
         listen: endpoint.local_addr().unwrap_or(config.listen),
         elsewhere: services.reload.elsewhere(),
+        keeper: Keeper::new(memory, peers),
     };
     Ok(Turn::new(Node::new(parts), services, reported, heard))
 }

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use state_machine::HostError;
-use storage::StorageError;
 use storage::rights::{Want, explain};
+use storage::{Forgotten, StorageError};
 
 /// Why a node ends, with the exit code of a daemon: those of sysexits.h, and our own 77 and 78.
 ///
@@ -27,6 +27,9 @@ pub enum Exit {
     Internal,
     /// 74: disk, space, network or clock refuse; it may pass, and a restart may help.
     Io,
+    /// 75: a peer knows that this node has forgotten what it promised. It has given up its name, and
+    /// goes on as one that neither votes nor counts when it is started again.
+    Forgotten,
     /// 77: this node was removed from the cluster.
     Removed,
     /// 78: the configuration or the credentials make no sense, or rights are missing.
@@ -41,6 +44,7 @@ impl Exit {
             Self::Data => 65,
             Self::Internal => 70,
             Self::Io => 74,
+            Self::Forgotten => 75,
             Self::Removed => 77,
             Self::Config => 78,
         }
@@ -50,7 +54,12 @@ impl Exit {
     pub const fn is_wanted(self) -> bool {
         match self {
             Self::Removed => true,
-            Self::Usage | Self::Data | Self::Internal | Self::Io | Self::Config => false,
+            Self::Usage
+            | Self::Data
+            | Self::Internal
+            | Self::Io
+            | Self::Forgotten
+            | Self::Config => false,
         }
     }
 }
@@ -64,6 +73,8 @@ pub struct Failure {
     pub message: String,
     /// What to do, where that is known.
     pub hint: Option<String>,
+    /// What the data directory has forgotten, if that is why.
+    pub(crate) forgotten: Option<Forgotten>,
     /// The log has it already.
     logged: bool,
 }
@@ -71,7 +82,7 @@ pub struct Failure {
 impl Failure {
     /// Makes a failure without a hint.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), hint: None, logged: false }
+        Self { exit, message: message.into(), hint: None, forgotten: None, logged: false }
     }
 
     /// Makes a failure from an error and its sources: `what: error: its cause`.
@@ -91,6 +102,13 @@ impl Failure {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Says that the data directory has forgotten something.
+    #[must_use]
+    pub(crate) fn forgotten(mut self, why: Forgotten) -> Self {
+        self.forgotten = Some(why);
         self
     }
 
@@ -223,8 +241,9 @@ mod tests {
 
     #[test]
     fn exit_codes_are_those_of_the_units() {
-        let codes = [Exit::Usage, Exit::Data, Exit::Io, Exit::Removed, Exit::Config];
-        assert_eq!(codes.map(Exit::code), [64, 65, 74, 77, 78]);
+        let codes =
+            [Exit::Usage, Exit::Data, Exit::Io, Exit::Forgotten, Exit::Removed, Exit::Config];
+        assert_eq!(codes.map(Exit::code), [64, 65, 74, 75, 77, 78]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use certs::Credentials;
-use protocol::{Hello, LeaseTerms, PROTOCOL_VERSION};
+use protocol::{Hello, LeaseTerms, PROTOCOL_VERSION, Promises};
 use storage::DataDirectory;
 use tokio::sync::{oneshot, watch};
 use transport::Endpoint;
@@ -174,6 +174,9 @@ async fn serve(
         }
         None => Ok(()),
     };
+    if let Err(Failure { forgotten: Some(why), .. }) = &ended {
+        directory.forget(*why).map_err(|error| storage_failure(&error))?;
+    }
     let why = if ended.is_ok() { "the node stops" } else { "the node fails" };
     endpoint.close(why).await;
     ended
@@ -192,5 +195,6 @@ fn hello(identity: &Identity, raft: &crate::config::Raft) -> Hello {
             clock_error_ppm,
             stands_ms: u32::try_from(*raft.election_timeout_ms.start()).unwrap_or(u32::MAX),
         }),
+        promises: Promises::default(),
     }
 }

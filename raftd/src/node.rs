@@ -24,6 +24,7 @@ use crate::lanes::{Done, View};
 use crate::logging::repeat::{self, Kind};
 use crate::metrics::Metrics;
 use crate::node::contact::Contact;
+use crate::node::remember::Keeper;
 use crate::pending::{Pending, Waiting};
 use crate::program::Machine;
 use crate::room;
@@ -34,6 +35,7 @@ mod ask;
 mod contact;
 mod moved;
 mod read;
+pub(crate) mod remember;
 mod snapshots;
 
 /// The name of the transfer that a stopping node asks of itself; no client's.
@@ -69,6 +71,8 @@ pub(crate) struct Node {
     leader: Option<NodeId>,
     /// Peers and leaders that are missing.
     contact: Contact,
+    /// What the other members have promised.
+    keeper: Keeper,
     failure: Option<Failure>,
 }
 
@@ -90,6 +94,7 @@ pub(crate) struct Parts {
     pub(crate) pace_ms: (u64, u64),
     pub(crate) listen: SocketAddr,
     pub(crate) elsewhere: Elsewhere,
+    pub(crate) keeper: Keeper,
 }
 
 impl Node {
@@ -115,6 +120,7 @@ impl Node {
             view: parts.view,
             leader: None,
             contact: Contact::default(),
+            keeper: parts.keeper,
             failure: None,
         };
         node.redirect(parts.elsewhere);
@@ -172,6 +178,7 @@ impl Node {
     pub(crate) fn hear(&mut self, now: Timestamp, event: PeerEvent) {
         match event {
             PeerEvent::Received { from, incarnation, message, held: _ } => {
+                self.note(from, incarnation, &message);
                 self.raw(now, Raw::Receive { from, incarnation, message });
             }
             PeerEvent::Connected { peer, .. } => self.connected(now, peer),
@@ -181,6 +188,9 @@ impl Node {
             }
             PeerEvent::Removed { by, reason } => {
                 self.replica.step(now, Input::ToldRemoved { by, reason });
+            }
+            PeerEvent::Forgotten { by, runs_twice, reason } => {
+                self.forgets(by, runs_twice, &reason);
             }
             PeerEvent::Refused { who, cause, reason } => {
                 turned_away(&TurnedAway { cause, who, why: reason });

@@ -90,6 +90,7 @@ impl Turn {
                     repeat::summarise(std::time::Instant::now(), false);
                     self.node.watch(now);
                     self.node.heal(now);
+                    self.node.remember(now);
                     self.node.measure_room(now);
                 }
             }

@@ -110,6 +110,7 @@ impl Pool {
             boot: 0,
             software: concat!("client ", env!("CARGO_PKG_VERSION")).into(),
             lease: None,
+            promises: protocol::Promises::default(),
         };
         let dialler = Dialler { endpoint, hello, connect_timeout };
         Ok(Self { dialler, slots: Mutex::default() })

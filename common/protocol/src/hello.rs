@@ -1,7 +1,7 @@
 //! Handshakes: who is there, of which cluster and which history.
 
 use bytes::Bytes;
-use consensus::{Incarnation, NodeId};
+use consensus::{Incarnation, LogIndex, NodeId, Term};
 use prost::Message as _;
 
 use crate::configuration::{bounded, node_id};
@@ -36,6 +36,22 @@ pub struct Hello {
     /// What a node's leader may rely on when it serves reads by its lease; `None` where leases are
     /// off.
     pub lease: Option<LeaseTerms>,
+    /// What a node has promised before its process started.
+    pub promises: Promises,
+}
+
+/// What a node's disk held when its process started: all that it has promised before is in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Promises {
+    /// How often a node was started with the data directory, this time included; 0 from who is no
+    /// node, or has none yet.
+    pub starts: u64,
+    /// Its term.
+    pub term: Term,
+    /// Its vote in that term.
+    pub voted_for: Option<NodeId>,
+    /// The last index of its log.
+    pub last: LogIndex,
 }
 
 /// What leases rest on: all nodes of a cluster must have the same (§6.4.1).
@@ -80,10 +96,14 @@ pub enum RefusalCode {
     Lease,
     /// The sender was removed from the cluster: the reason names the log entry.
     Removed,
+    /// The sender has promised more than its data directory holds.
+    Forgotten,
+    /// Another process runs with the sender's data directory, or a copy of it.
+    RunsTwice,
 }
 
 impl RefusalCode {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::Version,
         Self::Cluster,
         Self::Generation,
@@ -92,6 +112,8 @@ impl RefusalCode {
         Self::Role,
         Self::Lease,
         Self::Removed,
+        Self::Forgotten,
+        Self::RunsTwice,
     ];
 
     const fn code(self) -> u32 {
@@ -104,6 +126,8 @@ impl RefusalCode {
             Self::Role => 6,
             Self::Lease => 8,
             Self::Removed => 7,
+            Self::Forgotten => 40,
+            Self::RunsTwice => 41,
         }
     }
 
@@ -144,6 +168,10 @@ impl Hello {
             software: self.software.clone(),
             lease_clock_error_ppm: self.lease.map_or(0, |lease| lease.clock_error_ppm),
             lease_ms: self.lease.map_or(0, |lease| lease.stands_ms),
+            starts: self.promises.starts,
+            term: self.promises.term.get(),
+            voted_for: self.promises.voted_for.map_or(0, NodeId::get),
+            last: self.promises.last.get(),
         }
     }
 
@@ -153,7 +181,7 @@ impl Hello {
             protocol: hello.protocol,
             cluster: cluster(&hello.cluster)?,
             generation: optional_generation(&hello.generation)?,
-            node: if hello.node == 0 { None } else { Some(node_id(hello.node)?) },
+            node: optional(hello.node)?,
             incarnation: Incarnation::new(hello.incarnation),
             boot: hello.boot,
             software: hello.software,
@@ -161,6 +189,12 @@ impl Hello {
                 clock_error_ppm: hello.lease_clock_error_ppm,
                 stands_ms: hello.lease_ms,
             }),
+            promises: Promises {
+                starts: hello.starts,
+                term: Term::new(hello.term),
+                voted_for: optional(hello.voted_for)?,
+                last: LogIndex::new(hello.last),
+            },
         })
     }
 }
@@ -199,6 +233,10 @@ impl HelloReply {
             }
         }
     }
+}
+
+fn optional(id: u64) -> Result<Option<NodeId>, ProtocolError> {
+    if id == 0 { Ok(None) } else { node_id(id).map(Some) }
 }
 
 pub(crate) fn no_body(what: &'static str, frame: &Frame) -> Result<(), ProtocolError> {

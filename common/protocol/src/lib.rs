@@ -20,6 +20,7 @@ mod generation;
 mod hello;
 pub mod limits;
 mod log_page;
+mod memory;
 mod peer;
 mod request;
 mod response;
@@ -36,8 +37,9 @@ pub use entry::{
 pub use error::ProtocolError;
 pub use frame::{FRAME_PREFIX_BYTES, Frame, FrameReader, Prefix, parse_prefix};
 pub use generation::{BootstrapRecord, Generation};
-pub use hello::{Hello, HelloReply, LeaseTerms, PROTOCOL_VERSION, RefusalCode};
+pub use hello::{Hello, HelloReply, LeaseTerms, PROTOCOL_VERSION, Promises, RefusalCode};
 pub use log_page::{LogDetail, LogEntry, LogPage};
+pub use memory::{REMEMBERED_MAX, Remembered, decode_memory, encode_memory};
 pub use peer::{decode_message, encode_message};
 pub use request::{Audience, Consistency, Passage, Request, RequestKind};
 pub use response::{AGE_UNKNOWN_MS, ErrorCode, ErrorReply, LeaderHint, Outcome, Response};

@@ -16,6 +16,7 @@ use crate::files;
 use crate::forgotten::{Forgotten, Former};
 use crate::inode::Inode;
 use crate::names::{BOOTSTRAP, CHECKPOINTS, LOCK, LOG, SNAPSHOTS, STATE, SUPERBLOCK};
+use crate::peers::PeerMemory;
 use crate::reset_key;
 use crate::superblock::Superblock;
 
@@ -169,6 +170,11 @@ impl DataDirectory {
     /// If it cannot be read or stored. A node may do without: its restarts are noticed later.
     pub fn reset_key(&self) -> Result<[u8; 32], StorageError> {
         reset_key::load_or_create(&self.path)
+    }
+
+    /// Returns where the node remembers the other members.
+    pub fn peers(&self) -> PeerMemory {
+        PeerMemory::at(&self.path)
     }
 
     /// Returns the cluster that it belongs to.

@@ -12,6 +12,9 @@ pub(crate) const BOOTSTRAP: &str = "bootstrap";
 /// The key of the node's stateless resets.
 pub(crate) const RESET_KEY: &str = "reset-key";
 
+/// What the node remembers of the other members.
+pub(crate) const PEERS: &str = "peers";
+
 /// The log's database.
 pub(crate) const LOG: &str = "log";
 

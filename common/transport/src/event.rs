@@ -29,6 +29,16 @@ pub enum PeerEvent {
         /// What it says, with the log entry.
         reason: String,
     },
+    /// A peer knows that this node has promised more than its data directory holds, or that another
+    /// process runs with that.
+    Forgotten {
+        /// The peer.
+        by: NodeId,
+        /// Whether another process runs.
+        runs_twice: bool,
+        /// What it says.
+        reason: String,
+    },
     /// Messages can be sent to this peer now.
     Connected {
         /// The peer.

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use crate::endpoint::{Close, broken, describe, heard};
 use crate::error::{Cause, ConnectError};
 use crate::limits::CONNECT_TIMEOUT;
+use crate::memory::{Memory, Refusal};
 use crate::removed::Removed;
 use crate::stream::{FrameStream, ReadFailure};
 
@@ -28,13 +29,12 @@ pub(crate) enum Caller<'a> {
         identity: &'a Identity,
         /// The members that were removed, as far as this node has applied the log.
         removed: &'a Removed,
+        /// What the members have promised, as far as this node has heard.
+        memory: &'a Memory,
     },
     /// As a peer of a node that belongs to no cluster yet.
     PeerOfNewNode,
 }
-
-/// Why a hello is refused: for programs, and for people.
-pub(crate) type Refusal = (RefusalCode, String);
 
 /// Decides whether the side that dialled may speak: the one judge of all handshakes.
 ///
@@ -51,7 +51,7 @@ pub(crate) fn judge(ours: &Hello, theirs: &Hello, caller: Caller<'_>) -> Result<
             is_same_cluster(ours, theirs)?;
             is_same_generation(ours, theirs)
         }
-        Caller::Peer { identity, removed } => {
+        Caller::Peer { identity, removed, memory } => {
             is_same_cluster(ours, theirs)?;
             is_itself(ours, theirs, identity)?;
             has_same_lease(ours, theirs)?;
@@ -59,7 +59,8 @@ pub(crate) fn judge(ours: &Hello, theirs: &Hello, caller: Caller<'_>) -> Result<
                 return Err((RefusalCode::Generation, "it has no generation".into()));
             }
             is_same_generation(ours, theirs)?;
-            is_not_removed(identity, removed)
+            is_not_removed(identity, removed)?;
+            memory.meet(ours, theirs)
         }
     }
 }
@@ -240,6 +241,7 @@ mod tests {
             boot: node,
             software: "1".to_owned(),
             lease: None,
+            promises: protocol::Promises::default(),
         }
     }
 
@@ -254,8 +256,8 @@ mod tests {
 
     #[test]
     fn each_kind_of_caller_is_judged_by_what_it_must_share() {
-        let (two, removed) = (node(2), Removed::default());
-        let peer = Caller::Peer { identity: &two, removed: &removed };
+        let (two, removed, memory) = (node(2), Removed::default(), Memory::default());
+        let peer = Caller::Peer { identity: &two, removed: &removed, memory: &memory };
         let with = |change: fn(&mut Hello)| {
             let mut theirs = hello(2);
             change(&mut theirs);
@@ -290,12 +292,14 @@ mod tests {
     #[test]
     fn a_removed_node_and_a_copy_of_this_one_are_refused_as_peers() {
         let (one, two, removed) = (node(1), node(2), Removed::default());
+        let memory = &Memory::default();
         let id = NodeId::new(2).expect("not 0");
         removed.replace([(id, LogIndex::new(9))]);
-        let found = judge(&hello(1), &hello(2), Caller::Peer { identity: &two, removed: &removed });
+        let found =
+            judge(&hello(1), &hello(2), Caller::Peer { identity: &two, removed: &removed, memory });
         let reason = "node 2 was removed from the cluster by log entry 9";
         assert_eq!(found, Err((RefusalCode::Removed, reason.to_owned())));
-        let itself = Caller::Peer { identity: &one, removed: &removed };
+        let itself = Caller::Peer { identity: &one, removed: &removed, memory };
         assert_eq!(verdict(&hello(1), itself), None);
         let copy = Hello { boot: 99, ..hello(1) };
         assert_eq!(verdict(&copy, itself), Some(RefusalCode::Identity));

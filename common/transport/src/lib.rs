@@ -21,6 +21,7 @@ mod forward;
 mod handshake;
 mod identify;
 pub mod limits;
+mod memory;
 mod mesh;
 mod peer;
 mod probe;
@@ -45,6 +46,7 @@ pub use error::{
 pub use event::PeerEvent;
 pub use forward::Forwarder;
 pub use identify::{answer_identify, identify};
+pub use memory::Memory;
 pub use mesh::Mesh;
 pub use peer::PeerInfo;
 pub use probe::closed;

@@ -17,6 +17,7 @@ use crate::error::ConnectError;
 use crate::event::PeerEvent;
 use crate::identify::identify;
 use crate::limits::PEERS_INTAKE_BYTES_MAX;
+use crate::memory::Memory;
 use crate::peer::{Peer, PeerInfo};
 use crate::receive::{Receiver, ReturnPaths};
 use crate::removed::Removed;
@@ -39,16 +40,21 @@ impl Mesh {
         let generation = hello.generation.expect("a node with peers has a generation");
         assert!(hello.node.is_some(), "a node with peers is a node");
         let (return_paths, removed) = (ReturnPaths::default(), Removed::default());
-        let arrivals = Arrivals::default();
+        let (arrivals, memory) = (Arrivals::default(), Memory::default());
         let room = Arc::new(Semaphore::new(PEERS_INTAKE_BYTES_MAX));
         let receiver =
-            Receiver { generation, hello, events, return_paths, removed, arrivals, room };
+            Receiver { generation, hello, events, return_paths, removed, memory, arrivals, room };
         Self { endpoint, receiver, peers: BTreeMap::new() }
     }
 
     /// Returns the list of removed members, to be kept by whoever applies the log.
     pub fn removed(&self) -> Removed {
         self.receiver.removed.clone()
+    }
+
+    /// Returns what is remembered of the other members.
+    pub fn memory(&self) -> Memory {
+        self.receiver.memory.clone()
     }
 
     /// Dials these peers and drops all others; a peer with a new address is dialled anew.

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use certs::Expect;
 use consensus::{Incarnation, NodeId};
-use protocol::{Hello, RefusalCode};
-use quinn::Connection;
+use protocol::{Hello, RefusalCode, encode_memory};
+use quinn::{Connection, SendStream, WriteError};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
@@ -20,9 +20,10 @@ use crate::limits::{
     ARRIVED_PATIENCE, BACKOFF_MAX, BACKOFF_MIN, BACKOFF_REJECTED_MAX, CONNECT_TIMEOUT,
     CONTROL_MESSAGES_MAX, ENTRY_MESSAGES_MAX,
 };
+use crate::memory::{Memory, Speaker};
 use crate::reach::{Trail, called};
 use crate::receive::Receiver;
-use crate::stream::{CONTROL, ENTRIES, pump};
+use crate::stream::{CONTROL, ENTRIES, MEMORY, pump};
 
 /// What is known of the way to a peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -172,11 +173,10 @@ impl Dialler {
                     self.serve(connection, &theirs).await
                 }
                 Err(error) => {
-                    if let Some((RefusalCode::Removed, reason)) = error.refusal() {
-                        let removed = PeerEvent::Removed { by: self.id, reason: reason.into() };
-                        if self.receiver.events.send(removed).await.is_err() {
-                            return;
-                        }
+                    if let Some(told) = self.told(&error)
+                        && self.receiver.events.send(told).await.is_err()
+                    {
+                        return;
                     }
                     if error.precision() == Precision::Rejected {
                         backoff_max = BACKOFF_REJECTED_MAX;
@@ -196,12 +196,31 @@ impl Dialler {
         }
     }
 
+    /// Returns what a refusal means for this node, if that is more than to try again.
+    fn told(&self, error: &ConnectError) -> Option<PeerEvent> {
+        let (code, reason) = error.refusal()?;
+        let (by, reason) = (self.id, reason.to_owned());
+        match code {
+            RefusalCode::Removed => Some(PeerEvent::Removed { by, reason }),
+            RefusalCode::Forgotten => Some(PeerEvent::Forgotten { by, runs_twice: false, reason }),
+            RefusalCode::RunsTwice => Some(PeerEvent::Forgotten { by, runs_twice: true, reason }),
+            RefusalCode::Version
+            | RefusalCode::Cluster
+            | RefusalCode::Generation
+            | RefusalCode::Identity
+            | RefusalCode::Uninitialised
+            | RefusalCode::Role
+            | RefusalCode::Lease => None,
+        }
+    }
+
     async fn connect(&self) -> Result<(Connection, Hello), ConnectError> {
         let expect = Expect::Node(self.id.get().try_into().expect("node ids are not 0"));
         let trail = Trail::new(&self.address);
         let attempt = |place| {
             let (endpoint, hello) = (self.endpoint.clone(), self.receiver.hello.clone());
             let (trail, asked) = (trail.clone(), self.address.clone());
+            let memory = self.receiver.memory.clone();
             async move {
                 let connection = endpoint.dial(&asked, place, expect, Alpn::Peer).await?;
                 trail.greets(place);
@@ -209,6 +228,10 @@ impl Dialler {
                 let theirs = greet(&connection, &address, &hello).await?;
                 require_history(&theirs, &address).inspect_err(|_| {
                     connection.close(Close::Done.code(), b"not initialised");
+                })?;
+                memory.meet(&hello, &theirs).map_err(|(_, why)| {
+                    connection.close(Close::Refused.code(), why.as_bytes());
+                    ConnectError::Handshake { address, why }
                 })?;
                 Ok((connection, theirs))
             }
@@ -221,13 +244,15 @@ impl Dialler {
         let streams = async {
             let mut control = connection.open_uni().await?;
             let mut entries = connection.open_uni().await?;
+            let mut memory = connection.open_uni().await?;
             // Heartbeats and votes go before entries when both wait.
             control.set_priority(1)?;
             control.write_all(&[CONTROL]).await?;
             entries.write_all(&[ENTRIES]).await?;
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>((control, entries))
+            memory.write_all(&[MEMORY]).await?;
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>((control, entries, memory))
         };
-        let (mut control, mut entries) = match streams.await {
+        let (mut control, mut entries, mut memory) = match streams.await {
             Ok(streams) => streams,
             Err(error) => return error.to_string(),
         };
@@ -254,11 +279,12 @@ impl Dialler {
                 self.address
             );
         }
-        let answers =
-            self.receiver.clone().listen(connection.clone(), who, self.id, theirs.incarnation);
+        let speaker = Speaker::of(self.id, theirs);
+        let answers = self.receiver.clone().listen(connection.clone(), who, speaker);
         tokio::select! {
             end = pump(&mut self.control, &mut control) => reason(&connection, end),
             end = pump(&mut self.entries, &mut entries) => reason(&connection, end),
+            end = tell(&self.receiver.memory, &mut memory) => reason(&connection, end),
             () = answers => reason(&connection, Ok(())),
             error = connection.closed() => describe(&error),
             arrived = succeeded(&mut self.arrivals, theirs.boot, &self.doubles) => {
@@ -298,6 +324,18 @@ fn reason(connection: &Connection, end: Result<(), quinn::WriteError>) -> String
         (Some(error), _) => describe(&error),
         (None, Err(error)) => error.to_string(),
         (None, Ok(())) => "this node stops".into(),
+    }
+}
+
+/// Tells a peer which processes this node has met, and goes on with who comes later.
+async fn tell(memory: &Memory, stream: &mut SendStream) -> Result<(), WriteError> {
+    let mut news = memory.news();
+    loop {
+        news.mark_unchanged();
+        stream.write_all(&encode_memory(&memory.all())).await?;
+        if news.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use consensus::{Incarnation, NodeId};
-use protocol::{Generation, Hello, decode_message};
+use consensus::NodeId;
+use protocol::{Generation, Hello, decode_memory, decode_message};
 use quinn::{Connection, RecvStream};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -16,9 +16,10 @@ use crate::error::{Cause, SnapshotError};
 use crate::event::PeerEvent;
 use crate::handshake::{Caller, answer_hello, removal};
 use crate::limits::CONTROL_MESSAGES_MAX;
+use crate::memory::{Memory, Speaker};
 use crate::removed::Removed;
 use crate::snapshot::IncomingSnapshot;
-use crate::stream::{CONTROL, ENTRIES, FrameStream, ReadFailure, pump};
+use crate::stream::{CONTROL, ENTRIES, FrameStream, MEMORY, ReadFailure, pump};
 
 /// Receives what peers say.
 #[derive(Clone)]
@@ -28,6 +29,7 @@ pub(crate) struct Receiver {
     pub(crate) events: mpsc::Sender<PeerEvent>,
     pub(crate) return_paths: ReturnPaths,
     pub(crate) removed: Removed,
+    pub(crate) memory: Memory,
     pub(crate) arrivals: Arrivals,
     /// The room for messages of all peers that the loop has not taken yet.
     pub(crate) room: Arc<Semaphore>,
@@ -72,7 +74,8 @@ impl Receiver {
     pub(crate) async fn run(self, accepted: Accepted) {
         let who = accepted.identity.to_string();
         let connection = accepted.connection.clone();
-        let caller = Caller::Peer { identity: &accepted.identity, removed: &self.removed };
+        let (removed, memory) = (&self.removed, &self.memory);
+        let caller = Caller::Peer { identity: &accepted.identity, removed, memory };
         let theirs = match answer_hello(&connection, &self.hello, caller).await {
             Ok(theirs) => theirs,
             Err((cause, reason)) => return self.refused(who, cause, reason).await,
@@ -85,35 +88,24 @@ impl Receiver {
         self.arrivals.note(from, theirs.boot);
         tokio::spawn(self.return_paths.clone().serve(from, connection.clone()));
         tokio::spawn(self.clone().take_snapshots(connection.clone(), who.clone(), from));
-        self.hear(first, &connection, &who, (from, theirs.incarnation));
-        self.listen(connection, who, from, theirs.incarnation).await;
+        let speaker = Speaker::of(from, &theirs);
+        self.hear(first, &connection, &who, speaker);
+        self.listen(connection, who, speaker).await;
     }
 
     /// Receives on all streams of a connection until it ends.
-    pub(crate) async fn listen(
-        self,
-        connection: Connection,
-        who: String,
-        from: NodeId,
-        incarnation: Incarnation,
-    ) {
+    pub(crate) async fn listen(self, connection: Connection, who: String, speaker: Speaker) {
         while let Ok(stream) = connection.accept_uni().await {
-            self.hear(stream, &connection, &who, (from, incarnation));
+            self.hear(stream, &connection, &who, speaker);
         }
     }
 
     /// Receives on a stream, in a task of its own.
-    fn hear(
-        &self,
-        stream: RecvStream,
-        connection: &Connection,
-        who: &str,
-        (from, incarnation): (NodeId, Incarnation),
-    ) {
+    fn hear(&self, stream: RecvStream, connection: &Connection, who: &str, speaker: Speaker) {
         let receiver = self.clone();
         let (connection, who) = (connection.clone(), who.to_owned());
         tokio::spawn(async move {
-            let read = receiver.read(stream, from, incarnation).await;
+            let read = receiver.read(stream, speaker).await;
             if let Err((cause, reason)) = read {
                 connection.close(Close::Malformed.code(), reason.as_bytes());
                 receiver.refused(who, cause, reason).await;
@@ -152,19 +144,15 @@ impl Receiver {
         let _ = self.events.send(PeerEvent::Refused { who, cause, reason }).await;
     }
 
-    async fn read(
-        &self,
-        stream: RecvStream,
-        from: NodeId,
-        incarnation: Incarnation,
-    ) -> Result<(), (Cause, String)> {
+    async fn read(&self, stream: RecvStream, speaker: Speaker) -> Result<(), (Cause, String)> {
+        let Speaker { node: from, incarnation, .. } = speaker;
         let nonsense = |why| (Cause::Nonsense, why);
         let mut frames = FrameStream::new(stream);
-        match frames.kind().await {
-            Ok(CONTROL | ENTRIES) => {}
+        let kind = match frames.kind().await {
+            Ok(kind @ (CONTROL | ENTRIES | MEMORY)) => kind,
             Ok(kind) => return Err(nonsense(format!("a stream of unknown kind {kind}"))),
             Err(_) => return Ok(()),
-        }
+        };
         let intake = Intake::within(&[Arc::clone(&self.room)]);
         loop {
             let (frame, held) = match frames.next_within(&intake).await {
@@ -175,6 +163,17 @@ impl Receiver {
             // One that was connected all the while, and missed it: it dials again, and is told so.
             if let Some(index) = self.removed.index_of(from) {
                 return Err((Cause::Greeting, removal(from, index)));
+            }
+            // So does one that another process with its directory was met of meanwhile.
+            self.memory.still_hears(speaker).map_err(|(_, why)| (Cause::Greeting, why))?;
+            if kind == MEMORY {
+                let told = decode_memory(&frame).map_err(|error| nonsense(error.to_string()))?;
+                if let Some(reason) = self.memory.told(&self.hello, &told) {
+                    let accused = PeerEvent::Forgotten { by: from, runs_twice: true, reason };
+                    // A loop that is gone forgets nothing.
+                    let _ = self.events.send(accused).await;
+                }
+                continue;
             }
             let message = decode_message(&self.generation, frame)
                 .map_err(|error| nonsense(error.to_string()))?;

@@ -18,6 +18,9 @@ pub(crate) const ENTRIES: u8 = 2;
 /// The first byte of a snapshot's stream, which goes in both directions.
 pub(crate) const SNAPSHOT: u8 = 3;
 
+/// The first byte of a stream of what a node remembers of others.
+pub(crate) const MEMORY: u8 = 4;
+
 /// Why no more frames come.
 #[derive(Debug)]
 pub(crate) enum ReadFailure {

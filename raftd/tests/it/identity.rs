@@ -329,6 +329,7 @@ pub(crate) async fn dial_at(
         boot: 0,
         software: "test".into(),
         lease: None,
+        promises: protocol::Promises::default(),
     };
     let trail = Trail::new(&cluster.nodes[place].address);
     let how = (alpn, Expect::AnyNode);

@@ -57,7 +57,7 @@ impl Raft {
                 Some((follower, core)) => {
                     follower.on_append_entries(core, from, prev, entries, commit, round);
                 }
-                None => self.core.ignore(from, Ignored::Malformed),
+                None => self.ignore_leader(from),
             },
             Body::Appended { matched, round } => {
                 if let Role::Leader(leader) = &mut self.role {
@@ -84,6 +84,21 @@ impl Raft {
                 }
             }
         }
+    }
+
+    /// Another node leads the present term as well as the one that this node knows. If that is this
+    /// node itself, its process must end: what either of them commits is not safe.
+    ///
+    /// # Panics
+    /// If this node leads.
+    fn ignore_leader(&mut self, from: NodeId) {
+        let (term, own) = (self.core.term(), self.core.id());
+        assert!(
+            self.role.leader().is_none(),
+            "one leader a term (§3.4): node {own} leads term {term}, and so does node {from}: a \
+             voter has forgotten its vote, or runs twice"
+        );
+        self.core.ignore(from, Ignored::Malformed);
     }
 
     /// Answers whether this node *would* vote. That promises nothing, so it is said at once, and

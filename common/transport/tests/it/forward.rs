@@ -46,6 +46,7 @@ impl World {
             boot: 0,
             software: "test".into(),
             lease: None,
+            promises: protocol::Promises::default(),
         }
     }
 

@@ -30,6 +30,7 @@ fn hello(authority: &Authority, number: u64) -> Hello {
         boot: number,
         software: "test".into(),
         lease: None,
+        promises: protocol::Promises::default(),
     }
 }
 

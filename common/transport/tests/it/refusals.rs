@@ -34,6 +34,7 @@ fn hello(authority: &Authority, number: u64, generation: u8) -> Hello {
         boot: number,
         software: "test".into(),
         lease: None,
+        promises: protocol::Promises::default(),
     }
 }
 

@@ -48,6 +48,7 @@ impl Process {
             boot,
             software: "test".into(),
             lease: None,
+            promises: protocol::Promises::default(),
         };
         let peers: Vec<(NodeId, String)> =
             peers.iter().map(|(number, place)| (id(*number), place.to_string())).collect();

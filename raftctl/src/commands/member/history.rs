@@ -152,7 +152,8 @@ fn changes(records: &[ConfigurationRecord]) -> Vec<String> {
     pairs.map(|(before, now)| before.map_or_else(String::new, |b| change(b, now))).collect()
 }
 
-/// `+n4` is a new learner, `n4 votes`, `n4 learns`, `-n4` is gone.
+/// `+n4` is a new learner, `n4 votes`, `n4 learns`, `-n4` is gone; and who has moved, or has
+/// another data directory.
 fn change(before: &ConfigurationRecord, now: &ConfigurationRecord) -> String {
     let (old, new) = (&before.configuration, &now.configuration);
     let all: BTreeSet<NodeId> = old.members().keys().chain(new.members().keys()).copied().collect();
@@ -166,6 +167,9 @@ fn change(before: &ConfigurationRecord, now: &ConfigurationRecord) -> String {
             (_, None) => Some(format!("-{name}")),
             (Some(then), Some(now)) if then.address != now.address => {
                 Some(format!("{name} at {}", units::name(now.address.as_bytes())))
+            }
+            (Some(then), Some(now)) if then.incarnation != now.incarnation => {
+                Some(format!("{name} has another data directory"))
             }
             _ if votes(old, id) == votes(new, id) => None,
             _ if votes(new, id) => Some(format!("{name} votes")),

@@ -142,7 +142,23 @@ pub fn hello() -> impl Strategy<Value = Hello> {
     (any::<u32>(), who, any::<u64>(), text(), lease).prop_map(
         |(protocol, who, boot, software, lease)| {
             let (cluster, generation, node, incarnation) = who;
-            Hello { protocol, cluster, generation, node, incarnation, boot, software, lease }
+            let promises = protocol::Promises {
+                starts: boot.rotate_left(5),
+                term: Term::new(boot.rotate_left(9)),
+                voted_for: node,
+                last: LogIndex::new(boot.rotate_left(13)),
+            };
+            Hello {
+                protocol,
+                cluster,
+                generation,
+                node,
+                incarnation,
+                boot,
+                software,
+                lease,
+                promises,
+            }
         },
     )
 }

@@ -70,6 +70,7 @@ pub fn hello() -> Hello {
         boot: 0x99aa_bbcc_ddee_ff00,
         software: "0.1.0".into(),
         lease: None,
+        promises: protocol::Promises::default(),
     }
 }
 

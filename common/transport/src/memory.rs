@@ -1,0 +1,372 @@
+//! What this node remembers of the other members, and judges their hellos by: a data directory
+//! never promises less than before, and only one process at a time runs with it.
+//!
+//! Whoever is told by this that it has forgotten, or runs twice, takes another incarnation. So it
+//! does no harm to be told once too often, and none that a node which was away for long knows less
+//! than others.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use consensus::{Body, EntryId, Incarnation, LogIndex, Message, NodeId, Term, Verdict};
+use protocol::{Hello, Promises, REMEMBERED_MAX, RefusalCode, Remembered};
+use tokio::sync::watch;
+
+/// Why a hello is refused: for programs, and for people.
+pub(crate) type Refusal = (RefusalCode, String);
+
+/// What is remembered, shared by copies.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    known: Arc<Mutex<BTreeMap<(NodeId, Incarnation), Known>>>,
+    /// Counts what others should hear of: starts and processes.
+    news: watch::Sender<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    remembered: Remembered,
+    /// A later start that a peer has told of, and its process.
+    later: Option<(u64, u64)>,
+    /// Two processes were seen with one start: neither is heard.
+    runs_twice: bool,
+}
+
+/// The process at the other end of a connection, as its hello said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Speaker {
+    pub(crate) node: NodeId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) boot: u64,
+}
+
+impl Speaker {
+    pub(crate) fn of(node: NodeId, hello: &Hello) -> Self {
+        Self { node, incarnation: hello.incarnation, boot: hello.boot }
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { known: Arc::default(), news: watch::Sender::new(0) }
+    }
+}
+
+impl Memory {
+    /// Takes over what this node has remembered before.
+    pub fn recall(&self, memory: impl IntoIterator<Item = Remembered>) {
+        let mut known = self.lock();
+        for remembered in memory {
+            let key = (remembered.node, remembered.incarnation);
+            known.insert(key, Known::new(remembered));
+        }
+    }
+
+    /// Returns all that is remembered.
+    pub fn all(&self) -> Vec<Remembered> {
+        self.lock().values().map(|known| known.remembered).collect()
+    }
+
+    /// Notes what a message promises: a vote for this node, and, where it leads, an
+    /// acknowledgement. What is committed here stays, whoever leads.
+    pub fn note(
+        &self,
+        from: NodeId,
+        incarnation: Incarnation,
+        message: &Message,
+        (leads, commit): (bool, LogIndex),
+    ) {
+        let Message { term, body } = message;
+        let (voted, matched) = match body {
+            Body::Vote { verdict: Verdict::Granted } => (Some(*term), None),
+            Body::RequestVote { .. } => (None, None),
+            Body::Appended { matched, .. } if leads => (None, Some(*matched)),
+            Body::SnapshotInstalled { last } if leads => (None, Some(last.index)),
+            Body::RequestPreVote { .. }
+            | Body::PreVote { .. }
+            | Body::Vote { .. }
+            | Body::AppendEntries { .. }
+            | Body::Appended { .. }
+            | Body::Conflict { .. }
+            | Body::SnapshotInstalled { .. }
+            | Body::TimeoutNow { .. }
+            | Body::ReadIndex { .. }
+            | Body::ReadIndexReply { .. } => return,
+        };
+        let mut known = self.lock();
+        let Some(Known { remembered, .. }) = known.get_mut(&(from, incarnation)) else { return };
+        remembered.term = remembered.term.max(*term);
+        remembered.voted = remembered.voted.max(voted);
+        if let Some(index) = matched {
+            let acknowledged = EntryId { term: *term, index };
+            remembered.acknowledged = remembered.acknowledged.max(acknowledged);
+            remembered.kept = remembered.kept.max(index.min(commit));
+        }
+    }
+
+    /// Decides whether a process can be the one that has promised what is remembered; `ours` is who
+    /// asks. A process that may speak is remembered.
+    pub(crate) fn meet(&self, ours: &Hello, theirs: &Hello) -> Result<(), Refusal> {
+        let (Some(node), Some(own)) = (theirs.node, ours.node) else { return Ok(()) };
+        let Hello { incarnation, boot, promises, .. } = *theirs;
+        // Who has no log yet has promised nothing, and this node does not meet itself.
+        if promises.starts == 0 || node == own {
+            return Ok(());
+        }
+        let mut known = self.lock();
+        let Some(found) = known.get_mut(&(node, incarnation)) else {
+            make_room(&mut known, node);
+            let remembered = first(node, incarnation, boot, promises);
+            known.insert((node, incarnation), Known::new(remembered));
+            drop(known);
+            self.tell();
+            return Ok(());
+        };
+        let Known { remembered, later, runs_twice } = found;
+        let is_double =
+            |(starts, process): (u64, u64)| starts == promises.starts && process != boot;
+        let met = (remembered.starts, remembered.boot);
+        if *runs_twice || is_double(met) || later.is_some_and(is_double) {
+            *runs_twice = true;
+            return Err(twice(node, incarnation, promises.starts));
+        }
+        if let Some((starts, _)) = later.filter(|(starts, _)| *starts > promises.starts) {
+            return Err((RefusalCode::Forgotten, started_again(node, incarnation, starts)));
+        }
+        if remembered.boot == boot {
+            return Ok(());
+        }
+        lacking(remembered, promises, own)
+            .map_or(Ok(()), |why| Err((RefusalCode::Forgotten, why)))?;
+        (remembered.starts, remembered.boot) = (promises.starts, boot);
+        *later = None;
+        remembered.term = remembered.term.max(promises.term);
+        drop(known);
+        self.tell();
+        Ok(())
+    }
+
+    /// Decides whether a process that was met may still speak.
+    pub(crate) fn still_hears(&self, speaker: Speaker) -> Result<(), Refusal> {
+        let Speaker { node, incarnation, boot } = speaker;
+        let known = self.lock();
+        let Some(Known { remembered, later, runs_twice }) = known.get(&(node, incarnation)) else {
+            return Ok(());
+        };
+        if *runs_twice {
+            return Err(twice(node, incarnation, remembered.starts));
+        }
+        let starts = later.map_or(remembered.starts, |(starts, _)| starts);
+        if remembered.boot != boot || later.is_some() {
+            return Err((RefusalCode::Forgotten, started_again(node, incarnation, starts)));
+        }
+        Ok(())
+    }
+
+    /// A peer tells which processes it has met: what it says of a directory that this node has met
+    /// as another process shows that two run. Returns why this node itself is one of those, if so.
+    pub(crate) fn told(&self, ours: &Hello, told: &[Remembered]) -> Option<String> {
+        let mut known = self.lock();
+        let mut news = false;
+        let mut accused = None;
+        for other in told {
+            if Some(other.node) == ours.node {
+                let Hello { incarnation, boot, promises, .. } = *ours;
+                let same = other.incarnation == incarnation && other.boot != boot;
+                if same && other.starts >= promises.starts && promises.starts > 0 {
+                    accused = Some(twice(other.node, incarnation, other.starts).1);
+                }
+                continue;
+            }
+            let key = (other.node, other.incarnation);
+            let Some(Known { remembered, later, runs_twice }) = known.get_mut(&key) else {
+                continue;
+            };
+            let differs = |(starts, boot): (u64, u64)| starts == other.starts && boot != other.boot;
+            if differs((remembered.starts, remembered.boot)) || later.is_some_and(differs) {
+                news |= !*runs_twice;
+                *runs_twice = true;
+            } else if other.starts > remembered.starts {
+                *later = (*later).max(Some((other.starts, other.boot)));
+            }
+        }
+        drop(known);
+        if news {
+            self.tell();
+        }
+        accused
+    }
+
+    /// Returns the count of what others should hear of.
+    pub fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
+    }
+
+    fn tell(&self) {
+        self.news.send_modify(|count| *count += 1);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(NodeId, Incarnation), Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn new(remembered: Remembered) -> Self {
+        Self { remembered, later: None, runs_twice: false }
+    }
+}
+
+/// Forgets the directory of a node that was started least often, and then of any, at the limit.
+fn make_room(known: &mut BTreeMap<(NodeId, Incarnation), Known>, node: NodeId) {
+    if known.len() < REMEMBERED_MAX {
+        return;
+    }
+    let age = |(key, known): (&(NodeId, Incarnation), &Known)| {
+        (key.0 != node, known.remembered.starts, *key)
+    };
+    if let Some((_, _, key)) = known.iter().map(age).min() {
+        known.remove(&key);
+    }
+}
+
+fn first(node: NodeId, incarnation: Incarnation, boot: u64, promises: Promises) -> Remembered {
+    Remembered {
+        node,
+        incarnation,
+        starts: promises.starts,
+        boot,
+        term: promises.term,
+        voted: None,
+        acknowledged: EntryId::ZERO,
+        kept: LogIndex::ZERO,
+    }
+}
+
+/// Says what a node that was started again does not hold any more. `own` is the node that knows it.
+fn lacking(known: &Remembered, promises: Promises, own: NodeId) -> Option<String> {
+    let Remembered { node, incarnation, starts, term, voted, acknowledged, kept, .. } = *known;
+    let Promises { starts: starts_now, term: term_now, voted_for, last } = promises;
+    let of = format!("node {node} with data directory {incarnation}");
+    if starts_now < starts {
+        return Some(format!("{of} was started {starts} times, and says {starts_now}"));
+    }
+    if term_now < term {
+        return Some(format!("{of} was in term {term}, and remembers term {term_now}"));
+    }
+    if voted == Some(term_now) && voted_for != Some(own) {
+        return Some(format!("{of} voted for node {own} in term {term_now}, and does not know it"));
+    }
+    // In one term, entries that were acknowledged stay; those that are committed stay for ever.
+    let same_term = acknowledged.term == term_now && acknowledged.term != Term::ZERO;
+    let least = if same_term { acknowledged.index.max(kept) } else { kept };
+    (last < least)
+        .then(|| format!("{of} acknowledged entries up to {least}, and its log ends at {last}"))
+}
+
+fn started_again(node: NodeId, incarnation: Incarnation, starts: u64) -> String {
+    format!(
+        "node {node} was started again since, with data directory {incarnation}: its start {starts}"
+    )
+}
+
+fn twice(node: NodeId, incarnation: Incarnation, starts: u64) -> Refusal {
+    let why = format!(
+        "two processes run as node {node} with data directory {incarnation}, both of its start \
+         {starts}: one of them runs with a copy"
+    );
+    (RefusalCode::RunsTwice, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::PROTOCOL_VERSION;
+
+    fn id(number: u64) -> NodeId {
+        NodeId::new(number).expect("not 0")
+    }
+
+    fn hello(node: u64, boot: u64, promises: Promises) -> Hello {
+        Hello {
+            protocol: PROTOCOL_VERSION,
+            cluster: [7; 16],
+            generation: None,
+            node: Some(id(node)),
+            incarnation: Incarnation::new(node),
+            boot,
+            software: String::new(),
+            lease: None,
+            promises,
+        }
+    }
+
+    fn at(starts: u64, term: u64, last: u64) -> Promises {
+        let (term, last) = (Term::new(term), LogIndex::new(last));
+        Promises { starts, term, voted_for: None, last }
+    }
+
+    /// Node 1 leads term 4 and knows that node 2 has acknowledged entry 9, of which 7 are committed.
+    fn memory() -> (Memory, Hello) {
+        let (memory, one) = (Memory::default(), hello(1, 11, at(3, 4, 9)));
+        assert_eq!(memory.meet(&one, &hello(2, 21, at(5, 4, 9))), Ok(()));
+        let round = consensus::ReadRound::ZERO;
+        let body = Body::Appended { matched: LogIndex::new(9), round };
+        let message = Message { term: Term::new(4), body };
+        memory.note(id(2), Incarnation::new(2), &message, (true, LogIndex::new(7)));
+        (memory, one)
+    }
+
+    fn verdict(promises: Promises, boot: u64) -> Option<RefusalCode> {
+        let (memory, one) = memory();
+        memory.meet(&one, &hello(2, boot, promises)).err().map(|(code, _)| code)
+    }
+
+    #[test]
+    fn a_directory_never_promises_less_than_before() {
+        let forgotten = Some(RefusalCode::Forgotten);
+        for (promises, wanted) in [
+            (at(6, 4, 9), None),
+            (at(6, 4, 8), forgotten),
+            (at(6, 3, 9), forgotten),
+            (at(4, 4, 9), forgotten),
+            // A later leader may have cut what was not committed, and no more.
+            (at(6, 5, 7), None),
+            (at(6, 5, 6), forgotten),
+        ] {
+            assert_eq!(verdict(promises, 22), wanted, "{promises:?}");
+        }
+        assert_eq!(verdict(at(5, 4, 0), 21), None, "the same process, which started with less");
+    }
+
+    #[test]
+    fn a_vote_for_this_node_is_remembered() {
+        let (memory, one) = memory();
+        let body = Body::Vote { verdict: Verdict::Granted };
+        let message = Message { term: Term::new(6), body };
+        memory.note(id(2), Incarnation::new(2), &message, (false, LogIndex::ZERO));
+        let voted = |voted_for| Promises { voted_for, ..at(6, 6, 9) };
+        let code = |promises| memory.meet(&one, &hello(2, 22, promises)).err().map(|why| why.0);
+        assert_eq!(code(voted(None)), Some(RefusalCode::Forgotten));
+        assert_eq!(code(voted(Some(id(3)))), Some(RefusalCode::Forgotten));
+        assert_eq!(code(voted(Some(id(1)))), None);
+    }
+
+    #[test]
+    fn two_processes_of_one_start_are_both_refused_whoever_has_met_them() {
+        assert_eq!(verdict(at(5, 4, 9), 22), Some(RefusalCode::RunsTwice));
+        let (memory, one) = memory();
+        let speaker = Speaker { node: id(2), incarnation: Incarnation::new(2), boot: 21 };
+        assert_eq!(memory.still_hears(speaker), Ok(()));
+        let met = Remembered { boot: 22, ..memory.all()[0] };
+        assert_eq!(memory.told(&one, &[met]), None);
+        let code = memory.still_hears(speaker).err().map(|why| why.0);
+        assert_eq!(code, Some(RefusalCode::RunsTwice), "another node has met another process");
+        let two = hello(2, 21, at(5, 4, 9));
+        assert!(memory.meet(&one, &two).is_err(), "both are refused");
+        let elsewhere = Memory::default();
+        assert!(elsewhere.told(&two, &[met]).is_some(), "it hears that it runs twice");
+        let restarted = hello(2, 23, at(6, 4, 9));
+        assert_eq!(elsewhere.told(&restarted, &[met]), None, "that was the process before");
+    }
+}

@@ -1,0 +1,94 @@
+//! What this node remembers of the other members: noted from their messages, and kept in a file
+//! now and then, never on the way of a write.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use consensus::{Incarnation, LogIndex, Message, NodeId, Timestamp};
+use protocol::Remembered;
+use storage::{Forgotten, PeerMemory};
+use tokio::task::spawn_blocking;
+use transport::Memory;
+
+use crate::exit::{Exit, Failure, chain};
+use crate::logging::repeat::{self, Kind};
+use crate::node::Node;
+
+/// How long acknowledgements alone may wait to be kept, in nanoseconds. Everything else is kept at
+/// once.
+const KEPT_EVERY_NS: u64 = 10_000_000_000;
+
+/// Keeps what is remembered.
+pub(crate) struct Keeper {
+    memory: Memory,
+    file: PeerMemory,
+    /// What was given to be kept last, and when.
+    kept: Vec<Remembered>,
+    kept_at: Timestamp,
+    /// Whether that is still being written.
+    writing: Arc<AtomicBool>,
+}
+
+impl Keeper {
+    /// Recalls what was kept. A file that cannot be read is no reason not to start.
+    pub(crate) fn new(memory: Memory, file: PeerMemory) -> Self {
+        match file.load() {
+            Ok(known) => memory.recall(known),
+            Err(error) => tracing::warn!(
+                "what the other members have promised is not known any more: {}",
+                chain(&error)
+            ),
+        }
+        let (kept, kept_at) = (memory.all(), Timestamp::ZERO);
+        Self { memory, file, kept, kept_at, writing: Arc::default() }
+    }
+
+    fn note(&self, from: NodeId, known: Incarnation, message: &Message, at: (bool, LogIndex)) {
+        self.memory.note(from, known, message, at);
+    }
+
+    /// Keeps what is new.
+    fn keep(&mut self, now: Timestamp) {
+        let all = self.memory.all();
+        let matters = |known: &Remembered| {
+            let Remembered { node, incarnation, starts, boot, term, voted, .. } = *known;
+            (node, incarnation, starts, boot, term, voted)
+        };
+        let is_late = now.since(self.kept_at) >= KEPT_EVERY_NS;
+        let is_news = !all.iter().map(matters).eq(self.kept.iter().map(matters));
+        if all == self.kept || !(is_news || is_late) || self.writing.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        (self.kept, self.kept_at) = (all.clone(), now);
+        let (file, writing) = (self.file.clone(), Arc::clone(&self.writing));
+        spawn_blocking(move || {
+            if let Err(error) = file.store(&all) {
+                repeat::tell(Kind::Message, "memory", chain(&error));
+            }
+            writing.store(false, Ordering::Relaxed);
+        });
+    }
+}
+
+impl Node {
+    /// Notes what a member promises.
+    pub(super) fn note(&self, from: NodeId, incarnation: Incarnation, message: &Message) {
+        let raft = self.replica.raft();
+        self.keeper.note(from, incarnation, message, (raft.leads(), raft.commit()));
+    }
+
+    /// Keeps what members have promised.
+    pub(crate) fn remember(&mut self, now: Timestamp) {
+        self.keeper.keep(now);
+    }
+
+    /// A peer knows that this node has promised more than it holds, or runs twice: it goes on only
+    /// as one that has forgotten.
+    pub(super) fn forgets(&mut self, by: NodeId, runs_twice: bool, reason: &str) {
+        let why = if runs_twice { Forgotten::RunsTwice } else { Forgotten::PeerKnowsMore };
+        let failure = Failure::new(Exit::Forgotten, format!("node {by} says: {reason}"));
+        let hint = "this node gives up its name, and neither votes nor counts until its cluster has \
+                    taken it in again: start it again (systemd does)";
+        self.fail(failure.forgotten(why).hint(hint));
+    }
+}
