@@ -7,7 +7,7 @@ use std::time::Duration;
 /// Held by whatever uses the files.
 #[derive(Clone)]
 pub(crate) struct Alive {
-    _held: Sender<()>,
+    held: Vec<Sender<()>>,
 }
 
 /// Waits for all that hold an [`Alive`].
@@ -17,7 +17,14 @@ impl Alive {
     /// Returns the first one, and who waits for it and all its copies.
     pub(crate) fn new() -> (Self, Gone) {
         let (held, gone) = channel();
-        (Self { _held: held }, Gone(gone))
+        (Self { held: vec![held] }, Gone(gone))
+    }
+
+    /// Returns one for a part of this one's life, and who waits for that part.
+    pub(crate) fn part(&self) -> (Self, Gone) {
+        let (mut part, gone) = Self::new();
+        part.held.extend(self.held.iter().cloned());
+        (part, gone)
     }
 }
 
@@ -31,6 +38,17 @@ impl Gone {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_is_waited_for_alone_and_with_the_whole() {
+        let (alive, all_gone) = Alive::new();
+        let (part, part_gone) = alive.part();
+        drop(alive);
+        assert!(!all_gone.wait(Duration::from_millis(1)), "the part belongs to it");
+        drop(part);
+        assert!(part_gone.wait(Duration::from_secs(60)));
+        assert!(all_gone.wait(Duration::from_secs(60)));
+    }
 
     #[test]
     fn copies_are_waited_for_and_not_for_ever() {

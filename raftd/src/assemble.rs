@@ -4,23 +4,19 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use consensus::{Entry, HardState, LogIndex, Raft, Restored};
+use consensus::{Entry, LogIndex, Raft, Restored};
+use protocol::Hello;
 use protocol::limits::ENTRIES_PER_FRAME_MAX;
-use protocol::{Hello, Promises};
 use replica::{FeedLimits, Keep, Limits, Replica};
 use state_machine::Host;
-use storage::{
-    DataDirectory, EntryReader, Forgotten, Loss, PeerMemory, PersistentLog, RestoredLog,
-    SnapshotFile, Snapshots, StateStore, reconcile,
-};
+use storage::{EntryReader, PersistentLog, RestoredLog, SnapshotFile, StateStore};
 use tokio::sync::mpsc;
 use transport::{Endpoint, Mesh};
 
 use crate::alive::Alive;
-use crate::bootstrap::is_machine;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::exit::{Exit, Failure, host_failure, storage_failure};
+use crate::exit::{Exit, Failure, storage_failure};
 use crate::gauges::Gauges;
 use crate::identity::Identity;
 use crate::lanes::apply::{Apply, Flushing};
@@ -31,7 +27,8 @@ use crate::lanes::snapshot::{About, SnapshotLane};
 use crate::lanes::{REPORTS_MAX, Reports};
 use crate::node::remember::Keeper;
 use crate::node::{Node, Parts};
-use crate::program::{Machine, Program};
+use crate::opening::Opened;
+use crate::program::Machine;
 use crate::services::Services;
 use crate::turn::Turn;
 
@@ -49,77 +46,6 @@ const KEPT_PART: u64 = 8;
 
 /// But never less than so many bytes.
 const SHARE_BYTES_MIN: u64 = 2 << 20;
-
-/// What was found on the disk.
-pub(crate) struct Opened {
-    log: Box<dyn PersistentLog>,
-    restored: RestoredLog,
-    host: Host<StateStore>,
-    snapshots: Snapshots,
-    files: Vec<SnapshotFile>,
-    promises: Promises,
-    peers: PeerMemory,
-}
-
-/// Opens log, state and snapshots, and brings them together.
-///
-/// # Errors
-/// If one of them cannot be opened, or is not what this program is made for.
-pub(crate) fn open(directory: &mut DataDirectory, program: &Program) -> Result<Opened, Failure> {
-    let machine = &program.machine;
-    let record = directory.bootstrap().map_err(|error| storage_failure(&error))?;
-    if let Some(record) = record {
-        is_machine(machine, &record).map_err(|why| {
-            Failure::new(Exit::Data, why).hint("start the program that this cluster was made for")
-        })?;
-    }
-    let (log, restored) = program.logs.open(directory).map_err(|error| storage_failure(&error))?;
-    let configuration = restored.membership.latest();
-    if configuration.recognises(directory.node(), directory.incarnation()) {
-        directory.is_known().map_err(|error| storage_failure(&error))?;
-    }
-    take_losses(directory, &restored)?;
-    refuse_damaged(&restored)?;
-    let mut state = StateStore::open(directory.path()).map_err(|error| storage_failure(&error))?;
-    let snapshots = Snapshots::open(directory).map_err(|error| storage_failure(&error))?;
-    let installed =
-        reconcile(&restored, &mut state, &snapshots).map_err(|error| storage_failure(&error))?;
-    if let Some(file) = installed {
-        let last = file.header.meta.last;
-        tracing::info!(%last, "a snapshot was received before the last stop; it is installed");
-    }
-    let host = Host::open(state, Arc::clone(machine))
-        .map_err(|error| host_failure("the state", &error))?;
-    let (files, _) = snapshots.list().map_err(|error| storage_failure(&error))?;
-    let HardState { term, voted_for } = restored.hard_state;
-    let last = restored.log.last().index;
-    let promises = Promises { starts: directory.starts(), term, voted_for, last };
-    let peers = directory.peers();
-    Ok(Opened { log, restored, host, snapshots, files, promises, peers })
-}
-
-/// Who lost the end of his log, or term and vote, has forgotten promises, and gives up his name.
-fn take_losses(directory: &mut DataDirectory, found: &RestoredLog) -> Result<(), Failure> {
-    for loss in &found.condition.losses {
-        let why = match loss {
-            Loss::End { .. } => Forgotten::LogEnd,
-            Loss::HardState => Forgotten::HardState,
-        };
-        tracing::error!("{loss}");
-        directory.forget(why).map_err(|error| storage_failure(&error))?;
-    }
-    Ok(())
-}
-
-/// A log that cannot be read in places is no log to begin with.
-fn refuse_damaged(found: &RestoredLog) -> Result<(), Failure> {
-    let wrong = found.condition.damages.iter().map(ToString::to_string);
-    let wrong: Vec<String> = wrong.collect();
-    match wrong.is_empty() {
-        true => Ok(()),
-        false => Err(Failure::new(Exit::Data, wrong.join("; "))),
-    }
-}
 
 /// Starts the lanes, and puts a node together that is ready to run.
 ///
@@ -152,7 +78,8 @@ pub(crate) fn assemble(
         written
     };
     gauges.set_state_bytes(host.with_store(|store| store.bytes()).unwrap_or(0));
-    gauges.watch(move || reader.bytes());
+    let counted = DiskReader { reader, _alive: alive.clone() };
+    let watch = gauges.watch(move || counted.bytes());
     let (view, owners) = (host.view(), host.owners());
     let flushing = flushing(config, &gauges);
     let generation = identity.generation.expect("a node with a log has a generation");
@@ -172,12 +99,14 @@ pub(crate) fn assemble(
         replica,
         identity: identity.clone(),
         disk: Disk::start(write, reports.clone()).map_err(thread)?,
-        apply: start_apply(host, &read, flushing, (&reports, mesh.removed())).map_err(thread)?,
+        apply: start_apply(host, &read, flushing, (&reports, alive, mesh.removed()))
+            .map_err(thread)?,
         queries: start_queries(&read, &machine, clock, (&reports, alive)).map_err(thread)?,
         machine,
         owners,
         network: Network::new(mesh, (read, generation), reports),
         gauges,
+        watch,
         view,
         requests_max: config.limits.requests_max,
         lease_clock_error_ppm: config.raft.lease_clock_error_ppm,
@@ -193,11 +122,11 @@ fn start_apply(
     host: Host<StateStore>,
     read: &ReadLog,
     flushing: Flushing,
-    (reports, removed): (&Reports, transport::Removed),
+    (reports, alive, removed): (&Reports, &Alive, transport::Removed),
 ) -> std::io::Result<Apply> {
     let read = Arc::clone(read);
     let read = move |range, bytes_max| read(range, bytes_max);
-    Apply::start(host, read, flushing, reports.clone(), removed)
+    Apply::start(host, read, flushing, (reports.clone(), alive.clone()), removed)
 }
 
 fn start_queries(
@@ -218,6 +147,7 @@ fn flushing(config: &Config, gauges: &Arc<Gauges>) -> Flushing {
         interval: Duration::from_secs(config.limits.persist_interval_s),
         bytes_max: bytes(UNFLUSHED_BYTES_MAX.min(share(&gauges, UNFLUSHED_PART))),
         has_room: Box::new(move || gauges.lacks(0).is_none()),
+        scrub_interval: Duration::from_secs(config.limits.state_scrub_interval_s),
     }
 }
 
@@ -246,6 +176,10 @@ struct DiskReader {
 }
 
 impl DiskReader {
+    fn bytes(&self) -> u64 {
+        self.reader.bytes()
+    }
+
     fn read(&self, range: Range<LogIndex>, bytes_max: usize) -> Result<Vec<Entry>, Failure> {
         self.reader.read(range, bytes_max).map_err(|error| storage_failure(&error))
     }

@@ -167,6 +167,7 @@ impl Default for Draft {
                 uncommitted_entries_max: 0,
                 log_cache_bytes_max: 0,
                 persist_interval_s: 0,
+                state_scrub_interval_s: 0,
                 log_keep_entries_max: 0,
                 log_keep_bytes_max: 0,
                 snapshot_bytes_per_s_max: 0,

@@ -77,12 +77,21 @@ pub struct Failure {
     pub(crate) forgotten: Option<Forgotten>,
     /// The log has it already.
     logged: bool,
+    /// The state is damaged; it can be set aside and built anew.
+    state_lost: bool,
 }
 
 impl Failure {
     /// Makes a failure without a hint.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), hint: None, forgotten: None, logged: false }
+        Self {
+            exit,
+            message: message.into(),
+            hint: None,
+            forgotten: None,
+            logged: false,
+            state_lost: false,
+        }
     }
 
     /// Makes a failure from an error and its sources: `what: error: its cause`.
@@ -119,12 +128,27 @@ impl Failure {
         self
     }
 
+    /// Says that it is the state that is damaged, and not the log.
+    #[must_use]
+    pub(crate) fn of_the_state(mut self) -> Self {
+        self.state_lost = self.exit == Exit::Data;
+        self
+    }
+
+    /// Says whether the node can go on with another state.
+    pub(crate) fn is_of_the_state(&self) -> bool {
+        self.state_lost
+    }
+
     /// Writes it to the log, once, with what to do about it.
     #[must_use]
     pub(crate) fn log(mut self) -> Self {
         let hint = self.hint.iter().map(|hint| format!("; {hint}")).collect::<String>();
         match (std::mem::replace(&mut self.logged, true), self.exit.is_wanted()) {
             (true, _) => {}
+            (false, false) if self.state_lost => {
+                tracing::error!("{self}; nothing is read from the state any more, it is made anew");
+            }
             (false, true) => tracing::info!("{self}; this node stops"),
             (false, false) => tracing::error!("{self}; this node stops{hint}"),
         }
@@ -207,8 +231,13 @@ pub(crate) fn storage_failure(error: &StorageError) -> Failure {
     }
 }
 
+/// Says what it means when the state's files fail: damage there can be mended by another state.
+pub(crate) fn state_failure(error: &StorageError) -> Failure {
+    storage_failure(error).of_the_state()
+}
+
 /// Says how the process ends when the state cannot be gone on with: damage below the store is
-/// damage, and no restart mends it.
+/// damage, and no restart mends it, but another state does.
 pub(crate) fn host_failure(what: &str, error: &HostError) -> Failure {
     let exit = match error {
         HostError::Store(store) => {
@@ -217,7 +246,13 @@ pub(crate) fn host_failure(what: &str, error: &HostError) -> Failure {
         }
         HostError::Damaged(_) | HostError::Malformed { .. } | HostError::Gap { .. } => Exit::Data,
     };
-    Failure::from_error(exit, what, error)
+    let failure = Failure::from_error(exit, what, error);
+    match error {
+        HostError::Store(_) | HostError::Damaged(_) | HostError::Malformed { .. } => {
+            failure.of_the_state()
+        }
+        HostError::Gap { .. } => failure,
+    }
 }
 
 /// Writes an error and its sources on one line, leaving out a source that the text already says.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use storage::{Sizes, Space};
+use tokio::task::AbortHandle;
 
 /// How often the sizes are read when nothing is written.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -24,6 +25,15 @@ pub(crate) struct Gauges {
     disk_total: AtomicU64,
     disk_free: AtomicU64,
     inodes_free: AtomicU64,
+}
+
+/// What measures again and again, for as long as this is held.
+pub(crate) struct Watch(AbortHandle);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Gauges {
@@ -103,10 +113,13 @@ impl Gauges {
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub(crate) fn watch(self: &Arc<Self>, log_bytes: impl Fn() -> u64 + Send + Sync + 'static) {
+    pub(crate) fn watch(
+        self: &Arc<Self>,
+        log_bytes: impl Fn() -> u64 + Send + Sync + 'static,
+    ) -> Watch {
         let gauges = Arc::downgrade(self);
         let log_bytes = Arc::new(log_bytes);
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             loop {
                 let Some(gauges) = gauges.upgrade() else {
                     return;
@@ -122,5 +135,6 @@ impl Gauges {
                 tokio::time::sleep(INTERVAL).await;
             }
         });
+        Watch(task.abort_handle())
     }
 }

@@ -3,16 +3,17 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use certs::Credentials;
 use protocol::{Hello, LeaseTerms, PROTOCOL_VERSION, Promises};
 use storage::DataDirectory;
 use tokio::sync::{oneshot, watch};
+use tokio::time::sleep;
 use transport::Endpoint;
 
 use crate::alive::Alive;
-use crate::assemble::{assemble, open};
+use crate::assemble::assemble;
 use crate::bootstrap::{Waited, wait_for_bootstrap};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -22,7 +23,9 @@ use crate::gauges::Gauges;
 use crate::identity::{CertificateEnd, Identity, forgetful, node_of};
 use crate::inbound::Inbound;
 use crate::listening;
+use crate::opening::{Found, open, open_again, set_aside};
 use crate::program::Program;
+use crate::rebuild::rebuild;
 use crate::reload::{Updates, credentials, follow};
 use crate::running::{About, Ended, Running};
 use crate::services::Services;
@@ -159,18 +162,17 @@ async fn serve(
     let _ = ready.send((about, updates));
     let mut services = Services { clock, inbound, control, reload, program };
     let gauges = Arc::new(Gauges::at(&config.data_dir));
-    let opened = match opened {
-        Some(opened) => Some(opened),
+    let found = match opened {
+        Some(found) => Some(found),
         None => match wait_for_bootstrap(&mut services, &mut identity, &gauges, directory).await? {
             Waited::Stopped => None,
             Waited::Bootstrapped => Some(open(directory, &services.program)?),
         },
     };
-    let ended = match opened {
-        Some(opened) => {
-            let parts = (services, alive);
-            let turn = assemble(&config, &identity, opened, &endpoint, gauges, parts)?;
-            turn.run(STOP_TIMEOUT).await
+    let ended = match found {
+        Some(found) => {
+            let who = (&config, &identity, &endpoint, &gauges);
+            live(who, services, (directory, alive), found).await
         }
         None => Ok(()),
     };
@@ -180,6 +182,48 @@ async fn serve(
     let why = if ended.is_ok() { "the node stops" } else { "the node fails" };
     endpoint.close(why).await;
     ended
+}
+
+/// Runs a node with a history to its end. If its state turns out to be damaged, it goes on with
+/// another one: log, term and vote are whole.
+async fn live(
+    (config, identity, endpoint, gauges): (&Config, &Identity, &Endpoint, &Arc<Gauges>),
+    mut services: Services,
+    (directory, alive): (&DataDirectory, &Alive),
+    mut found: Found,
+) -> Result<(), Failure> {
+    loop {
+        let opened = match found {
+            Found::Whole(opened) => *opened,
+            Found::NoState(lost) => {
+                let who = (identity, endpoint, &**gauges);
+                match rebuild(&mut services, who, directory, lost).await? {
+                    Some(opened) => opened,
+                    None => return Ok(()),
+                }
+            }
+        };
+        let (life, gone) = alive.part();
+        let parts = (services, &life);
+        let turn = assemble(config, identity, opened, endpoint, Arc::clone(gauges), parts)?;
+        let (back, ended) = turn.run(STOP_TIMEOUT).await;
+        services = back;
+        drop(life);
+        let failure = match ended {
+            Err(failure) if failure.is_of_the_state() => failure,
+            ended => return ended,
+        };
+        // Threads and tasks that read may take a moment.
+        let began = Instant::now();
+        while !gone.wait(Duration::ZERO) {
+            if began.elapsed() > STOP_TIMEOUT {
+                return Err(Failure::new(Exit::Io, "a thread still reads the damaged state"));
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+        set_aside(directory.path(), &failure)?;
+        found = open_again(directory, &services.program)?;
+    }
 }
 
 fn hello(identity: &Identity, raft: &crate::config::Raft) -> Hello {

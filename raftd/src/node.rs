@@ -12,7 +12,7 @@ use transport::{Accepted, PeerEvent, Responder, TurnedAway};
 
 use crate::answer;
 use crate::exit::{Exit, Failure};
-use crate::gauges::Gauges;
+use crate::gauges::{Gauges, Watch};
 use crate::identity::Identity;
 use crate::inbound::turned_away;
 use crate::lanes::apply::Apply;
@@ -51,6 +51,7 @@ pub(crate) struct Node {
     network: Network,
     snapshots: SnapshotLane,
     gauges: Arc<Gauges>,
+    _watch: Watch,
     /// The machine, which knows what of its commands frees space.
     machine: Machine,
     /// Whose the sessions are.
@@ -86,6 +87,7 @@ pub(crate) struct Parts {
     pub(crate) network: Network,
     pub(crate) snapshots: SnapshotLane,
     pub(crate) gauges: Arc<Gauges>,
+    pub(crate) watch: Watch,
     pub(crate) machine: Machine,
     pub(crate) owners: Owners,
     pub(crate) view: QueryView,
@@ -110,6 +112,7 @@ impl Node {
             machine: parts.machine,
             owners: parts.owners,
             gauges: parts.gauges,
+            _watch: parts.watch,
             metrics: Metrics::default(),
             pending: Pending::new(parts.requests_max),
             lease_clock_error_ppm: parts.lease_clock_error_ppm,

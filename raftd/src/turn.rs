@@ -57,9 +57,11 @@ impl Turn {
     }
 
     /// Runs until it is asked to stop or fails, then finishes what is queued within `stop_timeout`.
-    pub(crate) async fn run(mut self, stop_timeout: Duration) -> Result<(), Failure> {
+    /// Gives back what surrounds the node.
+    pub(crate) async fn run(mut self, stop_timeout: Duration) -> (Services, Result<(), Failure>) {
         let mut tick = Instant::now();
         let mut leaving: Option<Instant> = None;
+        let mut failed: Option<Failure> = None;
         loop {
             let woken = self.wait(leaving.map_or(tick, |until| tick.min(until))).await;
             let now = self.services.clock.now();
@@ -71,7 +73,7 @@ impl Turn {
                 Woken::Command(Command::Stop) => {
                     let asked_before = leaving.is_some();
                     if asked_before || !self.node.leads() || !self.node.hand_over(now) {
-                        return self.stop(stop_timeout).await;
+                        return self.stop(stop_timeout, None).await;
                     }
                     leaving = Some(Instant::now() + HAND_OVER_TIMEOUT);
                 }
@@ -97,15 +99,28 @@ impl Turn {
             let now = self.take_queued(now);
             self.fire(now);
             self.node.dispatch(now);
-            if leaving.is_some_and(|until| !self.node.leads() || Instant::now() >= until) {
-                return self.stop(stop_timeout).await;
-            }
             if let Some(failure) = self.node.take_failure() {
                 // What is acknowledged is durable; what is not gets no answer but "unknown".
-                let stopped = self.stop(stop_timeout).await;
-                return stopped.and(Err(failure));
+                if leaving.is_some() || !self.leaves_office(now, &failure) {
+                    return self.stop(stop_timeout, failed.or(Some(failure))).await;
+                }
+                leaving = Some(Instant::now() + HAND_OVER_TIMEOUT);
+                failed = Some(failure);
+            }
+            if leaving.is_some_and(|until| !self.node.leads() || Instant::now() >= until) {
+                return self.stop(stop_timeout, failed).await;
             }
         }
+    }
+
+    /// A leader whose state alone is damaged still has its log, so that another one can take over
+    /// at once; says whether that is begun.
+    fn leaves_office(&mut self, now: Timestamp, failure: &Failure) -> bool {
+        let begun = failure.is_of_the_state() && self.node.leads() && self.node.hand_over(now);
+        if begun {
+            self.node.dispatch(now);
+        }
+        begun
     }
 
     async fn wait(&mut self, tick: Instant) -> Woken {
@@ -168,10 +183,16 @@ impl Turn {
     }
 
     /// Tells clients, then lets the lanes finish what is queued.
-    async fn stop(self, within: Duration) -> Result<(), Failure> {
+    async fn stop(
+        self,
+        within: Duration,
+        failed: Option<Failure>,
+    ) -> (Services, Result<(), Failure>) {
         let Self { node, services, mut reports, .. } = self;
-        tracing::info!("stopping");
-        services.control.stopping();
+        if !failed.as_ref().is_some_and(Failure::is_of_the_state) {
+            tracing::info!("stopping");
+            services.control.stopping();
+        }
         let ending = node.stop(services.clock.now());
         let finish = async {
             while !ending.is_finished() {
@@ -182,9 +203,12 @@ impl Turn {
                 }
             }
         };
-        timeout(within, finish).await.map_err(|_| Ending::late())?;
-        tracing::info!("stopped");
-        Ok(())
+        let finished = timeout(within, finish).await.map_err(|_| Ending::late());
+        let ended = match failed {
+            Some(failure) => finished.and(Err(failure)),
+            None => finished.inspect(|()| tracing::info!("stopped")),
+        };
+        (services, ended)
     }
 }
 

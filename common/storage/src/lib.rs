@@ -54,4 +54,4 @@ pub use snapshot::{
     SnapshotTotals, SnapshotWriter, Snapshots,
 };
 pub use space::{Sizes, Space};
-pub use state::{StateCheckpoint, StateFlush, StateStore};
+pub use state::{StateCheckpoint, StateFlush, StateScrub, StateStore};

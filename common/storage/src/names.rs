@@ -24,6 +24,12 @@ pub(crate) const STATE: &str = "state";
 /// Names the directory of the state in force.
 pub(crate) const STATE_CURRENT: &str = "state-current";
 
+/// Says that the state in force must not be used any more.
+pub(crate) const STATE_CONDEMNED: &str = "state-condemned";
+
+/// The state that was set aside last.
+pub(crate) const STATE_DAMAGED: &str = "damaged-state";
+
 /// Views of the state that snapshots are made of.
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
 

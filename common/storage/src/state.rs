@@ -14,12 +14,15 @@ use crate::options;
 use crate::space::Sizes;
 use crate::wal;
 
+mod aside;
 pub(crate) mod checkpoint;
 pub(crate) mod place;
 mod replace;
+mod scrub;
 
 pub use checkpoint::StateCheckpoint;
 use place::Place;
+pub use scrub::StateScrub;
 
 /// The ordered store of a node.
 ///
@@ -49,7 +52,7 @@ impl StateFlush {
     /// # Errors
     /// If the state cannot be written.
     pub fn run(self) -> Result<u64, StorageError> {
-        self.0.flush().map_err(|error| database("flushing the state", &error))?;
+        self.0.flush().map_err(|error| rotten("flushing the state", &error))?;
         Ok(self.0.bytes())
     }
 }
@@ -77,8 +80,10 @@ impl StateStore {
     /// were not or no longer in force is removed.
     ///
     /// # Errors
-    /// If it cannot be opened, or the state in force is missing.
+    /// If it cannot be opened; [`StorageError::Corrupt`] if it is damaged or missing, or was
+    /// condemned: then [`StateStore::set_aside`] makes way for another one.
     pub fn open(data_directory: &Path) -> Result<Self, StorageError> {
+        aside::check(data_directory)?;
         checkpoint::remove_all(data_directory)?;
         let place = place::current(data_directory)?;
         place::remove_others(data_directory, &place)?;
@@ -93,7 +98,7 @@ impl Live {
         check_room(place.path())?;
         let options = options::state(Sizes::at(place.path()));
         let db = DB::open(&options, place.path())
-            .map_err(|error| database("opening the state", &error))?;
+            .map_err(|error| rotten("opening the state", &error))?;
         Ok(Self { db, place })
     }
 
@@ -170,5 +175,27 @@ impl OrderedStore for StateStore {
 }
 
 fn failed(doing: &'static str, error: &rocksdb::Error) -> StoreError {
-    StoreError { doing, source: Box::new(database(doing, error)) }
+    StoreError { doing, source: Box::new(rotten(doing, error)) }
+}
+
+/// Turns the database's error about the state into ours. The state can be made anew, so it counts
+/// as damaged also where RocksDB does not call it so: files that are missing, make no sense or
+/// cannot be read.
+fn rotten(doing: &'static str, error: &rocksdb::Error) -> StorageError {
+    use rocksdb::ErrorKind;
+    let ours = database(doing, error);
+    if !matches!(ours, StorageError::Database { .. } | StorageError::Io { .. }) {
+        return ours;
+    }
+    let text = error.to_string();
+    let reads = ["No such file", "random read", "sequentially", "While pread", "While reading"];
+    let is_lost = match error.kind() {
+        ErrorKind::Corruption | ErrorKind::NotFound | ErrorKind::InvalidArgument => true,
+        ErrorKind::IOError => reads.iter().any(|read| text.contains(read)),
+        _ => false,
+    };
+    if is_lost {
+        return StorageError::corrupt(format!("the state's database ({doing})"), text);
+    }
+    ours
 }

@@ -157,6 +157,10 @@ fn speaker(
                 }
             }
         }
+        // What a node needs whose own state is lost.
+        (Role::Node(_), Passage::Direct) if matches!(request, Request::Snapshot(_)) => {
+            Ok((Arc::clone(connected), None))
+        }
         (
             Role::Node(_),
             Passage::Direct | Passage::MayForward { .. } | Passage::OnBehalf { .. },

@@ -218,7 +218,7 @@ const fn number(
 }
 
 /// All keys, in the order of the manual page.
-pub static KEYS: [Key; 22] = [
+pub static KEYS: [Key; 23] = [
     path(
         "data_dir",
         Some(DATA_DIR_DEFAULT),
@@ -356,6 +356,13 @@ pub static KEYS: [Key; 22] = [
         Field::Number(|draft| &mut draft.config.limits.persist_interval_s),
         "how often the state is flushed to its database, at the latest after 64 MiB of commands: \
          that bounds what is replayed at a start",
+    ),
+    number(
+        "limits.state_scrub_interval_s",
+        ("s", 3_600, 1, 30 * 86_400),
+        Field::Number(|draft| &mut draft.config.limits.state_scrub_interval_s),
+        "how often all of the state is read from the disk in the background, at 16 MiB a second, \
+         and its checksums are checked",
     ),
     number(
         "limits.log_keep_entries_max",

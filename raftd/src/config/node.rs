@@ -93,6 +93,8 @@ pub struct Limits {
     pub log_cache_bytes_max: u64,
     /// The state is flushed to its database at least this often, in seconds.
     pub persist_interval_s: u64,
+    /// How often all of the state is read and checked, in seconds.
+    pub state_scrub_interval_s: u64,
     /// The most entries that stay in the log behind a durable state.
     pub log_keep_entries_max: u64,
     /// The most bytes of entries that stay in the log behind a durable state.

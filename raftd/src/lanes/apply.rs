@@ -18,8 +18,12 @@ use state_machine::{Host, HostError};
 use storage::{SnapshotReader, StateStore};
 use transport::Removed;
 
-use crate::exit::{Exit, Failure, host_failure, storage_failure};
+use crate::alive::Alive;
+use crate::exit::{Exit, Failure, host_failure, state_failure, storage_failure};
+use crate::lanes::apply::scrub::Scrubbing;
 use crate::lanes::{Done, Reports, View, entry_bytes, guarded, step_back};
+
+mod scrub;
 
 /// The most bytes of entries in one batch, beyond the first entry.
 pub(crate) const BATCH_BYTES_MAX: usize = 1 << 20;
@@ -40,6 +44,8 @@ pub(crate) struct Flushing {
     pub(crate) bytes_max: usize,
     /// But not while there is no room on the disk for it: the log has everything.
     pub(crate) has_room: Box<dyn Fn() -> bool + Send>,
+    /// All of it is read through so often.
+    pub(crate) scrub_interval: Duration,
 }
 
 /// Work for the lane.
@@ -75,10 +81,11 @@ impl Apply {
         host: Host<StateStore>,
         read: impl Fn(Range<LogIndex>, usize) -> Result<Vec<Entry>, Failure> + Send + 'static,
         flushing: Flushing,
-        reports: Reports,
+        (reports, alive): (Reports, Alive),
         removed: Removed,
     ) -> std::io::Result<Self> {
         let (jobs, queue) = channel();
+        let scrub_interval = flushing.scrub_interval;
         let worker = Worker {
             host,
             read,
@@ -89,6 +96,8 @@ impl Apply {
             unflushed_bytes: 0,
             dirty: false,
             flushing: Arc::default(),
+            scrubbing: Scrubbing::new(scrub_interval, alive.clone()),
+            alive,
         };
         let thread = std::thread::Builder::new().name("apply".to_owned()).spawn(move || {
             let reports = worker.reports.clone();
@@ -161,6 +170,9 @@ struct Worker<R> {
     dirty: bool,
     /// A flush is under way.
     flushing: Arc<AtomicBool>,
+    scrubbing: Scrubbing,
+    /// Held by threads that use the files.
+    alive: Alive,
 }
 
 impl<R> Worker<R>
@@ -182,10 +194,11 @@ where
         loop {
             let job = match next.take() {
                 Some(job) => job,
-                None => match queue.recv_timeout(self.until_persist()) {
+                None => match queue.recv_timeout(self.until_due()) {
                     Ok(job) => job,
                     Err(RecvTimeoutError::Timeout) => {
                         self.flush_if_due()?;
+                        self.scrub_if_due()?;
                         continue;
                     }
                     Err(RecvTimeoutError::Disconnected) => return self.persist(),
@@ -198,6 +211,7 @@ where
                     next = join(queue, &mut batch, &mut end, &mut view);
                     self.apply(&mut batch, end, view)?;
                     self.flush_if_due()?;
+                    self.scrub_if_due()?;
                 }
                 Job::View => self.report(Done::Viewed(View(self.host.view()))),
                 Job::Flush => self.flush()?,
@@ -272,20 +286,35 @@ where
         let flush = self.host.with_store(|store| store.flush_later());
         let flush = flush.map_err(|error| failed(&error))?;
         let (reports, flushing) = (self.reports.clone(), Arc::clone(&self.flushing));
+        let alive = self.alive.clone();
         let thread = thread::Builder::new().name("flush".to_owned());
         let thread = thread.spawn(move || {
             guarded("flush", &reports, || {
+                let _alive = alive;
                 step_back();
                 let flushed = flush.run();
                 flushing.store(false, Ordering::Release);
                 // A loop that is gone needs no report.
                 let _ = reports.blocking_send(match flushed {
                     Ok(state_bytes) => Done::Flushed { index, state_bytes },
-                    Err(error) => Done::ApplyFailed(storage_failure(&error)),
+                    Err(error) => Done::ApplyFailed(state_failure(&error)),
                 });
             });
         });
         thread.map(drop).map_err(|error| Failure::from_error(Exit::Io, "a thread", &error))
+    }
+
+    fn scrub_if_due(&mut self) -> Result<(), Failure> {
+        if !self.scrubbing.due_in().is_zero() {
+            return Ok(());
+        }
+        let Self { scrubbing, host, reports, .. } = self;
+        let begun = scrubbing.begin(|| host.store().scrub_later(), reports);
+        begun.map_err(|error| Failure::from_error(Exit::Io, "a thread", &error))
+    }
+
+    fn until_due(&self) -> Duration {
+        self.until_persist().min(self.scrubbing.due_in())
     }
 
     /// The next flush is due later.
@@ -300,7 +329,7 @@ where
         Ok(())
     }
 
-    /// A state that cannot be kept is no reason to stop; one that cannot be read is.
+    /// A state that cannot be kept is no reason to stop; one that is damaged is.
     fn checkpoint(&mut self) -> Result<(), Failure> {
         let result =
             self.host.with_store(StateStore::checkpoint).map_err(|error| failed(&error))?;
@@ -309,7 +338,12 @@ where
             self.dirty = false;
             self.flushed(last.index)?;
         }
-        let result = result.map_err(|error| storage_failure(&error));
+        let result = result.map_err(|error| state_failure(&error));
+        if let Err(failure) = &result
+            && failure.is_of_the_state()
+        {
+            return Err(failure.clone());
+        }
         self.report(Done::Checkpointed { last, result });
         Ok(())
     }

@@ -20,8 +20,9 @@ use transport::Responder;
 use crate::alive::Alive;
 use crate::answer;
 use crate::clock::Clock;
+use crate::exit::{Failure, host_failure};
 use crate::lanes::network::ReadLog;
-use crate::lanes::{Reports, guarded};
+use crate::lanes::{Done, Reports, guarded};
 use crate::logging::repeat::{self, Kind};
 use crate::owner;
 use crate::program::Machine;
@@ -110,7 +111,7 @@ impl Queries {
         std::thread::Builder::new().name("query".to_owned()).spawn({
             let reports = reports.clone();
             move || {
-                guarded("query", &reports, || run(&queue, &counter, clock));
+                guarded("query", &reports, || run(&queue, &counter, clock, &reports));
                 drop((queue, alive));
             }
         })?;
@@ -152,13 +153,34 @@ impl Queries {
     }
 }
 
-fn run(queue: &Receiver<Batch>, waiting: &AtomicUsize, clock: Clock) {
+fn run(queue: &Receiver<Batch>, waiting: &AtomicUsize, clock: Clock, reports: &Reports) {
+    let mut damage = None;
     while let Ok(Batch { view, questions }) = queue.recv() {
         let count = questions.len();
         for Asked { part, query, responder, basis, age_ms } in questions {
-            let response = match part {
-                Part::Machine => answer_one(&view, view.query(&query), age_ms),
-                Part::System(by) => answer_one(&view, answer_system(&view, &by, &query), age_ms),
+            // What is read elsewhere in a damaged state may be whole and wrong.
+            if let Some(failure) = &damage {
+                responder.send(lost(failure));
+                continue;
+            }
+            let answered = match part {
+                Part::Machine => view.query(&query).map_err(HostError::Store),
+                Part::System(by) => answer_system(&view, &by, &query),
+            };
+            let response = match answered {
+                Ok(response) => Response::Answer { index: view.applied().get(), response, age_ms },
+                Err(error) => {
+                    let failure = host_failure("a question", &error);
+                    let response = lost(&failure);
+                    if failure.is_of_the_state() {
+                        damage = Some(failure.clone());
+                        // A loop that is gone needs no report.
+                        let _ = reports.blocking_send(Done::ApplyFailed(failure));
+                    } else {
+                        repeat::tell(Kind::Answer, "a question", &failure);
+                    }
+                    response
+                }
             };
             // Behind the read: the process may have been stopped on the way here (§6.4.1).
             let holds = basis.holds(clock.now());
@@ -174,18 +196,10 @@ fn lapsed() -> Response {
     Response::Error(answer::refusal(ErrorCode::NoLeader, why))
 }
 
-fn answer_one<E: std::fmt::Display>(
-    view: &QueryView,
-    answered: Result<Bytes, E>,
-    age_ms: Option<u64>,
-) -> Response {
-    match answered {
-        Ok(response) => Response::Answer { index: view.applied().get(), response, age_ms },
-        Err(error) => {
-            repeat::tell(Kind::Answer, "a question", &error);
-            Response::Error(answer::refusal(ErrorCode::Internal, error.to_string()))
-        }
-    }
+/// What is answered where the state cannot be read. Another node has a state of its own.
+fn lost(failure: &Failure) -> Response {
+    let code = if failure.is_of_the_state() { ErrorCode::NoLeader } else { ErrorCode::Internal };
+    Response::Error(answer::refusal(code, failure.to_string()))
 }
 
 fn answer_system(view: &QueryView, by: &Owner, query: &Bytes) -> Result<Bytes, HostError> {

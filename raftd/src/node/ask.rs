@@ -2,6 +2,7 @@
 //! a lane.
 
 use bytes::Bytes;
+use certs::Role;
 use consensus::{Configuration, Input as Raw, LogIndex, NodeId, RequestId, Timestamp};
 use protocol::{ErrorCode, Request, Response, SnapshotRequest};
 use replica::{Consistency, Input};
@@ -20,9 +21,16 @@ impl Node {
     pub(crate) fn ask(&mut self, now: Timestamp, ask: ClientRequest) {
         let ClientRequest { request, identity, via, responder } = ask;
         if let Some(by) = via
-            && self.replica.raft().configuration().member(by).is_none()
+            && !self.has_member(by)
         {
             let why = format!("node {by} passes this on, and is no member as far as is known here");
+            let refusal = answer::refusal(ErrorCode::Unauthorised, why);
+            return responder.send(Response::Error(refusal));
+        }
+        if let Role::Node(id) = identity.role
+            && NodeId::new(id.get()).is_none_or(|id| !self.has_member(id))
+        {
+            let why = format!("node {id} is no member as far as is known here");
             let refusal = answer::refusal(ErrorCode::Unauthorised, why);
             return responder.send(Response::Error(refusal));
         }
@@ -84,6 +92,10 @@ impl Node {
                 responder.send(crate::bootstrap::repeated(generation, &record));
             }
         }
+    }
+
+    fn has_member(&self, id: NodeId) -> bool {
+        self.replica.raft().configuration().member(id).is_some()
     }
 
     /// Returns what of the log can be shown.

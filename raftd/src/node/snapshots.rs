@@ -72,6 +72,11 @@ impl Node {
     pub(super) fn snapshot_report(&mut self, now: Timestamp, report: Report) {
         match report {
             Report::Made { result } => {
+                if let Err(failure) = &result
+                    && failure.is_of_the_state()
+                {
+                    self.fail(failure.clone());
+                }
                 let last = self.snapshots.made(result);
                 self.news(now, SnapshotNews::Made { last });
             }

@@ -13,6 +13,7 @@ mod newcomers;
 mod reads;
 mod removed;
 mod restore;
+mod rot;
 mod service;
 mod sessions;
 mod snapshots;

@@ -14,7 +14,7 @@ use crate::files;
 use crate::names::CHECKPOINTS;
 use crate::options;
 use crate::snapshot::{SnapshotFile, SnapshotHeader, SnapshotWriter, Snapshots};
-use crate::state::{Live, StateStore, get, range};
+use crate::state::{Live, StateStore, get, range, rotten};
 
 /// So many bytes are read ahead.
 const READAHEAD_BYTES: usize = 1024 * 1024;
@@ -42,7 +42,7 @@ impl StateStore {
     /// # Errors
     /// If the state cannot be flushed, or the files cannot be linked.
     pub fn checkpoint(&mut self) -> Result<StateCheckpoint, StorageError> {
-        self.live.flush().map_err(|error| database("flushing the state", &error))?;
+        self.live.flush().map_err(|error| rotten("flushing the state", &error))?;
         self.checkpoints += 1;
         let all = self.data_directory.join(CHECKPOINTS);
         files::create_directory(&all)?;
@@ -154,9 +154,12 @@ pub(crate) fn applied(
     state: &dyn View,
 ) -> Result<(consensus::EntryId, consensus::ClusterTime), StorageError> {
     applied_in(state).map_err(|error| match error {
-        HostError::Store(error) => {
-            StorageError::Database { doing: "reading the state", why: error.source.to_string() }
-        }
+        HostError::Store(error) => match error.source.downcast::<StorageError>() {
+            Ok(below) => *below,
+            Err(source) => {
+                StorageError::Database { doing: "reading the state", why: source.to_string() }
+            }
+        },
         HostError::Damaged(_) | HostError::Malformed { .. } | HostError::Gap { .. } => {
             StorageError::corrupt("the state", error.to_string())
         }
@@ -172,7 +175,7 @@ pub(crate) fn for_each(
     read.fill_cache(false);
     read.set_readahead_size(READAHEAD_BYTES);
     for item in db.iterator_opt(IteratorMode::Start, read) {
-        let (key, value) = item.map_err(|error| database("reading the state", &error))?;
+        let (key, value) = item.map_err(|error| rotten("reading the state", &error))?;
         visit(&key, &value)?;
     }
     Ok(())

@@ -105,6 +105,13 @@ pub(crate) fn remove_all(data_directory: &Path) -> Result<(), StorageError> {
     remove_others(data_directory, &first)
 }
 
+/// Returns the directory of the state that was made last, if there is any.
+pub(crate) fn newest(data_directory: &Path) -> Result<Option<PathBuf>, StorageError> {
+    let names = files::names(data_directory)?;
+    let newest = names.iter().filter_map(|name| number_of(name)).max();
+    Ok(newest.map(|number| data_directory.join(name(number))))
+}
+
 /// Returns the directories of states but for one.
 fn others(data_directory: &Path, place: &Place) -> Result<Vec<PathBuf>, StorageError> {
     let names = files::names(data_directory)?;

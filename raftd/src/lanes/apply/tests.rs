@@ -48,9 +48,11 @@ fn lane_on(room: Arc<AtomicBool>) -> (Apply, mpsc::Receiver<Done>, Arc<Mutex<Vec
         interval: NEVER,
         bytes_max: usize::MAX,
         has_room: Box::new(move || room.load(Ordering::Relaxed)),
+        scrub_interval: NEVER,
     };
     (
-        Apply::start(host, disk, flushing, reports, Removed::default()).expect("a thread"),
+        Apply::start(host, disk, flushing, (reports, Alive::new().0), Removed::default())
+            .expect("a thread"),
         reported,
         read,
         directory,

@@ -2,7 +2,7 @@
 
 use storage::{SnapshotFile, SnapshotHeader, Snapshots, StateCheckpoint, StorageError};
 
-use crate::exit::{Failure, storage_failure};
+use crate::exit::{Failure, state_failure, storage_failure};
 use crate::gauges::Gauges;
 use crate::lanes::pacer::Pacer;
 
@@ -28,7 +28,7 @@ pub(super) fn run(
         }
         Ok(())
     });
-    made.map_err(|error| storage_failure(&error))
+    made.map_err(|error| state_failure(&error))
 }
 
 /// A snapshot is a convenience: it must not take the space that the node needs to go on.

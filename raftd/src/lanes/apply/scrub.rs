@@ -1,0 +1,89 @@
+//! Reads the state through in the background, so that what rots is found before it is needed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use storage::{StateScrub, StorageError};
+
+use crate::alive::Alive;
+use crate::exit::state_failure;
+use crate::lanes::pacer::Pacer;
+use crate::lanes::{Done, Reports, guarded, step_back};
+
+/// How fast the state is read, in bytes a second.
+const SCRUB_BYTES_PER_S: u64 = 16 << 20;
+
+/// The pace is looked at after so many bytes.
+const STEP_BYTES: u64 = 256 * 1024;
+
+/// The first one begins so soon after the start, where the interval is not shorter.
+const FIRST_AFTER: Duration = Duration::from_secs(60);
+
+/// When the state is read through.
+pub(super) struct Scrubbing {
+    interval: Duration,
+    next: Instant,
+    under_way: Arc<AtomicBool>,
+    /// Held by the thread: it reads files of the node.
+    alive: Alive,
+}
+
+impl Scrubbing {
+    /// Begins to wait for the first time.
+    pub(super) fn new(interval: Duration, alive: Alive) -> Self {
+        let next = Instant::now() + interval.min(FIRST_AFTER);
+        Self { interval, next, under_way: Arc::default(), alive }
+    }
+
+    /// Returns how long it is until the next time.
+    pub(super) fn due_in(&self) -> Duration {
+        self.next.saturating_duration_since(Instant::now())
+    }
+
+    /// Begins on a thread of its own, if it is time and the last one has ended.
+    pub(super) fn begin(
+        &mut self,
+        scrub: impl FnOnce() -> StateScrub,
+        reports: &Reports,
+    ) -> std::io::Result<()> {
+        self.next = Instant::now() + self.interval;
+        if self.under_way.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let (scrub, under_way) = (scrub(), Arc::clone(&self.under_way));
+        let (reports, alive) = (reports.clone(), self.alive.clone());
+        thread::Builder::new().name("scrub".to_owned()).spawn(move || {
+            guarded("scrub", &reports, || {
+                step_back();
+                run(scrub, &reports);
+                under_way.store(false, Ordering::Release);
+            });
+            drop(alive);
+        })?;
+        Ok(())
+    }
+}
+
+fn run(scrub: StateScrub, reports: &Reports) {
+    let began = Instant::now();
+    let mut pacer = Pacer::new(SCRUB_BYTES_PER_S);
+    let mut unpaced = 0;
+    let read = scrub.run(|bytes| {
+        unpaced += bytes;
+        if unpaced >= STEP_BYTES {
+            thread::sleep(pacer.pass(std::mem::take(&mut unpaced)));
+        }
+        // A node that stops does not wait for it.
+        !reports.is_closed()
+    });
+    match read {
+        Ok(bytes) => tracing::debug!(bytes, took = ?began.elapsed(), "the state was read through"),
+        Err(error @ StorageError::Corrupt { .. }) => {
+            // A loop that is gone needs no report.
+            let _ = reports.blocking_send(Done::ApplyFailed(state_failure(&error)));
+        }
+        Err(error) => tracing::debug!(%error, "the state was not read through"),
+    }
+}

@@ -1,0 +1,184 @@
+//! What was found on the disk: log, state and snapshots, brought together. A state that is damaged is
+//! set aside and made anew.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use consensus::{Configuration, EntryId, HardState};
+use protocol::Promises;
+use state_machine::{Host, applied_in};
+use storage::{
+    DataDirectory, Forgotten, Loss, PeerMemory, PersistentLog, RestoredLog, SnapshotFile,
+    Snapshots, StateStore, StorageError, reconcile,
+};
+
+use crate::bootstrap::is_machine;
+use crate::exit::{Exit, Failure, host_failure, state_failure, storage_failure};
+use crate::program::{Machine, Program};
+
+/// What a node goes on with.
+pub(crate) struct Opened {
+    pub(crate) log: Box<dyn PersistentLog>,
+    pub(crate) restored: RestoredLog,
+    pub(crate) host: Host<StateStore>,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) files: Vec<SnapshotFile>,
+    pub(crate) promises: Promises,
+    pub(crate) peers: PeerMemory,
+}
+
+/// What was found.
+pub(crate) enum Found {
+    /// All that is needed.
+    Whole(Box<Opened>),
+    /// A log, and no state that it goes on from.
+    NoState(NoState),
+}
+
+/// What a node knows that has no state for its log.
+pub(crate) struct NoState {
+    /// Why.
+    pub(crate) why: String,
+    /// What the log begins behind: a snapshot must not end before.
+    pub(crate) base: EntryId,
+    /// The members, by the log.
+    pub(crate) configuration: Configuration,
+}
+
+/// Opens log, state and snapshots at the start of a process, and brings them together. A directory
+/// that lost what its node has promised gives up its name.
+///
+/// # Errors
+/// If one of them cannot be opened, or is not what this program is made for.
+pub(crate) fn open(directory: &mut DataDirectory, program: &Program) -> Result<Found, Failure> {
+    let (log, restored) = open_log(directory, program)?;
+    let configuration = restored.membership.latest();
+    if configuration.recognises(directory.node(), directory.incarnation()) {
+        directory.is_known().map_err(|error| storage_failure(&error))?;
+    }
+    take_losses(directory, &restored)?;
+    bring_together(directory, program, (log, restored))
+}
+
+/// The same later on: the log was open all the time, and has lost nothing.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn open_again(directory: &DataDirectory, program: &Program) -> Result<Found, Failure> {
+    let opened = open_log(directory, program)?;
+    bring_together(directory, program, opened)
+}
+
+type OpenedLog = (Box<dyn PersistentLog>, RestoredLog);
+
+fn open_log(directory: &DataDirectory, program: &Program) -> Result<OpenedLog, Failure> {
+    let record = directory.bootstrap().map_err(|error| storage_failure(&error))?;
+    if let Some(record) = record {
+        is_machine(&program.machine, &record).map_err(|why| {
+            Failure::new(Exit::Data, why).hint("start the program that this cluster was made for")
+        })?;
+    }
+    program.logs.open(directory).map_err(|error| storage_failure(&error))
+}
+
+fn bring_together(
+    directory: &DataDirectory,
+    program: &Program,
+    (log, restored): OpenedLog,
+) -> Result<Found, Failure> {
+    refuse_damaged(&restored)?;
+    let snapshots = Snapshots::open(directory).map_err(|error| storage_failure(&error))?;
+    let (path, machine) = (directory.path(), &program.machine);
+    let joined = match join(path, &restored, &snapshots, machine) {
+        Err(Trouble::Failure(failure)) if failure.is_of_the_state() => {
+            set_aside(path, &failure)?;
+            join(path, &restored, &snapshots, machine)
+        }
+        joined => joined,
+    };
+    match joined {
+        Ok(host) => {
+            let (files, _) = snapshots.list().map_err(|error| storage_failure(&error))?;
+            let HardState { term, voted_for } = restored.hard_state;
+            let last = restored.log.last().index;
+            let promises = Promises { starts: directory.starts(), term, voted_for, last };
+            let peers = directory.peers();
+            let opened = Opened { log, restored, host, snapshots, files, promises, peers };
+            Ok(Found::Whole(Box::new(opened)))
+        }
+        Err(Trouble::Gap(error)) => Ok(Found::NoState(NoState {
+            why: error.to_string(),
+            base: restored.log.base(),
+            configuration: restored.membership.latest().clone(),
+        })),
+        Err(Trouble::Failure(failure)) => Err(failure),
+    }
+}
+
+/// Who lost the end of his log, or term and vote, has forgotten promises, and gives up his name.
+fn take_losses(directory: &mut DataDirectory, found: &RestoredLog) -> Result<(), Failure> {
+    for loss in &found.condition.losses {
+        let why = match loss {
+            Loss::End { .. } => Forgotten::LogEnd,
+            Loss::HardState => Forgotten::HardState,
+        };
+        tracing::error!("{loss}");
+        directory.forget(why).map_err(|error| storage_failure(&error))?;
+    }
+    Ok(())
+}
+
+/// A log that cannot be read in places is no log to begin with.
+fn refuse_damaged(found: &RestoredLog) -> Result<(), Failure> {
+    let wrong = found.condition.damages.iter().map(ToString::to_string);
+    let wrong: Vec<String> = wrong.collect();
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::new(Exit::Data, wrong.join("; "))),
+    }
+}
+
+/// Why log and state do not join.
+enum Trouble {
+    /// No snapshot stands between them.
+    Gap(StorageError),
+    /// Anything else; perhaps the state is damaged.
+    Failure(Failure),
+}
+
+fn join(
+    path: &Path,
+    restored: &RestoredLog,
+    snapshots: &Snapshots,
+    machine: &Machine,
+) -> Result<Host<StateStore>, Trouble> {
+    let of_the_state = |error: StorageError| Trouble::Failure(state_failure(&error));
+    let mut state = StateStore::open(path).map_err(of_the_state)?;
+    // All of the system's part that a start needs is readable, or it is the state that is damaged,
+    // and not the log that is too short for it.
+    applied_in(&state).map_err(|error| Trouble::Failure(host_failure("the state", &error)))?;
+    let installed = reconcile(restored, &mut state, snapshots).map_err(|error| match error {
+        StorageError::Gap { .. } => Trouble::Gap(error),
+        other => Trouble::Failure(storage_failure(&other)),
+    })?;
+    if let Some(file) = installed {
+        let last = file.header.meta.last;
+        tracing::info!(%last, "the state is that of a snapshot, and goes on by the log");
+    }
+    let host = Host::open(state, Arc::clone(machine));
+    host.map_err(|error| Trouble::Failure(host_failure("the state", &error)))
+}
+
+/// Takes a damaged state out of the way.
+///
+/// # Errors
+/// If that fails.
+pub(crate) fn set_aside(path: &Path, failure: &Failure) -> Result<(), Failure> {
+    let aside = StateStore::set_aside(path).map_err(|error| storage_failure(&error))?;
+    tracing::error!(
+        "the state is damaged, and is made anew: {failure}; the damaged one is kept at {}, nobody \
+         needs it",
+        aside.display()
+    );
+    Ok(())
+}

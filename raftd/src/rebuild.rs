@@ -1,0 +1,273 @@
+//! A node that has a log and no state for it: the state was damaged and set aside, and the log begins
+//! behind what own snapshots hold. It fetches a snapshot from another member, and goes on from
+//! there. Until then it takes part in nothing: it answers status, and says what it waits for.
+
+use std::time::{Duration, Instant};
+
+use certs::Expect;
+use consensus::{EntryId, Member, NodeId, SnapshotMeta, Write, WriteId};
+use protocol::{ErrorCode, Hello, Request, Response, SnapshotAnswer, SnapshotRequest};
+use storage::{DataDirectory, SnapshotFile, SnapshotReader, Snapshots};
+use tokio::time::{sleep, timeout};
+use transport::{Alpn, ClientConnection, ClientRequest, Endpoint, Trail, answer_identify};
+
+use crate::control::Command;
+use crate::exit::{Exit, Failure, storage_failure};
+use crate::gauges::Gauges;
+use crate::identity::Identity;
+use crate::lanes::network::Elsewhere;
+use crate::logging::repeat::{self, Kind};
+use crate::opening::{Found, NoState, Opened, open_again};
+use crate::program::Program;
+use crate::services::Services;
+use crate::{admin, answer, status};
+
+/// How long connecting to a member may take, and an answer. Making a snapshot takes as long as
+/// writing out the state does.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const PIECE_TIMEOUT: Duration = Duration::from_secs(10);
+const TAKE_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// How long is waited until all members are asked again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Gets a state for the log from another member; `None` if the node was asked to stop meanwhile.
+///
+/// # Errors
+/// If there is no other member, or the disk fails.
+pub(crate) async fn rebuild(
+    services: &mut Services,
+    (identity, endpoint, gauges): (&Identity, &Endpoint, &Gauges),
+    directory: &DataDirectory,
+    mut lost: NoState,
+) -> Result<Option<Opened>, Failure> {
+    loop {
+        let others = others(&lost, identity, &services.reload.elsewhere());
+        if others.is_empty() {
+            return Err(hopeless(&lost));
+        }
+        let why = format!("its state is being fetched from another member: {}", lost.why);
+        tracing::warn!("{why}");
+        let snapshots = Snapshots::open(directory).map_err(|error| storage_failure(&error))?;
+        let source = Source {
+            endpoint: endpoint.clone(),
+            hello: services.inbound.hello.borrow().clone(),
+            snapshots,
+            base: lost.base,
+        };
+        let fetching = source.fetch(others);
+        tokio::pin!(fetching);
+        let meta = loop {
+            tokio::select! {
+                fetched = &mut fetching => break fetched?,
+                went_on = serve(services, identity, gauges, &why) => {
+                    if !went_on {
+                        return Ok(None);
+                    }
+                }
+            }
+        };
+        match join(directory, &services.program, meta)? {
+            Found::Whole(opened) => {
+                tracing::info!("the state is complete again");
+                return Ok(Some(*opened));
+            }
+            Found::NoState(still) => lost = still,
+        }
+    }
+}
+
+/// Puts the log behind the snapshot, if it does not go through it, and opens everything.
+fn join(
+    directory: &DataDirectory,
+    program: &Program,
+    meta: SnapshotMeta,
+) -> Result<Found, Failure> {
+    let (mut log, restored) =
+        program.logs.open(directory).map_err(|error| storage_failure(&error))?;
+    // As with a leader's snapshot (§5): what is behind it stays if the log goes through it.
+    if !restored.log.contains(meta.last) {
+        let write = Write {
+            id: WriteId::new(1),
+            hard_state: None,
+            truncate_from: None,
+            append: Vec::new(),
+            compact_to: Some(meta),
+        };
+        log.write(&[write]).map_err(|error| storage_failure(&error))?;
+    }
+    drop((log, restored));
+    open_again(directory, program)
+}
+
+/// Returns the members that can be asked, and where.
+fn others(
+    lost: &NoState,
+    identity: &Identity,
+    elsewhere: &Elsewhere,
+) -> Vec<(NodeId, Member, String)> {
+    let members = lost.configuration.members().iter();
+    let others = members.filter(|(id, _)| **id != identity.node);
+    others
+        .map(|(id, member)| {
+            let address = elsewhere.address(*id, member).to_owned();
+            (*id, member.clone(), address)
+        })
+        .collect()
+}
+
+fn hopeless(lost: &NoState) -> Failure {
+    let why = format!("the state is damaged or missing and cannot be made anew: {}", lost.why);
+    Failure::new(Exit::Data, why).hint(
+        "this node is its cluster's only one, and has no snapshot that the log goes on from: put \
+         one that was saved (raftctl snapshot save) into a new cluster with `raftctl snapshot \
+         restore`; what was written since is lost with the state",
+    )
+}
+
+/// Answers whoever asks meanwhile; `false` if the node is to stop.
+async fn serve(services: &mut Services, identity: &Identity, gauges: &Gauges, why: &str) -> bool {
+    let Services { clock, inbound, control, .. } = services;
+    let interval = control.interval();
+    let report = |clock: &crate::clock::Clock| protocol::NodeStatus {
+        generation: identity.generation,
+        failure: why.to_owned(),
+        ..status::uninitialised(clock.now(), identity, gauges)
+    };
+    tokio::select! {
+        Some(ClientRequest { request, identity: asker, via: _, responder }) =
+            inbound.requests.recv() =>
+        {
+            responder.send(match admin::admit(&asker.role, request) {
+                Ok(Request::Status) => Response::Status(Box::new(report(clock))),
+                Ok(_) => Response::Error(answer::refusal(ErrorCode::NoLeader, why)),
+                Err(refusal) => Response::Error(refusal),
+            });
+            true
+        }
+        Some(accepted) = inbound.peers.recv() => {
+            let hello = inbound.hello.borrow().clone();
+            tokio::spawn(answer_identify(accepted, hello));
+            true
+        }
+        command = control.next() => match command {
+            Command::Stop => {
+                control.stopping();
+                tracing::info!("stopped");
+                false
+            }
+            // An owner who does not wait for the answer needs none.
+            Command::Status(reply) => {
+                drop(reply.send(report(clock)));
+                true
+            }
+            Command::Bootstrap(_, reply) => {
+                drop(reply.send(Err("this node has a history".to_owned())));
+                true
+            }
+        },
+        () = sleep(interval) => {
+            control.beat(why.to_owned());
+            repeat::summarise(Instant::now(), false);
+            true
+        }
+    }
+}
+
+/// What is needed to fetch a snapshot.
+struct Source {
+    endpoint: Endpoint,
+    hello: Hello,
+    snapshots: Snapshots,
+    base: EntryId,
+}
+
+impl Source {
+    /// Asks one member after the other, until one has given a snapshot that fits.
+    async fn fetch(&self, others: Vec<(NodeId, Member, String)>) -> Result<SnapshotMeta, Failure> {
+        loop {
+            for (id, member, address) in &others {
+                match self.fetch_from(*id, address).await {
+                    Ok(file) => {
+                        let (from, last) = (&member.name, file.header.meta.last);
+                        tracing::info!(%from, %last, bytes = file.bytes, "a snapshot was fetched");
+                        return Ok(file.header.meta);
+                    }
+                    Err(why) => {
+                        let who = format!("{} (node {id}) at {address}", member.name);
+                        repeat::tell(Kind::Snapshot, who, why);
+                    }
+                }
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn fetch_from(&self, id: NodeId, address: &str) -> Result<SnapshotFile, String> {
+        let expect = Expect::Node(id.get().try_into().map_err(said)?);
+        let (trail, how) = (Trail::new(address), (Alpn::Forward, expect));
+        let connection =
+            ClientConnection::connect(&self.endpoint, &trail, how, &self.hello, CONNECT_TIMEOUT);
+        let connection = connection.await.map_err(said)?;
+        let SnapshotAnswer::Taken(info) =
+            ask(&connection, SnapshotRequest::Take, TAKE_TIMEOUT).await?
+        else {
+            return Err("it answered something else than was asked".to_owned());
+        };
+        if info.last.index < self.base.index {
+            return Err(format!("its state ends at entry {}, too early", info.last));
+        }
+        self.copy(&connection, info.last).await
+    }
+
+    /// Copies the file, which counts when all of it is checked and durable.
+    async fn copy(
+        &self,
+        connection: &ClientConnection,
+        last: EntryId,
+    ) -> Result<SnapshotFile, String> {
+        let mut receiver = None;
+        let mut offset = 0;
+        loop {
+            let request = SnapshotRequest::Fetch { last, offset };
+            let SnapshotAnswer::Piece { size_bytes, bytes } =
+                ask(connection, request, PIECE_TIMEOUT).await?
+            else {
+                return Err("it answered something else than was asked".to_owned());
+            };
+            let mut writer = match receiver.take() {
+                Some(writer) => writer,
+                None => {
+                    let head = SnapshotReader::new("that is fetched".to_owned(), &bytes[..]);
+                    let id = head.map_err(said)?.id();
+                    self.snapshots.receive(id).map_err(said)?
+                }
+            };
+            if bytes.is_empty() {
+                return match offset == size_bytes {
+                    true => writer.finish().map_err(said),
+                    false => Err(format!("it gave {offset} of {size_bytes} bytes")),
+                };
+            }
+            offset = writer.write(offset, &bytes).map_err(said)?;
+            receiver = Some(writer);
+        }
+    }
+}
+
+async fn ask(
+    connection: &ClientConnection,
+    request: SnapshotRequest,
+    within: Duration,
+) -> Result<SnapshotAnswer, String> {
+    let asked = timeout(within, connection.call(&Request::Snapshot(request))).await;
+    match asked.map_err(said)?.map_err(said)? {
+        Response::Snapshot(answer) => Ok(answer),
+        Response::Error(error) => Err(error.message),
+        _ => Err("it answered something else than was asked".to_owned()),
+    }
+}
+
+fn said(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
