@@ -27,6 +27,7 @@
 //! | file | concept |
 //! |---|---|
 //! | `identity` | cluster ids, roles, names and their URI |
+//! | `dumps` | keeping keys and data out of core dumps |
 //! | `validity`, `time` | windows of time, and how they are printed |
 //! | `authority` | the certificate authority: create, load, store |
 //! | `issue` | certificates for an identity |
@@ -52,6 +53,7 @@
 
 mod authority;
 mod credentials;
+mod dumps;
 mod error;
 mod expect;
 mod identity;
@@ -69,6 +71,7 @@ mod verify;
 
 pub use authority::{Authority, CA_KEY_FILE};
 pub use credentials::Credentials;
+pub use dumps::forbid_core_dumps;
 pub use error::CertError;
 pub use expect::{Expect, Purpose};
 pub use identity::{ClusterId, Identity, IdentityError, Name, Role};

@@ -158,6 +158,8 @@ impl Bundles {
         };
         context::Context {
             cluster: Some(self.plan.cluster.clone()),
+            // One that cannot be read is told of when it is needed.
+            generation: self.record().ok().flatten().map(|record| record.generation().to_string()),
             ca,
             cert: certificate,
             key,

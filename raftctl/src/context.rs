@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use client::Generation;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,9 @@ pub(crate) struct Context {
     /// The cluster's id, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cluster: Option<String>,
+    /// The history that is followed, where it is known: what has another one is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) generation: Option<String>,
     /// The authority's certificate.
     pub(crate) ca: PathBuf,
     /// The operator's certificate.
@@ -63,6 +67,20 @@ pub(crate) struct Contexts {
     /// All, by name.
     #[serde(default, rename = "context")]
     pub(crate) all: BTreeMap<String, Context>,
+}
+
+impl Context {
+    /// Returns the history that is followed, if one is known.
+    ///
+    /// # Errors
+    /// If it is not written as one.
+    pub(crate) fn followed(&self) -> Result<Option<Generation>> {
+        let read = |text: &String| text.parse::<Generation>();
+        self.generation.as_ref().map(read).transpose().map_err(|error| {
+            Report::new(codes::BAD_CONTEXTS, format!("a context's generation: {error}"))
+                .help("take the line out: the context learns it anew")
+        })
+    }
 }
 
 impl Contexts {
@@ -261,6 +279,7 @@ mod tests {
         let node = Node { name: Some("n1".into()), address: "n1:7400".into() };
         Context {
             cluster: None,
+            generation: None,
             ca: "/ca".into(),
             cert: "/c".into(),
             key: "/k".into(),

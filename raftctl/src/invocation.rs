@@ -4,7 +4,7 @@
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
-use client::{Client, Credentials};
+use client::{Client, Credentials, Generation};
 use consensus::Configuration;
 
 use crate::bundle::now_unix_s;
@@ -24,12 +24,14 @@ pub(crate) struct Invocation {
     pub(crate) output: Output,
     /// The certificates that were read: their files may be pipes, which are read once.
     known: OnceCell<Credentials>,
+    /// The context in use that knows no history yet, and a client that may learn one.
+    learning: OnceCell<(String, Client)>,
 }
 
 impl Invocation {
     /// What a command is given.
     pub(crate) fn new(global: Global, output: Output) -> Self {
-        Self { global, output, known: OnceCell::new() }
+        Self { global, output, known: OnceCell::new(), learning: OnceCell::new() }
     }
 
     /// Finds out which cluster is meant.
@@ -62,6 +64,7 @@ impl Invocation {
         if context.is_none() && global.endpoints.is_empty() {
             return Err(no_cluster("no cluster is named: there is no context and no endpoint"));
         }
+        let followed = context.as_ref().map(Context::followed).transpose()?.flatten();
         let nodes = match global.endpoints.as_slice() {
             [] => context.map(|context| context.nodes).unwrap_or_default(),
             flags => flags.iter().map(|a| Node { name: None, address: a.clone() }).collect(),
@@ -77,7 +80,11 @@ impl Invocation {
             None => self.credentials(&ca, &cert, &key)?,
         };
         let credentials = self.known.get_or_init(|| credentials).clone();
-        Ok(Target { name, nodes, credentials })
+        let generation = match &name {
+            Some(_) => followed,
+            None => known_of(&credentials),
+        };
+        Ok(Target { name, nodes, credentials, generation })
     }
 
     /// Loads who asks, and warns when that ends soon.
@@ -161,12 +168,16 @@ impl Invocation {
         };
         let cluster = target.credentials.cluster().to_string();
         let nodes = nodes_of(configuration);
+        let generation = target.generation.map(|generation| generation.to_string());
         let follow = |file: std::path::PathBuf| async move {
             let follow = |contexts: &mut Contexts| {
                 let known = contexts.all.get_mut(name);
                 if let Some(known) = known.filter(|known| known.cluster.as_ref() == Some(&cluster))
                 {
                     known.nodes.clone_from(&nodes);
+                    if let Some(generation) = &generation {
+                        known.generation.get_or_insert_with(|| generation.clone());
+                    }
                 }
                 Ok(())
             };
@@ -190,7 +201,30 @@ impl Invocation {
     pub(crate) fn client(&self) -> Result<(Target, Client)> {
         let target = self.target()?;
         let client = target.client(self.global.timeout)?;
+        if let (Some(name), None) = (&target.name, target.generation) {
+            // Whichever client of a command is the first.
+            let _ = self.learning.set((name.clone(), client.clone()));
+        }
         Ok((target, client))
+    }
+
+    /// Records the history that was met first in a context that knew none. A context that cannot be
+    /// written learns it again the next time.
+    pub(crate) async fn learn(&self) {
+        let Some((name, client)) = self.learning.get() else {
+            return;
+        };
+        let (Some(generation), Ok(file)) = (client.generation(), context::file()) else {
+            return;
+        };
+        let learn = |contexts: &mut Contexts| {
+            let context = contexts.all.get_mut(name);
+            if let Some(context) = context.filter(|context| context.generation.is_none()) {
+                context.generation = Some(generation.to_string());
+            }
+            Ok(())
+        };
+        let _ = Contexts::change(&file, learn).await;
     }
 
     /// Asks whether to go on, on a terminal; elsewhere `--yes` must have said so.
@@ -215,6 +249,16 @@ impl Invocation {
             _ => refused("not confirmed"),
         }
     }
+}
+
+/// Returns the history that contexts of the same cluster follow, where no context was asked for.
+fn known_of(credentials: &Credentials) -> Option<Generation> {
+    let contexts = Contexts::load(&context::file().ok()?).ok()?;
+    let cluster = credentials.cluster().to_string();
+    let same = contexts.all.values().filter(|one| one.cluster.as_ref() == Some(&cluster));
+    let mut known = same.filter_map(|context| context.followed().ok().flatten());
+    let first = known.next()?;
+    known.all(|other| other == first).then_some(first)
 }
 
 fn no_cluster(why: &str) -> Report {

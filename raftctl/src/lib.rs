@@ -73,6 +73,8 @@ pub fn command() -> clap::Command {
 /// Runs the program: reads the command line, does what it says, and reports.
 pub fn main() -> ExitCode {
     let caught = signals::install();
+    // Where the system refuses, everything else is done all the same.
+    let _ = certs::forbid_core_dumps();
     let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(Failure::CommandLine(error)) => return usage(&error),
@@ -96,7 +98,11 @@ pub fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = match runtime {
         Ok(runtime) => {
-            let done = runtime.block_on(commands::run(&invocation, command));
+            let done = runtime.block_on(async {
+                let done = commands::run(&invocation, command).await;
+                invocation.learn().await;
+                done
+            });
             // A name that does not resolve in time must not keep the program alive.
             runtime.shutdown_background();
             done

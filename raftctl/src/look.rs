@@ -6,12 +6,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use client::{Client, ClientError, Common, NodeStatus, PeerReport};
+use client::{Client, Common, NodeStatus, PeerReport};
 use consensus::{Majority, NodeId, RoleKind, Tally};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use crate::cluster::survey::silence;
+use crate::cluster::survey::ask_one;
 use crate::cluster::{Row, Silence, Survey};
 use crate::context::Node;
 
@@ -45,7 +45,7 @@ pub(crate) async fn again(client: &Client, before: &Survey) -> Survey {
 /// Questions under way.
 struct Asking {
     client: Client,
-    answers: JoinSet<(Result<NodeStatus, ClientError>, String)>,
+    answers: JoinSet<(Result<Box<NodeStatus>, Silence>, String)>,
     known: BTreeSet<String>,
     waiting: Vec<Place>,
 }
@@ -56,7 +56,7 @@ impl Asking {
         for (name, address) in places {
             if self.known.insert(address.clone()) {
                 let (client, place) = (self.client.clone(), address.clone());
-                self.answers.spawn(async move { (client.status_of(&place).await, place) });
+                self.answers.spawn(async move { (ask_one(&client, &place).await, place) });
                 self.waiting.push((name, address));
             }
         }
@@ -95,7 +95,6 @@ async fn ask(client: &Client, places: Vec<Place>, mut silent: Vec<Row>) -> Surve
             }
         }
         let id = answer.as_ref().ok().map(|status| status.node);
-        let answer = answer.map(Box::new).map_err(|error| silence(&error));
         rows.push(Row { name: name.unwrap_or_else(|| address.clone()), id, address, answer });
     }
     rows.extend(silent);

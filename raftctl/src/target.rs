@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use client::{Client, ClientConfig, Credentials};
+use client::{Client, ClientConfig, Credentials, Generation};
 use consensus::{Configuration, Member};
+use protocol::BootstrapRecord;
 
 use crate::bundle::Bundles;
 use crate::context::{self, Contexts, Node};
@@ -21,6 +22,8 @@ pub(crate) struct Target {
     pub(crate) nodes: Vec<Node>,
     /// Who asks.
     pub(crate) credentials: Credentials,
+    /// The history that is followed, where it is known.
+    pub(crate) generation: Option<Generation>,
 }
 
 impl Target {
@@ -31,7 +34,8 @@ impl Target {
     pub(crate) fn of(bundles: &Bundles) -> Result<Self> {
         let context = bundles.context();
         let credentials = Credentials::load(&context.ca, &context.cert, &context.key)?;
-        Ok(Self { name: Some(bundles.plan.name.clone()), nodes: context.nodes, credentials })
+        let (name, generation) = (Some(bundles.plan.name.clone()), context.followed()?);
+        Ok(Self { name, nodes: context.nodes, credentials, generation })
     }
 
     /// Makes a client.
@@ -40,25 +44,31 @@ impl Target {
     /// If no socket can be had.
     pub(crate) fn client(&self, deadline: Duration) -> Result<Client> {
         let endpoints = self.nodes.iter().map(|node| node.address.clone()).collect();
-        Ok(Client::new(ClientConfig {
+        let client = Client::new(ClientConfig {
             endpoints,
             credentials: self.credentials.clone(),
             deadline,
             connect_timeout: CONNECT_TIMEOUT.min(deadline),
-        })?)
+        })?;
+        if let Some(generation) = self.generation {
+            client.follow(generation);
+        }
+        Ok(client)
     }
 }
 
-/// Lets all contexts of a cluster lead to the members of this configuration, and to nobody else.
+/// Lets all contexts of a cluster lead to the first members of a new history, and to nobody else:
+/// nodes with the old one are refused from now on.
 ///
 /// # Errors
 /// If the contexts cannot be read or written.
-pub(crate) async fn lead(cluster: &str, configuration: &Configuration) -> Result<()> {
-    let nodes = nodes_of(configuration);
+pub(crate) async fn lead(cluster: &str, record: &BootstrapRecord) -> Result<()> {
+    let (nodes, generation) = (nodes_of(&record.configuration), record.generation().to_string());
     let lead = |contexts: &mut Contexts| {
         for context in contexts.all.values_mut() {
             if context.cluster.as_deref() == Some(cluster) {
                 context.nodes.clone_from(&nodes);
+                context.generation = Some(generation.clone());
             }
         }
         Ok(())

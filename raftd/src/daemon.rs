@@ -41,6 +41,9 @@ pub(crate) fn run(cli: &Cli, program: Program) -> Result<(), Failure> {
     let settings = Settings::load(&cli.config, &cli.overrides)?;
     let logging = Logging::start(settings.log_level);
     abort_on_panic();
+    if let Err(error) = certs::forbid_core_dumps() {
+        tracing::warn!("a core dump of this process would hold keys and data: {error}");
+    }
     // Files of the data directory are for this user only, whatever umask the daemon was given.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use protocol::{Request, Response};
 use tokio::time::{Instant, sleep};
+use transport::Precision;
 
 use crate::attempt::{Attempt, Manner};
 use crate::client::Client;
@@ -26,6 +27,13 @@ impl Client {
             && Instant::now() < manner.deadline
         {
             attempt = self.attempt(endpoint, request, manner).await?;
+        }
+        // What a node is that has another history, or none, may be known.
+        if matches!(&attempt, Attempt::Failed { why, reply: None }
+            if why.precision == Precision::Generation)
+            && matches!(request, Request::Status)
+        {
+            attempt = self.attempt(endpoint, request, manner.unnamed()).await?;
         }
         match attempt {
             Attempt::Done(response) => Ok(response),

@@ -24,6 +24,9 @@ pub(crate) enum Lead {
 pub(crate) struct Manner {
     /// Whether it may pass the request on to the leader.
     pub(crate) forward: bool,
+    /// Whether the connection names the history that is known: only what is harmless in another
+    /// one is asked without.
+    pub(crate) named: bool,
     /// How long to wait for a connection.
     pub(crate) connected_by: Instant,
     /// How long to wait for the answer.
@@ -33,12 +36,17 @@ pub(crate) struct Manner {
 impl Manner {
     /// Asks the node itself, with all the time that there is.
     pub(crate) fn plain(deadline: Instant) -> Self {
-        Self { forward: false, connected_by: deadline, deadline }
+        Self { forward: false, named: true, connected_by: deadline, deadline }
     }
 
     /// Waits for a connection only for a while.
     pub(crate) fn briefly(self) -> Self {
         Self { connected_by: self.deadline.min(Instant::now() + DIAL_PATIENCE), ..self }
+    }
+
+    /// Asks whatever history the node has, or none.
+    pub(crate) fn unnamed(self) -> Self {
+        Self { named: false, ..self }
     }
 
     /// Says the same to the node; it is to give up a little earlier, to have time to say so.

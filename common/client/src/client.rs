@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use protocol::{Outcome, Request, Response};
+use protocol::{Generation, Outcome, Request, Response};
 use tokio::time::{Instant, sleep, timeout_at};
 use transport::certs::Credentials;
 use transport::{CallError, Precision};
@@ -63,6 +63,18 @@ impl Client {
         Ok(Self { shared: Arc::new(Shared { config, pool, leader, turn, members }) })
     }
 
+    /// Lets this client and its copies follow a history of the cluster. Every connection names it
+    /// from now on, and whatever has another one refuses; without this call, a client follows the
+    /// one that it meets first. After a restore, clients are told of the new one so.
+    pub fn follow(&self, generation: Generation) {
+        self.shared.pool.follow(generation);
+    }
+
+    /// Returns the history that this client follows, as soon as it knows one.
+    pub fn generation(&self) -> Option<Generation> {
+        self.shared.pool.followed()
+    }
+
     /// Returns how long a request may take, with all retries.
     pub(crate) fn patience(&self) -> Duration {
         self.shared.config.deadline
@@ -89,14 +101,17 @@ impl Client {
             let why = Why { text, precision, reached };
             Ok(Attempt::Failed { why, reply: None })
         };
-        let connection = match self.shared.pool.get(endpoint, manner.connected_by).await {
+        // A record names its history itself, and nodes that have none yet are to get it.
+        let brings_one = matches!(request, Request::Bootstrap { .. } | Request::Join { .. });
+        let named = manner.named && !brings_one;
+        let connection = match self.shared.pool.get((endpoint, named), manner.connected_by).await {
             Ok(connection) => connection,
             Err(why) => return Ok(Attempt::Failed { why: why.into(), reply: None }),
         };
         let (asked, had_effect) = (Instant::now(), request.kind().needs_leader);
         let gone = async {
             sleep(SUSPICIOUS_AFTER).await;
-            self.shared.pool.closed(endpoint, &connection).await
+            self.shared.pool.closed((endpoint, named), &connection).await
         };
         let passage = manner.passage();
         let answer = connection.call_for(request, &passage);

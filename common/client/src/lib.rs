@@ -57,8 +57,8 @@ mod system;
 pub use client::{Client, ClientConfig};
 pub use error::{Cause, ClientError, Common};
 pub use protocol::{
-    AGE_UNKNOWN_MS, EntryKind, ErrorCode, ErrorReply, FormerReport, LeaseReport, LogDetail,
-    LogEntry, LogPage, NodeStatus, Outcome, PeerReport, RoundReport,
+    AGE_UNKNOWN_MS, EntryKind, ErrorCode, ErrorReply, FormerReport, Generation, LeaseReport,
+    LogDetail, LogEntry, LogPage, NodeStatus, Outcome, PeerReport, RoundReport,
 };
 pub use requests::{Answer, Consistency};
 pub use session::Session;

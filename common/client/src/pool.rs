@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use consensus::Incarnation;
-use protocol::{Hello, PROTOCOL_VERSION};
+use protocol::{Generation, Hello, PROTOCOL_VERSION, RefusalCode};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use transport::certs::{Credentials, Expect};
@@ -31,15 +31,61 @@ const FAREWELL: Duration = Duration::from_millis(5);
 
 pub(crate) struct Pool {
     dialler: Dialler,
-    /// A slot a node, so that two requests do not dial the same node at once.
-    slots: Mutex<BTreeMap<String, Arc<Slot>>>,
+    /// A slot a node, so that two requests do not dial the same node at once; and another one for
+    /// connections that do not name the history that is followed.
+    slots: Mutex<BTreeMap<(String, bool), Arc<Slot>>>,
 }
+
+/// A node's address, and whether the connection is to name the history that is followed.
+type Whither<'a> = (&'a str, bool);
 
 #[derive(Clone)]
 struct Dialler {
     endpoint: Endpoint,
     hello: Hello,
+    /// The history that is followed, as soon as one is known.
+    followed: Arc<Mutex<Option<Generation>>>,
     connect_timeout: Duration,
+}
+
+impl Dialler {
+    /// Returns what is said on a connection.
+    fn hello(&self, named: bool) -> Hello {
+        let generation = if named { *lock(&self.followed) } else { None };
+        Hello { generation, ..self.hello.clone() }
+    }
+
+    /// Follows the first history that is met. Of two that are met at the same time, one counts.
+    fn meets(&self, theirs: &Hello) {
+        if let Some(generation) = theirs.generation {
+            lock(&self.followed).get_or_insert(generation);
+        }
+    }
+
+    /// Says whether a connection leads to the history that is followed, where that matters.
+    fn fits(&self, named: bool, theirs: &Hello) -> bool {
+        !named || lock(&self.followed).is_none_or(|followed| theirs.generation == Some(followed))
+    }
+
+    async fn dial(&self, trail: &Trail, named: bool) -> Ended {
+        let (how, within) = ((Alpn::Client, Expect::AnyNode), self.connect_timeout);
+        let hello = self.hello(named);
+        let made = ClientConnection::connect(&self.endpoint, trail, how, &hello, within).await?;
+        if named {
+            self.meets(made.hello());
+        }
+        if self.fits(named, made.hello()) {
+            return Ok(Arc::new(made));
+        }
+        let known = lock(&self.followed).map(|known| known.short()).unwrap_or_default();
+        let found = made.hello().generation.map(|found| found.short());
+        let reason = match found {
+            Some(found) => format!("generation {known} is asked for, this node has {found}"),
+            None => format!("generation {known} is asked for, this node has none"),
+        };
+        let (address, code) = (trail.address(), RefusalCode::Generation);
+        Err(ConnectError::Refused { address, code, reason })
+    }
 }
 
 /// What is known of a node's address.
@@ -112,30 +158,41 @@ impl Pool {
             lease: None,
             promises: protocol::Promises::default(),
         };
-        let dialler = Dialler { endpoint, hello, connect_timeout };
+        let followed = Arc::default();
+        let dialler = Dialler { endpoint, hello, followed, connect_timeout };
         Ok(Self { dialler, slots: Mutex::default() })
+    }
+
+    /// Follows this history from now on.
+    pub(crate) fn follow(&self, generation: Generation) {
+        *lock(&self.dialler.followed) = Some(generation);
+    }
+
+    /// Returns the history that is followed.
+    pub(crate) fn followed(&self) -> Option<Generation> {
+        *lock(&self.dialler.followed)
     }
 
     /// Returns a usable connection to a node, if there is one by then. The attempt goes on.
     pub(crate) async fn get(
         &self,
-        address: &str,
+        to: Whither<'_>,
         until: Instant,
     ) -> Result<Arc<ClientConnection>, Unreached> {
         let arrived = Instant::now();
-        let first = match self.slot(address).take_or_dial(address, &self.dialler) {
+        let first = match self.slot(to).take_or_dial(to, &self.dialler) {
             Ok(connection) => return Ok(connection),
             Err(dial) => dial,
         };
         let is_old = first.began < arrived;
-        let got = Self::ended(address, first, until).await;
+        let got = Self::ended(to.0, first, until).await;
         if got.is_ok() || !is_old || Instant::now() >= until {
             return got;
         }
         // An attempt that was under way tells how it was before; that may be over.
-        match self.slot(address).take_or_dial(address, &self.dialler) {
+        match self.slot(to).take_or_dial(to, &self.dialler) {
             Ok(connection) => Ok(connection),
-            Err(second) => Self::ended(address, second, until).await,
+            Err(second) => Self::ended(to.0, second, until).await,
         }
     }
 
@@ -161,19 +218,23 @@ impl Pool {
     /// Says whether there is a usable connection to a node; if not, one is tried for, unless that
     /// was in vain a moment ago.
     pub(crate) fn is_at_hand(&self, address: &str) -> bool {
-        let slot = self.slot(address);
+        let slot = self.slot((address, true));
         if matches!(&*lock(&slot.seat), Seat::Failed(at) if at.elapsed() < REDIAL_AFTER) {
             return false;
         }
-        slot.take_or_dial(address, &self.dialler).is_ok()
+        slot.take_or_dial((address, true), &self.dialler).is_ok()
     }
 
     /// Waits until a node's port is found closed, which a connection to it would notice only by
     /// its idle timeout; gives that connection up. Waits for ever if the port stays open. However
     /// many wait, one looks at a time.
-    pub(crate) async fn closed(&self, address: &str, connection: &Arc<ClientConnection>) -> String {
+    pub(crate) async fn closed(
+        &self,
+        to: Whither<'_>,
+        connection: &Arc<ClientConnection>,
+    ) -> String {
         let (arrived, place) = (Instant::now(), connection.remote());
-        let slot = self.slot(address);
+        let slot = self.slot(to);
         loop {
             let mut closed = slot.closed.lock().await;
             let known = closed.is_some_and(|(at, known)| at >= arrived && known == place);
@@ -190,8 +251,8 @@ impl Pool {
         }
     }
 
-    fn slot(&self, address: &str) -> Arc<Slot> {
-        Arc::clone(lock(&self.slots).entry(address.to_owned()).or_default())
+    fn slot(&self, (address, named): Whither<'_>) -> Arc<Slot> {
+        Arc::clone(lock(&self.slots).entry((address.to_owned(), named)).or_default())
     }
 
     pub(crate) async fn close(&self) {
@@ -205,12 +266,14 @@ impl Slot {
     /// Returns a usable connection, or the attempt to make one, which is begun if there is none.
     fn take_or_dial(
         self: &Arc<Self>,
-        address: &str,
+        (address, named): Whither<'_>,
         dialler: &Dialler,
     ) -> Result<Arc<ClientConnection>, Dial> {
         let mut seat = lock(&self.seat);
         match &*seat {
-            Seat::Connected(connection) if connection.is_usable() => {
+            Seat::Connected(connection)
+                if connection.is_usable() && dialler.fits(named, connection.hello()) =>
+            {
                 return Ok(Arc::clone(connection));
             }
             // One whose task has gone never ends.
@@ -223,10 +286,7 @@ impl Slot {
         *seat = Seat::Dialling(dial.clone());
         let (slot, dialler) = (Arc::clone(self), dialler.clone());
         tokio::spawn(async move {
-            let Dialler { endpoint, hello, connect_timeout } = dialler;
-            let (how, within) = ((Alpn::Client, Expect::AnyNode), connect_timeout);
-            let made = ClientConnection::connect(&endpoint, &trail, how, &hello, within).await;
-            let made = made.map(Arc::new);
+            let made = dialler.dial(&trail, named).await;
             *lock(&slot.seat) = match &made {
                 Ok(connection) => Seat::Connected(Arc::clone(connection)),
                 Err(_) => Seat::Failed(Instant::now()),

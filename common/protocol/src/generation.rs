@@ -2,6 +2,7 @@
 //! every other one.
 
 use std::fmt;
+use std::str::FromStr;
 
 use bytes::Bytes;
 use consensus::Configuration;
@@ -52,6 +53,26 @@ impl Generation {
 impl fmt::Display for Generation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for Generation {
+    type Err = ProtocolError;
+
+    /// Reads what [`Display`](fmt::Display) writes.
+    fn from_str(text: &str) -> Result<Self, ProtocolError> {
+        let invalid = || ProtocolError::Invalid {
+            what: "a generation",
+            why: "it is not written as 64 hexadecimal digits".into(),
+        };
+        let mut hash = [0; 32];
+        if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(invalid());
+        }
+        for (byte, at) in hash.iter_mut().zip((0..64).step_by(2)) {
+            *byte = u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| invalid())?;
+        }
+        Ok(Self(hash))
     }
 }
 

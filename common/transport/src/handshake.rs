@@ -2,7 +2,7 @@
 //! dialled may speak.
 //!
 //! A node judges peers strictly: their certificate, leases and generation must fit, and they must
-//! not have been removed. Clients may have no generation yet. A node without a history cannot
+//! not have been removed. Clients may know no generation yet; one that they name must fit. A node without a history cannot
 //! compare anything: it checks the protocol's version, says who it is, and hears nothing else.
 
 use certs::Identity;
@@ -49,7 +49,7 @@ pub(crate) fn judge(ours: &Hello, theirs: &Hello, caller: Caller<'_>) -> Result<
         Caller::PeerOfNewNode => Ok(()),
         Caller::Client => {
             is_same_cluster(ours, theirs)?;
-            is_same_generation(ours, theirs)
+            has_what_is_named(ours, theirs)
         }
         Caller::Peer { identity, removed, memory } => {
             is_same_cluster(ours, theirs)?;
@@ -80,6 +80,18 @@ fn is_same_generation(ours: &Hello, theirs: &Hello) -> Result<(), Refusal> {
             Err((RefusalCode::Generation, reason))
         }
         (Some(_), Some(_)) | (None, _) | (_, None) => Ok(()),
+    }
+}
+
+/// A client that names a history hears nothing of another one, nor of a node that has none: it may
+/// have lost the one that is meant.
+fn has_what_is_named(ours: &Hello, theirs: &Hello) -> Result<(), Refusal> {
+    match (theirs.generation, ours.generation) {
+        (Some(named), None) => {
+            let reason = format!("generation {} is asked for, this node has none", named.short());
+            Err((RefusalCode::Generation, reason))
+        }
+        (_, _) => is_same_generation(ours, theirs),
     }
 }
 

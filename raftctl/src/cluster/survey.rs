@@ -204,7 +204,7 @@ async fn ask_all(client: &Client, nodes: Vec<(Option<String>, String)>) -> Vec<R
     for (place, (name, address)) in nodes.into_iter().enumerate() {
         let client = client.clone();
         asking.spawn(async move {
-            let answer = client.status_of(&address).await.map(Box::new).map_err(|e| silence(&e));
+            let answer = ask_one(&client, &address).await;
             let id = answer.as_ref().ok().map(|status| status.node);
             let name = name.unwrap_or_else(|| address.clone());
             (place, Row { name, id, address, answer })
@@ -236,6 +236,24 @@ async fn ask_all(client: &Client, nodes: Vec<(Option<String>, String)>) -> Vec<R
     rows.into_iter().map(|(_, row)| row).collect()
 }
 
+/// Asks a node once. One with another history than the one that is followed says nothing of the
+/// cluster that is meant: it counts as silent, and is told what to do with.
+pub(crate) async fn ask_one(client: &Client, address: &str) -> Result<Box<NodeStatus>, Silence> {
+    let status = client.status_of(address).await.map_err(|error| silence(&error))?;
+    match (client.generation(), status.generation) {
+        (Some(followed), Some(found)) if followed != found => Err(Silence {
+            why: format!(
+                "has another history, {}, not {}: nothing there counts; stop raftd there, move its \
+                 data directory away, and let it join: raftctl member add",
+                found.short(),
+                followed.short()
+            ),
+            common: Common::Generation,
+        }),
+        (_, _) => Ok(Box::new(status)),
+    }
+}
+
 /// Says why a node need not be waited for any longer: the leader, which answered, has no connection
 /// to it either.
 fn given_up(rows: &[(usize, Row)], address: &str) -> Option<String> {
@@ -257,13 +275,12 @@ async fn ask_again(client: &Client, rows: &mut [Row]) {
     let mut asking = JoinSet::new();
     for (place, row) in rows.iter().enumerate().filter(|(_, row)| row.answer.is_ok()) {
         let (client, address) = (client.clone(), row.address.clone());
-        asking.spawn(async move { (place, timeout(AGAIN, client.status_of(&address)).await) });
+        asking.spawn(async move { (place, timeout(AGAIN, ask_one(&client, &address)).await) });
     }
     while let Some(joined) = asking.join_next().await {
         let Ok((place, answer)) = joined else { continue };
         rows[place].answer = match answer {
-            Ok(Ok(status)) => Ok(Box::new(status)),
-            Ok(Err(error)) => Err(silence(&error)),
+            Ok(answer) => answer,
             Err(_) => {
                 let why = format!("it answered a moment ago, and then not within {AGAIN:?}");
                 Err(Silence { why, common: Common::Nothing })

@@ -152,10 +152,11 @@ fn show(invocation: &Invocation, contexts: &Contexts, name: Option<String>) -> R
         Err(error) => format!("cannot be used: {error}"),
     };
     let text = format!(
-        "name         {name}{}\ncluster      {}\nendpoints    {}\nca           {}\n\
+        "name         {name}{}\ncluster      {}\ngeneration   {}\nendpoints    {}\nca           {}\n\
          cert         {}\nkey          {}\ncertificate  {certificate}\n",
         if contexts.current.as_ref() == Some(&name) { " (current)" } else { "" },
         context.cluster.as_deref().unwrap_or("-"),
+        context.generation.as_deref().unwrap_or("- (that of the first node that answers)"),
         endpoints(context).join(" "),
         context.ca.display(),
         context.cert.display(),
@@ -181,6 +182,7 @@ fn of(name: &str, context: &Context, contexts: &Contexts) -> Value {
         "name": name,
         "current": contexts.current.as_deref() == Some(name),
         "cluster": context.cluster,
+        "generation": context.generation,
         "endpoints": endpoints(context),
         "ca": context.ca,
         "cert": context.cert,
@@ -208,6 +210,7 @@ fn from_flags(invocation: &Invocation) -> Result<Context> {
     let node = |address: &String| Node { name: None, address: address.clone() };
     Ok(Context {
         cluster: Some(credentials.cluster().to_string()),
+        generation: None,
         ca,
         cert,
         key,

@@ -88,6 +88,7 @@ pub(crate) async fn run(invocation: &Invocation, args: InitArgs) -> Result<()> {
     let bootstrapped = bootstrap(&invocation.output, &bundles, &client, &known, patience).await?;
     client.close().await;
     if let Some(configuration) = bootstrapped.survey.configuration() {
+        let target = Target { generation: Some(bootstrapped.generation), ..target };
         invocation.follow(&target, configuration).await;
     }
     invocation.output.answer(&view(&bundles, Some(&bootstrapped)))

@@ -8,6 +8,7 @@ mod cmd;
 mod data;
 mod faults;
 mod forgotten;
+mod histories;
 mod interrupted;
 mod kit;
 mod local;

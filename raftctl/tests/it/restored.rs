@@ -2,6 +2,8 @@
 //! its members change, as the manual says.
 
 use crate::kit::{PATIENCE, World};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -54,4 +56,28 @@ fn a_cluster_that_is_lost_comes_back_from_what_was_saved() {
 
     world.transcript("left");
     assert_eq!(world.ended("n2"), Some(77));
+    let open = open_to_others(world.home());
+    assert!(open.is_empty(), "others can read {open:?}");
+}
+
+/// Returns the files below a directory that others may read, if they may enter it: none of those
+/// that the two programs make but the ones that hold nothing secret.
+fn open_to_others(directory: &Path) -> Vec<PathBuf> {
+    let mut open = Vec::new();
+    for child in directory.read_dir().unwrap() {
+        let path = child.unwrap().path();
+        let found = path.symlink_metadata().unwrap();
+        let mode = found.permissions().mode();
+        if found.is_dir() && mode & 0o001 != 0 {
+            open.extend(open_to_others(&path));
+        } else if found.is_file() && mode & 0o004 != 0 {
+            open.push(path);
+        }
+    }
+    // What the test itself writes: the data to load, and what the nodes say on stderr.
+    open.retain(|path| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        !name.ends_with(".tsv") && !name.ends_with(".trycmd") && name != "log"
+    });
+    open
 }

@@ -1,6 +1,7 @@
 //! What others can do to a node that they do not read, do not finish talking to, or do not leave:
 //! its memory stays bounded, and it serves everybody else.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::time::{Duration, Instant};
 
 use certs::Role;
@@ -8,8 +9,29 @@ use client::{Client, ClientError, Common, Consistency};
 use consensus::RoleKind;
 use fixtures::load::{get, put};
 use fixtures::{Back, Cluster, Relay, Strangers, reason, resident_bytes};
+use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 use state_machine::KvQuery;
 use tokio::task::JoinSet;
+
+/// Lets processes that are started from here leave core dumps, if they like.
+fn allow_core_dumps() {
+    let unlimited = Rlimit { current: None, maximum: None };
+    setrlimit(Resource::Core, unlimited).unwrap();
+}
+
+#[tokio::test]
+async fn a_process_that_dies_leaves_no_copy_of_its_memory() {
+    allow_core_dumps();
+    let mut cluster = Cluster::start(1).await;
+    let node = &mut cluster.nodes[0];
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", node.pid())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+    node.signal(Signal::ABORT);
+    let ended = node.ended();
+    assert_eq!(ended.signal(), Some(Signal::ABORT.as_raw()));
+    assert!(!ended.core_dumped());
+}
 
 const MIB: u64 = 1 << 20;
 

@@ -76,7 +76,7 @@ pub(super) async fn run(invocation: &Invocation, args: &RestoreArgs) -> Result<(
     let taken = owner.take(&args.data_dir);
     let mut view = done((args, &taken), &bundles, &node, &header, &record);
     // The state is restored whatever becomes of the contexts, which can be mended by hand.
-    if let Err(report) = lead(&bundles.plan.cluster, &record.configuration).await {
+    if let Err(report) = lead(&bundles.plan.cluster, &record).await {
         view.warnings.push(format!("the context still names the old members: {}", report.message));
     }
     invocation.output.answer(&view)

@@ -1,0 +1,58 @@
+//! A snapshot is restored while nodes of the old history still run and serve: no operator gets an
+//! answer of theirs any more.
+
+use crate::kit::World;
+
+#[test]
+fn after_a_restore_nothing_is_acknowledged_in_the_dead_history() {
+    let mut world = World::new();
+    let addresses = world.in_place_of(27_541, 3);
+    world.found(&addresses);
+    world.ok("kv put before restored");
+    let home = world.home().display().to_string();
+    world.ok(&format!("snapshot save {home}/saved.snap"));
+    world.ok("kv put late lost");
+    let old = world.ok("context show -o json").data()["generation"].as_str().map(str::to_owned);
+    assert!(old.is_some(), "init has recorded it");
+    world.kill("n1");
+    std::fs::remove_dir_all(world.home().join("data-n1")).unwrap();
+    // n2 and n3 go on, elect a leader and serve each other.
+    let dead = format!("-e {} -e {}", addresses[1], addresses[2]);
+    world.ok(&format!("{dead} kv put still served"));
+    world.ok(&format!(
+        "snapshot restore {home}/saved.snap --data-dir {home}/data-n1 --node n1 --yes"
+    ));
+    let new = world.ok("context show -o json").data()["generation"].as_str().map(str::to_owned);
+    assert!(new.is_some() && new != old, "{old:?} {new:?}");
+    // Nobody leads yet in the new history, and the old one gives no answer.
+    let everybody = addresses.iter().map(|address| format!("-e {address} ")).collect::<String>();
+    for command in ["kv put a 1", "kv get before", "kv get before --stale", "leader transfer n2"] {
+        let refused = world.run(&format!("{dead} {command}"));
+        assert_eq!(refused.code, 5, "{command}: {refused:?}");
+        assert!(refused.stderr.contains("R0461"), "{refused:?}");
+        assert!(refused.stderr.contains("raftctl explain R0461"), "{refused:?}");
+    }
+    world.start("n1", &addresses[0]);
+    world.await_status(|status| status["leader"]["name"] == "n1");
+    for number in 0..6 {
+        world.ok(&format!("{everybody} kv put key{number} new"));
+        assert_eq!(world.ok(&format!("kv get key{number}")).stdout.trim(), "new");
+    }
+    assert_eq!(world.run(&format!("{everybody} kv get still")).code, 3, "that history is dead");
+    // They are named, with what to do.
+    let status = world.run(&format!("{everybody} status"));
+    for said in ["R0461", "n1", "another history", "raftctl member add"] {
+        assert!(status.stdout.contains(said), "{said}: {status:?}");
+    }
+    // Without a context, it is the context of the same cluster that knows.
+    let context = world.ok("context show -o json").data();
+    let file = |name: &str| context[name].as_str().unwrap().to_owned();
+    let files = format!("--ca {} --cert {} --key {}", file("ca"), file("cert"), file("key"));
+    let refused = world.run(&format!("{dead} {files} kv put a 1"));
+    assert!(refused.code == 5 && refused.stderr.contains("R0461"), "{refused:?}");
+    // One that knows none takes the first that it meets, and keeps it.
+    world.ok(&format!("-e {} {files} context add young", addresses[0]));
+    world.ok("kv get before");
+    let learnt = world.ok("context show young -o json").data()["generation"].clone();
+    assert_eq!(learnt.as_str(), new.as_deref());
+}
