@@ -216,7 +216,7 @@ impl Replica {
 
     /// Returns how many clients wait for writes, and for answers.
     pub fn waiting(&self) -> (usize, usize) {
-        (self.requests.writing(), self.requests.questions())
+        (self.requests.writing(), self.requests.questions() + self.views.waiting())
     }
 
     /// Returns how much room there is on the disk.
@@ -286,6 +286,12 @@ impl Replica {
     }
 
     fn propose(&mut self, now: Timestamp, request: RequestId, command: Bytes, frees: bool) {
+        if !self.raft.leads() && !self.raft.has_failed() {
+            // Judged as it comes: who is elected later in this turn has looked at no limit for it.
+            let reason = Rejection::NotLeader { leader: self.raft.leader() };
+            self.reply.push(Reply::Refused { request, reason });
+            return;
+        }
         let term = self.raft.term();
         if mem::replace(&mut self.leadership, term) != term {
             // What an earlier leadership left may stand beyond the log's end, where it is decided
@@ -323,14 +329,14 @@ impl Replica {
 
     fn ask(&mut self, now: Timestamp, request: RequestId, query: Bytes, consistency: Consistency) {
         self.views.question(now);
-        let full = self.requests.questions() >= self.limits.questions_max;
+        if self.waiting().1 >= self.limits.questions_max {
+            self.reply.push(Reply::Refused { request, reason: Rejection::Busy });
+            return;
+        }
         match consistency {
             Consistency::Stale => {
                 let question = Question { request, query, consistency, basis: Basis::Local };
                 self.views.release([question]);
-            }
-            Consistency::Linearizable | Consistency::AtLeast(_) if full => {
-                self.reply.push(Reply::Refused { request, reason: Rejection::Busy });
             }
             Consistency::AtLeast(index) => {
                 let until = now.after(self.limits.behind_wait_ns);
@@ -489,7 +495,7 @@ impl Replica {
         let leader: Option<NodeId> = None;
         let reason = Rejection::NotLeader { leader };
         let refuse = |request| Reply::Refused { request, reason };
-        self.reply.extend(questions.into_iter().map(refuse));
+        self.reply.extend(questions.into_iter().chain(self.views.abandon()).map(refuse));
         let proposed = mem::take(&mut self.proposed);
         self.reply.extend(proposed.into_iter().map(|(request, _)| refuse(request)));
         self.reply.extend(self.newcomers.abandon().map(refuse));

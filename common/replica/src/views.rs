@@ -3,7 +3,7 @@
 
 use std::mem;
 
-use consensus::{LogIndex, Timestamp};
+use consensus::{LogIndex, RequestId, Timestamp};
 
 use crate::lanes::Question;
 
@@ -47,6 +47,16 @@ impl Views {
     /// A question may be answered by a view of the present state.
     pub(crate) fn release(&mut self, questions: impl IntoIterator<Item = Question>) {
         self.waiting.extend(questions);
+    }
+
+    /// Gives up: the node stops.
+    pub(crate) fn abandon(&mut self) -> impl Iterator<Item = RequestId> + use<> {
+        mem::take(&mut self.waiting).into_iter().map(|question| question.request)
+    }
+
+    /// Returns how many questions wait for a view.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
     /// Takes the questions that the newest view answers, if that holds what is applied; says
