@@ -49,14 +49,19 @@ impl World {
         let stood = (status.configuration_index, status.term);
         let back = u64::from(self.changes.is_careless());
         let expected_index = LogIndex::new(stood.0.get().saturating_sub(back));
-        let mut removed = BTreeMap::new();
-        if self.scenarios.removed_end {
-            let stones = place.host.view().tombstones().expect("memory does not fail");
-            removed.extend(stones.into_iter().map(|stone| (stone.id, stone.index)));
-        }
         let name = |number: u64| RequestId::new(CHANGE | (number << 1));
         let request = self.changes.ask(place, target.clone(), expected_index, stood, name);
+        let removed = BTreeMap::new();
         self.step(node, Input::Reconfigure { request, target, expected_index, removed })
+    }
+
+    /// Returns who was removed once, as a node's applied state tells when it takes a change.
+    pub(crate) fn removed_before(&self, node: usize) -> BTreeMap<NodeId, LogIndex> {
+        if !self.scenarios.removed_end {
+            return BTreeMap::new();
+        }
+        let stones = self.nodes[node].host.view().tombstones().expect("memory does not fail");
+        stones.into_iter().map(|stone| (stone.id, stone.index)).collect()
     }
 
     /// A leader asks nodes who they are.

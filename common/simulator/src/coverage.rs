@@ -90,6 +90,9 @@ met! {
         CrashAll: "all nodes lose their power at once",
         QuickRestart: "restarts within less than an election timeout",
         Pause: "nodes that stand still",
+        ApplyFailed: "state machines that fail, and end their process",
+        Stop: "processes that are told to stop",
+        Silence: "silences of all nodes, of hours or days",
     }
     Fault(Disk) {
         Stall: "disks that take long",
@@ -97,6 +100,8 @@ met! {
         DiskFull: "disks that fill up",
         DisksFull: "disks that all fill up at once",
         SnapshotFailed: "snapshots that could not be made",
+        WriteFailed: "writes that fail, and end their process",
+        InstallFailed: "snapshots that cannot be installed, and end their process",
     }
     Fault(Clock) {
         ClockJump: "clocks that jump ahead",
@@ -104,6 +109,7 @@ met! {
     Fault(Operator) {
         Change: "changes of members asked for",
         Transfer: "transfers of leadership asked for",
+        Flood: "floods of requests",
     }
     Event {
         Message: "messages sent",
@@ -116,6 +122,14 @@ met! {
         SessionRepeated: "commands of sessions answered without being applied again",
         SessionExpired: "commands of sessions that have expired",
         LeaseRead: "reads served by a lease",
+        StaleRead: "reads that may be stale",
+        LeaseLapsed: "answers thrown away because their lease has run out",
+        WriteRefused: "writes refused since too many wait",
+        QuestionRefused: "questions refused since too many wait",
+        TooMuchUnwritten: "turns in which entries are not taken since too many wait",
+        Ended: "processes that end by themselves",
+        TurnOfSome: "turns with several inputs",
+        TurnOfMany: "turns with 64 inputs and more",
         FollowerRead: "reads served by a node that does not lead",
         Refused: "requests refused",
         Superseded: "writes that gave way to another leader's",
@@ -148,6 +162,13 @@ met! {
     Situation {
         DiskEvaded: "leader that hands over because its disk hangs",
         ChangeNeedsDisk: "change that is refused because a disk hangs",
+        BatchOfMany: "batch of 64 commands and more",
+        MixedTurn: "turn with writes, reads and an operator's request",
+        CutUnwritten: "entries that are taken and cut in one turn",
+        ClockReadBefore: "turn that goes by the clock as it was before the process stood still",
+        LeadsAgain: "leadership given back at once to whom it came from",
+        LeaseRunOut: "election while another leader's lease has just run out",
+        LostInOneTurn: "leader that is deposed in the turn of its election",
         CrashVoteSent: "crash just after a vote was sent",
         CrashAckSent: "crash just after an acknowledgement was sent",
         CrashElected: "crash just after an election, before anything is sent",

@@ -47,14 +47,12 @@ impl World {
         }
         let config = Config {
             freedom: self.profile.freedom,
-            entries_max: 64,
-            inflight_max: 8,
             catch_up_max: self.profile.catch_up,
             lease_clock_error_ppm: self.profile.lease_ppm,
-            ..Config::new(self.rng.next())
+            ..self.habits.limits.config(self.rng.next())
         };
         let Profile { keep, feed, cache_bytes: cache_bytes_max, .. } = self.profile;
-        let limits = Limits { cache_bytes_max, keep, feed, ..Limits::default() };
+        let limits = Limits { cache_bytes_max, keep, feed, ..self.habits.limits.replica() };
         match self.nodes[node].start(self.now, config, limits)? {
             Start::Plain => {}
             Start::Installs => self.coverage.meet(Met::RestartInstalls),

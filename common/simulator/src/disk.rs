@@ -82,6 +82,11 @@ impl Disk {
         }
     }
 
+    /// Returns the first write of the batch under way.
+    pub(crate) fn under_way(&self) -> Option<WriteId> {
+        self.queue.front().filter(|_| self.batch > 0).map(|write| write.id)
+    }
+
     pub(crate) fn last(&self) -> EntryId {
         self.log.last()
     }

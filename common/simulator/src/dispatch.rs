@@ -2,9 +2,9 @@
 //! and clients.
 
 use consensus::{
-    Basis, Body, Event, Message, NodeId, Outgoing, Payload, Rejection, RoleKind, Term,
+    Body, Event, Message, NodeId, Outgoing, Payload, Rejection, RequestId, RoleKind, Term,
 };
-use replica::{Lanes, Question, Reply};
+use replica::{Lanes, Reply};
 
 use crate::broken::Broken;
 use crate::changes::{CHANGE, TRANSFER};
@@ -67,12 +67,10 @@ impl World {
             self.enqueue(node, Task::Install(meta.last));
         }
         if let Some(range) = apply {
-            let early = self.rng.permille(500);
-            let entries = self.nodes[node].memory.range(*range.start()..range.end().next());
-            let entries = entries.filter(|_| early).map(<[_]>::to_vec);
+            let entries = self.at_hand(node, &range);
             self.enqueue(node, Task::Apply(*range.end(), entries));
         }
-        self.nodes[node].view.1 = views;
+        self.nodes[node].views = views;
         if view {
             self.enqueue(node, Task::View);
         }
@@ -81,7 +79,7 @@ impl World {
         }
         self.room_lanes(node, &room, dropped);
         for question in query {
-            self.answer_question(node, &question)?;
+            self.question(node, question);
         }
         for reply in reply {
             self.reply(node, reply)?;
@@ -95,27 +93,21 @@ impl World {
         }
     }
 
-    /// Answers a question from the newest view.
-    fn answer_question(&mut self, node: usize, question: &Question) -> Result<(), Broken> {
-        if let Basis::Lease { .. } = question.basis {
-            self.coverage.meet(Met::LeaseRead);
-        }
-        let raft = self.nodes[node].replica.as_ref().expect("it was stepped").raft();
-        if !raft.leads() {
-            self.coverage.meet(Met::FollowerRead);
-        }
-        self.clients.read(question.request, self.nodes[node].view.0)
-    }
-
     /// Queues a task; ranges that wait become one, as in the daemon, or a slow machine would fall
     /// behind for ever.
     pub(crate) fn enqueue(&mut self, node: usize, task: Task) {
+        if self.nodes[node].watch.machine_failed {
+            return;
+        }
         let tasks = &mut self.nodes[node].tasks;
         let waits = tasks.len() > 1;
         match (tasks.back_mut().filter(|_| waits), task) {
             (Some(Task::Apply(to, read)), Task::Apply(end, more)) => {
-                *to = end;
-                *read = read.take().zip(more).map(|(read, more)| [read, more].concat());
+                let begin = std::mem::replace(to, end).next();
+                let whole = read.as_ref().and_then(|read| read.last());
+                if whole.is_some_and(|last| last.id.index.next() == begin) {
+                    read.get_or_insert_default().extend(more.unwrap_or_default());
+                }
             }
             (_, task) => tasks.push_back(task),
         }
@@ -130,7 +122,13 @@ impl World {
             self.previous_leader = std::mem::replace(&mut self.leader, node);
         }
         self.elected = self.now;
+        self.no_lease_holds(node, term)?;
+        self.give_back(node);
         let raft = self.nodes[node].replica.as_ref().expect("it was stepped").raft();
+        if !raft.leads() || raft.term() != term {
+            self.coverage.meet(Met::LostInOneTurn);
+            return self.oracle.led(self.nodes[node].id, term);
+        }
         if raft.status().configuration.voters().is_joint() {
             self.coverage.meet(Met::ElectedInJoint);
         }
@@ -226,7 +224,7 @@ impl World {
 
     pub(crate) fn post(&mut self, node: usize, to: NodeId, message: &Message) {
         self.coverage.meet(Met::Message);
-        let from = self.nodes[node].id;
+        let (from, incarnation) = (self.nodes[node].id, self.nodes[node].incarnation);
         let Some(to) = self.nodes.iter().position(|node| node.id == to) else {
             return;
         };
@@ -257,11 +255,13 @@ impl World {
                 self.coverage.meet(Met::MessageLate);
                 delay += self.rng.between(0, self.profile.late_ns);
             }
-            self.after(delay, Happening::Deliver { from, to, message: message.clone() });
+            let message = message.clone();
+            self.after(delay, Happening::Deliver { from, incarnation, to, message });
         }
     }
 
     fn reply(&mut self, node: usize, reply: Reply) -> Result<(), Broken> {
+        self.nodes[node].watch.answered(name(&reply));
         match reply {
             Reply::Applied { request, index, response } => {
                 if self.sessions.has(request) {
@@ -342,9 +342,28 @@ impl World {
     }
 
     pub(crate) fn schedule_apply(&mut self, node: usize) {
-        let takes = self.rng.between(1, self.profile.apply_ns);
+        let most = match self.nodes[node].tasks.front() {
+            Some(Task::Install(_)) => self.install_ns(),
+            Some(Task::Apply(..) | Task::View | Task::Checkpoint) | None => self.profile.apply_ns,
+        };
+        let takes = self.rng.between(1, most);
         let at = self.now.after(takes).max(self.nodes[node].stalled);
         let life = self.nodes[node].life;
         self.at(at, Happening::Applied { node, life });
+    }
+}
+
+/// Which request is answered.
+fn name(reply: &Reply) -> RequestId {
+    match reply {
+        Reply::Applied { request, .. }
+        | Reply::Done { request }
+        | Reply::Refused { request, .. }
+        | Reply::ChangeRefused { request, .. }
+        | Reply::NoRoom { request, .. }
+        | Reply::Superseded { request }
+        | Reply::SnapshotTaken { request, .. }
+        | Reply::Unknown { request }
+        | Reply::Behind { request, .. } => *request,
     }
 }

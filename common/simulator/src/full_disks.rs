@@ -1,7 +1,7 @@
 //! Disks that fill up and have room again, and what must therefore be so.
 
-use consensus::Payload;
-use replica::{Input, ROOM_STEADY_NS, RoomAction, RoomLevel};
+use consensus::{Payload, Timestamp};
+use replica::{Input, ROOM_STEADY_NS, RoomAction, RoomLevel, Space};
 
 use crate::broken::Broken;
 use crate::coverage::Met;
@@ -27,15 +27,22 @@ impl World {
         if !self.faults_over && self.rooms.rng.permille(100) {
             self.fill_up(node);
         }
-        let place = &mut self.nodes[node];
+        let place = &self.nodes[node];
         if !place.is_up() || place.paused {
             return Ok(());
         }
         let space = self.rooms.measure(node);
-        let has_room = space.usable_bytes >= NEEDED;
-        let since = place.room.since.unwrap_or_else(|| place.local(self.now));
-        place.room = Told { space: Some(space), since: has_room.then_some(since) };
         self.step(node, Input::Space(space))
+    }
+
+    /// What a node was told of its disk in a turn counts from then on.
+    pub(crate) fn note_room(&mut self, node: usize, now: Timestamp, space: Option<Space>) {
+        let room = &mut self.nodes[node].room;
+        if let Some(space) = space {
+            let since = room.since.unwrap_or(now);
+            let has_room = space.usable_bytes >= NEEDED;
+            *room = Told { space: Some(space), since: has_room.then_some(since), told_now: false };
+        }
     }
 
     fn fill_up(&mut self, node: usize) {
@@ -61,7 +68,8 @@ impl World {
         write: &consensus::Write,
     ) -> Result<(), Broken> {
         let place = &self.nodes[node];
-        let Some(space) = place.room.space.filter(|space| space.usable_bytes < NEEDED) else {
+        let told = place.room.space.filter(|_| !place.room.told_now);
+        let Some(space) = told.filter(|space| space.usable_bytes < NEEDED) else {
             return Ok(());
         };
         let at_its_end = space.usable_bytes < LEAST;
@@ -88,10 +96,10 @@ impl World {
     pub(crate) fn refused_for_room(&mut self, node: usize, deletions: bool) -> Result<(), Broken> {
         self.coverage.meet(Met::NoRoom);
         let place = &self.nodes[node];
-        let now = place.local(self.now);
+        let now = place.turns.now;
         let steady = place.room.since.is_some_and(|since| now.since(since) >= ROOM_STEADY_NS);
         let at_its_end = place.room.space.is_some_and(|space| space.usable_bytes < LEAST);
-        if steady || at_its_end == deletions {
+        if !place.room.told_now && (steady || at_its_end == deletions) {
             let why = format!("node {} refuses one with {:?}", place.id, place.room);
             return Err(Broken::new("a disk with room takes data", why));
         }

@@ -69,7 +69,9 @@ impl World {
     fn pause(&mut self, node: usize) {
         if self.nodes[node].is_up() && !self.nodes[node].paused {
             self.coverage.meet(Met::Pause);
-            self.nodes[node].paused = true;
+            let place = &mut self.nodes[node];
+            place.paused = true;
+            place.turns.frozen = self.habits.rng.permille(500).then(|| place.local(self.now));
             let life = self.nodes[node].life;
             let long = self.rng.between(1, 1_500) * MS;
             self.after(long, Happening::Resume { node, life });

@@ -9,6 +9,7 @@
 //! - No RocksDB and no sockets: what those do to real processes is tested with real processes.
 
 mod agenda;
+mod answers;
 mod broken;
 mod changes;
 mod coverage;
@@ -16,11 +17,13 @@ mod crash;
 mod crash_points;
 mod disk;
 mod dispatch;
+mod endings;
 pub mod explorer;
 mod faults;
 mod feeding;
 mod figure_3_7;
 mod full_disks;
+mod habits;
 mod hanging;
 pub mod history;
 mod inject;
@@ -32,6 +35,7 @@ pub mod museum;
 mod newcomers;
 mod node;
 mod oracle;
+mod quorum;
 mod requests;
 mod rng;
 mod rolling;
@@ -46,6 +50,8 @@ mod settings;
 mod shrink;
 mod snapshots;
 mod stream;
+mod turn;
+mod watch;
 mod workload;
 mod world;
 

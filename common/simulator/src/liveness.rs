@@ -275,7 +275,7 @@ impl World {
         for node in self.core.clone() {
             self.flush(node);
             let index = self.nodes[node].disk.flushed;
-            self.step(node, Input::Flushed { index, state_bytes: 0 })?;
+            self.step_at_once(node, Input::Flushed { index, state_bytes: 0 })?;
             let base = self.nodes[node].memory.base().index;
             let wanted = index.get().saturating_sub(self.profile.keep.entries);
             // A leader also keeps what follows a snapshot that it sent somebody who is not back.

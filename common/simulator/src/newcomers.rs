@@ -163,20 +163,27 @@ impl Changes {
                 && members.all(|(id, member)| next.member(*id) == Some(member))
         };
         let mut same: Vec<&mut Asked> = self.open.values_mut().filter(is_it).collect();
-        let place = same.iter().position(|asked| asked.expected == at);
+        let is_met = |asked: &Asked, (id, member): (&NodeId, &Member)| {
+            let Member { incarnation, address, .. } = member;
+            let known = before.member(*id);
+            let stays =
+                |known: &Member| (known.incarnation, &known.address) == (*incarnation, address);
+            known.is_some_and(stays) || asked.met.contains(&(*id, *incarnation, address.clone()))
+        };
+        // Two operators may ask for the same: then it is for the one whose newcomers are met.
+        let all_met = |asked: &Asked| next.members().iter().all(|member| is_met(asked, member));
+        let by_now = |asked: &&mut Asked| asked.expected == at;
+        let place = same.iter().position(|asked| by_now(asked) && all_met(asked));
+        let place = place.or_else(|| same.iter().position(by_now));
         let Some(asked) = place.map(|place| same.swap_remove(place)) else {
             return broken(SEEN, format!("nobody has asked for it who has seen that of {at}"));
         };
         asked.began = true;
         for (id, member) in next.members() {
-            let Member { incarnation, address, .. } = member;
-            let known = before.member(*id);
-            let stays = known.is_some_and(|known| {
-                (known.incarnation, &known.address) == (*incarnation, address)
-            });
-            if !stays && !asked.met.contains(&(*id, *incarnation, address.clone())) {
-                return broken(MET, format!("it has not met {id} at {address}"));
+            if !is_met(asked, (id, member)) {
+                return broken(MET, format!("it has not met {id} at {}", member.address));
             }
+            let known = before.member(*id);
             let mut earlier = oracle.configurations.iter().take_while(|(index, _)| *index <= at);
             let was = known.is_none() && earlier.any(|(_, past)| past.member(*id).is_some());
             if was && removed_end {

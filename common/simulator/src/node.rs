@@ -8,8 +8,9 @@ use consensus::{
     Message, NodeId, Payload, Raft, Restored, Term, Timestamp,
 };
 use replica::{Limits, Replica};
-use state_machine::{Host, MemoryStore};
+use state_machine::{Host, MemoryStore, QueryView};
 
+use crate::answers::Asked;
 use crate::broken::Broken;
 use crate::disk::{Disk, Lost};
 use crate::log::Log;
@@ -17,12 +18,16 @@ use crate::machine::Registers;
 use crate::rng::Rng;
 use crate::rooms::Told;
 use crate::stream::{Reading, Stream};
+use crate::turn::Turns;
+use crate::watch::Watch;
 
 /// What a paused node will find when it wakes.
 #[derive(Clone, Debug)]
 pub(crate) enum Late {
-    Message(NodeId, Message),
+    Message(NodeId, Incarnation, Message),
     Ask(replica::Input),
+    /// A question is answered.
+    Answer(Box<Asked>),
     DiskDone,
     /// A piece of old entries is read.
     Read(Box<Reading>),
@@ -72,8 +77,9 @@ pub(crate) struct Node {
     pub(crate) feeding: BTreeMap<NodeId, bool>,
     /// Snapshots that have arrived, and wait for a decision.
     pub(crate) offers: BTreeMap<u64, Box<Stream>>,
-    /// What the newest view of the state holds, and whether views are made with every batch.
-    pub(crate) view: (LogIndex, bool),
+    /// The newest view of the state, and whether views are made with every batch.
+    pub(crate) view: QueryView,
+    pub(crate) views: bool,
     /// The nodes that it talks to.
     pub(crate) peers: BTreeSet<NodeId>,
     /// How far the oracle has looked at the commit index.
@@ -82,6 +88,12 @@ pub(crate) struct Node {
     pub(crate) room: Told,
     pub(crate) paused: bool,
     pub(crate) backlog: Vec<Late>,
+    /// The loop: what has arrived there, and until when it is busy.
+    pub(crate) turns: Turns,
+    /// What the oracle has seen of it in this life.
+    pub(crate) watch: Watch,
+    /// The data directory that it had before it lost that.
+    pub(crate) former: Option<(Incarnation, Box<Disk>)>,
     /// The next time at which a wake-up is scheduled, in world time.
     pub(crate) wake: Option<Timestamp>,
     /// The disk is slow until then.
@@ -94,11 +106,6 @@ pub(crate) struct Node {
 impl Node {
     /// Makes a first member, or a node that belongs to no cluster yet.
     pub(crate) fn new(id: NodeId, configuration: Option<&Configuration>, drift_ppm: i64) -> Self {
-        let first = |configuration: &Configuration| {
-            let id = EntryId { term: Term::new(1), index: LogIndex::new(1) };
-            let payload = Payload::Configuration(configuration.clone());
-            Entry { id, stamp: ClusterTime::ZERO, payload }
-        };
         let term = configuration.map_or(Term::ZERO, |_| Term::new(1));
         let log = configuration.map(first).into_iter().collect();
         let disk = Disk::new(log, HardState { term, voted_for: None });
@@ -116,12 +123,16 @@ impl Node {
             sending: BTreeMap::new(),
             feeding: BTreeMap::new(),
             offers: BTreeMap::new(),
-            view: (LogIndex::ZERO, false),
+            view: host(MemoryStore::new()).view(),
+            views: false,
             peers: BTreeSet::new(),
             seen_commit: LogIndex::ZERO,
             room: Told::default(),
             paused: false,
             backlog: Vec::new(),
+            turns: Turns::default(),
+            watch: Watch::default(),
+            former: None,
             wake: None,
             stalled: Timestamp::ZERO,
             drift_ppm,
@@ -218,8 +229,10 @@ impl Node {
         self.feeding.clear();
         self.offers.clear();
         self.peers.clear();
-        self.view = (self.applied(), false);
+        (self.view, self.views) = (self.host.view(), false);
         self.backlog.clear();
+        self.turns = Turns::default();
+        self.watch = Watch::new(self.local(now));
         self.room = Told::default();
         self.paused = false;
         self.wake = None;
@@ -232,15 +245,28 @@ impl Node {
         self.replica = None;
         let lost = self.disk.crash(rng);
         self.backlog.clear();
+        self.turns = Turns::default();
         self.life += 1;
         lost
     }
 
     /// Replaces the data directory by an empty one.
     pub(crate) fn wipe(&mut self) {
-        self.disk = Disk::new(Vec::new(), HardState::default());
+        let disk = std::mem::replace(&mut self.disk, Disk::new(Vec::new(), HardState::default()));
+        self.former = Some((self.incarnation, Box::new(disk)));
         self.incarnation = Incarnation::new(self.incarnation.get() + 1_000);
         self.wiped = true;
+    }
+
+    /// Returns the data directory that a configuration counts for this node, if that is one of its
+    /// own: the present one, or the one that it has lost.
+    pub(crate) fn directory(&self, configuration: &Configuration) -> Option<&Disk> {
+        let incarnation = configuration.member(self.id)?.incarnation;
+        if incarnation == self.incarnation {
+            return Some(&self.disk);
+        }
+        let former = self.former.as_ref().filter(|(former, _)| *former == incarnation);
+        former.map(|(_, disk)| &**disk)
     }
 
     /// Makes the state durable.
@@ -260,6 +286,13 @@ pub(crate) enum Start {
     Installs,
     /// It found a snapshot that its log does not wait for.
     DropsSnapshot,
+}
+
+/// The first entry of a cluster's log.
+pub(crate) fn first(configuration: &Configuration) -> Entry {
+    let id = EntryId { term: Term::new(1), index: LogIndex::new(1) };
+    let payload = Payload::Configuration(configuration.clone());
+    Entry { id, stamp: ClusterTime::ZERO, payload }
 }
 
 /// Opens a state.

@@ -5,14 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use consensus::{
-    Body, Entry, EntryId, LogIndex, Message, NodeId, Payload, RequestId, SnapshotMeta, Tally, Term,
+    Body, Entry, EntryId, LogIndex, Message, NodeId, Payload, RequestId, SnapshotMeta, Term,
     Verdict,
 };
 
+use state_machine::QueryView;
+
 use crate::broken::Broken;
 use crate::coverage::{Coverage, Met};
+use crate::disk::Disk;
 use crate::ledger::Ledger;
-use crate::node::Node;
+use crate::log::Log;
+use crate::node::{self, Node};
+use crate::quorum::{self, content, votes};
 use crate::workload::Clients;
 
 /// Which of a node's logs is looked at.
@@ -33,6 +38,8 @@ pub(crate) struct Oracle {
     contents: BTreeMap<EntryId, (u64, Term)>,
     leaders: BTreeMap<Term, NodeId>,
     votes: BTreeMap<(NodeId, Term), NodeId>,
+    /// Who said to whom that it would have its vote in a term (§9.6).
+    pre_votes: BTreeSet<(NodeId, NodeId, Term)>,
     pub(crate) matched: BTreeMap<(NodeId, Term, NodeId), LogIndex>,
     /// The members that each leader feeds, by its latest configuration.
     pub(crate) members: BTreeMap<NodeId, BTreeSet<NodeId>>,
@@ -42,8 +49,9 @@ pub(crate) struct Oracle {
     pub(crate) answers: BTreeMap<LogIndex, Bytes>,
     /// What sessions were promised.
     ledger: Ledger,
-    /// A number over the state behind each index at which some node stopped applying.
-    states: BTreeMap<LogIndex, u64>,
+    /// Numbers over the state behind each index at which some node stopped applying: all of it,
+    /// and what views show of the machine.
+    states: BTreeMap<LogIndex, (u64, u64)>,
     /// The configurations among the committed entries.
     pub(crate) configurations: Vec<(LogIndex, consensus::Configuration)>,
     /// Those that were ever appended at places of which nobody knows yet what will stand there.
@@ -55,8 +63,9 @@ pub(crate) struct Oracle {
 impl Oracle {
     /// Begins with a cluster of this configuration, which is the first entry of its members' logs.
     pub(crate) fn new(initial: &consensus::Configuration) -> Self {
-        let undecided = vec![(LogIndex::new(1), initial.clone())];
-        Self { undecided, ..Self::default() }
+        let (mut oracle, first) = (Self::default(), node::first(initial));
+        oracle.appended(EntryId::ZERO, &[first]).expect("nothing is known yet");
+        oracle
     }
 
     /// Entries are appended to a log (log matching, §3.5).
@@ -79,29 +88,35 @@ impl Oracle {
         Ok(())
     }
 
+    /// A node has led, if only for a moment (election safety, §3.4).
+    pub(crate) fn led(&mut self, node: NodeId, term: Term) -> Result<(), Broken> {
+        let first = *self.leaders.entry(term).or_insert(node);
+        if first == node {
+            return Ok(());
+        }
+        let why = format!("nodes {first} and {node} lead term {term}");
+        Err(Broken::new("one leader a term (§3.4)", why))
+    }
+
     /// A node leads (election safety §3.4, leader completeness §3.6).
     pub(crate) fn leads(&mut self, node: &Node, term: Term) -> Result<(), Broken> {
-        let first = *self.leaders.entry(term).or_insert(node.id);
-        if first != node.id {
-            let why = format!("nodes {first} and {} lead term {term}", node.id);
-            return Err(Broken::new("one leader a term (§3.4)", why));
-        }
+        self.led(node.id, term)?;
         let replica = node.replica.as_ref().expect("it was stepped");
         let status = replica.status();
         let uncommitted = status.configuration_index > status.commit;
         let before = node.memory.configuration_before(status.configuration_index).1;
-        let leaving = uncommitted && before.is_some_and(|before| before.is_voter(node.id));
+        let leaving = uncommitted && before.is_some_and(|before| votes(before, node.id));
         let learns = status.configuration.learners().contains(&node.id);
-        if !status.configuration.is_voter(node.id) && !leaving && !learns {
+        if !votes(status.configuration, node.id) && !leaving && !learns {
             let why = format!("node {} leads term {term}, and is no member", node.id);
             return Err(Broken::new("only members lead (§4.2.2)", why));
         }
         let own = node.disk.hard_state;
         let voted = |voter: NodeId| match voter == node.id {
-            true => Some(own.term == term && own.voted_for == Some(node.id)),
-            false => Some(self.votes.get(&(voter, term)) == Some(&node.id)),
+            true => own.term == term && own.voted_for == Some(node.id),
+            false => self.votes.get(&(voter, term)) == Some(&node.id),
         };
-        if status.configuration.voters().tally(voted) != Tally::Won {
+        if !quorum::decides(status.configuration.voters(), voted) {
             let why = format!("node {} leads term {term} without them", node.id);
             return Err(Broken::new("leaders have the votes of a quorum (§3.4)", why));
         }
@@ -118,16 +133,21 @@ impl Oracle {
     /// Says whether a node has this entry, in its log or in the state that the log begins behind:
     /// there only if it is committed.
     pub(crate) fn holds(&self, node: &Node, id: EntryId, place: Place) -> bool {
-        let log = match place {
-            Place::Memory => &node.memory,
-            Place::Disk => &node.disk.log,
-        };
-        let covered = match place {
-            Place::Memory => true,
-            Place::Disk => node.disk.is_covered(),
-        };
+        match place {
+            Place::Memory => self.is_in(&node.memory, id),
+            Place::Disk => self.is_on(&node.disk, id),
+        }
+    }
+
+    /// Says whether a data directory holds this entry.
+    fn is_on(&self, disk: &Disk, id: EntryId) -> bool {
+        let below = id.index < disk.log.base().index || disk.log.base() == id;
+        (!below || disk.is_covered()) && self.is_in(&disk.log, id)
+    }
+
+    fn is_in(&self, log: &Log, id: EntryId) -> bool {
         if id.index < log.base().index || log.base() == id {
-            return covered && self.committed_at(id.index) == Some(id);
+            return self.committed_at(id.index) == Some(id);
         }
         log.id(id.index) == Some(id)
     }
@@ -179,7 +199,11 @@ impl Oracle {
                 }
             }
             Body::Appended { matched, .. } => {
+                let own = node.replica.as_ref().expect("it was stepped").raft().term();
+                // In the same turn a newer leader may have cut what was acknowledged to this one.
+                let older = said.term < own && node.disk.last().index >= *matched;
                 let durable = matched.get() == 0
+                    || older
                     || self
                         .believed(node, *matched)
                         .is_some_and(|id| self.holds(node, id, Place::Disk));
@@ -191,6 +215,9 @@ impl Oracle {
                 if !self.holds(node, *last, Place::Disk) || on_disk.term < said.term {
                     return Err(early(node, "that it holds a snapshot", said));
                 }
+            }
+            Body::PreVote { verdict: Verdict::Granted } => {
+                self.pre_votes.insert((node.id, to, said.term));
             }
             Body::RequestPreVote { .. }
             | Body::PreVote { .. }
@@ -244,13 +271,16 @@ impl Oracle {
             return Err(Broken::new("match never moves back (§3.5)", why));
         }
         *known = matched;
-        // A newer leader may have cut what the follower had told this one; and a directory that was
-        // made anew does not know what the old one said.
-        if matched.get() == 0 || follower.disk.hard_state.term > term || follower.wiped {
+        // A newer leader may have cut what the follower had told this one.
+        let raft = leader.replica.as_ref().expect("it believes").raft();
+        let Some(disk) = follower.directory(raft.configuration()) else {
+            return Ok(());
+        };
+        if matched.get() == 0 || disk.hard_state.term > term {
             return Ok(());
         }
         let own = self.believed(leader, matched);
-        if own.is_none_or(|id| !self.holds(follower, id, Place::Disk)) {
+        if own.is_none_or(|id| !self.is_on(disk, id)) {
             let why = format!(
                 "leader {} in term {term} counts {} up to {matched}, where their logs differ",
                 leader.id, follower.id
@@ -265,7 +295,7 @@ impl Oracle {
         &mut self,
         nodes: &[Node],
         who: usize,
-        (term, to): (Term, LogIndex),
+        (term, to, counts_by): (Term, LogIndex, Option<&consensus::Configuration>),
         clients: &Clients,
     ) -> Result<(), Broken> {
         let node = &nodes[who];
@@ -287,7 +317,7 @@ impl Oracle {
                 }
                 continue;
             }
-            self.commits_first(nodes, node, entry, term, clients)?;
+            self.commits_first(nodes, node, entry, (term, counts_by), clients)?;
         }
         Ok(())
     }
@@ -298,20 +328,25 @@ impl Oracle {
         nodes: &[Node],
         node: &Node,
         entry: &Entry,
-        term: Term,
+        (term, counts_by): (Term, Option<&consensus::Configuration>),
         clients: &Clients,
     ) -> Result<(), Broken> {
+        // Only a leader counts. It goes by what was in force then: this turn may have brought more.
+        let Some(configuration) = counts_by else {
+            let why = format!("node {} commits {} before its leader did", node.id, entry.id);
+            return Err(Broken::new("leaders commit (§3.6)", why));
+        };
         let holds = |id: NodeId| {
             let holder = nodes.iter().find(|node| node.id == id);
-            // What a lost disk has held was counted rightly.
-            Some(holder.is_some_and(|n| n.wiped || self.holds(n, entry.id, Place::Disk)))
+            let disk = holder.and_then(|holder| holder.directory(configuration));
+            disk.is_some_and(|disk| self.is_on(disk, entry.id))
         };
-        let replica = node.replica.as_ref().expect("it was stepped");
-        let voters = replica.raft().status().configuration.voters();
-        if voters.tally(holds) != Tally::Won {
+        if !quorum::decides(configuration.voters(), holds) {
             let why = format!(
-                "node {} commits {} without a quorum of disks in {voters:?}",
-                node.id, entry.id
+                "node {} commits {} without a quorum of disks in {:?}",
+                node.id,
+                entry.id,
+                configuration.voters()
             );
             return Err(Broken::new("committed is durable on a quorum (§3.6)", why));
         }
@@ -371,13 +406,54 @@ impl Oracle {
             }
         }
         let index = node.applied();
-        let view = node.host.view();
-        let state = view.digest().expect("memory does not fail") ^ node.host.time().get();
-        if *self.states.entry(index).or_insert(state) != state {
+        let whole = quorum::whole(node.host.store());
+        let (known, _) =
+            *self.states.entry(index).or_insert_with(|| (whole, seen(&node.host.view())));
+        if known != whole {
             let why = format!("node {} has another state at {index} than others", node.id);
             return Err(Broken::new("states behind the same entry are the same (§2.1)", why));
         }
         Ok(())
+    }
+
+    /// A node answers from a view: it shows what all have there.
+    pub(crate) fn views(&self, node: NodeId, view: &QueryView) -> Result<(), Broken> {
+        let index = view.applied();
+        if self.states.get(&index).is_none_or(|(_, known)| *known == seen(view)) {
+            return Ok(());
+        }
+        let why = format!("node {node} shows another state at {index} than others have");
+        Err(Broken::new("a view shows the state behind its entry (§6.4)", why))
+    }
+
+    /// A node takes an entry for one that is committed at `index`.
+    pub(crate) fn is_committed(
+        &self,
+        node: NodeId,
+        entry: &Entry,
+        index: LogIndex,
+    ) -> Result<(), Broken> {
+        let known = self.contents.get(&entry.id).map(|(known, _)| *known);
+        if self.committed_at(index) == Some(entry.id) && known == Some(content(entry)) {
+            return Ok(());
+        }
+        let why = format!("node {node} takes {entry:?} for the entry at {index}");
+        Err(Broken::new("what is in memory is what the log holds", why))
+    }
+
+    /// A node campaigns of its own accord: enough voters have said that it would win (§9.6).
+    pub(crate) fn may_campaign(
+        &self,
+        node: NodeId,
+        term: Term,
+        configuration: &consensus::Configuration,
+    ) -> Result<(), Broken> {
+        let would = |voter| voter == node || self.pre_votes.contains(&(voter, node, term));
+        if quorum::decides(configuration.voters(), would) {
+            return Ok(());
+        }
+        let why = format!("node {node} campaigns in term {term}, and nobody said that it may");
+        Err(Broken::new("who campaigns has asked before (§9.6)", why))
     }
 
     /// A node believes that it was removed: that must be committed.
@@ -440,13 +516,7 @@ fn early(node: &Node, what: &str, said: &Message) -> Broken {
     Broken::new("promises are durable (§3.8)", why)
 }
 
-/// A number for what an entry holds (FNV-1a).
-fn content(entry: &Entry) -> u64 {
-    let (kind, bytes): (u64, &[u8]) = match &entry.payload {
-        Payload::Noop => (1, &[]),
-        Payload::Command(command) => (2, command),
-        Payload::Configuration(_) => (3, &[]),
-    };
-    let start = (0xcbf2_9ce4_8422_2325 ^ kind).wrapping_mul(0x0100_0000_01b3) ^ entry.stamp.get();
-    bytes.iter().fold(start, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+/// A number for what a view shows.
+fn seen(view: &QueryView) -> u64 {
+    view.digest().expect("memory does not fail") ^ view.time().get()
 }

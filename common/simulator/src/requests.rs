@@ -25,7 +25,23 @@ impl World {
             1 | 2 => self.previous_leader,
             _ => self.leader,
         };
-        let burst = if self.rng.permille(150) { self.rng.between(2, 12) } else { 1 };
+        let flood = !self.faults_over && self.habits.rng.permille(self.habits.floods);
+        let burst = if flood {
+            self.coverage.meet(Met::Flood);
+            self.habits.rng.between(30, 600)
+        } else if self.rng.permille(150) {
+            self.rng.between(2, 12)
+        } else {
+            1
+        };
+        if burst == 1 {
+            return self.ask_some(node, 1);
+        }
+        self.at_the_same_time(node, |world| world.ask_some(node, burst))
+    }
+
+    /// Clients and operators ask a node for something.
+    fn ask_some(&mut self, node: usize, burst: u64) -> Result<(), Broken> {
         if self.rng.permille(self.profile.changes) {
             self.change_members()?;
         }
@@ -56,8 +72,15 @@ impl World {
         let input = if read {
             let floor = self.clients.floor();
             let token = self.rng.permille(100) && !self.faults_over;
-            let consistency =
-                if token { Consistency::AtLeast(floor) } else { Consistency::Linearizable };
+            let stale = !self.faults_over && self.habits.rng.permille(40);
+            let consistency = match (token, stale) {
+                (_, true) => Consistency::Stale,
+                (true, false) => Consistency::AtLeast(floor),
+                (false, false) => Consistency::Linearizable,
+            };
+            if stale {
+                self.clients.takes_anything(request);
+            }
             Input::Query { request, query: Bytes::new(), consistency }
         } else {
             let command = Clients::command(request);

@@ -44,6 +44,8 @@ pub(crate) struct Told {
     pub(crate) space: Option<Space>,
     /// Since when there is room, by the node's clock.
     pub(crate) since: Option<Timestamp>,
+    /// It was told in this very turn, before or behind what was decided by it.
+    pub(crate) told_now: bool,
 }
 
 impl Rooms {

@@ -145,7 +145,9 @@ impl World {
         if to != node && term == message.term.next() {
             self.coverage.meet(Met::OrderOvertaken);
             let delay = self.scenarios.rng.between(MS / 20, MS / 4);
-            self.after(delay, Happening::Deliver { from, to, message });
+            let sender = self.nodes.iter().find(|node| node.id == from);
+            let incarnation = sender.expect("it gave the order").incarnation;
+            self.after(delay, Happening::Deliver { from, incarnation, to, message });
         }
     }
 }

@@ -77,7 +77,10 @@ impl World {
 
 /// Says whether something happens again and again by itself.
 fn repeats(happening: &Happening) -> bool {
-    matches!(happening, Happening::Fault | Happening::Request | Happening::Measure { .. })
+    matches!(
+        happening,
+        Happening::Fault | Happening::Trouble | Happening::Request | Happening::Measure { .. }
+    )
 }
 
 /// Returns the node and the life of it that something is for.
@@ -87,6 +90,10 @@ fn life(happening: &Happening) -> Option<(usize, u32)> {
         | Happening::DiskDone { node, life }
         | Happening::Applied { node, life }
         | Happening::Read(node, life, _)
+        | Happening::Answer(node, life, _)
+        | Happening::Turn { node, life }
+        | Happening::Ends { node, life }
+        | Happening::GiveBack { node, life, .. }
         | Happening::Flush { node, life }
         | Happening::Flushed { node, life, .. }
         | Happening::Sent { node, life, .. }
@@ -100,6 +107,7 @@ fn life(happening: &Happening) -> Option<(usize, u32)> {
         }
         Happening::Deliver { .. }
         | Happening::Fault
+        | Happening::Trouble
         | Happening::Figure37
         | Happening::Request
         | Happening::Measure { .. }
@@ -115,11 +123,12 @@ pub(crate) fn key(happening: &Happening) -> u64 {
     std::mem::discriminant(happening).hash(&mut hasher);
     life(happening).map(|(node, _)| node).hash(&mut hasher);
     match happening {
-        Happening::Deliver { from, to, message } => {
+        Happening::Deliver { from, to, message, incarnation: _ } => {
             (from, to, message.term, std::mem::discriminant(&message.body)).hash(&mut hasher);
         }
         Happening::Arrives(stream) | Happening::Received(stream) => stream.to.hash(&mut hasher),
         Happening::Sent { to, .. } => to.hash(&mut hasher),
+        Happening::GiveBack { to, .. } => to.hash(&mut hasher),
         Happening::Met { request, .. } => request.hash(&mut hasher),
         Happening::Unreachable { peer, .. } => peer.hash(&mut hasher),
         Happening::Measure { node } => node.hash(&mut hasher),
@@ -128,6 +137,10 @@ pub(crate) fn key(happening: &Happening) -> u64 {
         | Happening::DiskDone { .. }
         | Happening::Applied { .. }
         | Happening::Read(..)
+        | Happening::Answer(..)
+        | Happening::Turn { .. }
+        | Happening::Ends { .. }
+        | Happening::Trouble
         | Happening::Flush { .. }
         | Happening::Flushed { .. }
         | Happening::Made { .. }

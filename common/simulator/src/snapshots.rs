@@ -10,7 +10,7 @@ use crate::changes::CHANGE;
 use crate::coverage::Met;
 use crate::disk::Snapshot;
 use crate::faults::MS;
-use crate::node::{Late, Task, host};
+use crate::node::{Late, Node, Task, host};
 use crate::stream::Stream;
 use crate::world::{Happening, STATE_BYTES, World};
 
@@ -180,23 +180,13 @@ impl World {
         self.coverage.meet(Met::SnapshotReceived);
         let node = &mut self.nodes[to];
         node.disk.keep(snapshot.clone());
-        let (own, life) = (node.replica.as_ref().map(|r| r.raft().term()), node.life);
+        let own = node.replica.as_ref().map(|replica| replica.raft().term());
         if own.is_some_and(|own| own > term) {
             self.coverage.meet(Met::SnapshotOfOldLeader);
         }
-        let kept = node.memory.id(meta.last.index) == Some(meta.last);
         let from = self.nodes[stream.from].id;
-        let news = SnapshotNews::Received { from, term, meta: Some(meta.clone()) };
+        let news = SnapshotNews::Received { from, term, meta: Some(meta) };
         self.step(to, Input::Snapshot(news))?;
-        let node = &mut self.nodes[to];
-        if node.life == life {
-            let installing = node.replica.as_ref().and_then(|r| r.raft().installing());
-            self.coverage.meet(match installing {
-                Some(wanted) if *wanted == meta && kept => Met::SnapshotKeepsLog,
-                Some(wanted) if *wanted == meta => Met::SnapshotDropsLog,
-                Some(_) | None => Met::SnapshotUnwanted,
-            });
-        }
         self.tell_sender(stream, Transfer::Delivered);
         Ok(())
     }
@@ -209,6 +199,7 @@ impl World {
             }
             Late::Message(..)
             | Late::Ask(_)
+            | Late::Answer(_)
             | Late::DiskDone
             | Late::Read(_)
             | Late::Applied
@@ -256,8 +247,9 @@ impl World {
 
     /// There is a view of the present state.
     fn view(&mut self, at: usize) -> Result<(), Broken> {
-        let applied = self.nodes[at].applied();
-        self.nodes[at].view.0 = applied;
+        let node = &mut self.nodes[at];
+        node.view = node.host.view();
+        let applied = node.view.applied();
         self.step(at, Input::Viewed { applied })
     }
 
@@ -293,22 +285,22 @@ impl World {
         if !self.nodes[at].tasks.is_empty() {
             self.schedule_apply(at);
         }
+        if self.task_fails(at, &task) {
+            return Ok(());
+        }
         match task {
             Task::Install(last) => self.install(at, last),
             Task::View => self.view(at),
             Task::Checkpoint => self.checkpoint(at),
             Task::Apply(to, entries) => {
                 let node = &self.nodes[at];
-                let range = node.applied().next()..to.next();
-                let entries = entries.or_else(|| Some(node.memory.range(range)?.to_vec()));
-                // What was read early may follow something that was not read in time.
-                let follows = |entries: &Vec<Entry>| {
-                    entries.first().is_some_and(|first| first.id.index == node.applied().next())
-                };
-                let Some(entries) = entries.filter(follows) else {
+                let Some(entries) = whole(node, to, entries) else {
                     return self.overtaken(at, to);
                 };
                 self.oracle.applies(node, to)?;
+                for entry in &entries {
+                    self.oracle.is_committed(node.id, entry, entry.id.index)?;
+                }
                 let responses = self.nodes[at].host.apply(&entries);
                 let responses = responses.map_err(|error| {
                     Broken::new("entries are applied in order", error.to_string())
@@ -318,7 +310,7 @@ impl World {
                     self.flush(at);
                 }
                 let life = self.nodes[at].life;
-                if self.nodes[at].view.1 {
+                if self.nodes[at].views {
                     self.view(at)?;
                 }
                 if self.nodes[at].life != life {
@@ -337,7 +329,27 @@ impl World {
             self.coverage.meet(Met::ApplyOvertaken);
             return Ok(());
         }
-        let why = format!("node {} lacks what it shall apply up to {to}", node.id);
+        let why = format!(
+            "node {} has applied {}, its log begins behind {}: it lacks what it shall apply up to {to}",
+            node.id,
+            node.applied(),
+            node.memory.base()
+        );
         Err(Broken::new("what is to be applied is in the log", why))
     }
+}
+
+/// Returns what is to be applied up to `to`: what was at hand, and the rest from the log. What was
+/// at hand may follow something that was not read in time.
+fn whole(node: &Node, to: LogIndex, at_hand: Option<Vec<Entry>>) -> Option<Vec<Entry>> {
+    let next = node.applied().next();
+    let mut entries = at_hand.unwrap_or_default();
+    if entries.first().is_some_and(|first| first.id.index != next) {
+        return None;
+    }
+    let begin = entries.last().map_or(next, |last| last.id.index.next());
+    if begin <= to {
+        entries.extend_from_slice(node.memory.range(begin..to.next())?);
+    }
+    Some(entries)
 }

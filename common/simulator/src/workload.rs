@@ -17,6 +17,8 @@ pub(crate) struct Asked {
     /// A read must see everything up to here: what was acknowledged before it began.
     floor: LogIndex,
     read: bool,
+    /// Whether it may see any state.
+    stale: bool,
 }
 
 /// All clients' knowledge.
@@ -37,8 +39,15 @@ impl Clients {
     pub(crate) fn ask(&mut self, node: NodeId, read: bool) -> RequestId {
         self.next += 1;
         let request = RequestId::new(self.next);
-        self.asked.insert(request, Asked { node, floor: self.floor, read });
+        self.asked.insert(request, Asked { node, floor: self.floor, read, stale: false });
         request
+    }
+
+    /// A read may see any state.
+    pub(crate) fn takes_anything(&mut self, request: RequestId) {
+        if let Some(asked) = self.asked.get_mut(&request) {
+            (asked.floor, asked.stale) = (LogIndex::ZERO, true);
+        }
     }
 
     /// The command of a request: its number, so that contents tell who wrote them.
@@ -73,7 +82,10 @@ impl Clients {
             let why = format!("node {} read at {applied}, acknowledged was {floor}", asked.node);
             return Err(Broken::new("reads are not stale (§6.4)", why));
         }
-        self.floor = self.floor.max(applied);
+        // What a stale read has shown binds nobody.
+        if !asked.stale {
+            self.floor = self.floor.max(applied);
+        }
         self.reads_done += 1;
         Ok(())
     }

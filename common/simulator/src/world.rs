@@ -3,30 +3,28 @@
 use std::collections::BTreeSet;
 
 use consensus::{
-    Body, Configuration, Event, Input as Raw, LogIndex, Majority, Message, NodeId, RequestId,
-    RoleKind, Timestamp, Voters,
+    Configuration, Incarnation, Input as Raw, LogIndex, Majority, Message, NodeId, RequestId,
+    Timestamp, Voters,
 };
 use replica::{Input, SnapshotNews, Transfer};
 
 use crate::agenda::Agenda;
+use crate::answers::Asked;
 use crate::broken::Broken;
-use crate::coverage::{Coverage, Met};
-use crate::crash_points;
+use crate::coverage::Coverage;
 use crate::disk::Snapshot;
 use crate::faults::{MS, Profile};
+use crate::habits::Habits;
 use crate::newcomers::Changes;
 use crate::node::{Late, Node, member};
 use crate::oracle::Oracle;
 use crate::rng::Rng;
 use crate::rooms::Rooms;
-use crate::scenarios::{Figure37, Scenarios, Trigger};
+use crate::scenarios::{Figure37, Scenarios};
 use crate::sessions::Sessions;
 use crate::settings::{Clocks, Settings};
 use crate::stream::{Reading, Stream};
 use crate::workload::Clients;
-
-/// How long after its election a leader is young.
-const YOUNG_NS: u64 = 20 * MS;
 
 /// What a state takes on the disk: of no consequence here, where the profile says what is kept.
 pub(crate) const STATE_BYTES: u64 = 64;
@@ -36,6 +34,8 @@ pub(crate) const STATE_BYTES: u64 = 64;
 pub(crate) enum Happening {
     Deliver {
         from: NodeId,
+        /// The data directory that spoke.
+        incarnation: Incarnation,
         to: usize,
         message: Message,
     },
@@ -52,6 +52,26 @@ pub(crate) enum Happening {
         life: u32,
     },
     Read(usize, u32, Box<Reading>),
+    /// A node's loop is free again, and takes what has arrived meanwhile.
+    Turn {
+        node: usize,
+        life: u32,
+    },
+    /// A question is answered from a view.
+    Answer(usize, u32, Box<Asked>),
+    /// A process ends that was told to, or must.
+    Ends {
+        node: usize,
+        life: u32,
+    },
+    /// A leader gives leadership back.
+    GiveBack {
+        node: usize,
+        life: u32,
+        to: usize,
+    },
+    /// Something that is no fault of the network's happens, by the seed's habits.
+    Trouble,
     /// A node's state becomes durable.
     Flush {
         node: usize,
@@ -128,6 +148,7 @@ pub(crate) struct World {
     pub(crate) now: Timestamp,
     pub(crate) rng: Rng,
     pub(crate) profile: Profile,
+    pub(crate) habits: Habits,
     pub(crate) nodes: Vec<Node>,
     pub(crate) oracle: Oracle,
     pub(crate) clients: Clients,
@@ -171,6 +192,7 @@ impl World {
         if settings.clocks == Clocks::FurtherThanTold {
             profile.run_clocks_apart();
         }
+        let mut habits = Habits::draw(seed, &mut profile);
         let scenarios = Scenarios::draw(seed, &profile);
         let first = profile.voters + profile.learners;
         let ids: Vec<NodeId> = (1..=first + profile.spares).filter_map(NodeId::new).collect();
@@ -183,10 +205,7 @@ impl World {
         );
         let configuration = configuration.expect("distinct ids");
         let ppm = profile.drift_ppm;
-        let mut drift = || {
-            let drift = rng.between(0, 2 * ppm);
-            i64::try_from(drift).expect("small") - i64::try_from(ppm).expect("small")
-        };
+        let mut drift = || habits.drift(rng.between(0, 2 * ppm), ppm);
         let initial = |id: &NodeId| members.contains(id).then_some(&configuration);
         let mut nodes: Vec<Node> =
             ids.iter().map(|id| Node::new(*id, initial(id), drift())).collect();
@@ -197,6 +216,7 @@ impl World {
             now: Self::START,
             rng,
             profile,
+            habits,
             nodes,
             oracle: Oracle::new(&configuration),
             clients: Clients::default(),
@@ -231,6 +251,7 @@ impl World {
         self.measure_all();
         self.after(self.profile.fault_ns, Happening::Fault);
         self.after(self.profile.request_ns, Happening::Request);
+        self.after(self.habits.trouble_ns, Happening::Trouble);
         Ok(())
     }
 
@@ -275,18 +296,18 @@ impl World {
 
     fn happen(&mut self, happening: Happening) -> Result<(), Broken> {
         match happening {
-            Happening::Deliver { from, to, message } => {
+            Happening::Deliver { from, incarnation, to, message } => {
                 if self.cut.contains(&(from, self.nodes[to].id)) || !self.nodes[to].is_up() {
                     return Ok(());
                 }
                 if let Some(until) = self.hears_at(to) {
-                    self.at(until, Happening::Deliver { from, to, message });
+                    self.at(until, Happening::Deliver { from, incarnation, to, message });
                     return Ok(());
                 }
                 if self.is_turned_away(from, to) {
                     return self.tell_removed(from, to);
                 }
-                self.meet(to, Late::Message(from, message))
+                self.meet(to, Late::Message(from, incarnation, message))
             }
             Happening::Wake { node, life } => {
                 if self.nodes[node].life != life || self.nodes[node].wake != Some(self.now) {
@@ -295,6 +316,11 @@ impl World {
                 self.nodes[node].wake = None;
                 self.meet(node, Late::Due)
             }
+            Happening::Turn { node, life } => self.loop_is_free(node, life),
+            Happening::Answer(node, life, asked) => self.if_alive(node, life, Late::Answer(asked)),
+            Happening::Ends { node, life } => self.end(node, life),
+            Happening::GiveBack { node, life, to } => self.given_back(node, life, to),
+            Happening::Trouble => self.trouble(),
             Happening::DiskDone { node, life } => self.if_alive(node, life, Late::DiskDone),
             Happening::Read(node, life, read) => self.if_alive(node, life, Late::Read(read)),
             Happening::Applied { node, life } => self.if_alive(node, life, Late::Applied),
@@ -347,21 +373,11 @@ impl World {
         }
     }
 
-    fn if_alive(&mut self, node: usize, life: u32, late: Late) -> Result<(), Broken> {
+    pub(crate) fn if_alive(&mut self, node: usize, life: u32, late: Late) -> Result<(), Broken> {
         if self.nodes[node].life == life {
             return self.meet(node, late);
         }
         self.lose(&late);
-        Ok(())
-    }
-
-    pub(crate) fn resume(&mut self, node: usize) -> Result<(), Broken> {
-        self.nodes[node].paused = false;
-        let (life, backlog) =
-            (self.nodes[node].life, std::mem::take(&mut self.nodes[node].backlog));
-        for late in backlog {
-            self.if_alive(node, life, late)?;
-        }
         Ok(())
     }
 
@@ -372,116 +388,17 @@ impl World {
             return Ok(());
         }
         match late {
-            Late::Message(from, message) => {
-                let appended = matches!(message.body, Body::Appended { .. });
-                let incarnation = self.incarnation(from);
-                self.step(node, Input::Raft(Raw::Receive { from, incarnation, message }))?;
-                if appended { self.check_match(node, from) } else { Ok(()) }
+            Late::Message(from, incarnation, message) => {
+                self.step(node, Input::Raft(Raw::Receive { from, incarnation, message }))
             }
             Late::Ask(input) => self.step(node, input),
-            Late::DiskDone => {
-                let Some((write, more)) = self.nodes[node].disk.done() else {
-                    return Ok(());
-                };
-                if more {
-                    self.schedule_disk(node);
-                }
-                self.durable(node)?;
-                self.step(node, Input::Raft(Raw::Persisted { write }))
-            }
+            Late::Answer(asked) => self.answer_from(node, *asked),
+            Late::DiskDone => self.disk_done(node),
             Late::Read(reading) => self.send_piece(node, *reading),
             Late::Applied => self.work(node),
             Late::Arrived(stream) => self.offered(stream),
             Late::Received(stream) => self.receive_snapshot(&stream),
-            Late::Due => {
-                let local = self.nodes[node].local(self.now);
-                let deadline = self.nodes[node].replica.as_ref().and_then(|r| r.deadline());
-                match deadline {
-                    Some((at, timer)) if at <= local => {
-                        self.step(node, Input::Raft(Raw::Timeout(timer)))
-                    }
-                    Some(_) | None => {
-                        self.schedule_wake(node);
-                        Ok(())
-                    }
-                }
-            }
+            Late::Due => self.due(node),
         }
-    }
-
-    /// The data directory that speaks for a node now.
-    fn incarnation(&self, id: NodeId) -> consensus::Incarnation {
-        let node = self.nodes.iter().find(|node| node.id == id).expect("every sender is a node");
-        node.incarnation
-    }
-
-    /// Steps a node, drains it and hands its lanes on.
-    pub(crate) fn step(&mut self, node: usize, input: Input) -> Result<(), Broken> {
-        let local = self.nodes[node].local(self.now);
-        let Some(replica) = self.nodes[node].replica.as_mut() else {
-            return Ok(());
-        };
-        let before = replica.raft().clone();
-        let received =
-            matches!(input, Input::Snapshot(SnapshotNews::Received { meta: Some(_), .. }));
-        replica.step(local, input);
-        let mut lanes = replica.drain(local);
-        let raft = replica.raft();
-        raft.check_state();
-        raft.check_transition(&before);
-        let received = received && raft.installing().is_some();
-        let installed = before.installing().is_some() && raft.installing().is_none();
-        let leads = raft.status().role == RoleKind::Leader;
-        if before.is_transferring() && raft.is_transferring() && crash_points::proposes(&lanes) {
-            let why = format!("node {} takes writes meanwhile", self.nodes[node].id);
-            return Err(Broken::new("nothing is proposed while leadership is handed over", why));
-        }
-        let crash_points = crash_points::of(&lanes, received, installed);
-        let led = lanes.event.iter().any(|e| matches!(e, Event::Role(RoleKind::Leader, _)));
-        let trigger = Trigger::of(self.nodes[node].id, &lanes);
-        let scripted = self.dies_in_figure_3_7(node, led);
-        let young = node == self.leader && self.now.since(self.elected) < YOUNG_NS;
-        let young = young && self.rng.permille(self.profile.crash_young_leader);
-        let crash_point = crash_points::strikes(crash_points, &self.profile.odds, &mut self.rng);
-        let doomed = (young || scripted || crash_point.is_some()) && !self.faults_over;
-        let mute = scripted || (young || crash_point == Some(Met::CrashElected)) && doomed;
-        if doomed && mute && (scripted || self.rng.permille(500)) {
-            // It dies before anything leaves the machine.
-            lanes.send.clear();
-        }
-        // What a leader commits is in its log already, and decides what it may do now.
-        if leads {
-            self.look_at_commit(node)?;
-        }
-        self.dispatch(node, lanes)?;
-        self.look_at_commit(node)?;
-        self.schedule_wake(node);
-        self.observe(node, &trigger, led);
-        if self.scenarios.doomed.take() == Some(node) || doomed {
-            if let Some(met) = crash_point.or(young.then_some(Met::CrashYoungLeader)) {
-                self.coverage.meet(met);
-            }
-            self.crash(node);
-        }
-        if scripted {
-            self.advance_figure_3_7(node)?;
-        }
-        Ok(())
-    }
-
-    fn look_at_commit(&mut self, node: usize) -> Result<(), Broken> {
-        let raft = self.nodes[node].replica.as_ref().expect("it was stepped").raft();
-        let (term, commit) = (raft.term(), raft.commit());
-        let seen = self.nodes[node].seen_commit;
-        if commit > seen {
-            if raft.status().role == RoleKind::Leader
-                && self.nodes[node].memory.id(seen.next()).is_some_and(|id| id.term < term)
-            {
-                self.coverage.meet(Met::OldTermsCommitted);
-            }
-            self.oracle.commits(&self.nodes, node, (term, commit), &self.clients)?;
-            self.nodes[node].seen_commit = commit;
-        }
-        Ok(())
     }
 }

@@ -1,0 +1,62 @@
+//! Questions as they are answered: in a lane of their own, from a view of the state. Between the
+//! decision that a question may be answered and its answer the process may stand still.
+
+use consensus::{Basis, Timestamp};
+use replica::{Consistency, Question};
+use state_machine::QueryView;
+
+use crate::broken::Broken;
+use crate::coverage::Met;
+use crate::faults::MS;
+use crate::world::{Happening, World};
+
+/// A question that waits for its answer, and the view that answers it.
+#[derive(Clone)]
+pub(crate) struct Asked {
+    question: Question,
+    view: QueryView,
+}
+
+impl std::fmt::Debug for Asked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} from a view of {}", self.question, self.view.applied())
+    }
+}
+
+impl World {
+    /// A question may be answered from the newest view.
+    pub(crate) fn question(&mut self, node: usize, question: Question) {
+        let place = &mut self.nodes[node];
+        place.watch.questions.remove(&question.request);
+        let raft = place.replica.as_ref().expect("it was stepped").raft();
+        if !raft.leads() {
+            self.coverage.meet(Met::FollowerRead);
+        }
+        let (life, view) = (place.life, place.view.clone());
+        let slow = !self.faults_over && self.habits.rng.permille(self.habits.slow_answers);
+        let most = if slow { 400 * MS } else { MS / 10 };
+        let takes = self.habits.rng.between(1, most);
+        self.after(takes, Happening::Answer(node, life, Box::new(Asked { question, view })));
+    }
+
+    /// The answer is there. It leaves if what it stands on still holds (§6.4.1).
+    pub(crate) fn answer_from(&mut self, node: usize, asked: Asked) -> Result<(), Broken> {
+        let Asked { question, view } = asked;
+        let now: Timestamp = self.nodes[node].local(self.now);
+        if !question.basis.holds(now) {
+            self.coverage.meet(Met::LeaseLapsed);
+            return self.clients.refused(question.request);
+        }
+        match (question.basis, question.consistency) {
+            (Basis::Lease { .. }, _) => self.coverage.meet(Met::LeaseRead),
+            (Basis::Round | Basis::Local, Consistency::Stale) => {
+                self.coverage.meet(Met::StaleRead);
+            }
+            (Basis::Round | Basis::Local, Consistency::Linearizable | Consistency::AtLeast(_)) => {}
+        }
+        if self.habits.rng.permille(250) {
+            self.oracle.views(self.nodes[node].id, &view)?;
+        }
+        self.clients.read(question.request, view.applied())
+    }
+}

@@ -1,0 +1,466 @@
+//! The turn of a node, as the daemon's loop takes it: what has arrived is stepped, input after
+//! input, then the replica is drained once and its lanes are handed on. While a turn's work goes on
+//! nothing is taken, so that a busy or paused node finds many inputs at once, in an order of kinds.
+
+use consensus::{
+    Body, Configuration, EntryId, Event, Input as Raw, RoleKind, SnapshotMeta, Timestamp,
+};
+use replica::{Input, SnapshotNews, Space};
+
+use crate::broken::Broken;
+use crate::coverage::Met;
+use crate::crash_points;
+use crate::faults::MS;
+use crate::scenarios::Trigger;
+use crate::world::{Happening, World};
+
+/// Inputs of one kind that are stepped before the replica is drained, as in the daemon.
+const INPUTS_MAX: usize = 256;
+
+/// Timers that fire in one turn, at most, as in the daemon.
+const TIMERS_MAX: usize = 4;
+
+/// How long after its election a leader is young.
+const YOUNG_NS: u64 = 20 * MS;
+
+/// A node's loop.
+#[derive(Debug, Default)]
+pub(crate) struct Turns {
+    /// What has arrived.
+    inbox: Vec<Input>,
+    /// Nothing is taken before this.
+    busy_until: Timestamp,
+    /// A turn is scheduled.
+    due: bool,
+    /// More arrives at the same time.
+    gathers: bool,
+    /// The clock as it was read before the process stood still: the first inputs behind that are
+    /// stepped by it.
+    pub(crate) frozen: Option<Timestamp>,
+    /// The clock as it was read for the last turn.
+    pub(crate) now: Timestamp,
+}
+
+/// Where an input comes from: the daemon takes reports of its lanes first, then news of peers, then
+/// what clients ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Report,
+    Peer,
+    Client,
+}
+
+/// What the inputs of a turn were, as far as anybody looks at it afterwards.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    /// How many inputs.
+    pub(crate) count: usize,
+    /// Commands, their bytes, and questions.
+    pub(crate) proposals: usize,
+    pub(crate) proposal_bytes: usize,
+    pub(crate) questions: usize,
+    /// Changes of members, transfers and snapshots that were asked for.
+    requests: usize,
+    /// Who acknowledged entries.
+    appended: Vec<consensus::NodeId>,
+    /// Writes were reported.
+    pub(crate) persisted: bool,
+    /// The room on the disk was told.
+    pub(crate) space: Option<Space>,
+    /// Snapshots that are durable here, and whether the log has their last entry.
+    received: Vec<(SnapshotMeta, bool)>,
+    /// Entries that were taken and cut in this very turn.
+    cut_unwritten: bool,
+    /// The configuration by which this node counts, if it leads and has something to count.
+    counts_by: Option<Configuration>,
+}
+
+fn kind(input: &Input) -> Kind {
+    match input {
+        Input::Raft(Raw::Receive { .. } | Raw::Unreachable { .. })
+        | Input::ToldRemoved { .. }
+        | Input::Snapshot(SnapshotNews::Offered { .. }) => Kind::Peer,
+        Input::Propose { .. }
+        | Input::Query { .. }
+        | Input::Reconfigure { .. }
+        | Input::TakeSnapshot { .. }
+        | Input::Abandon
+        | Input::Raft(
+            Raw::Transfer { .. } | Raw::Propose { .. } | Raw::Read { .. } | Raw::Reconfigure { .. },
+        ) => Kind::Client,
+        Input::Raft(
+            Raw::Timeout(_)
+            | Raw::Persisted { .. }
+            | Raw::WriteFailed { .. }
+            | Raw::Applied { .. }
+            | Raw::SnapshotTaken { .. }
+            | Raw::SnapshotReceived { .. }
+            | Raw::SnapshotSent { .. },
+        )
+        | Input::Applied { .. }
+        | Input::Viewed { .. }
+        | Input::Flushed { .. }
+        | Input::Met { .. }
+        | Input::Directories { .. }
+        | Input::Space(_)
+        | Input::Fed { .. }
+        | Input::Snapshot(
+            SnapshotNews::Checkpointed { .. }
+            | SnapshotNews::Unflushed
+            | SnapshotNews::Damaged { .. }
+            | SnapshotNews::Made { .. }
+            | SnapshotNews::Sent { .. }
+            | SnapshotNews::Received { .. },
+        ) => Kind::Report,
+    }
+}
+
+impl Turns {
+    /// Takes what woke the loop, and what else has arrived, by kinds.
+    fn take(&mut self) -> Vec<Input> {
+        if self.inbox.len() < 2 {
+            return std::mem::take(&mut self.inbox);
+        }
+        let mut counts = [0; 3];
+        let first = self.inbox.remove(0);
+        let (mut taken, mut left) = (vec![first], Vec::new());
+        for input in self.inbox.drain(..) {
+            let count = &mut counts[kind(&input) as usize];
+            *count += 1;
+            let queue = if *count <= INPUTS_MAX { &mut taken } else { &mut left };
+            queue.push(input);
+        }
+        self.inbox = left;
+        taken[1..].sort_by_key(kind);
+        taken
+    }
+}
+
+impl World {
+    /// Something reaches a node's loop: taken at once if that is free.
+    pub(crate) fn step(&mut self, node: usize, input: Input) -> Result<(), Broken> {
+        let place = &mut self.nodes[node];
+        if place.replica.is_none() {
+            return Ok(());
+        }
+        place.turns.inbox.push(input);
+        if place.paused || place.turns.gathers {
+            return Ok(());
+        }
+        if place.turns.busy_until > self.now {
+            self.come_back(node);
+            return Ok(());
+        }
+        self.take_turn(node)
+    }
+
+    /// As [`Self::step`], whether the loop is busy or not.
+    pub(crate) fn step_at_once(&mut self, node: usize, input: Input) -> Result<(), Broken> {
+        if self.nodes[node].replica.is_none() {
+            return Ok(());
+        }
+        self.nodes[node].turns.inbox.push(input);
+        self.take_turn(node)
+    }
+
+    /// Takes the turn that is due, if any; what is left is lost.
+    pub(crate) fn finish_turn(&mut self, node: usize) -> Result<(), Broken> {
+        if !self.nodes[node].turns.inbox.is_empty() {
+            self.take_turn(node)?;
+            self.nodes[node].turns.inbox.clear();
+        }
+        Ok(())
+    }
+
+    /// What `arrive` lets arrive at a node arrives at the same time.
+    pub(crate) fn at_the_same_time(
+        &mut self,
+        node: usize,
+        arrive: impl FnOnce(&mut Self) -> Result<(), Broken>,
+    ) -> Result<(), Broken> {
+        let life = self.nodes[node].life;
+        self.nodes[node].turns.gathers = true;
+        arrive(self)?;
+        let place = &mut self.nodes[node];
+        place.turns.gathers = false;
+        let empty = place.turns.inbox.is_empty();
+        if place.life != life || place.replica.is_none() || place.paused || empty {
+            return Ok(());
+        }
+        if place.turns.busy_until > self.now {
+            self.come_back(node);
+            return Ok(());
+        }
+        self.take_turn(node)
+    }
+
+    fn come_back(&mut self, node: usize) {
+        let place = &mut self.nodes[node];
+        if !std::mem::replace(&mut place.turns.due, true) {
+            let (at, life) = (place.turns.busy_until, place.life);
+            self.at(at, Happening::Turn { node, life });
+        }
+    }
+
+    /// A loop is free again.
+    pub(crate) fn loop_is_free(&mut self, node: usize, life: u32) -> Result<(), Broken> {
+        let place = &mut self.nodes[node];
+        if place.life != life {
+            return Ok(());
+        }
+        place.turns.due = false;
+        if place.paused || place.replica.is_none() {
+            return Ok(());
+        }
+        self.take_turn(node)
+    }
+
+    /// A paused node goes on: all that has arrived meanwhile is there at once.
+    pub(crate) fn resume(&mut self, node: usize) -> Result<(), Broken> {
+        self.nodes[node].paused = false;
+        let life = self.nodes[node].life;
+        let backlog = std::mem::take(&mut self.nodes[node].backlog);
+        self.at_the_same_time(node, |world| {
+            backlog.into_iter().try_for_each(|late| world.if_alive(node, life, late))
+        })
+    }
+
+    /// A deadline of a node may have passed.
+    pub(crate) fn due(&mut self, node: usize) -> Result<(), Broken> {
+        let place = &self.nodes[node];
+        let local = place.local(self.now);
+        let deadline = place.replica.as_ref().and_then(|replica| replica.deadline());
+        if deadline.is_none_or(|(at, _)| at > local) {
+            self.schedule_wake(node);
+        } else if place.turns.busy_until > self.now {
+            self.come_back(node);
+        } else if !place.turns.gathers {
+            return self.take_turn(node);
+        }
+        Ok(())
+    }
+
+    /// Steps all that has arrived and the timers that are due, drains once, and hands the lanes on.
+    fn take_turn(&mut self, node: usize) -> Result<(), Broken> {
+        let place = &mut self.nodes[node];
+        let fresh = place.local(self.now);
+        let frozen = place.turns.frozen.take();
+        if frozen.is_some() {
+            self.coverage.meet(Met::ClockReadBefore);
+        }
+        let mut now = frozen.unwrap_or(fresh);
+        let Some(replica) = place.replica.as_mut() else {
+            return Ok(());
+        };
+        let before = replica.raft().clone();
+        let inputs = place.turns.take();
+        let leases = self.profile.lease_ppm.is_some();
+        let mut taken = Taken { count: inputs.len(), ..Taken::default() };
+        for mut input in inputs {
+            if let Input::Reconfigure { removed, .. } = &mut input {
+                *removed = self.removed_before(node);
+            }
+            // The clock is read again behind each message.
+            now = if kind(&input) == Kind::Peer { fresh } else { now };
+            let place = &mut self.nodes[node];
+            place.note(&mut taken, &input);
+            let replica = place.replica.as_mut().expect("it is up");
+            let seen = place.watch.first_seen(&input, replica.raft(), now);
+            let end = replica.raft().last();
+            replica.step(now, input);
+            let raft = replica.raft();
+            let cut = end.index > before.last().index || end.term > before.last().term;
+            taken.cut_unwritten |= cut && !has(raft, end);
+            place.watch.seen(seen, raft, leases)?;
+        }
+        let place = &mut self.nodes[node];
+        let replica = place.replica.as_mut().expect("it is up");
+        for _ in 0..TIMERS_MAX {
+            match replica.deadline() {
+                Some((at, timer)) if at <= now => {
+                    replica.step(now, Input::Raft(Raw::Timeout(timer)))
+                }
+                Some(_) | None => break,
+            }
+        }
+        let raft = replica.raft();
+        let counts = raft.leads() && raft.commit() < raft.last().index;
+        place.turns.now = now;
+        taken.counts_by = counts.then(|| raft.configuration().clone());
+        let lanes = replica.drain(now);
+        let raft = replica.raft();
+        raft.check_state();
+        raft.check_transition(&before);
+        self.tell_of(&taken);
+        self.hand_on(node, &before, (now, taken), lanes)?;
+        self.stay_busy(node);
+        Ok(())
+    }
+
+    /// A turn's lanes are handed on, or what of them leaves the machine before it dies.
+    fn hand_on(
+        &mut self,
+        node: usize,
+        before: &consensus::Raft,
+        (now, taken): (Timestamp, Taken),
+        mut lanes: replica::Lanes,
+    ) -> Result<(), Broken> {
+        let raft = self.nodes[node].replica.as_ref().expect("it was stepped").raft();
+        let received = !taken.received.is_empty() && raft.installing().is_some();
+        let installed = before.installing().is_some() && raft.installing().is_none();
+        if before.is_transferring() && raft.is_transferring() && crash_points::proposes(&lanes) {
+            let why = format!("node {} takes writes meanwhile", self.nodes[node].id);
+            return Err(Broken::new("nothing is proposed while leadership is handed over", why));
+        }
+        self.watch_turn(node, before, (now, &taken), &lanes)?;
+        let crash_points = crash_points::of(&lanes, received, installed);
+        let led = lanes.event.iter().any(|e| matches!(e, Event::Role(RoleKind::Leader, _)));
+        let trigger = Trigger::of(self.nodes[node].id, &lanes);
+        let scripted = self.dies_in_figure_3_7(node, led);
+        let young = node == self.leader && self.now.since(self.elected) < YOUNG_NS;
+        let young = young && self.rng.permille(self.profile.crash_young_leader);
+        let crash_point = crash_points::strikes(crash_points, &self.profile.odds, &mut self.rng);
+        let doomed = (young || scripted || crash_point.is_some()) && !self.faults_over;
+        let mute = scripted || (young || crash_point == Some(Met::CrashElected)) && doomed;
+        if doomed && mute && (scripted || self.rng.permille(500)) {
+            // It dies before anything leaves the machine.
+            lanes.send.clear();
+        }
+        // What a leader commits is in its log already, and decides what it may do now.
+        let counts_by = taken.counts_by.as_ref();
+        if counts_by.is_some() {
+            self.look_at_commit(node, counts_by)?;
+        }
+        self.nodes[node].room.told_now = taken.space.is_some();
+        self.dispatch(node, lanes)?;
+        self.note_room(node, now, taken.space);
+        self.look_at_commit(node, counts_by)?;
+        self.watch_limits(node, &taken)?;
+        self.look_back(node, &taken)?;
+        self.schedule_wake(node);
+        self.observe(node, &trigger, led);
+        if self.scenarios.doomed.take() == Some(node) || doomed {
+            if let Some(met) = crash_point.or(young.then_some(Met::CrashYoungLeader)) {
+                self.coverage.meet(met);
+            }
+            self.crash(node);
+        }
+        if scripted {
+            self.advance_figure_3_7(node)?;
+        }
+        Ok(())
+    }
+
+    /// What was stepped in a turn is looked at once more when its lanes are handed on.
+    fn look_back(&mut self, node: usize, taken: &Taken) -> Result<(), Broken> {
+        for from in &taken.appended {
+            self.check_match(node, *from)?;
+        }
+        let replica = self.nodes[node].replica.as_ref();
+        let installing = replica.and_then(|replica| replica.raft().installing());
+        for (meta, kept) in &taken.received {
+            self.coverage.meet(match installing {
+                Some(wanted) if wanted == meta && *kept => Met::SnapshotKeepsLog,
+                Some(wanted) if wanted == meta => Met::SnapshotDropsLog,
+                Some(_) | None => Met::SnapshotUnwanted,
+            });
+        }
+        Ok(())
+    }
+
+    fn tell_of(&mut self, taken: &Taken) {
+        for (met, is_so) in [
+            (Met::TurnOfSome, taken.count > 1),
+            (Met::TurnOfMany, taken.count >= 64),
+            (Met::BatchOfMany, taken.proposals >= 64),
+            (Met::MixedTurn, taken.proposals > 0 && taken.questions > 0 && taken.requests > 0),
+            (Met::CutUnwritten, taken.cut_unwritten),
+        ] {
+            if is_so {
+                self.coverage.meet(met);
+            }
+        }
+    }
+
+    /// The turn's work takes a while.
+    fn stay_busy(&mut self, node: usize) {
+        let most = if self.faults_over { MS } else { u64::MAX };
+        let most = self.habits.turn_ns.min(most);
+        let place = &mut self.nodes[node];
+        if most > 0 {
+            place.turns.busy_until = self.now.after(self.habits.rng.between(0, most));
+        }
+        let more = !place.turns.inbox.is_empty() && place.replica.is_some();
+        if more {
+            place.turns.busy_until = place.turns.busy_until.max(self.now.after(1));
+            self.come_back(node);
+        }
+    }
+
+    fn look_at_commit(
+        &mut self,
+        node: usize,
+        counts_by: Option<&Configuration>,
+    ) -> Result<(), Broken> {
+        let Some(replica) = self.nodes[node].replica.as_ref() else {
+            return Ok(());
+        };
+        let raft = replica.raft();
+        if raft.has_failed() {
+            // What it took in its last turn is not written any more.
+            return Ok(());
+        }
+        let (term, commit) = (raft.term(), raft.commit());
+        let seen = self.nodes[node].seen_commit;
+        if commit > seen {
+            if raft.leads()
+                && self.nodes[node].memory.id(seen.next()).is_some_and(|id| id.term < term)
+            {
+                self.coverage.meet(Met::OldTermsCommitted);
+            }
+            self.oracle.commits(&self.nodes, node, (term, commit, counts_by), &self.clients)?;
+            self.nodes[node].seen_commit = commit;
+        }
+        Ok(())
+    }
+}
+
+impl crate::node::Node {
+    fn note(&self, taken: &mut Taken, input: &Input) {
+        match input {
+            Input::Propose { command, .. } => {
+                taken.proposals += 1;
+                taken.proposal_bytes += command.len();
+            }
+            Input::Query { .. } => taken.questions += 1,
+            Input::Reconfigure { .. }
+            | Input::TakeSnapshot { .. }
+            | Input::Raft(Raw::Transfer { .. }) => taken.requests += 1,
+            Input::Raft(Raw::Receive { from, message, .. }) => {
+                if let Body::Appended { .. } = message.body {
+                    taken.appended.push(*from);
+                }
+            }
+            Input::Snapshot(SnapshotNews::Received { meta: Some(meta), .. }) => {
+                let kept = self.memory.id(meta.last.index) == Some(meta.last);
+                taken.received.push((meta.clone(), kept));
+            }
+            Input::Raft(Raw::Persisted { .. }) => taken.persisted = true,
+            Input::Space(space) => taken.space = Some(*space),
+            Input::Raft(_)
+            | Input::Directories { .. }
+            | Input::Applied { .. }
+            | Input::Viewed { .. }
+            | Input::Flushed { .. }
+            | Input::Snapshot(_)
+            | Input::Met { .. }
+            | Input::Fed { .. }
+            | Input::ToldRemoved { .. }
+            | Input::Abandon => {}
+        }
+    }
+}
+
+fn has(raft: &consensus::Raft, id: EntryId) -> bool {
+    raft.term_at(id.index) == Some(id.term) || id.index <= raft.base().index
+}
