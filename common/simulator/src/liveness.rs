@@ -65,39 +65,6 @@ impl World {
         Ok(true)
     }
 
-    fn can_go_on(&self) -> bool {
-        self.is_core(&self.core) && self.core.iter().any(|node| self.is_electable(*node))
-    }
-
-    /// Says whether a node of the core can be elected by the core: under the configuration of its
-    /// own log, by those who have no more in theirs (§3.6.1, §4.3).
-    ///
-    /// Nobody may be, though each configuration has its quorum: say that only one node has an
-    /// uncommitted joint configuration, and that of its incoming voters one has entries of a later
-    /// term, and takes itself for a learner. Until who led in that term is back, all wait.
-    fn is_electable(&self, node: usize) -> bool {
-        let log = |node: usize| match &self.nodes[node] {
-            up if up.is_up() => &up.memory,
-            down => &down.disk.log,
-        };
-        let (id, own) = (self.nodes[node].id, log(node));
-        let (index, Some(configuration)) = own.configuration() else {
-            return false;
-        };
-        let before = own.configuration_before(index).1;
-        let leaves = before.is_some_and(|before| before.is_voter(id));
-        let votes = |voter: NodeId| {
-            let place = self.nodes.iter().position(|node| node.id == voter);
-            let votes = |at: usize| {
-                self.core.contains(&at) && !self.nodes[at].wiped && log(at).last() <= own.last()
-            };
-            Some(place.is_some_and(votes))
-        };
-        (configuration.is_voter(id) || leaves)
-            && !self.nodes[node].wiped
-            && configuration.voters().tally(votes) == Tally::Won
-    }
-
     fn draw_core(&mut self) -> bool {
         let mut order: Vec<usize> = (0..self.nodes.len()).collect();
         for place in (1..order.len()).rev() {
@@ -107,11 +74,11 @@ impl World {
             world.oracle.in_force().any(|config| config.is_voter(world.nodes[node].id))
         };
         for node in &order {
-            if !self.can_go_on() && votes(self, *node) {
+            if !self.is_core(&self.core) && votes(self, *node) {
                 self.core.insert(*node);
             }
         }
-        if !self.can_go_on() {
+        if !self.is_core(&self.core) {
             return false;
         }
         let extra = if self.rng.permille(300) { order.len() } else { self.rng.index(2) };

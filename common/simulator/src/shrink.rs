@@ -13,16 +13,19 @@ use crate::broken::Broken;
 use crate::world::{Happening, Taken, World};
 
 impl World {
-    /// Notes what happens, where the run is to be repeated, until the faults end. Calls that wake
-    /// nobody are left out.
+    /// Notes what happens, where the run is to be repeated, until the faults end. What comes too
+    /// late is left out: a call that wakes nobody, or what was for a life that is over.
     pub(crate) fn note(&mut self, at: Timestamp, event: u64, happening: &Happening) {
-        let wakes = match happening {
-            Happening::Wake { node, life } => {
-                self.nodes[*node].life == *life && self.nodes[*node].wake == Some(at)
-            }
-            _ => true,
+        if self.tape.is_none() || self.healed.is_some() {
+            return;
+        }
+        let wakes = if let Happening::Wake { node, .. } = happening {
+            self.nodes[*node].wake == Some(at)
+        } else {
+            true
         };
-        if let Some(tape) = self.tape.as_mut().filter(|_| wakes && self.healed.is_none()) {
+        let alive = life(happening).is_none_or(|(node, life)| self.nodes[node].life == life);
+        if let Some(tape) = self.tape.as_mut().filter(|_| wakes && alive) {
             tape.push(Taken { at, event, happening: happening.clone() });
         }
     }
