@@ -4,7 +4,7 @@
 //! nothing could be lost by it: so each of these first brings the cluster into the one situation in
 //! which it is dangerous.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::cluster::Cluster;
 use crate::failure::{Failure, Result};
@@ -17,6 +17,9 @@ use crate::schedule::Injection;
 /// How many commands are to be acknowledged before it goes on.
 const SOME: u64 = 40;
 
+/// For how long they are acknowledged at least.
+const A_WHILE: Duration = Duration::from_millis(2_500);
+
 /// How long is waited for these.
 const SERVING: Duration = Duration::from_secs(20);
 
@@ -26,8 +29,22 @@ const TEMPTED: Duration = Duration::from_secs(5);
 /// How long a call of the operator may take.
 const CALL: Duration = Duration::from_secs(80);
 
+/// Clients ask every 30 s where the members are: nobody replaces all of them sooner.
+const LEARNT: Duration = Duration::from_secs(35);
+
 /// How long a cluster may take to heal a node by itself, before its operator does.
 const BY_ITSELF: Duration = Duration::from_secs(15);
+
+/// What a node forgets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loss {
+    /// What its directory got since the copy.
+    Directory,
+    /// What its disk got since the copy.
+    Disk,
+    /// The end of its log.
+    End,
+}
 
 impl Run {
     /// Carries out a fault that takes steps of its own.
@@ -39,9 +56,9 @@ impl Run {
         match injection.fault {
             Fault::AddRemove => self.add_and_remove(),
             Fault::Replace => self.replace(&mut random),
-            Fault::RolledBack | Fault::RolledBackDisk => {
-                self.roll_back(&mut random, injection.fault == Fault::RolledBackDisk)
-            }
+            Fault::RolledBack => self.roll_back(&mut random, Loss::Directory),
+            Fault::RolledBackDisk => self.roll_back(&mut random, Loss::Disk),
+            Fault::CutLog => self.roll_back(&mut random, Loss::End),
             Fault::OldCopy => self.old_copy(&mut random),
             Fault::Cloned | Fault::ClonedDisk => {
                 self.clone_node(&mut random, injection.fault == Fault::ClonedDisk)
@@ -73,37 +90,56 @@ impl Run {
         let newcomer = self.newcomer()?;
         let endpoint = self.cluster().endpoint(&newcomer);
         let node = format!("{newcomer}={endpoint}");
-        self.prepare(&newcomer, &["member", "add", &node])?;
-        self.demand(&["member", "add", &node, "--wait", "60s"])?;
-        self.demand(&["member", "remove", &newcomer])?;
-        self.cluster().displace(&newcomer)
+        let is_done = self.prepare(&newcomer, &["member", "add", &node])?
+            && self.demand(&["member", "add", &node, "--wait", "60s"])?
+            && self.demand(&["member", "remove", &newcomer, "--yes"])?;
+        if is_done { self.cluster().displace(&newcomer) } else { Ok(()) }
     }
 
     fn replace(&mut self, random: &mut Random) -> Result<()> {
         let (old, _) = self.victim(random)?;
         if random.percent(50) {
-            self.cluster().node(&old)?.kill();
+            self.kill_for_good(&old)?;
         }
         self.replace_member(&old)
     }
 
     /// Puts a new member in the place of one that is dead, or is to leave.
     fn replace_member(&mut self, old: &str) -> Result<()> {
+        let since = self.replaced.map_or(LEARNT, |at| at.elapsed());
+        self.pause(LEARNT.saturating_sub(since))?;
+        self.replaced = Some(Instant::now());
         let newcomer = self.newcomer()?;
         let endpoint = self.cluster().endpoint(&newcomer);
         let node = format!("{newcomer}={endpoint}");
-        self.prepare(&newcomer, &["member", "replace", old, &node])?;
-        self.demand(&["member", "replace", old, &node, "--wait", "60s"])?;
-        self.cluster().displace(old)
+        let is_done = self.prepare(&newcomer, &["member", "replace", old, &node])?
+            && self.demand(&["member", "replace", old, &node, "--wait", "60s", "--yes"])?;
+        if is_done { self.cluster().displace(old) } else { Ok(()) }
+    }
+
+    /// Kills a node, and waits until the others have a leader.
+    fn kill_for_good(&mut self, name: &str) -> Result<()> {
+        self.cluster().node(name)?.kill();
+        let from_ns = crate::workload::now_ns();
+        let leads = |run: &mut Self| {
+            let last = run.observer.last().filter(|sample| sample.at_ns > from_ns);
+            last.is_some_and(|sample| sample.leader.is_some_and(|leader| leader != name))
+        };
+        if !self.wait(SERVING, leads)? {
+            self.note(&format!("nobody leads without {name}"));
+        }
+        Ok(())
     }
 
     /// The writes since the copy are on this node and on those that go down with it; then it comes
     /// back with the copy, and with those that were down before.
-    fn roll_back(&mut self, random: &mut Random, whole_disk: bool) -> Result<()> {
+    fn roll_back(&mut self, random: &mut Random, loss: Loss) -> Result<()> {
         let (victim, others) = self.victim(random)?;
         let copy = self.cluster().disks().join("copy");
-        self.copy_of(&victim, &copy, whole_disk)?;
-        self.serve("after the copy")?;
+        if loss != Loss::End {
+            self.copy_of(&victim, &copy, loss == Loss::Disk)?;
+            self.serve("after the copy")?;
+        }
         let half = others.len() / 2;
         let (absent, holders) = others.split_at(half);
         if random.percent(50) {
@@ -115,13 +151,15 @@ impl Run {
         self.note(&format!("{absent:?} down, {victim} and {holders:?} acknowledge"));
         self.serve("on what is left")?;
         self.each(holders, |cluster, host| cluster.node(host).map(|node| node.kill()))?;
-        self.note(&format!("{holders:?} down, {victim} comes back with the copy"));
+        self.note(&format!("{holders:?} down, {victim} forgets what it has acknowledged"));
         {
             let mut cluster = self.cluster();
-            cluster.node(&victim)?.kill();
-            match whole_disk {
-                true => cluster.node(&victim)?.disk.restore(&copy)?,
-                false => cluster.node(&victim)?.replace_data(&copy)?,
+            let node = cluster.node(&victim)?;
+            node.kill();
+            match loss {
+                Loss::Directory => node.replace_data(&copy)?,
+                Loss::Disk => node.disk.restore(&copy)?,
+                Loss::End => node.cut_log(random.between(500, 5_000))?,
             }
             cluster.start(&victim)?;
         }
@@ -238,10 +276,10 @@ impl Run {
         let said = self.observer.last().map_or_else(String::new, |sample| sample.reason);
         self.note(&format!("the operator heals {name}: {said}"));
         let operator = self.cluster().operator.clone();
-        if operator.knows(&["member", "heal"]) && self.try_to(&["member", "heal", name]) {
+        if operator.knows(&["member", "heal"]) && self.try_to(&["member", "heal", name, "--yes"]) {
             return Ok(());
         }
-        self.cluster().node(name)?.kill();
+        self.kill_for_good(name)?;
         self.replace_member(name)
     }
 
@@ -269,9 +307,10 @@ impl Run {
         self.recover("the copy")
     }
 
-    /// Waits until some commands are acknowledged.
+    /// Lets commands be acknowledged for a while, and some at least.
     fn serve(&mut self, when: &str) -> Result<()> {
         let before = self.clients.acknowledged();
+        self.pause(A_WHILE)?;
         if !self.wait(SERVING, |run| run.clients.acknowledged() > before + SOME)? {
             self.note(&format!("nothing is served {when}"));
         }
@@ -315,24 +354,28 @@ impl Run {
         Ok(name)
     }
 
-    /// Lets the operator make the bundle of a new member, and starts that.
-    fn prepare(&mut self, name: &str, words: &[&str]) -> Result<()> {
+    /// Lets the operator make the bundle of a new member, and starts that; says whether it went
+    /// well.
+    fn prepare(&mut self, name: &str, words: &[&str]) -> Result<bool> {
         let words: Vec<&str> = words.iter().copied().chain(["--prepare-only"]).collect();
-        self.demand(&words)?;
+        if !self.demand(&words)? {
+            return Ok(false);
+        }
         let mut cluster = self.cluster();
         cluster.place(name, name, None)?;
-        cluster.start(name)
+        cluster.start(name)?;
+        Ok(true)
     }
 
-    /// Calls the operator, who must succeed: all is well otherwise.
-    fn demand(&mut self, words: &[&str]) -> Result<()> {
+    /// Calls the operator, who must succeed, since all is well otherwise; says whether he did.
+    fn demand(&mut self, words: &[&str]) -> Result<bool> {
         let operator = self.cluster().operator.clone();
         let answer = operator.call(words, CALL)?;
         if !answer.done {
             let said = answer.remarks.trim().replace('\n', "; ");
             self.wrong(format!("raftctl {} failed: {said}", words.join(" ")));
         }
-        Ok(())
+        Ok(answer.done)
     }
 
     /// Calls the operator, and says whether it went well.

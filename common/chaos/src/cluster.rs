@@ -19,9 +19,13 @@ const OPERATOR: &str = "operator";
 /// The host of the clients.
 const CLIENTS: &str = "clients";
 
-/// Small limits, so that snapshots and compaction happen within minutes.
-const LIMITS: &str = "[limits]\npersist_interval_s = 3\nlog_keep_entries_max = 500\n\
-                      log_keep_bytes_max = 1048576\n";
+/// Small limits, so that snapshots and compaction happen within minutes. Every other node keeps a
+/// long log all the same: who is behind a leader gets entries from the one and a snapshot from the
+/// other.
+const LIMITS: [&str; 2] = [
+    "[limits]\npersist_interval_s = 3\n",
+    "[limits]\npersist_interval_s = 3\nlog_keep_entries_max = 500\nlog_keep_bytes_max = 1048576\n",
+];
 
 /// How long the founding may take.
 const FOUNDING: Duration = Duration::from_secs(120);
@@ -128,7 +132,8 @@ impl Cluster {
         let more = bundle.join("raftd.d");
         fs::create_dir_all(&more).map_err(file("cannot make", &more))?;
         let limits = more.join("chaos.toml");
-        fs::write(&limits, LIMITS).map_err(file("cannot write", &limits))?;
+        let number: usize = name.trim_start_matches('n').parse().unwrap_or(0);
+        fs::write(&limits, LIMITS[number % LIMITS.len()]).map_err(file("cannot write", &limits))?;
         let node = Node::new(Parts {
             host,
             disk,

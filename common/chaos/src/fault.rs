@@ -50,6 +50,8 @@ pub enum Fault {
     RolledBack,
     /// The same with the bytes of the whole disk, as with a snapshot of a virtual machine.
     RolledBackDisk,
+    /// The same with some thousand bytes missing at the end of its newest write-ahead log.
+    CutLog,
     /// A follower's directory is replaced by an old copy while the leader lives.
     OldCopy,
     /// A second process with a copy of a node's directory, under the same address; some nodes reach
@@ -74,7 +76,7 @@ pub enum Course {
 }
 
 /// All faults, in the order of the table.
-pub const FAULTS: [Fault; 27] = [
+pub const FAULTS: [Fault; 28] = [
     Fault::Kill,
     Fault::KillAll,
     Fault::Pause,
@@ -98,6 +100,7 @@ pub const FAULTS: [Fault; 27] = [
     Fault::Replace,
     Fault::RolledBack,
     Fault::RolledBackDisk,
+    Fault::CutLog,
     Fault::OldCopy,
     Fault::Cloned,
     Fault::ClonedDisk,
@@ -131,6 +134,7 @@ impl Fault {
             Self::Replace => "replace",
             Self::RolledBack => "rolled-back",
             Self::RolledBackDisk => "rolled-back-disk",
+            Self::CutLog => "cut-log",
             Self::OldCopy => "old-copy",
             Self::Cloned => "cloned",
             Self::ClonedDisk => "cloned-disk",
@@ -166,6 +170,7 @@ impl Fault {
             | Self::Replace
             | Self::RolledBack
             | Self::RolledBackDisk
+            | Self::CutLog
             | Self::OldCopy
             | Self::Cloned
             | Self::ClonedDisk
@@ -200,6 +205,7 @@ impl Fault {
             | Self::Replace
             | Self::RolledBack
             | Self::RolledBackDisk
+            | Self::CutLog
             | Self::OldCopy
             | Self::Cloned
             | Self::ClonedDisk

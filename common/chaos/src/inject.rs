@@ -82,6 +82,7 @@ pub(crate) fn begin(
         | Fault::Replace
         | Fault::RolledBack
         | Fault::RolledBackDisk
+        | Fault::CutLog
         | Fault::OldCopy
         | Fault::Cloned
         | Fault::ClonedDisk
@@ -169,6 +170,7 @@ impl Active {
             | Fault::Replace
             | Fault::RolledBack
             | Fault::RolledBackDisk
+            | Fault::CutLog
             | Fault::OldCopy
             | Fault::Cloned
             | Fault::ClonedDisk
@@ -234,6 +236,7 @@ impl Active {
             | Fault::Replace
             | Fault::RolledBack
             | Fault::RolledBackDisk
+            | Fault::CutLog
             | Fault::OldCopy
             | Fault::Cloned
             | Fault::ClonedDisk

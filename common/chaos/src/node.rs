@@ -179,6 +179,23 @@ impl Node {
         remove(&self.data())
     }
 
+    /// Cuts so many bytes off the end of its newest write-ahead log; it must not run.
+    ///
+    /// # Errors
+    /// If there is no such file, or it cannot be cut.
+    pub(crate) fn cut_log(&self, bytes: u64) -> Result<()> {
+        let directory = self.data().join("log");
+        let listed = fs::read_dir(&directory).map_err(file("cannot read", &directory))?;
+        let paths = listed.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+        // Their names are numbers of one length.
+        let logs = paths.filter(|path| path.extension().is_some_and(|end| end == "log"));
+        let newest = logs.max().unwrap_or_else(|| directory.join("000000.log"));
+        let log = File::options().write(true).open(&newest);
+        let log = log.map_err(file("cannot open", &newest))?;
+        let length = log.metadata().map_err(file("cannot read", &newest))?.len();
+        log.set_len(length.saturating_sub(bytes)).map_err(file("cannot cut", &newest))
+    }
+
     fn spawn(&mut self, network: &Network) -> Result<()> {
         let log = File::options().create(true).append(true).open(&self.log);
         let log = log.map_err(file("cannot open", &self.log))?;

@@ -12,6 +12,9 @@ use crate::fault::{FAULTS, Fault};
 use crate::history::Operation;
 use crate::truth::{Sample, Span, table};
 
+/// How many keys without an order are told.
+const TOLD_MAX: usize = 5;
+
 /// All that is known at the end.
 #[derive(Debug)]
 pub(crate) struct Report {
@@ -89,7 +92,8 @@ impl Report {
 /// Tells what the search for an order found.
 fn sentences(findings: &Findings, history: &[Operation]) -> Vec<String> {
     let mut all = Vec::new();
-    for violation in &findings.violations {
+    let (told, more) = findings.violations.split_at(findings.violations.len().min(TOLD_MAX));
+    for violation in told {
         let of = history.iter().filter(|operation| operation.key == violation.key).count();
         let mut text = format!(
             "key {} is not linearizable: {} of {of} operations have an order",
@@ -100,6 +104,9 @@ fn sentences(findings: &Findings, history: &[Operation]) -> Vec<String> {
             let _ = write!(text, ", which has no place for: {}", stuck.line());
         }
         all.push(text);
+    }
+    if !more.is_empty() {
+        all.push(format!("{} more keys are not linearizable", more.len()));
     }
     for key in &findings.undecided {
         all.push(format!("key {key} took too many steps: nothing is known of it"));

@@ -2,7 +2,7 @@
 //! again, and judges in the end what the clients saw.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -53,6 +53,8 @@ pub(crate) struct Run {
     cluster: Arc<Mutex<Cluster>>,
     pub(crate) observer: Observer,
     pub(crate) clients: Clients,
+    /// When a member was replaced last.
+    pub(crate) replaced: Option<Instant>,
     supervisor: Option<JoinHandle<()>>,
     ended: Arc<AtomicBool>,
     active: Vec<Active>,
@@ -105,6 +107,7 @@ impl Run {
             cluster,
             observer,
             clients,
+            replaced: None,
             supervisor,
             ended,
             active: Vec::new(),

@@ -8,19 +8,19 @@ use crate::fault::{Course, FAULTS, Fault};
 use crate::random::Random;
 
 /// How long a fault by itself is held: long enough for the operator's tool to notice.
-const ALONE: Duration = Duration::from_millis(7_000);
+const ALONE: Duration = Duration::from_millis(6_500);
 
 /// How long a storm's faults are held, in milliseconds.
 const HELD_MS: (u64, u64) = (800, 4_000);
 
 /// How many faults a storm has.
-const STORM: (u64, u64) = (8, 14);
+const STORM: (u64, u64) = (12, 20);
 
 /// How far apart a storm's faults begin, in milliseconds.
-const APART_MS: (u64, u64) = (300, 1_300);
+const APART_MS: (u64, u64) = (200, 800);
 
 /// So many storms between two faults that are carried out alone.
-const STORMS_BETWEEN: usize = 2;
+const STORMS_BETWEEN: usize = 3;
 
 /// A fault with its time and its choices.
 #[derive(Clone, Debug)]

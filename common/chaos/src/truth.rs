@@ -20,6 +20,9 @@ const SERVED_AFTER_NS: u64 = 2 * SECOND;
 /// How long after the beginning of a fault it must be told that a node is out.
 const NOTICED_AFTER_NS: u64 = 5 * SECOND;
 
+/// How many different answers the table has for each fault: those that were given most.
+const SAID_MAX: usize = 4;
+
 /// The verdict that promises that all is well.
 const HEALTHY: &str = "HEALTHY";
 
@@ -122,7 +125,7 @@ pub fn table(samples: &[Sample], spans: &[Span]) -> String {
         }
         let mut seen: Vec<_> = seen.into_iter().collect();
         seen.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
-        for ((verdict, reason), times) in seen {
+        for ((verdict, reason), times) in seen.into_iter().take(SAID_MAX) {
             let verdict = if verdict.is_empty() { "no answer" } else { &verdict };
             let name = fault.name();
             // Writing to a string cannot fail.
@@ -132,9 +135,12 @@ pub fn table(samples: &[Sample], spans: &[Span]) -> String {
     text
 }
 
-/// Takes the numbers out of a reason, so that equal ones are counted together.
+/// Takes the numbers out of a reason, and what is only said to explain it, so that equal ones are
+/// counted together.
 fn general(reason: &str) -> String {
     let mut text = String::new();
+    let reason = reason.split(';').next().unwrap_or_default();
+    let reason = reason.split(" (").next().unwrap_or_default();
     for letter in reason.chars() {
         match (letter.is_ascii_digit(), text.ends_with('#')) {
             (true, true) => {}

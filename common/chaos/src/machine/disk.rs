@@ -2,8 +2,9 @@
 //! without its neighbours.
 
 use std::fs::{self, File};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{FallocateFlags, fallocate};
 
 use super::command::call;
 use crate::failure::{Result, file};
@@ -11,8 +12,8 @@ use crate::failure::{Result, file};
 /// How large a disk is; the file behind it holds only what was written.
 const BYTES: u64 = 640 << 20;
 
-/// What a full disk is filled with at a time.
-const PIECE: usize = 1 << 20;
+/// What a disk gives at least.
+const BLOCK: u64 = 4096;
 
 /// A file system of its own, mounted at a directory.
 #[derive(Debug)]
@@ -78,13 +79,15 @@ impl Disk {
     /// If the file that takes it cannot be made.
     pub(crate) fn fill(&self) -> Result<()> {
         let path = self.filler();
-        let mut filler = File::create(&path).map_err(file("cannot make", &path))?;
-        let piece = vec![0x55; PIECE];
-        // Until the disk says that it is full, which is what is wanted.
-        while filler.write_all(&piece).is_ok() {}
-        while filler.write_all(&piece[..4096]).is_ok() {}
-        // On a full disk this may fail, and takes no more space then.
-        let _ = filler.sync_all();
+        let filler = File::create(&path).map_err(file("cannot make", &path))?;
+        let (mut taken, mut piece) = (0, BYTES);
+        // Smaller and smaller pieces, until the disk has not even room for the last.
+        while piece >= BLOCK {
+            match fallocate(&filler, FallocateFlags::empty(), taken, piece) {
+                Ok(()) => taken += piece,
+                Err(_) => piece /= 2,
+            }
+        }
         Ok(())
     }
 
