@@ -16,7 +16,9 @@ impl From<StorageError> for Report {
             error.to_string()
         };
         let code = match error {
-            StorageError::Corrupt { .. } | StorageError::Gap { .. } => codes::DAMAGED,
+            StorageError::Corrupt { .. }
+            | StorageError::Contradiction { .. }
+            | StorageError::Gap { .. } => codes::DAMAGED,
             StorageError::Foreign { .. }
             | StorageError::ForeignSnapshot { .. }
             | StorageError::OtherGeneration { .. } => codes::FOREIGN_FILE,

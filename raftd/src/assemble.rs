@@ -4,12 +4,12 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use consensus::{Entry, LogIndex, Raft, Restored};
+use consensus::{Chain, Entry, LogIndex, Raft, Restored};
 use protocol::Hello;
 use protocol::limits::ENTRIES_PER_FRAME_MAX;
 use replica::{FeedLimits, Keep, Limits, Replica};
 use state_machine::Host;
-use storage::{EntryReader, PersistentLog, RestoredLog, SnapshotFile, StateStore};
+use storage::{EntryReader, PersistentLog, RestoredLog, SnapshotFile, StateStore, StorageError};
 use tokio::sync::mpsc;
 use transport::{Endpoint, Mesh};
 
@@ -78,8 +78,10 @@ pub(crate) fn assemble(
         written
     };
     gauges.set_state_bytes(host.with_store(|store| store.bytes()).unwrap_or(0));
+    let snapshot_log = DiskReader { reader: Arc::clone(&reader), _alive: alive.clone() };
+    let snapshot_log: Arc<dyn EntryReader> = Arc::new(snapshot_log);
     let counted = DiskReader { reader, _alive: alive.clone() };
-    let watch = gauges.watch(move || counted.bytes());
+    let watch = gauges.watch(move || counted.reader.bytes());
     let (view, owners) = (host.view(), host.owners());
     let flushing = flushing(config, &gauges);
     let generation = identity.generation.expect("a node with a log has a generation");
@@ -91,8 +93,13 @@ pub(crate) fn assemble(
     };
     let machine = Arc::clone(&services.program.machine);
     let rate = config.limits.snapshot_bytes_per_s_max;
-    let snapshots =
-        SnapshotLane::new(snapshots, files, about, rate, (Arc::clone(&gauges), reports.clone()));
+    let snapshots = SnapshotLane::new(
+        (snapshots, snapshot_log),
+        files,
+        about,
+        rate,
+        (Arc::clone(&gauges), reports.clone()),
+    );
     let memory = mesh.memory();
     let parts = Parts {
         snapshots,
@@ -185,6 +192,20 @@ impl DiskReader {
     }
 }
 
+impl EntryReader for DiskReader {
+    fn read(&self, range: Range<LogIndex>, bytes_max: usize) -> Result<Vec<Entry>, StorageError> {
+        self.reader.read(range, bytes_max)
+    }
+
+    fn chain(&self, index: LogIndex) -> Result<Option<Chain>, StorageError> {
+        self.reader.chain(index)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.reader.bytes()
+    }
+}
+
 fn read_log(reader: DiskReader) -> ReadLog {
     Arc::new(move |range, bytes_max| reader.read(range, bytes_max))
 }
@@ -212,8 +233,8 @@ fn replica(
     let disk = Restored {
         incarnation: identity.incarnation,
         hard_state: restored.hard_state,
-        log: restored.log,
-        membership: restored.membership,
+        log: restored.log.clone(),
+        membership: restored.membership.clone(),
         applied: host.applied().index,
         stamp: restored.stamp.max(host.time()),
     };
@@ -240,7 +261,7 @@ fn replica(
         ..Limits::default()
     };
     let files = files.iter().map(|file| file.header.meta.last).collect();
-    Ok(Replica::new(now, raft, limits, files))
+    Ok(Replica::new(now, raft, limits, files).behind(restored.chain))
 }
 
 fn bytes(count: u64) -> usize {

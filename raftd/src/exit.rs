@@ -199,6 +199,7 @@ pub(crate) fn storage_failure(error: &StorageError) -> Failure {
         | StorageError::NotAdopted { .. }
         | StorageError::Gap { .. }
         | StorageError::Corrupt { .. }
+        | StorageError::Contradiction { .. }
         | StorageError::NewerFormat { .. } => Exit::Data,
         StorageError::Denied { .. } => Exit::Config,
         StorageError::InUse { .. }
@@ -223,6 +224,7 @@ pub(crate) fn storage_failure(error: &StorageError) -> Failure {
         | StorageError::NotAdopted { .. }
         | StorageError::Gap { .. }
         | StorageError::Corrupt { .. }
+        | StorageError::Contradiction { .. }
         | StorageError::NewerFormat { .. }
         | StorageError::Denied { .. }
         | StorageError::Poisoned(_)

@@ -1,14 +1,19 @@
 //! Entries in bytes: a header of fixed size and the payload, the same on every wire and disk.
 //!
 //! ```text
-//!  0  version  u8     1        8  term   u64      32  crc32c  u32, over generation, term, index,
-//!  1  kind     u8             16  index  u64               kind, stamp and payload
-//!  2  reserved u16    0       24  stamp  u64      36  reserved u32, 0
-//!  4  payload  u32 bytes                          all little-endian; 40 bytes, then the payload
+//!  0  version  u8     2        8  term   u64      32  chain   u64, see below
+//!  1  kind     u8             16  index  u64      40  crc32c  u32, of the payload
+//!  2  reserved u16    0       24  stamp  u64      44  crc32c  u32, over generation and the 44 bytes
+//!  4  payload  u32 bytes                          all little-endian; 48 bytes, then the payload
 //! ```
+//!
+//! The header is whole by itself, so that an entry whose payload is damaged still says which it is.
+//! The chain value is a checksum over the one of the entry before, and over everything in the header
+//! but the chain value and the last checksum: two logs that have one value at one place are the same
+//! up to there. The leader makes it; whoever stores the entry makes it again and compares.
 
 use bytes::{Buf, Bytes};
-use consensus::{ClusterTime, Entry, EntryId, LogIndex, Payload, Term};
+use consensus::{Chain, ClusterTime, Entry, EntryId, LogIndex, Payload, Term};
 
 use crate::configuration::{decode_configuration, encode_configuration};
 use crate::error::ProtocolError;
@@ -16,10 +21,15 @@ use crate::generation::Generation;
 use crate::limits::{COMMAND_BYTES_MAX, PAYLOAD_COPY_BYTES_MAX};
 
 /// The size of an entry's header.
-pub const ENTRY_HEADER_BYTES: usize = 40;
+pub const ENTRY_HEADER_BYTES: usize = 48;
 
-const VERSION: u8 = 1;
-const CHECKSUM_AT: usize = 32;
+const VERSION: u8 = 2;
+const CHAIN_AT: usize = 32;
+const PAYLOAD_CHECKSUM_AT: usize = 40;
+const CHECKSUM_AT: usize = 44;
+
+/// Odd, and without a pattern: what chain values are mixed with.
+const MIX: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93];
 
 /// What kind of payload an entry has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,9 +86,20 @@ impl EncodedEntry {
         false
     }
 
-    /// Returns the checksum in the header.
+    /// Returns the checksum of the header.
     pub fn checksum(&self) -> u32 {
         u32_at(&self.header, CHECKSUM_AT)
+    }
+
+    /// Returns the chain value that this entry has behind one with `before`.
+    pub fn chain(&self, before: Chain) -> Chain {
+        chain_of(before, &self.header)
+    }
+
+    /// Puts a chain value into the header.
+    pub fn set_chain(&mut self, generation: &Generation, chain: Chain) {
+        self.header[CHAIN_AT..CHAIN_AT + 8].copy_from_slice(&chain.get().to_le_bytes());
+        seal(generation, &mut self.header);
     }
 }
 
@@ -93,13 +114,21 @@ pub struct EntryHeader {
     pub kind: EntryKind,
     /// The payload's size.
     pub payload_bytes: usize,
+    /// The chain value.
+    pub chain: Chain,
+    payload_checksum: u32,
     checksum: u32,
 }
 
 impl EntryHeader {
-    /// Returns the checksum that the header carries.
+    /// Returns the checksum of the header that it carries.
     pub const fn checksum(&self) -> u32 {
         self.checksum
+    }
+
+    /// Returns the checksum of the payload that the header carries.
+    pub const fn payload_checksum(&self) -> u32 {
+        self.payload_checksum
     }
 }
 
@@ -125,9 +154,33 @@ pub fn encode_entry(generation: &Generation, entry: &Entry) -> EncodedEntry {
     header[8..16].copy_from_slice(&entry.id.term.get().to_le_bytes());
     header[16..24].copy_from_slice(&entry.id.index.get().to_le_bytes());
     header[24..32].copy_from_slice(&entry.stamp.get().to_le_bytes());
-    let checksum = checksum(generation, &header, &payload);
-    header[CHECKSUM_AT..CHECKSUM_AT + 4].copy_from_slice(&checksum.to_le_bytes());
+    header[CHAIN_AT..CHAIN_AT + 8].copy_from_slice(&entry.chain.get().to_le_bytes());
+    let checksum = crc32c::crc32c(&payload).to_le_bytes();
+    header[PAYLOAD_CHECKSUM_AT..PAYLOAD_CHECKSUM_AT + 4].copy_from_slice(&checksum);
+    seal(generation, &mut header);
     EncodedEntry { header, payload }
+}
+
+/// Returns the chain value that an entry has behind one with `before`; never 0.
+pub fn chain(before: Chain, entry: &Entry) -> Chain {
+    // The generation is in the header's checksum only, which is no part of the chain.
+    encode_entry(&Generation::new([0; 32]), entry).chain(before)
+}
+
+/// Returns the chain value that the entry with this header has behind one with `before`.
+///
+/// # Panics
+/// If it is no header.
+pub fn chain_of(before: Chain, header: &[u8]) -> Chain {
+    let mut state = before.get();
+    let words = header[..CHAIN_AT].chunks_exact(8).map(|word| u64_at(word, 0));
+    let checksum = u64::from(u32_at(header, PAYLOAD_CHECKSUM_AT));
+    for word in words.chain([checksum]) {
+        let product = u128::from(state ^ word ^ MIX[0]) * u128::from(MIX[1]);
+        let [low, high] = [product as u64, (product >> 64) as u64];
+        state = (low ^ high).rotate_left(23).wrapping_add(MIX[0]);
+    }
+    Chain::new(state.max(1))
 }
 
 /// Reads a header without its payload.
@@ -157,8 +210,24 @@ pub fn peek_entry(bytes: &[u8]) -> Result<EntryHeader, ProtocolError> {
         stamp: ClusterTime::new(u64_at(header, 24)),
         kind: EntryKind::from_code(header[1])?,
         payload_bytes,
+        chain: Chain::new(u64_at(header, CHAIN_AT)),
+        payload_checksum: u32_at(header, PAYLOAD_CHECKSUM_AT),
         checksum: u32_at(header, CHECKSUM_AT),
     })
+}
+
+/// Reads a header without its payload, and checks it.
+///
+/// # Errors
+/// As [`peek_entry`]; if it is damaged or of another history.
+pub fn check_header(generation: &Generation, bytes: &[u8]) -> Result<EntryHeader, ProtocolError> {
+    let header = peek_entry(bytes)?;
+    let found = header_checksum(generation, bytes);
+    if found != header.checksum {
+        let what = format!("entry {}", header.id);
+        return Err(ProtocolError::Checksum { what, found, expected: header.checksum });
+    }
+    Ok(header)
 }
 
 /// Takes one entry off the front of `bytes` and checks it.
@@ -166,17 +235,24 @@ pub fn peek_entry(bytes: &[u8]) -> Result<EntryHeader, ProtocolError> {
 /// # Errors
 /// If it is cut off, damaged, of another history, or of another version; `bytes` is then spent.
 pub fn decode_entry(generation: &Generation, bytes: &mut Bytes) -> Result<Entry, ProtocolError> {
-    let header = peek_entry(bytes)?;
-    let raw = bytes.split_to(ENTRY_HEADER_BYTES);
+    let header = check_header(generation, bytes)?;
+    bytes.advance(ENTRY_HEADER_BYTES);
     if bytes.remaining() < header.payload_bytes {
         let (needed, found) = (header.payload_bytes, bytes.remaining());
         return Err(ProtocolError::Truncated { what: "an entry's payload", needed, found });
     }
-    let mut payload = bytes.split_to(header.payload_bytes);
-    let found = checksum(generation, &raw, &payload);
-    if found != header.checksum {
-        let what = format!("entry {}", header.id);
-        return Err(ProtocolError::Checksum { what, found, expected: header.checksum });
+    decode_payload(&header, bytes.split_to(header.payload_bytes))
+}
+
+/// Makes an entry of a header and its payload, which is checked.
+///
+/// # Errors
+/// If the payload is damaged, or not this header's.
+pub fn decode_payload(header: &EntryHeader, mut payload: Bytes) -> Result<Entry, ProtocolError> {
+    let found = crc32c::crc32c(&payload);
+    if found != header.payload_checksum || payload.len() != header.payload_bytes {
+        let (what, expected) = (format!("entry {}", header.id), header.payload_checksum);
+        return Err(ProtocolError::Checksum { what, found, expected });
     }
     if payload.len() <= PAYLOAD_COPY_BYTES_MAX {
         payload = Bytes::copy_from_slice(&payload);
@@ -186,13 +262,17 @@ pub fn decode_entry(generation: &Generation, bytes: &mut Bytes) -> Result<Entry,
         EntryKind::Command => Payload::Command(payload),
         EntryKind::Configuration => Payload::Configuration(decode_configuration(&payload)?),
     };
-    Ok(Entry { id: header.id, stamp: header.stamp, payload })
+    Ok(Entry { id: header.id, stamp: header.stamp, chain: header.chain, payload })
 }
 
-fn checksum(generation: &Generation, header: &[u8], payload: &[u8]) -> u32 {
+fn seal(generation: &Generation, header: &mut [u8; ENTRY_HEADER_BYTES]) {
+    let checksum = header_checksum(generation, header);
+    header[CHECKSUM_AT..].copy_from_slice(&checksum.to_le_bytes());
+}
+
+fn header_checksum(generation: &Generation, header: &[u8]) -> u32 {
     let crc = crc32c::crc32c(generation.bytes());
-    let crc = crc32c::crc32c_append(crc, &header[..CHECKSUM_AT]);
-    crc32c::crc32c_append(crc, payload)
+    crc32c::crc32c_append(crc, &header[..CHECKSUM_AT])
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {

@@ -31,8 +31,8 @@ mod wire;
 
 pub use configuration::{decode_configuration, encode_configuration};
 pub use entry::{
-    ENTRY_HEADER_BYTES, EncodedEntry, EntryHeader, EntryKind, decode_entry, encode_entry,
-    peek_entry,
+    ENTRY_HEADER_BYTES, EncodedEntry, EntryHeader, EntryKind, chain, chain_of, check_header,
+    decode_entry, decode_payload, encode_entry, peek_entry,
 };
 pub use error::ProtocolError;
 pub use frame::{FRAME_PREFIX_BYTES, Frame, FrameReader, Prefix, parse_prefix};

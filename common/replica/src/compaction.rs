@@ -90,10 +90,12 @@ mod tests {
     use consensus::{ClusterTime, Entry, EntryId, Payload, Term, WriteId};
 
     fn write(from: u64, to: u64, bytes: usize) -> Write {
-        let entry = |index| Entry {
-            id: EntryId { term: Term::new(1), index: LogIndex::new(index) },
-            stamp: ClusterTime::ZERO,
-            payload: Payload::Command(Bytes::from(vec![0; bytes])),
+        let entry = |index| {
+            Entry::new(
+                EntryId { term: Term::new(1), index: LogIndex::new(index) },
+                ClusterTime::ZERO,
+                Payload::Command(Bytes::from(vec![0; bytes])),
+            )
         };
         Write {
             id: WriteId::ZERO,

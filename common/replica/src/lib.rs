@@ -10,6 +10,7 @@
 //!   refused before it has any effect.
 
 mod cache;
+mod chaining;
 mod compaction;
 mod departures;
 mod feeding;

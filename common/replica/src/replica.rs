@@ -6,11 +6,12 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use consensus::{
-    Actions, Basis, Body, Entry, EntryId, Event, Incarnation, Input as Raw, LogIndex, NodeId,
-    Outgoing, Raft, Rejection, RequestId, RoleKind, Status, Term, Timer, Timestamp,
+    Actions, Basis, Body, Chain, Entry, EntryId, Event, Incarnation, Input as Raw, LogIndex,
+    NodeId, Outgoing, Raft, Rejection, RequestId, RoleKind, Status, Term, Timer, Timestamp,
 };
 
 use crate::cache::Cache;
+use crate::chaining::Chaining;
 use crate::compaction::Compaction;
 use crate::departures::Departures;
 use crate::feeding::Feeding;
@@ -33,6 +34,7 @@ pub struct Replica {
     raft: Raft,
     limits: Limits,
     cache: Cache,
+    chaining: Chaining,
     requests: Requests,
     compaction: Compaction,
     snapshots: Snapshots,
@@ -65,6 +67,7 @@ impl Replica {
             raft,
             limits,
             cache: Cache::new(limits.cache_bytes_max),
+            chaining: Chaining::default(),
             requests: Requests::default(),
             compaction: Compaction::new(limits.keep),
             snapshots: Snapshots::new(snapshots, flushed),
@@ -82,6 +85,12 @@ impl Replica {
             views: Views::new(flushed),
             batch: 0,
         }
+    }
+
+    /// Goes on from the chain value of the last entry on the disk.
+    #[must_use]
+    pub fn behind(self, last: Chain) -> Self {
+        Self { chaining: Chaining::new(last), ..self }
     }
 
     /// Takes one input.
@@ -123,9 +132,10 @@ impl Replica {
     /// Returns what is to be done since the last drain.
     pub fn drain(&mut self, now: Timestamp) -> Lanes {
         self.flush_proposals(now);
-        let Actions { write, mut send, apply, install, reply, event } = self.raft.drain(now);
+        let Actions { mut write, mut send, apply, install, reply, event } = self.raft.drain(now);
         self.raft.check_state();
-        if let Some(write) = &write {
+        if let Some(write) = &mut write {
+            self.chaining.follow(write, self.raft.last().index);
             self.cache.follow(write.truncate_from, write.compact_to.as_ref(), &write.append);
             self.compaction.follow(write);
             self.room.follow(write);

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use consensus::{
-    Configuration, Entry, EntryId, LogIndex, LogView, Membership, Payload, SnapshotMeta, TermRun,
-    Write,
+    Chain, Configuration, Entry, EntryId, LogIndex, LogView, Membership, Payload, SnapshotMeta,
+    TermRun, Write,
 };
 
 /// Entries behind what was compacted.
@@ -27,12 +27,14 @@ impl Log {
             self.truncate(from);
         }
         if let Some(meta) = &write.compact_to {
+            let mut meta = meta.clone();
             if self.id(meta.last.index) == Some(meta.last) {
+                meta.chain = self.chain(meta.last.index);
                 self.forget_to(meta.last.index);
             } else {
                 self.entries.clear();
             }
-            self.base = Some(meta.clone());
+            self.base = Some(meta);
         }
         self.entries.extend(write.append.iter().cloned());
     }
@@ -77,6 +79,13 @@ impl Log {
     /// Returns what stands at an index, where the log still knows it.
     pub(crate) fn id(&self, index: LogIndex) -> Option<EntryId> {
         if index == self.base().index { Some(self.base()) } else { Some(self.get(index)?.id) }
+    }
+
+    /// Returns the chain value of an entry, or of what the log begins behind; 0 if neither is here.
+    pub(crate) fn chain(&self, index: LogIndex) -> Chain {
+        let base = self.base.as_ref().filter(|meta| meta.last.index == index);
+        let entry = self.get(index).map(|entry| entry.chain);
+        entry.or(base.map(|meta| meta.chain)).unwrap_or_default()
     }
 
     /// Returns the entries of a range, if the log holds them all.

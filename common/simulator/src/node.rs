@@ -220,7 +220,9 @@ impl Node {
         let raft = Raft::restore(self.id, config, restored, self.local(now))
             .map_err(|error| Broken::new("what was written can be restored", error.to_string()))?;
         let files = self.disk.files.iter().map(|file| file.meta.last).collect();
-        self.replica = Some(Replica::new(self.local(now), raft, limits, files));
+        let chain = self.disk.log.chain(self.disk.log.last().index);
+        let replica = Replica::new(self.local(now), raft, limits, files);
+        self.replica = Some(replica.behind(chain));
         self.memory.clone_from(&self.disk.log);
         self.seen_commit = self.disk.flushed;
         self.tasks.clear();

@@ -32,7 +32,8 @@ impl World {
                 self.after(later, Happening::Flush { node: at, life });
             }
             SnapshotAction::Checkpoint => self.enqueue(at, Task::Checkpoint),
-            SnapshotAction::Make(meta) => {
+            SnapshotAction::Make(mut meta) => {
+                meta.chain = self.nodes[at].disk.log.chain(meta.last.index);
                 if meta.configuration.voters().is_joint() {
                     self.coverage.meet(Met::SnapshotInJoint);
                 }

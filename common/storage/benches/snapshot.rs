@@ -62,11 +62,11 @@ fn put(index: u64) -> Entry {
     let value: Vec<u8> = std::iter::repeat_with(next).take(VALUE_BYTES).collect();
     let key = Bytes::from(format!("key {:016x}", index.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
     let command = KvCommand::Put { key, value: value.into() }.encode();
-    Entry {
-        id: EntryId { term: Term::new(1), index: LogIndex::new(index) },
-        stamp: ClusterTime::new(index),
-        payload: Payload::Command(Envelope::sessionless(command).encode()),
-    }
+    Entry::new(
+        EntryId { term: Term::new(1), index: LogIndex::new(index) },
+        ClusterTime::new(index),
+        Payload::Command(Envelope::sessionless(command).encode()),
+    )
 }
 
 fn header(last: EntryId, stamp: ClusterTime) -> SnapshotHeader {
@@ -74,7 +74,13 @@ fn header(last: EntryId, stamp: ClusterTime) -> SnapshotHeader {
     SnapshotHeader {
         cluster: [0; 16],
         generation: Generation::new([0; 32]),
-        meta: SnapshotMeta { last, configuration, configuration_index: LogIndex::ZERO, stamp },
+        meta: SnapshotMeta {
+            last,
+            configuration,
+            configuration_index: LogIndex::ZERO,
+            stamp,
+            chain: consensus::Chain::ZERO,
+        },
         machine: "kv".into(),
         machine_version: 1,
         made_unix_ms: 0,

@@ -2,18 +2,19 @@
 //! log's head with its configuration, or the log as it was before (§5.1).
 //!
 //! ```text
-//!  0  version u8, 1     9  index u64     25  configuration's index u64    then  configuration
-//!  1  term u64         17  stamp u64     33  configuration's bytes u32    then  crc32c u32
+//!  0  version u8, 2     9  index u64     25  configuration's index u64    then  configuration
+//!  1  term u64         17  stamp u64     33  chain value u64              then  crc32c u32
+//!                                        41  configuration's bytes u32
 //! ```
 
 use bytes::Bytes;
-use consensus::{ClusterTime, Configuration, EntryId, LogIndex, SnapshotMeta, Term};
+use consensus::{Chain, ClusterTime, Configuration, EntryId, LogIndex, SnapshotMeta, Term};
 use protocol::{decode_configuration, encode_configuration};
 
 use crate::error::StorageError;
 
-const VERSION: u8 = 1;
-const HEAD_BYTES: usize = 37;
+const VERSION: u8 = 2;
+const HEAD_BYTES: usize = 45;
 const CHECKSUM_BYTES: usize = 4;
 
 /// A log that begins at its beginning.
@@ -23,6 +24,7 @@ pub(crate) fn nothing() -> SnapshotMeta {
         configuration: Configuration::unknown(),
         configuration_index: LogIndex::ZERO,
         stamp: ClusterTime::ZERO,
+        chain: Chain::ZERO,
     }
 }
 
@@ -33,7 +35,7 @@ pub(crate) fn encode(base: &SnapshotMeta) -> Vec<u8> {
     let last = base.last;
     let numbers =
         [last.term.get(), last.index.get(), base.stamp.get(), base.configuration_index.get()];
-    for number in numbers {
+    for number in numbers.into_iter().chain([base.chain.get()]) {
         bytes.extend_from_slice(&number.to_le_bytes());
     }
     let length = u32::try_from(configuration.len()).expect("a configuration is small");
@@ -67,6 +69,7 @@ pub(crate) fn decode(bytes: &Bytes) -> Result<SnapshotMeta, StorageError> {
         configuration,
         configuration_index: LogIndex::new(number(25)),
         stamp: ClusterTime::new(number(17)),
+        chain: Chain::new(number(33)),
     })
 }
 
@@ -79,7 +82,7 @@ mod tests {
     fn a_head_is_read_as_it_was_written_and_damage_is_found() {
         let last = EntryId { term: Term::new(3), index: LogIndex::new(70) };
         let stamp = ClusterTime::new(9);
-        let head = SnapshotMeta { last, stamp, ..nothing() };
+        let head = SnapshotMeta { last, stamp, chain: Chain::new(5), ..nothing() };
         let whole = encode(&head);
         assert_eq!(decode(&Bytes::from(whole.clone())).unwrap(), head);
         for place in 0..whole.len() {

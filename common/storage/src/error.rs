@@ -87,8 +87,27 @@ pub enum StorageError {
         /// How that shows.
         why: String,
     },
+    /// An entry does not continue the log that it claims to continue: there are two contents under
+    /// one identity, here or where it comes from.
+    #[error(
+        "two histories under one identity: entry {entry} has chain value {theirs:016x} where it \
+         comes from, and {ours:016x} behind this node's log, which ends at {after}: the log here or \
+         the one there has other contents at {after} or before",
+        theirs = theirs.get(),
+        ours = ours.get()
+    )]
+    Contradiction {
+        /// The entry.
+        entry: consensus::EntryId,
+        /// The last entry of the log.
+        after: consensus::EntryId,
+        /// The chain value that the entry has behind it.
+        ours: consensus::Chain,
+        /// The chain value that it came with.
+        theirs: consensus::Chain,
+    },
     /// What is stored was written by a newer version.
-    #[error("{what} has format {found}, this build knows up to {known}; start a newer raftd")]
+    #[error("{what} has format {found}, this build knows {known}{}", advice(*found, *known))]
     NewerFormat {
         /// What has it.
         what: String,
@@ -154,6 +173,16 @@ impl StorageError {
 
     pub(crate) fn corrupt(what: impl Into<String>, why: impl Into<String>) -> Self {
         Self::Corrupt { what: what.into(), why: why.into() }
+    }
+}
+
+/// Says what to do about a format.
+fn advice(found: u32, known: u32) -> &'static str {
+    match found > known {
+        true => "; start a newer raftd",
+        false => {
+            ", and reads none of before: make the data directory anew, as a member that lost it"
+        }
     }
 }
 

@@ -2,21 +2,22 @@
 //!
 //! | column family | key | value |
 //! |---|---|---|
-//! | `log` | index, big-endian | seal, entry |
+//! | `log` | index of a write's first entry, big-endian | all its entries (`record.rs`) |
 //! | `configuration` | index of a configuration entry | nothing |
 //! | `meta` | `format` | version |
-//! | `meta` | `hard-state`, `hard-state-copy` | term, vote, checksum |
-//! | `meta` | `last` | last index, highest stamp |
+//! | `meta` | `owner` | the incarnation that the directory had when the log was made |
+//! | `meta` | `hard-state` | term, vote, checksum; a copy is in the tail file (`tail.rs`) |
+//! | `meta` | `end` | the log's end, if the last write was not merely an append |
 //! | `meta` | `base` | what the log begins behind, if its head was compacted |
 //! | `meta` | `run` + first index | term |
 //!
-//! A seal is a checksum over node, incarnation, index and the entry's own checksum, so that a
-//! record in the wrong place is noticed.
+//! Records are sealed by a checksum over node, incarnation, generation and their place, so that one
+//! in the wrong place is noticed.
 
-use bytes::Bytes;
-use consensus::{Entry, HardState, Incarnation, LogIndex, NodeId, Term};
-use protocol::{EncodedEntry, Generation, decode_entry, peek_entry};
+use consensus::{Chain, ClusterTime, EntryId, HardState, Incarnation, LogIndex, NodeId, Term};
+use protocol::Generation;
 
+use crate::condition::LogEnd;
 use crate::error::StorageError;
 
 pub(crate) const LOG: &str = "log";
@@ -24,15 +25,14 @@ pub(crate) const CONFIGURATION: &str = "configuration";
 pub(crate) const META: &str = "meta";
 
 pub(crate) const FORMAT_KEY: &[u8] = b"format";
-pub(crate) const HARD_STATE_KEYS: [&[u8]; 2] = [b"hard-state", b"hard-state-copy"];
-pub(crate) const LAST_KEY: &[u8] = b"last";
+pub(crate) const OWNER_KEY: &[u8] = b"owner";
+pub(crate) const HARD_STATE_KEY: &[u8] = b"hard-state";
+pub(crate) const END_KEY: &[u8] = b"end";
 pub(crate) const COMPACTED_KEY: &[u8] = b"base";
 pub(crate) const RUN_PREFIX: &[u8] = b"run";
 
 /// The version of this layout.
-pub(crate) const FORMAT: u32 = 1;
-
-const SEAL_BYTES: usize = 4;
+pub(crate) const FORMAT: u32 = 2;
 
 /// Whose records these are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,45 +43,50 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    fn seal(&self, index: LogIndex, checksum: u32) -> u32 {
-        let mut bytes = [0; 28];
+    /// Returns the checksum of a record's head.
+    pub(crate) fn seal(&self, first: LogIndex, head: &[u8]) -> u32 {
+        let mut bytes = [0; 24];
         bytes[..8].copy_from_slice(&self.node.get().to_le_bytes());
         bytes[8..16].copy_from_slice(&self.incarnation.get().to_le_bytes());
-        bytes[16..24].copy_from_slice(&index.get().to_le_bytes());
-        bytes[24..].copy_from_slice(&checksum.to_le_bytes());
-        crc32c::crc32c(&bytes)
+        bytes[16..24].copy_from_slice(&first.get().to_le_bytes());
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes), self.generation.bytes());
+        crc32c::crc32c_append(crc, head)
+    }
+}
+
+/// The log's end as the database knows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct End {
+    pub(crate) at: LogEnd,
+    /// The highest cluster time that was ever in the log, or later.
+    pub(crate) stamp: ClusterTime,
+}
+
+impl End {
+    pub(crate) fn encode(&self) -> [u8; 44] {
+        let LogEnd { last, chain, writes } = self.at;
+        let numbers = [last.term.get(), last.index.get(), chain.get(), writes, self.stamp.get()];
+        let mut bytes = [0; 44];
+        for (place, number) in numbers.into_iter().enumerate() {
+            bytes[8 * place..8 * place + 8].copy_from_slice(&number.to_le_bytes());
+        }
+        let checksum = crc32c::crc32c(&bytes[..40]);
+        bytes[40..].copy_from_slice(&checksum.to_le_bytes());
+        bytes
     }
 
-    /// Encodes a record of the log.
-    pub(crate) fn record(&self, index: LogIndex, entry: &EncodedEntry, record: &mut Vec<u8>) {
-        record.clear();
-        record.extend_from_slice(&self.seal(index, entry.checksum()).to_le_bytes());
-        record.extend_from_slice(&entry.header);
-        record.extend_from_slice(&entry.payload);
-    }
-
-    /// Decodes a record of the log and checks everything about it.
-    pub(crate) fn entry(&self, index: LogIndex, record: &Bytes) -> Result<Entry, StorageError> {
-        let what = || format!("log entry {index}");
-        let corrupt = |why: String| StorageError::corrupt(what(), why);
-        let Some(stored) = record.first_chunk::<SEAL_BYTES>().copied() else {
-            return Err(corrupt("the record is empty".into()));
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; 44] = bytes.try_into().ok()?;
+        if crc32c::crc32c(&bytes[..40]).to_le_bytes() != bytes[40..] {
+            return None;
+        }
+        let number = |place: usize| {
+            let at = 8 * place;
+            u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
         };
-        let mut bytes = record.slice(SEAL_BYTES..);
-        let header = peek_entry(&bytes).map_err(|why| corrupt(why.to_string()))?;
-        if header.id.index != index {
-            return Err(corrupt(format!("the record is entry {}'s", header.id)));
-        }
-        let checksum = header.checksum();
-        let entry =
-            decode_entry(&self.generation, &mut bytes).map_err(|why| corrupt(why.to_string()))?;
-        if self.seal(index, checksum) != u32::from_le_bytes(stored) {
-            return Err(corrupt("the record was written by another node or directory".into()));
-        }
-        if !bytes.is_empty() {
-            return Err(corrupt(format!("{} bytes follow it", bytes.len())));
-        }
-        Ok(entry)
+        let last = EntryId { term: Term::new(number(0)), index: LogIndex::new(number(1)) };
+        let at = LogEnd { last, chain: Chain::new(number(2)), writes: number(3) };
+        Some(Self { at, stamp: ClusterTime::new(number(4)) })
     }
 }
 

@@ -9,6 +9,7 @@
 //! - Two databases: the log, every batch synced; the state, flushed as a whole, no WAL.
 //! - No Raft rules: writes are done as they come.
 
+mod batch;
 mod compacted;
 mod condition;
 mod database;
@@ -26,15 +27,20 @@ mod peers;
 mod persistent_log;
 mod reader;
 mod reconcile;
+mod record;
 mod recover;
+mod repair;
 mod reset_key;
 mod restore;
 pub mod rights;
 mod rocks;
+mod scan;
+mod seek;
 mod snapshot;
 mod space;
 mod state;
 mod superblock;
+mod tail;
 mod wal;
 
 pub use condition::{Condition, Damage, LogEnd, Loss};

@@ -1,47 +1,47 @@
 //! The log on RocksDB: term, vote and entries, one synced batch a write.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use consensus::{
-    ClusterTime, Entry, EntryId, HardState, LogIndex, Payload, SnapshotMeta, Term, Write,
-};
-use protocol::{BootstrapRecord, encode_entry};
+use consensus::{ClusterTime, Entry, EntryId, HardState, LogIndex, Payload, Term, Write};
+use protocol::BootstrapRecord;
 use rocksdb::{ColumnFamilyDescriptor, DB, DEFAULT_COLUMN_FAMILY_NAME, WriteBatch};
 
-use crate::compacted;
+use crate::batch::{Batch, Shape};
+use crate::condition::Damage;
 use crate::database::{check_room, database, family};
 use crate::directory::DataDirectory;
 use crate::error::StorageError;
-use crate::layout::{
-    COMPACTED_KEY, CONFIGURATION, FORMAT, FORMAT_KEY, HARD_STATE_KEYS, LAST_KEY, LOG, META, Owner,
-    encode_hard_state, run_key,
-};
+use crate::files;
+use crate::layout::{CONFIGURATION, LOG, META, Owner};
 use crate::names;
 use crate::options;
 use crate::persistent_log::RestoredLog;
-use crate::reader::LogReader;
+use crate::reader::{Head, LogReader, note_damage};
 use crate::recover::recover;
+use crate::repair;
 use crate::space::Sizes;
+use crate::tail::{Tail, TailFound};
 use crate::wal;
 
-/// Up to so many keys are deleted one by one; more by a range tombstone.
-const SINGLE_DELETES_MAX: u64 = 64;
+/// A database that has stopped all writes, because it cannot write out what it holds in memory, is
+/// given so long to go on.
+const STOPPED_MAX: Duration = Duration::from_secs(10);
+const STOPPED_POLL: Duration = Duration::from_millis(2);
 
 /// The durable log of one node.
 pub struct LogStore {
     db: Arc<DB>,
     owner: Owner,
-    /// The entry before the first one that is kept.
-    base: EntryId,
-    /// The same for readers, who must know it before they can miss an entry.
-    head: Arc<AtomicU64>,
-    last: LogIndex,
-    last_term: Term,
-    stamp: ClusterTime,
-    runs: Vec<(LogIndex, Term)>,
+    shape: Shape,
+    /// What the log begins behind, for readers, who must know it before they can miss an entry.
+    head: Head,
+    tail: Tail,
+    damages: Vec<Damage>,
+    /// Where it is noted that something is damaged.
+    marker: PathBuf,
     poisoned: Option<String>,
-    record: Vec<u8>,
 }
 
 impl LogStore {
@@ -123,29 +123,40 @@ impl LogStore {
     ) -> Result<(Self, RestoredLog), StorageError> {
         let path = directory.path().join(names::LOG);
         let owner = Owner { node: directory.node(), incarnation: directory.seal(), generation };
-        wal::check(&path)?;
+        let found = TailFound::read(directory.path(), &owner)?;
+        let marker = directory.path().join(names::DAMAGED);
         check_room(&path)?;
-        let options = options::log(Sizes::at(&path));
+        let mut options = options::log(Sizes::at(&path));
+        if let Err(damaged) = wal::check(&path) {
+            if !wal::is_skippable(&path, &damaged) {
+                return Err(damaged);
+            }
+            // Opening writes out what can be read, and drops the rest: that it was damaged must be
+            // known later, too, for the entries are then missing and nothing else shows.
+            note_damage(&marker, &damaged.to_string())?;
+            options::skip_damage(&mut options);
+        }
         // The default one is never written; left out, it would get RocksDB's own memtable of
         // 64 MiB, and the largest one decides how much of a write-ahead log is allocated at once.
         let families = [DEFAULT_COLUMN_FAMILY_NAME, LOG, CONFIGURATION, META]
             .map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
         let db = DB::open_cf_descriptors(&options, &path, families)
             .map_err(|error| database("opening the log", &error))?;
-        let restored = recover(&db, owner)?;
-        let last = restored.log.last();
-        let runs = restored.log.runs().iter().map(|run| (run.first, run.term)).collect();
+        let (restored, shape) = recover(&db, owner, found, marker.exists())?;
+        let damages = restored.condition.damages.clone();
+        if damages.is_empty() {
+            files::remove(&marker)?;
+        }
+        let noted = (restored.hard_state, shape.end);
         let store = Self {
             db: Arc::new(db),
             owner,
-            base: restored.log.base(),
-            head: Arc::new(AtomicU64::new(restored.log.base().index.get())),
-            last: last.index,
-            last_term: last.term,
-            stamp: restored.stamp,
-            runs,
+            head: Arc::new(Mutex::new((shape.base.index, shape.base_chain))),
+            shape,
+            tail: Tail::open(directory.path(), owner, found, noted)?,
+            damages,
+            marker,
             poisoned: None,
-            record: Vec::new(),
         };
         Ok((store, restored))
     }
@@ -158,155 +169,91 @@ impl LogStore {
         if let Some(why) = &self.poisoned {
             return Err(StorageError::Poisoned(why.clone()));
         }
-        let mut batch = WriteBatch::default();
-        let base = self.base;
-        let done = self.fill(&mut batch, writes).and_then(|()| {
-            let bytes = batch.size_in_bytes();
-            let written = self.db.write_opt(batch, &options::synced());
-            written.map(|()| bytes).map_err(|error| database("writing the log", &error))
-        });
-        match &done {
-            Ok(_) if self.base != base => self.give_space_back(),
-            Ok(_) => {}
-            Err(error) => self.poisoned = Some(error.to_string()),
+        let done = self.do_write(writes);
+        if let Err(error) = &done {
+            self.poisoned = Some(error.to_string());
         }
         done
     }
 
+    /// Puts copies of damaged entries into their place. A log is to be opened again when all of its
+    /// damage is repaired.
+    ///
+    /// # Errors
+    /// If they are not the entries of one damage, all of them, or cannot be written.
+    pub fn repair(&mut self, entries: &[Entry]) -> Result<(), StorageError> {
+        let first = entries.first().map(|entry| entry.id.index);
+        let place = self.damages.iter().position(|damage| Some(damage.first) == first);
+        let Some(place) = place else {
+            return Err(StorageError::corrupt("copies of entries", "nothing there is damaged"));
+        };
+        let damage = self.damages[place];
+        let batch = repair::replace(&self.db, &self.owner, &mut self.shape, &damage, entries)?;
+        self.commit(batch, "repairing the log")?;
+        self.tail.note(self.shape.end, None, true)?;
+        self.damages.remove(place);
+        if self.damages.is_empty() {
+            files::remove(&self.marker)?;
+        }
+        Ok(())
+    }
+
     /// Returns a reader, for any thread.
     pub fn reader(&self) -> LogReader {
-        LogReader::new(Arc::clone(&self.db), self.owner, Arc::clone(&self.head))
+        LogReader::new(Arc::clone(&self.db), self.owner, Arc::clone(&self.head), &self.marker)
     }
 
-    fn fill(&mut self, batch: &mut WriteBatch, writes: &[Write]) -> Result<(), StorageError> {
-        for write in writes {
-            if let Some(from) = write.truncate_from {
-                self.truncate(batch, from)?;
-            }
-            if let Some(meta) = &write.compact_to {
-                self.compact(batch, meta)?;
-            }
-            for entry in &write.append {
-                self.append(batch, entry)?;
-            }
-            if let Some(hard_state) = write.hard_state {
-                let meta = family(&self.db, META)?;
-                for key in HARD_STATE_KEYS {
-                    batch.put_cf(meta, key, encode_hard_state(hard_state));
+    fn do_write(&mut self, writes: &[Write]) -> Result<usize, StorageError> {
+        let base = self.shape.base;
+        let filled = Batch::new(&self.db, &self.owner, &mut self.shape).fill(writes)?;
+        let head = (self.shape.base.index, self.shape.base_chain);
+        *self.head.lock().unwrap_or_else(PoisonError::into_inner) = head;
+        let bytes = filled.batch.size_in_bytes();
+        self.commit(filled.batch, "writing the log")?;
+        let must_not_wait = filled.is_cut || self.shape.end.writes == 1;
+        self.tail.note(self.shape.end, filled.hard_state, must_not_wait)?;
+        if self.shape.base != base {
+            self.give_space_back();
+        }
+        Ok(bytes)
+    }
+
+    /// Writes a batch and syncs it. A database that cannot write out its memory, on a full disk for
+    /// example, would hold the writer until it can, for ever if need be, and say nothing: so it is
+    /// told to refuse instead, and asked again for a while.
+    fn commit(&self, batch: WriteBatch, doing: &'static str) -> Result<(), StorageError> {
+        let options = options::synced();
+        let since = Instant::now();
+        loop {
+            let again = WriteBatch::from_data(batch.data());
+            match self.db.write_opt(again, &options) {
+                Err(error) if error.kind() == rocksdb::ErrorKind::Incomplete => {
+                    if since.elapsed() > STOPPED_MAX {
+                        return Err(self.stopped(doing));
+                    }
+                    std::thread::sleep(STOPPED_POLL);
                 }
+                done => return done.map_err(|error| database(doing, &error)),
             }
         }
-        let meta = family(&self.db, META)?;
-        batch.put_cf(meta, FORMAT_KEY, FORMAT.to_le_bytes());
-        let mut last = [0; 16];
-        last[..8].copy_from_slice(&self.last.get().to_le_bytes());
-        last[8..].copy_from_slice(&self.stamp.get().to_le_bytes());
-        batch.put_cf(meta, LAST_KEY, last);
-        Ok(())
     }
 
-    fn append(&mut self, batch: &mut WriteBatch, entry: &Entry) -> Result<(), StorageError> {
-        let index = entry.id.index;
-        if index != self.last.next() || entry.id.term < self.last_term {
-            let what = format!("entry {} behind {}@t{}", entry.id, self.last, self.last_term);
-            return Err(StorageError::corrupt(what, "it does not follow"));
+    /// Says why the database takes no writes.
+    fn stopped(&self, doing: &'static str) -> StorageError {
+        if let Err(StorageError::Full { why, .. }) = check_room(self.db.path()) {
+            return StorageError::Full { doing, why };
         }
-        let key = index.get().to_be_bytes();
-        let encoded = encode_entry(&self.owner.generation, entry);
-        self.owner.record(index, &encoded, &mut self.record);
-        batch.put_cf(family(&self.db, LOG)?, key, &self.record);
-        if matches!(entry.payload, Payload::Configuration(_)) {
-            batch.put_cf(family(&self.db, CONFIGURATION)?, key, []);
-        }
-        if entry.id.term != self.last_term || self.runs.is_empty() {
-            let term = entry.id.term.get().to_le_bytes();
-            batch.put_cf(family(&self.db, META)?, run_key(index), term);
-            self.runs.push((index, entry.id.term));
-            self.last_term = entry.id.term;
-        }
-        self.last = index;
-        self.stamp = self.stamp.max(entry.stamp);
-        Ok(())
-    }
-
-    fn truncate(&mut self, batch: &mut WriteBatch, from: LogIndex) -> Result<(), StorageError> {
-        if from > self.last {
-            return Ok(());
-        }
-        if from <= self.base.index {
-            let what = format!("the log from {from}, which begins behind {}", self.base);
-            return Err(StorageError::corrupt(what, "what is compacted cannot be cut off"));
-        }
-        let log = family(&self.db, LOG)?;
-        let configuration = family(&self.db, CONFIGURATION)?;
-        let end = self.last.next();
-        if end.since(from) <= SINGLE_DELETES_MAX {
-            for index in from.get()..end.get() {
-                batch.delete_cf(log, index.to_be_bytes());
-                batch.delete_cf(configuration, index.to_be_bytes());
-            }
-        } else {
-            let (from, end) = (from.get().to_be_bytes(), end.get().to_be_bytes());
-            batch.delete_range_cf(log, from, end);
-            batch.delete_range_cf(configuration, from, end);
-        }
-        let meta = family(&self.db, META)?;
-        while let Some((first, _)) = self.runs.last().copied().filter(|(first, _)| *first >= from) {
-            batch.delete_cf(meta, run_key(first));
-            self.runs.pop();
-        }
-        self.last = from.prev().unwrap_or_default();
-        self.last_term = self.runs.last().map_or(self.base.term, |(_, term)| *term);
-        Ok(())
-    }
-
-    /// Forgets the head of the log up to a snapshot's last entry; all of it, if that very entry is
-    /// not in it (§5.1).
-    fn compact(&mut self, batch: &mut WriteBatch, meta: &SnapshotMeta) -> Result<(), StorageError> {
-        let base = meta.last;
-        if base.index <= self.base.index {
-            let what = format!("the log up to {base}, which begins behind {}", self.base);
-            return Err(StorageError::corrupt(what, "it was compacted further before"));
-        }
-        let kept = self.term(base.index) == Some(base.term);
-        let end = if kept { base.index } else { self.last.max(base.index) }.next();
-        let (from, to) = (self.base.index.next().get().to_be_bytes(), end.get().to_be_bytes());
-        batch.delete_range_cf(family(&self.db, LOG)?, from, to);
-        batch.delete_range_cf(family(&self.db, CONFIGURATION)?, from, to);
-        let records = family(&self.db, META)?;
-        for (first, _) in &self.runs {
-            if *first < end {
-                batch.delete_cf(records, run_key(*first));
-            }
-        }
-        let cut = self.runs.iter().rev().find(|(first, _)| *first <= end).map(|(_, term)| *term);
-        self.runs.retain(|(first, _)| *first > end);
-        if let Some(term) = cut.filter(|_| kept && end <= self.last) {
-            batch.put_cf(records, run_key(end), term.get().to_le_bytes());
-            self.runs.insert(0, (end, term));
-        }
-        batch.put_cf(records, COMPACTED_KEY, compacted::encode(meta));
-        self.base = base;
-        self.head.store(base.index.get(), Ordering::Release);
-        if !kept {
-            self.last = base.index;
-        }
-        self.last_term = self.runs.last().map_or(base.term, |(_, term)| *term);
-        self.stamp = self.stamp.max(meta.stamp);
-        Ok(())
-    }
-
-    fn term(&self, index: LogIndex) -> Option<Term> {
-        if index > self.last {
-            return None;
-        }
-        self.runs.iter().rev().find(|(first, _)| *first <= index).map(|(_, term)| *term)
+        let seconds = STOPPED_MAX.as_secs();
+        let why = format!(
+            "it has taken no writes for {seconds} s, because it cannot write out what it holds"
+        );
+        StorageError::Database { doing, why }
     }
 
     /// Drops the files that hold compacted entries only; what is left goes with later compactions
     /// of the database. An error costs space and nothing else.
     fn give_space_back(&self) {
-        let (from, to) = (0_u64.to_be_bytes(), self.base.index.get().to_be_bytes());
+        let (from, to) = (0_u64.to_be_bytes(), self.shape.base.index.get().to_be_bytes());
         if let Ok(log) = family(&self.db, LOG) {
             let _ = self.db.delete_file_in_range_cf(log, from, to);
         }
@@ -324,13 +271,13 @@ fn refuse_restored(found: &RestoredLog) -> Result<(), StorageError> {
 
 /// What every first member has in its log, byte for byte the same.
 fn first_write(record: &BootstrapRecord) -> Write {
-    let id = consensus::EntryId { term: Term::new(1), index: LogIndex::new(1) };
+    let id = EntryId { term: Term::new(1), index: LogIndex::new(1) };
     let payload = Payload::Configuration(record.configuration.clone());
     Write {
         id: consensus::WriteId::ZERO,
         hard_state: Some(HardState { term: Term::new(1), voted_for: None }),
         truncate_from: None,
-        append: vec![Entry { id, stamp: ClusterTime::ZERO, payload }],
+        append: vec![Entry::new(id, ClusterTime::ZERO, payload)],
         compact_to: None,
     }
 }

@@ -18,6 +18,12 @@ pub(crate) const PEERS: &str = "peers";
 /// The log's database.
 pub(crate) const LOG: &str = "log";
 
+/// Where the log ended when it was last written, and the second copy of term and vote.
+pub(crate) const TAIL: &str = "tail";
+
+/// Says that something in the log is damaged, and what, for people.
+pub(crate) const DAMAGED: &str = "log-damaged";
+
 /// The first directory of the state; later ones have a number behind the name.
 pub(crate) const STATE: &str = "state";
 

@@ -5,22 +5,24 @@ use std::io::Read as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
 use consensus::{Entry, Incarnation, LogIndex, NodeId};
 use protocol::{BootstrapRecord, Generation};
-use rocksdb::{ColumnFamilyDescriptor, DB, Direction, IteratorMode, ReadOptions};
+use rocksdb::{ColumnFamilyDescriptor, DB};
 use rustix::fs::{FlockOperation, flock};
 
-use crate::database::{database, family};
+use crate::database::database;
 use crate::directory;
 use crate::error::StorageError;
 use crate::forgotten::Former;
-use crate::layout::{CONFIGURATION, LOG, META, Owner, index_of};
+use crate::layout::{CONFIGURATION, LOG, META, Owner};
 use crate::names::{self, LOCK, SUPERBLOCK};
 use crate::options;
 use crate::persistent_log::RestoredLog;
+use crate::record::Record;
 use crate::recover::recover;
+use crate::seek::Records;
 use crate::superblock::Superblock;
+use crate::tail::TailFound;
 use crate::wal;
 
 mod verify;
@@ -100,13 +102,23 @@ impl StoppedNode {
         let Superblock { node, seal: incarnation, .. } = self.superblock;
         let owner = Owner { node, incarnation, generation };
         let path = self.path.join(names::LOG);
-        wal::check(&path)?;
+        let tail = TailFound::read(&self.path, &owner)?;
+        let mut options = options::reading();
+        let damaged = match wal::check(&path) {
+            Ok(()) => None,
+            Err(damaged) if wal::is_skippable(&path, &damaged) => {
+                options::skip_damage(&mut options);
+                Some(damaged)
+            }
+            Err(damaged) => return Err(damaged),
+        };
         let families = [LOG, CONFIGURATION, META]
-            .map(|name| ColumnFamilyDescriptor::new(name, options::reading()));
-        let db = DB::open_cf_descriptors_read_only(&options::reading(), &path, families, false)
+            .map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
+        let db = DB::open_cf_descriptors_read_only(&options, &path, families, false)
             .map_err(|error| database("opening the log", &error))?;
-        let restored = recover(&db, owner)?;
-        Ok(StoppedLog { db, owner, restored })
+        let is_suspect = damaged.is_some() || self.path.join(names::DAMAGED).exists();
+        let (restored, _) = recover(&db, owner, tail, is_suspect)?;
+        Ok(StoppedLog { db, owner, restored, tail })
     }
 }
 
@@ -123,14 +135,12 @@ fn lock(path: &Path) -> Result<File, StorageError> {
     Ok(lock)
 }
 
-/// A record as the database gives it: key and value.
-type Record = Result<(Box<[u8]>, Box<[u8]>), rocksdb::Error>;
-
 /// The log of a stopped node.
 pub struct StoppedLog {
     db: DB,
     owner: Owner,
     restored: RestoredLog,
+    tail: TailFound,
 }
 
 impl StoppedLog {
@@ -154,46 +164,46 @@ impl StoppedLog {
         &self,
         range: Range<LogIndex>,
     ) -> Result<impl Iterator<Item = Result<Entry, StorageError>> + '_, StorageError> {
-        let mut read = ReadOptions::default();
-        read.set_iterate_upper_bound(range.end.get().to_be_bytes());
-        read.fill_cache(false);
-        let from = range.start.get().to_be_bytes();
-        let mode = IteratorMode::From(&from, Direction::Forward);
-        let mut records = self.db.iterator_cf_opt(family(&self.db, LOG)?, read, mode);
+        let mut records = Records::new(&self.db, self.owner, range.start, Some(range.end))?;
         let (mut next, mut broken) = (range.start, false);
+        let mut current: Option<Record> = None;
         Ok(std::iter::from_fn(move || {
             if broken || next >= range.end {
                 return None;
             }
-            let entry = self.entry(next, records.next());
+            let entry = self.entry(next, &mut current, &mut records);
             next = next.next();
             broken = entry.is_err();
             Some(entry)
         }))
     }
 
-    fn entry(&self, index: LogIndex, found: Option<Record>) -> Result<Entry, StorageError> {
-        let corrupt = |why: &str| Err(StorageError::corrupt(format!("log entry {index}"), why));
-        let Some(found) = found else {
-            return corrupt("it is missing");
-        };
-        let doing = "reading the log";
-        let (key, record) = found.map_err(|error| {
-            let error = database(doing, &error);
-            if let StorageError::Corrupt { why, .. } = error {
-                return StorageError::corrupt(format!("log entry {index} or one near it"), why);
-            }
-            error
-        })?;
-        if index_of(&key)? != index {
-            return corrupt("it is missing");
+    fn entry(
+        &self,
+        index: LogIndex,
+        current: &mut Option<Record>,
+        records: &mut Records<'_>,
+    ) -> Result<Entry, StorageError> {
+        let corrupt = |why: &str| StorageError::corrupt(format!("log entry {index}"), why);
+        while current.as_ref().is_none_or(|record| record.end() <= index) {
+            let found = records.next_record().map_err(|error| match error {
+                StorageError::Corrupt { what, why } if what.starts_with("the database") => {
+                    StorageError::corrupt(format!("log entry {index} or one near it"), why)
+                }
+                error => error,
+            })?;
+            *current = Some(found.ok_or_else(|| corrupt("it is missing"))?.1);
         }
-        let entry = self.owner.entry(index, &Bytes::from(record))?;
+        let record = current.as_ref().expect("it was read just now");
+        if record.header(index).is_none() {
+            return Err(corrupt("it is missing"));
+        }
+        let entry = record.entry(index)?;
         match self.restored.log.id(index) {
             Some(expected) if expected == entry.id => Ok(entry),
             expected => {
                 let expected = expected.map_or_else(|| "no entry".to_owned(), |id| id.to_string());
-                corrupt(&format!("it is {}, the term runs say {expected}", entry.id))
+                Err(corrupt(&format!("it is {}, the term runs say {expected}", entry.id)))
             }
         }
     }

@@ -63,6 +63,12 @@ pub(crate) fn log(sizes: Sizes) -> Options {
     options
 }
 
+/// Opens a log whose write-ahead log is damaged in places: the rest is read, and the entries that
+/// are missing then are known by their neighbours, or by the tail file.
+pub(crate) fn skip_damage(options: &mut Options) {
+    options.set_wal_recovery_mode(DBRecoveryMode::SkipAnyCorruptedRecord);
+}
+
 /// The state: no WAL, rebuilt from the log.
 pub(crate) fn state(sizes: Sizes) -> Options {
     let mut options = common(sizes.memtable_bytes());
@@ -82,10 +88,12 @@ pub(crate) fn reading() -> Options {
     options
 }
 
-/// A write that is on disk when the call returns. `sync` is per write and off by default.
+/// A write that is on disk when the call returns. `sync` is per write and off by default. It is
+/// refused, and may be repeated, where it would have to wait for the database.
 pub(crate) fn synced() -> WriteOptions {
     let mut options = WriteOptions::default();
     options.set_sync(true);
+    options.set_no_slowdown(true);
     options
 }
 

@@ -27,6 +27,17 @@ pub trait PersistentLog: Send {
     /// If any of it may not be on stable storage.
     fn write(&mut self, writes: &[Write]) -> Result<usize, StorageError>;
 
+    /// Puts copies of damaged entries ([`Condition::damages`]) into their place: all of one damage.
+    /// The log is opened again when all damage is repaired.
+    ///
+    /// # Errors
+    /// If they are others than the damaged entries, or cannot be written; if this log tells of no
+    /// damage.
+    fn repair(&mut self, entries: &[Entry]) -> Result<(), StorageError> {
+        let what = format!("a copy of {} entries", entries.len());
+        Err(StorageError::corrupt(what, "this log is not repaired"))
+    }
+
     /// Returns what reads entries on any thread.
     fn reader(&self) -> Arc<dyn EntryReader>;
 }
@@ -39,6 +50,16 @@ pub trait EntryReader: Send + Sync {
     /// # Errors
     /// If an entry is missing or damaged, or cannot be read.
     fn read(&self, range: Range<LogIndex>, bytes_max: usize) -> Result<Vec<Entry>, StorageError>;
+
+    /// Returns the chain value of an entry, or of what the log begins behind; `None` if that is not
+    /// known any more.
+    ///
+    /// # Errors
+    /// If the entry is damaged, or cannot be read.
+    fn chain(&self, index: LogIndex) -> Result<Option<Chain>, StorageError> {
+        let entries = self.read(index..index.next(), 0)?;
+        Ok(entries.first().map(|entry| entry.chain))
+    }
 
     /// Returns roughly what the log takes on the disk, in bytes.
     fn bytes(&self) -> u64;

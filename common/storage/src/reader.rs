@@ -1,29 +1,35 @@
 //! Reads entries back, and checks each.
 
 use std::ops::Range;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
-use consensus::{Entry, LogIndex};
-use rocksdb::{DB, Direction, IteratorMode, ReadOptions};
+use consensus::{Chain, Entry, LogIndex};
+use protocol::ENTRY_HEADER_BYTES;
+use rocksdb::DB;
 
-use crate::database::{database, family};
+use crate::database::family;
 use crate::error::StorageError;
+use crate::files;
 use crate::layout::{LOG, Owner};
+use crate::seek::{Records, record_with};
+
+/// What the log begins behind, or is about to: index and chain value.
+pub(crate) type Head = Arc<Mutex<(LogIndex, Chain)>>;
 
 /// Reads the log from any thread.
 #[derive(Clone)]
 pub struct LogReader {
     db: Arc<DB>,
     owner: Owner,
-    /// What the log begins behind, or is about to.
-    head: Arc<AtomicU64>,
+    head: Head,
+    /// Where it is noted that something is damaged.
+    marker: Arc<Path>,
 }
 
 impl LogReader {
-    pub(crate) fn new(db: Arc<DB>, owner: Owner, head: Arc<AtomicU64>) -> Self {
-        Self { db, owner, head }
+    pub(crate) fn new(db: Arc<DB>, owner: Owner, head: Head, marker: &Path) -> Self {
+        Self { db, owner, head, marker: marker.into() }
     }
 
     /// Returns the entries of `range`, in order: at least the first, then as many as fit into
@@ -36,33 +42,46 @@ impl LogReader {
         range: Range<LogIndex>,
         bytes_max: usize,
     ) -> Result<Vec<Entry>, StorageError> {
+        let read = self.do_read(range, bytes_max);
+        if let Err(error @ StorageError::Corrupt { .. }) = &read {
+            // The node ends of this; the start that follows is to read all, and repair it.
+            if let Err(error) = note_damage(&self.marker, &error.to_string()) {
+                tracing::warn!("{error}");
+            }
+        }
+        read
+    }
+
+    fn do_read(
+        &self,
+        range: Range<LogIndex>,
+        bytes_max: usize,
+    ) -> Result<Vec<Entry>, StorageError> {
         let mut entries = Vec::new();
         if range.is_empty() {
             return Ok(entries);
         }
-        let (from, to) = (range.start.get().to_be_bytes(), range.end.get().to_be_bytes());
-        let mut read = ReadOptions::default();
-        // Never seek across what was cut off: tombstones cost milliseconds.
-        read.set_iterate_lower_bound(from);
-        read.set_iterate_upper_bound(to);
-        let log = family(&self.db, LOG)?;
-        let mode = IteratorMode::From(&from, Direction::Forward);
+        let mut records = Records::new(&self.db, self.owner, range.start, Some(range.end))?;
         let (mut next, mut bytes) = (range.start, 0);
-        for item in self.db.iterator_cf_opt(log, read, mode) {
-            let (key, record) = item.map_err(|error| database("reading the log", &error))?;
-            if *key != next.get().to_be_bytes() {
+        while next < range.end {
+            let Some((first, record)) = records.next_record()? else {
+                break;
+            };
+            if first > next {
                 break;
             }
-            bytes += record.len();
-            if bytes > bytes_max && !entries.is_empty() {
-                return Ok(entries);
+            while next < record.end().min(range.end) {
+                bytes += ENTRY_HEADER_BYTES + record.payload_bytes(next);
+                if bytes > bytes_max && !entries.is_empty() {
+                    return Ok(entries);
+                }
+                entries.push(record.entry(next)?);
+                next = next.next();
             }
-            entries.push(self.owner.entry(next, &Bytes::from(record))?);
-            next = next.next();
         }
         if next < range.end {
-            let head = self.head.load(Ordering::Acquire);
-            if head > 0 && range.start.get() <= head {
+            let (head, _) = self.head();
+            if head > LogIndex::ZERO && range.start <= head {
                 return Ok(Vec::new());
             }
             return Err(StorageError::corrupt(format!("log entry {next}"), "it is missing"));
@@ -70,13 +89,41 @@ impl LogReader {
         Ok(entries)
     }
 
+    /// Returns the chain value of an entry, or of what the log begins behind; `None` if that is not
+    /// known any more.
+    ///
+    /// # Errors
+    /// If the entry is damaged, or the database fails.
+    pub fn chain(&self, index: LogIndex) -> Result<Option<Chain>, StorageError> {
+        let found = record_with(&self.db, &self.owner, index)?;
+        if let Some(header) = found.as_ref().and_then(|(_, record)| record.header(index)) {
+            return Ok(Some(header.chain));
+        }
+        let (head, chain) = self.head();
+        Ok((head == index).then_some(chain))
+    }
+
     /// Returns roughly how many bytes the log takes on disk.
     pub fn bytes(&self) -> u64 {
-        let size = |name| {
-            let family = family(&self.db, LOG).ok()?;
-            self.db.property_int_value_cf(family, name).ok().flatten()
-        };
-        size("rocksdb.live-sst-files-size").unwrap_or(0)
-            + size("rocksdb.cur-size-all-mem-tables").unwrap_or(0)
+        bytes(&self.db)
     }
+
+    fn head(&self) -> (LogIndex, Chain) {
+        *self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Notes that something in a log is damaged, so that the next start reads all of it.
+pub(crate) fn note_damage(marker: &Path, why: &str) -> Result<(), StorageError> {
+    files::replace(marker, format!("{why}\n").as_bytes())
+}
+
+/// Returns roughly how many bytes a log takes on disk.
+pub(crate) fn bytes(db: &DB) -> u64 {
+    let size = |name| {
+        let family = family(db, LOG).ok()?;
+        db.property_int_value_cf(family, name).ok().flatten()
+    };
+    size("rocksdb.live-sst-files-size").unwrap_or(0)
+        + size("rocksdb.cur-size-all-mem-tables").unwrap_or(0)
 }

@@ -1,79 +1,210 @@
-//! What a node finds when it opens its log: identities from the term runs, not from the entries, so
-//! that a long log opens as fast as a short one.
+//! What a node finds when it opens its log, held against what the tail file says of its end.
+//!
+//! Identities come from the term runs, not from the entries, so that a long log opens as fast as a
+//! short one. All entries are read if something is known to be wrong, or if that takes no time.
 
 use bytes::Bytes;
 use consensus::{
-    Chain, ClusterTime, Configuration, HardState, LogIndex, LogView, Membership, Payload,
-    SnapshotMeta, Term, TermRun,
+    Configuration, HardState, LogIndex, LogView, Membership, Payload, SnapshotMeta, Term, TermRun,
 };
-use rocksdb::{DB, Direction, IteratorMode};
+use rocksdb::{DB, Direction, IteratorMode, ReadOptions};
 
+use crate::batch::Shape;
 use crate::compacted;
-use crate::condition::Condition;
+use crate::condition::{Condition, LogEnd, Loss};
 use crate::database::{database, family};
 use crate::error::StorageError;
 use crate::layout::{
-    COMPACTED_KEY, CONFIGURATION, FORMAT, FORMAT_KEY, HARD_STATE_KEYS, LAST_KEY, LOG, META, Owner,
-    RUN_PREFIX, decode_hard_state, index_of,
+    COMPACTED_KEY, CONFIGURATION, END_KEY, End, FORMAT, FORMAT_KEY, HARD_STATE_KEY, LOG, META,
+    OWNER_KEY, Owner, RUN_PREFIX, decode_hard_state, index_of,
 };
 use crate::persistent_log::RestoredLog;
+use crate::reader;
+use crate::record::Record;
+use crate::scan::Scan;
+use crate::seek::record_with;
+use crate::tail::TailFound;
 
-pub(crate) fn recover(db: &DB, owner: Owner) -> Result<RestoredLog, StorageError> {
+/// A log of up to so many bytes is read as a whole at every start: that takes some 100 ms.
+const SCAN_BYTES_MAX: u64 = 128 * 1024 * 1024;
+
+/// Reads what a log says of itself. `is_suspect` if something is known to be damaged.
+pub(crate) fn recover(
+    db: &DB,
+    owner: Owner,
+    tail: TailFound,
+    is_suspect: bool,
+) -> Result<(RestoredLog, Shape), StorageError> {
     let meta = family(db, META)?;
     let get = |key: &[u8]| {
         db.get_cf(meta, key).map_err(|error| database("reading the log's records", &error))
     };
-    if let Some(format) = get(FORMAT_KEY)? {
-        let found = format.first_chunk::<4>().map_or(0, |bytes| u32::from_le_bytes(*bytes));
-        if found != FORMAT {
-            let what = "the log".into();
-            return Err(StorageError::NewerFormat { what, found, known: FORMAT });
-        }
-    } else if has_entries(db)? {
-        return Err(StorageError::corrupt("the log", "it has entries and no format"));
-    }
-    let (last, stamp) = match get(LAST_KEY)? {
-        None => (LogIndex::ZERO, ClusterTime::ZERO),
-        Some(bytes) => decode_last(&bytes)?,
-    };
+    check_format(db, owner, &get)?;
     let base = match get(COMPACTED_KEY)? {
         None => compacted::nothing(),
         Some(bytes) => compacted::decode(&bytes.into())?,
     };
-    let log = LogView::restore(base.last, runs(db)?, last)
+    let (mut end, is_end_damaged) = end(db, owner, &base, &get)?;
+    let is_suspect = is_suspect || is_end_damaged;
+    let mut condition = Condition::default();
+    if let Some(noted) = tail.newest {
+        judge_end(&mut end.at, noted.end, is_suspect, &mut condition)?;
+    }
+    let runs = runs(db)?;
+    let mut shape = Shape {
+        base: base.last,
+        base_chain: base.chain,
+        end: end.at,
+        stamp: end.stamp.max(base.stamp),
+        runs: runs.iter().map(|run| (run.first, run.term)).collect(),
+    };
+    let hard_state = hard_state(get(HARD_STATE_KEY)?.as_deref(), tail, &shape, &mut condition);
+    if is_suspect || reader::bytes(db) <= SCAN_BYTES_MAX {
+        let scan = Scan::behind(base.last.index, base.chain);
+        condition.damages = scan.run(db, &owner, &shape)?;
+    }
+    let (stamp, chain) = (shape.stamp, shape.end.chain);
+    if !condition.damages.is_empty() {
+        // Until they are repaired, nothing follows from what is left but where others may be found.
+        let log = LogView::default();
+        let membership = membership_of_the_rest(db, owner, base);
+        return Ok((RestoredLog { hard_state, log, membership, stamp, chain, condition }, shape));
+    }
+    let last = shape.end.last;
+    let log = LogView::restore(base.last, runs, last.index)
+        .filter(|log| log.last() == last)
         .ok_or_else(|| StorageError::corrupt("the log's term runs", "they contradict its end"))?;
-    check_end(db, owner, &log)?;
-    let hard_state = hard_state(&get, last)?;
-    if log.last().term > hard_state.term {
-        let why = format!("term {} is below the log's {}", hard_state.term, log.last().term);
+    if last.term > hard_state.term {
+        let why = format!("term {} is below the log's {}", hard_state.term, last.term);
         return Err(StorageError::corrupt("the hard state", why));
     }
-    let stamp = stamp.max(base.stamp);
+    shape.end.last = last;
     let membership = membership(db, owner, base)?;
-    let (chain, condition) = (Chain::ZERO, Condition::default());
-    Ok(RestoredLog { hard_state, log, membership, stamp, chain, condition })
+    Ok((RestoredLog { hard_state, log, membership, stamp, chain, condition }, shape))
 }
 
-/// Term and vote are read from the first copy that is whole. A node whose both copies are damaged
-/// must not go on as if it had never voted.
-fn hard_state(
+fn check_format(
+    db: &DB,
+    owner: Owner,
     get: &impl Fn(&[u8]) -> Result<Option<Vec<u8>>, StorageError>,
-    last: LogIndex,
-) -> Result<HardState, StorageError> {
-    let copies = [get(HARD_STATE_KEYS[0])?, get(HARD_STATE_KEYS[1])?];
-    if copies.iter().all(Option::is_none) && last == LogIndex::ZERO {
-        return Ok(HardState::default());
+) -> Result<(), StorageError> {
+    let number = |bytes: &[u8]| bytes.first_chunk::<4>().map_or(0, |b| u32::from_le_bytes(*b));
+    match get(FORMAT_KEY)? {
+        Some(format) if number(&format) != FORMAT => {
+            let (what, found) = ("the log".into(), number(&format));
+            return Err(StorageError::NewerFormat { what, found, known: FORMAT });
+        }
+        Some(_) => {}
+        None if has_entries(db)? => {
+            return Err(StorageError::corrupt("the log", "it has entries and no format"));
+        }
+        None => return Ok(()),
     }
-    let whole = copies.iter().flatten().find_map(|copy| decode_hard_state(copy));
-    whole.ok_or_else(|| StorageError::corrupt("the hard state", "both copies are damaged"))
+    let made_by = get(OWNER_KEY)?.and_then(|bytes| bytes.first_chunk::<8>().copied());
+    if made_by.map(u64::from_le_bytes) != Some(owner.incarnation.get()) {
+        let why = "it was written by another node or directory";
+        return Err(StorageError::corrupt("the log", why));
+    }
+    Ok(())
 }
 
-fn decode_last(bytes: &[u8]) -> Result<(LogIndex, ClusterTime), StorageError> {
-    let bytes: &[u8; 16] = bytes.try_into().map_err(|_| {
-        StorageError::corrupt("the record of the log's end", format!("{} bytes", bytes.len()))
-    })?;
-    let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
-    Ok((LogIndex::new(number(0)), ClusterTime::new(number(8))))
+/// Returns where the database says that the log ends, and whether what is there is damaged.
+fn end(
+    db: &DB,
+    owner: Owner,
+    base: &SnapshotMeta,
+    get: &impl Fn(&[u8]) -> Result<Option<Vec<u8>>, StorageError>,
+) -> Result<(End, bool), StorageError> {
+    let noted = match get(END_KEY)? {
+        None => None,
+        Some(bytes) => Some(End::decode(&bytes).ok_or_else(|| {
+            StorageError::corrupt("the record of the log's end", "wrong checksum")
+        })?),
+    };
+    let mut read = ReadOptions::default();
+    let lowest = base.last.index.get().saturating_sub(crate::record::ENTRIES_MAX as u64);
+    read.set_iterate_lower_bound(lowest.to_be_bytes());
+    let mut records = db.raw_iterator_cf_opt(family(db, LOG)?, read);
+    records.seek_to_last();
+    let mut is_damaged = false;
+    let newest = loop {
+        let Some((key, value)) = records.item() else {
+            is_damaged |= records.status().is_err();
+            break None;
+        };
+        match Record::decode(&owner, index_of(key)?, Bytes::copy_from_slice(value)) {
+            Ok(record) => break Some(record),
+            Err(error) => tracing::warn!("{error}"),
+        }
+        is_damaged = true;
+        records.prev();
+    };
+    let newest = newest.map(|record| {
+        let (last, chain) = record.last();
+        let at = LogEnd { last, chain, writes: record.mark.writes };
+        End { at, stamp: record.mark.stamp }
+    });
+    Ok(match (noted, newest) {
+        (None, None) => (End::default(), is_damaged),
+        (Some(noted), Some(newest)) if newest.at.writes > noted.at.writes => (newest, is_damaged),
+        (None, Some(newest)) => (newest, is_damaged),
+        (Some(noted), newest) => {
+            let newest = newest.map(|newest| (newest.at.last, newest.at.chain));
+            let found = newest.unwrap_or((base.last, base.chain));
+            let is_end = found == (noted.at.last, noted.at.chain)
+                || noted.at.last == base.last
+                    && newest.is_none_or(|(n, _)| n.index <= base.last.index);
+            (noted, is_damaged || !is_end)
+        }
+    })
+}
+
+/// Holds the log's end against the one that was noted beside it.
+fn judge_end(
+    found: &mut LogEnd,
+    durable: LogEnd,
+    is_suspect: bool,
+    condition: &mut Condition,
+) -> Result<(), StorageError> {
+    if durable.writes < found.writes || durable == *found {
+        return Ok(());
+    }
+    if durable.writes == found.writes {
+        let why = format!("it is {}, the tail file says {}", found.last, durable.last);
+        return Err(StorageError::corrupt("the log's end", why));
+    }
+    if is_suspect {
+        // It is there, and damaged: which entry it must be is known.
+        *found = durable;
+    } else {
+        condition.losses.push(Loss::End { durable, found: *found });
+    }
+    Ok(())
+}
+
+/// Term and vote are read from the log, or from the tail file if they are damaged there. A node
+/// whose both copies are damaged must not go on as if it had never voted.
+fn hard_state(
+    stored: Option<&[u8]>,
+    tail: TailFound,
+    shape: &Shape,
+    condition: &mut Condition,
+) -> HardState {
+    let copy = tail.newest.map(|newest| newest.hard_state);
+    let is_behind = tail.newest.is_some_and(|newest| newest.end.writes > shape.end.writes);
+    match (stored.and_then(decode_hard_state), copy) {
+        // What was lost may be a vote.
+        (Some(stored), Some(copy)) if is_behind || copy.term > stored.term => {
+            if copy.term >= stored.term { copy } else { stored }
+        }
+        (Some(stored), _) => stored,
+        (None, Some(copy)) => copy,
+        (None, None) if stored.is_none() && shape.end.writes == 0 => HardState::default(),
+        (None, None) => {
+            condition.losses.push(Loss::HardState);
+            HardState { term: shape.end.last.term, voted_for: None }
+        }
+    }
 }
 
 fn runs(db: &DB) -> Result<Vec<TermRun>, StorageError> {
@@ -91,56 +222,44 @@ fn runs(db: &DB) -> Result<Vec<TermRun>, StorageError> {
     Ok(runs)
 }
 
-/// The last entry must be there, whole, and the one that the records name; nothing may follow it.
-fn check_end(db: &DB, owner: Owner, view: &LogView) -> Result<(), StorageError> {
-    let last = view.last();
-    let log = family(db, LOG)?;
-    let found = match db.iterator_cf(log, IteratorMode::End).next() {
-        Some(item) => {
-            let (key, record) = item.map_err(|error| database("reading the log's end", &error))?;
-            let index = index_of(&key)?;
-            Some((index, Bytes::from(record)))
-        }
-        None => None,
-    };
-    match found {
-        None if last == view.base() => Ok(()),
-        Some((index, record)) if index == last.index => {
-            let entry = owner.entry(index, &record)?;
-            if entry.id != last {
-                let why = format!("the records name {last}, the log holds {}", entry.id);
-                return Err(StorageError::corrupt("the log's end", why));
-            }
-            Ok(())
-        }
-        found => {
-            let end = found.map_or(LogIndex::ZERO, |(index, _)| index);
-            let why = format!("the records name {last}, the log ends at {end}");
-            Err(StorageError::corrupt("the log's end", why))
-        }
-    }
-}
-
 fn membership(db: &DB, owner: Owner, base: SnapshotMeta) -> Result<Membership, StorageError> {
-    let log = family(db, LOG)?;
     let mut in_log: Vec<(LogIndex, Configuration)> = Vec::new();
     for item in db.iterator_cf(family(db, CONFIGURATION)?, IteratorMode::Start) {
         let (key, _) = item.map_err(|error| database("reading the configurations", &error))?;
         let index = index_of(&key)?;
-        let record = db
-            .get_cf(log, &key)
-            .map_err(|error| database("reading a configuration", &error))?
-            .ok_or_else(|| StorageError::corrupt(format!("log entry {index}"), "it is missing"))?;
-        match owner.entry(index, &record.into())?.payload {
+        let corrupt = |why: &str| StorageError::corrupt(format!("log entry {index}"), why);
+        let (_, record) =
+            record_with(db, &owner, index)?.ok_or_else(|| corrupt("it is missing"))?;
+        match record.entry(index)?.payload {
             Payload::Configuration(configuration) => in_log.push((index, configuration)),
             Payload::Noop | Payload::Command(_) => {
-                let why = "it is recorded as a configuration and is none";
-                return Err(StorageError::corrupt(format!("log entry {index}"), why));
+                return Err(corrupt("it is recorded as a configuration and is none"));
             }
         }
     }
     Membership::restore((base.configuration_index, base.configuration), in_log)
         .ok_or_else(|| StorageError::corrupt("the configurations", "they are out of order"))
+}
+
+/// Returns the configurations that can be read in a damaged log.
+fn membership_of_the_rest(db: &DB, owner: Owner, base: SnapshotMeta) -> Membership {
+    let mut in_log = Vec::new();
+    if let Ok(configurations) = family(db, CONFIGURATION) {
+        for (key, _) in db.iterator_cf(configurations, IteratorMode::Start).flatten() {
+            if let Ok(index) = index_of(&key)
+                && let Ok(Some((_, record))) = record_with(db, &owner, index)
+                && let Ok(entry) = record.entry(index)
+                && let Payload::Configuration(configuration) = entry.payload
+            {
+                in_log.push((index, configuration));
+            }
+        }
+    }
+    let base = (base.configuration_index, base.configuration);
+    let nothing = (LogIndex::ZERO, Configuration::unknown());
+    Membership::restore(base, in_log)
+        .or_else(|| Membership::restore(nothing, Vec::new()))
+        .expect("nothing is out of order")
 }
 
 fn has_entries(db: &DB) -> Result<bool, StorageError> {

@@ -110,7 +110,7 @@ fn first_write(record: &BootstrapRecord, header: &SnapshotHeader) -> Write {
         id: WriteId::ZERO,
         hard_state: Some(HardState { term, voted_for: None }),
         truncate_from: None,
-        append: vec![Entry { id, stamp: meta.stamp, payload }],
+        append: vec![Entry::new(id, meta.stamp, payload)],
         compact_to: Some(meta),
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use consensus::{Entry, LogIndex, Write};
+use consensus::{Chain, Entry, LogIndex, Write};
 use protocol::BootstrapRecord;
 
 use crate::directory::DataDirectory;
@@ -47,6 +47,10 @@ impl PersistentLog for LogStore {
         Self::write(self, writes)
     }
 
+    fn repair(&mut self, entries: &[Entry]) -> Result<(), StorageError> {
+        Self::repair(self, entries)
+    }
+
     fn reader(&self) -> Arc<dyn EntryReader> {
         Arc::new(Self::reader(self))
     }
@@ -55,6 +59,10 @@ impl PersistentLog for LogStore {
 impl EntryReader for LogReader {
     fn read(&self, range: Range<LogIndex>, bytes_max: usize) -> Result<Vec<Entry>, StorageError> {
         Self::read(self, range, bytes_max)
+    }
+
+    fn chain(&self, index: LogIndex) -> Result<Option<Chain>, StorageError> {
+        Self::chain(self, index)
     }
 
     fn bytes(&self) -> u64 {

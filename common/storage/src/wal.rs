@@ -55,6 +55,16 @@ pub(crate) fn check(database: &Path) -> Result<(), StorageError> {
     }
 }
 
+/// Says whether a database with this damage can be opened without what is damaged: it stands in a
+/// write-ahead log, and not in the manifest, which says what files there are.
+pub(crate) fn is_skippable(database: &Path, error: &StorageError) -> bool {
+    let StorageError::Corrupt { what, .. } = error else {
+        return false;
+    };
+    let path = Path::new(what);
+    path.parent() == Some(database) && path.extension().is_some_and(|kind| kind == "log")
+}
+
 fn check_file(path: &Path) -> Result<(), StorageError> {
     // No larger than all that the memtables hold.
     let bytes = files::read(path, u64::MAX)?.unwrap_or_default();

@@ -35,7 +35,7 @@ pub const TABLE: [(&str, &[&str]); 17] = [
             "transport",
         ],
     ),
-    ("replica", &["consensus"]),
+    ("replica", &["consensus", "protocol"]),
     ("simulator", &["consensus", "replica", "state-machine"]),
     ("state-machine", &["consensus"]),
     ("storage", &["consensus", "protocol", "state-machine"]),

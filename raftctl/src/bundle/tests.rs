@@ -176,6 +176,7 @@ fn a_restored_history_has_its_own_record_and_the_former_one_is_kept() {
             configuration: bootstrapped.configuration.clone(),
             configuration_index: consensus::LogIndex::ZERO,
             stamp: consensus::ClusterTime::ZERO,
+            chain: consensus::Chain::ZERO,
         },
         machine: bootstrapped.machine.clone(),
         machine_version: 1,

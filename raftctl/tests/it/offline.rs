@@ -39,11 +39,11 @@ fn record(cluster: [u8; 16], incarnation: Incarnation) -> BootstrapRecord {
 fn put(index: u64) -> Entry {
     let key = Bytes::from(format!("user{index}"));
     let command = KvCommand::Put { key, value: Bytes::from_static(b"secret") }.encode();
-    Entry {
-        id: EntryId { term: Term::new(2), index: LogIndex::new(index) },
-        stamp: ClusterTime::new(index * 1_000_000_000),
-        payload: Payload::Command(Envelope::sessionless(command).encode()),
-    }
+    Entry::new(
+        EntryId { term: Term::new(2), index: LogIndex::new(index) },
+        ClusterTime::new(index * 1_000_000_000),
+        Payload::Command(Envelope::sessionless(command).encode()),
+    )
 }
 
 /// Makes a stopped node with entries 1 to 8, of which 5 are applied and in a snapshot.
@@ -78,6 +78,7 @@ fn stop_a_node_with(path: &Path, cluster: [u8; 16], last: u64) -> DataDirectory 
             configuration: record.configuration,
             configuration_index: LogIndex::new(1),
             stamp: host.time(),
+            chain: consensus::Chain::ZERO,
         },
         machine: "kv".into(),
         machine_version: 1,

@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use consensus::{EntryId, NodeId, SnapshotMeta, Term};
 use protocol::{ErrorCode, Generation, Response, SnapshotAnswer, SnapshotInfo, SnapshotRequest};
-use storage::{SnapshotFile, SnapshotHeader, Snapshots, StateCheckpoint};
+use storage::{EntryReader, SnapshotFile, SnapshotHeader, Snapshots, StateCheckpoint};
 use tokio::task::AbortHandle;
 use transport::{IncomingSnapshot, Responder, SnapshotSender};
 
@@ -49,6 +49,7 @@ pub(crate) struct About {
 /// The loop's end of the lane.
 pub(crate) struct SnapshotLane {
     snapshots: Snapshots,
+    log: Arc<dyn EntryReader>,
     about: About,
     gauges: Arc<Gauges>,
     reports: Reports,
@@ -76,7 +77,7 @@ struct Sending {
 impl SnapshotLane {
     /// Makes the lane of a node that has these snapshots.
     pub(crate) fn new(
-        snapshots: Snapshots,
+        (snapshots, log): (Snapshots, Arc<dyn EntryReader>),
         files: Vec<SnapshotFile>,
         about: About,
         bytes_per_s_max: u64,
@@ -84,6 +85,7 @@ impl SnapshotLane {
     ) -> Self {
         Self {
             snapshots,
+            log,
             about,
             gauges,
             reports,
@@ -152,7 +154,7 @@ impl SnapshotLane {
     pub(crate) fn make(&mut self, meta: SnapshotMeta) -> std::io::Result<()> {
         let checkpoint = self.checkpoint.take().expect("it was asked for");
         let made = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let header = SnapshotHeader {
+        let mut header = SnapshotHeader {
             cluster: self.about.cluster,
             generation: self.about.generation,
             meta,
@@ -162,12 +164,13 @@ impl SnapshotLane {
         };
         let (snapshots, reports, rate) =
             (self.snapshots.clone(), self.reports.clone(), self.bytes_per_s_max);
-        let gauges = Arc::clone(&self.gauges);
+        let (gauges, log) = (Arc::clone(&self.gauges), Arc::clone(&self.log));
         let thread = std::thread::Builder::new().name("snapshot".to_owned());
         thread.spawn(move || {
             crate::lanes::guarded("snapshot", &reports, || {
                 crate::lanes::step_back();
-                let result = make::run(&snapshots, &checkpoint, &header, rate, &gauges);
+                let result = make::chained(&*log, &mut header)
+                    .and_then(|()| make::run(&snapshots, &checkpoint, &header, rate, &gauges));
                 let _ = reports.blocking_send(Done::Snapshot(Report::Made { result }));
             });
         })?;

@@ -3,14 +3,14 @@
 use super::Core;
 use crate::vocabulary::actions::Event;
 use crate::vocabulary::entry::{Entry, Payload};
-use crate::vocabulary::ids::{ClusterTime, EntryId, LogIndex};
+use crate::vocabulary::ids::{Chain, ClusterTime, EntryId, LogIndex};
 use crate::vocabulary::input::SnapshotMeta;
 
 impl Core {
     /// Appends an entry of this node's own term, which it leads.
     pub(crate) fn append_own(&mut self, stamp: ClusterTime, payload: Payload) {
         let id = EntryId { term: self.term(), index: self.log.last().index.next() };
-        self.append(Entry { id, stamp, payload });
+        self.append(Entry::new(id, stamp, payload));
     }
 
     /// Appends to the log: identity, configuration, stamp, and the bytes for the disk.
@@ -46,7 +46,8 @@ impl Core {
     pub(crate) fn snapshot_meta(&self, index: LogIndex) -> Option<SnapshotMeta> {
         let last = self.log.id(index)?;
         let (configuration_index, configuration) = self.membership.at(index).clone();
-        Some(SnapshotMeta { last, configuration, configuration_index, stamp: self.stamp })
+        let (stamp, chain) = (self.stamp, Chain::ZERO);
+        Some(SnapshotMeta { last, configuration, configuration_index, stamp, chain })
     }
 
     /// Returns the snapshot that replaces the state, until it is applied.
@@ -68,9 +69,9 @@ impl Core {
         self.log.compact(meta.last);
         self.membership.compact(index);
         let (configuration_index, configuration) = self.membership.at(index).clone();
-        let (last, stamp) = (meta.last, self.stamp);
+        let (last, stamp, chain) = (meta.last, self.stamp, meta.chain);
         self.out.compact_to =
-            Some(SnapshotMeta { last, configuration, configuration_index, stamp });
+            Some(SnapshotMeta { last, configuration, configuration_index, stamp, chain });
     }
 
     /// Puts a snapshot in the place of the log up to its last entry. What follows that very entry

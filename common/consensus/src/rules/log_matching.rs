@@ -45,7 +45,7 @@ mod tests {
     fn entries(ids: &[(u64, u64)]) -> Vec<Entry> {
         let entry = |(term, index): &(u64, u64)| {
             let (id, stamp) = (at(*term, *index), ClusterTime::ZERO);
-            Entry { id, stamp, payload: Payload::Noop }
+            Entry::new(id, stamp, Payload::Noop)
         };
         ids.iter().map(entry).collect()
     }

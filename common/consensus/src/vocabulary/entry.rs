@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::configuration::Configuration;
-use super::ids::{ClusterTime, EntryId};
+use super::ids::{Chain, ClusterTime, EntryId};
 
 /// One entry of the replicated log (§3.5).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -12,8 +12,18 @@ pub struct Entry {
     pub id: EntryId,
     /// Cluster time at which the leader created the entry; never decreases along a log.
     pub stamp: ClusterTime,
+    /// A checksum over this entry and all before it, which the leader's driver makes when the entry
+    /// is to be written; 0 before.
+    pub chain: Chain,
     /// What the entry says.
     pub payload: Payload,
+}
+
+impl Entry {
+    /// Makes an entry that has no chain value yet.
+    pub const fn new(id: EntryId, stamp: ClusterTime, payload: Payload) -> Self {
+        Self { id, stamp, chain: Chain::ZERO, payload }
+    }
 }
 
 /// What an entry says.

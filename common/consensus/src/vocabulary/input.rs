@@ -3,7 +3,9 @@
 use bytes::Bytes;
 
 use super::configuration::Configuration;
-use super::ids::{ClusterTime, EntryId, Incarnation, LogIndex, NodeId, RequestId, Term, WriteId};
+use super::ids::{
+    Chain, ClusterTime, EntryId, Incarnation, LogIndex, NodeId, RequestId, Term, WriteId,
+};
 use super::message::Message;
 
 /// An input for [`crate::Raft::step`].
@@ -126,4 +128,6 @@ pub struct SnapshotMeta {
     pub configuration_index: LogIndex,
     /// Cluster time at `last`, or later: the next leader goes on from there.
     pub stamp: ClusterTime,
+    /// The chain value of `last`; 0 where the core says what it covers, which does not know it.
+    pub chain: Chain,
 }

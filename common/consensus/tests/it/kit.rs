@@ -26,7 +26,7 @@ pub fn command(text: &str) -> Bytes {
 /// An entry whose contents follow from its identity, as log matching demands.
 pub fn entry(term: u64, index: u64) -> Entry {
     let payload = Payload::Command(command(&format!("{term}.{index}")));
-    Entry { id: at(term, index), stamp: ClusterTime::ZERO, payload }
+    Entry::new(at(term, index), ClusterTime::ZERO, payload)
 }
 
 pub fn configuration(voters: &[u64], learners: &[u64]) -> Configuration {
@@ -112,7 +112,7 @@ impl Cluster {
     /// Starts a node whose log holds the bootstrap entry (1,1) and then entries of these terms.
     pub fn start(&mut self, number: u64, terms: &[u64], hard_state: HardState) {
         let first = Payload::Configuration(self.configuration.clone());
-        let mut log = vec![Entry { id: at(1, 1), stamp: ClusterTime::ZERO, payload: first }];
+        let mut log = vec![Entry::new(at(1, 1), ClusterTime::ZERO, first)];
         for (place, term) in terms.iter().enumerate() {
             log.push(entry(*term, place as u64 + 2));
         }
@@ -451,6 +451,6 @@ pub fn bodies(letters: &[Letter], to: u64) -> Vec<Body> {
 fn compact(log: &mut Vec<Entry>, base: EntryId) {
     let place = base.index.get() as usize;
     if log.get(place - 1).is_none_or(|entry| entry.id != base) {
-        *log = vec![Entry { id: base, stamp: ClusterTime::ZERO, payload: Payload::Noop }; place];
+        *log = vec![Entry::new(base, ClusterTime::ZERO, Payload::Noop); place];
     }
 }

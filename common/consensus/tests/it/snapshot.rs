@@ -25,6 +25,7 @@ fn meta(term: u64, index: u64, voters: &[u64]) -> SnapshotMeta {
         configuration: configuration(voters, &[]),
         configuration_index: LogIndex::new(1),
         stamp: ClusterTime::new(77),
+        chain: consensus::Chain::ZERO,
     }
 }
 

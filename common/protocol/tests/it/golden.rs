@@ -6,10 +6,13 @@ use crate::kit::{
     GENERATION, at, command, configuration, entry, frame, hello, hex, majority, record, stable,
 };
 use bytes::Bytes;
-use consensus::{Body, LogIndex, Message, Payload, ReadRound, ReadTicket, Term, Voters};
+use consensus::{
+    Body, Chain, ClusterTime, Entry, LogIndex, Message, Payload, ReadRound, ReadTicket, Term,
+    Voters,
+};
 use protocol::{
     BootstrapRecord, Consistency, ErrorCode, ErrorReply, HelloReply, LeaderHint, Outcome, Passage,
-    RefusalCode, Request, Response, decode_configuration, decode_entry, decode_message,
+    RefusalCode, Request, Response, chain, decode_configuration, decode_entry, decode_message,
     encode_configuration, encode_entry, encode_message, peek_entry,
 };
 
@@ -46,31 +49,34 @@ fn check_entry(payload: Payload, header: &str, body: &str) {
 
 #[test]
 fn an_entry_without_contents_is_a_header() {
-    let header = "0101000000000000\
+    let header = "0201000000000000\
                   0700000000000000\
                   0900000000000000\
                   0403020100000000\
-                  85a72dde00000000";
+                  8877665544332211\
+                  00000000f11000d7";
     check_entry(Payload::Noop, header, "");
 }
 
 #[test]
 fn a_command_stands_behind_its_header() {
-    let header = "0102000003000000\
+    let header = "0202000003000000\
                   0700000000000000\
                   0900000000000000\
                   0403020100000000\
-                  1951b7ed00000000";
+                  8877665544332211\
+                  b73f4b363258adef";
     check_entry(command(b"abc"), header, "616263");
 }
 
 #[test]
 fn a_configuration_stands_behind_its_header() {
-    let header = "0103000041000000\
+    let header = "0203000041000000\
                   0700000000000000\
                   0900000000000000\
                   0403020100000000\
-                  01f5255c00000000";
+                  8877665544332211\
+                  4d4ed185000ae7eb";
     let body = format!("01{MEMBER_1}{MEMBER_2}120101220102");
     check_entry(Payload::Configuration(stable(&[1], &[2])), header, &body);
 }
@@ -91,8 +97,29 @@ fn the_generation_is_part_of_an_entrys_checksum() {
     let other = protocol::Generation::new([0xac; 32]);
     let ours = encode_entry(&GENERATION, &entry);
     let theirs = encode_entry(&other, &entry);
-    assert_eq!(ours.header[..32], theirs.header[..32]);
+    assert_eq!(ours.header[..44], theirs.header[..44]);
     assert_ne!(ours.checksum(), theirs.checksum());
+}
+
+/// Nodes compare them, so all versions must make the same.
+#[test]
+fn a_chain_value_follows_from_the_one_before_and_the_entry() {
+    let before = Chain::new(0x1122_3344_5566_7788);
+    let entry = entry(7, 9, command(b"abc"));
+    assert_eq!(chain(before, &entry), Chain::new(0x0cbc_e497_6faf_d7ef));
+    let encoded = encode_entry(&GENERATION, &entry);
+    assert_eq!(encoded.chain(before), chain(before, &entry), "whatever the generation");
+    let others = [
+        (Chain::new(1), entry.clone()),
+        (before, Entry { stamp: ClusterTime::new(1), ..entry.clone() }),
+        (before, Entry { payload: command(b"abd"), ..entry.clone() }),
+        (before, Entry { payload: Payload::Noop, ..entry.clone() }),
+        (before, Entry { id: at(8, 9), ..entry.clone() }),
+        (before, Entry { id: at(7, 10), ..entry.clone() }),
+    ];
+    for (behind, other) in others {
+        assert_ne!(chain(behind, &other), chain(before, &entry), "{other:?} behind {behind}");
+    }
 }
 
 #[test]
@@ -145,8 +172,9 @@ fn a_message_with_an_entry_is_a_prefix_a_header_and_the_entry() {
     let message = Message { term: Term::new(7), body };
     let chunks = encode_message(&GENERATION, &message).unwrap();
     let expected = [
-        "01000000100000002b0000000807320c0a0408061008100118052004",
-        "01020000030000000700000000000000090000000000000004030201000000001951b7ed00000000",
+        "0100000010000000330000000807320c0a0408061008100118052004",
+        "0202000003000000070000000000000009000000000000000403020100000000\
+         8877665544332211b73f4b363258adef",
         "616263",
     ];
     assert_eq!(chunks.iter().map(|chunk| hex(chunk)).collect::<Vec<_>>(), expected);

@@ -12,9 +12,9 @@ use protocol::limits::{
     NAME_BYTES_MAX,
 };
 use protocol::{
-    BootstrapRecord, ENTRY_HEADER_BYTES, FRAME_PREFIX_BYTES, Frame, FrameReader, Generation, Hello,
-    HelloReply, ProtocolError, Request, Response, decode_configuration, decode_entry,
-    decode_message, encode_configuration, encode_entry, encode_message, parse_prefix, peek_entry,
+    BootstrapRecord, FRAME_PREFIX_BYTES, Frame, FrameReader, Generation, Hello, HelloReply,
+    ProtocolError, Request, Response, decode_configuration, decode_entry, decode_message,
+    encode_configuration, encode_entry, encode_message, parse_prefix, peek_entry,
 };
 
 /// Gives the bytes to every decoder there is: none may panic.
@@ -103,10 +103,7 @@ proptest! {
         bytes[bit / 8] ^= 1 << (bit % 8);
         match decode_entry(&GENERATION, &mut Bytes::from(bytes)) {
             Err(_) => {}
-            Ok(found) => {
-                prop_assert_eq!(found, entry);
-                prop_assert!((36..ENTRY_HEADER_BYTES).contains(&(bit / 8)), "byte {}", bit / 8);
-            }
+            Ok(found) => prop_assert!(false, "bit {} went unnoticed: {:?}", bit, found),
         }
     }
 }
@@ -166,7 +163,7 @@ fn an_unknown_version_is_refused_by_its_number() {
     let mut header = encode_entry(&GENERATION, &entry(1, 1, Payload::Noop)).header;
     header[0] = 3;
     let refused = peek_entry(&header).unwrap_err();
-    assert_eq!(refused.to_string(), "an entry has format version 3, this build knows 1");
+    assert_eq!(refused.to_string(), "an entry has format version 3, this build knows 2");
 
     let mut bytes = encode_configuration(&stable(&[1], &[])).to_vec();
     bytes[0] = 4;
@@ -225,7 +222,7 @@ fn a_message_with_more_or_fewer_bytes_than_its_entries_is_refused() {
     assert_eq!(decode(more), trailing);
     let cut = "an entry's payload is cut off: 3 bytes announced, 2 there";
     assert_eq!(decode(body.slice(..body.len() - 1)), cut);
-    assert_eq!(decode(Bytes::new()), "an entry is cut off: 40 bytes announced, 0 there");
+    assert_eq!(decode(Bytes::new()), "an entry is cut off: 48 bytes announced, 0 there");
 }
 
 #[test]

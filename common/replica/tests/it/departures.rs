@@ -48,7 +48,7 @@ fn a_node_that_has_applied_its_removal_ends_and_not_before_it_is_committed() {
     let mut node = Node::new(&[1, 2, 3], Limits::default());
     let entry = |index, configuration| {
         let payload = Payload::Configuration(configuration);
-        Entry { id: at(2, index), stamp: ClusterTime::ZERO, payload }
+        Entry::new(at(2, index), ClusterTime::ZERO, payload)
     };
     let entries = vec![entry(2, joint(1)), entry(3, without(1))];
     node.follow(2, at(1, 1), entries, 2);

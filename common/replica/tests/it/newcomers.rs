@@ -245,7 +245,7 @@ fn another_configuration_at_the_same_place_is_another() {
     // Node 3 leads and puts another configuration at 3; then node 1 leads again.
     let other = with(&[(2, described(2, "b:3"))]);
     let payload = Payload::Configuration(other.clone());
-    let entry = consensus::Entry { id: at(3, 3), stamp: consensus::ClusterTime::ZERO, payload };
+    let entry = consensus::Entry::new(at(3, 3), consensus::ClusterTime::ZERO, payload);
     node.follow(3, at(2, 2), vec![entry], 2);
     node.finish();
     node.campaign();

@@ -85,7 +85,7 @@ fn without_room_the_state_is_flushed_from_time_to_time_but_not_at_the_end() {
 fn a_follower_at_its_end_drops_commands_and_takes_what_a_leader_needs() {
     let mut node = Node::new(&[1, 2, 3], Limits::default());
     node.turn([space(199)]);
-    let noop = Entry { id: at(5, 2), stamp: ClusterTime::ZERO, payload: Payload::Noop };
+    let noop = Entry::new(at(5, 2), ClusterTime::ZERO, Payload::Noop);
     node.follow(5, at(1, 1), vec![noop], 1);
     node.finish();
     assert_eq!((node.log.len(), node.dropped), (2, 0));
@@ -116,7 +116,7 @@ fn entries_that_wait_for_a_commitment_keep_no_others_away() {
     let many = (2..=9).map(|index| entry(5, index, "x")).collect();
     node.follow(5, at(1, 1), many, 1);
     node.finish();
-    let noop = Entry { id: at(6, 10), stamp: ClusterTime::ZERO, payload: Payload::Noop };
+    let noop = Entry::new(at(6, 10), ClusterTime::ZERO, Payload::Noop);
     node.follow(6, at(5, 9), vec![noop], 1);
     node.finish();
     assert_eq!((node.replica.raft().last(), node.dropped), (at(6, 10), 0));

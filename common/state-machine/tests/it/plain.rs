@@ -59,11 +59,11 @@ fn open(store: MemoryStore, commands_bytes_min: u64) -> Host<MemoryStore> {
 
 fn entry(index: u64, word: &str) -> Entry {
     let command = Envelope::sessionless(Bytes::from(word.to_owned())).encode();
-    Entry {
-        id: EntryId { term: Term::new(1), index: LogIndex::new(index) },
-        stamp: ClusterTime::new(index * 10),
-        payload: Payload::Command(command),
-    }
+    Entry::new(
+        EntryId { term: Term::new(1), index: LogIndex::new(index) },
+        ClusterTime::new(index * 10),
+        Payload::Command(command),
+    )
 }
 
 /// Says a word next.

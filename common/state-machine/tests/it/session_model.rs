@@ -190,7 +190,7 @@ fn entries(model: &Model, index: u64, step: &Step) -> Entry {
         Step::Wait(_) => Payload::Noop,
         _ => envelope.map_or(Payload::Noop, |envelope| Payload::Command(envelope.encode())),
     };
-    Entry { id: at(1, index), stamp: ClusterTime::new(model.time), payload }
+    Entry::new(at(1, index), ClusterTime::new(model.time), payload)
 }
 
 fn run(steps: &[Step], splits: &[usize]) -> Result<(), TestCaseError> {

@@ -60,7 +60,7 @@ impl World {
 
     fn apply(&mut self, envelope: &Envelope) -> Bytes {
         let (id, stamp) = (at(1, self.next()), ClusterTime::new(self.time));
-        let entry = Entry { id, stamp, payload: Payload::Command(envelope.encode()) };
+        let entry = Entry::new(id, stamp, Payload::Command(envelope.encode()));
         self.host.apply(&[entry]).unwrap().remove(0).1
     }
 

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use consensus::{ClusterTime, EntryId, HardState, LogIndex, Payload};
 use rocksdb::{DB, IteratorMode};
 
+use crate::condition::Condition;
 use crate::database::{database, family};
 use crate::error::StorageError;
-use crate::layout::{CONFIGURATION, HARD_STATE_KEYS, META, decode_hard_state, index_of};
+use crate::layout::{CONFIGURATION, HARD_STATE_KEY, META, decode_hard_state, index_of};
 use crate::names::SUPERBLOCK;
 use crate::offline::{StoppedLog, StoppedNode};
 use crate::options;
@@ -179,6 +180,7 @@ impl StoppedNode {
 impl StoppedLog {
     /// Reads all entries; returns the bytes of their payloads and the number of configurations.
     fn verify(&self, done: &mut dyn FnMut(u64, u64)) -> Result<(u64, u64), StorageError> {
+        self.verify_condition()?;
         self.verify_hard_state()?;
         let recorded = self.recorded_configurations()?;
         let range = self.range();
@@ -216,18 +218,45 @@ impl StoppedLog {
         Ok((bytes, configurations))
     }
 
+    /// What was acknowledged must be there, and whole, and both copies of term and vote.
+    fn verify_condition(&self) -> Result<(), StorageError> {
+        let Condition { losses, damages } = &self.restored().condition;
+        if let Some(loss) = losses.first() {
+            return Err(StorageError::corrupt("the log", loss.to_string()));
+        }
+        if let Some(damage) = damages.first() {
+            let what = match damage.first == damage.last.index {
+                true => format!("log entry {}", damage.last),
+                false => format!("log entries {} to {}", damage.first, damage.last),
+            };
+            let others = damages.len() - 1;
+            let more = if others == 0 { String::new() } else { format!("; {others} more places") };
+            let why = format!("what is stored is not what was written{more}");
+            return Err(StorageError::corrupt(what, why));
+        }
+        Ok(())
+    }
+
     fn verify_hard_state(&self) -> Result<(), StorageError> {
-        let meta = family(&self.db, META)?;
-        for (name, key) in ["first", "second"].into_iter().zip(HARD_STATE_KEYS) {
-            let copy = self
-                .db
-                .get_cf(meta, key)
-                .map_err(|error| database("reading term and vote", &error))?;
-            let found = copy.as_deref().and_then(decode_hard_state);
-            if found != Some(self.restored().hard_state) {
+        let stored = self
+            .db
+            .get_cf(family(&self.db, META)?, HARD_STATE_KEY)
+            .map_err(|error| database("reading term and vote", &error))?;
+        let hard_state = self.restored().hard_state;
+        let copies = [
+            ("first", stored.as_deref().and_then(decode_hard_state) == Some(hard_state)),
+            // One that is older was overtaken by a crash, before anybody was told of the newer.
+            ("second", self.tail.newest.is_some()),
+        ];
+        for (name, is_whole) in copies {
+            if !is_whole {
                 let why = format!("its {name} copy is damaged; a node would start from the other");
                 return Err(StorageError::corrupt("the hard state", why));
             }
+        }
+        if self.tail.damaged > 0 {
+            let why = format!("{} of its slots are damaged", self.tail.damaged);
+            return Err(StorageError::corrupt("the tail file", why));
         }
         Ok(())
     }

@@ -1,24 +1,25 @@
 //! What a snapshot says of itself before its first chunk.
 //!
 //! ```text
-//!   0  magic "raftsnap"         64  last entry: term u64     104  machine's version u32
-//!   8  format u32, 1            72  last entry: index u64    108  machine's name u32 bytes
-//!  12  all of it u32 bytes      80  configuration's index    112  configuration u32 bytes
-//!  16  cluster 16 bytes         88  cluster time u64         116  name, configuration
-//!  32  generation 32 bytes      96  made u64, ms since 1970       crc32c u32 of all before
+//!   0  magic "raftsnap"         64  last entry: term u64     104  last entry: chain value u64
+//!   8  format u32, 2            72  last entry: index u64    112  machine's version u32
+//!  12  all of it u32 bytes      80  configuration's index    116  machine's name u32 bytes
+//!  16  cluster 16 bytes         88  cluster time u64         120  configuration u32 bytes
+//!  32  generation 32 bytes      96  made u64, ms since 1970  124  name, configuration
+//!                                                                 crc32c u32 of all before
 //! ```
 
 use std::fmt;
 
-use consensus::{ClusterTime, EntryId, LogIndex, SnapshotMeta, Term};
+use consensus::{Chain, ClusterTime, EntryId, LogIndex, SnapshotMeta, Term};
 use protocol::limits::NAME_BYTES_MAX;
 use protocol::{Generation, decode_configuration, encode_configuration};
 use sha2::{Digest, Sha256};
 
 const MAGIC: &[u8; 8] = b"raftsnap";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const MADE_AT: usize = 96;
-const FIXED_BYTES: usize = 116;
+const FIXED_BYTES: usize = 124;
 const CHECKSUM_BYTES: usize = 4;
 
 /// As many of the first bytes as tell the header's size.
@@ -107,9 +108,9 @@ impl SnapshotHeader {
         bytes.extend_from_slice(&narrow(size));
         bytes.extend_from_slice(&self.cluster);
         bytes.extend_from_slice(self.generation.bytes());
-        let SnapshotMeta { last, configuration_index, stamp, .. } = &self.meta;
+        let SnapshotMeta { last, configuration_index, stamp, chain, .. } = &self.meta;
         let numbers = [last.term.get(), last.index.get(), configuration_index.get(), stamp.get()];
-        for number in numbers.into_iter().chain([self.made_unix_ms]) {
+        for number in numbers.into_iter().chain([self.made_unix_ms, chain.get()]) {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
         bytes.extend_from_slice(&self.machine_version.to_le_bytes());
@@ -147,7 +148,7 @@ impl SnapshotHeader {
         if crc32c::crc32c(fields) != u32_at(checksum, 0) {
             return Err(damaged("wrong checksum".into()));
         }
-        let (name, configuration) = (u32_at(fields, 108) as usize, u32_at(fields, 112) as usize);
+        let (name, configuration) = (u32_at(fields, 116) as usize, u32_at(fields, 120) as usize);
         let rest = &fields[FIXED_BYTES..];
         if name > NAME_BYTES_MAX || name.checked_add(configuration) != Some(rest.len()) {
             return Err(damaged("its parts do not fit".into()));
@@ -161,12 +162,13 @@ impl SnapshotHeader {
         };
         let configuration_index = LogIndex::new(u64_at(fields, 80));
         let stamp = ClusterTime::new(u64_at(fields, 88));
+        let chain = Chain::new(u64_at(fields, 104));
         Ok(Self {
             cluster: fields[16..32].try_into().expect("16 bytes"),
             generation: Generation::new(fields[32..64].try_into().expect("32 bytes")),
-            meta: SnapshotMeta { last, configuration, configuration_index, stamp },
+            meta: SnapshotMeta { last, configuration, configuration_index, stamp, chain },
             machine: machine.to_owned(),
-            machine_version: u32_at(fields, 104),
+            machine_version: u32_at(fields, 112),
             made_unix_ms: u64_at(fields, MADE_AT),
         })
     }

@@ -3,6 +3,7 @@
 
 use crate::kit::{
     EVERYTHING, append, at, command, compact, configuration, found, read, record, reopen, replace,
+    unchained,
 };
 use consensus::{Configuration, EntryId, LogIndex, Write};
 use storage::{LogStore, RestoredLog};
@@ -45,7 +46,10 @@ fn what_follows_the_new_head_stays_and_so_does_the_configuration() {
 fn a_reader_finds_nothing_where_the_log_was_compacted_and_no_damage() {
     let (_place, mut log, initial) = log(&[2, 2, 2, 2]);
     let reader = log.reader();
-    let read = |from, to| reader.read(LogIndex::new(from)..LogIndex::new(to), EVERYTHING);
+    let read = |from, to| {
+        let range = LogIndex::new(from)..LogIndex::new(to);
+        reader.read(range, EVERYTHING).map(unchained)
+    };
     assert_eq!(read(2, 6).unwrap().len(), 4);
     log.write(&[compact(2, 3, &initial)]).unwrap();
     assert_eq!(read(2, 6).unwrap(), []);

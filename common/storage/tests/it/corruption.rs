@@ -3,9 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::kit::{append, command, directory, found, read, record, reopen};
+use crate::kit::{
+    EVERYTHING, append, at, command, directory, found, hard_state, read, record, reopen,
+};
 use consensus::Entry;
-use storage::{LogStore, StorageError};
+use storage::{Condition, LogStore, Loss, StorageError};
 use tempfile::{TempDir, tempdir};
 
 /// The last entry of the logs that are damaged here.
@@ -19,6 +21,10 @@ struct Original {
     place: TempDir,
     copies: TempDir,
     entries: Vec<Entry>,
+    /// The same with their chain values.
+    chained: Vec<Entry>,
+    /// The tail file as it was before the last write.
+    tail_before: Vec<u8>,
 }
 
 impl Original {
@@ -27,13 +33,17 @@ impl Original {
         let place = tempdir().unwrap();
         let directory = found(place.path());
         let (mut log, _) = LogStore::open(&directory).unwrap();
+        let mut tail_before = Vec::new();
         for index in 2..=LAST {
+            tail_before = fs::read(place.path().join("tail")).unwrap();
             let bytes = if index % 9 == 0 { 4_000 } else { 100 };
             let text = format!("{index} {}", "x".repeat(bytes));
             log.write(&[append(2, vec![command(2, index, &text)])]).unwrap();
         }
         let entries = read(&log, 1, LAST).unwrap();
-        Self { place, copies: tempdir().unwrap(), entries }
+        let range = consensus::LogIndex::new(1)..consensus::LogIndex::new(LAST + 1);
+        let chained = log.reader().read(range, EVERYTHING).unwrap();
+        Self { place, copies: tempdir().unwrap(), entries, chained, tail_before }
     }
 
     /// The same entries in table files: opening a database moves them there.
@@ -59,30 +69,79 @@ impl Original {
         self.place.path().join(below).join(name)
     }
 
-    /// Opens a copy in which a file has other contents; returns all that it holds then.
-    fn open_with(&self, name: &Path, bytes: &[u8]) -> Result<Vec<Entry>, StorageError> {
+    /// Copies it, with other contents of a file; returns where the copy is.
+    fn copy_with(&self, name: &Path, bytes: &[u8]) -> PathBuf {
         let copy = self.copies.path().join("copy");
         let _ = fs::remove_dir_all(&copy);
         copy_directory(self.place.path(), &copy);
         fs::write(copy.join("log").join(name), bytes).unwrap();
-        let (log, restored) = LogStore::open(&directory(&copy)?)?;
-        read(&log, 1, restored.log.last().index.get())
+        copy
     }
 
-    /// Flips a bit; says whether that was noticed.
+    /// Opens a copy in which a file has other contents; returns all that it holds then, and what it
+    /// says of itself.
+    fn open_with(
+        &self,
+        name: &Path,
+        bytes: &[u8],
+    ) -> Result<(Vec<Entry>, Condition), StorageError> {
+        open(&self.copy_with(name, bytes))
+    }
+
+    /// The same where the process ended before the last write was told to anybody.
+    fn open_torn(&self, name: &Path, bytes: &[u8]) -> Result<Vec<Entry>, StorageError> {
+        let copy = self.copy_with(name, bytes);
+        fs::write(copy.join("tail"), &self.tail_before).unwrap();
+        let (entries, condition) = open(&copy)?;
+        assert!(condition.is_whole(), "{condition:?}");
+        Ok(entries)
+    }
+
+    /// Flips a bit; says whether that was noticed. What is damaged is repaired from the original.
     fn notices(&self, (name, bytes): &(PathBuf, Vec<u8>), at: usize, bit: usize) -> bool {
         let mut bytes = bytes.clone();
         bytes[at] ^= 1 << bit;
         match self.open_with(name, &bytes) {
-            Ok(entries) => {
+            Ok((entries, condition)) if condition.is_whole() => {
                 let same = entries == self.entries;
                 assert!(same, "{} entries, bit {bit} of {at} in {name:?}", entries.len());
                 false
+            }
+            Ok((_, condition)) => {
+                assert_eq!(condition.losses, [], "bit {bit} of {at} in {name:?}");
+                if (at + bit).is_multiple_of(5) {
+                    self.repair(&condition);
+                }
+                true
             }
             Err(StorageError::Corrupt { .. } | StorageError::Database { .. }) => true,
             Err(error) => panic!("bit {bit} of {at} in {name:?}: {error}"),
         }
     }
+}
+
+impl Original {
+    /// Repairs the copy.
+    fn repair(&self, condition: &Condition) {
+        let copy = self.copies.path().join("copy");
+        let (mut log, _) = LogStore::open(&directory(&copy).unwrap()).unwrap();
+        for damage in &condition.damages {
+            let place = |index: consensus::LogIndex| index.get() as usize - 1;
+            let entries = &self.chained[place(damage.first)..=place(damage.last.index)];
+            log.repair(entries).unwrap();
+        }
+        drop(log);
+        let (entries, condition) = open(&copy).unwrap();
+        assert!(condition.is_whole(), "{condition:?}");
+        assert!(entries == self.entries, "it is as it was");
+    }
+}
+
+/// Opens a log; returns all that it holds, unless it is damaged, and what it says of itself.
+fn open(path: &Path) -> Result<(Vec<Entry>, Condition), StorageError> {
+    let (log, restored) = LogStore::open(&directory(path)?)?;
+    let entries = read(&log, 1, restored.log.last().index.get())?;
+    Ok((entries, restored.condition))
 }
 
 fn copy_directory(from: &Path, to: &Path) {
@@ -158,7 +217,7 @@ fn a_torn_last_write_is_dropped_and_everything_before_it_is_there() {
     let last = *records(&journal.1).last().unwrap();
     let before = &original.entries[..original.entries.len() - 1];
     for end in (last..journal.1.len()).step_by(5).chain(last..last + 9) {
-        let found = original.open_with(&journal.0, &journal.1[..end]).unwrap();
+        let found = original.open_torn(&journal.0, &journal.1[..end]).unwrap();
         assert_eq!(found, before, "cut at {end} of {}", journal.1.len());
     }
 }
@@ -169,7 +228,8 @@ fn zeros_behind_the_last_write_are_nothing_museum_h3() {
     let (name, mut bytes) = original.files(".log").pop().unwrap();
     for zeros in [1, 6, 7, 100, 2 * BLOCK_BYTES] {
         bytes.extend(std::iter::repeat_n(0, zeros));
-        assert_eq!(original.open_with(&name, &bytes).unwrap(), original.entries, "{zeros}");
+        let (entries, condition) = original.open_with(&name, &bytes).unwrap();
+        assert!(condition.is_whole() && entries == original.entries, "{zeros}");
     }
 }
 
@@ -177,7 +237,7 @@ fn zeros_behind_the_last_write_are_nothing_museum_h3() {
 fn a_log_goes_on_after_a_torn_tail() {
     let original = Original::logged();
     let (name, bytes) = original.files(".log").pop().unwrap();
-    original.open_with(&name, &bytes[..bytes.len() - 3]).unwrap();
+    original.open_torn(&name, &bytes[..bytes.len() - 3]).unwrap();
     let copy = original.copies.path().join("copy");
     let (mut log, _) = reopen(&copy);
     let again = command(3, LAST, "again");
@@ -202,13 +262,93 @@ fn a_missing_table_is_an_error() {
 
 /// Whoever deletes the log must not get a node that votes as if it never had.
 #[test]
-fn a_founded_directory_without_its_log_is_refused() {
+fn a_founded_directory_without_its_log_has_lost_its_end() {
     let place = tempdir().unwrap();
     let founded = found(place.path());
     fs::remove_dir_all(place.path().join("log")).unwrap();
-    let Err(refused) = LogStore::open(&founded) else { panic!("it opened") };
-    let expected = "the log is damaged: it is empty beside a bootstrap record";
-    assert_eq!(refused.to_string(), expected);
+    let (_log, restored) = LogStore::open(&founded).unwrap();
+    let losses = restored.condition.losses;
+    assert!(matches!(&losses[..], [Loss::End { durable, .. }] if durable.last == at(1, 1)));
+    assert_eq!(restored.hard_state.term.get(), 1, "the tail file has it");
+}
+
+/// Cut off between two records, a write-ahead log looks whole; the tail file knows better.
+#[test]
+fn a_shortened_write_ahead_log_has_lost_its_end() {
+    let original = Original::logged();
+    let (name, bytes) = original.files(".log").pop().unwrap();
+    let starts = records(&bytes);
+    let ends = [bytes.len() - 3, bytes.len() - 3_000, starts[starts.len() - 1], starts[2], 0];
+    for end in ends {
+        let (_, condition) = original.open_with(&name, &bytes[..end]).unwrap();
+        assert_eq!(condition.damages, []);
+        let [Loss::End { durable, found }] = condition.losses[..] else {
+            panic!("cut at {end}: {condition:?}");
+        };
+        assert_eq!(durable.last, at(2, LAST), "cut at {end}");
+        assert!(found.last.index < durable.last.index && found.writes < durable.writes);
+        // It is told until its owner has acted on it.
+        let copy = original.copies.path().join("copy");
+        assert_eq!(open(&copy).unwrap().1.losses, condition.losses);
+    }
+}
+
+/// Neither place alone is needed.
+#[test]
+fn term_and_vote_survive_the_damage_of_either_copy() {
+    let original = Original::logged();
+    let tail = fs::read(original.place.path().join("tail")).unwrap();
+    let copy = original.copies.path().join("copy");
+    copy_directory(original.place.path(), &copy);
+    fs::write(copy.join("tail"), vec![0x55; tail.len()]).unwrap();
+    let (_, restored) = LogStore::open(&directory(&copy).unwrap()).unwrap();
+    assert!(restored.condition.is_whole());
+    assert_eq!(restored.hard_state, hard_state(2, Some(1)));
+}
+
+#[test]
+fn an_entry_that_does_not_continue_the_log_is_refused_naming_both_values() {
+    let place = tempdir().unwrap();
+    let directory = found(place.path());
+    let (mut log, _) = LogStore::open(&directory).unwrap();
+    log.write(&[append(2, vec![command(2, 2, "ours")])]).unwrap();
+    let last = log.reader().chain(consensus::LogIndex::new(2)).unwrap().unwrap();
+    let good = protocol::chain(last, &command(2, 3, "next"));
+    let theirs = protocol::chain(consensus::Chain::new(77), &command(2, 3, "next"));
+    let wrong = Entry { chain: theirs, ..command(2, 3, "next") };
+    let refused = log.write(&[append(2, vec![wrong])]).unwrap_err();
+    let StorageError::Contradiction { entry, after, ours, theirs: said } = refused else {
+        panic!("{refused}");
+    };
+    assert_eq!((entry, after, ours, said), (at(2, 3), at(2, 2), good, theirs));
+    let text = refused.to_string();
+    let values = [format!("{:016x}", good.get()), format!("{:016x}", theirs.get())];
+    assert!(values.iter().all(|value| text.contains(value)), "{text}");
+    assert!(log.write(&[append(2, vec![command(2, 3, "next")])]).is_err(), "it is poisoned");
+}
+
+#[test]
+fn a_copy_that_is_another_entry_repairs_nothing() {
+    let original = Original::logged();
+    let (name, mut bytes) = original.files(".log").pop().unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    let (_, condition) = original.open_with(&name, &bytes).unwrap();
+    let damage = condition.damages[0];
+    let copy = original.copies.path().join("copy");
+    let (mut log, _) = LogStore::open(&directory(&copy).unwrap()).unwrap();
+    let place = |index: consensus::LogIndex| index.get() as usize - 1;
+    let copies = &original.chained[place(damage.first)..=place(damage.last.index)];
+    let mut others = copies.to_vec();
+    let mut chain = damage.before;
+    for entry in &mut others {
+        entry.payload = consensus::Payload::Command(vec![1, 2, 3].into());
+        entry.chain = protocol::chain(chain, entry);
+        chain = entry.chain;
+    }
+    assert!(log.repair(&others).is_err(), "they do not lead to what stands behind");
+    assert!(log.repair(&copies[1..]).is_err(), "one is missing");
+    log.repair(copies).unwrap();
 }
 
 #[test]
@@ -222,6 +362,6 @@ fn the_log_of_another_directory_is_refused() {
     fs::remove_dir_all(ours.path().join("log")).unwrap();
     copy_directory(&theirs.path().join("log"), &ours.path().join("log"));
     let Err(refused) = LogStore::open(&directories[0]) else { panic!("it opened") };
-    let expected = "log entry 1 is damaged: the record was written by another node or directory";
+    let expected = "the log is damaged: it was written by another node or directory";
     assert_eq!(refused.to_string(), expected);
 }

@@ -157,7 +157,7 @@ fn a_newer_format_is_refused_by_its_number() {
         }
     };
     let refused = refused_after(newer);
-    let expected = "the superblock has format 3, this build knows up to 2; start a newer raftd";
+    let expected = "the superblock has format 3, this build knows 2; start a newer raftd";
     assert_eq!(refused.to_string(), expected);
 }
 

@@ -50,7 +50,7 @@ fn write_until_refused(
             }
         }
     });
-    let written = end.recv_timeout(Duration::from_secs(10)).ok();
+    let written = end.recv_timeout(Duration::from_secs(60)).ok();
     if written.is_none() {
         disk.free();
     }

@@ -1,6 +1,8 @@
 //! Random writes, cuts and reopenings of the log, against a vector that cannot be wrong.
 
-use crate::kit::{at, command, configuration, found, hard_state, nothing, read, record, reopen};
+use crate::kit::{
+    at, command, configuration, found, hard_state, nothing, read, record, reopen, unchained,
+};
 use consensus::{
     Configuration, Entry, EntryId, HardState, LogIndex, Membership, Payload, SnapshotMeta, Write,
 };
@@ -86,6 +88,7 @@ impl Model {
             configuration: base.1,
             configuration_index: base.0,
             stamp: consensus::ClusterTime::ZERO,
+            chain: consensus::Chain::ZERO,
         };
         Self { base, entries: vec![first], hard_state: hard_state(1, None), written: 0 }
     }
@@ -151,6 +154,7 @@ impl Model {
             configuration: configuration(incarnation, "host:2"),
             configuration_index: last.index,
             stamp: consensus::ClusterTime::new(last.index.get() * 10),
+            chain: consensus::Chain::ZERO,
         };
         self.entries.clear();
         Write { compact_to: Some(self.base.clone()), ..nothing() }
@@ -211,7 +215,7 @@ impl World {
                 let from = from % (entries.len() + 1);
                 let first = self.model.base.last.index.get() + from as u64 + 1;
                 let range = LogIndex::new(first)..LogIndex::new(self.model.end() + 1);
-                let found = log.reader().read(range, *bytes_max).unwrap();
+                let found = unchained(log.reader().read(range, *bytes_max).unwrap());
                 prop_assert_eq!(found.is_empty(), from == entries.len());
                 prop_assert_eq!(&found[..], &entries[from..from + found.len()]);
             }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::kit;
 use crate::kit::snapshots::{apply, header, open, put};
-use crate::kit::{append, at, compact, found, hard_state, record, reopen};
+use crate::kit::{append, at, compact, found, hard_state, record, reopen, unchained};
 use consensus::{Entry, LogIndex, Payload};
 use storage::{LogStore, Part, StateStore, StoppedNode, StorageError, Verified};
 use tempfile::{TempDir, tempdir};
@@ -69,7 +69,7 @@ fn entries_of_a_range_are_read() {
     let log = node.log().unwrap();
     assert_eq!(log.range(), LogIndex::new(1)..LogIndex::new(61));
     let range = LogIndex::new(58)..LogIndex::new(61);
-    let entries: Vec<Entry> = log.entries(range).unwrap().map(Result::unwrap).collect();
+    let entries = unchained(log.entries(range).unwrap().map(Result::unwrap).collect());
     assert_eq!(entries, [58, 59, 60].map(|index| put(1, index, &format!("k{index}"), "v")));
     let first = log.entries(LogIndex::new(1)..LogIndex::new(2)).unwrap().next().unwrap().unwrap();
     assert!(matches!(first.payload, Payload::Configuration(_)));

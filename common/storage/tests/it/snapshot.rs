@@ -42,7 +42,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn the_bytes_are_those_of_the_first_version() {
+fn the_bytes_are_those_of_this_version() {
     let place = tempdir().unwrap();
     let pairs = [(b"a".to_vec(), b"1".to_vec()), (b"b".to_vec(), Vec::new())];
     let path = written(place.path(), &any_header(3, 70), &pairs);
@@ -181,8 +181,8 @@ fn what_is_no_snapshot_is_called_so() {
     let why = refusal(&path, b"something else, a little longer");
     assert!(why.contains("does not begin as a snapshot"), "{why}");
     assert!(refusal(&path, b"").contains("the file ends within it"));
-    let newer = [b"raftsnap", &[2, 0, 0, 0, 9, 9, 9, 9][..]].concat();
-    assert!(refusal(&path, &newer).contains("format 2"));
+    let newer = [b"raftsnap", &[3, 0, 0, 0, 9, 9, 9, 9][..]].concat();
+    assert!(refusal(&path, &newer).contains("format 3"));
 }
 
 #[test]

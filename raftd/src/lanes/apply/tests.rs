@@ -14,11 +14,11 @@ const NEVER: Duration = Duration::from_secs(3600);
 fn put(index: u64) -> Entry {
     let key = Bytes::from(format!("k{index}"));
     let command = KvCommand::Put { key, value: Bytes::from_static(b"v") };
-    Entry {
-        id: EntryId { term: Term::new(1), index: LogIndex::new(index) },
-        stamp: ClusterTime::new(index),
-        payload: Payload::Command(Envelope::sessionless(command.encode()).encode()),
-    }
+    Entry::new(
+        EntryId { term: Term::new(1), index: LogIndex::new(index) },
+        ClusterTime::new(index),
+        Payload::Command(Envelope::sessionless(command.encode()).encode()),
+    )
 }
 
 fn range(from: u64, to: u64) -> RangeInclusive<LogIndex> {

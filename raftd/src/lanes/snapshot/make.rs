@@ -1,13 +1,25 @@
 //! Writes the state of one moment to a file.
 
-use storage::{SnapshotFile, SnapshotHeader, Snapshots, StateCheckpoint, StorageError};
+use storage::{
+    EntryReader, SnapshotFile, SnapshotHeader, Snapshots, StateCheckpoint, StorageError,
+};
 
-use crate::exit::{Failure, state_failure, storage_failure};
+use crate::exit::{Exit, Failure, state_failure, storage_failure};
 use crate::gauges::Gauges;
 use crate::lanes::pacer::Pacer;
 
 /// The pace is looked at after so many bytes.
 const STEP_BYTES: u64 = 256 * 1024;
+
+/// Adds the chain value of the last entry, which only the log knows; that stays as long as the
+/// snapshot is being made.
+pub(super) fn chained(log: &dyn EntryReader, header: &mut SnapshotHeader) -> Result<(), Failure> {
+    let last = header.meta.last;
+    let chain = log.chain(last.index).map_err(|error| storage_failure(&error))?;
+    let gone = || Failure::new(Exit::Io, format!("entry {last} is compacted already"));
+    header.meta.chain = chain.ok_or_else(gone)?;
+    Ok(())
+}
 
 /// Writes the file.
 pub(super) fn run(

@@ -294,6 +294,7 @@ fn driver(cluster: &mut Cluster, words: &[&str]) -> Result<(), Refused> {
                 configuration: notation::configuration_of(members)?,
                 configuration_index: LogIndex::new(1),
                 stamp: ClusterTime::new(77),
+                chain: consensus::Chain::ZERO,
             };
             let from = id(node(from)?);
             cluster.step(node(n)?, Input::SnapshotReceived { from, term, meta });

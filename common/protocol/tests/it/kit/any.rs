@@ -72,11 +72,8 @@ pub fn payload() -> impl Strategy<Value = Payload> {
 }
 
 pub fn entry() -> impl Strategy<Value = Entry> {
-    (id(), any::<u64>(), payload()).prop_map(|(id, stamp, payload)| Entry {
-        id,
-        stamp: ClusterTime::new(stamp),
-        payload,
-    })
+    (id(), any::<u64>(), payload())
+        .prop_map(|(id, stamp, payload)| Entry::new(id, ClusterTime::new(stamp), payload))
 }
 
 fn verdict() -> impl Strategy<Value = Verdict> {

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use consensus::{
-    ClusterTime, Configuration, Entry, EntryId, Incarnation, LogIndex, Majority, Member, NodeId,
-    Payload, Term, Voters,
+    Chain, ClusterTime, Configuration, Entry, EntryId, Incarnation, LogIndex, Majority, Member,
+    NodeId, Payload, Term, Voters,
 };
 use protocol::{BootstrapRecord, Frame, FrameReader, Generation, Hello, PROTOCOL_VERSION};
 
@@ -23,7 +23,8 @@ pub fn at(term: u64, index: u64) -> EntryId {
 }
 
 pub fn entry(term: u64, index: u64, payload: Payload) -> Entry {
-    Entry { id: at(term, index), stamp: ClusterTime::new(0x0102_0304), payload }
+    let chain = Chain::new(0x1122_3344_5566_7788);
+    Entry { id: at(term, index), stamp: ClusterTime::new(0x0102_0304), chain, payload }
 }
 
 pub fn command(bytes: &[u8]) -> Payload {

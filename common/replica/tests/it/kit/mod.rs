@@ -31,7 +31,7 @@ pub fn request(number: u64) -> RequestId {
 
 pub fn entry(term: u64, index: u64, text: &str) -> Entry {
     let payload = Payload::Command(Bytes::copy_from_slice(text.as_bytes()));
-    Entry { id: at(term, index), stamp: ClusterTime::ZERO, payload }
+    Entry::new(at(term, index), ClusterTime::ZERO, payload)
 }
 
 pub fn applied(number: u64, index: u64, response: &str) -> Reply {
@@ -81,7 +81,7 @@ impl Node {
     pub fn new(voters: &[u64], limits: Limits) -> Self {
         let configuration = configuration(voters);
         let payload = Payload::Configuration(configuration.clone());
-        let first = Entry { id: at(1, 1), stamp: ClusterTime::ZERO, payload };
+        let first = Entry::new(at(1, 1), ClusterTime::ZERO, payload);
         let runs = vec![TermRun { term: Term::new(1), first: LogIndex::new(1) }];
         let base = (LogIndex::ZERO, Configuration::unknown());
         let disk = Restored {

@@ -20,7 +20,7 @@ pub fn at(term: u64, index: u64) -> EntryId {
 }
 
 pub fn entry(index: u64, payload: Payload) -> Entry {
-    Entry { id: at(1, index), stamp: ClusterTime::new(index * 100), payload }
+    Entry::new(at(1, index), ClusterTime::new(index * 100), payload)
 }
 
 /// An entry with a command of the key/value machine.

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use bytes::Bytes;
 use consensus::{
-    ClusterTime, Configuration, Entry, EntryId, HardState, Incarnation, LogIndex, Majority, Member,
-    NodeId, Payload, SnapshotMeta, Term, Voters, Write, WriteId,
+    Chain, ClusterTime, Configuration, Entry, EntryId, HardState, Incarnation, LogIndex, Majority,
+    Member, NodeId, Payload, SnapshotMeta, Term, Voters, Write, WriteId,
 };
 use protocol::BootstrapRecord;
 use storage::{DataDirectory, LogStore, RestoredLog, StorageError};
@@ -67,7 +67,7 @@ pub fn at(term: u64, index: u64) -> EntryId {
 /// A command that says what it was written for.
 pub fn command(term: u64, index: u64, text: &str) -> Entry {
     let payload = Payload::Command(Bytes::copy_from_slice(text.as_bytes()));
-    Entry { id: at(term, index), stamp: ClusterTime::new(index * 10), payload }
+    Entry::new(at(term, index), ClusterTime::new(index * 10), payload)
 }
 
 /// A write of nothing, to be filled by struct update.
@@ -103,11 +103,21 @@ pub fn compact(term: u64, index: u64, configuration: &Configuration) -> Write {
         configuration: configuration.clone(),
         configuration_index: LogIndex::new(1),
         stamp: ClusterTime::new(index * 10),
+        chain: consensus::Chain::ZERO,
     };
     Write { compact_to: Some(meta), ..nothing() }
 }
 
 /// Reads everything from `from` up to and with `last`.
 pub fn read(log: &LogStore, from: u64, last: u64) -> Result<Vec<Entry>, StorageError> {
-    log.reader().read(LogIndex::new(from)..LogIndex::new(last + 1), EVERYTHING)
+    let range = LogIndex::new(from)..LogIndex::new(last + 1);
+    log.reader().read(range, EVERYTHING).map(unchained)
+}
+
+/// Returns the entries without the chain values that they got when they were written.
+pub fn unchained(mut entries: Vec<Entry>) -> Vec<Entry> {
+    for entry in &mut entries {
+        entry.chain = Chain::ZERO;
+    }
+    entries
 }

@@ -29,6 +29,7 @@ pub fn any_header(term: u64, index: u64) -> SnapshotHeader {
             configuration: configuration(consensus::Incarnation::new(5), "host:1"),
             configuration_index: LogIndex::new(1),
             stamp: ClusterTime::new(index * 10),
+            chain: consensus::Chain::ZERO,
         },
         machine: "kv".into(),
         machine_version: 1,
@@ -53,7 +54,7 @@ pub fn put(term: u64, index: u64, key: &str, value: &str) -> Entry {
     let (key, value) = (Bytes::from(key.to_owned()), Bytes::from(value.to_owned()));
     let command = KvCommand::Put { key, value }.encode();
     let payload = Payload::Command(Envelope::sessionless(command).encode());
-    Entry { id: at(term, index), stamp: ClusterTime::new(index * 10), payload }
+    Entry::new(at(term, index), ClusterTime::new(index * 10), payload)
 }
 
 /// Applies puts of term 1 to a store, up to an index, a key for each.
