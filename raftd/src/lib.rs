@@ -150,6 +150,7 @@ mod pending;
 mod program;
 mod rebuild;
 mod reload;
+mod repair;
 mod room;
 mod running;
 mod server;

@@ -27,6 +27,7 @@ use crate::opening::{Found, open, open_again, set_aside};
 use crate::program::Program;
 use crate::rebuild::rebuild;
 use crate::reload::{Updates, credentials, follow};
+use crate::repair::{Repaired, repair};
 use crate::running::{About, Ended, Running};
 use crate::services::Services;
 
@@ -172,7 +173,7 @@ async fn serve(
     let ended = match found {
         Some(found) => {
             let who = (&config, &identity, &endpoint, &gauges);
-            live(who, services, (directory, alive), found).await
+            live((who, &credentials), services, (directory, alive), found).await
         }
         None => Ok(()),
     };
@@ -184,10 +185,13 @@ async fn serve(
     ended
 }
 
+/// What a node lives with.
+type Who<'a> = (&'a Config, &'a Identity, &'a Endpoint, &'a Arc<Gauges>);
+
 /// Runs a node with a history to its end. If its state turns out to be damaged, it goes on with
 /// another one: log, term and vote are whole.
 async fn live(
-    (config, identity, endpoint, gauges): (&Config, &Identity, &Endpoint, &Arc<Gauges>),
+    ((config, identity, endpoint, gauges), credentials): (Who<'_>, &Credentials),
     mut services: Services,
     (directory, alive): (&DataDirectory, &Alive),
     mut found: Found,
@@ -195,6 +199,17 @@ async fn live(
     loop {
         let opened = match found {
             Found::Whole(opened) => *opened,
+            Found::Damaged(damaged) => {
+                let about = (identity, &**gauges);
+                match repair(damaged, &mut services, about, credentials).await? {
+                    Repaired::Whole => found = open_again(directory, &services.program)?,
+                    Repaired::Stopped => return Ok(()),
+                }
+                if let Found::Damaged(damaged) = &found {
+                    return Err(damaged.again());
+                }
+                continue;
+            }
             Found::NoState(lost) => {
                 let who = (identity, endpoint, &**gauges);
                 match rebuild(&mut services, who, directory, lost).await? {

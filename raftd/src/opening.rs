@@ -15,6 +15,7 @@ use storage::{
 use crate::bootstrap::is_machine;
 use crate::exit::{Exit, Failure, host_failure, state_failure, storage_failure};
 use crate::program::{Machine, Program};
+use crate::repair::{self, Damaged};
 
 /// What a node goes on with.
 pub(crate) struct Opened {
@@ -33,6 +34,8 @@ pub(crate) enum Found {
     Whole(Box<Opened>),
     /// A log, and no state that it goes on from.
     NoState(NoState),
+    /// Entries of the log cannot be read; they are repaired before anything else is looked at.
+    Damaged(Damaged),
 }
 
 /// What a node knows that has no state for its log.
@@ -86,11 +89,20 @@ fn bring_together(
     program: &Program,
     (log, restored): OpenedLog,
 ) -> Result<Found, Failure> {
-    refuse_damaged(&restored)?;
+    if !restored.condition.damages.is_empty() {
+        let record = directory.bootstrap().map_err(|error| storage_failure(&error))?;
+        let founded = record.as_ref().map(|record| &record.configuration);
+        let latest = restored.membership.latest();
+        let members = repair::members(&founded.into_iter().chain([latest]).collect::<Vec<_>>());
+        return Ok(Found::Damaged(Damaged { log, restored, members }));
+    }
     let snapshots = Snapshots::open(directory).map_err(|error| storage_failure(&error))?;
     let (path, machine) = (directory.path(), &program.machine);
     let joined = match join(path, &restored, &snapshots, machine) {
-        Err(Trouble::Failure(failure)) if failure.is_of_the_state() => {
+        // What is gone from the log's end may be in the state, which is made anew with the rest.
+        Err(Trouble::Failure(failure))
+            if failure.is_of_the_state() || !restored.condition.losses.is_empty() =>
+        {
             set_aside(path, &failure)?;
             join(path, &restored, &snapshots, machine)
         }
@@ -126,16 +138,6 @@ fn take_losses(directory: &mut DataDirectory, found: &RestoredLog) -> Result<(),
         directory.forget(why).map_err(|error| storage_failure(&error))?;
     }
     Ok(())
-}
-
-/// A log that cannot be read in places is no log to begin with.
-fn refuse_damaged(found: &RestoredLog) -> Result<(), Failure> {
-    let wrong = found.condition.damages.iter().map(ToString::to_string);
-    let wrong: Vec<String> = wrong.collect();
-    match wrong.is_empty() {
-        true => Ok(()),
-        false => Err(Failure::new(Exit::Data, wrong.join("; "))),
-    }
 }
 
 /// Why log and state do not join.

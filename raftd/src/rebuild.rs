@@ -73,6 +73,7 @@ pub(crate) async fn rebuild(
                 return Ok(Some(*opened));
             }
             Found::NoState(still) => lost = still,
+            Found::Damaged(damaged) => return Err(damaged.again()),
         }
     }
 }

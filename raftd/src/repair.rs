@@ -1,0 +1,367 @@
+//! Repair before the start: log entries that cannot be read are fetched from other nodes.
+//!
+//! A damaged entry may have been acknowledged, and counted. So it is neither cut off nor skipped:
+//! the node stays out of votes and acknowledgements, as it has no core yet, says which entry it
+//! lacks, and asks every member it knows of for a copy. No leader is needed. A copy counts only if
+//! its checksum continues the chain before the damage, and what stands behind continues the copy:
+//! then it is the very entry that was written here, whoever sends it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use certs::Credentials;
+use client::{Client, ClientConfig, ClientError};
+use consensus::{Chain, ClusterTime, Configuration, Entry, EntryId, LogIndex, Member, NodeId};
+use consensus::{Payload, Term, Timestamp};
+use protocol::limits::{LOG_PAGE_BYTES_MAX, LOG_PAGE_ENTRIES_MAX};
+use protocol::{EntryKind, ErrorCode, LogDetail, LogEntry, LogPage, NodeStatus, Request, Response};
+use protocol::{decode_configuration, encode_configuration};
+use storage::{Damage, EntryReader, PersistentLog, RestoredLog, StorageError};
+use tokio::time::sleep;
+use transport::{ClientRequest, answer_identify};
+
+use crate::control::Command;
+use crate::exit::{Exit, Failure, storage_failure};
+use crate::gauges::Gauges;
+use crate::identity::Identity;
+use crate::logging::repeat;
+use crate::services::Services;
+use crate::{admin, answer, status};
+
+/// How long a question to a node may take, and how long until all are asked again.
+const ASK_DEADLINE: Duration = Duration::from_secs(3);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// A log that is damaged in places.
+pub(crate) struct Damaged {
+    pub(crate) log: Box<dyn PersistentLog>,
+    pub(crate) restored: RestoredLog,
+    /// Members that may have copies, as far as the damaged log and the bootstrap record say.
+    pub(crate) members: BTreeMap<NodeId, Member>,
+}
+
+impl Damaged {
+    /// Says that what was repaired is damaged once more: the disk does not keep what is written.
+    pub(crate) fn again(&self) -> Failure {
+        let damages = self.restored.condition.damages.iter();
+        let damages: Vec<String> = damages.map(ToString::to_string).collect();
+        let message = format!("{} once more after a repair", damages.join("; "));
+        Failure::new(Exit::Data, message).hint("the disk does not keep what is written: replace it")
+    }
+}
+
+/// How repairing has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repaired {
+    /// All of it can be read; the log is to be opened again.
+    Whole,
+    /// The node was asked to stop.
+    Stopped,
+}
+
+/// What another node says of some entries.
+#[derive(Clone, Debug)]
+enum Answer {
+    Copies(Vec<Entry>),
+    /// It is sure that it has none, and why.
+    None(String),
+    /// Nobody knows.
+    Silence(String),
+}
+
+/// Repairs a log, and tells everybody who asks that it is being repaired.
+///
+/// # Errors
+/// If no other member has the entries, and a majority with this node has said so.
+pub(crate) async fn repair(
+    mut damaged: Damaged,
+    services: &mut Services,
+    (identity, gauges): (&Identity, &Gauges),
+    credentials: &Credentials,
+) -> Result<Repaired, Failure> {
+    let mut damages = damaged.restored.condition.damages.clone();
+    let reader = damaged.log.reader();
+    let others = others(&damaged, services, identity);
+    let mut said = String::new();
+    while let Some(damage) = damages.first().copied() {
+        let mut now = format!("{damage}: a copy is fetched from the other members");
+        if !said.is_empty() {
+            now.push_str(&format!(" ({said})"));
+        }
+        tracing::warn!("{now}");
+        let asked = ask_all(&others, credentials, damage);
+        let Some(answers) = meanwhile(services, (identity, gauges), &*reader, &now, asked).await
+        else {
+            return Ok(Repaired::Stopped);
+        };
+        let judged = judge(&mut *damaged.log, &damage, answers)?;
+        match judged {
+            Judged::Repaired(by) => {
+                tracing::info!("{damage}: repaired with a copy from {by}");
+                damages.remove(0);
+                said.clear();
+                continue;
+            }
+            Judged::Gone(why) => return Err(unrepairable(&damage, &why)),
+            Judged::Unknown(why) => said = why,
+        }
+        let pause = sleep(ASK_AGAIN);
+        if meanwhile(services, (identity, gauges), &*reader, &now, pause).await.is_none() {
+            return Ok(Repaired::Stopped);
+        }
+    }
+    Ok(Repaired::Whole)
+}
+
+/// What came of the answers.
+enum Judged {
+    Repaired(String),
+    /// A majority, with this node, is sure to have no copy.
+    Gone(String),
+    /// Too few have answered.
+    Unknown(String),
+}
+
+fn judge(
+    log: &mut dyn PersistentLog,
+    damage: &Damage,
+    answers: Vec<(String, Answer)>,
+) -> Result<Judged, Failure> {
+    let (mut said, mut sure, members) = (Vec::new(), 1, 1 + answers.len());
+    for (name, answer) in answers {
+        match answer {
+            Answer::Copies(entries) => match log.repair(&entries) {
+                Ok(()) => return Ok(Judged::Repaired(name)),
+                Err(error @ StorageError::Corrupt { .. }) => {
+                    sure += 1;
+                    said.push(format!("{name}: {error}"));
+                }
+                Err(error) => return Err(storage_failure(&error)),
+            },
+            Answer::None(why) => {
+                sure += 1;
+                said.push(format!("{name}: {why}"));
+            }
+            Answer::Silence(why) => said.push(format!("{name}: {why}")),
+        }
+    }
+    let said = said.join("; ");
+    tracing::debug!("{damage}: {said}");
+    Ok(if 2 * sure > members { Judged::Gone(said) } else { Judged::Unknown(said) })
+}
+
+fn unrepairable(damage: &Damage, why: &str) -> Failure {
+    let message = format!("{damage}, and no other member has a copy ({why})");
+    Failure::new(Exit::Data, message).hint(
+        "this node has forgotten what it promised: run `raftctl member heal NAME` where the others \
+         serve, or replace it: `raftctl member replace NAME NEW=HOST:PORT`",
+    )
+}
+
+/// Returns the other members with where they are dialled.
+fn others(damaged: &Damaged, services: &Services, identity: &Identity) -> BTreeMap<String, String> {
+    let elsewhere = services.reload.elsewhere();
+    let others = damaged.members.iter().filter(|(id, _)| **id != identity.node);
+    others
+        .map(|(id, member)| (member.name.clone(), elsewhere.address(*id, member).to_owned()))
+        .collect()
+}
+
+/// Returns all members that some configurations name; the later ones say where they are.
+pub(crate) fn members(configurations: &[&Configuration]) -> BTreeMap<NodeId, Member> {
+    let all = configurations.iter().flat_map(|configuration| configuration.members());
+    all.map(|(id, member)| (*id, member.clone())).collect()
+}
+
+async fn ask_all(
+    others: &BTreeMap<String, String>,
+    credentials: &Credentials,
+    damage: Damage,
+) -> Vec<(String, Answer)> {
+    let mut answers = Vec::new();
+    for (name, address) in others {
+        let answer = match ask(address, credentials, damage).await {
+            Ok(answer) => answer,
+            Err(error) => Answer::Silence(error.to_string()),
+        };
+        let is_done = matches!(answer, Answer::Copies(_));
+        answers.push((name.clone(), answer));
+        if is_done {
+            break;
+        }
+    }
+    answers
+}
+
+/// Asks one node for all entries of one damage.
+async fn ask(
+    address: &str,
+    credentials: &Credentials,
+    damage: Damage,
+) -> Result<Answer, ClientError> {
+    let config = ClientConfig {
+        endpoints: vec![address.to_owned()],
+        credentials: credentials.clone(),
+        deadline: ASK_DEADLINE,
+        connect_timeout: CONNECT_TIMEOUT,
+    };
+    let client = Client::new(config)?;
+    let mut entries: Vec<Entry> = Vec::new();
+    let (mut next, mut chain) = (damage.first, damage.before);
+    let answer = loop {
+        if next > damage.last.index {
+            break Answer::Copies(entries);
+        }
+        let count = damage.last.index.next().since(next).min(LOG_PAGE_ENTRIES_MAX.into());
+        let count = u32::try_from(count).unwrap_or(LOG_PAGE_ENTRIES_MAX);
+        let page = client.read_log(Some(address), next.get(), count, LogDetail::Commands).await?;
+        if page.first > next.get() {
+            break Answer::None(format!("its log begins at {}", page.first));
+        }
+        if page.entries.first().is_none_or(|entry| entry.index != next.get()) {
+            break Answer::None(format!("its log ends at {}", page.last));
+        }
+        for entry in page.entries {
+            let Some(entry) = entry_of(entry, chain) else {
+                return Ok(Answer::Silence(format!("its entry {next} cannot be used")));
+            };
+            (chain, next) = (entry.chain, entry.id.index.next());
+            entries.push(entry);
+        }
+    };
+    client.close().await;
+    Ok(answer)
+}
+
+/// Makes an entry of what another node shows of it, with the chain value that it has behind another.
+fn entry_of(shown: LogEntry, before: Chain) -> Option<Entry> {
+    let payload = match (shown.kind, shown.payload) {
+        (EntryKind::Noop, _) => Payload::Noop,
+        (EntryKind::Command, Some(bytes)) => Payload::Command(bytes),
+        (EntryKind::Configuration, Some(bytes)) => {
+            Payload::Configuration(decode_configuration(&bytes).ok()?)
+        }
+        (EntryKind::Command | EntryKind::Configuration, None) => return None,
+    };
+    let id = EntryId { term: Term::new(shown.term), index: LogIndex::new(shown.index) };
+    let mut entry = Entry::new(id, ClusterTime::new(shown.stamp_ns), payload);
+    entry.chain = protocol::chain(before, &entry);
+    Some(entry)
+}
+
+/// Answers requests until something is done; `None` if the node is asked to stop.
+async fn meanwhile<T>(
+    services: &mut Services,
+    (identity, gauges): (&Identity, &Gauges),
+    reader: &dyn EntryReader,
+    doing: &str,
+    done: impl Future<Output = T>,
+) -> Option<T> {
+    let Services { clock, inbound, control, .. } = services;
+    let mut done = std::pin::pin!(done);
+    let interval = control.interval();
+    control.beat(format!("repairing: {doing}"));
+    loop {
+        tokio::select! {
+            result = &mut done => return Some(result),
+            Some(request) = inbound.requests.recv() => {
+                answer_one(clock.now(), request, (identity, gauges), reader, doing);
+            }
+            Some(accepted) = inbound.peers.recv() => {
+                let hello = inbound.hello.borrow().clone();
+                tokio::spawn(answer_identify(accepted, hello));
+            }
+            command = control.next() => match command {
+                Command::Stop => {
+                    control.stopping();
+                    tracing::info!("stopped");
+                    return None;
+                }
+                Command::Status(reply) => {
+                    // An owner who does not wait for the answer needs none.
+                    drop(reply.send(shown(clock.now(), identity, gauges, doing)));
+                }
+                Command::Bootstrap(_, reply) => {
+                    drop(reply.send(Err("this node has a history, and repairs its log".into())));
+                }
+            },
+            () = sleep(interval) => {
+                control.beat(format!("repairing: {doing}"));
+                repeat::summarise(Instant::now(), false);
+            }
+        }
+    }
+}
+
+fn answer_one(
+    now: Timestamp,
+    ask: ClientRequest,
+    (identity, gauges): (&Identity, &Gauges),
+    reader: &dyn EntryReader,
+    doing: &str,
+) {
+    let ClientRequest { request, identity: asker, via: _, responder } = ask;
+    let response = match admin::admit(&asker.role, request) {
+        Err(refusal) => Response::Error(refusal),
+        Ok(Request::Status) => Response::Status(Box::new(shown(now, identity, gauges, doing))),
+        // Two nodes may be damaged in different places, and repair each other.
+        Ok(Request::ReadLog { from, entries_max, detail }) if detail != LogDetail::Sizes => {
+            page(reader, from, entries_max)
+        }
+        Ok(_) => {
+            let why = format!("this node does not serve yet: {doing}");
+            Response::Error(answer::refusal(ErrorCode::Busy, why))
+        }
+    };
+    responder.send(response);
+}
+
+/// Shows what can be read of the damaged log, from one entry on.
+fn page(reader: &dyn EntryReader, from: u64, entries_max: u32) -> Response {
+    let mut entries = Vec::new();
+    let mut bytes = 0;
+    for index in from..from.saturating_add(entries_max.into()) {
+        let index = LogIndex::new(index);
+        let Ok(mut read) = reader.read(index..index.next(), 0) else {
+            break;
+        };
+        let Some(entry) = read.pop() else {
+            break;
+        };
+        let (kind, payload) = match entry.payload {
+            Payload::Noop => (EntryKind::Noop, Bytes::new()),
+            Payload::Command(command) => (EntryKind::Command, command),
+            Payload::Configuration(configuration) => {
+                (EntryKind::Configuration, encode_configuration(&configuration))
+            }
+        };
+        bytes += payload.len();
+        entries.push(LogEntry {
+            index: entry.id.index.get(),
+            term: entry.id.term.get(),
+            stamp_ns: entry.stamp.get(),
+            kind,
+            payload_bytes: u32::try_from(payload.len()).unwrap_or(u32::MAX),
+            payload: Some(payload),
+            text: None,
+        });
+        if bytes > LOG_PAGE_BYTES_MAX {
+            break;
+        }
+    }
+    let Some(last) = entries.last().map(|entry| entry.index) else {
+        let why = format!("entry {from} cannot be read here now: this node repairs its log");
+        return Response::Error(answer::refusal(ErrorCode::Busy, why));
+    };
+    Response::Log(LogPage { first: from, last, commit: 0, entries })
+}
+
+fn shown(now: Timestamp, identity: &Identity, gauges: &Gauges, doing: &str) -> NodeStatus {
+    NodeStatus {
+        generation: identity.generation,
+        failure: format!("it repairs its log: {doing}"),
+        ..status::uninitialised(now, identity, gauges)
+    }
+}
