@@ -81,7 +81,7 @@ pub(crate) fn assemble(
     let snapshot_log = DiskReader { reader: Arc::clone(&reader), _alive: alive.clone() };
     let snapshot_log: Arc<dyn EntryReader> = Arc::new(snapshot_log);
     let counted = DiskReader { reader, _alive: alive.clone() };
-    let watch = gauges.watch(move || counted.reader.bytes());
+    let watch = gauges.watch(move || counted.bytes());
     let (view, owners) = (host.view(), host.owners());
     let flushing = flushing(config, &gauges);
     let generation = identity.generation.expect("a node with a log has a generation");
@@ -183,10 +183,6 @@ struct DiskReader {
 }
 
 impl DiskReader {
-    fn bytes(&self) -> u64 {
-        self.reader.bytes()
-    }
-
     fn read(&self, range: Range<LogIndex>, bytes_max: usize) -> Result<Vec<Entry>, Failure> {
         self.reader.read(range, bytes_max).map_err(|error| storage_failure(&error))
     }

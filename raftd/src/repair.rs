@@ -6,7 +6,7 @@
 //! its checksum continues the chain before the damage, and what stands behind continues the copy:
 //! then it is the very entry that was written here, whoever sends it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;

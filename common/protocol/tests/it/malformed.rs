@@ -6,7 +6,7 @@ use consensus::{Body, LogIndex, Message, Payload, ReadRound, Term};
 use proptest::collection::vec;
 use proptest::prelude::Strategy;
 use proptest::test_runner::Config;
-use proptest::{prop_assert, prop_assert_eq, proptest};
+use proptest::{prop_assert, proptest};
 use protocol::limits::{
     COMMAND_BYTES_MAX, ENTRIES_PER_FRAME_MAX, FRAME_BODY_BYTES_MAX, FRAME_HEADER_BYTES_MAX,
     NAME_BYTES_MAX,
