@@ -294,7 +294,7 @@ pub(crate) enum Start {
 pub(crate) fn first(configuration: &Configuration) -> Entry {
     let id = EntryId { term: Term::new(1), index: LogIndex::new(1) };
     let payload = Payload::Configuration(configuration.clone());
-    Entry { id, stamp: ClusterTime::ZERO, payload }
+    Entry::new(id, ClusterTime::ZERO, payload)
 }
 
 /// Opens a state.
