@@ -54,13 +54,33 @@ pub(crate) struct NoState {
 /// # Errors
 /// If one of them cannot be opened, or is not what this program is made for.
 pub(crate) fn open(directory: &mut DataDirectory, program: &Program) -> Result<Found, Failure> {
+    if directory.is_half_moved() {
+        begin_anew(directory, program)?;
+    }
     let (log, restored) = open_log(directory, program)?;
     let configuration = restored.membership.latest();
     if configuration.recognises(directory.node(), directory.incarnation()) {
         directory.is_known().map_err(|error| storage_failure(&error))?;
     }
     take_losses(directory, &restored)?;
-    bring_together(directory, program, (log, restored))
+    match bring_together(directory, program, (log, restored)) {
+        // Parts of different ages: nobody needs them from a node that has forgotten.
+        Err(failure) if failure.exit == Exit::Data && directory.former().is_some() => {
+            tracing::error!("{failure}: this node begins anew, and gets all from the others");
+            begin_anew(directory, program)?;
+            open_again(directory, program)
+        }
+        found => found,
+    }
+}
+
+/// Empties the directory of a node that has forgotten, for one that joins.
+fn begin_anew(directory: &mut DataDirectory, program: &Program) -> Result<(), Failure> {
+    let failed = |error| storage_failure(&error);
+    let record = directory.bootstrap().map_err(failed)?;
+    let record = record.ok_or_else(|| Failure::new(Exit::Data, "it has no bootstrap record"))?;
+    directory.begin_anew().map_err(failed)?;
+    program.logs.join(directory, &record).map_err(failed)
 }
 
 /// The same later on: the log was open all the time, and has lost nothing.

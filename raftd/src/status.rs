@@ -22,6 +22,8 @@ pub(crate) struct Link {
     pub(crate) boot: Option<u64>,
     /// The data directory that it has, or had last.
     pub(crate) incarnation: Option<Incarnation>,
+    /// For how long more than one process has been connected as it, in milliseconds.
+    pub(crate) doubled_ms: Option<u64>,
     /// Since when there is a connection, or none, in milliseconds.
     pub(crate) since_ms: Option<u64>,
     /// Bytes of a snapshot that it has been sent, of how many.
@@ -184,6 +186,7 @@ fn peer(now: Timestamp, id: NodeId, known: Option<&PeerStatus>, link: Link) -> P
         }),
         boot: link.boot,
         incarnation: link.incarnation,
+        doubled_ms: link.doubled_ms,
         since_ms: link.since_ms,
         stalled_ms: None,
     }

@@ -156,6 +156,8 @@ pub struct PeerReport {
     pub boot: Option<u64>,
     /// The data directory that it has, or had when there was a connection.
     pub incarnation: Option<Incarnation>,
+    /// For how long more than one process has been connected as it, in milliseconds.
+    pub doubled_ms: Option<u64>,
     /// Since when there is a connection, or none, in milliseconds; `None` if nobody has tried yet.
     pub since_ms: Option<u64>,
     /// For how long its log has not moved, in milliseconds, to a second; `None` if it has all, or
@@ -294,6 +296,7 @@ impl PeerReport {
             last_round_ms: self.catch_up.and_then(|rounds| rounds.last_ms),
             boot: self.boot,
             incarnation: self.incarnation.map(Incarnation::get),
+            doubled_ms: self.doubled_ms,
             since_ms: self.since_ms,
             stalled_ms: self.stalled_ms,
         }
@@ -314,6 +317,7 @@ impl PeerReport {
                 .then_some(RoundReport { round: peer.catch_up_round, last_ms: peer.last_round_ms }),
             boot: peer.boot,
             incarnation: peer.incarnation.map(Incarnation::new),
+            doubled_ms: peer.doubled_ms,
             since_ms: peer.since_ms,
             stalled_ms: peer.stalled_ms,
         })

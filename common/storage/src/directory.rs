@@ -15,7 +15,7 @@ use crate::error::StorageError;
 use crate::files;
 use crate::forgotten::{Forgotten, Former};
 use crate::inode::Inode;
-use crate::names::{BOOTSTRAP, CHECKPOINTS, LOCK, LOG, SNAPSHOTS, STATE, SUPERBLOCK};
+use crate::names::{BOOTSTRAP, CHECKPOINTS, LOCK, LOG, SET_ASIDE, SNAPSHOTS, STATE, SUPERBLOCK};
 use crate::peers::PeerMemory;
 use crate::reset_key;
 use crate::superblock::Superblock;
@@ -90,6 +90,51 @@ impl DataDirectory {
         superblock.store(&self.path.join(SUPERBLOCK))?;
         self.superblock = superblock;
         Ok(superblock.incarnation)
+    }
+
+    /// Moves what a directory that has forgotten still holds to one side, to be looked at or
+    /// deleted by people: its node begins anew as one that joins. May be called again after a
+    /// crash.
+    ///
+    /// # Errors
+    /// If it cannot be moved.
+    ///
+    /// # Panics
+    /// If the directory has not given up its name: what it holds may be needed.
+    pub fn begin_anew(&mut self) -> Result<(), StorageError> {
+        assert!(self.superblock.former.is_some(), "only who has forgotten begins anew");
+        let aside = self.path.join(SET_ASIDE);
+        let is_moved = |name: &String| {
+            [LOG, SNAPSHOTS, CHECKPOINTS].contains(&name.as_str()) || name.starts_with(STATE)
+        };
+        let moved = files::names(&self.path)?.into_iter().filter(is_moved);
+        let moved: Vec<String> = moved.collect();
+        if moved.iter().any(|name| name == LOG) {
+            files::remove_directory(&aside)?;
+        }
+        files::create_directory(&aside)?;
+        // The log last: without it, this goes on at the next start.
+        for name in moved.iter().filter(|name| *name != LOG).chain([&LOG.to_owned()]) {
+            let (from, to) = (self.path.join(name), aside.join(name));
+            match std::fs::rename(&from, &to) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(StorageError::io("move", &from, error));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        files::sync_parent(&aside)?;
+        let mut superblock = Superblock { generation: None, ..self.superblock };
+        superblock.store(&self.path.join(SUPERBLOCK))?;
+        self.superblock = superblock;
+        Ok(())
+    }
+
+    /// Says whether the directory of a node with a history lacks its log, since it has begun anew
+    /// and was interrupted.
+    pub fn is_half_moved(&self) -> bool {
+        let began = self.superblock.former.is_some() && self.path.join(SET_ASIDE).exists();
+        began && self.superblock.generation.is_some() && !self.path.join(LOG).exists()
     }
 
     /// The cluster knows the directory under its name: what it was called before is forgotten.

@@ -39,5 +39,8 @@ pub(crate) const STATE_DAMAGED: &str = "damaged-state";
 /// Views of the state that snapshots are made of.
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
 
+/// What a directory that had forgotten held before it began anew.
+pub(crate) const SET_ASIDE: &str = "set-aside";
+
 /// The snapshots.
 pub(crate) const SNAPSHOTS: &str = "snapshots";

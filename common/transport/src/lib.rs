@@ -24,6 +24,7 @@ pub mod limits;
 mod memory;
 mod mesh;
 mod peer;
+mod presence;
 mod probe;
 mod reach;
 mod receive;

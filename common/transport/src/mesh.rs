@@ -19,6 +19,7 @@ use crate::identify::identify;
 use crate::limits::PEERS_INTAKE_BYTES_MAX;
 use crate::memory::Memory;
 use crate::peer::{Peer, PeerInfo};
+use crate::presence::Presence;
 use crate::receive::{Receiver, ReturnPaths};
 use crate::removed::Removed;
 use crate::snapshot::SnapshotSender;
@@ -42,8 +43,17 @@ impl Mesh {
         let (return_paths, removed) = (ReturnPaths::default(), Removed::default());
         let (arrivals, memory) = (Arrivals::default(), Memory::default());
         let room = Arc::new(Semaphore::new(PEERS_INTAKE_BYTES_MAX));
-        let receiver =
-            Receiver { generation, hello, events, return_paths, removed, memory, arrivals, room };
+        let receiver = Receiver {
+            generation,
+            hello,
+            events,
+            return_paths,
+            removed,
+            memory,
+            arrivals,
+            presence: Presence::default(),
+            room,
+        };
         Self { endpoint, receiver, peers: BTreeMap::new() }
     }
 
@@ -116,7 +126,8 @@ impl Mesh {
 
     /// Returns what is known of the way to a peer.
     pub fn info(&self, peer: NodeId) -> PeerInfo {
-        self.peers.get(&peer).map(Peer::info).unwrap_or_default()
+        let info = self.peers.get(&peer).map(Peer::info).unwrap_or_default();
+        PeerInfo { doubled: self.receiver.presence.doubled(peer), ..info }
     }
 
     /// Receives on a connection that a peer dialled, in a task of its own.

@@ -40,6 +40,8 @@ pub struct PeerInfo {
     pub boot: Option<u64>,
     /// Since when there is a connection, or none; `None` before the first attempt has ended.
     pub since: Option<Instant>,
+    /// For how long more than one process has been connected as this peer.
+    pub doubled: Option<Duration>,
 }
 
 /// The sending side of one peer.

@@ -17,6 +17,7 @@ use crate::event::PeerEvent;
 use crate::handshake::{Caller, answer_hello, removal};
 use crate::limits::CONTROL_MESSAGES_MAX;
 use crate::memory::{Memory, Speaker};
+use crate::presence::Presence;
 use crate::removed::Removed;
 use crate::snapshot::IncomingSnapshot;
 use crate::stream::{CONTROL, ENTRIES, FrameStream, MEMORY, ReadFailure, pump};
@@ -31,6 +32,7 @@ pub(crate) struct Receiver {
     pub(crate) removed: Removed,
     pub(crate) memory: Memory,
     pub(crate) arrivals: Arrivals,
+    pub(crate) presence: Presence,
     /// The room for messages of all peers that the loop has not taken yet.
     pub(crate) room: Arc<Semaphore>,
 }
@@ -86,6 +88,7 @@ impl Receiver {
             return;
         };
         self.arrivals.note(from, theirs.boot);
+        let _present = self.presence.enter(from, theirs.boot);
         tokio::spawn(self.return_paths.clone().serve(from, connection.clone()));
         tokio::spawn(self.clone().take_snapshots(connection.clone(), who.clone(), from));
         let speaker = Speaker::of(from, &theirs);

@@ -16,7 +16,8 @@ use crate::exit::Exit;
 use crate::output::units::{self, age};
 
 /// What makes a serving cluster degraded; other remarks are only to be looked at in time.
-const GRAVE: [Code; 16] = [
+const GRAVE: [Code; 17] = [
+    codes::RUNS_TWICE,
     codes::FORGOTTEN,
     codes::COPIED,
     codes::WIPED_MEMBER,

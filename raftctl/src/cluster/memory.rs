@@ -1,16 +1,18 @@
 //! Members whose data directory is not the one that the configuration records: they have forgotten
 //! what they promised, and neither vote nor count, whatever contact there is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use client::{FormerReport, NodeStatus};
 use consensus::NodeId;
 use storage::Forgotten;
 
-use crate::cluster::links::report;
-use crate::cluster::remarks::Remark;
 use crate::cluster::survey::Survey;
-use crate::codes;
+use crate::codes::{self, Code};
+use crate::output::units;
+
+/// Two processes that are connected as one member for so long are no restart, in milliseconds.
+const DOUBLED_MS: u64 = 5_000;
 
 /// Returns the members that have forgotten what they promised.
 pub(crate) fn forgetful(survey: &Survey) -> BTreeSet<NodeId> {
@@ -20,13 +22,13 @@ pub(crate) fn forgetful(survey: &Survey) -> BTreeSet<NodeId> {
 }
 
 /// Says what a member has forgotten, how that is known, and what brings it back.
-pub(crate) fn forgotten(survey: &Survey, id: NodeId) -> Option<Remark> {
+pub(crate) fn forgotten(survey: &Survey, id: NodeId) -> Option<(String, Code)> {
     let recorded = survey.configuration()?.member(id)?.incarnation;
     let name = survey.name(id);
     let status = survey.row(id).and_then(|row| row.answer.as_deref().ok());
     let Some(status) = status.filter(|status| status.node == id) else {
         let leader = survey.leader()?;
-        let peer = report(leader, id).filter(|peer| peer.connected)?;
+        let peer = leader.peers.iter().find(|peer| peer.id == id && peer.connected)?;
         let seen = peer.incarnation.filter(|seen| *seen != recorded)?;
         let text = format!(
             "{name}: the leader {} meets it with data directory {seen}, the cluster knows \
@@ -59,6 +61,31 @@ pub(crate) fn forgotten(survey: &Survey, id: NodeId) -> Option<Remark> {
         );
     }
     Some((text, code))
+}
+
+/// Says which members two processes connect as, and to whom.
+pub(crate) fn doubles(survey: &Survey) -> Vec<(String, Code)> {
+    let mut found: BTreeMap<NodeId, (u64, Vec<String>)> = BTreeMap::new();
+    for status in survey.answers() {
+        for peer in &status.peers {
+            // A process that was killed stays connected until its connection times out.
+            let Some(ms) = peer.doubled_ms.filter(|ms| *ms >= DOUBLED_MS) else { continue };
+            let (longest, to) = found.entry(peer.id).or_default();
+            *longest = ms.max(*longest);
+            to.push(survey.name(status.node));
+        }
+    }
+    let remark = |(id, (ms, to)): (NodeId, (u64, Vec<String>))| {
+        let (name, to, age) = (survey.name(id), to.join(" and "), units::age(ms));
+        let address = survey.configuration().and_then(|c| c.member(id)).map(|m| m.address.as_str());
+        let address = address.unwrap_or("its address");
+        let text = format!(
+            "{name}: two processes have been connected to {to} as {name} for {age}: stop the one \
+             that is not at {address}"
+        );
+        (text, codes::RUNS_TWICE)
+    };
+    found.into_iter().map(remark).collect()
 }
 
 /// Says whether a copy does not come back by itself: nobody leads that could take it in.

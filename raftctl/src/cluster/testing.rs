@@ -49,6 +49,7 @@ pub(crate) fn well(number: u64) -> NodeStatus {
         catch_up: None,
         boot: Some(1_000 + other),
         incarnation: Some(Incarnation::new(other)),
+        doubled_ms: None,
         since_ms: Some(60_000),
         stalled_ms: None,
     };

@@ -46,4 +46,10 @@ HEAL_WAITS 434 Unknown "healing goes on"
 last in the way. What was done stays and does no harm: run the same command again, or let the leader
 go on by itself. Healing needs a majority of the other voters: with two of three nodes down or wiped
 there is none."
+
+RUNS_TWICE 435 Degraded "two processes connect as one member"
+"Another process runs with the certificate of this member than the one at its address, and both are
+connected: somebody has copied a bundle, or a whole machine. Only the data directory that the cluster
+knows votes and counts, and where both run with that, both give up its name. Stop the one that is not
+at the member's address; if two machines share that name or address, mend that first."
 }

@@ -2,8 +2,10 @@
 //! was acknowledged is lost, `status` says what is the matter, and the node comes back.
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::UNIX_EPOCH;
 
 use serde_json::Value;
 
@@ -21,7 +23,11 @@ fn data(world: &World, name: &str) -> PathBuf {
 
 /// Copies a stopped node's data directory, as a backup does.
 fn back_up(world: &World, name: &str) -> PathBuf {
-    let copy = world.home().join(format!("old-{name}"));
+    back_up_as(world, name, &format!("old-{name}"))
+}
+
+fn back_up_as(world: &World, name: &str, copy: &str) -> PathBuf {
+    let copy = world.home().join(copy);
     must("cp", &["-a", data(world, name).to_str().unwrap(), copy.to_str().unwrap()]);
     copy
 }
@@ -94,6 +100,64 @@ fn old_files_over_new_ones_are_noticed_and_a_renamed_directory_is_no_copy() {
     must("cp", &["-a", copy.to_str().unwrap(), place.to_str().unwrap()]);
     world.start("n2", &addresses[1]);
     world.logged("n2", "its data directory is a copy");
+    world.await_status(is_healthy);
+}
+
+/// Makes the superblock name its own file, as it does where a disk was put back below the file
+/// system, or a whole machine.
+fn disguise(place: &Path) {
+    let path = place.join("superblock");
+    let found = fs::metadata(&path).unwrap();
+    let born = found.created().unwrap().duration_since(UNIX_EPOCH).unwrap();
+    let born_ns = u64::try_from(born.as_nanos()).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    for at in [0, 4096] {
+        bytes[at + 101..at + 109].copy_from_slice(&found.ino().to_le_bytes());
+        bytes[at + 109..at + 117].copy_from_slice(&born_ns.to_le_bytes());
+        let sum = crc32c(&bytes[at..at + 126]).to_le_bytes();
+        bytes[at + 126..at + 130].copy_from_slice(&sum);
+    }
+    // Into the same file.
+    fs::write(&path, bytes).unwrap();
+}
+
+fn crc32c(bytes: &[u8]) -> u32 {
+    let shift = |sum: u32, _| (sum >> 1) ^ if sum & 1 == 1 { 0x82F6_3B78 } else { 0 };
+    !bytes.iter().fold(u32::MAX, |sum, byte| (0..8).fold(sum ^ u32::from(*byte), shift))
+}
+
+#[test]
+fn a_disk_that_was_put_back_as_a_whole_is_noticed_by_the_peers() {
+    let (mut world, addresses) = three();
+    world.ok("kv put more 1");
+    world.kill("n2");
+    world.start("n2", &addresses[1]);
+    world.await_status(is_healthy);
+    world.kill("n2");
+    put_back(&world, "n2");
+    disguise(&data(&world, "n2"));
+    world.start("n2", &addresses[1]);
+    assert_eq!(world.ended("n2"), Some(75), "it is told, and ends");
+    world.start("n2", &addresses[1]);
+    world.logged("n2", "has promised more than it remembers");
+    world.await_status(is_healthy);
+    world.kill("n3");
+    world.ok("kv put counts 1 --timeout 30s");
+}
+
+#[test]
+fn of_two_processes_with_one_directory_neither_counts() {
+    let (mut world, addresses) = three();
+    world.kill("n2");
+    back_up_as(&world, "n2", "data-clone");
+    disguise(&world.home().join("data-clone"));
+    world.start("n2", &addresses[1]);
+    world.await_status(is_healthy);
+    let elsewhere = free(1);
+    world.start_with("n2", "clone", &elsewhere[0]);
+    assert_eq!(world.ended("n2"), Some(75));
+    assert_eq!(world.ended("clone"), Some(75));
+    world.start("n2", &addresses[1]);
     world.await_status(is_healthy);
 }
 

@@ -154,8 +154,19 @@ impl Network {
         let rtt_us = info.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX));
         let since_ms =
             info.since.map(|since| u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX));
-        let PeerInfo { connected, trouble, boot, incarnation, .. } = info;
-        Link { connected, rtt_us, trouble, boot, since_ms, incarnation, ..Link::default() }
+        let PeerInfo { connected, trouble, boot, incarnation, doubled, .. } = info;
+        let doubled_ms =
+            doubled.map(|doubled| u64::try_from(doubled.as_millis()).unwrap_or(u64::MAX));
+        Link {
+            connected,
+            rtt_us,
+            trouble,
+            boot,
+            since_ms,
+            incarnation,
+            doubled_ms,
+            ..Link::default()
+        }
     }
 
     /// Sends; `false` if something was dropped. Entries come from the replica's cache, in messages

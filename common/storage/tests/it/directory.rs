@@ -6,8 +6,9 @@ use std::path::Path;
 
 use crate::kit;
 use crate::kit::{CLUSTER, directory, found, node, record, reopen};
-use consensus::Incarnation;
-use storage::{DataDirectory, LogStore, StorageError};
+use consensus::{EntryId, Incarnation, LogIndex, Term};
+use protocol::Remembered;
+use storage::{DataDirectory, Forgotten, LogStore, StorageError};
 use tempfile::tempdir;
 
 /// The size of one copy of the superblock.
@@ -267,4 +268,117 @@ fn a_directory_without_a_whole_reset_key_gets_one() {
         assert_eq!(fs::read(&path).unwrap(), made);
         assert_eq!(directory(place.path()).unwrap().reset_key().unwrap(), made);
     }
+}
+
+/// Copies a directory as `cp -r` does.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for child in fs::read_dir(from).unwrap() {
+        let child = child.unwrap();
+        let place = to.join(child.file_name());
+        match child.file_type().unwrap().is_dir() {
+            true => copy(&child.path(), &place),
+            false => drop(fs::copy(child.path(), place).unwrap()),
+        }
+    }
+}
+
+#[test]
+fn a_copy_gives_up_its_name_and_can_still_read_its_log() {
+    let place = tempdir().unwrap();
+    let (original, copied) = (place.path().join("a"), place.path().join("b"));
+    drop(found(&original));
+    let name = directory(&original).unwrap().incarnation();
+    copy(&original, &copied);
+    let taken = directory(&copied).unwrap();
+    assert_ne!(taken.incarnation(), name);
+    let former = taken.former().expect("it is a copy");
+    assert_eq!((former.incarnation, former.why), (name, Forgotten::Copied));
+    let (log, restored) = LogStore::open(&taken).unwrap();
+    assert!(restored.membership.latest().recognises(node(1), name));
+    drop((log, taken));
+    let again = directory(&copied).unwrap();
+    assert_eq!(again.former(), Some(former), "it is no copy of itself, and still unknown");
+    drop(again);
+    assert_eq!(directory(&original).unwrap().incarnation(), name, "the original keeps its name");
+}
+
+#[test]
+fn old_files_over_new_ones_are_a_copy_and_a_renamed_directory_is_none() {
+    let place = tempdir().unwrap();
+    let (here, there, old) =
+        (place.path().join("a"), place.path().join("b"), place.path().join("old"));
+    drop(found(&here));
+    copy(&here, &old);
+    fs::rename(&here, &there).unwrap();
+    assert_eq!(directory(&there).unwrap().former(), None);
+    // Written into the files that are there.
+    copy(&old, &there);
+    let why = directory(&there).unwrap().former().map(|former| former.why);
+    assert_eq!(why, Some(Forgotten::Copied));
+}
+
+#[test]
+fn starts_are_counted_and_each_has_a_number_of_its_own() {
+    let place = tempdir().unwrap();
+    let first = directory(place.path()).unwrap();
+    let (starts, boot) = (first.starts(), first.boot());
+    drop(first);
+    let second = directory(place.path()).unwrap();
+    assert_eq!((starts, second.starts()), (1, 2));
+    assert_ne!(boot, second.boot());
+}
+
+#[test]
+fn a_copy_is_adopted_before_and_after_its_first_start_and_nothing_else_is() {
+    let place = tempdir().unwrap();
+    let original = place.path().join("a");
+    drop(found(&original));
+    let name = directory(&original).unwrap().incarnation();
+    for started in [false, true] {
+        let copied = place.path().join(format!("copy-{started}"));
+        copy(&original, &copied);
+        if started {
+            assert_ne!(directory(&copied).unwrap().incarnation(), name);
+        }
+        assert_eq!(DataDirectory::adopt(&copied).unwrap(), name);
+        let adopted = directory(&copied).unwrap();
+        assert_eq!((adopted.incarnation(), adopted.former()), (name, None));
+    }
+    let refused = |path: &Path| DataDirectory::adopt(path).unwrap_err().to_string();
+    assert!(refused(&original).contains("it is no copy"), "{}", refused(&original));
+    let mut lost = directory(&original).unwrap();
+    let new = lost.forget(Forgotten::LogEnd).unwrap();
+    assert!(refused(&original).contains("is in use"), "{}", refused(&original));
+    drop(lost);
+    assert_eq!(directory(&original).unwrap().incarnation(), new);
+    assert!(refused(&original).contains("its log has lost its end"), "{}", refused(&original));
+    let copied = place.path().join("copy");
+    copy(&original, &copied);
+    let twice = directory(&copied).unwrap().former().expect("it is a copy");
+    assert_eq!((twice.incarnation, twice.why), (name, Forgotten::LogEnd), "that is not mended");
+}
+
+#[test]
+fn what_the_members_have_promised_is_remembered_and_nothing_when_it_is_damaged() {
+    let place = tempdir().unwrap();
+    let peers = directory(place.path()).unwrap().peers();
+    assert_eq!(peers.load().unwrap(), []);
+    let known = Remembered {
+        node: node(2),
+        incarnation: Incarnation::new(7),
+        starts: 3,
+        boot: 9,
+        term: Term::new(4),
+        voted: Some(Term::new(2)),
+        acknowledged: EntryId { term: Term::new(4), index: LogIndex::new(8) },
+        kept: LogIndex::new(6),
+    };
+    peers.store(&[known, Remembered { voted: None, ..known }]).unwrap();
+    assert_eq!(peers.load().unwrap(), [known, Remembered { voted: None, ..known }]);
+    let file = place.path().join("peers");
+    let mut bytes = fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&file, bytes).unwrap();
+    assert!(peers.load().unwrap_err().to_string().contains("wrong checksum"));
 }

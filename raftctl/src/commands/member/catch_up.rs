@@ -197,6 +197,7 @@ mod tests {
             catch_up: Some(RoundReport { round: 2, last_ms: Some(40) }),
             boot: Some(4),
             incarnation: None,
+            doubled_ms: None,
             since_ms: Some(1_000),
             stalled_ms: None,
         }

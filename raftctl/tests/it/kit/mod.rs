@@ -133,13 +133,20 @@ impl World {
 
     /// Starts a node on its bundle.
     pub fn start(&mut self, name: &str, address: &str) {
-        let bundle = self.directory().join(format!("{CLUSTER}-{name}"));
+        self.start_with(name, name, address);
+    }
+
+    /// Starts a node on the bundle of one, with the data directory and log of another name.
+    pub fn start_with(&mut self, bundle: &str, name: &str, address: &str) {
+        let bundle = self.directory().join(format!("{CLUSTER}-{bundle}"));
         let mut command = Command::new(program("raftd"));
         command.arg("--config").arg(bundle.join("raftd.toml"));
         command.arg("--data-dir").arg(self.home().join(format!("data-{name}")));
         // Long enough that a busy machine elects nobody without need.
         command.args(["--listen", address, "--election-timeout-ms", "1000,2000"]);
-        let process = Process::start(name, &mut command, &bundle.join("log"));
+        let log = self.directory().join(format!("{CLUSTER}-{name}"));
+        std::fs::create_dir_all(&log).unwrap();
+        let process = Process::start(name, &mut command, &log.join("log"));
         assert!(self.nodes.insert(name.into(), process).is_none(), "{name} runs already");
     }
 

@@ -295,6 +295,7 @@ fn peer() -> impl Strategy<Value = PeerReport> {
             PeerReport {
                 boot,
                 incarnation: boot.map(|boot| Incarnation::new(boot.rotate_left(3))),
+                doubled_ms: since_ms.map(|ms: u64| ms.rotate_left(4)),
                 since_ms,
                 stalled_ms,
                 catch_up,
