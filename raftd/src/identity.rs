@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use certs::Credentials;
 use consensus::{Incarnation, NodeId};
 use protocol::Generation;
-use storage::{Forgotten, Former};
+use storage::Former;
 
 use crate::exit::{Exit, Failure};
 
@@ -60,16 +60,14 @@ impl CertificateEnd {
 /// Says what a node whose directory has forgotten something does, and how it comes back.
 pub(crate) fn forgetful(data_directory: &Path, former: Former) -> String {
     let Former { incarnation, why } = former;
-    let word = match why {
-        Forgotten::Copied => format!(
+    let word = if why.is_mended_by_word() {
+        format!(
             ". If this directory is the latest of this node and the only one (all of the cluster \
              moved, or the node is alone), stop raftd and run: raftctl adopt {}",
             data_directory.display()
-        ),
-        Forgotten::LogEnd
-        | Forgotten::HardState
-        | Forgotten::PeerKnowsMore
-        | Forgotten::RunsTwice => String::new(),
+        )
+    } else {
+        String::new()
     };
     format!(
         "{why}: this node may have promised what it does not know any more, so it has given up \

@@ -26,8 +26,8 @@ const OURS: u64 = 1 << 62;
 pub(crate) struct Healing {
     /// The last configuration that was looked at, with its voters.
     before: Option<Configuration>,
-    /// Learners that voted with this directory before.
-    demoted: BTreeMap<NodeId, Incarnation>,
+    /// Learners that voted before.
+    demoted: BTreeSet<NodeId>,
     /// Those of them that are recorded with another directory: they are to vote again.
     renewed: BTreeSet<NodeId>,
     /// The change that is under way.
@@ -56,13 +56,17 @@ impl Healing {
                 if latest.is_voter(*id) {
                     self.demoted.remove(id);
                     self.renewed.remove(id);
-                } else if before.is_voter(*id) {
-                    self.demoted.insert(*id, known.incarnation);
-                } else if known.incarnation != member.incarnation && self.demoted.contains_key(id) {
-                    self.renewed.insert(*id);
+                } else {
+                    if before.is_voter(*id) {
+                        self.demoted.insert(*id);
+                    }
+                    // Several configurations may have come at once.
+                    if known.incarnation != member.incarnation && self.demoted.contains(id) {
+                        self.renewed.insert(*id);
+                    }
                 }
             }
-            self.demoted.retain(|id, _| latest.member(*id).is_some());
+            self.demoted.retain(|id| latest.member(*id).is_some());
             self.renewed.retain(|id| latest.member(*id).is_some());
         }
         self.before = Some(latest.clone());

@@ -152,7 +152,7 @@ impl DataDirectory {
     }
 
     /// An operator gives their word that this directory of a stopped node is the latest of its
-    /// node, and the only one: it is no copy any more, and has the name back that it had.
+    /// node, and the only one: it has the name back that it had.
     ///
     /// # Errors
     /// [`StorageError::NotAdopted`] if it is no copy, or something else was forgotten; if it is in
@@ -164,7 +164,7 @@ impl DataDirectory {
             .ok_or_else(|| StorageError::corrupt(file.display().to_string(), "it is missing"))?;
         let refused = |why: String| StorageError::NotAdopted { path: path.to_owned(), why };
         match superblock.former {
-            Some(Former { incarnation, why: Forgotten::Copied }) => {
+            Some(Former { incarnation, why }) if why.is_mended_by_word() => {
                 superblock.incarnation = incarnation;
             }
             Some(Former { why, incarnation: _ }) => return Err(refused(why.to_string())),

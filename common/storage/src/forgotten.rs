@@ -14,24 +14,34 @@ pub struct Former {
     pub why: Forgotten,
 }
 
-/// How it is known that a directory has forgotten what its node has promised, or may have.
+/// How it is known that a directory has forgotten what its node has promised, or may have; what
+/// weighs most comes last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Forgotten {
     /// It is a copy: the original may have promised more since, or may still run.
     Copied,
+    /// Another process runs with a copy of it.
+    RunsTwice,
     /// The end of its log is gone.
     LogEnd,
     /// Term and vote are gone.
     HardState,
     /// A peer knows that the node has promised more than this directory holds.
     PeerKnowsMore,
-    /// Another process runs with a copy of it.
-    RunsTwice,
 }
 
 impl Forgotten {
     const ALL: [Self; 5] =
-        [Self::Copied, Self::LogEnd, Self::HardState, Self::PeerKnowsMore, Self::RunsTwice];
+        [Self::Copied, Self::RunsTwice, Self::LogEnd, Self::HardState, Self::PeerKnowsMore];
+
+    /// Says whether an operator's word that the directory is the latest of its node, and the only
+    /// one, would be enough: nothing is known to be lost.
+    pub const fn is_mended_by_word(self) -> bool {
+        match self {
+            Self::Copied | Self::RunsTwice => true,
+            Self::LogEnd | Self::HardState | Self::PeerKnowsMore => false,
+        }
+    }
 
     /// Returns the number by which it is stored and sent.
     pub const fn code(self) -> u8 {

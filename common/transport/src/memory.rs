@@ -28,8 +28,8 @@ struct Known {
     remembered: Remembered,
     /// A later start that a peer has told of, and its process.
     later: Option<(u64, u64)>,
-    /// Two processes were seen with one start: neither is heard.
-    runs_twice: bool,
+    /// The start with which two processes were seen: neither is heard.
+    twice: Option<u64>,
 }
 
 /// The process at the other end of a connection, as its hello said.
@@ -122,12 +122,14 @@ impl Memory {
             self.tell();
             return Ok(());
         };
-        let Known { remembered, later, runs_twice } = found;
+        let Known { remembered, later, twice: doubled } = found;
         let is_double =
             |(starts, process): (u64, u64)| starts == promises.starts && process != boot;
         let met = (remembered.starts, remembered.boot);
-        if *runs_twice || is_double(met) || later.is_some_and(is_double) {
-            *runs_twice = true;
+        // Who is started again after that is judged anew: one of the two is gone then, or is met.
+        let was_double = doubled.is_some_and(|starts| promises.starts <= starts);
+        if was_double || is_double(met) || later.is_some_and(is_double) {
+            *doubled = (*doubled).max(Some(promises.starts));
             return Err(twice(node, incarnation, promises.starts));
         }
         if let Some((starts, _)) = later.filter(|(starts, _)| *starts > promises.starts) {
@@ -139,7 +141,7 @@ impl Memory {
         lacking(remembered, promises, own)
             .map_or(Ok(()), |why| Err((RefusalCode::Forgotten, why)))?;
         (remembered.starts, remembered.boot) = (promises.starts, boot);
-        *later = None;
+        (*later, *doubled) = (None, None);
         remembered.term = remembered.term.max(promises.term);
         drop(known);
         self.tell();
@@ -150,10 +152,11 @@ impl Memory {
     pub(crate) fn still_hears(&self, speaker: Speaker) -> Result<(), Refusal> {
         let Speaker { node, incarnation, boot } = speaker;
         let known = self.lock();
-        let Some(Known { remembered, later, runs_twice }) = known.get(&(node, incarnation)) else {
+        let Some(found) = known.get(&(node, incarnation)) else {
             return Ok(());
         };
-        if *runs_twice {
+        let Known { remembered, later, twice: doubled } = found;
+        if doubled.is_some() {
             return Err(twice(node, incarnation, remembered.starts));
         }
         let starts = later.map_or(remembered.starts, |(starts, _)| starts);
@@ -179,13 +182,12 @@ impl Memory {
                 continue;
             }
             let key = (other.node, other.incarnation);
-            let Some(Known { remembered, later, runs_twice }) = known.get_mut(&key) else {
-                continue;
-            };
+            let Some(found) = known.get_mut(&key) else { continue };
+            let Known { remembered, later, twice: doubled } = found;
             let differs = |(starts, boot): (u64, u64)| starts == other.starts && boot != other.boot;
             if differs((remembered.starts, remembered.boot)) || later.is_some_and(differs) {
-                news |= !*runs_twice;
-                *runs_twice = true;
+                news |= doubled.is_none();
+                *doubled = (*doubled).max(Some(other.starts));
             } else if other.starts > remembered.starts {
                 *later = (*later).max(Some((other.starts, other.boot)));
             }
@@ -213,7 +215,7 @@ impl Memory {
 
 impl Known {
     fn new(remembered: Remembered) -> Self {
-        Self { remembered, later: None, runs_twice: false }
+        Self { remembered, later: None, twice: None }
     }
 }
 
@@ -364,6 +366,7 @@ mod tests {
         assert_eq!(code, Some(RefusalCode::RunsTwice), "another node has met another process");
         let two = hello(2, 21, at(5, 4, 9));
         assert!(memory.meet(&one, &two).is_err(), "both are refused");
+        assert_eq!(memory.meet(&one, &hello(2, 24, at(6, 4, 9))), Ok(()), "it was started again");
         let elsewhere = Memory::default();
         assert!(elsewhere.told(&two, &[met]).is_some(), "it hears that it runs twice");
         let restarted = hello(2, 23, at(6, 4, 9));

@@ -54,10 +54,11 @@ pub(crate) fn forgotten(survey: &Survey, id: NodeId) -> Option<(String, Code)> {
     };
     let mut text =
         format!("{name}: {what}: it neither votes nor counts: raftctl member heal {name}");
-    if code == codes::COPIED && needs_word(survey, status) {
+    let mended = why.flatten().is_some_and(Forgotten::is_mended_by_word);
+    if mended && needs_word(survey, status) {
         text.push_str(
-            "; if this copy is the latest and the only one, stop raftd there and run: raftctl \
-             adopt DATA_DIR",
+            "; if that is the latest and the only one, stop raftd there and run: raftctl adopt \
+             DATA_DIR",
         );
     }
     Some((text, code))

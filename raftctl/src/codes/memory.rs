@@ -5,8 +5,8 @@ use crate::exit::Exit;
 
 pages! {
 NOT_ADOPTED 430 Refused "the data directory is not adopted"
-"`raftctl adopt DIR` takes an operator's word that a copied data directory is the latest one of its
-node, and the only one. It is no answer to anything else: a directory that has lost the end of its
+"`raftctl adopt DIR` takes an operator's word that a data directory that was copied, or ran twice, is
+the latest one of its node, and the only one. It is no answer to anything else: a directory that has lost the end of its
 log, or term and vote, or of which another node knows that it promised more, has forgotten something
 for certain; and one that the cluster has taken in under its new name needs nothing. Nothing was
 changed. A node that has forgotten comes back by `raftctl member heal NAME` where a majority of the
@@ -19,7 +19,9 @@ up its name (its incarnation): it neither votes nor counts. Nothing that was ack
 long as the other voters keep their disks.
 Where a majority of the others is there, the leader takes the node in again by itself within seconds:
 demoted, recorded with its new name, promoted when it has caught up. `raftctl member heal NAME` does
-the same and waits for it. Find out why it happened: a backup or a snapshot of a machine that was
+the same and waits for it. Where that majority is missing and two processes ran with one directory,
+stop one for good, and give your word for the other: `raftctl adopt DATA_DIR`.
+Find out why it happened: a backup or a snapshot of a machine that was
 put back, a disk that lies."
 
 COPIED 432 Degraded "a data directory that is a copy"

@@ -216,12 +216,16 @@ fn founding_twice_is_the_same_and_founding_otherwise_is_refused() {
 #[test]
 fn a_founding_that_was_cut_off_is_repeated_museum_h8() {
     let place = tempdir().unwrap();
-    let before = {
-        drop(directory(place.path()).unwrap());
-        fs::read(place.path().join("superblock")).unwrap()
-    };
-    drop(found(place.path()));
-    fs::write(place.path().join("superblock"), before).unwrap();
+    drop(directory(place.path()).unwrap());
+    // What was opened here is a start of its own: the file before the founding is kept by a link.
+    let (superblock, before) = (place.path().join("superblock"), place.path().join("before"));
+    let opened = directory(place.path()).unwrap();
+    fs::hard_link(&superblock, &before).unwrap();
+    let founding = record(opened.incarnation());
+    let mut opened = opened;
+    LogStore::bootstrap(&mut opened, &founding).unwrap();
+    drop(opened);
+    fs::rename(&before, &superblock).unwrap();
     assert_eq!(directory(place.path()).unwrap().generation(), None);
     drop(found(place.path()));
     let (_log, restored) = reopen(place.path());

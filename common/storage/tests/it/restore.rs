@@ -117,10 +117,11 @@ fn a_restore_that_was_interrupted_before_its_last_step_is_no_history() {
     let file = snapshot(&parent, 50);
     let restoration = begin(new.path()).unwrap();
     let record = child(&restoration, &parent);
-    let empty = fs::read(new.path().join("superblock")).unwrap();
+    let (superblock, empty) = (new.path().join("superblock"), new.path().join("empty"));
+    fs::hard_link(&superblock, &empty).unwrap();
     restoration.fill(&record, &mut SnapshotReader::open(&file.path).unwrap()).unwrap();
     // As if the process had been killed just before.
-    fs::write(new.path().join("superblock"), empty).unwrap();
+    fs::rename(&empty, &superblock).unwrap();
     let mut unfinished = directory(new.path()).unwrap();
     assert_eq!(unfinished.generation(), None);
     let refused = LogStore::bootstrap(&mut unfinished, &record).unwrap_err().to_string();
