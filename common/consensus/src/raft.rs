@@ -7,7 +7,7 @@ use crate::follower::Follower;
 use crate::invariants;
 use crate::leader::Leadership;
 use crate::role::Role;
-use crate::vocabulary::actions::{Actions, Rejection};
+use crate::vocabulary::actions::{Actions, Event, Rejection};
 use crate::vocabulary::config::{Config, ConfigError, Restored};
 use crate::vocabulary::configuration::Tally;
 use crate::vocabulary::ids::{NodeId, Term, Timestamp, WriteId};
@@ -202,6 +202,7 @@ impl Raft {
         self.core.fail();
         if let Some((to, body)) = last_words {
             self.core.send(to, body);
+            self.core.tell(Event::HandsOver { to });
         }
     }
 

@@ -16,14 +16,16 @@ use crate::compaction::Compaction;
 use crate::departures::Departures;
 use crate::feeding::Feeding;
 use crate::healing::Healing;
-use crate::input::{Consistency, Input, Sent, SnapshotNews, Transfer};
+use crate::input::{Consistency, Input, Sent};
 use crate::lanes::{Lanes, Piece, Question, Reply, RoomLevel};
 use crate::limits::Limits;
 use crate::newcomers::{Change, Newcomers, Next};
 use crate::requests::{Ending, Requests};
 use crate::room::Room;
-use crate::snapshots::{Snapshots, Waited};
+use crate::snapshots::Snapshots;
 use crate::views::Views;
+
+mod news;
 
 /// Marks the core's names for batches; the driver's names for requests stay below.
 const BATCH: u64 = 1 << 63;
@@ -148,7 +150,10 @@ impl Replica {
                     self.departures.follow(now, &self.raft);
                     self.healing.follow(self.raft.configuration());
                 }
-                Event::Leader(_) | Event::Ignored { .. } | Event::VoteRefused { .. } => {}
+                Event::Leader(_)
+                | Event::HandsOver { .. }
+                | Event::Ignored { .. }
+                | Event::VoteRefused { .. } => {}
             }
         }
         self.cache.evict(self.raft.durable().min(self.raft.applied()));
@@ -446,56 +451,6 @@ impl Replica {
             && let Some(meta) = self.raft.snapshot_meta(to)
         {
             self.raft.step(now, Raw::SnapshotTaken { meta });
-        }
-    }
-
-    fn take_snapshot(&mut self, request: RequestId) {
-        if !self.snapshots.request(request) {
-            self.reply.push(Reply::Refused { request, reason: Rejection::Busy });
-        }
-    }
-
-    fn snapshot_news(&mut self, now: Timestamp, news: SnapshotNews) {
-        match news {
-            SnapshotNews::Checkpointed { last: Some(last) } => {
-                let meta = self.raft.snapshot_meta(last.index);
-                match meta.filter(|meta| meta.last == last) {
-                    Some(meta) => self.snapshots.checkpointed(meta),
-                    // A leader's snapshot has taken the log's place, and will take the state's.
-                    None => self.snapshot_made(now, None),
-                }
-            }
-            SnapshotNews::Checkpointed { last: None } => self.snapshot_made(now, None),
-            SnapshotNews::Unflushed if self.snapshots.unflushed() => self.snapshot_made(now, None),
-            SnapshotNews::Unflushed => {}
-            SnapshotNews::Damaged { last } => self.snapshots.damaged(last),
-            SnapshotNews::Made { last } => self.snapshot_made(now, last),
-            SnapshotNews::Sent { number, to, end } => {
-                let matched = self.raft.matched(to).unwrap_or_default();
-                let ends = (self.raft.last().index, matched);
-                if self.snapshots.sent(now, (number, to), end, ends) {
-                    let delivered = end == Transfer::Delivered;
-                    self.raft.step(now, Raw::SnapshotSent { to, delivered });
-                }
-            }
-            SnapshotNews::Offered { offer } => {
-                self.snapshots.offered(offer, self.raft.installing().is_some());
-            }
-            SnapshotNews::Received { from, term, meta } => {
-                self.snapshots.received(meta.as_ref().map(|meta| meta.last));
-                if let Some(meta) = meta {
-                    self.raft.step(now, Raw::SnapshotReceived { from, term, meta });
-                }
-            }
-        }
-    }
-
-    fn snapshot_made(&mut self, now: Timestamp, last: Option<EntryId>) {
-        let Waited { requests, followers } = self.snapshots.made(last);
-        let taken = |request| Reply::SnapshotTaken { request, last };
-        self.reply.extend(requests.into_iter().map(taken));
-        for to in followers {
-            self.raft.step(now, Raw::SnapshotSent { to, delivered: false });
         }
     }
 

@@ -11,6 +11,7 @@ use std::cmp::Reverse;
 use super::progress::Progress;
 use super::{Leader, Transfer};
 use crate::core::Core;
+use crate::vocabulary::actions::Event;
 use crate::vocabulary::configuration::Tally;
 use crate::vocabulary::ids::{NodeId, Timestamp};
 use crate::vocabulary::message::Body;
@@ -57,6 +58,7 @@ impl Leader {
         };
         if let Some(to) = self.best(core, now, |_, progress| is_better(progress)) {
             let until = now.after(patience_ns);
+            core.tell(Event::HandsOver { to });
             self.transfer = Some(Transfer { to, until, request: None, told: false });
             self.advance_transfer(core);
         }

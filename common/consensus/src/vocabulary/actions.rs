@@ -224,6 +224,11 @@ pub enum Event {
         /// Why.
         why: Ignored,
     },
+    /// This leader's disk hangs, or has failed, and this voter is to lead next.
+    HandsOver {
+        /// The voter.
+        to: NodeId,
+    },
     /// A voter refused its vote or pre-vote to this node: shown when there is no leader.
     VoteRefused {
         /// The voter.

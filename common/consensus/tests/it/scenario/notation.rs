@@ -300,6 +300,7 @@ pub fn event_text(event: &Event) -> String {
         Event::Leader(None) => "leader unknown".to_owned(),
         Event::Leader(Some(leader)) => format!("leader n{leader}"),
         Event::Configuration { index } => format!("configuration of {index}"),
+        Event::HandsOver { to } => format!("hands over to n{to}"),
         Event::Ignored { from, why } => format!("ignores n{from}: {}", plain(why)),
         Event::VoteRefused { by, verdict } => format!("vote refused by n{by}: {}", plain(verdict)),
     }

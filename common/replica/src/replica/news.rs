@@ -1,0 +1,60 @@
+//! News of the snapshots: what the driver tells of them, and what the core is told of that.
+
+use consensus::{EntryId, Input as Raw, Rejection, RequestId, Timestamp};
+
+use super::Replica;
+use crate::input::{SnapshotNews, Transfer};
+use crate::lanes::Reply;
+use crate::snapshots::Waited;
+
+impl Replica {
+    pub(super) fn take_snapshot(&mut self, request: RequestId) {
+        if !self.snapshots.request(request) {
+            self.reply.push(Reply::Refused { request, reason: Rejection::Busy });
+        }
+    }
+
+    pub(super) fn snapshot_news(&mut self, now: Timestamp, news: SnapshotNews) {
+        match news {
+            SnapshotNews::Checkpointed { last: Some(last) } => {
+                let meta = self.raft.snapshot_meta(last.index);
+                match meta.filter(|meta| meta.last == last) {
+                    Some(meta) => self.snapshots.checkpointed(meta),
+                    // A leader's snapshot has taken the log's place, and will take the state's.
+                    None => self.snapshot_made(now, None),
+                }
+            }
+            SnapshotNews::Checkpointed { last: None } => self.snapshot_made(now, None),
+            SnapshotNews::Unflushed if self.snapshots.unflushed() => self.snapshot_made(now, None),
+            SnapshotNews::Unflushed => {}
+            SnapshotNews::Damaged { last } => self.snapshots.damaged(last),
+            SnapshotNews::Made { last } => self.snapshot_made(now, last),
+            SnapshotNews::Sent { number, to, end } => {
+                let matched = self.raft.matched(to).unwrap_or_default();
+                let ends = (self.raft.last().index, matched);
+                if self.snapshots.sent(now, (number, to), end, ends) {
+                    let delivered = end == Transfer::Delivered;
+                    self.raft.step(now, Raw::SnapshotSent { to, delivered });
+                }
+            }
+            SnapshotNews::Offered { offer } => {
+                self.snapshots.offered(offer, self.raft.installing().is_some());
+            }
+            SnapshotNews::Received { from, term, meta } => {
+                self.snapshots.received(meta.as_ref().map(|meta| meta.last));
+                if let Some(meta) = meta {
+                    self.raft.step(now, Raw::SnapshotReceived { from, term, meta });
+                }
+            }
+        }
+    }
+
+    fn snapshot_made(&mut self, now: Timestamp, last: Option<EntryId>) {
+        let Waited { requests, followers } = self.snapshots.made(last);
+        let taken = |request| Reply::SnapshotTaken { request, last };
+        self.reply.extend(requests.into_iter().map(taken));
+        for to in followers {
+            self.raft.step(now, Raw::SnapshotSent { to, delivered: false });
+        }
+    }
+}
