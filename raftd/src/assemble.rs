@@ -80,6 +80,7 @@ pub(crate) fn assemble(
     gauges.set_state_bytes(host.with_store(|store| store.bytes()).unwrap_or(0));
     let snapshot_log = DiskReader { reader: Arc::clone(&reader), _alive: alive.clone() };
     let snapshot_log: Arc<dyn EntryReader> = Arc::new(snapshot_log);
+    gauges.watch_snapshots(snapshots.clone());
     let counted = DiskReader { reader, _alive: alive.clone() };
     let watch = gauges.watch(move || counted.bytes());
     let (view, owners) = (host.view(), host.owners());

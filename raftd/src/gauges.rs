@@ -2,11 +2,11 @@
 //! a file system.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use storage::{Sizes, Space};
+use storage::{Sizes, Snapshots, Space};
 use tokio::task::AbortHandle;
 
 /// How often the sizes are read when nothing is written.
@@ -25,6 +25,9 @@ pub(crate) struct Gauges {
     disk_total: AtomicU64,
     disk_free: AtomicU64,
     inodes_free: AtomicU64,
+    /// The snapshots, as soon as they are known, and which of them was set aside; empty if none
+    /// lies there.
+    damage: Mutex<(Option<Snapshots>, String)>,
 }
 
 /// What measures again and again, for as long as this is held.
@@ -47,6 +50,7 @@ impl Gauges {
             disk_total: AtomicU64::new(0),
             disk_free: AtomicU64::new(0),
             inodes_free: AtomicU64::new(INODES_UNLIMITED),
+            damage: Mutex::new((None, String::new())),
         };
         gauges.measure();
         gauges
@@ -86,6 +90,32 @@ impl Gauges {
     /// Returns what must be free so that a node that takes nothing more can go on.
     pub(crate) fn least_bytes(&self) -> u64 {
         self.sizes.least_bytes()
+    }
+
+    /// Knows from now on where the snapshots are, and looks at them.
+    pub(crate) fn watch_snapshots(&self, snapshots: Snapshots) {
+        self.damage().0 = Some(snapshots);
+        self.look_for_damage();
+    }
+
+    /// Returns the snapshot that is not as it was written, and was set aside; empty if there is
+    /// none.
+    pub(crate) fn damaged(&self) -> String {
+        self.damage().1.clone()
+    }
+
+    /// Looks whether a snapshot lies there that was set aside. Not for the loop.
+    pub(crate) fn look_for_damage(&self) {
+        let snapshots = self.damage().0.clone();
+        if let Some(Ok(found)) = snapshots.map(|snapshots| snapshots.damaged()) {
+            let path = found.map(|path| path.display().to_string());
+            self.damage().1 = path.unwrap_or_default();
+        }
+    }
+
+    /// A panic elsewhere leaves it as it was.
+    fn damage(&self) -> MutexGuard<'_, (Option<Snapshots>, String)> {
+        self.damage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks at the file system now. Not for the loop: a file system may hang.
@@ -128,6 +158,7 @@ impl Gauges {
                 let read = move || {
                     gauges.log.store(log_bytes(), Ordering::Relaxed);
                     gauges.measure();
+                    gauges.look_for_damage();
                 };
                 if tokio::task::spawn_blocking(read).await.is_err() {
                     return;

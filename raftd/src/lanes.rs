@@ -68,6 +68,8 @@ pub(crate) enum Done {
         /// What it takes on the disk, in bytes.
         state_bytes: u64,
     },
+    /// The state was not made durable: there is no room for that.
+    Unflushed,
     /// The state behind an entry, to be written to a snapshot; or why there is none.
     Checkpointed {
         /// The last entry that it covers.

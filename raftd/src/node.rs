@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use consensus::{Event, Input as Raw, NodeId, Outgoing, RequestId, RoleKind, Timer, Timestamp};
 use protocol::{ErrorCode, Response};
-use replica::{Input, Lanes, Piece, Removal, Replica, Reply, RoomAction};
+use replica::{Input, Lanes, Piece, Removal, Replica, Reply, RoomAction, SnapshotNews};
 use state_machine::{Owners, QueryView};
 use transport::{Accepted, PeerEvent, Responder, TurnedAway};
 
@@ -168,6 +168,7 @@ impl Node {
                 self.gauges.set_state_bytes(state_bytes);
                 self.replica.step(now, Input::Flushed { index, state_bytes });
             }
+            Done::Unflushed => self.replica.step(now, Input::Snapshot(SnapshotNews::Unflushed)),
             Done::Checkpointed { last, result } => self.checkpointed(now, last, result),
             Done::Installed { last, view: View(view) } => self.installed(now, last, view),
             Done::Snapshot(report) => self.snapshot_report(now, report),
@@ -307,7 +308,13 @@ impl Node {
     /// Looks whether anything stands still, and says in a few words what the node does.
     pub(crate) fn line(&mut self, now: Timestamp) -> String {
         self.stalls.look(now, &self.replica.status());
-        status::line(&self.replica.status())
+        status::line(&self.replica.status(), self.disk_waits_ms(now))
+    }
+
+    /// Returns for how long the oldest write of the log has been under way, in milliseconds. A loop
+    /// that was stopped itself may find one that is done: then its report is here.
+    fn disk_waits_ms(&self, now: Timestamp) -> Option<u64> {
+        self.replica.raft().writing_since().map(|since| now.since(since) / 1_000_000)
     }
 
     /// Returns why the node must stop, if it must.
@@ -429,6 +436,7 @@ impl Node {
             lease_clock_error_ppm: self.lease_clock_error_ppm,
             pace_ms: self.pace_ms,
             stalls: &self.stalls,
+            disk_waits_ms: self.disk_waits_ms(now),
         };
         let network = &self.network;
         let snapshots = &self.snapshots;
@@ -451,6 +459,9 @@ impl Node {
             Event::Leader(leader) => self.follows(now, *leader),
             Event::Configuration { index } => {
                 tracing::info!(%index, "configuration");
+            }
+            Event::HandsOver { to } => {
+                tracing::warn!(%to, "handing leadership over, for this node's disk does not write");
             }
             Event::Ignored { from, why } => tracing::debug!(%from, ?why, "message ignored"),
             Event::VoteRefused { by, verdict } => tracing::debug!(%by, ?verdict, "vote refused"),

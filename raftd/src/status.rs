@@ -9,6 +9,9 @@ use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::stalls::Stalls;
 
+/// A disk that has not finished a write for so long is told of, in seconds.
+const DISK_HANGS_S: u64 = 2;
+
 /// What the transport knows of a peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Link {
@@ -46,6 +49,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) pace_ms: (u64, u64),
     /// What stands still.
     pub(crate) stalls: &'a Stalls,
+    /// For how long the oldest write of the log has been under way, in milliseconds.
+    pub(crate) disk_waits_ms: Option<u64>,
 }
 
 /// Puts a status together.
@@ -56,8 +61,9 @@ pub(crate) fn report(
     sources: &Sources<'_>,
     link: impl Fn(NodeId) -> Link,
 ) -> NodeStatus {
-    let Sources { identity, gauges, failure, no_room, lease_clock_error_ppm, pace_ms, stalls } =
-        sources;
+    let Sources { identity, gauges, failure, no_room, disk_waits_ms, .. } = sources;
+    let Sources { lease_clock_error_ppm, pace_ms, stalls, .. } = sources;
+    let waits_us = disk_waits_ms.unwrap_or_default().saturating_mul(1_000);
     let member = status.configuration.member(status.id);
     let ms = |since: Timestamp| now.since(since) / 1_000_000;
     let others = status.configuration.members().keys().filter(|id| **id != status.id);
@@ -98,8 +104,11 @@ pub(crate) fn report(
         disk_free_bytes: gauges.space().map_or(0, |space| space.free_bytes),
         disk_needed_bytes: gauges.needed_bytes(),
         no_room: no_room.clone(),
+        disk_waits_ms: *disk_waits_ms,
+        snapshot_damaged: gauges.damaged(),
         certificate_not_after: identity.certificate_end.unix_s(),
-        fsync_p99_us: metrics.fsync.p99_us(now).unwrap_or_default(),
+        // What is not finished counts: it takes as long as it has taken at the least.
+        fsync_p99_us: metrics.fsync.p99_us(now).unwrap_or_default().max(waits_us),
         apply_p99_us: metrics.apply.p99_us(now).unwrap_or_default(),
         commit_p99_us: metrics.commit.p99_us(now).unwrap_or_default(),
         operations_per_second: metrics.operations.per_s(now),
@@ -149,6 +158,8 @@ pub(crate) fn uninitialised(now: Timestamp, identity: &Identity, gauges: &Gauges
         disk_free_bytes: gauges.space().map_or(0, |space| space.free_bytes),
         disk_needed_bytes: gauges.needed_bytes(),
         no_room: String::new(),
+        disk_waits_ms: None,
+        snapshot_damaged: String::new(),
         certificate_not_after: identity.certificate_end.unix_s(),
         fsync_p99_us: 0,
         apply_p99_us: 0,
@@ -193,10 +204,14 @@ fn peer(now: Timestamp, id: NodeId, known: Option<&PeerStatus>, link: Link) -> P
 }
 
 /// Says in a few words what the node does, for `systemctl status`.
-pub(crate) fn line(status: &Status<'_>) -> String {
+pub(crate) fn line(status: &Status<'_>, disk_waits_ms: Option<u64>) -> String {
     let (term, commit) = (status.term, status.commit);
+    let hangs_s = disk_waits_ms.map(|ms| ms / 1_000).filter(|s| *s >= DISK_HANGS_S);
     match (status.role, status.leader) {
         _ if status.failed => "the disk failed; nothing is served".to_owned(),
+        _ if let Some(seconds) = hangs_s => {
+            format!("the disk has not finished a write for {seconds} s, in term {term}")
+        }
         (RoleKind::Leader, _) => {
             let lease = if status.lease_until.is_some() { ", reads by lease" } else { "" };
             format!("leader in term {term}, commit index {commit}{lease}")

@@ -73,6 +73,12 @@ pub struct NodeStatus {
     pub disk_needed_bytes: u64,
     /// Why this node takes nothing that adds data; empty if it does.
     pub no_room: String,
+    /// For how long the oldest write of its log has been under way, in milliseconds; `None` if none
+    /// is.
+    pub disk_waits_ms: Option<u64>,
+    /// Which of its snapshots was not as it was written, and was set aside; empty if none lies
+    /// there.
+    pub snapshot_damaged: String,
     /// When the certificate ends, in seconds since 1970.
     pub certificate_not_after: i64,
     /// 99th percentile of a synced log write, in microseconds.
@@ -204,6 +210,8 @@ impl NodeStatus {
             disk_free_bytes: self.disk_free_bytes,
             disk_needed_bytes: self.disk_needed_bytes,
             no_room: self.no_room.clone(),
+            disk_waits_ms: self.disk_waits_ms,
+            snapshot_damaged: self.snapshot_damaged.clone(),
             certificate_not_after: self.certificate_not_after,
             fsync_p99_us: self.fsync_p99_us,
             apply_p99_us: self.apply_p99_us,
@@ -260,6 +268,8 @@ impl NodeStatus {
             disk_free_bytes: status.disk_free_bytes,
             disk_needed_bytes: status.disk_needed_bytes,
             no_room: status.no_room,
+            disk_waits_ms: status.disk_waits_ms,
+            snapshot_damaged: status.snapshot_damaged,
             certificate_not_after: status.certificate_not_after,
             fsync_p99_us: status.fsync_p99_us,
             apply_p99_us: status.apply_p99_us,

@@ -16,7 +16,7 @@ use crate::exit::Exit;
 use crate::output::units::{self, age};
 
 /// What makes a serving cluster degraded; other remarks are only to be looked at in time.
-const GRAVE: [Code; 17] = [
+const GRAVE: [Code; 19] = [
     codes::RUNS_TWICE,
     codes::FORGOTTEN,
     codes::COPIED,
@@ -34,6 +34,8 @@ const GRAVE: [Code; 17] = [
     codes::STUCK,
     codes::BEHIND,
     codes::NO_ROOM,
+    codes::DISK_HANGS,
+    codes::SNAPSHOT_DAMAGED,
 ];
 
 /// A certificate that ends within this time is remarked upon, in seconds.

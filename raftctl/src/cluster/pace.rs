@@ -18,6 +18,16 @@ pub(crate) const STUCK_MS: u64 = 3_000;
 /// second: at full speed, what is on its way is no lag.
 const LAG_MAX: u64 = 1_000;
 
+/// A disk that has not finished a write for so long hangs at the least, in milliseconds: one that
+/// is only slow does not.
+const DISK_HANGS_MS: u64 = 1_000;
+
+/// Says for how long a node's disk has hung, in milliseconds; `None` if it does not hang.
+pub(crate) fn disk_hangs_ms(status: &NodeStatus) -> Option<u64> {
+    let patience_ms = DISK_HANGS_MS.max(status.election_timeout_ms);
+    status.disk_waits_ms.filter(|ms| *ms >= patience_ms)
+}
+
 /// Returns within which time a heartbeat must have been answered, in milliseconds: a machine that
 /// just died is not counted on.
 pub(crate) fn recent_ms(status: &NodeStatus) -> u64 {

@@ -9,7 +9,7 @@ use consensus::{FlowKind, NodeId, RoleKind};
 
 use crate::cluster::links::{Link, link, report};
 use crate::cluster::memory::{doubles, forgotten};
-use crate::cluster::pace::{STUCK_MS, lag_max, recent_ms};
+use crate::cluster::pace::{STUCK_MS, disk_hangs_ms, lag_max, recent_ms};
 use crate::cluster::quorum::{generation, said};
 use crate::cluster::survey::{Row, Silence};
 use crate::cluster::survey::{Survey, Told};
@@ -43,7 +43,9 @@ pub(crate) fn unfit(survey: &Survey, leader: &NodeStatus) -> BTreeSet<NodeId> {
     let is_unfit = |id: &NodeId| {
         forgotten(survey, *id).is_some() || !following(survey, leader, *id).is_empty()
     };
-    others.filter(is_unfit).collect()
+    let hangs = survey.answers().filter(|status| disk_hangs_ms(status).is_some());
+    let hanging: BTreeSet<NodeId> = hangs.map(|status| status.node).collect();
+    others.filter(is_unfit).chain(hanging.iter().copied()).collect()
 }
 
 /// Says who claims to lead though another one does.
@@ -167,6 +169,16 @@ fn answered(
     if !is_member {
         say("is no member (any more), and raftd still runs there".into(), codes::NO_MEMBER);
         return found;
+    }
+    if let Some(ms) = disk_hangs_ms(status) {
+        let ago = units::age(ms);
+        let leads = leader.is_some_and(|leader| leader.node == status.node);
+        let what = if leads { "it leads, and " } else { "" };
+        let text = format!("{what}its disk has not finished a write for {ago}");
+        say(text, codes::DISK_HANGS);
+    }
+    if !status.snapshot_damaged.is_empty() {
+        say(format!("a snapshot is damaged: {}", status.snapshot_damaged), codes::SNAPSHOT_DAMAGED);
     }
     if let Some(ms) = status.applied_stalled_ms.filter(|ms| *ms >= STUCK_MS) {
         let waiting = units::count(status.commit.saturating_sub(status.applied));

@@ -86,6 +86,8 @@ pub(crate) fn well(number: u64) -> NodeStatus {
         disk_free_bytes: 50,
         disk_needed_bytes: 20,
         no_room: String::new(),
+        disk_waits_ms: None,
+        snapshot_damaged: String::new(),
         certificate_not_after: NOW + 300 * 86_400,
         fsync_p99_us: 1_000,
         apply_p99_us: 100,

@@ -278,7 +278,11 @@ where
     /// Flushes on a thread of its own, unless one does: what follows is applied meanwhile.
     fn flush(&mut self) -> Result<(), Failure> {
         self.note_flush();
-        if !(self.when.has_room)() || self.flushing.swap(true, Ordering::AcqRel) {
+        if !(self.when.has_room)() {
+            self.report(Done::Unflushed);
+            return Ok(());
+        }
+        if self.flushing.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
         self.dirty = false;

@@ -26,13 +26,15 @@ mod make;
 mod receive;
 mod send;
 
+pub(crate) use send::Trouble;
+
 /// What the lane reports.
 #[derive(Debug)]
 pub(crate) enum Report {
     /// The state of one moment is a file, or is not.
     Made { result: Result<SnapshotFile, Failure> },
-    /// A sending to a peer has ended; a sentence if it was not delivered.
-    Sent { number: u64, to: NodeId, result: Result<(), String> },
+    /// A sending of a file to a peer has ended.
+    Sent { number: u64, to: NodeId, last: EntryId, result: Result<(), Trouble> },
     /// A leader's snapshot is here as a whole; a sentence if it is not.
     Received { from: NodeId, term: Term, result: Result<SnapshotFile, String> },
 }
@@ -118,7 +120,7 @@ impl SnapshotLane {
         let task = tokio::spawn(async move {
             let result = send::run(&sender, term, file, rate, &progress).await;
             // A loop that is gone needs no report.
-            let _ = reports.send(Done::Snapshot(Report::Sent { number, to, result })).await;
+            let _ = reports.send(Done::Snapshot(Report::Sent { number, to, last, result })).await;
         });
         let task = task.abort_handle();
         self.sending.insert(to, Sending { number, size_bytes, sent_bytes, task });
@@ -223,6 +225,21 @@ impl SnapshotLane {
                 if let Err(error) = snapshots.delete(&file) {
                     tracing::warn!(%error, "an old snapshot cannot be removed");
                 }
+            });
+        }
+    }
+
+    /// Sets a file aside that is damaged, and says so to people.
+    pub(crate) fn set_aside(&mut self, last: EntryId, why: &str) {
+        let place = self.snapshots.path().to_owned();
+        tracing::warn!(%last, why, "a snapshot is damaged; it is set aside in {place:?}");
+        for file in self.files.extract_if(.., |file| file.header.meta.last == last) {
+            let (snapshots, gauges) = (self.snapshots.clone(), Arc::clone(&self.gauges));
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = snapshots.set_aside(&file) {
+                    tracing::warn!(%error, "a damaged snapshot cannot be set aside");
+                }
+                gauges.look_for_damage();
             });
         }
     }

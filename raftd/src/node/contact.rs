@@ -1,5 +1,5 @@
-//! What is missing: peers without a connection, and a leader. The log says so when it has lasted
-//! some seconds, then ever more rarely, with for how long and why; and once when it is over.
+//! What is missing: peers without a connection, a leader, and a disk that writes. The log says so
+//! when it has lasted some seconds, then ever more rarely, with for how long and why; and once when it is over.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,11 +17,16 @@ const SAID_AFTER: [Duration; 3] =
 /// How often it is said in the long run.
 const SAID_EVERY: Duration = Duration::from_secs(3_600);
 
+/// A write that takes no longer is only slow, in nanoseconds.
+const DISK_WAITS_NS: u64 = 1_000_000_000;
+
 /// What is missing, and since when.
 #[derive(Debug, Default)]
 pub(super) struct Contact {
     peers: BTreeMap<NodeId, Away>,
     leaderless: Option<Spell>,
+    /// The disk does not finish a write.
+    waits: Option<Spell>,
 }
 
 /// A peer without a connection.
@@ -110,6 +115,23 @@ impl Node {
         if let Some(passed) = leaderless.and_then(|spell| spell.due(now)) {
             let lasted = lasting(passed);
             tracing::warn!("no leader for {lasted}, nothing is written; `raftctl status` says why");
+        }
+        self.watch_disk(now);
+    }
+
+    /// Says that the disk does not finish a write, when that has lasted for long enough. The
+    /// process lives: to be restarted would not help it.
+    fn watch_disk(&mut self, now: Timestamp) {
+        let since = self.replica.raft().writing_since();
+        let Some(since) = since.filter(|since| now.since(*since) >= DISK_WAITS_NS) else {
+            if let Some(passed) = self.contact.waits.take().and_then(|spell| spell.end(now)) {
+                tracing::info!("the disk writes again, after {}", lasting(passed));
+            }
+            return;
+        };
+        let spell = self.contact.waits.get_or_insert_with(|| Spell::begin(since));
+        if let Some(passed) = spell.due(now) {
+            tracing::warn!("the disk has not finished a write for {}", lasting(passed));
         }
     }
 

@@ -8,7 +8,7 @@ use storage::StateCheckpoint;
 use transport::IncomingSnapshot;
 
 use crate::exit::{Exit, Failure};
-use crate::lanes::snapshot::Report;
+use crate::lanes::snapshot::{Report, Trouble};
 use crate::logging::repeat::{self, Kind};
 use crate::node::Node;
 
@@ -80,19 +80,25 @@ impl Node {
                 let last = self.snapshots.made(result);
                 self.news(now, SnapshotNews::Made { last });
             }
-            Report::Sent { number, to, result } => {
+            Report::Sent { number, to, last, result } => {
                 self.snapshots.sent(number, to);
                 let end = match result {
-                    Ok(()) => Transfer::Delivered,
-                    Err(_) => Transfer::Broken,
-                };
-                match result {
-                    Ok(()) => tracing::info!(%to, "snapshot delivered"),
-                    Err(why) if repeat::may(Kind::Transfer, to, &why) => {
-                        tracing::info!(%to, why, "snapshot not delivered");
+                    Ok(()) => {
+                        tracing::info!(%to, "snapshot delivered");
+                        Transfer::Delivered
                     }
-                    Err(_) => {}
-                }
+                    Err(Trouble::File(why)) => {
+                        self.snapshots.set_aside(last, &why);
+                        self.news(now, SnapshotNews::Damaged { last });
+                        Transfer::Broken
+                    }
+                    Err(Trouble::Way(why)) => {
+                        if repeat::may(Kind::Transfer, to, &why) {
+                            tracing::info!(%to, why, "snapshot not delivered");
+                        }
+                        Transfer::Broken
+                    }
+                };
                 self.news(now, SnapshotNews::Sent { number, to, end });
             }
             Report::Received { from, term, result } => {

@@ -6,6 +6,7 @@
 mod disk;
 mod embedded;
 mod failover;
+mod hanging;
 mod identity;
 mod limits;
 mod membership;
@@ -16,4 +17,5 @@ mod restore;
 mod rot;
 mod service;
 mod sessions;
+mod snapshot_files;
 mod snapshots;

@@ -1,7 +1,7 @@
 //! The snapshots of a node: what there is, what is written and received, what is removed.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use consensus::{EntryId, LogIndex};
 use protocol::Generation;
@@ -10,7 +10,7 @@ use crate::directory::DataDirectory;
 use crate::error::StorageError;
 use crate::files;
 use crate::snapshot::header::{SnapshotHeader, SnapshotId};
-use crate::snapshot::place::{ASIDE, PARTIAL, Place, SnapshotFile, WHOLE};
+use crate::snapshot::place::{ASIDE, DAMAGED, PARTIAL, Place, SnapshotFile, WHOLE};
 use crate::snapshot::receive::SnapshotReceiver;
 use crate::snapshot::write::SnapshotWriter;
 
@@ -97,6 +97,30 @@ impl Snapshots {
     pub fn delete(&self, file: &SnapshotFile) -> Result<(), StorageError> {
         files::remove(&file.path)?;
         files::sync_parent(&file.path)
+    }
+
+    /// Sets a snapshot aside that is not as it was written, in the place of one that was set aside
+    /// before; returns where it is. It may still be there from which nothing can be read.
+    ///
+    /// # Errors
+    /// If the directory cannot be read or written.
+    pub fn set_aside(&self, file: &SnapshotFile) -> Result<PathBuf, StorageError> {
+        let aside = file.path.with_extension(DAMAGED);
+        for (other, _) in self.place.files(DAMAGED)?.iter().filter(|(other, _)| *other != aside) {
+            files::remove(other)?;
+        }
+        fs::rename(&file.path, &aside)
+            .map_err(|error| StorageError::io("rename to", &aside, error))?;
+        files::sync_parent(&aside)?;
+        Ok(aside)
+    }
+
+    /// Returns the snapshot that was set aside, if one lies there.
+    ///
+    /// # Errors
+    /// If the directory cannot be read.
+    pub fn damaged(&self) -> Result<Option<PathBuf>, StorageError> {
+        Ok(self.place.files(DAMAGED)?.pop().map(|(path, _)| path))
     }
 
     /// Removes all but the newest `count` snapshots, and returns what was removed. One beyond

@@ -20,6 +20,9 @@ pub(crate) const PARTIAL: &str = "part";
 /// The extension of a snapshot that is being written.
 pub(crate) const ASIDE: &str = "tmp";
 
+/// The extension of a snapshot that is not as it was written.
+pub(crate) const DAMAGED: &str = "damaged";
+
 /// A snapshot on the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotFile {

@@ -117,3 +117,27 @@ fn what_stands_still_is_named() {
     let a_moment = after(2, |two| (two.applied, two.applied_stalled_ms) = (4, Some(900)));
     check(&a_moment, Health::Healthy, Some(1), "");
 }
+
+#[test]
+fn a_disk_that_hangs_is_named_and_not_counted_on() {
+    let follower = after(2, |two| two.disk_waits_ms = Some(4_000));
+    let said = "n2: its disk has not finished a write for 4 s";
+    check(&follower, Health::Degraded, Some(0), said);
+    let leader = after(1, |one| one.disk_waits_ms = Some(4_000));
+    let said = "n1: it leads, and its disk has not finished a write for 4 s";
+    check(&leader, Health::Degraded, Some(0), said);
+    let slow = after(1, |one| one.disk_waits_ms = Some(900));
+    check(&slow, Health::Healthy, Some(1), "");
+    let patient = after(1, |one| {
+        one.disk_waits_ms = Some(4_000);
+        one.election_timeout_ms = 5_000;
+    });
+    check(&patient, Health::Healthy, Some(1), "");
+}
+
+#[test]
+fn a_snapshot_that_was_set_aside_is_named() {
+    let aside = "/var/lib/raftd/snapshots/00000000000000000042-3.damaged";
+    let damaged = after(3, |three| three.snapshot_damaged = aside.into());
+    check(&damaged, Health::Degraded, Some(1), &format!("n3: a snapshot is damaged: {aside}"));
+}

@@ -117,6 +117,8 @@ fn status_of(status: &NodeStatus) -> Value {
         "diskFreeBytes": status.disk_free_bytes,
         "diskNeededBytes": status.disk_needed_bytes,
         "noRoom": status.no_room,
+        "diskWaitsMs": status.disk_waits_ms,
+        "snapshotDamaged": status.snapshot_damaged,
         "certificateNotAfterUnixS": status.certificate_not_after,
         "fsyncP99Us": status.fsync_p99_us,
         "applyP99Us": status.apply_p99_us,

@@ -364,6 +364,8 @@ pub fn status() -> impl Strategy<Value = NodeStatus> {
                 disk_free_bytes: n[12],
                 disk_needed_bytes: n[13].rotate_left(7),
                 no_room: t.2.chars().rev().collect(),
+                disk_waits_ms: known.then_some(n[20].rotate_left(9)),
+                snapshot_damaged: t.2.to_uppercase(),
                 certificate_not_after: not_after,
                 fsync_p99_us: n[13],
                 apply_p99_us: n[14],

@@ -1,0 +1,156 @@
+//! Disks that hang, are slow, or fail, while their processes go on talking: leadership goes where
+//! the better disk is, and nowhere if there is none; no change is begun that such a disk would hold
+//! up; and nothing that was acknowledged is lost.
+
+use std::time::{Duration, Instant};
+
+use client::{ClientError, ErrorCode, NodeStatus};
+use consensus::{Configuration, Majority, NodeId, Voters};
+use fixtures::load::{Load, put};
+use fixtures::{Cluster, DiskShim, PATIENCE};
+
+/// When a leader knows its followers' disks: ten of the shortest election timeouts.
+const TENURE_MS: u64 = 10_000;
+
+/// Three nodes, each with a shim before its disk; `None` where there is no C compiler.
+async fn cluster() -> Option<(Cluster, Vec<DiskShim>)> {
+    let mut cluster = Cluster::prepare(3);
+    let mut shims = Vec::new();
+    for node in &mut cluster.nodes {
+        let Some(shim) = node.shim() else {
+            eprintln!("NOT SHOWN HERE: a disk that hangs takes a C compiler (cc)");
+            return None;
+        };
+        shims.push(shim);
+        node.start();
+    }
+    cluster.bootstrap().await;
+    cluster.leader().await;
+    Some((cluster, shims))
+}
+
+/// Waits until what a node says is as wanted.
+async fn until(cluster: &Cluster, at: usize, wanted: impl Fn(&NodeStatus) -> bool) -> NodeStatus {
+    let client = cluster.client();
+    let began = Instant::now();
+    loop {
+        let status = client.status_of(&cluster.nodes[at].address).await;
+        match status {
+            Ok(status) if wanted(&status) => return status,
+            Ok(_) | Err(_) => {}
+        }
+        let log: String = cluster.nodes.iter().map(|node| node.log()).collect();
+        assert!(began.elapsed() < PATIENCE, "not as wanted: {status:#?}\n{log}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Waits until somebody else leads.
+async fn succeeded(cluster: &Cluster, before: usize) -> usize {
+    let began = Instant::now();
+    loop {
+        let leader = cluster.leader().await;
+        if leader != before {
+            return leader;
+        }
+        let log = cluster.nodes[before].log();
+        assert!(began.elapsed() < PATIENCE, "nobody takes over\n{log}");
+    }
+}
+
+#[tokio::test]
+async fn a_leader_whose_disk_hangs_hands_over_and_comes_back_as_a_follower() {
+    let Some((cluster, shims)) = cluster().await else { return };
+    let load = Load::start(&cluster, 4);
+    load.progress(&cluster, 100).await;
+    let mut leader = cluster.leader().await;
+    while until(&cluster, leader, |_| true).await.leading_ms.unwrap_or(0) < TENURE_MS {
+        load.progress(&cluster, 10).await;
+        leader = cluster.leader().await;
+    }
+    let began = Instant::now();
+    shims[leader].hang();
+    succeeded(&cluster, leader).await;
+    println!("another one leads after {:?}", began.elapsed());
+    let log = cluster.nodes[leader].logged("handing leadership over").await;
+    assert!(log.contains("this node's disk does not write"), "{log}");
+    load.progress(&cluster, 100).await;
+    let hung = until(&cluster, leader, |status| status.disk_waits_ms > Some(1_000)).await;
+    assert!(hung.fsync_p99_us > 1_000_000, "what is not finished counts: {hung:?}");
+    shims[leader].heal();
+    until(&cluster, leader, |status| status.disk_waits_ms.is_none_or(|ms| ms < 1_000)).await;
+    load.finish().await.verify(&cluster).await;
+}
+
+#[tokio::test]
+async fn leadership_stays_where_it_is_when_all_disks_are_slow() {
+    let Some((cluster, shims)) = cluster().await else { return };
+    let leader = cluster.leader().await;
+    let before = until(&cluster, leader, |status| status.leading_ms > Some(TENURE_MS)).await;
+    for (shim, ms) in shims.iter().zip([1_500, 1_300, 1_100]) {
+        shim.delay_ms(ms);
+    }
+    let load = Load::start(&cluster, 2);
+    load.progress(&cluster, 20).await;
+    let after = until(&cluster, leader, |_| true).await;
+    shims.iter().for_each(DiskShim::heal);
+    assert_eq!((after.term, after.leader), (before.term, before.leader), "it wanders about");
+    load.finish().await.verify(&cluster).await;
+}
+
+#[tokio::test]
+async fn a_change_that_needs_a_hanging_disk_is_refused() {
+    let Some((cluster, shims)) = cluster().await else { return };
+    let client = cluster.client();
+    put(&client, "before", "1").await.unwrap();
+    let leader = cluster.leader().await;
+    let (hanging, healthy) = ((leader + 1) % 3, (leader + 2) % 3);
+    let status = until(&cluster, leader, |_| true).await;
+    // Nothing is written for a while: only heartbeats speak for anybody.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    shims[hanging].hang();
+    let target = without(&status.configuration, cluster.nodes[healthy].id);
+    match client.reconfigure(&target, status.configuration_index).await {
+        Err(ClientError::Refused(reply)) => assert_eq!(reply.code, ErrorCode::Forbidden),
+        other => panic!("{other:?}"),
+    }
+    put(&client, "it goes on", "1").await.unwrap();
+    let id = NodeId::new(cluster.nodes[hanging].id);
+    until(&cluster, leader, |status| {
+        let peer = status.peers.iter().find(|peer| Some(peer.id) == id);
+        peer.is_some_and(|peer| peer.stalled_ms > Some(1_000))
+    })
+    .await;
+    until(&cluster, hanging, |status| status.disk_waits_ms > Some(1_000)).await;
+    let target = without(&status.configuration, cluster.nodes[hanging].id);
+    client.reconfigure(&target, status.configuration_index).await.unwrap();
+    put(&client, "without it", "1").await.unwrap();
+}
+
+/// A configuration without one of its members.
+fn without(configuration: &Configuration, id: u64) -> Configuration {
+    let stays = |other: &NodeId| other.get() != id;
+    let voters = Voters::Stable(Majority::new(configuration.voters().iter().filter(stays)));
+    let members = configuration.members().iter().filter(|(other, _)| stays(other));
+    let members = members.map(|(id, member)| (*id, member.clone())).collect();
+    Configuration::new(voters, Default::default(), members).unwrap()
+}
+
+#[tokio::test]
+async fn a_leader_whose_disk_fails_names_its_successor_before_it_ends() {
+    let Some((mut cluster, shims)) = cluster().await else { return };
+    let load = Load::start(&cluster, 4);
+    load.progress(&cluster, 100).await;
+    let leader = cluster.leader().await;
+    let before = until(&cluster, leader, |_| true).await;
+    shims[leader].fail();
+    let ended = cluster.nodes[leader].ended();
+    assert_eq!(ended.code(), Some(74), "{}", cluster.nodes[leader].log());
+    let next = succeeded(&cluster, leader).await;
+    let after = until(&cluster, next, |status| status.leader == Some(status.node)).await;
+    assert_eq!(after.term, before.term + 1, "one election");
+    let log = cluster.nodes[leader].logged("handing leadership over").await;
+    println!("{log}");
+    load.progress(&cluster, 100).await;
+    load.finish().await;
+}
