@@ -32,6 +32,15 @@ pub struct Violation {
     pub at_ns: u64,
 }
 
+/// What passes at most between the last of the repeated events and the end of the faults.
+const GAP_NS: u64 = MS;
+
+/// How many histories of a seed are tried to make a failure short.
+const HISTORIES: u64 = 1_000;
+
+/// What a run costs besides its events, in events.
+const START_EVENTS: u64 = 100;
+
 /// How a seed ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -50,7 +59,9 @@ pub struct Outcome {
 pub struct Short {
     /// What breaks, and after how many events.
     pub violation: Violation,
-    /// Which of the events of the seed's run are needed.
+    /// In which of the seed's histories.
+    pub history: u64,
+    /// Which of its events are needed.
     pub events: Vec<u64>,
 }
 
@@ -66,9 +77,10 @@ pub fn run(seed: u64, settings: Settings) -> Outcome {
     Outcome { violation, digest: world.digest, virtual_ns, coverage: world.coverage }
 }
 
-/// Repeats a seed that broke something, with fewer and fewer of its events, and returns those
-/// without which the same, as `is_same` has it, does not break; `None` if it does not break again.
-/// After `events_max` events in all it is content with what it has.
+/// Makes a failure short. Other histories of the seed, with the same cluster and the same mix of
+/// faults, may break the same, as `is_same` has it, much sooner; of the shortest one all events are
+/// left out without which it breaks as well. `None` if the seed does not break. After `events_max`
+/// events in all it is content with what it has.
 pub fn shorten_failure(
     seed: u64,
     settings: Settings,
@@ -76,25 +88,61 @@ pub fn shorten_failure(
     is_same: impl Fn(&Violation) -> bool,
 ) -> Option<Short> {
     let quiet = Settings { trace: false, ..settings };
+    let mut spent = 0;
+    let (history, most) = soonest(seed, quiet, events_max / 3, &is_same, &mut spent)?;
+    let quiet = Settings { history, events_max: most, ..quiet };
     let mut world = World::new(seed, quiet);
     world.tape = Some(Vec::new());
     attempt(&mut world, |world| live(world, quiet)).filter(&is_same)?;
-    let (tape, end) = (world.tape.take()?, world.healed);
-    let mut spent = 0;
+    let (mut tape, end) = (world.tape.take()?, world.healed);
     let mut fails = |taken: &[Taken]| {
         if spent >= events_max {
             return None;
         }
         let (violation, events) = again(seed, quiet, taken, end);
-        spent += events + 100;
+        spent += events + START_EVENTS;
         Some(violation.is_some_and(|violation| is_same(&violation)))
     };
-    if fails(&tape) != Some(true) {
-        return None;
+    if fails(&tape) == Some(true) {
+        // Whole kinds first: clients, or faults, may have nothing to do with it.
+        for kind in [Happening::Fault, Happening::Request] {
+            let is_other = |taken: &&Taken| key(&taken.happening) != key(&kind);
+            let others: Vec<Taken> = tape.iter().filter(is_other).cloned().collect();
+            if fails(&others) == Some(true) {
+                tape = others;
+            }
+        }
+        tape = shorten(tape, fails);
     }
-    let tape = shorten(tape, fails);
-    let (violation, _) = again(seed, settings, &tape, end);
-    Some(Short { violation: violation?, events: tape.iter().map(|taken| taken.event).collect() })
+    let last = Settings { trace: settings.trace, ..quiet };
+    let (violation, _) = again(seed, last, &tape, end);
+    let events = tape.iter().map(|taken| taken.event).collect();
+    Some(Short { violation: violation?, history, events })
+}
+
+/// Returns the history of a seed in which the same breaks soonest, and after how many events.
+fn soonest(
+    seed: u64,
+    settings: Settings,
+    events_max: u64,
+    is_same: &impl Fn(&Violation) -> bool,
+    spent: &mut u64,
+) -> Option<(u64, u64)> {
+    let mut attempt = |history: u64, events_max: u64| {
+        let outcome = run(seed, Settings { history, events_max, ..settings });
+        *spent += outcome.coverage.events + START_EVENTS;
+        (outcome.violation.filter(is_same).map(|violation| violation.step), *spent)
+    };
+    let first = attempt(settings.history, u64::MAX).0?;
+    let mut best = (settings.history, first);
+    for history in settings.history + 1..=settings.history + HISTORIES {
+        let (step, spent) = attempt(history, best.1 - 1);
+        best = step.map_or(best, |step| (history, step));
+        if spent > events_max {
+            break;
+        }
+    }
+    Some(best)
 }
 
 /// Repeats some events of a seed; returns what breaks, and how many events there were.
@@ -112,7 +160,7 @@ fn again(
         let Some(end) = end else {
             return Ok(());
         };
-        world.now = end;
+        world.now = world.now.after(GAP_NS).min(end);
         world.go_on();
         recover(world)
     });

@@ -9,6 +9,10 @@ pub struct Settings {
     pub trace: bool,
     /// How far clocks run from true time.
     pub clocks: Clocks,
+    /// Which of the seed's histories is run: the cluster and the mix of faults are the same in all.
+    pub history: u64,
+    /// Events after which the run is given up.
+    pub events_max: u64,
 }
 
 /// How far clocks run from true time.
@@ -22,6 +26,6 @@ pub enum Clocks {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { seconds: 30, trace: false, clocks: Clocks::AsTold }
+        Self { seconds: 30, trace: false, clocks: Clocks::AsTold, history: 0, events_max: u64::MAX }
     }
 }

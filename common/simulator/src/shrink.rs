@@ -26,21 +26,28 @@ impl World {
         };
         let alive = life(happening).is_none_or(|(node, life)| self.nodes[node].life == life);
         if let Some(tape) = self.tape.as_mut().filter(|_| wakes && alive) {
-            tape.push(Taken { at, event, happening: happening.clone() });
+            let before = tape.last().map_or(Self::START, |taken| taken.at);
+            let later_ns = at.since(before);
+            tape.push(Taken { at, later_ns, event, happening: happening.clone() });
         }
     }
 
     /// Repeats what happened in another run, as far as it can happen here.
     pub(crate) fn repeat(&mut self, taken: &[Taken]) -> Result<(), Broken> {
-        for Taken { at, event, happening } in taken {
+        for Taken { at, later_ns, event, happening } in taken {
+            // What is left out takes no time, or else timers would be due that were not.
+            let mut now = self.now.after(*later_ns).min(*at);
             if let Happening::Wake { node, .. } = happening {
+                let due = self.nodes[*node].replica.as_ref().and_then(|r| r.deadline());
+                let due = due.map(|(local, _)| self.nodes[*node].global(local));
+                now = now.max(due.filter(|due| due <= at).unwrap_or(now));
+                self.nodes[*node].wake = Some(now);
                 let due = Happening::Wake { node: *node, life: self.nodes[*node].life };
-                self.nodes[*node].wake = Some(*at);
-                self.take(*at, *event, due)?;
+                self.take(now, *event, due)?;
                 continue;
             }
             if let Some(happening) = self.called(happening) {
-                self.take(*at, *event, happening)?;
+                self.take(now, *event, happening)?;
             }
         }
         Ok(())
@@ -120,14 +127,14 @@ fn life(happening: &Happening) -> Option<(usize, u32)> {
 }
 
 /// What can take each other's place has one key: what happens to the same node, and messages of one
-/// kind and term between the same two.
+/// kind between the same two.
 pub(crate) fn key(happening: &Happening) -> u64 {
     let mut hasher = DefaultHasher::new();
     std::mem::discriminant(happening).hash(&mut hasher);
     life(happening).map(|(node, _)| node).hash(&mut hasher);
     match happening {
         Happening::Deliver { from, to, message, incarnation: _ } => {
-            (from, to, message.term, std::mem::discriminant(&message.body)).hash(&mut hasher);
+            (from, to, std::mem::discriminant(&message.body)).hash(&mut hasher);
         }
         Happening::Arrives(stream) | Happening::Received(stream) => stream.to.hash(&mut hasher),
         Happening::Sent { to, .. } => to.hash(&mut hasher),

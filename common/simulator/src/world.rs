@@ -135,10 +135,12 @@ pub(crate) enum Happening {
     },
 }
 
-/// Something that has happened, as it is repeated: when, which event it was, and what.
+/// Something that has happened, as it is repeated: when, how long after what happened before it,
+/// which event it was, and what.
 #[derive(Clone, Debug)]
 pub(crate) struct Taken {
     pub(crate) at: Timestamp,
+    pub(crate) later_ns: u64,
     pub(crate) event: u64,
     pub(crate) happening: Happening,
 }
@@ -176,7 +178,9 @@ pub(crate) struct World {
     pub(crate) tape: Option<Vec<Taken>>,
     /// When the faults ended.
     pub(crate) healed: Option<Timestamp>,
+    /// What events draw from, and how many there may be.
     pub(crate) seed: u64,
+    events_max: u64,
     /// Snapshots that have arrived so far.
     pub(crate) offers: u64,
     pub(crate) digest: u64,
@@ -237,7 +241,8 @@ impl World {
             agenda: Agenda::by_time(),
             tape: None,
             healed: None,
-            seed,
+            seed: seed ^ settings.history.wrapping_mul(0x2545_f491_4f6c_dd1d),
+            events_max: settings.events_max,
             offers: 0,
             digest: 0xcbf2_9ce4_8422_2325,
         }
@@ -283,6 +288,9 @@ impl World {
         event: u64,
         happening: Happening,
     ) -> Result<(), Broken> {
+        if self.coverage.events >= self.events_max {
+            return Err(Broken::new("this is long enough", "the run is given up"));
+        }
         self.now = at;
         self.rng = Rng::of_event(self.seed, event);
         self.coverage.pass(at);

@@ -124,9 +124,9 @@ pub(crate) fn tell(found: &Found, settings: Settings) {
         return;
     };
     say(&format!(
-        "  shortened: {} of {} events break it as well ({})\n  \
+        "  shortened: {} events instead of {}, in history {} of the seed ({})\n  \
          replay:    cargo xtask sim {seed} --seconds {} --short --trace",
-        short.violation.step, violation.step, short.violation.why, settings.seconds
+        short.violation.step, violation.step, short.history, short.violation.why, settings.seconds
     ));
     if settings.trace && short.events.len() <= SHOWN_MAX {
         say(&format!("  events:    {:?}", short.events));
