@@ -33,7 +33,7 @@ const CALL: Duration = Duration::from_secs(80);
 const LEARNT: Duration = Duration::from_secs(35);
 
 /// How long a cluster may take to heal a node by itself, before its operator does.
-const BY_ITSELF: Duration = Duration::from_secs(15);
+const BY_ITSELF: Duration = Duration::from_secs(25);
 
 /// What a node forgets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,7 +166,7 @@ impl Run {
         self.each(absent, Cluster::start)?;
         self.tempt()?;
         self.each(holders, Cluster::start)?;
-        self.heal(&victim)
+        self.heal(&victim, true)
     }
 
     /// A follower comes back with an old copy while the leader lives; then another one goes.
@@ -200,7 +200,7 @@ impl Run {
             }
             self.cluster().start(&other)?;
         }
-        self.heal(&victim)
+        self.heal(&victim, true)
     }
 
     /// Two processes are one member: some nodes reach the one, some the other.
@@ -244,7 +244,7 @@ impl Run {
             others.iter().try_for_each(|node| cluster.network.choose(node, &victim))?;
             cluster.network.heal()?;
         }
-        self.heal(&victim)
+        self.heal(&victim, true)
     }
 
     fn wipe(&mut self, random: &mut Random) -> Result<()> {
@@ -258,11 +258,13 @@ impl Run {
         }
         self.note(&format!("{victim} has an empty directory"));
         self.tempt()?;
-        self.heal(&victim)
+        self.heal(&victim, false)
     }
 
-    /// Waits until all is well by itself; else does what the manual says.
-    fn heal(&mut self, name: &str) -> Result<()> {
+    /// Waits until all is well by itself, which it must become where a majority of the others is
+    /// intact and an empty directory does not say that a person wanted it so; else does what the
+    /// manual says.
+    fn heal(&mut self, name: &str, by_itself: bool) -> Result<()> {
         let from_ns = crate::workload::now_ns();
         let is_well = |run: &mut Self| {
             let last = run.observer.last().filter(|sample| sample.at_ns > from_ns);
@@ -275,6 +277,10 @@ impl Run {
         }
         let said = self.observer.last().map_or_else(String::new, |sample| sample.reason);
         self.note(&format!("the operator heals {name}: {said}"));
+        if by_itself {
+            let within = BY_ITSELF.as_secs();
+            self.wrong(format!("{name} has not come back by itself within {within} s: {said}"));
+        }
         let operator = self.cluster().operator.clone();
         if operator.knows(&["member", "heal"]) && self.try_to(&["member", "heal", name, "--yes"]) {
             return Ok(());

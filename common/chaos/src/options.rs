@@ -55,6 +55,10 @@ struct Options {
     #[arg(long, value_name = "FAULT", value_parser = fault)]
     only: Option<Fault>,
 
+    /// Not this fault; may be given several times
+    #[arg(long, value_name = "FAULT", value_parser = fault)]
+    except: Vec<Fault>,
+
     /// Writes what `raftctl status` said during each fault, as a table
     #[arg(long, value_name = "FILE")]
     table: Option<PathBuf>,
@@ -124,12 +128,13 @@ fn chaos(options: &Options) -> Result<bool> {
     let seed = options.seed.unwrap_or_else(|| workload::now_ns() % 1_000_000);
     let directory = options.directory.join(format!("run-{seed}-{}", std::process::id()));
     std::fs::create_dir_all(&directory).map_err(file("cannot make", &directory))?;
-    println!("seed {seed}, artefacts in {}", directory.display());
+    eprintln!("seed {seed}, artefacts in {}", directory.display());
     let plan = Plan {
         lasts: Duration::from_secs(options.seconds),
         seed,
         nodes: options.nodes,
         only: options.only,
+        except: options.except.clone(),
         programs,
         directory,
         stop,
@@ -140,7 +145,9 @@ fn chaos(options: &Options) -> Result<bool> {
     if !is_well {
         let (nodes, seconds) = (options.nodes, options.seconds);
         let only = options.only.map_or_else(String::new, |only| format!(" --only {}", only.name()));
-        let same = format!("--seconds {seconds} --nodes {nodes}{only}");
+        let except: String =
+            options.except.iter().map(|fault| format!(" --except {}", fault.name())).collect();
+        let same = format!("--seconds {seconds} --nodes {nodes}{only}{except}");
         println!("again        cargo xtask chaos --seed {seed} {same}");
     }
     Ok(is_well)

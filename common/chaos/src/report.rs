@@ -54,7 +54,7 @@ impl Report {
         }
         let summary = self.summary(findings.checked);
         write(&self.directory.join("summary"), &summary)?;
-        print!("{summary}");
+        print!("{summary}\n{table}");
         Ok(self.violations.is_empty())
     }
 

@@ -39,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) nodes: usize,
     /// The only fault, if it is to be one.
     pub(crate) only: Option<Fault>,
+    /// Faults that are left out.
+    pub(crate) except: Vec<Fault>,
     /// What is tested.
     pub(crate) programs: Programs,
     /// Where the artefacts go.
@@ -123,7 +125,7 @@ impl Run {
 
     /// One phase after the other, until the time is over or something is wrong.
     fn phases(&mut self) -> Result<()> {
-        let mut schedule = Schedule::new(self.plan.seed, self.plan.only);
+        let mut schedule = Schedule::new(self.plan.seed, self.plan.only, &self.plan.except);
         self.recover("the founding")?;
         while self.began.elapsed() < self.plan.lasts && self.violations.is_empty() {
             let phase = schedule.next_phase();
@@ -336,7 +338,7 @@ impl Run {
     /// Says what goes on, and writes it down.
     pub(crate) fn note(&mut self, what: &str) {
         let line = format!("{:8.2} s  {what}", self.began.elapsed().as_secs_f64());
-        println!("{line}");
+        eprintln!("{line}");
         self.diary.push(format!("{} {line}", now_ns()));
     }
 

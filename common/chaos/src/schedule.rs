@@ -49,18 +49,21 @@ pub struct Phase {
 pub struct Schedule {
     random: Random,
     only: Option<Fault>,
+    faults: Vec<Fault>,
     singles: Vec<Fault>,
     alone: Vec<Fault>,
     storms: usize,
 }
 
 impl Schedule {
-    /// Begins the schedule of this seed; `only` repeats one fault.
-    pub fn new(seed: u64, only: Option<Fault>) -> Self {
+    /// Begins the schedule of this seed; `only` repeats one fault, `except` are left out.
+    pub fn new(seed: u64, only: Option<Fault>, except: &[Fault]) -> Self {
         let mut random = Random::new(seed);
-        let mut singles = FAULTS.to_vec();
+        let faults: Vec<Fault> =
+            FAULTS.into_iter().filter(|fault| !except.contains(fault)).collect();
+        let mut singles = faults.clone();
         random.shuffle(&mut singles);
-        Self { random, only, singles, alone: Vec::new(), storms: 0 }
+        Self { random, only, faults, singles, alone: Vec::new(), storms: 0 }
     }
 
     /// Draws the next phase.
@@ -72,7 +75,7 @@ impl Schedule {
             self.storms = 0;
             if self.alone.is_empty() {
                 let is_alone = |fault: &Fault| fault.course() == Course::Alone;
-                self.alone = FAULTS.into_iter().filter(is_alone).collect();
+                self.alone = self.faults.iter().copied().filter(is_alone).collect();
                 self.random.shuffle(&mut self.alone);
             }
             if let Some(fault) = self.alone.pop() {
@@ -90,10 +93,9 @@ impl Schedule {
     }
 
     fn storm(&mut self) -> Phase {
-        let mixable: Vec<Fault> =
-            FAULTS.into_iter().filter(|fault| fault.course() != Course::Alone).collect();
+        let is_mixed = |fault: &Fault| fault.course() != Course::Alone;
         // A storm has some kinds of faults and not all: what they do to each other differs.
-        let mut kinds = mixable;
+        let mut kinds: Vec<Fault> = self.faults.iter().copied().filter(is_mixed).collect();
         self.random.shuffle(&mut kinds);
         kinds.truncate(6);
         let mut injections = Vec::new();

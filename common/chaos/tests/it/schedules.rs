@@ -6,7 +6,7 @@ use chaos::fault::{Course, FAULTS, Fault};
 use chaos::schedule::Schedule;
 
 fn written(seed: u64, only: Option<Fault>) -> String {
-    let mut schedule = Schedule::new(seed, only);
+    let mut schedule = Schedule::new(seed, only, &[]);
     (0..60).map(|_| format!("{:?}\n", schedule.next_phase())).collect()
 }
 
@@ -18,7 +18,7 @@ fn a_seed_gives_one_schedule_and_another_seed_another() {
 
 #[test]
 fn each_fault_is_seen_by_itself_before_the_first_storm() {
-    let mut schedule = Schedule::new(3, None);
+    let mut schedule = Schedule::new(3, None, &[]);
     let mut seen = BTreeSet::new();
     for _ in FAULTS {
         let phase = schedule.next_phase();
@@ -31,7 +31,7 @@ fn each_fault_is_seen_by_itself_before_the_first_storm() {
 
 #[test]
 fn what_takes_memory_from_a_node_is_never_part_of_a_storm() {
-    let mut schedule = Schedule::new(11, None);
+    let mut schedule = Schedule::new(11, None, &[]);
     let mut storms = 0;
     for _ in 0..200 {
         let phase = schedule.next_phase();
@@ -46,7 +46,7 @@ fn what_takes_memory_from_a_node_is_never_part_of_a_storm() {
 
 #[test]
 fn one_fault_alone_is_repeated() {
-    let mut schedule = Schedule::new(1, Some(Fault::Pause));
+    let mut schedule = Schedule::new(1, Some(Fault::Pause), &[]);
     for _ in 0..5 {
         assert_eq!(schedule.next_phase().injections[0].fault, Fault::Pause);
     }
@@ -60,4 +60,14 @@ fn every_fault_has_a_name_of_its_own() {
         assert_eq!(Fault::named(fault.name()), Some(fault));
     }
     assert_eq!(Fault::named("rain"), None);
+}
+
+#[test]
+fn what_is_left_out_is_never_done() {
+    let mut schedule = Schedule::new(5, None, &[Fault::CutLog, Fault::Kill]);
+    for _ in 0..100 {
+        for injection in schedule.next_phase().injections {
+            assert!(!matches!(injection.fault, Fault::CutLog | Fault::Kill), "{injection:?}");
+        }
+    }
 }
