@@ -268,7 +268,7 @@ impl Run {
         let from_ns = crate::workload::now_ns();
         let is_well = |run: &mut Self| {
             let last = run.observer.last().filter(|sample| sample.at_ns > from_ns);
-            last.is_some_and(|sample| sample.is_healthy())
+            last.is_some_and(|sample| run.is_whole(&sample))
         };
         // A verdict may be old news for a moment: it must last.
         self.pause(Duration::from_secs(2))?;

@@ -150,7 +150,8 @@ impl Node {
 
     /// Says whether it has ended in a way after which nobody starts it again.
     pub(crate) fn has_given_up(&self) -> bool {
-        self.process.is_none() && self.due.is_none() && self.last_end().is_some()
+        let is_final = |status: ExitStatus| status.code().is_some_and(|c| FINAL_CODES.contains(&c));
+        self.process.is_none() && self.due.is_none() && self.last_end().is_some_and(is_final)
     }
 
     /// Copies its data directory, file by file; it must not run.

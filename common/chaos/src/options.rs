@@ -71,6 +71,10 @@ struct Options {
     #[arg(long, value_name = "DIR", default_value = "/var/tmp/raftd-chaos")]
     directory: PathBuf,
 
+    /// Keeps history, logs and schedule also if all was well
+    #[arg(long)]
+    keep: bool,
+
     /// Lists the faults, and ends
     #[arg(long)]
     list: bool,
@@ -136,12 +140,15 @@ fn chaos(options: &Options) -> Result<bool> {
         only: options.only,
         except: options.except.clone(),
         programs,
-        directory,
+        directory: directory.clone(),
         stop,
     };
     let report = run(plan, &slot.0)?;
     drop(slot);
     let is_well = report.conclude(options.table.as_deref())?;
+    if is_well && !options.keep {
+        std::fs::remove_dir_all(&directory).map_err(file("cannot remove", &directory))?;
+    }
     if !is_well {
         let (nodes, seconds) = (options.nodes, options.seconds);
         let only = options.only.map_or_else(String::new, |only| format!(" --only {}", only.name()));

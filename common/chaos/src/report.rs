@@ -84,7 +84,9 @@ impl Report {
         for violation in &self.violations {
             line(format!("             {violation}"));
         }
-        line(format!("artefacts    {}", self.directory.display()));
+        if !self.violations.is_empty() {
+            line(format!("artefacts    {}", self.directory.display()));
+        }
         text
     }
 }

@@ -195,9 +195,9 @@ impl Run {
         let (began, from_ns) = (Instant::now(), now_ns());
         self.cluster().network.heal()?;
         let is_well = |run: &mut Self| {
-            let healthy = run.observer.last().filter(|sample| sample.at_ns > from_ns);
+            let last = run.observer.last().filter(|sample| sample.at_ns > from_ns);
             let served = run.clients.progress().acknowledged_ns.last().copied().unwrap_or(0);
-            healthy.is_some_and(|sample| sample.is_healthy()) && served > from_ns
+            last.is_some_and(|sample| run.is_whole(&sample)) && served > from_ns
         };
         if self.wait(RECOVERY, is_well)? {
             let took = began.elapsed();
@@ -218,6 +218,15 @@ impl Run {
             RECOVERY.as_secs()
         ));
         Ok(())
+    }
+
+    /// Says whether all is well, with as many voters as in the beginning: one that was demoted to
+    /// be healed must vote again.
+    pub(crate) fn is_whole(&self, sample: &Sample) -> bool {
+        let voters = self.plan.nodes as u64;
+        sample.is_healthy()
+            && sample.voters == voters
+            && sample.tolerates == Some((voters.saturating_sub(1)) / 2)
     }
 
     /// Says which nodes have ended for good, and how.
