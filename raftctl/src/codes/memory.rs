@@ -5,53 +5,55 @@ use crate::exit::Exit;
 
 pages! {
 NOT_ADOPTED 430 Refused "the data directory is not adopted"
-"`raftctl adopt DIR` takes an operator's word that a data directory that was copied, or ran twice, is
-the latest one of its node, and the only one. It is no answer to anything else: a directory that has lost the end of its
-log, or term and vote, or of which another node knows that it promised more, has forgotten something
-for certain; and one that the cluster has taken in under its new name needs nothing. Nothing was
-changed. A node that has forgotten comes back by `raftctl member heal NAME` where a majority of the
-others is there; else what is left is restored with `raftctl snapshot restore`."
+"`raftctl adopt DIR` takes an operator's word that a data directory that was copied, or ran twice,
+is the latest one of its node, and the only one. It is no answer to anything else: a directory
+that has lost the end of its log, or term and vote, or of which another node knows that it
+promised more, has forgotten something for certain; and one that the cluster has taken in under
+its new name needs nothing. Nothing was changed. A node that has forgotten comes back by `raftctl
+member heal NAME` where a majority of the others is there; else what is left is restored with
+`raftctl snapshot restore`."
 
 FORGOTTEN 431 Degraded "a node that has forgotten what it promised"
-"The node's data directory does not hold what the node has promised: it was rolled back, has lost the
-end of its log or its term and vote, or another process ran with a copy of it. So the node has given
-up its name (its incarnation): it neither votes nor counts. Nothing that was acknowledged is lost as
-long as the other voters keep their disks.
-Where a majority of the others is there, the leader takes the node in again by itself within seconds:
-demoted, recorded with its new name, promoted when it has caught up. `raftctl member heal NAME` does
-the same and waits for it. Where that majority is missing and two processes ran with one directory,
-stop one for good, and give your word for the other: `raftctl adopt DATA_DIR`.
-Find out why it happened: a backup or a snapshot of a machine that was
+"The node's data directory does not hold what the node has promised: it was rolled back, has lost
+the end of its log or its term and vote, or another process ran with a copy of it. So the node has
+given up its name (its incarnation): it neither votes nor counts. Nothing that was acknowledged is
+lost as long as the other voters keep their disks.
+Where a majority of the others is there, the leader takes the node in again by itself within
+seconds: demoted, recorded with its new name, promoted when it has caught up. `raftctl member heal
+NAME` does the same and waits for it. Where that majority is missing and two processes ran with
+one directory, stop one for good, and give your word for the other: `raftctl adopt DATA_DIR`. Find
+out why it happened: a backup or a snapshot of a machine that was
 put back, a disk that lies."
 
 COPIED 432 Degraded "a data directory that is a copy"
 "The data directory was copied, or restored from a backup: its files are others than those that the
 node last ran with. The original may have promised more since, or may still run, so the node has
 given up its name (its incarnation), and neither votes nor counts.
-Where a majority of the other voters is there, the leader takes it in again by itself within seconds;
-`raftctl member heal NAME` does the same and waits for it.
-If this copy is the latest of its node and the only one, and no majority is there otherwise (a node
-alone, or a whole cluster that was moved to new disks): on each such machine stop raftd, run `raftctl
-adopt DATA_DIR`, and start raftd. If the copy is older than the original, or the original still runs,
-that loses acknowledged writes. To move a data directory, move it (mv inside a file system), or stop
-raftd, copy, and adopt the copy before the first start."
+Where a majority of the other voters is there, the leader takes it in again by itself within
+seconds; `raftctl member heal NAME` does the same and waits for it.
+If this copy is the latest of its node and the only one, and no majority is there otherwise (a
+node alone, or a whole cluster that was moved to new disks): on each such machine stop raftd, run
+`raftctl adopt DATA_DIR`, and start raftd. If the copy is older than the original, or the original
+still runs, that loses acknowledged writes. To move a data directory, move it (mv inside a file
+system), or stop raftd, copy, and adopt the copy before the first start."
 
 WIPED_MEMBER 433 Degraded "a member whose data directory was wiped or replaced"
 "The cluster knows another data directory for this member than the one that the node has now: it is
 new, or was replaced. The node has forgotten what it promised, so it neither votes nor counts.
-`raftctl member heal NAME` lets it in again, where a majority of the other voters is there: it gets
-the cluster's history, is recorded with its new directory, catches up, and votes. If it should hold
-data (its file system was not mounted, say), stop raftd, put that right, and start it again."
+`raftctl member heal NAME` lets it in again, where a majority of the other voters is there: it
+gets the cluster's history, is recorded with its new directory, catches up, and votes. If it
+should hold data (its file system was not mounted, say), stop raftd, put that right, and start it
+again."
 
 HEAL_WAITS 434 Unknown "healing goes on"
 "`member heal` waited until --wait passed, and the node is not back yet; the message says what was
-last in the way. What was done stays and does no harm: run the same command again, or let the leader
-go on by itself. Healing needs a majority of the other voters: with two of three nodes down or wiped
-there is none."
+last in the way. What was done stays and does no harm: run the same command again, or let the
+leader go on by itself. Healing needs a majority of the other voters: with two of three nodes down
+or wiped there is none."
 
 RUNS_TWICE 435 Degraded "two processes connect as one member"
 "Another process runs with the certificate of this member than the one at its address, and both are
-connected: somebody has copied a bundle, or a whole machine. Only the data directory that the cluster
-knows votes and counts, and where both run with that, both give up its name. Stop the one that is not
-at the member's address; if two machines share that name or address, mend that first."
+connected: somebody has copied a bundle, or a whole machine. Only the data directory that the
+cluster knows votes and counts, and where both run with that, both give up its name. Stop the one
+that is not at the member's address; if two machines share that name or address, mend that first."
 }

@@ -5,6 +5,7 @@
 
 mod departures;
 mod feeding;
+mod healing;
 mod kit;
 mod museum;
 mod newcomers;

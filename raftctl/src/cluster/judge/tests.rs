@@ -384,3 +384,63 @@ fn a_node_without_room_and_an_expired_certificate_make_a_cluster_degraded() {
     check(&ending, Health::Healthy, Some(1), "");
     assert!(remarked(&ending)[0].starts_with("R0403 n2: the certificate ends in 2 days"));
 }
+
+/// Changes what node 3 says of its data directory.
+fn third(change: impl Fn(&mut client::NodeStatus)) -> Survey {
+    let mut status = well(3);
+    status.incarnation = consensus::Incarnation::new(99);
+    change(&mut status);
+    survey(vec![Some(well(1)), Some(well(2)), Some(status)])
+}
+
+#[test]
+fn a_member_with_another_data_directory_is_named_at_once_and_does_not_count() {
+    let former = |why| client::FormerReport { incarnation: consensus::Incarnation::new(3), why };
+    let wiped = third(|status| status.generation = None);
+    check(&wiped, Health::Degraded, Some(0), "n3: its data directory was wiped or replaced");
+    assert!(remarked(&wiped)[0].starts_with("R0433 "), "{:?}", remarked(&wiped));
+    let copied = third(|status| status.former = Some(former(1)));
+    check(&copied, Health::Degraded, Some(0), "n3: its data directory is a copy");
+    assert!(remarked(&copied)[0].starts_with("R0432 "), "{:?}", remarked(&copied));
+    let lost = third(|status| status.former = Some(former(2)));
+    check(&lost, Health::Degraded, Some(0), "n3: its log has lost its end");
+    assert!(remarked(&lost)[0].contains("raftctl member heal n3"), "{:?}", remarked(&lost));
+}
+
+#[test]
+fn a_forgetful_member_that_only_the_leader_reaches_is_named_too() {
+    let mut leader = well(1);
+    leader.peers[1].incarnation = Some(consensus::Incarnation::new(99));
+    let all = survey(vec![Some(leader), Some(well(2)), None]);
+    check(&all, Health::Degraded, Some(0), "n3: the leader n1 meets it with data directory");
+}
+
+#[test]
+fn copies_do_not_make_a_quorum_and_are_told_the_word_that_is_needed() {
+    let copy = |number| {
+        let mut status = without_leader(number);
+        let incarnation =
+            std::mem::replace(&mut status.incarnation, consensus::Incarnation::new(99));
+        status.former = Some(client::FormerReport { incarnation, why: 1 });
+        Some(status)
+    };
+    let moved = survey((1..=3).map(copy).collect());
+    check(&moved, Health::NoQuorum, Some(0), "0 of 3 reachable, need 2");
+    assert!(remarked(&moved).iter().all(|line| line.contains("raftctl adopt DATA_DIR")));
+}
+
+#[test]
+fn two_processes_of_one_member_are_named_when_it_is_no_restart() {
+    let doubled = |ms| {
+        let mut leader = well(1);
+        leader.peers[1].doubled_ms = Some(ms);
+        survey(vec![Some(leader), Some(well(2)), Some(well(3))])
+    };
+    check(&doubled(4_999), Health::Healthy, Some(1), "");
+    check(
+        &doubled(5_000),
+        Health::Degraded,
+        Some(1),
+        "n3: two processes have been connected to n1",
+    );
+}

@@ -1,0 +1,110 @@
+//! Members whose data directory has forgotten: a leader takes them in again by three changes.
+
+use std::collections::BTreeMap;
+
+use crate::kit::{MS, Node, appended, id};
+use consensus::{Body, Incarnation, Input as Raw, LogIndex, Message, Term};
+use replica::{Input, Limits, Meeting};
+
+/// The directory that node 3 has now.
+const NEW: Incarnation = Incarnation::new(999);
+
+fn seen(third: Incarnation) -> Input {
+    let seen = BTreeMap::from([(id(2), Incarnation::new(102)), (id(3), third)]);
+    Input::Directories { seen }
+}
+
+/// Node 2 has all up to here.
+fn commits(node: &mut Node, index: u64) {
+    node.finish();
+    node.hear(2, 2, appended(index));
+    node.finish();
+}
+
+/// A leader of three that has not heard from node 3 for seconds.
+fn leader() -> Node {
+    let mut node = Node::leader(&[1, 2, 3], Limits::default());
+    node.now = node.now.after(4_000 * MS);
+    node.hear(2, 2, appended(2));
+    node
+}
+
+fn last(node: &Node) -> u64 {
+    node.replica.status().last.index.get()
+}
+
+#[test]
+fn who_has_forgotten_is_demoted_recorded_anew_and_promoted_and_no_client_hears_of_it() {
+    let mut node = leader();
+    node.turn([seen(NEW)]);
+    let configuration = node.replica.status().configuration.clone();
+    assert!(configuration.voters().is_joint() && configuration.learners().contains(&id(3)));
+    node.turn([seen(NEW)]);
+    assert_eq!(last(&node), 3, "one change at a time");
+    commits(&mut node, 3);
+    commits(&mut node, 4);
+    let configuration = node.replica.status().configuration.clone();
+    assert!(!configuration.is_voter(id(3)) && configuration.recognises(id(3), id_of(103)));
+
+    node.turn([seen(NEW)]);
+    let [Meeting { request, .. }] = node.meetings.drain(..).collect::<Vec<_>>()[..] else {
+        panic!("it is met at its address first")
+    };
+    let answers = BTreeMap::from([(id(3), Ok(NEW))]);
+    node.turn([Input::Met { request, answers }]);
+    commits(&mut node, 5);
+    assert!(node.replica.status().configuration.recognises(id(3), NEW));
+    node.turn([seen(NEW)]);
+    assert_eq!(last(&node), 5, "it has not caught up");
+
+    let message = Message { term: Term::new(2), body: appended(5) };
+    node.turn([Input::Raft(Raw::Receive { from: id(3), incarnation: NEW, message })]);
+    node.turn([seen(NEW)]);
+    assert!(node.replica.status().configuration.is_voter(id(3)));
+    assert_eq!(node.take_replies(), []);
+}
+
+#[test]
+fn a_directory_that_still_answers_is_not_given_up_for_another_one() {
+    let mut node = leader();
+    node.hear(3, 2, appended(2));
+    node.turn([seen(NEW)]);
+    assert_eq!(last(&node), 2);
+    node.turn([seen(id_of(103))]);
+    assert_eq!(last(&node), 2, "it is the one that is recorded");
+}
+
+#[test]
+fn another_leader_goes_on_where_the_first_one_stopped() {
+    let mut node = Node::leader(&[1, 2, 3], Limits::default());
+    node.now = node.now.after(4_000 * MS);
+    node.hear(2, 2, appended(2));
+    node.turn([seen(NEW)]);
+    commits(&mut node, 3);
+    commits(&mut node, 4);
+    node.turn([seen(NEW)]);
+    let Some(Meeting { request, .. }) = node.meetings.pop() else { panic!("it is met") };
+    node.turn([Input::Met { request, answers: BTreeMap::from([(id(3), Ok(NEW))]) }]);
+    commits(&mut node, 5);
+    // Another term of office: nothing is left of the first one but the log.
+    let body = Body::RequestVote { last: node.replica.status().last, transfer: true };
+    let message = Message { term: Term::new(4), body };
+    let incarnation = Incarnation::new(102);
+    node.turn([Input::Raft(Raw::Receive { from: id(2), incarnation, message })]);
+    node.finish();
+    node.campaign();
+    let term = node.replica.status().term.get();
+    node.finish();
+    let last_index = last(&node);
+    node.hear(2, term, appended(last_index));
+    node.finish();
+    let message = Message { term: Term::new(term), body: appended(last_index) };
+    node.turn([Input::Raft(Raw::Receive { from: id(3), incarnation: NEW, message })]);
+    node.turn([seen(NEW)]);
+    assert!(node.replica.status().configuration.is_voter(id(3)));
+    assert!(node.replica.status().configuration_index > LogIndex::new(5));
+}
+
+const fn id_of(number: u64) -> Incarnation {
+    Incarnation::new(number)
+}
