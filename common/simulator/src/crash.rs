@@ -35,6 +35,7 @@ impl World {
         match self.nodes[node].crash(&mut self.rng) {
             Lost::Nothing => {}
             Lost::Writes => self.coverage.meet(Met::WritesLost),
+            Lost::Torn => self.coverage.meet(Met::WritesTorn),
             Lost::Survived => self.coverage.meet(Met::WritesSurvived),
         }
         let life = self.nodes[node].life;
@@ -42,7 +43,7 @@ impl World {
     }
 
     pub(crate) fn start(&mut self, node: usize) -> Result<(), Broken> {
-        if self.nodes[node].is_up() {
+        if self.nodes[node].is_up() || !self.is_looked_over(node) {
             return Ok(());
         }
         let config = Config {

@@ -1,13 +1,16 @@
 //! A modelled disk: writes are queued, become durable in batches, in order, all of a batch or
 //! nothing; a crash loses what is not durable.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use consensus::{Entry, EntryId, HardState, LogIndex, SnapshotMeta, WriteId};
 use state_machine::MemoryStore;
 
 use crate::log::Log;
 use crate::rng::Rng;
+
+/// Of a thousand crashes that lose writes under way, so many leave damaged records of them.
+const TORN: u64 = 300;
 
 /// A whole state, as it travels and as it lies beside the log until it is installed.
 #[derive(Clone, Debug)]
@@ -22,6 +25,12 @@ pub(crate) struct Disk {
     /// The durable log.
     pub(crate) log: Log,
     pub(crate) hard_state: HardState,
+    /// Where the log ended when something was durable last, as noted outside of it.
+    pub(crate) tail: LogIndex,
+    /// Entries whose bytes are not what was written; term and index of each are noted elsewhere.
+    pub(crate) damaged: BTreeSet<LogIndex>,
+    /// Whether this is a copy of a directory, which its first file tells at the start.
+    pub(crate) copied: bool,
     /// The durable state, and how much of the log it covers.
     pub(crate) state: MemoryStore,
     pub(crate) flushed: LogIndex,
@@ -39,15 +48,21 @@ pub(crate) enum Lost {
     Nothing,
     /// The batch under way, or all, with what was queued behind.
     Writes,
+    /// The same, but for damaged records at the log's end.
+    Torn,
     /// The batch under way survived, though nobody was told.
     Survived,
 }
 
 impl Disk {
     pub(crate) fn new(log: Vec<Entry>, hard_state: HardState) -> Self {
+        let log = Log::new(log);
         Self {
-            log: Log::new(log),
+            tail: log.last().index,
+            log,
             hard_state,
+            damaged: BTreeSet::new(),
+            copied: false,
             state: MemoryStore::new(),
             flushed: LogIndex::ZERO,
             files: Vec::new(),
@@ -73,11 +88,13 @@ impl Disk {
     pub(crate) fn crash(&mut self, rng: &mut Rng) -> Lost {
         let busy = !self.queue.is_empty();
         let survived = rng.permille(500) && self.finish_batch().is_some();
+        let torn = busy && !survived && rng.permille(TORN) && self.tear(rng);
         self.queue.clear();
         self.batch = 0;
         match (busy, survived) {
             (false, _) => Lost::Nothing,
             (true, true) => Lost::Survived,
+            (true, false) if torn => Lost::Torn,
             (true, false) => Lost::Writes,
         }
     }
@@ -113,6 +130,50 @@ impl Disk {
         self.files.retain(|file| file.meta.last != last);
     }
 
+    /// Some of the entries under way are on the disk, and damaged; says whether there are any.
+    fn tear(&mut self, rng: &mut Rng) -> bool {
+        let plain = |write: &&consensus::Write| {
+            write.truncate_from.is_none() && write.compact_to.is_none() && !write.append.is_empty()
+        };
+        let Some(write) = self.queue.front().filter(plain) else {
+            return false;
+        };
+        for entry in &write.append[..=rng.index(write.append.len())] {
+            self.damaged.insert(entry.id.index);
+            self.log.append(entry.clone());
+        }
+        true
+    }
+
+    /// Drops damaged records behind what was ever durable: nobody was told of them. Says whether
+    /// there are any.
+    pub(crate) fn drop_torn_end(&mut self) -> bool {
+        let torn = self.damaged.split_off(&self.tail.next());
+        let Some(first) = torn.first() else {
+            return false;
+        };
+        self.log.truncate(*first);
+        true
+    }
+
+    /// Says whether there is an entry at the end that can be lost.
+    pub(crate) fn has_end(&self) -> bool {
+        self.log.last().index > self.log.base().index
+    }
+
+    /// Takes the last entries away, as if they had never been written.
+    pub(crate) fn lose_end(&mut self, entries: u64) {
+        let end = self.log.last().index;
+        let first = LogIndex::new(end.get().saturating_sub(entries)).max(self.log.base().index);
+        self.log.truncate(first.next());
+        self.damaged.retain(|index| *index <= first);
+    }
+
+    /// Returns a copy of what is durable.
+    pub(crate) fn copy(&self) -> Self {
+        Self { queue: VecDeque::new(), batch: 0, copied: true, ..self.clone() }
+    }
+
     fn begin(&mut self) -> bool {
         let begins = self.batch == 0 && !self.queue.is_empty();
         if begins {
@@ -127,9 +188,15 @@ impl Disk {
             if let Some(hard_state) = write.hard_state {
                 self.hard_state = hard_state;
             }
+            if let Some(from) = write.truncate_from {
+                self.damaged.retain(|index| *index < from);
+            }
             self.log.follow(&write);
             last = Some(write.id);
         }
+        let (base, end) = (self.log.base().index, self.log.last().index);
+        self.damaged.retain(|index| *index > base && *index <= end);
+        self.tail = end;
         self.batch = 0;
         last
     }

@@ -38,10 +38,18 @@ pub(crate) enum Fault {
     ClockJump,
     /// A node's data directory is lost: it starts with an empty one, under the same id.
     Wipe,
+    /// An old copy takes the place of a node's data directory.
+    RollBack,
+    /// Entries at the end of a log are lost, though they were durable.
+    LoseEnd,
+    /// An entry rots where it lies.
+    Rot,
+    /// An entry is written to the place of another one.
+    Misdirect,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Crash,
         Self::Figure37,
         Self::CrashLeader,
@@ -55,6 +63,10 @@ impl Fault {
         Self::Stall,
         Self::ClockJump,
         Self::Wipe,
+        Self::RollBack,
+        Self::LoseEnd,
+        Self::Rot,
+        Self::Misdirect,
     ];
 }
 

@@ -53,6 +53,9 @@ impl World {
                 self.nodes[node].stalled = self.now.after(long);
             }
             Fault::Wipe => self.wipe(node),
+            Fault::RollBack | Fault::LoseEnd | Fault::Rot | Fault::Misdirect => {
+                self.spoil(node, fault);
+            }
             Fault::ClockJump => {
                 self.coverage.meet(Met::ClockJump);
                 let hours = self.rng.permille(self.profile.hours);

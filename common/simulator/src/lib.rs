@@ -49,6 +49,7 @@ mod sessions;
 mod settings;
 mod shrink;
 mod snapshots;
+mod spoiled;
 mod stream;
 mod turn;
 mod watch;

@@ -35,7 +35,9 @@ impl World {
     pub(crate) fn is_core(&self, nodes: &BTreeSet<usize>) -> bool {
         let sound = |id: NodeId| {
             let place = self.nodes.iter().position(|node| node.id == id);
-            Some(place.is_some_and(|at| nodes.contains(&at) && !self.nodes[at].wiped))
+            let has_all =
+                |at: usize| !self.nodes[at].wiped && self.nodes[at].disk.damaged.is_empty();
+            Some(place.is_some_and(|at| nodes.contains(&at) && has_all(at)))
         };
         self.oracle
             .in_force()
@@ -239,6 +241,11 @@ impl World {
 
     /// Logs do not grow for ever: behind a durable state only so much stays as is wanted.
     fn compact_all(&mut self) -> Result<(), Broken> {
+        // What follows a snapshot on its way stays: it arrives first.
+        self.until(SERVICE_NS, "the end of what is sent", |world| {
+            let sends = |node: &usize| !world.nodes[*node].sending.is_empty();
+            Ok(!world.core.iter().any(|node| sends(node) && !world.feeds_outsiders(*node)))
+        })?;
         for node in self.core.clone() {
             self.flush(node);
             let index = self.nodes[node].disk.flushed;

@@ -58,6 +58,8 @@ pub(crate) struct Node {
     pub(crate) incarnation: Incarnation,
     /// Whether its data directory was lost, and is another now.
     pub(crate) wiped: bool,
+    /// A copy of its data directory that somebody keeps.
+    pub(crate) copy: Option<Box<Disk>>,
     /// `None` while it is down.
     pub(crate) replica: Option<Replica>,
     /// Counts its starts; events of earlier lives are void.
@@ -113,6 +115,7 @@ impl Node {
             id,
             incarnation: incarnation(id),
             wiped: false,
+            copy: None,
             replica: None,
             life: 0,
             disk,
@@ -254,20 +257,36 @@ impl Node {
 
     /// Replaces the data directory by an empty one.
     pub(crate) fn wipe(&mut self) {
-        let disk = std::mem::replace(&mut self.disk, Disk::new(Vec::new(), HardState::default()));
-        self.former = Some((self.incarnation, Box::new(disk)));
+        self.begin_anew(Some(Disk::new(Vec::new(), HardState::default())));
+    }
+
+    /// Its directory is about to forget something: what it was is remembered here.
+    pub(crate) fn forget(&mut self) {
+        if !self.wiped {
+            self.former = Some((self.incarnation, Box::new(self.disk.clone())));
+            self.wiped = true;
+        }
+    }
+
+    /// Draws a new incarnation for a directory that has forgotten something: this one, or the one
+    /// that stays.
+    pub(crate) fn begin_anew(&mut self, directory: Option<Disk>) {
+        self.forget();
+        if let Some(directory) = directory {
+            self.disk = directory;
+        }
         self.incarnation = Incarnation::new(self.incarnation.get() + 1_000);
-        self.wiped = true;
     }
 
     /// Returns the data directory that a configuration counts for this node, if that is one of its
     /// own: the present one, or the one that it has lost.
     pub(crate) fn directory(&self, configuration: &Configuration) -> Option<&Disk> {
         let incarnation = configuration.member(self.id)?.incarnation;
-        if incarnation == self.incarnation {
+        let former = self.former.as_ref().filter(|(former, _)| *former == incarnation);
+        // A directory that has forgotten something is not another one before the next start.
+        if incarnation == self.incarnation && (former.is_none() || self.is_up()) {
             return Some(&self.disk);
         }
-        let former = self.former.as_ref().filter(|(former, _)| *former == incarnation);
         former.map(|(_, disk)| &**disk)
     }
 
