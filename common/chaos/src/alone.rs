@@ -272,13 +272,14 @@ impl Run {
         };
         // A verdict may be old news for a moment: it must last.
         self.pause(Duration::from_secs(2))?;
-        if self.wait(BY_ITSELF, is_well)? {
+        let within = if by_itself { BY_ITSELF } else { A_WHILE };
+        if self.wait(within, is_well)? {
             return Ok(());
         }
         let said = self.observer.last().map_or_else(String::new, |sample| sample.reason);
         self.note(&format!("the operator heals {name}: {said}"));
         if by_itself {
-            let within = BY_ITSELF.as_secs();
+            let within = within.as_secs();
             self.wrong(format!("{name} has not come back by itself within {within} s: {said}"));
         }
         let operator = self.cluster().operator.clone();
