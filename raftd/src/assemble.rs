@@ -16,13 +16,14 @@ use transport::{Endpoint, Mesh};
 use crate::alive::Alive;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::exit::{Exit, Failure, storage_failure};
+use crate::exit::{Exit, Failure, log_failure, storage_failure};
 use crate::gauges::Gauges;
 use crate::identity::Identity;
 use crate::lanes::apply::{Apply, Flushing};
 use crate::lanes::disk::Disk;
 use crate::lanes::network::{FRAME_BYTES_MAX, Network, ReadLog};
 use crate::lanes::query::Queries;
+use crate::lanes::scrub;
 use crate::lanes::snapshot::{About, SnapshotLane};
 use crate::lanes::{REPORTS_MAX, Reports};
 use crate::node::remember::Keeper;
@@ -81,6 +82,9 @@ pub(crate) fn assemble(
     let snapshot_log = DiskReader { reader: Arc::clone(&reader), _alive: alive.clone() };
     let snapshot_log: Arc<dyn EntryReader> = Arc::new(snapshot_log);
     gauges.watch_snapshots(snapshots.clone());
+    let interval = Duration::from_secs(config.limits.state_scrub_interval_s);
+    let scrubbed = Arc::clone(&snapshot_log);
+    scrub::start(scrubbed, interval, reports.clone(), alive.clone()).map_err(thread)?;
     let counted = DiskReader { reader, _alive: alive.clone() };
     let watch = gauges.watch(move || counted.bytes());
     let (view, owners) = (host.view(), host.owners());
@@ -185,7 +189,7 @@ struct DiskReader {
 
 impl DiskReader {
     fn read(&self, range: Range<LogIndex>, bytes_max: usize) -> Result<Vec<Entry>, Failure> {
-        self.reader.read(range, bytes_max).map_err(|error| storage_failure(&error))
+        self.reader.read(range, bytes_max).map_err(|error| log_failure(&error))
     }
 }
 
@@ -196,6 +200,10 @@ impl EntryReader for DiskReader {
 
     fn chain(&self, index: LogIndex) -> Result<Option<Chain>, StorageError> {
         self.reader.chain(index)
+    }
+
+    fn read_through(&self, pass: &mut dyn FnMut(u64) -> bool) -> Result<u64, StorageError> {
+        self.reader.read_through(pass)
     }
 
     fn bytes(&self) -> u64 {

@@ -238,6 +238,16 @@ pub(crate) fn state_failure(error: &StorageError) -> Failure {
     storage_failure(error).of_the_state()
 }
 
+/// Says how the process ends when an entry of the log cannot be read: the start that follows reads
+/// all of the log, and fetches what is damaged from another member.
+pub(crate) fn log_failure(error: &StorageError) -> Failure {
+    match error {
+        StorageError::Corrupt { .. } => Failure::new(Exit::Io, error.to_string())
+            .hint("the next start fetches what is damaged from another member"),
+        other => storage_failure(other),
+    }
+}
+
 /// Says how the process ends when the state cannot be gone on with: damage below the store is
 /// damage, and no restart mends it, but another state does.
 pub(crate) fn host_failure(what: &str, error: &HostError) -> Failure {

@@ -20,6 +20,7 @@ pub(crate) mod disk;
 pub(crate) mod network;
 mod pacer;
 pub(crate) mod query;
+pub(crate) mod scrub;
 pub(crate) mod snapshot;
 
 /// Reports that may wait for the loop. Each lane waits when there are more; the loop waits for no

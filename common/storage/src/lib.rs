@@ -25,6 +25,7 @@ mod offline;
 mod options;
 mod peers;
 mod persistent_log;
+mod read_through;
 mod reader;
 mod reconcile;
 mod record;

@@ -39,6 +39,11 @@ pub struct LogStore {
     head: Head,
     tail: Tail,
     damages: Vec<Damage>,
+    copies: Vec<repair::Copy>,
+    /// Term and vote as they were found.
+    hard_state: HardState,
+    /// The data directory.
+    directory: PathBuf,
     /// Where it is noted that something is damaged.
     marker: PathBuf,
     poisoned: Option<String>,
@@ -125,6 +130,7 @@ impl LogStore {
         let owner = Owner { node: directory.node(), incarnation: directory.seal(), generation };
         let found = TailFound::read(directory.path(), &owner)?;
         let marker = directory.path().join(names::DAMAGED);
+        repair::take_over(directory.path())?;
         check_room(&path)?;
         let mut options = options::log(Sizes::at(&path));
         if let Err(damaged) = wal::check(&path) {
@@ -155,6 +161,9 @@ impl LogStore {
             shape,
             tail: Tail::open(directory.path(), owner, found, noted)?,
             damages,
+            copies: Vec::new(),
+            hard_state: restored.hard_state,
+            directory: directory.path().to_owned(),
             marker,
             poisoned: None,
         };
@@ -176,8 +185,8 @@ impl LogStore {
         done
     }
 
-    /// Puts copies of damaged entries into their place. A log is to be opened again when all of its
-    /// damage is repaired.
+    /// Takes copies of damaged entries. With the last of them, a whole log is made, which takes the
+    /// place of this one when it is opened again.
     ///
     /// # Errors
     /// If they are not the entries of one damage, all of them, or cannot be written.
@@ -187,13 +196,15 @@ impl LogStore {
         let Some(place) = place else {
             return Err(StorageError::corrupt("copies of entries", "nothing there is damaged"));
         };
-        let damage = self.damages[place];
-        let batch = repair::replace(&self.db, &self.owner, &mut self.shape, &damage, entries)?;
-        self.commit(batch, "repairing the log")?;
-        self.tail.note(self.shape.end, None, true)?;
+        let damage = &self.damages[place];
+        self.copies.push(repair::accept(&self.db, &self.owner, damage, entries)?);
         self.damages.remove(place);
         if self.damages.is_empty() {
-            files::remove(&self.marker)?;
+            // Nothing is written to this one any more.
+            self.poisoned = Some("the log was repaired, and is to be opened again".into());
+            let place = (&*self.directory, &*self.db);
+            let hard_state = self.hard_state;
+            repair::rebuild(place, &self.owner, &mut self.shape, hard_state, &mut self.copies)?;
         }
         Ok(())
     }

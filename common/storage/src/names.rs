@@ -21,6 +21,10 @@ pub(crate) const LOG: &str = "log";
 /// Where the log ended when it was last written, and the second copy of term and vote.
 pub(crate) const TAIL: &str = "tail";
 
+/// A log that takes the place of a damaged one, and the file that says that it is complete.
+pub(crate) const REPAIRED: &str = "log-repaired";
+pub(crate) const REPAIRED_DONE: &str = "log-repaired-done";
+
 /// Says that something in the log is damaged, and what, for people.
 pub(crate) const DAMAGED: &str = "log-damaged";
 

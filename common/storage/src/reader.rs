@@ -12,6 +12,7 @@ use crate::database::family;
 use crate::error::StorageError;
 use crate::files;
 use crate::layout::{LOG, Owner};
+use crate::read_through::read_through;
 use crate::seek::{Records, record_with};
 
 /// What the log begins behind, or is about to: index and chain value.
@@ -42,12 +43,15 @@ impl LogReader {
         range: Range<LogIndex>,
         bytes_max: usize,
     ) -> Result<Vec<Entry>, StorageError> {
-        let read = self.do_read(range, bytes_max);
-        if let Err(error @ StorageError::Corrupt { .. }) = &read {
-            // The node ends of this; the start that follows is to read all, and repair it.
-            if let Err(error) = note_damage(&self.marker, &error.to_string()) {
-                tracing::warn!("{error}");
-            }
+        self.noting(self.do_read(range, bytes_max))
+    }
+
+    /// Notes that something is damaged: the start that follows is to read all, and repair it.
+    fn noting<T>(&self, read: Result<T, StorageError>) -> Result<T, StorageError> {
+        if let Err(error @ StorageError::Corrupt { .. }) = &read
+            && let Err(error) = note_damage(&self.marker, &error.to_string())
+        {
+            tracing::warn!("{error}");
         }
         read
     }
@@ -58,7 +62,8 @@ impl LogReader {
         bytes_max: usize,
     ) -> Result<Vec<Entry>, StorageError> {
         let mut entries = Vec::new();
-        if range.is_empty() {
+        let (head, _) = self.head();
+        if range.is_empty() || (head > LogIndex::ZERO && range.start <= head) {
             return Ok(entries);
         }
         let mut records = Records::new(&self.db, self.owner, range.start, Some(range.end))?;
@@ -101,6 +106,16 @@ impl LogReader {
         }
         let (head, chain) = self.head();
         Ok((head == index).then_some(chain))
+    }
+
+    /// Reads all of the log from the disk, past caches, and checks it; returns the bytes. `pass` is
+    /// told of so many bytes at a time; it may wait, and ends the work by `false`.
+    ///
+    /// # Errors
+    /// [`StorageError::Corrupt`] if anything is damaged. Other errors say nothing about the log:
+    /// files come and go meanwhile.
+    pub fn read_through(&self, pass: &mut dyn FnMut(u64) -> bool) -> Result<u64, StorageError> {
+        self.noting(read_through(self.db.path(), &self.owner, pass))
     }
 
     /// Returns roughly how many bytes the log takes on disk.

@@ -1,74 +1,181 @@
-//! Puts entries into the place of damaged ones: other copies of the very same entries, which the
-//! chain proves.
+//! Repairs a damaged log: other copies of the very same entries, which the chain proves, and all
+//! that can still be read, make a new database that takes the place of the damaged one.
+//!
+//! Nothing is written over in place: a database reads a damaged block again as long as the file is
+//! there, whatever was written later. The old database goes when the new one is complete and
+//! durable, and a file says so; a crash in between begins anew.
 
-use consensus::{Entry, EntryId, LogIndex, Payload, Term};
-use protocol::{EncodedEntry, chain_of, encode_entry};
-use rocksdb::{DB, WriteBatch};
+use std::path::Path;
+
+use consensus::{Entry, EntryId, HardState, LogIndex, Term};
+use protocol::{EncodedEntry, EntryKind, chain_of, encode_entry, peek_entry};
+use rocksdb::{ColumnFamilyDescriptor, DB, DEFAULT_COLUMN_FAMILY_NAME, WriteBatch};
 
 use crate::batch::{Shape, put_records};
 use crate::condition::Damage;
-use crate::database::family;
+use crate::database::{database, family};
 use crate::error::StorageError;
-use crate::layout::{CONFIGURATION, END_KEY, End, LOG, META, Owner, run_key};
+use crate::files;
+use crate::layout::{
+    COMPACTED_KEY, CONFIGURATION, END_KEY, End, FORMAT, FORMAT_KEY, HARD_STATE_KEY, LOG, META,
+    OWNER_KEY, Owner, encode_hard_state, run_key,
+};
+use crate::names::{LOG as LOG_DIRECTORY, REPAIRED, REPAIRED_DONE};
+use crate::options;
 use crate::record::{Mark, Record};
 use crate::seek::{Records, record_with};
+use crate::space::Sizes;
 
-/// Makes a batch that replaces the damaged entries.
-///
-/// # Errors
-/// If these are other entries; if the database fails.
-pub(crate) fn replace(
-    db: &DB,
-    owner: &Owner,
-    shape: &mut Shape,
-    damage: &Damage,
-    entries: &[Entry],
-) -> Result<WriteBatch, StorageError> {
-    let next = behind(db, owner, damage.last.index)?;
-    let mut encoded = check(owner, damage, entries, next.as_ref())?;
-    let (first, end) = (damage.first, damage.last.index.next());
-    let mut batch = WriteBatch::default();
-    // Whole neighbours may stand in one record with them.
-    let (mut from, mut to) = (first, end);
-    if let Some((begins, record)) = whole(record_with(db, owner, first)) {
-        from = begins;
-        encoded.splice(0..0, record.encoded_before(first));
-    }
-    if let Some((_, record)) = whole(record_with(db, owner, damage.last.index)) {
-        to = record.end();
-        encoded.extend(record.encoded_from(end));
-    }
-    let (from, to) = (from.get().to_be_bytes(), to.get().to_be_bytes());
-    batch.delete_range_cf(family(db, LOG)?, from, to);
-    shape.end.writes += 1;
-    let stamp = entries.iter().map(|entry| entry.stamp).fold(shape.stamp, Ord::max);
-    shape.stamp = stamp;
-    put_records(&mut batch, db, owner, Mark { writes: shape.end.writes, stamp }, &encoded)?;
-    let meta = family(db, META)?;
-    let mut term = term_before(db, owner, shape, first)?;
-    for entry in entries {
-        if matches!(entry.payload, Payload::Configuration(_)) {
-            let key = entry.id.index.get().to_be_bytes();
-            batch.put_cf(family(db, CONFIGURATION)?, key, []);
-        }
-        begin_run(&mut batch, meta, &mut term, entry.id);
-    }
-    if let Some((id, _)) = next {
-        begin_run(&mut batch, meta, &mut term, id);
-    }
-    batch.put_cf(meta, END_KEY, End { at: shape.end, stamp }.encode());
-    Ok(batch)
+/// So many bytes of entries are written at once.
+const BATCH_BYTES: usize = 1024 * 1024;
+
+/// Copies of the entries of one damage.
+#[derive(Debug)]
+pub(crate) struct Copy {
+    first: LogIndex,
+    entries: Vec<EncodedEntry>,
 }
 
-fn begin_run(
-    batch: &mut WriteBatch,
-    meta: &rocksdb::ColumnFamily,
-    term: &mut Option<Term>,
-    id: EntryId,
-) {
-    if *term != Some(id.term) {
-        batch.put_cf(meta, run_key(id.index), id.term.get().to_le_bytes());
-        *term = Some(id.term);
+/// Checks that entries are those of a damage.
+///
+/// # Errors
+/// If they are others, or not all of them.
+pub(crate) fn accept(
+    db: &DB,
+    owner: &Owner,
+    damage: &Damage,
+    entries: &[Entry],
+) -> Result<Copy, StorageError> {
+    let next = behind(db, owner, damage.last.index)?;
+    let entries = check(owner, damage, entries, next.as_ref())?;
+    Ok(Copy { first: damage.first, entries })
+}
+
+/// Makes the new database of what can be read and of the copies.
+///
+/// # Errors
+/// If it cannot be written, or something else turns out to be damaged.
+pub(crate) fn rebuild(
+    (directory, db): (&Path, &DB),
+    owner: &Owner,
+    shape: &mut Shape,
+    hard_state: HardState,
+    copies: &mut [Copy],
+) -> Result<(), StorageError> {
+    copies.sort_by_key(|copy| copy.first);
+    let path = directory.join(REPAIRED);
+    files::remove(&directory.join(REPAIRED_DONE))?;
+    files::remove_directory(&path)?;
+    let new = create(&path)?;
+    shape.end.writes += 1;
+    let mut builder = Builder { db: &new, owner, shape, batch: Vec::new(), bytes: 0, term: None };
+    let mut copies = copies.iter().peekable();
+    let mut next = builder.shape.base.index.next();
+    while next <= builder.shape.end.last.index {
+        if let Some(copy) = copies.next_if(|copy| copy.first == next) {
+            for entry in &copy.entries {
+                builder.push(entry.clone())?;
+            }
+            next = copy.first.advanced(copy.entries.len() as u64);
+            continue;
+        }
+        let until = copies.peek().map_or(LogIndex::new(u64::MAX), |copy| copy.first);
+        let (_, record) = record_with(db, owner, next)?
+            .ok_or_else(|| StorageError::corrupt(format!("log entry {next}"), "it is missing"))?;
+        for entry in record.encoded_from(next) {
+            if next < until && next <= builder.shape.end.last.index {
+                builder.push(entry)?;
+                next = next.next();
+            }
+        }
+    }
+    builder.finish(db, hard_state)?;
+    new.flush().map_err(|error| database("repairing the log", &error))?;
+    drop(new);
+    files::replace(&directory.join(REPAIRED_DONE), b"complete\n")
+}
+
+/// Puts a repaired log that is complete into the place of the damaged one.
+pub(crate) fn take_over(directory: &Path) -> Result<(), StorageError> {
+    let (done, repaired) = (directory.join(REPAIRED_DONE), directory.join(REPAIRED));
+    if !done.exists() {
+        return Ok(());
+    }
+    let log = directory.join(LOG_DIRECTORY);
+    if repaired.exists() {
+        files::remove_directory(&log)?;
+        std::fs::rename(&repaired, &log)
+            .map_err(|error| StorageError::io("rename to", &log, error))?;
+        files::sync_parent(&log)?;
+    }
+    files::remove(&done)
+}
+
+fn create(path: &Path) -> Result<DB, StorageError> {
+    let options = options::log(Sizes::at(path));
+    let families = [DEFAULT_COLUMN_FAMILY_NAME, LOG, CONFIGURATION, META]
+        .map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
+    DB::open_cf_descriptors(&options, path, families)
+        .map_err(|error| database("repairing the log", &error))
+}
+
+/// Writes entries in order.
+struct Builder<'a> {
+    db: &'a DB,
+    owner: &'a Owner,
+    shape: &'a mut Shape,
+    batch: Vec<EncodedEntry>,
+    bytes: usize,
+    /// The term of the entry before.
+    term: Option<Term>,
+}
+
+impl Builder<'_> {
+    fn push(&mut self, entry: EncodedEntry) -> Result<(), StorageError> {
+        self.bytes += entry.len();
+        self.batch.push(entry);
+        if self.bytes > BATCH_BYTES { self.write(WriteBatch::default()) } else { Ok(()) }
+    }
+
+    fn write(&mut self, mut batch: WriteBatch) -> Result<(), StorageError> {
+        let meta = family(self.db, META)?;
+        for entry in &self.batch {
+            let header = peek_entry(&entry.header)
+                .map_err(|why| StorageError::corrupt("a log entry", why.to_string()))?;
+            let id: EntryId = header.id;
+            if header.kind == EntryKind::Configuration {
+                let key = id.index.get().to_be_bytes();
+                batch.put_cf(family(self.db, CONFIGURATION)?, key, []);
+            }
+            if self.term != Some(id.term) {
+                batch.put_cf(meta, run_key(id.index), id.term.get().to_le_bytes());
+                self.term = Some(id.term);
+            }
+            self.shape.stamp = self.shape.stamp.max(header.stamp);
+        }
+        let mark = Mark { writes: self.shape.end.writes, stamp: self.shape.stamp };
+        put_records(&mut batch, self.db, self.owner, mark, &self.batch)?;
+        self.batch.clear();
+        self.bytes = 0;
+        let done = self.db.write_opt(batch, &options::synced());
+        done.map_err(|error| database("repairing the log", &error))
+    }
+
+    fn finish(mut self, old: &DB, hard_state: HardState) -> Result<(), StorageError> {
+        let mut batch = WriteBatch::default();
+        let meta = family(self.db, META)?;
+        batch.put_cf(meta, FORMAT_KEY, FORMAT.to_le_bytes());
+        batch.put_cf(meta, OWNER_KEY, self.owner.incarnation.get().to_le_bytes());
+        batch.put_cf(meta, HARD_STATE_KEY, encode_hard_state(hard_state));
+        let base = old.get_cf(family(old, META)?, COMPACTED_KEY);
+        if let Some(base) = base.map_err(|error| database("reading the log's records", &error))? {
+            batch.put_cf(meta, COMPACTED_KEY, base);
+        }
+        self.write(batch)?;
+        let end = End { at: self.shape.end, stamp: self.shape.stamp };
+        let mut batch = WriteBatch::default();
+        batch.put_cf(meta, END_KEY, end.encode());
+        self.write(batch)
     }
 }
 
@@ -137,23 +244,7 @@ fn behind(
     }
 }
 
-fn term_before(
-    db: &DB,
-    owner: &Owner,
-    shape: &Shape,
-    first: LogIndex,
-) -> Result<Option<Term>, StorageError> {
-    let before = first.prev().unwrap_or_default();
-    if before == shape.base.index {
-        // The first entry of a log always begins a run.
-        return Ok(None);
-    }
-    let (_, record) = record_with(db, owner, before)?
-        .ok_or_else(|| StorageError::corrupt(format!("log entry {before}"), "it is missing"))?;
-    Ok(record.header(before).map(|header| header.id.term))
-}
-
-/// A record whose head is damaged is replaced with all that was in it.
+/// A record that cannot be read is as good as none.
 fn whole(found: Result<Option<(LogIndex, Record)>, StorageError>) -> Option<(LogIndex, Record)> {
     found.ok().flatten()
 }

@@ -65,6 +65,10 @@ impl EntryReader for LogReader {
         Self::chain(self, index)
     }
 
+    fn read_through(&self, pass: &mut dyn FnMut(u64) -> bool) -> Result<u64, StorageError> {
+        Self::read_through(self, pass)
+    }
+
     fn bytes(&self) -> u64 {
         Self::bytes(self)
     }

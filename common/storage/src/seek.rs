@@ -53,12 +53,17 @@ impl<'a> Records<'a> {
         if std::mem::replace(&mut self.is_begun, true) {
             self.iterator.next();
         } else {
+            // At the very place first: what stands before it may be damaged.
             let from = self.from.get().to_be_bytes();
-            self.iterator.seek_for_prev(from);
-            let is_before = self.iterator.valid();
-            self.check()?;
-            if !is_before {
-                self.iterator.seek(from);
+            self.iterator.seek(from);
+            if self.iterator.key() != Some(&from[..]) {
+                self.check()?;
+                self.iterator.seek_for_prev(from);
+                let is_before = self.iterator.valid();
+                self.check()?;
+                if !is_before {
+                    self.iterator.seek(from);
+                }
             }
         }
         self.check()?;

@@ -1,0 +1,91 @@
+//! Reads the log through in the background, so that what rots is found while others have it.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use storage::{EntryReader, StorageError};
+
+use crate::alive::Alive;
+use crate::exit::log_failure;
+use crate::lanes::pacer::Pacer;
+use crate::lanes::{Done, Reports, guarded, step_back};
+
+/// How fast the log is read, in bytes a second.
+const SCRUB_BYTES_PER_S: u64 = 16 << 20;
+
+/// The pace is looked at after so many bytes.
+const STEP_BYTES: u64 = 256 * 1024;
+
+/// The first time comes so soon after the start, where the interval is not shorter.
+const FIRST_AFTER: Duration = Duration::from_secs(90);
+
+/// How often is looked whether the node stops.
+const POLL: Duration = Duration::from_millis(200);
+
+/// Starts the thread. It ends with the node, or with damage: then the node ends, and the start that
+/// follows fetches what is damaged from another member.
+///
+/// # Errors
+/// If the system starts no thread.
+pub(crate) fn start(
+    log: Arc<dyn EntryReader>,
+    interval: Duration,
+    reports: Reports,
+    alive: Alive,
+) -> std::io::Result<()> {
+    thread::Builder::new().name("log scrub".to_owned()).spawn(move || {
+        guarded("log scrub", &reports, || {
+            step_back();
+            run(&*log, interval, &reports);
+        });
+        drop((log, alive));
+    })?;
+    Ok(())
+}
+
+fn run(log: &dyn EntryReader, interval: Duration, reports: &Reports) {
+    let mut wait = interval.min(FIRST_AFTER);
+    while waited(wait, reports) {
+        wait = interval;
+        let read = read_through(log, reports);
+        // Files come and go while they are read, so damage counts when it is seen twice.
+        let read = match read {
+            Err(StorageError::Corrupt { .. }) => read_through(log, reports),
+            read => read,
+        };
+        match read {
+            Ok(bytes) => tracing::debug!(bytes, "the log was read through"),
+            Err(error @ StorageError::Corrupt { .. }) => {
+                // A loop that is gone needs no report.
+                let _ = reports.blocking_send(Done::ApplyFailed(log_failure(&error)));
+                return;
+            }
+            Err(error) => tracing::debug!(%error, "the log was not read through"),
+        }
+    }
+}
+
+fn read_through(log: &dyn EntryReader, reports: &Reports) -> Result<u64, StorageError> {
+    let mut pacer = Pacer::new(SCRUB_BYTES_PER_S);
+    let mut unpaced = 0;
+    log.read_through(&mut |bytes| {
+        unpaced += bytes;
+        if unpaced >= STEP_BYTES {
+            thread::sleep(pacer.pass(std::mem::take(&mut unpaced)));
+        }
+        !reports.is_closed()
+    })
+}
+
+/// Waits; `false` if the node stops meanwhile.
+fn waited(time: Duration, reports: &Reports) -> bool {
+    let began = Instant::now();
+    while began.elapsed() < time {
+        if reports.is_closed() {
+            return false;
+        }
+        thread::sleep(POLL.min(time));
+    }
+    true
+}
