@@ -15,7 +15,7 @@ use crate::directory::DataDirectory;
 use crate::error::StorageError;
 use crate::files;
 use crate::log::LogStore;
-use crate::names::{LOCK, LOG, RESET_KEY};
+use crate::names::{LOCK, LOG, RESET_KEY, TAIL};
 use crate::snapshot::{SnapshotHeader, SnapshotReader};
 use crate::state::{StateStore, checkpoint, place};
 
@@ -72,6 +72,7 @@ impl Restoration {
         self.judge(record, snapshot.header())?;
         let path = self.directory.path().to_owned();
         files::remove_directory(&path.join(LOG))?;
+        files::remove(&path.join(TAIL))?;
         checkpoint::remove_all(&path)?;
         place::remove_all(&path)?;
         let mut state = StateStore::open(&path)?;
