@@ -204,3 +204,25 @@ fn a_node_alone_that_was_moved_is_adopted_by_the_command_that_is_told() {
     assert_eq!(world.ok("kv get kept --timeout 30s").stdout.trim(), "1");
     world.await_status(is_healthy);
 }
+
+/// The original goes on counting, and keeps its name; the copy is named, and counts nowhere.
+#[test]
+fn a_copy_at_a_second_address_is_named_and_counts_nowhere() {
+    let (mut world, addresses) = three();
+    world.kill("n2");
+    back_up_as(&world, "n2", "data-copy");
+    world.start("n2", &addresses[1]);
+    let elsewhere = free(1);
+    world.start_with("n2", "copy", &elsewhere[0]);
+    world.logged("copy", "its data directory is a copy");
+    let status = world.await_status(|status| remarks(status, "R0435"));
+    assert_eq!(status["toleratesFailures"], 1, "the original counts: {status:#}");
+    let name = |node: &str| {
+        let shown = world.ok(&format!("member show {node} -o json")).data();
+        shown["incarnation"].clone()
+    };
+    let before = name("n2");
+    world.kill("copy");
+    world.await_status(is_healthy);
+    assert_eq!(name("n2"), before, "it was not healed, for it had nothing to be healed of");
+}
