@@ -21,11 +21,13 @@ fn commits(node: &mut Node, index: u64) {
     node.finish();
 }
 
-/// A leader of three that has not heard from node 3 for seconds.
+/// A leader of three that has not heard from node 3 for seconds, and whose other follower writes.
 fn leader() -> Node {
     let mut node = Node::leader(&[1, 2, 3], Limits::default());
     node.now = node.now.after(4_000 * MS);
-    node.hear(2, 2, appended(2));
+    node.propose([1]);
+    commits(&mut node, 3);
+    node.take_replies();
     node
 }
 
@@ -40,9 +42,9 @@ fn who_has_forgotten_is_demoted_recorded_anew_and_promoted_and_no_client_hears_o
     let configuration = node.replica.status().configuration.clone();
     assert!(configuration.voters().is_joint() && configuration.learners().contains(&id(3)));
     node.turn([seen(NEW)]);
-    assert_eq!(last(&node), 3, "one change at a time");
-    commits(&mut node, 3);
+    assert_eq!(last(&node), 4, "one change at a time");
     commits(&mut node, 4);
+    commits(&mut node, 5);
     let configuration = node.replica.status().configuration.clone();
     assert!(!configuration.is_voter(id(3)) && configuration.recognises(id(3), id_of(103)));
 
@@ -52,12 +54,12 @@ fn who_has_forgotten_is_demoted_recorded_anew_and_promoted_and_no_client_hears_o
     };
     let answers = BTreeMap::from([(id(3), Ok(NEW))]);
     node.turn([Input::Met { request, answers }]);
-    commits(&mut node, 5);
+    commits(&mut node, 6);
     assert!(node.replica.status().configuration.recognises(id(3), NEW));
     node.turn([seen(NEW)]);
-    assert_eq!(last(&node), 5, "it has not caught up");
+    assert_eq!(last(&node), 6, "it has not caught up");
 
-    let message = Message { term: Term::new(2), body: appended(5) };
+    let message = Message { term: Term::new(2), body: appended(6) };
     node.turn([Input::Raft(Raw::Receive { from: id(3), incarnation: NEW, message })]);
     node.turn([seen(NEW)]);
     assert!(node.replica.status().configuration.is_voter(id(3)));
@@ -67,25 +69,23 @@ fn who_has_forgotten_is_demoted_recorded_anew_and_promoted_and_no_client_hears_o
 #[test]
 fn a_directory_that_still_answers_is_not_given_up_for_another_one() {
     let mut node = leader();
-    node.hear(3, 2, appended(2));
+    node.hear(3, 2, appended(3));
     node.turn([seen(NEW)]);
-    assert_eq!(last(&node), 2);
+    assert_eq!(last(&node), 3);
     node.turn([seen(id_of(103))]);
-    assert_eq!(last(&node), 2, "it is the one that is recorded");
+    assert_eq!(last(&node), 3, "it is the one that is recorded");
 }
 
 #[test]
 fn another_leader_goes_on_where_the_first_one_stopped() {
-    let mut node = Node::leader(&[1, 2, 3], Limits::default());
-    node.now = node.now.after(4_000 * MS);
-    node.hear(2, 2, appended(2));
+    let mut node = leader();
     node.turn([seen(NEW)]);
-    commits(&mut node, 3);
     commits(&mut node, 4);
+    commits(&mut node, 5);
     node.turn([seen(NEW)]);
     let Some(Meeting { request, .. }) = node.meetings.pop() else { panic!("it is met") };
     node.turn([Input::Met { request, answers: BTreeMap::from([(id(3), Ok(NEW))]) }]);
-    commits(&mut node, 5);
+    commits(&mut node, 6);
     // Another term of office: nothing is left of the first one but the log.
     let body = Body::RequestVote { last: node.replica.status().last, transfer: true };
     let message = Message { term: Term::new(4), body };
@@ -102,7 +102,7 @@ fn another_leader_goes_on_where_the_first_one_stopped() {
     node.turn([Input::Raft(Raw::Receive { from: id(3), incarnation: NEW, message })]);
     node.turn([seen(NEW)]);
     assert!(node.replica.status().configuration.is_voter(id(3)));
-    assert!(node.replica.status().configuration_index > LogIndex::new(5));
+    assert!(node.replica.status().configuration_index > LogIndex::new(6));
 }
 
 const fn id_of(number: u64) -> Incarnation {
