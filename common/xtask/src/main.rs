@@ -78,13 +78,19 @@ fn run(task: Task) -> Result<(), Failure> {
         Task::Museum(which) => mutations::run(&cargo, which),
         Task::Explore(arguments) => build_and_become(&cargo, &EXPLORE, &arguments),
         Task::Bench(arguments) => build_and_become_beside(&cargo, &BENCH, &arguments),
+        Task::Limits(arguments) => measure(&cargo, "limits", &arguments),
         Task::Chaos(arguments) => build_and_become_beside(&cargo, &CHAOS, &arguments),
-        Task::Run(name, arguments) => {
-            let binary = Binary { built_from: BuiltFrom::Workspace, name, verb: None };
-            build_and_become_beside(&cargo, &binary, &arguments)
-        }
+        Task::Run(name, arguments) => measure(&cargo, name, &arguments),
         Task::Man => build_and_become(&cargo, &MAN, &[]),
     }
+}
+
+/// Builds a program that measures real processes, and these as they are installed, then becomes it.
+fn measure(cargo: &Cargo, name: &'static str, arguments: &[String]) -> Result<(), Failure> {
+    let binary = Binary { built_from: BuiltFrom::Workspace, name, verb: None };
+    build(cargo, &binary)?;
+    build_product(cargo)?;
+    cargo.become_binary(&binary, arguments)
 }
 
 /// Builds a binary with cargo's progress in sight, then becomes it: Ctrl-C reaches it directly and

@@ -29,6 +29,8 @@ Tasks:
                              measure, which runs what measures and rewrites MEASUREMENTS.md
   chaos [--seconds N] ..     faults on real raftd in network namespaces, and a check of what clients
                              were told (default 600 s; takes root); --list names the faults
+  limits [--only NAME] ..    what others can make a node keep in memory, and whether it serves
+                             meanwhile: a table of limits and what was measured
   man                        regenerate the manual pages from the command definitions
   help                       this text
 
@@ -53,6 +55,7 @@ pub(crate) enum Task {
     Bench(Vec<String>),
     Run(&'static str, Vec<String>),
     Chaos(Vec<String>),
+    Limits(Vec<String>),
     Man,
 }
 
@@ -77,6 +80,7 @@ impl Task {
             "bench" => Ok(Task::Bench(rest.to_vec())),
             "run" => run(rest),
             "chaos" => Ok(Task::Chaos(rest.to_vec())),
+            "limits" => Ok(Task::Limits(rest.to_vec())),
             "man" => none(name, rest).map(|()| Task::Man),
             unknown => Err(Failure::Usage(format!("no task is called \"{unknown}\""))),
         }
@@ -87,9 +91,12 @@ impl Task {
         match self {
             Task::Help => &[],
             Task::Sim(_) | Task::Museum(_) | Task::Explore(_) => &[Need::Rust],
-            Task::Quickstart(_) | Task::Bench(_) | Task::Run(..) | Task::Chaos(_) | Task::Man => {
-                &[Need::Rust, Need::Compiler, Need::Libclang]
-            }
+            Task::Quickstart(_)
+            | Task::Bench(_)
+            | Task::Run(..)
+            | Task::Limits(_)
+            | Task::Chaos(_)
+            | Task::Man => &[Need::Rust, Need::Compiler, Need::Libclang],
             Task::Verify { .. } | Task::Fix => {
                 &[Need::Rust, Need::Rustfmt, Need::Clippy, Need::Compiler, Need::Libclang]
             }
@@ -217,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_help_lists_every_task() {
-        let names = "quickstart verify fix sim mutations explore bench run chaos man";
+        let names = "quickstart verify fix sim mutations explore bench run limits chaos man";
         for name in names.split(' ').chain(RUNS) {
             assert!(HELP.contains(name), "{name} is missing from the help");
         }

@@ -4,6 +4,7 @@ use super::*;
 use crate::cluster::{Row, Silence};
 use crate::output::Output;
 use crate::output::form::Form;
+use client::Common;
 
 fn output() -> Output {
     Output { form: Form::Table, headers: true, quiet: true, draws: false, colours: false }
