@@ -93,7 +93,11 @@ impl World {
 
     /// A client of a node.
     async fn client(&self, node: &Node) -> ClientConnection {
-        let credentials = self.credentials(Role::Client("eve".parse().unwrap()));
+        self.client_called("eve", node).await
+    }
+
+    async fn client_called(&self, name: &str, node: &Node) -> ClientConnection {
+        let credentials = self.credentials(Role::Client(name.parse().unwrap()));
         let (endpoint, hello) = (Endpoint::client(&credentials).unwrap(), self.hello(None));
         let (trail, how) = (Trail::new(&node.address), (Alpn::Client, Expect::AnyNode));
         ClientConnection::connect(&endpoint, &trail, how, &hello, PATIENCE).await.unwrap()
@@ -232,11 +236,15 @@ async fn no_more_is_passed_on_than_a_node_has_room_for() {
     let leader = world.node(1, |_| None);
     let address = leader.address.clone();
     let follower = world.node(2, move |_| Some(follows(1, &address)));
-    let client = Arc::new(world.client(&follower).await);
     let size = 1 << 20;
     let mut asking = tokio::task::JoinSet::new();
-    for _ in 0..FORWARD_BYTES_MAX / size + 4 {
-        let client = Arc::clone(&client);
+    // No certificate gets so much room alone.
+    let mut clients = Vec::new();
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        clients.push(Arc::new(world.client_called(name, &follower).await));
+    }
+    for number in 0..FORWARD_BYTES_MAX / size + 4 {
+        let client = Arc::clone(&clients[number % clients.len()]);
         asking.spawn(async move {
             let command = Bytes::from(vec![0; size]);
             client.call_for(&Request::Propose { command }, &FOR_LONG).await
