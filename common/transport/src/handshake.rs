@@ -302,6 +302,15 @@ mod tests {
     }
 
     #[test]
+    fn a_client_that_names_a_history_hears_nothing_of_a_node_without_one() {
+        let ours = Hello { generation: None, ..hello(1) };
+        let names = judge(&ours, &hello(2), Caller::Client).map_err(|(code, _)| code);
+        assert_eq!(names, Err(RefusalCode::Generation));
+        let names_none = Hello { generation: None, ..hello(2) };
+        assert_eq!(judge(&ours, &names_none, Caller::Client), Ok(()));
+    }
+
+    #[test]
     fn a_removed_node_and_a_copy_of_this_one_are_refused_as_peers() {
         let (one, two, removed) = (node(1), node(2), Removed::default());
         let memory = &Memory::default();
