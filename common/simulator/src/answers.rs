@@ -33,9 +33,9 @@ impl World {
             self.coverage.meet(Met::FollowerRead);
         }
         let (life, view) = (place.life, place.view.clone());
-        let slow = !self.faults_over && self.habits.rng.permille(self.habits.slow_answers);
+        let slow = !self.faults_over && self.rng.permille(self.habits.slow_answers);
         let most = if slow { 400 * MS } else { MS / 10 };
-        let takes = self.habits.rng.between(1, most);
+        let takes = self.rng.between(1, most);
         self.after(takes, Happening::Answer(node, life, Box::new(Asked { question, view })));
     }
 
@@ -54,7 +54,7 @@ impl World {
             }
             (Basis::Round | Basis::Local, Consistency::Linearizable | Consistency::AtLeast(_)) => {}
         }
-        if self.habits.rng.permille(250) {
+        if self.rng.permille(250) {
             self.oracle.views(self.nodes[node].id, &view)?;
         }
         self.clients.read(question.request, view.applied())

@@ -56,8 +56,12 @@ impl World {
                 self.oracle.reconfigured(&self.nodes[node])?;
             }
             if let Event::Role(RoleKind::PreCandidate | RoleKind::Candidate, _) = event {
+                // It may have heard of one behind that, in the same turn.
                 let place = &self.nodes[node];
-                Oracle::stands(place, place.local(self.now), SILENCE_NS)?;
+                let role = place.replica.as_ref().expect("it was stepped").raft().role();
+                if matches!(role, RoleKind::PreCandidate | RoleKind::Candidate) {
+                    Oracle::stands(place, place.turns.now, SILENCE_NS)?;
+                }
             }
             if let Event::Role(RoleKind::Leader, term) = event {
                 self.elected(node, term)?;

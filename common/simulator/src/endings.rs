@@ -24,16 +24,16 @@ impl World {
         if self.faults_over {
             return Ok(());
         }
-        let next = self.habits.rng.wait(self.habits.trouble_ns);
+        let next = self.rng.wait(self.habits.trouble_ns);
         self.after(next, Happening::Trouble);
-        if self.habits.rng.permille(self.habits.silences) {
+        if self.rng.permille(self.habits.silences) {
             self.fall_silent();
         }
-        let node = match self.habits.rng.permille(500) {
+        let node = match self.rng.permille(500) {
             true => self.leader,
-            false => self.habits.rng.index(self.nodes.len()),
+            false => self.rng.index(self.nodes.len()),
         };
-        if self.habits.rng.permille(self.habits.stops) {
+        if self.rng.permille(self.habits.stops) {
             return self.stop(node);
         }
         Ok(())
@@ -42,7 +42,7 @@ impl World {
     /// All hosts are suspended, and go on at the same time.
     fn fall_silent(&mut self) {
         let most = self.habits.silence_ns_max / MS;
-        let ahead = self.habits.rng.between(1, most) * MS;
+        let ahead = self.rng.between(1, most) * MS;
         self.coverage.meet(Met::Silence);
         for node in 0..self.nodes.len() {
             self.nodes[node].jump(ahead);
@@ -60,15 +60,14 @@ impl World {
         self.coverage.meet(Met::Stop);
         let (life, own) = (place.life, place.id);
         let away = |id: NodeId| self.cut.contains(&(own, id));
-        let successor = replica
-            .successor(place.local(self.now), |id| !away(id))
-            .filter(|_| replica.raft().leads());
+        let successor = replica.successor(place.local(self.now), |id| !away(id));
+        let successor = successor.filter(|_| replica.raft().leads());
         let Some(to) = successor else {
             self.after(0, Happening::Ends { node, life });
             return Ok(());
         };
         let to = self.nodes.iter().position(|node| node.id == to).expect("it is a node");
-        let long = self.habits.rng.between(0, HAND_OVER_NS);
+        let long = self.rng.between(0, HAND_OVER_NS);
         self.after(long, Happening::Ends { node, life });
         self.hand_over(node, to)
     }
@@ -77,8 +76,8 @@ impl World {
     /// loses and leads again while messages are under way.
     pub(crate) fn give_back(&mut self, node: usize) {
         let (life, to) = (self.nodes[node].life, self.previous_leader);
-        if to != node && !self.faults_over && self.habits.rng.permille(self.habits.gives_back) {
-            let later = self.habits.rng.between(MS, 12 * MS);
+        if to != node && !self.faults_over && self.rng.permille(self.habits.gives_back) {
+            let later = self.rng.between(MS, 12 * MS);
             self.after(later, Happening::GiveBack { node, life, to });
         }
     }
@@ -99,7 +98,7 @@ impl World {
         if self.nodes[node].watch.disk_failed {
             return Ok(());
         }
-        let fails = !self.faults_over && self.habits.rng.permille(self.habits.failing_writes);
+        let fails = !self.faults_over && self.rng.permille(self.habits.failing_writes);
         if let Some(write) = self.nodes[node].disk.under_way().filter(|_| fails) {
             self.coverage.meet(Met::WriteFailed);
             self.nodes[node].watch.disk_failed = true;
@@ -118,7 +117,7 @@ impl World {
 
     /// Says whether the state machine fails at a task, after which its process ends.
     pub(crate) fn task_fails(&mut self, node: usize, task: &Task) -> bool {
-        let fails = !self.faults_over && self.habits.rng.permille(self.habits.failing_tasks);
+        let fails = !self.faults_over && self.rng.permille(self.habits.failing_tasks);
         if fails {
             self.coverage.meet(match task {
                 Task::Install(_) => Met::InstallFailed,
@@ -132,8 +131,8 @@ impl World {
     }
 
     fn ends_soon(&mut self, node: usize) {
-        let at_once = self.habits.rng.permille(500);
-        let grace = if at_once { 1 } else { self.habits.rng.between(1, GRACE_NS) };
+        let at_once = self.rng.permille(500);
+        let grace = if at_once { 1 } else { self.rng.between(1, GRACE_NS) };
         let life = self.nodes[node].life;
         self.after(grace, Happening::Ends { node, life });
     }
@@ -171,9 +170,9 @@ impl World {
         node: usize,
         range: &RangeInclusive<LogIndex>,
     ) -> Option<Vec<Entry>> {
-        let room = match self.habits.rng.index(4) {
+        let room = match self.rng.index(4) {
             0 => return None,
-            1 => self.habits.rng.index(1_000),
+            1 => self.rng.index(1_000),
             _ => usize::MAX,
         };
         let replica = self.nodes[node].replica.as_ref().expect("it was stepped");

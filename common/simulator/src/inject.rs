@@ -74,7 +74,7 @@ impl World {
             self.coverage.meet(Met::Pause);
             let place = &mut self.nodes[node];
             place.paused = true;
-            place.turns.frozen = self.habits.rng.permille(500).then(|| place.local(self.now));
+            place.turns.frozen = self.rng.permille(500).then(|| place.local(self.now));
             let life = self.nodes[node].life;
             let long = self.rng.between(1, 1_500) * MS;
             self.after(long, Happening::Resume { node, life });

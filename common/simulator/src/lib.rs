@@ -35,6 +35,7 @@ pub mod museum;
 mod newcomers;
 mod node;
 mod oracle;
+mod proofs;
 mod quorum;
 mod requests;
 mod rng;

@@ -9,15 +9,13 @@ use consensus::{
     Verdict,
 };
 
-use state_machine::QueryView;
-
 use crate::broken::Broken;
 use crate::coverage::{Coverage, Met};
 use crate::disk::Disk;
 use crate::ledger::Ledger;
 use crate::log::Log;
 use crate::node::{self, Node};
-use crate::quorum::{self, content, votes};
+use crate::quorum::{self, content, seen, votes};
 use crate::workload::Clients;
 
 /// Which of a node's logs is looked at.
@@ -35,11 +33,11 @@ pub(crate) struct Oracle {
     /// Index 1 and on: what is committed there, and in which term that was first known.
     committed: Vec<(EntryId, Term)>,
     /// What each entry holds, and the term of the one before it.
-    contents: BTreeMap<EntryId, (u64, Term)>,
+    pub(crate) contents: BTreeMap<EntryId, (u64, Term)>,
     leaders: BTreeMap<Term, NodeId>,
     votes: BTreeMap<(NodeId, Term), NodeId>,
     /// Who said to whom that it would have its vote in a term (§9.6).
-    pre_votes: BTreeSet<(NodeId, NodeId, Term)>,
+    pub(crate) pre_votes: BTreeSet<(NodeId, NodeId, Term)>,
     pub(crate) matched: BTreeMap<(NodeId, Term, NodeId), LogIndex>,
     /// The members that each leader feeds, by its latest configuration.
     pub(crate) members: BTreeMap<NodeId, BTreeSet<NodeId>>,
@@ -51,7 +49,7 @@ pub(crate) struct Oracle {
     ledger: Ledger,
     /// Numbers over the state behind each index at which some node stopped applying: all of it,
     /// and what views show of the machine.
-    states: BTreeMap<LogIndex, (u64, u64)>,
+    pub(crate) states: BTreeMap<LogIndex, (u64, u64)>,
     /// The configurations among the committed entries.
     pub(crate) configurations: Vec<(LogIndex, consensus::Configuration)>,
     /// Those that were ever appended at places of which nobody knows yet what will stand there.
@@ -416,46 +414,6 @@ impl Oracle {
         Ok(())
     }
 
-    /// A node answers from a view: it shows what all have there.
-    pub(crate) fn views(&self, node: NodeId, view: &QueryView) -> Result<(), Broken> {
-        let index = view.applied();
-        if self.states.get(&index).is_none_or(|(_, known)| *known == seen(view)) {
-            return Ok(());
-        }
-        let why = format!("node {node} shows another state at {index} than others have");
-        Err(Broken::new("a view shows the state behind its entry (§6.4)", why))
-    }
-
-    /// A node takes an entry for one that is committed at `index`.
-    pub(crate) fn is_committed(
-        &self,
-        node: NodeId,
-        entry: &Entry,
-        index: LogIndex,
-    ) -> Result<(), Broken> {
-        let known = self.contents.get(&entry.id).map(|(known, _)| *known);
-        if self.committed_at(index) == Some(entry.id) && known == Some(content(entry)) {
-            return Ok(());
-        }
-        let why = format!("node {node} takes {entry:?} for the entry at {index}");
-        Err(Broken::new("what is in memory is what the log holds", why))
-    }
-
-    /// A node campaigns of its own accord: enough voters have said that it would win (§9.6).
-    pub(crate) fn may_campaign(
-        &self,
-        node: NodeId,
-        term: Term,
-        configuration: &consensus::Configuration,
-    ) -> Result<(), Broken> {
-        let would = |voter| voter == node || self.pre_votes.contains(&(voter, node, term));
-        if quorum::decides(configuration.voters(), would) {
-            return Ok(());
-        }
-        let why = format!("node {node} campaigns in term {term}, and nobody said that it may");
-        Err(Broken::new("who campaigns has asked before (§9.6)", why))
-    }
-
     /// A node believes that it was removed: that must be committed.
     pub(crate) fn removes(&self, node: NodeId, removal: &replica::Removal) -> Result<(), Broken> {
         let mut known = self.configurations.iter().rev();
@@ -514,9 +472,4 @@ fn early(node: &Node, what: &str, said: &Message) -> Broken {
     let (id, term) = (node.id, said.term);
     let why = format!("node {id} sends {what} of term {term} before it is on its disk");
     Broken::new("promises are durable (§3.8)", why)
-}
-
-/// A number for what a view shows.
-fn seen(view: &QueryView) -> u64 {
-    view.digest().expect("memory does not fail") ^ view.time().get()
 }

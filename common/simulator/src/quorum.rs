@@ -3,7 +3,7 @@
 use std::hash::{Hash, Hasher};
 
 use consensus::{Configuration, Entry, NodeId, Voters};
-use state_machine::{MemoryStore, View};
+use state_machine::{MemoryStore, QueryView, View};
 
 /// Says whether those of the voters for whom `has` is true decide: more than half of them, and of
 /// both halves of a joint configuration (§4.3).
@@ -50,6 +50,11 @@ pub(crate) fn whole(state: &MemoryStore) -> u64 {
         sum.write(&value);
     }
     sum.finish()
+}
+
+/// A number for what a view shows.
+pub(crate) fn seen(view: &QueryView) -> u64 {
+    view.digest().expect("memory does not fail") ^ view.time().get()
 }
 
 /// FNV-1a, eight bytes at a time.

@@ -25,10 +25,10 @@ impl World {
             1 | 2 => self.previous_leader,
             _ => self.leader,
         };
-        let flood = !self.faults_over && self.habits.rng.permille(self.habits.floods);
+        let flood = !self.faults_over && self.rng.permille(self.habits.floods);
         let burst = if flood {
             self.coverage.meet(Met::Flood);
-            self.habits.rng.between(30, 600)
+            self.rng.between(30, 600)
         } else if self.rng.permille(150) {
             self.rng.between(2, 12)
         } else {
@@ -72,7 +72,7 @@ impl World {
         let input = if read {
             let floor = self.clients.floor();
             let token = self.rng.permille(100) && !self.faults_over;
-            let stale = !self.faults_over && self.habits.rng.permille(40);
+            let stale = !self.faults_over && self.rng.permille(40);
             let consistency = match (token, stale) {
                 (_, true) => Consistency::Stale,
                 (true, false) => Consistency::AtLeast(floor),

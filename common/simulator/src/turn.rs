@@ -106,9 +106,9 @@ fn kind(input: &Input) -> Kind {
         | Input::Fed { .. }
         | Input::Snapshot(
             SnapshotNews::Checkpointed { .. }
+            | SnapshotNews::Made { .. }
             | SnapshotNews::Unflushed
             | SnapshotNews::Damaged { .. }
-            | SnapshotNews::Made { .. }
             | SnapshotNews::Sent { .. }
             | SnapshotNews::Received { .. },
         ) => Kind::Report,
@@ -278,7 +278,7 @@ impl World {
         for _ in 0..TIMERS_MAX {
             match replica.deadline() {
                 Some((at, timer)) if at <= now => {
-                    replica.step(now, Input::Raft(Raw::Timeout(timer)))
+                    replica.step(now, Input::Raft(Raw::Timeout(timer)));
                 }
                 Some(_) | None => break,
             }
@@ -388,7 +388,7 @@ impl World {
         let most = self.habits.turn_ns.min(most);
         let place = &mut self.nodes[node];
         if most > 0 {
-            place.turns.busy_until = self.now.after(self.habits.rng.between(0, most));
+            place.turns.busy_until = self.now.after(self.rng.between(0, most));
         }
         let more = !place.turns.inbox.is_empty() && place.replica.is_some();
         if more {
@@ -448,12 +448,12 @@ impl crate::node::Node {
             Input::Raft(Raw::Persisted { .. }) => taken.persisted = true,
             Input::Space(space) => taken.space = Some(*space),
             Input::Raft(_)
-            | Input::Directories { .. }
             | Input::Applied { .. }
             | Input::Viewed { .. }
             | Input::Flushed { .. }
             | Input::Snapshot(_)
             | Input::Met { .. }
+            | Input::Directories { .. }
             | Input::Fed { .. }
             | Input::ToldRemoved { .. }
             | Input::Abandon => {}

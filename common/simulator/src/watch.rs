@@ -134,7 +134,6 @@ impl Watch {
             }
             Input::Query { request, .. } => _ = self.questions.insert(*request),
             Input::Raft(_)
-            | Input::Directories { .. }
             | Input::Applied { .. }
             | Input::Viewed { .. }
             | Input::Flushed { .. }
@@ -142,6 +141,7 @@ impl Watch {
             | Input::Snapshot(_)
             | Input::Reconfigure { .. }
             | Input::Met { .. }
+            | Input::Directories { .. }
             | Input::Space(_)
             | Input::Fed { .. }
             | Input::ToldRemoved { .. }
@@ -252,7 +252,9 @@ impl World {
         let raft = place.replica.as_ref().expect("it was stepped").raft();
         let told = std::mem::take(&mut place.watch.told);
         let (id, leads) = (place.id, raft.leads());
-        let committed = raft.configuration_index() <= raft.commit();
+        // One that had to be elected all the same finishes what it found, in its own term.
+        let own = raft.term_at(raft.commit()) == Some(raft.term());
+        let committed = raft.configuration_index() <= raft.commit() && own;
         if leads && committed && !raft.configuration().is_voter(id) {
             let why = format!("node {id} leads on, outside of its committed configuration");
             return Err(Broken::new("a leader that is removed steps down (§4.2.2)", why));

@@ -193,10 +193,10 @@ impl World {
     pub(crate) fn new(seed: u64, settings: Settings) -> Self {
         let mut rng = Rng::new(seed);
         let mut profile = Profile::draw(&mut rng);
+        let mut habits = Habits::draw(seed, &mut profile);
         if settings.clocks == Clocks::FurtherThanTold {
             profile.run_clocks_apart();
         }
-        let mut habits = Habits::draw(seed, &mut profile);
         let scenarios = Scenarios::draw(seed, &profile);
         let first = profile.voters + profile.learners;
         let ids: Vec<NodeId> = (1..=first + profile.spares).filter_map(NodeId::new).collect();
