@@ -1,5 +1,6 @@
 //! How a request can end without success; a variant a reaction.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -36,19 +37,14 @@ pub enum Common {
 
 impl Common {
     /// Returns what these reasons have in common.
-    pub(crate) fn of(reasons: impl Iterator<Item = Precision> + Clone) -> Self {
-        let all = |precision| reasons.clone().all(|found| found == precision);
-        let any = |precision| reasons.clone().any(|found| found == precision);
-        if reasons.clone().next().is_none() {
-            Self::Nothing
-        } else if all(Precision::Identity) {
-            Self::Certificates
-        } else if any(Precision::Full) {
-            Self::Full
-        } else if any(Precision::Generation) {
-            Self::Generation
-        } else {
-            Self::Nothing
+    pub(crate) fn of(reasons: impl IntoIterator<Item = Precision>) -> Self {
+        let reasons: BTreeSet<Precision> = reasons.into_iter().collect();
+        let is_among = |precision| reasons.contains(&precision);
+        match reasons.len() {
+            1 if is_among(Precision::Identity) => Self::Certificates,
+            _ if is_among(Precision::Full) => Self::Full,
+            _ if is_among(Precision::Generation) => Self::Generation,
+            _ => Self::Nothing,
         }
     }
 }

@@ -10,9 +10,6 @@ use crate::liveness::SERVICE_NS;
 use crate::rooms::{Fill, LEAST, NEEDED, Told, frees_space};
 use crate::world::{Happening, World};
 
-/// From so many commands under way on, what they take is not small any more.
-const UNDER_WAY_MANY: u64 = 500;
-
 impl World {
     /// Begins to measure all disks, if they fill up in this seed.
     pub(crate) fn measure_all(&mut self) {

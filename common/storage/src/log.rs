@@ -220,7 +220,7 @@ impl LogStore {
         let head = (self.shape.base.index, self.shape.base_chain);
         *self.head.lock().unwrap_or_else(PoisonError::into_inner) = head;
         let bytes = filled.batch.size_in_bytes();
-        self.commit(filled.batch, "writing the log")?;
+        self.commit(&filled.batch, "writing the log")?;
         let must_not_wait = filled.is_cut || self.shape.end.writes == 1;
         self.tail.note(self.shape.end, filled.hard_state, must_not_wait)?;
         if self.shape.base != base {
@@ -232,7 +232,7 @@ impl LogStore {
     /// Writes a batch and syncs it. A database that cannot write out its memory, on a full disk for
     /// example, would hold the writer until it can, for ever if need be, and say nothing: so it is
     /// told to refuse instead, and asked again for a while.
-    fn commit(&self, batch: WriteBatch, doing: &'static str) -> Result<(), StorageError> {
+    fn commit(&self, batch: &WriteBatch, doing: &'static str) -> Result<(), StorageError> {
         let options = options::synced();
         let since = Instant::now();
         loop {
