@@ -3,25 +3,12 @@
 
 use consensus::{Basis, Timestamp};
 use replica::{Consistency, Question};
-use state_machine::QueryView;
 
 use crate::broken::Broken;
 use crate::coverage::Met;
 use crate::faults::MS;
+use crate::stream::Asked;
 use crate::world::{Happening, World};
-
-/// A question that waits for its answer, and the view that answers it.
-#[derive(Clone)]
-pub(crate) struct Asked {
-    question: Question,
-    view: QueryView,
-}
-
-impl std::fmt::Debug for Asked {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?} from a view of {}", self.question, self.view.applied())
-    }
-}
 
 impl World {
     /// A question may be answered from the newest view.
@@ -47,12 +34,11 @@ impl World {
             self.coverage.meet(Met::LeaseLapsed);
             return self.clients.refused(question.request);
         }
-        match (question.basis, question.consistency) {
-            (Basis::Lease { .. }, _) => self.coverage.meet(Met::LeaseRead),
-            (Basis::Round | Basis::Local, Consistency::Stale) => {
-                self.coverage.meet(Met::StaleRead);
-            }
-            (Basis::Round | Basis::Local, Consistency::Linearizable | Consistency::AtLeast(_)) => {}
+        if let Basis::Lease { .. } = question.basis {
+            self.coverage.meet(Met::LeaseRead);
+        }
+        if question.consistency == Consistency::Stale {
+            self.coverage.meet(Met::StaleRead);
         }
         if self.rng.permille(250) {
             self.oracle.views(self.nodes[node].id, &view)?;

@@ -10,15 +10,14 @@ use consensus::{
 use replica::{Limits, Replica};
 use state_machine::{Host, MemoryStore, QueryView};
 
-use crate::answers::Asked;
 use crate::broken::Broken;
 use crate::disk::{Disk, Lost};
+use crate::inbox::Turns;
 use crate::log::Log;
 use crate::machine::Registers;
 use crate::rng::Rng;
 use crate::rooms::Told;
-use crate::stream::{Reading, Stream};
-use crate::turn::Turns;
+use crate::stream::{Asked, Reading, Stream};
 use crate::watch::Watch;
 
 /// What a paused node will find when it wakes.

@@ -73,10 +73,12 @@ impl World {
             let floor = self.clients.floor();
             let token = self.rng.permille(100) && !self.faults_over;
             let stale = !self.faults_over && self.rng.permille(40);
-            let consistency = match (token, stale) {
-                (_, true) => Consistency::Stale,
-                (true, false) => Consistency::AtLeast(floor),
-                (false, false) => Consistency::Linearizable,
+            let consistency = if stale {
+                Consistency::Stale
+            } else if token {
+                Consistency::AtLeast(floor)
+            } else {
+                Consistency::Linearizable
             };
             if stale {
                 self.clients.takes_anything(request);

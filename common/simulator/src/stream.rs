@@ -1,7 +1,8 @@
-//! What is on its way: snapshots (§5), and pieces of old entries.
+//! What is on its way: snapshots (§5), pieces of old entries, and answers.
 
 use consensus::{Entry, Term};
-use replica::Piece;
+use replica::{Piece, Question};
+use state_machine::QueryView;
 
 use crate::disk::Snapshot;
 
@@ -28,4 +29,17 @@ pub(crate) struct Reading {
     pub(crate) piece: Piece,
     /// Its entries, if they are in memory.
     pub(crate) at_hand: Option<Vec<Entry>>,
+}
+
+/// A question that waits for its answer, and the view that answers it.
+#[derive(Clone)]
+pub(crate) struct Asked {
+    pub(crate) question: Question,
+    pub(crate) view: QueryView,
+}
+
+impl std::fmt::Debug for Asked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} from a view of {}", self.question, self.view.applied())
+    }
 }

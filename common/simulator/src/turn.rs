@@ -2,139 +2,22 @@
 //! input, then the replica is drained once and its lanes are handed on. While a turn's work goes on
 //! nothing is taken, so that a busy or paused node finds many inputs at once, in an order of kinds.
 
-use consensus::{
-    Body, Configuration, EntryId, Event, Input as Raw, RoleKind, SnapshotMeta, Timestamp,
-};
-use replica::{Input, SnapshotNews, Space};
+use consensus::{Configuration, EntryId, Event, Input as Raw, RoleKind, Timestamp};
+use replica::Input;
 
 use crate::broken::Broken;
 use crate::coverage::Met;
 use crate::crash_points;
 use crate::faults::MS;
+use crate::inbox::{Kind, Taken, kind};
 use crate::scenarios::Trigger;
 use crate::world::{Happening, World};
-
-/// Inputs of one kind that are stepped before the replica is drained, as in the daemon.
-const INPUTS_MAX: usize = 256;
 
 /// Timers that fire in one turn, at most, as in the daemon.
 const TIMERS_MAX: usize = 4;
 
 /// How long after its election a leader is young.
 const YOUNG_NS: u64 = 20 * MS;
-
-/// A node's loop.
-#[derive(Debug, Default)]
-pub(crate) struct Turns {
-    /// What has arrived.
-    inbox: Vec<Input>,
-    /// Nothing is taken before this.
-    busy_until: Timestamp,
-    /// A turn is scheduled.
-    due: bool,
-    /// More arrives at the same time.
-    gathers: bool,
-    /// The clock as it was read before the process stood still: the first inputs behind that are
-    /// stepped by it.
-    pub(crate) frozen: Option<Timestamp>,
-    /// The clock as it was read for the last turn.
-    pub(crate) now: Timestamp,
-}
-
-/// Where an input comes from: the daemon takes reports of its lanes first, then news of peers, then
-/// what clients ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    Report,
-    Peer,
-    Client,
-}
-
-/// What the inputs of a turn were, as far as anybody looks at it afterwards.
-#[derive(Debug, Default)]
-pub(crate) struct Taken {
-    /// How many inputs.
-    pub(crate) count: usize,
-    /// Commands, their bytes, and questions.
-    pub(crate) proposals: usize,
-    pub(crate) proposal_bytes: usize,
-    pub(crate) questions: usize,
-    /// Changes of members, transfers and snapshots that were asked for.
-    requests: usize,
-    /// Who acknowledged entries.
-    appended: Vec<consensus::NodeId>,
-    /// Writes were reported.
-    pub(crate) persisted: bool,
-    /// The room on the disk was told.
-    pub(crate) space: Option<Space>,
-    /// Snapshots that are durable here, and whether the log has their last entry.
-    received: Vec<(SnapshotMeta, bool)>,
-    /// Entries that were taken and cut in this very turn.
-    cut_unwritten: bool,
-    /// The configuration by which this node counts, if it leads and has something to count.
-    counts_by: Option<Configuration>,
-}
-
-fn kind(input: &Input) -> Kind {
-    match input {
-        Input::Raft(Raw::Receive { .. } | Raw::Unreachable { .. })
-        | Input::ToldRemoved { .. }
-        | Input::Snapshot(SnapshotNews::Offered { .. }) => Kind::Peer,
-        Input::Propose { .. }
-        | Input::Query { .. }
-        | Input::Reconfigure { .. }
-        | Input::TakeSnapshot { .. }
-        | Input::Abandon
-        | Input::Raft(
-            Raw::Transfer { .. } | Raw::Propose { .. } | Raw::Read { .. } | Raw::Reconfigure { .. },
-        ) => Kind::Client,
-        Input::Raft(
-            Raw::Timeout(_)
-            | Raw::Persisted { .. }
-            | Raw::WriteFailed { .. }
-            | Raw::Applied { .. }
-            | Raw::SnapshotTaken { .. }
-            | Raw::SnapshotReceived { .. }
-            | Raw::SnapshotSent { .. },
-        )
-        | Input::Applied { .. }
-        | Input::Viewed { .. }
-        | Input::Flushed { .. }
-        | Input::Met { .. }
-        | Input::Directories { .. }
-        | Input::Space(_)
-        | Input::Fed { .. }
-        | Input::Snapshot(
-            SnapshotNews::Checkpointed { .. }
-            | SnapshotNews::Made { .. }
-            | SnapshotNews::Unflushed
-            | SnapshotNews::Damaged { .. }
-            | SnapshotNews::Sent { .. }
-            | SnapshotNews::Received { .. },
-        ) => Kind::Report,
-    }
-}
-
-impl Turns {
-    /// Takes what woke the loop, and what else has arrived, by kinds.
-    fn take(&mut self) -> Vec<Input> {
-        if self.inbox.len() < 2 {
-            return std::mem::take(&mut self.inbox);
-        }
-        let mut counts = [0; 3];
-        let first = self.inbox.remove(0);
-        let (mut taken, mut left) = (vec![first], Vec::new());
-        for input in self.inbox.drain(..) {
-            let count = &mut counts[kind(&input) as usize];
-            *count += 1;
-            let queue = if *count <= INPUTS_MAX { &mut taken } else { &mut left };
-            queue.push(input);
-        }
-        self.inbox = left;
-        taken[1..].sort_by_key(kind);
-        taken
-    }
-}
 
 impl World {
     /// Something reaches a node's loop: taken at once if that is free.
@@ -263,7 +146,7 @@ impl World {
             // The clock is read again behind each message.
             now = if kind(&input) == Kind::Peer { fresh } else { now };
             let place = &mut self.nodes[node];
-            place.note(&mut taken, &input);
+            taken.note(&place.memory, &input);
             let replica = place.replica.as_mut().expect("it is up");
             let seen = place.watch.first_seen(&input, replica.raft(), now);
             let end = replica.raft().last();
@@ -422,42 +305,6 @@ impl World {
             self.nodes[node].seen_commit = commit;
         }
         Ok(())
-    }
-}
-
-impl crate::node::Node {
-    fn note(&self, taken: &mut Taken, input: &Input) {
-        match input {
-            Input::Propose { command, .. } => {
-                taken.proposals += 1;
-                taken.proposal_bytes += command.len();
-            }
-            Input::Query { .. } => taken.questions += 1,
-            Input::Reconfigure { .. }
-            | Input::TakeSnapshot { .. }
-            | Input::Raft(Raw::Transfer { .. }) => taken.requests += 1,
-            Input::Raft(Raw::Receive { from, message, .. }) => {
-                if let Body::Appended { .. } = message.body {
-                    taken.appended.push(*from);
-                }
-            }
-            Input::Snapshot(SnapshotNews::Received { meta: Some(meta), .. }) => {
-                let kept = self.memory.id(meta.last.index) == Some(meta.last);
-                taken.received.push((meta.clone(), kept));
-            }
-            Input::Raft(Raw::Persisted { .. }) => taken.persisted = true,
-            Input::Space(space) => taken.space = Some(*space),
-            Input::Raft(_)
-            | Input::Applied { .. }
-            | Input::Viewed { .. }
-            | Input::Flushed { .. }
-            | Input::Snapshot(_)
-            | Input::Met { .. }
-            | Input::Directories { .. }
-            | Input::Fed { .. }
-            | Input::ToldRemoved { .. }
-            | Input::Abandon => {}
-        }
     }
 }
 

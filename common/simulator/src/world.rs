@@ -9,7 +9,6 @@ use consensus::{
 use replica::{Input, SnapshotNews, Transfer};
 
 use crate::agenda::Agenda;
-use crate::answers::Asked;
 use crate::broken::Broken;
 use crate::coverage::Coverage;
 use crate::disk::Snapshot;
@@ -23,7 +22,7 @@ use crate::rooms::Rooms;
 use crate::scenarios::{Figure37, Scenarios};
 use crate::sessions::Sessions;
 use crate::settings::{Clocks, Settings};
-use crate::stream::{Reading, Stream};
+use crate::stream::{Asked, Reading, Stream};
 use crate::workload::Clients;
 
 /// What a state takes on the disk: of no consequence here, where the profile says what is kept.
