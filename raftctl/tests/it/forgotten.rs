@@ -217,12 +217,12 @@ fn a_copy_at_a_second_address_is_named_and_counts_nowhere() {
     world.logged("copy", "its data directory is a copy");
     let status = world.await_status(|status| remarks(status, "R0435"));
     assert_eq!(status["toleratesFailures"], 1, "the original counts: {status:#}");
-    let name = |node: &str| {
-        let shown = world.ok(&format!("member show {node} -o json")).data();
-        shown["incarnation"].clone()
-    };
-    let before = name("n2");
+    let before = incarnation(&world, "n2");
     world.kill("copy");
     world.await_status(is_healthy);
-    assert_eq!(name("n2"), before, "it was not healed, for it had nothing to be healed of");
+    assert_eq!(incarnation(&world, "n2"), before, "it was not healed, for it had nothing to be healed of");
+}
+
+fn incarnation(world: &World, member: &str) -> Value {
+    world.ok(&format!("member show {member} -o json")).data()["incarnation"].clone()
 }
