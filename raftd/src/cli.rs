@@ -21,7 +21,8 @@ pub const CONFIG_DEFAULT: &str = "/etc/raftd/raftd.toml";
 /// SIGINT hand leadership over and stop; SIGHUP reads the configuration again.
 ///
 /// Exit codes: 0 stopped cleanly, 64 usage, 65 corrupt or foreign data, 70 internal error,
-/// 74 input or output failed, 75 it has forgotten what it promised, 77 removed from the cluster, 78 configuration or credentials.
+/// 74 input or output failed, 75 it has forgotten what it promised, 77 removed from the cluster,
+/// 78 configuration or credentials.
 ///
 /// What may pass, or is mended elsewhere, ends with 74, and the systemd units start raftd again:
 /// no room on the disk, a failed read or write, an address or port that is not to be had, another

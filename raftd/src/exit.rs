@@ -27,8 +27,8 @@ pub enum Exit {
     Internal,
     /// 74: disk, space, network or clock refuse; it may pass, and a restart may help.
     Io,
-    /// 75: a peer knows that this node has forgotten what it promised. It has given up its name, and
-    /// goes on as one that neither votes nor counts when it is started again.
+    /// 75: a peer knows that this node has forgotten what it promised. It has given up its name,
+    /// and goes on as one that neither votes nor counts when it is started again.
     Forgotten,
     /// 77: this node was removed from the cluster.
     Removed,

@@ -183,7 +183,8 @@ impl DataDirectory {
         &self.path
     }
 
-    /// Returns the directory's random name, under which its node's votes and acknowledgements count.
+    /// Returns the directory's random name, under which its node's votes and acknowledgements
+    /// count.
     pub fn incarnation(&self) -> Incarnation {
         self.superblock.incarnation
     }

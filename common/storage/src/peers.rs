@@ -1,5 +1,5 @@
-//! What this node remembers of the other members, in a small file of its own that is never needed to
-//! start: without it, or with an older one, less is noticed.
+//! What this node remembers of the other members, in a small file of its own that is never needed
+//! to start: without it, or with an older one, less is noticed.
 //!
 //! ```text
 //!  0  magic "raftd-pm"   8  crc32c u32 of the bytes behind   12  a frame of protocol

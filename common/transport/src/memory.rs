@@ -308,7 +308,7 @@ mod tests {
         Promises { starts, term, voted_for: None, last }
     }
 
-    /// Node 1 leads term 4 and knows that node 2 has acknowledged entry 9, of which 7 are committed.
+    /// Node 1 leads term 4 and knows that node 2 has acknowledged entry 9; entry 7 is committed.
     fn memory() -> (Memory, Hello) {
         let (memory, one) = (Memory::default(), hello(1, 11, at(3, 4, 9)));
         assert_eq!(memory.meet(&one, &hello(2, 21, at(5, 4, 9))), Ok(()));

@@ -87,8 +87,8 @@ impl Node {
     pub(super) fn forgets(&mut self, by: NodeId, runs_twice: bool, reason: &str) {
         let why = if runs_twice { Forgotten::RunsTwice } else { Forgotten::PeerKnowsMore };
         let failure = Failure::new(Exit::Forgotten, format!("node {by} says: {reason}"));
-        let hint = "this node gives up its name, and neither votes nor counts until its cluster has \
-                    taken it in again: start it again (systemd does)";
+        let hint = "this node gives up its name, and neither votes nor counts until its cluster \
+                    has taken it in again: start it again (systemd does)";
         self.fail(failure.forgotten(why).hint(hint));
     }
 }

@@ -98,8 +98,8 @@ enum Flow {
 }
 
 impl Progress {
-    /// Starts a follower of which nothing is known, with this data directory. It counts as heard from just now, so that it
-    /// has one election timeout to answer (museum C19).
+    /// Starts a follower of which nothing is known, with this data directory. It counts as heard
+    /// from just now, so that it has one election timeout to answer (museum C19).
     pub(super) fn new(incarnation: Incarnation, next: LogIndex, now: Timestamp) -> Self {
         Self {
             incarnation,

@@ -36,8 +36,8 @@ pub(super) struct Oracle {
     seen: BTreeMap<usize, LogIndex>,
     /// How far a leader of a term knew each data directory to agree.
     matched: BTreeMap<(Term, Incarnation), LogIndex>,
-    /// What data directories held that have come back as they were before: nobody uses them any more,
-    /// so that what they acknowledged still counts.
+    /// What data directories held that have come back as they were before: nobody uses them any
+    /// more, so that what they acknowledged still counts.
     gone: BTreeMap<Incarnation, Log>,
     /// Whether `matched` is not looked at: it multiplies the states that are told apart.
     ignores_matches: bool,

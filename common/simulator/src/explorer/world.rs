@@ -98,7 +98,8 @@ impl World {
         Self { keeps_stale_answers: true, ..self }
     }
 
-    /// Lets nodes not notice that their disks are old copies. That breaks Raft, as a search must find.
+    /// Lets nodes not notice that their disks are old copies. That breaks Raft, as a search must
+    /// find.
     #[must_use]
     pub fn noticing_nothing(self) -> Self {
         Self { notices_nothing: true, ..self }
