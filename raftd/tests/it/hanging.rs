@@ -1,6 +1,6 @@
-//! Disks that hang, are slow, or fail, while their processes go on talking: leadership goes where
-//! the better disk is, and nowhere if there is none; no change is begun that such a disk would hold
-//! up; and nothing that was acknowledged is lost.
+//! Disks that hang or fail while their processes go on talking: leadership goes where the better
+//! disk is, no change is begun that such a disk would hold up, and nothing that was acknowledged is
+//! lost.
 
 use std::time::{Duration, Instant};
 
@@ -83,22 +83,6 @@ async fn a_leader_whose_disk_hangs_hands_over_and_comes_back_as_a_follower() {
 }
 
 #[tokio::test]
-async fn leadership_stays_where_it_is_when_all_disks_are_slow() {
-    let Some((cluster, shims)) = cluster().await else { return };
-    let leader = cluster.leader().await;
-    let before = until(&cluster, leader, |status| status.leading_ms > Some(TENURE_MS)).await;
-    for (shim, ms) in shims.iter().zip([1_500, 1_300, 1_100]) {
-        shim.delay_ms(ms);
-    }
-    let load = Load::start(&cluster, 2);
-    load.progress(&cluster, 20).await;
-    let after = until(&cluster, leader, |_| true).await;
-    shims.iter().for_each(DiskShim::heal);
-    assert_eq!((after.term, after.leader), (before.term, before.leader), "it wanders about");
-    load.finish().await.verify(&cluster).await;
-}
-
-#[tokio::test]
 async fn a_change_that_needs_a_hanging_disk_is_refused() {
     let Some((cluster, shims)) = cluster().await else { return };
     let client = cluster.client();
@@ -144,13 +128,13 @@ async fn a_leader_whose_disk_fails_names_its_successor_before_it_ends() {
     let leader = cluster.leader().await;
     let before = until(&cluster, leader, |_| true).await;
     shims[leader].fail();
+    // While the writers write: to wait for the end of a process stops them.
+    cluster.nodes[leader].logged("handing leadership over").await;
     let ended = cluster.nodes[leader].ended();
     assert_eq!(ended.code(), Some(74), "{}", cluster.nodes[leader].log());
     let next = succeeded(&cluster, leader).await;
     let after = until(&cluster, next, |status| status.leader == Some(status.node)).await;
     assert_eq!(after.term, before.term + 1, "one election");
-    let log = cluster.nodes[leader].logged("handing leadership over").await;
-    println!("{log}");
     load.progress(&cluster, 100).await;
     load.finish().await;
 }
