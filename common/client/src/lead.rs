@@ -228,7 +228,10 @@ impl Nodes for Client {
         until: Instant,
     ) -> impl Future<Output = Result<(), Why>> + Send + 'static {
         let shared = std::sync::Arc::clone(&self.shared);
-        async move { shared.pool.get((&endpoint, true), until).await.map(|_| ()).map_err(Why::from) }
+        async move {
+            let got = shared.pool.get((&endpoint, true), until).await;
+            got.map(|_| ()).map_err(Why::from)
+        }
     }
 
     fn ask(
