@@ -65,7 +65,7 @@ impl World {
         while self.turn(end)? {}
         self.hang(id);
         self.ask(leader, false)?;
-        self.until(MOVES_NS, "a leader whose disk does not hang", |world| {
+        self.until(self.by_slow_clocks(MOVES_NS), "a leader whose disk does not hang", |world| {
             Ok(world.healed_leader().is_some_and(|(now, _)| now != leader))
         })?;
         self.coverage.meet(Met::DiskEvaded);

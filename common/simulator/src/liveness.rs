@@ -20,6 +20,9 @@ const ELECTION_NS: u64 = 10 * 300 * MS;
 /// election of two nodes is a tie.
 const TIES_NS: u64 = 8 * ELECTION_NS;
 
+/// A transfer that is under way is given up after so long, and another may begin.
+const PENDING_NS: u64 = 150 * MS;
+
 /// How long a healthy leader may take to hand over: less than any election timeout, or somebody
 /// was elected by chance.
 const HAND_OVER_NS: u64 = 140 * MS;
@@ -149,7 +152,9 @@ impl World {
         let began = self.now;
         let ties = self.profile.freedom.extreme_timers;
         let patience_ns = if ties { TIES_NS } else { ELECTION_NS };
-        self.until(patience_ns, "a leader", |world| Ok(world.healed_leader().is_some()))?;
+        self.until(self.by_slow_clocks(patience_ns), "a leader", |world| {
+            Ok(world.healed_leader().is_some())
+        })?;
         if !ties {
             self.coverage.recovery_ms_max.0 = self.now.since(began) / MS;
         }
@@ -198,14 +203,18 @@ impl World {
             return Err(Broken::new("a leader that stops names a voter in reach", why));
         };
         let to = others.get(self.rng.index(others.len() + 1)).copied().unwrap_or(chosen);
-        self.until(HAND_OVER_NS, "a leader who was asked for", |world| {
-            match world.healed_leader() {
-                Some((leader, _)) if leader == to => return Ok(true),
-                Some((leader, _)) => world.hand_over(leader, to)?,
-                None => {}
-            }
-            Ok(false)
-        })
+        self.until(
+            self.by_slow_clocks(PENDING_NS + HAND_OVER_NS),
+            "a leader who was asked for",
+            |world| {
+                match world.healed_leader() {
+                    Some((leader, _)) if leader == to => return Ok(true),
+                    Some((leader, _)) => world.hand_over(leader, to)?,
+                    None => {}
+                }
+                Ok(false)
+            },
+        )
     }
 
     /// A leader with a healthy quorum stays leader, whatever outsiders say (§4.2.3, §9.6).
@@ -277,6 +286,11 @@ impl World {
         let healed = |id: &NodeId| core().any(|node| node.id == *id && !node.wiped);
         let status = replica.status();
         status.role == RoleKind::Leader && !status.configuration.members().keys().all(healed)
+    }
+
+    /// Returns how long something takes, at most, that the slowest clock of this seed measures.
+    pub(crate) fn by_slow_clocks(&self, nanos: u64) -> u64 {
+        nanos.saturating_mul(1_000_000) / (1_000_000 - self.profile.drift_ppm.min(500_000))
     }
 
     /// Lets 10 ms pass at a time until something is so.
