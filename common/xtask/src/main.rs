@@ -56,6 +56,7 @@ const CHAOS: Binary = Binary { built_from: BuiltFrom::Workspace, name: "chaos", 
 const MAN: Binary = Binary { built_from: BuiltFrom::Workspace, name: "man", verb: None };
 const SIM: Binary = simulator("sim");
 const EXPLORE: Binary = simulator("explore");
+const FIGURES: Binary = simulator("figures");
 
 /// The simulator needs no RocksDB, also to be built.
 const fn simulator(verb: &'static str) -> Binary {
@@ -77,6 +78,7 @@ fn run(task: Task) -> Result<(), Failure> {
         Task::Sim(arguments) => build_and_become(&cargo, &SIM, &arguments),
         Task::Museum(which) => mutations::run(&cargo, which),
         Task::Explore(arguments) => build_and_become(&cargo, &EXPLORE, &arguments),
+        Task::Figures(arguments) => build_and_become(&cargo, &FIGURES, &arguments),
         Task::Bench(arguments) => build_and_become_beside(&cargo, &BENCH, &arguments),
         Task::Limits(arguments) => measure(&cargo, "limits", &arguments),
         Task::Chaos(arguments) => build_and_become_beside(&cargo, &CHAOS, &arguments),

@@ -24,6 +24,7 @@ Tasks:
   mutations [NAME..]         known bugs, each put into a copy of the sources: all must be found
   mutations --check          whether all of them still apply to the sources
   explore [..]               the explorer: random walks and breadth-first search of the core
+  figures [--seeds N]        what the simulator must reach, measured, beside each gate
   bench [..]                 benchmarks against a throw-away cluster
   run NAME [..]              a long run of real processes: exactly-once, catch-up or changes; or
                              measure, which runs what measures and rewrites MEASUREMENTS.md
@@ -52,6 +53,7 @@ pub(crate) enum Task {
     Sim(Vec<String>),
     Museum(Which),
     Explore(Vec<String>),
+    Figures(Vec<String>),
     Bench(Vec<String>),
     Run(&'static str, Vec<String>),
     Chaos(Vec<String>),
@@ -77,6 +79,7 @@ impl Task {
             "sim" => Ok(Task::Sim(rest.to_vec())),
             "mutations" => mutations(rest),
             "explore" => Ok(Task::Explore(rest.to_vec())),
+            "figures" => Ok(Task::Figures(rest.to_vec())),
             "bench" => Ok(Task::Bench(rest.to_vec())),
             "run" => run(rest),
             "chaos" => Ok(Task::Chaos(rest.to_vec())),
@@ -90,7 +93,7 @@ impl Task {
     pub(crate) fn needs(&self) -> &'static [Need] {
         match self {
             Task::Help => &[],
-            Task::Sim(_) | Task::Museum(_) | Task::Explore(_) => &[Need::Rust],
+            Task::Sim(_) | Task::Museum(_) | Task::Explore(_) | Task::Figures(_) => &[Need::Rust],
             Task::Quickstart(_)
             | Task::Bench(_)
             | Task::Run(..)
@@ -224,7 +227,8 @@ mod tests {
 
     #[test]
     fn the_help_lists_every_task() {
-        let names = "quickstart verify fix sim mutations explore bench run limits chaos man";
+        let names =
+            "quickstart verify fix sim mutations explore figures bench run limits chaos man";
         for name in names.split(' ').chain(RUNS) {
             assert!(HELP.contains(name), "{name} is missing from the help");
         }

@@ -66,9 +66,10 @@ pub(crate) fn figures(args: &Figures) -> bool {
     all.push(clocks(args.first));
     let reached = enough && report.found.is_none() && all.iter().all(|figure| figure.reached);
     all.extend(hours());
+    say("| figure | gate | measured | reached | command |\n|---|---|---|---|---|");
     for Figure { name, gate, measured, command, reached } in all {
-        let reached = if reached { "yes" } else { "NO" };
-        say(&format!("figure\t{name}\t{gate}\t{measured}\t{reached}\t{command}"));
+        let reached = if reached { "yes" } else { "no" };
+        say(&format!("| {name} | {gate} | {measured} | {reached} | `{command}` |"));
     }
     reached
 }
