@@ -173,7 +173,7 @@ async fn serve(
     let ended = match found {
         Some(found) => {
             let who = (&config, &identity, &endpoint, &gauges);
-            live((who, &credentials), services, (directory, alive), found).await
+            live(who, services, (directory, alive), found).await
         }
         None => Ok(()),
     };
@@ -191,7 +191,7 @@ type Who<'a> = (&'a Config, &'a Identity, &'a Endpoint, &'a Arc<Gauges>);
 /// Runs a node with a history to its end. If its state turns out to be damaged, it goes on with
 /// another one: log, term and vote are whole.
 async fn live(
-    ((config, identity, endpoint, gauges), credentials): (Who<'_>, &Credentials),
+    (config, identity, endpoint, gauges): Who<'_>,
     mut services: Services,
     (directory, alive): (&DataDirectory, &Alive),
     mut found: Found,
@@ -201,7 +201,7 @@ async fn live(
             Found::Whole(opened) => *opened,
             Found::Damaged(damaged) => {
                 let about = (identity, &**gauges);
-                match repair(damaged, &mut services, about, credentials).await? {
+                match repair(damaged, &mut services, about, endpoint).await? {
                     Repaired::Whole => found = open_again(directory, &services.program)?,
                     Repaired::Stopped => return Ok(()),
                 }

@@ -10,16 +10,17 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use certs::Credentials;
-use client::{Client, ClientConfig, ClientError};
+use certs::Expect;
 use consensus::{Chain, ClusterTime, Configuration, Entry, EntryId, LogIndex, Member, NodeId};
 use consensus::{Payload, Term, Timestamp};
 use protocol::limits::{LOG_PAGE_BYTES_MAX, LOG_PAGE_ENTRIES_MAX};
-use protocol::{EntryKind, ErrorCode, LogDetail, LogEntry, LogPage, NodeStatus, Request, Response};
+use protocol::{
+    EntryKind, ErrorCode, Hello, LogDetail, LogEntry, LogPage, NodeStatus, Request, Response,
+};
 use protocol::{decode_configuration, encode_configuration};
 use storage::{Damage, EntryReader, PersistentLog, RestoredLog, StorageError};
-use tokio::time::sleep;
-use transport::{ClientRequest, answer_identify};
+use tokio::time::{sleep, timeout};
+use transport::{Alpn, ClientConnection, ClientRequest, Endpoint, Trail, answer_identify};
 
 use crate::control::Command;
 use crate::exit::{Exit, Failure, storage_failure};
@@ -30,8 +31,8 @@ use crate::services::Services;
 use crate::{admin, answer, status};
 
 /// How long a question to a node may take, and how long until all are asked again.
-const ASK_DEADLINE: Duration = Duration::from_secs(3);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+const ASK_TIMEOUT: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// A log that is damaged in places.
@@ -79,11 +80,12 @@ pub(crate) async fn repair(
     mut damaged: Damaged,
     services: &mut Services,
     (identity, gauges): (&Identity, &Gauges),
-    credentials: &Credentials,
+    endpoint: &Endpoint,
 ) -> Result<Repaired, Failure> {
     let mut damages = damaged.restored.condition.damages.clone();
     let reader = damaged.log.reader();
     let others = others(&damaged, services, identity);
+    let hello = services.inbound.hello.borrow().clone();
     let mut said = String::new();
     while let Some(damage) = damages.first().copied() {
         let mut now = format!("{damage}: a copy is fetched from the other members");
@@ -91,7 +93,7 @@ pub(crate) async fn repair(
             now.push_str(&format!(" ({said})"));
         }
         tracing::warn!("{now}");
-        let asked = ask_all(&others, credentials, damage);
+        let asked = ask_all(&others, (endpoint, &hello), damage);
         let Some(answers) = meanwhile(services, (identity, gauges), &*reader, &now, asked).await
         else {
             return Ok(Repaired::Stopped);
@@ -161,11 +163,15 @@ fn unrepairable(damage: &Damage, why: &str) -> Failure {
 }
 
 /// Returns the other members with where they are dialled.
-fn others(damaged: &Damaged, services: &Services, identity: &Identity) -> BTreeMap<String, String> {
+fn others(
+    damaged: &Damaged,
+    services: &Services,
+    identity: &Identity,
+) -> Vec<(NodeId, String, String)> {
     let elsewhere = services.reload.elsewhere();
     let others = damaged.members.iter().filter(|(id, _)| **id != identity.node);
     others
-        .map(|(id, member)| (member.name.clone(), elsewhere.address(*id, member).to_owned()))
+        .map(|(id, member)| (*id, member.name.clone(), elsewhere.address(*id, member).to_owned()))
         .collect()
 }
 
@@ -176,15 +182,17 @@ pub(crate) fn members(configurations: &[&Configuration]) -> BTreeMap<NodeId, Mem
 }
 
 async fn ask_all(
-    others: &BTreeMap<String, String>,
-    credentials: &Credentials,
+    others: &[(NodeId, String, String)],
+    with: (&Endpoint, &Hello),
     damage: Damage,
 ) -> Vec<(String, Answer)> {
     let mut answers = Vec::new();
-    for (name, address) in others {
-        let answer = match ask(address, credentials, damage).await {
-            Ok(answer) => answer,
-            Err(error) => Answer::Silence(error.to_string()),
+    for (id, name, address) in others {
+        let asked = timeout(ASK_TIMEOUT, ask((*id, address), with, damage)).await;
+        let answer = match asked {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(why)) => Answer::Silence(why),
+            Err(_) => Answer::Silence("it does not answer in time".to_owned()),
         };
         let is_done = matches!(answer, Answer::Copies(_));
         answers.push((name.clone(), answer));
@@ -197,17 +205,15 @@ async fn ask_all(
 
 /// Asks one node for all entries of one damage.
 async fn ask(
-    address: &str,
-    credentials: &Credentials,
+    (id, address): (NodeId, &str),
+    (endpoint, hello): (&Endpoint, &Hello),
     damage: Damage,
-) -> Result<Answer, ClientError> {
-    let config = ClientConfig {
-        endpoints: vec![address.to_owned()],
-        credentials: credentials.clone(),
-        deadline: ASK_DEADLINE,
-        connect_timeout: CONNECT_TIMEOUT,
-    };
-    let client = Client::new(config)?;
+) -> Result<Answer, String> {
+    let said = |error: &dyn std::fmt::Display| error.to_string();
+    let number = id.get().try_into().map_err(|error: std::num::TryFromIntError| said(&error))?;
+    let (trail, how) = (Trail::new(address), (Alpn::Forward, Expect::Node(number)));
+    let connection = ClientConnection::connect(endpoint, &trail, how, hello, CONNECT_TIMEOUT);
+    let connection = connection.await.map_err(|error| said(&error))?;
     let mut entries: Vec<Entry> = Vec::new();
     let (mut next, mut chain) = (damage.first, damage.before);
     let answer = loop {
@@ -216,7 +222,13 @@ async fn ask(
         }
         let count = damage.last.index.next().since(next).min(LOG_PAGE_ENTRIES_MAX.into());
         let count = u32::try_from(count).unwrap_or(LOG_PAGE_ENTRIES_MAX);
-        let page = client.read_log(Some(address), next.get(), count, LogDetail::Commands).await?;
+        let request =
+            Request::ReadLog { from: next.get(), entries_max: count, detail: LogDetail::Commands };
+        let page = match connection.call(&request).await.map_err(|error| said(&error))? {
+            Response::Log(page) => page,
+            Response::Error(error) => return Err(error.message),
+            _ => return Err("it answered something else than was asked".to_owned()),
+        };
         if page.first > next.get() {
             break Answer::None(format!("its log begins at {}", page.first));
         }
@@ -231,7 +243,6 @@ async fn ask(
             entries.push(entry);
         }
     };
-    client.close().await;
     Ok(answer)
 }
 
