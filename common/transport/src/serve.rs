@@ -157,8 +157,10 @@ fn speaker(
                 }
             }
         }
-        // What a node needs whose own state is lost.
-        (Role::Node(_), Passage::Direct) if matches!(request, Request::Snapshot(_)) => {
+        // What a node needs whose own state is lost, or whose log is damaged.
+        (Role::Node(_), Passage::Direct)
+            if matches!(request, Request::Snapshot(_) | Request::ReadLog { .. }) =>
+        {
             Ok((Arc::clone(connected), None))
         }
         (

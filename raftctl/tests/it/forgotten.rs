@@ -220,7 +220,11 @@ fn a_copy_at_a_second_address_is_named_and_counts_nowhere() {
     let before = incarnation(&world, "n2");
     world.kill("copy");
     world.await_status(is_healthy);
-    assert_eq!(incarnation(&world, "n2"), before, "it was not healed, for it had nothing to be healed of");
+    assert_eq!(
+        incarnation(&world, "n2"),
+        before,
+        "it was not healed, for it had nothing to be healed of"
+    );
 }
 
 fn incarnation(world: &World, member: &str) -> Value {

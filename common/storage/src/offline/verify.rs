@@ -227,7 +227,7 @@ impl StoppedLog {
         if let Some(damage) = damages.first() {
             let what = match damage.first == damage.last.index {
                 true => format!("log entry {}", damage.last),
-                false => format!("log entries {} to {}", damage.first, damage.last),
+                false => format!("the log from entry {} to {}", damage.first, damage.last),
             };
             let others = damages.len() - 1;
             let more = if others == 0 { String::new() } else { format!("; {others} more places") };
