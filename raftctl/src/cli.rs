@@ -16,6 +16,7 @@ use crate::commands::member::MemberCommand;
 use crate::commands::session::SessionCommand;
 use crate::commands::snapshot::SnapshotCommand;
 use crate::commands::status::StatusArgs;
+use crate::commands::verify::VerifyArgs;
 use crate::global::Global;
 
 const EXIT_CODES: &str = "\
@@ -107,6 +108,8 @@ pub(crate) enum Command {
     },
     /// Takes your word that a copied data directory is the latest of its node, and the only one
     Adopt(AdoptArgs),
+    /// Compares the states of all nodes
+    Verify(VerifyArgs),
     /// Clients' sessions, in which a command takes effect exactly once
     #[command(subcommand, arg_required_else_help = true)]
     Session(SessionCommand),

@@ -21,6 +21,7 @@ pub(crate) mod member;
 pub(crate) mod session;
 pub(crate) mod snapshot;
 pub(crate) mod status;
+pub(crate) mod verify;
 pub(crate) mod version;
 
 /// Does what was asked. Commands with something to put in order catch signals; others end at once.
@@ -44,6 +45,7 @@ pub(crate) async fn run(invocation: &Invocation, command: Command) -> Result<()>
             let create = SnapshotCommand::Create { node: None };
             snapshot::run(invocation, command.unwrap_or(create)).await
         }
+        Command::Verify(args) => verify::run(invocation, args).await,
         Command::Session(command) => session::run(invocation, command).await,
         Command::Cert(command) => cert::run(invocation, command).await,
         Command::Context(command) => context::run(invocation, command).await,

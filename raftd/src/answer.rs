@@ -23,6 +23,11 @@ pub(crate) fn response(reply: Reply, hint: impl FnOnce(NodeId) -> Option<LeaderH
         Reply::NoRoom { .. } => unreachable!("the gauges tell how much there is"),
         Reply::Refused { reason, .. } => Response::Error(rejection(reason, hint)),
         Reply::ChangeRefused { why, .. } => Response::Error(change_refused(&why)),
+        Reply::Differs { .. } => Response::Error(refusal(
+            ErrorCode::NoLeader,
+            "this node's state differs from those of a majority: nothing is answered from it; \
+             another node may be asked",
+        )),
         Reply::Superseded { .. } => Response::Error(refusal(
             ErrorCode::Superseded,
             "another leader's entry took the place of this one: it was not applied and never will",

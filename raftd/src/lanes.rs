@@ -59,6 +59,8 @@ pub(crate) enum Done {
         bytes: usize,
         /// How long the batch took.
         took: Duration,
+        /// The digests behind its entries.
+        digests: Vec<u64>,
     },
     /// The present state, asked for on its own.
     Viewed(View),
@@ -84,6 +86,8 @@ pub(crate) enum Done {
         last: LogIndex,
         /// The state at `last`.
         view: View,
+        /// The digest behind `last`.
+        digest: u64,
     },
     /// The snapshot lane's news.
     Snapshot(snapshot::Report),

@@ -33,6 +33,7 @@ use crate::status::{self, Link, Sources};
 
 mod ask;
 mod contact;
+mod difference;
 mod moved;
 mod read;
 pub(crate) mod remember;
@@ -152,12 +153,13 @@ impl Node {
                 self.raw(now, Raw::WriteFailed { write: first });
                 self.fail(failure);
             }
-            Done::Applied { last, responses, view, bytes, took } => {
+            Done::Applied { last, responses, view, bytes, took, digests } => {
                 self.metrics.apply.record(now, took);
                 self.apply.applied(bytes);
                 if let Some(View(view)) = view {
                     self.see(now, view);
                 }
+                self.replica.step(now, Input::Effects { last, digests });
                 self.replica.step(now, Input::Applied { index: last, responses });
             }
             Done::Viewed(View(view)) => self.see(now, view),
@@ -170,7 +172,10 @@ impl Node {
             }
             Done::Unflushed => self.replica.step(now, Input::Snapshot(SnapshotNews::Unflushed)),
             Done::Checkpointed { last, result } => self.checkpointed(now, last, result),
-            Done::Installed { last, view: View(view) } => self.installed(now, last, view),
+            Done::Installed { last, view: View(view), digest } => {
+                self.replica.step(now, Input::Effects { last, digests: vec![digest] });
+                self.installed(now, last, view);
+            }
             Done::Snapshot(report) => self.snapshot_report(now, report),
             Done::Met { request, answers } => {
                 self.replica.step(now, Input::Met { request, answers });
@@ -227,6 +232,7 @@ impl Node {
             peers,
             meet,
             removed,
+            differing,
             event,
         } = lanes;
         if let Some(peers) = peers {
@@ -275,6 +281,9 @@ impl Node {
         }
         for event in event {
             self.observe(now, &event);
+        }
+        for one in differing {
+            self.tell_differing(one);
         }
         if let Some(removal) = removed {
             self.removed(removal);
@@ -391,6 +400,7 @@ impl Node {
             | Reply::Refused { request, .. }
             | Reply::ChangeRefused { request, .. }
             | Reply::NoRoom { request, .. }
+            | Reply::Differs { request }
             | Reply::Superseded { request }
             | Reply::Behind { request, .. }
             | Reply::SnapshotTaken { request, .. }
@@ -426,7 +436,8 @@ impl Node {
 
     /// Tells what this node is and does.
     pub(crate) fn status(&mut self, now: Timestamp) -> protocol::NodeStatus {
-        let failure = self.failure.as_ref().map(ToString::to_string).unwrap_or_default();
+        let failure = self.failure.as_ref().map(ToString::to_string);
+        let failure = failure.or_else(|| self.difference()).unwrap_or_default();
         self.stalls.look(now, &self.replica.status());
         let sources = Sources {
             identity: &self.identity,

@@ -59,6 +59,23 @@ impl Client {
         }
     }
 
+    /// Asks one node about the system's part of its own state, however old.
+    ///
+    /// # Errors
+    /// If that node does not answer.
+    pub async fn system_of(
+        &self,
+        endpoint: &str,
+        query: &SystemQuery,
+    ) -> Result<SystemAnswer, ClientError> {
+        let request = Request::SystemQuery { query: query.encode(), stale: true };
+        let unexpected = || ClientError::Unexpected { endpoint: endpoint.into() };
+        let Response::Answer { response, .. } = self.on(endpoint, &request).await? else {
+            return Err(unexpected());
+        };
+        SystemAnswer::decode(&response).map_err(|_| unexpected())
+    }
+
     /// Reserves a node id for a name, through the log: an id that no node ever had. The same name
     /// gets the same id until a member with that id is removed, so that this may be repeated.
     ///

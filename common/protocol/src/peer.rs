@@ -117,6 +117,9 @@ fn to_wire(body: &Body) -> Wire {
             ticket: ticket.get(),
             index: index.map(LogIndex::get),
         }),
+        Body::Effects { index, digest, judged } => {
+            Wire::Effects(pb::Effects { index: index.get(), digest: *digest, judged: *judged })
+        }
     }
 }
 
@@ -145,6 +148,9 @@ fn from_wire(body: Wire) -> Result<Body, ProtocolError> {
             ticket: ReadTicket::new(reply.ticket),
             index: reply.index.map(LogIndex::new),
         },
+        Wire::Effects(pb::Effects { index, digest, judged }) => {
+            Body::Effects { index: LogIndex::new(index), digest, judged }
+        }
     })
 }
 

@@ -40,6 +40,14 @@ pub enum Input {
         /// The machine's answers, ascending.
         responses: Vec<(LogIndex, Bytes)>,
     },
+    /// The digests behind the last entries that were applied, up to `last`: to be told before
+    /// [`Input::Applied`]. A replica that is never told compares nothing.
+    Effects {
+        /// The last of them.
+        last: LogIndex,
+        /// One an entry.
+        digests: Vec<u64>,
+    },
     /// There is a view of the state that holds everything up to here. To be told before
     /// [`Input::Applied`] if the view came with it.
     Viewed {

@@ -65,8 +65,38 @@ pub struct Lanes {
     pub meet: Option<Meeting>,
     /// This node was removed from the cluster: it has nothing to do any more, and ends.
     pub removed: Option<Removal>,
+    /// States that differ: news, each told once. From [`Differing::Own`] on, the state is not to be
+    /// used again when the node starts.
+    pub differing: Vec<Differing>,
     /// Observers.
     pub event: Vec<Event>,
+}
+
+/// Two digests behind one entry: what applying did up to there was not the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Behind which entry it was noticed; it may have begun before.
+    pub index: LogIndex,
+    /// This node's digest.
+    pub ours: u64,
+    /// The other's.
+    pub theirs: u64,
+}
+
+/// A state that differs from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Differing {
+    /// This node's own, from a majority's.
+    Own(Difference),
+    /// A follower's, from the leader's.
+    Peer {
+        /// The follower.
+        id: NodeId,
+        /// How.
+        difference: Difference,
+        /// Whether a majority is with the leader. If not, nobody can tell whose is right.
+        outvoted: bool,
+    },
 }
 
 /// The nodes that a change of members brings in, or moves: each is to be asked who it is, at the
@@ -221,6 +251,11 @@ pub enum Reply {
         /// Whether commands that free space are still taken.
         deletions: bool,
     },
+    /// Certainly without effect: this node's state differs from those of a majority.
+    Differs {
+        /// The request.
+        request: RequestId,
+    },
     /// Certainly without effect: another leader's entry has taken its place.
     Superseded {
         /// The request.
@@ -256,6 +291,7 @@ impl Reply {
             | Self::Refused { request, .. }
             | Self::ChangeRefused { request, .. }
             | Self::NoRoom { request, .. }
+            | Self::Differs { request }
             | Self::Superseded { request }
             | Self::SnapshotTaken { request, .. }
             | Self::Unknown { request }

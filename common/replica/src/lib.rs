@@ -12,6 +12,7 @@
 mod cache;
 mod chaining;
 mod compaction;
+mod comparison;
 mod departures;
 mod feeding;
 mod healing;
@@ -30,8 +31,8 @@ mod views;
 pub use compaction::Keep;
 pub use input::{Answer, Consistency, Input, Sent, SnapshotNews, Space, Transfer};
 pub use lanes::{
-    ChangeRefusal, Lanes, Meeting, NotMet, Piece, Question, Removal, Reply, RoomAction, RoomLevel,
-    SnapshotAction,
+    ChangeRefusal, Difference, Differing, Lanes, Meeting, NotMet, Piece, Question, Removal, Reply,
+    RoomAction, RoomLevel, SnapshotAction,
 };
 pub use limits::{FeedLimits, Limits};
 pub use pacer::Pacer;

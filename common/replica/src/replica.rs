@@ -13,6 +13,7 @@ use consensus::{
 use crate::cache::Cache;
 use crate::chaining::Chaining;
 use crate::compaction::Compaction;
+use crate::comparison::Comparison;
 use crate::departures::Departures;
 use crate::feeding::Feeding;
 use crate::healing::Healing;
@@ -25,6 +26,7 @@ use crate::room::Room;
 use crate::snapshots::Snapshots;
 use crate::views::Views;
 
+mod effects;
 mod news;
 
 /// Marks the core's names for batches; the driver's names for requests stay below.
@@ -45,6 +47,7 @@ pub struct Replica {
     healing: Healing,
     room: Room,
     feeding: Feeding,
+    comparison: Comparison,
     /// Proposals since the last drain: one step of the core for all of them.
     proposed: Vec<(RequestId, Bytes)>,
     /// Bytes of entries that were proposed here and are not applied, by index.
@@ -79,6 +82,7 @@ impl Replica {
             room: Room::default(),
             dropped: 0,
             feeding: Feeding::new(limits.feed),
+            comparison: Comparison::default(),
             proposed: Vec::new(),
             unapplied: Vec::new(),
             unapplied_bytes: 0,
@@ -101,7 +105,12 @@ impl Replica {
     /// As [`Raft::step`].
     pub fn step(&mut self, now: Timestamp, input: Input) {
         match input {
-            Input::Raft(raw) => self.raw(now, raw),
+            Input::Raft(raw) => {
+                if let Some(raw) = self.compare(raw) {
+                    self.raw(now, raw);
+                }
+            }
+            Input::Effects { last, digests } => self.comparison.applied(last, &digests),
             Input::Propose { request, command, frees } => {
                 self.propose(now, request, command, frees);
             }
@@ -134,6 +143,7 @@ impl Replica {
     /// Returns what is to be done since the last drain.
     pub fn drain(&mut self, now: Timestamp) -> Lanes {
         self.flush_proposals(now);
+        self.leave_office(now);
         let Actions { mut write, mut send, apply, install, reply, event } = self.raft.drain(now);
         self.raft.check_state();
         if let Some(write) = &mut write {
@@ -165,6 +175,7 @@ impl Replica {
                 false
             }
         });
+        self.tell_effects(now, &mut send);
         for reply in reply {
             self.answer(now, reply);
         }
@@ -192,6 +203,7 @@ impl Replica {
             peers: self.departures.peers(now, &self.raft),
             meet: self.newcomers.take(),
             removed: self.departures.removed(),
+            differing: self.comparison.take(),
             event,
         }
     }
@@ -315,6 +327,9 @@ impl Replica {
             self.unapplied_bytes = self.proposed.iter().map(|(_, command)| command.len()).sum();
         }
         if self.raft.leads() {
+            if self.refuses_for_difference(request) {
+                return;
+            }
             let under_way_bytes = self.under_way_bytes() + command.len();
             if let Some(deletions) = self.room.refuses(now, under_way_bytes, frees) {
                 self.reply.push(Reply::NoRoom { request, deletions });
@@ -343,6 +358,9 @@ impl Replica {
     }
 
     fn ask(&mut self, now: Timestamp, request: RequestId, query: Bytes, consistency: Consistency) {
+        if self.refuses_for_difference(request) {
+            return;
+        }
         self.views.question(now);
         if self.waiting().1 >= self.limits.questions_max {
             self.reply.push(Reply::Refused { request, reason: Rejection::Busy });

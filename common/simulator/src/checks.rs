@@ -95,6 +95,7 @@ impl World {
             | Reply::Unknown { .. }
             | Reply::ChangeRefused { .. }
             | Reply::NoRoom { .. }
+            | Reply::Differs { .. }
             | Reply::Behind { .. }
             | Reply::Superseded { .. } => false,
         });

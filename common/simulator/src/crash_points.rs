@@ -54,7 +54,8 @@ pub(crate) fn of(lanes: &Lanes, received: bool, installed: bool) -> u16 {
                 | Body::SnapshotInstalled { .. }
                 | Body::TimeoutNow { .. }
                 | Body::ReadIndex { .. }
-                | Body::ReadIndexReply { .. } => {}
+                | Body::ReadIndexReply { .. }
+                | Body::Effects { .. } => {}
             }
         }
     }

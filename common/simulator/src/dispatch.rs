@@ -36,8 +36,13 @@ impl World {
             peers,
             meet,
             removed,
+            differing,
             event,
         } = lanes;
+        if let Some(one) = differing.first() {
+            let why = format!("node {}: {one:?}", node + 1);
+            return Err(Broken::new("states behind the same entry are the same (§2.1)", why));
+        }
         if let Some(peers) = peers {
             self.nodes[node].peers = peers.into_keys().collect();
         }
@@ -297,7 +302,9 @@ impl World {
                 self.refused_for_room(node, deletions)?;
                 self.clients.refused(request)
             }
-            Reply::Refused { request, .. } | Reply::Behind { request, .. } => {
+            Reply::Refused { request, .. }
+            | Reply::Behind { request, .. }
+            | Reply::Differs { request } => {
                 self.coverage.meet(Met::Refused);
                 self.clients.refused(request)
             }
@@ -365,6 +372,7 @@ fn name(reply: &Reply) -> RequestId {
         | Reply::Refused { request, .. }
         | Reply::ChangeRefused { request, .. }
         | Reply::NoRoom { request, .. }
+        | Reply::Differs { request }
         | Reply::Superseded { request }
         | Reply::SnapshotTaken { request, .. }
         | Reply::Unknown { request }

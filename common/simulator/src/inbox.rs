@@ -87,6 +87,7 @@ pub(crate) fn kind(input: &Input) -> Kind {
         | Input::Viewed { .. }
         | Input::Flushed { .. }
         | Input::Met { .. }
+        | Input::Effects { .. }
         | Input::Directories { .. }
         | Input::Space(_)
         | Input::Fed { .. }
@@ -151,6 +152,7 @@ impl Taken {
             | Input::Flushed { .. }
             | Input::Snapshot(_)
             | Input::Met { .. }
+            | Input::Effects { .. }
             | Input::Directories { .. }
             | Input::Fed { .. }
             | Input::ToldRemoved { .. }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use consensus::LogIndex;
-use state_machine::{Envelope, EnvelopeKind, SystemResponse};
+use state_machine::{Envelope, EnvelopeKind, SystemCommand, SystemResponse};
 
 use crate::broken::Broken;
 use crate::coverage::Met;
@@ -16,7 +16,11 @@ pub(crate) struct Ledger {
     commands: BTreeMap<LogIndex, (u64, u64)>,
     /// What each command was answered when it was applied.
     once: BTreeMap<(u64, u64), Bytes>,
-    registered: BTreeSet<u64>,
+    /// Who has said what stands where, and who has registered which session.
+    said_by: BTreeMap<LogIndex, String>,
+    registered: BTreeMap<u64, String>,
+    /// Which session is to be closed by what stands where.
+    closes: BTreeMap<LogIndex, u64>,
     expired: BTreeSet<u64>,
 }
 
@@ -27,6 +31,14 @@ impl Ledger {
         let Ok(envelope) = Envelope::decode(command) else {
             return false;
         };
+        if envelope.has_owner() {
+            self.said_by.insert(index, envelope.owner.name.clone());
+        }
+        if let (EnvelopeKind::System, Ok(SystemCommand::CloseSession { session })) =
+            (envelope.kind, SystemCommand::decode(&envelope.body))
+        {
+            self.closes.insert(index, session);
+        }
         if envelope.session > 0 {
             self.commands.insert(index, (envelope.session, envelope.sequence));
         }
@@ -40,16 +52,29 @@ impl Ledger {
         answer: &Bytes,
     ) -> Result<Option<Met>, Broken> {
         let once = "a command of a session is applied once (§6.3)";
+        let said_by = self.said_by.get(&index).cloned().unwrap_or_default();
         let command = self.commands.get(&index).copied();
+        let about = command.map(|(session, _)| session).or(self.closes.get(&index).copied());
+        if let Some(session) = about
+            && self.registered.get(&session).is_some_and(|owner| *owner != said_by)
+        {
+            return match SystemResponse::decode(answer) {
+                Ok(SystemResponse::SessionExpired { .. } | SystemResponse::Closed) => Ok(None),
+                other => {
+                    let why = format!("{said_by} at {index}, session {session}: {other:?}");
+                    Err(Broken::new("a session belongs to who registered it (§6.3)", why))
+                }
+            };
+        }
         let Some((session, sequence)) = command else {
             if let Ok(SystemResponse::Registered { session }) = SystemResponse::decode(answer) {
-                self.registered.insert(session);
+                self.registered.insert(session, said_by);
             }
             return Ok(None);
         };
         match SystemResponse::decode(answer) {
             Ok(SystemResponse::Answer { index: at, .. }) if at == index.get() => {
-                if self.expired.contains(&session) || !self.registered.contains(&session) {
+                if self.expired.contains(&session) || !self.registered.contains_key(&session) {
                     let why = format!("command {sequence} of {session}, which is no session");
                     return Err(Broken::new(
                         "nobody has a session who did not register (§6.3)",

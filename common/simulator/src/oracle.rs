@@ -224,7 +224,8 @@ impl Oracle {
             | Body::Conflict { .. }
             | Body::TimeoutNow { .. }
             | Body::ReadIndex { .. }
-            | Body::ReadIndexReply { .. } => {}
+            | Body::ReadIndexReply { .. }
+            | Body::Effects { .. } => {}
         }
         Ok(())
     }

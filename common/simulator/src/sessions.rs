@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use consensus::RequestId;
-use state_machine::{Envelope, SystemCommand, SystemResponse};
+use state_machine::{Envelope, Owner, SystemCommand, SystemResponse};
 
 use crate::machine::Registers;
 
@@ -17,6 +17,10 @@ pub(crate) const OPEN_MAX: usize = 8;
 
 /// Marks the numbers in commands of sessions; those of other requests stay below.
 const IN_SESSION: u64 = 1 << 40;
+
+/// Among the commands that are sent again, this one stands for one of somebody else, who has no
+/// business in the session.
+const STRANGER: usize = OPEN_MAX - 1;
 
 /// A client with a session.
 #[derive(Debug, Default)]
@@ -46,13 +50,17 @@ impl Sessions {
             let (next, nonce) = (1, self.nonces);
             self.clients.push(Client { nonce, next, ..Client::default() });
         }
+        let owner = Owner { name: format!("client {client}"), is_operator: false };
         let client = &mut self.clients[client];
         let nonce = client.nonce;
+        if let (Some(session), Some(STRANGER)) = (client.session, again) {
+            return (0, 0, strange(session, client.next));
+        }
         let Some(session) = client.session else {
             let mut bytes = [0; 16];
             bytes[..8].copy_from_slice(&nonce.to_le_bytes());
             let command = SystemCommand::RegisterSession { nonce: bytes, name: String::new() };
-            return (nonce, 0, Envelope::system(&command).encode());
+            return (nonce, 0, Envelope { owner, ..Envelope::system(&command) }.encode());
         };
         let again = again.filter(|_| !client.open.is_empty());
         let sequence = match again {
@@ -67,7 +75,8 @@ impl Sessions {
         });
         let low_water = client.open.first().copied().unwrap_or(client.next);
         let body = Registers::command(RequestId::new(IN_SESSION | session << 16 | sequence));
-        let command = Envelope::in_session(session, sequence, low_water, body);
+        let command =
+            Envelope { owner, ..Envelope::in_session(session, sequence, low_water, body) };
         (nonce, sequence, command.encode())
     }
 
@@ -111,4 +120,16 @@ impl Sessions {
     pub(crate) fn has(&self, request: RequestId) -> bool {
         self.requests.contains_key(&request)
     }
+}
+
+/// A command of somebody else: it takes the next number of the session, or closes it.
+fn strange(session: u64, next: u64) -> Bytes {
+    let owner = Owner { name: "client nobody".to_owned(), is_operator: false };
+    let envelope = if next.is_multiple_of(2) {
+        Envelope::system(&SystemCommand::CloseSession { session })
+    } else {
+        let body = Registers::command(RequestId::new(IN_SESSION | session << 16 | next));
+        Envelope::in_session(session, next, next + 1, body)
+    };
+    Envelope { owner, ..envelope }.encode()
 }

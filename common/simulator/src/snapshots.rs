@@ -243,7 +243,18 @@ impl World {
         if self.nodes[at].life != life {
             return Ok(());
         }
+        self.effects(at, index.get() - 1)?;
+        if self.nodes[at].life != life {
+            return Ok(());
+        }
         self.step(at, Input::Applied { index, responses: Vec::new() })
+    }
+
+    /// Tells of the digests behind the entries after one.
+    fn effects(&mut self, at: usize, after: u64) -> Result<(), Broken> {
+        let host = &self.nodes[at].host;
+        let (last, digests) = (host.applied().index, host.effects().after(LogIndex::new(after)));
+        self.step(at, Input::Effects { last, digests })
     }
 
     /// There is a view of the present state.
@@ -302,6 +313,7 @@ impl World {
                 for entry in &entries {
                     self.oracle.is_committed(node.id, entry, entry.id.index)?;
                 }
+                let before = node.applied();
                 let responses = self.nodes[at].host.apply(&entries);
                 let responses = responses.map_err(|error| {
                     Broken::new("entries are applied in order", error.to_string())
@@ -314,6 +326,10 @@ impl World {
                 if self.nodes[at].views {
                     self.view(at)?;
                 }
+                if self.nodes[at].life != life {
+                    return Ok(());
+                }
+                self.effects(at, before.get())?;
                 if self.nodes[at].life != life {
                     return Ok(());
                 }

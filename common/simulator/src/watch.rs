@@ -118,7 +118,8 @@ impl Watch {
                     | Body::Conflict { .. }
                     | Body::SnapshotInstalled { .. }
                     | Body::ReadIndex { .. }
-                    | Body::ReadIndexReply { .. } => {}
+                    | Body::ReadIndexReply { .. }
+                    | Body::Effects { .. } => {}
                 }
                 if other && !before.speaks {
                     before.stays = Some(Outline::of(raft));
@@ -136,6 +137,7 @@ impl Watch {
             | Input::Snapshot(_)
             | Input::Reconfigure { .. }
             | Input::Met { .. }
+            | Input::Effects { .. }
             | Input::Directories { .. }
             | Input::Space(_)
             | Input::Fed { .. }

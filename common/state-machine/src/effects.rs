@@ -87,6 +87,15 @@ impl Effects {
         recent.digests.get(place).copied()
     }
 
+    /// Returns the digests behind all entries after this one, as far as they are known.
+    pub fn after(&self, index: LogIndex) -> Vec<u64> {
+        let recent = self.recent();
+        let count = recent.last.get().saturating_sub(index.get());
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let known = recent.digests.len();
+        recent.digests.range(known.saturating_sub(count)..).copied().collect()
+    }
+
     /// Returns the first entry whose digest is known here, and the last.
     pub fn known(&self) -> (LogIndex, LogIndex) {
         let recent = self.recent();

@@ -12,7 +12,7 @@ pub enum HostError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The store's own record of what is applied is damaged.
-    #[error("the record of what is applied has {0} bytes, not 25")]
+    #[error("the record of what is applied makes no sense, with {0} bytes")]
     Damaged(usize),
     /// A record of the system's part is damaged.
     #[error("{what} in the state is damaged: {source}")]

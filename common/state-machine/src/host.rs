@@ -4,8 +4,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use consensus::{ClusterTime, Entry, EntryId, LogIndex, Payload, Term};
+use consensus::{ClusterTime, Entry, EntryId, LogIndex, Payload};
 
+use crate::applied::{APPLIED, Applied, keep_digest, stored_digests};
+use crate::effects::{Digest, Effects};
 use crate::envelope::{Envelope, EnvelopeKind};
 use crate::error::HostError;
 use crate::machine::{Command, Response, StoredMachine};
@@ -16,11 +18,9 @@ use crate::system::{
 };
 
 /// Keys of the system's part begin with this byte, the machine's with [`MACHINE`].
-const SYSTEM: u8 = 0;
+pub(crate) const SYSTEM: u8 = 0;
 /// Keys of the machine's part begin with this byte.
 const MACHINE: u8 = 1;
-
-const APPLIED: &[u8] = b"applied";
 
 /// How many pairs a digest reads at a time.
 const DIGEST_PAGE: usize = 1_000;
@@ -32,6 +32,9 @@ pub struct Host<S> {
     machine: Arc<dyn StoredMachine>,
     applied: EntryId,
     time: ClusterTime,
+    /// Of everything that was applied, and those behind the last entries.
+    digest: Digest,
+    effects: Effects,
 }
 
 /// Answers questions at the state of one moment; cheap to copy and to send to other threads.
@@ -41,6 +44,7 @@ pub struct QueryView {
     machine: Arc<dyn StoredMachine>,
     applied: LogIndex,
     time: ClusterTime,
+    effects: Effects,
 }
 
 impl<S: OrderedStore> Host<S> {
@@ -49,8 +53,10 @@ impl<S: OrderedStore> Host<S> {
     /// # Errors
     /// If the store cannot be read.
     pub fn open(store: S, machine: Arc<dyn StoredMachine>) -> Result<Self, HostError> {
-        let (applied, time) = applied_in(&store)?;
-        let host = Self { owners: Owners::default(), store, machine, applied, time };
+        let Applied { applied, time, digest } = Applied::read(&store)?;
+        let (owners, effects) = (Owners::default(), Effects::default());
+        effects.begin(applied.index, digest.get());
+        let host = Self { owners, store, machine, applied, time, digest, effects };
         host.note_owners()?;
         Ok(host)
     }
@@ -63,8 +69,10 @@ impl<S: OrderedStore> Host<S> {
     pub fn with_store<T>(&mut self, act: impl FnOnce(&mut S) -> T) -> Result<T, HostError> {
         let done = act(&mut self.store);
         let before = self.applied;
-        (self.applied, self.time) = applied_in(&self.store)?;
+        Applied { applied: self.applied, time: self.time, digest: self.digest } =
+            Applied::read(&self.store)?;
         if self.applied != before {
+            self.effects.begin(self.applied.index, self.digest.get());
             self.note_owners()?;
         }
         Ok(done)
@@ -91,6 +99,17 @@ impl<S: OrderedStore> Host<S> {
         self.time
     }
 
+    /// Returns the digest of all that applying did, up to the last applied entry: the same on every
+    /// node.
+    pub fn digest(&self) -> u64 {
+        self.digest.get()
+    }
+
+    /// Returns the digests behind the last entries; it goes on to follow.
+    pub fn effects(&self) -> Effects {
+        self.effects.clone()
+    }
+
     /// Applies contiguous committed entries and returns the machine's answers to the commands
     /// among them. All of it changes at once or, on an error, nothing.
     ///
@@ -98,6 +117,8 @@ impl<S: OrderedStore> Host<S> {
     /// If an entry is missing before the first, or the store fails.
     pub fn apply(&mut self, entries: &[Entry]) -> Result<Vec<(LogIndex, Response)>, HostError> {
         let mut batch = Batch::new();
+        batch.digest = self.digest;
+        let mut digests = Vec::with_capacity(entries.len());
         let mut responses = Vec::with_capacity(entries.len());
         let (mut applied, mut time) = (self.applied, self.time);
         for entry in entries {
@@ -105,9 +126,13 @@ impl<S: OrderedStore> Host<S> {
                 return Err(HostError::Gap { applied, found: entry.id });
             }
             time = time.max(entry.stamp);
+            for number in [entry.id.index.get(), entry.id.term.get(), time.get()] {
+                batch.digest.number(number);
+            }
             match &entry.payload {
                 Payload::Command(payload) => {
                     let response = self.run(entry.id.index, time, payload, &mut batch)?;
+                    batch.digest.bytes(&response);
                     responses.push((entry.id.index, response));
                 }
                 Payload::Configuration(configuration) => {
@@ -117,11 +142,15 @@ impl<S: OrderedStore> Host<S> {
                 Payload::Noop => {}
             }
             applied = entry.id;
+            digests.push(batch.digest.get());
+            keep_digest(applied.index, &mut batch);
         }
-        let record = encode_applied(applied, time);
-        Transaction::new(&self.store, &mut batch, SYSTEM).put(APPLIED, record);
+        let digest = batch.digest;
+        let record = Applied { applied, time, digest }.encode();
+        Transaction::new(&self.store, &mut batch, SYSTEM).put_aside(APPLIED, record);
         self.store.write(batch)?;
-        (self.applied, self.time) = (applied, time);
+        (self.applied, self.time, self.digest) = (applied, time, digest);
+        self.effects.extend(applied.index, &digests);
         Ok(responses)
     }
 
@@ -206,6 +235,7 @@ impl<S: OrderedStore> Host<S> {
             machine: Arc::clone(&self.machine),
             applied: self.applied.index,
             time: self.time,
+            effects: self.effects.clone(),
         }
     }
 }
@@ -230,7 +260,14 @@ impl QueryView {
         viewer: Viewer<'_>,
         query: &SystemQuery,
     ) -> Result<SystemAnswer, HostError> {
-        system::answer(&PrefixView::new(&*self.view, SYSTEM), self.time, viewer, query)
+        let view = PrefixView::new(&*self.view, SYSTEM);
+        if let SystemQuery::Effects { index } = query {
+            let (first, last) = self.effects.known();
+            let digest = self.effects.at(LogIndex::new(*index));
+            let stored = stored_digests(&view, *index)?;
+            return Ok(SystemAnswer::Effects { first, last, digest, stored });
+        }
+        system::answer(&view, self.time, viewer, query)
     }
 
     /// Returns the members that were removed, in order of their ids.
@@ -281,30 +318,6 @@ impl QueryView {
 /// # Errors
 /// If the store fails, or its record is damaged.
 pub fn applied_in(state: &dyn View) -> Result<(EntryId, ClusterTime), HostError> {
-    match PrefixView::new(state, SYSTEM).get(APPLIED)? {
-        Some(bytes) => decode_applied(&bytes),
-        None => Ok((EntryId::ZERO, ClusterTime::ZERO)),
-    }
-}
-
-fn encode_applied(applied: EntryId, time: ClusterTime) -> Bytes {
-    let mut bytes = vec![1];
-    for number in [applied.term.get(), applied.index.get(), time.get()] {
-        bytes.extend_from_slice(&number.to_le_bytes());
-    }
-    bytes.into()
-}
-
-fn decode_applied(bytes: &[u8]) -> Result<(EntryId, ClusterTime), HostError> {
-    let damaged = HostError::Damaged(bytes.len());
-    let [1, numbers @ ..] = bytes else {
-        return Err(damaged);
-    };
-    let Ok(numbers) = <[u8; 24]>::try_from(numbers) else {
-        return Err(damaged);
-    };
-    let number =
-        |at: usize| u64::from_le_bytes(numbers[at..at + 8].try_into().expect("eight bytes"));
-    let id = EntryId { term: Term::new(number(0)), index: LogIndex::new(number(8)) };
-    Ok((id, ClusterTime::new(number(16))))
+    let Applied { applied, time, digest: _ } = Applied::read(state)?;
+    Ok((applied, time))
 }

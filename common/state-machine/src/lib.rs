@@ -6,10 +6,13 @@
 //! - A command of a session is applied at most once; only a registration makes a session.
 //! - A session belongs to the certificate's name that registered it: to all others it is not there.
 //! - Deterministic: no clock but cluster time, no randomness, no iteration in hash order.
+//! - What applying did, on every node alike, is in a running digest; see [`Effects`].
 //! - The machine's state, the system's state and the applied index change in one batch.
 //! - What a client did wrong is an answer; an error is the store's and stops the node.
 
+mod applied;
 mod codec;
+mod effects;
 mod envelope;
 mod error;
 mod host;
@@ -23,6 +26,7 @@ mod system;
 pub mod text;
 
 pub use codec::CodecError;
+pub use effects::{EFFECTS_EVERY, EFFECTS_KEPT, EFFECTS_STORED, Effects};
 pub use envelope::{ENVELOPE_BYTES, Envelope, EnvelopeKind, OWNER_BYTES_MAX, Owner};
 pub use error::HostError;
 pub use host::{Host, QueryView, applied_in};

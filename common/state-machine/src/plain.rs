@@ -13,7 +13,9 @@
 //!
 //! Given up: a snapshot is made between two commands, so a machine with a large state had better
 //! stand on the store itself ([`StoredMachine`]). Whether the stores of all nodes are equal byte
-//! for byte depends on whether the machine writes equal states to equal bytes.
+//! for byte depends on whether the machine writes equal states to equal bytes, and when it was
+//! restored: so of these keys nothing is in the digest by which nodes compare their effects. A
+//! plain machine is compared by its answers.
 
 use std::io::{self, Read};
 use std::sync::{Mutex, MutexGuard};
@@ -126,14 +128,14 @@ impl<M: StateMachine, F: Fn() -> M + Send + Sync + 'static> Plain<M, F> {
                 break;
             }
             bytes += piece.len() as u64;
-            transaction.put(&piece_key(pieces), piece.into());
+            transaction.put_aside(&piece_key(pieces), piece.into());
             pieces += 1;
         }
         for number in pieces..before {
-            transaction.delete(&piece_key(number));
+            transaction.delete_aside(&piece_key(number));
         }
         for number in record.first..record.first + record.count {
-            transaction.delete(&command_key(number));
+            transaction.delete_aside(&command_key(number));
         }
         *record = Record {
             at: record.at,
@@ -176,12 +178,12 @@ impl<M: StateMachine, F: Fn() -> M + Send + Sync + 'static> StoredMachine for Pl
         kept.extend_from_slice(command.data);
         record.at = command.index;
         record.commands_bytes += COMMAND_COST_BYTES + kept.len() as u64;
-        transaction.put(&command_key(record.first + record.count), kept.into());
+        transaction.put_aside(&command_key(record.first + record.count), kept.into());
         record.count += 1;
         if record.commands_bytes >= self.commands_bytes_min.max(record.snapshot_bytes) {
             Self::fold(&live.machine, &mut record, transaction)?;
         }
-        transaction.put(RECORD, record.encode());
+        transaction.put_aside(RECORD, record.encode());
         Ok(response)
     }
 

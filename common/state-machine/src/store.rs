@@ -7,6 +7,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::effects::Digest;
+
+/// Goes before a key that is deleted.
+const DELETED: u64 = 1;
+
 /// A key and its value.
 pub type Pair = (Bytes, Bytes);
 
@@ -57,6 +62,8 @@ pub struct StoreError {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     changes: BTreeMap<Bytes, Option<Bytes>>,
+    /// Of all changes, in the order in which they were made.
+    pub(crate) digest: Digest,
 }
 
 impl Batch {
@@ -67,11 +74,25 @@ impl Batch {
 
     /// Sets a key; the last change of a key counts.
     pub fn put(&mut self, key: Bytes, value: Bytes) {
-        self.changes.insert(key, Some(value));
+        self.digest.bytes(&key);
+        self.digest.bytes(&value);
+        self.put_aside(key, value);
     }
 
     /// Deletes a key.
     pub fn delete(&mut self, key: Bytes) {
+        self.digest.number(DELETED);
+        self.digest.bytes(&key);
+        self.delete_aside(key);
+    }
+
+    /// Sets a key that need not be the same on all nodes.
+    pub(crate) fn put_aside(&mut self, key: Bytes, value: Bytes) {
+        self.changes.insert(key, Some(value));
+    }
+
+    /// Deletes a key that need not be the same on all nodes.
+    pub(crate) fn delete_aside(&mut self, key: Bytes) {
         self.changes.insert(key, None);
     }
 
@@ -151,6 +172,16 @@ impl<'a> Transaction<'a> {
     /// Deletes a key.
     pub fn delete(&mut self, key: &[u8]) {
         self.batch.delete(prefixed(self.prefix, key));
+    }
+
+    /// Sets a key that need not be the same on all nodes.
+    pub(crate) fn put_aside(&mut self, key: &[u8], value: Bytes) {
+        self.batch.put_aside(prefixed(self.prefix, key), value);
+    }
+
+    /// Deletes a key that need not be the same on all nodes.
+    pub(crate) fn delete_aside(&mut self, key: &[u8]) {
+        self.batch.delete_aside(prefixed(self.prefix, key));
     }
 }
 

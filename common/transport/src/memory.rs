@@ -91,7 +91,8 @@ impl Memory {
             | Body::SnapshotInstalled { .. }
             | Body::TimeoutNow { .. }
             | Body::ReadIndex { .. }
-            | Body::ReadIndexReply { .. } => return,
+            | Body::ReadIndexReply { .. }
+            | Body::Effects { .. } => return,
         };
         let mut known = self.lock();
         let Some(Known { remembered, .. }) = known.get_mut(&(from, incarnation)) else { return };

@@ -136,4 +136,15 @@ cluster serves, and log and state are checked each on their own; but whoever cha
 change another: look at the disk (`smartctl -a`, `dmesg`), run `raftctl verify` on a copy, replace
 the disk in time. When it is settled, remove the file that the line names: then the remark goes
 away."
+
+STATES_DIFFER 450 Degraded "states that differ"
+"All nodes apply the same entries in the same order, so their states must be the same. Each keeps a
+running digest of what applying did, and reports it to the leader, which compares. A node that
+differs from a majority answers nothing from its state any more and does not lead; its log is whole,
+so it votes and stores entries on. Where there is no majority, both sides are named and go on. The
+usual cause is a machine of one's own that is not deterministic (a clock, randomness, the order of a
+hash table, another version of the program), seldom a fault of memory. `raftctl verify --bisect`
+names the first entry behind which the states differ; `raftctl log show` shows it. Put the machine
+right first, then start raftd again on the node that differs: its state is set aside and made anew
+from the log or from another member. Do not take a snapshot of it, and do not make it lead."
 }

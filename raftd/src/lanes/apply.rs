@@ -61,6 +61,8 @@ enum Job {
     Checkpoint,
     /// Replace the state by a snapshot's.
     Install(PathBuf),
+    /// Note that the state is not to be used again when the node starts, and why.
+    Condemn(String),
 }
 
 /// The loop's end of the lane.
@@ -140,6 +142,11 @@ impl Apply {
         let _ = self.jobs.send(Job::Install(file));
     }
 
+    /// Notes durably that the state is not to be used again when the node starts, and why.
+    pub(crate) fn condemn(&self, why: String) {
+        let _ = self.jobs.send(Job::Condemn(why));
+    }
+
     /// Notes that so many bytes have left the queue.
     pub(crate) fn applied(&mut self, bytes: usize) {
         self.queued_bytes = self.queued_bytes.saturating_sub(bytes);
@@ -217,6 +224,10 @@ where
                 Job::Flush => self.flush()?,
                 Job::Checkpoint => self.checkpoint()?,
                 Job::Install(file) => self.install(&file)?,
+                Job::Condemn(why) => {
+                    let noted = self.host.store().condemn_later(&why);
+                    noted.map_err(|error| storage_failure(&error))?;
+                }
             }
         }
     }
@@ -234,7 +245,9 @@ where
             }
             let count = batch_len(batch);
             let began = Instant::now();
+            let before = self.host.applied().index;
             let responses = self.host.apply(&batch[..count]).map_err(|error| failed(&error))?;
+            let digests = self.host.effects().after(before);
             let took = began.elapsed();
             if batch[..count].iter().any(is_configuration) {
                 self.tell_removed()?;
@@ -244,7 +257,7 @@ where
             self.unflushed_bytes += bytes;
             let last = self.host.applied().index;
             let view = (view && last == end).then(|| View(self.host.view()));
-            self.report(Done::Applied { last, responses, view, bytes, took });
+            self.report(Done::Applied { last, responses, view, bytes, took, digests });
         }
         Ok(())
     }
@@ -366,7 +379,8 @@ where
         self.dirty = false;
         self.tell_removed()?;
         let last = self.host.applied().index;
-        self.report(Done::Installed { last, view: View(self.host.view()) });
+        let digest = self.host.digest();
+        self.report(Done::Installed { last, view: View(self.host.view()), digest });
         self.flushed(last)
     }
 
@@ -412,7 +426,9 @@ fn join(
                 batch.extend(entries);
             }
             Job::View => *view = true,
-            other @ (Job::Flush | Job::Checkpoint | Job::Install(_)) => return Some(other),
+            other @ (Job::Flush | Job::Checkpoint | Job::Install(_) | Job::Condemn(_)) => {
+                return Some(other);
+            }
         }
     }
     None

@@ -6,7 +6,7 @@ use certs::Role;
 use consensus::{Configuration, Input as Raw, LogIndex, NodeId, RequestId, Timestamp};
 use protocol::{ErrorCode, Request, Response, SnapshotRequest};
 use replica::{Consistency, Input};
-use state_machine::{Envelope, EnvelopeKind};
+use state_machine::{Envelope, EnvelopeKind, SystemQuery};
 use transport::{ClientRequest, Responder};
 
 use crate::admin;
@@ -52,6 +52,9 @@ impl Node {
             }
             Request::Query { query, consistency } => {
                 self.query(now, Part::Machine, query, wanted(consistency), responder);
+            }
+            Request::SystemQuery { query, .. } if is_of_effects(&query) => {
+                self.answer_effects(query, responder);
             }
             Request::SystemQuery { query, stale } => {
                 let consistency =
@@ -156,4 +159,9 @@ impl Node {
             })
             .ok()
     }
+}
+
+/// Says whether a question is about digests, which are no part of the state.
+fn is_of_effects(query: &Bytes) -> bool {
+    matches!(SystemQuery::decode(query), Ok(SystemQuery::Effects { .. }))
 }

@@ -9,6 +9,7 @@ use raftd::certs::{Authority, ClusterId, Credentials, Identity, Role};
 use raftd::client::{Client, Consistency};
 use raftd::machine::{Bytes, Command, Response, StoreError, StoredMachine, Transaction, View};
 use raftd::{Config, Exit, NodeId, NodeStatus, Running, Server};
+use state_machine::{SystemAnswer, SystemQuery};
 use tempfile::TempDir;
 
 /// Nothing in these tests takes longer.
@@ -16,7 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Keeps the last command. A command that names a node makes it panic there.
+/// Keeps the last command. A command that names a node makes it panic there, or keep something
+/// else, as a machine does that looks at its own clock.
 struct Fragile {
     node: u64,
 }
@@ -38,7 +40,9 @@ impl StoredMachine for Fragile {
         let text = format!("apply {}", self.node);
         assert_ne!(command.data, text.as_bytes(), "as it was told");
         let data = Bytes::copy_from_slice(command.data);
-        transaction.put(b"last", data.clone());
+        let differs = *command.data == *format!("differ {}", self.node).as_bytes();
+        let kept = if differs { Bytes::from_static(b"wrong") } else { data.clone() };
+        transaction.put(b"last", kept);
         Ok(data)
     }
 
@@ -233,4 +237,85 @@ async fn values_out_of_bounds_and_certificates_of_others_are_refused() {
     let refused = start(&config).await.err().expect("it is out of bounds");
     assert_eq!(refused.message, "limits.requests_max = 0 is out of bounds");
     assert_eq!(refused.exit, Exit::Config);
+}
+
+/// Waits until a node says that its state differs, and returns what it says.
+async fn until_differs(node: &Running) -> String {
+    until(node, |status| status.failure.contains("differs from a majority's")).await.failure
+}
+
+/// The digests of a node behind an entry.
+async fn digest(client: &Client, node: &Running, index: u64) -> Option<u64> {
+    let query = SystemQuery::Effects { index };
+    let answer = client.system_of(&node.local_address().to_string(), &query).await.unwrap();
+    let SystemAnswer::Effects { digest, .. } = answer else { panic!("{answer:?}") };
+    digest
+}
+
+#[tokio::test]
+async fn a_machine_that_is_not_deterministic_is_named_and_answers_nothing_any_more() {
+    let mut three = Three::start().await;
+    let client = three.client();
+    propose(&client, "one").await;
+    let status = until(&three.nodes[0], |status| status.leader.is_some()).await;
+    let leader = status.leader.unwrap();
+    // First a follower, then whoever leads.
+    let odd = three.nodes.iter().position(|node| node.node() != leader).unwrap();
+    let before = propose(&client, "two").await;
+    let index = propose(&client, &format!("differ {}", three.nodes[odd].node())).await;
+    let said = until_differs(&three.nodes[odd]).await;
+    assert!(said.contains(&format!("behind entry {index}")), "{said}");
+    let address = three.nodes[odd].local_address().to_string();
+    let refused = client.query_of(&address, "".into()).await;
+    assert!(refused.is_err(), "nothing is read from it: {refused:?}");
+    let well = three.nodes.iter().position(|node| node.node() == leader).unwrap();
+    for (at, same) in [(before, true), (index, false)] {
+        let digests = (
+            digest(&client, &three.nodes[odd], at).await,
+            digest(&client, &three.nodes[well], at).await,
+        );
+        assert!(digests.0.is_some() && (digests.0 == digests.1) == same, "{at}: {digests:?}");
+    }
+    assert_eq!(
+        client.query("".into(), Consistency::Linearizable).await.unwrap().response,
+        *format!("differ {}", three.nodes[odd].node())
+    );
+
+    // Behind a restart its state is made anew, by the log and a machine that differs again; where
+    // that is put right, it is right.
+    let gone = three.nodes.remove(odd);
+    let (id, address) = (gone.node().get(), gone.address());
+    gone.stop().await.unwrap();
+    assert!(three.data(id).join("state-condemned").exists());
+    let credentials = three.issue(Role::Node(NonZeroU64::new(id).unwrap()));
+    let config = Config::new(three.data(id), credentials).listen(address);
+    // A node of another number does nothing wrong at that entry.
+    let mended = Server::new(Fragile { node: 99 }).start(config).await.unwrap();
+    let index = propose(&client, "three").await;
+    until(&mended, |status| status.applied >= index && status.failure.is_empty()).await;
+    assert_eq!(
+        digest(&client, &mended, index).await,
+        digest(&client, &three.nodes[0], index).await
+    );
+    three.nodes.push(mended);
+    client.close().await;
+    three.stop().await;
+}
+
+#[tokio::test]
+async fn a_leader_whose_state_differs_from_the_majority_leads_no_more() {
+    let three = Three::start().await;
+    let client = three.client();
+    propose(&client, "one").await;
+    let status = until(&three.nodes[0], |status| status.leader.is_some()).await;
+    let leader = status.leader.unwrap();
+    let odd = three.nodes.iter().position(|node| node.node() == leader).unwrap();
+    let command = Bytes::from(format!("differ {leader}"));
+    client.propose(command).await.unwrap();
+    until_differs(&three.nodes[odd]).await;
+    until(&three.nodes[odd], |status| status.leader.is_some_and(|id| id != leader)).await;
+    propose(&client, "two").await;
+    assert_eq!(client.query("".into(), Consistency::Linearizable).await.unwrap().response, "two");
+    client.close().await;
+    three.stop().await;
 }

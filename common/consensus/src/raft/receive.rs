@@ -83,6 +83,8 @@ impl Raft {
                     follower.on_read_index_reply(core, from, ticket, index);
                 }
             }
+            // Not the core's business.
+            Body::Effects { .. } => {}
         }
     }
 

@@ -85,6 +85,7 @@ pub(crate) fn raises_term(body: &Body, stands_by_leader: bool) -> bool {
         | Body::TimeoutNow { .. }
         | Body::ReadIndex { .. }
         | Body::ReadIndexReply { .. } => true,
+        Body::Effects { .. } => false,
     }
 }
 
@@ -103,7 +104,8 @@ pub(crate) fn is_answered_when_stale(body: &Body) -> bool {
         | Body::Conflict { .. }
         | Body::SnapshotInstalled { .. }
         | Body::TimeoutNow { .. }
-        | Body::ReadIndexReply { .. } => false,
+        | Body::ReadIndexReply { .. }
+        | Body::Effects { .. } => false,
     }
 }
 
@@ -122,7 +124,8 @@ fn is_answer(body: &Body) -> bool {
         | Body::AppendEntries { .. }
         | Body::TimeoutNow { .. }
         | Body::ReadIndex { .. }
-        | Body::ReadIndexReply { .. } => false,
+        | Body::ReadIndexReply { .. }
+        | Body::Effects { .. } => false,
     }
 }
 
@@ -152,6 +155,7 @@ fn check_places(message: &Message) -> Result<(), Ignored> {
         Body::Appended { matched, .. } => check_index(*matched),
         Body::SnapshotInstalled { last } => check_index(last.index),
         Body::ReadIndexReply { index, .. } => check_index(index.unwrap_or_default()),
+        Body::Effects { index, .. } => check_index(*index),
         Body::PreVote { .. } | Body::Vote { .. } | Body::ReadIndex { .. } => Ok(()),
     }
 }

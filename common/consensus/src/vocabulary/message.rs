@@ -89,6 +89,16 @@ pub enum Body {
         /// A read may be served once this is applied; `None` from a node that does not lead.
         index: Option<LogIndex>,
     },
+    /// Tells a digest of what applying all entries up to one did. The core neither sends it nor
+    /// looks at it: who wraps the core compares states by it.
+    Effects {
+        /// The last of these entries.
+        index: LogIndex,
+        /// The digest.
+        digest: u64,
+        /// A leader says so of a majority.
+        judged: bool,
+    },
 }
 
 /// The answer to a request for a vote, with the reason that an operator is shown.

@@ -9,6 +9,9 @@ use crate::snapshots::Waited;
 
 impl Replica {
     pub(super) fn take_snapshot(&mut self, request: RequestId) {
+        if self.refuses_for_difference(request) {
+            return;
+        }
         if !self.snapshots.request(request) {
             self.reply.push(Reply::Refused { request, reason: Rejection::Busy });
         }

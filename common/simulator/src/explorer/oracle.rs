@@ -257,7 +257,8 @@ impl Oracle {
             | Body::Conflict { .. }
             | Body::TimeoutNow { .. }
             | Body::ReadIndex { .. }
-            | Body::ReadIndexReply { .. } => true,
+            | Body::ReadIndexReply { .. }
+            | Body::Effects { .. } => true,
         };
         if kept {
             return Ok(());

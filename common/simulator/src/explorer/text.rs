@@ -77,6 +77,7 @@ fn said(letter: &Letter) -> String {
         Body::SnapshotInstalled { last } => format!("SnapshotInstalled({last})"),
         Body::TimeoutNow { last } => format!("TimeoutNow({last})"),
         Body::ReadIndex { ticket } => format!("ReadIndex({ticket})"),
+        Body::Effects { index, digest, .. } => format!("Effects({index}, {digest:x})"),
         Body::ReadIndexReply { ticket, index } => format!("ReadIndexReply({ticket}, {index:?})"),
     };
     format!("{}->{} t{term} {what}", from + 1, to + 1)

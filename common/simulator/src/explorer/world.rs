@@ -401,7 +401,8 @@ impl World {
             | Body::AppendEntries { .. }
             | Body::TimeoutNow { .. }
             | Body::ReadIndex { .. }
-            | Body::ReadIndexReply { .. } => false,
+            | Body::ReadIndexReply { .. }
+            | Body::Effects { .. } => false,
         };
         answers && letter.message.term < self.nodes[letter.to].hard_state.term
     }

@@ -1,7 +1,7 @@
 //! Questions about the system's part of the state, and their answers.
 
 use bytes::Bytes;
-use consensus::ClusterTime;
+use consensus::{ClusterTime, LogIndex};
 
 use super::records::{
     CachedAnswer, ConfigurationRecord, KeptSession, Reservation, Session, SessionAnswers,
@@ -38,6 +38,11 @@ pub enum SystemQuery {
     Tombstones,
     /// Node ids that are reserved.
     Reservations,
+    /// The digest of what applying did, behind an entry.
+    Effects {
+        /// The entry.
+        index: u64,
+    },
 }
 
 /// Who asks, and so which sessions there are for him.
@@ -90,6 +95,18 @@ pub enum SystemAnswer {
         /// Why.
         reason: String,
     },
+    /// What is known of digests behind entries.
+    Effects {
+        /// All of them are known from this entry on ..
+        first: LogIndex,
+        /// .. up to this one, which is applied.
+        last: LogIndex,
+        /// The one that was asked for, if it is known.
+        digest: Option<u64>,
+        /// Those that are stored with the state, from the entry that was asked for on: the first
+        /// few.
+        stored: Vec<(LogIndex, u64)>,
+    },
 }
 
 /// Answers a question of `viewer` from the system's part at a moment.
@@ -116,6 +133,7 @@ pub(crate) fn answer(
             let read = Reservation::read;
             SystemAnswer::Reservations(records(view, &all.start, &all.end, max, what, read)?)
         }
+        SystemQuery::Effects { .. } => unreachable!("the host knows them"),
     })
 }
 
@@ -230,6 +248,7 @@ impl SystemQuery {
             Self::History => Writer::new(3).done(),
             Self::Tombstones => Writer::new(4).done(),
             Self::Reservations => Writer::new(5).done(),
+            Self::Effects { index } => Writer::new(6).u64(*index).done(),
         }
     }
 
@@ -245,6 +264,7 @@ impl SystemQuery {
             3 => Self::History,
             4 => Self::Tombstones,
             5 => Self::Reservations,
+            6 => Self::Effects { index: reader.u64()? },
             kind => return Err(CodecError::Kind(kind)),
         };
         reader.end()?;
@@ -282,6 +302,17 @@ impl SystemAnswer {
                 Writer::new(5).list(items.iter(), |writer, item| item.write(writer)).done()
             }
             Self::Refused { reason } => Writer::new(6).bytes(reason.as_bytes()).done(),
+            Self::Effects { first, last, digest, stored } => {
+                let writer = Writer::new(7).u64(first.get()).u64(last.get());
+                let writer = match digest {
+                    Some(digest) => writer.u8(1).u64(*digest),
+                    None => writer.u8(0),
+                };
+                let item = |writer: Writer, (index, digest): &(LogIndex, u64)| {
+                    writer.u64(index.get()).u64(*digest)
+                };
+                writer.list(stored.iter(), item).done()
+            }
         }
     }
 
@@ -314,6 +345,16 @@ impl SystemAnswer {
             4 => Self::Tombstones(reader.list(Tombstone::read)?),
             5 => Self::Reservations(reader.list(Reservation::read)?),
             6 => Self::Refused { reason: reader.text()? },
+            7 => Self::Effects {
+                first: LogIndex::new(reader.u64()?),
+                last: LogIndex::new(reader.u64()?),
+                digest: match reader.u8()? {
+                    0 => None,
+                    1 => Some(reader.u64()?),
+                    kind => return Err(CodecError::Kind(kind)),
+                },
+                stored: reader.list(|reader| Ok((LogIndex::new(reader.u64()?), reader.u64()?)))?,
+            },
             kind => return Err(CodecError::Kind(kind)),
         };
         reader.end()?;

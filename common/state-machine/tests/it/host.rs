@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::kit::{Disk, at, bytes, command, entry, put, raw, swap};
+use crate::kit::{Disk, at, bytes, command, delete, entry, put, raw, swap};
 use bytes::Bytes;
 use consensus::{ClusterTime, Configuration, Entry, LogIndex, Payload};
 use state_machine::{
-    Batch, Command, Host, HostError, Kv, KvQuery, KvResponse, MemoryStore, OrderedStore, Response,
-    StoreError, StoredMachine, Transaction, View,
+    Batch, Command, EFFECTS_EVERY, Envelope, Host, HostError, Kv, KvQuery, KvResponse, MemoryStore,
+    OrderedStore, Response, StoreError, StoredMachine, SystemAnswer, SystemCommand, SystemQuery,
+    Transaction, View, Viewer,
 };
 
 fn get(host: &Host<Disk>, key: &str) -> KvResponse {
@@ -237,7 +238,97 @@ fn a_damaged_record_of_what_is_applied_is_refused() {
         batch.put(Bytes::from_static(b"\0applied"), Bytes::from_static(record));
         disk.clone().write(batch).unwrap();
         let Err(refused) = Host::open(disk, Arc::new(Kv)) else { panic!("it opened") };
-        let expected = format!("the record of what is applied has {} bytes, not 25", record.len());
+        let bytes = record.len();
+        let expected = format!("the record of what is applied makes no sense, with {bytes} bytes");
         assert_eq!(refused.to_string(), expected);
     }
+}
+
+/// Entries of all kinds: the machine's, a session's, the system's, configurations and nothing.
+fn mixed() -> Vec<Entry> {
+    let register = SystemCommand::RegisterSession { nonce: [1; 16], name: "n".into() };
+    let reserve = SystemCommand::ReserveId { name: "n4".into() };
+    let payload = |envelope: Envelope| Payload::Command(envelope.encode());
+    vec![
+        entry(1, Payload::Configuration(Configuration::unknown())),
+        command(2, &put("a", "1")),
+        entry(3, payload(Envelope::system(&register))),
+        entry(4, payload(Envelope::in_session(3, 1, 0, put("b", "2").encode()))),
+        noop(5),
+        entry(6, payload(Envelope::system(&reserve))),
+        command(7, &delete("a")),
+    ]
+}
+
+#[test]
+fn the_digest_of_effects_does_not_depend_on_batches_crashes_and_snapshots() {
+    let log = mixed();
+    let whole = Disk::default();
+    let mut host = whole.host();
+    host.apply(&log).unwrap();
+    let effects = host.effects();
+    for cut in 0..=log.len() {
+        let disk = Disk::default();
+        let mut parts = disk.host();
+        parts.apply(&log[..cut]).unwrap();
+        parts.persist().unwrap();
+        assert_eq!(parts.digest(), effects.at(LogIndex::new(cut as u64)).unwrap(), "{cut}");
+        for one in &log[cut..] {
+            parts.apply(std::slice::from_ref(one)).unwrap();
+        }
+        assert_eq!(parts.digest(), host.digest(), "{cut}");
+        drop(parts);
+        disk.crash();
+        let mut again = disk.host();
+        again.apply(&log[cut..]).unwrap();
+        assert_eq!(again.digest(), host.digest(), "{cut}");
+    }
+}
+
+#[test]
+fn the_digest_of_effects_tells_every_difference_and_keeps_it() {
+    let log = mixed();
+    let digest = |log: &[Entry]| {
+        let disk = Disk::default();
+        let mut host = disk.host();
+        host.apply(log).unwrap();
+        host.digest()
+    };
+    let right = digest(&log);
+    for place in 0..log.len() {
+        let mut other = log.clone();
+        other[place] = match place {
+            // What it says is other, or when that was.
+            1 => command(2, &put("a", "2")),
+            _ => Entry {
+                stamp: ClusterTime::new(other[place].stamp.get() + 1),
+                ..other[place].clone()
+            },
+        };
+        assert_ne!(digest(&other), right, "{place}");
+    }
+}
+
+#[test]
+fn digests_are_stored_from_time_to_time() {
+    let disk = Disk::default();
+    let mut host = disk.host();
+    let log: Vec<Entry> = (1..=2 * EFFECTS_EVERY + 1).map(noop).collect();
+    host.apply(&log[..500]).unwrap();
+    host.apply(&log[500..]).unwrap();
+    let at =
+        |index: u64| match host.view().system(Viewer::Operator, &SystemQuery::Effects { index }) {
+            Ok(SystemAnswer::Effects { digest, stored, .. }) => (digest, stored),
+            other => panic!("{other:?}"),
+        };
+    let every = LogIndex::new(EFFECTS_EVERY);
+    let (digest, stored) = at(EFFECTS_EVERY);
+    assert_eq!(stored[0], (every, digest.unwrap()));
+    assert_eq!(stored[1].0.get(), 2 * EFFECTS_EVERY);
+    assert_eq!(at(2 * EFFECTS_EVERY + 2), (None, Vec::new()));
+    // Behind a start, those are what is known of before.
+    host.persist().unwrap();
+    let again = disk.host();
+    assert_eq!(again.effects().at(every), None);
+    assert_eq!(again.digest(), host.digest());
 }

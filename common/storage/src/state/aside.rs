@@ -27,6 +27,14 @@ impl StateStore {
         files::replace(&data_directory.join(STATE_CONDEMNED), &why.as_bytes()[..end])
     }
 
+    /// Notes the same of the state that is in use.
+    ///
+    /// # Errors
+    /// If that cannot be written.
+    pub fn condemn_later(&self, why: &str) -> Result<(), StorageError> {
+        Self::condemn(&self.data_directory, why)
+    }
+
     /// Takes the state out of the way, so that an empty one takes its place; returns where it is.
     /// What was set aside before is removed. A crash in between is no harm: it is begun anew.
     ///

@@ -70,6 +70,7 @@ pub(crate) async fn tombstones(client: &Client, how: Consistency) -> Result<Vec<
         | SystemAnswer::Session { .. }
         | SystemAnswer::History(_)
         | SystemAnswer::Reservations(_)
+        | SystemAnswer::Effects { .. }
         | SystemAnswer::Refused { .. } => Err(unexpected()),
     }
 }

@@ -109,6 +109,11 @@ pub fn body() -> BoxedStrategy<Body> {
         id().prop_map(|last| Body::TimeoutNow { last }),
         ticket().prop_map(|ticket| Body::ReadIndex { ticket }),
         (ticket(), of(index())).prop_map(|(ticket, index)| Body::ReadIndexReply { ticket, index }),
+        (index(), any::<u64>(), any::<bool>()).prop_map(|(index, digest, judged)| Body::Effects {
+            index,
+            digest,
+            judged
+        }),
     ]
     .boxed()
 }

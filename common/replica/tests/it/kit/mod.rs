@@ -146,6 +146,7 @@ impl Node {
             peers,
             meet,
             removed,
+            differing: _,
             event: _,
         } = self.replica.drain(self.now);
         assert_eq!(install, None, "nobody sends this node a snapshot");

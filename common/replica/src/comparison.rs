@@ -1,0 +1,301 @@
+//! Whether the states of all nodes are the same: each keeps a running digest of what applying did,
+//! followers report theirs with their answers to the leader, and the leader compares it with its
+//! own behind the same entry.
+//!
+//! Whoever differs from a majority has a state that nobody can trust: it answers nothing from it,
+//! and does not lead. Where there is no majority, as with two voters, both are named, and none of
+//! them is judged. The first entry that differs is found by asking for digests further back; here
+//! it is only said where it was noticed.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use consensus::{Body, Configuration, LogIndex, Majority, NodeId, Term, Timestamp};
+
+use crate::lanes::{Difference, Differing};
+
+/// So many digests of the last entries are kept, one an entry.
+const KEPT: usize = 65_536;
+
+/// A follower reports at most so often, in nanoseconds: several times within a heartbeat's interval
+/// would tell no more.
+const REPORT_NS: u64 = 50_000_000;
+
+/// .. and at least so often, also if it applies nothing.
+const REPEAT_NS: u64 = 1_000_000_000;
+
+/// What a node knows of its own effects and, while it leads, of the others'.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Comparison {
+    /// The last entry whose digest is known, and the digests up to it.
+    last: LogIndex,
+    digests: VecDeque<u64>,
+    /// What was last reported, to whom, and when.
+    reported: Option<(Term, NodeId, LogIndex, Timestamp)>,
+    /// The last reports of this leadership.
+    leadership: Term,
+    reports: BTreeMap<NodeId, Report>,
+    /// This node's own state differs from a majority's.
+    own: Option<Difference>,
+    news: Vec<Differing>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Report {
+    index: LogIndex,
+    digest: u64,
+    /// `None` while this node cannot tell: it has not applied that entry, or no longer knows.
+    is_same: Option<bool>,
+    /// It was told of.
+    is_known: bool,
+}
+
+impl Comparison {
+    /// This node has applied entries up to `last`; these are the digests behind the last of them.
+    pub(crate) fn applied(&mut self, last: LogIndex, digests: &[u64]) {
+        let count = digests.len() as u64;
+        if last.get() != self.last.get() + count {
+            self.digests.clear();
+        }
+        self.last = last;
+        self.digests.extend(digests);
+        let over = self.digests.len().saturating_sub(KEPT);
+        self.digests.drain(..over);
+        let waiting: Vec<NodeId> = self.reports.keys().copied().collect();
+        waiting.into_iter().for_each(|id| self.look(id));
+    }
+
+    /// Returns what this node reports to its leader, if it is time.
+    pub(crate) fn report(&mut self, now: Timestamp, term: Term, leader: NodeId) -> Option<Body> {
+        let digest = *self.digests.back()?;
+        if let Some((before, to, index, at)) = self.reported
+            && (before, to) == (term, leader)
+        {
+            let pause = if index == self.last { REPEAT_NS } else { REPORT_NS };
+            if now.since(at) < pause {
+                return None;
+            }
+        }
+        self.reported = Some((term, leader, self.last, now));
+        Some(Body::Effects { index: self.last, digest, judged: false })
+    }
+
+    /// A follower reports to this node, which leads in `term`.
+    pub(crate) fn heard(&mut self, term: Term, from: NodeId, index: LogIndex, digest: u64) {
+        if self.leadership != term {
+            self.leadership = term;
+            self.reports.clear();
+        }
+        let before = self.reports.get(&from);
+        let is_known = before.is_some_and(|before| before.is_known);
+        // Once it differs it stays so: everything that follows goes into the same digest.
+        self.reports.insert(from, Report { index, digest, is_same: None, is_known });
+        self.look(from);
+    }
+
+    /// The leader says that a majority has this digest behind this entry.
+    pub(crate) fn judged(&mut self, index: LogIndex, theirs: u64) {
+        if let Some(ours) = self.digest(index)
+            && ours != theirs
+        {
+            self.condemn(Difference { index, ours, theirs });
+        }
+    }
+
+    /// Compares what is known, of the voters and learners of a configuration. Returns to whom a
+    /// leader must say that it differs from a majority.
+    pub(crate) fn judge(
+        &mut self,
+        term: Term,
+        (own, configuration): (NodeId, &Configuration),
+    ) -> Vec<(NodeId, Body)> {
+        if self.leadership != term || !self.reports.values().any(Report::differs) {
+            return Vec::new();
+        }
+        let same = |id: NodeId| {
+            id == own || self.reports.get(&id).is_some_and(|report| report.is_same == Some(true))
+        };
+        let other = |id: NodeId| self.reports.get(&id).is_some_and(Report::differs);
+        let (with_us, against_us) = (decide(configuration, same), decide(configuration, other));
+        let mut verdicts = Vec::new();
+        let mut news = Vec::new();
+        for (id, report) in self.reports.iter_mut().filter(|(_, report)| report.differs()) {
+            let Some(ours) = self.last.get().checked_sub(report.index.get()) else { continue };
+            let back = usize::try_from(ours).unwrap_or(usize::MAX);
+            let place = self.digests.len().checked_sub(back.saturating_add(1));
+            let Some(ours) = place.and_then(|place| self.digests.get(place)).copied() else {
+                continue;
+            };
+            let (index, theirs) = (report.index, report.digest);
+            if with_us {
+                verdicts.push((*id, Body::Effects { index, digest: ours, judged: true }));
+            }
+            if !std::mem::replace(&mut report.is_known, true) {
+                let difference = Difference { index, ours, theirs };
+                news.push(Differing::Peer { id: *id, difference, outvoted: with_us });
+            }
+            if against_us && self.own.is_none() {
+                self.own = Some(Difference { index, ours, theirs });
+                news.push(Differing::Own(Difference { index, ours, theirs }));
+            }
+        }
+        self.news.extend(news);
+        verdicts
+    }
+
+    /// Returns how this node's own state differs from a majority's, if it does.
+    pub(crate) fn own(&self) -> Option<Difference> {
+        self.own
+    }
+
+    /// Returns behind which entry it was last seen that a follower's state differs from this one's.
+    pub(crate) fn of(&self, term: Term, id: NodeId) -> Option<LogIndex> {
+        let report = self.reports.get(&id).filter(|report| report.differs())?;
+        (self.leadership == term).then_some(report.index)
+    }
+
+    /// Takes the news.
+    pub(crate) fn take(&mut self) -> Vec<Differing> {
+        std::mem::take(&mut self.news)
+    }
+
+    fn look(&mut self, id: NodeId) {
+        let Some(report) = self.reports.get(&id) else { return };
+        let own = self.digest(report.index);
+        let is_same = own.map(|own| own == report.digest).or(report.is_same);
+        if let Some(report) = self.reports.get_mut(&id) {
+            report.is_same = is_same;
+        }
+    }
+
+    fn digest(&self, index: LogIndex) -> Option<u64> {
+        let back = usize::try_from(self.last.get().checked_sub(index.get())?).ok()?;
+        self.digests.get(self.digests.len().checked_sub(back + 1)?).copied()
+    }
+
+    fn condemn(&mut self, difference: Difference) {
+        if self.own.is_none() {
+            self.own = Some(difference);
+            self.news.push(Differing::Own(difference));
+        }
+    }
+}
+
+impl Report {
+    fn differs(&self) -> bool {
+        self.is_same == Some(false)
+    }
+}
+
+/// Says whether those of whom it is so are a majority, of both halves of a joint configuration.
+fn decide(configuration: &Configuration, of: impl Fn(NodeId) -> bool) -> bool {
+    let (outgoing, incoming) = configuration.voters().halves();
+    let decides = |half: &Majority| {
+        half.iter().filter(|id| of(*id)).count() >= half.quorum() && !half.is_empty()
+    };
+    decides(incoming) && outgoing.is_none_or(decides)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use consensus::{Incarnation, Member, Voters};
+    use std::collections::BTreeSet;
+
+    fn id(number: u64) -> NodeId {
+        NodeId::new(number).expect("not 0")
+    }
+
+    fn voters(count: u64) -> Configuration {
+        let member = |number: u64| {
+            let (name, address) = (format!("n{number}"), format!("h:{number}"));
+            (id(number), Member { incarnation: Incarnation::new(number), name, address })
+        };
+        let members: BTreeMap<NodeId, Member> = (1..=count).map(member).collect();
+        let voters = Voters::Stable(Majority::new(members.keys().copied()));
+        Configuration::new(voters, BTreeSet::new(), members).expect("it is valid")
+    }
+
+    /// A leader with the id 1, whose digest behind entry n is 10 n.
+    fn leader(entries: u64) -> Comparison {
+        let mut leader = Comparison::default();
+        let digests: Vec<u64> = (1..=entries).map(|index| 10 * index).collect();
+        leader.applied(LogIndex::new(entries), &digests);
+        leader
+    }
+
+    /// Who is told that it differs, and whether the leader itself does.
+    fn judged(count: u64, reports: &[(u64, u64, u64)]) -> (Vec<u64>, bool) {
+        let mut leader = leader(9);
+        for (from, index, digest) in reports {
+            leader.heard(Term::new(1), id(*from), LogIndex::new(*index), *digest);
+        }
+        let told = leader.judge(Term::new(1), (id(1), &voters(count)));
+        (told.iter().map(|(to, _)| to.get()).collect(), leader.own().is_some())
+    }
+
+    #[test]
+    fn the_odd_one_out_is_judged_by_a_majority_and_nobody_without_one() {
+        for (count, reports, told, own) in [
+            (3, &[(2, 9, 90), (3, 8, 80)][..], &[][..], false),
+            (3, &[(2, 9, 90), (3, 8, 81)], &[3], false),
+            (3, &[(3, 8, 81)], &[], false),
+            (3, &[(2, 9, 91), (3, 8, 81)], &[], true),
+            (2, &[(2, 9, 91)], &[], false),
+            (5, &[(2, 9, 90), (3, 8, 80), (4, 1, 11), (5, 2, 21)], &[4, 5], false),
+            (5, &[(2, 9, 90), (3, 8, 81), (4, 1, 11)], &[], false),
+            (5, &[(3, 8, 81), (4, 1, 11), (5, 2, 21)], &[], true),
+        ] {
+            let (told_in_fact, own_in_fact) = judged(count, reports);
+            assert_eq!((told_in_fact.as_slice(), own_in_fact), (told, own), "{count}: {reports:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_ahead_is_compared_when_it_is_reached_and_what_is_far_behind_is_not() {
+        let mut leader = leader(9);
+        let term = Term::new(1);
+        leader.heard(term, id(2), LogIndex::new(11), 110);
+        leader.heard(term, id(3), LogIndex::new(11), 111);
+        assert!(leader.judge(term, (id(1), &voters(3))).is_empty());
+        leader.applied(LogIndex::new(11), &[100, 110]);
+        let told = leader.judge(term, (id(1), &voters(3)));
+        let expected = Body::Effects { index: LogIndex::new(11), digest: 110, judged: true };
+        assert_eq!(told, [(id(3), expected)]);
+        assert_eq!(leader.of(term, id(3)), Some(LogIndex::new(11)));
+        assert_eq!(leader.of(Term::new(2), id(3)), None, "another leadership asks anew");
+
+        // A snapshot was installed: nothing is known of before.
+        leader.applied(LogIndex::new(50), &[500]);
+        leader.heard(Term::new(2), id(3), LogIndex::new(11), 111);
+        assert!(leader.judge(Term::new(2), (id(1), &voters(3))).is_empty());
+    }
+
+    #[test]
+    fn a_follower_believes_a_verdict_only_about_what_it_knows() {
+        let mut follower = leader(9);
+        follower.judged(LogIndex::new(12), 1);
+        follower.judged(LogIndex::new(9), 90);
+        assert_eq!(follower.own(), None);
+        follower.judged(LogIndex::new(8), 81);
+        let difference = Difference { index: LogIndex::new(8), ours: 80, theirs: 81 };
+        assert_eq!(follower.own(), Some(difference));
+        assert!(matches!(follower.take()[..], [Differing::Own(_)]), "told once");
+        follower.judged(LogIndex::new(9), 91);
+        assert!(follower.take().is_empty());
+    }
+
+    #[test]
+    fn a_report_is_made_when_something_was_applied_and_now_and_then() {
+        let mut follower = leader(1);
+        let reports = |at: u64, follower: &mut Comparison| {
+            follower.report(Timestamp::new(at), Term::new(1), id(2)).is_some()
+        };
+        assert!(reports(0, &mut follower));
+        assert!(!reports(REPORT_NS, &mut follower), "nothing new");
+        follower.applied(LogIndex::new(2), &[20]);
+        assert!(!reports(REPORT_NS - 1, &mut follower));
+        assert!(reports(REPORT_NS, &mut follower));
+        assert!(reports(REPORT_NS + REPEAT_NS, &mut follower));
+        assert!(follower.report(Timestamp::new(2 * REPEAT_NS), Term::new(2), id(3)).is_some());
+    }
+}

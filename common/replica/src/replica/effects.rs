@@ -1,0 +1,85 @@
+//! How a replica compares its state with the others', and what it does if its own differs.
+
+use consensus::{
+    Body, Input as Raw, LogIndex, Message, NodeId, Outgoing, RequestId, RoleKind, Timestamp,
+};
+
+use crate::lanes::{Difference, Reply};
+use crate::replica::Replica;
+
+/// The name of the transfer that a leader asks of itself; no client's.
+const HAND_OVER: RequestId = RequestId::new(0);
+
+impl Replica {
+    /// Returns how this node's state differs from those of a majority, if it does: then nothing is
+    /// answered from it, and this node does not lead.
+    pub fn differs(&self) -> Option<Difference> {
+        self.comparison.own()
+    }
+
+    /// Returns behind which entry a leader has last seen that a follower's state differs from its
+    /// own.
+    pub fn difference_of(&self, follower: NodeId) -> Option<LogIndex> {
+        self.comparison.of(self.raft.term(), follower)
+    }
+
+    /// Takes a message that is not the core's; gives back all others.
+    pub(super) fn compare(&mut self, raw: Raw) -> Option<Raw> {
+        let Raw::Receive { from, incarnation, message } = &raw else {
+            return Some(raw);
+        };
+        let Body::Effects { index, digest, judged } = message.body else {
+            let may_lead = !matches!(message.body, Body::TimeoutNow { .. });
+            return (may_lead || self.differs().is_none()).then_some(raw);
+        };
+        let term = self.raft.term();
+        if message.term == term {
+            let leads = self.raft.status().leader == Some(*from);
+            if judged && leads {
+                self.comparison.judged(index, digest);
+            } else if !judged
+                && self.raft.leads()
+                && self.raft.configuration().recognises(*from, *incarnation)
+            {
+                self.comparison.heard(term, *from, index, digest);
+            }
+        }
+        None
+    }
+
+    /// Reports to the leader, or judges what others report.
+    pub(super) fn tell_effects(&mut self, now: Timestamp, send: &mut Vec<Outgoing>) {
+        let (id, term) = (self.raft.id(), self.raft.term());
+        let bodies = if self.raft.leads() {
+            self.comparison.judge(term, (id, self.raft.configuration()))
+        } else {
+            let status = self.raft.status();
+            let leader = status.leader.filter(|_| status.role == RoleKind::Follower);
+            let report = leader.and_then(|to| Some((to, self.comparison.report(now, term, to)?)));
+            report.into_iter().collect()
+        };
+        let message = |body| Message { term, body };
+        send.extend(
+            bodies.into_iter().map(|(to, body)| Outgoing::Message { to, message: message(body) }),
+        );
+    }
+
+    /// A leader whose state differs from a majority's hands over to one of that majority.
+    pub(super) fn leave_office(&mut self, now: Timestamp) {
+        if self.differs().is_none() || !self.raft.leads() || self.raft.is_transferring() {
+            return;
+        }
+        if let Some(to) = self.successor(now, |id| self.difference_of(id).is_some()) {
+            self.raft.step(now, Raw::Transfer { request: HAND_OVER, to });
+        }
+    }
+
+    /// Refuses what would be answered from a state that differs.
+    pub(super) fn refuses_for_difference(&mut self, request: RequestId) -> bool {
+        let differs = self.differs().is_some();
+        if differs {
+            self.reply.push(Reply::Differs { request });
+        }
+        differs
+    }
+}
