@@ -88,7 +88,12 @@ fn is_same_generation(ours: &Hello, theirs: &Hello) -> Result<(), Refusal> {
 fn has_what_is_named(ours: &Hello, theirs: &Hello) -> Result<(), Refusal> {
     match (theirs.generation, ours.generation) {
         (Some(named), None) => {
-            let reason = format!("generation {} is asked for, this node has none", named.short());
+            let reason = format!(
+                "generation {} is asked for, this node has none: it was never initialised, or has \
+                 lost its data; a member that has comes back by `raftctl member heal NAME`, or a \
+                 new node takes its place: `raftctl member replace OLD NEW=HOST:PORT`",
+                named.short()
+            );
             Err((RefusalCode::Generation, reason))
         }
         (_, _) => is_same_generation(ours, theirs),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use client::NodeStatus;
+use client::{Common, NodeStatus};
 use consensus::{NodeId, RoleKind, Verdict as Vote};
 
 use crate::cluster::links::{Link, link};
@@ -11,6 +11,7 @@ use crate::cluster::memory::forgotten;
 use crate::cluster::remarks::{list, members};
 use crate::cluster::survey::Survey;
 use crate::cluster::verdict::{Health, Verdict};
+use crate::report::Report;
 
 /// Follows the name of a node in the line that says why it does not lead.
 const NOT_LEADING: &str = " does not lead";
@@ -58,6 +59,26 @@ pub(crate) fn no_leader_answers(survey: &Survey) -> (String, Vec<client::Cause>)
         causes.extend(nobody_wins(survey, true).into_iter().map(split));
     }
     (message, causes)
+}
+
+/// Says that nobody answered, and why.
+pub(crate) fn unreachable(survey: &Survey) -> Report {
+    let mut causes = Vec::new();
+    let mut found = Vec::new();
+    for row in &survey.rows {
+        if let Err(silence) = &row.answer {
+            found.push(silence.common);
+            causes.push(client::Cause { endpoint: row.address.clone(), why: silence.why.clone() });
+        }
+    }
+    let all = |common| found.iter().all(|found| *found == common);
+    let common = match () {
+        () if all(Common::Certificates) => Common::Certificates,
+        () if found.contains(&Common::Full) => Common::Full,
+        () if found.contains(&Common::Generation) => Common::Generation,
+        () => Common::Nothing,
+    };
+    Report::from_client(client::ClientError::Unreachable { causes, common })
 }
 
 /// A leader that nobody who answered hears from: voters that did not answer here have refused to

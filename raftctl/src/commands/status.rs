@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
-use client::{Client, Common};
+use client::Client;
 
 use crate::bundle::now_unix_s;
 use crate::cluster::judge::judge;
+use crate::cluster::reasons::unreachable;
 use crate::cluster::{Health, Survey, Verdict};
 use crate::codes;
 use crate::exit::Exit;
@@ -110,25 +111,6 @@ pub(crate) fn view(
         false => verdict.remarks.iter().map(|(text, code)| format!("{text} [{code}]")).collect(),
     };
     View { kind: "ClusterStatus", data, text: text.into_bytes(), names, warnings }
-}
-
-fn unreachable(survey: &Survey) -> Report {
-    let mut causes = Vec::new();
-    let mut found = Vec::new();
-    for row in &survey.rows {
-        if let Err(silence) = &row.answer {
-            found.push(silence.common);
-            causes.push(client::Cause { endpoint: row.address.clone(), why: silence.why.clone() });
-        }
-    }
-    let all = |common| found.iter().all(|found| *found == common);
-    let common = match () {
-        () if all(Common::Certificates) => Common::Certificates,
-        () if found.contains(&Common::Full) => Common::Full,
-        () if found.contains(&Common::Generation) => Common::Generation,
-        () => Common::Nothing,
-    };
-    Report::from_client(client::ClientError::Unreachable { causes, common })
 }
 
 async fn wait(
