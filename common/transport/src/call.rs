@@ -11,7 +11,8 @@ use protocol::{Hello, Passage, Request, Response};
 use quinn::{Connection, RecvStream, SendStream};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::endpoint::{Alpn, Close, Endpoint, broken, describe};
+use crate::alpn::Alpn;
+use crate::endpoint::{Close, Endpoint, broken, describe};
 use crate::error::{CallError, ConnectError};
 use crate::handshake::greet;
 use crate::limits::CONTROL_MESSAGES_MAX;

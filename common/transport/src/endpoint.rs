@@ -10,6 +10,7 @@ use quinn::{ClientConfig, Connection, ConnectionError, EndpointConfig, ServerCon
 use quinn::{TransportConfig, TransportErrorCode, VarInt};
 use tokio::time::timeout;
 
+use crate::alpn::Alpn;
 use crate::error::{Cause, ConnectError, EndpointError, Rejection, TurnedAway};
 use crate::limits::{
     CLIENT_STREAMS_MAX, CLIENT_WINDOW_BYTES, CONNECTION_WINDOW_BYTES, IDLE_TIMEOUT,
@@ -21,39 +22,6 @@ use crate::reach::{Places, called};
 use crate::reset;
 use crate::seats::{Seat, Seats};
 use crate::socket;
-
-/// What a connection is for; the TLS handshake settles it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Alpn {
-    /// Between nodes.
-    Peer,
-    /// From clients and operators.
-    Client,
-    /// From nodes, for clients and operators.
-    Forward,
-}
-
-impl Alpn {
-    const ALL: [Self; 3] = [Self::Peer, Self::Client, Self::Forward];
-
-    const fn name(self) -> &'static [u8] {
-        match self {
-            Self::Peer => b"raft-peer/1",
-            Self::Client => b"raft-client/1",
-            Self::Forward => b"raft-forward/1",
-        }
-    }
-
-    /// Says whether a certificate of this role may use it: the one table, default deny.
-    pub const fn admits(self, role: &Role) -> bool {
-        match (self, role) {
-            (Self::Peer | Self::Forward, Role::Node(_))
-            | (Self::Client, Role::Operator(_) | Role::Client(_) | Role::Reader(_)) => true,
-            (Self::Peer | Self::Forward, Role::Operator(_) | Role::Client(_) | Role::Reader(_))
-            | (Self::Client, Role::Node(_)) => false,
-        }
-    }
-}
 
 /// TLS alerts, as QUIC's error codes carry them (RFC 9001 §4.8).
 const TLS_ALERTS: std::ops::RangeInclusive<u64> = 0x100..=0x1ff;

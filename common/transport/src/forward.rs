@@ -15,8 +15,9 @@ use protocol::{ErrorCode, ErrorReply, Hello, LeaderHint, Outcome, Passage, Reque
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::alpn::Alpn;
 use crate::call::ClientConnection;
-use crate::endpoint::{Alpn, Endpoint};
+use crate::endpoint::Endpoint;
 use crate::error::CallError;
 use crate::limits::{FORWARD_BYTES_MAX, FORWARDS_MAX};
 use crate::reach::Trail;

@@ -2,8 +2,9 @@
 //! dialled may speak.
 //!
 //! A node judges peers strictly: their certificate, leases and generation must fit, and they must
-//! not have been removed. Clients may know no generation yet; one that they name must fit. A node without a history cannot
-//! compare anything: it checks the protocol's version, says who it is, and hears nothing else.
+//! not have been removed. Clients may know no generation yet; one that they name must fit. A node
+//! without a history cannot compare anything: it checks the protocol's version, says who it is, and
+//! hears nothing else.
 
 use certs::Identity;
 use consensus::{LogIndex, NodeId};

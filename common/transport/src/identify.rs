@@ -7,7 +7,8 @@ use consensus::NodeId;
 use protocol::Hello;
 use tokio::time::timeout;
 
-use crate::endpoint::{Accepted, Alpn, Close, Endpoint};
+use crate::alpn::Alpn;
+use crate::endpoint::{Accepted, Close, Endpoint};
 use crate::error::ConnectError;
 use crate::handshake::{Caller, answer_hello, greet};
 use crate::limits::IDLE_TIMEOUT;

@@ -11,6 +11,7 @@
 //! - No Raft rules: messages go through as they are.
 
 mod allowance;
+mod alpn;
 mod arrivals;
 mod call;
 mod chunks;
@@ -38,9 +39,10 @@ mod socket;
 mod stream;
 
 pub use allowance::Held;
+pub use alpn::Alpn;
 pub use call::ClientConnection;
 pub use certs;
-pub use endpoint::{Accepted, Alpn, Endpoint, Incoming};
+pub use endpoint::{Accepted, Endpoint, Incoming};
 pub use error::{
     CallError, Cause, ConnectError, EndpointError, Precision, Rejection, SnapshotError, TurnedAway,
 };

@@ -12,7 +12,8 @@ use quinn::{Connection, SendStream, WriteError};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
-use crate::endpoint::{Alpn, Close, Endpoint, describe};
+use crate::alpn::Alpn;
+use crate::endpoint::{Close, Endpoint, describe};
 use crate::error::{ConnectError, Precision};
 use crate::event::PeerEvent;
 use crate::handshake::{greet, require_history};

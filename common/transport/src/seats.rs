@@ -9,7 +9,7 @@ use certs::{Identity, Role};
 use tokio::sync::Semaphore;
 
 use crate::allowance::{Intake, Outlet};
-use crate::endpoint::Alpn;
+use crate::alpn::Alpn;
 use crate::limits::{
     ANSWER_BYTES_MAX, IDENTITY_ANSWER_BYTES_MAX, IDENTITY_INTAKE_BYTES_MAX, KIND_ANSWER_BYTES_MAX,
     KIND_INTAKE_BYTES_MAX, NODE_SEATS_MAX, NODES_SEATS_MAX, OPERATOR_SEATS_MAX,

@@ -177,8 +177,8 @@ fn speaker(
     }
 }
 
-/// Writes answers as they come, some at a time. A client that takes nothing of them for long is sent
-/// away: what waits for it is in the way of its others.
+/// Writes answers as they come, some at a time. A client that takes nothing of them for long is
+/// sent away: what waits for it is in the way of its others.
 async fn write_answers(
     mut answers: mpsc::UnboundedReceiver<Answer>,
     mut send: SendStream,

@@ -71,6 +71,9 @@ fn claims(survey: &Survey, leader: Option<&NodeStatus>) -> Vec<Remark> {
 /// Says what is known of a node that did not answer.
 fn silent(survey: &Survey, leader: Option<&NodeStatus>, row: &Row, silence: &Silence) -> Remark {
     let (name, why) = (&row.name, &silence.why);
+    if silence.common == Common::Generation {
+        return (format!("{name}: {why}"), codes::HISTORY);
+    }
     let is_member = |id: NodeId| survey.configuration().is_some_and(|c| c.member(id).is_some());
     if survey.configuration().is_some() && !row.id.is_some_and(is_member) {
         let text =

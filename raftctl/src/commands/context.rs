@@ -152,8 +152,8 @@ fn show(invocation: &Invocation, contexts: &Contexts, name: Option<String>) -> R
         Err(error) => format!("cannot be used: {error}"),
     };
     let text = format!(
-        "name         {name}{}\ncluster      {}\ngeneration   {}\nendpoints    {}\nca           {}\n\
-         cert         {}\nkey          {}\ncertificate  {certificate}\n",
+        "name         {name}{}\ncluster      {}\ngeneration   {}\nendpoints    {}\n\
+         ca           {}\ncert         {}\nkey          {}\ncertificate  {certificate}\n",
         if contexts.current.as_ref() == Some(&name) { " (current)" } else { "" },
         context.cluster.as_deref().unwrap_or("-"),
         context.generation.as_deref().unwrap_or("- (that of the first node that answers)"),
