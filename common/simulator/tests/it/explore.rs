@@ -78,7 +78,7 @@ fn disks_that_come_back_as_they_were_break_nothing_and_their_nodes_return_throug
 
 #[test]
 fn all_that_follows_an_old_copy_of_a_voter_breaks_nothing() {
-    let scope = Budget { timeouts: 1, rollbacks: 1, ..Budget::NONE };
+    let scope = Budget { timeouts: 1, rollbacks: 1, proposals: 1, ..Budget::NONE };
     let explored = breadth_first(&World::new(2, 1, scope).led().unwrap(), 400_000);
     assert!(explored.trace.is_none(), "{}", describe(&explored.trace.unwrap()));
     assert!(explored.states < 400_000, "that is not all");
@@ -96,7 +96,7 @@ fn a_disk_that_comes_back_unnoticed_loses_what_is_committed() {
 
 #[test]
 fn a_node_that_has_forgotten_counts_again_when_it_was_demoted_renewed_and_promoted() {
-    let budget = Budget { rollbacks: 1, changes: 3, proposals: 1, ..Budget::NONE };
+    let budget = Budget { rollbacks: 1, changes: 4, proposals: 1, ..Budget::NONE };
     let mut world = World::new(3, 0, budget).led().unwrap();
     world.take(&Action::Propose(0)).unwrap();
     settle(&mut world);
