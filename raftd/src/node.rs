@@ -282,9 +282,7 @@ impl Node {
         for event in event {
             self.observe(now, &event);
         }
-        for one in differing {
-            self.tell_differing(one);
-        }
+        differing.into_iter().for_each(|one| self.tell_differing(one));
         if let Some(removal) = removed {
             self.removed(removal);
         }

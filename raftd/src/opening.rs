@@ -1,5 +1,5 @@
-//! What was found on the disk: log, state and snapshots, brought together. A state that is damaged is
-//! set aside and made anew.
+//! What was found on the disk: log, state and snapshots, brought together. A state that is damaged
+//! is set aside and made anew.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! A node that has a log and no state for it: the state was damaged and set aside, and the log begins
-//! behind what own snapshots hold. It fetches a snapshot from another member, and goes on from
+//! A node that has a log and no state for it: the state was damaged and set aside, and the log
+//! begins behind what own snapshots hold. It fetches a snapshot from another member, and goes on from
 //! there. Until then it takes part in nothing: it answers status, and says what it waits for.
 
 use std::time::{Duration, Instant};

@@ -60,8 +60,8 @@ impl Ledger {
         {
             return match SystemResponse::decode(answer) {
                 Ok(SystemResponse::SessionExpired { .. } | SystemResponse::Closed) => Ok(None),
-                other => {
-                    let why = format!("{said_by} at {index}, session {session}: {other:?}");
+                Ok(_) | Err(_) => {
+                    let why = format!("{said_by} at {index}, session {session}: {answer:?}");
                     Err(Broken::new("a session belongs to who registered it (§6.3)", why))
                 }
             };

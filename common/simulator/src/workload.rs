@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use consensus::{LogIndex, NodeId, RequestId};
-use state_machine::Envelope;
+use state_machine::{Envelope, EnvelopeKind};
 
 use crate::broken::Broken;
 use crate::machine::Registers;
@@ -110,7 +110,11 @@ impl Clients {
 
     /// A command is committed; it must not be one of which a client was told that it never is.
     pub(crate) fn committed(&self, command: &Bytes) -> Result<(), Broken> {
-        match Registers::request(command).filter(|number| self.dead.contains(number)) {
+        // What the system is told ends with other numbers.
+        let is_its = |envelope: &Envelope| envelope.kind == EnvelopeKind::Machine;
+        let of_machine = Envelope::decode(command).is_ok_and(|envelope| is_its(&envelope));
+        let number = Registers::request(command).filter(|_| of_machine);
+        match number.filter(|number| self.dead.contains(number)) {
             Some(number) => {
                 let why = format!("request {number} was refused, and is committed");
                 Err(Broken::new("what is refused has no effect", why))

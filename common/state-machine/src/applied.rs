@@ -10,8 +10,7 @@ use consensus::{ClusterTime, EntryId, LogIndex, Term};
 
 use crate::effects::{Digest, EFFECTS_EVERY, EFFECTS_STORED};
 use crate::error::HostError;
-use crate::host::SYSTEM;
-use crate::store::{Batch, PrefixView, View};
+use crate::store::{Batch, PrefixView, SYSTEM, View};
 
 pub(crate) const APPLIED: &[u8] = b"applied";
 

@@ -11,13 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use consensus::LogIndex;
 
 /// So many of the last digests are in memory, one for each entry.
-pub const EFFECTS_KEPT: usize = 65_536;
+const EFFECTS_KEPT: usize = 65_536;
 
 /// A digest is stored with the state behind every so many entries ..
 pub const EFFECTS_EVERY: u64 = 1_024;
 
 /// .. and so many of these are kept.
-pub const EFFECTS_STORED: u64 = 4_096;
+pub(crate) const EFFECTS_STORED: u64 = 4_096;
 
 const MULTIPLIERS: [u64; 3] = [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb];
 

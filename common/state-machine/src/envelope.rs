@@ -29,16 +29,13 @@ pub enum EnvelopeKind {
     System,
 }
 
-/// The longest name of an owner, in bytes.
-pub const OWNER_BYTES_MAX: usize = u8::MAX as usize;
-
 /// The owner is an operator.
 const BY_OPERATOR: u8 = 1;
 
 /// Whose a command is, as the certificate says that it came with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Owner {
-    /// Role and name, such as `client web`, at most [`OWNER_BYTES_MAX`]; empty is nobody.
+    /// Role and name, such as `client web`, at most 255 bytes; empty is nobody.
     pub name: String,
     /// An operator may end the sessions of others.
     pub is_operator: bool,
@@ -84,7 +81,7 @@ impl Envelope {
     /// Encodes the envelope.
     ///
     /// # Panics
-    /// If the owner's name is longer than [`OWNER_BYTES_MAX`].
+    /// If the owner's name is longer than 255 bytes.
     pub fn encode(&self) -> Bytes {
         let owner = self.owner.name.as_bytes();
         let mut bytes = Vec::with_capacity(ENVELOPE_BYTES + owner.len() + self.body.len());

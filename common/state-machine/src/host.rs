@@ -12,13 +12,11 @@ use crate::envelope::{Envelope, EnvelopeKind};
 use crate::error::HostError;
 use crate::machine::{Command, Response, StoredMachine};
 use crate::owners::Owners;
-use crate::store::{Batch, OrderedStore, PrefixView, StoreError, Transaction, View};
+use crate::store::{Batch, OrderedStore, PrefixView, SYSTEM, StoreError, Transaction, View};
 use crate::system::{
     self, Admission, SystemAnswer, SystemQuery, SystemResponse, Tombstone, Viewer,
 };
 
-/// Keys of the system's part begin with this byte, the machine's with [`MACHINE`].
-pub(crate) const SYSTEM: u8 = 0;
 /// Keys of the machine's part begin with this byte.
 const MACHINE: u8 = 1;
 

@@ -26,8 +26,8 @@ mod system;
 pub mod text;
 
 pub use codec::CodecError;
-pub use effects::{EFFECTS_EVERY, EFFECTS_KEPT, EFFECTS_STORED, Effects};
-pub use envelope::{ENVELOPE_BYTES, Envelope, EnvelopeKind, OWNER_BYTES_MAX, Owner};
+pub use effects::{EFFECTS_EVERY, Effects};
+pub use envelope::{ENVELOPE_BYTES, Envelope, EnvelopeKind, Owner};
 pub use error::HostError;
 pub use host::{Host, QueryView, applied_in};
 pub use kv::{KEY_BYTES_MAX, Kv, PAGE_BYTES_MAX, PAGE_KEYS_MAX, VALUE_BYTES_MAX};

@@ -9,6 +9,9 @@ use bytes::Bytes;
 
 use crate::effects::Digest;
 
+/// Keys of the system's part of the state begin with this byte.
+pub(crate) const SYSTEM: u8 = 0;
+
 /// Goes before a key that is deleted.
 const DELETED: u64 = 1;
 

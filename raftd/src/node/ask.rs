@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use certs::Role;
 use consensus::{Configuration, Input as Raw, LogIndex, NodeId, RequestId, Timestamp};
-use protocol::{ErrorCode, Request, Response, SnapshotRequest};
+use protocol::{ErrorCode, ErrorReply, Request, Response, SnapshotRequest};
 use replica::{Consistency, Input};
 use state_machine::{Envelope, EnvelopeKind, SystemQuery};
 use transport::{ClientRequest, Responder};
@@ -20,21 +20,7 @@ impl Node {
     /// A client asks.
     pub(crate) fn ask(&mut self, now: Timestamp, ask: ClientRequest) {
         let ClientRequest { request, identity, via, responder } = ask;
-        if let Some(by) = via
-            && !self.has_member(by)
-        {
-            let why = format!("node {by} passes this on, and is no member as far as is known here");
-            let refusal = answer::refusal(ErrorCode::Unauthorised, why);
-            return responder.send(Response::Error(refusal));
-        }
-        if let Role::Node(id) = identity.role
-            && NodeId::new(id.get()).is_none_or(|id| !self.has_member(id))
-        {
-            let why = format!("node {id} is no member as far as is known here");
-            let refusal = answer::refusal(ErrorCode::Unauthorised, why);
-            return responder.send(Response::Error(refusal));
-        }
-        let request = match admin::admit(&identity.role, request) {
+        let request = match self.admit(&identity.role, via, request) {
             Ok(request) => request,
             Err(refusal) => return responder.send(Response::Error(refusal)),
         };
@@ -95,6 +81,27 @@ impl Node {
                 responder.send(crate::bootstrap::repeated(generation, &record));
             }
         }
+    }
+
+    /// Judges who asks, by whom it was passed on, and what it is.
+    fn admit(
+        &self,
+        role: &Role,
+        via: Option<NodeId>,
+        request: Request,
+    ) -> Result<Request, ErrorReply> {
+        let refuse = |why: String| Err(answer::refusal(ErrorCode::Unauthorised, why));
+        if let Some(by) = via.filter(|by| !self.has_member(*by)) {
+            return refuse(format!(
+                "node {by} passes this on, and is no member as far as is known here"
+            ));
+        }
+        if let Role::Node(id) = role
+            && NodeId::new(id.get()).is_none_or(|id| !self.has_member(id))
+        {
+            return refuse(format!("node {id} is no member as far as is known here"));
+        }
+        admin::admit(role, request)
     }
 
     fn has_member(&self, id: NodeId) -> bool {

@@ -1,5 +1,5 @@
-//! A state whose files rot: wherever that is found, nothing is read from it any more, the node makes
-//! its state anew by itself, and the cluster goes on.
+//! A state whose files rot: wherever that is found, nothing is read from it any more, the node
+//! makes its state anew by itself, and the cluster goes on.
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;
