@@ -18,6 +18,7 @@ use crate::inode::Inode;
 use crate::names::{BOOTSTRAP, CHECKPOINTS, LOCK, LOG, SET_ASIDE, SNAPSHOTS, STATE, SUPERBLOCK};
 use crate::peers::PeerMemory;
 use crate::reset_key;
+use crate::space::check_room;
 use crate::superblock::Superblock;
 
 /// A bootstrap record is far smaller, in bytes.
@@ -62,6 +63,10 @@ impl DataDirectory {
                 owner: name(superblock.cluster, superblock.node),
                 claimed: name(cluster, node),
             });
+        }
+        // Whoever starts without room leaves everything as it is.
+        if path.join(LOG).exists() {
+            check_room(&path.join(LOG))?;
         }
         if !superblock.inode.may_be(inode) {
             give_up_name(path, &mut superblock, Forgotten::Copied)?;

@@ -10,7 +10,7 @@ use rocksdb::{ColumnFamilyDescriptor, DB, DEFAULT_COLUMN_FAMILY_NAME, WriteBatch
 
 use crate::batch::{Batch, Shape};
 use crate::condition::Damage;
-use crate::database::{check_room, database, family};
+use crate::database::{database, family};
 use crate::directory::DataDirectory;
 use crate::error::StorageError;
 use crate::files;
@@ -21,7 +21,7 @@ use crate::persistent_log::RestoredLog;
 use crate::reader::{Head, LogReader, note_damage};
 use crate::recover::recover;
 use crate::repair;
-use crate::space::Sizes;
+use crate::space::{Sizes, check_room};
 use crate::tail::{Tail, TailFound};
 use crate::wal;
 

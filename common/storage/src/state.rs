@@ -8,10 +8,10 @@ use bytes::Bytes;
 use rocksdb::{DB, Direction, FlushOptions, IteratorMode, ReadOptions, WriteBatch};
 use state_machine::{Batch, OrderedStore, Pair, StoreError, View};
 
-use crate::database::{check_room, database};
+use crate::database::database;
 use crate::error::StorageError;
 use crate::options;
-use crate::space::Sizes;
+use crate::space::{Sizes, check_room};
 use crate::wal;
 
 mod aside;

@@ -133,8 +133,8 @@ SNAPSHOT_DAMAGED 441 Degraded "a snapshot is damaged"
 what it stored. It was not sent. It was set aside beside the others, with the extension `damaged`,
 and a new one is made when it is needed; the newest of those set aside is kept, to be looked at. The
 cluster serves, and log and state are checked each on their own; but whoever changes one file may
-change another: look at the disk (`smartctl -a`, `dmesg`), run `raftctl verify` on a copy, replace
-the disk in time. When it is settled, remove the file that the line names: then the remark goes
+change another: look at the disk (`smartctl -a`, `dmesg`), stop the node for a moment and run
+`raftctl log verify --data-dir D`, replace the disk in time. When it is settled, remove the file that the line names: then the remark goes
 away."
 
 STATES_DIFFER 450 Degraded "states that differ"

@@ -119,12 +119,14 @@ fn a_wiped_member_is_refused_before_it_is_joined_and_the_named_command_mends_it(
     while !uninitialised(&world, &addresses[3]) {}
     let bundles = || std::fs::read_dir(world.directory()).unwrap().count();
     let before = (bundles(), world.ok("member history").stdout);
-    let named = format!("raftctl member replace n4 n5={}    (any name that is free)", addresses[3]);
-    for (command, code) in [
-        (add.clone(), "R0306"),
-        (format!("{add} --dry-run"), "R0306"),
-        (format!("member replace n4 n4={}", addresses[3]), "R0314"),
-        (format!("{add} --replace n4"), "R0314"),
+    let heal = "raftctl member heal n4".to_owned();
+    let replace =
+        format!("raftctl member replace n4 n5={}    (any name that is free)", addresses[3]);
+    for (command, code, named) in [
+        (add.clone(), "R0306", &heal),
+        (format!("{add} --dry-run"), "R0306", &heal),
+        (format!("member replace n4 n4={}", addresses[3]), "R0314", &replace),
+        (format!("{add} --replace n4"), "R0314", &replace),
     ] {
         let refused = world.run(&format!("{command} -o json"));
         assert_eq!(refused.code, 5, "{command}: {refused:?}");
@@ -136,9 +138,13 @@ fn a_wiped_member_is_refused_before_it_is_joined_and_the_named_command_mends_it(
     // Who asks the wiped node is told the same.
     let lost = world.run(&format!("kv get a --stale -e {}", addresses[3]));
     assert_eq!(lost.code, 5, "{lost:?}");
-    assert!(lost.stderr.contains("`raftctl member replace OLD NEW=HOST:PORT`"), "{lost:?}");
+    assert!(lost.stderr.contains("R0461"), "{lost:?}");
+    // The command that was named takes it in again.
+    world.ok("member heal n4");
+    world.await_status(|status| status["health"] == "HEALTHY");
+    assert!(!uninitialised(&world, &addresses[3]));
 
-    // The command that was named waits until the new bundle has taken the old one's place.
+    // The other one waits until the new bundle has taken the old one's place.
     let mut command = world.command(&format!("member replace n4 n5={}", addresses[3]));
     let mut replace = command.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stderr = BufReader::new(replace.stderr.take().unwrap());
