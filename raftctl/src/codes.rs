@@ -2,6 +2,7 @@
 
 mod data;
 mod files;
+mod health;
 mod limits;
 mod members;
 mod memory;
@@ -12,6 +13,7 @@ mod usage;
 
 pub(crate) use data::*;
 pub(crate) use files::*;
+pub(crate) use health::*;
 pub(crate) use limits::*;
 pub(crate) use members::*;
 pub(crate) use memory::*;
@@ -43,6 +45,7 @@ pub(crate) fn pages() -> impl Iterator<Item = &'static Page> {
         members::PAGES,
         remarks::PAGES,
         memory::PAGES,
+        health::PAGES,
         limits::PAGES,
         files::PAGES,
     ];

@@ -241,11 +241,11 @@ pub(crate) fn state_failure(error: &StorageError) -> Failure {
 /// Says how the process ends when an entry of the log cannot be read: the start that follows reads
 /// all of the log, and fetches what is damaged from another member.
 pub(crate) fn log_failure(error: &StorageError) -> Failure {
-    match error {
-        StorageError::Corrupt { .. } => Failure::new(Exit::Io, error.to_string())
-            .hint("the next start fetches what is damaged from another member"),
-        other => storage_failure(other),
+    if matches!(error, StorageError::Corrupt { .. }) {
+        return Failure::new(Exit::Io, error.to_string())
+            .hint("the next start fetches what is damaged from another member");
     }
+    storage_failure(error)
 }
 
 /// Says how the process ends when the state cannot be gone on with: damage below the store is

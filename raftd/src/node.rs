@@ -213,6 +213,13 @@ impl Node {
         self.network.accept(accepted);
     }
 
+    fn room(&mut self, action: &RoomAction) {
+        match action {
+            RoomAction::Tell { before, level } => room::tell(*before, *level, &self.gauges),
+            RoomAction::Flush => self.apply.flush(),
+        }
+    }
+
     /// Drains the replica once and hands the lanes on.
     pub(crate) fn dispatch(&mut self, now: Timestamp) {
         let lanes = self.replica.drain(now);
@@ -264,10 +271,7 @@ impl Node {
             self.snapshot(now, action);
         }
         for action in room {
-            match action {
-                RoomAction::Tell { before, level } => room::tell(before, level, &self.gauges),
-                RoomAction::Flush => self.apply.flush(),
-            }
+            self.room(&action);
         }
         self.metrics.dropped += dropped;
         if view {

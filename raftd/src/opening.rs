@@ -126,7 +126,8 @@ fn bring_together(
             set_aside(path, &failure)?;
             join(path, &restored, &snapshots, machine)
         }
-        joined => joined,
+        Ok(host) => Ok(host),
+        Err(trouble) => Err(trouble),
     };
     match joined {
         Ok(host) => {
@@ -179,9 +180,9 @@ fn join(
     // All of the system's part that a start needs is readable, or it is the state that is damaged,
     // and not the log that is too short for it.
     applied_in(&state).map_err(|error| Trouble::Failure(host_failure("the state", &error)))?;
-    let installed = reconcile(restored, &mut state, snapshots).map_err(|error| match error {
-        StorageError::Gap { .. } => Trouble::Gap(error),
-        other => Trouble::Failure(storage_failure(&other)),
+    let installed = reconcile(restored, &mut state, snapshots).map_err(|error| {
+        let is_gap = matches!(error, StorageError::Gap { .. });
+        if is_gap { Trouble::Gap(error) } else { Trouble::Failure(storage_failure(&error)) }
     })?;
     if let Some(file) = installed {
         let last = file.header.meta.last;

@@ -1,6 +1,6 @@
 //! A node that has a log and no state for it: the state was damaged and set aside, and the log
-//! begins behind what own snapshots hold. It fetches a snapshot from another member, and goes on from
-//! there. Until then it takes part in nothing: it answers status, and says what it waits for.
+//! begins behind what own snapshots hold. It fetches a snapshot from another member, and goes on
+//! from there. Until then it takes part in nothing: it answers status, and says what it waits for.
 
 use std::time::{Duration, Instant};
 
@@ -265,7 +265,12 @@ async fn ask(
     match asked.map_err(said)?.map_err(said)? {
         Response::Snapshot(answer) => Ok(answer),
         Response::Error(error) => Err(error.message),
-        _ => Err("it answered something else than was asked".to_owned()),
+        Response::Applied { .. }
+        | Response::Answer { .. }
+        | Response::Status(_)
+        | Response::Log(_)
+        | Response::Bootstrapped { .. }
+        | Response::Done => Err("it answered something else than was asked".to_owned()),
     }
 }
 

@@ -227,7 +227,14 @@ async fn ask(
         let page = match connection.call(&request).await.map_err(|error| said(&error))? {
             Response::Log(page) => page,
             Response::Error(error) => return Err(error.message),
-            _ => return Err("it answered something else than was asked".to_owned()),
+            Response::Applied { .. }
+            | Response::Answer { .. }
+            | Response::Status(_)
+            | Response::Snapshot(_)
+            | Response::Bootstrapped { .. }
+            | Response::Done => {
+                return Err("it answered something else than was asked".to_owned());
+            }
         };
         if page.first > next.get() {
             break Answer::None(format!("its log begins at {}", page.first));
@@ -246,7 +253,8 @@ async fn ask(
     Ok(answer)
 }
 
-/// Makes an entry of what another node shows of it, with the chain value that it has behind another.
+/// Makes an entry of what another node shows of it, with the chain value that it has behind
+/// another.
 fn entry_of(shown: LogEntry, before: Chain) -> Option<Entry> {
     let payload = match (shown.kind, shown.payload) {
         (EntryKind::Noop, _) => Payload::Noop,

@@ -3,14 +3,14 @@
 //! ```text
 //!  0  version  u8     2        8  term   u64      32  chain   u64, see below
 //!  1  kind     u8             16  index  u64      40  crc32c  u32, of the payload
-//!  2  reserved u16    0       24  stamp  u64      44  crc32c  u32, over generation and the 44 bytes
+//!  2  reserved u16    0       24  stamp  u64      44  crc32c  u32, of generation and 44 bytes
 //!  4  payload  u32 bytes                          all little-endian; 48 bytes, then the payload
 //! ```
 //!
 //! The header is whole by itself, so that an entry whose payload is damaged still says which it is.
-//! The chain value is a checksum over the one of the entry before, and over everything in the header
-//! but the chain value and the last checksum: two logs that have one value at one place are the same
-//! up to there. The leader makes it; whoever stores the entry makes it again and compares.
+//! The chain value is a checksum over the one of the entry before, and over all that is in the
+//! header but the chain value and the last checksum: two logs that have one value at one place are
+//! the same up to there. The leader makes it; whoever stores the entry makes it again and compares.
 
 use bytes::{Buf, Bytes};
 use consensus::{Chain, ClusterTime, Entry, EntryId, LogIndex, Payload, Term};

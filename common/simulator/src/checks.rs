@@ -1,5 +1,5 @@
-//! What is looked at after each turn of a node: rules that its replica must keep whatever the others
-//! do, and counts that are made here once more.
+//! What is looked at after each turn of a node: rules that its replica must keep whatever the
+//! others do, and counts that are made here once more.
 
 use consensus::{Raft, Rejection, RequestId, RoleKind, Term, Timestamp, Write};
 use replica::{Lanes, Reply};
@@ -28,8 +28,8 @@ impl World {
         self.watch_refusals(node, before, taken, lanes)
     }
 
-    /// A node is elected: by then the leases of all leaders before have run out (§6.4.1), as long as
-    /// clocks are as good as they are said to be.
+    /// A node is elected: by then the leases of all leaders before have run out (§6.4.1), as long
+    /// as clocks are as good as they are said to be.
     pub(crate) fn no_lease_holds(&mut self, elected: usize, term: Term) -> Result<(), Broken> {
         let bound = self.profile.lease_ppm.map(u64::from);
         if bound.is_none_or(|bound| bound < self.profile.drift_ppm) {

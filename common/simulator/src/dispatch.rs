@@ -57,20 +57,7 @@ impl World {
             self.read_piece(node, piece)?;
         }
         for event in event {
-            if let Event::Configuration { .. } = event {
-                self.oracle.reconfigured(&self.nodes[node])?;
-            }
-            if let Event::Role(RoleKind::PreCandidate | RoleKind::Candidate, _) = event {
-                // It may have heard of one behind that, in the same turn.
-                let place = &self.nodes[node];
-                let role = place.replica.as_ref().expect("it was stepped").raft().role();
-                if matches!(role, RoleKind::PreCandidate | RoleKind::Candidate) {
-                    Oracle::stands(place, place.turns.now, SILENCE_NS)?;
-                }
-            }
-            if let Event::Role(RoleKind::Leader, term) = event {
-                self.elected(node, term)?;
-            }
+            self.news(node, &event)?;
         }
         if let Some(meta) = install {
             self.enqueue(node, Task::Install(meta.last));
@@ -100,6 +87,24 @@ impl World {
             Some(removal) => self.removed(node, &removal),
             None => Ok(()),
         }
+    }
+
+    fn news(&mut self, node: usize, event: &Event) -> Result<(), Broken> {
+        if let Event::Configuration { .. } = event {
+            self.oracle.reconfigured(&self.nodes[node])?;
+        }
+        if let Event::Role(RoleKind::PreCandidate | RoleKind::Candidate, _) = event {
+            // It may have heard of one behind that, in the same turn.
+            let place = &self.nodes[node];
+            let role = place.replica.as_ref().expect("it was stepped").raft().role();
+            if matches!(role, RoleKind::PreCandidate | RoleKind::Candidate) {
+                Oracle::stands(place, place.turns.now, SILENCE_NS)?;
+            }
+        }
+        if let Event::Role(RoleKind::Leader, term) = event {
+            self.elected(node, *term)?;
+        }
+        Ok(())
     }
 
     /// Queues a task; ranges that wait become one, as in the daemon, or a slow machine would fall

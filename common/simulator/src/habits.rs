@@ -1,5 +1,5 @@
-//! What a seed has beside the faults of its [`Profile`]: how busy the nodes are, how long slow things
-//! take, which of the daemon's own work fails, and how small the limits are.
+//! What a seed has beside the faults of its [`Profile`]: how busy the nodes are, how long slow
+//! things take, which of the daemon's own work fails, and how small the limits are.
 //!
 //! It is drawn by a generator of its own, so that the rest of a seed is as if it were not there.
 

@@ -43,8 +43,8 @@ impl Oracle {
         Ok(())
     }
 
-    /// A node stands for election, at this time by its own clock. A learner does so only when it has
-    /// heard of no leader for so long that the voters had every chance.
+    /// A node stands for election, at this time by its own clock. A learner does so only when it
+    /// has heard of no leader for so long that the voters had every chance.
     pub(crate) fn stands(node: &Node, now: Timestamp, silence_ns: u64) -> Result<(), Broken> {
         let raft = node.replica.as_ref().expect("it was stepped").raft();
         let configuration = raft.configuration();

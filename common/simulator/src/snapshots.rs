@@ -347,7 +347,7 @@ impl World {
             return Ok(());
         }
         let why = format!(
-            "node {} has applied {}, its log begins behind {}: it lacks what it shall apply up to {to}",
+            "node {} has applied {}, its log begins behind {}: it lacks what comes up to {to}",
             node.id,
             node.applied(),
             node.memory.base()

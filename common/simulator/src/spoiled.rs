@@ -1,5 +1,6 @@
-//! What becomes of data directories: old copies take their place, the end of a log is lost though it
-//! was durable, and entries are damaged where they lie; and what a node does about it at its start.
+//! What becomes of data directories: old copies take their place, the end of a log is lost though
+//! it was durable, and entries are damaged where they lie; and what a node does about it at its
+//! start.
 //!
 //! A node that has forgotten something is another one from then on: it draws a new incarnation. A
 //! damaged entry that was durable is never cut off: the node stays down until a peer has given it
@@ -43,8 +44,21 @@ impl World {
                     self.coverage.meet(Met::EndLost);
                 }
             }
-            Fault::LoseEnd => {}
-            _ => self.damage(node, fault),
+            Fault::Rot | Fault::Misdirect => self.damage(node, fault),
+            Fault::LoseEnd
+            | Fault::Crash
+            | Fault::CrashLeader
+            | Fault::Figure37
+            | Fault::CrashAll
+            | Fault::Pause
+            | Fault::Partition
+            | Fault::IsolateLeader
+            | Fault::OneWay
+            | Fault::CutLink
+            | Fault::Heal
+            | Fault::Stall
+            | Fault::ClockJump
+            | Fault::Wipe => {}
         }
     }
 

@@ -1,5 +1,5 @@
-//! What is known of a node's present life, as seen from outside: whom it has heard, what it was asked
-//! and told.
+//! What is known of a node's present life, as seen from outside: whom it has heard, what it was
+//! asked and told.
 
 use std::collections::{BTreeMap, BTreeSet};
 

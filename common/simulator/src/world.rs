@@ -304,17 +304,7 @@ impl World {
     fn happen(&mut self, happening: Happening) -> Result<(), Broken> {
         match happening {
             Happening::Deliver { from, incarnation, to, message } => {
-                if self.cut.contains(&(from, self.nodes[to].id)) || !self.nodes[to].is_up() {
-                    return Ok(());
-                }
-                if let Some(until) = self.hears_at(to) {
-                    self.at(until, Happening::Deliver { from, incarnation, to, message });
-                    return Ok(());
-                }
-                if self.is_turned_away(from, to) {
-                    return self.tell_removed(from, to);
-                }
-                self.meet(to, Late::Message(from, incarnation, message))
+                self.deliver((from, incarnation), to, message)
             }
             Happening::Wake { node, life } => {
                 if self.nodes[node].life != life || self.nodes[node].wake != Some(self.now) {
@@ -378,6 +368,25 @@ impl World {
             }
             Happening::Ask { node, read } => self.ask(node, read),
         }
+    }
+
+    fn deliver(
+        &mut self,
+        (from, incarnation): (NodeId, Incarnation),
+        to: usize,
+        message: Message,
+    ) -> Result<(), Broken> {
+        if self.cut.contains(&(from, self.nodes[to].id)) || !self.nodes[to].is_up() {
+            return Ok(());
+        }
+        if let Some(until) = self.hears_at(to) {
+            self.at(until, Happening::Deliver { from, incarnation, to, message });
+            return Ok(());
+        }
+        if self.is_turned_away(from, to) {
+            return self.tell_removed(from, to);
+        }
+        self.meet(to, Late::Message(from, incarnation, message))
     }
 
     pub(crate) fn if_alive(&mut self, node: usize, life: u32, late: Late) -> Result<(), Broken> {

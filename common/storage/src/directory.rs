@@ -16,9 +16,9 @@ use crate::files;
 use crate::forgotten::{Forgotten, Former};
 use crate::inode::Inode;
 use crate::names::{BOOTSTRAP, CHECKPOINTS, LOCK, LOG, SET_ASIDE, SNAPSHOTS, STATE, SUPERBLOCK};
+use crate::opening_room::check_room;
 use crate::peers::PeerMemory;
 use crate::reset_key;
-use crate::space::check_room;
 use crate::superblock::Superblock;
 
 /// A bootstrap record is far smaller, in bytes.

@@ -91,8 +91,8 @@ pub enum StorageError {
     /// one identity, here or where it comes from.
     #[error(
         "two histories under one identity: entry {entry} has chain value {theirs:016x} where it \
-         comes from, and {ours:016x} behind this node's log, which ends at {after}: the log here or \
-         the one there has other contents at {after} or before",
+         comes from, and {ours:016x} behind this node's log, which ends at {after}: the log here \
+         or the one there has other contents at {after} or before",
         theirs = theirs.get(),
         ours = ours.get()
     )]

@@ -22,6 +22,7 @@ mod layout;
 mod log;
 mod names;
 mod offline;
+mod opening_room;
 mod options;
 mod peers;
 mod persistent_log;

@@ -16,12 +16,13 @@ use crate::error::StorageError;
 use crate::files;
 use crate::layout::{CONFIGURATION, LOG, META, Owner};
 use crate::names;
+use crate::opening_room::check_room;
 use crate::options;
 use crate::persistent_log::RestoredLog;
 use crate::reader::{Head, LogReader, note_damage};
 use crate::recover::recover;
 use crate::repair;
-use crate::space::{Sizes, check_room};
+use crate::space::Sizes;
 use crate::tail::{Tail, TailFound};
 use crate::wal;
 

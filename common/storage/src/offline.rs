@@ -186,11 +186,14 @@ impl StoppedLog {
     ) -> Result<Entry, StorageError> {
         let corrupt = |why: &str| StorageError::corrupt(format!("log entry {index}"), why);
         while current.as_ref().is_none_or(|record| record.end() <= index) {
-            let found = records.next_record().map_err(|error| match error {
-                StorageError::Corrupt { what, why } if what.starts_with("the database") => {
-                    StorageError::corrupt(format!("log entry {index} or one near it"), why)
+            let found = records.next_record().map_err(|error| {
+                if let StorageError::Corrupt { what, why } = &error
+                    && what.starts_with("the database")
+                {
+                    let near = format!("log entry {index} or one near it");
+                    return StorageError::corrupt(near, why.clone());
                 }
-                error => error,
+                error
             })?;
             *current = Some(found.ok_or_else(|| corrupt("it is missing"))?.1);
         }

@@ -39,7 +39,8 @@ impl Scan {
     /// Looks at all up to the log's end.
     ///
     /// # Errors
-    /// If two whole entries that stand side by side do not belong to one log, or the database fails.
+    /// If two whole entries that stand side by side do not belong to one log, or the database
+    /// fails.
     pub(crate) fn run(
         mut self,
         db: &DB,

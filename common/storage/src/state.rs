@@ -10,8 +10,9 @@ use state_machine::{Batch, OrderedStore, Pair, StoreError, View};
 
 use crate::database::database;
 use crate::error::StorageError;
+use crate::opening_room::check_room;
 use crate::options;
-use crate::space::{Sizes, check_room};
+use crate::space::Sizes;
 use crate::wal;
 
 mod aside;

@@ -14,12 +14,12 @@
 //!                                                        88  crc32c u32, over generation and these
 //! ```
 //!
-//! There are three such slots, 4 KiB apart. Term and vote are synced before a write that changes them
-//! counts; so is a truncation. An append alone is written here without a sync of its own: it would
-//! double what a write costs. The file is synced at most [`LAG`] later, so a loss of power *and* a
-//! disk that loses synced data at the same moment may go unnoticed here for entries younger than
-//! that; the peers remember these. One slot is written, in place; one may be on its way to the disk
-//! meanwhile; the third is synced, and left alone: what is torn never costs all.
+//! There are three such slots, 4 KiB apart. Term and vote are synced before a write that changes
+//! them counts; so is a truncation. An append alone is written here without a sync of its own: it
+//! would double what a write costs. The file is synced at most [`LAG`] later, so a loss of power
+//! *and* a disk that loses synced data at the same moment may go unnoticed here for entries younger
+//! than that; the peers remember these. One slot is written, in place; one may be on its way to the
+//! disk meanwhile; the third is synced, and left alone: what is torn never costs all.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -145,8 +145,8 @@ impl Tail {
         Ok(Self { shared, owner, record, syncer: Some(syncer) })
     }
 
-    /// Notes where the log ends now, which is durable; `hard_state` if it has changed. What must not
-    /// wait is on the disk when this returns.
+    /// Notes where the log ends now, which is durable; `hard_state` if it has changed. What must
+    /// not wait is on the disk when this returns.
     pub(crate) fn note(
         &mut self,
         end: LogEnd,

@@ -50,10 +50,8 @@ fn run(log: &dyn EntryReader, interval: Duration, reports: &Reports) {
         wait = interval;
         let read = read_through(log, reports);
         // Files come and go while they are read, so damage counts when it is seen twice.
-        let read = match read {
-            Err(StorageError::Corrupt { .. }) => read_through(log, reports),
-            read => read,
-        };
+        let again = matches!(read, Err(StorageError::Corrupt { .. }));
+        let read = if again { read_through(log, reports) } else { read };
         match read {
             Ok(bytes) => tracing::debug!(bytes, "the log was read through"),
             Err(error @ StorageError::Corrupt { .. }) => {

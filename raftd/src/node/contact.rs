@@ -1,5 +1,6 @@
 //! What is missing: peers without a connection, a leader, and a disk that writes. The log says so
-//! when it has lasted some seconds, then ever more rarely, with for how long and why; and once when it is over.
+//! when it has lasted some seconds, then ever more rarely, with for how long and why; and once when
+//! it is over.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! Searches for the bug that is built into these sources, as the head of its diff says.
 //!
 //! `cargo xtask mutations` builds this once for each bug. What is found is printed, one line for
-//! each search: where, a tab, and what is broken; of a seed also after how many events, and with how
-//! few of them.
+//! each search: where, a tab, and what is broken; of a seed also after how many events, and with
+//! how few of them.
 
 use std::process::ExitCode;
 

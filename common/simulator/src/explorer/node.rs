@@ -99,8 +99,8 @@ pub(super) fn restore(
     Raft::restore(id(at), config.clone(), disk, now).expect("the disk's parts agree")
 }
 
-/// One choice for every draw, and timeouts that are always due; but what a voter has shown of itself
-/// in the step before still counts.
+/// One choice for every draw, and timeouts that are always due; but what a voter has shown of
+/// itself in the step before still counts.
 pub(super) fn config() -> Config {
     let mut config = Config::new(1);
     config.heartbeat_ns = 1;

@@ -294,7 +294,7 @@ impl World {
 
     /// Steps a node, drains it and hands its lanes on; returns what clients are told.
     pub(super) fn step_with(&mut self, at: usize, input: Input) -> Result<Vec<Reply>, String> {
-        // A disk may be as quick as it likes: what waits for evidence of late is not too late by it.
+        // A disk may be as quick as it likes: what waits for evidence is not too late by it.
         let written = matches!(input, Input::Persisted { .. });
         let passes_ns = if written { 0 } else { self.passes_ns };
         let node = self.node(at);

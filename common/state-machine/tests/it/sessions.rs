@@ -495,8 +495,6 @@ fn nobody_crowds_out_the_sessions_of_others() {
         flood(&mut world, nonce);
     }
     let late = world.register_as("client late", 0);
-    for session in [quiet, late] {
-        assert!(world.session(session).is_some(), "{session} is gone");
-    }
+    assert!([quiet, late].iter().all(|session| world.session(*session).is_some()));
     assert!(world.session(quiet + 1).is_none(), "the flood has lost its oldest");
 }

@@ -1,5 +1,5 @@
-//! Sends a snapshot's file to a peer. The file is checked meanwhile: a receiver would notice that it
-//! is damaged, and so would the next ones, but none of them can do anything about it.
+//! Sends a snapshot's file to a peer. The file is checked meanwhile: a receiver would notice that
+//! it is damaged, and so would the next ones, but none of them can do anything about it.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;

@@ -96,9 +96,9 @@ fn explore_change(args: &Explore, target: &[u64]) -> bool {
         None => "complete: all there are at this scope",
     };
     say(&format!(
-        "voters 1, 2, 3 to {target:?}, {timeouts} timeouts, {crashes} crashes, {proposals} writes, {} \
-         appends in flight, every message lost, late or repeated at will:\n{} distinct states in {:.0} s, \
-         {bounded}",
+        "voters 1, 2, 3 to {target:?}, {timeouts} timeouts, {crashes} crashes, {proposals} writes, \
+         {} appends in flight, every message lost, late or repeated at will:\n{} distinct \
+         states in {:.0} s, {bounded}",
         args.in_flight,
         explored.states,
         began.elapsed().as_secs_f64()
