@@ -229,7 +229,9 @@ fn cells_of(
 fn doing(status: &NodeStatus, peer: Option<&PeerReport>) -> String {
     let word = state(status, peer);
     match peer.and_then(|peer| peer.catch_up) {
-        Some(rounds) if word == "follower" => format!("round {}", rounds.round),
+        Some(rounds) if ["follower", "pre-candidate"].contains(&word) => {
+            format!("round {}", rounds.round)
+        }
         Some(_) | None => word.to_owned(),
     }
 }
