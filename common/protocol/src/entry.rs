@@ -197,6 +197,10 @@ pub fn peek_entry(bytes: &[u8]) -> Result<EntryHeader, ProtocolError> {
         let (found, known) = (u32::from(header[0]), u32::from(VERSION));
         return Err(ProtocolError::Version { what, found, known });
     }
+    let reserved = u64::from(u16::from_le_bytes([header[2], header[3]]));
+    if reserved != 0 {
+        return Err(ProtocolError::Unknown { what: "an entry's reserved part", found: reserved });
+    }
     let payload_bytes = u32_at(header, 4) as usize;
     if payload_bytes > 2 * COMMAND_BYTES_MAX {
         let (found, limit) = (payload_bytes, 2 * COMMAND_BYTES_MAX);
@@ -244,10 +248,11 @@ pub fn decode_entry(generation: &Generation, bytes: &mut Bytes) -> Result<Entry,
     decode_payload(&header, bytes.split_to(header.payload_bytes))
 }
 
-/// Makes an entry of a header and its payload, which is checked.
+/// Makes an entry of a header and its payload, which is checked. An entry has one encoding: whatever
+/// else decodes to the same would have another chain value, and is refused.
 ///
 /// # Errors
-/// If the payload is damaged, or not this header's.
+/// If the payload is damaged, not this header's, or encoded otherwise than here.
 pub fn decode_payload(header: &EntryHeader, mut payload: Bytes) -> Result<Entry, ProtocolError> {
     let found = crc32c::crc32c(&payload);
     if found != header.payload_checksum || payload.len() != header.payload_bytes {
@@ -257,10 +262,18 @@ pub fn decode_payload(header: &EntryHeader, mut payload: Bytes) -> Result<Entry,
     if payload.len() <= PAYLOAD_COPY_BYTES_MAX {
         payload = Bytes::copy_from_slice(&payload);
     }
+    let otherwise = |why: &str| ProtocolError::Invalid { what: "an entry", why: why.to_owned() };
     let payload = match header.kind {
-        EntryKind::Noop => Payload::Noop,
+        EntryKind::Noop if payload.is_empty() => Payload::Noop,
+        EntryKind::Noop => return Err(otherwise("it is without effect and has a payload")),
         EntryKind::Command => Payload::Command(payload),
-        EntryKind::Configuration => Payload::Configuration(decode_configuration(&payload)?),
+        EntryKind::Configuration => {
+            let configuration = decode_configuration(&payload)?;
+            if encode_configuration(&configuration) != payload {
+                return Err(otherwise("its configuration is encoded otherwise than all are"));
+            }
+            Payload::Configuration(configuration)
+        }
     };
     Ok(Entry { id: header.id, stamp: header.stamp, chain: header.chain, payload })
 }
