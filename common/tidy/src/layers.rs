@@ -15,6 +15,7 @@ pub const TABLE: [(&str, &[&str]); 17] = [
     ("environment", &[]),
     ("examples", &["client", "fixtures", "raftd", "state-machine"]),
     ("fixtures", &["certs", "client", "consensus", "protocol", "state-machine"]),
+    ("fuzz", &["certs", "consensus", "protocol", "raftd", "state-machine", "storage"]),
     ("man", &["raftctl", "raftd"]),
     ("protocol", &["consensus"]),
     (

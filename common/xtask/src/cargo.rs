@@ -92,6 +92,21 @@ impl Cargo {
         succeeded(name, status).map(|()| start.elapsed())
     }
 
+    /// Runs cargo with one more variable in its environment, and waits.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Stage`] with `name` when cargo says no.
+    pub(crate) fn run_with(
+        &self,
+        name: &str,
+        arguments: &[&str],
+        (variable, value): (&str, &Path),
+    ) -> Result<(), Failure> {
+        let status = self.command(arguments).env(variable, value).status();
+        succeeded(name, status.map_err(start_failure)?)
+    }
+
     /// Runs cargo, repeats the stream on which it tells of tests as it comes, and shows each line
     /// of it to `watch`.
     ///

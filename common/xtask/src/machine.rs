@@ -16,6 +16,8 @@ pub(crate) enum Need {
     Compiler,
     /// libclang with its headers, for RocksDB's bindings.
     Libclang,
+    /// `cargo mutants`.
+    Mutants,
 }
 
 impl Need {
@@ -27,6 +29,7 @@ impl Need {
             Need::Clippy => "clippy",
             Need::Compiler => "a C++20 compiler (g++)",
             Need::Libclang => "libclang",
+            Need::Mutants => "cargo-mutants",
         }
     }
 
@@ -39,7 +42,8 @@ impl Need {
             (Need::Libclang, Family::Fedora) => Some("clang-devel"),
             (Need::Compiler, Family::Arch) => Some("gcc"),
             (Need::Libclang, Family::Arch) => Some("clang"),
-            (Need::Rust | Need::Rustfmt | Need::Clippy, _) | (_, Family::Unknown) => None,
+            (Need::Rust | Need::Rustfmt | Need::Clippy | Need::Mutants, _)
+            | (_, Family::Unknown) => None,
         }
     }
 
@@ -48,7 +52,7 @@ impl Need {
         match self {
             Need::Rustfmt => Some("rustfmt"),
             Need::Clippy => Some("clippy"),
-            Need::Rust | Need::Compiler | Need::Libclang => None,
+            Need::Rust | Need::Compiler | Need::Libclang | Need::Mutants => None,
         }
     }
 }
@@ -122,6 +126,9 @@ pub(crate) fn remedies(missing: &[Need], family: Family) -> Vec<String> {
                 .map(|need| format!("install {} with this system's package manager", need.name())),
         ),
     }
+    if missing.contains(&Need::Mutants) {
+        lines.push("cargo install --locked cargo-mutants".to_owned());
+    }
     if missing.contains(&Need::Libclang) {
         lines.push("or set LIBCLANG_PATH to the directory that holds libclang.so".to_owned());
     }
@@ -154,7 +161,14 @@ mod tests {
 
     #[test]
     fn whatever_is_missing_comes_with_the_command_to_type() {
-        let all = [Need::Rust, Need::Rustfmt, Need::Clippy, Need::Compiler, Need::Libclang];
+        let all = [
+            Need::Rust,
+            Need::Rustfmt,
+            Need::Clippy,
+            Need::Compiler,
+            Need::Libclang,
+            Need::Mutants,
+        ];
         let lines = remedies(&all, Family::Debian).join("\n");
         assert!(lines.contains("rustup toolchain install 1.95"));
         assert!(lines.contains("rustup component add rustfmt clippy"));

@@ -18,7 +18,9 @@
 
 mod cargo;
 mod failure;
+mod fuzz;
 mod machine;
+mod mutants;
 mod mutations;
 mod probe;
 mod progress;
@@ -79,6 +81,8 @@ fn run(task: Task) -> Result<(), Failure> {
         Task::Museum(which) => mutations::run(&cargo, which),
         Task::Explore(arguments) => build_and_become(&cargo, &EXPLORE, &arguments),
         Task::Figures(arguments) => build_and_become(&cargo, &FIGURES, &arguments),
+        Task::Fuzz { targets, seconds } => fuzz::run(&cargo, &targets, seconds),
+        Task::Mutants(arguments) => mutants::run(&cargo, &arguments),
         Task::Bench(arguments) => build_and_become_beside(&cargo, &BENCH, &arguments),
         Task::Limits(arguments) => measure(&cargo, "limits", &arguments),
         Task::Chaos(arguments) => build_and_become_beside(&cargo, &CHAOS, &arguments),

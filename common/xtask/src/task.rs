@@ -10,6 +10,9 @@ pub(crate) const VERIFY_SEEDS: u32 = 300;
 /// The most seeds that `verify` takes; longer searches are `cargo xtask sim --seeds N`.
 const VERIFY_SEEDS_MAX: u32 = 1_000_000;
 
+/// How long `fuzz` searches each target when not told otherwise.
+const FUZZ_SECONDS: u32 = 30;
+
 /// What `cargo xtask help` prints.
 pub(crate) const HELP: &str = "\
 cargo xtask: the one entry point of the workspace
@@ -25,6 +28,9 @@ Tasks:
   mutations --check          whether all of them still apply to the sources
   explore [..]               the explorer: random walks and breadth-first search of the core
   figures [--seeds N]        what the simulator must reach, measured, beside each gate
+  fuzz [TARGET..] [--seconds N]  any bytes for decoders, files and the core (default 30 s each)
+  mutants [..]               each change that cargo-mutants can think of: nightly in length; for a
+                             part of them --shard K/N, for some files -f GLOB
   bench [..]                 benchmarks against a throw-away cluster
   run NAME [..]              a long run of real processes: exactly-once, catch-up or changes; or
                              measure, which runs what measures and rewrites MEASUREMENTS.md
@@ -54,6 +60,8 @@ pub(crate) enum Task {
     Museum(Which),
     Explore(Vec<String>),
     Figures(Vec<String>),
+    Fuzz { targets: Vec<String>, seconds: u32 },
+    Mutants(Vec<String>),
     Bench(Vec<String>),
     Run(&'static str, Vec<String>),
     Chaos(Vec<String>),
@@ -80,6 +88,8 @@ impl Task {
             "mutations" => mutations(rest),
             "explore" => Ok(Task::Explore(rest.to_vec())),
             "figures" => Ok(Task::Figures(rest.to_vec())),
+            "fuzz" => fuzz(rest),
+            "mutants" => Ok(Task::Mutants(rest.to_vec())),
             "bench" => Ok(Task::Bench(rest.to_vec())),
             "run" => run(rest),
             "chaos" => Ok(Task::Chaos(rest.to_vec())),
@@ -94,7 +104,9 @@ impl Task {
         match self {
             Task::Help => &[],
             Task::Sim(_) | Task::Museum(_) | Task::Explore(_) | Task::Figures(_) => &[Need::Rust],
+            Task::Mutants(_) => &[Need::Rust, Need::Mutants],
             Task::Quickstart(_)
+            | Task::Fuzz { .. }
             | Task::Bench(_)
             | Task::Run(..)
             | Task::Limits(_)
@@ -118,6 +130,26 @@ fn mutations(rest: &[String]) -> Result<Task, Failure> {
             Err(Failure::Usage(format!("mutations takes names, or only --check, found \"{flag}\"")))
         }
     }
+}
+
+/// Parses `fuzz [TARGET..] [--seconds N]`.
+fn fuzz(rest: &[String]) -> Result<Task, Failure> {
+    let (mut targets, mut seconds) = (Vec::new(), FUZZ_SECONDS);
+    let mut rest = rest.iter();
+    while let Some(argument) = rest.next() {
+        if argument == "--seconds" {
+            let given = rest.next().and_then(|number| number.parse().ok());
+            seconds = given.filter(|seconds| *seconds > 0).ok_or_else(|| {
+                Failure::Usage("--seconds needs a number of seconds, at least 1".to_owned())
+            })?;
+        } else if argument.starts_with('-') {
+            let why = format!("fuzz takes targets and --seconds N, found \"{argument}\"");
+            return Err(Failure::Usage(why));
+        } else {
+            targets.push(argument.clone());
+        }
+    }
+    Ok(Task::Fuzz { targets, seconds })
 }
 
 /// Parses `run NAME [..]`.
