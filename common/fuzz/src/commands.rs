@@ -1,4 +1,5 @@
-//! What stands in the log and comes out of the state machine: envelopes, commands, queries, answers.
+//! What stands in the log and comes out of the state machine: envelopes, commands, queries,
+//! answers.
 
 use bytes::Bytes;
 use state_machine::{

@@ -3,7 +3,8 @@
 //!
 //! Each module is one target: a function that takes any bytes at all and panics where the product
 //! is wrong. `cargo xtask fuzz` searches with libFuzzer, which is led by coverage; what it found
-//! worth keeping lies in `corpus/`. The tests run the corpus, and a bounded number of changes of it.
+//! worth keeping lies in `corpus/`. The tests run the corpus, and a bounded number of changes of
+//! it.
 //!
 //! | module | what the bytes are |
 //! |---|---|

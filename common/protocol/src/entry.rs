@@ -248,8 +248,8 @@ pub fn decode_entry(generation: &Generation, bytes: &mut Bytes) -> Result<Entry,
     decode_payload(&header, bytes.split_to(header.payload_bytes))
 }
 
-/// Makes an entry of a header and its payload, which is checked. An entry has one encoding: whatever
-/// else decodes to the same would have another chain value, and is refused.
+/// Makes an entry of a header and its payload, which is checked. An entry has one encoding:
+/// whatever else decodes to the same would have another chain value, and is refused.
 ///
 /// # Errors
 /// If the payload is damaged, not this header's, or encoded otherwise than here.

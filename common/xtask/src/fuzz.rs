@@ -1,9 +1,9 @@
 //! `cargo xtask fuzz`: searches for bytes of which something falls over, led by coverage.
 //!
-//! libFuzzer needs code that tells what it reaches. cargo-fuzz compiles everything for that, RocksDB
-//! included, and needs a nightly compiler for the address sanitiser, which safe code has no use for.
-//! Here a wrapper around rustc asks for coverage in our crates alone; all else is what is compiled
-//! already.
+//! libFuzzer needs code that tells what it reaches. cargo-fuzz compiles everything for that,
+//! RocksDB included, and needs a nightly compiler for the address sanitiser, which safe code has no
+//! use for. Here a wrapper around rustc asks for coverage in our crates alone; all else is what is
+//! compiled already.
 
 use crate::cargo::Cargo;
 use crate::failure::Failure;
