@@ -47,6 +47,8 @@ pub(crate) struct Batch<'a> {
     is_more_than_append: bool,
     /// Whether something is cut off.
     is_cut: bool,
+    /// Under which index the first record stands that is left of a compacted head.
+    kept_from: Option<LogIndex>,
 }
 
 /// A filled batch, and what is to be told beside it.
@@ -55,6 +57,8 @@ pub(crate) struct Filled {
     pub(crate) hard_state: Option<HardState>,
     /// Whether something is cut off, or a snapshot has taken its place.
     pub(crate) is_cut: bool,
+    /// Where the head was dropped: under which index the first record stands that is left.
+    pub(crate) kept_from: Option<LogIndex>,
 }
 
 impl<'a> Batch<'a> {
@@ -68,6 +72,7 @@ impl<'a> Batch<'a> {
             hard_state: None,
             is_more_than_append: false,
             is_cut: false,
+            kept_from: None,
         }
     }
 
@@ -105,8 +110,8 @@ impl<'a> Batch<'a> {
         if let Some(hard_state) = self.hard_state {
             self.batch.put_cf(meta, HARD_STATE_KEY, encode_hard_state(hard_state));
         }
-        let Self { batch, hard_state, is_cut, .. } = self;
-        Ok(Filled { batch, hard_state, is_cut })
+        let Self { batch, hard_state, is_cut, kept_from, .. } = self;
+        Ok(Filled { batch, hard_state, is_cut, kept_from })
     }
 
     fn append(&mut self, entry: &Entry) -> Result<(), StorageError> {
@@ -267,6 +272,7 @@ impl<'a> Batch<'a> {
         } else {
             self.record(end)?.0
         };
+        self.kept_from = Some(to);
         let (from, to) = (0_u64.to_be_bytes(), to.get().to_be_bytes());
         self.batch.delete_range_cf(family(self.db, LOG)?, from, to);
         let end = end.get().to_be_bytes();

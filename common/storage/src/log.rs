@@ -216,7 +216,6 @@ impl LogStore {
     }
 
     fn do_write(&mut self, writes: &[Write]) -> Result<usize, StorageError> {
-        let base = self.shape.base;
         let filled = Batch::new(&self.db, &self.owner, &mut self.shape).fill(writes)?;
         let head = (self.shape.base.index, self.shape.base_chain);
         *self.head.lock().unwrap_or_else(PoisonError::into_inner) = head;
@@ -224,8 +223,8 @@ impl LogStore {
         self.commit(&filled.batch, "writing the log")?;
         let must_not_wait = filled.is_cut || self.shape.end.writes == 1;
         self.tail.note(self.shape.end, filled.hard_state, must_not_wait)?;
-        if self.shape.base != base {
-            self.give_space_back();
+        if let Some(kept_from) = filled.kept_from {
+            self.give_space_back(kept_from);
         }
         Ok(bytes)
     }
@@ -262,10 +261,14 @@ impl LogStore {
         StorageError::Database { doing, why }
     }
 
-    /// Drops the files that hold compacted entries only; what is left goes with later compactions
+    /// Drops the files that hold compacted records only; what is left goes with later compactions
     /// of the database. An error costs space and nothing else.
-    fn give_space_back(&self) {
-        let (from, to) = (0_u64.to_be_bytes(), self.shape.base.index.get().to_be_bytes());
+    ///
+    /// A record goes with all that is in it, and the last one before the head may go on behind it:
+    /// so what counts is the first record that is kept, not where the log begins.
+    fn give_space_back(&self, kept_from: LogIndex) {
+        let last = kept_from.prev().unwrap_or_default();
+        let (from, to) = (0_u64.to_be_bytes(), last.get().to_be_bytes());
         if let Ok(log) = family(&self.db, LOG) {
             let _ = self.db.delete_file_in_range_cf(log, from, to);
         }

@@ -3,7 +3,7 @@
 
 use crate::kit::{
     EVERYTHING, append, at, command, compact, configuration, found, read, record, reopen, replace,
-    unchained,
+    settle, unchained,
 };
 use consensus::{Configuration, EntryId, LogIndex, Write};
 use storage::{LogStore, RestoredLog};
@@ -125,4 +125,25 @@ fn many_compactions_in_one_call_are_one_step() {
     let (log, restored) = again(&place, log);
     assert_eq!(identities(&restored), (at(2, 199), at(2, 200)));
     assert_eq!(read(&log, 200, 200).unwrap(), [command(2, 200, "x")]);
+}
+
+/// A file whose keys all lie before the head may hold a record that goes on behind it: with the
+/// file, entries went that nobody had compacted.
+#[test]
+fn what_goes_on_behind_the_head_stays_also_when_whole_files_are_dropped() {
+    for head in 1..=8 {
+        let (place, mut log, initial) = log(&[]);
+        let many: Vec<_> = (2..=9).map(|index| command(2, index, "x")).collect();
+        log.write(&[append(2, many.clone())]).unwrap();
+        drop(log);
+        settle(place.path());
+        let (mut log, _) = reopen(place.path());
+        let term = if head == 1 { 1 } else { 2 };
+        log.write(&[compact(term, head, &initial)]).unwrap();
+        let kept = &many[head as usize - 1..];
+        assert_eq!(read(&log, head + 1, 9).unwrap(), kept, "behind {head}");
+        let (log, restored) = again(&place, log);
+        assert_eq!(identities(&restored), (at(term, head), at(2, 9)));
+        assert_eq!(read(&log, head + 1, 9).unwrap(), kept, "behind {head}, opened again");
+    }
 }

@@ -1,7 +1,7 @@
 //! Random writes, cuts and reopenings of the log, against a vector that cannot be wrong.
 
 use crate::kit::{
-    at, command, configuration, found, hard_state, nothing, read, record, reopen, unchained,
+    at, command, configuration, found, hard_state, nothing, read, record, reopen, settle, unchained,
 };
 use consensus::{
     Configuration, Entry, EntryId, HardState, LogIndex, Membership, Payload, SnapshotMeta, Write,
@@ -19,6 +19,8 @@ enum Step {
     Write(Vec<Piece>),
     /// Close and open.
     Reopen,
+    /// Close, let the database bring all into tables below its first level, and open.
+    Settle,
     /// Forget so many of the entries that are left.
     Compact(usize),
     /// A snapshot that goes so far beyond the end takes the log's place.
@@ -61,6 +63,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => collection::vec(piece(), 1..4).prop_map(Step::Write),
         1 => proptest::strategy::Just(Step::Reopen),
+        1 => proptest::strategy::Just(Step::Settle),
         1 => (0_usize..60).prop_map(Step::Compact),
         1 => (1_usize..20).prop_map(Step::Install),
         2 => (0_usize..200, 0_usize..2_000)
@@ -210,6 +213,11 @@ impl World {
                 log.write(&[self.model.install(*beyond)]).unwrap();
             }
             Step::Reopen => self.reopen()?,
+            Step::Settle => {
+                drop(self.log.take());
+                settle(self.place.path());
+                self.reopen()?;
+            }
             Step::Read { from, bytes_max } => {
                 let entries = &self.model.entries;
                 let from = from % (entries.len() + 1);

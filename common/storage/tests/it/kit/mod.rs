@@ -55,6 +55,16 @@ pub fn found(path: &Path) -> DataDirectory {
     directory
 }
 
+/// Moves all that is in the log's memory into tables below the first level, which is where the
+/// database ends up by itself sooner or later: only there are whole files dropped.
+pub fn settle(path: &Path) {
+    let path = path.join("log");
+    let options = rocksdb::Options::default();
+    let families = rocksdb::DB::list_cf(&options, &path).unwrap();
+    let db = rocksdb::DB::open_cf(&options, &path, families).unwrap();
+    db.compact_range_cf(db.cf_handle("log").unwrap(), None::<&[u8]>, None::<&[u8]>);
+}
+
 /// Opens the log of a directory that was founded before.
 pub fn reopen(path: &Path) -> (LogStore, RestoredLog) {
     LogStore::open(&directory(path).unwrap()).unwrap()
