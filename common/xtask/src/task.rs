@@ -259,8 +259,7 @@ mod tests {
 
     #[test]
     fn the_help_lists_every_task() {
-        let names =
-            "quickstart verify fix sim mutations explore figures bench run limits chaos man";
+        let names = "quickstart verify fix sim mutations explore figures bench run limits chaos fuzz mutants man";
         for name in names.split(' ').chain(RUNS) {
             assert!(HELP.contains(name), "{name} is missing from the help");
         }
