@@ -16,6 +16,14 @@
 //! | [`config`] | raftd.toml |
 //! | [`certificates`] | certificates in DER and PEM |
 //! | [`steps`] | a schedule of a cluster of cores, with messages that no honest node sends |
+//!
+//! # Architecture invariants
+//!
+//! - For developers only: no part of the product uses this crate.
+//! - A target is a plain function of bytes: it reads no clock, and all that it leaves is in memory
+//!   or in a directory of its own, which goes with it. So what falls once falls again.
+//! - Panicking is how a target says that the product is wrong; an error for bad bytes is right.
+//! - Tests need neither nightly nor libFuzzer: these are needed by the search alone.
 
 pub mod certificates;
 pub mod commands;
