@@ -75,6 +75,27 @@ fn s5_a_follower_that_needs_compacted_entries_catches_up_by_a_snapshot() {
     assert_eq!(cluster.status(2).applied, cluster.status(2).commit);
 }
 
+/// Two histories have met: to confirm the snapshot would count this node for what it does not
+/// have, and to go on without a word would let both live (§3.6.3).
+#[test]
+#[should_panic(expected = "a snapshot of node 1 ends at 3@t1, where this log holds an entry of")]
+fn s5_a_snapshot_of_another_history_at_a_committed_index_ends_the_node() {
+    let mut cluster = written(3);
+    let term = cluster.status(2).term;
+    cluster.step(2, Input::SnapshotReceived { from: id(1), term, meta: meta(1, 3, &[1, 2, 3]) });
+}
+
+#[test]
+fn s5_a_snapshot_that_covers_nothing_new_is_confirmed_and_not_installed() {
+    let mut cluster = written(3);
+    let term = cluster.status(2).term;
+    let known = cluster.node(2).raft.snapshot_meta(LogIndex::new(3)).unwrap();
+    let last = known.last;
+    cluster.step(2, Input::SnapshotReceived { from: id(1), term, meta: known });
+    assert_eq!(cluster.node(2).installed, []);
+    assert_eq!(cluster.status(2).base, EntryId::ZERO, "its own log stays: {last}");
+}
+
 #[test]
 fn the_search_for_agreement_ends_at_a_base_of_the_first_runs_term() {
     let run = TermRun { term: Term::new(7), first: LogIndex::new(1_001) };
