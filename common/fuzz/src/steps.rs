@@ -4,7 +4,7 @@
 //! arrive, get lost or arrive twice, proposals, reads, changes of members. So the cores reach
 //! states that a real cluster can reach. In between, messages are altered or invented, as a member
 //! with faulty memory could send them. A core may halt of those, where they contradict what it has
-//! promised: the sentences with which it does are listed in [`halts`]. It may not fall over in any
+//! promised: the sentences with which it does are listed in `halts`. It may not fall over in any
 //! other way; and without such messages it may not even halt.
 
 mod bytes;
