@@ -7,7 +7,7 @@
 //! them is judged. The first entry that differs is found by asking for digests further back; here
 //! it is only said where it was noticed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use consensus::{Body, Configuration, LogIndex, Majority, NodeId, Term, Timestamp};
 
@@ -85,11 +85,19 @@ impl Comparison {
             self.leadership = term;
             self.reports.clear();
         }
-        let before = self.reports.get(&from);
+        let before = self.reports.get(&from).copied();
         let is_known = before.is_some_and(|before| before.is_known);
-        // Once it differs it stays so: everything that follows goes into the same digest.
         self.reports.insert(from, Report { index, digest, is_same: None, is_known });
         self.look(from);
+        // Once it differs it stays so, for everything that follows goes into the same digest. Where
+        // it was seen first is what the others' reports have to reach before they say anything.
+        let differs = self.reports.get(&from).is_some_and(Report::differs);
+        if let Some(first) = before.filter(|first| differs && first.differs())
+            && first.index < index
+            && self.digest(first.index).is_some()
+        {
+            self.reports.insert(from, first);
+        }
     }
 
     /// The leader says that a majority has this digest behind this entry.
@@ -111,11 +119,18 @@ impl Comparison {
         if self.leadership != term || !self.reports.values().any(Report::differs) {
             return Vec::new();
         }
-        let same = |id: NodeId| {
-            id == own || self.reports.get(&id).is_some_and(|report| report.is_same == Some(true))
+        // Who was the same further back has said nothing of an entry behind that.
+        let with_us = |index: LogIndex| {
+            decide(configuration, |id| {
+                let report = self.reports.get(&id);
+                id == own || report.is_some_and(|report| report.is_same_up_to(index))
+            })
         };
         let other = |id: NodeId| self.reports.get(&id).is_some_and(Report::differs);
-        let (with_us, against_us) = (decide(configuration, same), decide(configuration, other));
+        let against_us = decide(configuration, other);
+        let differing = self.reports.values().filter(|report| report.differs());
+        let agreed: BTreeSet<LogIndex> =
+            differing.map(|report| report.index).filter(|index| with_us(*index)).collect();
         let mut verdicts = Vec::new();
         let mut news = Vec::new();
         for (id, report) in self.reports.iter_mut().filter(|(_, report)| report.differs()) {
@@ -126,6 +141,7 @@ impl Comparison {
                 continue;
             };
             let (index, theirs) = (report.index, report.digest);
+            let with_us = agreed.contains(&index);
             if with_us {
                 verdicts.push((*id, Body::Effects { index, digest: ours, judged: true }));
             }
@@ -184,6 +200,12 @@ impl Report {
     fn differs(&self) -> bool {
         self.is_same == Some(false)
     }
+
+    /// Says whether this was the same behind an entry: digests that are equal further on were equal
+    /// before.
+    fn is_same_up_to(&self, index: LogIndex) -> bool {
+        self.is_same == Some(true) && self.index >= index
+    }
 }
 
 /// Says whether those of whom it is so are a majority, of both halves of a joint configuration.
@@ -199,7 +221,6 @@ fn decide(configuration: &Configuration, of: impl Fn(NodeId) -> bool) -> bool {
 mod tests {
     use super::*;
     use consensus::{Incarnation, Member, Voters};
-    use std::collections::BTreeSet;
 
     fn id(number: u64) -> NodeId {
         NodeId::new(number).expect("not 0")
@@ -238,16 +259,45 @@ mod tests {
         for (count, reports, told, own) in [
             (3, &[(2, 9, 90), (3, 8, 80)][..], &[][..], false),
             (3, &[(2, 9, 90), (3, 8, 81)], &[3], false),
+            (3, &[(2, 7, 70), (3, 8, 81)], &[], false),
+            (3, &[(3, 8, 81), (3, 9, 91), (2, 8, 80)], &[3], false),
             (3, &[(3, 8, 81)], &[], false),
             (3, &[(2, 9, 91), (3, 8, 81)], &[], true),
             (2, &[(2, 9, 91)], &[], false),
             (5, &[(2, 9, 90), (3, 8, 80), (4, 1, 11), (5, 2, 21)], &[4, 5], false),
             (5, &[(2, 9, 90), (3, 8, 81), (4, 1, 11)], &[], false),
+            (5, &[(2, 9, 90), (3, 8, 80), (4, 9, 91), (5, 8, 81)], &[5], false),
             (5, &[(3, 8, 81), (4, 1, 11), (5, 2, 21)], &[], true),
         ] {
             let (told_in_fact, own_in_fact) = judged(count, reports);
             assert_eq!((told_in_fact.as_slice(), own_in_fact), (told, own), "{count}: {reports:?}");
         }
+    }
+
+    /// A leader that is wrong itself hears of it from one after the other. Who has not come so far
+    /// yet was counted as agreeing with it: then the first who told was judged in its stead, and
+    /// neither of them could lead any more.
+    #[test]
+    fn who_has_not_come_so_far_agrees_with_nobody() {
+        let mut leader = leader(9);
+        let (term, three) = (Term::new(1), voters(3));
+        leader.heard(term, id(2), LogIndex::new(8), 80);
+        leader.heard(term, id(3), LogIndex::new(9), 91);
+        assert_eq!(leader.judge(term, (id(1), &three)), []);
+        leader.heard(term, id(2), LogIndex::new(9), 91);
+        assert_eq!(leader.judge(term, (id(1), &three)), []);
+        let difference = Difference { index: LogIndex::new(9), ours: 90, theirs: 91 };
+        assert_eq!(leader.own(), Some(difference));
+    }
+
+    #[test]
+    fn a_state_that_was_made_anew_differs_no_more() {
+        let mut leader = leader(9);
+        let (term, three) = (Term::new(1), voters(3));
+        leader.heard(term, id(3), LogIndex::new(8), 81);
+        leader.heard(term, id(3), LogIndex::new(9), 90);
+        assert_eq!(leader.of(term, id(3)), None);
+        assert_eq!(leader.judge(term, (id(1), &three)), []);
     }
 
     #[test]

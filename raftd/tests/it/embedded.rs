@@ -102,16 +102,15 @@ impl Three {
 
 /// Waits until a node's status is as wanted.
 async fn until(node: &Running, wanted: impl Fn(&NodeStatus) -> bool) -> NodeStatus {
-    let looked = async {
-        loop {
-            let status = node.status().await.expect("it runs");
-            if wanted(&status) {
-                return status;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
+    let end = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let status = node.status().await.expect("it runs");
+        if wanted(&status) {
+            return status;
         }
-    };
-    tokio::time::timeout(PATIENCE, looked).await.expect("in time")
+        assert!(tokio::time::Instant::now() < end, "not in time: {status:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 async fn propose(client: &Client, command: &str) -> u64 {
