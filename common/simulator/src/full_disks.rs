@@ -96,7 +96,8 @@ impl World {
     pub(crate) fn refused_for_room(&mut self, node: usize, deletions: bool) -> Result<(), Broken> {
         self.coverage.meet(Met::NoRoom);
         let place = &self.nodes[node];
-        let now = place.turns.now;
+        // The command may have been looked at before the clock was read again in this turn.
+        let now = place.turns.began;
         let steady = place.room.since.is_some_and(|since| now.since(since) >= ROOM_STEADY_NS);
         let at_its_end = place.room.space.is_some_and(|space| space.usable_bytes < LEAST);
         if !place.room.told_now && (steady || at_its_end == deletions) {

@@ -22,7 +22,8 @@ pub(crate) struct Turns {
     /// The clock as it was read before the process stood still: the first inputs behind that are
     /// stepped by it.
     pub(crate) frozen: Option<Timestamp>,
-    /// The clock as it was read for the last turn.
+    /// The clock as it was read first, and last, for the last turn.
+    pub(crate) began: Timestamp,
     pub(crate) now: Timestamp,
 }
 

@@ -132,6 +132,7 @@ impl World {
             self.coverage.meet(Met::ClockReadBefore);
         }
         let mut now = frozen.unwrap_or(fresh);
+        place.turns.began = now;
         let Some(replica) = place.replica.as_mut() else {
             return Ok(());
         };
