@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use consensus::{Configuration, Entry, LogIndex, Payload, SnapshotMeta};
+use consensus::{Configuration, Entry, LogIndex, Payload, SnapshotMeta, Write};
 
 /// What an entry takes in memory beside its payload, in bytes; roughly.
 const ENTRY_OVERHEAD_BYTES: usize = 96;
@@ -24,29 +24,29 @@ impl Cache {
         Self { entries: VecDeque::new(), bytes: 0, bytes_max }
     }
 
-    /// Follows a write of the log: cut, compact, then append.
-    pub(crate) fn follow(
-        &mut self,
-        truncate_from: Option<LogIndex>,
-        compact_to: Option<&SnapshotMeta>,
-        append: &[Entry],
-    ) {
-        if let Some(from) = truncate_from {
-            while self.entries.back().is_some_and(|entry| entry.id.index >= from) {
-                let entry = self.entries.pop_back().expect("there is a last one");
-                self.bytes -= size(&entry);
-            }
+    /// Follows a write of the log: cut, compact, then append. Behind it the log ends at `last`: one
+    /// that was dropped for a snapshot ends there, whatever of it is still here.
+    pub(crate) fn follow(&mut self, write: &Write, last: LogIndex) {
+        if let Some(from) = write.truncate_from {
+            self.cut(from);
         }
-        if let Some(meta) = compact_to {
+        if let Some(meta) = &write.compact_to {
             self.compact(meta);
         }
-        for entry in append {
+        for entry in &write.append {
             if self.entries.back().is_some_and(|last| last.id.index.next() != entry.id.index) {
                 self.entries.clear();
                 self.bytes = 0;
             }
             self.bytes += size(entry);
             self.entries.push_back(entry.clone());
+        }
+        self.cut(last.next());
+    }
+
+    fn cut(&mut self, from: LogIndex) {
+        while let Some(entry) = self.entries.pop_back_if(|entry| entry.id.index >= from) {
+            self.bytes -= size(&entry);
         }
     }
 
@@ -129,4 +129,57 @@ pub(crate) fn size(entry: &Entry) -> usize {
 
 fn configuration_bytes(configuration: &Configuration) -> usize {
     configuration.members().values().map(|m| 64 + m.name.len() + m.address.len()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use consensus::{EntryId, Term, WriteId};
+
+    use super::*;
+
+    fn write(append: &[(u64, u64)], compact_to: Option<(u64, u64)>) -> Write {
+        let id = |(term, index): (u64, u64)| EntryId {
+            term: Term::new(term),
+            index: LogIndex::new(index),
+        };
+        let entry = |at: &(u64, u64)| Entry::new(id(*at), Default::default(), Payload::Noop);
+        let meta = |at: (u64, u64)| SnapshotMeta {
+            last: id(at),
+            configuration: Configuration::unknown(),
+            configuration_index: LogIndex::ZERO,
+            stamp: Default::default(),
+            chain: Default::default(),
+        };
+        Write {
+            id: WriteId::new(1),
+            hard_state: None,
+            truncate_from: None,
+            compact_to: compact_to.map(meta),
+            append: append.iter().map(entry).collect(),
+        }
+    }
+
+    fn held(cache: &Cache) -> Vec<u64> {
+        cache.entries.iter().map(|entry| entry.id.index.get()).collect()
+    }
+
+    #[test]
+    fn a_log_that_is_dropped_for_a_snapshot_leaves_nothing_here() {
+        // All of it is here, or only what lies behind the snapshot's place.
+        for first in 5..=8 {
+            let mut cache = Cache::new(usize::MAX);
+            let old: Vec<_> = (first..=9).map(|index| (2, index)).collect();
+            cache.follow(&write(&old, None), LogIndex::new(9));
+            cache.follow(&write(&[], Some((3, 7))), LogIndex::new(7));
+            assert_eq!((held(&cache), cache.bytes()), (vec![], 0), "from {first} on");
+        }
+    }
+
+    #[test]
+    fn a_log_that_goes_on_behind_a_snapshot_stays_here() {
+        let mut cache = Cache::new(usize::MAX);
+        cache.follow(&write(&[(2, 6), (2, 7), (2, 8)], None), LogIndex::new(8));
+        cache.follow(&write(&[(2, 9)], Some((2, 7))), LogIndex::new(9));
+        assert_eq!(held(&cache), [6, 7, 8, 9]);
+    }
 }

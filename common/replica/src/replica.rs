@@ -148,7 +148,7 @@ impl Replica {
         self.raft.check_state();
         if let Some(write) = &mut write {
             self.chaining.follow(write, self.raft.last().index);
-            self.cache.follow(write.truncate_from, write.compact_to.as_ref(), &write.append);
+            self.cache.follow(write, self.raft.last().index);
             self.compaction.follow(write);
             self.room.follow(write);
         }
