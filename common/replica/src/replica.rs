@@ -434,8 +434,9 @@ impl Replica {
             }
             return;
         }
-        self.requests.refused(request);
-        self.reply.push(Reply::Refused { request, reason });
+        if self.requests.refused(request) {
+            self.reply.push(Reply::Refused { request, reason });
+        }
     }
 
     fn applied(&mut self, now: Timestamp, index: LogIndex, responses: Vec<(LogIndex, Bytes)>) {

@@ -3,7 +3,7 @@
 //! One owner of all waiters. A waiter ends exactly once: with the machine's answer, with "certainly
 //! not applied" when another entry has taken its place, or with "unknown".
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use consensus::{Basis, LogIndex, RequestId, Term, Timestamp};
@@ -20,6 +20,8 @@ pub(crate) struct Requests {
     writes: BTreeMap<(LogIndex, Term), RequestId>,
     /// Questions that wait for a read index.
     asked: BTreeMap<RequestId, Bytes>,
+    /// Those that were told that the node stops: the core does not know it, and may yet refuse them.
+    abandoned: BTreeSet<RequestId>,
     /// Questions with an index that is not applied yet, in order of that index.
     reads: BTreeMap<LogIndex, VecDeque<Question>>,
     reading: usize,
@@ -159,14 +161,16 @@ impl Requests {
         late
     }
 
-    /// Forgets a question that was refused.
-    pub(crate) fn refused(&mut self, request: RequestId) {
+    /// Forgets a question that was refused; says whether its client is still to be told.
+    pub(crate) fn refused(&mut self, request: RequestId) -> bool {
         self.asked.remove(&request);
+        !self.abandoned.remove(&request)
     }
 
     /// Ends everything: the node stops. Writes may still come to be; questions never had an effect.
     pub(crate) fn abandon(&mut self) -> (Vec<RequestId>, Vec<RequestId>) {
         let writes = std::mem::take(&mut self.writes).into_values();
+        self.abandoned.extend(self.asked.keys());
         let asked = std::mem::take(&mut self.asked).into_keys();
         let reads = std::mem::take(&mut self.reads).into_values().flatten();
         let questions = asked.chain(reads.map(|question| question.request)).collect();

@@ -1,8 +1,8 @@
 //! Questions: linearizable, at least as new as an index, or stale.
 
 use crate::kit::{MS, Node, at, entry, request};
-use consensus::{Body, Input as Raw, LogIndex, NodeId, Outgoing, Rejection};
-use replica::{Consistency, Limits, Reply};
+use consensus::{Body, Input as Raw, LogIndex, NodeId, Outgoing, Rejection, Timer};
+use replica::{Consistency, Input, Limits, Reply};
 
 fn at_least(index: u64) -> Consistency {
     Consistency::AtLeast(LogIndex::new(index))
@@ -66,11 +66,22 @@ fn questions_that_wait_are_bounded_and_end_with_the_node_museum_f12() {
     (1..=3).for_each(|number| node.ask(number, at_least(9)));
     let busy = Reply::Refused { request: request(3), reason: Rejection::Busy };
     assert_eq!(node.take_replies(), [busy]);
-    node.turn([replica::Input::Abandon]);
+    node.turn([Input::Abandon]);
     assert_eq!(node.take_replies().len(), 2);
     node.now = node.now.after(10_000 * MS);
     node.turn([]);
     assert_eq!(node.take_replies(), [], "each is told once");
+}
+
+#[test]
+fn a_question_that_the_core_refuses_when_the_node_stops_is_told_once() {
+    let mut node = follower(Limits::default());
+    node.ask(1, Consistency::Linearizable);
+    // Its leader is silent: the election timeout drops what it was asked to confirm.
+    let silent = Input::Raft(Raw::Timeout(Timer::Election));
+    node.now = node.now.after(10_000 * MS);
+    node.turn([Input::Abandon, silent]);
+    assert_eq!(node.take_replies().len(), 1);
 }
 
 #[test]
