@@ -45,9 +45,9 @@ pub(crate) struct Before {
     now: Timestamp,
     term: Term,
     led: bool,
-    /// A leader speaks, in this term.
+    /// A leader speaks, in this term, and it is certain that it is heard.
     leader: Option<(NodeId, Term)>,
-    speaks: bool,
+    speaks: Option<(NodeId, Term)>,
     /// A candidate asks for a vote of its own accord.
     candidate: Option<NodeId>,
     /// What must stay as it is, since the sender has no say.
@@ -93,7 +93,7 @@ impl Watch {
             term: raft.term(),
             led: raft.leads(),
             leader: None,
-            speaks: false,
+            speaks: None,
             candidate: None,
             stays: None,
         };
@@ -105,7 +105,7 @@ impl Watch {
                     // One with entries may find no room.
                     Body::AppendEntries { ref entries, .. } => {
                         before.leader = Some((*from, message.term)).filter(|_| entries.is_empty());
-                        before.speaks = true;
+                        before.speaks = Some((*from, message.term));
                     }
                     Body::RequestVote { transfer, .. } => {
                         before.candidate = Some(*from).filter(|_| !transfer);
@@ -121,7 +121,7 @@ impl Watch {
                     | Body::ReadIndexReply { .. }
                     | Body::Effects { .. } => {}
                 }
-                if other && !before.speaks {
+                if other && before.speaks.is_none() {
                     before.stays = Some(Outline::of(raft));
                 }
             }
@@ -149,7 +149,7 @@ impl Watch {
 
     /// That input was stepped.
     pub(crate) fn seen(&mut self, before: Before, raft: &Raft, leases: bool) -> Result<(), Broken> {
-        let Before { now, term, led, leader, candidate, stays, .. } = before;
+        let Before { now, term, led, leader, speaks, candidate, stays } = before;
         if stays.is_some_and(|stays| stays != Outline::of(raft)) {
             let why = format!("node {} heeds another data directory than is recorded", raft.id());
             return Err(Broken::new(NOTHING, why));
@@ -159,6 +159,11 @@ impl Watch {
             && raft.leader() == Some(leader)
         {
             self.hears = Some((leader, said, now));
+        }
+        let follows = |(leader, said)| said == raft.term() && raft.leader() == Some(leader);
+        if let Some((_, said)) = speaks.filter(|speaks| follows(*speaks)) {
+            // A newer leader was elected by then: nobody need stand by the one before.
+            self.hears = self.hears.filter(|(_, heard_in, _)| *heard_in == said);
         }
         let Some(candidate) = candidate.filter(|_| raft.term() > term) else {
             return Ok(());
