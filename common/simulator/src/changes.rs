@@ -10,6 +10,7 @@ use replica::{Answer, ChangeRefusal, Input, Meeting, NotMet, Removal};
 use crate::broken::Broken;
 use crate::coverage::Met;
 use crate::faults::MS;
+use crate::healing::Healings;
 use crate::node::{Late, member};
 use crate::world::{Happening, World};
 
@@ -102,6 +103,12 @@ impl World {
         let Some(replica) = place.replica.as_ref().filter(|_| place.life == life) else {
             return Ok(());
         };
+        if Healings::is_own(request) {
+            let answers = self.changes.healings.met(place, request);
+            return answers.map_or(Ok(()), |answers| {
+                self.meet(node, Late::Ask(Input::Met { request, answers }))
+            });
+        }
         let Some((answers, asked)) = self.changes.met(request) else {
             return Ok(());
         };

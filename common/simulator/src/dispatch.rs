@@ -183,7 +183,8 @@ impl World {
                 if leads {
                     self.oracle.changes(place, entry, configuration, &mut self.coverage)?;
                     let oracle = (&self.oracle, self.scenarios.removed_end);
-                    self.changes.begins(oracle, place, entry, configuration)?;
+                    let healing = self.changes.begins(oracle, place, entry, configuration)?;
+                    healing.into_iter().for_each(|met| self.coverage.meet(met));
                 }
             }
             place.memory.append(entry.clone());

@@ -26,6 +26,7 @@ mod figure_3_7;
 mod full_disks;
 mod habits;
 mod hanging;
+mod healing;
 pub mod history;
 mod inbox;
 mod inject;

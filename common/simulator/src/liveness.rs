@@ -36,15 +36,14 @@ const STABLE_NS: u64 = 2_000 * MS;
 impl World {
     /// Says whether these nodes are enough, whichever configuration turns out to be in force.
     pub(crate) fn is_core(&self, nodes: &BTreeSet<usize>) -> bool {
-        let sound = |id: NodeId| {
-            let place = self.nodes.iter().position(|node| node.id == id);
-            let has_all =
-                |at: usize| !self.nodes[at].wiped && self.nodes[at].disk.damaged.is_empty();
-            Some(place.is_some_and(|at| nodes.contains(&at) && has_all(at)))
-        };
-        self.oracle
-            .in_force()
-            .all(|configuration| configuration.voters().tally(sound) == Tally::Won)
+        self.oracle.in_force().all(|configuration| {
+            let sound = |id: NodeId| {
+                let place = self.nodes.iter().position(|node| node.id == id);
+                let is_sound = |at: usize| self.nodes[at].is_sound(configuration);
+                Some(place.is_some_and(|at| nodes.contains(&at) && is_sound(at)))
+            };
+            configuration.voters().tally(sound) == Tally::Won
+        })
     }
 
     /// Ends all faults within a random core, and leaves the rest broken; `false` if a lost disk has
@@ -172,6 +171,7 @@ impl World {
         self.until(SERVICE_NS, "agreement", |world| Ok(world.is_converged()))?;
         let took_ns = self.now.since(began) - without_room_ns;
         self.coverage.recovery_ms_max.1 = took_ns / MS;
+        self.take_in_again()?;
         self.hand_over_once()?;
         self.until(SERVICE_NS, "agreement", |world| Ok(world.is_converged()))?;
         self.stay()?;

@@ -7,6 +7,8 @@ use consensus::{Configuration, Entry, Incarnation, LogIndex, Member, NodeId, Req
 use replica::Answer;
 
 use crate::broken::Broken;
+use crate::coverage::Met;
+use crate::healing::Healings;
 use crate::node::Node;
 use crate::oracle::Oracle;
 use crate::rng::Rng;
@@ -28,6 +30,8 @@ const NO_TRACE: &str = "a change that is refused leaves no trace";
 #[derive(Debug)]
 pub(crate) struct Changes {
     pub(crate) rng: Rng,
+    /// What leaders do by themselves.
+    pub(crate) healings: Healings,
     count: u64,
     open: BTreeMap<RequestId, Asked>,
 }
@@ -52,7 +56,8 @@ pub(crate) struct Asked {
 
 impl Changes {
     pub(crate) fn draw(seed: u64) -> Self {
-        Self { rng: Rng::new(seed ^ 0x006d_6565_7473), count: 0, open: BTreeMap::new() }
+        let rng = Rng::new(seed ^ 0x006d_6565_7473);
+        Self { rng, healings: Healings::default(), count: 0, open: BTreeMap::new() }
     }
 
     /// Says whether an operator is careless this time.
@@ -110,6 +115,10 @@ impl Changes {
         answers: BTreeMap<NodeId, Answer>,
     ) -> Result<(), Broken> {
         let leader = (node.id, node.life);
+        if Healings::is_own(request) {
+            self.healings.meets(node, request, answers);
+            return Ok(());
+        }
         if self.open.values().any(|asked| asked.node == leader && asked.meeting) {
             let why = format!("leader {} asks those of two changes", node.id);
             return Err(Broken::new(ONE_MEETING, why));
@@ -144,11 +153,14 @@ impl Changes {
         node: &Node,
         entry: &Entry,
         next: &Configuration,
-    ) -> Result<(), Broken> {
+    ) -> Result<Option<Met>, Broken> {
         let (at, before) = node.memory.configuration();
         let Some(before) = before.filter(|before| !before.voters().is_joint()) else {
-            return Ok(());
+            return Ok(None);
         };
+        if let Some((id, step)) = self.healings.step(before, next) {
+            return self.healings.begins(node, id, step).map(Some);
+        }
         let broken = |rule, what: String| {
             let why = format!("leader {} appends {}: {what}", node.id, entry.id);
             Err(Broken::new(rule, why))
@@ -190,7 +202,7 @@ impl Changes {
                 return broken(UNUSED, format!("{id} was a member once"));
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// A change is answered.

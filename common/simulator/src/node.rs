@@ -55,7 +55,7 @@ pub(crate) enum Task {
 pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) incarnation: Incarnation,
-    /// Whether its data directory was lost, and is another now.
+    /// Whether its data directory was lost, and it is not yet a member with the one it has now.
     pub(crate) wiped: bool,
     /// A copy of its data directory that somebody keeps.
     pub(crate) copy: Option<Box<Disk>>,
@@ -93,8 +93,8 @@ pub(crate) struct Node {
     pub(crate) turns: Turns,
     /// What the oracle has seen of it in this life.
     pub(crate) watch: Watch,
-    /// The data directory that it had before it lost that.
-    pub(crate) former: Option<(Incarnation, Box<Disk>)>,
+    /// The data directories that it had before it lost them.
+    pub(crate) former: BTreeMap<Incarnation, Box<Disk>>,
     /// The next time at which a wake-up is scheduled, in world time.
     pub(crate) wake: Option<Timestamp>,
     /// The disk is slow until then.
@@ -134,7 +134,7 @@ impl Node {
             backlog: Vec::new(),
             turns: Turns::default(),
             watch: Watch::default(),
-            former: None,
+            former: BTreeMap::new(),
             wake: None,
             stalled: Timestamp::ZERO,
             drift_ppm,
@@ -261,10 +261,9 @@ impl Node {
 
     /// Its directory is about to forget something: what it was is remembered here.
     pub(crate) fn forget(&mut self) {
-        if !self.wiped {
-            self.former = Some((self.incarnation, Box::new(self.disk.clone())));
-            self.wiped = true;
-        }
+        let directory = || Box::new(self.disk.clone());
+        self.former.entry(self.incarnation).or_insert_with(directory);
+        self.wiped = true;
     }
 
     /// Draws a new incarnation for a directory that has forgotten something: this one, or the one
@@ -281,12 +280,20 @@ impl Node {
     /// own: the present one, or the one that it has lost.
     pub(crate) fn directory(&self, configuration: &Configuration) -> Option<&Disk> {
         let incarnation = configuration.member(self.id)?.incarnation;
-        let former = self.former.as_ref().filter(|(former, _)| *former == incarnation);
+        let former = self.former.get(&incarnation);
         // A directory that has forgotten something is not another one before the next start.
         if incarnation == self.incarnation && (former.is_none() || self.is_up()) {
             return Some(&self.disk);
         }
-        former.map(|(_, disk)| &**disk)
+        former.map(|disk| &**disk)
+    }
+
+    /// Says whether the directory that a configuration counts for this node is the present one, and
+    /// whole.
+    pub(crate) fn is_sound(&self, configuration: &Configuration) -> bool {
+        let known = configuration.member(self.id).map(|member| member.incarnation);
+        let forgot = self.former.contains_key(&self.incarnation);
+        known == Some(self.incarnation) && !forgot && self.disk.damaged.is_empty()
     }
 
     /// Makes the state durable.

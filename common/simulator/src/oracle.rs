@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use consensus::{
-    Body, Entry, EntryId, LogIndex, Message, NodeId, Payload, RequestId, SnapshotMeta, Term,
-    Verdict,
+    Body, Entry, EntryId, Incarnation, LogIndex, Message, NodeId, Payload, RequestId, SnapshotMeta,
+    Term, Verdict,
 };
 
 use crate::broken::Broken;
@@ -35,12 +35,12 @@ pub(crate) struct Oracle {
     /// What each entry holds, and the term of the one before it.
     pub(crate) contents: BTreeMap<EntryId, (u64, Term)>,
     leaders: BTreeMap<Term, NodeId>,
-    votes: BTreeMap<(NodeId, Term), NodeId>,
+    votes: BTreeMap<(NodeId, Incarnation, Term), NodeId>,
     /// Who said to whom that it would have its vote in a term (§9.6).
     pub(crate) pre_votes: BTreeSet<(NodeId, NodeId, Term)>,
     pub(crate) matched: BTreeMap<(NodeId, Term, NodeId), LogIndex>,
-    /// The members that each leader feeds, by its latest configuration.
-    pub(crate) members: BTreeMap<NodeId, BTreeSet<NodeId>>,
+    /// The members that each leader feeds and their data directories, by its latest configuration.
+    pub(crate) members: BTreeMap<NodeId, BTreeSet<(NodeId, Incarnation)>>,
     /// Where each command is committed.
     commands: BTreeMap<Bytes, LogIndex>,
     /// What each command is answered, whoever applies it.
@@ -112,7 +112,9 @@ impl Oracle {
         let own = node.disk.hard_state;
         let voted = |voter: NodeId| match voter == node.id {
             true => own.term == term && own.voted_for == Some(node.id),
-            false => self.votes.get(&(voter, term)) == Some(&node.id),
+            false => status.configuration.member(voter).is_some_and(|member| {
+                self.votes.get(&(voter, member.incarnation, term)) == Some(&node.id)
+            }),
         };
         if !quorum::decides(status.configuration.voters(), voted) {
             let why = format!("node {} leads term {term} without them", node.id);
@@ -172,7 +174,8 @@ impl Oracle {
         let on_disk = node.disk.hard_state;
         match &said.body {
             Body::Vote { verdict: Verdict::Granted } => {
-                let first = *self.votes.entry((node.id, said.term)).or_insert(to);
+                let voter = (node.id, node.incarnation, said.term);
+                let first = *self.votes.entry(voter).or_insert(to);
                 if first != to {
                     let why = format!(
                         "node {} voted for {first} and {to} in term {}",

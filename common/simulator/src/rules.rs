@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use consensus::{Configuration, Entry, LogIndex, NodeId, Timestamp, Voters};
+use consensus::{Configuration, Entry, Incarnation, LogIndex, NodeId, Timestamp, Voters};
 
 use crate::broken::Broken;
 use crate::coverage::{Coverage, Met};
@@ -31,11 +31,13 @@ impl Oracle {
             );
             return Err(Broken::new(IN_FORCE, why));
         }
-        // A member that was removed and comes again begins anew.
-        let members: BTreeSet<NodeId> = status.configuration.members().keys().copied().collect();
+        // A member that comes again, or with another data directory, begins anew.
+        let members = status.configuration.members().iter();
+        let members: BTreeSet<(NodeId, Incarnation)> =
+            members.map(|(id, member)| (*id, member.incarnation)).collect();
         let before = self.members.insert(node.id, members.clone()).unwrap_or_default();
         for ((leader, term, member), known) in &mut self.matched {
-            let comes = members.contains(member) && !before.contains(member);
+            let comes = members.difference(&before).any(|(id, _)| id == member);
             if *leader == node.id && *term == status.term && comes {
                 *known = raft.matched(*member).unwrap_or_default();
             }

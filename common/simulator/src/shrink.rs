@@ -89,7 +89,11 @@ impl World {
 fn repeats(happening: &Happening) -> bool {
     matches!(
         happening,
-        Happening::Fault | Happening::Trouble | Happening::Request | Happening::Measure { .. }
+        Happening::Fault
+            | Happening::Trouble
+            | Happening::Request
+            | Happening::Measure { .. }
+            | Happening::Directories
     )
 }
 
@@ -121,6 +125,7 @@ fn life(happening: &Happening) -> Option<(usize, u32)> {
         | Happening::Figure37
         | Happening::Request
         | Happening::Measure { .. }
+        | Happening::Directories
         | Happening::Scenario
         | Happening::Ask { .. } => None,
     }
@@ -159,6 +164,7 @@ pub(crate) fn key(happening: &Happening) -> u64 {
         | Happening::Figure37
         | Happening::Request
         | Happening::Resume { .. }
+        | Happening::Directories
         | Happening::Scenario => {}
     }
     hasher.finish()

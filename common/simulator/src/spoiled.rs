@@ -39,6 +39,7 @@ impl World {
                 self.crash(node);
                 let entries = self.rng.between(1, END_MAX);
                 if self.nodes[node].disk.has_end() {
+                    self.note_again(node);
                     self.nodes[node].forget();
                     self.nodes[node].disk.lose_end(entries);
                     self.coverage.meet(Met::EndLost);
@@ -62,6 +63,12 @@ impl World {
         }
     }
 
+    fn note_again(&mut self, node: usize) {
+        if !self.nodes[node].former.is_empty() {
+            self.coverage.meet(Met::ForgetsAgain);
+        }
+    }
+
     /// The first time a copy is kept, the second time it takes the place of the directory.
     fn roll_back(&mut self, node: usize) {
         let Some(copy) = self.nodes[node].copy.take() else {
@@ -70,6 +77,7 @@ impl World {
         };
         self.coverage.meet(Met::RolledBack);
         self.crash(node);
+        self.note_again(node);
         self.nodes[node].forget();
         self.nodes[node].disk = *copy;
     }
@@ -144,7 +152,7 @@ impl World {
         }
     }
 
-    fn reaches(&self, node: usize, peer: usize) -> bool {
+    pub(crate) fn reaches(&self, node: usize, peer: usize) -> bool {
         let (one, other) = (&self.nodes[node], &self.nodes[peer]);
         let cut = |from: NodeId, to: NodeId| self.cut.contains(&(from, to));
         let talks = other.is_up() && !other.paused;

@@ -126,6 +126,8 @@ pub(crate) enum Happening {
     Measure {
         node: usize,
     },
+    /// Leaders are told with which data directories members are connected.
+    Directories,
     /// A scenario goes on; or it has a client ask.
     Scenario,
     Ask {
@@ -253,6 +255,7 @@ impl World {
             self.start(node)?;
         }
         self.measure_all();
+        self.after(1, Happening::Directories);
         self.after(self.profile.fault_ns, Happening::Fault);
         self.after(self.profile.request_ns, Happening::Request);
         self.after(self.habits.trouble_ns, Happening::Trouble);
@@ -362,6 +365,7 @@ impl World {
             Happening::Figure37 => self.begin_figure_3_7(),
             Happening::Request => self.request(),
             Happening::Measure { node } => self.measure(node),
+            Happening::Directories => self.tell_directories(),
             Happening::Scenario => {
                 self.advance_scenario();
                 Ok(())
