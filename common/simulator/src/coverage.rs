@@ -110,6 +110,7 @@ met! {
     }
     Fault(Clock) {
         ClockJump: "clocks that jump ahead",
+        ClockOff: "clocks that are off by up to an hour from the start",
     }
     Fault(Operator) {
         Change: "changes of members asked for",
@@ -126,6 +127,10 @@ met! {
         SessionRetry: "commands of sessions sent once more",
         SessionRepeated: "commands of sessions answered without being applied again",
         SessionExpired: "commands of sessions that have expired",
+        SessionClosed: "sessions closed, with commands under way or without",
+        BeyondWindow: "commands of sessions that are too far ahead",
+        Forgotten: "commands of sessions whose answer the client has",
+        IdReserved: "node ids reserved",
         LeaseRead: "reads served by a lease",
         StaleRead: "reads that may be stale",
         LeaseLapsed: "answers thrown away because their lease has run out",
@@ -178,6 +183,11 @@ met! {
         LeadsAgain: "leadership given back at once to whom it came from",
         LeaseRunOut: "election while another leader's lease has just run out",
         LostInOneTurn: "leader that is deposed in the turn of its election",
+        CrashWriting: "crash with entries sent that are being written here",
+        CrashWritten: "crash with entries written, before anybody hears of it",
+        CrashCommitted: "crash with entries committed, before anybody hears of it",
+        LongPause: "node that stands still for many seconds",
+        DirectoryChanged: "voter that an operator records with another data directory",
         CrashVoteSent: "crash just after a vote was sent",
         CrashAckSent: "crash just after an acknowledgement was sent",
         CrashElected: "crash just after an election, before anything is sent",

@@ -42,6 +42,11 @@ impl World {
         self.after(down_ns, Happening::Start { node, life });
     }
 
+    /// Says whether a node dies at a point at which so many of a thousand do.
+    pub(crate) fn strikes(&mut self, odds: u64) -> bool {
+        odds > 0 && !self.faults_over && self.rng.permille(odds)
+    }
+
     pub(crate) fn start(&mut self, node: usize) -> Result<(), Broken> {
         if self.nodes[node].is_up() || !self.is_looked_over(node) {
             return Ok(());

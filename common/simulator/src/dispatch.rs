@@ -189,8 +189,13 @@ impl World {
             }
             place.memory.append(entry.clone());
         }
+        let adds = !write.append.is_empty();
         if place.disk.queue(write) {
             self.schedule_disk(node);
+        }
+        if adds && self.strikes(self.habits.crash_writing) {
+            self.coverage.meet(Met::CrashWriting);
+            self.scenarios.doomed = Some(node);
         }
         Ok(())
     }

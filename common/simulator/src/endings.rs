@@ -112,6 +112,11 @@ impl World {
             self.schedule_disk(node);
         }
         self.durable(node)?;
+        if self.strikes(self.habits.crash_written) {
+            self.coverage.meet(Met::CrashWritten);
+            self.crash(node);
+            return Ok(());
+        }
         self.step(node, Input::Raft(Raw::Persisted { write }))
     }
 

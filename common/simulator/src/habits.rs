@@ -33,6 +33,15 @@ pub(crate) struct Habits {
     pub(crate) silences: u64,
     pub(crate) silence_ns_max: u64,
     pub(crate) limits: Shrunk,
+    /// Of a thousand writes with entries, after so many a node dies: while the disk is at it, when
+    /// it is done, and when a leader knows that it is committed.
+    pub(crate) crash_writing: u64,
+    pub(crate) crash_written: u64,
+    pub(crate) crash_committed: u64,
+    /// Of a thousand pauses, so many last for up to ten seconds.
+    pub(crate) long_pauses: u64,
+    /// How far ahead a clock is from the start, at most.
+    pub(crate) offset_ns: u64,
     /// Whether each clock is as wrong as any may be.
     extreme_clocks: bool,
 }
@@ -87,6 +96,11 @@ impl Habits {
             silences: some(250, 20, 200),
             silence_ns_max: if some(500, 1, 1) == 1 { 60 * day } else { 3 * hour },
             limits,
+            crash_writing: some(250, 1, 30),
+            crash_written: some(250, 1, 30),
+            crash_committed: some(250, 1, 30),
+            long_pauses: some(500, 20, 300),
+            offset_ns: some(400, 1, 3_600) * 1_000 * MS,
             extreme_clocks,
             rng,
         }

@@ -19,8 +19,6 @@ const TELL_NS: u64 = 1_000 * MS;
 /// Of a thousand connections, so many are being made anew at such a moment.
 const AWAY: u64 = 100;
 
-const UNASKED: &str = "a leader changes members unasked only to take in who forgot (§4.1)";
-
 /// What leaders do to take in again who has forgotten something.
 #[derive(Debug, Default)]
 pub(crate) struct Healings {
@@ -102,17 +100,14 @@ impl Healings {
         }
     }
 
-    /// A leader takes such a step by itself: it has met a directory that it records.
-    pub(crate) fn begins(&self, node: &Node, id: NodeId, step: Step) -> Result<Met, Broken> {
+    /// Says what it is if a leader takes such a step by itself: it has met a directory that it
+    /// records. Else somebody has asked for it.
+    pub(crate) fn is_taken(&self, node: &Node, id: NodeId, step: Step) -> Option<Met> {
         match step {
-            Step::Demotes => Ok(Met::Demoted),
-            Step::Promotes => Ok(Met::Promoted),
-            Step::Renews(found) if self.met.contains(&(node.id, node.life, id, found)) => {
-                Ok(Met::Renewed)
-            }
+            Step::Demotes => Some(Met::Demoted),
+            Step::Promotes => Some(Met::Promoted),
             Step::Renews(found) => {
-                let why = format!("leader {} records {found} of {id}, and has not met it", node.id);
-                Err(Broken::new(UNASKED, why))
+                self.met.contains(&(node.id, node.life, id, found)).then_some(Met::Renewed)
             }
         }
     }

@@ -76,7 +76,14 @@ impl World {
             place.paused = true;
             place.turns.frozen = self.rng.permille(500).then(|| place.local(self.now));
             let life = self.nodes[node].life;
-            let long = self.rng.between(1, 1_500) * MS;
+            let long = self.rng.permille(self.habits.long_pauses);
+            let long = if long {
+                self.coverage.meet(Met::LongPause);
+                self.rng.between(3_000, 10_000)
+            } else {
+                self.rng.between(1, 1_500)
+            };
+            let long = long * MS;
             self.after(long, Happening::Resume { node, life });
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use consensus::LogIndex;
-use state_machine::{Envelope, EnvelopeKind, SystemCommand, SystemResponse};
+use state_machine::{Envelope, EnvelopeKind, SESSION_WINDOW, SystemCommand, SystemResponse};
 
 use crate::broken::Broken;
 use crate::coverage::Met;
@@ -22,7 +22,20 @@ pub(crate) struct Ledger {
     /// Which session is to be closed by what stands where.
     closes: BTreeMap<LogIndex, u64>,
     expired: BTreeSet<u64>,
+    /// Which session was closed by what stands where.
+    closed: BTreeMap<u64, u64>,
+    /// The highest low-water mark that the owner of a session has told, up to each place.
+    low_water: BTreeMap<u64, u64>,
+    /// Places of commands that are too far ahead of it.
+    beyond: BTreeSet<LogIndex>,
+    /// For whom each place reserves an id, and whose each id is.
+    reserves: BTreeMap<LogIndex, String>,
+    reserved: BTreeMap<u64, String>,
 }
+
+const ENDED: &str = "a session that is closed tells what of it was applied (§6.3)";
+const WINDOW: &str = "a session has a window of commands (§6.3)";
+const RESERVED: &str = "an id is reserved for one node (§4.4)";
 
 impl Ledger {
     /// Notes what is committed; says whether it is a command of a session or of the system, which
@@ -34,13 +47,22 @@ impl Ledger {
         if envelope.has_owner() {
             self.said_by.insert(index, envelope.owner.name.clone());
         }
-        if let (EnvelopeKind::System, Ok(SystemCommand::CloseSession { session })) =
-            (envelope.kind, SystemCommand::decode(&envelope.body))
-        {
-            self.closes.insert(index, session);
+        let system = SystemCommand::decode(&envelope.body);
+        match system.ok().filter(|_| envelope.kind == EnvelopeKind::System) {
+            Some(SystemCommand::CloseSession { session }) => {
+                self.closes.insert(index, session);
+            }
+            Some(SystemCommand::ReserveId { name }) => _ = self.reserves.insert(index, name),
+            Some(SystemCommand::RegisterSession { .. }) | None => {}
         }
         if envelope.session > 0 {
-            self.commands.insert(index, (envelope.session, envelope.sequence));
+            let Envelope { session, sequence, low_water, .. } = envelope;
+            self.commands.insert(index, (session, sequence));
+            let known = self.low_water.entry(session).or_default();
+            *known = low_water.max(*known);
+            if sequence >= *known + SESSION_WINDOW {
+                self.beyond.insert(index);
+            }
         }
         envelope.session > 0 || envelope.kind == EnvelopeKind::System
     }
@@ -67,10 +89,7 @@ impl Ledger {
             };
         }
         let Some((session, sequence)) = command else {
-            if let Ok(SystemResponse::Registered { session }) = SystemResponse::decode(answer) {
-                self.registered.insert(session, said_by);
-            }
-            return Ok(None);
+            return self.system_answered(index, answer, said_by);
         };
         match SystemResponse::decode(answer) {
             Ok(SystemResponse::Answer { index: at, .. }) if at == index.get() => {
@@ -80,6 +99,14 @@ impl Ledger {
                         "nobody has a session who did not register (§6.3)",
                         why,
                     ));
+                }
+                if self.closed.get(&session).is_some_and(|at| *at < index.get()) {
+                    let why = format!("command {sequence} of {session} behind its end");
+                    return Err(Broken::new(ENDED, why));
+                }
+                if self.beyond.contains(&index) {
+                    let why = format!("command {sequence} of {session}, at {index}");
+                    return Err(Broken::new(WINDOW, why));
                 }
                 if self.once.insert((session, sequence), answer.clone()).is_some() {
                     let why = format!("command {sequence} of session {session}, again at {index}");
@@ -98,10 +125,10 @@ impl Ledger {
                 self.expired.insert(session);
                 Ok(Some(Met::SessionExpired))
             }
+            Ok(SystemResponse::BeyondWindow { .. }) => Ok(Some(Met::BeyondWindow)),
+            Ok(SystemResponse::Forgotten { .. }) => Ok(Some(Met::Forgotten)),
             Ok(
                 SystemResponse::AnswerNotKept { .. }
-                | SystemResponse::Forgotten { .. }
-                | SystemResponse::BeyondWindow { .. }
                 | SystemResponse::Registered { .. }
                 | SystemResponse::Closed
                 | SystemResponse::Ended { .. }
@@ -110,5 +137,84 @@ impl Ledger {
             )
             | Err(_) => Ok(None),
         }
+    }
+
+    /// The same for a command of the system.
+    fn system_answered(
+        &mut self,
+        index: LogIndex,
+        answer: &Bytes,
+        said_by: String,
+    ) -> Result<Option<Met>, Broken> {
+        match SystemResponse::decode(answer) {
+            Ok(SystemResponse::Registered { session }) => {
+                self.registered.insert(session, said_by);
+                Ok(None)
+            }
+            Ok(SystemResponse::Ended { low_water, highest, missing }) => {
+                let Some(session) = self.closes.get(&index).copied() else {
+                    let why = format!("{index} ends a session, and was not told to");
+                    return Err(Broken::new(ENDED, why));
+                };
+                self.closed.insert(session, index.get());
+                self.ended(session, index, (low_water, highest, &missing))?;
+                Ok(Some(Met::SessionClosed))
+            }
+            Ok(SystemResponse::Reserved { id }) => {
+                let name = self.reserves.get(&index).cloned().unwrap_or_default();
+                let first = self.reserved.entry(id).or_insert_with(|| name.clone());
+                if *first != name {
+                    let why = format!("{id} is reserved for {first}, and at {index} for {name}");
+                    return Err(Broken::new(RESERVED, why));
+                }
+                Ok(Some(Met::IdReserved))
+            }
+            Ok(
+                SystemResponse::Answer { .. }
+                | SystemResponse::AnswerNotKept { .. }
+                | SystemResponse::SessionExpired { .. }
+                | SystemResponse::Forgotten { .. }
+                | SystemResponse::BeyondWindow { .. }
+                | SystemResponse::Closed
+                | SystemResponse::Refused { .. },
+            )
+            | Err(_) => Ok(None),
+        }
+    }
+
+    /// A session was closed: what it says was applied stands before that, and nothing else was
+    /// applied, ever.
+    fn ended(
+        &self,
+        session: u64,
+        index: LogIndex,
+        (low_water, highest, missing): (u64, u64, &[u64]),
+    ) -> Result<(), Broken> {
+        let all = (session, 0)..=(session, u64::MAX);
+        let wrong = self.once.range(all).find(|((_, sequence), answer)| {
+            let at = match SystemResponse::decode(answer) {
+                Ok(SystemResponse::Answer { index, .. }) => index,
+                Ok(_) | Err(_) => 0,
+            };
+            at > index.get() || missing.contains(sequence) || *sequence > highest
+        });
+        if let Some(((_, sequence), _)) = wrong {
+            let why = format!("command {sequence} of {session} was applied, and {index} says no");
+            return Err(Broken::new(ENDED, why));
+        }
+        let before: BTreeSet<u64> = self
+            .commands
+            .range(..index)
+            .filter(|(_, (of, _))| *of == session)
+            .map(|(_, (_, sequence))| *sequence)
+            .collect();
+        let mut applied = (low_water..=highest).filter(|sequence| !missing.contains(sequence));
+        if let Some(sequence) = applied.find(|sequence| !before.contains(sequence)) {
+            let why = format!(
+                "command {sequence} of {session} stands nowhere, and {index} says it was applied"
+            );
+            return Err(Broken::new(ENDED, why));
+        }
+        Ok(())
     }
 }

@@ -57,7 +57,10 @@ impl World {
             return Ok(false);
         }
         self.break_the_rest();
-        for node in self.core.clone() {
+        // Those first that have what others lack.
+        let mut core: Vec<usize> = self.core.iter().copied().collect();
+        core.sort_by_key(|node| !self.nodes[*node].disk.damaged.is_empty());
+        for node in core {
             self.nodes[node].stalled = self.now;
             if self.nodes[node].paused {
                 self.resume(node)?;
@@ -89,7 +92,9 @@ impl World {
         if extra == 0 {
             self.coverage.meet(Met::CoreIsMinimal);
         }
-        let others: Vec<usize> = order.into_iter().filter(|n| !self.core.contains(n)).collect();
+        // What is damaged on a disk stays so where nobody in reach has it.
+        let fits = |node: &usize| !self.core.contains(node) && self.can_be_mended(*node);
+        let others: Vec<usize> = order.into_iter().filter(fits).collect();
         self.core.extend(others.into_iter().take(extra));
         true
     }

@@ -158,8 +158,9 @@ impl Changes {
         let Some(before) = before.filter(|before| !before.voters().is_joint()) else {
             return Ok(None);
         };
-        if let Some((id, step)) = self.healings.step(before, next) {
-            return self.healings.begins(node, id, step).map(Some);
+        let step = self.healings.step(before, next);
+        if let Some(met) = step.and_then(|(id, step)| self.healings.is_taken(node, id, step)) {
+            return Ok(Some(met));
         }
         let broken = |rule, what: String| {
             let why = format!("leader {} appends {}: {what}", node.id, entry.id);

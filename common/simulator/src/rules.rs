@@ -12,6 +12,7 @@ use crate::oracle::Oracle;
 
 const IN_FORCE: &str = "the configuration in force is the log's latest (§4.1)";
 const ONE_CHANGE: &str = "one change at a time, behind an entry of the own term (§4.1)";
+const DIRECTORY: &str = "who votes keeps its data directory (§4.1)";
 const JOINT: &str = "a joint configuration is left when it is committed (§4.3)";
 
 impl Oracle {
@@ -80,6 +81,14 @@ impl Oracle {
         let Some(before) = before else {
             return broken(ONE_CHANGE, "it belongs to no cluster");
         };
+        let votes = |id: &NodeId| before.is_voter(*id) || next.is_voter(*id);
+        let mut both = next.members().iter().filter(|(id, _)| votes(id));
+        let changes = |id: &NodeId, incarnation| {
+            before.member(*id).is_some_and(|known| known.incarnation != incarnation)
+        };
+        if both.any(|(id, member)| changes(id, member.incarnation)) {
+            return broken(DIRECTORY, "a voter has another data directory");
+        }
         // Entries of the own term begin somewhere in the log; the commit index must be there.
         let own = raft.term_at(raft.commit()) == Some(raft.term());
         let known = |index: LogIndex| index <= raft.commit() && self.committed_at(index).is_some();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use consensus::RequestId;
-use state_machine::{Envelope, Owner, SystemCommand, SystemResponse};
+use state_machine::{Envelope, Owner, SESSION_WINDOW, SystemCommand, SystemResponse};
 
 use crate::machine::Registers;
 
@@ -21,6 +21,17 @@ const IN_SESSION: u64 = 1 << 40;
 /// Among the commands that are sent again, this one stands for one of somebody else, who has no
 /// business in the session.
 const STRANGER: usize = OPEN_MAX - 1;
+
+/// These stand for the end of the session, whose commands are still under way; for a command far
+/// ahead of the oldest that waits; for a node id that somebody reserves; and for a copy of a command
+/// whose answer the client has.
+const LEAVES: usize = OPEN_MAX - 2;
+const AHEAD: usize = OPEN_MAX - 3;
+const RESERVES: usize = OPEN_MAX - 4;
+const LATE: usize = OPEN_MAX - 5;
+
+/// Names that ids are reserved for.
+const NAMES: u64 = 3;
 
 /// A client with a session.
 #[derive(Debug, Default)]
@@ -62,6 +73,24 @@ impl Sessions {
             let command = SystemCommand::RegisterSession { nonce: bytes, name: String::new() };
             return (nonce, 0, Envelope { owner, ..Envelope::system(&command) }.encode());
         };
+        let low_water = client.open.first().copied().unwrap_or(client.next);
+        if let Some(LEAVES) = again {
+            let command = SystemCommand::CloseSession { session };
+            return (nonce, 0, Envelope { owner, ..Envelope::system(&command) }.encode());
+        }
+        if let Some(RESERVES) = again {
+            let command = SystemCommand::ReserveId { name: format!("node {}", low_water % NAMES) };
+            return (nonce, 0, Envelope { owner, ..Envelope::system(&command) }.encode());
+        }
+        if let Some(AHEAD | LATE) = again
+            && low_water > 1
+        {
+            let late = again == Some(LATE);
+            let sequence = if late { low_water - 1 } else { low_water + SESSION_WINDOW };
+            let body = Registers::command(RequestId::new(IN_SESSION | session << 16 | sequence));
+            let command = Envelope::in_session(session, sequence, low_water, body);
+            return (nonce, sequence, Envelope { owner, ..command }.encode());
+        }
         let again = again.filter(|_| !client.open.is_empty());
         let sequence = match again {
             Some(draw) => client.open.iter().nth(draw % client.open.len()).copied(),
@@ -94,7 +123,11 @@ impl Sessions {
                 client.session = client.session.or(Some(session));
             }
             Ok(SystemResponse::Answer { .. }) => _ = client.open.remove(&sequence),
-            Ok(SystemResponse::SessionExpired { .. }) => {
+            Ok(
+                SystemResponse::SessionExpired { .. }
+                | SystemResponse::Closed
+                | SystemResponse::Ended { .. },
+            ) => {
                 self.nonces += 1;
                 *client = Client { nonce: self.nonces, next: 1, ..Client::default() };
             }
@@ -102,8 +135,6 @@ impl Sessions {
                 SystemResponse::AnswerNotKept { .. }
                 | SystemResponse::Forgotten { .. }
                 | SystemResponse::BeyondWindow { .. }
-                | SystemResponse::Closed
-                | SystemResponse::Ended { .. }
                 | SystemResponse::Reserved { .. }
                 | SystemResponse::Refused { .. },
             )

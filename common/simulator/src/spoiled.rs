@@ -129,6 +129,17 @@ impl World {
         false
     }
 
+    /// Says whether the healed core has all that is damaged on a node's disk.
+    pub(crate) fn can_be_mended(&self, node: usize) -> bool {
+        let disk = &self.nodes[node].disk;
+        disk.damaged.iter().all(|index| {
+            self.core.iter().any(|peer| {
+                let other = &self.nodes[*peer].disk;
+                other.log.get(*index) == disk.log.get(*index) && !other.damaged.contains(index)
+            })
+        })
+    }
+
     /// Asks the peers in reach for what is damaged.
     fn mend(&mut self, node: usize) {
         let peers: Vec<usize> =

@@ -190,6 +190,7 @@ impl World {
         mut lanes: replica::Lanes,
     ) -> Result<(), Broken> {
         let raft = self.nodes[node].replica.as_ref().expect("it was stepped").raft();
+        let raft_commits = raft.leads() && raft.commit() > before.commit();
         let received = !taken.received.is_empty() && raft.installing().is_some();
         let installed = before.installing().is_some() && raft.installing().is_none();
         if before.is_transferring() && raft.is_transferring() && crash_points::proposes(&lanes) {
@@ -206,6 +207,12 @@ impl World {
         let crash_point = crash_points::strikes(crash_points, &self.profile.odds, &mut self.rng);
         let doomed = (young || scripted || crash_point.is_some()) && !self.faults_over;
         let mute = scripted || (young || crash_point == Some(Met::CrashElected)) && doomed;
+        let commits = raft_commits && self.strikes(self.habits.crash_committed);
+        if commits {
+            self.coverage.meet(Met::CrashCommitted);
+            self.scenarios.doomed = Some(node);
+            lanes.send.clear();
+        }
         if doomed && mute && (scripted || self.rng.permille(500)) {
             // It dies before anything leaves the machine.
             lanes.send.clear();

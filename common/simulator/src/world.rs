@@ -10,7 +10,7 @@ use replica::{Input, SnapshotNews, Transfer};
 
 use crate::agenda::Agenda;
 use crate::broken::Broken;
-use crate::coverage::Coverage;
+use crate::coverage::{Coverage, Met};
 use crate::disk::Snapshot;
 use crate::faults::{MS, Profile};
 use crate::habits::Habits;
@@ -252,6 +252,11 @@ impl World {
     /// Starts all nodes, faults and clients.
     pub(crate) fn start_all(&mut self) -> Result<(), Broken> {
         for node in 0..self.nodes.len() {
+            if self.habits.offset_ns > 0 {
+                self.coverage.meet(Met::ClockOff);
+                let ahead = self.rng.between(0, self.habits.offset_ns);
+                self.nodes[node].jump(ahead);
+            }
             self.start(node)?;
         }
         self.measure_all();
