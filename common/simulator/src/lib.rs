@@ -30,6 +30,7 @@ mod healing;
 pub mod history;
 mod inbox;
 mod inject;
+mod invariants;
 mod ledger;
 mod liveness;
 mod log;
