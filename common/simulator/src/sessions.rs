@@ -23,8 +23,8 @@ const IN_SESSION: u64 = 1 << 40;
 const STRANGER: usize = OPEN_MAX - 1;
 
 /// These stand for the end of the session, whose commands are still under way; for a command far
-/// ahead of the oldest that waits; for a node id that somebody reserves; and for a copy of a command
-/// whose answer the client has.
+/// ahead of the oldest that waits; for a node id that somebody reserves; and for a copy of a
+/// command whose answer the client has.
 const LEAVES: usize = OPEN_MAX - 2;
 const AHEAD: usize = OPEN_MAX - 3;
 const RESERVES: usize = OPEN_MAX - 4;
