@@ -67,8 +67,12 @@ impl World {
         let place = &mut self.nodes[node];
         place.turns.gathers = false;
         let empty = place.turns.inbox.is_empty();
-        if place.life != life || place.replica.is_none() || place.paused || empty {
+        if place.life != life || place.replica.is_none() || place.paused {
             return Ok(());
+        }
+        if empty {
+            // A timer may have been all that came while it stood still.
+            return self.due(node);
         }
         if place.turns.busy_until > self.now {
             self.come_back(node);
