@@ -18,6 +18,8 @@ impl From<StorageError> for Report {
         let code = match error {
             StorageError::Corrupt { .. }
             | StorageError::Contradiction { .. }
+            | StorageError::LogLost { .. }
+            | StorageError::LogBehind { .. }
             | StorageError::Gap { .. } => codes::DAMAGED,
             StorageError::Foreign { .. }
             | StorageError::ForeignSnapshot { .. }

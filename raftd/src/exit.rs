@@ -198,6 +198,8 @@ pub(crate) fn storage_failure(error: &StorageError) -> Failure {
         | StorageError::NotEmpty { .. }
         | StorageError::NotAdopted { .. }
         | StorageError::Gap { .. }
+        | StorageError::LogLost { .. }
+        | StorageError::LogBehind { .. }
         | StorageError::Corrupt { .. }
         | StorageError::Contradiction { .. }
         | StorageError::NewerFormat { .. } => Exit::Data,
@@ -217,6 +219,8 @@ pub(crate) fn storage_failure(error: &StorageError) -> Failure {
         StorageError::InUse { .. } => {
             failure.hint("stop the other one, or wait for it: two must not use one directory")
         }
+        StorageError::LogLost { .. } => failure.forgotten(Forgotten::LogLost),
+        StorageError::LogBehind { .. } => failure.forgotten(Forgotten::LogEnd),
         StorageError::Foreign { .. }
         | StorageError::ForeignSnapshot { .. }
         | StorageError::OtherGeneration { .. }

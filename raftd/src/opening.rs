@@ -57,21 +57,65 @@ pub(crate) fn open(directory: &mut DataDirectory, program: &Program) -> Result<F
     if directory.is_half_moved() {
         begin_anew(directory, program)?;
     }
-    let (log, restored) = open_log(directory, program)?;
+    let (log, restored) = match open_log(directory, program) {
+        Err(lost) if lost.forgotten == Some(Forgotten::LogLost) => {
+            return anew_with_others(directory, program, lost);
+        }
+        opened => opened?,
+    };
     let configuration = restored.membership.latest();
     if configuration.recognises(directory.node(), directory.incarnation()) {
         directory.is_known().map_err(|error| storage_failure(&error))?;
     }
     take_losses(directory, &restored)?;
+    let is_given_up = directory.former().is_some_and(|it| it.why == Forgotten::Unrepairable);
+    if is_given_up && !restored.condition.damages.is_empty() {
+        let damages = restored.condition.damages.iter().map(ToString::to_string);
+        let damages = damages.collect::<Vec<_>>().join("; ");
+        drop((log, restored));
+        return anew_with_others(directory, program, Failure::new(Exit::Data, damages));
+    }
     match bring_together(directory, program, (log, restored)) {
         // Parts of different ages: nobody needs them from a node that has forgotten.
-        Err(failure) if failure.exit == Exit::Data && directory.former().is_some() => {
-            tracing::error!("{failure}: this node begins anew, and gets all from the others");
-            begin_anew(directory, program)?;
-            open_again(directory, program)
+        Err(failure)
+            if failure.forgotten.is_some()
+                || failure.exit == Exit::Data && directory.former().is_some() =>
+        {
+            anew_with_others(directory, program, failure)
         }
         found => found,
     }
+}
+
+/// A node whose directory is no use to it any more gives up its name, sets the rest aside, and
+/// gets all from the others. A node alone has nobody to get it from: it ends, and changes nothing.
+fn anew_with_others(
+    directory: &mut DataDirectory,
+    program: &Program,
+    failure: Failure,
+) -> Result<Found, Failure> {
+    if !has_others(directory) {
+        return Err(failure.hint(
+            "this node knows of no other member that has what is lost: put a copy of the whole \
+             data directory back, or a snapshot into a new cluster (raftctl snapshot restore)",
+        ));
+    }
+    if let Some(why) = failure.forgotten {
+        directory.forget(why).map_err(|error| storage_failure(&error))?;
+    }
+    tracing::error!("{failure}: this node begins anew, and gets all from the others");
+    begin_anew(directory, program)?;
+    open_again(directory, program)
+}
+
+/// Says whether the cluster has, or had, another member, as far as can be known without the log.
+fn has_others(directory: &DataDirectory) -> bool {
+    let own = directory.node();
+    let record = directory.bootstrap().ok().flatten();
+    let mut founded = record.iter().flat_map(|record| record.configuration.members().keys());
+    // Who cannot be read is not known of.
+    let met = directory.peers().load().unwrap_or_default();
+    founded.any(|id| *id != own) || met.iter().any(|peer| peer.node != own)
 }
 
 /// Empties the directory of a node that has forgotten, for one that joins.
@@ -154,6 +198,8 @@ fn take_losses(directory: &mut DataDirectory, found: &RestoredLog) -> Result<(),
         let why = match loss {
             Loss::End { .. } => Forgotten::LogEnd,
             Loss::HardState => Forgotten::HardState,
+            Loss::Tail => Forgotten::TailLost,
+            Loss::OtherStart => Forgotten::OtherTime,
         };
         tracing::error!("{loss}");
         directory.forget(why).map_err(|error| storage_failure(&error))?;

@@ -18,7 +18,7 @@ use protocol::{
     EntryKind, ErrorCode, Hello, LogDetail, LogEntry, LogPage, NodeStatus, Request, Response,
 };
 use protocol::{decode_configuration, encode_configuration};
-use storage::{Damage, EntryReader, PersistentLog, RestoredLog, StorageError};
+use storage::{Damage, EntryReader, Forgotten, PersistentLog, RestoredLog, StorageError};
 use tokio::time::{sleep, timeout};
 use transport::{Alpn, ClientConnection, ClientRequest, Endpoint, Trail, answer_identify};
 
@@ -75,7 +75,8 @@ enum Answer {
 /// Repairs a log, and tells everybody who asks that it is being repaired.
 ///
 /// # Errors
-/// If no other member has the entries, and a majority with this node has said so.
+/// If no other member has the entries, and a majority with this node has said so: then the node has
+/// forgotten them.
 pub(crate) async fn repair(
     mut damaged: Damaged,
     services: &mut Services,
@@ -106,6 +107,7 @@ pub(crate) async fn repair(
                 said.clear();
                 continue;
             }
+            Judged::Gone(why) if others.is_empty() => return Err(alone(&damage, &why)),
             Judged::Gone(why) => return Err(unrepairable(&damage, &why)),
             Judged::Unknown(why) => said = why,
         }
@@ -154,11 +156,20 @@ fn judge(
     Ok(if 2 * sure > members { Judged::Gone(said) } else { Judged::Unknown(said) })
 }
 
+/// What cannot be repaired was promised once: the node goes on as one that has forgotten.
 fn unrepairable(damage: &Damage, why: &str) -> Failure {
     let message = format!("{damage}, and no other member has a copy ({why})");
+    Failure::new(Exit::Forgotten, message).forgotten(Forgotten::Unrepairable).hint(
+        "this node gives up its name, and gets all anew from the others: start it again (systemd \
+         does)",
+    )
+}
+
+fn alone(damage: &Damage, why: &str) -> Failure {
+    let message = format!("{damage}, and there is no other member to have a copy ({why})");
     Failure::new(Exit::Data, message).hint(
-        "this node has forgotten what it promised: run `raftctl member heal NAME` where the others \
-         serve, or replace it: `raftctl member replace NAME NEW=HOST:PORT`",
+        "put a copy of the whole data directory back, or a snapshot that was saved into a new \
+         cluster (raftctl snapshot restore)",
     )
 }
 

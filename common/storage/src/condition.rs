@@ -32,6 +32,10 @@ pub enum Loss {
     },
     /// Neither copy of term and vote can be read.
     HardState,
+    /// The tail file is missing or damaged, so nobody can tell whether the log ends where it did.
+    Tail,
+    /// The tail file is not the one that the last start went on from, so the log may be as old.
+    OtherStart,
 }
 
 /// Entries that are in the log and cannot be read: from `first` to `last`.
@@ -75,6 +79,14 @@ impl fmt::Display for Loss {
                 durable.last, durable.writes, found.last, found.writes
             ),
             Self::HardState => f.write_str("both copies of term and vote are damaged"),
+            Self::Tail => f.write_str(
+                "the tail file is missing or damaged: whether the log still ends where it did \
+                 cannot be told",
+            ),
+            Self::OtherStart => f.write_str(
+                "the tail file is of an earlier start than the superblock: it, and perhaps the \
+                 log, was put back",
+            ),
         }
     }
 }

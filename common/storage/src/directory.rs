@@ -11,15 +11,20 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
+use crate::condition::Loss;
 use crate::error::StorageError;
 use crate::files;
 use crate::forgotten::{Forgotten, Former};
 use crate::inode::Inode;
-use crate::names::{BOOTSTRAP, CHECKPOINTS, LOCK, LOG, SET_ASIDE, SNAPSHOTS, STATE, SUPERBLOCK};
+use crate::layout::Owner;
+use crate::names::{
+    BOOTSTRAP, CHECKPOINTS, LOCK, LOG, SET_ASIDE, SNAPSHOTS, STATE, SUPERBLOCK, TAIL,
+};
 use crate::opening_room::check_room;
 use crate::peers::PeerMemory;
 use crate::reset_key;
 use crate::superblock::Superblock;
+use crate::tail::TailFound;
 
 /// A bootstrap record is far smaller, in bytes.
 const BOOTSTRAP_BYTES_MAX: u64 = 1024 * 1024;
@@ -72,7 +77,9 @@ impl DataDirectory {
             give_up_name(path, &mut superblock, Forgotten::Copied)?;
         }
         superblock.starts = superblock.starts.saturating_add(1);
-        superblock.boot = random(path, "draw a number for")?;
+        let boot = random(path, "draw a number for")?;
+        sign_tail(path, &mut superblock, boot)?;
+        superblock.boot = boot;
         superblock.store(&file)?;
         if superblock.inode == Inode::UNKNOWN {
             tracing::info!(
@@ -110,7 +117,7 @@ impl DataDirectory {
         assert!(self.superblock.former.is_some(), "only who has forgotten begins anew");
         let aside = self.path.join(SET_ASIDE);
         let is_moved = |name: &String| {
-            [LOG, SNAPSHOTS, CHECKPOINTS].contains(&name.as_str()) || name.starts_with(STATE)
+            [LOG, TAIL, SNAPSHOTS, CHECKPOINTS].contains(&name.as_str()) || name.starts_with(STATE)
         };
         let moved = files::names(&self.path)?.into_iter().filter(is_moved);
         let moved: Vec<String> = moved.collect();
@@ -121,6 +128,10 @@ impl DataDirectory {
         // The log last: without it, this goes on at the next start.
         for name in moved.iter().filter(|name| *name != LOG).chain([&LOG.to_owned()]) {
             let (from, to) = (self.path.join(name), aside.join(name));
+            // What is there was set aside before.
+            if from.is_dir() {
+                files::remove_directory(&to)?;
+            }
             match std::fs::rename(&from, &to) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(StorageError::io("move", &from, error));
@@ -337,6 +348,19 @@ fn give_up_name(
     superblock.former = Some(Former { incarnation, why });
     superblock.incarnation = Incarnation::new(random(path, "draw an incarnation for")?);
     Ok(())
+}
+
+/// Signs the tail file, if there is one, for a start with this number, before the superblock has
+/// it. A tail of another time than the superblock was put back, and the log perhaps with it.
+fn sign_tail(path: &Path, superblock: &mut Superblock, boot: u64) -> Result<(), StorageError> {
+    let Some(generation) = superblock.generation else { return Ok(()) };
+    let owner = Owner { node: superblock.node, incarnation: superblock.seal, generation };
+    let found = TailFound::read(path, &owner)?;
+    if found.newest.is_some_and(|newest| !newest.is_of(superblock.boot)) {
+        tracing::error!("{}: {}", path.display(), Loss::OtherStart);
+        give_up_name(path, superblock, Forgotten::OtherTime)?;
+    }
+    found.sign(path, &owner, (boot, superblock.boot))
 }
 
 fn random(path: &Path, doing: &'static str) -> Result<u64, StorageError> {

@@ -45,6 +45,20 @@ pub enum StorageError {
         /// Whose it should be.
         wanted: String,
     },
+    /// The log's database cannot be opened at all.
+    #[error("the log is lost: {why}")]
+    LogLost {
+        /// What is the matter with it.
+        why: String,
+    },
+    /// The state holds what the log does not reach: the log was put back, or lost its end.
+    #[error("the state ends at entry {applied}, the log at {last} already: the log is older")]
+    LogBehind {
+        /// The last entry of the log.
+        last: consensus::EntryId,
+        /// The last entry in the state.
+        applied: consensus::EntryId,
+    },
     /// The log begins behind what the state holds, and no snapshot stands in between.
     #[error("the log begins behind entry {base}, the state ends at {applied}: {why}")]
     Gap {

@@ -22,24 +22,46 @@ pub enum Forgotten {
     Copied,
     /// Another process runs with a copy of it.
     RunsTwice,
+    /// What says where its log ended is gone, so nobody can tell whether the log still ends there.
+    TailLost,
     /// The end of its log is gone.
     LogEnd,
     /// Term and vote are gone.
     HardState,
+    /// Its parts were written at different times: some are older than the rest.
+    OtherTime,
     /// A peer knows that the node has promised more than this directory holds.
     PeerKnowsMore,
+    /// Its log cannot be opened at all.
+    LogLost,
+    /// Entries of its log are damaged, and no other member has them any more.
+    Unrepairable,
 }
 
 impl Forgotten {
-    const ALL: [Self; 5] =
-        [Self::Copied, Self::RunsTwice, Self::LogEnd, Self::HardState, Self::PeerKnowsMore];
+    const ALL: [Self; 9] = [
+        Self::Copied,
+        Self::RunsTwice,
+        Self::TailLost,
+        Self::LogEnd,
+        Self::HardState,
+        Self::OtherTime,
+        Self::PeerKnowsMore,
+        Self::LogLost,
+        Self::Unrepairable,
+    ];
 
     /// Says whether an operator's word that the directory is the latest of its node, and the only
     /// one, would be enough: nothing is known to be lost.
     pub const fn is_mended_by_word(self) -> bool {
         match self {
-            Self::Copied | Self::RunsTwice => true,
-            Self::LogEnd | Self::HardState | Self::PeerKnowsMore => false,
+            Self::Copied | Self::RunsTwice | Self::TailLost => true,
+            Self::LogEnd
+            | Self::HardState
+            | Self::OtherTime
+            | Self::PeerKnowsMore
+            | Self::LogLost
+            | Self::Unrepairable => false,
         }
     }
 
@@ -51,6 +73,10 @@ impl Forgotten {
             Self::HardState => 3,
             Self::PeerKnowsMore => 4,
             Self::RunsTwice => 5,
+            Self::TailLost => 6,
+            Self::OtherTime => 7,
+            Self::LogLost => 8,
+            Self::Unrepairable => 9,
         }
     }
 
@@ -68,6 +94,10 @@ impl fmt::Display for Forgotten {
             Self::HardState => "its term and vote are lost",
             Self::PeerKnowsMore => "a peer knows that it has promised more than it remembers",
             Self::RunsTwice => "another process runs with a copy of its data directory",
+            Self::TailLost => "the file that says where its log ended is lost",
+            Self::OtherTime => "parts of its data directory are older than others",
+            Self::LogLost => "its log is lost",
+            Self::Unrepairable => "entries of its log are damaged, and no other member has them",
         })
     }
 }

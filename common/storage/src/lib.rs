@@ -20,6 +20,7 @@ mod forgotten;
 mod inode;
 mod layout;
 mod log;
+mod lost;
 mod names;
 mod offline;
 mod opening_room;

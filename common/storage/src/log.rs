@@ -9,12 +9,13 @@ use protocol::BootstrapRecord;
 use rocksdb::{ColumnFamilyDescriptor, DB, DEFAULT_COLUMN_FAMILY_NAME, WriteBatch};
 
 use crate::batch::{Batch, Shape};
-use crate::condition::Damage;
+use crate::condition::{Damage, Loss};
 use crate::database::{database, family};
 use crate::directory::DataDirectory;
 use crate::error::StorageError;
 use crate::files;
 use crate::layout::{CONFIGURATION, LOG, META, Owner};
+use crate::lost;
 use crate::names;
 use crate::opening_room::check_room;
 use crate::options;
@@ -132,11 +133,14 @@ impl LogStore {
         let found = TailFound::read(directory.path(), &owner)?;
         let marker = directory.path().join(names::DAMAGED);
         repair::take_over(directory.path())?;
+        if directory.generation().is_some() {
+            lost::check(&path)?;
+        }
         check_room(&path)?;
         let mut options = options::log(Sizes::at(&path));
         if let Err(damaged) = wal::check(&path) {
             if !wal::is_skippable(&path, &damaged) {
-                return Err(damaged);
+                return Err(lost::is_lost(damaged));
             }
             // Opening writes out what can be read, and drops the rest: that it was damaged must be
             // known later, too, for the entries are then missing and nothing else shows.
@@ -148,19 +152,28 @@ impl LogStore {
         let families = [DEFAULT_COLUMN_FAMILY_NAME, LOG, CONFIGURATION, META]
             .map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
         let db = DB::open_cf_descriptors(&options, &path, families)
-            .map_err(|error| database("opening the log", &error))?;
-        let (restored, shape) = recover(&db, owner, found, marker.exists())?;
+            .map_err(|error| lost::opening(&error))?;
+        let (mut restored, shape) =
+            recover(&db, owner, found, marker.exists()).map_err(lost::reading)?;
+        if directory.generation().is_some() && found.newest.is_none() {
+            restored.condition.losses.push(Loss::Tail);
+        }
         let damages = restored.condition.damages.clone();
         if damages.is_empty() {
             files::remove(&marker)?;
         }
-        let noted = (restored.hard_state, shape.end);
+        let noted = (restored.hard_state, shape.end, directory.boot());
+        let mut tail = Tail::open(directory.path(), owner, found, noted)?;
+        if restored.condition.losses.contains(&Loss::Tail) {
+            // The owner has given up his name by the next start, and then there is one again.
+            tail.note(shape.end, None, true)?;
+        }
         let store = Self {
             db: Arc::new(db),
             owner,
             head: Arc::new(Mutex::new((shape.base.index, shape.base_chain))),
             shape,
-            tail: Tail::open(directory.path(), owner, found, noted)?,
+            tail,
             damages,
             copies: Vec::new(),
             hard_state: restored.hard_state,

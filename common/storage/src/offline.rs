@@ -10,11 +10,12 @@ use protocol::{BootstrapRecord, Generation};
 use rocksdb::{ColumnFamilyDescriptor, DB};
 use rustix::fs::{FlockOperation, flock};
 
-use crate::database::database;
+use crate::condition::Loss;
 use crate::directory;
 use crate::error::StorageError;
 use crate::forgotten::Former;
 use crate::layout::{CONFIGURATION, LOG, META, Owner};
+use crate::lost;
 use crate::names::{self, LOCK, SUPERBLOCK};
 use crate::options;
 use crate::persistent_log::RestoredLog;
@@ -103,6 +104,7 @@ impl StoppedNode {
         let owner = Owner { node, incarnation, generation };
         let path = self.path.join(names::LOG);
         let tail = TailFound::read(&self.path, &owner)?;
+        lost::check(&path)?;
         let mut options = options::reading();
         let damaged = match wal::check(&path) {
             Ok(()) => None,
@@ -110,14 +112,22 @@ impl StoppedNode {
                 options::skip_damage(&mut options);
                 Some(damaged)
             }
-            Err(damaged) => return Err(damaged),
+            Err(damaged) => return Err(lost::is_lost(damaged)),
         };
         let families = [LOG, CONFIGURATION, META]
             .map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
         let db = DB::open_cf_descriptors_read_only(&options, &path, families, false)
-            .map_err(|error| database("opening the log", &error))?;
+            .map_err(|error| lost::opening(&error))?;
         let is_suspect = damaged.is_some() || self.path.join(names::DAMAGED).exists();
-        let (restored, _) = recover(&db, owner, tail, is_suspect)?;
+        let found = recover(&db, owner, tail, is_suspect).map_err(lost::reading)?;
+        let (mut restored, _) = found;
+        match tail.newest {
+            None => restored.condition.losses.push(Loss::Tail),
+            Some(newest) if !newest.is_of(self.superblock.boot) => {
+                restored.condition.losses.push(Loss::OtherStart);
+            }
+            Some(_) => {}
+        }
         Ok(StoppedLog { db, owner, restored, tail })
     }
 }

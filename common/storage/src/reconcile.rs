@@ -14,19 +14,24 @@ use crate::state::checkpoint::applied;
 ///
 /// # Errors
 /// [`StorageError::Gap`] if one is needed and there is none, with what is the matter with those
-/// that are there. [`StorageError::Corrupt`] if the state ends at an entry that is not in the log.
+/// that are there. [`StorageError::LogBehind`] if the state goes further than the log: what was
+/// applied was durable in the log before. [`StorageError::Corrupt`] if the state ends at an entry
+/// that is another one in the log.
 pub fn reconcile(
     log: &RestoredLog,
     state: &mut StateStore,
     snapshots: &Snapshots,
 ) -> Result<Option<SnapshotFile>, StorageError> {
     let (applied, _) = applied(state)?;
-    let base = log.log.base();
+    let (base, end) = (log.log.base(), log.log.last());
+    if applied.index > end.index {
+        return Err(StorageError::LogBehind { last: end, applied });
+    }
     if applied.index >= base.index {
         if log.log.contains(applied) {
             return Ok(None);
         }
-        let why = format!("it ends at entry {applied}, the log has {base} to {}", log.log.last());
+        let why = format!("it ends at entry {applied}, the log has {base} to {end}");
         return Err(StorageError::corrupt("the state", why));
     }
     let (files, mut wrong) = snapshots.list()?;

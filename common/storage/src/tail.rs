@@ -8,11 +8,15 @@
 //!
 //! ```text
 //!   0  magic "rafttail"    24  owner: node u64           56  last entry: term u64
-//!   8  format u32, 1       32  owner: incarnation u64    64  last entry: index u64
+//!   8  format u32, 2       32  owner: incarnation u64    64  last entry: index u64
 //!  12  initialised u32     40  writes u64                72  chain value u64
 //!  16  count u64           48  term u64 (hard state)     80  vote u64, 0 is none
-//!                                                        88  crc32c u32, over generation and these
+//!  88  boot u64            96  the boot before, u64     104  crc32c u32, over generation and these
 //! ```
+//!
+//! Each start of a node signs the newest slot with the random number that the superblock is about
+//! to get, and with the one that it had. So a tail that was put back from the time of another start
+//! fits no superblock but its own, however well it fits a log that was put back with it.
 //!
 //! There are three such slots, 4 KiB apart. Term and vote are synced before a write that changes
 //! them counts; so is a truncation. An append alone is written here without a sync of its own: it
@@ -40,11 +44,11 @@ use crate::names::TAIL;
 pub(crate) const LAG: Duration = Duration::from_millis(100);
 
 const MAGIC: &[u8; 8] = b"rafttail";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const SLOT_BYTES: usize = 4096;
 const SLOTS: usize = 3;
 const FILE_BYTES: usize = SLOTS * SLOT_BYTES;
-const CHECKED: usize = 88;
+const CHECKED: usize = 104;
 
 /// What a slot says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +57,10 @@ pub(crate) struct TailRecord {
     count: u64,
     pub(crate) hard_state: HardState,
     pub(crate) end: LogEnd,
+    /// The start in which it was written.
+    boot: u64,
+    /// The start before it.
+    boot_before: u64,
 }
 
 /// What was found in the file.
@@ -90,6 +98,14 @@ struct Slots {
     failed: Option<std::io::ErrorKind>,
 }
 
+impl TailRecord {
+    /// Says whether it can be what was last written before a start that finds this number in the
+    /// superblock: it was signed in that start, or for the next one, which did not get further.
+    pub(crate) fn is_of(&self, boot: u64) -> bool {
+        self.boot == boot || self.boot_before == boot
+    }
+}
+
 impl TailFound {
     /// Reads a data directory's file; nothing is found if there is none.
     pub(crate) fn read(directory: &Path, owner: &Owner) -> Result<Self, StorageError> {
@@ -104,10 +120,32 @@ impl TailFound {
                 }
                 Some(_) => {}
                 None if slot.iter().all(|byte| *byte == 0) => {}
+                None if is_older(slot) => {
+                    let what = "the tail file".to_owned();
+                    return Err(StorageError::NewerFormat { what, found: 1, known: FORMAT });
+                }
                 None => found.damaged += 1,
             }
         }
         Ok(found)
+    }
+
+    /// Signs what was found with the number of a new start, durably, in a slot of its own; nothing
+    /// if there is nothing to be signed.
+    pub(crate) fn sign(
+        self,
+        directory: &Path,
+        owner: &Owner,
+        (boot, boot_before): (u64, u64),
+    ) -> Result<(), StorageError> {
+        let Some(newest) = self.newest else { return Ok(()) };
+        let path = directory.join(TAIL);
+        let error = |error| StorageError::io("write", &path, error);
+        let file = OpenOptions::new().write(true).open(&path).map_err(error)?;
+        let signed = TailRecord { count: newest.count + 1, boot, boot_before, ..newest };
+        let at = (next(self.place) * SLOT_BYTES) as u64;
+        file.write_all_at(&encode(owner, &signed), at).map_err(error)?;
+        file.sync_data().map_err(error)
     }
 }
 
@@ -117,7 +155,7 @@ impl Tail {
         directory: &Path,
         owner: Owner,
         found: TailFound,
-        record: (HardState, LogEnd),
+        (hard_state, end, boot): (HardState, LogEnd, u64),
     ) -> Result<Self, StorageError> {
         let path = directory.join(TAIL);
         let error = |error| StorageError::io("open", &path, error);
@@ -135,8 +173,7 @@ impl Tail {
         let state = Slots { place, dirty: false, closing: false, failed: None };
         let shared = Arc::new(Shared { file, state: Mutex::new(state), wake: Condvar::new() });
         let count = found.newest.map_or(0, |newest| newest.count);
-        let (hard_state, end) = record;
-        let record = TailRecord { count, hard_state, end };
+        let record = TailRecord { count, hard_state, end, boot, boot_before: boot };
         let syncing = Arc::clone(&shared);
         let syncer = std::thread::Builder::new()
             .name("tail".to_owned())
@@ -233,7 +270,7 @@ fn encode(owner: &Owner, record: &TailRecord) -> [u8; CHECKED + 4] {
     bytes[..8].copy_from_slice(MAGIC);
     bytes[8..12].copy_from_slice(&FORMAT.to_le_bytes());
     bytes[12..16].copy_from_slice(&1_u32.to_le_bytes());
-    let TailRecord { count, hard_state, end } = record;
+    let TailRecord { count, hard_state, end, boot, boot_before } = record;
     let numbers = [
         *count,
         owner.node.get(),
@@ -244,6 +281,8 @@ fn encode(owner: &Owner, record: &TailRecord) -> [u8; CHECKED + 4] {
         end.last.index.get(),
         end.chain.get(),
         hard_state.voted_for.map_or(0, NodeId::get),
+        *boot,
+        *boot_before,
     ];
     for (place, number) in numbers.into_iter().enumerate() {
         let at = 16 + 8 * place;
@@ -274,7 +313,14 @@ fn decode(owner: &Owner, bytes: &[u8]) -> Option<TailRecord> {
             chain: Chain::new(number(7)),
             writes: number(3),
         },
+        boot: number(9),
+        boot_before: number(10),
     })
+}
+
+/// Says whether a slot is one of the format before, which nobody reads any more.
+fn is_older(slot: &[u8]) -> bool {
+    slot.starts_with(MAGIC) && slot.get(8..12) == Some(&1_u32.to_le_bytes()[..])
 }
 
 fn checksum(owner: &Owner, bytes: &[u8]) -> u32 {

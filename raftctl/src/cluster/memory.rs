@@ -44,9 +44,13 @@ pub(crate) fn forgotten(survey: &Survey, id: NodeId) -> Option<(String, Code)> {
     let (what, code) = match why {
         Some(Some(why @ Forgotten::Copied)) => (why.to_string(), codes::COPIED),
         Some(Some(
-            why @ (Forgotten::LogEnd
+            why @ (Forgotten::TailLost
+            | Forgotten::LogEnd
             | Forgotten::HardState
+            | Forgotten::OtherTime
             | Forgotten::PeerKnowsMore
+            | Forgotten::LogLost
+            | Forgotten::Unrepairable
             | Forgotten::RunsTwice),
         )) => (why.to_string(), codes::FORGOTTEN),
         Some(None) => ("it has forgotten what it promised".to_owned(), codes::FORGOTTEN),

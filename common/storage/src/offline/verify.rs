@@ -76,6 +76,9 @@ impl StoppedNode {
         let snapshots = self.verify_snapshots(&mut |read, all| done(Part::Snapshots, read, all))?;
         let view = &log.restored().log;
         let (base, last) = (view.base(), view.last());
+        if applied.index > last.index {
+            return Err(StorageError::LogBehind { last, applied });
+        }
         if applied.index >= base.index && !view.contains(applied) {
             let why = format!("it ends at entry {applied}, the log has {base} to {last}");
             return Err(StorageError::corrupt("the state", why));

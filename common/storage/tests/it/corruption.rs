@@ -114,7 +114,7 @@ impl Original {
                 }
                 true
             }
-            Err(StorageError::Corrupt { .. } | StorageError::Database { .. }) => true,
+            Err(StorageError::Corrupt { .. } | StorageError::LogLost { .. }) => true,
             Err(error) => panic!("bit {bit} of {at} in {name:?}: {error}"),
         }
     }
@@ -249,27 +249,55 @@ fn a_log_goes_on_after_a_torn_tail() {
 }
 
 #[test]
-fn a_missing_table_is_an_error() {
+fn a_log_whose_table_is_missing_is_lost() {
     let original = Original::flushed();
     let files = original.files(".sst");
     for (name, _) in &files {
         let copy = original.copies.path().join(name);
         copy_directory(original.place.path(), &copy);
         fs::remove_file(copy.join("log").join(name)).unwrap();
-        assert!(LogStore::open(&directory(&copy).unwrap()).is_err(), "{name:?}");
+        let refused = LogStore::open(&directory(&copy).unwrap()).err().unwrap();
+        assert!(matches!(refused, StorageError::LogLost { .. }), "{name:?}: {refused}");
     }
 }
 
 /// Whoever deletes the log must not get a node that votes as if it never had.
 #[test]
-fn a_founded_directory_without_its_log_has_lost_its_end() {
-    let place = tempdir().unwrap();
-    let founded = found(place.path());
-    fs::remove_dir_all(place.path().join("log")).unwrap();
-    let (_log, restored) = LogStore::open(&founded).unwrap();
-    let losses = restored.condition.losses;
-    assert!(matches!(&losses[..], [Loss::End { durable, .. }] if durable.last == at(1, 1)));
-    assert_eq!(restored.hard_state.term.get(), 1, "the tail file has it");
+fn a_log_without_what_says_which_files_it_has_is_lost_and_left_as_it_is() {
+    let original = Original::flushed();
+    let manifest = original.files("MANIFEST").pop().unwrap().0;
+    let (manifest, nowhere) = (manifest.to_str().unwrap(), "MANIFEST-999999");
+    for (name, contents) in [
+        ("", None),
+        ("CURRENT", None),
+        ("CURRENT", Some("".to_owned())),
+        ("CURRENT", Some("nonsense".to_owned())),
+        ("CURRENT", Some(format!("{nowhere}\n"))),
+        (manifest, None),
+        (manifest, Some("nonsense".to_owned())),
+    ] {
+        let copy = original.copies.path().join("copy");
+        let _ = fs::remove_dir_all(&copy);
+        copy_directory(original.place.path(), &copy);
+        let path = copy.join("log").join(name);
+        match &contents {
+            Some(contents) => fs::write(path, contents).unwrap(),
+            None if name.is_empty() => fs::remove_dir_all(path).unwrap(),
+            None => fs::remove_file(path).unwrap(),
+        }
+        let names = |path: &Path| {
+            let all = fs::read_dir(path.join("log")).map(|all| all.count());
+            all.unwrap_or_default()
+        };
+        let before = names(&copy);
+        for _ in 0..2 {
+            let refused = open(&copy).unwrap_err();
+            let told = refused.to_string();
+            assert!(matches!(refused, StorageError::LogLost { .. }), "{name} {contents:?}: {told}");
+            assert!(told.contains(name) || told.contains(nowhere), "{name} {contents:?}: {told}");
+        }
+        assert_eq!(names(&copy), before, "{name} {contents:?}: nothing is made anew");
+    }
 }
 
 /// Cut off between two records, a write-ahead log looks whole; the tail file knows better.
@@ -301,9 +329,12 @@ fn term_and_vote_survive_the_damage_of_either_copy() {
     let copy = original.copies.path().join("copy");
     copy_directory(original.place.path(), &copy);
     fs::write(copy.join("tail"), vec![0x55; tail.len()]).unwrap();
-    let (_, restored) = LogStore::open(&directory(&copy).unwrap()).unwrap();
-    assert!(restored.condition.is_whole());
+    let (log, restored) = LogStore::open(&directory(&copy).unwrap()).unwrap();
+    assert_eq!(restored.condition.losses, [Loss::Tail], "where the log ended is not known");
     assert_eq!(restored.hard_state, hard_state(2, Some(1)));
+    drop(log);
+    let (_, restored) = LogStore::open(&directory(&copy).unwrap()).unwrap();
+    assert!(restored.condition.is_whole(), "it is written anew, when its owner has been told");
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod kit;
 mod log;
 mod model;
 mod offline;
+mod parts;
 mod receive;
 mod reconcile;
 mod replace;

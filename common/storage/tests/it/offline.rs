@@ -104,11 +104,11 @@ fn what_is_no_data_directory_or_has_no_history_is_told() {
 #[test]
 fn a_compacted_log_is_read_from_its_head_and_needs_the_state_or_a_snapshot() {
     let place = stopped();
-    let (mut log, _) = reopen(place.path());
     let configuration = {
         let directory = kit::directory(place.path()).unwrap();
         record(directory.incarnation()).configuration
     };
+    let (mut log, _) = reopen(place.path());
     log.write(&[compact(1, 30, &configuration)]).unwrap();
     drop(log);
     let found = verify(place.path()).unwrap();
@@ -144,7 +144,7 @@ fn damage_in_tables_and_snapshots_is_found_wherever_it_is() {
             fs::write(&path, &damaged).unwrap();
             match verify(place.path()) {
                 Ok(_) => missed.push(place_of_damage),
-                Err(StorageError::Corrupt { .. } | StorageError::Database { .. }) => {}
+                Err(StorageError::Corrupt { .. } | StorageError::LogLost { .. }) => {}
                 Err(other) => panic!("{other}"),
             }
         }
