@@ -38,6 +38,7 @@ mod moved;
 mod read;
 pub(crate) mod remember;
 mod snapshots;
+mod vouch;
 
 /// The name of the transfer that a stopping node asks of itself; no client's.
 const HAND_OVER: RequestId = RequestId::new(0);
@@ -187,8 +188,7 @@ impl Node {
     pub(crate) fn hear(&mut self, now: Timestamp, event: PeerEvent) {
         match event {
             PeerEvent::Received { from, incarnation, message, held: _ } => {
-                self.note(from, incarnation, &message);
-                self.raw(now, Raw::Receive { from, incarnation, message });
+                self.received(now, (from, incarnation), message);
             }
             PeerEvent::Connected { peer, .. } => self.connected(now, peer),
             PeerEvent::Lost { peer, reason, was_connected } => {

@@ -2,65 +2,13 @@
 //! was acknowledged is lost, `status` says what is the matter, and the node comes back.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::UNIX_EPOCH;
 
 use serde_json::Value;
 
+use crate::kit::directories::{
+    back_up, back_up_as, data, disguise, is_healthy, must, put_back, remarks, three,
+};
 use crate::kit::{World, free};
-
-/// Runs a program that must succeed.
-fn must(program: &str, arguments: &[&str]) {
-    let status = Command::new(program).args(arguments).status().unwrap();
-    assert!(status.success(), "{program} {arguments:?}");
-}
-
-fn data(world: &World, name: &str) -> PathBuf {
-    world.home().join(format!("data-{name}"))
-}
-
-/// Copies a stopped node's data directory, as a backup does.
-fn back_up(world: &World, name: &str) -> PathBuf {
-    back_up_as(world, name, &format!("old-{name}"))
-}
-
-fn back_up_as(world: &World, name: &str, copy: &str) -> PathBuf {
-    let copy = world.home().join(copy);
-    must("cp", &["-a", data(world, name).to_str().unwrap(), copy.to_str().unwrap()]);
-    copy
-}
-
-/// Puts the copy in the place of the directory.
-fn put_back(world: &World, name: &str) {
-    let (place, copy) = (data(world, name), world.home().join(format!("old-{name}")));
-    fs::remove_dir_all(&place).unwrap();
-    must("cp", &["-a", copy.to_str().unwrap(), place.to_str().unwrap()]);
-}
-
-/// Three nodes with a key; n2 was down for a moment, and there is a copy of what it had then.
-fn three() -> (World, Vec<String>) {
-    let mut world = World::new();
-    let addresses = free(3);
-    world.found(&addresses);
-    world.ok("kv put before 1");
-    world.kill("n2");
-    back_up(&world, "n2");
-    world.start("n2", &addresses[1]);
-    world.await_status(is_healthy);
-    (world, addresses)
-}
-
-fn is_healthy(status: &Value) -> bool {
-    // While a member comes back, it is a learner for a moment.
-    status["health"] == "HEALTHY" && status["toleratesFailures"] != 0
-}
-
-/// Says whether a remark has this code.
-fn remarks(status: &Value, code: &str) -> bool {
-    status["remarks"].as_array().is_some_and(|all| all.iter().any(|one| one["code"] == code))
-}
 
 /// The write is on n1 and n2 only; then n1 is gone, n3 back, and n2 has an old copy.
 #[test]
@@ -102,29 +50,6 @@ fn old_files_over_new_ones_are_noticed_and_a_renamed_directory_is_no_copy() {
     world.start("n2", &addresses[1]);
     world.logged("n2", "its data directory is a copy");
     world.await_status(is_healthy);
-}
-
-/// Makes the superblock name its own file, as it does where a disk was put back below the file
-/// system, or a whole machine.
-fn disguise(place: &Path) {
-    let path = place.join("superblock");
-    let found = fs::metadata(&path).unwrap();
-    let born = found.created().unwrap().duration_since(UNIX_EPOCH).unwrap();
-    let born_ns = u64::try_from(born.as_nanos()).unwrap();
-    let mut bytes = fs::read(&path).unwrap();
-    for at in [0, 4096] {
-        bytes[at + 101..at + 109].copy_from_slice(&found.ino().to_le_bytes());
-        bytes[at + 109..at + 117].copy_from_slice(&born_ns.to_le_bytes());
-        let sum = crc32c(&bytes[at..at + 126]).to_le_bytes();
-        bytes[at + 126..at + 130].copy_from_slice(&sum);
-    }
-    // Into the same file.
-    fs::write(&path, bytes).unwrap();
-}
-
-fn crc32c(bytes: &[u8]) -> u32 {
-    let shift = |sum: u32, _| (sum >> 1) ^ if sum & 1 == 1 { 0x82F6_3B78 } else { 0 };
-    !bytes.iter().fold(u32::MAX, |sum, byte| (0..8).fold(sum ^ u32::from(*byte), shift))
 }
 
 #[test]

@@ -16,5 +16,6 @@ mod members;
 mod moved;
 mod offline;
 mod operate;
+mod parts;
 mod restored;
 mod tail;

@@ -199,6 +199,11 @@ impl Network {
         })
     }
 
+    /// Reads an entry from the disk, here and now.
+    pub(crate) fn read_now(&self, index: LogIndex) -> Result<Vec<Entry>, Failure> {
+        (self.read)(index..index.next(), 0)
+    }
+
     /// Reads old entries on another thread, which reports.
     pub(crate) fn read(&self, piece: Piece, replica: &Replica) {
         let at_hand = replica.entries(piece.range.clone(), FRAME_BYTES_MAX);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use consensus::{Incarnation, LogIndex, Message, NodeId, Timestamp};
+use consensus::{Incarnation, LogIndex, Message, NodeId, Term, Timestamp};
 use protocol::Remembered;
 use storage::{Forgotten, PeerMemory};
 use tokio::task::spawn_blocking;
@@ -27,6 +27,8 @@ pub(crate) struct Keeper {
     kept_at: Timestamp,
     /// Whether that is still being written.
     writing: Arc<AtomicBool>,
+    /// The last term whose leader's log was found to be this node's.
+    vouched: Term,
 }
 
 impl Keeper {
@@ -40,7 +42,17 @@ impl Keeper {
             ),
         }
         let (kept, kept_at) = (memory.all(), Timestamp::ZERO);
-        Self { memory, file, kept, kept_at, writing: Arc::default() }
+        Self { memory, file, kept, kept_at, writing: Arc::default(), vouched: Term::ZERO }
+    }
+
+    /// Says whether the log of this term's leader was found to be this node's.
+    pub(super) fn is_vouched(&self, term: Term) -> bool {
+        self.vouched == term
+    }
+
+    /// The log of this term's leader is this node's.
+    pub(super) fn vouch(&mut self, term: Term) {
+        self.vouched = term;
     }
 
     fn note(&self, from: NodeId, known: Incarnation, message: &Message, at: (bool, LogIndex)) {

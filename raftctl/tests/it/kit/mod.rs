@@ -1,6 +1,8 @@
 //! Real nodes for raftctl to operate: the `raftd` beside it, on the bundles that `init` makes.
 #![allow(unreachable_pub)]
 
+pub mod directories;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
