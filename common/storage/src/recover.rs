@@ -170,7 +170,13 @@ fn judge_end(
         return Ok(());
     }
     if durable.writes == found.writes {
-        let why = format!("it is {}, the tail file says {}", found.last, durable.last);
+        let why = format!(
+            "it is {} with chain value {:016x}, the tail file says {} with {:016x}",
+            found.last,
+            found.chain.get(),
+            durable.last,
+            durable.chain.get()
+        );
         return Err(StorageError::corrupt("the log's end", why));
     }
     if is_suspect {

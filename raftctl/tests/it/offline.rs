@@ -4,7 +4,7 @@
 use crate::kit;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -97,6 +97,22 @@ fn flip(path: &Path, at: usize) {
     fs::write(path, bytes).expect("it may be written");
 }
 
+/// Returns the largest file of a log's database that has this in its name.
+fn logged(data: &Path, part: &str) -> PathBuf {
+    let files = data.join("log").read_dir().expect("it is there");
+    let files = files.map(|file| file.expect("it can be read").path());
+    let name = |path: &Path| path.file_name().expect("it has one").to_string_lossy().into_owned();
+    let is_one = |path: &PathBuf| {
+        let name = name(path);
+        name.starts_with(part) || name.ends_with(&format!(".{part}"))
+    };
+    files.filter(is_one).max_by_key(|path| size(path)).expect("there is one")
+}
+
+fn size(path: &Path) -> u64 {
+    fs::metadata(path).expect("it is there").len()
+}
+
 /// Runs a file's commands among the directories that `prepare` makes.
 fn check(name: &str, prepare: impl FnOnce(&Path) -> Vec<DataDirectory>) {
     let home = tempfile::tempdir().expect("a directory");
@@ -125,6 +141,23 @@ fn the_log_of_a_stopped_node_is_dumped_and_verified() {
         drop(stop_a_node(&place.join("lost"), [0xab; 16]));
         let lost = place.join("lost/snapshots").read_dir().expect("it is there").next();
         flip(&lost.expect("there is one").expect("it can be read").path(), 300);
+        let faulty = |name: &str| {
+            let path = place.join(name);
+            drop(stop_a_node(&path, [0xab; 16]));
+            path
+        };
+        let journal = logged(&faulty("cut"), "log");
+        let bytes = fs::read(&journal).expect("it may be read");
+        fs::write(&journal, &bytes[..bytes.len() - 30]).expect("it may be written");
+        let flipped = logged(&faulty("flipped"), "log");
+        flip(&flipped, usize::try_from(size(&flipped) / 2).expect("it is small"));
+        fs::remove_file(logged(&faulty("listless"), "MANIFEST")).expect("it may be removed");
+        fs::remove_file(faulty("tailless").join("tail")).expect("it may be removed");
+        flip(&faulty("scratched").join("tail"), 4096 + 20);
+        let old = faulty("put-back");
+        fs::copy(old.join("tail"), old.join("kept")).expect("it may be copied");
+        drop(DataDirectory::open_or_create(&old, [0xab; 16], node()).expect("it is whole"));
+        fs::rename(old.join("kept"), old.join("tail")).expect("it may be renamed");
         vec![stop_a_node(&place.join("running"), [0xab; 16])]
     });
 }

@@ -189,7 +189,7 @@ impl StoppedLog {
         let range = self.range();
         let all = range.end.since(range.start);
         let (mut read, mut bytes, mut configurations) = (0, 0, 0);
-        let mut stamp = ClusterTime::ZERO;
+        let (mut stamp, mut before) = (ClusterTime::ZERO, None);
         for entry in self.entries(range)? {
             let entry = entry?;
             let is_configuration = match &entry.payload {
@@ -204,6 +204,11 @@ impl StoppedLog {
                 }
             };
             let index = entry.id.index;
+            if before.is_some_and(|chain| protocol::chain(chain, &entry) != entry.chain) {
+                let why = "it and the entry before it are whole, and do not belong to one log";
+                return Err(StorageError::corrupt(format!("log entry {}", entry.id), why));
+            }
+            before = Some(entry.chain);
             if is_configuration != recorded.contains(&index) {
                 let (is, said) = if is_configuration { ("is", "is not") } else { ("is not", "is") };
                 let why = format!("it {is} a configuration and {said} recorded as one");
@@ -213,6 +218,11 @@ impl StoppedLog {
             stamp = stamp.max(entry.stamp);
             read += 1;
             done(read, all);
+        }
+        if before.is_some_and(|chain| chain != self.restored().chain) {
+            let why = "its chain value is not the one that was noted for the log's end";
+            let last = self.restored().log.last();
+            return Err(StorageError::corrupt(format!("log entry {last}"), why));
         }
         if stamp > self.restored().stamp {
             let why = format!("stamp {} is below an entry's, {stamp}", self.restored().stamp);

@@ -114,3 +114,40 @@ fn a_tail_of_the_format_before_is_refused_by_name() {
     let refused = directory(&data).unwrap_err();
     assert!(matches!(refused, StorageError::NewerFormat { found: 1, .. }), "{refused}");
 }
+
+/// Opens the log's database as it is.
+fn raw(data: &Path) -> rocksdb::DB {
+    let (options, path) = (rocksdb::Options::default(), data.join("log"));
+    let families = rocksdb::DB::list_cf(&options, &path).unwrap();
+    rocksdb::DB::open_cf(&options, &path, families).unwrap()
+}
+
+/// Each of them is whole, and was written by this very node; the chain tells.
+#[test]
+fn an_entry_of_another_copy_of_the_log_is_no_part_of_this_one() {
+    let place = two_starts();
+    let (data, other) = (place.path().join("data"), place.path().join("other"));
+    copy(&data, &other);
+    for (path, text) in [(&data, "one"), (&other, "other")] {
+        let (mut log, _) = reopen(path);
+        for index in [21, 22] {
+            log.write(&[append(1, vec![command(1, index, text)])]).unwrap();
+        }
+    }
+    let theirs = |index: u64| {
+        let db = raw(&other);
+        let key = index.to_be_bytes();
+        db.get_cf(db.cf_handle("log").unwrap(), key).unwrap().unwrap()
+    };
+    for (index, told) in [(21_u64, "log entry 2"), (22, "with chain value")] {
+        let here = place.path().join(format!("with-{index}"));
+        copy(&data, &here);
+        let db = raw(&here);
+        db.put_cf(db.cf_handle("log").unwrap(), index.to_be_bytes(), theirs(index)).unwrap();
+        drop(db);
+        let seen = verify(&here).unwrap_err().to_string();
+        assert!(seen.contains(told), "{seen}");
+        let opened = LogStore::open(&directory(&here).unwrap());
+        assert!(opened.is_err() || !opened.unwrap().1.condition.damages.is_empty(), "{index}");
+    }
+}
