@@ -84,7 +84,8 @@ pub(crate) fn assemble(
     gauges.watch_snapshots(snapshots.clone());
     let interval = Duration::from_secs(config.limits.state_scrub_interval_s);
     let scrubbed = Arc::clone(&snapshot_log);
-    scrub::start(scrubbed, interval, reports.clone(), alive.clone()).map_err(thread)?;
+    let found = (reports.clone(), Arc::clone(&gauges));
+    scrub::start(scrubbed, interval, found, alive.clone()).map_err(thread)?;
     let counted = DiskReader { reader, _alive: alive.clone() };
     let watch = gauges.watch(move || counted.bytes());
     let (view, owners) = (host.view(), host.owners());
@@ -154,12 +155,13 @@ fn start_queries(
 /// What waits to be flushed takes a small part of the disk only, and a flush that would find no
 /// room is left out: it would end the node.
 fn flushing(config: &Config, gauges: &Arc<Gauges>) -> Flushing {
-    let gauges = Arc::clone(gauges);
+    let (gauges, told) = (Arc::clone(gauges), Arc::clone(gauges));
     Flushing {
         interval: Duration::from_secs(config.limits.persist_interval_s),
         bytes_max: bytes(UNFLUSHED_BYTES_MAX.min(share(&gauges, UNFLUSHED_PART))),
         has_room: Box::new(move || gauges.lacks(0).is_none()),
         scrub_interval: Duration::from_secs(config.limits.state_scrub_interval_s),
+        scrubbed: Arc::new(move |bytes| told.scrubs().read_state(bytes)),
     }
 }
 

@@ -9,6 +9,8 @@ use std::time::Duration;
 use storage::{Sizes, Snapshots, Space};
 use tokio::task::AbortHandle;
 
+use crate::scrubs::Scrubs;
+
 /// How often the sizes are read when nothing is written.
 const INTERVAL: Duration = Duration::from_secs(2);
 
@@ -28,6 +30,7 @@ pub(crate) struct Gauges {
     /// The snapshots, as soon as they are known, and which of them was set aside; empty if none
     /// lies there.
     damage: Mutex<(Option<Snapshots>, String)>,
+    scrubs: Scrubs,
 }
 
 /// What measures again and again, for as long as this is held.
@@ -51,9 +54,15 @@ impl Gauges {
             disk_free: AtomicU64::new(0),
             inodes_free: AtomicU64::new(INODES_UNLIMITED),
             damage: Mutex::new((None, String::new())),
+            scrubs: Scrubs::default(),
         };
         gauges.measure();
         gauges
+    }
+
+    /// Returns what reading everything from the disk has shown.
+    pub(crate) fn scrubs(&self) -> &Scrubs {
+        &self.scrubs
     }
 
     /// Returns where the data is.

@@ -153,6 +153,7 @@ mod reload;
 mod repair;
 mod room;
 mod running;
+mod scrubs;
 mod server;
 mod services;
 mod shutdown;

@@ -237,6 +237,7 @@ async fn live(
             sleep(Duration::from_millis(1)).await;
         }
         set_aside(directory.path(), &failure)?;
+        gauges.scrubs().mend(format!("{failure}: the state was made anew"));
         found = open_again(directory, &services.program)?;
     }
 }

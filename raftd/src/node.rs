@@ -451,10 +451,10 @@ impl Node {
             stalls: &self.stalls,
             disk_waits_ms: self.disk_waits_ms(now),
         };
-        let network = &self.network;
-        let snapshots = &self.snapshots;
+        let (network, snapshots, replica) = (&self.network, &self.snapshots, &self.replica);
         let link = |id: NodeId| Link {
             snapshot_bytes: snapshots.progress(id).unwrap_or_default(),
+            differs_at: replica.difference_of(id),
             ..network.link(id)
         };
         status::report(now, &self.replica.status(), &mut self.metrics, &sources, link)

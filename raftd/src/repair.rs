@@ -103,6 +103,7 @@ pub(crate) async fn repair(
         match judged {
             Judged::Repaired(by) => {
                 tracing::info!("{damage}: repaired with a copy from {by}");
+                gauges.scrubs().mend(format!("{damage}: repaired with a copy from {by}"));
                 damages.remove(0);
                 said.clear();
                 continue;

@@ -1,7 +1,9 @@
 //! What a node tells about itself: the answer to a status request, and one line for the service
 //! manager.
 
-use consensus::{Configuration, Incarnation, NodeId, PeerStatus, RoleKind, Status, Timestamp};
+use consensus::{
+    Configuration, Incarnation, LogIndex, NodeId, PeerStatus, RoleKind, Status, Timestamp,
+};
 use protocol::{FormerReport, LeaseReport, NodeStatus, PeerReport, RoundReport};
 
 use crate::gauges::Gauges;
@@ -31,6 +33,8 @@ pub(crate) struct Link {
     pub(crate) since_ms: Option<u64>,
     /// Bytes of a snapshot that it has been sent, of how many.
     pub(crate) snapshot_bytes: (u64, u64),
+    /// Behind which entry its state differs from this node's, which leads.
+    pub(crate) differs_at: Option<LogIndex>,
 }
 
 /// Everything else that a status is made of.
@@ -106,6 +110,9 @@ pub(crate) fn report(
         no_room: no_room.clone(),
         disk_waits_ms: *disk_waits_ms,
         snapshot_damaged: gauges.damaged(),
+        log_read: gauges.scrubs().log(),
+        state_read: gauges.scrubs().state(),
+        mended: gauges.scrubs().mended(),
         certificate_not_after: identity.certificate_end.unix_s(),
         // What is not finished counts: it takes as long as it has taken at the least.
         fsync_p99_us: metrics.fsync.p99_us(now).unwrap_or_default().max(waits_us),
@@ -160,6 +167,9 @@ pub(crate) fn uninitialised(now: Timestamp, identity: &Identity, gauges: &Gauges
         no_room: String::new(),
         disk_waits_ms: None,
         snapshot_damaged: String::new(),
+        log_read: gauges.scrubs().log(),
+        state_read: gauges.scrubs().state(),
+        mended: gauges.scrubs().mended(),
         certificate_not_after: identity.certificate_end.unix_s(),
         fsync_p99_us: 0,
         apply_p99_us: 0,
@@ -200,6 +210,7 @@ fn peer(now: Timestamp, id: NodeId, known: Option<&PeerStatus>, link: Link) -> P
         doubled_ms: link.doubled_ms,
         since_ms: link.since_ms,
         stalled_ms: None,
+        differs_at: link.differs_at.map(LogIndex::get),
     }
 }
 

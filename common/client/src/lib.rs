@@ -58,7 +58,7 @@ pub use client::{Client, ClientConfig};
 pub use error::{Cause, ClientError, Common};
 pub use protocol::{
     AGE_UNKNOWN_MS, EntryKind, ErrorCode, ErrorReply, FormerReport, Generation, LeaseReport,
-    LogDetail, LogEntry, LogPage, NodeStatus, Outcome, PeerReport, RoundReport,
+    LogDetail, LogEntry, LogPage, NodeStatus, Outcome, PeerReport, ReadThrough, RoundReport,
 };
 pub use requests::{Answer, Consistency};
 pub use session::Session;

@@ -45,4 +45,4 @@ pub use request::{Audience, Consistency, Passage, Request, RequestKind};
 pub use response::{AGE_UNKNOWN_MS, ErrorCode, ErrorReply, LeaderHint, Outcome, Response};
 pub use snapshot::{SnapshotChunk, SnapshotOffer, SnapshotReply};
 pub use snapshot_request::{SnapshotAnswer, SnapshotInfo, SnapshotRequest};
-pub use status::{FormerReport, LeaseReport, NodeStatus, PeerReport, RoundReport};
+pub use status::{FormerReport, LeaseReport, NodeStatus, PeerReport, ReadThrough, RoundReport};

@@ -79,6 +79,12 @@ pub struct NodeStatus {
     /// Which of its snapshots was not as it was written, and was set aside; empty if none lies
     /// there.
     pub snapshot_damaged: String,
+    /// When all of its log was last read from the disk and was whole; `None` if it was not yet.
+    pub log_read: Option<ReadThrough>,
+    /// The same of its state.
+    pub state_read: Option<ReadThrough>,
+    /// What was damaged on its disk and was mended, since the process began; empty if nothing was.
+    pub mended: String,
     /// When the certificate ends, in seconds since 1970.
     pub certificate_not_after: i64,
     /// 99th percentile of a synced log write, in microseconds.
@@ -114,6 +120,15 @@ pub struct FormerReport {
     pub incarnation: Incarnation,
     /// Why it was given up: a number as storage has it, above 0.
     pub why: u8,
+}
+
+/// Everything was read from the disk, and was whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadThrough {
+    /// How long ago, in milliseconds.
+    pub ago_ms: u64,
+    /// How many bytes that were.
+    pub bytes: u64,
 }
 
 /// A node's lease (§6.4.1).
@@ -169,6 +184,9 @@ pub struct PeerReport {
     /// For how long its log has not moved, in milliseconds, to a second; `None` if it has all, or
     /// the reporting node does not lead.
     pub stalled_ms: Option<u64>,
+    /// Behind which entry its state was last seen to differ from that of the reporting node; `None`
+    /// if it does not, or the reporting node does not lead.
+    pub differs_at: Option<u64>,
 }
 
 impl NodeStatus {
@@ -212,6 +230,11 @@ impl NodeStatus {
             no_room: self.no_room.clone(),
             disk_waits_ms: self.disk_waits_ms,
             snapshot_damaged: self.snapshot_damaged.clone(),
+            log_read_ms: self.log_read.map(|read| read.ago_ms),
+            log_read_bytes: self.log_read.map_or(0, |read| read.bytes),
+            state_read_ms: self.state_read.map(|read| read.ago_ms),
+            state_read_bytes: self.state_read.map_or(0, |read| read.bytes),
+            mended: self.mended.clone(),
             certificate_not_after: self.certificate_not_after,
             fsync_p99_us: self.fsync_p99_us,
             apply_p99_us: self.apply_p99_us,
@@ -270,6 +293,9 @@ impl NodeStatus {
             no_room: status.no_room,
             disk_waits_ms: status.disk_waits_ms,
             snapshot_damaged: status.snapshot_damaged,
+            log_read: read_through(status.log_read_ms, status.log_read_bytes),
+            state_read: read_through(status.state_read_ms, status.state_read_bytes),
+            mended: status.mended,
             certificate_not_after: status.certificate_not_after,
             fsync_p99_us: status.fsync_p99_us,
             apply_p99_us: status.apply_p99_us,
@@ -309,6 +335,7 @@ impl PeerReport {
             doubled_ms: self.doubled_ms,
             since_ms: self.since_ms,
             stalled_ms: self.stalled_ms,
+            differs_at: self.differs_at,
         }
     }
 
@@ -330,8 +357,13 @@ impl PeerReport {
             doubled_ms: peer.doubled_ms,
             since_ms: peer.since_ms,
             stalled_ms: peer.stalled_ms,
+            differs_at: peer.differs_at,
         })
     }
+}
+
+fn read_through(ago_ms: Option<u64>, bytes: u64) -> Option<ReadThrough> {
+    ago_ms.map(|ago_ms| ReadThrough { ago_ms, bytes })
 }
 
 const fn role_code(role: RoleKind) -> u32 {

@@ -16,7 +16,7 @@ use crate::exit::Exit;
 use crate::output::units::{self, age};
 
 /// What makes a serving cluster degraded; other remarks are only to be looked at in time.
-const GRAVE: [Code; 19] = [
+const GRAVE: [Code; 20] = [
     codes::RUNS_TWICE,
     codes::FORGOTTEN,
     codes::COPIED,
@@ -36,6 +36,7 @@ const GRAVE: [Code; 19] = [
     codes::NO_ROOM,
     codes::DISK_HANGS,
     codes::SNAPSHOT_DAMAGED,
+    codes::STATES_DIFFER,
 ];
 
 /// A certificate that ends within this time is remarked upon, in seconds.

@@ -33,6 +33,7 @@ pub(crate) fn members(survey: &Survey) -> Vec<Remark> {
     found.extend(doubles(survey));
     found.extend(cut(survey, leader));
     found.extend(leader.and_then(|leader| stuck_commit(survey, leader)));
+    found.extend(leader.map(|leader| differing(survey, leader)).unwrap_or_default());
     found
 }
 
@@ -182,6 +183,9 @@ fn answered(
     }
     if !status.snapshot_damaged.is_empty() {
         say(format!("a snapshot is damaged: {}", status.snapshot_damaged), codes::SNAPSHOT_DAMAGED);
+    }
+    if !status.mended.is_empty() {
+        say(format!("damage was found and mended: {}", status.mended), codes::MENDED);
     }
     if let Some(ms) = status.applied_stalled_ms.filter(|ms| *ms >= STUCK_MS) {
         let waiting = units::count(status.commit.saturating_sub(status.applied));
@@ -352,6 +356,27 @@ fn cut(survey: &Survey, leader: Option<&NodeStatus>) -> Vec<Remark> {
         }
     }
     found
+}
+
+/// Says whose states differ from the leader's, which compares them.
+fn differing(survey: &Survey, leader: &NodeStatus) -> Vec<Remark> {
+    let remark = |peer: &PeerReport| {
+        let index = peer.differs_at?;
+        let (one, other) = (survey.name(leader.node), survey.name(peer.id));
+        let answer = survey.row(peer.id).and_then(|row| row.answer.as_deref().ok());
+        let who = match answer {
+            Some(status) if !status.failure.is_empty() => {
+                format!("{other} answers nothing from its own")
+            }
+            Some(_) | None => "no majority tells whose is right".to_owned(),
+        };
+        let text = format!(
+            "{one} and {other}: their states differ behind entry {}, {who}: raftctl verify --bisect",
+            units::count(index)
+        );
+        Some((text, codes::STATES_DIFFER))
+    };
+    leader.peers.iter().filter_map(remark).collect()
 }
 
 /// Says that the leader gets nothing committed.

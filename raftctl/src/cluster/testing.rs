@@ -52,6 +52,7 @@ pub(crate) fn well(number: u64) -> NodeStatus {
         doubled_ms: None,
         since_ms: Some(60_000),
         stalled_ms: None,
+        differs_at: None,
     };
     let peers = (1..=3).filter(|other| *other != number).map(peer).collect();
     let leads = number == 1;
@@ -88,6 +89,9 @@ pub(crate) fn well(number: u64) -> NodeStatus {
         no_room: String::new(),
         disk_waits_ms: None,
         snapshot_damaged: String::new(),
+        log_read: None,
+        state_read: None,
+        mended: String::new(),
         certificate_not_after: NOW + 300 * 86_400,
         fsync_p99_us: 1_000,
         apply_p99_us: 100,

@@ -46,6 +46,8 @@ pub(crate) struct Flushing {
     pub(crate) has_room: Box<dyn Fn() -> bool + Send>,
     /// All of it is read through so often.
     pub(crate) scrub_interval: Duration,
+    /// Told how many bytes were read, each time that all of it was whole.
+    pub(crate) scrubbed: Arc<dyn Fn(u64) + Send + Sync>,
 }
 
 /// Work for the lane.
@@ -87,7 +89,7 @@ impl Apply {
         removed: Removed,
     ) -> std::io::Result<Self> {
         let (jobs, queue) = channel();
-        let scrub_interval = flushing.scrub_interval;
+        let (scrub_interval, scrubbed) = (flushing.scrub_interval, Arc::clone(&flushing.scrubbed));
         let worker = Worker {
             host,
             read,
@@ -98,7 +100,7 @@ impl Apply {
             unflushed_bytes: 0,
             dirty: false,
             flushing: Arc::default(),
-            scrubbing: Scrubbing::new(scrub_interval, alive.clone()),
+            scrubbing: Scrubbing::new(scrub_interval, alive.clone(), scrubbed),
             alive,
         };
         let thread = std::thread::Builder::new().name("apply".to_owned()).spawn(move || {

@@ -8,6 +8,7 @@ use storage::{EntryReader, StorageError};
 
 use crate::alive::Alive;
 use crate::exit::log_failure;
+use crate::gauges::Gauges;
 use crate::lanes::pacer::Pacer;
 use crate::lanes::{Done, Reports, guarded, step_back};
 
@@ -31,20 +32,20 @@ const POLL: Duration = Duration::from_millis(200);
 pub(crate) fn start(
     log: Arc<dyn EntryReader>,
     interval: Duration,
-    reports: Reports,
+    (reports, gauges): (Reports, Arc<Gauges>),
     alive: Alive,
 ) -> std::io::Result<()> {
     thread::Builder::new().name("log scrub".to_owned()).spawn(move || {
         guarded("log scrub", &reports, || {
             step_back();
-            run(&*log, interval, &reports);
+            run(&*log, interval, &reports, &gauges);
         });
         drop((log, alive));
     })?;
     Ok(())
 }
 
-fn run(log: &dyn EntryReader, interval: Duration, reports: &Reports) {
+fn run(log: &dyn EntryReader, interval: Duration, reports: &Reports, gauges: &Gauges) {
     let mut wait = interval.min(FIRST_AFTER);
     while waited(wait, reports) {
         wait = interval;
@@ -53,7 +54,12 @@ fn run(log: &dyn EntryReader, interval: Duration, reports: &Reports) {
         let again = matches!(read, Err(StorageError::Corrupt { .. }));
         let read = if again { read_through(log, reports) } else { read };
         match read {
-            Ok(bytes) => tracing::debug!(bytes, "the log was read through"),
+            // Whoever stops has not read all of it.
+            Ok(_) if reports.is_closed() => {}
+            Ok(bytes) => {
+                gauges.scrubs().read_log(bytes);
+                tracing::debug!(bytes, "the log was read through");
+            }
             Err(error @ StorageError::Corrupt { .. }) => {
                 // A loop that is gone needs no report.
                 let _ = reports.blocking_send(Done::ApplyFailed(log_failure(&error)));

@@ -141,3 +141,14 @@ fn a_snapshot_that_was_set_aside_is_named() {
     let damaged = after(3, |three| three.snapshot_damaged = aside.into());
     check(&damaged, Health::Degraded, Some(1), &format!("n3: a snapshot is damaged: {aside}"));
 }
+
+#[test]
+fn states_that_differ_are_named_both_and_damage_that_was_mended_is_told() {
+    let differing = after(1, |one| one.peers[1].differs_at = Some(8));
+    let said = "n1 and n3: their states differ behind entry 8, no majority tells whose is right";
+    check(&differing, Health::Degraded, Some(1), said);
+    let mended = after(2, |two| two.mended = "log entry 5@t2 is damaged: repaired".into());
+    check(&mended, Health::Healthy, Some(1), "");
+    let said = remarked(&mended);
+    assert!(said.iter().any(|line| line.starts_with("R0480 n2: damage was found")), "{said:?}");
+}

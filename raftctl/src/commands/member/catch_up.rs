@@ -200,6 +200,7 @@ mod tests {
             doubled_ms: None,
             since_ms: Some(1_000),
             stalled_ms: None,
+            differs_at: None,
         }
     }
 

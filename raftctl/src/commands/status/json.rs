@@ -1,6 +1,6 @@
 //! The status for programs: ids, terms and indexes as text, ages with their unit in the key.
 
-use client::{NodeStatus, PeerReport};
+use client::{NodeStatus, PeerReport, ReadThrough};
 use consensus::{NodeId, RoleKind};
 use serde_json::{Value, json};
 
@@ -119,6 +119,9 @@ fn status_of(status: &NodeStatus) -> Value {
         "noRoom": status.no_room,
         "diskWaitsMs": status.disk_waits_ms,
         "snapshotDamaged": status.snapshot_damaged,
+        "logRead": status.log_read.map(read_through),
+        "stateRead": status.state_read.map(read_through),
+        "mended": status.mended,
         "certificateNotAfterUnixS": status.certificate_not_after,
         "fsyncP99Us": status.fsync_p99_us,
         "applyP99Us": status.apply_p99_us,
@@ -132,6 +135,11 @@ fn status_of(status: &NodeStatus) -> Value {
             "leftMs": lease.left_ms,
         })),
     })
+}
+
+/// Returns when everything was last read from the disk, and how much.
+fn read_through(read: ReadThrough) -> Value {
+    json!({ "agoMs": read.ago_ms, "bytes": read.bytes })
 }
 
 /// Returns a node's own way to another one.
@@ -156,6 +164,7 @@ fn peer_of(peer: &PeerReport) -> Value {
         "trouble": peer.trouble,
         "sinceMs": peer.since_ms,
         "stalledMs": peer.stalled_ms,
+        "differsAt": peer.differs_at.map(|index| index.to_string()),
         "snapshotSentBytes": peer.snapshot_bytes.0,
         "snapshotSizeBytes": peer.snapshot_bytes.1,
         "catchUp": peer.catch_up.map(|rounds| json!({

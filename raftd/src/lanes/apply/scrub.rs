@@ -28,13 +28,19 @@ pub(super) struct Scrubbing {
     under_way: Arc<AtomicBool>,
     /// Held by the thread: it reads files of the node.
     alive: Alive,
+    /// Told how many bytes were read, each time that all of it was whole.
+    read: Arc<dyn Fn(u64) + Send + Sync>,
 }
 
 impl Scrubbing {
     /// Begins to wait for the first time.
-    pub(super) fn new(interval: Duration, alive: Alive) -> Self {
+    pub(super) fn new(
+        interval: Duration,
+        alive: Alive,
+        read: Arc<dyn Fn(u64) + Send + Sync>,
+    ) -> Self {
         let next = Instant::now() + interval.min(FIRST_AFTER);
-        Self { interval, next, under_way: Arc::default(), alive }
+        Self { interval, next, under_way: Arc::default(), alive, read }
     }
 
     /// Returns how long it is until the next time.
@@ -53,11 +59,11 @@ impl Scrubbing {
             return Ok(());
         }
         let (scrub, under_way) = (scrub(), Arc::clone(&self.under_way));
-        let (reports, alive) = (reports.clone(), self.alive.clone());
+        let (reports, alive, read) = (reports.clone(), self.alive.clone(), Arc::clone(&self.read));
         thread::Builder::new().name("scrub".to_owned()).spawn(move || {
             guarded("scrub", &reports, || {
                 step_back();
-                run(scrub, &reports);
+                run(scrub, &reports, &*read);
                 under_way.store(false, Ordering::Release);
             });
             drop(alive);
@@ -66,7 +72,7 @@ impl Scrubbing {
     }
 }
 
-fn run(scrub: StateScrub, reports: &Reports) {
+fn run(scrub: StateScrub, reports: &Reports, whole: &dyn Fn(u64)) {
     let began = Instant::now();
     let mut pacer = Pacer::new(SCRUB_BYTES_PER_S);
     let mut unpaced = 0;
@@ -79,7 +85,12 @@ fn run(scrub: StateScrub, reports: &Reports) {
         !reports.is_closed()
     });
     match read {
-        Ok(bytes) => tracing::debug!(bytes, took = ?began.elapsed(), "the state was read through"),
+        // Whoever stops has not read all of it.
+        Ok(_) if reports.is_closed() => {}
+        Ok(bytes) => {
+            whole(bytes);
+            tracing::debug!(bytes, took = ?began.elapsed(), "the state was read through");
+        }
         Err(error @ StorageError::Corrupt { .. }) => {
             // A loop that is gone needs no report.
             let _ = reports.blocking_send(Done::ApplyFailed(state_failure(&error)));

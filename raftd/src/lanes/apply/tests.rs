@@ -49,6 +49,7 @@ fn lane_on(room: Arc<AtomicBool>) -> (Apply, mpsc::Receiver<Done>, Arc<Mutex<Vec
         bytes_max: usize::MAX,
         has_room: Box::new(move || room.load(Ordering::Relaxed)),
         scrub_interval: NEVER,
+        scrubbed: Arc::new(|_| {}),
     };
     (
         Apply::start(host, disk, flushing, (reports, Alive::new().0), Removed::default())

@@ -14,7 +14,7 @@ use proptest::sample::select;
 use protocol::{
     BootstrapRecord, Consistency, EntryKind, ErrorCode, ErrorReply, FormerReport, Generation,
     Hello, HelloReply, LeaderHint, LeaseReport, LogDetail, LogEntry, LogPage, NodeStatus, Outcome,
-    Passage, PeerReport, RefusalCode, Request, Response, RoundReport,
+    Passage, PeerReport, ReadThrough, RefusalCode, Request, Response, RoundReport,
 };
 
 pub fn text() -> impl Strategy<Value = String> {
@@ -303,6 +303,7 @@ fn peer() -> impl Strategy<Value = PeerReport> {
                 doubled_ms: since_ms.map(|ms: u64| ms.rotate_left(4)),
                 since_ms,
                 stalled_ms,
+                differs_at: stalled_ms.map(|ms: u64| ms.rotate_left(5)),
                 catch_up,
                 snapshot_bytes: (matched, next),
                 id,
@@ -316,6 +317,10 @@ fn peer() -> impl Strategy<Value = PeerReport> {
             }
         },
     )
+}
+
+fn read_through(number: u64) -> ReadThrough {
+    ReadThrough { ago_ms: number.rotate_left(21), bytes: number.rotate_left(23) }
 }
 
 /// Each number differs from all others, so that no two fields can be taken for each other.
@@ -371,6 +376,9 @@ pub fn status() -> impl Strategy<Value = NodeStatus> {
                 no_room: t.2.chars().rev().collect(),
                 disk_waits_ms: known.then_some(n[20].rotate_left(9)),
                 snapshot_damaged: t.2.to_uppercase(),
+                log_read: known.then(|| read_through(n[19])),
+                state_read: (!known).then(|| read_through(n[18])),
+                mended: format!("{} mended", t.2),
                 certificate_not_after: not_after,
                 fsync_p99_us: n[13],
                 apply_p99_us: n[14],
