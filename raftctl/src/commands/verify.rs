@@ -77,7 +77,15 @@ async fn verify(
         return Err(Report::new(codes::UNREACHABLE, "there are no two nodes to be compared"));
     };
     let digests = digests(client, &nodes, behind).await?;
+    for node in nodes.iter().zip(&digests).filter(|(_, digest)| digest.is_none()).map(|it| it.0) {
+        let (name, first) = (&node.name, node.first);
+        silent.push(format!("{name} was not compared: it knows nothing before entry {first}"));
+    }
     let groups = groups(&digests);
+    if groups.values().sum::<usize>() < 2 {
+        let message = format!("no two nodes know the state behind entry {behind}; try again");
+        return Err(Report::new(codes::UNREACHABLE, message));
+    }
     if groups.len() == 1 {
         return invocation.output.answer(&same(&nodes, behind, &digests, silent));
     }

@@ -6,6 +6,7 @@
 mod certificates;
 mod cmd;
 mod data;
+mod differing;
 mod faults;
 mod forgotten;
 mod histories;

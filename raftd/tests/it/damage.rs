@@ -3,10 +3,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use client::Client;
-use fixtures::Cluster;
+use client::{Client, NodeStatus};
+use consensus::Incarnation;
 use fixtures::load::{get, put};
+use fixtures::{Cluster, PATIENCE};
 
 async fn put_many(client: &Client, from: u64, to: u64) {
     for number in from..to {
@@ -54,6 +56,8 @@ async fn flipped_bytes_in_the_write_ahead_log_are_repaired_from_another_member()
     cluster.nodes[follower].start();
     cluster.nodes[follower].logged("repaired with a copy from").await;
     cluster.converged().await;
+    let status = cluster.answer_of(&cluster.nodes[follower]).await;
+    assert!(status.mended.contains("repaired with a copy from"), "{status:?}");
 
     let other = (leader + 2) % 3;
     cluster.nodes[other].kill();
@@ -112,4 +116,111 @@ async fn a_follower_that_lost_the_end_of_its_log_neither_votes_nor_counts() {
     let after = client.status_of(&cluster.nodes[follower].address).await.unwrap().incarnation;
     assert_ne!(before, after, "it has another name");
     have_all(&cluster, 120).await;
+}
+
+/// Waits until the node has another name than `before`, and all have the same log again.
+async fn came_back(cluster: &Cluster, place: usize, before: Incarnation) -> Incarnation {
+    cluster.converged().await;
+    let after = incarnation(cluster, place).await;
+    assert_ne!(before, after, "it has another name");
+    after
+}
+
+async fn incarnation(cluster: &Cluster, place: usize) -> Incarnation {
+    cluster.answer_of(&cluster.nodes[place]).await.incarnation
+}
+
+/// The others have compacted what is damaged, and go on without it: so can the node, as one that
+/// has forgotten it.
+#[tokio::test]
+async fn a_damaged_entry_that_nobody_has_any_more_is_forgotten() {
+    let mut cluster = Cluster::prepare(3);
+    for node in &cluster.nodes[..2] {
+        node.configure("[limits]\nlog_keep_entries_max = 20\npersist_interval_s = 1\n");
+    }
+    cluster.nodes.iter_mut().for_each(fixtures::Node::start);
+    cluster.bootstrap().await;
+    let client = cluster.client();
+    put_many(&client, 0, 120).await;
+    cluster.converged().await;
+    let before = incarnation(&cluster, 2).await;
+    cluster.nodes[2].kill();
+    flip_in_the_middle(&largest(&cluster.nodes[2].data, "log"));
+    let began = Instant::now();
+    let mut number = 120;
+    let compacted = |status: Option<NodeStatus>| status.is_some_and(|status| status.first > 120);
+    loop {
+        let (one, other) = (&cluster.nodes[0], &cluster.nodes[1]);
+        if compacted(one.status(&client).await) && compacted(other.status(&client).await) {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "the logs are not compacted");
+        put_many(&client, number, number + 20).await;
+        number += 20;
+    }
+    cluster.nodes[2].start();
+    assert_eq!(cluster.nodes[2].ended().code(), Some(75), "{}", cluster.nodes[2].log());
+    cluster.nodes[2].logged("and no other member has a copy").await;
+    cluster.nodes[2].start();
+    cluster.nodes[2].logged("this node begins anew, and gets all from the others").await;
+    came_back(&cluster, 2, before).await;
+    have_all(&cluster, number).await;
+}
+
+fn manifest(data: &Path) -> PathBuf {
+    let files = fs::read_dir(data.join("log")).unwrap().map(|file| file.unwrap().path());
+    let is_one = |path: &PathBuf| path.to_str().unwrap().contains("MANIFEST-");
+    files.filter(is_one).max().unwrap()
+}
+
+/// RocksDB would make an empty log in the place of one whose CURRENT is gone.
+#[tokio::test]
+async fn a_log_that_cannot_be_opened_is_forgotten_and_its_node_comes_back() {
+    let mut cluster = Cluster::start(3).await;
+    let client = cluster.client();
+    let (mut count, mut before) = (0, incarnation(&cluster, 1).await);
+    for damage in ["CURRENT", "no MANIFEST", "another MANIFEST", "no table", "no directory"] {
+        put_many(&client, count, count + 20).await;
+        count += 20;
+        cluster.converged().await;
+        cluster.nodes[1].kill();
+        let data = cluster.nodes[1].data.clone();
+        match damage {
+            "CURRENT" => fs::remove_file(data.join("log/CURRENT")).unwrap(),
+            "no MANIFEST" => fs::remove_file(manifest(&data)).unwrap(),
+            "another MANIFEST" => flip_in_the_middle(&manifest(&data)),
+            "no table" => {
+                // Starting moves what the write-ahead log holds to a table.
+                cluster.nodes[1].start();
+                cluster.converged().await;
+                cluster.nodes[1].kill();
+                fs::remove_file(largest(&data, "sst")).unwrap();
+            }
+            _ => fs::remove_dir_all(data.join("log")).unwrap(),
+        }
+        cluster.nodes[1].start();
+        cluster.nodes[1].logged("the log is lost: ").await;
+        before = came_back(&cluster, 1, before).await;
+        fs::remove_file(cluster.nodes[1].directory.join("log")).unwrap();
+    }
+    have_all(&cluster, count).await;
+}
+
+#[tokio::test]
+async fn a_node_alone_that_lost_its_log_says_so_and_changes_nothing() {
+    let mut cluster = Cluster::start(1).await;
+    put_many(&cluster.client(), 0, 20).await;
+    cluster.nodes[0].kill();
+    let data = cluster.nodes[0].data.clone();
+    let (kept, current) = (data.join("kept"), data.join("log/CURRENT"));
+    fs::rename(&current, &kept).unwrap();
+    for _ in 0..2 {
+        cluster.nodes[0].start();
+        assert_eq!(cluster.nodes[0].ended().code(), Some(65), "{}", cluster.nodes[0].log());
+    }
+    assert!(cluster.nodes[0].log().contains("the log is lost: "), "{}", cluster.nodes[0].log());
+    // Who finds the file again has lost nothing.
+    fs::rename(&kept, &current).unwrap();
+    cluster.nodes[0].start();
+    have_all(&cluster, 20).await;
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use client::Client;
+use client::{Client, NodeStatus, ReadThrough};
 use fixtures::load::{all_keys, get, put};
 use fixtures::{Cluster, Node, PATIENCE};
 use rustix::process::Signal;
@@ -64,6 +64,11 @@ fn rot(data: &Path) {
         }
         file.sync_all().unwrap();
     }
+}
+
+fn manifest(state: &Path) -> PathBuf {
+    let current = fs::read_to_string(state.join("CURRENT")).unwrap();
+    state.join(current.trim_end())
 }
 
 fn stop(node: &mut Node) {
@@ -124,11 +129,13 @@ async fn a_state_that_is_damaged_at_the_start_is_made_anew_from_the_log() {
 async fn a_state_whose_files_are_missing_or_condemned_is_made_anew() {
     let mut cluster = Cluster::start(1).await;
     fill(&cluster.client()).await;
-    for damage in ["CURRENT", "table", "state-current"] {
+    for damage in ["CURRENT", "no MANIFEST", "another MANIFEST", "table", "state-current"] {
         stop(&mut cluster.nodes[0]);
         let data = cluster.nodes[0].data.clone();
         match damage {
             "CURRENT" => fs::remove_file(state_of(&data).join("CURRENT")).unwrap(),
+            "no MANIFEST" => fs::remove_file(manifest(&state_of(&data))).unwrap(),
+            "another MANIFEST" => fs::write(manifest(&state_of(&data)), "nonsense").unwrap(),
             "table" => fs::remove_file(&tables(&data)[0]).unwrap(),
             _ => fs::write(data.join("state-current"), "nonsense").unwrap(),
         }
@@ -205,10 +212,21 @@ async fn damage_that_nobody_reads_is_found_in_the_background_and_mended_from_a_m
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     cluster.converged().await;
+    let began = Instant::now();
+    let all_read = |status: NodeStatus| {
+        let has_bytes = |read: Option<ReadThrough>| read.is_some_and(|read| read.bytes > 0);
+        has_bytes(status.log_read) && has_bytes(status.state_read) && status.mended.is_empty()
+    };
+    while !cluster.nodes[place].status(&client).await.is_some_and(all_read) {
+        assert!(began.elapsed() < PATIENCE, "nobody says that all was read, and was whole");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let pid = cluster.nodes[place].pid();
     rot(&cluster.nodes[place].data);
     is_made_anew(&cluster, place, pid).await;
     cluster.nodes[place].logged("a snapshot was fetched").await;
+    let status = cluster.answer_of(&cluster.nodes[place]).await;
+    assert!(status.mended.contains("the state was made anew"), "{status:?}");
 }
 
 #[tokio::test]
