@@ -55,7 +55,7 @@ pub(crate) struct NoState {
 /// If one of them cannot be opened, or is not what this program is made for.
 pub(crate) fn open(directory: &mut DataDirectory, program: &Program) -> Result<Found, Failure> {
     if directory.is_half_moved() {
-        begin_anew(directory, program)?;
+        begin_anew(directory, program, Forgotten::LogLost)?;
     }
     let (log, restored) = match open_log(directory, program) {
         Err(lost) if lost.forgotten == Some(Forgotten::LogLost) => {
@@ -100,11 +100,10 @@ fn anew_with_others(
              data directory back, or a snapshot into a new cluster (raftctl snapshot restore)",
         ));
     }
-    if let Some(why) = failure.forgotten {
-        directory.forget(why).map_err(|error| storage_failure(&error))?;
-    }
     tracing::error!("{failure}: this node begins anew, and gets all from the others");
-    begin_anew(directory, program)?;
+    let known = directory.former().map(|former| former.why);
+    let why = failure.forgotten.or(known).unwrap_or(Forgotten::LogLost);
+    begin_anew(directory, program, why)?;
     open_again(directory, program)
 }
 
@@ -118,9 +117,15 @@ fn has_others(directory: &DataDirectory) -> bool {
     founded.any(|id| *id != own) || met.iter().any(|peer| peer.node != own)
 }
 
-/// Empties the directory of a node that has forgotten, for one that joins.
-fn begin_anew(directory: &mut DataDirectory, program: &Program) -> Result<(), Failure> {
+/// Empties the directory of a node that has forgotten, for one that joins. It takes another name,
+/// also if it has given one up before: the cluster may know it by that one meanwhile.
+fn begin_anew(
+    directory: &mut DataDirectory,
+    program: &Program,
+    why: Forgotten,
+) -> Result<(), Failure> {
     let failed = |error| storage_failure(&error);
+    directory.forget(why).map_err(failed)?;
     let record = directory.bootstrap().map_err(failed)?;
     let record = record.ok_or_else(|| Failure::new(Exit::Data, "it has no bootstrap record"))?;
     directory.begin_anew().map_err(failed)?;

@@ -199,7 +199,7 @@ async fn a_log_that_cannot_be_opened_is_forgotten_and_its_node_comes_back() {
             _ => fs::remove_dir_all(data.join("log")).unwrap(),
         }
         cluster.nodes[1].start();
-        cluster.nodes[1].logged("the log is lost: ").await;
+        cluster.nodes[1].logged("its log is lost").await;
         before = came_back(&cluster, 1, before).await;
         fs::remove_file(cluster.nodes[1].directory.join("log")).unwrap();
     }
