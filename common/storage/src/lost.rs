@@ -55,22 +55,14 @@ pub(crate) fn opening(error: &rocksdb::Error) -> StorageError {
     if is_lost { StorageError::LogLost { why: text } } else { ours }
 }
 
-/// Turns damage of what the log says of itself into its loss; what merely contradicts itself is none.
+/// Turns damage of what the log says of itself into its loss; a contradiction is none.
 pub(crate) fn reading(error: StorageError) -> StorageError {
-    match error {
-        StorageError::Corrupt { what, why } if what.starts_with("the database") => {
-            StorageError::LogLost { why: format!("{what} is damaged: {why}") }
-        }
-        other => other,
-    }
+    let StorageError::Corrupt { what, .. } = &error else { return error };
+    if what.starts_with("the database") { is_lost(error) } else { error }
 }
 
 /// Turns damage of what says which files belong to the log into its loss.
 pub(crate) fn is_lost(error: StorageError) -> StorageError {
-    match error {
-        StorageError::Corrupt { what, why } => {
-            StorageError::LogLost { why: format!("{what} is damaged: {why}") }
-        }
-        other => other,
-    }
+    let StorageError::Corrupt { what, why } = error else { return error };
+    StorageError::LogLost { why: format!("{what} is damaged: {why}") }
 }

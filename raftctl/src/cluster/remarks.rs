@@ -371,7 +371,8 @@ fn differing(survey: &Survey, leader: &NodeStatus) -> Vec<Remark> {
             Some(_) | None => "no majority tells whose is right".to_owned(),
         };
         let text = format!(
-            "{one} and {other}: their states differ behind entry {}, {who}: raftctl verify --bisect",
+            "{one} and {other}: their states differ behind entry {}, {who}: raftctl verify \
+             --bisect",
             units::count(index)
         );
         Some((text, codes::STATES_DIFFER))

@@ -6,27 +6,27 @@ use crate::exit::Exit;
 pages! {
 NOT_ADOPTED 430 Refused "the data directory is not adopted"
 "`raftctl adopt DIR` takes an operator's word that a data directory that was copied, or ran twice,
-is the latest one of its node, and the only one. It is no answer to anything else: a directory
-that has lost its log or the end of it, or term and vote, whose parts are of different times, or of
-which another node knows that it promised more, has forgotten something for certain; and one that the cluster has taken in under
-its new name needs nothing. Nothing was changed. A node that has forgotten comes back by `raftctl
-member heal NAME` where a majority of the others is there; else what is left is restored with
-`raftctl snapshot restore`."
+is the latest one of its node, and the only one. It is no answer to anything else: a directory that
+has lost its log or the end of it, or term and vote, whose parts are of different times, or of which
+another node knows that it promised more, has forgotten something for certain; and one that the
+cluster has taken in under its new name needs nothing. Nothing was changed. A node that has
+forgotten comes back by `raftctl member heal NAME` where a majority of the others is there; else
+what is left is restored with `raftctl snapshot restore`."
 
 FORGOTTEN 431 Degraded "a node that has forgotten what it promised"
 "The node's data directory does not hold what the node has promised: it was rolled back, as a whole
 or in parts; it has lost its log, the end of it, its term and vote, or the file that says where the
 log ended; entries of its log are damaged that no other member has any more; or another process ran
-with a copy of it. The line says which. So the node has given up its name (its incarnation): it neither votes nor counts. Nothing that was acknowledged is
-lost as long as the other voters keep their disks.
+with a copy of it. The line says which. So the node has given up its name (its incarnation): it
+neither votes nor counts. Nothing that was acknowledged is lost as long as the other voters keep
+their disks.
 Where a majority of the others is there, the leader takes the node in again by itself within
 seconds: demoted, recorded with its new name, promoted when it has caught up. `raftctl member heal
 NAME` does the same and waits for it. What the directory held is kept in set-aside/ there, where the
 node had to begin anew. Where that majority is missing and two processes ran with one directory, or
 nothing is lost but the file that says where the log ended, see that one process is left, and give
-your word for its directory: `raftctl adopt DATA_DIR`. Find
-out why it happened: a backup or a snapshot of a machine that was
-put back, a disk that lies."
+your word for its directory: `raftctl adopt DATA_DIR`. Find out why it happened: a backup or a
+snapshot of a machine that was put back, a disk that lies."
 
 COPIED 432 Degraded "a data directory that is a copy"
 "The data directory was copied, or restored from a backup: its files are others than those that the
