@@ -21,6 +21,9 @@ pub const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// is begun anew: longer than a handshake takes, shorter than quinn waits before it repeats itself.
 pub const ARRIVED_PATIENCE: Duration = Duration::from_millis(250);
 
+/// How often members tell each other what they keep, if that has changed.
+pub const TOLD_EVERY: Duration = Duration::from_millis(500);
+
 /// The longest wait before dialling again where the network says no at once: that costs next to
 /// nothing, and a node that was down for a minute is not made to wait.
 pub const BACKOFF_REJECTED_MAX: Duration = Duration::from_millis(500);

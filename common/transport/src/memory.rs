@@ -21,6 +21,8 @@ pub struct Memory {
     known: Arc<Mutex<BTreeMap<(NodeId, Incarnation), Known>>>,
     /// Counts what others should hear of: starts and processes.
     news: watch::Sender<u64>,
+    /// What this node says of itself: nobody else can know what a leader has kept.
+    own: Arc<Mutex<Option<Remembered>>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +50,7 @@ impl Speaker {
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { known: Arc::default(), news: watch::Sender::new(0) }
+        Self { known: Arc::default(), news: watch::Sender::new(0), own: Arc::default() }
     }
 }
 
@@ -65,6 +67,17 @@ impl Memory {
     /// Returns all that is remembered.
     pub fn all(&self) -> Vec<Remembered> {
         self.lock().values().map(|known| known.remembered).collect()
+    }
+
+    /// Says how much of its log this node keeps for certain: durable here, and committed.
+    pub fn keep(&self, own: Remembered) {
+        *self.own.lock().unwrap_or_else(PoisonError::into_inner) = Some(own);
+    }
+
+    /// Returns what others are told: all that is remembered, and what this node says of itself.
+    pub(crate) fn to_tell(&self) -> Vec<Remembered> {
+        let own = *self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        own.into_iter().chain(self.all()).take(REMEMBERED_MAX).collect()
     }
 
     /// Notes what a message promises: a vote for this node, and, where it leads, an
@@ -167,7 +180,7 @@ impl Memory {
         Ok(())
     }
 
-    /// A peer tells which processes it has met: what it says of a directory that this node has met
+    /// A peer tells which processes it has met, and what they keep: what it says of a directory that this node has met
     /// as another process shows that two run. Returns why this node itself is one of those, if so.
     pub(crate) fn told(&self, ours: &Hello, told: &[Remembered]) -> Option<String> {
         let mut known = self.lock();
@@ -185,6 +198,8 @@ impl Memory {
             let key = (other.node, other.incarnation);
             let Some(found) = known.get_mut(&key) else { continue };
             let Known { remembered, later, twice: doubled } = found;
+            // Whoever says it: what was kept is kept.
+            remembered.kept = remembered.kept.max(other.kept);
             let differs = |(starts, boot): (u64, u64)| starts == other.starts && boot != other.boot;
             if differs((remembered.starts, remembered.boot)) || later.is_some_and(differs) {
                 news |= doubled.is_none();
@@ -353,6 +368,19 @@ mod tests {
         assert_eq!(code(voted(None)), Some(RefusalCode::Forgotten));
         assert_eq!(code(voted(Some(id(3)))), Some(RefusalCode::Forgotten));
         assert_eq!(code(voted(Some(id(1)))), None);
+    }
+
+    /// Nobody counts what a leader has acknowledged to itself, but for the leader.
+    #[test]
+    fn what_a_node_says_of_itself_is_remembered_against_it() {
+        let (memory, one) = memory();
+        let two = Memory::default();
+        let kept = LogIndex::new(12);
+        two.keep(Remembered { kept, ..first(id(2), Incarnation::new(2), 21, at(5, 4, 12)) });
+        assert_eq!(memory.told(&one, &two.to_tell()), None);
+        let code = |last| memory.meet(&one, &hello(2, 22, at(6, 4, last))).err().map(|why| why.0);
+        assert_eq!(code(11), Some(RefusalCode::Forgotten));
+        assert_eq!(code(12), None);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::event::PeerEvent;
 use crate::handshake::{greet, require_history};
 use crate::limits::{
     ARRIVED_PATIENCE, BACKOFF_MAX, BACKOFF_MIN, BACKOFF_REJECTED_MAX, CONNECT_TIMEOUT,
-    CONTROL_MESSAGES_MAX, ENTRY_MESSAGES_MAX,
+    CONTROL_MESSAGES_MAX, ENTRY_MESSAGES_MAX, TOLD_EVERY,
 };
 use crate::memory::{Memory, Speaker};
 use crate::reach::{Trail, called};
@@ -330,14 +330,23 @@ fn reason(connection: &Connection, end: Result<(), quinn::WriteError>) -> String
     }
 }
 
-/// Tells a peer which processes this node has met, and goes on with who comes later.
+/// Tells a peer which processes this node has met, and what each keeps: of new processes at once, of
+/// what is kept from time to time.
 async fn tell(memory: &Memory, stream: &mut SendStream) -> Result<(), WriteError> {
     let mut news = memory.news();
+    let mut told = Vec::new();
     loop {
         news.mark_unchanged();
-        stream.write_all(&encode_memory(&memory.all())).await?;
-        if news.changed().await.is_err() {
-            std::future::pending::<()>().await;
+        let known = memory.to_tell();
+        if known != told {
+            stream.write_all(&encode_memory(&known)).await?;
+            told = known;
+        }
+        tokio::select! {
+            changed = news.changed() => if changed.is_err() {
+                std::future::pending::<()>().await;
+            },
+            () = sleep(TOLD_EVERY) => {}
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use consensus::{Incarnation, LogIndex, Message, NodeId, Term, Timestamp};
+use consensus::{EntryId, Incarnation, LogIndex, Message, NodeId, Term, Timestamp};
 use protocol::Remembered;
 use storage::{Forgotten, PeerMemory};
 use tokio::task::spawn_blocking;
@@ -91,6 +91,18 @@ impl Node {
 
     /// Keeps what members have promised.
     pub(crate) fn remember(&mut self, now: Timestamp) {
+        let raft = self.replica.raft();
+        let identity = &self.identity;
+        self.keeper.memory.keep(Remembered {
+            node: raft.id(),
+            incarnation: raft.incarnation(),
+            starts: identity.starts,
+            boot: identity.boot,
+            term: Term::ZERO,
+            voted: None,
+            acknowledged: EntryId::ZERO,
+            kept: raft.durable().min(raft.commit()),
+        });
         self.keeper.keep(now);
     }
 
