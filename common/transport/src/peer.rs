@@ -330,8 +330,8 @@ fn reason(connection: &Connection, end: Result<(), quinn::WriteError>) -> String
     }
 }
 
-/// Tells a peer which processes this node has met, and what each keeps: of new processes at once, of
-/// what is kept from time to time.
+/// Tells a peer which processes this node has met, and what each keeps: of new processes at once,
+/// of what is kept from time to time.
 async fn tell(memory: &Memory, stream: &mut SendStream) -> Result<(), WriteError> {
     let mut news = memory.news();
     let mut told = Vec::new();
