@@ -20,7 +20,8 @@ pub(crate) struct Requests {
     writes: BTreeMap<(LogIndex, Term), RequestId>,
     /// Questions that wait for a read index.
     asked: BTreeMap<RequestId, Bytes>,
-    /// Those that were told that the node stops: the core does not know it, and may yet refuse them.
+    /// Those that were told that the node stops: the core does not know that, and may yet refuse
+    /// them.
     abandoned: BTreeSet<RequestId>,
     /// Questions with an index that is not applied yet, in order of that index.
     reads: BTreeMap<LogIndex, VecDeque<Question>>,

@@ -10,8 +10,8 @@ use replica::{Answer, ChangeRefusal, Input, Meeting, NotMet, Removal};
 use crate::broken::Broken;
 use crate::coverage::Met;
 use crate::faults::MS;
-use crate::healing::Healings;
 use crate::node::{Late, member};
+use crate::unasked::Healings;
 use crate::world::{Happening, World};
 
 /// Marks the numbers of operators' requests, which are even but for transfers; clients' stay below.

@@ -57,6 +57,7 @@ mod snapshots;
 mod spoiled;
 mod stream;
 mod turn;
+mod unasked;
 mod watch;
 mod workload;
 mod world;

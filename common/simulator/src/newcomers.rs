@@ -8,10 +8,10 @@ use replica::Answer;
 
 use crate::broken::Broken;
 use crate::coverage::Met;
-use crate::healing::Healings;
 use crate::node::Node;
 use crate::oracle::Oracle;
 use crate::rng::Rng;
+use crate::unasked::Healings;
 
 /// Of a thousand changes, so many are asked for by operators who have not seen the latest one, and
 /// so many may name a removed member's id, if operators take care otherwise.
