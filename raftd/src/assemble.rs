@@ -73,6 +73,8 @@ pub(crate) fn assemble(
     let measured = Arc::clone(&gauges);
     let mut log = DiskLog { log, _alive: alive.clone() };
     let write = move |writes: &[consensus::Write]| {
+        // A write that finds no room ends the node: the reserve is given back before.
+        measured.measure();
         let written = log.write(writes);
         // Here and now: between two looks at the clock, the disk could fill up.
         measured.measure();

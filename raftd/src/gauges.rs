@@ -4,15 +4,22 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use storage::{Sizes, Snapshots, Space};
 use tokio::task::AbortHandle;
 
+use crate::reserve::Held;
 use crate::scrubs::Scrubs;
 
 /// How often the sizes are read when nothing is written.
 const INTERVAL: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether the reserve is needed: others fill a disk fast.
+const RESERVE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// For how long there must have been room before it is taken.
+const RESERVE_STEADY: Duration = Duration::from_secs(3);
 
 /// Stands for "as many inodes as one likes".
 const INODES_UNLIMITED: u64 = u64::MAX;
@@ -22,11 +29,13 @@ const INODES_UNLIMITED: u64 = u64::MAX;
 pub(crate) struct Gauges {
     directory: PathBuf,
     sizes: Sizes,
+    reserve: Held,
     log: AtomicU64,
     state: AtomicU64,
     disk_total: AtomicU64,
     disk_free: AtomicU64,
     inodes_free: AtomicU64,
+    reserved: AtomicU64,
     /// The snapshots, as soon as they are known, and which of them was set aside; empty if none
     /// lies there.
     damage: Mutex<(Option<Snapshots>, String)>,
@@ -45,14 +54,17 @@ impl Drop for Watch {
 impl Gauges {
     /// Measures for a data directory.
     pub(crate) fn at(directory: &Path) -> Self {
+        let sizes = Sizes::at(directory);
         let gauges = Self {
             directory: directory.to_owned(),
-            sizes: Sizes::at(directory),
+            sizes,
+            reserve: Held::of(directory, sizes),
             log: AtomicU64::new(0),
             state: AtomicU64::new(0),
             disk_total: AtomicU64::new(0),
             disk_free: AtomicU64::new(0),
             inodes_free: AtomicU64::new(INODES_UNLIMITED),
+            reserved: AtomicU64::new(0),
             damage: Mutex::new((None, String::new())),
             scrubs: Scrubs::default(),
         };
@@ -87,8 +99,14 @@ impl Gauges {
             total_bytes: self.disk_total.load(Ordering::Relaxed),
             free_bytes: self.disk_free.load(Ordering::Relaxed),
             free_inodes: (inodes != INODES_UNLIMITED).then_some(inodes),
+            reserve_bytes: self.reserved.load(Ordering::Relaxed),
         };
         (space.total_bytes > 0).then_some(space)
+    }
+
+    /// Returns what is free there, the reserve with it; 0 if it cannot be read.
+    pub(crate) fn free_bytes(&self) -> u64 {
+        self.space().map_or(0, |space| space.free_bytes.saturating_add(space.reserve_bytes))
     }
 
     /// Returns what must be free so that everything taken so far can be flushed and compacted.
@@ -127,21 +145,58 @@ impl Gauges {
         self.damage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at the file system now. Not for the loop: a file system may hang.
+    /// Looks at the file system now, and gives back the reserve if it is needed. Not for the loop:
+    /// a file system may hang.
     pub(crate) fn measure(&self) -> Option<Space> {
-        let space = Space::at(&self.directory).ok()?;
+        self.measure_for(0)
+    }
+
+    /// The same where so many bytes are to be written.
+    fn measure_for(&self, bytes: u64) -> Option<Space> {
+        let space = self.reserve.space(bytes).ok()?;
         self.disk_total.store(space.total_bytes, Ordering::Relaxed);
         self.disk_free.store(space.free_bytes, Ordering::Relaxed);
         let inodes = space.free_inodes.unwrap_or(INODES_UNLIMITED);
         self.inodes_free.store(inodes, Ordering::Relaxed);
+        self.reserved.store(space.reserve_bytes, Ordering::Relaxed);
         Some(space)
     }
 
+    /// Holds room in reserve, on a thread of its own, for as long as somebody else owns this: gives
+    /// it back when it is needed, and takes it again when there has been room for a while.
+    ///
+    /// # Errors
+    /// If there is no thread.
+    pub(crate) fn keep_reserve(self: &Arc<Self>) -> std::io::Result<()> {
+        let gauges = Arc::downgrade(self);
+        let keep = move || {
+            let mut room_since = None;
+            while let Some(gauges) = gauges.upgrade() {
+                let is_roomy =
+                    |space: Space| gauges.reserve.has_room(&space, gauges.needed_bytes());
+                if !gauges.measure().is_some_and(is_roomy) {
+                    room_since = None;
+                } else if room_since.get_or_insert_with(Instant::now).elapsed() >= RESERVE_STEADY {
+                    room_since = None;
+                    gauges.reserve.make();
+                    gauges.measure();
+                }
+                drop(gauges);
+                std::thread::sleep(RESERVE_INTERVAL);
+            }
+        };
+        std::thread::Builder::new().name("reserve".into()).spawn(keep).map(drop)
+    }
+
     /// Looks at the file system now, and says why so many bytes more would take what a node needs
-    /// to go on, if they would. Not for the loop.
+    /// to go on, if they would. If not, there is room for them now, the reserve given back if need
+    /// be. Not for the loop.
     pub(crate) fn lacks(&self, bytes: u64) -> Option<String> {
-        let space = self.measure()?;
         let needed = self.least_bytes().saturating_add(bytes);
+        let mut space = self.measure()?;
+        if space.usable_bytes() >= needed {
+            space = self.measure_for(bytes)?;
+        }
         (space.usable_bytes() < needed).then(|| {
             let (directory, needs) = (self.directory.display(), space.needs(needed));
             format!("{space} at {directory}, {needs}")

@@ -151,6 +151,7 @@ mod program;
 mod rebuild;
 mod reload;
 mod repair;
+mod reserve;
 mod room;
 mod running;
 mod scrubs;

@@ -122,6 +122,8 @@ async fn serve(
     let cluster = credentials.cluster().to_bytes();
     let opened = DataDirectory::open_or_create(&config.data_dir, cluster, node);
     let directory = slot.insert(opened.map_err(|error| storage_failure(&error))?);
+    let gauges = Arc::new(Gauges::at(&config.data_dir));
+    gauges.keep_reserve().map_err(|error| Failure::from_error(Exit::Io, "a thread", &error))?;
     let opened = match directory.generation() {
         Some(_) => Some(open(directory, &program)?),
         None => None,
@@ -162,7 +164,6 @@ async fn serve(
     // An owner who is gone has asked the node to stop.
     let _ = ready.send((about, updates));
     let mut services = Services { clock, inbound, control, reload, program };
-    let gauges = Arc::new(Gauges::at(&config.data_dir));
     let found = match opened {
         Some(found) => Some(found),
         None => match wait_for_bootstrap(&mut services, &mut identity, &gauges, directory).await? {

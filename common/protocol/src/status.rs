@@ -66,8 +66,10 @@ pub struct NodeStatus {
     pub log_bytes: u64,
     /// Size of the file system with the data directory.
     pub disk_total_bytes: u64,
-    /// Free bytes there.
+    /// Free bytes there, those of the reserve with them.
     pub disk_free_bytes: u64,
+    /// What the node holds there in reserve, for a full disk; 0 if it is given back.
+    pub disk_reserve_bytes: u64,
     /// What must be free there so that all that is taken can be flushed and compacted; 0 if the
     /// node does not say.
     pub disk_needed_bytes: u64,
@@ -226,6 +228,7 @@ impl NodeStatus {
             log_bytes: self.log_bytes,
             disk_total_bytes: self.disk_total_bytes,
             disk_free_bytes: self.disk_free_bytes,
+            disk_reserve_bytes: self.disk_reserve_bytes,
             disk_needed_bytes: self.disk_needed_bytes,
             no_room: self.no_room.clone(),
             disk_waits_ms: self.disk_waits_ms,
@@ -289,6 +292,7 @@ impl NodeStatus {
             log_bytes: status.log_bytes,
             disk_total_bytes: status.disk_total_bytes,
             disk_free_bytes: status.disk_free_bytes,
+            disk_reserve_bytes: status.disk_reserve_bytes,
             disk_needed_bytes: status.disk_needed_bytes,
             no_room: status.no_room,
             disk_waits_ms: status.disk_waits_ms,

@@ -18,7 +18,7 @@ use crate::forgotten::{Forgotten, Former};
 use crate::inode::Inode;
 use crate::layout::Owner;
 use crate::names::{
-    BOOTSTRAP, CHECKPOINTS, LOCK, LOG, SET_ASIDE, SNAPSHOTS, STATE, SUPERBLOCK, TAIL,
+    BOOTSTRAP, CHECKPOINTS, LOCK, LOG, RESERVE, SET_ASIDE, SNAPSHOTS, STATE, SUPERBLOCK, TAIL,
 };
 use crate::opening_room::check_room;
 use crate::peers::PeerMemory;
@@ -306,7 +306,7 @@ pub(crate) fn bootstrap(
 /// anything is opened: a database would name one file, and not say whose it is.
 fn check_rights(data_directory: &Path) -> Result<(), StorageError> {
     for name in files::names(data_directory)? {
-        let ours = [LOG, SNAPSHOTS, CHECKPOINTS, BOOTSTRAP, SUPERBLOCK];
+        let ours = [LOG, SNAPSHOTS, CHECKPOINTS, BOOTSTRAP, SUPERBLOCK, RESERVE];
         if ours.contains(&name.as_str()) || name.starts_with(STATE) {
             files::check_rights(&data_directory.join(name))?;
         }

@@ -33,6 +33,7 @@ mod reconcile;
 mod record;
 mod recover;
 mod repair;
+mod reserve;
 mod reset_key;
 mod restore;
 pub mod rights;
@@ -56,6 +57,7 @@ pub use peers::PeerMemory;
 pub use persistent_log::{EntryReader, LogProvider, PersistentLog, RestoredLog};
 pub use reader::LogReader;
 pub use reconcile::reconcile;
+pub use reserve::Reserve;
 pub use restore::Restoration;
 pub use rocks::RocksLogs;
 pub use snapshot::{

@@ -15,6 +15,9 @@ pub(crate) const RESET_KEY: &str = "reset-key";
 /// What the node remembers of the other members.
 pub(crate) const PEERS: &str = "peers";
 
+/// Room that is held for a full disk.
+pub(crate) const RESERVE: &str = "reserve";
+
 /// The log's database.
 pub(crate) const LOG: &str = "log";
 

@@ -15,12 +15,13 @@ use crate::directory::DataDirectory;
 use crate::error::StorageError;
 use crate::files;
 use crate::log::LogStore;
-use crate::names::{LOCK, LOG, RESET_KEY, TAIL};
+use crate::names::{LOCK, LOG, RESERVE, RESET_KEY, TAIL};
 use crate::snapshot::{SnapshotHeader, SnapshotReader};
 use crate::state::{StateStore, checkpoint, place};
 
 /// What an empty directory may hold before it is a node's.
-const EMPTY: [&str; 5] = ["lost+found", LOCK, "superblock.new", RESET_KEY, "reset-key.new"];
+const EMPTY: [&str; 6] =
+    ["lost+found", LOCK, "superblock.new", RESERVE, RESET_KEY, "reset-key.new"];
 
 /// An empty data directory that a snapshot is about to fill; nobody else uses it meanwhile.
 #[derive(Debug)]

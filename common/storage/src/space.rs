@@ -32,6 +32,9 @@ const MEMTABLES_IN_HAND: u64 = 6;
 /// Those of them that a node which takes nothing more still has to write out.
 const MEMTABLES_LEAST: u64 = 3;
 
+/// Those that deletions may fill before what they have freed is there.
+const MEMTABLES_OF_DELETIONS: u64 = 2;
+
 /// A compaction takes about a dozen tables of twice a memtable each; one runs at a time.
 const COMPACTED_MEMTABLES_MAX: u64 = 24;
 
@@ -50,6 +53,8 @@ pub struct Space {
     pub free_bytes: u64,
     /// How many files may still be made; `None` where there is no such limit.
     pub free_inodes: Option<u64>,
+    /// What the node's reserve holds there besides ([`crate::Reserve`]), in bytes.
+    pub reserve_bytes: u64,
 }
 
 impl Space {
@@ -63,12 +68,14 @@ impl Space {
             total_bytes: found.f_blocks * found.f_frsize,
             free_bytes: found.f_bavail * found.f_frsize,
             free_inodes: (found.f_files > 0).then_some(found.f_favail),
+            reserve_bytes: 0,
         })
     }
 
-    /// Returns the free bytes that can be used: none without inodes.
+    /// Returns the free bytes that can be used, those of the reserve with them: none without
+    /// inodes.
     pub fn usable_bytes(&self) -> u64 {
-        if self.lacks_inodes() { 0 } else { self.free_bytes }
+        if self.lacks_inodes() { 0 } else { self.free_bytes.saturating_add(self.reserve_bytes) }
     }
 
     /// Says how much must be free instead: bytes, or inodes where it is these that are short.
@@ -93,7 +100,11 @@ impl std::fmt::Display for Space {
             Some(_) | None => {
                 let mega =
                     |bytes: u64| format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10);
-                write!(f, "{} of {} are free", mega(self.free_bytes), mega(self.total_bytes))
+                write!(f, "{}", mega(self.free_bytes))?;
+                if self.reserve_bytes > 0 {
+                    write!(f, " (and {} in reserve)", mega(self.reserve_bytes))?;
+                }
+                write!(f, " of {} are free", mega(self.total_bytes))
             }
         }
     }
@@ -141,6 +152,18 @@ impl Sizes {
     pub fn least_bytes(self) -> u64 {
         SMALL_FILES_BYTES + MEMTABLES_LEAST * self.memtable_bytes
     }
+
+    /// Returns the size of the reserve: with it alone a node goes on, and takes deletions until
+    /// there is room again.
+    pub fn reserve_bytes(self) -> u64 {
+        self.least_bytes() + MEMTABLES_OF_DELETIONS * self.memtable_bytes
+    }
+
+    /// Returns what the databases may write between two looks at the disk, unasked: the log's
+    /// memtable and its next write-ahead log, and the state's memtable.
+    pub(crate) fn unasked_bytes(self) -> u64 {
+        2 * self.log_memtable_bytes() + self.memtable_bytes
+    }
 }
 
 #[cfg(test)]
@@ -175,11 +198,15 @@ mod tests {
 
     #[test]
     fn without_inodes_there_is_no_room() {
-        let space = Space { total_bytes: 100, free_bytes: 50, free_inodes: Some(3) };
+        let space =
+            Space { total_bytes: 100, free_bytes: 50, free_inodes: Some(3), reserve_bytes: 9 };
         assert_eq!(space.usable_bytes(), 0);
         assert_eq!(space.to_string(), "3 inodes are free");
         assert_eq!(space.needs(40), "64 are needed");
         let space = Space { free_inodes: None, ..space };
-        assert_eq!(space.usable_bytes(), 50);
+        assert_eq!(space.usable_bytes(), 59);
+        let space = Space { total_bytes: 9_000_000, free_bytes: 50_000, ..space };
+        let space = Space { reserve_bytes: 7_340_032, ..space };
+        assert_eq!(space.to_string(), "0.0 MB (and 7.3 MB in reserve) of 9.0 MB are free");
     }
 }

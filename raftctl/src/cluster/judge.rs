@@ -247,7 +247,11 @@ fn resources(name: &str, status: &NodeStatus, now_unix_s: i64) -> Vec<(String, C
         found.push((text, codes::NO_ROOM));
     } else if status.disk_total_bytes > 0 && free < needed.saturating_mul(2) {
         let (free, needed) = (units::size(free), units::size(needed));
-        let text = format!("{name}: the disk fills up: {free} free, {needed} needed in hand");
+        let gone = match status.disk_reserve_bytes {
+            0 => ", the reserve is given back",
+            _ => "",
+        };
+        let text = format!("{name}: the disk fills up: {free} free, {needed} needed in hand{gone}");
         found.push((text, codes::DISK_FILLS));
     }
     found

@@ -85,6 +85,7 @@ pub(crate) fn well(number: u64) -> NodeStatus {
         log_bytes: 1_000,
         disk_total_bytes: 100,
         disk_free_bytes: 50,
+        disk_reserve_bytes: 10,
         disk_needed_bytes: 20,
         no_room: String::new(),
         disk_waits_ms: None,

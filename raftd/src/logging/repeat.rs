@@ -48,10 +48,12 @@ pub(crate) enum Kind {
     Message,
     /// Room on the disk comes and goes, as data is put and compacted.
     Room,
+    /// Room that is held in reserve is given back, and taken again.
+    Reserve,
 }
 
 impl Kind {
-    const COUNT: usize = 14;
+    const COUNT: usize = 15;
 
     /// Returns the level of such lines, how many are logged one by one, and what happened.
     const fn about(self) -> (Level, u32, &'static str) {
@@ -72,6 +74,7 @@ impl Kind {
             Self::Answer => (Level::ERROR, 3, "the state or the log cannot be read"),
             Self::Message => (Level::ERROR, 3, "a message is over a limit of the protocol"),
             Self::Room => (Level::WARN, 6, "room on the disk comes and goes"),
+            Self::Reserve => (Level::WARN, 6, "the reserve on the disk comes and goes"),
         }
     }
 }
@@ -128,6 +131,7 @@ const KINDS: [Kind; Kind::COUNT] = [
     Kind::Answer,
     Kind::Message,
     Kind::Room,
+    Kind::Reserve,
 ];
 
 static TALLIES: Mutex<[Tally; Kind::COUNT]> =

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write as _;
 use std::net::UdpSocket;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
@@ -161,11 +160,9 @@ async fn a_disk_without_room_for_a_start_is_left_as_it_was_and_ends_with_74() {
     put(&client, "before", "1").await.unwrap();
     cluster.nodes[0].kill();
     let data = cluster.nodes[0].data.clone();
-    let filler = data.join("filler");
+    let _ = fs::remove_file(data.join("reserve"));
     // Others may fill the disk to the last byte.
-    let mut full = fs::File::create(&filler).unwrap();
-    while full.write_all(&[7; 4_096]).is_ok() {}
-    drop(full);
+    disk.fill_up();
     let before = files(&data);
     for _ in 0..3 {
         cluster.nodes[0].start();
@@ -174,10 +171,9 @@ async fn a_disk_without_room_for_a_start_is_left_as_it_was_and_ends_with_74() {
     assert_eq!(files(&data), before);
     let log = cluster.nodes[0].log();
     assert!(log.contains("the disk is full while starting") && log.contains("needed"), "{log}");
-    fs::remove_file(filler).unwrap();
+    disk.free();
     cluster.nodes[0].start();
     assert_eq!(get(&client, "before").await.unwrap().as_deref(), Some("1"));
-    drop(disk);
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod membership;
 mod newcomers;
 mod reads;
 mod removed;
+mod reserve;
 mod restore;
 mod rot;
 mod service;

@@ -16,6 +16,7 @@ mod parts;
 mod receive;
 mod reconcile;
 mod replace;
+mod reserve;
 mod restore;
 mod snapshot;
 mod snapshot_crash;

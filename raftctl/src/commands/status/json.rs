@@ -115,6 +115,7 @@ fn status_of(status: &NodeStatus) -> Value {
         "logBytes": status.log_bytes,
         "diskTotalBytes": status.disk_total_bytes,
         "diskFreeBytes": status.disk_free_bytes,
+        "diskReserveBytes": status.disk_reserve_bytes,
         "diskNeededBytes": status.disk_needed_bytes,
         "noRoom": status.no_room,
         "diskWaitsMs": status.disk_waits_ms,

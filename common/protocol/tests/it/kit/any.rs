@@ -372,6 +372,7 @@ pub fn status() -> impl Strategy<Value = NodeStatus> {
                 log_bytes: n[10],
                 disk_total_bytes: n[11],
                 disk_free_bytes: n[12],
+                disk_reserve_bytes: n[12].rotate_left(9),
                 disk_needed_bytes: n[13].rotate_left(7),
                 no_room: t.2.chars().rev().collect(),
                 disk_waits_ms: known.then_some(n[20].rotate_left(9)),
