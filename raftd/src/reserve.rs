@@ -2,11 +2,20 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use storage::{Reserve, Sizes, Space, StorageError};
 
 use crate::exit::chain;
 use crate::logging::repeat::{self, Kind};
+
+/// A disk that fills up is looked at again after so long, as long as it still does, and so often at
+/// most: what waits here may be a write.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const LOOKS_MAX: u32 = 10;
+
+/// It fills up no more if nothing was taken between so many looks.
+const STILL_LOOKS: u32 = 3;
 
 /// The reserve of this node's data directory.
 #[derive(Debug)]
@@ -19,14 +28,28 @@ impl Held {
     }
 
     /// Looks at the file system, and gives the reserve back first if the databases need it, or so
-    /// many bytes that are about to be written. Not for the loop: a file system may hang.
+    /// many bytes that are about to be written; for that it waits a moment. Not for the loop: a
+    /// file system may hang.
     ///
     /// # Errors
     /// If the file system cannot be looked at.
     pub(crate) fn space(&self, bytes: u64) -> io::Result<Space> {
-        let space = self.0.space()?;
+        let mut space = self.0.space()?;
         if !self.0.is_needed(&space, bytes) {
             return Ok(space);
+        }
+        // Whoever fills the disk is to meet its end first, or would take the reserve as well.
+        let mut still = 0;
+        for _ in 0..LOOKS_MAX {
+            std::thread::sleep(LOOK_AGAIN);
+            let before = std::mem::replace(&mut space, self.0.space()?);
+            if !self.0.is_needed(&space, bytes) {
+                return Ok(space);
+            }
+            still = if space.free_bytes < before.free_bytes { 0 } else { still + 1 };
+            if still == STILL_LOOKS {
+                break;
+            }
         }
         let given = self.0.give_back();
         let now = self.0.space()?;
