@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 use environment::{BadVariable, Failure, Parsed};
 
 use crate::commands::adopt::AdoptArgs;
+use crate::commands::alarm::AlarmCommand;
 use crate::commands::bench::BenchArgs;
 use crate::commands::cert::CertCommand;
 use crate::commands::context::ContextCommand;
@@ -113,6 +114,9 @@ pub(crate) enum Command {
     /// Clients' sessions, in which a command takes effect exactly once
     #[command(subcommand, arg_required_else_help = true)]
     Session(SessionCommand),
+    /// Members whose disks have no room for more data
+    #[command(subcommand, arg_required_else_help = true)]
+    Alarm(AlarmCommand),
     /// Measures writes and reads
     Bench(BenchArgs),
     /// Certificates: their ends, and renewing them

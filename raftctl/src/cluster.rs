@@ -1,5 +1,6 @@
 //! The cluster as its nodes tell it: all are asked at once, and one pure function judges.
 
+mod alarms;
 pub(crate) mod judge;
 pub(crate) mod links;
 mod memory;

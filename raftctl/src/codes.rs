@@ -1,5 +1,6 @@
 //! Every error code with its page: what `raftctl explain` prints and which exit code it means.
 
+mod alarms;
 mod data;
 mod files;
 mod health;
@@ -11,6 +12,7 @@ mod remarks;
 mod requests;
 mod usage;
 
+pub(crate) use alarms::*;
 pub(crate) use data::*;
 pub(crate) use files::*;
 pub(crate) use health::*;
@@ -47,6 +49,7 @@ pub(crate) fn pages() -> impl Iterator<Item = &'static Page> {
         memory::PAGES,
         health::PAGES,
         limits::PAGES,
+        alarms::PAGES,
         files::PAGES,
     ];
     tables.into_iter().flatten()

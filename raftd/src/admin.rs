@@ -74,7 +74,12 @@ fn reserves_id(command: &Bytes) -> bool {
         EnvelopeKind::Machine => false,
         EnvelopeKind::System => match SystemCommand::decode(&envelope.body) {
             Ok(SystemCommand::ReserveId { .. }) => true,
-            Ok(SystemCommand::RegisterSession { .. } | SystemCommand::CloseSession { .. })
+            // Alarms have an effect for leaders alone.
+            Ok(
+                SystemCommand::RegisterSession { .. }
+                | SystemCommand::CloseSession { .. }
+                | SystemCommand::SetAlarm { .. },
+            )
             | Err(_) => false,
         },
     }

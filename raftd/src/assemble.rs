@@ -7,7 +7,7 @@ use std::time::Duration;
 use consensus::{Chain, Entry, LogIndex, Raft, Restored};
 use protocol::Hello;
 use protocol::limits::ENTRIES_PER_FRAME_MAX;
-use replica::{FeedLimits, Keep, Limits, Replica};
+use replica::{FeedLimits, Input, Keep, Limits, Replica};
 use state_machine::Host;
 use storage::{EntryReader, PersistentLog, RestoredLog, SnapshotFile, StateStore, StorageError};
 use tokio::sync::mpsc;
@@ -62,7 +62,7 @@ pub(crate) fn assemble(
 ) -> Result<Turn, Failure> {
     let Opened { log, restored, mut host, snapshots, files, promises, peers } = opened;
     let clock = services.clock;
-    let replica = replica((config, &gauges), identity, (restored, &files), &host, clock)?;
+    let replica = replica((config, &gauges), identity, (restored, &files), &mut host, clock)?;
     let reader = log.reader();
     let (reports, reported) = mpsc::channel(REPORTS_MAX);
     let (events, heard) = mpsc::channel(PEER_EVENTS_MAX);
@@ -223,7 +223,7 @@ fn replica(
     (config, gauges): (&Config, &Gauges),
     identity: &Identity,
     (restored, files): (RestoredLog, &[SnapshotFile]),
-    host: &Host<StateStore>,
+    host: &mut Host<StateStore>,
     clock: Clock,
 ) -> Result<Replica, Failure> {
     let ns = |ms: u64| ms * 1_000_000;
@@ -270,7 +270,11 @@ fn replica(
         ..Limits::default()
     };
     let files = files.iter().map(|file| file.header.meta.last).collect();
-    Ok(Replica::new(now, raft, limits, files).behind(restored.chain))
+    let mut replica = Replica::new(now, raft, limits, files).behind(restored.chain);
+    if let Some(raised) = host.take_alarms() {
+        replica.step(now, Input::Alarms { raised });
+    }
+    Ok(replica)
 }
 
 fn bytes(count: u64) -> usize {

@@ -1,7 +1,7 @@
 //! What the loop hands work to: threads and tasks that run in parallel, are ordered inside, never
 //! wait for each other, and report by [`Done`]. The loop never waits for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -61,6 +61,8 @@ pub(crate) enum Done {
         took: Duration,
         /// The digests behind its entries.
         digests: Vec<u64>,
+        /// The members that have an alarm now, if they are others than before.
+        alarms: Option<BTreeSet<NodeId>>,
     },
     /// The present state, asked for on its own.
     Viewed(View),
@@ -88,6 +90,8 @@ pub(crate) enum Done {
         view: View,
         /// The digest behind `last`.
         digest: u64,
+        /// The members that have an alarm now, if they are others than before.
+        alarms: Option<BTreeSet<NodeId>>,
     },
     /// The snapshot lane's news.
     Snapshot(snapshot::Report),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use consensus::{Event, Input as Raw, NodeId, Outgoing, RequestId, RoleKind, Timer, Timestamp};
 use protocol::{ErrorCode, Response};
-use replica::{Input, Lanes, Piece, Removal, Replica, Reply, RoomAction, SnapshotNews};
+use replica::{Input, Lanes, Piece, Removal, Replica, Reply, SnapshotNews};
 use state_machine::{Owners, QueryView};
 use transport::{Accepted, PeerEvent, Responder, TurnedAway};
 
@@ -27,7 +27,7 @@ use crate::node::contact::Contact;
 use crate::node::remember::Keeper;
 use crate::pending::{Pending, Waiting};
 use crate::program::Machine;
-use crate::room;
+use crate::room::trouble;
 use crate::stalls::Stalls;
 use crate::status::{self, Link, Sources};
 
@@ -37,6 +37,7 @@ mod difference;
 mod moved;
 mod read;
 pub(crate) mod remember;
+mod room;
 mod snapshots;
 mod vouch;
 
@@ -154,13 +155,14 @@ impl Node {
                 self.raw(now, Raw::WriteFailed { write: first });
                 self.fail(failure);
             }
-            Done::Applied { last, responses, view, bytes, took, digests } => {
+            Done::Applied { last, responses, view, bytes, took, digests, alarms } => {
                 self.metrics.apply.record(now, took);
                 self.apply.applied(bytes);
                 if let Some(View(view)) = view {
                     self.see(now, view);
                 }
                 self.replica.step(now, Input::Effects { last, digests });
+                self.alarmed(now, alarms);
                 self.replica.step(now, Input::Applied { index: last, responses });
             }
             Done::Viewed(View(view)) => self.see(now, view),
@@ -173,7 +175,8 @@ impl Node {
             }
             Done::Unflushed => self.replica.step(now, Input::Snapshot(SnapshotNews::Unflushed)),
             Done::Checkpointed { last, result } => self.checkpointed(now, last, result),
-            Done::Installed { last, view: View(view), digest } => {
+            Done::Installed { last, view: View(view), digest, alarms } => {
+                self.alarmed(now, alarms);
                 self.replica.step(now, Input::Effects { last, digests: vec![digest] });
                 self.installed(now, last, view);
             }
@@ -213,13 +216,6 @@ impl Node {
         self.network.accept(accepted);
     }
 
-    fn room(&mut self, action: &RoomAction) {
-        match action {
-            RoomAction::Tell { before, level } => room::tell(*before, *level, &self.gauges),
-            RoomAction::Flush => self.apply.flush(),
-        }
-    }
-
     /// Drains the replica once and hands the lanes on.
     pub(crate) fn dispatch(&mut self, now: Timestamp) {
         let lanes = self.replica.drain(now);
@@ -231,6 +227,7 @@ impl Node {
             apply,
             snapshot,
             room,
+            alarm,
             dropped,
             view,
             views,
@@ -270,9 +267,7 @@ impl Node {
         for action in snapshot {
             self.snapshot(now, action);
         }
-        for action in room {
-            self.room(&action);
-        }
+        self.room(now, &room, alarm);
         self.metrics.dropped += dropped;
         if view {
             self.apply.view();
@@ -307,13 +302,6 @@ impl Node {
         tracing::info!(to = %best, "handing leadership over");
         self.raw(now, Raw::Transfer { request: HAND_OVER, to: best });
         true
-    }
-
-    /// Tells the replica how much room there is on the disk.
-    pub(crate) fn measure_room(&mut self, now: Timestamp) {
-        if let Some(space) = room::measured(&self.gauges) {
-            self.replica.step(now, Input::Space(space));
-        }
     }
 
     /// Looks whether anything stands still, and says in a few words what the node does.
@@ -419,8 +407,8 @@ impl Node {
         if let Reply::SnapshotTaken { last, .. } = reply {
             return responder.send(self.snapshots.taken(last));
         }
-        if let Reply::NoRoom { deletions, .. } = reply {
-            let why = room::refusal(deletions, &self.gauges);
+        if let Reply::NoRoom { deletions, voters, .. } = &reply {
+            let why = self.no_room(*deletions, voters);
             return responder.send(Response::Error(answer::refusal(ErrorCode::NoRoom, why)));
         }
         let configuration = self.replica.raft().configuration();
@@ -445,7 +433,13 @@ impl Node {
             identity: &self.identity,
             gauges: &self.gauges,
             failure: &failure,
-            no_room: room::trouble(self.replica.room(), &self.gauges),
+            no_room: trouble(self.replica.room(), &self.gauges),
+            alarms: self.replica.alarms().collect(),
+            shortage: if self.leads() {
+                self.replica.shortage().unwrap_or_default()
+            } else {
+                vec![]
+            },
             lease_clock_error_ppm: self.lease_clock_error_ppm,
             pace_ms: self.pace_ms,
             stalls: &self.stalls,

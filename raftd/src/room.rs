@@ -39,6 +39,31 @@ pub(crate) fn refusal(deletions: bool, gauges: &Gauges) -> String {
     format!("the leader's disk has no room: {trouble}; {rest}")
 }
 
+/// Says why a leader with room refuses a command: these voters have none, and the others are no
+/// majority.
+pub(crate) fn shortage(names: &[String]) -> String {
+    let verb = if names.len() == 1 { "has" } else { "have" };
+    let names = names.join(", ");
+    format!(
+        "{names} {verb} no room on disk, and the other voters are no majority; reads and deletions \
+         go on"
+    )
+}
+
+/// Tells the log that a member has an alarm, or no longer.
+pub(crate) fn tell_alarm(name: &str, raised: bool) {
+    let told = match raised {
+        true => format!("alarm: {name} has no room on its disk"),
+        false => format!("the alarm of {name} is cleared: it has room on its disk"),
+    };
+    if repeat::may(Kind::Room, name, &told) {
+        match raised {
+            true => tracing::warn!("{told}"),
+            false => tracing::info!("{told}"),
+        }
+    }
+}
+
 /// Tells the log that there is more room than before, or less.
 pub(crate) fn tell(before: RoomLevel, level: RoomLevel, gauges: &Gauges) {
     let state = state(gauges, gauges.needed_bytes());

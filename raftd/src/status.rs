@@ -47,6 +47,9 @@ pub(crate) struct Sources<'a> {
     pub(crate) failure: &'a str,
     /// Why nothing is taken that adds data; empty if it is.
     pub(crate) no_room: String,
+    /// Members with an alarm, and the voters without room for which this leader refuses data.
+    pub(crate) alarms: Vec<NodeId>,
+    pub(crate) shortage: Vec<NodeId>,
     /// How far clocks may run from true time, in parts per million; `None` if leases are off.
     pub(crate) lease_clock_error_ppm: Option<u32>,
     /// How often it sends heartbeats, and its shortest election timeout, in milliseconds.
@@ -65,7 +68,8 @@ pub(crate) fn report(
     sources: &Sources<'_>,
     link: impl Fn(NodeId) -> Link,
 ) -> NodeStatus {
-    let Sources { identity, gauges, failure, no_room, disk_waits_ms, .. } = sources;
+    let Sources { identity, gauges, failure, no_room, disk_waits_ms, alarms, shortage, .. } =
+        sources;
     let Sources { lease_clock_error_ppm, pace_ms, stalls, .. } = sources;
     let waits_us = disk_waits_ms.unwrap_or_default().saturating_mul(1_000);
     let member = status.configuration.member(status.id);
@@ -109,6 +113,8 @@ pub(crate) fn report(
         disk_reserve_bytes: gauges.space().map_or(0, |space| space.reserve_bytes),
         disk_needed_bytes: gauges.needed_bytes(),
         no_room: no_room.clone(),
+        alarms: alarms.clone(),
+        shortage: shortage.clone(),
         disk_waits_ms: *disk_waits_ms,
         snapshot_damaged: gauges.damaged(),
         log_read: gauges.scrubs().log(),
@@ -167,6 +173,8 @@ pub(crate) fn uninitialised(now: Timestamp, identity: &Identity, gauges: &Gauges
         disk_reserve_bytes: gauges.space().map_or(0, |space| space.reserve_bytes),
         disk_needed_bytes: gauges.needed_bytes(),
         no_room: String::new(),
+        alarms: Vec::new(),
+        shortage: Vec::new(),
         disk_waits_ms: None,
         snapshot_damaged: String::new(),
         log_read: gauges.scrubs().log(),

@@ -196,6 +196,7 @@ impl Session {
                 | SystemResponse::Closed
                 | SystemResponse::Ended { .. }
                 | SystemResponse::Reserved { .. }
+                | SystemResponse::Noted
                 | SystemResponse::Refused { .. },
             )
             | Err(_) => Err(self.inner.client.unexpected()),

@@ -120,6 +120,7 @@ fn to_wire(body: &Body) -> Wire {
         Body::Effects { index, digest, judged } => {
             Wire::Effects(pb::Effects { index: index.get(), digest: *digest, judged: *judged })
         }
+        Body::Room { lacks } => Wire::Room(pb::Room { lacks: *lacks }),
     }
 }
 
@@ -151,6 +152,7 @@ fn from_wire(body: Wire) -> Result<Body, ProtocolError> {
         Wire::Effects(pb::Effects { index, digest, judged }) => {
             Body::Effects { index: LogIndex::new(index), digest, judged }
         }
+        Wire::Room(pb::Room { lacks }) => Body::Room { lacks },
     })
 }
 

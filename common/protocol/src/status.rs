@@ -75,6 +75,11 @@ pub struct NodeStatus {
     pub disk_needed_bytes: u64,
     /// Why this node takes nothing that adds data; empty if it does.
     pub no_room: String,
+    /// Members with an alarm in the state that it has applied: their disks have no room for more
+    /// data.
+    pub alarms: Vec<NodeId>,
+    /// The voters without room, if this leader refuses data since those with room are no quorum.
+    pub shortage: Vec<NodeId>,
     /// For how long the oldest write of its log has been under way, in milliseconds; `None` if none
     /// is.
     pub disk_waits_ms: Option<u64>,
@@ -231,6 +236,8 @@ impl NodeStatus {
             disk_reserve_bytes: self.disk_reserve_bytes,
             disk_needed_bytes: self.disk_needed_bytes,
             no_room: self.no_room.clone(),
+            alarms: self.alarms.iter().map(|id| id.get()).collect(),
+            shortage: self.shortage.iter().map(|id| id.get()).collect(),
             disk_waits_ms: self.disk_waits_ms,
             snapshot_damaged: self.snapshot_damaged.clone(),
             log_read_ms: self.log_read.map(|read| read.ago_ms),
@@ -295,6 +302,8 @@ impl NodeStatus {
             disk_reserve_bytes: status.disk_reserve_bytes,
             disk_needed_bytes: status.disk_needed_bytes,
             no_room: status.no_room,
+            alarms: status.alarms.into_iter().map(node_id).collect::<Result<_, _>>()?,
+            shortage: status.shortage.into_iter().map(node_id).collect::<Result<_, _>>()?,
             disk_waits_ms: status.disk_waits_ms,
             snapshot_damaged: status.snapshot_damaged,
             log_read: read_through(status.log_read_ms, status.log_read_bytes),

@@ -1,6 +1,6 @@
 //! What happens to a replica: a closed list, in the words of its driver.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use consensus::{
@@ -98,6 +98,12 @@ pub enum Input {
     /// The disk was measured. To be told once a second or so, changed or not, for time counts. A
     /// replica that is never told takes everything.
     Space(Space),
+    /// These members have an alarm in the state that is applied, since their disks have no room: to
+    /// be told before [`Input::Applied`] when they change, and at the start.
+    Alarms {
+        /// All of them.
+        raised: BTreeSet<NodeId>,
+    },
     /// A piece of old entries was read and sent, or was not: see [`crate::Lanes::feed`].
     Fed {
         /// Which piece.

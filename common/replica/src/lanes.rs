@@ -47,6 +47,9 @@ pub struct Lanes {
     pub snapshot: Vec<SnapshotAction>,
     /// Room on the disk: what has become of it, and what makes some.
     pub room: Vec<RoomAction>,
+    /// Alarms that are to be raised or cleared through the log, to be told by
+    /// [`crate::Input::Alarms`] when that is applied.
+    pub alarm: Vec<Alarm>,
     /// How many messages with entries were not taken, for want of room on the disk or in memory:
     /// their leader sends them again.
     pub dropped: u64,
@@ -213,6 +216,16 @@ pub enum RoomAction {
     Flush,
 }
 
+/// An alarm that a leader wants in the replicated state, or out of it: this member's disk has no
+/// room for more data. To be proposed as a command that frees space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alarm {
+    /// The member.
+    pub member: NodeId,
+    /// Whether it is to be there.
+    pub raised: bool,
+}
+
 /// An answer for a client, other than that to a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
@@ -244,12 +257,14 @@ pub enum Reply {
         /// Why.
         why: ChangeRefusal,
     },
-    /// Certainly without effect: the leader's disk has no room.
+    /// Certainly without effect: the leader's disk has no room, or too few others have.
     NoRoom {
         /// The request.
         request: RequestId,
         /// Whether commands that free space are still taken.
         deletions: bool,
+        /// The voters without room; none if it is the leader's own disk.
+        voters: Vec<NodeId>,
     },
     /// Certainly without effect: this node's state differs from those of a majority.
     Differs {

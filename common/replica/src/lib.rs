@@ -9,6 +9,7 @@
 //! - Memory is bounded: cache, proposals and questions have limits, and beyond them a request is
 //!   refused before it has any effect.
 
+mod alarms;
 mod cache;
 mod chaining;
 mod compaction;
@@ -31,8 +32,8 @@ mod views;
 pub use compaction::Keep;
 pub use input::{Answer, Consistency, Input, Sent, SnapshotNews, Space, Transfer};
 pub use lanes::{
-    ChangeRefusal, Difference, Differing, Lanes, Meeting, NotMet, Piece, Question, Removal, Reply,
-    RoomAction, RoomLevel, SnapshotAction,
+    Alarm, ChangeRefusal, Difference, Differing, Lanes, Meeting, NotMet, Piece, Question, Removal,
+    Reply, RoomAction, RoomLevel, SnapshotAction,
 };
 pub use limits::{FeedLimits, Limits};
 pub use pacer::Pacer;

@@ -10,6 +10,7 @@ use consensus::{
     NodeId, Outgoing, Raft, Rejection, RequestId, RoleKind, Status, Term, Timer, Timestamp,
 };
 
+use crate::alarms::Alarms;
 use crate::cache::Cache;
 use crate::chaining::Chaining;
 use crate::compaction::Compaction;
@@ -26,6 +27,7 @@ use crate::room::Room;
 use crate::snapshots::Snapshots;
 use crate::views::Views;
 
+mod alarms;
 mod effects;
 mod news;
 
@@ -46,6 +48,7 @@ pub struct Replica {
     newcomers: Newcomers,
     healing: Healing,
     room: Room,
+    alarms: Alarms,
     feeding: Feeding,
     comparison: Comparison,
     /// Proposals since the last drain: one step of the core for all of them.
@@ -80,6 +83,7 @@ impl Replica {
             newcomers: Newcomers::default(),
             healing: Healing::default(),
             room: Room::default(),
+            alarms: Alarms::default(),
             dropped: 0,
             feeding: Feeding::new(limits.feed),
             comparison: Comparison::default(),
@@ -106,7 +110,7 @@ impl Replica {
     pub fn step(&mut self, now: Timestamp, input: Input) {
         match input {
             Input::Raft(raw) => {
-                if let Some(raw) = self.compare(raw) {
+                if let Some(raw) = self.compare(raw).and_then(|raw| self.hear_room(raw)) {
                     self.raw(now, raw);
                 }
             }
@@ -134,6 +138,7 @@ impl Replica {
                 }
             }
             Input::Space(space) => self.room.measured(now, space, self.under_way_bytes()),
+            Input::Alarms { raised } => self.alarms.applied(raised),
             Input::Fed { number, to, sent } => self.fed(now, number, to, sent),
             Input::ToldRemoved { by, reason } => self.departures.told(by, reason),
             Input::Abandon => self.abandon(),
@@ -176,6 +181,7 @@ impl Replica {
             }
         });
         self.tell_effects(now, &mut send);
+        let alarm = self.tell_room(now, &mut send);
         for reply in reply {
             self.answer(now, reply);
         }
@@ -195,6 +201,7 @@ impl Replica {
             apply,
             snapshot: self.snapshots.take(),
             room: self.room.take(),
+            alarm,
             dropped: mem::take(&mut self.dropped),
             view,
             views,
@@ -326,15 +333,11 @@ impl Replica {
             self.unapplied.clear();
             self.unapplied_bytes = self.proposed.iter().map(|(_, command)| command.len()).sum();
         }
-        if self.raft.leads() {
-            if self.refuses_for_difference(request) {
-                return;
-            }
-            let under_way_bytes = self.under_way_bytes() + command.len();
-            if let Some(deletions) = self.room.refuses(now, under_way_bytes, frees) {
-                self.reply.push(Reply::NoRoom { request, deletions });
-                return;
-            }
+        if self.raft.leads()
+            && (self.refuses_for_difference(request)
+                || self.refuses_for_room(now, request, (command.len(), frees)))
+        {
+            return;
         }
         let count = self.unapplied.len() + self.proposed.len();
         let bytes = self.unapplied_bytes + command.len();

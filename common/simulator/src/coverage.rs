@@ -149,6 +149,9 @@ met! {
         RoomAgain: "disks that have room again",
         EntriesDropped: "messages with entries that find no room",
         FlushedForRoom: "states made durable to make room",
+        AlarmRaised: "alarms of full disks that leaders raise",
+        AlarmCleared: "alarms that leaders clear",
+        NoRoomElsewhere: "commands refused for want of room on the disks of others",
         Changed: "changes of members committed",
         NewcomerMet: "nodes that a leader meets before it brings them in or moves them",
         NewcomerSilent: "changes refused because a node did not answer",
@@ -243,6 +246,7 @@ met! {
         CoreInJoint: "healed core that finds a joint configuration",
         ElectedWithoutRoom: "election of a node whose disk is full to its end",
         CoreWithoutRoom: "healed core that serves reads and deletions without room",
+        CoreAlarmed: "healed core that refuses data for the disks of others",
         CoreNeedsSnapshot: "healed core with a node that only a snapshot can help",
     }
 }

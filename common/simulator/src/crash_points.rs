@@ -55,7 +55,8 @@ pub(crate) fn of(lanes: &Lanes, received: bool, installed: bool) -> u16 {
                 | Body::TimeoutNow { .. }
                 | Body::ReadIndex { .. }
                 | Body::ReadIndexReply { .. }
-                | Body::Effects { .. } => {}
+                | Body::Effects { .. }
+                | Body::Room { .. } => {}
             }
         }
     }

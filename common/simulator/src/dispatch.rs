@@ -6,6 +6,7 @@ use consensus::{
 };
 use replica::{Lanes, Reply};
 
+use crate::alarms::is_alarm;
 use crate::broken::Broken;
 use crate::changes::{CHANGE, TRANSFER};
 use crate::coverage::Met;
@@ -28,6 +29,7 @@ impl World {
             apply,
             snapshot,
             room,
+            alarm,
             dropped,
             view,
             views,
@@ -48,6 +50,7 @@ impl World {
         }
         if let Some(write) = write {
             self.has_room_for(node, &write)?;
+            self.heeds_alarms(node, &write)?;
             self.write(node, write)?;
         }
         for send in send {
@@ -74,6 +77,7 @@ impl World {
             self.snapshot(node, action)?;
         }
         self.room_lanes(node, &room, dropped);
+        self.alarm_lanes(node, alarm);
         for question in query {
             self.question(node, question);
         }
@@ -282,6 +286,9 @@ impl World {
 
     fn reply(&mut self, node: usize, reply: Reply) -> Result<(), Broken> {
         self.nodes[node].watch.answered(name(&reply));
+        if is_alarm(name(&reply)) {
+            return Ok(());
+        }
         match reply {
             Reply::Applied { request, index, response } => {
                 if self.sessions.has(request) {
@@ -309,8 +316,11 @@ impl World {
                 self.changes.ends(request, matches!(reply, Reply::Refused { .. }))
             }
             Reply::ChangeRefused { request, why } => self.change_refused(request, &why),
-            Reply::NoRoom { request, deletions } => {
-                self.refused_for_room(node, deletions)?;
+            Reply::NoRoom { request, deletions, voters } => {
+                match voters.is_empty() {
+                    true => self.refused_for_room(node, deletions)?,
+                    false => self.refused_for_alarms(node, &voters)?,
+                }
                 self.clients.refused(request)
             }
             Reply::Refused { request, .. }

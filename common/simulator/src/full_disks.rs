@@ -7,7 +7,7 @@ use crate::broken::Broken;
 use crate::coverage::Met;
 use crate::faults::MS;
 use crate::liveness::SERVICE_NS;
-use crate::rooms::{Fill, LEAST, NEEDED, Told, frees_space};
+use crate::rooms::{Fill, LEAST, NEEDED, frees_space};
 use crate::world::{Happening, World};
 
 impl World {
@@ -41,8 +41,12 @@ impl World {
         if let Some(space) = space {
             let since = room.since.unwrap_or(now);
             let has_room = space.usable_bytes >= NEEDED;
-            *room = Told { space: Some(space), since: has_room.then_some(since), told_now: false };
+            room.space = Some(space);
+            (room.since, room.told_now) = (has_room.then_some(since), false);
         }
+        let replica = self.nodes[node].replica.as_ref();
+        let alarmed = replica.map(|replica| replica.alarms().collect()).unwrap_or_default();
+        self.nodes[node].room.alarmed = alarmed;
     }
 
     fn fill_up(&mut self, node: usize) {
@@ -163,6 +167,7 @@ impl World {
         // What was told before counts until there was room for a while.
         let steady = self.now.after(2 * ROOM_STEADY_NS);
         while self.turn(steady)? {}
+        self.refuse_for_others()?;
         Ok(self.now.since(began))
     }
 }

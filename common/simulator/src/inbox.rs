@@ -89,6 +89,7 @@ pub(crate) fn kind(input: &Input) -> Kind {
         | Input::Flushed { .. }
         | Input::Met { .. }
         | Input::Effects { .. }
+        | Input::Alarms { .. }
         | Input::Directories { .. }
         | Input::Space(_)
         | Input::Fed { .. }
@@ -154,6 +155,7 @@ impl Taken {
             | Input::Snapshot(_)
             | Input::Met { .. }
             | Input::Effects { .. }
+            | Input::Alarms { .. }
             | Input::Directories { .. }
             | Input::Fed { .. }
             | Input::ToldRemoved { .. }

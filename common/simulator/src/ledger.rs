@@ -53,7 +53,8 @@ impl Ledger {
                 self.closes.insert(index, session);
             }
             Some(SystemCommand::ReserveId { name }) => _ = self.reserves.insert(index, name),
-            Some(SystemCommand::RegisterSession { .. }) | None => {}
+            Some(SystemCommand::RegisterSession { .. } | SystemCommand::SetAlarm { .. }) | None => {
+            }
         }
         if envelope.session > 0 {
             let Envelope { session, sequence, low_water, .. } = envelope;
@@ -133,6 +134,7 @@ impl Ledger {
                 | SystemResponse::Closed
                 | SystemResponse::Ended { .. }
                 | SystemResponse::Reserved { .. }
+                | SystemResponse::Noted
                 | SystemResponse::Refused { .. },
             )
             | Err(_) => Ok(None),
@@ -176,6 +178,7 @@ impl Ledger {
                 | SystemResponse::Forgotten { .. }
                 | SystemResponse::BeyondWindow { .. }
                 | SystemResponse::Closed
+                | SystemResponse::Noted
                 | SystemResponse::Refused { .. },
             )
             | Err(_) => Ok(None),

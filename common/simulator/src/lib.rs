@@ -9,6 +9,7 @@
 //! - No RocksDB and no sockets: what those do to real processes is tested with real processes.
 
 mod agenda;
+mod alarms;
 mod answers;
 mod broken;
 mod changes;

@@ -7,7 +7,7 @@ use consensus::{
     ClusterTime, Config, Configuration, Entry, EntryId, HardState, Incarnation, LogIndex, Member,
     Message, NodeId, Payload, Raft, Restored, Term, Timestamp,
 };
-use replica::{Limits, Replica};
+use replica::{Input, Limits, Replica};
 use state_machine::{Host, MemoryStore, QueryView};
 
 use crate::broken::Broken;
@@ -224,7 +224,12 @@ impl Node {
         let files = self.disk.files.iter().map(|file| file.meta.last).collect();
         let chain = self.disk.log.chain(self.disk.log.last().index);
         let replica = Replica::new(self.local(now), raft, limits, files);
-        self.replica = Some(replica.behind(chain));
+        let mut replica = replica.behind(chain);
+        if !self.host.alarms().is_empty() {
+            let raised = self.host.alarms().clone();
+            replica.step(self.local(now), Input::Alarms { raised });
+        }
+        self.replica = Some(replica);
         self.memory.clone_from(&self.disk.log);
         self.seen_commit = self.disk.flushed;
         self.tasks.clear();

@@ -228,7 +228,8 @@ impl Oracle {
             | Body::TimeoutNow { .. }
             | Body::ReadIndex { .. }
             | Body::ReadIndexReply { .. }
-            | Body::Effects { .. } => {}
+            | Body::Effects { .. }
+            | Body::Room { .. } => {}
         }
         Ok(())
     }

@@ -2,8 +2,10 @@
 //!
 //! They draw from a generator of their own, so that a seed without them runs as if there were none.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
-use consensus::Timestamp;
+use consensus::{NodeId, Timestamp};
 use replica::Space;
 use state_machine::{Envelope, EnvelopeKind};
 
@@ -36,23 +38,29 @@ pub(crate) struct Rooms {
     pub(crate) fill_up: bool,
     /// How full each node's is.
     pub(crate) fill: Vec<Fill>,
+    /// How many alarms leaders have proposed, and how many commands they refused for others' disks.
+    pub(crate) alarms: u64,
+    pub(crate) refused_for_others: u64,
 }
 
 /// What a replica knows of its disk.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Told {
     pub(crate) space: Option<Space>,
     /// Since when there is room, by the node's clock.
     pub(crate) since: Option<Timestamp>,
     /// It was told in this very turn, before or behind what was decided by it.
     pub(crate) told_now: bool,
+    /// The members with an alarm, as it was told before this turn.
+    pub(crate) alarmed: BTreeSet<NodeId>,
 }
 
 impl Rooms {
     pub(crate) fn draw(seed: u64, nodes: usize) -> Self {
         let mut rng = Rng::new(seed ^ 0x0d15_c5f1_11ed_0b0e);
         let fill_up = rng.permille(SEEDS);
-        Self { rng, fill_up, fill: vec![Fill::Room; nodes] }
+        let fill = vec![Fill::Room; nodes];
+        Self { rng, fill_up, fill, alarms: 0, refused_for_others: 0 }
     }
 
     /// Measures a disk. Commands under way are small against the gaps between the ranges.

@@ -136,6 +136,7 @@ impl Sessions {
                 | SystemResponse::Forgotten { .. }
                 | SystemResponse::BeyondWindow { .. }
                 | SystemResponse::Reserved { .. }
+                | SystemResponse::Noted
                 | SystemResponse::Refused { .. },
             )
             | Err(_) => {}

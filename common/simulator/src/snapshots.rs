@@ -247,6 +247,10 @@ impl World {
         if self.nodes[at].life != life {
             return Ok(());
         }
+        self.tell_alarms(at)?;
+        if self.nodes[at].life != life {
+            return Ok(());
+        }
         self.step(at, Input::Applied { index, responses: Vec::new() })
     }
 
@@ -330,6 +334,10 @@ impl World {
                     return Ok(());
                 }
                 self.effects(at, before.get())?;
+                if self.nodes[at].life != life {
+                    return Ok(());
+                }
+                self.tell_alarms(at)?;
                 if self.nodes[at].life != life {
                     return Ok(());
                 }

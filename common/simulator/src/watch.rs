@@ -119,7 +119,8 @@ impl Watch {
                     | Body::SnapshotInstalled { .. }
                     | Body::ReadIndex { .. }
                     | Body::ReadIndexReply { .. }
-                    | Body::Effects { .. } => {}
+                    | Body::Effects { .. }
+                    | Body::Room { .. } => {}
                 }
                 if other && before.speaks.is_none() {
                     before.stays = Some(Outline::of(raft));
@@ -138,6 +139,7 @@ impl Watch {
             | Input::Reconfigure { .. }
             | Input::Met { .. }
             | Input::Effects { .. }
+            | Input::Alarms { .. }
             | Input::Directories { .. }
             | Input::Space(_)
             | Input::Fed { .. }

@@ -6,7 +6,7 @@ use consensus::{
     Configuration, Incarnation, Input as Raw, LogIndex, Majority, Message, NodeId, RequestId,
     Timestamp, Voters,
 };
-use replica::{Input, SnapshotNews, Transfer};
+use replica::{Alarm, Input, SnapshotNews, Transfer};
 
 use crate::agenda::Agenda;
 use crate::broken::Broken;
@@ -128,6 +128,12 @@ pub(crate) enum Happening {
     },
     /// Leaders are told with which data directories members are connected.
     Directories,
+    /// A leader proposes an alarm by itself.
+    Alarm {
+        node: usize,
+        life: u32,
+        alarm: Alarm,
+    },
     /// A scenario goes on; or it has a client ask.
     Scenario,
     Ask {
@@ -371,6 +377,7 @@ impl World {
             Happening::Request => self.request(),
             Happening::Measure { node } => self.measure(node),
             Happening::Directories => self.tell_directories(),
+            Happening::Alarm { node, life, alarm } => self.alarm(node, life, alarm),
             Happening::Scenario => {
                 self.advance_scenario();
                 Ok(())

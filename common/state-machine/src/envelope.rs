@@ -73,6 +73,11 @@ impl Envelope {
         Self { session, sequence, low_water, ..Self::sessionless(body) }
     }
 
+    /// Says whether a command is for the system, by a look at its first bytes.
+    pub(crate) fn is_system(bytes: &Bytes) -> bool {
+        matches!(bytes.get(..2), Some([1 | 2, 1]))
+    }
+
     /// Says whether it matters whose the command is: it names a session, or is for the system.
     pub fn has_owner(&self) -> bool {
         self.session != 0 || self.kind == EnvelopeKind::System

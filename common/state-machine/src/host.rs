@@ -1,10 +1,11 @@
 //! Applies committed entries to a machine: the system's part of the state, the machine's part and
 //! the applied index change in one atomic batch.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use consensus::{ClusterTime, Entry, EntryId, LogIndex, Payload};
+use consensus::{ClusterTime, Entry, EntryId, LogIndex, NodeId, Payload};
 
 use crate::applied::{APPLIED, Applied, keep_digest, stored_digests};
 use crate::effects::{Digest, Effects};
@@ -33,6 +34,9 @@ pub struct Host<S> {
     /// Of everything that was applied, and those behind the last entries.
     digest: Digest,
     effects: Effects,
+    /// Members with an alarm, and whether that is news.
+    alarms: BTreeSet<NodeId>,
+    alarms_changed: bool,
 }
 
 /// Answers questions at the state of one moment; cheap to copy and to send to other threads.
@@ -54,8 +58,11 @@ impl<S: OrderedStore> Host<S> {
         let Applied { applied, time, digest } = Applied::read(&store)?;
         let (owners, effects) = (Owners::default(), Effects::default());
         effects.begin(applied.index, digest.get());
-        let host = Self { owners, store, machine, applied, time, digest, effects };
+        let (alarms, alarms_changed) = (BTreeSet::new(), false);
+        let mut host =
+            Self { owners, store, machine, applied, time, digest, effects, alarms, alarms_changed };
         host.note_owners()?;
+        host.note_alarms()?;
         Ok(host)
     }
 
@@ -72,8 +79,28 @@ impl<S: OrderedStore> Host<S> {
         if self.applied != before {
             self.effects.begin(self.applied.index, self.digest.get());
             self.note_owners()?;
+            self.note_alarms()?;
         }
         Ok(done)
+    }
+
+    /// Returns the members that have an alarm: their disks have no room for more data.
+    pub fn alarms(&self) -> &BTreeSet<NodeId> {
+        &self.alarms
+    }
+
+    /// Returns the members that have an alarm, since their disks have no room, if they are others
+    /// than when they were last taken.
+    pub fn take_alarms(&mut self) -> Option<BTreeSet<NodeId>> {
+        std::mem::take(&mut self.alarms_changed).then(|| self.alarms.clone())
+    }
+
+    fn note_alarms(&mut self) -> Result<(), HostError> {
+        let found = system::alarmed(&PrefixView::new(&self.store, SYSTEM))?;
+        if found != self.alarms {
+            (self.alarms, self.alarms_changed) = (found, true);
+        }
+        Ok(())
     }
 
     /// Returns whose the sessions are, as far as it is applied; it goes on to follow.
@@ -149,6 +176,9 @@ impl<S: OrderedStore> Host<S> {
         self.store.write(batch)?;
         (self.applied, self.time, self.digest) = (applied, time, digest);
         self.effects.extend(applied.index, &digests);
+        if entries.iter().any(may_alarm) {
+            self.note_alarms()?;
+        }
         Ok(responses)
     }
 
@@ -308,6 +338,15 @@ impl QueryView {
             };
             from = [last, &[0][..]].concat();
         }
+    }
+}
+
+/// Says whether an entry may raise or clear an alarm.
+fn may_alarm(entry: &Entry) -> bool {
+    match &entry.payload {
+        Payload::Noop => false,
+        Payload::Command(command) => Envelope::is_system(command),
+        Payload::Configuration(_) => true,
     }
 }
 

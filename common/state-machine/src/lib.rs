@@ -37,7 +37,7 @@ pub use owners::Owners;
 pub use plain::Plain;
 pub use store::{Batch, MemoryStore, OrderedStore, Pair, StoreError, Transaction, View};
 pub use system::{
-    ANSWER_KEPT_BYTES_MAX, CachedAnswer, ConfigurationRecord, HISTORY_MAX, RESERVATIONS_MAX,
+    ANSWER_KEPT_BYTES_MAX, Alarm, CachedAnswer, ConfigurationRecord, HISTORY_MAX, RESERVATIONS_MAX,
     RESERVED_NAME_BYTES_MAX, Reservation, SESSION_NAME_BYTES_MAX, SESSION_TIMEOUT, SESSION_WINDOW,
     SESSIONS_MAX, SESSIONS_PAGE_MAX, Session, SessionAnswers, SystemAnswer, SystemCommand,
     SystemQuery, SystemResponse, Tombstone, Viewer,

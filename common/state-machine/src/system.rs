@@ -1,10 +1,11 @@
 //! The system's part of the replicated state: client sessions (§6.3), reserved node ids, the
-//! history of configurations and the tombstones of removed members.
+//! history of configurations, the tombstones of removed members, and alarms.
 //!
 //! It lives under its own prefix of the store and changes in the same batch as the machine's part
 //! and the applied index, so that snapshots hold it, and a retry after a crash finds what the first
 //! attempt did (museum J1, J7). Only cluster time decides what expires.
 
+mod alarms;
 mod command;
 mod keys;
 mod members;
@@ -20,11 +21,12 @@ pub use command::{SESSION_NAME_BYTES_MAX, SystemCommand};
 pub use members::{HISTORY_MAX, RESERVATIONS_MAX, RESERVED_NAME_BYTES_MAX};
 pub use query::{SESSIONS_PAGE_MAX, SystemAnswer, SystemQuery, Viewer};
 pub use records::{
-    CachedAnswer, ConfigurationRecord, Reservation, Session, SessionAnswers, Tombstone,
+    Alarm, CachedAnswer, ConfigurationRecord, Reservation, Session, SessionAnswers, Tombstone,
 };
 pub use response::SystemResponse;
 pub use sessions::{ANSWER_KEPT_BYTES_MAX, SESSION_TIMEOUT, SESSION_WINDOW, SESSIONS_MAX};
 
+pub(crate) use alarms::alarmed;
 pub(crate) use members::{TOMBSTONES_MAX, record_configuration};
 pub(crate) use query::{answer, owners, tombstones};
 pub(crate) use sessions::{Admission, admit, keep};
@@ -47,6 +49,9 @@ pub(crate) fn apply(
         }
         Ok(SystemCommand::CloseSession { session }) => sessions::close(transaction, by, session),
         Ok(SystemCommand::ReserveId { name }) => members::reserve(transaction, index, time, name),
+        Ok(SystemCommand::SetAlarm { member, raised }) => {
+            alarms::set(transaction, (index, time), by, member, raised)
+        }
         // The same on every node that runs this version.
         Err(error) => Ok(SystemResponse::Refused { reason: error.to_string() }),
     }

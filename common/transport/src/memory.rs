@@ -105,7 +105,8 @@ impl Memory {
             | Body::TimeoutNow { .. }
             | Body::ReadIndex { .. }
             | Body::ReadIndexReply { .. }
-            | Body::Effects { .. } => return,
+            | Body::Effects { .. }
+            | Body::Room { .. } => return,
         };
         let mut known = self.lock();
         let Some(Known { remembered, .. }) = known.get_mut(&(from, incarnation)) else { return };

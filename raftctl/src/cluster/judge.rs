@@ -4,6 +4,7 @@ use certs::Validity;
 use client::{Common, NodeStatus};
 use consensus::{Configuration, NodeId, Voters};
 
+use crate::cluster::alarms::alarms;
 use crate::cluster::links::{somebody_could_lead, tolerates};
 use crate::cluster::misplaced;
 use crate::cluster::quorum::{answering, connected_only, heard, shortage, tolerance};
@@ -16,7 +17,7 @@ use crate::exit::Exit;
 use crate::output::units::{self, age};
 
 /// What makes a serving cluster degraded; other remarks are only to be looked at in time.
-const GRAVE: [Code; 20] = [
+const GRAVE: [Code; 21] = [
     codes::RUNS_TWICE,
     codes::FORGOTTEN,
     codes::COPIED,
@@ -33,6 +34,7 @@ const GRAVE: [Code; 20] = [
     codes::TWO_LEADERS,
     codes::STUCK,
     codes::BEHIND,
+    codes::ALARM,
     codes::NO_ROOM,
     codes::DISK_HANGS,
     codes::SNAPSHOT_DAMAGED,
@@ -50,6 +52,7 @@ pub(crate) fn judge(survey: &Survey, now_unix_s: i64) -> Verdict {
             remarks.extend(resources(&row.name, status, now_unix_s));
         }
     }
+    remarks.extend(survey.leader().and_then(|leader| alarms(survey, leader)));
     let moved = misplaced::misplaced(survey);
     remarks.extend(moved.into_iter().map(|line| (line, codes::MISPLACED)));
     let Some(configuration) = survey.configuration() else {

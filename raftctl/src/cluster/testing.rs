@@ -88,6 +88,8 @@ pub(crate) fn well(number: u64) -> NodeStatus {
         disk_reserve_bytes: 10,
         disk_needed_bytes: 20,
         no_room: String::new(),
+        alarms: Vec::new(),
+        shortage: Vec::new(),
         disk_waits_ms: None,
         snapshot_damaged: String::new(),
         log_read: None,

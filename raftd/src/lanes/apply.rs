@@ -259,7 +259,8 @@ where
             self.unflushed_bytes += bytes;
             let last = self.host.applied().index;
             let view = (view && last == end).then(|| View(self.host.view()));
-            self.report(Done::Applied { last, responses, view, bytes, took, digests });
+            let alarms = self.host.take_alarms();
+            self.report(Done::Applied { last, responses, view, bytes, took, digests, alarms });
         }
         Ok(())
     }
@@ -382,7 +383,8 @@ where
         self.tell_removed()?;
         let last = self.host.applied().index;
         let digest = self.host.digest();
-        self.report(Done::Installed { last, view: View(self.host.view()), digest });
+        let alarms = self.host.take_alarms();
+        self.report(Done::Installed { last, view: View(self.host.view()), digest, alarms });
         self.flushed(last)
     }
 

@@ -84,7 +84,7 @@ impl Raft {
                 }
             }
             // Not the core's business.
-            Body::Effects { .. } => {}
+            Body::Effects { .. } | Body::Room { .. } => {}
         }
     }
 

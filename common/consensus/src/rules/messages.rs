@@ -85,7 +85,7 @@ pub(crate) fn raises_term(body: &Body, stands_by_leader: bool) -> bool {
         | Body::TimeoutNow { .. }
         | Body::ReadIndex { .. }
         | Body::ReadIndexReply { .. } => true,
-        Body::Effects { .. } => false,
+        Body::Effects { .. } | Body::Room { .. } => false,
     }
 }
 
@@ -105,7 +105,8 @@ pub(crate) fn is_answered_when_stale(body: &Body) -> bool {
         | Body::SnapshotInstalled { .. }
         | Body::TimeoutNow { .. }
         | Body::ReadIndexReply { .. }
-        | Body::Effects { .. } => false,
+        | Body::Effects { .. }
+        | Body::Room { .. } => false,
     }
 }
 
@@ -125,7 +126,8 @@ fn is_answer(body: &Body) -> bool {
         | Body::TimeoutNow { .. }
         | Body::ReadIndex { .. }
         | Body::ReadIndexReply { .. }
-        | Body::Effects { .. } => false,
+        | Body::Effects { .. }
+        | Body::Room { .. } => false,
     }
 }
 
@@ -156,7 +158,9 @@ fn check_places(message: &Message) -> Result<(), Ignored> {
         Body::SnapshotInstalled { last } => check_index(last.index),
         Body::ReadIndexReply { index, .. } => check_index(index.unwrap_or_default()),
         Body::Effects { index, .. } => check_index(*index),
-        Body::PreVote { .. } | Body::Vote { .. } | Body::ReadIndex { .. } => Ok(()),
+        Body::PreVote { .. } | Body::Vote { .. } | Body::ReadIndex { .. } | Body::Room { .. } => {
+            Ok(())
+        }
     }
 }
 

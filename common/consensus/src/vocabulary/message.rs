@@ -99,6 +99,12 @@ pub enum Body {
         /// A leader says so of a majority.
         judged: bool,
     },
+    /// Tells a leader whether the sender's disk has room for more data. As `Effects` no business of
+    /// the core.
+    Room {
+        /// It has not.
+        lacks: bool,
+    },
 }
 
 /// The answer to a request for a vote, with the reason that an operator is shown.

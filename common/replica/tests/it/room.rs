@@ -1,9 +1,12 @@
 //! Room on the disk: what is refused, what is dropped, and when it is taken again.
 
-use crate::kit::{Node, appended, at, entry, proposal, request};
+use crate::kit::{Node, appended, at, entry, id, proposal, request};
 use bytes::Bytes;
-use consensus::{ClusterTime, Entry, Input as Raw, LogIndex, Payload, Timestamp};
-use replica::{Input, Limits, ROOM_STEADY_NS, Reply, RoomAction, RoomLevel, Space};
+use consensus::{
+    Body, ClusterTime, Entry, Incarnation, Input as Raw, LogIndex, Message, Outgoing, Payload,
+    Term, Timestamp,
+};
+use replica::{Alarm, Input, Limits, ROOM_STEADY_NS, Reply, RoomAction, RoomLevel, Space};
 
 fn space(usable_bytes: u64) -> Input {
     Input::Space(Space { usable_bytes, needed_bytes: 1_000, least_bytes: 200 })
@@ -15,7 +18,7 @@ fn deletion(number: u64) -> Input {
 }
 
 fn no_room(number: u64, deletions: bool) -> Reply {
-    Reply::NoRoom { request: request(number), deletions }
+    Reply::NoRoom { request: request(number), deletions, voters: Vec::new() }
 }
 
 fn tell(before: RoomLevel, level: RoomLevel) -> RoomAction {
@@ -138,6 +141,90 @@ fn a_leader_that_is_to_stop_names_the_voter_with_most_of_the_log_in_reach() {
     assert_eq!(successor(&node, &[2, 3]), Some(3));
     assert_eq!(successor(&node, &[2]), Some(2));
     assert_eq!(successor(&node, &[]), None);
+}
+
+fn lacks(lacks: bool) -> Body {
+    Body::Room { lacks }
+}
+
+fn alarms(ids: &[u64]) -> Input {
+    Input::Alarms { raised: ids.iter().map(|number| id(*number)).collect() }
+}
+
+fn refused(number: u64, voters: &[u64]) -> Reply {
+    let voters = voters.iter().map(|number| id(*number)).collect();
+    Reply::NoRoom { request: request(number), deletions: true, voters }
+}
+
+#[test]
+fn a_leader_refuses_data_while_too_few_voters_have_room() {
+    let mut node = Node::leader(&[1, 2, 3], Limits::default());
+    node.hear(2, 2, lacks(true));
+    assert_eq!(node.alarms.pop(), Some(Alarm { member: id(2), raised: true }));
+    node.turn([proposal(1, "put")]);
+    assert_eq!(node.take_replies(), [], "two of three have room");
+    node.hear(3, 2, lacks(true));
+    assert_eq!(node.alarms.pop(), Some(Alarm { member: id(3), raised: true }));
+    node.turn([proposal(2, "put"), deletion(3)]);
+    assert_eq!(node.take_replies(), [refused(2, &[2, 3])], "before any alarm is in the log");
+    node.turn([alarms(&[2, 3])]);
+    node.hear(3, 2, lacks(false));
+    assert_eq!(node.alarms.pop(), Some(Alarm { member: id(3), raised: false }));
+    node.turn([proposal(4, "put")]);
+    assert_eq!(node.take_replies(), [refused(4, &[2, 3])], "the log still says so");
+    node.turn([alarms(&[2]), proposal(5, "put")]);
+    assert_eq!(node.take_replies(), []);
+    assert_eq!(node.alarms, []);
+}
+
+#[test]
+fn the_next_leader_refuses_by_what_the_log_says() {
+    let mut node = Node::new(&[1, 2, 3], Limits::default());
+    node.turn([alarms(&[2, 3])]);
+    node.campaign();
+    node.turn([proposal(1, "put")]);
+    assert_eq!(node.take_replies(), [refused(1, &[2, 3])]);
+    assert_eq!(node.alarms, [], "nobody has said anything to it");
+}
+
+#[test]
+fn only_members_are_heard_and_only_in_the_leaders_term() {
+    let mut node = Node::leader(&[1, 2, 3], Limits::default());
+    node.hear(2, 1, lacks(true));
+    node.hear(9, 2, lacks(true));
+    let message = Message { term: Term::new(2), body: lacks(true) };
+    let (from, incarnation) = (id(3), Incarnation::new(999));
+    node.turn([Input::Raft(Raw::Receive { from, incarnation, message })]);
+    assert_eq!(node.alarms, []);
+    assert_eq!(node.replica.shortage(), None);
+}
+
+#[test]
+fn a_follower_without_room_tells_its_leader_and_a_leader_the_log() {
+    let mut node = Node::new(&[1, 2, 3], Limits::default());
+    node.follow(5, at(1, 1), vec![], 1);
+    let said = |node: &mut Node| -> Vec<Body> {
+        let sent = node.sent.drain(..).filter_map(|send| match send {
+            Outgoing::Message { message, .. } => Some(message.body),
+            Outgoing::Entries { .. } | Outgoing::Snapshot { .. } => None,
+        });
+        sent.filter(|body| matches!(body, Body::Room { .. })).collect()
+    };
+    assert_eq!(said(&mut node), []);
+    node.turn([space(999)]);
+    node.turn([space(999)]);
+    assert_eq!(said(&mut node), [lacks(true)]);
+    node.now = node.now.after(1_000_000_000);
+    node.turn([space(999)]);
+    assert_eq!(said(&mut node), [lacks(true)]);
+    node.turn([space(10_000)]);
+    node.now = node.now.after(ROOM_STEADY_NS);
+    node.turn([space(10_000)]);
+    assert_eq!(said(&mut node), [lacks(false)]);
+
+    let mut node = Node::leader(&[1, 2, 3], Limits::default());
+    node.turn([space(999)]);
+    assert_eq!(node.alarms, [Alarm { member: id(1), raised: true }]);
 }
 
 #[test]

@@ -256,7 +256,8 @@ impl Oracle {
             | Body::TimeoutNow { .. }
             | Body::ReadIndex { .. }
             | Body::ReadIndexReply { .. }
-            | Body::Effects { .. } => true,
+            | Body::Effects { .. }
+            | Body::Room { .. } => true,
         };
         if kept {
             return Ok(());

@@ -78,6 +78,7 @@ fn said(letter: &Letter) -> String {
         Body::TimeoutNow { last } => format!("TimeoutNow({last})"),
         Body::ReadIndex { ticket } => format!("ReadIndex({ticket})"),
         Body::Effects { index, digest, .. } => format!("Effects({index}, {digest:x})"),
+        Body::Room { lacks } => format!("Room(lacks {lacks})"),
         Body::ReadIndexReply { ticket, index } => format!("ReadIndexReply({ticket}, {index:?})"),
     };
     format!("{}->{} t{term} {what}", from + 1, to + 1)

@@ -404,7 +404,8 @@ impl World {
             | Body::TimeoutNow { .. }
             | Body::ReadIndex { .. }
             | Body::ReadIndexReply { .. }
-            | Body::Effects { .. } => false,
+            | Body::Effects { .. }
+            | Body::Room { .. } => false,
         };
         answers && letter.message.term < self.nodes[letter.to].hard_state.term
     }

@@ -2,7 +2,9 @@
 //! ever, so they never change.
 
 use bytes::Bytes;
+use consensus::NodeId;
 
+use super::records::read_id;
 use crate::codec::{CodecError, Writer, begin};
 use crate::envelope::{Envelope, EnvelopeKind};
 
@@ -30,6 +32,14 @@ pub enum SystemCommand {
         /// What the node will be called.
         name: String,
     },
+    /// Raises or clears the alarm of a member whose disk has no room for more data. Only a leader
+    /// gives it.
+    SetAlarm {
+        /// The member.
+        member: NodeId,
+        /// Whether it has one from now on.
+        raised: bool,
+    },
 }
 
 impl SystemCommand {
@@ -41,6 +51,9 @@ impl SystemCommand {
             }
             Self::CloseSession { session } => Writer::new(2).u64(*session).done(),
             Self::ReserveId { name } => Writer::new(3).bytes(name.as_bytes()).done(),
+            Self::SetAlarm { member, raised } => {
+                Writer::new(4).u64(member.get()).u8(u8::from(*raised)).done()
+            }
         }
     }
 
@@ -54,6 +67,7 @@ impl SystemCommand {
             1 => Self::RegisterSession { nonce: reader.array()?, name: reader.text()? },
             2 => Self::CloseSession { session: reader.u64()? },
             3 => Self::ReserveId { name: reader.text()? },
+            4 => Self::SetAlarm { member: read_id(&mut reader)?, raised: reader.u8()? != 0 },
             kind => return Err(CodecError::Kind(kind)),
         };
         reader.end()?;

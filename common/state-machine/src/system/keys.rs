@@ -13,6 +13,8 @@ const TOMBSTONE: u8 = 7;
 
 const OWNED: u8 = 11;
 const OWNED_RECENCY: u8 = 12;
+// 13 are the host's digests.
+const ALARM: u8 = 14;
 
 /// How many sessions there are.
 pub(super) const SESSION_COUNT: &[u8] = &[8];
@@ -97,6 +99,14 @@ pub(super) fn tombstone(id: u64) -> [u8; 9] {
 
 pub(super) fn tombstones() -> Range<[u8; 1]> {
     all(TOMBSTONE)
+}
+
+pub(super) fn alarm(member: u64) -> [u8; 9] {
+    one(ALARM, member)
+}
+
+pub(super) fn alarms() -> Range<[u8; 1]> {
+    all(ALARM)
 }
 
 /// The keys of sessions with ids above `after`.

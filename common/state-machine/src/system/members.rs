@@ -100,6 +100,7 @@ fn bury(
 ) -> Result<(), HostError> {
     for (id, Member { incarnation, name, .. }) in leaving {
         let tombstone = Tombstone { id, incarnation, name, index, time };
+        transaction.delete(&keys::alarm(id.get()));
         transaction.put(&keys::tombstone(id.get()), encode(|writer| tombstone.write(writer)));
         // A name that is used again gets another id.
         let all = keys::reservations();
@@ -128,7 +129,9 @@ fn trim(
     Ok(())
 }
 
-fn present(transaction: &Transaction<'_>) -> Result<BTreeMap<NodeId, Member>, HostError> {
+pub(super) fn present(
+    transaction: &Transaction<'_>,
+) -> Result<BTreeMap<NodeId, Member>, HostError> {
     match transaction.get(keys::MEMBERS)? {
         Some(bytes) => {
             decode(&bytes, read_members).map_err(HostError::damaged("the present members"))

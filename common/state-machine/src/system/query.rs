@@ -4,7 +4,7 @@ use bytes::Bytes;
 use consensus::{ClusterTime, LogIndex};
 
 use super::records::{
-    CachedAnswer, ConfigurationRecord, KeptSession, Reservation, Session, SessionAnswers,
+    Alarm, CachedAnswer, ConfigurationRecord, KeptSession, Reservation, Session, SessionAnswers,
     Tombstone, decode,
 };
 use super::response::SystemResponse;
@@ -16,6 +16,9 @@ use crate::store::View;
 
 /// The most sessions in one page.
 pub const SESSIONS_PAGE_MAX: u32 = 1_000;
+
+/// More alarms than there can be members.
+const ALARMS_MAX: usize = 65_536;
 
 /// Asks about the system's part of the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +46,8 @@ pub enum SystemQuery {
         /// The entry.
         index: u64,
     },
+    /// Members whose disks have no room for more data.
+    Alarms,
 }
 
 /// Who asks, and so which sessions there are for him.
@@ -90,6 +95,13 @@ pub enum SystemAnswer {
     Tombstones(Vec<Tombstone>),
     /// Reserved ids, in order of the names.
     Reservations(Vec<Reservation>),
+    /// Members whose disks have no room for more data.
+    Alarms {
+        /// The alarms, in order of the members' ids.
+        items: Vec<Alarm>,
+        /// Cluster time at the moment of the answer.
+        time: ClusterTime,
+    },
     /// The question makes no sense.
     Refused {
         /// Why.
@@ -133,6 +145,7 @@ pub(crate) fn answer(
             let read = Reservation::read;
             SystemAnswer::Reservations(records(view, &all.start, &all.end, max, what, read)?)
         }
+        SystemQuery::Alarms => SystemAnswer::Alarms { items: alarms(view)?, time },
         SystemQuery::Effects { .. } => unreachable!("the host knows them"),
     })
 }
@@ -141,6 +154,12 @@ pub(crate) fn answer(
 pub(crate) fn tombstones(view: &dyn View) -> Result<Vec<Tombstone>, HostError> {
     let (all, what) = (keys::tombstones(), "a tombstone");
     records(view, &all.start, &all.end, TOMBSTONES_MAX, what, Tombstone::read)
+}
+
+/// Returns the alarms, in order of the members' ids.
+pub(super) fn alarms(view: &dyn View) -> Result<Vec<Alarm>, HostError> {
+    let all = keys::alarms();
+    records(view, &all.start, &all.end, ALARMS_MAX, "an alarm", Alarm::read)
 }
 
 fn sessions(
@@ -203,6 +222,7 @@ fn one_session(
             | SystemResponse::Closed
             | SystemResponse::Ended { .. }
             | SystemResponse::Reserved { .. }
+            | SystemResponse::Noted
             | SystemResponse::Refused { .. } => continue,
         };
         cached.push(CachedAnswer { sequence, index, bytes });
@@ -249,6 +269,7 @@ impl SystemQuery {
             Self::Tombstones => Writer::new(4).done(),
             Self::Reservations => Writer::new(5).done(),
             Self::Effects { index } => Writer::new(6).u64(*index).done(),
+            Self::Alarms => Writer::new(7).done(),
         }
     }
 
@@ -265,6 +286,7 @@ impl SystemQuery {
             4 => Self::Tombstones,
             5 => Self::Reservations,
             6 => Self::Effects { index: reader.u64()? },
+            7 => Self::Alarms,
             kind => return Err(CodecError::Kind(kind)),
         };
         reader.end()?;
@@ -302,6 +324,10 @@ impl SystemAnswer {
                 Writer::new(5).list(items.iter(), |writer, item| item.write(writer)).done()
             }
             Self::Refused { reason } => Writer::new(6).bytes(reason.as_bytes()).done(),
+            Self::Alarms { items, time } => {
+                let writer = Writer::new(8).u64(time.get());
+                writer.list(items.iter(), |writer, item| item.write(writer)).done()
+            }
             Self::Effects { first, last, digest, stored } => {
                 let writer = Writer::new(7).u64(first.get()).u64(last.get());
                 let writer = match digest {
@@ -345,6 +371,10 @@ impl SystemAnswer {
             4 => Self::Tombstones(reader.list(Tombstone::read)?),
             5 => Self::Reservations(reader.list(Reservation::read)?),
             6 => Self::Refused { reason: reader.text()? },
+            8 => {
+                let time = ClusterTime::new(reader.u64()?);
+                Self::Alarms { items: reader.list(Alarm::read)?, time }
+            }
             7 => Self::Effects {
                 first: LogIndex::new(reader.u64()?),
                 last: LogIndex::new(reader.u64()?),

@@ -54,6 +54,19 @@ pub struct CachedAnswer {
     pub bytes: Option<u32>,
 }
 
+/// An alarm: the disk of this member has no room for more data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alarm {
+    /// The member.
+    pub id: NodeId,
+    /// Its name at that time.
+    pub name: String,
+    /// The entry that raised it.
+    pub index: LogIndex,
+    /// When that was, in cluster time.
+    pub time: ClusterTime,
+}
+
 /// A node id that is reserved for a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reservation {
@@ -203,6 +216,22 @@ impl Tombstone {
     }
 }
 
+impl Alarm {
+    pub(crate) fn write(&self, writer: Writer) -> Writer {
+        let writer = writer.u64(self.id.get()).bytes(self.name.as_bytes());
+        writer.u64(self.index.get()).u64(self.time.get())
+    }
+
+    pub(crate) fn read(reader: &mut Reader) -> Result<Self, CodecError> {
+        Ok(Self {
+            id: read_id(reader)?,
+            name: reader.text()?,
+            index: LogIndex::new(reader.u64()?),
+            time: ClusterTime::new(reader.u64()?),
+        })
+    }
+}
+
 impl ConfigurationRecord {
     pub(crate) fn write(&self, writer: Writer) -> Writer {
         let (outgoing, incoming) = self.configuration.voters().halves();
@@ -258,7 +287,7 @@ fn write_ids(writer: Writer, ids: impl Iterator<Item = NodeId>) -> Writer {
     writer.list(ids.into_iter(), |writer, id| writer.u64(id.get()))
 }
 
-fn read_id(reader: &mut Reader) -> Result<NodeId, CodecError> {
+pub(super) fn read_id(reader: &mut Reader) -> Result<NodeId, CodecError> {
     NodeId::new(reader.u64()?).ok_or(CodecError::Members)
 }
 

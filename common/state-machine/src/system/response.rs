@@ -61,6 +61,8 @@ pub enum SystemResponse {
         /// The id.
         id: u64,
     },
+    /// It is as the command says, now or before.
+    Noted,
     /// The command makes no sense or is over a limit: no effect.
     Refused {
         /// Why.
@@ -85,6 +87,7 @@ impl SystemResponse {
                 let writer = Writer::new(10).u64(*low_water).u64(*highest).u32(count);
                 missing.iter().fold(writer, |writer, sequence| writer.u64(*sequence)).done()
             }
+            Self::Noted => Writer::new(11).done(),
             Self::Refused { reason } => Writer::new(9).bytes(reason.as_bytes()).done(),
         }
     }
@@ -110,6 +113,7 @@ impl SystemResponse {
                 let numbers = (0..reader.u32()?).map(|_| reader.u64());
                 Self::Ended { low_water, highest, missing: numbers.collect::<Result<_, _>>()? }
             }
+            11 => Self::Noted,
             kind => return Err(CodecError::Kind(kind)),
         };
         reader.end()?;

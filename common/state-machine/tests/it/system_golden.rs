@@ -9,7 +9,7 @@ use consensus::{
     Voters,
 };
 use state_machine::{
-    CachedAnswer, CodecError, ConfigurationRecord, Reservation, Session, SessionAnswers,
+    Alarm, CachedAnswer, CodecError, ConfigurationRecord, Reservation, Session, SessionAnswers,
     SystemAnswer, SystemCommand, SystemQuery, SystemResponse, Tombstone,
 };
 
@@ -29,6 +29,8 @@ fn commands() {
         (register, "0101000102030405060708090a0b0c0d0e0f020000006162"),
         (SystemCommand::CloseSession { session: 258 }, "01020201000000000000"),
         (SystemCommand::ReserveId { name: "n4".into() }, "0103020000006e34"),
+        (SystemCommand::SetAlarm { member: id(2), raised: true }, "0104020000000000000001"),
+        (SystemCommand::SetAlarm { member: id(2), raised: false }, "0104020000000000000000"),
     ] {
         assert_eq!(hex(&command.encode()), expected);
         assert_eq!(SystemCommand::decode(&command.encode()).unwrap(), command);
@@ -53,6 +55,7 @@ fn answers_to_commands() {
              0300000000000000",
         ),
         (SystemResponse::Refused { reason: "no".into() }, "0109020000006e6f"),
+        (SystemResponse::Noted, "010b"),
     ] {
         assert_eq!(hex(&answer.encode()), expected);
         assert_eq!(SystemResponse::decode(&answer.encode()).unwrap(), answer);
@@ -67,6 +70,8 @@ fn questions() {
         (SystemQuery::History, "0103"),
         (SystemQuery::Tombstones, "0104"),
         (SystemQuery::Reservations, "0105"),
+        (SystemQuery::Effects { index: 5 }, "01060500000000000000"),
+        (SystemQuery::Alarms, "0107"),
     ] {
         assert_eq!(hex(&query.encode()), expected);
         assert_eq!(SystemQuery::decode(&query.encode()).unwrap(), query);
@@ -125,6 +130,7 @@ fn answers_to_questions() {
         index: LogIndex::new(4),
         time,
     };
+    let alarm = Alarm { id: id(2), name: "n2".into(), index: LogIndex::new(6), time };
     let reservation = Reservation { name: "n4".into(), id: 4, index: LogIndex::new(6), time };
     let members = "02000000\
                    01000000000000000b00000000000000020000006e3103000000683a31\
@@ -170,6 +176,10 @@ fn answers_to_questions() {
         (
             SystemAnswer::Reservations(vec![reservation]),
             format!("010501000000020000006e34{}{}{}", number(4), number(6), number(5)),
+        ),
+        (
+            SystemAnswer::Alarms { items: vec![alarm], time },
+            format!("0108{}01000000{}020000006e32{}{}", number(5), number(2), number(6), number(5)),
         ),
         (SystemAnswer::Refused { reason: "no".into() }, "0106020000006e6f".to_owned()),
     ] {

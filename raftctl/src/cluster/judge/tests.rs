@@ -385,6 +385,30 @@ fn a_node_without_room_and_an_expired_certificate_make_a_cluster_degraded() {
     assert!(remarked(&ending)[0].starts_with("R0403 n2: the certificate ends in 2 days"));
 }
 
+#[test]
+fn alarms_are_told_with_what_follows_from_them() {
+    let led = |change: fn(&mut NodeStatus)| {
+        let mut leader = well(1);
+        change(&mut leader);
+        survey(vec![Some(leader), Some(well(2)), Some(well(3))])
+    };
+    let stopped = led(|leader| {
+        (leader.alarms, leader.shortage) = (vec![id(2), id(3)], vec![id(2), id(3)]);
+    });
+    let reason = "new data is refused: n2 and n3 have no room on disk, and the other voters are no \
+                  majority";
+    check(&stopped, Health::Degraded, Some(1), reason);
+    assert!(remarked(&stopped)[0].starts_with("R0490 "));
+    let silent = led(|leader| leader.alarms = vec![id(3)]);
+    check(&silent, Health::Degraded, Some(1), "n3: no room on disk when last heard");
+    let mut full = well(3);
+    full.no_room = "8.0 M free, 20 M needed".into();
+    let mut leader = well(1);
+    leader.alarms = vec![id(3)];
+    let told = remarked(&survey(vec![Some(leader), Some(well(2)), Some(full)]));
+    assert_eq!(told.iter().filter(|line| line.contains("n3: ")).count(), 1, "{told:?}");
+}
+
 /// Changes what node 3 says of its data directory.
 fn third(change: impl Fn(&mut client::NodeStatus)) -> Survey {
     let mut status = well(3);

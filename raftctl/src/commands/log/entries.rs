@@ -104,6 +104,12 @@ impl Content {
             Self::System(SystemCommand::ReserveId { name }) => {
                 format!("reserve id for {}", units::name(name.as_bytes()))
             }
+            Self::System(SystemCommand::SetAlarm { member, raised: true }) => {
+                format!("alarm: no room on the disk of node {member}")
+            }
+            Self::System(SystemCommand::SetAlarm { member, raised: false }) => {
+                format!("clear the alarm of node {member}")
+            }
         }
     }
 }
@@ -143,6 +149,10 @@ mod tests {
         assert_eq!(payload(&register), "register session web");
         assert_eq!(payload(&SystemCommand::CloseSession { session: 7 }), "close session 7");
         assert_eq!(payload(&SystemCommand::ReserveId { name: "n4".into() }), "reserve id for n4");
+        let member = consensus::NodeId::new(2).expect("not 0");
+        let alarm = |raised| payload(&SystemCommand::SetAlarm { member, raised });
+        assert_eq!(alarm(true), "alarm: no room on the disk of node 2");
+        assert_eq!(alarm(false), "clear the alarm of node 2");
     }
 
     #[test]

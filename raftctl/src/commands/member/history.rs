@@ -71,6 +71,7 @@ pub(crate) async fn tombstones(client: &Client, how: Consistency) -> Result<Vec<
         | SystemAnswer::History(_)
         | SystemAnswer::Reservations(_)
         | SystemAnswer::Effects { .. }
+        | SystemAnswer::Alarms { .. }
         | SystemAnswer::Refused { .. } => Err(unexpected()),
     }
 }

@@ -118,6 +118,8 @@ fn status_of(status: &NodeStatus) -> Value {
         "diskReserveBytes": status.disk_reserve_bytes,
         "diskNeededBytes": status.disk_needed_bytes,
         "noRoom": status.no_room,
+        "alarms": status.alarms.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "shortage": status.shortage.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "diskWaitsMs": status.disk_waits_ms,
         "snapshotDamaged": status.snapshot_damaged,
         "logRead": status.log_read.map(read_through),

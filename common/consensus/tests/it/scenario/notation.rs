@@ -152,7 +152,9 @@ pub fn say(message: &Message, questions: &mut Questions) -> String {
         Body::SnapshotInstalled { last } => format!("snapshot-installed to {last}"),
         Body::TimeoutNow { last } => format!("timeout-now, log ends {last}"),
         Body::ReadIndex { ticket } => format!("read-index {}", questions.write(*ticket)),
-        Body::Effects { .. } => unreachable!("the core says nothing of effects"),
+        Body::Effects { .. } | Body::Room { .. } => {
+            unreachable!("the core says nothing of effects and of disks")
+        }
         Body::ReadIndexReply { ticket, index } => {
             let index = index.map_or_else(|| "not the leader".to_owned(), |i| format!("index {i}"));
             format!("read-index-reply {}, {index}", questions.write(*ticket))

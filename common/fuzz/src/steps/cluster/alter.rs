@@ -18,7 +18,8 @@ pub(super) fn alter(message: &mut Message, source: &mut Source<'_>) {
         Body::PreVote { .. }
         | Body::Vote { .. }
         | Body::ReadIndex { .. }
-        | Body::Effects { .. } => {}
+        | Body::Effects { .. }
+        | Body::Room { .. } => {}
         Body::AppendEntries { prev, entries, commit, round } => match source.below(5) {
             0 => alter_id(prev, source),
             1 => *commit = LogIndex::new(near(commit.get(), source)),

@@ -114,6 +114,7 @@ pub fn body() -> BoxedStrategy<Body> {
             digest,
             judged
         }),
+        any::<bool>().prop_map(|lacks| Body::Room { lacks }),
     ]
     .boxed()
 }
@@ -366,7 +367,7 @@ pub fn status() -> impl Strategy<Value = NodeStatus> {
                 configuration,
                 configuration_index: n[8],
                 peers: o.0,
-                refusals: o.1,
+                refusals: o.1.clone(),
                 version: hello.software,
                 uptime_ms: n[9],
                 log_bytes: n[10],
@@ -375,6 +376,8 @@ pub fn status() -> impl Strategy<Value = NodeStatus> {
                 disk_reserve_bytes: n[12].rotate_left(9),
                 disk_needed_bytes: n[13].rotate_left(7),
                 no_room: t.2.chars().rev().collect(),
+                alarms: o.1.iter().map(|(id, _)| *id).collect(),
+                shortage: o.1.iter().rev().map(|(id, _)| *id).collect(),
                 disk_waits_ms: known.then_some(n[20].rotate_left(9)),
                 snapshot_damaged: t.2.to_uppercase(),
                 log_read: known.then(|| read_through(n[19])),

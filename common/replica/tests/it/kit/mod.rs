@@ -11,7 +11,7 @@ use consensus::{
     Write,
 };
 use replica::{
-    Consistency, Input, Lanes, Limits, Meeting, Piece, Question, Removal, Replica, Reply,
+    Alarm, Consistency, Input, Lanes, Limits, Meeting, Piece, Question, Removal, Replica, Reply,
     RoomAction, SnapshotAction,
 };
 
@@ -65,6 +65,8 @@ pub struct Node {
     pub pieces: Vec<Piece>,
     pub snapshots: Vec<SnapshotAction>,
     pub room: Vec<RoomAction>,
+    /// Alarms that were to be raised or cleared.
+    pub alarms: Vec<Alarm>,
     pub dropped: u64,
     /// Whom this node was to talk to, each time that it changed.
     pub peers: Vec<Vec<u64>>,
@@ -104,6 +106,7 @@ impl Node {
             pieces: Vec::new(),
             snapshots: Vec::new(),
             room: Vec::new(),
+            alarms: Vec::new(),
             dropped: 0,
             peers: Vec::new(),
             meetings: Vec::new(),
@@ -138,6 +141,7 @@ impl Node {
             apply,
             snapshot,
             room,
+            alarm,
             dropped,
             view,
             views: _,
@@ -162,6 +166,7 @@ impl Node {
         self.pieces.extend(feed);
         self.snapshots.extend(snapshot);
         self.room.extend(room);
+        self.alarms.extend(alarm);
         self.dropped += dropped;
         self.peers.extend(peers.map(|peers| peers.keys().map(|id| id.get()).collect()));
         self.meetings.extend(meet);
