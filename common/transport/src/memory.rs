@@ -181,9 +181,9 @@ impl Memory {
         Ok(())
     }
 
-    /// A peer tells which processes it has met, and what they keep: what it says of a directory that
-    /// this node has met as another process shows that two run. Returns why this node itself is one
-    /// of those, if so.
+    /// A peer tells which processes it has met, and what they keep: what it says of a directory
+    /// that this node has met as another process shows that two run. Returns why this node itself
+    /// is one of those, if so.
     pub(crate) fn told(&self, ours: &Hello, told: &[Remembered]) -> Option<String> {
         let mut known = self.lock();
         let mut news = false;
