@@ -73,10 +73,9 @@ pub(crate) fn assemble(
     let measured = Arc::clone(&gauges);
     let mut log = DiskLog { log, _alive: alive.clone() };
     let write = move |writes: &[consensus::Write]| {
-        // A write that finds no room ends the node: the reserve is given back before.
+        // Here and now: between two looks at the clock, the disk could fill up, and before, too.
         measured.measure();
         let written = log.write(writes);
-        // Here and now: between two looks at the clock, the disk could fill up.
         measured.measure();
         written
     };

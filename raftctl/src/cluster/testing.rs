@@ -36,25 +36,8 @@ pub(crate) fn majority(ids: &[u64]) -> Majority {
 
 /// A node of three that is well; node 1 leads.
 pub(crate) fn well(number: u64) -> NodeStatus {
-    let peer = |other: u64| PeerReport {
-        id: id(other),
-        matched: if number == 1 { 10 } else { 0 },
-        next: 11,
-        flow: (number == 1).then_some(FlowKind::Replicate),
-        heard_ms: (number == 1).then_some(50),
-        rtt_us: Some(400),
-        connected: true,
-        trouble: String::new(),
-        snapshot_bytes: (0, 0),
-        catch_up: None,
-        boot: Some(1_000 + other),
-        incarnation: Some(Incarnation::new(other)),
-        doubled_ms: None,
-        since_ms: Some(60_000),
-        stalled_ms: None,
-        differs_at: None,
-    };
-    let peers = (1..=3).filter(|other| *other != number).map(peer).collect();
+    let others = (1..=3).filter(|other| *other != number);
+    let peers = others.map(|other| seen(number, other)).collect();
     let leads = number == 1;
     NodeStatus {
         node: id(number),
@@ -107,6 +90,28 @@ pub(crate) fn well(number: u64) -> NodeStatus {
         election_timeout_ms: 1_000,
         commit_stalled_ms: None,
         applied_stalled_ms: None,
+    }
+}
+
+/// A node of three, as another one sees it.
+fn seen(number: u64, other: u64) -> PeerReport {
+    PeerReport {
+        id: id(other),
+        matched: if number == 1 { 10 } else { 0 },
+        next: 11,
+        flow: (number == 1).then_some(FlowKind::Replicate),
+        heard_ms: (number == 1).then_some(50),
+        rtt_us: Some(400),
+        connected: true,
+        trouble: String::new(),
+        snapshot_bytes: (0, 0),
+        catch_up: None,
+        boot: Some(1_000 + other),
+        incarnation: Some(Incarnation::new(other)),
+        doubled_ms: None,
+        since_ms: Some(60_000),
+        stalled_ms: None,
+        differs_at: None,
     }
 }
 
