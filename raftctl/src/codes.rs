@@ -1,7 +1,7 @@
 //! Every error code with its page: what `raftctl explain` prints and which exit code it means.
 
-mod alarms;
 mod data;
+mod disks;
 mod files;
 mod health;
 mod limits;
@@ -12,8 +12,8 @@ mod remarks;
 mod requests;
 mod usage;
 
-pub(crate) use alarms::*;
 pub(crate) use data::*;
+pub(crate) use disks::*;
 pub(crate) use files::*;
 pub(crate) use health::*;
 pub(crate) use limits::*;
@@ -49,7 +49,7 @@ pub(crate) fn pages() -> impl Iterator<Item = &'static Page> {
         memory::PAGES,
         health::PAGES,
         limits::PAGES,
-        alarms::PAGES,
+        disks::PAGES,
         files::PAGES,
     ];
     tables.into_iter().flatten()
