@@ -40,23 +40,57 @@ impl Node {
         let is_here = |id: EntryId| id.index > base && raft.term_at(id.index) == Some(id.term);
         let entry = entries.iter().rev().find(|entry| is_here(entry.id))?;
         let index = entry.id.index;
-        let found = match self.replica.entries(index..index.next(), 0) {
-            Some(cached) => cached.first().map(|entry| entry.chain),
+        let ours = match self.replica.entries(index..index.next(), 0) {
+            Some(cached) => cached.first().cloned(),
             None if self.keeper.is_vouched(message.term) || index > durable => None,
             None => self.on_disk(index),
-        };
-        let ours = found.filter(|ours| ![*ours, entry.chain].contains(&Chain::ZERO))?;
-        if ours == entry.chain {
-            self.keeper.vouch(message.term);
-            return None;
+        }?;
+        match compare(&ours, entry) {
+            None => None,
+            Some(true) => {
+                self.keeper.vouch(message.term);
+                None
+            }
+            Some(false) => Some((entry.clone(), ours.chain)),
         }
-        Some((entry.clone(), ours))
     }
 
-    /// Reads the chain value of an entry of the log.
-    fn on_disk(&self, index: LogIndex) -> Option<Chain> {
+    /// Reads an entry of the log.
+    fn on_disk(&self, index: LogIndex) -> Option<Entry> {
         // What cannot be read says nothing here.
-        let read = self.network.read_now(index).ok()?;
-        read.first().map(|entry| entry.chain)
+        self.network.read_now(index).ok()?.into_iter().next()
+    }
+}
+
+/// Says whether two entries end one history; `None` if they do not tell. What is found in memory or
+/// on the disk is as it was before this turn: the entry of a former leader may stand there, whose
+/// place the core has given to this one already.
+fn compare(ours: &Entry, theirs: &Entry) -> Option<bool> {
+    let tells = ours.id == theirs.id && ours.chain != Chain::ZERO && theirs.chain != Chain::ZERO;
+    tells.then_some(ours.chain == theirs.chain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use consensus::{ClusterTime, Payload, Term};
+
+    fn entry(term: u64, chain: u64) -> Entry {
+        let id = EntryId { term: Term::new(term), index: LogIndex::new(7) };
+        Entry { chain: Chain::new(chain), ..Entry::new(id, ClusterTime::ZERO, Payload::Noop) }
+    }
+
+    /// An append that takes the place of a former leader's entries, and comes twice in one turn,
+    /// ended a healthy node.
+    #[test]
+    fn an_entry_whose_place_was_given_away_in_this_turn_tells_nothing() {
+        assert_eq!(compare(&entry(13, 1), &entry(14, 2)), None);
+    }
+
+    #[test]
+    fn one_identity_has_one_chain_value() {
+        assert_eq!(compare(&entry(14, 2), &entry(14, 2)), Some(true));
+        assert_eq!(compare(&entry(14, 1), &entry(14, 2)), Some(false));
+        assert_eq!(compare(&entry(14, 0), &entry(14, 2)), None, "it is not known yet");
     }
 }
