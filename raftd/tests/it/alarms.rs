@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use client::{Client, ClientError, Consistency, ErrorCode};
+use client::{Client, Consistency};
+use fixtures::PATIENCE;
 use fixtures::load::{get, put};
-use fixtures::{Cluster, PATIENCE, SmallDisk};
-use protocol::Outcome;
 use state_machine::{KvCommand, SystemAnswer, SystemQuery};
+
+use crate::small_disks::{self, put_until_refused, put_when_there_is_room};
 
 /// Waits until something is so of the alarms in the log.
 async fn alarmed(client: &Client, wanted: &[usize]) {
@@ -28,28 +29,6 @@ async fn alarmed(client: &Client, wanted: &[usize]) {
     }
 }
 
-/// Puts until that is refused for want of room; returns why.
-async fn refused(client: &Client) -> String {
-    let began = Instant::now();
-    loop {
-        match put(client, "more", "1").await {
-            Err(ClientError::Refused(reply)) if reply.code == ErrorCode::NoRoom => {
-                assert_eq!(reply.outcome, Outcome::NotApplied);
-                return reply.message;
-            }
-            Ok(()) | Err(_) => assert!(began.elapsed() < PATIENCE, "puts go on"),
-        }
-    }
-}
-
-async fn put_again(client: &Client) {
-    let began = Instant::now();
-    while let Err(error) = put(client, "again", "1").await {
-        assert!(began.elapsed() < PATIENCE, "puts do not go on: {error}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
 async fn delete(client: &Client, key: &str) {
     let began = Instant::now();
     loop {
@@ -63,19 +42,7 @@ async fn delete(client: &Client, key: &str) {
 
 #[tokio::test]
 async fn full_disks_of_too_many_others_are_named_by_each_leader_until_there_is_room() {
-    let mut cluster = Cluster::prepare(5);
-    let mut disks = Vec::new();
-    for node in &cluster.nodes {
-        let Some(disk) = SmallDisk::mount(&node.data, 32) else {
-            eprintln!("not shown here: mounting a small file system takes root");
-            return;
-        };
-        disks.push(disk);
-    }
-    for node in &mut cluster.nodes {
-        node.start();
-    }
-    cluster.bootstrap().await;
+    let Some((mut cluster, disks)) = small_disks::cluster(5).await else { return };
     let client = cluster.client();
     for number in 0..10 {
         put(&client, &format!("key/{number}"), "1").await.unwrap();
@@ -95,7 +62,7 @@ async fn full_disks_of_too_many_others_are_named_by_each_leader_until_there_is_r
     alarmed(&client, &full[..2]).await;
     put(&client, "two are full", "1").await.unwrap();
     disks[full[2]].fill_up();
-    let why = refused(&client).await;
+    let why = put_until_refused(&client).await;
     for place in full {
         assert!(why.contains(&format!("n{}", place + 1)), "{why}");
     }
@@ -117,18 +84,18 @@ async fn full_disks_of_too_many_others_are_named_by_each_leader_until_there_is_r
     let named: BTreeSet<usize> = status.shortage.iter().map(|id| id.get() as usize - 1).collect();
     assert_eq!(named, full.iter().copied().collect(), "{status:?}");
     assert!(status.no_room.is_empty(), "{status:?}");
-    refused(&client).await;
+    put_until_refused(&client).await;
     cluster.nodes[roomy].kill();
     let next = cluster.leader().await;
     assert_ne!(next, roomy);
-    refused(&client).await;
+    put_until_refused(&client).await;
     delete(&client, "key/5").await;
     cluster.nodes[roomy].start();
 
     for place in full {
         disks[*place].free();
     }
-    put_again(&client).await;
+    put_when_there_is_room(&client, "again").await;
     alarmed(&client, &[]).await;
     assert_eq!(get(&client, "key/5").await.unwrap(), None);
     for node in &cluster.nodes {

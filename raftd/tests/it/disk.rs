@@ -17,6 +17,8 @@ use fixtures::{Cluster, PATIENCE, SmallDisk};
 use protocol::Outcome;
 use state_machine::{KvCommand, KvResponse};
 
+use crate::small_disks::{self, put_when_there_is_room};
+
 /// A value that compresses badly, or it would need no disk.
 fn noise(seed: u64) -> Bytes {
     let mut state = seed;
@@ -49,30 +51,9 @@ async fn fill(client: &Client, from: u64) -> (u64, String) {
     unreachable!("numbers do not end")
 }
 
-/// Puts a small value as soon as there is room for it.
-async fn put_when_there_is_room(client: &Client, key: &str) {
-    let began = Instant::now();
-    while let Err(error) = put(client, key, "1").await {
-        assert!(began.elapsed() < PATIENCE, "there is never room: {error}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
 #[tokio::test]
 async fn three_full_disks_end_no_node_and_heal_by_deleting_or_enlarging() {
-    let mut cluster = Cluster::prepare(3);
-    let mut disks = Vec::new();
-    for node in &cluster.nodes {
-        let Some(disk) = SmallDisk::mount(&node.data, 32) else {
-            eprintln!("not shown here: mounting a small file system takes root");
-            return;
-        };
-        disks.push(disk);
-    }
-    for node in &mut cluster.nodes {
-        node.start();
-    }
-    cluster.bootstrap().await;
+    let Some((mut cluster, disks)) = small_disks::cluster(3).await else { return };
     cluster.leader().await;
     let client = cluster.client();
     put(&client, "before", "1").await.unwrap();

@@ -20,5 +20,6 @@ mod restore;
 mod rot;
 mod service;
 mod sessions;
+mod small_disks;
 mod snapshot_files;
 mod snapshots;

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use client::{Client, ClientError, ErrorCode};
 use fixtures::load::{get, put};
-use fixtures::{Cluster, PATIENCE, SmallDisk};
+use fixtures::{Cluster, PATIENCE};
 use protocol::NodeStatus;
 use rustix::process::Signal;
 use state_machine::KvCommand;
+
+use crate::small_disks::{self, put_until_refused};
 
 /// Waits until a node says something of itself.
 async fn says(cluster: &Cluster, place: usize, what: impl Fn(&NodeStatus) -> bool) -> NodeStatus {
@@ -34,20 +36,6 @@ async fn is_held(cluster: &Cluster) {
     }
 }
 
-/// Puts small values until they are refused for want of room, which is no more than is written
-/// before the disk is looked at.
-async fn put_until_refused(client: &Client) -> String {
-    let began = Instant::now();
-    loop {
-        match put(client, "load", "1").await {
-            Err(ClientError::Refused(reply)) if reply.code == ErrorCode::NoRoom => {
-                return reply.message;
-            }
-            Ok(()) | Err(_) => assert!(began.elapsed() < PATIENCE, "puts go on"),
-        }
-    }
-}
-
 /// Deletes a key. A client that was connected to a node which is gone finds another one.
 async fn delete(client: &Client, key: &str) {
     let began = Instant::now();
@@ -65,19 +53,7 @@ async fn delete(client: &Client, key: &str) {
 
 #[tokio::test]
 async fn a_disk_that_others_fill_to_the_last_byte_ends_no_node_and_keeps_none_from_starting() {
-    let mut cluster = Cluster::prepare(3);
-    let mut disks = Vec::new();
-    for node in &cluster.nodes {
-        let Some(disk) = SmallDisk::mount(&node.data, 32) else {
-            eprintln!("not shown here: mounting a small file system takes root");
-            return;
-        };
-        disks.push(disk);
-    }
-    for node in &mut cluster.nodes {
-        node.start();
-    }
-    cluster.bootstrap().await;
+    let Some((mut cluster, disks)) = small_disks::cluster(3).await else { return };
     cluster.leader().await;
     let client = cluster.client();
     for number in 0..20 {
