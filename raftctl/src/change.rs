@@ -30,6 +30,8 @@ pub(crate) struct Draft {
     pub(crate) voters: BTreeSet<NodeId>,
     /// Who receives the log only.
     pub(crate) learners: BTreeSet<NodeId>,
+    /// Those of them that are to vote again when they have caught up.
+    pub(crate) returning: BTreeSet<NodeId>,
     /// What is known of each.
     pub(crate) members: BTreeMap<NodeId, Member>,
 }
@@ -181,6 +183,7 @@ impl Present {
         Draft {
             voters: voters.iter().collect(),
             learners: self.configuration.learners().clone(),
+            returning: self.configuration.returning().clone(),
             members: self.configuration.members().clone(),
         }
     }
@@ -321,6 +324,7 @@ impl Draft {
         let members = members.map(|(id, member)| (*id, member.clone())).collect();
         let voters = Voters::Stable(Majority::new(self.voters.iter().copied()));
         Configuration::new(voters, self.learners.clone(), members)
+            .map(|configuration| configuration.with_returning(self.returning.iter().copied()))
             .map_err(|error| Report::new(codes::CHANGE_REFUSED, error.to_string()))
     }
 }

@@ -57,6 +57,7 @@ pub(crate) fn to_wire(configuration: &Configuration) -> pb::Configuration {
         voters: ids(incoming),
         outgoing: outgoing.map(ids).unwrap_or_default(),
         learners: configuration.learners().iter().map(|id| id.get()).collect(),
+        returning: configuration.returning().iter().map(|id| id.get()).collect(),
     }
 }
 
@@ -83,8 +84,14 @@ pub(crate) fn from_wire(message: pb::Configuration) -> Result<Configuration, Pro
         true => Voters::Stable(incoming),
         false => Voters::Joint { outgoing: Majority::new(node_ids(&message.outgoing)?), incoming },
     };
-    Configuration::new(voters, node_ids(&message.learners)?, members)
-        .map_err(|why| ProtocolError::Invalid { what: "a configuration", why: why.to_string() })
+    let configuration = Configuration::new(voters, node_ids(&message.learners)?, members)
+        .map_err(|why| ProtocolError::Invalid { what: "a configuration", why: why.to_string() })?;
+    let returning = node_ids(&message.returning)?;
+    if let Some(id) = returning.difference(configuration.learners()).next() {
+        let why = format!("node {id} is said to return and is no learner");
+        return Err(ProtocolError::Invalid { what: "a configuration", why });
+    }
+    Ok(configuration.with_returning(returning))
 }
 
 pub(crate) fn node_id(id: u64) -> Result<NodeId, ProtocolError> {

@@ -4,10 +4,11 @@
 //! It comes back through the log, by three changes of members that each need a majority of the
 //! others: the old directory is demoted to a learner, the learner is recorded with its new
 //! directory, and it is promoted when it has caught up. The core judges each of them as it judges
-//! an operator's. Whoever leads goes on where another leader stopped, since each node sees in its
-//! log what was done so far.
+//! an operator's, and keeps the mark that the first of them sets: so whoever leads goes on where
+//! another leader stopped, after whatever restarts, and a learner that an operator wants to learn
+//! is left alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use consensus::{Configuration, Incarnation, Majority, NodeId, Raft, RequestId, Timestamp, Voters};
 
@@ -21,15 +22,9 @@ const SILENT_NS: u64 = 3_000_000_000;
 /// Marks the names of the changes that are made here; the driver's names for requests stay below.
 const OURS: u64 = 1 << 62;
 
-/// Who has forgotten, and how far it has come back.
+/// Taking in who has forgotten. How far that has come is in the configuration.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Healing {
-    /// The last configuration that was looked at, with its voters.
-    before: Option<Configuration>,
-    /// Learners that voted before.
-    demoted: BTreeSet<NodeId>,
-    /// Those of them that are recorded with another directory: they are to vote again.
-    renewed: BTreeSet<NodeId>,
     /// The change that is under way.
     waiting: Option<RequestId>,
     number: u64,
@@ -45,33 +40,6 @@ impl Healing {
         });
     }
 
-    /// Notes what the configuration in force tells.
-    pub(crate) fn follow(&mut self, latest: &Configuration) {
-        if latest.voters().is_joint() {
-            return;
-        }
-        if let Some(before) = self.before.take() {
-            for (id, member) in latest.members() {
-                let Some(known) = before.member(*id) else { continue };
-                if latest.is_voter(*id) {
-                    self.demoted.remove(id);
-                    self.renewed.remove(id);
-                } else {
-                    if before.is_voter(*id) {
-                        self.demoted.insert(*id);
-                    }
-                    // Several configurations may have come at once.
-                    if known.incarnation != member.incarnation && self.demoted.contains(id) {
-                        self.renewed.insert(*id);
-                    }
-                }
-            }
-            self.demoted.retain(|id| latest.member(*id).is_some());
-            self.renewed.retain(|id| latest.member(*id).is_some());
-        }
-        self.before = Some(latest.clone());
-    }
-
     /// Returns the next change that brings a node back; `seen` are the directories
     /// with which members are connected.
     pub(crate) fn next(
@@ -81,7 +49,6 @@ impl Healing {
         seen: &BTreeMap<NodeId, Incarnation>,
     ) -> Option<Change> {
         let latest = raft.configuration();
-        self.follow(latest);
         if !raft.leads() {
             self.waiting = None;
         }
@@ -97,14 +64,12 @@ impl Healing {
             let member = latest.member(**id);
             member.is_some_and(|known| known.incarnation != **incarnation) && silent(**id)
         });
-        let returns = |id: &&NodeId| {
-            latest.learners().contains(id)
-                && latest.member(**id).map(|known| &known.incarnation) == seen.get(id)
-        };
+        let returns =
+            |id: &&NodeId| latest.member(**id).map(|known| &known.incarnation) == seen.get(id);
         let target = match forgetful {
             Some((id, _)) if latest.is_voter(*id) => demoted(latest, *id),
             Some((id, incarnation)) => renewed(latest, *id, *incarnation),
-            None => self.renewed.iter().find(returns).and_then(|id| promoted(latest, *id)),
+            None => latest.returning().iter().find(returns).and_then(|id| promoted(latest, *id)),
         }?;
         self.number = (self.number + 1) & (OURS - 1);
         let request = RequestId::new(OURS | self.number);
@@ -119,7 +84,8 @@ fn demoted(latest: &Configuration, id: NodeId) -> Option<Configuration> {
     let voters = Majority::new(voters.iter().filter(|voter| *voter != id));
     let mut learners = latest.learners().clone();
     learners.insert(id);
-    Configuration::new(Voters::Stable(voters), learners, latest.members().clone()).ok()
+    let target = Configuration::new(Voters::Stable(voters), learners, latest.members().clone());
+    Some(target.ok()?.with_returning([id]))
 }
 
 /// The learner is recorded with the directory that it has now.

@@ -163,7 +163,6 @@ impl Replica {
                 Event::Role(..) => self.snapshots.stop_sending(),
                 Event::Configuration { .. } => {
                     self.departures.follow(now, &self.raft);
-                    self.healing.follow(self.raft.configuration());
                 }
                 Event::Leader(_)
                 | Event::HandsOver { .. }

@@ -17,11 +17,12 @@ use crate::exit::Exit;
 use crate::output::units::{self, age};
 
 /// What makes a serving cluster degraded; other remarks are only to be looked at in time.
-const GRAVE: [Code; 21] = [
+const GRAVE: [Code; 22] = [
     codes::RUNS_TWICE,
     codes::FORGOTTEN,
     codes::COPIED,
     codes::WIPED_MEMBER,
+    codes::RETURNING,
     codes::MEMBER_SILENT,
     codes::CERTIFICATES,
     codes::CROWDED,
@@ -151,6 +152,7 @@ fn thin(survey: &Survey, configuration: &Configuration, tolerates: usize) -> Opt
     let full = tolerance(voters, &all.iter().copied().collect());
     let name = unused_name(configuration);
     let text = match (all.len(), tolerates) {
+        (1 | 2, _) if !configuration.returning().is_empty() => return None,
         (1 | 2, _) if !configuration.learners().is_empty() => {
             let learner = configuration.learners().iter().next().copied()?;
             let learner = survey.name(learner);

@@ -68,6 +68,23 @@ pub(crate) fn forgotten(survey: &Survey, id: NodeId) -> Option<(String, Code)> {
     Some((text, code))
 }
 
+/// Says which members are being taken in again, and how far they are: by themselves they would look
+/// like any learner, and the cluster as if nothing was amiss.
+pub(crate) fn returning(survey: &Survey) -> Vec<(String, Code)> {
+    let Some(configuration) = survey.configuration() else { return Vec::new() };
+    let comes_back =
+        configuration.returning().iter().filter(|id| forgotten(survey, **id).is_none());
+    let remark = |id: &NodeId| {
+        let name = survey.name(*id);
+        let text = format!(
+            "{name}: it had forgotten what it promised, and learns until it has caught up; then it \
+             votes again: raftctl member heal {name} waits for it"
+        );
+        (text, codes::RETURNING)
+    };
+    comes_back.map(remark).collect()
+}
+
 /// Says which members two processes connect as, and to whom.
 pub(crate) fn doubles(survey: &Survey) -> Vec<(String, Code)> {
     let mut found: BTreeMap<NodeId, (u64, Vec<String>)> = BTreeMap::new();

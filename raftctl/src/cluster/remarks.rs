@@ -8,7 +8,7 @@ use client::{Common, NodeStatus, PeerReport};
 use consensus::{FlowKind, NodeId, RoleKind};
 
 use crate::cluster::links::{Link, link, report};
-use crate::cluster::memory::{doubles, forgotten};
+use crate::cluster::memory::{doubles, forgotten, returning};
 use crate::cluster::pace::{STUCK_MS, disk_hangs_ms, lag_max, recent_ms};
 use crate::cluster::quorum::{generation, said};
 use crate::cluster::survey::{Row, Silence};
@@ -30,6 +30,7 @@ pub(crate) fn members(survey: &Survey) -> Vec<Remark> {
             Err(silence) => vec![silent(survey, leader, row, silence)],
         });
     }
+    found.extend(returning(survey));
     found.extend(doubles(survey));
     found.extend(cut(survey, leader));
     found.extend(leader.and_then(|leader| stuck_commit(survey, leader)));

@@ -59,4 +59,11 @@ RUNS_TWICE 435 Degraded "two processes connect as one member"
 connected: somebody has copied a bundle, or a whole machine. Only the data directory that the
 cluster knows votes and counts, and where both run with that, both give up its name. Stop the one
 that is not at the member's address; if two machines share that name or address, mend that first."
+
+RETURNING 436 Degraded "a member that comes back"
+"The member had forgotten what it promised, and is being taken in again: it learns under its new
+name until it has caught up, and votes then. Until it does, one failure less is tolerated. The
+leader does that by itself, whoever leads and however often nodes are restarted meanwhile; `raftctl
+member heal NAME` waits for it. If it does not come: `raftctl status` shows how far it is behind.
+If it is not to come back: `raftctl member remove NAME`."
 }

@@ -19,8 +19,9 @@ impl Leader {
         request: RequestId,
         target: &Configuration,
     ) {
-        match self.judge_change(core, now, target) {
-            Ok(Some(next)) => self.vet_change(core, now, request, (target, next)),
+        let target = change::keep_returning(core.configuration(), target);
+        match self.judge_change(core, now, &target) {
+            Ok(Some(next)) => self.vet_change(core, now, request, (&target, next)),
             Ok(None) => self.change = Some(request),
             Err(reason) => core.reject(request, reason),
         }

@@ -35,6 +35,13 @@ pub(crate) fn check_target(
     Ok(())
 }
 
+/// Returns `target` with the marks of members that return: who asks for another change need not know
+/// of them, and a mark goes with its purpose only, when the member votes or leaves.
+pub(crate) fn keep_returning(current: &Configuration, target: &Configuration) -> Configuration {
+    let both = current.returning().union(target.returning()).copied();
+    target.clone().with_returning(both)
+}
+
 /// Says whether a new voter has caught up as a learner, or it would hold up every commit (§4.2.1).
 /// It must also hold the configuration, for a node that knows of no cluster never votes.
 pub(crate) fn has_caught_up(
@@ -63,7 +70,8 @@ pub(crate) fn step_towards(
         members.entry(id).or_insert_with(|| member.clone());
     }
     let voters = Voters::Joint { outgoing: outgoing.clone(), incoming: incoming.clone() };
-    Configuration::new(voters, target.learners().clone(), members).ok()
+    let joint = Configuration::new(voters, target.learners().clone(), members).ok()?;
+    Some(joint.with_returning(target.returning().iter().copied()))
 }
 
 /// Says whether the configuration at `index` is committed, so that a joint one may be left and a
@@ -84,7 +92,8 @@ pub(crate) fn leave_joint(latest: &Configuration) -> Option<Configuration> {
     let members = latest.members().iter().filter(|(id, _)| stays(id));
     let members = members.map(|(id, member)| (*id, member.clone())).collect();
     let left = Configuration::new(Voters::Stable(incoming.clone()), learners.clone(), members);
-    Some(left.expect("a joint configuration was made of a valid target"))
+    let left = left.expect("a joint configuration was made of a valid target");
+    Some(left.with_returning(latest.returning().iter().copied()))
 }
 
 #[cfg(test)]
@@ -184,6 +193,21 @@ mod tests {
         let voters = Voters::Stable(half(&[1, 2, 3]));
         let wiped = Configuration::new(voters, BTreeSet::new(), members).expect("it is sound");
         assert_eq!(check_target(&three, &wiped), Err(Rejection::Invalid));
+    }
+
+    #[test]
+    fn a_returning_learner_is_marked_until_it_votes_or_leaves_s4_3() {
+        let returns = stable(&[1, 2], &[3]).with_returning([id(1), id(3)]);
+        let marked = BTreeSet::from([id(3)]);
+        assert_eq!(returns.returning(), &marked, "a voter is not away");
+        let other = keep_returning(&returns, &stable(&[1, 2, 4], &[3]));
+        let joint = step_towards(&returns, &other).expect("it is small");
+        assert_eq!(joint.returning(), &marked);
+        assert_eq!(leave_joint(&joint).expect("it is joint").returning(), &marked);
+        let votes = keep_returning(&returns, &stable(&[1, 2, 3], &[]));
+        assert!(votes.returning().is_empty());
+        assert!(keep_returning(&votes, &stable(&[1, 2], &[3])).returning().is_empty());
+        assert!(keep_returning(&returns, &stable(&[1, 2], &[])).returning().is_empty());
     }
 
     #[test]

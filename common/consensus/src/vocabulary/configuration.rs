@@ -13,6 +13,7 @@ pub const MEMBERS_MAX: usize = 64;
 pub struct Configuration {
     voters: Voters,
     learners: BTreeSet<NodeId>,
+    returning: BTreeSet<NodeId>,
     members: BTreeMap<NodeId, Member>,
 }
 
@@ -113,7 +114,7 @@ impl Configuration {
         if let Some(id) = members.keys().find(idle) {
             return Err(ConfigurationError::Idle(*id));
         }
-        Ok(Self { voters, learners, members })
+        Ok(Self { voters, learners, returning: BTreeSet::new(), members })
     }
 
     /// Returns the configuration of a node that has never heard of a cluster: nobody votes, and
@@ -122,8 +123,16 @@ impl Configuration {
         Self {
             voters: Voters::Stable(Majority::default()),
             learners: BTreeSet::new(),
+            returning: BTreeSet::new(),
             members: BTreeMap::new(),
         }
+    }
+
+    /// Marks those of these members that are learners: see [`Self::returning`].
+    #[must_use]
+    pub fn with_returning(mut self, ids: impl IntoIterator<Item = NodeId>) -> Self {
+        self.returning = ids.into_iter().filter(|id| self.learners.contains(id)).collect();
+        self
     }
 
     /// Returns whose votes decide.
@@ -135,6 +144,13 @@ impl Configuration {
     /// the target's set, and may name outgoing voters.
     pub fn learners(&self) -> &BTreeSet<NodeId> {
         &self.learners
+    }
+
+    /// Returns the learners that voted until their data directory was found to have forgotten what
+    /// it promised, and are to vote again when they have caught up with another one. It stands
+    /// here, so that whoever leads goes on with it, after whatever restarts.
+    pub fn returning(&self) -> &BTreeSet<NodeId> {
+        &self.returning
     }
 
     /// Returns all members, in order of their ids.

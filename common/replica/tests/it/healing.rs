@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::kit::{MS, Node, appended, id};
-use consensus::{Body, Incarnation, Input as Raw, LogIndex, Message, Term};
+use consensus::{Body, Configuration, Incarnation, Input as Raw, LogIndex, Member, Message, Term};
 use replica::{Input, Limits, Meeting};
 
 /// The directory that node 3 has now.
@@ -103,6 +103,37 @@ fn another_leader_goes_on_where_the_first_one_stopped() {
     node.turn([seen(NEW)]);
     assert!(node.replica.status().configuration.is_voter(id(3)));
     assert!(node.replica.status().configuration_index > LogIndex::new(6));
+}
+
+/// A restart of all members forgets everything that is not in the log.
+#[test]
+fn a_leader_that_was_restarted_midway_goes_on_and_a_plain_learner_stays_one() {
+    let mut node = leader();
+    node.turn([seen(NEW)]);
+    commits(&mut node, 4);
+    commits(&mut node, 5);
+    let marked = node.replica.status().configuration.clone();
+    let third = marked.member(id(3)).expect("a member").clone();
+    assert!(marked.returning().contains(&id(3)) && !marked.is_voter(id(3)));
+    for (returning, votes) in [(vec![id(3)], true), (Vec::new(), false)] {
+        let mut members = marked.members().clone();
+        members.insert(id(3), Member { incarnation: NEW, ..third.clone() });
+        let learners = marked.learners().clone();
+        let restored = Configuration::new(marked.voters().clone(), learners, members)
+            .expect("it is valid")
+            .with_returning(returning);
+        let mut node = Node::restarted(restored, Limits::default());
+        node.campaign();
+        let term = node.replica.status().term.get();
+        node.finish();
+        let last_index = last(&node);
+        node.hear(2, term, appended(last_index));
+        node.finish();
+        let message = Message { term: Term::new(term), body: appended(last_index) };
+        node.turn([Input::Raft(Raw::Receive { from: id(3), incarnation: NEW, message })]);
+        node.turn([seen(NEW)]);
+        assert_eq!(node.replica.status().configuration.is_voter(id(3)), votes);
+    }
 }
 
 const fn id_of(number: u64) -> Incarnation {

@@ -432,6 +432,23 @@ fn a_member_with_another_data_directory_is_named_at_once_and_does_not_count() {
 }
 
 #[test]
+fn a_member_that_comes_back_is_named_until_it_votes() {
+    let returns = |marked: bool| {
+        let learner = three(Voters::Stable(majority(&[1, 2, 3])));
+        let voters = Voters::Stable(majority(&[1, 2]));
+        let learner = Configuration::new(voters, [id(3)].into(), learner.members().clone());
+        let learner = learner.expect("it is valid").with_returning(marked.then_some(id(3)));
+        let with = |number| client::NodeStatus { configuration: learner.clone(), ..well(number) };
+        judge(&survey((1..=3).map(|number| Some(with(number))).collect()), NOW)
+    };
+    let verdict = returns(true);
+    assert_eq!((verdict.health, verdict.tolerates), (Health::Degraded, Some(0)));
+    assert!(verdict.reason.starts_with("n3: it had forgotten what it promised"), "{verdict:?}");
+    assert_eq!(verdict.remarks.len(), 1, "it votes again by itself: {verdict:?}");
+    assert_eq!(returns(false).health, Health::Healthy, "an operator wants it to learn");
+}
+
+#[test]
 fn a_forgetful_member_that_only_the_leader_reaches_is_named_too() {
     let mut leader = well(1);
     leader.peers[1].incarnation = Some(consensus::Incarnation::new(99));

@@ -6,9 +6,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use client::{Client, Consistency, NodeStatus};
+use client::{Client, NodeStatus};
 use consensus::{Incarnation, NodeId};
-use state_machine::{SystemAnswer, SystemQuery};
 use tokio::time::sleep;
 
 use super::add::{open, record};
@@ -102,7 +101,7 @@ async fn step(
     let name = present.survey.name(id);
     let status = meet(invocation, args, (client, target), present, id).await?;
     let patience = invocation.global.timeout;
-    match next(client, present, id, status.incarnation).await? {
+    match next(present, id, status.incarnation) {
         Next::Done => Ok(true),
         Next::Change(doing, draft) => {
             present.check(&draft)?;
@@ -122,6 +121,7 @@ async fn step(
             let present = present.until_settled(client, &target.nodes, patience).await?;
             let mut draft = present.draft();
             draft.learners.remove(&id);
+            draft.returning.remove(&id);
             draft.voters.insert(id);
             if draft != present.draft() {
                 let done = carry_out(client, &target.nodes, &present, &draft, patience).await?;
@@ -170,17 +170,18 @@ async fn meet(
 }
 
 /// Says what is to be done next with a member that has this directory now.
-async fn next(client: &Client, present: &Present, id: NodeId, found: Incarnation) -> Result<Next> {
+fn next(present: &Present, id: NodeId, found: Incarnation) -> Next {
     let recorded = present.configuration.member(id).map(|member| member.incarnation);
     let votes = present.configuration.is_voter(id);
     let mut draft = present.draft();
-    Ok(match (recorded == Some(found), votes) {
+    match (recorded == Some(found), votes) {
         (true, true) => Next::Done,
-        (true, false) if has_voted(client, id, found).await? => Next::Promote,
+        (true, false) if present.configuration.returning().contains(&id) => Next::Promote,
         (true, false) => Next::Done,
         (false, true) => {
             draft.voters.remove(&id);
             draft.learners.insert(id);
+            draft.returning.insert(id);
             Next::Change("learner", draft)
         }
         (false, false) => {
@@ -189,22 +190,7 @@ async fn next(client: &Client, present: &Present, id: NodeId, found: Incarnation
             }
             Next::Change("recorded with its new directory", draft)
         }
-    })
-}
-
-/// Says whether a learner voted with another directory before: then it was demoted to be healed.
-async fn has_voted(client: &Client, id: NodeId, found: Incarnation) -> Result<bool> {
-    let how = Consistency::Linearizable;
-    let SystemAnswer::History(records) = client.system(&SystemQuery::History, how).await? else {
-        let message = "a node answered something else than its history";
-        return Err(Report::new(codes::UNEXPECTED, message));
-    };
-    let mut before = records.iter().rev().map(|record| &record.configuration);
-    let voted = before.find(|configuration| {
-        let (_, voters) = configuration.voters().halves();
-        voters.contains(id)
-    });
-    Ok(voted.is_some_and(|configuration| !configuration.recognises(id, found)))
+    }
 }
 
 /// Says whether waiting helps nothing.

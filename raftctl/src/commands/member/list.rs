@@ -74,6 +74,7 @@ pub(crate) fn role(configuration: &Configuration, id: NodeId) -> &'static str {
         (true, false) if outgoing.is_some() => "voter (incoming)",
         (true, false) => "voter",
         (false, true) => "voter (outgoing)",
+        (false, false) if configuration.returning().contains(&id) => "learner (returning)",
         (false, false) => "learner",
     }
 }

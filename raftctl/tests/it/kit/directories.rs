@@ -52,8 +52,7 @@ pub fn three() -> (World, Vec<String>) {
 }
 
 pub fn is_healthy(status: &Value) -> bool {
-    // While a member comes back, it is a learner for a moment.
-    status["health"] == "HEALTHY" && status["toleratesFailures"] != 0
+    status["health"] == "HEALTHY"
 }
 
 /// Says whether a remark has this code.

@@ -81,7 +81,11 @@ pub struct Node {
 
 impl Node {
     pub fn new(voters: &[u64], limits: Limits) -> Self {
-        let configuration = configuration(voters);
+        Self::restarted(configuration(voters), limits)
+    }
+
+    /// One that knows nothing but what stands in its log.
+    pub fn restarted(configuration: Configuration, limits: Limits) -> Self {
         let payload = Payload::Configuration(configuration.clone());
         let first = Entry::new(at(1, 1), ClusterTime::ZERO, payload);
         let runs = vec![TermRun { term: Term::new(1), first: LogIndex::new(1) }];
