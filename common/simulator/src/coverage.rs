@@ -182,6 +182,7 @@ met! {
         BatchOfMany: "batch of 64 commands and more",
         MixedTurn: "turn with writes, reads and an operator's request",
         CutUnwritten: "entries that are taken and cut in one turn",
+        SleepsWithLease: "leader that stands still behind its look at the clock, with a lease",
         ClockReadBefore: "turn that goes by the clock as it was before the process stood still",
         LeadsAgain: "leadership given back at once to whom it came from",
         LeaseRunOut: "election while another leader's lease has just run out",

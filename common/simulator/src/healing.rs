@@ -81,8 +81,8 @@ impl World {
         Ok(())
     }
 
-    /// Returns how many members in the core are recorded with another directory than they have;
-    /// `None` without a leader.
+    /// Returns how many members in the core are recorded with another directory than they have, or
+    /// are to vote again and do not yet; `None` without a leader.
     fn strangers(&self) -> Option<usize> {
         let (leader, _) = self.healed_leader()?;
         let latest = self.nodes[leader].replica.as_ref()?.raft().configuration();
@@ -90,6 +90,7 @@ impl World {
             let node = &self.nodes[**node];
             let known = latest.member(node.id);
             known.is_some_and(|known| known.incarnation != node.incarnation)
+                || latest.returning().contains(&node.id)
         };
         Some(self.core.iter().filter(is_one).count())
     }

@@ -25,6 +25,9 @@ impl World {
             eprintln!("             fault {fault:?}");
         }
         self.begin_scenario();
+        if self.leave_alone() {
+            return Ok(());
+        }
         let node = self.rng.index(self.nodes.len());
         match fault {
             Fault::Crash => self.crash(node),
@@ -35,6 +38,8 @@ impl World {
                 (0..self.nodes.len()).for_each(|node| self.crash(node));
             }
             Fault::Pause => self.pause(node),
+            // Who is left alone stays alone for a while.
+            Fault::Partition | Fault::Heal if self.left_alone().is_some() => {}
             Fault::Partition => self.partition(),
             Fault::IsolateLeader => {
                 self.coverage.meet(Met::LeaderIsolated);
@@ -70,22 +75,28 @@ impl World {
     }
 
     fn pause(&mut self, node: usize) {
-        if self.nodes[node].is_up() && !self.nodes[node].paused {
-            self.coverage.meet(Met::Pause);
-            let place = &mut self.nodes[node];
-            place.paused = true;
-            place.turns.frozen = self.rng.permille(500).then(|| place.local(self.now));
-            let life = self.nodes[node].life;
-            let long = self.rng.permille(self.habits.long_pauses);
-            let long = if long {
-                self.coverage.meet(Met::LongPause);
-                self.rng.between(3_000, 10_000)
-            } else {
-                self.rng.between(1, 1_500)
-            };
-            let long = long * MS;
-            self.after(long, Happening::Resume { node, life });
+        if !self.nodes[node].is_up() || self.nodes[node].paused {
+            return;
         }
+        self.coverage.meet(Met::Pause);
+        let has_read = self.rng.permille(500);
+        let long = self.rng.permille(self.habits.long_pauses);
+        let ms = if long {
+            self.coverage.meet(Met::LongPause);
+            self.rng.between(3_000, 10_000)
+        } else {
+            self.rng.between(1, 1_500)
+        };
+        self.stand_still(node, ms * MS, has_read);
+    }
+
+    /// A process stands still, behind its look at the clock or before it.
+    pub(crate) fn stand_still(&mut self, node: usize, ns: u64, has_read: bool) {
+        let place = &mut self.nodes[node];
+        place.paused = true;
+        place.turns.frozen = has_read.then(|| place.local(self.now));
+        let life = place.life;
+        self.after(ns, Happening::Resume { node, life });
     }
 
     /// A node's disk is lost, if the others can do without it: at most one in a run.

@@ -43,6 +43,7 @@ mod oracle;
 mod proofs;
 mod quorum;
 mod requests;
+mod returning;
 mod rng;
 mod rolling;
 mod rooms;

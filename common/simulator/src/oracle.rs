@@ -16,6 +16,7 @@ use crate::ledger::Ledger;
 use crate::log::Log;
 use crate::node::{self, Node};
 use crate::quorum::{self, content, seen, votes};
+use crate::returning::returns_until_it_votes;
 use crate::workload::Clients;
 
 /// Which of a node's logs is looked at.
@@ -366,6 +367,9 @@ impl Oracle {
                 }
             }
             Payload::Configuration(configuration) => {
+                if let Some((_, before)) = self.configurations.last() {
+                    returns_until_it_votes(before, configuration)?;
+                }
                 self.configurations.push((entry.id.index, configuration.clone()));
             }
             Payload::Noop => {}

@@ -54,9 +54,11 @@ impl World {
 
     /// Begins to keep the leader apart from another node, which will campaign.
     pub(crate) fn begin_scenario(&mut self) {
+        let is_alone = self.left_alone().is_some();
         let (scenarios, leader) = (&mut self.scenarios, self.leader);
         let begins = scenarios.leases > 0 && scenarios.rng.permille(scenarios.leases);
-        if !begins || scenarios.lease.is_some() || !self.nodes[leader].is_up() {
+        let is_free = scenarios.lease.is_none() && !is_alone;
+        if !begins || !is_free || !self.nodes[leader].is_up() {
             return;
         }
         let challenger = scenarios.rng.index(self.nodes.len());
@@ -64,6 +66,45 @@ impl World {
             self.cut.clear();
             self.scenarios.lease = Some(Lease { leader, challenger, stage: Stage::Quiet });
             self.after(QUIET_NS, Happening::Scenario);
+        }
+    }
+
+    /// A leader with a lease is cut off, and asked by those who know what was written elsewhere
+    /// since (§6.4.1). It goes on by its clock, or stands still just behind its look at the clock
+    /// and wakes with the lease that it had. Says whether that begins.
+    pub(crate) fn leave_alone(&mut self) -> bool {
+        let is_free = self.scenarios.lease.is_none() && self.left_alone().is_none();
+        let (scenarios, leader) = (&mut self.scenarios, self.leader);
+        let begins = scenarios.alone_often > 0 && scenarios.rng.permille(scenarios.alone_often);
+        let place = &self.nodes[leader];
+        let is_awake = place.is_up() && !place.paused;
+        if begins && is_awake && is_free && self.lease_ns(leader) > 0 {
+            let ns = self.scenarios.rng.between(400, 2_500) * MS;
+            self.isolate(leader);
+            if self.scenarios.rng.permille(500) {
+                self.coverage.meet(Met::SleepsWithLease);
+                self.stand_still(leader, ns, true);
+            } else {
+                let life = self.nodes[leader].life;
+                self.after(ns, Happening::Resume { node: leader, life });
+            }
+            self.scenarios.alone = Some((leader, self.now.after(ns)));
+            return true;
+        }
+        false
+    }
+
+    /// Returns the leader that is left alone just now.
+    pub(crate) fn left_alone(&self) -> Option<usize> {
+        self.scenarios.alone.filter(|(_, until)| self.now < *until).map(|(leader, _)| leader)
+    }
+
+    /// A node goes on that stood still, or was left alone.
+    pub(crate) fn wakes(&mut self, node: usize) {
+        let is_over =
+            |(alone, until): &mut (usize, Timestamp)| *alone == node && *until <= self.now;
+        if self.scenarios.alone.take_if(is_over).is_some() {
+            self.cut.clear();
         }
     }
 
@@ -132,7 +173,7 @@ impl World {
         let lost = self.scenarios.lease.filter(|scenario| scenario.stage == Stage::Lost);
         let delayed = self.scenarios.delayed.filter(|(_, until)| self.now < *until);
         let leader = lost.map(|scenario| scenario.leader).or(delayed.map(|(leader, _)| leader));
-        if let Some(node) = leader {
+        if let Some(node) = leader.or(self.left_alone()) {
             self.after(0, Happening::Ask { node, read: true });
         }
     }

@@ -1,7 +1,8 @@
 //! Scenarios that random faults bring about too seldom, and how far each is: an order to campaign
 //! that arrives when another node campaigns already; a leader that is alone with its lease while
-//! the voters that granted it restart; a leader that hands over and receives the answers late; and
-//! the one of figure 3.7. None of them breaks anything in a correct replica.
+//! the voters that granted it restart; a leader that is alone with its lease, stands still or not, and
+//! is asked meanwhile; a leader that hands over and receives the answers late; and the one of figure
+//! 3.7. None of them breaks anything in a correct replica.
 //!
 //! They draw from a generator of their own, so that a seed without them runs as if there were none.
 
@@ -26,6 +27,10 @@ pub(crate) struct Scenarios {
     pub(crate) lease: Option<Lease>,
     /// Of a thousand leaders that hand over, so many receive all messages late.
     pub(crate) delays: u64,
+    /// Of a thousand faults, so many leave a leader alone with its lease.
+    pub(crate) alone_often: u64,
+    /// A leader that is alone and is asked meanwhile, and until when.
+    pub(crate) alone: Option<(usize, Timestamp)>,
     /// Whether a node that was removed ends, and its id is never used again.
     pub(crate) removed_end: bool,
     /// The node that receives nothing, and until when.
@@ -82,6 +87,8 @@ impl Scenarios {
         let leases = if profile.lease_ppm.is_some() { leases } else { 0 };
         let delays = if rng.permille(300) { rng.between(20, 500) } else { 0 };
         let removed_end = rng.permille(500);
+        let alone_often = if rng.permille(500) { rng.between(20, 200) } else { 0 };
+        let alone_often = if profile.lease_ppm.is_some() { alone_often } else { 0 };
         Self {
             rng,
             last_orders,
@@ -90,6 +97,8 @@ impl Scenarios {
             doomed: None,
             lease: None,
             delays,
+            alone_often,
+            alone: None,
             removed_end,
             delayed: None,
         }
@@ -97,8 +106,8 @@ impl Scenarios {
 
     /// Ends all scenarios for the rest of the run.
     pub(crate) fn stop(&mut self) {
-        (self.last_orders, self.leases, self.delays) = (0, 0, 0);
-        (self.order, self.lease, self.delayed) = (None, None, None);
+        (self.last_orders, self.leases, self.delays, self.alone_often) = (0, 0, 0, 0);
+        (self.order, self.lease, self.delayed, self.alone) = (None, None, None, None);
     }
 }
 

@@ -109,7 +109,9 @@ impl World {
         let backlog = std::mem::take(&mut self.nodes[node].backlog);
         self.at_the_same_time(node, |world| {
             backlog.into_iter().try_for_each(|late| world.if_alive(node, life, late))
-        })
+        })?;
+        self.wakes(node);
+        Ok(())
     }
 
     /// A deadline of a node may have passed.

@@ -204,7 +204,11 @@ impl World {
         if settings.clocks == Clocks::FurtherThanTold {
             profile.run_clocks_apart();
         }
-        let scenarios = Scenarios::draw(seed, &profile);
+        let mut scenarios = Scenarios::draw(seed, &profile);
+        if settings.clocks == Clocks::FurtherThanTold {
+            // What such clocks break needs a leader that is alone.
+            scenarios.alone_often = 400;
+        }
         let first = profile.voters + profile.learners;
         let ids: Vec<NodeId> = (1..=first + profile.spares).filter_map(NodeId::new).collect();
         let members = &ids[..usize::try_from(first).expect("few")];

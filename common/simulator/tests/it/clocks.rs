@@ -19,22 +19,20 @@ fn is_stale(violation: &Violation) -> bool {
 #[test]
 fn a_stale_read_is_found_and_made_short_where_clocks_run_further_than_told() {
     let stale = |seed: u64| Some((seed, run(seed, APART).violation.filter(is_stale)?));
-    let found: Vec<_> = (1..=2_000).filter_map(stale).take(2).collect();
-    assert_eq!(found.len(), 2, "leases fail with such clocks");
-    let shorten = |seed| shorten_failure(seed, APART, 3_000_000, is_stale);
+    let found: Vec<_> = (1..=2_000).filter_map(stale).take(6).collect();
+    assert_eq!(found.len(), 6, "leases fail with such clocks");
+    let shorten = |seed| shorten_failure(seed, APART, 1_500_000, is_stale);
     let mut lengths = Vec::new();
-    let mut is_short = false;
-    for (seed, violation) in &found {
+    // One in which much has to come together stays long.
+    let is_short = |(seed, violation): &&(u64, Violation)| {
         let short = shorten(*seed).expect("it breaks again");
         let (all, few) = (violation.step, short.violation.step);
-        lengths.push((few, all));
-        if few * 4 <= all {
-            assert_eq!(short.events.len() as u64, few, "each of them happens");
-            is_short = true;
-        }
-    }
-    // One in which much has to come together stays long.
-    assert!(is_short, "{lengths:?} events are left");
-    let (seed, _) = found[0];
+        let happen = short.events.len() as u64;
+        lengths.push((happen, few, all));
+        // Each that is left happens, unless it takes the end of the faults to break.
+        few * 4 <= all && happen == few
+    };
+    let first = found.iter().find(is_short).map(|(seed, _)| *seed);
+    let seed = first.unwrap_or_else(|| panic!("{lengths:?} events are left"));
     assert_eq!(shorten(seed), shorten(seed), "who asks again gets the same");
 }
