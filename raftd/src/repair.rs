@@ -91,7 +91,12 @@ pub(crate) async fn repair(
     while let Some(damage) = damages.first().copied() {
         let mut now = format!("{damage}: a copy is fetched from the other members");
         if !said.is_empty() {
-            now.push_str(&format!(" ({said})"));
+            // The members of its own log may have been replaced since: it would wait for ever.
+            let node = identity.node;
+            now.push_str(&format!(
+                " ({said}); if these are gone for good, stop raftd here, empty its data directory, \
+                 start it, and run: raftctl member heal {node}"
+            ));
         }
         tracing::warn!("{now}");
         let asked = ask_all(&others, (endpoint, &hello), damage);
