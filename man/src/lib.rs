@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Command, CommandFactory as _};
 use clap_mangen::Man;
+use raftd::Metric;
 use raftd::config::{KEYS, Kind};
 
 /// Returns the pages, by their file names.
@@ -27,9 +28,43 @@ pub fn directory() -> PathBuf {
 
 fn raftd_8() -> std::io::Result<String> {
     let mut page = render(&Man::new(raftd::cli::Cli::command()).section("8"))?;
+    page.push_str(MONITORING);
+    page.push_str(".SH METRICS\n");
+    for Metric { name, kind, unit, labels, meaning } in raftd::metrics() {
+        let labels = if labels.is_empty() { String::new() } else { format!(" {labels:?}") };
+        let labels = labels.replace(['[', ']', '"'], "");
+        let labels = labels.replacen(' ', " by ", usize::from(!labels.is_empty()));
+        line(&mut page, &format!(".TP\n\\fB{}\\fR", escape(&name)));
+        line(&mut page, &escape(&format!("{}: {unit}{labels}. {meaning}.", capital(kind))));
+    }
     page.push_str(".SH \"SEE ALSO\"\nraftd.toml(5), raftctl(1), raft(7)\n");
     Ok(page)
 }
+
+/// What the port for monitoring answers.
+const MONITORING: &str = r#".SH MONITORING
+With \fBhttp.listen\fR in raftd.toml(5), or \fB\-\-http\-listen\fR, the node answers HTTP on the
+loopback interface. A thread of its own does so: no scrape holds up the node, and a node that hangs
+still says so. If the address is taken, the node goes on without, says so in the log, and tries
+again.
+.TP
+\fB/metrics\fR
+All metrics below, for Prometheus: OpenMetrics 1.0 for those who ask for it, else the text format
+0.0.4. State is posted by the node about once a second; ages are those of the moment of the scrape.
+What is not known is left out.
+.TP
+\fB/livez\fR
+200 while the consensus loop turns, or the log is still being opened, or the last writes are being
+finished; 503 if the loop has not turned for 10 s, as the systemd unit's watchdog has it: then a
+restart may help. It never depends on a quorum, on the disk or on an alarm, which no restart mends.
+.TP
+\fB/readyz\fR
+200 while this node serves: it has a history, is a member, knows a leader, its disk finishes its
+writes, and what is committed is applied. Else 503, with a line for each reason. A disk without room
+for more data is no reason: reads and deletions go on.
+.PP
+Alert rules and a dashboard for these metrics are in examples/monitoring of the sources.
+"#;
 
 /// All commands in one page: people search it.
 fn raftctl_1() -> std::io::Result<String> {
@@ -95,9 +130,11 @@ fn raftd_toml_5() -> String {
     );
     for key in &KEYS {
         let kind = match key.kind {
-            Kind::Path { .. } | Kind::Listen { .. } | Kind::Level { .. } | Kind::Addresses => {
-                key.kind.to_string()
-            }
+            Kind::Path { .. }
+            | Kind::Listen { .. }
+            | Kind::Loopback
+            | Kind::Level { .. }
+            | Kind::Addresses => key.kind.to_string(),
             Kind::Number { .. } | Kind::Pair { .. } => format!("a number: {}", key.kind),
         };
         line(&mut page, &format!(".TP\n\\fB{}\\fR", escape(key.name)));

@@ -99,12 +99,11 @@ pub(crate) fn assemble(
         machine_version: services.program.machine.version(),
     };
     let machine = Arc::clone(&services.program.machine);
-    let rate = config.limits.snapshot_bytes_per_s_max;
     let snapshots = SnapshotLane::new(
         (snapshots, snapshot_log),
         files,
         about,
-        rate,
+        config.limits.snapshot_bytes_per_s_max,
         (Arc::clone(&gauges), reports.clone()),
     );
     let memory = mesh.memory();
@@ -128,6 +127,7 @@ pub(crate) fn assemble(
         listen: endpoint.local_addr().unwrap_or(config.listen),
         elsewhere: services.reload.elsewhere(),
         keeper: Keeper::new(memory, peers),
+        board: services.control.board().clone(),
     };
     Ok(Turn::new(Node::new(parts), services, reported, heard))
 }

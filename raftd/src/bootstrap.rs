@@ -16,6 +16,7 @@ use crate::exit::{Failure, storage_failure};
 use crate::gauges::Gauges;
 use crate::identity::Identity;
 use crate::logging::repeat::{self, Kind};
+use crate::observe::board::Load;
 use crate::program::{Machine, Program};
 use crate::services::Services;
 use crate::{admin, answer, status};
@@ -46,6 +47,8 @@ pub(crate) async fn wait_for_bootstrap(
     );
     let line = || "uninitialised: waiting for `raftctl init`".to_owned();
     services.control.beat(line());
+    let report = status::uninitialised(services.clock.now(), identity, gauges);
+    services.control.post(|| (report, Load::default()));
     let Services { clock, inbound, control, program, .. } = services;
     let interval = control.interval();
     loop {
@@ -85,6 +88,8 @@ pub(crate) async fn wait_for_bootstrap(
             },
             () = sleep(interval) => {
                 control.beat(line());
+                let report = status::uninitialised(clock.now(), identity, gauges);
+                control.post(|| (report, Load::default()));
                 repeat::summarise(Instant::now(), false);
                 false
             }

@@ -28,7 +28,7 @@ pub(crate) use keys::LISTEN_DEFAULT;
 pub use keys::{Flag, KEYS, Key, Kind};
 #[cfg(test)]
 pub(crate) use layer::Value as Given;
-pub use node::{CertificateFiles, Certificates, Config, Limits, Raft};
+pub use node::{CertificateFiles, Certificates, Config, Http, Limits, Raft};
 pub use overrides::Overrides;
 
 /// Everything that the daemon's operator has decided, checked.
@@ -121,6 +121,11 @@ impl Config {
                     let range = field(&mut draft);
                     vec![*range.start(), *range.end()]
                 }
+                Field::Http => {
+                    let refused = |address| not_loopback(key.name, key, address);
+                    self.http.listen.and_then(refused).map_or(Ok(()), Err)?;
+                    continue;
+                }
                 Field::Path(_) | Field::Listen | Field::Level | Field::Peers => continue,
             };
             if !key.kind.admits(&value) {
@@ -138,6 +143,7 @@ impl Config {
             ("listen", self.listen != other.listen),
             ("[raft]", self.raft != other.raft),
             ("[limits]", self.limits != other.limits),
+            ("[http]", self.http != other.http),
         ]
         .into_iter()
         .filter_map(|(name, differs)| differs.then_some(name))
@@ -173,6 +179,7 @@ impl Default for Draft {
                 snapshot_bytes_per_s_max: 0,
             },
             peers: BTreeMap::new(),
+            http: Http { listen: None, connections_max: 0 },
         };
         let files = CertificateFiles::default();
         let mut draft = Self { log_level: Level::default(), files, config: none };
@@ -186,7 +193,8 @@ impl Default for Draft {
                     put(&mut draft, field, low..=high);
                 }
                 (_, Kind::Level { default }) => draft.log_level = default,
-                (_, Kind::Path { .. } | Kind::Listen { .. } | Kind::Addresses) => {}
+                (_, Kind::Path { .. } | Kind::Listen { .. } | Kind::Addresses | Kind::Loopback) => {
+                }
             }
         }
         draft
@@ -202,7 +210,7 @@ fn put(draft: &mut Draft, field: Field, numbers: RangeInclusive<u64>) {
         Field::Small(field) => *field(draft) = small(),
         Field::Optional(field) => *field(draft) = Some(small()).filter(|number| *number > 0),
         Field::Range(field) => *field(draft) = numbers,
-        Field::Path(_) | Field::Listen | Field::Level | Field::Peers => {
+        Field::Path(_) | Field::Listen | Field::Level | Field::Peers | Field::Http => {
             unreachable!("the table has numbers for fields with numbers only")
         }
     }
@@ -219,6 +227,11 @@ fn set(draft: &mut Draft, key: &Key, value: &Value, origin: &Origin) -> Result<(
                 return Err(empty(origin, key));
             }
             *field(draft) = origin.resolve(key.name, path)?;
+        }
+        Value::Text(text) if matches!(key.field, Field::Http) => {
+            let listen = address(text, key, origin)?;
+            not_loopback(&origin.name(key), key, listen).map_or(Ok(()), Err)?;
+            draft.config.http.listen = Some(listen);
         }
         Value::Text(text) => draft.config.listen = address(text, key, origin)?,
         Value::Level(level) => draft.log_level = *level,
@@ -255,6 +268,18 @@ fn address(text: &str, key: &Key, origin: &Origin) -> Result<SocketAddr, Failure
         let name = origin.name(key);
         let message = format!("{name} = {text:?} is not an IP address and a port");
         Failure::new(Exit::Config, message).hint("for instance 0.0.0.0:7400 or [::]:7400")
+    })
+}
+
+/// Metrics are offered to this machine alone: their port has no TLS, and asks nobody who he is.
+fn not_loopback(shown: &str, key: &Key, address: SocketAddr) -> Option<Failure> {
+    (!address.ip().to_canonical().is_loopback()).then(|| {
+        let message = format!("{shown} = \"{address}\" is no address of the loopback interface");
+        Failure::new(Exit::Config, message).hint(format!(
+            "{}: {}; it has neither TLS nor passwords: let a proxy with TLS, or an agent of your \
+             monitoring, on this machine pass it on",
+            key.name, key.kind
+        ))
     })
 }
 

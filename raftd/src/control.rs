@@ -6,6 +6,8 @@ use std::time::Duration;
 use protocol::{BootstrapRecord, Generation, NodeStatus};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::observe::board::{Board, Load};
+
 /// Commands that wait for the loop.
 const COMMANDS_MAX: usize = 16;
 
@@ -32,6 +34,7 @@ pub(crate) struct Control {
     abandoned: bool,
     heartbeats: watch::Sender<Heartbeat>,
     interval: Duration,
+    board: Board,
 }
 
 /// What a node says of itself again and again while its loop turns.
@@ -49,7 +52,8 @@ pub(crate) struct Heartbeat {
 pub(crate) fn control(interval: Duration) -> (Owner, Control) {
     let (to, commands) = mpsc::channel(COMMANDS_MAX);
     let (heartbeats, heard) = watch::channel(Heartbeat::default());
-    let control = Control { commands, abandoned: false, heartbeats, interval };
+    let board = Board::default();
+    let control = Control { commands, abandoned: false, heartbeats, interval, board };
     (Owner { commands: to, heartbeats: heard }, control)
 }
 
@@ -73,8 +77,19 @@ impl Control {
         self.interval
     }
 
+    /// Returns where the node is watched.
+    pub(crate) fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// Tells those who watch in what state the node is.
+    pub(crate) fn post(&self, report: impl FnOnce() -> (NodeStatus, Load)) {
+        self.board.post(report);
+    }
+
     /// Says that the loop is alive, and what the node does.
     pub(crate) fn beat(&self, line: String) {
+        self.board.turned(&line);
         self.heartbeats.send_modify(|beat| {
             beat.number += 1;
             beat.line = line;
@@ -83,6 +98,7 @@ impl Control {
 
     /// Says that the node is about to stop.
     pub(crate) fn stopping(&self) {
+        self.board.stopping();
         self.heartbeats.send_modify(|beat| beat.is_stopping = true);
     }
 }

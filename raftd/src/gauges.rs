@@ -87,6 +87,11 @@ impl Gauges {
         self.log.load(Ordering::Relaxed)
     }
 
+    /// Returns the state's size on disk.
+    pub(crate) fn state_bytes(&self) -> u64 {
+        self.state.load(Ordering::Relaxed)
+    }
+
     /// Notes the state's size on disk.
     pub(crate) fn set_state_bytes(&self, bytes: u64) {
         self.state.store(bytes, Ordering::Relaxed);

@@ -6,12 +6,15 @@ use std::time::Instant;
 use protocol::Hello;
 use tokio::sync::{mpsc, watch};
 use transport::{
-    Accepted, Alpn, Cause, ClientRequest, Endpoint, Forwarder, Incoming, SeatLimits, Seats,
-    TurnedAway, serve_client,
+    Accepted, Alpn, Cause, ClientRequest, Endpoint, Forwarder, Incoming, Seats, TurnedAway,
+    serve_client,
 };
 
+use crate::config::Config;
 use crate::inbound::handshakes::{Admission, Handshakes, Ticket};
 use crate::logging::repeat::{self, Kind};
+use crate::observe::board::Board;
+use crate::observe::counted::Handshake;
 
 mod handshakes;
 
@@ -29,6 +32,8 @@ pub(crate) struct Inbound {
     pub(crate) requests: mpsc::Receiver<ClientRequest>,
     /// What this node says of itself.
     pub(crate) hello: watch::Sender<Hello>,
+    /// The places for connections.
+    pub(crate) seats: Seats,
 }
 
 impl Inbound {
@@ -36,19 +41,21 @@ impl Inbound {
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub(crate) fn accept(endpoint: Endpoint, hello: Hello, seats: SeatLimits) -> Self {
+    pub(crate) fn accept(endpoint: Endpoint, hello: Hello, config: &Config, board: Board) -> Self {
         let (to_peers, peers) = mpsc::channel(PEERS_WAITING_MAX);
         let (to_requests, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
         let (hello, said) = watch::channel(hello);
+        let seats = Seats::new(config.limits.seats());
         let acceptor = Acceptor {
             peers: to_peers,
             requests: to_requests,
             forwarder: Forwarder::new(endpoint.clone(), said.clone()),
             hello: said,
-            seats: Seats::new(seats),
+            seats: seats.clone(),
+            board,
         };
         tokio::spawn(acceptor.run(endpoint));
-        Self { peers, requests, hello }
+        Self { peers, requests, hello, seats }
     }
 }
 
@@ -60,6 +67,7 @@ struct Acceptor {
     forwarder: Forwarder,
     hello: watch::Receiver<Hello>,
     seats: Seats,
+    board: Board,
 }
 
 impl Acceptor {
@@ -68,12 +76,20 @@ impl Acceptor {
         while let Some(incoming) = endpoint.accept().await {
             let from = incoming.remote();
             let known = (incoming.is_proven(), endpoint.has_reached(from));
+            let counts = &self.board.counted().handshakes;
             match handshakes.admit(Instant::now(), from, known) {
                 Admission::Begin(ticket) => {
+                    counts.count(&Handshake::Begun);
                     tokio::spawn(self.clone().welcome(incoming, ticket));
                 }
-                Admission::Prove => incoming.prove(),
-                Admission::Drop => incoming.drop_silently(),
+                Admission::Prove => {
+                    counts.count(&Handshake::Proven);
+                    incoming.prove();
+                }
+                Admission::Drop => {
+                    counts.count(&Handshake::Dropped);
+                    incoming.drop_silently();
+                }
             }
         }
     }
@@ -86,7 +102,7 @@ impl Acceptor {
         drop(ticket);
         match finished {
             Ok(accepted) => self.serve(accepted).await,
-            Err(away) => turned_away(&away),
+            Err(away) => turned_away(&away, &self.board),
         }
     }
 
@@ -100,15 +116,17 @@ impl Acceptor {
                 let hello = self.hello.borrow().clone();
                 let to = (self.requests, self.forwarder);
                 if let Err(away) = serve_client(accepted, hello, to).await {
-                    turned_away(&away);
+                    turned_away(&away, &self.board);
                 }
             }
         }
     }
 }
 
-/// Logs a connection that was refused. Strangers decide how often that happens, so it is counted.
-pub(crate) fn turned_away(away: &TurnedAway) {
+/// Counts a connection that was refused, and logs it: the first few, for strangers decide how often
+/// that happens.
+pub(crate) fn turned_away(away: &TurnedAway, board: &Board) {
+    board.counted().refused.count(&away.cause);
     let kind = match away.cause {
         Cause::Gone => return tracing::debug!(from = %away.who, why = %away.why, "nobody came in"),
         Cause::Certificate => Kind::Certificate,

@@ -23,6 +23,7 @@ use crate::gauges::Gauges;
 use crate::identity::{CertificateEnd, Identity, forgetful, node_of};
 use crate::inbound::Inbound;
 use crate::listening;
+use crate::observe::http;
 use crate::opening::{Found, open, open_again, set_aside};
 use crate::program::Program;
 use crate::rebuild::rebuild;
@@ -118,6 +119,9 @@ async fn serve(
 ) -> Result<(), Failure> {
     let Birth { program, config, credentials, file, control, ready } = birth;
     let clock = Clock::start();
+    // Before anything that may take long, and until all else has ended.
+    let _port = http::open(&config.http, control.board())
+        .map_err(|error| Failure::from_error(Exit::Io, "a thread", &error))?;
     let node = node_of(&credentials)?;
     let cluster = credentials.cluster().to_bytes();
     let opened = DataDirectory::open_or_create(&config.data_dir, cluster, node);
@@ -149,7 +153,7 @@ async fn serve(
     let endpoint = listening::patiently(listen, config.listen, &file).await?;
     let address = endpoint.local_addr().unwrap_or(config.listen);
     let hello = hello(&identity, &config.raft);
-    let inbound = Inbound::accept(endpoint.clone(), hello, config.limits.seats());
+    let inbound = Inbound::accept(endpoint.clone(), hello, &config, control.board().clone());
     tracing::info!(
         %node,
         incarnation = %identity.incarnation,

@@ -31,8 +31,6 @@ pub(crate) struct Metrics {
     pub(crate) commit: Latency,
     /// Answered proposals and queries.
     pub(crate) operations: Rate,
-    /// Messages from and to peers that were dropped because a lane was full.
-    pub(crate) dropped: u64,
 }
 
 /// Latencies of a recent window.

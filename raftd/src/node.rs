@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use consensus::{Event, Input as Raw, NodeId, Outgoing, RequestId, RoleKind, Timer, Timestamp};
+use consensus::{Input as Raw, NodeId, Outgoing, RequestId, Timer, Timestamp};
 use protocol::{ErrorCode, Response};
 use replica::{Input, Lanes, Piece, Removal, Replica, Reply, SnapshotNews};
 use state_machine::{Owners, QueryView};
@@ -25,6 +25,7 @@ use crate::logging::repeat::{self, Kind};
 use crate::metrics::Metrics;
 use crate::node::contact::Contact;
 use crate::node::remember::Keeper;
+use crate::observe::board::Board;
 use crate::pending::{Pending, Waiting};
 use crate::program::Machine;
 use crate::room::trouble;
@@ -38,6 +39,7 @@ mod moved;
 mod read;
 pub(crate) mod remember;
 mod room;
+mod shown;
 mod snapshots;
 mod vouch;
 
@@ -77,6 +79,8 @@ pub(crate) struct Node {
     contact: Contact,
     /// What the other members have promised.
     keeper: Keeper,
+    /// Where it is watched.
+    board: Board,
     failure: Option<Failure>,
 }
 
@@ -100,6 +104,7 @@ pub(crate) struct Parts {
     pub(crate) listen: SocketAddr,
     pub(crate) elsewhere: Elsewhere,
     pub(crate) keeper: Keeper,
+    pub(crate) board: Board,
 }
 
 impl Node {
@@ -127,6 +132,7 @@ impl Node {
             leader: None,
             contact: Contact::default(),
             keeper: parts.keeper,
+            board: parts.board,
             failure: None,
         };
         node.redirect(parts.elsewhere);
@@ -148,6 +154,7 @@ impl Node {
         match done {
             Done::Written { last, took } => {
                 self.metrics.fsync.record(now, took);
+                self.board.counted().sync.observe(took);
                 self.measure_room(now);
                 self.raw(now, Raw::Persisted { write: last });
             }
@@ -157,6 +164,7 @@ impl Node {
             }
             Done::Applied { last, responses, view, bytes, took, digests, alarms } => {
                 self.metrics.apply.record(now, took);
+                self.board.counted().apply.observe(took);
                 self.apply.applied(bytes);
                 if let Some(View(view)) = view {
                     self.see(now, view);
@@ -205,7 +213,7 @@ impl Node {
                 self.forgets(by, runs_twice, &reason);
             }
             PeerEvent::Refused { who, cause, reason } => {
-                turned_away(&TurnedAway { cause, who, why: reason });
+                turned_away(&TurnedAway { cause, who, why: reason }, &self.board);
             }
             PeerEvent::Offered(incoming) => self.offered(now, incoming),
         }
@@ -268,7 +276,7 @@ impl Node {
             self.snapshot(now, action);
         }
         self.room(now, &room, alarm);
-        self.metrics.dropped += dropped;
+        self.drop_messages(dropped);
         if view {
             self.apply.view();
         }
@@ -367,7 +375,7 @@ impl Node {
             Outgoing::Snapshot { .. } => unreachable!("the replica decides which one is sent"),
         };
         if !self.network.send(send, &self.replica) {
-            self.metrics.dropped += 1;
+            self.drop_messages(1);
             self.raw(now, Raw::Unreachable { peer: to });
         }
     }
@@ -378,7 +386,7 @@ impl Node {
         let wanted = self.replica.wants(piece);
         let sent = encoded.filter(|_| wanted).and_then(|encoded| self.network.feed(to, encoded));
         if wanted && sent.is_none() {
-            self.metrics.dropped += 1;
+            self.drop_messages(1);
         }
         self.replica.step(now, Input::Fed { number, to, sent });
     }
@@ -452,27 +460,6 @@ impl Node {
             ..network.link(id)
         };
         status::report(now, &self.replica.status(), &mut self.metrics, &sources, link)
-    }
-
-    fn observe(&mut self, now: Timestamp, event: &Event) {
-        match event {
-            Event::Role(role, term) => {
-                if *role == RoleKind::Leader {
-                    tracing::info!(%term, "this node leads");
-                } else {
-                    tracing::debug!(?role, %term, "role");
-                }
-            }
-            Event::Leader(leader) => self.follows(now, *leader),
-            Event::Configuration { index } => {
-                tracing::info!(%index, "configuration");
-            }
-            Event::HandsOver { to } => {
-                tracing::warn!(%to, "handing leadership over, for this node's disk does not write");
-            }
-            Event::Ignored { from, why } => tracing::debug!(%from, ?why, "message ignored"),
-            Event::VoteRefused { by, verdict } => tracing::debug!(%by, ?verdict, "vote refused"),
-        }
     }
 }
 

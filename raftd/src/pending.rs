@@ -63,6 +63,11 @@ impl<R> Pending<R> {
         Ok(RequestId::new(entry.count << SLOT_BITS | u64::from(slot)))
     }
 
+    /// Returns how many wait.
+    pub(crate) fn count(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
     /// Takes the client that waits under this name, if it still does.
     pub(crate) fn remove(&mut self, request: RequestId) -> Option<Waiting<R>> {
         let slot = u32::try_from(request.get() & ((1 << SLOT_BITS) - 1)).ok()?;

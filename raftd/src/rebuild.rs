@@ -17,6 +17,7 @@ use crate::gauges::Gauges;
 use crate::identity::Identity;
 use crate::lanes::network::Elsewhere;
 use crate::logging::repeat::{self, Kind};
+use crate::observe::board::Load;
 use crate::opening::{Found, NoState, Opened, open_again};
 use crate::program::Program;
 use crate::services::Services;
@@ -169,6 +170,7 @@ async fn serve(services: &mut Services, identity: &Identity, gauges: &Gauges, wh
         },
         () = sleep(interval) => {
             control.beat(why.to_owned());
+            control.post(|| (report(clock), Load::default()));
             repeat::summarise(Instant::now(), false);
             true
         }

@@ -27,6 +27,7 @@ use crate::exit::{Exit, Failure, storage_failure};
 use crate::gauges::Gauges;
 use crate::identity::Identity;
 use crate::logging::repeat;
+use crate::observe::board::Load;
 use crate::services::Services;
 use crate::{admin, answer, status};
 
@@ -299,6 +300,7 @@ async fn meanwhile<T>(
     let mut done = std::pin::pin!(done);
     let interval = control.interval();
     control.beat(format!("repairing: {doing}"));
+    control.post(|| (shown(clock.now(), identity, gauges, doing), Load::default()));
     loop {
         tokio::select! {
             result = &mut done => return Some(result),
@@ -325,6 +327,8 @@ async fn meanwhile<T>(
             },
             () = sleep(interval) => {
                 control.beat(format!("repairing: {doing}"));
+                let report = shown(clock.now(), identity, gauges, doing);
+                control.post(|| (report, Load::default()));
                 repeat::summarise(Instant::now(), false);
             }
         }

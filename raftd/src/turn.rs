@@ -89,6 +89,7 @@ impl Turn {
                     tick = Instant::now() + self.services.control.interval();
                     let line = self.node.line(now);
                     self.services.control.beat(line);
+                    self.services.control.post(|| self.node.shown(now, &self.services.inbound));
                     repeat::summarise(std::time::Instant::now(), false);
                     self.node.watch(now);
                     self.node.heal(now);

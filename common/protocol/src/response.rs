@@ -98,6 +98,14 @@ macro_rules! codes {
         pub enum ErrorCode { $($(#[$doc])* $name),* }
 
         impl ErrorCode {
+            /// All of them, in the order of their numbers.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// Returns its name, for programs that count.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name)),* }
+            }
+
             const fn code(self) -> u32 {
                 match self { $(Self::$name => $code),* }
             }

@@ -37,7 +37,12 @@ pub struct Responder {
     pub(crate) outlet: Arc<Outlet>,
     /// What to forward, if another node leads.
     pub(crate) forwardable: Option<Box<Forwardable>>,
+    /// Who sees the answer.
+    pub(crate) watch: Option<Watch>,
 }
+
+/// Sees an answer before it is sent.
+pub(crate) type Watch = Box<dyn FnOnce(&Response) + Send>;
 
 /// An answer on its way; the request counts as in flight until it is written.
 pub(crate) struct Answer {
@@ -67,9 +72,20 @@ impl Responder {
         }
     }
 
+    /// Shows the answer to somebody before it is sent, whoever gives it: this node, the leader that
+    /// it is passed on to, or nobody.
+    #[must_use]
+    pub fn watched(mut self, watch: impl FnOnce(&Response) + Send + 'static) -> Self {
+        self.watch = Some(Box::new(watch));
+        self
+    }
+
     fn answer(&mut self, response: Response) {
         self.answered = true;
         let (response, taken) = fit(response, &self.outlet);
+        if let Some(watch) = self.watch.take() {
+            watch(&response);
+        }
         let (permit, held) = (self.permit.take(), std::mem::take(&mut self.held));
         let answer = Answer { id: self.id, response, _permit: permit, _held: held, _taken: taken };
         // If the client has gone, nobody waits for it.

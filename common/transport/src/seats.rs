@@ -118,6 +118,22 @@ impl Seats {
         Self { shared: Arc::new(Shared { limits, kinds, guests: Mutex::default() }) }
     }
 
+    /// Returns how many connections there are of each kind: of nodes as peers, of nodes that pass
+    /// requests on, and of clients by the role of their certificate.
+    pub fn by_kind(&self) -> BTreeMap<String, usize> {
+        let mut kinds = BTreeMap::new();
+        for ((table, name), guest) in &self.shared.lock().known {
+            let kind = match table {
+                Table::Peers => "peer",
+                Table::Forwarders => "forwarder",
+                // An identity is shown as `ROLE NAME of cluster ..`.
+                Table::Common | Table::Operators => name.split(' ').next().unwrap_or(name),
+            };
+            *kinds.entry(kind.to_owned()).or_default() += guest.seated;
+        }
+        kinds
+    }
+
     /// Gives a connection a place.
     ///
     /// # Errors
@@ -262,5 +278,23 @@ mod tests {
         let why = full.to_string();
         assert!(why.contains("reader") && why.contains("4 connections"), "{why}");
         assert!(why.contains("limits.connections_per_identity_max"), "{why}");
+    }
+
+    #[test]
+    fn connections_are_counted_by_kind() {
+        let seats = Seats::new(LIMITS);
+        let guests = [
+            ("reader/one", Alpn::Client),
+            ("operator/o", Alpn::Client),
+            ("operator/p", Alpn::Client),
+            ("node/2", Alpn::Peer),
+            ("node/2", Alpn::Forward),
+        ];
+        let taken = guests.map(|(who, alpn)| seats.seat(&identity(who), alpn).expect("a place"));
+        let kinds = [("forwarder", 1), ("operator", 2), ("peer", 1), ("reader", 1)];
+        let wanted = kinds.map(|(kind, count)| (kind.to_owned(), count));
+        assert_eq!(seats.by_kind(), BTreeMap::from(wanted));
+        drop(taken);
+        assert!(seats.by_kind().is_empty());
     }
 }

@@ -120,6 +120,7 @@ impl Stream {
                 held,
                 outlet: Arc::clone(&self.outlet),
                 forwardable: forwardable.map(Box::new),
+                watch: None,
             };
             let (identity, via) = match speaker(&self.identity, &request, &passage) {
                 Ok(speaker) => speaker,

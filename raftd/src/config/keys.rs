@@ -70,6 +70,8 @@ pub(super) enum Field {
     Range(fn(&mut Draft) -> &mut RangeInclusive<u64>),
     /// The table of addresses.
     Peers,
+    /// The address for metrics and probes.
+    Http,
 }
 
 impl Key {
@@ -111,6 +113,8 @@ pub enum Kind {
         /// The default.
         default: &'static str,
     },
+    /// A loopback address and a port; none by default.
+    Loopback,
     /// What is logged.
     Level {
         /// The default.
@@ -159,6 +163,7 @@ impl Kind {
             (
                 Self::Path { .. }
                 | Self::Listen { .. }
+                | Self::Loopback
                 | Self::Level { .. }
                 | Self::Number { .. }
                 | Self::Addresses
@@ -178,6 +183,9 @@ impl fmt::Display for Kind {
             Self::Level { default } => write!(f, "a text, default \"{default}\""),
             Self::Path { default: None } => write!(f, "a text, must be set"),
             Self::Addresses => write!(f, "a text, HOST:PORT, not set by default"),
+            Self::Loopback => {
+                write!(f, "a text, as \"127.0.0.1:7401\" or \"[::1]:7401\", not set by default")
+            }
             Self::Number { unit, default, min, max } => {
                 write!(f, "from {min} to {max} {unit}, default {default}")
             }
@@ -218,7 +226,7 @@ const fn number(
 }
 
 /// All keys, in the order of the manual page.
-pub static KEYS: [Key; 23] = [
+pub static KEYS: [Key; 25] = [
     path(
         "data_dir",
         Some(DATA_DIR_DEFAULT),
@@ -385,6 +393,25 @@ pub static KEYS: [Key; 23] = [
         "how fast a snapshot is written, and it and old log entries are sent to one peer, so that \
          this does not disturb writes; entries go at twice the rate at which the log grows if \
          that is more",
+    ),
+    key(
+        "http.listen",
+        Kind::Loopback,
+        Field::Http,
+        "TCP address and port for /metrics, /livez and /readyz, see raftd(8); without it there is \
+         none. It has neither TLS nor passwords, so that only addresses of the loopback interface \
+         are taken; what is to be read elsewhere, a proxy or an agent on this machine passes on. A \
+         request is at most 8 KiB and a connection lasts at most 10 s",
+    )
+    .with_flag(
+        ("http-listen", "RAFTD_HTTP_LISTEN", "ADDR:PORT"),
+        "TCP address and port on the loopback interface for metrics and probes",
+    ),
+    number(
+        "http.connections_max",
+        ("connections", 16, 1, 1_024),
+        Field::Small(|draft| &mut draft.config.http.connections_max),
+        "the most connections there at once; of more, the oldest gives way",
     ),
     key(
         "peers.NAME",

@@ -239,7 +239,9 @@ impl<'de> DeserializeSeed<'de> for KeyValue {
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
         match self.0.kind {
             Kind::Path { .. } => PathBuf::deserialize(from).map(Value::Path),
-            Kind::Listen { .. } | Kind::Addresses => String::deserialize(from).map(Value::Text),
+            Kind::Listen { .. } | Kind::Addresses | Kind::Loopback => {
+                String::deserialize(from).map(Value::Text)
+            }
             Kind::Level { .. } => level(from).map(Value::Level),
             Kind::Number { .. } => i64::deserialize(from).map(Value::Number),
             Kind::Pair { .. } => Vec::deserialize(from).map(Value::Numbers),

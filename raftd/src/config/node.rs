@@ -27,6 +27,17 @@ pub struct Config {
     pub limits: Limits,
     /// Where members are dialled, by name or id, whatever the configuration in the log says.
     pub peers: BTreeMap<String, String>,
+    /// Where it is monitored.
+    pub http: Http,
+}
+
+/// The port for metrics and probes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// The TCP address and port, on the loopback interface; `None` opens none.
+    pub listen: Option<SocketAddr>,
+    /// The most connections at once.
+    pub connections_max: u32,
 }
 
 /// A node's certificates: in files, which are looked at again while the node runs, or in memory.

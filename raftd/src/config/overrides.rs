@@ -71,7 +71,9 @@ fn argument(key: &'static Key, flag: Flag) -> Arg {
         .action(ArgAction::Set);
     match key.kind {
         Kind::Path { .. } => argument.value_parser(value_parser!(PathBuf)),
-        Kind::Listen { .. } | Kind::Addresses => argument.value_parser(value_parser!(String)),
+        Kind::Listen { .. } | Kind::Addresses | Kind::Loopback => {
+            argument.value_parser(value_parser!(String))
+        }
         Kind::Level { .. } => argument.value_parser(value_parser!(Level)),
         Kind::Number { .. } => argument.value_parser(value_parser!(i64)),
         Kind::Pair { .. } => {
@@ -84,7 +86,7 @@ fn argument(key: &'static Key, flag: Flag) -> Arg {
 fn value(key: &Key, matches: &ArgMatches) -> Option<Value> {
     match key.kind {
         Kind::Path { .. } => matches.get_one(key.name).cloned().map(Value::Path),
-        Kind::Listen { .. } | Kind::Addresses => {
+        Kind::Listen { .. } | Kind::Addresses | Kind::Loopback => {
             matches.get_one(key.name).cloned().map(Value::Text)
         }
         Kind::Level { .. } => matches.get_one(key.name).copied().map(Value::Level),

@@ -259,9 +259,10 @@ fn a_configuration_that_a_program_makes_has_the_same_defaults_and_bounds() {
 fn every_default_is_within_its_bounds_and_flags_and_variables_are_called_like_their_keys() {
     for key in &KEYS {
         let Some(flag) = key.flag else { continue };
-        let word = key.word();
-        assert_eq!(flag.name, word.replace('_', "-"));
-        assert_eq!(flag.variable, format!("RAFTD_{}", word.to_uppercase()));
+        // By the last word of the key, or by all of them where that is taken.
+        let name = if flag.name.starts_with("http-") { key.name } else { key.word() };
+        assert_eq!(flag.name, name.replace(['_', '.'], "-"));
+        assert_eq!(flag.variable, format!("RAFTD_{}", name.to_uppercase().replace('.', "_")));
     }
     let defaults = Draft::default().config;
     defaults.check().expect("they are within their bounds");

@@ -20,6 +20,7 @@ impl Node {
     /// A client asks.
     pub(crate) fn ask(&mut self, now: Timestamp, ask: ClientRequest) {
         let ClientRequest { request, identity, via, responder } = ask;
+        let responder = self.count(&request, responder);
         let request = match self.admit(&identity.role, via, request) {
             Ok(request) => request,
             Err(refusal) => return responder.send(Response::Error(refusal)),

@@ -178,6 +178,7 @@ impl Node {
         if std::mem::replace(&mut self.leader, leader) == leader {
             return;
         }
+        self.board.counted().leaders.inc_by(u64::from(leader.is_some()));
         match (leader, missed) {
             (Some(leader), Some(passed)) => {
                 tracing::info!(%leader, "a leader again, after {}", lasting(passed));

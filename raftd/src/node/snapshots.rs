@@ -11,6 +11,7 @@ use crate::exit::{Exit, Failure};
 use crate::lanes::snapshot::{Report, Trouble};
 use crate::logging::repeat::{self, Kind};
 use crate::node::Node;
+use crate::observe::counted::{Ended, Snapshot};
 
 impl Node {
     /// Does what the replica wants done.
@@ -77,11 +78,13 @@ impl Node {
                 {
                     self.fail(failure.clone());
                 }
+                self.count_snapshot(Snapshot::Made(Ended::from(&result)));
                 let last = self.snapshots.made(result);
                 self.news(now, SnapshotNews::Made { last });
             }
             Report::Sent { number, to, last, result } => {
                 self.snapshots.sent(number, to);
+                self.count_snapshot(Snapshot::Sent(Ended::from(&result)));
                 let end = match result {
                     Ok(()) => {
                         tracing::info!(%to, "snapshot delivered");
@@ -102,6 +105,7 @@ impl Node {
                 self.news(now, SnapshotNews::Sent { number, to, end });
             }
             Report::Received { from, term, result } => {
+                self.count_snapshot(Snapshot::Received(Ended::from(&result)));
                 let meta = match result {
                     Ok(file) => {
                         let meta = file.header.meta.clone();

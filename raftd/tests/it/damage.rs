@@ -25,13 +25,13 @@ async fn have_all(cluster: &Cluster, count: u64) {
 }
 
 /// Returns the largest file of a log's database with this ending.
-fn largest(data: &Path, ending: &str) -> PathBuf {
+pub(crate) fn largest(data: &Path, ending: &str) -> PathBuf {
     let files = fs::read_dir(data.join("log")).unwrap().map(|file| file.unwrap().path());
     let files = files.filter(|file| file.extension().is_some_and(|found| found == ending));
     files.max_by_key(|file| fs::metadata(file).unwrap().len()).unwrap()
 }
 
-fn flip_in_the_middle(file: &Path) {
+pub(crate) fn flip_in_the_middle(file: &Path) {
     let mut bytes = fs::read(file).unwrap();
     let middle = bytes.len() / 2;
     for byte in &mut bytes[middle..middle + 8] {

@@ -19,8 +19,14 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// Keeps the last command. A command that names a node makes it panic there, or keep something
 /// else, as a machine does that looks at its own clock.
-struct Fragile {
+pub(crate) struct Fragile {
     node: u64,
+}
+
+impl Fragile {
+    pub(crate) fn new(node: u64) -> Self {
+        Self { node }
+    }
 }
 
 impl StoredMachine for Fragile {

@@ -184,20 +184,20 @@ fn a_missing_or_foreign_certificate_ends_the_node_with_78() {
 }
 
 /// A certificate of node `id` for another time than now.
-fn issued(cluster: &Cluster, id: u64, validity: Validity) -> Issued {
+pub(crate) fn issued(cluster: &Cluster, id: u64, validity: Validity) -> Issued {
     let role = Role::Node(NonZeroU64::new(id).unwrap());
     let identity = Identity::new(cluster.authority.cluster(), role);
     cluster.authority.issue_within(&identity, validity).unwrap()
 }
 
 /// Puts certificate and key into the node's directory, right or wrong.
-fn put_in(node: &Node, issued: &Issued) {
+pub(crate) fn put_in(node: &Node, issued: &Issued) {
     fs::write(node.directory.join("node.crt"), &issued.certificate_pem).unwrap();
     fs::write(node.directory.join("node.key"), &issued.key_pem).unwrap();
 }
 
 /// From ten seconds ago on, for so long.
-fn from_now(seconds: u64) -> Validity {
+pub(crate) fn from_now(seconds: u64) -> Validity {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     Validity { not_before: now.as_secs() - 10, not_after: now.as_secs() + seconds }
 }

@@ -69,7 +69,7 @@ fn signal(child: &Child, signal: Signal) {
 }
 
 /// A pipe that is full, and that nobody reads.
-fn full_pipe() -> (PipeReader, PipeWriter) {
+pub(crate) fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = std::io::pipe().unwrap();
     let flags = fcntl_getfl(&writer).unwrap();
     fcntl_setfl(&writer, flags | OFlags::NONBLOCK).unwrap();
@@ -81,7 +81,7 @@ fn full_pipe() -> (PipeReader, PipeWriter) {
 }
 
 /// Dials a node so many times with the certificate of an authority that is not its own.
-async fn knock(address: &str, times: usize) {
+pub(crate) async fn knock(address: &str, times: usize) {
     let authority = Authority::create(ClusterId::generate().unwrap(), PATIENCE).unwrap();
     let identity = Identity::new(authority.cluster(), Role::Operator("mallory".parse().unwrap()));
     let stranger = Client::new(ClientConfig {

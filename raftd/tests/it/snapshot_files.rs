@@ -39,7 +39,7 @@ async fn until(cluster: &Cluster, at: usize, wanted: impl Fn(&NodeStatus) -> boo
 }
 
 /// Makes a follower fall so far behind that only a snapshot helps; it is down when this ends.
-async fn leave_behind(cluster: &mut Cluster, follower: usize) {
+pub(crate) async fn leave_behind(cluster: &mut Cluster, follower: usize) {
     let client = cluster.client();
     let has = client.status_of(&cluster.nodes[follower].address).await.unwrap().last;
     cluster.nodes[follower].kill();
@@ -55,7 +55,7 @@ async fn leave_behind(cluster: &mut Cluster, follower: usize) {
 }
 
 /// The files in a node's directory of snapshots with this extension.
-fn files(node: &Node, extension: &str) -> Vec<PathBuf> {
+pub(crate) fn files(node: &Node, extension: &str) -> Vec<PathBuf> {
     let children = fs::read_dir(node.data.join("snapshots")).unwrap();
     let paths = children.map(|child| child.unwrap().path());
     paths.filter(|path| path.extension().is_some_and(|found| found == extension)).collect()
