@@ -28,6 +28,11 @@ pub fn directory() -> PathBuf {
 
 fn raftd_8() -> std::io::Result<String> {
     let mut page = render(&Man::new(raftd::cli::Cli::command()).section("8"))?;
+    page.push_str(LOG);
+    for raftd::Message { id, level, meaning } in raftd::MESSAGES {
+        line(&mut page, &format!(".TP\n\\fB{}\\fR ({level})", escape(id)));
+        line(&mut page, &format!("{}.", capital(&escape(meaning))));
+    }
     page.push_str(MONITORING);
     page.push_str(".SH METRICS\n");
     for Metric { name, kind, unit, labels, meaning } in raftd::metrics() {
@@ -40,6 +45,44 @@ fn raftd_8() -> std::io::Result<String> {
     page.push_str(".SH \"SEE ALSO\"\nraftd.toml(5), raftctl(1), raft(7)\n");
     Ok(page)
 }
+
+/// How the log is written, and what never changes in it.
+const LOG: &str = r#".SH "THE LOG"
+\fB\-\-log\-format\fR, or \fBlog_format\fR in raftd.toml(5), says how lines are written.
+.TP
+\fBtext\fR
+For people, to stderr: time, level, message, fields.
+.TP
+\fBjson\fR
+One object a line, to stderr: \fBtime\fR (UTC), \fBlevel\fR, \fBid\fR, \fBmessage\fR,
+\fBtarget\fR (the part of the program), \fBfields\fR.
+.TP
+\fBjournald\fR
+To the journal of systemd: PRIORITY, MESSAGE, MESSAGE_ID and RAFTD_EVENT (the id below), TARGET, and
+each field as F_NAME: \fBjournalctl RAFTD_EVENT=peer\-missing F_PEER=2\fR. To stderr as text, with a
+warning, if no journal listens.
+.TP
+\fBauto\fR
+journald below a service manager that has connected stderr to the journal, else text.
+.PP
+The levels mean: \fBerror\fR, this node cannot do its work, and an operator must act; \fBwarn\fR,
+something is wrong that will not mend itself, or somebody is refused; \fBinfo\fR, what belongs in
+last month's log: start, stop, role, leader, members; \fBdebug\fR, one line an unusual event;
+\fBtrace\fR, one line a message. In the journal they are priorities 3 to 7.
+.PP
+What strangers, clients or peers can cause again and again is logged a few times one by one, then
+counted; the count is logged after a minute, ten minutes, and then every hour for as long as it goes
+on.
+.PP
+Nothing waits for the log. A thread of its own writes it; up to 8192 lines, or 4 MiB, wait while it
+cannot, an eighth of that for errors only. What finds no room, or cannot be written, is lost and
+counted: in the log when it takes lines again, in \fBsystemctl status\fR, and in
+\fBraftd_log_lines_lost_total\fR. So a pipe that nobody reads, a reader that is stopped or gone, a
+full disk or a journal that is being restarted stop no node.
+.PP
+Filter by ids, and not by words, which may change. Lines at debug and trace, and those of libraries,
+have none.
+"#;
 
 /// What the port for monitoring answers.
 const MONITORING: &str = r#".SH MONITORING
@@ -134,6 +177,7 @@ fn raftd_toml_5() -> String {
             | Kind::Listen { .. }
             | Kind::Loopback
             | Kind::Level { .. }
+            | Kind::Format { .. }
             | Kind::Addresses => key.kind.to_string(),
             Kind::Number { .. } | Kind::Pair { .. } => format!("a number: {}", key.kind),
         };

@@ -40,7 +40,7 @@ pub(crate) async fn wait_for_bootstrap(
     gauges: &Gauges,
     directory: &mut DataDirectory,
 ) -> Result<Waited, Failure> {
-    tracing::info!(
+    tracing::info!(name: "uninitialised",
         "uninitialised: waiting for `raftctl init`; {} holds no data of a cluster, and this node \
          does not vote: if it should hold some, is its file system mounted?",
         directory.path().display()
@@ -64,7 +64,7 @@ pub(crate) async fn wait_for_bootstrap(
             command = control.next() => match command {
                 Command::Stop => {
                     control.stopping();
-                    tracing::info!("stopped");
+                    tracing::info!(name: "stopped", "stopped");
                     return Ok(Waited::Stopped);
                 }
                 // An owner who does not wait for the answer needs none.
@@ -111,7 +111,10 @@ fn store(
     program: &Program,
 ) -> Result<(), Failure> {
     program.logs.bootstrap(directory, record).map_err(|error| storage_failure(&error))?;
-    tracing::info!(%by, generation = %record.generation().short(), "bootstrapped");
+    tracing::info!(
+        name: "bootstrapped",
+        %by, generation = %record.generation().short(), "bootstrapped"
+    );
     Ok(())
 }
 
@@ -165,7 +168,10 @@ fn answer(
             Ok(record) => {
                 let generation = record.generation();
                 program.logs.join(directory, &record).map_err(|error| storage_failure(&error))?;
-                tracing::info!(by = %asker, generation = %generation.short(), "joined");
+                tracing::info!(
+                    name: "joined",
+                    by = %asker, generation = %generation.short(), "joined"
+                );
                 responder.send(accepted(generation));
                 Ok(true)
             }

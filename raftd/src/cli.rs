@@ -16,8 +16,9 @@ pub const CONFIG_DEFAULT: &str = "/etc/raftd/raftd.toml";
 /// (raftd.toml, then raftd.d/*.toml in order of their names, the last one wins), else its default.
 /// Of a variable, blanks around its text and empty items are ignored; an empty one is not set.
 ///
-/// The log goes to stderr, below a service manager to the journal with its fields. When it takes
-/// nothing, as a pipe that nobody reads, the node goes on: lines are lost, and counted. SIGTERM and
+/// The log goes to stderr, below a service manager to the journal with its fields; --log-format
+/// changes that. When it takes nothing, as a pipe that nobody reads, the node goes on: lines are
+/// lost, and counted. SIGTERM and
 /// SIGINT hand leadership over and stop; SIGHUP reads the configuration again.
 ///
 /// Exit codes: 0 stopped cleanly, 64 usage, 65 corrupt or foreign data, 70 internal error,

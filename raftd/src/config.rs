@@ -23,7 +23,7 @@ mod peers;
 #[cfg(test)]
 mod tests;
 
-pub use crate::logging::Level;
+pub use crate::logging::{Format, Level};
 pub(crate) use keys::LISTEN_DEFAULT;
 pub use keys::{Flag, KEYS, Key, Kind};
 #[cfg(test)]
@@ -38,6 +38,8 @@ pub struct Settings {
     pub file: PathBuf,
     /// What is logged.
     pub log_level: Level,
+    /// How it is written.
+    pub log_format: Format,
     /// Where the credentials are.
     pub identity: CertificateFiles,
     /// The node's own part. Its certificates are those files.
@@ -80,7 +82,7 @@ impl Settings {
                 None => {}
             }
         }
-        let Draft { log_level, files, mut config } = draft;
+        let Draft { log_level, log_format, files, mut config } = draft;
         check_heartbeat(&config.raft, |name| {
             let key = KEYS.iter().find(|key| key.name == name);
             let set = key.and_then(|key| find(layers, key).map(|(_, origin)| origin.name(key)));
@@ -88,7 +90,7 @@ impl Settings {
         })?;
         config.peers = peers::read(layers)?;
         config.certificates = files.clone().into();
-        Ok(Self { file: file.to_owned(), log_level, identity: files, node: config })
+        Ok(Self { file: file.to_owned(), log_level, log_format, identity: files, node: config })
     }
 }
 
@@ -126,7 +128,9 @@ impl Config {
                     self.http.listen.and_then(refused).map_or(Ok(()), Err)?;
                     continue;
                 }
-                Field::Path(_) | Field::Listen | Field::Level | Field::Peers => continue,
+                Field::Path(_) | Field::Listen | Field::Level | Field::Format | Field::Peers => {
+                    continue;
+                }
             };
             if !key.kind.admits(&value) {
                 let shown = if let [one] = *value { one.to_string() } else { format!("{value:?}") };
@@ -182,7 +186,8 @@ impl Default for Draft {
             http: Http { listen: None, connections_max: 0 },
         };
         let files = CertificateFiles::default();
-        let mut draft = Self { log_level: Level::default(), files, config: none };
+        let (log_level, log_format) = (Level::default(), Format::default());
+        let mut draft = Self { log_level, log_format, files, config: none };
         for key in &KEYS {
             match (key.field, key.kind) {
                 (Field::Path(field), Kind::Path { default: Some(default) }) => {
@@ -193,6 +198,7 @@ impl Default for Draft {
                     put(&mut draft, field, low..=high);
                 }
                 (_, Kind::Level { default }) => draft.log_level = default,
+                (_, Kind::Format { default }) => draft.log_format = default,
                 (_, Kind::Path { .. } | Kind::Listen { .. } | Kind::Addresses | Kind::Loopback) => {
                 }
             }
@@ -210,7 +216,12 @@ fn put(draft: &mut Draft, field: Field, numbers: RangeInclusive<u64>) {
         Field::Small(field) => *field(draft) = small(),
         Field::Optional(field) => *field(draft) = Some(small()).filter(|number| *number > 0),
         Field::Range(field) => *field(draft) = numbers,
-        Field::Path(_) | Field::Listen | Field::Level | Field::Peers | Field::Http => {
+        Field::Path(_)
+        | Field::Listen
+        | Field::Level
+        | Field::Format
+        | Field::Peers
+        | Field::Http => {
             unreachable!("the table has numbers for fields with numbers only")
         }
     }
@@ -235,6 +246,7 @@ fn set(draft: &mut Draft, key: &Key, value: &Value, origin: &Origin) -> Result<(
         }
         Value::Text(text) => draft.config.listen = address(text, key, origin)?,
         Value::Level(level) => draft.log_level = *level,
+        Value::Format(format) => draft.log_format = *format,
         Value::Number(number) => {
             let found = u64::try_from(*number).ok().filter(|number| key.kind.admits(&[*number]));
             let refused = || out_of_bounds(&origin.name(key), key, &number.to_string());

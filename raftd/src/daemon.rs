@@ -39,10 +39,13 @@ pub(crate) fn check(cli: &Cli) -> Result<String, Failure> {
 /// Runs a node with this program's machine and log until it is asked to stop.
 pub(crate) fn run(cli: &Cli, program: Program) -> Result<(), Failure> {
     let settings = Settings::load(&cli.config, &cli.overrides)?;
-    let logging = Logging::start(settings.log_level);
+    let logging = Logging::start(settings.log_level, settings.log_format);
     abort_on_panic();
     if let Err(error) = certs::forbid_core_dumps() {
-        tracing::warn!("a core dump of this process would hold keys and data: {error}");
+        tracing::warn!(
+            name: "core-dumps",
+            "a core dump of this process would hold keys and data: {error}"
+        );
     }
     // Files of the data directory are for this user only, whatever umask the daemon was given.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
@@ -129,17 +132,31 @@ impl Supervisor<'_> {
         match read.await.expect("reading the configuration does not panic") {
             Ok(settings) => {
                 self.logging.set_level(settings.log_level);
-                tracing::info!(level = %settings.log_level, "configuration read again");
-                let waiting = self.settings.node.needs_restart(&settings.node);
+                tracing::info!(
+                    name: "reloaded",
+                    level = %settings.log_level, "configuration read again"
+                );
+                let mut waiting = self.settings.node.needs_restart(&settings.node);
+                if settings.log_format != self.settings.log_format {
+                    waiting.push("log_format");
+                }
                 if !waiting.is_empty() {
                     let settings = waiting.join(", ");
-                    tracing::warn!(settings, "changed settings that only a restart of raftd takes");
+                    tracing::warn!(
+                        name: "reload-needs-restart",
+                        settings, "changed settings that only a restart of raftd takes"
+                    );
                 }
                 // Of the rest, what was read at the start stays in force.
                 self.settings.node.certificates = settings.node.certificates;
                 self.settings.node.peers = settings.node.peers;
             }
-            Err(failure) => tracing::warn!("{failure}; the configuration stays as it was"),
+            Err(failure) => {
+                tracing::warn!(
+                    name: "reload-refused",
+                    "{failure}; the configuration stays as it was"
+                );
+            }
         }
         self.running.update(self.settings.node.clone());
     }

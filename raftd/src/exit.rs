@@ -147,10 +147,13 @@ impl Failure {
         match (std::mem::replace(&mut self.logged, true), self.exit.is_wanted()) {
             (true, _) => {}
             (false, false) if self.state_lost => {
-                tracing::error!("{self}; nothing is read from the state any more, it is made anew");
+                tracing::error!(
+                    name: "state-unreadable",
+                    "{self}; nothing is read from the state any more, it is made anew"
+                );
             }
-            (false, true) => tracing::info!("{self}; this node stops"),
-            (false, false) => tracing::error!("{self}; this node stops{hint}"),
+            (false, true) => tracing::info!(name: "ends", "{self}; this node stops"),
+            (false, false) => tracing::error!(name: "fails", "{self}; this node stops{hint}"),
         }
         self
     }

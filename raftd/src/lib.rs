@@ -169,6 +169,7 @@ pub use cluster::bootstrap;
 pub use config::Config;
 pub use consensus::NodeId;
 pub use exit::{Exit, Failure};
+pub use logging::{MESSAGES, Message};
 pub use observe::{Row as Metric, metrics};
 pub use protocol::NodeStatus;
 pub use running::Running;

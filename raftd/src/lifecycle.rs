@@ -143,10 +143,10 @@ async fn serve(
         certificate_end: CertificateEnd::of(&credentials),
     };
     if let Some(former) = identity.former {
-        tracing::error!("{}", forgetful(directory.path(), former));
+        tracing::error!(name: "forgotten", "{}", forgetful(directory.path(), former));
     }
     let reset_key = directory.reset_key().map_err(|error| {
-        tracing::warn!("{}; peers will notice restarts later", chain(&error));
+        tracing::warn!(name: "reset-key", "{}; peers will notice restarts later", chain(&error));
     });
     let reset_key = reset_key.as_ref().ok();
     let listen = || Endpoint::server_with(config.listen, &credentials, reset_key);
@@ -154,7 +154,7 @@ async fn serve(
     let address = endpoint.local_addr().unwrap_or(config.listen);
     let hello = hello(&identity, &config.raft);
     let inbound = Inbound::accept(endpoint.clone(), hello, &config, control.board().clone());
-    tracing::info!(
+    tracing::info!(name: "ready",
         %node,
         incarnation = %identity.incarnation,
         listen = %address,

@@ -41,7 +41,10 @@ pub(crate) async fn patiently<T>(
         }
         if !std::mem::replace(&mut told, true) {
             let seconds = ADDRESS_PATIENCE.as_secs();
-            tracing::warn!("{}; waiting for the address for {seconds} s", chain(&error));
+            tracing::warn!(
+                name: "address-awaited",
+                "{}; waiting for the address for {seconds} s", chain(&error)
+            );
         }
         sleep(PAUSE).await;
     }

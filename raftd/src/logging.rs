@@ -10,7 +10,8 @@
 //!
 //! What strangers, clients or peers can cause again and again goes through [`repeat`]: it counts.
 //!
-//! Below a service manager, lines go to the journal with their fields; else to stderr, for people.
+//! Below a service manager, lines go to the journal with their fields; else to stderr, for people,
+//! or as JSON. Messages at error, warn and info have stable [`ids`].
 //! Logging never waits: lines are queued, up to a limit, and one thread writes them. Texts of
 //! others cannot forge a line or drive a terminal.
 
@@ -34,15 +35,20 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, Registry, reload};
 
 use crate::logging::journal::Journal;
+use crate::logging::json::Json;
 use crate::logging::plain::Plain;
 use crate::logging::queue::{Queue, Weight};
 use crate::logging::writer::{Sink as _, Stderr};
 
+mod ids;
 mod journal;
+mod json;
 mod plain;
 mod queue;
 pub(crate) mod repeat;
 mod writer;
+
+pub use ids::{MESSAGES, Message};
 
 /// How long the end of the process waits for the log to be written.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -62,6 +68,32 @@ pub enum Level {
     Debug,
     /// One line a message
     Trace,
+}
+
+/// How lines are written, and where to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// journald if a service manager has connected stderr to the journal, else text
+    #[default]
+    Auto,
+    /// For people, to stderr
+    Text,
+    /// One JSON object a line, to stderr
+    Json,
+    /// With fields, to the journal of systemd; to stderr as text if none listens
+    Journald,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Text => "text",
+            Self::Json => "json",
+            Self::Journald => "journald",
+        })
+    }
 }
 
 impl fmt::Display for Level {
@@ -90,9 +122,9 @@ pub(crate) struct Logging {
 
 impl Logging {
     /// Starts logging for the whole process. A second call changes nothing and its handle nothing.
-    pub(crate) fn start(level: Level) -> Self {
+    pub(crate) fn start(level: Level, format: Format) -> Self {
         let (filter, handle) = reload::Layer::new(LevelFilter::from(level));
-        let Log { queue, place, .. } = log();
+        let Log { queue, place, .. } = log(format);
         let queue = Arc::clone(queue);
         let ours = filter_fn(is_ours).with_max_level_hint(LevelFilter::TRACE);
         let filter = filter.and(ours);
@@ -100,6 +132,7 @@ impl Logging {
         // Fails only if the embedding program logs already, which then has its way.
         let _ = match place {
             Place::Journal => registry.with(Journal::new(queue).with_filter(filter)).try_init(),
+            Place::Json => registry.with(Json::new(queue).with_filter(filter)).try_init(),
             Place::Stderr => {
                 let lines = tracing_subscriber::fmt::layer()
                     .with_writer(Lines(queue))
@@ -109,6 +142,10 @@ impl Logging {
                 registry.with(lines.with_filter(filter)).try_init()
             }
         };
+        if format == Format::Journald && *place != Place::Journal {
+            let socket = journal::SOCKET;
+            tracing::warn!(name: "journal-missing", socket, "no journal listens: the log is here");
+        }
         Self { level: handle }
     }
 
@@ -135,9 +172,10 @@ pub(crate) fn finish() {
 /// Says what a process says at its end, whatever the level is; several lines may be. A log that
 /// takes nothing holds up the end for a short time only.
 pub(crate) fn last_words(level: tracing::Level, text: &str) {
-    let Log { queue, place, is_written } = log();
+    let Log { queue, place, is_written } = log(Format::Auto);
     let line = match place {
         Place::Journal => journal::encode_text(level, text),
+        Place::Json => json::encode_text(level, text),
         Place::Stderr => format!("{text}\n").into_bytes(),
     };
     if *is_written {
@@ -166,18 +204,26 @@ struct Log {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Journal,
+    Json,
     Stderr,
 }
 
 static LOG: OnceLock<Log> = OnceLock::new();
 
-fn log() -> &'static Log {
+/// Returns the log, which is as whoever speaks first wants it.
+fn log(format: Format) -> &'static Log {
     LOG.get_or_init(|| {
         let queue = Arc::new(Queue::default());
-        let journal = stderr_is_journal().then(|| writer::Journal::open(journal::SOCKET));
+        let to_journal = match format {
+            Format::Auto => stderr_is_journal(),
+            Format::Journald => true,
+            Format::Text | Format::Json => false,
+        };
+        let journal = to_journal.then(|| writer::Journal::open(journal::SOCKET));
+        let place = if format == Format::Json { Place::Json } else { Place::Stderr };
         let (place, started) = match journal.and_then(Result::ok) {
             Some(journal) => (Place::Journal, writer::start(Arc::clone(&queue), journal)),
-            None => (Place::Stderr, writer::start(Arc::clone(&queue), Stderr::default())),
+            None => (place, writer::start(Arc::clone(&queue), Stderr::default())),
         };
         Log { queue, place, is_written: started.is_ok() }
     })

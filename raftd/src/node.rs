@@ -307,7 +307,7 @@ impl Node {
         let Some(best) = self.replica.successor(now, is_connected) else {
             return false;
         };
-        tracing::info!(to = %best, "handing leadership over");
+        tracing::info!(name: "hands-over", to = %best, "handing leadership over");
         self.raw(now, Raw::Transfer { request: HAND_OVER, to: best });
         true
     }

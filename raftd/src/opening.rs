@@ -100,7 +100,10 @@ fn anew_with_others(
              data directory back, or a snapshot into a new cluster (raftctl snapshot restore)",
         ));
     }
-    tracing::error!("{failure}: this node begins anew, and gets all from the others");
+    tracing::error!(
+        name: "begins-anew",
+        "{failure}: this node begins anew, and gets all from the others"
+    );
     let known = directory.former().map(|former| former.why);
     let why = failure.forgotten.or(known).unwrap_or(Forgotten::LogLost);
     begin_anew(directory, program, why)?;
@@ -206,7 +209,7 @@ fn take_losses(directory: &mut DataDirectory, found: &RestoredLog) -> Result<(),
             Loss::Tail => Forgotten::TailLost,
             Loss::OtherStart => Forgotten::OtherTime,
         };
-        tracing::error!("{loss}");
+        tracing::error!(name: "loss", "{loss}");
         directory.forget(why).map_err(|error| storage_failure(&error))?;
     }
     Ok(())
@@ -237,7 +240,10 @@ fn join(
     })?;
     if let Some(file) = installed {
         let last = file.header.meta.last;
-        tracing::info!(%last, "the state is that of a snapshot, and goes on by the log");
+        tracing::info!(
+            name: "state-of-snapshot",
+            %last, "the state is that of a snapshot, and goes on by the log"
+        );
     }
     let host = Host::open(state, Arc::clone(machine));
     host.map_err(|error| Trouble::Failure(host_failure("the state", &error)))
@@ -249,7 +255,7 @@ fn join(
 /// If that fails.
 pub(crate) fn set_aside(path: &Path, failure: &Failure) -> Result<(), Failure> {
     let aside = StateStore::set_aside(path).map_err(|error| storage_failure(&error))?;
-    tracing::error!(
+    tracing::error!(name: "state-damaged",
         "the state is damaged, and is made anew: {failure}; the damaged one is kept at {}, nobody \
          needs it",
         aside.display()

@@ -48,7 +48,7 @@ pub(crate) async fn rebuild(
             return Err(hopeless(&lost));
         }
         let why = format!("its state is being fetched from another member: {}", lost.why);
-        tracing::warn!("{why}");
+        tracing::warn!(name: "state-rebuilt", "{why}");
         let snapshots = Snapshots::open(directory).map_err(|error| storage_failure(&error))?;
         let source = Source {
             endpoint: endpoint.clone(),
@@ -70,7 +70,7 @@ pub(crate) async fn rebuild(
         };
         match join(directory, &services.program, meta)? {
             Found::Whole(opened) => {
-                tracing::info!("the state is complete again");
+                tracing::info!(name: "state-complete", "the state is complete again");
                 return Ok(Some(*opened));
             }
             Found::NoState(still) => lost = still,
@@ -155,7 +155,7 @@ async fn serve(services: &mut Services, identity: &Identity, gauges: &Gauges, wh
         command = control.next() => match command {
             Command::Stop => {
                 control.stopping();
-                tracing::info!("stopped");
+                tracing::info!(name: "stopped", "stopped");
                 false
             }
             // An owner who does not wait for the answer needs none.
@@ -193,7 +193,10 @@ impl Source {
                 match self.fetch_from(*id, address).await {
                     Ok(file) => {
                         let (from, last) = (&member.name, file.header.meta.last);
-                        tracing::info!(%from, %last, bytes = file.bytes, "a snapshot was fetched");
+                        tracing::info!(
+                            name: "snapshot-fetched",
+                            %from, %last, bytes = file.bytes, "a snapshot was fetched"
+                        );
                         return Ok(file.header.meta);
                     }
                     Err(why) => {

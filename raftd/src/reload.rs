@@ -248,12 +248,15 @@ impl Follower {
                 let valid = certs::utc(loaded.usable_until());
                 match same {
                     true if loud => {
-                        tracing::info!(%certificate, "certificates unchanged, valid until {valid}");
+                        tracing::info!(
+                            name: "certificates-same",
+                            %certificate, "certificates unchanged, valid until {valid}"
+                        );
                     }
                     true => {}
                     false => {
                         self.warned = None;
-                        tracing::info!(
+                        tracing::info!(name: "certificates-new",
                             %certificate,
                             "certificates replaced for new connections: valid until {valid}, \
                              before until {until}"
@@ -265,7 +268,7 @@ impl Follower {
                 self.refused = Some(stamps);
                 if loud {
                     let hint = failure.hint.as_deref().unwrap_or_default();
-                    tracing::warn!(
+                    tracing::warn!(name: "certificates-refused",
                         "{failure}; the certificates in use stay, valid until {until}; {hint}"
                     );
                 }
@@ -288,7 +291,7 @@ impl Follower {
             return;
         }
         self.warned = Some(Instant::now());
-        tracing::warn!(
+        tracing::warn!(name: "certificate-ends",
             %file,
             "{whose} certificate {} ({}): nodes refuse each other then; raftctl cert renew {what}",
             window.tense(now),

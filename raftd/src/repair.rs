@@ -99,7 +99,7 @@ pub(crate) async fn repair(
                  start it, and run: raftctl member heal {node}"
             ));
         }
-        tracing::warn!("{now}");
+        tracing::warn!(name: "entries-damaged", "{now}");
         let asked = ask_all(&others, (endpoint, &hello), damage);
         let Some(answers) = meanwhile(services, (identity, gauges), &*reader, &now, asked).await
         else {
@@ -108,7 +108,10 @@ pub(crate) async fn repair(
         let judged = judge(&mut *damaged.log, &damage, answers)?;
         match judged {
             Judged::Repaired(by) => {
-                tracing::info!("{damage}: repaired with a copy from {by}");
+                tracing::info!(
+                    name: "entries-repaired",
+                    "{damage}: repaired with a copy from {by}"
+                );
                 gauges.scrubs().mend(format!("{damage}: repaired with a copy from {by}"));
                 damages.remove(0);
                 said.clear();
@@ -314,7 +317,7 @@ async fn meanwhile<T>(
             command = control.next() => match command {
                 Command::Stop => {
                     control.stopping();
-                    tracing::info!("stopped");
+                    tracing::info!(name: "stopped", "stopped");
                     return None;
                 }
                 Command::Status(reply) => {

@@ -69,13 +69,13 @@ impl Held {
             Ok(bytes) => {
                 let held = format!("{} is held in reserve, for a full disk", mega(bytes));
                 if repeat::may(Kind::Reserve, &path, &held) {
-                    tracing::info!("{held}, by {path}");
+                    tracing::info!(name: "reserve-held", "{held}, by {path}");
                 }
             }
             Err(error) => {
                 let why = format!("no room can be held in reserve: {}", chain(&error));
                 if repeat::may(Kind::Reserve, &path, &why) {
-                    tracing::warn!("{why}");
+                    tracing::warn!(name: "reserve-not-held", "{why}");
                 }
             }
         }
@@ -91,7 +91,10 @@ fn tell_given(given: &Result<(), StorageError>, before: &Space, now: &Space, res
         Err(error) => format!("only {free} are free, but the reserve stays: {}", chain(error)),
     };
     if repeat::may(Kind::Reserve, &path, &told) {
-        tracing::warn!("{told} at {path}: free space there or enlarge the file system");
+        tracing::warn!(
+            name: "reserve-used",
+            "{told} at {path}: free space there or enlarge the file system"
+        );
     }
 }
 

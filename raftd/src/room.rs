@@ -58,8 +58,8 @@ pub(crate) fn tell_alarm(name: &str, raised: bool) {
     };
     if repeat::may(Kind::Room, name, &told) {
         match raised {
-            true => tracing::warn!("{told}"),
-            false => tracing::info!("{told}"),
+            true => tracing::warn!(name: "alarm-raised", "{told}"),
+            false => tracing::info!(name: "alarm-cleared", "{told}"),
         }
     }
 }
@@ -84,17 +84,22 @@ fn state(gauges: &Gauges, needed: u64) -> String {
 fn log(before: RoomLevel, level: RoomLevel, state: &str) {
     let what = "free space there or enlarge the file system";
     match level {
-        RoomLevel::Short => tracing::error!(
+        RoomLevel::Short => tracing::error!(name: "room-none",
             "no room on the disk: {state}; this node refuses new data, and goes on to vote, to \
              lead, to answer and to delete: {what}"
         ),
-        RoomLevel::Low if before == RoomLevel::Enough => tracing::warn!(
+        RoomLevel::Low if before == RoomLevel::Enough => tracing::warn!(name: "room-low",
             "the disk fills up: {state}; with less than that, new data is refused: {what}"
         ),
         RoomLevel::Low => {
-            tracing::info!("there is room on the disk again, but little: {state}; data is taken");
+            tracing::info!(
+                name: "room-little",
+                "there is room on the disk again, but little: {state}; data is taken"
+            );
         }
-        RoomLevel::Enough => tracing::info!("there is room on the disk: {state}"),
+        RoomLevel::Enough => {
+            tracing::info!(name: "room-enough", "there is room on the disk: {state}");
+        }
     }
 }
 

@@ -72,7 +72,7 @@ pub(crate) fn abort_on_panic() {
         let thread = std::thread::current();
         let thread = thread.name().unwrap_or("unnamed").to_owned();
         let backtrace = std::backtrace::Backtrace::force_capture();
-        tracing::error!(thread, "panic: {info}; the process ends at once");
+        tracing::error!(name: "panic", thread, "panic: {info}; the process ends at once");
         logging::last_words(tracing::Level::ERROR, &backtrace.to_string());
         std::process::abort();
     }));

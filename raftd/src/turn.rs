@@ -191,7 +191,7 @@ impl Turn {
     ) -> (Services, Result<(), Failure>) {
         let Self { node, services, mut reports, .. } = self;
         if !failed.as_ref().is_some_and(Failure::is_of_the_state) {
-            tracing::info!("stopping");
+            tracing::info!(name: "stopping", "stopping");
             services.control.stopping();
         }
         let ending = node.stop(services.clock.now());
@@ -207,7 +207,7 @@ impl Turn {
         let finished = timeout(within, finish).await.map_err(|_| Ending::late());
         let ended = match failed {
             Some(failure) => finished.and(Err(failure)),
-            None => finished.inspect(|()| tracing::info!("stopped")),
+            None => finished.inspect(|()| tracing::info!(name: "stopped", "stopped")),
         };
         (services, ended)
     }

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use crate::config::node::{CertificateFiles, Config};
-use crate::logging::Level;
+use crate::logging::{Format, Level};
 
 /// Where data is kept unless the configuration says otherwise.
 pub(crate) const DATA_DIR_DEFAULT: &str = "/var/lib/raftd";
@@ -47,6 +47,7 @@ pub struct Flag {
 /// What the table fills in.
 pub(super) struct Draft {
     pub(super) log_level: Level,
+    pub(super) log_format: Format,
     pub(super) files: CertificateFiles,
     pub(super) config: Config,
 }
@@ -60,6 +61,8 @@ pub(super) enum Field {
     Listen,
     /// The level of the log.
     Level,
+    /// The format of the log.
+    Format,
     /// A number.
     Number(fn(&mut Draft) -> &mut u64),
     /// A number of 32 bits.
@@ -120,6 +123,11 @@ pub enum Kind {
         /// The default.
         default: Level,
     },
+    /// How the log is written.
+    Format {
+        /// The default.
+        default: Format,
+    },
     /// A whole number within bounds.
     Number {
         /// What is counted.
@@ -165,6 +173,7 @@ impl Kind {
                 | Self::Listen { .. }
                 | Self::Loopback
                 | Self::Level { .. }
+                | Self::Format { .. }
                 | Self::Number { .. }
                 | Self::Addresses
                 | Self::Pair { .. },
@@ -181,6 +190,7 @@ impl fmt::Display for Kind {
                 write!(f, "a text, default \"{default}\"")
             }
             Self::Level { default } => write!(f, "a text, default \"{default}\""),
+            Self::Format { default } => write!(f, "a text, default \"{default}\""),
             Self::Path { default: None } => write!(f, "a text, must be set"),
             Self::Addresses => write!(f, "a text, HOST:PORT, not set by default"),
             Self::Loopback => {
@@ -226,7 +236,7 @@ const fn number(
 }
 
 /// All keys, in the order of the manual page.
-pub static KEYS: [Key; 25] = [
+pub static KEYS: [Key; 26] = [
     path(
         "data_dir",
         Some(DATA_DIR_DEFAULT),
@@ -255,6 +265,13 @@ pub static KEYS: [Key; 25] = [
     )
     .with_flag(("log-level", "RAFTD_LOG_LEVEL", "LEVEL"), "What is logged")
     .live(),
+    key(
+        "log_format",
+        Kind::Format { default: Format::Auto },
+        Field::Format,
+        "how it is written, and where to: auto, text, json or journald; raftd(8) says more",
+    )
+    .with_flag(("log-format", "RAFTD_LOG_FORMAT", "FORMAT"), "How it is written, and where to"),
     path(
         "identity.ca",
         None,

@@ -6,12 +6,14 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use serde::de::{DeserializeSeed, Error as _, IntoDeserializer as _, MapAccess, Visitor};
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Error as _, IntoDeserializer as _, MapAccess, Visitor,
+};
 use serde::{Deserialize, Deserializer};
 
 use crate::config::keys::{KEYS, Key, Kind};
 use crate::exit::{Exit, Failure, unreadable};
-use crate::logging::Level;
+use crate::logging::{Format, Level};
 
 /// The largest configuration file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -74,6 +76,8 @@ pub(crate) enum Value {
     Text(String),
     /// A level of the log.
     Level(Level),
+    /// A format of the log.
+    Format(Format),
     /// A number.
     Number(i64),
     /// Several numbers.
@@ -242,15 +246,16 @@ impl<'de> DeserializeSeed<'de> for KeyValue {
             Kind::Listen { .. } | Kind::Addresses | Kind::Loopback => {
                 String::deserialize(from).map(Value::Text)
             }
-            Kind::Level { .. } => level(from).map(Value::Level),
+            Kind::Level { .. } => word(from).map(Value::Level),
+            Kind::Format { .. } => word(from).map(Value::Format),
             Kind::Number { .. } => i64::deserialize(from).map(Value::Number),
             Kind::Pair { .. } => Vec::deserialize(from).map(Value::Numbers),
         }
     }
 }
 
-/// Reads a level in any case of letters, also with blanks around it.
-fn level<'de, D: Deserializer<'de>>(from: D) -> Result<Level, D::Error> {
+/// Reads one of some words, in any case of letters, also with blanks around it.
+fn word<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<T, D::Error> {
     let text = String::deserialize(from)?.trim().to_ascii_lowercase();
-    Level::deserialize(text.into_deserializer())
+    T::deserialize(text.into_deserializer())
 }

@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_pars
 
 use crate::config::keys::{Flag, KEYS, Key, Kind};
 use crate::config::layer::{Layer, Value, Values};
-use crate::logging::Level;
+use crate::logging::{Format, Level};
 
 /// Settings from flags and environment, as the table of keys names them. Relative paths are
 /// relative to the working directory.
@@ -75,6 +75,7 @@ fn argument(key: &'static Key, flag: Flag) -> Arg {
             argument.value_parser(value_parser!(String))
         }
         Kind::Level { .. } => argument.value_parser(value_parser!(Level)),
+        Kind::Format { .. } => argument.value_parser(value_parser!(Format)),
         Kind::Number { .. } => argument.value_parser(value_parser!(i64)),
         Kind::Pair { .. } => {
             argument.value_parser(value_parser!(i64)).value_delimiter(',').action(ArgAction::Append)
@@ -90,6 +91,7 @@ fn value(key: &Key, matches: &ArgMatches) -> Option<Value> {
             matches.get_one(key.name).cloned().map(Value::Text)
         }
         Kind::Level { .. } => matches.get_one(key.name).copied().map(Value::Level),
+        Kind::Format { .. } => matches.get_one(key.name).copied().map(Value::Format),
         Kind::Number { .. } => matches.get_one(key.name).copied().map(Value::Number),
         Kind::Pair { .. } => {
             let numbers = matches.get_many(key.name)?;

@@ -112,7 +112,7 @@ impl SnapshotLane {
         let file = self.file(last).clone();
         let size_bytes = file.bytes;
         if repeat::may(Kind::Transfer, to, "sending a snapshot") {
-            tracing::info!(%to, %last, size_bytes, "sending a snapshot");
+            tracing::info!(name: "snapshot-sending", %to, %last, size_bytes, "sending a snapshot");
         }
         let sent_bytes = Arc::new(AtomicU64::new(0));
         let progress = Arc::clone(&sent_bytes);
@@ -183,7 +183,7 @@ impl SnapshotLane {
     pub(crate) fn made(&mut self, result: Result<SnapshotFile, Failure>) -> Option<EntryId> {
         let file = result.map_err(|failure| self.fail(&failure)).ok()?;
         let last = file.header.meta.last;
-        tracing::info!(%last, bytes = file.bytes, "snapshot made");
+        tracing::info!(name: "snapshot-made", %last, bytes = file.bytes, "snapshot made");
         self.keep(file);
         Some(last)
     }
@@ -223,7 +223,10 @@ impl SnapshotLane {
             let snapshots = snapshots.clone();
             tokio::task::spawn_blocking(move || {
                 if let Err(error) = snapshots.delete(&file) {
-                    tracing::warn!(%error, "an old snapshot cannot be removed");
+                    tracing::warn!(
+                        name: "snapshot-not-removed",
+                        %error, "an old snapshot cannot be removed"
+                    );
                 }
             });
         }
@@ -232,12 +235,18 @@ impl SnapshotLane {
     /// Sets a file aside that is damaged, and says so to people.
     pub(crate) fn set_aside(&mut self, last: EntryId, why: &str) {
         let place = self.snapshots.path().to_owned();
-        tracing::warn!(%last, why, "a snapshot is damaged; it is set aside in {place:?}");
+        tracing::warn!(
+            name: "snapshot-damaged",
+            %last, why, "a snapshot is damaged; it is set aside in {place:?}"
+        );
         for file in self.files.extract_if(.., |file| file.header.meta.last == last) {
             let (snapshots, gauges) = (self.snapshots.clone(), Arc::clone(&self.gauges));
             tokio::task::spawn_blocking(move || {
                 if let Err(error) = snapshots.set_aside(&file) {
-                    tracing::warn!(%error, "a damaged snapshot cannot be set aside");
+                    tracing::warn!(
+                        name: "snapshot-not-set-aside",
+                        %error, "a damaged snapshot cannot be set aside"
+                    );
                 }
                 gauges.look_for_damage();
             });
@@ -265,7 +274,10 @@ impl SnapshotLane {
         };
         let (from, term) = (incoming.from(), incoming.offer().term);
         if repeat::may(Kind::Transfer, from, "a snapshot is offered") {
-            tracing::info!(%from, bytes = incoming.offer().size_bytes, "a snapshot is offered");
+            tracing::info!(
+                name: "snapshot-offered",
+                %from, bytes = incoming.offer().size_bytes, "a snapshot is offered"
+            );
         }
         let (snapshots, reports) = (self.snapshots.clone(), self.reports.clone());
         let gauges = Arc::clone(&self.gauges);

@@ -13,6 +13,7 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
+use crate::logging::ids;
 use crate::logging::plain::{Plain, plain};
 use crate::logging::queue::{Queue, Weight};
 
@@ -50,7 +51,7 @@ pub(super) fn encode_text(level: Level, text: &str) -> Vec<u8> {
     encode(level, None, &Fields { message: text.to_owned(), ..Fields::default() })
 }
 
-fn encode(level: Level, from: Option<&Metadata<'_>>, fields: &Fields) -> Vec<u8> {
+fn encode(level: Level, from: Option<&Metadata<'static>>, fields: &Fields) -> Vec<u8> {
     let mut record = Vec::with_capacity(512);
     // syslog's: 3 error, 4 warning, 5 notice, 6 informational, 7 debug.
     let priority = match level {
@@ -65,6 +66,10 @@ fn encode(level: Level, from: Option<&Metadata<'_>>, fields: &Fields) -> Vec<u8>
     let message = format!("{}{}", fields.message, fields.shown);
     put(&mut record, "MESSAGE", cut(&message, MESSAGE_BYTES_MAX));
     if let Some(from) = from {
+        if let Some(id) = ids::of(from) {
+            put(&mut record, "MESSAGE_ID", &ids::journal_id(id));
+            put(&mut record, "RAFTD_EVENT", id);
+        }
         put(&mut record, "TARGET", from.target());
         put(&mut record, "CODE_FILE", from.file().unwrap_or_default());
         put(&mut record, "CODE_LINE", &from.line().unwrap_or_default().to_string());
@@ -167,7 +172,9 @@ mod tests {
 
     #[test]
     fn an_event_is_a_message_with_its_fields_and_each_field_by_itself() {
-        let fields = logged(|| tracing::warn!(peer = 2, who = "n\n2", why = %"a\nb", "lost\r!"));
+        let fields = logged(|| {
+            tracing::warn!(name: "ready", peer = 2, who = "n\n2", why = %"a\nb", "lost\r!");
+        });
         let of = |name: &str| {
             let mut found = fields.iter().filter(|(field, _)| field == name);
             let value = found.next().map(|(_, value)| value.as_str());
@@ -175,6 +182,8 @@ mod tests {
             value
         };
         assert_eq!(of("PRIORITY"), Some("4"));
+        assert_eq!(of("RAFTD_EVENT"), Some("ready"));
+        assert_eq!(of("MESSAGE_ID"), Some(ids::journal_id("ready").as_str()));
         assert!(of("SYSLOG_IDENTIFIER").is_some_and(|name| name.starts_with("raftd")));
         assert_eq!(of("MESSAGE"), Some("lost\\r! peer=2 who=\"n\\n2\" why=a\\nb"));
         assert_eq!(

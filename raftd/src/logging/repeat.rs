@@ -6,8 +6,6 @@ use std::fmt::Display;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tracing::Level;
-
 use crate::logging::plain::plain;
 
 /// How long is counted before the count is said: at first, then, and from then on.
@@ -55,26 +53,24 @@ pub(crate) enum Kind {
 impl Kind {
     const COUNT: usize = 15;
 
-    /// Returns the level of such lines, how many are logged one by one, and what happened.
-    const fn about(self) -> (Level, u32, &'static str) {
+    /// Returns how many such lines are logged one by one, and what happened.
+    const fn about(self) -> (u32, &'static str) {
         match self {
-            Self::Certificate => {
-                (Level::WARN, 3, "connection refused, a certificate was not accepted")
-            }
-            Self::Protocol => (Level::WARN, 3, "connection refused, it is not raftd's"),
-            Self::Role => (Level::WARN, 3, "connection refused for its role"),
-            Self::Crowd => (Level::WARN, 3, "connection refused, there are too many"),
-            Self::Greeting => (Level::WARN, 3, "refused"),
-            Self::Nonsense => (Level::WARN, 3, "connection closed, its bytes make no sense"),
-            Self::Link => (Level::INFO, 20, "connections to peers come and go"),
-            Self::Leader => (Level::INFO, 20, "leaders come and go"),
-            Self::Transfer => (Level::INFO, 20, "snapshots between nodes"),
-            Self::Snapshot => (Level::WARN, 3, "a snapshot cannot be made, or is of no use"),
-            Self::Change => (Level::WARN, 3, "a change of the cluster is refused"),
-            Self::Answer => (Level::ERROR, 3, "the state or the log cannot be read"),
-            Self::Message => (Level::ERROR, 3, "a message is over a limit of the protocol"),
-            Self::Room => (Level::WARN, 6, "room on the disk comes and goes"),
-            Self::Reserve => (Level::WARN, 6, "the reserve on the disk comes and goes"),
+            Self::Certificate => (3, "connection refused, a certificate was not accepted"),
+            Self::Protocol => (3, "connection refused, it is not raftd's"),
+            Self::Role => (3, "connection refused for its role"),
+            Self::Crowd => (3, "connection refused, there are too many"),
+            Self::Greeting => (3, "refused"),
+            Self::Nonsense => (3, "connection closed, its bytes make no sense"),
+            Self::Link => (20, "connections to peers come and go"),
+            Self::Leader => (20, "leaders come and go"),
+            Self::Transfer => (20, "snapshots between nodes"),
+            Self::Snapshot => (3, "a snapshot cannot be made, or is of no use"),
+            Self::Change => (3, "a change of the cluster is refused"),
+            Self::Answer => (3, "the state or the log cannot be read"),
+            Self::Message => (3, "a message is over a limit of the protocol"),
+            Self::Room => (6, "room on the disk comes and goes"),
+            Self::Reserve => (6, "the reserve on the disk comes and goes"),
         }
     }
 }
@@ -82,14 +78,14 @@ impl Kind {
 /// Logs what somebody did, or counts it: at most so many lines a time, whatever happens.
 pub(crate) fn tell(kind: Kind, from: impl Display, why: impl Display) {
     if may(kind, &from, &why) {
-        let (level, _, what) = kind.about();
-        log(level, what, &from, &why);
+        let (_, what) = kind.about();
+        log(kind, what, &from, &why);
     }
 }
 
 /// Says whether a line may be logged by the caller; if not, it is counted.
 pub(crate) fn may(kind: Kind, from: impl Display, why: impl Display) -> bool {
-    let (_, burst, what) = kind.about();
+    let (burst, what) = kind.about();
     let may = lock()[kind as usize].note(Instant::now(), burst, || (plain(&from), plain(&why)));
     if !may {
         tracing::debug!(%from, %why, "{what}");
@@ -108,10 +104,10 @@ pub(crate) fn summarise(now: Instant, all: bool) {
         // Logged after the lock is released: logging may come back to this module.
         let summary = lock()[kind as usize].turn(now, all);
         if let Some(Summary { more, passed, from, why }) = summary {
-            let (level, _, what) = kind.about();
+            let (_, what) = kind.about();
             let seconds = passed.as_secs().max(1);
             let what = format!("{what}: {more} more in the last {seconds} s, this is the latest");
-            log(level, &what, &from, &why);
+            log(kind, &what, &from, &why);
         }
     }
 }
@@ -141,13 +137,24 @@ fn lock() -> MutexGuard<'static, [Tally; Kind::COUNT]> {
     TALLIES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn log(level: Level, what: &str, from: &dyn Display, why: &dyn Display) {
-    if level == Level::ERROR {
-        tracing::error!(%from, %why, "{what}");
-    } else if level == Level::WARN {
-        tracing::warn!(%from, %why, "{what}");
-    } else {
-        tracing::info!(%from, %why, "{what}");
+/// Logs a line with the id of its kind.
+fn log(kind: Kind, what: &str, from: &dyn Display, why: &dyn Display) {
+    match kind {
+        Kind::Certificate => tracing::warn!(name: "refused-certificate", %from, %why, "{what}"),
+        Kind::Protocol => tracing::warn!(name: "refused-protocol", %from, %why, "{what}"),
+        Kind::Role => tracing::warn!(name: "refused-role", %from, %why, "{what}"),
+        Kind::Crowd => tracing::warn!(name: "refused-crowd", %from, %why, "{what}"),
+        Kind::Greeting => tracing::warn!(name: "refused-greeting", %from, %why, "{what}"),
+        Kind::Nonsense => tracing::warn!(name: "refused-nonsense", %from, %why, "{what}"),
+        Kind::Link => tracing::info!(name: "links-change", %from, %why, "{what}"),
+        Kind::Leader => tracing::info!(name: "leaders-change", %from, %why, "{what}"),
+        Kind::Transfer => tracing::info!(name: "transfers", %from, %why, "{what}"),
+        Kind::Snapshot => tracing::warn!(name: "snapshot-of-no-use", %from, %why, "{what}"),
+        Kind::Change => tracing::warn!(name: "change-refused", %from, %why, "{what}"),
+        Kind::Answer => tracing::error!(name: "read-fails", %from, %why, "{what}"),
+        Kind::Message => tracing::error!(name: "message-too-large", %from, %why, "{what}"),
+        Kind::Room => tracing::warn!(name: "room-changes", %from, %why, "{what}"),
+        Kind::Reserve => tracing::warn!(name: "reserve-changes", %from, %why, "{what}"),
     }
 }
 

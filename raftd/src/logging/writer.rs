@@ -53,7 +53,10 @@ fn run(queue: &Queue, mut sink: impl Sink) {
         match queue.next(repeat::due().map_or(idle, |due| due.min(idle))) {
             Next::Line(line) => match sink.write(&line) {
                 Ok(()) if failed > 0 => {
-                    tracing::warn!(lines = failed, why, "log lines could not be written");
+                    tracing::warn!(
+                        name: "log-not-written",
+                        lines = failed, why, "log lines could not be written"
+                    );
                     failed = 0;
                 }
                 Ok(()) => {}
@@ -66,7 +69,10 @@ fn run(queue: &Queue, mut sink: impl Sink) {
             Next::Due => repeat::summarise(Instant::now(), false),
         }
         if let Some(lines) = queue.gap() {
-            tracing::warn!(lines, "log lines were lost before this one: the log took none");
+            tracing::warn!(
+                name: "log-lines-lost",
+                lines, "log lines were lost before this one: the log took none"
+            );
         }
     }
 }

@@ -59,7 +59,10 @@ impl Node {
             }
             Request::Reconfigure { target, expected_index } => {
                 let via = via.map(tracing::field::display);
-                tracing::info!(by = %identity.role, via, "a change of members is asked for");
+                tracing::info!(
+                    name: "change-asked",
+                    by = %identity.role, via, "a change of members is asked for"
+                );
                 self.reconfigure(now, target, LogIndex::new(expected_index), responder);
             }
             Request::Transfer { to } => {

@@ -104,7 +104,7 @@ impl Node {
                 continue;
             };
             let (lasted, name, address) = (lasting(passed), &member.name, &member.address);
-            tracing::warn!(
+            tracing::warn!(name: "peer-missing",
                 %peer,
                 "no connection to {name} (node {peer}, {address}) for {lasted}: {reason}"
             );
@@ -115,7 +115,10 @@ impl Node {
         let leaderless = self.contact.leaderless.as_mut().filter(|_| !members.is_empty());
         if let Some(passed) = leaderless.and_then(|spell| spell.due(now)) {
             let lasted = lasting(passed);
-            tracing::warn!("no leader for {lasted}, nothing is written; `raftctl status` says why");
+            tracing::warn!(
+                name: "leader-missing",
+                "no leader for {lasted}, nothing is written; `raftctl status` says why"
+            );
         }
         self.watch_disk(now);
     }
@@ -126,13 +129,19 @@ impl Node {
         let since = self.replica.raft().writing_since();
         let Some(since) = since.filter(|since| now.since(*since) >= DISK_WAITS_NS) else {
             if let Some(passed) = self.contact.waits.take().and_then(|spell| spell.end(now)) {
-                tracing::info!("the disk writes again, after {}", lasting(passed));
+                tracing::info!(
+                    name: "disk-writes",
+                    "the disk writes again, after {}", lasting(passed)
+                );
             }
             return;
         };
         let spell = self.contact.waits.get_or_insert_with(|| Spell::begin(since));
         if let Some(passed) = spell.due(now) {
-            tracing::warn!("the disk has not finished a write for {}", lasting(passed));
+            tracing::warn!(
+                name: "disk-hangs",
+                "the disk has not finished a write for {}", lasting(passed)
+            );
         }
     }
 
@@ -149,9 +158,14 @@ impl Node {
 
     pub(super) fn connected(&mut self, now: Timestamp, peer: NodeId) {
         match self.contact.connected(now, peer) {
-            Some(passed) => tracing::info!(%peer, "connected again, after {}", lasting(passed)),
+            Some(passed) => {
+                tracing::info!(
+                    name: "peer-back",
+                    %peer, "connected again, after {}", lasting(passed)
+                );
+            }
             None if repeat::may(Kind::Link, peer, "connected") => {
-                tracing::info!(%peer, "connected");
+                tracing::info!(name: "peer-connected", %peer, "connected");
             }
             None => {}
         }
@@ -167,7 +181,7 @@ impl Node {
         if !was_connected {
             tracing::debug!(%peer, reason, "no connection");
         } else if repeat::may(Kind::Link, peer, &reason) {
-            tracing::info!(%peer, reason, "connection lost");
+            tracing::info!(name: "peer-lost", %peer, reason, "connection lost");
         }
         self.contact.lost(now, peer, reason);
     }
@@ -181,13 +195,16 @@ impl Node {
         self.board.counted().leaders.inc_by(u64::from(leader.is_some()));
         match (leader, missed) {
             (Some(leader), Some(passed)) => {
-                tracing::info!(%leader, "a leader again, after {}", lasting(passed));
+                tracing::info!(
+                    name: "leader-back",
+                    %leader, "a leader again, after {}", lasting(passed)
+                );
             }
             (Some(leader), None) if repeat::may(Kind::Leader, leader, "leader") => {
-                tracing::info!(%leader, "leader");
+                tracing::info!(name: "leader-found", %leader, "leader");
             }
             (None, _) if repeat::may(Kind::Leader, "nobody", "no leader") => {
-                tracing::info!("no leader");
+                tracing::info!(name: "leader-lost", "no leader");
             }
             (Some(_) | None, _) => {}
         }

@@ -20,7 +20,10 @@ impl Node {
     /// Dials members where this table says, whatever the configuration says.
     pub(crate) fn redirect(&mut self, elsewhere: Elsewhere) {
         for name in elsewhere.strangers(self.replica.raft().configuration()) {
-            tracing::warn!(name, "raftd.toml, [peers]: no member has this name or id");
+            tracing::warn!(
+                name: "peers-unknown",
+                name, "raftd.toml, [peers]: no member has this name or id"
+            );
         }
         self.network.redirect(elsewhere);
         self.tell_addresses();
@@ -35,7 +38,7 @@ impl Node {
         if let Some(dialled) = own.as_ref().filter(|_| self.told.own != own)
             && differs(dialled, self.listen)
         {
-            tracing::warn!(
+            tracing::warn!(name: "address-differs",
                 dialled,
                 listens = %self.listen,
                 "the others dial this node at another address than it listens on; if nothing \
@@ -49,7 +52,10 @@ impl Node {
             .collect();
         for (name, address) in &moved {
             if self.told.moved.get(name) != Some(address) {
-                tracing::info!(member = name, address, "dialled where raftd.toml, [peers] says");
+                tracing::info!(
+                    name: "peers-used",
+                    member = name, address, "dialled where raftd.toml, [peers] says"
+                );
             }
         }
         self.told = Told { own, moved };

@@ -49,17 +49,20 @@ impl Node {
                     self.board.counted().elections.inc();
                 }
                 if *role == RoleKind::Leader {
-                    tracing::info!(%term, "this node leads");
+                    tracing::info!(name: "leads", %term, "this node leads");
                 } else {
                     tracing::debug!(?role, %term, "role");
                 }
             }
             Event::Leader(leader) => self.follows(now, *leader),
             Event::Configuration { index } => {
-                tracing::info!(%index, "configuration");
+                tracing::info!(name: "configuration", %index, "configuration");
             }
             Event::HandsOver { to } => {
-                tracing::warn!(%to, "handing leadership over, for this node's disk does not write");
+                tracing::warn!(
+                    name: "hands-over-disk",
+                    %to, "handing leadership over, for this node's disk does not write"
+                );
             }
             Event::Ignored { from, why } => tracing::debug!(%from, ?why, "message ignored"),
             Event::VoteRefused { by, verdict } => tracing::debug!(%by, ?verdict, "vote refused"),

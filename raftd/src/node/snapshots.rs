@@ -87,7 +87,7 @@ impl Node {
                 self.count_snapshot(Snapshot::Sent(Ended::from(&result)));
                 let end = match result {
                     Ok(()) => {
-                        tracing::info!(%to, "snapshot delivered");
+                        tracing::info!(name: "snapshot-delivered", %to, "snapshot delivered");
                         Transfer::Delivered
                     }
                     Err(Trouble::File(why)) => {
@@ -97,7 +97,10 @@ impl Node {
                     }
                     Err(Trouble::Way(why)) => {
                         if repeat::may(Kind::Transfer, to, &why) {
-                            tracing::info!(%to, why, "snapshot not delivered");
+                            tracing::info!(
+                                name: "snapshot-not-delivered",
+                                %to, why, "snapshot not delivered"
+                            );
                         }
                         Transfer::Broken
                     }
@@ -114,7 +117,10 @@ impl Node {
                     }
                     Err(why) => {
                         if repeat::may(Kind::Transfer, from, &why) {
-                            tracing::info!(%from, why, "no snapshot received");
+                            tracing::info!(
+                                name: "snapshot-not-received",
+                                %from, why, "no snapshot received"
+                            );
                         }
                         None
                     }
@@ -130,7 +136,7 @@ impl Node {
         self.news(now, SnapshotNews::Received { from, term, meta });
         let wanted = self.replica.raft().installing().map(|meta| meta.last);
         if let Some(last) = wanted.filter(|_| wanted == last && !before) {
-            tracing::info!(%from, %last, "snapshot received");
+            tracing::info!(name: "snapshot-received", %from, %last, "snapshot received");
         }
     }
 
@@ -140,7 +146,7 @@ impl Node {
     }
 
     pub(super) fn installed(&mut self, now: Timestamp, last: consensus::LogIndex, view: QueryView) {
-        tracing::info!(%last, "snapshot installed");
+        tracing::info!(name: "snapshot-installed", %last, "snapshot installed");
         self.see(now, view);
         self.replica.step(now, Input::Applied { index: last, responses: Vec::new() });
     }

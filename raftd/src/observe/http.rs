@@ -65,8 +65,8 @@ impl Drop for Port {
     }
 }
 
-/// Opens the port if there is to be one, as soon as its address can be had. A node without it goes on: who watches it sees
-/// that nobody answers.
+/// Opens the port if there is to be one, as soon as its address can be had. A node without it goes
+/// on: who watches it sees that nobody answers.
 ///
 /// # Errors
 /// If the system starts no thread.
@@ -124,11 +124,11 @@ async fn patiently(listen: SocketAddr) -> TcpListener {
         match TcpListener::bind(listen).await {
             Ok(listener) => {
                 let address = listener.local_addr().unwrap_or(listen);
-                tracing::info!("metrics are at http://{address}/metrics");
+                tracing::info!(name: "metrics-open", "metrics are at http://{address}/metrics");
                 return listener;
             }
             Err(error) if !std::mem::replace(&mut waits, true) => {
-                tracing::warn!(
+                tracing::warn!(name: "metrics-refused",
                     "no metrics: cannot listen on TCP {listen} (http.listen): {error}; it is tried \
                      again, and the node goes on"
                 );

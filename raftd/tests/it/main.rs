@@ -12,6 +12,7 @@ mod hanging;
 mod http;
 mod identity;
 mod limits;
+mod log;
 mod membership;
 mod metrics;
 mod newcomers;

@@ -48,7 +48,7 @@ fn start(cluster: &Cluster, place: usize, socket: &Path) -> Child {
     command.spawn().unwrap()
 }
 
-fn stop(mut child: Child) {
+pub(crate) fn stop(mut child: Child) {
     signal(&child, Signal::TERM);
     let began = Instant::now();
     let ended = loop {

@@ -48,7 +48,10 @@ async fn take(
     let mut offset = receiver.offset();
     incoming.begin(offset).await.map_err(said)?;
     if repeat::may(Kind::Transfer, incoming.from(), "receiving a snapshot") {
-        tracing::info!(from = %incoming.from(), offset, "receiving a snapshot");
+        tracing::info!(
+            name: "snapshot-receiving",
+            from = %incoming.from(), offset, "receiving a snapshot"
+        );
     }
     while let Some(bytes) = incoming.next().await.map_err(said)? {
         let at = offset;
