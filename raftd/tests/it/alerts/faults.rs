@@ -1,0 +1,255 @@
+//! The faults that fire the alerts.
+
+use std::fs;
+use std::num::NonZeroU64;
+use std::process::Stdio;
+use std::time::Duration;
+
+use client::ClientError;
+use consensus::NodeId;
+use fixtures::load::put;
+use fixtures::{Cluster, SmallDisk, free_addresses};
+use raftd::certs::{Authority, ClusterId, Identity, Role};
+use raftd::{Config, Running, Server};
+
+use crate::alerts::watch::Watch;
+use crate::damage::{flip_in_the_middle, largest};
+use crate::embedded::Fragile;
+use crate::http;
+use crate::identity::{from_now, issued, put_in};
+use crate::metrics::Stopper;
+use crate::service::{full_pipe, knock};
+use crate::snapshot_files::{files, leave_behind};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+#[tokio::test]
+async fn nodes_that_are_killed() {
+    let (mut cluster, addresses) = http::start(3).await;
+    let mut watch = Watch::new(&addresses);
+    let leader = cluster.leader().await;
+    cluster.nodes[(leader + 1) % 3].kill();
+    put(&cluster.client(), "k", "v").await.unwrap();
+    watch.fires("RaftdDown").await;
+    watch.fires("RaftdMemberUnreachable").await;
+    watch.fires("RaftdMemberStalls").await;
+    cluster.nodes[(leader + 2) % 3].kill();
+    watch.fires("RaftdNoLeader").await;
+    watch.fires("RaftdNotReady").await;
+}
+
+#[tokio::test]
+async fn a_disk_that_hangs_and_one_that_was_slow() {
+    let mut cluster = Cluster::prepare(1);
+    let addresses = http::equip(&cluster, "");
+    let Some(shim) = cluster.nodes[0].shim() else {
+        eprintln!("NOT SHOWN HERE: a disk that hangs takes a C compiler (cc)");
+        return;
+    };
+    cluster.nodes[0].start();
+    cluster.bootstrap().await;
+    cluster.leader().await;
+    let mut watch = Watch::new(&addresses);
+    shim.hang();
+    let client = cluster.client_of(&[0], Duration::from_secs(1));
+    let waits = put(&client, "k", "v").await;
+    assert!(waits.is_err(), "the disk hangs");
+    watch.fires("RaftdDiskHangs").await;
+    watch.fires("RaftdCommitStalls").await;
+    shim.heal();
+    watch.fires("RaftdDiskSlow").await;
+    watch.is_over("RaftdDiskHangs").await;
+}
+
+#[tokio::test]
+async fn disks_that_are_full() {
+    let mut cluster = Cluster::prepare(3);
+    let addresses = http::equip(&cluster, "");
+    let mut disks = Vec::new();
+    for node in &cluster.nodes {
+        let Some(disk) = SmallDisk::mount(&node.data, 32) else {
+            eprintln!("NOT SHOWN HERE: mounting a small file system takes root");
+            return;
+        };
+        disks.push(disk);
+    }
+    for node in &mut cluster.nodes {
+        node.start();
+    }
+    cluster.bootstrap().await;
+    let leader = cluster.leader().await;
+    let mut watch = Watch::new(&addresses);
+    for place in [leader + 1, leader + 2] {
+        disks[place % 3].fill_up();
+    }
+    watch.fires("RaftdDiskFillsUp").await;
+    watch.fires("RaftdNoRoom").await;
+    watch.fires("RaftdMemberAlarm").await;
+    watch.fires("RaftdRoomShortage").await;
+    for place in [leader + 1, leader + 2] {
+        disks[place % 3].free();
+    }
+    watch.is_over("RaftdMemberAlarm").await;
+    cluster.nodes.clear();
+}
+
+#[tokio::test]
+async fn a_certificate_that_ends() {
+    let mut cluster = Cluster::prepare(1);
+    let addresses = http::equip(&cluster, "");
+    put_in(&cluster.nodes[0], &issued(&cluster, 1, from_now(20 * 86_400)));
+    cluster.nodes[0].start();
+    http::until(&addresses[0], "/metrics", |answer| answer.body.contains("_expiry_")).await;
+    let mut watch = Watch::new(&addresses);
+    watch.fires("RaftdCertificateEnds").await;
+    assert!(!watch.firing().contains(&"RaftdCertificateEndsSoon".to_owned()));
+    put_in(&cluster.nodes[0], &issued(&cluster, 1, from_now(2 * 86_400)));
+    cluster.nodes[0].signal(rustix::process::Signal::HUP);
+    watch.fires("RaftdCertificateEndsSoon").await;
+}
+
+#[tokio::test]
+async fn strangers_at_the_door() {
+    let (cluster, addresses) = http::start(1).await;
+    let mut watch = Watch::new(&addresses);
+    knock(&cluster.nodes[0].address, 25).await;
+    watch.fires("RaftdConnectionsRefused").await;
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads() {
+    let cluster = Cluster::prepare(1);
+    let addresses = http::equip(&cluster, "");
+    let (_reader, writer) = full_pipe();
+    let mut command = cluster.nodes[0].command();
+    command.args(["--log-level", "trace"]).stdin(Stdio::null()).stderr(writer);
+    let mut child = command.spawn().unwrap();
+    cluster.bootstrap().await;
+    cluster.leader().await;
+    let mut watch = Watch::new(&addresses);
+    while !watch.firing().contains(&"RaftdLogLinesLost".to_owned()) {
+        knock(&cluster.nodes[0].address, 100).await;
+        watch.scrape();
+    }
+    watch.fires("RaftdLogLinesLost").await;
+    http::until(&addresses[0], "/readyz", |answer| answer.code == 200).await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[tokio::test]
+async fn leaders_that_come_and_go() {
+    let (cluster, addresses) = http::start(3).await;
+    let mut watch = Watch::new(&addresses);
+    let client = cluster.client();
+    let mut moved = 0;
+    while moved < 7 {
+        let to = (cluster.leader().await as u64 + 1) % 3 + 1;
+        match client.transfer(NodeId::new(to).unwrap()).await {
+            Ok(()) => moved += 1,
+            Err(ClientError::Refused(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    watch.fires("RaftdLeadersChange").await;
+}
+
+#[tokio::test]
+async fn a_node_that_lost_its_log() {
+    let (mut cluster, addresses) = http::start(3).await;
+    put(&cluster.client(), "k", "v").await.unwrap();
+    cluster.converged().await;
+    for node in &mut cluster.nodes {
+        node.kill();
+    }
+    fs::remove_file(cluster.nodes[1].data.join("log/CURRENT")).unwrap();
+    cluster.nodes[1].start();
+    Watch::new(&addresses).fires("RaftdForgotten").await;
+}
+
+#[tokio::test]
+async fn a_log_with_flipped_bytes() {
+    let (mut cluster, addresses) = http::start(3).await;
+    for number in 0..100 {
+        put(&cluster.client(), &format!("k{number}"), &"v".repeat(500)).await.unwrap();
+    }
+    cluster.converged().await;
+    let follower = (cluster.leader().await + 1) % 3;
+    cluster.nodes[follower].kill();
+    flip_in_the_middle(&largest(&cluster.nodes[follower].data, "log"));
+    cluster.nodes[follower].start();
+    Watch::new(&addresses).fires("RaftdDamageMended").await;
+}
+
+#[tokio::test]
+async fn a_snapshot_that_rots() {
+    let mut cluster = Cluster::prepare(3);
+    let more = "[limits]\nlog_keep_entries_max = 100\npersist_interval_s = 1\n";
+    let addresses = http::equip(&cluster, more);
+    for node in &mut cluster.nodes {
+        node.start();
+    }
+    cluster.bootstrap().await;
+    let client = cluster.client();
+    for number in 0..50 {
+        put(&client, &format!("large/{number}"), &"x".repeat(10_000)).await.unwrap();
+    }
+    let follower = (cluster.leader().await + 1) % 3;
+    leave_behind(&mut cluster, follower).await;
+    let leader = cluster.leader().await;
+    assert!(cluster.take_snapshot(&client, leader).await);
+    for path in files(&cluster.nodes[leader], "snap") {
+        flip_in_the_middle(&path);
+    }
+    cluster.nodes[follower].start();
+    Watch::new(&addresses).fires("RaftdSnapshotDamaged").await;
+}
+
+/// Nodes in this process, with a machine each; the directory goes last.
+async fn embedded<M: raftd::machine::StoredMachine>(
+    machine: impl Fn(u64) -> M,
+    count: u64,
+) -> (Vec<Running>, raftd::client::Client, Vec<String>, tempfile::TempDir) {
+    let authority = Authority::create(ClusterId::generate().unwrap(), DAY).unwrap();
+    let issue = |role| {
+        let identity = Identity::new(authority.cluster(), role);
+        authority.issue(&identity, DAY).unwrap().credentials().unwrap()
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let addresses = free_addresses(usize::try_from(count).unwrap());
+    let mut nodes = Vec::new();
+    for (id, address) in (1..).zip(&addresses) {
+        let role = Role::Node(NonZeroU64::new(id).unwrap());
+        let mut config = Config::new(directory.path().join(id.to_string()), issue(role));
+        config.listen = "127.0.0.1:0".parse().unwrap();
+        config.http.listen = Some(address.parse().unwrap());
+        nodes.push(Server::new(machine(id)).start(config).await.unwrap());
+    }
+    raftd::bootstrap(&nodes.iter().collect::<Vec<_>>()).await.unwrap();
+    let client = nodes[0].client(&issue(Role::Client("c".parse().unwrap()))).unwrap();
+    client.propose("one".into()).await.unwrap();
+    (nodes, client, addresses, directory)
+}
+
+#[tokio::test]
+async fn states_that_differ() {
+    let (nodes, client, addresses, _directory) = embedded(Fragile::new, 3).await;
+    let mut watch = Watch::new(&addresses);
+    let leader = nodes[0].status().await.and_then(|status| status.leader);
+    let odd = nodes.iter().find(|node| Some(node.node()) != leader).unwrap();
+    client.propose(format!("differ {}", odd.node()).into()).await.unwrap();
+    watch.fires("RaftdFailed").await;
+    watch.fires("RaftdStatesDiffer").await;
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_loop_that_hangs() {
+    let (nodes, client, addresses, _directory) = embedded(|_| Stopper, 1).await;
+    let mut watch = Watch::new(&addresses);
+    let hanging = tokio::spawn(async move { client.propose("hang".into()).await });
+    watch.fires("RaftdLoopHangs").await;
+    // What came of it, the client has waited for in vain, or not.
+    let _ = hanging.await.unwrap();
+    drop(nodes);
+}
