@@ -120,8 +120,7 @@ async fn serve(
     let Birth { program, config, credentials, file, control, ready } = birth;
     let clock = Clock::start();
     // Before anything that may take long, and until all else has ended.
-    let _port = http::open(&config.http, control.board())
-        .map_err(|error| Failure::from_error(Exit::Io, "a thread", &error))?;
+    let _port = http::open(&config.http, control.board())?;
     let node = node_of(&credentials)?;
     let cluster = credentials.cluster().to_bytes();
     let opened = DataDirectory::open_or_create(&config.data_dir, cluster, node);

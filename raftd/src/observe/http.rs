@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::thread::JoinHandle;
@@ -25,6 +26,7 @@ use tokio::task::{AbortHandle, LocalSet, spawn_local};
 use tokio::time::{sleep, timeout};
 
 use crate::config::Http;
+use crate::exit::{Exit, Failure};
 use crate::observe::board::Board;
 use crate::observe::exposition::{Exposition, Format};
 use crate::observe::probe;
@@ -70,13 +72,15 @@ impl Drop for Port {
 ///
 /// # Errors
 /// If the system starts no thread.
-pub(crate) fn open(config: &Http, board: &Board) -> std::io::Result<Option<Port>> {
+pub(crate) fn open(config: &Http, board: &Board) -> Result<Option<Port>, Failure> {
+    let no_thread = |error: io::Error| Failure::from_error(Exit::Io, "a thread", &error);
     let Http { listen: Some(listen), connections_max } = *config else {
         return Ok(None);
     };
     board.will_be_read();
     let board = board.clone();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(no_thread)?;
     let (stop, stopped) = oneshot::channel::<()>();
     let run = move || {
         let serving = async move {
@@ -87,7 +91,8 @@ pub(crate) fn open(config: &Http, board: &Board) -> std::io::Result<Option<Port>
         };
         LocalSet::new().block_on(&runtime, serving);
     };
-    let thread = std::thread::Builder::new().name("http".to_owned()).spawn(run)?;
+    let thread = std::thread::Builder::new().name("http".to_owned()).spawn(run);
+    let thread = thread.map_err(no_thread)?;
     Ok(Some(Port { stop: Some(stop), thread: Some(thread) }))
 }
 

@@ -210,6 +210,9 @@ impl Parser<'_> {
 
     /// `name{label="value"}`, with a range behind it or without.
     fn selected(&mut self, name: String) -> Result<Value, String> {
+        if !name.starts_with(|letter: char| letter.is_ascii_alphabetic()) {
+            return Err(format!("{name:?} is no name"));
+        }
         let mut wanted = vec![("__name__".to_owned(), name)];
         if self.accept("{") {
             while !self.accept("}") {
