@@ -300,6 +300,11 @@ impl Node {
         self.replica.raft().leads()
     }
 
+    /// Says whether a client waits to hear what became of its write.
+    pub(crate) fn owes_answers(&self) -> bool {
+        self.replica.owes_answers()
+    }
+
     /// Begins to hand leadership over to the voter that has most of the log; says whether there is
     /// one, so that it is worth waiting.
     pub(crate) fn hand_over(&mut self, now: Timestamp) -> bool {

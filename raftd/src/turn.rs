@@ -23,8 +23,12 @@ const INPUTS_MAX: usize = 256;
 /// Timers that are due at once; a node that was paused has more than one.
 const TIMERS_MAX: usize = 4;
 
-/// How long a stopping leader waits until another one has taken over.
+/// How long a stopping node waits until another one leads, and until clients have their answers.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A stopping node refuses what clients still send, until none has sent anything for so long: to
+/// them, a connection that ends before an answer came would leave open what became of a write.
+const QUIET: Duration = Duration::from_millis(50);
 
 /// A node and all that it waits for.
 pub(crate) struct Turn {
@@ -32,6 +36,8 @@ pub(crate) struct Turn {
     services: Services,
     reports: mpsc::Receiver<Done>,
     events: mpsc::Receiver<PeerEvent>,
+    /// When a client has last asked for something.
+    heard: Instant,
 }
 
 /// What woke the loop.
@@ -53,7 +59,7 @@ impl Turn {
         reports: mpsc::Receiver<Done>,
         events: mpsc::Receiver<PeerEvent>,
     ) -> Self {
-        Self { node, services, reports, events }
+        Self { node, services, reports, events, heard: Instant::now() }
     }
 
     /// Runs until it is asked to stop or fails, then finishes what is queued within `stop_timeout`.
@@ -63,16 +69,16 @@ impl Turn {
         let mut leaving: Option<Instant> = None;
         let mut failed: Option<Failure> = None;
         loop {
-            let woken = self.wait(leaving.map_or(tick, |until| tick.min(until))).await;
+            let woken = self.wait(leaving.map_or(tick, |until| tick.min(self.left(until)))).await;
             let now = self.services.clock.now();
             match woken {
                 Woken::Report(done) => self.node.report(now, done),
                 Woken::Event(event) => self.node.hear(now, event),
-                Woken::Request(request) => self.node.ask(now, request),
+                Woken::Request(request) => self.ask(now, request),
                 Woken::Peer(accepted) => self.node.welcome(accepted),
                 Woken::Command(Command::Stop) => {
                     let asked_before = leaving.is_some();
-                    if asked_before || !self.node.leads() || !self.node.hand_over(now) {
+                    if asked_before || self.node.leads() && !self.node.hand_over(now) {
                         return self.stop(stop_timeout, None).await;
                     }
                     leaving = Some(Instant::now() + HAND_OVER_TIMEOUT);
@@ -108,10 +114,28 @@ impl Turn {
                 leaving = Some(Instant::now() + HAND_OVER_TIMEOUT);
                 failed = Some(failure);
             }
-            if leaving.is_some_and(|until| !self.node.leads() || Instant::now() >= until) {
+            if leaving.is_some_and(|until| self.has_left(until, failed.is_some())) {
                 return self.stop(stop_timeout, failed).await;
             }
         }
+    }
+
+    /// Says whether a node that is to stop has nothing to wait for any more: another one leads, and
+    /// clients know what became of what they asked for. Without a state nobody can tell them.
+    fn has_left(&self, until: Instant, has_failed: bool) -> bool {
+        let is_quiet = self.heard.elapsed() >= QUIET && !self.node.owes_answers();
+        Instant::now() >= until || !self.node.leads() && (has_failed || is_quiet)
+    }
+
+    /// Returns when to look at that again.
+    fn left(&self, until: Instant) -> Instant {
+        let quiet = self.heard + QUIET;
+        if quiet > Instant::now() { quiet.min(until) } else { until }
+    }
+
+    fn ask(&mut self, now: Timestamp, request: ClientRequest) {
+        self.heard = Instant::now();
+        self.node.ask(now, request);
     }
 
     /// A leader whose state alone is damaged still has its log, so that another one can take over
@@ -167,7 +191,7 @@ impl Turn {
         }
         for _ in 0..INPUTS_MAX {
             match self.services.inbound.requests.try_recv() {
-                Ok(request) => self.node.ask(now, request),
+                Ok(request) => self.ask(now, request),
                 Err(_) => break,
             }
         }

@@ -221,6 +221,12 @@ impl Replica {
         self.raft.deadline().into_iter().chain(late).chain(feed).min()
     }
 
+    /// Says whether a client waits to hear what became of its write, which may have been proposed
+    /// when this node led.
+    pub fn owes_answers(&self) -> bool {
+        self.requests.has_writes()
+    }
+
     /// Returns what the core tells about itself.
     pub fn status(&self) -> Status<'_> {
         self.raft.status()

@@ -85,6 +85,11 @@ impl Requests {
         endings
     }
 
+    /// Says whether somebody waits for an entry.
+    pub(crate) fn has_writes(&self) -> bool {
+        !self.writes.is_empty()
+    }
+
     pub(crate) fn asked(&mut self, request: RequestId, query: Bytes) {
         self.asked.insert(request, query);
     }

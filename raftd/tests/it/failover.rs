@@ -1,12 +1,19 @@
 //! Nodes are killed under load: nothing that was acknowledged is missing, and no read is stale.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use fixtures::load::{Load, get, put};
 use fixtures::{Cluster, PATIENCE};
+use protocol::NodeStatus;
+use rustix::process::Signal;
 
 /// How often each is killed.
 const ROUNDS: usize = 20;
+
+/// How often a leader is stopped.
+const GOOD_ROUNDS: usize = 5;
 
 /// How many write at a time.
 const WRITERS: u64 = 8;
@@ -35,6 +42,42 @@ async fn the_leader_is_killed_20_times_under_load() {
     let written = load.finish().await;
     assert!(written.reads > 100, "{} reads show too little", written.reads);
     written.verify(&cluster).await;
+}
+
+/// Without a session nobody may send a write twice, so that one which is in doubt has failed.
+#[tokio::test]
+async fn nodes_that_are_stopped_in_good_order_leave_no_write_in_doubt() {
+    let mut cluster = Cluster::start(3).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let client = cluster.client();
+    let writers = (0..WRITERS).map(|writer| {
+        let (client, stop) = (client.clone(), Arc::clone(&stop));
+        tokio::spawn(async move {
+            let mut written = 0;
+            while !stop.load(Ordering::Relaxed) {
+                put(&client, &format!("w{writer}"), "v").await.unwrap();
+                written += 1;
+            }
+            written
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    for _ in 0..GOOD_ROUNDS {
+        let leader = cluster.leader().await;
+        cluster.nodes[leader].signal(Signal::TERM);
+        assert!(cluster.nodes[leader].ended().success(), "{}", cluster.nodes[leader].log());
+        cluster.nodes[leader].start();
+        let began = Instant::now();
+        let follows = |status: NodeStatus| status.leader.is_some() && status.applied > 0;
+        while !cluster.nodes[leader].status(&client).await.is_some_and(follows) {
+            assert!(began.elapsed() < PATIENCE, "{}", cluster.nodes[leader].log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    for writer in writers {
+        assert!(writer.await.expect("every write is done") > 0);
+    }
 }
 
 #[tokio::test]
