@@ -17,7 +17,7 @@ use crate::program::Program;
 use crate::reload::credentials;
 use crate::running::Running;
 use crate::shutdown::{Ask, Signals, abort_on_panic, hold_reload};
-use crate::systemd::Systemd;
+use crate::systemd::{self, Systemd};
 
 /// How often the service manager hears what the node does, if its watchdog does not want to hear
 /// that more often.
@@ -68,14 +68,22 @@ async fn supervise(
         .map_err(|error| Failure::from_error(Exit::Io, "a thread", &error))?;
     let heartbeat =
         systemd.keepalive_interval().map_or(STATUS_INTERVAL, |due| due.min(STATUS_INTERVAL));
-    let how = Start { file: settings.file.clone(), heartbeat };
+    let socket = systemd::socket(settings.node.listen, &settings.file)?;
+    let how = Start { file: settings.file.clone(), socket, heartbeat };
     let running = start(program, settings.node.clone(), how).await?;
     let signals = Signals::install(held).map_err(signal)?;
     systemd.ready();
     let heartbeats = running.heartbeats();
-    let has_stopped = false;
-    let supervisor =
-        Supervisor { cli, settings, logging, running, heartbeats, systemd, has_stopped };
+    let supervisor = Supervisor {
+        cli,
+        settings,
+        logging,
+        running,
+        heartbeats,
+        systemd,
+        refused: None,
+        has_stopped: false,
+    };
     supervisor.run(signals).await
 }
 
@@ -87,6 +95,8 @@ struct Supervisor<'a> {
     running: Running,
     heartbeats: watch::Receiver<Heartbeat>,
     systemd: Systemd,
+    /// Why the configuration was not taken when it was last read again.
+    refused: Option<String>,
     /// The service manager knows that the node stops.
     has_stopped: bool,
 }
@@ -115,13 +125,15 @@ impl Supervisor<'_> {
             return;
         }
         self.systemd.keepalive();
+        let mut line = beat.line.clone();
         match logging::lost_lines() {
-            0 => self.systemd.status(&beat.line),
-            lost => {
-                let line = format!("{}; {lost} log lines lost, the log took none", beat.line);
-                self.systemd.status(&line);
-            }
+            0 => {}
+            lost => line.push_str(&format!("; {lost} log lines lost, the log took none")),
         }
+        if let Some(why) = &self.refused {
+            line.push_str(&format!("; reload refused: {why}"));
+        }
+        self.systemd.status(&line);
     }
 
     /// Reads the configuration again. A node whose configuration cannot be read still looks at its
@@ -131,6 +143,7 @@ impl Supervisor<'_> {
         let read = tokio::task::spawn_blocking(move || Settings::load_again(&file, &overrides));
         match read.await.expect("reading the configuration does not panic") {
             Ok(settings) => {
+                self.refused = None;
                 self.logging.set_level(settings.log_level);
                 tracing::info!(
                     name: "reloaded",
@@ -156,6 +169,7 @@ impl Supervisor<'_> {
                     name: "reload-refused",
                     "{failure}; the configuration stays as it was"
                 );
+                self.refused = failure.message.lines().next().map(str::to_owned);
             }
         }
         self.running.update(self.settings.node.clone());

@@ -1,5 +1,6 @@
 //! A node's life on a thread of its own: started in order, stopped in reverse.
 
+use std::net::UdpSocket;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,6 +44,8 @@ const READERS_TIMEOUT: Duration = Duration::from_millis(500);
 pub(crate) struct Start {
     /// What messages call the place where the configuration is written.
     pub(crate) file: PathBuf,
+    /// A socket that is bound already, instead of one at `listen`.
+    pub(crate) socket: Option<UdpSocket>,
     /// How often the owner wants to hear that the loop is alive.
     pub(crate) heartbeat: Duration,
 }
@@ -63,7 +66,8 @@ pub(crate) async fn start(
     let (ready, started) = oneshot::channel();
     let (end, ended) = watch::channel(None);
     let thread = std::thread::Builder::new().name(format!("node {node}"));
-    let birth = Birth { program, config, credentials, file: how.file, control, ready };
+    let Start { file, socket, .. } = how;
+    let birth = Birth { program, config, credentials, file, socket, control, ready };
     let thread = thread
         .spawn(move || {
             let result = run(birth).map_err(Failure::log);
@@ -86,6 +90,7 @@ struct Birth {
     config: Config,
     credentials: Credentials,
     file: PathBuf,
+    socket: Option<UdpSocket>,
     control: Control,
     ready: oneshot::Sender<(About, Updates)>,
 }
@@ -117,7 +122,7 @@ async fn serve(
     slot: &mut Option<DataDirectory>,
     alive: &Alive,
 ) -> Result<(), Failure> {
-    let Birth { program, config, credentials, file, control, ready } = birth;
+    let Birth { program, config, credentials, file, socket, control, ready } = birth;
     let clock = Clock::start();
     // Before anything that may take long, and until all else has ended.
     let _port = http::open(&config.http, control.board())?;
@@ -148,8 +153,14 @@ async fn serve(
         tracing::warn!(name: "reset-key", "{}; peers will notice restarts later", chain(&error));
     });
     let reset_key = reset_key.as_ref().ok();
-    let listen = || Endpoint::server_with(config.listen, &credentials, reset_key);
-    let endpoint = listening::patiently(listen, config.listen, &file).await?;
+    let endpoint = match socket {
+        Some(socket) => Endpoint::server_on(socket, &credentials, reset_key)
+            .map_err(|error| Failure::from_error(Exit::Io, "the socket", &error))?,
+        None => {
+            let listen = || Endpoint::server_with(config.listen, &credentials, reset_key);
+            listening::patiently(listen, config.listen, &file).await?
+        }
+    };
     let address = endpoint.local_addr().unwrap_or(config.listen);
     let hello = hello(&identity, &config.raft);
     let inbound = Inbound::accept(endpoint.clone(), hello, &config, control.board().clone());

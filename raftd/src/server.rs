@@ -63,7 +63,8 @@ impl Server {
     /// is damaged or in use, or the address cannot be had.
     pub async fn start(self, config: Config) -> Result<Running, Failure> {
         let file = PathBuf::from("the configuration");
-        lifecycle::start(self.program, config, Start { file, heartbeat: HEARTBEAT }).await
+        lifecycle::start(self.program, config, Start { file, socket: None, heartbeat: HEARTBEAT })
+            .await
     }
 
     /// Runs a node as a daemon until it is asked to stop: takes signals, sets up the log, speaks

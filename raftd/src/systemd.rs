@@ -7,11 +7,19 @@
 //! A thread of its own sends the messages, so that the node never waits for a manager that takes
 //! nothing for a while, such as one that is being reloaded. Messages that find no room are left
 //! out.
+//!
+//! The manager may also have opened the port, with larger buffers than the kernel gives a process
+//! without rights: a socket unit.
 
+use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
+use listenfd::ListenFd;
 use sd_notify::NotifyState;
+
+use crate::exit::{Exit, Failure};
 
 /// The longest status text that is sent, in bytes.
 const STATUS_BYTES_MAX: usize = 200;
@@ -89,6 +97,37 @@ impl Systemd {
     /// Queues a message; `false` if it is left out.
     fn tell(&self, message: Message) -> bool {
         self.line.as_ref().is_some_and(|line| line.try_send(message).is_ok())
+    }
+}
+
+/// Returns the socket that the service manager has opened, if it has.
+///
+/// # Errors
+/// If it is not one UDP socket with the port that `listen` in this file names.
+pub(crate) fn socket(listen: SocketAddr, file: &Path) -> Result<Option<UdpSocket>, Failure> {
+    let mut handed = ListenFd::from_env();
+    let refused = |why: String| {
+        let message = format!("the sockets that the service manager hands over: {why}");
+        let hint = format!(
+            "raftd.socket has one ListenDatagram=, with the port of `listen` in {}",
+            file.display()
+        );
+        Failure::new(Exit::Config, message).hint(hint)
+    };
+    match handed.len() {
+        0 => return Ok(None),
+        1 => {}
+        more => return Err(refused(format!("{more}, where one can be used"))),
+    }
+    let taken = handed.take_udp_socket(0).map_err(|error| refused(error.to_string()))?;
+    let port = taken.as_ref().and_then(|socket| socket.local_addr().ok()).map(|it| it.port());
+    match port {
+        Some(port) if port == listen.port() => Ok(taken),
+        Some(port) => {
+            let shown = file.display();
+            Err(refused(format!("port {port}, but listen = \"{listen}\" in {shown}")))
+        }
+        None => Err(refused("it is not bound".to_owned())),
     }
 }
 

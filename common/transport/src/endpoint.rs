@@ -167,6 +167,22 @@ impl Endpoint {
         Self::bind(bind, Some(config), credentials, reset::config(reset_key))
     }
 
+    /// As [`Endpoint::server_with`], on a socket that is bound already.
+    ///
+    /// # Errors
+    /// If the socket cannot be used, or the certificates are not a node's.
+    pub fn server_on(
+        socket: std::net::UdpSocket,
+        credentials: &Credentials,
+        reset_key: Option<&[u8; 32]>,
+    ) -> Result<Self, EndpointError> {
+        let config = server_config(credentials)?;
+        let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+        let address = socket.local_addr().unwrap_or(any);
+        let socket = socket::adopt(socket);
+        Self::on(socket, address, Some(config), credentials, reset::config(reset_key))
+    }
+
     /// Dials only, from any port.
     ///
     /// # Errors
@@ -184,6 +200,17 @@ impl Endpoint {
     ) -> Result<Self, EndpointError> {
         let failed = |source| EndpointError::Bind { address, source };
         let socket = socket::bind(address, config.is_some()).map_err(failed)?;
+        Self::on(socket, address, config, credentials, settings)
+    }
+
+    fn on(
+        socket: socket2::Socket,
+        address: SocketAddr,
+        config: Option<ServerConfig>,
+        credentials: &Credentials,
+        settings: EndpointConfig,
+    ) -> Result<Self, EndpointError> {
+        let failed = |source| EndpointError::Bind { address, source };
         let runtime = Arc::new(quinn::TokioRuntime);
         let inner =
             quinn::Endpoint::new(settings, config, socket.into(), runtime).map_err(failed)?;

@@ -22,6 +22,13 @@ pub(crate) fn bind(address: SocketAddr, listens: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// Takes a socket that the service manager has opened, with the buffers that it has.
+pub(crate) fn adopt(socket: std::net::UdpSocket) -> Socket {
+    let socket = Socket::from(socket);
+    say_small(&socket);
+    socket
+}
+
 /// Binds all v4 addresses where those of both families were asked for, and there is no v6: returns
 /// what was bound instead, and why.
 fn bind_with<S>(
@@ -53,18 +60,21 @@ fn open(address: SocketAddr, listens: bool) -> io::Result<Socket> {
         // Whatever net.ipv6.bindv6only says.
         socket.set_only_v6(false)?;
     }
-    enlarge(&socket, listens);
+    // What the kernel gives less is said below.
+    let _ = socket.set_send_buffer_size(SOCKET_BUFFER_BYTES);
+    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
+    if listens {
+        say_small(&socket);
+    }
     socket.bind(&address.into())?;
     Ok(socket)
 }
 
-/// Asks for large socket buffers; says so when the kernel gives less, for nobody else does.
-fn enlarge(socket: &Socket, listens: bool) {
-    let _ = socket.set_send_buffer_size(SOCKET_BUFFER_BYTES);
-    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
+/// Says so when the kernel gave smaller buffers than were asked for, for nobody else does.
+fn say_small(socket: &Socket) {
     let receive = socket.recv_buffer_size().unwrap_or(0);
     let send = socket.send_buffer_size().unwrap_or(0);
-    if listens && receive.min(send) < SOCKET_BUFFER_BYTES {
+    if receive.min(send) < SOCKET_BUFFER_BYTES {
         tracing::warn!(
             receive_bytes = receive,
             send_bytes = send,

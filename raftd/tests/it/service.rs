@@ -343,3 +343,32 @@ fn the_last_words_wait_for_nobody_and_what_is_asked_for_is_written_or_refused() 
         assert!(said.contains("No space left on device") && !said.contains("panic"), "{said}");
     }
 }
+
+/// Starts a node with this socket as its manager's.
+fn start_on(cluster: &Cluster, socket: std::net::UdpSocket) -> Child {
+    let config = cluster.nodes[0].directory.join("raftd.toml");
+    let script = "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" --config \"$1\" 3<&0 0</dev/null";
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_raftd")]).arg(&config);
+    shell.stdin(Stdio::from(std::os::fd::OwnedFd::from(socket)));
+    shell.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+#[tokio::test]
+async fn a_port_that_the_manager_has_opened_is_used_and_must_be_the_one_that_is_configured() {
+    let cluster = Cluster::prepare(1);
+    let address = cluster.nodes[0].address.clone();
+    // Who would open it again finds it taken.
+    let child = start_on(&cluster, std::net::UdpSocket::bind(&address).unwrap());
+    cluster.bootstrap().await;
+    cluster.leader().await;
+    put(&cluster.client(), "k", "v").await.unwrap();
+    stop(child);
+
+    let other = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = other.local_addr().unwrap().port();
+    let ended = start_on(&cluster, other).wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(78), "{said}");
+    assert!(said.contains(&format!("port {port}, but listen = \"{address}\"")), "{said}");
+}
