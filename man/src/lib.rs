@@ -1,5 +1,6 @@
 //! The manual pages that follow from definitions: raftd(8) and raftctl(1) from their command lines,
-//! raftd.toml(5) from the table of keys. raft(7) is written by hand.
+//! raftd.toml(5) and the package's sample of that file from the table of keys. raft(7) is written by
+//! hand.
 //!
 //! # Architecture invariants
 //! - Nothing is said here that a definition says; what is wrong in a page is wrong there.
@@ -18,7 +19,12 @@ use raftd::config::{KEYS, Kind};
 /// # Errors
 /// If a page cannot be rendered.
 pub fn pages() -> std::io::Result<Vec<(&'static str, String)>> {
-    Ok(vec![("raftd.8", raftd_8()?), ("raftctl.1", raftctl_1()?), ("raftd.toml.5", raftd_toml_5())])
+    Ok(vec![
+        ("raftd.8", raftd_8()?),
+        ("raftctl.1", raftctl_1()?),
+        ("raftd.toml.5", raftd_toml_5()),
+        ("../examples/systemd/raftd.toml.sample", sample()),
+    ])
 }
 
 /// Returns the directory of the pages.
@@ -121,6 +127,9 @@ fn raftctl_1() -> std::io::Result<String> {
     Ok(page)
 }
 
+/// How wide a comment of the sample is, without its mark.
+const SAMPLE_COLUMNS: usize = 96;
+
 /// What no single definition says: several commands, here and on other machines, one after another.
 const CERTIFICATES: &str = r#".SH "WHEN CERTIFICATES END"
 Before and after the end alike, where the authority is, without asking any node:
@@ -183,9 +192,68 @@ fn raftd_toml_5() -> String {
         };
         line(&mut page, &format!(".TP\n\\fB{}\\fR", escape(key.name)));
         line(&mut page, &format!("{}. {}.", capital(key.meaning), capital(&escape(&kind))));
+        let when = if key.is_live { "Taken on reload." } else { "Takes a restart." };
+        line(&mut page, when);
     }
     page.push_str(".SH \"SEE ALSO\"\nraftd(8), raftctl(1), raft(7)\n");
     page
+}
+
+/// The configuration file as the package has it: every key with its default, as a comment.
+fn sample() -> String {
+    let mut text = String::from(
+        "# A sample of /etc/raftd/raftd.toml. `raftctl init` makes the file itself, in each node's\n\
+         # bundle; own settings stand best in files beside it: /etc/raftd/raftd.d/*.toml\n\
+         # A line without # is in force. `raftd --check-config` says whether all is well, and\n\
+         # `systemctl reload raftd` takes what is marked \"on reload\".\n",
+    );
+    let mut section = "";
+    for key in &KEYS {
+        let (of, word) = key.name.split_once('.').unwrap_or(("", key.name));
+        if of != section {
+            section = of;
+            line(&mut text, &format!("\n#[{section}]"));
+        }
+        let when = if key.is_live { ", on reload" } else { "" };
+        let told = format!("{}. {}{when}.", capital(key.meaning), capital(&key.kind.to_string()));
+        text.push('\n');
+        for told in folded(&told) {
+            line(&mut text, &format!("# {told}"));
+        }
+        line(&mut text, &format!("#{}", example(key.kind, word)));
+    }
+    text
+}
+
+/// A line of the sample that sets a key to its default, or to something that shows its form.
+fn example(kind: Kind, word: &str) -> String {
+    match kind {
+        Kind::Path { default: Some(default) } | Kind::Listen { default } => {
+            format!("{word} = \"{default}\"")
+        }
+        Kind::Path { default: None } => format!("{word} = \"FILE\""),
+        Kind::Level { default } => format!("{word} = \"{default}\""),
+        Kind::Number { default, .. } => format!("{word} = {default}"),
+        Kind::Pair { default: (low, high), .. } => format!("{word} = [{low}, {high}]"),
+        Kind::Addresses => "n1 = \"n1.example:7400\"".to_owned(),
+    }
+}
+
+/// Breaks a text into lines of a comment.
+fn folded(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let last = lines.last_mut().expect("there is one");
+        if !last.is_empty() && last.len() + 1 + word.len() > SAMPLE_COLUMNS {
+            lines.push(word.to_owned());
+        } else {
+            if !last.is_empty() {
+                last.push(' ');
+            }
+            last.push_str(word);
+        }
+    }
+    lines
 }
 
 fn render(man: &Man) -> std::io::Result<String> {

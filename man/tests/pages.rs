@@ -27,3 +27,28 @@ fn every_file_that_raft_7_names_exists() {
     }
     assert!(named >= 20, "{named} files are few for the whole algorithm");
 }
+
+/// What operators make of the sample: every line without its mark.
+#[test]
+fn the_sample_is_a_configuration_with_the_defaults() {
+    let page = man::pages().unwrap().into_iter().find(|(name, _)| name.ends_with(".sample"));
+    let (_, sample) = page.unwrap();
+    let in_force = |line: &str| {
+        let setting = line.strip_prefix('#').filter(|rest| !rest.starts_with(' '));
+        setting.map_or_else(String::new, |setting| format!("{setting}\n"))
+    };
+    let text: String = sample.lines().map(in_force).collect();
+    let directory = std::env::temp_dir().join(format!("raftd-sample-{}", std::process::id()));
+    fs::create_dir_all(&directory).unwrap();
+    let file = directory.join("raftd.toml");
+    fs::write(&file, &text).unwrap();
+    let read = raftd::config::Settings::load(&file, &Default::default());
+    fs::remove_dir_all(&directory).unwrap();
+    let read = read.unwrap_or_else(|failure| panic!("{failure}: {text}")).node;
+    let plain = raftd::Config::new("/x", read.certificates.clone());
+    assert_eq!((&read.raft, &read.limits, read.listen), (&plain.raft, &plain.limits, plain.listen));
+    assert_eq!(read.peers.len(), 1);
+    assert!(
+        raftd::config::KEYS.iter().all(|key| text.contains(key.name.split('.').next().unwrap()))
+    );
+}

@@ -47,6 +47,11 @@ pub struct Cli {
     #[arg(long)]
     pub check_config: bool,
 
+    /// Prints every setting that is in force, with where it comes from and whether a reload takes
+    /// another value, and ends; what it prints is a configuration file
+    #[arg(long, conflicts_with = "check_config")]
+    pub print_config: bool,
+
     /// Settings that go before those of the files.
     #[command(flatten)]
     pub overrides: Overrides,

@@ -15,6 +15,7 @@ use crate::config::keys::{Draft, Field};
 use crate::config::layer::{Layer, Origin, Value};
 use crate::exit::{Exit, Failure, unreadable};
 
+mod effective;
 mod keys;
 mod layer;
 mod node;
@@ -64,13 +65,19 @@ impl Settings {
         Self::read(file, overrides, true)
     }
 
+    /// Reads and checks the same, and writes down what is in force and where each value comes
+    /// from.
+    ///
+    /// # Errors
+    /// As [`Settings::load`].
+    pub fn print(file: &Path, overrides: &Overrides) -> Result<String, Failure> {
+        let layers = layers(file, overrides, false)?;
+        Self::from_layers(file, &layers)?;
+        effective::render(&layers)
+    }
+
     fn read(file: &Path, overrides: &Overrides, again: bool) -> Result<Self, Failure> {
-        let mut layers = vec![Layer::read(file, again)?];
-        for extra in drop_ins(file)? {
-            layers.push(Layer::read(&extra, again)?);
-        }
-        layers.extend(overrides.layers());
-        Self::from_layers(file, &layers)
+        Self::from_layers(file, &layers(file, overrides, again)?)
     }
 
     fn from_layers(file: &Path, layers: &[Layer]) -> Result<Self, Failure> {
@@ -264,6 +271,16 @@ fn set(draft: &mut Draft, key: &Key, value: &Value, origin: &Origin) -> Result<(
         }
     }
     Ok(())
+}
+
+/// Reads all sources, those that go before others behind them.
+fn layers(file: &Path, overrides: &Overrides, again: bool) -> Result<Vec<Layer>, Failure> {
+    let mut layers = vec![Layer::read(file, again)?];
+    for extra in drop_ins(file)? {
+        layers.push(Layer::read(&extra, again)?);
+    }
+    layers.extend(overrides.layers());
+    Ok(layers)
 }
 
 /// Returns the last layer's value, which goes before all earlier ones.

@@ -13,7 +13,7 @@ use storage::{LogProvider, RocksLogs};
 use tracing::Level;
 
 use crate::cli::Cli;
-use crate::config::Config;
+use crate::config::{Config, Settings};
 use crate::daemon::{self, check, explain};
 use crate::exit::{Exit, Failure};
 use crate::lifecycle::{self, Start};
@@ -92,6 +92,9 @@ impl Server {
         };
         let done = if cli.check_config {
             check(&cli).and_then(|found| told(writeln!(std::io::stdout(), "{found}")))
+        } else if cli.print_config {
+            Settings::print(&cli.config, &cli.overrides)
+                .and_then(|text| told(std::io::stdout().write_all(text.as_bytes())))
         } else {
             self.run(&cli)
         };

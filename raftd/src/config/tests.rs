@@ -205,6 +205,62 @@ fn files_beside_are_read_in_order_of_their_names() {
 }
 
 #[test]
+fn what_is_in_force_is_printed_with_its_sources_and_means_the_same_again() {
+    let first = format!("{MINIMAL}[raft]\nheartbeat_ms = 50\n[peers]\nn1 = \"a:1\"\n");
+    let mut layers = layers(&[&first, "log_level = \"warn\"\n[peers]\nn1 = \"b:1\"\n"]);
+    let mut overrides = Overrides::of([
+        ("listen", Value::Text("127.0.0.1:9".to_owned())),
+        ("raft.election_timeout_ms", Value::Numbers(vec![200, 400])),
+    ]);
+    overrides.variables = vec!["RAFTD_LISTEN".to_owned()];
+    layers.extend(overrides.layers());
+    let printed = effective::render(&layers).expect("no path leads nowhere");
+    for wanted in [
+        "listen = \"127.0.0.1:9\"  # the environment variable RAFTD_LISTEN; on restart",
+        "log_level = \"warn\"  # /etc/raftd/1.toml; on reload",
+        "ca = \"/etc/raftd/ca.crt\"  # /etc/raftd/0.toml; on reload",
+        "election_timeout_ms = [200, 400]  # --election-timeout-ms; on restart",
+        "heartbeat_ms = 50  # /etc/raftd/0.toml; on restart",
+        "requests_max = 8192  # default; on restart",
+        "\"n1\" = \"b:1\"  # /etc/raftd/1.toml; on reload",
+    ] {
+        assert!(printed.lines().any(|line| line == wanted), "{wanted}: {printed}");
+    }
+    let before = Settings::from_layers(Path::new("/x"), &layers).expect("it is valid");
+    let again = Layer::parse(Path::new("/elsewhere/raftd.toml"), &printed).expect("it parses");
+    let again = Settings::from_layers(Path::new("/x"), &[again]).expect("it is valid");
+    assert!(before.node.needs_restart(&again.node).is_empty());
+    assert_eq!((before.log_level, &before.identity), (again.log_level, &again.identity));
+    assert_eq!(before.node.peers, again.node.peers);
+}
+
+/// What the table says of a key is what a node does: a change of every other key is told.
+#[test]
+fn a_reload_names_what_only_a_restart_takes_and_nothing_else() {
+    let base = config(&[MINIMAL]).expect("it is complete").node;
+    for key in &KEYS {
+        let value = match key.kind {
+            Kind::Path { .. } => "\"/another\"".to_owned(),
+            Kind::Listen { .. } => "\"127.0.0.1:9\"".to_owned(),
+            Kind::Level { .. } => "\"error\"".to_owned(),
+            Kind::Number { default, max, .. } => (default + 1).min(max).to_string(),
+            Kind::Pair { default: (low, high), .. } => format!("[{low}, {}]", high + 1),
+            Kind::Addresses => "\"n9:1\"".to_owned(),
+        };
+        let text = match key.section() {
+            "" => format!("{} = {value}\n{MINIMAL}", key.word()),
+            "identity" => MINIMAL.replace(
+                MINIMAL.lines().find(|line| line.starts_with(key.word())).expect("it is set"),
+                &format!("{} = {value}", key.word()),
+            ),
+            section => format!("{MINIMAL}[{section}]\n{} = {value}\n", key.word()),
+        };
+        let changed = config(&[&text]).unwrap_or_else(|failure| panic!("{failure}: {text}")).node;
+        assert_eq!(base.needs_restart(&changed).is_empty(), key.is_live, "{}", key.name);
+    }
+}
+
+#[test]
 fn a_missing_file_is_named() {
     let failure = Settings::load(Path::new("/nowhere/raftd.toml"), &Overrides::default())
         .expect_err("there is none");
