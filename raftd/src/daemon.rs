@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::watch;
 
 use crate::cli::Cli;
@@ -22,6 +23,9 @@ use crate::systemd::{self, Systemd};
 /// How often the service manager hears what the node does, if its watchdog does not want to hear
 /// that more often.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// With fewer open files, a database of some 100 GB is in danger.
+const FILES_MIN: u64 = 4_096;
 
 /// Checks configuration and credentials without touching anything, and says what is in force.
 ///
@@ -47,6 +51,7 @@ pub(crate) fn run(cli: &Cli, program: Program) -> Result<(), Failure> {
             "a core dump of this process would hold keys and data: {error}"
         );
     }
+    more_files();
     // Files of the data directory are for this user only, whatever umask the daemon was given.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -54,6 +59,25 @@ pub(crate) fn run(cli: &Cli, program: Program) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::from_error(Exit::Io, "the runtime", &error))?;
     runtime.block_on(supervise(cli, settings, logging, program))
+}
+
+/// Takes all the open files that this process may have: the database keeps each of its files open,
+/// and most systems begin with 1,024, as programs that use select(2) need it.
+fn more_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let all = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    // What cannot be raised stays as it was.
+    let raised = setrlimit(Resource::Nofile, all).is_ok();
+    let files = if raised { limit.maximum } else { limit.current };
+    if files.is_some_and(|files| files < FILES_MIN) {
+        let files = files.unwrap_or_default();
+        tracing::warn!(
+            files,
+            wanted = FILES_MIN,
+            "this process may open few files, and a large database ends with \"Too many open \
+             files\": LimitNOFILE= in its unit, or ulimit -Hn, allows more"
+        );
+    }
 }
 
 async fn supervise(
