@@ -28,10 +28,25 @@ pub struct Memory {
 #[derive(Clone, Copy, Debug)]
 struct Known {
     remembered: Remembered,
-    /// A later start that a peer has told of, and its process.
-    later: Option<(u64, u64)>,
+    /// A later start that a peer has told of.
+    later: Option<Later>,
     /// The start with which two processes were seen: neither is heard.
     twice: Option<u64>,
+}
+
+/// A process that a peer has met, and this node has not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Later {
+    starts: u64,
+    boot: u64,
+    /// What it keeps by now: more than it had when it started, which is what its hello says.
+    kept: LogIndex,
+}
+
+impl Later {
+    fn process(self) -> (u64, u64) {
+        (self.starts, self.boot)
+    }
 }
 
 /// The process at the other end of a connection, as its hello said.
@@ -143,21 +158,28 @@ impl Memory {
         let met = (remembered.starts, remembered.boot);
         // Who is started again after that is judged anew: one of the two is gone then, or is met.
         let was_double = doubled.is_some_and(|starts| promises.starts <= starts);
-        if was_double || is_double(met) || later.is_some_and(is_double) {
+        if was_double || is_double(met) || later.map(Later::process).is_some_and(is_double) {
             *doubled = (*doubled).max(Some(promises.starts));
             return Err(twice(node, incarnation, promises.starts));
         }
-        if let Some((starts, _)) = later.filter(|(starts, _)| *starts > promises.starts) {
-            return Err((RefusalCode::Forgotten, started_again(node, incarnation, starts)));
+        if let Some(later) = later.filter(|later| later.starts > promises.starts) {
+            return Err((RefusalCode::Forgotten, started_again(node, incarnation, later.starts)));
         }
         if remembered.boot == boot {
             return Ok(());
+        }
+        // Of this very process, others know what it has kept since it began to speak.
+        let since = later.map_or(LogIndex::ZERO, |later| later.kept);
+        let is_told_of = later.map(Later::process) == Some((promises.starts, boot));
+        if !is_told_of {
+            remembered.kept = remembered.kept.max(since);
         }
         lacking(remembered, promises, own)
             .map_or(Ok(()), |why| Err((RefusalCode::Forgotten, why)))?;
         (remembered.starts, remembered.boot) = (promises.starts, boot);
         (*later, *doubled) = (None, None);
         remembered.term = remembered.term.max(promises.term);
+        remembered.kept = remembered.kept.max(since);
         drop(known);
         self.tell();
         Ok(())
@@ -174,7 +196,7 @@ impl Memory {
         if doubled.is_some() {
             return Err(twice(node, incarnation, remembered.starts));
         }
-        let starts = later.map_or(remembered.starts, |(starts, _)| starts);
+        let starts = later.map_or(remembered.starts, |later| later.starts);
         if remembered.boot != boot || later.is_some() {
             return Err((RefusalCode::Forgotten, started_again(node, incarnation, starts)));
         }
@@ -200,14 +222,24 @@ impl Memory {
             let key = (other.node, other.incarnation);
             let Some(found) = known.get_mut(&key) else { continue };
             let Known { remembered, later, twice: doubled } = found;
-            // Whoever says it: what was kept is kept.
-            remembered.kept = remembered.kept.max(other.kept);
             let differs = |(starts, boot): (u64, u64)| starts == other.starts && boot != other.boot;
-            if differs((remembered.starts, remembered.boot)) || later.is_some_and(differs) {
+            if differs((remembered.starts, remembered.boot))
+                || later.map(Later::process).is_some_and(differs)
+            {
                 news |= doubled.is_none();
                 *doubled = (*doubled).max(Some(other.starts));
-            } else if other.starts > remembered.starts {
-                *later = (*later).max(Some((other.starts, other.boot)));
+            }
+            // Whoever says it: what was kept is kept, by the process before at the latest.
+            let newest = later.map_or(remembered.starts, |later| later.starts);
+            if other.starts > newest {
+                let before = later.map_or(LogIndex::ZERO, |later| later.kept);
+                remembered.kept = remembered.kept.max(before);
+                let Remembered { starts, boot, kept, .. } = *other;
+                *later = Some(Later { starts, boot, kept });
+            } else if let Some(later) = later.as_mut().filter(|it| it.starts == other.starts) {
+                later.kept = later.kept.max(other.kept);
+            } else {
+                remembered.kept = remembered.kept.max(other.kept);
             }
         }
         drop(known);
@@ -383,6 +415,27 @@ mod tests {
         let code = |last| memory.meet(&one, &hello(2, 22, at(6, 4, last))).err().map(|why| why.0);
         assert_eq!(code(11), Some(RefusalCode::Forgotten));
         assert_eq!(code(12), None);
+    }
+
+    /// Node 2 is started again, another node hears how it catches up, and tells node 1, before node
+    /// 1 meets it: its hello says how it began.
+    #[test]
+    fn what_a_process_has_kept_since_its_start_is_not_held_against_its_hello() {
+        let (memory, one) = memory();
+        let process = |starts, boot, kept| Remembered {
+            kept: LogIndex::new(kept),
+            ..first(id(2), Incarnation::new(2), boot, at(starts, 4, 9))
+        };
+        assert_eq!(memory.told(&one, &[process(6, 22, 50)]), None);
+        assert_eq!(memory.meet(&one, &hello(2, 22, at(6, 4, 9))), Ok(()));
+        // Against the next start it is held, and so is what a process kept that was never met.
+        let code = |hello: &Hello| memory.meet(&one, hello).err().map(|why| why.0);
+        assert_eq!(code(&hello(2, 23, at(7, 4, 49))), Some(RefusalCode::Forgotten));
+        assert_eq!(memory.told(&one, &[process(8, 24, 60)]), None);
+        assert_eq!(memory.told(&one, &[process(9, 25, 70)]), None);
+        assert_eq!(code(&hello(2, 25, at(9, 4, 59))), Some(RefusalCode::Forgotten));
+        assert_eq!(code(&hello(2, 26, at(10, 4, 69))), Some(RefusalCode::Forgotten));
+        assert_eq!(code(&hello(2, 26, at(10, 4, 70))), None);
     }
 
     #[test]

@@ -173,7 +173,7 @@ impl Cargo {
     }
 
     /// Returns where cargo puts a binary.
-    fn built(&self, binary: &str) -> PathBuf {
+    pub(crate) fn built(&self, binary: &str) -> PathBuf {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let target = self.target.clone().unwrap_or_else(|| root.join("target"));
         target.join("release").join(binary)

@@ -18,6 +18,8 @@ pub(crate) enum Need {
     Libclang,
     /// `cargo mutants`.
     Mutants,
+    /// cargo-deb, which packs the Debian package.
+    Deb,
 }
 
 impl Need {
@@ -30,6 +32,7 @@ impl Need {
             Need::Compiler => "a C++20 compiler (g++)",
             Need::Libclang => "libclang",
             Need::Mutants => "cargo-mutants",
+            Need::Deb => "cargo-deb",
         }
     }
 
@@ -42,7 +45,7 @@ impl Need {
             (Need::Libclang, Family::Fedora) => Some("clang-devel"),
             (Need::Compiler, Family::Arch) => Some("gcc"),
             (Need::Libclang, Family::Arch) => Some("clang"),
-            (Need::Rust | Need::Rustfmt | Need::Clippy | Need::Mutants, _)
+            (Need::Rust | Need::Rustfmt | Need::Clippy | Need::Mutants | Need::Deb, _)
             | (_, Family::Unknown) => None,
         }
     }
@@ -52,7 +55,7 @@ impl Need {
         match self {
             Need::Rustfmt => Some("rustfmt"),
             Need::Clippy => Some("clippy"),
-            Need::Rust | Need::Compiler | Need::Libclang | Need::Mutants => None,
+            Need::Rust | Need::Compiler | Need::Libclang | Need::Mutants | Need::Deb => None,
         }
     }
 }
@@ -129,6 +132,9 @@ pub(crate) fn remedies(missing: &[Need], family: Family) -> Vec<String> {
     if missing.contains(&Need::Mutants) {
         lines.push("cargo install --locked cargo-mutants".to_owned());
     }
+    if missing.contains(&Need::Deb) {
+        lines.push("cargo install --locked cargo-deb".to_owned());
+    }
     if missing.contains(&Need::Libclang) {
         lines.push("or set LIBCLANG_PATH to the directory that holds libclang.so".to_owned());
     }
@@ -168,6 +174,7 @@ mod tests {
             Need::Compiler,
             Need::Libclang,
             Need::Mutants,
+            Need::Deb,
         ];
         let lines = remedies(&all, Family::Debian).join("\n");
         assert!(lines.contains("rustup toolchain install 1.95"));

@@ -17,6 +17,7 @@
 //!   it.
 
 mod cargo;
+mod deb;
 mod failure;
 mod fuzz;
 mod machine;
@@ -55,6 +56,7 @@ const QUICKSTART: Binary =
     Binary { built_from: BuiltFrom::Workspace, name: "quickstart", verb: None };
 const BENCH: Binary = Binary { built_from: BuiltFrom::Workspace, name: "bench", verb: None };
 const CHAOS: Binary = Binary { built_from: BuiltFrom::Workspace, name: "chaos", verb: None };
+const HOSTS: Binary = Binary { built_from: BuiltFrom::Package("hosts"), name: "hosts", verb: None };
 const MAN: Binary = Binary { built_from: BuiltFrom::Workspace, name: "man", verb: None };
 const SIM: Binary = simulator("sim");
 const EXPLORE: Binary = simulator("explore");
@@ -91,6 +93,8 @@ fn run(task: Task) -> Result<(), Failure> {
         Task::Limits(arguments) => measure(&cargo, &workspace("limits"), &arguments),
         Task::Chaos(arguments) => measure(&cargo, &CHAOS, &arguments),
         Task::Run(name, arguments) => measure(&cargo, &workspace(name), &arguments),
+        Task::Deb => deb::run(&cargo).map(drop),
+        Task::Hosts(arguments) => hosts(&cargo, arguments),
         Task::Man => build_and_become(&cargo, &MAN, &[]),
     }
 }
@@ -111,6 +115,18 @@ fn measure(cargo: &Cargo, binary: &Binary, arguments: &[String]) -> Result<(), F
     let product = ["build", "--release", "--locked", "-p", "raftd", "-p", "raftctl"];
     cargo.run("build", &product)?;
     cargo.become_binary(binary, arguments)
+}
+
+/// Machines that boot, with the package that an operator would install.
+fn hosts(cargo: &Cargo, arguments: Vec<String>) -> Result<(), Failure> {
+    let package = deb::build(cargo)?;
+    build(cargo, &HOSTS)?;
+    let raftctl = cargo.built("raftctl");
+    let shown = |path: &std::path::Path| path.display().to_string();
+    let mut all = vec!["--deb".to_owned(), shown(&package)];
+    all.extend(["--raftctl".to_owned(), shown(&raftctl)]);
+    all.extend(arguments);
+    cargo.become_binary(&HOSTS, &all)
 }
 
 /// What is built from the workspace runs raftd and raftctl, so these are built by the same call.

@@ -28,6 +28,7 @@ pub(crate) fn has(need: Need) -> bool {
         Need::Clippy => output(cargo_program(), &["clippy", "--version"]).is_some(),
         Need::Compiler => compiles_cpp20(),
         Need::Libclang => has_libclang(),
+        Need::Deb => output(cargo_program(), &["deb", "--version"]).is_some(),
         Need::Mutants => output(cargo_program(), &["mutants", "--version"]).is_some(),
     }
 }

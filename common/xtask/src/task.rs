@@ -36,6 +36,10 @@ Tasks:
                              measure, which runs what measures and rewrites MEASUREMENTS.md
   chaos [--seconds N] ..     faults on real raftd in network namespaces, and a check of what clients
                              were told (default 600 s; takes root); --list names the faults
+  deb                        the Debian package, and what lintian says of it (takes cargo-deb)
+  hosts [..]                 three machines with a systemd of their own, in containers: the package
+                             installed, loaded, crashed, upgraded, rebooted; a transcript and a
+                             table (takes root, systemd-nspawn and mmdebstrap; 15 minutes)
   limits [--only NAME] ..    what others can make a node keep in memory, and whether it serves
                              meanwhile: a table of limits and what was measured
   man                        regenerate the manual pages from the command definitions
@@ -66,6 +70,8 @@ pub(crate) enum Task {
     Run(&'static str, Vec<String>),
     Chaos(Vec<String>),
     Limits(Vec<String>),
+    Deb,
+    Hosts(Vec<String>),
     Man,
 }
 
@@ -94,6 +100,8 @@ impl Task {
             "run" => run(rest),
             "chaos" => Ok(Task::Chaos(rest.to_vec())),
             "limits" => Ok(Task::Limits(rest.to_vec())),
+            "deb" => none(name, rest).map(|()| Task::Deb),
+            "hosts" => Ok(Task::Hosts(rest.to_vec())),
             "man" => none(name, rest).map(|()| Task::Man),
             unknown => Err(Failure::Usage(format!("no task is called \"{unknown}\""))),
         }
@@ -105,6 +113,7 @@ impl Task {
             Task::Help => &[],
             Task::Sim(_) | Task::Museum(_) | Task::Explore(_) | Task::Figures(_) => &[Need::Rust],
             Task::Mutants(_) => &[Need::Rust, Need::Mutants],
+            Task::Deb | Task::Hosts(_) => &[Need::Rust, Need::Compiler, Need::Libclang, Need::Deb],
             Task::Quickstart(_)
             | Task::Fuzz { .. }
             | Task::Bench(_)
