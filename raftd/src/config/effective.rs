@@ -64,6 +64,7 @@ fn shown(key: &Key, value: &Value, origin: &Origin) -> Result<String, Failure> {
         Value::Path(path) => path_text(&origin.resolve(key.name, path)?),
         Value::Text(text) => quoted(text.trim()),
         Value::Level(level) => quoted(&level.to_string()),
+        Value::Format(format) => quoted(&format.to_string()),
         Value::Number(number) => number.to_string(),
         Value::Numbers(numbers) => format!("{numbers:?}"),
     })
@@ -73,10 +74,11 @@ fn default(kind: Kind) -> String {
     match kind {
         Kind::Path { default: Some(default) } | Kind::Listen { default } => quoted(default),
         Kind::Level { default } => quoted(&default.to_string()),
+        Kind::Format { default } => quoted(&default.to_string()),
         Kind::Number { default, .. } => default.to_string(),
         Kind::Pair { default: (low, high), .. } => format!("[{low}, {high}]"),
         // Without a default they are set, or nothing is in force.
-        Kind::Path { default: None } | Kind::Addresses => quoted(""),
+        Kind::Path { default: None } | Kind::Addresses | Kind::Loopback => quoted(""),
     }
 }
 
