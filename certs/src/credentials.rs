@@ -14,7 +14,7 @@ use crate::store::{self, PemPaths};
 use crate::time::now_unix_s;
 use crate::verify::{AUTHORITY, Trust};
 use crate::{
-    CertError, ClusterId, Identity, IdentityError, Issued, Purpose, Role, Validity, inspect, renew,
+    CertError, ClusterId, Identity, IdentityError, Issued, Purpose, Validity, inspect, renew,
 };
 
 /// Checked credentials: the key is the certificate's, the authority has signed it, the cluster is
@@ -237,9 +237,9 @@ impl Credentials {
             .map_err(|error| key_error(&error, labels))?;
 
         let what = format!("{} ({})", labels.certificate, identity.role);
-        let purposes: &[Purpose] = match identity.role {
-            Role::Node(_) => &[Purpose::Server, Purpose::Client],
-            Role::Operator(_) | Role::Client(_) | Role::Reader(_) => &[Purpose::Client],
+        let purposes: &[Purpose] = match identity.node_id() {
+            Some(_) => &[Purpose::Server, Purpose::Client],
+            None => &[Purpose::Client],
         };
         let now = UnixTime::since_unix_epoch(Duration::from_secs(now));
         for purpose in purposes {

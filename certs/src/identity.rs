@@ -4,7 +4,7 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::str::FromStr;
 
-/// The longest name of an operator, client or reader, in bytes (an X.509 common name holds 64).
+/// The longest name of an operator, client, reader or backup, in bytes (an X.509 common name holds 64).
 pub(crate) const MAX_NAME_BYTES: usize = 64;
 
 /// The longest URI that names an identity, in bytes: scheme, cluster, role and name.
@@ -119,7 +119,7 @@ impl FromStr for ClusterId {
     }
 }
 
-/// A name of an operator, client or reader: 1 to 64 bytes of `a-z`, `0-9`, `.`, `_`
+/// A name of an operator, client, reader or backup: 1 to 64 bytes of `a-z`, `0-9`, `.`, `_`
 /// and `-`, beginning with a letter or digit: it is also a file name, and needs no escapes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(String);
@@ -161,17 +161,91 @@ pub enum Role {
     Client(Name),
     /// A program that only queries.
     Reader(Name),
+    /// A program that keeps snapshots, and reads nothing else.
+    Backup(Name),
+}
+
+/// A role without who has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RoleKind {
+    /// See [`Role::Node`].
+    Node,
+    /// See [`Role::Operator`].
+    Operator,
+    /// See [`Role::Client`].
+    Client,
+    /// See [`Role::Reader`].
+    Reader,
+    /// See [`Role::Backup`].
+    Backup,
+}
+
+impl RoleKind {
+    /// All roles.
+    pub const ALL: [RoleKind; 5] =
+        [Self::Node, Self::Operator, Self::Client, Self::Reader, Self::Backup];
+
+    /// The role's word in the URI: `node`, `operator`, `client`, `reader` or `backup`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Operator => "operator",
+            Self::Client => "client",
+            Self::Reader => "reader",
+            Self::Backup => "backup",
+        }
+    }
+
+    /// The role of somebody with a name; `None` for nodes, which have a number.
+    #[must_use]
+    pub fn named(self, name: Name) -> Option<Role> {
+        Some(match self {
+            Self::Node => return None,
+            Self::Operator => Role::Operator(name),
+            Self::Client => Role::Client(name),
+            Self::Reader => Role::Reader(name),
+            Self::Backup => Role::Backup(name),
+        })
+    }
+}
+
+impl fmt::Display for RoleKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
 }
 
 impl Role {
-    /// The role's word in the URI: `node`, `operator`, `client` or `reader`.
+    /// The role alone.
     #[must_use]
-    pub fn kind(&self) -> &'static str {
+    pub const fn kind(&self) -> RoleKind {
         match self {
-            Role::Node(_) => "node",
-            Role::Operator(_) => "operator",
-            Role::Client(_) => "client",
-            Role::Reader(_) => "reader",
+            Role::Node(_) => RoleKind::Node,
+            Role::Operator(_) => RoleKind::Operator,
+            Role::Client(_) => RoleKind::Client,
+            Role::Reader(_) => RoleKind::Reader,
+            Role::Backup(_) => RoleKind::Backup,
+        }
+    }
+
+    /// The node id, if this is a node.
+    #[must_use]
+    pub const fn node_id(&self) -> Option<NonZeroU64> {
+        match self {
+            Role::Node(id) => Some(*id),
+            Role::Operator(_) | Role::Client(_) | Role::Reader(_) | Role::Backup(_) => None,
+        }
+    }
+
+    /// Whom the role is held by: a node's id, or a name.
+    #[must_use]
+    pub fn holder(&self) -> String {
+        match self {
+            Role::Node(id) => id.to_string(),
+            Role::Operator(name) | Role::Client(name) | Role::Reader(name) | Role::Backup(name) => {
+                name.to_string()
+            }
         }
     }
 
@@ -180,12 +254,13 @@ impl Role {
             None => Ok(Name(id.to_owned())),
             Some(reason) => Err(format!("the name {reason}")),
         };
-        match kind {
-            "node" => node_id(id).map(Role::Node),
-            "operator" => name().map(Role::Operator),
-            "client" => name().map(Role::Client),
-            "reader" => name().map(Role::Reader),
-            _ => Err("the role is none of node, operator, client and reader".to_owned()),
+        match RoleKind::ALL.into_iter().find(|known| known.word() == kind) {
+            Some(RoleKind::Node) => node_id(id).map(Role::Node),
+            Some(RoleKind::Operator) => name().map(Role::Operator),
+            Some(RoleKind::Client) => name().map(Role::Client),
+            Some(RoleKind::Reader) => name().map(Role::Reader),
+            Some(RoleKind::Backup) => name().map(Role::Backup),
+            None => Err("the role is none of node, operator, client, reader and backup".to_owned()),
         }
     }
 }
@@ -193,12 +268,7 @@ impl Role {
 /// For people: `node 3`, `operator alice`.
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Role::Node(id) => write!(f, "node {id}"),
-            Role::Operator(name) | Role::Client(name) | Role::Reader(name) => {
-                write!(f, "{} {name}", self.kind())
-            }
-        }
+        write!(f, "{} {}", self.kind(), self.holder())
     }
 }
 
@@ -221,22 +291,13 @@ impl Identity {
     /// The node id, if this is a node.
     #[must_use]
     pub fn node_id(&self) -> Option<NonZeroU64> {
-        match self.role {
-            Role::Node(id) => Some(id),
-            Role::Operator(_) | Role::Client(_) | Role::Reader(_) => None,
-        }
+        self.role.node_id()
     }
 
     /// The URI for the certificate, such as `spiffe://<cluster-id>/node/3`.
     #[must_use]
     pub fn to_uri(&self) -> String {
-        let (cluster, kind) = (self.cluster, self.role.kind());
-        match &self.role {
-            Role::Node(id) => format!("{SCHEME}{cluster}/{kind}/{id}"),
-            Role::Operator(name) | Role::Client(name) | Role::Reader(name) => {
-                format!("{SCHEME}{cluster}/{kind}/{name}")
-            }
-        }
+        format!("{SCHEME}{}/{}/{}", self.cluster, self.role.kind(), self.role.holder())
     }
 
     /// Parses what [`Identity::to_uri`] writes, and nothing else: one identity has one spelling.

@@ -8,7 +8,7 @@ use rcgen::{
 };
 
 use crate::validity::asn1_time;
-use crate::{CertError, ClusterId, Identity, PemPaths, Role, Validity, store};
+use crate::{CertError, ClusterId, Identity, PemPaths, Validity, store};
 
 /// A certificate that was just issued, with its private key. The key exists nowhere else: who drops
 /// this value without writing it down issues again.
@@ -74,22 +74,18 @@ pub(crate) fn sign(
     validity: Validity,
     public_key: &impl PublicKeyData,
 ) -> Result<Certificate, CertError> {
-    let name = match &identity.role {
-        Role::Node(id) => format!("node {id}"),
-        Role::Operator(name) | Role::Client(name) | Role::Reader(name) => name.to_string(),
+    let name = match identity.node_id() {
+        Some(_) => identity.role.to_string(),
+        None => identity.role.holder(),
     };
     let mut params = parameters(&name, &identity.to_uri(), validity)?;
     params.is_ca = IsCa::ExplicitNoCa;
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     // Nodes connect to each other; nobody else is ever connected to.
-    params.extended_key_usages = match identity.role {
-        Role::Node(_) => {
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth]
-        }
-        Role::Operator(_) | Role::Client(_) | Role::Reader(_) => {
-            vec![ExtendedKeyUsagePurpose::ClientAuth]
-        }
+    params.extended_key_usages = match identity.node_id() {
+        Some(_) => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+        None => vec![ExtendedKeyUsagePurpose::ClientAuth],
     };
     params.signed_by(public_key, issuer).map_err(|e| issue_error(&e))
 }

@@ -1,8 +1,8 @@
 //! The cluster's PKI: who may speak, and how it is proven.
 //!
 //! A cluster has one [`Authority`]. It issues certificates that name an [`Identity`] in exactly
-//! one URI SAN (`spiffe://<cluster-id>/node/3`, `/operator/<name>`, `/client/<name>` or
-//! `/reader/<name>`). [`Credentials`] are what a process holds: the authority's certificate, its
+//! one URI SAN (`spiffe://<cluster-id>/node/3`, `/operator/<name>`, `/client/<name>`,
+//! `/reader/<name>` or `/backup/<name>`). [`Credentials`] are what a process holds: the authority's certificate, its
 //! own certificate and the private key. They are checked when they are loaded, so that a bad file
 //! is an error with a reason at start and not a failed handshake later, and they make the TLS
 //! configurations of both sides.
@@ -27,6 +27,7 @@
 //! | file | concept |
 //! |---|---|
 //! | `identity` | cluster ids, roles, names and their URI |
+//! | `rights` | what each role may do: one table, default deny |
 //! | `dumps` | keeping keys and data out of core dumps |
 //! | `validity`, `time` | windows of time, and how they are printed |
 //! | `authority` | the certificate authority: create, load, store |
@@ -61,6 +62,7 @@ mod inspect;
 mod issue;
 mod provider;
 mod renew;
+mod rights;
 mod store;
 #[cfg(test)]
 mod testing;
@@ -74,10 +76,11 @@ pub use credentials::Credentials;
 pub use dumps::forbid_core_dumps;
 pub use error::CertError;
 pub use expect::{Expect, Purpose};
-pub use identity::{ClusterId, Identity, IdentityError, Name, Role};
+pub use identity::{ClusterId, Identity, IdentityError, Name, Role, RoleKind};
 pub use inspect::{Description, describe, identity_of};
 pub use issue::Issued;
 pub use renew::{Renewed, read_certificate, replace_certificate};
+pub use rights::{RIGHTS, Right, Row};
 pub use rustls::pki_types::CertificateDer;
 pub use store::{CA_CERTIFICATE_FILE, PemPaths};
 pub use time::{span, utc};

@@ -16,7 +16,7 @@ use crate::issue::{issue_error, sign};
 use crate::provider::provider;
 use crate::time::now_unix_s;
 use crate::verify::{AUTHORITY, Trust};
-use crate::{Authority, CertError, Identity, Purpose, Role, Validity, inspect, store};
+use crate::{Authority, CertError, Identity, Purpose, Validity, inspect, store};
 
 /// A certificate that was signed once more.
 #[derive(Clone, Debug)]
@@ -185,9 +185,9 @@ fn is_issued_by(
     let trust = Trust::new(authority.certificate(), identity.cluster, provider(), what)?;
     let last = inspect::validity(&inspect::parse(certificate, what)?).not_after;
     let at = UnixTime::since_unix_epoch(Duration::from_secs(last));
-    let purpose = match identity.role {
-        Role::Node(_) => Purpose::Server,
-        Role::Operator(_) | Role::Client(_) | Role::Reader(_) => Purpose::Client,
+    let purpose = match identity.node_id() {
+        Some(_) => Purpose::Server,
+        None => Purpose::Client,
     };
     trust
         .check_chain(purpose, certificate, &[], at)

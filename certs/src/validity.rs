@@ -13,7 +13,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a cluster's authority counts, unless the operator says otherwise: ten years.
 pub const DEFAULT_CA_VALIDITY: Duration = Duration::from_secs(3652 * DAY.as_secs());
 
-/// How long a node's, operator's, client's or reader's certificate counts by default: one year.
+/// How long every other certificate counts by default: one year.
 pub const DEFAULT_LEAF_VALIDITY: Duration = Duration::from_secs(365 * DAY.as_secs());
 
 /// The longest validity that is issued: a hundred years.

@@ -1,6 +1,6 @@
 //! The manual pages that follow from definitions: raftd(8) and raftctl(1) from their command lines,
 //! raftd.toml(5) and the package's sample of that file from the table of keys. raft(7) is written by
-//! hand.
+//! hand, but for the table of rights.
 //!
 //! # Architecture invariants
 //! - Nothing is said here that a definition says; what is wrong in a page is wrong there.
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use clap::{Command, CommandFactory as _};
 use clap_mangen::Man;
 use raftd::Metric;
+use raftd::certs::{RIGHTS, RoleKind};
 use raftd::config::{KEYS, Kind};
 
 /// Returns the pages, by their file names.
@@ -24,6 +25,7 @@ pub fn pages() -> std::io::Result<Vec<(&'static str, String)>> {
         ("raftctl.1", raftctl_1()?),
         ("raftd.toml.5", raftd_toml_5()),
         ("../examples/systemd/raftd.toml.sample", sample()),
+        ("raft.7", raft_7()?),
     ])
 }
 
@@ -165,6 +167,38 @@ fn describe(command: &Command, path: &str, page: &mut String) {
         }
         describe(sub, &path, page);
     }
+}
+
+/// The page as it is, with the table of rights between its marks written anew.
+fn raft_7() -> std::io::Result<String> {
+    const BEGIN: &str = ".\\\" rights: begin\n";
+    const END: &str = ".\\\" rights: end\n";
+    let page = std::fs::read_to_string(directory().join("raft.7"))?;
+    let marks = page.split_once(BEGIN).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(END)?;
+        Some((before, after))
+    });
+    let (before, after) = marks
+        .ok_or_else(|| std::io::Error::other("raft.7 has no place for the table of rights"))?;
+    Ok(format!("{before}{BEGIN}{}{END}{after}", rights()))
+}
+
+/// Who may do what, a line a right, with a column for each role.
+fn rights() -> String {
+    let width = RIGHTS.iter().map(|row| row.action.len()).max().unwrap_or(0);
+    let mut table = String::from(".nf\n");
+    let heads: String = RoleKind::ALL.iter().map(|role| format!("  {role}")).collect();
+    line(&mut table, &escape(&format!("{:width$}{heads}", "")));
+    for row in RIGHTS {
+        let cell = |role: &RoleKind| {
+            let mark = if row.roles.contains(role) { "yes" } else { "-" };
+            format!("  {mark:<width$}", width = role.word().len())
+        };
+        let cells: String = RoleKind::ALL.iter().map(cell).collect();
+        line(&mut table, escape(&format!("{:<width$}{cells}", row.action)).trim_end());
+    }
+    table.push_str(".fi\n");
+    table
 }
 
 fn raftd_toml_5() -> String {

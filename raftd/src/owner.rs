@@ -1,7 +1,7 @@
 //! Whose a command or a question is: by the certificate that it came with, never by what it says.
 
 use bytes::Bytes;
-use certs::Role;
+use certs::{Role, RoleKind};
 use protocol::{ErrorCode, ErrorReply};
 use state_machine::{Envelope, Owner, Owners, Viewer};
 
@@ -9,11 +9,7 @@ use crate::answer;
 
 /// Returns whose the requests of a certificate are.
 pub(crate) fn owner(role: &Role) -> Owner {
-    let is_operator = match role {
-        Role::Operator(_) => true,
-        Role::Client(_) | Role::Reader(_) | Role::Node(_) => false,
-    };
-    Owner { name: role.to_string(), is_operator }
+    Owner { name: role.to_string(), is_operator: role.kind() == RoleKind::Operator }
 }
 
 /// Says what an owner may know about sessions.

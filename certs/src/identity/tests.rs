@@ -41,6 +41,7 @@ fn each_role_has_its_uri() {
         (Role::Operator(name()), "operator/ci-runner_2.prod"),
         (Role::Client(name()), "client/ci-runner_2.prod"),
         (Role::Reader(name()), "reader/ci-runner_2.prod"),
+        (Role::Backup(name()), "backup/ci-runner_2.prod"),
     ] {
         let identity = Identity::new(cluster, role);
         assert_eq!(identity.to_uri(), format!("spiffe://{CLUSTER}/{path}"));
@@ -126,6 +127,7 @@ fn any_role() -> impl Strategy<Value = Role> {
         name().prop_map(Role::Operator),
         name().prop_map(Role::Client),
         name().prop_map(Role::Reader),
+        name().prop_map(Role::Backup),
     ]
 }
 

@@ -27,9 +27,15 @@ fn texts(outcome: &Outcome) -> (String, String) {
     (text(&outcome.client), text(&outcome.server))
 }
 
-fn roles() -> [Role; 4] {
+fn roles() -> [Role; 5] {
     let name = || "alice".parse().unwrap();
-    [node(1), Role::Operator(name()), Role::Client(name()), Role::Reader(name())]
+    [
+        node(1),
+        Role::Operator(name()),
+        Role::Client(name()),
+        Role::Reader(name()),
+        Role::Backup(name()),
+    ]
 }
 
 #[test]

@@ -108,7 +108,7 @@ impl Client {
             Ok(connection) => connection,
             Err(why) => return Ok(Attempt::Failed { why: why.into(), reply: None }),
         };
-        let (asked, had_effect) = (Instant::now(), request.kind().needs_leader);
+        let (asked, had_effect) = (Instant::now(), request.needs_leader());
         let gone = async {
             sleep(SUSPICIOUS_AFTER).await;
             self.shared.pool.closed((endpoint, named), &connection).await

@@ -41,7 +41,7 @@ pub use hello::{Hello, HelloReply, LeaseTerms, PROTOCOL_VERSION, Promises, Refus
 pub use log_page::{LogDetail, LogEntry, LogPage};
 pub use memory::{REMEMBERED_MAX, Remembered, decode_memory, encode_memory};
 pub use peer::{decode_message, encode_message};
-pub use request::{Audience, Consistency, Passage, Request, RequestKind};
+pub use request::{Consistency, Passage, Request};
 pub use response::{AGE_UNKNOWN_MS, ErrorCode, ErrorReply, LeaderHint, Outcome, Response};
 pub use snapshot::{SnapshotChunk, SnapshotOffer, SnapshotReply};
 pub use snapshot_request::{SnapshotAnswer, SnapshotInfo, SnapshotRequest};

@@ -103,47 +103,20 @@ pub enum Consistency {
     Stale,
 }
 
-/// Whose certificates allow a request, beside the operators', who may ask for everything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Audience {
-    /// Clients and readers.
-    Everybody,
-    /// Clients.
-    Clients,
-    /// Readers.
-    Readers,
-    /// Nobody else.
-    Operators,
-}
-
-/// What holds for all requests of a kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RequestKind {
-    /// What it does, for sentences such as "the certificate does not allow to read data".
-    pub action: &'static str,
-    /// Who may ask.
-    pub audience: Audience,
-    /// Whether only a leader can do it: then other nodes forward it, and a lost answer leaves its
-    /// outcome unknown. Everything else does no harm when it is done twice.
-    pub needs_leader: bool,
-}
-
 impl Request {
-    /// Returns what holds for all requests of this kind: the one table of them.
-    pub const fn kind(&self) -> RequestKind {
-        use Audience::{Clients, Everybody, Operators, Readers};
-        let (action, audience, needs_leader) = match self {
-            Self::Propose { .. } => ("change data", Clients, true),
-            Self::Query { .. } => ("read data", Everybody, false),
-            Self::SystemQuery { .. } => ("read the system's state", Everybody, false),
-            Self::Status => ("read the status", Everybody, false),
-            Self::ReadLog { .. } => ("read the log", Readers, false),
-            Self::Bootstrap { .. } | Self::Join { .. } => ("bootstrap a cluster", Operators, false),
-            Self::Reconfigure { .. } => ("change the members", Operators, true),
-            Self::Transfer { .. } => ("hand leadership over", Operators, true),
-            Self::Snapshot(_) => ("make and read snapshots", Operators, false),
-        };
-        RequestKind { action, audience, needs_leader }
+    /// Says whether only a leader can do it: then other nodes forward it, and a lost answer leaves
+    /// its outcome unknown. Everything else does no harm when it is done twice.
+    pub const fn needs_leader(&self) -> bool {
+        match self {
+            Self::Propose { .. } | Self::Reconfigure { .. } | Self::Transfer { .. } => true,
+            Self::Query { .. }
+            | Self::SystemQuery { .. }
+            | Self::Status
+            | Self::ReadLog { .. }
+            | Self::Bootstrap { .. }
+            | Self::Join { .. }
+            | Self::Snapshot(_) => false,
+        }
     }
 
     /// Returns the size of what the client has chosen freely, in bytes.

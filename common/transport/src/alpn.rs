@@ -1,6 +1,6 @@
 //! What connections are for, and which roles may use them for that.
 
-use certs::Role;
+use certs::{Right, Role};
 
 /// What a connection is for; the TLS handshake settles it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,13 +24,17 @@ impl Alpn {
         }
     }
 
-    /// Says whether a certificate of this role may use it: the one table, default deny.
-    pub const fn admits(self, role: &Role) -> bool {
-        match (self, role) {
-            (Self::Peer | Self::Forward, Role::Node(_))
-            | (Self::Client, Role::Operator(_) | Role::Client(_) | Role::Reader(_)) => true,
-            (Self::Peer | Self::Forward, Role::Operator(_) | Role::Client(_) | Role::Reader(_))
-            | (Self::Client, Role::Node(_)) => false,
+    /// Returns the right that using it takes.
+    pub const fn right(self) -> Right {
+        match self {
+            Self::Peer => Right::Peer,
+            Self::Client => Right::Ask,
+            Self::Forward => Right::Forward,
         }
+    }
+
+    /// Says whether a certificate of this role may use it.
+    pub const fn admits(self, role: &Role) -> bool {
+        role.may(self.right())
     }
 }

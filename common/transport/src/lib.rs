@@ -3,7 +3,7 @@
 //!
 //! # Architecture invariants
 //! - Only this crate names quinn; there is no plain mode.
-//! - Who may use which protocol is decided in one table, [`Alpn::admits`]; the default is deny.
+//! - Who may use which protocol is decided by the one table of rights, [`certs::RIGHTS`].
 //! - A node asks for nothing of its own; on behalf of others it asks once, over a protocol of its
 //!   own.
 //! - Sending never blocks the caller: a full lane drops and says so.

@@ -118,7 +118,7 @@ impl Forwardable {
             return None;
         };
         let within = Duration::from_millis((*within_ms).into()).min(FORWARD_TIMEOUT_MAX);
-        request.kind().needs_leader.then(|| Self {
+        request.needs_leader().then(|| Self {
             forwarder: forwarder.clone(),
             request: request.clone(),
             identity: Arc::clone(identity),

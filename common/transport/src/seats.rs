@@ -145,7 +145,7 @@ impl Seats {
             (Alpn::Client, Role::Operator(_)) => self
                 .at(Table::Common, identity)
                 .or_else(|full| self.at(Table::Operators, identity).map_err(|_| full)),
-            (Alpn::Client, Role::Client(_) | Role::Reader(_) | Role::Node(_)) => {
+            (Alpn::Client, Role::Client(_) | Role::Reader(_) | Role::Backup(_) | Role::Node(_)) => {
                 self.at(Table::Common, identity)
             }
         }
@@ -191,7 +191,9 @@ impl Table {
     /// Returns with whom it shares what the node keeps: users, operators or nodes.
     fn kind(self, role: &Role) -> usize {
         match (self, role) {
-            (Self::Common, Role::Client(_) | Role::Reader(_) | Role::Node(_)) => 0,
+            (Self::Common, Role::Client(_) | Role::Reader(_) | Role::Backup(_) | Role::Node(_)) => {
+                0
+            }
             (Self::Common, Role::Operator(_)) | (Self::Operators, _) => 1,
             (Self::Forwarders | Self::Peers, _) => 2,
         }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use certs::{Identity, Role};
+use certs::Identity;
 use consensus::NodeId;
 use protocol::limits::REQUESTS_IN_FLIGHT_MAX;
 use protocol::{ErrorCode, ErrorReply, Hello, Outcome, Passage, ProtocolError, Request, Response};
@@ -143,38 +143,25 @@ fn speaker(
     request: &Request,
     passage: &Passage,
 ) -> Result<(Arc<Identity>, Option<NodeId>), String> {
-    match (&connected.role, passage) {
-        (Role::Node(node), Passage::OnBehalf { identity }) if request.kind().needs_leader => {
+    match (connected.node_id(), passage) {
+        (Some(node), Passage::OnBehalf { identity }) if request.needs_leader() => {
             let identity: Identity = identity.parse().map_err(|error| format!("{error}"))?;
-            match identity.role {
-                Role::Node(_) => Err("no node asks for anything of its own".into()),
-                Role::Operator(_) | Role::Client(_) | Role::Reader(_)
-                    if identity.cluster != connected.cluster =>
-                {
-                    Err(format!("{identity} is of another cluster"))
-                }
-                Role::Operator(_) | Role::Client(_) | Role::Reader(_) => {
-                    Ok((Arc::new(identity), NodeId::new(node.get())))
-                }
+            if identity.node_id().is_some() {
+                return Err("no node asks for anything of its own".into());
             }
+            if identity.cluster != connected.cluster {
+                return Err(format!("{identity} is of another cluster"));
+            }
+            Ok((Arc::new(identity), NodeId::new(node.get())))
         }
-        // What a node needs whose own state is lost, or whose log is damaged.
-        (Role::Node(_), Passage::Direct)
-            if matches!(request, Request::Snapshot(_) | Request::ReadLog { .. }) =>
-        {
+        (Some(_), Passage::OnBehalf { .. } | Passage::MayForward { .. }) => {
+            Err("a node only passes on what a leader must do".into())
+        }
+        (None, Passage::OnBehalf { .. }) => Err("only nodes ask on behalf of others".into()),
+        // What each may ask is looked up where the request is answered.
+        (_, Passage::Direct) | (None, Passage::MayForward { .. }) => {
             Ok((Arc::clone(connected), None))
         }
-        (
-            Role::Node(_),
-            Passage::Direct | Passage::MayForward { .. } | Passage::OnBehalf { .. },
-        ) => Err("a node only passes on what a leader must do".into()),
-        (Role::Operator(_) | Role::Client(_) | Role::Reader(_), Passage::OnBehalf { .. }) => {
-            Err("only nodes ask on behalf of others".into())
-        }
-        (
-            Role::Operator(_) | Role::Client(_) | Role::Reader(_),
-            Passage::Direct | Passage::MayForward { .. },
-        ) => Ok((Arc::clone(connected), None)),
     }
 }
 

@@ -134,7 +134,10 @@ async fn refused(client: &ClientConnection, passage: &Passage) -> ErrorReply {
 async fn the_leader_answers_through_a_follower_and_knows_whom() {
     let world = World::new();
     let leader = world.node(1, |ask| {
-        assert_eq!((ask.via.map(NodeId::get), ask.identity.role.kind()), (Some(2), "client"));
+        assert_eq!(
+            (ask.via.map(NodeId::get), ask.identity.role.kind().word()),
+            (Some(2), "client")
+        );
         Some(Response::Applied { index: 9, response: Bytes::from_static(b"eve") })
     });
     let address = leader.address.clone();

@@ -1,0 +1,124 @@
+//! What each role may do, asked of a real node over real connections: as the table says, for every
+//! protocol and every request.
+
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use bytes::Bytes;
+use certs::{Expect, Identity, RIGHTS, Right, Role, RoleKind};
+use consensus::{Configuration, EntryId, Incarnation, NodeId};
+use fixtures::Cluster;
+use protocol::{
+    BootstrapRecord, Consistency, ErrorCode, Hello, LogDetail, PROTOCOL_VERSION, Promises, Request,
+    Response, SnapshotRequest,
+};
+use state_machine::{Envelope, SystemCommand};
+use transport::{Alpn, ClientConnection, ConnectError, Endpoint, Trail};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn role(kind: RoleKind) -> Role {
+    // Node 1 is the one that is asked; it may ask itself.
+    kind.named("x".parse().unwrap()).unwrap_or(Role::Node(NonZeroU64::MIN))
+}
+
+async fn connect(
+    cluster: &Cluster,
+    kind: RoleKind,
+    alpn: Alpn,
+) -> Result<ClientConnection, ConnectError> {
+    let identity = Identity::new(cluster.authority.cluster(), role(kind));
+    let issued = cluster.authority.issue(&identity, DAY).unwrap();
+    let endpoint = Endpoint::client(&issued.credentials().unwrap()).unwrap();
+    let hello = Hello {
+        protocol: PROTOCOL_VERSION,
+        cluster: cluster.authority.cluster().to_bytes(),
+        generation: None,
+        node: identity.node_id().map(NodeId::from),
+        incarnation: Incarnation::default(),
+        boot: 0,
+        software: "a test".into(),
+        lease: None,
+        promises: Promises::default(),
+    };
+    let trail = Trail::new(&cluster.nodes[0].address);
+    let how = (alpn, Expect::AnyNode);
+    ClientConnection::connect(&endpoint, &trail, how, &hello, Duration::from_secs(10)).await
+}
+
+fn propose(command: &SystemCommand) -> Request {
+    Request::Propose { command: Envelope::system(command).encode() }
+}
+
+/// A request that takes this right, and does no harm where it is allowed.
+fn request(right: Right, record: &BootstrapRecord) -> Option<Request> {
+    let page = |detail| Request::ReadLog { from: 1, entries_max: 1, detail };
+    Some(match right {
+        Right::Peer | Right::Forward | Right::Ask => return None,
+        Right::ReadStatus => Request::Status,
+        Right::Query => {
+            Request::Query { query: Bytes::new(), consistency: Consistency::Linearizable }
+        }
+        Right::ReadSystem => Request::SystemQuery { query: Bytes::new(), stale: true },
+        Right::Propose => {
+            Request::Propose { command: Envelope::sessionless(Bytes::new()).encode() }
+        }
+        Right::UseSessions => propose(&SystemCommand::CloseSession { session: 1 }),
+        Right::ReserveId => propose(&SystemCommand::ReserveId { name: "n9".into() }),
+        Right::SetAlarm => {
+            let member = NodeId::new(1).unwrap();
+            propose(&SystemCommand::SetAlarm { member, raised: true })
+        }
+        Right::ReadLog => page(LogDetail::Sizes),
+        Right::ReadPayloads => page(LogDetail::Values),
+        Right::Bootstrap => Request::Bootstrap { record: record.clone() },
+        Right::Reconfigure => {
+            Request::Reconfigure { target: Configuration::unknown(), expected_index: 99_999 }
+        }
+        Right::Transfer => Request::Transfer { to: 1 },
+        Right::TakeSnapshot => Request::Snapshot(SnapshotRequest::Take),
+        Right::ReadSnapshots => {
+            Request::Snapshot(SnapshotRequest::Fetch { last: EntryId::default(), offset: 0 })
+        }
+        Right::Revoke | Right::RenewCertificates => return None,
+    })
+}
+
+#[tokio::test]
+async fn a_node_gives_each_role_what_the_table_says() {
+    let cluster = Cluster::start(1).await;
+    let record = cluster.record().await;
+    let mut refusals = 0;
+    for kind in RoleKind::ALL {
+        for alpn in [Alpn::Peer, Alpn::Forward, Alpn::Client] {
+            let made = connect(&cluster, kind, alpn).await;
+            let asked = format!("{kind} by {alpn:?}");
+            if !kind.may(alpn.right()) {
+                let why = made.err().unwrap_or_else(|| panic!("{asked} got in")).to_string();
+                assert!(why.contains("may not use raft-"), "{asked}: {why}");
+                continue;
+            }
+            // As a peer, only a node itself may speak; no request comes that way.
+            let Ok(connection) = made else {
+                assert_eq!(alpn, Alpn::Peer, "{asked}");
+                continue;
+            };
+            for row in RIGHTS {
+                let Some(request) = request(row.right, &record) else { continue };
+                let asked = format!("{asked}: {request:?}");
+                let payloads_asked = row.right == Right::ReadPayloads;
+                let refused = match connection.call(&request).await.unwrap() {
+                    Response::Error(error) => error.code == ErrorCode::Unauthorised,
+                    // The log without what is in it.
+                    Response::Log(page) if payloads_asked => {
+                        page.entries.iter().all(|entry| entry.payload.is_none())
+                    }
+                    _ => false,
+                };
+                refusals += usize::from(refused);
+                assert_eq!(refused, !row.roles.contains(&kind), "{asked}");
+            }
+        }
+    }
+    assert!(refusals > 30, "{refusals}");
+}
