@@ -14,6 +14,9 @@ use crate::{CertError, ClusterId, Identity, Validity};
 /// The most certificates in a chain that is read, sent or accepted: a leaf and three intermediates.
 pub(crate) const MAX_CHAIN_CERTIFICATES: usize = 4;
 
+/// What the certificate on the other side is called.
+const PEER: &str = "the peer's certificate";
+
 /// The identity in the first certificate of a chain that TLS has **already verified**, such as
 /// quinn's `peer_identity()`.
 ///
@@ -23,9 +26,32 @@ pub(crate) const MAX_CHAIN_CERTIFICATES: usize = 4;
 /// [`CertError::TwoIdentities`], [`IdentityError::BadUri`](crate::IdentityError::BadUri) and
 /// [`CertError::Malformed`].
 pub fn identity_of(chain: &[CertificateDer<'_>]) -> Result<Identity, CertError> {
-    const WHAT: &str = "the peer's certificate";
-    let leaf = chain.first().ok_or_else(|| CertError::NoIdentity { what: WHAT.to_owned() })?;
-    identity_in(leaf, WHAT)
+    let leaf = chain.first().ok_or_else(|| CertError::NoIdentity { what: PEER.to_owned() })?;
+    identity_in(leaf, PEER)
+}
+
+/// What is known of the first certificate of a chain that TLS has **already verified**.
+///
+/// # Errors
+///
+/// As [`identity_of`].
+pub fn shown_in(chain: &[CertificateDer<'_>]) -> Result<Shown, CertError> {
+    let identity = identity_of(chain)?;
+    let leaf = chain.first().ok_or_else(|| CertError::NoIdentity { what: PEER.to_owned() })?;
+    let parsed = parse(leaf, PEER)?;
+    let digest = Sha256::digest(parsed.public_key().raw);
+    Ok(Shown { identity, validity: validity(&parsed), key: digest.into() })
+}
+
+/// What a certificate says that was shown on a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Whose it is.
+    pub identity: Identity,
+    /// From when to when it counts.
+    pub validity: Validity,
+    /// The SHA-256 of its public key (DER of SubjectPublicKeyInfo).
+    pub key: [u8; 32],
 }
 
 /// Describes a certificate for people: its holder, its end, its issuer. Nothing is verified.

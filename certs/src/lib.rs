@@ -77,7 +77,7 @@ pub use dumps::forbid_core_dumps;
 pub use error::CertError;
 pub use expect::{Expect, Purpose};
 pub use identity::{ClusterId, Identity, IdentityError, Name, Role, RoleKind};
-pub use inspect::{Description, describe, identity_of};
+pub use inspect::{Description, Shown, describe, identity_of, shown_in};
 pub use issue::Issued;
 pub use renew::{Renewed, read_certificate, replace_certificate};
 pub use rights::{RIGHTS, Right, Row};

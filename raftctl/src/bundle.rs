@@ -28,6 +28,7 @@ use crate::report::{Report, Result};
 mod bounded;
 mod configuration;
 pub(crate) mod holdings;
+mod issued;
 mod newcomers;
 mod plan;
 mod successor;

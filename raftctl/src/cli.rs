@@ -119,7 +119,7 @@ pub(crate) enum Command {
     Alarm(AlarmCommand),
     /// Measures writes and reads
     Bench(BenchArgs),
-    /// Certificates: their ends, and renewing them
+    /// Certificates: who has them, renewing, issuing and revoking them
     #[command(subcommand, arg_required_else_help = true)]
     Cert(CertCommand),
     /// Clusters that raftctl knows

@@ -1,5 +1,6 @@
 //! Every error code with its page: what `raftctl explain` prints and which exit code it means.
 
+mod certificates;
 mod data;
 mod disks;
 mod files;
@@ -12,6 +13,7 @@ mod remarks;
 mod requests;
 mod usage;
 
+pub(crate) use certificates::*;
 pub(crate) use data::*;
 pub(crate) use disks::*;
 pub(crate) use files::*;
@@ -51,6 +53,7 @@ pub(crate) fn pages() -> impl Iterator<Item = &'static Page> {
         limits::PAGES,
         disks::PAGES,
         files::PAGES,
+        certificates::PAGES,
     ];
     tables.into_iter().flatten()
 }

@@ -73,6 +73,9 @@ fn right_of_command(command: &Bytes) -> Right {
             }
             Ok(SystemCommand::ReserveId { .. }) => Right::ReserveId,
             Ok(SystemCommand::SetAlarm { .. }) => Right::SetAlarm,
+            Ok(SystemCommand::Revoke { .. } | SystemCommand::ForgetRevocation { .. }) => {
+                Right::Revoke
+            }
             Err(_) => Right::Propose,
         },
     }

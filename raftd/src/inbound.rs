@@ -46,6 +46,7 @@ impl Inbound {
         let (to_requests, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
         let (hello, said) = watch::channel(hello);
         let seats = Seats::new(config.limits.seats());
+        tokio::spawn(endpoint.guard().clone().keep());
         let acceptor = Acceptor {
             peers: to_peers,
             requests: to_requests,

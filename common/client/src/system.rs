@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use consensus::NodeId;
 use protocol::{ErrorCode, ErrorReply, Outcome, Request, Response};
-use state_machine::{Envelope, SystemAnswer, SystemCommand, SystemQuery, SystemResponse};
+use state_machine::{
+    Envelope, Revocation, SystemAnswer, SystemCommand, SystemQuery, SystemResponse,
+};
 use tokio::time::{Instant, sleep};
 
 use crate::client::Client;
@@ -106,6 +108,65 @@ impl Client {
             return Err(self.unexpected());
         };
         Ok(Some(Ended { low_water, highest, missing }))
+    }
+
+    /// Revokes certificates, through the log: all of a holder (role and name, such as `client web`)
+    /// that begin at `until_s`, in seconds since 1970, or before; and those for a key, which is
+    /// named by its SHA-256, whenever they begin.
+    ///
+    /// # Errors
+    /// As [`Client::propose`]; it may be repeated.
+    pub async fn revoke(
+        &self,
+        holder: &str,
+        until_s: u64,
+        key: Option<[u8; 32]>,
+        why: &str,
+    ) -> Result<(), ClientError> {
+        let (holder, why) = (holder.to_owned(), why.to_owned());
+        self.noted(&SystemCommand::Revoke { holder, until_s, key, why }).await
+    }
+
+    /// Lets the certificates of a holder count again.
+    ///
+    /// # Errors
+    /// As [`Client::propose`]; [`ClientError::Refused`] if none is revoked.
+    pub async fn forget_revocation(&self, holder: &str) -> Result<(), ClientError> {
+        self.noted(&SystemCommand::ForgetRevocation { holder: holder.to_owned() }).await
+    }
+
+    /// Returns what is revoked.
+    ///
+    /// # Errors
+    /// As [`Client::query`].
+    pub async fn revocations(&self) -> Result<Vec<Revocation>, ClientError> {
+        match self.system(&SystemQuery::Revocations, Consistency::Linearizable).await? {
+            SystemAnswer::Revocations { items, .. } => Ok(items),
+            SystemAnswer::Sessions { .. }
+            | SystemAnswer::Session { .. }
+            | SystemAnswer::History(_)
+            | SystemAnswer::Tombstones(_)
+            | SystemAnswer::Reservations(_)
+            | SystemAnswer::Effects { .. }
+            | SystemAnswer::Alarms { .. }
+            | SystemAnswer::Refused { .. } => Err(self.unexpected()),
+        }
+    }
+
+    async fn noted(&self, command: &SystemCommand) -> Result<(), ClientError> {
+        match self.tell_system(command).await? {
+            SystemResponse::Noted => Ok(()),
+            SystemResponse::Answer { .. }
+            | SystemResponse::AnswerNotKept { .. }
+            | SystemResponse::SessionExpired { .. }
+            | SystemResponse::Forgotten { .. }
+            | SystemResponse::BeyondWindow { .. }
+            | SystemResponse::Registered { .. }
+            | SystemResponse::Closed
+            | SystemResponse::Ended { .. }
+            | SystemResponse::Reserved { .. }
+            | SystemResponse::Refused { .. } => Err(self.unexpected()),
+        }
     }
 
     /// Gives a command of the system, which may be applied any number of times.

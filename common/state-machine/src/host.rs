@@ -15,7 +15,7 @@ use crate::machine::{Command, Response, StoredMachine};
 use crate::owners::Owners;
 use crate::store::{Batch, OrderedStore, PrefixView, SYSTEM, StoreError, Transaction, View};
 use crate::system::{
-    self, Admission, SystemAnswer, SystemQuery, SystemResponse, Tombstone, Viewer,
+    self, Admission, Revocation, SystemAnswer, SystemQuery, SystemResponse, Tombstone, Viewer,
 };
 
 /// Keys of the machine's part begin with this byte.
@@ -37,6 +37,9 @@ pub struct Host<S> {
     /// Members with an alarm, and whether that is news.
     alarms: BTreeSet<NodeId>,
     alarms_changed: bool,
+    /// Certificates that count no more, and whether that is news.
+    revoked: Vec<Revocation>,
+    revoked_changed: bool,
 }
 
 /// Answers questions at the state of one moment; cheap to copy and to send to other threads.
@@ -58,11 +61,20 @@ impl<S: OrderedStore> Host<S> {
         let Applied { applied, time, digest } = Applied::read(&store)?;
         let (owners, effects) = (Owners::default(), Effects::default());
         effects.begin(applied.index, digest.get());
-        let (alarms, alarms_changed) = (BTreeSet::new(), false);
-        let mut host =
-            Self { owners, store, machine, applied, time, digest, effects, alarms, alarms_changed };
-        host.note_owners()?;
-        host.note_alarms()?;
+        let mut host = Self {
+            owners,
+            store,
+            machine,
+            applied,
+            time,
+            digest,
+            effects,
+            alarms: BTreeSet::new(),
+            alarms_changed: false,
+            revoked: Vec::new(),
+            revoked_changed: false,
+        };
+        host.note_all()?;
         Ok(host)
     }
 
@@ -78,10 +90,15 @@ impl<S: OrderedStore> Host<S> {
             Applied::read(&self.store)?;
         if self.applied != before {
             self.effects.begin(self.applied.index, self.digest.get());
-            self.note_owners()?;
-            self.note_alarms()?;
+            self.note_all()?;
         }
         Ok(done)
+    }
+
+    fn note_all(&mut self) -> Result<(), HostError> {
+        self.note_owners()?;
+        self.note_alarms()?;
+        self.note_revoked()
     }
 
     /// Returns the members that have an alarm: their disks have no room for more data.
@@ -99,6 +116,19 @@ impl<S: OrderedStore> Host<S> {
         let found = system::alarmed(&PrefixView::new(&self.store, SYSTEM))?;
         if found != self.alarms {
             (self.alarms, self.alarms_changed) = (found, true);
+        }
+        Ok(())
+    }
+
+    /// Returns the certificates that count no more, if that is news since it was last taken.
+    pub fn take_revoked(&mut self) -> Option<Vec<Revocation>> {
+        std::mem::take(&mut self.revoked_changed).then(|| self.revoked.clone())
+    }
+
+    fn note_revoked(&mut self) -> Result<(), HostError> {
+        let found = system::revocations(&PrefixView::new(&self.store, SYSTEM))?;
+        if found != self.revoked {
+            (self.revoked, self.revoked_changed) = (found, true);
         }
         Ok(())
     }
@@ -178,6 +208,7 @@ impl<S: OrderedStore> Host<S> {
         self.effects.extend(applied.index, &digests);
         if entries.iter().any(may_alarm) {
             self.note_alarms()?;
+            self.note_revoked()?;
         }
         Ok(responses)
     }

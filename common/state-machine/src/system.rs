@@ -1,5 +1,5 @@
 //! The system's part of the replicated state: client sessions (§6.3), reserved node ids, the
-//! history of configurations, the tombstones of removed members, and alarms.
+//! history of configurations, the tombstones of removed members, alarms, and revoked certificates.
 //!
 //! It lives under its own prefix of the store and changes in the same batch as the machine's part
 //! and the applied index, so that snapshots hold it, and a retry after a crash finds what the first
@@ -12,6 +12,7 @@ mod members;
 mod query;
 mod records;
 mod response;
+mod revocations;
 mod sessions;
 
 use bytes::Bytes;
@@ -21,14 +22,17 @@ pub use command::{SESSION_NAME_BYTES_MAX, SystemCommand};
 pub use members::{HISTORY_MAX, RESERVATIONS_MAX, RESERVED_NAME_BYTES_MAX};
 pub use query::{SESSIONS_PAGE_MAX, SystemAnswer, SystemQuery, Viewer};
 pub use records::{
-    Alarm, CachedAnswer, ConfigurationRecord, Reservation, Session, SessionAnswers, Tombstone,
+    Alarm, CachedAnswer, ConfigurationRecord, Reservation, Revocation, Session, SessionAnswers,
+    Tombstone,
 };
 pub use response::SystemResponse;
+pub use revocations::{HOLDER_BYTES_MAX, REASON_BYTES_MAX, REVOCATIONS_MAX};
 pub use sessions::{ANSWER_KEPT_BYTES_MAX, SESSION_TIMEOUT, SESSION_WINDOW, SESSIONS_MAX};
 
 pub(crate) use alarms::alarmed;
 pub(crate) use members::{TOMBSTONES_MAX, record_configuration};
 pub(crate) use query::{answer, owners, tombstones};
+pub(crate) use revocations::revocations;
 pub(crate) use sessions::{Admission, admit, keep};
 
 use crate::envelope::Owner;
@@ -51,6 +55,13 @@ pub(crate) fn apply(
         Ok(SystemCommand::ReserveId { name }) => members::reserve(transaction, index, time, name),
         Ok(SystemCommand::SetAlarm { member, raised }) => {
             alarms::set(transaction, (index, time), by, member, raised)
+        }
+        Ok(SystemCommand::Revoke { holder, until_s, key, why }) => {
+            let asked = revocations::Asked { holder, until_s, key, why };
+            revocations::revoke(transaction, (index, time), by, asked)
+        }
+        Ok(SystemCommand::ForgetRevocation { holder }) => {
+            revocations::forget(transaction, by, &holder)
         }
         // The same on every node that runs this version.
         Err(error) => Ok(SystemResponse::Refused { reason: error.to_string() }),

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::alpn::Alpn;
 use crate::endpoint::{Close, Endpoint, broken, describe};
 use crate::error::{CallError, ConnectError};
+use crate::guard::Watched;
 use crate::handshake::greet;
 use crate::limits::CONTROL_MESSAGES_MAX;
 use crate::reach::{Trail, called};
@@ -25,6 +26,7 @@ pub struct ClientConnection {
     hello: Hello,
     queue: mpsc::Sender<Vec<Bytes>>,
     waiting: Arc<Mutex<Waiting>>,
+    _watched: Watched,
 }
 
 #[derive(Default)]
@@ -59,20 +61,20 @@ impl ClientConnection {
             let (endpoint, address) = (endpoint.clone(), address.clone());
             let (trail, ours) = (trail.clone(), ours.clone());
             async move {
-                let connection = endpoint.dial(&address, place, expect, alpn).await?;
+                let (connection, watched) = endpoint.dial(&address, place, expect, alpn).await?;
                 trail.greets(place);
                 let address = called(&address, place);
                 let hello = greet(&connection, &address, &ours).await?;
                 let (send, receive) =
                     connection.open_bi().await.map_err(|error| broken(&address, &error))?;
-                Ok(Self::start(connection, hello, send, receive))
+                Ok(Self::start((connection, watched), hello, send, receive))
             }
         };
         endpoint.places.reach(trail, within, attempt).await
     }
 
     fn start(
-        connection: Connection,
+        (connection, watched): (Connection, Watched),
         hello: Hello,
         mut send: SendStream,
         receive: RecvStream,
@@ -86,7 +88,7 @@ impl ClientConnection {
             }
         });
         tokio::spawn(read(FrameStream::new(receive), connection.clone(), Arc::clone(&waiting)));
-        Self { connection, hello, queue, waiting }
+        Self { connection, hello, queue, waiting, _watched: watched }
     }
 
     /// Returns the address to which it leads.

@@ -4,7 +4,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use certs::{Credentials, Expect, Identity, Role};
+use certs::{Credentials, Expect, Identity, Role, Shown};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Connection, ConnectionError, EndpointConfig, ServerConfig};
 use quinn::{TransportConfig, TransportErrorCode, VarInt};
@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use crate::alpn::Alpn;
 use crate::error::{Cause, ConnectError, EndpointError, Rejection, TurnedAway};
+use crate::guard::{Guard, Watched};
 use crate::limits::{
     CLIENT_STREAMS_MAX, CLIENT_WINDOW_BYTES, CONNECTION_WINDOW_BYTES, IDLE_TIMEOUT,
     INCOMING_BYTES_MAX, INCOMING_MAX, INCOMING_TOTAL_BYTES_MAX, KEEP_ALIVE, STREAM_WINDOW_BYTES,
@@ -64,32 +65,37 @@ pub struct Accepted {
     pub(crate) connection: Connection,
     /// Its place, which it has until it ends.
     pub(crate) seat: Seat,
+    /// Whoever looks after it as long.
+    pub(crate) watched: Watched,
 }
 
 /// A connection from outside before its handshake.
 #[derive(Debug)]
-pub struct Incoming(quinn::Incoming);
+pub struct Incoming {
+    incoming: quinn::Incoming,
+    guard: Guard,
+}
 
 impl Incoming {
     /// Returns where it comes from; anybody may have written that, unless it is proven.
     pub fn remote(&self) -> SocketAddr {
-        plain(self.0.remote_address())
+        plain(self.incoming.remote_address())
     }
 
     /// Says whether whoever comes has shown that it receives what is sent to its address.
     pub fn is_proven(&self) -> bool {
-        self.0.remote_address_validated() || !self.0.may_retry()
+        self.incoming.remote_address_validated() || !self.incoming.may_retry()
     }
 
     /// Asks it to come again with a proof of that, which keeps nothing here.
     pub fn prove(self) {
         // It fails only for those who need not be asked.
-        let _ = self.0.retry();
+        let _ = self.incoming.retry();
     }
 
     /// Says nothing: whoever means it comes again.
     pub fn drop_silently(self) {
-        self.0.ignore();
+        self.incoming.ignore();
     }
 
     /// Finishes the handshake, checks whether this role may use this protocol, and gives the
@@ -98,10 +104,10 @@ impl Incoming {
     /// # Errors
     /// Who came, and which check failed.
     pub async fn finish(self, seats: &Seats) -> Result<Accepted, TurnedAway> {
-        let remote = plain(self.0.remote_address());
+        let remote = plain(self.incoming.remote_address());
         let away = |cause, why| TurnedAway { cause, who: remote.to_string(), why };
         let broken = |error| away(cause(&error), describe(&error));
-        let connecting = self.0.accept().map_err(broken)?;
+        let connecting = self.incoming.accept().map_err(broken)?;
         let connection = timeout(IDLE_TIMEOUT, connecting)
             .await
             .map_err(|_| away(Cause::Gone, "the handshake took too long".into()))?
@@ -112,12 +118,15 @@ impl Incoming {
         };
         let alpn = negotiated(&connection)
             .ok_or_else(|| refused(Cause::Protocol, "unknown protocol".into()))?;
-        let identity = identity(&connection).map_err(|why| refused(Cause::Certificate, why))?;
+        let shown = shown(&connection).map_err(|why| refused(Cause::Certificate, why))?;
+        let identity = shown.identity.clone();
         if !alpn.admits(&identity.role) {
             let protocol = String::from_utf8_lossy(alpn.name());
             let why = format!("the certificate of {identity} may not use {protocol}");
             return Err(refused(Cause::Role, why));
         }
+        let watched = self.guard.watch(&connection, shown, alpn);
+        let watched = watched.map_err(|why| refused(Cause::Certificate, why))?;
         if alpn == Alpn::Client && !matches!(identity.role, Role::Operator(_)) {
             connection.set_max_concurrent_bi_streams(VarInt::from_u32(CLIENT_STREAMS_MAX + 1));
         } else {
@@ -129,7 +138,7 @@ impl Incoming {
             connection.close(Close::Full.code(), why.as_bytes());
             TurnedAway { cause: Cause::Crowd, who: format!("{identity} at {remote}"), why }
         })?;
-        Ok(Accepted { identity, alpn, remote, connection, seat })
+        Ok(Accepted { identity, alpn, remote, connection, seat, watched })
     }
 }
 
@@ -141,6 +150,7 @@ pub struct Endpoint {
     credentials: Arc<RwLock<Credentials>>,
     /// Where names led.
     pub(crate) places: Places,
+    guard: Guard,
 }
 
 impl Endpoint {
@@ -215,7 +225,7 @@ impl Endpoint {
         let inner =
             quinn::Endpoint::new(settings, config, socket.into(), runtime).map_err(failed)?;
         let credentials = Arc::new(RwLock::new(credentials.clone()));
-        Ok(Self { inner, credentials, places: Places::default() })
+        Ok(Self { inner, credentials, places: Places::default(), guard: Guard::default() })
     }
 
     /// Returns the address that is listened on.
@@ -224,6 +234,11 @@ impl Endpoint {
     /// If the system does not tell.
     pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
         self.inner.local_addr()
+    }
+
+    /// Returns who looks after the connections.
+    pub fn guard(&self) -> &Guard {
+        &self.guard
     }
 
     /// Returns the certificates in use.
@@ -245,7 +260,8 @@ impl Endpoint {
 
     /// Waits for a connection; `None` once the endpoint is closed.
     pub async fn accept(&self) -> Option<Incoming> {
-        self.inner.accept().await.map(Incoming)
+        let incoming = self.inner.accept().await?;
+        Some(Incoming { incoming, guard: self.guard.clone() })
     }
 
     /// Says whether a node that was dialled was reached at this address.
@@ -267,7 +283,7 @@ impl Endpoint {
         remote: SocketAddr,
         expect: Expect,
         alpn: Alpn,
-    ) -> Result<Connection, ConnectError> {
+    ) -> Result<(Connection, Watched), ConnectError> {
         let address = called(address, remote);
         let failed = |why: String| ConnectError::Handshake { address: address.clone(), why };
         let tls = self.credentials().client_config(expect, &[alpn.name()]);
@@ -284,15 +300,25 @@ impl Endpoint {
                 let how = Rejection::Unusable(why);
                 ConnectError::Rejected { address: address.clone(), how }
             })?;
-        tokio::select! {
+        let connected = tokio::select! {
             connected = connecting => connected.map_err(|error| {
                 if error == ConnectionError::TimedOut {
                     return ConnectError::Silent { address: address.clone(), after: IDLE_TIMEOUT };
                 }
                 broken(&address, &error)
             }),
-            how = probe::rejected(remote) => Err(ConnectError::Rejected { address, how }),
-        }
+            how = probe::rejected(remote) => {
+                Err(ConnectError::Rejected { address: address.clone(), how })
+            }
+        };
+        let connection = connected?;
+        let watched = shown(&connection)
+            .and_then(|shown| self.guard.watch(&connection, shown, alpn))
+            .map_err(|why| {
+                connection.close(Close::Refused.code(), why.as_bytes());
+                failed(why)
+            })?;
+        Ok((connection, watched))
     }
 }
 
@@ -425,12 +451,12 @@ fn negotiated(connection: &Connection) -> Option<Alpn> {
     Alpn::ALL.into_iter().find(|alpn| alpn.name() == name)
 }
 
-fn identity(connection: &Connection) -> Result<Identity, String> {
+fn shown(connection: &Connection) -> Result<Shown, String> {
     let chain = connection.peer_identity().ok_or("no certificate was shown")?;
     let chain = chain
         .downcast::<Vec<certs::CertificateDer<'static>>>()
         .map_err(|_| "the certificate is of an unknown kind")?;
-    certs::identity_of(&chain).map_err(|error| error.to_string())
+    certs::shown_in(&chain).map_err(|error| error.to_string())
 }
 
 /// The settings of connections on which so many bytes may be under way, in each direction.

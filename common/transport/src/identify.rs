@@ -36,7 +36,7 @@ pub async fn identify(
         let (endpoint, ours, trail) = (endpoint.clone(), ours.clone(), trail.clone());
         let asked = address.clone();
         async move {
-            let connection = endpoint.dial(&asked, place, expect, Alpn::Peer).await?;
+            let (connection, _watched) = endpoint.dial(&asked, place, expect, Alpn::Peer).await?;
             trail.greets(place);
             let address = called(&asked, place);
             let greeted = greet(&connection, &address, &ours).await;

@@ -4,6 +4,8 @@
 //! # Architecture invariants
 //! - Only this crate names quinn; there is no plain mode.
 //! - Who may use which protocol is decided by the one table of rights, [`certs::RIGHTS`].
+//! - Every connection, whoever made it, is looked at by the one guard when it is made, and closed
+//!   when its certificate is revoked or its member is removed.
 //! - A node asks for nothing of its own; on behalf of others it asks once, over a protocol of its
 //!   own.
 //! - Sending never blocks the caller: a full lane drops and says so.
@@ -19,6 +21,7 @@ mod endpoint;
 mod error;
 mod event;
 mod forward;
+mod guard;
 mod handshake;
 mod identify;
 pub mod limits;
@@ -48,6 +51,7 @@ pub use error::{
 };
 pub use event::PeerEvent;
 pub use forward::Forwarder;
+pub use guard::{Guard, Revoked};
 pub use identify::{answer_identify, identify};
 pub use memory::Memory;
 pub use mesh::Mesh;

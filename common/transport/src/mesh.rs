@@ -40,7 +40,8 @@ impl Mesh {
     pub fn new(endpoint: Endpoint, hello: Hello, events: mpsc::Sender<PeerEvent>) -> Self {
         let generation = hello.generation.expect("a node with peers has a generation");
         assert!(hello.node.is_some(), "a node with peers is a node");
-        let (return_paths, removed) = (ReturnPaths::default(), Removed::default());
+        let return_paths = ReturnPaths::default();
+        let removed = Removed::new(endpoint.guard().clone());
         let (arrivals, memory) = (Arrivals::default(), Memory::default());
         let room = Arc::new(Semaphore::new(PEERS_INTAKE_BYTES_MAX));
         let receiver = Receiver {

@@ -16,6 +16,7 @@ use crate::alpn::Alpn;
 use crate::endpoint::{Close, Endpoint, describe};
 use crate::error::{ConnectError, Precision};
 use crate::event::PeerEvent;
+use crate::guard::Watched;
 use crate::handshake::{greet, require_history};
 use crate::limits::{
     ARRIVED_PATIENCE, BACKOFF_MAX, BACKOFF_MIN, BACKOFF_REJECTED_MAX, CONNECT_TIMEOUT,
@@ -171,7 +172,7 @@ impl Dialler {
                 () = arrived(&mut arrivals, ARRIVED_PATIENCE) => continue,
             };
             let trouble = match connected {
-                Ok((connection, theirs)) => {
+                Ok((connection, _watched, theirs)) => {
                     backoff = BACKOFF_MIN;
                     self.serve(connection, &theirs).await
                 }
@@ -217,7 +218,7 @@ impl Dialler {
         }
     }
 
-    async fn connect(&self) -> Result<(Connection, Hello), ConnectError> {
+    async fn connect(&self) -> Result<(Connection, Watched, Hello), ConnectError> {
         let expect = Expect::Node(self.id.get().try_into().expect("node ids are not 0"));
         let trail = Trail::new(&self.address);
         let attempt = |place| {
@@ -225,7 +226,8 @@ impl Dialler {
             let (trail, asked) = (trail.clone(), self.address.clone());
             let memory = self.receiver.memory.clone();
             async move {
-                let connection = endpoint.dial(&asked, place, expect, Alpn::Peer).await?;
+                let (connection, watched) =
+                    endpoint.dial(&asked, place, expect, Alpn::Peer).await?;
                 trail.greets(place);
                 let address = called(&asked, place);
                 let theirs = greet(&connection, &address, &hello).await?;
@@ -236,7 +238,7 @@ impl Dialler {
                     connection.close(Close::Refused.code(), why.as_bytes());
                     ConnectError::Handshake { address, why }
                 })?;
-                Ok((connection, theirs))
+                Ok((connection, watched, theirs))
             }
         };
         self.endpoint.places.reach(&trail, CONNECT_TIMEOUT, attempt).await

@@ -7,9 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use consensus::{LogIndex, NodeId};
 
+use crate::guard::Guard;
+
 /// The removed members, shared by copies.
 #[derive(Clone, Debug, Default)]
-pub struct Removed(Arc<Mutex<Known>>);
+pub struct Removed {
+    known: Arc<Mutex<Known>>,
+    guard: Guard,
+}
 
 #[derive(Debug, Default)]
 struct Known {
@@ -19,9 +24,21 @@ struct Known {
 }
 
 impl Removed {
+    /// Nobody so far; the guard closes the connections of those who come.
+    pub(crate) fn new(guard: Guard) -> Self {
+        Self { known: Arc::default(), guard }
+    }
+
+    /// Returns who looks after the connections.
+    pub fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
     /// Takes over who was removed, and by which entry, as far as the log is applied.
     pub fn replace(&self, removed: impl IntoIterator<Item = (NodeId, LogIndex)>) {
-        self.lock().removed = removed.into_iter().collect();
+        let removed = removed.into_iter().collect();
+        self.guard.remove(&removed);
+        self.lock().removed = removed;
     }
 
     /// Returns which entry removed a node, whether it has heard of that or not.
@@ -33,14 +50,16 @@ impl Removed {
         self.lock().peers = peers;
     }
 
-    /// Returns what removed a node to which this one does not talk any more.
+    /// Returns what removed a node to which this one does not talk any more, or that has had its
+    /// time to hear of it.
     pub(crate) fn index_of(&self, node: NodeId) -> Option<LogIndex> {
+        let is_gone = self.guard.is_gone(node);
         let known = self.lock();
-        known.removed.get(&node).copied().filter(|_| !known.peers.contains(&node))
+        known.removed.get(&node).copied().filter(|_| is_gone || !known.peers.contains(&node))
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

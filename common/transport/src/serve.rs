@@ -31,7 +31,7 @@ pub async fn serve_client(
     ours: Hello,
     (requests, forwarder): (mpsc::Sender<ClientRequest>, Forwarder),
 ) -> Result<(), TurnedAway> {
-    let Accepted { identity, alpn: _, remote, connection, seat } = accepted;
+    let Accepted { identity, alpn: _, remote, connection, seat, watched } = accepted;
     let who = format!("{identity} at {remote}");
     let away = |(cause, why)| TurnedAway { cause, who: who.clone(), why };
     answer_hello(&connection, &ours, Caller::Client).await.map_err(away)?;
@@ -61,7 +61,7 @@ pub async fn serve_client(
     }
     // It keeps its place until it is gone.
     connection.closed().await;
-    drop(seat);
+    drop((seat, watched));
     ended.get().map_or(Ok(()), |why: &(Cause, String)| Err(away(why.clone())))
 }
 
@@ -154,14 +154,18 @@ fn speaker(
             }
             Ok((Arc::new(identity), NodeId::new(node.get())))
         }
-        (Some(_), Passage::OnBehalf { .. } | Passage::MayForward { .. }) => {
+        // What a node may need for itself; all else is answered at once, which is a sign of life.
+        (Some(_), Passage::Direct)
+            if matches!(request, Request::Snapshot(_) | Request::ReadLog { .. }) =>
+        {
+            Ok((Arc::clone(connected), None))
+        }
+        (Some(_), Passage::Direct | Passage::MayForward { .. } | Passage::OnBehalf { .. }) => {
             Err("a node only passes on what a leader must do".into())
         }
         (None, Passage::OnBehalf { .. }) => Err("only nodes ask on behalf of others".into()),
         // What each may ask is looked up where the request is answered.
-        (_, Passage::Direct) | (None, Passage::MayForward { .. }) => {
-            Ok((Arc::clone(connected), None))
-        }
+        (None, Passage::Direct | Passage::MayForward { .. }) => Ok((Arc::clone(connected), None)),
     }
 }
 

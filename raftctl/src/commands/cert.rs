@@ -1,4 +1,4 @@
-//! `raftctl cert`: the cluster's certificates, and giving them a longer time.
+//! `raftctl cert`: the cluster's certificates: who has them, giving more, and taking them back.
 
 use std::path::{Path, PathBuf};
 
@@ -17,17 +17,25 @@ use crate::output::table::Rows;
 use crate::output::units::printable;
 use crate::report::{Report, Result};
 
+mod issue;
 mod known;
+mod lifetime;
 mod renew;
+mod revoke;
 
+pub(crate) use issue::IssueArgs;
 pub(crate) use renew::RenewArgs;
+pub(crate) use revoke::RevokeArgs;
 
 /// Certificates.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum CertCommand {
-    /// Lists the authority's, the operator's and the nodes', with their ends; asks no node
+    /// Lists those that are here, with their ends; asks no node
     #[command(visible_alias = "ls")]
     List {
+        /// Asks the cluster which certificates count no more, instead
+        #[arg(long, conflicts_with = "dir")]
+        revoked: bool,
         /// The directory that `init` made, with the authority [default: beside the context's key]
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
@@ -43,6 +51,10 @@ pub(crate) enum CertCommand {
     },
     /// Renews certificates, before and after their end, and says where they belong
     Renew(RenewArgs),
+    /// Makes a certificate and its key for a person or a program
+    Issue(IssueArgs),
+    /// Lets certificates count no more: connections are closed at once, on every node
+    Revoke(RevokeArgs),
 }
 
 /// Runs the command.
@@ -51,9 +63,12 @@ pub(crate) enum CertCommand {
 /// If a certificate cannot be read, signed or written.
 pub(crate) async fn run(invocation: &Invocation, command: CertCommand) -> Result<()> {
     match command {
-        CertCommand::List { dir } => list(invocation, dir.as_deref()),
+        CertCommand::List { revoked: true, dir: _ } => revoke::list(invocation).await,
+        CertCommand::List { revoked: false, dir } => list(invocation, dir.as_deref()),
         CertCommand::Show { what, dir } => show(invocation, what.as_deref(), dir.as_deref()).await,
         CertCommand::Renew(args) => renew::run(invocation, &args).await,
+        CertCommand::Issue(args) => issue::run(invocation, &args),
+        CertCommand::Revoke(args) => revoke::run(invocation, &args).await,
     }
 }
 

@@ -72,7 +72,13 @@ fn requests(right: Right) -> Vec<Request> {
             Request::Snapshot(SnapshotRequest::List),
             Request::Snapshot(SnapshotRequest::Fetch { last: EntryId::default(), offset: 0 }),
         ],
-        Right::Revoke | Right::RenewCertificates => Vec::new(),
+        Right::Revoke => {
+            let (holder, why) = ("client c".to_owned(), String::new());
+            let forget = SystemCommand::ForgetRevocation { holder: holder.clone() };
+            let revoke = SystemCommand::Revoke { holder, until_s: 1, key: None, why };
+            vec![propose(&revoke), propose(&forget)]
+        }
+        Right::RenewCertificates => Vec::new(),
     }
 }
 

@@ -14,9 +14,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use consensus::{Entry, LogIndex, Payload};
-use state_machine::{Host, HostError};
+use state_machine::{Host, HostError, Revocation};
 use storage::{SnapshotReader, StateStore};
-use transport::Removed;
+use transport::{Removed, Revoked};
 
 use crate::alive::Alive;
 use crate::exit::{Exit, Failure, host_failure, state_failure, storage_failure};
@@ -198,6 +198,7 @@ where
     /// Works until the loop is gone, then flushes.
     fn work(&mut self, queue: &Receiver<Job>) -> Result<(), Failure> {
         self.tell_removed()?;
+        self.tell_revoked();
         let mut batch = Vec::new();
         let mut next = None;
         loop {
@@ -260,6 +261,7 @@ where
             let last = self.host.applied().index;
             let view = (view && last == end).then(|| View(self.host.view()));
             let alarms = self.host.take_alarms();
+            self.tell_revoked();
             self.report(Done::Applied { last, responses, view, bytes, took, digests, alarms });
         }
         Ok(())
@@ -270,6 +272,12 @@ where
         let stones = self.host.view().tombstones().map_err(|error| failed(&error))?;
         self.removed.replace(stones.into_iter().map(|stone| (stone.id, stone.index)));
         Ok(())
+    }
+
+    /// Tells the transport which certificates count no more, if that is news.
+    fn tell_revoked(&mut self) {
+        let Some(revoked) = self.host.take_revoked() else { return };
+        self.removed.guard().revoke(revoked.into_iter().map(told));
     }
 
     /// Makes everything durable, at the end; also waits for a flush that is under way.
@@ -381,6 +389,7 @@ where
         replaced.map_err(|error| failed(&error))?.map_err(|error| storage_failure(&error))?;
         self.dirty = false;
         self.tell_removed()?;
+        self.tell_revoked();
         let last = self.host.applied().index;
         let digest = self.host.digest();
         let alarms = self.host.take_alarms();
@@ -399,6 +408,14 @@ where
         // A loop that is gone needs no report.
         let _ = self.reports.blocking_send(done);
     }
+}
+
+fn told(revocation: Revocation) -> Revoked {
+    let Revocation { holder, until_s, keys, why, by, index, time } = revocation;
+    let when = certs::utc(time.get() / 1_000_000_000);
+    let reason = if why.is_empty() { String::new() } else { format!(": {why}") };
+    let why = format!("at {when} by {by} (log entry {index}){reason}");
+    Revoked { holder, until_s, keys, why }
 }
 
 fn is_configuration(entry: &Entry) -> bool {

@@ -22,6 +22,7 @@ mod reads;
 mod removed;
 mod reserve;
 mod restore;
+mod revoked;
 mod roles;
 mod rot;
 mod service;

@@ -51,8 +51,8 @@ fn propose(command: &SystemCommand) -> Request {
 }
 
 /// A request that takes this right, and does no harm where it is allowed.
-fn request(right: Right, record: &BootstrapRecord) -> Option<Request> {
-    let page = |detail| Request::ReadLog { from: 1, entries_max: 1, detail };
+fn request(right: Right, record: &BootstrapRecord, written: u64) -> Option<Request> {
+    let page = |detail| Request::ReadLog { from: written, entries_max: 1, detail };
     Some(match right {
         Right::Peer | Right::Forward | Right::Ask => return None,
         Right::ReadStatus => Request::Status,
@@ -80,7 +80,11 @@ fn request(right: Right, record: &BootstrapRecord) -> Option<Request> {
         Right::ReadSnapshots => {
             Request::Snapshot(SnapshotRequest::Fetch { last: EntryId::default(), offset: 0 })
         }
-        Right::Revoke | Right::RenewCertificates => return None,
+        Right::Revoke => {
+            let (holder, why) = ("client nobody".into(), String::new());
+            propose(&SystemCommand::Revoke { holder, until_s: 1, key: None, why })
+        }
+        Right::RenewCertificates => return None,
     })
 }
 
@@ -88,6 +92,7 @@ fn request(right: Right, record: &BootstrapRecord) -> Option<Request> {
 async fn a_node_gives_each_role_what_the_table_says() {
     let cluster = Cluster::start(1).await;
     let record = cluster.record().await;
+    let written = cluster.client().propose(Bytes::new()).await.unwrap().index;
     let mut refusals = 0;
     for kind in RoleKind::ALL {
         for alpn in [Alpn::Peer, Alpn::Forward, Alpn::Client] {
@@ -104,7 +109,7 @@ async fn a_node_gives_each_role_what_the_table_says() {
                 continue;
             };
             for row in RIGHTS {
-                let Some(request) = request(row.right, &record) else { continue };
+                let Some(request) = request(row.right, &record, written) else { continue };
                 let asked = format!("{asked}: {request:?}");
                 let payloads_asked = row.right == Right::ReadPayloads;
                 let refused = match connection.call(&request).await.unwrap() {

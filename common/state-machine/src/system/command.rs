@@ -40,6 +40,23 @@ pub enum SystemCommand {
         /// Whether it has one from now on.
         raised: bool,
     },
+    /// Revokes certificates: all of a holder that begin at a moment or before. Only an operator
+    /// gives it.
+    Revoke {
+        /// Role and name, such as `client web`.
+        holder: String,
+        /// The last beginning of a certificate that is revoked, in seconds since 1970.
+        until_s: u64,
+        /// The SHA-256 of a public key whose certificates are revoked, whenever they begin.
+        key: Option<[u8; 32]>,
+        /// Why, for people.
+        why: String,
+    },
+    /// Lets the certificates of a holder count again.
+    ForgetRevocation {
+        /// Role and name.
+        holder: String,
+    },
 }
 
 impl SystemCommand {
@@ -54,6 +71,15 @@ impl SystemCommand {
             Self::SetAlarm { member, raised } => {
                 Writer::new(4).u64(member.get()).u8(u8::from(*raised)).done()
             }
+            Self::Revoke { holder, until_s, key, why } => {
+                let writer = Writer::new(40).bytes(holder.as_bytes()).u64(*until_s);
+                let writer = match key {
+                    Some(key) => writer.u8(1).raw(key),
+                    None => writer.u8(0),
+                };
+                writer.bytes(why.as_bytes()).done()
+            }
+            Self::ForgetRevocation { holder } => Writer::new(41).bytes(holder.as_bytes()).done(),
         }
     }
 
@@ -68,6 +94,17 @@ impl SystemCommand {
             2 => Self::CloseSession { session: reader.u64()? },
             3 => Self::ReserveId { name: reader.text()? },
             4 => Self::SetAlarm { member: read_id(&mut reader)?, raised: reader.u8()? != 0 },
+            40 => Self::Revoke {
+                holder: reader.text()?,
+                until_s: reader.u64()?,
+                key: match reader.u8()? {
+                    0 => None,
+                    1 => Some(reader.array()?),
+                    kind => return Err(CodecError::Kind(kind)),
+                },
+                why: reader.text()?,
+            },
+            41 => Self::ForgetRevocation { holder: reader.text()? },
             kind => return Err(CodecError::Kind(kind)),
         };
         reader.end()?;

@@ -15,6 +15,7 @@ const OWNED: u8 = 11;
 const OWNED_RECENCY: u8 = 12;
 // 13 are the host's digests.
 const ALARM: u8 = 14;
+const REVOCATION: u8 = 40;
 
 /// How many sessions there are.
 pub(super) const SESSION_COUNT: &[u8] = &[8];
@@ -107,6 +108,14 @@ pub(super) fn alarm(member: u64) -> [u8; 9] {
 
 pub(super) fn alarms() -> Range<[u8; 1]> {
     all(ALARM)
+}
+
+pub(super) fn revocation(holder: &str) -> Vec<u8> {
+    [&[REVOCATION], holder.as_bytes()].concat()
+}
+
+pub(super) fn revocations() -> Range<[u8; 1]> {
+    all(REVOCATION)
 }
 
 /// The keys of sessions with ids above `after`.

@@ -4,10 +4,11 @@ use bytes::Bytes;
 use consensus::{ClusterTime, LogIndex};
 
 use super::records::{
-    Alarm, CachedAnswer, ConfigurationRecord, KeptSession, Reservation, Session, SessionAnswers,
-    Tombstone, decode,
+    Alarm, CachedAnswer, ConfigurationRecord, KeptSession, Reservation, Revocation, Session,
+    SessionAnswers, Tombstone, decode,
 };
 use super::response::SystemResponse;
+use super::revocations::revocations;
 use super::sessions::{SESSIONS_MAX, has_expired};
 use super::{HISTORY_MAX, RESERVATIONS_MAX, TOMBSTONES_MAX, keys};
 use crate::codec::{CodecError, Reader, Writer, begin};
@@ -48,6 +49,8 @@ pub enum SystemQuery {
     },
     /// Members whose disks have no room for more data.
     Alarms,
+    /// Certificates that count no more.
+    Revocations,
 }
 
 /// Who asks, and so which sessions there are for him.
@@ -102,6 +105,13 @@ pub enum SystemAnswer {
         /// Cluster time at the moment of the answer.
         time: ClusterTime,
     },
+    /// Certificates that count no more.
+    Revocations {
+        /// What is revoked, in order of the holders.
+        items: Vec<Revocation>,
+        /// Cluster time at the moment of the answer.
+        time: ClusterTime,
+    },
     /// The question makes no sense.
     Refused {
         /// Why.
@@ -146,6 +156,7 @@ pub(crate) fn answer(
             SystemAnswer::Reservations(records(view, &all.start, &all.end, max, what, read)?)
         }
         SystemQuery::Alarms => SystemAnswer::Alarms { items: alarms(view)?, time },
+        SystemQuery::Revocations => SystemAnswer::Revocations { items: revocations(view)?, time },
         SystemQuery::Effects { .. } => unreachable!("the host knows them"),
     })
 }
@@ -270,6 +281,7 @@ impl SystemQuery {
             Self::Reservations => Writer::new(5).done(),
             Self::Effects { index } => Writer::new(6).u64(*index).done(),
             Self::Alarms => Writer::new(7).done(),
+            Self::Revocations => Writer::new(40).done(),
         }
     }
 
@@ -287,6 +299,7 @@ impl SystemQuery {
             5 => Self::Reservations,
             6 => Self::Effects { index: reader.u64()? },
             7 => Self::Alarms,
+            40 => Self::Revocations,
             kind => return Err(CodecError::Kind(kind)),
         };
         reader.end()?;
@@ -326,6 +339,10 @@ impl SystemAnswer {
             Self::Refused { reason } => Writer::new(6).bytes(reason.as_bytes()).done(),
             Self::Alarms { items, time } => {
                 let writer = Writer::new(8).u64(time.get());
+                writer.list(items.iter(), |writer, item| item.write(writer)).done()
+            }
+            Self::Revocations { items, time } => {
+                let writer = Writer::new(40).u64(time.get());
                 writer.list(items.iter(), |writer, item| item.write(writer)).done()
             }
             Self::Effects { first, last, digest, stored } => {
@@ -385,6 +402,10 @@ impl SystemAnswer {
                 },
                 stored: reader.list(|reader| Ok((LogIndex::new(reader.u64()?), reader.u64()?)))?,
             },
+            40 => {
+                let time = ClusterTime::new(reader.u64()?);
+                Self::Revocations { items: reader.list(Revocation::read)?, time }
+            }
             kind => return Err(CodecError::Kind(kind)),
         };
         reader.end()?;

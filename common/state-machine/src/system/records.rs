@@ -67,6 +67,25 @@ pub struct Alarm {
     pub time: ClusterTime,
 }
 
+/// Certificates of a holder that count no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revocation {
+    /// Role and name, such as `client web`.
+    pub holder: String,
+    /// Those that begin then or before are revoked, in seconds since 1970.
+    pub until_s: u64,
+    /// And those for these keys, whenever they begin: the SHA-256 of each.
+    pub keys: Vec<[u8; 32]>,
+    /// Why, for people; may be empty.
+    pub why: String,
+    /// Who revoked them.
+    pub by: String,
+    /// The last entry that did.
+    pub index: LogIndex,
+    /// When that was, in cluster time.
+    pub time: ClusterTime,
+}
+
 /// A node id that is reserved for a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reservation {
@@ -226,6 +245,27 @@ impl Alarm {
         Ok(Self {
             id: read_id(reader)?,
             name: reader.text()?,
+            index: LogIndex::new(reader.u64()?),
+            time: ClusterTime::new(reader.u64()?),
+        })
+    }
+}
+
+impl Revocation {
+    pub(crate) fn write(&self, writer: Writer) -> Writer {
+        let writer = writer.bytes(self.holder.as_bytes()).u64(self.until_s);
+        let writer = writer.list(self.keys.iter(), |writer, key| writer.raw(key));
+        let writer = writer.bytes(self.why.as_bytes()).bytes(self.by.as_bytes());
+        writer.u64(self.index.get()).u64(self.time.get())
+    }
+
+    pub(crate) fn read(reader: &mut Reader) -> Result<Self, CodecError> {
+        Ok(Self {
+            holder: reader.text()?,
+            until_s: reader.u64()?,
+            keys: reader.list(Reader::array)?,
+            why: reader.text()?,
+            by: reader.text()?,
             index: LogIndex::new(reader.u64()?),
             time: ClusterTime::new(reader.u64()?),
         })

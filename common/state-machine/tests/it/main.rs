@@ -11,6 +11,7 @@ mod kv;
 mod members;
 mod model;
 mod plain;
+mod revocations;
 mod session_model;
 mod sessions;
 mod system_golden;

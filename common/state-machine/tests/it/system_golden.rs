@@ -9,8 +9,8 @@ use consensus::{
     Voters,
 };
 use state_machine::{
-    Alarm, CachedAnswer, CodecError, ConfigurationRecord, Reservation, Session, SessionAnswers,
-    SystemAnswer, SystemCommand, SystemQuery, SystemResponse, Tombstone,
+    Alarm, CachedAnswer, CodecError, ConfigurationRecord, Reservation, Revocation, Session,
+    SessionAnswers, SystemAnswer, SystemCommand, SystemQuery, SystemResponse, Tombstone,
 };
 
 fn hex(bytes: &[u8]) -> String {
@@ -31,6 +31,30 @@ fn commands() {
         (SystemCommand::ReserveId { name: "n4".into() }, "0103020000006e34"),
         (SystemCommand::SetAlarm { member: id(2), raised: true }, "0104020000000000000001"),
         (SystemCommand::SetAlarm { member: id(2), raised: false }, "0104020000000000000000"),
+        (
+            SystemCommand::Revoke {
+                holder: "node 2".into(),
+                until_s: 258,
+                key: Some([0xab; 32]),
+                why: "lost".into(),
+            },
+            concat!(
+                "0128060000006e6f646520320201000000000000",
+                "01abababababababababababababababababababababababababababababababab",
+                "040000006c6f7374"
+            ),
+        ),
+        (
+            SystemCommand::Revoke {
+                holder: "node 2".into(),
+                until_s: 258,
+                key: None,
+                why: String::new(),
+            },
+            "0128060000006e6f64652032020100000000000000\
+             00000000",
+        ),
+        (SystemCommand::ForgetRevocation { holder: "node 2".into() }, "0129060000006e6f64652032"),
     ] {
         assert_eq!(hex(&command.encode()), expected);
         assert_eq!(SystemCommand::decode(&command.encode()).unwrap(), command);
@@ -69,6 +93,7 @@ fn questions() {
         (SystemQuery::Session { session: 3 }, "01020300000000000000"),
         (SystemQuery::History, "0103"),
         (SystemQuery::Tombstones, "0104"),
+        (SystemQuery::Revocations, "0128"),
         (SystemQuery::Reservations, "0105"),
         (SystemQuery::Effects { index: 5 }, "01060500000000000000"),
         (SystemQuery::Alarms, "0107"),
@@ -132,6 +157,15 @@ fn answers_to_questions() {
     };
     let alarm = Alarm { id: id(2), name: "n2".into(), index: LogIndex::new(6), time };
     let reservation = Reservation { name: "n4".into(), id: 4, index: LogIndex::new(6), time };
+    let revocation = Revocation {
+        holder: "node 2".into(),
+        until_s: 7,
+        keys: vec![[0xcd; 32]],
+        why: "no".into(),
+        by: "x".into(),
+        index: LogIndex::new(6),
+        time,
+    };
     let members = "02000000\
                    01000000000000000b00000000000000020000006e3103000000683a31\
                    02000000000000000c00000000000000020000006e3203000000683a32";
@@ -180,6 +214,18 @@ fn answers_to_questions() {
         (
             SystemAnswer::Alarms { items: vec![alarm], time },
             format!("0108{}01000000{}020000006e32{}{}", number(5), number(2), number(6), number(5)),
+        ),
+        (
+            SystemAnswer::Revocations { items: vec![revocation], time },
+            format!(
+                "0128{}01000000060000006e6f64652032{}01000000{}020000006e6f01000000 78{}{}",
+                number(5),
+                number(7),
+                "cd".repeat(32),
+                number(6),
+                number(5)
+            )
+            .replace(' ', ""),
         ),
         (SystemAnswer::Refused { reason: "no".into() }, "0106020000006e6f".to_owned()),
     ] {

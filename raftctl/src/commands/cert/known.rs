@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use crate::bundle::Bundles;
 use crate::bundle::holdings::{AUTHORITY, Holding, Whose};
+use crate::codes;
 use crate::files::absolute;
 use crate::invocation::Invocation;
-use crate::report::Result;
+use crate::report::{Report, Result};
 
 /// Returns the directory with the authority, if it is known.
 pub(crate) fn directory(invocation: &Invocation, dir: Option<&Path>) -> Result<Option<PathBuf>> {
@@ -16,12 +17,46 @@ pub(crate) fn directory(invocation: &Invocation, dir: Option<&Path>) -> Result<O
     }
 }
 
+/// Whether something is to be written to the directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Writing {
+    Yes,
+    No,
+}
+
+/// Opens the directory with the authority, which must be there.
+pub(super) fn open(
+    invocation: &Invocation,
+    dir: Option<&Path>,
+    writing: Writing,
+) -> Result<Bundles> {
+    let missing = || {
+        Report::new(codes::NO_AUTHORITY, "the directory with the cluster's authority is not known")
+            .help("--dir DIR    (the directory that `raftctl init` made, on its machine)")
+    };
+    let directory = directory(invocation, dir)?.ok_or_else(missing)?;
+    let opened = match writing {
+        // What writes nothing needs no right to write, and keeps nobody out.
+        Writing::No => {
+            Bundles::look(&directory).and_then(|bundles| bundles.authority().map(|_| bundles))
+        }
+        Writing::Yes => Bundles::open_any(&directory),
+    };
+    opened.map_err(|report| match report.code {
+        Some(codes::NO_FILE) => Report::new(codes::NO_AUTHORITY, report.message)
+            .help("bring the authority's key back to where `init` left it, or name its directory")
+            .help("--dir DIR    (the directory that `raftctl init` made)"),
+        _ => report,
+    })
+}
+
 /// Returns everything that is known here: of the directory, else of the context.
 pub(crate) fn holdings(invocation: &Invocation, dir: Option<&Path>) -> Result<Vec<Holding>> {
     if let Some(directory) = directory(invocation, dir)? {
         let bundles = Bundles::look(&directory)?;
         let mut all = bundles.holdings()?;
         all.extend(bundles.copies()?);
+        all.extend(bundles.issued()?);
         return Ok(all);
     }
     let (ca, certificate, key) = invocation.credential_files()?;

@@ -1,13 +1,13 @@
 //! `raftctl cert renew`: certificates get a longer time, in place, and everybody learns what to do.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use certs::{Authority, DEFAULT_CA_VALIDITY, DEFAULT_LEAF_VALIDITY};
+use certs::{Authority, DEFAULT_CA_VALIDITY};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::known::{directory, pick};
+use super::known::{Writing, open, pick};
+use super::lifetime::{DAY_S, Lifetime};
 use crate::bundle::holdings::{AUTHORITY, Holding, Prepared, Terms, Whose};
 use crate::bundle::{Bundles, PlannedNode, now_unix_s};
 use crate::codes;
@@ -16,9 +16,6 @@ use crate::output::View;
 use crate::output::table::Rows;
 use crate::output::units::printable;
 use crate::report::{Report, Result};
-
-/// A day, in seconds.
-const DAY_S: u64 = 86_400;
 
 /// What `cert renew` is told.
 #[derive(Clone, Debug, Args)]
@@ -36,10 +33,8 @@ pub(crate) struct RenewArgs {
     #[arg(long)]
     pub(crate) authority: bool,
 
-    /// How long they count from now on; never longer than the authority's own
-    #[arg(long, value_name = "DAYS", default_value_t = DEFAULT_LEAF_VALIDITY.as_secs() / DAY_S)]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..=36_525))]
-    pub(crate) days: u64,
+    #[command(flatten)]
+    lifetime: Lifetime,
 
     /// Makes new private keys, too; without it keys stay, and only certificates have to be carried
     /// to the machines
@@ -65,13 +60,14 @@ pub(super) async fn run(invocation: &Invocation, args: &RenewArgs) -> Result<()>
             .help("raftctl cert renew --all    (the operator's certificate and the nodes')")
             .help("raftctl cert list    (all names)"));
     }
-    let bundles = open(invocation, args)?;
+    let writing = if args.dry_run { Writing::No } else { Writing::Yes };
+    let bundles = open(invocation, args.dir.as_deref(), writing)?;
     let present = bundles.authority()?;
     let authority = match args.authority {
         true => bundles.renewed_authority(&present)?,
         false => bundles.authority()?,
     };
-    let terms = Terms { validity: Duration::from_secs(args.days * DAY_S), new_key: args.new_key };
+    let terms = Terms { validity: args.lifetime.duration(), new_key: args.new_key };
     let mut work = prepare(&bundles, &authority, args, terms)?;
     if args.authority {
         let was = present.validity().not_after;
@@ -89,9 +85,9 @@ pub(super) async fn run(invocation: &Invocation, args: &RenewArgs) -> Result<()>
     if work.renewed.iter().any(|(prepared, _)| prepared.is_cut(&authority, terms)) {
         let end = authority.validity().not_after;
         let mut note = format!(
-            "the certificates end with the authority's, at {}, before {} days are over",
+            "the certificates end with the authority's, at {}, before {} are over",
             certs::utc(end),
-            args.days
+            certs::span(args.lifetime.duration().as_secs())
         );
         if end + DAY_S < now_unix_s() + DEFAULT_CA_VALIDITY.as_secs() {
             let command = bundles.renew_command("--authority --all");
@@ -131,25 +127,6 @@ struct Work {
     notes: Vec<String>,
 }
 
-fn open(invocation: &Invocation, args: &RenewArgs) -> Result<Bundles> {
-    let missing = || {
-        Report::new(codes::NO_AUTHORITY, "the directory with the cluster's authority is not known")
-            .help("--dir DIR    (the directory that `raftctl init` made, on its machine)")
-    };
-    let directory = directory(invocation, args.dir.as_deref())?.ok_or_else(missing)?;
-    let opened = match args.dry_run {
-        // What writes nothing needs no right to write, and keeps nobody out.
-        true => Bundles::look(&directory).and_then(|bundles| bundles.authority().map(|_| bundles)),
-        false => Bundles::open_any(&directory),
-    };
-    opened.map_err(|report| match report.code {
-        Some(codes::NO_FILE) => Report::new(codes::NO_AUTHORITY, report.message)
-            .help("bring the authority's key back to where `init` left it, or name its directory")
-            .help("--dir DIR    (the directory that `raftctl init` made)"),
-        _ => report,
-    })
-}
-
 /// Signs everything that is asked for.
 fn prepare(
     bundles: &Bundles,
@@ -158,7 +135,8 @@ fn prepare(
     terms: Terms,
 ) -> Result<Work> {
     let mut work = Work::default();
-    let known = bundles.holdings()?;
+    let mut known = bundles.holdings()?;
+    known.extend(bundles.issued()?);
     let mut wanted: Vec<Holding> = Vec::new();
     for name in &args.names {
         let holding = match pick(&known, name) {
@@ -184,7 +162,7 @@ fn prepare(
         }
     }
     if args.all {
-        for holding in known.into_iter().filter(|held| held.whose != Whose::Authority) {
+        for holding in bundles.holdings()?.into_iter().filter(|it| it.whose != Whose::Authority) {
             // Its machine may have it, or it is gone for good: nobody is to be made up.
             let gone = matches!(&holding.whose, Whose::Node(node)
                 if !bundles.node_directory(node).exists());

@@ -110,6 +110,13 @@ impl Content {
             Self::System(SystemCommand::SetAlarm { member, raised: false }) => {
                 format!("clear the alarm of node {member}")
             }
+            Self::System(SystemCommand::Revoke { holder, until_s, key: _, why }) => {
+                let (holder, why) = (units::name(holder.as_bytes()), units::name(why.as_bytes()));
+                format!("revoke {holder} until {}: {why}", certs::utc(*until_s))
+            }
+            Self::System(SystemCommand::ForgetRevocation { holder }) => {
+                format!("forget revocation of {}", units::name(holder.as_bytes()))
+            }
         }
     }
 }

@@ -72,6 +72,7 @@ pub(crate) async fn tombstones(client: &Client, how: Consistency) -> Result<Vec<
         | SystemAnswer::Reservations(_)
         | SystemAnswer::Effects { .. }
         | SystemAnswer::Alarms { .. }
+        | SystemAnswer::Revocations { .. }
         | SystemAnswer::Refused { .. } => Err(unexpected()),
     }
 }

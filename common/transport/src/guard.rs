@@ -1,0 +1,166 @@
+//! Connections that must not be: those of revoked certificates and of removed members. Whoever
+//! applies the log says who they are; each new connection is looked at, and those that exist are
+//! closed, in both directions.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use certs::Shown;
+use consensus::{LogIndex, NodeId};
+use quinn::Connection;
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use crate::alpn::Alpn;
+use crate::endpoint::Close;
+use crate::handshake::removal;
+
+/// A member that is removed hears so long of its own removal by the log. Then its connections are
+/// closed; it is told by the handshake when it comes again.
+pub(crate) const GRACE: Duration = Duration::from_millis(300);
+
+/// Certificates of a holder that count no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revoked {
+    /// Role and name, such as `client web`.
+    pub holder: String,
+    /// Those that begin then or before, in seconds since 1970.
+    pub until_s: u64,
+    /// And those for these keys, whenever they begin.
+    pub keys: Vec<[u8; 32]>,
+    /// What is said to their holders: when, by whom, why.
+    pub why: String,
+}
+
+/// Who must not be connected, and who is. Copies share it.
+#[derive(Clone, Debug, Default)]
+pub struct Guard(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    known: Mutex<Known>,
+    /// Members were removed, and are to be cut off when the time has come.
+    removed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    revoked: BTreeMap<String, Revoked>,
+    removed: BTreeMap<NodeId, (LogIndex, Instant)>,
+    live: BTreeMap<u64, Live>,
+    last: u64,
+}
+
+#[derive(Debug)]
+struct Live {
+    shown: Shown,
+    connection: Connection,
+}
+
+/// A connection that is looked after until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    guard: Guard,
+    number: u64,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.guard.lock().live.remove(&self.number);
+    }
+}
+
+impl Guard {
+    /// Takes over which certificates count no more, and closes their connections.
+    pub fn revoke(&self, revoked: impl IntoIterator<Item = Revoked>) {
+        let revoked = revoked.into_iter().map(|one| (one.holder.clone(), one));
+        self.lock().revoked = revoked.collect();
+        self.enforce();
+    }
+
+    /// Takes over who was removed. Their connections are closed a little later, by
+    /// [`Guard::keep`].
+    pub(crate) fn remove(&self, removed: &BTreeMap<NodeId, LogIndex>) {
+        let now = Instant::now();
+        let mut known = self.lock();
+        let before = std::mem::take(&mut known.removed);
+        let since = |id| before.get(id).map_or(now, |(_, since)| *since);
+        known.removed = removed.iter().map(|(id, index)| (*id, (*index, since(id)))).collect();
+        drop(known);
+        self.0.removed.notify_one();
+    }
+
+    /// Says whether a member was removed long enough ago to have heard of it.
+    pub(crate) fn is_gone(&self, node: NodeId) -> bool {
+        self.lock().removed.get(&node).is_some_and(|(_, since)| since.elapsed() >= GRACE)
+    }
+
+    /// Closes connections of removed members when their time has come, for ever.
+    pub async fn keep(self) {
+        loop {
+            self.0.removed.notified().await;
+            sleep(GRACE).await;
+            self.enforce();
+        }
+    }
+
+    /// Looks at a new connection, and goes on to look after it.
+    ///
+    /// # Errors
+    /// Why it must not be.
+    pub(crate) fn watch(
+        &self,
+        connection: &Connection,
+        shown: Shown,
+        alpn: Alpn,
+    ) -> Result<Watched, String> {
+        let mut known = self.lock();
+        let barred = known.revocation(&shown).or_else(|| match alpn {
+            // Whoever comes as a peer is told by the handshake, and stops for good.
+            Alpn::Peer => None,
+            Alpn::Client | Alpn::Forward => known.removal(&shown),
+        });
+        if let Some(why) = barred {
+            return Err(why);
+        }
+        known.last += 1;
+        let number = known.last;
+        known.live.insert(number, Live { shown, connection: connection.clone() });
+        Ok(Watched { guard: self.clone(), number })
+    }
+
+    fn enforce(&self) {
+        let known = self.lock();
+        for live in known.live.values() {
+            let barred = known.revocation(&live.shown).or_else(|| known.removal(&live.shown));
+            if let Some(why) = barred
+                && live.connection.close_reason().is_none()
+            {
+                let from = live.connection.remote_address();
+                tracing::info!(who = %live.shown.identity.role, %from, "connection closed: {why}");
+                live.connection.close(Close::Refused.code(), why.as_bytes());
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn revocation(&self, shown: &Shown) -> Option<String> {
+        let holder = shown.identity.role.to_string();
+        let revoked = self.revoked.get(&holder)?;
+        let counts_no_more =
+            shown.validity.not_before <= revoked.until_s || revoked.keys.contains(&shown.key);
+        counts_no_more.then(|| format!("the certificate of {holder} was revoked {}", revoked.why))
+    }
+
+    fn removal(&self, shown: &Shown) -> Option<String> {
+        let node = NodeId::from(shown.identity.node_id()?);
+        let (index, since) = self.removed.get(&node)?;
+        (since.elapsed() >= GRACE).then(|| removal(node, *index))
+    }
+}

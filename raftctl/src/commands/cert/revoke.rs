@@ -1,0 +1,271 @@
+//! `raftctl cert revoke`: certificates that count no more, on any node, from a moment on.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use certs::{Identity, Role, read_certificate, shown_in};
+use clap::Args;
+use client::Client;
+use serde_json::json;
+use state_machine::{REASON_BYTES_MAX, SystemAnswer, SystemQuery};
+use tokio::time::sleep;
+
+use super::known::{holdings, pick};
+use crate::bundle::now_unix_s;
+use crate::change::Present;
+use crate::cluster::quorum::{heard, tolerance};
+use crate::codes;
+use crate::invocation::Invocation;
+use crate::output::View;
+use crate::output::table::Rows;
+use crate::output::units::printable;
+use crate::report::{Report, Result};
+use crate::target::Target;
+
+/// Certificates begin so long before they are made, for clocks that are behind.
+const BACKDATED_S: u64 = 300;
+
+/// How long it is looked whether all nodes have heard of it, and how often.
+const LOOK: Duration = Duration::from_secs(5);
+const EVERY: Duration = Duration::from_millis(20);
+
+/// What `cert revoke` is told.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RevokeArgs {
+    /// All certificates of a holder that were made until now: ROLE/NAME as client/web, or a node's
+    /// name; or the one in a file, and all that were made for the same holder before it
+    #[arg(value_name = "ROLE/NAME|NODE|FILE")]
+    what: String,
+
+    /// Why: their holders and the log are told
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    reason: String,
+
+    /// Lets them count again
+    #[arg(long, conflicts_with = "reason")]
+    undo: bool,
+
+    /// Says what would be revoked, and changes nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// The directory that `init` made, with the authority [default: beside the context's key]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+/// What is revoked.
+struct Meant {
+    role: Role,
+    /// Certificates that begin then or before.
+    until_s: u64,
+    key: Option<[u8; 32]>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If nobody is meant, the own certificate is, or the cluster does not answer.
+pub(super) async fn run(invocation: &Invocation, args: &RevokeArgs) -> Result<()> {
+    if args.reason.len() > REASON_BYTES_MAX {
+        let message = format!("the reason is longer than {REASON_BYTES_MAX} bytes");
+        return Err(Report::new(codes::USAGE, message));
+    }
+    let (target, client) = invocation.client()?;
+    let done = revoke(invocation, args, &target, &client).await;
+    client.close().await;
+    done
+}
+
+async fn revoke(
+    invocation: &Invocation,
+    args: &RevokeArgs,
+    target: &Target,
+    client: &Client,
+) -> Result<()> {
+    let present = Present::ask(client, &target.nodes).await?;
+    let meant = meant(invocation, args, target, &present)?;
+    let holder = meant.role.to_string();
+    if args.undo {
+        if !args.dry_run {
+            client.forget_revocation(&holder).await?;
+        }
+        let text = format!("{holder}: certificates count again\n").into_bytes();
+        let data = json!({ "holder": holder, "undone": true, "dryRun": args.dry_run });
+        let (names, warnings) = (vec![holder], Vec::new());
+        let kind = "CertificateRevocation";
+        return invocation.output.answer(&View { kind, data, text, names, warnings });
+    }
+    refuse_own(target, &meant)?;
+    if let Some(id) = meant.role.node_id()
+        && present.configuration.voters().contains(id.into())
+        && !args.dry_run
+    {
+        let survey = &present.survey;
+        let alive = survey.leader().map(|leader| heard(survey, leader)).unwrap_or_default();
+        let before = tolerance(present.configuration.voters(), &alive);
+        invocation.confirm(&format!(
+            "{holder} is a voter: the others refuse it until it has a new certificate, which \
+             counts as a failure (tolerated now: {before}). Revoke?"
+        ))?;
+    }
+    let began = Instant::now();
+    if !args.dry_run {
+        client.revoke(&holder, meant.until_s, meant.key, &args.reason).await?;
+    }
+    let mut rows = Rows::new(&["NODE", "ADDRESS", "IN FORCE"]);
+    let mut nodes = Vec::new();
+    for (id, member) in present.configuration.members() {
+        let is_meant = meant.role.node_id().is_some_and(|meant| meant.get() == id.get());
+        if args.dry_run || is_meant {
+            continue;
+        }
+        let took = in_force(client, &member.address, &holder, meant.until_s, began).await;
+        let shown = match took {
+            Some(took) => format!("within {} ms", took.as_millis()),
+            None => "not confirmed: it does not answer".to_owned(),
+        };
+        rows.push(vec![member.name.clone(), member.address.clone(), shown]);
+        let took_ms = took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+        nodes.push(json!({ "name": member.name, "address": member.address, "inForceMs": took_ms }));
+    }
+    let until = certs::utc(meant.until_s);
+    let what = format!("{holder}: certificates that begin at {until} or before");
+    let text = match args.dry_run {
+        true => format!("{what} would be revoked\n"),
+        false => {
+            format!("{what} are revoked\n{}", rows.render(invocation.output.headers))
+        }
+    };
+    let data = json!({
+        "holder": holder,
+        "untilUnixS": meant.until_s,
+        "keyFingerprint": meant.key.map(fingerprint),
+        "reason": args.reason,
+        "dryRun": args.dry_run,
+        "nodes": nodes,
+    });
+    let (names, warnings) = (vec![holder], Vec::new());
+    let text = text.into_bytes();
+    invocation.output.answer(&View { kind: "CertificateRevocation", data, text, names, warnings })
+}
+
+fn fingerprint(key: [u8; 32]) -> String {
+    let digits: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{digits}")
+}
+
+/// Finds who is meant.
+fn meant(
+    invocation: &Invocation,
+    args: &RevokeArgs,
+    target: &Target,
+    present: &Present,
+) -> Result<Meant> {
+    // One that is made a second later counts.
+    let until_s = now_unix_s().saturating_sub(BACKDATED_S + 1);
+    let what = args.what.as_str();
+    let uri = format!("spiffe://{}/{what}", target.credentials.cluster());
+    if let Ok(identity) = Identity::parse_uri(&uri) {
+        return Ok(Meant { role: identity.role, until_s, key: None });
+    }
+    let mut members = present.configuration.members().iter();
+    if let Some((id, _)) = members.find(|(_, member)| member.name == what)
+        && let Ok(id) = id.get().try_into()
+    {
+        return Ok(Meant { role: Role::Node(id), until_s, key: None });
+    }
+    let known = holdings(invocation, args.dir.as_deref()).unwrap_or_default();
+    let file = pick(&known, what).map(|held| held.certificate.clone());
+    let is_file = file.is_none() && Path::new(what).is_file();
+    let file = file.or_else(|| is_file.then(|| PathBuf::from(what)));
+    let Some(file) = file else {
+        let shown = printable(what.as_bytes());
+        let message = format!("\"{shown}\" is no member, no file, and not of the form ROLE/NAME");
+        return Err(Report::new(codes::NO_FILE, message).help("raftctl cert list"));
+    };
+    let certificate = read_certificate(&file)?;
+    let shown = shown_in(std::slice::from_ref(&certificate))?;
+    if shown.identity.cluster != target.credentials.cluster() {
+        let message = format!("{}: is of another cluster", file.display());
+        return Err(Report::new(codes::FOREIGN_CERTIFICATE, message));
+    }
+    let until_s = if is_file { shown.validity.not_before } else { until_s };
+    Ok(Meant { role: shown.identity.role, until_s, key: Some(shown.key) })
+}
+
+/// Whoever revokes the certificate that he uses could not see what came of it.
+fn refuse_own(target: &Target, meant: &Meant) -> Result<()> {
+    let own = shown_in(std::slice::from_ref(target.credentials.certificate()))?;
+    let is_own = own.identity.role == meant.role
+        && (own.validity.not_before <= meant.until_s || Some(own.key) == meant.key);
+    if !is_own {
+        return Ok(());
+    }
+    let message = format!("{} is who asks: this would revoke the certificate in use", meant.role);
+    Err(Report::new(codes::OWN_CERTIFICATE, message)
+        .help("raftctl cert issue NAME --role operator    (another one, to revoke it with)")
+        .help("raftctl cert revoke FILE    (an older certificate of the same holder)"))
+}
+
+/// Waits until a node has applied it; `None` if it does not answer.
+async fn in_force(
+    client: &Client,
+    address: &str,
+    holder: &str,
+    until_s: u64,
+    began: Instant,
+) -> Option<Duration> {
+    loop {
+        let answer = client.system_of(address, &SystemQuery::Revocations).await.ok()?;
+        let SystemAnswer::Revocations { items, .. } = answer else { return None };
+        if items.iter().any(|one| one.holder == holder && one.until_s >= until_s) {
+            return Some(began.elapsed());
+        }
+        if began.elapsed() > LOOK {
+            return None;
+        }
+        sleep(EVERY).await;
+    }
+}
+
+/// Lists what is revoked.
+///
+/// # Errors
+/// If the cluster does not answer.
+pub(super) async fn list(invocation: &Invocation) -> Result<()> {
+    let (_, client) = invocation.client()?;
+    let found = client.revocations().await;
+    client.close().await;
+    let found = found?;
+    let mut rows = Rows::new(&["HOLDER", "MADE UNTIL", "KEYS", "REVOKED", "BY", "INDEX", "REASON"]);
+    for one in &found {
+        rows.push(vec![
+            one.holder.clone(),
+            certs::utc(one.until_s.saturating_add(BACKDATED_S)),
+            one.keys.len().to_string(),
+            certs::utc(one.time.get() / 1_000_000_000),
+            one.by.clone(),
+            one.index.to_string(),
+            printable(one.why.as_bytes()),
+        ]);
+    }
+    let item = |one: &state_machine::Revocation| {
+        json!({
+            "holder": one.holder,
+            "untilUnixS": one.until_s,
+            "keyFingerprints": one.keys.iter().copied().map(fingerprint).collect::<Vec<_>>(),
+            "by": one.by,
+            "reason": one.why,
+            "index": one.index.to_string(),
+            "clusterTimeNs": one.time.get().to_string(),
+        })
+    };
+    invocation.output.answer(&View {
+        kind: "RevocationList",
+        data: json!({ "revocations": found.iter().map(item).collect::<Vec<_>>() }),
+        text: rows.render(invocation.output.headers).into_bytes(),
+        names: found.iter().map(|one| one.holder.clone()).collect(),
+        warnings: Vec::new(),
+    })
+}
