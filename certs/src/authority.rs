@@ -28,6 +28,8 @@ pub struct Authority {
     validity: Validity,
     fingerprint: String,
     issuer: Issuer<'static, KeyPair>,
+    /// The authority that is trusted beside this one, while one takes the other's place.
+    beside: Option<(CertificateDer<'static>, String)>,
 }
 
 impl Authority {
@@ -154,7 +156,7 @@ impl Authority {
         }
         let not_after = validity.not_after.min(self.validity.not_after);
         let validity = Validity { not_after, ..validity };
-        issue::leaf(&self.issuer, &self.certificate_pem, identity, validity)
+        issue::leaf(&self.issuer, &self.trust_pem(), identity, validity)
     }
 
     /// The cluster that this is the authority of.
@@ -167,6 +169,42 @@ impl Authority {
     #[must_use]
     pub fn certificate_pem(&self) -> &str {
         &self.certificate_pem
+    }
+
+    /// The same authority while another one of its cluster is trusted beside it: who gets a
+    /// certificate from now on gets both authorities' to trust.
+    ///
+    /// # Errors
+    ///
+    /// [`CertError::WrongCluster`], and what is wrong with the text, which `what` names.
+    pub fn beside(self, pem: &str, what: &str) -> Result<Authority, CertError> {
+        let certificate = store::parse_sole_certificate(pem.as_bytes(), what)?;
+        let parsed = inspect::parse(&certificate, what)?;
+        let found = inspect::cluster_of_authority(&parsed, what)?
+            .ok_or_else(|| CertError::NoIdentity { what: what.to_owned() })?;
+        if found != self.cluster {
+            let (what, expected) = (what.to_owned(), self.cluster);
+            return Err(CertError::WrongCluster { what, expected, found });
+        }
+        drop(parsed);
+        Ok(Authority { beside: Some((certificate, pem.to_owned())), ..self })
+    }
+
+    /// What is to be trusted, as PEM: the authority's certificate, and that of the one beside it.
+    #[must_use]
+    pub fn trust_pem(&self) -> String {
+        match &self.beside {
+            None => self.certificate_pem.clone(),
+            Some((_, pem)) => {
+                format!("{}\n{}\n", self.certificate_pem.trim_end(), pem.trim_end())
+            }
+        }
+    }
+
+    /// The certificates of [`Authority::trust_pem`], as DER.
+    pub(crate) fn trusted(&self) -> Vec<CertificateDer<'static>> {
+        let beside = self.beside.iter().map(|(certificate, _)| certificate.clone());
+        std::iter::once(self.certificate.clone()).chain(beside).collect()
     }
 
     /// The authority's certificate, as DER.
@@ -214,7 +252,16 @@ impl Authority {
         let validity = inspect::validity(&parsed);
         let fingerprint = inspect::fingerprint(parsed.public_key().raw);
         let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(|e| issue_error(&e))?;
-        Ok(Authority { cluster, certificate, certificate_pem, validity, fingerprint, issuer })
+        let beside = None;
+        Ok(Authority {
+            cluster,
+            certificate,
+            certificate_pem,
+            validity,
+            fingerprint,
+            issuer,
+            beside,
+        })
     }
 }
 

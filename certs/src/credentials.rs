@@ -14,7 +14,8 @@ use crate::store::{self, PemPaths};
 use crate::time::now_unix_s;
 use crate::verify::{AUTHORITY, Trust};
 use crate::{
-    CertError, ClusterId, Identity, IdentityError, Issued, Purpose, Validity, inspect, renew,
+    CertError, ClusterId, Identity, IdentityError, Issued, NewKey, Purpose, Validity, inspect,
+    renew,
 };
 
 /// Checked credentials: the key is the certificate's, the authority has signed it, the cluster is
@@ -136,7 +137,7 @@ impl Credentials {
     }
 
     /// Whether these may take the place of `former` in a process that runs: they name the same
-    /// holder under the same authority, and are not older.
+    /// holder under an authority that is trusted already, and are not older.
     ///
     /// # Errors
     ///
@@ -146,9 +147,10 @@ impl Credentials {
         if new != old {
             return Err(format!("they are those of {new}, and this is {old}"));
         }
-        let (new, old) = (self.authority_fingerprint(), former.authority_fingerprint());
-        if new != old {
-            return Err(format!("they are of the authority {new}, those in use of {old}"));
+        let new = self.authority_fingerprint();
+        if !former.trust.fingerprints().any(|trusted| trusted == new) {
+            let old = former.trust.fingerprints().collect::<Vec<_>>().join(" and ");
+            return Err(format!("they are of the authority {new}, those in use trust {old}"));
         }
         let (new, old) = (self.validity(), former.validity());
         if new.not_before < old.not_before {
@@ -185,7 +187,7 @@ impl Credentials {
     /// is earlier.
     #[must_use]
     pub fn usable_until(&self) -> u64 {
-        self.validity.not_after.min(self.trust.validity().not_after)
+        self.validity.not_after.min(self.authority_validity().not_after)
     }
 
     /// Whether these are the same three texts.
@@ -198,13 +200,94 @@ impl Credentials {
     /// From when to when the authority counts.
     #[must_use]
     pub fn authority_validity(&self) -> Validity {
-        self.trust.validity()
+        self.trust.validity_for(self.certificate())
     }
 
-    /// The fingerprint of the authority, as [`crate::Authority::fingerprint`].
+    /// The fingerprint of the authority that has issued the certificate, as
+    /// [`crate::Authority::fingerprint`].
     #[must_use]
     pub fn authority_fingerprint(&self) -> &str {
-        self.trust.fingerprint()
+        self.trust.fingerprint_for(self.certificate())
+    }
+
+    /// The fingerprints of all authorities that are trusted: two while one takes the other's place.
+    #[must_use]
+    pub fn trusted_fingerprints(&self) -> Vec<String> {
+        self.trust.fingerprints().map(str::to_owned).collect()
+    }
+
+    /// The certificates of the authorities that are trusted, as PEM.
+    #[must_use]
+    pub fn authorities_pem(&self) -> &str {
+        &self.texts.ca
+    }
+
+    /// The same key with another certificate, other authorities, or both; or a new key with its
+    /// certificate. All of it is checked as files are.
+    ///
+    /// # Errors
+    ///
+    /// As [`Credentials::from_pem`].
+    pub fn with(
+        &self,
+        key: Option<&NewKey>,
+        certificate_pem: Option<&str>,
+        authorities_pem: Option<&str>,
+    ) -> Result<Credentials, CertError> {
+        let key = key.map(NewKey::to_pem);
+        Credentials::from_pem(
+            authorities_pem.unwrap_or(&self.texts.ca),
+            certificate_pem.unwrap_or(&self.texts.certificate),
+            key.as_deref().unwrap_or(&self.texts.key),
+        )
+    }
+
+    /// Writes all three parts into one file (0600), at once and durably: after a crash it has the
+    /// old ones or the new ones, and key and certificate belong together.
+    ///
+    /// # Errors
+    ///
+    /// [`CertError::Io`].
+    pub fn store(&self, file: &Path) -> Result<(), CertError> {
+        let Texts { ca, certificate, key } = &*self.texts;
+        let parts = [key, certificate, ca].map(|text| text.trim_end());
+        let text = parts.map(|part| format!("{part}\n")).concat();
+        store::write_atomically(file, text.as_bytes(), store::SECRET)
+    }
+
+    /// Loads and checks what [`Credentials::store`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// As [`Credentials::load`].
+    pub fn load_stored(file: &Path) -> Result<Credentials, CertError> {
+        let (labels, texts) = stored(file)?;
+        Credentials::check(texts, &labels, now_unix_s())
+    }
+
+    /// Loads certificates from files, and the key from one that [`Credentials::store`] wrote: for a
+    /// renewed certificate that was carried to a machine whose key never left it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Credentials::load`].
+    pub fn load_with_key_of(
+        file: &Path,
+        ca: &Path,
+        certificate: &Path,
+    ) -> Result<Credentials, CertError> {
+        let (labels, texts) = stored(file)?;
+        let labels = Labels {
+            ca: ca.display().to_string(),
+            certificate: certificate.display().to_string(),
+            key: labels.key,
+        };
+        let texts = Texts {
+            ca: store::text(store::read_public(ca)?, &labels.ca)?,
+            certificate: store::text(store::read_public(certificate)?, &labels.certificate)?,
+            key: texts.key,
+        };
+        Credentials::check(texts, &labels, now_unix_s())
     }
 
     /// The certificate, as DER; for [`crate::describe`].
@@ -223,7 +306,7 @@ impl Credentials {
 
     fn check(texts: Texts, labels: &Labels, now: u64) -> Result<Credentials, CertError> {
         let provider = provider();
-        let ca = store::parse_sole_certificate(texts.ca.as_bytes(), &labels.ca)?;
+        let ca = store::parse_certificates(texts.ca.as_bytes(), &labels.ca)?;
         let chain = store::parse_certificates(texts.certificate.as_bytes(), &labels.certificate)?;
         let key = store::parse_key(texts.key.as_bytes(), &labels.key)?;
         let (leaf, intermediates) =
@@ -278,6 +361,24 @@ impl Issued {
     pub fn write(&self, directory: &Path, prefix: &str) -> Result<(), CertError> {
         self.credentials()?.write(directory, prefix)
     }
+}
+
+/// Reads a file with key, certificate and authorities, in this order.
+fn stored(file: &Path) -> Result<(Labels, Texts), CertError> {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    let name = file.display().to_string();
+    let text = store::text(store::read_secret(file)?, &name)?;
+    let mut certificates = text.match_indices(BEGIN).map(|(place, _)| place);
+    let (Some(first), Some(second)) = (certificates.next(), certificates.next()) else {
+        let reason = "a key, its certificate and the authority's are expected".to_owned();
+        return Err(CertError::Pem { what: name, reason });
+    };
+    let texts = Texts {
+        key: text[..first].to_owned(),
+        certificate: text[first..second].to_owned(),
+        ca: text[second..].to_owned(),
+    };
+    Ok((Labels { ca: name.clone(), certificate: name.clone(), key: name }, texts))
 }
 
 fn key_error(error: &Error, labels: &Labels) -> CertError {

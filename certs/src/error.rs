@@ -101,8 +101,8 @@ pub enum CertError {
     },
     /// A certificate does not count yet; often the clock of one machine is wrong.
     #[error(
-        "{what} is not valid before {}, but the clock of the machine that checked it says {}, \
-         {} before: is that clock right?",
+        "{what} is not valid before {}, but the clock of the machine that checked it says {}: \
+         this clock is {} behind the one that made it, or more",
         utc(*.not_before), utc_minute(*.now), span_coarse(.not_before.saturating_sub(*.now))
     )]
     NotYetValid {

@@ -33,6 +33,7 @@
 //! | `authority` | the certificate authority: create, load, store |
 //! | `issue` | certificates for an identity |
 //! | `renew` | the same certificate for a longer time: for the same key, in place |
+//! | `request` | keys that stay where they were made, and requests for their certificates |
 //! | `credentials` | CA, certificate and key of a process, checked |
 //! | `store` | files: modes, atomic writes, bounded reads |
 //! | `inspect` | facts out of a certificate: identity, key id, [`describe`] |
@@ -62,6 +63,7 @@ mod inspect;
 mod issue;
 mod provider;
 mod renew;
+mod request;
 mod rights;
 mod store;
 #[cfg(test)]
@@ -77,9 +79,10 @@ pub use dumps::forbid_core_dumps;
 pub use error::CertError;
 pub use expect::{Expect, Purpose};
 pub use identity::{ClusterId, Identity, IdentityError, Name, Role, RoleKind};
-pub use inspect::{Description, Shown, describe, identity_of, shown_in};
+pub use inspect::{Description, Shown, describe, fingerprints, identity_of, shown_in};
 pub use issue::Issued;
 pub use renew::{Renewed, read_certificate, replace_certificate};
+pub use request::{CheckedRequest, NewKey, REQUEST_BYTES_MAX};
 pub use rights::{RIGHTS, Right, Row};
 pub use rustls::pki_types::CertificateDer;
 pub use store::{CA_CERTIFICATE_FILE, PemPaths};

@@ -73,19 +73,23 @@ pub fn replace_certificate(file: &Path, pem: &str) -> Result<(), CertError> {
 }
 
 /// Makes `file`, which holds the authority's certificate, hold this one; tells whether it changed.
-/// Only a certificate of the same authority is replaced, one for the same key.
+/// Only certificates of the same authority are replaced: one for the same key is among the new ones.
 pub(crate) fn replace_authority(file: &Path, pem: &str) -> Result<bool, CertError> {
     let present = store::read_public(file)?;
     if present == pem.as_bytes() {
         return Ok(false);
     }
     let what = file.display().to_string();
-    let fingerprint = |text: &[u8]| {
-        let certificate = store::parse_sole_certificate(text, &what)?;
-        let parsed = inspect::parse(&certificate, &what)?;
-        Ok::<_, CertError>(inspect::fingerprint(parsed.public_key().raw))
+    let fingerprints = |text: &[u8]| {
+        let certificates = store::parse_certificates(text, &what)?;
+        let fingerprint = |certificate| {
+            let parsed = inspect::parse(certificate, &what)?;
+            Ok::<_, CertError>(inspect::fingerprint(parsed.public_key().raw))
+        };
+        certificates.iter().map(fingerprint).collect::<Result<Vec<_>, CertError>>()
     };
-    if fingerprint(&present)? != fingerprint(pem.as_bytes())? {
+    let (present, new) = (fingerprints(&present)?, fingerprints(pem.as_bytes())?);
+    if !present.iter().any(|known| new.contains(known)) {
         return Err(CertError::AuthorityExists { path: file.to_owned() });
     }
     replace_certificate(file, pem)?;
@@ -104,9 +108,18 @@ impl Authority {
     /// and [`CertError::Issue`], also if the certificate was not made by this crate and has another
     /// name.
     pub fn renew(&self, validity: Duration) -> Result<Authority, CertError> {
+        self.renew_within(Validity::from_now(validity)?)
+    }
+
+    /// As [`Authority::renew`], for a window of time that need not begin now; for tools and tests.
+    ///
+    /// # Errors
+    ///
+    /// As [`Authority::renew`].
+    pub fn renew_within(&self, validity: Validity) -> Result<Authority, CertError> {
         let key = KeyPair::from_pem(&self.issuer().key().serialize_pem());
         let key = key.map_err(|e| issue_error(&e))?;
-        let renewed = Authority::sign(self.cluster(), Validity::from_now(validity)?, key)?;
+        let renewed = Authority::sign(self.cluster(), validity, key)?;
         let (before, after) = (
             inspect::parse(self.certificate(), AUTHORITY)?,
             inspect::parse(renewed.certificate(), AUTHORITY)?,
@@ -127,10 +140,10 @@ impl Authority {
     /// [`CertError::AuthorityExists`] if it is the certificate of another authority;
     /// [`CertError::Io`] ([`CertError::is_not_found`] if there is none).
     pub fn refresh(&self, file: &Path) -> Result<bool, CertError> {
-        replace_authority(file, self.certificate_pem())
+        replace_authority(file, &self.trust_pem())
     }
 
-    /// Signs a certificate that this authority has issued once more, for the same identity and key,
+    /// Signs a certificate that this authority, or the one beside it, has issued once more, for the same identity and key,
     /// from five minutes ago until `validity` from now, or until the authority's own end
     /// if that is earlier. That it has expired does not matter, and its private key is not needed.
     ///
@@ -145,7 +158,21 @@ impl Authority {
         what: &str,
     ) -> Result<Renewed, CertError> {
         self.validity().check(AUTHORITY, now_unix_s())?;
-        let validity = Validity::from_now(validity)?;
+        self.renew_certificate_within(certificate, Validity::from_now(validity)?, what)
+    }
+
+    /// As [`Authority::renew_certificate`], for a window of time that need not begin now; for tools
+    /// and tests.
+    ///
+    /// # Errors
+    ///
+    /// As [`Authority::renew_certificate`].
+    pub fn renew_certificate_within(
+        &self,
+        certificate: &CertificateDer<'_>,
+        validity: Validity,
+        what: &str,
+    ) -> Result<Renewed, CertError> {
         let not_after = validity.not_after.min(self.validity().not_after);
         leaf(self, certificate, Validity { not_after, ..validity }, what)
     }
@@ -182,7 +209,7 @@ fn is_issued_by(
     certificate: &CertificateDer<'_>,
     what: &str,
 ) -> Result<(), CertError> {
-    let trust = Trust::new(authority.certificate(), identity.cluster, provider(), what)?;
+    let trust = Trust::new(&authority.trusted(), identity.cluster, provider(), what)?;
     let last = inspect::validity(&inspect::parse(certificate, what)?).not_after;
     let at = UnixTime::since_unix_epoch(Duration::from_secs(last));
     let purpose = match identity.node_id() {

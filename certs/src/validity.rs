@@ -25,6 +25,9 @@ pub(crate) const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 /// How long before its end a certificate should be renewed, and is warned of: thirty days.
 pub(crate) const SOON: Duration = Duration::from_secs(30 * DAY.as_secs());
 
+/// The part of a short window that is near its end.
+const SOON_PARTS: u64 = 3;
+
 /// From when to when a certificate counts; both ends inclusive, in seconds since 1970 (UTC).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
@@ -63,10 +66,16 @@ impl Validity {
         (self.not_before..=self.not_after).contains(&now)
     }
 
-    /// Whether the window's end is past, or less than 30 days away.
+    /// How long before its end the window ends soon: thirty days, or a third of a shorter window.
+    #[must_use]
+    pub fn soon(self) -> Duration {
+        Duration::from_secs(self.not_after.saturating_sub(self.not_before) / SOON_PARTS).min(SOON)
+    }
+
+    /// Whether the window's end is past, or less than [`Validity::soon`] away.
     #[must_use]
     pub fn ends_soon(self, now: u64) -> bool {
-        self.not_after < now.saturating_add(SOON.as_secs())
+        self.not_after < now.saturating_add(self.soon().as_secs())
     }
 
     /// Says how the window lies to `now`: `ends in 14 days`, `ended 35 days ago`, or
@@ -124,6 +133,8 @@ mod tests {
     fn a_window_says_how_long_it_counts_yet() {
         let day = 86_400;
         let window = Validity { not_before: 100 * day, not_after: 200 * day };
+        let short = Validity { not_before: 1_000, not_after: 1_600 };
+        assert!(short.ends_soon(1_401) && !short.ends_soon(1_400));
         for (now, said) in [
             (90 * day, "begins in 10 days"),
             (100 * day, "ends in 100 days"),

@@ -15,27 +15,32 @@ use crate::{CertError, ClusterId, Expect, Identity, Purpose, Validity};
 /// The authority's certificate, where it is not called by its file.
 pub(crate) const AUTHORITY: &str = "the authority's certificate";
 
-/// A cluster's authority as the one root of trust.
+/// A cluster's authority as the root of trust; two of them while one takes the other's place.
 #[derive(Debug)]
 pub(crate) struct Trust {
     cluster: ClusterId,
+    roots: Vec<Root>,
+    provider: Arc<CryptoProvider>,
+}
+
+/// One certificate of an authority.
+#[derive(Debug)]
+struct Root {
     /// What the authority's certificate is called in an error.
     what: String,
     fingerprint: String,
     validity: Validity,
     roots: Arc<RootCertStore>,
     client_chains: Arc<dyn ClientCertVerifier>,
-    provider: Arc<CryptoProvider>,
 }
 
-impl Trust {
-    /// Trusts `authority`, which `what` names, for identities of `cluster` and nothing else.
-    pub(crate) fn new(
+impl Root {
+    fn new(
         authority: &CertificateDer<'static>,
         cluster: ClusterId,
-        provider: Arc<CryptoProvider>,
+        provider: &Arc<CryptoProvider>,
         what: &str,
-    ) -> Result<Trust, CertError> {
+    ) -> Result<Root, CertError> {
         let parsed = inspect::parse(authority, what)?;
         if !parsed.is_ca() {
             return Err(CertError::NotAnAuthority { what: what.to_owned() });
@@ -63,16 +68,46 @@ impl Trust {
             AUTHORITY => what.to_owned(),
             file => format!("{file} ({AUTHORITY})"),
         };
-        Ok(Trust { cluster, what, fingerprint, validity, roots, client_chains, provider })
+        Ok(Root { what, fingerprint, validity, roots, client_chains })
+    }
+}
+
+impl Trust {
+    /// Trusts these authorities, which `what` names, for identities of `cluster` and nothing else.
+    pub(crate) fn new(
+        authorities: &[CertificateDer<'static>],
+        cluster: ClusterId,
+        provider: Arc<CryptoProvider>,
+        what: &str,
+    ) -> Result<Trust, CertError> {
+        if authorities.is_empty() {
+            return Err(CertError::NotAnAuthority { what: what.to_owned() });
+        }
+        let root = |authority| Root::new(authority, cluster, &provider, what);
+        let roots = authorities.iter().map(root).collect::<Result<_, _>>()?;
+        Ok(Trust { cluster, roots, provider })
     }
 
-    pub(crate) fn fingerprint(&self) -> &str {
-        &self.fingerprint
+    /// The fingerprints of all authorities that are trusted.
+    pub(crate) fn fingerprints(&self) -> impl Iterator<Item = &str> {
+        self.roots.iter().map(|root| root.fingerprint.as_str())
     }
 
-    /// From when to when the authority counts.
-    pub(crate) fn validity(&self) -> Validity {
-        self.validity
+    /// The fingerprint of the authority that a certificate names as its issuer.
+    pub(crate) fn fingerprint_for(&self, leaf: &CertificateDer<'_>) -> &str {
+        &self.root_of(leaf).fingerprint
+    }
+
+    /// From when to when the authority counts that a certificate names as its issuer.
+    pub(crate) fn validity_for(&self, leaf: &CertificateDer<'_>) -> Validity {
+        self.root_of(leaf).validity
+    }
+
+    /// The authority that a certificate names as its issuer; the first, if it names none of them.
+    fn root_of(&self, leaf: &CertificateDer<'_>) -> &Root {
+        let named = inspect::parse(leaf, "").ok().map(|leaf| inspect::issuer_fingerprint(&leaf));
+        let is_named = |root: &&Root| Some(&root.fingerprint) == named.as_ref();
+        self.roots.iter().find(is_named).unwrap_or(&self.roots[0])
     }
 
     pub(crate) fn provider(&self) -> &Arc<CryptoProvider> {
@@ -122,7 +157,8 @@ impl Trust {
             return Err(CertError::BadChain { what: what.to_owned(), reason });
         }
         // webpki takes a root for granted, for ever.
-        self.validity.check(&self.what, now.as_secs())?;
+        let root = self.root_of(leaf);
+        root.validity.check(&root.what, now.as_secs())?;
         self.check_chain(purpose, leaf, intermediates, now)
             .map_err(|error| self.chain_error(&error, purpose, leaf, what))
     }
@@ -134,13 +170,14 @@ impl Trust {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), rustls::Error> {
+        let root = self.root_of(leaf);
         match purpose {
             Purpose::Client => {
-                self.client_chains.verify_client_cert(leaf, intermediates, now).map(drop)
+                root.client_chains.verify_client_cert(leaf, intermediates, now).map(drop)
             }
             Purpose::Server => verify_server_cert_signed_by_trust_anchor(
                 &ParsedCertificate::try_from(leaf)?,
-                &self.roots,
+                &root.roots,
                 intermediates,
                 now,
                 self.provider.signature_verification_algorithms.all,
@@ -174,7 +211,8 @@ impl Trust {
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 let found = inspect::parse(leaf, &what)
                     .map_or_else(|e| e.to_string(), |leaf| inspect::issuer_fingerprint(&leaf));
-                CertError::UnknownAuthority { what, expected: self.fingerprint.clone(), found }
+                let expected = self.fingerprints().collect::<Vec<_>>().join(" or ");
+                CertError::UnknownAuthority { what, expected, found }
             }
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
                 CertError::WrongPurpose { what, purpose }

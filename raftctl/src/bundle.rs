@@ -31,6 +31,7 @@ pub(crate) mod holdings;
 mod issued;
 mod newcomers;
 mod plan;
+pub(crate) mod rotation;
 mod successor;
 
 pub(crate) use configuration::NodeSettings;

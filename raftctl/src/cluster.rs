@@ -1,6 +1,7 @@
 //! The cluster as its nodes tell it: all are asked at once, and one pure function judges.
 
 mod alarms;
+mod clocks;
 pub(crate) mod judge;
 pub(crate) mod links;
 mod memory;

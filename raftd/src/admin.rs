@@ -56,6 +56,7 @@ fn right(request: &Request) -> Right {
         Request::Snapshot(SnapshotRequest::List | SnapshotRequest::Fetch { .. }) => {
             Right::ReadSnapshots
         }
+        Request::Certificate(_) => Right::RenewCertificates,
     }
 }
 

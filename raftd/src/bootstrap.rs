@@ -181,6 +181,10 @@ fn answer(
                 Ok(false)
             }
         },
+        Request::Certificate(request) => {
+            identity.desk.ask(request, responder);
+            Ok(false)
+        }
         Request::Propose { .. }
         | Request::Query { .. }
         | Request::SystemQuery { .. }

@@ -33,7 +33,7 @@ const FILES_MIN: u64 = 4_096;
 /// Exit 78 with the first thing that is wrong.
 pub(crate) fn check(cli: &Cli) -> Result<String, Failure> {
     let settings = Settings::load(&cli.config, &cli.overrides)?;
-    let credentials = credentials(&settings.node.certificates)?;
+    let credentials = credentials(&settings.node)?;
     node_of(&credentials)?;
     let (who, file) = (credentials.identity(), settings.file.display());
     let (data, listen) = (settings.node.data_dir.display(), settings.node.listen);

@@ -10,6 +10,7 @@ use protocol::Generation;
 use storage::Former;
 
 use crate::exit::{Exit, Failure};
+use crate::reload::Desk;
 
 /// Who this node is.
 #[derive(Clone, Debug)]
@@ -31,11 +32,14 @@ pub(crate) struct Identity {
     pub(crate) boot: u64,
     /// When its certificate ends, which renewing it puts off.
     pub(crate) certificate_end: CertificateEnd,
+    /// Where its certificate is renewed.
+    pub(crate) desk: Desk,
 }
 
-/// When the certificate in use ends, or its authority's if that is earlier. Copies share it.
+/// When the certificate in use began and ends, or its authority's end if that is earlier. Copies
+/// share it.
 #[derive(Clone, Debug)]
-pub(crate) struct CertificateEnd(Arc<AtomicI64>);
+pub(crate) struct CertificateEnd(Arc<[AtomicI64; 2]>);
 
 impl CertificateEnd {
     /// Returns the end of these credentials.
@@ -47,13 +51,16 @@ impl CertificateEnd {
 
     /// Notes that these credentials are in use from now on.
     pub(crate) fn set(&self, credentials: &Credentials) {
-        let end = i64::try_from(credentials.usable_until()).unwrap_or(i64::MAX);
-        self.0.store(end, Ordering::Relaxed);
+        let (begin, end) = (credentials.validity().not_before, credentials.usable_until());
+        for (place, time) in self.0.iter().zip([begin, end]) {
+            place.store(i64::try_from(time).unwrap_or(i64::MAX), Ordering::Relaxed);
+        }
     }
 
-    /// Returns it in seconds since 1970.
-    pub(crate) fn unix_s(&self) -> i64 {
-        self.0.load(Ordering::Relaxed)
+    /// Returns the beginning and the end, in seconds since 1970.
+    pub(crate) fn unix_s(&self) -> (i64, i64) {
+        let [begin, end] = &*self.0;
+        (begin.load(Ordering::Relaxed), end.load(Ordering::Relaxed))
     }
 }
 

@@ -28,7 +28,7 @@ use crate::observe::http;
 use crate::opening::{Found, open, open_again, set_aside};
 use crate::program::Program;
 use crate::rebuild::rebuild;
-use crate::reload::{Updates, credentials, follow};
+use crate::reload::{Desk, Updates, credentials, follow};
 use crate::repair::{Repaired, repair};
 use crate::running::{About, Ended, Running};
 use crate::services::Services;
@@ -60,7 +60,7 @@ pub(crate) async fn start(
     how: Start,
 ) -> Result<Running, Failure> {
     config.check()?;
-    let credentials = credentials(&config.certificates)?;
+    let credentials = credentials(&config)?;
     let node = node_of(&credentials)?;
     let (owner, control) = control(how.heartbeat);
     let (ready, started) = oneshot::channel();
@@ -136,6 +136,7 @@ async fn serve(
         Some(_) => Some(open(directory, &program)?),
         None => None,
     };
+    let (desk, asked) = Desk::new();
     let mut identity = Identity {
         node,
         cluster,
@@ -145,6 +146,7 @@ async fn serve(
         starts: directory.starts(),
         boot: directory.boot(),
         certificate_end: CertificateEnd::of(&credentials),
+        desk,
     };
     if let Some(former) = identity.former {
         tracing::error!(name: "forgotten", "{}", forgetful(directory.path(), former));
@@ -172,7 +174,8 @@ async fn serve(
         version = env!("CARGO_PKG_VERSION"),
         "ready"
     );
-    let (updates, reload) = follow(&config, endpoint.clone(), identity.certificate_end.clone());
+    let (updates, reload) =
+        follow(&config, endpoint.clone(), identity.certificate_end.clone(), asked);
     let machine = (program.machine.name().to_owned(), program.machine.version());
     let about = About { node, cluster, incarnation: identity.incarnation, machine, address };
     // An owner who is gone has asked the node to stop.

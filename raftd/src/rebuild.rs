@@ -275,6 +275,7 @@ async fn ask(
         | Response::Status(_)
         | Response::Log(_)
         | Response::Bootstrapped { .. }
+        | Response::Certificate(_)
         | Response::Done => Err("it answered something else than was asked".to_owned()),
     }
 }

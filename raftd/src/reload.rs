@@ -6,11 +6,11 @@
 //! that is not its log's.
 
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use certs::{CertError, Credentials};
-use tokio::sync::watch;
+use certs::{CertError, Credentials, NewKey};
+use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use transport::Endpoint;
@@ -19,6 +19,12 @@ use crate::config::{CertificateFiles, Certificates, Config};
 use crate::exit::{Exit, Failure, chain, unreadable};
 use crate::identity::CertificateEnd;
 use crate::lanes::network::Elsewhere;
+use crate::reload::stored::choose;
+
+pub(crate) use crate::reload::desk::Desk;
+
+mod desk;
+mod stored;
 
 /// How often it is looked whether the files of the credentials have changed. What has changed is
 /// read when it was found the same twice, so that files which are being copied are left alone.
@@ -26,6 +32,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// How often a certificate that ends soon is warned of.
 const WARN_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// But one that counts for a short time is warned of so often in what is left of it.
+const WARN_PARTS: u64 = 4;
 
 /// Where members are dialled now, for the loop.
 pub(crate) struct Reload {
@@ -66,12 +75,16 @@ pub(crate) fn follow(
     config: &Config,
     endpoint: Endpoint,
     end: CertificateEnd,
+    requests: mpsc::Receiver<desk::Asked>,
 ) -> (Updates, Reload) {
     let (updates, asked) = watch::channel(config.clone());
     let (to, elsewhere) = watch::channel(Elsewhere::new(config.peers.clone()));
     let follower = Follower {
         seen: Stamps::of(&config.certificates),
         certificates: config.certificates.clone(),
+        stored: stored::place(&config.data_dir),
+        requests,
+        key: None,
         endpoint,
         end,
         looked: None,
@@ -83,12 +96,18 @@ pub(crate) fn follow(
     (Updates(updates), Reload { elsewhere })
 }
 
-/// Loads and checks a node's credentials.
+/// Loads and checks a node's credentials: those that the configuration names, or those that it got
+/// over the wire and keeps in its data directory, whichever are newer.
 ///
 /// # Errors
 /// Which file fails which check, since or until when, and what to do about it. The exit code is 78,
 /// but where time decides: the clock may be set, or a renewed file put in its place, so that is 74.
-pub(crate) fn credentials(certificates: &Certificates) -> Result<Credentials, Failure> {
+pub(crate) fn credentials(config: &Config) -> Result<Credentials, Failure> {
+    let configured = configured(&config.certificates);
+    choose(configured, &config.certificates, &stored::place(&config.data_dir))
+}
+
+fn configured(certificates: &Certificates) -> Result<Credentials, Failure> {
     match certificates {
         Certificates::Files(files) => Credentials::load(&files.ca, &files.certificate, &files.key)
             .map_err(|error| failure(&error, files)),
@@ -98,7 +117,7 @@ pub(crate) fn credentials(certificates: &Certificates) -> Result<Credentials, Fa
 
 /// The same for a node that runs already. A pipe was read when it started; reading it again would
 /// wait for a writer.
-fn again(certificates: &Certificates) -> Result<Credentials, Failure> {
+fn again(certificates: &Certificates, stored: &Path) -> Result<Credentials, Failure> {
     let pipes = paths(certificates).into_iter().flatten();
     for path in pipes {
         if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
@@ -107,7 +126,7 @@ fn again(certificates: &Certificates) -> Result<Credentials, Failure> {
             return Err(Failure::new(Exit::Config, message));
         }
     }
-    credentials(certificates)
+    choose(configured(certificates), certificates, stored)
 }
 
 /// Returns where the authority's certificate, the node's and its key are, if they are in files.
@@ -166,6 +185,12 @@ fn failure(error: &CertError, files: &CertificateFiles) -> Failure {
 struct Follower {
     /// Where the certificates are that are in use, or shall be.
     certificates: Certificates,
+    /// Where those are that came over the wire.
+    stored: PathBuf,
+    /// What operators ask.
+    requests: mpsc::Receiver<desk::Asked>,
+    /// The key that was made last, whose certificate has yet to come.
+    key: Option<NewKey>,
     endpoint: Endpoint,
     end: CertificateEnd,
     /// The files that are in use.
@@ -188,6 +213,7 @@ impl Follower {
                     let config = asked.borrow_and_update().clone();
                     self.update(config).await;
                 }
+                Some(asked) = self.requests.recv() => self.serve(asked).await,
                 () = sleep(LOOK_EVERY) => self.look().await,
             }
         }
@@ -222,9 +248,10 @@ impl Follower {
     /// Reads the credentials, and uses them for new connections if they may take the place of
     /// those in use.
     async fn take(&mut self, loud: bool) {
-        let certificates = self.certificates.clone();
+        let (certificates, stored) = (self.certificates.clone(), self.stored.clone());
         // Looked at before they are read: what changes meanwhile is noticed the next time.
-        let read = spawn_blocking(move || (Stamps::of(&certificates), again(&certificates))).await;
+        let read = move || (Stamps::of(&certificates), again(&certificates, &stored));
+        let read = spawn_blocking(read).await;
         let (stamps, loaded) = read.expect("reading credentials does not panic");
         let present = self.endpoint.credentials();
         let replaced = loaded.and_then(|loaded| {
@@ -278,7 +305,6 @@ impl Follower {
 
     /// Says once a day that a certificate ends soon.
     fn warn(&mut self) {
-        let due = self.warned.is_none_or(|said| said.elapsed() >= WARN_EVERY);
         let present = self.endpoint.credentials();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let (own, authority) = (present.validity(), present.authority_validity());
@@ -287,6 +313,9 @@ impl Follower {
             true => (authority, "the authority's", ca, "--authority --all"),
             false => (own, "this node's", certificate, "--all"),
         };
+        let part = Duration::from_secs(window.soon().as_secs() / WARN_PARTS);
+        let every = part.clamp(Duration::from_secs(1), WARN_EVERY);
+        let due = self.warned.is_none_or(|said| said.elapsed() >= every);
         if !due || !window.ends_soon(now) {
             return;
         }

@@ -252,6 +252,7 @@ async fn ask(
             | Response::Answer { .. }
             | Response::Status(_)
             | Response::Snapshot(_)
+            | Response::Certificate(_)
             | Response::Bootstrapped { .. }
             | Response::Done => {
                 return Err("it answered something else than was asked".to_owned());

@@ -120,7 +120,9 @@ pub(crate) fn report(
         log_read: gauges.scrubs().log(),
         state_read: gauges.scrubs().state(),
         mended: gauges.scrubs().mended(),
-        certificate_not_after: identity.certificate_end.unix_s(),
+        certificate_not_before: identity.certificate_end.unix_s().0,
+        clock_unix_ms: clock_unix_ms(),
+        certificate_not_after: identity.certificate_end.unix_s().1,
         // What is not finished counts: it takes as long as it has taken at the least.
         fsync_p99_us: metrics.fsync.p99_us(now).unwrap_or_default().max(waits_us),
         apply_p99_us: metrics.apply.p99_us(now).unwrap_or_default(),
@@ -180,7 +182,9 @@ pub(crate) fn uninitialised(now: Timestamp, identity: &Identity, gauges: &Gauges
         log_read: gauges.scrubs().log(),
         state_read: gauges.scrubs().state(),
         mended: gauges.scrubs().mended(),
-        certificate_not_after: identity.certificate_end.unix_s(),
+        certificate_not_before: identity.certificate_end.unix_s().0,
+        clock_unix_ms: clock_unix_ms(),
+        certificate_not_after: identity.certificate_end.unix_s().1,
         fsync_p99_us: 0,
         apply_p99_us: 0,
         commit_p99_us: 0,
@@ -244,4 +248,9 @@ pub(crate) fn line(status: &Status<'_>, disk_waits_ms: Option<u64>) -> String {
         (RoleKind::PreCandidate, _) => format!("asks who would elect it, in term {term}"),
         (RoleKind::Candidate, _) => format!("asks for votes in term {term}"),
     }
+}
+/// What this machine's clock says: it judges certificates.
+fn clock_unix_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

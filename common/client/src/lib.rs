@@ -44,6 +44,7 @@
 mod any;
 mod attempt;
 pub mod blocking;
+mod certificates;
 mod client;
 mod error;
 mod lead;

@@ -12,6 +12,7 @@
 //! - Every format carries a version; another version is refused by its number.
 
 mod body;
+mod certificate_request;
 mod configuration;
 mod entry;
 mod error;
@@ -29,6 +30,7 @@ mod snapshot_request;
 mod status;
 mod wire;
 
+pub use certificate_request::{CertificateAnswer, CertificateRequest};
 pub use configuration::{decode_configuration, encode_configuration};
 pub use entry::{
     ENTRY_HEADER_BYTES, EncodedEntry, EntryHeader, EntryKind, chain, chain_of, check_header,

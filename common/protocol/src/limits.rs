@@ -38,5 +38,8 @@ pub const SNAPSHOT_HEAD_BYTES_MAX: usize = 128 * 1024;
 /// A piece of a snapshot in an answer to an operator, in bytes.
 pub const SNAPSHOT_PIECE_BYTES_MAX: usize = 1024 * 1024;
 
+/// The largest text of certificates in a request, in bytes.
+pub const CERTIFICATE_BYTES_MAX: usize = 64 * 1024;
+
 /// Snapshots in one answer.
 pub const SNAPSHOTS_LISTED_MAX: usize = 1_000;

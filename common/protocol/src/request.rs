@@ -4,6 +4,7 @@ use bytes::Bytes;
 use consensus::Configuration;
 
 use crate::body::{decode_from_body, encode_in_body};
+use crate::certificate_request::CertificateRequest;
 use crate::configuration::{bounded, decode_configuration, encode_configuration};
 use crate::error::ProtocolError;
 use crate::frame::Frame;
@@ -72,6 +73,8 @@ pub enum Request {
     },
     /// Something about this node's snapshots.
     Snapshot(SnapshotRequest),
+    /// Something about this node's certificate.
+    Certificate(CertificateRequest),
 }
 
 /// How a request may travel, or has.
@@ -115,7 +118,8 @@ impl Request {
             | Self::ReadLog { .. }
             | Self::Bootstrap { .. }
             | Self::Join { .. }
-            | Self::Snapshot(_) => false,
+            | Self::Snapshot(_)
+            | Self::Certificate(_) => false,
         }
     }
 
@@ -131,6 +135,10 @@ impl Request {
             | Self::Join { .. }
             | Self::Transfer { .. }
             | Self::Snapshot(_) => 0,
+            Self::Certificate(CertificateRequest::Install { certificate, authorities }) => {
+                certificate.len() + authorities.len()
+            }
+            Self::Certificate(CertificateRequest::Show | CertificateRequest::Request) => 0,
         }
     }
 }
@@ -176,6 +184,7 @@ impl Request {
                 pb::request::Body::SystemQuery(pb::SystemQuery { query, stale })
             }
             Self::Snapshot(request) => pb::request::Body::Snapshot(request.to_wire()),
+            Self::Certificate(request) => pb::request::Body::Certificate(request.to_wire()),
         };
         let (forward_within_ms, on_behalf) = match passage {
             Passage::Direct => (None, None),
@@ -217,6 +226,9 @@ impl Request {
             }
             pb::request::Body::Snapshot(request) => {
                 Self::Snapshot(SnapshotRequest::from_wire(request)?)
+            }
+            pb::request::Body::Certificate(request) => {
+                Self::Certificate(CertificateRequest::from_wire(request)?)
             }
         };
         let passage = match (request.on_behalf, request.forward_within_ms) {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::body::{decode_from_body, encode_in_body};
+use crate::certificate_request::CertificateAnswer;
 use crate::error::ProtocolError;
 use crate::frame::Frame;
 use crate::generation::Generation;
@@ -54,6 +55,8 @@ pub enum Response {
     Done,
     /// Something about this node's snapshots.
     Snapshot(SnapshotAnswer),
+    /// Something about this node's certificate.
+    Certificate(CertificateAnswer),
     /// No.
     Error(ErrorReply),
 }
@@ -176,6 +179,7 @@ impl Response {
             Self::Snapshot(SnapshotAnswer::Piece { bytes, .. }) => bytes.len(),
             Self::Snapshot(SnapshotAnswer::List(list)) => list.len() * LISTED_BYTES,
             Self::Snapshot(SnapshotAnswer::Taken(_)) => LISTED_BYTES,
+            Self::Certificate(answer) => answer.len(),
             Self::Error(error) => error.message.len(),
             Self::Bootstrapped { .. } | Self::Done => 0,
         }
@@ -203,6 +207,7 @@ impl Response {
             }
             Self::Done => pb::response::Body::Done(true),
             Self::Snapshot(answer) => pb::response::Body::Snapshot(answer.to_wire()),
+            Self::Certificate(answer) => pb::response::Body::Certificate(answer.to_wire()),
             Self::Error(error) => pb::response::Body::Error(pb::Error {
                 code: error.code.code(),
                 message: error.message.clone(),
@@ -244,6 +249,9 @@ impl Response {
             pb::response::Body::Done(_) => Self::Done,
             pb::response::Body::Snapshot(answer) => {
                 Self::Snapshot(SnapshotAnswer::from_wire(answer)?)
+            }
+            pb::response::Body::Certificate(answer) => {
+                Self::Certificate(CertificateAnswer::from_wire(answer)?)
             }
             pb::response::Body::Error(error) => Self::Error(ErrorReply {
                 code: ErrorCode::from_code(error.code)?,

@@ -94,6 +94,10 @@ pub struct NodeStatus {
     pub mended: String,
     /// When the certificate ends, in seconds since 1970.
     pub certificate_not_after: i64,
+    /// When it began; 0 where that is not told.
+    pub certificate_not_before: i64,
+    /// What the node's clock said, in milliseconds since 1970; 0 where that is not told.
+    pub clock_unix_ms: u64,
     /// 99th percentile of a synced log write, in microseconds.
     pub fsync_p99_us: u64,
     /// 99th percentile of applying a batch, in microseconds.
@@ -246,6 +250,8 @@ impl NodeStatus {
             state_read_bytes: self.state_read.map_or(0, |read| read.bytes),
             mended: self.mended.clone(),
             certificate_not_after: self.certificate_not_after,
+            certificate_not_before: self.certificate_not_before,
+            clock_unix_ms: self.clock_unix_ms,
             fsync_p99_us: self.fsync_p99_us,
             apply_p99_us: self.apply_p99_us,
             commit_p99_us: self.commit_p99_us,
@@ -310,6 +316,8 @@ impl NodeStatus {
             state_read: read_through(status.state_read_ms, status.state_read_bytes),
             mended: status.mended,
             certificate_not_after: status.certificate_not_after,
+            certificate_not_before: status.certificate_not_before,
+            clock_unix_ms: status.clock_unix_ms,
             fsync_p99_us: status.fsync_p99_us,
             apply_p99_us: status.apply_p99_us,
             commit_p99_us: status.commit_p99_us,

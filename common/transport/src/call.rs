@@ -26,7 +26,7 @@ pub struct ClientConnection {
     hello: Hello,
     queue: mpsc::Sender<Vec<Bytes>>,
     waiting: Arc<Mutex<Waiting>>,
-    _watched: Watched,
+    watched: Watched,
 }
 
 #[derive(Default)]
@@ -88,7 +88,7 @@ impl ClientConnection {
             }
         });
         tokio::spawn(read(FrameStream::new(receive), connection.clone(), Arc::clone(&waiting)));
-        Self { connection, hello, queue, waiting, _watched: watched }
+        Self { connection, hello, queue, waiting, watched }
     }
 
     /// Returns the address to which it leads.
@@ -96,6 +96,11 @@ impl ClientConnection {
         let remote = self.connection.remote_address();
         // A v4 address on a v6 socket is told as what it is.
         SocketAddr::new(remote.ip().to_canonical(), remote.port())
+    }
+
+    /// Returns whose certificate was shown and checked at the other end.
+    pub fn identity(&self) -> Option<certs::Identity> {
+        self.watched.identity()
     }
 
     /// Returns what the node said of itself.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use certs::Shown;
+use certs::{Identity, Shown};
 use consensus::{LogIndex, NodeId};
 use quinn::Connection;
 use tokio::sync::Notify;
@@ -63,6 +63,14 @@ struct Live {
 pub(crate) struct Watched {
     guard: Guard,
     number: u64,
+}
+
+impl Watched {
+    /// Returns who is at the other end.
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        let known = self.guard.lock();
+        known.live.get(&self.number).map(|live| live.shown.identity.clone())
+    }
 }
 
 impl Drop for Watched {

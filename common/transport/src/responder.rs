@@ -172,6 +172,7 @@ fn unread(response: &Response) -> Response {
         | Response::Status(_)
         | Response::Log(_)
         | Response::Snapshot(_)
+        | Response::Certificate(_)
         | Response::Error(_) => refusal(ErrorCode::Busy, message),
     }
 }

@@ -13,6 +13,7 @@ use certs::{
     read_certificate, replace_certificate,
 };
 
+use super::rotation::Rotation;
 use super::{Bundles, NODE, OPERATOR, PLAN, Plan, PlannedNode, now_unix_s, read_bounded};
 use crate::codes;
 use crate::context::Contexts;
@@ -144,7 +145,7 @@ impl Bundles {
     /// # Errors
     /// If its certificate or key is not there or cannot be used.
     pub(crate) fn authority(&self) -> Result<Authority> {
-        Ok(Authority::load(&self.directory.join("ca"))?)
+        self.signing_authority()
     }
 
     /// Returns the command that renews certificates here, with these words.
@@ -223,10 +224,16 @@ impl Bundles {
     /// # Errors
     /// If a file cannot be written; run again, it goes on.
     pub(crate) fn spread(&self, authority: &Authority) -> Result<Vec<String>> {
-        authority.refresh(&self.directory.join("ca").join(CA_CERTIFICATE_FILE))?;
+        if self.rotation()? == Rotation::None {
+            authority.refresh(&self.directory.join("ca").join(CA_CERTIFICATE_FILE))?;
+        }
         let mut changed = Vec::new();
-        for holding in self.holdings()?.into_iter().chain(self.copies()?) {
+        let issued = self.issued()?;
+        for holding in self.holdings()?.into_iter().chain(self.copies()?).chain(issued) {
             let Some(ca) = &holding.ca else { continue };
+            if holding.whose == Whose::Authority {
+                continue;
+            }
             match authority.refresh(ca) {
                 Ok(true) => changed.push(holding.name),
                 Ok(false) => {}
@@ -361,7 +368,7 @@ impl Bundles {
                 if let Some(ca) = ca {
                     changed = match authority.refresh(ca) {
                         Err(error) if error.is_not_found() => {
-                            replace_certificate(ca, authority.certificate_pem())?;
+                            replace_certificate(ca, &authority.trust_pem())?;
                             true
                         }
                         other => other?,

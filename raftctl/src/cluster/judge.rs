@@ -5,6 +5,7 @@ use client::{Common, NodeStatus};
 use consensus::{Configuration, NodeId, Voters};
 
 use crate::cluster::alarms::alarms;
+use crate::cluster::clocks::clocks;
 use crate::cluster::links::{somebody_could_lead, tolerates};
 use crate::cluster::misplaced;
 use crate::cluster::quorum::{answering, connected_only, heard, shortage, tolerance};
@@ -42,9 +43,6 @@ const GRAVE: [Code; 22] = [
     codes::STATES_DIFFER,
 ];
 
-/// A certificate that ends within this time is remarked upon, in seconds.
-const CERTIFICATE_SOON_S: i64 = 30 * 86_400;
-
 /// Judges.
 pub(crate) fn judge(survey: &Survey, now_unix_s: i64) -> Verdict {
     let mut remarks = remarks::members(survey);
@@ -54,6 +52,7 @@ pub(crate) fn judge(survey: &Survey, now_unix_s: i64) -> Verdict {
         }
     }
     remarks.extend(survey.leader().and_then(|leader| alarms(survey, leader)));
+    remarks.extend(clocks(survey, now_unix_s));
     let moved = misplaced::misplaced(survey);
     remarks.extend(moved.into_iter().map(|line| (line, codes::MISPLACED)));
     let Some(configuration) = survey.configuration() else {
@@ -237,9 +236,10 @@ fn refused(survey: &Survey) -> Option<String> {
 fn resources(name: &str, status: &NodeStatus, now_unix_s: i64) -> Vec<(String, Code)> {
     let mut found = Vec::new();
     let left_s = status.certificate_not_after.saturating_sub(now_unix_s);
-    if left_s < CERTIFICATE_SOON_S {
-        let (now, not_after) = (now_unix_s.max(0), status.certificate_not_after.max(0));
-        let window = Validity { not_before: 0, not_after: not_after.unsigned_abs() };
+    let (begin, end) = (status.certificate_not_before.max(0), status.certificate_not_after.max(0));
+    let window = Validity { not_before: begin.unsigned_abs(), not_after: end.unsigned_abs() };
+    let now = now_unix_s.max(0);
+    if window.ends_soon(now.unsigned_abs()) {
         let tense = window.tense(now.unsigned_abs());
         let text = format!("{name}: the certificate {tense}: raftctl cert renew --all");
         // Connections outlive a certificate; the next one is refused.

@@ -78,6 +78,8 @@ pub(crate) fn well(number: u64) -> NodeStatus {
         log_read: None,
         state_read: None,
         mended: String::new(),
+        certificate_not_before: NOW - 65 * 86_400,
+        clock_unix_ms: NOW.unsigned_abs() * 1_000,
         certificate_not_after: NOW + 300 * 86_400,
         fsync_p99_us: 1_000,
         apply_p99_us: 100,

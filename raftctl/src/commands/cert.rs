@@ -22,10 +22,13 @@ mod known;
 mod lifetime;
 mod renew;
 mod revoke;
+mod rotate;
+mod wire;
 
 pub(crate) use issue::IssueArgs;
 pub(crate) use renew::RenewArgs;
 pub(crate) use revoke::RevokeArgs;
+pub(crate) use rotate::RotateCommand;
 
 /// Certificates.
 #[derive(Clone, Debug, Subcommand)]
@@ -55,6 +58,9 @@ pub(crate) enum CertCommand {
     Issue(IssueArgs),
     /// Lets certificates count no more: connections are closed at once, on every node
     Revoke(RevokeArgs),
+    /// Replaces the authority while the cluster serves
+    #[command(subcommand)]
+    Rotate(RotateCommand),
 }
 
 /// Runs the command.
@@ -69,6 +75,7 @@ pub(crate) async fn run(invocation: &Invocation, command: CertCommand) -> Result
         CertCommand::Renew(args) => renew::run(invocation, &args).await,
         CertCommand::Issue(args) => issue::run(invocation, &args),
         CertCommand::Revoke(args) => revoke::run(invocation, &args).await,
+        CertCommand::Rotate(command) => rotate::run(invocation, &command).await,
     }
 }
 

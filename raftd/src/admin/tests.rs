@@ -1,7 +1,7 @@
 use super::*;
 use certs::{RIGHTS, RoleKind};
 use consensus::{Configuration, EntryId, NodeId};
-use protocol::{BootstrapRecord, Consistency};
+use protocol::{BootstrapRecord, CertificateRequest, Consistency};
 use std::num::NonZeroU64;
 
 fn role(kind: RoleKind) -> Role {
@@ -78,7 +78,16 @@ fn requests(right: Right) -> Vec<Request> {
             let revoke = SystemCommand::Revoke { holder, until_s: 1, key: None, why };
             vec![propose(&revoke), propose(&forget)]
         }
-        Right::RenewCertificates => Vec::new(),
+        Right::RenewCertificates => {
+            let (certificate, authorities) = (String::new(), String::new());
+            [
+                CertificateRequest::Show,
+                CertificateRequest::Request,
+                CertificateRequest::Install { certificate, authorities },
+            ]
+            .map(Request::Certificate)
+            .into()
+        }
     }
 }
 

@@ -80,6 +80,7 @@ impl Node {
                 }
             }
             Request::Snapshot(request) => self.snapshots.show(request, responder),
+            Request::Certificate(request) => self.identity.desk.ask(request, responder),
             Request::Bootstrap { record } | Request::Join { record } => {
                 let generation = self.identity.generation;
                 responder.send(crate::bootstrap::repeated(generation, &record));

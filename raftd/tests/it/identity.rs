@@ -260,7 +260,7 @@ async fn certificates_that_do_not_fit_are_refused_and_the_old_ones_kept() {
     mismatched.key_pem = String::from_utf8(good).unwrap();
     for (files, why) in [
         (issued(&cluster, 1, expired), "node.crt (node 1) expired at 2004-11-09T11:33:20Z, "),
-        (issued(&cluster, 1, future), "is that clock right?"),
+        (issued(&cluster, 1, future), "behind the one that made it"),
         (issued(&cluster, 1, old), "is older than the one in use"),
         (issued(&cluster, 2, from_now(day)), "they are those of node 2 of cluster"),
         (mismatched, "node.key is not the private key of"),

@@ -9,8 +9,8 @@ use certs::{Expect, Identity, RIGHTS, Right, Role, RoleKind};
 use consensus::{Configuration, EntryId, Incarnation, NodeId};
 use fixtures::Cluster;
 use protocol::{
-    BootstrapRecord, Consistency, ErrorCode, Hello, LogDetail, PROTOCOL_VERSION, Promises, Request,
-    Response, SnapshotRequest,
+    BootstrapRecord, CertificateRequest, Consistency, ErrorCode, Hello, LogDetail,
+    PROTOCOL_VERSION, Promises, Request, Response, SnapshotRequest,
 };
 use state_machine::{Envelope, SystemCommand};
 use transport::{Alpn, ClientConnection, ConnectError, Endpoint, Trail};
@@ -84,7 +84,7 @@ fn request(right: Right, record: &BootstrapRecord, written: u64) -> Option<Reque
             let (holder, why) = ("client nobody".into(), String::new());
             propose(&SystemCommand::Revoke { holder, until_s: 1, key: None, why })
         }
-        Right::RenewCertificates => return None,
+        Right::RenewCertificates => Request::Certificate(CertificateRequest::Show),
     })
 }
 

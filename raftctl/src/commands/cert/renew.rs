@@ -1,60 +1,47 @@
 //! `raftctl cert renew`: certificates get a longer time, in place, and everybody learns what to do.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use certs::{Authority, DEFAULT_CA_VALIDITY};
-use clap::Args;
-use serde_json::{Value, json};
 
 use super::known::{Writing, open, pick};
-use super::lifetime::{DAY_S, Lifetime};
-use crate::bundle::holdings::{AUTHORITY, Holding, Prepared, Terms, Whose};
-use crate::bundle::{Bundles, PlannedNode, now_unix_s};
+use super::lifetime::DAY_S;
+use super::wire::{Gift, Nodes};
+use crate::bundle::holdings::{Holding, Prepared, Terms, Whose};
+use crate::bundle::rotation::Rotation;
+use crate::bundle::{Bundles, now_unix_s};
 use crate::codes;
+use crate::commands::cert::renew::told::{say_next, view};
+use crate::commands::cert::renew::work::Work;
 use crate::invocation::Invocation;
-use crate::output::View;
-use crate::output::table::Rows;
 use crate::output::units::printable;
 use crate::report::{Report, Result};
 
-/// What `cert renew` is told.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct RenewArgs {
-    /// Names or ids of nodes, `operator`, or files with certificates of this authority
-    #[arg(value_name = "NAME|FILE")]
-    pub(crate) names: Vec<String>,
+pub(crate) use work::RenewArgs;
 
-    /// The operator's certificate and those of all nodes that have a bundle here
-    #[arg(long, conflicts_with = "names")]
-    pub(crate) all: bool,
-
-    /// First the authority's own certificate, for ten years, with the key and name that it has: all
-    /// that it has signed stays valid
-    #[arg(long)]
-    pub(crate) authority: bool,
-
-    #[command(flatten)]
-    lifetime: Lifetime,
-
-    /// Makes new private keys, too; without it keys stay, and only certificates have to be carried
-    /// to the machines
-    #[arg(long)]
-    pub(crate) new_key: bool,
-
-    /// The directory that `init` made, with the authority [default: beside the context's key]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) dir: Option<PathBuf>,
-
-    /// Says what would be renewed, and writes nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-}
+mod told;
+mod work;
 
 /// Runs the command: everything is signed before anything is written.
 ///
 /// # Errors
 /// If the authority is not here or has ended, or a certificate is not one of its own.
 pub(super) async fn run(invocation: &Invocation, args: &RenewArgs) -> Result<()> {
+    let Some(every) = args.every else {
+        return once(invocation, args).await;
+    };
+    loop {
+        if let Err(report) = once(invocation, args).await {
+            if report.code == Some(codes::USAGE) {
+                return Err(report);
+            }
+            invocation.output.remark(&format!("warning: not renewed: {}", report.message));
+        }
+        tokio::time::sleep(every).await;
+    }
+}
+
+async fn once(invocation: &Invocation, args: &RenewArgs) -> Result<()> {
     if args.names.is_empty() && !args.all && !args.authority {
         return Err(Report::new(codes::USAGE, "nothing is named that is to be renewed")
             .help("raftctl cert renew --all    (the operator's certificate and the nodes')")
@@ -63,12 +50,39 @@ pub(super) async fn run(invocation: &Invocation, args: &RenewArgs) -> Result<()>
     let writing = if args.dry_run { Writing::No } else { Writing::Yes };
     let bundles = open(invocation, args.dir.as_deref(), writing)?;
     let present = bundles.authority()?;
+    if args.authority && bundles.rotation()? != Rotation::None {
+        let message = "another authority is taking this one's place";
+        return Err(Report::new(codes::USAGE, message)
+            .help("raftctl cert rotate finish    (or abort; status shows how far it is)"));
+    }
     let authority = match args.authority {
         true => bundles.renewed_authority(&present)?,
         false => bundles.authority()?,
     };
     let terms = Terms { validity: args.lifetime.duration(), new_key: args.new_key };
     let mut work = prepare(&bundles, &authority, args, terms)?;
+    remark(&bundles, (&present, &authority), args, &mut work);
+    if !args.dry_run {
+        write(&bundles, &authority, args, &mut work)?;
+        if !args.offline {
+            visit(invocation, &bundles, &authority, args, &mut work).await?;
+        }
+    }
+    invocation.output.answer(&view(invocation, &bundles, args, &work))?;
+    if !args.dry_run {
+        say_next(invocation, &bundles, &work);
+    }
+    Ok(())
+}
+
+/// Notes what people should know of it.
+fn remark(
+    bundles: &Bundles,
+    (present, authority): (&Authority, &Authority),
+    args: &RenewArgs,
+    work: &mut Work,
+) {
+    let terms = Terms { validity: args.lifetime.duration(), new_key: args.new_key };
     if args.authority {
         let was = present.validity().not_after;
         let by = match was > now_unix_s() {
@@ -82,7 +96,7 @@ pub(super) async fn run(invocation: &Invocation, args: &RenewArgs) -> Result<()>
         ));
         work.authority = Some((present.validity(), authority.validity()));
     }
-    if work.renewed.iter().any(|(prepared, _)| prepared.is_cut(&authority, terms)) {
+    if work.renewed.iter().any(|(prepared, _)| prepared.is_cut(authority, terms)) {
         let end = authority.validity().not_after;
         let mut note = format!(
             "the certificates end with the authority's, at {}, before {} are over",
@@ -106,25 +120,53 @@ pub(super) async fn run(invocation: &Invocation, args: &RenewArgs) -> Result<()>
              says {now}"
         ));
     }
-    if !args.dry_run {
-        write(&bundles, &authority, args, &mut work)?;
-    }
-    invocation.output.answer(&view(invocation, &bundles, args, &work))?;
-    if !args.dry_run {
-        say_next(invocation, &bundles, &work);
-    }
-    Ok(())
 }
 
-/// What is renewed, and what should be known of it.
-#[derive(Default)]
-struct Work {
-    /// Each with whether the copy of the authority's certificate beside it changes.
-    renewed: Vec<(Prepared, bool)>,
-    /// Nodes that get nothing but a copy of the authority's certificate.
-    copies: Vec<PlannedNode>,
-    authority: Option<(certs::Validity, certs::Validity)>,
-    notes: Vec<String>,
+/// Lets the nodes that answer have their certificates over the wire. Those that do not get what was
+/// written here.
+async fn visit(
+    invocation: &Invocation,
+    bundles: &Bundles,
+    authority: &Authority,
+    args: &RenewArgs,
+    work: &mut Work,
+) -> Result<()> {
+    let mut names: Vec<String> = work
+        .renewed
+        .iter()
+        .filter_map(|(prepared, _)| match &prepared.holding.whose {
+            Whose::Node(node) => Some(node.id.to_string()),
+            Whose::Authority | Whose::Operator | Whose::File => None,
+        })
+        .collect();
+    names.extend(work.elsewhere.iter().cloned());
+    let all = args.all || args.authority && args.names.is_empty();
+    if names.is_empty() && !all {
+        return Ok(());
+    }
+    let nodes = Nodes::ask(invocation, bundles).await?;
+    let validity = args.lifetime.duration();
+    let trusted = authority.trust_pem();
+    let authorities = args.authority.then_some(trusted.as_str());
+    if args.all || !names.is_empty() {
+        let wanted = (!args.all).then_some(names.as_slice());
+        work.visits = nodes.renew(Gift { authority, validity, authorities }, wanted).await;
+    } else if let Some(authorities) = authorities {
+        work.visits = nodes.trust(authorities).await;
+    }
+    nodes.close().await;
+    for name in &work.elsewhere {
+        if !work.visits.iter().any(|visit| visit.name == *name || visit.id.to_string() == *name) {
+            let known = bundles.holdings()?;
+            return Err(unknown(&known, name));
+        }
+    }
+    for visit in &work.visits {
+        if let Err(why) = &visit.result {
+            work.notes.push(format!("{}: not renewed over the wire: {why}", visit.name));
+        }
+    }
+    Ok(())
 }
 
 /// Signs everything that is asked for.
@@ -154,6 +196,11 @@ fn prepare(
                 let shown = printable(name.as_bytes());
                 let message = format!("{shown}: is no file that could be replaced");
                 return Err(Report::new(codes::USAGE, message));
+            }
+            // Perhaps it is a member that has no bundle here.
+            None if !args.offline && !args.dry_run => {
+                work.elsewhere.push(name.clone());
+                continue;
             }
             None => return Err(unknown(&known, name)),
         };
@@ -221,139 +268,4 @@ fn write(
         }
     }
     Ok(())
-}
-
-fn view(invocation: &Invocation, bundles: &Bundles, args: &RenewArgs, work: &Work) -> View {
-    let mut rows = Rows::new(&["NAME", "ROLE", "WAS", "VALID UNTIL", "KEY", "FILE"]);
-    let now = now_unix_s();
-    if let Some((before, after)) = work.authority {
-        rows.push(vec![
-            AUTHORITY.to_owned(),
-            AUTHORITY.to_owned(),
-            before.tense(now),
-            certs::utc(after.not_after),
-            "kept".to_owned(),
-            bundles.directory().join("ca/ca.crt").display().to_string(),
-        ]);
-    }
-    for (prepared, _) in &work.renewed {
-        rows.push(vec![
-            prepared.holding.name.clone(),
-            prepared.role.clone(),
-            prepared.before.map_or_else(|| "missing".to_owned(), |window| window.tense(now)),
-            certs::utc(prepared.after.not_after),
-            if prepared.has_new_key() { "new" } else { "kept" }.to_owned(),
-            prepared.holding.certificate.display().to_string(),
-        ]);
-    }
-    let item = |(prepared, ca): &(Prepared, bool)| {
-        json!({
-            "name": prepared.holding.name,
-            "role": prepared.role,
-            "file": prepared.holding.certificate,
-            "notAfterBefore": prepared.before.map(|window| certs::utc(window.not_after)),
-            "notAfter": certs::utc(prepared.after.not_after),
-            "notAfterUnixS": prepared.after.not_after,
-            "newKey": prepared.has_new_key(),
-            "newAuthorityCertificate": ca,
-        })
-    };
-    let authority = work.authority.map(|(before, after)| {
-        json!({
-            "notAfterBefore": certs::utc(before.not_after),
-            "notAfter": certs::utc(after.not_after),
-        })
-    });
-    let copies: Vec<Value> = carried(bundles, work)
-        .map(|(node, files)| json!({ "node": node.name, "host": host(node), "files": files }))
-        .collect();
-    let text = match work.renewed.is_empty() && work.authority.is_none() {
-        true => String::new(),
-        false => rows.render(invocation.output.headers),
-    };
-    View {
-        kind: "CertificateRenewal",
-        data: json!({
-            "dryRun": args.dry_run,
-            "directory": bundles.directory(),
-            "authority": authority,
-            "renewed": work.renewed.iter().map(item).collect::<Vec<_>>(),
-            "carry": copies,
-        }),
-        text: text.into_bytes(),
-        names: work.renewed.iter().map(|(prepared, _)| prepared.holding.name.clone()).collect(),
-        warnings: work.notes.clone(),
-    }
-}
-
-/// Says which files have to be brought to which node's machine.
-fn carried<'a>(
-    bundles: &'a Bundles,
-    work: &'a Work,
-) -> impl Iterator<Item = (&'a PlannedNode, Vec<PathBuf>)> {
-    let renewed = work.renewed.iter().filter_map(move |(prepared, ca_changed)| {
-        let Whose::Node(node) = &prepared.holding.whose else { return None };
-        let directory = bundles.node_directory(node);
-        let mut files = Vec::new();
-        if *ca_changed || work.authority.is_some() {
-            files.push(directory.join("ca.crt"));
-        }
-        files.push(directory.join("node.crt"));
-        if prepared.has_new_key() {
-            files.push(directory.join("node.key"));
-        }
-        Some((node, files))
-    });
-    let copies = work
-        .copies
-        .iter()
-        .map(move |node| (node, vec![bundles.node_directory(node).join("ca.crt")]));
-    renewed.chain(copies)
-}
-
-/// Tells the exact next commands.
-fn say_next(invocation: &Invocation, bundles: &Bundles, work: &Work) {
-    let say = |line: &str| invocation.output.remark(line);
-    let local = |node: &PlannedNode| bundles.local_settings(node).data_dir.is_some();
-    let mut any = false;
-    for (node, files) in carried(bundles, work) {
-        if local(node) {
-            continue;
-        }
-        if !any {
-            say("  next        bring the files to their machines, and let raftd read them there:");
-            any = true;
-        }
-        let host = host(node);
-        let login = host.trim_start_matches('[').trim_end_matches(']');
-        let files: Vec<String> = files.iter().map(|file| quoted(file)).collect();
-        say(&format!(
-            "  {:<10}  scp {} {host}:/etc/raftd/ && ssh {login} systemctl reload-or-restart raftd",
-            node.name,
-            files.join(" "),
-        ));
-    }
-    let nodes = carried(bundles, work).count();
-    if any {
-        say("              a node that runs goes on with it, one that has stopped is started;");
-        say("              one that reads the files where they are takes them by itself");
-        say("  then        raftctl status    (CERT: how long the certificate in use counts)");
-    } else if nodes > 0 {
-        say("  next        nothing: nodes that run here take the files by themselves");
-    }
-}
-
-/// The machine of a node, as it is reached.
-fn host(node: &PlannedNode) -> &str {
-    node.address.rsplit_once(':').map_or(node.address.as_str(), |(host, _)| host)
-}
-
-/// A path as a shell takes it.
-fn quoted(path: &Path) -> String {
-    let shown = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
-    match shown.chars().all(plain) {
-        true => shown,
-        false => format!("'{}'", shown.replace('\'', r"'\''")),
-    }
 }

@@ -91,7 +91,7 @@ pub(crate) fn node(survey: &Survey, row: &Row) -> Value {
 }
 
 fn status_of(status: &NodeStatus) -> Value {
-    json!({
+    let mut data = json!({
         "generation": status.generation.map(|generation| generation.to_string()),
         "incarnation": status.incarnation.to_string(),
         "raftRole": match status.role {
@@ -137,7 +137,10 @@ fn status_of(status: &NodeStatus) -> Value {
             "clockErrorPpm": lease.clock_error_ppm,
             "leftMs": lease.left_ms,
         })),
-    })
+    });
+    data["certificateNotBeforeUnixS"] = json!(status.certificate_not_before);
+    data["clockUnixMs"] = json!(status.clock_unix_ms);
+    data
 }
 
 /// Returns when everything was last read from the disk, and how much.

@@ -3,11 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use certs::{Authority, read_certificate, replace_certificate};
+use certs::{Authority, Validity, read_certificate, replace_certificate};
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::kit::{CLUSTER, PATIENCE, Said, World, free, nodes};
+
+mod clocks;
+mod revoked;
+mod rotated;
+mod wire;
 
 const NAMES: [&str; 3] = ["n1", "n2", "n3"];
 
@@ -27,6 +32,20 @@ fn shorten(world: &World, name: &str, validity: Duration) {
     let file = certificate_of(world, name);
     let present = read_certificate(&file).unwrap();
     let renewed = authority(world).renew_certificate(&present, validity, name).unwrap();
+    replace_certificate(&file, &renewed.certificate_pem).unwrap();
+}
+
+/// A window that began a year ago, and ends so long from now.
+fn ending(left: Duration) -> Validity {
+    let window = Validity::from_now(left).unwrap();
+    Validity { not_before: window.not_before - 365 * 86_400, ..window }
+}
+
+/// Lets a certificate be a year old, and count for so long yet.
+fn age(world: &World, name: &str, left: Duration) {
+    let file = certificate_of(world, name);
+    let present = read_certificate(&file).unwrap();
+    let renewed = authority(world).renew_certificate_within(&present, ending(left), name).unwrap();
     replace_certificate(&file, &renewed.certificate_pem).unwrap();
 }
 
@@ -75,7 +94,7 @@ fn a_cluster_whose_certificates_have_all_ended_is_walked_back_in() {
     let keys_before = keys(&world);
 
     // They end soon: the operator is warned once, and the nodes' ends are seen.
-    shorten(&world, "operator", Duration::from_secs(15 * 86_400 + 3_600));
+    age(&world, "operator", Duration::from_secs(15 * 86_400 + 3_600));
     let said = world.ok("status");
     let warning = "warning: your own certificate ends in 15 days";
     assert_eq!(said.stderr.matches(warning).count(), 1, "{said:?}");
@@ -177,7 +196,7 @@ fn now() -> i64 {
 
 /// Lets the authority's certificate, and all copies of it, count for so long.
 fn shorten_authority(world: &World, validity: Duration) {
-    let renewed = authority(world).renew(validity).unwrap();
+    let renewed = authority(world).renew_within(ending(validity)).unwrap();
     let copies = ["ca", "operator", "live-n1", "live-n2", "live-n3"];
     for directory in copies {
         renewed.refresh(&world.directory().join(directory).join("ca.crt")).unwrap();
@@ -209,7 +228,7 @@ fn an_authority_that_ends_is_renewed_and_nodes_follow_one_by_one() {
     // A shorter time than the authority has is no matter.
     world.ok("cert renew operator --days 3");
 
-    let said = world.ok(&renew);
+    let said = world.ok(&format!("{renew} --offline"));
     assert!(said.stderr.contains("ca.crt"), "{said:?}");
     assert!(
         said.stderr.contains("programs that hold a copy of ca.crt need the new one"),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use fixtures::{Process, program, wait_for};
+use fixtures::{ClockShim, Process, program, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -140,12 +140,26 @@ impl World {
 
     /// Starts a node on the bundle of one, with the data directory and log of another name.
     pub fn start_with(&mut self, bundle: &str, name: &str, address: &str) {
+        self.start_behind(bundle, name, address, None);
+    }
+
+    /// The same, with a wall clock of its own.
+    pub fn start_behind(
+        &mut self,
+        bundle: &str,
+        name: &str,
+        address: &str,
+        clock: Option<&ClockShim>,
+    ) {
         let bundle = self.directory().join(format!("{CLUSTER}-{bundle}"));
         let mut command = Command::new(program("raftd"));
         command.arg("--config").arg(bundle.join("raftd.toml"));
         command.arg("--data-dir").arg(self.home().join(format!("data-{name}")));
         // Long enough that a busy machine elects nobody without need.
         command.args(["--listen", address, "--election-timeout-ms", "1000,2000"]);
+        if let Some(clock) = clock {
+            clock.stand_before(&mut command);
+        }
         let log = self.directory().join(format!("{CLUSTER}-{name}"));
         std::fs::create_dir_all(&log).unwrap();
         let process = Process::start(name, &mut command, &log.join("log"));

@@ -384,6 +384,8 @@ pub fn status() -> impl Strategy<Value = NodeStatus> {
                 state_read: (!known).then(|| read_through(n[18])),
                 mended: format!("{} mended", t.2),
                 certificate_not_after: not_after,
+                certificate_not_before: not_after.rotate_left(5),
+                clock_unix_ms: n[12].rotate_left(6),
                 fsync_p99_us: n[13],
                 apply_p99_us: n[14],
                 commit_p99_us: n[15],

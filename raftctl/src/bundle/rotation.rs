@@ -1,0 +1,173 @@
+//! One authority takes another one's place, in the cluster's directory:
+//!
+//! | directory | what is in it |
+//! |---|---|
+//! | `ca` | the authority in force |
+//! | `ca.new` | its successor, until everybody trusts both; `ca` signs meanwhile |
+//! | `ca.next` | its successor, when everybody does; it signs from then on |
+//! | `ca.former` | the last one that was succeeded |
+//!
+//! Each step is one rename, so that there is always an authority that signs, and whatever interrupts
+//! a command, the same command goes on.
+
+use std::path::PathBuf;
+
+use certs::{Authority, CA_CERTIFICATE_FILE, CertError, DEFAULT_CA_VALIDITY};
+
+use super::Bundles;
+use crate::codes;
+use crate::report::{Report, Result};
+
+const PRESENT: &str = "ca";
+const NEW: &str = "ca.new";
+const NEXT: &str = "ca.next";
+const FORMER: &str = "ca.former";
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rotation {
+    /// There is one authority.
+    None,
+    /// The new one is made, and not everybody trusts it yet.
+    Spreading,
+    /// Everybody trusts both, and the new one signs.
+    Reissuing,
+}
+
+impl Bundles {
+    /// Says how far the authority's rotation is.
+    ///
+    /// # Errors
+    /// If the directory cannot be read.
+    pub(crate) fn rotation(&self) -> Result<Rotation> {
+        Ok(match (Authority::is_stored(&self.at(NEXT))?, Authority::is_stored(&self.at(NEW))?) {
+            (true, _) => Rotation::Reissuing,
+            (false, true) => Rotation::Spreading,
+            (false, false) => Rotation::None,
+        })
+    }
+
+    /// Returns the authority that signs now; while it is rotated, the other one is trusted beside
+    /// it.
+    ///
+    /// # Errors
+    /// If its certificate or key cannot be used.
+    pub(crate) fn signing_authority(&self) -> Result<Authority> {
+        Ok(match self.rotation()? {
+            Rotation::None => Authority::load(&self.at(PRESENT))?,
+            Rotation::Spreading => self.pair(PRESENT, NEW)?,
+            Rotation::Reissuing => self.pair(NEXT, PRESENT)?,
+        })
+    }
+
+    /// Returns the authority from before, with the new one beside it, whoever signs now.
+    ///
+    /// # Errors
+    /// As [`Bundles::signing_authority`].
+    pub(crate) fn present_authority(&self) -> Result<Authority> {
+        Ok(match self.rotation()? {
+            Rotation::None => Authority::load(&self.at(PRESENT))?,
+            Rotation::Spreading => self.pair(PRESENT, NEW)?,
+            Rotation::Reissuing => self.pair(PRESENT, NEXT)?,
+        })
+    }
+
+    /// Returns one authority alone: the present one, or its successor.
+    ///
+    /// # Errors
+    /// As [`Bundles::signing_authority`].
+    pub(crate) fn alone(&self, successor: bool) -> Result<Authority> {
+        let name = match (successor, self.rotation()?) {
+            (false, _) => PRESENT,
+            (true, Rotation::Reissuing) => NEXT,
+            (true, Rotation::Spreading | Rotation::None) => NEW,
+        };
+        Ok(Authority::load(&self.at(name))?)
+    }
+
+    /// Makes the successor, unless it is made already.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(crate) fn make_successor(&self) -> Result<()> {
+        if self.rotation()? == Rotation::None {
+            let cluster = Authority::load(&self.at(PRESENT))?.cluster();
+            Authority::create(cluster, DEFAULT_CA_VALIDITY)?.store(&self.at(NEW))?;
+        }
+        Ok(())
+    }
+
+    /// Everybody trusts both: the successor signs from now on.
+    ///
+    /// # Errors
+    /// If the directory cannot be renamed.
+    pub(crate) fn let_successor_sign(&self) -> Result<()> {
+        if self.rotation()? == Rotation::Spreading {
+            self.rename(NEW, NEXT)?;
+        }
+        Ok(())
+    }
+
+    /// Nobody needs the former authority any more. It is kept aside.
+    ///
+    /// # Errors
+    /// If a directory cannot be moved; run again, it goes on.
+    pub(crate) fn install_successor(&self) -> Result<()> {
+        if self.at(PRESENT).exists() {
+            self.remove(FORMER)?;
+            self.rename(PRESENT, FORMER)?;
+        }
+        self.rename(NEXT, PRESENT)
+    }
+
+    /// Forgets the successor.
+    ///
+    /// # Errors
+    /// If it cannot be removed.
+    pub(crate) fn drop_successor(&self) -> Result<()> {
+        self.remove(NEXT)?;
+        self.remove(NEW)
+    }
+
+    /// A finish that was interrupted between its two renames has left no authority in its place.
+    ///
+    /// # Errors
+    /// If it cannot be renamed.
+    pub(crate) fn settle(directory: &std::path::Path) -> Result<()> {
+        let (present, next) = (directory.join(PRESENT), directory.join(NEXT));
+        if !present.exists() && next.exists() {
+            std::fs::rename(&next, &present).map_err(|error| failed(&next, &error))?;
+        }
+        Ok(())
+    }
+
+    fn pair(&self, signs: &str, beside: &str) -> Result<Authority> {
+        let file = self.at(beside).join(CA_CERTIFICATE_FILE);
+        let pem = std::fs::read_to_string(&file)
+            .map_err(|source| CertError::Io { path: file.clone(), source })?;
+        Ok(Authority::load(&self.at(signs))?.beside(&pem, &file.display().to_string())?)
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let from = self.at(from);
+        std::fs::rename(&from, self.at(to)).map_err(|error| failed(&from, &error))
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        let path = self.at(name);
+        match std::fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(failed(&path, &error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
+fn failed(path: &std::path::Path, error: &std::io::Error) -> Report {
+    Report::new(codes::LOCAL_FILE, format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,75 @@
+//! What `cert renew` is told, and what becomes of it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::bundle::PlannedNode;
+use crate::bundle::holdings::Prepared;
+use crate::commands::cert::lifetime::Lifetime;
+use crate::commands::cert::wire::Visit;
+
+/// What `cert renew` is told.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RenewArgs {
+    /// Names or ids of nodes, `operator`, or files with certificates of this authority
+    #[arg(value_name = "NAME|FILE")]
+    pub(crate) names: Vec<String>,
+
+    /// The operator's certificate and those of all nodes that have a bundle here
+    #[arg(long, conflicts_with = "names")]
+    pub(crate) all: bool,
+
+    /// First the authority's own certificate, for ten years, with the key and name that it has: all
+    /// that it has signed stays valid
+    #[arg(long)]
+    pub(crate) authority: bool,
+
+    #[command(flatten)]
+    pub(super) lifetime: Lifetime,
+
+    /// Makes new private keys for the files here, too. Nodes that answer always make a new one
+    #[arg(long)]
+    pub(crate) new_key: bool,
+
+    /// Asks no node: renews the files here, which have to be carried to the machines
+    #[arg(long)]
+    pub(crate) offline: bool,
+
+    /// Does it again and again, as often as this: for short lifetimes
+    #[arg(long, value_name = "DURATION", value_parser = crate::values::duration)]
+    pub(crate) every: Option<Duration>,
+
+    /// The directory that `init` made, with the authority [default: beside the context's key]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+
+    /// Says what would be renewed, and writes nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// What is renewed, and what should be known of it.
+#[derive(Default)]
+pub(super) struct Work {
+    /// Each with whether the copy of the authority's certificate beside it changes.
+    pub(super) renewed: Vec<(Prepared, bool)>,
+    /// Nodes that get nothing but a copy of the authority's certificate.
+    pub(super) copies: Vec<PlannedNode>,
+    /// The windows of the authority's own certificate, before and after.
+    pub(super) authority: Option<(certs::Validity, certs::Validity)>,
+    /// Members that have no bundle here.
+    pub(super) elsewhere: Vec<String>,
+    /// What came of the nodes that were asked.
+    pub(super) visits: Vec<Visit>,
+    /// What people are told.
+    pub(super) notes: Vec<String>,
+}
+
+impl Work {
+    /// Says whether a node has its new certificate already.
+    pub(super) fn has_it(&self, node: &PlannedNode) -> bool {
+        self.visits.iter().any(|visit| visit.id == node.id && visit.result.is_ok())
+    }
+}

@@ -1,0 +1,321 @@
+//! `raftctl cert rotate`: another authority, without downtime: everybody trusts both, then everybody
+//! gets certificates of the new one, then nobody trusts the old one any more.
+
+use std::path::{Path, PathBuf};
+
+use certs::{Authority, describe, read_certificate};
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::known::{Writing, directory, open};
+use super::lifetime::Lifetime;
+use super::wire::{Gift, Nodes, Used, Visit};
+use crate::bundle::Bundles;
+use crate::bundle::holdings::{Holding, Terms, Whose};
+use crate::bundle::rotation::Rotation;
+use crate::codes;
+use crate::invocation::Invocation;
+use crate::output::View;
+use crate::output::table::Rows;
+use crate::report::{Report, Result};
+
+/// Rotation of the authority.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum RotateCommand {
+    /// Makes a new authority, and lets every node and the operator trust it beside the old one; when
+    /// all do, it signs. Run again, it goes on
+    Begin(RotateArgs),
+    /// Shows whose certificate is of which authority, and whom they trust
+    Status(RotateArgs),
+    /// Renews the nodes' and the operator's certificates with the new authority, and lets nobody
+    /// trust the old one any more
+    Finish(FinishArgs),
+    /// Goes back to the old authority, and forgets the new one
+    Abort(RotateArgs),
+}
+
+/// What all of them are told.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RotateArgs {
+    /// The directory that `init` made, with the authority [default: beside the context's key]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+/// What `finish` is told.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct FinishArgs {
+    #[command(flatten)]
+    lifetime: Lifetime,
+
+    /// Also if certificates that were issued here are still of the old authority: they count no more
+    #[arg(long)]
+    drop_issued: bool,
+
+    #[command(flatten)]
+    common: RotateArgs,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If nodes do not answer or refuse; whatever was done stays, and the same command goes on.
+pub(super) async fn run(invocation: &Invocation, command: &RotateCommand) -> Result<()> {
+    let (dir, writing) = match command {
+        RotateCommand::Begin(args) | RotateCommand::Abort(args) => (&args.dir, Writing::Yes),
+        RotateCommand::Status(args) => (&args.dir, Writing::No),
+        RotateCommand::Finish(args) => (&args.common.dir, Writing::Yes),
+    };
+    if writing == Writing::Yes
+        && let Some(directory) = directory(invocation, dir.as_deref())?
+    {
+        Bundles::settle(&directory)?;
+    }
+    let bundles = open(invocation, dir.as_deref(), writing)?;
+    match command {
+        RotateCommand::Begin(_) => begin(invocation, &bundles).await,
+        RotateCommand::Status(_) => status(invocation, &bundles).await,
+        RotateCommand::Finish(args) => finish(invocation, &bundles, args).await,
+        RotateCommand::Abort(_) => abort(invocation, &bundles).await,
+    }
+}
+
+async fn begin(invocation: &Invocation, bundles: &Bundles) -> Result<()> {
+    bundles.make_successor()?;
+    // Who asks trusts both first: from here on it does not matter who has answered with what.
+    let authority = bundles.signing_authority()?;
+    bundles.spread(&authority)?;
+    let nodes = Nodes::ask(invocation, bundles).await?;
+    let visits = nodes.trust(&authority.trust_pem()).await;
+    nodes.close().await;
+    all_of(&visits, "raftctl cert rotate begin")?;
+    bundles.let_successor_sign()?;
+    let new = bundles.alone(true)?;
+    let mut text = format!(
+        "every node trusts the new authority ({}) beside the old one; it signs from now on\n",
+        new.fingerprint()
+    );
+    text.push_str("programs that hold a copy of ca.crt need the new one, which has both: ");
+    text.push_str(&bundles.operator().ca.display().to_string());
+    text.push_str("\nnext: raftctl cert renew ROLE/NAME for what was issued here, then ");
+    text.push_str("raftctl cert rotate finish\n");
+    tell(invocation, "begin", text, &visits)
+}
+
+async fn status(invocation: &Invocation, bundles: &Bundles) -> Result<()> {
+    let authorities = Authorities::of(bundles)?;
+    let nodes = Nodes::ask(invocation, bundles).await?;
+    let found = nodes.look().await;
+    nodes.close().await;
+    let mut rows = Rows::new(&["NAME", "CERTIFICATE OF", "TRUSTS"]);
+    let mut items = Vec::new();
+    for (name, used) in found {
+        match used {
+            Ok(Used { issuer, authorities: trusted, .. }) => {
+                let (of, trusts) = (authorities.name(&issuer), authorities.trusts(&trusted));
+                items.push(json!({ "name": name, "certificateOf": of, "trusts": trusts }));
+                rows.push(vec![name, of.to_owned(), trusts]);
+            }
+            Err(why) => {
+                items.push(json!({ "name": name, "error": why }));
+                rows.push_spilling(vec![name], format!("({why})"));
+            }
+        }
+    }
+    for held in held(bundles)? {
+        let of = authorities.of_file(&held.certificate);
+        let trusts = held.ca.as_deref().and_then(|ca| std::fs::read_to_string(ca).ok());
+        let trusts = trusts.map_or_else(|| "-".to_owned(), |text| authorities.trusts(&text));
+        items.push(json!({ "name": held.name, "certificateOf": of, "trusts": trusts }));
+        rows.push(vec![held.name, of.to_owned(), trusts]);
+    }
+    let (phase, next) = match bundles.rotation()? {
+        Rotation::None => ("none", "nothing: no rotation is under way"),
+        Rotation::Spreading => ("begun", "raftctl cert rotate begin    (not all nodes trust both)"),
+        Rotation::Reissuing => ("trusted", "raftctl cert rotate finish"),
+    };
+    let text = format!("{}next: {next}\n", rows.render(invocation.output.headers));
+    invocation.output.answer(&View {
+        kind: "AuthorityRotation",
+        data: json!({ "phase": phase, "holders": items }),
+        text: text.into_bytes(),
+        names: vec![phase.to_owned()],
+        warnings: Vec::new(),
+    })
+}
+
+async fn finish(invocation: &Invocation, bundles: &Bundles, args: &FinishArgs) -> Result<()> {
+    if bundles.rotation()? != Rotation::Reissuing {
+        let message = "there is no new authority that everybody trusts";
+        return Err(Report::new(codes::NO_ROTATION, message).help("raftctl cert rotate begin"));
+    }
+    let authorities = Authorities::of(bundles)?;
+    let old: Vec<String> = bundles
+        .issued()?
+        .into_iter()
+        .filter(|held| authorities.of_file(&held.certificate) == OLD)
+        .map(|held| held.name)
+        .collect();
+    if !old.is_empty() && !args.drop_issued {
+        let message = format!("of the old authority still: {}", old.join(" "));
+        return Err(Report::new(codes::OLD_CERTIFICATES, message)
+            .help(format!("raftctl cert renew {}    (and bring them there)", old.join(" ")))
+            .help("raftctl cert rotate finish --drop-issued    (they count no more)"));
+    }
+    let authority = bundles.signing_authority()?;
+    let validity = args.lifetime.duration();
+    let nodes = Nodes::ask(invocation, bundles).await?;
+    let again = "raftctl cert rotate finish";
+    // Who is done already, from an attempt before, takes another certificate without harm.
+    let trusted = authority.trust_pem();
+    let gift = Gift { authority: &authority, validity, authorities: Some(&trusted) };
+    all_of(&nodes.renew(gift, None).await, again)?;
+    renew_files(bundles, &authority, validity)?;
+    let alone = bundles.alone(true)?;
+    // The operator connects with what is new, before the old one is dropped anywhere.
+    nodes.close().await;
+    let nodes = Nodes::ask(invocation, bundles).await?;
+    let visits = nodes.trust(&alone.trust_pem()).await;
+    nodes.close().await;
+    all_of(&visits, again)?;
+    bundles.spread(&alone)?;
+    bundles.install_successor()?;
+    let text =
+        format!("the authority is {} now, and nobody trusts the former one\n", alone.fingerprint());
+    tell(invocation, "finish", text, &visits)
+}
+
+async fn abort(invocation: &Invocation, bundles: &Bundles) -> Result<()> {
+    let phase = bundles.rotation()?;
+    if phase == Rotation::None {
+        let message = "no rotation is under way";
+        return Err(Report::new(codes::NO_ROTATION, message).help("raftctl cert rotate status"));
+    }
+    let authority = bundles.present_authority()?;
+    let again = "raftctl cert rotate abort";
+    let validity = certs::DEFAULT_LEAF_VALIDITY;
+    let trusted = authority.trust_pem();
+    if phase == Rotation::Reissuing {
+        let nodes = Nodes::ask(invocation, bundles).await?;
+        let gift = Gift { authority: &authority, validity, authorities: Some(&trusted) };
+        let visits = nodes.renew(gift, None).await;
+        nodes.close().await;
+        all_of(&visits, again)?;
+        renew_files(bundles, &authority, validity)?;
+    }
+    let alone = bundles.alone(false)?;
+    let nodes = Nodes::ask(invocation, bundles).await?;
+    let visits = nodes.trust(&alone.trust_pem()).await;
+    nodes.close().await;
+    all_of(&visits, again)?;
+    bundles.spread(&alone)?;
+    bundles.drop_successor()?;
+    let text = format!("the authority is {} as before\n", alone.fingerprint());
+    tell(invocation, "abort", text, &visits)
+}
+
+/// Renews the operator's certificates and the nodes' files here, for the keys that they have.
+fn renew_files(
+    bundles: &Bundles,
+    authority: &Authority,
+    validity: std::time::Duration,
+) -> Result<()> {
+    let terms = Terms { validity, new_key: false };
+    for holding in bundles.holdings()?.into_iter().chain(bundles.copies()?) {
+        let gone = !holding.certificate.exists();
+        if holding.whose == Whose::Authority || gone {
+            continue;
+        }
+        let prepared = bundles.prepare_renewal(authority, &holding, terms)?;
+        bundles.write_renewal(authority, &prepared)?;
+    }
+    Ok(())
+}
+
+/// Returns the operator's certificates and those that were issued here.
+fn held(bundles: &Bundles) -> Result<Vec<Holding>> {
+    let mut all: Vec<Holding> = bundles.holdings()?;
+    all.retain(|held| held.whose == Whose::Operator);
+    all.extend(bundles.copies()?);
+    all.extend(bundles.issued()?);
+    Ok(all)
+}
+
+const OLD: &str = "old";
+const NEW: &str = "new";
+
+/// Both authorities, by their fingerprints.
+struct Authorities {
+    old: String,
+    new: Option<String>,
+}
+
+impl Authorities {
+    fn of(bundles: &Bundles) -> Result<Self> {
+        let old = bundles.alone(false)?.fingerprint().to_owned();
+        let new = match bundles.rotation()? {
+            Rotation::None => None,
+            Rotation::Spreading | Rotation::Reissuing => {
+                Some(bundles.alone(true)?.fingerprint().to_owned())
+            }
+        };
+        Ok(Self { old, new })
+    }
+
+    fn name(&self, fingerprint: &str) -> &'static str {
+        match (fingerprint == self.old, self.new.as_deref() == Some(fingerprint)) {
+            (true, _) if self.new.is_none() => "the authority",
+            (true, _) => OLD,
+            (false, true) => NEW,
+            (false, false) => "another",
+        }
+    }
+
+    fn of_file(&self, file: &Path) -> &'static str {
+        let described = read_certificate(file).and_then(|certificate| describe(&certificate));
+        described.map_or("-", |found| self.name(&found.issuer))
+    }
+
+    /// Says which authorities a text of certificates names.
+    fn trusts(&self, pem: &str) -> String {
+        let found = certs::fingerprints(pem);
+        let names: Vec<&str> = found.iter().map(|one| self.name(one)).collect();
+        match names.as_slice() {
+            [] => "-".to_owned(),
+            [_, _, ..] if names.contains(&OLD) && names.contains(&NEW) => "both".to_owned(),
+            names => names.join(" and "),
+        }
+    }
+}
+
+/// Every node must have done it, or the next step would cut one off.
+fn all_of(visits: &[Visit], again: &str) -> Result<()> {
+    let failed: Vec<&Visit> = visits.iter().filter(|visit| visit.result.is_err()).collect();
+    if failed.is_empty() && !visits.is_empty() {
+        return Ok(());
+    }
+    let reason = |visit: &&Visit| {
+        let why = visit.result.as_ref().err().cloned().unwrap_or_default();
+        format!("{} at {}: {why}", visit.name, visit.address)
+    };
+    let reasons: Vec<String> = failed.iter().map(reason).collect();
+    let message = match reasons.is_empty() {
+        true => "no node answered".to_owned(),
+        false => format!("not every node has taken it: {}", reasons.join("; ")),
+    };
+    Err(Report::new(codes::NODES_MISSING, message)
+        .help(format!("{again}    (goes on when they are there)"))
+        .help("raftctl member remove NAME    (a node that is gone for good)")
+        .help("raftctl cert rotate abort    (goes back)"))
+}
+
+fn tell(invocation: &Invocation, step: &str, text: String, visits: &[Visit]) -> Result<()> {
+    let nodes: Vec<&str> = visits.iter().map(|visit| visit.name.as_str()).collect();
+    invocation.output.answer(&View {
+        kind: "AuthorityRotation",
+        data: json!({ "step": step, "nodes": nodes }),
+        text: text.into_bytes(),
+        names: vec![step.to_owned()],
+        warnings: Vec::new(),
+    })
+}

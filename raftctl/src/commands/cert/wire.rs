@@ -1,0 +1,195 @@
+//! Renewing certificates of nodes over the wire: each node makes a new key and asks for a
+//! certificate over its connection, which is signed here, where the authority is. No private key
+//! travels.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use certs::{Authority, CheckedRequest, Identity, Role, Validity};
+use client::{Client, ClientError};
+use protocol::{CertificateAnswer, CertificateRequest};
+
+use crate::bundle::Bundles;
+use crate::bundle::holdings::Whose;
+use crate::cluster::{Row, Survey};
+use crate::codes;
+use crate::invocation::Invocation;
+use crate::look::look;
+use crate::output::units::printable;
+use crate::report::{Report, Result};
+use crate::target::Target;
+
+/// What came of a node.
+#[derive(Clone, Debug)]
+pub(super) struct Visit {
+    /// Its name.
+    pub(super) name: String,
+    /// Its id.
+    pub(super) id: NonZeroU64,
+    /// Where it was asked.
+    pub(super) address: String,
+    /// The window of its new certificate, or why it has none.
+    pub(super) result: std::result::Result<Validity, String>,
+}
+
+/// What nodes are to get.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gift<'a> {
+    /// Who signs.
+    pub(super) authority: &'a Authority,
+    /// How long the certificates count.
+    pub(super) validity: Duration,
+    /// Whom they are to trust from now on, if that changes.
+    pub(super) authorities: Option<&'a str>,
+}
+
+/// The nodes of a cluster, as they answer.
+pub(super) struct Nodes {
+    client: Client,
+    survey: Survey,
+    /// The ids of nodes that have a bundle here, by their names.
+    planned: BTreeMap<String, NonZeroU64>,
+}
+
+impl Nodes {
+    /// Asks all nodes that are known, and those that they know.
+    ///
+    /// # Errors
+    /// If no client can be made.
+    pub(super) async fn ask(invocation: &Invocation, bundles: &Bundles) -> Result<Self> {
+        let target = Target::of(bundles)?;
+        let client = target.client(invocation.global.timeout)?;
+        let survey = look(&client, &target.nodes).await;
+        let planned = bundles.holdings()?.into_iter().filter_map(|held| match held.whose {
+            Whose::Node(node) => Some((node.name, node.id)),
+            Whose::Authority | Whose::Operator | Whose::File => None,
+        });
+        Ok(Self { client, survey, planned: planned.collect() })
+    }
+
+    /// Returns the id of a row's node: what it says itself, else what the configuration says, else
+    /// what its bundle is made for.
+    fn id_of(&self, row: &Row) -> Option<NonZeroU64> {
+        let own = row.answer.as_ref().ok().map(|status| status.node);
+        let known = own.or(row.id).and_then(|id| id.get().try_into().ok());
+        known.or_else(|| self.planned.get(&row.name).copied())
+    }
+
+    /// Renews the certificates of all nodes, or of those with these names or ids.
+    pub(super) async fn renew(&self, gift: Gift<'_>, names: Option<&[String]>) -> Vec<Visit> {
+        let mut visits = Vec::new();
+        for row in &self.survey.rows {
+            let Some(id) = self.id_of(row) else { continue };
+            let is_meant = |name: &String| *name == row.name || *name == id.to_string();
+            if names.is_some_and(|names| !names.iter().any(is_meant)) {
+                continue;
+            }
+            let result = match &row.answer {
+                Ok(_) => self.renew_one(gift, id, &row.address).await.map_err(|why| why.message),
+                Err(silence) => Err(silence.why.clone()),
+            };
+            let result = result.map_err(|why| printable(why.as_bytes()));
+            let (name, address) = (row.name.clone(), row.address.clone());
+            visits.push(Visit { name, id, address, result });
+        }
+        visits
+    }
+
+    /// Lets all nodes trust these authorities, and keeps their certificates.
+    pub(super) async fn trust(&self, authorities: &str) -> Vec<Visit> {
+        let mut visits = Vec::new();
+        for row in &self.survey.rows {
+            let Some(id) = self.id_of(row) else { continue };
+            let (certificate, authorities) = (String::new(), authorities.to_owned());
+            let request = CertificateRequest::Install { certificate, authorities };
+            let result = match &row.answer {
+                Ok(_) => self.in_use(id, &row.address, request).await.map_err(|why| why.message),
+                Err(silence) => Err(silence.why.clone()),
+            };
+            let result = result.map(|(validity, _)| validity);
+            let result = result.map_err(|why| printable(why.as_bytes()));
+            let (name, address) = (row.name.clone(), row.address.clone());
+            visits.push(Visit { name, id, address, result });
+        }
+        visits
+    }
+
+    /// Returns what each node uses: the issuer of its certificate, and whom it trusts.
+    pub(super) async fn look(&self) -> Vec<(String, std::result::Result<Used, String>)> {
+        let mut found = Vec::new();
+        for row in &self.survey.rows {
+            let Some(id) = self.id_of(row) else { continue };
+            let shown = match &row.answer {
+                Ok(_) => self.in_use(id, &row.address, CertificateRequest::Show).await,
+                Err(silence) => Err(Report::new(codes::UNREACHABLE, silence.why.clone())),
+            };
+            let shown = shown.map(|(_, used)| used).map_err(|report| report.message);
+            found.push((row.name.clone(), shown));
+        }
+        found
+    }
+
+    /// Closes the connections.
+    pub(super) async fn close(self) {
+        self.client.close().await;
+    }
+
+    async fn renew_one(&self, gift: Gift<'_>, id: NonZeroU64, address: &str) -> Result<Validity> {
+        let asked = self.client.certificate(address, id, CertificateRequest::Request).await;
+        let CertificateAnswer::Request(request) = asked.map_err(said)? else {
+            return Err(unexpected(address));
+        };
+        let checked = CheckedRequest::from_der(&request)?;
+        let identity = Identity::new(gift.authority.cluster(), Role::Node(id));
+        let signed = gift.authority.sign_request(&checked, &identity, gift.validity)?;
+        let authorities = gift.authorities.unwrap_or_default().to_owned();
+        let certificate = signed.certificate_pem;
+        let request = CertificateRequest::Install { certificate, authorities };
+        let (validity, used) = self.in_use(id, address, request).await?;
+        if used.key != checked.key() {
+            let message = format!("{address}: the node uses another key than it asked for");
+            return Err(Report::new(codes::UNEXPECTED, message));
+        }
+        Ok(validity)
+    }
+
+    async fn in_use(
+        &self,
+        id: NonZeroU64,
+        address: &str,
+        request: CertificateRequest,
+    ) -> Result<(Validity, Used)> {
+        let answer = self.client.certificate(address, id, request).await.map_err(said)?;
+        let CertificateAnswer::InUse { certificate, authorities } = answer else {
+            return Err(unexpected(address));
+        };
+        let certificate = certs::CertificateDer::from(certificate.to_vec());
+        let described = certs::describe(&certificate)?;
+        let (issuer, key) = (described.issuer, described.key);
+        Ok((described.validity, Used { issuer, key, authorities }))
+    }
+}
+
+/// What a node uses.
+#[derive(Clone, Debug)]
+pub(super) struct Used {
+    /// The fingerprint of the authority that has issued its certificate.
+    pub(super) issuer: String,
+    /// The fingerprint of its key.
+    pub(super) key: String,
+    /// Whom it trusts, as PEM.
+    pub(super) authorities: String,
+}
+
+fn said(error: ClientError) -> Report {
+    let mut report = Report::from(error);
+    if let Some(cause) = report.causes.first() {
+        report.message = cause.to_string();
+    }
+    report
+}
+
+fn unexpected(address: &str) -> Report {
+    Report::new(codes::UNEXPECTED, format!("{address} answered something else than was asked"))
+}

@@ -1,0 +1,34 @@
+//! Clocks that are wrong are told as such.
+
+use fixtures::ClockShim;
+
+use crate::kit::{World, free};
+
+#[test]
+fn a_clock_that_is_behind_is_named_by_the_node_itself_and_by_status() {
+    let mut world = World::new();
+    let addresses = free(3);
+    world.found(&addresses);
+    world.kill("n3");
+    let Some(hours) = ClockShim::compile(world.home(), -3 * 3_600) else {
+        eprintln!("no C compiler: a wrong clock cannot be had");
+        return;
+    };
+    // Its certificate was made a moment ago: by its clock, that is to come.
+    world.start_behind("n3", "n3", &addresses[2], Some(&hours));
+    assert_eq!(world.ended("n3"), Some(74), "it is started again, for the clock may be set");
+    let log = world.logged("n3", "is not valid before");
+    assert!(log.contains("this clock is 2 hours behind the one that made it, or more"), "{log}");
+
+    // A little behind: certificates still count, and the node serves.
+    let minutes = ClockShim::compile(world.home(), -4 * 60).unwrap();
+    world.start_behind("n3", "n3", &addresses[2], Some(&minutes));
+    let status = world.await_status(|status| {
+        let remarks = status["remarks"].as_array().unwrap();
+        remarks.iter().any(|one| one["code"] == "R0514")
+    });
+    let remarks = status["remarks"].to_string();
+    assert!(remarks.contains("n3: the clock is 4 minutes behind n"), "{remarks}");
+    assert_eq!(remarks.matches("R0514").count(), 1, "{remarks}");
+    world.ok("kv put greeting hello");
+}

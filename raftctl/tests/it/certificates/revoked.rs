@@ -1,0 +1,74 @@
+//! Certificates for programs, and taking them back.
+
+use std::path::Path;
+
+use crate::kit::{World, free};
+
+fn by(world: &World, directory: &Path, name: &str, line: &str) -> crate::kit::Said {
+    let at = |file: &str| directory.join(file).display().to_string();
+    let files = [at("ca.crt"), at(&format!("{name}.crt")), at(&format!("{name}.key"))];
+    world.run(&format!("{line} --ca {} --cert {} --key {}", files[0], files[1], files[2]))
+}
+
+#[test]
+fn a_program_gets_a_certificate_that_is_taken_back_everywhere_at_once() {
+    let mut world = World::new();
+    world.found(&free(3));
+    world.ok("kv put greeting hello");
+
+    world.ok("cert issue web --role client");
+    world.ok("cert issue grafana --role reader --days 30");
+    let out = world.home().join("keeper");
+    world.ok(&format!("cert issue keeper --role backup --out {}", out.display()));
+    let place = |title: &str| world.directory().join("issued").join(title);
+    let (web, grafana) = (place("client-web"), place("reader-grafana"));
+    assert_eq!(by(&world, &web, "web", "kv put greeting hi").code, 0);
+    assert_eq!(by(&world, &grafana, "grafana", "kv get greeting").stdout, "hi\n");
+    let said = by(&world, &grafana, "grafana", "kv put greeting no");
+    assert!(said.code == 4 && said.stderr.contains("R0105"), "{said:?}");
+    assert_eq!(by(&world, &out, "keeper", "snapshot create").code, 0);
+    let said = by(&world, &out, "keeper", "kv get greeting");
+    assert!(said.stderr.contains("backup keeper does not allow to read data"), "{said:?}");
+    assert!(!place("backup-keeper").join("keeper.key").exists(), "the key is where it was asked");
+    let listed = world.ok("cert list -o name").stdout;
+    assert!(listed.ends_with("backup/keeper\nclient/web\nreader/grafana\n"), "{listed}");
+    let said = world.run("cert issue web --role client -o json");
+    assert_eq!((said.code, said.error()["code"].as_str()), (5, Some("R0304")), "{said:?}");
+
+    // Who is meant is looked at first; the own certificate is refused.
+    world.ok("cert revoke client/web --dry-run");
+    assert_eq!(by(&world, &web, "web", "kv get greeting").code, 0);
+    let said = world.run("cert revoke nobody -o json");
+    assert_eq!(said.error()["code"], "R0008", "{said:?}");
+    let own = world.directory().join("operator/operator.crt");
+    let said = world.run(&format!("cert revoke {} -o json", own.display()));
+    assert_eq!((said.code, said.error()["code"].as_str()), (5, Some("R0510")), "{said:?}");
+
+    let file = web.join("web.crt");
+    let mut revoke = world.command("cert revoke -o json --reason");
+    revoke.arg("laptop stolen").arg(&file);
+    let said = crate::kit::Said::of(revoke.output().unwrap());
+    assert_eq!(said.code, 0, "{said:?}");
+    for node in said.data()["nodes"].as_array().unwrap() {
+        assert!(node["inForceMs"].as_u64().unwrap() < 1_000, "{said:?}");
+    }
+    let said = by(&world, &web, "web", "kv get greeting");
+    assert_eq!(said.code, 4, "{said:?}");
+    let why = "the certificate of client web was revoked at ";
+    assert!(said.stderr.contains(why) && said.stderr.contains(": laptop stolen"), "{said:?}");
+    let listed = world.ok("cert list --revoked");
+    assert!(listed.stdout.contains("client web") && listed.stdout.contains("operator operator"));
+
+    // Another certificate of the same holder counts; taken back, the old one does again.
+    let other = world.home().join("other");
+    std::fs::rename(&web, &other).unwrap();
+    world.ok("cert issue web --role client");
+    world.ok("cert revoke client/web --undo");
+    assert_eq!(by(&world, &other, "web", "kv get greeting").stdout, "hi\n");
+
+    // A node that votes is cut off only when that is meant.
+    let said = world.run("cert revoke n3");
+    assert_eq!(said.code, 8, "{said:?}");
+    let why = world.run("log list --limit 3").stdout;
+    assert!(why.contains("forget revocation of client web"), "{why}");
+}

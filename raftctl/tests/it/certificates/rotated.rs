@@ -1,0 +1,138 @@
+//! Another authority takes the place of the old one, while the cluster serves.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use crate::kit::{Said, World, free};
+
+/// Clients that come and go all the time: each is a process of its own, with new handshakes.
+struct Load {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<Vec<Said>>>,
+}
+
+impl Load {
+    fn start(world: &World, makes: impl Fn(&World) -> Command) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let one = |_| {
+            let (mut command, stop) = (makes(world), Arc::clone(&stop));
+            std::thread::spawn(move || {
+                let mut all = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    all.push(Said::of(command.output().unwrap()));
+                }
+                all
+            })
+        };
+        Self { threads: (0..2).map(one).collect(), stop }
+    }
+
+    /// Returns how many requests there were; none may have failed.
+    fn end(self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        let all: Vec<Said> = self.threads.into_iter().flat_map(|it| it.join().unwrap()).collect();
+        for said in &all {
+            assert_eq!(said.code, 0, "{said:?}");
+        }
+        all.len()
+    }
+}
+
+fn holders(world: &World) -> Vec<(String, String, String)> {
+    let status = world.ok("cert rotate status -o json").data();
+    let text = |one: &serde_json::Value, key: &str| one[key].as_str().unwrap_or("-").to_owned();
+    let all = status["holders"].as_array().unwrap().iter();
+    all.map(|one| (text(one, "name"), text(one, "certificateOf"), text(one, "trusts"))).collect()
+}
+
+#[test]
+fn an_authority_is_replaced_under_load_without_a_failed_request() {
+    let mut world = World::new();
+    let addresses = free(3);
+    world.found(&addresses);
+    world.ok("cert issue web --role client");
+    let before = world.ok("cert show authority -o json").data()["keyFingerprint"].clone();
+    let load = Load::start(&world, |world| world.command("kv put greeting hello"));
+    let mut bench = world.command("bench --writes --clients 4 --duration 8s -o json");
+    let bench = bench.stdout(std::process::Stdio::piped()).spawn().unwrap();
+
+    let said = world.run("cert rotate finish -o json");
+    assert_eq!(said.error()["code"], "R0513", "{said:?}");
+    world.ok("cert rotate begin");
+    let all = holders(&world);
+    assert!(all.iter().all(|(_, of, trusts)| of == "old" && trusts == "both"), "{all:?}");
+    // What a program has is renewed first, or it is said whose it is.
+    let said = world.run("cert rotate finish -o json");
+    assert_eq!((said.code, said.error()["code"].as_str()), (5, Some("R0512")), "{said:?}");
+    assert!(said.error()["message"].as_str().unwrap().ends_with(": client/web"), "{said:?}");
+    world.ok("cert renew client/web");
+    let said = world.run("cert renew --authority");
+    assert_eq!(said.code, 2, "not while it is replaced: {said:?}");
+    // A node that is off keeps everybody from dropping the old one, and nothing is lost.
+    world.kill("n3");
+    let said = world.run("cert rotate finish -o json");
+    assert_eq!((said.code, said.error()["code"].as_str()), (7, Some("R0511")), "{said:?}");
+    assert!(said.error()["message"].as_str().unwrap().contains("n3 at "), "{said:?}");
+    world.start("n3", &addresses[2]);
+    world.await_status(|status| status["health"] == "HEALTHY");
+    world.ok("cert rotate finish");
+    let all = holders(&world);
+    assert_eq!(all.len(), 5, "{all:?}");
+    let one = "the authority";
+    assert!(all.iter().all(|(_, of, trusts)| of == one && trusts == one), "{all:?}");
+    let after = world.ok("cert show authority -o json").data()["keyFingerprint"].clone();
+    assert_ne!(before, after);
+
+    let requests = load.end();
+    let bench = Said::of(bench.wait_with_output().unwrap());
+    assert_eq!(bench.code, 0, "{bench:?}");
+    println!("the authority was replaced, {requests} handshakes meanwhile, none failed");
+    assert!(requests > 20, "{requests}");
+
+    // A certificate of the former authority is a stranger's.
+    let former = certs::Authority::load(&world.directory().join("ca.former")).unwrap();
+    let identity =
+        certs::Identity::new(former.cluster(), certs::Role::Operator("mallory".parse().unwrap()));
+    let day = std::time::Duration::from_secs(86_400);
+    let issued = former.issue(&identity, day).unwrap();
+    let place = world.home().join("former");
+    issued.write(&place, "mallory").unwrap();
+    std::fs::copy(world.directory().join("ca/ca.crt"), place.join("ca.crt")).unwrap();
+    let shown = |file: &str| place.join(file).display().to_string();
+    let files = (shown("ca.crt"), shown("mallory.crt"), shown("mallory.key"));
+    let line = format!("status --ca {} --cert {} --key {}", files.0, files.1, files.2);
+    let said = world.run(&line);
+    assert!(said.stderr.contains("not signed by the authority"), "{said:?}");
+    // All nodes start with what they have.
+    for (name, address) in ["n1", "n2", "n3"].iter().zip(&addresses) {
+        world.kill(name);
+        world.start(name, address);
+    }
+    world.await_status(|status| status["health"] == "HEALTHY");
+    assert_eq!(world.ok("kv get greeting").stdout, "hello\n");
+}
+
+#[test]
+fn a_rotation_that_is_given_up_leaves_the_old_authority() {
+    let mut world = World::new();
+    world.found(&free(3));
+    let before = world.ok("cert show authority -o json").data()["keyFingerprint"].clone();
+    world.ok("cert rotate begin");
+    // Some have certificates of the new one already.
+    world.ok("cert renew n1 operator");
+    let all = holders(&world);
+    assert_eq!(all.iter().filter(|(_, of, _)| of == "new").count(), 2, "{all:?}");
+    world.ok("kv put greeting hello");
+    world.ok("cert rotate abort");
+    let all = holders(&world);
+    let one = "the authority";
+    assert!(all.iter().all(|(_, of, trusts)| of == one && trusts == one), "{all:?}");
+    let after = world.ok("cert show authority -o json").data()["keyFingerprint"].clone();
+    assert_eq!(before, after);
+    assert_eq!(world.ok("kv get greeting").stdout, "hello\n");
+    let said = world.run("cert rotate abort -o json");
+    assert_eq!(said.error()["code"], "R0513", "{said:?}");
+    assert!(!world.directory().join("ca.next").exists());
+}

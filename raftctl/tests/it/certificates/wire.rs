@@ -1,0 +1,161 @@
+//! Certificates of nodes, renewed over the wire: without a restart, and without a key that travels.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::{NAMES, now};
+use crate::kit::{PATIENCE, World, free};
+
+/// The file in which a node keeps what it got.
+fn kept(world: &World, name: &str) -> std::path::PathBuf {
+    world.home().join(format!("data-{name}/identity.pem"))
+}
+
+fn key_in(file: &Path) -> String {
+    let text = std::fs::read_to_string(file).unwrap();
+    let (key, _) = text.split_once("-----BEGIN CERTIFICATE-----").unwrap();
+    key.trim().to_owned()
+}
+
+/// All that is in the files below a directory.
+fn all_in(directory: &Path) -> String {
+    let mut found = String::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.push_str(&all_in(&path));
+        } else if let Ok(text) = std::fs::read_to_string(&path) {
+            found.push_str(&text);
+        }
+    }
+    found
+}
+
+fn ends(status: &Value) -> Vec<i64> {
+    let nodes = status["nodes"].as_array().unwrap().iter();
+    let end = |node: &Value| node["status"]["certificateNotAfterUnixS"].as_i64().unwrap_or(0);
+    nodes.map(end).collect()
+}
+
+#[test]
+fn nodes_make_their_keys_themselves_and_use_what_is_signed_at_once() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut world = World::new();
+    let addresses = free(3);
+    world.found(&addresses);
+    world.ok("kv put greeting hello");
+
+    let said = world.ok("cert renew --all --lifetime 20h -o json");
+    let visits = said.data()["overTheWire"].as_array().unwrap().clone();
+    assert_eq!(visits.len(), 3, "{said:?}");
+    assert!(visits.iter().all(|visit| visit["error"].is_null()), "{said:?}");
+    assert_eq!(said.data()["carry"], serde_json::json!([]), "{said:?}");
+    let soon = now() + 20 * 3_600;
+    let lasts = |end: &i64| (soon - 120..=soon + 120).contains(end);
+    let status = world.ok("status -o json").data();
+    assert!(ends(&status).iter().all(lasts), "{status:#}");
+
+    // The keys are new, nobody else may read them, and they are nowhere else.
+    let elsewhere = all_in(&world.home().join("raftctl"));
+    let mut keys = Vec::new();
+    for name in NAMES {
+        let file = kept(&world, name);
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        let key = key_in(&file);
+        assert!(key.contains("PRIVATE KEY") && !elsewhere.contains(&key), "{name}");
+        keys.push(key);
+    }
+
+    // A second time: other keys. One alone, by its name. Restarts change nothing.
+    world.ok("cert renew n2 --lifetime 21h");
+    assert_eq!(key_in(&kept(&world, "n1")), keys[0]);
+    assert_ne!(key_in(&kept(&world, "n2")), keys[1]);
+    let before = ends(&world.ok("status -o json").data());
+    for (name, address) in NAMES.iter().zip(&addresses) {
+        world.kill(name);
+        world.start(name, address);
+    }
+    let status = world.await_status(|status| status["health"] == "HEALTHY");
+    assert_eq!(ends(&status), before);
+    assert_eq!(world.ok("kv get greeting").stdout, "hello\n");
+
+    // The authority's own certificate goes along, and nobody is asked for who is no member.
+    world.ok("cert renew --authority --all");
+    for name in NAMES {
+        let text = std::fs::read_to_string(kept(&world, name)).unwrap();
+        let ca = std::fs::read_to_string(world.directory().join("ca/ca.crt")).unwrap();
+        assert!(text.contains(ca.trim()), "{name} trusts the renewed authority");
+    }
+    let said = world.run("cert renew nobody -o json");
+    assert_eq!(said.error()["code"], "R0008", "{said:?}");
+}
+
+#[test]
+fn short_certificates_are_renewed_again_and_again_while_the_cluster_serves() {
+    let mut world = World::new();
+    world.found(&free(3));
+    world.ok("kv put greeting hello");
+    let mut renew = world.command("cert renew --all --lifetime 12s --every 3s");
+    let mut renew = renew.stdout(std::process::Stdio::null()).spawn().unwrap();
+    // Three lifetimes and a half. Each command is a new process, and makes new handshakes.
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(42) {
+        assert_eq!(world.ok("kv get greeting").stdout, "hello\n");
+        let status = world.ok("status -o json").data();
+        let ends = ends(&status);
+        assert!(ends.iter().all(|end| *end > now()), "{status:#}");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    renew.kill().unwrap();
+    renew.wait().unwrap();
+    let last = ends(&world.ok("status -o json").data());
+    assert!(last.iter().all(|end| (now()..=now() + 12).contains(end)), "{last:?}");
+    // Before they end, it is said.
+    let began = Instant::now();
+    let remark = loop {
+        let said = world.run("status");
+        if said.stdout.contains("the certificate ends in") || said.code != 0 {
+            break said;
+        }
+        assert!(began.elapsed() < PATIENCE, "{said:?}");
+    };
+    assert!(remark.stdout.contains("raftctl cert renew --all"), "{remark:?}");
+}
+
+/// What came over the wire ends while its node is off, and while all nodes run.
+#[test]
+fn nodes_whose_certificates_ended_come_back_by_the_files() {
+    let mut world = World::new();
+    let addresses = free(3);
+    world.found(&addresses);
+    world.ok("kv put greeting hello");
+    world.ok("cert renew --all --lifetime 15s");
+    world.kill("n3");
+    let until_ended = |world: &World| {
+        let began = Instant::now();
+        loop {
+            let listed = world.ok("cert list -o json").data();
+            let all = listed["certificates"].as_array().unwrap().clone();
+            if all.iter().filter(|one| one["expired"] == true).count() == 4 {
+                break;
+            }
+            assert!(began.elapsed() < PATIENCE, "{listed:#}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    };
+    until_ended(&world);
+    // It was off: its own certificate has ended, wherever it is.
+    world.start("n3", &addresses[2]);
+    assert_eq!(world.ended("n3"), Some(74));
+    // All have: nobody answers, so the files are renewed, which the nodes here read where they are.
+    let said = world.ok("cert renew --all");
+    assert!(said.stderr.contains("n1: not renewed over the wire"), "{said:?}");
+    world.start("n3", &addresses[2]);
+    world.await_status(|status| status["health"] == "HEALTHY");
+    assert_eq!(world.ok("kv get greeting").stdout, "hello\n");
+    // And from here on over the wire.
+    let said = world.ok("cert renew --all");
+    assert!(!said.stderr.contains("not renewed over the wire"), "{said:?}");
+}
