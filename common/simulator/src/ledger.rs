@@ -53,8 +53,13 @@ impl Ledger {
                 self.closes.insert(index, session);
             }
             Some(SystemCommand::ReserveId { name }) => _ = self.reserves.insert(index, name),
-            Some(SystemCommand::RegisterSession { .. } | SystemCommand::SetAlarm { .. }) | None => {
-            }
+            Some(
+                SystemCommand::RegisterSession { .. }
+                | SystemCommand::SetAlarm { .. }
+                | SystemCommand::Revoke { .. }
+                | SystemCommand::ForgetRevocation { .. },
+            )
+            | None => {}
         }
         if envelope.session > 0 {
             let Envelope { session, sequence, low_water, .. } = envelope;

@@ -48,7 +48,7 @@ fn what_is_revoked_stays_so_until_an_operator_forgets_it() {
         index: LogIndex::new(3),
         time: ClusterTime::new(300),
     };
-    assert_eq!(listed(&machine), [wanted.clone()]);
+    assert_eq!(listed(&machine), std::slice::from_ref(&wanted));
     // It is news once.
     assert_eq!(machine.host.take_revoked(), Some(vec![wanted]));
     assert_eq!(machine.host.take_revoked(), None);
