@@ -390,4 +390,6 @@ fn key_error(error: &Error, labels: &Labels) -> CertError {
 }
 
 #[cfg(test)]
+mod rotation;
+#[cfg(test)]
 mod tests;

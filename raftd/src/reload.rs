@@ -104,7 +104,7 @@ pub(crate) fn follow(
 /// but where time decides: the clock may be set, or a renewed file put in its place, so that is 74.
 pub(crate) fn credentials(config: &Config) -> Result<Credentials, Failure> {
     let configured = configured(&config.certificates);
-    choose(configured, &config.certificates, &stored::place(&config.data_dir))
+    choose(configured, &config.certificates, &stored::place(&config.data_dir), true)
 }
 
 fn configured(certificates: &Certificates) -> Result<Credentials, Failure> {
@@ -126,7 +126,7 @@ fn again(certificates: &Certificates, stored: &Path) -> Result<Credentials, Fail
             return Err(Failure::new(Exit::Config, message));
         }
     }
-    choose(configured(certificates), certificates, stored)
+    choose(configured(certificates), certificates, stored, false)
 }
 
 /// Returns where the authority's certificate, the node's and its key are, if they are in files.

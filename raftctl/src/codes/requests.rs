@@ -43,7 +43,7 @@ again; a put may simply be repeated, a compare-and-swap tells by itself."
 UNAUTHORISED 105 Denied "this certificate may not do this"
 "The certificate names a role (operator, client, reader, backup) that does not allow the request.
 raft(7) has the table under ROLES. Use another certificate with --cert and --key, or another
-context; an operator makes one by `raftctl cert issue NAME --role ROLE`."
+context; an operator makes one by `raftctl cert issue NAME --role client`."
 
 BUSY 106 NoLeader "a limit is reached"
 "The leader has as many requests, bytes or entries under way as its limits allow. Fewer at a time,

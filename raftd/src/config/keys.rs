@@ -284,7 +284,7 @@ pub static KEYS: [Key; 26] = [
         "identity.certificate",
         None,
         |draft| &mut draft.files.certificate,
-        "the file with this node's certificate",
+        "the file with this node's certificate; one that came over the wire later goes before it",
     )
     .with_flag(("certificate", "RAFTD_CERTIFICATE", "FILE"), "This node's certificate")
     .live(),

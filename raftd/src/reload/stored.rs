@@ -18,7 +18,7 @@ pub(super) fn place(data_dir: &Path) -> PathBuf {
 }
 
 /// Returns the credentials that count: of those that can be used the newest, and of two of the same
-/// time those that came over the wire.
+/// time those that came over the wire. What cannot be used is logged when `loud`.
 ///
 /// # Errors
 /// What is wrong with the configured ones, if no other can be used.
@@ -26,12 +26,15 @@ pub(super) fn choose(
     configured: Result<Credentials, Failure>,
     certificates: &Certificates,
     stored: &Path,
+    loud: bool,
 ) -> Result<Credentials, Failure> {
     if !stored.exists() {
         return configured;
     }
     let found = Credentials::load_stored(stored);
-    if let Err(error) = &found {
+    if let Err(error) = &found
+        && loud
+    {
         tracing::warn!("{error}: the credentials that came over the wire cannot be used");
     }
     // A renewed certificate may have been carried here, for the key that never left.
@@ -50,10 +53,10 @@ pub(super) fn choose(
         }
         (Ok(configured), Err(_)) => Ok(configured),
         (Err(failure), Ok(found)) => {
-            tracing::warn!(
-                "{failure}; the node uses what it got over the wire, from {}",
-                stored.display()
-            );
+            if loud {
+                let file = stored.display();
+                tracing::warn!("{failure}; the node uses what it got over the wire, from {file}");
+            }
             Ok(found)
         }
         (Err(failure), Err(_)) => Err(failure),
