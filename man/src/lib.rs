@@ -267,6 +267,8 @@ fn example(kind: Kind, word: &str) -> String {
         }
         Kind::Path { default: None } => format!("{word} = \"FILE\""),
         Kind::Level { default } => format!("{word} = \"{default}\""),
+        Kind::Format { default } => format!("{word} = \"{default}\""),
+        Kind::Loopback => format!("{word} = \"127.0.0.1:7401\""),
         Kind::Number { default, .. } => format!("{word} = {default}"),
         Kind::Pair { default: (low, high), .. } => format!("{word} = [{low}, {high}]"),
         Kind::Addresses => "n1 = \"n1.example:7400\"".to_owned(),

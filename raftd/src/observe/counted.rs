@@ -155,6 +155,7 @@ impl Counted {
             | Response::Log(_)
             | Response::Snapshot(_)
             | Response::Bootstrapped { .. }
+            | Response::Certificate(_)
             | Response::Done => None,
         };
         self.requests.count(&(asked, refused));
@@ -176,6 +177,7 @@ impl Asked {
             | Request::Reconfigure { .. }
             | Request::Transfer { .. }
             | Request::Snapshot(_)
+            | Request::Certificate(_)
             | Request::Bootstrap { .. }
             | Request::Join { .. } => Self::Other,
         }
