@@ -247,9 +247,7 @@ fn set(draft: &mut Draft, key: &Key, value: &Value, origin: &Origin) -> Result<(
             *field(draft) = origin.resolve(key.name, path)?;
         }
         Value::Text(text) if matches!(key.field, Field::Http) => {
-            let listen = address(text, key, origin)?;
-            not_loopback(&origin.name(key), key, listen).map_or(Ok(()), Err)?;
-            draft.config.http.listen = Some(listen);
+            draft.config.http.listen = loopback(text, key, origin)?;
         }
         Value::Text(text) => draft.config.listen = address(text, key, origin)?,
         Value::Level(level) => draft.log_level = *level,
@@ -298,6 +296,14 @@ fn address(text: &str, key: &Key, origin: &Origin) -> Result<SocketAddr, Failure
         let message = format!("{name} = {text:?} is not an IP address and a port");
         Failure::new(Exit::Config, message).hint("for instance 0.0.0.0:7400 or [::]:7400")
     })
+}
+
+fn loopback(text: &str, key: &Key, origin: &Origin) -> Result<Option<SocketAddr>, Failure> {
+    if text.trim() == "off" {
+        return Ok(None);
+    }
+    let listen = address(text, key, origin)?;
+    not_loopback(&origin.name(key), key, listen).map_or(Ok(Some(listen)), Err)
 }
 
 /// Metrics are offered to this machine alone: their port has no TLS, and asks nobody who he is.

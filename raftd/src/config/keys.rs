@@ -116,7 +116,7 @@ pub enum Kind {
         /// The default.
         default: &'static str,
     },
-    /// A loopback address and a port; none by default.
+    /// A loopback address and a port, or `off`, which is the default.
     Loopback,
     /// What is logged.
     Level {
@@ -194,7 +194,10 @@ impl fmt::Display for Kind {
             Self::Path { default: None } => write!(f, "a text, must be set"),
             Self::Addresses => write!(f, "a text, HOST:PORT, not set by default"),
             Self::Loopback => {
-                write!(f, "a text, as \"127.0.0.1:7401\" or \"[::1]:7401\", not set by default")
+                write!(
+                    f,
+                    "a text, as \"127.0.0.1:7401\", \"[::1]:7401\" or \"off\", default \"off\""
+                )
             }
             Self::Number { unit, default, min, max } => {
                 write!(f, "from {min} to {max} {unit}, default {default}")
@@ -415,14 +418,14 @@ pub static KEYS: [Key; 26] = [
         "http.listen",
         Kind::Loopback,
         Field::Http,
-        "TCP address and port for /metrics, /livez and /readyz, see raftd(8); without it there is \
-         none. It has neither TLS nor passwords, so that only addresses of the loopback interface \
-         are taken; what is to be read elsewhere, a proxy or an agent on this machine passes on. A \
-         request is at most 8 KiB and a connection lasts at most 10 s",
+        "TCP address and port for /metrics, /livez and /readyz, see raftd(8). It has neither TLS \
+         nor passwords, so that only addresses of the loopback interface are taken; what is to be \
+         read elsewhere, a proxy or an agent on this machine passes on. A request is at most 8 KiB \
+         and a connection lasts at most 10 s",
     )
     .with_flag(
         ("http-listen", "RAFTD_HTTP_LISTEN", "ADDR:PORT"),
-        "TCP address and port on the loopback interface for metrics and probes",
+        "TCP address and port on the loopback interface for metrics and probes, or off",
     ),
     number(
         "http.connections_max",

@@ -314,7 +314,7 @@ fn metrics_are_offered_to_this_machine_only() {
         let why = format!("http.listen = \"{listen}\" is no address of the loopback interface");
         assert!(said.contains(&why) && said.contains("help: ") && said.contains("proxy"), "{said}");
     }
-    for listen in ["127.0.0.1:7401", "127.8.9.10:7401", "[::1]:7401"] {
+    for listen in ["127.0.0.1:7401", "127.8.9.10:7401", "[::1]:7401", "off"] {
         cluster.nodes[0].configure(&format!("[http]\nlisten = \"{listen}\"\n"));
         let mut check = cluster.nodes[0].command();
         assert!(check.arg("--check-config").output().unwrap().status.success(), "{listen}");
