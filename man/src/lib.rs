@@ -246,7 +246,9 @@ fn sample() -> String {
         let (of, word) = key.name.split_once('.').unwrap_or(("", key.name));
         if of != section {
             section = of;
-            line(&mut text, &format!("\n#[{section}]"));
+            // Metrics are on in the sample: who copies it is watched.
+            let comment = if section == "http" { "" } else { "#" };
+            line(&mut text, &format!("\n{comment}[{section}]"));
         }
         let when = if key.is_live { ", on reload" } else { "" };
         let told = format!("{}. {}{when}.", capital(key.meaning), capital(&key.kind.to_string()));
@@ -254,7 +256,8 @@ fn sample() -> String {
         for told in folded(&told) {
             line(&mut text, &format!("# {told}"));
         }
-        line(&mut text, &format!("#{}", example(key.kind, word)));
+        let comment = if key.kind == Kind::Loopback { "" } else { "#" };
+        line(&mut text, &format!("{comment}{}", example(key.kind, word)));
     }
     text
 }

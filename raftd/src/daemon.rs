@@ -72,6 +72,7 @@ fn more_files() {
     if files.is_some_and(|files| files < FILES_MIN) {
         let files = files.unwrap_or_default();
         tracing::warn!(
+            name: "few-files",
             files,
             wanted = FILES_MIN,
             "this process may open few files, and a large database ends with \"Too many open \

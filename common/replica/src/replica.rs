@@ -29,6 +29,7 @@ use crate::views::Views;
 
 mod alarms;
 mod effects;
+mod load;
 mod news;
 
 /// Marks the core's names for batches; the driver's names for requests stay below.
@@ -246,16 +247,6 @@ impl Replica {
     /// Says whether a piece of old entries is still to be sent, now that it is read.
     pub fn wants(&self, piece: &Piece) -> bool {
         self.feeding.wants(piece, &self.raft)
-    }
-
-    /// Returns how many bytes of entries are in memory.
-    pub fn cache_bytes(&self) -> usize {
-        self.cache.bytes()
-    }
-
-    /// Returns how many clients wait for writes, and for answers.
-    pub fn waiting(&self) -> (usize, usize) {
-        (self.requests.writing(), self.requests.questions() + self.views.waiting())
     }
 
     /// Returns how much room there is on the disk.

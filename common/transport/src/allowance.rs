@@ -65,6 +65,11 @@ impl Outlet {
         Arc::new(Self { used: AtomicUsize::new(0), bytes_max, wider })
     }
 
+    /// Returns how much is taken, in bytes.
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
     /// Takes room, if there is so much.
     pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> Option<Taken> {
         self.add(bytes).then(|| Taken { outlet: Arc::clone(self), bytes })

@@ -134,6 +134,16 @@ impl Seats {
         kinds
     }
 
+    /// Returns what all of a kind make the node keep now, in bytes: of what came in and is not done
+    /// with, and of answers that are not read yet.
+    pub fn kept(&self) -> [(&'static str, usize, usize); 3] {
+        let mut names = ["user", "operator", "node"].into_iter();
+        self.shared.kinds.each_ref().map(|Kind { intake, outlet }| {
+            let came = KIND_INTAKE_BYTES_MAX.saturating_sub(intake.available_permits());
+            (names.next().unwrap_or_default(), came, outlet.used())
+        })
+    }
+
     /// Gives a connection a place.
     ///
     /// # Errors
@@ -280,6 +290,16 @@ mod tests {
         let why = full.to_string();
         assert!(why.contains("reader") && why.contains("4 connections"), "{why}");
         assert!(why.contains("limits.connections_per_identity_max"), "{why}");
+    }
+
+    #[test]
+    fn what_answers_take_is_told_by_kind_until_they_are_read() {
+        let seats = Seats::new(LIMITS);
+        let seat = seats.seat(&identity("operator/o"), Alpn::Client).expect("a place");
+        let answer = seat.outlet.take(1_000).expect("there is room");
+        assert_eq!(seats.kept(), [("user", 0, 0), ("operator", 0, 1_000), ("node", 0, 0)]);
+        drop(answer);
+        assert!(seats.kept().iter().all(|(_, came, answers)| (*came, *answers) == (0, 0)));
     }
 
     #[test]

@@ -78,7 +78,8 @@ fn default(kind: Kind) -> String {
         Kind::Number { default, .. } => default.to_string(),
         Kind::Pair { default: (low, high), .. } => format!("[{low}, {high}]"),
         // Without a default they are set, or nothing is in force.
-        Kind::Path { default: None } | Kind::Addresses | Kind::Loopback => quoted(""),
+        Kind::Path { default: None } | Kind::Addresses => quoted(""),
+        Kind::Loopback => quoted("off"),
     }
 }
 

@@ -51,6 +51,7 @@ pub const MESSAGES: &[Message] = &[
     row("entries-damaged", Level::Warn, "entries of the log are damaged, and copies are fetched"),
     row("entries-repaired", Level::Info, "damaged entries are repaired"),
     row("fails", Level::Error, "the node ends since it cannot go on; the line says why"),
+    row("few-files", Level::Warn, "this process may open few files"),
     row("forgotten", Level::Error, "the node has forgotten what it promised"),
     row("hands-over", Level::Info, "leadership is handed over, since the node stops"),
     row("hands-over-disk", Level::Warn, "leadership is handed over, since the disk does not write"),

@@ -15,6 +15,8 @@ impl Node {
     pub(crate) fn shown(&mut self, now: Timestamp, inbound: &Inbound) -> (NodeStatus, Load) {
         let load = Load {
             log_cache_bytes: self.replica.cache_bytes(),
+            unapplied_bytes: self.replica.unapplied_bytes(),
+            kept: inbound.seats.kept().to_vec(),
             waiting: self.replica.waiting(),
             requests: self.pending.count(),
             connections: inbound.seats.by_kind().into_iter().collect(),

@@ -46,6 +46,11 @@ pub(crate) struct Report {
 pub(crate) struct Load {
     /// Bytes of entries in memory, for peers and the state machine.
     pub(crate) log_cache_bytes: usize,
+    /// Bytes of commands that are proposed and not applied.
+    pub(crate) unapplied_bytes: usize,
+    /// What users, operators and nodes make the node keep, in bytes: of what came in, and of
+    /// answers.
+    pub(crate) kept: Vec<(&'static str, usize, usize)>,
     /// Writes and questions that are admitted and not answered.
     pub(crate) waiting: (usize, usize),
     /// Requests of any kind that are admitted and not answered.

@@ -21,6 +21,9 @@ struct Who {
     name: String,
 }
 
+/// Bytes by kind: user, operator or node.
+type Kept = Family<[(&'static str, &'static str); 1], Gauge>;
+
 pub(super) struct NodeGauges {
     info: Family<Who, Gauge>,
     ready: Reading<u64>,
@@ -32,6 +35,9 @@ pub(super) struct NodeGauges {
     certificate: Reading<u64>,
     log_lines_lost: Counter,
     cache: Reading<u64>,
+    unapplied: Reading<u64>,
+    intake: Kept,
+    answers: Kept,
     writes: Reading<u64>,
     reads: Reading<u64>,
     requests: Reading<u64>,
@@ -56,6 +62,9 @@ impl NodeGauges {
             certificate: all.add(("seconds since 1970", &[]), CERTIFICATE, Reading::default()),
             log_lines_lost: all.add(("lines", &[]), LOST_LINES, Counter::default()),
             cache: all.number("bytes", CACHE),
+            unapplied: all.number("bytes", UNAPPLIED),
+            intake: all.add(("bytes", &["kind"]), INTAKE, Family::default()),
+            answers: all.add(("bytes", &["kind"]), ANSWERS, Family::default()),
             writes: all.number("requests", WRITES),
             reads: all.number("requests", READS),
             requests: all.number("requests", REQUESTS),
@@ -92,6 +101,13 @@ impl NodeGauges {
 
     fn load(&self, load: &Load) {
         self.cache.set(load.log_cache_bytes as u64);
+        self.unapplied.set(load.unapplied_bytes as u64);
+        for (kind, intake, answers) in &load.kept {
+            for (family, bytes) in [(&self.intake, intake), (&self.answers, answers)] {
+                let gauge = family.get_or_create_owned(&[("kind", *kind)]);
+                gauge.set(i64::try_from(*bytes).unwrap_or(i64::MAX));
+            }
+        }
         self.writes.set(load.waiting.0 as u64);
         self.reads.set(load.waiting.1 as u64);
         self.requests.set(load.requests as u64);
@@ -135,6 +151,20 @@ const CACHE: (&str, &str) = (
     "raftd_log_cache_bytes",
     "Entries that are kept in memory for members and the state machine \
      (limits.log_cache_bytes_max)",
+);
+const UNAPPLIED: (&str, &str) = (
+    "raftd_writes_waiting_bytes",
+    "Commands that are proposed here and not yet applied (limits.uncommitted_bytes_max)",
+);
+const INTAKE: (&str, &str) = (
+    "raftd_intake_bytes",
+    "Requests and messages that came in and are not done with, by kind: user, operator, node; each \
+     kind has a limit of its own",
+);
+const ANSWERS: (&str, &str) = (
+    "raftd_answers_waiting_bytes",
+    "Answers that those who asked have not read yet, by kind: user, operator, node; each kind has \
+     a limit of its own",
 );
 const WRITES: (&str, &str) =
     ("raftd_writes_waiting", "Writes that are admitted and not yet applied");
