@@ -40,7 +40,8 @@ pub(crate) async fn wait_for_bootstrap(
     gauges: &Gauges,
     directory: &mut DataDirectory,
 ) -> Result<Waited, Failure> {
-    tracing::info!(name: "uninitialised",
+    tracing::info!(
+        name: "uninitialised",
         "uninitialised: waiting for `raftctl init`; {} holds no data of a cluster, and this node \
          does not vote: if it should hold some, is its file system mounted?",
         directory.path().display()

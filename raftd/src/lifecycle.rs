@@ -2,7 +2,7 @@
 
 use std::net::UdpSocket;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -155,18 +155,12 @@ async fn serve(
         tracing::warn!(name: "reset-key", "{}; peers will notice restarts later", chain(&error));
     });
     let reset_key = reset_key.as_ref().ok();
-    let endpoint = match socket {
-        Some(socket) => Endpoint::server_on(socket, &credentials, reset_key)
-            .map_err(|error| Failure::from_error(Exit::Io, "the socket", &error))?,
-        None => {
-            let listen = || Endpoint::server_with(config.listen, &credentials, reset_key);
-            listening::patiently(listen, config.listen, &file).await?
-        }
-    };
+    let endpoint = listen((&config, &file), socket, (&credentials, reset_key)).await?;
     let address = endpoint.local_addr().unwrap_or(config.listen);
     let hello = hello(&identity, &config.raft);
     let inbound = Inbound::accept(endpoint.clone(), hello, &config, control.board().clone());
-    tracing::info!(name: "ready",
+    tracing::info!(
+        name: "ready",
         %node,
         incarnation = %identity.incarnation,
         listen = %address,
@@ -201,6 +195,20 @@ async fn serve(
     let why = if ended.is_ok() { "the node stops" } else { "the node fails" };
     endpoint.close(why).await;
     ended
+}
+
+/// Takes the socket that the service manager has opened, or listens at the address.
+async fn listen(
+    (config, file): (&Config, &Path),
+    socket: Option<UdpSocket>,
+    (credentials, reset_key): (&Credentials, Option<&[u8; 32]>),
+) -> Result<Endpoint, Failure> {
+    let Some(socket) = socket else {
+        let listen = || Endpoint::server_with(config.listen, credentials, reset_key);
+        return listening::patiently(listen, config.listen, file).await;
+    };
+    Endpoint::server_on(socket, credentials, reset_key)
+        .map_err(|error| Failure::from_error(Exit::Io, "the socket", &error))
 }
 
 /// What a node lives with.

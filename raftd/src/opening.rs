@@ -255,7 +255,8 @@ fn join(
 /// If that fails.
 pub(crate) fn set_aside(path: &Path, failure: &Failure) -> Result<(), Failure> {
     let aside = StateStore::set_aside(path).map_err(|error| storage_failure(&error))?;
-    tracing::error!(name: "state-damaged",
+    tracing::error!(
+        name: "state-damaged",
         "the state is damaged, and is made anew: {failure}; the damaged one is kept at {}, nobody \
          needs it",
         aside.display()

@@ -283,7 +283,8 @@ impl Follower {
                     true => {}
                     false => {
                         self.warned = None;
-                        tracing::info!(name: "certificates-new",
+                        tracing::info!(
+                            name: "certificates-new",
                             %certificate,
                             "certificates replaced for new connections: valid until {valid}, \
                              before until {until}"
@@ -295,7 +296,8 @@ impl Follower {
                 self.refused = Some(stamps);
                 if loud {
                     let hint = failure.hint.as_deref().unwrap_or_default();
-                    tracing::warn!(name: "certificates-refused",
+                    tracing::warn!(
+                        name: "certificates-refused",
                         "{failure}; the certificates in use stay, valid until {until}; {hint}"
                     );
                 }
@@ -320,7 +322,8 @@ impl Follower {
             return;
         }
         self.warned = Some(Instant::now());
-        tracing::warn!(name: "certificate-ends",
+        tracing::warn!(
+            name: "certificate-ends",
             %file,
             "{whose} certificate {} ({}): nodes refuse each other then; raftctl cert renew {what}",
             window.tense(now),

@@ -84,11 +84,13 @@ fn state(gauges: &Gauges, needed: u64) -> String {
 fn log(before: RoomLevel, level: RoomLevel, state: &str) {
     let what = "free space there or enlarge the file system";
     match level {
-        RoomLevel::Short => tracing::error!(name: "room-none",
+        RoomLevel::Short => tracing::error!(
+            name: "room-none",
             "no room on the disk: {state}; this node refuses new data, and goes on to vote, to \
              lead, to answer and to delete: {what}"
         ),
-        RoomLevel::Low if before == RoomLevel::Enough => tracing::warn!(name: "room-low",
+        RoomLevel::Low if before == RoomLevel::Enough => tracing::warn!(
+            name: "room-low",
             "the disk fills up: {state}; with less than that, new data is refused: {what}"
         ),
         RoomLevel::Low => {

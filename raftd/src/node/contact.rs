@@ -104,7 +104,8 @@ impl Node {
                 continue;
             };
             let (lasted, name, address) = (lasting(passed), &member.name, &member.address);
-            tracing::warn!(name: "peer-missing",
+            tracing::warn!(
+                name: "peer-missing",
                 %peer,
                 "no connection to {name} (node {peer}, {address}) for {lasted}: {reason}"
             );

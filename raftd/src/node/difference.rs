@@ -19,7 +19,8 @@ impl Node {
         match differing {
             Differing::Own(difference) => {
                 let why = own(difference);
-                tracing::error!(name: "state-differs",
+                tracing::error!(
+                    name: "state-differs",
                     "{why}; nothing is answered from it, and this node does not lead. `raftctl \
                      verify --bisect` finds the entry; behind a restart of raftd the state is made \
                      anew"
@@ -35,7 +36,8 @@ impl Node {
                 } else {
                     "there is no majority that could tell whose state is right"
                 };
-                tracing::error!(name: "member-differs",
+                tracing::error!(
+                    name: "member-differs",
                     "the state of {name} (node {id}) differs from this node's behind entry \
                      {index}: its digest is {theirs:016x}, ours {ours:016x}; {judgement}"
                 );

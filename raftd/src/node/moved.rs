@@ -38,7 +38,8 @@ impl Node {
         if let Some(dialled) = own.as_ref().filter(|_| self.told.own != own)
             && differs(dialled, self.listen)
         {
-            tracing::warn!(name: "address-differs",
+            tracing::warn!(
+                name: "address-differs",
                 dialled,
                 listens = %self.listen,
                 "the others dial this node at another address than it listens on; if nothing \

@@ -36,7 +36,8 @@ impl Keeper {
     pub(crate) fn new(memory: Memory, file: PeerMemory) -> Self {
         match file.load() {
             Ok(known) => memory.recall(known),
-            Err(error) => tracing::warn!(name: "memory-not-kept",
+            Err(error) => tracing::warn!(
+                name: "memory-not-kept",
                 "what the other members have promised is not known any more: {}",
                 chain(&error)
             ),

@@ -133,7 +133,8 @@ async fn patiently(listen: SocketAddr) -> TcpListener {
                 return listener;
             }
             Err(error) if !std::mem::replace(&mut waits, true) => {
-                tracing::warn!(name: "metrics-refused",
+                tracing::warn!(
+                    name: "metrics-refused",
                     "no metrics: cannot listen on TCP {listen} (http.listen): {error}; it is tried \
                      again, and the node goes on"
                 );
