@@ -4,7 +4,7 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::str::FromStr;
 
-/// The longest name of an operator, client, reader or backup, in bytes (an X.509 common name holds 64).
+/// The longest name of somebody who is no node, in bytes (an X.509 common name holds 64).
 pub(crate) const MAX_NAME_BYTES: usize = 64;
 
 /// The longest URI that names an identity, in bytes: scheme, cluster, role and name.

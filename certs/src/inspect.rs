@@ -17,16 +17,6 @@ pub(crate) const MAX_CHAIN_CERTIFICATES: usize = 4;
 /// What the certificate on the other side is called.
 const PEER: &str = "the peer's certificate";
 
-/// The fingerprints of the certificates in a PEM text; none if it is no such text.
-#[must_use]
-pub fn fingerprints(pem: &str) -> Vec<String> {
-    let certificates = crate::store::parse_certificates(pem.as_bytes(), "").unwrap_or_default();
-    let parsed = certificates.iter().filter_map(|certificate| {
-        parse(certificate, "").ok().map(|parsed| fingerprint(parsed.public_key().raw))
-    });
-    parsed.collect()
-}
-
 /// The identity in the first certificate of a chain that TLS has **already verified**, such as
 /// quinn's `peer_identity()`.
 ///

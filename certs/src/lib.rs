@@ -2,10 +2,10 @@
 //!
 //! A cluster has one [`Authority`]. It issues certificates that name an [`Identity`] in exactly
 //! one URI SAN (`spiffe://<cluster-id>/node/3`, `/operator/<name>`, `/client/<name>`,
-//! `/reader/<name>` or `/backup/<name>`). [`Credentials`] are what a process holds: the authority's certificate, its
-//! own certificate and the private key. They are checked when they are loaded, so that a bad file
-//! is an error with a reason at start and not a failed handshake later, and they make the TLS
-//! configurations of both sides.
+//! `/reader/<name>` or `/backup/<name>`). [`Credentials`] are what a process holds: the
+//! authority's certificate, its own certificate and the private key. They are checked when they are
+//! loaded, so that a bad file is an error with a reason at start and not a failed handshake later,
+//! and they make the TLS configurations of both sides.
 //!
 //! ```
 //! use certs::{Authority, ClusterId, Expect, Identity, Role};
@@ -79,10 +79,10 @@ pub use dumps::forbid_core_dumps;
 pub use error::CertError;
 pub use expect::{Expect, Purpose};
 pub use identity::{ClusterId, Identity, IdentityError, Name, Role, RoleKind};
-pub use inspect::{Description, Shown, describe, fingerprints, identity_of, shown_in};
+pub use inspect::{Description, Shown, describe, identity_of, shown_in};
 pub use issue::Issued;
-pub use renew::{Renewed, read_certificate, replace_certificate};
-pub use request::{CheckedRequest, NewKey, REQUEST_BYTES_MAX};
+pub use renew::{Renewed, fingerprints, read_certificate, replace_certificate};
+pub use request::{CheckedRequest, NewKey};
 pub use rights::{RIGHTS, Right, Row};
 pub use rustls::pki_types::CertificateDer;
 pub use store::{CA_CERTIFICATE_FILE, PemPaths};

@@ -72,8 +72,19 @@ pub fn replace_certificate(file: &Path, pem: &str) -> Result<(), CertError> {
     store::write_atomically(&store::real(file)?, pem.as_bytes(), store::PUBLIC)
 }
 
+/// The fingerprints of the certificates in a PEM text; none if it is no such text.
+#[must_use]
+pub fn fingerprints(pem: &str) -> Vec<String> {
+    let certificates = store::parse_certificates(pem.as_bytes(), "").unwrap_or_default();
+    let parsed = certificates.iter().filter_map(|certificate| {
+        let parsed = inspect::parse(certificate, "").ok()?;
+        Some(inspect::fingerprint(parsed.public_key().raw))
+    });
+    parsed.collect()
+}
+
 /// Makes `file`, which holds the authority's certificate, hold this one; tells whether it changed.
-/// Only certificates of the same authority are replaced: one for the same key is among the new ones.
+/// Only certificates of the same authority are replaced: one for the same key must be among the new.
 pub(crate) fn replace_authority(file: &Path, pem: &str) -> Result<bool, CertError> {
     let present = store::read_public(file)?;
     if present == pem.as_bytes() {
@@ -143,9 +154,10 @@ impl Authority {
         replace_authority(file, &self.trust_pem())
     }
 
-    /// Signs a certificate that this authority, or the one beside it, has issued once more, for the same identity and key,
-    /// from five minutes ago until `validity` from now, or until the authority's own end
-    /// if that is earlier. That it has expired does not matter, and its private key is not needed.
+    /// Signs a certificate that this authority, or the one beside it, has issued once more, for the
+    /// same identity and key, from five minutes ago until `validity` from now, or until the
+    /// authority's own end if that is earlier. That it has expired does not matter, and its private
+    /// key is not needed.
     ///
     /// # Errors
     ///

@@ -14,7 +14,7 @@ use crate::verify::AUTHORITY;
 use crate::{Authority, CertError, Identity, Renewed, Validity, store};
 
 /// The largest request that is read, in bytes.
-pub const REQUEST_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const REQUEST_BYTES_MAX: usize = 16 * 1024;
 
 /// A private key that was made here, and for which a certificate is to be had.
 pub struct NewKey {

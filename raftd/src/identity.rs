@@ -9,8 +9,8 @@ use consensus::{Incarnation, NodeId};
 use protocol::Generation;
 use storage::Former;
 
+use crate::desk::Desk;
 use crate::exit::{Exit, Failure};
-use crate::reload::Desk;
 
 /// Who this node is.
 #[derive(Clone, Debug)]

@@ -134,6 +134,7 @@ mod cluster;
 pub mod config;
 mod control;
 mod daemon;
+mod desk;
 mod exit;
 mod gauges;
 mod identity;

@@ -16,14 +16,13 @@ use tokio::time::sleep;
 use transport::Endpoint;
 
 use crate::config::{CertificateFiles, Certificates, Config};
+use crate::desk::Asked;
 use crate::exit::{Exit, Failure, chain, unreadable};
 use crate::identity::CertificateEnd;
 use crate::lanes::network::Elsewhere;
 use crate::reload::stored::choose;
 
-pub(crate) use crate::reload::desk::Desk;
-
-mod desk;
+mod renewal;
 mod stored;
 
 /// How often it is looked whether the files of the credentials have changed. What has changed is
@@ -75,7 +74,7 @@ pub(crate) fn follow(
     config: &Config,
     endpoint: Endpoint,
     end: CertificateEnd,
-    requests: mpsc::Receiver<desk::Asked>,
+    requests: mpsc::Receiver<Asked>,
 ) -> (Updates, Reload) {
     let (updates, asked) = watch::channel(config.clone());
     let (to, elsewhere) = watch::channel(Elsewhere::new(config.peers.clone()));
@@ -188,7 +187,7 @@ struct Follower {
     /// Where those are that came over the wire.
     stored: PathBuf,
     /// What operators ask.
-    requests: mpsc::Receiver<desk::Asked>,
+    requests: mpsc::Receiver<Asked>,
     /// The key that was made last, whose certificate has yet to come.
     key: Option<NewKey>,
     endpoint: Endpoint,

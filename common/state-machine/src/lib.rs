@@ -37,9 +37,9 @@ pub use owners::Owners;
 pub use plain::Plain;
 pub use store::{Batch, MemoryStore, OrderedStore, Pair, StoreError, Transaction, View};
 pub use system::{
-    ANSWER_KEPT_BYTES_MAX, Alarm, CachedAnswer, ConfigurationRecord, HISTORY_MAX, HOLDER_BYTES_MAX,
-    REASON_BYTES_MAX, RESERVATIONS_MAX, RESERVED_NAME_BYTES_MAX, REVOCATIONS_MAX, Reservation,
-    Revocation, SESSION_NAME_BYTES_MAX, SESSION_TIMEOUT, SESSION_WINDOW, SESSIONS_MAX,
-    SESSIONS_PAGE_MAX, Session, SessionAnswers, SystemAnswer, SystemCommand, SystemQuery,
-    SystemResponse, Tombstone, Viewer,
+    ANSWER_KEPT_BYTES_MAX, Alarm, CachedAnswer, ConfigurationRecord, HISTORY_MAX, REASON_BYTES_MAX,
+    RESERVATIONS_MAX, RESERVED_NAME_BYTES_MAX, REVOCATIONS_MAX, Reservation, Revocation,
+    SESSION_NAME_BYTES_MAX, SESSION_TIMEOUT, SESSION_WINDOW, SESSIONS_MAX, SESSIONS_PAGE_MAX,
+    Session, SessionAnswers, SystemAnswer, SystemCommand, SystemQuery, SystemResponse, Tombstone,
+    Viewer,
 };

@@ -26,7 +26,7 @@ pub use records::{
     Tombstone,
 };
 pub use response::SystemResponse;
-pub use revocations::{HOLDER_BYTES_MAX, REASON_BYTES_MAX, REVOCATIONS_MAX};
+pub use revocations::{REASON_BYTES_MAX, REVOCATIONS_MAX};
 pub use sessions::{ANSWER_KEPT_BYTES_MAX, SESSION_TIMEOUT, SESSION_WINDOW, SESSIONS_MAX};
 
 pub(crate) use alarms::alarmed;

@@ -12,7 +12,8 @@ use quinn::{Connection, RecvStream, SendStream};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::alpn::Alpn;
-use crate::endpoint::{Close, Endpoint, broken, describe};
+use crate::close::Close;
+use crate::endpoint::{Endpoint, broken, describe};
 use crate::error::{CallError, ConnectError};
 use crate::guard::Watched;
 use crate::handshake::greet;

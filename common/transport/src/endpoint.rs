@@ -11,6 +11,7 @@ use quinn::{TransportConfig, TransportErrorCode, VarInt};
 use tokio::time::timeout;
 
 use crate::alpn::Alpn;
+use crate::close::Close;
 use crate::error::{Cause, ConnectError, EndpointError, Rejection, TurnedAway};
 use crate::guard::{Guard, Watched};
 use crate::limits::{
@@ -32,26 +33,6 @@ const NO_COMMON_PROTOCOL: u64 = 0x178;
 
 /// The most characters that are taken over of what the other side says.
 const HEARD_CHARS_MAX: usize = 500;
-
-/// Codes with which connections are closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Close {
-    Done,
-    Refused,
-    Malformed,
-    Full,
-}
-
-impl Close {
-    pub(crate) fn code(self) -> VarInt {
-        VarInt::from_u32(match self {
-            Self::Done => 0,
-            Self::Refused => 1,
-            Self::Malformed => 2,
-            Self::Full => 3,
-        })
-    }
-}
 
 /// A connection from outside whose certificate has been checked.
 #[derive(Debug)]

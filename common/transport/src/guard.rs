@@ -13,8 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::alpn::Alpn;
-use crate::endpoint::Close;
-use crate::handshake::removal;
+use crate::close::Close;
 
 /// A member that is removed hears so long of its own removal by the log. Then its connections are
 /// closed; it is told by the handshake when it comes again.
@@ -171,4 +170,9 @@ impl Known {
         let (index, since) = self.removed.get(&node)?;
         (since.elapsed() >= GRACE).then(|| removal(node, *index))
     }
+}
+
+/// Tells a node that it was removed.
+pub(crate) fn removal(node: NodeId, index: LogIndex) -> String {
+    format!("node {node} was removed from the cluster by log entry {index}")
 }

@@ -7,13 +7,15 @@
 //! hears nothing else.
 
 use certs::Identity;
-use consensus::{LogIndex, NodeId};
+use consensus::NodeId;
 use protocol::{Hello, HelloReply, LeaseTerms, PROTOCOL_VERSION, ProtocolError, RefusalCode};
 use quinn::Connection;
 use tokio::time::timeout;
 
-use crate::endpoint::{Close, broken, describe, heard};
+use crate::close::Close;
+use crate::endpoint::{broken, describe, heard};
 use crate::error::{Cause, ConnectError};
+use crate::guard::removal;
 use crate::limits::CONNECT_TIMEOUT;
 use crate::memory::{Memory, Refusal};
 use crate::removed::Removed;
@@ -135,11 +137,6 @@ fn is_not_removed(identity: &Identity, removed: &Removed) -> Result<(), Refusal>
     }
 }
 
-/// Tells a node that it was removed.
-pub(crate) fn removal(node: NodeId, index: LogIndex) -> String {
-    format!("node {node} was removed from the cluster by log entry {index}")
-}
-
 fn lease(terms: Option<LeaseTerms>) -> String {
     terms.map_or_else(
         || "nothing, for they are off".to_owned(),
@@ -246,7 +243,7 @@ pub(crate) fn require_history(theirs: &Hello, address: &str) -> Result<(), Conne
 #[cfg(test)]
 mod tests {
     use super::*;
-    use consensus::Incarnation;
+    use consensus::{Incarnation, LogIndex};
     use protocol::Generation;
 
     fn hello(node: u64) -> Hello {

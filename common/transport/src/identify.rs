@@ -8,7 +8,8 @@ use protocol::Hello;
 use tokio::time::timeout;
 
 use crate::alpn::Alpn;
-use crate::endpoint::{Accepted, Close, Endpoint};
+use crate::close::Close;
+use crate::endpoint::{Accepted, Endpoint};
 use crate::error::ConnectError;
 use crate::handshake::{Caller, answer_hello, greet};
 use crate::limits::IDLE_TIMEOUT;

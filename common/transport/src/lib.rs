@@ -17,6 +17,7 @@ mod alpn;
 mod arrivals;
 mod call;
 mod chunks;
+mod close;
 mod endpoint;
 mod error;
 mod event;

@@ -13,7 +13,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use crate::alpn::Alpn;
-use crate::endpoint::{Close, Endpoint, describe};
+use crate::close::Close;
+use crate::endpoint::{Endpoint, describe};
 use crate::error::{ConnectError, Precision};
 use crate::event::PeerEvent;
 use crate::guard::Watched;

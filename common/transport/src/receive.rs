@@ -11,10 +11,12 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::allowance::Intake;
 use crate::arrivals::Arrivals;
-use crate::endpoint::{Accepted, Close};
+use crate::close::Close;
+use crate::endpoint::Accepted;
 use crate::error::{Cause, SnapshotError};
 use crate::event::PeerEvent;
-use crate::handshake::{Caller, answer_hello, removal};
+use crate::guard::removal;
+use crate::handshake::{Caller, answer_hello};
 use crate::limits::CONTROL_MESSAGES_MAX;
 use crate::memory::{Memory, Speaker};
 use crate::presence::Presence;

@@ -13,7 +13,8 @@ use tokio::time::timeout;
 
 use crate::allowance::{Intake, Outlet};
 use crate::chunks::Chunks;
-use crate::endpoint::{Accepted, Close};
+use crate::close::Close;
+use crate::endpoint::Accepted;
 use crate::error::{Cause, TurnedAway};
 use crate::forward::Forwarder;
 use crate::handshake::{Caller, answer_hello};

@@ -11,9 +11,10 @@ use consensus::{
     Voters,
 };
 use protocol::{
-    BootstrapRecord, Consistency, ErrorCode, ErrorReply, HelloReply, LeaderHint, Outcome, Passage,
-    RefusalCode, Request, Response, chain, decode_configuration, decode_entry, decode_message,
-    encode_configuration, encode_entry, encode_message, peek_entry,
+    BootstrapRecord, CertificateAnswer, CertificateRequest, Consistency, ErrorCode, ErrorReply,
+    HelloReply, LeaderHint, Outcome, Passage, RefusalCode, Request, Response, chain,
+    decode_configuration, decode_entry, decode_message, encode_configuration, encode_entry,
+    encode_message, peek_entry,
 };
 
 const MEMBER_1: &str = "0a1b08011101100000000000001a026e31220a686f7374313a37343030";
@@ -213,6 +214,26 @@ fn a_request_says_how_it_travels() {
         transfer(&Passage::OnBehalf { identity: "x".into() }),
         "010000000000000007000000".to_owned() + "080148026a0178"
     );
+}
+
+#[test]
+fn requests_about_certificates_and_their_answers() {
+    let request = |request: CertificateRequest| {
+        hex(&Request::Certificate(request).encode(1).unwrap())[24..].to_owned()
+    };
+    // Field 110 of the request, and 1 to 3 in it.
+    assert_eq!(request(CertificateRequest::Show), "0801f206020801");
+    assert_eq!(request(CertificateRequest::Request), "0801f206021001");
+    let (certificate, authorities) = ("c".to_owned(), "a".to_owned());
+    let install = CertificateRequest::Install { certificate, authorities };
+    assert_eq!(request(install), "0801f206081a060a0163120161");
+    let answer = |answer: CertificateAnswer| {
+        hex(&Response::Certificate(answer).encode(1).unwrap())[24..].to_owned()
+    };
+    assert_eq!(answer(CertificateAnswer::Request(Bytes::from_static(b"r"))), "0801f20603120172");
+    let certificate = Bytes::from_static(b"c");
+    let in_use = CertificateAnswer::InUse { certificate, authorities: "a".into() };
+    assert_eq!(answer(in_use), "0801f206080a060a0163120161");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::store::{Transaction, View};
 pub const REVOCATIONS_MAX: usize = 1_024;
 
 /// The longest name of a holder, in bytes: role and name.
-pub const HOLDER_BYTES_MAX: usize = 80;
+const HOLDER_BYTES_MAX: usize = 80;
 
 /// The longest reason, in bytes.
 pub const REASON_BYTES_MAX: usize = 256;
