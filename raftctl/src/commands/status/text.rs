@@ -220,7 +220,7 @@ fn cells_of(
         if status.fsync_p99_us == 0 { none() } else { units::micros(status.fsync_p99_us) },
         units::size(status.log_bytes),
         disk,
-        certificate(status.certificate_not_after),
+        certificate(status),
         units::printable(status.version.as_bytes()),
     ]
 }
@@ -255,13 +255,18 @@ fn caught_up(peer: &PeerReport) -> String {
 }
 
 /// Returns for how long a certificate counts yet.
-fn certificate(not_after: i64) -> String {
-    let now = i64::try_from(now_unix_s()).unwrap_or(i64::MAX);
-    match not_after.saturating_sub(now) / 86_400 {
-        ..0 => "ended !".to_owned(),
-        days @ 0..30 => format!("{days} d !"),
+/// How long the certificate in use counts yet: in days, or less for those that count for less.
+fn certificate(status: &NodeStatus) -> String {
+    let unix_s = |time: i64| time.max(0).unsigned_abs();
+    let (not_before, not_after) =
+        (unix_s(status.certificate_not_before), unix_s(status.certificate_not_after));
+    let (window, now) = (certs::Validity { not_before, not_after }, now_unix_s());
+    let Some(left) = not_after.checked_sub(now) else { return "ended !".to_owned() };
+    let shown = match left / 86_400 {
+        0 => units::age(left.saturating_mul(1_000)),
         days => format!("{days} d"),
-    }
+    };
+    if window.ends_soon(now) { format!("{shown} !") } else { shown }
 }
 
 fn wide_cells(row: &Row, status: &NodeStatus) -> Vec<String> {
