@@ -50,6 +50,12 @@ rights! {
     ReserveId "reserve node ids" [Operator];
     /// Alarms: only leaders do, by themselves.
     SetAlarm "raise and clear alarms" [];
+    /// Acts that were done elsewhere, of one's own; nodes tell what they have seen.
+    NoteActs "note administrative acts" [Node Operator];
+    /// Notes as leaders write them, by themselves.
+    WriteAudit "write the audit" [];
+    /// Who did what, and from where.
+    ReadAudit "read the audit" [Operator];
     /// Terms, kinds and sizes of entries.
     ReadLog "read the log" [Node Operator Reader Backup];
     /// What is in the entries. A reader gets the log without it.
@@ -130,6 +136,8 @@ mod tests {
 
     #[test]
     fn what_nobody_is_named_for_nobody_may() {
-        assert!(RoleKind::ALL.iter().all(|role| !role.may(Right::SetAlarm)));
+        for right in [Right::SetAlarm, Right::WriteAudit] {
+            assert!(RoleKind::ALL.iter().all(|role| !role.may(right)), "{right:?}");
+        }
     }
 }

@@ -5,6 +5,7 @@ use environment::{BadVariable, Failure, Parsed};
 
 use crate::commands::adopt::AdoptArgs;
 use crate::commands::alarm::AlarmCommand;
+use crate::commands::audit::{AuditArgs, AuditCommand};
 use crate::commands::bench::BenchArgs;
 use crate::commands::cert::CertCommand;
 use crate::commands::context::ContextCommand;
@@ -117,6 +118,20 @@ pub(crate) enum Command {
     /// Members whose disks have no room for more data
     #[command(subcommand, arg_required_else_help = true)]
     Alarm(AlarmCommand),
+    /// Who did which administrative act, when and from where
+    ///
+    /// What changes the members, hands leadership over, ends the sessions of others or makes a
+    /// snapshot by hand is noted in the replicated log; so are certificates and tokens. The last
+    /// 4,096 acts are kept, or 1 MiB of them; raft(7), DEPARTURES, says more.
+    #[command(args_conflicts_with_subcommands = true)]
+    Audit {
+        /// What to do
+        #[command(subcommand)]
+        command: Option<AuditCommand>,
+        /// How it is shown
+        #[command(flatten)]
+        args: AuditArgs,
+    },
     /// Measures writes and reads
     Bench(BenchArgs),
     /// Certificates: who has them, renewing, issuing and revoking them

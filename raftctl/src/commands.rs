@@ -8,6 +8,7 @@ use crate::report::Result;
 
 pub(crate) mod adopt;
 pub(crate) mod alarm;
+pub(crate) mod audit;
 pub(crate) mod bench;
 pub(crate) mod cert;
 pub(crate) mod context;
@@ -49,6 +50,8 @@ pub(crate) async fn run(invocation: &Invocation, command: Command) -> Result<()>
         Command::Verify(args) => verify::run(invocation, args).await,
         Command::Session(command) => session::run(invocation, command).await,
         Command::Alarm(command) => alarm::run(invocation, command).await,
+        Command::Audit { command: Some(audit::AuditCommand::List(args)), .. }
+        | Command::Audit { command: None, args } => audit::run(invocation, args).await,
         Command::Cert(command) => cert::run(invocation, command).await,
         Command::Context(command) => context::run(invocation, command).await,
         Command::Adopt(args) => adopt::run(invocation, &args),

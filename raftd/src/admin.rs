@@ -8,7 +8,7 @@ use bytes::Bytes;
 use certs::{Right, Role};
 use protocol::limits::{COMMAND_BYTES_MAX, LOG_PAGE_ENTRIES_MAX};
 use protocol::{ErrorCode, ErrorReply, LogDetail, Request, SnapshotRequest};
-use state_machine::{Envelope, EnvelopeKind, SystemCommand};
+use state_machine::{Envelope, EnvelopeKind, SystemCommand, SystemQuery};
 
 use crate::answer;
 
@@ -43,7 +43,10 @@ fn right(request: &Request) -> Right {
     match request {
         Request::Status => Right::ReadStatus,
         Request::Query { .. } => Right::Query,
-        Request::SystemQuery { .. } => Right::ReadSystem,
+        Request::SystemQuery { query, .. } => match SystemQuery::decode(query) {
+            Ok(SystemQuery::Audit { .. }) => Right::ReadAudit,
+            Ok(_) | Err(_) => Right::ReadSystem,
+        },
         Request::Propose { command } => right_of_command(command),
         Request::ReadLog { detail: LogDetail::Sizes, .. } => Right::ReadLog,
         Request::ReadLog { detail: LogDetail::Commands | LogDetail::Values, .. } => {
@@ -57,6 +60,7 @@ fn right(request: &Request) -> Right {
             Right::ReadSnapshots
         }
         Request::Certificate(_) => Right::RenewCertificates,
+        Request::Note { .. } => Right::NoteActs,
     }
 }
 
@@ -74,6 +78,7 @@ fn right_of_command(command: &Bytes) -> Right {
             }
             Ok(SystemCommand::ReserveId { .. }) => Right::ReserveId,
             Ok(SystemCommand::SetAlarm { .. }) => Right::SetAlarm,
+            Ok(SystemCommand::Note(_)) => Right::WriteAudit,
             Ok(SystemCommand::Revoke { .. } | SystemCommand::ForgetRevocation { .. }) => {
                 Right::Revoke
             }

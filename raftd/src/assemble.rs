@@ -117,7 +117,11 @@ pub(crate) fn assemble(
         queries: start_queries(&read, &machine, clock, (&reports, alive)).map_err(thread)?,
         machine,
         owners,
-        network: Network::new(mesh, (read, generation), reports),
+        network: Network::new(
+            (mesh, services.inbound.forwarder.clone()),
+            (read, generation),
+            reports,
+        ),
         gauges,
         watch,
         view,

@@ -5,8 +5,9 @@
 use std::fmt::Display;
 use std::time::Instant;
 
-use consensus::{Configuration, Timestamp};
+use consensus::{Configuration, NodeId, Timestamp};
 use protocol::{BootstrapRecord, ErrorCode, Generation, Outcome, Request, Response};
+use state_machine::Act;
 use storage::DataDirectory;
 use tokio::time::sleep;
 use transport::{ClientRequest, answer_identify};
@@ -19,7 +20,7 @@ use crate::logging::repeat::{self, Kind};
 use crate::observe::board::Load;
 use crate::program::{Machine, Program};
 use crate::services::Services;
-use crate::{admin, answer, status};
+use crate::{acts, admin, answer, status};
 
 /// How waiting for a history ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,12 +51,16 @@ pub(crate) async fn wait_for_bootstrap(
     services.control.beat(line());
     let report = status::uninitialised(services.clock.now(), identity, gauges);
     services.control.post(|| (report, Load::default()));
-    let Services { clock, inbound, control, program, .. } = services;
+    let Services { clock, inbound, control, program, founded, .. } = services;
     let interval = control.interval();
     loop {
         let has_history = tokio::select! {
             Some(request) = inbound.requests.recv() => {
-                answer(clock.now(), request, identity, gauges, directory, program)?
+                let asked = act(&request, identity.node);
+                let has_history =
+                    answer(clock.now(), request, identity, gauges, directory, program)?;
+                founded.extend(asked.filter(|_| has_history));
+                has_history
             }
             Some(accepted) = inbound.peers.recv() => {
                 let hello = inbound.hello.borrow().clone();
@@ -104,6 +109,20 @@ pub(crate) async fn wait_for_bootstrap(
     }
 }
 
+/// Returns what is asked for as an act, if it gives this node a history.
+fn act(ask: &ClientRequest, node: NodeId) -> Option<Act> {
+    let what = if let Request::Bootstrap { .. } = &ask.request {
+        format!("bootstrap node {node}")
+    } else if let Request::Join { .. } = &ask.request {
+        format!("member join node {node}")
+    } else {
+        return None;
+    };
+    let outcome = state_machine::Outcome::Done;
+    let who = ask.identity.role.to_string();
+    Some(Act { outcome, ..acts::act([0; 16], &who, &ask.from, node, &what) })
+}
+
 /// Makes the record this node's history.
 fn store(
     record: &BootstrapRecord,
@@ -133,7 +152,7 @@ fn answer(
 ) -> Result<bool, Failure> {
     let machine = &program.machine;
     // Other nodes pass on only requests that need a leader, and this node knows none.
-    let ClientRequest { request, identity: asker, via: _, responder } = ask;
+    let ClientRequest { request, identity: asker, responder, .. } = ask;
     let request = match admin::admit(&asker.role, request) {
         Ok(request) => request,
         Err(refusal) => {
@@ -192,7 +211,8 @@ fn answer(
         | Request::ReadLog { .. }
         | Request::Reconfigure { .. }
         | Request::Transfer { .. }
-        | Request::Snapshot(_) => {
+        | Request::Snapshot(_)
+        | Request::Note { .. } => {
             let why = "this node belongs to no cluster: `raftctl init NAME` makes one, `raftctl \
                        member add` lets it join, `raftctl member heal` lets a member back in that \
                        has lost its data";

@@ -30,6 +30,8 @@ pub(crate) struct Inbound {
     pub(crate) peers: mpsc::Receiver<Accepted>,
     /// Requests of clients and operators.
     pub(crate) requests: mpsc::Receiver<ClientRequest>,
+    /// The way to the leader, for others.
+    pub(crate) forwarder: Forwarder,
     /// What this node says of itself.
     pub(crate) hello: watch::Sender<Hello>,
     /// The places for connections.
@@ -47,16 +49,17 @@ impl Inbound {
         let (hello, said) = watch::channel(hello);
         let seats = Seats::new(config.limits.seats());
         tokio::spawn(endpoint.guard().clone().keep());
+        let forwarder = Forwarder::new(endpoint.clone(), said.clone());
         let acceptor = Acceptor {
             peers: to_peers,
             requests: to_requests,
-            forwarder: Forwarder::new(endpoint.clone(), said.clone()),
+            forwarder: forwarder.clone(),
             hello: said,
             seats: seats.clone(),
             board,
         };
         tokio::spawn(acceptor.run(endpoint));
-        Self { peers, requests, hello, seats }
+        Self { peers, requests, forwarder, hello, seats }
     }
 }
 

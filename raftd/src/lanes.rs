@@ -9,7 +9,7 @@ use bytes::Bytes;
 use consensus::{Entry, EntryId, LogIndex, NodeId, Payload, RequestId, WriteId};
 use protocol::ENTRY_HEADER_BYTES;
 use replica::Answer;
-use state_machine::QueryView;
+use state_machine::{Act, QueryView};
 use storage::StateCheckpoint;
 use tokio::sync::mpsc;
 
@@ -101,6 +101,11 @@ pub(crate) enum Done {
         request: RequestId,
         /// Their answers.
         answers: BTreeMap<NodeId, Answer>,
+    },
+    /// Acts were sent to the leader, which has noted all but these.
+    Noted {
+        /// What is left.
+        left: Vec<Act>,
     },
     /// A lane's thread has panicked.
     Panicked(Failure),

@@ -123,6 +123,7 @@
 //! - What is global to a process is named in `daemon.rs` alone, and one table in `config/keys.rs`
 //!   defines every setting.
 
+mod acts;
 mod admin;
 mod alive;
 mod answer;

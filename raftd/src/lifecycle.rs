@@ -175,7 +175,7 @@ async fn serve(
     let about = About { node, cluster, incarnation: identity.incarnation, machine, address };
     // An owner who is gone has asked the node to stop.
     let _ = ready.send((about, updates));
-    let mut services = Services { clock, inbound, control, reload, program };
+    let mut services = Services { clock, inbound, control, reload, program, founded: Vec::new() };
     let found = match opened {
         Some(found) => Some(found),
         None => match wait_for_bootstrap(&mut services, &mut identity, &gauges, directory).await? {

@@ -5,12 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use consensus::{Input as Raw, NodeId, Outgoing, RequestId, Timer, Timestamp};
-use protocol::{ErrorCode, Response};
-use replica::{Input, Lanes, Piece, Removal, Replica, Reply, SnapshotNews};
+use replica::{Input, Lanes, Piece, Removal, Replica, SnapshotNews};
 use state_machine::{Owners, QueryView};
-use transport::{Accepted, PeerEvent, Responder, TurnedAway};
+use transport::{Accepted, PeerEvent, TurnedAway};
 
-use crate::answer;
 use crate::exit::{Exit, Failure};
 use crate::gauges::{Gauges, Watch};
 use crate::identity::Identity;
@@ -21,23 +19,25 @@ use crate::lanes::network::{Elsewhere, Encoded, Network};
 use crate::lanes::query::Queries;
 use crate::lanes::snapshot::SnapshotLane;
 use crate::lanes::{Done, View};
-use crate::logging::repeat::{self, Kind};
 use crate::metrics::Metrics;
+use crate::node::audit::{Asker, Notes};
 use crate::node::contact::Contact;
 use crate::node::remember::Keeper;
 use crate::observe::board::Board;
-use crate::pending::{Pending, Waiting};
+use crate::pending::Pending;
 use crate::program::Machine;
 use crate::room::trouble;
 use crate::stalls::Stalls;
 use crate::status::{self, Link, Sources};
 
 mod ask;
+pub(crate) mod audit;
 mod contact;
 mod difference;
 mod moved;
 mod read;
 pub(crate) mod remember;
+mod reply;
 mod room;
 mod shown;
 mod snapshots;
@@ -62,7 +62,9 @@ pub(crate) struct Node {
     /// Whose the sessions are.
     owners: Owners,
     metrics: Metrics,
-    pending: Pending<Responder>,
+    pending: Pending<Asker>,
+    /// Acts that wait for a leader, to be noted.
+    notes: Notes,
     lease_clock_error_ppm: Option<u32>,
     /// How often heartbeats are sent, and the shortest election timeout, in milliseconds.
     pace_ms: (u64, u64),
@@ -123,6 +125,7 @@ impl Node {
             _watch: parts.watch,
             metrics: Metrics::default(),
             pending: Pending::new(parts.requests_max),
+            notes: Notes::default(),
             lease_clock_error_ppm: parts.lease_clock_error_ppm,
             pace_ms: parts.pace_ms,
             stalls: Stalls::default(),
@@ -189,6 +192,7 @@ impl Node {
                 self.installed(now, last, view);
             }
             Done::Snapshot(report) => self.snapshot_report(now, report),
+            Done::Noted { left } => self.noted(left),
             Done::Met { request, answers } => {
                 self.replica.step(now, Input::Met { request, answers });
             }
@@ -355,8 +359,7 @@ impl Node {
             }
             Removal::Told { by, reason } => format!("node {by} says: {reason}"),
         };
-        let hint = "raftctl member history shows the change, the leader's log of that time who \
-                    asked for it; to use the machine again, empty its data directory and add it \
+        let hint = "raftctl member history shows the change and who asked for it; to use the machine again, empty its data directory and add it \
                     anew";
         self.fail(Failure::new(Exit::Removed, why).hint(hint));
     }
@@ -394,47 +397,6 @@ impl Node {
             self.drop_messages(1);
         }
         self.replica.step(now, Input::Fed { number, to, sent });
-    }
-
-    fn reply(&mut self, now: Timestamp, reply: Reply) {
-        let (request, applied) = match &reply {
-            Reply::Applied { request, .. } => (*request, true),
-            Reply::Done { request }
-            | Reply::Refused { request, .. }
-            | Reply::ChangeRefused { request, .. }
-            | Reply::NoRoom { request, .. }
-            | Reply::Differs { request }
-            | Reply::Superseded { request }
-            | Reply::Behind { request, .. }
-            | Reply::SnapshotTaken { request, .. }
-            | Reply::Unknown { request } => (*request, false),
-        };
-        let Some(Waiting { responder, since, .. }) = self.pending.remove(request) else {
-            return;
-        };
-        if applied {
-            self.metrics.operations.add(now, 1);
-            let took = std::time::Duration::from_nanos(now.since(since));
-            self.metrics.commit.record(now, took);
-        }
-        if let Reply::SnapshotTaken { last, .. } = reply {
-            return responder.send(self.snapshots.taken(last));
-        }
-        if let Reply::NoRoom { deletions, voters, .. } = &reply {
-            let why = self.no_room(*deletions, voters);
-            return responder.send(Response::Error(answer::refusal(ErrorCode::NoRoom, why)));
-        }
-        let configuration = self.replica.raft().configuration();
-        let network = &self.network;
-        let hint = |id| moved::hint(id, configuration, network);
-        let refuses = matches!(reply, Reply::ChangeRefused { .. });
-        let response = answer::response(reply, hint);
-        if let Response::Error(refusal) = &response
-            && refuses
-        {
-            repeat::tell(Kind::Change, "the leader", &refusal.message);
-        }
-        responder.send(response);
     }
 
     /// Tells what this node is and does.

@@ -137,7 +137,7 @@ async fn serve(services: &mut Services, identity: &Identity, gauges: &Gauges, wh
         ..status::uninitialised(clock.now(), identity, gauges)
     };
     tokio::select! {
-        Some(ClientRequest { request, identity: asker, via: _, responder }) =
+        Some(ClientRequest { request, identity: asker, responder, .. }) =
             inbound.requests.recv() =>
         {
             responder.send(match admin::admit(&asker.role, request) {

@@ -346,7 +346,7 @@ fn answer_one(
     reader: &dyn EntryReader,
     doing: &str,
 ) {
-    let ClientRequest { request, identity: asker, via: _, responder } = ask;
+    let ClientRequest { request, identity: asker, responder, .. } = ask;
     let response = match admin::admit(&asker.role, request) {
         Err(refusal) => Response::Error(refusal),
         Ok(Request::Status) => Response::Status(Box::new(shown(now, identity, gauges, doing))),

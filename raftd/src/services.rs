@@ -1,5 +1,7 @@
 //! What surrounds a node's loop, before and after the node has a history.
 
+use state_machine::Act;
+
 use crate::clock::Clock;
 use crate::control::Control;
 use crate::inbound::Inbound;
@@ -14,4 +16,6 @@ pub(crate) struct Services {
     pub(crate) reload: Reload,
     /// The machine that a bootstrap record must name, and how its log is made.
     pub(crate) program: Program,
+    /// What was done before the node had a history, for the audit.
+    pub(crate) founded: Vec<Act>,
 }

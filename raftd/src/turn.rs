@@ -65,6 +65,8 @@ impl Turn {
     /// Runs until it is asked to stop or fails, then finishes what is queued within `stop_timeout`.
     /// Gives back what surrounds the node.
     pub(crate) async fn run(mut self, stop_timeout: Duration) -> (Services, Result<(), Failure>) {
+        let founded = std::mem::take(&mut self.services.founded);
+        self.node.note_founding(self.services.clock.now(), founded);
         let mut tick = Instant::now();
         let mut leaving: Option<Instant> = None;
         let mut failed: Option<Failure> = None;
@@ -101,6 +103,7 @@ impl Turn {
                     self.node.heal(now);
                     self.node.remember(now);
                     self.node.measure_room(now);
+                    self.node.send_notes(now);
                 }
             }
             let now = self.take_queued(now);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use consensus::NodeId;
 use protocol::{ErrorCode, ErrorReply, Outcome, Request, Response};
 use state_machine::{
-    Envelope, Revocation, SystemAnswer, SystemCommand, SystemQuery, SystemResponse,
+    Act, Envelope, Revocation, SystemAnswer, SystemCommand, SystemQuery, SystemResponse,
 };
 use tokio::time::{Instant, sleep};
 
@@ -92,6 +92,31 @@ impl Client {
         NodeId::new(id).ok_or_else(|| self.unexpected())
     }
 
+    /// Has an administrative act noted in the audit that was done elsewhere, such as with the
+    /// authority's key: as this certificate's, and as done.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if this is no operator's certificate; [`ClientError::Unknown`] if
+    /// the deadline passes first.
+    pub async fn note(&self, what: &str) -> Result<(), ClientError> {
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).map_err(|_| self.unexpected())?;
+        let act = Act {
+            id,
+            who: String::new(),
+            from: String::new(),
+            node: 0,
+            clock_s: 0,
+            what: what.to_owned(),
+            outcome: state_machine::Outcome::Done,
+        };
+        let command = SystemCommand::Note(act).encode();
+        let Response::Applied { .. } = self.on_leader(&Request::Note { command }).await? else {
+            return Err(self.unexpected());
+        };
+        Ok(())
+    }
+
     /// Closes anybody's session, through the log. That is a fence: what of the session was not
     /// applied before it never will be, so what is returned is final (§6.3). Returns nothing if
     /// there was no such session when it was closed, also if an attempt whose answer got lost had
@@ -149,6 +174,7 @@ impl Client {
             | SystemAnswer::Reservations(_)
             | SystemAnswer::Effects { .. }
             | SystemAnswer::Alarms { .. }
+            | SystemAnswer::Audit { .. }
             | SystemAnswer::Refused { .. } => Err(self.unexpected()),
         }
     }

@@ -9,7 +9,7 @@ use crate::configuration::{bounded, decode_configuration, encode_configuration};
 use crate::error::ProtocolError;
 use crate::frame::Frame;
 use crate::generation::BootstrapRecord;
-use crate::limits::COMMAND_BYTES_MAX;
+use crate::limits::{ADDRESS_BYTES_MAX, COMMAND_BYTES_MAX};
 use crate::log_page::LogDetail;
 use crate::snapshot_request::SnapshotRequest;
 use crate::wire::client as pb;
@@ -75,6 +75,11 @@ pub enum Request {
     Snapshot(SnapshotRequest),
     /// Something about this node's certificate.
     Certificate(CertificateRequest),
+    /// An administrative act for the audit: of the operator who asks, or one that a node has seen.
+    Note {
+        /// The act, as a command of the system, in the encoding of `state-machine`.
+        command: Bytes,
+    },
 }
 
 /// How a request may travel, or has.
@@ -92,6 +97,8 @@ pub enum Passage {
     OnBehalf {
         /// The URI of the identity that asks.
         identity: String,
+        /// The address that it asks from; empty from nodes that do not tell it.
+        from: String,
     },
 }
 
@@ -111,7 +118,10 @@ impl Request {
     /// its outcome unknown. Everything else does no harm when it is done twice.
     pub const fn needs_leader(&self) -> bool {
         match self {
-            Self::Propose { .. } | Self::Reconfigure { .. } | Self::Transfer { .. } => true,
+            Self::Propose { .. }
+            | Self::Reconfigure { .. }
+            | Self::Transfer { .. }
+            | Self::Note { .. } => true,
             Self::Query { .. }
             | Self::SystemQuery { .. }
             | Self::Status
@@ -126,7 +136,7 @@ impl Request {
     /// Returns the size of what the client has chosen freely, in bytes.
     pub fn payload_bytes(&self) -> usize {
         match self {
-            Self::Propose { command } => command.len(),
+            Self::Propose { command } | Self::Note { command } => command.len(),
             Self::Query { query, .. } | Self::SystemQuery { query, .. } => query.len(),
             Self::Reconfigure { target, .. } => encode_configuration(target).len(),
             Self::Status
@@ -185,13 +195,18 @@ impl Request {
             }
             Self::Snapshot(request) => pb::request::Body::Snapshot(request.to_wire()),
             Self::Certificate(request) => pb::request::Body::Certificate(request.to_wire()),
+            Self::Note { command } => pb::request::Body::Note(command.clone()),
         };
-        let (forward_within_ms, on_behalf) = match passage {
-            Passage::Direct => (None, None),
-            Passage::MayForward { within_ms } => (Some(*within_ms), None),
-            Passage::OnBehalf { identity } => (None, Some(identity.clone())),
-        };
-        encode_in_body(&pb::Request { id, body: Some(body), forward_within_ms, on_behalf })
+        let mut request = pb::Request { id, body: Some(body), ..pb::Request::default() };
+        match passage {
+            Passage::Direct => {}
+            Passage::MayForward { within_ms } => request.forward_within_ms = Some(*within_ms),
+            Passage::OnBehalf { identity, from } => {
+                request.on_behalf = Some(identity.clone());
+                request.on_behalf_from = Some(from.clone()).filter(|from| !from.is_empty());
+            }
+        }
+        encode_in_body(&request)
     }
 
     /// Decodes the frame of a request, its id, and how it travels.
@@ -230,9 +245,14 @@ impl Request {
             pb::request::Body::Certificate(request) => {
                 Self::Certificate(CertificateRequest::from_wire(request)?)
             }
+            pb::request::Body::Note(command) => Self::Note { command },
         };
         let passage = match (request.on_behalf, request.forward_within_ms) {
-            (Some(identity), _) => Passage::OnBehalf { identity },
+            (Some(identity), _) => {
+                let from = request.on_behalf_from.unwrap_or_default();
+                bounded("an address", from.len(), ADDRESS_BYTES_MAX)?;
+                Passage::OnBehalf { identity, from }
+            }
             (None, Some(within_ms)) => Passage::MayForward { within_ms },
             (None, None) => Passage::Direct,
         };

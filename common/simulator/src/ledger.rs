@@ -57,7 +57,8 @@ impl Ledger {
                 SystemCommand::RegisterSession { .. }
                 | SystemCommand::SetAlarm { .. }
                 | SystemCommand::Revoke { .. }
-                | SystemCommand::ForgetRevocation { .. },
+                | SystemCommand::ForgetRevocation { .. }
+                | SystemCommand::Note(_),
             )
             | None => {}
         }

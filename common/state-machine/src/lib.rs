@@ -37,9 +37,10 @@ pub use owners::Owners;
 pub use plain::Plain;
 pub use store::{Batch, MemoryStore, OrderedStore, Pair, StoreError, Transaction, View};
 pub use system::{
-    ANSWER_KEPT_BYTES_MAX, Alarm, CachedAnswer, ConfigurationRecord, HISTORY_MAX, REASON_BYTES_MAX,
-    RESERVATIONS_MAX, RESERVED_NAME_BYTES_MAX, REVOCATIONS_MAX, Reservation, Revocation,
-    SESSION_NAME_BYTES_MAX, SESSION_TIMEOUT, SESSION_WINDOW, SESSIONS_MAX, SESSIONS_PAGE_MAX,
-    Session, SessionAnswers, SystemAnswer, SystemCommand, SystemQuery, SystemResponse, Tombstone,
-    Viewer,
+    ACT_TEXT_BYTES_MAX, ACT_WHAT_BYTES_MAX, ANSWER_KEPT_BYTES_MAX, AUDIT_ACTS_MAX, AUDIT_BYTES_MAX,
+    AUDIT_PAGE_MAX, Act, Alarm, AuditTotals, AuditedAct, CachedAnswer, ConfigurationRecord,
+    HISTORY_MAX, Outcome, REASON_BYTES_MAX, RESERVATIONS_MAX, RESERVED_NAME_BYTES_MAX,
+    REVOCATIONS_MAX, Reservation, Revocation, SESSION_NAME_BYTES_MAX, SESSION_TIMEOUT,
+    SESSION_WINDOW, SESSIONS_MAX, SESSIONS_PAGE_MAX, Session, SessionAnswers, SystemAnswer,
+    SystemCommand, SystemQuery, SystemResponse, Tombstone, Viewer,
 };

@@ -1,11 +1,14 @@
 //! The system's part of the replicated state: client sessions (§6.3), reserved node ids, the
-//! history of configurations, the tombstones of removed members, alarms, and revoked certificates.
+//! history of configurations, the tombstones of removed members, alarms, revoked certificates, and
+//! the audit.
 //!
 //! It lives under its own prefix of the store and changes in the same batch as the machine's part
 //! and the applied index, so that snapshots hold it, and a retry after a crash finds what the first
 //! attempt did (museum J1, J7). Only cluster time decides what expires.
 
+mod acts;
 mod alarms;
+mod audit;
 mod command;
 mod keys;
 mod members;
@@ -18,6 +21,8 @@ mod sessions;
 use bytes::Bytes;
 use consensus::{ClusterTime, LogIndex};
 
+pub use acts::{ACT_TEXT_BYTES_MAX, ACT_WHAT_BYTES_MAX, Act, AuditTotals, AuditedAct, Outcome};
+pub use audit::{AUDIT_ACTS_MAX, AUDIT_BYTES_MAX, AUDIT_PAGE_MAX};
 pub use command::{SESSION_NAME_BYTES_MAX, SystemCommand};
 pub use members::{HISTORY_MAX, RESERVATIONS_MAX, RESERVED_NAME_BYTES_MAX};
 pub use query::{SESSIONS_PAGE_MAX, SystemAnswer, SystemQuery, Viewer};
@@ -63,6 +68,7 @@ pub(crate) fn apply(
         Ok(SystemCommand::ForgetRevocation { holder }) => {
             revocations::forget(transaction, by, &holder)
         }
+        Ok(SystemCommand::Note(act)) => audit::note(transaction, (index, time), by, act),
         // The same on every node that runs this version.
         Err(error) => Ok(SystemResponse::Refused { reason: error.to_string() }),
     }

@@ -10,7 +10,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use certs::{Expect, Identity};
+use bytes::Bytes;
+use certs::Expect;
 use protocol::{ErrorCode, ErrorReply, Hello, LeaderHint, Outcome, Passage, Request, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -75,12 +76,19 @@ impl Forwarder {
         Some([room, bytes])
     }
 
-    /// Asks the leader, on somebody's behalf.
+    /// Lets the leader note an act that this node has seen; says whether it has.
+    pub async fn note(&self, leader: &LeaderHint, command: Bytes, within: Duration) -> bool {
+        let (request, until) = (Request::Note { command }, Instant::now() + within);
+        let answered = self.pass_on(leader, &request, &Passage::Direct, until).await;
+        matches!(answered, Response::Applied { .. })
+    }
+
+    /// Asks the leader, on somebody's behalf or on its own.
     pub(crate) async fn pass_on(
         &self,
         leader: &LeaderHint,
         request: &Request,
-        identity: &Identity,
+        passage: &Passage,
         until: Instant,
     ) -> Response {
         let LeaderHint { id, name, address } = leader;
@@ -97,8 +105,7 @@ impl Forwarder {
             Ok(Err(why)) => return cut_off(&why),
             Err(_) => return cut_off(late),
         };
-        let passage = Passage::OnBehalf { identity: identity.to_uri() };
-        let answered = timeout_at(until, connection.requests.call_for(request, &passage)).await;
+        let answered = timeout_at(until, connection.requests.call_for(request, passage)).await;
         match answered {
             Ok(Ok(response)) => {
                 connection.hears();

@@ -19,6 +19,8 @@ pub struct ClientRequest {
     pub request: Request,
     /// Who asks.
     pub identity: Arc<Identity>,
+    /// The address that it asks from.
+    pub from: Arc<str>,
     /// The node that says so, if it has passed the request on: only members may be believed.
     pub via: Option<NodeId>,
     /// The way back.
@@ -58,6 +60,7 @@ pub(crate) struct Forwardable {
     forwarder: Forwarder,
     request: Request,
     identity: Arc<Identity>,
+    from: Arc<str>,
     until: Instant,
 }
 
@@ -111,7 +114,7 @@ impl Forwardable {
     pub(crate) fn of(
         forwarder: &Forwarder,
         request: &Request,
-        identity: &Arc<Identity>,
+        (identity, from): (&Arc<Identity>, &Arc<str>),
         passage: &Passage,
     ) -> Option<Self> {
         let Passage::MayForward { within_ms } = passage else {
@@ -122,6 +125,7 @@ impl Forwardable {
             forwarder: forwarder.clone(),
             request: request.clone(),
             identity: Arc::clone(identity),
+            from: Arc::clone(from),
             until: Instant::now() + within,
         })
     }
@@ -134,7 +138,11 @@ impl Forwardable {
         };
         tracing::debug!(by = %self.identity, to = leader.id, "a request is passed on");
         tokio::spawn(async move {
-            let answer = self.forwarder.pass_on(&leader, &self.request, &self.identity, self.until);
+            let passage = Passage::OnBehalf {
+                identity: self.identity.to_uri(),
+                from: self.from.as_ref().to_owned(),
+            };
+            let answer = self.forwarder.pass_on(&leader, &self.request, &passage, self.until);
             responder.send(answer.await);
             drop(permits);
         });

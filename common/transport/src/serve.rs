@@ -36,7 +36,7 @@ pub async fn serve_client(
     let who = format!("{identity} at {remote}");
     let away = |(cause, why)| TurnedAway { cause, who: who.clone(), why };
     answer_hello(&connection, &ours, Caller::Client).await.map_err(away)?;
-    let identity = Arc::new(identity);
+    let (identity, from) = (Arc::new(identity), Arc::from(remote.to_string()));
     let ended = Arc::new(OnceLock::new());
     let streams = Arc::new(Semaphore::new(CLIENT_STREAMS_MAX as usize));
     let credits = Arc::new(Semaphore::new(REQUESTS_IN_FLIGHT_MAX));
@@ -45,6 +45,7 @@ pub async fn serve_client(
         let Ok((send, receive)) = connection.accept_bi().await else { break };
         let stream = Stream {
             identity: Arc::clone(&identity),
+            from: Arc::clone(&from),
             credits: Arc::clone(&credits),
             intake: seat.intake.clone(),
             outlet: Arc::clone(&seat.outlet),
@@ -84,6 +85,7 @@ impl End {
 /// A stream of requests, and of their answers.
 struct Stream {
     identity: Arc<Identity>,
+    from: Arc<str>,
     /// Requests of the connection that are not answered.
     credits: Arc<Semaphore>,
     intake: Intake,
@@ -112,7 +114,8 @@ impl Stream {
                 Err(ReadFailure::Malformed(error)) => return Err(error),
             };
             let (id, request, passage) = Request::decode(&frame)?;
-            let forwardable = Forwardable::of(&self.forwarder, &request, &self.identity, &passage);
+            let asker = (&self.identity, &self.from);
+            let forwardable = Forwardable::of(&self.forwarder, &request, asker, &passage);
             let responder = Responder {
                 id,
                 answered: false,
@@ -123,14 +126,14 @@ impl Stream {
                 forwardable: forwardable.map(Box::new),
                 watch: None,
             };
-            let (identity, via) = match speaker(&self.identity, &request, &passage) {
+            let (identity, via, from) = match speaker(asker, &request, &passage) {
                 Ok(speaker) => speaker,
                 Err(why) => {
                     responder.send(refusal(ErrorCode::Unauthorised, why));
                     continue;
                 }
             };
-            let request = ClientRequest { request, identity, via, responder };
+            let request = ClientRequest { request, identity, from, via, responder };
             if self.requests.send(request).await.is_err() {
                 return Ok(());
             }
@@ -138,14 +141,17 @@ impl Stream {
     }
 }
 
+/// Who asks, which node says so, and from where.
+type Speaker = (Arc<Identity>, Option<NodeId>, Arc<str>);
+
 /// Finds out who asks: whoever is connected; if that is a node, the one on whose behalf it asks.
 fn speaker(
-    connected: &Arc<Identity>,
+    (connected, address): (&Arc<Identity>, &Arc<str>),
     request: &Request,
     passage: &Passage,
-) -> Result<(Arc<Identity>, Option<NodeId>), String> {
+) -> Result<Speaker, String> {
     match (connected.node_id(), passage) {
-        (Some(node), Passage::OnBehalf { identity }) if request.needs_leader() => {
+        (Some(node), Passage::OnBehalf { identity, from }) if request.needs_leader() => {
             let identity: Identity = identity.parse().map_err(|error| format!("{error}"))?;
             if identity.node_id().is_some() {
                 return Err("no node asks for anything of its own".into());
@@ -153,20 +159,26 @@ fn speaker(
             if identity.cluster != connected.cluster {
                 return Err(format!("{identity} is of another cluster"));
             }
-            Ok((Arc::new(identity), NodeId::new(node.get())))
+            Ok((Arc::new(identity), NodeId::new(node.get()), Arc::from(from.as_str())))
         }
-        // What a node may need for itself; all else is answered at once, which is a sign of life.
+        // What a node may need for itself, and what it has seen; all else is answered at once, which
+        // is a sign of life.
         (Some(_), Passage::Direct)
-            if matches!(request, Request::Snapshot(_) | Request::ReadLog { .. }) =>
+            if matches!(
+                request,
+                Request::Snapshot(_) | Request::ReadLog { .. } | Request::Note { .. }
+            ) =>
         {
-            Ok((Arc::clone(connected), None))
+            Ok((Arc::clone(connected), None, Arc::clone(address)))
         }
         (Some(_), Passage::Direct | Passage::MayForward { .. } | Passage::OnBehalf { .. }) => {
             Err("a node only passes on what a leader must do".into())
         }
         (None, Passage::OnBehalf { .. }) => Err("only nodes ask on behalf of others".into()),
         // What each may ask is looked up where the request is answered.
-        (None, Passage::Direct | Passage::MayForward { .. }) => Ok((Arc::clone(connected), None)),
+        (None, Passage::Direct | Passage::MayForward { .. }) => {
+            Ok((Arc::clone(connected), None, Arc::clone(address)))
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! One binary for all: each one more would be linked anew.
 #![allow(clippy::unwrap_used)]
 
+mod audit;
 mod certificates;
 mod cmd;
 mod data;

@@ -2,6 +2,7 @@ use super::*;
 use certs::{RIGHTS, RoleKind};
 use consensus::{Configuration, EntryId, NodeId};
 use protocol::{BootstrapRecord, CertificateRequest, Consistency};
+use state_machine::{Act, Outcome};
 use std::num::NonZeroU64;
 
 fn role(kind: RoleKind) -> Role {
@@ -25,6 +26,12 @@ fn propose(command: &SystemCommand) -> Request {
 
 fn page(detail: LogDetail) -> Request {
     Request::ReadLog { from: 1, entries_max: 10, detail }
+}
+
+fn act() -> Act {
+    let text = String::new;
+    let outcome = Outcome::Done;
+    Act { id: [7; 16], who: text(), from: text(), node: 1, clock_s: 0, what: text(), outcome }
 }
 
 /// Returns requests that take a right: each kind of them. Connections take the first three.
@@ -56,6 +63,12 @@ fn requests(right: Right) -> Vec<Request> {
         Right::ReserveId => vec![propose(&SystemCommand::ReserveId { name: name() })],
         Right::SetAlarm => {
             [true, false].map(|raised| propose(&SystemCommand::SetAlarm { member, raised })).into()
+        }
+        Right::NoteActs => vec![Request::Note { command: SystemCommand::Note(act()).encode() }],
+        Right::WriteAudit => vec![propose(&SystemCommand::Note(act()))],
+        Right::ReadAudit => {
+            let query = SystemQuery::Audit { after: 0, limit: 1 }.encode();
+            [true, false].map(|stale| Request::SystemQuery { query: query.clone(), stale }).into()
         }
         Right::ReadLog => vec![page(LogDetail::Sizes)],
         Right::ReadPayloads => vec![page(LogDetail::Commands), page(LogDetail::Values)],

@@ -12,10 +12,11 @@ use std::time::Duration;
 use consensus::{
     Body, Configuration, Entry, Incarnation, LogIndex, Member, Message, NodeId, Outgoing,
 };
-use protocol::Generation;
+use protocol::{Generation, LeaderHint};
 use replica::{Answer, Meeting, Piece, Replica, Sent};
+use state_machine::{Act, SystemCommand};
 use tokio::task::spawn_blocking;
-use transport::{Mesh, PeerInfo, SnapshotSender};
+use transport::{Forwarder, Mesh, PeerInfo, SnapshotSender};
 
 use crate::exit::Failure;
 use crate::lanes::{Done, Reports};
@@ -36,6 +37,9 @@ pub(crate) const FRAME_BYTES_MAX: usize = 512 << 10;
 /// is there needs, shorter than operators wait.
 const MEETING_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long the leader may take to note an act, before it is asked again.
+const NOTE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Reads entries from the disk, at least one and at most so many bytes.
 pub(crate) type ReadLog =
     Arc<dyn Fn(Range<LogIndex>, usize) -> Result<Vec<Entry>, Failure> + Send + Sync>;
@@ -43,6 +47,8 @@ pub(crate) type ReadLog =
 /// The loop's end of the lane.
 pub(crate) struct Network {
     mesh: Mesh,
+    /// The way to the leader for what is no message of a replica.
+    forwarder: Forwarder,
     read: ReadLog,
     generation: Generation,
     reports: Reports,
@@ -55,12 +61,13 @@ pub(crate) struct Network {
 impl Network {
     /// Makes the lane of a node of this generation.
     pub(crate) fn new(
-        mesh: Mesh,
+        (mesh, forwarder): (Mesh, Forwarder),
         (read, generation): (ReadLog, Generation),
         reports: Reports,
     ) -> Self {
         Self {
             mesh,
+            forwarder,
             read,
             generation,
             reports,
@@ -139,6 +146,24 @@ impl Network {
             }
             // A loop that is gone needs no report.
             let _ = reports.send(Done::Met { request, answers }).await;
+        });
+    }
+
+    /// Lets the leader note acts, one after the other, and reports which it has not noted.
+    pub(crate) fn note(&self, leader: LeaderHint, acts: Vec<Act>) {
+        let (forwarder, reports) = (self.forwarder.clone(), self.reports.clone());
+        tokio::spawn(async move {
+            let mut left = acts.into_iter();
+            while let Some(act) = left.next() {
+                let command = SystemCommand::Note(act.clone()).encode();
+                if !forwarder.note(&leader, command, NOTE_TIMEOUT).await {
+                    let left = std::iter::once(act).chain(left).collect();
+                    // A loop that is gone needs no report.
+                    let _ = reports.send(Done::Noted { left }).await;
+                    return;
+                }
+            }
+            let _ = reports.send(Done::Noted { left: Vec::new() }).await;
         });
     }
 

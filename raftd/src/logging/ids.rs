@@ -27,6 +27,9 @@ impl Message {
 
 /// All messages, in the order of their ids.
 pub const MESSAGES: &[Message] = &[
+    row("act-asked", Level::Info, "somebody asks for an administrative act"),
+    row("act-not-noted", Level::Warn, "an act is not in the audit: too many wait for a leader"),
+    row("act-refused", Level::Warn, "an administrative act was refused"),
     row("address-awaited", Level::Warn, "the address to listen on is not there yet"),
     row("address-differs", Level::Warn, "the others dial this node elsewhere than it listens"),
     row("alarm-cleared", Level::Info, "a member has room on its disk again"),
@@ -41,7 +44,6 @@ pub const MESSAGES: &[Message] = &[
     row("certificates-new", Level::Info, "new certificates are in use"),
     row("certificates-refused", Level::Warn, "new certificates are refused"),
     row("certificates-same", Level::Info, "the certificates were read again, and are the same"),
-    row("change-asked", Level::Info, "somebody asks for a change of members"),
     row("change-refused", Level::Warn, "a change of the cluster was refused"),
     row("configuration", Level::Info, "another configuration of members is in force"),
     row("core-dumps", Level::Warn, "core dumps cannot be switched off"),
@@ -94,6 +96,7 @@ pub const MESSAGES: &[Message] = &[
     ),
     row("refused-nonsense", Level::Warn, "a connection was closed: its bytes make no sense"),
     row("refused-protocol", Level::Warn, "a connection was refused: it is not raftd's"),
+    row("refused-request", Level::Warn, "a request was refused for its role"),
     row("refused-role", Level::Warn, "a connection was refused for its role"),
     row("reload-needs-restart", Level::Warn, "settings have changed that only a restart takes"),
     row("reload-refused", Level::Warn, "the configuration that was read again is refused"),

@@ -24,6 +24,8 @@ pub(crate) enum Kind {
     Protocol,
     /// A certificate of ours, for something that it is not for.
     Role,
+    /// A request of somebody who may not ask for that.
+    Denied,
     /// More connections than there may be.
     Crowd,
     /// A client or peer of another cluster, history or version.
@@ -51,7 +53,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const COUNT: usize = 15;
+    const COUNT: usize = 16;
 
     /// Returns how many such lines are logged one by one, and what happened.
     const fn about(self) -> (u32, &'static str) {
@@ -59,6 +61,7 @@ impl Kind {
             Self::Certificate => (3, "connection refused, a certificate was not accepted"),
             Self::Protocol => (3, "connection refused, it is not raftd's"),
             Self::Role => (3, "connection refused for its role"),
+            Self::Denied => (3, "a request was refused for its role"),
             Self::Crowd => (3, "connection refused, there are too many"),
             Self::Greeting => (3, "refused"),
             Self::Nonsense => (3, "connection closed, its bytes make no sense"),
@@ -116,6 +119,7 @@ const KINDS: [Kind; Kind::COUNT] = [
     Kind::Certificate,
     Kind::Protocol,
     Kind::Role,
+    Kind::Denied,
     Kind::Crowd,
     Kind::Greeting,
     Kind::Nonsense,
@@ -143,6 +147,7 @@ fn log(kind: Kind, what: &str, from: &dyn Display, why: &dyn Display) {
         Kind::Certificate => tracing::warn!(name: "refused-certificate", %from, %why, "{what}"),
         Kind::Protocol => tracing::warn!(name: "refused-protocol", %from, %why, "{what}"),
         Kind::Role => tracing::warn!(name: "refused-role", %from, %why, "{what}"),
+        Kind::Denied => tracing::warn!(name: "refused-request", %from, %why, "{what}"),
         Kind::Crowd => tracing::warn!(name: "refused-crowd", %from, %why, "{what}"),
         Kind::Greeting => tracing::warn!(name: "refused-greeting", %from, %why, "{what}"),
         Kind::Nonsense => tracing::warn!(name: "refused-nonsense", %from, %why, "{what}"),

@@ -7,84 +7,102 @@ use consensus::{Configuration, Input as Raw, LogIndex, NodeId, RequestId, Timest
 use protocol::{ErrorCode, ErrorReply, Request, Response, SnapshotRequest};
 use replica::{Consistency, Input};
 use state_machine::{Envelope, EnvelopeKind, SystemQuery};
-use transport::{ClientRequest, Responder};
+use transport::ClientRequest;
 
+use crate::acts;
 use crate::admin;
 use crate::answer;
 use crate::lanes::query::{Extent, Page, Part};
+use crate::logging::repeat::{self, Kind};
 use crate::node::Node;
+use crate::node::audit::Asker;
 use crate::node::read::wanted;
 use crate::owner;
 
 impl Node {
     /// A client asks.
     pub(crate) fn ask(&mut self, now: Timestamp, ask: ClientRequest) {
-        let ClientRequest { request, identity, via, responder } = ask;
+        let ClientRequest { request, identity, from, via, responder } = ask;
         let responder = self.count(&request, responder);
-        let request = match self.admit(&identity.role, via, request) {
+        let role = &identity.role;
+        let request = match self.admit(role, via, request) {
             Ok(request) => request,
-            Err(refusal) => return responder.send(Response::Error(refusal)),
-        };
-        match request {
-            Request::Propose { command } => {
-                let command = match owner::claim(&identity.role, command, &self.owners) {
-                    Ok(command) => command,
-                    Err(refusal) => return responder.send(Response::Error(refusal)),
-                };
-                if let Some(request) = self.wait(now, responder) {
-                    self.measure_room(now);
-                    let frees = self.frees_space(&command);
-                    self.replica.step(now, Input::Propose { request, command, frees });
+            Err(refusal) => {
+                if refusal.code == ErrorCode::Unauthorised {
+                    repeat::tell(Kind::Denied, format!("{role} at {from}"), &refusal.message);
                 }
+                return responder.send(Response::Error(refusal));
             }
+        };
+        let deed = acts::deed(role, &request, self.replica.raft().configuration());
+        let act = self.begin_act(now, deed, (role, &from, via));
+        let asker = Asker { responder, act };
+        match request {
+            Request::Propose { command } => self.propose(now, role, command, asker),
             Request::Query { query, consistency } => {
-                self.query(now, Part::Machine, query, wanted(consistency), responder);
+                self.query(now, Part::Machine, query, wanted(consistency), asker);
             }
             Request::SystemQuery { query, .. } if is_of_effects(&query) => {
-                self.answer_effects(query, responder);
+                self.answer_effects(query, asker.responder);
             }
             Request::SystemQuery { query, stale } => {
                 let consistency =
                     if stale { Consistency::Stale } else { Consistency::Linearizable };
-                let part = Part::System(owner::owner(&identity.role));
-                self.query(now, part, query, consistency, responder);
+                self.query(now, Part::System(owner::owner(role)), query, consistency, asker);
             }
             Request::Status => {
                 let report = self.status(now);
-                responder.send(Response::Status(Box::new(report)));
+                asker.responder.send(Response::Status(Box::new(report)));
             }
             Request::ReadLog { from, entries_max, detail } => {
                 let page = Page { from: LogIndex::new(from), entries_max, detail };
-                self.queries.page(page, self.extent(), responder);
+                self.queries.page(page, self.extent(), asker.responder);
             }
             Request::Reconfigure { target, expected_index } => {
-                let via = via.map(tracing::field::display);
-                tracing::info!(
-                    name: "change-asked",
-                    by = %identity.role, via, "a change of members is asked for"
-                );
-                self.reconfigure(now, target, LogIndex::new(expected_index), responder);
+                self.reconfigure(now, target, LogIndex::new(expected_index), asker);
             }
             Request::Transfer { to } => {
                 let Some(to) = NodeId::new(to) else {
-                    let refusal = answer::refusal(ErrorCode::BadRequest, "there is no node 0");
-                    return responder.send(Response::Error(refusal));
+                    return self.refuse(now, asker, ErrorCode::BadRequest, "there is no node 0");
                 };
-                if let Some(request) = self.wait(now, responder) {
+                if let Some(request) = self.wait(now, asker) {
                     self.raw(now, Raw::Transfer { request, to });
                 }
             }
             Request::Snapshot(SnapshotRequest::Take) => {
-                if let Some(request) = self.wait(now, responder) {
+                if let Some(request) = self.wait(now, asker) {
                     self.replica.step(now, Input::TakeSnapshot { request });
                 }
             }
-            Request::Snapshot(request) => self.snapshots.show(request, responder),
-            Request::Certificate(request) => self.identity.desk.ask(request, responder),
+            Request::Snapshot(request) => self.snapshots.show(request, asker.responder),
+            Request::Certificate(request) => {
+                // Whether it is taken is known to who has the certificates.
+                if let Some(act) = asker.act {
+                    self.note_act(now, *act);
+                }
+                self.identity.desk.ask(request, asker.responder);
+            }
             Request::Bootstrap { record } | Request::Join { record } => {
                 let generation = self.identity.generation;
-                responder.send(crate::bootstrap::repeated(generation, &record));
+                asker.responder.send(crate::bootstrap::repeated(generation, &record));
             }
+            Request::Note { command } => {
+                self.take_note(now, &command, (role, &from), asker.responder);
+            }
+        }
+    }
+
+    fn propose(&mut self, now: Timestamp, role: &Role, command: Bytes, asker: Asker) {
+        let command = match owner::claim(role, command, &self.owners) {
+            Ok(command) => command,
+            Err(refusal) => {
+                return self.refuse(now, asker, refusal.code, &refusal.message);
+            }
+        };
+        if let Some(request) = self.wait(now, asker) {
+            self.measure_room(now);
+            let frees = self.frees_space(&command);
+            self.replica.step(now, Input::Propose { request, command, frees });
         }
     }
 
@@ -125,9 +143,9 @@ impl Node {
         now: Timestamp,
         target: Configuration,
         expected_index: LogIndex,
-        responder: Responder,
+        asker: Asker,
     ) {
-        if let Some(request) = self.wait(now, responder) {
+        if let Some(request) = self.wait(now, asker) {
             let removed = self.network.removed(target.members().keys());
             let input = Input::Reconfigure { request, target, expected_index, removed };
             self.replica.step(now, input);
@@ -150,26 +168,27 @@ impl Node {
         part: Part,
         query: bytes::Bytes,
         consistency: Consistency,
-        responder: Responder,
+        asker: Asker,
     ) {
-        if let Some(request) = self.wait_for(part, now, responder) {
+        if let Some(request) = self.wait_for(part, now, asker) {
             self.replica.step(now, Input::Query { request, query, consistency });
         }
     }
 
     /// Gives a client's request a name, or refuses it.
-    pub(super) fn wait(&mut self, now: Timestamp, responder: Responder) -> Option<RequestId> {
-        self.wait_for(Part::Machine, now, responder)
+    pub(super) fn wait(&mut self, now: Timestamp, asker: Asker) -> Option<RequestId> {
+        self.wait_for(Part::Machine, now, asker)
     }
 
-    fn wait_for(&mut self, part: Part, now: Timestamp, responder: Responder) -> Option<RequestId> {
-        self.pending
-            .insert(part, now, responder)
-            .map_err(|responder: Responder| {
+    fn wait_for(&mut self, part: Part, now: Timestamp, asker: Asker) -> Option<RequestId> {
+        match self.pending.insert(part, now, asker) {
+            Ok(request) => Some(request),
+            Err(asker) => {
                 let busy = "too many unanswered requests (limits.requests_max)";
-                responder.send(Response::Error(answer::refusal(ErrorCode::Busy, busy)));
-            })
-            .ok()
+                self.refuse(now, asker, ErrorCode::Busy, busy);
+                None
+            }
+        }
     }
 }
 

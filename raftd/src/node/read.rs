@@ -24,7 +24,7 @@ impl Node {
         let (leads, age_ms) = (self.leads(), self.age_ms(now));
         let mut batch = Vec::with_capacity(questions.len());
         for Question { request, query, consistency, basis } in questions {
-            let Some(Waiting { responder, part, .. }) = self.pending.remove(request) else {
+            let Some(Waiting { responder: asker, part, .. }) = self.pending.remove(request) else {
                 continue;
             };
             let age_ms = match consistency {
@@ -33,6 +33,7 @@ impl Node {
                     Some(age_ms)
                 }
             };
+            let responder = asker.responder;
             batch.push(Asked { part, query, responder, basis, age_ms });
         }
         self.queries.answer(&self.view, batch);

@@ -52,11 +52,15 @@ impl Node {
                 }
                 if *role == RoleKind::Leader {
                     tracing::info!(name: "leads", %term, "this node leads");
+                    self.send_notes(now);
                 } else {
                     tracing::debug!(?role, %term, "role");
                 }
             }
-            Event::Leader(leader) => self.follows(now, *leader),
+            Event::Leader(leader) => {
+                self.follows(now, *leader);
+                self.send_notes(now);
+            }
             Event::Configuration { index } => {
                 tracing::info!(name: "configuration", %index, "configuration");
             }

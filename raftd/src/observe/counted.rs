@@ -178,6 +178,7 @@ impl Asked {
             | Request::Transfer { .. }
             | Request::Snapshot(_)
             | Request::Certificate(_)
+            | Request::Note { .. }
             | Request::Bootstrap { .. }
             | Request::Join { .. } => Self::Other,
         }

@@ -11,7 +11,7 @@ use fixtures::load::{get, put};
 use fixtures::{Cluster, Node, reason};
 use protocol::{ErrorCode, Passage, Request, Response};
 use rustix::process::Signal;
-use state_machine::{Envelope, KvCommand};
+use state_machine::{Envelope, KvCommand, SystemAnswer, SystemCommand, SystemQuery};
 use transport::certs::Expect;
 use transport::{Alpn, ClientConnection, ConnectError, Endpoint, Trail};
 
@@ -306,6 +306,24 @@ fn a_node_whose_certificate_does_not_count_says_since_when_and_what_to_do() {
     assert!(said.contains("is not valid before ") && said.contains("clock"), "{said}");
 }
 
+/// Waits until an act has ended in the audit.
+async fn audited(cluster: &Cluster, what: &str) -> state_machine::Act {
+    let began = std::time::Instant::now();
+    loop {
+        let query = SystemQuery::Audit { after: 0, limit: 100 };
+        let found = cluster.client().system(&query, client::Consistency::Linearizable).await;
+        let Ok(SystemAnswer::Audit { items, .. }) = &found else { panic!("{found:?}") };
+        let mut acts = items.iter().map(|item| &item.act);
+        if let Some(act) = acts.find(|act| act.what == what)
+            && act.outcome != state_machine::Outcome::Asked
+        {
+            return act.clone();
+        }
+        assert!(began.elapsed() < fixtures::PATIENCE, "{what}: {items:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// A connection to a node, with a certificate of any role, for whatever it takes it for.
 async fn dial(cluster: &Cluster, role: Role, alpn: Alpn) -> Result<ClientConnection, ConnectError> {
     dial_at(cluster, 0, role, alpn).await
@@ -343,6 +361,7 @@ async fn a_node_asks_for_nothing_but_on_behalf_of_others_and_only_as_a_member() 
     let node = |id| Role::Node(NonZeroU64::new(id).unwrap());
     let on_behalf = |authority: ClusterId, role: Role| Passage::OnBehalf {
         identity: Identity::new(authority, role).to_uri(),
+        from: "192.0.2.1:7".into(),
     };
     let own = cluster.authority.cluster();
     let command = KvCommand::Put { key: "k".into(), value: "v".into() }.encode();
@@ -363,7 +382,7 @@ async fn a_node_asks_for_nothing_but_on_behalf_of_others_and_only_as_a_member() 
         (&member, &transfer, on_behalf(own, Role::Client(name())), "does not allow to hand"),
         (&member, &put, on_behalf(own, node(1)), "no node asks"),
         (&member, &put, on_behalf(foreign, Role::Operator(name())), "another cluster"),
-        (&member, &put, Passage::OnBehalf { identity: "root".into() }, "root"),
+        (&member, &put, Passage::OnBehalf { identity: "root".into(), from: String::new() }, "root"),
         (&stranger, &put, on_behalf(own, Role::Operator(name())), "no member"),
         (&client, &put, on_behalf(own, Role::Operator(name())), "only nodes"),
     ] {
@@ -373,6 +392,31 @@ async fn a_node_asks_for_nothing_but_on_behalf_of_others_and_only_as_a_member() 
         assert_eq!(error.code, ErrorCode::Unauthorised, "{passage:?}: {error:?}");
         assert!(error.message.contains(wanted), "{passage:?}: {}", error.message);
     }
+    // What is passed on is noted with the address that it came from, and the node that says so.
+    let mine = on_behalf(own, Role::Operator(name()));
+    let refused = member.call_for(&Request::Transfer { to: 7 }, &mine).await.unwrap();
+    assert!(matches!(refused, Response::Error(_)), "{refused:?}");
+    let noted = audited(&cluster, "leader transfer node 7").await;
+    assert_eq!((noted.who.as_str(), noted.node), ("operator eve", 1));
+    assert_eq!(noted.from, "192.0.2.1:7 by way of node 1");
+    assert!(matches!(noted.outcome, state_machine::Outcome::Refused { .. }), "{noted:?}");
+    // Members tell what they have seen; strangers and clients do not, and operators for themselves.
+    let note = state_machine::Act { what: "seen".into(), id: [3; 16], ..noted.clone() };
+    let command = SystemCommand::Note(note.clone()).encode();
+    let note = Request::Note { command };
+    let told = member.call(&note).await.unwrap();
+    assert!(matches!(told, Response::Applied { .. }), "{told:?}");
+    assert_eq!(audited(&cluster, "seen").await.from, "192.0.2.1:7 by way of node 1");
+    for connection in [&stranger, &client] {
+        let Response::Error(error) = connection.call(&note).await.unwrap() else {
+            panic!("a note of nobody is taken");
+        };
+        assert_eq!(error.code, ErrorCode::Unauthorised, "{error:?}");
+    }
+    cluster.client().note("certificate issued").await.unwrap();
+    let noted = audited(&cluster, "certificate issued").await;
+    assert_eq!(noted.who, "operator test");
+    assert!(noted.from.starts_with("127.0.0.1:"), "{noted:?}");
     for (role, alpn) in [(node(1), Alpn::Client), (Role::Operator(name()), Alpn::Forward)] {
         let Err(error) = dial(&cluster, role, alpn).await else { panic!("{alpn:?} is open") };
         assert!(error.to_string().contains("may not use"), "{error}");

@@ -12,7 +12,7 @@ use protocol::{
     BootstrapRecord, CertificateRequest, Consistency, ErrorCode, Hello, LogDetail,
     PROTOCOL_VERSION, Promises, Request, Response, SnapshotRequest,
 };
-use state_machine::{Envelope, SystemCommand};
+use state_machine::{Act, Envelope, Outcome, SystemCommand, SystemQuery};
 use transport::{Alpn, ClientConnection, ConnectError, Endpoint, Trail};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -50,6 +50,12 @@ fn propose(command: &SystemCommand) -> Request {
     Request::Propose { command: Envelope::system(command).encode() }
 }
 
+fn act() -> Act {
+    let text = String::new;
+    let outcome = Outcome::Done;
+    Act { id: [7; 16], who: text(), from: text(), node: 1, clock_s: 0, what: text(), outcome }
+}
+
 /// A request that takes this right, and does no harm where it is allowed.
 fn request(right: Right, record: &BootstrapRecord, written: u64) -> Option<Request> {
     let page = |detail| Request::ReadLog { from: written, entries_max: 1, detail };
@@ -68,6 +74,12 @@ fn request(right: Right, record: &BootstrapRecord, written: u64) -> Option<Reque
         Right::SetAlarm => {
             let member = NodeId::new(1).unwrap();
             propose(&SystemCommand::SetAlarm { member, raised: true })
+        }
+        Right::NoteActs => Request::Note { command: SystemCommand::Note(act()).encode() },
+        Right::WriteAudit => propose(&SystemCommand::Note(act())),
+        Right::ReadAudit => {
+            let query = SystemQuery::Audit { after: 0, limit: 1 }.encode();
+            Request::SystemQuery { query, stale: true }
         }
         Right::ReadLog => page(LogDetail::Sizes),
         Right::ReadPayloads => page(LogDetail::Values),

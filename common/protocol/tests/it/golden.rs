@@ -211,8 +211,17 @@ fn a_request_says_how_it_travels() {
         "010000000000000006000000".to_owned() + "080148026000"
     );
     assert_eq!(
-        transfer(&Passage::OnBehalf { identity: "x".into() }),
+        transfer(&Passage::OnBehalf { identity: "x".into(), from: String::new() }),
         "010000000000000007000000".to_owned() + "080148026a0178"
+    );
+    assert_eq!(
+        transfer(&Passage::OnBehalf { identity: "x".into(), from: "h:1".into() }),
+        "01000000000000000d000000".to_owned() + "080148026a0178ea0803683a31"
+    );
+    let note = Request::Note { command: Bytes::from_static(b"ab") };
+    assert_eq!(
+        hex(&note.encode(1).unwrap()),
+        "010000000000000007000000".to_owned() + "0801e208026162"
     );
 }
 

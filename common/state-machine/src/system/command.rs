@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use consensus::NodeId;
 
+use super::acts::Act;
 use super::records::read_id;
 use crate::codec::{CodecError, Writer, begin};
 use crate::envelope::{Envelope, EnvelopeKind};
@@ -57,6 +58,8 @@ pub enum SystemCommand {
         /// Role and name.
         holder: String,
     },
+    /// Notes an administrative act, or how it ended. Only a leader gives it.
+    Note(Act),
 }
 
 impl SystemCommand {
@@ -80,6 +83,7 @@ impl SystemCommand {
                 writer.bytes(why.as_bytes()).done()
             }
             Self::ForgetRevocation { holder } => Writer::new(41).bytes(holder.as_bytes()).done(),
+            Self::Note(act) => act.write(Writer::new(50)).done(),
         }
     }
 
@@ -105,6 +109,7 @@ impl SystemCommand {
                 why: reader.text()?,
             },
             41 => Self::ForgetRevocation { holder: reader.text()? },
+            50 => Self::Note(Act::read(&mut reader)?),
             kind => return Err(CodecError::Kind(kind)),
         };
         reader.end()?;

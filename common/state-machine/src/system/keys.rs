@@ -17,6 +17,11 @@ const OWNED_RECENCY: u8 = 12;
 const ALARM: u8 = 14;
 const REVOCATION: u8 = 40;
 
+const AUDIT: u8 = 50;
+const ACT: u8 = 51;
+/// How much the audit holds.
+pub(super) const AUDIT_TOTALS: &[u8] = &[52];
+
 /// How many sessions there are.
 pub(super) const SESSION_COUNT: &[u8] = &[8];
 /// The highest node id ever seen.
@@ -116,6 +121,25 @@ pub(super) fn revocation(holder: &str) -> Vec<u8> {
 
 pub(super) fn revocations() -> Range<[u8; 1]> {
     all(REVOCATION)
+}
+
+/// An act in the order of the log.
+pub(super) fn audit(index: u64) -> [u8; 9] {
+    one(AUDIT, index)
+}
+
+pub(super) fn audits() -> Range<[u8; 1]> {
+    all(AUDIT)
+}
+
+/// The keys of acts that were noted behind an index.
+pub(super) fn audits_after(after: u64) -> (Vec<u8>, [u8; 1]) {
+    ([&one(AUDIT, after)[..], &[0]].concat(), [AUDIT + 1])
+}
+
+/// Where an act is found by its random name.
+pub(super) fn act(id: &[u8; 16]) -> Vec<u8> {
+    [&[ACT], &id[..]].concat()
 }
 
 /// The keys of sessions with ids above `after`.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use consensus::{ClusterTime, LogIndex};
 
+use super::acts::{AuditTotals, AuditedAct};
 use super::records::{
     Alarm, CachedAnswer, ConfigurationRecord, KeptSession, Reservation, Revocation, Session,
     SessionAnswers, Tombstone, decode,
@@ -10,7 +11,7 @@ use super::records::{
 use super::response::SystemResponse;
 use super::revocations::revocations;
 use super::sessions::{SESSIONS_MAX, has_expired};
-use super::{HISTORY_MAX, RESERVATIONS_MAX, TOMBSTONES_MAX, keys};
+use super::{HISTORY_MAX, RESERVATIONS_MAX, TOMBSTONES_MAX, audit, keys};
 use crate::codec::{CodecError, Reader, Writer, begin};
 use crate::error::HostError;
 use crate::store::View;
@@ -51,6 +52,13 @@ pub enum SystemQuery {
     Alarms,
     /// Certificates that count no more.
     Revocations,
+    /// A page of administrative acts, in the order of the log; for operators.
+    Audit {
+        /// Only those that were noted behind this entry; 0 for the first page.
+        after: u64,
+        /// At most so many.
+        limit: u32,
+    },
 }
 
 /// Who asks, and so which sessions there are for him.
@@ -112,6 +120,17 @@ pub enum SystemAnswer {
         /// Cluster time at the moment of the answer.
         time: ClusterTime,
     },
+    /// Administrative acts.
+    Audit {
+        /// The acts, in the order of the log.
+        items: Vec<AuditedAct>,
+        /// Whether there are more behind the last.
+        more: bool,
+        /// What there is in all.
+        totals: AuditTotals,
+        /// Cluster time at the moment of the answer.
+        time: ClusterTime,
+    },
     /// The question makes no sense.
     Refused {
         /// Why.
@@ -157,6 +176,14 @@ pub(crate) fn answer(
         }
         SystemQuery::Alarms => SystemAnswer::Alarms { items: alarms(view)?, time },
         SystemQuery::Revocations => SystemAnswer::Revocations { items: revocations(view)?, time },
+        SystemQuery::Audit { after, limit } if viewer == Viewer::Operator => {
+            let (items, more, totals) = audit::page(view, *after, *limit)?;
+            SystemAnswer::Audit { items, more, totals, time }
+        }
+        SystemQuery::Audit { .. } => {
+            let reason = "only an operator's certificate allows to read the audit".to_owned();
+            SystemAnswer::Refused { reason }
+        }
         SystemQuery::Effects { .. } => unreachable!("the host knows them"),
     })
 }
@@ -282,6 +309,7 @@ impl SystemQuery {
             Self::Effects { index } => Writer::new(6).u64(*index).done(),
             Self::Alarms => Writer::new(7).done(),
             Self::Revocations => Writer::new(40).done(),
+            Self::Audit { after, limit } => Writer::new(50).u64(*after).u32(*limit).done(),
         }
     }
 
@@ -300,6 +328,7 @@ impl SystemQuery {
             6 => Self::Effects { index: reader.u64()? },
             7 => Self::Alarms,
             40 => Self::Revocations,
+            50 => Self::Audit { after: reader.u64()?, limit: reader.u32()? },
             kind => return Err(CodecError::Kind(kind)),
         };
         reader.end()?;
@@ -343,6 +372,10 @@ impl SystemAnswer {
             }
             Self::Revocations { items, time } => {
                 let writer = Writer::new(40).u64(time.get());
+                writer.list(items.iter(), |writer, item| item.write(writer)).done()
+            }
+            Self::Audit { items, more, totals, time } => {
+                let writer = totals.write(Writer::new(50).u64(time.get()).u8(u8::from(*more)));
                 writer.list(items.iter(), |writer, item| item.write(writer)).done()
             }
             Self::Effects { first, last, digest, stored } => {
@@ -391,6 +424,11 @@ impl SystemAnswer {
             8 => {
                 let time = ClusterTime::new(reader.u64()?);
                 Self::Alarms { items: reader.list(Alarm::read)?, time }
+            }
+            50 => {
+                let (time, more) = (ClusterTime::new(reader.u64()?), reader.u8()? != 0);
+                let totals = AuditTotals::read(&mut reader)?;
+                Self::Audit { items: reader.list(AuditedAct::read)?, more, totals, time }
             }
             7 => Self::Effects {
                 first: LogIndex::new(reader.u64()?),

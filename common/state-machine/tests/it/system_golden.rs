@@ -9,8 +9,9 @@ use consensus::{
     Voters,
 };
 use state_machine::{
-    Alarm, CachedAnswer, CodecError, ConfigurationRecord, Reservation, Revocation, Session,
-    SessionAnswers, SystemAnswer, SystemCommand, SystemQuery, SystemResponse, Tombstone,
+    Act, Alarm, AuditTotals, AuditedAct, CachedAnswer, CodecError, ConfigurationRecord, Outcome,
+    Reservation, Revocation, Session, SessionAnswers, SystemAnswer, SystemCommand, SystemQuery,
+    SystemResponse, Tombstone,
 };
 
 fn hex(bytes: &[u8]) -> String {
@@ -19,6 +20,18 @@ fn hex(bytes: &[u8]) -> String {
 
 fn id(id: u64) -> NodeId {
     NodeId::new(id).unwrap()
+}
+
+fn act(outcome: Outcome) -> Act {
+    Act {
+        id: [5; 16],
+        who: "o a".into(),
+        from: "h:1".into(),
+        node: 2,
+        clock_s: 7,
+        what: "x".into(),
+        outcome,
+    }
 }
 
 #[test]
@@ -55,6 +68,12 @@ fn commands() {
              00000000",
         ),
         (SystemCommand::ForgetRevocation { holder: "node 2".into() }, "0129060000006e6f64652032"),
+        (
+            SystemCommand::Note(act(Outcome::Refused { reason: "no".into() })),
+            "013205050505050505050505050505050505030000006f206103000000683a31\
+             0200000000000000070000000000000001000000780202\
+             0000006e6f",
+        ),
     ] {
         assert_eq!(hex(&command.encode()), expected);
         assert_eq!(SystemCommand::decode(&command.encode()).unwrap(), command);
@@ -97,6 +116,7 @@ fn questions() {
         (SystemQuery::Reservations, "0105"),
         (SystemQuery::Effects { index: 5 }, "01060500000000000000"),
         (SystemQuery::Alarms, "0107"),
+        (SystemQuery::Audit { after: 1, limit: 2 }, "0132010000000000000002000000"),
     ] {
         assert_eq!(hex(&query.encode()), expected);
         assert_eq!(SystemQuery::decode(&query.encode()).unwrap(), query);
@@ -226,6 +246,26 @@ fn answers_to_questions() {
                 number(5)
             )
             .replace(' ', ""),
+        ),
+        (
+            SystemAnswer::Audit {
+                items: vec![AuditedAct { index: LogIndex::new(6), time, act: act(Outcome::Done) }],
+                more: true,
+                totals: AuditTotals { acts: 1, bytes: 2, dropped: 3 },
+                time,
+            },
+            format!(
+                "0132{}01{}{}{}01000000{}{}{}030000006f206103000000683a31{}{}010000007801",
+                number(5),
+                number(1),
+                number(2),
+                number(3),
+                number(6),
+                number(5),
+                "05".repeat(16),
+                number(2),
+                number(7)
+            ),
         ),
         (SystemAnswer::Refused { reason: "no".into() }, "0106020000006e6f".to_owned()),
     ] {

@@ -117,6 +117,11 @@ impl Content {
             Self::System(SystemCommand::ForgetRevocation { holder }) => {
                 format!("forget revocation of {}", units::name(holder.as_bytes()))
             }
+            Self::System(SystemCommand::Note(act)) => {
+                let who = units::printable(act.who.as_bytes());
+                let what = units::printable(act.what.as_bytes());
+                format!("note: {what}, by {who}: {}", crate::commands::audit::outcome(act))
+            }
         }
     }
 }

@@ -5,9 +5,12 @@ use std::collections::BTreeSet;
 use client::{Client, Consistency};
 use consensus::{Configuration, NodeId};
 use serde_json::{Value, json};
-use state_machine::{ConfigurationRecord, SystemAnswer, SystemQuery, Tombstone};
+use state_machine::{
+    AuditedAct, ConfigurationRecord, Outcome, SystemAnswer, SystemQuery, Tombstone,
+};
 
 use crate::codes;
+use crate::commands::audit;
 use crate::invocation::Invocation;
 use crate::look::look;
 use crate::output::table::Rows;
@@ -33,9 +36,12 @@ pub(crate) async fn run(invocation: &Invocation) -> Result<()> {
         return Err(unexpected());
     };
     let removed = tombstones(&client, how).await?;
+    // Who may see the members may not see who changed them, without an operator's certificate.
+    let acts = audit::all(&client, how).await.map_or_else(|_| Vec::new(), |(acts, _)| acts);
     client.close().await;
-    let mut rows = Rows::new(&["INDEX", "TERM", "VOTERS", "LEARNERS", "CHANGE"]);
-    for (record, change) in records.iter().zip(changes(&records)) {
+    let by = authors(&records, &acts);
+    let mut rows = Rows::new(&["INDEX", "TERM", "VOTERS", "LEARNERS", "CHANGE", "BY"]);
+    for ((record, change), by) in records.iter().zip(changes(&records)).zip(&by) {
         let configuration = &record.configuration;
         rows.push(vec![
             record.id.index.to_string(),
@@ -43,6 +49,7 @@ pub(crate) async fn run(invocation: &Invocation) -> Result<()> {
             voters(configuration),
             or_none(names(configuration, configuration.learners().iter().copied())),
             or_none(change),
+            or_none(by.map(|act| units::printable(act.act.who.as_bytes())).unwrap_or_default()),
         ]);
     }
     let mut text = rows.render(invocation.output.headers);
@@ -52,7 +59,7 @@ pub(crate) async fn run(invocation: &Invocation) -> Result<()> {
     }
     invocation.output.answer(&View {
         kind: "MemberHistory",
-        data: data(&records, &removed),
+        data: data(&records, &by, &removed),
         text: text.into_bytes(),
         names: records.iter().map(|record| record.id.index.to_string()).collect(),
         warnings,
@@ -73,6 +80,7 @@ pub(crate) async fn tombstones(client: &Client, how: Consistency) -> Result<Vec<
         | SystemAnswer::Effects { .. }
         | SystemAnswer::Alarms { .. }
         | SystemAnswer::Revocations { .. }
+        | SystemAnswer::Audit { .. }
         | SystemAnswer::Refused { .. } => Err(unexpected()),
     }
 }
@@ -81,9 +89,15 @@ fn unexpected() -> Report {
     Report::new(codes::UNEXPECTED, "a node answered something else than its history")
 }
 
-fn data(records: &[ConfigurationRecord], removed: &[Tombstone]) -> Value {
+fn data(
+    records: &[ConfigurationRecord],
+    by: &[Option<&AuditedAct>],
+    removed: &[Tombstone],
+) -> Value {
     let ids = |ids: BTreeSet<NodeId>| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let configuration = |(record, change): (&ConfigurationRecord, String)| {
+    let configuration = |((record, change), by): (_, &Option<&AuditedAct>)| {
+        let record: &ConfigurationRecord = record;
+        let change: String = change;
         let configuration = &record.configuration;
         let (outgoing, incoming) = configuration.voters().halves();
         let members = configuration.members().iter().map(|(id, member)| {
@@ -99,6 +113,9 @@ fn data(records: &[ConfigurationRecord], removed: &[Tombstone]) -> Value {
             "learners": ids(configuration.learners().clone()),
             "members": members.collect::<Vec<_>>(),
             "change": change,
+            "by": by.map(|act| &act.act.who),
+            "from": by.map(|act| &act.act.from),
+            "time": by.map(|act| certs::utc(act.act.clock_s)),
         })
     };
     let grave = |grave: &Tombstone| {
@@ -112,7 +129,7 @@ fn data(records: &[ConfigurationRecord], removed: &[Tombstone]) -> Value {
     };
     json!({
         "configurations":
-            records.iter().zip(changes(records)).map(configuration).collect::<Vec<_>>(),
+            records.iter().zip(changes(records)).zip(by).map(configuration).collect::<Vec<_>>(),
         "removed": removed.iter().map(grave).collect::<Vec<_>>(),
     })
 }
@@ -153,6 +170,35 @@ fn changes(records: &[ConfigurationRecord]) -> Vec<String> {
     let before = std::iter::once(None).chain(records.iter().map(Some));
     let pairs = before.zip(records);
     pairs.map(|(before, now)| before.map_or_else(String::new, |b| change(b, now))).collect()
+}
+
+/// Finds for each configuration the act that asked for it: the last one before it that asked for a
+/// change of members, which makes one configuration, or a joint one and the one behind it. What a
+/// leader did by itself, such as to take a member in again, has none.
+fn authors<'a>(
+    records: &[ConfigurationRecord],
+    acts: &'a [AuditedAct],
+) -> Vec<Option<&'a AuditedAct>> {
+    let refused = |act: &AuditedAct| matches!(act.act.outcome, Outcome::Refused { .. });
+    let changes: Vec<&AuditedAct> =
+        acts.iter().filter(|act| !refused(act) && is_change(&act.act.what)).collect();
+    let mut used = None;
+    let mut joint = false;
+    let mut found = Vec::with_capacity(records.len());
+    for record in records {
+        let before = changes.iter().rev().find(|act| act.index < record.id.index).copied();
+        let is_spent = used.is_some() && used == before.map(|act| act.index) && !joint;
+        found.push(before.filter(|_| !is_spent));
+        used = before.map(|act| act.index);
+        joint = record.configuration.voters().is_joint();
+    }
+    found
+}
+
+/// Says whether an act asks for other members; to reserve an id does not, nor to join.
+fn is_change(what: &str) -> bool {
+    let verb = what.strip_prefix("member ").and_then(|rest| rest.split(' ').next());
+    verb.is_some_and(|verb| !["reserve", "join"].contains(&verb))
 }
 
 /// `+n4` is a new learner, `n4 votes`, `n4 learns`, `-n4` is gone; and who has moved, or has
@@ -205,6 +251,44 @@ mod tests {
 
     fn half(ids: &[u64]) -> Majority {
         Majority::new(ids.iter().filter_map(|id| NodeId::new(*id)))
+    }
+
+    #[test]
+    fn each_configuration_names_who_asked_for_it_and_what_a_leader_did_nobody() {
+        let stable = |ids: &[u64]| Voters::Stable(half(ids));
+        let joint = Voters::Joint { outgoing: half(&[1, 2, 3]), incoming: half(&[1, 2, 4]) };
+        let records = [
+            record(1, stable(&[1, 2, 3]), &[]),
+            record(4, stable(&[1, 2, 3]), &[4]),
+            record(6, joint, &[]),
+            record(7, stable(&[1, 2, 4]), &[]),
+            record(9, stable(&[1, 2]), &[4]),
+            record(14, stable(&[1, 2]), &[]),
+        ];
+        let act = |index, who: &str, what: &str, outcome| AuditedAct {
+            index: LogIndex::new(index),
+            time: ClusterTime::new(0),
+            act: state_machine::Act {
+                id: [0; 16],
+                who: who.to_owned(),
+                from: String::new(),
+                node: 1,
+                clock_s: 0,
+                what: what.to_owned(),
+                outcome,
+            },
+        };
+        let acts = [
+            act(2, "a", "member reserve n4", Outcome::Done),
+            act(3, "a", "member add n4", Outcome::Done),
+            act(5, "b", "member promote n4, remove n3", Outcome::Asked),
+            act(10, "c", "member remove n1", Outcome::Refused { reason: "no".to_owned() }),
+            act(12, "c", "leader transfer n2", Outcome::Done),
+            act(13, "d", "member remove n4", Outcome::Done),
+        ];
+        let by = authors(&records, &acts);
+        let by: Vec<&str> = by.iter().map(|act| act.map_or("-", |act| &act.act.who)).collect();
+        assert_eq!(by, ["-", "a", "b", "b", "-", "d"]);
     }
 
     #[test]

@@ -206,6 +206,7 @@ pub fn request() -> impl Strategy<Value = Request> {
             .prop_map(|(target, expected_index)| Request::Reconfigure { target, expected_index }),
         any::<u64>().prop_map(|to| Request::Transfer { to }),
         (bytes(), any::<bool>()).prop_map(|(query, stale)| Request::SystemQuery { query, stale }),
+        bytes().prop_map(|command| Request::Note { command }),
     ]
 }
 
@@ -213,7 +214,8 @@ pub fn passage() -> impl Strategy<Value = Passage> {
     prop_oneof![
         Just(Passage::Direct),
         any::<u32>().prop_map(|within_ms| Passage::MayForward { within_ms }),
-        any::<String>().prop_map(|identity| Passage::OnBehalf { identity }),
+        ("[a-z:/]{0,40}", "[0-9.:]{0,40}")
+            .prop_map(|(identity, from)| Passage::OnBehalf { identity, from }),
     ]
 }
 

@@ -1,0 +1,129 @@
+//! The audit: who did which administrative act, when and from where, as all nodes know it.
+//!
+//! A leader notes an act before it does it, and how it ended afterwards; what other nodes do by
+//! themselves they let the leader note. Nobody with a certificate writes here. What is kept is
+//! bounded twice, in acts and in bytes; the oldest goes first, and is counted.
+
+use bytes::Bytes;
+use consensus::{ClusterTime, LogIndex};
+
+use super::acts::{Act, AuditTotals, AuditedAct, Outcome};
+use super::keys;
+use super::records::{decode, encode};
+use super::response::SystemResponse;
+use crate::codec::Reader;
+use crate::envelope::Owner;
+use crate::error::HostError;
+use crate::store::{Transaction, View};
+
+/// The most acts that are remembered; the oldest is dropped.
+pub const AUDIT_ACTS_MAX: u64 = 4_096;
+
+/// The most bytes that remembered acts take; the oldest is dropped.
+pub const AUDIT_BYTES_MAX: u64 = 1 << 20;
+
+/// The most acts in one answer.
+pub const AUDIT_PAGE_MAX: u32 = 500;
+
+/// Notes an act, or how one that is noted has ended: that is said once.
+pub(super) fn note(
+    transaction: &mut Transaction<'_>,
+    (index, time): (LogIndex, ClusterTime),
+    by: &Owner,
+    act: Act,
+) -> Result<SystemResponse, HostError> {
+    // Whatever has come from outside carries the name of a certificate.
+    if !by.name.is_empty() {
+        let reason = "acts are noted by leaders alone".to_owned();
+        return Ok(SystemResponse::Refused { reason });
+    }
+    if !act.is_bounded() {
+        let reason = "the act is over a limit".to_owned();
+        return Ok(SystemResponse::Refused { reason });
+    }
+    match transaction.get(&keys::act(&act.id))? {
+        Some(at) => end(transaction, &at, act)?,
+        None => add(transaction, &AuditedAct { index, time, act })?,
+    }
+    Ok(SystemResponse::Noted)
+}
+
+/// Notes how an act ended, if that is not known yet.
+fn end(transaction: &mut Transaction<'_>, at: &Bytes, act: Act) -> Result<(), HostError> {
+    let index = decode(at, Reader::u64).map_err(HostError::damaged("the place of an act"))?;
+    let Some(record) = transaction.get(&keys::audit(index))? else {
+        return Ok(());
+    };
+    let mut known = audited(&record)?;
+    if known.act.outcome != Outcome::Asked || known.act.who != act.who {
+        return Ok(());
+    }
+    known.act.outcome = act.outcome;
+    let renewed = encode(|writer| known.write(writer));
+    let mut totals = totals(transaction)?;
+    totals.bytes = totals.bytes.saturating_sub(bytes(&record)) + bytes(&renewed);
+    transaction.put(&keys::audit(index), renewed);
+    shrink(transaction, totals)
+}
+
+fn add(transaction: &mut Transaction<'_>, act: &AuditedAct) -> Result<(), HostError> {
+    let index = act.index.get();
+    let record = encode(|writer| act.write(writer));
+    let mut totals = totals(transaction)?;
+    totals.acts += 1;
+    totals.bytes += bytes(&record);
+    transaction.put(&keys::act(&act.act.id), encode(|writer| writer.u64(index)));
+    transaction.put(&keys::audit(index), record);
+    shrink(transaction, totals)
+}
+
+/// Drops the oldest acts until what is left is within both limits.
+fn shrink(transaction: &mut Transaction<'_>, mut totals: AuditTotals) -> Result<(), HostError> {
+    while totals.acts > AUDIT_ACTS_MAX || totals.bytes > AUDIT_BYTES_MAX {
+        let all = keys::audits();
+        let Some((key, record)) = transaction.range(&all.start, &all.end, 1)?.into_iter().next()
+        else {
+            break;
+        };
+        transaction.delete(&keys::act(&audited(&record)?.act.id));
+        transaction.delete(&key);
+        totals.acts = totals.acts.saturating_sub(1);
+        totals.bytes = totals.bytes.saturating_sub(bytes(&record));
+        totals.dropped += 1;
+    }
+    transaction.put(keys::AUDIT_TOTALS, encode(|writer| totals.write(writer)));
+    Ok(())
+}
+
+/// Returns a page of acts behind an index, whether there are more, and what there is in all.
+pub(super) fn page(
+    view: &dyn View,
+    after: u64,
+    limit: u32,
+) -> Result<(Vec<AuditedAct>, bool, AuditTotals), HostError> {
+    let limit = limit.clamp(1, AUDIT_PAGE_MAX) as usize;
+    let (from, to) = keys::audits_after(after);
+    let found = view.range(&from, Some(&to), limit + 1)?;
+    let items = found.iter().take(limit).map(|(_, record)| audited(record));
+    let items = items.collect::<Result<Vec<_>, _>>()?;
+    let totals = stored(view.get(keys::AUDIT_TOTALS)?)?;
+    Ok((items, found.len() > limit, totals))
+}
+
+fn totals(transaction: &Transaction<'_>) -> Result<AuditTotals, HostError> {
+    stored(transaction.get(keys::AUDIT_TOTALS)?)
+}
+
+fn stored(record: Option<Bytes>) -> Result<AuditTotals, HostError> {
+    let read = |bytes| decode(&bytes, AuditTotals::read);
+    let found = record.map(read).transpose();
+    Ok(found.map_err(HostError::damaged("how many acts there are"))?.unwrap_or_default())
+}
+
+fn audited(record: &Bytes) -> Result<AuditedAct, HostError> {
+    decode(record, AuditedAct::read).map_err(HostError::damaged("an act"))
+}
+
+fn bytes(record: &Bytes) -> u64 {
+    record.len() as u64
+}

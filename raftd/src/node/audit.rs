@@ -1,0 +1,209 @@
+//! Administrative acts on their way into the audit, which is in the log: a leader notes what goes
+//! through the log before it does it, and how it ended; other nodes let the leader note what they
+//! do. What cannot be told yet waits, but not for ever: the log of the process has it all the same.
+
+use certs::{Role, RoleKind};
+use consensus::{NodeId, RequestId, Timestamp};
+use protocol::{ErrorCode, LeaderHint, Response};
+use replica::Input;
+use state_machine::{Act, Envelope, Outcome, SystemCommand, SystemResponse};
+use transport::Responder;
+
+use crate::acts::{self, Deed};
+use crate::answer;
+use crate::node::{Node, moved};
+
+/// The most acts that wait until there is a leader to note them.
+const NOTES_MAX: usize = 256;
+
+/// The name of what a node notes by itself; no client's.
+const OWN: RequestId = RequestId::new(0);
+
+/// Who waits for an answer, and for what act.
+pub(crate) struct Asker {
+    /// Where the answer goes.
+    pub(crate) responder: Responder,
+    /// The act that is noted when it has ended.
+    pub(crate) act: Option<Box<Act>>,
+}
+
+impl From<Responder> for Asker {
+    fn from(responder: Responder) -> Self {
+        Self { responder, act: None }
+    }
+}
+
+/// Acts that wait for a leader.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    waiting: Vec<Act>,
+    /// Some are under way to the leader.
+    sending: bool,
+    /// How many acts of this process have a name.
+    named: u64,
+}
+
+impl Node {
+    /// Notes what somebody asks for, if it is an administrative act, and returns it for the outcome.
+    /// What only a leader does is noted where that is.
+    pub(super) fn begin_act(
+        &mut self,
+        now: Timestamp,
+        deed: Option<Deed>,
+        (role, from, via): (&Role, &str, Option<NodeId>),
+    ) -> Option<Box<Act>> {
+        let leads = self.leads();
+        let (what, logged) = match deed? {
+            Deed::Logged(what) if leads => (what, true),
+            Deed::Logged(_) => return None,
+            Deed::Local(what) => (what, false),
+        };
+        let via = via.map(|node| format!(" by way of node {node}")).unwrap_or_default();
+        let from = format!("{from}{via}");
+        let id = self.name_act();
+        let act = acts::act(id, &role.to_string(), &from, self.identity.node, &what);
+        tracing::info!(
+            name: "act-asked",
+            by = act.who, from = act.from, what = act.what, "asked for"
+        );
+        if logged {
+            self.propose_note(now, &act);
+            // Commands that gather in a turn are appended behind a change of members in it: the
+            // note is to stand before.
+            self.dispatch(now);
+        }
+        Some(Box::new(act))
+    }
+
+    /// Notes how an act ended.
+    pub(super) fn end_act(&mut self, now: Timestamp, act: Option<Box<Act>>, response: &Response) {
+        let Some(mut act) = act else { return };
+        let Some(outcome) = outcome(response) else { return };
+        if let Outcome::Refused { reason } = &outcome {
+            tracing::warn!(
+                name: "act-refused",
+                by = act.who, what = act.what, why = reason, "refused"
+            );
+        }
+        act.outcome = outcome;
+        self.note_act(now, *act);
+    }
+
+    /// Answers, and notes how the act ended.
+    pub(super) fn refuse(&mut self, now: Timestamp, asker: Asker, code: ErrorCode, why: &str) {
+        let response = Response::Error(answer::refusal(code, why));
+        self.end_act(now, asker.act, &response);
+        asker.responder.send(response);
+    }
+
+    /// Has an act noted, by this node or by whoever leads.
+    pub(crate) fn note_act(&mut self, now: Timestamp, act: Act) {
+        if self.notes.waiting.len() >= NOTES_MAX {
+            tracing::warn!(
+                name: "act-not-noted",
+                by = act.who, what = act.what, "not in the audit: too many acts wait"
+            );
+            return;
+        }
+        self.notes.waiting.push(act);
+        self.send_notes(now);
+    }
+
+    /// Has acts noted that were done before this node had a history.
+    pub(crate) fn note_founding(&mut self, now: Timestamp, acts: Vec<Act>) {
+        for mut act in acts {
+            act.id = self.name_act();
+            self.note_act(now, act);
+        }
+    }
+
+    /// Notes what waits, or lets the leader do so, if there is one.
+    pub(crate) fn send_notes(&mut self, now: Timestamp) {
+        if self.notes.waiting.is_empty() || self.notes.sending {
+            return;
+        }
+        if self.leads() {
+            for act in std::mem::take(&mut self.notes.waiting) {
+                self.propose_note(now, &act);
+            }
+            return;
+        }
+        let Some(leader) = self.leader_hint() else { return };
+        self.notes.sending = true;
+        self.network.note(leader, std::mem::take(&mut self.notes.waiting));
+    }
+
+    /// What the leader has not noted waits again.
+    pub(super) fn noted(&mut self, left: Vec<Act>) {
+        self.notes.sending = false;
+        self.notes.waiting.splice(0..0, left);
+        self.notes.waiting.truncate(NOTES_MAX);
+    }
+
+    /// Notes what an operator says to have done elsewhere, or what another node has seen.
+    pub(super) fn take_note(
+        &mut self,
+        now: Timestamp,
+        command: &bytes::Bytes,
+        (role, from): (&Role, &str),
+        responder: Responder,
+    ) {
+        let Ok(SystemCommand::Note(sent)) = SystemCommand::decode(command) else {
+            let refusal = answer::refusal(ErrorCode::BadRequest, "this is no act to be noted");
+            return responder.send(Response::Error(refusal));
+        };
+        let act = if role.kind() == RoleKind::Node {
+            // It was there, and is trusted as with every vote and entry.
+            sent
+        } else {
+            // Nobody speaks for others.
+            let who = role.to_string();
+            let act = acts::act(sent.id, &who, from, self.identity.node, &sent.what);
+            Act { outcome: Outcome::Done, ..act }
+        };
+        if let Some(request) = self.wait(now, responder.into()) {
+            let command = Envelope::system(&SystemCommand::Note(act)).encode();
+            self.replica.step(now, Input::Propose { request, command, frees: true });
+        }
+    }
+
+    fn propose_note(&mut self, now: Timestamp, act: &Act) {
+        let command = Envelope::system(&SystemCommand::Note(act.clone())).encode();
+        self.replica.step(now, Input::Propose { request: OWN, command, frees: true });
+    }
+
+    /// Returns a name that no other act has: no other process draws the same number.
+    fn name_act(&mut self) -> [u8; 16] {
+        self.notes.named += 1;
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&self.identity.boot.to_le_bytes());
+        id[8..].copy_from_slice(&self.notes.named.to_le_bytes());
+        id
+    }
+
+    fn leader_hint(&self) -> Option<LeaderHint> {
+        let leader = self.leader.filter(|leader| *leader != self.identity.node)?;
+        moved::hint(leader, self.replica.raft().configuration(), &self.network)
+    }
+}
+
+/// Says how an act ended; nothing if nobody knows.
+fn outcome(response: &Response) -> Option<Outcome> {
+    match response {
+        Response::Error(error) => match error.outcome {
+            protocol::Outcome::NotApplied => Some(acts::refused(&error.message)),
+            protocol::Outcome::Unknown => None,
+        },
+        Response::Applied { response, .. } => Some(match SystemResponse::decode(response) {
+            Ok(SystemResponse::Refused { reason }) => acts::refused(&reason),
+            Ok(_) | Err(_) => Outcome::Done,
+        }),
+        Response::Answer { .. }
+        | Response::Status(_)
+        | Response::Log(_)
+        | Response::Bootstrapped { .. }
+        | Response::Done
+        | Response::Certificate(_)
+        | Response::Snapshot(_) => Some(Outcome::Done),
+    }
+}
