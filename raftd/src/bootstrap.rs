@@ -17,6 +17,7 @@ use crate::exit::{Failure, storage_failure};
 use crate::gauges::Gauges;
 use crate::identity::Identity;
 use crate::logging::repeat::{self, Kind};
+use crate::node::audit::Founded;
 use crate::observe::board::Load;
 use crate::program::{Machine, Program};
 use crate::services::Services;
@@ -110,17 +111,18 @@ pub(crate) async fn wait_for_bootstrap(
 }
 
 /// Returns what is asked for as an act, if it gives this node a history.
-fn act(ask: &ClientRequest, node: NodeId) -> Option<Act> {
-    let what = if let Request::Bootstrap { .. } = &ask.request {
-        format!("bootstrap node {node}")
+fn act(ask: &ClientRequest, node: NodeId) -> Option<Founded> {
+    let (what, of_all) = if let Request::Bootstrap { .. } = &ask.request {
+        ("cluster bootstrap".to_owned(), true)
     } else if let Request::Join { .. } = &ask.request {
-        format!("member join node {node}")
+        (format!("member join node {node}"), false)
     } else {
         return None;
     };
     let outcome = state_machine::Outcome::Done;
     let who = ask.identity.role.to_string();
-    Some(Act { outcome, ..acts::act([0; 16], &who, &ask.from, node, &what) })
+    let by = Act { outcome, ..acts::act([0; 16], &who, &ask.from, node, &what) };
+    Some(Founded { by, of_all })
 }
 
 /// Makes the record this node's history.

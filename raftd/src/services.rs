@@ -1,10 +1,9 @@
 //! What surrounds a node's loop, before and after the node has a history.
 
-use state_machine::Act;
-
 use crate::clock::Clock;
 use crate::control::Control;
 use crate::inbound::Inbound;
+use crate::node::audit::Founded;
 use crate::program::Program;
 use crate::reload::Reload;
 
@@ -17,5 +16,5 @@ pub(crate) struct Services {
     /// The machine that a bootstrap record must name, and how its log is made.
     pub(crate) program: Program,
     /// What was done before the node had a history, for the audit.
-    pub(crate) founded: Vec<Act>,
+    pub(crate) founded: Vec<Founded>,
 }

@@ -33,10 +33,21 @@ impl From<Responder> for Asker {
     }
 }
 
+/// What gave a node its history.
+pub(crate) struct Founded {
+    /// The act.
+    pub(crate) by: Act,
+    /// Whether the first nodes of the cluster were all given the same.
+    pub(crate) of_all: bool,
+}
+
 /// Acts that wait for a leader.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
     waiting: Vec<Act>,
+    /// The record that founded the cluster, which each of its first nodes was given: the first
+    /// leader notes it for all.
+    founding: Vec<Act>,
     /// Some are under way to the leader.
     sending: bool,
     /// How many acts of this process have a name.
@@ -110,25 +121,35 @@ impl Node {
     }
 
     /// Has acts noted that were done before this node had a history.
-    pub(crate) fn note_founding(&mut self, now: Timestamp, acts: Vec<Act>) {
-        for mut act in acts {
-            act.id = self.name_act();
-            self.note_act(now, act);
+    pub(crate) fn note_founding(&mut self, now: Timestamp, founded: Vec<Founded>) {
+        for Founded { by, of_all } in founded {
+            let act = Act { id: self.name_act(), ..by };
+            if of_all {
+                self.notes.founding.push(act);
+            } else {
+                self.note_act(now, act);
+            }
         }
     }
 
     /// Notes what waits, or lets the leader do so, if there is one.
     pub(crate) fn send_notes(&mut self, now: Timestamp) {
-        if self.notes.waiting.is_empty() || self.notes.sending {
+        let Notes { waiting, founding, sending, .. } = &mut self.notes;
+        if (waiting.is_empty() && founding.is_empty()) || *sending {
             return;
         }
-        if self.leads() {
-            for act in std::mem::take(&mut self.notes.waiting) {
+        if self.replica.raft().leads() {
+            founding.append(waiting);
+            for act in std::mem::take(founding) {
                 self.propose_note(now, &act);
             }
             return;
         }
         let Some(leader) = self.leader_hint() else { return };
+        self.notes.founding.clear();
+        if self.notes.waiting.is_empty() {
+            return;
+        }
         self.notes.sending = true;
         self.network.note(leader, std::mem::take(&mut self.notes.waiting));
     }

@@ -392,6 +392,7 @@ async fn a_node_asks_for_nothing_but_on_behalf_of_others_and_only_as_a_member() 
         assert_eq!(error.code, ErrorCode::Unauthorised, "{passage:?}: {error:?}");
         assert!(error.message.contains(wanted), "{passage:?}: {}", error.message);
     }
+    cluster.nodes[0].logged("a request was refused for its role").await;
     // What is passed on is noted with the address that it came from, and the node that says so.
     let mine = on_behalf(own, Role::Operator(name()));
     let refused = member.call_for(&Request::Transfer { to: 7 }, &mine).await.unwrap();
