@@ -192,7 +192,7 @@ fn sole_uri<'a>(certificate: &'a X509Certificate<'_>, what: &str) -> Result<&'a 
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         write!(text, "{byte:02x}").expect("writing to a String cannot fail");
         text

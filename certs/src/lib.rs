@@ -56,6 +56,7 @@
 mod authority;
 mod credentials;
 mod dumps;
+mod enrolment;
 mod error;
 mod expect;
 mod identity;
@@ -70,12 +71,14 @@ mod store;
 mod testing;
 mod time;
 mod tls;
+mod token;
 mod validity;
 mod verify;
 
 pub use authority::{Authority, CA_KEY_FILE};
 pub use credentials::Credentials;
 pub use dumps::forbid_core_dumps;
+pub use enrolment::{enrolment_client, enrolment_server};
 pub use error::CertError;
 pub use expect::{Expect, Purpose};
 pub use identity::{ClusterId, Identity, IdentityError, Name, Role, RoleKind};
@@ -88,4 +91,7 @@ pub use rustls::pki_types::CertificateDer;
 pub use store::{CA_CERTIFICATE_FILE, PemPaths};
 pub use time::{span, utc};
 pub use tls::SERVER_NAME;
+pub use token::{
+    BINDING_BYTES, BINDING_LABEL, TOKEN_BYTES_MAX, Token, TokenError, TokenId, Verifier,
+};
 pub use validity::{DEFAULT_CA_VALIDITY, DEFAULT_LEAF_VALIDITY, Validity};

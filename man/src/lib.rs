@@ -35,7 +35,11 @@ pub fn directory() -> PathBuf {
 }
 
 fn raftd_8() -> std::io::Result<String> {
-    let mut page = render(&Man::new(raftd::cli::Cli::command()).section("8"))?;
+    let mut command = raftd::cli::Cli::command();
+    command.build();
+    let mut page = render(&Man::new(command.clone()).section("8"))?;
+    page.push_str(".SH COMMANDS\n");
+    describe(&command, "raftd", &mut page);
     page.push_str(LOG);
     for raftd::Message { id, level, meaning } in raftd::MESSAGES {
         line(&mut page, &format!(".TP\n\\fB{}\\fR ({level})", escape(id)));
@@ -157,7 +161,8 @@ fn describe(command: &Command, path: &str, page: &mut String) {
             name.map_or_else(|| argument.get_id().to_string(), ToString::to_string)
         });
         let arguments: String = positional.map(|name| format!(" {name}")).collect();
-        if !sub.has_subcommands() {
+        let has_options = sub.get_opts().any(|option| !option.is_global_set());
+        if has_options || !sub.has_subcommands() {
             line(page, &format!(".SS \"{path}{arguments}\"\n{}.", escape(&about)));
         }
         for option in sub.get_opts().filter(|option| !option.is_global_set()) {

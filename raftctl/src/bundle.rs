@@ -6,6 +6,8 @@
 //! DIR/ca/                the authority: ca.crt, ca.key
 //! DIR/operator/          ca.crt, operator.crt, operator.key
 //! DIR/NAME-n1/           ca.crt, node.crt, node.key, raftd.toml
+//! DIR/tokens/            tokens by which hosts enrol: what checks a proof, not what makes one
+//! DIR/NAME-n4.token      a token until it is used, for the operator to carry
 //! DIR/bootstrap.record   written once, before it is sent to anybody
 //! ```
 
@@ -33,9 +35,11 @@ mod newcomers;
 mod plan;
 pub(crate) mod rotation;
 mod successor;
+mod tokens;
 
 pub(crate) use configuration::NodeSettings;
 pub(crate) use plan::{KV, PLAN, Plan, PlannedNode, again};
+pub(crate) use tokens::KeptToken;
 
 use bounded::read_bounded;
 use plan::RECORD;
@@ -119,6 +123,15 @@ impl Bundles {
     /// If it is not there, is another cluster's, or nodes are being added already.
     pub(crate) fn open(directory: &Path, name: &str) -> Result<Self> {
         let lock = Some(Arc::new(lock(directory, ".add.lock")?));
+        Ok(Self { _lock: lock, ..Self::beside(directory, name)? })
+    }
+
+    /// Opens what `init` or `dev` made, also while nodes are being added.
+    ///
+    /// # Errors
+    /// If it is not there, or is another cluster's.
+    pub(crate) fn beside(directory: &Path, name: &str) -> Result<Self> {
+        let lock = None;
         let authority = Authority::load(&directory.join("ca"))?;
         let (plan, _) = plan::plan(directory, (name, KV), &[], authority.cluster())?;
         let fingerprint = authority.fingerprint().to_owned();

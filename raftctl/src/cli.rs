@@ -18,6 +18,7 @@ use crate::commands::member::MemberCommand;
 use crate::commands::session::SessionCommand;
 use crate::commands::snapshot::SnapshotCommand;
 use crate::commands::status::StatusArgs;
+use crate::commands::token::TokenCommand;
 use crate::commands::verify::VerifyArgs;
 use crate::global::Global;
 
@@ -137,6 +138,9 @@ pub(crate) enum Command {
     /// Certificates: who has them, renewing, issuing and revoking them
     #[command(subcommand, arg_required_else_help = true)]
     Cert(CertCommand),
+    /// One-time tokens by which new hosts get their certificates, without a key that travels
+    #[command(subcommand, arg_required_else_help = true)]
+    Token(TokenCommand),
     /// Clusters that raftctl knows
     #[command(subcommand, arg_required_else_help = true)]
     Context(ContextCommand),

@@ -11,6 +11,7 @@ mod memory;
 mod page;
 mod remarks;
 mod requests;
+mod tokens;
 mod usage;
 
 pub(crate) use certificates::*;
@@ -24,6 +25,7 @@ pub(crate) use memory::*;
 pub(crate) use page::{Code, Page};
 pub(crate) use remarks::*;
 pub(crate) use requests::*;
+pub(crate) use tokens::*;
 pub(crate) use usage::*;
 
 impl Code {
@@ -54,6 +56,7 @@ pub(crate) fn pages() -> impl Iterator<Item = &'static Page> {
         disks::PAGES,
         files::PAGES,
         certificates::PAGES,
+        tokens::PAGES,
     ];
     tables.into_iter().flatten()
 }

@@ -23,6 +23,7 @@ pub(crate) mod member;
 pub(crate) mod session;
 pub(crate) mod snapshot;
 pub(crate) mod status;
+pub(crate) mod token;
 pub(crate) mod verify;
 pub(crate) mod version;
 
@@ -52,6 +53,7 @@ pub(crate) async fn run(invocation: &Invocation, command: Command) -> Result<()>
         Command::Alarm(command) => alarm::run(invocation, command).await,
         Command::Audit { command: Some(audit::AuditCommand::List(args)), .. }
         | Command::Audit { command: None, args } => audit::run(invocation, args).await,
+        Command::Token(command) => token::run(invocation, command).await,
         Command::Cert(command) => cert::run(invocation, command).await,
         Command::Context(command) => context::run(invocation, command).await,
         Command::Adopt(args) => adopt::run(invocation, &args),

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use environment::Failure;
 
 use crate::config::Overrides;
+use crate::enroll::EnrollArgs;
 
 /// Where the configuration is looked for.
 pub const CONFIG_DEFAULT: &str = "/etc/raftd/raftd.toml";
@@ -55,6 +56,22 @@ pub struct Cli {
     /// Settings that go before those of the files.
     #[command(flatten)]
     pub overrides: Overrides,
+
+    /// What to do in place of running a node.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do in place of running a node.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Gets a node's certificate for a key that is made here, by a one-time token
+    ///
+    /// Waits where the node will be reached until `raftctl member add` (where the authority is)
+    /// dials. Both sides prove over the connection that they know the token's secret, which is never
+    /// sent; then the operator's side signs, and certificate, key and raftd.toml are put in place.
+    /// An attempt that was interrupted goes on with the same token and key.
+    Enroll(EnrollArgs),
 }
 
 impl Cli {

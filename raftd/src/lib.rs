@@ -136,6 +136,7 @@ pub mod config;
 mod control;
 mod daemon;
 mod desk;
+mod enroll;
 mod exit;
 mod gauges;
 mod identity;

@@ -2,7 +2,7 @@
 //! codes.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +12,10 @@ use state_machine::StoredMachine;
 use storage::{LogProvider, RocksLogs};
 use tracing::Level;
 
-use crate::cli::Cli;
+use crate::cli::{Cli, Command};
 use crate::config::{Config, Settings};
 use crate::daemon::{self, check, explain};
+use crate::enroll::enroll;
 use crate::exit::{Exit, Failure};
 use crate::lifecycle::{self, Start};
 use crate::logging;
@@ -90,7 +91,9 @@ impl Server {
             }
             Err(Unreadable::CommandLine(error)) => return misused(&error),
         };
-        let done = if cli.check_config {
+        let done = if let Some(Command::Enroll(args)) = &cli.command {
+            enroll(args).and_then(|file| file.map_or(Ok(()), |file| go_on(&file)))
+        } else if cli.check_config {
             check(&cli).and_then(|found| told(writeln!(std::io::stdout(), "{found}")))
         } else if cli.print_config {
             Settings::print(&cli.config, &cli.overrides)
@@ -112,6 +115,15 @@ impl Server {
             }
         }
     }
+}
+
+/// Goes on as the node of this configuration, in this process: whoever watches it sees no other.
+fn go_on(configuration: &Path) -> Result<(), Failure> {
+    use std::os::unix::process::CommandExt as _;
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::from_error(Exit::Io, "this program", &error))?;
+    let error = std::process::Command::new(program).arg("--config").arg(configuration).exec();
+    Err(Failure::from_error(Exit::Io, "this program", &error))
 }
 
 /// Shows help or version, or says what is wrong with the command line.

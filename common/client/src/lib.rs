@@ -65,3 +65,4 @@ pub use requests::{Answer, Consistency};
 pub use session::Session;
 pub use system::Ended;
 pub use transport::certs::Credentials;
+pub use transport::{EnrolmentHost, EnrolmentLine};

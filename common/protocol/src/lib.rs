@@ -14,6 +14,7 @@
 mod body;
 mod certificate_request;
 mod configuration;
+mod enrol;
 mod entry;
 mod error;
 mod frame;
@@ -32,6 +33,7 @@ mod wire;
 
 pub use certificate_request::{CertificateAnswer, CertificateRequest};
 pub use configuration::{decode_configuration, encode_configuration};
+pub use enrol::Enrolment;
 pub use entry::{
     ENTRY_HEADER_BYTES, EncodedEntry, EntryHeader, EntryKind, chain, chain_of, check_header,
     decode_entry, decode_payload, encode_entry, peek_entry,

@@ -41,5 +41,8 @@ pub const SNAPSHOT_PIECE_BYTES_MAX: usize = 1024 * 1024;
 /// The largest text of certificates in a request, in bytes.
 pub const CERTIFICATE_BYTES_MAX: usize = 64 * 1024;
 
+/// A message of an enrolment, in bytes: three short PEM texts at most.
+pub const ENROLMENT_BYTES_MAX: usize = 256 * 1024;
+
 /// Snapshots in one answer.
 pub const SNAPSHOTS_LISTED_MAX: usize = 1_000;

@@ -7,6 +7,11 @@ pub(crate) mod raftd {
             include!(concat!(env!("OUT_DIR"), "/raftd.peer.v1.rs"));
         }
     }
+    pub(crate) mod enrol {
+        pub(crate) mod v1 {
+            include!(concat!(env!("OUT_DIR"), "/raftd.enrol.v1.rs"));
+        }
+    }
     pub(crate) mod client {
         pub(crate) mod v1 {
             include!(concat!(env!("OUT_DIR"), "/raftd.client.v1.rs"));
@@ -15,4 +20,5 @@ pub(crate) mod raftd {
 }
 
 pub(crate) use raftd::client::v1 as client;
+pub(crate) use raftd::enrol::v1 as enrol;
 pub(crate) use raftd::peer::v1 as peer;

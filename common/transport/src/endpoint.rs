@@ -441,7 +441,7 @@ fn shown(connection: &Connection) -> Result<Shown, String> {
 }
 
 /// The settings of connections on which so many bytes may be under way, in each direction.
-fn transport(window_bytes: u32) -> Arc<TransportConfig> {
+pub(crate) fn transport(window_bytes: u32) -> Arc<TransportConfig> {
     let mut config = TransportConfig::default();
     let idle = IDLE_TIMEOUT.try_into().expect("two seconds fit");
     config

@@ -19,6 +19,7 @@ mod call;
 mod chunks;
 mod close;
 mod endpoint;
+mod enrol;
 mod error;
 mod event;
 mod forward;
@@ -47,6 +48,7 @@ pub use alpn::Alpn;
 pub use call::ClientConnection;
 pub use certs;
 pub use endpoint::{Accepted, Endpoint, Incoming};
+pub use enrol::{EnrolmentCaller, EnrolmentHost, EnrolmentLine};
 pub use error::{
     CallError, Cause, ConnectError, EndpointError, Precision, Rejection, SnapshotError, TurnedAway,
 };

@@ -53,7 +53,8 @@ fn address(text: &str) -> Option<&str> {
     text.lines().next()?.split_once(REACHED_AT)?.1.strip_suffix('.')
 }
 
-fn text(cluster: &str, node: &PlannedNode, settings: &NodeSettings) -> String {
+/// Returns a node's raftd.toml.
+pub(super) fn text(cluster: &str, node: &PlannedNode, settings: &NodeSettings) -> String {
     let port = node.address.rsplit_once(':').map_or("7400", |(_, port)| port);
     let host = settings.listen_host.as_deref().unwrap_or("[::]");
     let data = settings.data_dir.as_deref().unwrap_or(Path::new("/var/lib/raftd"));

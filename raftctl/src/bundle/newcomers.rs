@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::bounded::read_bounded;
 use super::{Bundles, NodeSettings, PlannedNode};
 use crate::codes;
-use crate::context::write_private;
+use crate::context::{make_private_directory, write_private};
 use crate::report::{Report, Result};
 
 /// The file of reserved ids.
@@ -26,7 +26,8 @@ struct Added {
 }
 
 impl Bundles {
-    /// Makes the bundles of these nodes, whose ids are reserved; who has one keeps it. The bundle
+    /// Makes the bundles of these nodes, whose ids are reserved; who has one keeps it. Whoever
+    /// enrols by itself gets no key here, and its certificate later. The bundle
     /// of a node that was removed and had the same name is put aside. Who is no member yet may be
     /// given another address than before. Returns what is left to be done by hand.
     ///
@@ -36,6 +37,7 @@ impl Bundles {
         &self,
         nodes: &[PlannedNode],
         is_member: impl Fn(&PlannedNode) -> bool,
+        enrols: impl Fn(&PlannedNode) -> bool,
         settings: impl Fn(&PlannedNode) -> NodeSettings,
     ) -> Result<Vec<String>> {
         let path = self.directory().join(ADDED);
@@ -63,7 +65,12 @@ impl Bundles {
         let authority = Authority::load(&self.directory().join("ca"))?;
         let mut notes = Vec::new();
         for node in nodes {
-            notes.extend(self.prepare_node(&authority, node, &settings(node))?);
+            notes.extend(if enrols(node) {
+                make_private_directory(&self.node_directory(node))?;
+                self.prepare_configuration(node, &settings(node))?
+            } else {
+                self.prepare_node(&authority, node, &settings(node))?
+            });
         }
         Ok(notes)
     }

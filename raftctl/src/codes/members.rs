@@ -17,8 +17,9 @@ directory of an earlier attempt. Nothing was changed. If its data is not needed,
 move its data directory away, and run init again."
 
 INIT_WAITED 303 Unknown "not all nodes answered"
-"`init` waited for every node, because the bootstrap record names their data directories. Start the
-missing ones and run the same command again: it goes on where it was."
+"`init` waited for every node, because the bootstrap record names their data directories; `member
+add` waited for a new node to enrol and to start. Start the missing ones and run the same command
+again: it goes on where it was."
 
 IN_THE_WAY 304 Refused "something is in the way"
 "A context, directory or file that the command would write exists and belongs to something else."

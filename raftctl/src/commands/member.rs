@@ -9,7 +9,9 @@ use crate::values::endpoint;
 pub(crate) mod add;
 pub(crate) mod alter;
 mod args;
+pub(crate) mod authority;
 pub(crate) mod catch_up;
+mod enrol;
 mod foreseen;
 mod heal;
 pub(crate) mod history;
@@ -17,6 +19,7 @@ mod interrupted;
 mod known;
 pub(crate) mod list;
 pub(crate) mod show;
+mod tokens;
 
 use self::alter::Alteration;
 use self::args::{AddArgs, ReplaceArgs};
@@ -33,7 +36,7 @@ pub(crate) enum MemberCommand {
         /// Name or id
         member: String,
     },
-    /// Adds members: bundle, waiting, learner, catching up, joint promotion; may be run again
+    /// Adds members: token or bundle, waiting, learner, catching up, joint promotion; may be run again
     Add(AddArgs),
     /// Removes members in one change; their processes end with code 77
     #[command(visible_alias = "rm")]

@@ -139,8 +139,9 @@ fn an_add_that_is_stopped_or_late_says_what_goes_on_and_the_same_command_ends_it
     let fourth = addresses.pop().unwrap();
     world.found(&addresses);
     let relay = Relay::to(&fourth);
-    let add = format!("member add n4={} --wait 60s", relay.address);
-    let again = format!("help: raftctl member add n4={}    (goes on where it was)", relay.address);
+    let add = format!("member add n4={} --bundle --wait 60s", relay.address);
+    let again =
+        format!("help: raftctl member add n4={} --bundle    (goes on where it was)", relay.address);
     let members = |world: &World| {
         let list = world.ok("member list -o json").data();
         let one = |member: &serde_json::Value| {
@@ -153,8 +154,8 @@ fn an_add_that_is_stopped_or_late_says_what_goes_on_and_the_same_command_ends_it
     // Before the node runs.
     let said = world.interrupted(&add, "not yet:");
     assert_eq!(said.code, 130, "{said:?}");
-    let wanted = "interrupted while waiting for n4 to answer: it is no member yet; its bundle is \
-                  there";
+    let wanted = "interrupted while waiting for n4 to answer: it is no member yet; its token or \
+                  bundle is there";
     assert!(said.stderr.contains(wanted) && said.stderr.contains(&again), "{said:?}");
     assert_eq!(members(&world), ["n1 voter", "n2 voter", "n3 voter"]);
 

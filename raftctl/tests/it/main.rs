@@ -8,6 +8,7 @@ mod certificates;
 mod cmd;
 mod data;
 mod differing;
+mod enrol;
 mod faults;
 mod forgotten;
 mod histories;

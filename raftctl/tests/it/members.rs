@@ -145,7 +145,8 @@ fn a_wiped_member_is_refused_before_it_is_joined_and_the_named_command_mends_it(
     assert!(!uninitialised(&world, &addresses[3]));
 
     // The other one waits until the new bundle has taken the old one's place.
-    let mut command = world.command(&format!("member replace n4 n5={}", addresses[3]));
+    let line = format!("member replace n4 n5={} --bundle", addresses[3]);
+    let mut command = world.command(&line);
     let mut replace = command.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stderr = BufReader::new(replace.stderr.take().unwrap());
     let mut said = String::new();

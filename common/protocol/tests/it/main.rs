@@ -3,6 +3,7 @@
 //! One binary for all: each one more would be linked anew.
 #![allow(clippy::unwrap_used)]
 
+mod enrol;
 mod golden;
 mod kit;
 mod malformed;

@@ -2,7 +2,8 @@
 //! again at any point: id and bundle, waiting, handshake, learner, catching up, joint promotion.
 
 use std::cell::Cell;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use client::{Client, NodeStatus};
@@ -13,14 +14,17 @@ use tokio::time::sleep;
 
 use super::alter::{self, Wording};
 use super::args::AddArgs;
+use super::authority;
 use super::catch_up;
+use super::enrol::Attempt;
 use super::foreseen;
 use super::interrupted::Reached;
 use super::known;
+use super::tokens;
 use crate::addresses;
-use crate::bundle::{Bundles, PlannedNode};
+use crate::bundle::{Bundles, KeptToken, PlannedNode};
 use crate::change::{Draft, Present, carry_out};
-use crate::codes;
+use crate::codes::{self, Code};
 use crate::invocation::Invocation;
 use crate::output::progress::Waiting;
 use crate::output::{View, units};
@@ -66,27 +70,18 @@ async fn steps(invocation: &Invocation, args: &AddArgs, reached: &Cell<Reached>)
         // silent just now is waited for, so that nothing can be said of it yet.
         present.check(&intended)?;
     }
-    let bundles = open(invocation, args.dir.as_deref(), &target)?;
-    let settings = |node: &PlannedNode| bundles.local_settings(node);
+    let bundles = authority::open(invocation, args.dir.as_deref(), &target)?;
     let newcomers = reserve(&client, &args.nodes, &present).await?;
-    let is_member =
-        |node: &PlannedNode| present.configuration.member(NodeId::from(node.id)).is_some();
-    for note in bundles.add(&newcomers, is_member, settings)? {
-        invocation.output.remark(&format!("warning: {note}"));
-    }
-    for node in &newcomers {
-        let directory = bundles.node_directory(node);
-        let (name, id) = (&node.name, node.id);
-        let line = format!("{name}  node {id}   bundle {}", directory.display());
-        invocation.output.remark(&line);
-    }
+    let tokens = tokens::or_bundles(invocation, (&bundles, &client), &newcomers, (args, &present));
+    let tokens = tokens.await?;
     if args.prepare_only {
         return invocation.output.answer(&prepared(&bundles, &newcomers));
     }
     reached.set(Reached::Prepared);
     let deadline = began + args.wait;
     let record = record(&bundles)?;
-    let joining = Joining { bundles: &bundles, leaving, record: &record, deadline };
+    let (bundles, tokens, record) = (&bundles, &tokens, &record);
+    let joining = Joining { bundles, tokens, leaving, record, deadline };
     join(invocation, &client, &newcomers, joining).await?;
     reached.set(Reached::Met);
     let present =
@@ -102,8 +97,17 @@ async fn steps(invocation: &Invocation, args: &AddArgs, reached: &Cell<Reached>)
     let present =
         catch_up::wait(invocation, &client, &target, &newcomers, present, deadline).await?;
     let present = present.until_settled(&client, &target.nodes, invocation.global.timeout).await?;
+    let draft = promoted(&present, &newcomers, leaving);
+    reached.set(Reached::Ready);
+    let names = newcomers.iter().map(|node| node.name.clone()).collect();
+    let wording = Wording { names, doing: "promoting", done: "voter", began };
+    alter::carry(invocation, &client, &target, present, &draft, &wording).await
+}
+
+/// Returns the members with the newcomers as voters, without who leaves.
+fn promoted(present: &Present, newcomers: &[PlannedNode], leaving: Option<NodeId>) -> Draft {
     let mut draft = present.draft();
-    for node in &newcomers {
+    for node in newcomers {
         draft.learners.remove(&NodeId::from(node.id));
         draft.voters.insert(NodeId::from(node.id));
     }
@@ -111,10 +115,7 @@ async fn steps(invocation: &Invocation, args: &AddArgs, reached: &Cell<Reached>)
         draft.voters.remove(&id);
         draft.learners.remove(&id);
     }
-    reached.set(Reached::Ready);
-    let names = newcomers.iter().map(|node| node.name.clone()).collect();
-    let wording = Wording { names, doing: "promoting", done: "voter", began };
-    alter::carry(invocation, &client, &target, present, &draft, &wording).await
+    draft
 }
 
 /// Finds the ids of these nodes: who is a member has one, others get one through the log, that no
@@ -201,27 +202,6 @@ fn prepared(bundles: &Bundles, newcomers: &[PlannedNode]) -> View {
     }
 }
 
-/// Opens the directory with the authority.
-///
-/// # Errors
-/// If it is not known, or is none.
-pub(super) fn open(
-    invocation: &Invocation,
-    directory: Option<&Path>,
-    target: &Target,
-) -> Result<Bundles> {
-    let missing = || {
-        Report::new(codes::NO_CLUSTER, "the directory with the cluster's authority is not known")
-            .help("add --dir DIR    (the directory that `raftctl init` made)")
-    };
-    let directory = match directory {
-        Some(directory) => directory.to_owned(),
-        None => invocation.bundle_directory()?.ok_or_else(missing)?,
-    };
-    let name = target.name.clone().ok_or_else(missing)?;
-    Bundles::open(&directory, &name)
-}
-
 /// Returns the bootstrap record of the cluster.
 ///
 /// # Errors
@@ -237,6 +217,8 @@ pub(super) fn record(bundles: &Bundles) -> Result<BootstrapRecord> {
 #[derive(Clone, Copy)]
 struct Joining<'a> {
     bundles: &'a Bundles,
+    /// By which hosts may still enrol.
+    tokens: &'a BTreeMap<NonZeroU64, KeptToken>,
     leaving: Option<NodeId>,
     record: &'a BootstrapRecord,
     deadline: Instant,
@@ -250,10 +232,12 @@ async fn join(
     newcomers: &[PlannedNode],
     joining: Joining<'_>,
 ) -> Result<()> {
-    let Joining { bundles, leaving, record, deadline } = joining;
+    let Joining { bundles, tokens, leaving, record, deadline } = joining;
     let names: Vec<String> = newcomers.iter().map(|node| node.name.clone()).collect();
     let mut waiting = Waiting::new(&invocation.output, &names);
     for (at, node) in newcomers.iter().enumerate() {
+        // Somebody else who waited there says more than that nobody does now.
+        let mut doubt: Option<(Code, String)> = None;
         loop {
             let why = match client.status_of(&node.address).await {
                 Ok(status) if leaving == Some(status.node) => {
@@ -273,15 +257,32 @@ async fn join(
                     waiting.set(at, "answers", true);
                     break;
                 }
-                Err(error) => crate::cluster::survey::silence(&error).why,
+                Err(error) => {
+                    let silence = crate::cluster::survey::silence(&error).why;
+                    let asked = (bundles, client);
+                    match tokens::attempt(invocation, asked, tokens.get(&node.id), node).await? {
+                        Attempt::Enrolled => {
+                            waiting.set(at, "enrolled; raftd does not answer yet", false);
+                            continue;
+                        }
+                        Attempt::Nobody => silence,
+                        Attempt::NotYet(code, why) => {
+                            doubt = Some((code, why.clone()));
+                            why
+                        }
+                    }
+                }
             };
             waiting.set(at, &format!("not yet: {why}"), false);
             if Instant::now() + POLL >= deadline {
                 waiting.finish();
                 let (name, address) = (&node.name, &node.address);
+                let (code, why) = doubt.unwrap_or((codes::INIT_WAITED, why));
                 let message = format!("{name} does not answer at {address}: {why}");
-                return Err(Report::new(codes::INIT_WAITED, message)
-                    .help("put its bundle at /etc/raftd there, start raftd, and run this again"));
+                return Err(Report::new(code, message).help(match tokens.contains_key(&node.id) {
+                    true => "raftd enroll --token-file FILE there, start raftd, and run this again",
+                    false => "put its bundle at /etc/raftd there, start raftd, and run this again",
+                }));
             }
             waiting.tick(&[at]);
             sleep(POLL).await;

@@ -26,9 +26,21 @@ pub(crate) struct AddArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
 
-    /// Stops when the bundles are made
+    /// Makes a bundle with the node's key here, to be carried there, in place of a token
+    #[arg(long)]
+    pub(crate) bundle: bool,
+
+    /// Stops when the bundles are made; there are no tokens then
     #[arg(long)]
     pub(crate) prepare_only: bool,
+
+    /// Writes the token to this file (0600) [default: in the directory that `init` made]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["bundle", "prepare_only"])]
+    pub(crate) token_file: Option<PathBuf>,
+
+    /// For how long a host may enrol by the token
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
+    pub(crate) valid: Duration,
 
     /// How long nodes may take to answer and to catch up
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
@@ -54,9 +66,21 @@ pub(crate) struct ReplaceArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
 
-    /// Stops when the bundle is made
+    /// Makes a bundle with the node's key here, to be carried there, in place of a token
+    #[arg(long)]
+    pub(crate) bundle: bool,
+
+    /// Stops when the bundle is made; there are no tokens then
     #[arg(long)]
     pub(crate) prepare_only: bool,
+
+    /// Writes the token to this file (0600) [default: in the directory that `init` made]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["bundle", "prepare_only"])]
+    pub(crate) token_file: Option<PathBuf>,
+
+    /// For how long a host may enrol by the token
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
+    pub(crate) valid: Duration,
 
     /// How long the node may take to answer and to catch up
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
@@ -69,8 +93,19 @@ pub(crate) struct ReplaceArgs {
 
 impl From<ReplaceArgs> for AddArgs {
     fn from(args: ReplaceArgs) -> Self {
-        let ReplaceArgs { old, new, dir, prepare_only, wait, dry_run } = args;
-        let (nodes, replace) = (vec![new], Some(old));
-        Self { nodes, learner: false, replace, dir, prepare_only, wait, dry_run }
+        let ReplaceArgs { old, new, dir, bundle, prepare_only, token_file, valid, wait, dry_run } =
+            args;
+        Self {
+            nodes: vec![new],
+            learner: false,
+            replace: Some(old),
+            dir,
+            bundle,
+            prepare_only,
+            token_file,
+            valid,
+            wait,
+            dry_run,
+        }
     }
 }

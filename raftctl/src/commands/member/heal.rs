@@ -10,7 +10,8 @@ use client::{Client, NodeStatus};
 use consensus::{Incarnation, NodeId};
 use tokio::time::sleep;
 
-use super::add::{open, record};
+use super::add::record;
+use super::authority::open;
 use super::{catch_up, list};
 use crate::bundle::PlannedNode;
 use crate::change::{Draft, Present, carry_out};

@@ -31,7 +31,7 @@ impl Reached {
                 "{} no {} yet; {} there",
                 word("it is", "they are"),
                 word("member", "members"),
-                word("its bundle is", "their bundles are"),
+                word("its token or bundle is", "their tokens or bundles are"),
             ),
             Self::Met => {
                 "if the change to learners has begun, the leader brings it to its end".to_owned()
@@ -75,6 +75,9 @@ fn again(args: &AddArgs) -> String {
     if let Some(old) = &args.replace {
         command.push_str(&format!(" --replace {old}"));
     }
+    if args.bundle {
+        command.push_str(" --bundle");
+    }
     if let Some(directory) = &args.dir {
         command.push_str(&format!(" --dir {}", directory.display()));
     }
@@ -93,7 +96,10 @@ mod tests {
             learner: false,
             replace: None,
             dir: None,
+            bundle: false,
             prepare_only: false,
+            token_file: None,
+            valid: Duration::from_secs(3_600),
             wait: Duration::from_secs(1),
             dry_run: false,
         }
@@ -112,7 +118,7 @@ mod tests {
         assert_eq!(
             said(Reached::Prepared, &["n4", "n5"]),
             "interrupted while waiting for n4 n5 to answer: they are no members yet; their \
-             bundles are there"
+             tokens or bundles are there"
         );
         let report = Reached::Ready.report(Stop::Terminate, &args(&["n4"]));
         assert_eq!((report.exit, report.code), (Exit::Terminated, None));

@@ -1,0 +1,165 @@
+//! Where an enrolled node's files are put, and what is there already. The key is made first, under
+//! a name of its own, so that an attempt that is interrupted goes on with it; the certificate comes
+//! last, so that no half of it looks whole.
+
+use std::fs::{self, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use certs::{CertError, Credentials, Identity, NewKey, PemPaths, Role, Token};
+
+use super::{credentials, say};
+use crate::exit::{Exit, Failure};
+
+/// The prefix of the node's files.
+const NODE: &str = "node";
+
+/// The directory of a node's credentials and configuration.
+pub(super) struct Place {
+    directory: PathBuf,
+    token: Token,
+}
+
+/// What is there already.
+pub(super) enum Present {
+    /// Nothing of a node.
+    Nothing,
+    /// This very node's credentials, which count until then.
+    Enrolled(String),
+}
+
+impl Place {
+    pub(super) fn new(directory: &Path, token: &Token) -> Self {
+        Self { directory: directory.to_owned(), token: token.clone() }
+    }
+
+    /// Returns the raftd.toml.
+    pub(super) fn configuration(&self) -> PathBuf {
+        self.directory.join("raftd.toml")
+    }
+
+    /// Looks what is there.
+    ///
+    /// # Errors
+    /// If it is another node's, or cannot be read.
+    pub(super) fn present(&self) -> Result<Present, Failure> {
+        let shown = self.directory.display();
+        match Credentials::load_from(&self.directory, NODE) {
+            Ok(present) if *present.identity() == self.identity() => {
+                Ok(Present::Enrolled(certs::utc(present.not_after())))
+            }
+            Ok(present) => {
+                let whose = present.identity();
+                let message = format!("{shown} has the credentials of {whose}, not of this node");
+                Err(Failure::new(Exit::Config, message)
+                    .hint("another directory: --dir DIR; or move those files away"))
+            }
+            Err(error) if error.is_not_found() && !self.paths().key.exists() => {
+                Ok(Present::Nothing)
+            }
+            Err(error) => Err(credentials(&shown.to_string(), &error)
+                .hint("move ca.crt, node.crt and node.key away, if they are of no use")),
+        }
+    }
+
+    /// Returns the key of this attempt: that of an earlier one with the same token, if there was
+    /// one.
+    pub(super) fn key(&self) -> Result<NewKey, Failure> {
+        let made = fs::create_dir_all(&self.directory);
+        let shown = self.directory.display().to_string();
+        made.map_err(|error| Failure::from_error(Exit::Config, &shown, &error))?;
+        NewKey::at(&self.key_file()).map_err(|error| credentials("the key", &error))
+    }
+
+    /// Checks what was signed, and puts it in place; returns until when it counts.
+    ///
+    /// # Errors
+    /// If it is not what the token promises, or cannot be written.
+    pub(super) fn store(
+        &self,
+        key: &NewKey,
+        (authority, certificate, configuration): (&str, &str, &str),
+    ) -> Result<String, Failure> {
+        let signed = Credentials::from_pem(authority, certificate, &key.to_pem());
+        let signed = signed.map_err(|error| credentials("what was signed", &error))?;
+        if signed.authority_fingerprint() != self.token.authority {
+            let found = signed.authority_fingerprint();
+            let message =
+                format!("signed by {found}, and the token names {}", self.token.authority);
+            return Err(Failure::new(Exit::Config, message));
+        }
+        if *signed.identity() != self.identity() {
+            let message = format!("it was signed for {}, not for this node", signed.identity());
+            return Err(Failure::new(Exit::Config, message));
+        }
+        self.configure(configuration)?;
+        signed.write(&self.directory, NODE).map_err(|error| self.failed(&error))?;
+        let PemPaths { ca, certificate, key } = self.paths();
+        for file in [&ca, &certificate, &key] {
+            self.give(file, file == &key)?;
+        }
+        // It is in its place; a copy that stays is as private, and of no more use.
+        let _ = fs::remove_file(self.key_file());
+        Ok(certs::utc(signed.not_after()))
+    }
+
+    /// Writes raftd.toml; one that somebody has made stays, and the other is put beside it.
+    fn configure(&self, text: &str) -> Result<(), Failure> {
+        let wanted = self.configuration();
+        let place = match fs::read_to_string(&wanted) {
+            Ok(present) if present == text => return Ok(()),
+            Ok(_) => {
+                let beside = self.directory.join("raftd.toml.enrolled");
+                let (kept, new) = (wanted.display(), beside.display());
+                say(&format!("{kept} stays as it is; what it should say is in {new}"));
+                beside
+            }
+            Err(_) => wanted,
+        };
+        let written = fs::File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o644)
+            .open(&place)
+            .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
+        let shown = place.display().to_string();
+        written.map_err(|error| Failure::from_error(Exit::Config, &shown, &error))?;
+        self.give(&place, false)
+    }
+
+    /// Lets the user of the daemon read what root has written: the directory says who that is.
+    fn give(&self, file: &Path, is_secret: bool) -> Result<(), Failure> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(());
+        }
+        let give = || {
+            let owner = fs::metadata(&self.directory)?;
+            std::os::unix::fs::chown(file, Some(owner.uid()), Some(owner.gid()))?;
+            // Of root's own directory the group is who the daemon is.
+            if is_secret && owner.uid() == 0 && owner.gid() != 0 {
+                fs::set_permissions(file, Permissions::from_mode(0o640))?;
+            }
+            Ok(())
+        };
+        let shown = file.display().to_string();
+        give().map_err(|error: std::io::Error| Failure::from_error(Exit::Config, &shown, &error))
+    }
+
+    fn failed(&self, error: &CertError) -> Failure {
+        credentials(&self.directory.display().to_string(), error)
+    }
+
+    fn identity(&self) -> Identity {
+        Identity::new(self.token.cluster, Role::Node(self.token.node))
+    }
+
+    fn paths(&self) -> PemPaths {
+        PemPaths::in_directory(&self.directory, NODE)
+    }
+
+    fn key_file(&self) -> PathBuf {
+        self.directory.join(format!(".node.key.{}", self.token.id))
+    }
+}
