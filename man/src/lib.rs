@@ -1,6 +1,6 @@
 //! The manual pages that follow from definitions: raftd(8) and raftctl(1) from their command lines,
-//! raftd.toml(5) and the package's sample of that file from the table of keys. raft(7) is written by
-//! hand, but for the table of rights.
+//! raftd.toml(5) and the package's sample of that file from the table of keys. raft(7) is written
+//! by hand, but for the table of rights.
 //!
 //! # Architecture invariants
 //! - Nothing is said here that a definition says; what is wrong in a page is wrong there.
@@ -241,7 +241,7 @@ fn raftd_toml_5() -> String {
 /// The configuration file as the package has it: every key with its default, as a comment.
 fn sample() -> String {
     let mut text = String::from(
-        "# A sample of /etc/raftd/raftd.toml. `raftctl init` makes the file itself, in each node's\n\
+        "# A sample of /etc/raftd/raftd.toml. `raftctl init` makes that file, in each node's\n\
          # bundle; own settings stand best in files beside it: /etc/raftd/raftd.d/*.toml\n\
          # A line without # is in force. `raftd --check-config` says whether all is well, and\n\
          # `systemctl reload raftd` takes what is marked \"on reload\".\n",
