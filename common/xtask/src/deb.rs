@@ -25,7 +25,6 @@ pub(crate) fn run(cargo: &Cargo) -> Result<PathBuf, Failure> {
         true => say(&format!("lintian is content with {}", package.display())),
         false => say("lintian is not installed: the package was not looked at"),
     }
-    println!("{}", package.display());
     Ok(package)
 }
 
@@ -46,7 +45,7 @@ pub(crate) fn build(cargo: &Cargo) -> Result<PathBuf, Failure> {
     let changes = made.join("changelog.Debian");
     write(&changes, changelog(&date()?).as_bytes())?;
     output(Command::new("gzip").args(["--force", "--best", "--no-name"]).arg(&changes))?;
-    let package = cargo.built("../debian/raftd.deb");
+    let package = cargo.built("raftd.deb");
     let path = package.display().to_string();
     cargo.run("deb", &["deb", "-p", "raftd", "--no-build", "--locked", "--output", &path])?;
     Ok(package)

@@ -1,0 +1,5 @@
+//! `hosts`: see the library.
+
+fn main() -> std::process::ExitCode {
+    hosts::main()
+}

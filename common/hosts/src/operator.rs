@@ -1,0 +1,65 @@
+//! The operator's machine: raftctl, on the hosts' network, with a home of its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::call::{Clock, Said, run};
+use crate::failure::{Result, file};
+use crate::network;
+
+/// The host's name.
+pub(crate) const OPERATOR: &str = "operator";
+
+/// How long a command may take, beyond what it is told itself.
+const PATIENCE: Duration = Duration::from_secs(150);
+
+/// A machine of this run that has raftctl, and the authority's key.
+#[derive(Debug)]
+pub(crate) struct Operator {
+    raftctl: PathBuf,
+    /// Where contexts, authority and bundles are.
+    pub(crate) home: PathBuf,
+}
+
+impl Operator {
+    /// Makes it.
+    ///
+    /// # Errors
+    /// If its directory cannot be made.
+    pub(crate) fn make(
+        clock: &Clock,
+        number: u8,
+        directory: &Path,
+        raftctl: &Path,
+    ) -> Result<Self> {
+        network::add(clock, OPERATOR, number)?;
+        let home = directory.join(OPERATOR);
+        fs::create_dir_all(&home).map_err(file("cannot make", &home))?;
+        Ok(Self { raftctl: raftctl.to_owned(), home })
+    }
+
+    /// Returns the directory that `raftctl init NAME` makes.
+    pub(crate) fn bundles(&self, cluster: &str) -> PathBuf {
+        self.home.join(".local/share/raftctl").join(cluster)
+    }
+
+    /// Returns a call of raftctl.
+    pub(crate) fn command(&self, arguments: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/run/netns/{}", network::space(OPERATOR)));
+        command.args(["--", "env", "-i", "PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "NO_COLOR=1"]);
+        command.arg(format!("HOME={}", self.home.display()));
+        command.arg(&self.raftctl).arg("--no-progress").args(arguments.split_whitespace());
+        command
+    }
+
+    /// Runs raftctl.
+    ///
+    /// # Errors
+    /// If it does not end in time.
+    pub(crate) fn run(&self, clock: &Clock, arguments: &str) -> Result<Said> {
+        run(clock, &mut self.command(arguments), PATIENCE)
+    }
+}
