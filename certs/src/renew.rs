@@ -84,7 +84,8 @@ pub fn fingerprints(pem: &str) -> Vec<String> {
 }
 
 /// Makes `file`, which holds the authority's certificate, hold this one; tells whether it changed.
-/// Only certificates of the same authority are replaced: one for the same key must be among the new.
+/// Only certificates of the same authority are replaced: one for the same key must be among the
+/// new.
 pub(crate) fn replace_authority(file: &Path, pem: &str) -> Result<bool, CertError> {
     let present = store::read_public(file)?;
     if present == pem.as_bytes() {

@@ -7,8 +7,8 @@
 //! | `ca.next` | its successor, when everybody does; it signs from then on |
 //! | `ca.former` | the last one that was succeeded |
 //!
-//! Each step is one rename, so that there is always an authority that signs, and whatever interrupts
-//! a command, the same command goes on.
+//! Each step is one rename, so that there is always an authority that signs, and whatever
+//! interrupts a command, the same command goes on.
 
 use std::path::PathBuf;
 

@@ -19,9 +19,9 @@ directories: then it goes on by itself. Wiped nodes do not count."
 CERTIFICATE_ENDS 403 Degraded "a certificate ends soon"
 "The node's certificate ends within 30 days (a short one: within a third of its time), or has ended.
 Nodes whose certificate has expired are refused by all others. `raftctl cert renew --all`, where the
-authority is, renews the nodes' over the wire, without a restart, and the operator's. For a node that
-does not answer it says which file goes where; after `systemctl reload-or-restart raftd` there the
-node uses it. Files that were replaced are also noticed within ten seconds."
+authority is, renews the nodes' over the wire, without a restart, and the operator's. For a node
+that does not answer it says which file goes where; after `systemctl reload-or-restart raftd` there
+the node uses it. Files that were replaced are also noticed within ten seconds."
 
 DISK_FILLS 404 Degraded "a disk fills up"
 "A database writes before it deletes: a flush or a compaction needs room for its whole result. A

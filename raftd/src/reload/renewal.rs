@@ -1,5 +1,5 @@
-//! Renewing over the wire: the node makes a key and asks for a certificate, an operator's tool signs
-//! it, and the node takes it. The key never leaves the machine.
+//! Renewing over the wire: the node makes a key and asks for a certificate, an operator's tool
+//! signs it, and the node takes it. The key never leaves the machine.
 
 use bytes::Bytes;
 use certs::{Credentials, NewKey};

@@ -1,7 +1,7 @@
-//! Certificates that count no more, as all nodes know them. They are named by their holder: all that
-//! were made for him up to a moment are revoked, also those that nobody has seen, and what is made
-//! for him afterwards counts. A key that is known to be lost is revoked whenever its certificate was
-//! made.
+//! Certificates that count no more, as all nodes know them. They are named by their holder: all
+//! that were made for him up to a moment are revoked, also those that nobody has seen, and what is
+//! made for him afterwards counts. A key that is known to be lost is revoked whenever its
+//! certificate was made.
 
 use consensus::{ClusterTime, LogIndex};
 

@@ -1,5 +1,5 @@
-//! `raftctl cert rotate`: another authority, without downtime: everybody trusts both, then everybody
-//! gets certificates of the new one, then nobody trusts the old one any more.
+//! `raftctl cert rotate`: another authority, without downtime: everybody trusts both, then
+//! everybody gets certificates of the new one, then nobody trusts the old one any more.
 
 use std::path::{Path, PathBuf};
 
@@ -22,8 +22,8 @@ use crate::report::{Report, Result};
 /// Rotation of the authority.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum RotateCommand {
-    /// Makes a new authority, and lets every node and the operator trust it beside the old one; when
-    /// all do, it signs. Run again, it goes on
+    /// Makes a new authority, and lets every node and the operator trust it beside the old one;
+    /// when all do, it signs. Run again, it goes on
     Begin(RotateArgs),
     /// Shows whose certificate is of which authority, and whom they trust
     Status(RotateArgs),
@@ -48,7 +48,8 @@ pub(crate) struct FinishArgs {
     #[command(flatten)]
     lifetime: Lifetime,
 
-    /// Also if certificates that were issued here are still of the old authority: they count no more
+    /// Also if certificates that were issued here are still of the old authority: they count no
+    /// more
     #[arg(long)]
     drop_issued: bool,
 
