@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use certs::Credentials;
+use consensus::NodeId;
 use protocol::{Hello, LeaseTerms, PROTOCOL_VERSION, Promises};
 use storage::DataDirectory;
 use tokio::sync::{oneshot, watch};
@@ -138,17 +139,7 @@ async fn serve(
         None => None,
     };
     let (desk, asked) = Desk::new();
-    let mut identity = Identity {
-        node,
-        cluster,
-        incarnation: directory.incarnation(),
-        former: directory.former(),
-        generation: directory.generation(),
-        starts: directory.starts(),
-        boot: directory.boot(),
-        certificate_end: CertificateEnd::of(&credentials),
-        desk,
-    };
+    let mut identity = identity(node, directory, &credentials, desk);
     if let Some(former) = identity.former {
         tracing::error!(name: "forgotten", "{}", forgetful(directory.path(), former));
     }
@@ -266,6 +257,26 @@ async fn live(
         set_aside(directory.path(), &failure)?;
         gauges.scrubs().mend(format!("{failure}: the state was made anew"));
         found = open_again(directory, &services.program)?;
+    }
+}
+
+/// Says who the node is, by its certificate and its directory.
+fn identity(
+    node: NodeId,
+    directory: &DataDirectory,
+    credentials: &Credentials,
+    desk: Desk,
+) -> Identity {
+    Identity {
+        node,
+        cluster: credentials.cluster().to_bytes(),
+        incarnation: directory.incarnation(),
+        former: directory.former(),
+        generation: directory.generation(),
+        starts: directory.starts(),
+        boot: directory.boot(),
+        certificate_end: CertificateEnd::of(credentials),
+        desk,
     }
 }
 

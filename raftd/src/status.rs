@@ -120,9 +120,6 @@ pub(crate) fn report(
         log_read: gauges.scrubs().log(),
         state_read: gauges.scrubs().state(),
         mended: gauges.scrubs().mended(),
-        certificate_not_before: identity.certificate_end.unix_s().0,
-        clock_unix_ms: clock_unix_ms(),
-        certificate_not_after: identity.certificate_end.unix_s().1,
         // What is not finished counts: it takes as long as it has taken at the least.
         fsync_p99_us: metrics.fsync.p99_us(now).unwrap_or_default().max(waits_us),
         apply_p99_us: metrics.apply.p99_us(now).unwrap_or_default(),
@@ -138,6 +135,8 @@ pub(crate) fn report(
         election_timeout_ms: pace_ms.1,
         commit_stalled_ms: stalls.commit_ms(now),
         applied_stalled_ms: stalls.applied_ms(now),
+        // Its certificate and its clock are told likewise.
+        ..uninitialised(now, identity, gauges)
     }
 }
 

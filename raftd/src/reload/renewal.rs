@@ -62,6 +62,7 @@ impl Follower {
             self.key = None;
         }
         tracing::info!(
+            name: "certificates-renewed",
             file = %self.stored.display(),
             "certificates renewed over the wire, for new connections: valid until {}, before until \
              {}",

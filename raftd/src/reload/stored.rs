@@ -35,7 +35,10 @@ pub(super) fn choose(
     if let Err(error) = &found
         && loud
     {
-        tracing::warn!("{error}: the credentials that came over the wire cannot be used");
+        tracing::warn!(
+            name: "certificates-kept-bad",
+            "{error}: the credentials that came over the wire cannot be used"
+        );
     }
     // A renewed certificate may have been carried here, for the key that never left.
     let configured = configured.or_else(|failure| match certificates {
@@ -55,7 +58,10 @@ pub(super) fn choose(
         (Err(failure), Ok(found)) => {
             if loud {
                 let file = stored.display();
-                tracing::warn!("{failure}; the node uses what it got over the wire, from {file}");
+                tracing::warn!(
+                    name: "certificates-kept-used",
+                    "{failure}; the node uses what it got over the wire, from {file}"
+                );
             }
             Ok(found)
         }
