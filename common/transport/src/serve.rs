@@ -161,8 +161,8 @@ fn speaker(
             }
             Ok((Arc::new(identity), NodeId::new(node.get()), Arc::from(from.as_str())))
         }
-        // What a node may need for itself, and what it has seen; all else is answered at once, which
-        // is a sign of life.
+        // What a node may need for itself, and what it has seen; all else is answered at once,
+        // which is a sign of life.
         (Some(_), Passage::Direct)
             if matches!(
                 request,
