@@ -49,8 +49,8 @@ pub(super) async fn or_bundles(
     Ok(tokens)
 }
 
-/// Finds the token by which a host may become this node, or makes one and says where it is. There is
-/// none if the node has its certificate already, by one that counts no longer.
+/// Finds the token by which a host may become this node, or makes one and says where it is. There
+/// is none if the node has its certificate already, by one that counts no longer.
 ///
 /// # Errors
 /// If it cannot be written.
