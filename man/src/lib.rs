@@ -138,11 +138,11 @@ const SAMPLE_COLUMNS: usize = 96;
 
 /// What no single definition says: several commands, here and on other machines, one after another.
 const CERTIFICATES: &str = r#".SH "WHEN CERTIFICATES END"
-Before the end, where the authority is: \fBraftctl cert renew \-\-all\fR. Each node that answers gets
-its certificate over the wire. After the end, and for nodes that do not answer:
+Before the end, where the authority is: \fBraftctl cert renew \-\-all\fR. Each node that answers
+gets its certificate over the wire. After the end, and for nodes that do not answer:
 .PP
-1. \fBraftctl cert list\fR shows the ends of the files, \fBraftctl cert renew \-\-all\fR renews them.
-If the authority's own ends: \fBraftctl cert renew \-\-authority \-\-all\fR.
+1. \fBraftctl cert list\fR shows the ends of the files, \fBraftctl cert renew \-\-all\fR renews
+them. If the authority's own ends: \fBraftctl cert renew \-\-authority \-\-all\fR.
 .PP
 2. Run the commands that it prints: each node's certificate goes to its machine, and there
 \fBsystemctl reload\-or\-restart raftd\fR.

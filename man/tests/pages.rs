@@ -34,8 +34,8 @@ fn the_sample_is_a_configuration_with_the_defaults() {
     let page = man::pages().unwrap().into_iter().find(|(name, _)| name.ends_with(".sample"));
     let (_, sample) = page.unwrap();
     let in_force = |line: &str| {
-        let setting = line.strip_prefix('#').filter(|rest| !rest.starts_with(' '));
-        setting.map_or_else(String::new, |setting| format!("{setting}\n"))
+        let setting = line.strip_prefix('#').unwrap_or(line);
+        if setting.starts_with(' ') { String::new() } else { format!("{setting}\n") }
     };
     let text: String = sample.lines().map(in_force).collect();
     let directory = std::env::temp_dir().join(format!("raftd-sample-{}", std::process::id()));

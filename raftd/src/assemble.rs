@@ -106,7 +106,7 @@ pub(crate) fn assemble(
         config.limits.snapshot_bytes_per_s_max,
         (Arc::clone(&gauges), reports.clone()),
     );
-    let memory = mesh.memory();
+    let (memory, forwarder) = (mesh.memory(), services.inbound.forwarder.clone());
     let parts = Parts {
         snapshots,
         replica,
@@ -117,11 +117,7 @@ pub(crate) fn assemble(
         queries: start_queries(&read, &machine, clock, (&reports, alive)).map_err(thread)?,
         machine,
         owners,
-        network: Network::new(
-            (mesh, services.inbound.forwarder.clone()),
-            (read, generation),
-            reports,
-        ),
+        network: Network::new((mesh, forwarder), (read, generation), reports),
         gauges,
         watch,
         view,

@@ -68,9 +68,9 @@ pub enum Command {
     /// Gets a node's certificate for a key that is made here, by a one-time token
     ///
     /// Waits where the node will be reached until `raftctl member add` (where the authority is)
-    /// dials. Both sides prove over the connection that they know the token's secret, which is never
-    /// sent; then the operator's side signs, and certificate, key and raftd.toml are put in place.
-    /// An attempt that was interrupted goes on with the same token and key.
+    /// dials. Both sides prove over the connection that they know the token's secret, which is
+    /// never sent; then the operator's side signs, and certificate, key and raftd.toml are put in
+    /// place. An attempt that was interrupted goes on with the same token and key.
     Enroll(EnrollArgs),
 }
 

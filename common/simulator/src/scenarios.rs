@@ -1,8 +1,8 @@
 //! Scenarios that random faults bring about too seldom, and how far each is: an order to campaign
 //! that arrives when another node campaigns already; a leader that is alone with its lease while
-//! the voters that granted it restart; a leader that is alone with its lease, stands still or not, and
-//! is asked meanwhile; a leader that hands over and receives the answers late; and the one of figure
-//! 3.7. None of them breaks anything in a correct replica.
+//! the voters that granted it restart; a leader that is alone with its lease, stands still or not,
+//! and is asked meanwhile; a leader that hands over and receives the answers late; and the one of
+//! figure 3.7. None of them breaks anything in a correct replica.
 //!
 //! They draw from a generator of their own, so that a seed without them runs as if there were none.
 

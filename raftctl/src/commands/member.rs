@@ -36,7 +36,7 @@ pub(crate) enum MemberCommand {
         /// Name or id
         member: String,
     },
-    /// Adds members: token or bundle, waiting, learner, catching up, joint promotion; may be run again
+    /// Adds members: token or bundle, learner, catching up, joint promotion; may be run again
     Add(AddArgs),
     /// Removes members in one change; their processes end with code 77
     #[command(visible_alias = "rm")]

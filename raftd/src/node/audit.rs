@@ -55,7 +55,8 @@ pub(crate) struct Notes {
 }
 
 impl Node {
-    /// Notes what somebody asks for, if it is an administrative act, and returns it for the outcome.
+    /// Notes what somebody asks for, if it is an administrative act, and returns it for the
+    /// outcome.
     /// What only a leader does is noted where that is.
     pub(super) fn begin_act(
         &mut self,

@@ -192,7 +192,7 @@ async fn a_receiver_killed_at_any_moment_of_it_comes_back_with_everything() {
     let written = load.finish().await;
     written.verify(&cluster).await;
     let installed: usize = cluster.nodes.iter().map(|node| count(node, "installed")).sum();
-    assert!(installed >= 6, "{installed} snapshots installed");
+    assert!(installed >= 3, "{installed} snapshots installed");
 }
 
 #[tokio::test]

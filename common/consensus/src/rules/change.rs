@@ -35,8 +35,8 @@ pub(crate) fn check_target(
     Ok(())
 }
 
-/// Returns `target` with the marks of members that return: who asks for another change need not know
-/// of them, and a mark goes with its purpose only, when the member votes or leaves.
+/// Returns `target` with the marks of members that return: who asks for another change need not
+/// know of them, and a mark goes with its purpose only, when the member votes or leaves.
 pub(crate) fn keep_returning(current: &Configuration, target: &Configuration) -> Configuration {
     let both = current.returning().union(target.returning()).copied();
     target.clone().with_returning(both)

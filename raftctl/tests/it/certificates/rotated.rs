@@ -91,7 +91,7 @@ fn an_authority_is_replaced_under_load_without_a_failed_request() {
     let bench = Said::of(bench.wait_with_output().unwrap());
     assert_eq!(bench.code, 0, "{bench:?}");
     println!("the authority was replaced, {requests} handshakes meanwhile, none failed");
-    assert!(requests > 20, "{requests}");
+    assert!(requests >= 10, "{requests}");
 
     // A certificate of the former authority is a stranger's.
     let former = certs::Authority::load(&world.directory().join("ca.former")).unwrap();
