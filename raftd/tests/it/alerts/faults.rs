@@ -77,6 +77,10 @@ async fn disks_that_are_full() {
         node.start();
     }
     cluster.bootstrap().await;
+    // Without its reserve a node that has not the last byte can write down nothing at all.
+    for node in &cluster.nodes {
+        node.logged("is held in reserve").await;
+    }
     let leader = cluster.leader().await;
     let mut watch = Watch::new(&addresses);
     for place in [leader + 1, leader + 2] {
