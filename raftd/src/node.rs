@@ -359,8 +359,8 @@ impl Node {
             }
             Removal::Told { by, reason } => format!("node {by} says: {reason}"),
         };
-        let hint = "raftctl member history shows the change and who asked for it; to use the machine \
-                    again, empty its data directory and add it anew";
+        let hint = "raftctl member history shows the change and who asked for it; to use the \
+                    machine again, empty its data directory and add it anew";
         self.fail(Failure::new(Exit::Removed, why).hint(hint));
     }
 

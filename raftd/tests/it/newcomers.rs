@@ -65,7 +65,7 @@ fn member(name: &str, address: &str, incarnation: Incarnation) -> Member {
 }
 
 /// Asks for a change that must be refused because the leader did not meet somebody; returns why.
-/// Nothing is in the log then that was not there before.
+/// No configuration is in the log then that was not there before.
 async fn refused(cluster: &Cluster, client: &Client, target: &Configuration) -> String {
     let before = leader(cluster, client).await;
     let asked = client.reconfigure(target, before.configuration_index).await;
@@ -73,11 +73,8 @@ async fn refused(cluster: &Cluster, client: &Client, target: &Configuration) -> 
     assert_eq!(reply.code, ErrorCode::NotMet, "{}", reply.message);
     let after = leader(cluster, client).await;
     assert_eq!(after.configuration, before.configuration);
-    if after.term == before.term {
-        // What was asked for, and that it was refused, is noted in the log; nothing else is.
-        assert_eq!(after.configuration_index, before.configuration_index);
-        assert_eq!(after.last, before.last + 2);
-    }
+    // The log may have grown: what was asked for, and how it ended, is noted there.
+    assert_eq!(after.configuration_index, before.configuration_index, "nobody wrote one");
     reply.message
 }
 
