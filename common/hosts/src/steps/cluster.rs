@@ -1,12 +1,14 @@
 //! The whole cluster: restarts and upgrades under load, machines that go away, and members.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::failure::{Result, must};
+use crate::failure::{Result, file, must};
 use crate::load::Load;
 use crate::network;
 use crate::package::successor;
-use crate::steps::founding::{BUNDLE, meanwhile};
+use crate::report;
+use crate::steps::founding::meanwhile;
 use crate::world::{CLUSTER, NAMES, World};
 
 /// What a narrow path lets through: the least that IPv6 has, and QUIC needs.
@@ -28,7 +30,14 @@ pub(super) fn rolling(world: &mut World) -> Result<String> {
     std::thread::sleep(LOAD_ALONE);
     let writes = load.end(&world.clock)?;
     must(writes.failed + writes.unknown == 0, || format!("writes failed: {writes:?}"))?;
+    all_vote(world)?;
     Ok(format!("{} writes, none failed, the slowest {} ms", writes.done, writes.slowest_ms))
+}
+
+/// No restart in good order may cost a member its vote.
+fn all_vote(world: &mut World) -> Result<()> {
+    let said = world.raftctl("status")?;
+    must(said.contains(" 3 voters "), || format!("not all vote: {said}"))
 }
 
 pub(super) fn upgrade(world: &mut World) -> Result<String> {
@@ -50,6 +59,7 @@ pub(super) fn upgrade(world: &mut World) -> Result<String> {
     }
     let writes = load.end(&clock)?;
     must(writes.failed + writes.unknown == 0, || format!("writes failed: {writes:?}"))?;
+    all_vote(world)?;
     Ok(format!("nothing restarted by itself; {} writes, none failed", writes.done))
 }
 
@@ -116,16 +126,23 @@ pub(super) fn remove(world: &mut World) -> Result<String> {
 
 pub(super) fn add(world: &mut World) -> Result<String> {
     let address = world.host("n3").address.clone();
-    let bundle = world.operator.bundles(CLUSTER).join(format!("{CLUSTER}-n4"));
+    let token = world.operator.bundles(CLUSTER).join(format!("{CLUSTER}-n4.token"));
     let began = Instant::now();
-    meanwhile(world, &format!("member add n4={address}:7400 --yes"), &bundle, |world| {
+    meanwhile(world, &format!("member add n4={address}:7400 --yes"), &token, |world| {
         world.on("n3", "systemctl stop raftd; rm -rf /var/lib/raftd /etc/raftd/*")?;
-        world.install_bundle((CLUSTER, "n4"), ("n3", BUNDLE))?;
-        world.on("n3", "systemctl reset-failed raftd; systemctl start raftd").map(drop)
+        report::command("operator", "scp n4.token root@n3:/root/token");
+        let secret = fs::read_to_string(&token).map_err(file("cannot read", &token))?;
+        world.host("n3").write("root/token", &secret)?;
+        world.on("n3", "chmod 600 /root/token && raftd enroll --token-file /root/token")?;
+        world.on("n3", "rm /root/token; systemctl reset-failed raftd; systemctl start raftd")?;
+        let key = world.ask("n3", "stat -c '%U:%G %a' /etc/raftd/node.key")?;
+        must(key == "root:raftd 640", || format!("the key belongs to {key}"))
     })?;
     world.healthy()?;
-    world.raftctl("member list")?;
-    Ok(format!("n4 is a voter {:.1} s later, by its bundle", began.elapsed().as_secs_f64()))
+    let said = world.raftctl("member list")?;
+    must(said.contains("n4"), || "n4 is no member".to_owned())?;
+    let took = began.elapsed().as_secs_f64();
+    Ok(format!("n4 is a voter {took:.1} s later, by a token; its key was made on its machine"))
 }
 
 pub(super) fn purge(world: &mut World) -> Result<String> {

@@ -130,17 +130,17 @@ pub(super) fn quorumless(world: &mut World) -> Result<String> {
     Ok(format!("READY in {:.1} s; status: {status}", took.as_secs_f64()))
 }
 
-/// Waits for what a command of the operator's makes, while that command waits for the machine.
+/// Waits for the last file that a command of the operator's makes, while that command waits for the
+/// machine.
 pub(super) fn meanwhile(
     world: &mut World,
     arguments: &str,
-    bundle: &Path,
+    whole: &Path,
     act: impl FnOnce(&mut World) -> Result<()>,
 ) -> Result<()> {
     crate::report::command("operator", &format!("raftctl {arguments} &"));
     let waiting = start(&mut world.operator.command(arguments))?;
     let clock = world.clock.clone();
-    let whole = bundle.join("raftd.toml");
     clock.wait(
         crate::world::UNIT_PATIENCE,
         || format!("{}", whole.display()),

@@ -131,7 +131,7 @@ pub(super) fn instance(world: &mut World) -> Result<String> {
     let address = world.host("n1").address.clone();
     let arguments = format!("init {SECOND} --node s1={address}:7500 --wait 60s");
     let bundle = world.operator.bundles(SECOND).join(format!("{SECOND}-s1"));
-    meanwhile(world, &arguments, &bundle, |world| {
+    meanwhile(world, &arguments, &bundle.join("raftd.toml"), |world| {
         world.install_bundle((SECOND, "s1"), ("n1", "/etc/raftd/second"))?;
         let own = "listen = \"[::]:7500\"\n";
         world.host("n1").write("etc/raftd/second/raftd.d/50-own.toml", own)?;
