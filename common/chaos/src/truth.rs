@@ -20,6 +20,9 @@ const SERVED_AFTER_NS: u64 = 2 * SECOND;
 /// How long after the beginning of a fault it must be told that a node is out.
 const NOTICED_AFTER_NS: u64 = 5 * SECOND;
 
+/// Who is asked so shortly before the end of a fault may answer behind it.
+const ANSWERED_WITHIN_NS: u64 = SECOND;
+
 /// How many different answers the table has for each fault: those that were given most.
 const SAID_MAX: usize = 4;
 
@@ -83,7 +86,8 @@ pub fn lies(samples: &[Sample], acknowledged: &[u64], spans: &[Span]) -> Vec<Str
         }
     }
     for span in spans.iter().filter(|span| span.fault.takes_one_out()) {
-        let noticed = span.from_ns + NOTICED_AFTER_NS..span.to_ns;
+        let end_ns = span.to_ns.saturating_sub(ANSWERED_WITHIN_NS);
+        let noticed = span.from_ns + NOTICED_AFTER_NS..end_ns;
         for sample in samples.iter().filter(|sample| noticed.contains(&sample.at_ns)) {
             if let Some(wrong) = overstated(sample) {
                 let name = span.fault.name();
