@@ -56,8 +56,7 @@ pub(crate) struct Notes {
 
 impl Node {
     /// Notes what somebody asks for, if it is an administrative act, and returns it for the
-    /// outcome.
-    /// What only a leader does is noted where that is.
+    /// outcome. What only a leader does is noted where that is.
     pub(super) fn begin_act(
         &mut self,
         now: Timestamp,

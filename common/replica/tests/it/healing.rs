@@ -31,6 +31,19 @@ fn leader() -> Node {
     node
 }
 
+/// It is elected, and node 3 has caught up with its new directory.
+fn leads_and_sees(node: &mut Node) {
+    node.campaign();
+    let term = node.replica.status().term.get();
+    node.finish();
+    let last_index = last(node);
+    node.hear(2, term, appended(last_index));
+    node.finish();
+    let message = Message { term: Term::new(term), body: appended(last_index) };
+    node.turn([Input::Raft(Raw::Receive { from: id(3), incarnation: NEW, message })]);
+    node.turn([seen(NEW)]);
+}
+
 fn last(node: &Node) -> u64 {
     node.replica.status().last.index.get()
 }
@@ -92,15 +105,7 @@ fn another_leader_goes_on_where_the_first_one_stopped() {
     let incarnation = Incarnation::new(102);
     node.turn([Input::Raft(Raw::Receive { from: id(2), incarnation, message })]);
     node.finish();
-    node.campaign();
-    let term = node.replica.status().term.get();
-    node.finish();
-    let last_index = last(&node);
-    node.hear(2, term, appended(last_index));
-    node.finish();
-    let message = Message { term: Term::new(term), body: appended(last_index) };
-    node.turn([Input::Raft(Raw::Receive { from: id(3), incarnation: NEW, message })]);
-    node.turn([seen(NEW)]);
+    leads_and_sees(&mut node);
     assert!(node.replica.status().configuration.is_voter(id(3)));
     assert!(node.replica.status().configuration_index > LogIndex::new(6));
 }
@@ -123,15 +128,7 @@ fn a_leader_that_was_restarted_midway_goes_on_and_a_plain_learner_stays_one() {
             .expect("it is valid")
             .with_returning(returning);
         let mut node = Node::restarted(restored, Limits::default());
-        node.campaign();
-        let term = node.replica.status().term.get();
-        node.finish();
-        let last_index = last(&node);
-        node.hear(2, term, appended(last_index));
-        node.finish();
-        let message = Message { term: Term::new(term), body: appended(last_index) };
-        node.turn([Input::Raft(Raw::Receive { from: id(3), incarnation: NEW, message })]);
-        node.turn([seen(NEW)]);
+        leads_and_sees(&mut node);
         assert_eq!(node.replica.status().configuration.is_voter(id(3)), votes);
     }
 }
