@@ -89,7 +89,7 @@ pub use request::{CheckedRequest, NewKey};
 pub use rights::{RIGHTS, Right, Row};
 pub use rustls::pki_types::CertificateDer;
 pub use store::{CA_CERTIFICATE_FILE, PemPaths};
-pub use time::{span, utc};
+pub use time::{span, span_nearest, utc};
 pub use tls::SERVER_NAME;
 pub use token::{
     BINDING_BYTES, BINDING_LABEL, TOKEN_BYTES_MAX, Token, TokenError, TokenId, Verifier,

@@ -30,6 +30,19 @@ pub fn span(seconds: u64) -> String {
     format!("{count} {unit}{ending}")
 }
 
+/// As [`span`], rounded to the nearest: how far two clocks are apart is never known to the second,
+/// and 239 seconds are not 3 minutes.
+#[must_use]
+pub fn span_nearest(seconds: u64) -> String {
+    let half = match seconds {
+        0..60 => 0,
+        60..3_600 => 30,
+        3_600..86_400 => 1_800,
+        _ => 43_200,
+    };
+    span(seconds.saturating_add(half))
+}
+
 /// As [`span`], in minutes at least: a reason that is given again and again reads the same.
 pub(crate) fn span_coarse(seconds: u64) -> String {
     match seconds {
@@ -72,5 +85,9 @@ mod tests {
         assert_eq!(utc_minute(u64::MAX), "18446744073709551615 s after 1970");
         assert_eq!(span_coarse(59), "less than a minute");
         assert_eq!(span_coarse(7_300), "2 hours");
+        assert_eq!(span_nearest(59), "59 seconds");
+        assert_eq!(span_nearest(239), "4 minutes");
+        assert_eq!(span_nearest(3_599), "1 hour");
+        assert_eq!(span_nearest(u64::MAX), span(u64::MAX));
     }
 }

@@ -35,7 +35,7 @@ pub(crate) fn clocks(survey: &Survey, now_unix_s: i64) -> Vec<(String, Code)> {
     let apart = APART_MS.saturating_add(took);
     let differs = told.into_iter().filter(|(_, clock)| clock.abs_diff(right) > apart);
     let line = |(who, clock): (String, u64)| {
-        let by = certs::span(clock.abs_diff(right) / 1_000);
+        let by = certs::span_nearest(clock.abs_diff(right) / 1_000);
         let how = if clock < right { "behind" } else { "ahead of" };
         let text = format!(
             "{who}: the clock is {by} {how} {reference}'s: certificates are judged by it \

@@ -138,7 +138,7 @@ async fn judge(
     let now = now_unix_s();
     if clock_s.abs_diff(now) > CLOCKS_APART_MAX_S {
         let name = &token.node.name;
-        let apart = certs::span(clock_s.abs_diff(now));
+        let apart = certs::span_nearest(clock_s.abs_diff(now));
         let way = if clock_s < now { "behind" } else { "ahead of" };
         let message = format!(
             "the clock of {name} is {apart} {way} this machine's: {} there, {} here",
