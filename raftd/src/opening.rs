@@ -184,9 +184,9 @@ fn bring_together(
     match joined {
         Ok(host) => {
             let (files, _) = snapshots.list().map_err(|error| storage_failure(&error))?;
-            let HardState { term, voted_for } = restored.hard_state;
+            let HardState { term, vote } = restored.hard_state;
             let last = restored.log.last().index;
-            let promises = Promises { starts: directory.starts(), term, voted_for, last };
+            let promises = Promises { starts: directory.starts(), term, vote, last };
             let peers = directory.peers();
             let opened = Opened { log, restored, host, snapshots, files, promises, peers };
             Ok(Found::Whole(Box::new(opened)))

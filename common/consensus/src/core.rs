@@ -2,7 +2,7 @@
 //! state machine's side, and the lanes that fill until the next drain.
 
 use crate::rules::messages::Receiver;
-use crate::vocabulary::actions::HardState;
+use crate::vocabulary::actions::{HardState, Vote};
 use crate::vocabulary::config::{Config, ConfigError, Restored};
 use crate::vocabulary::configuration::{Configuration, Voters};
 use crate::vocabulary::ids::{
@@ -111,8 +111,8 @@ impl Core {
         self.hard_state.term
     }
 
-    pub(crate) fn voted_for(&self) -> Option<NodeId> {
-        self.hard_state.voted_for
+    pub(crate) fn vote(&self) -> Option<Vote> {
+        self.hard_state.vote
     }
 
     pub(crate) fn log(&self) -> &LogView {
@@ -170,6 +170,7 @@ impl Core {
     pub(crate) fn receiver(&self) -> Receiver<'_> {
         Receiver {
             id: self.id,
+            incarnation: self.incarnation,
             term: self.term(),
             latest: self.membership.latest(),
             previous: self.membership.previous(),

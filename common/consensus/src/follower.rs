@@ -71,9 +71,14 @@ impl Follower {
     }
 
     /// Says whether this node hears from a leader other than `candidate` (§4.2.3).
-    pub(crate) fn hears_from_leader(&self, core: &Core, now: Timestamp, candidate: NodeId) -> bool {
+    pub(crate) fn hears_from_leader(
+        &self,
+        core: &Core,
+        now: Timestamp,
+        candidate: Option<NodeId>,
+    ) -> bool {
         let fresh = now.since(self.heard) < core.patience_ns();
-        fresh && self.leader.is_some_and(|leader| leader != candidate)
+        fresh && self.leader.is_some() && self.leader != candidate
     }
 
     /// Says whether to campaign at once, because the leader asks for it: this node holds the

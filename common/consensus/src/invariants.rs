@@ -27,7 +27,7 @@ pub(crate) fn check_state(core: &Core, role: &Role) {
         Role::Follower(follower) => follower.check(core),
         Role::PreCandidate(_) => {}
         Role::Candidate(_) => {
-            assert!(core.voted_for() == Some(core.id()), "a candidate votes for itself");
+            assert!(core.has_own_vote(), "a candidate votes for itself");
         }
         Role::Leader(leader) => leader.check(core),
     }
@@ -55,8 +55,8 @@ pub(crate) fn check_transition(before: (&Core, &Role), after: (&Core, &Role)) {
 }
 
 fn check_same_term((then, role_then): (&Core, &Role), (now, role_now): (&Core, &Role)) {
-    if let Some(voted) = then.voted_for() {
-        assert!(now.voted_for() == Some(voted), "one vote a term (§3.4)");
+    if let Some(vote) = then.vote() {
+        assert!(now.vote() == Some(vote), "one vote a term (§3.4)");
     }
     let Role::Leader(leader_then) = role_then else {
         return;

@@ -182,7 +182,7 @@ impl Leader {
     /// Checks what must hold between two steps.
     pub(crate) fn check(&self, core: &Core) {
         let last = core.last_index();
-        assert!(core.voted_for() == Some(core.id()), "a leader has its own vote");
+        assert!(core.has_own_vote(), "a leader has its own vote");
         assert!(self.first <= last, "a leader's no-op is in its log");
         let own = core.log().term(self.first) == Some(core.term());
         let compacted = self.first <= core.log().base().index;

@@ -42,7 +42,7 @@
 //! let membership = Membership::restore(nobody, vec![(first, configuration)]);
 //! let restored = Restored {
 //!     incarnation,
-//!     hard_state: HardState { term: Term::new(1), voted_for: None },
+//!     hard_state: HardState { term: Term::new(1), vote: None },
 //!     log,
 //!     membership: membership.expect("it stands behind the place before the log"),
 //!     applied: LogIndex::ZERO,
@@ -185,7 +185,7 @@ mod vocabulary;
 pub use raft::Raft;
 pub use rules::messages::{NUMBER_MAX, TERM_JUMP_MAX};
 pub use vocabulary::actions::{
-    Actions, Basis, Event, HardState, Ignored, Outgoing, Rejection, Reply, Write,
+    Actions, Basis, Event, HardState, Ignored, Outgoing, Rejection, Reply, Vote, Write,
 };
 pub use vocabulary::config::{CLOCK_ERROR_PPM_MAX, Config, ConfigError, Restored};
 pub use vocabulary::configuration::{

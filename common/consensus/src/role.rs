@@ -72,8 +72,14 @@ impl Role {
         }
     }
 
-    /// Says whether this node leads, or hears from a leader other than `candidate` (§4.2.3).
-    pub(crate) fn leader_alive(&self, core: &Core, now: Timestamp, candidate: NodeId) -> bool {
+    /// Says whether this node leads, or hears from a leader other than `candidate` (§4.2.3); `None`
+    /// is a candidate that cannot be that leader.
+    pub(crate) fn leader_alive(
+        &self,
+        core: &Core,
+        now: Timestamp,
+        candidate: Option<NodeId>,
+    ) -> bool {
         match self {
             Self::Follower(follower) => {
                 follower.hears_from_leader(core, now, candidate) || core.stands_by(now, candidate)

@@ -1,7 +1,7 @@
 //! Handshakes: who is there, of which cluster and which history.
 
 use bytes::Bytes;
-use consensus::{Incarnation, LogIndex, NodeId, Term};
+use consensus::{Incarnation, LogIndex, NodeId, Term, Vote};
 use prost::Message as _;
 
 use crate::configuration::{bounded, node_id};
@@ -49,7 +49,7 @@ pub struct Promises {
     /// Its term.
     pub term: Term,
     /// Its vote in that term.
-    pub voted_for: Option<NodeId>,
+    pub vote: Option<Vote>,
     /// The last index of its log.
     pub last: LogIndex,
 }
@@ -170,7 +170,8 @@ impl Hello {
             lease_ms: self.lease.map_or(0, |lease| lease.stands_ms),
             starts: self.promises.starts,
             term: self.promises.term.get(),
-            voted_for: self.promises.voted_for.map_or(0, NodeId::get),
+            voted_for: self.promises.vote.map_or(0, |vote| vote.candidate.get()),
+            voted_directory: self.promises.vote.map_or(0, |vote| vote.incarnation.get()),
             last: self.promises.last.get(),
         }
     }
@@ -192,7 +193,10 @@ impl Hello {
             promises: Promises {
                 starts: hello.starts,
                 term: Term::new(hello.term),
-                voted_for: optional(hello.voted_for)?,
+                vote: optional(hello.voted_for)?.map(|candidate| {
+                    let incarnation = Incarnation::new(hello.voted_directory);
+                    Vote { candidate, incarnation }
+                }),
                 last: LogIndex::new(hello.last),
             },
         })

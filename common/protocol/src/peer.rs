@@ -1,7 +1,9 @@
 //! Messages between replicas, as frames.
 
 use bytes::Bytes;
-use consensus::{Body, Entry, EntryId, LogIndex, Message, ReadRound, ReadTicket, Term, Verdict};
+use consensus::{
+    Body, Entry, EntryId, Incarnation, LogIndex, Message, ReadRound, ReadTicket, Term, Verdict,
+};
 use prost::Message as _;
 
 use crate::configuration::bounded;
@@ -89,11 +91,15 @@ fn to_wire(body: &Body) -> Wire {
         Body::RequestPreVote { last } => {
             Wire::RequestPreVote(pb::RequestVote { last: id_to_wire(*last), transfer: false })
         }
-        Body::PreVote { verdict } => Wire::PreVote(pb::Vote { verdict: verdict_code(*verdict) }),
+        Body::PreVote { verdict } => {
+            Wire::PreVote(pb::Vote { verdict: verdict_code(*verdict), candidate: 0 })
+        }
         Body::RequestVote { last, transfer } => {
             Wire::RequestVote(pb::RequestVote { last: id_to_wire(*last), transfer: *transfer })
         }
-        Body::Vote { verdict } => Wire::Vote(pb::Vote { verdict: verdict_code(*verdict) }),
+        Body::Vote { candidate, verdict } => {
+            Wire::Vote(pb::Vote { verdict: verdict_code(*verdict), candidate: candidate.get() })
+        }
         Body::AppendEntries { prev, entries, commit, round } => {
             Wire::AppendEntries(pb::AppendEntries {
                 prev: id_to_wire(*prev),
@@ -131,7 +137,10 @@ fn from_wire(body: Wire) -> Result<Body, ProtocolError> {
         Wire::RequestVote(vote) => {
             Body::RequestVote { last: entry_id(vote.last), transfer: vote.transfer }
         }
-        Wire::Vote(vote) => Body::Vote { verdict: verdict(vote.verdict)? },
+        Wire::Vote(vote) => Body::Vote {
+            candidate: Incarnation::new(vote.candidate),
+            verdict: verdict(vote.verdict)?,
+        },
         Wire::AppendEntries(_) => unreachable!("has a body, and was taken apart before"),
         Wire::Appended(appended) => Body::Appended {
             matched: LogIndex::new(appended.matched),

@@ -8,6 +8,19 @@ use consensus::{
     Term,
 };
 
+/// What a command is good for: it decides what it may be refused for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// It adds data.
+    Data,
+    /// It makes the state smaller, or mends things: it is taken when there is little room on the
+    /// disk.
+    Frees,
+    /// The leader's own [`crate::Alarm`]: taken as one that frees, and also where clients wait in
+    /// as great a number as may. They would keep it away for as long as they keep asking.
+    Alarm,
+}
+
 /// All that can happen to a replica.
 #[derive(Clone, Debug)]
 pub enum Input {
@@ -20,9 +33,8 @@ pub enum Input {
         request: RequestId,
         /// The command, in its envelope.
         command: Bytes,
-        /// Whether it makes the state smaller, or mends things: it is taken when there is little
-        /// room on the disk.
-        frees: bool,
+        /// What it is good for.
+        purpose: Purpose,
     },
     /// A client's question.
     Query {

@@ -217,7 +217,7 @@ pub enum RoomAction {
 }
 
 /// An alarm that a leader wants in the replicated state, or out of it: this member's disk has no
-/// room for more data. To be proposed as a command that frees space.
+/// room for more data. To be proposed with [`crate::Purpose::Alarm`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Alarm {
     /// The member.

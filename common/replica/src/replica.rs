@@ -18,7 +18,7 @@ use crate::comparison::Comparison;
 use crate::departures::Departures;
 use crate::feeding::Feeding;
 use crate::healing::Healing;
-use crate::input::{Consistency, Input, Sent};
+use crate::input::{Consistency, Input, Purpose, Sent};
 use crate::lanes::{Lanes, Piece, Question, Reply, RoomLevel};
 use crate::limits::Limits;
 use crate::newcomers::{Change, Newcomers, Next};
@@ -116,8 +116,8 @@ impl Replica {
                 }
             }
             Input::Effects { last, digests } => self.comparison.applied(last, &digests),
-            Input::Propose { request, command, frees } => {
-                self.propose(now, request, command, frees);
+            Input::Propose { request, command, purpose } => {
+                self.propose(now, request, command, purpose);
             }
             Input::Query { request, query, consistency } => {
                 self.ask(now, request, query, consistency);
@@ -315,7 +315,7 @@ impl Replica {
         proposed.max(self.room.unwritten_bytes())
     }
 
-    fn propose(&mut self, now: Timestamp, request: RequestId, command: Bytes, frees: bool) {
+    fn propose(&mut self, now: Timestamp, request: RequestId, command: Bytes, purpose: Purpose) {
         if !self.raft.leads() && !self.raft.has_failed() {
             // Judged as it comes: who is elected later in this turn has looked at no limit for it.
             let reason = Rejection::NotLeader { leader: self.raft.leader() };
@@ -331,13 +331,14 @@ impl Replica {
         }
         if self.raft.leads()
             && (self.refuses_for_difference(request)
-                || self.refuses_for_room(now, request, (command.len(), frees)))
+                || self.refuses_for_room(now, request, (command.len(), purpose)))
         {
             return;
         }
         let count = self.unapplied.len() + self.proposed.len();
         let bytes = self.unapplied_bytes + command.len();
-        if count >= self.limits.proposals_max || bytes > self.limits.proposal_bytes_max {
+        let is_full = count >= self.limits.proposals_max || bytes > self.limits.proposal_bytes_max;
+        if is_full && purpose != Purpose::Alarm {
             self.reply.push(Reply::Refused { request, reason: Rejection::Busy });
             return;
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use consensus::{NodeId, Payload, RequestId};
-use replica::{Alarm, Input, ROOM_STEADY_NS, RoomLevel};
+use replica::{Alarm, Input, Purpose, ROOM_STEADY_NS, RoomLevel};
 use state_machine::{Envelope, SystemCommand};
 
 use crate::broken::Broken;
@@ -41,8 +41,7 @@ impl World {
         self.rooms.alarms += 1;
         let request = RequestId::new(ALARM | self.rooms.alarms);
         let command = Envelope::system(&SystemCommand::SetAlarm { member, raised }).encode();
-        let frees = frees_space(&command);
-        let propose = Input::Propose { request, command, frees };
+        let propose = Input::Propose { request, command, purpose: Purpose::Alarm };
         self.if_alive(node, life, Late::Ask(propose))
     }
 
@@ -100,9 +99,13 @@ impl World {
         self.rooms.refused_for_others += 1;
         let place = &self.nodes[node];
         let raft = place.replica.as_ref().expect("it was stepped").raft();
-        let is_voter = |id: &NodeId| votes(raft.configuration(), *id);
-        let decide = decides(raft.configuration().voters(), |id| !named.contains(&id));
-        if decide || !named.iter().all(is_voter) {
+        // A change of members may come in the same turn, behind what is refused.
+        let in_force = [place.room.configuration.as_ref(), Some(raft.configuration())];
+        let is_right = in_force.into_iter().flatten().any(|known| {
+            let decide = decides(known.voters(), |id| !named.contains(&id));
+            !decide && named.iter().all(|id| votes(known, *id))
+        });
+        if !is_right {
             let why = format!("node {} refuses one for the disks of {named:?}", place.id);
             return Err(Broken::new("one full disk stops nobody", why));
         }

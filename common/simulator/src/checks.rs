@@ -4,6 +4,7 @@
 use consensus::{Raft, Rejection, RequestId, RoleKind, Term, Timestamp, Write};
 use replica::{Lanes, Reply};
 
+use crate::alarms::is_alarm;
 use crate::broken::Broken;
 use crate::changes::{CHANGE, TRANSFER};
 use crate::coverage::Met;
@@ -179,8 +180,12 @@ impl World {
             return Ok(());
         };
         let (raft, watch) = (replica.raft(), &mut place.watch);
-        let own = watch.writes.values().filter(|(_, term)| *term == raft.term());
-        let (count, bytes) = own.fold((0, 0), |(count, sum), (bytes, _)| (count + 1, sum + bytes));
+        let own = watch.writes.iter().filter(|(request, (_, term))| {
+            // A leader's alarm is not kept away by who waits.
+            *term == raft.term() && !is_alarm(**request)
+        });
+        let (count, bytes) =
+            own.fold((0, 0), |(count, sum), (_, (bytes, _))| (count + 1, sum + bytes));
         let most = (limits.proposals_max, limits.proposal_bytes_max, limits.questions_max);
         if count > most.0 || bytes > most.1 || watch.questions.len() > most.2 {
             let why = format!(

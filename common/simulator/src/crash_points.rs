@@ -43,7 +43,7 @@ pub(crate) fn of(lanes: &Lanes, received: bool, installed: bool) -> u16 {
     for send in &lanes.send {
         if let Outgoing::Message { message, .. } = send {
             match &message.body {
-                Body::Vote { verdict: Verdict::Granted } => found.push(Met::CrashVoteSent),
+                Body::Vote { verdict: Verdict::Granted, .. } => found.push(Met::CrashVoteSent),
                 Body::Appended { .. } => found.push(Met::CrashAckSent),
                 Body::RequestPreVote { .. }
                 | Body::PreVote { .. }

@@ -46,7 +46,9 @@ impl World {
         }
         let replica = self.nodes[node].replica.as_ref();
         let alarmed = replica.map(|replica| replica.alarms().collect()).unwrap_or_default();
+        let configuration = replica.map(|replica| replica.raft().configuration().clone());
         self.nodes[node].room.alarmed = alarmed;
+        self.nodes[node].room.configuration = configuration;
     }
 
     fn fill_up(&mut self, node: usize) {

@@ -44,6 +44,7 @@ mod proofs;
 mod quorum;
 mod requests;
 mod returning;
+mod reunion;
 mod rng;
 mod rolling;
 mod rooms;

@@ -14,11 +14,11 @@ use crate::scenarios::Figure37;
 use crate::world::World;
 
 /// How long a healed core may take until it leads: ten election timeouts.
-const ELECTION_NS: u64 = 10 * 300 * MS;
+pub(crate) const ELECTION_NS: u64 = 10 * 300 * MS;
 
 /// The same where timeouts are drawn from the two ends of their range only, so that every second
 /// election of two nodes is a tie.
-const TIES_NS: u64 = 8 * ELECTION_NS;
+pub(crate) const TIES_NS: u64 = 8 * ELECTION_NS;
 
 /// A transfer that is under way is given up after so long, and another may begin.
 const PENDING_NS: u64 = 150 * MS;
@@ -183,7 +183,8 @@ impl World {
         self.refuse_a_change()?;
         self.evade_a_disk()?;
         self.leave_nobody_waiting()?;
-        self.compact_all()
+        self.compact_all()?;
+        self.meet_with_another_directory()
     }
 
     /// Leadership is handed over to another healed voter, if there is one.

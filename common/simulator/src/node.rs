@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use consensus::{
     ClusterTime, Config, Configuration, Entry, EntryId, HardState, Incarnation, LogIndex, Member,
-    Message, NodeId, Payload, Raft, Restored, Term, Timestamp,
+    Message, NodeId, Payload, Raft, Restored, Term, Timestamp, Vote,
 };
 use replica::{Input, Limits, Replica};
 use state_machine::{Host, MemoryStore, QueryView};
@@ -109,7 +109,7 @@ impl Node {
     pub(crate) fn new(id: NodeId, configuration: Option<&Configuration>, drift_ppm: i64) -> Self {
         let term = configuration.map_or(Term::ZERO, |_| Term::new(1));
         let log = configuration.map(first).into_iter().collect();
-        let disk = Disk::new(log, HardState { term, voted_for: None });
+        let disk = Disk::new(log, HardState { term, vote: None });
         Self {
             id,
             incarnation: incarnation(id),
@@ -164,6 +164,11 @@ impl Node {
 
     pub(crate) fn jump(&mut self, nanos: u64) {
         self.ahead_ns += nanos;
+    }
+
+    /// Returns a vote for this node with its present directory.
+    pub(crate) fn own_vote(&self) -> Vote {
+        Vote { candidate: self.id, incarnation: self.incarnation }
     }
 
     pub(crate) fn is_up(&self) -> bool {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use consensus::{
     Body, Entry, EntryId, Incarnation, LogIndex, Message, NodeId, Payload, RequestId, SnapshotMeta,
-    Term, Verdict,
+    Term, Verdict, Vote,
 };
 
 use crate::broken::Broken;
@@ -16,7 +16,7 @@ use crate::ledger::Ledger;
 use crate::log::Log;
 use crate::node::{self, Node};
 use crate::quorum::{self, content, seen, votes};
-use crate::returning::returns_until_it_votes;
+use crate::returning::{names_itself, returns_until_it_votes};
 use crate::workload::Clients;
 
 /// Which of a node's logs is looked at.
@@ -36,7 +36,7 @@ pub(crate) struct Oracle {
     /// What each entry holds, and the term of the one before it.
     pub(crate) contents: BTreeMap<EntryId, (u64, Term)>,
     leaders: BTreeMap<Term, NodeId>,
-    votes: BTreeMap<(NodeId, Incarnation, Term), NodeId>,
+    votes: BTreeMap<(NodeId, Incarnation, Term), Vote>,
     /// Who said to whom that it would have its vote in a term (§9.6).
     pub(crate) pre_votes: BTreeSet<(NodeId, NodeId, Term)>,
     pub(crate) matched: BTreeMap<(NodeId, Term, NodeId), LogIndex>,
@@ -112,9 +112,9 @@ impl Oracle {
         }
         let own = node.disk.hard_state;
         let voted = |voter: NodeId| match voter == node.id {
-            true => own.term == term && own.voted_for == Some(node.id),
+            true => own.term == term && own.vote == Some(node.own_vote()),
             false => status.configuration.member(voter).is_some_and(|member| {
-                self.votes.get(&(voter, member.incarnation, term)) == Some(&node.id)
+                self.votes.get(&(voter, member.incarnation, term)) == Some(&node.own_vote())
             }),
         };
         if !quorum::decides(status.configuration.voters(), voted) {
@@ -174,17 +174,18 @@ impl Oracle {
     ) -> Result<(), Broken> {
         let on_disk = node.disk.hard_state;
         match &said.body {
-            Body::Vote { verdict: Verdict::Granted } => {
+            Body::Vote { candidate, verdict: Verdict::Granted } => {
+                let vote = Vote { candidate: to, incarnation: *candidate };
                 let voter = (node.id, node.incarnation, said.term);
-                let first = *self.votes.entry(voter).or_insert(to);
-                if first != to {
+                let first = *self.votes.entry(voter).or_insert(vote);
+                if first != vote {
                     let why = format!(
-                        "node {} voted for {first} and {to} in term {}",
+                        "node {} voted for {first:?} and {vote:?} in term {}",
                         node.id, said.term
                     );
                     return Err(Broken::new("one vote a term (§3.4)", why));
                 }
-                if on_disk.term != said.term || on_disk.voted_for != Some(to) {
+                if on_disk.term != said.term || on_disk.vote != Some(vote) {
                     return Err(early(node, "a vote", said));
                 }
                 let own = node.memory.configuration().1;
@@ -193,9 +194,10 @@ impl Oracle {
                 }
             }
             Body::RequestVote { transfer, .. } => {
-                if on_disk.term != said.term || on_disk.voted_for != Some(node.id) {
+                if on_disk.term != said.term || on_disk.vote != Some(node.own_vote()) {
                     return Err(early(node, "a campaign", said));
                 }
+                names_itself(node)?;
                 if *transfer {
                     coverage.meet(Met::ElectedByTransfer);
                 }

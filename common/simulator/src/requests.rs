@@ -7,7 +7,7 @@ use replica::{Consistency, Input};
 use crate::broken::Broken;
 use crate::coverage::Met;
 use crate::node::Late;
-use crate::rooms::frees_space;
+use crate::rooms::purpose;
 use crate::sessions::{OPEN_MAX, SESSIONS};
 use crate::workload::Clients;
 use crate::world::{Happening, World};
@@ -86,7 +86,7 @@ impl World {
             Input::Query { request, query: Bytes::new(), consistency }
         } else {
             let command = Clients::command(request);
-            Input::Propose { request, frees: frees_space(&command), command }
+            Input::Propose { request, purpose: purpose(&command), command }
         };
         if self.nodes[node].paused {
             let place = self.rng.index(self.nodes[node].backlog.len() + 1);
@@ -110,7 +110,7 @@ impl World {
         }
         let request = self.clients.ask(self.nodes[node].id, false);
         self.sessions.sent(request, client, nonce, sequence);
-        self.step(node, Input::Propose { request, frees: frees_space(&command), command })
+        self.step(node, Input::Propose { request, purpose: purpose(&command), command })
     }
 
     /// A request of a session is answered: with what all nodes answer at that place.

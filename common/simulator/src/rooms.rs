@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use consensus::{NodeId, Timestamp};
-use replica::Space;
+use consensus::{Configuration, NodeId, Timestamp};
+use replica::{Purpose, Space};
 use state_machine::{Envelope, EnvelopeKind};
 
 use crate::machine::Registers;
@@ -53,6 +53,8 @@ pub(crate) struct Told {
     pub(crate) told_now: bool,
     /// The members with an alarm, as it was told before this turn.
     pub(crate) alarmed: BTreeSet<NodeId>,
+    /// The configuration in force then.
+    pub(crate) configuration: Option<Configuration>,
 }
 
 impl Rooms {
@@ -81,6 +83,11 @@ impl Rooms {
             _ => Fill::End,
         }
     }
+}
+
+/// Returns what a client's command is good for.
+pub(crate) fn purpose(command: &Bytes) -> Purpose {
+    if frees_space(command) { Purpose::Frees } else { Purpose::Data }
 }
 
 /// Says whether a command frees space, as the daemon does.

@@ -75,7 +75,12 @@ impl Trigger {
             }
             Outgoing::Entries { .. } | Outgoing::Snapshot { .. } => false,
         });
-        Self { campaigns: hard_state.filter(|h| h.voted_for == Some(id)).map(|h| h.term), asks }
+        Self {
+            campaigns: hard_state
+                .filter(|h| h.vote.is_some_and(|vote| vote.candidate == id))
+                .map(|h| h.term),
+            asks,
+        }
     }
 }
 

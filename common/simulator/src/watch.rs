@@ -48,8 +48,9 @@ pub(crate) struct Before {
     /// A leader speaks, in this term, and it is certain that it is heard.
     leader: Option<(NodeId, Term)>,
     speaks: Option<(NodeId, Term)>,
-    /// A candidate asks for a vote of its own accord.
-    candidate: Option<NodeId>,
+    /// A candidate asks for a vote of its own accord; and whether it cannot be the leader that was
+    /// heard under its id, having another data directory than is recorded.
+    candidate: Option<(NodeId, bool)>,
     /// What must stay as it is, since the sender has no say.
     stays: Option<Outline>,
 }
@@ -101,18 +102,24 @@ impl Watch {
             Input::Raft(Raw::Receive { from, incarnation, message }) => {
                 let member = raft.configuration().member(*from);
                 let other = member.is_some_and(|member| member.incarnation != *incarnation);
-                match message.body {
+                // Who leads or asks for votes is judged by term and log, whatever is recorded here.
+                let is_heeded = match message.body {
                     // One with entries may find no room.
                     Body::AppendEntries { ref entries, .. } => {
                         before.leader = Some((*from, message.term)).filter(|_| entries.is_empty());
                         before.speaks = Some((*from, message.term));
+                        true
                     }
                     Body::RequestVote { transfer, .. } => {
-                        before.candidate = Some(*from).filter(|_| !transfer);
+                        before.candidate = Some((*from, other)).filter(|_| !transfer);
+                        true
                     }
-                    Body::TimeoutNow { .. } => self.told = true,
-                    Body::RequestPreVote { .. }
-                    | Body::PreVote { .. }
+                    Body::TimeoutNow { .. } => {
+                        self.told = true;
+                        false
+                    }
+                    Body::RequestPreVote { .. } => true,
+                    Body::PreVote { .. }
                     | Body::Vote { .. }
                     | Body::Appended { .. }
                     | Body::Conflict { .. }
@@ -120,9 +127,9 @@ impl Watch {
                     | Body::ReadIndex { .. }
                     | Body::ReadIndexReply { .. }
                     | Body::Effects { .. }
-                    | Body::Room { .. } => {}
-                }
-                if other && before.speaks.is_none() {
+                    | Body::Room { .. } => false,
+                };
+                if other && !is_heeded {
                     before.stays = Some(Outline::of(raft));
                 }
             }
@@ -167,11 +174,12 @@ impl Watch {
             // A newer leader was elected by then: nobody need stand by the one before.
             self.hears = self.hears.filter(|(_, heard_in, _)| *heard_in == said);
         }
-        let Some(candidate) = candidate.filter(|_| raft.term() > term) else {
+        let Some((candidate, other)) = candidate.filter(|_| raft.term() > term) else {
             return Ok(());
         };
         // With leases on, a newer term is no reason to forget a leader.
-        let stands = self.stands_by(candidate, now, (!leases).then_some(term));
+        let asks = Some(candidate).filter(|_| !other);
+        let stands = self.stands_by(asks, now, (!leases).then_some(term));
         let sits_out = leases && now.since(self.started) < PATIENCE_NS;
         if led || stands || sits_out {
             let why = format!(
@@ -186,9 +194,9 @@ impl Watch {
     }
 
     /// Says whether another leader than the candidate was heard lately: in this term, if given.
-    fn stands_by(&self, candidate: NodeId, now: Timestamp, term: Option<Term>) -> bool {
+    fn stands_by(&self, candidate: Option<NodeId>, now: Timestamp, term: Option<Term>) -> bool {
         self.hears.is_some_and(|(leader, heard_in, when)| {
-            leader != candidate
+            Some(leader) != candidate
                 && now.since(when) < PATIENCE_NS
                 && term.is_none_or(|term| term == heard_in)
         })

@@ -14,7 +14,9 @@
 //! Records are sealed by a checksum over node, incarnation, generation and their place, so that one
 //! in the wrong place is noticed.
 
-use consensus::{Chain, ClusterTime, EntryId, HardState, Incarnation, LogIndex, NodeId, Term};
+use consensus::{
+    Chain, ClusterTime, EntryId, HardState, Incarnation, LogIndex, NodeId, Term, Vote,
+};
 use protocol::Generation;
 
 use crate::condition::LogEnd;
@@ -32,7 +34,7 @@ pub(crate) const COMPACTED_KEY: &[u8] = b"base";
 pub(crate) const RUN_PREFIX: &[u8] = b"run";
 
 /// The version of this layout.
-pub(crate) const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 3;
 
 /// Whose records these are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,23 +103,40 @@ pub(crate) fn index_of(key: &[u8]) -> Result<LogIndex, StorageError> {
     Ok(LogIndex::new(u64::from_be_bytes(*tail)))
 }
 
-/// Term, vote (0 is none) and checksum: one record.
-pub(crate) fn encode_hard_state(hard_state: HardState) -> [u8; 20] {
-    let mut bytes = [0; 20];
-    bytes[..8].copy_from_slice(&hard_state.term.get().to_le_bytes());
-    let vote = hard_state.voted_for.map_or(0, NodeId::get);
-    bytes[8..16].copy_from_slice(&vote.to_le_bytes());
-    let checksum = crc32c::crc32c(&bytes[..16]);
-    bytes[16..].copy_from_slice(&checksum.to_le_bytes());
+const HARD_STATE_BYTES: usize = 28;
+
+/// Term, vote (see [`hard_state_numbers`]) and checksum: one record.
+pub(crate) fn encode_hard_state(hard_state: HardState) -> [u8; HARD_STATE_BYTES] {
+    let mut bytes = [0; HARD_STATE_BYTES];
+    for (place, number) in hard_state_numbers(hard_state).into_iter().enumerate() {
+        bytes[8 * place..8 * place + 8].copy_from_slice(&number.to_le_bytes());
+    }
+    let checksum = crc32c::crc32c(&bytes[..24]);
+    bytes[24..].copy_from_slice(&checksum.to_le_bytes());
     bytes
 }
 
+/// Term, candidate (0 is none), and the candidate's data directory.
+pub(crate) fn hard_state_numbers(hard_state: HardState) -> [u64; 3] {
+    let HardState { term, vote } = hard_state;
+    let (candidate, incarnation) =
+        vote.map_or((0, 0), |vote| (vote.candidate.get(), vote.incarnation.get()));
+    [term.get(), candidate, incarnation]
+}
+
+/// The opposite of [`hard_state_numbers`].
+pub(crate) fn hard_state_of([term, candidate, incarnation]: [u64; 3]) -> HardState {
+    let incarnation = Incarnation::new(incarnation);
+    let vote = NodeId::new(candidate).map(|candidate| Vote { candidate, incarnation });
+    HardState { term: Term::new(term), vote }
+}
+
 pub(crate) fn decode_hard_state(bytes: &[u8]) -> Option<HardState> {
-    let bytes: &[u8; 20] = bytes.try_into().ok()?;
-    let stored = u32::from_le_bytes(bytes[16..].try_into().expect("four bytes"));
-    if crc32c::crc32c(&bytes[..16]) != stored {
+    let bytes: &[u8; HARD_STATE_BYTES] = bytes.try_into().ok()?;
+    let stored = u32::from_le_bytes(bytes[24..].try_into().expect("four bytes"));
+    if crc32c::crc32c(&bytes[..24]) != stored {
         return None;
     }
     let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
-    Some(HardState { term: Term::new(number(0)), voted_for: NodeId::new(number(8)) })
+    Some(hard_state_of([number(0), number(8), number(16)]))
 }

@@ -303,7 +303,7 @@ fn first_write(record: &BootstrapRecord) -> Write {
     let payload = Payload::Configuration(record.configuration.clone());
     Write {
         id: consensus::WriteId::ZERO,
-        hard_state: Some(HardState { term: Term::new(1), voted_for: None }),
+        hard_state: Some(HardState { term: Term::new(1), vote: None }),
         truncate_from: None,
         append: vec![Entry::new(id, ClusterTime::ZERO, payload)],
         compact_to: None,

@@ -208,7 +208,7 @@ fn hard_state(
         (None, None) if stored.is_none() && shape.end.writes == 0 => HardState::default(),
         (None, None) => {
             condition.losses.push(Loss::HardState);
-            HardState { term: shape.end.last.term, voted_for: None }
+            HardState { term: shape.end.last.term, vote: None }
         }
     }
 }

@@ -110,7 +110,7 @@ fn first_write(record: &BootstrapRecord, header: &SnapshotHeader) -> Write {
     let payload = Payload::Configuration(record.configuration.clone());
     Write {
         id: WriteId::ZERO,
-        hard_state: Some(HardState { term, voted_for: None }),
+        hard_state: Some(HardState { term, vote: None }),
         truncate_from: None,
         append: vec![Entry::new(id, meta.stamp, payload)],
         compact_to: Some(meta),

@@ -32,23 +32,23 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use consensus::{Chain, EntryId, HardState, LogIndex, NodeId, Term};
+use consensus::{Chain, EntryId, HardState, LogIndex, Term};
 
 use crate::condition::LogEnd;
 use crate::error::StorageError;
 use crate::files;
-use crate::layout::Owner;
+use crate::layout::{Owner, hard_state_numbers, hard_state_of};
 use crate::names::TAIL;
 
 /// What is written is synced so much later.
 pub(crate) const LAG: Duration = Duration::from_millis(100);
 
 const MAGIC: &[u8; 8] = b"rafttail";
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 const SLOT_BYTES: usize = 4096;
 const SLOTS: usize = 3;
 const FILE_BYTES: usize = SLOTS * SLOT_BYTES;
-const CHECKED: usize = 104;
+const CHECKED: usize = 112;
 
 /// What a slot says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -271,18 +271,20 @@ fn encode(owner: &Owner, record: &TailRecord) -> [u8; CHECKED + 4] {
     bytes[8..12].copy_from_slice(&FORMAT.to_le_bytes());
     bytes[12..16].copy_from_slice(&1_u32.to_le_bytes());
     let TailRecord { count, hard_state, end, boot, boot_before } = record;
+    let [term, candidate, incarnation] = hard_state_numbers(*hard_state);
     let numbers = [
         *count,
         owner.node.get(),
         owner.incarnation.get(),
         end.writes,
-        hard_state.term.get(),
+        term,
         end.last.term.get(),
         end.last.index.get(),
         end.chain.get(),
-        hard_state.voted_for.map_or(0, NodeId::get),
+        candidate,
         *boot,
         *boot_before,
+        incarnation,
     ];
     for (place, number) in numbers.into_iter().enumerate() {
         let at = 16 + 8 * place;
@@ -307,7 +309,7 @@ fn decode(owner: &Owner, bytes: &[u8]) -> Option<TailRecord> {
     };
     (number(1) == owner.node.get() && number(2) == owner.incarnation.get()).then(|| TailRecord {
         count: number(0),
-        hard_state: HardState { term: Term::new(number(4)), voted_for: NodeId::new(number(8)) },
+        hard_state: hard_state_of([number(4), number(8), number(11)]),
         end: LogEnd {
             last: EntryId { term: Term::new(number(5)), index: LogIndex::new(number(6)) },
             chain: Chain::new(number(7)),

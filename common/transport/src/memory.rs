@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use consensus::{Body, EntryId, Incarnation, LogIndex, Message, NodeId, Term, Verdict};
+use consensus::{Body, EntryId, Incarnation, LogIndex, Message, NodeId, Term, Verdict, Vote};
 use protocol::{Hello, Promises, REMEMBERED_MAX, RefusalCode, Remembered};
 use tokio::sync::watch;
 
@@ -102,11 +102,14 @@ impl Memory {
         from: NodeId,
         incarnation: Incarnation,
         message: &Message,
-        (leads, commit): (bool, LogIndex),
+        (own, leads, commit): (Incarnation, bool, LogIndex),
     ) {
         let Message { term, body } = message;
         let (voted, matched) = match body {
-            Body::Vote { verdict: Verdict::Granted } => (Some(*term), None),
+            // One for a directory that had this id before is nobody's any more.
+            Body::Vote { candidate, verdict: Verdict::Granted } if *candidate == own => {
+                (Some(*term), None)
+            }
             Body::RequestVote { .. } => (None, None),
             Body::Appended { matched, .. } if leads => (None, Some(*matched)),
             Body::SnapshotInstalled { last } if leads => (None, Some(last.index)),
@@ -174,7 +177,7 @@ impl Memory {
         if !is_told_of {
             remembered.kept = remembered.kept.max(since);
         }
-        lacking(remembered, promises, own)
+        lacking(remembered, promises, Vote { candidate: own, incarnation: ours.incarnation })
             .map_or(Ok(()), |why| Err((RefusalCode::Forgotten, why)))?;
         (remembered.starts, remembered.boot) = (promises.starts, boot);
         (*later, *doubled) = (None, None);
@@ -296,9 +299,9 @@ fn first(node: NodeId, incarnation: Incarnation, boot: u64, promises: Promises) 
 }
 
 /// Says what a node that was started again does not hold any more. `own` is the node that knows it.
-fn lacking(known: &Remembered, promises: Promises, own: NodeId) -> Option<String> {
+fn lacking(known: &Remembered, promises: Promises, own: Vote) -> Option<String> {
     let Remembered { node, incarnation, starts, term, voted, acknowledged, kept, .. } = *known;
-    let Promises { starts: starts_now, term: term_now, voted_for, last } = promises;
+    let Promises { starts: starts_now, term: term_now, vote, last } = promises;
     let of = format!("node {node} with data directory {incarnation}");
     if starts_now < starts {
         return Some(format!("{of} was started {starts} times, and says {starts_now}"));
@@ -306,7 +309,8 @@ fn lacking(known: &Remembered, promises: Promises, own: NodeId) -> Option<String
     if term_now < term {
         return Some(format!("{of} was in term {term}, and remembers term {term_now}"));
     }
-    if voted == Some(term_now) && voted_for != Some(own) {
+    if voted == Some(term_now) && vote != Some(own) {
+        let own = own.candidate;
         return Some(format!("{of} voted for node {own} in term {term_now}, and does not know it"));
     }
     // In one term, entries that were acknowledged stay; those that are committed stay for ever.
@@ -339,6 +343,9 @@ mod tests {
         NodeId::new(number).expect("not 0")
     }
 
+    /// The data directory of node 1.
+    const OWN: Incarnation = Incarnation::new(1);
+
     fn hello(node: u64, boot: u64, promises: Promises) -> Hello {
         Hello {
             protocol: PROTOCOL_VERSION,
@@ -355,7 +362,7 @@ mod tests {
 
     fn at(starts: u64, term: u64, last: u64) -> Promises {
         let (term, last) = (Term::new(term), LogIndex::new(last));
-        Promises { starts, term, voted_for: None, last }
+        Promises { starts, term, vote: None, last }
     }
 
     /// Node 1 leads term 4 and knows that node 2 has acknowledged entry 9; entry 7 is committed.
@@ -365,7 +372,7 @@ mod tests {
         let round = consensus::ReadRound::ZERO;
         let body = Body::Appended { matched: LogIndex::new(9), round };
         let message = Message { term: Term::new(4), body };
-        memory.note(id(2), Incarnation::new(2), &message, (true, LogIndex::new(7)));
+        memory.note(id(2), Incarnation::new(2), &message, (OWN, true, LogIndex::new(7)));
         (memory, one)
     }
 
@@ -393,15 +400,24 @@ mod tests {
 
     #[test]
     fn a_vote_for_this_node_is_remembered() {
-        let (memory, one) = memory();
-        let body = Body::Vote { verdict: Verdict::Granted };
-        let message = Message { term: Term::new(6), body };
-        memory.note(id(2), Incarnation::new(2), &message, (false, LogIndex::ZERO));
-        let voted = |voted_for| Promises { voted_for, ..at(6, 6, 9) };
-        let code = |promises| memory.meet(&one, &hello(2, 22, promises)).err().map(|why| why.0);
-        assert_eq!(code(voted(None)), Some(RefusalCode::Forgotten));
-        assert_eq!(code(voted(Some(id(3)))), Some(RefusalCode::Forgotten));
-        assert_eq!(code(voted(Some(id(1)))), None);
+        let vote = |node, directory| {
+            Some(Vote { candidate: id(node), incarnation: Incarnation::new(directory) })
+        };
+        // Node 2 votes in term 6, for this directory of node 1 or for one before it.
+        let code = |directory, vote| {
+            let (memory, one) = memory();
+            let candidate = Incarnation::new(directory);
+            let body = Body::Vote { candidate, verdict: Verdict::Granted };
+            let message = Message { term: Term::new(6), body };
+            memory.note(id(2), Incarnation::new(2), &message, (OWN, false, LogIndex::ZERO));
+            let promises = Promises { vote, ..at(6, 6, 9) };
+            memory.meet(&one, &hello(2, 22, promises)).err().map(|why| why.0)
+        };
+        assert_eq!(code(1, None), Some(RefusalCode::Forgotten));
+        assert_eq!(code(1, vote(3, 3)), Some(RefusalCode::Forgotten));
+        assert_eq!(code(1, vote(1, 9)), Some(RefusalCode::Forgotten), "another directory");
+        assert_eq!(code(1, vote(1, 1)), None);
+        assert_eq!(code(9, vote(1, 9)), None);
     }
 
     /// Nobody counts what a leader has acknowledged to itself, but for the leader.

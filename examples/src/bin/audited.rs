@@ -33,7 +33,11 @@ impl PersistentLog for AuditedLog {
         let bytes = self.inner.write(writes)?;
         for write in writes {
             if let Some(state) = write.hard_state {
-                self.note(&format!("term {} vote {:?}", state.term, state.voted_for))?;
+                self.note(&format!(
+                    "term {} vote {:?}",
+                    state.term,
+                    state.vote.map(|vote| vote.candidate)
+                ))?;
             }
             if let (Some(first), Some(last)) = (write.append.first(), write.append.last()) {
                 self.note(&format!("entries {} to {}", first.id, last.id))?;

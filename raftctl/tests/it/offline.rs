@@ -11,7 +11,7 @@ use bytes::Bytes;
 use certs::ClusterId;
 use consensus::{
     ClusterTime, Configuration, Entry, EntryId, HardState, Incarnation, LogIndex, Majority, Member,
-    NodeId, Payload, SnapshotMeta, Term, Voters, Write, WriteId,
+    NodeId, Payload, SnapshotMeta, Term, Vote, Voters, Write, WriteId,
 };
 use protocol::BootstrapRecord;
 use rustix::process::Signal;
@@ -57,7 +57,8 @@ fn stop_a_node_with(path: &Path, cluster: [u8; 16], last: u64) -> DataDirectory 
     let record = record(cluster, directory.incarnation());
     LogStore::bootstrap(&mut directory, &record).expect("it is new");
     let (mut log, _) = LogStore::open(&directory).expect("it was made just now");
-    let hard_state = HardState { term: Term::new(2), voted_for: Some(node()) };
+    let vote = Vote { candidate: node(), incarnation: directory.incarnation() };
+    let hard_state = HardState { term: Term::new(2), vote: Some(vote) };
     let write = Write {
         id: WriteId::ZERO,
         hard_state: Some(hard_state),

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use certs::Role;
 use consensus::{Configuration, Input as Raw, LogIndex, NodeId, RequestId, Timestamp};
 use protocol::{ErrorCode, ErrorReply, Request, Response, SnapshotRequest};
-use replica::{Consistency, Input};
+use replica::{Consistency, Input, Purpose};
 use state_machine::{Envelope, EnvelopeKind, SystemQuery};
 use transport::ClientRequest;
 
@@ -101,8 +101,8 @@ impl Node {
         };
         if let Some(request) = self.wait(now, asker) {
             self.measure_room(now);
-            let frees = self.frees_space(&command);
-            self.replica.step(now, Input::Propose { request, command, frees });
+            let purpose = self.purpose(&command);
+            self.replica.step(now, Input::Propose { request, command, purpose });
         }
     }
 
@@ -154,11 +154,12 @@ impl Node {
 
     /// Says whether a command is taken when there is little room on the disk. The system's are few
     /// and small, and needed to mend things.
-    fn frees_space(&self, command: &Bytes) -> bool {
-        Envelope::decode(command).is_ok_and(|envelope| match envelope.kind {
+    fn purpose(&self, command: &Bytes) -> Purpose {
+        let frees = Envelope::decode(command).is_ok_and(|envelope| match envelope.kind {
             EnvelopeKind::System => true,
             EnvelopeKind::Machine => self.machine.frees_space(&envelope.body),
-        })
+        });
+        if frees { Purpose::Frees } else { Purpose::Data }
     }
 
     /// Asks one part of the state; the replica says when it is right to answer.

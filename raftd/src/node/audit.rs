@@ -5,7 +5,7 @@
 use certs::{Role, RoleKind};
 use consensus::{NodeId, RequestId, Timestamp};
 use protocol::{ErrorCode, LeaderHint, Response};
-use replica::Input;
+use replica::{Input, Purpose};
 use state_machine::{Act, Envelope, Outcome, SystemCommand, SystemResponse};
 use transport::Responder;
 
@@ -184,13 +184,13 @@ impl Node {
         };
         if let Some(request) = self.wait(now, responder.into()) {
             let command = Envelope::system(&SystemCommand::Note(act)).encode();
-            self.replica.step(now, Input::Propose { request, command, frees: true });
+            self.replica.step(now, Input::Propose { request, command, purpose: Purpose::Frees });
         }
     }
 
     fn propose_note(&mut self, now: Timestamp, act: &Act) {
         let command = Envelope::system(&SystemCommand::Note(act.clone())).encode();
-        self.replica.step(now, Input::Propose { request: OWN, command, frees: true });
+        self.replica.step(now, Input::Propose { request: OWN, command, purpose: Purpose::Frees });
     }
 
     /// Returns a name that no other act has: no other process draws the same number.

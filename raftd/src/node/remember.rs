@@ -56,7 +56,13 @@ impl Keeper {
         self.vouched = term;
     }
 
-    fn note(&self, from: NodeId, known: Incarnation, message: &Message, at: (bool, LogIndex)) {
+    fn note(
+        &self,
+        from: NodeId,
+        known: Incarnation,
+        message: &Message,
+        at: (Incarnation, bool, LogIndex),
+    ) {
         self.memory.note(from, known, message, at);
     }
 
@@ -87,7 +93,8 @@ impl Node {
     /// Notes what a member promises.
     pub(super) fn note(&self, from: NodeId, incarnation: Incarnation, message: &Message) {
         let raft = self.replica.raft();
-        self.keeper.note(from, incarnation, message, (raft.leads(), raft.commit()));
+        let at = (raft.incarnation(), raft.leads(), raft.commit());
+        self.keeper.note(from, incarnation, message, at);
     }
 
     /// Keeps what members have promised.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use consensus::{NodeId, RequestId, Timestamp};
-use replica::{Alarm, Input, RoomAction};
+use replica::{Alarm, Input, Purpose, RoomAction};
 use state_machine::{Envelope, SystemCommand};
 
 use crate::node::Node;
@@ -31,7 +31,8 @@ impl Node {
         }
         for Alarm { member, raised } in alarms {
             let command = Envelope::system(&SystemCommand::SetAlarm { member, raised }).encode();
-            self.replica.step(now, Input::Propose { request: OWN, command, frees: true });
+            self.replica
+                .step(now, Input::Propose { request: OWN, command, purpose: Purpose::Alarm });
         }
     }
 

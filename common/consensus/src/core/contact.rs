@@ -42,11 +42,11 @@ impl Contact {
         &self,
         now: Timestamp,
         own: NodeId,
-        candidate: NodeId,
+        candidate: Option<NodeId>,
         held_ns: u64,
     ) -> bool {
         self.last.is_some_and(|(leader, heard)| {
-            leader != own && leader != candidate && now.since(heard) < held_ns
+            leader != own && Some(leader) != candidate && now.since(heard) < held_ns
         })
     }
 

@@ -3,7 +3,7 @@
 
 use super::Core;
 use crate::rules::vote::{self, Voter};
-use crate::vocabulary::actions::HardState;
+use crate::vocabulary::actions::{HardState, Vote};
 use crate::vocabulary::ids::{NodeId, Term, Timestamp};
 
 /// A learner stands for election when it has heard of no leader for so many of the longest election
@@ -19,20 +19,30 @@ impl Core {
     pub(crate) fn enter_term(&mut self, term: Term) {
         assert!(term >= self.term(), "terms never decrease (§3.3)");
         if term > self.term() {
-            self.set_hard_state(HardState { term, voted_for: None });
+            self.set_hard_state(HardState { term, vote: None });
         }
     }
 
     /// Gives this term's vote (§3.4).
-    pub(crate) fn vote_for(&mut self, candidate: NodeId) {
+    pub(crate) fn give(&mut self, vote: Vote) {
         let term = self.term();
-        self.set_hard_state(HardState { term, voted_for: Some(candidate) });
+        self.set_hard_state(HardState { term, vote: Some(vote) });
     }
 
     /// Enters the next term, with the vote for this node itself (§3.4).
     pub(crate) fn enter_own_campaign(&mut self) {
-        let term = self.term().next();
-        self.set_hard_state(HardState { term, voted_for: Some(self.id) });
+        let (term, vote) = (self.term().next(), Some(self.own_vote()));
+        self.set_hard_state(HardState { term, vote });
+    }
+
+    /// Returns the vote for this node itself.
+    fn own_vote(&self) -> Vote {
+        Vote { candidate: self.id, incarnation: self.incarnation }
+    }
+
+    /// Says whether this term's vote is for this node itself.
+    pub(crate) fn has_own_vote(&self) -> bool {
+        self.vote() == Some(self.own_vote())
     }
 
     fn set_hard_state(&mut self, hard_state: HardState) {
@@ -56,7 +66,7 @@ impl Core {
     pub(crate) fn voter(&self, now: Timestamp, leader_alive: bool) -> Voter {
         Voter {
             term: self.term(),
-            voted_for: self.voted_for(),
+            vote: self.vote(),
             last: self.log.last(),
             eligible: vote::may_vote(self.configuration(), self.id, self.incarnation),
             sits_out: self.sits_out(now),
@@ -122,9 +132,17 @@ impl Core {
         self.contact.when()
     }
 
+    /// Returns who asks for a vote, unless that is another data directory under a member's id: it is
+    /// not the leader that was heard from under that id.
+    pub(crate) fn known(&self, vote: Vote) -> Option<NodeId> {
+        let Vote { candidate, incarnation } = vote;
+        let member = self.configuration().member(candidate);
+        member.is_none_or(|member| member.incarnation == incarnation).then_some(candidate)
+    }
+
     /// Says whether this node stands by a leader other than `candidate`, to which it may have
     /// granted a lease that still runs (§6.4.1).
-    pub(crate) fn stands_by(&self, now: Timestamp, candidate: NodeId) -> bool {
+    pub(crate) fn stands_by(&self, now: Timestamp, candidate: Option<NodeId>) -> bool {
         self.grants_leases() && self.contact.stands_by(now, self.id, candidate, self.patience_ns())
     }
 

@@ -4,7 +4,7 @@ use super::Raft;
 use crate::role::Role;
 use crate::rules::messages;
 use crate::rules::vote::{self, Campaign};
-use crate::vocabulary::actions::Ignored;
+use crate::vocabulary::actions::{Ignored, Vote};
 use crate::vocabulary::configuration::Tally;
 use crate::vocabulary::ids::{EntryId, Incarnation, NodeId, Term, Timestamp};
 use crate::vocabulary::input::SnapshotMeta;
@@ -24,30 +24,31 @@ impl Raft {
             return;
         }
         let Message { term, body } = message;
-        if term > self.core.term() && messages::raises_term(&body, self.stands_by_leader(now, from))
+        let vote = Vote { candidate: from, incarnation };
+        if term > self.core.term() && messages::raises_term(&body, self.stands_by_leader(now, vote))
         {
             self.follow(now, term, None);
         }
         if term < self.core.term() && !messages::is_answered_when_stale(&body) {
             return;
         }
-        self.hand_over(now, from, term, body);
+        self.hand_over(now, vote, term, body);
     }
 
     /// Hands a message to the role that it is for; to another one it means nothing any more.
-    fn hand_over(&mut self, now: Timestamp, from: NodeId, term: Term, body: Body) {
-        let core = &mut self.core;
+    fn hand_over(&mut self, now: Timestamp, vote: Vote, term: Term, body: Body) {
+        let (core, from) = (&mut self.core, vote.candidate);
         match body {
             Body::RequestPreVote { last } => {
-                let campaign = Campaign { candidate: from, term, last, transfer: false };
+                let campaign = Campaign { vote, term, last, transfer: false };
                 self.on_request_pre_vote(now, &campaign);
             }
             Body::PreVote { verdict } => self.on_pre_vote(now, from, term, verdict),
             Body::RequestVote { last, transfer } => {
-                let campaign = Campaign { candidate: from, term, last, transfer };
+                let campaign = Campaign { vote, term, last, transfer };
                 self.on_request_vote(now, &campaign);
             }
-            Body::Vote { verdict } => self.on_vote(now, from, verdict),
+            Body::Vote { candidate: _, verdict } => self.on_vote(now, from, verdict),
             Body::TimeoutNow { last } => self.on_timeout_now(now, from, last),
             Body::AppendEntries { prev, round, .. } if term < core.term() => {
                 // The answer carries the newer term: the sender steps down (museum D4).
@@ -106,13 +107,13 @@ impl Raft {
     /// Answers whether this node *would* vote. That promises nothing, so it is said at once, and
     /// it does not put off this node's own election (museum A22).
     fn on_request_pre_vote(&mut self, now: Timestamp, campaign: &Campaign) {
-        let leader_alive = self.role.leader_alive(&self.core, now, campaign.candidate);
+        let leader_alive = self.role.leader_alive(&self.core, now, self.core.known(campaign.vote));
         let verdict = vote::pre_vote(&self.core.voter(now, leader_alive), campaign);
         // A grant names the proposed term, so that it is not dropped as stale (museum D1); a
         // refusal the own one, so that a candidate that is behind learns of it (museum D2).
         let granted = verdict == Verdict::Granted;
         let term = if granted { campaign.term } else { self.core.term() };
-        self.core.send_in(term, campaign.candidate, Body::PreVote { verdict });
+        self.core.send_in(term, campaign.vote.candidate, Body::PreVote { verdict });
     }
 
     fn on_pre_vote(&mut self, now: Timestamp, from: NodeId, term: Term, verdict: Verdict) {
@@ -125,11 +126,11 @@ impl Raft {
 
     /// Votes, or not. The answer leaves when the vote is durable.
     fn on_request_vote(&mut self, now: Timestamp, campaign: &Campaign) {
-        let candidate = campaign.candidate;
-        let leader_alive = self.role.leader_alive(&self.core, now, candidate);
+        let Vote { candidate, incarnation } = campaign.vote;
+        let leader_alive = self.role.leader_alive(&self.core, now, self.core.known(campaign.vote));
         let verdict = vote::vote(&self.core.voter(now, leader_alive), campaign);
         if verdict == Verdict::Granted {
-            self.core.vote_for(candidate);
+            self.core.give(campaign.vote);
             if self.role.kind() != RoleKind::Follower {
                 self.step_down(now);
             }
@@ -137,7 +138,7 @@ impl Raft {
                 follower.put_off_election(&mut self.core, now);
             }
         }
-        self.core.promise(candidate, Body::Vote { verdict });
+        self.core.promise(candidate, Body::Vote { candidate: incarnation, verdict });
     }
 
     fn on_vote(&mut self, now: Timestamp, from: NodeId, verdict: Verdict) {
@@ -184,9 +185,9 @@ impl Raft {
         }
     }
 
-    /// Says whether a vote for `candidate` would break what this node stands by: a live leader, or
+    /// Says whether to give `vote` would break what this node stands by: a live leader, or
     /// a lease that it may have granted before it restarted.
-    fn stands_by_leader(&self, now: Timestamp, candidate: NodeId) -> bool {
-        self.role.leader_alive(&self.core, now, candidate) || self.core.sits_out(now)
+    fn stands_by_leader(&self, now: Timestamp, vote: Vote) -> bool {
+        self.role.leader_alive(&self.core, now, self.core.known(vote)) || self.core.sits_out(now)
     }
 }

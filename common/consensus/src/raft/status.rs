@@ -17,7 +17,7 @@ impl Raft {
             id: self.id(),
             incarnation: self.incarnation(),
             term: self.term(),
-            voted_for: self.core.voted_for(),
+            voted_for: self.core.vote().map(|vote| vote.candidate),
             role: self.role(),
             leader: self.leader(),
             base: self.base(),

@@ -1,8 +1,9 @@
 //! Which messages count: by plausibility, sender and term (§3.3).
 //!
 //! Requests are judged by term and log alone, whoever sends them: a node that missed a change of
-//! members must not refuse the live majority for ever. Answers count only from members with the
-//! data directory that the configuration records.
+//! members must not refuse the live majority for ever. A vote is given to a candidate with its data
+//! directory, so a node that was taken in again with another one is a candidate of its own. Answers
+//! count only from members with the data directory that the configuration records.
 
 use crate::vocabulary::actions::Ignored;
 use crate::vocabulary::configuration::Configuration;
@@ -21,6 +22,7 @@ pub const NUMBER_MAX: u64 = 1 << 62;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Receiver<'a> {
     pub(crate) id: NodeId,
+    pub(crate) incarnation: Incarnation,
     pub(crate) term: Term,
     /// The configuration in force.
     pub(crate) latest: &'a Configuration,
@@ -42,21 +44,39 @@ pub(crate) fn judge(
         return Err(Ignored::Implausible);
     }
     check_places(message)?;
+    if matches!(message.body, Body::Vote { candidate, .. } if candidate != receiver.incarnation) {
+        return Err(Ignored::OtherIncarnation);
+    }
     match receiver.latest.member(from) {
         // Whoever the latest configuration removes is fed until that is committed.
         None if is_answer(&message.body) && !receiver.previous.recognises(from, incarnation) => {
             Err(Ignored::NotMember)
         }
-        // A wiped data directory under an old id: neither answers nor campaigns count. But a leader
-        // was elected by those who know it, and this node may have missed that its id was given to
-        // another directory: it must not refuse that leader for ever.
-        Some(member)
-            if member.incarnation != incarnation
-                && !matches!(message.body, Body::AppendEntries { .. }) =>
-        {
+        Some(member) if member.incarnation != incarnation && !is_any_directorys(&message.body) => {
             Err(Ignored::OtherIncarnation)
         }
         None | Some(_) => Ok(()),
+    }
+}
+
+/// Says whether a message counts under a data directory that the configuration does not record. It
+/// may be a wiped one, whose answers count nowhere. But this node may have missed that the id was
+/// given to another directory: then it must not refuse the leader for ever that was elected by
+/// those who know, nor the only candidate whose log is long enough. A wiped directory does not
+/// campaign: its own log must name it (see [`super::vote::may_campaign`]).
+fn is_any_directorys(body: &Body) -> bool {
+    match body {
+        Body::AppendEntries { .. } | Body::RequestPreVote { .. } | Body::RequestVote { .. } => true,
+        Body::PreVote { .. }
+        | Body::Vote { .. }
+        | Body::Appended { .. }
+        | Body::Conflict { .. }
+        | Body::SnapshotInstalled { .. }
+        | Body::TimeoutNow { .. }
+        | Body::ReadIndex { .. }
+        | Body::ReadIndexReply { .. }
+        | Body::Effects { .. }
+        | Body::Room { .. } => false,
     }
 }
 
@@ -194,8 +214,13 @@ mod tests {
     fn judged(from: u64, term: u64, body: Body) -> Result<(), Ignored> {
         let nobody = Configuration::unknown();
         let term_of_receiver = Term::new(3);
-        let receiver =
-            Receiver { id: id(1), term: term_of_receiver, latest: &nobody, previous: &nobody };
+        let receiver = Receiver {
+            id: id(1),
+            incarnation: Incarnation::new(1),
+            term: term_of_receiver,
+            latest: &nobody,
+            previous: &nobody,
+        };
         let message = Message { term: Term::new(term), body };
         judge(&receiver, id(from), Incarnation::new(7), &message)
     }
@@ -205,8 +230,9 @@ mod tests {
         let request = Body::RequestVote { last: at(3, 5), transfer: false };
         assert_eq!(judged(2, 4, request.clone()), Ok(()));
         assert_eq!(judged(1, 4, request), Err(Ignored::FromSelf));
-        let vote = Body::Vote { verdict: Verdict::Granted };
-        assert_eq!(judged(2, 4, vote), Err(Ignored::NotMember));
+        let vote = |of| Body::Vote { candidate: Incarnation::new(of), verdict: Verdict::Granted };
+        assert_eq!(judged(2, 4, vote(1)), Err(Ignored::NotMember));
+        assert_eq!(judged(2, 4, vote(9)), Err(Ignored::OtherIncarnation), "not for this directory");
     }
 
     #[test]
@@ -235,6 +261,9 @@ mod tests {
     #[test]
     fn an_older_term_is_told_the_newer_one_and_its_answers_are_not_counted_s3_3() {
         assert!(is_answered_when_stale(&Body::RequestPreVote { last: at(3, 5) }));
-        assert!(!is_answered_when_stale(&Body::Vote { verdict: Verdict::Granted }));
+        assert!(!is_answered_when_stale(&Body::Vote {
+            candidate: Incarnation::new(1),
+            verdict: Verdict::Granted
+        }));
     }
 }

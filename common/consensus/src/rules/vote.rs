@@ -1,5 +1,6 @@
 //! Who gets a vote (§3.4, §3.6.1, §4.2.3, §9.6), and who may ask for one (§4.2.2).
 
+use crate::vocabulary::actions::Vote;
 use crate::vocabulary::configuration::Configuration;
 use crate::vocabulary::ids::{EntryId, Incarnation, NodeId, Term};
 use crate::vocabulary::message::Verdict;
@@ -9,8 +10,8 @@ use crate::vocabulary::message::Verdict;
 pub(crate) struct Voter {
     /// Its current term.
     pub(crate) term: Term,
-    /// The candidate that has its vote in that term.
-    pub(crate) voted_for: Option<NodeId>,
+    /// Its vote in that term.
+    pub(crate) vote: Option<Vote>,
     /// The last entry of its log.
     pub(crate) last: EntryId,
     /// Whether it may vote at all, see [`may_vote`].
@@ -24,8 +25,8 @@ pub(crate) struct Voter {
 /// A request for a vote.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Campaign {
-    /// Who asks.
-    pub(crate) candidate: NodeId,
+    /// What is asked for: who asks, with which data directory.
+    pub(crate) vote: Vote,
     /// The term of the election.
     pub(crate) term: Term,
     /// The last entry of the candidate's log.
@@ -44,14 +45,14 @@ pub(crate) fn is_up_to_date(candidate: EntryId, voter: EntryId) -> bool {
 /// for a log that is up-to-date. Whoever hears from a leader refuses (§4.2.3), unless that leader
 /// asked for the election.
 pub(crate) fn vote(voter: &Voter, campaign: &Campaign) -> Verdict {
-    let Campaign { candidate, term, last, transfer } = *campaign;
+    let Campaign { vote: asked, term, last, transfer } = *campaign;
     if term < voter.term {
         Verdict::StaleTerm
     } else if !voter.eligible || voter.sits_out && !transfer {
         Verdict::NotEligible
     } else if voter.leader_alive && !transfer {
         Verdict::LeaderAlive
-    } else if voter.voted_for.is_some_and(|voted| voted != candidate) {
+    } else if voter.vote.is_some_and(|given| given != asked) {
         Verdict::AlreadyVoted
     } else if !is_up_to_date(last, voter.last) {
         Verdict::LogBehind
@@ -63,7 +64,7 @@ pub(crate) fn vote(voter: &Voter, campaign: &Campaign) -> Verdict {
 /// Answers whether the voter *would* vote in the proposed term (§9.6). A vote that it has given
 /// belongs to an earlier term, and is no reason to refuse.
 pub(crate) fn pre_vote(voter: &Voter, campaign: &Campaign) -> Verdict {
-    let Campaign { candidate: _, term, last, transfer: _ } = *campaign;
+    let Campaign { vote: _, term, last, transfer: _ } = *campaign;
     if term <= voter.term {
         Verdict::StaleTerm
     } else if !voter.eligible || voter.sits_out {
@@ -124,10 +125,14 @@ mod tests {
         EntryId { term: Term::new(term), index: LogIndex::new(index) }
     }
 
+    fn for_directory(node: u64, incarnation: u64) -> Vote {
+        Vote { candidate: id(node), incarnation: Incarnation::new(incarnation) }
+    }
+
     fn voter() -> Voter {
         Voter {
             term: Term::new(4),
-            voted_for: None,
+            vote: None,
             last: at(3, 5),
             eligible: true,
             sits_out: false,
@@ -136,7 +141,12 @@ mod tests {
     }
 
     fn campaign(term: u64) -> Campaign {
-        Campaign { candidate: id(2), term: Term::new(term), last: at(3, 5), transfer: false }
+        Campaign {
+            vote: for_directory(2, 2),
+            term: Term::new(term),
+            last: at(3, 5),
+            transfer: false,
+        }
     }
 
     fn configuration(voters: &[u64], learners: &[u64]) -> Configuration {
@@ -167,9 +177,13 @@ mod tests {
     fn a_vote_is_given_once_a_term_s3_4() {
         assert_eq!(vote(&voter(), &campaign(4)), Verdict::Granted);
         assert_eq!(vote(&voter(), &campaign(3)), Verdict::StaleTerm);
-        let given = |to| Voter { voted_for: Some(id(to)), ..voter() };
-        assert_eq!(vote(&given(2), &campaign(4)), Verdict::Granted, "the same one asks again");
-        assert_eq!(vote(&given(3), &campaign(4)), Verdict::AlreadyVoted);
+        let given = |vote| Voter { vote: Some(vote), ..voter() };
+        let same = given(for_directory(2, 2));
+        assert_eq!(vote(&same, &campaign(4)), Verdict::Granted, "the same one asks again");
+        let other = given(for_directory(3, 3));
+        assert_eq!(vote(&other, &campaign(4)), Verdict::AlreadyVoted);
+        let renewed = given(for_directory(2, 9));
+        assert_eq!(vote(&renewed, &campaign(4)), Verdict::AlreadyVoted, "another data directory");
         let behind = Campaign { last: at(3, 4), ..campaign(4) };
         assert_eq!(vote(&voter(), &behind), Verdict::LogBehind);
     }
@@ -185,7 +199,7 @@ mod tests {
         assert_eq!(vote(&restarted, &asked), Verdict::Granted);
         let stranger = Voter { eligible: false, ..voter() };
         assert_eq!(vote(&stranger, &asked), Verdict::NotEligible);
-        let given = Voter { voted_for: Some(id(3)), ..hears };
+        let given = Voter { vote: Some(for_directory(3, 3)), ..hears };
         assert_eq!(vote(&given, &asked), Verdict::AlreadyVoted, "even then one vote a term");
     }
 
@@ -193,7 +207,7 @@ mod tests {
     fn a_pre_vote_is_of_a_term_to_come_and_binds_nobody_s9_6() {
         assert_eq!(pre_vote(&voter(), &campaign(4)), Verdict::StaleTerm);
         assert_eq!(pre_vote(&voter(), &campaign(5)), Verdict::Granted);
-        let given = Voter { voted_for: Some(id(3)), ..voter() };
+        let given = Voter { vote: Some(for_directory(3, 3)), ..voter() };
         assert_eq!(pre_vote(&given, &campaign(5)), Verdict::Granted);
         let hears = Voter { leader_alive: true, ..voter() };
         let asked = Campaign { transfer: true, ..campaign(5) };

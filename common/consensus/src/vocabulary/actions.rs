@@ -3,7 +3,9 @@
 use std::ops::{Range, RangeInclusive};
 
 use super::entry::Entry;
-use super::ids::{EntryId, LogIndex, NodeId, ReadRound, RequestId, Term, Timestamp, WriteId};
+use super::ids::{
+    EntryId, Incarnation, LogIndex, NodeId, ReadRound, RequestId, Term, Timestamp, WriteId,
+};
 use super::input::SnapshotMeta;
 use super::message::Message;
 use super::status::RoleKind;
@@ -60,8 +62,18 @@ pub struct Write {
 pub struct HardState {
     /// The current term.
     pub term: Term,
-    /// The candidate that has this node's vote in `term`.
-    pub voted_for: Option<NodeId>,
+    /// This node's vote in `term`.
+    pub vote: Option<Vote>,
+}
+
+/// A vote: it is given to a node with its data directory (§3.4). The same id with another directory
+/// is another candidate: both can ask for votes in one term, if a node was taken in again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Vote {
+    /// Who has it.
+    pub candidate: NodeId,
+    /// The data directory that asked.
+    pub incarnation: Incarnation,
 }
 
 /// Something for a peer.

@@ -1,7 +1,7 @@
 //! Messages between replicas (figure 3.1, §3.10, §5, §6.4, §9.6).
 
 use super::entry::Entry;
-use super::ids::{EntryId, LogIndex, ReadRound, ReadTicket, Term};
+use super::ids::{EntryId, Incarnation, LogIndex, ReadRound, ReadTicket, Term};
 
 /// A message and the term its sender was in (for a pre-vote: the term it would campaign in).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +34,8 @@ pub enum Body {
     },
     /// Answers a vote request.
     Vote {
+        /// The data directory that asked: a vote is not for another one under the same id.
+        candidate: Incarnation,
         /// Whether, and if not why not.
         verdict: Verdict,
     },

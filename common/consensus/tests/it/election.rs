@@ -18,15 +18,57 @@ fn election_timeouts_are_drawn_over_the_whole_range_s3_4() {
     assert!((60..=140).contains(&low), "about half in each half: {low} of 200");
 }
 
+/// A wiped directory under a member's id does not campaign, since its own log does not name it; and
+/// what it answers does not count.
 #[test]
-fn a_node_with_another_data_directory_neither_votes_nor_campaigns() {
+fn a_node_with_another_data_directory_neither_votes_nor_campaigns_museum_c21() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
-    let message = Message { term: Term::new(5), body: request_vote(at(1, 1)) };
+    let message = Message { term: Term::new(5), body: granted(1) };
     let wiped = Incarnation::new(999);
     cluster.step(1, Input::Receive { from: id(2), incarnation: wiped, message });
     assert_eq!(cluster.term(1), 1);
     let ignored = Event::Ignored { from: id(2), why: Ignored::OtherIncarnation };
     assert!(cluster.node(1).events.contains(&ignored));
+}
+
+/// A voter was away when the id of another one was given to a new data directory. It hears that
+/// one's request all the same: its log may be the only one that is long enough, and is judged like
+/// any other. Where the last three of five needed each other, nobody could lead (seed 47002327).
+#[test]
+fn a_candidate_that_was_taken_in_again_meanwhile_gets_a_vote_for_its_directory_s3_4_s4_2_2() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let asks = |cluster: &mut Cluster, incarnation, term, last| {
+        let message = Message { term: Term::new(term), body: request_vote(last) };
+        cluster.step(1, Input::Receive { from: id(2), incarnation, message });
+        bodies(&cluster.take_from(1), 2)
+    };
+    let (old, new) = (incarnation(2), Incarnation::new(999));
+    let answer = |candidate, verdict| [Body::Vote { candidate, verdict }];
+    let behind = answer(new, Verdict::LogBehind);
+    assert_eq!(asks(&mut cluster, new, 2, EntryId::ZERO), behind, "its log is judged");
+    let given = answer(new, Verdict::Granted);
+    assert_eq!(asks(&mut cluster, new, 2, at(1, 4)), given);
+    assert_eq!(asks(&mut cluster, new, 2, at(1, 4)), given, "the same one asks again");
+    let vote = Some(Vote { candidate: id(2), incarnation: new });
+    assert_eq!(cluster.node(1).hard_state, HardState { term: Term::new(2), vote });
+    // A copy of the directory before is another candidate: the term's vote is given.
+    let refused = answer(old, Verdict::AlreadyVoted);
+    assert_eq!(asks(&mut cluster, old, 2, at(1, 4)), refused);
+}
+
+/// The vote that a node's directory asked for does not elect another directory under its id.
+#[test]
+fn a_vote_for_another_data_directory_is_not_counted_s3_4() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    cluster.pass(1_000);
+    cluster.time_out(1);
+    cluster.say(2, 1, 2, Body::PreVote { verdict: Verdict::Granted });
+    assert_eq!(cluster.role(1), RoleKind::Candidate);
+    let other = Body::Vote { candidate: Incarnation::new(999), verdict: Verdict::Granted };
+    cluster.say(2, 1, 2, other);
+    assert_eq!(cluster.role(1), RoleKind::Candidate);
+    cluster.say(2, 1, 2, granted(1));
+    assert_eq!(cluster.role(1), RoleKind::Leader);
 }
 
 #[test]
@@ -38,7 +80,7 @@ fn absurd_terms_and_indexes_are_ignored() {
     cluster.say(2, 1, 1, append(at(1, 1), vec![entry(1, 3)], 0));
     cluster.say(2, 1, 1, append(at(1, 1), vec![entry(2, 2)], 0));
     cluster.say(1, 1, 5, request_vote(at(1, 1)));
-    cluster.say(9, 1, 5, Body::Vote { verdict: Verdict::Granted });
+    cluster.say(9, 1, 5, granted(1));
     assert_eq!(cluster.node(1).raft, before, "refused input changes nothing");
     assert_eq!(cluster.node(1).events.len(), 6);
 }

@@ -104,7 +104,7 @@ impl Cluster {
             config,
         };
         for member in members {
-            cluster.start(member.get(), &[], HardState { term: Term::new(1), voted_for: None });
+            cluster.start(member.get(), &[], HardState { term: Term::new(1), vote: None });
         }
         cluster
     }
@@ -426,7 +426,17 @@ pub fn read_at(request: u64, index: u64) -> Reply {
 }
 
 pub fn hard_state(term: u64, vote: Option<u64>) -> HardState {
-    HardState { term: Term::new(term), voted_for: vote.map(id) }
+    HardState { term: Term::new(term), vote: vote.map(vote_for) }
+}
+
+/// A vote for a node with its data directory.
+pub fn vote_for(node: u64) -> Vote {
+    Vote { candidate: id(node), incarnation: incarnation(node) }
+}
+
+/// Grants a vote to a node with its data directory.
+pub fn granted(to: u64) -> Body {
+    Body::Vote { candidate: incarnation(to), verdict: Verdict::Granted }
 }
 
 pub fn heartbeat(prev: EntryId, commit: u64) -> Body {

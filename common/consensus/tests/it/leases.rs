@@ -84,7 +84,12 @@ fn how_long_ago_a_node_heard_from_a_leader_is_told() {
     assert_eq!(cluster.status(1).contact, None, "it leads");
     let heard = cluster.status(2).contact;
     assert_eq!(heard, Some(cluster.now));
-    cluster.say(3, 2, 7, Body::Vote { verdict: Verdict::StaleTerm });
+    cluster.say(
+        3,
+        2,
+        7,
+        Body::Vote { candidate: kit::incarnation(2), verdict: Verdict::StaleTerm },
+    );
     cluster.pass(10);
     assert_eq!(cluster.status(2).contact, heard, "a newer term is no news of a leader");
     cluster.start(3, &[2], hard_state(2, None));

@@ -22,7 +22,7 @@ fn led(voters: u64) -> Cluster {
 /// What a node answered to a candidate.
 fn verdict(cluster: &mut Cluster, voter: u64, candidate: u64) -> Verdict {
     match bodies(&cluster.take_from(voter), candidate)[..] {
-        [Body::Vote { verdict }] => verdict,
+        [Body::Vote { candidate: _, verdict }] => verdict,
         ref other => panic!("one answer, not {other:?}"),
     }
 }
@@ -34,7 +34,7 @@ fn there_is_no_node_0_and_every_other_gets_a_vote_that_stays_given_museum_a5() {
     let candidates = [1, 3, 1 << 40];
     for first in candidates {
         let mut cluster = Cluster::new(&[1, 2, 3]);
-        assert_eq!(cluster.node(2).hard_state.voted_for, None);
+        assert_eq!(cluster.node(2).hard_state.vote, None);
         cluster.say(first, 2, 5, request_vote(at(1, 1)));
         assert_eq!(verdict(&mut cluster, 2, first), Verdict::Granted);
         for restarts in [false, true] {

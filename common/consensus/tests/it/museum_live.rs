@@ -85,7 +85,7 @@ fn who_leads_no_more_counts_no_answers_and_takes_its_own_entry_back_museum_b31()
     cluster.time_out(1);
     cluster.cut.clear();
     cluster.say(2, 1, 4, Body::PreVote { verdict: Verdict::Granted });
-    cluster.say(2, 1, 4, Body::Vote { verdict: Verdict::Granted });
+    cluster.say(2, 1, 4, granted(1));
     assert_eq!((cluster.role(1), cluster.term(1)), (RoleKind::Leader, 4));
     for from in [2, 3] {
         for term in [2, 3] {
@@ -114,7 +114,7 @@ fn late_grants_of_a_pre_vote_disturb_neither_a_leader_nor_a_follower_museum_d8()
         if leads {
             [2, 3].into_iter().for_each(|from| grant(2)(from, &mut cluster));
             for from in [2, 3] {
-                cluster.say(from, 1, 2, Body::Vote { verdict: Verdict::Granted });
+                cluster.say(from, 1, 2, granted(1));
             }
         } else {
             cluster.say(2, 1, 2, heartbeat(at(1, 1), 0));
@@ -151,9 +151,7 @@ fn a_tail_of_a_million_million_entries_delays_no_leader_museum_d11() {
     let mut raft = Raft::restore(id(1), Config::new(1), disk, now).unwrap();
     let now = now.after(1_000 * MS);
     raft.step(now, Input::Timeout(Timer::Election));
-    for body in
-        [Body::PreVote { verdict: Verdict::Granted }, Body::Vote { verdict: Verdict::Granted }]
-    {
+    for body in [Body::PreVote { verdict: Verdict::Granted }, granted(1)] {
         let message = Message { term: Term::new(2), body };
         raft.step(now, Input::Receive { from: id(2), incarnation: incarnation(2), message });
         if let Some(write) = raft.drain(now).write {

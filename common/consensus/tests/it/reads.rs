@@ -37,7 +37,7 @@ fn a_forwarded_read_waits_for_the_first_commit_of_the_term_museum_f1_f6() {
     cluster.pass(1_000);
     cluster.time_out(1);
     cluster.say(2, 1, 2, Body::PreVote { verdict: Verdict::Granted });
-    cluster.say(2, 1, 2, Body::Vote { verdict: Verdict::Granted });
+    cluster.say(2, 1, 2, kit::granted(1));
     cluster.say(1, 2, 2, kit::heartbeat(kit::at(1, 1), 1));
     cluster.read(2, 5);
     let (_, ticket) = asked(&mut cluster, 2)[0];

@@ -3,6 +3,7 @@
 
 use consensus::{Body, Input as Raw, Message, NodeId, Outgoing, RequestId, RoleKind, Timestamp};
 
+use crate::input::Purpose;
 use crate::lanes::{Alarm, Reply, RoomLevel};
 use crate::replica::Replica;
 
@@ -24,8 +25,9 @@ impl Replica {
         &mut self,
         now: Timestamp,
         request: RequestId,
-        (bytes, frees): (usize, bool),
+        (bytes, purpose): (usize, Purpose),
     ) -> bool {
+        let frees = purpose != Purpose::Data;
         let under_way_bytes = self.under_way_bytes() + bytes;
         let refused = match self.room.refuses(now, under_way_bytes, frees) {
             Some(deletions) => Some((deletions, Vec::new())),

@@ -4,7 +4,7 @@
 use crate::kit::{MS, Node, appended, at, id, request};
 use bytes::Bytes;
 use consensus::{Body, EntryId, LogIndex, Outgoing, RoleKind, Term, Timer};
-use replica::{FeedLimits, Input, Limits, Pacer, Piece, Sent};
+use replica::{FeedLimits, Input, Limits, Pacer, Piece, Purpose, Sent};
 
 /// One piece takes a tenth of a second.
 const FEED: FeedLimits =
@@ -195,7 +195,7 @@ fn a_follower_is_fed_twice_as_fast_as_the_log_grows() {
         let inputs = (0..4).map(|more| Input::Propose {
             request: request(1_000 + 4 * number + more),
             command: command.clone(),
-            frees: false,
+            purpose: Purpose::Data,
         });
         node.turn(inputs);
         node.hear(2, 2, appended(42 + 4 * (number + 1)));

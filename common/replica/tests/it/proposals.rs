@@ -1,8 +1,10 @@
 //! Proposals: each is answered once, and with what is certain at that time.
 
+use bytes::Bytes;
+
 use crate::kit::{Node, appended, applied, at, entry, id, proposal, request};
 use consensus::{Input as Raw, Rejection};
-use replica::{Input, Limits, Reply};
+use replica::{Input, Limits, Purpose, Reply};
 
 fn refused(number: u64, reason: Rejection) -> Reply {
     Reply::Refused { request: request(number), reason }
@@ -150,6 +152,20 @@ fn more_proposals_than_the_limit_are_refused_and_room_comes_back() {
     node.propose(7..=9);
     node.finish();
     assert_eq!(node.take_replies().len(), 3);
+}
+
+/// Who keeps asking would keep it away for ever: nobody would hear that disks are full.
+#[test]
+fn a_leaders_alarm_is_taken_however_many_wait() {
+    let limits = Limits { proposals_max: 1, proposal_bytes_max: 10, ..Limits::default() };
+    let mut node = Node::leader(&[1], limits);
+    node.propose(1..=2);
+    assert_eq!(node.take_replies(), [refused(2, Rejection::Busy)]);
+    let command = Bytes::from_static(b"an alarm, as its leader proposes it");
+    node.turn([Input::Propose { request: request(3), command, purpose: Purpose::Alarm }]);
+    assert_eq!(node.take_replies(), []);
+    node.finish();
+    assert_eq!(node.take_replies().len(), 2);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use consensus::{
     Body, ClusterTime, Entry, Incarnation, Input as Raw, LogIndex, Message, Outgoing, Payload,
     Term, Timestamp,
 };
-use replica::{Alarm, Input, Limits, ROOM_STEADY_NS, Reply, RoomAction, RoomLevel, Space};
+use replica::{Alarm, Input, Limits, Purpose, ROOM_STEADY_NS, Reply, RoomAction, RoomLevel, Space};
 
 fn space(usable_bytes: u64) -> Input {
     Input::Space(Space { usable_bytes, needed_bytes: 1_000, least_bytes: 200 })
@@ -14,7 +14,7 @@ fn space(usable_bytes: u64) -> Input {
 
 fn deletion(number: u64) -> Input {
     let command = Bytes::from_static(b"delete");
-    Input::Propose { request: request(number), command, frees: true }
+    Input::Propose { request: request(number), command, purpose: Purpose::Frees }
 }
 
 fn no_room(number: u64, deletions: bool) -> Reply {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use consensus::{
     Body, EntryId, Incarnation, LogIndex, Message, NodeId, Raft, Reply, RequestId, RoleKind,
-    SnapshotMeta, Tally, Term, Verdict,
+    SnapshotMeta, Tally, Term, Verdict, Vote,
 };
 
 use super::action::Letter;
@@ -31,7 +31,7 @@ pub(super) struct Oracle {
     /// Who leads a term; `None` if that node has lost its power since.
     leaders: BTreeMap<Term, Option<usize>>,
     /// By data directory: another one has promised nothing.
-    votes: BTreeMap<(Incarnation, Term), NodeId>,
+    votes: BTreeMap<(Incarnation, Term), Vote>,
     /// How far each node was known to have committed in this life.
     seen: BTreeMap<usize, LogIndex>,
     /// How far a leader of a term knew each data directory to agree.
@@ -230,16 +230,17 @@ impl Oracle {
         let Message { term, body } = &letter.message;
         let disk = node.hard_state;
         let kept = match body {
-            Body::Vote { verdict: Verdict::Granted } => {
-                let to = NodeId::new(letter.to as u64 + 1).expect("not 0");
-                let first = *self.votes.entry((letter.incarnation, *term)).or_insert(to);
-                if first != to {
+            Body::Vote { candidate: incarnation, verdict: Verdict::Granted } => {
+                let candidate = NodeId::new(letter.to as u64 + 1).expect("not 0");
+                let vote = Vote { candidate, incarnation: *incarnation };
+                let first = *self.votes.entry((letter.incarnation, *term)).or_insert(vote);
+                if first != vote {
                     return Err(format!(
-                        "one vote a term (§3.4): node {} votes for {first} and {to} in {term}",
+                        "one vote a term (§3.4): node {} gives {first:?} and {vote:?} in {term}",
                         letter.from + 1
                     ));
                 }
-                disk.term > *term || disk.term == *term && disk.voted_for == Some(to)
+                disk.term > *term || disk.term == *term && disk.vote == Some(vote)
             }
             Body::RequestVote { .. } => disk.term >= *term,
             Body::Appended { matched, .. } => {

@@ -66,7 +66,7 @@ fn said(letter: &Letter) -> String {
         Body::RequestPreVote { last } => format!("RequestPreVote(last {last})"),
         Body::PreVote { verdict } => format!("PreVote({verdict:?})"),
         Body::RequestVote { last, .. } => format!("RequestVote(last {last})"),
-        Body::Vote { verdict } => format!("Vote({verdict:?})"),
+        Body::Vote { candidate, verdict } => format!("Vote({verdict:?} for {candidate})"),
         Body::AppendEntries { prev, entries, commit, round } => {
             let ids: Vec<String> = entries.iter().map(|entry| entry.id.to_string()).collect();
             let ids = ids.join(" ");

@@ -62,7 +62,7 @@ impl World {
         let id = EntryId { term: Term::new(1), index: LogIndex::new(1) };
         let payload = Payload::Configuration(configuration);
         let log = Log::new(vec![Entry::new(id, ClusterTime::ZERO, payload)]);
-        let hard_state = HardState { term: Term::new(1), voted_for: None };
+        let hard_state = HardState { term: Term::new(1), vote: None };
         let node = |at| Node {
             raft: restore(at, incarnation(at), &log, hard_state, Timestamp::ZERO, &config),
             incarnation: incarnation(at),

@@ -47,7 +47,7 @@ fn a_restored_node_goes_on_behind_the_snapshot_in_a_new_history() {
     assert_eq!(directory.bootstrap().unwrap(), Some(record.clone()));
     let (log, restored) = LogStore::open(&directory).unwrap();
     assert_eq!((restored.log.base(), restored.log.last()), (at(1, 50), at(2, 51)));
-    assert_eq!((restored.hard_state.term, restored.hard_state.voted_for), (Term::new(2), None));
+    assert_eq!((restored.hard_state.term, restored.hard_state.vote), (Term::new(2), None));
     assert_eq!(restored.membership.latest(), &record.configuration);
     assert_eq!(restored.membership.index(), LogIndex::new(51));
     assert!(restored.stamp >= ClusterTime::new(500), "cluster time never moves back");

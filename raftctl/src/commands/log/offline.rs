@@ -186,7 +186,7 @@ fn view(directory: &Path, node: &StoppedNode, verified: Option<&Verified>) -> Vi
         text.push_str(&details(found));
         let up_to = |file: &SnapshotFile| file.header.meta.last.index.to_string();
         data["term"] = json!(found.hard_state.term.to_string());
-        data["votedFor"] = json!(found.hard_state.voted_for.map(|node| node.to_string()));
+        data["votedFor"] = json!(found.hard_state.vote.map(|vote| vote.candidate.to_string()));
         data["logBase"] = json!(found.base.index.to_string());
         data["logLast"] = json!(found.last.index.to_string());
         data["logPayloadBytes"] = json!(found.payload_bytes.to_string());
@@ -206,10 +206,10 @@ fn view(directory: &Path, node: &StoppedNode, verified: Option<&Verified>) -> Vi
 }
 
 fn details(found: &Verified) -> String {
-    let vote = found
-        .hard_state
-        .voted_for
-        .map_or_else(|| "no vote given".to_owned(), |node| format!("voted for node {node}"));
+    let vote = found.hard_state.vote.map_or_else(
+        || "no vote given".to_owned(),
+        |vote| format!("voted for node {}", vote.candidate),
+    );
     let (base, last) = (found.base.index, found.last.index);
     let log = match last.since(base) {
         0 => format!("empty behind entry {}", units::count(base.get())),

@@ -134,8 +134,8 @@ impl Stage {
             ["log", ..] => format!("log {}", ids(&cluster.ids(number))),
             ["on", "disk", "term", _, "vote", candidate] => {
                 somebody(candidate)?;
-                let HardState { term, voted_for } = node.hard_state;
-                format!("on disk term {term} vote {}", name(voted_for))
+                let HardState { term, vote } = node.hard_state;
+                format!("on disk term {term} vote {}", name(vote.map(|vote| vote.candidate)))
             }
             ["on", "disk", ref entries @ ..] => {
                 places(entries)?;

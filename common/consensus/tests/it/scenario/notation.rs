@@ -80,7 +80,8 @@ fn write_text(write: &Write) -> String {
 }
 
 fn hard_state_text(hard_state: HardState) -> String {
-    let vote = hard_state.voted_for.map_or_else(|| "nobody".to_owned(), |node| format!("n{node}"));
+    let vote =
+        hard_state.vote.map_or_else(|| "nobody".to_owned(), |vote| format!("n{}", vote.candidate));
     format!("term {} vote {vote}", hard_state.term)
 }
 
@@ -133,7 +134,7 @@ pub fn say(message: &Message, questions: &mut Questions) -> String {
         Body::RequestVote { last, transfer: true } => {
             format!("request-vote of a transfer, log ends {last}")
         }
-        Body::Vote { verdict } => format!("vote {}", verdict_text(*verdict)),
+        Body::Vote { candidate: _, verdict } => format!("vote {}", verdict_text(*verdict)),
         Body::AppendEntries { prev, entries, commit, round } => {
             let round = round_text(*round);
             let entries: Vec<String> = entries.iter().map(|entry| entry.id.to_string()).collect();
@@ -163,18 +164,18 @@ pub fn say(message: &Message, questions: &mut Questions) -> String {
     format!("t{} {says}", message.term)
 }
 
-/// Reads a message as [`say`] writes it.
-pub fn said(text: &str, questions: &Questions) -> Result<Message, Refused> {
+/// Reads a message as [`say`] writes it, to a node with this data directory.
+pub fn said(text: &str, candidate: Incarnation, questions: &Questions) -> Result<Message, Refused> {
     let plain = text.replace([',', ';'], " ");
     let words: Vec<&str> = plain.split_whitespace().collect();
     let Some((term, words)) = words.split_first() else {
         return Err("a message begins with its term: t2".into());
     };
     let term = Term::new(number(term.strip_prefix('t').unwrap_or(term))?);
-    Ok(Message { term, body: body(words, questions)? })
+    Ok(Message { term, body: body(words, candidate, questions)? })
 }
 
-fn body(words: &[&str], questions: &Questions) -> Result<Body, Refused> {
+fn body(words: &[&str], candidate: Incarnation, questions: &Questions) -> Result<Body, Refused> {
     Ok(match words {
         ["request-pre-vote", "log", "ends", last] => Body::RequestPreVote { last: place(last)? },
         ["pre-vote", rest @ ..] => Body::PreVote { verdict: verdict(rest)? },
@@ -184,7 +185,7 @@ fn body(words: &[&str], questions: &Questions) -> Result<Body, Refused> {
         ["request-vote", "of", "a", "transfer", "log", "ends", last] => {
             Body::RequestVote { last: place(last)?, transfer: true }
         }
-        ["vote", rest @ ..] => Body::Vote { verdict: verdict(rest)? },
+        ["vote", rest @ ..] => Body::Vote { candidate, verdict: verdict(rest)? },
         ["heartbeat", "after", prev, "commit", commit, rest @ ..] => {
             append(prev, Vec::new(), commit, rest)?
         }

@@ -44,7 +44,7 @@ use consensus::*;
 
 use super::Refused;
 use super::notation::{self, Questions, node, number, request};
-use crate::kit::{Cluster, Letter, id};
+use crate::kit::{Cluster, Letter, hard_state, id, incarnation};
 
 /// What a scenario is about at one moment.
 #[derive(Default)]
@@ -80,8 +80,9 @@ impl Stage {
             }
             [from, "->", to, ..] => {
                 let text = line.split_once(':').map_or("", |(_, text)| text);
-                let message = notation::said(text, &self.questions)?;
-                let letter = Letter { from: id(node(from)?), to: id(node(to)?), message };
+                let (from, to) = (node(from)?, node(to)?);
+                let message = notation::said(text, incarnation(to), &self.questions)?;
+                let letter = Letter { from: id(from), to: id(to), message };
                 self.cluster()?.deliver(letter);
             }
             _ => self.play(&words, line)?,
@@ -178,7 +179,7 @@ fn start(cluster: &mut Cluster, words: &[&str]) -> Result<(), Refused> {
                 }
                 other => return Err(format!("no log: {}", other.join(" ")).into()),
             };
-            let hard_state = HardState { term: Term::new(number(term)?), voted_for: vote };
+            let hard_state = hard_state(number(term)?, vote.map(NodeId::get));
             cluster.start(node(n)?, &terms, hard_state);
         }
         ["blank", n] => cluster.start_blank(node(n)?),

@@ -115,7 +115,7 @@ impl Node {
         let payload = Payload::Configuration(configuration(&[1, 2, 3], &[]));
         let first = Entry::new(id, ClusterTime::ZERO, payload);
         let disk = Log { base: None, entries: vec![first] };
-        let hard_state = HardState { term: Term::new(1), voted_for: None };
+        let hard_state = HardState { term: Term::new(1), vote: None };
         let now = Timestamp::ZERO;
         let raft = restore(number, &disk, hard_state, now);
         let (memory, writes) = (disk.clone(), VecDeque::new());

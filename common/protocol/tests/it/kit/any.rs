@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use consensus::{
     Body, ClusterTime, Configuration, Entry, EntryId, FlowKind, Incarnation, LogIndex, Majority,
-    Member, Message, NodeId, Payload, ReadRound, ReadTicket, RoleKind, Term, Verdict, Voters,
+    Member, Message, NodeId, Payload, ReadRound, ReadTicket, RoleKind, Term, Verdict, Vote, Voters,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::option::of;
@@ -95,7 +95,10 @@ pub fn body() -> BoxedStrategy<Body> {
         id().prop_map(|last| Body::RequestPreVote { last }),
         verdict().prop_map(|verdict| Body::PreVote { verdict }),
         (id(), any::<bool>()).prop_map(|(last, transfer)| Body::RequestVote { last, transfer }),
-        verdict().prop_map(|verdict| Body::Vote { verdict }),
+        (any::<u64>(), verdict()).prop_map(|(candidate, verdict)| Body::Vote {
+            candidate: Incarnation::new(candidate),
+            verdict
+        }),
         (id(), vec(entry(), 0..6), index(), round()).prop_map(|(prev, entries, commit, round)| {
             Body::AppendEntries { prev, entries, commit, round }
         }),
@@ -148,7 +151,7 @@ pub fn hello() -> impl Strategy<Value = Hello> {
             let promises = protocol::Promises {
                 starts: boot.rotate_left(5),
                 term: Term::new(boot.rotate_left(9)),
-                voted_for: node,
+                vote: node.map(|candidate| Vote { candidate, incarnation }),
                 last: LogIndex::new(boot.rotate_left(13)),
             };
             Hello {

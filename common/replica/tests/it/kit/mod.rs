@@ -11,8 +11,8 @@ use consensus::{
     Write,
 };
 use replica::{
-    Alarm, Consistency, Input, Lanes, Limits, Meeting, Piece, Question, Removal, Replica, Reply,
-    RoomAction, SnapshotAction,
+    Alarm, Consistency, Input, Lanes, Limits, Meeting, Piece, Purpose, Question, Removal, Replica,
+    Reply, RoomAction, SnapshotAction,
 };
 
 pub const MS: u64 = 1_000_000;
@@ -92,7 +92,7 @@ impl Node {
         let base = (LogIndex::ZERO, Configuration::unknown());
         let disk = Restored {
             incarnation: Incarnation::new(101),
-            hard_state: HardState { term: Term::new(1), voted_for: None },
+            hard_state: HardState { term: Term::new(1), vote: None },
             log: LogView::restore(EntryId::ZERO, runs, LogIndex::new(1)).unwrap(),
             membership: Membership::restore(base, vec![(LogIndex::new(1), configuration)]).unwrap(),
             applied: LogIndex::ZERO,
@@ -224,7 +224,11 @@ impl Node {
         self.hear(2, term + 1, Body::PreVote { verdict: Verdict::Granted });
         self.persist();
         let term = self.replica.status().term.get();
-        self.hear(2, term, Body::Vote { verdict: Verdict::Granted });
+        self.hear(
+            2,
+            term,
+            Body::Vote { candidate: Incarnation::new(101), verdict: Verdict::Granted },
+        );
         assert_eq!(self.replica.status().role, RoleKind::Leader);
     }
 
@@ -256,7 +260,7 @@ impl Node {
 
 pub fn proposal(number: u64, text: &str) -> Input {
     let command = Bytes::copy_from_slice(text.as_bytes());
-    Input::Propose { request: request(number), command, frees: false }
+    Input::Propose { request: request(number), command, purpose: Purpose::Data }
 }
 
 /// A change of members by an operator who has seen the configuration at `expected`.

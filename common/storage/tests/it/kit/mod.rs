@@ -9,7 +9,7 @@ use std::path::Path;
 use bytes::Bytes;
 use consensus::{
     Chain, ClusterTime, Configuration, Entry, EntryId, HardState, Incarnation, LogIndex, Majority,
-    Member, NodeId, Payload, SnapshotMeta, Term, Voters, Write, WriteId,
+    Member, NodeId, Payload, SnapshotMeta, Term, Vote, Voters, Write, WriteId,
 };
 use protocol::BootstrapRecord;
 use storage::{DataDirectory, LogStore, RestoredLog, StorageError};
@@ -92,7 +92,10 @@ pub fn nothing() -> Write {
 }
 
 pub fn hard_state(term: u64, vote: Option<u64>) -> HardState {
-    HardState { term: Term::new(term), voted_for: vote.and_then(NodeId::new) }
+    let vote = vote.and_then(NodeId::new);
+    let incarnation = Incarnation::new(7);
+    let vote = vote.map(|candidate| Vote { candidate, incarnation });
+    HardState { term: Term::new(term), vote }
 }
 
 /// A write as a leader of `term` does it: the entries, and the term.
