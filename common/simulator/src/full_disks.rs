@@ -105,8 +105,12 @@ impl World {
         // The command may have been looked at before the clock was read again in this turn.
         let now = place.turns.began;
         let steady = place.room.since.is_some_and(|since| now.since(since) >= ROOM_STEADY_NS);
-        let at_its_end = place.room.space.is_some_and(|space| space.usable_bytes < LEAST);
-        if !place.room.told_now && (steady || at_its_end == deletions) {
+        // What is under way is written twice.
+        let most = 2 * place.room.under_way as u64;
+        let is_at_end =
+            |spare: u64| place.room.space.is_some_and(|s| s.usable_bytes < LEAST + spare);
+        let is_wrong = if deletions { is_at_end(0) } else { !is_at_end(most) };
+        if !place.room.told_now && (steady || is_wrong) {
             let why = format!("node {} refuses one with {:?}", place.id, place.room);
             return Err(Broken::new("a disk with room takes data", why));
         }

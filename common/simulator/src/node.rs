@@ -20,6 +20,9 @@ use crate::rooms::Told;
 use crate::stream::{Asked, Reading, Stream};
 use crate::watch::Watch;
 
+/// An entry's bytes beside its command, at most.
+const ENTRY_BYTES: usize = 128;
+
 /// What a paused node will find when it wakes.
 #[derive(Clone, Debug)]
 pub(crate) enum Late {
@@ -164,6 +167,20 @@ impl Node {
 
     pub(crate) fn jump(&mut self, nanos: u64) {
         self.ahead_ns += nanos;
+    }
+
+    /// The room was told in this turn, or not; and so much is on its way to the disk, at most. Who
+    /// is answered in this turn is among them.
+    pub(crate) fn note_under_way(&mut self, told: bool) {
+        let waiting: usize = self.watch.writes.values().map(|(bytes, _)| bytes).sum();
+        let durable = self.disk.log.last().index;
+        let behind = self.memory.entries().iter().rev().take_while(|e| e.id.index > durable);
+        let bytes = |entry: &Entry| match &entry.payload {
+            Payload::Command(command) => command.len() + ENTRY_BYTES,
+            Payload::Noop | Payload::Configuration(_) => 8 * ENTRY_BYTES,
+        };
+        self.room.told_now = told;
+        self.room.under_way = waiting.max(behind.map(bytes).sum());
     }
 
     /// Returns a vote for this node with its present directory.

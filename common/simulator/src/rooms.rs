@@ -49,6 +49,8 @@ pub(crate) struct Told {
     pub(crate) space: Option<Space>,
     /// Since when there is room, by the node's clock.
     pub(crate) since: Option<Timestamp>,
+    /// The most bytes of commands that can have been on their way to the disk in this turn.
+    pub(crate) under_way: usize,
     /// It was told in this very turn, before or behind what was decided by it.
     pub(crate) told_now: bool,
     /// The members with an alarm, as it was told before this turn.

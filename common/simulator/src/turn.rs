@@ -228,7 +228,7 @@ impl World {
         if counts_by.is_some() {
             self.look_at_commit(node, counts_by)?;
         }
-        self.nodes[node].room.told_now = taken.space.is_some();
+        self.nodes[node].note_under_way(taken.space.is_some());
         self.dispatch(node, lanes)?;
         self.note_room(node, now, taken.space);
         self.look_at_commit(node, counts_by)?;

@@ -155,6 +155,39 @@ fn a_copy_at_a_second_address_is_named_and_counts_nowhere() {
     );
 }
 
+/// n5 is away while n2 is taken in again with a new directory, which has the longest log later, where
+/// n2, n4 and n5 are the last majority: n5 votes for the directory that it has not heard of.
+#[test]
+fn who_was_away_while_another_was_taken_in_again_votes_for_it() {
+    let mut world = World::new();
+    let addresses = free(5);
+    world.found(&addresses);
+    world.ok("kv put before 1");
+    world.kill("n2");
+    back_up(&world, "n2");
+    world.start("n2", &addresses[1]);
+    world.await_status(is_healthy);
+    let before = incarnation(&world, "n2");
+    world.kill("n5");
+    world.kill("n2");
+    put_back(&world, "n2");
+    world.start("n2", &addresses[1]);
+    world.await_status(|_| incarnation(&world, "n2") != before);
+    world.await_status(|status| {
+        let members = status["nodes"].as_array().unwrap();
+        let n2 = members.iter().find(|member| member["name"] == "n2").unwrap();
+        n2["role"] == "voter" && !remarks(status, "R0436")
+    });
+    world.kill("n4");
+    world.ok("kv put kept 1 --timeout 30s");
+    world.kill("n1");
+    world.kill("n3");
+    world.start("n4", &addresses[3]);
+    world.start("n5", &addresses[4]);
+    world.ok("kv put counts 1 --timeout 30s");
+    assert_eq!(world.ok("kv get kept --timeout 30s").stdout.trim(), "1");
+}
+
 fn incarnation(world: &World, member: &str) -> Value {
     world.ok(&format!("member show {member} -o json")).data()["incarnation"].clone()
 }
