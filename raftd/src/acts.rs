@@ -39,8 +39,10 @@ pub(crate) fn deed(role: &Role, request: &Request, present: &Configuration) -> O
             };
             Some(Deed::Local(format!("cert install {what}")))
         }
-        // Questions; records of a history that is there already; and acts that are noted as such.
-        Request::Query { .. }
+        // Data, for nothing else is taken in a batch; questions; records of a history that is there
+        // already; and acts that are noted as such.
+        Request::Batch { .. }
+        | Request::Query { .. }
         | Request::SystemQuery { .. }
         | Request::Status
         | Request::ReadLog { .. }

@@ -48,6 +48,8 @@ fn right(request: &Request) -> Right {
             Ok(_) | Err(_) => Right::ReadSystem,
         },
         Request::Propose { command } => right_of_command(command),
+        // What else might be in it is refused: see below.
+        Request::Batch { .. } => Right::Propose,
         Request::ReadLog { detail: LogDetail::Sizes, .. } => Right::ReadLog,
         Request::ReadLog { detail: LogDetail::Commands | LogDetail::Values, .. } => {
             Right::ReadPayloads
@@ -97,12 +99,23 @@ fn check(request: &Request) -> Result<(), ErrorReply> {
         );
         return Err(answer::refusal(ErrorCode::BadRequest, message));
     }
+    if let Request::Batch { commands } = request
+        && commands.iter().any(is_of_the_system)
+    {
+        let message = "a command of the system is sent by itself, and not in a batch";
+        return Err(answer::refusal(ErrorCode::BadRequest, message));
+    }
     let size = request.payload_bytes();
     if size > COMMAND_BYTES_MAX {
         let message = format!("{size} bytes, {COMMAND_BYTES_MAX} at most");
         return Err(answer::refusal(ErrorCode::TooLarge, message));
     }
     Ok(())
+}
+
+/// Says whether a command is the system's; what cannot be read has no effect on any node.
+fn is_of_the_system(command: &Bytes) -> bool {
+    Envelope::decode(command).is_ok_and(|envelope| envelope.kind == EnvelopeKind::System)
 }
 
 #[cfg(test)]

@@ -152,7 +152,6 @@ fn answer(
     directory: &mut DataDirectory,
     program: &Program,
 ) -> Result<bool, Failure> {
-    let machine = &program.machine;
     // Other nodes pass on only requests that need a leader, and this node knows none.
     let ClientRequest { request, identity: asker, responder, .. } = ask;
     let request = match admin::admit(&asker.role, request) {
@@ -169,7 +168,7 @@ fn answer(
             Ok(false)
         }
         Request::Bootstrap { record } => {
-            let record = match judge(record, identity, machine) {
+            let record = match judge(record, identity, &program.machine) {
                 Ok(record) => record,
                 Err(why) => {
                     repeat::tell(Kind::Change, &asker, &why);
@@ -186,7 +185,7 @@ fn answer(
             responder.send(accepted(record.generation()));
             Ok(true)
         }
-        Request::Join { record } => match judge_join(record, identity, machine) {
+        Request::Join { record } => match judge_join(record, identity, &program.machine) {
             Ok(record) => {
                 let generation = record.generation();
                 program.logs.join(directory, &record).map_err(|error| storage_failure(&error))?;
@@ -208,6 +207,7 @@ fn answer(
             Ok(false)
         }
         Request::Propose { .. }
+        | Request::Batch { .. }
         | Request::Query { .. }
         | Request::SystemQuery { .. }
         | Request::ReadLog { .. }

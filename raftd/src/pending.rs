@@ -63,6 +63,11 @@ impl<R> Pending<R> {
         Ok(RequestId::new(entry.count << SLOT_BITS | u64::from(slot)))
     }
 
+    /// Says whether there is room for so many more.
+    pub(crate) fn has_room_for(&self, more: usize) -> bool {
+        self.count() + more <= self.limit
+    }
+
     /// Returns how many wait.
     pub(crate) fn count(&self) -> usize {
         self.slots.len() - self.free.len()

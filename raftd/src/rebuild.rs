@@ -271,6 +271,7 @@ async fn ask(
         Response::Snapshot(answer) => Ok(answer),
         Response::Error(error) => Err(error.message),
         Response::Applied { .. }
+        | Response::Batch { .. }
         | Response::Answer { .. }
         | Response::Status(_)
         | Response::Log(_)

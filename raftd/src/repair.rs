@@ -249,6 +249,7 @@ async fn ask(
             Response::Log(page) => page,
             Response::Error(error) => return Err(error.message),
             Response::Applied { .. }
+            | Response::Batch { .. }
             | Response::Answer { .. }
             | Response::Status(_)
             | Response::Snapshot(_)

@@ -1,6 +1,7 @@
 //! The client for programs without an async runtime: each call blocks its thread until it is right
 //! to answer. A thread of its own moves the packets.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -59,6 +60,14 @@ impl Client {
         self.runtime.handle.block_on(self.client.propose(body))
     }
 
+    /// Puts commands through the log in their order; see [`crate::Client::propose_all`].
+    ///
+    /// # Errors
+    /// For each command, as there.
+    pub fn propose_all(&self, bodies: Vec<Bytes>) -> Vec<Result<Answer, ClientError>> {
+        self.runtime.handle.block_on(self.client.propose_all(bodies))
+    }
+
     /// Asks the machine; see [`crate::Client::query`].
     ///
     /// # Errors
@@ -94,6 +103,23 @@ impl Session {
     /// As there.
     pub fn propose(&self, body: Bytes) -> Result<Answer, ClientError> {
         self.runtime.handle.block_on(self.session.propose(body))
+    }
+
+    /// Puts commands through the log exactly once each and in their order; see
+    /// [`crate::Session::propose_all`].
+    ///
+    /// # Errors
+    /// For each command, as there.
+    pub fn propose_all(&self, bodies: Vec<Bytes>) -> Vec<Result<Answer, ClientError>> {
+        self.runtime.handle.block_on(self.session.propose_all(bodies))
+    }
+
+    /// Finds out how commands ended; see [`crate::Session::outcomes`].
+    ///
+    /// # Errors
+    /// For each number, as there.
+    pub fn outcomes(&self, sequences: Vec<u64>) -> BTreeMap<u64, Result<Answer, ClientError>> {
+        self.runtime.handle.block_on(self.session.outcomes(sequences))
     }
 
     /// Finds out how a command ended; see [`crate::Session::outcome`].

@@ -105,6 +105,13 @@ pub enum ClientError {
         /// The number that was asked about.
         sequence: u64,
     },
+    /// The command was not sent, since one before it was not applied, or nobody knows whether it
+    /// was: see [`Client::propose_all`](crate::Client::propose_all).
+    #[error("not sent, for a command before it was not applied: {why}")]
+    Behind {
+        /// What became of that command.
+        why: String,
+    },
     /// The cluster refused, for certain without any effect.
     #[error("refused: {}", .0.message)]
     Refused(ErrorReply),
@@ -136,6 +143,7 @@ impl ClientError {
             | Self::AnswerNotKept { .. }
             | Self::WindowFull { .. }
             | Self::NotWaiting { .. }
+            | Self::Behind { .. }
             | Self::Refused(_)
             | Self::Unexpected { .. }
             | Self::Endpoint(_) => self.to_string(),

@@ -43,6 +43,7 @@
 
 mod any;
 mod attempt;
+mod batch;
 pub mod blocking;
 mod certificates;
 mod client;

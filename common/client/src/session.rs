@@ -9,6 +9,7 @@ use state_machine::{Envelope, SESSION_WINDOW, SystemCommand, SystemResponse};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
+use crate::batch::{behind, messages};
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::requests::Answer;
@@ -78,18 +79,83 @@ impl Session {
     /// Every other error says that it certainly was not applied and never will be.
     pub async fn propose(&self, body: Bytes) -> Result<Answer, ClientError> {
         let deadline = Instant::now() + self.inner.client.patience();
-        let sequence = self.begin(&body, deadline).await?;
+        let sequence = self.begin(std::slice::from_ref(&body), deadline).await?;
         let ended = self.settle(sequence, body, deadline).await;
-        if let Err(
-            ClientError::Unreachable { .. }
-            | ClientError::NoLeader { .. }
-            | ClientError::Refused(_),
-        ) = ended
-        {
-            // It never entered a log: its number is as good as answered.
-            self.end(sequence);
-        }
+        self.end_if_refused(sequence, &ended);
         ended
+    }
+
+    /// Puts commands through the log exactly once each and in their order, many in a message, and
+    /// returns the outcome of each. Whatever fails on the way, also leaders: none is applied before
+    /// one that stands before it here. A message is sent when all commands of the one before it are
+    /// applied; behind a failure, commands end with [`ClientError::Behind`]. Other commands of the
+    /// session may come in between.
+    ///
+    /// # Errors
+    /// For each command, as [`Session::propose`]. Those whose outcome is unknown are settled, in
+    /// their order, by [`Session::outcomes`].
+    pub async fn propose_all(&self, bodies: Vec<Bytes>) -> Vec<Result<Answer, ClientError>> {
+        let deadline = Instant::now() + self.inner.client.patience();
+        let mut results: Vec<Result<Answer, ClientError>> = Vec::with_capacity(bodies.len());
+        for message in messages(&bodies, Bytes::len) {
+            if let Some(behind) = behind(&results) {
+                results.extend(message.iter().map(|_| Err(behind.clone())));
+                continue;
+            }
+            let first = match self.begin(message, deadline).await {
+                Ok(first) => first,
+                Err(error) => {
+                    results.extend(message.iter().map(|_| Err(error.clone())));
+                    continue;
+                }
+            };
+            let commands: Vec<(u64, Bytes)> = (first..).zip(message.iter().cloned()).collect();
+            let ended = self.settle_all(&commands, deadline).await;
+            for ((sequence, _), result) in commands.iter().zip(&ended) {
+                self.end_if_refused(*sequence, result);
+            }
+            results.extend(ended);
+        }
+        results
+    }
+
+    /// Finds out how commands ended whose outcome was unknown, by sending them again, in the order
+    /// of their numbers, until one is still unknown: see [`Session::outcome`].
+    ///
+    /// # Errors
+    /// For each number, as there.
+    pub async fn outcomes(
+        &self,
+        sequences: impl IntoIterator<Item = u64>,
+    ) -> BTreeMap<u64, Result<Answer, ClientError>> {
+        let deadline = Instant::now() + self.inner.client.patience();
+        let missing = |sequence| (sequence, Err(ClientError::NotWaiting { sequence }));
+        let mut results: BTreeMap<_, _> = sequences.into_iter().map(missing).collect();
+        let open: Vec<(u64, Bytes)> = {
+            let window = self.window();
+            let asked = window.open.iter().filter(|(sequence, _)| results.contains_key(sequence));
+            asked.map(|(sequence, body)| (*sequence, body.clone())).collect()
+        };
+        let mut stopped: Option<String> = None;
+        for commands in messages(&open, |(_, body)| body.len()) {
+            let ended = match &stopped {
+                None => self.settle_all(commands, deadline).await,
+                Some(why) => {
+                    let unknown = |(sequence, _): &(u64, Bytes)| {
+                        Err(ClientError::Unknown { why: why.clone(), sequence: Some(*sequence) })
+                    };
+                    commands.iter().map(unknown).collect()
+                }
+            };
+            for ((sequence, _), one) in commands.iter().zip(ended) {
+                let one = one.map_err(|error| of_an_earlier_attempt(*sequence, error));
+                if let Err(ClientError::Unknown { why, .. }) = &one {
+                    stopped.get_or_insert_with(|| why.clone());
+                }
+                results.insert(*sequence, one);
+            }
+        }
+        results
     }
 
     /// Finds out how a command ended whose outcome was unknown, by sending it again under the same
@@ -102,19 +168,8 @@ impl Session {
         let Some(body) = self.window().open.get(&sequence).cloned() else {
             return Err(ClientError::NotWaiting { sequence });
         };
-        self.settle(sequence, body, deadline).await.map_err(|error| {
-            // What is certain of this attempt is not of the earlier one.
-            let is_of_this_attempt = matches!(
-                error,
-                ClientError::Unreachable { .. }
-                    | ClientError::NoLeader { .. }
-                    | ClientError::Refused(_)
-            );
-            if is_of_this_attempt {
-                return ClientError::Unknown { why: error.at_length(), sequence: Some(sequence) };
-            }
-            error
-        })
+        let ended = self.settle(sequence, body, deadline).await;
+        ended.map_err(|error| of_an_earlier_attempt(sequence, error))
     }
 
     /// Returns the numbers of the commands that are not answered, in order: those under way, and
@@ -137,18 +192,19 @@ impl Session {
         self.inner.client.close_session(self.inner.id).await.map(|_| ())
     }
 
-    /// Takes the next number, when there is room in the window.
-    async fn begin(&self, body: &Bytes, deadline: Instant) -> Result<u64, ClientError> {
+    /// Takes the next numbers, when there is room in the window for all of these; returns the first
+    /// of them.
+    async fn begin(&self, bodies: &[Bytes], deadline: Instant) -> Result<u64, ClientError> {
         loop {
             // Made before the look, so that no move in between is missed.
             let moved = self.inner.moved.notified();
             let oldest = {
                 let mut window = self.window();
-                let (sequence, low_water) = (window.next, window.low_water());
-                if sequence - low_water < SESSION_WINDOW {
-                    window.next += 1;
-                    window.open.insert(sequence, body.clone());
-                    return Ok(sequence);
+                let (first, low_water) = (window.next, window.low_water());
+                if first + bodies.len() as u64 - low_water <= SESSION_WINDOW {
+                    window.open.extend((first..).zip(bodies.iter().cloned()));
+                    window.next += bodies.len() as u64;
+                    return Ok(first);
                 }
                 low_water
             };
@@ -170,15 +226,37 @@ impl Session {
             let low_water = self.window().low_water();
             Envelope::in_session(session, sequence, low_water, body.clone()).encode()
         };
-        let response = match self.inner.client.repeat(deadline, command).await {
-            Ok(response) => SystemResponse::decode(&response),
-            Err(ClientError::Unknown { why, .. }) => {
-                return Err(ClientError::Unknown { why, sequence: Some(sequence) });
-            }
-            Err(error) => return Err(error),
+        match self.inner.client.repeat(deadline, command).await {
+            Ok(response) => self.answered(sequence, &response),
+            Err(error) => Err(numbered(sequence, error)),
+        }
+    }
+
+    /// Sends commands in one message until each is answered.
+    async fn settle_all(
+        &self,
+        commands: &[(u64, Bytes)],
+        deadline: Instant,
+    ) -> Vec<Result<Answer, ClientError>> {
+        let session = self.inner.id;
+        let command = |place: usize| {
+            let (sequence, body) = &commands[place];
+            let low_water = self.window().low_water();
+            Envelope::in_session(session, *sequence, low_water, body.clone()).encode()
         };
+        let client = &self.inner.client;
+        let ended = client.settle_all(deadline, commands.len(), command, true).await;
+        let answers = commands.iter().zip(ended).map(|((sequence, _), one)| match one {
+            Ok(applied) => self.answered(*sequence, &applied.response),
+            Err(error) => Err(numbered(*sequence, error)),
+        });
+        answers.collect()
+    }
+
+    /// Reads the answer to a command, which waits for none any more.
+    fn answered(&self, sequence: u64, response: &Bytes) -> Result<Answer, ClientError> {
         self.end(sequence);
-        match response {
+        match SystemResponse::decode(response) {
             Ok(SystemResponse::Answer { index, response }) => {
                 Ok(Answer { index, response, age_ms: None })
             }
@@ -203,6 +281,13 @@ impl Session {
         }
     }
 
+    /// A command that never entered a log is as good as answered.
+    fn end_if_refused(&self, sequence: u64, ended: &Result<Answer, ClientError>) {
+        if ended.as_ref().is_err_and(is_of_this_attempt) {
+            self.end(sequence);
+        }
+    }
+
     /// A command is answered.
     fn end(&self, sequence: u64) {
         self.window().open.remove(&sequence);
@@ -219,6 +304,29 @@ impl Window {
     fn low_water(&self) -> u64 {
         self.open.keys().next().copied().unwrap_or(self.next)
     }
+}
+
+/// Says whether an error is certain of one attempt, and tells nothing of an earlier one.
+fn is_of_this_attempt(error: &ClientError) -> bool {
+    matches!(
+        error,
+        ClientError::Unreachable { .. } | ClientError::NoLeader { .. } | ClientError::Refused(_)
+    )
+}
+
+fn of_an_earlier_attempt(sequence: u64, error: ClientError) -> ClientError {
+    if is_of_this_attempt(&error) {
+        return ClientError::Unknown { why: error.at_length(), sequence: Some(sequence) };
+    }
+    error
+}
+
+/// Names the command whose outcome is unknown.
+fn numbered(sequence: u64, error: ClientError) -> ClientError {
+    if let ClientError::Unknown { why, .. } = error {
+        return ClientError::Unknown { why, sequence: Some(sequence) };
+    }
+    error
 }
 
 #[cfg(test)]

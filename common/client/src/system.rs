@@ -16,10 +16,10 @@ use crate::error::{ClientError, Common};
 use crate::requests::Consistency;
 
 /// How long one attempt may take before the same request is sent again, perhaps to another node.
-const ATTEMPT_MAX: Duration = Duration::from_secs(5);
+pub(crate) const ATTEMPT_MAX: Duration = Duration::from_secs(5);
 
 /// The wait before an attempt after one with an unknown end.
-const AGAIN_AFTER: Duration = Duration::from_millis(20);
+pub(crate) const AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 /// What of a session was applied before it was closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -250,6 +250,7 @@ impl Client {
                 | ClientError::AnswerNotKept { .. }
                 | ClientError::WindowFull { .. }
                 | ClientError::NotWaiting { .. }
+                | ClientError::Behind { .. }
                 | ClientError::Refused(_)
                 | ClientError::Unexpected { .. }
                 | ClientError::Endpoint(_) => {

@@ -11,6 +11,7 @@
 //! - No decoder panics, whatever the bytes, and none allocates by a length that it has not checked.
 //! - Every format carries a version; another version is refused by its number.
 
+mod batch;
 mod body;
 mod certificate_request;
 mod configuration;
@@ -46,7 +47,7 @@ pub use log_page::{LogDetail, LogEntry, LogPage};
 pub use memory::{REMEMBERED_MAX, Remembered, decode_memory, encode_memory};
 pub use peer::{decode_message, encode_message};
 pub use request::{Consistency, Passage, Request};
-pub use response::{AGE_UNKNOWN_MS, ErrorCode, ErrorReply, LeaderHint, Outcome, Response};
+pub use response::{AGE_UNKNOWN_MS, Applied, ErrorCode, ErrorReply, LeaderHint, Outcome, Response};
 pub use snapshot::{SnapshotChunk, SnapshotOffer, SnapshotReply};
 pub use snapshot_request::{SnapshotAnswer, SnapshotInfo, SnapshotRequest};
 pub use status::{FormerReport, LeaseReport, NodeStatus, PeerReport, ReadThrough, RoundReport};

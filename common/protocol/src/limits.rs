@@ -10,6 +10,13 @@ pub const FRAME_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The payload of one entry, in bytes: what a client may propose at once.
 pub const COMMAND_BYTES_MAX: usize = 1024 * 1024;
 
+/// Commands in one request: as many as a session may have under way.
+pub const BATCH_COMMANDS_MAX: usize = 1_024;
+
+/// Bytes of the machine's answers in one answer to a batch: what is beyond it must be asked for
+/// once more.
+pub const BATCH_ANSWER_BYTES_MAX: usize = 2 * 1024 * 1024;
+
 /// Entries in one frame.
 pub const ENTRIES_PER_FRAME_MAX: usize = 8_192;
 

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use consensus::Configuration;
 
+use crate::batch::{decode_batch, encode_batch};
 use crate::body::{decode_from_body, encode_in_body};
 use crate::certificate_request::CertificateRequest;
 use crate::configuration::{bounded, decode_configuration, encode_configuration};
@@ -21,6 +22,12 @@ pub enum Request {
     Propose {
         /// The command.
         command: Bytes,
+    },
+    /// Commands for the replicated machine, each in its envelope: they stand in the log in this
+    /// order. Behind one that is refused, all others are refused as well.
+    Batch {
+        /// One to [`BATCH_COMMANDS_MAX`](crate::limits::BATCH_COMMANDS_MAX).
+        commands: Vec<Bytes>,
     },
     /// A question to the replicated machine.
     Query {
@@ -119,6 +126,7 @@ impl Request {
     pub const fn needs_leader(&self) -> bool {
         match self {
             Self::Propose { .. }
+            | Self::Batch { .. }
             | Self::Reconfigure { .. }
             | Self::Transfer { .. }
             | Self::Note { .. } => true,
@@ -137,6 +145,7 @@ impl Request {
     pub fn payload_bytes(&self) -> usize {
         match self {
             Self::Propose { command } | Self::Note { command } => command.len(),
+            Self::Batch { commands } => commands.iter().map(Bytes::len).sum(),
             Self::Query { query, .. } | Self::SystemQuery { query, .. } => query.len(),
             Self::Reconfigure { target, .. } => encode_configuration(target).len(),
             Self::Status
@@ -149,6 +158,25 @@ impl Request {
                 certificate.len() + authorities.len()
             }
             Self::Certificate(CertificateRequest::Show | CertificateRequest::Request) => 0,
+        }
+    }
+
+    /// Returns as how many requests it counts: each command of a batch is one.
+    pub fn count(&self) -> usize {
+        match self {
+            Self::Batch { commands } => commands.len(),
+            Self::Propose { .. }
+            | Self::Query { .. }
+            | Self::Status
+            | Self::ReadLog { .. }
+            | Self::Bootstrap { .. }
+            | Self::Join { .. }
+            | Self::Reconfigure { .. }
+            | Self::Transfer { .. }
+            | Self::SystemQuery { .. }
+            | Self::Snapshot(_)
+            | Self::Certificate(_)
+            | Self::Note { .. } => 1,
         }
     }
 }
@@ -169,6 +197,7 @@ impl Request {
     pub fn encode_for(&self, id: u64, passage: &Passage) -> Result<Bytes, ProtocolError> {
         let body = match self {
             Self::Propose { command } => pb::request::Body::Propose(command.clone()),
+            Self::Batch { commands } => pb::request::Body::Batch(encode_batch(commands)?),
             Self::Query { query, consistency } => {
                 pb::request::Body::Query(query_to_wire(query, *consistency))
             }
@@ -219,6 +248,7 @@ impl Request {
         let body = request.body.ok_or(ProtocolError::Missing { what: "a request's body" })?;
         let body = match body {
             pb::request::Body::Propose(command) => Self::Propose { command },
+            pb::request::Body::Batch(bytes) => Self::Batch { commands: decode_batch(bytes)? },
             pb::request::Body::Query(query) => {
                 Self::Query { consistency: consistency(&query), query: query.query }
             }

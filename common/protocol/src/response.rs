@@ -4,9 +4,11 @@ use bytes::Bytes;
 
 use crate::body::{decode_from_body, encode_in_body};
 use crate::certificate_request::CertificateAnswer;
+use crate::configuration::bounded;
 use crate::error::ProtocolError;
 use crate::frame::Frame;
 use crate::generation::Generation;
+use crate::limits::BATCH_COMMANDS_MAX;
 use crate::log_page::{LogEntry, LogPage};
 use crate::snapshot_request::SnapshotAnswer;
 use crate::status::NodeStatus;
@@ -31,6 +33,11 @@ pub enum Response {
         index: u64,
         /// The machine's answer.
         response: Bytes,
+    },
+    /// What became of each command of a batch, in their order.
+    Batch {
+        /// As many as there were commands.
+        outcomes: Vec<Result<Applied, ErrorReply>>,
     },
     /// The question is answered.
     Answer {
@@ -59,6 +66,15 @@ pub enum Response {
     Certificate(CertificateAnswer),
     /// No.
     Error(ErrorReply),
+}
+
+/// A command that is applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Where it stands in the log.
+    pub index: u64,
+    /// The machine's answer.
+    pub response: Bytes,
 }
 
 /// A refusal, or an unknown outcome.
@@ -166,12 +182,21 @@ fn entry_bytes(entry: &LogEntry) -> usize {
     LISTED_BYTES + text + entry.payload.as_ref().map_or(0, Bytes::len)
 }
 
+fn outcome_bytes(outcome: &Result<Applied, ErrorReply>) -> usize {
+    let bytes = match outcome {
+        Ok(applied) => applied.response.len(),
+        Err(error) => error.message.len(),
+    };
+    LISTED_BYTES + bytes
+}
+
 impl Response {
     /// Returns about how many bytes the answer takes in memory: exactly what is of any size, and a
     /// guess for the rest.
     pub fn weight_bytes(&self) -> usize {
         match self {
             Self::Applied { response, .. } | Self::Answer { response, .. } => response.len(),
+            Self::Batch { outcomes } => outcomes.iter().map(outcome_bytes).sum(),
             Self::Status(status) => {
                 STATUS_BYTES + status.configuration.members().len() * STATUS_MEMBER_BYTES
             }
@@ -195,6 +220,9 @@ impl Response {
                 index: *index,
                 response: response.clone(),
             }),
+            Self::Batch { outcomes } => pb::response::Body::Batch(pb::BatchAnswer {
+                outcomes: outcomes.iter().map(outcome_to_wire).collect(),
+            }),
             Self::Answer { index, response, age_ms } => pb::response::Body::Answer(pb::Answer {
                 index: *index,
                 response: response.clone(),
@@ -208,16 +236,7 @@ impl Response {
             Self::Done => pb::response::Body::Done(true),
             Self::Snapshot(answer) => pb::response::Body::Snapshot(answer.to_wire()),
             Self::Certificate(answer) => pb::response::Body::Certificate(answer.to_wire()),
-            Self::Error(error) => pb::response::Body::Error(pb::Error {
-                code: error.code.code(),
-                message: error.message.clone(),
-                leader: error.leader.as_ref().map(|leader| pb::Leader {
-                    id: leader.id,
-                    name: leader.name.clone(),
-                    address: leader.address.clone(),
-                }),
-                unknown: error.outcome == Outcome::Unknown,
-            }),
+            Self::Error(error) => pb::response::Body::Error(error_to_wire(error)),
         };
         encode_in_body(&pb::Response { id, body: Some(body) })
     }
@@ -253,17 +272,61 @@ impl Response {
             pb::response::Body::Certificate(answer) => {
                 Self::Certificate(CertificateAnswer::from_wire(answer)?)
             }
-            pb::response::Body::Error(error) => Self::Error(ErrorReply {
-                code: ErrorCode::from_code(error.code)?,
-                message: error.message,
-                leader: error.leader.map(|leader| LeaderHint {
-                    id: leader.id,
-                    name: leader.name,
-                    address: leader.address,
-                }),
-                outcome: if error.unknown { Outcome::Unknown } else { Outcome::NotApplied },
-            }),
+            pb::response::Body::Batch(batch) => {
+                bounded("a batch of outcomes", batch.outcomes.len(), BATCH_COMMANDS_MAX)?;
+                let outcomes = batch.outcomes.into_iter().map(outcome_from_wire);
+                Self::Batch { outcomes: outcomes.collect::<Result<_, _>>()? }
+            }
+            pb::response::Body::Error(error) => Self::Error(error_from_wire(error)?),
         };
         Ok((response.id, body))
     }
+}
+
+fn outcome_to_wire(outcome: &Result<Applied, ErrorReply>) -> pb::CommandOutcome {
+    let body = match outcome {
+        Ok(Applied { index, response }) => {
+            let (index, response) = (*index, response.clone());
+            pb::command_outcome::Body::Applied(pb::Applied { index, response })
+        }
+        Err(error) => pb::command_outcome::Body::Error(error_to_wire(error)),
+    };
+    pb::CommandOutcome { body: Some(body) }
+}
+
+fn outcome_from_wire(
+    outcome: pb::CommandOutcome,
+) -> Result<Result<Applied, ErrorReply>, ProtocolError> {
+    match outcome.body.ok_or(ProtocolError::Missing { what: "a command's outcome" })? {
+        pb::command_outcome::Body::Applied(pb::Applied { index, response }) => {
+            Ok(Ok(Applied { index, response }))
+        }
+        pb::command_outcome::Body::Error(error) => error_from_wire(error).map(Err),
+    }
+}
+
+fn error_to_wire(error: &ErrorReply) -> pb::Error {
+    pb::Error {
+        code: error.code.code(),
+        message: error.message.clone(),
+        leader: error.leader.as_ref().map(|leader| pb::Leader {
+            id: leader.id,
+            name: leader.name.clone(),
+            address: leader.address.clone(),
+        }),
+        unknown: error.outcome == Outcome::Unknown,
+    }
+}
+
+fn error_from_wire(error: pb::Error) -> Result<ErrorReply, ProtocolError> {
+    Ok(ErrorReply {
+        code: ErrorCode::from_code(error.code)?,
+        message: error.message,
+        leader: error.leader.map(|leader| LeaderHint {
+            id: leader.id,
+            name: leader.name,
+            address: leader.address,
+        }),
+        outcome: if error.unknown { Outcome::Unknown } else { Outcome::NotApplied },
+    })
 }

@@ -36,6 +36,12 @@ pub enum Input {
         /// What it is good for.
         purpose: Purpose,
     },
+    /// Commands of a client that stand in the log in this order: behind one that is refused, all
+    /// others are refused as well.
+    ProposeAll {
+        /// At least one.
+        proposals: Vec<Proposal>,
+    },
     /// A client's question.
     Query {
         /// Named again in the reply.
@@ -135,6 +141,17 @@ pub enum Input {
     },
     /// The node stops: all that wait are told.
     Abandon,
+}
+
+/// One of several commands; see [`Input::Propose`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposal {
+    /// Named again in the reply.
+    pub request: RequestId,
+    /// The command, in its envelope.
+    pub command: Bytes,
+    /// What it is good for.
+    pub purpose: Purpose,
 }
 
 /// The data directory that a node says to have; or why nobody was met, in the driver's words.

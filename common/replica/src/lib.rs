@@ -30,7 +30,9 @@ mod snapshots;
 mod views;
 
 pub use compaction::Keep;
-pub use input::{Answer, Consistency, Input, Purpose, Sent, SnapshotNews, Space, Transfer};
+pub use input::{
+    Answer, Consistency, Input, Proposal, Purpose, Sent, SnapshotNews, Space, Transfer,
+};
 pub use lanes::{
     Alarm, ChangeRefusal, Difference, Differing, Lanes, Meeting, NotMet, Piece, Question, Removal,
     Reply, RoomAction, RoomLevel, SnapshotAction,

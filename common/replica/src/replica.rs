@@ -28,6 +28,7 @@ use crate::snapshots::Snapshots;
 use crate::views::Views;
 
 mod alarms;
+mod batch;
 mod effects;
 mod load;
 mod news;
@@ -119,6 +120,7 @@ impl Replica {
             Input::Propose { request, command, purpose } => {
                 self.propose(now, request, command, purpose);
             }
+            Input::ProposeAll { proposals } => self.propose_all(now, proposals),
             Input::Query { request, query, consistency } => {
                 self.ask(now, request, query, consistency);
             }

@@ -68,6 +68,7 @@ pub(crate) fn kind(input: &Input) -> Kind {
         | Input::ToldRemoved { .. }
         | Input::Snapshot(SnapshotNews::Offered { .. }) => Kind::Peer,
         Input::Propose { .. }
+        | Input::ProposeAll { .. }
         | Input::Query { .. }
         | Input::Reconfigure { .. }
         | Input::TakeSnapshot { .. }
@@ -132,6 +133,11 @@ impl Taken {
             Input::Propose { command, .. } => {
                 self.proposals += 1;
                 self.proposal_bytes += command.len();
+            }
+            Input::ProposeAll { proposals } => {
+                self.proposals += proposals.len();
+                let bytes = proposals.iter().map(|proposal| proposal.command.len());
+                self.proposal_bytes += bytes.sum::<usize>();
             }
             Input::Query { .. } => self.questions += 1,
             Input::Reconfigure { .. }

@@ -136,6 +136,10 @@ impl Watch {
             Input::Propose { request, command, .. } => {
                 _ = self.writes.insert(*request, (command.len(), Term::ZERO));
             }
+            Input::ProposeAll { proposals } => {
+                let sizes = proposals.iter().map(|one| (one.request, one.command.len()));
+                self.writes.extend(sizes.map(|(request, bytes)| (request, (bytes, Term::ZERO))));
+            }
             Input::Query { request, .. } => _ = self.questions.insert(*request),
             Input::Raft(_)
             | Input::Applied { .. }

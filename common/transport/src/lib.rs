@@ -15,6 +15,7 @@
 mod allowance;
 mod alpn;
 mod arrivals;
+mod batch;
 mod call;
 mod chunks;
 mod close;

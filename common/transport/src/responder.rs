@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
 
 use crate::allowance::{Held, Outlet, Taken};
+use crate::batch::{Part, abandoned, parts};
 use crate::forward::Forwarder;
 use crate::limits::{FORWARD_TIMEOUT_MAX, FRAME_OVERHEAD_BYTES};
 
@@ -27,8 +28,17 @@ pub struct ClientRequest {
     pub responder: Responder,
 }
 
-/// Answers one request; dropping it answers that nobody knows what became of it.
-pub struct Responder {
+/// Answers one request, or one command of several that came together; dropping it answers that
+/// nobody knows what became of it.
+pub struct Responder(Way);
+
+enum Way {
+    Whole(Whole),
+    Part(Part),
+}
+
+/// The way back for a request.
+pub(crate) struct Whole {
     pub(crate) id: u64,
     pub(crate) answered: bool,
     pub(crate) queue: mpsc::UnboundedSender<Answer>,
@@ -65,22 +75,55 @@ pub(crate) struct Forwardable {
 }
 
 impl Responder {
+    pub(crate) fn new(whole: Whole) -> Self {
+        Self(Way::Whole(whole))
+    }
+
     /// Sends the answer; never blocks. The queue is bounded by the requests in flight and by the
     /// bytes of their answers: one that has no room, as its client does not read, is replaced by a
     /// refusal. If the answer is that another node leads, that one may be asked first.
-    pub fn send(mut self, response: Response) {
-        match self.forwardable.take().zip(other_leader(&response)) {
-            Some((forwardable, leader)) => forwardable.forward(leader, self),
-            None => self.answer(response),
+    pub fn send(self, response: Response) {
+        match self.0 {
+            Way::Whole(whole) => whole.send(response),
+            Way::Part(part) => part.send(response),
         }
+    }
+
+    /// Makes the ways back for so many commands of the request: when all have their answers, these
+    /// go back as one, in the order of the commands.
+    ///
+    /// # Panics
+    /// If it is for one command of a batch itself.
+    #[must_use]
+    pub fn split(self, count: usize) -> Vec<Self> {
+        let Way::Whole(whole) = self.0 else {
+            panic!("a command of a batch is no batch");
+        };
+        let parts = parts(count, move |response| whole.send(response));
+        parts.into_iter().map(|part| Self(Way::Part(part))).collect()
     }
 
     /// Shows the answer to somebody before it is sent, whoever gives it: this node, the leader that
     /// it is passed on to, or nobody.
+    ///
+    /// # Panics
+    /// If it is for one command of a batch: the whole is watched.
     #[must_use]
-    pub fn watched(mut self, watch: impl FnOnce(&Response) + Send + 'static) -> Self {
-        self.watch = Some(Box::new(watch));
-        self
+    pub fn watched(self, watch: impl FnOnce(&Response) + Send + 'static) -> Self {
+        let Way::Whole(mut whole) = self.0 else {
+            panic!("a batch is watched as a whole");
+        };
+        whole.watch = Some(Box::new(watch));
+        Self::new(whole)
+    }
+}
+
+impl Whole {
+    fn send(mut self, response: Response) {
+        match self.forwardable.take().zip(other_leader(&response)) {
+            Some((forwardable, leader)) => forwardable.forward(leader, Responder::new(self)),
+            None => self.answer(response),
+        }
     }
 
     fn answer(&mut self, response: Response) {
@@ -96,15 +139,10 @@ impl Responder {
     }
 }
 
-impl Drop for Responder {
+impl Drop for Whole {
     fn drop(&mut self) {
         if !self.answered {
-            self.answer(Response::Error(ErrorReply {
-                code: ErrorCode::Abandoned,
-                message: "the node stopped working on this request".into(),
-                leader: None,
-                outcome: Outcome::Unknown,
-            }));
+            self.answer(Response::Error(abandoned()));
         }
     }
 }
@@ -168,14 +206,15 @@ fn unread(response: &Response) -> Response {
                    them first, or ask for less at a time";
     match response {
         // It is done; with a session, the answer can be had later.
-        Response::Applied { .. } | Response::Bootstrapped { .. } | Response::Done => {
-            Response::Error(ErrorReply {
-                code: ErrorCode::Abandoned,
-                message: message.into(),
-                leader: None,
-                outcome: Outcome::Unknown,
-            })
-        }
+        Response::Applied { .. }
+        | Response::Batch { .. }
+        | Response::Bootstrapped { .. }
+        | Response::Done => Response::Error(ErrorReply {
+            code: ErrorCode::Abandoned,
+            message: message.into(),
+            leader: None,
+            outcome: Outcome::Unknown,
+        }),
         Response::Answer { .. }
         | Response::Status(_)
         | Response::Log(_)

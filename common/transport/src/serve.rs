@@ -19,7 +19,7 @@ use crate::error::{Cause, TurnedAway};
 use crate::forward::Forwarder;
 use crate::handshake::{Caller, answer_hello};
 use crate::limits::{ANSWER_PATIENCE, CLIENT_STREAMS_MAX, WRITE_BYTES_MAX};
-use crate::responder::{Answer, ClientRequest, Forwardable, Responder, refusal};
+use crate::responder::{Answer, ClientRequest, Forwardable, Responder, Whole, refusal};
 use crate::stream::{FrameStream, ReadFailure};
 
 /// Serves a client until it goes: requests come out of `requests`, which holds them back when full.
@@ -105,7 +105,7 @@ impl Stream {
         tokio::spawn(write_answers(answers, send, self.end.clone()));
         let mut frames = FrameStream::new(receive);
         loop {
-            let Ok(permit) = Arc::clone(&self.credits).acquire_owned().await else {
+            let Ok(mut permit) = Arc::clone(&self.credits).acquire_owned().await else {
                 return Ok(());
             };
             let (frame, held) = match frames.next_within(&self.intake).await {
@@ -114,9 +114,17 @@ impl Stream {
                 Err(ReadFailure::Malformed(error)) => return Err(error),
             };
             let (id, request, passage) = Request::decode(&frame)?;
+            // Each command of a batch counts. It gets what it lacks: all others end by themselves.
+            let lacking = u32::try_from(request.count() - 1).expect("a batch is small");
+            if lacking > 0 {
+                match Arc::clone(&self.credits).acquire_many_owned(lacking).await {
+                    Ok(more) => permit.merge(more),
+                    Err(_) => return Ok(()),
+                }
+            }
             let asker = (&self.identity, &self.from);
             let forwardable = Forwardable::of(&self.forwarder, &request, asker, &passage);
-            let responder = Responder {
+            let responder = Responder::new(Whole {
                 id,
                 answered: false,
                 queue: queue.clone(),
@@ -125,7 +133,7 @@ impl Stream {
                 outlet: Arc::clone(&self.outlet),
                 forwardable: forwardable.map(Box::new),
                 watch: None,
-            };
+            });
             let (identity, via, from) = match speaker(asker, &request, &passage) {
                 Ok(speaker) => speaker,
                 Err(why) => {

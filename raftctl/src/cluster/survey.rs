@@ -304,6 +304,7 @@ pub(crate) fn silence(error: &ClientError) -> Silence {
         | ClientError::AnswerNotKept { .. }
         | ClientError::WindowFull { .. }
         | ClientError::NotWaiting { .. }
+        | ClientError::Behind { .. }
         | ClientError::Endpoint(_) => Silence { why: error.to_string(), common: Common::Nothing },
     }
 }

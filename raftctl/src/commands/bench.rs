@@ -322,6 +322,7 @@ async fn operate(client: Client, plan: Arc<Plan>, number: u64) -> Measures {
                     | ClientError::AnswerNotKept { .. }
                     | ClientError::WindowFull { .. }
                     | ClientError::NotWaiting { .. }
+                    | ClientError::Behind { .. }
                     | ClientError::Endpoint(_) => measured.failed += 1,
                 }
                 measured.why.get_or_insert_with(|| error.to_string());

@@ -428,6 +428,7 @@ async fn until_known(shared: &Shared, command: Bytes) -> Result<()> {
             | ClientError::SessionExpired { .. }
             | ClientError::AnswerNotKept { .. }
             | ClientError::NotWaiting { .. }
+            | ClientError::Behind { .. }
             | ClientError::Endpoint(_) => return Err(error.into()),
         }
         shared.note(Some(error));

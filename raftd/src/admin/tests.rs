@@ -52,9 +52,9 @@ fn requests(right: Right) -> Vec<Request> {
             let reserve = SystemCommand::ReserveId { name: name() };
             let sessionless = Envelope::sessionless(reserve.encode()).encode();
             let in_session = Envelope::in_session(7, 1, 0, Bytes::new()).encode();
-            [Bytes::new(), sessionless, in_session]
-                .map(|command| Request::Propose { command })
-                .into()
+            let batch = Request::Batch { commands: vec![sessionless.clone(), in_session.clone()] };
+            let alone = [Bytes::new(), sessionless, in_session];
+            alone.map(|command| Request::Propose { command }).into_iter().chain([batch]).collect()
         }
         Right::UseSessions => vec![
             propose(&SystemCommand::RegisterSession { nonce: [1; 16], name: name() }),
@@ -137,6 +137,8 @@ fn every_role_gets_what_the_table_gives_it_and_nothing_else() {
 fn what_is_too_large_or_makes_no_sense_is_refused_by_name() {
     let operator = role(RoleKind::Operator);
     let large = Bytes::from(vec![0; COMMAND_BYTES_MAX + 1]);
+    let half = large.slice(COMMAND_BYTES_MAX / 2..);
+    let system = Envelope::system(&SystemCommand::CloseSession { session: 1 }).encode();
     let page = |from, entries_max| Request::ReadLog { from, entries_max, detail: LogDetail::Sizes };
     for (request, code) in [
         (Request::Propose { command: large.clone() }, ErrorCode::TooLarge),
@@ -145,6 +147,8 @@ fn what_is_too_large_or_makes_no_sense_is_refused_by_name() {
             ErrorCode::TooLarge,
         ),
         (Request::SystemQuery { query: large, stale: true }, ErrorCode::TooLarge),
+        (Request::Batch { commands: vec![half.clone(), half] }, ErrorCode::TooLarge),
+        (Request::Batch { commands: vec![Bytes::new(), system] }, ErrorCode::BadRequest),
         (page(0, 5), ErrorCode::BadRequest),
         (page(1, 0), ErrorCode::BadRequest),
         (page(1, LOG_PAGE_ENTRIES_MAX + 1), ErrorCode::BadRequest),

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use certs::Role;
 use consensus::{Configuration, Input as Raw, LogIndex, NodeId, RequestId, Timestamp};
 use protocol::{ErrorCode, ErrorReply, Request, Response, SnapshotRequest};
-use replica::{Consistency, Input, Purpose};
+use replica::{Consistency, Input, Proposal, Purpose};
 use state_machine::{Envelope, EnvelopeKind, SystemQuery};
 use transport::ClientRequest;
 
@@ -18,6 +18,9 @@ use crate::node::Node;
 use crate::node::audit::Asker;
 use crate::node::read::wanted;
 use crate::owner;
+
+/// Why a request finds no room.
+const BUSY: &str = "too many unanswered requests (limits.requests_max)";
 
 impl Node {
     /// A client asks.
@@ -39,6 +42,7 @@ impl Node {
         let asker = Asker { responder, act };
         match request {
             Request::Propose { command } => self.propose(now, role, command, asker),
+            Request::Batch { commands } => self.propose_all(now, role, commands, asker),
             Request::Query { query, consistency } => {
                 self.query(now, Part::Machine, query, wanted(consistency), asker);
             }
@@ -104,6 +108,30 @@ impl Node {
             let purpose = self.purpose(&command);
             self.replica.step(now, Input::Propose { request, command, purpose });
         }
+    }
+
+    /// Proposes commands in their order: all of them are looked at before the first one is taken.
+    fn propose_all(&mut self, now: Timestamp, role: &Role, commands: Vec<Bytes>, asker: Asker) {
+        let claim = |command| owner::claim(role, command, &self.owners);
+        let commands: Vec<Bytes> = match commands.into_iter().map(claim).collect() {
+            Ok(commands) => commands,
+            Err(ErrorReply { code, message, .. }) => {
+                return self.refuse(now, asker, code, &message);
+            }
+        };
+        if !self.pending.has_room_for(commands.len()) {
+            return self.refuse(now, asker, ErrorCode::Busy, BUSY);
+        }
+        self.measure_room(now);
+        let responders = asker.responder.split(commands.len());
+        let mut proposals = Vec::with_capacity(commands.len());
+        for (command, responder) in commands.into_iter().zip(responders) {
+            let purpose = self.purpose(&command);
+            if let Some(request) = self.wait(now, responder.into()) {
+                proposals.push(Proposal { request, command, purpose });
+            }
+        }
+        self.replica.step(now, Input::ProposeAll { proposals });
     }
 
     /// Judges who asks, by whom it was passed on, and what it is.
@@ -185,8 +213,7 @@ impl Node {
         match self.pending.insert(part, now, asker) {
             Ok(request) => Some(request),
             Err(asker) => {
-                let busy = "too many unanswered requests (limits.requests_max)";
-                self.refuse(now, asker, ErrorCode::Busy, busy);
+                self.refuse(now, asker, ErrorCode::Busy, BUSY);
                 None
             }
         }

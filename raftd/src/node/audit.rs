@@ -219,7 +219,8 @@ fn outcome(response: &Response) -> Option<Outcome> {
             Ok(SystemResponse::Refused { reason }) => acts::refused(&reason),
             Ok(_) | Err(_) => Outcome::Done,
         }),
-        Response::Answer { .. }
+        Response::Batch { .. }
+        | Response::Answer { .. }
         | Response::Status(_)
         | Response::Log(_)
         | Response::Bootstrapped { .. }

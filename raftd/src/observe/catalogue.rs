@@ -177,8 +177,13 @@ impl<K: PartialEq, const N: usize> Counts<K, N> {
 
     /// Counts an event; never waits.
     pub(crate) fn count(&self, what: &K) {
+        self.count_many(what, 1);
+    }
+
+    /// Counts so many events; never waits.
+    pub(crate) fn count_many(&self, what: &K, times: usize) {
         if let Some((_, counter)) = self.counters.iter().find(|(key, _)| key == what) {
-            counter.inc();
+            counter.inc_by(times as u64);
         }
     }
 }

@@ -142,14 +142,16 @@ impl Counted {
 
     /// Has a request counted when it is answered.
     pub(crate) fn watch(self: Arc<Self>, request: &Request, responder: Responder) -> Responder {
-        let (asked, began) = (Asked::of(request), Instant::now());
-        responder.watched(move |response| self.answered(asked, response, began.elapsed()))
+        let (asked, count, began) = (Asked::of(request), request.count(), Instant::now());
+        responder.watched(move |response| self.answered((asked, count), response, began.elapsed()))
     }
 
-    fn answered(&self, asked: Asked, response: &Response, took: Duration) {
+    /// Counts each command of a batch, and how long all of it took.
+    fn answered(&self, (asked, count): (Asked, usize), response: &Response, took: Duration) {
         let refused = match response {
             Response::Error(refusal) => Some(refusal.code),
             Response::Applied { .. }
+            | Response::Batch { .. }
             | Response::Answer { .. }
             | Response::Status(_)
             | Response::Log(_)
@@ -158,7 +160,14 @@ impl Counted {
             | Response::Certificate(_)
             | Response::Done => None,
         };
-        self.requests.count(&(asked, refused));
+        if let Response::Batch { outcomes } = response {
+            for outcome in outcomes {
+                let refused = outcome.as_ref().err().map(|refusal| refusal.code);
+                self.requests.count(&(asked, refused));
+            }
+        } else {
+            self.requests.count_many(&(asked, refused), count);
+        }
         match asked {
             Asked::Write if refused.is_none() => self.write.observe(took),
             Asked::Read if refused.is_none() => self.read.observe(took),
@@ -170,7 +179,7 @@ impl Counted {
 impl Asked {
     fn of(request: &Request) -> Self {
         match request {
-            Request::Propose { .. } => Self::Write,
+            Request::Propose { .. } | Request::Batch { .. } => Self::Write,
             Request::Query { .. } | Request::SystemQuery { .. } => Self::Read,
             Request::Status => Self::Status,
             Request::ReadLog { .. }
@@ -248,7 +257,8 @@ const APPLY: (&str, &str) =
     ("raftd_apply_seconds", "How long a batch of entries took in the state machine");
 const WRITE: (&str, &str) = (
     "raftd_write_seconds",
-    "From the arrival of a write to its answer; those that were refused are not counted",
+    "From the arrival of a write, or of a batch of them, to its answer; those that were refused \
+     are not counted",
 );
 const READ: (&str, &str) = (
     "raftd_read_seconds",
@@ -258,8 +268,8 @@ const READ: (&str, &str) = (
 const REQUESTS: (&str, &str) = (
     "raftd_requests_total",
     "Requests that were answered, by kind (write, read, status, other) and by result: ok, or why \
-     not (busy, no_leader, no_room, ..). One that is passed on to the leader is counted at both \
-     nodes",
+     not (busy, no_leader, no_room, ..). Each command of a batch counts. One that is passed on to \
+     the leader is counted at both nodes",
 );
 const SNAPSHOTS: (&str, &str) = (
     "raftd_snapshots_total",

@@ -5,6 +5,7 @@
 
 mod alarms;
 mod alerts;
+mod batches;
 mod damage;
 mod disk;
 mod embedded;

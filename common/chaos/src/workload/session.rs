@@ -219,6 +219,7 @@ fn without_effect(error: &ClientError) -> Outcome {
         ClientError::Unreachable { .. }
         | ClientError::NoLeader { .. }
         | ClientError::WindowFull { .. }
+        | ClientError::Behind { .. }
         | ClientError::Refused(_)
         | ClientError::Endpoint(_) => Outcome::Failed,
     }

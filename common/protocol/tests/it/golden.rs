@@ -11,8 +11,8 @@ use consensus::{
     Voters,
 };
 use protocol::{
-    BootstrapRecord, CertificateAnswer, CertificateRequest, Consistency, ErrorCode, ErrorReply,
-    HelloReply, LeaderHint, Outcome, Passage, RefusalCode, Request, Response, chain,
+    Applied, BootstrapRecord, CertificateAnswer, CertificateRequest, Consistency, ErrorCode,
+    ErrorReply, HelloReply, LeaderHint, Outcome, Passage, RefusalCode, Request, Response, chain,
     decode_configuration, decode_entry, decode_message, encode_configuration, encode_entry,
     encode_message, peek_entry,
 };
@@ -222,6 +222,27 @@ fn a_request_says_how_it_travels() {
     assert_eq!(
         hex(&note.encode(1).unwrap()),
         "010000000000000007000000".to_owned() + "0801e208026162"
+    );
+}
+
+#[test]
+fn a_batch_of_commands_and_what_became_of_each() {
+    let commands = ["ab", ""].map(Bytes::from).to_vec();
+    assert_eq!(
+        hex(&Request::Batch { commands }.encode(1).unwrap())[24..],
+        "0801c20c0a02000000616200000000".to_owned()
+    );
+    let applied = Applied { index: 5, response: Bytes::from_static(b"r") };
+    let refused = ErrorReply {
+        code: ErrorCode::Busy,
+        message: "no".into(),
+        leader: None,
+        outcome: Outcome::NotApplied,
+    };
+    let outcomes = vec![Ok(applied), Err(refused)];
+    assert_eq!(
+        hex(&Response::Batch { outcomes }.encode(1).unwrap())[24..],
+        "0801c20c130a070a0508051201720a08120608031202".to_owned() + "6e6f"
     );
 }
 

@@ -8,8 +8,8 @@ use proptest::prelude::Strategy;
 use proptest::test_runner::Config;
 use proptest::{prop_assert, proptest};
 use protocol::limits::{
-    COMMAND_BYTES_MAX, ENTRIES_PER_FRAME_MAX, FRAME_BODY_BYTES_MAX, FRAME_HEADER_BYTES_MAX,
-    NAME_BYTES_MAX,
+    BATCH_COMMANDS_MAX, COMMAND_BYTES_MAX, ENTRIES_PER_FRAME_MAX, FRAME_BODY_BYTES_MAX,
+    FRAME_HEADER_BYTES_MAX, NAME_BYTES_MAX,
 };
 use protocol::{
     BootstrapRecord, FRAME_PREFIX_BYTES, Frame, FrameReader, Generation, Hello, HelloReply,
@@ -241,6 +241,29 @@ fn an_announced_crowd_of_entries_takes_no_memory() {
     let refused = decode_message(&GENERATION, Frame { header, body: Bytes::new() }).unwrap_err();
     let expected = "the number of entries in a frame is 4294967295, at most 8192 is allowed";
     assert_eq!(refused.to_string(), expected);
+}
+
+#[test]
+fn a_batch_of_commands_is_counted_before_it_is_kept() {
+    let batch = |bytes: &[u8]| {
+        let commands = vec![Bytes::from(vec![0; bytes.len() - 4])];
+        let encoded = Request::Batch { commands }.encode(1).unwrap().to_vec();
+        let at = encoded.len() - bytes.len();
+        let changed = [&encoded[..at], bytes].concat();
+        Request::decode(&frame(&[changed.into()])).map_err(|error| error.to_string())
+    };
+    let empty = 0_u32.to_le_bytes();
+    assert!(batch(&empty.repeat(BATCH_COMMANDS_MAX)).is_ok());
+    let crowd = "a batch of commands is 1025, at most 1024 is allowed".to_owned();
+    assert_eq!(batch(&empty.repeat(1_000_000)), Err(crowd.clone()));
+    let cut = "a batch of commands is cut off: 4294967295 bytes announced, 2 there".to_owned();
+    assert_eq!(batch(&[0xff, 0xff, 0xff, 0xff, 1, 2]), Err(cut));
+    let cut = "a batch of commands is cut off: 4 bytes announced, 1 there".to_owned();
+    assert_eq!(batch(&[0, 0, 0, 0, 9]), Err(cut));
+    let commands = vec![Bytes::new(); BATCH_COMMANDS_MAX + 1];
+    assert_eq!(Request::Batch { commands }.encode(1).unwrap_err().to_string(), crowd);
+    let none = Request::Batch { commands: Vec::new() }.encode(1).unwrap_err().to_string();
+    assert_eq!(none, "a command in a batch is missing");
 }
 
 #[test]

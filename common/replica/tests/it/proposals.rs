@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::kit::{Node, appended, applied, at, entry, id, proposal, request};
 use consensus::{Input as Raw, Rejection};
-use replica::{Input, Limits, Purpose, Reply};
+use replica::{Input, Limits, Proposal, Purpose, Reply, Space};
 
 fn refused(number: u64, reason: Rejection) -> Reply {
     Reply::Refused { request: request(number), reason }
@@ -73,6 +73,46 @@ fn who_does_not_lead_refuses_and_names_the_leader() {
     assert_eq!(node.take_replies(), [not_leader(3, Some(3))]);
     assert_eq!(node.log.len(), 1, "nothing was written");
     assert_eq!(node.replica.waiting(), (0, 0));
+}
+
+/// Makes the input of commands that come together.
+fn batch(numbers: impl IntoIterator<Item = u64>, frees: impl Fn(u64) -> bool) -> Input {
+    let one = |number: u64| Proposal {
+        request: request(number),
+        command: number.to_string().into(),
+        purpose: if frees(number) { Purpose::Frees } else { Purpose::Data },
+    };
+    Input::ProposeAll { proposals: numbers.into_iter().map(one).collect() }
+}
+
+#[test]
+fn behind_a_refused_command_of_a_batch_none_is_taken() {
+    let limits = Limits { proposals_max: 4, proposal_bytes_max: 5, ..Limits::default() };
+    let mut node = Node::leader(&[1], limits);
+    // 100 has no room for its bytes; 4 and 5 would have.
+    node.turn([batch([1, 2, 3, 100, 4, 5], |_| false), proposal(6, "6")]);
+    assert_eq!(node.take_replies(), [100, 4, 5].map(|n| refused(n, Rejection::Busy)));
+    node.finish();
+    assert_eq!(
+        node.take_replies(),
+        [(1, 3), (2, 4), (3, 5), (6, 6)].map(|(n, at)| { applied(n, at, &n.to_string()) })
+    );
+    let space = Space { usable_bytes: 999, needed_bytes: 1_000, least_bytes: 200 };
+    node.turn([Input::Space(space), batch([7, 8, 9], |number| number != 8)]);
+    let no_room = |number| {
+        let (request, voters) = (request(number), Vec::new());
+        Reply::NoRoom { request, deletions: true, voters }
+    };
+    assert_eq!(node.take_replies(), [no_room(8), no_room(9)], "9 frees space, and waits for 8");
+    node.finish();
+    assert_eq!(node.take_replies(), [applied(7, 7, "7")]);
+}
+
+#[test]
+fn a_batch_is_refused_as_a_whole_by_who_does_not_lead() {
+    let mut node = Node::new(&[1, 2, 3], Limits::default());
+    node.turn([batch([1, 2], |_| false)]);
+    assert_eq!(node.take_replies(), [1, 2].map(|number| not_leader(number, None)));
 }
 
 #[test]

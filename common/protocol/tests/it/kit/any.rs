@@ -12,9 +12,10 @@ use proptest::option::of;
 use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof};
 use proptest::sample::select;
 use protocol::{
-    BootstrapRecord, Consistency, EntryKind, ErrorCode, ErrorReply, FormerReport, Generation,
-    Hello, HelloReply, LeaderHint, LeaseReport, LogDetail, LogEntry, LogPage, NodeStatus, Outcome,
-    Passage, PeerReport, ReadThrough, RefusalCode, Request, Response, RoundReport,
+    Applied, BootstrapRecord, Consistency, EntryKind, ErrorCode, ErrorReply, FormerReport,
+    Generation, Hello, HelloReply, LeaderHint, LeaseReport, LogDetail, LogEntry, LogPage,
+    NodeStatus, Outcome, Passage, PeerReport, ReadThrough, RefusalCode, Request, Response,
+    RoundReport,
 };
 
 pub fn text() -> impl Strategy<Value = String> {
@@ -210,6 +211,7 @@ pub fn request() -> impl Strategy<Value = Request> {
         any::<u64>().prop_map(|to| Request::Transfer { to }),
         (bytes(), any::<bool>()).prop_map(|(query, stale)| Request::SystemQuery { query, stale }),
         bytes().prop_map(|command| Request::Note { command }),
+        vec(bytes(), 1..5).prop_map(|commands| Request::Batch { commands }),
     ]
 }
 
@@ -255,6 +257,11 @@ fn error() -> impl Strategy<Value = ErrorReply> {
     })
 }
 
+fn outcome() -> impl Strategy<Value = Result<Applied, ErrorReply>> {
+    let applied = (any::<u64>(), bytes()).prop_map(|(index, response)| Applied { index, response });
+    prop_oneof![applied.prop_map(Ok), error().prop_map(Err)]
+}
+
 fn detail() -> impl Strategy<Value = LogDetail> {
     select(vec![LogDetail::Sizes, LogDetail::Commands, LogDetail::Values])
 }
@@ -289,6 +296,7 @@ pub fn response() -> BoxedStrategy<Response> {
         page().prop_map(Response::Log),
         generation().prop_map(|generation| Response::Bootstrapped { generation }),
         error().prop_map(Response::Error),
+        vec(outcome(), 0..5).prop_map(|outcomes| Response::Batch { outcomes }),
     ]
     .boxed()
 }

@@ -1,0 +1,40 @@
+//! Commands that come together: they enter the log in their order, up to the first that is refused.
+
+use consensus::{RequestId, Timestamp};
+
+use crate::input::Proposal;
+use crate::lanes::Reply;
+use crate::replica::Replica;
+
+impl Replica {
+    /// Takes commands in their order. Behind one that is refused none is taken: all others are
+    /// refused for its reason, so that no log ever has a later one without the earlier ones.
+    pub(super) fn propose_all(&mut self, now: Timestamp, proposals: Vec<Proposal>) {
+        let mut refusal = None;
+        for Proposal { request, command, purpose } in proposals {
+            if let Some(refused) = &refusal {
+                self.reply.push(refused_as(refused, request));
+                continue;
+            }
+            let before = self.reply.len();
+            self.propose(now, request, command, purpose);
+            refusal = self.reply.get(before).cloned();
+        }
+    }
+}
+
+/// Makes the refusal of another request of the same one.
+fn refused_as(refusal: &Reply, request: RequestId) -> Reply {
+    match refusal.clone() {
+        Reply::Refused { reason, .. } => Reply::Refused { request, reason },
+        Reply::NoRoom { deletions, voters, .. } => Reply::NoRoom { request, deletions, voters },
+        Reply::Differs { .. } => Reply::Differs { request },
+        Reply::Applied { .. }
+        | Reply::Done { .. }
+        | Reply::ChangeRefused { .. }
+        | Reply::Superseded { .. }
+        | Reply::SnapshotTaken { .. }
+        | Reply::Unknown { .. }
+        | Reply::Behind { .. } => unreachable!("a proposal is not answered so at once"),
+    }
+}
