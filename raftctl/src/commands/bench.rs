@@ -25,11 +25,16 @@ use crate::values::duration;
 /// What the bench's keys begin with.
 const PREFIX: &str = "raftctl-bench/";
 
-/// Puts or deletes under way while the bench's keys are made or removed.
-const PREPARE_IN_FLIGHT: usize = 256;
+/// Puts or deletes in a message while the bench's keys are made or removed, and such messages under
+/// way.
+const PREPARE_BATCH: usize = 256;
+const PREPARE_IN_FLIGHT: usize = 4;
 
 /// The longest latency that is told apart, in microseconds.
 const LATENCY_US_MAX: u64 = 60_000_000;
+
+/// Requests of all clients in flight at a time.
+const IN_FLIGHT_MAX: u32 = 65_536;
 
 /// How long a client pauses after an error.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(10);
@@ -47,10 +52,18 @@ pub(crate) struct BenchArgs {
     /// Half puts, half linearizable gets
     #[arg(long)]
     pub(crate) mixed: bool,
-    /// Clients at a time; each waits for its answer before it asks again
+    /// Clients at a time; each asks again when it has an answer
     #[arg(long, value_name = "COUNT", default_value_t = 64)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=4_096))]
     pub(crate) clients: u16,
+    /// Requests that each client has in flight
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1_024))]
+    pub(crate) pipeline: u16,
+    /// Puts that go in one message, and are answered together
+    #[arg(long, value_name = "COUNT", default_value_t = 1, conflicts_with_all = ["reads", "mixed"])]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub(crate) batch: u16,
     /// Connections that the clients share
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -128,6 +141,11 @@ struct Plan {
 /// # Errors
 /// If the cluster cannot be reached when it begins.
 pub(crate) async fn run(invocation: &Invocation, args: BenchArgs) -> Result<()> {
+    let in_flight = u32::from(args.clients) * u32::from(args.pipeline);
+    if in_flight > IN_FLIGHT_MAX {
+        let message = format!("{in_flight} requests in flight, {IN_FLIGHT_MAX} at most");
+        return Err(Report::new(codes::USAGE, message));
+    }
     let mut signals = Signals::catch()?;
     let target = invocation.target()?;
     if args.dry_run {
@@ -189,15 +207,19 @@ async fn for_each_key(
 ) -> Result<()> {
     let mut progress = Progress::new(output, what, plan.args.keys.into());
     let mut flight: JoinSet<std::result::Result<(), ClientError>> = JoinSet::new();
-    for number in 0..plan.args.keys {
+    for first in (0..plan.args.keys).step_by(PREPARE_BATCH) {
         if flight.len() >= PREPARE_IN_FLIGHT
             && let Some(joined) = flight.join_next().await
         {
             settled(joined)?;
         }
-        let (client, command) = (client.clone(), change(key(number)).encode());
-        flight.spawn(async move { client.propose(command).await.map(|_| ()) });
-        progress.set(number.into(), "");
+        let numbers = (first..plan.args.keys).take(PREPARE_BATCH);
+        let commands = numbers.map(|number| change(key(number)).encode()).collect();
+        let client = client.clone();
+        flight.spawn(async move {
+            client.propose_all(commands).await.into_iter().try_for_each(|one| one.map(drop))
+        });
+        progress.set(first.into(), "");
     }
     while let Some(joined) = flight.join_next().await {
         settled(joined)?;
@@ -225,8 +247,11 @@ async fn measure(
 ) -> Result<Outcome> {
     let mut running = JoinSet::new();
     for number in 0..plan.args.clients {
-        let client = clients[usize::from(number) % clients.len()].clone();
-        running.spawn(operate(client, Arc::clone(plan), u64::from(number)));
+        let client = &clients[usize::from(number) % clients.len()];
+        for lane in 0..plan.args.pipeline {
+            let number = u64::from(number) << 16 | u64::from(lane);
+            running.spawn(operate(client.clone(), Arc::clone(plan), number));
+        }
     }
     let mut stopped = wait(plan.args.warmup, &mut signals, None).await;
     plan.measuring.store(true, Ordering::Relaxed);
@@ -276,61 +301,84 @@ async fn wait(
     None
 }
 
-/// One client: asks, waits, asks again.
+/// One request in flight of a client: asks, waits, asks again.
 async fn operate(client: Client, plan: Arc<Plan>, number: u64) -> Measures {
     let mut measures = Measures::default();
-    // A generator of its own a client, so that runs are alike.
+    // A generator of its own, so that runs are alike.
     let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     while !plan.stop.load(Ordering::Relaxed) {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        let chosen = key(u32::try_from(state % u64::from(plan.args.keys)).unwrap_or(0));
-        let reads = plan.args.reads || (plan.args.mixed && state & (1 << 40) != 0);
+        let reads = plan.args.reads || (plan.args.mixed && draw(&mut state) & (1 << 40) != 0);
         let began = Instant::now();
-        let done = if reads {
-            let how = match plan.args.stale {
-                true => Consistency::Stale,
-                false => Consistency::Linearizable,
-            };
-            client.query(KvQuery::Get { key: chosen }.encode(), how).await
+        let ended = if reads {
+            vec![plan.get(&client, &mut state).await]
+        } else if plan.args.batch == 1 {
+            vec![client.propose(plan.put(&mut state)).await.map(drop)]
         } else {
-            let change = Change::Put { key: chosen, value: plan.value.clone() };
-            client.propose(change.encode()).await
+            let puts = (0..plan.args.batch).map(|_| plan.put(&mut state)).collect();
+            client.propose_all(puts).await.into_iter().map(|one| one.map(drop)).collect()
         };
-        if !plan.measuring.load(Ordering::Relaxed) {
-            // Nobody goes round without waiting, whatever fails at once.
-            if done.is_err() {
-                tokio::time::sleep(PAUSE_AFTER_ERROR).await;
-            }
-            continue;
+        let took = began.elapsed();
+        let failed = ended.iter().any(std::result::Result::is_err);
+        if plan.measuring.load(Ordering::Relaxed) {
+            let measured = if reads { &mut measures.reads } else { &mut measures.writes };
+            ended.into_iter().for_each(|one| measured.note(one, took));
         }
-        let measured = if reads { &mut measures.reads } else { &mut measures.writes };
-        match done {
-            Ok(_) => {
-                let us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-                measured.latency.saturating_record(us.max(1));
-            }
-            Err(error) => {
-                match &error {
-                    ClientError::Unknown { .. } => measured.unknown += 1,
-                    ClientError::Unreachable { .. }
-                    | ClientError::NoLeader { .. }
-                    | ClientError::Refused(_)
-                    | ClientError::Unexpected { .. }
-                    | ClientError::SessionExpired { .. }
-                    | ClientError::AnswerNotKept { .. }
-                    | ClientError::WindowFull { .. }
-                    | ClientError::NotWaiting { .. }
-                    | ClientError::Behind { .. }
-                    | ClientError::Endpoint(_) => measured.failed += 1,
-                }
-                measured.why.get_or_insert_with(|| error.to_string());
-                tokio::time::sleep(PAUSE_AFTER_ERROR).await;
-            }
+        if failed {
+            // Nobody goes round without waiting, whatever fails at once.
+            tokio::time::sleep(PAUSE_AFTER_ERROR).await;
         }
     }
     measures
+}
+
+/// Draws a number (xorshift).
+fn draw(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
+}
+
+impl Plan {
+    fn key(&self, state: &mut u64) -> Bytes {
+        key(u32::try_from(draw(state) % u64::from(self.args.keys)).unwrap_or(0))
+    }
+
+    fn put(&self, state: &mut u64) -> Bytes {
+        Change::Put { key: self.key(state), value: self.value.clone() }.encode()
+    }
+
+    async fn get(&self, client: &Client, state: &mut u64) -> std::result::Result<(), ClientError> {
+        let how = match self.args.stale {
+            true => Consistency::Stale,
+            false => Consistency::Linearizable,
+        };
+        client.query(KvQuery::Get { key: self.key(state) }.encode(), how).await.map(drop)
+    }
+}
+
+impl Measured {
+    /// Notes how a request ended, or one put of a message that took so long.
+    fn note(&mut self, ended: std::result::Result<(), ClientError>, took: Duration) {
+        let Err(error) = ended else {
+            let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            return self.latency.saturating_record(us.max(1));
+        };
+        match &error {
+            ClientError::Unknown { .. } => self.unknown += 1,
+            ClientError::Unreachable { .. }
+            | ClientError::NoLeader { .. }
+            | ClientError::Refused(_)
+            | ClientError::Unexpected { .. }
+            | ClientError::SessionExpired { .. }
+            | ClientError::AnswerNotKept { .. }
+            | ClientError::WindowFull { .. }
+            | ClientError::NotWaiting { .. }
+            | ClientError::Behind { .. }
+            | ClientError::Endpoint(_) => self.failed += 1,
+        }
+        self.why.get_or_insert_with(|| error.to_string());
+    }
 }
 
 fn key(number: u32) -> Bytes {
@@ -381,6 +429,8 @@ fn view(
         data: json!({
             "cluster": target.name,
             "clients": args.clients,
+            "pipeline": args.pipeline,
+            "batch": args.batch,
             "connections": args.connections,
             "sizeBytes": args.size,
             "keys": args.keys,

@@ -4,25 +4,24 @@
 //! checked as it comes, and a bad line ends the load behind the one before. All puts belong to one
 //! session, so that one whose outcome is unknown is repeated and still takes effect once: it never
 //! comes back over what somebody else has written since. Two lines with the same key are never
-//! under way at the same time, so the later one wins, as in the file.
+//! under way at the same time, so the later one wins, as in the file. Lines go many in a message,
+//! and some messages at a time.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clap::Args;
-use client::{Client, ClientError, Common, Session as ClientSession};
+use client::{Client, ClientError, Session as ClientSession};
 use serde_json::json;
-use state_machine::{KvCommand as Change, KvResponse};
 use tokio::sync::mpsc::Receiver;
 use tokio::task::{JoinError, JoinSet};
 
+use self::flight::{Put, RETRY_AFTER, Settled, Shared, put_all};
 use self::lines::{Again, Count, Fed, Grammar, Line, Source};
 use crate::codes;
-use crate::commands::kv::pairs::{decode, unexpected};
 use crate::invocation::Invocation;
 use crate::output::progress::Progress;
 use crate::output::{View, units};
@@ -30,19 +29,20 @@ use crate::report::{Report, Result};
 use crate::signals::{Signals, Stop};
 use crate::values::duration;
 
+mod flight;
 mod lines;
 
 /// Bytes of keys and values under way.
 const IN_FLIGHT_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// How long to wait before a put is tried again.
-const RETRY_AFTER: Duration = Duration::from_millis(50);
+/// Into how many messages the puts under way are divided.
+const MESSAGES_IN_FLIGHT: usize = 4;
+
+/// Bytes of keys and values with which a message is full.
+const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 
 /// How long nothing may be acknowledged, unless told otherwise: longer than elections take.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How long a put that is given up may take to tell what kept it.
-const GRACE: Duration = Duration::from_millis(100);
 
 /// How long to wait for what is under way when a load is stopped.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -60,8 +60,8 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "LINE", default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) from_line: u64,
-    /// How many puts are under way at a time
-    #[arg(long, value_name = "COUNT", default_value_t = 256)]
+    /// How many puts are under way at a time, a quarter of them in a message
+    #[arg(long, value_name = "COUNT", default_value_t = 1_024)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=2_048))]
     pub(crate) in_flight: u16,
     /// Gives up when nothing was acknowledged for so long [default: --timeout if that is given, as
@@ -76,30 +76,13 @@ pub(crate) struct LoadArgs {
     pub(crate) dry_run: bool,
 }
 
-/// What all puts share.
-struct Shared {
-    client: Client,
-    /// The session of all puts.
-    session: ClientSession,
-    began: Instant,
-    patience: Duration,
-    /// Since when nothing was acknowledged though something is under way, in milliseconds since the
-    /// beginning.
-    quiet_since_ms: AtomicU64,
-    /// What kept a put since then.
-    why: Mutex<Option<ClientError>>,
-    /// Puts that were repeated after an unknown outcome.
-    repeated: AtomicU64,
-}
-
-/// What came of a put: the line, its key, its size, and whether it is acknowledged.
-type Settled = (u64, Bytes, usize, Result<()>);
-
 /// A load under way.
 struct Load {
     shared: Arc<Shared>,
+    /// The next message, and those under way.
+    next: Vec<Line>,
     flight: JoinSet<Settled>,
-    /// Lines under way, and their keys and bytes.
+    /// Lines in any of these, and their keys and bytes.
     lines: BTreeSet<u64>,
     keys: BTreeSet<Bytes>,
     bytes: usize,
@@ -222,6 +205,7 @@ impl Load {
     fn new(shared: Shared, sent: u64) -> Self {
         Self {
             shared: Arc::new(shared),
+            next: Vec::new(),
             flight: JoinSet::new(),
             lines: BTreeSet::new(),
             keys: BTreeSet::new(),
@@ -250,6 +234,7 @@ impl Load {
             let lines = match fed {
                 Some(Fed::Lines(lines)) => lines,
                 Some(Fed::End(ended)) => {
+                    self.send();
                     while let Some(joined) = self.flight.join_next().await {
                         self.settle(joined, progress)?;
                     }
@@ -259,53 +244,71 @@ impl Load {
             };
             for line in lines {
                 while !self.has_room(&line, usize::from(args.in_flight)) {
+                    self.send();
                     if let Some(joined) = self.flight.join_next().await {
                         self.settle(joined, progress)?;
                     }
                 }
-                self.send(line);
+                self.take(line, usize::from(args.in_flight));
+            }
+            // Who types, or writes into a pipe now and then, waits for nothing.
+            if feed.is_empty() {
+                self.send();
             }
         }
     }
 
     fn has_room(&self, line: &Line, in_flight_max: usize) -> bool {
-        self.flight.is_empty()
-            || (self.flight.len() < in_flight_max
+        self.lines.is_empty()
+            || (self.lines.len() < in_flight_max
                 && self.bytes + line.size() <= IN_FLIGHT_BYTES_MAX
                 && !self.keys.contains(&line.key))
     }
 
-    fn send(&mut self, line: Line) {
-        let size = line.size();
-        let Line { number, key, value } = line;
-        self.lines.insert(number);
-        self.keys.insert(key.clone());
-        self.bytes += size;
-        self.sent = number;
+    /// Takes a line into the next message, which is sent when it is full.
+    fn take(&mut self, line: Line, in_flight_max: usize) {
+        self.lines.insert(line.number);
+        self.keys.insert(line.key.clone());
+        self.bytes += line.size();
+        self.next.push(line);
+        let bytes: usize = self.next.iter().map(Line::size).sum();
+        if self.next.len() >= in_flight_max.div_ceil(MESSAGES_IN_FLIGHT)
+            || bytes >= MESSAGE_BYTES_MAX
+        {
+            self.send();
+        }
+    }
+
+    /// Sends the next message, if there is anything in it.
+    fn send(&mut self) {
+        let Some(last) = self.next.last() else { return };
+        self.sent = last.number;
         if self.flight.is_empty() {
             // A pipe may have been quiet for longer than the cluster was.
             self.shared.stir();
         }
-        let shared = Arc::clone(&self.shared);
-        let command = Change::Put { key: key.clone(), value }.encode();
-        self.flight.spawn(async move { (number, key, size, put(&shared, command).await) });
+        let (shared, lines) = (Arc::clone(&self.shared), std::mem::take(&mut self.next));
+        self.flight.spawn(put_all(shared, lines));
     }
 
-    /// Notes what came of a put.
+    /// Notes what came of a message.
     fn settle(
         &mut self,
         joined: std::result::Result<Settled, JoinError>,
         progress: &mut Progress,
     ) -> Result<()> {
-        let (number, key, size, result) =
+        let Settled { lines, failed } =
             joined.map_err(|error| Report::new(codes::INTERNAL, error.to_string()))?;
-        self.keys.remove(&key);
-        self.bytes -= size;
-        result?;
-        self.lines.remove(&number);
-        self.done += 1;
+        for Put { number, key, bytes, acknowledged } in lines {
+            self.keys.remove(&key);
+            self.bytes -= bytes;
+            if acknowledged {
+                self.lines.remove(&number);
+                self.done += 1;
+            }
+        }
         progress.set(self.done, &format!("acknowledged up to line {}", self.acknowledged()));
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// Waits a little for what is under way, so that as much as possible is known.
@@ -314,8 +317,10 @@ impl Load {
         while let Ok(Some(joined)) =
             tokio::time::timeout_at(deadline, self.flight.join_next()).await
         {
-            if let Ok((number, _, _, Ok(()))) = joined {
-                self.lines.remove(&number);
+            for put in joined.into_iter().flat_map(|settled| settled.lines) {
+                if put.acknowledged {
+                    self.lines.remove(&put.number);
+                }
             }
         }
     }
@@ -324,10 +329,10 @@ impl Load {
     async fn close(&self) {
         // Without it, the session expires; who has not answered for long does not answer now.
         if self.shared.patience_left() > Duration::ZERO {
-            let ended = self.shared.session.clone().close();
+            let ended = self.shared.session().close();
             let _ = tokio::time::timeout(CLOSE_TIMEOUT, ended).await;
         }
-        self.shared.client.close().await;
+        self.shared.client().close().await;
     }
 
     /// Returns the last line before which, and with which, every line is acknowledged.
@@ -336,9 +341,9 @@ impl Load {
     }
 
     fn summary(&self, args: &LoadArgs, name: &str, count: Count) -> View {
-        let took = self.shared.began.elapsed();
+        let took = self.shared.took();
         let per_second = self.done as f64 / took.as_secs_f64().max(1e-6);
-        let repeated = self.shared.repeated.load(Ordering::Relaxed);
+        let repeated = self.shared.repeated();
         let mut text = format!(
             "loaded {} keys in {:.1} s ({} a second)",
             units::count(self.done),
@@ -383,109 +388,5 @@ async fn open(client: &Client, patience: Duration) -> Result<ClientSession> {
             Err(error) => return Err(error.into()),
         }
         tokio::time::sleep(RETRY_AFTER).await;
-    }
-}
-
-/// Puts once; asks again while the outcome is unknown or nobody leads, as long as others succeed.
-async fn put(shared: &Shared, command: Bytes) -> Result<()> {
-    tokio::select! {
-        biased;
-        done = until_known(shared, command) => done,
-        why = shared.lost_patience() => Err(why),
-    }
-}
-
-/// Puts until the outcome is known.
-async fn until_known(shared: &Shared, command: Bytes) -> Result<()> {
-    let mut unknown = None;
-    loop {
-        let answered = match unknown {
-            None => shared.session.propose(command.clone()).await,
-            Some(sequence) => shared.session.outcome(sequence).await,
-        };
-        let error = match answered {
-            Ok(answer) => {
-                let response = decode(&answer.response)?;
-                if !matches!(response, KvResponse::Done { .. }) {
-                    return Err(unexpected(response));
-                }
-                shared.stir();
-                return Ok(());
-            }
-            Err(error) => error,
-        };
-        match &error {
-            ClientError::Unknown { sequence, .. } => {
-                unknown = *sequence;
-                shared.repeated.fetch_add(1, Ordering::Relaxed);
-            }
-            ClientError::NoLeader { .. }
-            | ClientError::Unreachable { common: Common::Nothing | Common::Full, .. }
-            | ClientError::WindowFull { .. } => {}
-            ClientError::Unreachable { .. }
-            | ClientError::Refused(_)
-            | ClientError::Unexpected { .. }
-            | ClientError::SessionExpired { .. }
-            | ClientError::AnswerNotKept { .. }
-            | ClientError::NotWaiting { .. }
-            | ClientError::Behind { .. }
-            | ClientError::Endpoint(_) => return Err(error.into()),
-        }
-        shared.note(Some(error));
-        tokio::time::sleep(RETRY_AFTER).await;
-    }
-}
-
-impl Shared {
-    fn new(client: Client, session: ClientSession, patience: Duration) -> Self {
-        Self {
-            client,
-            session,
-            began: Instant::now(),
-            patience,
-            quiet_since_ms: AtomicU64::new(0),
-            why: Mutex::new(None),
-            repeated: AtomicU64::new(0),
-        }
-    }
-
-    /// Notes that something was acknowledged, or goes under way while nothing else is.
-    fn stir(&self) {
-        let now_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.quiet_since_ms.store(now_ms, Ordering::Relaxed);
-        self.note(None);
-    }
-
-    /// Notes what keeps puts; returns what kept them before.
-    fn note(&self, why: Option<ClientError>) -> Option<ClientError> {
-        std::mem::replace(&mut self.why.lock().unwrap_or_else(PoisonError::into_inner), why)
-    }
-
-    /// Returns how long something may still take to be acknowledged.
-    fn patience_left(&self) -> Duration {
-        let since = Duration::from_millis(self.quiet_since_ms.load(Ordering::Relaxed));
-        self.patience.saturating_sub(self.began.elapsed().saturating_sub(since))
-    }
-
-    /// Waits until nothing was acknowledged for too long, and returns why.
-    async fn lost_patience(&self) -> Report {
-        loop {
-            match self.patience_left() {
-                Duration::ZERO => break,
-                left => tokio::time::sleep(left).await,
-            }
-        }
-        if let Some(why) = self.note(None) {
-            return why.into();
-        }
-        // A request that may take as long ends in this moment.
-        tokio::time::sleep(GRACE).await;
-        self.note(None).map_or_else(
-            || {
-                let message = format!("nothing was acknowledged for {:?}", self.patience);
-                Report::new(codes::UNKNOWN, message)
-            },
-            Report::from,
-        )
     }
 }
