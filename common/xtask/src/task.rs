@@ -31,7 +31,9 @@ Tasks:
   fuzz [TARGET..] [--seconds N]  any bytes for decoders, files and the core (default 30 s each)
   mutants [..]               each change that cargo-mutants can think of: nightly in length; for a
                              part of them --shard K/N, for some files -f GLOB
-  bench [..]                 benchmarks against a throw-away cluster
+  bench [--quick] ..         puts and gets on raftd, and on etcd and NATS where they are on the
+                             PATH, in turns: a table, JSON and a drawing (ten minutes; a minute
+                             with --quick)
   run NAME [..]              a long run of real processes: exactly-once, catch-up or changes; or
                              measure, which runs what measures and rewrites MEASUREMENTS.md
   chaos [--seconds N] ..     faults on real raftd in network namespaces, and a check of what clients

@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 
 const HELP: &str =
-    "Runs what measures, and writes common/MEASUREMENTS.md anew, in about twenty-five minutes. Takes
+    "Runs what measures, and writes common/MEASUREMENTS.md anew, in about half an hour. Takes
 root for the faults on real processes.
 
 Usage: measure";
@@ -32,8 +32,9 @@ const SECTIONS: [Section; 8] = [
     Section {
         title: "Puts and gets",
         command: "xtask bench",
-        about: "Three nodes and the load share this machine. Every put is on the disks of a \
-                majority before it is answered, every get is linearizable.",
+        about: "Three nodes and the load share this machine, also those of etcd and NATS if they \
+                are on the PATH. Every put is on the disks of a majority before it is answered, \
+                every get is linearizable.",
     },
     Section {
         title: "Exactly once",
