@@ -74,6 +74,10 @@ rights! {
     Revoke "revoke certificates" [Operator];
     /// New certificates for a node.
     RenewCertificates "renew a node's certificates" [Operator];
+    /// What a node is configured with.
+    ReadConfiguration "read a node's configuration" [Operator];
+    /// Reading its files again.
+    ReloadConfiguration "reload a node's configuration" [Operator];
 }
 
 impl Right {

@@ -4,7 +4,7 @@
 
 use certs::{Role, RoleKind};
 use consensus::{Configuration, Member, NodeId};
-use protocol::{CertificateRequest, Request, SnapshotRequest};
+use protocol::{CertificateRequest, ConfigurationRequest, Request, SnapshotRequest};
 use state_machine::{
     ACT_TEXT_BYTES_MAX, ACT_WHAT_BYTES_MAX, Act, Envelope, EnvelopeKind, Outcome, SystemCommand,
 };
@@ -39,6 +39,9 @@ pub(crate) fn deed(role: &Role, request: &Request, present: &Configuration) -> O
             };
             Some(Deed::Local(format!("cert install {what}")))
         }
+        Request::Configuration(ConfigurationRequest::Reload) => {
+            Some(Deed::Local("config reload".to_owned()))
+        }
         // Data, for nothing else is taken in a batch; questions; records of a history that is there
         // already; and acts that are noted as such.
         Request::Batch { .. }
@@ -50,6 +53,7 @@ pub(crate) fn deed(role: &Role, request: &Request, present: &Configuration) -> O
         | Request::Bootstrap { .. }
         | Request::Join { .. }
         | Request::Certificate(CertificateRequest::Show | CertificateRequest::Request)
+        | Request::Configuration(ConfigurationRequest::Show)
         | Request::Note { .. } => None,
     }
 }
@@ -220,6 +224,12 @@ mod tests {
                 &operator,
                 &Request::Snapshot(SnapshotRequest::Take),
                 Some(Deed::Local("snapshot create".to_owned())),
+            ),
+            (&operator, &Request::Configuration(ConfigurationRequest::Show), None),
+            (
+                &operator,
+                &Request::Configuration(ConfigurationRequest::Reload),
+                Some(Deed::Local("config reload".to_owned())),
             ),
         ] {
             assert_eq!(deed(role, request, &present), said, "{role}: {request:?}");

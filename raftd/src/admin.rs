@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use certs::{Right, Role};
 use protocol::limits::{COMMAND_BYTES_MAX, LOG_PAGE_ENTRIES_MAX};
-use protocol::{ErrorCode, ErrorReply, LogDetail, Request, SnapshotRequest};
+use protocol::{ConfigurationRequest, ErrorCode, ErrorReply, LogDetail, Request, SnapshotRequest};
 use state_machine::{Envelope, EnvelopeKind, SystemCommand, SystemQuery};
 
 use crate::answer;
@@ -62,6 +62,8 @@ fn right(request: &Request) -> Right {
             Right::ReadSnapshots
         }
         Request::Certificate(_) => Right::RenewCertificates,
+        Request::Configuration(ConfigurationRequest::Show) => Right::ReadConfiguration,
+        Request::Configuration(ConfigurationRequest::Reload) => Right::ReloadConfiguration,
         Request::Note { .. } => Right::NoteActs,
     }
 }

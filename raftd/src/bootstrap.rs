@@ -206,6 +206,10 @@ fn answer(
             identity.desk.ask(request, responder);
             Ok(false)
         }
+        Request::Configuration(request) => {
+            identity.desk.ask_owner(request, responder);
+            Ok(false)
+        }
         Request::Propose { .. }
         | Request::Batch { .. }
         | Request::Query { .. }

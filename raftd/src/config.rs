@@ -11,8 +11,10 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use protocol::Setting;
+
 use crate::config::keys::{Draft, Field};
-use crate::config::layer::{Layer, Origin, Value};
+use crate::config::layer::{Layer, Value};
 use crate::exit::{Exit, Failure, unreadable};
 
 mod effective;
@@ -25,6 +27,7 @@ mod peers;
 mod tests;
 
 pub use crate::logging::{Format, Level};
+pub(crate) use effective::Taken;
 pub(crate) use keys::LISTEN_DEFAULT;
 pub use keys::{Flag, KEYS, Key, Kind};
 #[cfg(test)]
@@ -45,6 +48,8 @@ pub struct Settings {
     pub identity: CertificateFiles,
     /// The node's own part. Its certificates are those files.
     pub node: Config,
+    /// All settings, with where they come from.
+    in_force: Vec<Setting>,
 }
 
 impl Settings {
@@ -65,15 +70,23 @@ impl Settings {
         Self::read(file, overrides, true)
     }
 
-    /// Reads and checks the same, and writes down what is in force and where each value comes
-    /// from.
-    ///
-    /// # Errors
-    /// As [`Settings::load`].
-    pub fn print(file: &Path, overrides: &Overrides) -> Result<String, Failure> {
-        let layers = layers(file, overrides, false)?;
-        Self::from_layers(file, &layers)?;
-        effective::render(&layers)
+    /// Writes down what is in force and where each value comes from.
+    pub fn print(&self) -> String {
+        effective::render(&self.in_force)
+    }
+
+    /// Returns what is in force, for operators elsewhere.
+    pub(crate) fn told(&self) -> Vec<Setting> {
+        effective::told(&self.in_force)
+    }
+
+    /// Takes what was read again, as far as a running node does; the rest stays as it was.
+    pub(crate) fn take(&mut self, read: Self) -> Taken {
+        let Self { file: _, log_level, log_format: _, identity, node, in_force } = read;
+        (self.log_level, self.identity) = (log_level, identity);
+        self.node.certificates = node.certificates;
+        self.node.peers = node.peers;
+        effective::take(&mut self.in_force, in_force)
     }
 
     fn read(file: &Path, overrides: &Overrides, again: bool) -> Result<Self, Failure> {
@@ -84,7 +97,7 @@ impl Settings {
         let mut draft = Draft::default();
         for key in &KEYS {
             match find(layers, key) {
-                Some((value, origin)) => set(&mut draft, key, value, origin)?,
+                Some((value, layer)) => set(&mut draft, key, value, layer)?,
                 None if key.kind.must_be_set() => return Err(missing(file, key)),
                 None => {}
             }
@@ -92,12 +105,13 @@ impl Settings {
         let Draft { log_level, log_format, files, mut config } = draft;
         check_heartbeat(&config.raft, |name| {
             let key = KEYS.iter().find(|key| key.name == name);
-            let set = key.and_then(|key| find(layers, key).map(|(_, origin)| origin.name(key)));
+            let set = key.and_then(|key| find(layers, key).map(|(_, layer)| layer.name(key)));
             set.unwrap_or_else(|| format!("{name} (the default)"))
         })?;
         config.peers = peers::read(layers)?;
         config.certificates = files.clone().into();
-        Ok(Self { file: file.to_owned(), log_level, log_format, identity: files, node: config })
+        let (file, in_force) = (file.to_owned(), effective::list(layers)?);
+        Ok(Self { file, log_level, log_format, identity: files, node: config, in_force })
     }
 }
 
@@ -145,20 +159,6 @@ impl Config {
             }
         }
         check_heartbeat(&self.raft, str::to_owned)
-    }
-
-    /// Names the settings that differ from `other`'s and are read at the start only.
-    pub(crate) fn needs_restart(&self, other: &Self) -> Vec<&'static str> {
-        [
-            ("data_dir", self.data_dir != other.data_dir),
-            ("listen", self.listen != other.listen),
-            ("[raft]", self.raft != other.raft),
-            ("[limits]", self.limits != other.limits),
-            ("[http]", self.http != other.http),
-        ]
-        .into_iter()
-        .filter_map(|(name, differs)| differs.then_some(name))
-        .collect()
     }
 }
 
@@ -235,33 +235,33 @@ fn put(draft: &mut Draft, field: Field, numbers: RangeInclusive<u64>) {
 }
 
 /// Checks a value, and sets its field.
-fn set(draft: &mut Draft, key: &Key, value: &Value, origin: &Origin) -> Result<(), Failure> {
+fn set(draft: &mut Draft, key: &Key, value: &Value, layer: &Layer) -> Result<(), Failure> {
     match value {
         Value::Path(path) => {
             let Field::Path(field) = key.field else {
                 unreachable!("the table says that {} is a path", key.name);
             };
             if environment::text(path.as_os_str()).is_none() {
-                return Err(empty(origin, key));
+                return Err(empty(layer, key));
             }
-            *field(draft) = origin.resolve(key.name, path)?;
+            *field(draft) = layer.origin.resolve(key.name, path)?;
         }
         Value::Text(text) if matches!(key.field, Field::Http) => {
-            draft.config.http.listen = loopback(text, key, origin)?;
+            draft.config.http.listen = loopback(text, key, layer)?;
         }
-        Value::Text(text) => draft.config.listen = address(text, key, origin)?,
+        Value::Text(text) => draft.config.listen = address(text, key, layer)?,
         Value::Level(level) => draft.log_level = *level,
         Value::Format(format) => draft.log_format = *format,
         Value::Number(number) => {
             let found = u64::try_from(*number).ok().filter(|number| key.kind.admits(&[*number]));
-            let refused = || out_of_bounds(&origin.name(key), key, &number.to_string());
+            let refused = || out_of_bounds(&layer.name(key), key, &number.to_string());
             let number = found.ok_or_else(refused)?;
             put(draft, key.field, number..=number);
         }
         Value::Numbers(numbers) => {
             let unsigned = numbers.iter().map(|number| u64::try_from(*number)).collect();
             let found: Vec<u64> = Result::unwrap_or_default(unsigned);
-            let refused = || out_of_bounds(&origin.name(key), key, &format!("{numbers:?}"));
+            let refused = || out_of_bounds(&layer.name(key), key, &format!("{numbers:?}"));
             match *found {
                 [low, high] if key.kind.admits(&found) => put(draft, key.field, low..=high),
                 _ => return Err(refused()),
@@ -282,28 +282,28 @@ fn layers(file: &Path, overrides: &Overrides, again: bool) -> Result<Vec<Layer>,
 }
 
 /// Returns the last layer's value, which goes before all earlier ones.
-fn find<'a>(layers: &'a [Layer], key: &Key) -> Option<(&'a Value, &'a Origin)> {
+fn find<'a>(layers: &'a [Layer], key: &Key) -> Option<(&'a Value, &'a Layer)> {
     let mut found = layers.iter().rev();
-    found.find_map(|layer| layer.values.get(key.name).map(|value| (value, &layer.origin)))
+    found.find_map(|layer| layer.values.get(key.name).map(|value| (value, layer)))
 }
 
-fn address(text: &str, key: &Key, origin: &Origin) -> Result<SocketAddr, Failure> {
+fn address(text: &str, key: &Key, layer: &Layer) -> Result<SocketAddr, Failure> {
     if text.trim().is_empty() {
-        return Err(empty(origin, key));
+        return Err(empty(layer, key));
     }
     text.trim().parse().map_err(|_| {
-        let name = origin.name(key);
+        let name = layer.name(key);
         let message = format!("{name} = {text:?} is not an IP address and a port");
         Failure::new(Exit::Config, message).hint("for instance 0.0.0.0:7400 or [::]:7400")
     })
 }
 
-fn loopback(text: &str, key: &Key, origin: &Origin) -> Result<Option<SocketAddr>, Failure> {
+fn loopback(text: &str, key: &Key, layer: &Layer) -> Result<Option<SocketAddr>, Failure> {
     if text.trim() == "off" {
         return Ok(None);
     }
-    let listen = address(text, key, origin)?;
-    not_loopback(&origin.name(key), key, listen).map_or(Ok(Some(listen)), Err)
+    let listen = address(text, key, layer)?;
+    not_loopback(&layer.name(key), key, listen).map_or(Ok(Some(listen)), Err)
 }
 
 /// Metrics are offered to this machine alone: their port has no TLS, and asks nobody who he is.
@@ -339,8 +339,8 @@ fn missing(file: &Path, key: &Key) -> Failure {
 }
 
 /// An empty text is a template that was not filled in, rather than a wish for the default.
-fn empty(origin: &Origin, key: &Key) -> Failure {
-    let message = format!("{} is empty", origin.name(key));
+fn empty(layer: &Layer, key: &Key) -> Failure {
+    let message = format!("{} is empty", layer.name(key));
     Failure::new(Exit::Config, message).hint(format!("{}: {}; {}", key.name, key.meaning, key.kind))
 }
 

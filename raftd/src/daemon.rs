@@ -5,11 +5,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::cli::Cli;
 use crate::config::Settings;
 use crate::control::{Command, Heartbeat};
+use crate::daemon::configuration::Configuration;
+use crate::desk::{AskedOwner, to_owner};
 use crate::exit::{Exit, Failure};
 use crate::identity::node_of;
 use crate::lifecycle::{Start, start};
@@ -19,6 +21,8 @@ use crate::reload::credentials;
 use crate::running::Running;
 use crate::shutdown::{Ask, Signals, abort_on_panic, hold_reload};
 use crate::systemd::{self, Systemd};
+
+mod configuration;
 
 /// How often the service manager hears what the node does, if its watchdog does not want to hear
 /// that more often.
@@ -94,34 +98,26 @@ async fn supervise(
     let heartbeat =
         systemd.keepalive_interval().map_or(STATUS_INTERVAL, |due| due.min(STATUS_INTERVAL));
     let socket = systemd::socket(settings.node.listen, &settings.file)?;
-    let how = Start { file: settings.file.clone(), socket, heartbeat };
+    let (desk, asked) = to_owner();
+    let how = Start { file: settings.file.clone(), socket, heartbeat, desk: Some(desk) };
     let running = start(program, settings.node.clone(), how).await?;
     let signals = Signals::install(held).map_err(signal)?;
     systemd.ready();
     let heartbeats = running.heartbeats();
-    let supervisor = Supervisor {
-        cli,
-        settings,
-        logging,
-        running,
-        heartbeats,
-        systemd,
-        refused: None,
-        has_stopped: false,
-    };
+    let configuration = Configuration::new(cli, settings, logging);
+    let supervisor =
+        Supervisor { configuration, asked, running, heartbeats, systemd, has_stopped: false };
     supervisor.run(signals).await
 }
 
 /// Stands between the node and the system that the process runs on.
 struct Supervisor<'a> {
-    cli: &'a Cli,
-    settings: Settings,
-    logging: Logging,
+    configuration: Configuration<'a>,
+    /// What operators ask about the configuration.
+    asked: mpsc::Receiver<AskedOwner>,
     running: Running,
     heartbeats: watch::Receiver<Heartbeat>,
     systemd: Systemd,
-    /// Why the configuration was not taken when it was last read again.
-    refused: Option<String>,
     /// The service manager knows that the node stops.
     has_stopped: bool,
 }
@@ -133,8 +129,10 @@ impl Supervisor<'_> {
                 biased;
                 ask = signals.next() => match ask {
                     Ask::Stop => self.running.command(Command::Stop).await,
-                    Ask::Reload => self.reload().await,
+                    Ask::Reload => self.configuration.reload(None),
                 },
+                read = self.configuration.read() => self.configuration.take(read, &self.running),
+                Some(asked) = self.asked.recv() => self.configuration.answer(asked),
                 beat = next(&mut self.heartbeats) => self.tell(&beat),
                 ended = self.running.wait() => return ended,
             }
@@ -155,49 +153,10 @@ impl Supervisor<'_> {
             0 => {}
             lost => line.push_str(&format!("; {lost} log lines lost, the log took none")),
         }
-        if let Some(why) = &self.refused {
+        if let Some(why) = self.configuration.refused() {
             line.push_str(&format!("; reload refused: {why}"));
         }
         self.systemd.status(&line);
-    }
-
-    /// Reads the configuration again. A node whose configuration cannot be read still looks at its
-    /// certificates.
-    async fn reload(&mut self) {
-        let (file, overrides) = (self.cli.config.clone(), self.cli.overrides.clone());
-        let read = tokio::task::spawn_blocking(move || Settings::load_again(&file, &overrides));
-        match read.await.expect("reading the configuration does not panic") {
-            Ok(settings) => {
-                self.refused = None;
-                self.logging.set_level(settings.log_level);
-                tracing::info!(
-                    name: "reloaded",
-                    level = %settings.log_level, "configuration read again"
-                );
-                let mut waiting = self.settings.node.needs_restart(&settings.node);
-                if settings.log_format != self.settings.log_format {
-                    waiting.push("log_format");
-                }
-                if !waiting.is_empty() {
-                    let settings = waiting.join(", ");
-                    tracing::warn!(
-                        name: "reload-needs-restart",
-                        settings, "changed settings that only a restart of raftd takes"
-                    );
-                }
-                // Of the rest, what was read at the start stays in force.
-                self.settings.node.certificates = settings.node.certificates;
-                self.settings.node.peers = settings.node.peers;
-            }
-            Err(failure) => {
-                tracing::warn!(
-                    name: "reload-refused",
-                    "{failure}; the configuration stays as it was"
-                );
-                self.refused = failure.message.lines().next().map(str::to_owned);
-            }
-        }
-        self.running.update(self.settings.node.clone());
     }
 }
 

@@ -10,7 +10,7 @@ use certs::Credentials;
 use consensus::NodeId;
 use protocol::{Hello, LeaseTerms, PROTOCOL_VERSION, Promises};
 use storage::DataDirectory;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
 use transport::Endpoint;
 
@@ -20,7 +20,7 @@ use crate::bootstrap::{Waited, wait_for_bootstrap};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::{Control, control};
-use crate::desk::Desk;
+use crate::desk::{AskedOwner, Desk};
 use crate::exit::{Exit, Failure, chain, storage_failure};
 use crate::gauges::Gauges;
 use crate::identity::{CertificateEnd, Identity, forgetful, node_of};
@@ -50,6 +50,8 @@ pub(crate) struct Start {
     pub(crate) socket: Option<UdpSocket>,
     /// How often the owner wants to hear that the loop is alive.
     pub(crate) heartbeat: Duration,
+    /// Where the owner is asked about the configuration, if he answers.
+    pub(crate) desk: Option<mpsc::Sender<AskedOwner>>,
 }
 
 /// Starts a node; waits until it listens.
@@ -68,8 +70,8 @@ pub(crate) async fn start(
     let (ready, started) = oneshot::channel();
     let (end, ended) = watch::channel(None);
     let thread = std::thread::Builder::new().name(format!("node {node}"));
-    let Start { file, socket, .. } = how;
-    let birth = Birth { program, config, credentials, file, socket, control, ready };
+    let Start { file, socket, heartbeat: _, desk } = how;
+    let birth = Birth { program, config, credentials, file, socket, desk, control, ready };
     let thread = thread
         .spawn(move || {
             let result = run(birth).map_err(Failure::log);
@@ -93,6 +95,7 @@ struct Birth {
     credentials: Credentials,
     file: PathBuf,
     socket: Option<UdpSocket>,
+    desk: Option<mpsc::Sender<AskedOwner>>,
     control: Control,
     ready: oneshot::Sender<(About, Updates)>,
 }
@@ -124,7 +127,7 @@ async fn serve(
     slot: &mut Option<DataDirectory>,
     alive: &Alive,
 ) -> Result<(), Failure> {
-    let Birth { program, config, credentials, file, socket, control, ready } = birth;
+    let Birth { program, config, credentials, file, socket, desk, control, ready } = birth;
     let clock = Clock::start();
     // Before anything that may take long, and until all else has ended.
     let _port = http::open(&config.http, control.board())?;
@@ -138,7 +141,7 @@ async fn serve(
         Some(_) => Some(open(directory, &program)?),
         None => None,
     };
-    let (desk, asked) = Desk::new();
+    let (desk, asked) = Desk::new(desk);
     let mut identity = identity(node, directory, &credentials, desk);
     if let Some(former) = identity.former {
         tracing::error!(name: "forgotten", "{}", forgetful(directory.path(), former));

@@ -277,6 +277,7 @@ async fn ask(
         | Response::Log(_)
         | Response::Bootstrapped { .. }
         | Response::Certificate(_)
+        | Response::Configuration(_)
         | Response::Done => Err("it answered something else than was asked".to_owned()),
     }
 }

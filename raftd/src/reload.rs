@@ -5,11 +5,13 @@
 //! it happens in a task of its own and on threads for files: the node's loop never waits for a disk
 //! that is not its log's.
 
+use std::future::Future;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use certs::{CertError, Credentials, NewKey};
+use protocol::CertificatesRead;
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
@@ -57,12 +59,42 @@ impl Reload {
 }
 
 /// The owner's way to hand in another configuration.
-pub(crate) struct Updates(watch::Sender<Config>);
+pub(crate) struct Updates {
+    asked: watch::Sender<Update>,
+    done: watch::Receiver<Done>,
+}
+
+/// A configuration that was handed in, and its number.
+#[derive(Clone)]
+struct Update {
+    number: u64,
+    config: Config,
+}
+
+/// Up to which number configurations were taken, and what became of the certificates.
+#[derive(Clone)]
+struct Done {
+    number: u64,
+    certificates: CertificatesRead,
+}
 
 impl Updates {
-    /// Hands it in; what comes of it is logged. Of several that wait, the last one counts.
-    pub(crate) fn send(&self, config: Config) {
-        self.0.send_replace(config);
+    /// Hands it in; what comes of it is logged, and told to whoever waits for it. Of several that
+    /// wait, the last one counts.
+    pub(crate) fn send(
+        &self,
+        config: Config,
+    ) -> impl Future<Output = Option<CertificatesRead>> + use<> {
+        let mut number = 0;
+        self.asked.send_modify(|update| {
+            number = update.number + 1;
+            *update = Update { number, config };
+        });
+        let mut done = self.done.clone();
+        async move {
+            let done = done.wait_for(|done| done.number >= number).await;
+            done.ok().map(|done| done.certificates.clone())
+        }
     }
 }
 
@@ -76,7 +108,9 @@ pub(crate) fn follow(
     end: CertificateEnd,
     requests: mpsc::Receiver<Asked>,
 ) -> (Updates, Reload) {
-    let (updates, asked) = watch::channel(config.clone());
+    let (updates, asked) = watch::channel(Update { number: 0, config: config.clone() });
+    let certificates = CertificatesRead::Unchanged(end.unix_s().1);
+    let (told, done) = watch::channel(Done { number: 0, certificates });
     let (to, elsewhere) = watch::channel(Elsewhere::new(config.peers.clone()));
     let follower = Follower {
         seen: Stamps::of(&config.certificates),
@@ -90,9 +124,10 @@ pub(crate) fn follow(
         refused: None,
         warned: None,
         elsewhere: to,
+        done: told,
     };
     tokio::spawn(follower.run(asked));
-    (Updates(updates), Reload { elsewhere })
+    (Updates { asked: updates, done }, Reload { elsewhere })
 }
 
 /// Loads and checks a node's credentials: those that the configuration names, or those that it got
@@ -201,16 +236,19 @@ struct Follower {
     /// When it was last said that a certificate ends soon.
     warned: Option<Instant>,
     elsewhere: watch::Sender<Elsewhere>,
+    /// What became of what the owner has handed in.
+    done: watch::Sender<Done>,
 }
 
 impl Follower {
-    async fn run(mut self, mut asked: watch::Receiver<Config>) {
+    async fn run(mut self, mut asked: watch::Receiver<Update>) {
         loop {
             self.warn();
             tokio::select! {
                 Ok(()) = asked.changed() => {
-                    let config = asked.borrow_and_update().clone();
-                    self.update(config).await;
+                    let Update { number, config } = asked.borrow_and_update().clone();
+                    let certificates = self.update(config).await;
+                    self.done.send_replace(Done { number, certificates });
                 }
                 Some(asked) = self.requests.recv() => self.serve(asked).await,
                 () = sleep(LOOK_EVERY) => self.look().await,
@@ -219,7 +257,7 @@ impl Follower {
     }
 
     /// Takes another configuration, as far as a running node can.
-    async fn update(&mut self, config: Config) {
+    async fn update(&mut self, config: Config) -> CertificatesRead {
         self.certificates = config.certificates;
         let elsewhere = Elsewhere::new(config.peers);
         self.elsewhere.send_if_modified(|present| {
@@ -227,7 +265,7 @@ impl Follower {
             *present = elsewhere;
             is_new
         });
-        self.take(true).await;
+        self.take(true).await
     }
 
     /// Takes credentials whose files have changed. Those that were refused are tried again, since
@@ -246,7 +284,7 @@ impl Follower {
 
     /// Reads the credentials, and uses them for new connections if they may take the place of
     /// those in use.
-    async fn take(&mut self, loud: bool) {
+    async fn take(&mut self, loud: bool) -> CertificatesRead {
         let (certificates, stored) = (self.certificates.clone(), self.stored.clone());
         // Looked at before they are read: what changes meanwhile is noticed the next time.
         let read = move || (Stamps::of(&certificates), again(&certificates, &stored));
@@ -265,30 +303,15 @@ impl Follower {
             }
             Ok((loaded, same))
         });
-        let until = certs::utc(present.usable_until());
-        let [_, certificate, _] = places(&self.certificates);
         match replaced {
             Ok((loaded, same)) => {
                 (self.seen, self.refused) = (stamps, None);
                 self.end.set(&loaded);
-                let valid = certs::utc(loaded.usable_until());
+                self.tell(&loaded, &present, same, loud);
+                let (_, until_s) = self.end.unix_s();
                 match same {
-                    true if loud => {
-                        tracing::info!(
-                            name: "certificates-same",
-                            %certificate, "certificates unchanged, valid until {valid}"
-                        );
-                    }
-                    true => {}
-                    false => {
-                        self.warned = None;
-                        tracing::info!(
-                            name: "certificates-new",
-                            %certificate,
-                            "certificates replaced for new connections: valid until {valid}, \
-                             before until {until}"
-                        );
-                    }
+                    true => CertificatesRead::Unchanged(until_s),
+                    false => CertificatesRead::Replaced(until_s),
                 }
             }
             Err(failure) => {
@@ -297,10 +320,33 @@ impl Follower {
                     let hint = failure.hint.as_deref().unwrap_or_default();
                     tracing::warn!(
                         name: "certificates-refused",
-                        "{failure}; the certificates in use stay, valid until {until}; {hint}"
+                        "{failure}; the certificates in use stay, valid until {}; {hint}",
+                        certs::utc(present.usable_until())
                     );
                 }
+                CertificatesRead::Refused(failure.message)
             }
+        }
+    }
+
+    /// Says which certificates are in use from now on.
+    fn tell(&mut self, loaded: &Credentials, before: &Credentials, same: bool, loud: bool) {
+        let [_, certificate, _] = places(&self.certificates);
+        let valid = certs::utc(loaded.usable_until());
+        if same && loud {
+            tracing::info!(
+                name: "certificates-same",
+                %certificate, "certificates unchanged, valid until {valid}"
+            );
+        }
+        if !same {
+            self.warned = None;
+            tracing::info!(
+                name: "certificates-new",
+                %certificate,
+                "certificates replaced for new connections: valid until {valid}, before until {}",
+                certs::utc(before.usable_until())
+            );
         }
     }
 

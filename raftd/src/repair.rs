@@ -254,6 +254,7 @@ async fn ask(
             | Response::Status(_)
             | Response::Snapshot(_)
             | Response::Certificate(_)
+            | Response::Configuration(_)
             | Response::Bootstrapped { .. }
             | Response::Done => {
                 return Err("it answered something else than was asked".to_owned());

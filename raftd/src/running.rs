@@ -1,5 +1,6 @@
 //! A node that runs in this process, as its owner sees it.
 
+use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use certs::Credentials;
 use client::{Client, ClientConfig, ClientError};
 use consensus::{Incarnation, NodeId};
-use protocol::NodeStatus;
+use protocol::{CertificatesRead, NodeStatus};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::Config;
@@ -104,7 +105,15 @@ impl Running {
     /// `config` names the same ones. Everything else takes another start. What comes of it is
     /// logged.
     pub fn update(&self, config: Config) {
-        self.updates.send(config);
+        drop(self.updates.send(config));
+    }
+
+    /// The same, and tells what becomes of the certificates; `None` if the node ends first.
+    pub(crate) fn update_and_tell(
+        &self,
+        config: Config,
+    ) -> impl Future<Output = Option<CertificatesRead>> + use<> {
+        self.updates.send(config)
     }
 
     /// Stops the node in good order: a leader hands leadership over first, clients that wait are

@@ -64,8 +64,8 @@ impl Server {
     /// is damaged or in use, or the address cannot be had.
     pub async fn start(self, config: Config) -> Result<Running, Failure> {
         let file = PathBuf::from("the configuration");
-        lifecycle::start(self.program, config, Start { file, socket: None, heartbeat: HEARTBEAT })
-            .await
+        let how = Start { file, socket: None, heartbeat: HEARTBEAT, desk: None };
+        lifecycle::start(self.program, config, how).await
     }
 
     /// Runs a node as a daemon until it is asked to stop: takes signals, sets up the log, speaks
@@ -96,8 +96,8 @@ impl Server {
         } else if cli.check_config {
             check(&cli).and_then(|found| told(writeln!(std::io::stdout(), "{found}")))
         } else if cli.print_config {
-            Settings::print(&cli.config, &cli.overrides)
-                .and_then(|text| told(std::io::stdout().write_all(text.as_bytes())))
+            Settings::load(&cli.config, &cli.overrides)
+                .and_then(|found| told(std::io::stdout().write_all(found.print().as_bytes())))
         } else {
             self.run(&cli)
         };

@@ -15,6 +15,7 @@ mod batch;
 mod body;
 mod certificate_request;
 mod configuration;
+mod configuration_request;
 mod enrol;
 mod entry;
 mod error;
@@ -34,6 +35,10 @@ mod wire;
 
 pub use certificate_request::{CertificateAnswer, CertificateRequest};
 pub use configuration::{decode_configuration, encode_configuration};
+pub use configuration_request::{
+    CertificatesRead, ConfigurationAnswer, ConfigurationRequest, Reloaded, Setting, SettingChange,
+    SettingSource,
+};
 pub use enrol::Enrolment;
 pub use entry::{
     ENTRY_HEADER_BYTES, EncodedEntry, EntryHeader, EntryKind, chain, chain_of, check_header,

@@ -51,5 +51,11 @@ pub const CERTIFICATE_BYTES_MAX: usize = 64 * 1024;
 /// A message of an enrolment, in bytes: three short PEM texts at most.
 pub const ENROLMENT_BYTES_MAX: usize = 256 * 1024;
 
+/// Settings in one answer: all keys there are, and many addresses of members.
+pub const SETTINGS_MAX: usize = 1_000;
+
+/// A text in an answer about a configuration, in bytes: a long path with every character escaped.
+pub const SETTING_BYTES_MAX: usize = 32 * 1024;
+
 /// Snapshots in one answer.
 pub const SNAPSHOTS_LISTED_MAX: usize = 1_000;

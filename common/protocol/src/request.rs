@@ -7,6 +7,7 @@ use crate::batch::{decode_batch, encode_batch};
 use crate::body::{decode_from_body, encode_in_body};
 use crate::certificate_request::CertificateRequest;
 use crate::configuration::{bounded, decode_configuration, encode_configuration};
+use crate::configuration_request::ConfigurationRequest;
 use crate::error::ProtocolError;
 use crate::frame::Frame;
 use crate::generation::BootstrapRecord;
@@ -82,6 +83,8 @@ pub enum Request {
     Snapshot(SnapshotRequest),
     /// Something about this node's certificate.
     Certificate(CertificateRequest),
+    /// Something about this node's configuration.
+    Configuration(ConfigurationRequest),
     /// An administrative act for the audit: of the operator who asks, or one that a node has seen.
     Note {
         /// The act, as a command of the system, in the encoding of `state-machine`.
@@ -137,7 +140,8 @@ impl Request {
             | Self::Bootstrap { .. }
             | Self::Join { .. }
             | Self::Snapshot(_)
-            | Self::Certificate(_) => false,
+            | Self::Certificate(_)
+            | Self::Configuration(_) => false,
         }
     }
 
@@ -153,6 +157,7 @@ impl Request {
             | Self::Bootstrap { .. }
             | Self::Join { .. }
             | Self::Transfer { .. }
+            | Self::Configuration(_)
             | Self::Snapshot(_) => 0,
             Self::Certificate(CertificateRequest::Install { certificate, authorities }) => {
                 certificate.len() + authorities.len()
@@ -224,6 +229,7 @@ impl Request {
             }
             Self::Snapshot(request) => pb::request::Body::Snapshot(request.to_wire()),
             Self::Certificate(request) => pb::request::Body::Certificate(request.to_wire()),
+            Self::Configuration(request) => pb::request::Body::Configuration(request.to_wire()),
             Self::Note { command } => pb::request::Body::Note(command.clone()),
         };
         let mut request = pb::Request { id, body: Some(body), ..pb::Request::default() };
@@ -274,6 +280,9 @@ impl Request {
             }
             pb::request::Body::Certificate(request) => {
                 Self::Certificate(CertificateRequest::from_wire(request)?)
+            }
+            pb::request::Body::Configuration(request) => {
+                Self::Configuration(ConfigurationRequest::from_wire(request)?)
             }
             pb::request::Body::Note(command) => Self::Note { command },
         };

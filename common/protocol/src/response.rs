@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::body::{decode_from_body, encode_in_body};
 use crate::certificate_request::CertificateAnswer;
 use crate::configuration::bounded;
+use crate::configuration_request::ConfigurationAnswer;
 use crate::error::ProtocolError;
 use crate::frame::Frame;
 use crate::generation::Generation;
@@ -64,6 +65,8 @@ pub enum Response {
     Snapshot(SnapshotAnswer),
     /// Something about this node's certificate.
     Certificate(CertificateAnswer),
+    /// Something about this node's configuration.
+    Configuration(ConfigurationAnswer),
     /// No.
     Error(ErrorReply),
 }
@@ -205,6 +208,7 @@ impl Response {
             Self::Snapshot(SnapshotAnswer::List(list)) => list.len() * LISTED_BYTES,
             Self::Snapshot(SnapshotAnswer::Taken(_)) => LISTED_BYTES,
             Self::Certificate(answer) => answer.len(),
+            Self::Configuration(answer) => answer.len(),
             Self::Error(error) => error.message.len(),
             Self::Bootstrapped { .. } | Self::Done => 0,
         }
@@ -236,6 +240,7 @@ impl Response {
             Self::Done => pb::response::Body::Done(true),
             Self::Snapshot(answer) => pb::response::Body::Snapshot(answer.to_wire()),
             Self::Certificate(answer) => pb::response::Body::Certificate(answer.to_wire()),
+            Self::Configuration(answer) => pb::response::Body::Configuration(answer.to_wire()),
             Self::Error(error) => pb::response::Body::Error(error_to_wire(error)),
         };
         encode_in_body(&pb::Response { id, body: Some(body) })
@@ -271,6 +276,9 @@ impl Response {
             }
             pb::response::Body::Certificate(answer) => {
                 Self::Certificate(CertificateAnswer::from_wire(answer)?)
+            }
+            pb::response::Body::Configuration(answer) => {
+                Self::Configuration(ConfigurationAnswer::from_wire(answer)?)
             }
             pb::response::Body::Batch(batch) => {
                 bounded("a batch of outcomes", batch.outcomes.len(), BATCH_COMMANDS_MAX)?;

@@ -220,6 +220,7 @@ fn unread(response: &Response) -> Response {
         | Response::Log(_)
         | Response::Snapshot(_)
         | Response::Certificate(_)
+        | Response::Configuration(_)
         | Response::Error(_) => refusal(ErrorCode::Busy, message),
     }
 }

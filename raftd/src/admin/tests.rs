@@ -1,7 +1,7 @@
 use super::*;
 use certs::{RIGHTS, RoleKind};
 use consensus::{Configuration, EntryId, NodeId};
-use protocol::{BootstrapRecord, CertificateRequest, Consistency};
+use protocol::{BootstrapRecord, CertificateRequest, ConfigurationRequest, Consistency};
 use state_machine::{Act, Outcome};
 use std::num::NonZeroU64;
 
@@ -101,6 +101,8 @@ fn requests(right: Right) -> Vec<Request> {
             .map(Request::Certificate)
             .into()
         }
+        Right::ReadConfiguration => vec![Request::Configuration(ConfigurationRequest::Show)],
+        Right::ReloadConfiguration => vec![Request::Configuration(ConfigurationRequest::Reload)],
     }
 }
 

@@ -1,50 +1,125 @@
-//! What is in force, and where each value comes from: `raftd --print-config`.
+//! What is in force, and where each value comes from: `raftd --print-config`, `raftctl config show`,
+//! and what a reload changes.
 
 use std::fmt::Write as _;
 use std::path::Path;
+
+use protocol::limits::SETTINGS_MAX;
+use protocol::{Setting, SettingChange, SettingSource};
 
 use super::find;
 use super::keys::{KEYS, Key, Kind};
 use super::layer::{Layer, Origin, Value};
 use crate::exit::Failure;
 
-/// Writes every key with its value as a configuration file, which means the same again; behind
-/// each, where the value comes from, and whether a reload takes another one.
+/// What became of settings that were read again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// What has changed now.
+    pub(crate) changed: Vec<SettingChange>,
+    /// What takes a restart.
+    pub(crate) waiting: Vec<SettingChange>,
+}
+
+/// Returns every key with its value and where that comes from, in the order of the table.
 ///
 /// # Errors
 /// If a path leads nowhere.
-pub(super) fn render(layers: &[Layer]) -> Result<String, Failure> {
-    let mut text = String::new();
-    let mut section = "";
+pub(super) fn list(layers: &[Layer]) -> Result<Vec<Setting>, Failure> {
+    let mut settings = Vec::new();
     for key in &KEYS {
-        if key.section() != section {
-            section = key.section();
-            line(&mut text, &format!("\n[{section}]"));
-        }
-        let when = if key.is_live { "on reload" } else { "on restart" };
         if key.kind == Kind::Addresses {
-            for (name, address, origin) in peers(layers) {
-                let setting = format!("{} = {}", quoted(name), quoted(address));
-                line(&mut text, &format!("{setting}  # {}; {when}", source(origin, key)));
+            for (name, address, layer) in peers(layers) {
+                let dotted = format!("{}.{name}", key.section());
+                let source = source(layer, key, &dotted);
+                settings.push(setting(key, dotted, quoted(address), source));
             }
             continue;
         }
-        let (value, from) = match find(layers, key) {
-            Some((value, origin)) => (shown(key, value, origin)?, source(origin, key)),
-            None => (default(key.kind), "default".to_owned()),
+        let (value, source) = match find(layers, key) {
+            Some((value, layer)) => {
+                (shown(key, value, &layer.origin)?, source(layer, key, key.name))
+            }
+            None => (default(key.kind), SettingSource::Default),
         };
-        line(&mut text, &format!("{} = {value}  # {from}; {when}", key.word()));
+        settings.push(setting(key, key.name.to_owned(), value, source));
     }
-    Ok(text)
+    Ok(settings)
+}
+
+/// Writes settings as a configuration file, which means the same again; behind each, where the
+/// value comes from, and whether a reload takes another one.
+pub(super) fn render(settings: &[Setting]) -> String {
+    let mut text = String::new();
+    let mut present = "";
+    for Setting { name, value, source, is_live, next: _ } in settings {
+        // A member's name may have dots in it, a section has none.
+        let (section, word) = name.split_once('.').unwrap_or(("", name));
+        if section != present {
+            present = section;
+            line(&mut text, &format!("\n[{section}]"));
+        }
+        let word = if is_bare(word) { word.to_owned() } else { quoted(word) };
+        let from = match source {
+            SettingSource::Default => "default".to_owned(),
+            SettingSource::File(place) | SettingSource::Flag(place) => place.clone(),
+            SettingSource::Environment(variable) => format!("the environment variable {variable}"),
+        };
+        let when = if *is_live { "on reload" } else { "on restart" };
+        line(&mut text, &format!("{word} = {value}  # {from}; {when}"));
+    }
+    text
+}
+
+/// Takes what was read again: of the settings that a running node takes the new values, while the
+/// others keep theirs and note what a restart brings.
+pub(super) fn take(present: &mut Vec<Setting>, read: Vec<Setting>) -> Taken {
+    let mut taken = Taken::default();
+    let mut left = std::mem::take(present);
+    for mut setting in read {
+        let before = left.iter().position(|known| known.name == setting.name);
+        let before = before.map(|place| left.remove(place));
+        let value = before.as_ref().map(|known| known.value.clone()).unwrap_or_default();
+        let change = (value != setting.value).then(|| SettingChange {
+            name: setting.name.clone(),
+            before: value.clone(),
+            after: setting.value.clone(),
+        });
+        match (change, before) {
+            (Some(change), Some(known)) if !setting.is_live => {
+                taken.waiting.push(change);
+                setting.next = Some((setting.value, setting.source.place().to_owned()));
+                (setting.value, setting.source) = (known.value, known.source);
+            }
+            (change, _) => taken.changed.extend(change),
+        }
+        present.push(setting);
+    }
+    // Only addresses of members can be left out: every other key has a value.
+    taken.changed.extend(left.into_iter().map(|gone| SettingChange {
+        name: gone.name,
+        before: gone.value,
+        after: String::new(),
+    }));
+    taken
+}
+
+/// Returns so many settings as an answer has room for.
+pub(super) fn told(settings: &[Setting]) -> Vec<Setting> {
+    settings.iter().take(SETTINGS_MAX).cloned().collect()
+}
+
+fn setting(key: &Key, name: String, value: String, source: SettingSource) -> Setting {
+    Setting { name, value, source, is_live: key.is_live, next: None }
 }
 
 /// Returns the members that are dialled elsewhere; of several layers, the last one counts.
-fn peers(layers: &[Layer]) -> Vec<(&str, &str, &Origin)> {
-    let mut found: Vec<(&str, &str, &Origin)> = Vec::new();
+fn peers(layers: &[Layer]) -> Vec<(&str, &str, &Layer)> {
+    let mut found: Vec<(&str, &str, &Layer)> = Vec::new();
     for layer in layers.iter().rev() {
         for (name, address) in &layer.peers {
             if !found.iter().any(|(known, _, _)| *known == name.trim()) {
-                found.push((name.trim(), address.trim(), &layer.origin));
+                found.push((name.trim(), address.trim(), layer));
             }
         }
     }
@@ -52,10 +127,17 @@ fn peers(layers: &[Layer]) -> Vec<(&str, &str, &Origin)> {
     found
 }
 
-fn source(origin: &Origin, key: &Key) -> String {
-    match origin {
-        Origin::File(file) => file.display().to_string(),
-        Origin::Environment | Origin::Flags => origin.name(key),
+fn source(layer: &Layer, key: &Key, name: &str) -> SettingSource {
+    let flag = key.flag;
+    match &layer.origin {
+        Origin::File(_) => SettingSource::File(layer.place(name)),
+        Origin::Environment => {
+            let variable = flag.map_or(key.name, |flag| flag.variable);
+            SettingSource::Environment(variable.to_owned())
+        }
+        Origin::Flags => {
+            SettingSource::Flag(format!("--{}", flag.map_or(key.name, |flag| flag.name)))
+        }
     }
 }
 
@@ -90,6 +172,11 @@ fn path_text(path: &Path) -> String {
 /// Writes a text as TOML does.
 fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
+}
+
+/// Says whether TOML takes a name without quotation marks.
+fn is_bare(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
 }
 
 fn line(text: &mut String, line: &str) {

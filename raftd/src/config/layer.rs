@@ -10,6 +10,7 @@ use serde::de::{
     DeserializeOwned, DeserializeSeed, Error as _, IntoDeserializer as _, MapAccess, Visitor,
 };
 use serde::{Deserialize, Deserializer};
+use toml::Spanned;
 
 use crate::config::keys::{KEYS, Key, Kind};
 use crate::exit::{Exit, Failure, unreadable};
@@ -52,18 +53,6 @@ impl Origin {
         }
         Ok(file.parent().map_or_else(|| path.to_owned(), |parent| parent.join(path)))
     }
-
-    /// Names a key in the way in which its source spells it.
-    pub(super) fn name(&self, key: &Key) -> String {
-        match self {
-            Self::Flags => format!("--{}", key.flag.map_or(key.name, |flag| flag.name)),
-            Self::Environment => {
-                let variable = key.flag.map_or(key.name, |flag| flag.variable);
-                format!("the environment variable {variable}")
-            }
-            Self::File(file) => format!("{}: {}", file.display(), key.name),
-        }
-    }
 }
 
 /// A value as it was given, of its key's type but not yet within its bounds. Numbers are signed
@@ -93,9 +82,35 @@ pub(super) struct Layer {
     pub(super) origin: Origin,
     pub(super) values: Values,
     pub(super) peers: BTreeMap<String, String>,
+    /// On which line of a file each of them stands, by its dotted name.
+    lines: BTreeMap<String, usize>,
 }
 
 impl Layer {
+    /// Names a key in the way in which its source spells it, and where it stands there.
+    pub(super) fn name(&self, key: &Key) -> String {
+        match &self.origin {
+            Origin::Flags => format!("--{}", key.flag.map_or(key.name, |flag| flag.name)),
+            Origin::Environment => {
+                let variable = key.flag.map_or(key.name, |flag| flag.variable);
+                format!("the environment variable {variable}")
+            }
+            Origin::File(_) => format!("{}: {}", self.place(key.name), key.name),
+        }
+    }
+
+    /// Says where a setting of a file stands: the file and the line.
+    pub(super) fn place(&self, name: &str) -> String {
+        match &self.origin {
+            Origin::Flags => "the command line".to_owned(),
+            Origin::Environment => "the environment".to_owned(),
+            Origin::File(file) => {
+                let line = self.lines.get(name).map(|line| format!(":{line}")).unwrap_or_default();
+                format!("{}{line}", file.display())
+            }
+        }
+    }
+
     /// Reads a file or a pipe. With `again`, for a node that runs already, only a plain file is
     /// read: a pipe would keep it waiting for a writer.
     pub(super) fn read(file: &Path, again: bool) -> Result<Self, Failure> {
@@ -121,12 +136,14 @@ impl Layer {
 
     /// Reads a text; unknown keys are errors.
     pub(super) fn parse(file: &Path, text: &str) -> Result<Self, Failure> {
-        let Parsed { values, peers } = toml::from_str(text).map_err(|error| {
+        let Parsed { values, peers, places } = toml::from_str(text).map_err(|error| {
             let text = error.to_string();
             let message = format!("{}: {}", file.display(), text.trim_end());
             Failure::new(Exit::Config, message).hint("raftd.toml(5) describes every key")
         })?;
-        Ok(Self { origin: Origin::File(file.to_owned()), values, peers })
+        let line = |place: usize| 1 + text[..place].matches('\n').count();
+        let lines = places.into_iter().map(|(name, place)| (name, line(place))).collect();
+        Ok(Self { origin: Origin::File(file.to_owned()), values, peers, lines })
     }
 
     /// Returns what the environment says and, going before it, what flags say: a value belongs to
@@ -141,7 +158,7 @@ impl Layer {
             let wanted = origin == Origin::Environment;
             let of_origin = given.iter().filter(|(name, _)| is_variable(name) == wanted);
             let values = of_origin.map(|(name, value)| (*name, value.clone())).collect();
-            Self { origin, values, peers: BTreeMap::new() }
+            Self { origin, values, peers: BTreeMap::new(), lines: BTreeMap::new() }
         })
     }
 }
@@ -151,6 +168,8 @@ impl Layer {
 struct Parsed {
     values: Values,
     peers: BTreeMap<String, String>,
+    /// At which byte of the text each of them begins, by its dotted name.
+    places: BTreeMap<String, usize>,
 }
 
 impl<'de> Deserialize<'de> for Parsed {
@@ -187,9 +206,16 @@ impl<'de> Visitor<'de> for Section<'_> {
             match item {
                 Item::Key(key) => {
                     let value = map.next_value_seed(KeyValue(key))?;
-                    self.into.values.insert(key.name, value);
+                    self.into.places.insert(key.name.to_owned(), value.span().start);
+                    self.into.values.insert(key.name, value.into_inner());
                 }
-                Item::Section(PEERS) => self.into.peers = map.next_value()?,
+                Item::Section(PEERS) => {
+                    for (name, address) in map.next_value::<BTreeMap<String, Spanned<String>>>()? {
+                        let place = address.span().start;
+                        self.into.places.insert(format!("{PEERS}.{name}"), place);
+                        self.into.peers.insert(name, address.into_inner());
+                    }
+                }
                 Item::Section(name) => {
                     map.next_value_seed(Section { name, into: &mut *self.into })?;
                 }
@@ -238,24 +264,33 @@ impl<'de> DeserializeSeed<'de> for ItemName {
 struct KeyValue(&'static Key);
 
 impl<'de> DeserializeSeed<'de> for KeyValue {
-    type Value = Value;
+    type Value = Spanned<Value>;
 
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Spanned<Value>, D::Error> {
         match self.0.kind {
-            Kind::Path { .. } => PathBuf::deserialize(from).map(Value::Path),
+            Kind::Path { .. } => spanned(from, |path: PathBuf| Ok(Value::Path(path))),
             Kind::Listen { .. } | Kind::Addresses | Kind::Loopback => {
-                String::deserialize(from).map(Value::Text)
+                spanned(from, |text: String| Ok(Value::Text(text)))
             }
-            Kind::Level { .. } => word(from).map(Value::Level),
-            Kind::Format { .. } => word(from).map(Value::Format),
-            Kind::Number { .. } => i64::deserialize(from).map(Value::Number),
-            Kind::Pair { .. } => Vec::deserialize(from).map(Value::Numbers),
+            Kind::Level { .. } => spanned(from, |text: String| word(&text).map(Value::Level)),
+            Kind::Format { .. } => spanned(from, |text: String| word(&text).map(Value::Format)),
+            Kind::Number { .. } => spanned(from, |number: i64| Ok(Value::Number(number))),
+            Kind::Pair { .. } => spanned(from, |numbers: Vec<i64>| Ok(Value::Numbers(numbers))),
         }
     }
 }
 
+/// Reads a value with its place in the text.
+fn spanned<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    from: D,
+    make: impl FnOnce(T) -> Result<Value, D::Error>,
+) -> Result<Spanned<Value>, D::Error> {
+    let read = Spanned::<T>::deserialize(from)?;
+    let span = read.span();
+    Ok(Spanned::new(span, make(read.into_inner())?))
+}
+
 /// Reads one of some words, in any case of letters, also with blanks around it.
-fn word<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<T, D::Error> {
-    let text = String::deserialize(from)?.trim().to_ascii_lowercase();
-    T::deserialize(text.into_deserializer())
+fn word<T: DeserializeOwned, E: serde::de::Error>(text: &str) -> Result<T, E> {
+    T::deserialize(text.trim().to_ascii_lowercase().into_deserializer())
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::layer::{Layer, Origin};
+use super::layer::Layer;
 use crate::exit::{Exit, Failure};
 
 /// The longest address, in bytes, as everywhere.
@@ -16,11 +16,11 @@ pub(super) fn read(layers: &[Layer]) -> Result<BTreeMap<String, String>, Failure
         for (name, address) in &layer.peers {
             let (known, text) = (name.trim(), address.trim());
             if known.is_empty() || !is_address(text) {
-                return Err(refused(&layer.origin, name, address, "not a member and HOST:PORT"));
+                return Err(refused(layer, name, address, "not a member and HOST:PORT"));
             }
             if is_everywhere(text) {
                 let why = "no place: it means all addresses of the machine that uses it";
-                return Err(refused(&layer.origin, name, address, why));
+                return Err(refused(layer, name, address, why));
             }
             all.insert(known.to_owned(), text.to_owned());
         }
@@ -35,12 +35,9 @@ fn is_everywhere(address: &str) -> bool {
     bare.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_unspecified())
 }
 
-fn refused(origin: &Origin, name: &str, address: &str, why: &str) -> Failure {
-    let shown = match origin {
-        Origin::File(file) => format!("{}: peers", file.display()),
-        Origin::Environment | Origin::Flags => "peers".to_owned(),
-    };
-    let message = format!("{shown}: {name:?} = {address:?} is {why}");
+fn refused(layer: &Layer, name: &str, address: &str, why: &str) -> Failure {
+    let place = layer.place(&format!("peers.{name}"));
+    let message = format!("{place}: peers: {name:?} = {address:?} is {why}");
     Failure::new(Exit::Config, message)
         .hint("for instance n1 = \"n1.example:7400\"; a line that is left out changes nothing")
 }

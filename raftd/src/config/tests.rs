@@ -108,8 +108,8 @@ fn blanks_around_a_text_are_ignored_and_an_empty_one_is_refused() {
     assert_eq!(config.node.listen, "127.0.0.1:9".parse().expect("an address"));
     assert_eq!(config.log_level, Level::Debug);
     for (text, wanted) in [
-        ("listen = \"\"\n", "/etc/raftd/raftd.toml: listen is empty"),
-        ("data_dir = \" \"\n", "/etc/raftd/raftd.toml: data_dir is empty"),
+        ("listen = \"\"\n", "/etc/raftd/raftd.toml:1: listen is empty"),
+        ("data_dir = \" \"\n", "/etc/raftd/raftd.toml:1: data_dir is empty"),
         ("log_level = \"\"\n", "line 1"),
     ] {
         let said = refusal(&format!("{text}{MINIMAL}"));
@@ -128,7 +128,7 @@ fn peers_are_found_by_name_in_the_last_layer_that_has_them() {
     assert_eq!(found, [("3", "c:3"), ("n1", "a:1"), ("n2", "[::1]:2")]);
     for bad in ["", "a", "a:0", ":1", "a:70000", "::1:1", "a b:1"] {
         let said = refusal(&format!("{MINIMAL}[peers]\nn1 = \"{bad}\"\n"));
-        let wanted = format!("/etc/raftd/raftd.toml: peers: \"n1\" = {bad:?} is not a member");
+        let wanted = format!("/etc/raftd/raftd.toml:7: peers: \"n1\" = {bad:?} is not a member");
         assert!(said.starts_with(&wanted), "{said}");
     }
     for nowhere in ["0.0.0.0:7400", "[::]:7400", "[::ffff:0.0.0.0]:7400"] {
@@ -160,7 +160,8 @@ fn an_out_of_range_value_is_refused_with_its_bounds() {
     ] {
         let said = refusal(&format!("{text}{MINIMAL}"));
         assert!(said.contains(wanted), "{text}: {said}");
-        assert!(said.starts_with("/etc/raftd/raftd.toml: "), "{said}");
+        let line = text.lines().count();
+        assert!(said.starts_with(&format!("/etc/raftd/raftd.toml:{line}: ")), "{said}");
     }
 }
 
@@ -207,31 +208,37 @@ fn files_beside_are_read_in_order_of_their_names() {
 #[test]
 fn what_is_in_force_is_printed_with_its_sources_and_means_the_same_again() {
     let first = format!("{MINIMAL}[raft]\nheartbeat_ms = 50\n[peers]\nn1 = \"a:1\"\n");
-    let mut layers = layers(&[&first, "log_level = \"warn\"\n[peers]\nn1 = \"b:1\"\n"]);
+    let mut layers =
+        layers(&[&first, "log_level = \"warn\"\n[peers]\nn1 = \"b:1\"\n\"n.2\" = \"c:1\"\n"]);
     let mut overrides = Overrides::of([
         ("listen", Value::Text("127.0.0.1:9".to_owned())),
         ("raft.election_timeout_ms", Value::Numbers(vec![200, 400])),
     ]);
     overrides.variables = vec!["RAFTD_LISTEN".to_owned()];
     layers.extend(overrides.layers());
-    let printed = effective::render(&layers).expect("no path leads nowhere");
+    let before = Settings::from_layers(Path::new("/x"), &layers).expect("it is valid");
+    let printed = before.print();
     for wanted in [
         "listen = \"127.0.0.1:9\"  # the environment variable RAFTD_LISTEN; on restart",
-        "log_level = \"warn\"  # /etc/raftd/1.toml; on reload",
-        "ca = \"/etc/raftd/ca.crt\"  # /etc/raftd/0.toml; on reload",
+        "log_level = \"warn\"  # /etc/raftd/1.toml:1; on reload",
+        "ca = \"/etc/raftd/ca.crt\"  # /etc/raftd/0.toml:3; on reload",
         "election_timeout_ms = [200, 400]  # --election-timeout-ms; on restart",
-        "heartbeat_ms = 50  # /etc/raftd/0.toml; on restart",
+        "heartbeat_ms = 50  # /etc/raftd/0.toml:7; on restart",
         "requests_max = 8192  # default; on restart",
-        "\"n1\" = \"b:1\"  # /etc/raftd/1.toml; on reload",
+        "n1 = \"b:1\"  # /etc/raftd/1.toml:3; on reload",
+        "\"n.2\" = \"c:1\"  # /etc/raftd/1.toml:4; on reload",
     ] {
         assert!(printed.lines().any(|line| line == wanted), "{wanted}: {printed}");
     }
-    let before = Settings::from_layers(Path::new("/x"), &layers).expect("it is valid");
     let again = Layer::parse(Path::new("/elsewhere/raftd.toml"), &printed).expect("it parses");
     let again = Settings::from_layers(Path::new("/x"), &[again]).expect("it is valid");
-    assert!(before.node.needs_restart(&again.node).is_empty());
-    assert_eq!((before.log_level, &before.identity), (again.log_level, &again.identity));
-    assert_eq!(before.node.peers, again.node.peers);
+    assert_eq!(all(&before), all(&again));
+}
+
+/// All values that a node goes by.
+fn all(settings: &Settings) -> String {
+    let Settings { file: _, log_level, log_format, identity, node, in_force: _ } = settings;
+    format!("{log_level:?} {log_format:?} {identity:?} {node:?}")
 }
 
 /// What the table says of a key is what a node does: a change of every other key is told.
@@ -245,7 +252,7 @@ fn a_reload_names_what_only_a_restart_takes_and_nothing_else() {
             Kind::Level { .. } => "\"error\"".to_owned(),
             Kind::Number { default, max, .. } => (default + 1).min(max).to_string(),
             Kind::Pair { default: (low, high), .. } => format!("[{low}, {}]", high + 1),
-            Kind::Addresses => "\"n9:1\"".to_owned(),
+            Kind::Addresses => "\"h9:1\"".to_owned(),
             Kind::Loopback => "\"127.0.0.1:9\"".to_owned(),
             Kind::Format { .. } => "\"json\"".to_owned(),
         };
@@ -255,12 +262,30 @@ fn a_reload_names_what_only_a_restart_takes_and_nothing_else() {
                 MINIMAL.lines().find(|line| line.starts_with(key.word())).expect("it is set"),
                 &format!("{} = {value}", key.word()),
             ),
-            section => format!("{MINIMAL}[{section}]\n{} = {value}\n", key.word()),
+            section => {
+                let word = key.word().replace("NAME", "n9");
+                format!("{MINIMAL}[{section}]\n{word} = {value}\n")
+            }
         };
         let changed = config(&[&text]).unwrap_or_else(|failure| panic!("{failure}: {text}"));
-        let waits = !base.node.needs_restart(&changed.node).is_empty()
-            || base.log_format != changed.log_format;
-        assert_eq!(!waits, key.is_live, "{}", key.name);
+        let mut running = base.clone();
+        let taken = running.take(changed.clone());
+        let (told, silent, as_now) = match key.is_live {
+            true => (taken.changed, taken.waiting, &changed),
+            false => (taken.waiting, taken.changed, &base),
+        };
+        let name = key.name.replace("NAME", "n9");
+        assert_eq!(told.iter().map(|change| &change.name).collect::<Vec<_>>(), [&name]);
+        assert_eq!(silent, [], "{name}");
+        assert_eq!(all(&running), all(as_now), "{name}");
+        // What waits is shown, and forgotten when the file is as it was.
+        let shown = running.told();
+        let shown = shown.iter().find(|setting| setting.name == name).expect("it is shown");
+        assert_eq!(shown.next.is_none(), key.is_live, "{name}");
+        let back = running.take(base.clone());
+        assert_eq!(back.changed.len(), usize::from(key.is_live), "{name}");
+        assert_eq!(back.waiting, [], "{name}");
+        assert_eq!(running.told(), base.told(), "{name}");
     }
 }
 

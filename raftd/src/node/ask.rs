@@ -86,6 +86,13 @@ impl Node {
                 }
                 self.identity.desk.ask(request, asker.responder);
             }
+            Request::Configuration(request) => {
+                // What comes of it is known to the owner.
+                if let Some(act) = asker.act {
+                    self.note_act(now, *act);
+                }
+                self.identity.desk.ask_owner(request, asker.responder);
+            }
             Request::Bootstrap { record } | Request::Join { record } => {
                 let generation = self.identity.generation;
                 asker.responder.send(crate::bootstrap::repeated(generation, &record));

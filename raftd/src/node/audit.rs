@@ -226,6 +226,7 @@ fn outcome(response: &Response) -> Option<Outcome> {
         | Response::Bootstrapped { .. }
         | Response::Done
         | Response::Certificate(_)
+        | Response::Configuration(_)
         | Response::Snapshot(_) => Some(Outcome::Done),
     }
 }

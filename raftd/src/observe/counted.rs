@@ -158,6 +158,7 @@ impl Counted {
             | Response::Snapshot(_)
             | Response::Bootstrapped { .. }
             | Response::Certificate(_)
+            | Response::Configuration(_)
             | Response::Done => None,
         };
         if let Response::Batch { outcomes } = response {
@@ -187,6 +188,7 @@ impl Asked {
             | Request::Transfer { .. }
             | Request::Snapshot(_)
             | Request::Certificate(_)
+            | Request::Configuration(_)
             | Request::Note { .. }
             | Request::Bootstrap { .. }
             | Request::Join { .. } => Self::Other,

@@ -9,8 +9,8 @@ use certs::{Expect, Identity, RIGHTS, Right, Role, RoleKind};
 use consensus::{Configuration, EntryId, Incarnation, NodeId};
 use fixtures::Cluster;
 use protocol::{
-    BootstrapRecord, CertificateRequest, Consistency, ErrorCode, Hello, LogDetail,
-    PROTOCOL_VERSION, Promises, Request, Response, SnapshotRequest,
+    BootstrapRecord, CertificateRequest, ConfigurationRequest, Consistency, ErrorCode, Hello,
+    LogDetail, PROTOCOL_VERSION, Promises, Request, Response, SnapshotRequest,
 };
 use state_machine::{Act, Envelope, Outcome, SystemCommand, SystemQuery};
 use transport::{Alpn, ClientConnection, ConnectError, Endpoint, Trail};
@@ -97,6 +97,8 @@ fn request(right: Right, record: &BootstrapRecord, written: u64) -> Option<Reque
             propose(&SystemCommand::Revoke { holder, until_s: 1, key: None, why })
         }
         Right::RenewCertificates => Request::Certificate(CertificateRequest::Show),
+        Right::ReadConfiguration => Request::Configuration(ConfigurationRequest::Show),
+        Right::ReloadConfiguration => Request::Configuration(ConfigurationRequest::Reload),
     })
 }
 

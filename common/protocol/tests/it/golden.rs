@@ -11,9 +11,11 @@ use consensus::{
     Voters,
 };
 use protocol::{
-    Applied, BootstrapRecord, CertificateAnswer, CertificateRequest, Consistency, ErrorCode,
-    ErrorReply, HelloReply, LeaderHint, Outcome, Passage, RefusalCode, Request, Response, chain,
-    decode_configuration, decode_entry, decode_message, encode_configuration, encode_entry,
+    Applied, BootstrapRecord, CertificateAnswer, CertificateRequest, CertificatesRead,
+    ConfigurationAnswer, ConfigurationRequest, Consistency, ErrorCode, ErrorReply, HelloReply,
+    LeaderHint, Outcome, Passage, RefusalCode, Reloaded, Request, Response, Setting, SettingChange,
+    SettingSource, chain, decode_configuration, decode_entry, decode_message, encode_configuration,
+    encode_entry,
     encode_message, peek_entry,
 };
 
@@ -264,6 +266,45 @@ fn requests_about_certificates_and_their_answers() {
     let certificate = Bytes::from_static(b"c");
     let in_use = CertificateAnswer::InUse { certificate, authorities: "a".into() };
     assert_eq!(answer(in_use), "0801f206080a060a0163120161");
+}
+
+#[test]
+fn requests_about_the_configuration_and_their_answers() {
+    let request = |request: ConfigurationRequest| {
+        hex(&Request::Configuration(request).encode(1).unwrap())[24..].to_owned()
+    };
+    // Field 180 of the request, and 1 and 2 in it.
+    assert_eq!(request(ConfigurationRequest::Show), "0801a20b020801");
+    assert_eq!(request(ConfigurationRequest::Reload), "0801a20b021001");
+    let answer = |answer: ConfigurationAnswer| {
+        hex(&Response::Configuration(answer).encode(1).unwrap())[24..].to_owned()
+    };
+    let setting = Setting {
+        name: "n".to_owned(),
+        value: "v".to_owned(),
+        source: SettingSource::Flag("f".to_owned()),
+        is_live: true,
+        next: Some(("w".to_owned(), "g".to_owned())),
+    };
+    let settings = vec![setting];
+    let shown = ConfigurationAnswer::Shown { file: "x".into(), settings, refused: "y".into() };
+    let wire = "0a016e120176180322016628013201773a0167";
+    assert_eq!(answer(shown), format!("0801a20b1d0a1b0a01781213{wire}1a0179"));
+    let change = |name: &str| SettingChange {
+        name: name.to_owned(),
+        before: "b".to_owned(),
+        after: "a".to_owned(),
+    };
+    let reloaded = ConfigurationAnswer::Reloaded(Reloaded {
+        file: "x".into(),
+        refused: "y".into(),
+        changed: vec![change("c")],
+        waiting: vec![change("w")],
+        certificates: CertificatesRead::Replaced(5),
+    });
+    let (changed, waiting) = ("0a01631201621a0161", "0a01771201621a0161");
+    let body = format!("0a01781201791a09{changed}2209{waiting}28023005");
+    assert_eq!(answer(reloaded), format!("0801a20b221220{body}"));
 }
 
 #[test]

@@ -1,0 +1,162 @@
+//! The configuration of a daemon while it runs: shown to operators, and read again by SIGHUP or at
+//! an operator's request. Files are read on a thread of their own, since a disk that hangs must not
+//! keep the watchdog waiting.
+
+use std::time::Duration;
+
+use protocol::{
+    CertificatesRead, ConfigurationAnswer, ConfigurationRequest, ErrorCode, Reloaded, Response,
+};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
+use transport::Responder;
+
+use crate::answer::refusal;
+use crate::cli::Cli;
+use crate::config::{Settings, Taken};
+use crate::desk::AskedOwner;
+use crate::exit::Failure;
+use crate::logging::Logging;
+use crate::running::Running;
+
+/// Operators who wait for one reload.
+const WAITING_MAX: usize = 64;
+
+/// How long an answer waits for certificates that are read from a slow disk.
+const CERTIFICATES_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The settings in force, and how others come.
+pub(super) struct Configuration<'a> {
+    cli: &'a Cli,
+    settings: Settings,
+    logging: Logging,
+    /// Why the configuration was not taken when it was last read again.
+    refused: Option<Failure>,
+    /// Files that are being read, and who waits for it.
+    reading: Option<(JoinHandle<Result<Settings, Failure>>, Vec<Responder>)>,
+    /// Who asked meanwhile: what is being read may be older than that.
+    next: Option<Vec<Responder>>,
+}
+
+impl<'a> Configuration<'a> {
+    pub(super) fn new(cli: &'a Cli, settings: Settings, logging: Logging) -> Self {
+        Self { cli, settings, logging, refused: None, reading: None, next: None }
+    }
+
+    /// Says in one line why the configuration was not taken that was read last.
+    pub(super) fn refused(&self) -> Option<&str> {
+        self.refused.as_ref().and_then(|failure| failure.message.lines().next())
+    }
+
+    /// Answers an operator, now or when the files are read.
+    pub(super) fn answer(&mut self, (request, responder): AskedOwner) {
+        match request {
+            ConfigurationRequest::Show => {
+                let answer = ConfigurationAnswer::Shown {
+                    file: self.file(),
+                    settings: self.settings.told(),
+                    refused: self.refused.as_ref().map(told).unwrap_or_default(),
+                };
+                responder.send(Response::Configuration(answer));
+            }
+            ConfigurationRequest::Reload => self.reload(Some(responder)),
+        }
+    }
+
+    /// Reads the files, or does so again when they are read.
+    pub(super) fn reload(&mut self, responder: Option<Responder>) {
+        if self.reading.is_none() {
+            return self.begin(responder.into_iter().collect());
+        }
+        let waiting = self.next.get_or_insert_default();
+        match responder {
+            Some(responder) if waiting.len() >= WAITING_MAX => {
+                let busy = "too many wait for the configuration to be read again";
+                responder.send(Response::Error(refusal(ErrorCode::Busy, busy)));
+            }
+            responder => waiting.extend(responder),
+        }
+    }
+
+    fn begin(&mut self, waiting: Vec<Responder>) {
+        let (file, overrides) = (self.cli.config.clone(), self.cli.overrides.clone());
+        let read = spawn_blocking(move || Settings::load_again(&file, &overrides));
+        self.reading = Some((read, waiting));
+    }
+
+    /// Waits until files are read. Cancel-safe.
+    pub(super) async fn read(&mut self) -> Result<Settings, Failure> {
+        match &mut self.reading {
+            Some((read, _)) => read.await.expect("reading the configuration does not panic"),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes what was read, as far as a running node can, and tells who has asked. A node whose
+    /// configuration cannot be read still looks at its certificates.
+    pub(super) fn take(&mut self, read: Result<Settings, Failure>, running: &Running) {
+        let (taken, refused) = match read {
+            Ok(settings) => (self.apply(settings), String::new()),
+            Err(failure) => {
+                tracing::warn!(
+                    name: "reload-refused",
+                    "{failure}; the configuration stays as it was"
+                );
+                let why = told(&failure);
+                self.refused = Some(failure);
+                (Taken::default(), why)
+            }
+        };
+        let waiting = self.reading.take().map(|(_, waiting)| waiting).unwrap_or_default();
+        let certificates = running.update_and_tell(self.settings.node.clone());
+        if !waiting.is_empty() {
+            let file = self.file();
+            tokio::spawn(async move {
+                let certificates = timeout(CERTIFICATES_PATIENCE, certificates).await;
+                let unknown = || CertificatesRead::Refused("they could not be read yet".to_owned());
+                let certificates = certificates.ok().flatten().unwrap_or_else(unknown);
+                let Taken { changed, waiting: restart } = taken;
+                let answer = Reloaded { file, refused, changed, waiting: restart, certificates };
+                for responder in waiting {
+                    let answer = ConfigurationAnswer::Reloaded(answer.clone());
+                    responder.send(Response::Configuration(answer));
+                }
+            });
+        }
+        if let Some(next) = self.next.take() {
+            self.begin(next);
+        }
+    }
+
+    fn apply(&mut self, read: Settings) -> Taken {
+        let taken = self.settings.take(read);
+        self.refused = None;
+        self.logging.set_level(self.settings.log_level);
+        let names = |changes: &[protocol::SettingChange]| {
+            changes.iter().map(|change| change.name.as_str()).collect::<Vec<_>>().join(", ")
+        };
+        let changed = names(&taken.changed);
+        tracing::info!(
+            name: "reloaded",
+            level = %self.settings.log_level, changed, "configuration read again"
+        );
+        if !taken.waiting.is_empty() {
+            let settings = names(&taken.waiting);
+            tracing::warn!(
+                name: "reload-needs-restart",
+                settings, "changed settings that only a restart of raftd takes"
+            );
+        }
+        taken
+    }
+
+    fn file(&self) -> String {
+        self.settings.file.display().to_string()
+    }
+}
+
+/// Says what is wrong, and what to do.
+fn told(failure: &Failure) -> String {
+    let hint = failure.hint.iter().map(|hint| format!("; {hint}")).collect::<String>();
+    format!("{failure}{hint}")
+}
