@@ -212,10 +212,14 @@ fn raftd_toml_5() -> String {
          TOML. Read from \\fI/etc/raftd/raftd.toml\\fR or the file that \\fB\\-\\-config\\fR \
          names, then from \\fI*.toml\\fR in the directory of the same name with \\fI.d\\fR, in \
          order of their names, the last one winning. A flag or an environment variable goes before \
-         all files. An unknown key, or a value out of its bounds, is an error that names file and \
-         key; \\fBraftd \\-\\-check\\-config\\fR shows whether all is well. Relative paths are \
-         relative to the file that names them. Each file is read once at the start, so that it and \
-         the files of [identity] may be pipes, with absolute paths in it. On SIGHUP a node reads \
+         all files. An unknown key, or a value out of its bounds, is an error that names file, \
+         line and key; \\fBraftd \\-\\-check\\-config\\fR shows whether all is well, and \
+         \\fBraftctl config validate\\fR does so for the file of another machine. What is in force \
+         at nodes that run, and where each value comes from, shows \\fBraftctl config show\\fR; \
+         \\fBraftctl config reload\\fR has them read their files again, as SIGHUP and \
+         \\fBsystemctl reload\\fR do. Relative paths are relative to the file that names them. Each \
+         file is read once at the start, so that it and the files of [identity] may be pipes, with \
+         absolute paths in it. On SIGHUP a node reads \
          plain files only: what was a pipe cannot be read again, which is logged, and the \
          configuration stays as it was.\n.SH KEYS\n",
     );

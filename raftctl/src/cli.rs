@@ -8,6 +8,7 @@ use crate::commands::alarm::AlarmCommand;
 use crate::commands::audit::{AuditArgs, AuditCommand};
 use crate::commands::bench::BenchArgs;
 use crate::commands::cert::CertCommand;
+use crate::commands::config::ConfigCommand;
 use crate::commands::context::ContextCommand;
 use crate::commands::dev::DevArgs;
 use crate::commands::init::InitArgs;
@@ -27,7 +28,7 @@ Exit codes: 0 done or healthy, 1 unexpected failure, 2 usage, 3 no such member, 
 4 TLS, authentication or authorisation, 5 refused by a safety rule or a changed precondition,
 6 deadline passed and outcome unknown, 7 no leader or no quorum, 8 not confirmed,
 9 verification failed, 10 cluster unhealthy, 11 degraded but serving, 12 partial success,
-130 and 143 signals.";
+130 and 143 signals; config validate ends as raftd would with a bad file, mostly 78.";
 
 /// Operates a raftd cluster.
 ///
@@ -141,6 +142,9 @@ pub(crate) enum Command {
     /// One-time tokens by which new hosts get their certificates, without a key that travels
     #[command(subcommand, arg_required_else_help = true)]
     Token(TokenCommand),
+    /// What nodes are configured with: looking at it, checking a file, having it read again
+    #[command(subcommand, arg_required_else_help = true)]
+    Config(ConfigCommand),
     /// Clusters that raftctl knows
     #[command(subcommand, arg_required_else_help = true)]
     Context(ContextCommand),
@@ -189,6 +193,7 @@ mod tests {
                 "" => "raftctl status",
                 "init" => "raftctl init x",
                 "dev" => "raftctl dev",
+                "config validate" => "raftctl config validate x",
                 other => panic!("a line with {other} is missing here"),
             };
             let unset = format!("{:?}", with(line, "NONE", b"").expect("it is valid"));

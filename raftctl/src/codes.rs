@@ -1,6 +1,7 @@
 //! Every error code with its page: what `raftctl explain` prints and which exit code it means.
 
 mod certificates;
+mod configuration;
 mod data;
 mod disks;
 mod files;
@@ -15,6 +16,7 @@ mod tokens;
 mod usage;
 
 pub(crate) use certificates::*;
+pub(crate) use configuration::*;
 pub(crate) use data::*;
 pub(crate) use disks::*;
 pub(crate) use files::*;
@@ -57,6 +59,7 @@ pub(crate) fn pages() -> impl Iterator<Item = &'static Page> {
         files::PAGES,
         certificates::PAGES,
         tokens::PAGES,
+        configuration::PAGES,
     ];
     tables.into_iter().flatten()
 }

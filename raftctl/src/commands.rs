@@ -11,6 +11,7 @@ pub(crate) mod alarm;
 pub(crate) mod audit;
 pub(crate) mod bench;
 pub(crate) mod cert;
+pub(crate) mod config;
 pub(crate) mod context;
 pub(crate) mod dev;
 pub(crate) mod explain;
@@ -55,6 +56,7 @@ pub(crate) async fn run(invocation: &Invocation, command: Command) -> Result<()>
         | Command::Audit { command: None, args } => audit::run(invocation, args).await,
         Command::Token(command) => token::run(invocation, command).await,
         Command::Cert(command) => cert::run(invocation, command).await,
+        Command::Config(command) => config::run(invocation, command).await,
         Command::Context(command) => context::run(invocation, command).await,
         Command::Adopt(args) => adopt::run(invocation, &args),
         Command::Explain { code } => explain::run(invocation, code.as_deref()),

@@ -33,9 +33,15 @@ pub(crate) enum Exit {
     Interrupted,
     /// 143: terminated.
     Terminated,
+    /// As raftd would end with the configuration that was looked at.
+    OfRaftd(u8),
 }
 
 impl Exit {
+    /// 78: raftd would not start with this configuration.
+    #[allow(non_upper_case_globals, reason = "it is named like the variants")]
+    pub(crate) const BadConfiguration: Self = Self::OfRaftd(78);
+
     /// Returns the number that the process ends with.
     pub(crate) const fn code(self) -> u8 {
         match self {
@@ -54,6 +60,7 @@ impl Exit {
             Self::Partial => 12,
             Self::Interrupted => 130,
             Self::Terminated => 143,
+            Self::OfRaftd(code) => code,
         }
     }
 }

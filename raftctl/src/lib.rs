@@ -60,6 +60,7 @@ mod invocation;
 mod look;
 mod offline;
 mod output;
+mod raftd;
 mod report;
 mod signals;
 mod target;

@@ -53,7 +53,7 @@ pub(crate) fn deed(role: &Role, request: &Request, present: &Configuration) -> O
         | Request::Bootstrap { .. }
         | Request::Join { .. }
         | Request::Certificate(CertificateRequest::Show | CertificateRequest::Request)
-        | Request::Configuration(ConfigurationRequest::Show)
+        | Request::Configuration(ConfigurationRequest::Show | ConfigurationRequest::Check)
         | Request::Note { .. } => None,
     }
 }

@@ -62,7 +62,9 @@ fn right(request: &Request) -> Right {
             Right::ReadSnapshots
         }
         Request::Certificate(_) => Right::RenewCertificates,
-        Request::Configuration(ConfigurationRequest::Show) => Right::ReadConfiguration,
+        Request::Configuration(ConfigurationRequest::Show | ConfigurationRequest::Check) => {
+            Right::ReadConfiguration
+        }
         Request::Configuration(ConfigurationRequest::Reload) => Right::ReloadConfiguration,
         Request::Note { .. } => Right::NoteActs,
     }

@@ -47,6 +47,7 @@ mod batch;
 pub mod blocking;
 mod certificates;
 mod client;
+mod configuration;
 mod error;
 mod lead;
 mod members;

@@ -13,6 +13,8 @@ pub enum ConfigurationRequest {
     Show,
     /// Read the files again, and take what a running node can take.
     Reload,
+    /// Read the files, take nothing, and tell what a reload would do.
+    Check,
 }
 
 /// What a node answers.
@@ -27,7 +29,7 @@ pub enum ConfigurationAnswer {
         /// Why the configuration that was read last is not in force; empty if it is.
         refused: String,
     },
-    /// The configuration was read again.
+    /// The configuration was read again; where that was only looked at, nothing was taken.
     Reloaded(Reloaded),
 }
 
@@ -70,7 +72,7 @@ pub struct Reloaded {
     pub changed: Vec<SettingChange>,
     /// What differs from what is in force, and takes a restart.
     pub waiting: Vec<SettingChange>,
-    /// What became of the certificates, which are looked at in any case.
+    /// What became of the certificates: a reload reads them in any case.
     pub certificates: CertificatesRead,
 }
 
@@ -88,6 +90,8 @@ pub struct SettingChange {
 /// What became of certificates that were read again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CertificatesRead {
+    /// Nobody has looked at them.
+    Unread,
     /// They are the same, and end then, in seconds since 1970.
     Unchanged(i64),
     /// New connections use others, which end then.
@@ -102,6 +106,7 @@ impl ConfigurationRequest {
         let body = match self {
             Self::Show => Body::Show(true),
             Self::Reload => Body::Reload(true),
+            Self::Check => Body::Check(true),
         };
         pb::ConfigurationRequest { body: Some(body) }
     }
@@ -112,6 +117,7 @@ impl ConfigurationRequest {
         Ok(match request.body.ok_or(ProtocolError::Missing { what })? {
             Body::Show(_) => Self::Show,
             Body::Reload(_) => Self::Reload,
+            Body::Check(_) => Self::Check,
         })
     }
 }
@@ -225,6 +231,7 @@ impl Setting {
 impl Reloaded {
     fn to_wire(&self) -> pb::ConfigurationReloaded {
         let (code, until, why) = match &self.certificates {
+            CertificatesRead::Unread => (0, 0, ""),
             CertificatesRead::Unchanged(until) => (1, *until, ""),
             CertificatesRead::Replaced(until) => (2, *until, ""),
             CertificatesRead::Refused(why) => (3, 0, why.as_str()),
@@ -243,6 +250,7 @@ impl Reloaded {
     fn from_wire(answer: pb::ConfigurationReloaded) -> Result<Self, ProtocolError> {
         let until = answer.certificates_until_s;
         let certificates = match answer.certificates {
+            0 => CertificatesRead::Unread,
             1 => CertificatesRead::Unchanged(until),
             2 => CertificatesRead::Replaced(until),
             3 => CertificatesRead::Refused(text(answer.certificates_refused)?),
@@ -303,7 +311,9 @@ mod tests {
 
     #[test]
     fn what_is_asked_and_answered_comes_back_as_it_was() {
-        for request in [ConfigurationRequest::Show, ConfigurationRequest::Reload] {
+        for request in
+            [ConfigurationRequest::Show, ConfigurationRequest::Reload, ConfigurationRequest::Check]
+        {
             assert_eq!(ConfigurationRequest::from_wire(request.to_wire()), Ok(request));
         }
         let sources = [
@@ -330,6 +340,7 @@ mod tests {
         };
         for answer in [
             shown(settings),
+            reloaded(CertificatesRead::Unread),
             reloaded(CertificatesRead::Unchanged(7)),
             reloaded(CertificatesRead::Replaced(8)),
             reloaded(CertificatesRead::Refused("expired".to_owned())),
@@ -348,6 +359,7 @@ mod tests {
         assert!(ConfigurationAnswer::from_wire(pb::ConfigurationAnswer { body: None }).is_err());
         let odd = pb::Setting { source: 4, ..setting().to_wire() };
         assert!(Setting::from_wire(odd).is_err());
-        assert!(Reloaded::from_wire(pb::ConfigurationReloaded::default()).is_err());
+        let odd = pb::ConfigurationReloaded { certificates: 4, ..Default::default() };
+        assert!(Reloaded::from_wire(odd).is_err());
     }
 }

@@ -8,7 +8,7 @@ use certs::DEFAULT_LEAF_VALIDITY;
 use clap::Args;
 use client::Client;
 
-use self::process::{Incident, Processes, find_raftd};
+use self::process::{Incident, Processes};
 use crate::bootstrap::{Patience, bootstrap};
 use crate::bundle::holdings::{Holding, Terms};
 use crate::bundle::{Bundles, NodeSettings, PLAN, PlannedNode, now_unix_s};
@@ -21,6 +21,7 @@ use crate::context::{self, Contexts, make_private_directory};
 use crate::files::absolute;
 use crate::invocation::Invocation;
 use crate::output::form::Form;
+use crate::raftd;
 use crate::report::{Report, Result};
 use crate::signals::Signals;
 use crate::target::Target;
@@ -76,7 +77,7 @@ pub(crate) struct DevArgs {
 /// If raftd is missing, a port is taken, or a node ends by itself.
 pub(crate) async fn run(invocation: &Invocation, args: DevArgs) -> Result<()> {
     let began = Instant::now();
-    let raftd = find_raftd(args.raftd.as_deref())?;
+    let raftd = raftd::find(args.raftd.as_deref(), "dev")?;
     let directory = match &args.dir {
         Some(directory) => absolute(directory)?,
         None => context::data_directory()?.join(&args.name),

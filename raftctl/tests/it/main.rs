@@ -6,6 +6,7 @@
 mod audit;
 mod certificates;
 mod cmd;
+mod configured;
 mod data;
 mod differing;
 mod enrol;

@@ -101,7 +101,9 @@ fn requests(right: Right) -> Vec<Request> {
             .map(Request::Certificate)
             .into()
         }
-        Right::ReadConfiguration => vec![Request::Configuration(ConfigurationRequest::Show)],
+        Right::ReadConfiguration => [ConfigurationRequest::Show, ConfigurationRequest::Check]
+            .map(Request::Configuration)
+            .into(),
         Right::ReloadConfiguration => vec![Request::Configuration(ConfigurationRequest::Reload)],
     }
 }

@@ -101,6 +101,7 @@ pub(super) fn take(present: &mut Vec<Setting>, read: Vec<Setting>) -> Taken {
         before: gone.value,
         after: String::new(),
     }));
+    taken.changed.truncate(SETTINGS_MAX);
     taken
 }
 

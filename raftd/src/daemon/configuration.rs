@@ -2,11 +2,13 @@
 //! an operator's request. Files are read on a thread of their own, since a disk that hangs must not
 //! keep the watchdog waiting.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{
     CertificatesRead, ConfigurationAnswer, ConfigurationRequest, ErrorCode, Reloaded, Response,
 };
+use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 use transport::Responder;
@@ -22,8 +24,14 @@ use crate::running::Running;
 /// Operators who wait for one reload.
 const WAITING_MAX: usize = 64;
 
+/// Operators who have the files looked at, at once.
+const CHECKS_MAX: usize = 4;
+
 /// How long an answer waits for certificates that are read from a slow disk.
 const CERTIFICATES_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Files that are being read.
+type Reading = JoinHandle<Result<Settings, Failure>>;
 
 /// The settings in force, and how others come.
 pub(super) struct Configuration<'a> {
@@ -33,14 +41,24 @@ pub(super) struct Configuration<'a> {
     /// Why the configuration was not taken when it was last read again.
     refused: Option<Failure>,
     /// Files that are being read, and who waits for it.
-    reading: Option<(JoinHandle<Result<Settings, Failure>>, Vec<Responder>)>,
+    reading: Option<(Reading, Vec<Responder>)>,
     /// Who asked meanwhile: what is being read may be older than that.
     next: Option<Vec<Responder>>,
+    /// How many may have the files looked at.
+    checks: Arc<Semaphore>,
 }
 
 impl<'a> Configuration<'a> {
     pub(super) fn new(cli: &'a Cli, settings: Settings, logging: Logging) -> Self {
-        Self { cli, settings, logging, refused: None, reading: None, next: None }
+        Self {
+            cli,
+            settings,
+            logging,
+            refused: None,
+            reading: None,
+            next: None,
+            checks: Arc::new(Semaphore::new(CHECKS_MAX)),
+        }
     }
 
     /// Says in one line why the configuration was not taken that was read last.
@@ -60,7 +78,28 @@ impl<'a> Configuration<'a> {
                 responder.send(Response::Configuration(answer));
             }
             ConfigurationRequest::Reload => self.reload(Some(responder)),
+            ConfigurationRequest::Check => self.check(responder),
         }
+    }
+
+    /// Reads the files and tells what a reload would do.
+    fn check(&self, responder: Responder) {
+        let Ok(turn) = Arc::clone(&self.checks).try_acquire_owned() else {
+            let busy = "others have the configuration looked at";
+            return responder.send(Response::Error(refusal(ErrorCode::Busy, busy)));
+        };
+        let (file, mut settings) = (self.file(), self.settings.clone());
+        let read = self.load();
+        tokio::spawn(async move {
+            let read = read.await.expect("reading the configuration does not panic");
+            let (taken, refused) = match read {
+                Ok(read) => (settings.take(read), String::new()),
+                Err(failure) => (Taken::default(), told(&failure)),
+            };
+            let answer = reloaded(file, taken, refused, CertificatesRead::Unread);
+            responder.send(Response::Configuration(answer));
+            drop(turn);
+        });
     }
 
     /// Reads the files, or does so again when they are read.
@@ -79,9 +118,12 @@ impl<'a> Configuration<'a> {
     }
 
     fn begin(&mut self, waiting: Vec<Responder>) {
+        self.reading = Some((self.load(), waiting));
+    }
+
+    fn load(&self) -> Reading {
         let (file, overrides) = (self.cli.config.clone(), self.cli.overrides.clone());
-        let read = spawn_blocking(move || Settings::load_again(&file, &overrides));
-        self.reading = Some((read, waiting));
+        spawn_blocking(move || Settings::load_again(&file, &overrides))
     }
 
     /// Waits until files are read. Cancel-safe.
@@ -115,11 +157,9 @@ impl<'a> Configuration<'a> {
                 let certificates = timeout(CERTIFICATES_PATIENCE, certificates).await;
                 let unknown = || CertificatesRead::Refused("they could not be read yet".to_owned());
                 let certificates = certificates.ok().flatten().unwrap_or_else(unknown);
-                let Taken { changed, waiting: restart } = taken;
-                let answer = Reloaded { file, refused, changed, waiting: restart, certificates };
+                let answer = reloaded(file, taken, refused, certificates);
                 for responder in waiting {
-                    let answer = ConfigurationAnswer::Reloaded(answer.clone());
-                    responder.send(Response::Configuration(answer));
+                    responder.send(Response::Configuration(answer.clone()));
                 }
             });
         }
@@ -153,6 +193,15 @@ impl<'a> Configuration<'a> {
     fn file(&self) -> String {
         self.settings.file.display().to_string()
     }
+}
+
+fn reloaded(
+    file: String,
+    Taken { changed, waiting }: Taken,
+    refused: String,
+    certificates: CertificatesRead,
+) -> ConfigurationAnswer {
+    ConfigurationAnswer::Reloaded(Reloaded { file, refused, changed, waiting, certificates })
 }
 
 /// Says what is wrong, and what to do.

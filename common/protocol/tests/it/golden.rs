@@ -273,9 +273,10 @@ fn requests_about_the_configuration_and_their_answers() {
     let request = |request: ConfigurationRequest| {
         hex(&Request::Configuration(request).encode(1).unwrap())[24..].to_owned()
     };
-    // Field 180 of the request, and 1 and 2 in it.
+    // Field 180 of the request, and 1 to 3 in it.
     assert_eq!(request(ConfigurationRequest::Show), "0801a20b020801");
     assert_eq!(request(ConfigurationRequest::Reload), "0801a20b021001");
+    assert_eq!(request(ConfigurationRequest::Check), "0801a20b021801");
     let answer = |answer: ConfigurationAnswer| {
         hex(&Response::Configuration(answer).encode(1).unwrap())[24..].to_owned()
     };
