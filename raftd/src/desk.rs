@@ -1,6 +1,6 @@
 //! Where requests about the node's certificate and its configuration are handed in: the task that
-//! has the certificates, and the owner who reads the configuration, answer them, and the node's loop
-//! waits for no disk.
+//! has the certificates, and the owner who reads the configuration, answer them, and the node's
+//! loop waits for no disk.
 
 use protocol::{CertificateRequest, ConfigurationRequest, ErrorCode, Response};
 use tokio::sync::mpsc;

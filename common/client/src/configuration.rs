@@ -15,9 +15,11 @@ impl Client {
         endpoint: &str,
         request: ConfigurationRequest,
     ) -> Result<ConfigurationAnswer, ClientError> {
-        match self.on(endpoint, &Request::Configuration(request)).await? {
-            Response::Configuration(answer) => Ok(answer),
-            _ => Err(ClientError::Unexpected { endpoint: endpoint.into() }),
-        }
+        let Response::Configuration(answer) =
+            self.on(endpoint, &Request::Configuration(request)).await?
+        else {
+            return Err(ClientError::Unexpected { endpoint: endpoint.into() });
+        };
+        Ok(answer)
     }
 }

@@ -21,8 +21,8 @@ mod validate;
 pub(crate) enum ConfigCommand {
     /// Shows what is in force at running nodes, and where each value comes from
     ///
-    /// A value comes from a flag, an environment variable, a line of a file, or is the default. What
-    /// was read again and waits for a restart is told in a warning.
+    /// A value comes from a flag, an environment variable, a line of a file, or is the default.
+    /// What was read again and waits for a restart is told in a warning.
     Show(show::ShowArgs),
     /// Checks a configuration file as raftd does at its start, and ends as raftd would
     ///
@@ -61,7 +61,7 @@ impl Asked {
     }
 }
 
-/// Asks the nodes of these names or ids, or all, at once; the answers come in the order of the rows.
+/// Asks the nodes of these names or ids, or all, at once; the answers come in the rows' order.
 async fn ask(
     invocation: &Invocation,
     names: &[String],

@@ -80,17 +80,11 @@ impl Node {
             }
             Request::Snapshot(request) => self.snapshots.show(request, asker.responder),
             Request::Certificate(request) => {
-                // Whether it is taken is known to who has the certificates.
-                if let Some(act) = asker.act {
-                    self.note_act(now, *act);
-                }
+                self.note_asked(now, asker.act);
                 self.identity.desk.ask(request, asker.responder);
             }
             Request::Configuration(request) => {
-                // What comes of it is known to the owner.
-                if let Some(act) = asker.act {
-                    self.note_act(now, *act);
-                }
+                self.note_asked(now, asker.act);
                 self.identity.desk.ask_owner(request, asker.responder);
             }
             Request::Bootstrap { record } | Request::Join { record } => {

@@ -100,6 +100,13 @@ impl Node {
         self.note_act(now, *act);
     }
 
+    /// Notes what others will do: what comes of it is known to them.
+    pub(super) fn note_asked(&mut self, now: Timestamp, act: Option<Box<Act>>) {
+        if let Some(act) = act {
+            self.note_act(now, *act);
+        }
+    }
+
     /// Answers, and notes how the act ended.
     pub(super) fn refuse(&mut self, now: Timestamp, asker: Asker, code: ErrorCode, why: &str) {
         let response = Response::Error(answer::refusal(code, why));

@@ -1,6 +1,6 @@
 //! `raftctl config validate`: would raftd start with this file, and what would be another then?
 //!
-//! The program itself answers: there is no second reader of its files that could be of another mind.
+//! The program itself answers: no second reader of its files could be of another mind.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
