@@ -9,7 +9,7 @@ use crate::failure::{Failure, Result};
 use crate::operator::Operator;
 
 /// How many clients write at a time, on so many connections.
-const CLIENTS: &str = "bench --writes --clients 16 --connections 4 --keys 1000 --duration 20m";
+const CLIENTS: &str = "bench --writes --clients 16 --connections 4 --keys 1000 --duration 24h";
 
 /// How long the bench takes to end, and to delete its keys.
 const END_PATIENCE: Duration = Duration::from_secs(60);

@@ -1,5 +1,7 @@
 //! A bridge, and hosts on it, each in a network namespace of its own.
 
+use std::path::Path;
+
 use crate::call::{Clock, call};
 use crate::failure::Result;
 
@@ -11,6 +13,9 @@ const SWITCH: &str = "raftd-hosts-switch";
 
 /// The network's first three bytes.
 const NET: &str = "10.222.74";
+
+/// The same of IPv6: addresses that only this network has (RFC 4193).
+const NET_V6: &str = "fd74:222:74:1";
 
 /// Makes the bridge.
 ///
@@ -36,10 +41,24 @@ pub(crate) fn add(clock: &Clock, name: &str, number: u8) -> Result<String> {
     ip(&format!("-n {space} link add eth0 type veth peer name {port} netns {SWITCH}"))?;
     ip(&format!("-n {space} link set lo up"))?;
     ip(&format!("-n {space} addr add {address}/24 dev eth0"))?;
+    if has_v6() {
+        // Without the second in which an address is tried out.
+        ip(&format!("-n {space} addr add {}/64 dev eth0 nodad", v6(number)))?;
+    }
     ip(&format!("-n {space} link set eth0 up"))?;
     ip(&format!("-n {SWITCH} link set {port} master br0"))?;
     ip(&format!("-n {SWITCH} link set {port} up"))?;
     Ok(address)
+}
+
+/// Says whether the kernel has IPv6.
+pub(crate) fn has_v6() -> bool {
+    Path::new("/proc/net/if_inet6").exists()
+}
+
+/// Returns the IPv6 address of the host with this number; nobody has one that was not added.
+pub(crate) fn v6(number: u8) -> String {
+    format!("{NET_V6}::{number}")
 }
 
 /// Lets the bridge pass only frames up to so many bytes to and from a host, without a word to

@@ -15,6 +15,9 @@ pub(crate) const OPERATOR: &str = "operator";
 /// How long a command may take, beyond what it is told itself.
 const PATIENCE: Duration = Duration::from_secs(150);
 
+/// Runs what follows with a file in the place of `/etc/hosts`, which nobody else sees.
+const OWN_HOSTS: &str = r#"mount --bind "$0" /etc/hosts && exec "$@""#;
+
 /// A machine of this run that has raftctl, and the authority's key.
 #[derive(Debug)]
 pub(crate) struct Operator {
@@ -45,11 +48,29 @@ impl Operator {
         self.home.join(".local/share/raftctl").join(cluster)
     }
 
+    /// Gives the machine an `/etc/hosts` of its own.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(crate) fn name_hosts(&self, text: &str) -> Result<()> {
+        let path = self.hosts();
+        fs::write(&path, text).map_err(file("cannot write", &path))
+    }
+
+    fn hosts(&self) -> PathBuf {
+        self.home.join("hosts")
+    }
+
     /// Returns a call of raftctl.
     pub(crate) fn command(&self, arguments: &str) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/run/netns/{}", network::space(OPERATOR)));
-        command.args(["--", "env", "-i", "PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "NO_COLOR=1"]);
+        command.arg("--");
+        if self.hosts().exists() {
+            command.args(["unshare", "--mount", "--propagation", "private", "--", "sh", "-c"]);
+            command.args([OWN_HOSTS]).arg(self.hosts());
+        }
+        command.args(["env", "-i", "PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "NO_COLOR=1"]);
         command.arg(format!("HOME={}", self.home.display()));
         command.arg(&self.raftctl).arg("--no-progress").args(arguments.split_whitespace());
         command

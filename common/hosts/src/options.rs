@@ -38,10 +38,14 @@ struct Options {
     #[arg(long, value_name = "STEP", value_parser = steps::named)]
     only: Vec<&'static str>,
 
-    /// After how many minutes the run is given up
+    /// After how many minutes the run is given up, beside those of --certificates-for
     #[arg(long, value_name = "N", default_value_t = 30)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=600))]
     minutes: u64,
+
+    /// For how long short certificates are renewed, as 4m or 1h; each counts for a sixth of it
+    #[arg(long, value_name = "DURATION", default_value = "4m", value_parser = duration)]
+    certificates_for: Duration,
 
     /// Where image and disks lie while it runs; nothing of it stays behind
     #[arg(long, value_name = "DIR", default_value = "/var/tmp/raftd-hosts")]
@@ -90,7 +94,8 @@ fn hosts(options: &Options) -> Result<bool> {
         let registered = signal_hook::flag::register(signal, Arc::clone(&stop));
         registered.map_err(|error| Failure::Machine(error.to_string()))?;
     }
-    let clock = Clock::new(stop, Duration::from_secs(60 * options.minutes));
+    let lasts = Duration::from_secs(60 * options.minutes) + options.certificates_for;
+    let clock = Clock::new(stop, lasts);
     let lock = options.directory.with_extension("lock");
     let held = fs::File::options().create(true).truncate(false).write(true).open(&lock);
     let held = held.map_err(file("cannot open", &lock))?;
@@ -115,7 +120,21 @@ fn run(options: &Options, clock: &Clock, image: &Path, report: &mut Report) -> R
     image::make(clock, image)?;
     let files = (options.deb.as_path(), options.raftctl.as_path());
     let mut world = World::make(clock, &options.directory, image, files)?;
+    world.certificates_for = options.certificates_for;
     steps::run(&mut world, &options.only, report)
+}
+
+/// Reads minutes or hours: 4m, 1h.
+fn duration(text: &str) -> std::result::Result<Duration, String> {
+    let wanted = || "from 1m to 24h, as 4m or 1h".to_owned();
+    let unit_s = match text.chars().last() {
+        Some('m') => 60,
+        Some('h') => 3_600,
+        Some(_) | None => return Err(wanted()),
+    };
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wanted())?;
+    let seconds = number.checked_mul(unit_s).filter(|seconds| (60..=86_400).contains(seconds));
+    seconds.map(Duration::from_secs).ok_or_else(wanted)
 }
 
 /// What a run has made, which goes however the run ends, short of SIGKILL.
@@ -132,5 +151,19 @@ impl Drop for Cleaned<'_> {
         }
         // Another run makes it anew.
         let _ = fs::remove_file(self.lock);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_minutes_or_hours_within_a_day() {
+        assert_eq!(duration("4m"), Ok(Duration::from_secs(240)));
+        assert_eq!(duration("1h"), Ok(Duration::from_secs(3_600)));
+        for bad in ["", "h", "4", "0m", "25h", "-1m", "4s", "99999999999999999999h"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
     }
 }

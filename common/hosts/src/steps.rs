@@ -7,9 +7,11 @@ use crate::failure::{Failure, Result};
 use crate::report::{Outcome, Report};
 use crate::world::World;
 
+mod certificates;
 mod cluster;
 mod founding;
 mod machine;
+mod names;
 mod service;
 
 /// A step.
@@ -39,7 +41,7 @@ const fn step(
 }
 
 /// All steps.
-pub(crate) const STEPS: [Step; 25] = [
+pub(crate) const STEPS: [Step; 27] = [
     ground(
         "boot",
         "three machines start, each with a systemd as its first process",
@@ -67,6 +69,16 @@ pub(crate) const STEPS: [Step; 25] = [
     step("rolling", "systemctl restart, one after another, under load", cluster::rolling),
     step("upgrade", "a new version of the package, under load: nothing restarts", cluster::upgrade),
     step("mtu", "the path to one machine becomes narrow, under load", cluster::mtu),
+    step(
+        "names",
+        "names with a dead address before the good one, IPv6, and a machine without it",
+        names::names,
+    ),
+    step(
+        "certificates",
+        "certificates that last for minutes renew themselves again and again, under load",
+        certificates::certificates,
+    ),
     step("clock", "a clock that is years behind at the start", machine::clock),
     step("owner", "files of root's in the data directory", machine::owner),
     step("credential", "the key as a credential, readable for root alone", machine::credential),

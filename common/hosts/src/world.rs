@@ -38,6 +38,8 @@ pub(crate) struct World {
     pub(crate) package: PathBuf,
     /// What all machines can read at `/mnt/lent`.
     pub(crate) lent: PathBuf,
+    /// For how long short certificates are renewed.
+    pub(crate) certificates_for: Duration,
 }
 
 impl World {
@@ -62,7 +64,8 @@ impl World {
             .collect::<Result<Vec<Host>>>()?;
         let operator = Operator::make(clock, OPERATOR_NUMBER, directory, raftctl)?;
         let (clock, package) = (clock.clone(), package.to_owned());
-        Ok(Self { clock, hosts, operator, package, lent })
+        let certificates_for = Duration::ZERO;
+        Ok(Self { clock, hosts, operator, package, lent, certificates_for })
     }
 
     /// Switches all machines on that are off, and waits until they are up.

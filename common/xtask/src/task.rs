@@ -41,7 +41,7 @@ Tasks:
   deb                        the Debian package, and what lintian says of it (takes cargo-deb)
   hosts [..]                 three machines with a systemd of their own, in containers: the package
                              installed, loaded, crashed, upgraded, rebooted; a transcript and a
-                             table (takes root, systemd-nspawn and mmdebstrap; 15 minutes)
+                             table (takes root, systemd-nspawn and mmdebstrap; 20 minutes)
   limits [--only NAME] ..    what others can make a node keep in memory, and whether it serves
                              meanwhile: a table of limits and what was measured
   man                        regenerate the manual pages from the command definitions

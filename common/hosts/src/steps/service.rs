@@ -130,7 +130,7 @@ pub(super) fn refused(world: &mut World) -> Result<String> {
     let said = world.try_on("n2", "systemctl reload raftd")?;
     must(!said.is_well(), || "systemctl reload says that all is well".to_owned())?;
     let why = world.on("n2", "journalctl --no-pager -o cat -u raftd -n 6")?;
-    let named = why.contains("50-own.toml: raft.heartbeat_ms = 1 is out of bounds");
+    let named = why.contains("50-own.toml:3: raft.heartbeat_ms = 1 is out of bounds");
     must(named, || format!("the journal does not say why: {why}"))?;
     // Whoever sends the signal without asking first is told by the log and by `systemctl status`.
     world.on("n2", &format!("kill -HUP {pid}"))?;
