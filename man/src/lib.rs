@@ -217,9 +217,9 @@ fn raftd_toml_5() -> String {
          \\fBraftctl config validate\\fR does so for the file of another machine. What is in force \
          at nodes that run, and where each value comes from, shows \\fBraftctl config show\\fR; \
          \\fBraftctl config reload\\fR has them read their files again, as SIGHUP and \
-         \\fBsystemctl reload\\fR do. Relative paths are relative to the file that names them. Each \
-         file is read once at the start, so that it and the files of [identity] may be pipes, with \
-         absolute paths in it. On SIGHUP a node reads \
+         \\fBsystemctl reload\\fR do. Relative paths are relative to the file that names them. \
+         Each file is read once at the start, so that it and the files of [identity] may be \
+         pipes, with absolute paths in it. On SIGHUP a node reads \
          plain files only: what was a pipe cannot be read again, which is logged, and the \
          configuration stays as it was.\n.SH KEYS\n",
     );
@@ -227,6 +227,7 @@ fn raftd_toml_5() -> String {
         let kind = match key.kind {
             Kind::Path { .. }
             | Kind::Listen { .. }
+            | Kind::Advertised
             | Kind::Loopback
             | Kind::Level { .. }
             | Kind::Format { .. }
@@ -280,6 +281,7 @@ fn example(kind: Kind, word: &str) -> String {
         Kind::Path { default: None } => format!("{word} = \"FILE\""),
         Kind::Level { default } => format!("{word} = \"{default}\""),
         Kind::Format { default } => format!("{word} = \"{default}\""),
+        Kind::Advertised => format!("{word} = \"n1.example:7400\""),
         Kind::Loopback => format!("{word} = \"127.0.0.1:7401\""),
         Kind::Number { default, .. } => format!("{word} = {default}"),
         Kind::Pair { default: (low, high), .. } => format!("{word} = [{low}, {high}]"),

@@ -23,6 +23,11 @@ use crate::program::{Machine, Program};
 use crate::services::Services;
 use crate::{acts, admin, answer, status};
 
+/// What is said to all other requests.
+const ALONE: &str = "this node belongs to no cluster: `raftctl init NAME` makes one, `raftctl \
+                     member add` lets it join, `raftctl member heal` lets a member back in that \
+                     has lost its data";
+
 /// How waiting for a history ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waited {
@@ -219,10 +224,7 @@ fn answer(
         | Request::Transfer { .. }
         | Request::Snapshot(_)
         | Request::Note { .. } => {
-            let why = "this node belongs to no cluster: `raftctl init NAME` makes one, `raftctl \
-                       member add` lets it join, `raftctl member heal` lets a member back in that \
-                       has lost its data";
-            responder.send(refused(ErrorCode::Uninitialised, why));
+            responder.send(refused(ErrorCode::Uninitialised, ALONE));
             Ok(false)
         }
     }

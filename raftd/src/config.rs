@@ -149,6 +149,11 @@ impl Config {
                     self.http.listen.and_then(refused).map_or(Ok(()), Err)?;
                     continue;
                 }
+                Field::Advertise => {
+                    let refused = |address: &String| peers::not_dialled(key.name, address);
+                    self.advertise.as_ref().and_then(refused).map_or(Ok(()), Err)?;
+                    continue;
+                }
                 Field::Path(_) | Field::Listen | Field::Level | Field::Format | Field::Peers => {
                     continue;
                 }
@@ -168,6 +173,7 @@ impl Default for Draft {
         let none = Config {
             data_dir: PathBuf::new(),
             listen: LISTEN_DEFAULT.parse().expect("the default is an address"),
+            advertise: None,
             certificates: CertificateFiles::default().into(),
             raft: Raft {
                 election_timeout_ms: 0..=0,
@@ -206,8 +212,14 @@ impl Default for Draft {
                 }
                 (_, Kind::Level { default }) => draft.log_level = default,
                 (_, Kind::Format { default }) => draft.log_format = default,
-                (_, Kind::Path { .. } | Kind::Listen { .. } | Kind::Addresses | Kind::Loopback) => {
-                }
+                (
+                    _,
+                    Kind::Path { .. }
+                    | Kind::Listen { .. }
+                    | Kind::Advertised
+                    | Kind::Addresses
+                    | Kind::Loopback,
+                ) => {}
             }
         }
         draft
@@ -225,6 +237,7 @@ fn put(draft: &mut Draft, field: Field, numbers: RangeInclusive<u64>) {
         Field::Range(field) => *field(draft) = numbers,
         Field::Path(_)
         | Field::Listen
+        | Field::Advertise
         | Field::Level
         | Field::Format
         | Field::Peers
@@ -248,6 +261,9 @@ fn set(draft: &mut Draft, key: &Key, value: &Value, layer: &Layer) -> Result<(),
         }
         Value::Text(text) if matches!(key.field, Field::Http) => {
             draft.config.http.listen = loopback(text, key, layer)?;
+        }
+        Value::Text(text) if matches!(key.field, Field::Advertise) => {
+            draft.config.advertise = advertised(text, key, layer)?;
         }
         Value::Text(text) => draft.config.listen = address(text, key, layer)?,
         Value::Level(level) => draft.log_level = *level,
@@ -296,6 +312,17 @@ fn address(text: &str, key: &Key, layer: &Layer) -> Result<SocketAddr, Failure> 
         let message = format!("{name} = {text:?} is not an IP address and a port");
         Failure::new(Exit::Config, message).hint("for instance 0.0.0.0:7400 or [::]:7400")
     })
+}
+
+fn advertised(text: &str, key: &Key, layer: &Layer) -> Result<Option<String>, Failure> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(empty(layer, key));
+    }
+    if text == keys::ADVERTISE_DEFAULT {
+        return Ok(None);
+    }
+    peers::not_dialled(&layer.name(key), text).map_or_else(|| Ok(Some(text.to_owned())), Err)
 }
 
 fn loopback(text: &str, key: &Key, layer: &Layer) -> Result<Option<SocketAddr>, Failure> {

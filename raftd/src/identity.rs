@@ -30,6 +30,8 @@ pub(crate) struct Identity {
     pub(crate) starts: u64,
     /// This process: another number after each start.
     pub(crate) boot: u64,
+    /// Where it says that others reach it, if it says so.
+    pub(crate) advertise: Option<String>,
     /// When its certificate ends, which renewing it puts off.
     pub(crate) certificate_end: CertificateEnd,
     /// Where its certificate is renewed.

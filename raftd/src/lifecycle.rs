@@ -142,7 +142,7 @@ async fn serve(
         None => None,
     };
     let (desk, asked) = Desk::new(desk);
-    let mut identity = identity(node, directory, &credentials, desk);
+    let mut identity = identity(node, directory, &credentials, (desk, config.advertise.clone()));
     if let Some(former) = identity.former {
         tracing::error!(name: "forgotten", "{}", forgetful(directory.path(), former));
     }
@@ -268,7 +268,7 @@ fn identity(
     node: NodeId,
     directory: &DataDirectory,
     credentials: &Credentials,
-    desk: Desk,
+    (desk, advertise): (Desk, Option<String>),
 ) -> Identity {
     Identity {
         node,
@@ -278,6 +278,7 @@ fn identity(
         generation: directory.generation(),
         starts: directory.starts(),
         boot: directory.boot(),
+        advertise,
         certificate_end: CertificateEnd::of(credentials),
         desk,
     }

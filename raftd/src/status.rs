@@ -2,7 +2,7 @@
 //! manager.
 
 use consensus::{
-    Configuration, Incarnation, LogIndex, NodeId, PeerStatus, RoleKind, Status, Timestamp,
+    Configuration, Incarnation, LogIndex, Member, NodeId, PeerStatus, RoleKind, Status, Timestamp,
 };
 use protocol::{FormerReport, LeaseReport, NodeStatus, PeerReport, RoundReport};
 
@@ -79,7 +79,7 @@ pub(crate) fn report(
     NodeStatus {
         node: status.id,
         name: member.map(|member| member.name.clone()).unwrap_or_default(),
-        address: member.map(|member| member.address.clone()).unwrap_or_default(),
+        address: address(identity, member),
         cluster: identity.cluster,
         generation: identity.generation,
         incarnation: status.incarnation,
@@ -140,12 +140,18 @@ pub(crate) fn report(
     }
 }
 
+/// Says where the node is reached: as it advertises itself, else as the configuration has it.
+fn address(identity: &Identity, member: Option<&Member>) -> String {
+    let member = member.map(|member| &member.address);
+    identity.advertise.as_ref().or(member).cloned().unwrap_or_default()
+}
+
 /// Returns the status of a node without a history.
 pub(crate) fn uninitialised(now: Timestamp, identity: &Identity, gauges: &Gauges) -> NodeStatus {
     NodeStatus {
         node: identity.node,
         name: String::new(),
-        address: String::new(),
+        address: identity.advertise.clone().unwrap_or_default(),
         cluster: identity.cluster,
         generation: None,
         incarnation: identity.incarnation,

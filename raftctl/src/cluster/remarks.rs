@@ -117,6 +117,15 @@ fn silent(survey: &Survey, leader: Option<&NodeStatus>, row: &Row, silence: &Sil
     (format!("{name}: {why}{unheard}{more}"), code)
 }
 
+/// Returns where a member is dialled, if it says of itself that it is elsewhere.
+fn elsewhere(survey: &Survey, status: &NodeStatus) -> Option<String> {
+    let member = survey.configuration()?.member(status.node)?;
+    let differs = !status.address.is_empty() && status.address != member.address;
+    // What it knows of the configuration may be older than that.
+    let own = status.configuration.member(status.node).map(|member| &member.address);
+    (differs && own != Some(&status.address)).then(|| units::printable(member.address.as_bytes()))
+}
+
 /// Returns how long ago the leader heard a member to which it has a connection, if that is recent.
 fn recently_heard(survey: &Survey, leader: &NodeStatus, id: NodeId) -> Option<u64> {
     let peer = report(leader, id).filter(|peer| peer.connected)?;
@@ -181,6 +190,13 @@ fn answered(
         let what = if leads { "it leads, and " } else { "" };
         let text = format!("{what}its disk has not finished a write for {ago}");
         say(text, codes::DISK_HANGS);
+    }
+    if let Some(dialled) = elsewhere(survey, status) {
+        let advertised = units::printable(status.address.as_bytes());
+        say(
+            format!("advertises {advertised}, and the others dial it at {dialled}"),
+            codes::ADVERTISED,
+        );
     }
     if !status.snapshot_damaged.is_empty() {
         say(format!("a snapshot is damaged: {}", status.snapshot_damaged), codes::SNAPSHOT_DAMAGED);

@@ -204,3 +204,34 @@ fn a_file_is_checked_by_raftd_and_compared_with_a_running_node() {
     let said = world.ok(&format!("config validate {path} --against n1"));
     assert!(said.stdout.contains("raft.heartbeat_ms"), "{said:?}");
 }
+
+#[test]
+fn what_a_node_advertises_is_told_and_compared_with_where_it_is_dialled() {
+    let mut world = World::new();
+    let addresses = free(1);
+    world.ok(&format!("init live --node n1={} --prepare-only", addresses[0]));
+    edit(&world, "n1", ("advertise = \"n1.example:7400\"", ""));
+    world.start("n1", &addresses[0]);
+    // Before it has a history, it is all that is known.
+    let said = world.await_status(|status| status["nodes"][0]["status"].is_object());
+    assert_eq!(said["nodes"][0]["status"]["advertises"], "n1.example:7400", "{said:#}");
+    world.ok("init live --wait 60s");
+    world.logged("n1", "raftctl member update n1 --address n1.example:7400");
+    let said = world.ok("status");
+    let wanted = format!("advertises n1.example:7400, and the others dial it at {}", addresses[0]);
+    assert!(said.stdout.contains(&wanted) && said.stdout.contains("R0563"), "{said:?}");
+
+    // As it is dialled, there is nothing to say.
+    edit(&world, "n1", (&format!("advertise = \"{}\"", addresses[0]), ""));
+    world.kill("n1");
+    world.start("n1", &addresses[0]);
+    world.await_status(|status| status["health"] == "HEALTHY");
+    let said = world.ok("status");
+    assert!(!said.stdout.contains("advertises"), "{said:?}");
+    // Places to listen are none to be dialled.
+    edit(&world, "n1", ("advertise = \"0.0.0.0:7400\"", ""));
+    world.kill("n1");
+    world.start("n1", &addresses[0]);
+    assert_eq!(world.ended("n1"), Some(78));
+    world.logged("n1", "that is for `listen`");
+}

@@ -1,5 +1,5 @@
-//! What is in force, and where each value comes from: `raftd --print-config`, `raftctl config show`,
-//! and what a reload changes.
+//! What is in force, and where each value comes from: `raftd --print-config`, `raftctl config
+//! show`, and what a reload changes.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -8,7 +8,7 @@ use protocol::limits::SETTINGS_MAX;
 use protocol::{Setting, SettingChange, SettingSource};
 
 use super::find;
-use super::keys::{KEYS, Key, Kind};
+use super::keys::{ADVERTISE_DEFAULT, KEYS, Key, Kind};
 use super::layer::{Layer, Origin, Value};
 use crate::exit::Failure;
 
@@ -162,6 +162,7 @@ fn default(kind: Kind) -> String {
         Kind::Pair { default: (low, high), .. } => format!("[{low}, {high}]"),
         // Without a default they are set, or nothing is in force.
         Kind::Path { default: None } | Kind::Addresses => quoted(""),
+        Kind::Advertised => quoted(ADVERTISE_DEFAULT),
         Kind::Loopback => quoted("off"),
     }
 }

@@ -14,6 +14,10 @@ pub(crate) const DATA_DIR_DEFAULT: &str = "/var/lib/raftd";
 /// Where the daemon listens unless the configuration says otherwise: on all addresses, v4 and v6.
 pub(crate) const LISTEN_DEFAULT: &str = "[::]:7400";
 
+/// What others are told unless the configuration says otherwise: where the member is, as the
+/// configuration in the log has it.
+pub(super) const ADVERTISE_DEFAULT: &str = "member";
+
 /// A key of the configuration file.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
@@ -59,6 +63,8 @@ pub(super) enum Field {
     Path(fn(&mut Draft) -> &mut PathBuf),
     /// The address to listen on.
     Listen,
+    /// The address that others are told.
+    Advertise,
     /// The level of the log.
     Level,
     /// The format of the log.
@@ -116,6 +122,8 @@ pub enum Kind {
         /// The default.
         default: &'static str,
     },
+    /// A host and a port that others dial, or `member`, which is the default.
+    Advertised,
     /// A loopback address and a port, or `off`, which is the default.
     Loopback,
     /// What is logged.
@@ -171,6 +179,7 @@ impl Kind {
             (
                 Self::Path { .. }
                 | Self::Listen { .. }
+                | Self::Advertised
                 | Self::Loopback
                 | Self::Level { .. }
                 | Self::Format { .. }
@@ -193,6 +202,10 @@ impl fmt::Display for Kind {
             Self::Format { default } => write!(f, "a text, default \"{default}\""),
             Self::Path { default: None } => write!(f, "a text, must be set"),
             Self::Addresses => write!(f, "a text, HOST:PORT, not set by default"),
+            Self::Advertised => write!(
+                f,
+                "a text, HOST:PORT or \"{ADVERTISE_DEFAULT}\", default \"{ADVERTISE_DEFAULT}\""
+            ),
             Self::Loopback => {
                 write!(
                     f,
@@ -239,7 +252,7 @@ const fn number(
 }
 
 /// All keys, in the order of the manual page.
-pub static KEYS: [Key; 26] = [
+pub static KEYS: [Key; 27] = [
     path(
         "data_dir",
         Some(DATA_DIR_DEFAULT),
@@ -259,6 +272,20 @@ pub static KEYS: [Key; 26] = [
         ("listen", "RAFTD_LISTEN", "ADDR:PORT"),
         "UDP address and port to listen on, as 0.0.0.0:7400 or [::]:7400 (all addresses, of both \
          families where there are both)",
+    ),
+    key(
+        "advertise",
+        Kind::Advertised,
+        Field::Advertise,
+        "where other nodes and clients reach this node: its name or one of its addresses, or the \
+         port that is forwarded to it; never 0.0.0.0 or [::], which are places to listen. \
+         \"member\" is whatever the configuration in the log says, by which all others go in any \
+         case: if it has another address, the node and `raftctl status` say so, and `raftctl \
+         member update` changes it",
+    )
+    .with_flag(
+        ("advertise", "RAFTD_ADVERTISE", "HOST:PORT"),
+        "Where others reach this node, if listening elsewhere or on all addresses",
     ),
     key(
         "log_level",

@@ -269,7 +269,7 @@ impl<'de> DeserializeSeed<'de> for KeyValue {
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Spanned<Value>, D::Error> {
         match self.0.kind {
             Kind::Path { .. } => spanned(from, |path: PathBuf| Ok(Value::Path(path))),
-            Kind::Listen { .. } | Kind::Addresses | Kind::Loopback => {
+            Kind::Listen { .. } | Kind::Advertised | Kind::Addresses | Kind::Loopback => {
                 spanned(from, |text: String| Ok(Value::Text(text)))
             }
             Kind::Level { .. } => spanned(from, |text: String| word(&text).map(Value::Level)),

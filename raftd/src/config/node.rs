@@ -19,6 +19,9 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// UDP address and port to listen on. With port 0 the system chooses one.
     pub listen: SocketAddr,
+    /// Where others reach the node, as HOST:PORT; `None` says nothing but what the configuration in
+    /// the log says.
+    pub advertise: Option<String>,
     /// The certificate of this node, and that of the authority that it trusts.
     pub certificates: Certificates,
     /// The protocol's times and windows.

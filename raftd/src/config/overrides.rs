@@ -71,7 +71,7 @@ fn argument(key: &'static Key, flag: Flag) -> Arg {
         .action(ArgAction::Set);
     match key.kind {
         Kind::Path { .. } => argument.value_parser(value_parser!(PathBuf)),
-        Kind::Listen { .. } | Kind::Addresses | Kind::Loopback => {
+        Kind::Listen { .. } | Kind::Advertised | Kind::Addresses | Kind::Loopback => {
             argument.value_parser(value_parser!(String))
         }
         Kind::Level { .. } => argument.value_parser(value_parser!(Level)),
@@ -87,7 +87,7 @@ fn argument(key: &'static Key, flag: Flag) -> Arg {
 fn value(key: &Key, matches: &ArgMatches) -> Option<Value> {
     match key.kind {
         Kind::Path { .. } => matches.get_one(key.name).cloned().map(Value::Path),
-        Kind::Listen { .. } | Kind::Addresses | Kind::Loopback => {
+        Kind::Listen { .. } | Kind::Advertised | Kind::Addresses | Kind::Loopback => {
             matches.get_one(key.name).cloned().map(Value::Text)
         }
         Kind::Level { .. } => matches.get_one(key.name).copied().map(Value::Level),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
+use super::keys::ADVERTISE_DEFAULT;
 use super::layer::Layer;
 use crate::exit::{Exit, Failure};
 
@@ -26,6 +27,28 @@ pub(super) fn read(layers: &[Layer]) -> Result<BTreeMap<String, String>, Failure
         }
     }
     Ok(all)
+}
+
+/// Says why an address cannot be the one that others dial.
+pub(super) fn not_dialled(shown: &str, address: &str) -> Option<Failure> {
+    if is_everywhere(address) {
+        let message = format!(
+            "{shown} = {address:?} is no place that others could dial: it means all addresses of \
+             the machine that uses it"
+        );
+        return Some(Failure::new(Exit::Config, message).hint(
+            "that is for `listen`; others dial this machine's name, or one of its addresses \
+             (ip -brief address), with the port",
+        ));
+    }
+    if is_address(address) {
+        return None;
+    }
+    let message = format!("{shown} = {address:?} is not HOST:PORT");
+    Some(Failure::new(Exit::Config, message).hint(format!(
+        "for instance n1.example:7400 or [2001:db8::1]:7400; \"{ADVERTISE_DEFAULT}\" for what the \
+         configuration in the log says"
+    )))
 }
 
 /// Says whether an address stands for all addresses of a machine, so that it cannot be dialled.

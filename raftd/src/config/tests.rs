@@ -138,6 +138,34 @@ fn peers_are_found_by_name_in_the_last_layer_that_has_them() {
 }
 
 #[test]
+fn what_is_advertised_is_an_address_that_others_can_dial() {
+    let advertised = |text: &str| {
+        let text = format!("advertise = \"{text}\"\n{MINIMAL}");
+        config(&[&text]).expect("it is valid").node.advertise
+    };
+    for good in ["n1.example:7400", "10.0.0.1:7400", "[2001:db8::1]:7400"] {
+        assert_eq!(advertised(&format!(" {good} ")).as_deref(), Some(good));
+    }
+    assert_eq!(advertised("member"), None);
+    assert_eq!(config(&[MINIMAL]).expect("it is complete").node.advertise, None);
+    for (bad, why, remedy) in [
+        ("0.0.0.0:7400", "no place that others could dial", "that is for `listen`"),
+        ("[::]:7400", "no place that others could dial", "ip -brief address"),
+        ("n1.example", "is not HOST:PORT", "n1.example:7400"),
+        ("n1.example:0", "is not HOST:PORT", "\"member\" for what"),
+        ("", "advertise is empty", "HOST:PORT"),
+    ] {
+        let said = refusal(&format!("advertise = \"{bad}\"\n{MINIMAL}"));
+        assert!(said.starts_with("/etc/raftd/raftd.toml:1: advertise"), "{said}");
+        assert!(said.contains(why) && said.contains(remedy), "{said}");
+    }
+    let mut made = Config::new("/x", CertificateFiles::default());
+    made.advertise = Some("[::]:7400".to_owned());
+    let refused = made.check().expect_err("nobody can dial it").message;
+    assert!(refused.starts_with("advertise = \"[::]:7400\" is no place"), "{refused}");
+}
+
+#[test]
 fn an_unknown_key_is_refused_with_file_and_line() {
     let said = refusal("data_dirr = \"/x\"\n");
     assert!(said.starts_with("/etc/raftd/raftd.toml: "), "{said}");
@@ -252,7 +280,7 @@ fn a_reload_names_what_only_a_restart_takes_and_nothing_else() {
             Kind::Level { .. } => "\"error\"".to_owned(),
             Kind::Number { default, max, .. } => (default + 1).min(max).to_string(),
             Kind::Pair { default: (low, high), .. } => format!("[{low}, {}]", high + 1),
-            Kind::Addresses => "\"h9:1\"".to_owned(),
+            Kind::Addresses | Kind::Advertised => "\"h9:1\"".to_owned(),
             Kind::Loopback => "\"127.0.0.1:9\"".to_owned(),
             Kind::Format { .. } => "\"json\"".to_owned(),
         };

@@ -32,6 +32,11 @@ pub const MESSAGES: &[Message] = &[
     row("act-refused", Level::Warn, "an administrative act was refused"),
     row("address-awaited", Level::Warn, "the address to listen on is not there yet"),
     row("address-differs", Level::Warn, "the others dial this node elsewhere than it listens"),
+    row(
+        "advertised-differs",
+        Level::Warn,
+        "the others dial this node elsewhere than it says with `advertise`",
+    ),
     row("alarm-cleared", Level::Info, "a member has room on its disk again"),
     row("alarm-raised", Level::Warn, "a member has no room on its disk"),
     row(

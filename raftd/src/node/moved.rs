@@ -35,16 +35,9 @@ impl Node {
         let raft = self.replica.raft();
         let (id, configuration) = (raft.id(), raft.configuration());
         let own = configuration.member(id).map(|member| member.address.clone());
-        if let Some(dialled) = own.as_ref().filter(|_| self.told.own != own)
-            && differs(dialled, self.listen)
-        {
-            tracing::warn!(
-                name: "address-differs",
-                dialled,
-                listens = %self.listen,
-                "the others dial this node at another address than it listens on; if nothing \
-                 forwards one to the other: raft(7), MOVING NODES"
-            );
+        if let Some(dialled) = own.as_ref().filter(|_| self.told.own != own) {
+            let name = configuration.member(id).map(|member| member.name.as_str());
+            self.tell_own(name.unwrap_or_default(), dialled);
         }
         let moved: BTreeMap<String, String> = self
             .network
@@ -60,6 +53,34 @@ impl Node {
             }
         }
         self.told = Told { own, moved };
+    }
+
+    /// Says that this node is dialled where it is not, by what it advertises or, where it does not
+    /// say so, by where it listens.
+    fn tell_own(&self, name: &str, dialled: &str) {
+        match &self.identity.advertise {
+            Some(advertised) if advertised != dialled => {
+                tracing::warn!(
+                    name: "advertised-differs",
+                    dialled,
+                    advertised,
+                    "the others dial this node at another address than it advertises; if it has \
+                     moved: raftctl member update {name} --address {advertised}"
+                );
+            }
+            // A port may be forwarded.
+            Some(_) => {}
+            None if differs(dialled, self.listen) => {
+                tracing::warn!(
+                    name: "address-differs",
+                    dialled,
+                    listens = %self.listen,
+                    "the others dial this node at another address than it listens on; if nothing \
+                     forwards one to the other: raft(7), MOVING NODES"
+                );
+            }
+            None => {}
+        }
     }
 }
 

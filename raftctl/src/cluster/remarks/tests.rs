@@ -152,3 +152,17 @@ fn states_that_differ_are_named_both_and_damage_that_was_mended_is_told() {
     let said = remarked(&mended);
     assert!(said.iter().any(|line| line.starts_with("R0480 n2: damage was found")), "{said:?}");
 }
+
+#[test]
+fn a_member_that_says_that_it_is_elsewhere_is_told_and_counts() {
+    let moved = after(2, |two| two.address = "10.9.9.9:1".into());
+    check(&moved, Health::Healthy, Some(1), "");
+    let said = remarked(&moved);
+    let wanted = "R0563 n2: advertises 10.9.9.9:1, and the others dial it at ";
+    assert!(said.iter().any(|line| line.starts_with(wanted)), "{said:?}");
+    let configured = after(2, |two| {
+        let own = two.configuration.member(two.node).map(|member| member.address.clone());
+        two.address = own.unwrap_or_default();
+    });
+    assert!(remarked(&configured).is_empty());
+}

@@ -94,6 +94,7 @@ fn status_of(status: &NodeStatus) -> Value {
     let mut data = json!({
         "generation": status.generation.map(|generation| generation.to_string()),
         "incarnation": status.incarnation.to_string(),
+        "advertises": Some(&status.address).filter(|address| !address.is_empty()),
         "raftRole": match status.role {
             RoleKind::Follower => "follower",
             RoleKind::PreCandidate => "pre-candidate",
