@@ -124,7 +124,7 @@ pub(crate) fn assemble(
         requests_max: config.limits.requests_max,
         lease_clock_error_ppm: config.raft.lease_clock_error_ppm,
         pace_ms: (config.raft.heartbeat_ms, *config.raft.election_timeout_ms.start()),
-        listen: endpoint.local_addr().unwrap_or(config.listen),
+        listen: endpoint.local_addrs(),
         elsewhere: services.reload.elsewhere(),
         keeper: Keeper::new(memory, peers),
         board: services.control.board().clone(),

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use protocol::Setting;
 
-use crate::config::keys::{Draft, Field};
+use crate::config::keys::{Draft, Field, LISTEN_MAX};
 use crate::config::layer::{Layer, Value};
 use crate::exit::{Exit, Failure, unreadable};
 
@@ -32,6 +32,7 @@ pub(crate) use keys::LISTEN_DEFAULT;
 pub use keys::{Flag, KEYS, Key, Kind};
 #[cfg(test)]
 pub(crate) use layer::Value as Given;
+pub(crate) use node::listed;
 pub use node::{CertificateFiles, Certificates, Config, Http, Limits, Raft};
 pub use overrides::Overrides;
 
@@ -173,6 +174,7 @@ impl Default for Draft {
         let none = Config {
             data_dir: PathBuf::new(),
             listen: LISTEN_DEFAULT.parse().expect("the default is an address"),
+            also_listen: Vec::new(),
             advertise: None,
             certificates: CertificateFiles::default().into(),
             raft: Raft {
@@ -265,7 +267,9 @@ fn set(draft: &mut Draft, key: &Key, value: &Value, layer: &Layer) -> Result<(),
         Value::Text(text) if matches!(key.field, Field::Advertise) => {
             draft.config.advertise = advertised(text, key, layer)?;
         }
-        Value::Text(text) => draft.config.listen = address(text, key, layer)?,
+        Value::Text(text) => {
+            (draft.config.listen, draft.config.also_listen) = addresses(text, key, layer)?;
+        }
         Value::Level(level) => draft.log_level = *level,
         Value::Format(format) => draft.log_format = *format,
         Value::Number(number) => {
@@ -303,11 +307,35 @@ fn find<'a>(layers: &'a [Layer], key: &Key) -> Option<(&'a Value, &'a Layer)> {
     found.find_map(|layer| layer.values.get(key.name).map(|value| (value, layer)))
 }
 
+/// Reads one address or several, with commas between them.
+fn addresses(
+    text: &str,
+    key: &Key,
+    layer: &Layer,
+) -> Result<(SocketAddr, Vec<SocketAddr>), Failure> {
+    let read = text.split(',').map(|one| address(one, key, layer));
+    let mut all: Vec<SocketAddr> = read.collect::<Result<_, _>>()?;
+    let refused = |why: String| {
+        let message = format!("{} = {text:?}: {why}", layer.name(key));
+        Failure::new(Exit::Config, message).hint(format!("{}: {}", key.name, key.kind))
+    };
+    if all.len() > LISTEN_MAX {
+        return Err(refused(format!("{} addresses, {LISTEN_MAX} at most", all.len())));
+    }
+    let twice = all.iter().enumerate().find(|(place, one)| all[..*place].contains(one));
+    if let Some((_, twice)) = twice {
+        return Err(refused(format!("{twice} is named twice")));
+    }
+    let first = all.remove(0);
+    Ok((first, all))
+}
+
 fn address(text: &str, key: &Key, layer: &Layer) -> Result<SocketAddr, Failure> {
-    if text.trim().is_empty() {
+    let text = text.trim();
+    if text.is_empty() {
         return Err(empty(layer, key));
     }
-    text.trim().parse().map_err(|_| {
+    text.parse().map_err(|_| {
         let name = layer.name(key);
         let message = format!("{name} = {text:?} is not an IP address and a port");
         Failure::new(Exit::Config, message).hint("for instance 0.0.0.0:7400 or [::]:7400")

@@ -40,7 +40,7 @@ pub(crate) fn check(cli: &Cli) -> Result<String, Failure> {
     let credentials = credentials(&settings.node)?;
     node_of(&credentials)?;
     let (who, file) = (credentials.identity(), settings.file.display());
-    let (data, listen) = (settings.node.data_dir.display(), settings.node.listen);
+    let (data, listen) = (settings.node.data_dir.display(), settings.node.listens());
     Ok(format!("{file}: valid; {who}, data in {data}, listens on {listen}"))
 }
 

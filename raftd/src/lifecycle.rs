@@ -18,7 +18,7 @@ use crate::alive::Alive;
 use crate::assemble::assemble;
 use crate::bootstrap::{Waited, wait_for_bootstrap};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, listed};
 use crate::control::{Control, control};
 use crate::desk::{AskedOwner, Desk};
 use crate::exit::{Exit, Failure, chain, storage_failure};
@@ -158,7 +158,7 @@ async fn serve(
         name: "ready",
         %node,
         incarnation = %identity.incarnation,
-        listen = %address,
+        listen = %listed(&endpoint.local_addrs()),
         data = %config.data_dir.display(),
         version = env!("CARGO_PKG_VERSION"),
         "ready"
@@ -192,18 +192,26 @@ async fn serve(
     ended
 }
 
-/// Takes the socket that the service manager has opened, or listens at the address.
+/// Takes the socket that the service manager has opened, or listens at the first address; and
+/// listens at all others.
 async fn listen(
     (config, file): (&Config, &Path),
     socket: Option<UdpSocket>,
     (credentials, reset_key): (&Credentials, Option<&[u8; 32]>),
 ) -> Result<Endpoint, Failure> {
-    let Some(socket) = socket else {
-        let listen = || Endpoint::server_with(config.listen, credentials, reset_key);
-        return listening::patiently(listen, config.listen, file).await;
+    let mut endpoint = match socket {
+        Some(socket) => Endpoint::server_on(socket, credentials, reset_key)
+            .map_err(|error| Failure::from_error(Exit::Io, "the socket", &error))?,
+        None => {
+            let listen = || Endpoint::server_with(config.listen, credentials, reset_key);
+            listening::patiently(listen, config.listen, file).await?
+        }
     };
-    Endpoint::server_on(socket, credentials, reset_key)
-        .map_err(|error| Failure::from_error(Exit::Io, "the socket", &error))
+    for also in &config.also_listen {
+        let listen = || endpoint.clone().also_at(*also, reset_key);
+        endpoint = listening::patiently(listen, *also, file).await?;
+    }
+    Ok(endpoint)
 }
 
 /// What a node lives with.

@@ -70,7 +70,7 @@ pub(crate) struct Node {
     pace_ms: (u64, u64),
     stalls: Stalls,
     /// Where it listens.
-    listen: SocketAddr,
+    listen: Vec<SocketAddr>,
     /// The address, and the members elsewhere, that the log of the process told of last.
     told: moved::Told,
     /// The newest view of the state.
@@ -103,7 +103,7 @@ pub(crate) struct Parts {
     pub(crate) requests_max: u32,
     pub(crate) lease_clock_error_ppm: Option<u32>,
     pub(crate) pace_ms: (u64, u64),
-    pub(crate) listen: SocketAddr,
+    pub(crate) listen: Vec<SocketAddr>,
     pub(crate) elsewhere: Elsewhere,
     pub(crate) keeper: Keeper,
     pub(crate) board: Board,

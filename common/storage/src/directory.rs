@@ -83,6 +83,7 @@ impl DataDirectory {
         superblock.store(&file)?;
         if superblock.inode == Inode::UNKNOWN {
             tracing::info!(
+                name: "copies-not-noticed",
                 "the file system of {} does not tell a copy of a file from the file: if the data \
                  directory is copied, only the other nodes can notice",
                 path.display()
@@ -357,7 +358,7 @@ fn sign_tail(path: &Path, superblock: &mut Superblock, boot: u64) -> Result<(), 
     let owner = Owner { node: superblock.node, incarnation: superblock.seal, generation };
     let found = TailFound::read(path, &owner)?;
     if found.newest.is_some_and(|newest| !newest.is_of(superblock.boot)) {
-        tracing::error!("{}: {}", path.display(), Loss::OtherStart);
+        tracing::error!(name: "directory-put-back", "{}: {}", path.display(), Loss::OtherStart);
         give_up_name(path, superblock, Forgotten::OtherTime)?;
     }
     found.sign(path, &owner, (boot, superblock.boot))

@@ -33,12 +33,14 @@ pub(crate) fn close_to_others(path: &Path) -> Result<(), StorageError> {
     match fs::set_permissions(path, fs::Permissions::from_mode(closed)) {
         Ok(()) => {
             tracing::info!(
+                name: "directory-closed",
                 "data directory {path_shown} was open to every user (mode {mode:04o}): it is \
                  {closed:04o} now"
             );
         }
         Err(error) => {
             tracing::warn!(
+                name: "directory-open",
                 "data directory {path_shown} is open to every user (mode {mode:04o}): {error}; \
                  run: chmod o-rwx {path_shown}"
             );

@@ -40,7 +40,10 @@ fn give_reserve_back(database: &Path, space: &Space) -> Result<bool, StorageErro
     }
     reserve.give_back()?;
     let (directory, mega) = (directory.display(), bytes / 1_000_000);
-    tracing::warn!("{space} at {directory}: the reserve of {mega} MB there is given back to start");
+    tracing::warn!(
+        name: "reserve-to-start",
+        "{space} at {directory}: the reserve of {mega} MB there is given back to start"
+    );
     Ok(true)
 }
 

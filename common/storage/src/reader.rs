@@ -51,7 +51,7 @@ impl LogReader {
         if let Err(error @ StorageError::Corrupt { .. }) = &read
             && let Err(error) = note_damage(&self.marker, &error.to_string())
         {
-            tracing::warn!("{error}");
+            tracing::warn!(name: "damage-not-noted", "{error}");
         }
         read
     }

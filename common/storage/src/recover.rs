@@ -134,7 +134,7 @@ fn end(
         };
         match Record::decode(&owner, index_of(key)?, Bytes::copy_from_slice(value)) {
             Ok(record) => break Some(record),
-            Err(error) => tracing::warn!("{error}"),
+            Err(error) => tracing::warn!(name: "record-damaged", "{error}"),
         }
         is_damaged = true;
         records.prev();

@@ -83,7 +83,7 @@ impl Scan {
             match Record::decode(owner, first, bytes) {
                 Ok(record) => self.record(first, &record, shape)?,
                 Err(error) => {
-                    tracing::warn!("{error}");
+                    tracing::warn!(name: "record-damaged", "{error}");
                     // What it held ends where the next one begins.
                     if first > self.next {
                         self.missing(first, shape);
@@ -154,7 +154,7 @@ impl Scan {
                 return Err(StorageError::corrupt(format!("log entry {id}"), why));
             }
             if let Err(error) = record.entry(id.index) {
-                tracing::warn!("{error}");
+                tracing::warn!(name: "record-damaged", "{error}");
                 self.damaged(header, shape);
             }
             self.chain = Some(header.chain);

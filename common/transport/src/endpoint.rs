@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use certs::{Credentials, Expect, Identity, Role, Shown};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{ClientConfig, Connection, ConnectionError, EndpointConfig, ServerConfig};
+use quinn::{ClientConfig, Connection, ConnectionError, ServerConfig};
 use quinn::{TransportConfig, TransportErrorCode, VarInt};
 use tokio::time::timeout;
 
@@ -23,7 +23,7 @@ use crate::probe;
 use crate::reach::{Places, called};
 use crate::reset;
 use crate::seats::{Seat, Seats};
-use crate::socket;
+use crate::sockets::{self, Sockets};
 
 /// TLS alerts, as QUIC's error codes carry them (RFC 9001 §4.8).
 const TLS_ALERTS: std::ops::RangeInclusive<u64> = 0x100..=0x1ff;
@@ -123,10 +123,10 @@ impl Incoming {
     }
 }
 
-/// One UDP socket with QUIC on it.
+/// A UDP socket with QUIC on it, or several.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
-    inner: quinn::Endpoint,
+    sockets: Sockets,
     /// What new connections show and check; those that exist keep what they began with.
     credentials: Arc<RwLock<Credentials>>,
     /// Where names led.
@@ -155,7 +155,8 @@ impl Endpoint {
         reset_key: Option<&[u8; 32]>,
     ) -> Result<Self, EndpointError> {
         let config = server_config(credentials)?;
-        Self::bind(bind, Some(config), credentials, reset::config(reset_key))
+        let socket = sockets::bind(bind, Some(config), reset::config(reset_key))?;
+        Ok(Self::with(socket, credentials))
     }
 
     /// As [`Endpoint::server_with`], on a socket that is bound already.
@@ -168,10 +169,8 @@ impl Endpoint {
         reset_key: Option<&[u8; 32]>,
     ) -> Result<Self, EndpointError> {
         let config = server_config(credentials)?;
-        let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
-        let address = socket.local_addr().unwrap_or(any);
-        let socket = socket::adopt(socket);
-        Self::on(socket, address, Some(config), credentials, reset::config(reset_key))
+        let socket = sockets::adopt(socket, config, reset::config(reset_key))?;
+        Ok(Self::with(socket, credentials))
     }
 
     /// Dials only, from any port.
@@ -180,41 +179,41 @@ impl Endpoint {
     /// If no socket can be had.
     pub fn client(credentials: &Credentials) -> Result<Self, EndpointError> {
         let all = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
-        Self::bind(all, None, credentials, reset::config(None))
+        Ok(Self::with(sockets::bind(all, None, reset::config(None))?, credentials))
     }
 
-    fn bind(
-        address: SocketAddr,
-        config: Option<ServerConfig>,
-        credentials: &Credentials,
-        settings: EndpointConfig,
+    /// Listens at one more address, before anybody has come; whom it dials, it dials from the first
+    /// socket that has the other's family.
+    ///
+    /// # Errors
+    /// If the address cannot be bound.
+    pub fn also_at(
+        mut self,
+        bind: SocketAddr,
+        reset_key: Option<&[u8; 32]>,
     ) -> Result<Self, EndpointError> {
-        let failed = |source| EndpointError::Bind { address, source };
-        let socket = socket::bind(address, config.is_some()).map_err(failed)?;
-        Self::on(socket, address, config, credentials, settings)
+        let config = server_config(&self.credentials())?;
+        self.sockets.add(sockets::bind(bind, Some(config), reset::config(reset_key))?);
+        Ok(self)
     }
 
-    fn on(
-        socket: socket2::Socket,
-        address: SocketAddr,
-        config: Option<ServerConfig>,
-        credentials: &Credentials,
-        settings: EndpointConfig,
-    ) -> Result<Self, EndpointError> {
-        let failed = |source| EndpointError::Bind { address, source };
-        let runtime = Arc::new(quinn::TokioRuntime);
-        let inner =
-            quinn::Endpoint::new(settings, config, socket.into(), runtime).map_err(failed)?;
+    fn with(socket: quinn::Endpoint, credentials: &Credentials) -> Self {
         let credentials = Arc::new(RwLock::new(credentials.clone()));
-        Ok(Self { inner, credentials, places: Places::default(), guard: Guard::default() })
+        let (sockets, places) = (Sockets::of(socket), Places::default());
+        Self { sockets, credentials, places, guard: Guard::default() }
     }
 
-    /// Returns the address that is listened on.
+    /// Returns the address that is listened on; of several, the first one.
     ///
     /// # Errors
     /// If the system does not tell.
     pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        self.inner.local_addr()
+        self.sockets.first().local_addr()
+    }
+
+    /// Returns all addresses that are listened on, as far as the system tells.
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.sockets.all().filter_map(|socket| socket.local_addr().ok()).collect()
     }
 
     /// Returns who looks after the connections.
@@ -233,7 +232,7 @@ impl Endpoint {
     /// # Errors
     /// If the certificates are not a node's; nothing has changed then.
     pub fn replace(&self, credentials: &Credentials) -> Result<(), EndpointError> {
-        self.inner.set_server_config(Some(server_config(credentials)?));
+        self.sockets.set_server_config(&server_config(credentials)?);
         let mut present = self.credentials.write().unwrap_or_else(PoisonError::into_inner);
         *present = credentials.clone();
         Ok(())
@@ -241,7 +240,7 @@ impl Endpoint {
 
     /// Waits for a connection; `None` once the endpoint is closed.
     pub async fn accept(&self) -> Option<Incoming> {
-        let incoming = self.inner.accept().await?;
+        let incoming = self.sockets.accept().await?;
         Some(Incoming { incoming, guard: self.guard.clone() })
     }
 
@@ -252,9 +251,9 @@ impl Endpoint {
 
     /// Closes all connections, tells the other sides why, and waits until that is sent.
     pub async fn close(&self, reason: &str) {
-        self.inner.close(Close::Done.code(), reason.as_bytes());
+        self.sockets.close(Close::Done.code(), reason.as_bytes());
         // A peer that is gone does not keep a process from ending.
-        let _ = timeout(Duration::from_millis(500), self.inner.wait_idle()).await;
+        let _ = timeout(Duration::from_millis(500), self.sockets.wait_idle()).await;
     }
 
     /// Makes the handshake with one address of a name.
@@ -272,8 +271,9 @@ impl Endpoint {
         let quic = QuicClientConfig::try_from(tls).map_err(|error| failed(error.to_string()))?;
         let mut config = ClientConfig::new(Arc::new(quic));
         config.transport_config(transport(CONNECTION_WINDOW_BYTES));
+        let socket = self.sockets.toward(remote);
         let connecting =
-            self.inner.connect_with(config, remote, certs::SERVER_NAME).map_err(|error| {
+            socket.connect_with(config, remote, certs::SERVER_NAME).map_err(|error| {
                 let is_family = remote.port() != 0
                     && matches!(error, quinn::ConnectError::InvalidRemoteAddress(_));
                 let why =

@@ -145,7 +145,10 @@ impl Guard {
                 && live.connection.close_reason().is_none()
             {
                 let from = live.connection.remote_address();
-                tracing::info!(who = %live.shown.identity.role, %from, "connection closed: {why}");
+                tracing::info!(
+                    name: "connection-cut",
+                    who = %live.shown.identity.role, %from, "connection closed: {why}"
+                );
                 live.connection.close(Close::Refused.code(), why.as_bytes());
             }
         }

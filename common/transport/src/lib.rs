@@ -42,6 +42,7 @@ mod seats;
 mod serve;
 mod snapshot;
 mod socket;
+mod sockets;
 mod stream;
 
 pub use allowance::Held;

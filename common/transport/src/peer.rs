@@ -278,6 +278,7 @@ impl Dialler {
         let who = format!("node {}", self.id);
         if self.doubles.connect(theirs.boot) {
             tracing::warn!(
+                name: "member-doubled",
                 peer = %self.id,
                 "another process connects as node {} than the one that runs at {}: are its \
                  certificate and data directory in use twice? A copy must not run",

@@ -13,6 +13,7 @@ pub(crate) fn bind(address: SocketAddr, listens: bool) -> io::Result<Socket> {
     let (socket, instead) = bind_with(address, open)?;
     if let Some((bound, error)) = instead.filter(|_| listens) {
         tracing::info!(
+            name: "no-ipv6",
             listen = %bound,
             why = %error,
             "this machine has no IPv6: listening on all IPv4 addresses instead of {address}; \
@@ -76,6 +77,7 @@ fn say_small(socket: &Socket) {
     let send = socket.send_buffer_size().unwrap_or(0);
     if receive.min(send) < SOCKET_BUFFER_BYTES {
         tracing::warn!(
+            name: "small-buffers",
             receive_bytes = receive,
             send_bytes = send,
             wanted_bytes = SOCKET_BUFFER_BYTES,

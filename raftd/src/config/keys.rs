@@ -14,6 +14,9 @@ pub(crate) const DATA_DIR_DEFAULT: &str = "/var/lib/raftd";
 /// Where the daemon listens unless the configuration says otherwise: on all addresses, v4 and v6.
 pub(crate) const LISTEN_DEFAULT: &str = "[::]:7400";
 
+/// The most addresses to listen on.
+pub(super) const LISTEN_MAX: usize = 8;
+
 /// What others are told unless the configuration says otherwise: where the member is, as the
 /// configuration in the log has it.
 pub(super) const ADVERTISE_DEFAULT: &str = "member";
@@ -117,7 +120,7 @@ pub enum Kind {
         /// The default; without one the key must be set.
         default: Option<&'static str>,
     },
-    /// An IP address and a port.
+    /// An IP address and a port, or several.
     Listen {
         /// The default.
         default: &'static str,
@@ -195,8 +198,9 @@ impl Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Path { default: Some(default) } | Self::Listen { default } => {
-                write!(f, "a text, default \"{default}\"")
+            Self::Path { default: Some(default) } => write!(f, "a text, default \"{default}\""),
+            Self::Listen { default } => {
+                write!(f, "a text or a list of {LISTEN_MAX} at most, default \"{default}\"")
             }
             Self::Level { default } => write!(f, "a text, default \"{default}\""),
             Self::Format { default } => write!(f, "a text, default \"{default}\""),
@@ -266,12 +270,13 @@ pub static KEYS: [Key; 27] = [
         Kind::Listen { default: LISTEN_DEFAULT },
         Field::Listen,
         "UDP address and port to listen on; [::] is all addresses, v4 and v6, or all v4 addresses \
-         of a machine without IPv6",
+         of a machine without IPv6. Several, as [\"10.0.0.1:7400\", \"[2001:db8::1]:7400\"], are \
+         all listened on, and others are dialled from the first that has their family",
     )
     .with_flag(
         ("listen", "RAFTD_LISTEN", "ADDR:PORT"),
         "UDP address and port to listen on, as 0.0.0.0:7400 or [::]:7400 (all addresses, of both \
-         families where there are both)",
+         families where there are both); several have commas between them",
     ),
     key(
         "advertise",

@@ -269,13 +269,31 @@ impl<'de> DeserializeSeed<'de> for KeyValue {
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Spanned<Value>, D::Error> {
         match self.0.kind {
             Kind::Path { .. } => spanned(from, |path: PathBuf| Ok(Value::Path(path))),
-            Kind::Listen { .. } | Kind::Advertised | Kind::Addresses | Kind::Loopback => {
+            Kind::Listen { .. } => spanned(from, |listen: Listen| Ok(Value::Text(listen.joined()))),
+            Kind::Advertised | Kind::Addresses | Kind::Loopback => {
                 spanned(from, |text: String| Ok(Value::Text(text)))
             }
             Kind::Level { .. } => spanned(from, |text: String| word(&text).map(Value::Level)),
             Kind::Format { .. } => spanned(from, |text: String| word(&text).map(Value::Format)),
             Kind::Number { .. } => spanned(from, |number: i64| Ok(Value::Number(number))),
             Kind::Pair { .. } => spanned(from, |numbers: Vec<i64>| Ok(Value::Numbers(numbers))),
+        }
+    }
+}
+
+/// One address, or a list of them.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "an address and a port, or a list of them")]
+enum Listen {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Listen {
+    fn joined(self) -> String {
+        match self {
+            Self::One(text) => text,
+            Self::Several(texts) => texts.join(", "),
         }
     }
 }

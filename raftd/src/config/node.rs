@@ -19,6 +19,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// UDP address and port to listen on. With port 0 the system chooses one.
     pub listen: SocketAddr,
+    /// More of them, which are listened on as well.
+    pub also_listen: Vec<SocketAddr>,
     /// Where others reach the node, as HOST:PORT; `None` says nothing but what the configuration in
     /// the log says.
     pub advertise: Option<String>,
@@ -116,6 +118,19 @@ pub struct Limits {
     /// The most bytes of a snapshot that are written, or of it and of old entries that are sent to
     /// one peer, in a second.
     pub snapshot_bytes_per_s_max: u64,
+}
+
+impl Config {
+    /// Returns all addresses to listen on, with commas between them.
+    pub(crate) fn listens(&self) -> String {
+        listed([self.listen].iter().chain(&self.also_listen))
+    }
+}
+
+/// Writes addresses down, with commas between them.
+pub(crate) fn listed<'a>(addresses: impl IntoIterator<Item = &'a SocketAddr>) -> String {
+    let all: Vec<String> = addresses.into_iter().map(SocketAddr::to_string).collect();
+    all.join(", ")
 }
 
 impl Limits {

@@ -138,6 +138,30 @@ fn peers_are_found_by_name_in_the_last_layer_that_has_them() {
 }
 
 #[test]
+fn several_addresses_are_listened_on_in_their_order() {
+    let listens = |line: &str| {
+        let text = format!("{line}\n{MINIMAL}");
+        config(&[&text]).expect("it is valid").node.listens()
+    };
+    let two = "10.0.0.1:7400, [2001:db8::1]:7400";
+    assert_eq!(listens("listen = [\"10.0.0.1:7400\", \" [2001:db8::1]:7400\"]"), two);
+    assert_eq!(listens("listen = \"10.0.0.1:7400,[2001:db8::1]:7400\""), two);
+    for (bad, why) in [
+        ("[]", "listen is empty"),
+        ("[\"10.0.0.1:1\", \"\"]", "listen is empty"),
+        ("[\"10.0.0.1:1\", \"h:1\"]", "\"h:1\" is not an IP address"),
+        ("[\"10.0.0.1:1\", \"10.0.0.1:1\"]", "10.0.0.1:1 is named twice"),
+        ("7400", "an address and a port, or a list of them"),
+    ] {
+        let said = refusal(&format!("listen = {bad}\n{MINIMAL}"));
+        assert!(said.contains(why), "{bad}: {said}");
+    }
+    let many: Vec<String> = (1..=9).map(|port| format!("\"10.0.0.1:{port}\"")).collect();
+    let said = refusal(&format!("listen = [{}]\n{MINIMAL}", many.join(", ")));
+    assert!(said.contains("9 addresses, 8 at most"), "{said}");
+}
+
+#[test]
 fn what_is_advertised_is_an_address_that_others_can_dial() {
     let advertised = |text: &str| {
         let text = format!("advertise = \"{text}\"\n{MINIMAL}");

@@ -62,7 +62,17 @@ pub const MESSAGES: &[Message] = &[
     row("certificates-same", Level::Info, "the certificates were read again, and are the same"),
     row("change-refused", Level::Warn, "a change of the cluster was refused"),
     row("configuration", Level::Info, "another configuration of members is in force"),
+    row("connection-cut", Level::Info, "a connection was cut: its certificate counts no more"),
+    row("copies-not-noticed", Level::Info, "the file system does not tell a copied file"),
     row("core-dumps", Level::Warn, "core dumps cannot be switched off"),
+    row(
+        "damage-not-noted",
+        Level::Warn,
+        "damage was found, and cannot be noted for the next start",
+    ),
+    row("directory-closed", Level::Info, "the data directory was open to everybody, and is closed"),
+    row("directory-open", Level::Warn, "the data directory is open to everybody"),
+    row("directory-put-back", Level::Error, "the data directory is of another time than its log"),
     row("disk-hangs", Level::Warn, "the disk has not finished a write for a while"),
     row("disk-writes", Level::Info, "a disk that hung has finished its write"),
     row("ends", Level::Info, "the node ends as it was asked to, or was removed"),
@@ -86,10 +96,12 @@ pub const MESSAGES: &[Message] = &[
     row("log-not-written", Level::Warn, "the log refused lines"),
     row("loss", Level::Error, "something that was on the disk is gone"),
     row("member-differs", Level::Error, "the state of a member differs from the leader's"),
+    row("member-doubled", Level::Warn, "more than one process runs as one member"),
     row("memory-not-kept", Level::Warn, "what others have promised cannot be stored"),
     row("message-too-large", Level::Error, "a message was over a limit of the protocol"),
     row("metrics-open", Level::Info, "the port for metrics is open"),
     row("metrics-refused", Level::Warn, "the address for metrics cannot be had"),
+    row("no-ipv6", Level::Info, "this machine has no IPv6: all IPv4 addresses are listened on"),
     row("panic", Level::Error, "a defect of the program: the process ends"),
     row("peer-back", Level::Info, "a member that was missing is connected again"),
     row("peer-connected", Level::Info, "a member is connected"),
@@ -99,6 +111,7 @@ pub const MESSAGES: &[Message] = &[
     row("peers-used", Level::Info, "a member is dialled where [peers] says"),
     row("read-fails", Level::Error, "the state or the log cannot be read"),
     row("ready", Level::Info, "the log is recovered, and the port is bound"),
+    row("record-damaged", Level::Warn, "a part of the log is damaged"),
     row(
         "refused-certificate",
         Level::Warn,
@@ -120,6 +133,7 @@ pub const MESSAGES: &[Message] = &[
     row("reserve-changes", Level::Warn, "the reserve on the disk comes and goes: how often"),
     row("reserve-held", Level::Info, "room on the disk is held in reserve"),
     row("reserve-not-held", Level::Warn, "there is no reserve: its file cannot be made"),
+    row("reserve-to-start", Level::Warn, "the reserve is given back, so that the node can start"),
     row("reserve-used", Level::Warn, "the reserve is given back, since the disk is full"),
     row("reset-key", Level::Warn, "a key that tells peers of restarts cannot be stored"),
     row("room-changes", Level::Warn, "room on the disk comes and goes: how often"),
@@ -127,6 +141,7 @@ pub const MESSAGES: &[Message] = &[
     row("room-little", Level::Info, "data is taken again, but there is little room"),
     row("room-low", Level::Warn, "the disk fills up"),
     row("room-none", Level::Error, "this node refuses data, as its disk has no room"),
+    row("small-buffers", Level::Warn, "the kernel limits UDP buffers"),
     row("snapshot-damaged", Level::Warn, "a snapshot is not as it was written"),
     row("snapshot-delivered", Level::Info, "a member has received a snapshot"),
     row(
@@ -173,8 +188,8 @@ const fn row(id: &'static str, level: Level, meaning: &'static str) -> Message {
     Message { id, level, meaning }
 }
 
-/// Returns the id of an event. Those at debug and trace, and those of libraries, have none: tracing
-/// then names them by their place.
+/// Returns the id of an event. Those at debug and trace, and those of others' libraries, have none:
+/// tracing then names them by their place.
 pub(super) fn of(event: &Metadata<'static>) -> Option<&'static str> {
     let name = event.name();
     (!name.starts_with("event ")).then_some(name)
@@ -226,7 +241,10 @@ mod tests {
     #[test]
     fn every_message_has_an_id_that_the_manual_lists_with_its_level_and_no_other_is_listed() {
         let mut files = Vec::new();
-        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+        let house = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for part in ["src", "../common/storage/src", "../common/transport/src"] {
+            sources(&house.join(part), &mut files);
+        }
         let mut used = BTreeSet::new();
         for file in files {
             let text = std::fs::read_to_string(&file).expect("it is text");

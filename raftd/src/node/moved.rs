@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use consensus::{Configuration, NodeId};
 use protocol::LeaderHint;
 
+use crate::config::listed;
 use crate::lanes::network::{Elsewhere, Network, differs};
 use crate::node::Node;
 
@@ -70,11 +71,11 @@ impl Node {
             }
             // A port may be forwarded.
             Some(_) => {}
-            None if differs(dialled, self.listen) => {
+            None if self.listen.iter().all(|listen| differs(dialled, *listen)) => {
                 tracing::warn!(
                     name: "address-differs",
                     dialled,
-                    listens = %self.listen,
+                    listens = %listed(&self.listen),
                     "the others dial this node at another address than it listens on; if nothing \
                      forwards one to the other: raft(7), MOVING NODES"
                 );

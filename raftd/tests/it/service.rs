@@ -372,3 +372,34 @@ async fn a_port_that_the_manager_has_opened_is_used_and_must_be_the_one_that_is_
     assert_eq!(ended.status.code(), Some(78), "{said}");
     assert!(said.contains(&format!("port {port}, but listen = \"{address}\"")), "{said}");
 }
+
+#[tokio::test]
+async fn a_node_answers_at_all_addresses_that_it_listens_on() {
+    let mut cluster = Cluster::prepare(1);
+    let port = cluster.nodes[0].address.rsplit_once(':').unwrap().1.to_owned();
+    let second = format!("127.0.0.2:{port}");
+    let own = cluster.nodes[0].directory.join("raftd.d");
+    std::fs::create_dir(&own).unwrap();
+    let text = format!("listen = [\"{}\", \"{second}\"]\n", cluster.nodes[0].address);
+    std::fs::write(own.join("50-own.toml"), text).unwrap();
+    cluster.nodes[0].start();
+    cluster.bootstrap().await;
+    cluster.leader().await;
+    let client = cluster.client();
+    let first = client.status_of(&cluster.nodes[0].address).await.unwrap();
+    assert_eq!(client.status_of(&second).await.unwrap().boot, first.boot, "the same process");
+    // It is dialled at one of them, so there is nothing to warn of.
+    let log = cluster.nodes[0].log();
+    assert!(log.contains(&format!("listen={}, {second}", cluster.nodes[0].address)), "{log}");
+    assert!(!log.contains("at another address than it listens on"), "{log}");
+    // One that is taken is named with its remedy, whichever it is.
+    let holder = std::net::UdpSocket::bind("127.0.0.3:0").unwrap();
+    let taken = holder.local_addr().unwrap().to_string();
+    cluster.nodes[0].kill();
+    let text = format!("listen = \"{}, {taken}\"\n", cluster.nodes[0].address);
+    std::fs::write(own.join("50-own.toml"), text).unwrap();
+    cluster.nodes[0].start();
+    assert_eq!(cluster.nodes[0].ended().code(), Some(74));
+    let log = cluster.nodes[0].log();
+    assert!(log.contains(&format!("cannot listen on UDP {taken}")), "{log}");
+}

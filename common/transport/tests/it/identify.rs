@@ -208,3 +208,53 @@ async fn a_visit_does_not_take_the_place_of_the_connection_that_there_is() {
         assert_eq!(heard.await, (id(2), message.clone()));
     }
 }
+
+#[tokio::test]
+async fn a_node_is_met_at_all_addresses_that_it_listens_on_and_dials_in_every_family() {
+    let ours = authority();
+    let place = |text: &str| text.parse().unwrap();
+    let mut many = endpoint(&ours, 2).also_at(place("127.0.0.2:0"), None).unwrap();
+    // A machine without IPv6 has no such address.
+    if let Ok(more) = many.clone().also_at(place("[::1]:0"), None) {
+        many = more;
+    }
+    let says = Hello { generation: None, ..hello(&ours, 2) };
+    let listener = many.clone();
+    tokio::spawn(async move {
+        while let Some(incoming) = listener.accept().await {
+            if let Ok(accepted) = incoming.finish(&crate::places()).await {
+                tokio::spawn(answer_identify(accepted, says.clone()));
+            }
+        }
+    });
+    let addresses = many.local_addrs();
+    assert!(addresses.len() >= 2, "{addresses:?}");
+    assert_eq!(many.local_addr().unwrap(), addresses[0]);
+    let all = "[::]:0".parse().unwrap();
+    let visitor = |authority: &Authority| {
+        let identity = Identity::new(authority.cluster(), Role::Node(1.try_into().unwrap()));
+        let credentials = authority.issue(&identity, DAY).unwrap().credentials().unwrap();
+        Endpoint::server(all, &credentials).unwrap()
+    };
+    let visit = async |from: &Endpoint, authority: &Authority, at: &str| {
+        identify(from.clone(), hello(authority, 1), id(2), at.to_owned(), PATIENCE).await
+    };
+    let one = visitor(&ours);
+    for address in &addresses {
+        let met = visit(&one, &ours, &address.to_string()).await;
+        assert_eq!(met.map(|hello| hello.node), Ok(Some(id(2))), "{address}");
+        // And whom it dials itself: here, itself.
+        let met = visit(&many, &ours, &address.to_string()).await;
+        assert_eq!(met.map(|hello| hello.node), Ok(Some(id(2))), "{address}");
+    }
+    // Other certificates are shown at all of them.
+    let other = authority();
+    let identity = Identity::new(other.cluster(), Role::Node(2.try_into().unwrap()));
+    many.replace(&other.issue(&identity, DAY).unwrap().credentials().unwrap()).unwrap();
+    for address in &addresses {
+        let refused = visit(&one, &ours, &address.to_string()).await;
+        assert!(matches!(refused, Err(ConnectError::Handshake { .. })), "{address}: {refused:?}");
+    }
+    many.close("the end").await;
+    assert!(many.accept().await.is_none());
+}
