@@ -181,6 +181,7 @@ impl Request {
             | Self::SystemQuery { .. }
             | Self::Snapshot(_)
             | Self::Certificate(_)
+            | Self::Configuration(_)
             | Self::Note { .. } => 1,
         }
     }

@@ -116,7 +116,8 @@ fn outcome(response: Response) -> Result<Applied, ErrorReply> {
         | Response::Bootstrapped { .. }
         | Response::Done
         | Response::Snapshot(_)
-        | Response::Certificate(_) => Err(ErrorReply {
+        | Response::Certificate(_)
+        | Response::Configuration(_) => Err(ErrorReply {
             code: ErrorCode::Internal,
             message: "a command was answered as if it were a question".into(),
             leader: None,

@@ -15,8 +15,7 @@ use protocol::{
     ConfigurationAnswer, ConfigurationRequest, Consistency, ErrorCode, ErrorReply, HelloReply,
     LeaderHint, Outcome, Passage, RefusalCode, Reloaded, Request, Response, Setting, SettingChange,
     SettingSource, chain, decode_configuration, decode_entry, decode_message, encode_configuration,
-    encode_entry,
-    encode_message, peek_entry,
+    encode_entry, encode_message, peek_entry,
 };
 
 const MEMBER_1: &str = "0a1b08011101100000000000001a026e31220a686f7374313a37343030";
