@@ -72,6 +72,12 @@ pub enum Command {
     /// never sent; then the operator's side signs, and certificate, key and raftd.toml are put in
     /// place. An attempt that was interrupted goes on with the same token and key.
     Enroll(EnrollArgs),
+    /// Prints a shell's completion script
+    Completion {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
 }
 
 impl Cli {

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::CommandFactory as _;
 use environment::Failure as Unreadable;
 use state_machine::StoredMachine;
 use storage::{LogProvider, RocksLogs};
@@ -93,6 +94,8 @@ impl Server {
         };
         let done = if let Some(Command::Enroll(args)) = &cli.command {
             enroll(args).and_then(|file| file.map_or(Ok(()), |file| go_on(&file)))
+        } else if let Some(Command::Completion { shell }) = cli.command {
+            told(std::io::stdout().write_all(&completion(shell)))
         } else if cli.check_config {
             check(&cli).and_then(|found| told(writeln!(std::io::stdout(), "{found}")))
         } else if cli.print_config {
@@ -115,6 +118,13 @@ impl Server {
             }
         }
     }
+}
+
+/// Writes a shell's completion script.
+fn completion(shell: clap_complete::Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "raftd", &mut script);
+    script
 }
 
 /// Goes on as the node of this configuration, in this process: whoever watches it sees no other.

@@ -1,7 +1,7 @@
 //! `cargo xtask deb`: the Debian package, and what lintian says of it.
 //!
 //! What cargo-deb packs is listed in `raftd/Cargo.toml`. What is made here, and belongs to no
-//! definition: the shells' completions, from raftctl itself, and a changelog of Debian's form.
+//! definition: the shells' completions, from the programs themselves, and a changelog of Debian's form.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,7 +12,10 @@ use crate::progress::say;
 
 /// The shells, and how their completions are called in the package.
 const COMPLETIONS: [(&str, &str); 3] =
-    [("bash", "raftctl.bash"), ("zsh", "_raftctl"), ("fish", "raftctl.fish")];
+    [("bash", "NAME.bash"), ("zsh", "_NAME"), ("fish", "NAME.fish")];
+
+/// The programs that print them.
+const COMPLETED: [&str; 2] = ["raftctl", "raftd"];
 
 /// Builds the package, shows what lintian says, and returns where the package is.
 ///
@@ -38,9 +41,11 @@ pub(crate) fn build(cargo: &Cargo) -> Result<PathBuf, Failure> {
     cargo.run("build", &["build", "--release", "--locked", "-p", "raftd", "-p", "raftctl"])?;
     let made = cargo.built("package");
     std::fs::create_dir_all(&made).map_err(|source| file(&made, source))?;
-    for (shell, name) in COMPLETIONS {
-        let script = output(Command::new(cargo.built("raftctl")).args(["completion", shell]))?;
-        write(&made.join(name), &script)?;
+    for program in COMPLETED {
+        for (shell, name) in COMPLETIONS {
+            let script = output(Command::new(cargo.built(program)).args(["completion", shell]))?;
+            write(&made.join(name.replace("NAME", program)), &script)?;
+        }
     }
     let changes = made.join("changelog.Debian");
     write(&changes, changelog(&date()?).as_bytes())?;

@@ -38,9 +38,10 @@ pub(super) fn install(world: &mut World) -> Result<String> {
     let said = verified.all();
     let bad: Vec<&str> = said.lines().filter(bad).collect();
     must(verified.is_well() && bad.is_empty(), || format!("units: {}", bad.join(" | ")))?;
-    let completion =
-        "bash -c '. /usr/share/bash-completion/completions/raftctl; complete -p raftctl'";
-    world.on("n1", completion)?;
+    for program in ["raftctl", "raftd"] {
+        let script = format!("/usr/share/bash-completion/completions/{program}");
+        world.on("n1", &format!("bash -c '. {script}; complete -p {program}'"))?;
+    }
     let lowest = world.on("n1", "raftd --version; raftctl --version")?;
     Ok(format!("{}; nothing started", lowest.trim().replace('\n', ", ")))
 }
