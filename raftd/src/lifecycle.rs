@@ -136,6 +136,7 @@ async fn serve(
     let opened = DataDirectory::open_or_create(&config.data_dir, cluster, node);
     let directory = slot.insert(opened.map_err(|error| storage_failure(&error))?);
     let gauges = Arc::new(Gauges::at(&config.data_dir));
+    gauges.scrubs().every(config.limits.state_scrub_interval_s);
     gauges.keep_reserve().map_err(|error| Failure::from_error(Exit::Io, "a thread", &error))?;
     let opened = match directory.generation() {
         Some(_) => Some(open(directory, &program)?),

@@ -18,9 +18,21 @@ struct Found {
     log: Option<(Instant, u64)>,
     state: Option<(Instant, u64)>,
     mended: Vec<String>,
+    /// How often all is read, in seconds.
+    interval_s: u64,
 }
 
 impl Scrubs {
+    /// From now on, all is read once in so many seconds.
+    pub(crate) fn every(&self, interval_s: u64) {
+        self.found().interval_s = interval_s;
+    }
+
+    /// Returns in how many seconds all is read once.
+    pub(crate) fn interval_s(&self) -> u64 {
+        self.found().interval_s
+    }
+
     /// All of the log was read, and was whole.
     pub(crate) fn read_log(&self, bytes: u64) {
         self.found().log = Some((Instant::now(), bytes));

@@ -20,6 +20,7 @@ impl Node {
             waiting: self.replica.waiting(),
             requests: self.pending.count(),
             connections: inbound.seats.by_kind().into_iter().collect(),
+            scrub_interval_s: self.gauges.scrubs().interval_s(),
             free_inodes: self.gauges.space().and_then(|space| space.free_inodes),
             state_bytes: self.gauges.state_bytes(),
         };

@@ -57,6 +57,8 @@ pub(crate) struct Load {
     pub(crate) requests: usize,
     /// Connections, by kind.
     pub(crate) connections: Vec<(String, usize)>,
+    /// How often all of log and state is read, in seconds.
+    pub(crate) scrub_interval_s: u64,
     /// Inodes that are free on the file system with the data; `None` if it has as many as one
     /// likes.
     pub(crate) free_inodes: Option<u64>,

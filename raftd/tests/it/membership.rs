@@ -12,7 +12,11 @@ use state_machine::{SystemAnswer, SystemQuery};
 
 /// Three founders with a leader, and two more nodes that are ready to be added.
 async fn cluster() -> Cluster {
-    let mut cluster = Cluster::prepare(5);
+    founded(Cluster::prepare(5)).await
+}
+
+/// Five prepared nodes: three become a cluster, two are ready to be added.
+pub(crate) async fn founded(mut cluster: Cluster) -> Cluster {
     for node in &mut cluster.nodes {
         node.start();
     }
@@ -51,7 +55,7 @@ async fn current(cluster: &Cluster) -> (Configuration, u64) {
 }
 
 /// A configuration of these voters and learners.
-async fn target(cluster: &Cluster, voters: &[u64], learners: &[u64]) -> Configuration {
+pub(crate) async fn target(cluster: &Cluster, voters: &[u64], learners: &[u64]) -> Configuration {
     let mut members = BTreeMap::new();
     for number in voters.iter().chain(learners) {
         let (known, _) = current(cluster).await;
@@ -72,7 +76,7 @@ async fn target(cluster: &Cluster, voters: &[u64], learners: &[u64]) -> Configur
 }
 
 /// Asks until the cluster is as wanted, whoever leads meanwhile.
-async fn change(cluster: &Cluster, client: &Client, target: &Configuration) {
+pub(crate) async fn change(cluster: &Cluster, client: &Client, target: &Configuration) {
     let began = Instant::now();
     loop {
         let (now, index) = current(cluster).await;
@@ -281,7 +285,7 @@ async fn a_leader_is_removed_that_is_killed_in_the_joint_phase_and_ends_with_77(
 /// Asks for a change to `wanted` while all but a pair of voters hang: both get the joint entry, and
 /// cannot commit it. Returns which of them leads, and where the entry stands; `None` if the change
 /// was refused, which a slow machine can bring about, and nobody hangs any more.
-async fn joint_on_two(
+pub(crate) async fn joint_on_two(
     cluster: &Cluster,
     client: &Client,
     wanted: &Configuration,

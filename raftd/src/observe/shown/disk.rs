@@ -16,6 +16,7 @@ pub(super) struct DiskGauges {
     shortage: Reading<u64>,
     log: Reading<u64>,
     state: Reading<u64>,
+    scrub_interval: Reading<u64>,
     log_read: Reading<f64>,
     log_read_bytes: Reading<u64>,
     state_read: Reading<f64>,
@@ -37,6 +38,7 @@ impl DiskGauges {
             shortage: all.flag(SHORTAGE),
             log: all.number("bytes", ("raftd_log_bytes", "What the log takes on the disk")),
             state: all.number("bytes", ("raftd_state_bytes", "What the state takes on the disk")),
+            scrub_interval: all.number("seconds", SCRUB_INTERVAL),
             log_read: all.seconds(LOG_READ),
             log_read_bytes: all.number("bytes", LOG_READ_BYTES),
             state_read: all.seconds(STATE_READ),
@@ -60,6 +62,7 @@ impl DiskGauges {
         self.log.set(status.log_bytes);
         self.state.set(load.state_bytes);
         let age = |read: &ReadThrough| seconds_of(read.ago_ms) + since_s;
+        self.scrub_interval.set(load.scrub_interval_s);
         self.log_read.set(status.log_read.as_ref().map(age));
         self.log_read_bytes.set(status.log_read.map(|read| read.bytes));
         self.state_read.set(status.state_read.as_ref().map(age));
@@ -93,6 +96,10 @@ const NO_ROOM: (&str, &str) =
 const SHORTAGE: (&str, &str) = (
     "raftd_room_shortage",
     "Whether this leader refuses what adds data, as the voters with room are no majority",
+);
+const SCRUB_INTERVAL: (&str, &str) = (
+    "raftd_scrub_interval_seconds",
+    "How often all of the log and the state is to be read (limits.state_scrub_interval_s)",
 );
 const LOG_READ: (&str, &str) = (
     "raftd_log_scrub_age_seconds",

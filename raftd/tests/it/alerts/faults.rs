@@ -3,12 +3,12 @@
 use std::fs;
 use std::num::NonZeroU64;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use client::ClientError;
 use consensus::NodeId;
 use fixtures::load::put;
-use fixtures::{Cluster, SmallDisk, free_addresses};
+use fixtures::{Cluster, PATIENCE, SmallDisk, free_addresses};
 use raftd::certs::{Authority, ClusterId, Identity, Role};
 use raftd::{Config, Running, Server};
 
@@ -17,6 +17,7 @@ use crate::damage::{flip_in_the_middle, largest};
 use crate::embedded::Fragile;
 use crate::http;
 use crate::identity::{from_now, issued, put_in};
+use crate::membership::{change, founded, joint_on_two, target};
 use crate::metrics::Stopper;
 use crate::service::{full_pipe, knock};
 use crate::snapshot_files::{files, leave_behind};
@@ -156,6 +157,66 @@ async fn leaders_that_come_and_go() {
         }
     }
     watch.fires("RaftdLeadersChange").await;
+}
+
+#[tokio::test]
+async fn a_change_of_members_that_does_not_end() {
+    let cluster = Cluster::prepare(5);
+    let addresses = http::equip(&cluster, "");
+    let cluster = founded(cluster).await;
+    let client = cluster.client();
+    change(&cluster, &client, &target(&cluster, &[1, 2, 3], &[4, 5]).await).await;
+    let wanted = target(&cluster, &[1, 2, 3, 4, 5], &[]).await;
+    let began = Instant::now();
+    let (pair, stopped) = loop {
+        let leader = cluster.leader().await;
+        let (pair, stopped) = ([leader, (leader + 1) % 3], [(leader + 2) % 3, 3, 4]);
+        if joint_on_two(&cluster, &client, &wanted, (pair, &stopped)).await.is_some() {
+            break (pair, stopped);
+        }
+        assert!(began.elapsed() < PATIENCE, "it never becomes joint");
+    };
+    // Those that hang would keep a scrape waiting.
+    let mut watch = Watch::new(&pair.map(|place| addresses[place].clone()));
+    watch.fires("RaftdJointLasts").await;
+    for place in stopped {
+        cluster.nodes[place].signal(rustix::process::Signal::CONT);
+    }
+    watch.is_over("RaftdJointLasts").await;
+}
+
+/// As when a disk has become slow: reading takes longer than it should be done again.
+#[tokio::test]
+async fn what_is_too_large_to_be_read_so_often() {
+    let mut cluster = Cluster::prepare(1);
+    let more = "[limits]\nstate_scrub_interval_s = 1\npersist_interval_s = 1\n";
+    let addresses = http::equip(&cluster, more);
+    cluster.nodes[0].start();
+    cluster.bootstrap().await;
+    cluster.leader().await;
+    let mut watch = Watch::new(&addresses);
+    assert!(!watch.firing().iter().any(|alert| alert.contains("Scrub")), "{:?}", watch.firing());
+    let client = cluster.client();
+    let mut noise = Noise(1);
+    for number in 0..160 {
+        put(&client, &format!("large/{number}"), &noise.text(900_000)).await.unwrap();
+    }
+    watch.fires("RaftdStateScrubLate").await;
+    watch.fires("RaftdLogScrubLate").await;
+}
+
+/// Text that no compression makes small.
+struct Noise(u64);
+
+impl Noise {
+    fn text(&mut self, bytes: usize) -> String {
+        let letter = |_| {
+            // Knuth's generator; the upper bits are the good ones.
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            char::from(b' ' + u8::try_from((self.0 >> 33) % 64).unwrap())
+        };
+        (0..bytes).map(letter).collect()
+    }
 }
 
 #[tokio::test]
