@@ -178,6 +178,10 @@ impl Watch {
             // A newer leader was elected by then: nobody need stand by the one before.
             self.hears = self.hears.filter(|(_, heard_in, _)| *heard_in == said);
         }
+        if raft.leads() {
+            // Its voters stood by nobody any more, nor does it by whom it heard before.
+            self.hears = None;
+        }
         let Some((candidate, other)) = candidate.filter(|_| raft.term() > term) else {
             return Ok(());
         };
