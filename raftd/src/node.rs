@@ -210,6 +210,7 @@ impl Node {
                 self.disconnected(now, peer, reason, was_connected);
                 self.raw(now, Raw::Unreachable { peer });
             }
+            PeerEvent::Gone { peer } => self.raw(now, Raw::Gone { peer }),
             PeerEvent::Removed { by, reason } => {
                 self.replica.step(now, Input::ToldRemoved { by, reason });
             }

@@ -16,7 +16,7 @@ use crate::pool::Pool;
 use crate::search::Why;
 
 /// Without an answer for so long, it is asked whether the node's port is still open.
-const SUSPICIOUS_AFTER: Duration = Duration::from_millis(150);
+const SUSPICIOUS_AFTER: Duration = Duration::from_millis(40);
 
 /// Where a cluster is, and how long to try.
 #[derive(Clone, Debug)]

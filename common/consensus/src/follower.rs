@@ -19,6 +19,8 @@ pub(crate) struct Follower {
     leader: Option<NodeId>,
     /// When that leader was last heard from.
     heard: Timestamp,
+    /// Its process has ended since then.
+    gone: bool,
     /// When to campaign.
     election: Timestamp,
     /// Reads that wait for the leader's answer.
@@ -27,7 +29,7 @@ pub(crate) struct Follower {
 
 impl Follower {
     pub(crate) fn new(leader: Option<NodeId>, heard: Timestamp, election: Timestamp) -> Self {
-        Self { leader, heard, election, forwarding: Forwarding::default() }
+        Self { leader, heard, gone: false, election, forwarding: Forwarding::default() }
     }
 
     /// Returns the leader of this term, if known.
@@ -59,9 +61,20 @@ impl Follower {
         }
         self.leader = Some(from);
         self.heard = now;
+        self.gone = false;
         self.election = election;
         core.note_contact(from, now);
         true
+    }
+
+    /// The leader's process has ended: no vote waits for it any more, and this node asks soon whether
+    /// it would be elected. That changes nothing if the others still hear from that leader (§9.6).
+    /// Leases are a promise about time, which no news makes shorter (§6.4.1).
+    pub(crate) fn gone(&mut self, core: &Core, now: Timestamp, peer: NodeId) {
+        if self.leader == Some(peer) && !core.grants_leases() {
+            self.gone = true;
+            self.election = self.election.min(now.after(core.turn_behind_ns(peer)));
+        }
     }
 
     /// Waits anew before it campaigns: it has granted its vote. Refusing puts nothing off (museum
@@ -77,7 +90,7 @@ impl Follower {
         now: Timestamp,
         candidate: Option<NodeId>,
     ) -> bool {
-        let fresh = now.since(self.heard) < core.patience_ns();
+        let fresh = !self.gone && now.since(self.heard) < core.patience_ns();
         fresh && self.leader.is_some() && self.leader != candidate
     }
 

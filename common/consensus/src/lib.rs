@@ -114,7 +114,8 @@
 //! sends its latest snapshot, and says [`Input::SnapshotSent`] when the receiver has confirmed it,
 //! or the transfer has failed: until then the core sends that peer no entries. The transport
 //! vouches for the sender of each message, and for the data directory that the sender's handshake
-//! named.
+//! named. A driver that learns that a peer's process has ended says [`Input::Gone`]: followers then
+//! need not wait until an election timeout tells them so.
 //!
 //! **State machine.** `apply` names entries that are committed and on this node's disk: each index
 //! once, in order, without gaps. The driver applies them whenever it likes, and says how far it is.

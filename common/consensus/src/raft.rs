@@ -82,6 +82,11 @@ impl Raft {
                     leader.unreachable(peer);
                 }
             }
+            Input::Gone { peer } => {
+                if let Role::Follower(follower) = &mut self.role {
+                    follower.gone(&self.core, now, peer);
+                }
+            }
         }
     }
 
@@ -222,7 +227,8 @@ impl Raft {
             | Input::SnapshotTaken { .. }
             | Input::SnapshotReceived { .. }
             | Input::SnapshotSent { .. }
-            | Input::Unreachable { .. } => {}
+            | Input::Unreachable { .. }
+            | Input::Gone { .. } => {}
         }
     }
 }

@@ -142,6 +142,7 @@ met! {
         TurnOfMany: "turns with 64 inputs and more",
         FollowerRead: "reads served by a node that does not lead",
         Refused: "requests refused",
+        Gone: "nodes that learn of the end of another one's process",
         Superseded: "writes that gave way to another leader's",
         Unknown: "writes whose outcome nobody knows",
         NoRoom: "commands refused for want of room on the disk",

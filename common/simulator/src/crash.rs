@@ -1,6 +1,6 @@
 //! Crashes: nodes lose their power, and start again from what their disks hold.
 
-use consensus::Config;
+use consensus::{Config, NodeId};
 use replica::Limits;
 
 use crate::broken::Broken;
@@ -12,6 +12,10 @@ use crate::world::{Happening, World};
 
 /// A restart within less is quicker than any election.
 const QUICK_NS: u64 = 150 * MS;
+
+/// Of a thousand others, so many learn that a process has ended, within so long.
+const MISSED: u64 = 700;
+const MISSED_NS: u64 = 60 * MS;
 
 impl World {
     pub(crate) fn crash(&mut self, node: usize) {
@@ -40,6 +44,19 @@ impl World {
         }
         let life = self.nodes[node].life;
         self.after(down_ns, Happening::Start { node, life });
+        self.is_missed(id);
+    }
+
+    /// Others learn that a process has ended: soon, or when it runs again, or never, as whoever is
+    /// cut off. To be told so of a process that runs changes nothing for the better or worse.
+    fn is_missed(&mut self, peer: NodeId) {
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].id != peer && self.nodes[node].is_up() && self.rng.permille(MISSED)
+            {
+                let (life, after) = (self.nodes[node].life, self.rng.between(0, MISSED_NS));
+                self.after(after, Happening::Gone { node, life, peer });
+            }
+        }
     }
 
     /// Says whether a node dies at a point at which so many of a thousand do.

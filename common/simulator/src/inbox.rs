@@ -64,7 +64,7 @@ pub(crate) struct Taken {
 /// Returns where an input comes from.
 pub(crate) fn kind(input: &Input) -> Kind {
     match input {
-        Input::Raft(Raw::Receive { .. } | Raw::Unreachable { .. })
+        Input::Raft(Raw::Receive { .. } | Raw::Unreachable { .. } | Raw::Gone { .. })
         | Input::ToldRemoved { .. }
         | Input::Snapshot(SnapshotNews::Offered { .. }) => Kind::Peer,
         Input::Propose { .. }

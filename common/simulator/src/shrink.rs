@@ -114,6 +114,7 @@ fn life(happening: &Happening) -> Option<(usize, u32)> {
         | Happening::Met { node, life, .. }
         | Happening::Made { node, life, .. }
         | Happening::Unreachable { node, life, .. }
+        | Happening::Gone { node, life, .. }
         | Happening::Alarm { node, life, .. }
         | Happening::Start { node, life }
         | Happening::Resume { node, life } => Some((*node, *life)),
@@ -146,7 +147,9 @@ pub(crate) fn key(happening: &Happening) -> u64 {
         Happening::Sent { to, .. } => to.hash(&mut hasher),
         Happening::GiveBack { to, .. } => to.hash(&mut hasher),
         Happening::Met { request, .. } => request.hash(&mut hasher),
-        Happening::Unreachable { peer, .. } => peer.hash(&mut hasher),
+        Happening::Unreachable { peer, .. } | Happening::Gone { peer, .. } => {
+            peer.hash(&mut hasher);
+        }
         Happening::Measure { node } => node.hash(&mut hasher),
         Happening::Alarm { alarm, .. } => (alarm.member, alarm.raised).hash(&mut hasher),
         Happening::Ask { node, read } => (node, read).hash(&mut hasher),

@@ -51,6 +51,8 @@ pub(crate) struct Before {
     /// A candidate asks for a vote of its own accord; and whether it cannot be the leader that was
     /// heard under its id, having another data directory than is recorded.
     candidate: Option<(NodeId, bool)>,
+    /// The process of this node is said to have ended: without leases, nobody stands by it any more.
+    gone: Option<NodeId>,
     /// What must stay as it is, since the sender has no say.
     stays: Option<Outline>,
 }
@@ -96,6 +98,7 @@ impl Watch {
             leader: None,
             speaks: None,
             candidate: None,
+            gone: None,
             stays: None,
         };
         match input {
@@ -141,6 +144,7 @@ impl Watch {
                 self.writes.extend(sizes.map(|(request, bytes)| (request, (bytes, Term::ZERO))));
             }
             Input::Query { request, .. } => _ = self.questions.insert(*request),
+            Input::Raft(Raw::Gone { peer }) => before.gone = Some(*peer),
             Input::Raft(_)
             | Input::Applied { .. }
             | Input::Viewed { .. }
@@ -162,7 +166,10 @@ impl Watch {
 
     /// That input was stepped.
     pub(crate) fn seen(&mut self, before: Before, raft: &Raft, leases: bool) -> Result<(), Broken> {
-        let Before { now, term, led, leader, speaks, candidate, stays } = before;
+        let Before { now, term, led, leader, speaks, candidate, gone, stays } = before;
+        if !leases {
+            self.hears = self.hears.filter(|(leader, ..)| Some(*leader) != gone);
+        }
         if stays.is_some_and(|stays| stays != Outline::of(raft)) {
             let why = format!("node {} heeds another data directory than is recorded", raft.id());
             return Err(Broken::new(NOTHING, why));

@@ -110,6 +110,12 @@ pub(crate) enum Happening {
         life: u32,
         peer: NodeId,
     },
+    /// A node learns that the process of another one has ended.
+    Gone {
+        node: usize,
+        life: u32,
+        peer: NodeId,
+    },
     Start {
         node: usize,
         life: u32,
@@ -363,6 +369,10 @@ impl World {
             Happening::Unreachable { node, life, peer } => {
                 let input = Input::Raft(Raw::Unreachable { peer });
                 self.if_alive(node, life, Late::Ask(input))
+            }
+            Happening::Gone { node, life, peer } => {
+                self.coverage.meet(Met::Gone);
+                self.if_alive(node, life, Late::Ask(Input::Raft(Raw::Gone { peer })))
             }
             Happening::Start { node, life } => {
                 if self.nodes[node].life == life && !self.gone.contains(&node) {

@@ -19,6 +19,7 @@ use crate::guard::Watched;
 use crate::handshake::greet;
 use crate::limits::CONTROL_MESSAGES_MAX;
 use crate::reach::{Trail, called};
+use crate::silence::ended;
 use crate::stream::{FrameStream, ReadFailure, pump};
 
 /// A connection to a node, for a client or an operator.
@@ -107,6 +108,20 @@ impl ClientConnection {
     /// Returns what the node said of itself.
     pub fn hello(&self) -> &Hello {
         &self.hello
+    }
+
+    /// Gives the connection up as soon as nobody listens at its other end any more: all that wait
+    /// for answers are told.
+    pub(crate) fn watch(&self) {
+        let connection = self.connection.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = ended(&connection) => {
+                    connection.close(Close::Done.code(), b"nobody listens there");
+                }
+                _ = connection.closed() => {}
+            }
+        });
     }
 
     /// Says whether requests may still be answered.

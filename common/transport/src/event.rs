@@ -55,6 +55,12 @@ pub enum PeerEvent {
         /// Whether there was a connection.
         was_connected: bool,
     },
+    /// Nobody listens any more where this peer was connected: its process has ended. Its connection
+    /// is lost next.
+    Gone {
+        /// The peer.
+        peer: NodeId,
+    },
     /// A connection from outside was refused or cut, and why.
     Refused {
         /// Who it was, as its certificate said.

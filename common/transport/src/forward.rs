@@ -151,6 +151,7 @@ impl Forwarder {
         let (endpoint, how) = (&self.endpoint, (Alpn::Forward, expect));
         let made = ClientConnection::connect(endpoint, &trail, how, &hello, SIGN_WITHIN);
         let requests = made.await.map_err(|error| error.to_string())?;
+        requests.watch();
         let heard = Mutex::new(Instant::now());
         Ok(LeaderConnection { leader: *id, address: address.clone(), requests, heard })
     }

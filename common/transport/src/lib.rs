@@ -40,6 +40,7 @@ mod reset;
 mod responder;
 mod seats;
 mod serve;
+mod silence;
 mod snapshot;
 mod socket;
 mod sockets;

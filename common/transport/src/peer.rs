@@ -26,6 +26,7 @@ use crate::limits::{
 use crate::memory::{Memory, Speaker};
 use crate::reach::{Trail, called};
 use crate::receive::Receiver;
+use crate::silence::ended;
 use crate::stream::{CONTROL, ENTRIES, MEMORY, pump};
 
 /// What is known of the way to a peer.
@@ -294,12 +295,21 @@ impl Dialler {
             end = tell(&self.receiver.memory, &mut memory) => reason(&connection, end),
             () = answers => reason(&connection, Ok(())),
             error = connection.closed() => describe(&error),
+            () = ended(&connection) => self.gone(&connection).await,
             arrived = succeeded(&mut self.arrivals, theirs.boot, &self.doubles) => {
                 self.doubles.leave(theirs.boot, arrived);
                 connection.close(Close::Done.code(), b"another process has taken your place");
                 "it has restarted".into()
             }
         }
+    }
+
+    /// Nobody listens any more where the connection led; returns so in words.
+    async fn gone(&self, connection: &Connection) -> String {
+        connection.close(Close::Done.code(), b"nobody listens there");
+        // A loop that is gone needs no news.
+        let _ = self.receiver.events.send(PeerEvent::Gone { peer: self.id }).await;
+        format!("nobody listens at {} any more: its process has ended", self.address)
     }
 
     /// Notes that there is no connection; what was queued is dropped, for it may be stale by the

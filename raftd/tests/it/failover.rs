@@ -145,3 +145,69 @@ async fn sigterm_ends_a_node_cleanly_and_it_goes_on_where_it_was() {
     let read = tokio::time::timeout(PATIENCE, get(&client, "before")).await.unwrap();
     assert_eq!(read.unwrap().as_deref(), Some("1"));
 }
+
+/// Elections by timeout take so long that a busy machine is none of the reasons for one.
+const SLOW_ELECTIONS: &str = "[raft]\nelection_timeout_ms = [3000, 6000]\n";
+
+/// The most that writes may wait for the successor of a leader that is killed: half of the shortest
+/// election timeout. On a quiet machine they wait for less than a heartbeat of 100 ms.
+const GAP_MAX: Duration = Duration::from_millis(1_500);
+
+/// Writes one key after the other, and returns when each was acknowledged; what fails is written
+/// again.
+async fn write_on(client: client::Client, stop: Arc<AtomicBool>) -> Vec<Instant> {
+    let mut acknowledged = vec![Instant::now()];
+    while !stop.load(Ordering::Relaxed) {
+        if put(&client, "gap", "v").await.is_ok() {
+            acknowledged.push(Instant::now());
+        }
+    }
+    acknowledged
+}
+
+/// The kernel says that nobody listens any more, so that nobody waits for an election timeout.
+#[tokio::test]
+async fn writes_do_not_wait_for_an_election_timeout_when_a_leader_is_killed() {
+    let mut cluster = Cluster::start_with(3, SLOW_ELECTIONS).await;
+    let mut gaps = Vec::new();
+    for _ in 0..7 {
+        cluster.converged().await;
+        let leader = cluster.leader().await;
+        let stop = Arc::new(AtomicBool::new(false));
+        let writing = tokio::spawn(write_on(cluster.client(), Arc::clone(&stop)));
+        let load = Load::start(&cluster, WRITERS);
+        load.progress(&cluster, 50).await;
+        cluster.nodes[leader].kill();
+        load.progress(&cluster, 50).await;
+        stop.store(true, Ordering::Relaxed);
+        let acknowledged = writing.await.unwrap();
+        let gap = acknowledged.windows(2).map(|pair| pair[1] - pair[0]).max();
+        gaps.push(gap.expect("something was written"));
+        load.finish().await;
+        cluster.nodes[leader].start();
+    }
+    gaps.sort();
+    println!("write gaps: {gaps:?}");
+    assert!(gaps.last().is_some_and(|longest| *longest <= GAP_MAX), "{gaps:?}");
+}
+
+/// Who stands still holds its port: nobody asks for votes in its place before an election timeout.
+#[tokio::test]
+async fn a_node_that_stands_still_is_not_taken_for_gone() {
+    let cluster = Cluster::start_with(3, SLOW_ELECTIONS).await;
+    let client = cluster.client();
+    cluster.converged().await;
+    let leader = cluster.leader().await;
+    let term = cluster.nodes[leader].status(&client).await.unwrap().term;
+    let load = Load::start(&cluster, WRITERS);
+    for place in (0..3).chain([leader, leader]) {
+        cluster.nodes[place].signal(Signal::STOP);
+        // Many times longer than it takes until the others ask whether it is there.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        cluster.nodes[place].signal(Signal::CONT);
+        load.progress(&cluster, 50).await;
+    }
+    let status = cluster.nodes[leader].status(&client).await.unwrap();
+    assert_eq!((status.term, status.role), (term, consensus::RoleKind::Leader));
+    load.finish().await.verify(&cluster).await;
+}

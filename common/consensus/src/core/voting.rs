@@ -10,6 +10,9 @@ use crate::vocabulary::ids::{NodeId, Term, Timestamp};
 /// timeouts: the voters have tried as often.
 const SILENT_ELECTIONS: u64 = 4;
 
+/// Voters whose leader has gone ask for votes so often within a heartbeat's time.
+const TURNS_PER_HEARTBEAT: u64 = 5;
+
 impl Core {
     /// Enters `term`. A vote given in the present term stays given: only a higher term clears it
     /// (museum A1, A2).
@@ -90,6 +93,17 @@ impl Core {
         stands.then(|| self.contact.latest().after(wait_ns))
     }
 
+    /// Returns how long this node waits, in nanoseconds, before it asks for votes because `leader`
+    /// has gone: the others need a moment to notice that as well, and then one comes behind the
+    /// other, in the order of their ids from that leader on, so that votes are not split.
+    pub(crate) fn turn_behind_ns(&self, leader: NodeId) -> u64 {
+        let turn_ns = self.config.heartbeat_ns / TURNS_PER_HEARTBEAT;
+        let place = |id: NodeId| (id < leader, id);
+        let before = |voter: &NodeId| *voter != leader && place(*voter) < place(self.id);
+        let turns = self.other_voters().iter().filter(|voter| before(voter)).count() as u64;
+        turn_ns / 2 + turns.saturating_mul(turn_ns)
+    }
+
     /// Returns the voters but this node.
     pub(crate) fn other_voters(&self) -> Vec<NodeId> {
         self.voters().iter().filter(|voter| *voter != self.id).collect()
@@ -152,7 +166,8 @@ impl Core {
         self.grants_leases() && self.contact.sits_out(now, self.patience_ns())
     }
 
-    fn grants_leases(&self) -> bool {
+    /// Says whether answers to a leader are promises that it may serve reads by its clock.
+    pub(crate) fn grants_leases(&self) -> bool {
         self.config.lease_clock_error_ppm.is_some()
     }
 }

@@ -93,6 +93,12 @@ pub enum Input {
         /// The peer.
         peer: NodeId,
     },
+    /// Nobody listens any more where this peer was connected: its process has ended, as its machine
+    /// says. That may be wrong (a firewall says the same), and is then of no consequence.
+    Gone {
+        /// The peer.
+        peer: NodeId,
+    },
 }
 
 /// What a deadline is for.

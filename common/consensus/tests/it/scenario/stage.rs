@@ -100,7 +100,7 @@ impl Stage {
                 network(cluster, words)
             }
             ["propose" | "read" | "change" | "transfer", ..] => client(cluster, words, line),
-            ["unreachable" | "compact" | "snapshot" | "snapshot-sent", ..] => {
+            ["unreachable" | "gone" | "compact" | "snapshot" | "snapshot-sent", ..] => {
                 driver(cluster, words)
             }
             _ => Err(format!("no event: {line}").into()),
@@ -283,6 +283,7 @@ fn client(cluster: &mut Cluster, words: &[&str], line: &str) -> Result<(), Refus
 fn driver(cluster: &mut Cluster, words: &[&str]) -> Result<(), Refused> {
     let input = match words {
         ["unreachable", _, "->", peer] => Input::Unreachable { peer: id(node(peer)?) },
+        ["gone", _, "->", peer] => Input::Gone { peer: id(node(peer)?) },
         ["compact", n, index] => {
             let index = LogIndex::new(number(index)?);
             let meta = cluster.node(node(n)?).raft.snapshot_meta(index);
