@@ -20,8 +20,8 @@ use crate::search::Why;
 /// How long to wait for the system's word that a port is closed.
 const LOOK_FOR: Duration = Duration::from_millis(50);
 
-/// How often to look whether a port is closed.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How long to wait until it is looked once more whether a port is closed.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// How long nobody dials in vain who does not wait for it.
 const REDIAL_AFTER: Duration = Duration::from_secs(1);

@@ -10,7 +10,13 @@ use crate::vocabulary::message::{Body, Verdict};
 
 /// Asks whether an election could be won, before it disturbs anybody with a new term (§9.6).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct PreCandidate(Candidacy);
+pub(crate) struct PreCandidate {
+    candidacy: Candidacy,
+    /// So often it asks again soon, for its leader has gone, and others may notice that later.
+    hurries: u32,
+    /// It leaves this round to another one that is in as much of a hurry.
+    yields: bool,
+}
 
 /// Asks for votes in a new term (§3.4).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -27,9 +33,21 @@ struct Candidacy {
 
 impl PreCandidate {
     /// A pre-candidate would vote for itself: that promises nothing, so it counts at once.
-    pub(crate) fn new(id: NodeId, election: Timestamp) -> Self {
+    pub(crate) fn new(id: NodeId, election: Timestamp, hurries: u32) -> Self {
         let votes = BTreeMap::from([(id, Verdict::Granted)]);
-        Self(Candidacy { votes, election })
+        Self { candidacy: Candidacy { votes, election }, hurries, yields: false }
+    }
+
+    /// Returns how often it asks again soon.
+    pub(crate) fn hurries(&self) -> u32 {
+        self.hurries
+    }
+
+    /// Leaves this round to `other`, which would have this node's vote as well, if both hurry because
+    /// their leader has gone: else they would split the votes. The one with the lower id goes first,
+    /// and the round is short.
+    pub(crate) fn give_way(&mut self, core: &Core, other: NodeId) {
+        self.yields |= self.hurries > 0 && other < core.id();
     }
 
     /// Asks all other voters.
@@ -52,20 +70,21 @@ impl PreCandidate {
         if verdict == Verdict::Granted && term != core.term().next() {
             return Tally::Undecided;
         }
-        self.0.count(core, from, verdict)
+        let tally = self.candidacy.count(core, from, verdict);
+        if self.yields { Tally::Undecided } else { tally }
     }
 
     /// Counts what has come in so far.
     pub(crate) fn tally(&self, core: &Core) -> Tally {
-        self.0.tally(core)
+        self.candidacy.tally(core)
     }
 
     pub(crate) fn election(&self) -> Timestamp {
-        self.0.election
+        self.candidacy.election
     }
 
     pub(crate) fn refusals(&self) -> Vec<(NodeId, Verdict)> {
-        self.0.refusals()
+        self.candidacy.refusals()
     }
 }
 

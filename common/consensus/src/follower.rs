@@ -67,14 +67,19 @@ impl Follower {
         true
     }
 
-    /// The leader's process has ended: no vote waits for it any more, and this node asks soon whether
-    /// it would be elected. That changes nothing if the others still hear from that leader (§9.6).
-    /// Leases are a promise about time, which no news makes shorter (§6.4.1).
+    /// The leader's process has ended: no vote waits for it any more, and this node asks soon
+    /// whether it would be elected. That changes nothing if the others still hear from that leader
+    /// (§9.6). Leases are a promise about time, which no news makes shorter (§6.4.1).
     pub(crate) fn gone(&mut self, core: &Core, now: Timestamp, peer: NodeId) {
         if self.leader == Some(peer) && !core.grants_leases() {
             self.gone = true;
             self.election = self.election.min(now.after(core.turn_behind_ns(peer)));
         }
+    }
+
+    /// Says whether its leader's process has ended, as far as is known.
+    pub(crate) fn is_left(&self) -> bool {
+        self.gone
     }
 
     /// Waits anew before it campaigns: it has granted its vote. Refusing puts nothing off (museum

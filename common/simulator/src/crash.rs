@@ -1,13 +1,13 @@
 //! Crashes: nodes lose their power, and start again from what their disks hold.
 
-use consensus::{Config, NodeId};
-use replica::Limits;
+use consensus::{Config, Input as Raw, NodeId};
+use replica::{Input, Limits};
 
 use crate::broken::Broken;
 use crate::coverage::Met;
 use crate::disk::Lost;
 use crate::faults::{MS, Profile};
-use crate::node::Start;
+use crate::node::{Late, Start};
 use crate::world::{Happening, World};
 
 /// A restart within less is quicker than any election.
@@ -57,6 +57,12 @@ impl World {
                 self.after(after, Happening::Gone { node, life, peer });
             }
         }
+    }
+
+    /// A node learns that a process has ended.
+    pub(crate) fn misses(&mut self, node: usize, life: u32, peer: NodeId) -> Result<(), Broken> {
+        self.coverage.meet(Met::Gone);
+        self.if_alive(node, life, Late::Ask(Input::Raft(Raw::Gone { peer })))
     }
 
     /// Says whether a node dies at a point at which so many of a thousand do.

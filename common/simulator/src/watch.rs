@@ -40,7 +40,7 @@ pub(crate) struct Watch {
 }
 
 /// What is noted of an input before it is stepped.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Before {
     now: Timestamp,
     term: Term,
@@ -51,7 +51,7 @@ pub(crate) struct Before {
     /// A candidate asks for a vote of its own accord; and whether it cannot be the leader that was
     /// heard under its id, having another data directory than is recorded.
     candidate: Option<(NodeId, bool)>,
-    /// The process of this node is said to have ended: without leases, nobody stands by it any more.
+    /// The process of this node is said to have ended: without leases, nobody stands by it.
     gone: Option<NodeId>,
     /// What must stay as it is, since the sender has no say.
     stays: Option<Outline>,
@@ -91,16 +91,7 @@ impl Watch {
 
     /// An input is about to be stepped.
     pub(crate) fn first_seen(&mut self, input: &Input, raft: &Raft, now: Timestamp) -> Before {
-        let mut before = Before {
-            now,
-            term: raft.term(),
-            led: raft.leads(),
-            leader: None,
-            speaks: None,
-            candidate: None,
-            gone: None,
-            stays: None,
-        };
+        let mut before = Before { now, term: raft.term(), led: raft.leads(), ..Before::default() };
         match input {
             Input::Raft(Raw::Receive { from, incarnation, message }) => {
                 let member = raft.configuration().member(*from);

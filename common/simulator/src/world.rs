@@ -370,10 +370,7 @@ impl World {
                 let input = Input::Raft(Raw::Unreachable { peer });
                 self.if_alive(node, life, Late::Ask(input))
             }
-            Happening::Gone { node, life, peer } => {
-                self.coverage.meet(Met::Gone);
-                self.if_alive(node, life, Late::Ask(Input::Raft(Raw::Gone { peer })))
-            }
+            Happening::Gone { node, life, peer } => self.misses(node, life, peer),
             Happening::Start { node, life } => {
                 if self.nodes[node].life == life && !self.gone.contains(&node) {
                     self.start(node)?;

@@ -17,8 +17,10 @@ use tokio::time::sleep;
 /// Without a packet for so long, the port is asked: members acknowledge each other's heartbeats.
 const QUIET: Duration = Duration::from_millis(20);
 
-/// How often it is asked before something must arrive again.
-const ASKED_MAX: u32 = 4;
+/// So often it is asked in a row, and then every third time: a connection that has nothing to carry
+/// is quiet for long.
+const IN_A_ROW: u64 = 4;
+const THEN_EVERY: u64 = 3;
 
 /// Too short for any QUIC packet: whoever listens drops it without an answer.
 const NOTHING: [u8; 1] = [0];
@@ -29,7 +31,7 @@ pub(crate) async fn ended(connection: &Connection) {
     let Some(socket) = socket_to(connection.remote_address()).await else {
         return std::future::pending().await;
     };
-    let (mut seen, mut asked) = (0, ASKED_MAX);
+    let (mut seen, mut quiet) = (0, 0_u64);
     loop {
         tokio::select! {
             () = refused(&socket) => return,
@@ -37,9 +39,11 @@ pub(crate) async fn ended(connection: &Connection) {
         }
         let arrived = connection.stats().udp_rx.datagrams;
         if arrived != seen {
-            (seen, asked) = (arrived, 0);
-        } else if asked < ASKED_MAX {
-            asked += 1;
+            (seen, quiet) = (arrived, 0);
+            continue;
+        }
+        quiet += 1;
+        if quiet <= IN_A_ROW || quiet.is_multiple_of(THEN_EVERY) {
             // What it is told of an earlier packet comes as an error of the next.
             if is_refused(&socket.send(&NOTHING).await) {
                 return;

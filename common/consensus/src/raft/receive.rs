@@ -114,6 +114,11 @@ impl Raft {
         let granted = verdict == Verdict::Granted;
         let term = if granted { campaign.term } else { self.core.term() };
         self.core.send_in(term, campaign.vote.candidate, Body::PreVote { verdict });
+        if let Role::PreCandidate(candidate) = &mut self.role
+            && granted
+        {
+            candidate.give_way(&self.core, campaign.vote.candidate);
+        }
     }
 
     fn on_pre_vote(&mut self, now: Timestamp, from: NodeId, term: Term, verdict: Verdict) {

@@ -12,6 +12,9 @@ use crate::vocabulary::actions::Event;
 use crate::vocabulary::configuration::Tally;
 use crate::vocabulary::ids::{NodeId, Term, Timestamp};
 
+/// So often pre-votes are asked for anew, each time behind a round of turns, when a leader has gone.
+const HURRIES: u32 = 5;
+
 impl Raft {
     /// Becomes a follower of `leader`, if known, in `term`.
     pub(super) fn follow(&mut self, now: Timestamp, term: Term, leader: Option<NodeId>) {
@@ -63,7 +66,11 @@ impl Raft {
     /// node that may not stand goes on waiting, and one whose disk hangs: it could not even write
     /// its own vote.
     pub(super) fn pre_campaign(&mut self, now: Timestamp) {
-        let election = self.core.draw_election(now);
+        let hurries = self.hurries();
+        let election = match hurries {
+            0 => self.core.draw_election(now),
+            _ => now.after(self.core.round_of_turns_ns()),
+        };
         let stands_in = || self.core.stands_in_from().is_some_and(|from| now >= from);
         let may_stand = self.core.may_campaign() || stands_in();
         if !may_stand || self.core.disk_hangs(now) {
@@ -71,13 +78,23 @@ impl Raft {
             self.core.tell(Event::Leader(None));
             return;
         }
-        let candidate = PreCandidate::new(self.core.id(), election);
+        let candidate = PreCandidate::new(self.core.id(), election, hurries);
         candidate.ask(&mut self.core);
         let tally = candidate.tally(&self.core);
         self.become_role(Role::PreCandidate(candidate));
         self.core.tell(Event::Leader(None));
         if tally == Tally::Won {
             self.campaign(now, false);
+        }
+    }
+
+    /// Returns how often this node, if it asks for pre-votes now, asks again soon: some times if its
+    /// leader has gone.
+    fn hurries(&self) -> u32 {
+        match &self.role {
+            Role::Follower(follower) if follower.is_left() => HURRIES,
+            Role::PreCandidate(candidate) => candidate.hurries().saturating_sub(1),
+            Role::Follower(_) | Role::Candidate(_) | Role::Leader(_) => 0,
         }
     }
 
