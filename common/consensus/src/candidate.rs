@@ -43,9 +43,9 @@ impl PreCandidate {
         self.hurries
     }
 
-    /// Leaves this round to `other`, which would have this node's vote as well, if both hurry because
-    /// their leader has gone: else they would split the votes. The one with the lower id goes first,
-    /// and the round is short.
+    /// Leaves this round to `other`, which would have this node's vote as well, if this node
+    /// hurries because its leader has gone: else they would split the votes. The one with the lower
+    /// id goes first, and the round is short.
     pub(crate) fn give_way(&mut self, core: &Core, other: NodeId) {
         self.yields |= self.hurries > 0 && other < core.id();
     }

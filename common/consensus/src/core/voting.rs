@@ -104,8 +104,8 @@ impl Core {
         turn_ns / 2 + turns.saturating_mul(turn_ns)
     }
 
-    /// Returns how long this node waits, in nanoseconds, before it asks once more because its leader
-    /// has gone: until all others had their turns.
+    /// Returns how long this node waits, in nanoseconds, before it asks once more because its
+    /// leader has gone: until all others had their turns.
     pub(crate) fn round_of_turns_ns(&self) -> u64 {
         let turns = self.other_voters().len() as u64;
         (self.config.heartbeat_ns / TURNS_PER_HEARTBEAT).saturating_mul(turns.max(1))

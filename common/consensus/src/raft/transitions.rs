@@ -12,7 +12,7 @@ use crate::vocabulary::actions::Event;
 use crate::vocabulary::configuration::Tally;
 use crate::vocabulary::ids::{NodeId, Term, Timestamp};
 
-/// So often pre-votes are asked for anew, each time behind a round of turns, when a leader has gone.
+/// So often pre-votes are asked for anew when a leader has gone, each time behind a round of turns.
 const HURRIES: u32 = 5;
 
 impl Raft {
@@ -88,7 +88,7 @@ impl Raft {
         }
     }
 
-    /// Returns how often this node, if it asks for pre-votes now, asks again soon: some times if its
+    /// Returns how often this node asks again soon if it asks for pre-votes now: some times if its
     /// leader has gone.
     fn hurries(&self) -> u32 {
         match &self.role {
