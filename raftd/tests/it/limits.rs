@@ -2,6 +2,7 @@
 //! its memory stays bounded, and it serves everybody else.
 
 use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,10 +11,15 @@ use certs::Role;
 use client::{Client, ClientError, Common, Consistency};
 use consensus::RoleKind;
 use fixtures::load::{get, put};
-use fixtures::{Back, Cluster, Relay, Strangers, reason, resident_bytes};
+use fixtures::{Back, Cluster, Relay, Strangers, reason, resident_bytes, wait_for};
+use protocol::{Request, Response};
 use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 use state_machine::KvQuery;
 use tokio::task::JoinSet;
+use transport::Alpn;
+use transport::limits::IDLE_TIMEOUT;
+
+use crate::roles::connect;
 
 /// Lets processes that are started from here leave core dumps, if they like.
 fn allow_core_dumps() {
@@ -33,6 +39,43 @@ async fn a_process_that_dies_leaves_no_copy_of_its_memory() {
     let ended = node.ended();
     assert_eq!(ended.signal(), Some(Signal::ABORT.as_raw()));
     assert!(!ended.core_dumped());
+}
+
+/// A shell begins with few open files, as most systems have it, and may have so many at most.
+const FEW_FILES: &str = r#"hard=$1; shift; ulimit -Sn 512 && ulimit -Hn "$hard" && exec "$@""#;
+
+#[tokio::test]
+async fn a_node_takes_all_the_open_files_that_it_may_have_and_warns_of_few() {
+    let cluster = Cluster::prepare(1);
+    for (hard, warns) in [("1000", true), ("8192", false)] {
+        let log = cluster.path().join(format!("log-{hard}"));
+        let node = cluster.nodes[0].command();
+        let mut command = Command::new("sh");
+        command.args(["-c", FEW_FILES, "sh", hard]).arg(node.get_program()).args(node.get_args());
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let mut child = command.stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
+        let said = wait_for("a node that is ready", || {
+            std::fs::read_to_string(&log).ok().filter(|text| text.contains("waiting for `raftctl"))
+        });
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
+        let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+        assert_eq!(files.split_whitespace().nth(3), Some(hard), "{files}");
+        assert_eq!(said.contains("may open few files"), warns, "{said}");
+        assert_eq!(said.contains("LimitNOFILE="), warns, "the remedy: {said}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+/// What a connection may be silent is a time, so that this one takes time.
+#[tokio::test]
+async fn a_connection_that_nobody_uses_is_kept() {
+    let cluster = Cluster::start(1).await;
+    let connection = connect(&cluster, certs::RoleKind::Client, Alpn::Client).await.unwrap();
+    connection.call(&Request::Status).await.unwrap();
+    tokio::time::sleep(3 * IDLE_TIMEOUT).await;
+    let answer = connection.call(&Request::Status).await;
+    assert!(matches!(answer, Ok(Response::Status(_))), "{answer:?}");
 }
 
 const MIB: u64 = 1 << 20;

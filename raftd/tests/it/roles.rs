@@ -22,7 +22,7 @@ fn role(kind: RoleKind) -> Role {
     kind.named("x".parse().unwrap()).unwrap_or(Role::Node(NonZeroU64::MIN))
 }
 
-async fn connect(
+pub(crate) async fn connect(
     cluster: &Cluster,
     kind: RoleKind,
     alpn: Alpn,
