@@ -192,13 +192,8 @@ fn answer(
         }
         Request::Join { record } => match judge_join(record, identity, &program.machine) {
             Ok(record) => {
-                let generation = record.generation();
-                program.logs.join(directory, &record).map_err(|error| storage_failure(&error))?;
-                tracing::info!(
-                    name: "joined",
-                    by = %asker, generation = %generation.short(), "joined"
-                );
-                responder.send(accepted(generation));
+                join(&record, &asker, directory, program)?;
+                responder.send(accepted(record.generation()));
                 Ok(true)
             }
             Err(why) => {
@@ -228,6 +223,21 @@ fn answer(
             Ok(false)
         }
     }
+}
+
+/// Takes over the history that begins with a record.
+fn join(
+    record: &BootstrapRecord,
+    by: &dyn Display,
+    directory: &mut DataDirectory,
+    program: &Program,
+) -> Result<(), Failure> {
+    program.logs.join(directory, record).map_err(|error| storage_failure(&error))?;
+    tracing::info!(
+        name: "joined",
+        %by, generation = %record.generation().short(), "joined"
+    );
+    Ok(())
 }
 
 /// Answers a record that reaches a node with a history.

@@ -1,7 +1,8 @@
 //! `cargo xtask deb`: the Debian package, and what lintian says of it.
 //!
 //! What cargo-deb packs is listed in `raftd/Cargo.toml`. What is made here, and belongs to no
-//! definition: the shells' completions, from the programs themselves, and a changelog of Debian's form.
+//! definition: the shells' completions, from the programs themselves, and a changelog of Debian's
+//! form.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
