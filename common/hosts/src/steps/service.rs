@@ -119,9 +119,24 @@ pub(super) fn reload(world: &mut World) -> Result<String> {
         },
     )?;
     world.on("n2", "journalctl --no-pager -o cat -u raftd | grep 'read again' | tail -n 1")?;
+    // Over the wire the same, and where each value comes from.
+    let shown = world.raftctl("config show n2 --set")?;
+    let level = |line: &str| line.contains("log_level") && line.contains("/50-own.toml:1");
+    must(shown.lines().any(level), || shown.clone())?;
+    let own = "log_level = \"info\"\n[raft]\nheartbeat_ms = 90\n";
+    world.host("n2").write(OWN, own)?;
+    world.on("n2", "systemd-tmpfiles --create raftd.conf")?;
+    let said = world.raftctl("config reload n2")?;
+    let told = |what: &[&str]| {
+        let has = |line: &str| what.iter().zip(line.split_whitespace()).all(|(a, b)| *a == b);
+        said.lines().any(has)
+    };
+    let is_told =
+        told(&["n2", "changed", "log_level"]) && told(&["n2", "restart", "raft.heartbeat_ms"]);
+    must(is_told, || said.clone())?;
     let same = world.unit("n2", "MainPID")?;
     must(same == pid, || format!("it was restarted: pid {same} instead of {pid}"))?;
-    Ok("the log's level is another one, the process the same".to_owned())
+    Ok("the log's level is another one, the process the same; over the wire likewise".to_owned())
 }
 
 pub(super) fn refused(world: &mut World) -> Result<String> {
@@ -132,6 +147,10 @@ pub(super) fn refused(world: &mut World) -> Result<String> {
     let why = world.on("n2", "journalctl --no-pager -o cat -u raftd -n 6")?;
     let named = why.contains("50-own.toml:3: raft.heartbeat_ms = 1 is out of bounds");
     must(named, || format!("the journal does not say why: {why}"))?;
+    let said = world.try_raftctl("config reload --all")?;
+    must(said.code == Some(12), || format!("config reload exits with {:?}", said.code))?;
+    let named = said.err.contains("50-own.toml:3: raft.heartbeat_ms = 1 is out of bounds");
+    must(named, || said.all())?;
     // Whoever sends the signal without asking first is told by the log and by `systemctl status`.
     world.on("n2", &format!("kill -HUP {pid}"))?;
     let clock = world.clock.clone();
