@@ -19,7 +19,7 @@ fn is_stale(violation: &Violation) -> bool {
 #[test]
 fn a_stale_read_is_found_and_made_short_where_clocks_run_further_than_told() {
     let stale = |seed: u64| Some((seed, run(seed, APART).violation.filter(is_stale)?));
-    let found: Vec<_> = (1..=2_000).filter_map(stale).take(6).collect();
+    let found: Vec<_> = (1..=4_000).filter_map(stale).take(6).collect();
     assert_eq!(found.len(), 6, "leases fail with such clocks");
     let shorten = |seed| shorten_failure(seed, APART, 1_500_000, is_stale);
     let mut lengths = Vec::new();
