@@ -244,7 +244,7 @@ met! {
         ForgetsAgain: "member that forgets once more after it was taken in",
         CoreTakesIn: "healed core that takes in a node that forgot",
         CoreIsMinimal: "healed core that is a bare quorum",
-        CoreOfStrangers: "healed core that needs a voter which knows a lost directory of another one",
+        CoreOfStrangers: "healed core that needs a voter which knows a lost directory",
         CoreDisturbed: "healed core that an outsider can talk to, but not hear",
         CoreInJoint: "healed core that finds a joint configuration",
         ElectedWithoutRoom: "election of a node whose disk is full to its end",

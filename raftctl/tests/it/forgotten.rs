@@ -155,8 +155,8 @@ fn a_copy_at_a_second_address_is_named_and_counts_nowhere() {
     );
 }
 
-/// n5 is away while n2 is taken in again with a new directory, which has the longest log later, where
-/// n2, n4 and n5 are the last majority: n5 votes for the directory that it has not heard of.
+/// n5 is away while n2 is taken in again with a new directory. Later that one has the longest log,
+/// and n2, n4 and n5 are the last majority: n5 votes for the directory that it has not heard of.
 #[test]
 fn who_was_away_while_another_was_taken_in_again_votes_for_it() {
     let mut world = World::new();

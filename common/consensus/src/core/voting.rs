@@ -153,8 +153,8 @@ impl Core {
         self.contact.when()
     }
 
-    /// Returns who asks for a vote, unless that is another data directory under a member's id: it is
-    /// not the leader that was heard from under that id.
+    /// Returns who asks for a vote, unless that is another data directory under a member's id: it
+    /// is not the leader that was heard from under that id.
     pub(crate) fn known(&self, vote: Vote) -> Option<NodeId> {
         let Vote { candidate, incarnation } = vote;
         let member = self.configuration().member(candidate);
