@@ -36,6 +36,10 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
+/// A node does not give up its name before it has waited so long for who does not answer: behind a
+/// power cut, the one that has a copy may be a moment behind.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
+
 /// A log that is damaged in places.
 pub(crate) struct Damaged {
     pub(crate) log: Box<dyn PersistentLog>,
@@ -88,6 +92,7 @@ pub(crate) async fn repair(
     let reader = damaged.log.reader();
     let others = others(&damaged, services, identity);
     let hello = services.inbound.hello.borrow().clone();
+    let began = Instant::now();
     let mut said = String::new();
     while let Some(damage) = damages.first().copied() {
         let mut now = format!("{damage}: a copy is fetched from the other members");
@@ -117,8 +122,9 @@ pub(crate) async fn repair(
                 said.clear();
                 continue;
             }
-            Judged::Gone(why) if others.is_empty() => return Err(alone(&damage, &why)),
-            Judged::Gone(why) => return Err(unrepairable(&damage, &why)),
+            Judged::Gone { why, .. } if others.is_empty() => return Err(alone(&damage, &why)),
+            Judged::Gone { why, silent: true } if began.elapsed() < SILENCE_MAX => said = why,
+            Judged::Gone { why, .. } => return Err(unrepairable(&damage, &why)),
             Judged::Unknown(why) => said = why,
         }
         let pause = sleep(ASK_AGAIN);
@@ -132,8 +138,11 @@ pub(crate) async fn repair(
 /// What came of the answers.
 enum Judged {
     Repaired(String),
-    /// A majority, with this node, is sure to have no copy.
-    Gone(String),
+    /// A majority, with this node, is sure to have no copy; whether somebody has not answered.
+    Gone {
+        why: String,
+        silent: bool,
+    },
     /// Too few have answered.
     Unknown(String),
 }
@@ -144,6 +153,7 @@ fn judge(
     answers: Vec<(String, Answer)>,
 ) -> Result<Judged, Failure> {
     let (mut said, mut sure, members) = (Vec::new(), 1, 1 + answers.len());
+    let silent = answers.iter().any(|(_, answer)| matches!(answer, Answer::Silence(_)));
     for (name, answer) in answers {
         match answer {
             Answer::Copies(entries) => match log.repair(&entries) {
@@ -161,9 +171,9 @@ fn judge(
             Answer::Silence(why) => said.push(format!("{name}: {why}")),
         }
     }
-    let said = said.join("; ");
-    tracing::debug!("{damage}: {said}");
-    Ok(if 2 * sure > members { Judged::Gone(said) } else { Judged::Unknown(said) })
+    let why = said.join("; ");
+    tracing::debug!("{damage}: {why}");
+    Ok(if 2 * sure > members { Judged::Gone { why, silent } } else { Judged::Unknown(why) })
 }
 
 /// What cannot be repaired was promised once: the node goes on as one that has forgotten.
