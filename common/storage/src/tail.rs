@@ -8,10 +8,11 @@
 //!
 //! ```text
 //!   0  magic "rafttail"    24  owner: node u64           56  last entry: term u64
-//!   8  format u32, 2       32  owner: incarnation u64    64  last entry: index u64
+//!   8  format u32, 3       32  owner: incarnation u64    64  last entry: index u64
 //!  12  initialised u32     40  writes u64                72  chain value u64
 //!  16  count u64           48  term u64 (hard state)     80  vote u64, 0 is none
-//!  88  boot u64            96  the boot before, u64     104  crc32c u32, over generation and these
+//!  88  boot u64            96  the boot before, u64     104  the vote's data directory, u64
+//! 112  crc32c u32, over generation and all before
 //! ```
 //!
 //! Each start of a node signs the newest slot with the random number that the superblock is about
@@ -120,11 +121,17 @@ impl TailFound {
                 }
                 Some(_) => {}
                 None if slot.iter().all(|byte| *byte == 0) => {}
-                None if is_older(slot) => {
-                    let what = "the tail file".to_owned();
-                    return Err(StorageError::NewerFormat { what, found: 1, known: FORMAT });
-                }
-                None => found.damaged += 1,
+                None => match older(slot) {
+                    Some(format) => {
+                        let what = "the tail file".to_owned();
+                        return Err(StorageError::NewerFormat {
+                            what,
+                            found: format,
+                            known: FORMAT,
+                        });
+                    }
+                    None => found.damaged += 1,
+                },
             }
         }
         Ok(found)
@@ -320,9 +327,10 @@ fn decode(owner: &Owner, bytes: &[u8]) -> Option<TailRecord> {
     })
 }
 
-/// Says whether a slot is one of the format before, which nobody reads any more.
-fn is_older(slot: &[u8]) -> bool {
-    slot.starts_with(MAGIC) && slot.get(8..12) == Some(&1_u32.to_le_bytes()[..])
+/// Returns a slot's format if it is one of before, which nobody reads any more.
+fn older(slot: &[u8]) -> Option<u32> {
+    let format = slot.strip_prefix(MAGIC)?.first_chunk::<4>()?;
+    Some(u32::from_le_bytes(*format)).filter(|format| (1..FORMAT).contains(format))
 }
 
 fn checksum(owner: &Owner, bytes: &[u8]) -> u32 {

@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::kit::directories::{
-    back_up, back_up_as, data, disguise, is_healthy, must, put_back, remarks, three,
+    back_up, back_up_as, data, disguise, is_healthy, must, put_back, remarks, several, three,
 };
 use crate::kit::{World, free};
 
@@ -159,14 +159,7 @@ fn a_copy_at_a_second_address_is_named_and_counts_nowhere() {
 /// and n2, n4 and n5 are the last majority: n5 votes for the directory that it has not heard of.
 #[test]
 fn who_was_away_while_another_was_taken_in_again_votes_for_it() {
-    let mut world = World::new();
-    let addresses = free(5);
-    world.found(&addresses);
-    world.ok("kv put before 1");
-    world.kill("n2");
-    back_up(&world, "n2");
-    world.start("n2", &addresses[1]);
-    world.await_status(is_healthy);
+    let (mut world, addresses) = several(5);
     let before = incarnation(&world, "n2");
     world.kill("n5");
     world.kill("n2");

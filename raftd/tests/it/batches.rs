@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use certs::Role;
-use client::{Answer, Client, ClientError, ErrorCode, Session};
+use client::{Client, ClientError, ErrorCode, Session};
 use fixtures::load::get;
 use fixtures::{Cluster, PATIENCE};
 use protocol::limits::{BATCH_ANSWER_BYTES_MAX, BATCH_COMMANDS_MAX};
@@ -16,30 +15,16 @@ use state_machine::{Envelope, KvCommand, KvResponse, SystemCommand};
 use transport::Alpn;
 
 use crate::identity::dial_at;
+use crate::sessions::{increment, role, sum};
 
 /// How many increments there are, in calls of so many, and how often the leader is killed.
 const INCREMENTS: usize = 21_000;
 const IN_A_CALL: usize = 700;
 const KILLS: usize = 6;
 
-fn increment(key: &str) -> Bytes {
-    KvCommand::Increment { key: Bytes::copy_from_slice(key.as_bytes()), delta: 1 }.encode()
-}
-
 fn put(key: &str, value: &str) -> Bytes {
     let (key, value) = (Bytes::from(key.to_owned()), Bytes::from(value.to_owned()));
     KvCommand::Put { key, value }.encode()
-}
-
-fn sum(answer: &Answer) -> u64 {
-    match KvResponse::decode(&answer.response).unwrap() {
-        KvResponse::Value { value, .. } => std::str::from_utf8(&value).unwrap().parse().unwrap(),
-        other => panic!("{other:?}"),
-    }
-}
-
-fn role(name: &str) -> Role {
-    Role::Client(name.parse().unwrap())
 }
 
 /// Increments so often, however long it takes to learn the outcomes, and returns what each command

@@ -27,18 +27,18 @@ const KILLS: u64 = 10;
 /// How many increments are under way at a time.
 const AT_A_TIME: u64 = 16;
 
-fn increment(key: &str) -> Bytes {
+pub(crate) fn increment(key: &str) -> Bytes {
     KvCommand::Increment { key: Bytes::copy_from_slice(key.as_bytes()), delta: 1 }.encode()
 }
 
-fn sum(answer: &Answer) -> u64 {
+pub(crate) fn sum(answer: &Answer) -> u64 {
     match KvResponse::decode(&answer.response).unwrap() {
         KvResponse::Value { value, .. } => std::str::from_utf8(&value).unwrap().parse().unwrap(),
         other => panic!("{other:?}"),
     }
 }
 
-fn role(name: &str) -> Role {
+pub(crate) fn role(name: &str) -> Role {
     Role::Client(name.parse().unwrap())
 }
 

@@ -40,8 +40,13 @@ pub fn put_back(world: &World, name: &str) {
 
 /// Three nodes with a key; n2 was down for a moment, and there is a copy of what it had then.
 pub fn three() -> (World, Vec<String>) {
+    several(3)
+}
+
+/// So many nodes, likewise.
+pub fn several(nodes: usize) -> (World, Vec<String>) {
     let mut world = World::new();
-    let addresses = free(3);
+    let addresses = free(nodes);
     world.found(&addresses);
     world.ok("kv put before 1");
     world.kill("n2");
