@@ -222,6 +222,11 @@ pub(crate) fn storage_failure(error: &StorageError) -> Failure {
         StorageError::InUse { .. } => {
             failure.hint("stop the other one, or wait for it: two must not use one directory")
         }
+        StorageError::Corrupt { .. } => failure.hint(
+            "if the cluster has other members that serve, move the data directory away, start \
+             raftd, and run: raftctl member heal NAME; a node alone needs a copy of the whole \
+             data directory, or a saved snapshot in a new cluster (raftctl snapshot restore)",
+        ),
         StorageError::LogLost { .. } => failure.forgotten(Forgotten::LogLost),
         StorageError::LogBehind { .. } => failure.forgotten(Forgotten::LogEnd),
         StorageError::Foreign { .. }
@@ -230,7 +235,6 @@ pub(crate) fn storage_failure(error: &StorageError) -> Failure {
         | StorageError::NotEmpty { .. }
         | StorageError::NotAdopted { .. }
         | StorageError::Gap { .. }
-        | StorageError::Corrupt { .. }
         | StorageError::Contradiction { .. }
         | StorageError::NewerFormat { .. }
         | StorageError::Denied { .. }

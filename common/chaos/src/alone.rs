@@ -183,6 +183,9 @@ impl Run {
             cluster.start(&victim)?;
         }
         self.note(&format!("{victim} is back with an old copy"));
+        if random.percent(50) {
+            self.lose_what_was_copied(&victim)?;
+        }
         self.pause(Duration::from_secs(4))?;
         let promised = self.observer.last().and_then(|sample| sample.tolerates).unwrap_or(0);
         let leader = self.leader();
@@ -201,6 +204,20 @@ impl Run {
             self.cluster().start(&other)?;
         }
         self.heal(&victim, true)
+    }
+
+    /// Its disk fails before the system has written out by itself what was copied to it: whoever
+    /// put the copy there has not, and what of it counts is for the node to make durable.
+    fn lose_what_was_copied(&mut self, victim: &str) -> Result<()> {
+        let up = Duration::from_secs(2);
+        self.pause(up)?;
+        self.note(&format!("the disk of {victim} fails"));
+        let mut cluster = self.cluster();
+        let node = cluster.node(victim)?;
+        node.disk.fail()?;
+        node.kill();
+        node.disk.mend()?;
+        cluster.start(victim)
     }
 
     /// Two processes are one member: some nodes reach the one, some the other.

@@ -11,6 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
+use crate::bootstrap;
 use crate::condition::Loss;
 use crate::error::StorageError;
 use crate::files;
@@ -18,16 +19,14 @@ use crate::forgotten::{Forgotten, Former};
 use crate::inode::Inode;
 use crate::layout::Owner;
 use crate::names::{
-    BOOTSTRAP, CHECKPOINTS, LOCK, LOG, RESERVE, SET_ASIDE, SNAPSHOTS, STATE, SUPERBLOCK, TAIL,
+    BOOTSTRAP, BOOTSTRAP_SECOND, CHECKPOINTS, LOCK, LOG, RESERVE, SET_ASIDE, SNAPSHOTS, STATE,
+    SUPERBLOCK, TAIL,
 };
 use crate::opening_room::check_room;
 use crate::peers::PeerMemory;
 use crate::reset_key;
 use crate::superblock::Superblock;
 use crate::tail::TailFound;
-
-/// A bootstrap record is far smaller, in bytes.
-const BOOTSTRAP_BYTES_MAX: u64 = 1024 * 1024;
 
 /// A data directory that this process has to itself for as long as the value lives.
 #[derive(Debug)]
@@ -72,6 +71,12 @@ impl DataDirectory {
         // Whoever starts without room leaves everything as it is.
         if path.join(LOG).exists() {
             check_room(&path.join(LOG))?;
+        }
+        // Who put it there, or wrote it before a crash, need not have synced it: what this node
+        // promises from now on must not rest on what a loss of power takes.
+        files::sync_found(path)?;
+        if let Some(generation) = superblock.generation {
+            bootstrap::mend(path, generation)?;
         }
         if !superblock.inode.may_be(inode) {
             give_up_name(path, &mut superblock, Forgotten::Copied)?;
@@ -260,7 +265,8 @@ impl DataDirectory {
     /// # Errors
     /// If it cannot be read, or is not the one that the superblock names.
     pub fn bootstrap(&self) -> Result<Option<BootstrapRecord>, StorageError> {
-        bootstrap(&self.path, &self.superblock)
+        let generation = self.superblock.generation;
+        generation.map(|generation| bootstrap::read(&self.path, generation)).transpose()
     }
 
     /// Stores the bootstrap record, first the record and then the superblock that names it. The log
@@ -276,7 +282,7 @@ impl DataDirectory {
                 false => Err(StorageError::OtherGeneration { present, offered }),
             };
         }
-        files::replace(&self.path.join(BOOTSTRAP), &record.encode())?;
+        bootstrap::store(&self.path, record)?;
         let mut superblock = Superblock { generation: Some(offered), ..self.superblock };
         superblock.store(&self.path.join(SUPERBLOCK))?;
         self.superblock = superblock;
@@ -284,30 +290,11 @@ impl DataDirectory {
     }
 }
 
-/// Returns the bootstrap record that a superblock names.
-pub(crate) fn bootstrap(
-    directory: &Path,
-    superblock: &Superblock,
-) -> Result<Option<BootstrapRecord>, StorageError> {
-    let path = directory.join(BOOTSTRAP);
-    let Some(generation) = superblock.generation else {
-        return Ok(None);
-    };
-    let corrupt = |why: String| StorageError::corrupt(path.display().to_string(), why);
-    let bytes =
-        files::read(&path, BOOTSTRAP_BYTES_MAX)?.ok_or_else(|| corrupt("it is missing".into()))?;
-    let record = BootstrapRecord::decode(&bytes).map_err(|why| corrupt(why.to_string()))?;
-    if record.generation() != generation {
-        return Err(corrupt("it is not the record that the superblock names".into()));
-    }
-    Ok(Some(record))
-}
-
 /// Checks that this process may read and write what a node keeps in its data directory, before
 /// anything is opened: a database would name one file, and not say whose it is.
 fn check_rights(data_directory: &Path) -> Result<(), StorageError> {
     for name in files::names(data_directory)? {
-        let ours = [LOG, SNAPSHOTS, CHECKPOINTS, BOOTSTRAP, SUPERBLOCK, RESERVE];
+        let ours = [LOG, SNAPSHOTS, CHECKPOINTS, BOOTSTRAP, BOOTSTRAP_SECOND, SUPERBLOCK, RESERVE];
         if ours.contains(&name.as_str()) || name.starts_with(STATE) {
             files::check_rights(&data_directory.join(name))?;
         }

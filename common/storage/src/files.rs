@@ -175,6 +175,24 @@ pub(crate) fn check_rights(path: &Path) -> Result<(), StorageError> {
     Ok(())
 }
 
+/// Makes durable whatever lies in a directory, however it came there. What is on the disk already
+/// costs next to nothing.
+pub(crate) fn sync_found(path: &Path) -> Result<(), StorageError> {
+    let children = path.read_dir().map_err(|e| StorageError::io("list", path, e))?;
+    for child in children {
+        let child = child.map_err(|e| StorageError::io("list", path, e))?;
+        let (path, kind) = (child.path(), child.file_type());
+        let kind = kind.map_err(|e| StorageError::io("look at", &path, e))?;
+        if kind.is_dir() {
+            sync_found(&path)?;
+        } else if kind.is_file() {
+            let file = File::open(&path).map_err(|e| StorageError::io("open", &path, e))?;
+            file.sync_all().map_err(|e| StorageError::io("sync", &path, e))?;
+        }
+    }
+    sync_directory(path)
+}
+
 fn sync_directory(path: &Path) -> Result<(), StorageError> {
     let directory = File::open(path).map_err(|e| StorageError::io("open", path, e))?;
     directory.sync_all().map_err(|e| StorageError::io("sync", path, e))

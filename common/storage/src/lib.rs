@@ -10,6 +10,7 @@
 //! - No Raft rules: writes are done as they come.
 
 mod batch;
+mod bootstrap;
 mod compacted;
 mod condition;
 mod database;

@@ -9,6 +9,9 @@ pub(crate) const SUPERBLOCK: &str = "superblock";
 /// The bootstrap record of the cluster that the node belongs to.
 pub(crate) const BOOTSTRAP: &str = "bootstrap";
 
+/// A copy of it.
+pub(crate) const BOOTSTRAP_SECOND: &str = "bootstrap-second";
+
 /// The key of the node's stateless resets.
 pub(crate) const RESET_KEY: &str = "reset-key";
 

@@ -10,6 +10,7 @@ use protocol::{BootstrapRecord, Generation};
 use rocksdb::{ColumnFamilyDescriptor, DB};
 use rustix::fs::{FlockOperation, flock};
 
+use crate::bootstrap;
 use crate::condition::Loss;
 use crate::directory;
 use crate::error::StorageError;
@@ -88,7 +89,8 @@ impl StoppedNode {
     /// # Errors
     /// If it cannot be read, or is not the one that the superblock names.
     pub fn bootstrap(&self) -> Result<Option<BootstrapRecord>, StorageError> {
-        directory::bootstrap(&self.path, &self.superblock)
+        let generation = self.superblock.generation;
+        generation.map(|generation| bootstrap::read(&self.path, generation)).transpose()
     }
 
     /// Opens the log.

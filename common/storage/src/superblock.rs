@@ -68,7 +68,11 @@ impl Superblock {
             return Ok(None);
         };
         let file = File::open(path).map_err(|error| StorageError::io("open", path, error))?;
-        Ok(Some((Self::decode(&bytes)?, Inode::of(&file, path)?)))
+        let decoded = Self::decode(&bytes).map_err(|error| {
+            let StorageError::Corrupt { why, .. } = error else { return error };
+            StorageError::corrupt(path.display().to_string(), why)
+        })?;
+        Ok(Some((decoded, Inode::of(&file, path)?)))
     }
 
     /// Writes a new file, which names itself, in the place of the one that is there.

@@ -44,6 +44,7 @@ pub const MESSAGES: &[Message] = &[
         Level::Error,
         "what the node had is of no use, and it gets all from the others",
     ),
+    row("bootstrap-record-mended", Level::Warn, "a copy of the bootstrap record was made anew"),
     row("bootstrapped", Level::Info, "the node was bootstrapped"),
     row("certificate-ends", Level::Warn, "a certificate ends soon"),
     row(

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use consensus::{ClusterTime, EntryId, HardState, LogIndex, Payload};
 use rocksdb::{DB, IteratorMode};
 
+use crate::bootstrap;
 use crate::condition::Condition;
 use crate::database::{database, family};
 use crate::error::StorageError;
@@ -52,10 +53,10 @@ pub struct Verified {
 }
 
 impl StoppedNode {
-    /// Reads and checks everything: both copies of the superblock, the bootstrap record, term and
-    /// vote, each entry of the log with its checksums and against the records about the log, the
-    /// state, and all snapshots. `done` is told from time to time how much of a part is read, and
-    /// of how much. `None` if the node has no history, and so has nothing else.
+    /// Reads and checks everything: both copies of the superblock and of the bootstrap record, term
+    /// and vote, each entry of the log with its checksums and against the records about the log,
+    /// the state, and all snapshots. `done` is told from time to time how much of a part is read,
+    /// and of how much. `None` if the node has no history, and so has nothing else.
     ///
     /// # Errors
     /// The first damage, with its place; or that something cannot be read.
@@ -64,8 +65,9 @@ impl StoppedNode {
         mut done: impl FnMut(Part, u64, u64),
     ) -> Result<Option<Verified>, StorageError> {
         self.verify_superblock()?;
-        if self.bootstrap()?.is_none() {
-            return Ok(None);
+        let Some(generation) = self.superblock.generation else { return Ok(None) };
+        if let Some(damage) = bootstrap::check(&self.path, generation) {
+            return Err(damage);
         }
         let log = self.log()?;
         let (payload_bytes, configurations) =

@@ -136,14 +136,16 @@ fn two_damaged_copies_are_refused() {
         bytes[SECOND_AT + 60] ^= 1;
     };
     let refused = refused_after(damage);
-    assert_eq!(refused.to_string(), "the superblock is damaged: wrong checksum");
+    let refused = refused.to_string();
+    assert!(refused.ends_with("/superblock is damaged: wrong checksum"), "{refused}");
 }
 
 #[test]
 fn a_superblock_of_no_or_too_few_bytes_is_refused() {
     for bytes_left in [0, 1, COPY_BYTES - 1] {
         let refused = refused_after(|bytes| bytes.truncate(bytes_left));
-        assert_eq!(refused.to_string(), "the superblock is damaged: wrong size", "{bytes_left}");
+        let refused = refused.to_string();
+        assert!(refused.ends_with("/superblock is damaged: wrong size"), "{refused} {bytes_left}");
     }
 }
 
@@ -233,18 +235,43 @@ fn a_founding_that_was_cut_off_is_repeated_museum_h8() {
 }
 
 #[test]
-fn a_founding_record_that_is_missing_or_another_is_noticed() {
+fn a_founding_record_of_which_both_copies_are_gone_is_noticed() {
     let place = tempdir().unwrap();
     let founded = found(place.path());
-    let path = place.path().join("bootstrap");
+    let copies = ["bootstrap", "bootstrap-second"].map(|name| place.path().join(name));
     let mut other = record(founded.incarnation());
     other.machine_version = 7;
-    fs::write(&path, other.encode()).unwrap();
-    let text = founded.bootstrap().unwrap_err().to_string();
+    let said = || founded.bootstrap().unwrap_err().to_string();
+    copies.iter().for_each(|copy| fs::write(copy, other.encode()).unwrap());
+    let text = said();
     assert!(text.contains("it is not the record that the superblock names"), "{text}");
-    fs::remove_file(&path).unwrap();
-    let text = founded.bootstrap().unwrap_err().to_string();
-    assert!(text.ends_with("bootstrap is damaged: it is missing"), "{text}");
+    copies.iter().for_each(|copy| fs::write(copy, b"").unwrap());
+    assert!(said().ends_with("bootstrap is damaged: it is empty"), "{}", said());
+    copies.iter().for_each(|copy| fs::remove_file(copy).unwrap());
+    assert!(said().ends_with("bootstrap is damaged: it is missing"), "{}", said());
+}
+
+/// One of them cost a healthy node its start, for good.
+#[test]
+fn one_lost_copy_of_the_founding_record_is_survived_and_made_anew() {
+    let place = tempdir().unwrap();
+    let founded = found(place.path());
+    let whole = founded.bootstrap().unwrap();
+    drop(founded);
+    for name in ["bootstrap", "bootstrap-second"] {
+        let copy = place.path().join(name);
+        let bytes = fs::read(&copy).unwrap();
+        let zeros = vec![0; bytes.len()];
+        for damage in [Some(&zeros[..]), Some(b""), Some(&bytes[1..]), None] {
+            match damage {
+                Some(damage) => fs::write(&copy, damage).unwrap(),
+                None => fs::remove_file(&copy).unwrap(),
+            }
+            let opened = directory(place.path()).unwrap();
+            assert_eq!(opened.bootstrap().unwrap(), whole, "{name}");
+            assert_eq!(fs::read(&copy).unwrap(), bytes, "{name}");
+        }
+    }
 }
 
 #[test]

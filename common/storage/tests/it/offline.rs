@@ -166,12 +166,14 @@ fn the_first_damage_is_named_with_its_place() {
     bytes[100] ^= 1;
     fs::write(&path, &bytes).unwrap();
 
-    let bootstrap = place.path().join("bootstrap");
-    let record = fs::read(&bootstrap).unwrap();
-    fs::write(&bootstrap, b"x").unwrap();
-    let error = verify(place.path()).unwrap_err().to_string();
-    assert!(error.contains("bootstrap is damaged"), "{error}");
-    fs::write(&bootstrap, record).unwrap();
+    for name in ["bootstrap", "bootstrap-second"] {
+        let bootstrap = place.path().join(name);
+        let record = fs::read(&bootstrap).unwrap();
+        fs::write(&bootstrap, b"x").unwrap();
+        let error = verify(place.path()).unwrap_err().to_string();
+        assert!(error.contains(&format!("{name} is damaged")), "{error}");
+        fs::write(&bootstrap, record).unwrap();
+    }
 
     let (files, _) = open(&kit::directory(place.path()).unwrap()).list().unwrap();
     let mut bytes = fs::read(&files[0].path).unwrap();
