@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use certs::Expect;
-use consensus::{EntryId, Member, NodeId, SnapshotMeta, Write, WriteId};
+use consensus::{EntryId, HardState, Member, NodeId, SnapshotMeta, Write, WriteId};
 use protocol::{ErrorCode, Hello, Request, Response, SnapshotAnswer, SnapshotRequest};
 use storage::{DataDirectory, SnapshotFile, SnapshotReader, Snapshots};
 use tokio::time::{sleep, timeout};
@@ -89,9 +89,13 @@ fn join(
         program.logs.open(directory).map_err(|error| storage_failure(&error))?;
     // As with a leader's snapshot (§5): what is behind it stays if the log goes through it.
     if !restored.log.contains(meta.last) {
+        // The others may have had elections that this node has not heard of: no log ends in a term
+        // that its node does not know, and in the new one it has given no vote (§3.4).
+        let is_newer = meta.last.term > restored.hard_state.term;
+        let hard_state = is_newer.then_some(HardState { term: meta.last.term, vote: None });
         let write = Write {
             id: WriteId::new(1),
-            hard_state: None,
+            hard_state,
             truncate_from: None,
             append: Vec::new(),
             compact_to: Some(meta),

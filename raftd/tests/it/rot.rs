@@ -229,19 +229,52 @@ async fn damage_that_nobody_reads_is_found_in_the_background_and_mended_from_a_m
     assert!(status.mended.contains("the state was made anew"), "{status:?}");
 }
 
+/// The node had a log that ended in a term of which its own record of terms knew nothing, and
+/// refused it at the next start, for good.
+#[tokio::test]
+async fn a_state_of_a_later_term_is_fetched_by_who_has_heard_of_none() {
+    let limits = "[limits]\nlog_keep_entries_max = 20\npersist_interval_s = 1\n";
+    let mut cluster = Cluster::start_with(3, limits).await;
+    let client = cluster.client();
+    fill(&client).await;
+    let place = (cluster.leader().await + 1) % 3;
+    stop_when_compacted(&mut cluster, place).await;
+    let data = cluster.nodes[place].data.clone();
+    fs::remove_file(state_of(&data).join("CURRENT")).unwrap();
+    fs::remove_dir_all(data.join("snapshots")).unwrap();
+    let leader = cluster.leader().await;
+    let other = 3 - place - leader;
+    let id = consensus::NodeId::new(cluster.nodes[other].id).unwrap();
+    client.transfer(id).await.unwrap();
+    put(&client, "later", "1").await.unwrap();
+    for _ in 0..2 {
+        cluster.nodes[place].start();
+        cluster.converged().await;
+        stop(&mut cluster.nodes[place]);
+    }
+    let log = cluster.nodes[place].log();
+    assert!(log.contains("a snapshot was fetched"), "{log}");
+}
+
+/// Stops a node whose log alone does not make its state any more.
+async fn stop_when_compacted(cluster: &mut Cluster, place: usize) {
+    let client = cluster.client();
+    let began = Instant::now();
+    while cluster.nodes[place].status(&client).await.is_none_or(|status| status.first < 100) {
+        assert!(began.elapsed() < PATIENCE, "the log is not compacted");
+        put(&client, "more", "1").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    stop(&mut cluster.nodes[place]);
+}
+
 #[tokio::test]
 async fn where_no_state_can_be_had_the_node_says_so_and_is_not_started_again() {
     let limits = "[limits]\nlog_keep_entries_max = 20\npersist_interval_s = 1\n";
     let mut cluster = Cluster::start_with(1, limits).await;
     let client = cluster.client();
     fill(&client).await;
-    let began = Instant::now();
-    while cluster.nodes[0].status(&client).await.is_none_or(|status| status.first < 100) {
-        assert!(began.elapsed() < PATIENCE, "the log is not compacted");
-        put(&client, "more", "1").await.unwrap();
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    stop(&mut cluster.nodes[0]);
+    stop_when_compacted(&mut cluster, 0).await;
     fs::remove_file(state_of(&cluster.nodes[0].data).join("CURRENT")).unwrap();
     for _ in 0..2 {
         cluster.nodes[0].start();
