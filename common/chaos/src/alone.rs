@@ -11,6 +11,7 @@ use crate::failure::{Failure, Result};
 use crate::fault::Fault;
 use crate::machine::disk::Disk;
 use crate::random::Random;
+use crate::rot;
 use crate::run::Run;
 use crate::schedule::Injection;
 
@@ -64,6 +65,7 @@ impl Run {
                 self.clone_node(&mut random, injection.fault == Fault::ClonedDisk)
             }
             Fault::Wiped => self.wipe(&mut random),
+            Fault::RottenFile => self.rot(&mut random),
             Fault::Kill
             | Fault::KillAll
             | Fault::Pause
@@ -276,6 +278,21 @@ impl Run {
         self.note(&format!("{victim} has an empty directory"));
         self.tempt()?;
         self.heal(&victim, false)
+    }
+
+    /// Any file, damaged in any way: the node comes back by itself, whatever it costs it.
+    fn rot(&mut self, random: &mut Random) -> Result<()> {
+        let (victim, _) = self.victim(random)?;
+        let what = {
+            let mut cluster = self.cluster();
+            let node = cluster.node(&victim)?;
+            node.kill();
+            let what = rot::one_file(&node.data(), random)?;
+            cluster.start(&victim)?;
+            what
+        };
+        self.note(&format!("{victim}: {what}"));
+        self.heal(&victim, true)
     }
 
     /// Waits until all is well by itself, which it must become where a majority of the others is

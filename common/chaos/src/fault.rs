@@ -61,6 +61,8 @@ pub enum Fault {
     ClonedDisk,
     /// A node's directory is removed.
     Wiped,
+    /// One of a node's files is damaged, emptied or removed.
+    RottenFile,
 }
 
 /// How a fault is carried out.
@@ -76,7 +78,7 @@ pub enum Course {
 }
 
 /// All faults, in the order of the table.
-pub const FAULTS: [Fault; 28] = [
+pub const FAULTS: [Fault; 29] = [
     Fault::Kill,
     Fault::KillAll,
     Fault::Pause,
@@ -105,6 +107,7 @@ pub const FAULTS: [Fault; 28] = [
     Fault::Cloned,
     Fault::ClonedDisk,
     Fault::Wiped,
+    Fault::RottenFile,
 ];
 
 impl Fault {
@@ -139,6 +142,7 @@ impl Fault {
             Self::Cloned => "cloned",
             Self::ClonedDisk => "cloned-disk",
             Self::Wiped => "wiped",
+            Self::RottenFile => "rotten-file",
         }
     }
 
@@ -174,7 +178,8 @@ impl Fault {
             | Self::OldCopy
             | Self::Cloned
             | Self::ClonedDisk
-            | Self::Wiped => Course::Alone,
+            | Self::Wiped
+            | Self::RottenFile => Course::Alone,
         }
     }
 
@@ -209,7 +214,8 @@ impl Fault {
             | Self::OldCopy
             | Self::Cloned
             | Self::ClonedDisk
-            | Self::Wiped => false,
+            | Self::Wiped
+            | Self::RottenFile => false,
         }
     }
 }

@@ -86,7 +86,8 @@ pub(crate) fn begin(
         | Fault::OldCopy
         | Fault::Cloned
         | Fault::ClonedDisk
-        | Fault::Wiped => return Ok(None),
+        | Fault::Wiped
+        | Fault::RottenFile => return Ok(None),
     }
     active.switch_on(cluster, &victim, &all, &mut random)?;
     Ok(Some(active))
@@ -174,7 +175,8 @@ impl Active {
             | Fault::OldCopy
             | Fault::Cloned
             | Fault::ClonedDisk
-            | Fault::Wiped => {}
+            | Fault::Wiped
+            | Fault::RottenFile => {}
         }
         Ok(())
     }
@@ -240,7 +242,8 @@ impl Active {
             | Fault::OldCopy
             | Fault::Cloned
             | Fault::ClonedDisk
-            | Fault::Wiped => {}
+            | Fault::Wiped
+            | Fault::RottenFile => {}
         }
         if let Some(call) = self.call.take() {
             // What the operator was told decides nothing: faults may be in the way.

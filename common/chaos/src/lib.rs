@@ -34,6 +34,7 @@ mod operator;
 mod options;
 mod random;
 mod report;
+mod rot;
 mod run;
 pub mod schedule;
 pub mod truth;
