@@ -180,7 +180,7 @@ struct DiskLog {
 
 impl DiskLog {
     fn write(&mut self, writes: &[consensus::Write]) -> Result<(), Failure> {
-        self.log.write(writes).map(drop).map_err(|error| storage_failure(&error))
+        self.log.write(writes).map(drop).map_err(|error| log_failure(&error))
     }
 }
 

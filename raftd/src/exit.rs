@@ -249,8 +249,9 @@ pub(crate) fn state_failure(error: &StorageError) -> Failure {
     storage_failure(error).of_the_state()
 }
 
-/// Says how the process ends when an entry of the log cannot be read: the start that follows reads
-/// all of the log, and fetches what is damaged from another member.
+/// Says how the process ends when the log turns out to be damaged while it is read or written: the
+/// start that follows reads all of it, fetches what is damaged from another member, and makes new
+/// files of what is whole.
 pub(crate) fn log_failure(error: &StorageError) -> Failure {
     if matches!(error, StorageError::Corrupt { .. }) {
         return Failure::new(Exit::Io, error.to_string())

@@ -153,14 +153,24 @@ impl LogStore {
             .map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
         let db = DB::open_cf_descriptors(&options, &path, families)
             .map_err(|error| lost::opening(&error))?;
-        let (mut restored, shape) =
+        let (mut restored, mut shape) =
             recover(&db, owner, found, marker.exists()).map_err(lost::reading)?;
         if directory.generation().is_some() && found.newest.is_none() {
             restored.condition.losses.push(Loss::Tail);
         }
         let damages = restored.condition.damages.clone();
-        if damages.is_empty() {
+        if restored.condition.is_whole() && marker.exists() {
+            // A file is damaged where no entry shows it, in what is compacted or written over: the
+            // database would find it again whenever it merges that file.
+            let place = (directory.path(), &db);
+            repair::rebuild(place, &owner, &mut shape, restored.hard_state, &mut [])?;
+            drop(db);
             files::remove(&marker)?;
+            tracing::warn!(
+                name: "log-made-anew",
+                "a file of the log was damaged, and no entry with it: the log is in new files now"
+            );
+            return Self::open_as(directory, generation);
         }
         let noted = (restored.hard_state, shape.end, directory.boot());
         let mut tail = Tail::open(directory.path(), owner, found, noted)?;
@@ -195,6 +205,12 @@ impl LogStore {
         let done = self.do_write(writes);
         if let Err(error) = &done {
             self.poisoned = Some(error.to_string());
+            // Found by the database when it merged files: the next start is to look for it.
+            if matches!(error, StorageError::Corrupt { .. })
+                && let Err(error) = note_damage(&self.marker, &error.to_string())
+            {
+                tracing::warn!(name: "damage-not-noted", "{error}");
+            }
         }
         done
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::kit::{
-    EVERYTHING, append, at, command, directory, found, hard_state, read, record, reopen,
+    EVERYTHING, append, at, command, compact, directory, found, hard_state, read, record, reopen,
 };
 use consensus::Entry;
 use storage::{Condition, LogStore, Loss, StorageError};
@@ -12,6 +12,8 @@ use tempfile::{TempDir, tempdir};
 
 /// The last entry of the logs that are damaged here.
 const LAST: u64 = 90;
+
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
 const BLOCK_BYTES: usize = 32 * 1024;
 const HEAD_BYTES: usize = 7;
@@ -395,4 +397,50 @@ fn the_log_of_another_directory_is_refused() {
     let Err(refused) = LogStore::open(&directories[0]) else { panic!("it opened") };
     let expected = "the log is damaged: it was written by another node or directory";
     assert_eq!(refused.to_string(), expected);
+}
+
+/// What is compacted, and still lies in a file with what is not, is read by nobody but the database
+/// itself, when it merges files: the node ended, and so did every start behind it.
+#[test]
+fn damage_that_no_entry_shows_is_left_behind_with_the_files_that_have_it() {
+    let place = tempdir().unwrap();
+    let founded = found(place.path());
+    let initial = record(founded.incarnation()).configuration;
+    let (mut log, _) = LogStore::open(&founded).unwrap();
+    let payload = "x".repeat(6_000);
+    for index in 2..=9 {
+        log.write(&[append(2, vec![command(2, index, &payload)])]).unwrap();
+    }
+    drop((log, founded));
+    // What is in memory goes to a table when it is opened again.
+    let (mut log, _) = reopen(place.path());
+    log.write(&[compact(2, 6, &initial)]).unwrap();
+    drop(log);
+    let tables = fs::read_dir(place.path().join("log")).unwrap().map(|child| child.unwrap().path());
+    let tables = tables.filter(|path| path.extension().is_some_and(|it| it == "sst"));
+    let table = tables.max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+    let mut bytes = fs::read(&table).unwrap();
+    bytes[100] ^= 1;
+    fs::write(&table, bytes).unwrap();
+
+    let (mut next, mut refused, mut since) = (10, 0, 0);
+    let began = std::time::Instant::now();
+    // It merges in the background, when a few starts have each left a table.
+    while since < 6 {
+        assert!(began.elapsed() < PATIENCE, "the database does not meet it");
+        let (mut log, restored) = reopen(place.path());
+        assert!(restored.condition.is_whole(), "{:?}", restored.condition);
+        assert_eq!(restored.log.last(), at(2, next - 1));
+        assert_eq!(read(&log, 7, next - 1).unwrap().len() as u64, next - 7);
+        match log.write(&[append(2, vec![command(2, next, &payload)])]) {
+            Ok(_) => next += 1,
+            Err(error) => {
+                assert!(matches!(error, StorageError::Corrupt { .. }), "{error}");
+                refused += 1;
+            }
+        }
+        since += u64::from(refused > 0);
+    }
+    assert_eq!(refused, 1, "it is met once");
+    assert!(!place.path().join("log-damaged").exists());
 }

@@ -4,7 +4,7 @@ use storage::{
     EntryReader, SnapshotFile, SnapshotHeader, Snapshots, StateCheckpoint, StorageError,
 };
 
-use crate::exit::{Exit, Failure, state_failure, storage_failure};
+use crate::exit::{Exit, Failure, log_failure, state_failure, storage_failure};
 use crate::gauges::Gauges;
 use crate::lanes::pacer::Pacer;
 
@@ -15,7 +15,7 @@ const STEP_BYTES: u64 = 256 * 1024;
 /// snapshot is being made.
 pub(super) fn chained(log: &dyn EntryReader, header: &mut SnapshotHeader) -> Result<(), Failure> {
     let last = header.meta.last;
-    let chain = log.chain(last.index).map_err(|error| storage_failure(&error))?;
+    let chain = log.chain(last.index).map_err(|error| log_failure(&error))?;
     let gone = || Failure::new(Exit::Io, format!("entry {last} is compacted already"));
     header.meta.chain = chain.ok_or_else(gone)?;
     Ok(())
