@@ -30,7 +30,7 @@ impl Operator {
     /// Makes it.
     ///
     /// # Errors
-    /// If its directory cannot be made.
+    /// If its directory cannot be made, or the program cannot be copied.
     pub(crate) fn make(
         clock: &Clock,
         number: u8,
@@ -40,7 +40,10 @@ impl Operator {
         network::add(clock, OPERATOR, number)?;
         let home = directory.join(OPERATOR);
         fs::create_dir_all(&home).map_err(file("cannot make", &home))?;
-        Ok(Self { raftctl: raftctl.to_owned(), home })
+        // A run may take hours: its operator is not to lose his program to the next build.
+        let own = home.join("raftctl");
+        fs::copy(raftctl, &own).map_err(file("cannot copy", raftctl))?;
+        Ok(Self { raftctl: own, home })
     }
 
     /// Returns the directory that `raftctl init NAME` makes.
