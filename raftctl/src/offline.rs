@@ -35,6 +35,7 @@ impl From<StorageError> for Report {
             }
             StorageError::Denied { .. } => codes::NO_RIGHT,
             StorageError::Io { .. }
+            | StorageError::Gone { .. }
             | StorageError::Full { .. }
             | StorageError::Poisoned(_)
             | StorageError::Database { .. } => codes::LOCAL_FILE,

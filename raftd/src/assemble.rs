@@ -16,12 +16,13 @@ use transport::{Endpoint, Mesh};
 use crate::alive::Alive;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::exit::{Exit, Failure, log_failure, storage_failure};
+use crate::exit::{Exit, Failure, log_failure};
 use crate::gauges::Gauges;
 use crate::identity::Identity;
 use crate::lanes::apply::{Apply, Flushing};
 use crate::lanes::disk::Disk;
 use crate::lanes::network::{FRAME_BYTES_MAX, Network, ReadLog};
+use crate::lanes::presence;
 use crate::lanes::query::Queries;
 use crate::lanes::scrub;
 use crate::lanes::snapshot::{About, SnapshotLane};
@@ -60,7 +61,7 @@ pub(crate) fn assemble(
     gauges: Arc<Gauges>,
     (services, alive): (Services, &Alive),
 ) -> Result<Turn, Failure> {
-    let Opened { log, restored, mut host, snapshots, files, promises, peers } = opened;
+    let Opened { log, restored, mut host, snapshots, files, promises, peers, presence } = opened;
     let clock = services.clock;
     let replica = replica((config, &gauges), identity, (restored, &files), &mut host, clock)?;
     let reader = log.reader();
@@ -87,6 +88,8 @@ pub(crate) fn assemble(
     let scrubbed = Arc::clone(&snapshot_log);
     let found = (reports.clone(), Arc::clone(&gauges));
     scrub::start(scrubbed, interval, found, alive.clone()).map_err(thread)?;
+    presence::start(presence, Arc::clone(&snapshot_log), &reports, alive.clone())
+        .map_err(thread)?;
     let counted = DiskReader { reader, _alive: alive.clone() };
     let watch = gauges.watch(move || counted.bytes());
     let (view, owners) = (host.view(), host.owners());
@@ -207,6 +210,10 @@ impl EntryReader for DiskReader {
 
     fn read_through(&self, pass: &mut dyn FnMut(u64) -> bool) -> Result<u64, StorageError> {
         self.reader.read_through(pass)
+    }
+
+    fn check_files(&self) -> Result<(), StorageError> {
+        self.reader.check_files()
     }
 
     fn bytes(&self) -> u64 {

@@ -210,6 +210,7 @@ pub(crate) fn storage_failure(error: &StorageError) -> Failure {
         StorageError::InUse { .. }
         | StorageError::Full { .. }
         | StorageError::Poisoned(_)
+        | StorageError::Gone { .. }
         | StorageError::Io { .. }
         | StorageError::Database { .. } => Exit::Io,
     };
@@ -226,6 +227,10 @@ pub(crate) fn storage_failure(error: &StorageError) -> Failure {
             "if the cluster has other members that serve, move the data directory away, start \
              raftd, and run: raftctl member heal NAME; a node alone needs a copy of the whole \
              data directory, or a saved snapshot in a new cluster (raftctl snapshot restore)",
+        ),
+        StorageError::Gone { .. } => failure.hint(
+            "nobody may touch the data directory while raftd runs; what is missing at the next \
+             start is named by raftctl status, with the command that heals",
         ),
         StorageError::LogLost { .. } => failure.forgotten(Forgotten::LogLost),
         StorageError::LogBehind { .. } => failure.forgotten(Forgotten::LogEnd),

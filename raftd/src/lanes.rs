@@ -19,6 +19,7 @@ pub(crate) mod apply;
 pub(crate) mod disk;
 pub(crate) mod network;
 mod pacer;
+pub(crate) mod presence;
 pub(crate) mod query;
 pub(crate) mod scrub;
 pub(crate) mod snapshot;

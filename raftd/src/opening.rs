@@ -8,7 +8,7 @@ use consensus::{Configuration, EntryId, HardState};
 use protocol::Promises;
 use state_machine::{Host, applied_in};
 use storage::{
-    DataDirectory, Forgotten, Loss, PeerMemory, PersistentLog, RestoredLog, SnapshotFile,
+    DataDirectory, Forgotten, Loss, PeerMemory, PersistentLog, Presence, RestoredLog, SnapshotFile,
     Snapshots, StateStore, StorageError, reconcile,
 };
 
@@ -26,6 +26,7 @@ pub(crate) struct Opened {
     pub(crate) files: Vec<SnapshotFile>,
     pub(crate) promises: Promises,
     pub(crate) peers: PeerMemory,
+    pub(crate) presence: Presence,
 }
 
 /// What was found.
@@ -188,7 +189,9 @@ fn bring_together(
             let last = restored.log.last().index;
             let promises = Promises { starts: directory.starts(), term, vote, last };
             let peers = directory.peers();
-            let opened = Opened { log, restored, host, snapshots, files, promises, peers };
+            let presence = directory.presence().map_err(|error| storage_failure(&error))?;
+            let opened =
+                Opened { log, restored, host, snapshots, files, promises, peers, presence };
             Ok(Found::Whole(Box::new(opened)))
         }
         Err(Trouble::Gap(error)) => Ok(Found::NoState(NoState {

@@ -24,6 +24,7 @@ use crate::names::{
 };
 use crate::opening_room::check_room;
 use crate::peers::PeerMemory;
+use crate::presence::Presence;
 use crate::reset_key;
 use crate::superblock::Superblock;
 use crate::tail::TailFound;
@@ -33,7 +34,7 @@ use crate::tail::TailFound;
 pub struct DataDirectory {
     path: PathBuf,
     superblock: Superblock,
-    _lock: File,
+    lock: File,
 }
 
 impl DataDirectory {
@@ -94,7 +95,7 @@ impl DataDirectory {
                 path.display()
             );
         }
-        Ok(Self { path: path.to_path_buf(), superblock, _lock: lock })
+        Ok(Self { path: path.to_path_buf(), superblock, lock })
     }
 
     /// Gives up the directory's name, durably, and returns the new one: votes and acknowledgements
@@ -238,6 +239,14 @@ impl DataDirectory {
     /// If it cannot be read or stored. A node may do without: its restarts are noticed later.
     pub fn reset_key(&self) -> Result<[u8; 32], StorageError> {
         reset_key::load_or_create(&self.path)
+    }
+
+    /// Returns what tells whether the directory stays where it is.
+    ///
+    /// # Errors
+    /// If the system does not say which file the lock is.
+    pub fn presence(&self) -> Result<Presence, StorageError> {
+        Presence::of(&self.path, &self.lock)
     }
 
     /// Returns where the node remembers the other members.

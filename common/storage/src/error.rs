@@ -153,6 +153,17 @@ pub enum StorageError {
         /// The file's owner, this process's user, and what to run.
         whose: String,
     },
+    /// A file that this process has open is not at its place any more.
+    #[error(
+        "{path} {what} while this node was running: its next start would not find what it writes",
+        path = path.display()
+    )]
+    Gone {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was seen.
+        what: &'static str,
+    },
     /// The operating system refused a file operation.
     #[error("cannot {doing} {path}: {source}", path = path.display())]
     Io {

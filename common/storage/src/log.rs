@@ -153,7 +153,7 @@ impl LogStore {
             .map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
         let db = DB::open_cf_descriptors(&options, &path, families)
             .map_err(|error| lost::opening(&error))?;
-        let (mut restored, mut shape) =
+        let (mut restored, shape) =
             recover(&db, owner, found, marker.exists()).map_err(lost::reading)?;
         if directory.generation().is_some() && found.newest.is_none() {
             restored.condition.losses.push(Loss::Tail);
@@ -163,14 +163,26 @@ impl LogStore {
             // A file is damaged where no entry shows it, in what is compacted or written over: the
             // database would find it again whenever it merges that file.
             let place = (directory.path(), &db);
-            repair::rebuild(place, &owner, &mut shape, restored.hard_state, &mut [])?;
-            drop(db);
-            files::remove(&marker)?;
-            tracing::warn!(
-                name: "log-made-anew",
-                "a file of the log was damaged, and no entry with it: the log is in new files now"
-            );
-            return Self::open_as(directory, generation);
+            // Should it not come to its end, this log goes on as it is.
+            let mut copied = shape.clone();
+            match repair::rebuild(place, &owner, &mut copied, restored.hard_state, &mut []) {
+                Ok(()) => {
+                    drop(db);
+                    files::remove(&marker)?;
+                    tracing::warn!(
+                        name: "log-made-anew",
+                        "a file of the log was damaged, and no entry with it: the log is in new \
+                         files now"
+                    );
+                    return Self::open_as(directory, generation);
+                }
+                // What is needed can be read: it is tried again at the next start.
+                Err(error @ StorageError::Full { .. }) => {
+                    repair::give_up(directory.path())?;
+                    tracing::warn!(name: "log-not-made-anew", "a file of the log is damaged: {error}");
+                }
+                Err(error) => return Err(error),
+            }
         }
         let noted = (restored.hard_state, shape.end, directory.boot());
         let mut tail = Tail::open(directory.path(), owner, found, noted)?;

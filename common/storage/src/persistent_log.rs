@@ -71,6 +71,15 @@ pub trait EntryReader: Send + Sync {
         Ok(0)
     }
 
+    /// Looks whether the log's files are at their places. What is found once may be a change under
+    /// way; found twice, it is so.
+    ///
+    /// # Errors
+    /// [`StorageError::Gone`] if one is missing.
+    fn check_files(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     /// Returns roughly what the log takes on the disk, in bytes.
     fn bytes(&self) -> u64;
 }

@@ -12,6 +12,7 @@ use crate::database::family;
 use crate::error::StorageError;
 use crate::files;
 use crate::layout::{LOG, Owner};
+use crate::presence;
 use crate::read_through::read_through;
 use crate::seek::{Records, record_with};
 
@@ -115,7 +116,21 @@ impl LogReader {
     /// [`StorageError::Corrupt`] if anything is damaged. Other errors say nothing about the log:
     /// files come and go meanwhile.
     pub fn read_through(&self, pass: &mut dyn FnMut(u64) -> bool) -> Result<u64, StorageError> {
-        self.noting(read_through(self.db.path(), &self.owner, pass))
+        let mut read = || read_through(self.db.path(), &self.owner, pass);
+        // Files come and go while they are read, so damage counts when it is seen twice.
+        let found = match read() {
+            Err(StorageError::Corrupt { .. }) => read(),
+            found => found,
+        };
+        self.noting(found)
+    }
+
+    /// Looks whether the log's files are at their places.
+    ///
+    /// # Errors
+    /// [`StorageError::Gone`] if one is missing. Seen once, it may be a change under way.
+    pub fn check_files(&self) -> Result<(), StorageError> {
+        presence::check_log(&self.db)
     }
 
     /// Returns roughly how many bytes the log takes on disk.

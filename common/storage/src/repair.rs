@@ -111,6 +111,11 @@ pub(crate) fn take_over(directory: &Path) -> Result<(), StorageError> {
     files::remove(&done)
 }
 
+/// Removes a new database that could not be finished.
+pub(crate) fn give_up(directory: &Path) -> Result<(), StorageError> {
+    files::remove_directory(&directory.join(REPAIRED))
+}
+
 fn create(path: &Path) -> Result<DB, StorageError> {
     let options = options::log(Sizes::at(path));
     let families = [DEFAULT_COLUMN_FAMILY_NAME, LOG, CONFIGURATION, META]

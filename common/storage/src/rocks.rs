@@ -69,6 +69,10 @@ impl EntryReader for LogReader {
         Self::read_through(self, pass)
     }
 
+    fn check_files(&self) -> Result<(), StorageError> {
+        Self::check_files(self)
+    }
+
     fn bytes(&self) -> u64 {
         Self::bytes(self)
     }

@@ -49,11 +49,7 @@ fn run(log: &dyn EntryReader, interval: Duration, reports: &Reports, gauges: &Ga
     let mut wait = interval.min(FIRST_AFTER);
     while waited(wait, reports) {
         wait = interval;
-        let read = read_through(log, reports);
-        // Files come and go while they are read, so damage counts when it is seen twice.
-        let again = matches!(read, Err(StorageError::Corrupt { .. }));
-        let read = if again { read_through(log, reports) } else { read };
-        match read {
+        match read_through(log, reports) {
             // Whoever stops has not read all of it.
             Ok(_) if reports.is_closed() => {}
             Ok(bytes) => {

@@ -95,6 +95,7 @@ pub const MESSAGES: &[Message] = &[
     row("links-change", Level::Info, "connections to members come and go: how often"),
     row("log-lines-lost", Level::Warn, "lines were lost, as the log took none"),
     row("log-made-anew", Level::Warn, "a file of the log was damaged, no entry with it: new files"),
+    row("log-not-made-anew", Level::Warn, "a file of the log is damaged, no room for new ones"),
     row("log-not-written", Level::Warn, "the log refused lines"),
     row("loss", Level::Error, "something that was on the disk is gone"),
     row("member-differs", Level::Error, "the state of a member differs from the leader's"),

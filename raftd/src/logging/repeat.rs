@@ -46,6 +46,8 @@ pub(crate) enum Kind {
     Answer,
     /// A message is too large to be sent.
     Message,
+    /// What the other members have promised cannot be stored.
+    Memory,
     /// Room on the disk comes and goes, as data is put and compacted.
     Room,
     /// Room that is held in reserve is given back, and taken again.
@@ -53,7 +55,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const COUNT: usize = 16;
+    const COUNT: usize = 17;
 
     /// Returns how many such lines are logged one by one, and what happened.
     const fn about(self) -> (u32, &'static str) {
@@ -72,6 +74,7 @@ impl Kind {
             Self::Change => (3, "a change of the cluster is refused"),
             Self::Answer => (3, "the state or the log cannot be read"),
             Self::Message => (3, "a message is over a limit of the protocol"),
+            Self::Memory => (3, "what others have promised cannot be stored"),
             Self::Room => (6, "room on the disk comes and goes"),
             Self::Reserve => (6, "the reserve on the disk comes and goes"),
         }
@@ -130,6 +133,7 @@ const KINDS: [Kind; Kind::COUNT] = [
     Kind::Change,
     Kind::Answer,
     Kind::Message,
+    Kind::Memory,
     Kind::Room,
     Kind::Reserve,
 ];
@@ -158,6 +162,7 @@ fn log(kind: Kind, what: &str, from: &dyn Display, why: &dyn Display) {
         Kind::Change => tracing::warn!(name: "change-refused", %from, %why, "{what}"),
         Kind::Answer => tracing::error!(name: "read-fails", %from, %why, "{what}"),
         Kind::Message => tracing::error!(name: "message-too-large", %from, %why, "{what}"),
+        Kind::Memory => tracing::warn!(name: "memory-not-kept", %from, %why, "{what}"),
         Kind::Room => tracing::warn!(name: "room-changes", %from, %why, "{what}"),
         Kind::Reserve => tracing::warn!(name: "reserve-changes", %from, %why, "{what}"),
     }

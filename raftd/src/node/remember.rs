@@ -82,7 +82,7 @@ impl Keeper {
         let (file, writing) = (self.file.clone(), Arc::clone(&self.writing));
         spawn_blocking(move || {
             if let Err(error) = file.store(&all) {
-                repeat::tell(Kind::Message, "memory", chain(&error));
+                repeat::tell(Kind::Memory, "this node", chain(&error));
             }
             writing.store(false, Ordering::Relaxed);
         });

@@ -19,6 +19,7 @@ mod membership;
 mod metrics;
 mod newcomers;
 mod openmetrics;
+mod presence;
 mod reads;
 mod removed;
 mod reserve;

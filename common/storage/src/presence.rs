@@ -1,0 +1,87 @@
+//! Whether the files that a process has open are still those that its next start will find. Who
+//! removes or replaces a data directory under a running node leaves it with files that nobody can
+//! open again: it would go on, and count, and all that it promises would end with its process.
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use rocksdb::DB;
+
+use crate::error::StorageError;
+use crate::files;
+use crate::inode::Inode;
+use crate::names::{LOCK, STATE_CURRENT, SUPERBLOCK, TAIL};
+use crate::state::place;
+
+const CURRENT: &str = "CURRENT";
+
+/// What must be at its place as long as a node runs.
+#[derive(Clone, Debug)]
+pub struct Presence {
+    directory: PathBuf,
+    lock: Inode,
+}
+
+impl Presence {
+    /// Remembers a directory by the file that locks it.
+    pub(crate) fn of(directory: &Path, lock: &File) -> Result<Self, StorageError> {
+        let lock = Inode::of(lock, &directory.join(LOCK))?;
+        Ok(Self { directory: directory.to_owned(), lock })
+    }
+
+    /// Looks whether the directory is still the one that this process has opened, and its files are
+    /// there. What is found once may be a change under way; found twice, it is so.
+    ///
+    /// # Errors
+    /// [`StorageError::Gone`] if not. A system that does not say is no reason.
+    pub fn check(&self) -> Result<(), StorageError> {
+        let lock = self.directory.join(LOCK);
+        match File::open(&lock) {
+            Ok(file) => {
+                let found = Inode::of(&file, &lock).unwrap_or(Inode::UNKNOWN);
+                if !self.lock.may_be(found) {
+                    return Err(gone(&self.directory, "is another directory than before"));
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(gone(&lock, "was removed"));
+            }
+            Err(_) => return Ok(()),
+        }
+        must_be(&self.directory.join(SUPERBLOCK))?;
+        match place::current(&self.directory) {
+            Ok(state) => must_be(&state.path().join(CURRENT)),
+            Err(StorageError::Corrupt { .. }) => {
+                Err(gone(&self.directory.join(STATE_CURRENT), "does not name a state any more"))
+            }
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+/// Looks whether the files are there that a log needs.
+pub(crate) fn check_log(db: &DB) -> Result<(), StorageError> {
+    must_be(&db.path().with_file_name(TAIL))?;
+    must_be(&db.path().join(CURRENT))?;
+    // One that cannot list its files says so when it is written to.
+    for file in db.live_files().unwrap_or_default() {
+        must_be(&db.path().join(file.name.trim_start_matches('/')))?;
+    }
+    let names = files::names(db.path()).unwrap_or_else(|_| vec![".log".to_owned()]);
+    match names.iter().any(|name| name.ends_with(".log")) {
+        true => Ok(()),
+        false => Err(gone(db.path(), "has no write-ahead log any more")),
+    }
+}
+
+fn must_be(path: &Path) -> Result<(), StorageError> {
+    match path.try_exists() {
+        Ok(false) => Err(gone(path, "was removed")),
+        Ok(true) | Err(_) => Ok(()),
+    }
+}
+
+fn gone(path: &Path, what: &'static str) -> StorageError {
+    StorageError::Gone { path: path.to_owned(), what }
+}

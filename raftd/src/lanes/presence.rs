@@ -1,0 +1,55 @@
+//! Looks whether the files are still at their places. A node whose directory was removed, moved or
+//! replaced under it goes on with files that nobody can open again, and seems to be well: it must
+//! not count, so it ends within two seconds, and its next start says what is missing.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use storage::{EntryReader, Presence, StorageError};
+
+use crate::alive::Alive;
+use crate::exit::storage_failure;
+use crate::lanes::{Done, Reports, guarded};
+
+/// How often is looked.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// What was seen is looked at again so much later: a database removes files by itself.
+const AGAIN_AFTER: Duration = Duration::from_millis(300);
+
+/// Starts the thread. It ends with the node, or ends it.
+///
+/// # Errors
+/// If the system starts no thread.
+pub(crate) fn start(
+    presence: Presence,
+    log: Arc<dyn EntryReader>,
+    reports: &Reports,
+    alive: Alive,
+) -> std::io::Result<()> {
+    let reports = reports.clone();
+    thread::Builder::new().name("files".to_owned()).spawn(move || {
+        guarded("files", &reports, || run(&presence, &*log, &reports));
+        drop((log, alive));
+    })?;
+    Ok(())
+}
+
+fn run(presence: &Presence, log: &dyn EntryReader, reports: &Reports) {
+    let mut seen = None;
+    while !reports.is_closed() {
+        match presence.check().and_then(|()| log.check_files()) {
+            Err(StorageError::Gone { path, what }) if seen.as_ref() == Some(&path) => {
+                let failure = storage_failure(&StorageError::Gone { path, what });
+                // A loop that is gone needs no report.
+                let _ = reports.blocking_send(Done::ApplyFailed(failure));
+                return;
+            }
+            Err(StorageError::Gone { path, .. }) => seen = Some(path),
+            // What fails otherwise fails where it is needed.
+            Ok(()) | Err(_) => seen = None,
+        }
+        thread::sleep(if seen.is_some() { AGAIN_AFTER } else { INTERVAL });
+    }
+}
