@@ -38,6 +38,8 @@ impl World {
             Fault::LoseEnd if self.rng.permille(FORGETS) => {
                 self.crash(node);
                 let entries = self.rng.between(1, END_MAX);
+                // A torn end was never promised: it is no loss, and nobody notices.
+                self.nodes[node].disk.drop_torn_end();
                 if self.nodes[node].disk.has_end() {
                     self.note_again(node);
                     self.nodes[node].forget();
