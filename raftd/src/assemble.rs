@@ -9,7 +9,9 @@ use protocol::Hello;
 use protocol::limits::ENTRIES_PER_FRAME_MAX;
 use replica::{FeedLimits, Input, Keep, Limits, Replica};
 use state_machine::Host;
-use storage::{EntryReader, PersistentLog, RestoredLog, SnapshotFile, StateStore, StorageError};
+use storage::{
+    EntryReader, PersistentLog, Presence, RestoredLog, SnapshotFile, StateStore, StorageError,
+};
 use tokio::sync::mpsc;
 use transport::{Endpoint, Mesh};
 
@@ -85,11 +87,8 @@ pub(crate) fn assemble(
     let snapshot_log: Arc<dyn EntryReader> = Arc::new(snapshot_log);
     gauges.watch_snapshots(snapshots.clone());
     let interval = Duration::from_secs(config.limits.state_scrub_interval_s);
-    let scrubbed = Arc::clone(&snapshot_log);
     let found = (reports.clone(), Arc::clone(&gauges));
-    scrub::start(scrubbed, interval, found, alive.clone()).map_err(thread)?;
-    presence::start(presence, Arc::clone(&snapshot_log), &reports, alive.clone())
-        .map_err(thread)?;
+    start_looking((presence, &snapshot_log), interval, found, alive).map_err(thread)?;
     let counted = DiskReader { reader, _alive: alive.clone() };
     let watch = gauges.watch(move || counted.bytes());
     let (view, owners) = (host.view(), host.owners());
@@ -133,6 +132,17 @@ pub(crate) fn assemble(
         board: services.control.board().clone(),
     };
     Ok(Turn::new(Node::new(parts), services, reported, heard))
+}
+
+/// Starts what looks after the files: whether they are there, and what they hold.
+fn start_looking(
+    (presence, log): (Presence, &Arc<dyn EntryReader>),
+    interval: Duration,
+    (reports, gauges): (Reports, Arc<Gauges>),
+    alive: &Alive,
+) -> std::io::Result<()> {
+    presence::start(presence, Arc::clone(log), &reports, alive.clone())?;
+    scrub::start(Arc::clone(log), interval, (reports, gauges), alive.clone())
 }
 
 fn start_apply(

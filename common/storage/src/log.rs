@@ -1,6 +1,6 @@
 //! The log on RocksDB: term, vote and entries, one synced batch a write.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -160,28 +160,11 @@ impl LogStore {
         }
         let damages = restored.condition.damages.clone();
         if restored.condition.is_whole() && marker.exists() {
-            // A file is damaged where no entry shows it, in what is compacted or written over: the
-            // database would find it again whenever it merges that file.
-            let place = (directory.path(), &db);
-            // Should it not come to its end, this log goes on as it is.
-            let mut copied = shape.clone();
-            match repair::rebuild(place, &owner, &mut copied, restored.hard_state, &mut []) {
-                Ok(()) => {
-                    drop(db);
-                    files::remove(&marker)?;
-                    tracing::warn!(
-                        name: "log-made-anew",
-                        "a file of the log was damaged, and no entry with it: the log is in new \
-                         files now"
-                    );
-                    return Self::open_as(directory, generation);
-                }
-                // What is needed can be read: it is tried again at the next start.
-                Err(error @ StorageError::Full { .. }) => {
-                    repair::give_up(directory.path())?;
-                    tracing::warn!(name: "log-not-made-anew", "a file of the log is damaged: {error}");
-                }
-                Err(error) => return Err(error),
+            let known = (owner, shape.clone(), restored.hard_state);
+            if copy_to_new_files((directory.path(), &db), known)? {
+                drop(db);
+                files::remove(&marker)?;
+                return Self::open_as(directory, generation);
             }
         }
         let noted = (restored.hard_state, shape.end, directory.boot());
@@ -313,6 +296,30 @@ impl LogStore {
         if let Ok(log) = family(&self.db, LOG) {
             let _ = self.db.delete_file_in_range_cf(log, from, to);
         }
+    }
+}
+
+/// Copies a log into new files: one of its own is damaged where no entry shows it, in what is
+/// compacted or written over, and the database would find that again whenever it merges the file.
+/// `false` where there is no room: all that is needed can be read, and the next start tries again.
+fn copy_to_new_files(
+    place: (&Path, &DB),
+    (owner, mut shape, hard_state): (Owner, Shape, HardState),
+) -> Result<bool, StorageError> {
+    match repair::rebuild(place, &owner, &mut shape, hard_state, &mut []) {
+        Ok(()) => {
+            tracing::warn!(
+                name: "log-made-anew",
+                "a file of the log was damaged, and no entry with it: the log is in new files now"
+            );
+            Ok(true)
+        }
+        Err(error @ StorageError::Full { .. }) => {
+            repair::give_up(place.0)?;
+            tracing::warn!(name: "log-not-made-anew", "a file of the log is damaged: {error}");
+            Ok(false)
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -118,10 +118,10 @@ impl LogReader {
     pub fn read_through(&self, pass: &mut dyn FnMut(u64) -> bool) -> Result<u64, StorageError> {
         let mut read = || read_through(self.db.path(), &self.owner, pass);
         // Files come and go while they are read, so damage counts when it is seen twice.
-        let found = match read() {
-            Err(StorageError::Corrupt { .. }) => read(),
-            found => found,
-        };
+        let mut found = read();
+        if matches!(found, Err(StorageError::Corrupt { .. })) {
+            found = read();
+        }
         self.noting(found)
     }
 

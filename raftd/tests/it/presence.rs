@@ -12,11 +12,8 @@ use fixtures::{Cluster, PATIENCE};
 fn empty(directory: &Path) {
     for child in fs::read_dir(directory).unwrap() {
         let path = child.unwrap().path();
-        if path.is_dir() {
-            fs::remove_dir_all(path).unwrap()
-        } else {
-            fs::remove_file(path).unwrap()
-        }
+        let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        removed.unwrap();
     }
 }
 
