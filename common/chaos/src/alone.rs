@@ -280,18 +280,25 @@ impl Run {
         self.heal(&victim, false)
     }
 
-    /// Any file, damaged in any way: the node comes back by itself, whatever it costs it.
+    /// Any file, damaged in any way, before a start or while the node runs: it comes back by itself,
+    /// whatever it costs it.
     fn rot(&mut self, random: &mut Random) -> Result<()> {
         let (victim, _) = self.victim(random)?;
+        let runs = random.percent(50);
         let what = {
             let mut cluster = self.cluster();
             let node = cluster.node(&victim)?;
-            node.kill();
-            let what = rot::one_file(&node.data(), random)?;
-            cluster.start(&victim)?;
-            what
+            if !runs {
+                node.kill();
+            }
+            rot::one_file(&node.data(), random)?
         };
-        self.note(&format!("{victim}: {what}"));
+        self.note(&format!("{victim}{}: {what}", if runs { ", while it runs" } else { "" }));
+        if runs {
+            self.pause(A_WHILE)?;
+            self.cluster().node(&victim)?.kill();
+        }
+        self.cluster().start(&victim)?;
         self.heal(&victim, true)
     }
 

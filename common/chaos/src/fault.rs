@@ -61,7 +61,7 @@ pub enum Fault {
     ClonedDisk,
     /// A node's directory is removed.
     Wiped,
-    /// One of a node's files is damaged, emptied or removed.
+    /// One of a node's files is damaged, emptied or removed, while it runs or not.
     RottenFile,
 }
 

@@ -74,6 +74,20 @@ fn damage_file(
     }
 }
 
+/// Removes the snapshots in a data directory that were found to be damaged and set aside.
+///
+/// # Errors
+/// If one cannot be removed.
+pub(crate) fn remove_set_aside(directory: &Path) -> Result<()> {
+    let Ok(children) = fs::read_dir(directory.join("snapshots")) else { return Ok(()) };
+    for path in children.flatten().map(|child| child.path()) {
+        if path.extension().is_some_and(|end| end == "damaged") {
+            fs::remove_file(&path).map_err(file("cannot remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
 /// Finds the files that mean something, and are not empty: no locks, nothing that is for people.
 fn find(directory: &Path, files: &mut Vec<(PathBuf, u64)>) -> Result<()> {
     let failed = file("cannot read", directory);

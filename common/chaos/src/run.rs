@@ -14,6 +14,7 @@ use crate::fault::{Course, Fault};
 use crate::inject::{self, Active};
 use crate::machine::leftovers::Slot;
 use crate::report::Report;
+use crate::rot;
 use crate::schedule::{Injection, Phase, Schedule};
 use crate::truth::{Sample, Span};
 use crate::watch::{Clients, Observer};
@@ -306,9 +307,17 @@ impl Run {
             if is_so(self) {
                 return Ok(true);
             }
+            self.look_after_snapshots()?;
             self.pause(LOOK)?;
         }
         Ok(false)
+    }
+
+    /// Does what status asks for where a snapshot has rotted: what was set aside is looked at, and
+    /// removed.
+    fn look_after_snapshots(&self) -> Result<()> {
+        let cluster = self.cluster();
+        cluster.nodes().try_for_each(|node| rot::remove_set_aside(&node.data()))
     }
 
     /// Lets time pass, which somebody may end.
