@@ -263,7 +263,8 @@ pub struct Coverage {
     pub classes: u64,
     /// Seeds in which faults of at least four of the five classes went on at a time.
     pub overlaps: u64,
-    /// The longest that a healed core took to elect, and to serve and agree; in milliseconds.
+    /// The longest that a healed core took to elect, and to serve and agree, beside the time that
+    /// its own limits leave for feeding old entries; in milliseconds.
     pub recovery_ms_max: (u64, u64),
     /// The time, and since when each class has had no fault.
     now_ns: u64,
