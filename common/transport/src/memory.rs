@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use consensus::{Body, EntryId, Incarnation, LogIndex, Message, NodeId, Term, Verdict, Vote};
+use consensus::{Body, EntryId, Incarnation, LogIndex, Message, NodeId, Term, Verdict};
 use protocol::{Hello, Promises, REMEMBERED_MAX, RefusalCode, Remembered};
 use tokio::sync::watch;
 
@@ -177,7 +177,7 @@ impl Memory {
         if !is_told_of {
             remembered.kept = remembered.kept.max(since);
         }
-        lacking(remembered, promises, Vote { candidate: own, incarnation: ours.incarnation })
+        lacking(remembered, promises, own)
             .map_or(Ok(()), |why| Err((RefusalCode::Forgotten, why)))?;
         (remembered.starts, remembered.boot) = (promises.starts, boot);
         (*later, *doubled) = (None, None);
@@ -299,7 +299,7 @@ fn first(node: NodeId, incarnation: Incarnation, boot: u64, promises: Promises) 
 }
 
 /// Says what a node that was started again does not hold any more. `own` is the node that knows it.
-fn lacking(known: &Remembered, promises: Promises, own: Vote) -> Option<String> {
+fn lacking(known: &Remembered, promises: Promises, own: NodeId) -> Option<String> {
     let Remembered { node, incarnation, starts, term, voted, acknowledged, kept, .. } = *known;
     let Promises { starts: starts_now, term: term_now, vote, last } = promises;
     let of = format!("node {node} with data directory {incarnation}");
@@ -309,8 +309,8 @@ fn lacking(known: &Remembered, promises: Promises, own: Vote) -> Option<String> 
     if term_now < term {
         return Some(format!("{of} was in term {term}, and remembers term {term_now}"));
     }
-    if voted == Some(term_now) && vote != Some(own) {
-        let own = own.candidate;
+    // For whichever directory: this node may have given up the name that it had when it asked.
+    if voted == Some(term_now) && vote.map(|vote| vote.candidate) != Some(own) {
         return Some(format!("{of} voted for node {own} in term {term_now}, and does not know it"));
     }
     // In one term, entries that were acknowledged stay; those that are committed stay for ever.
@@ -337,6 +337,7 @@ fn twice(node: NodeId, incarnation: Incarnation, starts: u64) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use consensus::Vote;
     use protocol::PROTOCOL_VERSION;
 
     fn id(number: u64) -> NodeId {
@@ -415,8 +416,10 @@ mod tests {
         };
         assert_eq!(code(1, None), Some(RefusalCode::Forgotten));
         assert_eq!(code(1, vote(3, 3)), Some(RefusalCode::Forgotten));
-        assert_eq!(code(1, vote(1, 9)), Some(RefusalCode::Forgotten), "another directory");
         assert_eq!(code(1, vote(1, 1)), None);
+        // Node 1 has forgotten since, and given up the name that the vote was for: it accused a
+        // node that had forgotten nothing, and with both of them out nobody led any more.
+        assert_eq!(code(1, vote(1, 9)), None);
         assert_eq!(code(9, vote(1, 9)), None);
     }
 
