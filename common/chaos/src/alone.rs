@@ -280,8 +280,8 @@ impl Run {
         self.heal(&victim, false)
     }
 
-    /// Any file, damaged in any way, before a start or while the node runs: it comes back by itself,
-    /// whatever it costs it.
+    /// Any file, damaged in any way, before a start or while the node runs: it comes back by
+    /// itself, whatever it costs it.
     fn rot(&mut self, random: &mut Random) -> Result<()> {
         let (victim, _) = self.victim(random)?;
         let runs = random.percent(50);

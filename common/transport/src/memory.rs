@@ -335,6 +335,9 @@ fn twice(node: NodeId, incarnation: Incarnation, starts: u64) -> Refusal {
 }
 
 #[cfg(test)]
+mod histories;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use consensus::Vote;
