@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use storage::{EntryReader, Presence, StorageError};
 
@@ -14,6 +14,9 @@ use crate::lanes::{Done, Reports, guarded};
 
 /// How often is looked.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often is looked whether the node stops: its files are used until then.
+const POLL: Duration = Duration::from_millis(50);
 
 /// What was seen is looked at again so much later: a database removes files by itself.
 const AGAIN_AFTER: Duration = Duration::from_millis(300);
@@ -50,6 +53,14 @@ fn run(presence: &Presence, log: &dyn EntryReader, reports: &Reports) {
             // What fails otherwise fails where it is needed.
             Ok(()) | Err(_) => seen = None,
         }
-        thread::sleep(if seen.is_some() { AGAIN_AFTER } else { INTERVAL });
+        wait(if seen.is_some() { AGAIN_AFTER } else { INTERVAL }, reports);
+    }
+}
+
+/// Waits, or until the node stops.
+fn wait(time: Duration, reports: &Reports) {
+    let began = Instant::now();
+    while began.elapsed() < time && !reports.is_closed() {
+        thread::sleep(POLL);
     }
 }
