@@ -1,7 +1,7 @@
 //! Disks that fill up and have room again, and what must therefore be so.
 
 use consensus::{Payload, Timestamp};
-use replica::{Input, ROOM_STEADY_NS, RoomAction, RoomLevel, Space};
+use replica::{Input, ROOM_STEADY_NS, RoomAction, RoomLevel, Space, room_above};
 
 use crate::broken::Broken;
 use crate::coverage::Met;
@@ -39,10 +39,12 @@ impl World {
     pub(crate) fn note_room(&mut self, node: usize, now: Timestamp, space: Option<Space>) {
         let room = &mut self.nodes[node].room;
         if let Some(space) = space {
+            (room.space, room.told_now) = (Some(space), false);
+        }
+        if let Some(space) = room.space {
             let since = room.since.unwrap_or(now);
-            let has_room = space.usable_bytes >= NEEDED;
-            room.space = Some(space);
-            (room.since, room.told_now) = (has_room.then_some(since), false);
+            let has_room = space.usable_bytes >= room_above(NEEDED) + room.most();
+            room.since = has_room.then_some(since);
         }
         let replica = self.nodes[node].replica.as_ref();
         let alarmed = replica.map(|replica| replica.alarms().collect()).unwrap_or_default();
@@ -104,9 +106,10 @@ impl World {
         let place = &self.nodes[node];
         // The command may have been looked at before the clock was read again in this turn.
         let now = place.turns.began;
+        let most = place.room.most();
+        let has_room = place.room.space.is_some_and(|space| space.usable_bytes >= NEEDED + most);
         let steady = place.room.since.is_some_and(|since| now.since(since) >= ROOM_STEADY_NS);
-        // What is under way is written twice.
-        let most = 2 * place.room.under_way as u64;
+        let steady = steady && has_room;
         let is_at_end =
             |spare: u64| place.room.space.is_some_and(|s| s.usable_bytes < LEAST + spare);
         let is_wrong = if deletions { is_at_end(0) } else { !is_at_end(most) };

@@ -59,6 +59,13 @@ pub(crate) struct Told {
     pub(crate) configuration: Option<Configuration>,
 }
 
+impl Told {
+    /// Returns what the commands under way take at most: each is written twice.
+    pub(crate) fn most(&self) -> u64 {
+        2 * self.under_way as u64
+    }
+}
+
 impl Rooms {
     pub(crate) fn draw(seed: u64, nodes: usize) -> Self {
         let mut rng = Rng::new(seed ^ 0x0d15_c5f1_11ed_0b0e);
@@ -67,7 +74,7 @@ impl Rooms {
         Self { rng, fill_up, fill, alarms: 0, refused_for_others: 0 }
     }
 
-    /// Measures a disk. Commands under way are small against the gaps between the ranges.
+    /// Measures a disk.
     pub(crate) fn measure(&mut self, node: usize) -> Space {
         let usable_bytes = match self.fill[node] {
             Fill::Room => self.rng.between(NEEDED * 5 / 4, 10 * NEEDED),
