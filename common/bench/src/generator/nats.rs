@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -16,6 +17,9 @@ use crate::certificates::Certificates;
 
 /// The stream, and what its subjects begin with.
 const STREAM: &str = "bench";
+
+/// How long the servers may take to answer a question about a stream.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bytes that are written at once, if so many wait.
 const WRITE_BYTES_MAX: usize = 64 * 1024;
@@ -51,8 +55,8 @@ pub(super) async fn leader_of(
         "retention": "limits", "discard": "old",
     });
     let make = format!("$JS.API.STREAM.CREATE.{STREAM}");
-    any.request(&make, wanted.to_string().as_bytes()).await?;
-    let told = any.request(&format!("$JS.API.STREAM.INFO.{STREAM}"), b"").await?;
+    any.ask(&make, wanted.to_string().as_bytes()).await?;
+    let told = any.ask(&format!("$JS.API.STREAM.INFO.{STREAM}"), b"").await?;
     let told: Value = serde_json::from_slice(&told).map_err(|error| error.to_string())?;
     let leader = told["cluster"]["leader"].as_str().ok_or("the stream has no leader")?;
     for endpoint in endpoints {
@@ -99,6 +103,13 @@ impl Nats {
             return Ok(());
         }
         Err(String::from_utf8_lossy(&answer).into_owned())
+    }
+
+    /// Asks the servers themselves. As long as they have no leader nobody answers, and nobody says
+    /// so.
+    async fn ask(&self, subject: &str, body: &[u8]) -> Result<Bytes, String> {
+        let asked = tokio::time::timeout(ASK_TIMEOUT, self.request(subject, body)).await;
+        asked.map_err(|_| format!("no answer to {subject}"))?
     }
 
     async fn request(&self, subject: &str, body: &[u8]) -> Result<Bytes, String> {
