@@ -293,6 +293,7 @@ impl Run {
             }
             rot::one_file(&node.data(), random)?
         };
+        self.has_rotten = true;
         self.note(&format!("{victim}{}: {what}", if runs { ", while it runs" } else { "" }));
         if runs {
             self.pause(A_WHILE)?;

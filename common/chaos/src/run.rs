@@ -56,6 +56,8 @@ pub(crate) struct Run {
     cluster: Arc<Mutex<Cluster>>,
     pub(crate) observer: Observer,
     pub(crate) clients: Clients,
+    /// A file has rotted, perhaps a snapshot that is read much later.
+    pub(crate) has_rotten: bool,
     /// When a member was replaced last.
     pub(crate) replaced: Option<Instant>,
     supervisor: Option<JoinHandle<()>>,
@@ -110,6 +112,7 @@ impl Run {
             cluster,
             observer,
             clients,
+            has_rotten: false,
             replaced: None,
             supervisor,
             ended,
@@ -314,8 +317,11 @@ impl Run {
     }
 
     /// Does what status asks for where a snapshot has rotted: what was set aside is looked at, and
-    /// removed.
+    /// removed. Before any file has, a damaged snapshot is nobody's fault but raftd's.
     fn look_after_snapshots(&self) -> Result<()> {
+        if !self.has_rotten {
+            return Ok(());
+        }
         let cluster = self.cluster();
         cluster.nodes().try_for_each(|node| rot::remove_set_aside(&node.data()))
     }

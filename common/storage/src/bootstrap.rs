@@ -20,11 +20,8 @@ pub(crate) fn read(
     directory: &Path,
     generation: Generation,
 ) -> Result<BootstrapRecord, StorageError> {
-    let first = match read_copy(directory, BOOTSTRAP, generation) {
-        Ok(record) => return Ok(record),
-        Err(error) => error,
-    };
-    read_copy(directory, BOOTSTRAP_SECOND, generation).map_err(|_| first)
+    read_copy(directory, BOOTSTRAP, generation)
+        .or_else(|first| read_copy(directory, BOOTSTRAP_SECOND, generation).map_err(|_| first))
 }
 
 /// Stores both copies, durably.
@@ -56,10 +53,13 @@ pub(crate) fn mend(directory: &Path, generation: Generation) -> Result<(), Stora
     Ok(())
 }
 
-/// Says what is the matter with the copies, if anything is.
-pub(crate) fn check(directory: &Path, generation: Generation) -> Option<StorageError> {
-    let copies = [BOOTSTRAP, BOOTSTRAP_SECOND].into_iter();
-    copies.filter_map(|name| read_copy(directory, name, generation).err()).next()
+/// Checks both copies.
+///
+/// # Errors
+/// The first that is not whole.
+pub(crate) fn check(directory: &Path, generation: Generation) -> Result<(), StorageError> {
+    let mut copies = [BOOTSTRAP, BOOTSTRAP_SECOND].into_iter();
+    copies.try_for_each(|name| read_copy(directory, name, generation).map(drop))
 }
 
 fn read_copy(

@@ -66,9 +66,7 @@ impl StoppedNode {
     ) -> Result<Option<Verified>, StorageError> {
         self.verify_superblock()?;
         let Some(generation) = self.superblock.generation else { return Ok(None) };
-        if let Some(damage) = bootstrap::check(&self.path, generation) {
-            return Err(damage);
-        }
+        bootstrap::check(&self.path, generation)?;
         let log = self.log()?;
         let (payload_bytes, configurations) =
             log.verify(&mut |read, all| done(Part::Log, read, all))?;

@@ -134,7 +134,7 @@ fn of_seeds(timed: &Timed, args: &Figures, threads: usize) -> Vec<Figure> {
             situations().count() >= 60 && rarest.0 >= demanded,
         ),
         row(
-            "a healed core leads, and serves and agrees",
+            "a healed core leads, and serves and agrees, beside what it must be fed",
             format!("in every seed, within {LEADS_MS_MAX} and {SERVES_MS_MAX} ms"),
             format!("in every seed, within {leads} and {serves} ms"),
             whole && leads <= LEADS_MS_MAX && serves <= SERVES_MS_MAX,
