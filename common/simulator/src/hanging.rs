@@ -18,6 +18,9 @@ const HANGS_NS: u64 = 3_000 * MS;
 /// the election, by the slowest clock.
 const MOVES_NS: u64 = 350 * MS;
 
+/// For so long an acknowledgement counts as proof of a disk: two of the shortest election timeouts.
+const PROVES_NS: u64 = 300 * MS;
+
 /// How long a change is waited for that must not begin.
 const REFUSED_NS: u64 = 1_000 * MS;
 
@@ -42,6 +45,9 @@ impl World {
         let half = Voters::Stable(Majority::new(kept));
         let target = Configuration::new(half, BTreeSet::new(), members).expect("two members");
         self.hang(hanging);
+        // What it acknowledged until now is to prove nothing any more.
+        let end = self.now.after(self.by_slow_clocks(PROVES_NS));
+        while self.turn(end)? {}
         self.ask_for(leader, target)?;
         let end = self.now.after(REFUSED_NS);
         while self.turn(end)? {}
