@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use consensus::{NodeId, RoleKind, Tally, Term};
+use consensus::{Configuration, Majority, NodeId, RoleKind, Tally, Term, Voters};
 use replica::Input;
 
 use crate::broken::Broken;
@@ -41,14 +41,35 @@ const STABLE_NS: u64 = 2_000 * MS;
 impl World {
     /// Says whether these nodes are enough, whichever configuration turns out to be in force.
     pub(crate) fn is_core(&self, nodes: &BTreeSet<usize>) -> bool {
-        self.oracle.in_force().all(|configuration| {
-            let sound = |id: NodeId| {
-                let place = self.nodes.iter().position(|node| node.id == id);
-                let is_sound = |at: usize| self.nodes[at].is_sound(configuration);
-                Some(place.is_some_and(|at| nodes.contains(&at) && is_sound(at)))
-            };
-            configuration.voters().tally(sound) == Tally::Won
-        })
+        self.oracle.in_force().all(|configuration| self.carry(nodes, configuration))
+    }
+
+    /// Says whether these nodes are a quorum of a configuration.
+    fn carry(&self, nodes: &BTreeSet<usize>, configuration: &Configuration) -> bool {
+        let sound = |id: NodeId| {
+            let place = self.nodes.iter().position(|node| node.id == id);
+            let is_sound = |at: usize| self.nodes[at].is_sound(configuration);
+            Some(place.is_some_and(|at| nodes.contains(&at) && is_sound(at)))
+        };
+        configuration.voters().tally(sound) == Tally::Won
+    }
+
+    /// Says whether these nodes are enough also for the changes that leaders are about to make:
+    /// who is brought in was well until now, and nobody can know that this ends.
+    fn is_lasting_core(&self, nodes: &BTreeSet<usize>) -> bool {
+        let lives = |id, life| {
+            self.nodes.iter().any(|node| (node.id, node.life) == (id, life) && node.is_up())
+        };
+        let leads = self.nodes.iter().filter_map(|node| {
+            let raft = node.replica.as_ref()?.raft();
+            raft.leads().then(|| raft.configuration())
+        });
+        // Whom nobody could meet as it is described, is not brought in.
+        let all = (0..self.nodes.len()).collect();
+        let mut changes = self.changes.open(lives).filter(|target| self.carry(&all, target));
+        self.is_core(nodes)
+            && changes.all(|target| self.carry(nodes, target))
+            && leads.flat_map(returned).all(|target| self.carry(nodes, &target))
     }
 
     /// Ends all faults within a random core, and leaves the rest broken; `false` if a lost disk has
@@ -83,14 +104,18 @@ impl World {
             order.swap(place, self.rng.index(place + 1));
         }
         let votes = |world: &Self, node: usize| {
-            world.oracle.in_force().any(|config| config.is_voter(world.nodes[node].id))
+            let id = world.nodes[node].id;
+            world
+                .oracle
+                .in_force()
+                .any(|config| config.is_voter(id) || config.learners().contains(&id))
         };
         for node in &order {
-            if !self.is_core(&self.core) && votes(self, *node) {
+            if !self.is_lasting_core(&self.core) && votes(self, *node) {
                 self.core.insert(*node);
             }
         }
-        if !self.is_core(&self.core) {
+        if !self.is_lasting_core(&self.core) {
             return false;
         }
         let extra = if self.rng.permille(300) { order.len() } else { self.rng.index(2) };
@@ -395,4 +420,17 @@ impl World {
         };
         self.nodes.iter().map(line).collect()
     }
+}
+
+/// Returns what each change makes of a configuration that lets a member vote again by itself.
+fn returned(configuration: &Configuration) -> Vec<Configuration> {
+    let (_, voters) = configuration.voters().halves();
+    let promoted = |id: &NodeId| {
+        let all = Majority::new(voters.iter().chain([*id]));
+        let mut learners = configuration.learners().clone();
+        learners.remove(id);
+        let members = configuration.members().clone();
+        Configuration::new(Voters::Stable(all), learners, members).ok()
+    };
+    configuration.returning().iter().filter_map(promoted).collect()
 }

@@ -206,6 +206,15 @@ impl Changes {
         Ok(None)
     }
 
+    /// Returns what the changes aim at that nodes were asked for and have not answered.
+    pub(crate) fn open(
+        &self,
+        lives: impl Fn(NodeId, u32) -> bool,
+    ) -> impl Iterator<Item = &Configuration> {
+        let goes_on = move |asked: &&Asked| lives(asked.node.0, asked.node.1);
+        self.open.values().filter(goes_on).map(|asked| &asked.target)
+    }
+
     /// A change is answered.
     pub(crate) fn ends(&mut self, request: RequestId, refused: bool) -> Result<(), Broken> {
         let asked = self.open.remove(&request);
