@@ -6,23 +6,23 @@
 //! than others.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use consensus::{Body, EntryId, Incarnation, LogIndex, Message, NodeId, Term, Verdict};
-use protocol::{Hello, Promises, REMEMBERED_MAX, RefusalCode, Remembered};
-use tokio::sync::watch;
+
+use crate::hello::{Hello, Promises, RefusalCode};
+use crate::remembered::{REMEMBERED_MAX, Remembered};
 
 /// Why a hello is refused: for programs, and for people.
-pub(crate) type Refusal = (RefusalCode, String);
+pub type Refusal = (RefusalCode, String);
 
-/// What is remembered, shared by copies.
-#[derive(Clone, Debug)]
+/// What is remembered.
+#[derive(Clone, Debug, Default)]
 pub struct Memory {
-    known: Arc<Mutex<BTreeMap<(NodeId, Incarnation), Known>>>,
+    known: BTreeMap<(NodeId, Incarnation), Known>,
     /// Counts what others should hear of: starts and processes.
-    news: watch::Sender<u64>,
+    news: u64,
     /// What this node says of itself: nobody else can know what a leader has kept.
-    own: Arc<Mutex<Option<Remembered>>>,
+    own: Option<Remembered>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -51,54 +51,50 @@ impl Later {
 
 /// The process at the other end of a connection, as its hello said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Speaker {
-    pub(crate) node: NodeId,
-    pub(crate) incarnation: Incarnation,
-    pub(crate) boot: u64,
+pub struct Speaker {
+    /// Which node.
+    pub node: NodeId,
+    /// Its data directory.
+    pub incarnation: Incarnation,
+    /// The random number of its process.
+    pub boot: u64,
 }
 
 impl Speaker {
-    pub(crate) fn of(node: NodeId, hello: &Hello) -> Self {
+    /// Returns who said this hello as this node.
+    pub fn of(node: NodeId, hello: &Hello) -> Self {
         Self { node, incarnation: hello.incarnation, boot: hello.boot }
-    }
-}
-
-impl Default for Memory {
-    fn default() -> Self {
-        Self { known: Arc::default(), news: watch::Sender::new(0), own: Arc::default() }
     }
 }
 
 impl Memory {
     /// Takes over what this node has remembered before.
-    pub fn recall(&self, memory: impl IntoIterator<Item = Remembered>) {
-        let mut known = self.lock();
+    pub fn recall(&mut self, memory: impl IntoIterator<Item = Remembered>) {
         for remembered in memory {
             let key = (remembered.node, remembered.incarnation);
-            known.insert(key, Known::new(remembered));
+            self.known.insert(key, Known::new(remembered));
         }
     }
 
     /// Returns all that is remembered.
     pub fn all(&self) -> Vec<Remembered> {
-        self.lock().values().map(|known| known.remembered).collect()
+        self.known.values().map(|known| known.remembered).collect()
     }
 
     /// Says how much of its log this node keeps for certain: durable here, and committed.
-    pub fn keep(&self, own: Remembered) {
-        *self.own.lock().unwrap_or_else(PoisonError::into_inner) = Some(own);
+    pub fn keep(&mut self, own: Remembered) {
+        self.own = Some(own);
     }
 
     /// Returns what others are told: all that is remembered, and what this node says of itself.
-    pub(crate) fn to_tell(&self) -> Vec<Remembered> {
-        let own = *self.own.lock().unwrap_or_else(PoisonError::into_inner);
-        own.into_iter().chain(self.all()).take(REMEMBERED_MAX).collect()
+    pub fn to_tell(&self) -> Vec<Remembered> {
+        self.own.into_iter().chain(self.all()).take(REMEMBERED_MAX).collect()
     }
 
     /// Notes what a message promises: a vote for this node, and, where it leads, an
     /// acknowledgement. What is committed here stays, whoever leads.
     pub fn note(
-        &self,
+        &mut self,
         from: NodeId,
         incarnation: Incarnation,
         message: &Message,
@@ -126,8 +122,8 @@ impl Memory {
             | Body::Effects { .. }
             | Body::Room { .. } => return,
         };
-        let mut known = self.lock();
-        let Some(Known { remembered, .. }) = known.get_mut(&(from, incarnation)) else { return };
+        let found = self.known.get_mut(&(from, incarnation));
+        let Some(Known { remembered, .. }) = found else { return };
         remembered.term = remembered.term.max(*term);
         remembered.voted = remembered.voted.max(voted);
         if let Some(index) = matched {
@@ -139,20 +135,21 @@ impl Memory {
 
     /// Decides whether a process can be the one that has promised what is remembered; `ours` is who
     /// asks. A process that may speak is remembered.
-    pub(crate) fn meet(&self, ours: &Hello, theirs: &Hello) -> Result<(), Refusal> {
+    ///
+    /// # Errors
+    /// If it has forgotten something, or another process runs with its directory.
+    pub fn meet(&mut self, ours: &Hello, theirs: &Hello) -> Result<(), Refusal> {
         let (Some(node), Some(own)) = (theirs.node, ours.node) else { return Ok(()) };
         let Hello { incarnation, boot, promises, .. } = *theirs;
         // Who has no log yet has promised nothing, and this node does not meet itself.
         if promises.starts == 0 || node == own {
             return Ok(());
         }
-        let mut known = self.lock();
-        let Some(found) = known.get_mut(&(node, incarnation)) else {
-            make_room(&mut known, node);
+        let Some(found) = self.known.get_mut(&(node, incarnation)) else {
+            make_room(&mut self.known, node);
             let remembered = first(node, incarnation, boot, promises);
-            known.insert((node, incarnation), Known::new(remembered));
-            drop(known);
-            self.tell();
+            self.known.insert((node, incarnation), Known::new(remembered));
+            self.news += 1;
             return Ok(());
         };
         let Known { remembered, later, twice: doubled } = found;
@@ -183,16 +180,17 @@ impl Memory {
         (*later, *doubled) = (None, None);
         remembered.term = remembered.term.max(promises.term);
         remembered.kept = remembered.kept.max(since);
-        drop(known);
-        self.tell();
+        self.news += 1;
         Ok(())
     }
 
     /// Decides whether a process that was met may still speak.
-    pub(crate) fn still_hears(&self, speaker: Speaker) -> Result<(), Refusal> {
+    ///
+    /// # Errors
+    /// If a later process of its directory was met or told of, or another one of the same start.
+    pub fn still_hears(&self, speaker: Speaker) -> Result<(), Refusal> {
         let Speaker { node, incarnation, boot } = speaker;
-        let known = self.lock();
-        let Some(found) = known.get(&(node, incarnation)) else {
+        let Some(found) = self.known.get(&(node, incarnation)) else {
             return Ok(());
         };
         let Known { remembered, later, twice: doubled } = found;
@@ -209,8 +207,7 @@ impl Memory {
     /// A peer tells which processes it has met, and what they keep: what it says of a directory
     /// that this node has met as another process shows that two run. Returns why this node itself
     /// is one of those, if so.
-    pub(crate) fn told(&self, ours: &Hello, told: &[Remembered]) -> Option<String> {
-        let mut known = self.lock();
+    pub fn told(&mut self, ours: &Hello, told: &[Remembered]) -> Option<String> {
         let mut news = false;
         let mut accused = None;
         for other in told {
@@ -223,7 +220,7 @@ impl Memory {
                 continue;
             }
             let key = (other.node, other.incarnation);
-            let Some(found) = known.get_mut(&key) else { continue };
+            let Some(found) = self.known.get_mut(&key) else { continue };
             let Known { remembered, later, twice: doubled } = found;
             let differs = |(starts, boot): (u64, u64)| starts == other.starts && boot != other.boot;
             if differs((remembered.starts, remembered.boot))
@@ -245,24 +242,13 @@ impl Memory {
                 remembered.kept = remembered.kept.max(other.kept);
             }
         }
-        drop(known);
-        if news {
-            self.tell();
-        }
+        self.news += u64::from(news);
         accused
     }
 
     /// Returns the count of what others should hear of.
-    pub fn news(&self) -> watch::Receiver<u64> {
-        self.news.subscribe()
-    }
-
-    fn tell(&self) {
-        self.news.send_modify(|count| *count += 1);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(NodeId, Incarnation), Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn news(&self) -> u64 {
+        self.news
     }
 }
 
@@ -340,8 +326,8 @@ mod histories;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hello::PROTOCOL_VERSION;
     use consensus::Vote;
-    use protocol::PROTOCOL_VERSION;
 
     fn id(number: u64) -> NodeId {
         NodeId::new(number).expect("not 0")
@@ -371,7 +357,7 @@ mod tests {
 
     /// Node 1 leads term 4 and knows that node 2 has acknowledged entry 9; entry 7 is committed.
     fn memory() -> (Memory, Hello) {
-        let (memory, one) = (Memory::default(), hello(1, 11, at(3, 4, 9)));
+        let (mut memory, one) = (Memory::default(), hello(1, 11, at(3, 4, 9)));
         assert_eq!(memory.meet(&one, &hello(2, 21, at(5, 4, 9))), Ok(()));
         let round = consensus::ReadRound::ZERO;
         let body = Body::Appended { matched: LogIndex::new(9), round };
@@ -381,7 +367,7 @@ mod tests {
     }
 
     fn verdict(promises: Promises, boot: u64) -> Option<RefusalCode> {
-        let (memory, one) = memory();
+        let (mut memory, one) = memory();
         memory.meet(&one, &hello(2, boot, promises)).err().map(|(code, _)| code)
     }
 
@@ -409,7 +395,7 @@ mod tests {
         };
         // Node 2 votes in term 6, for this directory of node 1 or for one before it.
         let code = |directory, vote| {
-            let (memory, one) = memory();
+            let (mut memory, one) = memory();
             let candidate = Incarnation::new(directory);
             let body = Body::Vote { candidate, verdict: Verdict::Granted };
             let message = Message { term: Term::new(6), body };
@@ -429,12 +415,13 @@ mod tests {
     /// Nobody counts what a leader has acknowledged to itself, but for the leader.
     #[test]
     fn what_a_node_says_of_itself_is_remembered_against_it() {
-        let (memory, one) = memory();
-        let two = Memory::default();
+        let (mut memory, one) = memory();
+        let mut two = Memory::default();
         let kept = LogIndex::new(12);
         two.keep(Remembered { kept, ..first(id(2), Incarnation::new(2), 21, at(5, 4, 12)) });
         assert_eq!(memory.told(&one, &two.to_tell()), None);
-        let code = |last| memory.meet(&one, &hello(2, 22, at(6, 4, last))).err().map(|why| why.0);
+        let mut code =
+            |last| memory.meet(&one, &hello(2, 22, at(6, 4, last))).err().map(|why| why.0);
         assert_eq!(code(11), Some(RefusalCode::Forgotten));
         assert_eq!(code(12), None);
     }
@@ -443,7 +430,7 @@ mod tests {
     /// 1 meets it: its hello says how it began.
     #[test]
     fn what_a_process_has_kept_since_its_start_is_not_held_against_its_hello() {
-        let (memory, one) = memory();
+        let (mut memory, one) = memory();
         let process = |starts, boot, kept| Remembered {
             kept: LogIndex::new(kept),
             ..first(id(2), Incarnation::new(2), boot, at(starts, 4, 9))
@@ -451,19 +438,20 @@ mod tests {
         assert_eq!(memory.told(&one, &[process(6, 22, 50)]), None);
         assert_eq!(memory.meet(&one, &hello(2, 22, at(6, 4, 9))), Ok(()));
         // Against the next start it is held, and so is what a process kept that was never met.
-        let code = |hello: &Hello| memory.meet(&one, hello).err().map(|why| why.0);
-        assert_eq!(code(&hello(2, 23, at(7, 4, 49))), Some(RefusalCode::Forgotten));
+        let code =
+            |memory: &mut Memory, theirs: Hello| memory.meet(&one, &theirs).err().map(|why| why.0);
+        assert_eq!(code(&mut memory, hello(2, 23, at(7, 4, 49))), Some(RefusalCode::Forgotten));
         assert_eq!(memory.told(&one, &[process(8, 24, 60)]), None);
         assert_eq!(memory.told(&one, &[process(9, 25, 70)]), None);
-        assert_eq!(code(&hello(2, 25, at(9, 4, 59))), Some(RefusalCode::Forgotten));
-        assert_eq!(code(&hello(2, 26, at(10, 4, 69))), Some(RefusalCode::Forgotten));
-        assert_eq!(code(&hello(2, 26, at(10, 4, 70))), None);
+        assert_eq!(code(&mut memory, hello(2, 25, at(9, 4, 59))), Some(RefusalCode::Forgotten));
+        assert_eq!(code(&mut memory, hello(2, 26, at(10, 4, 69))), Some(RefusalCode::Forgotten));
+        assert_eq!(code(&mut memory, hello(2, 26, at(10, 4, 70))), None);
     }
 
     #[test]
     fn two_processes_of_one_start_are_both_refused_whoever_has_met_them() {
         assert_eq!(verdict(at(5, 4, 9), 22), Some(RefusalCode::RunsTwice));
-        let (memory, one) = memory();
+        let (mut memory, one) = memory();
         let speaker = Speaker { node: id(2), incarnation: Incarnation::new(2), boot: 21 };
         assert_eq!(memory.still_hears(speaker), Ok(()));
         let met = Remembered { boot: 22, ..memory.all()[0] };
@@ -473,7 +461,7 @@ mod tests {
         let two = hello(2, 21, at(5, 4, 9));
         assert!(memory.meet(&one, &two).is_err(), "both are refused");
         assert_eq!(memory.meet(&one, &hello(2, 24, at(6, 4, 9))), Ok(()), "it was started again");
-        let elsewhere = Memory::default();
+        let mut elsewhere = Memory::default();
         assert!(elsewhere.told(&two, &[met]).is_some(), "it hears that it runs twice");
         let restarted = hello(2, 23, at(6, 4, 9));
         assert_eq!(elsewhere.told(&restarted, &[met]), None, "that was the process before");

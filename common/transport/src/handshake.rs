@@ -8,7 +8,9 @@
 
 use certs::Identity;
 use consensus::NodeId;
-use protocol::{Hello, HelloReply, LeaseTerms, PROTOCOL_VERSION, ProtocolError, RefusalCode};
+use protocol::{
+    Hello, HelloReply, LeaseTerms, PROTOCOL_VERSION, ProtocolError, Refusal, RefusalCode,
+};
 use quinn::Connection;
 use tokio::time::timeout;
 
@@ -17,7 +19,7 @@ use crate::endpoint::{broken, describe, heard};
 use crate::error::{Cause, ConnectError};
 use crate::guard::removal;
 use crate::limits::CONNECT_TIMEOUT;
-use crate::memory::{Memory, Refusal};
+use crate::memory::SharedMemory;
 use crate::removed::Removed;
 use crate::stream::{FrameStream, ReadFailure};
 
@@ -33,7 +35,7 @@ pub(crate) enum Caller<'a> {
         /// The members that were removed, as far as this node has applied the log.
         removed: &'a Removed,
         /// What the members have promised, as far as this node has heard.
-        memory: &'a Memory,
+        memory: &'a SharedMemory,
     },
     /// As a peer of a node that belongs to no cluster yet.
     PeerOfNewNode,
@@ -271,7 +273,7 @@ mod tests {
 
     #[test]
     fn each_kind_of_caller_is_judged_by_what_it_must_share() {
-        let (two, removed, memory) = (node(2), Removed::default(), Memory::default());
+        let (two, removed, memory) = (node(2), Removed::default(), SharedMemory::default());
         let peer = Caller::Peer { identity: &two, removed: &removed, memory: &memory };
         let with = |change: fn(&mut Hello)| {
             let mut theirs = hello(2);
@@ -316,7 +318,7 @@ mod tests {
     #[test]
     fn a_removed_node_and_a_copy_of_this_one_are_refused_as_peers() {
         let (one, two, removed) = (node(1), node(2), Removed::default());
-        let memory = &Memory::default();
+        let memory = &SharedMemory::default();
         let id = NodeId::new(2).expect("not 0");
         removed.replace([(id, LogIndex::new(9))]);
         let found =

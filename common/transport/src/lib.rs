@@ -59,7 +59,7 @@ pub use event::PeerEvent;
 pub use forward::Forwarder;
 pub use guard::{Guard, Revoked};
 pub use identify::{answer_identify, identify};
-pub use memory::Memory;
+pub use memory::SharedMemory;
 pub use mesh::Mesh;
 pub use peer::PeerInfo;
 pub use probe::closed;

@@ -17,7 +17,7 @@ use crate::error::ConnectError;
 use crate::event::PeerEvent;
 use crate::identify::identify;
 use crate::limits::PEERS_INTAKE_BYTES_MAX;
-use crate::memory::Memory;
+use crate::memory::SharedMemory;
 use crate::peer::{Peer, PeerInfo};
 use crate::presence::Presence;
 use crate::receive::{Receiver, ReturnPaths};
@@ -42,7 +42,7 @@ impl Mesh {
         assert!(hello.node.is_some(), "a node with peers is a node");
         let return_paths = ReturnPaths::default();
         let removed = Removed::new(endpoint.guard().clone());
-        let (arrivals, memory) = (Arrivals::default(), Memory::default());
+        let (arrivals, memory) = (Arrivals::default(), SharedMemory::default());
         let room = Arc::new(Semaphore::new(PEERS_INTAKE_BYTES_MAX));
         let receiver = Receiver {
             generation,
@@ -64,7 +64,7 @@ impl Mesh {
     }
 
     /// Returns what is remembered of the other members.
-    pub fn memory(&self) -> Memory {
+    pub fn memory(&self) -> SharedMemory {
         self.receiver.memory.clone()
     }
 

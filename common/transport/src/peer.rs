@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use certs::Expect;
 use consensus::{Incarnation, NodeId};
-use protocol::{Hello, RefusalCode, encode_memory};
+use protocol::{Hello, RefusalCode, Speaker, encode_memory};
 use quinn::{Connection, SendStream, WriteError};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
@@ -23,7 +23,7 @@ use crate::limits::{
     ARRIVED_PATIENCE, BACKOFF_MAX, BACKOFF_MIN, BACKOFF_REJECTED_MAX, CONNECT_TIMEOUT,
     CONTROL_MESSAGES_MAX, ENTRY_MESSAGES_MAX, TOLD_EVERY,
 };
-use crate::memory::{Memory, Speaker};
+use crate::memory::SharedMemory;
 use crate::reach::{Trail, called};
 use crate::receive::Receiver;
 use crate::silence::ended;
@@ -346,7 +346,7 @@ fn reason(connection: &Connection, end: Result<(), quinn::WriteError>) -> String
 
 /// Tells a peer which processes this node has met, and what each keeps: of new processes at once,
 /// of what is kept from time to time.
-async fn tell(memory: &Memory, stream: &mut SendStream) -> Result<(), WriteError> {
+async fn tell(memory: &SharedMemory, stream: &mut SendStream) -> Result<(), WriteError> {
     let mut news = memory.news();
     let mut told = Vec::new();
     loop {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use consensus::NodeId;
-use protocol::{Generation, Hello, decode_memory, decode_message};
+use protocol::{Generation, Hello, Speaker, decode_memory, decode_message};
 use quinn::{Connection, RecvStream};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -18,7 +18,7 @@ use crate::event::PeerEvent;
 use crate::guard::removal;
 use crate::handshake::{Caller, answer_hello};
 use crate::limits::CONTROL_MESSAGES_MAX;
-use crate::memory::{Memory, Speaker};
+use crate::memory::SharedMemory;
 use crate::presence::Presence;
 use crate::removed::Removed;
 use crate::snapshot::IncomingSnapshot;
@@ -32,7 +32,7 @@ pub(crate) struct Receiver {
     pub(crate) events: mpsc::Sender<PeerEvent>,
     pub(crate) return_paths: ReturnPaths,
     pub(crate) removed: Removed,
-    pub(crate) memory: Memory,
+    pub(crate) memory: SharedMemory,
     pub(crate) arrivals: Arrivals,
     pub(crate) presence: Presence,
     /// The room for messages of all peers that the loop has not taken yet.

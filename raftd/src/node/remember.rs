@@ -8,7 +8,7 @@ use consensus::{EntryId, Incarnation, LogIndex, Message, NodeId, Term, Timestamp
 use protocol::Remembered;
 use storage::{Forgotten, PeerMemory};
 use tokio::task::spawn_blocking;
-use transport::Memory;
+use transport::SharedMemory;
 
 use crate::exit::{Exit, Failure, chain};
 use crate::logging::repeat::{self, Kind};
@@ -20,7 +20,7 @@ const KEPT_EVERY_NS: u64 = 10_000_000_000;
 
 /// Keeps what is remembered.
 pub(crate) struct Keeper {
-    memory: Memory,
+    memory: SharedMemory,
     file: PeerMemory,
     /// What was given to be kept last, and when.
     kept: Vec<Remembered>,
@@ -33,7 +33,7 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     /// Recalls what was kept. A file that cannot be read is no reason not to start.
-    pub(crate) fn new(memory: Memory, file: PeerMemory) -> Self {
+    pub(crate) fn new(memory: SharedMemory, file: PeerMemory) -> Self {
         match file.load() {
             Ok(known) => memory.recall(known),
             Err(error) => tracing::warn!(

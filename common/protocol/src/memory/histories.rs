@@ -2,9 +2,9 @@
 //! another name. Nobody is told that it has forgotten who has not, and nobody that it runs twice.
 
 use super::*;
+use crate::hello::PROTOCOL_VERSION;
 use consensus::{ReadRound, Vote};
 use proptest::prelude::*;
-use protocol::PROTOCOL_VERSION;
 
 const NODES: usize = 3;
 
@@ -81,18 +81,20 @@ impl Cluster {
     }
 
     /// Two nodes meet, as they do before anything is said.
-    fn meet(&self, one: usize, other: usize) -> Result<(), TestCaseError> {
+    fn meet(&mut self, one: usize, other: usize) -> Result<(), TestCaseError> {
         for (ours, theirs) in [(one, other), (other, one)] {
-            let met = self.nodes[ours].memory.meet(&self.hello(ours), &self.hello(theirs));
+            let (own, hello) = (self.hello(ours), self.hello(theirs));
+            let met = self.nodes[ours].memory.meet(&own, &hello);
             prop_assert_eq!(met, Ok(()), "{} judges {}", ours + 1, theirs + 1);
         }
         Ok(())
     }
 
-    fn heard(&self, at: usize, from: usize, term: Term, body: Body) {
-        let (node, sender) = (&self.nodes[at], &self.nodes[from]);
+    fn heard(&mut self, at: usize, from: usize, term: Term, body: Body) {
+        let Node { id, incarnation, .. } = self.nodes[from];
+        let node = &mut self.nodes[at];
         let as_what = (node.incarnation, self.leader == Some(at), node.commit);
-        node.memory.note(sender.id, sender.incarnation, &Message { term, body }, as_what);
+        node.memory.note(id, incarnation, &Message { term, body }, as_what);
     }
 
     fn elect(&mut self, candidate: usize, reached: u8) -> Result<(), TestCaseError> {
@@ -153,7 +155,7 @@ impl Cluster {
             self.nodes[leader].commit = last;
             followers.iter().for_each(|at| self.nodes[*at].forgot = false);
         }
-        for node in &self.nodes {
+        for node in &mut self.nodes {
             let kept = node.commit.min(node.promises.last);
             let own = first(node.id, node.incarnation, node.boot, node.promises);
             node.memory.keep(Remembered { kept, ..own });
@@ -167,7 +169,7 @@ impl Cluster {
             self.leader = None;
         }
         let node = &mut self.nodes[at];
-        let memory = Memory::default();
+        let mut memory = Memory::default();
         memory.recall(node.memory.all());
         (node.memory, node.boot) = (memory, boot);
         node.promises.starts += 1;
@@ -188,9 +190,10 @@ impl Cluster {
         self.restart(at);
     }
 
-    fn tell(&self, from: usize, to: usize) -> Result<(), TestCaseError> {
+    fn tell(&mut self, from: usize, to: usize) -> Result<(), TestCaseError> {
         let told = self.nodes[from].memory.to_tell();
-        prop_assert_eq!(self.nodes[to].memory.told(&self.hello(to), &told), None);
+        let own = self.hello(to);
+        prop_assert_eq!(self.nodes[to].memory.told(&own, &told), None);
         Ok(())
     }
 
