@@ -14,7 +14,7 @@ use crate::hello::no_body;
 use crate::wire::peer as pb;
 
 /// The most that a node remembers: so many data directories.
-pub const REMEMBERED_MAX: usize = 256;
+pub(crate) const REMEMBERED_MAX: usize = 256;
 
 /// What is remembered of a data directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

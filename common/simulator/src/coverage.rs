@@ -188,6 +188,8 @@ met! {
         LeadsAgain: "leadership given back at once to whom it came from",
         LeaseRunOut: "election while another leader's lease has just run out",
         LostInOneTurn: "leader that is deposed in the turn of its election",
+        Greeted: "processes that meet for the first time",
+        CopyRecognised: "old copy, or lost end, that a peer would have recognised",
         CrashWriting: "crash with entries sent that are being written here",
         CrashWritten: "crash with entries written, before anybody hears of it",
         CrashCommitted: "crash with entries committed, before anybody hears of it",

@@ -71,7 +71,7 @@ impl World {
     }
 
     pub(crate) fn start(&mut self, node: usize) -> Result<(), Broken> {
-        if self.nodes[node].is_up() || !self.is_looked_over(node) {
+        if self.nodes[node].is_up() || !self.is_looked_over(node)? {
             return Ok(());
         }
         let config = Config {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use consensus::{Entry, EntryId, HardState, LogIndex, SnapshotMeta, WriteId};
+use protocol::Remembered;
 use state_machine::MemoryStore;
 
 use crate::log::Log;
@@ -36,6 +37,10 @@ pub(crate) struct Disk {
     pub(crate) flushed: LogIndex,
     /// Snapshots, made here or received.
     pub(crate) files: Vec<Snapshot>,
+    /// How often a process was started with it.
+    pub(crate) starts: u64,
+    /// What is remembered of other nodes.
+    pub(crate) remembered: Vec<Remembered>,
     queue: VecDeque<consensus::Write>,
     /// Writes of the batch that is being written.
     batch: usize,
@@ -66,6 +71,8 @@ impl Disk {
             state: MemoryStore::new(),
             flushed: LogIndex::ZERO,
             files: Vec::new(),
+            starts: 0,
+            remembered: Vec::new(),
             queue: VecDeque::new(),
             batch: 0,
         }

@@ -8,6 +8,7 @@
 //! - The oracle knows what is on every disk; no check relies on what a node says of itself.
 //! - No RocksDB and no sockets: what those do to real processes is tested with real processes.
 
+mod acquaintances;
 mod agenda;
 mod alarms;
 mod answers;
@@ -25,6 +26,7 @@ mod faults;
 mod feeding;
 mod figure_3_7;
 mod full_disks;
+mod greetings;
 mod habits;
 mod hanging;
 mod healing;

@@ -10,6 +10,7 @@ use consensus::{
 use replica::{Input, Limits, Replica};
 use state_machine::{Host, MemoryStore, QueryView};
 
+use crate::acquaintances::Acquaintances;
 use crate::broken::Broken;
 use crate::disk::{Disk, Lost};
 use crate::inbox::Turns;
@@ -94,6 +95,8 @@ pub(crate) struct Node {
     pub(crate) backlog: Vec<Late>,
     /// The loop: what has arrived there, and until when it is busy.
     pub(crate) turns: Turns,
+    /// What it remembers of others.
+    pub(crate) acquaintances: Acquaintances,
     /// What the oracle has seen of it in this life.
     pub(crate) watch: Watch,
     /// The data directories that it had before it lost them.
@@ -136,6 +139,7 @@ impl Node {
             paused: false,
             backlog: Vec::new(),
             turns: Turns::default(),
+            acquaintances: Acquaintances::default(),
             watch: Watch::default(),
             former: BTreeMap::new(),
             wake: None,
@@ -268,12 +272,16 @@ impl Node {
         self.paused = false;
         self.wake = None;
         self.life += 1;
+        self.acquaintances = Acquaintances::start(&mut self.disk, u64::from(self.life));
         Ok(start)
     }
 
     /// Cuts the power.
     pub(crate) fn crash(&mut self, rng: &mut Rng) -> Lost {
         self.replica = None;
+        if rng.permille(500) {
+            self.disk.remembered = self.acquaintances.all();
+        }
         let lost = self.disk.crash(rng);
         self.backlog.clear();
         self.turns = Turns::default();

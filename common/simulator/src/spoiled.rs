@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 
 use consensus::{EntryId, HardState, LogIndex, NodeId, Tally};
 
+use crate::broken::Broken;
 use crate::coverage::Met;
 use crate::disk::Disk;
 use crate::faults::{Fault, MS};
@@ -104,10 +105,15 @@ impl World {
     }
 
     /// A node looks over its directory before it starts; says whether it may.
-    pub(crate) fn is_looked_over(&mut self, node: usize) -> bool {
+    pub(crate) fn is_looked_over(&mut self, node: usize) -> Result<bool, Broken> {
         let disk = &mut self.nodes[node].disk;
         if disk.drop_torn_end() {
             self.coverage.meet(Met::TornEndDropped);
+        }
+        let disk = &mut self.nodes[node].disk;
+        let forgot = disk.copied || disk.log.last().index < disk.tail;
+        if forgot {
+            self.would_be_recognised(node)?;
         }
         let disk = &mut self.nodes[node].disk;
         if disk.copied {
@@ -123,12 +129,12 @@ impl World {
             self.nodes[node].begin_anew(useless.then(empty));
         }
         if self.nodes[node].disk.damaged.is_empty() {
-            return true;
+            return Ok(true);
         }
         self.mend(node);
         let (life, later) = (self.nodes[node].life, self.rng.between(MS, AGAIN_NS));
         self.after(later, Happening::Start { node, life });
-        false
+        Ok(false)
     }
 
     /// Says whether the healed core has all that is damaged on a node's disk.

@@ -157,6 +157,9 @@ impl World {
             let replica = place.replica.as_mut().expect("it is up");
             let seen = place.watch.first_seen(&input, replica.raft(), now);
             let end = replica.raft().last();
+            if let Input::Raft(Raw::Receive { from, incarnation, message }) = &input {
+                place.acquaintances.note((*from, *incarnation), message, replica.raft());
+            }
             replica.step(now, input);
             let raft = replica.raft();
             let cut = end.index > before.last().index || end.term > before.last().term;
@@ -181,6 +184,7 @@ impl World {
         let raft = replica.raft();
         raft.check_state();
         raft.check_transition(&before);
+        place.acquaintances.keep(raft);
         self.tell_of(&taken);
         self.hand_on(node, &before, (now, taken), lanes)?;
         self.stay_busy(node);

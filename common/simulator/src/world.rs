@@ -413,6 +413,7 @@ impl World {
         if self.is_turned_away(from, to) {
             return self.tell_removed(from, to);
         }
+        self.greet(from, to)?;
         self.meet(to, Late::Message(from, incarnation, message))
     }
 

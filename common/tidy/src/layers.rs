@@ -39,7 +39,7 @@ pub const TABLE: [(&str, &[&str]); 20] = [
         ],
     ),
     ("replica", &["consensus", "protocol"]),
-    ("simulator", &["consensus", "replica", "state-machine"]),
+    ("simulator", &["consensus", "protocol", "replica", "state-machine"]),
     ("state-machine", &["consensus"]),
     ("storage", &["consensus", "protocol", "state-machine"]),
     ("tidy", &[]),
