@@ -52,9 +52,11 @@ impl Leader {
             return;
         }
         let is_better = |progress: &Progress| {
+            // Nobody knows when that was sent which was lost and sent again: not before it began to
+            // be written here.
             let slowest_ns = progress.pace().slowest_ns();
-            progress.matched() >= mark
-                && slowest_ns.is_some_and(|ns| ns.saturating_mul(TIMES_SLOWER) <= age_ns)
+            let slowest_ns = slowest_ns.unwrap_or_else(|| progress.pace().proven().since(begun));
+            progress.matched() >= mark && slowest_ns.saturating_mul(TIMES_SLOWER) <= age_ns
         };
         if let Some(to) = self.best(core, now, |_, progress| is_better(progress)) {
             let until = now.after(patience_ns);

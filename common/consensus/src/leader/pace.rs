@@ -54,6 +54,11 @@ impl Pace {
         now.since(self.proven) < within_ns
     }
 
+    /// Returns when it last acknowledged something new.
+    pub(super) fn proven(&self) -> Timestamp {
+        self.proven
+    }
+
     /// Says whether it lacks something, and has acknowledged nothing for this time.
     pub(super) fn stands_still(&self, now: Timestamp, for_ns: u64) -> bool {
         now.since(self.current) >= for_ns
