@@ -18,6 +18,9 @@ const HAND_OVER_NS: u64 = 1_000 * MS;
 /// A process that fails goes on for so long, at most.
 const GRACE_NS: u64 = 2_000 * MS;
 
+/// A snapshot's installation fails so many times as often as another task of the state machine.
+const INSTALLS_FAIL: u64 = 10;
+
 impl World {
     /// A trouble of those that this seed has.
     pub(crate) fn trouble(&mut self) -> Result<(), Broken> {
@@ -122,7 +125,10 @@ impl World {
 
     /// Says whether the state machine fails at a task, after which its process ends.
     pub(crate) fn task_fails(&mut self, node: usize, task: &Task) -> bool {
-        let fails = !self.faults_over && self.rng.permille(self.habits.failing_tasks);
+        // Installations are rare, and have a step of their own that fails.
+        let rarity = if matches!(task, Task::Install(_)) { INSTALLS_FAIL } else { 1 };
+        let odds = self.habits.failing_tasks * rarity;
+        let fails = !self.faults_over && self.rng.permille(odds);
         if fails {
             self.coverage.meet(match task {
                 Task::Install(_) => Met::InstallFailed,

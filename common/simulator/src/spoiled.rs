@@ -36,7 +36,7 @@ impl World {
         }
         match fault {
             Fault::RollBack => self.roll_back(node),
-            Fault::LoseEnd if self.rng.permille(FORGETS) => {
+            Fault::LoseEnd if self.forgets(node) => {
                 self.crash(node);
                 let entries = self.rng.between(1, END_MAX);
                 // A torn end was never promised: it is no loss, and nobody notices.
@@ -64,6 +64,13 @@ impl World {
             | Fault::ClockJump
             | Fault::Wipe => {}
         }
+    }
+
+    /// Who has come back from having forgotten does so again at the first occasion: hardly any seed
+    /// has the time for that otherwise.
+    fn forgets(&mut self, node: usize) -> bool {
+        let again = !self.nodes[node].former.is_empty();
+        self.rng.permille(if again { 1_000 } else { FORGETS })
     }
 
     fn note_again(&mut self, node: usize) {
