@@ -2,18 +2,20 @@
 
 use std::path::PathBuf;
 
-use crate::work::{ALL, QUICK, Work};
+use crate::work::{ALL, Kind, QUICK, Work};
 
 pub(crate) const HELP: &str = "\
 Measures puts and linearizable gets on three nodes of raftd, and of etcd and NATS JetStream where
 these are on the PATH: in turns, with one generator, with mutual TLS and synced writes everywhere.
 
-Usage: bench [--seconds 5] [--rounds 3] [--quick] [--only raftd,etcd] [--keys 10000] [--out DIR]
+Usage: bench [--seconds 5] [--rounds 3] [--quick] [--only raftd,etcd] [--works put:64:4096]
+             [--keys 10000] [--out DIR]
 
   --seconds N   measures each work for so long, behind a second that does not count
   --rounds N    runs all works so often on each system, on new clusters; figures are medians
   --quick       three works, 3 s, one round
   --only NAMES  only these of raftd, etcd, nats
+  --works LIST  these works in place of all: put:CLIENTS:BYTES or get:CLIENTS:BYTES, by commas
   --keys N      the number of keys
   --out DIR     where bench.json and latencies.svg go (default: the directory of this program)
 
@@ -27,6 +29,10 @@ const ROUNDS_MAX: u64 = 20;
 
 /// The most keys.
 const KEYS_MAX: u64 = 10_000_000;
+
+/// The most clients of a work, and the most bytes of a value.
+const CLIENTS_MAX: u32 = 4_096;
+const SIZE_MAX: u32 = 1_000_000;
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +63,7 @@ impl Options {
                 "--seconds" => options.seconds = number(flag, value()?, SECONDS_MAX)?,
                 "--rounds" => options.rounds = number(flag, value()?, ROUNDS_MAX)?,
                 "--keys" => options.keys = number(flag, value()?, KEYS_MAX)?,
+                "--works" => options.works = chosen(value()?)?,
                 "--only" => options.only = Some(names(value()?)?),
                 "--out" => options.out = Some(PathBuf::from(value()?)),
                 _ => return Err(format!("unknown argument: {flag}")),
@@ -88,6 +95,26 @@ fn names(text: &str) -> Result<Vec<String>, String> {
     }
 }
 
+fn chosen(text: &str) -> Result<Vec<Work>, String> {
+    let work = |text: &str| {
+        let mut parts = text.split(':');
+        let kind = parts.next().and_then(Kind::parse)?;
+        let clients =
+            parts.next()?.parse().ok().filter(|count| (1..=CLIENTS_MAX).contains(count))?;
+        let size = parts.next()?.parse().ok().filter(|bytes| (1..=SIZE_MAX).contains(bytes))?;
+        parts.next().is_none().then_some(Work { kind, clients, size })
+    };
+    let read = |text: &str| {
+        work(text).ok_or_else(|| {
+            format!(
+                "--works wants put:CLIENTS:BYTES or get:CLIENTS:BYTES, with up to {CLIENTS_MAX} \
+                 clients and {SIZE_MAX} bytes, found \"{text}\""
+            )
+        })
+    };
+    text.split(',').map(read).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +130,9 @@ mod tests {
         assert_eq!((all.seconds, all.rounds, all.works.len()), (5, 3, ALL.len()));
         let quick = read("--seconds 9 --quick --only raftd,nats").expect("all are known");
         assert_eq!((quick.seconds, quick.rounds, quick.works.len()), (9, 1, QUICK.len()));
+        let chosen = read("--works put:64:4096,get:1:256").expect("both are known").works;
+        let words: Vec<String> = chosen.iter().map(|work| work.title()).collect();
+        assert_eq!(words, ["put 4 KiB, 64 clients", "get 256 B, 1 client"]);
         assert!(quick.wants("raftd") && quick.wants("nats") && !quick.wants("etcd"));
     }
 
@@ -113,6 +143,11 @@ mod tests {
             ("--rounds x", "--rounds wants a number from 1 to 20, found \"x\""),
             ("--keys", "--keys needs a value"),
             ("--only zookeeper", "no system is called \"zookeeper\": raftd, etcd, nats"),
+            (
+                "--works put:64",
+                "--works wants put:CLIENTS:BYTES or get:CLIENTS:BYTES, with up to 4096 clients and \
+                 1000000 bytes, found \"put:64\"",
+            ),
             ("--fast", "unknown argument: --fast"),
         ] {
             assert_eq!(read(line).expect_err(line), why);
