@@ -18,7 +18,7 @@ use crate::comparison::Comparison;
 use crate::departures::Departures;
 use crate::feeding::Feeding;
 use crate::healing::Healing;
-use crate::input::{Consistency, Input, Purpose, Sent};
+use crate::input::{Consistency, Input, Proposal, Purpose, Sent};
 use crate::lanes::{Lanes, Piece, Question, Reply, RoomLevel};
 use crate::limits::Limits;
 use crate::newcomers::{Change, Newcomers, Next};
@@ -30,6 +30,7 @@ use crate::views::Views;
 mod alarms;
 mod batch;
 mod effects;
+mod held;
 mod load;
 mod news;
 
@@ -53,8 +54,9 @@ pub struct Replica {
     alarms: Alarms,
     feeding: Feeding,
     comparison: Comparison,
-    /// Proposals since the last drain: one step of the core for all of them.
-    proposed: Vec<(RequestId, Bytes)>,
+    /// Proposals since the last drain, or since leadership is handed over: one step of the core for
+    /// all of them.
+    proposed: Vec<Proposal>,
     /// Bytes of entries that were proposed here and are not applied, by index.
     unapplied: Vec<(LogIndex, usize)>,
     unapplied_bytes: usize,
@@ -66,6 +68,8 @@ pub struct Replica {
     dropped: u64,
     /// The core's name for the last batch of proposals.
     batch: u64,
+    /// Whether proposals are held.
+    hands_over: bool,
 }
 
 impl Replica {
@@ -96,6 +100,7 @@ impl Replica {
             reply: Vec::new(),
             views: Views::new(flushed),
             batch: 0,
+            hands_over: false,
         }
     }
 
@@ -318,18 +323,19 @@ impl Replica {
     }
 
     fn propose(&mut self, now: Timestamp, request: RequestId, command: Bytes, purpose: Purpose) {
-        if !self.raft.leads() && !self.raft.has_failed() {
+        let holds = self.holds();
+        if !holds && !self.raft.leads() && !self.raft.has_failed() {
             // Judged as it comes: who is elected later in this turn has looked at no limit for it.
             let reason = Rejection::NotLeader { leader: self.raft.leader() };
             self.reply.push(Reply::Refused { request, reason });
             return;
         }
         let term = self.raft.term();
-        if mem::replace(&mut self.leadership, term) != term {
+        if self.raft.leads() && mem::replace(&mut self.leadership, term) != term {
             // What an earlier leadership left may stand beyond the log's end, where it is decided
             // only when the log grows: it must not take the room of what would let it grow.
             self.unapplied.clear();
-            self.unapplied_bytes = self.proposed.iter().map(|(_, command)| command.len()).sum();
+            self.unapplied_bytes = self.proposed.iter().map(|it| it.command.len()).sum();
         }
         if self.raft.leads()
             && (self.refuses_for_difference(request)
@@ -345,16 +351,12 @@ impl Replica {
             return;
         }
         self.unapplied_bytes += command.len();
-        self.proposed.push((request, command));
+        self.proposed.push(Proposal { request, command, purpose });
     }
 
-    /// Steps all proposals that have gathered as one, so that the core works once a turn.
-    fn flush_proposals(&mut self, now: Timestamp) {
-        if self.proposed.is_empty() {
-            return;
-        }
+    fn step_proposals(&mut self, now: Timestamp) {
         self.batch = BATCH | (self.batch + 1);
-        let commands = self.proposed.iter().map(|(_, command)| command.clone()).collect();
+        let commands = self.proposed.iter().map(|it| it.command.clone()).collect();
         let request = RequestId::new(self.batch);
         self.raft.step(now, Raw::Propose { request, commands });
     }
@@ -419,7 +421,7 @@ impl Replica {
 
     fn appended(&mut self, term: Term, first: LogIndex) {
         let mut index = first;
-        for (request, command) in mem::take(&mut self.proposed) {
+        for Proposal { request, command, .. } in mem::take(&mut self.proposed) {
             self.requests.appended(request, term, index);
             self.unapplied.push((index, command.len()));
             index = index.next();
@@ -430,7 +432,7 @@ impl Replica {
     fn rejected(&mut self, request: RequestId, reason: Rejection) {
         let batch = RequestId::new(self.batch);
         if request == batch && !self.proposed.is_empty() {
-            for (request, command) in mem::take(&mut self.proposed) {
+            for Proposal { request, command, .. } in mem::take(&mut self.proposed) {
                 self.unapplied_bytes -= command.len();
                 self.reply.push(Reply::Refused { request, reason });
             }
@@ -483,7 +485,7 @@ impl Replica {
         let refuse = |request| Reply::Refused { request, reason };
         self.reply.extend(questions.into_iter().chain(self.views.abandon()).map(refuse));
         let proposed = mem::take(&mut self.proposed);
-        self.reply.extend(proposed.into_iter().map(|(request, _)| refuse(request)));
+        self.reply.extend(proposed.into_iter().map(|it| refuse(it.request)));
         self.reply.extend(self.newcomers.abandon().map(refuse));
         let unmade = self.snapshots.abandon();
         self.reply.extend(unmade.into_iter().map(|request| Reply::Unknown { request }));

@@ -129,7 +129,8 @@ impl World {
         let raft = place.replica.as_ref().expect("it was stepped").raft();
         let watch = &mut place.watch;
         let bytes: usize = watch.writes.values().map(|(bytes, _)| bytes).sum();
-        let uncommitted = raft.last().index.since(before.commit()) + taken.proposals as u64;
+        let uncommitted =
+            raft.last().index.since(before.commit()) + (taken.held + taken.proposals) as u64;
         let writes_full = watch.writes.len() > limits.proposals_max
             || bytes > limits.proposal_bytes_max
             || uncommitted > limits.uncommitted_max;

@@ -138,6 +138,7 @@ met! {
         QuestionRefused: "questions refused since too many wait",
         TooMuchUnwritten: "turns in which entries are not taken since too many wait",
         Ended: "processes that end by themselves",
+        WritesHeld: "turns with writes that are held while leadership is handed over",
         TurnOfSome: "turns with several inputs",
         TurnOfMany: "turns with 64 inputs and more",
         FollowerRead: "reads served by a node that does not lead",

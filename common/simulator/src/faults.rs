@@ -164,7 +164,7 @@ impl Profile {
             late: some(500, 5, 150),
             late_ns: some(1_000, 5, 800) * MS,
             disk_ns: some(1_000, 1, 20) * MS / 2,
-            apply_ns: some(500, 1, 40) * MS / 2 + 1,
+            apply_ns: some(500, 1, 20) * MS / 2 + 1,
             odds,
             crash_young_leader: some(250, 10, 250),
             flushes: [0, 20, 100, 500][usize::try_from(some(1_000, 0, 3)).unwrap_or(0)],

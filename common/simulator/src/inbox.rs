@@ -41,6 +41,8 @@ pub(crate) enum Kind {
 pub(crate) struct Taken {
     /// How many inputs.
     pub(crate) count: usize,
+    /// Commands that were held until now, while leadership is handed over.
+    pub(crate) held: usize,
     /// Commands, their bytes, and questions.
     pub(crate) proposals: usize,
     pub(crate) proposal_bytes: usize,

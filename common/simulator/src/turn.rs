@@ -145,7 +145,8 @@ impl World {
         let before = replica.raft().clone();
         let inputs = place.turns.take();
         let leases = self.profile.lease_ppm.is_some();
-        let mut taken = Taken { count: inputs.len(), ..Taken::default() };
+        let (count, held) = (inputs.len(), replica.held());
+        let mut taken = Taken { count, held, ..Taken::default() };
         for mut input in inputs {
             if let Input::Reconfigure { removed, .. } = &mut input {
                 *removed = self.removed_before(node);
@@ -271,6 +272,7 @@ impl World {
 
     fn tell_of(&mut self, taken: &Taken) {
         for (met, is_so) in [
+            (Met::WritesHeld, taken.held > 0),
             (Met::TurnOfSome, taken.count > 1),
             (Met::TurnOfMany, taken.count >= 64),
             (Met::BatchOfMany, taken.proposals >= 64),

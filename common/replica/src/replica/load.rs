@@ -15,6 +15,12 @@ impl Replica {
 
     /// Returns how many clients wait for writes, and for answers.
     pub fn waiting(&self) -> (usize, usize) {
-        (self.requests.writing(), self.requests.questions() + self.views.waiting())
+        let writes = self.requests.writing() + self.proposed.len();
+        (writes, self.requests.questions() + self.views.waiting())
+    }
+
+    /// Returns how many writes are held while leadership is handed over.
+    pub fn held(&self) -> usize {
+        self.proposed.len()
     }
 }

@@ -6,6 +6,7 @@
 mod departures;
 mod feeding;
 mod healing;
+mod held;
 mod kit;
 mod museum;
 mod newcomers;

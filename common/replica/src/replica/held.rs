@@ -1,0 +1,39 @@
+//! Proposals that come while leadership is handed over (§3.10): they are held, not refused. The core
+//! takes none of them, for the successor must have the whole log; and who is told "try again later"
+//! waits for much longer than the two round trips that it takes. Either the hand-over fails, and
+//! they enter the log here; or somebody else leads, and they are refused with its name. None of
+//! them was in any log until then, so that refusing is certain.
+
+use std::mem;
+
+use consensus::{RoleKind, Timestamp};
+
+use crate::replica::Replica;
+
+impl Replica {
+    /// Says whether proposals wait: leadership is handed over, or was, and nobody is known to lead
+    /// yet. A successor that does not come is waited for until this node would be elected itself.
+    pub(super) fn holds(&self) -> bool {
+        let awaits = || self.raft.role() == RoleKind::Follower && self.raft.leader().is_none();
+        !self.raft.has_failed()
+            && (self.raft.is_transferring() || self.hands_over && !self.raft.leads() && awaits())
+    }
+
+    /// Steps all proposals that have gathered as one, so that the core works once a turn.
+    pub(super) fn flush_proposals(&mut self, now: Timestamp) {
+        let holds = self.holds();
+        let held = mem::replace(&mut self.hands_over, holds);
+        if holds {
+            return;
+        }
+        if held && self.raft.leads() {
+            // There was room for them when they came; there may be none now.
+            let held = mem::take(&mut self.proposed);
+            self.unapplied_bytes -= held.iter().map(|it| it.command.len()).sum::<usize>();
+            self.propose_all(now, held);
+        }
+        if !self.proposed.is_empty() {
+            self.step_proposals(now);
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Proposals while leadership is handed over (§3.10): held, and answered with what is certain.
+
+use consensus::{Body, Incarnation, Input as Raw, Message, Rejection, Term, Timer, Verdict};
+use replica::{Input, Limits, Reply};
+
+use crate::kit::{MS, Node, appended, applied, at, id, request};
+
+/// A leader of term 2 that hands over to node 2, which has everything.
+fn handing_over(limits: Limits) -> Node {
+    let mut node = Node::leader(&[1, 2, 3], limits);
+    node.turn([Input::Raft(Raw::Transfer { request: request(1), to: id(2) })]);
+    node
+}
+
+fn refused(number: u64, reason: Rejection) -> Reply {
+    Reply::Refused { request: request(number), reason }
+}
+
+/// Node 2 asks for votes in term 3, as it was told to.
+fn steps_down(node: &mut Node) {
+    let body = Body::RequestVote { last: at(2, 2), transfer: true };
+    let message = Message { term: Term::new(3), body };
+    let incarnation = Incarnation::new(102);
+    node.turn([Input::Raft(Raw::Receive { from: id(2), incarnation, message })]);
+    node.finish();
+}
+
+#[test]
+fn writes_wait_for_the_successor_and_are_sent_to_it_s3_10() {
+    let mut node = handing_over(Limits::default());
+    node.propose([7, 8]);
+    steps_down(&mut node);
+    node.propose([9]);
+    assert_eq!(node.take_replies(), [Reply::Done { request: request(1) }], "nobody leads yet");
+    let log = node.log.len();
+    // Another one than was wanted may lead as well.
+    node.follow(4, at(2, 2), vec![], 2);
+    let leader = Some(id(3));
+    let expected = [7, 8, 9].map(|number| refused(number, Rejection::NotLeader { leader }));
+    assert_eq!(node.take_replies(), expected);
+    assert_eq!((node.log.len(), node.replica.unapplied_bytes()), (log, 0), "none was in any log");
+    node.propose([10]);
+    assert_eq!(node.take_replies(), [refused(10, Rejection::NotLeader { leader })]);
+}
+
+#[test]
+fn writes_enter_the_log_here_when_the_successor_does_not_come_s3_10() {
+    let mut node = handing_over(Limits::default());
+    node.propose([7]);
+    node.propose([8]);
+    assert_eq!(node.log.len(), 2, "the successor must have the whole log");
+    // It answers, and does not stand.
+    node.now = node.now.after(200 * MS);
+    node.hear(2, 2, appended(2));
+    node.turn([Input::Raft(Raw::Timeout(Timer::Transfer))]);
+    node.persist();
+    node.hear(2, 2, appended(4));
+    node.finish();
+    let late = refused(1, Rejection::TransferTimedOut);
+    assert_eq!(node.take_replies(), [late, applied(7, 3, "7"), applied(8, 4, "8")]);
+}
+
+#[test]
+fn writes_are_given_up_when_nobody_leads_within_an_election_timeout() {
+    let mut node = handing_over(Limits::default());
+    node.propose([7]);
+    steps_down(&mut node);
+    node.take_replies();
+    node.now = node.now.after(10_000 * MS);
+    node.turn([Input::Raft(Raw::Timeout(Timer::Election))]);
+    let nobody = Rejection::NotLeader { leader: None };
+    assert_eq!(node.take_replies(), [refused(7, nobody)]);
+    node.propose([8]);
+    assert_eq!(node.take_replies(), [refused(8, nobody)]);
+    // It leads again itself later: nothing of that is left.
+    let term = node.replica.status().term.get();
+    node.hear(2, term + 1, Body::PreVote { verdict: Verdict::Granted });
+    node.persist();
+    assert_eq!(node.replica.unapplied_bytes(), 0);
+}
+
+#[test]
+fn held_writes_count_by_the_limits_of_all() {
+    let mut node = handing_over(Limits { proposals_max: 2, ..Limits::default() });
+    node.propose([7, 8, 9]);
+    assert_eq!(node.take_replies(), [refused(9, Rejection::Busy)]);
+    node.turn([Input::Abandon]);
+    let nobody = Rejection::NotLeader { leader: None };
+    assert_eq!(node.take_replies(), [refused(7, nobody), refused(8, nobody)]);
+}
