@@ -61,17 +61,17 @@ impl World {
             return Ok(());
         };
         self.coverage.meet(Met::Stop);
-        let (life, own) = (place.life, place.id);
+        let own = place.id;
         let away = |id: NodeId| self.cut.contains(&(own, id));
         let successor = replica.successor(place.local(self.now), |id| !away(id));
         let successor = successor.filter(|_| replica.raft().leads());
         let Some(to) = successor else {
-            self.after(0, Happening::Ends { node, life });
+            self.ends_after(node, 0);
             return Ok(());
         };
         let to = self.nodes.iter().position(|node| node.id == to).expect("it is a node");
         let long = self.rng.between(0, HAND_OVER_NS);
-        self.after(long, Happening::Ends { node, life });
+        self.ends_after(node, long);
         self.hand_over(node, to)
     }
 
@@ -144,8 +144,13 @@ impl World {
     fn ends_soon(&mut self, node: usize) {
         let at_once = self.rng.permille(500);
         let grace = if at_once { 1 } else { self.rng.between(1, GRACE_NS) };
+        self.ends_after(node, grace);
+    }
+
+    fn ends_after(&mut self, node: usize, nanos: u64) {
         let life = self.nodes[node].life;
-        self.after(grace, Happening::Ends { node, life });
+        self.nodes[node].watch.ends = true;
+        self.after(nanos, Happening::Ends { node, life });
     }
 
     /// A process ends: all that wait are told, and then it is gone.

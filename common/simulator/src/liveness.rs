@@ -91,6 +91,10 @@ impl World {
             if self.nodes[node].paused {
                 self.resume(node)?;
             }
+            // A process that is about to end has ended.
+            if self.nodes[node].is_up() && self.nodes[node].watch.ends {
+                self.crash_for(node, 0);
+            }
             self.start(node)?;
         }
         self.describe_core();

@@ -26,6 +26,8 @@ pub(crate) struct Watch {
     pub(crate) writes: BTreeMap<RequestId, (usize, Term)>,
     /// Questions that the replica holds.
     pub(crate) questions: BTreeSet<RequestId>,
+    /// It is about to end.
+    pub(crate) ends: bool,
     /// Since when it hands leadership over.
     pub(crate) transfers: Option<Timestamp>,
     /// Turns since it should have given that up.
