@@ -54,9 +54,10 @@ impl World {
         configuration.voters().tally(sound) == Tally::Won
     }
 
-    /// Says whether these nodes are enough also for the changes that leaders are about to make:
-    /// who is brought in was well until now, and nobody can know that this ends.
-    fn is_lasting_core(&self, nodes: &BTreeSet<usize>) -> bool {
+    /// Returns what the changes aim at that leaders are about to make: who is brought in was well
+    /// until now, and nobody can know that this ends. Whom nobody could meet as it is described, is
+    /// not brought in.
+    fn about_to_be(&self) -> Vec<Configuration> {
         let lives = |id, life| {
             self.nodes.iter().any(|node| (node.id, node.life) == (id, life) && node.is_up())
         };
@@ -64,12 +65,11 @@ impl World {
             let raft = node.replica.as_ref()?.raft();
             raft.leads().then(|| raft.configuration())
         });
-        // Whom nobody could meet as it is described, is not brought in.
+        let mut targets: Vec<Configuration> = self.changes.open(lives).cloned().collect();
+        targets.extend(leads.flat_map(returned));
         let all = (0..self.nodes.len()).collect();
-        let mut changes = self.changes.open(lives).filter(|target| self.carry(&all, target));
-        self.is_core(nodes)
-            && changes.all(|target| self.carry(nodes, target))
-            && leads.flat_map(returned).all(|target| self.carry(nodes, &target))
+        targets.retain(|target| self.carry(&all, target));
+        targets
     }
 
     /// Ends all faults within a random core, and leaves the rest broken; `false` if a lost disk has
@@ -107,19 +107,21 @@ impl World {
         for place in (1..order.len()).rev() {
             order.swap(place, self.rng.index(place + 1));
         }
+        let targets = self.about_to_be();
+        let suffices = |world: &Self| {
+            world.is_core(&world.core)
+                && targets.iter().all(|target| world.carry(&world.core, target))
+        };
         let votes = |world: &Self, node: usize| {
             let id = world.nodes[node].id;
-            world
-                .oracle
-                .in_force()
-                .any(|config| config.is_voter(id) || config.learners().contains(&id))
+            world.oracle.in_force().chain(&targets).any(|config| config.is_voter(id))
         };
         for node in &order {
-            if !self.is_lasting_core(&self.core) && votes(self, *node) {
+            if !suffices(self) && votes(self, *node) {
                 self.core.insert(*node);
             }
         }
-        if !self.is_lasting_core(&self.core) {
+        if !suffices(self) {
             return false;
         }
         let extra = if self.rng.permille(300) { order.len() } else { self.rng.index(2) };
