@@ -8,6 +8,8 @@ use std::time::Duration;
 use quinn::{ConnectionId, ConnectionIdGenerator, EndpointConfig};
 use ring::hmac;
 
+use crate::limits::DATAGRAM_BYTES_MAX;
+
 /// Resets are sent no more often: strangers could ask for them. Quinn's default keeps the last of
 /// a node's many peers and clients waiting for longer.
 const RESET_INTERVAL: Duration = Duration::from_millis(5);
@@ -17,13 +19,16 @@ const ID_BYTES: usize = 8;
 
 /// Returns the settings of an endpoint with this key; without one, each process has its own.
 pub(crate) fn config(key: Option<&[u8; 32]>) -> EndpointConfig {
-    let Some(key) = key else {
-        return EndpointConfig::default();
+    let mut config = match key {
+        Some(key) => EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, key))),
+        None => EndpointConfig::default(),
     };
-    let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, key)));
-    // Quinn's ids are sealed by each process with a secret of its own: those of the process before
-    // would be dropped in silence.
-    config.cid_generator(|| Box::new(PlainIds)).min_reset_interval(RESET_INTERVAL);
+    config.max_udp_payload_size(DATAGRAM_BYTES_MAX).expect("more than QUIC's least, 1,200 bytes");
+    if key.is_some() {
+        // Quinn's ids are sealed by each process with a secret of its own: those of the process
+        // before would be dropped in silence.
+        config.cid_generator(|| Box::new(PlainIds)).min_reset_interval(RESET_INTERVAL);
+    }
     config
 }
 
