@@ -238,7 +238,7 @@ impl<'a> Batch<'a> {
             return Err(StorageError::Contradiction { entry: base, after: last, ours, theirs });
         }
         let end = if kept { base.index } else { last.index.max(base.index) }.next();
-        self.drop_head(end)?;
+        self.drop_head(end, kept)?;
         let records = family(self.db, META)?;
         for (first, _) in &self.shape.runs {
             if *first < end {
@@ -263,7 +263,12 @@ impl<'a> Batch<'a> {
     }
 
     /// Drops all before `end`. A record that goes on behind it stays whole.
-    fn drop_head(&mut self, end: LogIndex) -> Result<(), StorageError> {
+    ///
+    /// Nobody looks before the record that the log begins in, and files of nothing else are dropped
+    /// as they are: so nothing is written for it, where the log goes on as it was. A tombstone would
+    /// reach over the files of many records, and what overlaps is merged and written anew, while
+    /// files of records that follow each other are only moved down.
+    fn drop_head(&mut self, end: LogIndex, kept: bool) -> Result<(), StorageError> {
         let stored_end = self.stored_end();
         let to = if end >= stored_end {
             let gone = usize::try_from(end.since(stored_end)).unwrap_or(usize::MAX);
@@ -274,7 +279,9 @@ impl<'a> Batch<'a> {
         };
         self.kept_from = Some(to);
         let (from, to) = (0_u64.to_be_bytes(), to.get().to_be_bytes());
-        self.batch.delete_range_cf(family(self.db, LOG)?, from, to);
+        if !kept {
+            self.batch.delete_range_cf(family(self.db, LOG)?, from, to);
+        }
         let end = end.get().to_be_bytes();
         self.batch.delete_range_cf(family(self.db, CONFIGURATION)?, from, end);
         Ok(())

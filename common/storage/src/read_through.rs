@@ -3,16 +3,17 @@
 
 use bytes::Bytes;
 use consensus::{Chain, LogIndex};
-use rocksdb::{ColumnFamilyDescriptor, DB, IteratorMode};
+use rocksdb::{ColumnFamilyDescriptor, DB};
 use std::path::Path;
 
+use crate::compacted;
 use crate::database::{database, family};
 use crate::error::StorageError;
-use crate::layout::{CONFIGURATION, LOG, META, Owner, index_of};
+use crate::layout::{COMPACTED_KEY, CONFIGURATION, LOG, META, Owner};
 use crate::options;
-use crate::record::Record;
+use crate::seek::Records;
 
-/// Checks every record that is on the disk now; returns how many bytes that were. `pass` is told of
+/// Checks every record of the log that is on the disk now, not what it was compacted of; returns how many bytes that were. `pass` is told of
 /// so many bytes at a time; it may wait, and ends the work by `false`.
 ///
 /// It reads through a database of its own, past caches where the file system allows it.
@@ -26,11 +27,17 @@ pub(crate) fn read_through(
     pass: &mut dyn FnMut(u64) -> bool,
 ) -> Result<u64, StorageError> {
     let db = open(path, true).or_else(|_| open(path, false))?;
-    let (mut bytes, mut before) = (0, None::<(LogIndex, Chain)>);
-    for item in db.iterator_cf(family(&db, LOG)?, IteratorMode::Start) {
-        let (key, value) = item.map_err(|error| database("reading the log through", &error))?;
-        let size = value.len() as u64;
-        let record = Record::decode(owner, index_of(&key)?, Bytes::from(value))?;
+    let doing = "reading the log through";
+    let base = db.get_cf(family(&db, META)?, COMPACTED_KEY);
+    let base = match base.map_err(|error| database(doing, &error))? {
+        Some(bytes) => compacted::decode(&Bytes::from(bytes))?.last.index,
+        None => LogIndex::ZERO,
+    };
+    let mut records = Records::new(&db, *owner, base.next(), None)?;
+    let mut before = None::<(LogIndex, Chain)>;
+    loop {
+        let begun = records.bytes;
+        let Some((_, record)) = records.next_record()? else { break };
         for (header, raw) in record.raw_headers() {
             let id = header.id;
             let follows = before.filter(|(last, _)| last.next() == id.index);
@@ -43,12 +50,11 @@ pub(crate) fn read_through(
             record.entry(id.index)?;
             before = Some((id.index, header.chain));
         }
-        bytes += size;
-        if !pass(size) {
+        if !pass(records.bytes - begun) {
             break;
         }
     }
-    Ok(bytes)
+    Ok(records.bytes)
 }
 
 fn open(path: &Path, direct: bool) -> Result<DB, StorageError> {

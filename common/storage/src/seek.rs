@@ -26,6 +26,8 @@ pub(crate) struct Records<'a> {
     owner: Owner,
     is_begun: bool,
     from: LogIndex,
+    /// The bytes of the records that were read.
+    pub(crate) bytes: u64,
 }
 
 impl<'a> Records<'a> {
@@ -45,7 +47,7 @@ impl<'a> Records<'a> {
             read.set_iterate_upper_bound(end.get().to_be_bytes());
         }
         let iterator = db.raw_iterator_cf_opt(family(db, LOG)?, read);
-        Ok(Self { iterator, owner, is_begun: false, from })
+        Ok(Self { iterator, owner, is_begun: false, from, bytes: 0 })
     }
 
     /// Returns the next record with its first index.
@@ -71,6 +73,7 @@ impl<'a> Records<'a> {
             return Ok(None);
         };
         let first = index_of(key)?;
+        self.bytes += value.len() as u64;
         let record = Record::decode(&self.owner, first, Bytes::copy_from_slice(value))?;
         Ok(Some((first, record)))
     }
