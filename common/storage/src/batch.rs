@@ -265,9 +265,9 @@ impl<'a> Batch<'a> {
     /// Drops all before `end`. A record that goes on behind it stays whole.
     ///
     /// Nobody looks before the record that the log begins in, and files of nothing else are dropped
-    /// as they are: so nothing is written for it, where the log goes on as it was. A tombstone would
-    /// reach over the files of many records, and what overlaps is merged and written anew, while
-    /// files of records that follow each other are only moved down.
+    /// as they are: so nothing is written for it, where the log goes on as it was. A tombstone
+    /// would reach over the files of many records, and what overlaps is merged and written anew,
+    /// while files of records that follow each other are only moved down.
     fn drop_head(&mut self, end: LogIndex, kept: bool) -> Result<(), StorageError> {
         let stored_end = self.stored_end();
         let to = if end >= stored_end {

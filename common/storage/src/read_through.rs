@@ -13,8 +13,9 @@ use crate::layout::{COMPACTED_KEY, CONFIGURATION, LOG, META, Owner};
 use crate::options;
 use crate::seek::Records;
 
-/// Checks every record of the log that is on the disk now, not what it was compacted of; returns how many bytes that were. `pass` is told of
-/// so many bytes at a time; it may wait, and ends the work by `false`.
+/// Checks every record of the log that is on the disk now, but not what was compacted; returns how
+/// many bytes that were. `pass` is told of so many bytes at a time; it may wait, and ends the work
+/// by `false`.
 ///
 /// It reads through a database of its own, past caches where the file system allows it.
 ///

@@ -1,6 +1,7 @@
-//! Proposals that come while leadership is handed over (§3.10): they are held, not refused. The core
-//! takes none of them, for the successor must have the whole log; and who is told "try again later"
-//! waits for much longer than the two round trips that it takes. Either the hand-over fails, and
+//! Proposals that come while leadership is handed over (§3.10): they are held, not refused.
+//!
+//! The core takes none of them, for the successor must have the whole log; and who is told "try
+//! again later" waits for much longer than the two round trips that it takes. Either it fails, and
 //! they enter the log here; or somebody else leads, and they are refused with its name. None of
 //! them was in any log until then, so that refusing is certain.
 
