@@ -1,5 +1,5 @@
 //! What goes over the wire and on to the disk: frames, entries, messages, requests, handshakes, and
-//! the limits on all of them.
+//! the limits on all of them; and which hellos can be believed, by what peers have promised before.
 //!
 //! The protobuf schemas in `proto/` are the contract with other languages; entries have a fixed
 //! header of their own, for they are encoded once and stand on every wire and disk as the same

@@ -68,8 +68,8 @@ pub struct Replica {
     dropped: u64,
     /// The core's name for the last batch of proposals.
     batch: u64,
-    /// Whether proposals are held.
-    hands_over: bool,
+    /// Until when proposals are held, if leadership was handed over.
+    held_until: Option<Timestamp>,
 }
 
 impl Replica {
@@ -100,7 +100,7 @@ impl Replica {
             reply: Vec::new(),
             views: Views::new(flushed),
             batch: 0,
-            hands_over: false,
+            held_until: None,
         }
     }
 
@@ -224,7 +224,8 @@ impl Replica {
 
     /// Returns when to wake this replica, and why.
     pub fn deadline(&self) -> Option<(Timestamp, Timer)> {
-        let late = self.requests.deadline().map(|due| (due, Timer::Question));
+        let late = self.requests.deadline().into_iter().chain(self.gives_up_at()).min();
+        let late = late.map(|due| (due, Timer::Question));
         let feed = self.feeding.deadline().map(|due| (due, Timer::Feed));
         self.raft.deadline().into_iter().chain(late).chain(feed).min()
     }
@@ -323,7 +324,7 @@ impl Replica {
     }
 
     fn propose(&mut self, now: Timestamp, request: RequestId, command: Bytes, purpose: Purpose) {
-        let holds = self.holds();
+        let holds = self.holds(now);
         if !holds && !self.raft.leads() && !self.raft.has_failed() {
             // Judged as it comes: who is elected later in this turn has looked at no limit for it.
             let reason = Rejection::NotLeader { leader: self.raft.leader() };

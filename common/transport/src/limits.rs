@@ -30,8 +30,8 @@ pub const BACKOFF_REJECTED_MAX: Duration = Duration::from_millis(500);
 
 /// The largest datagram that is looked for on a way: ten of them, which the kernel takes at a time,
 /// are less than the 65,507 bytes that it takes at most. The loopback and networks with jumbo
-/// frames carry it, where large values then cost a fifth less; others are found out with a few
-/// probes.
+/// frames carry it, where values of some KiB then cost an eighth to a fifth less; others are found
+/// out with a few probes.
 pub const DATAGRAM_BYTES_MAX: u16 = 6_500;
 
 /// Messages that may wait on a peer's control stream.

@@ -53,10 +53,14 @@ impl Leader {
         }
         let is_better = |progress: &Progress| {
             // Nobody knows when that was sent which was lost and sent again: not before it began to
-            // be written here.
-            let slowest_ns = progress.pace().slowest_ns();
-            let slowest_ns = slowest_ns.unwrap_or_else(|| progress.pace().proven().since(begun));
-            progress.matched() >= mark && slowest_ns.saturating_mul(TIMES_SLOWER) <= age_ns
+            // be written here. What was acknowledged before that tells nothing of now.
+            let pace = progress.pace();
+            let since = || (pace.proven() >= begun).then(|| pace.proven().since(begun));
+            progress.matched() >= mark
+                && pace
+                    .slowest_ns()
+                    .or_else(since)
+                    .is_some_and(|ns| ns.saturating_mul(TIMES_SLOWER) <= age_ns)
         };
         if let Some(to) = self.best(core, now, |_, progress| is_better(progress)) {
             let until = now.after(patience_ns);

@@ -1,6 +1,6 @@
 //! Proposals while leadership is handed over (§3.10): held, and answered with what is certain.
 
-use consensus::{Body, Incarnation, Input as Raw, Message, Rejection, Term, Timer, Verdict};
+use consensus::{Body, Input as Raw, Rejection, RoleKind, Timer, Verdict};
 use replica::{Input, Limits, Reply};
 
 use crate::kit::{MS, Node, appended, applied, at, id, request};
@@ -18,10 +18,7 @@ fn refused(number: u64, reason: Rejection) -> Reply {
 
 /// Node 2 asks for votes in term 3, as it was told to.
 fn steps_down(node: &mut Node) {
-    let body = Body::RequestVote { last: at(2, 2), transfer: true };
-    let message = Message { term: Term::new(3), body };
-    let incarnation = Incarnation::new(102);
-    node.turn([Input::Raft(Raw::Receive { from: id(2), incarnation, message })]);
+    node.hear(2, 3, Body::RequestVote { last: at(2, 2), transfer: true });
     node.finish();
 }
 
@@ -77,6 +74,24 @@ fn writes_are_given_up_when_nobody_leads_within_an_election_timeout() {
     node.hear(2, term + 1, Body::PreVote { verdict: Verdict::Granted });
     node.persist();
     assert_eq!(node.replica.unapplied_bytes(), 0);
+}
+
+/// Such a node does not stand, and one that may not vote never does: no role tells it to give up.
+#[test]
+fn writes_are_given_up_in_time_by_a_node_that_does_not_stand() {
+    let mut node = handing_over(Limits::default());
+    node.propose([7]);
+    let body = Body::RequestVote { last: at(2, 2), transfer: true };
+    // Its own disk hangs: nothing is persisted any more.
+    node.hear(2, 3, body);
+    node.take_replies();
+    let (until, timer) = node.replica.deadline().expect("it is not waited for without an end");
+    let patience = Limits::default().behind_wait_ns;
+    assert!(until <= node.now.after(patience), "{timer:?} at {until:?}");
+    node.now = node.now.after(patience);
+    node.turn([Input::Raft(Raw::Timeout(Timer::Election))]);
+    assert_eq!(node.replica.status().role, RoleKind::Follower);
+    assert_eq!(node.take_replies(), [refused(7, Rejection::NotLeader { leader: None })]);
 }
 
 #[test]
