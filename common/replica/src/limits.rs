@@ -15,8 +15,9 @@ pub struct Limits {
     pub unwritten_bytes_max: usize,
     /// Questions that wait.
     pub questions_max: usize,
-    /// How long a question waits for an index that is not applied yet, and a write for whoever leads
-    /// next, in nanoseconds: this node may have been removed, and hear no more of what it waits for.
+    /// How long a question waits for an index that is not applied yet, and a write for whoever
+    /// leads next, in nanoseconds: this node may have been removed, and hear no more of what it
+    /// waits for.
     pub behind_wait_ns: u64,
     /// What of the log stays behind a durable state, for followers that are behind.
     pub keep: Keep,

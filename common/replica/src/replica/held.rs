@@ -13,8 +13,8 @@ use crate::replica::Replica;
 
 impl Replica {
     /// Says whether proposals wait: leadership is handed over, or was, and nobody is known to lead
-    /// yet. That is waited for until this node stands itself, and for a bounded time: one whose disk
-    /// hangs, or that may not vote, never stands.
+    /// yet. That is waited for until this node stands itself, and for a bounded time: one whose
+    /// disk hangs, or that may not vote, never stands.
     pub(super) fn holds(&self, now: Timestamp) -> bool {
         let awaits = || self.raft.role() == RoleKind::Follower && self.raft.leader().is_none();
         let in_time = || self.held_until.is_some_and(|until| now < until);
