@@ -335,8 +335,7 @@ impl Replica {
         if self.raft.leads() && mem::replace(&mut self.leadership, term) != term {
             // What an earlier leadership left may stand beyond the log's end, where it is decided
             // only when the log grows: it must not take the room of what would let it grow.
-            self.unapplied.clear();
-            self.unapplied_bytes = self.proposed.iter().map(|it| it.command.len()).sum();
+            self.forget_unapplied();
         }
         if self.raft.leads()
             && (self.refuses_for_difference(request)
@@ -353,13 +352,6 @@ impl Replica {
         }
         self.unapplied_bytes += command.len();
         self.proposed.push(Proposal { request, command, purpose });
-    }
-
-    fn step_proposals(&mut self, now: Timestamp) {
-        self.batch = BATCH | (self.batch + 1);
-        let commands = self.proposed.iter().map(|it| it.command.clone()).collect();
-        let request = RequestId::new(self.batch);
-        self.raft.step(now, Raw::Propose { request, commands });
     }
 
     fn ask(&mut self, now: Timestamp, request: RequestId, query: Bytes, consistency: Consistency) {
@@ -420,15 +412,6 @@ impl Replica {
         }
     }
 
-    fn appended(&mut self, term: Term, first: LogIndex) {
-        let mut index = first;
-        for Proposal { request, command, .. } in mem::take(&mut self.proposed) {
-            self.requests.appended(request, term, index);
-            self.unapplied.push((index, command.len()));
-            index = index.next();
-        }
-    }
-
     /// A rejection names a question, or the batch of proposals of this turn.
     fn rejected(&mut self, request: RequestId, reason: Rejection) {
         let batch = RequestId::new(self.batch);
@@ -456,6 +439,9 @@ impl Replica {
                 Ending::Superseded { request } => Reply::Superseded { request },
                 Ending::Unknown { request } => Reply::Unknown { request },
             });
+        }
+        if self.raft.term_at(index).is_some_and(|term| term > self.leadership) {
+            self.forget_unapplied();
         }
         let done = self.unapplied.iter().take_while(|(at, _)| *at <= index).count();
         for (_, bytes) in self.unapplied.drain(..done) {

@@ -18,6 +18,8 @@ pub(crate) struct Requests {
     /// that is cut from this log may still be committed by others (figure 3.7), so that its client
     /// is told only when the place is decided.
     writes: BTreeMap<(LogIndex, Term), RequestId>,
+    /// The term of the last applied entry when that was last looked at.
+    applied_term: Term,
     /// Questions that wait for a read index.
     asked: BTreeMap<RequestId, Bytes>,
     /// Those that were told that the node stops: the core does not know that, and may yet refuse
@@ -82,7 +84,20 @@ impl Requests {
             });
             self.writes.pop_first();
         }
+        self.end_branches(term_at(index), &mut endings);
         endings
+    }
+
+    /// Ends the writes that no log can hold behind an applied entry of this term: terms never
+    /// decrease along a log (§3.4), so that those of earlier leaders stand on a branch that is
+    /// dead. To wait until their own places are decided is to wait for other clients to write.
+    fn end_branches(&mut self, applied: Option<Term>, endings: &mut Vec<Ending>) {
+        let Some(applied) = applied.filter(|term| *term > self.applied_term) else {
+            return;
+        };
+        self.applied_term = applied;
+        let dead = self.writes.extract_if(.., |(_, term), _| *term < applied);
+        endings.extend(dead.map(|(_, request)| Ending::Superseded { request }));
     }
 
     /// Says whether somebody waits for an entry.
@@ -222,5 +237,26 @@ mod tests {
         let done = Ending::Applied { request: first, index, response };
         assert_eq!(endings, [done, Ending::Superseded { request: second }]);
         assert_eq!(requests.writing(), 0);
+    }
+
+    #[test]
+    fn a_write_behind_an_applied_entry_of_a_later_leader_is_dead_s3_4() {
+        let (old, new) = (Term::new(2), Term::new(4));
+        let request = RequestId::new;
+        let mut requests = Requests::default();
+        for number in 5..=7 {
+            requests.appended(request(number), old, LogIndex::new(number));
+        }
+        // Up to 5 the log is that of the old leader; nobody writes anything behind 6 any more.
+        let done = vec![(LogIndex::new(5), Bytes::new())];
+        let endings = requests.applied(LogIndex::new(5), |_| Some(old), done);
+        assert!(matches!(endings[..], [Ending::Applied { .. }]), "{endings:?}");
+        let endings = requests.applied(LogIndex::new(6), |_| Some(new), Vec::new());
+        let dead = [6, 7].map(|number| Ending::Superseded { request: request(number) });
+        assert_eq!(endings, dead);
+        // A write of its own, later leadership is on the branch that lives.
+        requests.appended(request(8), Term::new(5), LogIndex::new(7));
+        assert_eq!(requests.applied(LogIndex::new(6), |_| Some(new), Vec::new()), []);
+        assert_eq!(requests.writing(), 1);
     }
 }

@@ -151,7 +151,8 @@ impl World {
             };
             if !full {
                 let why = format!(
-                    "node {} refuses {request} with {} writes of {bytes} bytes and {} questions",
+                    "node {} refuses {request} with {} writes of {bytes} bytes, {uncommitted} \
+                     uncommitted, and {} questions, within {limits:?}",
                     place.id,
                     watch.writes.len(),
                     watch.questions.len()

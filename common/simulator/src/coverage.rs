@@ -124,6 +124,8 @@ met! {
         Commit: "entries committed",
         Write: "writes acknowledged",
         Read: "linearizable reads served",
+        Batch: "commands that come together",
+        BatchCut: "commands refused, though what came before them in one message was taken",
         SessionRetry: "commands of sessions sent once more",
         SessionRepeated: "commands of sessions answered without being applied again",
         SessionExpired: "commands of sessions that have expired",

@@ -321,13 +321,13 @@ impl World {
                     true => self.refused_for_room(node, deletions)?,
                     false => self.refused_for_alarms(node, &voters)?,
                 }
-                self.clients.refused(request)
+                self.not_taken(request)
             }
             Reply::Refused { request, .. }
             | Reply::Behind { request, .. }
             | Reply::Differs { request } => {
                 self.coverage.meet(Met::Refused);
-                self.clients.refused(request)
+                self.not_taken(request)
             }
             Reply::Superseded { request } => {
                 self.coverage.meet(Met::Superseded);
@@ -339,6 +339,14 @@ impl World {
                 self.clients.unknown(request)
             }
         }
+    }
+
+    /// A client is told that what it asked for is not done.
+    fn not_taken(&mut self, request: RequestId) -> Result<(), Broken> {
+        if self.clients.is_cut_off(request) {
+            self.coverage.meet(Met::BatchCut);
+        }
+        self.clients.refused(request)
     }
 
     pub(crate) fn check_match(&mut self, node: usize, from: NodeId) -> Result<(), Broken> {

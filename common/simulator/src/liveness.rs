@@ -287,12 +287,15 @@ impl World {
         Err(Broken::new("a healthy leader stays (§4.2.3)", why))
     }
 
+    /// Who asked a healed member has an answer, also if it has lost its leadership meanwhile. A
+    /// node that was removed answers as it ends, but for the seeds in which it goes on.
     fn leave_nobody_waiting(&self) -> Result<(), Broken> {
         let healed = |id: &NodeId| {
             let place = self.nodes.iter().position(|node| node.id == *id);
             place.is_some_and(|place| self.core.contains(&place))
+                && self.oracle.in_force().any(|config| config.member(*id).is_some())
         };
-        match self.clients.open_reads().find(|(_, node)| healed(node)) {
+        match self.clients.open().find(|(_, node)| healed(node)) {
             Some((request, node)) => {
                 let why =
                     format!("node {node} has not answered request {request}{}", self.describe());

@@ -360,6 +360,10 @@ impl Oracle {
         match &entry.payload {
             Payload::Command(command) => {
                 clients.committed(command)?;
+                if clients.before(command).is_some_and(|one| !self.commands.contains_key(&one)) {
+                    let why = format!("{} stands without what it came with", entry.id);
+                    return Err(Broken::new("a batch keeps its order", why));
+                }
                 if self.ledger.committed(entry.id.index, command) {
                     return Ok(());
                 }

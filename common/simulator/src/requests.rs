@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use consensus::{LogIndex, RequestId};
-use replica::{Consistency, Input};
+use replica::{Consistency, Input, Proposal};
 
 use crate::broken::Broken;
 use crate::coverage::Met;
@@ -51,6 +51,9 @@ impl World {
         if self.rng.permille(self.profile.flushes / 20) {
             self.take_snapshot(node)?;
         }
+        if burst > 1 && self.rng.permille(300) {
+            return self.ask_together(node, burst);
+        }
         for _ in 0..burst {
             if self.rng.permille(self.profile.sessions) {
                 self.ask_in_session(node)?;
@@ -88,6 +91,34 @@ impl World {
             let command = Clients::command(request);
             Input::Propose { request, purpose: purpose(&command), command }
         };
+        self.put_to(node, input)
+    }
+
+    /// Commands that come in one message: of one client without a session, and of sessions.
+    fn ask_together(&mut self, node: usize, count: u64) -> Result<(), Broken> {
+        if !self.nodes[node].is_up() {
+            return Ok(());
+        }
+        let mut proposals = Vec::new();
+        let mut before = None;
+        for _ in 0..count {
+            if self.rng.permille(self.profile.sessions) {
+                proposals.push(self.session_command(node));
+                continue;
+            }
+            let request = self.clients.ask(self.nodes[node].id, false);
+            if let Some(before) = before.replace(request) {
+                self.clients.follows(request, before);
+            }
+            let command = Clients::command(request);
+            proposals.push(Proposal { request, purpose: purpose(&command), command });
+        }
+        self.coverage.meet(Met::Batch);
+        self.put_to(node, Input::ProposeAll { proposals })
+    }
+
+    /// Hands a node what a client asks.
+    fn put_to(&mut self, node: usize, input: Input) -> Result<(), Broken> {
         if self.nodes[node].paused {
             let place = self.rng.index(self.nodes[node].backlog.len() + 1);
             self.nodes[node].backlog.insert(place, Late::Ask(input));
@@ -101,6 +132,12 @@ impl World {
         if !self.nodes[node].is_up() || self.nodes[node].paused {
             return Ok(());
         }
+        let Proposal { request, command, purpose } = self.session_command(node);
+        self.step(node, Input::Propose { request, command, purpose })
+    }
+
+    /// Draws a command of a session, which a node is to be asked.
+    fn session_command(&mut self, node: usize) -> Proposal {
         let client = self.rng.index(SESSIONS);
         let draw = self.rng.index(OPEN_MAX);
         let again = self.rng.permille(400).then_some(draw);
@@ -110,7 +147,7 @@ impl World {
         }
         let request = self.clients.ask(self.nodes[node].id, false);
         self.sessions.sent(request, client, nonce, sequence);
-        self.step(node, Input::Propose { request, purpose: purpose(&command), command })
+        Proposal { request, purpose: purpose(&command), command }
     }
 
     /// A request of a session is answered: with what all nodes answer at that place.

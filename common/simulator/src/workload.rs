@@ -28,6 +28,8 @@ pub(crate) struct Clients {
     pub(crate) asked: BTreeMap<RequestId, Asked>,
     /// Commands that were declared dead: they must never be committed.
     dead: BTreeSet<u64>,
+    /// Commands that came together: the one that stands before each.
+    before: BTreeMap<u64, u64>,
     /// The highest index that a client knows to be applied.
     floor: LogIndex,
     pub(crate) writes_done: u64,
@@ -41,6 +43,22 @@ impl Clients {
         let request = RequestId::new(self.next);
         self.asked.insert(request, Asked { node, floor: self.floor, read, stale: false });
         request
+    }
+
+    /// A command came in one message behind another: it is in no log that the other is not in.
+    pub(crate) fn follows(&mut self, request: RequestId, before: RequestId) {
+        self.before.insert(request.get(), before.get());
+    }
+
+    /// Returns the command that must be committed before this one is.
+    pub(crate) fn before(&self, command: &Bytes) -> Option<Bytes> {
+        let before = self.before.get(&number_of(command)?)?;
+        Some(Self::command(RequestId::new(*before)))
+    }
+
+    /// Says whether this is refused while what came before it in one message was taken.
+    pub(crate) fn is_cut_off(&self, request: RequestId) -> bool {
+        self.before.get(&request.get()).is_some_and(|before| !self.dead.contains(before))
     }
 
     /// A read may see any state.
@@ -110,11 +128,7 @@ impl Clients {
 
     /// A command is committed; it must not be one of which a client was told that it never is.
     pub(crate) fn committed(&self, command: &Bytes) -> Result<(), Broken> {
-        // What the system is told ends with other numbers.
-        let is_its = |envelope: &Envelope| envelope.kind == EnvelopeKind::Machine;
-        let of_machine = Envelope::decode(command).is_ok_and(|envelope| is_its(&envelope));
-        let number = Registers::request(command).filter(|_| of_machine);
-        match number.filter(|number| self.dead.contains(number)) {
+        match number_of(command).filter(|number| self.dead.contains(number)) {
             Some(number) => {
                 let why = format!("request {number} was refused, and is committed");
                 Err(Broken::new("what is refused has no effect", why))
@@ -128,10 +142,9 @@ impl Clients {
         self.floor
     }
 
-    /// Returns reads that nodes have not answered yet.
-    pub(crate) fn open_reads(&self) -> impl Iterator<Item = (RequestId, NodeId)> {
-        let reads = self.asked.iter().filter(|(_, asked)| asked.read);
-        reads.map(|(request, asked)| (*request, asked.node))
+    /// Returns what nodes have not answered yet.
+    pub(crate) fn open(&self) -> impl Iterator<Item = (RequestId, NodeId)> {
+        self.asked.iter().map(|(request, asked)| (*request, asked.node))
     }
 
     fn take(&mut self, request: RequestId) -> Result<Asked, Broken> {
@@ -140,4 +153,12 @@ impl Clients {
             Broken::new("every request is answered once", why)
         })
     }
+}
+
+/// Returns the number in a command of a client without a session.
+fn number_of(command: &Bytes) -> Option<u64> {
+    // What the system is told ends with other numbers.
+    let is_its = |envelope: Envelope| envelope.kind == EnvelopeKind::Machine;
+    let of_machine = Envelope::decode(command).is_ok_and(is_its);
+    Registers::request(command).filter(|_| of_machine)
 }

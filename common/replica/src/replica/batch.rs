@@ -1,10 +1,12 @@
 //! Commands that come together: they enter the log in their order, up to the first that is refused.
 
-use consensus::{RequestId, Timestamp};
+use std::mem;
+
+use consensus::{Input as Raw, LogIndex, RequestId, Term, Timestamp};
 
 use crate::input::Proposal;
 use crate::lanes::Reply;
-use crate::replica::Replica;
+use crate::replica::{BATCH, Replica};
 
 impl Replica {
     /// Takes commands in their order. Behind one that is refused none is taken: all others are
@@ -20,6 +22,30 @@ impl Replica {
             self.propose(now, request, command, purpose);
             refusal = self.reply.get(before).cloned();
         }
+    }
+
+    /// Gives the core what has gathered, in one step.
+    pub(super) fn step_proposals(&mut self, now: Timestamp) {
+        self.batch = BATCH | (self.batch + 1);
+        let commands = self.proposed.iter().map(|it| it.command.clone()).collect();
+        let request = RequestId::new(self.batch);
+        self.raft.step(now, Raw::Propose { request, commands });
+    }
+
+    /// What was given to the core stands in the log.
+    pub(super) fn appended(&mut self, term: Term, first: LogIndex) {
+        let mut index = first;
+        for Proposal { request, command, .. } in mem::take(&mut self.proposed) {
+            self.requests.appended(request, term, index);
+            self.unapplied.push((index, command.len()));
+            index = index.next();
+        }
+    }
+
+    /// What an earlier leadership proposed takes no room any more.
+    pub(super) fn forget_unapplied(&mut self) {
+        self.unapplied.clear();
+        self.unapplied_bytes = self.proposed.iter().map(|it| it.command.len()).sum();
     }
 }
 
