@@ -295,7 +295,9 @@ impl World {
             place.is_some_and(|place| self.core.contains(&place))
                 && self.oracle.in_force().any(|config| config.member(*id).is_some())
         };
-        match self.clients.open().find(|(_, node)| healed(node)) {
+        let up = self.nodes.iter().filter(|node| node.is_up() && healed(&node.id));
+        let operators = up.filter_map(|node| Some((node.watch.owes_operators()?, node.id)));
+        match self.clients.open().filter(|(_, node)| healed(node)).chain(operators).next() {
             Some((request, node)) => {
                 let why =
                     format!("node {node} has not answered request {request}{}", self.describe());

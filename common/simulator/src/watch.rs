@@ -26,6 +26,8 @@ pub(crate) struct Watch {
     pub(crate) writes: BTreeMap<RequestId, (usize, Term)>,
     /// Questions that the replica holds.
     pub(crate) questions: BTreeSet<RequestId>,
+    /// What operators wait for, and how often it was asked under the same name.
+    operators: BTreeMap<RequestId, u32>,
     /// It is about to end.
     pub(crate) ends: bool,
     /// Since when it hands leadership over.
@@ -137,14 +139,17 @@ impl Watch {
                 self.writes.extend(sizes.map(|(request, bytes)| (request, (bytes, Term::ZERO))));
             }
             Input::Query { request, .. } => _ = self.questions.insert(*request),
+            Input::Reconfigure { request, .. }
+            | Input::TakeSnapshot { request }
+            | Input::Raft(Raw::Transfer { request, .. }) => {
+                *self.operators.entry(*request).or_default() += 1;
+            }
             Input::Raft(Raw::Gone { peer }) => before.gone = Some(*peer),
             Input::Raft(_)
             | Input::Applied { .. }
             | Input::Viewed { .. }
             | Input::Flushed { .. }
-            | Input::TakeSnapshot { .. }
             | Input::Snapshot(_)
-            | Input::Reconfigure { .. }
             | Input::Met { .. }
             | Input::Effects { .. }
             | Input::Alarms { .. }
@@ -214,9 +219,21 @@ impl Watch {
     pub(crate) fn answered(&mut self, request: RequestId) {
         self.writes.remove(&request);
         self.questions.remove(&request);
+        if let Some(count) = self.operators.get_mut(&request) {
+            *count -= 1;
+            if *count == 0 {
+                self.operators.remove(&request);
+            }
+        }
     }
 
-    /// Nobody waits any more.
+    /// Returns what an operator waits for.
+    pub(crate) fn owes_operators(&self) -> Option<RequestId> {
+        self.operators.keys().next().copied()
+    }
+
+    /// No client waits any more. Operators see the end of the connection: what they asked for goes
+    /// on without this node.
     pub(crate) fn nobody_waits(&self, node: NodeId) -> Result<(), Broken> {
         if self.writes.is_empty() && self.questions.is_empty() {
             return Ok(());

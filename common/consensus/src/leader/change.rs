@@ -10,8 +10,8 @@ use crate::vocabulary::entry::Payload;
 use crate::vocabulary::ids::{NodeId, RequestId, Timestamp};
 
 impl Leader {
-    /// Begins a change to `target`, or refuses it. A change to what is in force already is done
-    /// when that is committed.
+    /// Begins a change to `target`, or refuses it. A change to what is in force already is done:
+    /// that is committed, or another change would be under way.
     pub(crate) fn reconfigure(
         &mut self,
         core: &mut Core,
@@ -22,7 +22,7 @@ impl Leader {
         let target = change::keep_returning(core.configuration(), target);
         match self.judge_change(core, now, &target) {
             Ok(Some(next)) => self.vet_change(core, now, request, (&target, next)),
-            Ok(None) => self.change = Some(request),
+            Ok(None) => core.reply(Reply::Done { request }),
             Err(reason) => core.reject(request, reason),
         }
     }

@@ -267,3 +267,13 @@ fn a_node_that_stops_tells_the_operator_that_nothing_was_begun() {
     assert_eq!(node.take_replies(), []);
     assert_eq!(node.replica.status().configuration_index, LogIndex::new(FIRST));
 }
+
+/// Two operators ask for what is in force, in one turn of the node.
+#[test]
+fn who_asks_for_the_members_that_are_there_is_told_so_each_s4_1() {
+    let mut node = Node::leader(&[1, 2, 3], Limits::default());
+    let present = node.replica.status().configuration.clone();
+    node.turn([change(1, present.clone()), change(2, present)]);
+    let done = |number| Reply::Done { request: request(number) };
+    assert_eq!(node.take_replies(), [done(1), done(2)]);
+}
