@@ -105,6 +105,9 @@ impl World {
                 Oracle::stands(place, place.turns.now, SILENCE_NS)?;
             }
         }
+        if let Event::Role(RoleKind::Candidate, _) = event {
+            self.nodes[node].turns.stands = true;
+        }
         if let Event::Role(RoleKind::Leader, term) = event {
             self.elected(node, *term)?;
         }

@@ -72,7 +72,7 @@ impl World {
     /// anybody's help.
     pub(crate) fn take_in_again(&mut self) -> Result<(), Broken> {
         let before = self.strangers();
-        self.until(SERVICE_NS, "the members that forgot", |world| {
+        self.until(SERVICE_NS + self.feeding_ns(), "the members that forgot", |world| {
             Ok(world.strangers() == Some(0) && world.is_converged())
         })?;
         if before.is_some_and(|before| before > 0) {

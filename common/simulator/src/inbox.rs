@@ -15,6 +15,8 @@ pub(crate) struct Turns {
     pub(crate) inbox: Vec<Input>,
     /// Nothing is taken before this.
     pub(crate) busy_until: Timestamp,
+    /// It has begun to ask for votes in its last turn.
+    pub(crate) stands: bool,
     /// A turn is scheduled.
     pub(crate) due: bool,
     /// More arrives at the same time.

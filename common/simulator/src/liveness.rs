@@ -226,7 +226,7 @@ impl World {
 
     /// How long it takes at most to feed whoever is furthest behind, by the limits of this run: a
     /// piece, which may be a single entry, is read and sent at a time.
-    fn feeding_ns(&self) -> u64 {
+    pub(crate) fn feeding_ns(&self) -> u64 {
         let lasts = || self.core.iter().map(|node| self.nodes[*node].disk.last().index.get());
         let entries = lasts().max().unwrap_or(0) - lasts().min().unwrap_or(0);
         let feed = self.profile.feed;

@@ -30,7 +30,7 @@ impl World {
         self.take_down(away);
         self.crash(renewed);
         self.nodes[renewed].wipe();
-        self.until(SERVICE_NS, "a member that lost its directory", |world| {
+        self.until(SERVICE_NS + self.feeding_ns(), "a member that lost its directory", |world| {
             let Some((leader, _)) = world.healed_leader() else { return Ok(false) };
             let known = world.nodes[leader].memory.configuration().1;
             let node = &world.nodes[renewed];

@@ -11,6 +11,7 @@ use crate::crash_points;
 use crate::faults::MS;
 use crate::inbox::{Kind, Taken, kind};
 use crate::scenarios::Trigger;
+use crate::watch::PATIENCE_NS;
 use crate::world::{Happening, World};
 
 /// Timers that fire in one turn, at most, as in the daemon.
@@ -292,6 +293,11 @@ impl World {
         let place = &mut self.nodes[node];
         if most > 0 {
             place.turns.busy_until = self.now.after(self.rng.between(0, most));
+        }
+        if std::mem::take(&mut place.turns.stands) && !self.faults_over && self.rng.permille(30) {
+            // Until others stand as well: the votes and what ends the term come together.
+            let long = self.rng.between(PATIENCE_NS / 2, 3 * PATIENCE_NS);
+            place.turns.busy_until = self.now.after(long);
         }
         let more = !place.turns.inbox.is_empty() && place.replica.is_some();
         if more {

@@ -150,3 +150,131 @@ impl LogView {
         self.base = base;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(term: u64, index: u64) -> EntryId {
+        EntryId { term: Term::new(term), index: LogIndex::new(index) }
+    }
+
+    fn run(term: u64, first: u64) -> TermRun {
+        TermRun { term: Term::new(term), first: LogIndex::new(first) }
+    }
+
+    /// The same log, kept entry by entry.
+    #[derive(Debug)]
+    struct Plain {
+        base: EntryId,
+        entries: Vec<EntryId>,
+    }
+
+    impl Plain {
+        fn last(&self) -> EntryId {
+            self.entries.last().copied().unwrap_or(self.base)
+        }
+
+        fn term(&self, index: LogIndex) -> Option<Term> {
+            let mut known = [self.base].into_iter().chain(self.entries.iter().copied());
+            known.find(|id| id.index == index).map(|id| id.term)
+        }
+
+        fn last_within(&self, hint: EntryId) -> EntryId {
+            let within = |id: &&EntryId| id.index <= hint.index && id.term <= hint.term;
+            self.entries.iter().rev().find(within).copied().unwrap_or(self.base)
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// The term grows by so much.
+        Append(u64),
+        /// So many at the end are forgotten.
+        Truncate(u64),
+        /// Up to so many behind the base.
+        Compact(u64),
+        /// At so many behind the base, with an entry that the log does not hold.
+        Replace(u64),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            6 => prop_oneof![3 => Just(0), 1 => 1..4u64].prop_map(Step::Append),
+            1 => (1..5u64).prop_map(Step::Truncate),
+            1 => (0..6u64).prop_map(Step::Compact),
+            1 => (0..6u64).prop_map(Step::Replace),
+        ];
+        prop::collection::vec(step, 0..60)
+    }
+
+    fn take(view: &mut LogView, plain: &mut Plain, step: &Step) {
+        let (base, last) = (plain.base, plain.last());
+        match *step {
+            Step::Append(more) => {
+                let id = at(last.term.get() + more, last.index.get() + 1);
+                view.append(id);
+                plain.entries.push(id);
+            }
+            Step::Truncate(back) => {
+                let from = (last.index.get() + 1).saturating_sub(back).max(base.index.get() + 1);
+                view.truncate(LogIndex::new(from));
+                plain.entries.retain(|id| id.index.get() < from);
+            }
+            Step::Compact(ahead) => {
+                let index = LogIndex::new((base.index.get() + ahead).min(last.index.get()));
+                let term = plain.term(index).expect("it is within the log");
+                view.compact(EntryId { term, index });
+                plain.base = EntryId { term, index };
+                plain.entries.retain(|id| id.index > index);
+            }
+            Step::Replace(ahead) => {
+                let foreign = at(last.term.get() + 1, base.index.get() + ahead);
+                view.compact(foreign);
+                *plain = Plain { base: foreign, entries: Vec::new() };
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_view_answers_as_the_log_would_entry_by_entry(steps in steps()) {
+            let mut view = LogView::default();
+            let mut plain = Plain { base: EntryId::ZERO, entries: Vec::new() };
+            for step in &steps {
+                take(&mut view, &mut plain, step);
+                let (base, last) = (plain.base, plain.last());
+                prop_assert_eq!((view.base(), view.last()), (base, last));
+                let lowest = base.index.get().saturating_sub(2);
+                for index in lowest..=last.index.get() + 2 {
+                    let index = LogIndex::new(index);
+                    prop_assert_eq!(view.term(index), plain.term(index), "{}", index);
+                    for term in base.term.get().saturating_sub(1)..=last.term.get() + 1 {
+                        let hint = EntryId { term: Term::new(term), index };
+                        let found = view.last_within(hint);
+                        prop_assert_eq!(found, plain.last_within(hint), "{}", hint);
+                    }
+                }
+                let again = LogView::restore(base, view.runs().to_vec(), last.index);
+                prop_assert_eq!(again.as_ref(), Some(&view));
+            }
+        }
+    }
+
+    #[test]
+    fn parts_that_contradict_each_other_make_no_view() {
+        let restore = |runs: &[TermRun], last| {
+            LogView::restore(at(2, 3), runs.to_vec(), LogIndex::new(last)).is_some()
+        };
+        assert!(restore(&[], 3) && restore(&[run(2, 4), run(5, 6)], 6), "these are logs");
+        assert!(!restore(&[], 4) && !restore(&[], 2), "no run covers the entries, or all are cut");
+        assert!(!restore(&[run(2, 5)], 6), "the first is covered by none");
+        assert!(!restore(&[run(1, 4)], 6), "a term below the base's");
+        assert!(!restore(&[run(2, 4), run(2, 6)], 6), "one term in two runs");
+        assert!(!restore(&[run(2, 4), run(1, 6)], 6), "terms that decrease");
+        assert!(!restore(&[run(2, 4), run(5, 4)], 6), "two runs in one place");
+        assert!(!restore(&[run(2, 4), run(5, 7)], 6), "a run behind the end");
+    }
+}

@@ -80,3 +80,65 @@ impl Membership {
         Arc::make_mut(&mut self.in_log).retain(|(at, _)| *at > index);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::{Incarnation, Majority, Member, NodeId, Voters};
+
+    /// A configuration that is told from others by its only voter.
+    fn of(number: u64) -> Configuration {
+        let id = NodeId::new(number).expect("it is not 0");
+        let incarnation = Incarnation::new(number);
+        let member = Member { incarnation, name: String::new(), address: String::new() };
+        let voters = Voters::Stable(Majority::new(BTreeSet::from([id])));
+        Configuration::new(voters, BTreeSet::new(), BTreeMap::from([(id, member)]))
+            .expect("it is a cluster of one")
+    }
+
+    fn at(places: &[u64]) -> Vec<(LogIndex, Configuration)> {
+        places.iter().map(|index| (LogIndex::new(*index), of(*index))).collect()
+    }
+
+    /// Below the log stands the one of 3.
+    fn with(places: &[u64]) -> Option<Membership> {
+        Membership::restore((LogIndex::new(3), of(3)), at(places))
+    }
+
+    fn numbers(membership: &Membership) -> Vec<u64> {
+        let in_log = membership.in_log.iter().map(|(index, _)| index.get());
+        [membership.base.0.get()].into_iter().chain(in_log).collect()
+    }
+
+    #[test]
+    fn configurations_stand_in_order_behind_the_snapshots_s4_1() {
+        for refused in [&[3][..], &[2], &[4, 4], &[5, 4]] {
+            assert_eq!(with(refused), None, "{refused:?}");
+        }
+        let membership = with(&[4, 7, 9]).expect("they ascend");
+        assert_eq!((membership.index().get(), membership.latest()), (9, &of(9)));
+        assert_eq!(membership.previous(), &of(7));
+        assert_eq!(with(&[]).expect("there is that of the snapshot").previous(), &of(3));
+        for (index, found) in [(3, 3), (4, 4), (6, 4), (7, 7), (8, 7), (20, 9)] {
+            assert_eq!(membership.at(LogIndex::new(index)).0.get(), found);
+        }
+    }
+
+    #[test]
+    fn what_a_snapshot_covers_is_forgotten_but_for_the_latest_s5_1() {
+        for (index, kept) in [(3, vec![3, 4, 7, 9]), (6, vec![4, 7, 9]), (7, vec![7, 9])] {
+            let mut membership = with(&[4, 7, 9]).expect("they ascend");
+            membership.compact(LogIndex::new(index));
+            assert_eq!(numbers(&membership), kept, "up to {index}");
+            let mut membership = with(&[4, 7, 9]).expect("they ascend");
+            membership.install((LogIndex::new(2), of(2)), LogIndex::new(index));
+            assert_eq!(numbers(&membership)[1..], kept[1..], "behind {index}");
+            assert_eq!(numbers(&membership)[0], 2);
+        }
+        let mut membership = with(&[4, 7, 9]).expect("they ascend");
+        membership.truncate(LogIndex::new(7));
+        assert_eq!(numbers(&membership), [3, 4]);
+    }
+}

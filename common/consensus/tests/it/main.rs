@@ -12,3 +12,5 @@ mod reads;
 mod replication;
 mod scenario;
 mod snapshot;
+mod start;
+mod turns;
