@@ -294,7 +294,7 @@ impl World {
         if most > 0 {
             place.turns.busy_until = self.now.after(self.rng.between(0, most));
         }
-        if std::mem::take(&mut place.turns.stands) && !self.faults_over && self.rng.permille(30) {
+        if std::mem::take(&mut place.turns.stands) && !self.faults_over && self.rng.permille(60) {
             // Until others stand as well: the votes and what ends the term come together.
             let long = self.rng.between(PATIENCE_NS / 2, 3 * PATIENCE_NS);
             place.turns.busy_until = self.now.after(long);

@@ -13,4 +13,5 @@ mod replication;
 mod scenario;
 mod snapshot;
 mod start;
+mod status;
 mod turns;
