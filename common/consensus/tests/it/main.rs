@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod election;
+mod invariants;
 mod kit;
 mod leases;
 mod membership;
