@@ -321,6 +321,8 @@ fn twice(node: NodeId, incarnation: Incarnation, starts: u64) -> Refusal {
 }
 
 #[cfg(test)]
+mod edges;
+#[cfg(test)]
 mod histories;
 
 #[cfg(test)]
@@ -329,14 +331,14 @@ mod tests {
     use crate::hello::PROTOCOL_VERSION;
     use consensus::Vote;
 
-    fn id(number: u64) -> NodeId {
+    pub(super) fn id(number: u64) -> NodeId {
         NodeId::new(number).expect("not 0")
     }
 
     /// The data directory of node 1.
-    const OWN: Incarnation = Incarnation::new(1);
+    pub(super) const OWN: Incarnation = Incarnation::new(1);
 
-    fn hello(node: u64, boot: u64, promises: Promises) -> Hello {
+    pub(super) fn hello(node: u64, boot: u64, promises: Promises) -> Hello {
         Hello {
             protocol: PROTOCOL_VERSION,
             cluster: [7; 16],
@@ -350,13 +352,13 @@ mod tests {
         }
     }
 
-    fn at(starts: u64, term: u64, last: u64) -> Promises {
+    pub(super) fn at(starts: u64, term: u64, last: u64) -> Promises {
         let (term, last) = (Term::new(term), LogIndex::new(last));
         Promises { starts, term, vote: None, last }
     }
 
     /// Node 1 leads term 4 and knows that node 2 has acknowledged entry 9; entry 7 is committed.
-    fn memory() -> (Memory, Hello) {
+    pub(super) fn memory() -> (Memory, Hello) {
         let (mut memory, one) = (Memory::default(), hello(1, 11, at(3, 4, 9)));
         assert_eq!(memory.meet(&one, &hello(2, 21, at(5, 4, 9))), Ok(()));
         let round = consensus::ReadRound::ZERO;

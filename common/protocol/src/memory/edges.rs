@@ -1,0 +1,147 @@
+//! What is remembered, and what is not: each at its edge.
+
+use consensus::ReadRound;
+
+use super::tests::{OWN, at, hello, id, memory};
+use super::*;
+
+const TWO: Incarnation = Incarnation::new(2);
+
+fn code(memory: &mut Memory, ours: &Hello, theirs: &Hello) -> Option<RefusalCode> {
+    memory.meet(ours, theirs).err().map(|(code, _)| code)
+}
+
+/// Node 2's process of this start, as a peer tells of it.
+fn process(starts: u64, boot: u64, kept: u64) -> Remembered {
+    Remembered { kept: LogIndex::new(kept), ..first(id(2), TWO, boot, at(starts, 4, 9)) }
+}
+
+fn speaker(boot: u64) -> Speaker {
+    Speaker { node: id(2), incarnation: TWO, boot }
+}
+
+#[test]
+fn what_was_remembered_before_a_start_is_held_against_peers_behind_it() {
+    let (before, one) = memory();
+    let mut after = Memory::default();
+    after.recall(before.all());
+    assert_eq!(after.all(), before.all());
+    assert_eq!(code(&mut after, &one, &hello(2, 22, at(6, 4, 8))), Some(RefusalCode::Forgotten));
+    assert_eq!(code(&mut after, &one, &hello(2, 22, at(6, 4, 9))), None);
+}
+
+/// What is acknowledged to a node that leads no longer may be cut; and a vote for a directory that
+/// had this id before is nobody's.
+#[test]
+fn only_a_leader_is_promised_entries_and_only_this_directory_votes() {
+    let last = EntryId { term: Term::new(4), index: LogIndex::new(20) };
+    let bodies = [
+        Body::Appended { matched: last.index, round: ReadRound::ZERO },
+        Body::SnapshotInstalled { last },
+    ];
+    for body in bodies {
+        for (leads, wanted) in [(true, Some(RefusalCode::Forgotten)), (false, None)] {
+            let (mut memory, one) = memory();
+            let message = Message { term: last.term, body: body.clone() };
+            memory.note(id(2), TWO, &message, (OWN, leads, LogIndex::new(7)));
+            let met = code(&mut memory, &one, &hello(2, 22, at(6, 4, 19)));
+            assert_eq!(met, wanted, "{body:?}, {leads}");
+        }
+    }
+    for (candidate, wanted) in [(OWN, Some(RefusalCode::Forgotten)), (Incarnation::new(9), None)] {
+        let (mut memory, one) = memory();
+        let body = Body::Vote { candidate, verdict: Verdict::Granted };
+        memory.note(
+            id(2),
+            TWO,
+            &Message { term: Term::new(6), body },
+            (OWN, false, LogIndex::ZERO),
+        );
+        assert_eq!(code(&mut memory, &one, &hello(2, 22, at(6, 6, 9))), wanted, "{candidate}");
+    }
+}
+
+#[test]
+fn who_has_promised_nothing_and_this_node_itself_are_not_remembered() {
+    let mut memory = Memory::default();
+    let one = hello(1, 11, at(3, 4, 9));
+    assert_eq!(memory.meet(&one, &hello(2, 21, at(0, 4, 9))), Ok(()));
+    assert_eq!(memory.meet(&one, &hello(1, 12, at(3, 4, 9))), Ok(()));
+    let nameless = Hello { node: None, ..hello(2, 21, at(5, 4, 9)) };
+    assert_eq!(memory.meet(&one, &nameless), Ok(()));
+    assert_eq!((memory.all(), memory.news()), (Vec::new(), 0));
+}
+
+#[test]
+fn peers_hear_of_each_process_and_of_each_pair_once() {
+    let (mut memory, one) = memory();
+    assert_eq!(memory.news(), 1, "node 2 was met");
+    assert_eq!(memory.meet(&one, &hello(2, 21, at(5, 4, 9))), Ok(()));
+    assert_eq!(memory.news(), 1, "it was known");
+    assert_eq!(memory.meet(&one, &hello(2, 22, at(6, 4, 9))), Ok(()));
+    assert_eq!(memory.news(), 2, "it was started again");
+    assert_eq!(memory.told(&one, &[process(6, 22, 9)]), None);
+    assert_eq!(memory.news(), 2, "that is the one");
+    assert_eq!(memory.told(&one, &[process(6, 23, 9), process(6, 22, 9)]), None);
+    assert_eq!(memory.news(), 3, "two run");
+    assert_eq!(memory.told(&one, &[process(6, 23, 9)]), None);
+    assert_eq!(memory.news(), 3, "that is known");
+}
+
+#[test]
+fn a_process_is_heard_until_a_later_one_is_met_or_told_of() {
+    let forgotten = Some(RefusalCode::Forgotten);
+    let heard = |memory: &Memory, boot| memory.still_hears(speaker(boot)).err().map(|why| why.0);
+    let (mut memory, one) = memory();
+    assert_eq!((heard(&memory, 21), heard(&memory, 20)), (None, forgotten));
+    // The very process, of which a peer knows more.
+    assert_eq!(memory.told(&one, &[process(5, 21, 30)]), None);
+    assert_eq!(heard(&memory, 21), None);
+    assert_eq!(memory.told(&one, &[process(6, 22, 40)]), None);
+    let (refused, why) = memory.still_hears(speaker(21)).expect_err("it was started again");
+    assert_eq!(refused, RefusalCode::Forgotten);
+    assert!(why.contains("its start 6"), "{why}");
+    // More of that process, before this node meets it, is not held against its hello.
+    assert_eq!(memory.told(&one, &[process(6, 22, 45)]), None);
+    assert_eq!(code(&mut memory, &one, &hello(2, 22, at(6, 4, 30))), None);
+    assert_eq!(heard(&memory, 22), None);
+    assert_eq!(code(&mut memory, &one, &hello(2, 23, at(7, 4, 44))), forgotten);
+    assert_eq!(code(&mut memory, &one, &hello(2, 23, at(7, 4, 45))), None);
+}
+
+#[test]
+fn only_who_has_started_can_run_twice() {
+    let (mut memory, _) = memory();
+    let told = process(5, 22, 9);
+    assert!(memory.told(&hello(2, 21, at(5, 4, 9)), &[told]).is_some());
+    assert!(memory.told(&hello(2, 22, at(5, 4, 9)), &[told]).is_none(), "it is told of itself");
+    assert!(memory.told(&hello(2, 21, at(0, 4, 9)), &[told]).is_none(), "it has no log yet");
+}
+
+/// A node that takes one directory after the other does not fill the memory; its own go first, and
+/// those that were started least often.
+#[test]
+fn the_memory_is_bounded_and_forgets_what_was_started_least() {
+    let one = hello(1, 11, at(3, 4, 9));
+    let with = |node, directory: u64, starts| Hello {
+        incarnation: Incarnation::new(directory),
+        ..hello(node, directory, at(starts, 4, 9))
+    };
+    let mut memory = Memory::default();
+    assert_eq!(memory.meet(&one, &with(3, 1, 1)), Ok(()));
+    for directory in 2..=REMEMBERED_MAX as u64 {
+        assert_eq!(memory.meet(&one, &with(2, directory, directory + 5)), Ok(()));
+    }
+    let has = |memory: &Memory, node, directory: u64| {
+        memory.known.contains_key(&(id(node), Incarnation::new(directory)))
+    };
+    assert_eq!(memory.all().len(), REMEMBERED_MAX);
+    assert!(has(&memory, 2, 2) && has(&memory, 3, 1), "up to the limit nothing is forgotten");
+    assert_eq!(memory.meet(&one, &with(2, 1_000_000, 4)), Ok(()));
+    assert_eq!(memory.all().len(), REMEMBERED_MAX);
+    assert!(!has(&memory, 2, 2) && has(&memory, 2, 3) && has(&memory, 3, 1));
+    // A node of which nothing is known takes the place of whichever was started least.
+    assert_eq!(memory.meet(&one, &with(4, 1, 9)), Ok(()));
+    assert_eq!(memory.all().len(), REMEMBERED_MAX);
+    assert!(!has(&memory, 3, 1) && has(&memory, 4, 1));
+}
