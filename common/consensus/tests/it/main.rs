@@ -8,6 +8,7 @@ mod leases;
 mod membership;
 mod museum;
 mod museum_live;
+mod one_turn;
 mod quorum;
 mod reads;
 mod replication;
