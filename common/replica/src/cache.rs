@@ -182,4 +182,86 @@ mod tests {
         cache.follow(&write(&[(2, 9)], Some((2, 7))), LogIndex::new(9));
         assert_eq!(held(&cache), [6, 7, 8, 9]);
     }
+
+    /// Entries 6 to 9, each of a payload of so many bytes.
+    fn filled(bytes_max: usize, payload: usize) -> Cache {
+        let mut cache = Cache::new(bytes_max);
+        let mut write = write(&[(2, 6), (2, 7), (2, 8), (2, 9)], None);
+        for entry in &mut write.append {
+            entry.payload = Payload::Command(vec![0; payload].into());
+        }
+        cache.follow(&write, LogIndex::new(9));
+        cache
+    }
+
+    fn range(range: Range<u64>) -> Range<LogIndex> {
+        LogIndex::new(range.start)..LogIndex::new(range.end)
+    }
+
+    #[test]
+    fn a_range_is_found_from_its_start_on_as_far_as_it_is_here_and_fits() {
+        let (cache, one) = (filled(usize::MAX, 100), ENTRY_OVERHEAD_BYTES + 100);
+        let got = |wanted: Range<u64>, bytes_max: usize| {
+            let entries = cache.get(range(wanted), bytes_max)?;
+            Some(entries.iter().map(|entry| entry.id.index.get()).collect::<Vec<_>>())
+        };
+        assert_eq!(got(6..10, usize::MAX), Some(vec![6, 7, 8, 9]));
+        assert_eq!(got(7..9, usize::MAX), Some(vec![7, 8]));
+        assert_eq!(got(8..20, usize::MAX), Some(vec![8, 9]), "the rest is not here yet");
+        for nothing in [5..7, 10..12, 12..14, 7..7] {
+            assert_eq!(got(nothing.clone(), usize::MAX), None, "{nothing:?}");
+        }
+        assert_eq!(got(6..10, 3 * one), Some(vec![6, 7, 8]));
+        assert_eq!(got(6..10, 3 * one - 1), Some(vec![6, 7]));
+        assert_eq!(got(6..10, 0), Some(vec![6]), "one in any case");
+        assert!(cache.fits(range(6..10), 4 * one) && !cache.fits(range(6..10), 4 * one - 1));
+        assert!(cache.fits(range(9..10), 0) && !cache.fits(range(9..11), usize::MAX));
+        let has = [5, 6, 9].map(|index| cache.has(LogIndex::new(index)));
+        assert_eq!((has, Cache::new(1).has(LogIndex::new(6))), ([false, true, true], false));
+    }
+
+    #[test]
+    fn what_is_durable_goes_first_and_bytes_are_counted_to_the_last() {
+        let one = ENTRY_OVERHEAD_BYTES + 100;
+        let after = |bytes_max: usize, durable: u64| {
+            let mut cache = filled(bytes_max, 100);
+            assert_eq!(cache.bytes(), 4 * one);
+            cache.evict(LogIndex::new(durable));
+            assert_eq!(cache.bytes(), held(&cache).len() * one);
+            held(&cache)
+        };
+        assert_eq!(after(4 * one, 9), [6, 7, 8, 9], "it is full, and not too full");
+        assert_eq!(after(4 * one - 1, 9), [7, 8, 9]);
+        assert_eq!(after(2 * one, 6), [7, 8, 9], "the rest is on no disk yet");
+        assert_eq!(after(0, 5), [6, 7, 8, 9]);
+        let mut cache = filled(usize::MAX, 100);
+        let cut = Write { truncate_from: Some(LogIndex::new(8)), ..write(&[(3, 8)], None) };
+        cache.follow(&cut, LogIndex::new(8));
+        assert_eq!((held(&cache), cache.bytes()), (vec![6, 7, 8], 3 * one - 100));
+        // What does not follow what is here takes its place.
+        cache.follow(&write(&[(3, 20)], None), LogIndex::new(20));
+        assert_eq!((held(&cache), cache.bytes()), (vec![20], ENTRY_OVERHEAD_BYTES));
+    }
+
+    #[test]
+    fn a_configuration_counts_for_its_names_and_addresses() {
+        let id = consensus::NodeId::new(1).expect("it is not 0");
+        let member = |name: &str, address: &str| consensus::Member {
+            incarnation: consensus::Incarnation::new(1),
+            name: name.to_owned(),
+            address: address.to_owned(),
+        };
+        let bytes = |name: &str, address: &str| {
+            let voters = consensus::Voters::Stable(consensus::Majority::new([id]));
+            let members = [(id, member(name, address))].into();
+            let found = Configuration::new(voters, Default::default(), members);
+            let payload = Payload::Configuration(found.expect("it is a cluster of one"));
+            let id = EntryId { term: Term::new(1), index: LogIndex::new(1) };
+            size(&Entry::new(id, Default::default(), payload))
+        };
+        let least = bytes("", "");
+        assert!(least > ENTRY_OVERHEAD_BYTES + 32, "ids and directories take room as well");
+        assert_eq!(bytes("four", ""), least + 4);
+        assert_eq!(bytes("four", "seventh"), least + 11);
+    }
 }
