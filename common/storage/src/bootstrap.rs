@@ -12,16 +12,27 @@ use crate::names::{BOOTSTRAP, BOOTSTRAP_SECOND};
 /// A bootstrap record is far smaller, in bytes.
 const BYTES_MAX: u64 = 1024 * 1024;
 
+/// Where the record is found when both copies are lost.
+const ELSEWHERE: &str = "nothing else is lost if you put there the file of that name out of any \
+     other member's data directory, or bootstrap.record from where raftctl init put its files";
+
 /// Reads the first copy that is whole.
 ///
 /// # Errors
-/// If there is none; what is the matter with the first file is said.
+/// If there is none; what is the matter with the first file is said, and where there are others:
+/// the record is the same at all members.
 pub(crate) fn read(
     directory: &Path,
     generation: Generation,
 ) -> Result<BootstrapRecord, StorageError> {
-    read_copy(directory, BOOTSTRAP, generation)
-        .or_else(|first| read_copy(directory, BOOTSTRAP_SECOND, generation).map_err(|_| first))
+    read_copy(directory, BOOTSTRAP, generation).or_else(|first| {
+        read_copy(directory, BOOTSTRAP_SECOND, generation).map_err(|_| match first {
+            StorageError::Corrupt { what, why } => {
+                StorageError::Corrupt { what, why: format!("{why}; {ELSEWHERE}") }
+            }
+            other => other,
+        })
+    })
 }
 
 /// Stores both copies, durably.

@@ -24,6 +24,7 @@ mod log;
 mod lost;
 mod names;
 mod offline;
+mod open_files;
 mod opening_room;
 mod options;
 mod peers;

@@ -11,7 +11,8 @@ use rocksdb::DB;
 use crate::error::StorageError;
 use crate::files;
 use crate::inode::Inode;
-use crate::names::{LOCK, STATE_CURRENT, SUPERBLOCK, TAIL};
+use crate::names::{BOOTSTRAP, BOOTSTRAP_SECOND, LOCK, STATE_CURRENT, SUPERBLOCK, TAIL};
+use crate::open_files::{self, Needed};
 use crate::state::place;
 
 const CURRENT: &str = "CURRENT";
@@ -21,13 +22,15 @@ const CURRENT: &str = "CURRENT";
 pub struct Presence {
     directory: PathBuf,
     lock: Inode,
+    /// The node has had a bootstrap record since it was started.
+    is_bootstrapped: bool,
 }
 
 impl Presence {
     /// Remembers a directory by the file that locks it.
     pub(crate) fn of(directory: &Path, lock: &File) -> Result<Self, StorageError> {
         let lock = Inode::of(lock, &directory.join(LOCK))?;
-        Ok(Self { directory: directory.to_owned(), lock })
+        Ok(Self { directory: directory.to_owned(), lock, is_bootstrapped: false })
     }
 
     /// Looks whether the directory is still the one that this process has opened, and its files are
@@ -35,7 +38,7 @@ impl Presence {
     ///
     /// # Errors
     /// [`StorageError::Gone`] if not. A system that does not say is no reason.
-    pub fn check(&self) -> Result<(), StorageError> {
+    pub fn check(&mut self) -> Result<(), StorageError> {
         let lock = self.directory.join(LOCK);
         match File::open(&lock) {
             Ok(file) => {
@@ -50,12 +53,32 @@ impl Presence {
             Err(_) => return Ok(()),
         }
         must_be(&self.directory.join(SUPERBLOCK))?;
+        self.check_bootstrap()?;
         match place::current(&self.directory) {
-            Ok(state) => must_be(&state.path().join(CURRENT)),
+            Ok(state) => {
+                must_be(&state.path().join(CURRENT))?;
+                open_files::check(state.path(), Needed::Tables)
+            }
             Err(StorageError::Corrupt { .. }) => {
                 Err(gone(&self.directory.join(STATE_CURRENT), "does not name a state any more"))
             }
             Err(_) => Ok(()),
+        }
+    }
+
+    /// Looks whether there is one copy of the bootstrap record, once there was one.
+    fn check_bootstrap(&mut self) -> Result<(), StorageError> {
+        let first = self.directory.join(BOOTSTRAP);
+        let second = self.directory.join(BOOTSTRAP_SECOND);
+        match (first.try_exists(), second.try_exists()) {
+            (Ok(false), Ok(false)) if self.is_bootstrapped => {
+                Err(gone(&first, "was removed, and so was its second copy"))
+            }
+            (Ok(true), _) | (_, Ok(true)) => {
+                self.is_bootstrapped = true;
+                Ok(())
+            }
+            (Ok(false) | Err(_), Ok(false) | Err(_)) => Ok(()),
         }
     }
 }
@@ -69,10 +92,10 @@ pub(crate) fn check_log(db: &DB) -> Result<(), StorageError> {
         must_be(&db.path().join(file.name.trim_start_matches('/')))?;
     }
     let names = files::names(db.path()).unwrap_or_else(|_| vec![".log".to_owned()]);
-    match names.iter().any(|name| name.ends_with(".log")) {
-        true => Ok(()),
-        false => Err(gone(db.path(), "has no write-ahead log any more")),
+    if !names.iter().any(|name| name.ends_with(".log")) {
+        return Err(gone(db.path(), "has no write-ahead log any more"));
     }
+    open_files::check(db.path(), Needed::Log)
 }
 
 fn must_be(path: &Path) -> Result<(), StorageError> {

@@ -26,20 +26,20 @@ const AGAIN_AFTER: Duration = Duration::from_millis(300);
 /// # Errors
 /// If the system starts no thread.
 pub(crate) fn start(
-    presence: Presence,
+    mut presence: Presence,
     log: Arc<dyn EntryReader>,
     reports: &Reports,
     alive: Alive,
 ) -> std::io::Result<()> {
     let reports = reports.clone();
     thread::Builder::new().name("files".to_owned()).spawn(move || {
-        guarded("files", &reports, || run(&presence, &*log, &reports));
+        guarded("files", &reports, || run(&mut presence, &*log, &reports));
         drop((log, alive));
     })?;
     Ok(())
 }
 
-fn run(presence: &Presence, log: &dyn EntryReader, reports: &Reports) {
+fn run(presence: &mut Presence, log: &dyn EntryReader, reports: &Reports) {
     let mut seen = None;
     while !reports.is_closed() {
         match presence.check().and_then(|()| log.check_files()) {

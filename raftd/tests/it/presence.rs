@@ -23,11 +23,20 @@ fn of_the_log(data: &Path, end: &str) -> Vec<std::path::PathBuf> {
     all.filter(|path| path.to_string_lossy().ends_with(end)).collect()
 }
 
+fn remove_manifests(database: &Path) {
+    for child in fs::read_dir(database).unwrap() {
+        let path = child.unwrap().path();
+        if path.to_string_lossy().contains("MANIFEST-") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+}
+
 /// The follower and the leader were HEALTHY for as long as they ran, and acknowledged writes.
 #[tokio::test]
 async fn a_node_ends_whose_directory_goes_away_under_it() {
     type Removal = (&'static str, fn(&Path));
-    let removals: [Removal; 7] = [
+    let removals: [Removal; 12] = [
         ("LOCK was removed", empty),
         ("LOCK was removed", |data| fs::remove_dir_all(data).unwrap()),
         ("is another directory than before", |data| {
@@ -43,6 +52,29 @@ async fn a_node_ends_whose_directory_goes_away_under_it() {
             of_the_log(data, ".log").iter().for_each(|path| fs::remove_file(path).unwrap());
         }),
         ("CURRENT was removed", |data| fs::remove_dir_all(data.join("state")).unwrap()),
+        // As who takes it for a log to be rotated, and who writes a copy back.
+        ("has no write-ahead log any more", |data| {
+            for path in of_the_log(data, ".log") {
+                fs::rename(&path, path.with_extension("log.1")).unwrap();
+                fs::write(&path, b"").unwrap();
+            }
+        }),
+        ("was removed or replaced while it is in use", |data| {
+            for path in of_the_log(data, ".log") {
+                let copy = data.join("copy");
+                fs::copy(&path, &copy).unwrap();
+                fs::rename(copy, path).unwrap();
+            }
+        }),
+        ("was removed or replaced while it is in use", |data| remove_manifests(&data.join("log"))),
+        ("was removed or replaced while it is in use", |data| {
+            remove_manifests(&data.join("state"));
+        }),
+        ("was removed, and so was its second copy", |data| {
+            for name in ["bootstrap", "bootstrap-second"] {
+                fs::remove_file(data.join(name)).unwrap();
+            }
+        }),
     ];
     for (number, (said, remove)) in removals.into_iter().enumerate() {
         let mut cluster = Cluster::start(3).await;
