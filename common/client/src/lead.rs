@@ -17,6 +17,11 @@ use crate::search::{Search, Why};
 /// After so long through another node, the leader is looked for anew.
 const THROUGH_FOR: Duration = Duration::from_secs(5);
 
+/// A question that another node may answer waits so long for one that does not, at least; and up to
+/// this part of the time that is left.
+const ANSWER_PATIENCE_MIN: Duration = Duration::from_secs(1);
+const ANSWER_PATIENCE_PART: u32 = 4;
+
 /// The nodes, as a search sees them.
 pub(crate) trait Nodes: Sync {
     /// Returns the addresses that the caller was told, and then all that are known.
@@ -71,7 +76,7 @@ pub(crate) async fn on_leader(
             None => first_to_connect(nodes, &mut search, deadline).await,
         };
         if let Some(endpoint) = target {
-            let manner = manner(nodes, &search, &endpoint, deadline);
+            let manner = manner(nodes, &search, &endpoint, (request, deadline));
             match nodes.ask(&endpoint, request, manner).await? {
                 Attempt::Done(response) => {
                     nodes.answered(endpoint, &response, manner).await;
@@ -123,11 +128,44 @@ fn next(nodes: &impl Nodes, search: &mut Search) -> Option<String> {
     Some(endpoint).filter(|endpoint| !search.has_asked(endpoint))
 }
 
-fn manner(nodes: &impl Nodes, search: &Search, endpoint: &str, deadline: Instant) -> Manner {
+fn manner(
+    nodes: &impl Nodes,
+    search: &Search,
+    endpoint: &str,
+    (request, deadline): (&Request, Instant),
+) -> Manner {
     let forward = search.is_detour();
     let manner = Manner { forward, ..Manner::plain(deadline) };
-    let others = nodes.endpoints().1.iter().any(|other| other != endpoint);
-    if others { manner.briefly() } else { manner }
+    let others: Vec<String> =
+        nodes.endpoints().1.into_iter().filter(|other| other != endpoint).collect();
+    let manner = if others.is_empty() { manner } else { manner.briefly() };
+    let is_last = others.iter().all(|other| search.has_asked(other));
+    if forward || is_last || !is_question(request) {
+        return manner;
+    }
+    // A node whose disk hangs answers pings, and no question: others serve meanwhile.
+    let left = deadline.saturating_duration_since(Instant::now());
+    let patience = ANSWER_PATIENCE_MIN.max(left / ANSWER_PATIENCE_PART);
+    Manner { deadline: deadline.min(Instant::now() + patience), ..manner }
+}
+
+/// Says whether a request may be asked of another node as well, whatever becomes of it here.
+fn is_question(request: &Request) -> bool {
+    match request {
+        Request::Query { .. } | Request::SystemQuery { .. } => true,
+        Request::Propose { .. }
+        | Request::Batch { .. }
+        | Request::Status
+        | Request::ReadLog { .. }
+        | Request::Bootstrap { .. }
+        | Request::Join { .. }
+        | Request::Reconfigure { .. }
+        | Request::Transfer { .. }
+        | Request::Snapshot(_)
+        | Request::Note { .. }
+        | Request::Certificate(_)
+        | Request::Configuration(_) => false,
+    }
 }
 
 /// Decides how to go on after a node that could not help: with the leader that it names, or through

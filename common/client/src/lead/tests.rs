@@ -180,13 +180,22 @@ fn search(
     known: Option<Lead>,
     deadline: Duration,
 ) -> (Result<Response, ClientError>, Duration) {
+    search_for(&Request::Status, nodes, known, deadline)
+}
+
+fn search_for(
+    request: &Request,
+    nodes: Vec<Node>,
+    known: Option<Lead>,
+    deadline: Duration,
+) -> (Result<Response, ClientError>, Duration) {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).build().expect("a runtime");
     runtime.block_on(async {
         let world = World::new(nodes, deadline);
         world.remember(known);
         let began = Instant::now();
-        let ended = on_leader(&world, &Request::Status, began + deadline).await;
+        let ended = on_leader(&world, request, began + deadline).await;
         (ended, began.elapsed())
     })
 }
@@ -269,6 +278,35 @@ fn who_was_not_told_is_tried_before_the_deadline_of_who_was() {
     let (ended, took) = search(nodes, None, Duration::from_secs(1));
     assert_eq!(ended.ok(), Some(Response::Done));
     assert!(took < DIAL_PATIENCE * 2, "{took:?}");
+}
+
+/// A disk hangs: its node takes connections, and answers no question.
+#[test]
+fn a_question_that_a_node_does_not_answer_is_asked_of_another_one() {
+    let hangs = || node(Dial::Connects(1), Says::Silent);
+    let serves = || node(Dial::Connects(20), Says::Done);
+    let query = Request::Query {
+        query: bytes::Bytes::new(),
+        consistency: protocol::Consistency::Linearizable,
+    };
+    let deadline = Duration::from_secs(10);
+    for known in [None, Some(Lead::At(name(0)))] {
+        let nodes = vec![hangs(), hangs(), serves()];
+        let (ended, took) = search_for(&query, nodes, known.clone(), deadline);
+        assert_eq!(ended.ok(), Some(Response::Done));
+        assert!(took < deadline / 2, "{took:?}");
+        // The last one has all the time that is left, and so has the only one.
+        let (ended, took) = search_for(&query, vec![hangs(); 3], known.clone(), deadline);
+        assert!(ended.is_err() && took >= deadline, "{took:?}");
+        let (ended, took) = search_for(&query, vec![hangs()], known, deadline);
+        assert!(ended.is_err() && took >= deadline, "{took:?}");
+    }
+    // What may have an effect waits: whatever becomes of it, it is not done twice.
+    let nodes = vec![hangs(), serves()];
+    let known = Some(Lead::At(name(0)));
+    let propose = Request::Propose { command: bytes::Bytes::new() };
+    let (ended, took) = search_for(&propose, nodes, known, deadline);
+    assert!(ended.is_err() && took >= deadline, "{took:?}");
 }
 
 #[test]
