@@ -250,6 +250,25 @@ pub(crate) fn write_stdout(bytes: &[u8]) -> Result<()> {
     stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| unwritten(&error))
 }
 
+/// Writes to stdout and returns how many bytes it has taken: not through a buffer, of which nobody
+/// would know.
+pub(crate) fn write_counted(bytes: &[u8]) -> (usize, Result<()>) {
+    let mut stdout = std::io::stdout().lock();
+    if let Err(error) = stdout.flush() {
+        return (0, Err(unwritten(&error)));
+    }
+    let mut taken = 0;
+    while taken < bytes.len() {
+        match rustix::io::write(&stdout, &bytes[taken..]) {
+            Ok(0) => return (taken, Err(unwritten(&ErrorKind::WriteZero.into()))),
+            Ok(count) => taken += count,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return (taken, Err(unwritten(&error.into()))),
+        }
+    }
+    (taken, Ok(()))
+}
+
 /// Makes a report of what could not be written to stdout.
 pub(crate) fn unwritten(error: &std::io::Error) -> Report {
     if error.kind() == ErrorKind::BrokenPipe {

@@ -53,10 +53,13 @@ pub(crate) fn name(text: &str) -> Result<String, String> {
 /// Reads `n1=host:port`.
 ///
 /// # Errors
-/// If one of them is missing or makes no sense.
+/// If one of them is missing or makes no sense, or the name would be taken for an id.
 pub(crate) fn node(text: &str) -> Result<(String, String), String> {
     let (name_text, address) =
         text.split_once('=').ok_or("not NAME=HOST:PORT, as n1=n1.example:7400")?;
+    if !name_text.is_empty() && name_text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!("a node called {name_text} would be mistaken for the one of that id"));
+    }
     Ok((name(name_text)?, endpoint(address)?))
 }
 
@@ -70,6 +73,15 @@ mod tests {
         assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
         for bad in ["", "10", "soon", "-1s", "0s", "25h", "99999999999999999999s"] {
             assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_node_has_a_name_that_is_no_id() {
+        assert_eq!(node("n1=a:1"), Ok(("n1".to_owned(), "a:1".to_owned())));
+        assert!(node("2a=a:1").is_ok());
+        for bad in ["2=a:1", "007=a:1", "=a:1", "a:1", "N=a:1", "n1=a"] {
+            assert!(node(bad).is_err(), "{bad}");
         }
     }
 

@@ -7,7 +7,7 @@ use crate::codes;
 use crate::output::form::Form;
 use crate::output::table::Rows;
 use crate::output::yaml::to_yaml;
-use crate::output::{API_VERSION, Escape, Output, drawn, shows, to_json, units, write_stdout};
+use crate::output::{API_VERSION, Escape, Output, drawn, shows, to_json, units, write_counted};
 use crate::report::{Report, Result};
 
 /// Something that is listed, in all forms.
@@ -41,16 +41,18 @@ pub(crate) struct Stream {
     written: u64,
     /// The name of the last item.
     last: String,
+    /// A part of the item behind it was written as well.
+    torn: bool,
 }
 
 impl Stream {
     /// Begins a list; nothing is written before the first page.
     pub(crate) fn new(output: &Output, kind: Kind) -> Self {
         let rows = Rows::new(kind.header);
-        Self { output: output.clone(), kind, rows, written: 0, last: String::new() }
+        Self { output: output.clone(), kind, rows, written: 0, last: String::new(), torn: false }
     }
 
-    /// Returns how many items were written.
+    /// Returns how many items were written whole.
     pub(crate) fn written(&self) -> u64 {
         self.written
     }
@@ -64,10 +66,19 @@ impl Stream {
         if items.is_empty() {
             return Ok(());
         }
-        let bytes = self.lay_out(items)?;
-        self.written += items.len() as u64;
-        self.last = items.last().map(Listed::name).unwrap_or_default();
-        write(bytes).await
+        let (bytes, ends) = self.lay_out(items)?;
+        let (taken, written) = write(bytes).await;
+        let whole = match written {
+            Ok(()) => items.len(),
+            Err(_) => ends.iter().take_while(|end| **end <= taken).count(),
+        };
+        let end = whole.checked_sub(1).and_then(|last| ends.get(last)).copied().unwrap_or_default();
+        self.torn = written.is_err() && taken > end;
+        self.written += whole as u64;
+        if let Some(last) = items[..whole].last() {
+            self.last = last.name();
+        }
+        written
     }
 
     /// Ends the list; `rest` is what else the data holds, and warnings are told.
@@ -76,7 +87,7 @@ impl Stream {
     /// As [`Stream::page`].
     pub(crate) async fn end(mut self, rest: Map<String, Value>, warnings: &[String]) -> Result<()> {
         let bytes = self.lay_out_end(rest, warnings)?;
-        write(bytes).await?;
+        write(bytes).await.1?;
         if !matches!(self.output.form, Form::Json | Form::Yaml) {
             for warning in warnings {
                 self.output.remark(&format!("warning: {warning}"));
@@ -91,15 +102,18 @@ impl Stream {
             return why;
         }
         let (count, items) = (units::count(self.written), self.kind.items);
+        let (why_cut, last) = (&why.message, &self.last);
+        let torn = if self.torn { "; what follows that is incomplete" } else { "" };
         let message =
-            format!("{}; the list is cut off after {count} {items}, at {}", why.message, self.last);
+            format!("{why_cut}; the list is cut off after {count} {items}, at {last}{torn}");
         let cut = Report::new(codes::LIST_CUT_OFF, message).causes(why.causes);
         why.help.into_iter().fold(cut, Report::help)
     }
 
-    fn lay_out<T: Listed>(&mut self, items: &[T]) -> Result<Vec<u8>> {
+    /// Lays items out; returns also where each of them ends, in a form whose parts are of use.
+    fn lay_out<T: Listed>(&mut self, items: &[T]) -> Result<(Vec<u8>, Vec<usize>)> {
         let is_first = self.written == 0;
-        let mut text = String::new();
+        let (mut text, mut ends) = (String::new(), Vec::new());
         match self.output.form {
             Form::Table | Form::Wide => {
                 items.iter().for_each(|item| self.rows.push(item.row()));
@@ -108,6 +122,7 @@ impl Stream {
             Form::Name => items.iter().for_each(|item| {
                 text.push_str(&item.name());
                 text.push('\n');
+                ends.push(text.len());
             }),
             Form::Json => {
                 text = if is_first { self.json_head() } else { ",\n".to_owned() };
@@ -126,7 +141,7 @@ impl Stream {
                 }
             }
         }
-        Ok(text.into_bytes())
+        Ok((text.into_bytes(), ends))
     }
 
     fn lay_out_end(&mut self, rest: Map<String, Value>, warnings: &[String]) -> Result<Vec<u8>> {
@@ -201,10 +216,11 @@ fn indented(text: &str, by: usize) -> String {
     moved
 }
 
-/// Writes on another thread: one that is blocked by a full pipe hears no signal.
-async fn write(bytes: Vec<u8>) -> Result<()> {
-    let written = tokio::task::spawn_blocking(move || write_stdout(&bytes)).await;
-    written.unwrap_or_else(|error| Err(Report::new(codes::INTERNAL, error.to_string())))
+/// Writes on another thread: one that is blocked by a full pipe hears no signal. Returns also how
+/// many bytes were taken.
+async fn write(bytes: Vec<u8>) -> (usize, Result<()>) {
+    let written = tokio::task::spawn_blocking(move || write_counted(&bytes)).await;
+    written.unwrap_or_else(|error| (0, Err(Report::new(codes::INTERNAL, error.to_string()))))
 }
 
 #[cfg(test)]
@@ -245,7 +261,7 @@ mod tests {
         let mut stream = Stream::new(&output, KEYS);
         let mut bytes = Vec::new();
         for items in pairs.chunks(page) {
-            bytes.extend(stream.lay_out(items).expect("it can be written"));
+            bytes.extend(stream.lay_out(items).expect("it can be written").0);
             stream.written += items.len() as u64;
         }
         let rest = Map::from_iter([("more".to_owned(), json!({ "not": "all" }))]);

@@ -145,13 +145,19 @@ impl Pages<'_> {
                 let message = "the node lists keys again that it has listed before";
                 return Err(Report::new(codes::UNEXPECTED, message));
             }
-            self.after = last.clone();
             let lines = self.args.lines;
-            let items: Vec<Item<'_>> = items
+            let listed: Vec<Item<'_>> = items
                 .iter()
                 .map(|(key, value, revision)| Item { key, value, revision: *revision, wide, lines })
                 .collect();
-            stream.page(&items).await?;
+            let before = stream.written();
+            let ended = stream.page(&listed).await;
+            // As far as it was written: that is where the list goes on.
+            let whole = usize::try_from(stream.written() - before).unwrap_or(usize::MAX);
+            if let Some((key, _, _)) = whole.checked_sub(1).and_then(|place| items.get(place)) {
+                self.after = key.clone();
+            }
+            ended?;
             if !more || stream.written() >= wanted {
                 return Ok(more);
             }
@@ -167,6 +173,7 @@ fn again(args: &ListArgs, last: &Bytes, written: u64) -> String {
         command.push_str(&format!(" {}", units::typed(&prefix)));
     }
     let left = if args.limit == 0 { 0 } else { args.limit.saturating_sub(written) };
+    command.push_str(if args.lines { " --lines" } else { "" });
     command.push_str(&format!(" --limit {left} --after {}    (goes on)", units::typed(last)));
     command
 }
