@@ -90,6 +90,7 @@ fn run(task: Task) -> Result<(), Failure> {
         Task::Fuzz { targets, seconds } => fuzz::run(&cargo, &targets, seconds),
         Task::Mutants(arguments) => mutants::run(&cargo, &arguments),
         Task::Bench(arguments) => measure(&cargo, &BENCH, &arguments),
+        Task::InProcess(arguments) => in_process(&cargo, &arguments),
         Task::Limits(arguments) => measure(&cargo, &workspace("limits"), &arguments),
         Task::Chaos(arguments) => measure(&cargo, &CHAOS, &arguments),
         Task::Run(name, arguments) => measure(&cargo, &workspace(name), &arguments),
@@ -115,6 +116,21 @@ fn measure(cargo: &Cargo, binary: &Binary, arguments: &[String]) -> Result<(), F
     let product = ["build", "--release", "--locked", "-p", "raftd", "-p", "raftctl"];
     cargo.run("build", &product)?;
     cargo.become_binary(binary, arguments)
+}
+
+/// What criterion measures; `cargo bench` compiles as `--release` does. Of the two, only the one
+/// without RocksDB has the other implementations of Raft: with them, RocksDB would be compiled once
+/// more.
+fn in_process(cargo: &Cargo, arguments: &[String]) -> Result<(), Failure> {
+    let bench = |package: &str, name: &str, features: &[&str]| {
+        let mut all = vec!["bench", "--locked", "-p", package, "--bench", name];
+        all.extend(features);
+        all.push("--");
+        all.extend(arguments.iter().map(String::as_str));
+        cargo.run("bench", &all).map(drop)
+    };
+    bench("bench", "core", &["--features", "rivals"])?;
+    rocksdb::announced(cargo.target_dir(), || bench("storage", "log", &[]))
 }
 
 /// Machines that boot, with the package that an operator would install.

@@ -34,6 +34,8 @@ Tasks:
   bench [--quick] ..         puts and gets on raftd, and on etcd and NATS where they are on the
                              PATH, in turns: a table, JSON and a drawing (ten minutes; a minute
                              with --quick)
+  bench --in-process ..      the core beside raft-rs and openraft, and a write of the log beside
+                             the disk it is on, by criterion (two minutes once it is built)
   run NAME [..]              a long run of real processes: exactly-once, catch-up or changes; or
                              measure, which runs what measures and rewrites MEASUREMENTS.md
   chaos [--seconds N] ..     faults on real raftd in network namespaces, and a check of what clients
@@ -69,6 +71,7 @@ pub(crate) enum Task {
     Fuzz { targets: Vec<String>, seconds: u32 },
     Mutants(Vec<String>),
     Bench(Vec<String>),
+    InProcess(Vec<String>),
     Run(&'static str, Vec<String>),
     Chaos(Vec<String>),
     Limits(Vec<String>),
@@ -98,7 +101,7 @@ impl Task {
             "figures" => Ok(Task::Figures(rest.to_vec())),
             "fuzz" => fuzz(rest),
             "mutants" => Ok(Task::Mutants(rest.to_vec())),
-            "bench" => Ok(Task::Bench(rest.to_vec())),
+            "bench" => Ok(bench(rest)),
             "run" => run(rest),
             "chaos" => Ok(Task::Chaos(rest.to_vec())),
             "limits" => Ok(Task::Limits(rest.to_vec())),
@@ -119,6 +122,7 @@ impl Task {
             Task::Quickstart(_)
             | Task::Fuzz { .. }
             | Task::Bench(_)
+            | Task::InProcess(_)
             | Task::Run(..)
             | Task::Limits(_)
             | Task::Chaos(_)
@@ -127,6 +131,14 @@ impl Task {
                 &[Need::Rust, Need::Rustfmt, Need::Clippy, Need::Compiler, Need::Libclang]
             }
         }
+    }
+}
+
+/// Parses `bench [--in-process] [..]`: what is behind it is its driver's.
+fn bench(rest: &[String]) -> Task {
+    match rest.split_first() {
+        Some((first, rest)) if first == "--in-process" => Task::InProcess(rest.to_vec()),
+        Some(_) | None => Task::Bench(rest.to_vec()),
     }
 }
 
@@ -252,6 +264,16 @@ mod tests {
     }
 
     #[test]
+    fn a_benchmark_is_of_processes_or_within_one() {
+        let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(parse("bench --quick"), Ok(Task::Bench(words("--quick"))));
+        assert_eq!(parse("bench"), Ok(Task::Bench(Vec::new())));
+        assert_eq!(parse("bench --in-process"), Ok(Task::InProcess(Vec::new())));
+        let expected = Task::InProcess(words("--quick raft-rs"));
+        assert_eq!(parse("bench --in-process --quick raft-rs"), Ok(expected));
+    }
+
+    #[test]
     fn mutations_takes_names_or_checks() {
         let named = Which::Named(vec!["B1".to_owned(), "C7".to_owned()]);
         assert_eq!(parse("mutations B1 C7"), Ok(Task::Museum(named)));
@@ -272,7 +294,7 @@ mod tests {
     fn the_help_lists_every_task() {
         let proofs = "verify sim mutations explore figures limits chaos fuzz mutants";
         let names = proofs.split(' ').chain("quickstart fix bench run man".split(' '));
-        for name in names.chain(RUNS) {
+        for name in names.chain(RUNS).chain(["--in-process"]) {
             assert!(HELP.contains(name), "{name} is missing from the help");
         }
         assert!(HELP.contains(&format!("default {VERIFY_SEEDS}")));
