@@ -1,6 +1,7 @@
 //! The generator: clients with one request in flight each, on any of the systems. It is a process
 //! of its own, so that what it uses of the machine is told apart from what the nodes use.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
@@ -29,6 +30,12 @@ const LATENCY_US_MAX: u64 = 60_000_000;
 /// Values are cut from so many random bytes, so that no two are alike.
 const POOL_BYTES: usize = 1 << 20;
 
+/// Who writes keys before it is measured, and how much each writes at a time: as much as a node
+/// takes, and so little that it is done long before the deadline of a request.
+const WRITERS: u64 = 64;
+const CHUNK_KEYS: u64 = 64;
+const CHUNK_BYTES: u64 = 512 * 1024;
+
 /// How long a client pauses after an error.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -42,9 +49,10 @@ struct Order {
     clients: usize,
     size: usize,
     keys: u64,
+    /// If this is 0, keys are written before, and nothing else is done.
     seconds: u64,
-    /// Writes every key once before, which is not measured.
-    fill: bool,
+    /// Keys that are written before; nobody measures that.
+    fill: Range<u64>,
 }
 
 /// What one client saw.
@@ -81,7 +89,7 @@ async fn load(order: &Value) -> Result<Value, String> {
     let kind = order["kind"].as_str().and_then(Kind::parse).ok_or("no kind in the order")?;
     let (clients, size) = (small("clients")?, small("size")?);
     let (keys, seconds) = (number("keys")?, number("seconds")?);
-    let fill = order["fill"] == true;
+    let fill = number("fillFrom")?..number("fillTo")?;
     let connections = Connection::open(&order["target"], clients).await?;
     let mut pool = vec![0; POOL_BYTES];
     getrandom::fill(&mut pool).map_err(|error| error.to_string())?;
@@ -90,8 +98,11 @@ async fn load(order: &Value) -> Result<Value, String> {
         pool: pool.into(),
         phase: AtomicU8::new(WARMS),
     });
-    if shared.order.fill {
-        fill_all(&shared, &connections).await?;
+    let began = Instant::now();
+    fill_all(&shared, &connections).await?;
+    if shared.order.seconds == 0 {
+        let count = shared.order.fill.end.saturating_sub(shared.order.fill.start);
+        return Ok(json!({ "filledPerSecond": count as f64 / began.elapsed().as_secs_f64() }));
     }
     let mut running = JoinSet::new();
     for number in 0..shared.order.clients {
@@ -115,17 +126,20 @@ async fn load(order: &Value) -> Result<Value, String> {
     Ok(all.json(took, cpu_s))
 }
 
-/// Writes every key once.
+/// Writes the keys that are to be there before.
 async fn fill_all(shared: &Arc<Shared>, connections: &[Connection]) -> Result<(), String> {
-    const WRITERS: u64 = 64;
     let mut writing = JoinSet::new();
     for writer in 0..WRITERS {
         let place = usize::try_from(writer).unwrap_or_default() % connections.len();
         let (shared, connection) = (Arc::clone(shared), connections[place].clone());
         writing.spawn(async move {
-            let step = usize::try_from(WRITERS).unwrap_or(1);
-            for number in (writer..shared.order.keys).step_by(step) {
-                connection.put(key(number), shared.value(number)).await?;
+            let Range { start, end } = shared.order.fill;
+            let fits = CHUNK_BYTES / shared.order.size.max(1) as u64;
+            let chunk = fits.clamp(1, CHUNK_KEYS);
+            for from in (start + writer * chunk..end).step_by((WRITERS * chunk) as usize) {
+                let numbers = from..end.min(from + chunk);
+                let pair = |number| (key(number % shared.order.keys), shared.value(mixed(number)));
+                connection.put_all(numbers.map(pair).collect()).await?;
             }
             Ok::<(), String>(())
         });
@@ -139,7 +153,7 @@ async fn fill_all(shared: &Arc<Shared>, connections: &[Connection]) -> Result<()
 /// One client: asks, waits, asks again.
 async fn operate(shared: Arc<Shared>, connection: Connection, number: u64) -> Result<Seen, String> {
     let mut seen = Seen::new()?;
-    let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut state = mixed(number) | 1;
     while shared.phase.load(Ordering::Relaxed) != STOPS {
         state ^= state << 13;
         state ^= state >> 7;
@@ -160,6 +174,11 @@ async fn operate(shared: Arc<Shared>, connection: Connection, number: u64) -> Re
         }
     }
     Ok(seen)
+}
+
+/// Makes a number of which all bits count.
+fn mixed(number: u64) -> u64 {
+    number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// All keys have the same length.

@@ -15,7 +15,10 @@ mod compare;
 mod drawing;
 mod figures;
 mod generator;
+mod interrupt;
+mod loading;
 mod options;
+mod output;
 mod results;
 mod systems;
 mod table;
@@ -41,7 +44,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     match Options::read(&arguments) {
-        Ok(options) => ended(compare::run(&options)),
+        Ok(options) => ended(interrupt::watch().and_then(|()| compare::run(&options))),
         Err(why) => {
             eprintln!("error: {why}\n\n{HELP}");
             ExitCode::from(2)
@@ -54,7 +57,7 @@ fn ended(result: Result<(), String>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("error: {why}");
-            ExitCode::FAILURE
+            if interrupt::is_noted() { ExitCode::from(interrupt::EXIT) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -18,20 +18,20 @@ pub(crate) struct Results {
 /// A machine is quiet if others use no more of its processors.
 const QUIET_PROCESSORS: f64 = 0.1;
 
+/// Says so, if others used the machine meanwhile: so many processors each time.
+pub(crate) fn disturbance(foreign: &[f64]) -> String {
+    let mean = foreign.iter().sum::<f64>() / foreign.len().max(1) as f64;
+    if mean <= QUIET_PROCESSORS {
+        return String::new();
+    }
+    format!("; others used {mean:.1} processors meanwhile, so this is worth little")
+}
+
 impl Results {
     /// Says so, if others used the machine meanwhile.
     pub(crate) fn disturbance(&self) -> String {
-        let all: Vec<f64> = self
-            .works
-            .iter()
-            .flat_map(|(_, all)| all.iter().flatten())
-            .map(|one| one.foreign)
-            .collect();
-        let mean = all.iter().sum::<f64>() / all.len().max(1) as f64;
-        if mean <= QUIET_PROCESSORS {
-            return String::new();
-        }
-        format!("; others used {mean:.1} processors meanwhile, so this is worth little")
+        let all = self.works.iter().flat_map(|(_, all)| all.iter().flatten());
+        disturbance(&all.map(|one| one.foreign).collect::<Vec<_>>())
     }
 
     /// Tells all of it to programs.

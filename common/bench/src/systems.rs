@@ -1,6 +1,7 @@
 //! The systems that are measured: three nodes of each on this machine.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -8,15 +9,17 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
+use crate::interrupt;
+
 mod etcd;
 mod nats;
-mod raftd;
+pub(crate) mod raftd;
 
 /// The names by which they are asked for; ours is first.
 pub(crate) const NAMES: [&str; 3] = ["raftd", "etcd", "nats"];
 
 /// Nodes of a cluster.
-const NODES: usize = 3;
+pub(crate) const NODES: usize = 3;
 
 /// How long a cluster may take until it serves.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -33,7 +36,7 @@ pub(crate) struct System {
     pub(crate) name: &'static str,
     /// What it says of itself.
     pub(crate) version: String,
-    program: PathBuf,
+    pub(crate) program: PathBuf,
 }
 
 /// Nodes that run; dropping it ends them.
@@ -75,10 +78,19 @@ impl System {
     pub(crate) fn start(&self, directory: &Path) -> Result<Cluster, String> {
         std::fs::create_dir_all(directory).map_err(|error| error.to_string())?;
         match self.name {
-            "raftd" => raftd::start(&self.program, directory),
+            "raftd" => raftd::start(&self.program, directory, NODES),
             "etcd" => etcd::start(&self.program, directory),
             _ => nats::start(&self.program, directory),
         }
+    }
+
+    /// Starts so many nodes of raftd in place of three.
+    ///
+    /// # Errors
+    /// As [`System::start`].
+    pub(crate) fn start_many(&self, directory: &Path, nodes: usize) -> Result<Cluster, String> {
+        std::fs::create_dir_all(directory).map_err(|error| error.to_string())?;
+        raftd::start(&self.program, directory, nodes)
     }
 }
 
@@ -102,6 +114,7 @@ impl Cluster {
     ) -> Result<Self, String> {
         let began = Instant::now();
         while !serves(&self) {
+            interrupt::check()?;
             if self.has_ended() || began.elapsed() > START_TIMEOUT {
                 let said = std::fs::read_to_string(log).unwrap_or_default();
                 let lines: Vec<&str> = said.lines().rev().take(5).collect();
@@ -131,7 +144,7 @@ impl Drop for Cluster {
     }
 }
 
-fn signal(process: u32, signal: Signal) {
+pub(crate) fn signal(process: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(process).ok().and_then(Pid::from_raw) {
         // It may have ended already.
         let _ = kill_process(pid, signal);
@@ -153,17 +166,17 @@ fn version(program: &Path, flag: &str) -> String {
     text.lines().next().unwrap_or("unknown").trim().to_owned()
 }
 
-/// Starts a process that writes into a log.
-fn spawn(mut command: Command, log: &Path) -> Result<Child, String> {
+/// Starts a process that writes into a log. Ctrl-C does not reach it: it is ended in order.
+pub(crate) fn spawn(mut command: Command, log: &Path) -> Result<Child, String> {
     let said = |error: std::io::Error| format!("{}: {error}", log.display());
     let file = std::fs::OpenOptions::new().create(true).append(true).open(log).map_err(said)?;
     let copy = file.try_clone().map_err(said)?;
-    command.stdin(Stdio::null()).stdout(file).stderr(copy);
+    command.stdin(Stdio::null()).stdout(file).stderr(copy).process_group(0);
     command.spawn().map_err(|error| format!("{command:?}: {error}"))
 }
 
 /// Finds ports that are free, all at the same time.
-fn free_ports(count: usize) -> Result<Vec<u16>, String> {
+pub(crate) fn free_ports(count: usize) -> Result<Vec<u16>, String> {
     let listen = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     let open: Vec<TcpListener> =
         (0..count).map(listen).collect::<Result<_, _>>().map_err(|error| error.to_string())?;
@@ -172,7 +185,7 @@ fn free_ports(count: usize) -> Result<Vec<u16>, String> {
 }
 
 /// Asks a port of this machine for a page.
-fn http(port: u16, page: &str) -> std::io::Result<String> {
+pub(crate) fn http(port: u16, page: &str) -> std::io::Result<String> {
     use std::io::{Read, Write};
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_read_timeout(Some(Duration::from_secs(2)))?;
@@ -183,7 +196,7 @@ fn http(port: u16, page: &str) -> std::io::Result<String> {
 }
 
 /// Reads a metric without labels out of a page.
-fn metric(page: &str, name: &str) -> Option<f64> {
+pub(crate) fn metric(page: &str, name: &str) -> Option<f64> {
     let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
     line.trim().parse().ok()
 }

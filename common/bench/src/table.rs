@@ -39,15 +39,20 @@ pub(crate) fn text(results: &Results) -> String {
             }
         }
     }
-    let widths: Vec<usize> = (0..HEADER.len())
-        .map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or_default())
-        .collect();
-    let mut text = format!("{}\n\n", results.setting);
+    format!("{}\n\n{}\n{LEGEND}", results.setting, aligned(&rows, 2))
+}
+
+/// Writes rows of cells below one another: the first columns are words, which stand at the left,
+/// the others are figures, which stand at the right.
+pub(crate) fn aligned(rows: &[Vec<String>], words: usize) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let mut text = String::new();
     for row in rows {
         let mut line = String::new();
         for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            // Words stand at the left, figures at the right.
-            let _ = if column < 2 {
+            let _ = if column < words {
                 write!(line, "{cell:<width$}  ")
             } else {
                 write!(line, "{cell:>width$}  ")
@@ -56,8 +61,6 @@ pub(crate) fn text(results: &Results) -> String {
         text.push_str(line.trim_end());
         text.push('\n');
     }
-    text.push('\n');
-    text.push_str(LEGEND);
     text
 }
 

@@ -14,6 +14,8 @@ pub(crate) struct Usage {
     pub(crate) written: u64,
     /// Memory of the largest, in bytes.
     pub(crate) resident: u64,
+    /// The most memory that one of them ever had, in bytes.
+    pub(crate) peak: u64,
 }
 
 impl Usage {
@@ -25,8 +27,10 @@ impl Usage {
             all.cpu_s += read("stat").ok().and_then(|text| cpu_s(&text)).unwrap_or_default();
             let written = read("io").ok().and_then(|text| field(&text, "write_bytes"));
             all.written += written.unwrap_or_default();
-            let resident = read("status").ok().and_then(|text| field(&text, "VmRSS"));
-            all.resident = all.resident.max(resident.unwrap_or_default() * 1024);
+            let status = read("status").unwrap_or_default();
+            let kib = |name: &str| field(&status, name).unwrap_or_default() * 1024;
+            all.resident = all.resident.max(kib("VmRSS"));
+            all.peak = all.peak.max(kib("VmHWM"));
         }
         all
     }
@@ -77,7 +81,8 @@ mod tests {
 
     #[test]
     fn this_process_has_memory_and_one_that_is_gone_has_none() {
-        assert!(Usage::of(&[std::process::id()]).resident > 0);
+        let own = Usage::of(&[std::process::id()]);
+        assert!(own.resident > 0 && own.peak >= own.resident);
         assert_eq!(Usage::of(&[u32::MAX]), Usage::default());
     }
 }

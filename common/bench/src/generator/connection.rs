@@ -69,6 +69,19 @@ impl Connection {
         }
     }
 
+    /// Writes many keys: in a message, where the system knows that.
+    pub(super) async fn put_all(&self, pairs: Vec<(Bytes, Bytes)>) -> Result<(), String> {
+        if let Self::Raftd(client) = self {
+            let put = |(key, value)| KvCommand::Put { key, value }.encode();
+            let done = client.propose_all(pairs.into_iter().map(put).collect()).await;
+            return done.into_iter().try_for_each(|one| one.map(drop)).map_err(|e| e.to_string());
+        }
+        for (key, value) in pairs {
+            self.put(key, value).await?;
+        }
+        Ok(())
+    }
+
     /// Reads a key, linearizably.
     pub(super) async fn get(&self, key: Bytes) -> Result<(), String> {
         match self {

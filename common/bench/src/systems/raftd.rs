@@ -1,16 +1,19 @@
-//! Three nodes of raftd, as `raftctl dev` runs them.
+//! Nodes of raftd, as `raftctl dev` runs them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Cluster, NODES, System, free_ports, spawn, version};
+use super::{Cluster, System, free_ports, spawn, version};
 
 /// How a node counts the syncs of its log.
 const SYNCS: &str = "raftd_log_sync_seconds_count";
+
+/// The name of cluster and context.
+pub(crate) const NAME: &str = "bench";
 
 pub(super) fn find() -> Result<System, String> {
     let own = std::env::current_exe().map_err(|error| format!("where am I? {error}"))?;
@@ -22,37 +25,96 @@ pub(super) fn find() -> Result<System, String> {
     Ok(System { name: "raftd", version: version(&program, "--version"), program })
 }
 
-/// Starts nodes twice: the first time, to have their configurations written.
-pub(super) fn start(program: &Path, directory: &Path) -> Result<Cluster, String> {
-    let ports = free_ports(NODES)?;
-    drop(run(program, directory, &[])?);
-    let mut endpoints = Vec::new();
-    for (place, port) in ports.iter().enumerate() {
-        let file = directory.join(format!("dev/bench-n{}/raftd.toml", place + 1));
-        let said = |error: std::io::Error| format!("{}: {error}", file.display());
-        let text = fs::read_to_string(&file).map_err(said)?;
-        endpoints
-            .push(listens_at(&text).ok_or_else(|| format!("{} has no listen", file.display()))?);
-        let more = format!("{text}\n[http]\nlisten = \"127.0.0.1:{port}\"\n");
-        fs::write(&file, more).map_err(said)?;
+/// A node of a cluster that was founded.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// Its configuration file, and what `raftctl dev` wrote there.
+    pub(crate) configuration: PathBuf,
+    text: String,
+    /// Its data directory.
+    pub(crate) data: PathBuf,
+    /// Where it listens, and where it tells its metrics.
+    pub(crate) endpoint: String,
+    pub(crate) metrics: u16,
+}
+
+impl Place {
+    /// Names the place of another node of its cluster, which has a configuration of its own.
+    pub(crate) fn beside(&self, name: &str, port: u16) -> Self {
+        let all = self.data.parent().map(Path::to_path_buf).unwrap_or_default();
+        Self {
+            configuration: all.join(format!("{NAME}-{name}/raftd.toml")),
+            text: String::new(),
+            data: all.join(format!("data-{name}")),
+            endpoint: format!("127.0.0.1:{port}"),
+            metrics: 0,
+        }
     }
-    let mut cluster = run(program, directory, &ports)?;
-    let operator = directory.join("dev/operator");
-    cluster.target = json!({
-        "system": "raftd", "endpoints": endpoints, "certificates": operator.display().to_string(),
-    });
+
+    /// Writes its configuration anew, with these settings in it.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub(crate) fn configure(&self, settings: &str) -> Result<(), String> {
+        let (text, port, file) = (&self.text, self.metrics, &self.configuration);
+        let more = format!("{text}\n{settings}\n[http]\nlisten = \"127.0.0.1:{port}\"\n");
+        fs::write(file, more).map_err(|error| format!("{}: {error}", file.display()))
+    }
+}
+
+/// Starts nodes twice: the first time, to have their configurations written.
+pub(super) fn start(program: &Path, directory: &Path, nodes: usize) -> Result<Cluster, String> {
+    let places = found(program, directory, nodes)?;
+    let ports: Vec<u16> = places.iter().map(|place| place.metrics).collect();
+    let mut cluster = run(program, directory, nodes, &ports)?;
+    cluster.target = target(directory, &places);
     Ok(cluster)
 }
 
-fn run(program: &Path, directory: &Path, metrics: &[u16]) -> Result<Cluster, String> {
-    let raftctl = || {
-        let mut command = Command::new(program);
-        command.env("XDG_CONFIG_HOME", directory.join("config")).env_remove("RAFTCTL_CONTEXT");
-        command
+/// Founds a cluster below a directory and stops its nodes again; says where they are.
+///
+/// # Errors
+/// If it does not start.
+pub(crate) fn found(program: &Path, directory: &Path, nodes: usize) -> Result<Vec<Place>, String> {
+    let ports = free_ports(nodes)?;
+    drop(run(program, directory, nodes, &[])?);
+    let place = |(number, port): (usize, &u16)| {
+        let configuration = directory.join(format!("dev/{NAME}-n{number}/raftd.toml"));
+        let shown = configuration.display();
+        let text = fs::read_to_string(&configuration).map_err(|e| format!("{shown}: {e}"))?;
+        let endpoint = listens_at(&text).ok_or_else(|| format!("{shown} has no listen"))?;
+        let data = directory.join(format!("dev/data-n{number}"));
+        let place = Place { configuration, text, data, endpoint, metrics: *port };
+        place.configure("").map(|()| place)
     };
-    let mut dev = raftctl();
-    dev.args(["dev", "--name", "bench", "--nodes", &NODES.to_string()]);
-    dev.arg("--dir").arg(directory.join("dev"));
+    (1..).zip(&ports).map(place).collect()
+}
+
+/// Says what the generator must know of nodes.
+pub(crate) fn target(directory: &Path, places: &[Place]) -> Value {
+    let endpoints: Vec<&str> = places.iter().map(|place| place.endpoint.as_str()).collect();
+    json!({
+        "system": "raftd", "endpoints": endpoints,
+        "certificates": operator(directory).display().to_string(),
+    })
+}
+
+/// Says where the operator's certificate is.
+pub(crate) fn operator(directory: &Path) -> PathBuf {
+    directory.join("dev/operator")
+}
+
+/// Returns a call of `raftctl` on the cluster that was founded below a directory.
+pub(crate) fn raftctl(program: &Path, directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.env("XDG_CONFIG_HOME", directory.join("config")).env_remove("RAFTCTL_CONTEXT");
+    command.args(arguments);
+    command
+}
+
+fn run(program: &Path, directory: &Path, nodes: usize, metrics: &[u16]) -> Result<Cluster, String> {
+    let mut dev = raftctl(program, directory, &["dev", "--name", NAME]);
+    dev.arg("--nodes").arg(nodes.to_string()).arg("--dir").arg(directory.join("dev"));
     let log = directory.join("dev.log");
     let cluster = Cluster {
         processes: vec![spawn(dev, &log)?],
@@ -63,21 +125,21 @@ fn run(program: &Path, directory: &Path, metrics: &[u16]) -> Result<Cluster, Str
         syncs: (!metrics.is_empty()).then_some(SYNCS),
     };
     let mut cluster = cluster.await_service(&log, |_| {
-        let said = raftctl().args(["status", "--context", "bench"]).output();
+        let said = raftctl(program, directory, &["status", "--context", NAME]).output();
         said.is_ok_and(|output| output.status.success())
     })?;
-    cluster.nodes = nodes(&directory.join("dev"))?;
+    cluster.nodes = processes(&directory.join("dev"), nodes)?;
     Ok(cluster)
 }
 
 /// The lock file of a data directory names the process that holds it.
-fn nodes(directory: &Path) -> Result<Vec<u32>, String> {
-    let read = |place: usize| {
-        let file: PathBuf = directory.join(format!("data-n{place}/LOCK"));
+fn processes(directory: &Path, nodes: usize) -> Result<Vec<u32>, String> {
+    let read = |number: usize| {
+        let file: PathBuf = directory.join(format!("data-n{number}/LOCK"));
         let text = fs::read_to_string(&file).map_err(|error| error.to_string())?;
         text.trim().parse().map_err(|_| format!("{} names no process", file.display()))
     };
-    (1..=NODES).map(read).collect()
+    (1..=nodes).map(read).collect()
 }
 
 /// Reads where a node listens.
