@@ -2,8 +2,8 @@
 //! of its own, so that what it uses of the machine is told apart from what the nodes use.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -36,6 +36,9 @@ const WRITERS: u64 = 64;
 const CHUNK_KEYS: u64 = 64;
 const CHUNK_BYTES: u64 = 512 * 1024;
 
+/// Clients share so many records of what they saw: one each would be 150 KB, and out of the caches.
+const RECORDS: usize = 16;
+
 /// How long a client pauses after an error.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -55,7 +58,7 @@ struct Order {
     fill: Range<u64>,
 }
 
-/// What one client saw.
+/// What some clients saw.
 struct Seen {
     latency: Histogram<u64>,
     failed: u64,
@@ -105,9 +108,12 @@ async fn load(order: &Value) -> Result<Value, String> {
         return Ok(json!({ "filledPerSecond": count as f64 / began.elapsed().as_secs_f64() }));
     }
     let mut running = JoinSet::new();
+    let record = |_| Seen::new().map(|seen| Arc::new(Mutex::new(seen)));
+    let records: Vec<Arc<Mutex<Seen>>> = (0..RECORDS).map(record).collect::<Result<_, _>>()?;
     for number in 0..shared.order.clients {
         let connection = connections[number % connections.len()].clone();
-        running.spawn(operate(Arc::clone(&shared), connection, number as u64));
+        let record = Arc::clone(&records[number % RECORDS]);
+        running.spawn(operate(Arc::clone(&shared), connection, number as u64, record));
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
     println!("{BEGINS}");
@@ -121,7 +127,10 @@ async fn load(order: &Value) -> Result<Value, String> {
     let cpu_s = Usage::of(&[std::process::id()]).cpu_s - before.cpu_s;
     let mut all = Seen::new()?;
     while let Some(one) = running.join_next().await {
-        all.add(one.map_err(|error| error.to_string())??)?;
+        one.map_err(|error| error.to_string())?;
+    }
+    for record in records {
+        all.add(&mut lock(&record))?;
     }
     Ok(all.json(took, cpu_s))
 }
@@ -151,8 +160,12 @@ async fn fill_all(shared: &Arc<Shared>, connections: &[Connection]) -> Result<()
 }
 
 /// One client: asks, waits, asks again.
-async fn operate(shared: Arc<Shared>, connection: Connection, number: u64) -> Result<Seen, String> {
-    let mut seen = Seen::new()?;
+async fn operate(
+    shared: Arc<Shared>,
+    connection: Connection,
+    number: u64,
+    record: Arc<Mutex<Seen>>,
+) {
     let mut state = mixed(number) | 1;
     while shared.phase.load(Ordering::Relaxed) != STOPS {
         state ^= state << 13;
@@ -167,13 +180,16 @@ async fn operate(shared: Arc<Shared>, connection: Connection, number: u64) -> Re
         let took = began.elapsed();
         let failed = done.is_err();
         if shared.phase.load(Ordering::Relaxed) == MEASURES {
-            seen.note(took, done);
+            lock(&record).note(took, done);
         }
         if failed {
             tokio::time::sleep(PAUSE).await;
         }
     }
-    Ok(seen)
+}
+
+fn lock(record: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+    record.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Makes a number of which all bits count.
@@ -215,10 +231,10 @@ impl Seen {
         }
     }
 
-    fn add(&mut self, other: Self) -> Result<(), String> {
+    fn add(&mut self, other: &mut Self) -> Result<(), String> {
         self.latency.add(&other.latency).map_err(|error| error.to_string())?;
         self.failed += other.failed;
-        self.why = self.why.take().or(other.why);
+        self.why = self.why.take().or(other.why.take());
         Ok(())
     }
 
