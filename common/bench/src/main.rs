@@ -1,5 +1,6 @@
 //! Measures raftd beside etcd and NATS: the same work, the same generator, on one machine and in
-//! turns, so that what counts is a ratio.
+//! turns, so that what counts is a ratio. `growth` measures raftd alone, as work grows by tens:
+//! there it is the shape that counts.
 //!
 //! # Architecture invariants
 //! - One generator loads all systems: the same clients, keys, values and clock. Only how a request
@@ -15,6 +16,7 @@ mod compare;
 mod drawing;
 mod figures;
 mod generator;
+mod growth;
 mod interrupt;
 mod loading;
 mod options;
@@ -32,6 +34,9 @@ use crate::options::{HELP, Options};
 /// The word by which this program starts itself once more, to load a system.
 const LOAD: &str = "load";
 
+/// The word by which raftd alone is measured, as work grows.
+const GROWTH: &str = "growth";
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [verb, order] = &arguments[..]
@@ -39,15 +44,42 @@ fn main() -> ExitCode {
     {
         return ended(generator::run(order));
     }
-    if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
-        println!("{HELP}");
+    let (is_growth, rest) = match arguments.split_first() {
+        Some((verb, rest)) if verb == GROWTH => (true, rest),
+        Some(_) | None => (false, &arguments[..]),
+    };
+    let help = if is_growth { growth::options::HELP } else { HELP };
+    if rest.iter().any(|argument| argument == "--help" || argument == "-h") {
+        println!("{help}");
         return ExitCode::SUCCESS;
     }
-    match Options::read(&arguments) {
-        Ok(options) => ended(interrupt::watch().and_then(|()| compare::run(&options))),
+    let read = if is_growth {
+        growth::options::Options::read(rest).map(Asked::Growth)
+    } else {
+        Options::read(rest).map(Asked::Systems)
+    };
+    match read {
+        Ok(asked) => ended(interrupt::watch().and_then(|()| asked.run())),
         Err(why) => {
-            eprintln!("error: {why}\n\n{HELP}");
+            eprintln!("error: {why}\n\n{help}");
             ExitCode::from(2)
+        }
+    }
+}
+
+/// What is asked for.
+enum Asked {
+    /// All systems beside each other.
+    Systems(Options),
+    /// Ours alone, as work grows.
+    Growth(growth::options::Options),
+}
+
+impl Asked {
+    fn run(&self) -> Result<(), String> {
+        match self {
+            Self::Systems(options) => compare::run(options),
+            Self::Growth(options) => growth::run(options),
         }
     }
 }

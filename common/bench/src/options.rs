@@ -10,6 +10,8 @@ these are on the PATH: in turns, with one generator, with mutual TLS and synced 
 
 Usage: bench [--seconds 5] [--rounds 3] [--quick] [--only raftd,etcd] [--works put:64:4096]
              [--keys 10000] [--out DIR]
+       bench growth ..    what raftd alone costs as keys, values, nodes, clients, log and state
+                          grow; bench growth --help says more
 
   --seconds N   measures each work for so long, behind a second that does not count
   --rounds N    runs all works so often on each system, on new clusters; figures are medians

@@ -36,6 +36,9 @@ Tasks:
                              with --quick)
   bench --in-process ..      the core beside raft-rs and openraft, and a write of the log beside
                              the disk it is on, by criterion (two minutes once it is built)
+  bench growth [--quick] ..  what raftd alone costs as keys, values, nodes, clients, log and state
+                             grow by tens: tables, JSON and a drawing (20 minutes; five with
+                             --quick; state takes root)
   run NAME [..]              a long run of real processes: exactly-once, catch-up or changes; or
                              measure, which runs what measures and rewrites MEASUREMENTS.md
   chaos [--seconds N] ..     faults on real raftd in network namespaces, and a check of what clients
@@ -233,6 +236,8 @@ mod tests {
         assert_eq!(parse("sim 42 --seeds 7"), Ok(Task::Sim(expected)));
         let expected = Task::Chaos(vec!["--only".to_owned(), "kill".to_owned()]);
         assert_eq!(parse("chaos --only kill"), Ok(expected));
+        let expected = Task::Bench(vec!["growth".to_owned(), "--quick".to_owned()]);
+        assert_eq!(parse("bench growth --quick"), Ok(expected));
         assert_eq!(parse("quickstart --help"), Ok(Task::Quickstart(vec!["--help".to_owned()])));
     }
 
@@ -294,7 +299,7 @@ mod tests {
     fn the_help_lists_every_task() {
         let proofs = "verify sim mutations explore figures limits chaos fuzz mutants";
         let names = proofs.split(' ').chain("quickstart fix bench run man".split(' '));
-        for name in names.chain(RUNS).chain(["--in-process"]) {
+        for name in names.chain(["bench growth", "--in-process"]).chain(RUNS) {
             assert!(HELP.contains(name), "{name} is missing from the help");
         }
         assert!(HELP.contains(&format!("default {VERIFY_SEEDS}")));
