@@ -26,13 +26,15 @@ pub(crate) fn read(
     generation: Generation,
 ) -> Result<BootstrapRecord, StorageError> {
     read_copy(directory, BOOTSTRAP, generation).or_else(|first| {
-        read_copy(directory, BOOTSTRAP_SECOND, generation).map_err(|_| match first {
-            StorageError::Corrupt { what, why } => {
-                StorageError::Corrupt { what, why: format!("{why}; {ELSEWHERE}") }
-            }
-            other => other,
-        })
+        read_copy(directory, BOOTSTRAP_SECOND, generation).map_err(|_| with_advice(first))
     })
+}
+
+fn with_advice(error: StorageError) -> StorageError {
+    if let StorageError::Corrupt { what, why } = &error {
+        return StorageError::corrupt(what.clone(), format!("{why}; {ELSEWHERE}"));
+    }
+    error
 }
 
 /// Stores both copies, durably.

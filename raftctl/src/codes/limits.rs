@@ -21,4 +21,12 @@ there, move its data directory away, and let it join again: `raftctl member add 
 If it is the context that is old, since the restore was made with another one: look with `raftctl
 status --context NAME` where the restore was made, then add the context anew: `raftctl context
 remove NAME`, `raftctl context add NAME`. It learns the history of the first node that answers."
+
+STILL_SERVES 462 Refused "the cluster serves, and a restore would begin another one"
+"`raftctl snapshot restore` is for a cluster whose majority is lost for good: it begins a new
+history with one member, in which all is missing that was written behind the snapshot, and the
+contexts follow that one from then on. This cluster has a leader that answers. A member that lost
+its data directory comes back through the log: `raftctl member heal NAME`. To look into a snapshot,
+restore it on another machine, with a copy of the cluster's directory and a context of its own. If
+the history that serves is to be given up: stop raftd on its members, or say `--while-serving`."
 }

@@ -19,9 +19,14 @@ fn after_a_restore_nothing_is_acknowledged_in_the_dead_history() {
     // n2 and n3 go on, elect a leader and serve each other.
     let dead = format!("-e {} -e {}", addresses[1], addresses[2]);
     world.ok(&format!("{dead} kv put still served"));
-    world.ok(&format!(
-        "snapshot restore {home}/saved.snap --data-dir {home}/data-n1 --node n1 --yes"
-    ));
+    let restore = format!("snapshot restore {home}/saved.snap --data-dir {home}/data-n1 --node n1");
+    for how in ["--yes", "--dry-run"] {
+        let refused = world.run(&format!("{restore} {how}"));
+        assert_eq!(refused.code, 5, "{refused:?}");
+        assert!(refused.stderr.contains("the cluster serves: n"), "{refused:?}");
+    }
+    assert!(!std::path::Path::new(&format!("{home}/data-n1")).exists(), "nothing was done");
+    world.ok(&format!("{restore} --while-serving --yes"));
     let new = world.ok("context show -o json").data()["generation"].as_str().map(str::to_owned);
     assert!(new.is_some() && new != old, "{old:?} {new:?}");
     // Nobody leads yet in the new history, and the old one gives no answer.

@@ -11,10 +11,13 @@ use protocol::BootstrapRecord;
 use serde_json::json;
 use storage::{Restoration, SnapshotHeader, SnapshotReader};
 
-use crate::bundle::{Bundles, PlannedNode};
+use crate::bundle::{Bundles, PlannedNode, now_unix_s};
+use crate::cluster::Health;
+use crate::cluster::judge::judge;
 use crate::codes;
 use crate::input::Input;
 use crate::invocation::Invocation;
+use crate::look::look;
 use crate::output::progress::Progress;
 use crate::output::{View, units};
 use crate::report::{Report, Result};
@@ -38,6 +41,9 @@ pub(crate) struct RestoreArgs {
     /// The cluster's directory, which `init` made [default: the context's]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// Begins a new generation although the cluster serves: what it holds stays behind
+    #[arg(long)]
+    while_serving: bool,
     /// Shows what would be done
     #[arg(long)]
     dry_run: bool,
@@ -52,6 +58,10 @@ pub(super) async fn run(invocation: &Invocation, args: &RestoreArgs) -> Result<(
     is_ours(&bundles, &header, &args.file)?;
     let node = bundles.find(&args.node)?;
     let id = NodeId::from(node.id);
+    if !args.while_serving {
+        let last = units::count(header.meta.last.index.get());
+        is_needed(invocation, (&bundles.plan.cluster, &last)).await?;
+    }
     if args.dry_run {
         return invocation.output.answer(&plan(args, &bundles, &node, &header));
     }
@@ -80,6 +90,35 @@ pub(super) async fn run(invocation: &Invocation, args: &RestoreArgs) -> Result<(
         view.warnings.push(format!("the context still names the old members: {}", report.message));
     }
     invocation.output.answer(&view)
+}
+
+/// Refuses a restore while the cluster serves: it begins a second history beside one that lives, in
+/// which all is lost that was written behind the snapshot, and the contexts follow it.
+///
+/// # Errors
+/// If a leader of this cluster answers, and with it as many members as it needs.
+async fn is_needed(invocation: &Invocation, (cluster, last): (&str, &str)) -> Result<()> {
+    // Without a way to the cluster there is nobody to ask.
+    let Ok((target, client)) = invocation.client() else { return Ok(()) };
+    let survey = look(&client, &target.nodes).await;
+    client.close().await;
+    let verdict = judge(&survey, now_unix_s().try_into().unwrap_or(i64::MAX));
+    let serves = matches!(verdict.health, Health::Healthy | Health::Degraded | Health::Joint);
+    let leader = survey.leading().and_then(|leader| survey.row(leader)).filter(|_| serves);
+    let status = leader.and_then(|row| Some((row, row.answer.as_ref().ok()?)));
+    let Some((row, status)) = status else { return Ok(()) };
+    if ClusterId::from_bytes(status.cluster).to_string() != cluster {
+        return Ok(());
+    }
+    let message = format!(
+        "the cluster serves: {} leads it, with {} entries committed, and the snapshot ends at \
+         entry {last}",
+        units::name(row.name.as_bytes()),
+        units::count(status.commit),
+    );
+    Err(Report::new(codes::STILL_SERVES, message)
+        .help("raftctl member heal NAME    (for a member that lost its data)")
+        .help("--while-serving    (begins a new history all the same)"))
 }
 
 /// Opens the snapshot, which is read twice.
