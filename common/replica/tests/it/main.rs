@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod departures;
+mod effects;
 mod feeding;
 mod healing;
 mod held;
