@@ -33,3 +33,26 @@ impl Pacer {
         self.due.get().saturating_sub(now.get())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: u64 = 1_000_000_000;
+
+    #[test]
+    fn bytes_pass_at_the_rate_that_is_set_last() {
+        let now = Timestamp::new(10 * S);
+        let mut pacer = Pacer::new(100, now);
+        assert_eq!(pacer.pass(50, now), S / 2);
+        assert_eq!(pacer.pass(50, now), S, "what waits adds up");
+        pacer.set_rate(200);
+        assert_eq!(pacer.pass(200, now), 2 * S);
+        pacer.set_rate(0);
+        assert_eq!(pacer.pass(1, now), 3 * S, "a rate of 0 is one of 1");
+        // After a pause only a little of it is made up for.
+        let later = now.after(100 * S);
+        pacer.set_rate(100);
+        assert_eq!(pacer.pass(50, later), S / 2 - BURST_NS);
+    }
+}

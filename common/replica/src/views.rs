@@ -71,3 +71,46 @@ impl Views {
         (mem::take(&mut self.waiting), false)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use consensus::Basis;
+
+    use super::*;
+    use crate::input::Consistency;
+
+    fn question(number: u64) -> Question {
+        let (request, query) = (RequestId::new(number), bytes::Bytes::new());
+        Question { request, query, consistency: Consistency::Stale, basis: Basis::Local }
+    }
+
+    #[test]
+    fn views_come_with_what_is_applied_for_a_while_behind_each_question() {
+        let mut views = Views::new(LogIndex::ZERO);
+        let now = Timestamp::new(VIEWS_NS);
+        assert!(!views.are_wanted(now), "nobody has asked anything");
+        views.question(now);
+        assert!(views.are_wanted(now) && views.are_wanted(now.after(VIEWS_NS - 1)));
+        assert!(!views.are_wanted(now.after(VIEWS_NS)));
+    }
+
+    #[test]
+    fn a_view_is_asked_for_once_and_answers_all_that_wait() {
+        let (old, new) = (LogIndex::new(4), LogIndex::new(5));
+        let mut views = Views::new(old);
+        assert!(!views.take(new).1, "nobody waits");
+        views.release([question(1), question(2)]);
+        assert_eq!(views.waiting(), 2);
+        let (answered, asks) = views.take(new);
+        assert!(answered.is_empty() && asks, "the view is too old");
+        views.release([question(3)]);
+        assert!(!views.take(new).1, "one is under way");
+        views.made(new);
+        let (answered, asks) = views.take(new);
+        assert_eq!((answered.len(), asks, views.waiting()), (3, false, 0));
+        // One that was made before, and comes later, is not newer.
+        views.made(old);
+        views.release([question(4)]);
+        assert_eq!(views.take(new).0.len(), 1);
+    }
+}

@@ -9,6 +9,7 @@ mod feeding;
 mod healing;
 mod held;
 mod kit;
+mod load;
 mod museum;
 mod newcomers;
 mod proposals;
