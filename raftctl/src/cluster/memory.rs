@@ -23,7 +23,8 @@ pub(crate) fn forgetful(survey: &Survey) -> BTreeSet<NodeId> {
 
 /// Says what a member has forgotten, how that is known, and what brings it back.
 pub(crate) fn forgotten(survey: &Survey, id: NodeId) -> Option<(String, Code)> {
-    let recorded = survey.configuration()?.member(id)?.incarnation;
+    let configuration = survey.configuration()?;
+    let recorded = configuration.member(id)?.incarnation;
     let name = survey.name(id);
     let status = survey.row(id).and_then(|row| row.answer.as_deref().ok());
     let Some(status) = status.filter(|status| status.node == id) else {
@@ -56,8 +57,14 @@ pub(crate) fn forgotten(survey: &Survey, id: NodeId) -> Option<(String, Code)> {
         Some(None) => ("it has forgotten what it promised".to_owned(), codes::FORGOTTEN),
         None => ("its data directory was wiped or replaced".to_owned(), codes::WIPED_MEMBER),
     };
-    let mut text =
-        format!("{name}: {what}: it neither votes nor counts: raftctl member heal {name}");
+    // Nobody could let the only voter in again.
+    let way = match configuration.voters().iter().any(|voter| voter != id) {
+        true => format!("raftctl member heal {name}"),
+        false => "no other voter has what is lost; a saved snapshot begins a new history: raftctl \
+                  snapshot restore"
+            .to_owned(),
+    };
+    let mut text = format!("{name}: {what}: it neither votes nor counts: {way}");
     let mended = why.flatten().is_some_and(Forgotten::is_mended_by_word);
     if mended && needs_word(survey, status) {
         text.push_str(
@@ -117,4 +124,28 @@ fn needs_word(survey: &Survey, status: &NodeStatus) -> bool {
         member.is_some_and(|member| member.incarnation == former.incarnation)
     };
     survey.leader().is_none() && status.former.as_ref().is_some_and(is_known)
+}
+
+#[cfg(test)]
+mod tests {
+    use consensus::{Configuration, Incarnation, Voters};
+
+    use super::*;
+    use crate::cluster::testing::{id, majority, survey, well};
+
+    /// `heal` said that nobody leads, and to look at the status, which said: heal.
+    #[test]
+    fn the_only_voter_is_not_sent_to_others_when_it_has_forgotten() {
+        let mut status = well(1);
+        let all = status.configuration.members().clone();
+        let learners = [id(2), id(3)].into();
+        let one = Configuration::new(Voters::Stable(majority(&[1])), learners, all);
+        status.configuration = one.expect("it is one voter and two learners");
+        status.former = Some(client::FormerReport { incarnation: Incarnation::new(1), why: 2 });
+        status.incarnation = Incarnation::new(99);
+        let (told, code) = forgotten(&survey(vec![Some(status)]), id(1)).expect("it is another");
+        assert_eq!(code, codes::FORGOTTEN);
+        assert!(told.starts_with("n1: its log has lost its end"), "{told}");
+        assert!(told.ends_with("raftctl snapshot restore"), "{told}");
+    }
 }
