@@ -41,7 +41,7 @@ pub(crate) struct RestoreArgs {
     /// The cluster's directory, which `init` made [default: the context's]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Begins a new generation although the cluster serves: what it holds stays behind
+    /// Begins another history although the cluster serves
     #[arg(long)]
     while_serving: bool,
     /// Shows what would be done
