@@ -12,18 +12,18 @@ const OPEN: &str = "/proc/self/fd";
 /// What the system puts behind the name of a file that has none any more.
 const DELETED: &str = " (deleted)";
 
-/// What a database keeps in its directory, as long as it is open.
+/// What a database writes to as long as it is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Needed {
-    /// A manifest, and tables.
-    Tables,
+    /// A manifest.
+    Manifest,
     /// A write-ahead log besides.
     Log,
 }
 
-/// Looks whether the files that are open in a database's directory are at their places. A database
-/// removes files by itself, but none that it has open; and it has the manifest and the write-ahead
-/// log open that it writes.
+/// Looks whether the manifest and the write-ahead log that are written in a database's directory
+/// are at their places. Those are the newest of their kind that are open: older ones, and tables,
+/// may be open without a name, since somebody still reads what the database has no use for.
 ///
 /// # Errors
 /// [`StorageError::Gone`] if not. Where the system does not tell, nothing is found.
@@ -35,16 +35,25 @@ pub(crate) fn check(database: &Path, needed: Needed) -> Result<(), StorageError>
     }
     let named = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
     let names: Vec<String> = open.iter().filter_map(named).collect();
-    if let Some(name) = names.iter().find_map(|name| is_needed(name.strip_suffix(DELETED)?)) {
-        return Err(gone(&directory.join(name), "was removed or replaced while it is in use"));
+    let is_written = |number: fn(&str) -> Option<u64>, missing| {
+        let newest = names.iter().filter_map(|name| {
+            let name = name.as_str();
+            let bare = name.strip_suffix(DELETED).unwrap_or(name);
+            Some((number(bare)?, name != bare, bare))
+        });
+        match newest.max_by_key(|(number, is_deleted, _)| (*number, !is_deleted)) {
+            None => Err(gone(&directory, missing)),
+            Some((_, true, name)) => {
+                Err(gone(&directory.join(name), "was removed or replaced while it is in use"))
+            }
+            Some((_, false, _)) => Ok(()),
+        }
+    };
+    is_written(manifest_number, "does not hold the manifest that is in use any more")?;
+    match needed {
+        Needed::Manifest => Ok(()),
+        Needed::Log => is_written(log_number, "has no write-ahead log any more"),
     }
-    if !names.iter().any(|name| is_manifest(name)) {
-        return Err(gone(&directory, "does not hold the manifest that is in use any more"));
-    }
-    if needed == Needed::Log && !names.iter().any(|name| is_log(name)) {
-        return Err(gone(&directory, "has no write-ahead log any more"));
-    }
-    Ok(())
 }
 
 /// Returns the names of what is open directly in a directory.
@@ -54,24 +63,17 @@ fn open_in(directory: &Path) -> Vec<PathBuf> {
     targets.filter(|target| target.parent() == Some(directory)).collect()
 }
 
-fn is_needed(name: &str) -> Option<&str> {
-    (is_log(name) || is_manifest(name) || is_numbered(name, ".sst")).then_some(name)
+fn log_number(name: &str) -> Option<u64> {
+    number(name.strip_suffix(".log")?)
 }
 
-fn is_log(name: &str) -> bool {
-    is_numbered(name, ".log")
+fn manifest_number(name: &str) -> Option<u64> {
+    number(name.strip_prefix("MANIFEST-")?)
 }
 
-fn is_manifest(name: &str) -> bool {
-    name.strip_prefix("MANIFEST-").is_some_and(is_number)
-}
-
-fn is_numbered(name: &str, end: &str) -> bool {
-    name.strip_suffix(end).is_some_and(is_number)
-}
-
-fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+fn number(text: &str) -> Option<u64> {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().ok()).flatten()
 }
 
 fn gone(path: &Path, what: &'static str) -> StorageError {
@@ -107,7 +109,7 @@ mod tests {
             assert!(found.as_ref().is_some_and(|found| found.contains(what)), "{what}: {found:?}");
         };
         let replaced = "was removed or replaced while it is in use";
-        for name in ["MANIFEST-000004", "000007.log", "000005.sst"] {
+        for name in ["MANIFEST-000004", "000007.log"] {
             is(found(|place| fs::remove_file(place.join(name)).unwrap()), replaced);
             let copied = |place: &Path| {
                 fs::copy(place.join(name), place.join("t")).unwrap();
@@ -127,11 +129,29 @@ mod tests {
         assert_eq!(found(|place| fs::remove_file(place.join("LOCK")).unwrap()), None);
     }
 
+    /// A state that is read through has tables open that a compaction removes meanwhile: that ended
+    /// healthy nodes.
+    #[test]
+    fn what_the_database_has_no_use_for_may_be_open_without_a_name() {
+        assert_eq!(found(|place| fs::remove_file(place.join("000005.sst")).unwrap()), None);
+        let (place, files) = opened();
+        let newer = ["MANIFEST-000010", "000011.log"];
+        let written = newer.map(|name| File::create(place.path().join(name)).unwrap());
+        for name in ["MANIFEST-000004", "000007.log"] {
+            fs::remove_file(place.path().join(name)).unwrap();
+            assert!(check(place.path(), Needed::Log).is_ok(), "{name}");
+        }
+        fs::remove_file(place.path().join(newer[1])).unwrap();
+        let why = check(place.path(), Needed::Log).unwrap_err().to_string();
+        assert!(why.contains("000011.log was removed or replaced"), "{why}");
+        drop((files, written));
+    }
+
     #[test]
     fn a_state_needs_no_write_ahead_log_and_a_directory_without_open_files_nothing() {
         let (place, mut files) = opened();
         files.remove(1);
-        assert!(check(place.path(), Needed::Tables).is_ok());
+        assert!(check(place.path(), Needed::Manifest).is_ok());
         assert!(check(place.path(), Needed::Log).is_err());
         files.clear();
         assert!(check(place.path(), Needed::Log).is_ok());

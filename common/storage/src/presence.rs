@@ -57,7 +57,7 @@ impl Presence {
         match place::current(&self.directory) {
             Ok(state) => {
                 must_be(&state.path().join(CURRENT))?;
-                open_files::check(state.path(), Needed::Tables)
+                open_files::check(state.path(), Needed::Manifest)
             }
             Err(StorageError::Corrupt { .. }) => {
                 Err(gone(&self.directory.join(STATE_CURRENT), "does not name a state any more"))
@@ -87,15 +87,30 @@ impl Presence {
 pub(crate) fn check_log(db: &DB) -> Result<(), StorageError> {
     must_be(&db.path().with_file_name(TAIL))?;
     must_be(&db.path().join(CURRENT))?;
-    // One that cannot list its files says so when it is written to.
-    for file in db.live_files().unwrap_or_default() {
-        must_be(&db.path().join(file.name.trim_start_matches('/')))?;
-    }
+    check_tables(db)?;
     let names = files::names(db.path()).unwrap_or_else(|_| vec![".log".to_owned()]);
     if !names.iter().any(|name| name.ends_with(".log")) {
         return Err(gone(db.path(), "has no write-ahead log any more"));
     }
     open_files::check(db.path(), Needed::Log)
+}
+
+/// Looks whether the tables are there that a database is made of. One may go between the list and
+/// the look: then the next list does not have it.
+pub(crate) fn check_tables(db: &DB) -> Result<(), StorageError> {
+    let missing = missing_tables(db);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let still = missing_tables(db);
+    missing.into_iter().filter(|path| still.contains(path)).try_for_each(|path| must_be(&path))
+}
+
+fn missing_tables(db: &DB) -> Vec<PathBuf> {
+    // One that cannot list its files says so when it is written to.
+    let tables = db.live_files().unwrap_or_default().into_iter();
+    let paths = tables.map(|table| db.path().join(table.name.trim_start_matches('/')));
+    paths.filter(|path| must_be(path).is_err()).collect()
 }
 
 fn must_be(path: &Path) -> Result<(), StorageError> {

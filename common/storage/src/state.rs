@@ -12,6 +12,7 @@ use crate::database::database;
 use crate::error::StorageError;
 use crate::opening_room::check_room;
 use crate::options;
+use crate::presence;
 use crate::space::Sizes;
 use crate::wal;
 
@@ -51,9 +52,11 @@ impl StateFlush {
     /// whole. Returns what the state takes on the disk, in bytes.
     ///
     /// # Errors
-    /// If the state cannot be written.
+    /// If the state cannot be written; [`StorageError::Gone`] if its next start would miss a table,
+    /// which goes on being read here.
     pub fn run(self) -> Result<u64, StorageError> {
         self.0.flush().map_err(|error| rotten("flushing the state", &error))?;
+        presence::check_tables(&self.0.db)?;
         Ok(self.0.bytes())
     }
 }

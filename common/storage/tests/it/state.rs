@@ -1,6 +1,7 @@
 //! The state's store: batches are atomic, and a crash leaves the state of some moment before.
 
 use std::env;
+use std::fs;
 use std::io::{BufRead, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -10,7 +11,7 @@ use proptest::prelude::Strategy;
 use proptest::test_runner::Config;
 use proptest::{collection, prop_assert_eq, proptest};
 use state_machine::{Batch, MemoryStore, OrderedStore, View};
-use storage::StateStore;
+use storage::{StateStore, StorageError};
 use tempfile::tempdir;
 
 /// Where the writer writes; set for the writer only.
@@ -82,6 +83,24 @@ fn what_was_persisted_is_there_after_reopening() {
     drop(store);
     let store = StateStore::open(place.path()).unwrap();
     assert_eq!(pairs(&store, "", None, 10), owned(&[("b", "2")]));
+}
+
+/// It goes on being read, so that nothing else would say so before the next start.
+#[test]
+fn a_table_that_somebody_removed_is_missed_at_the_next_flush() {
+    let place = tempdir().unwrap();
+    let mut store = StateStore::open(place.path()).unwrap();
+    store.write(batch(&[("a", Some("1"))])).unwrap();
+    store.flush_later().run().unwrap();
+    let children = fs::read_dir(place.path().join("state")).unwrap();
+    let mut tables = children.map(|child| child.unwrap().path());
+    let table = tables.find(|path| path.extension().is_some_and(|it| it == "sst")).unwrap();
+    fs::remove_file(&table).unwrap();
+    store.write(batch(&[("b", Some("1"))])).unwrap();
+    match store.flush_later().run() {
+        Err(StorageError::Gone { path, .. }) => assert_eq!(path, table),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
