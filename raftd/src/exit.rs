@@ -204,6 +204,7 @@ pub(crate) fn storage_failure(error: &StorageError) -> Failure {
         | StorageError::LogLost { .. }
         | StorageError::LogBehind { .. }
         | StorageError::Corrupt { .. }
+        | StorageError::RecordLost { .. }
         | StorageError::Contradiction { .. }
         | StorageError::NewerFormat { .. } => Exit::Data,
         StorageError::Denied { .. } => Exit::Config,
@@ -227,6 +228,10 @@ pub(crate) fn storage_failure(error: &StorageError) -> Failure {
             "if the cluster has other members that serve, move the data directory away, start \
              raftd, and run: raftctl member heal NAME; a node alone needs a copy of the whole \
              data directory, or a saved snapshot in a new cluster (raftctl snapshot restore)",
+        ),
+        StorageError::RecordLost { .. } => failure.hint(
+            "put there the file of that name from any other member's data directory, or \
+             bootstrap.record from where raftctl init put its files: nothing else is lost",
         ),
         StorageError::Gone { .. } => failure.hint(
             "nobody may touch the data directory while raftd runs; what is missing at the next \

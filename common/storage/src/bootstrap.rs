@@ -12,27 +12,22 @@ use crate::names::{BOOTSTRAP, BOOTSTRAP_SECOND};
 /// A bootstrap record is far smaller, in bytes.
 const BYTES_MAX: u64 = 1024 * 1024;
 
-/// Where the record is found when both copies are lost.
-const ELSEWHERE: &str = "nothing else is lost if you put there the file of that name out of any \
-     other member's data directory, or bootstrap.record from where raftctl init put its files";
-
 /// Reads the first copy that is whole.
 ///
 /// # Errors
-/// If there is none; what is the matter with the first file is said, and where there are others:
-/// the record is the same at all members.
+/// [`StorageError::RecordLost`] if there is none; what is the matter with the first file is said.
 pub(crate) fn read(
     directory: &Path,
     generation: Generation,
 ) -> Result<BootstrapRecord, StorageError> {
     read_copy(directory, BOOTSTRAP, generation).or_else(|first| {
-        read_copy(directory, BOOTSTRAP_SECOND, generation).map_err(|_| with_advice(first))
+        read_copy(directory, BOOTSTRAP_SECOND, generation).map_err(|_| lost(first))
     })
 }
 
-fn with_advice(error: StorageError) -> StorageError {
-    if let StorageError::Corrupt { what, why } = &error {
-        return StorageError::corrupt(what.clone(), format!("{why}; {ELSEWHERE}"));
+fn lost(error: StorageError) -> StorageError {
+    if let StorageError::Corrupt { what, why } = error {
+        return StorageError::RecordLost { what, why };
     }
     error
 }

@@ -101,6 +101,15 @@ pub enum StorageError {
         /// How that shows.
         why: String,
     },
+    /// Both copies of the bootstrap record are damaged or gone, and nothing else: all members have
+    /// the same one, and so has who founded the cluster.
+    #[error("{what} is damaged: {why}")]
+    RecordLost {
+        /// The first copy, with its place.
+        what: String,
+        /// How that shows.
+        why: String,
+    },
     /// An entry does not continue the log that it claims to continue: there are two contents under
     /// one identity, here or where it comes from.
     #[error(

@@ -93,3 +93,23 @@ async fn a_node_ends_whose_directory_goes_away_under_it() {
         }
     }
 }
+
+/// Both copies are gone, and the log is whole: to give that up was the advice, and would have cost a
+/// node that is alone what it had acknowledged.
+#[tokio::test]
+async fn a_bootstrap_record_that_is_lost_is_put_back_from_another_member() {
+    let mut cluster = Cluster::start(3).await;
+    put(&cluster.client(), "before", "1").await.unwrap();
+    cluster.nodes[0].kill();
+    let copies = ["bootstrap", "bootstrap-second"].map(|name| cluster.nodes[0].data.join(name));
+    copies.iter().for_each(|copy| fs::remove_file(copy).unwrap());
+    cluster.nodes[0].start();
+    assert_eq!(cluster.nodes[0].ended().code(), Some(65), "{}", cluster.nodes[0].log());
+    let log = cluster.nodes[0].log();
+    assert!(log.contains("bootstrap is damaged: it is missing"), "{log}");
+    assert!(log.contains("put there the file of that name from any other member's"), "{log}");
+    fs::copy(cluster.nodes[1].data.join("bootstrap"), &copies[0]).unwrap();
+    cluster.nodes[0].start();
+    cluster.converged().await;
+    assert!(copies[1].exists(), "the second copy is made anew");
+}
