@@ -261,6 +261,34 @@ impl Stopped {
     }
 }
 
+/// What a file takes no more of was in the middle of a page, and of a line: what was said to go on
+/// with left out all of the page.
+fn a_list_goes_on_where_a_full_disk_has_ended(world: &World) {
+    let list = world.command("kv list --limit 0 --lines");
+    let place = world.home().join("list.tsv");
+    let full = "trap '' XFSZ; ulimit -f 201; exec \"$@\"";
+    let mut shell = Command::new("sh");
+    shell.args(["-c", full, "sh"]).arg(list.get_program()).args(list.get_args());
+    shell.envs(list.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let said = Said::of(shell.stdout(std::fs::File::create(&place).unwrap()).output().unwrap());
+    assert_eq!(said.code, 12, "{}", said.stderr);
+    assert!(said.stderr.contains("; what follows that is incomplete"), "{}", said.stderr);
+    let written = std::fs::read_to_string(&place).unwrap();
+    let (whole, torn) = written.rsplit_once('\n').unwrap();
+    assert!(!torn.is_empty() && whole.lines().count() > 1_000, "{torn}");
+    let rest = world.ok(&format!("kv list {}", goes_on(&said))).stdout;
+    let all: Vec<&str> = whole.lines().chain(rest.lines()).collect();
+    assert_eq!(all.len(), 30_000);
+    assert!(all.is_sorted_by(|a, b| a < b), "in order, and each once");
+    assert!(all.iter().all(|line| line.ends_with("\tv")), "in the form that was asked for");
+}
+
+/// Returns the arguments of the list that goes on where another was cut off.
+fn goes_on(cut: &Said) -> String {
+    let help = cut.stderr.lines().find_map(|line| line.strip_prefix("help: raftctl kv list "));
+    help.unwrap().split("    (").next().unwrap().to_owned()
+}
+
 #[test]
 fn a_long_list_goes_on_whoever_leads_and_says_where_it_was_cut_off() {
     let mut world = World::new();
@@ -282,6 +310,8 @@ fn a_long_list_goes_on_whoever_leads_and_says_where_it_was_cut_off() {
     let mut said = String::new();
     head.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert_eq!((status.code(), said.as_str()), (Some(0), ""));
+
+    a_list_goes_on_where_a_full_disk_has_ended(&world);
 
     // Between two pages another node leads, keys come and keys go.
     let list = stopped(world.command("kv list --limit 0 -o name"));
@@ -320,8 +350,6 @@ fn a_long_list_goes_on_whoever_leads_and_says_where_it_was_cut_off() {
         world.start(&format!("n{number}"), address);
     }
     world.await_status(|status| status["leader"]["name"].is_string());
-    let help = cut.stderr.lines().find_map(|line| line.strip_prefix("help: raftctl kv list "));
-    let again = help.unwrap().split("    (").next().unwrap();
-    let rest = world.ok(&format!("kv list -o name {again}")).stdout;
+    let rest = world.ok(&format!("kv list -o name {}", goes_on(&cut))).stdout;
     assert_eq!(format!("{}{rest}", cut.stdout).lines().count(), 30_000);
 }
