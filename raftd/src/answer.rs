@@ -32,10 +32,15 @@ pub(crate) fn response(reply: Reply, hint: impl FnOnce(NodeId) -> Option<LeaderH
             ErrorCode::Superseded,
             "another leader's entry took the place of this one: it was not applied and never will",
         )),
-        Reply::Behind { applied, .. } => Response::Error(refusal(
-            ErrorCode::Busy,
-            format!("this node has applied the log up to {applied} only; another may be further"),
-        )),
+        Reply::Behind { applied, leader, .. } => Response::Error(ErrorReply {
+            leader: leader.and_then(hint),
+            ..refusal(
+                ErrorCode::Busy,
+                format!(
+                    "this node has applied the log up to {applied} only; another may be further"
+                ),
+            )
+        }),
         Reply::Unknown { .. } => Response::Error(ErrorReply {
             outcome: Outcome::Unknown,
             ..refusal(

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
-use protocol::{Request, Response};
+use protocol::{ErrorReply, Request, Response};
 use tokio::time::{Instant, sleep};
 use transport::Precision;
 
@@ -54,7 +54,12 @@ impl Client {
             let Some(endpoint) = first_to_connect(self, &mut search, deadline).await else {
                 continue;
             };
-            match self.attempt(&endpoint, request, Manner::plain(deadline)).await? {
+            let all = self.shared.members.endpoints();
+            let manner = match all.iter().all(|it| *it == endpoint || search.has_asked(it)) {
+                true => Manner::plain(deadline),
+                false => Manner::plain(deadline).leaving_time(request),
+            };
+            match self.attempt(&endpoint, request, manner).await? {
                 Attempt::Done(response) => return Ok(response),
                 Attempt::Failed { why, reply } => {
                     search.failed(&endpoint, why);
@@ -74,13 +79,14 @@ impl Client {
         let deadline = Instant::now() + config.deadline;
         let first = self.shared.turn.fetch_add(1, Ordering::Relaxed) % endpoints.len();
         let mut search = Search::new();
-        let mut busy = None;
+        let mut busy: Option<ErrorReply> = None;
         loop {
             for endpoint in endpoints.iter().cycle().skip(first).take(endpoints.len()) {
-                // Another one may be quicker; who is slow is found connected in the next round.
+                // Another one may be quicker; who is slow is found connected in the next round, and
+                // what was asked there is asked of the others meanwhile.
                 let manner = match endpoints.len() {
                     1 => Manner::plain(deadline),
-                    _ => Manner::plain(deadline).briefly(),
+                    _ => Manner::plain(deadline).briefly().leaving_time(request),
                 };
                 match self.attempt(endpoint, request, manner).await? {
                     Attempt::Done(response) => return Ok(response),
@@ -96,8 +102,12 @@ impl Client {
                     }
                 }
             }
-            // Members that the caller did not name are asked when no other can help.
+            // Members that the caller did not name are asked when no other can help, and who leads
+            // when that is all that is known of them.
             endpoints = self.shared.members.endpoints();
+            let named = busy.as_ref().and_then(|reply| reply.leader.as_ref());
+            let others = named.filter(|leader| !endpoints.contains(&leader.address));
+            endpoints.extend(others.map(|leader| leader.address.clone()));
             let wait = search.next_wait();
             if Instant::now() + wait >= deadline || search.is_hopeless(endpoints.len()) {
                 let late = search.give_up(config.deadline);

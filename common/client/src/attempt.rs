@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
-use protocol::{ErrorReply, Passage, Response};
+use protocol::{ErrorReply, Passage, Request, Response};
 use tokio::time::Instant;
 
 use crate::search::Why;
 
 /// While others may help, nobody waits longer for a connection to one node; the attempt goes on.
 pub(crate) const DIAL_PATIENCE: Duration = Duration::from_millis(300);
+
+/// A question that another node may answer waits so long for one that does not, at least; and up to
+/// this part of the time that is left.
+pub(crate) const ANSWER_PATIENCE_MIN: Duration = Duration::from_secs(1);
+const ANSWER_PATIENCE_PART: u32 = 4;
 
 /// Who led when last heard, and the way there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +47,18 @@ impl Manner {
     /// Waits for a connection only for a while.
     pub(crate) fn briefly(self) -> Self {
         Self { connected_by: self.deadline.min(Instant::now() + DIAL_PATIENCE), ..self }
+    }
+
+    /// Leaves others the time to answer a question, which may be asked twice: a node whose disk
+    /// hangs takes connections and answers pings, and nothing else. Whatever has an effect waits.
+    pub(crate) fn leaving_time(self, request: &Request) -> Self {
+        if !matches!(request, Request::Query { .. } | Request::SystemQuery { .. }) {
+            return self;
+        }
+        let now = Instant::now();
+        let left = self.deadline.saturating_duration_since(now);
+        let patience = ANSWER_PATIENCE_MIN.max(left / ANSWER_PATIENCE_PART);
+        Self { deadline: self.deadline.min(now + patience), ..self }
     }
 
     /// Asks whatever history the node has, or none.

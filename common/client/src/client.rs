@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use transport::certs::Credentials;
 use transport::{CallError, Precision};
 
-use crate::attempt::{Attempt, Lead, Manner};
+use crate::attempt::{ANSWER_PATIENCE_MIN, Attempt, Lead, Manner};
 use crate::error::ClientError;
 use crate::members::Members;
 use crate::pool::Pool;
@@ -139,8 +139,9 @@ impl Client {
                 Err(unknown(format!("{endpoint} did not answer within the deadline")))
             }
             Err(_) => {
-                // That there was no time to answer tells nothing of the node.
-                let short = asked.elapsed() < SUSPICIOUS_AFTER;
+                // That there was no time to answer tells nothing of the node: it may itself wait so
+                // long before it says why it cannot.
+                let short = asked.elapsed() < ANSWER_PATIENCE_MIN;
                 let precision = if short { Precision::Nothing } else { Precision::Mute };
                 failed("it did not answer within the deadline".into(), precision, true)
             }

@@ -17,11 +17,6 @@ use crate::search::{Search, Why};
 /// After so long through another node, the leader is looked for anew.
 const THROUGH_FOR: Duration = Duration::from_secs(5);
 
-/// A question that another node may answer waits so long for one that does not, at least; and up to
-/// this part of the time that is left.
-const ANSWER_PATIENCE_MIN: Duration = Duration::from_secs(1);
-const ANSWER_PATIENCE_PART: u32 = 4;
-
 /// The nodes, as a search sees them.
 pub(crate) trait Nodes: Sync {
     /// Returns the addresses that the caller was told, and then all that are known.
@@ -88,7 +83,12 @@ pub(crate) async fn on_leader(
                     let hint = reply.as_ref().and_then(|reply| reply.leader.clone());
                     match reply.map(|reply| (reaction(reply.code), reply)) {
                         Some((Reaction::GiveUp, reply)) => return Err(ClientError::Refused(reply)),
-                        Some((Reaction::Later, _)) => search.pause(),
+                        Some((Reaction::Later, _)) => match hint {
+                            Some(leader) if search.may_follow(&leader.address, &endpoint) => {
+                                nodes.remember(Some(Lead::At(leader.address)));
+                            }
+                            Some(_) | None => search.pause(),
+                        },
                         Some((Reaction::Elsewhere, _)) | None => {
                             let named = hint.map(|hint| hint.address);
                             nodes.remember(turn(&mut search, endpoint, reached, named));
@@ -140,32 +140,7 @@ fn manner(
         nodes.endpoints().1.into_iter().filter(|other| other != endpoint).collect();
     let manner = if others.is_empty() { manner } else { manner.briefly() };
     let is_last = others.iter().all(|other| search.has_asked(other));
-    if forward || is_last || !is_question(request) {
-        return manner;
-    }
-    // A node whose disk hangs answers pings, and no question: others serve meanwhile.
-    let left = deadline.saturating_duration_since(Instant::now());
-    let patience = ANSWER_PATIENCE_MIN.max(left / ANSWER_PATIENCE_PART);
-    Manner { deadline: deadline.min(Instant::now() + patience), ..manner }
-}
-
-/// Says whether a request may be asked of another node as well, whatever becomes of it here.
-fn is_question(request: &Request) -> bool {
-    match request {
-        Request::Query { .. } | Request::SystemQuery { .. } => true,
-        Request::Propose { .. }
-        | Request::Batch { .. }
-        | Request::Status
-        | Request::ReadLog { .. }
-        | Request::Bootstrap { .. }
-        | Request::Join { .. }
-        | Request::Reconfigure { .. }
-        | Request::Transfer { .. }
-        | Request::Snapshot(_)
-        | Request::Note { .. }
-        | Request::Certificate(_)
-        | Request::Configuration(_) => false,
-    }
+    if forward || is_last { manner } else { manner.leaving_time(request) }
 }
 
 /// Decides how to go on after a node that could not help: with the leader that it names, or through

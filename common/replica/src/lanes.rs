@@ -294,6 +294,8 @@ pub enum Reply {
         request: RequestId,
         /// What this node has applied.
         applied: LogIndex,
+        /// Another node, which leads as far as this one knows.
+        leader: Option<NodeId>,
     },
 }
 

@@ -197,7 +197,8 @@ impl Replica {
         let (query, view) = self.views.take(status_applied);
         let views = self.views.are_wanted(now);
         for request in self.requests.late(now) {
-            self.reply.push(Reply::Behind { request, applied: status_applied });
+            let leader = self.raft.leader().filter(|leader| *leader != self.raft.id());
+            self.reply.push(Reply::Behind { request, applied: status_applied, leader });
         }
         self.healing.take_own(&mut self.reply);
         Lanes {

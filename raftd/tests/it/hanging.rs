@@ -4,10 +4,12 @@
 
 use std::time::{Duration, Instant};
 
-use client::{ClientError, ErrorCode, NodeStatus};
+use bytes::Bytes;
+use client::{ClientError, Consistency, ErrorCode, NodeStatus};
 use consensus::{Configuration, Majority, NodeId, Voters};
 use fixtures::load::{Load, put};
 use fixtures::{Cluster, DiskShim, PATIENCE};
+use state_machine::{KvCommand, KvQuery};
 
 /// When a leader knows its followers' disks: ten of the shortest election timeouts.
 const TENURE_MS: u64 = 10_000;
@@ -109,6 +111,31 @@ async fn a_change_that_needs_a_hanging_disk_is_refused() {
     let target = without(&status.configuration, cluster.nodes[hanging].id);
     client.reconfigure(&target, status.configuration_index).await.unwrap();
     put(&client, "without it", "1").await.unwrap();
+}
+
+/// Such a node takes connections and answers pings: whoever asked it waited until the deadline, and
+/// was told that nobody leads.
+#[tokio::test]
+async fn what_a_follower_with_a_hanging_disk_is_asked_others_answer() {
+    let Some((cluster, shims)) = cluster().await else { return };
+    put(&cluster.client(), "key", "1").await.unwrap();
+    let leader = cluster.leader().await;
+    let hanging = (leader + 1) % 3;
+    shims[hanging].hang();
+    let command = KvCommand::Put { key: Bytes::from("key"), value: Bytes::from("2") };
+    let index = cluster.client().propose(command.encode()).await.unwrap().index;
+    let all = [hanging, leader, (leader + 2) % 3];
+    let deadline = Duration::from_secs(10);
+    let every = [Consistency::Linearizable, Consistency::Follower, Consistency::AtLeast(index)];
+    // Whoever was told of no other node hears of them from it.
+    for (known, consistency) in every.into_iter().flat_map(|how| [(&all[..1], how), (&all, how)]) {
+        let client = cluster.client_of(known, deadline);
+        let query = KvQuery::Get { key: Bytes::from_static(b"key") }.encode();
+        let began = Instant::now();
+        client.query(query, consistency).await.unwrap();
+        assert!(began.elapsed() < deadline / 2, "{consistency:?}: {:?}", began.elapsed());
+        client.close().await;
+    }
 }
 
 /// A configuration without one of its members.

@@ -52,7 +52,11 @@ fn a_question_for_an_index_that_does_not_come_is_told_how_far_the_node_is() {
     assert_eq!(node.take_replies(), []);
     node.now = node.now.after(MS);
     node.turn([]);
-    let behind = |number| Reply::Behind { request: request(number), applied: LogIndex::new(3) };
+    let behind = |number| Reply::Behind {
+        request: request(number),
+        applied: LogIndex::new(3),
+        leader: NodeId::new(3),
+    };
     assert_eq!(node.take_replies(), [behind(1)]);
     node.now = node.now.after(100 * MS);
     node.turn([]);
@@ -144,7 +148,8 @@ fn a_linearizable_question_does_not_wait_for_ever_for_an_index_that_is_never_fed
     assert!(due <= node.now.after(200 * MS), "it wakes in time");
     node.now = node.now.after(200 * MS);
     node.turn([]);
-    let behind = Reply::Behind { request: request(1), applied: LogIndex::new(3) };
+    let behind =
+        Reply::Behind { request: request(1), applied: LogIndex::new(3), leader: NodeId::new(3) };
     assert_eq!((node.take_replies(), node.replica.waiting()), (vec![behind], (0, 0)));
 }
 
