@@ -94,8 +94,8 @@ async fn a_node_ends_whose_directory_goes_away_under_it() {
     }
 }
 
-/// Both copies are gone, and the log is whole: to give that up was the advice, and would have cost a
-/// node that is alone what it had acknowledged.
+/// Both copies are gone, and the log is whole: to give that up was the advice, and would have cost
+/// a node that is alone what it had acknowledged.
 #[tokio::test]
 async fn a_bootstrap_record_that_is_lost_is_put_back_from_another_member() {
     let mut cluster = Cluster::start(3).await;
