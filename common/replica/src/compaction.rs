@@ -164,4 +164,19 @@ mod tests {
         compaction.follow(&cut);
         assert_eq!(to(&mut compaction, 0, 7), None);
     }
+
+    /// The log may be of millions of small entries, and what is remembered of them is in memory.
+    #[test]
+    fn few_places_are_remembered_and_none_that_is_compacted() {
+        let entry_bytes = size(&write(1, 1, 4).append[0]) as u64;
+        let mut compaction = Compaction::new(keep(1_000, MARKS * 10 * entry_bytes));
+        let places = |compaction: &Compaction| -> Vec<u64> {
+            compaction.marks.iter().map(|(index, _)| index.get()).collect()
+        };
+        compaction.follow(&write(1, 1_000, 4));
+        let each_tenth: Vec<u64> = (10..=1_000).step_by(10).collect();
+        assert_eq!(places(&compaction), each_tenth);
+        assert_eq!(to(&mut compaction, 0, 1_000), Some(360), "640 entries stay");
+        assert_eq!(places(&compaction), each_tenth[36..]);
+    }
 }

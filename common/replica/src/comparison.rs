@@ -348,4 +348,59 @@ mod tests {
         assert!(reports(REPORT_NS + REPEAT_NS, &mut follower));
         assert!(follower.report(Timestamp::new(2 * REPEAT_NS), Term::new(2), id(3)).is_some());
     }
+
+    #[test]
+    fn digests_of_earlier_turns_are_known_and_none_of_before_a_snapshot() {
+        let at = LogIndex::new;
+        let mut follower = leader(9);
+        follower.applied(at(11), &[100, 110]);
+        follower.judged(at(8), 81);
+        assert_eq!(follower.own(), Some(Difference { index: at(8), ours: 80, theirs: 81 }));
+        // A snapshot up to 11 took the place of the state, and entry 12 was applied behind it.
+        let mut follower = leader(9);
+        follower.applied(at(12), &[120]);
+        follower.judged(at(9), 91);
+        follower.judged(at(11), 111);
+        assert_eq!(follower.own(), None, "it cannot tell");
+        follower.judged(at(12), 121);
+        assert_eq!(follower.own(), Some(Difference { index: at(12), ours: 120, theirs: 121 }));
+    }
+
+    /// Whoever reported then may have another state by now, and says so to this leadership again.
+    #[test]
+    fn what_an_earlier_leadership_heard_condemns_nobody() {
+        let mut leader = leader(9);
+        let (three, own) = (voters(3), id(1));
+        leader.heard(Term::new(1), id(2), LogIndex::new(9), 91);
+        leader.heard(Term::new(1), id(3), LogIndex::new(8), 81);
+        assert_eq!(leader.judge(Term::new(3), (own, &three)), []);
+        assert_eq!((leader.own(), leader.take()), (None, vec![]));
+    }
+
+    #[test]
+    fn a_difference_is_news_once_and_said_to_the_follower_each_time() {
+        let mut leader = leader(9);
+        let (term, three, index) = (Term::new(1), voters(3), LogIndex::new(8));
+        leader.heard(term, id(2), LogIndex::new(9), 90);
+        leader.heard(term, id(3), index, 81);
+        let verdict = (id(3), Body::Effects { index, digest: 80, judged: true });
+        assert_eq!(leader.judge(term, (id(1), &three)), std::slice::from_ref(&verdict));
+        let difference = Difference { index, ours: 80, theirs: 81 };
+        assert_eq!(leader.take(), [Differing::Peer { id: id(3), difference, outvoted: true }]);
+        leader.heard(term, id(3), LogIndex::new(9), 91);
+        assert_eq!(leader.judge(term, (id(1), &three)), [verdict], "it may have been lost");
+        assert_eq!(leader.take(), []);
+    }
+
+    #[test]
+    fn of_two_reports_behind_the_same_entry_the_later_one_counts() {
+        let mut leader = leader(9);
+        let (term, index) = (Term::new(1), LogIndex::new(8));
+        // Its state was made anew in between, and is wrong once more.
+        leader.heard(term, id(3), index, 81);
+        leader.heard(term, id(3), index, 82);
+        leader.judge(term, (id(1), &voters(3)));
+        let difference = Difference { index, ours: 80, theirs: 82 };
+        assert_eq!(leader.take(), [Differing::Peer { id: id(3), difference, outvoted: false }]);
+    }
 }

@@ -259,4 +259,16 @@ mod tests {
         assert_eq!(requests.applied(LogIndex::new(6), |_| Some(new), Vec::new()), []);
         assert_eq!(requests.writing(), 1);
     }
+
+    #[test]
+    fn answers_to_commands_that_nobody_here_waits_for_are_passed_over() {
+        let (term, index, request) = (Term::new(4), LogIndex::new(7), RequestId::new(1));
+        let mut requests = Requests::default();
+        requests.appended(request, term, index);
+        // 5 and 6 are an earlier leader's, whose clients wait there.
+        let answer = |number: u64| (LogIndex::new(number), Bytes::from(number.to_string()));
+        let endings = requests.applied(index, |_| Some(term), [5, 6, 7].map(answer).into());
+        let response = Bytes::from_static(b"7");
+        assert_eq!(endings, [Ending::Applied { request, index, response }]);
+    }
 }

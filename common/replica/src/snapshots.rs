@@ -265,3 +265,30 @@ impl Snapshots {
         files.extend(newest);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It was received from a leader, and is all there is of that state until it is installed.
+    #[test]
+    fn a_file_beyond_the_durable_state_is_not_deleted_however_old() {
+        let at = LogIndex::new;
+        let file = |index| EntryId { term: Term::new(2), index: at(index) };
+        let mut snapshots = Snapshots::new(vec![file(4), file(5)], at(3));
+        let mut deleted = |flushed: u64, received: Option<u64>| {
+            snapshots.received(received.map(file));
+            snapshots.flushed(at(flushed));
+            let deleted = snapshots.take().into_iter().map(|action| match action {
+                SnapshotAction::Delete { last } => last.index.get(),
+                other => panic!("nothing else is to be done: {other:?}"),
+            });
+            deleted.collect::<Vec<u64>>()
+        };
+        assert_eq!(deleted(3, Some(6)), []);
+        assert_eq!(deleted(3, Some(7)), []);
+        assert_eq!(deleted(4, None), [4], "the state has all that it has");
+        assert_eq!(deleted(9, None), [5]);
+        assert_eq!(deleted(10, None), [], "two stay");
+    }
+}

@@ -67,3 +67,46 @@ fn a_node_that_is_told_of_its_removal_ends() {
     node.turn([Input::ToldRemoved { by, reason: reason.clone() }]);
     assert_eq!(node.removed, Some(Removal::Told { by, reason }));
 }
+
+/// Its leader may be gone, and then it is this node that brings it the removal.
+#[test]
+fn a_follower_talks_to_who_was_removed_for_five_seconds() {
+    let mut node = Node::new(&[1, 2, 3], Limits::default());
+    let entry = |index, configuration| {
+        let payload = Payload::Configuration(configuration);
+        Entry::new(at(2, index), ClusterTime::ZERO, payload)
+    };
+    node.follow(2, at(1, 1), vec![entry(2, joint(2)), entry(3, without(2))], 3);
+    node.finish();
+    let removed = node.now;
+    node.now = removed.after(5_000 * MS - 1);
+    node.turn([]);
+    assert_eq!(node.peers.last().unwrap()[..], [1, 2, 3]);
+    node.now = removed.after(5_000 * MS);
+    node.turn([]);
+    assert_eq!(node.peers.last().unwrap()[..], [1, 3]);
+}
+
+#[test]
+fn who_is_removed_is_talked_to_for_as_long_as_its_leader_feeds_it() {
+    let mut node = Node::leader(&[1, 2, 3], Limits::default());
+    node.hear(3, 2, appended(2));
+    node.turn([reconfigure(1, without(3), 1)]);
+    node.finish();
+    // Node 2 answers, but its disk is slow: the removal is not committed, and not dismissed.
+    let heartbeats = |node: &mut Node, count: u64, matched: u64| {
+        for _ in 0..count {
+            node.now = node.now.after(60 * MS);
+            node.turn([Input::Raft(Raw::Timeout(Timer::Heartbeat))]);
+            node.hear(2, 2, appended(matched));
+            node.finish();
+        }
+    };
+    heartbeats(&mut node, 1, 3);
+    assert_eq!(node.replica.status().configuration, &without(3));
+    heartbeats(&mut node, 100, 3);
+    assert_eq!(node.replica.status().commit, LogIndex::new(3));
+    assert_eq!(node.peers.last().unwrap()[..], [1, 2, 3], "after six seconds");
+    heartbeats(&mut node, 10, 4);
+    assert_eq!(node.peers.last().unwrap()[..], [1, 2]);
+}

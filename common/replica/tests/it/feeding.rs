@@ -51,6 +51,7 @@ fn wait(node: &mut Node) -> u64 {
     while node.pieces.is_empty() {
         let (due, timer) = node.replica.deadline().expect("a leader has one");
         node.now = node.now.max(due);
+        assert!(node.now.since(began) < 10_000 * MS, "no piece is due");
         if timer != Timer::Feed {
             node.hear(2, 2, appended(42));
         }
@@ -217,4 +218,93 @@ fn bytes_pass_at_the_rate_and_pauses_are_not_caught_up_with() {
     let later = begin.after(60_000 * MS);
     assert_eq!(pacer.pass(100, later), 50 * MS);
     assert_eq!(pacer.pass(100, later), 150 * MS);
+}
+
+#[test]
+fn a_piece_is_waited_for_and_then_the_time_of_the_next_one() {
+    let mut node = leader();
+    needs(&mut node, 2);
+    let piece = take_piece(&mut node);
+    let feeds_at = |node: &Node| {
+        let (due, timer) = node.replica.deadline().expect("a leader has one");
+        (timer == Timer::Feed).then_some(due)
+    };
+    assert_eq!(feeds_at(&node), None, "it is read and sent");
+    // Sooner than the next heartbeat.
+    sent(&mut node, &piece, 6, 300);
+    assert_eq!(feeds_at(&node), Some(node.now.after(30 * MS)));
+}
+
+#[test]
+fn behind_a_piece_that_brings_the_rest_there_is_nothing_to_send() {
+    let mut node = leader();
+    needs(&mut node, 2);
+    // Four at a time; also of the last four the first is not in memory any more.
+    for first in (3..=39).step_by(4) {
+        wait(&mut node);
+        let piece = take_piece(&mut node);
+        assert_eq!(piece.range, LogIndex::new(first)..LogIndex::new(first + 4));
+        sent(&mut node, &piece, first + 3, 100);
+    }
+    node.now = node.now.after(1_000 * MS);
+    node.turn([]);
+    assert_eq!((node.pieces.len(), entries_to_3(&node)), (0, vec![]));
+    node.propose([41]);
+    assert_eq!(entries_to_3(&node), [(at(2, 42), 44)], "it keeps up");
+}
+
+/// What went out has used up its time already, whatever the leader finds out meanwhile.
+#[test]
+fn what_a_leader_sends_anew_to_who_is_fed_waits_until_its_time() {
+    let mut node = leader();
+    needs(&mut node, 2);
+    let piece = take_piece(&mut node);
+    sent(&mut node, &piece, 6, 1_000);
+    node.now = node.now.after(99 * MS);
+    node.turn([Input::Raft(consensus::Input::Unreachable { peer: id(3) })]);
+    needs(&mut node, 41);
+    assert_eq!((node.pieces.len(), entries_to_3(&node)), (0, vec![]), "though it is in memory");
+    node.now = node.now.after(MS);
+    node.turn([]);
+    assert_eq!((node.pieces.len(), entries_to_3(&node)), (0, vec![(at(2, 41), 43)]));
+}
+
+/// It is a follower of nobody then, and the term is still that in which the piece was made.
+#[test]
+fn a_leader_that_has_lost_its_quorum_feeds_nobody_any_more() {
+    let mut node = leader();
+    needs(&mut node, 2);
+    let piece = take_piece(&mut node);
+    node.now = node.now.after(1_000 * MS);
+    node.turn([Input::Raft(consensus::Input::Timeout(Timer::QuorumCheck))]);
+    let raft = node.replica.raft();
+    assert_eq!((raft.role(), raft.term()), (RoleKind::Follower, piece.term));
+    assert!(!node.replica.wants(&piece));
+    sent(&mut node, &piece, 6, 100);
+    node.now = node.now.after(1_000 * MS);
+    node.turn([]);
+    assert_eq!(node.pieces, []);
+}
+
+/// The log grows by 20 entries a second, so that 40 entries a second go out: of that size which
+/// those have on average that were sent so far.
+#[test]
+fn the_rate_of_growth_is_that_of_entries_as_large_as_those_sent() {
+    let mut node = leader();
+    needs(&mut node, 2);
+    let piece = take_piece(&mut node);
+    node.propose([41, 42]);
+    node.hear(2, 2, appended(44));
+    node.finish();
+    node.now = node.now.after(100 * MS);
+    // Four of a thousand bytes: at 40 kB a second they take a tenth of one, and half of the pause
+    // before is caught up with.
+    sent(&mut node, &piece, 6, 4_000);
+    needs(&mut node, 6);
+    assert_eq!(wait(&mut node), 50 * MS);
+    let piece = take_piece(&mut node);
+    // Four of two thousand. In 150 ms it grew by two entries of 1,500 bytes: it is 40 kB again.
+    sent(&mut node, &piece, 10, 8_000);
+    needs(&mut node, 10);
+    assert_eq!(wait(&mut node), 200 * MS);
 }

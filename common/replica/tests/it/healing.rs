@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::kit::{MS, Node, appended, id};
-use consensus::{Body, Configuration, Incarnation, Input as Raw, LogIndex, Member, Message, Term};
-use replica::{Input, Limits, Meeting};
+use crate::kit::{MS, Node, appended, id, reconfigure};
+use consensus::{
+    Body, Configuration, Incarnation, Input as Raw, LogIndex, Member, Message, RequestId, Term,
+};
+use replica::{Answer, Input, Limits, Meeting};
 
 /// The directory that node 3 has now.
 const NEW: Incarnation = Incarnation::new(999);
@@ -131,6 +133,78 @@ fn a_leader_that_was_restarted_midway_goes_on_and_a_plain_learner_stays_one() {
         leads_and_sees(&mut node);
         assert_eq!(node.replica.status().configuration.is_voter(id(3)), votes);
     }
+}
+
+/// A leader that has demoted node 3.
+fn demoted() -> Node {
+    let mut node = leader();
+    node.turn([seen(NEW)]);
+    commits(&mut node, 4);
+    commits(&mut node, 5);
+    assert!(!node.replica.status().configuration.is_voter(id(3)));
+    node
+}
+
+/// Node 3 is to be met under its new directory; returns what that is called.
+fn meets(node: &mut Node) -> RequestId {
+    node.turn([seen(NEW)]);
+    assert_eq!(node.meetings.len(), 1, "{:?}", node.meetings);
+    node.meetings.pop().unwrap().request
+}
+
+fn answers(node: &mut Node, request: RequestId, answer: Answer) {
+    node.turn([Input::Met { request, answers: BTreeMap::from([(id(3), answer)]) }]);
+}
+
+#[test]
+fn nobody_is_met_while_a_change_of_an_operators_is_under_way() {
+    let mut node = demoted();
+    // A name of another member: no voter changes, so there is no joint configuration.
+    let before = node.replica.status().configuration.clone();
+    let mut members = before.members().clone();
+    members.get_mut(&id(2)).unwrap().name = "second".to_owned();
+    let voters = before.voters().clone();
+    let renamed = Configuration::new(voters, before.learners().clone(), members).unwrap();
+    node.turn([reconfigure(7, renamed, 5)]);
+    assert_eq!((last(&node), node.replica.status().configuration.voters().is_joint()), (6, false));
+    node.turn([seen(NEW)]);
+    assert_eq!(node.meetings, [], "it is not committed");
+    commits(&mut node, 6);
+    meets(&mut node);
+}
+
+#[test]
+fn who_is_met_under_a_new_directory_does_not_vote_under_the_old_one_meanwhile() {
+    let mut node = demoted();
+    let request = meets(&mut node);
+    // The old one is back, and has caught up.
+    node.hear(3, 2, appended(5));
+    node.turn([seen(id_of(103))]);
+    assert_eq!(last(&node), 5, "the new one may answer yet");
+    answers(&mut node, request, Err("nobody is there".to_owned()));
+    assert_eq!(last(&node), 5);
+    node.turn([seen(id_of(103))]);
+    assert!(node.replica.status().configuration.is_voter(id(3)));
+}
+
+/// Each time that it is met has a name of its own.
+#[test]
+fn what_was_answered_to_an_earlier_question_is_not_taken_for_an_answer_to_the_present_one() {
+    let mut node = demoted();
+    let mut earlier = Vec::new();
+    for _ in 0..4 {
+        let request = meets(&mut node);
+        for late in &earlier {
+            answers(&mut node, *late, Ok(NEW));
+        }
+        assert_eq!(last(&node), 5, "it was given up before");
+        answers(&mut node, request, Err("no answer".to_owned()));
+        earlier.push(request);
+    }
+    let request = meets(&mut node);
+    answers(&mut node, request, Ok(NEW));
+    assert_eq!(last(&node), 6);
+    assert_eq!(node.take_replies(), [], "no client has asked for it");
 }
 
 const fn id_of(number: u64) -> Incarnation {

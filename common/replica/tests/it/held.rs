@@ -103,3 +103,37 @@ fn held_writes_count_by_the_limits_of_all() {
     let nobody = Rejection::NotLeader { leader: None };
     assert_eq!(node.take_replies(), [refused(7, nobody), refused(8, nobody)]);
 }
+
+/// They were counted when they came, and are taken anew now.
+#[test]
+fn held_writes_count_once_when_they_enter_the_log_here() {
+    let mut node = handing_over(Limits::default());
+    node.propose([7, 80]);
+    assert_eq!((node.replica.held(), node.replica.unapplied_bytes()), (2, 3));
+    node.now = node.now.after(200 * MS);
+    node.hear(2, 2, appended(2));
+    node.turn([Input::Raft(Raw::Timeout(Timer::Transfer))]);
+    assert_eq!((node.replica.held(), node.replica.unapplied_bytes()), (0, 3));
+    node.persist();
+    node.hear(2, 2, appended(4));
+    node.finish();
+    assert_eq!(node.replica.unapplied_bytes(), 0);
+}
+
+#[test]
+fn a_time_to_give_up_is_set_for_writes_that_wait_for_nobody_in_particular() {
+    // It is over before any other timer is due.
+    let limits = Limits { behind_wait_ns: 10 * MS, ..Limits::default() };
+    let gives_up_at = |node: &Node| {
+        let (due, timer) = node.replica.deadline().expect("there is always a timer");
+        (timer == Timer::Question).then_some(due)
+    };
+    for (writes, waits) in [(vec![7], true), (vec![], false)] {
+        let mut node = handing_over(limits);
+        node.propose(writes);
+        assert_eq!(gives_up_at(&node), None, "the transfer has a time of its own");
+        steps_down(&mut node);
+        let expected = Some(node.now.after(10 * MS)).filter(|_| waits);
+        assert_eq!(gives_up_at(&node), expected, "there is somebody to tell: {waits}");
+    }
+}

@@ -131,6 +131,33 @@ fn entries_that_wait_for_a_commitment_keep_no_others_away() {
 }
 
 #[test]
+fn entries_are_taken_while_no_more_than_twice_the_memory_waits_to_be_applied() {
+    let limits = Limits { cache_bytes_max: 100, ..Limits::default() };
+    let mut node = Node::new(&[1, 2, 3], limits);
+    // A hundred bytes each, with what an entry takes beside its command.
+    let follow = |node: &mut Node, index: u64| {
+        node.follow(5, at(5, index - 1), vec![entry(5, index, "four")], index);
+        (node.log.len(), node.dropped)
+    };
+    node.follow(5, at(1, 1), vec![entry(5, 2, "four"), entry(5, 3, "four")], 3);
+    assert_eq!(node.replica.cache_bytes(), 200);
+    assert_eq!(follow(&mut node, 4), (4, 0));
+    assert_eq!(follow(&mut node, 5), (4, 1));
+    node.finish();
+    assert_eq!(follow(&mut node, 5), (5, 1), "all of it is applied");
+}
+
+/// It is judged as it comes: what is measured later in the turn is for what comes then.
+#[test]
+fn a_command_that_was_taken_stays_so_when_the_disk_is_measured() {
+    let mut node = Node::leader(&[1], Limits::default());
+    node.turn([proposal(1, "put"), space(999), proposal(2, "put")]);
+    assert_eq!(node.take_replies(), [no_room(2, true)]);
+    node.finish();
+    assert_eq!(node.take_replies().len(), 1);
+}
+
+#[test]
 fn a_leader_that_is_to_stop_names_the_voter_with_most_of_the_log_in_reach() {
     let mut node = Node::leader(&[1, 2, 3], Limits::default());
     node.propose([1]);
@@ -181,6 +208,7 @@ fn a_leader_refuses_data_while_too_few_voters_have_room() {
 fn the_next_leader_refuses_by_what_the_log_says() {
     let mut node = Node::new(&[1, 2, 3], Limits::default());
     node.turn([alarms(&[2, 3])]);
+    assert!(node.replica.alarms().eq([2, 3].map(id)), "any node tells who has one");
     node.campaign();
     node.turn([proposal(1, "put")]);
     assert_eq!(node.take_replies(), [refused(1, &[2, 3])]);

@@ -1,7 +1,7 @@
 //! When a snapshot is made, who is sent which, and which files and entries stay for it.
 
-use crate::kit::{MS, Node, appended, at, id, request};
-use consensus::{Body, EntryId, LogIndex, ReadRound};
+use crate::kit::{MS, Node, appended, at, entry, id, request};
+use consensus::{Body, EntryId, LogIndex, ReadRound, Rejection};
 use replica::{Input, Keep, Limits, Reply, SnapshotAction, SnapshotNews, Transfer};
 
 /// A leader of nodes 2 and 3 with ten entries and a log that keeps none; node 3 has nothing.
@@ -184,4 +184,47 @@ fn what_follows_a_snapshot_that_never_gets_through_does_not_stay_for_ever() {
     node.finish();
     flushed(&mut node, 11);
     assert_eq!(base(&node), 11, "it had 60 seconds for it");
+}
+
+#[test]
+fn operators_beyond_the_limit_are_refused_and_the_others_have_the_same_snapshot() {
+    let mut node = leader();
+    node.take_replies();
+    node.turn((1..=65).map(|number| Input::TakeSnapshot { request: request(number) }));
+    let busy = Reply::Refused { request: request(65), reason: Rejection::Busy };
+    assert_eq!(node.take_replies(), [busy]);
+    make(&mut node, 10);
+    let taken = |number| Reply::SnapshotTaken { request: request(number), last: Some(at(2, 10)) };
+    assert_eq!(node.take_replies(), (1..=64).map(taken).collect::<Vec<Reply>>());
+}
+
+#[test]
+fn an_operator_who_waits_for_a_snapshot_is_told_when_the_node_stops() {
+    let mut node = leader();
+    node.take_replies();
+    node.turn([Input::TakeSnapshot { request: request(9) }, Input::Abandon]);
+    assert_eq!(node.take_replies(), [Reply::Unknown { request: request(9) }]);
+}
+
+/// Another leader's snapshots count, and if it leads again it begins anew.
+#[test]
+fn who_leads_no_more_sends_no_snapshot_and_keeps_nothing_behind_one() {
+    for is_sent in [false, true] {
+        let mut node = leader();
+        lacks_all(&mut node);
+        make(&mut node, 10);
+        if is_sent {
+            let end = Transfer::Delivered;
+            news(&mut node, SnapshotNews::Sent { number: 1, to: id(3), end });
+        }
+        node.follow(3, at(2, 10), vec![entry(3, 11, "theirs")], 11);
+        let stops = [SnapshotAction::StopSending].into_iter().filter(|_| !is_sent);
+        assert_eq!(std::mem::take(&mut node.snapshots), stops.collect::<Vec<_>>());
+        node.finish();
+        node.campaign();
+        node.hear(2, 4, appended(12));
+        node.finish();
+        flushed(&mut node, 12);
+        assert_eq!(node.replica.status().base.index.get(), 12, "it was sent: {is_sent}");
+    }
 }
