@@ -4,10 +4,10 @@
 use std::sync::atomic::Ordering;
 
 use protocol::{ErrorReply, Request, Response};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use transport::Precision;
 
-use crate::attempt::{Attempt, Manner};
+use crate::attempt::{Attempt, DIAL_PATIENCE, Manner};
 use crate::client::Client;
 use crate::error::{Cause, ClientError, Common, Reaction, reaction};
 use crate::lead::first_to_connect;
@@ -85,10 +85,13 @@ impl Client {
                 // Another one may be quicker; who is slow is found connected in the next round, and
                 // what was asked there is asked of the others meanwhile.
                 let manner = match endpoints.len() {
+                    1 if search.is_in_first_round() => {
+                        Manner::plain(deadline).leaving_time(request)
+                    }
                     1 => Manner::plain(deadline),
                     _ => Manner::plain(deadline).briefly().leaving_time(request),
                 };
-                match self.attempt(endpoint, request, manner).await? {
+                match self.attempt_or_learn(endpoint, request, manner).await? {
                     Attempt::Done(response) => return Ok(response),
                     Attempt::Failed { why, reply } => {
                         search.failed(endpoint, why);
@@ -117,6 +120,30 @@ impl Client {
         }
     }
 
+    /// Asks a node. If that is the only one that is known, and it does not answer this question, it
+    /// is asked who else there is.
+    pub(crate) async fn attempt_or_learn(
+        &self,
+        endpoint: &str,
+        request: &Request,
+        manner: Manner,
+    ) -> Result<Attempt, ClientError> {
+        let attempt = self.attempt(endpoint, request, manner).await?;
+        let is_mute = matches!(&attempt, Attempt::Failed { why, reply: None } if why.reached);
+        if is_mute && self.shared.members.endpoints().len() == 1 {
+            // Without an answer, it stays the only one.
+            let learning = self.learn_members(endpoint);
+            let _ = timeout(DIAL_PATIENCE, learning).await;
+        }
+        Ok(attempt)
+    }
+
+    async fn learn_members(&self, endpoint: &str) {
+        if let Ok(Response::Status(status)) = self.on(endpoint, &Request::Status).await {
+            self.shared.members.learn(&status.configuration);
+        }
+    }
+
     /// Asks a node who leads; `None` if it does not know, or does not answer.
     pub(crate) async fn leader_of(&self, endpoint: &str) -> Option<String> {
         let Ok(Response::Status(status)) = self.on(endpoint, &Request::Status).await else {
@@ -133,9 +160,7 @@ impl Client {
             let (client, endpoint) = (self.clone(), endpoint.to_owned());
             tokio::spawn(async move {
                 // Without an answer, the next due time comes.
-                if let Ok(Response::Status(status)) = client.on(&endpoint, &Request::Status).await {
-                    client.shared.members.learn(&status.configuration);
-                }
+                client.learn_members(&endpoint).await;
             });
         }
     }
