@@ -420,6 +420,7 @@ impl Node {
             pace_ms: self.pace_ms,
             stalls: &self.stalls,
             disk_waits_ms: self.disk_waits_ms(now),
+            reads_wait_ms: self.queries.waits_ms(now),
         };
         let (network, snapshots, replica) = (&self.network, &self.snapshots, &self.replica);
         let link = |id: NodeId| Link {

@@ -58,6 +58,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) stalls: &'a Stalls,
     /// For how long the oldest write of the log has been under way, in milliseconds.
     pub(crate) disk_waits_ms: Option<u64>,
+    /// For how long the question has been read for that is being answered, in milliseconds.
+    pub(crate) reads_wait_ms: Option<u64>,
 }
 
 /// Puts a status together.
@@ -68,9 +70,8 @@ pub(crate) fn report(
     sources: &Sources<'_>,
     link: impl Fn(NodeId) -> Link,
 ) -> NodeStatus {
-    let Sources { identity, gauges, failure, no_room, disk_waits_ms, alarms, shortage, .. } =
-        sources;
-    let Sources { lease_clock_error_ppm, pace_ms, stalls, .. } = sources;
+    let Sources { identity, gauges, failure, no_room, alarms, shortage, .. } = sources;
+    let Sources { disk_waits_ms, lease_clock_error_ppm, pace_ms, stalls, .. } = sources;
     let waits_us = disk_waits_ms.unwrap_or_default().saturating_mul(1_000);
     let member = status.configuration.member(status.id);
     let ms = |since: Timestamp| now.since(since) / 1_000_000;
@@ -116,6 +117,7 @@ pub(crate) fn report(
         alarms: alarms.clone(),
         shortage: shortage.clone(),
         disk_waits_ms: *disk_waits_ms,
+        reads_wait_ms: sources.reads_wait_ms,
         snapshot_damaged: gauges.damaged(),
         log_read: gauges.scrubs().log(),
         state_read: gauges.scrubs().state(),
@@ -183,6 +185,7 @@ pub(crate) fn uninitialised(now: Timestamp, identity: &Identity, gauges: &Gauges
         alarms: Vec::new(),
         shortage: Vec::new(),
         disk_waits_ms: None,
+        reads_wait_ms: None,
         snapshot_damaged: String::new(),
         log_read: gauges.scrubs().log(),
         state_read: gauges.scrubs().state(),

@@ -83,6 +83,9 @@ pub struct NodeStatus {
     /// For how long the oldest write of its log has been under way, in milliseconds; `None` if none
     /// is.
     pub disk_waits_ms: Option<u64>,
+    /// For how long the question has been read for that is being answered, in milliseconds; `None`
+    /// if none is.
+    pub reads_wait_ms: Option<u64>,
     /// Which of its snapshots was not as it was written, and was set aside; empty if none lies
     /// there.
     pub snapshot_damaged: String,
@@ -243,6 +246,7 @@ impl NodeStatus {
             alarms: self.alarms.iter().map(|id| id.get()).collect(),
             shortage: self.shortage.iter().map(|id| id.get()).collect(),
             disk_waits_ms: self.disk_waits_ms,
+            reads_wait_ms: self.reads_wait_ms,
             snapshot_damaged: self.snapshot_damaged.clone(),
             log_read_ms: self.log_read.map(|read| read.ago_ms),
             log_read_bytes: self.log_read.map_or(0, |read| read.bytes),
@@ -311,6 +315,7 @@ impl NodeStatus {
             alarms: status.alarms.into_iter().map(node_id).collect::<Result<_, _>>()?,
             shortage: status.shortage.into_iter().map(node_id).collect::<Result<_, _>>()?,
             disk_waits_ms: status.disk_waits_ms,
+            reads_wait_ms: status.reads_wait_ms,
             snapshot_damaged: status.snapshot_damaged,
             log_read: read_through(status.log_read_ms, status.log_read_bytes),
             state_read: read_through(status.state_read_ms, status.state_read_bytes),

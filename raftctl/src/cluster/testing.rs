@@ -74,6 +74,7 @@ pub(crate) fn well(number: u64) -> NodeStatus {
         alarms: Vec::new(),
         shortage: Vec::new(),
         disk_waits_ms: None,
+        reads_wait_ms: None,
         snapshot_damaged: String::new(),
         log_read: None,
         state_read: None,

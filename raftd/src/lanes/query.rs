@@ -3,11 +3,11 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use bytes::Bytes;
-use consensus::{Basis, Entry, LogIndex, Payload};
+use consensus::{Basis, Entry, LogIndex, Payload, Timestamp};
 use protocol::limits::LOG_PAGE_BYTES_MAX;
 use protocol::{
     EntryKind, ErrorCode, LogDetail, LogEntry, LogPage, Response, encode_configuration,
@@ -65,11 +65,21 @@ pub(crate) struct Asked {
 /// The loop's end of the lane.
 pub(crate) struct Queries {
     jobs: Sender<Batch>,
-    waiting: Arc<AtomicUsize>,
+    progress: Arc<Progress>,
     pages: Arc<AtomicUsize>,
     read: ReadLog,
     machine: Machine,
     reports: Reports,
+}
+
+/// How far the thread is.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Questions that are not answered yet.
+    waiting: AtomicUsize,
+    /// When the thread began to read for one, in nanoseconds of the clock; 0 while it reads for
+    /// none.
+    reads_since: AtomicU64,
 }
 
 /// A page that a client wants.
@@ -106,16 +116,17 @@ impl Queries {
         (reports, alive): (Reports, Alive),
     ) -> std::io::Result<Self> {
         let (jobs, queue) = channel();
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&waiting);
+        let progress = Arc::new(Progress::default());
+        let ours = Arc::clone(&progress);
         std::thread::Builder::new().name("query".to_owned()).spawn({
             let reports = reports.clone();
             move || {
-                guarded("query", &reports, || run(&queue, &counter, clock, &reports));
+                guarded("query", &reports, || run(&queue, &ours, clock, &reports));
                 drop((queue, alive));
             }
         })?;
-        Ok(Self { jobs, waiting, reports, pages: Arc::new(AtomicUsize::new(0)), read, machine })
+        let pages = Arc::new(AtomicUsize::new(0));
+        Ok(Self { jobs, progress, reports, pages, read, machine })
     }
 
     /// Answers questions at a view, which must hold all that they may have to see.
@@ -123,8 +134,9 @@ impl Queries {
         if questions.is_empty() {
             return;
         }
-        if self.waiting.fetch_add(questions.len(), Ordering::Relaxed) > QUESTIONS_MAX {
-            self.waiting.fetch_sub(questions.len(), Ordering::Relaxed);
+        let waiting = &self.progress.waiting;
+        if waiting.fetch_add(questions.len(), Ordering::Relaxed) > QUESTIONS_MAX {
+            waiting.fetch_sub(questions.len(), Ordering::Relaxed);
             for Asked { responder, .. } in questions {
                 responder.send(busy("too many questions wait"));
             }
@@ -132,6 +144,13 @@ impl Queries {
         }
         // The thread lives as long as this sender.
         let _ = self.jobs.send(Batch { view: view.clone(), questions });
+    }
+
+    /// Returns for how long the thread has read for the question that it is at, in milliseconds;
+    /// `None` if it is at none. A disk that hangs on reads shows there, and nowhere else.
+    pub(crate) fn waits_ms(&self, now: Timestamp) -> Option<u64> {
+        let since = self.progress.reads_since.load(Ordering::Relaxed);
+        (since > 0).then(|| now.since(Timestamp::new(since)) / 1_000_000)
     }
 
     /// Reads a page of the log on another thread and answers.
@@ -153,7 +172,7 @@ impl Queries {
     }
 }
 
-fn run(queue: &Receiver<Batch>, waiting: &AtomicUsize, clock: Clock, reports: &Reports) {
+fn run(queue: &Receiver<Batch>, progress: &Progress, clock: Clock, reports: &Reports) {
     let mut damage = None;
     while let Ok(Batch { view, questions }) = queue.recv() {
         let count = questions.len();
@@ -163,10 +182,12 @@ fn run(queue: &Receiver<Batch>, waiting: &AtomicUsize, clock: Clock, reports: &R
                 responder.send(lost(failure));
                 continue;
             }
+            progress.reads_since.store(clock.now().get(), Ordering::Relaxed);
             let answered = match part {
                 Part::Machine => view.query(&query).map_err(HostError::Store),
                 Part::System(by) => answer_system(&view, &by, &query),
             };
+            progress.reads_since.store(0, Ordering::Relaxed);
             let response = match answered {
                 Ok(response) => Response::Answer { index: view.applied().get(), response, age_ms },
                 Err(error) => {
@@ -186,7 +207,7 @@ fn run(queue: &Receiver<Batch>, waiting: &AtomicUsize, clock: Clock, reports: &R
             let holds = basis.holds(clock.now());
             responder.send(if holds { response } else { lapsed() });
         }
-        waiting.fetch_sub(count, Ordering::Relaxed);
+        progress.waiting.fetch_sub(count, Ordering::Relaxed);
     }
 }
 

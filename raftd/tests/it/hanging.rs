@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use client::{ClientError, Consistency, ErrorCode, NodeStatus};
 use consensus::{Configuration, Majority, NodeId, Voters};
-use fixtures::load::{Load, put};
+use fixtures::load::{Load, get, put};
 use fixtures::{Cluster, DiskShim, PATIENCE};
+use rustix::process::Signal;
 use state_machine::{KvCommand, KvQuery};
 
 /// When a leader knows its followers' disks: ten of the shortest election timeouts.
@@ -136,6 +137,45 @@ async fn what_a_follower_with_a_hanging_disk_is_asked_others_answer() {
         assert!(began.elapsed() < deadline / 2, "{consistency:?}: {:?}", began.elapsed());
         client.close().await;
     }
+}
+
+/// It has its log and the votes of all, and answers nobody: all was HEALTHY.
+#[tokio::test]
+async fn a_leader_that_can_read_nothing_of_its_state_says_so_and_others_answer() {
+    let mut cluster = Cluster::prepare(3);
+    let mut shims = Vec::new();
+    for node in &mut cluster.nodes {
+        node.configure("[limits]\npersist_interval_s = 1\n");
+        let Some(shim) = node.shim() else {
+            eprintln!("NOT SHOWN HERE: a disk that hangs takes a C compiler (cc)");
+            return;
+        };
+        shims.push(shim);
+        node.start();
+    }
+    cluster.bootstrap().await;
+    // Many blocks, of which a start reads few.
+    let value = "1".repeat(3_000);
+    for number in 0..100 {
+        put(&cluster.client(), &format!("key/{number:03}"), &value).await.unwrap();
+    }
+    cluster.converged().await;
+    // After a stop in order all is in tables, and nothing of them in memory.
+    for node in &mut cluster.nodes {
+        node.signal(Signal::TERM);
+        assert!(node.ended().success(), "{}", node.log());
+        node.start();
+    }
+    let leader = cluster.leader().await;
+    shims[leader].hang_reads();
+    let client = cluster.client_of(&[leader], Duration::from_secs(10));
+    let began = Instant::now();
+    assert_eq!(get(&client, "key/050").await.unwrap(), Some(value));
+    assert!(began.elapsed() < Duration::from_secs(7), "{:?}", began.elapsed());
+    let waits = |status: &NodeStatus| status.reads_wait_ms.is_some_and(|ms| ms >= 2_000);
+    until(&cluster, leader, waits).await;
+    shims[leader].heal();
+    until(&cluster, leader, |status| status.reads_wait_ms.is_none()).await;
 }
 
 /// A configuration without one of its members.

@@ -141,6 +141,7 @@ fn status_of(status: &NodeStatus) -> Value {
     });
     data["certificateNotBeforeUnixS"] = json!(status.certificate_not_before);
     data["clockUnixMs"] = json!(status.clock_unix_ms);
+    data["readsWaitMs"] = json!(status.reads_wait_ms);
     data
 }
 

@@ -7,6 +7,7 @@ use crate::observe::catalogue::{Catalogue, Reading, seconds_of};
 
 pub(super) struct DiskGauges {
     running: Reading<f64>,
+    reading: Reading<f64>,
     total: Reading<u64>,
     free: Reading<u64>,
     needed: Reading<u64>,
@@ -29,6 +30,7 @@ impl DiskGauges {
     pub(super) fn new(all: &mut Catalogue) -> Self {
         Self {
             running: all.seconds(RUNNING),
+            reading: all.seconds(READING),
             total: all.number("bytes", TOTAL),
             free: all.number("bytes", FREE),
             needed: all.number("bytes", NEEDED),
@@ -52,6 +54,8 @@ impl DiskGauges {
         let Report { status, load, .. } = report;
         let running = status.disk_waits_ms.map(|ms| seconds_of(ms) + since_s);
         self.running.set(running.unwrap_or(0.0));
+        let reading = status.reads_wait_ms.map(|ms| seconds_of(ms) + since_s);
+        self.reading.set(reading.unwrap_or(0.0));
         self.total.set(status.disk_total_bytes);
         self.free.set(status.disk_free_bytes);
         self.needed.set(status.disk_needed_bytes);
@@ -76,6 +80,11 @@ const RUNNING: (&str, &str) = (
     "raftd_log_sync_running_seconds",
     "For how long the oldest write to the log has been under way; 0 if there is none. A disk that \
      hangs shows here, as it finishes nothing that the histogram could count",
+);
+const READING: (&str, &str) = (
+    "raftd_state_read_running_seconds",
+    "For how long the question that is being answered has been read for; 0 if there is none. A \
+     disk that hangs on reads shows here: questions wait behind it",
 );
 const TOTAL: (&str, &str) =
     ("raftd_disk_size_bytes", "The size of the file system with the data directory");

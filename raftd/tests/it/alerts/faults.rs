@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use client::ClientError;
 use consensus::NodeId;
-use fixtures::load::put;
+use fixtures::load::{get, put};
 use fixtures::{Cluster, PATIENCE, SmallDisk, free_addresses};
 use raftd::certs::{Authority, ClusterId, Identity, Role};
 use raftd::{Config, Running, Server};
+use rustix::process::Signal;
 
 use crate::alerts::watch::Watch;
 use crate::damage::{flip_in_the_middle, largest};
@@ -60,6 +61,34 @@ async fn a_disk_that_hangs_and_one_that_was_slow() {
     shim.heal();
     watch.fires("RaftdDiskSlow").await;
     watch.is_over("RaftdDiskHangs").await;
+}
+
+#[tokio::test]
+async fn a_disk_of_which_nothing_is_read() {
+    let mut cluster = Cluster::prepare(1);
+    let addresses = http::equip(&cluster, "");
+    let Some(shim) = cluster.nodes[0].shim() else {
+        eprintln!("NOT SHOWN HERE: a disk that hangs takes a C compiler (cc)");
+        return;
+    };
+    cluster.nodes[0].start();
+    cluster.bootstrap().await;
+    for number in 0..100 {
+        put(&cluster.client(), &format!("k{number:03}"), &"v".repeat(3_000)).await.unwrap();
+    }
+    // After a stop in order all is in tables, and little of them in memory.
+    cluster.nodes[0].signal(Signal::TERM);
+    assert!(cluster.nodes[0].ended().success());
+    cluster.nodes[0].start();
+    cluster.leader().await;
+    let mut watch = Watch::new(&addresses);
+    shim.hang_reads();
+    let client = cluster.client_of(&[0], Duration::from_secs(1));
+    assert!(get(&client, "k050").await.is_err(), "the disk hangs");
+    watch.fires("RaftdReadsHang").await;
+    watch.fires("RaftdNotReady").await;
+    shim.heal();
+    watch.is_over("RaftdReadsHang").await;
 }
 
 #[tokio::test]

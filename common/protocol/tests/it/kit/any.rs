@@ -392,6 +392,7 @@ pub fn status() -> impl Strategy<Value = NodeStatus> {
                 alarms: o.1.iter().map(|(id, _)| *id).collect(),
                 shortage: o.1.iter().rev().map(|(id, _)| *id).collect(),
                 disk_waits_ms: known.then_some(n[20].rotate_left(9)),
+                reads_wait_ms: known.then_some(n[20].rotate_left(11)),
                 snapshot_damaged: t.2.to_uppercase(),
                 log_read: known.then(|| read_through(n[19])),
                 state_read: (!known).then(|| read_through(n[18])),
