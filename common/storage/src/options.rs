@@ -13,6 +13,9 @@ const WAL_MEMTABLES_MAX: u64 = 4;
 const TABLE_MEMTABLES: u64 = 2;
 const LEVEL_MEMTABLES: u64 = 8;
 
+/// A state's table has so many times as many bytes as one of the level above.
+const TABLE_GROWTH: i32 = 2;
+
 /// So much of a manifest is allocated at once; RocksDB's 4 MiB are more than one ever has here.
 const MANIFEST_BYTES: usize = 64 * 1024;
 
@@ -31,6 +34,15 @@ pub(crate) const SYNC_BYTES: u64 = 1024 * 1024;
 /// RocksDB's own journal, for people.
 const INFO_LOG_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// What goes with a memtable of so many bytes, by the names that RocksDB has for it.
+pub(crate) fn shape(memtable: u64) -> [(&'static str, u64); 3] {
+    [
+        ("write_buffer_size", memtable),
+        ("target_file_size_base", TABLE_MEMTABLES * memtable),
+        ("max_bytes_for_level_base", LEVEL_MEMTABLES * memtable),
+    ]
+}
+
 fn common(memtable: u64) -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
@@ -38,9 +50,10 @@ fn common(memtable: u64) -> Options {
     options.set_paranoid_checks(true);
     // Flushes of several column families are one step: none runs ahead of the others.
     options.set_atomic_flush(true);
+    let [(_, memtable), (_, table), (_, level)] = shape(memtable);
     options.set_write_buffer_size(usize::try_from(memtable).unwrap_or(usize::MAX));
-    options.set_target_file_size_base(TABLE_MEMTABLES * memtable);
-    options.set_max_bytes_for_level_base(LEVEL_MEMTABLES * memtable);
+    options.set_target_file_size_base(table);
+    options.set_max_bytes_for_level_base(level);
     options.set_manifest_preallocation_size(MANIFEST_BYTES);
     options.set_max_background_jobs(2);
     options.set_bytes_per_sync(SYNC_BYTES);
@@ -69,9 +82,11 @@ pub(crate) fn skip_damage(options: &mut Options) {
     options.set_wal_recovery_mode(DBRecoveryMode::SkipAnyCorruptedRecord);
 }
 
-/// The state: no WAL, rebuilt from the log.
+/// The state: no WAL, rebuilt from the log. Its memtable follows the values.
 pub(crate) fn state(sizes: Sizes) -> Options {
-    let mut options = common(sizes.memtable_bytes());
+    let mut options = common(sizes.small_memtable_bytes());
+    // A large state has few files all the same.
+    options.set_target_file_size_multiplier(TABLE_GROWTH);
     options.set_max_total_wal_size(NO_WAL_BYTES);
     options.add_compact_on_deletion_collector_factory(DELETIONS_WINDOW, DELETIONS, 0.5);
     options

@@ -19,6 +19,9 @@ const MEMTABLE_BYTES_MAX: u64 = 32 * MIB;
 /// took 79 MB for nothing with 32 MiB.
 const LOG_MEMTABLE_BYTES_MAX: u64 = 8 * MIB;
 
+/// A state's of small values: the search for a key's place in it stays within the caches.
+const SMALL_MEMTABLE_BYTES_MAX: u64 = 4 * MIB;
+
 /// The smallest: each entry fits.
 const MEMTABLE_BYTES_MIN: u64 = MIB;
 
@@ -132,6 +135,11 @@ impl Sizes {
     /// Returns the bytes of a memtable, before it is written out.
     pub(crate) fn memtable_bytes(self) -> u64 {
         self.memtable_bytes
+    }
+
+    /// Returns the bytes of a memtable of a state whose values are small.
+    pub(crate) fn small_memtable_bytes(self) -> u64 {
+        self.memtable_bytes.min(SMALL_MEMTABLE_BYTES_MAX)
     }
 
     /// Returns the bytes of a memtable of the log.

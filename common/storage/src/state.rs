@@ -18,11 +18,13 @@ use crate::wal;
 
 mod aside;
 pub(crate) mod checkpoint;
+mod memtable;
 pub(crate) mod place;
 mod replace;
 mod scrub;
 
 pub use checkpoint::StateCheckpoint;
+use memtable::Memtable;
 use place::Place;
 pub use scrub::StateScrub;
 
@@ -42,6 +44,7 @@ pub struct StateStore {
 struct Live {
     db: DB,
     place: Place,
+    memtable: Memtable,
 }
 
 /// A flush that is still to be done.
@@ -57,6 +60,7 @@ impl StateFlush {
     pub fn run(self) -> Result<u64, StorageError> {
         self.0.flush().map_err(|error| rotten("flushing the state", &error))?;
         presence::check_tables(&self.0.db)?;
+        self.0.memtable.follow(&self.0.db);
         Ok(self.0.bytes())
     }
 }
@@ -100,13 +104,14 @@ impl Live {
     fn open(place: Place) -> Result<Self, StorageError> {
         wal::check(place.path())?;
         check_room(place.path())?;
-        let options = options::state(Sizes::at(place.path()));
-        let db = DB::open(&options, place.path())
+        let sizes = Sizes::at(place.path());
+        let db = DB::open(&options::state(sizes), place.path())
             .map_err(|error| rotten("opening the state", &error))?;
-        Ok(Self { db, place })
+        Ok(Self { db, place, memtable: Memtable::new(sizes) })
     }
 
     fn write(&self, changes: WriteBatch) -> Result<(), rocksdb::Error> {
+        self.memtable.wrote(&changes);
         self.db.write_opt(changes, &options::unlogged())
     }
 
