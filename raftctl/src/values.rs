@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Reads a duration with its unit.
 ///
 /// # Errors
-/// If there is no unit, or the duration is zero, negative or above a day.
+/// If there is no unit, or the duration is below a millisecond, negative or above a day.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
         return Err(format!("without a unit; for instance {text}s"));
@@ -13,7 +13,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let parsed: jiff::SignedDuration =
         text.parse().map_err(|_| "not a duration; for instance 10s, 500ms or 2m".to_owned())?;
     let parsed = Duration::try_from(parsed).map_err(|_| "negative".to_owned())?;
-    if parsed.is_zero() || parsed > Duration::from_secs(86_400) {
+    if parsed < Duration::from_millis(1) || parsed > Duration::from_secs(86_400) {
         return Err("from 1ms to 24h".to_owned());
     }
     Ok(parsed)
@@ -71,7 +71,7 @@ mod tests {
     fn durations_need_a_unit_and_bounds() {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
-        for bad in ["", "10", "soon", "-1s", "0s", "25h", "99999999999999999999s"] {
+        for bad in ["", "10", "soon", "-1s", "0s", "1us", "25h", "99999999999999999999s"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
     }

@@ -13,11 +13,25 @@ use crate::error::StorageError;
 /// Creates a directory, with its parents, that only its owner may enter.
 pub(crate) fn create_directory(path: &Path) -> Result<(), StorageError> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|source| StorageError::io("create", path, source))?;
+    made.map_err(|source| StorageError::io("create", path, leads_nowhere(path, source)))?;
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         sync_directory(parent)?;
     }
     Ok(())
+}
+
+/// Says where a symbolic link leads that stands for a directory, or for one above it, if nothing is
+/// there: the system says no more than that a file exists.
+fn leads_nowhere(path: &Path, error: std::io::Error) -> std::io::Error {
+    let link = path.ancestors().find(|above| above.is_symlink() && !above.exists());
+    let target = link.and_then(|link| Some((link, fs::read_link(link).ok()?)));
+    target.map_or(error, |(link, target)| {
+        std::io::Error::other(format!(
+            "{} is a symbolic link to {}, and nothing is there: is its file system mounted?",
+            link.display(),
+            target.display()
+        ))
+    })
 }
 
 /// Takes away what users that are neither the owner nor of its group may do in a directory of ours.

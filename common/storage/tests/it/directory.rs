@@ -289,6 +289,19 @@ fn the_reset_key_is_the_same_after_each_opening_and_its_owners_alone() {
     assert_ne!(directory(&path).unwrap().reset_key().unwrap(), first, "a wiped one has another");
 }
 
+/// All that was said is that a file exists.
+#[test]
+fn a_link_to_what_is_not_mounted_is_named() {
+    let place = tempdir().unwrap();
+    let (link, target) = (place.path().join("link"), place.path().join("mnt/data"));
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    let words = format!("is a symbolic link to {}, and nothing is there", target.display());
+    for path in [link.clone(), link.join("n1")] {
+        let said = directory(&path).unwrap_err().to_string();
+        assert!(said.contains(&words), "{said}");
+    }
+}
+
 #[test]
 fn a_directory_without_a_whole_reset_key_gets_one() {
     let place = tempdir().unwrap();

@@ -28,8 +28,8 @@ use crate::output::{View, units};
 use crate::report::{Report, Result};
 use crate::signals::Signals;
 
-/// A node may take so long to write its state to a file, however large. One that is gone is not
-/// waited for: the connection ends with it.
+/// A node may take so long to write its state to a file, however large, unless the operator says
+/// how long. One that is gone is not waited for: the connection ends with it.
 const MAKING: Duration = Duration::from_secs(86_400);
 
 /// A piece is asked for so often before saving is given up.
@@ -210,7 +210,7 @@ async fn verify(
 /// the state needs no quorum.
 async fn choose(invocation: &Invocation, wanted: Option<&str>) -> Result<(Client, Row)> {
     let target = invocation.target()?;
-    let client = target.client(invocation.global.timeout.max(MAKING))?;
+    let client = target.client(invocation.global.timeout_given().unwrap_or(MAKING))?;
     let survey = sought(&client, &target.nodes, wanted).await;
     let is = |row: &&Row| {
         let id = row.id.map(|id| id.to_string());
