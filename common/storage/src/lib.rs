@@ -49,6 +49,7 @@ mod state;
 mod superblock;
 mod tail;
 mod wal;
+mod write_ahead;
 
 pub use condition::{Condition, Damage, LogEnd, Loss};
 pub use directory::DataDirectory;

@@ -1,10 +1,13 @@
 //! What the files that this process has open are called by now, as the system tells it. A file that
 //! was removed, renamed or replaced goes on taking writes, and nobody finds it again.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::SeekFrom;
+
 use crate::error::StorageError;
+use crate::files;
 
 /// Where the system lists them.
 const OPEN: &str = "/proc/self/fd";
@@ -12,55 +15,78 @@ const OPEN: &str = "/proc/self/fd";
 /// What the system puts behind the name of a file that has none any more.
 const DELETED: &str = " (deleted)";
 
-/// What a database writes to as long as it is open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Needed {
-    /// A manifest.
-    Manifest,
-    /// A write-ahead log besides.
-    Log,
-}
+const REPLACED: &str = "was removed or replaced while it is in use";
 
-/// Looks whether the manifest and the write-ahead log that are written in a database's directory
-/// are at their places. Those are the newest of their kind that are open: older ones, and tables,
-/// may be open without a name, since somebody still reads what the database has no use for.
+/// The write-ahead log that was written when it was looked at: its number, and its bytes.
+pub(crate) type Written = (u64, u64);
+
+/// Looks whether the manifest that is written in a database's directory is at its place. It is the
+/// newest that is open: older ones, and tables, may be open without a name, since somebody still
+/// reads what the database has no use for.
 ///
 /// # Errors
 /// [`StorageError::Gone`] if not. Where the system does not tell, nothing is found.
-pub(crate) fn check(database: &Path, needed: Needed) -> Result<(), StorageError> {
-    let Ok(directory) = database.canonicalize() else { return Ok(()) };
-    let open = open_in(&directory);
-    if open.is_empty() {
-        return Ok(());
-    }
-    let named = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
-    let names: Vec<String> = open.iter().filter_map(named).collect();
-    let is_written = |number: fn(&str) -> Option<u64>, missing| {
-        let newest = names.iter().filter_map(|name| {
-            let name = name.as_str();
-            let bare = name.strip_suffix(DELETED).unwrap_or(name);
-            Some((number(bare)?, name != bare, bare))
-        });
-        match newest.max_by_key(|(number, is_deleted, _)| (*number, !is_deleted)) {
-            None => Err(gone(&directory, missing)),
-            Some((_, true, name)) => {
-                Err(gone(&directory.join(name), "was removed or replaced while it is in use"))
-            }
-            Some((_, false, _)) => Ok(()),
-        }
-    };
-    is_written(manifest_number, "does not hold the manifest that is in use any more")?;
-    match needed {
-        Needed::Manifest => Ok(()),
-        Needed::Log => is_written(log_number, "has no write-ahead log any more"),
+pub(crate) fn check_manifest(database: &Path) -> Result<(), StorageError> {
+    let Some((directory, names)) = open_in(database) else { return Ok(()) };
+    match newest(&names, manifest_number) {
+        None => Err(gone(&directory, "does not hold the manifest that is in use any more")),
+        Some((_, Some(name))) => Err(gone(&directory.join(name), REPLACED)),
+        Some((_, None)) => Ok(()),
     }
 }
 
-/// Returns the names of what is open directly in a directory.
-fn open_in(directory: &Path) -> Vec<PathBuf> {
-    let Ok(open) = fs::read_dir(OPEN) else { return Vec::new() };
+/// Looks whether the write-ahead log that is written is at its place, and holds what it held
+/// `before`: who cuts it short leaves a hole, which what is written next stands behind.
+///
+/// # Errors
+/// [`StorageError::Gone`] if not. Where the system does not tell, it is enough that there is one.
+pub(crate) fn check_write_ahead_log(
+    database: &Path,
+    before: &mut Option<Written>,
+) -> Result<(), StorageError> {
+    const NONE: &str = "has no write-ahead log any more";
+    let Some((directory, names)) = open_in(database) else {
+        let names = files::names(database).unwrap_or_else(|_| vec![".log".to_owned()]);
+        let is_there = names.iter().any(|name| name.ends_with(".log"));
+        return if is_there { Ok(()) } else { Err(gone(database, NONE)) };
+    };
+    let number = match newest(&names, log_number) {
+        None => return Err(gone(&directory, NONE)),
+        Some((_, Some(name))) => return Err(gone(&directory.join(name), REPLACED)),
+        Some((number, None)) => number,
+    };
+    let path = directory.join(format!("{number:06}.log"));
+    let Ok(file) = File::open(&path) else { return Ok(()) };
+    let bytes = file.metadata().map_or(0, |found| found.len());
+    // The end of the file counts as one, and that is further on by now.
+    let hole = rustix::fs::seek(&file, SeekFrom::Hole(0)).unwrap_or(bytes);
+    let is_shorter = before.is_some_and(|(last, least)| last == number && bytes < least);
+    *before = Some((number, bytes));
+    match is_shorter || hole < bytes {
+        true => Err(gone(&path, "was cut short while it is in use")),
+        false => Ok(()),
+    }
+}
+
+/// Returns a directory under its own name, and the names of what is open directly in it; `None`
+/// where nothing is.
+fn open_in(directory: &Path) -> Option<(PathBuf, Vec<String>)> {
+    let directory = directory.canonicalize().ok()?;
+    let open = fs::read_dir(OPEN).ok()?;
     let targets = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
-    targets.filter(|target| target.parent() == Some(directory)).collect()
+    let within = targets.filter(|target| target.parent() == Some(&directory));
+    let names: Vec<String> =
+        within.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect();
+    (!names.is_empty()).then_some((directory, names))
+}
+
+/// Returns the highest number among the names, and that name if the file has lost it.
+fn newest(names: &[String], number: fn(&str) -> Option<u64>) -> Option<(u64, Option<&str>)> {
+    let numbered = names.iter().filter_map(|name| {
+        let bare = name.strip_suffix(DELETED);
+        Some((number(bare.unwrap_or(name))?, bare))
+    });
+    numbered.max_by_key(|(number, lost)| (*number, lost.is_none()))
 }
 
 fn log_number(name: &str) -> Option<u64> {
@@ -82,7 +108,7 @@ fn gone(path: &Path, what: &'static str) -> StorageError {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
+    use std::os::unix::fs::FileExt as _;
 
     use super::*;
 
@@ -94,28 +120,32 @@ mod tests {
         (place, files.into())
     }
 
+    fn check(database: &Path) -> Result<(), StorageError> {
+        check_manifest(database)?;
+        check_write_ahead_log(database, &mut None)
+    }
+
     fn found(change: impl FnOnce(&Path)) -> Option<String> {
         let (place, files) = opened();
-        assert!(check(place.path(), Needed::Log).is_ok(), "all are there");
+        assert!(check(place.path()).is_ok(), "all are there");
         change(place.path());
-        let found = check(place.path(), Needed::Log).err().map(|error| error.to_string());
+        let found = check(place.path()).err().map(|error| error.to_string());
         drop(files);
         found
     }
 
     #[test]
-    fn what_is_open_must_be_found_under_its_name() {
+    fn what_is_written_must_be_found_under_its_name() {
         let is = |found: Option<String>, what: &str| {
             assert!(found.as_ref().is_some_and(|found| found.contains(what)), "{what}: {found:?}");
         };
-        let replaced = "was removed or replaced while it is in use";
         for name in ["MANIFEST-000004", "000007.log"] {
-            is(found(|place| fs::remove_file(place.join(name)).unwrap()), replaced);
+            is(found(|place| fs::remove_file(place.join(name)).unwrap()), REPLACED);
             let copied = |place: &Path| {
                 fs::copy(place.join(name), place.join("t")).unwrap();
                 fs::rename(place.join("t"), place.join(name)).unwrap();
             };
-            is(found(copied), replaced);
+            is(found(copied), REPLACED);
         }
         // As a program does that rotates what it takes for logs.
         let rotated = |place: &Path| {
@@ -139,22 +169,41 @@ mod tests {
         let written = newer.map(|name| File::create(place.path().join(name)).unwrap());
         for name in ["MANIFEST-000004", "000007.log"] {
             fs::remove_file(place.path().join(name)).unwrap();
-            assert!(check(place.path(), Needed::Log).is_ok(), "{name}");
+            assert!(check(place.path()).is_ok(), "{name}");
         }
         fs::remove_file(place.path().join(newer[1])).unwrap();
-        let why = check(place.path(), Needed::Log).unwrap_err().to_string();
+        let why = check(place.path()).unwrap_err().to_string();
         assert!(why.contains("000011.log was removed or replaced"), "{why}");
         drop((files, written));
+    }
+
+    /// As a program does that copies what it takes for a log, and cuts off what it has copied.
+    #[test]
+    fn a_write_ahead_log_that_is_cut_short_is_noticed_also_when_it_grows_on() {
+        let (place, files) = opened();
+        let log = &files[1];
+        let mut seen = None;
+        let mut check = || check_write_ahead_log(place.path(), &mut seen);
+        log.write_all_at(&[7; 20_000], 0).unwrap();
+        assert!(check().is_ok());
+        log.write_all_at(&[7; 20_000], 20_000).unwrap();
+        assert!(check().is_ok(), "it grows");
+        log.set_len(0).unwrap();
+        let why = check().unwrap_err().to_string();
+        assert!(why.contains("000007.log was cut short while it is in use"), "{why}");
+        assert!(check().is_ok(), "nothing more is lost of what it holds now");
+        log.write_all_at(&[7; 20_000], 40_000).unwrap();
+        assert!(check().is_err(), "it has a hole");
     }
 
     #[test]
     fn a_state_needs_no_write_ahead_log_and_a_directory_without_open_files_nothing() {
         let (place, mut files) = opened();
         files.remove(1);
-        assert!(check(place.path(), Needed::Manifest).is_ok());
-        assert!(check(place.path(), Needed::Log).is_err());
+        assert!(check_manifest(place.path()).is_ok());
+        assert!(check(place.path()).is_err());
         files.clear();
-        assert!(check(place.path(), Needed::Log).is_ok());
-        assert!(check(&place.path().join("nowhere"), Needed::Log).is_ok());
+        assert!(check(place.path()).is_ok());
+        assert!(check_manifest(&place.path().join("nowhere")).is_ok());
     }
 }

@@ -9,10 +9,9 @@ use std::path::{Path, PathBuf};
 use rocksdb::DB;
 
 use crate::error::StorageError;
-use crate::files;
 use crate::inode::Inode;
 use crate::names::{BOOTSTRAP, BOOTSTRAP_SECOND, LOCK, STATE_CURRENT, SUPERBLOCK, TAIL};
-use crate::open_files::{self, Needed};
+use crate::open_files;
 use crate::state::place;
 
 const CURRENT: &str = "CURRENT";
@@ -57,7 +56,7 @@ impl Presence {
         match place::current(&self.directory) {
             Ok(state) => {
                 must_be(&state.path().join(CURRENT))?;
-                open_files::check(state.path(), Needed::Manifest)
+                open_files::check_manifest(state.path())
             }
             Err(StorageError::Corrupt { .. }) => {
                 Err(gone(&self.directory.join(STATE_CURRENT), "does not name a state any more"))
@@ -83,16 +82,12 @@ impl Presence {
     }
 }
 
-/// Looks whether the files are there that a log needs.
+/// Looks whether the files are there that a log needs, but for the write-ahead log.
 pub(crate) fn check_log(db: &DB) -> Result<(), StorageError> {
     must_be(&db.path().with_file_name(TAIL))?;
     must_be(&db.path().join(CURRENT))?;
     check_tables(db)?;
-    let names = files::names(db.path()).unwrap_or_else(|_| vec![".log".to_owned()]);
-    if !names.iter().any(|name| name.ends_with(".log")) {
-        return Err(gone(db.path(), "has no write-ahead log any more"));
-    }
-    open_files::check(db.path(), Needed::Log)
+    open_files::check_manifest(db.path())
 }
 
 /// Looks whether the tables are there that a database is made of. One may go between the list and

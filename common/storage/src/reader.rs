@@ -15,6 +15,7 @@ use crate::layout::{LOG, Owner};
 use crate::presence;
 use crate::read_through::read_through;
 use crate::seek::{Records, record_with};
+use crate::write_ahead::WriteAhead;
 
 /// What the log begins behind, or is about to: index and chain value.
 pub(crate) type Head = Arc<Mutex<(LogIndex, Chain)>>;
@@ -27,11 +28,12 @@ pub struct LogReader {
     head: Head,
     /// Where it is noted that something is damaged.
     marker: Arc<Path>,
+    write_ahead: Arc<WriteAhead>,
 }
 
 impl LogReader {
     pub(crate) fn new(db: Arc<DB>, owner: Owner, head: Head, marker: &Path) -> Self {
-        Self { db, owner, head, marker: marker.into() }
+        Self { db, owner, head, marker: marker.into(), write_ahead: Arc::default() }
     }
 
     /// Returns the entries of `range`, in order: at least the first, then as many as fit into
@@ -125,12 +127,14 @@ impl LogReader {
         self.noting(found)
     }
 
-    /// Looks whether the log's files are at their places.
+    /// Looks whether the log's files are at their places. A write-ahead log that is not is mended
+    /// by another one.
     ///
     /// # Errors
     /// [`StorageError::Gone`] if one is missing. Seen once, it may be a change under way.
     pub fn check_files(&self) -> Result<(), StorageError> {
-        presence::check_log(&self.db)
+        presence::check_log(&self.db)?;
+        self.write_ahead.check(&self.db)
     }
 
     /// Returns roughly how many bytes the log takes on disk.

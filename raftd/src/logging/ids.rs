@@ -185,6 +185,11 @@ pub const MESSAGES: &[Message] = &[
     row("stopping", Level::Info, "the node begins to stop"),
     row("transfers", Level::Info, "snapshots between nodes: how often"),
     row("uninitialised", Level::Info, "the node has no history, and waits for one"),
+    row(
+        "write-ahead-log-renewed",
+        Level::Warn,
+        "the write-ahead log was removed, renamed or cut short; another one holds all",
+    ),
 ];
 
 const fn row(id: &'static str, level: Level, meaning: &'static str) -> Message {

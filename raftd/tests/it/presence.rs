@@ -2,10 +2,10 @@
 //! does not count with files that nobody can open again.
 
 use std::fs;
-use std::path::Path;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use fixtures::load::put;
+use fixtures::load::{get, put};
 use fixtures::{Cluster, PATIENCE};
 
 /// Removes all that is in a directory, as `rm -rf DIR/*` does.
@@ -17,10 +17,10 @@ fn empty(directory: &Path) {
     }
 }
 
-/// The names of files in the log's directory that end so.
-fn of_the_log(data: &Path, end: &str) -> Vec<std::path::PathBuf> {
+/// The write-ahead logs in the log's directory.
+fn write_ahead_logs(data: &Path) -> Vec<PathBuf> {
     let all = fs::read_dir(data.join("log")).unwrap().map(|child| child.unwrap().path());
-    all.filter(|path| path.to_string_lossy().ends_with(end)).collect()
+    all.filter(|path| path.extension().is_some_and(|it| it == "log")).collect()
 }
 
 fn remove_manifests(database: &Path) {
@@ -36,7 +36,7 @@ fn remove_manifests(database: &Path) {
 #[tokio::test]
 async fn a_node_ends_whose_directory_goes_away_under_it() {
     type Removal = (&'static str, fn(&Path));
-    let removals: [Removal; 12] = [
+    let removals: [Removal; 9] = [
         ("LOCK was removed", empty),
         ("LOCK was removed", |data| fs::remove_dir_all(data).unwrap()),
         ("is another directory than before", |data| {
@@ -48,24 +48,7 @@ async fn a_node_ends_whose_directory_goes_away_under_it() {
         }),
         ("tail was removed", |data| fs::remove_file(data.join("tail")).unwrap()),
         ("superblock was removed", |data| fs::remove_file(data.join("superblock")).unwrap()),
-        ("has no write-ahead log any more", |data| {
-            of_the_log(data, ".log").iter().for_each(|path| fs::remove_file(path).unwrap());
-        }),
         ("CURRENT was removed", |data| fs::remove_dir_all(data.join("state")).unwrap()),
-        // As who takes it for a log to be rotated, and who writes a copy back.
-        ("has no write-ahead log any more", |data| {
-            for path in of_the_log(data, ".log") {
-                fs::rename(&path, path.with_extension("log.1")).unwrap();
-                fs::write(&path, b"").unwrap();
-            }
-        }),
-        ("was removed or replaced while it is in use", |data| {
-            for path in of_the_log(data, ".log") {
-                let copy = data.join("copy");
-                fs::copy(&path, &copy).unwrap();
-                fs::rename(copy, path).unwrap();
-            }
-        }),
         ("was removed or replaced while it is in use", |data| remove_manifests(&data.join("log"))),
         ("was removed or replaced while it is in use", |data| {
             remove_manifests(&data.join("state"));
@@ -112,4 +95,55 @@ async fn a_bootstrap_record_that_is_lost_is_put_back_from_another_member() {
     cluster.nodes[0].start();
     cluster.converged().await;
     assert!(copies[1].exists(), "the second copy is made anew");
+}
+
+/// As a program does that rotates all logs of a machine, at midnight on all machines; or who puts
+/// back what was saved. It ended all nodes, and took what they had acknowledged with it.
+#[tokio::test]
+async fn a_write_ahead_log_that_somebody_takes_away_is_written_anew_on_all_nodes_at_once() {
+    type Way = (&'static str, fn(&Path));
+    let ways: [Way; 4] = [
+        ("has no write-ahead log any more", |log| {
+            fs::rename(log, log.with_extension("log.1")).unwrap();
+            fs::write(log, b"").unwrap();
+        }),
+        ("was removed or replaced while it is in use", |log| fs::remove_file(log).unwrap()),
+        ("was removed or replaced while it is in use", |log| {
+            let copy = log.with_extension("copy");
+            fs::copy(log, &copy).unwrap();
+            fs::rename(copy, log).unwrap();
+        }),
+        ("was cut short while it is in use", |log| {
+            fs::copy(log, log.with_extension("log.1")).unwrap();
+            fs::OpenOptions::new().write(true).truncate(true).open(log).unwrap();
+        }),
+    ];
+    for (said, take_away) in ways {
+        let mut cluster = Cluster::start(3).await;
+        let client = cluster.client();
+        for number in 0..100 {
+            put(&client, &format!("before/{number}"), "1").await.unwrap();
+        }
+        // It is looked at once a second: how long it was, and by the hole that a cut leaves.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        for node in &cluster.nodes {
+            write_ahead_logs(&node.data).iter().for_each(|log| take_away(log));
+        }
+        for node in &cluster.nodes {
+            let log = node.logged("and a new one is begun").await;
+            assert!(log.contains(said), "{said}: {log}");
+        }
+        put(&client, "after", "1").await.unwrap();
+        // Power is lost.
+        for node in &mut cluster.nodes {
+            node.kill();
+        }
+        for node in &mut cluster.nodes {
+            node.start();
+        }
+        cluster.converged().await;
+        for key in ["before/0", "before/99", "after"] {
+            assert_eq!(get(&client, key).await.unwrap().as_deref(), Some("1"), "{said}: {key}");
+        }
+    }
 }
