@@ -100,3 +100,22 @@ pub(crate) fn stored_digests(
     }
     Ok(digests)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{MemoryStore, OrderedStore as _};
+
+    #[test]
+    fn the_newest_stored_digests_are_kept_and_no_more() {
+        let (mut store, mut batch) = (MemoryStore::new(), Batch::new());
+        for turn in 1..=EFFECTS_STORED + 3 {
+            keep_digest(LogIndex::new(turn * EFFECTS_EVERY), &mut batch);
+        }
+        store.write(batch).expect("it is in memory");
+        let all = (&[SYSTEM, DIGEST][..], &[SYSTEM, DIGEST + 1][..]);
+        let kept = store.range(all.0, Some(all.1), usize::MAX).expect("it is in memory");
+        assert_eq!(kept.len() as u64, EFFECTS_STORED);
+        assert_eq!(kept[0].0, key(4 * EFFECTS_EVERY), "the three before it are forgotten");
+    }
+}

@@ -34,3 +34,21 @@ impl Owners {
         self.0.lock().expect("nobody panics with it in hand")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_sessions_are_known_as_there_may_be_and_the_oldest_is_forgotten() {
+        let owners = Owners::default();
+        let is_known = |session| owners.is_foreign(session, "a stranger");
+        for session in 1..=SESSIONS_MAX {
+            owners.note(session, "client a");
+        }
+        assert!(is_known(1) && is_known(SESSIONS_MAX));
+        owners.note(SESSIONS_MAX + 1, "client a");
+        assert!(!is_known(1), "one too many");
+        assert!(is_known(2) && is_known(SESSIONS_MAX + 1));
+    }
+}

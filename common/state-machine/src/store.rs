@@ -285,3 +285,20 @@ impl OrderedStore for MemoryStore {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_empty_until_something_changes() {
+        let key = Bytes::from_static(b"key");
+        let mut batch = Batch::new();
+        assert!(batch.is_empty());
+        batch.delete(key.clone());
+        assert!(!batch.is_empty(), "to delete is a change, whether the key exists or not");
+        let mut batch = Batch::new();
+        batch.put(key, Bytes::new());
+        assert!(!batch.is_empty());
+    }
+}

@@ -280,6 +280,13 @@ mod tests {
     }
 
     #[test]
+    fn what_shells_understand_behind_a_backslash_is_understood() {
+        let typed = br#"$'\n\t\r\a\b\e\f\v\\\'\"\?'"#;
+        let meant = b"\n\t\r\x07\x08\x1b\x0c\x0b\\'\"?";
+        assert_eq!(unquoted(typed).as_deref(), Ok(&meant[..]));
+    }
+
+    #[test]
     fn half_a_quote_is_no_name() {
         for (text, why) in [
             ("$'", QuoteError::Open),

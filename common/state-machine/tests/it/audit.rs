@@ -134,6 +134,47 @@ fn the_oldest_acts_are_dropped_and_counted_by_number_and_by_bytes() {
 }
 
 #[test]
+fn acts_may_take_exactly_the_bytes_that_there_are() {
+    let mut machine = Machine::new();
+    let totals = |machine: &Machine| page(machine, 0, 1).2;
+    let mut next = 0;
+    let mut add = |machine: &mut Machine, what_bytes: u64| {
+        next += 1;
+        let what = "x".repeat(usize::try_from(what_bytes).unwrap());
+        note(machine, act(next, &what, Outcome::Done));
+    };
+    add(&mut machine, 0);
+    let bare = totals(&machine).bytes;
+    let full = bare + ACT_WHAT_BYTES_MAX as u64;
+    while AUDIT_BYTES_MAX - totals(&machine).bytes >= 2 * full {
+        add(&mut machine, ACT_WHAT_BYTES_MAX as u64);
+    }
+    let half = (AUDIT_BYTES_MAX - totals(&machine).bytes) / 2;
+    add(&mut machine, half - bare);
+    let rest = AUDIT_BYTES_MAX - totals(&machine).bytes;
+    add(&mut machine, rest - bare);
+    let found = totals(&machine);
+    assert_eq!((found.bytes, found.dropped), (AUDIT_BYTES_MAX, 0));
+    add(&mut machine, 0);
+    assert_eq!(totals(&machine).dropped, 1);
+}
+
+#[test]
+fn there_are_more_acts_only_if_some_are_left() {
+    let mut machine = Machine::new();
+    for number in 1..=3 {
+        note(&mut machine, act(number, "x", Outcome::Done));
+    }
+    let seen = |after, limit| {
+        let (items, more, _) = page(&machine, after, limit);
+        (items.len(), more)
+    };
+    assert_eq!([seen(0, 2), seen(0, 3), seen(0, 4)], [(2, true), (3, false), (3, false)]);
+    assert_eq!([seen(2, 1), seen(3, 1)], [(1, false), (0, false)]);
+    assert_eq!(seen(0, 0), (1, true), "a page of none would never end");
+}
+
+#[test]
 fn an_end_behind_the_drop_of_its_act_begins_a_new_record() {
     let mut machine = Machine::new();
     note(&mut machine, act(1, "first", Outcome::Asked));

@@ -1,13 +1,23 @@
 //! Bytes of commands, questions and answers: commands stand in logs for ever, so they never change.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use consensus::{ClusterTime, EntryId};
 use state_machine::{
-    CodecError, ENVELOPE_BYTES, Envelope, EnvelopeKind, KvCommand, KvQuery, KvResponse, Owner,
-    SystemCommand,
+    Batch, CodecError, ENVELOPE_BYTES, Envelope, EnvelopeKind, Host, Kv, KvCommand, KvQuery,
+    KvResponse, MemoryStore, OrderedStore as _, Owner, SystemCommand, applied_in,
 };
+
+use crate::kit::at;
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(digits: &str) -> Bytes {
+    let pairs = (0..digits.len()).step_by(2).map(|place| &digits[place..place + 2]);
+    pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
 }
 
 fn text(text: &'static str) -> Bytes {
@@ -74,6 +84,31 @@ fn an_envelope_with_an_owner() {
 }
 
 #[test]
+fn an_envelope_with_an_owner_may_be_around_nothing() {
+    let owner = Owner { name: "client a".into(), is_operator: false };
+    let envelope = Envelope { owner, ..Envelope::in_session(5, 6, 7, Bytes::new()) };
+    assert_eq!(Envelope::decode(&envelope.encode()).unwrap(), envelope);
+}
+
+/// Or a client could write an owner, and be an operator, where only nodes may.
+#[test]
+fn an_envelope_of_version_1_has_no_owner_whatever_it_says() {
+    let envelope = Envelope::in_session(5, 6, 7, text("client a"));
+    let whole = envelope.encode();
+    let claims = Bytes::from([&[1, 0, 1, 8][..], &whole[4..]].concat());
+    assert_eq!(Envelope::decode(&claims).unwrap(), envelope);
+}
+
+#[test]
+fn it_matters_whose_the_commands_of_sessions_and_of_the_system_are() {
+    let close = Envelope::system(&SystemCommand::CloseSession { session: 5 });
+    assert!(close.has_owner());
+    assert!(Envelope { session: 5, ..close }.has_owner());
+    assert!(Envelope::in_session(5, 6, 7, text("abc")).has_owner());
+    assert!(!Envelope::sessionless(text("abc")).has_owner());
+}
+
+#[test]
 fn an_envelope_of_a_kind_that_is_unknown_is_refused() {
     let whole = Envelope::sessionless(text("abc")).encode();
     let other = Bytes::from([&[1, 2][..], &whole[2..]].concat());
@@ -97,6 +132,26 @@ fn an_envelope_that_is_cut_off_or_of_another_version_is_refused() {
     let other = Bytes::from([&[3][..], &whole[1..]].concat());
     let refused = Envelope::decode(&other).unwrap_err();
     assert_eq!(refused, CodecError::Version(3));
+}
+
+/// Nodes of all versions leave it in their stores; version 1 is from before there were digests.
+#[test]
+fn the_record_of_what_is_applied() {
+    let numbers = "070000000000000009000000000000000b00000000000000";
+    for (record, digest) in
+        [(format!("01{numbers}"), 0), (format!("02{numbers}0201{:012}", 0), 258)]
+    {
+        let mut batch = Batch::new();
+        batch.put(text("\0applied"), unhex(&record));
+        let mut store = MemoryStore::new();
+        store.write(batch).unwrap();
+        assert_eq!(applied_in(&store).unwrap(), (at(7, 9), ClusterTime::new(11)), "{record}");
+        let host = Host::open(store, Arc::new(Kv)).unwrap();
+        assert_eq!((host.applied(), host.time()), (at(7, 9), ClusterTime::new(11)));
+        assert_eq!(host.digest(), digest);
+    }
+    let nothing = (EntryId::ZERO, ClusterTime::ZERO);
+    assert_eq!(applied_in(&MemoryStore::new()).unwrap(), nothing);
 }
 
 #[test]

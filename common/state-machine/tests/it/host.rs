@@ -7,8 +7,8 @@ use bytes::Bytes;
 use consensus::{ClusterTime, Configuration, Entry, LogIndex, Payload};
 use state_machine::{
     Batch, Command, EFFECTS_EVERY, Envelope, Host, HostError, Kv, KvQuery, KvResponse, MemoryStore,
-    OrderedStore, Response, StoreError, StoredMachine, SystemAnswer, SystemCommand, SystemQuery,
-    Transaction, View, Viewer,
+    OrderedStore, Owner, Response, StoreError, StoredMachine, SystemAnswer, SystemCommand,
+    SystemQuery, Transaction, View, Viewer,
 };
 
 fn get(host: &Host<Disk>, key: &str) -> KvResponse {
@@ -208,15 +208,86 @@ fn a_machine_is_told_its_index_the_highest_stamp_and_its_own_bytes() {
 }
 
 #[test]
+fn of_a_machine_that_does_not_say_more_nothing_is_known_of_its_commands() {
+    assert_eq!(Clock.describe(b"x", true), None, "but its size");
+    assert!(!Clock.frees_space(b"x"), "on a full disk it is not taken");
+}
+
+#[test]
 fn a_view_stays_at_its_moment_and_says_which() {
     let mut host = Disk::default().host();
     host.apply(&[command(1, &put("a", "1"))]).unwrap();
     let view = host.view();
     host.apply(&[command(2, &put("a", "2"))]).unwrap();
-    assert_eq!(view.applied(), LogIndex::new(1));
+    assert_eq!((view.applied(), view.time()), (LogIndex::new(1), ClusterTime::new(100)));
     let answer = view.query(&KvQuery::Get { key: bytes("a") }.encode()).unwrap();
     assert_eq!(KvResponse::decode(&answer).unwrap(), value(1, "1"));
-    assert_eq!(host.view().applied(), LogIndex::new(2));
+    let now = host.view();
+    assert_eq!((now.applied(), now.time()), (LogIndex::new(2), ClusterTime::new(200)));
+}
+
+/// The registration of a session, numbered as its entry.
+fn register(index: u64, name: &str) -> Entry {
+    let command = SystemCommand::RegisterSession { nonce: [1; 16], name: String::new() };
+    let owner = Owner { name: name.into(), is_operator: false };
+    entry(index, Payload::Command(Envelope { owner, ..Envelope::system(&command) }.encode()))
+}
+
+#[test]
+fn whose_the_sessions_are_is_known_after_a_start() {
+    let disk = Disk::default();
+    disk.host().apply(&[noop(1), register(2, "client a")]).unwrap();
+    let owners = disk.host().owners();
+    assert!(owners.is_foreign(2, "client b") && !owners.is_foreign(2, "client a"));
+}
+
+#[test]
+fn with_a_state_that_is_taken_over_come_its_sessions_and_its_digest() {
+    let close = Envelope::system(&SystemCommand::CloseSession { session: 1 });
+    let owner = Owner { name: "operator o".into(), is_operator: true };
+    let close = entry(2, Payload::Command(Envelope { owner, ..close }.encode()));
+    let (ahead, behind) = (Disk::default(), Disk::default());
+    let mut leader = ahead.host();
+    leader.apply(&[register(1, "client a"), close, register(3, "client b"), noop(4)]).unwrap();
+    let mut host = behind.host();
+    let (owners, effects) = (host.owners(), host.effects());
+    host.apply(&[register(1, "client a")]).unwrap();
+    assert!(owners.is_foreign(1, "client x"));
+
+    host.with_store(|store| *store = ahead.clone()).unwrap();
+    assert_eq!((host.applied(), host.time()), (at(1, 4), ClusterTime::new(400)));
+    assert!(owners.is_foreign(3, "client x"));
+    assert!(!owners.is_foreign(1, "client x"), "it is no session any more");
+    let last = LogIndex::new(4);
+    assert_eq!(effects.known(), (last, last), "what was behind the entries before is unknown");
+    assert_eq!(effects.at(last), Some(leader.digest()));
+    assert_eq!(host.digest(), leader.digest());
+}
+
+#[test]
+fn a_look_into_the_store_leaves_the_digests_behind_the_last_entries() {
+    let mut host = Disk::default().host();
+    host.apply(&[noop(1), noop(2), noop(3)]).unwrap();
+    let before = host.effects().after(LogIndex::ZERO);
+    assert_eq!(host.with_store(|disk| disk.inner().batches).unwrap(), 1);
+    assert_eq!(host.effects().after(LogIndex::ZERO), before);
+    assert_eq!(before.len(), 3);
+}
+
+/// Lists of alarms and of revocations may be long: commands, of which there are many, read neither.
+#[test]
+fn only_entries_that_may_raise_an_alarm_make_the_host_look_for_it() {
+    let disk = Disk::default();
+    let mut host = disk.host();
+    let mut looks_for = |entry: Entry| {
+        let before = disk.inner().ranges;
+        host.apply(&[entry]).unwrap();
+        disk.inner().ranges > before
+    };
+    assert!(!looks_for(noop(1)));
+    assert!(!looks_for(command(2, &put("a", "1"))));
+    assert!(looks_for(entry(3, Payload::Configuration(Configuration::unknown()))));
+    assert!(looks_for(register(4, "client a")));
 }
 
 #[test]
@@ -307,6 +378,15 @@ fn the_digest_of_effects_tells_every_difference_and_keeps_it() {
         };
         assert_ne!(digest(&other), right, "{place}");
     }
+}
+
+/// Nodes of different versions compare it. It covers what is written and answered: to write or
+/// answer otherwise makes them look as if their states differed, until all have the new version.
+#[test]
+fn the_digest_of_effects_is_the_same_in_every_version() {
+    let mut host = Disk::default().host();
+    host.apply(&mixed()).unwrap();
+    assert_eq!(format!("{:#018x}", host.digest()), "0x2871a88ca3f71eda");
 }
 
 #[test]

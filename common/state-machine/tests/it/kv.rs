@@ -146,44 +146,83 @@ fn a_page_ends_before_it_is_too_large_to_send() {
     assert_eq!(machine.list("", "b", 10), (vec!["c".into()], false));
 }
 
-/// A thousand long values, and how many of their bytes were ever read at a time.
-struct Long(AtomicUsize);
+#[test]
+fn a_page_may_be_exactly_as_large_as_can_be_sent() {
+    let mut machine = Machine::new();
+    let half = "x".repeat(PAGE_BYTES_MAX / 2 - 1);
+    for key in ["a", "b", "c"] {
+        machine.apply(&put(key, &half));
+    }
+    assert_eq!(machine.list("", "", 10), (vec!["a".into(), "b".into()], true));
+}
 
-impl View for Long {
+/// A thousand values of one size, how many of their bytes were ever read at a time, and how many
+/// of them in all.
+struct Thousand {
+    value: Bytes,
+    most_bytes: AtomicUsize,
+    reads: AtomicUsize,
+}
+
+impl Thousand {
+    fn of(value_bytes: usize) -> Self {
+        let (most_bytes, reads) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { value: Bytes::from(vec![0; value_bytes]), most_bytes, reads }
+    }
+
+    fn page(&self, after: Bytes, limit: u32) -> (Vec<Bytes>, bool) {
+        let query = KvQuery::List { prefix: Bytes::new(), after, limit };
+        let response = Kv.query(self, &query.encode()).unwrap();
+        match KvResponse::decode(&response).unwrap() {
+            KvResponse::Page { items, more } => {
+                (items.into_iter().map(|(key, _, _)| key).collect(), more)
+            }
+            other => panic!("{other:?} is no page"),
+        }
+    }
+}
+
+impl View for Thousand {
     fn get(&self, _: &[u8]) -> Result<Option<Bytes>, StoreError> {
         Ok(None)
     }
 
     fn range(&self, from: &[u8], _: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
-        let value = Bytes::from(vec![0; 100_000]);
         let keys = (0..1_000).map(|number| Bytes::from(format!("{number:03}")));
         let keys = keys.filter(|key| key.as_ref() >= from).take(limit);
-        let pairs: Vec<Pair> = keys.map(|key| (key, value.clone())).collect();
-        self.0.fetch_max(pairs.len() * value.len(), Ordering::Relaxed);
+        let pairs: Vec<Pair> = keys.map(|key| (key, self.value.clone())).collect();
+        self.most_bytes.fetch_max(pairs.len() * self.value.len(), Ordering::Relaxed);
+        self.reads.fetch_add(pairs.len(), Ordering::Relaxed);
         Ok(pairs)
     }
 }
 
 #[test]
 fn a_page_of_long_values_is_not_read_much_further_than_it_goes() {
-    let long = Long(AtomicUsize::new(0));
+    let long = Thousand::of(100_000);
     let mut after = Bytes::new();
     let mut keys = 0;
     loop {
-        let query = KvQuery::List { prefix: Bytes::new(), after, limit: PAGE_KEYS_MAX };
-        let response = Kv.query(&long, &query.encode()).unwrap();
-        let KvResponse::Page { items, more } = KvResponse::decode(&response).unwrap() else {
-            panic!("no page");
-        };
-        keys += items.len();
-        after = items.last().unwrap().0.clone();
+        let (page, more) = long.page(after, PAGE_KEYS_MAX);
+        keys += page.len();
+        after = page.last().unwrap().clone();
         if !more {
             break;
         }
     }
     assert_eq!(keys, 1_000, "each key in one page");
-    let read = long.0.load(Ordering::Relaxed);
+    let read = long.most_bytes.load(Ordering::Relaxed);
     assert!(read < 4 * PAGE_BYTES_MAX, "{read} bytes at a time");
+}
+
+#[test]
+fn a_page_reads_its_own_keys_and_one_more() {
+    for limit in [1, 32, 33, 100, 700] {
+        let short = Thousand::of(10);
+        let (page, more) = short.page(Bytes::new(), limit);
+        assert_eq!((page.len(), more), (limit as usize, true));
+        assert_eq!(short.reads.load(Ordering::Relaxed), page.len() + 1, "{limit}");
+    }
 }
 
 #[test]
@@ -311,6 +350,39 @@ fn a_digest_tells_states_apart() {
     assert_ne!(digest(&[put("a", "1")]), digest(&[put("a", "2")]));
     assert_ne!(digest(&[put("ab", "c")]), digest(&[put("a", "bc")]));
     assert_ne!(digest(&[put("a", "1")]), digest(&[put("x", "1"), put("a", "1"), delete("x")]));
+}
+
+#[test]
+fn a_digest_is_of_all_keys_however_many_there_are() {
+    let mut machine = Machine::new();
+    for number in 0..2_500 {
+        machine.apply(&put(&format!("{number:04}"), "same"));
+        // Digests read a thousand keys at a time.
+        if [999, 1_000, 1_999, 2_000, 2_499].contains(&number) {
+            let key = format!("{number:04}");
+            let before = machine.digest();
+            machine.apply(&delete(&key));
+            assert_ne!(machine.digest(), before, "{number}");
+            machine.apply(&put(&key, "same"));
+        }
+    }
+}
+
+/// They stand in every node's bootstrap record.
+#[test]
+fn its_name_and_version_stay() {
+    assert_eq!((Kv.name(), Kv.version()), ("kv", 1));
+}
+
+#[test]
+fn only_commands_that_delete_make_room() {
+    let frees = |command: &KvCommand| Kv.frees_space(&command.encode());
+    assert!(frees(&delete("k")));
+    assert!(frees(&swap("k", Some("old"), None)));
+    assert!(!frees(&put("k", "")));
+    assert!(!frees(&swap("k", Some("old"), Some("new"))));
+    assert!(!frees(&KvCommand::Increment { key: bytes("k"), delta: -1 }));
+    assert!(!Kv.frees_space(b"?"), "it will be refused, but not before it is in the log");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod kit;
 mod kv;
 mod members;
 mod model;
+mod pieces;
 mod plain;
 mod revocations;
 mod session_model;

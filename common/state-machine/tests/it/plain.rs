@@ -11,7 +11,7 @@ use proptest::test_runner::Config;
 use proptest::{collection, prop_assert_eq, prop_oneof, proptest};
 use state_machine::{
     Batch, Command, Envelope, Host, MemoryStore, OrderedStore, Plain, Response, RestoreError,
-    SnapshotSource, StateMachine, View,
+    SnapshotSource, StateMachine, StoredMachine as _, View,
 };
 
 /// Counts how often each word was said: to apply a command twice, or not at all, shows.
@@ -87,6 +87,12 @@ fn commands_are_answered_with_index_and_time_and_queries_see_them() {
     assert_eq!(say(&mut host, "a"), "1 at 1 and 10");
     assert_eq!(say(&mut host, "a"), "2 at 2 and 20");
     assert_eq!((ask(&host, "a"), ask(&host, "b")), ("2".to_owned(), "0".to_owned()));
+}
+
+#[test]
+fn nothing_is_known_of_its_commands_if_it_does_not_say_more() {
+    assert_eq!(words(1).describe(b"a", true), None);
+    assert!(!words(1).frees_space(b"a"));
 }
 
 #[test]

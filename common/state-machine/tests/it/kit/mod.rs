@@ -61,6 +61,8 @@ pub struct Disk(Arc<Mutex<Inner>>);
 pub struct Inner {
     pub store: MemoryStore,
     pub batches: usize,
+    /// How often a range of keys was read.
+    pub ranges: usize,
     pub broken: bool,
 }
 
@@ -93,7 +95,9 @@ impl View for Disk {
     }
 
     fn range(&self, from: &[u8], to: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
-        self.inner().store.range(from, to, limit)
+        let mut inner = self.inner();
+        inner.ranges += 1;
+        inner.store.range(from, to, limit)
     }
 }
 
