@@ -12,7 +12,7 @@ pub enum CodecError {
     #[error("there are {0} bytes too many")]
     Trailing(usize),
     /// The format is newer, or none of ours.
-    #[error("format version {0} is unknown, this build knows 1")]
+    #[error("format version {0} is unknown to this build")]
     Version(u8),
     /// A name is not UTF-8.
     #[error("a text is not UTF-8")]

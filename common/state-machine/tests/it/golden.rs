@@ -214,7 +214,7 @@ fn bytes_that_are_no_command_are_refused_precisely() {
         KvCommand::decode(&Bytes::from_static(bytes)).unwrap_err().to_string()
     };
     assert_eq!(refuse(b""), "the bytes are cut off");
-    assert_eq!(refuse(b"\x02\x01"), "format version 2 is unknown, this build knows 1");
+    assert_eq!(refuse(b"\x02\x01"), "format version 2 is unknown to this build");
     assert_eq!(refuse(b"\x01\x09"), "kind 9 is unknown");
     assert_eq!(refuse(b"\x01\x02\x02\0\0\0k"), "the bytes are cut off");
     assert_eq!(refuse(b"\x01\x02\xff\xff\xff\xffk"), "the bytes are cut off");

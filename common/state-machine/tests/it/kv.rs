@@ -300,7 +300,7 @@ fn bytes_that_are_no_command_are_refused_and_change_nothing() {
     let before = machine.digest();
     for (body, reason) in [
         (&b""[..], "the bytes are cut off"),
-        (b"\x02\x01", "format version 2 is unknown, this build knows 1"),
+        (b"\x02\x01", "format version 2 is unknown to this build"),
         (b"\x01\x07", "kind 7 is unknown"),
         (b"\x01\x01\x01\0\0\0a", "the bytes are cut off"),
     ] {
