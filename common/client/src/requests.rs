@@ -56,7 +56,9 @@ impl Client {
         Ok(Answer { index, response, age_ms: None })
     }
 
-    /// Asks the machine.
+    /// Asks the machine. A node that does not answer within a second, or within a quarter of the
+    /// time until the deadline if that is more, is left for another one, which is asked the same:
+    /// a question that the machine takes long to answer needs a deadline several times as long.
     ///
     /// # Errors
     /// Never [`ClientError::Unknown`]: a question has no effect.
