@@ -62,9 +62,9 @@ impl Options {
         while let Some(flag) = rest.next() {
             let mut value = || rest.next().ok_or_else(|| format!("{flag} needs a value"));
             match flag.as_str() {
-                "--seconds" => options.seconds = number(flag, value()?, SECONDS_MAX)?,
-                "--rounds" => options.rounds = number(flag, value()?, ROUNDS_MAX)?,
-                "--keys" => options.keys = number(flag, value()?, KEYS_MAX)?,
+                "--seconds" => options.seconds = number(flag, value()?, (1, SECONDS_MAX))?,
+                "--rounds" => options.rounds = number(flag, value()?, (1, ROUNDS_MAX))?,
+                "--keys" => options.keys = number(flag, value()?, (1, KEYS_MAX))?,
                 "--works" => options.works = chosen(value()?)?,
                 "--only" => options.only = Some(names(value()?)?),
                 "--out" => options.out = Some(PathBuf::from(value()?)),
@@ -80,10 +80,12 @@ impl Options {
     }
 }
 
-fn number(flag: &str, text: &str, max: u64) -> Result<u64, String> {
+pub(crate) fn number(flag: &str, text: &str, (min, max): (u64, u64)) -> Result<u64, String> {
     match text.parse() {
-        Ok(number) if (1..=max).contains(&number) => Ok(number),
-        Ok(_) | Err(_) => Err(format!("{flag} wants a number from 1 to {max}, found \"{text}\"")),
+        Ok(number) if (min..=max).contains(&number) => Ok(number),
+        Ok(_) | Err(_) => {
+            Err(format!("{flag} wants a number from {min} to {max}, found \"{text}\""))
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::growth::curve::Part;
+use crate::options::number;
 
 pub(crate) const HELP: &str = "\
 Measures what raftd costs as work grows: each part lets one thing grow and leaves all others.
@@ -109,15 +110,6 @@ impl Options {
             state_bytes: 768 << 20,
             memory_bytes: 384 << 20,
             ..Self::whole()
-        }
-    }
-}
-
-fn number(flag: &str, text: &str, (min, max): (u64, u64)) -> Result<u64, String> {
-    match text.parse() {
-        Ok(number) if (min..=max).contains(&number) => Ok(number),
-        Ok(_) | Err(_) => {
-            Err(format!("{flag} wants a number from {min} to {max}, found \"{text}\""))
         }
     }
 }
