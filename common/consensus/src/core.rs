@@ -217,3 +217,64 @@ impl Core {
         self.out.keep_replies();
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::vocabulary::configuration::{Majority, Member};
+    use crate::vocabulary::ids::EntryId;
+    use crate::vocabulary::log_view::TermRun;
+
+    pub(crate) fn id(number: u64) -> NodeId {
+        NodeId::new(number).expect("not 0")
+    }
+
+    fn restored(config: Config, now: Timestamp) -> Core {
+        let member = |number: u64| {
+            let name = format!("n{number}");
+            let (incarnation, address) = (Incarnation::new(number), name.clone());
+            (id(number), Member { incarnation, name, address })
+        };
+        let members = (1..=3).map(member).collect();
+        let voters = Voters::Stable(Majority::new((1..=3).map(id)));
+        let first = Configuration::new(voters, [].into(), members).expect("it is sound");
+        let below = (LogIndex::ZERO, Configuration::unknown());
+        let (term, index) = (Term::new(1), LogIndex::new(1));
+        let runs = vec![TermRun { term, first: index }];
+        let disk = Restored {
+            incarnation: Incarnation::new(1),
+            hard_state: HardState { term, vote: None },
+            log: LogView::restore(EntryId::ZERO, runs, index).expect("it is sound"),
+            membership: Membership::restore(below, vec![(index, first)]).expect("it is sound"),
+            applied: LogIndex::ZERO,
+            stamp: ClusterTime::ZERO,
+        };
+        Core::restore(id(1), config, disk, now).expect("it is sound")
+    }
+
+    /// Node 1 of three voters, in term 1; its log holds the first configuration, 1@t1.
+    pub(crate) fn node(config: Config) -> Core {
+        restored(config, Timestamp::ZERO)
+    }
+
+    /// A late answer to an earlier run is not taken for one to this run's question.
+    #[test]
+    fn questions_have_other_names_in_each_run_and_on_each_node_museum_f3() {
+        for seed in [0, 1, u64::MAX] {
+            let first = |seed, now| restored(Config::new(seed), Timestamp::new(now)).next_ticket();
+            let name = first(seed, 1_000);
+            assert_ne!(name, first(seed, 1_001), "started later, seed {seed}");
+            assert_ne!(name, first(seed ^ 1, 1_000), "another node, seed {seed}");
+        }
+    }
+
+    #[test]
+    fn names_of_questions_do_not_run_out() {
+        for seed in 0..100 {
+            let mut core = node(Config::new(seed));
+            let first = core.next_ticket();
+            assert!(first.get() <= u64::MAX / 2 + 1, "{first}");
+            assert_eq!(core.next_ticket(), first.next());
+        }
+    }
+}

@@ -199,3 +199,22 @@ impl Leader {
         assert!(self.reads.newest() >= before.reads.newest(), "rounds are never reused (F3)");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::tests::{id, node};
+    use crate::vocabulary::config::Config;
+
+    #[test]
+    fn a_voter_of_whom_nothing_is_known_counts_for_nothing_s3_6_2() {
+        let core = node(Config::new(1));
+        let mut leader = Leader::new(&core, Timestamp::ZERO);
+        let own = LogIndex::new(1);
+        let heard = |leader: &Leader| leader.quorum(&core, own, |_| own);
+        leader.progress.remove(&id(2));
+        assert_eq!(heard(&leader), own, "this node and one of two others");
+        leader.progress.remove(&id(3));
+        assert_eq!(heard(&leader), LogIndex::ZERO, "this node is no quorum");
+    }
+}

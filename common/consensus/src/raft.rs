@@ -232,3 +232,66 @@ impl Raft {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::candidate::Candidate;
+    use crate::core::tests::node;
+    use crate::leader::Leader;
+
+    /// Checks a node in this role, in a term in which it has voted for itself, or for nobody.
+    fn checked(votes_for_itself: bool, role: impl FnOnce(&mut Core) -> Role) {
+        let mut core = node(Config::new(1));
+        if votes_for_itself {
+            core.enter_own_campaign();
+        }
+        let role = role(&mut core);
+        Raft { core, role }.check_state();
+    }
+
+    fn candidate(_: &mut Core) -> Role {
+        Role::Candidate(Candidate::new(Timestamp::ZERO))
+    }
+
+    fn leader_in_office(core: &mut Core) -> Role {
+        let mut leader = Leader::new(core, Timestamp::ZERO);
+        leader.take_office(core, Timestamp::ZERO);
+        Role::Leader(Box::new(leader))
+    }
+
+    fn follower(leader: Option<NodeId>) -> Role {
+        Role::Follower(Follower::new(leader, Timestamp::ZERO, Timestamp::ZERO))
+    }
+
+    #[test]
+    fn who_has_its_own_vote_may_stand_and_lead_s3_4() {
+        checked(true, candidate);
+        checked(true, leader_in_office);
+        checked(false, |_| follower(None));
+    }
+
+    #[test]
+    #[should_panic(expected = "a candidate votes for itself")]
+    fn a_candidate_without_its_own_vote_ends_a_process_s3_4() {
+        checked(false, candidate);
+    }
+
+    #[test]
+    #[should_panic(expected = "a leader has its own vote")]
+    fn a_leader_without_its_own_vote_ends_a_process_s3_4() {
+        checked(false, leader_in_office);
+    }
+
+    #[test]
+    #[should_panic(expected = "a leader's no-op is in its log")]
+    fn a_leader_that_did_not_open_its_term_ends_a_process_s6_4() {
+        checked(true, |core| Role::Leader(Box::new(Leader::new(core, Timestamp::ZERO))));
+    }
+
+    #[test]
+    #[should_panic(expected = "nobody follows itself")]
+    fn a_follower_of_itself_ends_a_process() {
+        checked(false, |core| follower(Some(core.id())));
+    }
+}

@@ -123,3 +123,41 @@ impl Applying {
         Some(install.meta.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vocabulary::configuration::Configuration;
+    use crate::vocabulary::ids::{Chain, ClusterTime, EntryId, Term};
+
+    fn index(number: u64) -> LogIndex {
+        LogIndex::new(number)
+    }
+
+    fn snapshot_to(last: u64) -> SnapshotMeta {
+        SnapshotMeta {
+            last: EntryId { term: Term::new(1), index: index(last) },
+            configuration: Configuration::unknown(),
+            configuration_index: LogIndex::ZERO,
+            stamp: ClusterTime::ZERO,
+            chain: Chain::ZERO,
+        }
+    }
+
+    /// Entries that were handed out before may be applied meanwhile; they are not the snapshot.
+    #[test]
+    fn an_installation_ends_when_the_snapshot_itself_is_applied_s5() {
+        let mut applying = Applying::new(index(2));
+        applying.commit_to(index(4));
+        assert_eq!(applying.take_ready(index(4)), Some(index(3)..=index(4)));
+        applying.install(snapshot_to(9));
+        applying.written_by(WriteId::new(1));
+        assert_eq!(applying.take_install(), None, "the log's new base is not on disk");
+        applying.persisted(WriteId::new(1));
+        assert_eq!(applying.take_install(), Some(snapshot_to(9)));
+        applying.note_applied(index(4));
+        assert_eq!(applying.installing(), Some(&snapshot_to(9)));
+        applying.note_applied(index(9));
+        assert_eq!((applying.installing(), applying.applied()), (None, index(9)));
+    }
+}

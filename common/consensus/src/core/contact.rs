@@ -55,3 +55,36 @@ impl Contact {
         now.since(self.started) < held_ns
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_voter_stands_by_another_leader_until_its_lease_has_run_out_s6_4_1() {
+        let [own, leader, other] = [1, 2, 3].map(|number| NodeId::new(number).expect("not 0"));
+        let stands_by = |heard: Option<NodeId>, now, candidate| {
+            let mut contact = Contact::new(Timestamp::ZERO);
+            if let Some(heard) = heard {
+                contact.note(heard, Timestamp::new(1_000));
+            }
+            contact.stands_by(Timestamp::new(now), own, candidate, 100)
+        };
+        assert!(stands_by(Some(leader), 1_099, Some(other)));
+        assert!(stands_by(Some(leader), 1_099, None), "another directory under the leader's id");
+        assert!(!stands_by(Some(leader), 1_100, Some(other)), "its lease has run out");
+        assert!(!stands_by(Some(leader), 1_099, Some(leader)), "it stands for election itself");
+        assert!(
+            !stands_by(Some(own), 1_099, Some(other)),
+            "this node led, and knows that it is over"
+        );
+        assert!(!stands_by(None, 1_099, Some(other)), "no leader was heard of");
+    }
+
+    #[test]
+    fn a_restarted_voter_sits_out_the_time_of_one_lease_s6_4_1_museum_f7() {
+        let contact = Contact::new(Timestamp::new(1_000));
+        assert!(contact.sits_out(Timestamp::new(1_099), 100));
+        assert!(!contact.sits_out(Timestamp::new(1_100), 100));
+    }
+}

@@ -147,6 +147,8 @@ impl Durability {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vocabulary::ids::EntryId;
+    use crate::vocabulary::message::Body;
 
     #[test]
     fn a_promise_that_is_asked_for_again_waits_once_for_each_write() {
@@ -162,5 +164,37 @@ mod tests {
         assert_eq!(durability.hold(vote()), None);
         assert_eq!(durability.persisted(first), [vote()]);
         assert_eq!(durability.persisted(second), [vote()], "what it says now is of now");
+    }
+
+    #[test]
+    fn promises_of_terms_that_have_passed_are_dropped_and_those_of_the_new_one_stay_s3_8() {
+        let to = NodeId::new(2).expect("not 0");
+        let message = |term| {
+            let body = Body::SnapshotInstalled { last: EntryId::ZERO };
+            Promise::Message { to, message: Message { term: Term::new(term), body } }
+        };
+        let vote = |term| Promise::OwnVote { term: Term::new(term) };
+        let mut durability = Durability::new(LogIndex::ZERO);
+        let write = durability.begin(Timestamp::ZERO, LogIndex::new(1), true);
+        for promise in [message(2), vote(2), message(3), vote(3)] {
+            assert_eq!(durability.hold(promise), None);
+        }
+        durability.forget_before(Term::new(3));
+        assert_eq!(durability.persisted(write), [message(3), vote(3)]);
+    }
+
+    #[test]
+    fn term_and_vote_are_durable_when_the_write_is_done_that_carries_them_s3_8() {
+        let mut durability = Durability::new(LogIndex::ZERO);
+        assert!(durability.hard_state_durable(), "nothing is under way");
+        let mut begin = |carries| durability.begin(Timestamp::ZERO, LogIndex::new(1), carries);
+        let [before, carrier, behind] = [begin(false), begin(true), begin(false)];
+        assert!(!durability.hard_state_durable());
+        durability.persisted(before);
+        assert!(!durability.hard_state_durable());
+        durability.persisted(carrier);
+        assert!(durability.hard_state_durable(), "what follows carries neither");
+        durability.persisted(behind);
+        assert!(durability.hard_state_durable());
     }
 }

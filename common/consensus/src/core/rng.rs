@@ -28,3 +28,32 @@ impl Rng {
         self.below(n) == 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The numbers that every SplitMix64 gives for this seed: what a seed once showed can be shown
+    /// again, by any version.
+    #[test]
+    fn a_seed_gives_the_same_numbers_for_ever() {
+        let mut rng = Rng::new(1_234_567);
+        let numbers = [(); 5].map(|()| rng.next());
+        let expected = [
+            6_457_827_717_110_365_317,
+            3_203_168_211_198_807_973,
+            9_817_491_932_198_370_423,
+            4_593_380_528_125_082_431,
+            16_408_922_859_458_223_821,
+        ];
+        assert_eq!(numbers, expected);
+    }
+
+    #[test]
+    fn once_in_so_many_times_is_about_that_often() {
+        let mut rng = Rng::new(1);
+        let often = (0..4_000).filter(|_| rng.one_in(4)).count();
+        assert!((900..=1_100).contains(&often), "{often} of 4,000");
+        assert!((0..100).all(|_| rng.one_in(1)));
+    }
+}

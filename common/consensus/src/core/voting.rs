@@ -178,3 +178,29 @@ impl Core {
         self.config.lease_clock_error_ppm.is_some()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use crate::core::tests::node;
+    use crate::vocabulary::config::Config;
+
+    /// A simulation that never took these turns would find nothing behind them.
+    #[test]
+    fn a_freedom_is_used_now_and_then_and_one_that_is_off_never() {
+        let mut core = node(Config::new(1));
+        let often = (0..1_600).filter(|_| core.at_random(true, 16)).count();
+        assert!((60..=140).contains(&often), "about 100: {often}");
+        assert!((0..100).all(|_| !core.at_random(false, 1)));
+    }
+
+    #[test]
+    fn numbers_drawn_for_a_freedom_cover_what_is_open() {
+        let mut core = node(Config::new(1));
+        let below: BTreeSet<u64> = (0..100).map(|_| core.draw_below(3)).collect();
+        assert_eq!(below, [0, 1, 2].into());
+        let drawn: BTreeSet<u64> = (0..100).map(|_| core.draw()).collect();
+        assert_eq!(drawn.len(), 100, "each is another one");
+    }
+}

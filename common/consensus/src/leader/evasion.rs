@@ -131,3 +131,117 @@ impl Leader {
             && !progress.stands_still(core.last_index(), now, patience_ns)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::core::tests::{id, node};
+    use crate::vocabulary::config::Config;
+    use crate::vocabulary::ids::{LogIndex, ReadRound, RequestId, WriteId};
+
+    const PATIENCE_NS: u64 = 150_000_000;
+    const MS: u64 = 1_000_000;
+
+    /// When node 1 of three was elected.
+    const ELECTED: Timestamp = Timestamp::new(1_000 * MS);
+
+    struct Office {
+        core: Core,
+        leader: Leader,
+    }
+
+    impl Office {
+        /// The no-op is on all disks.
+        fn begin(config: Config) -> Self {
+            let mut core = node(config);
+            core.enter_own_campaign();
+            let mut leader = Leader::new(&core, ELECTED);
+            leader.take_office(&mut core, ELECTED);
+            let mut office = Self { core, leader };
+            let write = office.write(ELECTED);
+            office.core.persisted(write);
+            office.acknowledge(ELECTED, 2);
+            office
+        }
+
+        /// A leader's disk that has had a write, of one entry, for `age_ns`. The others had it on
+        /// their disks after a millisecond, and were heard from just now.
+        fn hanging(tenure_ns: u64, age_ns: u64) -> (Self, Timestamp) {
+            let mut office = Self::begin(Config::new(1));
+            let begun = ELECTED.after(tenure_ns - age_ns);
+            office.propose(begun, 1);
+            office.acknowledge(begun.after(MS), 3);
+            let now = ELECTED.after(tenure_ns);
+            office.acknowledge(now, 3);
+            (office, now)
+        }
+
+        fn write(&mut self, now: Timestamp) -> WriteId {
+            self.leader.replicate(&mut self.core, now);
+            self.core.take_write(now).expect("there is something to write").id
+        }
+
+        fn propose(&mut self, now: Timestamp, count: usize) {
+            let commands = vec![Bytes::new(); count];
+            self.leader.propose(&mut self.core, now, RequestId::new(1), commands);
+            self.write(now);
+        }
+
+        fn acknowledge(&mut self, now: Timestamp, matched: u64) {
+            let (matched, round) = (LogIndex::new(matched), ReadRound::ZERO);
+            for voter in [2, 3].map(id) {
+                self.leader.on_appended(&mut self.core, now, voter, matched, round);
+            }
+        }
+
+        fn evades(&mut self, now: Timestamp) -> bool {
+            self.leader.evade_own_disk(&mut self.core, now);
+            self.leader.is_transferring()
+        }
+    }
+
+    #[test]
+    fn a_leader_hands_over_when_a_write_takes_an_election_timeout_and_a_young_one_later_s3_10() {
+        let evades = |tenure_ns, age_ns| {
+            let (mut office, now) = Office::hanging(tenure_ns, age_ns);
+            office.evades(now)
+        };
+        let tenure_ns = 10 * PATIENCE_NS;
+        assert!(evades(tenure_ns, PATIENCE_NS));
+        assert!(!evades(tenure_ns, PATIENCE_NS - 1));
+        assert!(!evades(tenure_ns - 1, PATIENCE_NS), "it has just written its vote");
+        assert!(evades(tenure_ns - 1, 4 * PATIENCE_NS));
+        assert!(!evades(tenure_ns - 1, 4 * PATIENCE_NS - 1));
+    }
+
+    #[test]
+    fn the_next_attempt_is_made_an_election_timeout_after_a_vain_one_s3_10() {
+        for (since_ns, evades) in [(PATIENCE_NS - 1, false), (PATIENCE_NS, true)] {
+            let (mut office, now) = Office::hanging(20 * PATIENCE_NS, 2 * PATIENCE_NS);
+            let vain = Timestamp::new(now.get() - since_ns);
+            office.leader.evaded_in_vain(&office.core, vain);
+            assert_eq!(office.evades(now), evades, "{since_ns} ns");
+        }
+    }
+
+    /// However fast it was before: its disk may hang as well by now, or the way to it.
+    #[test]
+    fn who_has_not_acknowledged_the_very_write_that_hangs_is_no_better_s3_10() {
+        let config = Config { entries_max: 1, inflight_max: 1, ..Config::new(1) };
+        let mut office = Office::begin(config);
+        let begun = ELECTED.after(10 * PATIENCE_NS);
+        office.propose(begun, 2);
+        let (first, now) = (begun.after(MS), begun.after(PATIENCE_NS));
+        office.acknowledge(first, 3);
+        office.leader.replicate(&mut office.core, first);
+        office.acknowledge(now, 3);
+        assert!(!office.evades(now), "the other half of the write is not acknowledged");
+        office.acknowledge(now, 4);
+        assert!(!office.evades(now), "it took them nearly as long as this disk so far");
+        let later = begun.after(2 * PATIENCE_NS);
+        office.acknowledge(later, 4);
+        assert!(office.evades(later), "twice as slow as they were");
+    }
+}

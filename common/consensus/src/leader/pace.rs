@@ -112,4 +112,14 @@ mod tests {
         assert!(pace.is_proven(Timestamp::new(650), PATIENCE_NS));
         assert_eq!(pace.slowest_ns(), None, "nobody knows when that was sent");
     }
+
+    #[test]
+    fn what_was_acknowledged_is_proof_for_so_long_and_no_longer() {
+        let mut pace = Pace::new(Timestamp::ZERO);
+        pace.acknowledged(Timestamp::new(600), None, PATIENCE_NS);
+        assert!(pace.is_proven(Timestamp::new(699), PATIENCE_NS));
+        assert!(!pace.is_proven(Timestamp::new(700), PATIENCE_NS));
+        assert!(!pace.stands_still(Timestamp::new(699), PATIENCE_NS));
+        assert!(pace.stands_still(Timestamp::new(700), PATIENCE_NS));
+    }
 }

@@ -388,3 +388,107 @@ impl Progress {
         assert!(round.is_none_or(|round| round <= newest), "questions wait for a begun round");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE_NS: u64 = 100;
+
+    fn index(number: u64) -> LogIndex {
+        LogIndex::new(number)
+    }
+
+    fn at(ns: u64) -> Timestamp {
+        Timestamp::new(ns)
+    }
+
+    /// A follower that has 3 entries of 9, and is fed.
+    fn fed() -> Progress {
+        let mut progress = Progress::new(Incarnation::new(2), index(4), at(0));
+        progress.acknowledge(index(3), index(9), at(0), PATIENCE_NS);
+        progress.check(index(9), ReadRound::ZERO);
+        progress
+    }
+
+    #[test]
+    fn a_window_holds_so_many_messages_with_entries_s10_2_2() {
+        let mut progress = fed();
+        assert!(progress.note_sent(index(4), at(1)), "it has no entries, and takes no place");
+        assert!(progress.may_send(index(9), 1));
+        progress.note_sent(index(6), at(1));
+        assert!(!progress.may_send(index(9), 1) && progress.may_send(index(9), 2));
+        progress.note_sent(index(7), at(1));
+        assert!(!progress.may_send(index(9), 2) && progress.may_send(index(9), 3));
+        assert!(!progress.may_send(index(6), 3), "there is nothing more");
+        progress.acknowledge(index(5), index(9), at(2), PATIENCE_NS);
+        assert!(progress.may_send(index(9), 2), "the first one has arrived");
+    }
+
+    #[test]
+    fn an_acknowledgement_takes_as_long_as_its_whole_message() {
+        let mut progress = fed();
+        progress.note_sent(index(6), at(10));
+        progress.note_sent(index(8), at(20));
+        progress.acknowledge(index(4), index(9), at(30), PATIENCE_NS);
+        assert_eq!(progress.pace().slowest_ns(), None, "it has a part of the first message");
+        progress.acknowledge(index(5), index(9), at(40), PATIENCE_NS);
+        assert_eq!(progress.pace().slowest_ns(), Some(30));
+    }
+
+    /// Ours: after half of a heartbeat interval, then after one, two, and so on.
+    #[test]
+    fn a_follower_is_asked_for_what_is_lost_after_ever_longer_waits() {
+        let mut progress = fed();
+        assert_eq!(progress.ask_for_lost(at(10_000), 100), None, "nothing is under way");
+        progress.note_sent(index(6), at(10_000));
+        for wait_ns in [50_u64, 100, 200, 400] {
+            let mut ask = |ns: u64| progress.ask_for_lost(at(10_000 + ns), 100);
+            assert_eq!(ask(wait_ns - 1), None, "{wait_ns}");
+            assert_eq!(ask(wait_ns), Some(index(5)), "{wait_ns}: the last that was sent");
+        }
+        progress.note_sent(index(8), at(10_400));
+        progress.acknowledge(index(5), index(9), at(10_500), PATIENCE_NS);
+        assert_eq!(progress.ask_for_lost(at(10_549), 100), None, "the window has moved");
+        assert_eq!(progress.ask_for_lost(at(10_550), 100), Some(index(7)));
+    }
+
+    #[test]
+    fn only_a_refusal_of_what_was_sent_last_moves_the_search_s3_5() {
+        let awaited = |progress: &Progress| {
+            (0..10).filter(|refused| progress.awaits_refusal(index(*refused))).collect::<Vec<_>>()
+        };
+        let mut progress = fed();
+        assert_eq!(awaited(&progress), [4, 5, 6, 7, 8, 9], "never what matches (museum B7)");
+        progress.probe(index(8), true);
+        assert_eq!(awaited(&progress), [7], "the place before the probed entry");
+        progress.note_heard(at(1), ReadRound::ZERO);
+        assert!(progress.await_snapshot(at(1), PATIENCE_NS));
+        assert_eq!(awaited(&progress), [], "it waits for a snapshot");
+    }
+
+    #[test]
+    fn a_search_that_goes_back_by_chance_stays_behind_what_matches_s3_5() {
+        let drawn = |next, draws: u64| {
+            (0..draws).map(|draw| fed().drawn_back(index(next), draw).get()).collect::<Vec<_>>()
+        };
+        assert_eq!(drawn(8, 7), [4, 5, 6, 7, 8, 4, 5]);
+        assert_eq!(drawn(4, 3), [4; 3]);
+        assert_eq!(drawn(3, 3), [4; 3], "nothing is before what matches");
+    }
+
+    #[test]
+    fn a_follower_answers_for_an_election_timeout_after_each_answer() {
+        let mut progress = fed();
+        assert!(!progress.answers(at(1), PATIENCE_NS), "it has not been heard of");
+        progress.note_heard(at(10), ReadRound::ZERO);
+        assert!(progress.answers(at(109), PATIENCE_NS));
+        assert!(!progress.answers(at(110), PATIENCE_NS));
+    }
+
+    #[test]
+    #[should_panic(expected = "nobody agrees beyond the log")]
+    fn a_follower_that_agrees_beyond_the_log_ends_a_leader() {
+        fed().check(index(2), ReadRound::ZERO);
+    }
+}

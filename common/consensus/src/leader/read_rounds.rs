@@ -107,3 +107,36 @@ impl ReadRounds {
         assert!(last.is_none_or(|(round, _, _)| *round <= self.newest), "reads wait for a round");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_reads(count: u64) -> ReadRounds {
+        let mut rounds = ReadRounds::default();
+        (0..count).for_each(|request| rounds.push(RequestId::new(request)));
+        rounds
+    }
+
+    #[test]
+    fn as_many_reads_wait_as_the_limit_says_museum_f12() {
+        let mut rounds = with_reads(2);
+        rounds.check(2);
+        rounds.begin(Timestamp::ZERO, Some(LogIndex::ZERO));
+        rounds.check(2);
+    }
+
+    #[test]
+    #[should_panic(expected = "waiting reads are bounded")]
+    fn more_reads_than_the_limit_end_a_leader_museum_f12() {
+        with_reads(3).check(2);
+    }
+
+    #[test]
+    #[should_panic(expected = "rounds are not confirmed before they begin")]
+    fn a_round_that_was_answered_before_it_began_ends_a_leader_s6_4() {
+        let mut rounds = with_reads(0);
+        rounds.confirm(ReadRound::new(1));
+        rounds.check(2);
+    }
+}

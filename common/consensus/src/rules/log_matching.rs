@@ -59,6 +59,8 @@ mod tests {
             (at(2, 8), false),
             (at(3, 10), false),
             (at(1, 2), true),
+            // The base is compacted, but its term is known.
+            (at(2, 4), false),
         ] {
             assert_eq!(agrees(&log(), prev), agree, "{prev}");
         }
@@ -70,6 +72,8 @@ mod tests {
             (&[][..], None),
             (&[(1, 6), (3, 7)], None),
             (&[(1, 3), (1, 4), (1, 5)], None),
+            // What is compacted is never cut, whatever a message says of it.
+            (&[(2, 3), (2, 4)], None),
             (&[(3, 9), (3, 10)], Some(1)),
             (&[(1, 6), (2, 7)], Some(1)),
             (&[(4, 5)], Some(0)),

@@ -239,6 +239,7 @@ mod tests {
     fn absurd_numbers_and_contradictions_count_from_nobody() {
         let request = |last| Body::RequestVote { last, transfer: false };
         assert_eq!(judged(2, 4, request(at(5, 5))), Err(Ignored::Malformed));
+        assert_eq!(judged(2, 4, request(at(3, NUMBER_MAX))), Ok(()));
         assert_eq!(judged(2, 4, request(at(3, NUMBER_MAX + 1))), Err(Ignored::Implausible));
         let far = 3 + TERM_JUMP_MAX;
         assert_eq!(judged(2, far, request(at(3, 5))), Ok(()));

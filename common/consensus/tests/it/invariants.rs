@@ -72,3 +72,17 @@ fn a_second_leader_of_a_term_is_not_followed_s3_4() {
     assert!(cluster.node(2).events.contains(&ignored), "{:?}", cluster.node(2).events);
     assert_eq!(bodies(&cluster.take_from(2), 3), []);
 }
+
+#[test]
+#[should_panic(expected = "rounds are never reused")]
+fn a_read_round_that_is_begun_again_ends_a_leader_museum_f3() {
+    backwards(&mut led(), 1, |cluster| cluster.read(1, 1));
+}
+
+#[test]
+#[should_panic(expected = "a lease given up stays so")]
+fn a_lease_that_comes_back_ends_a_leader_museum_e10() {
+    backwards(&mut led(), 1, |cluster| {
+        cluster.step(1, Input::Transfer { request: RequestId::new(1), to: id(2) });
+    });
+}

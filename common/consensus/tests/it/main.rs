@@ -1,6 +1,7 @@
 //! The core under test: scenarios as text, and tests in Rust by the dissertation's section.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+mod bounds;
 mod election;
 mod invariants;
 mod kit;

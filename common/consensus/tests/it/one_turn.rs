@@ -127,3 +127,45 @@ fn a_vote_of_a_term_that_has_passed_is_not_sent_any_more_s3_8() {
     let votes = votes.map(|(to, message)| (to, message.term));
     assert_eq!(votes.collect::<Vec<_>>(), [(id(3), Term::new(3))]);
 }
+
+/// The messages that leave, with their receivers.
+fn messages(actions: Actions) -> Vec<(NodeId, Body)> {
+    let message = |sent| match sent {
+        Outgoing::Message { to, message } => Some((to, message.body)),
+        Outgoing::Entries { .. } | Outgoing::Snapshot { .. } => None,
+    };
+    actions.send.into_iter().filter_map(message).collect()
+}
+
+/// The answer says that this node votes for nobody in an older term any more (§6.4): a crash must
+/// not make it forget that.
+#[test]
+fn a_heartbeat_of_a_new_term_is_not_answered_before_that_term_is_durable_s3_8() {
+    let mut node = Follower::new();
+    node.hear(2, 2, append(at(1, 1), Vec::new(), 0));
+    let first = node.drain();
+    let write = first.write.clone().unwrap();
+    assert_eq!(write.hard_state.map(|hard_state| hard_state.term), Some(Term::new(2)));
+    assert_eq!(messages(first), []);
+    node.hear(2, 2, append(at(1, 1), Vec::new(), 0));
+    assert_eq!(messages(node.drain()), [], "the write is still under way");
+    node.raft.step(node.now, Input::Persisted { write: write.id });
+    let (matched, round) = (LogIndex::new(1), ReadRound::ZERO);
+    let answer = (id(2), Body::Appended { matched, round });
+    assert_eq!(messages(node.drain()), std::slice::from_ref(&answer));
+    node.hear(2, 2, append(at(1, 1), Vec::new(), 0));
+    assert_eq!(messages(node.drain()), [answer], "from now on at once");
+}
+
+/// A vote ends no promise of its own term: who was refused hears of it as well.
+#[test]
+fn a_vote_lets_what_was_said_before_in_its_term_stand_s3_4() {
+    let mut node = Follower::new();
+    node.now = node.now.after(1_000_000_000);
+    node.hear(2, 2, Body::RequestVote { last: EntryId::ZERO, transfer: false });
+    node.hear(3, 2, Body::RequestVote { last: at(1, 1), transfer: false });
+    assert!(node.persist().write.is_some());
+    let vote = |to, verdict| (id(to), Body::Vote { candidate: incarnation(to), verdict });
+    let answers = [vote(2, Verdict::LogBehind), vote(3, Verdict::Granted)];
+    assert_eq!(messages(node.drain()), answers);
+}

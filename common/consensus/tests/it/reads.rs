@@ -145,3 +145,34 @@ fn a_restarted_node_forwards_again_as_soon_as_it_hears_its_leader() {
     cluster.settle();
     assert_eq!(cluster.take_replies(3), [read_at(5, 2)]);
 }
+
+/// A question that waits for its round is no reason to begin another: what comes meanwhile joins
+/// the next one, so that a leader with many readers does not send a heartbeat for each.
+#[test]
+fn one_round_at_a_time_travels_for_forwarded_reads_s6_4() {
+    let mut cluster = led();
+    cluster.say(2, 1, 2, Body::ReadIndex { ticket: ReadTicket::new(8) });
+    assert_eq!(cluster.take_from(1).len(), 2, "a heartbeat for each follower");
+    cluster.read(1, 5);
+    assert_eq!(cluster.take_from(1), []);
+    let (matched, first) = (LogIndex::new(2), ReadRound::ZERO.next());
+    cluster.say(3, 1, 2, Body::Appended { matched, round: first });
+    let sent = cluster.take_from(1);
+    let round = |letter: &Letter| match letter.message.body {
+        Body::AppendEntries { round, .. } => Some(round),
+        _ => None,
+    };
+    let rounds: Vec<ReadRound> = sent.iter().filter_map(round).collect();
+    assert_eq!(rounds, [first.next(); 2]);
+    assert_eq!(kit::bodies(&sent, 2)[0], answer(ReadTicket::new(8), 2));
+    assert_eq!(cluster.take_replies(1), [], "this read arrived later");
+}
+
+#[test]
+fn a_single_voters_read_asks_no_learner_museum_f10() {
+    let mut cluster = Cluster::with(kit::configuration(&[1], &[2]), Config::new(1));
+    cluster.campaign(1);
+    cluster.read(1, 5);
+    assert_eq!(cluster.take_replies(1), [read_at(5, 2)]);
+    assert_eq!(cluster.take_from(1), []);
+}

@@ -1,5 +1,5 @@
 //! Snapshots (§5): what is compacted, what is installed, and what of the old log stays.
-use crate::kit::{Cluster, at, configuration, id};
+use crate::kit::{Cluster, at, bodies, configuration, id, incarnation};
 use consensus::*;
 
 /// Leads with three nodes and writes so many entries in term 2; all have applied them.
@@ -88,12 +88,32 @@ fn s5_a_snapshot_of_another_history_at_a_committed_index_ends_the_node() {
 #[test]
 fn s5_a_snapshot_that_covers_nothing_new_is_confirmed_and_not_installed() {
     let mut cluster = written(3);
-    let term = cluster.status(2).term;
-    let known = cluster.node(2).raft.snapshot_meta(LogIndex::new(3)).unwrap();
-    let last = known.last;
-    cluster.step(2, Input::SnapshotReceived { from: id(1), term, meta: known });
-    assert_eq!(cluster.node(2).installed, []);
-    assert_eq!(cluster.status(2).base, EntryId::ZERO, "its own log stays: {last}");
+    let (term, commit) = (cluster.status(2).term, cluster.commit(2));
+    for index in [3, commit] {
+        let known = cluster.node(2).raft.snapshot_meta(LogIndex::new(index)).unwrap();
+        let last = known.last;
+        cluster.step(2, Input::SnapshotReceived { from: id(1), term, meta: known });
+        assert_eq!(cluster.node(2).installed, []);
+        assert_eq!(cluster.status(2).base, EntryId::ZERO, "its own log stays: {last}");
+        assert_eq!(bodies(&cluster.take_from(2), 1), [Body::SnapshotInstalled { last }]);
+    }
+}
+
+/// It would count the follower for entries that nobody has, or that are not the leader's.
+#[test]
+fn s5_a_snapshot_that_this_leader_cannot_have_sent_counts_for_nothing() {
+    let mut cluster = written(3);
+    cluster.isolate(2);
+    cluster.propose(1, 9, "y");
+    for last in [at(2, 7), at(1, 6)] {
+        cluster.nodes.get_mut(&id(1)).unwrap().events.clear();
+        let heard = Message { term: Term::new(2), body: Body::SnapshotInstalled { last } };
+        let (from, incarnation) = (id(2), incarnation(2));
+        cluster.step(1, Input::Receive { from, incarnation, message: heard });
+        let ignored = Event::Ignored { from, why: Ignored::Malformed };
+        assert_eq!(cluster.node(1).events, [ignored], "{last}");
+        assert_eq!(cluster.node(1).raft.matched(from), Some(LogIndex::new(5)));
+    }
 }
 
 #[test]

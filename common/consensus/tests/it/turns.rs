@@ -1,6 +1,6 @@
 //! §9.6, ours: who asks when, once a leader's process has gone.
 
-use crate::kit::{Cluster, MS, id};
+use crate::kit::{Cluster, MS, at, bodies, id};
 use consensus::*;
 
 /// A heartbeat is five turns.
@@ -78,4 +78,19 @@ fn extreme_timers_are_the_ends_of_the_range() {
     let high = drawn.iter().filter(|ns| **ns == 300 * MS - 1).count();
     assert_eq!(low + high, 100, "{drawn:?}");
     assert!((25..=75).contains(&low), "about half: {low}");
+}
+
+/// Only who hurries may meet another one that hurries as well. Otherwise chance keeps them apart,
+/// and a pre-candidate that gave way to each lower id would wait for a whole timeout.
+#[test]
+fn who_is_in_no_hurry_gives_way_to_nobody_s9_6() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    cluster.pass(1_000);
+    cluster.time_out(2);
+    cluster.take_from(2);
+    cluster.say(1, 2, 2, Body::RequestPreVote { last: at(1, 1) });
+    let answer = Body::PreVote { verdict: Verdict::Granted };
+    assert_eq!(bodies(&cluster.take_from(2), 1), std::slice::from_ref(&answer));
+    cluster.say(3, 2, 2, answer);
+    assert_eq!(cluster.role(2), RoleKind::Candidate);
 }
