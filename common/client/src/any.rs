@@ -4,14 +4,14 @@
 use std::sync::atomic::Ordering;
 
 use protocol::{ErrorReply, Request, Response};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use transport::Precision;
 
 use crate::attempt::{Attempt, DIAL_PATIENCE, Manner};
 use crate::client::Client;
 use crate::error::{Cause, ClientError, Common, Reaction, reaction};
 use crate::lead::first_to_connect;
-use crate::search::Search;
+use crate::search::{Search, Why};
 
 impl Client {
     /// Asks one node; nothing that is asked so has an effect when it is asked twice.
@@ -59,7 +59,7 @@ impl Client {
                 true => Manner::plain(deadline),
                 false => Manner::plain(deadline).leaving_time(request),
             };
-            match self.attempt(&endpoint, request, manner).await? {
+            match self.attempt_or_learn(&endpoint, request, manner).await? {
                 Attempt::Done(response) => return Ok(response),
                 Attempt::Failed { why, reply } => {
                     search.failed(&endpoint, why);
@@ -81,15 +81,15 @@ impl Client {
         let mut search = Search::new();
         let mut busy: Option<ErrorReply> = None;
         loop {
-            for endpoint in endpoints.iter().cycle().skip(first).take(endpoints.len()) {
+            let count = endpoints.len();
+            for (place, endpoint) in endpoints.iter().cycle().skip(first).take(count).enumerate() {
                 // Another one may be quicker; who is slow is found connected in the next round, and
-                // what was asked there is asked of the others meanwhile.
-                let manner = match endpoints.len() {
-                    1 if search.is_in_first_round() => {
-                        Manner::plain(deadline).leaving_time(request)
-                    }
-                    1 => Manner::plain(deadline),
-                    _ => Manner::plain(deadline).briefly().leaving_time(request),
+                // what was asked there is asked of the others meanwhile. The last one of a round
+                // has all the time: it may be the question that is slow, and not the nodes.
+                let manner = match place + 1 == count {
+                    true if count == 1 => Manner::plain(deadline),
+                    true => Manner::plain(deadline).briefly(),
+                    false => Manner::plain(deadline).briefly().leaving_time(request),
                 };
                 match self.attempt_or_learn(endpoint, request, manner).await? {
                     Attempt::Done(response) => return Ok(response),
@@ -120,22 +120,39 @@ impl Client {
         }
     }
 
-    /// Asks a node. If that is the only one that is known, and it does not answer this question, it
-    /// is asked who else there is.
+    /// Asks a node. If that is the only one that is known, and does not answer a question for a
+    /// while, it is asked beside that who else there is; it is left if there are others.
     pub(crate) async fn attempt_or_learn(
         &self,
         endpoint: &str,
         request: &Request,
         manner: Manner,
     ) -> Result<Attempt, ClientError> {
-        let attempt = self.attempt(endpoint, request, manner).await?;
-        let is_mute = matches!(&attempt, Attempt::Failed { why, reply: None } if why.reached);
-        if is_mute && self.shared.members.endpoints().len() == 1 {
-            // Without an answer, it stays the only one.
-            let learning = self.learn_members(endpoint);
-            let _ = timeout(DIAL_PATIENCE, learning).await;
+        let is_alone = || self.shared.members.endpoints().len() == 1;
+        let patience = manner.leaving_time(request).deadline;
+        let attempt = self.attempt(endpoint, request, manner);
+        if !is_alone() || patience >= manner.deadline {
+            return attempt.await;
         }
-        Ok(attempt)
+        tokio::pin!(attempt);
+        if let Ok(done) = timeout_at(patience, &mut attempt).await {
+            return done;
+        }
+        let learnt = async {
+            // Without an answer, it stays the only one.
+            let _ = timeout(DIAL_PATIENCE, self.learn_members(endpoint)).await;
+            if is_alone() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            done = &mut attempt => done,
+            () = learnt => {
+                let text = "it did not answer, and others are asked".to_owned();
+                let why = Why { text, precision: Precision::Mute, reached: true };
+                Ok(Attempt::Failed { why, reply: None })
+            }
+        }
     }
 
     async fn learn_members(&self, endpoint: &str) {

@@ -141,7 +141,7 @@ impl Client {
             Err(_) => {
                 // That there was no time to answer tells nothing of the node: it may itself wait so
                 // long before it says why it cannot.
-                let short = asked.elapsed() < ANSWER_PATIENCE_MIN;
+                let short = asked.elapsed() < ANSWER_PATIENCE_MIN * 9 / 10;
                 let precision = if short { Precision::Nothing } else { Precision::Mute };
                 failed("it did not answer within the deadline".into(), precision, true)
             }

@@ -139,12 +139,7 @@ fn manner(
     let others: Vec<String> =
         nodes.endpoints().1.into_iter().filter(|other| other != endpoint).collect();
     let manner = if others.is_empty() { manner } else { manner.briefly() };
-    // The only one that is known may tell of others; if there are none, the question is asked once
-    // more, and then has all the time.
-    let is_last = match others.is_empty() {
-        true => !search.is_in_first_round(),
-        false => others.iter().all(|other| search.has_asked(other)),
-    };
+    let is_last = others.iter().all(|other| search.has_asked(other));
     if forward || is_last { manner } else { manner.leaving_time(request) }
 }
 

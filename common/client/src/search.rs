@@ -87,11 +87,6 @@ impl Search {
         self.asked.contains(endpoint)
     }
 
-    /// Says whether nobody was asked twice yet, but by a hint.
-    pub(crate) fn is_in_first_round(&self) -> bool {
-        self.round == 0
-    }
-
     /// Says whether any node was there so far.
     pub(crate) fn has_reached(&self) -> bool {
         self.reached_any
