@@ -230,8 +230,9 @@ pub(crate) fn storage_failure(error: &StorageError) -> Failure {
              data directory, or a saved snapshot in a new cluster (raftctl snapshot restore)",
         ),
         StorageError::RecordLost { .. } => failure.hint(
-            "put there the file of that name from any other member's data directory, or \
-             bootstrap.record from where raftctl init put its files: nothing else is lost",
+            "put there the file of that name from any other member's data directory, or, under \
+             that name, bootstrap.record from where raftctl init put its files: nothing else is \
+             lost",
         ),
         StorageError::Gone { .. } => failure.hint(
             "nobody may touch the data directory while raftd runs; what is missing at the next \

@@ -2,9 +2,8 @@
 //! was removed, renamed or replaced goes on taking writes, and nobody finds it again.
 
 use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-
-use rustix::fs::SeekFrom;
 
 use crate::error::StorageError;
 use crate::files;
@@ -17,8 +16,19 @@ const DELETED: &str = " (deleted)";
 
 const REPLACED: &str = "was removed or replaced while it is in use";
 
-/// The write-ahead log that was written when it was looked at: its number, and its bytes.
-pub(crate) type Written = (u64, u64);
+/// The bytes at the end of a write-ahead log that are remembered.
+const END_BYTES: u64 = 64;
+
+/// The bytes of a record's head. The last is its kind, which is never 0.
+const HEAD_BYTES: u64 = 7;
+
+/// A write-ahead log as it was when it was looked at. It only grows: what stands in it stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Written {
+    number: u64,
+    bytes: u64,
+    end: Vec<u8>,
+}
 
 /// Looks whether the manifest that is written in a database's directory is at its place. It is the
 /// newest that is open: older ones, and tables, may be open without a name, since somebody still
@@ -35,20 +45,20 @@ pub(crate) fn check_manifest(database: &Path) -> Result<(), StorageError> {
     }
 }
 
-/// Looks whether the write-ahead log that is written is at its place, and holds what it held
-/// `before`: who cuts it short leaves a hole, which what is written next stands behind.
+/// Looks whether the write-ahead log that is written is at its place, and begins as one, and still
+/// holds what it held `before`. Returns how it is now, where the system tells.
 ///
 /// # Errors
 /// [`StorageError::Gone`] if not. Where the system does not tell, it is enough that there is one.
 pub(crate) fn check_write_ahead_log(
     database: &Path,
-    before: &mut Option<Written>,
-) -> Result<(), StorageError> {
+    before: Option<&Written>,
+) -> Result<Option<Written>, StorageError> {
     const NONE: &str = "has no write-ahead log any more";
     let Some((directory, names)) = open_in(database) else {
         let names = files::names(database).unwrap_or_else(|_| vec![".log".to_owned()]);
         let is_there = names.iter().any(|name| name.ends_with(".log"));
-        return if is_there { Ok(()) } else { Err(gone(database, NONE)) };
+        return if is_there { Ok(None) } else { Err(gone(database, NONE)) };
     };
     let number = match newest(&names, log_number) {
         None => return Err(gone(&directory, NONE)),
@@ -56,16 +66,27 @@ pub(crate) fn check_write_ahead_log(
         Some((number, None)) => number,
     };
     let path = directory.join(format!("{number:06}.log"));
-    let Ok(file) = File::open(&path) else { return Ok(()) };
-    let bytes = file.metadata().map_or(0, |found| found.len());
-    // The end of the file counts as one, and that is further on by now.
-    let hole = rustix::fs::seek(&file, SeekFrom::Hole(0)).unwrap_or(bytes);
-    let is_shorter = before.is_some_and(|(last, least)| last == number && bytes < least);
-    *before = Some((number, bytes));
-    match is_shorter || hole < bytes {
-        true => Err(gone(&path, "was cut short while it is in use")),
-        false => Ok(()),
+    // What cannot be read is not known.
+    let Ok(file) = File::open(&path) else { return Ok(None) };
+    let Ok(bytes) = file.metadata().map(|found| found.len()) else { return Ok(None) };
+    let begins = bytes < HEAD_BYTES || part(&file, 0, HEAD_BYTES).is_none_or(|head| head[6] != 0);
+    let holds = before.filter(|before| before.number == number).is_none_or(|before| {
+        let place = before.bytes - before.end.len() as u64;
+        let end = part(&file, place, before.end.len() as u64);
+        bytes >= before.bytes && end.is_none_or(|end| end == before.end)
+    });
+    if !begins || !holds {
+        return Err(gone(&path, "was cut short while it is in use"));
     }
+    let length = bytes.min(END_BYTES);
+    Ok(part(&file, bytes - length, length).map(|end| Written { number, bytes, end }))
+}
+
+/// Reads so many bytes; `None` if that fails.
+fn part(file: &File, at: u64, bytes: u64) -> Option<Vec<u8>> {
+    let mut part = vec![0; usize::try_from(bytes).ok()?];
+    file.read_exact_at(&mut part, at).ok()?;
+    Some(part)
 }
 
 /// Returns a directory under its own name, and the names of what is open directly in it; `None`
@@ -122,7 +143,7 @@ mod tests {
 
     fn check(database: &Path) -> Result<(), StorageError> {
         check_manifest(database)?;
-        check_write_ahead_log(database, &mut None)
+        check_write_ahead_log(database, None).map(|_| ())
     }
 
     fn found(change: impl FnOnce(&Path)) -> Option<String> {
@@ -177,23 +198,27 @@ mod tests {
         drop((files, written));
     }
 
-    /// As a program does that copies what it takes for a log, and cuts off what it has copied.
+    /// As a program does that copies what it takes for a log, and cuts off what it has copied; and
+    /// who copies an older one over it.
     #[test]
     fn a_write_ahead_log_that_is_cut_short_is_noticed_also_when_it_grows_on() {
         let (place, files) = opened();
         let log = &files[1];
-        let mut seen = None;
-        let mut check = || check_write_ahead_log(place.path(), &mut seen);
-        log.write_all_at(&[7; 20_000], 0).unwrap();
-        assert!(check().is_ok());
-        log.write_all_at(&[7; 20_000], 20_000).unwrap();
-        assert!(check().is_ok(), "it grows");
+        let check = |before: Option<&Written>| check_write_ahead_log(place.path(), before);
+        let empty = check(None).unwrap().unwrap();
+        log.write_all_at(&[7; 200], 0).unwrap();
+        let seen = check(Some(&empty)).unwrap().unwrap();
+        log.write_all_at(&[8; 200], 200).unwrap();
+        let later = check(Some(&seen)).expect("it grows").unwrap();
         log.set_len(0).unwrap();
-        let why = check().unwrap_err().to_string();
+        let why = check(Some(&seen)).unwrap_err().to_string();
         assert!(why.contains("000007.log was cut short while it is in use"), "{why}");
-        assert!(check().is_ok(), "nothing more is lost of what it holds now");
-        log.write_all_at(&[7; 20_000], 40_000).unwrap();
-        assert!(check().is_err(), "it has a hole");
+        // What is written next stands behind a hole.
+        log.write_all_at(&[9; 200], 400).unwrap();
+        assert!(check(None).is_err(), "it does not begin as one");
+        log.write_all_at(&[7; 200], 0).unwrap();
+        assert!(check(Some(&seen)).is_ok(), "so far it is the same");
+        assert!(check(Some(&later)).is_err(), "what follows is not");
     }
 
     #[test]

@@ -186,6 +186,11 @@ pub const MESSAGES: &[Message] = &[
     row("transfers", Level::Info, "snapshots between nodes: how often"),
     row("uninitialised", Level::Info, "the node has no history, and waits for one"),
     row(
+        "write-ahead-log-lost",
+        Level::Warn,
+        "the write-ahead log was removed, renamed or cut short, and another one is not to be had",
+    ),
+    row(
         "write-ahead-log-renewed",
         Level::Warn,
         "the write-ahead log was removed, renamed or cut short; another one holds all",

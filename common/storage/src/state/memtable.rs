@@ -15,7 +15,7 @@ use crate::space::Sizes;
 const LARGE_BYTES: u64 = 2_048;
 const SMALL_BYTES: u64 = 1_024;
 
-/// Fewer tell nothing.
+/// Fewer tell nothing, unless they fill a memtable: they are counted on.
 const ENTRIES_MIN: u64 = 1_000;
 
 /// The size of a state's memtable, and what decides on it.
@@ -43,8 +43,13 @@ impl Memtable {
     /// Follows what was written since this was asked last. It takes some milliseconds when it
     /// changes something: the database writes its options to the disk.
     pub(super) fn follow(&self, db: &DB) {
-        let entries = self.entries.swap(0, Ordering::Relaxed);
-        let bytes = self.bytes.swap(0, Ordering::Relaxed);
+        let entries = self.entries.load(Ordering::Relaxed);
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        if entries < ENTRIES_MIN && bytes < self.sizes.memtable_bytes() {
+            return;
+        }
+        self.entries.fetch_sub(entries, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         let was_large = self.is_large.load(Ordering::Relaxed);
         let Some(is_large) = is_to_be_large(was_large, entries, bytes) else {
             return;
@@ -64,10 +69,7 @@ impl Memtable {
 
 /// Returns what is to be changed, if anything.
 fn is_to_be_large(is_large: bool, entries: u64, bytes: u64) -> Option<bool> {
-    if entries < ENTRIES_MIN {
-        return None;
-    }
-    let average = bytes / entries;
+    let average = bytes / entries.max(1);
     let wanted = if is_large { average >= SMALL_BYTES } else { average >= LARGE_BYTES };
     (wanted != is_large).then_some(wanted)
 }
@@ -83,9 +85,6 @@ mod tests {
         assert_eq!(is_to_be_large(true, ENTRIES_MIN, ENTRIES_MIN * SMALL_BYTES), None);
         assert_eq!(is_to_be_large(true, ENTRIES_MIN, ENTRIES_MIN * SMALL_BYTES - 1), Some(false));
         assert_eq!(is_to_be_large(true, ENTRIES_MIN, ENTRIES_MIN * LARGE_BYTES), None);
-        let few = ENTRIES_MIN - 1;
-        assert_eq!(is_to_be_large(false, few, few * LARGE_BYTES), None, "few tell nothing");
-        assert_eq!(is_to_be_large(true, 0, 0), None);
     }
 
     /// What the database was told last, as it writes it down itself.
@@ -105,19 +104,23 @@ mod tests {
         let db = DB::open(&options::state(sizes), place.path()).expect("there is room");
         let memtable = Memtable::new(sizes);
         let small = sizes.small_memtable_bytes();
-        let write = |bytes: usize| {
+        let write = |count: u64, bytes: usize| {
             let mut changes = WriteBatch::default();
-            (0..ENTRIES_MIN).for_each(|key| changes.put(key.to_be_bytes(), vec![7; bytes]));
+            (0..count).for_each(|key| changes.put(key.to_be_bytes(), vec![7; bytes]));
             memtable.wrote(&changes);
             memtable.follow(&db);
         };
         let names = ["write_buffer_size", "target_file_size_base", "max_bytes_for_level_base"];
         let all = || names.map(|name| told(&db, name));
         assert_eq!(all(), [small, 2 * small, 8 * small]);
-        write(4_096);
         let large = sizes.memtable_bytes();
-        assert_eq!(all(), [large, 2 * large, 8 * large]);
-        write(100);
+        write(ENTRIES_MIN - 10, 4_096);
+        assert_eq!(all(), [small, 2 * small, 8 * small], "few tell nothing");
+        write(10, 4_096);
+        assert_eq!(all(), [large, 2 * large, 8 * large], "with those before they are enough");
+        write(ENTRIES_MIN, 100);
         assert_eq!(all(), [small, 2 * small, 8 * small]);
+        write(100, 400_000);
+        assert_eq!(all(), [large, 2 * large, 8 * large], "few that fill it");
     }
 }
