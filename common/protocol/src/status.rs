@@ -83,7 +83,7 @@ pub struct NodeStatus {
     /// For how long the oldest write of its log has been under way, in milliseconds; `None` if none
     /// is.
     pub disk_waits_ms: Option<u64>,
-    /// For how long the question has been read for that is being answered, in milliseconds; `None`
+    /// For how long the question that is being answered has taken so far, in milliseconds; `None`
     /// if none is.
     pub reads_wait_ms: Option<u64>,
     /// Which of its snapshots was not as it was written, and was set aside; empty if none lies

@@ -18,7 +18,7 @@ use crate::exit::Exit;
 use crate::output::units::{self, age};
 
 /// What makes a serving cluster degraded; other remarks are only to be looked at in time.
-const GRAVE: [Code; 22] = [
+const GRAVE: [Code; 23] = [
     codes::RUNS_TWICE,
     codes::FORGOTTEN,
     codes::COPIED,
@@ -39,6 +39,7 @@ const GRAVE: [Code; 22] = [
     codes::ALARM,
     codes::NO_ROOM,
     codes::DISK_HANGS,
+    codes::READS_HANG,
     codes::SNAPSHOT_DAMAGED,
     codes::STATES_DIFFER,
 ];

@@ -22,27 +22,19 @@ const LAG_MAX: u64 = 1_000;
 /// is only slow does not.
 const DISK_HANGS_MS: u64 = 1_000;
 
-/// A question takes as long as its machine wants; but a machine that reads for so long answers
-/// nobody else.
-const READS_HANG_MS: u64 = 3_000;
+/// A question takes as long as its machine wants; but while one is answered, others wait behind it.
+/// So long they wait for a disk, or for a machine that is slow, in milliseconds.
+const READS_HANG_MS: u64 = 5_000;
 
-/// What a disk does not finish.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hangs {
-    /// A write of the log.
-    Writing,
-    /// A read of the state: pages of it may still be had from memory.
-    Reading,
+/// Says for how long a node's disk has hung, in milliseconds; `None` if it does not hang.
+pub(crate) fn disk_hangs_ms(status: &NodeStatus) -> Option<u64> {
+    let patience_ms = DISK_HANGS_MS.max(status.election_timeout_ms);
+    status.disk_waits_ms.filter(|ms| *ms >= patience_ms)
 }
 
-/// Says what a node's disk does not finish, and for how long, in milliseconds; `None` if it does
-/// not hang.
-pub(crate) fn disk_hangs(status: &NodeStatus) -> Option<(Hangs, u64)> {
-    let patience_ms = DISK_HANGS_MS.max(status.election_timeout_ms);
-    let writing = status.disk_waits_ms.filter(|ms| *ms >= patience_ms);
-    let reading = status.reads_wait_ms.filter(|ms| *ms >= READS_HANG_MS);
-    let writing = writing.map(|ms| (Hangs::Writing, ms));
-    writing.or_else(|| reading.map(|ms| (Hangs::Reading, ms)))
+/// Says for how long a node has answered no questions, in milliseconds; `None` if it does.
+pub(crate) fn reads_hang_ms(status: &NodeStatus) -> Option<u64> {
+    status.reads_wait_ms.filter(|ms| *ms >= READS_HANG_MS)
 }
 
 /// Returns within which time a heartbeat must have been answered, in milliseconds: a machine that

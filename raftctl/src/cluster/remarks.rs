@@ -9,7 +9,7 @@ use consensus::{FlowKind, NodeId, RoleKind};
 
 use crate::cluster::links::{Link, link, report};
 use crate::cluster::memory::{doubles, forgotten, returning};
-use crate::cluster::pace::{Hangs, STUCK_MS, disk_hangs, lag_max, recent_ms};
+use crate::cluster::pace::{STUCK_MS, disk_hangs_ms, lag_max, reads_hang_ms, recent_ms};
 use crate::cluster::quorum::{generation, said};
 use crate::cluster::survey::{Row, Silence};
 use crate::cluster::survey::{Survey, Told};
@@ -45,7 +45,7 @@ pub(crate) fn unfit(survey: &Survey, leader: &NodeStatus) -> BTreeSet<NodeId> {
     let is_unfit = |id: &NodeId| {
         forgotten(survey, *id).is_some() || !following(survey, leader, *id).is_empty()
     };
-    let hangs = survey.answers().filter(|status| disk_hangs(status).is_some());
+    let hangs = survey.answers().filter(|status| disk_hangs_ms(status).is_some());
     let hanging: BTreeSet<NodeId> = hangs.map(|status| status.node).collect();
     others.filter(is_unfit).chain(hanging.iter().copied()).collect()
 }
@@ -184,15 +184,16 @@ fn answered(
         say("is no member (any more), and raftd still runs there".into(), codes::NO_MEMBER);
         return found;
     }
-    if let Some((what, ms)) = disk_hangs(status) {
+    if let Some(ms) = disk_hangs_ms(status) {
         let ago = units::age(ms);
         let leads = leader.is_some_and(|leader| leader.node == status.node);
         let role = if leads { "it leads, and " } else { "" };
-        let text = match what {
-            Hangs::Writing => format!("{role}its disk has not finished a write for {ago}"),
-            Hangs::Reading => format!("{role}a question has waited for its state for {ago}"),
-        };
+        let text = format!("{role}its disk has not finished a write for {ago}");
         say(text, codes::DISK_HANGS);
+    }
+    if let Some(ms) = reads_hang_ms(status) {
+        let waits = units::age(ms);
+        say(format!("has been answering one question for {waits}: others wait"), codes::READS_HANG);
     }
     if let Some(dialled) = elsewhere(survey, status) {
         let advertised = units::printable(status.address.as_bytes());

@@ -6,15 +6,13 @@ use crate::exit::Exit;
 pages! {
 DISK_HANGS 440 Degraded "a disk hangs"
 "The node lives and answers, but its disk has not finished a write of the log for longer than an
-election timeout, or a question has waited for three seconds for what is read from the state: the
-storage behind it is gone or overloaded, the file system is frozen, or a database waits for room.
-Nothing that was acknowledged is lost. The node does not count for what it has not written; a leader
-hands over to a voter whose disk is known to be better, if there is one, and no change of members is
-begun that would need this disk. One that hangs on reads alone goes on to lead, and answers no
-questions: clients ask the others, or hand over yourself (`raftctl leader transfer`). Look at the
-machine: `dmesg`, `iostat -x`, `df`; the service manager does not restart the node for that, since a
-restart would wait for the same disk. When the disk comes back, the node goes on by itself. If it is
-gone for good: `raftctl member replace`."
+election timeout: the storage behind it is gone or overloaded, the file system is frozen, or a
+database waits for room. Nothing that was acknowledged is lost. The node does not count for what it
+has not written; a leader hands over to a voter whose disk is known to be better, if there is one,
+and no change of members is begun that would need this disk. Look at the machine: `dmesg`,
+`iostat -x`, `df`; the service manager does not restart the node for that, since a restart would
+wait for the same disk. When the disk comes back, the node goes on by itself. If it is gone for
+good: `raftctl member replace`."
 
 SNAPSHOT_DAMAGED 441 Degraded "a snapshot is damaged"
 "A snapshot's file on this node was not as it was written when it was read: the disk has changed
@@ -24,6 +22,14 @@ cluster serves, and log and state are checked each on their own; but whoever cha
 change another: look at the disk (`smartctl -a`, `dmesg`), stop the node for a moment and run
 `raftctl log verify --data-dir D`, replace the disk in time. When it is settled, remove the file
 that the line names: then the remark goes away."
+
+READS_HANG 442 Degraded "questions wait"
+"The node has been answering one question for five seconds, and all others wait behind it. Either
+its disk does not give what it is asked to read (`dmesg`, `iostat -x` on that machine), or the
+machine that is replicated takes so long for this question: then ask it for less at a time. Writes,
+votes and the log are not concerned, so the node goes on to lead: clients go on to other nodes with
+what they ask, or hand over (`raftctl leader transfer`). When the answer comes, the node goes on by
+itself."
 
 STATES_DIFFER 450 Degraded "states that differ"
 "All nodes apply the same entries in the same order, so their states must be the same. Each keeps a

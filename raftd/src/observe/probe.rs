@@ -17,7 +17,7 @@ const LOOP_HANGS: Duration = Duration::from_secs(10);
 /// What stands still for so long keeps a node from serving, in seconds.
 const STALLED_S: f64 = 5.0;
 
-/// A write or a read that takes so long keeps a node from serving, in seconds.
+/// A write that takes so long keeps a node from serving, in seconds.
 const DISK_WAITS_S: f64 = 5.0;
 
 /// Says why a node must be restarted, if it must. One that opens its log, or finishes its last
@@ -64,10 +64,6 @@ fn of_status(status: &NodeStatus, since_s: f64) -> Vec<String> {
     let (running_s, commit_s) = (lasts(status.disk_waits_ms), lasts(status.commit_stalled_ms));
     if running_s >= DISK_WAITS_S {
         reasons.push(format!("the disk has not finished a write for {running_s:.0} s"));
-    }
-    let reading_s = lasts(status.reads_wait_ms);
-    if reading_s >= DISK_WAITS_S {
-        reasons.push(format!("a question has waited for its state for {reading_s:.0} s"));
     }
     if commit_s >= STALLED_S && status.role == RoleKind::Leader {
         reasons.push(format!("it leads, and nothing was committed for {commit_s:.0} s"));

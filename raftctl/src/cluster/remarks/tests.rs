@@ -133,10 +133,14 @@ fn a_disk_that_hangs_is_named_and_not_counted_on() {
         one.election_timeout_ms = 5_000;
     });
     check(&patient, Health::Healthy, Some(1), "");
-    let reading = after(1, |one| one.reads_wait_ms = Some(4_000));
-    let said = "n1: it leads, and a question has waited for its state for 4 s";
-    check(&reading, Health::Degraded, Some(0), said);
-    let large = after(1, |one| one.reads_wait_ms = Some(2_900));
+}
+
+#[test]
+fn a_node_that_answers_no_questions_is_named_and_counted_on() {
+    let reading = after(1, |one| one.reads_wait_ms = Some(5_000));
+    let said = "n1: has been answering one question for 5 s: others wait";
+    check(&reading, Health::Degraded, Some(1), said);
+    let large = after(1, |one| one.reads_wait_ms = Some(4_900));
     check(&large, Health::Healthy, Some(1), "");
 }
 

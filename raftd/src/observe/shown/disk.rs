@@ -83,8 +83,8 @@ const RUNNING: (&str, &str) = (
 );
 const READING: (&str, &str) = (
     "raftd_state_read_running_seconds",
-    "For how long the question that is being answered has been read for; 0 if there is none. A \
-     disk that hangs on reads shows here: questions wait behind it",
+    "For how long the question that is being answered has taken so far; 0 if there is none. A disk \
+     that hangs on reads shows here, and a question that is slow: others wait behind it",
 );
 const TOTAL: (&str, &str) =
     ("raftd_disk_size_bytes", "The size of the file system with the data directory");
