@@ -373,7 +373,8 @@ pub static KEYS: [Key; 27] = [
     ),
     number(
         "limits.requests_max",
-        ("requests", 8_192, 16, 65_536),
+        // A message of clients has up to 1,024 commands, which are admitted together.
+        ("requests", 8_192, 1_024, 65_536),
         Field::Small(|draft| &mut draft.config.limits.requests_max),
         "the most client requests that are admitted and not yet answered; more are refused as busy",
     ),
