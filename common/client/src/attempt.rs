@@ -11,8 +11,8 @@ use crate::search::Why;
 pub(crate) const DIAL_PATIENCE: Duration = Duration::from_millis(300);
 
 /// A question that another node may answer waits so long for one that does not, at least; and up to
-/// this part of the time that is left.
-pub(crate) const ANSWER_PATIENCE_MIN: Duration = Duration::from_secs(1);
+/// this part of the time that is left. A node that is behind says so after a second.
+pub(crate) const ANSWER_PATIENCE_MIN: Duration = Duration::from_millis(1_250);
 const ANSWER_PATIENCE_PART: u32 = 4;
 
 /// Who led when last heard, and the way there.

@@ -56,7 +56,7 @@ impl Client {
         Ok(Answer { index, response, age_ms: None })
     }
 
-    /// Asks the machine. A node that does not answer within a second, or within a quarter of the
+    /// Asks the machine. A node that does not answer within 1.25 s, or within a quarter of the
     /// time until the deadline if that is more, is left for another one, which is asked the same:
     /// a question that the machine takes long to answer needs a deadline several times as long.
     ///
