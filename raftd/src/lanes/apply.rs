@@ -411,10 +411,10 @@ where
 }
 
 fn told(revocation: Revocation) -> Revoked {
-    let Revocation { holder, until_s, keys, why, by, index, time } = revocation;
-    let when = certs::utc(time.get() / 1_000_000_000);
+    // The time of the cluster is none of people's: raftctl audit says when that was.
+    let Revocation { holder, until_s, keys, why, by, index, time: _ } = revocation;
     let reason = if why.is_empty() { String::new() } else { format!(": {why}") };
-    let why = format!("at {when} by {by} (log entry {index}){reason}");
+    let why = format!("by {by} (log entry {index}){reason}");
     Revoked { holder, until_s, keys, why }
 }
 

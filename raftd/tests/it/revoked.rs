@@ -111,7 +111,7 @@ async fn a_revoked_operator_is_cut_off_on_every_node_and_stays_out() {
     let took = cut(&connected, began).await;
     println!("a revoked operator was cut off on 3 nodes within {took:?}");
     assert!(took < SOON, "{took:?}");
-    let why = "the certificate of operator alice was revoked at ";
+    let why = "the certificate of operator alice was revoked by ";
     for said in refusals(&cluster, &old).await {
         assert!(said.contains(why) && said.contains("by operator test (log entry "), "{said}");
         assert!(said.contains("): laptop stolen"), "{said}");
@@ -175,7 +175,7 @@ async fn a_node_whose_certificate_is_revoked_is_cut_off_in_both_directions_until
     assert!(took < SOON, "{took:?}");
 
     // Wherever it is dialled or dials, it is over; the others serve.
-    let said = format!("the certificate of node {id} was revoked at ");
+    let said = format!("the certificate of node {id} was revoked by ");
     loop {
         let status = client.status_of(&cluster.nodes[leader].address).await.unwrap();
         let peer = status.peers.iter().find(|peer| peer.id.get() == id).unwrap();

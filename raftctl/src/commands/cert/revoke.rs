@@ -112,6 +112,11 @@ async fn revoke(
     let began = Instant::now();
     if !args.dry_run {
         client.revoke(&holder, meant.until_s, meant.key, &args.reason).await?;
+        // One that is made when this has ended counts: not in the same second.
+        let done_s = now_unix_s();
+        while now_unix_s() == done_s {
+            sleep(EVERY).await;
+        }
     }
     let mut rows = Rows::new(&["NODE", "ADDRESS", "IN FORCE"]);
     let mut nodes = Vec::new();
@@ -162,8 +167,8 @@ fn meant(
     target: &Target,
     present: &Present,
 ) -> Result<Meant> {
-    // One that is made a second later counts.
-    let until_s = now_unix_s().saturating_sub(BACKDATED_S + 1);
+    // All that were made until now; one that is made a second later counts.
+    let until_s = now_unix_s().saturating_sub(BACKDATED_S);
     let what = args.what.as_str();
     let uri = format!("spiffe://{}/{what}", target.credentials.cluster());
     if let Ok(identity) = Identity::parse_uri(&uri) {
@@ -238,13 +243,12 @@ pub(super) async fn list(invocation: &Invocation) -> Result<()> {
     let found = client.revocations().await;
     client.close().await;
     let found = found?;
-    let mut rows = Rows::new(&["HOLDER", "MADE UNTIL", "KEYS", "REVOKED", "BY", "INDEX", "REASON"]);
+    let mut rows = Rows::new(&["HOLDER", "MADE UNTIL", "KEYS", "BY", "INDEX", "REASON"]);
     for one in &found {
         rows.push(vec![
             one.holder.clone(),
             certs::utc(one.until_s.saturating_add(BACKDATED_S)),
             one.keys.len().to_string(),
-            certs::utc(one.time.get() / 1_000_000_000),
             one.by.clone(),
             one.index.to_string(),
             printable(one.why.as_bytes()),

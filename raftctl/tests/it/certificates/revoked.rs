@@ -54,7 +54,7 @@ fn a_program_gets_a_certificate_that_is_taken_back_everywhere_at_once() {
     }
     let said = by(&world, &web, "web", "kv get greeting");
     assert_eq!(said.code, 4, "{said:?}");
-    let why = "the certificate of client web was revoked at ";
+    let why = "the certificate of client web was revoked by ";
     assert!(said.stderr.contains(why) && said.stderr.contains(": laptop stolen"), "{said:?}");
     let listed = world.ok("cert list --revoked");
     assert!(listed.stdout.contains("client web") && listed.stdout.contains("operator operator"));
