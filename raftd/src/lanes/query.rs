@@ -176,18 +176,18 @@ fn run(queue: &Receiver<Batch>, progress: &Progress, clock: Clock, reports: &Rep
     let mut damage = None;
     while let Ok(Batch { view, questions }) = queue.recv() {
         let count = questions.len();
+        let mut now = clock.now();
         for Asked { part, query, responder, basis, age_ms } in questions {
             // What is read elsewhere in a damaged state may be whole and wrong.
             if let Some(failure) = &damage {
                 responder.send(lost(failure));
                 continue;
             }
-            progress.reads_since.store(clock.now().get(), Ordering::Relaxed);
+            progress.reads_since.store(now.get(), Ordering::Relaxed);
             let answered = match part {
                 Part::Machine => view.query(&query).map_err(HostError::Store),
                 Part::System(by) => answer_system(&view, &by, &query),
             };
-            progress.reads_since.store(0, Ordering::Relaxed);
             let response = match answered {
                 Ok(response) => Response::Answer { index: view.applied().get(), response, age_ms },
                 Err(error) => {
@@ -204,9 +204,11 @@ fn run(queue: &Receiver<Batch>, progress: &Progress, clock: Clock, reports: &Rep
                 }
             };
             // Behind the read: the process may have been stopped on the way here (§6.4.1).
-            let holds = basis.holds(clock.now());
+            now = clock.now();
+            let holds = basis.holds(now);
             responder.send(if holds { response } else { lapsed() });
         }
+        progress.reads_since.store(0, Ordering::Relaxed);
         progress.waiting.fetch_sub(count, Ordering::Relaxed);
     }
 }
