@@ -17,9 +17,15 @@ const TENURE_MS: u64 = 10_000;
 
 /// Three nodes, each with a shim before its disk; `None` where there is no C compiler.
 async fn cluster() -> Option<(Cluster, Vec<DiskShim>)> {
+    cluster_with("").await
+}
+
+/// The same, with more in each node's configuration.
+async fn cluster_with(more: &str) -> Option<(Cluster, Vec<DiskShim>)> {
     let mut cluster = Cluster::prepare(3);
     let mut shims = Vec::new();
     for node in &mut cluster.nodes {
+        node.configure(more);
         let Some(shim) = node.shim() else {
             eprintln!("NOT SHOWN HERE: a disk that hangs takes a C compiler (cc)");
             return None;
@@ -142,22 +148,12 @@ async fn what_a_follower_with_a_hanging_disk_is_asked_others_answer() {
 /// It has its log and the votes of all, and answers nobody: all was HEALTHY.
 #[tokio::test]
 async fn a_leader_that_can_read_nothing_of_its_state_says_so_and_others_answer() {
-    let mut cluster = Cluster::prepare(3);
-    let mut shims = Vec::new();
-    for node in &mut cluster.nodes {
-        node.configure("[limits]\npersist_interval_s = 1\n");
-        let Some(shim) = node.shim() else {
-            eprintln!("NOT SHOWN HERE: a disk that hangs takes a C compiler (cc)");
-            return;
-        };
-        shims.push(shim);
-        node.start();
-    }
-    cluster.bootstrap().await;
+    let more = "[limits]\npersist_interval_s = 1\n";
+    let Some((mut cluster, shims)) = cluster_with(more).await else { return };
     // Many blocks, of which a start reads few.
-    let value = "1".repeat(3_000);
+    let (client, value) = (cluster.client(), "1".repeat(3_000));
     for number in 0..100 {
-        put(&cluster.client(), &format!("key/{number:03}"), &value).await.unwrap();
+        put(&client, &format!("key/{number:03}"), &value).await.unwrap();
     }
     cluster.converged().await;
     // After a stop in order all is in tables, and nothing of them in memory.

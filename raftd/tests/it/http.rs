@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use fixtures::{Cluster, PATIENCE, free_addresses};
+use fixtures::{Cluster, DiskShim, PATIENCE, free_addresses};
 
 /// What `Accept` says of Prometheus.
 pub(crate) const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0;q=0.75,\
@@ -72,4 +72,19 @@ pub(crate) async fn start(count: usize) -> (Cluster, Vec<String>) {
     cluster.bootstrap().await;
     cluster.leader().await;
     (cluster, addresses)
+}
+
+/// Starts and bootstraps one node with a port, and a shim before its disk; `None` where there is no
+/// C compiler.
+pub(crate) async fn start_behind_a_shim() -> Option<(Cluster, Vec<String>, DiskShim)> {
+    let mut cluster = Cluster::prepare(1);
+    let addresses = equip(&cluster, "");
+    let Some(shim) = cluster.nodes[0].shim() else {
+        eprintln!("NOT SHOWN HERE: a disk that hangs takes a C compiler (cc)");
+        return None;
+    };
+    cluster.nodes[0].start();
+    cluster.bootstrap().await;
+    cluster.leader().await;
+    Some((cluster, addresses, shim))
 }

@@ -165,15 +165,7 @@ async fn a_node_lives_without_history_and_quorum_and_says_why_it_does_not_serve(
 
 #[tokio::test]
 async fn a_disk_that_hangs_keeps_a_node_from_serving_and_not_from_living() {
-    let mut cluster = Cluster::prepare(1);
-    let addresses = http::equip(&cluster, "");
-    let Some(shim) = cluster.nodes[0].shim() else {
-        eprintln!("NOT SHOWN HERE: a disk that hangs takes a C compiler (cc)");
-        return;
-    };
-    cluster.nodes[0].start();
-    cluster.bootstrap().await;
-    cluster.leader().await;
+    let Some((cluster, addresses, shim)) = http::start_behind_a_shim().await else { return };
     let address = &addresses[0];
     http::until(address, "/readyz", |answer| answer.code == 200).await;
     let finished = page(address).value("raftd_log_sync_seconds_count", &[]);

@@ -42,15 +42,7 @@ async fn nodes_that_are_killed() {
 
 #[tokio::test]
 async fn a_disk_that_hangs_and_one_that_was_slow() {
-    let mut cluster = Cluster::prepare(1);
-    let addresses = http::equip(&cluster, "");
-    let Some(shim) = cluster.nodes[0].shim() else {
-        eprintln!("NOT SHOWN HERE: a disk that hangs takes a C compiler (cc)");
-        return;
-    };
-    cluster.nodes[0].start();
-    cluster.bootstrap().await;
-    cluster.leader().await;
+    let Some((cluster, addresses, shim)) = http::start_behind_a_shim().await else { return };
     let mut watch = Watch::new(&addresses);
     shim.hang();
     let client = cluster.client_of(&[0], Duration::from_secs(1));
@@ -65,16 +57,10 @@ async fn a_disk_that_hangs_and_one_that_was_slow() {
 
 #[tokio::test]
 async fn a_disk_of_which_nothing_is_read() {
-    let mut cluster = Cluster::prepare(1);
-    let addresses = http::equip(&cluster, "");
-    let Some(shim) = cluster.nodes[0].shim() else {
-        eprintln!("NOT SHOWN HERE: a disk that hangs takes a C compiler (cc)");
-        return;
-    };
-    cluster.nodes[0].start();
-    cluster.bootstrap().await;
+    let Some((mut cluster, addresses, shim)) = http::start_behind_a_shim().await else { return };
+    let client = cluster.client();
     for number in 0..100 {
-        put(&cluster.client(), &format!("k{number:03}"), &"v".repeat(3_000)).await.unwrap();
+        put(&client, &format!("k{number:03}"), &"v".repeat(3_000)).await.unwrap();
     }
     // After a stop in order all is in tables, and little of them in memory.
     cluster.nodes[0].signal(Signal::TERM);
