@@ -91,24 +91,27 @@ impl Memory {
         self.own.into_iter().chain(self.all()).take(REMEMBERED_MAX).collect()
     }
 
-    /// Notes what a message promises: a vote for this node, and, where it leads, an
-    /// acknowledgement. What is committed here stays, whoever leads.
+    /// Notes what a message promises: a vote for this node, and an acknowledgement to it. What is
+    /// committed here stays, whoever leads. Of this node are told its directory, the term that it
+    /// leads, and what it has committed.
     pub fn note(
         &mut self,
-        from: NodeId,
-        incarnation: Incarnation,
+        from: (NodeId, Incarnation),
         message: &Message,
-        (own, leads, commit): (Incarnation, bool, LogIndex),
+        (own, leads, commit): (Incarnation, Option<Term>, LogIndex),
     ) {
         let Message { term, body } = message;
+        let is_own = leads == Some(*term);
         let (voted, matched) = match body {
             // One for a directory that had this id before is nobody's any more.
             Body::Vote { candidate, verdict: Verdict::Granted } if *candidate == own => {
                 (Some(*term), None)
             }
             Body::RequestVote { .. } => (None, None),
-            Body::Appended { matched, .. } if leads => (None, Some(*matched)),
-            Body::SnapshotInstalled { last } if leads => (None, Some(last.index)),
+            // A late answer to what this node sent when it led before promises nothing of what it
+            // has committed since: those entries may have been cut.
+            Body::Appended { matched, .. } if is_own => (None, Some(*matched)),
+            Body::SnapshotInstalled { last } if is_own => (None, Some(last.index)),
             Body::RequestPreVote { .. }
             | Body::PreVote { .. }
             | Body::Vote { .. }
@@ -122,8 +125,7 @@ impl Memory {
             | Body::Effects { .. }
             | Body::Room { .. } => return,
         };
-        let found = self.known.get_mut(&(from, incarnation));
-        let Some(Known { remembered, .. }) = found else { return };
+        let Some(Known { remembered, .. }) = self.known.get_mut(&from) else { return };
         remembered.term = remembered.term.max(*term);
         remembered.voted = remembered.voted.max(voted);
         if let Some(index) = matched {
@@ -364,7 +366,8 @@ mod tests {
         let round = consensus::ReadRound::ZERO;
         let body = Body::Appended { matched: LogIndex::new(9), round };
         let message = Message { term: Term::new(4), body };
-        memory.note(id(2), Incarnation::new(2), &message, (OWN, true, LogIndex::new(7)));
+        let leads = Some(message.term);
+        memory.note((id(2), Incarnation::new(2)), &message, (OWN, leads, LogIndex::new(7)));
         (memory, one)
     }
 
@@ -401,7 +404,7 @@ mod tests {
             let candidate = Incarnation::new(directory);
             let body = Body::Vote { candidate, verdict: Verdict::Granted };
             let message = Message { term: Term::new(6), body };
-            memory.note(id(2), Incarnation::new(2), &message, (OWN, false, LogIndex::ZERO));
+            memory.note((id(2), Incarnation::new(2)), &message, (OWN, None, LogIndex::ZERO));
             let promises = Promises { vote, ..at(6, 6, 9) };
             memory.meet(&one, &hello(2, 22, promises)).err().map(|why| why.0)
         };

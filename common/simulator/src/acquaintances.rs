@@ -73,8 +73,9 @@ impl Acquaintances {
                 *known = (message.term, matched).max(*known);
             }
         }
-        let at = (raft.incarnation(), raft.leads(), raft.commit());
-        self.memory.note(from, incarnation, message, at);
+        let leads = Some(raft.term()).filter(|_| raft.leads());
+        let at = (raft.incarnation(), leads, raft.commit());
+        self.memory.note((from, incarnation), message, at);
     }
 
     /// Says how much of its own log the node keeps.

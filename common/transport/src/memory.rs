@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use consensus::{Incarnation, LogIndex, Message, NodeId};
+use consensus::{Incarnation, LogIndex, Message, NodeId, Term};
 use protocol::{Hello, Memory, Refusal, Remembered, Speaker};
 use tokio::sync::watch;
 
@@ -40,12 +40,11 @@ impl SharedMemory {
     /// Notes what a message promises ([`Memory::note`]).
     pub fn note(
         &self,
-        from: NodeId,
-        incarnation: Incarnation,
+        from: (NodeId, Incarnation),
         message: &Message,
-        at: (Incarnation, bool, LogIndex),
+        at: (Incarnation, Option<Term>, LogIndex),
     ) {
-        self.with(|known| known.note(from, incarnation, message, at));
+        self.with(|known| known.note(from, message, at));
     }
 
     pub(crate) fn to_tell(&self) -> Vec<Remembered> {

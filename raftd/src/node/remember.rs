@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use consensus::{EntryId, Incarnation, LogIndex, Message, NodeId, Term, Timestamp};
+use consensus::{EntryId, Incarnation, Message, NodeId, Term, Timestamp};
 use protocol::Remembered;
 use storage::{Forgotten, PeerMemory};
 use tokio::task::spawn_blocking;
@@ -56,16 +56,6 @@ impl Keeper {
         self.vouched = term;
     }
 
-    fn note(
-        &self,
-        from: NodeId,
-        known: Incarnation,
-        message: &Message,
-        at: (Incarnation, bool, LogIndex),
-    ) {
-        self.memory.note(from, known, message, at);
-    }
-
     /// Keeps what is new.
     fn keep(&mut self, now: Timestamp) {
         let all = self.memory.all();
@@ -93,8 +83,9 @@ impl Node {
     /// Notes what a member promises.
     pub(super) fn note(&self, from: NodeId, incarnation: Incarnation, message: &Message) {
         let raft = self.replica.raft();
-        let at = (raft.incarnation(), raft.leads(), raft.commit());
-        self.keeper.note(from, incarnation, message, at);
+        let leads = Some(raft.term()).filter(|_| raft.leads());
+        let at = (raft.incarnation(), leads, raft.commit());
+        self.keeper.memory.note((from, incarnation), message, at);
     }
 
     /// Keeps what members have promised.

@@ -30,8 +30,8 @@ fn what_was_remembered_before_a_start_is_held_against_peers_behind_it() {
     assert_eq!(code(&mut after, &one, &hello(2, 22, at(6, 4, 9))), None);
 }
 
-/// What is acknowledged to a node that leads no longer may be cut; and a vote for a directory that
-/// had this id before is nobody's.
+/// What is acknowledged to a node that leads no longer, or again, may be cut; and a vote for a
+/// directory that had this id before is nobody's.
 #[test]
 fn only_a_leader_is_promised_entries_and_only_this_directory_votes() {
     let last = EntryId { term: Term::new(4), index: LogIndex::new(20) };
@@ -40,23 +40,21 @@ fn only_a_leader_is_promised_entries_and_only_this_directory_votes() {
         Body::SnapshotInstalled { last },
     ];
     for body in bodies {
-        for (leads, wanted) in [(true, Some(RefusalCode::Forgotten)), (false, None)] {
+        let forgotten = Some(RefusalCode::Forgotten);
+        for (leads, wanted) in [(Some(4), forgotten), (None, None), (Some(5), None)] {
             let (mut memory, one) = memory();
             let message = Message { term: last.term, body: body.clone() };
-            memory.note(id(2), TWO, &message, (OWN, leads, LogIndex::new(7)));
+            let leads = leads.map(Term::new);
+            memory.note((id(2), TWO), &message, (OWN, leads, LogIndex::new(20)));
             let met = code(&mut memory, &one, &hello(2, 22, at(6, 4, 19)));
-            assert_eq!(met, wanted, "{body:?}, {leads}");
+            assert_eq!(met, wanted, "{body:?}, {leads:?}");
         }
     }
     for (candidate, wanted) in [(OWN, Some(RefusalCode::Forgotten)), (Incarnation::new(9), None)] {
         let (mut memory, one) = memory();
         let body = Body::Vote { candidate, verdict: Verdict::Granted };
-        memory.note(
-            id(2),
-            TWO,
-            &Message { term: Term::new(6), body },
-            (OWN, false, LogIndex::ZERO),
-        );
+        let message = Message { term: Term::new(6), body };
+        memory.note((id(2), TWO), &message, (OWN, None, LogIndex::ZERO));
         assert_eq!(code(&mut memory, &one, &hello(2, 22, at(6, 6, 9))), wanted, "{candidate}");
     }
 }

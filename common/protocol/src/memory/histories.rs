@@ -6,7 +6,11 @@ use crate::hello::PROTOCOL_VERSION;
 use consensus::{ReadRound, Vote};
 use proptest::prelude::*;
 
-const NODES: usize = 3;
+/// As many as it takes for entries that two of them hold to be lost to another leader's.
+const NODES: usize = 5;
+
+/// Bit of who is reached by entries: those who answer are heard later, if at all.
+const LATE: u8 = 1 << 7;
 
 /// A node, with what is on its disk.
 struct Node {
@@ -30,6 +34,8 @@ enum Step {
     Elect(usize, u8),
     /// The leader appends so many entries, likewise.
     Append(u64, u8),
+    /// The answers that are late arrive, at whoever leads by then.
+    Arrive,
     Restart(usize),
     /// A node loses so many entries from its end, notices when it starts, and takes another name.
     Forget(usize, u64),
@@ -39,6 +45,8 @@ enum Step {
 struct Cluster {
     nodes: Vec<Node>,
     leader: Option<usize>,
+    /// Answers on their way: to whom, from whom, and what was said.
+    late: Vec<(usize, (NodeId, Incarnation), Message)>,
     drawn: u64,
 }
 
@@ -57,7 +65,7 @@ impl Cluster {
             memory: Memory::default(),
         };
         let nodes = (1..=NODES as u64).map(node).collect();
-        Self { nodes, leader: None, drawn: 100 }
+        Self { nodes, leader: None, late: Vec::new(), drawn: 100 }
     }
 
     fn draw(&mut self) -> u64 {
@@ -90,11 +98,14 @@ impl Cluster {
         Ok(())
     }
 
-    fn heard(&mut self, at: usize, from: usize, term: Term, body: Body) {
-        let Node { id, incarnation, .. } = self.nodes[from];
+    fn heard(&mut self, at: usize, from: (NodeId, Incarnation), message: &Message) {
         let node = &mut self.nodes[at];
-        let as_what = (node.incarnation, self.leader == Some(at), node.commit);
-        node.memory.note(id, incarnation, &Message { term, body }, as_what);
+        let leads = Some(node.promises.term).filter(|_| self.leader == Some(at));
+        node.memory.note(from, message, (node.incarnation, leads, node.commit));
+    }
+
+    fn speaker(&self, at: usize) -> (NodeId, Incarnation) {
+        (self.nodes[at].id, self.nodes[at].incarnation)
     }
 
     fn elect(&mut self, candidate: usize, reached: u8) -> Result<(), TestCaseError> {
@@ -120,7 +131,7 @@ impl Cluster {
             if voter != candidate {
                 self.meet(voter, candidate)?;
                 let body = Body::Vote { candidate: incarnation, verdict: Verdict::Granted };
-                self.heard(candidate, voter, term, body);
+                self.heard(candidate, self.speaker(voter), &Message { term, body });
             }
             votes += 1;
         }
@@ -148,10 +159,15 @@ impl Cluster {
             (node.promises.last, node.last_term) = (last, term);
             node.commit = node.commit.max(commit);
             let body = Body::Appended { matched: last, round: ReadRound::ZERO };
-            self.heard(leader, *follower, term, body);
+            let (from, message) = (self.speaker(*follower), Message { term, body });
+            if reached & LATE != 0 {
+                self.late.push((leader, from, message));
+            } else {
+                self.heard(leader, from, &message);
+            }
         }
         let count = followers.iter().filter(|at| !self.nodes[**at].forgot).count() + 1;
-        if 2 * count > NODES {
+        if 2 * count > NODES && reached & LATE == 0 {
             self.nodes[leader].commit = last;
             followers.iter().for_each(|at| self.nodes[*at].forgot = false);
         }
@@ -201,6 +217,11 @@ impl Cluster {
         match step {
             Step::Elect(candidate, reached) => self.elect(candidate, reached)?,
             Step::Append(entries, reached) => self.append(entries, reached)?,
+            Step::Arrive => {
+                for (at, from, message) in std::mem::take(&mut self.late) {
+                    self.heard(at, from, &message);
+                }
+            }
             Step::Restart(at) => self.restart(at),
             Step::Forget(at, entries) => self.forget(at, entries),
             Step::Tell(from, to) if from != to => self.tell(from, to)?,
@@ -214,6 +235,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         3 => (0..NODES, any::<u8>()).prop_map(|(at, reached)| Step::Elect(at, reached)),
         5 => (1..9_u64, any::<u8>()).prop_map(|(entries, reached)| Step::Append(entries, reached)),
+        3 => Just(Step::Arrive),
         3 => (0..NODES).prop_map(Step::Restart),
         1 => (0..NODES, 1..9_u64).prop_map(|(at, entries)| Step::Forget(at, entries)),
         3 => (0..NODES, 0..NODES).prop_map(|(from, to)| Step::Tell(from, to)),
@@ -230,9 +252,35 @@ proptest! {
         let mut cluster = Cluster::new();
         for step in steps {
             cluster.take(step)?;
-            for (one, other) in [(0, 1), (0, 2), (1, 2)] {
-                cluster.meet(one, other)?;
+            for one in 0..NODES {
+                for other in one + 1..NODES {
+                    cluster.meet(one, other)?;
+                }
             }
         }
     }
+}
+
+/// Found in seed 900077: the entries that were acknowledged are cut by the next leader, and the
+/// answer to them reaches the first one when it leads again and has committed others in their
+/// place.
+#[test]
+fn a_late_answer_to_a_leader_s_first_term_promises_nothing_in_its_second() {
+    const ALL: u8 = LATE - 1;
+    let mut cluster = Cluster::new();
+    let steps = [
+        Step::Elect(0, ALL),
+        Step::Append(8, LATE | 1 << 1),
+        Step::Elect(2, 1 << 3 | 1 << 4),
+        Step::Append(2, ALL),
+        Step::Elect(0, ALL),
+        Step::Append(5, ALL & !(1 << 1)),
+        Step::Arrive,
+        Step::Restart(1),
+    ];
+    for step in steps {
+        cluster.take(step).expect("all are honest");
+    }
+    assert!(cluster.nodes[0].commit > cluster.nodes[1].promises.last);
+    cluster.meet(0, 1).expect("node 2 has forgotten nothing");
 }
