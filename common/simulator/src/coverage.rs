@@ -189,6 +189,7 @@ met! {
         SleepsWithLease: "leader that stands still behind its look at the clock, with a lease",
         ClockReadBefore: "turn that goes by the clock as it was before the process stood still",
         LeadsAgain: "leadership given back at once to whom it came from",
+        AnsweredTooLate: "answer to a leader's entries that comes when it leads a later term",
         LeaseRunOut: "election while another leader's lease has just run out",
         LostInOneTurn: "leader that is deposed in the turn of its election",
         Greeted: "processes that meet for the first time",

@@ -18,6 +18,10 @@ use crate::world::{Happening, World};
 /// For so long a learner leaves elections to the voters at least: three election timeouts.
 const SILENCE_NS: u64 = 3 * 300 * MS;
 
+/// Of a thousand late messages, so many may come after several elections, and that is the most.
+const VERY_LATE: u64 = 100;
+const VERY_LATE_NS: u64 = 5_000 * MS;
+
 impl World {
     /// Hands lanes on.
     pub(crate) fn dispatch(&mut self, node: usize, lanes: Lanes) -> Result<(), Broken> {
@@ -280,7 +284,9 @@ impl World {
             let weight = if matches!(message.body, Body::Vote { .. }) { 4 } else { 1 };
             if !safe && self.rng.permille(weight * self.profile.late) {
                 self.coverage.meet(Met::MessageLate);
-                delay += self.rng.between(0, self.profile.late_ns);
+                // Some are not overtaken by other messages alone, but by elections.
+                let most = if self.rng.permille(VERY_LATE) { VERY_LATE_NS } else { 0 };
+                delay += self.rng.between(0, most.max(self.profile.late_ns));
             }
             let message = message.clone();
             self.after(delay, Happening::Deliver { from, incarnation, to, message });

@@ -61,6 +61,8 @@ pub(crate) struct Taken {
     pub(crate) received: Vec<(SnapshotMeta, bool)>,
     /// Entries that were taken and cut in this very turn.
     pub(crate) cut_unwritten: bool,
+    /// Whether an answer to its entries of an earlier term reached a leader.
+    pub(crate) answered_too_late: bool,
     /// The configuration by which this node counts, if it leads and has something to count.
     pub(crate) counts_by: Option<Configuration>,
 }

@@ -2,7 +2,7 @@
 //! input, then the replica is drained once and its lanes are handed on. While a turn's work goes on
 //! nothing is taken, so that a busy or paused node finds many inputs at once, in an order of kinds.
 
-use consensus::{Configuration, EntryId, Event, Input as Raw, RoleKind, Timestamp};
+use consensus::{Body, Configuration, EntryId, Event, Input as Raw, Message, RoleKind, Timestamp};
 use replica::Input;
 
 use crate::broken::Broken;
@@ -161,6 +161,7 @@ impl World {
             let end = replica.raft().last();
             if let Input::Raft(Raw::Receive { from, incarnation, message }) = &input {
                 place.acquaintances.note((*from, *incarnation), message, replica.raft());
+                taken.answered_too_late |= is_too_late(message, replica.raft());
             }
             replica.step(now, input);
             let raft = replica.raft();
@@ -279,6 +280,7 @@ impl World {
             (Met::BatchOfMany, taken.proposals >= 64),
             (Met::MixedTurn, taken.proposals > 0 && taken.questions > 0 && taken.requests > 0),
             (Met::CutUnwritten, taken.cut_unwritten),
+            (Met::AnsweredTooLate, taken.answered_too_late),
         ] {
             if is_so {
                 self.coverage.meet(met);
@@ -336,4 +338,13 @@ impl World {
 
 fn has(raft: &consensus::Raft, id: EntryId) -> bool {
     raft.term_at(id.index) == Some(id.term) || id.index <= raft.base().index
+}
+
+/// Says whether an answer to a leader's entries is of a term that it led before.
+fn is_too_late(message: &Message, raft: &consensus::Raft) -> bool {
+    let answers = matches!(
+        message.body,
+        Body::Appended { .. } | Body::Conflict { .. } | Body::SnapshotInstalled { .. }
+    );
+    answers && raft.leads() && message.term < raft.term()
 }
