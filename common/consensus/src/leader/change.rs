@@ -129,6 +129,8 @@ impl Leader {
         self.note_growth(core, now);
         core.append_own(core.stamp(), Payload::Configuration(next));
         self.sync_progress(core, now);
+        // The last voter that is left has nobody whose answer would confirm them.
+        self.confirm_reads(core);
     }
 
     /// Feeds all members; those that leave until their removal is committed, so that they learn of
