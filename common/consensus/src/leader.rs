@@ -187,7 +187,7 @@ impl Leader {
         let own = core.log().term(self.first) == Some(core.term());
         let compacted = self.first <= core.log().base().index;
         assert!(own || compacted, "a leader's no-op is of its own term");
-        self.reads.check(core.config().reads_max as usize);
+        self.reads.check(core.config().reads_max as usize, self.quorum_round(core));
         for progress in self.progress.values() {
             progress.check(last, self.reads.newest());
         }

@@ -214,23 +214,28 @@ impl World {
         let ids: Vec<NodeId> = self.nodes.iter().map(|node| node.id).collect();
         let some = ids[self.rng.index(ids.len())];
         let other = ids[self.rng.index(ids.len())];
-        match self.rng.index(6) {
+        match self.rng.index(48) {
+            // All others leave: nobody answers the leader any more.
+            0 => {
+                voters.retain(|id| *id == self.nodes[node].id);
+                learners.clear();
+            }
             // Somebody new.
-            0 | 1 => {
+            1..=16 => {
                 if !voters.contains(&some) {
                     learners.insert(some);
                 }
             }
             // All learners vote.
-            2 => voters.append(&mut learners),
+            17..=24 => voters.append(&mut learners),
             // A voter votes no longer.
-            3 => {
+            25..=32 => {
                 if voters.remove(&some) {
                     learners.insert(some);
                 }
             }
             // Somebody leaves, and somebody votes instead.
-            4 => {
+            33..=40 => {
                 voters.remove(&some);
                 learners.remove(&some);
                 if learners.remove(&other) {

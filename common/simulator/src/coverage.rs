@@ -222,6 +222,7 @@ met! {
         ElectedInJoint: "election in a joint configuration",
         JointLeftByAnother: "joint configuration left by another leader than began it",
         LeaderRemoved: "leader removes itself",
+        LastVoterAsked: "leader that becomes the only voter while reads wait",
         LearnerPromoted: "learner that becomes a voter",
         PromotedUnknowingly: "vote of a voter that knows itself for a learner",
         ConfigurationCut: "configuration that is cut off the log",

@@ -63,6 +63,8 @@ pub(crate) struct Taken {
     pub(crate) cut_unwritten: bool,
     /// Whether an answer to its entries of an earlier term reached a leader.
     pub(crate) answered_too_late: bool,
+    /// Whether the leader became the only voter while questions waited.
+    pub(crate) last_voter_asked: bool,
     /// The configuration by which this node counts, if it leads and has something to count.
     pub(crate) counts_by: Option<Configuration>,
 }

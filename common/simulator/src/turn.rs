@@ -146,7 +146,7 @@ impl World {
         let before = replica.raft().clone();
         let inputs = place.turns.take();
         let leases = self.profile.lease_ppm.is_some();
-        let (count, held) = (inputs.len(), replica.held());
+        let (count, held, asked) = (inputs.len(), replica.held(), replica.waiting().1);
         let mut taken = Taken { count, held, ..Taken::default() };
         for mut input in inputs {
             if let Input::Reconfigure { removed, .. } = &mut input {
@@ -187,6 +187,7 @@ impl World {
         let raft = replica.raft();
         raft.check_state();
         raft.check_transition(&before);
+        taken.last_voter_asked = asked > 0 && leads_alone(raft) && !leads_alone(&before);
         place.acquaintances.keep(raft);
         self.tell_of(&taken);
         self.hand_on(node, &before, (now, taken), lanes)?;
@@ -281,6 +282,7 @@ impl World {
             (Met::MixedTurn, taken.proposals > 0 && taken.questions > 0 && taken.requests > 0),
             (Met::CutUnwritten, taken.cut_unwritten),
             (Met::AnsweredTooLate, taken.answered_too_late),
+            (Met::LastVoterAsked, taken.last_voter_asked),
         ] {
             if is_so {
                 self.coverage.meet(met);
@@ -338,6 +340,11 @@ impl World {
 
 fn has(raft: &consensus::Raft, id: EntryId) -> bool {
     raft.term_at(id.index) == Some(id.term) || id.index <= raft.base().index
+}
+
+/// Says whether nobody but its leader votes.
+fn leads_alone(raft: &consensus::Raft) -> bool {
+    raft.leads() && raft.configuration().voters().iter().eq([raft.id()])
 }
 
 /// Says whether an answer to a leader's entries is of a term that it led before.

@@ -98,8 +98,10 @@ impl ReadRounds {
         self.waiting.into_iter().map(|(_, _, request)| request).chain(self.arrived)
     }
 
-    /// Checks what must hold between two steps.
-    pub(super) fn check(&self, reads_max: usize) {
+    /// Checks what must hold between two steps, where a quorum has answered up to `answered`.
+    pub(super) fn check(&self, reads_max: usize, answered: ReadRound) {
+        let first = self.waiting.front();
+        assert!(first.is_none_or(|(round, _, _)| *round > answered), "confirmed reads are served");
         assert!(self.len() <= reads_max, "waiting reads are bounded (F12)");
         assert!(self.confirmed <= self.newest, "rounds are not confirmed before they begin");
         assert!(self.sent.len() <= ROUNDS_MAX, "remembered rounds are bounded");
@@ -121,15 +123,23 @@ mod tests {
     #[test]
     fn as_many_reads_wait_as_the_limit_says_museum_f12() {
         let mut rounds = with_reads(2);
-        rounds.check(2);
+        rounds.check(2, ReadRound::ZERO);
         rounds.begin(Timestamp::ZERO, Some(LogIndex::ZERO));
-        rounds.check(2);
+        rounds.check(2, ReadRound::ZERO);
     }
 
     #[test]
     #[should_panic(expected = "waiting reads are bounded")]
     fn more_reads_than_the_limit_end_a_leader_museum_f12() {
-        with_reads(3).check(2);
+        with_reads(3).check(2, ReadRound::ZERO);
+    }
+
+    #[test]
+    #[should_panic(expected = "confirmed reads are served")]
+    fn a_read_whose_round_is_answered_and_that_waits_on_ends_a_leader_s6_4() {
+        let mut rounds = with_reads(1);
+        let round = rounds.begin(Timestamp::ZERO, Some(LogIndex::ZERO));
+        rounds.check(2, round);
     }
 
     #[test]
@@ -137,6 +147,6 @@ mod tests {
     fn a_round_that_was_answered_before_it_began_ends_a_leader_s6_4() {
         let mut rounds = with_reads(0);
         rounds.confirm(ReadRound::new(1));
-        rounds.check(2);
+        rounds.check(2, ReadRound::ZERO);
     }
 }
