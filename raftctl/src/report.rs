@@ -58,6 +58,15 @@ impl Report {
         self
     }
 
+    /// Adds what was done before this went wrong: what stdout should have said.
+    #[must_use]
+    pub(crate) fn and_yet(mut self, said: &str) -> Self {
+        if self.code.is_some() {
+            self.message = format!("{}; it was done all the same: {said}", self.message);
+        }
+        self
+    }
+
     /// Makes a report about a local file or directory.
     pub(crate) fn io(path: &std::path::Path, error: &std::io::Error) -> Self {
         if let Some(denied) = Self::denied(path, error) {

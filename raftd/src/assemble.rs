@@ -108,6 +108,7 @@ pub(crate) fn assemble(
         config.limits.snapshot_bytes_per_s_max,
         (Arc::clone(&gauges), reports.clone()),
     );
+    let troubles = gauges.troubles().clone();
     let (memory, forwarder) = (mesh.memory(), services.inbound.forwarder.clone());
     let parts = Parts {
         snapshots,
@@ -128,7 +129,7 @@ pub(crate) fn assemble(
         pace_ms: (config.raft.heartbeat_ms, *config.raft.election_timeout_ms.start()),
         listen: endpoint.local_addrs(),
         elsewhere: services.reload.elsewhere(),
-        keeper: Keeper::new(memory, peers),
+        keeper: Keeper::new(memory, peers, troubles),
         board: services.control.board().clone(),
     };
     Ok(Turn::new(Node::new(parts), services, reported, heard))
@@ -141,7 +142,8 @@ fn start_looking(
     (reports, gauges): (Reports, Arc<Gauges>),
     alive: &Alive,
 ) -> std::io::Result<()> {
-    presence::start(presence, Arc::clone(log), &reports, alive.clone())?;
+    let troubles = gauges.troubles().clone();
+    presence::start(presence, Arc::clone(log), (&reports, troubles), alive.clone())?;
     scrub::start(Arc::clone(log), interval, (reports, gauges), alive.clone())
 }
 

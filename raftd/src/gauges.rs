@@ -11,6 +11,7 @@ use tokio::task::AbortHandle;
 
 use crate::reserve::Held;
 use crate::scrubs::Scrubs;
+use crate::troubles::Troubles;
 
 /// How often the sizes are read when nothing is written.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -40,6 +41,7 @@ pub(crate) struct Gauges {
     /// lies there.
     damage: Mutex<(Option<Snapshots>, String)>,
     scrubs: Scrubs,
+    troubles: Troubles,
 }
 
 /// What measures again and again, for as long as this is held.
@@ -53,12 +55,12 @@ impl Drop for Watch {
 
 impl Gauges {
     /// Measures for a data directory.
-    pub(crate) fn at(directory: &Path) -> Self {
+    pub(crate) fn at(directory: &Path, troubles: Troubles) -> Self {
         let sizes = Sizes::at(directory);
         let gauges = Self {
             directory: directory.to_owned(),
             sizes,
-            reserve: Held::of(directory, sizes),
+            reserve: Held::of(directory, sizes, troubles.clone()),
             log: AtomicU64::new(0),
             state: AtomicU64::new(0),
             disk_total: AtomicU64::new(0),
@@ -67,6 +69,7 @@ impl Gauges {
             reserved: AtomicU64::new(0),
             damage: Mutex::new((None, String::new())),
             scrubs: Scrubs::default(),
+            troubles,
         };
         gauges.measure();
         gauges
@@ -75,6 +78,11 @@ impl Gauges {
     /// Returns what reading everything from the disk has shown.
     pub(crate) fn scrubs(&self) -> &Scrubs {
         &self.scrubs
+    }
+
+    /// Returns what cannot be done at present.
+    pub(crate) fn troubles(&self) -> &Troubles {
+        &self.troubles
     }
 
     /// Returns where the data is.

@@ -165,6 +165,7 @@ mod shutdown;
 mod stalls;
 mod status;
 mod systemd;
+mod troubles;
 mod turn;
 
 pub use ::{certs, client};

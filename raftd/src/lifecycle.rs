@@ -34,6 +34,7 @@ use crate::reload::{Updates, credentials, follow};
 use crate::repair::{Repaired, repair};
 use crate::running::{About, Ended, Running};
 use crate::services::Services;
+use crate::troubles::Troubles;
 
 /// How long the last writes may take when a node stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
@@ -130,12 +131,13 @@ async fn serve(
     let Birth { program, config, credentials, file, socket, desk, control, ready } = birth;
     let clock = Clock::start();
     // Before anything that may take long, and until all else has ended.
-    let _port = http::open(&config.http, control.board())?;
+    let troubles = Troubles::default();
+    let _port = http::open(&config.http, control.board(), &troubles)?;
     let node = node_of(&credentials)?;
     let cluster = credentials.cluster().to_bytes();
     let opened = DataDirectory::open_or_create(&config.data_dir, cluster, node);
     let directory = slot.insert(opened.map_err(|error| storage_failure(&error))?);
-    let gauges = Arc::new(Gauges::at(&config.data_dir));
+    let gauges = Arc::new(Gauges::at(&config.data_dir, troubles.clone()));
     gauges.scrubs().every(config.limits.state_scrub_interval_s);
     gauges.keep_reserve().map_err(|error| Failure::from_error(Exit::Io, "a thread", &error))?;
     let opened = match directory.generation() {
@@ -165,7 +167,7 @@ async fn serve(
         "ready"
     );
     let (updates, reload) =
-        follow(&config, endpoint.clone(), identity.certificate_end.clone(), asked);
+        follow(&config, endpoint.clone(), (identity.certificate_end.clone(), troubles), asked);
     let machine = (program.machine.name().to_owned(), program.machine.version());
     let about = About { node, cluster, incarnation: identity.incarnation, machine, address };
     // An owner who is gone has asked the node to stop.

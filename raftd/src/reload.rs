@@ -6,12 +6,13 @@
 //! that is not its log's.
 
 use std::future::Future;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use certs::{CertError, Credentials, NewKey};
-use protocol::CertificatesRead;
+use protocol::{CertificatesRead, Trouble};
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
@@ -23,6 +24,7 @@ use crate::exit::{Exit, Failure, chain, unreadable};
 use crate::identity::CertificateEnd;
 use crate::lanes::network::Elsewhere;
 use crate::reload::stored::choose;
+use crate::troubles::Troubles;
 
 mod renewal;
 mod stored;
@@ -62,6 +64,7 @@ impl Reload {
 pub(crate) struct Updates {
     asked: watch::Sender<Update>,
     done: watch::Receiver<Done>,
+    troubles: Troubles,
 }
 
 /// A configuration that was handed in, and its number.
@@ -79,6 +82,14 @@ struct Done {
 }
 
 impl Updates {
+    /// Tells that a configuration was not even handed in, or that one was.
+    pub(crate) fn tell(&self, refused: Option<&str>) {
+        match refused {
+            Some(why) => self.troubles.note(Trouble::Settings, why),
+            None => self.troubles.end(Trouble::Settings),
+        }
+    }
+
     /// Hands it in; what comes of it is logged, and told to whoever waits for it. Of several that
     /// wait, the last one counts.
     pub(crate) fn send(
@@ -105,7 +116,7 @@ impl Updates {
 pub(crate) fn follow(
     config: &Config,
     endpoint: Endpoint,
-    end: CertificateEnd,
+    (end, troubles): (CertificateEnd, Troubles),
     requests: mpsc::Receiver<Asked>,
 ) -> (Updates, Reload) {
     let (updates, asked) = watch::channel(Update { number: 0, config: config.clone() });
@@ -120,6 +131,7 @@ pub(crate) fn follow(
         key: None,
         endpoint,
         end,
+        troubles: troubles.clone(),
         looked: None,
         refused: None,
         warned: None,
@@ -127,7 +139,7 @@ pub(crate) fn follow(
         done: told,
     };
     tokio::spawn(follower.run(asked));
-    (Updates { asked: updates, done }, Reload { elsewhere })
+    (Updates { asked: updates, done, troubles }, Reload { elsewhere })
 }
 
 /// Loads and checks a node's credentials: those that the configuration names, or those that it got
@@ -184,7 +196,10 @@ fn failure(error: &CertError, files: &CertificateFiles) -> Failure {
     let restart = "then: systemctl reload-or-restart raftd";
     let written = "`raftctl init` writes them; raftd.toml names them under [identity]";
     let (exit, hint) = match error {
-        CertError::Io { path, source } => return unreadable(path, source).hint(written),
+        CertError::Io { path, source } if source.kind() == ErrorKind::NotFound => {
+            return unreadable(path, source).hint(written);
+        }
+        CertError::Io { path, source } => return unreadable(path, source),
         CertError::Expired { .. } => (
             Exit::Io,
             format!(
@@ -227,6 +242,7 @@ struct Follower {
     key: Option<NewKey>,
     endpoint: Endpoint,
     end: CertificateEnd,
+    troubles: Troubles,
     /// The files that are in use.
     seen: Stamps,
     /// The files as they were found the last time.
@@ -276,7 +292,10 @@ impl Follower {
         let stamps = stamps.expect("looking at files does not panic");
         let settled = self.looked.as_ref() == Some(&stamps);
         self.looked = Some(stamps.clone());
-        if settled && stamps != self.seen {
+        if settled && stamps == self.seen {
+            // Those that were refused are gone again.
+            self.troubles.end(Trouble::Certificates);
+        } else if settled {
             let loud = self.refused.as_ref() != Some(&stamps);
             self.take(loud).await;
         }
@@ -306,6 +325,7 @@ impl Follower {
         match replaced {
             Ok((loaded, same)) => {
                 (self.seen, self.refused) = (stamps, None);
+                self.troubles.end(Trouble::Certificates);
                 self.end.set(&loaded);
                 self.tell(&loaded, &present, same, loud);
                 let (_, until_s) = self.end.unix_s();
@@ -316,6 +336,7 @@ impl Follower {
             }
             Err(failure) => {
                 self.refused = Some(stamps);
+                self.troubles.note(Trouble::Certificates, &failure.message);
                 if loud {
                     let hint = failure.hint.as_deref().unwrap_or_default();
                     tracing::warn!(

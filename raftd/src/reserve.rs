@@ -4,10 +4,12 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use protocol::Trouble;
 use storage::{Reserve, Sizes, Space, StorageError};
 
 use crate::exit::chain;
 use crate::logging::repeat::{self, Kind};
+use crate::troubles::Troubles;
 
 /// A disk that fills up is looked at again after so long, as long as it still does, and so often at
 /// most: what waits here may be a write.
@@ -19,12 +21,12 @@ const STILL_LOOKS: u32 = 3;
 
 /// The reserve of this node's data directory.
 #[derive(Debug)]
-pub(crate) struct Held(Reserve);
+pub(crate) struct Held(Reserve, Troubles);
 
 impl Held {
     /// Looks after a data directory's.
-    pub(crate) fn of(directory: &Path, sizes: Sizes) -> Self {
-        Self(Reserve::of(directory, sizes))
+    pub(crate) fn of(directory: &Path, sizes: Sizes, troubles: Troubles) -> Self {
+        Self(Reserve::of(directory, sizes), troubles)
     }
 
     /// Looks at the file system, and gives the reserve back first if the databases need it, or so
@@ -67,6 +69,7 @@ impl Held {
         let path = self.0.path().display();
         match self.0.make() {
             Ok(bytes) => {
+                self.1.end(Trouble::Reserve);
                 let held = format!("{} is held in reserve, for a full disk", mega(bytes));
                 if repeat::may(Kind::Reserve, &path, &held) {
                     tracing::info!(name: "reserve-held", "{held}, by {path}");
@@ -74,6 +77,7 @@ impl Held {
             }
             Err(error) => {
                 let why = format!("no room can be held in reserve: {}", chain(&error));
+                self.1.note(Trouble::Reserve, &why);
                 if repeat::may(Kind::Reserve, &path, &why) {
                     tracing::warn!(name: "reserve-not-held", "{why}");
                 }

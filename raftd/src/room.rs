@@ -117,11 +117,12 @@ fn told(level: RoomLevel, state: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::troubles::Troubles;
 
     #[test]
     fn a_refusal_says_what_goes_on() {
         let place = tempfile::tempdir().expect("a directory");
-        let gauges = Gauges::at(place.path());
+        let gauges = Gauges::at(place.path(), Troubles::default());
         let why = refusal(false, &gauges);
         assert!(why.contains("reads go on, deletions do not"), "{why}");
         // This machine has room for the test, but that must last.
@@ -133,7 +134,7 @@ mod tests {
     #[test]
     fn room_that_comes_and_goes_is_counted_after_a_few_lines() {
         let place = tempfile::tempdir().expect("a directory");
-        let gauges = Gauges::at(place.path());
+        let gauges = Gauges::at(place.path(), Troubles::default());
         let path = place.path().join("log");
         let file = std::fs::File::create(&path).expect("there is room");
         let lines = tracing_subscriber::fmt().with_writer(std::sync::Mutex::new(file)).finish();

@@ -116,6 +116,11 @@ impl Running {
         self.updates.send(config)
     }
 
+    /// Tells the node that a configuration was read for it and refused, or that one was taken.
+    pub(crate) fn tell_refused(&self, why: Option<&str>) {
+        self.updates.tell(why);
+    }
+
     /// Stops the node in good order: a leader hands leadership over first, clients that wait are
     /// answered, and what is queued for the disk is written.
     ///

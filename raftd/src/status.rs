@@ -137,7 +137,7 @@ pub(crate) fn report(
         election_timeout_ms: pace_ms.1,
         commit_stalled_ms: stalls.commit_ms(now),
         applied_stalled_ms: stalls.applied_ms(now),
-        // Its certificate and its clock are told likewise.
+        // Its certificate, its clock and its troubles are told likewise.
         ..uninitialised(now, identity, gauges)
     }
 }
@@ -204,6 +204,7 @@ pub(crate) fn uninitialised(now: Timestamp, identity: &Identity, gauges: &Gauges
         election_timeout_ms: 0,
         commit_stalled_ms: None,
         applied_stalled_ms: None,
+        troubles: gauges.troubles().told(),
     }
 }
 

@@ -62,6 +62,7 @@ pub use error::{Cause, ClientError, Common};
 pub use protocol::{
     AGE_UNKNOWN_MS, EntryKind, ErrorCode, ErrorReply, FormerReport, Generation, LeaseReport,
     LogDetail, LogEntry, LogPage, NodeStatus, Outcome, PeerReport, ReadThrough, RoundReport,
+    Trouble, TroubleReport,
 };
 pub use requests::{Answer, Consistency};
 pub use session::Session;

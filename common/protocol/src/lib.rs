@@ -32,6 +32,7 @@ mod response;
 mod snapshot;
 mod snapshot_request;
 mod status;
+mod trouble;
 mod wire;
 
 pub use certificate_request::{CertificateAnswer, CertificateRequest};
@@ -58,3 +59,4 @@ pub use response::{AGE_UNKNOWN_MS, Applied, ErrorCode, ErrorReply, LeaderHint, O
 pub use snapshot::{SnapshotChunk, SnapshotOffer, SnapshotReply};
 pub use snapshot_request::{SnapshotAnswer, SnapshotInfo, SnapshotRequest};
 pub use status::{FormerReport, LeaseReport, NodeStatus, PeerReport, ReadThrough, RoundReport};
+pub use trouble::{Trouble, TroubleReport};

@@ -6,6 +6,7 @@ use crate::configuration::{from_wire, node_id, to_wire};
 use crate::error::ProtocolError;
 use crate::generation::{Generation, cluster, optional_generation};
 use crate::peer::{verdict, verdict_code};
+use crate::trouble::TroubleReport;
 use crate::wire::client as pb;
 
 /// A node's answer to a status request. Ages are relative, so no two clocks are compared.
@@ -125,6 +126,8 @@ pub struct NodeStatus {
     pub commit_stalled_ms: Option<u64>,
     /// The same of what its state machine has applied; `None` if that is all that is committed.
     pub applied_stalled_ms: Option<u64>,
+    /// What it cannot do at present, though it serves.
+    pub troubles: Vec<TroubleReport>,
 }
 
 /// The name that a data directory has given up.
@@ -269,6 +272,7 @@ impl NodeStatus {
             election_timeout_ms: self.election_timeout_ms,
             commit_stalled_ms: self.commit_stalled_ms,
             applied_stalled_ms: self.applied_stalled_ms,
+            troubles: self.troubles.iter().map(TroubleReport::to_wire).collect(),
         }
     }
 
@@ -337,6 +341,7 @@ impl NodeStatus {
             election_timeout_ms: status.election_timeout_ms,
             commit_stalled_ms: status.commit_stalled_ms,
             applied_stalled_ms: status.applied_stalled_ms,
+            troubles: status.troubles.into_iter().map(TroubleReport::from_wire).collect(),
         })
     }
 }

@@ -12,13 +12,14 @@ use crate::cluster::quorum::{answering, connected_only, heard, shortage, toleran
 use crate::cluster::reasons::hearsay;
 use crate::cluster::remarks::{self, Remark, unfit};
 use crate::cluster::survey::{Survey, Told};
+use crate::cluster::troubles::troubles;
 use crate::cluster::verdict::{Health, Verdict};
 use crate::codes::{self, Code};
 use crate::exit::Exit;
 use crate::output::units::{self, age};
 
 /// What makes a serving cluster degraded; other remarks are only to be looked at in time.
-const GRAVE: [Code; 23] = [
+const GRAVE: [Code; 27] = [
     codes::RUNS_TWICE,
     codes::FORGOTTEN,
     codes::COPIED,
@@ -41,6 +42,10 @@ const GRAVE: [Code; 23] = [
     codes::DISK_HANGS,
     codes::READS_HANG,
     codes::SNAPSHOT_DAMAGED,
+    codes::NO_SNAPSHOTS,
+    codes::PROMISES_NOT_STORED,
+    codes::FILES_NOT_SAFE,
+    codes::TROUBLE_UNKNOWN,
     codes::STATES_DIFFER,
 ];
 
@@ -50,6 +55,7 @@ pub(crate) fn judge(survey: &Survey, now_unix_s: i64) -> Verdict {
     for row in &survey.rows {
         if let Ok(status) = &row.answer {
             remarks.extend(resources(&row.name, status, now_unix_s));
+            remarks.extend(troubles(&row.name, status));
         }
     }
     remarks.extend(survey.leader().and_then(|leader| alarms(survey, leader)));
@@ -207,6 +213,15 @@ fn without_configuration(survey: &Survey, remarks: Vec<Remark>) -> Verdict {
     if answered == 0 {
         if let Some(refusal) = refused(survey) {
             return Verdict { health: Health::Unknown, reason: refusal, tolerates: None, remarks };
+        }
+        // Nodes that were named by hand may be some of many, or none of them.
+        if survey.rows.iter().all(|row| row.name == row.address) {
+            let reason = match total {
+                1 => "the node named here does not answer".to_owned(),
+                _ => format!("none of the {total} nodes named here answers"),
+            };
+            let reason = format!("{reason}: others may serve");
+            return Verdict { health: Health::Unknown, reason, tolerates: None, remarks };
         }
         let need = total / 2 + 1;
         let reason = format!("0 of {total} nodes reachable, need {need}");

@@ -93,6 +93,7 @@ pub(crate) fn well(number: u64) -> NodeStatus {
         election_timeout_ms: 1_000,
         commit_stalled_ms: None,
         applied_stalled_ms: None,
+        troubles: Vec::new(),
     }
 }
 

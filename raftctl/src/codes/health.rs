@@ -31,6 +31,54 @@ votes and the log are not concerned, so the node goes on to lead: clients go on 
 what they ask, or hand over (`raftctl leader transfer`). When the answer comes, the node goes on by
 itself."
 
+SETTINGS_REFUSED 443 Degraded "a configuration is refused"
+"The node was told to read its configuration again (SIGHUP, `systemctl reload raftd`, `raftctl
+config reload`), found a mistake, and goes on with what it had. It serves as before; but it would
+not start with what is written there now, so its next restart would be its end. The line says which
+file, which line and why. Mend it and reload: `raftctl config validate` tells whether it is right
+before anything is taken."
+
+CERTIFICATES_REFUSED 444 Degraded "new certificates are refused"
+"Files took the place of those in use that the node cannot use: they do not belong together, are
+those of another node or authority, are not valid now, or cannot be read. It goes on with those that
+it had read, for as long as those are valid; after a restart it would have none. The line says what
+is wrong. `raftctl cert show FILE` says whose a certificate is and how long it is
+valid; put the right ones in place, and the node
+takes them within ten seconds."
+
+NO_SNAPSHOTS 445 Degraded "a snapshot cannot be made or received"
+"The node needs a snapshot and cannot write it: its directory `snapshots` cannot be written, is on
+another file system that is full, or the disk fails. Until it can, its log is not cut and grows; on
+a leader, members that are far behind cannot be brought level (they are shown as behind or standing
+still, and are not to blame); on such a member, it cannot catch up. The line says why. It is tried
+again by itself, more and more seldom; `raftctl snapshot create` tries at once. Ten minutes after
+the last failure the remark goes away."
+
+PROMISES_NOT_STORED 446 Degraded "promises are not stored"
+"Each node keeps on its disk what the other members have promised: how often they were started, in
+which term, what they acknowledged. So it recognises a member whose data directory is older than
+that. This node cannot write that file (`peers`); it still knows all of it, but after a restart it
+would take an old copy for the latest. Look at the file's directory: who may write there, whether
+anything of that name is in the way. It is tried again every ten seconds."
+
+FILES_NOT_SAFE 447 Degraded "the log's files cannot be trusted"
+"The node looks every second whether the files of its log are where it has put them. They cannot be
+looked at, or were touched and what they held cannot be written once more. All that was acknowledged
+is in the memory of the process and on the other members; but if it ended now, this node might lack
+what it has acknowledged. Do not stop it. Mend what the line names (room on the disk, permissions,
+open files), and the node writes everything anew by itself. If it has to end, let the other nodes be
+up, and let it come back as one that has forgotten (`raftctl member heal`)."
+
+NO_RESERVE 448 Degraded "no room is held in reserve"
+"The node holds some room on its disk in a file, and gives it back when others fill the disk, so
+that it can truncate, vote and stop in good order. That file cannot be made: the line says why.
+Nothing is wrong as long as the disk has room. It is tried again every few seconds."
+
+NO_METRICS 449 Degraded "no metrics"
+"The address of `http.listen` in raftd.toml cannot be had, mostly because another process listens
+there (`ss -ltnp`). The node serves, but whoever watches it sees nothing. It is tried again every
+five seconds."
+
 STATES_DIFFER 450 Degraded "states that differ"
 "All nodes apply the same entries in the same order, so their states must be the same. Each keeps a
 running digest of what applying did, and reports it to the leader, which compares. A node that
@@ -41,4 +89,8 @@ hash table, another version of the program), seldom a fault of memory. `raftctl 
 names the first entry behind which the states differ; `raftctl log show` shows it. Put the machine
 right first, then start raftd again on the node that differs: its state is set aside and made anew
 from the log or from another member. Do not take a snapshot of it, and do not make it lead."
+
+TROUBLE_UNKNOWN 451 Degraded "something that this raftctl does not know"
+"The node's raftd is newer than this raftctl and tells of something that it cannot do; the line says
+what and why. Use a raftctl of the same version: its `explain` has the page."
 }

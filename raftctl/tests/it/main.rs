@@ -23,3 +23,4 @@ mod operate;
 mod parts;
 mod restored;
 mod tail;
+mod troubles;

@@ -149,6 +149,7 @@ impl<'a> Configuration<'a> {
                 (Taken::default(), why)
             }
         };
+        running.tell_refused(self.refused.as_ref().map(in_a_line).as_deref());
         let waiting = self.reading.take().map(|(_, waiting)| waiting).unwrap_or_default();
         let certificates = running.update_and_tell(self.settings.node.clone());
         if !waiting.is_empty() {
@@ -202,6 +203,14 @@ fn reloaded(
     certificates: CertificatesRead,
 ) -> ConfigurationAnswer {
     ConfigurationAnswer::Reloaded(Reloaded { file, refused, changed, waiting, certificates })
+}
+
+/// Says what is wrong where one line is all there is: of several, the first says where it is, and
+/// the last what it is.
+fn in_a_line(failure: &Failure) -> String {
+    let mut lines = failure.message.lines();
+    let first = lines.next().unwrap_or_default();
+    lines.next_back().map_or_else(|| first.to_owned(), |last| format!("{first}: {last}"))
 }
 
 /// Says what is wrong, and what to do.

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use protocol::Trouble;
 use storage::{EntryReader, Presence, StorageError};
 
 use crate::alive::Alive;
-use crate::exit::storage_failure;
+use crate::exit::{chain, storage_failure};
 use crate::lanes::{Done, Reports, guarded};
+use crate::troubles::Troubles;
 
 /// How often is looked.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -28,18 +30,18 @@ const AGAIN_AFTER: Duration = Duration::from_millis(300);
 pub(crate) fn start(
     mut presence: Presence,
     log: Arc<dyn EntryReader>,
-    reports: &Reports,
+    (reports, troubles): (&Reports, Troubles),
     alive: Alive,
 ) -> std::io::Result<()> {
     let reports = reports.clone();
     thread::Builder::new().name("files".to_owned()).spawn(move || {
-        guarded("files", &reports, || run(&mut presence, &*log, &reports));
+        guarded("files", &reports, || run(&mut presence, &*log, (&reports, &troubles)));
         drop((log, alive));
     })?;
     Ok(())
 }
 
-fn run(presence: &mut Presence, log: &dyn EntryReader, reports: &Reports) {
+fn run(presence: &mut Presence, log: &dyn EntryReader, (reports, troubles): (&Reports, &Troubles)) {
     let mut seen = None;
     while !reports.is_closed() {
         match presence.check().and_then(|()| log.check_files()) {
@@ -50,8 +52,15 @@ fn run(presence: &mut Presence, log: &dyn EntryReader, reports: &Reports) {
                 return;
             }
             Err(StorageError::Gone { path, .. }) => seen = Some(path),
-            // What fails otherwise fails where it is needed.
-            Ok(()) | Err(_) => seen = None,
+            Ok(()) => {
+                troubles.end(Trouble::Files);
+                seen = None;
+            }
+            // What fails otherwise fails where it is needed; until then, it is told.
+            Err(error) => {
+                troubles.note(Trouble::Files, &chain(&error));
+                seen = None;
+            }
         }
         wait(if seen.is_some() { AGAIN_AFTER } else { INTERVAL }, reports);
     }

@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use consensus::{EntryId, NodeId, SnapshotMeta, Term};
-use protocol::{ErrorCode, Generation, Response, SnapshotAnswer, SnapshotInfo, SnapshotRequest};
+use protocol::{
+    ErrorCode, Generation, Response, SnapshotAnswer, SnapshotInfo, SnapshotRequest, Trouble,
+};
 use storage::{EntryReader, SnapshotFile, SnapshotHeader, Snapshots, StateCheckpoint};
 use tokio::task::AbortHandle;
 use transport::{IncomingSnapshot, Responder, SnapshotSender};
@@ -26,7 +28,7 @@ mod make;
 mod receive;
 mod send;
 
-pub(crate) use send::Trouble;
+pub(crate) use send::Broken;
 
 /// What the lane reports.
 #[derive(Debug)]
@@ -34,7 +36,7 @@ pub(crate) enum Report {
     /// The state of one moment is a file, or is not.
     Made { result: Result<SnapshotFile, Failure> },
     /// A sending of a file to a peer has ended.
-    Sent { number: u64, to: NodeId, last: EntryId, result: Result<(), Trouble> },
+    Sent { number: u64, to: NodeId, last: EntryId, result: Result<(), Broken> },
     /// A leader's snapshot is here as a whole; a sentence if it is not.
     Received { from: NodeId, term: Term, result: Result<SnapshotFile, String> },
 }
@@ -183,6 +185,7 @@ impl SnapshotLane {
     pub(crate) fn made(&mut self, result: Result<SnapshotFile, Failure>) -> Option<EntryId> {
         let file = result.map_err(|failure| self.fail(&failure)).ok()?;
         let last = file.header.meta.last;
+        self.gauges.troubles().end(Trouble::Snapshots);
         tracing::info!(name: "snapshot-made", %last, bytes = file.bytes, "snapshot made");
         self.keep(file);
         Some(last)
@@ -192,6 +195,8 @@ impl SnapshotLane {
     fn fail(&mut self, failure: &Failure) {
         repeat::tell(Kind::Snapshot, "the snapshot thread", failure);
         self.trouble = failure.to_string();
+        let why = format!("no snapshot can be made: {failure}");
+        self.gauges.troubles().note(Trouble::Snapshots, &why);
     }
 
     /// Answers an operator who asked for a snapshot.

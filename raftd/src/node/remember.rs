@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use consensus::{EntryId, Incarnation, Message, NodeId, Term, Timestamp};
-use protocol::Remembered;
+use protocol::{Remembered, Trouble};
 use storage::{Forgotten, PeerMemory};
 use tokio::task::spawn_blocking;
 use transport::SharedMemory;
@@ -13,9 +13,10 @@ use transport::SharedMemory;
 use crate::exit::{Exit, Failure, chain};
 use crate::logging::repeat::{self, Kind};
 use crate::node::Node;
+use crate::troubles::Troubles;
 
-/// How long acknowledgements alone may wait to be kept, in nanoseconds. Everything else is kept at
-/// once.
+/// How long acknowledgements alone may wait to be kept, in nanoseconds, and what could not be kept
+/// until it is tried again. Everything else is kept at once.
 const KEPT_EVERY_NS: u64 = 10_000_000_000;
 
 /// Keeps what is remembered.
@@ -25,15 +26,17 @@ pub(crate) struct Keeper {
     /// What was given to be kept last, and when.
     kept: Vec<Remembered>,
     kept_at: Timestamp,
-    /// Whether that is still being written.
+    /// Whether that is still being written, and whether it could not be.
     writing: Arc<AtomicBool>,
+    failed: Arc<AtomicBool>,
+    troubles: Troubles,
     /// The last term whose leader's log was found to be this node's.
     vouched: Term,
 }
 
 impl Keeper {
     /// Recalls what was kept. A file that cannot be read is no reason not to start.
-    pub(crate) fn new(memory: SharedMemory, file: PeerMemory) -> Self {
+    pub(crate) fn new(memory: SharedMemory, file: PeerMemory, troubles: Troubles) -> Self {
         match file.load() {
             Ok(known) => memory.recall(known),
             Err(error) => tracing::warn!(
@@ -43,7 +46,8 @@ impl Keeper {
             ),
         }
         let (kept, kept_at) = (memory.all(), Timestamp::ZERO);
-        Self { memory, file, kept, kept_at, writing: Arc::default(), vouched: Term::ZERO }
+        let (writing, failed) = <(Arc<AtomicBool>, Arc<AtomicBool>)>::default();
+        Self { memory, file, kept, kept_at, writing, failed, troubles, vouched: Term::ZERO }
     }
 
     /// Says whether the log of this term's leader was found to be this node's.
@@ -65,15 +69,20 @@ impl Keeper {
         };
         let is_late = now.since(self.kept_at) >= KEPT_EVERY_NS;
         let is_news = !all.iter().map(matters).eq(self.kept.iter().map(matters));
-        if all == self.kept || !(is_news || is_late) || self.writing.swap(true, Ordering::Relaxed) {
+        let is_stored = all == self.kept && !self.failed.load(Ordering::Relaxed);
+        if is_stored || !(is_news || is_late) || self.writing.swap(true, Ordering::Relaxed) {
             return;
         }
         (self.kept, self.kept_at) = (all.clone(), now);
         let (file, writing) = (self.file.clone(), Arc::clone(&self.writing));
+        let (failed, troubles) = (Arc::clone(&self.failed), self.troubles.clone());
         spawn_blocking(move || {
-            if let Err(error) = file.store(&all) {
-                repeat::tell(Kind::Memory, "this node", chain(&error));
+            let stored = file.store(&all).map_err(|error| chain(&error));
+            if let Err(why) = &stored {
+                repeat::tell(Kind::Memory, "this node", why);
             }
+            troubles.tell(Trouble::Promises, &stored);
+            failed.store(stored.is_err(), Ordering::Relaxed);
             writing.store(false, Ordering::Relaxed);
         });
     }

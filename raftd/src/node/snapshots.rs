@@ -8,7 +8,7 @@ use storage::StateCheckpoint;
 use transport::IncomingSnapshot;
 
 use crate::exit::{Exit, Failure};
-use crate::lanes::snapshot::{Report, Trouble};
+use crate::lanes::snapshot::{Broken, Report};
 use crate::logging::repeat::{self, Kind};
 use crate::node::Node;
 use crate::observe::counted::{Ended, Snapshot};
@@ -90,12 +90,12 @@ impl Node {
                         tracing::info!(name: "snapshot-delivered", %to, "snapshot delivered");
                         Transfer::Delivered
                     }
-                    Err(Trouble::File(why)) => {
+                    Err(Broken::File(why)) => {
                         self.snapshots.set_aside(last, &why);
                         self.news(now, SnapshotNews::Damaged { last });
                         Transfer::Broken
                     }
-                    Err(Trouble::Way(why)) => {
+                    Err(Broken::Way(why)) => {
                         if repeat::may(Kind::Transfer, to, &why) {
                             tracing::info!(
                                 name: "snapshot-not-delivered",

@@ -20,6 +20,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use protocol::Trouble;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, LocalSet, spawn_local};
@@ -30,6 +31,7 @@ use crate::exit::{Exit, Failure};
 use crate::observe::board::Board;
 use crate::observe::exposition::{Exposition, Format};
 use crate::observe::probe;
+use crate::troubles::Troubles;
 
 /// The most bytes of a request that are read.
 const REQUEST_BYTES_MAX: usize = 8 << 10;
@@ -72,20 +74,24 @@ impl Drop for Port {
 ///
 /// # Errors
 /// If the system starts no thread.
-pub(crate) fn open(config: &Http, board: &Board) -> Result<Option<Port>, Failure> {
+pub(crate) fn open(
+    config: &Http,
+    board: &Board,
+    troubles: &Troubles,
+) -> Result<Option<Port>, Failure> {
     let no_thread = |error: io::Error| Failure::from_error(Exit::Io, "a thread", &error);
     let Http { listen: Some(listen), connections_max } = *config else {
         return Ok(None);
     };
     board.will_be_read();
-    let board = board.clone();
+    let (board, troubles) = (board.clone(), troubles.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(no_thread)?;
     let (stop, stopped) = oneshot::channel::<()>();
     let run = move || {
         let serving = async move {
             tokio::select! {
-                () = serve(listen, connections_max as usize, board) => {}
+                () = serve(listen, connections_max as usize, (board, troubles)) => {}
                 _ = stopped => {}
             }
         };
@@ -96,8 +102,8 @@ pub(crate) fn open(config: &Http, board: &Board) -> Result<Option<Port>, Failure
     Ok(Some(Port { stop: Some(stop), thread: Some(thread) }))
 }
 
-async fn serve(listen: SocketAddr, connections_max: usize, board: Board) {
-    let listener = patiently(listen).await;
+async fn serve(listen: SocketAddr, connections_max: usize, (board, troubles): (Board, Troubles)) {
+    let listener = patiently(listen, &troubles).await;
     let exposition = Exposition::new(&board);
     let page = Rc::new(Pages { exposition, board });
     let mut open: VecDeque<AbortHandle> = VecDeque::new();
@@ -123,23 +129,26 @@ async fn serve(listen: SocketAddr, connections_max: usize, board: Board) {
 }
 
 /// Waits until the address can be had.
-async fn patiently(listen: SocketAddr) -> TcpListener {
+async fn patiently(listen: SocketAddr, troubles: &Troubles) -> TcpListener {
     let mut waits = false;
     loop {
         match TcpListener::bind(listen).await {
             Ok(listener) => {
                 let address = listener.local_addr().unwrap_or(listen);
+                troubles.end(Trouble::Metrics);
                 tracing::info!(name: "metrics-open", "metrics are at http://{address}/metrics");
                 return listener;
             }
-            Err(error) if !std::mem::replace(&mut waits, true) => {
-                tracing::warn!(
-                    name: "metrics-refused",
-                    "no metrics: cannot listen on TCP {listen} (http.listen): {error}; it is tried \
-                     again, and the node goes on"
-                );
+            Err(error) => {
+                let why = format!("cannot listen on TCP {listen} (http.listen): {error}");
+                troubles.note(Trouble::Metrics, &why);
+                if !std::mem::replace(&mut waits, true) {
+                    tracing::warn!(
+                        name: "metrics-refused",
+                        "no metrics: {why}; it is tried again, and the node goes on"
+                    );
+                }
             }
-            Err(_) => {}
         }
         sleep(AGAIN).await;
     }

@@ -9,12 +9,14 @@ use crate::observe::shown::node::NodeGauges;
 use crate::observe::shown::peers::PeerGauges;
 use crate::observe::shown::process::ProcessGauges;
 use crate::observe::shown::raft::RaftGauges;
+use crate::observe::shown::troubles::TroubleGauges;
 
 mod disk;
 mod node;
 mod peers;
 mod process;
 mod raft;
+mod troubles;
 
 /// All gauges.
 pub(crate) struct Shown {
@@ -22,6 +24,7 @@ pub(crate) struct Shown {
     raft: RaftGauges,
     peers: PeerGauges,
     disk: DiskGauges,
+    troubles: TroubleGauges,
     process: ProcessGauges,
 }
 
@@ -33,6 +36,7 @@ impl Shown {
             raft: RaftGauges::new(all),
             peers: PeerGauges::new(all),
             disk: DiskGauges::new(all),
+            troubles: TroubleGauges::new(all),
             process: ProcessGauges::new(all),
         }
     }
@@ -47,6 +51,7 @@ impl Shown {
             self.raft.show(&report.status, since_s);
             self.peers.show(&report.status, since_s);
             self.disk.show(report, since_s);
+            self.troubles.show(&report.status);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Members that are not as they should be, and what is said of them.
 
+use client::{Trouble, TroubleReport};
 use consensus::{FlowKind, RoleKind};
 
 use super::*;
@@ -142,6 +143,28 @@ fn a_node_that_answers_no_questions_is_named_and_counted_on() {
     check(&reading, Health::Degraded, Some(1), said);
     let large = after(1, |one| one.reads_wait_ms = Some(4_900));
     check(&large, Health::Healthy, Some(1), "");
+}
+
+#[test]
+fn what_a_node_cannot_do_though_it_serves_is_told_and_degrades_where_data_are_concerned() {
+    let said = [
+        (Trouble::Settings, Health::Healthy, "n3: has refused its configuration for 9 s: why"),
+        (Trouble::Certificates, Health::Healthy, "n3: has refused its new certificates for 9 s: w"),
+        (Trouble::Snapshots, Health::Degraded, "n3: for 9 s, why"),
+        (Trouble::Promises, Health::Degraded, "n3: for 9 s, it has stored no promise of other mem"),
+        (Trouble::Files, Health::Degraded, "n3: for 9 s, the files of its log cannot be looked at"),
+        (Trouble::Reserve, Health::Healthy, "n3: for 9 s, why"),
+        (Trouble::Metrics, Health::Healthy, "n3: for 9 s, it why"),
+        (Trouble::Other, Health::Degraded, "n3: for 9 s, something that this raftctl does not kno"),
+    ];
+    for (what, health, text) in said {
+        let report = || TroubleReport { what, why: "why".into(), for_ms: 9_000 };
+        let troubled = after(3, |three| three.troubles.push(report()));
+        let reason = if health == Health::Healthy { "" } else { text };
+        check(&troubled, health, Some(1), reason);
+        let told = remarked(&troubled);
+        assert!(told.iter().any(|line| line[6..].starts_with(text)), "{told:?}");
+    }
 }
 
 #[test]

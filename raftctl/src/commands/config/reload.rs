@@ -125,7 +125,10 @@ fn view(asked: &[Asked], results: &[Option<&Reloaded>], is_dry: bool, headers: b
 fn push(rows: &mut Rows, name: &str, reloaded: &Reloaded) {
     let mut is_quiet = true;
     let mut spill = |result: &str, why: &str| {
-        let why = printable(why.as_bytes());
+        // The parser draws the line; its first words and its last ones say it all.
+        let mut lines = why.lines();
+        let ends = [lines.next(), lines.next_back()].into_iter().flatten();
+        let why = printable(ends.collect::<Vec<_>>().join(": ").as_bytes());
         rows.push_spilling(vec![name.to_owned(), result.to_owned()], why);
     };
     if !reloaded.refused.is_empty() {

@@ -1,6 +1,6 @@
 //! The status for programs: ids, terms and indexes as text, ages with their unit in the key.
 
-use client::{NodeStatus, PeerReport, ReadThrough};
+use client::{NodeStatus, PeerReport, ReadThrough, TroubleReport};
 use consensus::{NodeId, RoleKind};
 use serde_json::{Value, json};
 
@@ -142,7 +142,13 @@ fn status_of(status: &NodeStatus) -> Value {
     data["certificateNotBeforeUnixS"] = json!(status.certificate_not_before);
     data["clockUnixMs"] = json!(status.clock_unix_ms);
     data["readsWaitMs"] = json!(status.reads_wait_ms);
+    data["troubles"] = status.troubles.iter().map(trouble).collect();
     data
+}
+
+/// Returns what the node cannot do at present.
+fn trouble(report: &TroubleReport) -> Value {
+    json!({ "what": report.what.name(), "why": report.why, "forMs": report.for_ms })
 }
 
 /// Returns when everything was last read from the disk, and how much.

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use protocol::Trouble;
 use storage::{SnapshotFile, SnapshotReader, SnapshotReceiver, Snapshots, StorageError};
 use tokio::task::spawn_blocking;
 use transport::IncomingSnapshot;
 
 use crate::gauges::Gauges;
 use crate::logging::repeat::{self, Kind};
+use crate::troubles::Troubles;
 
 /// Receives the file; returns it when all of it is checked and durable.
 ///
@@ -37,8 +39,10 @@ async fn take(
     gauges: Arc<Gauges>,
 ) -> Result<SnapshotFile, String> {
     let (head, size_bytes) = (incoming.offer().head.clone(), incoming.offer().size_bytes);
+    let troubles = gauges.troubles().clone();
+    let here = |error: StorageError| failed_here(&troubles, &error);
     let begun = spawn_blocking(move || begin(&snapshots, &head, size_bytes, &gauges));
-    let mut receiver = match begun.await.map_err(said)?.map_err(said)? {
+    let mut receiver = match begun.await.map_err(said)?.map_err(here)? {
         Begun::There(file) => {
             incoming.begin(file.bytes).await.map_err(said)?;
             return Ok(*file);
@@ -61,11 +65,22 @@ async fn take(
         });
         let (back, written) = written.await.map_err(said)?;
         receiver = back;
-        offset = written.map_err(said)?;
+        offset = written.map_err(here)?;
         incoming.written_to(offset).await.map_err(said)?;
     }
     let finished = spawn_blocking(move || receiver.finish()).await.map_err(said)?;
-    finished.map_err(said)
+    let file = finished.map_err(here)?;
+    troubles.end(Trouble::Snapshots);
+    Ok(file)
+}
+
+/// Says why it failed. Where that is this machine's fault, only this node can tell people.
+fn failed_here(troubles: &Troubles, error: &StorageError) -> String {
+    let why = said(error);
+    if !matches!(error, StorageError::Corrupt { .. }) {
+        troubles.note(Trouble::Snapshots, &format!("no snapshot can be received: {why}"));
+    }
+    why
 }
 
 enum Begun {

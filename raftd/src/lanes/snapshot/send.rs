@@ -26,7 +26,7 @@ const CHECKED_FASTER: u64 = 4;
 
 /// Why a snapshot was not delivered: a sentence for the log.
 #[derive(Debug)]
-pub(crate) enum Trouble {
+pub(crate) enum Broken {
     /// The file is not as it was written, or cannot be read.
     File(String),
     /// The way, or the receiver.
@@ -40,7 +40,7 @@ pub(super) async fn run(
     snapshot: SnapshotFile,
     bytes_per_s_max: u64,
     progress: &AtomicU64,
-) -> Result<(), Trouble> {
+) -> Result<(), Broken> {
     let path = snapshot.path.clone();
     let rate = bytes_per_s_max.saturating_mul(CHECKED_FASTER);
     let mut check = spawn_blocking(move || check(&path, rate));
@@ -50,12 +50,12 @@ pub(super) async fn run(
         sent = &mut sending => ((&mut check).await, Some(sent)),
     };
     // What is damaged is damaged, whatever the receiver makes of it.
-    checked.map_err(|error| Trouble::Way(error.to_string()))?.map_err(Trouble::File)?;
+    checked.map_err(|error| Broken::Way(error.to_string()))?.map_err(Broken::File)?;
     let sent = match sent {
         Some(sent) => sent,
         None => sending.await,
     };
-    sent.map_err(Trouble::Way)
+    sent.map_err(Broken::Way)
 }
 
 /// Reads the whole file.

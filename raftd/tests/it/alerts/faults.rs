@@ -9,6 +9,7 @@ use client::ClientError;
 use consensus::NodeId;
 use fixtures::load::{get, put};
 use fixtures::{Cluster, PATIENCE, SmallDisk, free_addresses};
+use protocol::SnapshotRequest;
 use raftd::certs::{Authority, ClusterId, Identity, Role};
 use raftd::{Config, Running, Server};
 use rustix::process::Signal;
@@ -74,6 +75,26 @@ async fn a_disk_of_which_nothing_is_read() {
     watch.fires("RaftdReadsHang").await;
     shim.heal();
     watch.is_over("RaftdReadsHang").await;
+}
+
+#[tokio::test]
+async fn a_leader_that_can_make_no_snapshot() {
+    let (cluster, addresses) = http::start(3).await;
+    let leader = cluster.leader().await;
+    let client = cluster.client();
+    put(&client, "k", "v").await.unwrap();
+    let mut watch = Watch::new(&addresses);
+    let place = cluster.nodes[leader].data.join("snapshots");
+    let aside = place.with_extension("aside");
+    fs::rename(&place, &aside).unwrap();
+    fs::write(&place, "").unwrap();
+    let address = &cluster.nodes[leader].address;
+    client.snapshot(address, SnapshotRequest::Take).await.unwrap_err();
+    watch.fires("RaftdTrouble").await;
+    fs::remove_file(&place).unwrap();
+    fs::rename(&aside, &place).unwrap();
+    client.snapshot(address, SnapshotRequest::Take).await.unwrap();
+    watch.is_over("RaftdTrouble").await;
 }
 
 #[tokio::test]

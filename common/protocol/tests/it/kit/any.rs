@@ -15,7 +15,7 @@ use protocol::{
     Applied, BootstrapRecord, Consistency, EntryKind, ErrorCode, ErrorReply, FormerReport,
     Generation, Hello, HelloReply, LeaderHint, LeaseReport, LogDetail, LogEntry, LogPage,
     NodeStatus, Outcome, Passage, PeerReport, ReadThrough, RefusalCode, Request, Response,
-    RoundReport,
+    RoundReport, Trouble, TroubleReport,
 };
 
 pub fn text() -> impl Strategy<Value = String> {
@@ -333,6 +333,16 @@ fn peer() -> impl Strategy<Value = PeerReport> {
     )
 }
 
+fn troubles(known: bool, number: u64) -> Vec<TroubleReport> {
+    let report = |what: Trouble| TroubleReport {
+        what,
+        why: format!("{} and {number}", what.name()),
+        for_ms: number.rotate_left(13),
+    };
+    let all = Trouble::ALL.into_iter().chain([Trouble::Other]);
+    all.filter(|_| known).map(report).collect()
+}
+
 fn read_through(number: u64) -> ReadThrough {
     ReadThrough { ago_ms: number.rotate_left(21), bytes: number.rotate_left(23) }
 }
@@ -411,6 +421,7 @@ pub fn status() -> impl Strategy<Value = NodeStatus> {
                 election_timeout_ms: n[19],
                 commit_stalled_ms: known.then_some(n[20]),
                 applied_stalled_ms: (!known).then_some(n[21]),
+                troubles: troubles(known, n[4]),
             }
         },
     )
