@@ -3,11 +3,13 @@
 
 use std::fs::{File, Metadata};
 use std::io::{self, IsTerminal as _, Read, Seek as _, SeekFrom};
-use std::os::fd::AsFd as _;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
+
+use rustix::fs::OFlags;
 
 use crate::codes;
 use crate::report::{Report, Result};
@@ -37,6 +39,14 @@ pub(crate) struct Stamp {
     modified: (i64, i64),
 }
 
+/// Says whether stdin was closed when the program began: the runtime opens /dev/null for both
+/// directions then. Who redirects it opens it for one.
+fn is_closed(stdin: &impl AsFd) -> bool {
+    let null = rustix::fs::makedev(1, 3);
+    let is_null = rustix::fs::fstat(stdin).is_ok_and(|found| found.st_rdev == null);
+    is_null && rustix::fs::fcntl_getfl(stdin).is_ok_and(|flags| flags.contains(OFlags::RDWR))
+}
+
 impl Input {
     /// Opens a file, or stdin for `-`. A FIFO that nobody writes to is waited for.
     ///
@@ -48,6 +58,10 @@ impl Input {
         }
         let failed = |error: io::Error| Report::new(codes::LOCAL_FILE, format!("stdin: {error}"));
         let file = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
+        if is_closed(&file) {
+            let message = "stdin gives nothing: it is closed, or is /dev/null";
+            return Err(Report::new(codes::LOCAL_FILE, message));
+        }
         Self::new(STDIN_NAME.to_owned(), file.into())
     }
 

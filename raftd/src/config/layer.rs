@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde::de::{
@@ -120,8 +120,11 @@ impl Layer {
             let message = format!("{name}: it is no plain file, so it cannot be read again");
             return Err(Failure::new(Exit::Config, message));
         }
-        let opened = File::open(file).map_err(|error| {
-            failed(error).hint("write it with `raftctl init`, or name another with --config")
+        let opened = File::open(file).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => {
+                failed(error).hint("write it with `raftctl init`, or name another with --config")
+            }
+            _ => failed(error),
         })?;
         let mut bytes = Vec::new();
         opened.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
