@@ -214,28 +214,23 @@ impl World {
         let ids: Vec<NodeId> = self.nodes.iter().map(|node| node.id).collect();
         let some = ids[self.rng.index(ids.len())];
         let other = ids[self.rng.index(ids.len())];
-        match self.rng.index(48) {
-            // All others leave: nobody answers the leader any more.
-            0 => {
-                voters.retain(|id| *id == self.nodes[node].id);
-                learners.clear();
-            }
+        match self.rng.index(6) {
             // Somebody new.
-            1..=16 => {
+            0 | 1 => {
                 if !voters.contains(&some) {
                     learners.insert(some);
                 }
             }
             // All learners vote.
-            17..=24 => voters.append(&mut learners),
+            2 => voters.append(&mut learners),
             // A voter votes no longer.
-            25..=32 => {
+            3 => {
                 if voters.remove(&some) {
                     learners.insert(some);
                 }
             }
             // Somebody leaves, and somebody votes instead.
-            33..=40 => {
+            4 => {
                 voters.remove(&some);
                 learners.remove(&some);
                 if learners.remove(&other) {

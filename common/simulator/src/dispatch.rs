@@ -109,9 +109,6 @@ impl World {
                 Oracle::stands(place, place.turns.now, SILENCE_NS)?;
             }
         }
-        if let Event::Role(RoleKind::Candidate, _) = event {
-            self.nodes[node].turns.stands = true;
-        }
         if let Event::Role(RoleKind::Leader, term) = event {
             self.elected(node, *term)?;
         }
@@ -259,6 +256,9 @@ impl World {
         let Some(to) = self.nodes.iter().position(|node| node.id == to) else {
             return;
         };
+        if let Body::RequestVote { .. } = message.body {
+            self.nodes[node].turns.stands = true;
+        }
         // Messages pass on a connection that either side has made.
         let dials = |one: &Node, other: &Node| one.peers.contains(&other.id);
         let (one, other) = (&self.nodes[node], &self.nodes[to]);

@@ -38,6 +38,9 @@ const ENTRY_BYTES: u64 = 300;
 /// For so long a leader that nothing is wrong with must stay one.
 const STABLE_NS: u64 = 2_000 * MS;
 
+/// For so long a healed node's loop is busy at most, and far longer.
+const SETTLE_NS: u64 = 20 * MS;
+
 impl World {
     /// Says whether these nodes are enough, whichever configuration turns out to be in force.
     pub(crate) fn is_core(&self, nodes: &BTreeSet<usize>) -> bool {
@@ -289,7 +292,10 @@ impl World {
 
     /// Who asked a healed member has an answer, also if it has lost its leadership meanwhile. A
     /// node that was removed answers as it ends, but for the seeds in which it goes on.
-    fn leave_nobody_waiting(&self) -> Result<(), Broken> {
+    fn leave_nobody_waiting(&mut self) -> Result<(), Broken> {
+        // What was applied a moment ago is told to a loop that may be busy (seed 5007472).
+        let settled = self.now.after(SETTLE_NS);
+        while self.turn(settled)? {}
         let healed = |id: &NodeId| {
             let place = self.nodes.iter().position(|node| node.id == *id);
             place.is_some_and(|place| self.core.contains(&place))
