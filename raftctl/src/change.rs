@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use client::{Client, ClientError, Common};
+use client::{Client, ClientError};
 use consensus::{Configuration, Majority, Member, NodeId, Voters};
 use tokio::time::sleep;
 
+use crate::cluster::Survey;
 use crate::cluster::misplaced::misplaced;
 use crate::cluster::quorum::{heard, shortage, tolerance};
 use crate::cluster::reasons::{no_leader_answers, unreachable};
-use crate::cluster::{Row, Survey};
 use crate::codes;
 use crate::context::Node;
 use crate::look::{again, look};
@@ -60,8 +60,7 @@ pub(crate) struct Present {
 
 /// Says why no leader answers, after what cannot be done therefore.
 pub(crate) fn no_leader(survey: &Survey, therefore: &str) -> Report {
-    let refuses = |row: &Row| row.answer.as_ref().is_err_and(|why| why.common != Common::Nothing);
-    if survey.answers().next().is_none() && survey.rows.iter().any(refuses) {
+    if survey.answers().next().is_none() {
         return unreachable(survey);
     }
     let (why, causes) = no_leader_answers(survey);

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use rustix::process::Signal as Sys;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::logging;
@@ -27,8 +28,8 @@ pub(crate) struct Signals {
 #[derive(Debug)]
 pub(crate) struct Held(Signal);
 
-/// Holds SIGHUP back; SIGTERM and SIGINT still end the process at once, in the middle of a long
-/// recovery too, which a later start does again.
+/// Holds SIGHUP back, and takes SIGXFSZ; SIGTERM and SIGINT still end the process at once, in the
+/// middle of a long recovery too, which a later start does again.
 ///
 /// # Errors
 /// If the system refuses.
@@ -36,6 +37,9 @@ pub(crate) struct Held(Signal);
 /// # Panics
 /// Outside of a tokio runtime.
 pub(crate) fn hold_reload() -> io::Result<Held> {
+    // A file that may not grow (ulimit -f, LimitFSIZE=) is an error of the write that says so, and
+    // ends the node in good order; by itself the signal ends it without a word.
+    drop(signal(SignalKind::from_raw(Sys::XFSZ.as_raw()))?);
     signal(SignalKind::hangup()).map(Held)
 }
 

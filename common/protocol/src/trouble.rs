@@ -20,13 +20,15 @@ pub enum Trouble {
     Reserve,
     /// Listen where metrics are asked for.
     Metrics,
+    /// Write in its data directory: its next write will end it.
+    Directory,
     /// Something that this version does not know.
     Other,
 }
 
 impl Trouble {
     /// All that this version knows.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Settings,
         Self::Certificates,
         Self::Snapshots,
@@ -34,6 +36,7 @@ impl Trouble {
         Self::Files,
         Self::Reserve,
         Self::Metrics,
+        Self::Directory,
     ];
 
     /// Returns its name, for programs.
@@ -46,6 +49,7 @@ impl Trouble {
             Self::Files => "files",
             Self::Reserve => "reserve",
             Self::Metrics => "metrics",
+            Self::Directory => "directory",
             Self::Other => "other",
         }
     }
@@ -60,6 +64,7 @@ impl Trouble {
             Self::Files => 5,
             Self::Reserve => 6,
             Self::Metrics => 7,
+            Self::Directory => 8,
         }
     }
 }

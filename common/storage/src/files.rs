@@ -104,6 +104,13 @@ pub(crate) fn aside(path: &Path) -> PathBuf {
 
 /// Returns a file's contents; `None` if there is no such file.
 pub(crate) fn read(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, StorageError> {
+    // Who opens a FIFO waits for its writer, for ever.
+    let found = fs::metadata(path).ok().filter(|found| !found.is_file());
+    if let Some(found) = found {
+        let what = if found.is_dir() { "a directory" } else { "no plain file" };
+        let why = std::io::Error::other(format!("it is {what}"));
+        return Err(StorageError::io("read", path, why));
+    }
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

@@ -5,11 +5,12 @@ use std::io::Read as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use consensus::{Entry, Incarnation, LogIndex, NodeId};
+use consensus::{Entry, EntryId, Incarnation, LogIndex, NodeId};
 use protocol::{BootstrapRecord, Generation};
 use rocksdb::{ColumnFamilyDescriptor, DB};
 use rustix::fs::{FlockOperation, flock};
 
+use crate::batch::Shape;
 use crate::bootstrap;
 use crate::condition::Loss;
 use crate::directory;
@@ -122,7 +123,7 @@ impl StoppedNode {
             .map_err(|error| lost::opening(&error))?;
         let is_suspect = damaged.is_some() || self.path.join(names::DAMAGED).exists();
         let found = recover(&db, owner, tail, is_suspect).map_err(lost::reading)?;
-        let (mut restored, _) = found;
+        let (mut restored, shape) = found;
         match tail.newest {
             None => restored.condition.losses.push(Loss::Tail),
             Some(newest) if !newest.is_of(self.superblock.boot) => {
@@ -130,7 +131,7 @@ impl StoppedNode {
             }
             Some(_) => {}
         }
-        Ok(StoppedLog { db, owner, restored, tail })
+        Ok(StoppedLog { db, owner, restored, shape, tail })
     }
 }
 
@@ -152,6 +153,8 @@ pub struct StoppedLog {
     db: DB,
     owner: Owner,
     restored: RestoredLog,
+    /// Where it begins and ends, and where its terms begin, also where it is damaged.
+    shape: Shape,
     tail: TailFound,
 }
 
@@ -161,10 +164,28 @@ impl StoppedLog {
         &self.restored
     }
 
-    /// Returns the indexes that the log holds.
+    /// Returns the indexes that the log holds, those of damaged entries too.
     pub fn range(&self) -> Range<LogIndex> {
-        let view = &self.restored.log;
-        view.base().index.next()..view.last().index.next()
+        self.shape.base.index.next()..self.shape.end.last.index.next()
+    }
+
+    /// Returns what is left of a range without the damaged entries.
+    pub fn readable(&self, range: Range<LogIndex>) -> Vec<Range<LogIndex>> {
+        let (mut parts, mut next) = (Vec::new(), range.start);
+        for damage in &self.restored.condition.damages {
+            parts.push(next..damage.first.min(range.end));
+            next = next.max(damage.last.index.next());
+        }
+        parts.push(next..range.end);
+        parts.retain(|part| !part.is_empty());
+        parts
+    }
+
+    /// Returns the identity that the term runs give an entry of the log.
+    fn expected(&self, index: LogIndex) -> Option<EntryId> {
+        let run = self.shape.runs.iter().rev().find(|(first, _)| *first <= index);
+        run.filter(|_| self.range().contains(&index))
+            .map(|(_, term)| EntryId { term: *term, index })
     }
 
     /// Reads the entries of a range that the log holds, in order. Each is checked by itself, and
@@ -214,7 +235,7 @@ impl StoppedLog {
             return Err(corrupt("it is missing"));
         }
         let entry = record.entry(index)?;
-        match self.restored.log.id(index) {
+        match self.expected(index) {
             Some(expected) if expected == entry.id => Ok(entry),
             expected => {
                 let expected = expected.map_or_else(|| "no entry".to_owned(), |id| id.to_string());

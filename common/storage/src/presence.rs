@@ -2,11 +2,13 @@
 //! removes or replaces a data directory under a running node leaves it with files that nobody can
 //! open again: it would go on, and count, and all that it promises would end with its process.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use rocksdb::DB;
+use rustix::fs::{Access, Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::error::StorageError;
 use crate::inode::Inode;
@@ -65,6 +67,19 @@ impl Presence {
         }
     }
 
+    /// Looks whether a file could be made in the directory and in those below it. Nothing is
+    /// written: a file without a name is begun and let go. An idle node would hear of a file system
+    /// that has become read-only with its next write alone.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`] with the first place where it could not. Want of room is no reason.
+    pub fn check_writable(&self) -> Result<(), StorageError> {
+        let below = fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        let below = below.filter(|child| child.file_type().is_ok_and(|kind| kind.is_dir()));
+        let places = [self.directory.clone()].into_iter().chain(below.map(|child| child.path()));
+        places.into_iter().try_for_each(|place| may_write(&place))
+    }
+
     /// Looks whether there is one copy of the bootstrap record, once there was one.
     fn check_bootstrap(&mut self) -> Result<(), StorageError> {
         let first = self.directory.join(BOOTSTRAP);
@@ -80,6 +95,19 @@ impl Presence {
             (Ok(false) | Err(_), Ok(false) | Err(_)) => Ok(()),
         }
     }
+}
+
+fn may_write(place: &Path) -> Result<(), StorageError> {
+    let begun = rustix::fs::open(place, OFlags::TMPFILE | OFlags::WRONLY, Mode::RUSR);
+    let found = match begun {
+        // Not every file system has files without a name.
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOSYS) => {
+            rustix::fs::access(place, Access::WRITE_OK | Access::EXEC_OK)
+        }
+        Ok(_) | Err(Errno::NOSPC | Errno::DQUOT | Errno::NOENT) => Ok(()),
+        Err(error) => Err(error),
+    };
+    found.map_err(|error| StorageError::io("write in", place, error.into()))
 }
 
 /// Looks whether the files are there that a log needs, but for the write-ahead log.

@@ -11,15 +11,15 @@ use crate::cluster::misplaced;
 use crate::cluster::quorum::{answering, connected_only, heard, shortage, tolerance};
 use crate::cluster::reasons::hearsay;
 use crate::cluster::remarks::{self, Remark, unfit};
-use crate::cluster::survey::{Survey, Told};
-use crate::cluster::troubles::troubles;
+use crate::cluster::survey::{Row, Survey, Told};
+use crate::cluster::troubles::{is_about_to_end, troubles};
 use crate::cluster::verdict::{Health, Verdict};
 use crate::codes::{self, Code};
 use crate::exit::Exit;
 use crate::output::units::{self, age};
 
 /// What makes a serving cluster degraded; other remarks are only to be looked at in time.
-const GRAVE: [Code; 27] = [
+const GRAVE: [Code; 32] = [
     codes::RUNS_TWICE,
     codes::FORGOTTEN,
     codes::COPIED,
@@ -42,9 +42,14 @@ const GRAVE: [Code; 27] = [
     codes::DISK_HANGS,
     codes::READS_HANG,
     codes::SNAPSHOT_DAMAGED,
+    codes::SETTINGS_REFUSED,
+    codes::CERTIFICATES_REFUSED,
     codes::NO_SNAPSHOTS,
     codes::PROMISES_NOT_STORED,
     codes::FILES_NOT_SAFE,
+    codes::NO_RESERVE,
+    codes::NO_METRICS,
+    codes::DIRECTORY_NOT_WRITABLE,
     codes::TROUBLE_UNKNOWN,
     codes::STATES_DIFFER,
 ];
@@ -94,6 +99,8 @@ fn led(
     // A disk without room takes entries for a little while only: it is not counted on.
     let full = survey.answers().filter(|status| !status.no_room.is_empty());
     unfit.extend(full.map(|status| status.node));
+    let about_to_end = survey.answers().filter(|status| is_about_to_end(status));
+    unfit.extend(about_to_end.map(|status| status.node));
     let fit = present.difference(&unfit).copied().collect();
     let tolerates = tolerates(survey, voters, &fit);
     let grave = remarks.iter().find(|(_, code)| GRAVE.contains(code));
@@ -225,6 +232,14 @@ fn without_configuration(survey: &Survey, remarks: Vec<Remark>) -> Verdict {
         }
         let need = total / 2 + 1;
         let reason = format!("0 of {total} nodes reachable, need {need}");
+        // Silence says as much of the way from here as of the nodes; a machine that answers that
+        // nobody listens there tells of the node.
+        let refuses = |row: &&Row| row.answer.as_ref().is_err_and(|silence| silence.is_refusal());
+        let gone = survey.rows.iter().filter(refuses).count();
+        if total - gone >= need {
+            let reason = format!("{reason}: they may serve others");
+            return Verdict { health: Health::Unknown, reason, tolerates: None, remarks };
+        }
         return Verdict { health: Health::NoQuorum, reason, tolerates: None, remarks };
     }
     let reason = format!("{answered} of {total} nodes answer, and none has a history");
@@ -278,5 +293,7 @@ fn resources(name: &str, status: &NodeStatus, now_unix_s: i64) -> Vec<(String, C
     found
 }
 
+#[cfg(test)]
+mod silence;
 #[cfg(test)]
 mod tests;

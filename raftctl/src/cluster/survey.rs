@@ -64,6 +64,13 @@ pub(crate) struct Told {
     pub(crate) heard_ms: u64,
 }
 
+impl Silence {
+    /// Says whether the machine there answered that no process listens.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.why.starts_with("connection refused")
+    }
+}
+
 impl Survey {
     /// Asks all nodes that are known, and then those that the first ones name.
     pub(crate) async fn ask(client: &Client, nodes: &[Node]) -> Self {

@@ -11,6 +11,11 @@ pub(crate) fn troubles(name: &str, status: &NodeStatus) -> Vec<Remark> {
     status.troubles.iter().map(|trouble| remark(name, trouble)).collect()
 }
 
+/// Says whether a node answers and votes, but will end with its next write.
+pub(crate) fn is_about_to_end(status: &NodeStatus) -> bool {
+    status.troubles.iter().any(|trouble| trouble.what == Trouble::Directory)
+}
+
 fn remark(name: &str, trouble: &TroubleReport) -> Remark {
     let (why, ago) = (units::printable(trouble.why.as_bytes()), units::age(trouble.for_ms));
     let (what, code) = match trouble.what {
@@ -32,6 +37,9 @@ fn remark(name: &str, trouble: &TroubleReport) -> Remark {
         ),
         Trouble::Reserve => (format!("for {ago}, {why}"), codes::NO_RESERVE),
         Trouble::Metrics => (format!("for {ago}, it {why}"), codes::NO_METRICS),
+        Trouble::Directory => {
+            (format!("its next write will end it: for {ago}, {why}"), codes::DIRECTORY_NOT_WRITABLE)
+        }
         Trouble::Other => (
             format!("for {ago}, something that this raftctl does not know: {why}"),
             codes::TROUBLE_UNKNOWN,

@@ -93,4 +93,12 @@ from the log or from another member. Do not take a snapshot of it, and do not ma
 TROUBLE_UNKNOWN 451 Degraded "something that this raftctl does not know"
 "The node's raftd is newer than this raftctl and tells of something that it cannot do; the line says
 what and why. Use a raftctl of the same version: its `explain` has the page."
+
+DIRECTORY_NOT_WRITABLE 452 Degraded "a data directory cannot be written"
+"The node looks every five seconds whether a file could be made in its data directory and in those
+below it, and it could not: the file system has become read-only (after an error: `dmesg`), or
+somebody has taken the right away (`ls -ld`, `lsattr -d`). It answers and votes for as long as it
+has nothing to write; its next write ends it, so it is not counted on. Nothing that was acknowledged
+is lost. Look at the disk first; then `mount -o remount,rw`, or give the directory back: the remark
+goes away by itself. If the node has ended meanwhile, start it again."
 }

@@ -188,11 +188,11 @@ fn without_a_majority_everything_missing_is_named_and_nothing_is_tolerated() {
         three.start(at);
     }
     three.healthy();
-    // Paused nodes hold their ports open: that is silence, not a refusal.
+    // Paused nodes hold their ports open: that is silence, not a refusal, as of a way that is cut.
     for at in 0..3 {
         three.world.signal(&name(at), Signal::STOP);
     }
-    let status = three.awaits("NO_QUORUM", 10, "0 of 3 nodes reachable");
+    let status = three.awaits("UNKNOWN", 10, "0 of 3 nodes reachable");
     assert_eq!(status["nodes"].as_array().unwrap().len(), 3);
     for at in 0..3 {
         three.world.signal(&name(at), Signal::CONT);

@@ -163,6 +163,32 @@ fn the_log_of_a_stopped_node_is_dumped_and_verified() {
     });
 }
 
+/// It printed its header and nothing else, and ended as if that were all.
+#[test]
+fn a_dump_of_a_damaged_log_shows_all_that_can_be_read_and_says_what_cannot() {
+    let world = kit::World::new();
+    let data = world.home().join("data");
+    let directory = stop_a_node(&data, [0xab; 16]);
+    let (mut log, _) = LogStore::open(&directory).expect("it is whole");
+    for index in 9..=400 {
+        let append = vec![put(index)];
+        let id = WriteId::ZERO;
+        let write = Write { id, hard_state: None, truncate_from: None, append, compact_to: None };
+        log.write(&[write]).expect("the disk is good");
+    }
+    drop((log, directory));
+    let line = format!("log dump --data-dir {}", data.display());
+    assert_eq!(world.ok(&line).stdout.lines().count(), 401);
+    let journal = logged(&data, "log");
+    flip(&journal, usize::try_from(size(&journal) / 2).expect("it is small"));
+    let said = world.run(&line);
+    let shown = said.stdout.lines().count();
+    assert_eq!(said.code, 9, "{}", said.stderr);
+    assert!(shown > 200 && shown < 401, "{shown} lines: {}", said.stderr);
+    assert!(said.stdout.lines().any(|line| line.starts_with("400 ")), "{}", said.stderr);
+    assert!(said.stderr.contains("log entry") || said.stderr.contains("the log from entry"));
+}
+
 #[test]
 fn a_dump_that_nobody_reads_any_more_ends_by_the_first_signal() {
     use std::process::Stdio;

@@ -50,8 +50,7 @@ fn a_refused_configuration_and_refused_certificates_are_named_until_they_are_men
     world.signal("n2", Signal::HUP);
     let both = |status: &Value| remarks(status, "R0443") && remarks(status, "R0444");
     let status = world.await_status(both);
-    // It serves, and nobody need get up for it.
-    assert!(is_healthy(&status), "{status:#}");
+    assert_eq!(status["health"], "DEGRADED", "{status:#}");
     let (one, two) = (remark(&status, "R0443"), remark(&status, "R0444"));
     let file = settings.display().to_string();
     assert!(
@@ -107,6 +106,32 @@ fn a_node_that_can_write_no_snapshot_is_named_itself() {
     fs::remove_file(&place).unwrap();
     fs::rename(&aside, &place).unwrap();
     world.ok("snapshot create");
+    world.await_status(is_healthy);
+}
+
+/// As after `chattr +i`, or an error that makes a file system read-only: nobody writes.
+#[test]
+fn an_idle_node_that_could_not_write_is_named_before_it_has_to() {
+    let (world, _) = three();
+    let place = data(&world, "n2").join("log");
+    let immutable = |on: bool| {
+        let file = fs::File::open(&place).unwrap();
+        let mut flags = rustix::fs::ioctl_getflags(&file)?;
+        flags.set(rustix::fs::IFlags::IMMUTABLE, on);
+        rustix::fs::ioctl_setflags(&file, flags)
+    };
+    if immutable(true).is_err() {
+        eprintln!("NOT SHOWN HERE: making a directory immutable takes root and ext4");
+        return;
+    }
+    let status = world.await_status(|status| remarks(status, "R0452"));
+    immutable(false).unwrap();
+    assert_eq!(status["health"], "DEGRADED", "{status:#}");
+    let told = remark(&status, "R0452");
+    assert!(
+        told.starts_with("n2: its next write will end it: for ") && told.contains("log"),
+        "{told}"
+    );
     world.await_status(is_healthy);
 }
 

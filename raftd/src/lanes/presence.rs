@@ -17,6 +17,9 @@ use crate::troubles::Troubles;
 /// How often is looked.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often is looked whether it could be written there.
+const WRITABLE_INTERVAL: Duration = Duration::from_secs(5);
+
 /// How often is looked whether the node stops: its files are used until then.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -43,7 +46,13 @@ pub(crate) fn start(
 
 fn run(presence: &mut Presence, log: &dyn EntryReader, (reports, troubles): (&Reports, &Troubles)) {
     let mut seen = None;
+    let mut written: Option<Instant> = None;
     while !reports.is_closed() {
+        if written.is_none_or(|when| when.elapsed() >= WRITABLE_INTERVAL) {
+            written = Some(Instant::now());
+            let may = presence.check_writable().map_err(|error| chain(&error));
+            troubles.tell(Trouble::Directory, &may);
+        }
         match presence.check().and_then(|()| log.check_files()) {
             Err(StorageError::Gone { path, what }) if seen.as_ref() == Some(&path) => {
                 let failure = storage_failure(&StorageError::Gone { path, what });

@@ -231,8 +231,11 @@ impl StoppedLog {
         Ok((bytes, configurations))
     }
 
-    /// What was acknowledged must be there, and whole, and both copies of term and vote.
-    fn verify_condition(&self) -> Result<(), StorageError> {
+    /// Looks whether what was acknowledged is there, and whole.
+    ///
+    /// # Errors
+    /// What was forgotten, or which entries are damaged: the first place, and how many more.
+    pub fn verify_condition(&self) -> Result<(), StorageError> {
         let Condition { losses, damages } = &self.restored().condition;
         if let Some(loss) = losses.first() {
             return Err(StorageError::corrupt("the log", loss.to_string()));

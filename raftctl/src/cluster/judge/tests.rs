@@ -63,20 +63,6 @@ fn without_a_majority_there_is_no_quorum_whoever_claims_to_lead() {
     }
     let stale = survey(vec![Some(stale), None, None]);
     check(&stale, Health::NoQuorum, Some(0), "need 2: n1 claims to lead, and hears too few");
-    check(&survey(vec![None, None, None]), Health::NoQuorum, None, "0 of 3 nodes reachable");
-}
-
-/// One that `-e` names may be dead, another cluster's, or one of many.
-#[test]
-fn of_nodes_that_were_named_by_hand_and_do_not_answer_nothing_is_known() {
-    let by_hand = |count: usize| {
-        let mut silent = survey(vec![None; count]);
-        silent.rows.iter_mut().for_each(|row| row.name.clone_from(&row.address));
-        silent
-    };
-    let one = "the node named here does not answer: others may serve";
-    check(&by_hand(1), Health::Unknown, None, one);
-    check(&by_hand(2), Health::Unknown, None, "none of the 2 nodes named here answers");
 }
 
 /// A node that was killed a moment ago is connected still, as others see it.

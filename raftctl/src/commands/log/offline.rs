@@ -51,7 +51,8 @@ pub(super) fn dump(invocation: &Invocation, args: &DumpArgs) -> Result<()> {
     let node = StoppedNode::open(&args.data_dir)?;
     let log = node.log()?;
     let range = range(&log, args)?;
-    let applied = node.applied()?.index.get();
+    // Where the state is damaged, the log may be whole.
+    let applied = node.applied().map(|applied| applied.index.get()).ok();
     let page = LogPage::default();
     if invocation.output.headers && invocation.output.for_people() {
         write_stdout(
@@ -59,13 +60,30 @@ pub(super) fn dump(invocation: &Invocation, args: &DumpArgs) -> Result<()> {
         )?;
     }
     let words = words(&node, args.show_values)?;
-    for entry in log.entries(range)? {
-        let entry = for_people(&entry?, &words);
+    let damaged = log.verify_condition().map_err(Report::from).err();
+    if let Some(damaged) = &damaged {
+        invocation.output.remark(&format!("{}: what can be read is shown", damaged.message));
+    }
+    let mut broken = None;
+    let mut entries = Vec::new();
+    for part in log.readable(range) {
+        entries.push(log.entries(part)?);
+    }
+    for entry in entries.into_iter().flatten() {
+        // Each part ends with the first entry that cannot be read after all.
+        let entry = match entry {
+            Ok(entry) => for_people(&entry, &words),
+            Err(error) => {
+                broken.get_or_insert_with(|| Report::from(error));
+                continue;
+            }
+        };
         let mut data = item(&page, &entry, args.show_values);
         if let Some(fields) = data.as_object_mut() {
             // A node alone does not know what is committed, but for what it has applied.
             fields.remove("committed");
-            fields.insert("applied".to_owned(), json!(entry.index <= applied));
+            let is_applied = applied.map(|applied| entry.index <= applied);
+            fields.insert("applied".to_owned(), json!(is_applied));
         }
         let view = View { kind: "LogEntry", data, ..View::default() };
         let line = match invocation.output.form {
@@ -76,7 +94,10 @@ pub(super) fn dump(invocation: &Invocation, args: &DumpArgs) -> Result<()> {
         };
         write_stdout(format!("{}\n", line.trim_end()).as_bytes())?;
     }
-    Ok(())
+    match damaged.or(broken) {
+        Some(report) => Err(report.help("raftctl log verify --data-dir DIR")),
+        None => Ok(()),
+    }
 }
 
 fn range(log: &StoppedLog, args: &DumpArgs) -> Result<Range<LogIndex>> {

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use storage::SnapshotReader;
 use tokio::task::JoinSet;
 
+use crate::cluster::reasons::unreachable;
 use crate::cluster::survey::silence;
 use crate::cluster::{Row, Survey};
 use crate::codes;
@@ -105,13 +106,15 @@ pub(super) async fn list(invocation: &Invocation) -> Result<()> {
         }
     }
     client.close().await;
+    let is_silent = survey.answers().next().is_none();
     invocation.output.answer(&View {
         kind: "SnapshotList",
         data: json!({ "snapshots": data }),
         text: rows.render(invocation.output.headers).into_bytes(),
         names,
         warnings: if invocation.output.for_people() { Vec::new() } else { warnings },
-    })
+    })?;
+    if is_silent { Err(unreachable(&survey)) } else { Ok(()) }
 }
 
 /// Makes a snapshot and writes it to a file, or to stdout for `-`.
