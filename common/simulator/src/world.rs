@@ -197,7 +197,12 @@ pub(crate) struct World {
     /// Snapshots that have arrived so far.
     pub(crate) offers: u64,
     pub(crate) digest: u64,
+    /// When the present millisecond began, and how many things have happened in it.
+    moment: (Timestamp, u64),
 }
+
+/// A node that wakes for nothing, again and again, would keep a processor busy for ever.
+const IN_A_MOMENT_MAX: u64 = 20_000;
 
 impl World {
     /// When every run begins.
@@ -262,6 +267,7 @@ impl World {
             events_max: settings.events_max,
             offers: 0,
             digest: 0xcbf2_9ce4_8422_2325,
+            moment: (Self::START, 0),
         }
     }
 
@@ -313,6 +319,14 @@ impl World {
     ) -> Result<(), Broken> {
         if self.coverage.events >= self.events_max {
             return Err(Broken::new("this is long enough", "the run is given up"));
+        }
+        if at.since(self.moment.0) >= MS {
+            self.moment = (at, 0);
+        }
+        self.moment.1 += 1;
+        if self.moment.1 > IN_A_MOMENT_MAX {
+            let why = format!("{IN_A_MOMENT_MAX} things happen in 1 ms, the last {happening:?}");
+            return Err(Broken::new("time goes on", why));
         }
         self.now = at;
         self.rng = Rng::of_event(self.seed, event);
