@@ -32,14 +32,7 @@ impl Troubles {
         let now = Instant::now();
         let why = why[..why.floor_char_boundary(WHY_BYTES_MAX)].to_owned();
         let mut all = self.all();
-        if let Some(old) = all.get(&what).filter(|since| is_over(what, since, now)) {
-            tracing::debug!(
-                what = what.name(),
-                why = old.why,
-                "this was over before it came again"
-            );
-            all.remove(&what);
-        }
+        all.retain(|what, since| !is_over(*what, since, now));
         let since =
             all.entry(what).or_insert_with(|| Since { began: now, last: now, why: why.clone() });
         (since.last, since.why) = (now, why);

@@ -18,8 +18,10 @@ use crate::world::{Happening, World};
 /// For so long a learner leaves elections to the voters at least: three election timeouts.
 const SILENCE_NS: u64 = 3 * 300 * MS;
 
-/// Of a thousand late messages, so many may come after several elections, and that is the most.
+/// Of a thousand late messages, so many may come after several elections.
 const VERY_LATE: u64 = 100;
+
+/// The longest delay of those.
 const VERY_LATE_NS: u64 = 5_000 * MS;
 
 impl World {

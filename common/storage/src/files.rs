@@ -218,3 +218,23 @@ fn sync_directory(path: &Path) -> Result<(), StorageError> {
     let directory = File::open(path).map_err(|e| StorageError::io("open", path, e))?;
     directory.sync_all().map_err(|e| StorageError::io("sync", path, e))
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::*;
+
+    /// Whoever opened it would wait for its writer, for ever.
+    #[test]
+    fn a_fifo_or_a_directory_in_the_place_of_a_file_is_refused_at_once() {
+        let place = tempfile::tempdir().expect("a directory");
+        let fifo = place.path().join("peers");
+        mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a FIFO");
+        let why = read(&fifo, 10).expect_err("it is none").to_string();
+        assert!(why.ends_with("peers: it is no plain file"), "{why}");
+        let why = read(place.path(), 10).expect_err("it is none").to_string();
+        assert!(why.ends_with("it is a directory"), "{why}");
+        assert!(matches!(read(&place.path().join("absent"), 10), Ok(None)));
+    }
+}

@@ -51,14 +51,10 @@ pub fn explain(path: &Path, error: &io::Error, want: Want) -> Option<String> {
     }
     Some(match (remedy(path, &place, want), want) {
         (Some(command), _) => format!("{facts}; run as root: {command}"),
-        (None, Want::Look) if owner == user_of_root() => format!("{facts}; run this as root"),
+        (None, Want::Look) if owner == self::user(0) => format!("{facts}; run this as root"),
         (None, Want::Look) => format!("{facts}; run this as {owner}, or as root"),
         (None, Want::Read | Want::Own | Want::Use) => facts,
     })
-}
-
-fn user_of_root() -> String {
-    user(0)
 }
 
 /// Says that a file system cannot be written, and where that comes from.

@@ -95,7 +95,10 @@ pub(super) fn dump(invocation: &Invocation, args: &DumpArgs) -> Result<()> {
         write_stdout(format!("{}\n", line.trim_end()).as_bytes())?;
     }
     match damaged.or(broken) {
-        Some(report) => Err(report.help("raftctl log verify --data-dir DIR")),
+        Some(report) => {
+            let directory = args.data_dir.display();
+            Err(report.help(format!("raftctl log verify --data-dir {directory}")))
+        }
         None => Ok(()),
     }
 }
