@@ -14,6 +14,7 @@ mod bootstrap;
 mod compacted;
 mod condition;
 mod database;
+mod direct;
 mod directory;
 mod error;
 mod files;

@@ -23,7 +23,6 @@ use crate::persistent_log::RestoredLog;
 use crate::reader::{Head, LogReader, note_damage};
 use crate::recover::recover;
 use crate::repair;
-use crate::space::Sizes;
 use crate::tail::{Tail, TailFound};
 use crate::wal;
 
@@ -137,7 +136,7 @@ impl LogStore {
             lost::check(&path)?;
         }
         check_room(&path)?;
-        let mut options = options::log(Sizes::at(&path));
+        let mut options = options::log(&path);
         if let Err(damaged) = wal::check(&path) {
             if !wal::is_skippable(&path, &damaged) {
                 return Err(lost::is_lost(damaged));

@@ -1,7 +1,10 @@
 //! All settings of RocksDB, with their reasons.
 
+use std::path::Path;
+
 use rocksdb::{DBCompressionType, DBRecoveryMode, InfoLogger, LogLevel, Options, WriteOptions};
 
+use crate::direct;
 use crate::space::Sizes;
 
 /// Column families that are rarely written would otherwise keep every WAL alive: it holds at most
@@ -64,10 +67,18 @@ fn common(memtable: u64) -> Options {
     options
 }
 
-/// The log: every batch synced.
-pub(crate) fn log(sizes: Sizes) -> Options {
-    let memtable = sizes.log_memtable_bytes();
+/// Writes tables past the page cache where the file system allows it: they are not needed again
+/// soon, the log's never, and the system needs more time to find pages for them than to copy them.
+/// A write-ahead log is written through it, since it grows by a few hundred bytes at a time.
+fn directly(options: &mut Options, place: &Path) {
+    options.set_use_direct_io_for_flush_and_compaction(direct::is_possible(place));
+}
+
+/// The log in a directory: every batch synced.
+pub(crate) fn log(place: &Path) -> Options {
+    let memtable = Sizes::at(place).log_memtable_bytes();
     let mut options = common(memtable);
+    directly(&mut options, place);
     // A torn tail is what kill -9 leaves and is dropped; damage in the middle is refused. Never
     // point-in-time: it silently drops synced records behind damage.
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
@@ -82,9 +93,10 @@ pub(crate) fn skip_damage(options: &mut Options) {
     options.set_wal_recovery_mode(DBRecoveryMode::SkipAnyCorruptedRecord);
 }
 
-/// The state: no WAL, rebuilt from the log. Its memtable follows the values.
-pub(crate) fn state(sizes: Sizes) -> Options {
+/// The state in a directory: no WAL, rebuilt from the log. Its memtable follows the values.
+pub(crate) fn state(place: &Path, sizes: Sizes) -> Options {
     let mut options = common(sizes.small_memtable_bytes());
+    directly(&mut options, place);
     // A large state has few files all the same.
     options.set_target_file_size_multiplier(TABLE_GROWTH);
     options.set_max_total_wal_size(NO_WAL_BYTES);

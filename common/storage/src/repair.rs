@@ -24,7 +24,6 @@ use crate::names::{LOG as LOG_DIRECTORY, REPAIRED, REPAIRED_DONE};
 use crate::options;
 use crate::record::{Mark, Record};
 use crate::seek::{Records, record_with};
-use crate::space::Sizes;
 
 /// So many bytes of entries are written at once.
 const BATCH_BYTES: usize = 1024 * 1024;
@@ -117,7 +116,7 @@ pub(crate) fn give_up(directory: &Path) -> Result<(), StorageError> {
 }
 
 fn create(path: &Path) -> Result<DB, StorageError> {
-    let options = options::log(Sizes::at(path));
+    let options = options::log(path);
     let families = [DEFAULT_COLUMN_FAMILY_NAME, LOG, CONFIGURATION, META]
         .map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
     DB::open_cf_descriptors(&options, path, families)

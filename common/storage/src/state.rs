@@ -105,7 +105,7 @@ impl Live {
         wal::check(place.path())?;
         check_room(place.path())?;
         let sizes = Sizes::at(place.path());
-        let db = DB::open(&options::state(sizes), place.path())
+        let db = DB::open(&options::state(place.path(), sizes), place.path())
             .map_err(|error| rotten("opening the state", &error))?;
         Ok(Self { db, place, memtable: Memtable::new(sizes) })
     }
