@@ -15,6 +15,7 @@ use client::{Client, ClientError, ErrorCode};
 use fixtures::load::{Load, get, put};
 use fixtures::{Cluster, PATIENCE, SmallDisk};
 use protocol::Outcome;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use state_machine::{KvCommand, KvResponse};
 
 use crate::small_disks::{self, put_when_there_is_room};
@@ -133,6 +134,34 @@ async fn a_follower_whose_disk_is_full_stays_and_catches_up_when_there_is_room()
     disk.resize(512);
     load.progress(&cluster, 50).await;
     load.finish().await.verify(&cluster).await;
+    cluster.converged().await;
+}
+
+/// As `LimitFSIZE=` and `ulimit -f` do it. By itself the system would end the process by a signal.
+#[tokio::test]
+async fn a_node_whose_files_may_not_grow_says_so_and_ends_in_good_order() {
+    let mut cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    let pid = i32::try_from(cluster.nodes[leader].pid()).unwrap();
+    let limit = Rlimit { current: Some(16 << 10), maximum: Some(16 << 10) };
+    prlimit(Pid::from_raw(pid), Resource::Fsize, limit).unwrap();
+    let client = cluster.client();
+    let mut taken = Vec::new();
+    for number in 0..40 {
+        match put(&client, &format!("key{number}"), &"x".repeat(4_000)).await {
+            Ok(()) => taken.push(number),
+            Err(ClientError::Unknown { .. }) => {}
+            Err(other) => panic!("{number}: {other}"),
+        }
+    }
+    assert!(taken.len() > 20, "{taken:?}");
+    assert_eq!(cluster.nodes[leader].ended().code(), Some(74));
+    let log = cluster.nodes[leader].log();
+    assert!(log.contains("File too large") && !log.contains("panic"), "{log}");
+    cluster.nodes[leader].start();
+    for number in taken {
+        assert!(get(&client, &format!("key{number}")).await.unwrap().is_some(), "{number}");
+    }
     cluster.converged().await;
 }
 
