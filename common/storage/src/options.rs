@@ -34,6 +34,11 @@ const DELETIONS: usize = 1_024;
 /// flush or a compaction hold up every sync of the log for 10 to 30 ms.
 pub(crate) const SYNC_BYTES: u64 = 1024 * 1024;
 
+/// A value of so many bytes lies in a file apart from the state's tables: merging them is cheap
+/// then, and reading all of the state in order is a read a value. Measured:
+/// `common/MEASUREMENTS.md`.
+const LARGE_VALUE_BYTES: u64 = 4 * 1024;
+
 /// RocksDB's own journal, for people.
 const INFO_LOG_BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -93,10 +98,17 @@ pub(crate) fn skip_damage(options: &mut Options) {
     options.set_wal_recovery_mode(DBRecoveryMode::SkipAnyCorruptedRecord);
 }
 
-/// The state in a directory: no WAL, rebuilt from the log. Its memtable follows the values.
+/// The state in a directory: no WAL, rebuilt from the log. Its memtable follows the values, and
+/// what is collected of large ones follows what they leave behind.
 pub(crate) fn state(place: &Path, sizes: Sizes) -> Options {
     let mut options = common(sizes.small_memtable_bytes());
     directly(&mut options, place);
+    options.set_enable_blob_files(true);
+    options.set_min_blob_size(LARGE_VALUE_BYTES);
+    options.set_blob_file_size(sizes.memtable_bytes());
+    options.set_blob_compression_type(DBCompressionType::Lz4);
+    options.set_enable_blob_gc(false);
+    options.set_blob_gc_force_threshold(0.0);
     // A large state has few files all the same.
     options.set_target_file_size_multiplier(TABLE_GROWTH);
     options.set_max_total_wal_size(NO_WAL_BYTES);

@@ -5,18 +5,25 @@
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use rocksdb::DB;
 use rustix::fs::{Access, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::StorageError;
+use crate::files;
 use crate::inode::Inode;
 use crate::names::{BOOTSTRAP, BOOTSTRAP_SECOND, LOCK, STATE_CURRENT, SUPERBLOCK, TAIL};
 use crate::open_files;
 use crate::state::place;
 
 const CURRENT: &str = "CURRENT";
+
+/// Files that are fewer than they should be are counted so often, with so much time in between.
+const LOOKS: u32 = 4;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// What must be at its place as long as a node runs.
 #[derive(Clone, Debug)]
@@ -127,6 +134,23 @@ pub(crate) fn check_tables(db: &DB) -> Result<(), StorageError> {
     }
     let still = missing_tables(db);
     missing.into_iter().filter(|path| still.contains(path)).try_for_each(|path| must_be(&path))
+}
+
+/// Looks whether the files with a state's large values are there. The database tells how many it
+/// has and not which. There are more while it makes or removes one, and one may go between two
+/// looks: too few count where that stays so.
+pub(crate) fn check_values(db: &DB) -> Result<(), StorageError> {
+    let all = || db.property_int_value("rocksdb.num-blob-files").ok().flatten();
+    for _ in 0..LOOKS {
+        let before = all();
+        let Ok(names) = files::names(db.path()) else { return Ok(()) };
+        let found = names.iter().filter(|name| name.ends_with(".blob")).count() as u64;
+        if before != all() || before.is_none_or(|count| found >= count) {
+            return Ok(());
+        }
+        thread::sleep(BETWEEN_LOOKS);
+    }
+    Err(gone(db.path(), "has lost a .blob file that is in use"))
 }
 
 fn missing_tables(db: &DB) -> Vec<PathBuf> {

@@ -18,12 +18,15 @@ use crate::wal;
 
 mod aside;
 pub(crate) mod checkpoint;
+mod collection;
 mod memtable;
 pub(crate) mod place;
 mod replace;
 mod scrub;
 
 pub use checkpoint::StateCheckpoint;
+use collection::Collection;
+pub use collection::StateCollection;
 use memtable::Memtable;
 use place::Place;
 pub use scrub::StateScrub;
@@ -45,6 +48,7 @@ struct Live {
     db: DB,
     place: Place,
     memtable: Memtable,
+    collection: Collection,
 }
 
 /// A flush that is still to be done.
@@ -60,6 +64,7 @@ impl StateFlush {
     pub fn run(self) -> Result<u64, StorageError> {
         self.0.flush().map_err(|error| rotten("flushing the state", &error))?;
         presence::check_tables(&self.0.db)?;
+        presence::check_values(&self.0.db)?;
         self.0.memtable.follow(&self.0.db);
         Ok(self.0.bytes())
     }
@@ -67,8 +72,8 @@ impl StateFlush {
 
 impl Live {
     fn bytes(&self) -> u64 {
-        let bytes = self.db.property_int_value("rocksdb.live-sst-files-size");
-        bytes.ok().flatten().unwrap_or(0)
+        let tables = self.db.property_int_value("rocksdb.live-sst-files-size");
+        tables.ok().flatten().unwrap_or(0) + collection::bytes(&self.db)
     }
 }
 
@@ -107,7 +112,8 @@ impl Live {
         let sizes = Sizes::at(place.path());
         let db = DB::open(&options::state(place.path(), sizes), place.path())
             .map_err(|error| rotten("opening the state", &error))?;
-        Ok(Self { db, place, memtable: Memtable::new(sizes) })
+        let (memtable, collection) = (Memtable::new(sizes), Collection::new(sizes));
+        Ok(Self { db, place, memtable, collection })
     }
 
     fn write(&self, changes: WriteBatch) -> Result<(), rocksdb::Error> {

@@ -20,9 +20,11 @@ use transport::{Removed, Revoked};
 
 use crate::alive::Alive;
 use crate::exit::{Exit, Failure, host_failure, state_failure, storage_failure};
+use crate::lanes::apply::collect::Collecting;
 use crate::lanes::apply::scrub::Scrubbing;
 use crate::lanes::{Done, Reports, View, entry_bytes, guarded, step_back};
 
+mod collect;
 mod scrub;
 
 /// The most bytes of entries in one batch, beyond the first entry.
@@ -101,6 +103,7 @@ impl Apply {
             dirty: false,
             flushing: Arc::default(),
             scrubbing: Scrubbing::new(scrub_interval, alive.clone(), scrubbed),
+            collecting: Collecting::new(alive.clone()),
             alive,
         };
         let thread = std::thread::Builder::new().name("apply".to_owned()).spawn(move || {
@@ -180,6 +183,7 @@ struct Worker<R> {
     /// A flush is under way.
     flushing: Arc<AtomicBool>,
     scrubbing: Scrubbing,
+    collecting: Collecting,
     /// Held by threads that use the files.
     alive: Alive,
 }
@@ -207,8 +211,7 @@ where
                 None => match queue.recv_timeout(self.until_due()) {
                     Ok(job) => job,
                     Err(RecvTimeoutError::Timeout) => {
-                        self.flush_if_due()?;
-                        self.scrub_if_due()?;
+                        self.do_what_is_due()?;
                         continue;
                     }
                     Err(RecvTimeoutError::Disconnected) => return self.persist(),
@@ -220,8 +223,7 @@ where
                     batch.extend(entries);
                     next = join(queue, &mut batch, &mut end, &mut view);
                     self.apply(&mut batch, end, view)?;
-                    self.flush_if_due()?;
-                    self.scrub_if_due()?;
+                    self.do_what_is_due()?;
                 }
                 Job::View => self.report(Done::Viewed(View(self.host.view()))),
                 Job::Flush => self.flush()?,
@@ -288,6 +290,12 @@ where
         self.host.persist().map(drop).map_err(|error| failed(&error))
     }
 
+    fn do_what_is_due(&mut self) -> Result<(), Failure> {
+        self.flush_if_due()?;
+        self.scrub_if_due()?;
+        self.collect_if_due()
+    }
+
     fn flush_if_due(&mut self) -> Result<(), Failure> {
         if !self.until_persist().is_zero() {
             return Ok(());
@@ -341,8 +349,16 @@ where
         begun.map_err(|error| Failure::from_error(Exit::Io, "a thread", &error))
     }
 
+    fn collect_if_due(&mut self) -> Result<(), Failure> {
+        if !self.collecting.due_in().is_zero() {
+            return Ok(());
+        }
+        let begun = self.collecting.begin(self.host.store().collect_later(), &self.reports);
+        begun.map_err(|error| Failure::from_error(Exit::Io, "a thread", &error))
+    }
+
     fn until_due(&self) -> Duration {
-        self.until_persist().min(self.scrubbing.due_in())
+        self.until_persist().min(self.scrubbing.due_in()).min(self.collecting.due_in())
     }
 
     /// The next flush is due later.

@@ -13,6 +13,7 @@ mod failover;
 mod hanging;
 mod http;
 mod identity;
+mod large_values;
 mod limits;
 mod log;
 mod membership;

@@ -9,6 +9,7 @@ mod crash;
 mod directory;
 mod full_disk;
 mod kit;
+mod large_values;
 mod log;
 mod model;
 mod offline;
