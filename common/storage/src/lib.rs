@@ -71,4 +71,4 @@ pub use snapshot::{
     SnapshotTotals, SnapshotWriter, Snapshots,
 };
 pub use space::{Sizes, Space};
-pub use state::{StateCheckpoint, StateCollection, StateFlush, StateScrub, StateStore};
+pub use state::{StateCheckpoint, StateFlush, StateScrub, StateStore, StateUpkeep};

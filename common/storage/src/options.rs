@@ -72,18 +72,13 @@ fn common(memtable: u64) -> Options {
     options
 }
 
-/// Writes tables past the page cache where the file system allows it: they are not needed again
-/// soon, the log's never, and the system needs more time to find pages for them than to copy them.
-/// A write-ahead log is written through it, since it grows by a few hundred bytes at a time.
-fn directly(options: &mut Options, place: &Path) {
-    options.set_use_direct_io_for_flush_and_compaction(direct::is_possible(place));
-}
-
 /// The log in a directory: every batch synced.
 pub(crate) fn log(place: &Path) -> Options {
     let memtable = Sizes::at(place).log_memtable_bytes();
     let mut options = common(memtable);
-    directly(&mut options, place);
+    // Nobody reads its tables soon, and the system needs more time to find pages for them than to
+    // copy them. The write-ahead log goes through the page cache: it grows by little at a time.
+    options.set_use_direct_io_for_flush_and_compaction(direct::is_possible(place));
     // A torn tail is what kill -9 leaves and is dropped; damage in the middle is refused. Never
     // point-in-time: it silently drops synced records behind damage.
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
@@ -98,11 +93,10 @@ pub(crate) fn skip_damage(options: &mut Options) {
     options.set_wal_recovery_mode(DBRecoveryMode::SkipAnyCorruptedRecord);
 }
 
-/// The state in a directory: no WAL, rebuilt from the log. Its memtable follows the values, and
-/// what is collected of large ones follows what they leave behind.
-pub(crate) fn state(place: &Path, sizes: Sizes) -> Options {
+/// The state: no WAL, rebuilt from the log. Its memtable follows the values, and what is collected
+/// of large ones follows what they leave behind.
+pub(crate) fn state(sizes: Sizes) -> Options {
     let mut options = common(sizes.small_memtable_bytes());
-    directly(&mut options, place);
     options.set_enable_blob_files(true);
     options.set_min_blob_size(LARGE_VALUE_BYTES);
     options.set_blob_file_size(sizes.memtable_bytes());

@@ -20,16 +20,19 @@ mod aside;
 pub(crate) mod checkpoint;
 mod collection;
 mod memtable;
+mod pages;
 pub(crate) mod place;
 mod replace;
 mod scrub;
+mod upkeep;
 
 pub use checkpoint::StateCheckpoint;
 use collection::Collection;
-pub use collection::StateCollection;
 use memtable::Memtable;
+use pages::Pages;
 use place::Place;
 pub use scrub::StateScrub;
+pub use upkeep::StateUpkeep;
 
 /// The ordered store of a node.
 ///
@@ -49,6 +52,7 @@ struct Live {
     place: Place,
     memtable: Memtable,
     collection: Collection,
+    pages: Pages,
 }
 
 /// A flush that is still to be done.
@@ -110,10 +114,10 @@ impl Live {
         wal::check(place.path())?;
         check_room(place.path())?;
         let sizes = Sizes::at(place.path());
-        let db = DB::open(&options::state(place.path(), sizes), place.path())
+        let db = DB::open(&options::state(sizes), place.path())
             .map_err(|error| rotten("opening the state", &error))?;
         let (memtable, collection) = (Memtable::new(sizes), Collection::new(sizes));
-        Ok(Self { db, place, memtable, collection })
+        Ok(Self { db, place, memtable, collection, pages: Pages::default() })
     }
 
     fn write(&self, changes: WriteBatch) -> Result<(), rocksdb::Error> {

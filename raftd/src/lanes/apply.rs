@@ -20,12 +20,12 @@ use transport::{Removed, Revoked};
 
 use crate::alive::Alive;
 use crate::exit::{Exit, Failure, host_failure, state_failure, storage_failure};
-use crate::lanes::apply::collect::Collecting;
 use crate::lanes::apply::scrub::Scrubbing;
+use crate::lanes::apply::upkeep::Upkeep;
 use crate::lanes::{Done, Reports, View, entry_bytes, guarded, step_back};
 
-mod collect;
 mod scrub;
+mod upkeep;
 
 /// The most bytes of entries in one batch, beyond the first entry.
 pub(crate) const BATCH_BYTES_MAX: usize = 1 << 20;
@@ -103,7 +103,7 @@ impl Apply {
             dirty: false,
             flushing: Arc::default(),
             scrubbing: Scrubbing::new(scrub_interval, alive.clone(), scrubbed),
-            collecting: Collecting::new(alive.clone()),
+            upkeep: Upkeep::new(alive.clone()),
             alive,
         };
         let thread = std::thread::Builder::new().name("apply".to_owned()).spawn(move || {
@@ -183,7 +183,7 @@ struct Worker<R> {
     /// A flush is under way.
     flushing: Arc<AtomicBool>,
     scrubbing: Scrubbing,
-    collecting: Collecting,
+    upkeep: Upkeep,
     /// Held by threads that use the files.
     alive: Alive,
 }
@@ -260,6 +260,7 @@ where
             self.dirty = true;
             let bytes = batch.drain(..count).map(|entry| entry_bytes(&entry)).sum();
             self.unflushed_bytes += bytes;
+            self.upkeep.note(bytes);
             let last = self.host.applied().index;
             let view = (view && last == end).then(|| View(self.host.view()));
             let alarms = self.host.take_alarms();
@@ -293,7 +294,7 @@ where
     fn do_what_is_due(&mut self) -> Result<(), Failure> {
         self.flush_if_due()?;
         self.scrub_if_due()?;
-        self.collect_if_due()
+        self.keep_up_if_due()
     }
 
     fn flush_if_due(&mut self) -> Result<(), Failure> {
@@ -349,16 +350,16 @@ where
         begun.map_err(|error| Failure::from_error(Exit::Io, "a thread", &error))
     }
 
-    fn collect_if_due(&mut self) -> Result<(), Failure> {
-        if !self.collecting.due_in().is_zero() {
+    fn keep_up_if_due(&mut self) -> Result<(), Failure> {
+        if !self.upkeep.due_in().is_zero() {
             return Ok(());
         }
-        let begun = self.collecting.begin(self.host.store().collect_later(), &self.reports);
+        let begun = self.upkeep.begin(self.host.store().upkeep(), &self.reports);
         begun.map_err(|error| Failure::from_error(Exit::Io, "a thread", &error))
     }
 
     fn until_due(&self) -> Duration {
-        self.until_persist().min(self.scrubbing.due_in()).min(self.collecting.due_in())
+        self.until_persist().min(self.scrubbing.due_in()).min(self.upkeep.due_in())
     }
 
     /// The next flush is due later.

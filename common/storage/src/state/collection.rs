@@ -11,17 +11,20 @@
 //! here is decided when, and how much. It would by itself rewrite the oldest quarter of a large
 //! state with every compaction.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use rocksdb::DB;
 
 use crate::space::{Sizes, Space};
-use crate::state::{Live, StateStore};
 
 /// So many memtables' worth of files are collected in one compaction, and where the disk is short
 /// of room: a compaction writes before it deletes.
 const MEMTABLES: u64 = 8;
 const MEMTABLES_WHEN_SHORT: u64 = 2;
+
+/// Fewer dead values than fill so many memtables are left where they are: of values that are
+/// written again soon, whole files die by themselves, and one where the disk is short of room.
+const LEAST_MEMTABLES: u64 = 8;
 
 /// The bytes of the files of large values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,33 +33,6 @@ struct Held {
     bytes: u64,
     /// Those of them that nothing in the state refers to.
     dead: u64,
-}
-
-/// A state whose large values are to be collected, on any thread, while it is used.
-pub struct StateCollection(Arc<Live>);
-
-impl StateStore {
-    /// Returns what collects the room of large values that are overwritten or deleted. Nothing of
-    /// it is collected by itself.
-    pub fn collect_later(&self) -> StateCollection {
-        StateCollection(Arc::clone(&self.live))
-    }
-}
-
-impl StateCollection {
-    /// Says whether there is something for [`StateCollection::follow`] to do.
-    pub fn is_worth_it(&self) -> bool {
-        let Live { db, collection, .. } = &*self.0;
-        let files = collection.files.lock().expect("nothing panics while it is held");
-        *files > 0 || collection.wanted(db, false) > 0
-    }
-
-    /// Begins to collect, goes on or ends it, whatever is right by now, and says whether it goes
-    /// on: then this is to be called again after a second or so, for it would not end by itself.
-    /// Takes some milliseconds when it changes something.
-    pub fn follow(&self) -> bool {
-        self.0.collection.follow(&self.0.db)
-    }
 }
 
 /// When the room of dead values is collected.
@@ -73,8 +49,15 @@ impl Collection {
         Self { sizes, files: Mutex::new(0) }
     }
 
-    /// The database writes its options to the disk when they change.
-    fn follow(&self, db: &DB) -> bool {
+    /// Says whether there is something for [`Collection::follow`] to do.
+    pub(super) fn is_due(&self, db: &DB) -> bool {
+        let files = self.files.lock().expect("nothing panics while it is held");
+        *files > 0 || self.wanted(db, false) > 0
+    }
+
+    /// Begins it, goes on or ends it, whatever is right by now, and says whether it goes on. The
+    /// database writes its options to the disk when they change.
+    pub(super) fn follow(&self, db: &DB) -> bool {
         let mut files = self.files.lock().expect("nothing panics while it is held");
         let wanted = self.wanted(db, *files > 0);
         // The database takes a share, cut down to whole files.
@@ -126,8 +109,11 @@ fn number(db: &DB, name: &str) -> u64 {
 /// Returns how many bytes of files are to be collected at a time; `None` if none.
 fn is_to_be_on(is_on: bool, is_short: bool, held: Held, sizes: Sizes) -> Option<u64> {
     let memtable = sizes.memtable_bytes();
-    // Less than a file of them is not worth a compaction.
-    let least = if is_on { 1 } else { memtable };
+    let least = match (is_on, is_short) {
+        (true, _) => 1,
+        (false, true) => memtable,
+        (false, false) => LEAST_MEMTABLES * memtable,
+    };
     let share = match (is_short, is_on) {
         (false, false) => held.bytes / 3,
         (false, true) => held.bytes / 5,
@@ -171,8 +157,10 @@ mod tests {
         let sizes = Sizes::on(u64::MAX);
         let held =
             |mebibytes: u64| Held { files: 1, bytes: mebibytes * MIB, dead: mebibytes * MIB };
-        assert_eq!(is_to_be_on(false, false, held(31), sizes), None);
-        assert!(is_to_be_on(false, false, held(32), sizes).is_some());
+        assert_eq!(is_to_be_on(false, false, held(255), sizes), None);
+        assert!(is_to_be_on(false, false, held(256), sizes).is_some());
+        assert_eq!(is_to_be_on(false, true, held(31), sizes), None);
+        assert!(is_to_be_on(false, true, held(32), sizes).is_some());
         let nothing = Held { files: 0, bytes: 0, dead: 0 };
         assert_eq!(is_to_be_on(true, true, nothing, sizes), None, "it ends");
     }

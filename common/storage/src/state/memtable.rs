@@ -101,8 +101,7 @@ mod tests {
     fn the_database_is_told_of_the_memtable_and_of_what_goes_with_it() {
         let place = tempfile::tempdir().expect("there is room");
         let sizes = Sizes::on(u64::MAX);
-        let db =
-            DB::open(&options::state(place.path(), sizes), place.path()).expect("there is room");
+        let db = DB::open(&options::state(sizes), place.path()).expect("there is room");
         let memtable = Memtable::new(sizes);
         let small = sizes.small_memtable_bytes();
         let write = |count: u64, bytes: usize| {

@@ -34,7 +34,7 @@ impl StateStore {
         snapshot: &mut SnapshotReader<R>,
     ) -> Result<(), StorageError> {
         let place = self.live.place.next(&self.data_directory)?;
-        let options = options::state(place.path(), Sizes::at(place.path()));
+        let options = options::state(Sizes::at(place.path()));
         let mut tables = Tables::new(place.path(), &options);
         while let Some(pairs) = snapshot.next_chunk()? {
             tables.push(&pairs)?;

@@ -65,7 +65,7 @@ fn blobs(state: &Path) -> Vec<PathBuf> {
 fn collect(store: &StateStore, bytes_max: u64) {
     let begun = Instant::now();
     loop {
-        let goes_on = store.collect_later().follow();
+        let goes_on = store.upkeep().collect();
         let bytes = store.bytes();
         if !goes_on && bytes <= bytes_max {
             return;
@@ -85,9 +85,9 @@ fn the_room_of_overwritten_values_is_collected_and_the_others_are_kept() {
         let written = (0..1_200).filter(|number| round_of(*number) >= round);
         put(&mut store, written, round * 10_000);
     }
-    // All that was written is 487 MiB. A third may be dead, and that of three memtables is dead
-    // only to who merges the tables.
-    collect(&store, 75 * MIB * 3 / 2 + 3 * 32 * MIB);
+    // All that was written is 487 MiB. Eight memtables may be dead, and what is in three others is
+    // dead only to who merges the tables.
+    collect(&store, 75 * MIB + (8 + 3) * 32 * MIB);
     let all = |store: &StateStore| {
         for round in 0..12 {
             check(store, (0..1_200).filter(|n| round_of(*n) == round), round * 10_000);
