@@ -207,7 +207,7 @@ pub(crate) fn storage_failure(error: &StorageError) -> Failure {
         | StorageError::RecordLost { .. }
         | StorageError::Contradiction { .. }
         | StorageError::NewerFormat { .. } => Exit::Data,
-        StorageError::Denied { .. } => Exit::Config,
+        StorageError::Denied { .. } | StorageError::Processor { .. } => Exit::Config,
         StorageError::InUse { .. }
         | StorageError::Full { .. }
         | StorageError::Poisoned(_)
@@ -220,6 +220,10 @@ pub(crate) fn storage_failure(error: &StorageError) -> Failure {
         StorageError::Full { .. } => failure.hint(
             "free space there or enlarge the file system: nothing that was acknowledged is lost, \
              and the node goes on when it is started again",
+        ),
+        StorageError::Processor { .. } => failure.hint(
+            "all processors for servers since 2011 have it, and some virtual machines hide it: \
+             give this one the processor of its host, or x86-64-v2 at least",
         ),
         StorageError::InUse { .. } => {
             failure.hint("stop the other one, or wait for it: two must not use one directory")

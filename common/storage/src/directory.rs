@@ -25,6 +25,7 @@ use crate::names::{
 use crate::opening_room::check_room;
 use crate::peers::PeerMemory;
 use crate::presence::Presence;
+use crate::processor;
 use crate::reset_key;
 use crate::superblock::Superblock;
 use crate::tail::TailFound;
@@ -50,6 +51,7 @@ impl DataDirectory {
         cluster: [u8; 16],
         node: NodeId,
     ) -> Result<Self, StorageError> {
+        processor::check()?;
         files::create_directory(path)?;
         files::close_to_others(path)?;
         let lock = lock(path)?;

@@ -17,6 +17,12 @@ pub enum StorageError {
         /// Which process holds the lock, as far as that is known.
         holder: String,
     },
+    /// The processor cannot do what the database is compiled for.
+    #[error("this processor has no {missing}, which this build of raftd needs")]
+    Processor {
+        /// The instructions.
+        missing: &'static str,
+    },
     /// The directory belongs to another node or cluster.
     #[error(
         "data directory {path} belongs to {owner}, but the certificate says {claimed}",

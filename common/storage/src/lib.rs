@@ -31,6 +31,7 @@ mod options;
 mod peers;
 mod persistent_log;
 mod presence;
+mod processor;
 mod read_through;
 mod reader;
 mod reconcile;

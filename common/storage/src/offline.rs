@@ -21,6 +21,7 @@ use crate::lost;
 use crate::names::{self, LOCK, SUPERBLOCK};
 use crate::options;
 use crate::persistent_log::RestoredLog;
+use crate::processor;
 use crate::record::Record;
 use crate::recover::recover;
 use crate::seek::Records;
@@ -47,6 +48,7 @@ impl StoppedNode {
     /// # Errors
     /// [`StorageError::InUse`] if the node runs; if it is no data directory, or cannot be read.
     pub fn open(path: &Path) -> Result<Self, StorageError> {
+        processor::check()?;
         let lock = lock(path)?;
         let file = path.join(SUPERBLOCK);
         let (superblock, inode) = Superblock::read(&file)?
