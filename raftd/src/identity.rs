@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use certs::Credentials;
 use consensus::{Incarnation, NodeId};
@@ -63,6 +64,32 @@ impl CertificateEnd {
     pub(crate) fn unix_s(&self) -> (i64, i64) {
         let [begin, end] = &*self.0;
         (begin.load(Ordering::Relaxed), end.load(Ordering::Relaxed))
+    }
+
+    /// Says whether the certificate holds by the clock of this machine, by which it is judged when
+    /// others connect.
+    ///
+    /// # Errors
+    /// Why not, to be put behind "certificate".
+    pub(crate) fn holds(&self) -> Result<(), String> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        holds(self.unix_s(), now)
+    }
+}
+
+/// Says whether a certificate with this beginning and end holds at a time, all in seconds since
+/// 1970.
+///
+/// # Errors
+/// Why not, to be put behind "certificate".
+pub(crate) fn holds((begin, end): (i64, i64), now: u64) -> Result<(), String> {
+    let [begin, end] = [begin, end].map(|time| time.max(0).unsigned_abs());
+    if now < begin {
+        Err(format!("begins at {} only", certs::utc(begin)))
+    } else if now > end {
+        Err(format!("ended at {}", certs::utc(end)))
+    } else {
+        Ok(())
     }
 }
 

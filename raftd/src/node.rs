@@ -35,6 +35,7 @@ pub(crate) mod audit;
 mod contact;
 mod difference;
 mod moved;
+mod office;
 mod read;
 pub(crate) mod remember;
 mod reply;
@@ -79,6 +80,8 @@ pub(crate) struct Node {
     leader: Option<NodeId>,
     /// Peers and leaders that are missing.
     contact: Contact,
+    /// Leadership is not handed over for want of a certificate before this time.
+    office_not_before: Option<Timestamp>,
     /// What the other members have promised.
     keeper: Keeper,
     /// Where it is watched.
@@ -134,6 +137,7 @@ impl Node {
             view: parts.view,
             leader: None,
             contact: Contact::default(),
+            office_not_before: None,
             keeper: parts.keeper,
             board: parts.board,
             failure: None,

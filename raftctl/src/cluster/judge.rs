@@ -101,6 +101,14 @@ fn led(
     unfit.extend(full.map(|status| status.node));
     let about_to_end = survey.answers().filter(|status| is_about_to_end(status));
     unfit.extend(about_to_end.map(|status| status.node));
+    // It is heard as long as its connections last, and nobody makes a new one: by its own clock, or
+    // by that of a client that the leader answers.
+    let uncertified = survey.answers().filter(|status| !has_certificate(status));
+    unfit.extend(uncertified.map(|status| status.node));
+    let refused = |row: &&Row| {
+        row.answer.as_ref().is_err_and(|silence| silence.common == Common::Certificates)
+    };
+    unfit.extend(survey.rows.iter().filter(refused).filter_map(|row| row.id));
     let fit = present.difference(&unfit).copied().collect();
     let tolerates = tolerates(survey, voters, &fit);
     let grave = remarks.iter().find(|(_, code)| GRAVE.contains(code));
@@ -262,6 +270,12 @@ fn refused(survey: &Survey) -> Option<String> {
             "{full} of {total} nodes are there and take no more connections: they may serve others"
         )),
     }
+}
+
+/// Says whether a node's certificate holds by its own clock, by which it is judged there.
+fn has_certificate(status: &NodeStatus) -> bool {
+    let now = i64::try_from(status.clock_unix_ms / 1_000).unwrap_or(i64::MAX);
+    (status.certificate_not_before..=status.certificate_not_after).contains(&now)
 }
 
 fn resources(name: &str, status: &NodeStatus, now_unix_s: i64) -> Vec<(String, Code)> {

@@ -83,6 +83,7 @@ pub const MESSAGES: &[Message] = &[
     row("few-files", Level::Warn, "this process may open few files"),
     row("forgotten", Level::Error, "the node has forgotten what it promised"),
     row("hands-over", Level::Info, "leadership is handed over, since the node stops"),
+    row("hands-over-certificate", Level::Warn, "leadership is handed over: nobody can connect"),
     row("hands-over-disk", Level::Warn, "leadership is handed over, since the disk does not write"),
     row("joined", Level::Info, "the node has joined a cluster"),
     row("journal-missing", Level::Warn, "no journal listens: lines go to stderr"),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use consensus::RoleKind;
 use protocol::NodeStatus;
 
+use crate::identity::holds;
 use crate::observe::board::Posted;
 use crate::observe::catalogue::seconds_of;
 
@@ -59,6 +60,10 @@ fn of_status(status: &NodeStatus, since_s: f64) -> Vec<String> {
             RoleKind::Follower | RoleKind::Leader => "",
         };
         reasons.push(format!("it knows no leader in term {term}{tries}"));
+    }
+    let window = (status.certificate_not_before, status.certificate_not_after);
+    if let Err(why) = holds(window, status.clock_unix_ms / 1_000) {
+        reasons.push(format!("its certificate {why} by its own clock: nobody can connect to it"));
     }
     let lasts = |ms: Option<u64>| ms.map_or(0.0, |ms| seconds_of(ms) + since_s);
     let (running_s, commit_s) = (lasts(status.disk_waits_ms), lasts(status.commit_stalled_ms));

@@ -152,12 +152,33 @@ fn nodes_whose_certificates_ended_come_back_by_the_files() {
     world.start("n3", &addresses[2]);
     assert_eq!(world.ended("n3"), Some(74));
     // All have: nobody answers, so the files are renewed, which the nodes here read where they are.
-    let said = world.ok("cert renew --all");
-    assert!(said.stderr.contains("n1: not renewed over the wire"), "{said:?}");
+    let said = world.run("cert renew --all");
+    assert!(said.code == 12 && said.stderr.contains("n1: not renewed over the wire"), "{said:?}");
     world.start("n3", &addresses[2]);
     world.await_status(|status| status["health"] == "HEALTHY");
     assert_eq!(world.ok("kv get greeting").stdout, "hello\n");
     // And from here on over the wire.
     let said = world.ok("cert renew --all");
     assert!(!said.stderr.contains("not renewed over the wire"), "{said:?}");
+}
+
+/// Its peers' connections outlive its certificate, so it is heard, and nobody else campaigns.
+#[test]
+fn a_leader_whose_certificate_ends_hands_over_and_is_not_counted() {
+    let mut world = World::new();
+    world.found(&free(3));
+    let leader = world.ok("leader show -o name").stdout.trim().to_owned();
+    world.ok(&format!("cert renew {leader} --lifetime 3s"));
+    world.logged(&leader, "nobody can connect to it, so leadership is handed over");
+    // Each command is a new process, and makes new connections.
+    let status = world.await_status(|status| {
+        let other = status["leader"]["name"].as_str().is_some_and(|name| name != leader);
+        other && status["health"] == "DEGRADED"
+    });
+    assert_eq!(status["toleratesFailures"], 0, "{status:#}");
+    world.ok("kv put greeting hello");
+    assert_eq!(world.ok("kv get greeting").stdout, "hello\n");
+    // It is not reached, but finds its file where it was.
+    assert_eq!(world.run("cert renew --all").code, 12);
+    world.await_status(|status| status["health"] == "HEALTHY");
 }
