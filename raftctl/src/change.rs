@@ -76,9 +76,17 @@ impl Present {
     /// # Errors
     /// If nobody leads, for only a leader can change anything.
     pub(crate) async fn ask(client: &Client, nodes: &[Node]) -> Result<Self> {
+        Self::ask_for(client, nodes, "members cannot be changed: ").await
+    }
+
+    /// Asks all nodes, for the sake of what cannot be done without a leader.
+    ///
+    /// # Errors
+    /// If nobody leads.
+    pub(crate) async fn ask_for(client: &Client, nodes: &[Node], cannot: &str) -> Result<Self> {
         let survey = look(client, nodes).await;
         let Some(leader) = survey.leader() else {
-            return Err(no_leader(&survey, "members cannot be changed: "));
+            return Err(no_leader(&survey, cannot));
         };
         let (configuration, index) = (leader.configuration.clone(), leader.configuration_index);
         Ok(Self { configuration, index, survey })

@@ -11,6 +11,7 @@ use state_machine::{REASON_BYTES_MAX, SystemAnswer, SystemQuery};
 use tokio::time::sleep;
 
 use super::known::{holdings, pick};
+use crate::bundle::holdings::Holding;
 use crate::bundle::now_unix_s;
 use crate::change::Present;
 use crate::cluster::quorum::{heard, tolerance};
@@ -24,6 +25,9 @@ use crate::target::Target;
 
 /// Certificates begin so long before they are made, for clocks that are behind.
 const BACKDATED_S: u64 = 300;
+
+/// So long is waited for a clock that is behind, in seconds.
+const CLOCK_WAIT_S: u64 = 30;
 
 /// How long it is looked whether all nodes have heard of it, and how often.
 const LOOK: Duration = Duration::from_secs(5);
@@ -59,7 +63,8 @@ struct Meant {
     role: Role,
     /// Certificates that begin then or before.
     until_s: u64,
-    key: Option<[u8; 32]>,
+    /// Those with these keys, whenever they begin.
+    keys: Vec<[u8; 32]>,
 }
 
 /// Runs the command.
@@ -83,7 +88,7 @@ async fn revoke(
     target: &Target,
     client: &Client,
 ) -> Result<()> {
-    let present = Present::ask(client, &target.nodes).await?;
+    let present = Present::ask_for(client, &target.nodes, "nothing can be revoked: ").await?;
     let meant = meant(invocation, args, target, &present)?;
     let holder = meant.role.to_string();
     if args.undo {
@@ -110,13 +115,14 @@ async fn revoke(
         ))?;
     }
     let began = Instant::now();
+    let mut warnings = Vec::new();
     if !args.dry_run {
-        client.revoke(&holder, meant.until_s, meant.key, &args.reason).await?;
-        // One that is made when this has ended counts: not in the same second.
-        let done_s = now_unix_s();
-        while now_unix_s() == done_s {
-            sleep(EVERY).await;
+        let mut keys = meant.keys.iter().copied();
+        client.revoke(&holder, meant.until_s, keys.next(), &args.reason).await?;
+        for key in keys {
+            client.revoke(&holder, meant.until_s, Some(key), &args.reason).await?;
         }
+        warnings.extend(wait_for_the_clock(&holder, meant.until_s).await);
     }
     let mut rows = Rows::new(&["NODE", "ADDRESS", "IN FORCE"]);
     let mut nodes = Vec::new();
@@ -145,14 +151,32 @@ async fn revoke(
     let data = json!({
         "holder": holder,
         "untilUnixS": meant.until_s,
-        "keyFingerprint": meant.key.map(fingerprint),
+        "keyFingerprints": meant.keys.iter().copied().map(fingerprint).collect::<Vec<_>>(),
         "reason": args.reason,
         "dryRun": args.dry_run,
         "nodes": nodes,
     });
-    let (names, warnings) = (vec![holder], Vec::new());
-    let text = text.into_bytes();
+    let (names, text) = (vec![holder], text.into_bytes());
     invocation.output.answer(&View { kind: "CertificateRevocation", data, text, names, warnings })
+}
+
+/// Waits until what is made here counts again: not in the same second, and not as long as this
+/// clock is behind the one that was gone by. Says so where that is long.
+async fn wait_for_the_clock(holder: &str, until_s: u64) -> Option<String> {
+    let counts_s = until_s.saturating_add(BACKDATED_S).max(now_unix_s());
+    let behind_s = counts_s.saturating_sub(now_unix_s());
+    if behind_s > CLOCK_WAIT_S {
+        return Some(format!(
+            "this machine's clock is {} behind the leader's: what is made here for {holder} before \
+             {} by this clock is revoked as well (timedatectl)",
+            certs::span_nearest(behind_s),
+            certs::utc(counts_s)
+        ));
+    }
+    while now_unix_s() <= counts_s {
+        sleep(EVERY).await;
+    }
+    None
 }
 
 fn fingerprint(key: [u8; 32]) -> String {
@@ -167,20 +191,26 @@ fn meant(
     target: &Target,
     present: &Present,
 ) -> Result<Meant> {
-    // All that were made until now; one that is made a second later counts.
-    let until_s = now_unix_s().saturating_sub(BACKDATED_S);
+    // All that were made until now, by this clock or the leader's: what is made a second later
+    // counts, and who issued may have had a clock that is ahead of this one.
+    let leader_s = present.survey.leader().map_or(0, |leader| leader.clock_unix_ms / 1_000);
+    let until_s = now_unix_s().max(leader_s).saturating_sub(BACKDATED_S);
+    let known = holdings(invocation, args.dir.as_deref()).unwrap_or_default();
+    let all_of = |role: Role| {
+        let keys = later(&known, &role, target, until_s);
+        Ok(Meant { role, until_s, keys })
+    };
     let what = args.what.as_str();
     let uri = format!("spiffe://{}/{what}", target.credentials.cluster());
     if let Ok(identity) = Identity::parse_uri(&uri) {
-        return Ok(Meant { role: identity.role, until_s, key: None });
+        return all_of(identity.role);
     }
     let mut members = present.configuration.members().iter();
     if let Some((id, _)) = members.find(|(_, member)| member.name == what)
         && let Ok(id) = id.get().try_into()
     {
-        return Ok(Meant { role: Role::Node(id), until_s, key: None });
+        return all_of(Role::Node(id));
     }
-    let known = holdings(invocation, args.dir.as_deref()).unwrap_or_default();
     let file = pick(&known, what).map(|held| held.certificate.clone());
     let is_file = file.is_none() && Path::new(what).is_file();
     let file = file.or_else(|| is_file.then(|| PathBuf::from(what)));
@@ -196,14 +226,26 @@ fn meant(
         return Err(Report::new(codes::FOREIGN_CERTIFICATE, message));
     }
     let until_s = if is_file { shown.validity.not_before } else { until_s };
-    Ok(Meant { role: shown.identity.role, until_s, key: Some(shown.key) })
+    Ok(Meant { role: shown.identity.role, until_s, keys: vec![shown.key] })
+}
+
+/// Returns the keys of a holder's certificates that lie here and begin later: made by a clock that
+/// was ahead of those of now.
+fn later(known: &[Holding], role: &Role, target: &Target, until_s: u64) -> Vec<[u8; 32]> {
+    let shown = known.iter().filter_map(|held| {
+        let certificate = read_certificate(&held.certificate).ok()?;
+        shown_in(std::slice::from_ref(&certificate)).ok()
+    });
+    let cluster = target.credentials.cluster();
+    let meant = shown.filter(|it| it.identity.cluster == cluster && it.identity.role == *role);
+    meant.filter(|it| it.validity.not_before > until_s).map(|it| it.key).collect()
 }
 
 /// Whoever revokes the certificate that he uses could not see what came of it.
 fn refuse_own(target: &Target, meant: &Meant) -> Result<()> {
     let own = shown_in(std::slice::from_ref(target.credentials.certificate()))?;
     let is_own = own.identity.role == meant.role
-        && (own.validity.not_before <= meant.until_s || Some(own.key) == meant.key);
+        && (own.validity.not_before <= meant.until_s || meant.keys.contains(&own.key));
     if !is_own {
         return Ok(());
     }

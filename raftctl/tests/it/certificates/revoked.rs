@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use crate::kit::{World, free};
+use fixtures::ClockShim;
 
-fn by(world: &World, directory: &Path, name: &str, line: &str) -> crate::kit::Said {
+use crate::kit::{Said, World, free};
+
+fn by(world: &World, directory: &Path, name: &str, line: &str) -> Said {
     let at = |file: &str| directory.join(file).display().to_string();
     let files = [at("ca.crt"), at(&format!("{name}.crt")), at(&format!("{name}.key"))];
     world.run(&format!("{line} --ca {} --cert {} --key {}", files[0], files[1], files[2]))
@@ -47,7 +49,7 @@ fn a_program_gets_a_certificate_that_is_taken_back_everywhere_at_once() {
     let file = web.join("web.crt");
     let mut revoke = world.command("cert revoke -o json --reason");
     revoke.arg("laptop stolen").arg(&file);
-    let said = crate::kit::Said::of(revoke.output().unwrap());
+    let said = Said::of(revoke.output().unwrap());
     assert_eq!(said.code, 0, "{said:?}");
     for node in said.data()["nodes"].as_array().unwrap() {
         assert!(node["inForceMs"].as_u64().unwrap() < 1_000, "{said:?}");
@@ -71,4 +73,40 @@ fn a_program_gets_a_certificate_that_is_taken_back_everywhere_at_once() {
     assert_eq!(said.code, 8, "{said:?}");
     let why = world.run("log list --limit 3").stdout;
     assert!(why.contains("forget revocation of client web"), "{why}");
+}
+
+/// Who issued had another clock than who revokes: every certificate that was made before counts no
+/// more, and one that is made afterwards does.
+#[test]
+fn all_certificates_of_a_holder_are_revoked_whoever_had_the_right_clock() {
+    let mut world = World::new();
+    world.found(&free(3));
+    let at = |off_s: i64, line: &str| {
+        let clock = ClockShim::compile(world.home(), off_s)?;
+        let mut command = world.command(line);
+        clock.stand_before(&mut command);
+        let said = Said::of(command.output().unwrap());
+        assert_eq!(said.code, 0, "{line}: {said:?}");
+        Some(said)
+    };
+    let place = |name: &str| world.directory().join(format!("issued/client-{name}"));
+    for (name, issued_s, revoked_s) in [("ahead", 180, 0), ("behind", 0, -4), ("long", 0, -60)] {
+        let issue = format!("cert issue {name} --role client");
+        if at(issued_s, &issue).is_none() {
+            eprintln!("no C compiler: a wrong clock cannot be had");
+            return;
+        }
+        let put = |name: &str| by(&world, &place(name), name, "kv put greeting hi");
+        assert_eq!(put(name).code, 0, "{name}");
+        let said = at(revoked_s, &format!("cert revoke client/{name}")).unwrap();
+        let refused = put(name);
+        assert!(refused.code == 4 && refused.stderr.contains("was revoked by"), "{refused:?}");
+        if revoked_s < -30 {
+            assert!(said.stderr.contains("behind the leader's: what is made here"), "{said:?}");
+            continue;
+        }
+        std::fs::rename(place(name), world.home().join(name)).unwrap();
+        at(revoked_s, &issue).unwrap();
+        assert_eq!(put(name).code, 0, "{name}: made afterwards");
+    }
 }
