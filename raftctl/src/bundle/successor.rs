@@ -31,15 +31,27 @@ impl Bundles {
         Self::open(directory, &plan.ok_or_else(bad)?.name)
     }
 
-    /// Finds a node by its name or its id.
+    /// Finds a node by its name or its id. A name may have been given again, to another node: then
+    /// it is the one of these members that has it, else the one that got it last.
     ///
     /// # Errors
     /// If nobody was ever planned or added under it.
-    pub(crate) fn find(&self, wanted: &str) -> Result<PlannedNode> {
+    pub(crate) fn find(
+        &self,
+        wanted: &str,
+        members: &BTreeMap<NodeId, Member>,
+    ) -> Result<PlannedNode> {
         let known = self.known()?;
-        let matches = |node: &&PlannedNode| node.name == wanted || node.id.to_string() == wanted;
-        known.values().find(matches).cloned().ok_or_else(|| {
-            let names: Vec<&str> = known.values().map(|node| node.name.as_str()).collect();
+        let named = |node: &&PlannedNode| node.name == wanted;
+        let is_member = |node: &&PlannedNode| {
+            members.get(&NodeId::from(node.id)).is_some_and(|member| member.name == wanted)
+        };
+        let by_id = known.values().find(|node| node.id.to_string() == wanted);
+        let mut by_name = known.values().filter(named);
+        let found = by_name.clone().find(is_member).or(by_name.next_back()).or(by_id);
+        found.cloned().ok_or_else(|| {
+            let names: BTreeSet<&str> = known.values().map(|node| node.name.as_str()).collect();
+            let names: Vec<&str> = names.into_iter().collect();
             let message = format!("no node is called \"{wanted}\": there are {}", names.join(" "));
             Report::new(codes::NO_NODE, message)
         })

@@ -1,5 +1,6 @@
 //! Preparing clusters in temporary directories.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 
 use tempfile::TempDir;
@@ -182,9 +183,13 @@ fn a_restored_history_has_its_own_record_and_the_former_one_is_kept() {
         machine_version: 1,
         made_unix_ms: 0,
     };
-    let node = bundles.find("n2").expect("it was planned");
-    assert_eq!(bundles.find("2"), Ok(node.clone()));
-    assert_eq!(bundles.find("n4").map_err(|report| report.code), Err(Some(codes::NO_NODE)));
+    let nobody = BTreeMap::new();
+    let node = bundles.find("n2", &nobody).expect("it was planned");
+    assert_eq!(bundles.find("2", &nobody), Ok(node.clone()));
+    assert_eq!(
+        bundles.find("n4", &nobody).map_err(|report| report.code),
+        Err(Some(codes::NO_NODE))
+    );
     let made = bundles.succeed(&node, Incarnation::new(7), &header).expect("it can be stored");
     assert_eq!(made.parent, Some(bootstrapped.generation()));
     assert_eq!(made.configuration.members().len(), 1);

@@ -1,7 +1,7 @@
 //! A cluster loses every node and comes back from a saved snapshot, by raftctl alone; before that
 //! its members change, as the manual says.
 
-use crate::kit::{PATIENCE, World};
+use crate::kit::{PATIENCE, World, free};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -58,6 +58,37 @@ fn a_cluster_that_is_lost_comes_back_from_what_was_saved() {
     assert_eq!(world.ended("n2"), Some(77));
     let open = open_to_others(world.home());
     assert!(open.is_empty(), "others can read {open:?}");
+}
+
+/// A name may be given again. The one that was removed has another id, and nobody takes it in.
+#[test]
+fn a_name_that_was_given_again_is_restored_to_who_has_it_now() {
+    let mut world = World::new();
+    let addresses = free(3);
+    world.found(&addresses[..1]);
+    let add = format!("member add two={}", addresses[1]);
+    for process in ["two", "again"] {
+        world.ok(&format!("{add} --prepare-only"));
+        world.start_with("two", process, &addresses[1]);
+        world.ok(&add);
+        if process == "two" {
+            world.ok("member remove two --yes");
+            assert_eq!(world.ended(process), Some(77));
+        }
+    }
+    let saved = world.home().join("saved.snap");
+    world.ok(&format!("snapshot save {}", saved.display()));
+    world.kill("again");
+    world.kill("n1");
+    let place = world.home().join("data-restored");
+    let (saved, place) = (saved.display(), place.display());
+    let restore = format!("snapshot restore {saved} --data-dir {place} --node two --yes -o json");
+    world.ok(&restore);
+    world.start_with("two", "restored", &addresses[1]);
+    world.await_status(|status| status["leader"]["name"] == "two");
+    let nobody = restore.replace("--node two", "--node nobody").replace("restored", "other");
+    let said = world.run(&nobody);
+    assert!(said.error()["message"].as_str().unwrap().ends_with("there are n1 two"), "{said:?}");
 }
 
 /// Returns the files below a directory that others may read, if they may enter it: none of those

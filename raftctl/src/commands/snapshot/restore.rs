@@ -56,7 +56,7 @@ pub(super) async fn run(invocation: &Invocation, args: &RestoreArgs) -> Result<(
     let header = verified(invocation, &mut input)?;
     let bundles = bundles(invocation, args)?;
     is_ours(&bundles, &header, &args.file)?;
-    let node = bundles.find(&args.node)?;
+    let node = bundles.find(&args.node, header.meta.configuration.members())?;
     let id = NodeId::from(node.id);
     if !args.while_serving {
         let last = units::count(header.meta.last.index.get());
