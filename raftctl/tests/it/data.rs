@@ -58,6 +58,12 @@ fn log_snapshots_and_sessions_are_shown_as_the_manual_says() {
     world.kill("n3");
     world.await_status(kit::nobody_leads);
     world.transcript("lost");
+    // But nobody knows whether it lacks something that was acknowledged: not unasked.
+    for line in [format!("snapshot save {}", saved.display()), "snapshot create".to_owned()] {
+        let said = world.run(&line);
+        assert!(said.code == 7 && said.stderr.contains("R0103"), "{line}: {said:?}");
+        assert!(said.stderr.contains("--node NODE") && !saved.exists(), "{line}: {said:?}");
+    }
     world.ok(&format!("snapshot save --node n1 {}", saved.display()));
     world.ok(&format!("snapshot verify {}", saved.display()));
 }

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use storage::SnapshotReader;
 use tokio::task::JoinSet;
 
+use crate::change::no_leader;
 use crate::cluster::reasons::unreachable;
 use crate::cluster::survey::silence;
 use crate::cluster::{Row, Survey};
@@ -223,6 +224,11 @@ async fn choose(invocation: &Invocation, wanted: Option<&str>) -> Result<(Client
         let status = row.answer.as_deref().ok();
         status.map(|status| (status.leader == Some(status.node), status.applied))
     };
+    // What one of the others has applied may lack what was acknowledged long ago.
+    if wanted.is_none() && survey.leader().is_none() {
+        let without = "what is acknowledged is in no snapshot for certain: ";
+        return Err(no_leader(&survey, without).help("--node NODE    (what that node has applied)"));
+    }
     let best = survey.rows.iter().filter(is).max_by_key(rank);
     let causes = survey.rows.iter().filter(is).filter_map(|row| {
         let silence = row.answer.as_ref().err()?;
