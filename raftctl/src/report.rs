@@ -249,6 +249,8 @@ impl From<certs::CertError> for Report {
             }
             certs::CertError::NotYetValid { .. } => Self::new(codes::CREDENTIALS, said)
                 .help("date -u; timedatectl    (the clock of this machine)"),
+            // No room, a disk that fails: nothing is wrong with the certificate.
+            certs::CertError::Io { .. } => Self::new(codes::LOCAL_FILE, said),
             _ => Self::new(codes::CREDENTIALS, said),
         }
     }

@@ -356,30 +356,27 @@ impl Bundles {
     }
 
     /// Writes what was signed: the authority's certificate first, where the copy is not the present
-    /// one, then the certificate. Says whether that copy changed.
+    /// one, then the certificate.
     ///
     /// # Errors
     /// If a file cannot be written. Whatever stands there then belongs together.
-    pub(crate) fn write_renewal(&self, authority: &Authority, prepared: &Prepared) -> Result<bool> {
+    pub(crate) fn write_renewal(&self, authority: &Authority, prepared: &Prepared) -> Result<()> {
         let Holding { whose, certificate, ca, key, .. } = &prepared.holding;
-        let mut changed = false;
         match (&prepared.signed, key) {
             (Signed::Same(renewed), _) => {
                 if let Some(ca) = ca {
-                    changed = match authority.refresh(ca) {
+                    match authority.refresh(ca) {
                         Err(error) if error.is_not_found() => {
                             replace_certificate(ca, &authority.trust_pem())?;
-                            true
                         }
-                        other => other?,
-                    };
+                        other => drop(other?),
+                    }
                 }
                 replace_certificate(certificate, &renewed.certificate_pem)?;
             }
             (Signed::Anew(issued), Some(key)) => match whose {
                 Whose::Node(node) => {
                     let directory = self.node_directory(node);
-                    changed = !ca.as_ref().is_some_and(|ca| ca.exists());
                     issued.write(&directory, NODE)?;
                     self.prepare_configuration(node, &self.local_settings(node))?;
                 }
@@ -392,7 +389,7 @@ impl Bundles {
             },
             (Signed::Anew(_), None) => unreachable!("no pair is made where a key has no place"),
         }
-        Ok(changed)
+        Ok(())
     }
 
     /// Renews the operator's certificate, or makes it.
@@ -400,7 +397,7 @@ impl Bundles {
         let holding = Holding::new(OPERATOR, Whose::Operator, self.operator());
         let terms = Terms { validity: DEFAULT_LEAF_VALIDITY, new_key: false };
         let prepared = self.prepare_renewal(authority, &holding, terms)?;
-        self.write_renewal(authority, &prepared).map(drop)
+        self.write_renewal(authority, &prepared)
     }
 
     /// Says whose certificates have expired, and what renews them.

@@ -13,6 +13,7 @@ use crate::bundle::{Bundles, now_unix_s};
 use crate::codes;
 use crate::commands::cert::renew::told::{say_next, view};
 use crate::commands::cert::renew::work::Work;
+use crate::exit::Exit;
 use crate::invocation::Invocation;
 use crate::output::units::printable;
 use crate::report::{Report, Result};
@@ -25,7 +26,8 @@ mod work;
 /// Runs the command: everything is signed before anything is written.
 ///
 /// # Errors
-/// If the authority is not here or has ended, or a certificate is not one of its own.
+/// If the authority is not here or has ended, or a certificate is not one of its own; exit 12 if a
+/// node of a cluster that is founded has not got its new one.
 pub(super) async fn run(invocation: &Invocation, args: &RenewArgs) -> Result<()> {
     let Some(every) = args.every else {
         return once(invocation, args).await;
@@ -35,7 +37,9 @@ pub(super) async fn run(invocation: &Invocation, args: &RenewArgs) -> Result<()>
             if report.code == Some(codes::USAGE) {
                 return Err(report);
             }
-            invocation.output.remark(&format!("warning: not renewed: {}", report.message));
+            if !report.message.is_empty() {
+                invocation.output.remark(&format!("warning: not renewed: {}", report.message));
+            }
         }
         tokio::time::sleep(every).await;
     }
@@ -72,7 +76,11 @@ async fn once(invocation: &Invocation, args: &RenewArgs) -> Result<()> {
     if !args.dry_run {
         say_next(invocation, &bundles, &work);
     }
-    Ok(())
+    // Nobody reads notes where this runs by a timer.
+    match bundles.record()?.is_some() && work.is_missed(&bundles) {
+        true => Err(Report::quiet(Exit::Partial)),
+        false => Ok(()),
+    }
 }
 
 /// Notes what people should know of it.
@@ -96,7 +104,7 @@ fn remark(
         ));
         work.authority = Some((present.validity(), authority.validity()));
     }
-    if work.renewed.iter().any(|(prepared, _)| prepared.is_cut(authority, terms)) {
+    if work.renewed.iter().any(|prepared| prepared.is_cut(authority, terms)) {
         let end = authority.validity().not_after;
         let mut note = format!(
             "the certificates end with the authority's, at {}, before {} are over",
@@ -109,10 +117,10 @@ fn remark(
         }
         work.notes.push(note);
     }
-    let early = |(prepared, _): &&(Prepared, bool)| {
+    let early = |prepared: &&Prepared| {
         prepared.before.is_some_and(|before| now_unix_s() < before.not_before)
     };
-    if let Some((prepared, _)) = work.renewed.iter().find(early) {
+    if let Some(prepared) = work.renewed.iter().find(early) {
         let before = prepared.before.map(|window| window.tense(now_unix_s())).unwrap_or_default();
         let (name, now) = (&prepared.holding.name, certs::utc(now_unix_s()));
         work.notes.push(format!(
@@ -134,7 +142,7 @@ async fn visit(
     let mut names: Vec<String> = work
         .renewed
         .iter()
-        .filter_map(|(prepared, _)| match &prepared.holding.whose {
+        .filter_map(|prepared| match &prepared.holding.whose {
             Whose::Node(node) => Some(node.id.to_string()),
             Whose::Authority | Whose::Operator | Whose::File => None,
         })
@@ -223,12 +231,12 @@ fn prepare(
         }
     }
     for holding in wanted {
-        work.renewed.push((bundles.prepare_renewal(authority, &holding, terms)?, false));
+        work.renewed.push(bundles.prepare_renewal(authority, &holding, terms)?);
     }
     let asked_for_operator = args.all || args.names.iter().any(|name| name == "operator");
     for copy in if asked_for_operator { bundles.copies()? } else { Vec::new() } {
         match bundles.prepare_renewal(authority, &copy, Terms { new_key: false, ..terms }) {
-            Ok(prepared) => work.renewed.push((prepared, false)),
+            Ok(prepared) => work.renewed.push(prepared),
             Err(report) => work.notes.push(format!("not renewed: {}", report.message)),
         }
     }
@@ -254,12 +262,11 @@ fn write(
         true => bundles.spread(authority)?,
         false => Vec::new(),
     };
-    for (prepared, ca_changed) in &mut work.renewed {
-        let changed = bundles.write_renewal(authority, prepared)?;
-        *ca_changed = changed || spread.contains(&prepared.holding.name);
+    for prepared in &work.renewed {
+        bundles.write_renewal(authority, prepared)?;
     }
     for holding in bundles.holdings()? {
-        let is_renewed = work.renewed.iter().any(|(done, _)| done.holding.name == holding.name);
+        let is_renewed = work.renewed.iter().any(|done| done.holding.name == holding.name);
         if let Whose::Node(node) = holding.whose
             && spread.contains(&node.name)
             && !is_renewed

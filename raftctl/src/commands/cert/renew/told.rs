@@ -28,7 +28,7 @@ pub(super) fn view(
         kind: "CertificateRenewal",
         data: data(bundles, args, work),
         text: text.into_bytes(),
-        names: work.renewed.iter().map(|(prepared, _)| prepared.holding.name.clone()).collect(),
+        names: work.renewed.iter().map(|prepared| prepared.holding.name.clone()).collect(),
         warnings: work.notes.clone(),
     }
 }
@@ -46,7 +46,7 @@ fn rows(bundles: &Bundles, args: &RenewArgs, work: &Work) -> Rows {
             bundles.directory().join("ca/ca.crt").display().to_string(),
         ]);
     }
-    for (prepared, _) in &work.renewed {
+    for prepared in &work.renewed {
         rows.push(vec![
             prepared.holding.name.clone(),
             prepared.role.clone(),
@@ -83,7 +83,7 @@ fn data(bundles: &Bundles, args: &RenewArgs, work: &Work) -> Value {
             "notAfterUnixS": window.map(|window| window.not_after),
         })
     };
-    let item = |(prepared, ca): &(Prepared, bool)| {
+    let item = |prepared: &Prepared| {
         json!({
             "name": prepared.holding.name,
             "role": prepared.role,
@@ -92,7 +92,6 @@ fn data(bundles: &Bundles, args: &RenewArgs, work: &Work) -> Value {
             "notAfter": certs::utc(prepared.after.not_after),
             "notAfterUnixS": prepared.after.not_after,
             "newKey": prepared.has_new_key(),
-            "newAuthorityCertificate": ca,
         })
     };
     let authority = work.authority.map(|(before, after)| {
@@ -119,17 +118,14 @@ fn carried<'a>(
     bundles: &'a Bundles,
     work: &'a Work,
 ) -> impl Iterator<Item = (&'a PlannedNode, Vec<PathBuf>)> {
-    let renewed = work.renewed.iter().filter_map(move |(prepared, ca_changed)| {
+    let renewed = work.renewed.iter().filter_map(move |prepared| {
         let Whose::Node(node) = &prepared.holding.whose else { return None };
         if work.has_it(node) {
             return None;
         }
         let directory = bundles.node_directory(node);
-        let mut files = Vec::new();
-        if *ca_changed || work.authority.is_some() {
-            files.push(directory.join("ca.crt"));
-        }
-        files.push(directory.join("node.crt"));
+        // Nobody here knows which authority's certificate lies there.
+        let mut files = vec![directory.join("ca.crt"), directory.join("node.crt")];
         if prepared.has_new_key() {
             files.push(directory.join("node.key"));
         }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::bundle::PlannedNode;
-use crate::bundle::holdings::Prepared;
+use crate::bundle::holdings::{Prepared, Whose};
+use crate::bundle::{Bundles, PlannedNode};
 use crate::commands::cert::lifetime::Lifetime;
 use crate::commands::cert::wire::Visit;
 
@@ -53,8 +53,8 @@ pub(crate) struct RenewArgs {
 /// What is renewed, and what should be known of it.
 #[derive(Default)]
 pub(super) struct Work {
-    /// Each with whether the copy of the authority's certificate beside it changes.
-    pub(super) renewed: Vec<(Prepared, bool)>,
+    /// What is signed.
+    pub(super) renewed: Vec<Prepared>,
     /// Nodes that get nothing but a copy of the authority's certificate.
     pub(super) copies: Vec<PlannedNode>,
     /// The windows of the authority's own certificate, before and after.
@@ -71,5 +71,19 @@ impl Work {
     /// Says whether a node has its new certificate already.
     pub(super) fn has_it(&self, node: &PlannedNode) -> bool {
         self.visits.iter().any(|visit| visit.id == node.id && visit.result.is_ok())
+    }
+
+    /// Says whether a node that was asked has not got its new certificate, and does not find it
+    /// where it reads its files either.
+    pub(super) fn is_missed(&self, bundles: &Bundles) -> bool {
+        let is_local = |visit: &Visit| {
+            let mut nodes = self.renewed.iter().filter_map(|done| match &done.holding.whose {
+                Whose::Node(node) => Some(node),
+                Whose::Authority | Whose::Operator | Whose::File => None,
+            });
+            let node = nodes.find(|node| node.id == visit.id);
+            node.is_some_and(|node| bundles.local_settings(node).data_dir.is_some())
+        };
+        self.visits.iter().any(|visit| visit.result.is_err() && !is_local(visit))
     }
 }
