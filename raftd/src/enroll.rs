@@ -58,6 +58,9 @@ pub struct EnrollArgs {
     pub run: bool,
 }
 
+/// Callers that do not prove who they are are told of so often.
+const SAID_EVERY: Duration = Duration::from_secs(5);
+
 /// Enrols this host; returns the raftd.toml to go on with, if it is to run.
 ///
 /// # Errors
@@ -107,11 +110,21 @@ async fn wait(args: &EnrollArgs, token: &Token, place: &Place) -> Result<String,
     say(&format!("{name}: waiting at {at} with token {id}; meanwhile, where the authority is:"));
     say(&format!("    raftctl member add {name}={address}"));
     let until = Instant::now() + Duration::from_secs(args.wait_s);
-    let proven = timeout_at(until, proven(&host, token, &request)).await.map_err(|_| {
-        let message = format!("the operator's side did not come within {} s", args.wait_s);
-        Failure::new(Exit::Io, message).hint(format!(
-            "is {address} this host, and UDP open? `raftctl member add {name}={address}` dials it"
-        ))
+    let mut said = None;
+    let proven = timeout_at(until, proven(&host, token, &request, &mut said)).await;
+    let proven = proven.map_err(|_| match &said {
+        Some((why, _)) => {
+            let message = format!("nobody proved to have made the token; the last one: {why}");
+            Failure::new(Exit::Io, message)
+                .hint("raftctl token list    (where the authority is: has it made another since?)")
+        }
+        None => {
+            let message = format!("the operator's side did not come within {} s", args.wait_s);
+            Failure::new(Exit::Io, message).hint(format!(
+                "is {address} this host, and UDP open? `raftctl member add {name}={address}` \
+                 dials it"
+            ))
+        }
     })?;
     let mut line = proven?;
     let stored = finish(&mut line, place, &key).await;
@@ -131,6 +144,7 @@ async fn proven(
     host: &EnrolmentHost,
     token: &Token,
     request: &[u8],
+    said: &mut Option<(String, Instant)>,
 ) -> Result<EnrolmentLine, Failure> {
     let mut callers = JoinSet::new();
     loop {
@@ -146,11 +160,26 @@ async fn proven(
             }
             Some(done) = callers.join_next() => match done {
                 Ok(Ok(line)) => return Ok(line),
-                Ok(Err(why)) => say(&why),
+                Ok(Err(why)) => {
+                    // Who calls again and again from another port says nothing new.
+                    let reason = |why: &str| why.split_once(": ").map(|(_, it)| it.to_owned());
+                    let is_new = said.as_ref().is_none_or(|(before, at)| {
+                        at.elapsed() >= SAID_EVERY || reason(before) != reason(&why)
+                    });
+                    if is_new {
+                        say(&why);
+                        *said = Some((why, Instant::now()));
+                    }
+                }
                 Err(error) => say(&format!("a caller was dropped: {error}")),
             }
         }
     }
+}
+
+/// Returns a stranger's text without what would move a terminal's cursor.
+fn without_controls(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// Lets a caller prove who it is, and answers with this host's proof and request.
@@ -164,7 +193,8 @@ async fn hear(
 ) -> Result<EnrolmentLine, String> {
     let from = caller.remote();
     let from = SocketAddr::new(from.ip().to_canonical(), from.port());
-    let refused = |why: &str| format!("{from} is not the operator's side: {}", why.escape_debug());
+    let refused =
+        |why: &str| format!("{from} is not the operator's side: {}", without_controls(why));
     let spoken = timeout(PROOF_WITHIN, async {
         let mut line = caller.line().await?;
         let greeting = line.hear().await?;

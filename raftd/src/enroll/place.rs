@@ -3,7 +3,7 @@
 //! last, so that no half of it looks whole.
 
 use std::fs::{self, Permissions};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -47,7 +47,14 @@ impl Place {
         let shown = self.directory.display();
         match Credentials::load_from(&self.directory, NODE) {
             Ok(present) if *present.identity() == self.identity() => {
-                Ok(Present::Enrolled(certs::utc(present.not_after())))
+                if present.authority_fingerprint() == self.token.authority {
+                    return Ok(Present::Enrolled(certs::utc(present.not_after())));
+                }
+                say(&format!(
+                    "{shown} has a certificate of another authority than the token names: it is \
+                     replaced"
+                ));
+                Ok(Present::Nothing)
             }
             Ok(present) => {
                 let whose = present.identity();
@@ -117,15 +124,14 @@ impl Place {
             }
             Err(_) => wanted,
         };
-        let written = fs::File::options()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o644)
-            .open(&place)
-            .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
         let shown = place.display().to_string();
-        written.map_err(|error| Failure::from_error(Exit::Config, &shown, &error))?;
+        replace(&place, text).map_err(|error| {
+            let exit = match error.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Exit::Io,
+                _ => Exit::Config,
+            };
+            Failure::from_error(exit, &shown, &error)
+        })?;
         self.give(&place, false)
     }
 
@@ -161,5 +167,51 @@ impl Place {
 
     fn key_file(&self) -> PathBuf {
         self.directory.join(format!(".node.key.{}", self.token.id))
+    }
+}
+
+/// Writes a file as a whole or not at all: a half of it would be taken for somebody's own.
+fn replace(place: &Path, text: &str) -> std::io::Result<()> {
+    let mut aside = place.to_owned().into_os_string();
+    aside.push(".part");
+    let aside = PathBuf::from(aside);
+    let new = fs::File::options().write(true).create(true).truncate(true).mode(0o644).open(&aside);
+    let written = new
+        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&aside, place));
+    if written.is_err() {
+        // The error of the write is the one to tell.
+        let _ = fs::remove_file(&aside);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use fixtures::SmallDisk;
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_leaves_no_half_of_a_file_and_what_was_there() {
+        let above = tempfile::tempdir().expect("there is room");
+        let Some(disk) = SmallDisk::mount(&above.path().join("etc"), 1) else {
+            eprintln!("not shown here: mounting a small file system takes root");
+            return;
+        };
+        let (new, old) = (disk.path().join("new.toml"), disk.path().join("old.toml"));
+        replace(&old, "old").expect("there is room");
+        disk.fill_up();
+        for place in [&new, &old] {
+            let error = replace(place, &"x".repeat(64 * 1024)).expect_err("there is none");
+            assert_eq!(error.kind(), ErrorKind::StorageFull);
+        }
+        assert!(!new.exists());
+        assert_eq!(fs::read_to_string(&old).expect("it is there"), "old");
+        disk.free();
+        replace(&old, "new").expect("there is room");
+        assert_eq!(fs::read_to_string(&old).expect("it is there"), "new");
+        let names: Vec<_> = fs::read_dir(disk.path()).expect("it is there").collect();
+        assert!(names.iter().flatten().all(|file| !file.path().ends_with(".part")), "{names:?}");
     }
 }
