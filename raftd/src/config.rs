@@ -12,14 +12,17 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use protocol::Setting;
+use rustix::io::Errno;
 
-use crate::config::keys::{Draft, Field, LISTEN_MAX};
+use crate::config::keys::{Draft, Field};
 use crate::config::layer::{Layer, Value};
+use crate::config::listen::addresses;
 use crate::exit::{Exit, Failure, unreadable};
 
 mod effective;
 mod keys;
 mod layer;
+mod listen;
 mod node;
 mod overrides;
 mod peers;
@@ -259,7 +262,11 @@ fn set(draft: &mut Draft, key: &Key, value: &Value, layer: &Layer) -> Result<(),
             if environment::text(path.as_os_str()).is_none() {
                 return Err(empty(layer, key));
             }
-            *field(draft) = layer.origin.resolve(key.name, path)?;
+            let path = layer.origin.resolve(key.name, path)?;
+            if key.name == "data_dir" {
+                check_directory(&path, &layer.name(key))?;
+            }
+            *field(draft) = path;
         }
         Value::Text(text) if matches!(key.field, Field::Http) => {
             draft.config.http.listen = loopback(text, key, layer)?;
@@ -305,29 +312,6 @@ fn layers(file: &Path, overrides: &Overrides, again: bool) -> Result<Vec<Layer>,
 fn find<'a>(layers: &'a [Layer], key: &Key) -> Option<(&'a Value, &'a Layer)> {
     let mut found = layers.iter().rev();
     found.find_map(|layer| layer.values.get(key.name).map(|value| (value, layer)))
-}
-
-/// Reads one address or several, with commas between them.
-fn addresses(
-    text: &str,
-    key: &Key,
-    layer: &Layer,
-) -> Result<(SocketAddr, Vec<SocketAddr>), Failure> {
-    let read = text.split(',').map(|one| address(one, key, layer));
-    let mut all: Vec<SocketAddr> = read.collect::<Result<_, _>>()?;
-    let refused = |why: String| {
-        let message = format!("{} = {text:?}: {why}", layer.name(key));
-        Failure::new(Exit::Config, message).hint(format!("{}: {}", key.name, key.kind))
-    };
-    if all.len() > LISTEN_MAX {
-        return Err(refused(format!("{} addresses, {LISTEN_MAX} at most", all.len())));
-    }
-    let twice = all.iter().enumerate().find(|(place, one)| all[..*place].contains(one));
-    if let Some((_, twice)) = twice {
-        return Err(refused(format!("{twice} is named twice")));
-    }
-    let first = all.remove(0);
-    Ok((first, all))
 }
 
 fn address(text: &str, key: &Key, layer: &Layer) -> Result<SocketAddr, Failure> {
@@ -386,6 +370,25 @@ fn check_heartbeat(raft: &Raft, shown: impl Fn(&str) -> String) -> Result<(), Fa
          {shortest} ms in {election}"
     );
     Err(Failure::new(Exit::Config, message))
+}
+
+/// Refuses what no restart makes a directory of.
+fn check_directory(path: &Path, name: &str) -> Result<(), Failure> {
+    let why = match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => return Ok(()),
+        Ok(_) => "is a file, not a directory".to_owned(),
+        Err(error) => {
+            let never = [Errno::NOTDIR, Errno::NAMETOOLONG, Errno::LOOP];
+            let is_never = Errno::from_io_error(&error).is_some_and(|errno| never.contains(&errno));
+            if !is_never && error.kind() != std::io::ErrorKind::InvalidInput {
+                return Ok(());
+            }
+            format!("can be no directory: {error}")
+        }
+    };
+    let shown = path.as_os_str().to_string_lossy();
+    let message = format!("{name} = {shown:?} {why}");
+    Err(Failure::new(Exit::Config, message).hint("a directory that is there, or can be made"))
 }
 
 fn missing(file: &Path, key: &Key) -> Failure {

@@ -139,7 +139,11 @@ fn holders(port: u16) -> Vec<String> {
         let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
         format!("{} (pid {})", name.trim(), process.file_name().display())
     };
-    processes.filter(has_one).map(name).collect()
+    // Beside processes there are names for this one.
+    let is_process = |entry: &fs::DirEntry| {
+        entry.file_name().to_str().is_some_and(|name| name.bytes().all(|b| b.is_ascii_digit()))
+    };
+    processes.filter(is_process).filter(has_one).map(name).collect()
 }
 
 /// Returns the sockets with this local port in a table of the kernel's.
@@ -218,7 +222,7 @@ mod tests {
         let port = socket.local_addr().expect("it is bound").port();
         let me = format!("(pid {})", std::process::id());
         let found = holders(port);
-        assert!(found.iter().any(|process| process.ends_with(&me)), "{found:?}");
+        assert!(found.len() == 1 && found[0].ends_with(&me), "{found:?}");
         drop(socket);
     }
 

@@ -152,13 +152,43 @@ fn several_addresses_are_listened_on_in_their_order() {
         ("[\"10.0.0.1:1\", \"h:1\"]", "\"h:1\" is not an IP address"),
         ("[\"10.0.0.1:1\", \"10.0.0.1:1\"]", "10.0.0.1:1 is named twice"),
         ("7400", "an address and a port, or a list of them"),
+        ("[\"[::]:1\", \"0.0.0.0:1\"]", "[::]:1 is all addresses, 0.0.0.0:1 with them"),
+        ("[\"10.0.0.1:1\", \"[::]:1\"]", "[::]:1 is all addresses, 10.0.0.1:1 with them"),
+        ("[\"10.0.0.1:1\", \"0.0.0.0:1\"]", "0.0.0.0:1 is all addresses, 10.0.0.1:1 with them"),
+        ("\"224.0.0.1:7400\"", "224.0.0.1:7400 is a group of machines"),
+        ("\"[ff02::1]:7400\"", "[ff02::1]:7400 is a group of machines"),
+        ("\"255.255.255.255:7400\"", "255.255.255.255:7400 is all machines"),
     ] {
         let said = refusal(&format!("listen = {bad}\n{MINIMAL}"));
         assert!(said.contains(why), "{bad}: {said}");
     }
+    let apart = "0.0.0.0:1, [::1]:1, [::]:2";
+    assert_eq!(listens(&format!("listen = \"{apart}\"")), apart);
     let many: Vec<String> = (1..=9).map(|port| format!("\"10.0.0.1:{port}\"")).collect();
     let said = refusal(&format!("listen = [{}]\n{MINIMAL}", many.join(", ")));
     assert!(said.contains("9 addresses, 8 at most"), "{said}");
+}
+
+#[test]
+fn what_can_be_no_directory_is_none_before_the_start() {
+    let place = tempfile::tempdir().expect("a directory");
+    let (file, ring) = (place.path().join("file"), place.path().join("ring"));
+    std::fs::write(&file, "").expect("there is room");
+    std::os::unix::fs::symlink(&ring, &ring).expect("there is room");
+    let said = |path: &Path| {
+        let path = path.display().to_string().replace('\0', "\\u0000");
+        refusal(&format!("data_dir = \"{path}\"\n{MINIMAL}"))
+    };
+    for (path, why) in [
+        (file.clone(), "is a file, not a directory"),
+        ("/dev/null".into(), "is a file, not a directory"),
+        (file.join("below"), "can be no directory: Not a directory"),
+        (ring, "can be no directory: Too many levels of symbolic links"),
+        (place.path().join("x".repeat(300)), "can be no directory: File name too long"),
+        ("/no\0thing".into(), "can be no directory: "),
+    ] {
+        assert!(said(&path).contains(why), "{path:?}: {}", said(&path));
+    }
 }
 
 #[test]

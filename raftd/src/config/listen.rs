@@ -1,0 +1,57 @@
+//! The addresses that the daemon listens on.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::config::address;
+use crate::config::keys::{Key, LISTEN_MAX};
+use crate::config::layer::Layer;
+use crate::exit::{Exit, Failure};
+
+/// Reads one address or several, with commas between them.
+pub(super) fn addresses(
+    text: &str,
+    key: &Key,
+    layer: &Layer,
+) -> Result<(SocketAddr, Vec<SocketAddr>), Failure> {
+    let read = text.split(',').map(|one| address(one, key, layer));
+    let mut all: Vec<SocketAddr> = read.collect::<Result<_, _>>()?;
+    let refused = |why: String| {
+        let message = format!("{} = {text:?}: {why}", layer.name(key));
+        Failure::new(Exit::Config, message).hint(format!("{}: {}", key.name, key.kind))
+    };
+    if all.len() > LISTEN_MAX {
+        return Err(refused(format!("{} addresses, {LISTEN_MAX} at most", all.len())));
+    }
+    for (place, one) in all.iter().enumerate() {
+        if let Some(why) = no_place(one.ip()) {
+            return Err(refused(format!("{one} {why}: nobody can connect to it")));
+        }
+        for other in &all[..place] {
+            if one == other {
+                return Err(refused(format!("{one} is named twice")));
+            }
+            if includes(*one, *other) || includes(*other, *one) {
+                let (all, one) = if includes(*one, *other) { (one, other) } else { (other, one) };
+                return Err(refused(format!("{all} is all addresses, {one} with them")));
+            }
+        }
+    }
+    let first = all.remove(0);
+    Ok((first, all))
+}
+
+/// Says whether listening on one address takes the other one's port as well: `[::]` is all
+/// addresses of both families.
+fn includes(all: SocketAddr, one: SocketAddr) -> bool {
+    let is_of_it = all.is_ipv6() || one.is_ipv4();
+    all.port() == one.port() && all.port() != 0 && all.ip().is_unspecified() && is_of_it
+}
+
+/// Says why an address is no place of one machine.
+fn no_place(ip: IpAddr) -> Option<&'static str> {
+    match ip.to_canonical() {
+        ip if ip.is_multicast() => Some("is a group of machines"),
+        IpAddr::V4(ip) if ip.is_broadcast() => Some("is all machines"),
+        _ => None,
+    }
+}
