@@ -10,7 +10,8 @@ use crate::codes::{self, Code};
 const APART_MS: u64 = 10_000;
 
 /// Says whose clock is behind or ahead of the leader's, or of the one in the middle, if nobody
-/// leads. The clock of this machine is one of them.
+/// leads or it is the leader's that differs from that one. The clock of this machine is one of
+/// them.
 pub(crate) fn clocks(survey: &Survey, now_unix_s: i64) -> Vec<(String, Code)> {
     let mut told: Vec<(String, u64)> = survey
         .rows
@@ -23,16 +24,15 @@ pub(crate) fn clocks(survey: &Survey, now_unix_s: i64) -> Vec<(String, Code)> {
     let own = now_unix_s.max(0).unsigned_abs().saturating_mul(1_000);
     told.push(("this machine".to_owned(), own));
     let name = |leader: &NodeStatus| survey.name(leader.node);
-    let leader = survey.leader().filter(|leader| leader.clock_unix_ms > 0);
-    let (reference, right) = match leader {
-        Some(leader) => (name(leader), leader.clock_unix_ms),
-        None => {
-            told.sort_by_key(|(_, clock)| *clock);
-            told[told.len() / 2].clone()
-        }
-    };
     let took = u64::try_from(survey.took.as_millis()).unwrap_or(u64::MAX);
     let apart = APART_MS.saturating_add(took);
+    told.sort_by_key(|(_, clock)| *clock);
+    let middle = told[told.len() / 2].clone();
+    let is_right = |leader: &&NodeStatus| leader.clock_unix_ms.abs_diff(middle.1) <= apart;
+    let (reference, right) = match survey.leader().filter(is_right) {
+        Some(leader) => (name(leader), leader.clock_unix_ms),
+        None => middle,
+    };
     let differs = told.into_iter().filter(|(_, clock)| clock.abs_diff(right) > apart);
     let line = |(who, clock): (String, u64)| {
         let by = certs::span_nearest(clock.abs_diff(right) / 1_000);
@@ -71,5 +71,8 @@ mod tests {
         let ahead = said([0, 0, 0], 3_600);
         assert_eq!(ahead.len(), 1, "{ahead:?}");
         assert!(ahead[0].starts_with("this machine: the clock is 1 hour ahead of n1's"));
+        let leader = said([600, 0, 1], 0);
+        assert_eq!(leader.len(), 1, "{leader:?}");
+        assert!(leader[0].starts_with("n1: the clock is 10 minutes ahead of n"), "{leader:?}");
     }
 }

@@ -173,7 +173,21 @@ fn reasons(survey: &Survey, status: &NodeStatus, voters: &[NodeId]) -> Vec<Strin
             reasons.push(format!("it does not reach {}: {why}", survey.name(*other)));
         }
     }
+    reasons.extend(too_far(survey, status, voters));
     reasons
+}
+
+/// Says that votes come when the election that they are for is over.
+fn too_far(survey: &Survey, status: &NodeStatus, voters: &[NodeId]) -> Option<String> {
+    let timeout_ms = status.election_timeout_ms;
+    let peers = status.peers.iter().filter(|peer| voters.contains(&peer.id) && peer.connected);
+    let far = peers.filter_map(|peer| Some((peer.id, peer.rtt_us? / 1_000)));
+    let (id, ms) = far.filter(|(_, ms)| *ms >= timeout_ms).max_by_key(|(_, ms)| *ms)?;
+    Some(format!(
+        "a round trip to {} takes {ms} ms, and elections begin after {timeout_ms} ms \
+         (raft.election_timeout_ms must be several round trips, on all nodes)",
+        survey.name(id)
+    ))
 }
 
 /// Says what a refusal means.

@@ -1,10 +1,10 @@
-//! Where no node answers: what is known then, and what is not.
+//! Where no node answers, or nobody leads: what is known then, and what is not.
 
 use client::Common;
 
 use super::*;
 use crate::cluster::Silence;
-use crate::cluster::testing::{check, survey};
+use crate::cluster::testing::{check, nobody_leads, survey, without_leader};
 
 /// Where nothing comes back, the way from here may be cut; a machine that says that nobody listens
 /// tells of its node.
@@ -36,4 +36,21 @@ fn of_nodes_that_were_named_by_hand_and_do_not_answer_nothing_is_known() {
     let one = "the node named here does not answer: others may serve";
     check(&by_hand(1), Health::Unknown, None, one);
     check(&by_hand(2), Health::Unknown, None, "none of the 2 nodes named here answers");
+}
+
+/// Votes come when the election is over, again and again.
+#[test]
+fn members_that_are_too_far_from_each_other_for_their_timeouts_are_named() {
+    let far = |number: u64, us: u64| {
+        let mut status = without_leader(number);
+        status.election_timeout_ms = 300;
+        status.peers.iter_mut().for_each(|peer| peer.rtt_us = Some(us + peer.id.get()));
+        Some(status)
+    };
+    let lines = nobody_leads(&survey((1..=3).map(|number| far(number, 400_000)).collect()));
+    let why = "a round trip to n3 takes 400 ms, and elections begin after 300 ms \
+               (raft.election_timeout_ms must be several round trips, on all nodes)";
+    assert!(lines[0].starts_with("n1 does not lead: ") && lines[0].ends_with(why), "{lines:?}");
+    let lines = nobody_leads(&survey((1..=3).map(|number| far(number, 200_000)).collect()));
+    assert!(!lines.iter().any(|line| line.contains("round trip")), "{lines:?}");
 }
