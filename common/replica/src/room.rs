@@ -198,6 +198,23 @@ mod tests {
         assert_eq!(judge(Level::Short, 225, 100), Level::Enough);
     }
 
+    /// A disk that others fill and free again has no room that lasts.
+    #[test]
+    fn room_that_was_gone_in_between_has_not_been_there_for_long() {
+        let space = |usable_bytes| Space { usable_bytes, needed_bytes: 100, least_bytes: 10 };
+        let mut room = Room::default();
+        let mut level = |at_ns: u64, usable_bytes| {
+            room.measured(Timestamp::new(at_ns), space(usable_bytes), 0);
+            room.level
+        };
+        assert_eq!(level(0, 50), Level::Short);
+        assert_eq!(level(1, 1_000), Level::Short);
+        assert_eq!(level(ROOM_STEADY_NS - 1, 50), Level::Short);
+        assert_eq!(level(ROOM_STEADY_NS, 1_000), Level::Short);
+        assert_eq!(level(ROOM_STEADY_NS + 1, 1_000), Level::Short, "it came back just now");
+        assert_eq!(level(2 * ROOM_STEADY_NS, 1_000), Level::Enough);
+    }
+
     #[test]
     fn what_is_under_way_is_counted_before_it_is_written() {
         let space = Space { usable_bytes: 500, needed_bytes: 100, least_bytes: 10 };

@@ -186,6 +186,10 @@ impl World {
         }
         let bare = consensus::Write { append: Vec::new(), ..write.clone() };
         place.memory.follow(&bare);
+        let prev = place.memory.last();
+        self.stamps(node, prev, &write)?;
+        let place = &mut self.nodes[node];
+        let raft = place.replica.as_ref().expect("it was stepped").raft();
         self.oracle.appended(place.memory.last(), &write.append)?;
         for entry in &write.append {
             if let Payload::Configuration(configuration) = &entry.payload {

@@ -60,6 +60,7 @@ mod settings;
 mod shrink;
 mod snapshots;
 mod spoiled;
+mod stamps;
 mod stream;
 mod turn;
 mod unasked;

@@ -107,7 +107,11 @@ pub(crate) struct Node {
     pub(crate) stalled: Timestamp,
     /// How the node's clock differs: parts per million, and nanoseconds ahead.
     drift_ppm: i64,
-    ahead_ns: u64,
+    pub(crate) ahead_ns: u64,
+    /// The last entry that was appended, and its cluster time.
+    pub(crate) stamped: (EntryId, ClusterTime),
+    /// The latest cluster time of what its log begins behind.
+    pub(crate) known_stamp: ClusterTime,
 }
 
 impl Node {
@@ -146,6 +150,8 @@ impl Node {
             stalled: Timestamp::ZERO,
             drift_ppm,
             ahead_ns: 0,
+            stamped: (EntryId::ZERO, ClusterTime::ZERO),
+            known_stamp: ClusterTime::ZERO,
         }
     }
 
@@ -157,9 +163,14 @@ impl Node {
 
     /// The node's own clock.
     pub(crate) fn local(&self, now: Timestamp) -> Timestamp {
+        Timestamp::new(self.counted_ns(now) + self.ahead_ns)
+    }
+
+    /// What the clock would show if it never jumped.
+    pub(crate) fn counted_ns(&self, now: Timestamp) -> u64 {
         let real = i128::from(now.get());
         let own = real + real * i128::from(self.drift_ppm) / 1_000_000;
-        Timestamp::new(u64::try_from(own).expect("clocks drift by less than time") + self.ahead_ns)
+        u64::try_from(own).expect("clocks drift by less than time")
     }
 
     /// When the world's clock shows what the node's clock shows at `local`, or a little later.
@@ -232,6 +243,7 @@ impl Node {
         self.host = host(disk.state.clone());
         let stamps = disk.log.entries().iter().map(|entry| entry.stamp);
         let base = disk.log.base_meta().map(|meta| meta.stamp);
+        self.known_stamp = base.unwrap_or_default();
         let stamp = stamps.chain(base).chain([self.host.time()]).max().unwrap_or_default();
         let torn = |what| Broken::new("what was written can be restored", what);
         let restored = Restored {

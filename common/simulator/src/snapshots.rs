@@ -229,7 +229,14 @@ impl World {
             let why = format!("node {} replaces its state first", node.id);
             return Err(Broken::new("the log begins behind a snapshot before it is used", why));
         }
-        node.host = host(snapshot.state.clone());
+        let state = snapshot.state.clone();
+        let fresh = host(state.clone());
+        node.host.with_store(|store| *store = state).expect("memory does not fail");
+        if node.host.noted() != fresh.noted() {
+            let (id, noted, wanted) = (node.id, node.host.noted(), fresh.noted());
+            let why = format!("node {id} knows {noted:?} of a state that has {wanted:?}");
+            return Err(Broken::new("an installed state is known as a whole", why));
+        }
         let index = node.applied();
         if self.rng.permille(500) {
             self.flush(at);
@@ -272,6 +279,11 @@ impl World {
     /// The state is made durable, and kept at hand for a snapshot.
     fn checkpoint(&mut self, at: usize) -> Result<(), Broken> {
         let node = &mut self.nodes[at];
+        let left = node.host.leftovers().expect("memory does not fail");
+        if let Some(one) = left.first() {
+            let why = format!("node {}: {one}", node.id);
+            return Err(Broken::new("what is over leaves nothing behind (§6.3)", why));
+        }
         let (index, last, life) = (node.persist(), node.host.applied(), node.life);
         node.checkpoint = Some(node.host.store().clone());
         let fails = !self.faults_over && self.rng.permille(self.profile.stream_breaks / 4);

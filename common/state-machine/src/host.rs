@@ -101,6 +101,20 @@ impl<S: OrderedStore> Host<S> {
         self.note_revoked()
     }
 
+    /// Looks for what is kept in the system's part and belongs to nothing: in words, none if all is
+    /// as it should be. Reads all sessions; for tests.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn leftovers(&self) -> Result<Vec<String>, HostError> {
+        system::leftovers(&PrefixView::new(&self.store, SYSTEM))
+    }
+
+    /// Returns what the system's part says of alarms and revocations, as this host knows it.
+    pub fn noted(&self) -> (&BTreeSet<NodeId>, &[Revocation]) {
+        (&self.alarms, &self.revoked)
+    }
+
     /// Returns the members that have an alarm: their disks have no room for more data.
     pub fn alarms(&self) -> &BTreeSet<NodeId> {
         &self.alarms

@@ -11,6 +11,7 @@ mod alarms;
 mod audit;
 mod command;
 mod keys;
+mod leftovers;
 mod members;
 mod query;
 mod records;
@@ -20,6 +21,8 @@ mod sessions;
 
 use bytes::Bytes;
 use consensus::{ClusterTime, LogIndex};
+
+pub(crate) use leftovers::leftovers;
 
 pub use acts::{ACT_TEXT_BYTES_MAX, ACT_WHAT_BYTES_MAX, Act, AuditTotals, AuditedAct, Outcome};
 pub use audit::{AUDIT_ACTS_MAX, AUDIT_BYTES_MAX, AUDIT_PAGE_MAX};

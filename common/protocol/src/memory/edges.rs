@@ -143,3 +143,29 @@ fn the_memory_is_bounded_and_forgets_what_was_started_least() {
     assert_eq!(memory.all().len(), REMEMBERED_MAX);
     assert!(!has(&memory, 3, 1) && has(&memory, 4, 1));
 }
+
+/// One of the two is gone then, or is met.
+#[test]
+fn a_directory_that_ran_twice_is_heard_again_when_it_is_started_once() {
+    let (mut memory, one) = memory();
+    let code = |found: Result<(), Refusal>| found.err().map(|(code, _)| code);
+    let twice = memory.meet(&one, &hello(2, 22, at(5, 4, 9)));
+    assert_eq!(code(twice), Some(RefusalCode::RunsTwice));
+    let hears = |memory: &Memory, boot| {
+        code(memory.still_hears(Speaker { node: id(2), incarnation: Incarnation::new(2), boot }))
+    };
+    assert_eq!(hears(&memory, 21), Some(RefusalCode::RunsTwice));
+    assert_eq!(memory.meet(&one, &hello(2, 23, at(6, 4, 9))), Ok(()));
+    assert_eq!(hears(&memory, 23), None);
+    assert_eq!(hears(&memory, 21), Some(RefusalCode::Forgotten));
+}
+
+/// Also where nothing but a hello has told of the term.
+#[test]
+fn who_was_met_in_a_later_term_has_forgotten_it_in_an_earlier_one() {
+    let (mut memory, one) = memory();
+    assert_eq!(memory.meet(&one, &hello(2, 22, at(6, 9, 9))), Ok(()));
+    let (code, why) = memory.meet(&one, &hello(2, 23, at(7, 8, 9))).expect_err("it was in 9");
+    assert_eq!(code, RefusalCode::Forgotten, "{why}");
+    assert_eq!(memory.meet(&one, &hello(2, 24, at(8, 9, 9))), Ok(()));
+}

@@ -33,6 +33,25 @@ pub(super) fn session(id: u64) -> [u8; 9] {
     one(SESSION, id)
 }
 
+pub(super) fn sessions() -> Range<[u8; 1]> {
+    all(SESSION)
+}
+
+pub(super) fn answers() -> Range<[u8; 1]> {
+    all(ANSWER)
+}
+
+/// Returns the session and the number of the command that an answer is for.
+pub(super) fn answered(key: &[u8]) -> Option<(u64, u64)> {
+    let (session, sequence) = key.get(1..)?.split_first_chunk()?;
+    Some((u64::from_be_bytes(*session), last_number(sequence)?))
+}
+
+/// Where all else stands that sessions have, but for how many there are.
+pub(super) fn of_sessions() -> [Range<[u8; 1]>; 4] {
+    [NONCE, RECENCY, OWNED, OWNED_RECENCY].map(all)
+}
+
 pub(super) fn answer(session: u64, sequence: u64) -> [u8; 17] {
     two(ANSWER, session, sequence)
 }

@@ -242,13 +242,23 @@ fn whose_the_sessions_are_is_known_after_a_start() {
 }
 
 #[test]
-fn with_a_state_that_is_taken_over_come_its_sessions_and_its_digest() {
+fn with_a_state_that_is_taken_over_comes_all_that_is_known_of_it() {
     let close = Envelope::system(&SystemCommand::CloseSession { session: 1 });
     let owner = Owner { name: "operator o".into(), is_operator: true };
     let close = entry(2, Payload::Command(Envelope { owner, ..close }.encode()));
     let (ahead, behind) = (Disk::default(), Disk::default());
     let mut leader = ahead.host();
-    leader.apply(&[register(1, "client a"), close, register(3, "client b"), noop(4)]).unwrap();
+    let revoke = SystemCommand::Revoke {
+        holder: "client web".into(),
+        until_s: 50,
+        key: None,
+        why: String::new(),
+    };
+    let owner = Owner { name: "operator o".into(), is_operator: true };
+    let revoke = Envelope { owner, ..Envelope::system(&revoke) }.encode();
+    let revoke = entry(4, Payload::Command(revoke));
+    leader.apply(&[register(1, "client a"), close, register(3, "client b"), revoke]).unwrap();
+    assert_eq!(leader.noted().1.len(), 1);
     let mut host = behind.host();
     let (owners, effects) = (host.owners(), host.effects());
     host.apply(&[register(1, "client a")]).unwrap();
@@ -262,6 +272,7 @@ fn with_a_state_that_is_taken_over_come_its_sessions_and_its_digest() {
     assert_eq!(effects.known(), (last, last), "what was behind the entries before is unknown");
     assert_eq!(effects.at(last), Some(leader.digest()));
     assert_eq!(host.digest(), leader.digest());
+    assert_eq!((host.noted(), host.leftovers().unwrap()), (leader.noted(), Vec::new()));
 }
 
 #[test]

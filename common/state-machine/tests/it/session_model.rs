@@ -208,6 +208,7 @@ fn run(steps: &[Step], splits: &[usize]) -> Result<(), TestCaseError> {
         if let Some((_, found)) = answers.first() {
             model.check(index, step, found)?;
         }
+        prop_assert_eq!(first.leftovers().unwrap(), Vec::<String>::new());
     }
     let keys = KvQuery::List { prefix: Bytes::new(), after: Bytes::new(), limit: 1_000 };
     let page = KvResponse::decode(&first.view().query(&keys.encode()).unwrap()).unwrap();
