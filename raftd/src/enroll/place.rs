@@ -175,10 +175,13 @@ fn replace(place: &Path, text: &str) -> std::io::Result<()> {
     let mut aside = place.to_owned().into_os_string();
     aside.push(".part");
     let aside = PathBuf::from(aside);
-    let new = fs::File::options().write(true).create(true).truncate(true).mode(0o644).open(&aside);
+    // What an attempt that was cut off has left; no link that others have put there is followed.
+    let _ = fs::remove_file(&aside);
+    let new = fs::File::options().write(true).create_new(true).mode(0o644).open(&aside);
     let written = new
         .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&aside, place));
+        .and_then(|()| fs::rename(&aside, place))
+        .and_then(|()| fs::File::open(place.parent().unwrap_or(Path::new(".")))?.sync_all());
     if written.is_err() {
         // The error of the write is the one to tell.
         let _ = fs::remove_file(&aside);
@@ -212,6 +215,10 @@ mod tests {
         replace(&old, "new").expect("there is room");
         assert_eq!(fs::read_to_string(&old).expect("it is there"), "new");
         let names: Vec<_> = fs::read_dir(disk.path()).expect("it is there").collect();
-        assert!(names.iter().flatten().all(|file| !file.path().ends_with(".part")), "{names:?}");
+        let is_part = |path: &Path| path.extension().is_some_and(|it| it == "part");
+        assert!(!names.iter().flatten().any(|file| is_part(&file.path())), "{names:?}");
+        std::os::unix::fs::symlink(&new, disk.path().join("old.toml.part")).expect("a link");
+        replace(&old, "newer").expect("there is room");
+        assert!(!new.exists(), "no link is followed");
     }
 }

@@ -131,7 +131,7 @@ async fn revoke(
         if args.dry_run || is_meant {
             continue;
         }
-        let took = in_force(client, &member.address, &holder, meant.until_s, began).await;
+        let took = in_force(client, &member.address, &holder, &meant, began).await;
         let shown = match took {
             Some(took) => format!("within {} ms", took.as_millis()),
             None => "not confirmed: it does not answer".to_owned(),
@@ -260,13 +260,17 @@ async fn in_force(
     client: &Client,
     address: &str,
     holder: &str,
-    until_s: u64,
+    meant: &Meant,
     began: Instant,
 ) -> Option<Duration> {
     loop {
         let answer = client.system_of(address, &SystemQuery::Revocations).await.ok()?;
         let SystemAnswer::Revocations { items, .. } = answer else { return None };
-        if items.iter().any(|one| one.holder == holder && one.until_s >= until_s) {
+        let has_all = |keys: &[[u8; 32]]| meant.keys.iter().all(|key| keys.contains(key));
+        let is_it = |one: &state_machine::Revocation| {
+            one.holder == holder && one.until_s >= meant.until_s && has_all(&one.keys)
+        };
+        if items.iter().any(is_it) {
             return Some(began.elapsed());
         }
         if began.elapsed() > LOOK {
