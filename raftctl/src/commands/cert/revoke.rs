@@ -115,14 +115,8 @@ async fn revoke(
         ))?;
     }
     let began = Instant::now();
-    let mut warnings = Vec::new();
     if !args.dry_run {
-        let mut keys = meant.keys.iter().copied();
-        client.revoke(&holder, meant.until_s, keys.next(), &args.reason).await?;
-        for key in keys {
-            client.revoke(&holder, meant.until_s, Some(key), &args.reason).await?;
-        }
-        warnings.extend(wait_for_the_clock(&holder, meant.until_s).await);
+        write(client, &holder, &meant, &args.reason).await?;
     }
     let mut rows = Rows::new(&["NODE", "ADDRESS", "IN FORCE"]);
     let mut nodes = Vec::new();
@@ -140,6 +134,10 @@ async fn revoke(
         let took_ms = took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
         nodes.push(json!({ "name": member.name, "address": member.address, "inForceMs": took_ms }));
     }
+    let warnings = match args.dry_run {
+        true => Vec::new(),
+        false => wait_for_the_clock(&holder, meant.until_s).await.into_iter().collect(),
+    };
     let until = certs::utc(meant.until_s);
     let what = format!("{holder}: certificates that begin at {until} or before");
     let text = match args.dry_run {
@@ -158,6 +156,16 @@ async fn revoke(
     });
     let (names, text) = (vec![holder], text.into_bytes());
     invocation.output.answer(&View { kind: "CertificateRevocation", data, text, names, warnings })
+}
+
+/// Lets the cluster know: one key at a time.
+async fn write(client: &Client, holder: &str, meant: &Meant, reason: &str) -> Result<()> {
+    let mut keys = meant.keys.iter().copied();
+    client.revoke(holder, meant.until_s, keys.next(), reason).await?;
+    for key in keys {
+        client.revoke(holder, meant.until_s, Some(key), reason).await?;
+    }
+    Ok(())
 }
 
 /// Waits until what is made here counts again: not in the same second, and not as long as this
