@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use consensus::{Entry, EntryId, LogIndex, NodeId, Payload, RequestId, WriteId};
@@ -140,6 +141,9 @@ pub(crate) fn entry_bytes(entry: &Entry) -> usize {
         }
 }
 
+/// How often a thread that waits looks whether the node stops.
+const POLL: Duration = Duration::from_millis(200);
+
 /// Does the work of a lane's thread. A panic, for instance of the machine, ends the node and not
 /// the process.
 pub(crate) fn guarded(lane: &str, reports: &Reports, work: impl FnOnce()) {
@@ -148,6 +152,18 @@ pub(crate) fn guarded(lane: &str, reports: &Reports, work: impl FnOnce()) {
         // A loop that is gone needs no report.
         let _ = reports.blocking_send(Done::Panicked(failure));
     }
+}
+
+/// Waits on a thread of its own; `false` if the node stops meanwhile.
+pub(crate) fn waited(time: Duration, reports: &Reports) -> bool {
+    let began = Instant::now();
+    while began.elapsed() < time {
+        if reports.is_closed() {
+            return false;
+        }
+        thread::sleep(POLL.min(time));
+    }
+    true
 }
 
 /// Lets other threads go first where cores are few: for work that nobody waits for.

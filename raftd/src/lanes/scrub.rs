@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use storage::{EntryReader, StorageError};
 
@@ -10,7 +10,7 @@ use crate::alive::Alive;
 use crate::exit::log_failure;
 use crate::gauges::Gauges;
 use crate::lanes::pacer::Pacer;
-use crate::lanes::{Done, Reports, guarded, step_back};
+use crate::lanes::{Done, Reports, guarded, step_back, waited};
 
 /// How fast the log is read, in bytes a second.
 const SCRUB_BYTES_PER_S: u64 = 16 << 20;
@@ -20,9 +20,6 @@ const STEP_BYTES: u64 = 256 * 1024;
 
 /// The first time comes so soon after the start, where the interval is not shorter.
 const FIRST_AFTER: Duration = Duration::from_secs(90);
-
-/// How often is looked whether the node stops.
-const POLL: Duration = Duration::from_millis(200);
 
 /// Starts the thread. It ends with the node, or with damage: then the node ends, and the start that
 /// follows fetches what is damaged from another member.
@@ -76,16 +73,4 @@ fn read_through(log: &dyn EntryReader, reports: &Reports) -> Result<u64, Storage
         }
         !reports.is_closed()
     })
-}
-
-/// Waits; `false` if the node stops meanwhile.
-fn waited(time: Duration, reports: &Reports) -> bool {
-    let began = Instant::now();
-    while began.elapsed() < time {
-        if reports.is_closed() {
-            return false;
-        }
-        thread::sleep(POLL.min(time));
-    }
-    true
 }

@@ -3,9 +3,9 @@
 //! A large value lies apart from the tables, in a file that is written once: merging tables moves
 //! its key alone. What is overwritten or deleted stays in such files until all that a file holds is
 //! dead, or until the values that live in it are written once more, to a new one. That costs writes
-//! and wins room, so it begins when a third of these files is dead and ends at a fifth; where the
-//! disk is short of room, any room is worth it. The oldest files come first, since most of them is
-//! dead, and so many at a time as there is room in hand for.
+//! and wins room, so it begins when a third of these files is dead, and eight memtables at least,
+//! and ends at a fifth; where the disk is short of room, less is worth it. The oldest files come
+//! first, since most of them is dead, and so many at a time as there is room in hand for.
 //!
 //! RocksDB knows what is dead only where it has merged tables, and collects in its compactions:
 //! here is decided when, and how much. It would by itself rewrite the oldest quarter of a large
@@ -22,8 +22,8 @@ use crate::space::{Sizes, Space};
 const MEMTABLES: u64 = 8;
 const MEMTABLES_WHEN_SHORT: u64 = 2;
 
-/// Fewer dead values than fill so many memtables are left where they are: of values that are
-/// written again soon, whole files die by themselves, and one where the disk is short of room.
+/// Fewer dead values than fill so many memtables are left where they are, or than fill one where
+/// the disk is short of room: of values that are written again soon, whole files die by themselves.
 const LEAST_MEMTABLES: u64 = 8;
 
 /// The bytes of the files of large values.

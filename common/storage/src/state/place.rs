@@ -54,6 +54,11 @@ impl Place {
         files::replace(&data_directory.join(STATE_CURRENT), line.as_bytes())
     }
 
+    /// Says whether another state is in force, or this one is not yet.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.replaced.load(Ordering::Relaxed)
+    }
+
     /// Notes that another state is in force: the directory goes when nobody reads it any more.
     pub(crate) fn give_up(&self) {
         self.replaced.store(true, Ordering::Relaxed);

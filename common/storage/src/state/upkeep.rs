@@ -29,8 +29,8 @@ impl StateUpkeep {
     /// Begins to collect the room of values that are overwritten or deleted, goes on or ends it,
     /// whatever is right by now, and says whether it goes on: then this is to be called again after
     /// a second or so, for it would not end by itself. Takes some milliseconds when it changes
-    /// something.
+    /// something. A state that another one has replaced is not worth it: it ends with who reads it.
     pub fn collect(&self) -> bool {
-        self.0.collection.follow(&self.0.db)
+        !self.0.place.is_given_up() && self.0.collection.follow(&self.0.db)
     }
 }

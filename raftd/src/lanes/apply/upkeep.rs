@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use storage::StateUpkeep;
 
 use crate::alive::Alive;
-use crate::lanes::{Reports, guarded, step_back};
+use crate::lanes::{Reports, guarded, step_back, waited};
 
 /// How often is looked what there is to do, at the latest.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -19,9 +19,6 @@ const BYTES: usize = 16 << 20;
 
 /// How often is looked whether enough is collected. It would not end by itself.
 const STEP: Duration = Duration::from_secs(1);
-
-/// How often is looked whether the node stops.
-const POLL: Duration = Duration::from_millis(200);
 
 /// When the state is looked after.
 pub(super) struct Upkeep {
@@ -74,16 +71,4 @@ impl Upkeep {
         })?;
         Ok(())
     }
-}
-
-/// Waits; `false` if the node stops before the time is over.
-fn waited(time: Duration, reports: &Reports) -> bool {
-    let end = Instant::now() + time;
-    while Instant::now() < end {
-        if reports.is_closed() {
-            return false;
-        }
-        thread::sleep(POLL);
-    }
-    true
 }
