@@ -66,7 +66,9 @@ impl Acquaintances {
             let term = self.terms.entry((from, incarnation)).or_default();
             *term = message.term.max(*term);
             if message.body == votes {
-                self.votes.insert((from, incarnation), *term);
+                // One that arrives late says nothing of the terms since.
+                let voted = self.votes.entry((from, incarnation)).or_default();
+                *voted = message.term.max(*voted);
             }
             if let Some(matched) = matched.filter(|_| message.term == raft.term()) {
                 let known = self.acknowledged.entry((from, incarnation)).or_default();

@@ -79,8 +79,8 @@ pub fn run(seed: u64, settings: Settings) -> Outcome {
 
 /// Makes a failure short. Other histories of the seed, with the same cluster and the same mix of
 /// faults, may break the same, as `is_same` has it, much sooner; of the shortest one all events are
-/// left out without which it breaks as well. `None` if the seed does not break. After `events_max`
-/// events in all it is content with what it has.
+/// left out without which it breaks as well. `None` if the seed does not break, or not again when its
+/// events are repeated. After `events_max` events in all it is content with what it has.
 pub fn shorten_failure(
     seed: u64,
     settings: Settings,
@@ -115,9 +115,9 @@ pub fn shorten_failure(
         tape = shorten(tape, fails);
     }
     let last = Settings { trace: settings.trace, ..quiet };
-    let (violation, _) = again(seed, last, &tape, end);
+    let violation = again(seed, last, &tape, end).0.filter(is_same)?;
     let events = tape.iter().map(|taken| taken.event).collect();
-    Some(Short { violation: violation?, history, events })
+    Some(Short { violation, history, events })
 }
 
 /// Returns the history of a seed in which the same breaks soonest, and after how many events.

@@ -34,6 +34,17 @@ fn a_command_is_refused_by_the_clock_that_was_read_before_the_process_stood_stil
 }
 
 #[test]
+fn a_vote_that_arrives_late_is_none_in_the_terms_since() {
+    // A vote of term 2 behind an acknowledgement of term 5 was held to be one of term 5.
+    assert_eq!(run(91_483, Settings::default()).violation, None);
+}
+
+#[test]
+fn nobody_asks_a_moment_before_all_must_be_answered() {
+    assert_eq!(run(92_983, Settings::default()).violation, None);
+}
+
+#[test]
 fn the_replica_as_it_is_breaks_nothing_in_forty_seeds_or_as_many_as_are_asked_for() {
     // `cargo xtask mutants` asks for more.
     let asked = std::env::var("RAFTD_SIMULATOR_SEEDS").map(|seeds| seeds.parse());
