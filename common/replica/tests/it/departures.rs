@@ -87,6 +87,25 @@ fn a_follower_talks_to_who_was_removed_for_five_seconds() {
     assert_eq!(node.peers.last().unwrap()[..], [1, 3]);
 }
 
+/// It was talked to where it had been, until its farewell was over.
+#[test]
+fn who_was_removed_and_is_back_is_talked_to_where_it_is_now() {
+    let mut node = Node::new(&[1, 2, 3], Limits::default());
+    let entry = |index, configuration| {
+        let payload = Payload::Configuration(configuration);
+        Entry::new(at(2, index), ClusterTime::ZERO, payload)
+    };
+    let all = configuration(&[1, 2, 3]);
+    let mut members = all.members().clone();
+    members.get_mut(&id(3)).unwrap().address = "elsewhere:7400".to_owned();
+    let moved = Configuration::new(all.voters().clone(), [].into(), members).unwrap();
+    let entries = vec![entry(2, joint(3)), entry(3, without(3))];
+    node.follow(2, at(1, 1), entries, 2);
+    assert_eq!(node.addresses[&3], "", "it is leaving");
+    node.follow(2, at(2, 3), vec![entry(4, moved)], 3);
+    assert_eq!(node.addresses[&3], "elsewhere:7400");
+}
+
 #[test]
 fn who_is_removed_is_talked_to_for_as_long_as_its_leader_feeds_it() {
     let mut node = Node::leader(&[1, 2, 3], Limits::default());

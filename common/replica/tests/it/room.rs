@@ -1,9 +1,9 @@
 //! Room on the disk: what is refused, what is dropped, and when it is taken again.
 
-use crate::kit::{Node, appended, at, entry, id, proposal, request};
+use crate::kit::{Node, appended, at, configuration, entry, id, proposal, request};
 use bytes::Bytes;
 use consensus::{
-    Body, ClusterTime, Entry, Incarnation, Input as Raw, LogIndex, Message, Outgoing, Payload,
+    Body, ClusterTime, Configuration, Entry, Incarnation, Input as Raw, LogIndex, Message, Outgoing, Payload,
     Term, Timestamp,
 };
 use replica::{Alarm, Input, Limits, Purpose, ROOM_STEADY_NS, Reply, RoomAction, RoomLevel, Space};
@@ -35,6 +35,22 @@ fn a_leader_without_room_takes_what_frees_and_refuses_what_adds() {
     assert_eq!(node.take_replies().len(), 1, "the deletion is applied");
     node.turn([space(199), deletion(3), proposal(4, "put")]);
     assert_eq!(node.take_replies(), [no_room(3, false), no_room(4, false)]);
+}
+
+/// They are written twice before they free anything.
+#[test]
+fn deletions_that_are_under_way_take_room_as_well() {
+    let mut node = Node::leader(&[1], Limits::default());
+    let large = |number| {
+        let command = Bytes::from("d".repeat(200));
+        Input::Propose { request: request(number), command, purpose: Purpose::Frees }
+    };
+    node.turn([space(900), large(1), large(2)]);
+    assert_eq!(node.take_replies(), [no_room(2, false)]);
+    node.finish();
+    assert_eq!(node.take_replies().len(), 1, "the first is applied");
+    node.turn([space(900), large(3)]);
+    assert_eq!(node.take_replies(), [], "nothing is under way any more");
 }
 
 #[test]
@@ -168,6 +184,22 @@ fn a_leader_that_is_to_stop_names_the_voter_with_most_of_the_log_in_reach() {
     assert_eq!(successor(&node, &[2, 3]), Some(3));
     assert_eq!(successor(&node, &[2]), Some(2));
     assert_eq!(successor(&node, &[]), None);
+}
+
+#[test]
+fn no_learner_is_named_though_it_has_all_and_nobody_else_is_in_reach() {
+    let four = configuration(&[1, 2, 3, 4]);
+    let voters = configuration(&[1, 2, 3]).voters().clone();
+    let members = Configuration::new(voters, [id(4)].into(), four.members().clone()).unwrap();
+    let mut node = Node::restarted(members, Limits::default());
+    node.campaign();
+    node.hear(2, 2, appended(2));
+    node.hear(4, 2, appended(2));
+    let successor = |node: &Node, reach: &[u64]| {
+        node.replica.successor(node.now, |id| reach.contains(&id.get())).map(|id| id.get())
+    };
+    assert_eq!(successor(&node, &[4]), None);
+    assert_eq!(successor(&node, &[3, 4]), Some(3), "as it votes");
 }
 
 fn lacks(lacks: bool) -> Body {

@@ -68,6 +68,23 @@ fn who_needs_compacted_entries_is_sent_a_snapshot_that_is_made_first() {
 }
 
 #[test]
+fn the_end_of_an_earlier_sending_does_not_end_the_one_that_is_under_way() {
+    let mut node = leader();
+    lacks_all(&mut node);
+    make(&mut node, 10);
+    let broken = |number| SnapshotNews::Sent { number, to: id(3), end: Transfer::Broken };
+    news(&mut node, broken(1));
+    lacks_all(&mut node);
+    assert_eq!(std::mem::take(&mut node.snapshots), [sends(2, 10)]);
+    news(&mut node, broken(1));
+    lacks_all(&mut node);
+    assert_eq!(node.snapshots, [], "the second is on its way");
+    news(&mut node, broken(2));
+    lacks_all(&mut node);
+    assert_eq!(std::mem::take(&mut node.snapshots), [sends(3, 10)]);
+}
+
+#[test]
 fn what_follows_a_snapshot_on_its_way_stays_and_not_for_ever() {
     let mut node = leader();
     lacks_all(&mut node);

@@ -70,6 +70,8 @@ pub struct Node {
     pub dropped: u64,
     /// Whom this node was to talk to, each time that it changed.
     pub peers: Vec<Vec<u64>>,
+    /// Where those of the last time are.
+    pub addresses: BTreeMap<u64, String>,
     /// The nodes that were to be asked who they are.
     pub meetings: Vec<Meeting>,
     pub removed: Option<Removal>,
@@ -113,6 +115,7 @@ impl Node {
             alarms: Vec::new(),
             dropped: 0,
             peers: Vec::new(),
+            addresses: BTreeMap::new(),
             meetings: Vec::new(),
             removed: None,
             replies: Vec::new(),
@@ -172,7 +175,10 @@ impl Node {
         self.room.extend(room);
         self.alarms.extend(alarm);
         self.dropped += dropped;
-        self.peers.extend(peers.map(|peers| peers.keys().map(|id| id.get()).collect()));
+        if let Some(peers) = peers {
+            self.peers.push(peers.keys().map(|id| id.get()).collect());
+            self.addresses = peers.into_iter().map(|(id, m)| (id.get(), m.address)).collect();
+        }
         self.meetings.extend(meet);
         self.removed = removed.or(self.removed.take());
         self.questions.extend(query);
