@@ -3,8 +3,8 @@
 use crate::kit::{Node, appended, at, configuration, entry, id, proposal, request};
 use bytes::Bytes;
 use consensus::{
-    Body, ClusterTime, Configuration, Entry, Incarnation, Input as Raw, LogIndex, Message, Outgoing, Payload,
-    Term, Timestamp,
+    Body, ClusterTime, Configuration, Entry, Incarnation, Input as Raw, LogIndex, Message,
+    Outgoing, Payload, Term, Timestamp,
 };
 use replica::{Alarm, Input, Limits, Purpose, ROOM_STEADY_NS, Reply, RoomAction, RoomLevel, Space};
 
