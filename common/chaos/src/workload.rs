@@ -7,6 +7,7 @@
 
 mod last;
 mod session;
+mod values;
 
 use std::collections::BTreeSet;
 use std::fs::File;

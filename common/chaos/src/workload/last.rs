@@ -8,7 +8,7 @@ use bytes::Bytes;
 use client::{Answer, Client, ClientError, Consistency};
 use state_machine::{KvQuery, KvResponse};
 
-use super::{Shared, now_ns};
+use super::{Shared, now_ns, values};
 use crate::failure::{Failure, Result};
 use crate::history::{Action, Operation, Outcome, Reply};
 
@@ -27,8 +27,8 @@ enum From<'a> {
     Member(&'a str),
 }
 
-/// A state: keys with value and revision.
-type State = BTreeMap<Bytes, (Bytes, u64)>;
+/// A state: keys with the name of their value, and revision.
+type State = BTreeMap<Bytes, (String, u64)>;
 
 /// Reads all keys, linearizably, and notes each as a read.
 pub(super) async fn read_all(
@@ -49,9 +49,8 @@ pub(super) async fn read_all(
     };
     let returned_ns = now_ns();
     for key in keys {
-        let value = state.get(key.as_bytes()).map(|(value, _)| value);
-        let text = value.map(|value| String::from_utf8_lossy(value).into_owned());
-        let reply = text.map_or(Reply::Missing, Reply::Value);
+        let value = state.get(key.as_bytes()).map(|(value, _)| value.clone());
+        let reply = value.map_or(Reply::Missing, Reply::Value);
         let outcome = Outcome::Answered { reply, index };
         let (key, action) = (key.clone(), Action::Get);
         shared.note(&Operation { client: READER, key, action, invoked_ns, returned_ns, outcome });
@@ -102,7 +101,9 @@ async fn read(client: &Client, from: &From<'_>) -> std::result::Result<(State, u
             return Err(ClientError::Unexpected { endpoint: "a member".to_owned() });
         };
         let last = items.last().map(|(key, _, _)| key.clone());
-        state.extend(items.into_iter().map(|(key, value, revision)| (key, (value, revision))));
+        let named =
+            |(key, value, revision): (Bytes, Bytes, u64)| (key, (values::name(&value), revision));
+        state.extend(items.into_iter().map(named));
         match last {
             Some(last) if more => after = last,
             Some(_) | None => return Ok((state, index)),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use client::{Answer, Client, ClientError, Consistency, Session};
 use state_machine::{KvCommand, KvQuery, KvResponse};
 
-use super::{Shared, now_ns};
+use super::{Shared, now_ns, values};
 use crate::history::{Action, Operation, Outcome, Reply};
 use crate::random::Random;
 
@@ -21,6 +21,9 @@ const CONTENDERS: u32 = 6;
 
 /// How many keys of its own each pair of workers has, in an epoch.
 const OWN_KEYS: u64 = 60;
+
+/// How many keys of large values, likewise.
+const LARGE_KEYS: u64 = 4;
 
 /// The longest pause between two questions.
 const PAUSE_MS: u64 = 60;
@@ -39,6 +42,14 @@ pub(super) async fn work(client: Client, shared: Arc<Shared>, number: u32, rando
     }
 }
 
+/// What a key has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Short,
+    Large,
+    Counter,
+}
+
 struct Worker {
     client: Client,
     shared: Arc<Shared>,
@@ -54,8 +65,8 @@ struct Worker {
 impl Worker {
     /// Asks once.
     async fn turn(&mut self) {
-        let (key, is_counter) = self.key();
-        let action = self.action(&key, is_counter);
+        let (key, kind) = self.key();
+        let action = self.action(&key, kind);
         if action != Action::Get && self.session.is_none() && self.random.percent(80) {
             // Without one it goes on without.
             self.session = self.client.session(&format!("worker-{}", self.number)).await.ok();
@@ -75,29 +86,37 @@ impl Worker {
         self.shared.note(&Operation { client, key, action, invoked_ns, returned_ns, outcome });
     }
 
-    /// Chooses a key, and says whether it is a counter.
-    fn key(&mut self) -> (String, bool) {
+    /// Chooses a key, and says what it has.
+    fn key(&mut self) -> (String, Kind) {
         let epoch = (now_ns() - self.shared.began_ns) / EPOCH_NS;
         if self.seen.len() > 500 {
             self.seen.clear();
         }
         let group = self.number / CONTENDERS;
         match self.random.below(100) {
-            0..20 => (format!("hot-{epoch}-{group}"), false),
-            20..35 => (format!("count-{epoch}-{group}"), true),
+            0..20 => (format!("hot-{epoch}-{group}"), Kind::Short),
+            20..35 => (format!("count-{epoch}-{group}"), Kind::Counter),
+            35..43 => {
+                let own = self.random.below(LARGE_KEYS);
+                (format!("large-{epoch}-{}-{own}", self.number / 2), Kind::Large)
+            }
             _ => {
                 let own = self.random.below(OWN_KEYS);
-                (format!("own-{epoch}-{}-{own}", self.number / 2), false)
+                (format!("own-{epoch}-{}-{own}", self.number / 2), Kind::Short)
             }
         }
     }
 
-    fn action(&mut self, key: &str, is_counter: bool) -> Action {
-        if is_counter {
+    fn action(&mut self, key: &str, kind: Kind) -> Action {
+        if kind == Kind::Counter {
             return if self.random.percent(30) { Action::Get } else { Action::Add(1) };
         }
         self.counted += 1;
-        let value = format!("v{}-{}-{}", self.shared.seed % 1000, self.number, self.counted);
+        let mut value = format!("v{}-{}-{}", self.shared.seed % 1000, self.number, self.counted);
+        // A key of large values has a short one now and then.
+        if kind == Kind::Large && self.random.percent(80) {
+            value = values::large(&value, &mut self.random);
+        }
         match self.random.below(100) {
             0..40 => Action::Get,
             40..75 => Action::Put(value),
@@ -178,7 +197,7 @@ impl Worker {
 }
 
 fn command(key: &str, action: &Action) -> Option<KvCommand> {
-    let bytes = |text: &String| Bytes::copy_from_slice(text.as_bytes());
+    let bytes = |name: &String| values::bytes(name);
     let key = Bytes::copy_from_slice(key.as_bytes());
     Some(match action {
         Action::Get => return None,
@@ -195,7 +214,7 @@ fn command(key: &str, action: &Action) -> Option<KvCommand> {
 
 /// Reads the machine's answer. What the machine refuses has no effect.
 fn outcome(answer: &Answer) -> Outcome {
-    let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+    let text = |bytes: &Bytes| values::name(bytes);
     let reply = match KvResponse::decode(&answer.response) {
         Ok(KvResponse::Done { .. }) => Reply::Done,
         Ok(KvResponse::NotFound) => Reply::Missing,
