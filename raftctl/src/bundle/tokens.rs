@@ -104,19 +104,23 @@ impl KeptToken {
 }
 
 impl Bundles {
-    /// Makes a token for the host that is to be this node; one that was made for it before counts
-    /// no longer.
+    /// Makes a token for the host that is to be this node. Those that were made for it before count
+    /// no longer, and are returned as well.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub(crate) async fn create_token(&self, node: &PlannedNode, valid: Duration) -> Result<Token> {
+    pub(crate) async fn create_token(
+        &self,
+        node: &PlannedNode,
+        valid: Duration,
+    ) -> Result<(Token, Vec<KeptToken>)> {
         let _lock = self.lock_tokens().await?;
         let now = now_unix_s();
-        for mut earlier in self.tokens()? {
-            if earlier.node.id == node.id && earlier.state(now) == TokenState::Unused {
-                earlier.revoked = true;
-                self.keep(&earlier)?;
-            }
+        let mut replaced = self.tokens()?;
+        replaced.retain(|token| token.node.id == node.id && token.state(now) == TokenState::Unused);
+        for earlier in &mut replaced {
+            earlier.revoked = true;
+            self.keep(earlier)?;
         }
         let cluster: ClusterId = self.plan.cluster.parse()?;
         let expires = now.saturating_add(valid.as_secs());
@@ -135,7 +139,7 @@ impl Bundles {
             operator,
         })?;
         self.forget_old_tokens(now)?;
-        Ok(token)
+        Ok((token, replaced))
     }
 
     /// Returns all tokens that are kept, the oldest first.

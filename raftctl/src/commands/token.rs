@@ -140,8 +140,16 @@ pub(crate) async fn make(
     node: &PlannedNode,
     valid: Duration,
 ) -> Result<Token> {
-    let token = bundles.create_token(node, valid).await?;
+    let (token, replaced) = bundles.create_token(node, valid).await?;
     let PlannedNode { id, name, address } = node;
+    for earlier in replaced {
+        let earlier = earlier.id()?;
+        invocation.output.remark(&format!(
+            "token {earlier} was made for {name} before, and counts no longer: {} does",
+            token.id
+        ));
+        note(invocation, client, &format!("token revoke {earlier} of {name}")).await;
+    }
     let what = format!("token create {name} (node {id}) at {address}, token {}", token.id);
     note(invocation, client, &what).await;
     Ok(token)

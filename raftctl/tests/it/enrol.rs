@@ -184,6 +184,25 @@ fn a_new_host_enrols_by_token_starts_and_becomes_a_voter_and_no_key_travels() {
 }
 
 #[test]
+fn a_second_token_for_a_host_says_that_the_first_counts_no_longer() {
+    let mut world = World::new();
+    let addresses = free(2);
+    world.found(&addresses[..1]);
+    let create = || {
+        let said = world.ok(&format!("token create n2={}", addresses[1]));
+        let token: Token = said.stdout.parse().unwrap();
+        (token.id.to_string(), said.stderr)
+    };
+    let (first, said) = create();
+    assert!(!said.contains("counts no longer"), "{said}");
+    let (second, said) = create();
+    let wanted = format!("token {first} was made for n2 before, and counts no longer: {second}");
+    assert!(said.contains(&wanted), "{said}");
+    let audit = world.ok("audit").stdout;
+    assert!(audit.contains(&format!("token revoke {first} of n2")), "{audit}");
+}
+
+#[test]
 fn an_interrupted_enrolment_goes_on_with_the_same_key_and_strangers_get_nothing_from_a_host() {
     let mut world = World::new();
     let addresses = free(2);
