@@ -323,6 +323,8 @@ fn twice(node: NodeId, incarnation: Incarnation, starts: u64) -> Refusal {
 }
 
 #[cfg(test)]
+mod copies;
+#[cfg(test)]
 mod edges;
 #[cfg(test)]
 mod histories;
