@@ -23,6 +23,9 @@ const REPORT_NS: u64 = 50_000_000;
 /// .. and at least so often, also if it applies nothing.
 const REPEAT_NS: u64 = 1_000_000_000;
 
+/// So many of a follower's last reports are kept, to find whom it agrees with.
+const REPORTS: usize = 16;
+
 /// What a node knows of its own effects and, while it leads, of the others'.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Comparison {
@@ -39,7 +42,7 @@ pub(crate) struct Comparison {
     news: Vec<Differing>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Report {
     index: LogIndex,
     digest: u64,
@@ -47,6 +50,8 @@ struct Report {
     is_same: Option<bool>,
     /// It was told of.
     is_known: bool,
+    /// This one and those before, each with its index and digest.
+    last: VecDeque<(LogIndex, u64)>,
 }
 
 impl Comparison {
@@ -64,19 +69,28 @@ impl Comparison {
         waiting.into_iter().for_each(|id| self.look(id));
     }
 
-    /// Returns what this node reports to its leader, if it is time.
+    /// Returns what this node reports to its leader, if it is time. Where much was applied since the
+    /// last report, it is of a round index, so that followers report the same ones: who agrees with
+    /// whom is seen from those alone.
     pub(crate) fn report(&mut self, now: Timestamp, term: Term, leader: NodeId) -> Option<Body> {
-        let digest = *self.digests.back()?;
-        if let Some((before, to, index, at)) = self.reported
+        let mut index = self.last;
+        if let Some((before, to, earlier, at)) = self.reported
             && (before, to) == (term, leader)
         {
-            let pause = if index == self.last { REPEAT_NS } else { REPORT_NS };
+            let pause = if earlier == index { REPEAT_NS } else { REPORT_NS };
             if now.since(at) < pause {
                 return None;
             }
+            let more = index.get().saturating_sub(earlier.get());
+            let stride = more.checked_ilog2().map_or(1, |power| 1 << power);
+            index = LogIndex::new(index.get() / stride * stride);
         }
-        self.reported = Some((term, leader, self.last, now));
-        Some(Body::Effects { index: self.last, digest, judged: false })
+        let (index, digest) = match self.digest(index) {
+            Some(digest) => (index, digest),
+            None => (self.last, *self.digests.back()?),
+        };
+        self.reported = Some((term, leader, index, now));
+        Some(Body::Effects { index, digest, judged: false })
     }
 
     /// A follower reports to this node, which leads in `term`.
@@ -85,9 +99,12 @@ impl Comparison {
             self.leadership = term;
             self.reports.clear();
         }
-        let before = self.reports.get(&from).copied();
-        let is_known = before.is_some_and(|before| before.is_known);
-        self.reports.insert(from, Report { index, digest, is_same: None, is_known });
+        let before = self.reports.get(&from).cloned();
+        let is_known = before.as_ref().is_some_and(|before| before.is_known);
+        let mut last = before.as_ref().map(|before| before.last.clone()).unwrap_or_default();
+        last.push_back((index, digest));
+        last.drain(..last.len().saturating_sub(REPORTS));
+        self.reports.insert(from, Report { index, digest, is_same: None, is_known, last });
         self.look(from);
         // Once it differs it stays so, for everything that follows goes into the same digest. Where
         // it was seen first is what the others' reports have to reach before they say anything.
@@ -95,8 +112,10 @@ impl Comparison {
         if let Some(first) = before.filter(|first| differs && first.differs())
             && first.index < index
             && self.digest(first.index).is_some()
+            && let Some(report) = self.reports.get_mut(&from)
         {
-            self.reports.insert(from, first);
+            let last = std::mem::take(&mut report.last);
+            *report = Report { last, ..first };
         }
     }
 
@@ -126,8 +145,7 @@ impl Comparison {
                 id == own || report.is_some_and(|report| report.is_same_up_to(index))
             })
         };
-        let other = |id: NodeId| self.reports.get(&id).is_some_and(Report::differs);
-        let against_us = decide(configuration, other);
+        let against_us = self.against_us(configuration);
         let differing = self.reports.values().filter(|report| report.differs());
         let agreed: BTreeSet<LogIndex> =
             differing.map(|report| report.index).filter(|index| with_us(*index)).collect();
@@ -149,13 +167,26 @@ impl Comparison {
                 let difference = Difference { index, ours, theirs };
                 news.push(Differing::Peer { id: *id, difference, outvoted: with_us });
             }
-            if against_us && self.own.is_none() {
-                self.own = Some(Difference { index, ours, theirs });
-                news.push(Differing::Own(Difference { index, ours, theirs }));
-            }
         }
         self.news.extend(news);
+        against_us.into_iter().for_each(|difference| self.condemn(difference));
         verdicts
+    }
+
+    /// Returns in what this node differs from a majority whose states are the same, if it does.
+    fn against_us(&self, configuration: &Configuration) -> Option<Difference> {
+        let differing = || self.reports.values().filter(|report| report.differs());
+        let reported = differing().flat_map(|report| report.last.iter().copied());
+        reported
+            .filter_map(|(index, theirs)| {
+                let ours = self.digest(index).filter(|ours| *ours != theirs)?;
+                Some(Difference { index, ours, theirs })
+            })
+            .find(|Difference { index, theirs, .. }| {
+                let said = (*index, *theirs);
+                let says = |id| self.reports.get(&id).is_some_and(|it| it.last.contains(&said));
+                decide(configuration, says)
+            })
     }
 
     /// Returns how this node's own state differs from a majority's, if it does.
@@ -262,12 +293,16 @@ mod tests {
             (3, &[(2, 7, 70), (3, 8, 81)], &[], false),
             (3, &[(3, 8, 81), (3, 9, 91), (2, 8, 80)], &[3], false),
             (3, &[(3, 8, 81)], &[], false),
-            (3, &[(2, 9, 91), (3, 8, 81)], &[], true),
+            (3, &[(2, 9, 91), (3, 9, 91)], &[], true),
+            (3, &[(2, 9, 91), (3, 9, 92)], &[], false),
+            (3, &[(2, 9, 91), (3, 8, 81)], &[], false),
+            (3, &[(3, 8, 81), (3, 9, 91), (2, 8, 81), (2, 9, 92)], &[], true),
             (2, &[(2, 9, 91)], &[], false),
             (5, &[(2, 9, 90), (3, 8, 80), (4, 1, 11), (5, 2, 21)], &[4, 5], false),
             (5, &[(2, 9, 90), (3, 8, 81), (4, 1, 11)], &[], false),
             (5, &[(2, 9, 90), (3, 8, 80), (4, 9, 91), (5, 8, 81)], &[5], false),
-            (5, &[(3, 8, 81), (4, 1, 11), (5, 2, 21)], &[], true),
+            (5, &[(3, 8, 81), (4, 8, 81), (5, 8, 81)], &[], true),
+            (5, &[(3, 8, 81), (4, 8, 81), (5, 8, 82)], &[], false),
         ] {
             let (told_in_fact, own_in_fact) = judged(count, reports);
             assert_eq!((told_in_fact.as_slice(), own_in_fact), (told, own), "{count}: {reports:?}");
@@ -375,6 +410,29 @@ mod tests {
         leader.heard(Term::new(1), id(3), LogIndex::new(8), 81);
         assert_eq!(leader.judge(Term::new(3), (own, &three)), []);
         assert_eq!((leader.own(), leader.take()), (None, vec![]));
+    }
+
+    /// Two followers that apply as fast report the same entries.
+    #[test]
+    fn where_much_was_applied_a_round_index_is_reported() {
+        let mut follower = leader(9);
+        let mut report = |at: u64, last: u64| {
+            let digests: Vec<u64> = (follower.last.get() + 1..=last).map(|i| 10 * i).collect();
+            follower.applied(LogIndex::new(last), &digests);
+            follower.report(Timestamp::new(at * REPORT_NS), Term::new(1), id(2))
+        };
+        let effects = |index| {
+            let (index, digest) = (LogIndex::new(index), 10 * index);
+            Some(Body::Effects { index, digest, judged: false })
+        };
+        assert_eq!(report(1, 9), effects(9), "the first");
+        assert_eq!(report(2, 10), effects(10), "one more");
+        assert_eq!(report(3, 200), effects(128));
+        assert_eq!(report(4, 230), effects(192));
+        assert_eq!(report(5, 230), effects(224));
+        assert_eq!(report(6, 230), effects(228));
+        assert_eq!(report(7, 230), effects(230), "it has come to the end");
+        assert_eq!(report(8, 230), None);
     }
 
     #[test]
