@@ -105,6 +105,7 @@ met! {
         DiskFull: "disks that fill up",
         DisksFull: "disks that all fill up at once",
         SnapshotFailed: "snapshots that could not be made",
+        ReceiptFailed: "snapshots that could not be kept by their receiver",
         WriteFailed: "writes that fail, and end their process",
         InstallFailed: "snapshots that cannot be installed, and end their process",
     }

@@ -50,8 +50,7 @@ impl World {
             SnapshotAction::StopSending => self.nodes[at].sending.clear(),
             SnapshotAction::Receive { offer } => {
                 let stream = self.nodes[at].offers.remove(&offer).expect("it was offered");
-                let takes = self.rng.between(MS, self.profile.disk_ns.max(2 * MS));
-                self.after(takes, Happening::Received(stream));
+                self.after(stream.takes_ns, Happening::Received(stream));
             }
             SnapshotAction::Decline { offer } => {
                 self.coverage.meet(Met::SnapshotDeclined);
@@ -124,28 +123,36 @@ impl World {
         }
         let heard = !breaks(self);
         let to_life = self.nodes[to].life;
-        let stream = Stream { from, from_life: life, to, to_life, number, term, snapshot, heard };
+        let takes_ns = takes + self.rng.between(MS, self.profile.disk_ns.max(2 * MS));
+        let from_life = life;
+        let stream =
+            Stream { from, from_life, to, to_life, number, term, snapshot, takes_ns, heard };
+        let begins = self.rng.between(MS / 10, 10 * MS);
         if !self.faults_over && self.rng.permille(self.profile.duplicates) {
             self.coverage.meet(Met::StreamDoubled);
-            let again = takes + self.rng.between(1, self.profile.snapshot_ns);
+            let again = begins + self.rng.between(1, takes + self.profile.snapshot_ns);
             let stream = Stream { heard: false, ..stream.clone() };
             self.after(again, Happening::Arrives(Box::new(stream)));
         }
-        self.after(takes, Happening::Arrives(Box::new(stream)));
+        self.after(begins, Happening::Arrives(Box::new(stream)));
         Ok(())
     }
 
-    /// The last byte of a snapshot arrives.
-    pub(crate) fn arrives(&mut self, stream: Box<Stream>) -> Result<(), Broken> {
+    /// Says whether nothing of a stream arrives any more: its sender has died, or is cut off.
+    fn has_ended(&mut self, stream: &Stream) -> bool {
         let (from, to) = (&self.nodes[stream.from], &self.nodes[stream.to]);
         let sender_died = from.life != stream.from_life;
-        let receiver_died = to.life != stream.to_life || !to.is_up();
-        let cut = self.cut.contains(&(from.id, to.id));
         if sender_died {
             self.coverage.meet(Met::SenderDied);
-            return Ok(());
         }
-        if receiver_died || cut {
+        sender_died || self.cut.contains(&(from.id, to.id))
+    }
+
+    /// The first byte of a snapshot arrives.
+    pub(crate) fn arrives(&mut self, stream: Box<Stream>) -> Result<(), Broken> {
+        let to = &self.nodes[stream.to];
+        let receiver_died = to.life != stream.to_life || !to.is_up();
+        if self.has_ended(&stream) || receiver_died {
             if receiver_died {
                 self.coverage.meet(Met::ReceiverDied);
             }
@@ -164,7 +171,8 @@ impl World {
         self.step(at, Input::Snapshot(SnapshotNews::Offered { offer }))
     }
 
-    /// A snapshot is durable at its receiver, beside the log and the state.
+    /// All of a snapshot is durable at its receiver, beside the log and the state; or that is all
+    /// that ever comes of it.
     pub(crate) fn received(&mut self, stream: Box<Stream>) -> Result<(), Broken> {
         let at = stream.to;
         if self.nodes[at].life != stream.to_life {
@@ -176,8 +184,18 @@ impl World {
     }
 
     pub(crate) fn receive_snapshot(&mut self, stream: &Stream) -> Result<(), Broken> {
-        let Stream { to, term, snapshot, .. } = stream;
-        let (to, term, meta) = (*to, *term, snapshot.meta.clone());
+        let Stream { from, to, term, snapshot, .. } = stream;
+        let (from, to, term, meta) = (*from, *to, *term, snapshot.meta.clone());
+        let leader = self.nodes[from].id;
+        // Or its bytes are not what their sender said, or a disk does not take them.
+        let fails = !self.is_safe(from, to) && self.rng.permille(self.profile.stream_breaks);
+        if self.has_ended(stream) || fails {
+            self.coverage.meet(Met::ReceiptFailed);
+            let news = SnapshotNews::Received { from: leader, term, meta: None };
+            self.step(to, Input::Snapshot(news))?;
+            self.tell_sender(stream, Transfer::Broken);
+            return Ok(());
+        }
         self.coverage.meet(Met::SnapshotReceived);
         let node = &mut self.nodes[to];
         node.disk.keep(snapshot.clone());
@@ -185,8 +203,7 @@ impl World {
         if own.is_some_and(|own| own > term) {
             self.coverage.meet(Met::SnapshotOfOldLeader);
         }
-        let from = self.nodes[stream.from].id;
-        let news = SnapshotNews::Received { from, term, meta: Some(meta) };
+        let news = SnapshotNews::Received { from: leader, term, meta: Some(meta) };
         self.step(to, Input::Snapshot(news))?;
         self.tell_sender(stream, Transfer::Delivered);
         Ok(())

@@ -19,6 +19,8 @@ pub(crate) struct Stream {
     /// The sender's term when it began.
     pub(crate) term: Term,
     pub(crate) snapshot: Snapshot,
+    /// For how long its bytes arrive, and are written.
+    pub(crate) takes_ns: u64,
     /// Whether the sender hears how it ended.
     pub(crate) heard: bool,
 }
