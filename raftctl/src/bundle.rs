@@ -26,6 +26,7 @@ use crate::codes;
 use crate::context::lock::{Lock, take};
 use crate::context::{self, make_private_directory, write_private};
 use crate::report::{Report, Result};
+use crate::values::machine_of;
 
 mod bounded;
 mod configuration;
@@ -281,11 +282,12 @@ impl Bundles {
         let configuration = Configuration::new(voters, BTreeSet::new(), members)
             .map_err(|error| Report::new(codes::USAGE, error.to_string()))?;
         let cluster: ClusterId = self.plan.cluster.parse()?;
+        let (machine, machine_version) = machine_of(&self.plan.machine);
         let record = BootstrapRecord {
             cluster: cluster.to_bytes(),
             configuration,
-            machine: self.plan.machine.clone(),
-            machine_version: 1,
+            machine: machine.to_owned(),
+            machine_version,
             parent: None,
         };
         // `snapshot restore` writes it, too.

@@ -50,6 +50,24 @@ pub(crate) fn name(text: &str) -> Result<String, String> {
     }
 }
 
+/// Reads a machine's name, and its version behind a colon where that is not 1.
+///
+/// # Errors
+/// If the name could not be part of a file's name, or the version is no number.
+pub(crate) fn machine(text: &str) -> Result<String, String> {
+    let (plain, version) = text.rsplit_once(':').unwrap_or((text, "1"));
+    name(plain)?;
+    let version: u32 = version.parse().map_err(|_| "the version behind the colon is no number")?;
+    Ok(if version == 1 { plain.to_owned() } else { format!("{plain}:{version}") })
+}
+
+/// Returns the name and the version of what [`machine`] has read.
+pub(crate) fn machine_of(text: &str) -> (&str, u32) {
+    let parts =
+        text.rsplit_once(':').and_then(|(name, version)| Some((name, version.parse().ok()?)));
+    parts.unwrap_or((text, 1))
+}
+
 /// Reads `n1=host:port`.
 ///
 /// # Errors
@@ -66,6 +84,22 @@ pub(crate) fn node(text: &str) -> Result<(String, String), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A program whose machine was of another version than 1 could not be founded.
+    #[test]
+    fn a_machine_may_have_a_version() {
+        for (text, read, of) in [
+            ("kv", "kv", ("kv", 1)),
+            ("lock:1", "lock", ("lock", 1)),
+            ("lock:27", "lock:27", ("lock", 27)),
+        ] {
+            assert_eq!(machine(text).as_deref(), Ok(read));
+            assert_eq!(machine_of(read), of);
+        }
+        for wrong in ["", ":2", "lock:", "lock:two", "lock:-1", "lock:4294967296"] {
+            assert!(machine(wrong).is_err(), "{wrong:?}");
+        }
+    }
 
     #[test]
     fn durations_need_a_unit_and_bounds() {

@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
 
-use state_machine::HostError;
+use state_machine::{CommandMissing, HostError, RestoreError, applying};
 use storage::rights::{Want, explain};
 use storage::{Forgotten, StorageError};
 
@@ -104,7 +104,9 @@ impl Failure {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
         let text = text.unwrap_or_else(|| "it said nothing".to_owned());
-        Self::new(Exit::Internal, format!("{what} panicked: {text}"))
+        let command = applying().map(|index| format!(", while the machine applied entry {index}"));
+        let command = command.unwrap_or_default();
+        Self::new(Exit::Internal, format!("{what} panicked{command}: {text}"))
     }
 
     /// Adds what to do about it.
@@ -279,10 +281,11 @@ pub(crate) fn log_failure(error: &StorageError) -> Failure {
 /// damage, and no restart mends it, but another state does.
 pub(crate) fn host_failure(what: &str, error: &HostError) -> Failure {
     let exit = match error {
-        HostError::Store(store) => {
-            let below = store.source.downcast_ref::<StorageError>();
-            below.map_or(Exit::Io, |below| storage_failure(below).exit)
-        }
+        HostError::Store(store) => match store.source.downcast_ref::<StorageError>() {
+            Some(below) => storage_failure(below).exit,
+            None if store.source.is::<CommandMissing>() => Exit::Data,
+            None => return machine_failure(what, error, store.source.is::<RestoreError>()),
+        },
         HostError::Damaged(_) | HostError::Malformed { .. } | HostError::Gap { .. } => Exit::Data,
     };
     let failure = Failure::from_error(exit, what, error);
@@ -292,6 +295,19 @@ pub(crate) fn host_failure(what: &str, error: &HostError) -> Failure {
         }
         HostError::Gap { .. } => failure,
     }
+}
+
+/// Says how the process ends when it is the machine that fails, and not the store below it.
+fn machine_failure(what: &str, error: &HostError, restoring: bool) -> Failure {
+    if restoring {
+        return Failure::from_error(Exit::Data, what, error).hint(
+            "this program cannot go on from the state that is there: start the one that wrote it",
+        );
+    }
+    Failure::from_error(Exit::Internal, what, error).hint(
+        "every node applies the same commands: one that makes the machine fail ends each of them, \
+         at each start, until a program is started that can apply it (raftctl log show)",
+    )
 }
 
 /// Writes an error and its sources on one line, leaving out a source that the text already says.

@@ -1,6 +1,7 @@
 //! What the loop hands work to: threads and tasks that run in parallel, are ordered inside, never
 //! wait for each other, and report by [`Done`]. The loop never waits for them.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
@@ -152,6 +153,28 @@ pub(crate) fn guarded(lane: &str, reports: &Reports, work: impl FnOnce()) {
         // A loop that is gone needs no report.
         let _ = reports.blocking_send(Done::Panicked(failure));
     }
+}
+
+thread_local! {
+    /// The machine answers something on this thread.
+    static ANSWERING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Says whether the machine answers something on this thread.
+pub(crate) fn is_answering() -> bool {
+    ANSWERING.get()
+}
+
+/// Lets the machine answer something that changes nothing. A panic of it is its answer, and ends
+/// neither node nor process: who asked asks the next node otherwise, and ends one after the other.
+///
+/// # Errors
+/// What it said as it panicked.
+pub(crate) fn answers<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    ANSWERING.set(true);
+    let answered = catch_unwind(AssertUnwindSafe(work));
+    ANSWERING.set(false);
+    answered.map_err(|panic| Failure::panicked("the machine", &*panic).message)
 }
 
 /// Waits on a thread of its own; `false` if the node stops meanwhile.

@@ -65,6 +65,7 @@ pub(crate) async fn start(
     how: Start,
 ) -> Result<Running, Failure> {
     config.check()?;
+    program.check()?;
     let credentials = credentials(&config)?;
     let node = node_of(&credentials)?;
     let (owner, control) = control(how.heartbeat);
@@ -115,11 +116,19 @@ fn run(birth: Birth) -> Result<(), Failure> {
     runtime.shutdown_timeout(TASKS_TIMEOUT);
     // A loop that has panicked did not wait for its lanes.
     let within = if served.is_ok() { READERS_TIMEOUT } else { STOP_TIMEOUT };
-    if !gone.wait(within) {
+    if gone.wait(within) {
+        // From here on, the directory may be opened again.
+        drop(directory);
+    } else {
         tracing::debug!("a thread still reads from the data directory of a stopped node");
+        // It says so itself as long as that is so: the lock is held. Where no thread can be had, it
+        // is given up now, and the databases refuse to be opened twice.
+        let hold = move || {
+            gone.wait(Duration::MAX);
+            drop(directory);
+        };
+        let _ = std::thread::Builder::new().name("stopped".to_owned()).spawn(hold);
     }
-    // From here on, the directory may be opened again.
-    drop(directory);
     served.unwrap_or_else(|panic| Err(Failure::panicked("the node's loop", &*panic)))
 }
 

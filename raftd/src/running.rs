@@ -133,7 +133,8 @@ impl Running {
     }
 
     /// Waits until the node has ended, by itself or because it was asked to. Its data directory may
-    /// be used again then. May be called again, and by several tasks.
+    /// be used again then; while a question that takes long is still being answered it is in use,
+    /// as [`Server::start`](crate::Server::start) says. May be called again, and by several tasks.
     ///
     /// # Errors
     /// Why it ended, unless it was asked to. [`Failure::exit`] tells what to do:

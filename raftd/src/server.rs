@@ -29,7 +29,8 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// A node that replicates a machine of the user's, as `raftd` replicates the key/value machine.
 ///
 /// [`Server::main`] makes a daemon of it, for which certificates, bootstrap, members and status are
-/// `raftctl`'s as ever; a cluster for another machine is made by `raftctl init --machine NAME`.
+/// `raftctl`'s as ever; a cluster for another machine is made by `raftctl init --machine
+/// NAME:VERSION`.
 /// [`Server::start`] runs it inside of a program.
 ///
 /// ```no_run

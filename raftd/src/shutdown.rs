@@ -3,8 +3,10 @@
 use std::io;
 
 use rustix::process::Signal as Sys;
+use state_machine::applying;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::lanes::is_answering;
 use crate::logging;
 
 /// What an operator asks for by a signal.
@@ -70,13 +72,23 @@ impl Signals {
 }
 
 /// Makes every panic, in whatever thread, log itself and abort the process: a broken invariant must
-/// not leave a node that half works, nor run destructors that would flush a wrong state.
+/// not leave a node that half works, nor run destructors that would flush a wrong state. Only what
+/// [`answers`](crate::lanes::answers) is spared.
 pub(crate) fn abort_on_panic() {
     std::panic::set_hook(Box::new(|info| {
+        if is_answering() {
+            return;
+        }
         let thread = std::thread::current();
         let thread = thread.name().unwrap_or("unnamed").to_owned();
         let backtrace = std::backtrace::Backtrace::force_capture();
-        tracing::error!(name: "panic", thread, "panic: {info}; the process ends at once");
+        let command = applying().map(|index| format!(" while the machine applied entry {index}"));
+        let command = command.unwrap_or_default();
+        tracing::error!(
+            name: "panic",
+            thread,
+            "panic{command}: {info}; the process ends at once"
+        );
         logging::last_words(tracing::Level::ERROR, &backtrace.to_string());
         std::process::abort();
     }));

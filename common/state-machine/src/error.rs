@@ -32,6 +32,12 @@ pub enum HostError {
     },
 }
 
+/// Part of what a plain machine had in the store is not there: no machine can be made of the rest,
+/// but of another node's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("command {0} is missing")]
+pub struct CommandMissing(pub u64);
+
 impl HostError {
     /// Says which of the system's own records is damaged.
     pub(crate) fn damaged(what: &'static str) -> impl Fn(CodecError) -> Self {

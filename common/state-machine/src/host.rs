@@ -1,6 +1,7 @@
 //! Applies committed entries to a machine: the system's part of the state, the machine's part and
 //! the applied index change in one atomic batch.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -20,6 +21,17 @@ use crate::system::{
 
 /// Keys of the machine's part begin with this byte.
 const MACHINE: u8 = 1;
+
+thread_local! {
+    /// The command that the machine is at, on this thread; it stays where the machine fails.
+    static APPLYING: Cell<LogIndex> = const { Cell::new(LogIndex::ZERO) };
+}
+
+/// Returns the index of the command that the machine applies on this thread, or at which it has
+/// failed or panicked.
+pub fn applying() -> Option<LogIndex> {
+    Some(APPLYING.get()).filter(|index| *index > LogIndex::ZERO)
+}
 
 /// How many pairs a digest reads at a time.
 const DIGEST_PAGE: usize = 1_000;
@@ -96,6 +108,7 @@ impl<S: OrderedStore> Host<S> {
     }
 
     fn note_all(&mut self) -> Result<(), HostError> {
+        self.machine.open(&PrefixView::new(&self.store, MACHINE))?;
         self.note_owners()?;
         self.note_alarms()?;
         self.note_revoked()
@@ -283,7 +296,10 @@ impl<S: OrderedStore> Host<S> {
     ) -> Result<Response, HostError> {
         let command = Command { index, time, data: body };
         let mut transaction = Transaction::new(&self.store, batch, MACHINE);
-        Ok(self.machine.apply(&command, &mut transaction)?)
+        APPLYING.set(index);
+        let response = self.machine.apply(&command, &mut transaction)?;
+        APPLYING.set(LogIndex::ZERO);
+        Ok(response)
     }
 
     /// Makes everything applied so far durable and returns how far that is: the log is not needed

@@ -26,19 +26,26 @@ pub struct Command<'a> {
 /// when a node starts.
 ///
 /// The same commands in the same order must give the same answers and the same state on every
-/// node: no clock, no randomness, no iteration in hash order, no floating point that differs.
+/// node: no clock, no randomness, no iteration in hash order, no floating point that differs. That
+/// holds for every program that ever runs with a data directory: commands that were acknowledged
+/// are applied once more at each start, as many as [`Plain`](crate::Plain) has kept. Another
+/// program that treats them in another way changes what was acknowledged, and nobody notices, for
+/// of such a machine nodes compare the answers alone.
 pub trait StateMachine: Send + 'static {
     /// Applies a command: the only way in which the state changes.
     fn apply(&mut self, command: &Command<'_>) -> Response;
 
-    /// Answers a question without changing anything.
+    /// Answers a question without changing anything. No command is applied on this node meanwhile:
+    /// a question that takes long holds up its writes, and a leader's hold up everybody's. A panic
+    /// is that question's answer, so it must not leave anything half done.
     fn query(&self, query: &[u8]) -> Response;
 
     /// Returns the present state, to be read as bytes.
     ///
     /// [`Plain`](crate::Plain) reads all of it at once, between two commands, and applies nothing
-    /// meanwhile: the time that takes is a pause of this node. A state too large for that belongs
-    /// into the store ([`StoredMachine`]), which is written out while commands go on.
+    /// meanwhile: a pause of all nodes, which do it behind the same command, and several times the
+    /// snapshot's size in memory. A state too large for that belongs into the store
+    /// ([`StoredMachine`]), which is written out while commands go on.
     fn snapshot(&self) -> Box<dyn SnapshotSource>;
 
     /// Replaces the state by a snapshot's.
@@ -54,6 +61,15 @@ pub trait StateMachine: Send + 'static {
         Self: Sized,
     {
         None
+    }
+
+    /// Says whether a command makes the state smaller. Where the disk has no room for more, only
+    /// such commands are taken.
+    fn frees_space(_command: &[u8]) -> bool
+    where
+        Self: Sized,
+    {
+        false
     }
 }
 
@@ -79,20 +95,36 @@ pub trait StoredMachine: Send + Sync + 'static {
     /// Returns the machine's name, which the bootstrap record holds.
     fn name(&self) -> &'static str;
 
-    /// Returns the version of its behaviour.
+    /// Returns the version of its behaviour, which the bootstrap record holds for ever: a program
+    /// with another one refuses the data directory. So it says which programs are alike, and there
+    /// is no way yet to raise it. A program of the same version must answer every command that is
+    /// in the log as the one before did; what behaves in another way needs other commands.
     fn version(&self) -> u32;
+
+    /// Looks at the state when a node starts, and when a leader's has taken the place of its own:
+    /// before anything is applied or asked. A state that this machine cannot go on from is found
+    /// here, where the node says so and serves nothing, and not at the first command.
+    ///
+    /// # Errors
+    /// If the machine cannot go on from it; the node ends then.
+    fn open(&self, _view: &dyn View) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Applies a command through a transaction; the same demands as on [`StateMachine::apply`].
     ///
     /// # Errors
-    /// Only the store's: what a client did wrong is an answer.
+    /// Only the store's: what a client did wrong is an answer. An error ends the node, and since
+    /// all nodes apply the same commands, an error or a panic that follows from the command ends
+    /// all of them, again at each start: they go on only with a program that can apply it.
     fn apply(
         &self,
         command: &Command<'_>,
         transaction: &mut Transaction<'_>,
     ) -> Result<Response, StoreError>;
 
-    /// Answers a question from a view of the state.
+    /// Answers a question from a view of the state. A node answers one question after the other: a
+    /// long one makes the others wait, though no command. A panic is that question's answer.
     ///
     /// # Errors
     /// Only the store's.

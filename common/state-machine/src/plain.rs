@@ -18,11 +18,13 @@
 //! plain machine is compared by its answers.
 
 use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Mutex, MutexGuard};
 
 use bytes::{Buf, Bytes};
 use consensus::{ClusterTime, LogIndex};
 
+use crate::error::CommandMissing;
 use crate::machine::{Command, Response, StateMachine, StoredMachine};
 use crate::store::{StoreError, Transaction, View};
 
@@ -74,7 +76,7 @@ type Get<'a> = &'a dyn Fn(&[u8]) -> Result<Option<Bytes>, StoreError>;
 
 impl<M: StateMachine, F: Fn() -> M + Send + Sync + 'static> Plain<M, F> {
     /// Runs what `make` makes, a new machine each time, under this name and version of its
-    /// behaviour, which the bootstrap record holds.
+    /// behaviour, which the bootstrap record holds for ever ([`StoredMachine::version`]).
     pub fn new(name: &'static str, version: u32, make: F) -> Self {
         let live = Mutex::new(Live { machine: make(), at: LogIndex::ZERO });
         Self { name, version, make, commands_bytes_min: COMMANDS_BYTES_MIN, live }
@@ -101,7 +103,7 @@ impl<M: StateMachine, F: Fn() -> M + Send + Sync + 'static> Plain<M, F> {
         for number in record.first..record.first + record.count {
             let mut kept = get(&command_key(number))?
                 .filter(|kept| kept.len() >= 16)
-                .ok_or_else(|| failed(format!("command {number} is missing").into()))?;
+                .ok_or_else(|| failed(Box::new(CommandMissing(number))))?;
             let index = LogIndex::new(kept.get_u64());
             let time = ClusterTime::new(kept.get_u64());
             // It was answered when it was new.
@@ -159,6 +161,15 @@ impl<M: StateMachine, F: Fn() -> M + Send + Sync + 'static> StoredMachine for Pl
         self.version
     }
 
+    fn open(&self, view: &dyn View) -> Result<(), StoreError> {
+        let mut live = self.live();
+        let record = Record::decode(view.get(RECORD)?)?;
+        if live.at != record.at {
+            *live = self.load(&|key| view.get(key), &record)?;
+        }
+        Ok(())
+    }
+
     fn apply(
         &self,
         command: &Command<'_>,
@@ -166,7 +177,7 @@ impl<M: StateMachine, F: Fn() -> M + Send + Sync + 'static> StoredMachine for Pl
     ) -> Result<Response, StoreError> {
         let mut live = self.live();
         let mut record = Record::decode(transaction.get(RECORD)?)?;
-        // A node has started, or has taken over another state.
+        // Another state was taken over in a way that did not open it.
         if live.at != record.at {
             *live = self.load(&|key| transaction.get(key), &record)?;
         }
@@ -195,7 +206,14 @@ impl<M: StateMachine, F: Fn() -> M + Send + Sync + 'static> StoredMachine for Pl
         if live.at < record.at {
             *live = self.load(&|key| view.get(key), &record)?;
         }
-        Ok(live.machine.query(query))
+        // A panic of the question leaves the lock as it was, and the machine, which did not change.
+        let answered = catch_unwind(AssertUnwindSafe(|| live.machine.query(query)));
+        drop(live);
+        Ok(answered.unwrap_or_else(|panic| resume_unwind(panic)))
+    }
+
+    fn frees_space(&self, command: &[u8]) -> bool {
+        M::frees_space(command)
     }
 
     fn describe(&self, command: &[u8], values: bool) -> Option<String> {

@@ -24,7 +24,12 @@ pub trait PersistentLog: Send {
     /// order of [`Write`]: truncate, compact, append, hard state.
     ///
     /// # Errors
-    /// If any of it may not be on stable storage.
+    /// If any of it may not be on stable storage. What does not follow what is there is an error
+    /// as well: then, too, every later write fails.
+    ///
+    /// # Panics
+    /// If an entry's payload is larger than twice `protocol::limits::COMMAND_BYTES_MAX`: whoever proposes
+    /// looks first.
     fn write(&mut self, writes: &[Write]) -> Result<usize, StorageError>;
 
     /// Puts copies of damaged entries ([`Condition::damages`]) into their place: all of one damage.
@@ -48,7 +53,9 @@ pub trait EntryReader: Send + Sync {
     /// `bytes_max`. None if the head of the log is compacted meanwhile, and the first with it.
     ///
     /// # Errors
-    /// If an entry is missing or damaged, or cannot be read.
+    /// If an entry is missing or damaged, or cannot be read. `range` ends with the log's last entry
+    /// at the latest: what is missing behind that is taken for damage, and the next start reads all
+    /// of the log.
     fn read(&self, range: Range<LogIndex>, bytes_max: usize) -> Result<Vec<Entry>, StorageError>;
 
     /// Returns the chain value of an entry, or of what the log begins behind; `None` if that is not

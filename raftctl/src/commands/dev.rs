@@ -25,7 +25,7 @@ use crate::raftd;
 use crate::report::{Report, Result};
 use crate::signals::Signals;
 use crate::target::Target;
-use crate::values::name;
+use crate::values::{machine, name};
 
 mod process;
 
@@ -62,8 +62,14 @@ pub(crate) struct DevArgs {
     #[arg(long, value_name = "FILE", env = "RAFTCTL_RAFTD", hide_env_values = true)]
     pub(crate) raftd: Option<PathBuf>,
 
-    /// What the nodes replicate: the name of the machine in their program
-    #[arg(long, value_name = "NAME", default_value = crate::bundle::KV, value_parser = name)]
+    /// What the nodes replicate: the name of the machine in their program, and its version if that
+    /// is not 1
+    #[arg(
+        long,
+        value_name = "NAME[:VERSION]",
+        default_value = crate::bundle::KV,
+        value_parser = machine
+    )]
     pub(crate) machine: String,
 
     /// The name of cluster and context

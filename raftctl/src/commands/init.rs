@@ -20,7 +20,7 @@ use crate::invocation::Invocation;
 use crate::output::{View, units};
 use crate::report::{Report, Result};
 use crate::target::Target;
-use crate::values::{duration, name, node};
+use crate::values::{duration, machine, name, node};
 
 /// How often nodes are asked while `init` waits for them.
 const POLL: Duration = Duration::from_millis(250);
@@ -40,8 +40,14 @@ pub(crate) struct InitArgs {
     #[arg(long, value_name = "DIR", env = "RAFTCTL_DIR", hide_env_values = true)]
     pub(crate) dir: Option<PathBuf>,
 
-    /// What the nodes replicate: the name of the machine in their program
-    #[arg(long, value_name = "NAME", default_value = crate::bundle::KV, value_parser = name)]
+    /// What the nodes replicate: the name of the machine in their program, and its version if that
+    /// is not 1
+    #[arg(
+        long,
+        value_name = "NAME[:VERSION]",
+        default_value = crate::bundle::KV,
+        value_parser = machine
+    )]
     pub(crate) machine: String,
 
     /// Makes authority, bundles and context, and stops before it waits for the nodes

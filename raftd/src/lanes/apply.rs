@@ -14,7 +14,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use consensus::{Entry, LogIndex, Payload};
-use state_machine::{Host, HostError, Revocation};
+use state_machine::{Host, HostError, Revocation, applying};
 use storage::{SnapshotReader, StateStore};
 use transport::{Removed, Revoked};
 
@@ -488,7 +488,11 @@ fn batch_len(entries: &[Entry]) -> usize {
 }
 
 fn failed(error: &HostError) -> Failure {
-    host_failure("the state machine cannot go on", error)
+    let what = match applying() {
+        Some(index) => format!("the state machine cannot go on, at entry {index}"),
+        None => "the state machine cannot go on".to_owned(),
+    };
+    host_failure(&what, error)
 }
 
 #[cfg(test)]

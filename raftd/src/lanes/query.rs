@@ -20,9 +20,9 @@ use transport::Responder;
 use crate::alive::Alive;
 use crate::answer;
 use crate::clock::Clock;
-use crate::exit::{Failure, host_failure};
+use crate::exit::{Exit, Failure, host_failure};
 use crate::lanes::network::ReadLog;
-use crate::lanes::{Done, Reports, guarded};
+use crate::lanes::{Done, Reports, answers, guarded};
 use crate::logging::repeat::{self, Kind};
 use crate::owner;
 use crate::program::Machine;
@@ -185,12 +185,19 @@ fn run(queue: &Receiver<Batch>, progress: &Progress, clock: Clock, reports: &Rep
             }
             progress.reads_since.store(now.get(), Ordering::Relaxed);
             let answered = match part {
-                Part::Machine => view.query(&query).map_err(HostError::Store),
-                Part::System(by) => answer_system(&view, &by, &query),
+                Part::Machine => answers(|| view.query(&query).map_err(HostError::Store)),
+                Part::System(by) => Ok(answer_system(&view, &by, &query)),
             };
             let response = match answered {
-                Ok(response) => Response::Answer { index: view.applied().get(), response, age_ms },
-                Err(error) => {
+                Ok(Ok(response)) => {
+                    Response::Answer { index: view.applied().get(), response, age_ms }
+                }
+                Err(panic) => {
+                    let failure = Failure::new(Exit::Internal, panic);
+                    repeat::tell(Kind::Answer, "a question", &failure);
+                    lost(&failure)
+                }
+                Ok(Err(error)) => {
                     let failure = host_failure("a question", &error);
                     let response = lost(&failure);
                     if failure.is_of_the_state() {
@@ -275,7 +282,8 @@ fn describe(entry: Entry, machine: &Machine, page: Page) -> LogEntry {
     let said = || {
         let envelope = Envelope::decode(&payload).ok()?;
         let is_its = envelope.kind == EnvelopeKind::Machine;
-        is_its.then(|| machine.describe(&envelope.body, page.detail == LogDetail::Values)).flatten()
+        let said = || machine.describe(&envelope.body, page.detail == LogDetail::Values);
+        is_its.then(|| answers(said).unwrap_or_else(Some)).flatten()
     };
     let text = (detailed && kind == EntryKind::Command).then(said).flatten();
     LogEntry {

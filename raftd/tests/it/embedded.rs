@@ -9,7 +9,7 @@ use raftd::certs::{Authority, ClusterId, Credentials, Identity, Role};
 use raftd::client::{Client, Consistency};
 use raftd::machine::{Bytes, Command, Response, StoreError, StoredMachine, Transaction, View};
 use raftd::{Config, Exit, NodeId, NodeStatus, Running, Server};
-use state_machine::{SystemAnswer, SystemQuery};
+use state_machine::{RestoreError, SystemAnswer, SystemQuery};
 use tempfile::TempDir;
 
 /// Nothing in these tests takes longer.
@@ -36,6 +36,14 @@ impl StoredMachine for Fragile {
 
     fn version(&self) -> u32 {
         1
+    }
+
+    fn open(&self, view: &dyn View) -> Result<(), StoreError> {
+        if view.get(b"last")?.is_none_or(|last| last != "cannot be loaded") {
+            return Ok(());
+        }
+        let source = Box::new(RestoreError::Malformed("a state of another program"));
+        Err(StoreError { doing: "opening", source })
     }
 
     fn apply(
@@ -89,9 +97,13 @@ impl Three {
     }
 
     async fn node(&self, id: u64, listen: SocketAddr) -> Running {
+        self.starts(id, listen).await.unwrap()
+    }
+
+    async fn starts(&self, id: u64, listen: SocketAddr) -> Result<Running, raftd::Failure> {
         let credentials = self.issue(Role::Node(NonZeroU64::new(id).unwrap()));
         let config = Config::new(self.data(id), credentials).listen(listen);
-        Server::new(Fragile { node: id }).start(config).await.unwrap()
+        Server::new(Fragile { node: id }).start(config).await
     }
 
     fn client(&self) -> Client {
@@ -179,10 +191,11 @@ async fn a_panic_of_the_machine_ends_its_node_only() {
     let status = until(&three.nodes[0], |status| status.leader.is_some()).await;
     let index = |id: u64| usize::try_from(id - 1).unwrap();
     let follower = (1..=3).find(|id| NodeId::new(*id) != status.leader).unwrap();
-    propose(&client, &format!("apply {follower}")).await;
+    let index_of_it = propose(&client, &format!("apply {follower}")).await;
     let failure = ended(&three.nodes[index(follower)]).await;
     assert_eq!(failure.exit, Exit::Internal, "{failure}");
     assert!(failure.message.contains("as it was told"), "{failure}");
+    assert!(failure.message.contains(&format!("applied entry {index_of_it}")), "{failure}");
     propose(&client, "two").await;
 
     // The node applies the command again when it is started, and ends again: its files are free.
@@ -192,17 +205,49 @@ async fn a_panic_of_the_machine_ends_its_node_only() {
     client.close().await;
 }
 
+/// It ended the node, and the client asked the next one, and ended that.
 #[tokio::test]
-async fn a_question_that_panics_ends_the_node_that_was_asked() {
+async fn a_question_that_panics_is_answered_so_and_ends_nobody() {
     let three = Three::start().await;
     let client = three.client();
     propose(&client, "one").await;
     let asked = three.nodes[1].local_address().to_string();
-    assert!(client.query_of(&asked, "panic".into()).await.is_err());
-    let failure = ended(&three.nodes[1]).await;
-    assert_eq!(failure.exit, Exit::Internal, "{failure}");
+    let refused = client.query_of(&asked, "panic".into()).await.expect_err("it panics");
+    assert!(refused.to_string().contains("the machine panicked"), "{refused}");
+    let refused = client.query("panic".into(), Consistency::Linearizable).await;
+    let refused = refused.expect_err("it panics");
+    assert!(refused.to_string().contains("as it was told"), "{refused}");
+    for node in &three.nodes {
+        assert!(node.status().await.is_some(), "it runs");
+    }
+    propose(&client, "two").await;
+    let answer = client.query("".into(), Consistency::Linearizable).await.unwrap();
+    assert_eq!(answer.response, "two");
+    client.close().await;
+    three.stop().await;
+}
+
+/// It served, as well as anybody could tell, until the first command.
+#[tokio::test]
+async fn a_state_that_the_machine_cannot_go_on_from_is_named_at_the_start() {
+    let mut three = Three::start().await;
+    let client = three.client();
+    let index = propose(&client, "cannot be loaded").await;
+    until(&three.nodes[2], |status| status.applied >= index).await;
+    let third = three.nodes.remove(2);
+    let address = third.address();
+    third.stop().await.unwrap();
+    let start = three.starts(3, address).await;
+    let failure = match start {
+        Ok(running) => ended(&running).await,
+        Err(failure) => failure,
+    };
+    assert_eq!(failure.exit, Exit::Data, "{failure}");
+    assert!(failure.message.contains("a state of another program"), "{failure}");
+    assert!(failure.hint.is_some_and(|hint| hint.contains("start the one that wrote it")));
     propose(&client, "two").await;
     client.close().await;
+    three.stop().await;
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,8 +11,8 @@ use proptest::prelude::Strategy;
 use proptest::test_runner::Config;
 use proptest::{collection, prop_assert_eq, prop_oneof, proptest};
 use state_machine::{
-    Batch, Command, Envelope, Host, MemoryStore, OrderedStore, Plain, Response, RestoreError,
-    SnapshotSource, StateMachine, StoredMachine as _, View,
+    Batch, Command, CommandMissing, Envelope, Host, HostError, MemoryStore, OrderedStore, Plain,
+    Response, RestoreError, SnapshotSource, StateMachine, StoredMachine as _, View,
 };
 
 /// Counts how often each word was said: to apply a command twice, or not at all, shows.
@@ -95,6 +96,66 @@ fn nothing_is_known_of_its_commands_if_it_does_not_say_more() {
     assert!(!words(1).frees_space(b"a"));
 }
 
+/// The lock of the machine was poisoned by it, and the next command ended the node.
+#[test]
+fn a_question_that_panics_leaves_the_machine_as_it_was() {
+    let mut host = open(MemoryStore::new(), 1 << 20);
+    say(&mut host, "a");
+    let view = host.view();
+    assert!(std::panic::catch_unwind(AssertUnwindSafe(|| view.query(b"\xff"))).is_err());
+    assert_eq!(say(&mut host, "a"), "2 at 2 and 20");
+    assert_eq!(ask(&host, "a"), "2");
+}
+
+/// A machine of the same name that understands no snapshot of the other.
+#[derive(Debug, Default)]
+struct Others(Words);
+
+impl StateMachine for Others {
+    fn apply(&mut self, command: &Command<'_>) -> Response {
+        self.0.apply(command)
+    }
+
+    fn query(&self, query: &[u8]) -> Response {
+        self.0.query(query)
+    }
+
+    fn snapshot(&self) -> Box<dyn SnapshotSource> {
+        self.0.snapshot()
+    }
+
+    fn restore(&mut self, _: &mut dyn Read) -> Result<(), RestoreError> {
+        Err(RestoreError::Malformed("a format of the old version"))
+    }
+
+    fn frees_space(command: &[u8]) -> bool {
+        command == b"less"
+    }
+}
+
+/// It was noticed at the first command or question, and all nodes looked well until then.
+#[test]
+fn a_snapshot_that_cannot_be_restored_is_noticed_when_the_state_is_opened() {
+    let make: fn() -> Others = Others::default;
+    let others = || Arc::new(Plain::new("words", 1, make));
+    let mut host = open(MemoryStore::new(), 1);
+    say(&mut host, "a");
+    let store = stop(host);
+    let why = Host::open(store.clone(), others()).err().expect("it cannot be restored");
+    let HostError::Store(error) = why else { panic!("{why}") };
+    assert!(error.source.is::<RestoreError>(), "{error:?}");
+    // .. or when it takes the place of another one.
+    let mut host = Host::open(MemoryStore::new(), others()).unwrap();
+    assert!(host.with_store(|own| *own = store).is_err());
+}
+
+#[test]
+fn a_plain_machine_may_say_which_commands_free_space() {
+    let make: fn() -> Others = Others::default;
+    let others = Plain::new("words", 1, make);
+    assert!(others.frees_space(b"less") && !others.frees_space(b"more"));
+}
+
 #[test]
 fn a_restarted_node_has_what_was_durable_before_it_is_asked_or_told_anything() {
     for commands_bytes_min in [1, 200, 1 << 20] {
@@ -150,9 +211,9 @@ fn damage_is_an_error_and_no_other_state() {
     let mut batch = Batch::new();
     batch.delete(Bytes::from_static(b"\x01c\0\0\0\0\0\0\0\x01"));
     store.write(batch).unwrap();
-    let host = open(store, 1 << 20);
-    let error = host.view().query(b"a").unwrap_err().to_string();
-    assert!(error.contains("command 1 is missing"), "{error}");
+    let why = Host::open(store, words(1 << 20)).err().expect("it is damaged");
+    let HostError::Store(error) = why else { panic!("{why}") };
+    assert_eq!(error.source.downcast_ref(), Some(&CommandMissing(1)), "{error:?}");
 }
 
 /// What happens to a node.
