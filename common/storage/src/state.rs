@@ -10,6 +10,7 @@ use state_machine::{Batch, OrderedStore, Pair, StoreError, View};
 
 use crate::database::database;
 use crate::error::StorageError;
+use crate::names::CHECKPOINTS;
 use crate::opening_room::check_room;
 use crate::options;
 use crate::presence;
@@ -20,6 +21,7 @@ mod aside;
 pub(crate) mod checkpoint;
 mod collection;
 mod memtable;
+mod orphans;
 mod pages;
 pub(crate) mod place;
 mod replace;
@@ -29,6 +31,7 @@ mod upkeep;
 pub use checkpoint::StateCheckpoint;
 use collection::Collection;
 use memtable::Memtable;
+use orphans::Before;
 use pages::Pages;
 use place::Place;
 pub use scrub::StateScrub;
@@ -45,6 +48,9 @@ pub struct StateStore {
     /// The number of the last checkpoint.
     checkpoints: u64,
 }
+
+/// The directory among the checkpoints with links to the files of a state that is being opened.
+const OPENED: &str = "opened";
 
 /// A database, and the directory that goes with it when it was replaced: closed first.
 struct Live {
@@ -104,17 +110,29 @@ impl StateStore {
         checkpoint::remove_all(data_directory)?;
         let place = place::current(data_directory)?;
         place::remove_others(data_directory, &place)?;
-        let live = Live::open(place)?;
+        let live = Live::open(place, &links(data_directory))?;
         Ok(Self { data_directory: data_directory.to_owned(), live: Arc::new(live), checkpoints: 0 })
     }
 }
 
+/// Returns the directory for links to the files of a state that is being opened.
+fn links(data_directory: &Path) -> PathBuf {
+    data_directory.join(CHECKPOINTS).join(OPENED)
+}
+
 impl Live {
-    fn open(place: Place) -> Result<Self, StorageError> {
+    /// `links` is a directory to be made, and removed.
+    fn open(place: Place, links: &Path) -> Result<Self, StorageError> {
         wal::check(place.path())?;
         check_room(place.path())?;
         let sizes = Sizes::at(place.path());
-        let db = DB::open(&options::state(sizes), place.path())
+        let before = Before::look(place.path())?;
+        let mut options = options::state(sizes);
+        options.set_disable_auto_compactions(true);
+        let db = DB::open(&options, place.path())
+            .map_err(|error| rotten("opening the state", &error))?;
+        before.remove_unknown(&db, links)?;
+        db.set_options(&[("disable_auto_compactions", "false")])
             .map_err(|error| rotten("opening the state", &error))?;
         let (memtable, collection) = (Memtable::new(sizes), Collection::new(sizes));
         Ok(Self { db, place, memtable, collection, pages: Pages::default() })

@@ -26,7 +26,8 @@ pub struct StateCheckpoint {
     directory: Doomed,
 }
 
-struct Doomed(PathBuf);
+/// A directory that is removed at the end of its life.
+pub(super) struct Doomed(pub(super) PathBuf);
 
 impl Drop for Doomed {
     fn drop(&mut self) {

@@ -13,7 +13,7 @@ use crate::options;
 use crate::snapshot::SnapshotReader;
 use crate::space::Sizes;
 use crate::state::checkpoint::check_applied;
-use crate::state::{Live, StateStore};
+use crate::state::{Live, StateStore, links};
 
 /// A table becomes no larger than this, but for its last pair.
 const TABLE_BYTES: u64 = 64 * 1024 * 1024;
@@ -40,7 +40,7 @@ impl StateStore {
             tables.push(&pairs)?;
         }
         let tables = tables.finish()?;
-        let next = Live::open(place)?;
+        let next = Live::open(place, &links(&self.data_directory))?;
         next.take_over(tables)?;
         check_applied(&next, snapshot.header())?;
         next.place.enforce(&self.data_directory)?;

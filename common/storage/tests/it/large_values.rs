@@ -120,6 +120,48 @@ fn files_whose_values_are_all_deleted_go_and_a_view_of_them_stays() {
     assert_eq!(pairs, 1_000);
 }
 
+/// A minute after each start all nodes took a file that had just been collected for rot, and threw
+/// their states away.
+#[test]
+fn files_of_values_that_go_while_all_is_read_through_are_no_rot() {
+    let place = tempdir().unwrap();
+    let mut store = StateStore::open(place.path()).unwrap();
+    put(&mut store, 0..1_000, 0);
+    let before = blobs(&place.path().join("state"));
+    let mut is_first = true;
+    let read = store.scrub_later().run(|_| {
+        if std::mem::take(&mut is_first) {
+            delete(&mut store, 0..1_000);
+            collect(&store, MIB);
+            assert!(before.iter().all(|file| !file.exists()), "all are collected");
+        }
+        true
+    });
+    assert!(read.unwrap() > 62 * MIB);
+    assert_eq!(fs::read_dir(place.path().join("checkpoints")).unwrap().count(), 0);
+}
+
+/// They were kept for ever, since RocksDB cannot tell them from files of a later version.
+#[test]
+fn files_of_values_that_were_never_finished_are_removed_at_the_next_start() {
+    let place = tempdir().unwrap();
+    let mut store = StateStore::open(place.path()).unwrap();
+    put(&mut store, 0..100, 0);
+    drop(store);
+    let state = place.path().join("state");
+    let known = blobs(&state);
+    let part = fs::read(&known[0]).unwrap();
+    fs::write(state.join("000901.blob"), &part[..part.len() / 2]).unwrap();
+    fs::write(state.join("000902.blob"), b"").unwrap();
+    let mut store = StateStore::open(place.path()).unwrap();
+    assert_eq!(blobs(&state), known);
+    check(&store, 0..100, 0);
+    // The database collects by itself again.
+    put(&mut store, 0..1_000, 1);
+    delete(&mut store, 0..1_000);
+    collect(&store, MIB);
+}
+
 /// Every second one: no file is dead as a whole, and the disk has room for a part of them only.
 #[test]
 fn deleting_makes_room_also_on_a_disk_that_has_little() {
