@@ -175,7 +175,7 @@ fn flushing(config: &Config, gauges: &Arc<Gauges>) -> Flushing {
     Flushing {
         interval: Duration::from_secs(config.limits.persist_interval_s),
         bytes_max: bytes(UNFLUSHED_BYTES_MAX.min(share(&gauges, UNFLUSHED_PART))),
-        has_room: Box::new(move || gauges.lacks(0).is_none()),
+        has_room: Arc::new(move || gauges.lacks(0).is_none()),
         scrub_interval: Duration::from_secs(config.limits.state_scrub_interval_s),
         scrubbed: Arc::new(move |bytes| told.scrubs().read_state(bytes)),
     }

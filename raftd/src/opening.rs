@@ -258,11 +258,16 @@ fn join(
 /// If that fails.
 pub(crate) fn set_aside(path: &Path, failure: &Failure) -> Result<(), Failure> {
     let aside = StateStore::set_aside(path).map_err(|error| storage_failure(&error))?;
+    let kept = match aside {
+        Some(aside) => format!(
+            "the damaged one is at {} for people, until room gets short: it may be removed",
+            aside.display()
+        ),
+        None => "the damaged one is removed, since there is no room for both".to_owned(),
+    };
     tracing::error!(
         name: "state-damaged",
-        "the state is damaged, and is made anew: {failure}; the damaged one is kept at {}, nobody \
-         needs it",
-        aside.display()
+        "the state is damaged, and is made anew: {failure}; {kept}"
     );
     Ok(())
 }

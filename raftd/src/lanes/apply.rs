@@ -45,7 +45,7 @@ pub(crate) struct Flushing {
     /// log, and what is replayed after a crash.
     pub(crate) bytes_max: usize,
     /// But not while there is no room on the disk for it: the log has everything.
-    pub(crate) has_room: Box<dyn Fn() -> bool + Send>,
+    pub(crate) has_room: Arc<dyn Fn() -> bool + Send + Sync>,
     /// All of it is read through so often.
     pub(crate) scrub_interval: Duration,
     /// Told how many bytes were read, each time that all of it was whole.
@@ -312,6 +312,7 @@ where
     fn flush(&mut self) -> Result<(), Failure> {
         self.note_flush();
         if !(self.when.has_room)() {
+            self.make_room();
             self.report(Done::Unflushed);
             return Ok(());
         }
@@ -341,12 +342,24 @@ where
         thread.map(drop).map_err(|error| Failure::from_error(Exit::Io, "a thread", &error))
     }
 
+    /// Nobody needs what was set aside.
+    fn make_room(&self) {
+        match self.host.store().remove_aside() {
+            Ok(true) => tracing::warn!(
+                name: "aside-removed",
+                "room is short: the damaged state that was set aside is removed"
+            ),
+            Ok(false) => {}
+            Err(error) => tracing::debug!(%error, "what was set aside stays"),
+        }
+    }
+
     fn scrub_if_due(&mut self) -> Result<(), Failure> {
         if !self.scrubbing.due_in().is_zero() {
             return Ok(());
         }
-        let Self { scrubbing, host, reports, .. } = self;
-        let begun = scrubbing.begin(|| host.store().scrub_later(), reports);
+        let Self { scrubbing, host, reports, when, .. } = self;
+        let begun = scrubbing.begin(|| host.store().scrub_later(), reports, &when.has_room);
         begun.map_err(|error| Failure::from_error(Exit::Io, "a thread", &error))
     }
 

@@ -39,6 +39,7 @@ pub const MESSAGES: &[Message] = &[
     ),
     row("alarm-cleared", Level::Info, "a member has room on its disk again"),
     row("alarm-raised", Level::Warn, "a member has no room on its disk"),
+    row("aside-removed", Level::Warn, "a state set aside is removed, since room is short"),
     row(
         "begins-anew",
         Level::Error,

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! state-condemned    why, for people; the state in force is not opened any more
-//! damaged-state      the state that was set aside last, for people; nobody reads it
+//! damaged-state      the state that was set aside last, for people; nobody reads it, and it goes
+//!                    where the disk is short of room
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use crate::error::StorageError;
 use crate::files;
 use crate::names::{STATE_CONDEMNED, STATE_DAMAGED};
+use crate::space::{Sizes, Space};
 use crate::state::StateStore;
 use crate::state::place;
 
@@ -35,12 +37,13 @@ impl StateStore {
         Self::condemn(&self.data_directory, why)
     }
 
-    /// Takes the state out of the way, so that an empty one takes its place; returns where it is.
-    /// What was set aside before is removed. A crash in between is no harm: it is begun anew.
+    /// Takes the state out of the way, so that an empty one takes its place; returns where it is,
+    /// if there is room for it beside a snapshot and another state of its size. What was set aside
+    /// before is removed. A crash in between is no harm: it is begun anew.
     ///
     /// # Errors
     /// If files cannot be moved or removed.
-    pub fn set_aside(data_directory: &Path) -> Result<PathBuf, StorageError> {
+    pub fn set_aside(data_directory: &Path) -> Result<Option<PathBuf>, StorageError> {
         let aside = data_directory.join(STATE_DAMAGED);
         if let Some(last) = place::newest(data_directory)? {
             files::remove_directory(&aside)?;
@@ -50,8 +53,33 @@ impl StateStore {
         }
         place::remove_all(data_directory)?;
         files::remove(&data_directory.join(STATE_CONDEMNED))?;
-        Ok(aside)
+        if has_room_beside(&aside) {
+            return Ok(Some(aside));
+        }
+        files::remove_directory(&aside)?;
+        Ok(None)
     }
+
+    /// Removes what was set aside, for a disk that is short of room; says whether there was any.
+    ///
+    /// # Errors
+    /// If files cannot be removed.
+    pub fn remove_aside(&self) -> Result<bool, StorageError> {
+        let aside = self.data_directory.join(STATE_DAMAGED);
+        let is_there = aside.exists();
+        if is_there {
+            files::remove_directory(&aside)?;
+        }
+        Ok(is_there)
+    }
+}
+
+/// Says whether a snapshot and a state, both of the size of this one, fit beside it, and all that
+/// must be in hand.
+fn has_room_beside(aside: &Path) -> bool {
+    let sizes = files::sizes(aside).unwrap_or_default();
+    let needed = Sizes::at(aside).needed_bytes(0, sizes).saturating_add(2 * sizes);
+    Space::at(aside).is_ok_and(|space| space.free_bytes >= needed)
 }
 
 /// Refuses a state that was condemned.

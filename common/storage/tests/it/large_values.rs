@@ -141,6 +141,24 @@ fn files_of_values_that_go_while_all_is_read_through_are_no_rot() {
     assert_eq!(fs::read_dir(place.path().join("checkpoints")).unwrap().count(), 0);
 }
 
+/// It stood in the way of the snapshot that was to replace it, and of all writes afterwards.
+#[test]
+fn a_state_is_set_aside_where_there_is_room_for_others_beside_it_only() {
+    let place = tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(place.path(), 400) else { return };
+    for (keys, is_kept) in [(0..200, true), (0..2_000, false)] {
+        let mut store = StateStore::open(disk.path()).unwrap();
+        put(&mut store, keys, 0);
+        drop(store);
+        let aside = StateStore::set_aside(disk.path()).unwrap();
+        let lies = disk.path().join("damaged-state");
+        assert_eq!((aside.is_some(), lies.exists()), (is_kept, is_kept));
+        let store = StateStore::open(disk.path()).unwrap();
+        assert_eq!(store.remove_aside().unwrap(), is_kept);
+        assert!(!lies.exists());
+    }
+}
+
 /// They were kept for ever, since RocksDB cannot tell them from files of a later version.
 #[test]
 fn files_of_values_that_were_never_finished_are_removed_at_the_next_start() {

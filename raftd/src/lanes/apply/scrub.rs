@@ -21,6 +21,9 @@ const STEP_BYTES: u64 = 256 * 1024;
 /// The first one begins so soon after the start, where the interval is not shorter.
 const FIRST_AFTER: Duration = Duration::from_secs(60);
 
+/// Says whether there is room on the disk for a flush.
+type HasRoom = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// When the state is read through.
 pub(super) struct Scrubbing {
     interval: Duration,
@@ -53,6 +56,7 @@ impl Scrubbing {
         &mut self,
         scrub: impl FnOnce() -> StateScrub,
         reports: &Reports,
+        has_room: &HasRoom,
     ) -> std::io::Result<()> {
         self.next = Instant::now() + self.interval;
         if self.under_way.swap(true, Ordering::AcqRel) {
@@ -60,10 +64,11 @@ impl Scrubbing {
         }
         let (scrub, under_way) = (scrub(), Arc::clone(&self.under_way));
         let (reports, alive, read) = (reports.clone(), self.alive.clone(), Arc::clone(&self.read));
+        let has_room = Arc::clone(has_room);
         thread::Builder::new().name("scrub".to_owned()).spawn(move || {
             guarded("scrub", &reports, || {
                 step_back();
-                run(scrub, &reports, &*read);
+                run(scrub, &reports, (&*read, &*has_room));
                 under_way.store(false, Ordering::Release);
             });
             drop(alive);
@@ -72,21 +77,27 @@ impl Scrubbing {
     }
 }
 
-fn run(scrub: StateScrub, reports: &Reports, whole: &dyn Fn(u64)) {
+fn run(
+    scrub: StateScrub,
+    reports: &Reports,
+    (whole, has_room): (&dyn Fn(u64), &dyn Fn() -> bool),
+) {
     let began = Instant::now();
     let mut pacer = Pacer::new(SCRUB_BYTES_PER_S);
-    let mut unpaced = 0;
+    let (mut unpaced, mut goes_on) = (0, true);
     let read = scrub.run(|bytes| {
         unpaced += bytes;
         if unpaced >= STEP_BYTES {
             thread::sleep(pacer.pass(std::mem::take(&mut unpaced)));
+            // What is removed meanwhile gives back its room only behind this.
+            goes_on = has_room();
         }
         // A node that stops does not wait for it.
-        !reports.is_closed()
+        goes_on && !reports.is_closed()
     });
     match read {
         // Whoever stops has not read all of it.
-        Ok(_) if reports.is_closed() => {}
+        Ok(_) if reports.is_closed() || !goes_on => {}
         Ok(bytes) => {
             whole(bytes);
             tracing::debug!(bytes, took = ?began.elapsed(), "the state was read through");
