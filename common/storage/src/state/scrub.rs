@@ -58,7 +58,6 @@ impl StateScrub {
         .or_else(|error| if goes_on { Err(error) } else { Ok(()) })?;
         Ok(bytes)
     }
-
 }
 
 fn open(links: &Path) -> Result<DB, StorageError> {

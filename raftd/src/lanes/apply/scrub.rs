@@ -77,11 +77,7 @@ impl Scrubbing {
     }
 }
 
-fn run(
-    scrub: StateScrub,
-    reports: &Reports,
-    (whole, has_room): (&dyn Fn(u64), &dyn Fn() -> bool),
-) {
+fn run(scrub: StateScrub, reports: &Reports, (whole, has_room): (&dyn Fn(u64), &dyn Fn() -> bool)) {
     let began = Instant::now();
     let mut pacer = Pacer::new(SCRUB_BYTES_PER_S);
     let (mut unpaced, mut goes_on) = (0, true);
