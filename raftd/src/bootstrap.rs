@@ -9,7 +9,7 @@ use consensus::{Configuration, NodeId, Timestamp};
 use protocol::{BootstrapRecord, ErrorCode, Generation, Outcome, Request, Response};
 use state_machine::Act;
 use storage::DataDirectory;
-use tokio::time::sleep;
+use tokio::time::MissedTickBehavior;
 use transport::{ClientRequest, answer_identify};
 
 use crate::control::Command;
@@ -40,7 +40,7 @@ pub(crate) enum Waited {
 /// Serves a node without a history until it has one.
 ///
 /// # Errors
-/// If a record cannot be stored.
+/// If a record cannot be stored, or the directory goes away.
 pub(crate) async fn wait_for_bootstrap(
     services: &mut Services,
     identity: &mut Identity,
@@ -59,6 +59,11 @@ pub(crate) async fn wait_for_bootstrap(
     services.control.post(|| (report, Load::default()));
     let Services { clock, inbound, control, program, founded, .. } = services;
     let interval = control.interval();
+    let presence = directory.presence().map_err(|error| storage_failure(&error))?;
+    let mut is_gone = false;
+    // However often somebody asks meanwhile.
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let has_history = tokio::select! {
             Some(request) = inbound.requests.recv() => {
@@ -98,7 +103,12 @@ pub(crate) async fn wait_for_bootstrap(
                     stored?
                 }
             },
-            () = sleep(interval) => {
+            _ = ticks.tick() => {
+                // As of a node that has a history (`lanes::presence`): what is seen twice is so.
+                match presence.check_place() {
+                    Err(error) if is_gone => return Err(storage_failure(&error)),
+                    found => is_gone = found.is_err(),
+                }
                 control.beat(line());
                 let report = status::uninitialised(clock.now(), identity, gauges);
                 control.post(|| (report, Load::default()));

@@ -47,6 +47,25 @@ impl Presence {
     /// # Errors
     /// [`StorageError::Gone`] if not. A system that does not say is no reason.
     pub fn check(&mut self) -> Result<(), StorageError> {
+        self.check_place()?;
+        self.check_bootstrap()?;
+        match place::current(&self.directory) {
+            Ok(state) => {
+                must_be(&state.path().join(CURRENT))?;
+                open_files::check_manifest(state.path())
+            }
+            Err(StorageError::Corrupt { .. }) => {
+                Err(gone(&self.directory.join(STATE_CURRENT), "does not name a state any more"))
+            }
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Looks for the directory alone: a node without a history has nothing else in it.
+    ///
+    /// # Errors
+    /// As [`Presence::check`].
+    pub fn check_place(&self) -> Result<(), StorageError> {
         let lock = self.directory.join(LOCK);
         match File::open(&lock) {
             Ok(file) => {
@@ -60,18 +79,7 @@ impl Presence {
             }
             Err(_) => return Ok(()),
         }
-        must_be(&self.directory.join(SUPERBLOCK))?;
-        self.check_bootstrap()?;
-        match place::current(&self.directory) {
-            Ok(state) => {
-                must_be(&state.path().join(CURRENT))?;
-                open_files::check_manifest(state.path())
-            }
-            Err(StorageError::Corrupt { .. }) => {
-                Err(gone(&self.directory.join(STATE_CURRENT), "does not name a state any more"))
-            }
-            Err(_) => Ok(()),
-        }
+        must_be(&self.directory.join(SUPERBLOCK))
     }
 
     /// Looks whether a file could be made in the directory and in those below it. Nothing is

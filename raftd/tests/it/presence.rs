@@ -32,6 +32,30 @@ fn remove_manifests(database: &Path) {
     }
 }
 
+/// It was bootstrapped, counted, and ended.
+#[tokio::test]
+async fn a_node_without_a_history_ends_as_well_also_while_it_is_asked_again_and_again() {
+    let mut cluster = Cluster::prepare(1);
+    cluster.nodes[0].start();
+    let (client, address) = (cluster.client(), cluster.nodes[0].address.clone());
+    let began = Instant::now();
+    while client.status_of(&address).await.is_err() {
+        assert!(began.elapsed() < PATIENCE, "it does not answer");
+    }
+    fs::remove_dir_all(&cluster.nodes[0].data).unwrap();
+    let asking = tokio::spawn(async move {
+        loop {
+            let _ = client.status_of(&address).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let mut node = cluster.nodes.remove(0);
+    let (ended, node) = tokio::task::spawn_blocking(move || (node.ended(), node)).await.unwrap();
+    asking.abort();
+    assert_eq!(ended.code(), Some(74), "{}", node.log());
+    assert!(node.log().contains("LOCK was removed while this node was running"), "{}", node.log());
+}
+
 /// The follower and the leader were HEALTHY for as long as they ran, and acknowledged writes.
 #[tokio::test]
 async fn a_node_ends_whose_directory_goes_away_under_it() {
