@@ -218,7 +218,7 @@ fn failed(doing: &'static str, error: &rocksdb::Error) -> StoreError {
 /// Turns the database's error about the state into ours. The state can be made anew, so it counts
 /// as damaged also where RocksDB does not call it so: files that are missing, make no sense or
 /// cannot be read.
-fn rotten(doing: &'static str, error: &rocksdb::Error) -> StorageError {
+pub(crate) fn rotten(doing: &'static str, error: &rocksdb::Error) -> StorageError {
     use rocksdb::ErrorKind;
     let ours = database(doing, error);
     if !matches!(ours, StorageError::Database { .. } | StorageError::Io { .. }) {

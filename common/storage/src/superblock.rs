@@ -96,7 +96,9 @@ impl Superblock {
     pub(crate) fn has_two_copies(path: &Path) -> Result<bool, StorageError> {
         let bytes = files::read(path, FILE_BYTES_MAX)?.unwrap_or_default();
         let (first, second) = copies(&bytes);
-        Ok(Self::decode_copy(first).is_ok() && first == second)
+        let gap = bytes.get(first.len()..SECOND_AT).unwrap_or_default();
+        let is_whole = Self::decode_copy(first).is_ok() && first == second;
+        Ok(is_whole && gap.iter().all(|byte| *byte == 0))
     }
 
     fn encode(&self) -> Vec<u8> {

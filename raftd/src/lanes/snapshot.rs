@@ -204,7 +204,11 @@ impl SnapshotLane {
         match last {
             Some(last) => Response::Snapshot(SnapshotAnswer::Taken(info(self.file(last)))),
             None => {
-                let why = format!("no snapshot could be made: {}", self.trouble);
+                let trouble = match self.trouble.as_str() {
+                    "" => "it was given up for another one",
+                    trouble => trouble,
+                };
+                let why = format!("no snapshot could be made: {trouble}");
                 Response::Error(answer::refusal(ErrorCode::Internal, why))
             }
         }

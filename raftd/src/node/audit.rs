@@ -11,6 +11,7 @@ use transport::Responder;
 
 use crate::acts::{self, Deed};
 use crate::answer;
+use crate::logging::repeat::{self, Kind};
 use crate::node::{Node, moved};
 
 /// The most acts that wait until there is a leader to note them.
@@ -54,6 +55,9 @@ pub(crate) struct Notes {
     named: u64,
 }
 
+/// How the name of a node begins, as one who acts.
+const NODE: &str = "node ";
+
 impl Node {
     /// Notes what somebody asks for, if it is an administrative act, and returns it for the
     /// outcome. What only a leader does is noted where that is.
@@ -73,10 +77,13 @@ impl Node {
         let from = format!("{from}{via}");
         let id = self.name_act();
         let act = acts::act(id, &role.to_string(), &from, self.identity.node, &what);
-        tracing::info!(
-            name: "act-asked",
-            by = act.who, from = act.from, what = act.what, "asked for"
-        );
+        // A node that waits for a snapshot asks again and again; a person is always logged.
+        if !act.who.starts_with(NODE) || repeat::may(Kind::Change, &act.who, &act.what) {
+            tracing::info!(
+                name: "act-asked",
+                by = act.who, from = act.from, what = act.what, "asked for"
+            );
+        }
         if logged {
             self.propose_note(now, &act);
             // Commands that gather in a turn are appended behind a change of members in it: the
@@ -90,7 +97,9 @@ impl Node {
     pub(super) fn end_act(&mut self, now: Timestamp, act: Option<Box<Act>>, response: &Response) {
         let Some(mut act) = act else { return };
         let Some(outcome) = outcome(response) else { return };
-        if let Outcome::Refused { reason } = &outcome {
+        if let Outcome::Refused { reason } = &outcome
+            && (!act.who.starts_with(NODE) || repeat::may(Kind::Change, &act.who, reason))
+        {
             tracing::warn!(
                 name: "act-refused",
                 by = act.who, what = act.what, why = reason, "refused"
@@ -117,10 +126,10 @@ impl Node {
     /// Has an act noted, by this node or by whoever leads.
     pub(crate) fn note_act(&mut self, now: Timestamp, act: Act) {
         if self.notes.waiting.len() >= NOTES_MAX {
-            tracing::warn!(
-                name: "act-not-noted",
-                by = act.who, what = act.what, "not in the audit: too many acts wait"
-            );
+            let why = "not in the audit: too many acts wait";
+            if repeat::may(Kind::Change, &act.who, why) {
+                tracing::warn!(name: "act-not-noted", by = act.who, what = act.what, "{why}");
+            }
             return;
         }
         self.notes.waiting.push(act);

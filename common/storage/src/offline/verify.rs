@@ -13,8 +13,9 @@ use crate::layout::{CONFIGURATION, HARD_STATE_KEY, META, decode_hard_state, inde
 use crate::names::SUPERBLOCK;
 use crate::offline::{StoppedLog, StoppedNode};
 use crate::options;
+use crate::peers::PeerMemory;
 use crate::snapshot::{SnapshotFile, SnapshotReader, Snapshots};
-use crate::state::{checkpoint, place};
+use crate::state::{checkpoint, place, rotten};
 use crate::superblock::Superblock;
 use crate::wal;
 
@@ -53,8 +54,8 @@ pub struct Verified {
 }
 
 impl StoppedNode {
-    /// Reads and checks everything: both copies of the superblock and of the bootstrap record, term
-    /// and vote, each entry of the log with its checksums and against the records about the log,
+    /// Reads and checks everything: both copies of the superblock and of the bootstrap record, what
+    /// is remembered of the others, term and vote, each entry of the log with its checksums and against the records about the log,
     /// the state, and all snapshots. `done` is told from time to time how much of a part is read,
     /// and of how much. `None` if the node has no history, and so has nothing else.
     ///
@@ -65,6 +66,7 @@ impl StoppedNode {
         mut done: impl FnMut(Part, u64, u64),
     ) -> Result<Option<Verified>, StorageError> {
         self.verify_superblock()?;
+        PeerMemory::at(&self.path).load()?;
         let Some(generation) = self.superblock.generation else { return Ok(None) };
         bootstrap::check(&self.path, generation)?;
         let log = self.log()?;
@@ -134,7 +136,7 @@ impl StoppedNode {
         wal::check(place.path())?;
         DB::open_for_read_only(&options::reading(), place.path(), false)
             .map(Some)
-            .map_err(|error| database("opening the state", &error))
+            .map_err(|error| rotten("opening the state", &error))
     }
 
     fn verify_state(

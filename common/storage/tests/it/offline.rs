@@ -166,6 +166,32 @@ fn the_first_damage_is_named_with_its_place() {
     bytes[100] ^= 1;
     fs::write(&path, &bytes).unwrap();
 
+    // Between its copies nothing is read from, and yet every byte is to be as it was written.
+    bytes[2_000] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    assert!(verify(place.path()).is_err());
+    bytes[2_000] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    verify(place.path()).unwrap();
+
+    kit::directory(place.path()).unwrap().peers().store(&[]).unwrap();
+    verify(place.path()).unwrap();
+    let peers = place.path().join("peers");
+    let memory = fs::read(&peers).unwrap();
+    let mut damaged = memory.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    fs::write(&peers, damaged).unwrap();
+    let error = verify(place.path()).unwrap_err().to_string();
+    assert!(error.contains("peers is damaged"), "{error}");
+    fs::write(&peers, memory).unwrap();
+
+    let current = place.path().join("state/CURRENT");
+    let named = fs::read(&current).unwrap();
+    fs::remove_file(&current).unwrap();
+    let missing = verify(place.path()).unwrap_err();
+    assert!(matches!(missing, StorageError::Corrupt { .. }), "{missing}");
+    fs::write(&current, named).unwrap();
+
     for name in ["bootstrap", "bootstrap-second"] {
         let bootstrap = place.path().join(name);
         let record = fs::read(&bootstrap).unwrap();
