@@ -19,12 +19,13 @@ const OPERATOR: &str = "operator";
 /// The host of the clients.
 const CLIENTS: &str = "clients";
 
-/// Small limits, so that snapshots and compaction happen within minutes. Every other node keeps a
-/// long log all the same: who is behind a leader gets entries from the one and a snapshot from the
-/// other.
+/// Small limits, so that snapshots and compaction happen within minutes, and the state is read
+/// through again and again: it is used meanwhile. Every other node keeps a long log all the same:
+/// who is behind a leader gets entries from the one and a snapshot from the other.
 const LIMITS: [&str; 2] = [
-    "[limits]\npersist_interval_s = 3\n",
-    "[limits]\npersist_interval_s = 3\nlog_keep_entries_max = 500\nlog_keep_bytes_max = 1048576\n",
+    "[limits]\npersist_interval_s = 3\nstate_scrub_interval_s = 2\n",
+    "[limits]\npersist_interval_s = 3\nstate_scrub_interval_s = 2\nlog_keep_entries_max = 500\n\
+     log_keep_bytes_max = 1048576\n",
 ];
 
 /// How long the founding may take.
