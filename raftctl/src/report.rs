@@ -133,6 +133,7 @@ impl Report {
                     .help("read the value back before you try again: it may have been written")
             }
             ClientError::Refused(reply) => Self::from_reply(&reply),
+            error @ ClientError::TooLarge { .. } => Self::new(codes::REFUSED, error.to_string()),
             ClientError::Unexpected { endpoint } => {
                 let message = format!("{endpoint} answered something else than was asked");
                 Self::new(codes::UNEXPECTED, message)

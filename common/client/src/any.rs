@@ -20,6 +20,7 @@ impl Client {
         endpoint: &str,
         request: &Request,
     ) -> Result<Response, ClientError> {
+        self.admit(request)?;
         let manner = Manner::plain(Instant::now() + self.shared.config.deadline);
         let mut attempt = self.attempt(endpoint, request, manner).await?;
         // A connection from before the node's restart breaks at its first use.
@@ -48,6 +49,7 @@ impl Client {
 
     /// Asks any node, each once: the first that can be reached and helps.
     pub(crate) async fn on_any(&self, request: &Request) -> Result<Response, ClientError> {
+        self.admit(request)?;
         let deadline = Instant::now() + self.patience();
         let mut search = Search::new();
         while !search.round_is_over() {
@@ -74,6 +76,7 @@ impl Client {
 
     /// Asks one node after the other, with growing waits between the rounds, until the deadline.
     pub(crate) async fn on_each(&self, request: &Request) -> Result<Response, ClientError> {
+        self.admit(request)?;
         let config = &self.shared.config;
         let mut endpoints = config.endpoints.clone();
         let deadline = Instant::now() + config.deadline;

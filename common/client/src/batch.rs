@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::client::Client;
 use crate::error::{ClientError, Common, Reaction, reaction};
+use crate::limits;
 use crate::requests::Answer;
 use crate::system::{AGAIN_AFTER, ATTEMPT_MAX};
 
@@ -49,6 +50,11 @@ impl Client {
         for message in messages(&bodies, Bytes::len) {
             if let Some(behind) = behind(&results) {
                 results.extend(message.iter().map(|_| Err(behind.clone())));
+                continue;
+            }
+            // One that is too large is alone in its message.
+            if let Err(error) = message.iter().try_for_each(limits::command) {
+                results.extend(message.iter().map(|_| Err(error.clone())));
                 continue;
             }
             let command = |place: usize| Envelope::sessionless(message[place].clone()).encode();
@@ -168,6 +174,7 @@ impl Tally {
             | ClientError::WindowFull { .. }
             | ClientError::NotWaiting { .. }
             | ClientError::Behind { .. }
+            | ClientError::TooLarge { .. }
             | ClientError::Refused(_)
             | ClientError::Unexpected { .. }
             | ClientError::Endpoint(_) => self.give_up(error),

@@ -11,6 +11,7 @@ use transport::{CallError, Precision};
 
 use crate::attempt::{ANSWER_PATIENCE_MIN, Attempt, Lead, Manner};
 use crate::error::ClientError;
+use crate::limits;
 use crate::members::Members;
 use crate::pool::Pool;
 use crate::search::Why;
@@ -88,6 +89,11 @@ impl Client {
     /// Closes all connections, so that the nodes need not wait for them to time out.
     pub async fn close(&self) {
         self.shared.pool.close().await;
+    }
+
+    /// Judges a request before anything of it is sent.
+    pub(crate) fn admit(&self, request: &Request) -> Result<(), ClientError> {
+        limits::request(request)
     }
 
     /// Asks a node once, and sorts what came of it: only an unknown outcome is an error here.

@@ -112,6 +112,16 @@ pub enum ClientError {
         /// What became of that command.
         why: String,
     },
+    /// It is over a limit: it was not sent, and would be refused everywhere and always.
+    #[error("{what} has {bytes} bytes, {limit} at most")]
+    TooLarge {
+        /// What is too large.
+        what: String,
+        /// Its size, in bytes.
+        bytes: usize,
+        /// The largest size, in bytes.
+        limit: usize,
+    },
     /// The cluster refused, for certain without any effect.
     #[error("refused: {}", .0.message)]
     Refused(ErrorReply),
@@ -144,6 +154,7 @@ impl ClientError {
             | Self::WindowFull { .. }
             | Self::NotWaiting { .. }
             | Self::Behind { .. }
+            | Self::TooLarge { .. }
             | Self::Refused(_)
             | Self::Unexpected { .. }
             | Self::Endpoint(_) => self.to_string(),

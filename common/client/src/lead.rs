@@ -226,6 +226,7 @@ impl Client {
         request: &Request,
         deadline: Instant,
     ) -> Result<Response, ClientError> {
+        self.admit(request)?;
         on_leader(self, request, deadline).await
     }
 }

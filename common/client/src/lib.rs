@@ -36,6 +36,7 @@
 //! - An outcome that is not known is [`ClientError::Unknown`], never a failure.
 //! - Only what certainly had no effect is tried again: refusals and questions; and what has the
 //!   effect of one attempt however often it is made: the commands of a session.
+//! - What no node would take is refused before anything is sent.
 //! - The low-water mark never passes a command that is not answered.
 //! - Every wait ends at the deadline; each turn of a search notes an answer or a failure, and each
 //!   round ends with a wait.
@@ -50,6 +51,7 @@ mod client;
 mod configuration;
 mod error;
 mod lead;
+mod limits;
 mod members;
 mod pool;
 mod requests;
@@ -59,6 +61,7 @@ mod system;
 
 pub use client::{Client, ClientConfig};
 pub use error::{Cause, ClientError, Common};
+pub use limits::{ANSWER_BYTES_MAX, PROPOSAL_BYTES_MAX, QUERY_BYTES_MAX};
 pub use protocol::{
     AGE_UNKNOWN_MS, EntryKind, ErrorCode, ErrorReply, FormerReport, Generation, LeaseReport,
     LogDetail, LogEntry, LogPage, NodeStatus, Outcome, PeerReport, ReadThrough, RoundReport,
@@ -69,3 +72,6 @@ pub use session::Session;
 pub use system::Ended;
 pub use transport::certs::Credentials;
 pub use transport::{EnrolmentHost, EnrolmentLine};
+
+#[cfg(test)]
+mod tests;

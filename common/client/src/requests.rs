@@ -10,6 +10,7 @@ use state_machine::Envelope;
 
 use crate::client::Client;
 use crate::error::ClientError;
+use crate::limits;
 
 /// How fresh an answer must be, and who may give it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,12 +42,15 @@ pub struct Answer {
 }
 
 impl Client {
-    /// Puts a command through the log and returns the machine's answer.
+    /// Puts a command of at most [`PROPOSAL_BYTES_MAX`](crate::PROPOSAL_BYTES_MAX) bytes through
+    /// the log and returns the machine's answer.
     ///
     /// # Errors
-    /// [`ClientError::Unknown`] if the command may have taken effect; every other error says that
-    /// it certainly has not.
+    /// [`ClientError::Unknown`] if the command may have taken effect, also if it has and its answer
+    /// is longer than [`ANSWER_BYTES_MAX`](crate::ANSWER_BYTES_MAX); every other error says that it
+    /// certainly has not. [`ClientError::TooLarge`] at once if the command is too large.
     pub async fn propose(&self, body: Bytes) -> Result<Answer, ClientError> {
+        limits::command(&body)?;
         let command = Envelope::sessionless(body).encode();
         let Response::Applied { index, response } =
             self.on_leader(&Request::Propose { command }).await?
@@ -56,13 +60,19 @@ impl Client {
         Ok(Answer { index, response, age_ms: None })
     }
 
-    /// Asks the machine. A node that does not answer within 1.25 s, or within a quarter of the
-    /// time until the deadline if that is more, is left for another one, which is asked the same:
-    /// a question that the machine takes long to answer needs a deadline several times as long.
+    /// Asks the machine. A question has at most [`QUERY_BYTES_MAX`](crate::QUERY_BYTES_MAX) bytes,
+    /// its answer at most [`ANSWER_BYTES_MAX`](crate::ANSWER_BYTES_MAX).
+    ///
+    /// A node that does not answer within 1.25 s, or within a quarter of the time until the
+    /// deadline if that is more, is left for another one, which is asked the same: a question that
+    /// the machine takes long to answer needs a deadline several times as long.
     ///
     /// # Errors
-    /// Never [`ClientError::Unknown`]: a question has no effect.
+    /// Never [`ClientError::Unknown`]: a question has no effect. [`ClientError::TooLarge`] at once
+    /// if the question is too large; [`ClientError::Refused`] with
+    /// [`ErrorCode::TooLarge`](protocol::ErrorCode::TooLarge) if the answer is.
     pub async fn query(&self, query: Bytes, how: Consistency) -> Result<Answer, ClientError> {
+        limits::query(&query)?;
         let consistency = match how {
             Consistency::Linearizable | Consistency::Follower => {
                 protocol::Consistency::Linearizable
@@ -93,8 +103,9 @@ impl Client {
     /// Asks one node's own state, however old.
     ///
     /// # Errors
-    /// If that node does not answer.
+    /// If that node does not answer; else as [`Client::query`].
     pub async fn query_of(&self, endpoint: &str, query: Bytes) -> Result<Answer, ClientError> {
+        limits::query(&query)?;
         let request = Request::Query { query, consistency: protocol::Consistency::Stale };
         answer(self.on(endpoint, &request).await?)
             .ok_or_else(|| ClientError::Unexpected { endpoint: endpoint.into() })

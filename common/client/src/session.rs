@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::batch::{behind, messages};
 use crate::client::Client;
 use crate::error::ClientError;
+use crate::limits;
 use crate::requests::Answer;
 
 /// A client's session with the cluster. Copies are the same session, and many commands may be under
@@ -56,7 +57,7 @@ impl Client {
 }
 
 impl Session {
-    fn new(client: Client, id: u64) -> Self {
+    pub(crate) fn new(client: Client, id: u64) -> Self {
         let window = Mutex::new(Window { next: 1, open: BTreeMap::new() });
         Self { inner: Arc::new(Inner { client, id, window, moved: Notify::new() }) }
     }
@@ -66,18 +67,22 @@ impl Session {
         self.inner.id
     }
 
-    /// Puts a command through the log exactly once, and returns the machine's answer. It is sent
-    /// again, under the same number, as long as its outcome is not known. If 1,024 numbers above
-    /// the oldest unanswered one are taken, it waits.
+    /// Puts a command of at most [`PROPOSAL_BYTES_MAX`](crate::PROPOSAL_BYTES_MAX) bytes through
+    /// the log exactly once, and returns the machine's answer. It is sent again, under the same
+    /// number, as long as its outcome is not known. If 1,024 numbers above the oldest unanswered
+    /// one are taken, it waits.
     ///
     /// A future that is dropped leaves its command unanswered: see [`Session::unanswered`].
     ///
     /// # Errors
     /// [`ClientError::Unknown`] if the deadline passed first: with its number, the outcome can be
     /// asked for later. [`ClientError::SessionExpired`] if the session is over.
-    /// [`ClientError::AnswerNotKept`] if it was applied by an attempt whose long answer was lost.
+    /// [`ClientError::AnswerNotKept`] if it was applied by an attempt whose long answer was lost,
+    /// or is longer than [`ANSWER_BYTES_MAX`](crate::ANSWER_BYTES_MAX).
+    /// [`ClientError::TooLarge`] at once if the command is too large: it takes no number.
     /// Every other error says that it certainly was not applied and never will be.
     pub async fn propose(&self, body: Bytes) -> Result<Answer, ClientError> {
+        limits::command(&body)?;
         let deadline = Instant::now() + self.inner.client.patience();
         let sequence = self.begin(std::slice::from_ref(&body), deadline).await?;
         let ended = self.settle(sequence, body, deadline).await;
@@ -102,7 +107,12 @@ impl Session {
                 results.extend(message.iter().map(|_| Err(behind.clone())));
                 continue;
             }
-            let first = match self.begin(message, deadline).await {
+            // One that is too large is alone in its message.
+            let begun = match message.iter().try_for_each(limits::command) {
+                Ok(()) => self.begin(message, deadline).await,
+                Err(error) => Err(error),
+            };
+            let first = match begun {
                 Ok(first) => first,
                 Err(error) => {
                     results.extend(message.iter().map(|_| Err(error.clone())));
@@ -310,7 +320,10 @@ impl Window {
 fn is_of_this_attempt(error: &ClientError) -> bool {
     matches!(
         error,
-        ClientError::Unreachable { .. } | ClientError::NoLeader { .. } | ClientError::Refused(_)
+        ClientError::Unreachable { .. }
+            | ClientError::NoLeader { .. }
+            | ClientError::TooLarge { .. }
+            | ClientError::Refused(_)
     )
 }
 

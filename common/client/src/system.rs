@@ -251,6 +251,7 @@ impl Client {
                 | ClientError::WindowFull { .. }
                 | ClientError::NotWaiting { .. }
                 | ClientError::Behind { .. }
+                | ClientError::TooLarge { .. }
                 | ClientError::Refused(_)
                 | ClientError::Unexpected { .. }
                 | ClientError::Endpoint(_) => {

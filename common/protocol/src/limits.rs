@@ -7,8 +7,14 @@ pub const FRAME_HEADER_BYTES_MAX: usize = 256 * 1024;
 /// A frame's body, in bytes.
 pub const FRAME_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// The payload of one entry, in bytes: what a client may propose at once.
+/// What a client may have in one request, in bytes: a question, or a command in its envelope. The
+/// command itself has 32 bytes less, the size of an envelope.
 pub const COMMAND_BYTES_MAX: usize = 1024 * 1024;
+
+/// A machine's answer to one command or question, in bytes: what is left of a frame's body when
+/// everything around it is counted, also the answer of a session. All answers that a connection has
+/// not taken yet have 8 MiB together, and what is beyond either is not sent.
+pub const ANSWER_BYTES_MAX: usize = FRAME_BODY_BYTES_MAX - 64;
 
 /// Commands in one request: as many as a session may have under way.
 pub const BATCH_COMMANDS_MAX: usize = 1_024;

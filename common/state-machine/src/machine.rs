@@ -32,12 +32,15 @@ pub struct Command<'a> {
 /// program that treats them in another way changes what was acknowledged, and nobody notices, for
 /// of such a machine nodes compare the answers alone.
 pub trait StateMachine: Send + 'static {
-    /// Applies a command: the only way in which the state changes.
+    /// Applies a command: the only way in which the state changes. An answer has at most 8,388,544
+    /// bytes (8 MiB less 64). A longer one never arrives: the command has taken effect, and its
+    /// client is told that the outcome is unknown, or in a session that the answer was not kept.
     fn apply(&mut self, command: &Command<'_>) -> Response;
 
-    /// Answers a question without changing anything. No command is applied on this node meanwhile:
-    /// a question that takes long holds up its writes, and a leader's hold up everybody's. A panic
-    /// is that question's answer, so it must not leave anything half done.
+    /// Answers a question without changing anything, with as many bytes as [`StateMachine::apply`]
+    /// may. In place of a longer answer the client gets a refusal. No command is applied on this
+    /// node meanwhile: a question that takes long holds up its writes, and a leader's hold up
+    /// everybody's. A panic is that question's answer, so it must not leave anything half done.
     fn query(&self, query: &[u8]) -> Response;
 
     /// Returns the present state, to be read as bytes.
@@ -111,7 +114,8 @@ pub trait StoredMachine: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Applies a command through a transaction; the same demands as on [`StateMachine::apply`].
+    /// Applies a command through a transaction; the same demands as on [`StateMachine::apply`], and
+    /// the same bound of an answer: 8,388,544 bytes.
     ///
     /// # Errors
     /// Only the store's: what a client did wrong is an answer. An error ends the node, and since
@@ -123,8 +127,9 @@ pub trait StoredMachine: Send + Sync + 'static {
         transaction: &mut Transaction<'_>,
     ) -> Result<Response, StoreError>;
 
-    /// Answers a question from a view of the state. A node answers one question after the other: a
-    /// long one makes the others wait, though no command. A panic is that question's answer.
+    /// Answers a question from a view of the state, with at most 8,388,544 bytes: see
+    /// [`StateMachine::query`]. A node answers one question after the other: a long one makes the
+    /// others wait, though no command. A panic is that question's answer.
     ///
     /// # Errors
     /// Only the store's.

@@ -312,6 +312,7 @@ pub(crate) fn silence(error: &ClientError) -> Silence {
         | ClientError::WindowFull { .. }
         | ClientError::NotWaiting { .. }
         | ClientError::Behind { .. }
+        | ClientError::TooLarge { .. }
         | ClientError::Endpoint(_) => Silence { why: error.to_string(), common: Common::Nothing },
     }
 }

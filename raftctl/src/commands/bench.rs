@@ -375,6 +375,7 @@ impl Measured {
             | ClientError::WindowFull { .. }
             | ClientError::NotWaiting { .. }
             | ClientError::Behind { .. }
+            | ClientError::TooLarge { .. }
             | ClientError::Endpoint(_) => self.failed += 1,
         }
         self.why.get_or_insert_with(|| error.to_string());

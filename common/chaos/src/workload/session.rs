@@ -239,6 +239,7 @@ fn without_effect(error: &ClientError) -> Outcome {
         | ClientError::NoLeader { .. }
         | ClientError::WindowFull { .. }
         | ClientError::Behind { .. }
+        | ClientError::TooLarge { .. }
         | ClientError::Refused(_)
         | ClientError::Endpoint(_) => Outcome::Failed,
     }

@@ -178,6 +178,7 @@ impl Shared {
             | ClientError::WindowFull { .. }
             | ClientError::Behind { .. } => {}
             ClientError::Unreachable { .. }
+            | ClientError::TooLarge { .. }
             | ClientError::Refused(_)
             | ClientError::Unexpected { .. }
             | ClientError::SessionExpired { .. }

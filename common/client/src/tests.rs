@@ -1,0 +1,102 @@
+//! What is refused here, at once and before anything is sent.
+
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use transport::certs::{Authority, ClusterId, Identity, Role};
+
+use crate::error::ClientError;
+use crate::limits::{PROPOSAL_BYTES_MAX, QUERY_BYTES_MAX};
+use crate::requests::Consistency;
+use crate::session::Session;
+use crate::{Client, ClientConfig};
+
+/// Longer than any refusal takes, and shorter than any deadline here.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// An address at which somebody listens and never answers.
+struct Deaf(UdpSocket);
+
+impl Deaf {
+    fn listen() -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        Self(socket)
+    }
+
+    /// Returns how to reach it, with a deadline that nobody waits for.
+    fn config(&self) -> ClientConfig {
+        let authority = Authority::create(ClusterId::generate().unwrap(), DAY).unwrap();
+        let identity = Identity::new(authority.cluster(), Role::Operator("ada".parse().unwrap()));
+        ClientConfig {
+            endpoints: vec![self.0.local_addr().unwrap().to_string()],
+            credentials: authority.issue(&identity, DAY).unwrap().credentials().unwrap(),
+            deadline: Duration::from_secs(20),
+            connect_timeout: Duration::from_secs(2),
+        }
+    }
+
+    fn has_heard_nothing(&self) -> bool {
+        let heard = self.0.recv(&mut [0; 1]);
+        heard.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+}
+
+fn zeros(bytes: usize) -> Bytes {
+    Bytes::from(vec![0; bytes])
+}
+
+fn refused<T: std::fmt::Debug>(result: Result<T, ClientError>) -> String {
+    result.unwrap_err().to_string()
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_refused_at_once_with_its_size_and_the_limit() {
+    let (deaf, began) = (Deaf::listen(), Instant::now());
+    let client = Client::new(deaf.config()).unwrap();
+    let session = Session::new(client.clone(), 1);
+    for bytes in [PROPOSAL_BYTES_MAX + 1, 9 << 20] {
+        let wanted = format!("the command has {bytes} bytes, 1048544 at most");
+        assert_eq!(refused(client.propose(zeros(bytes)).await), wanted);
+        assert_eq!(refused(session.propose(zeros(bytes)).await), wanted);
+        let all = vec![zeros(bytes), zeros(1)];
+        for ended in [client.propose_all(all.clone()).await, session.propose_all(all).await] {
+            assert!(matches!(ended[0], Err(ClientError::TooLarge { .. })), "{ended:?}");
+            assert!(matches!(ended[1], Err(ClientError::Behind { .. })), "{ended:?}");
+        }
+    }
+    assert_eq!(session.unanswered(), [] as [u64; 0], "it takes no number");
+    let large = zeros(QUERY_BYTES_MAX + 1);
+    let wanted = "the question has 1048577 bytes, 1048576 at most";
+    for how in [Consistency::Linearizable, Consistency::Follower, Consistency::Stale] {
+        assert_eq!(refused(client.query(large.clone(), how).await), wanted);
+    }
+    assert_eq!(refused(client.query_of(&client.endpoints()[0], large).await), wanted);
+    assert_eq!(
+        refused(client.note(&"x".repeat(9 << 20)).await),
+        "the request has 9437231 bytes, 1048576 at most"
+    );
+    assert!(began.elapsed() < AT_ONCE && deaf.has_heard_nothing());
+}
+
+#[test]
+fn the_largest_command_in_its_envelope_is_what_a_node_takes() {
+    let command = state_machine::Envelope::in_session(1, 2, 1, zeros(PROPOSAL_BYTES_MAX));
+    assert_eq!(command.encode().len(), protocol::limits::COMMAND_BYTES_MAX);
+}
+
+#[test]
+fn the_longest_answer_fits_into_a_frame_also_in_a_session() {
+    let index = u64::MAX;
+    let response = zeros(protocol::limits::ANSWER_BYTES_MAX);
+    let in_session = state_machine::SystemResponse::Answer { index, response: response.clone() };
+    for response in [
+        protocol::Response::Answer { index, response, age_ms: Some(u64::MAX) },
+        protocol::Response::Applied { index, response: in_session.encode() },
+    ] {
+        assert!(response.encode(u64::MAX).is_ok());
+    }
+}
