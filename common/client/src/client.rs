@@ -19,6 +19,10 @@ use crate::search::Why;
 /// Without an answer for so long, it is asked whether the node's port is still open.
 const SUSPICIOUS_AFTER: Duration = Duration::from_millis(40);
 
+/// The longest that anything is waited for: a year, which stands for no limit at all. Much more
+/// cannot be added to a moment.
+const PATIENCE_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// Where a cluster is, and how long to try.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
@@ -26,9 +30,11 @@ pub struct ClientConfig {
     pub endpoints: Vec<String>,
     /// Who this client is.
     pub credentials: Credentials,
-    /// How long a request may take, with all retries.
+    /// How long a request may take, with all retries: a year at most, and
+    /// more counts as that.
     pub deadline: Duration,
-    /// How long one attempt to connect may take.
+    /// How long one attempt to connect may take: a year at most, and
+    /// more counts as that.
     pub connect_timeout: Duration,
 }
 
@@ -54,7 +60,10 @@ impl Client {
     ///
     /// # Errors
     /// If no endpoint is named, or no socket can be had.
-    pub fn new(config: ClientConfig) -> Result<Self, ClientError> {
+    pub fn new(mut config: ClientConfig) -> Result<Self, ClientError> {
+        for patience in [&mut config.deadline, &mut config.connect_timeout] {
+            *patience = PATIENCE_MAX.min(*patience);
+        }
         if config.endpoints.is_empty() {
             return Err(ClientError::Endpoint("no endpoint is named".into()));
         }

@@ -100,3 +100,29 @@ fn the_longest_answer_fits_into_a_frame_also_in_a_session() {
         assert!(response.encode(u64::MAX).is_ok());
     }
 }
+
+#[tokio::test]
+async fn a_duration_without_end_counts_as_a_year() {
+    let deaf = Deaf::listen();
+    for (deadline, connect_timeout) in [(Duration::MAX, DAY), (DAY, Duration::MAX)] {
+        let config = ClientConfig { deadline, connect_timeout, ..deaf.config() };
+        let client = Client::new(config).unwrap();
+        let session = Session::new(client.clone(), 1);
+        let endpoint = client.endpoints()[0].clone();
+        // Nobody answers: each still waits when it is left.
+        let waits = async {
+            let (propose, query) = (client.propose(zeros(1)), |how| client.query(zeros(1), how));
+            tokio::select! {
+                ended = propose => panic!("{ended:?}"),
+                ended = session.propose(zeros(1)) => panic!("{ended:?}"),
+                ended = session.propose_all(vec![zeros(1)]) => panic!("{ended:?}"),
+                ended = query(Consistency::Linearizable) => panic!("{ended:?}"),
+                ended = query(Consistency::Follower) => panic!("{ended:?}"),
+                ended = query(Consistency::Stale) => panic!("{ended:?}"),
+                ended = client.status_of(&endpoint) => panic!("{ended:?}"),
+            }
+        };
+        let left = tokio::time::timeout(Duration::from_millis(200), waits).await;
+        assert!(left.is_err());
+    }
+}
