@@ -133,7 +133,9 @@ impl Report {
                     .help("read the value back before you try again: it may have been written")
             }
             ClientError::Refused(reply) => Self::from_reply(&reply),
-            error @ ClientError::TooLarge { .. } => Self::new(codes::REFUSED, error.to_string()),
+            error @ (ClientError::TooLarge { .. } | ClientError::Invalid(_)) => {
+                Self::new(codes::REFUSED, error.to_string())
+            }
             ClientError::Unexpected { endpoint } => {
                 let message = format!("{endpoint} answered something else than was asked");
                 Self::new(codes::UNEXPECTED, message)

@@ -175,6 +175,7 @@ impl Tally {
             | ClientError::NotWaiting { .. }
             | ClientError::Behind { .. }
             | ClientError::TooLarge { .. }
+            | ClientError::Invalid(_)
             | ClientError::Refused(_)
             | ClientError::Unexpected { .. }
             | ClientError::Endpoint(_) => self.give_up(error),

@@ -122,6 +122,9 @@ pub enum ClientError {
         /// The largest size, in bytes.
         limit: usize,
     },
+    /// What was asked for makes no sense, as is found without asking anybody: nothing was sent.
+    #[error("{0}")]
+    Invalid(String),
     /// The cluster refused, for certain without any effect.
     #[error("refused: {}", .0.message)]
     Refused(ErrorReply),
@@ -155,6 +158,7 @@ impl ClientError {
             | Self::NotWaiting { .. }
             | Self::Behind { .. }
             | Self::TooLarge { .. }
+            | Self::Invalid(_)
             | Self::Refused(_)
             | Self::Unexpected { .. }
             | Self::Endpoint(_) => self.to_string(),

@@ -1,9 +1,12 @@
 //! How much may be asked at once: judged here, before anything is sent. A node refuses the same,
 //! but what does not even fit into a frame never comes to a node.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
+use consensus::Configuration;
 use protocol::Request;
-use protocol::limits::COMMAND_BYTES_MAX;
+use protocol::limits::{ADDRESS_BYTES_MAX, COMMAND_BYTES_MAX, NAME_BYTES_MAX};
 use state_machine::ENVELOPE_BYTES;
 
 use crate::error::ClientError;
@@ -46,11 +49,26 @@ pub(crate) fn request(request: &Request) -> Result<(), ClientError> {
     bounded("the request", request.payload_bytes(), COMMAND_BYTES_MAX)
 }
 
-pub(crate) fn bounded(
-    what: impl Into<String>,
-    bytes: usize,
-    limit: usize,
-) -> Result<(), ClientError> {
+/// Refuses members that nobody can tell apart, and descriptions that no node can read.
+pub(crate) fn members(configuration: &Configuration) -> Result<(), ClientError> {
+    let mut called = BTreeMap::new();
+    for (id, member) in configuration.members() {
+        let (name, address) = (&member.name, &member.address);
+        if name.is_empty() {
+            return Err(ClientError::Invalid(format!("member {id} has no name")));
+        }
+        bounded(format!("the name of member {id}, {name:?},"), name.len(), NAME_BYTES_MAX)?;
+        let what = format!("the address of member {id}, {name},");
+        bounded(what, address.len(), ADDRESS_BYTES_MAX)?;
+        if let Some(other) = called.insert(name, id) {
+            let why = format!("members {other} and {id} are both called {name:?}");
+            return Err(ClientError::Invalid(why));
+        }
+    }
+    Ok(())
+}
+
+fn bounded(what: impl Into<String>, bytes: usize, limit: usize) -> Result<(), ClientError> {
     if bytes > limit {
         return Err(ClientError::TooLarge { what: what.into(), bytes, limit });
     }

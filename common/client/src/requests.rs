@@ -136,12 +136,14 @@ impl Client {
     /// Gives a node the bootstrap record of its cluster.
     ///
     /// # Errors
-    /// If the node does not answer, or has another history.
+    /// If the node does not answer, or has another history; at once, if names or addresses of its
+    /// members are not as [`Client::reconfigure`] demands.
     pub async fn bootstrap(
         &self,
         endpoint: &str,
         record: BootstrapRecord,
     ) -> Result<(), ClientError> {
+        limits::members(&record.configuration)?;
         let Response::Bootstrapped { .. } =
             self.on(endpoint, &Request::Bootstrap { record }).await?
         else {
@@ -162,12 +164,14 @@ impl Client {
         Ok(())
     }
 
-    /// Changes the members; returns when the change is committed.
+    /// Changes the members; returns when the change is committed. Each has a name of its own, of 1
+    /// to 64 bytes, and an address of at most 260.
     ///
     /// # Errors
-    /// [`ClientError::Refused`] with [`ErrorCode::Forbidden`] if a safety rule forbids it, or the
-    /// configuration does not stand at `expected_index`, with [`ErrorCode::NotMet`] if the leader
-    /// does not find a new node where and as `target` names it; [`ClientError::Unknown`] if
+    /// [`ClientError::Invalid`] or [`ClientError::TooLarge`] at once if a name or an address is not
+    /// so; [`ClientError::Refused`] with [`ErrorCode::Forbidden`] if a safety rule forbids it, or
+    /// the configuration does not stand at `expected_index`, with [`ErrorCode::NotMet`] if the
+    /// leader does not find a new node where and as `target` names it; [`ClientError::Unknown`] if
     /// leadership was lost meanwhile: then the configuration tells how it ended.
     ///
     /// [`ErrorCode::Forbidden`]: protocol::ErrorCode::Forbidden
@@ -177,6 +181,7 @@ impl Client {
         target: &Configuration,
         expected_index: u64,
     ) -> Result<(), ClientError> {
+        limits::members(target)?;
         let target = target.clone();
         let Response::Done =
             self.on_leader(&Request::Reconfigure { target, expected_index }).await?

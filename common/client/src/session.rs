@@ -323,6 +323,7 @@ fn is_of_this_attempt(error: &ClientError) -> bool {
         ClientError::Unreachable { .. }
             | ClientError::NoLeader { .. }
             | ClientError::TooLarge { .. }
+            | ClientError::Invalid(_)
             | ClientError::Refused(_)
     )
 }

@@ -252,6 +252,7 @@ impl Client {
                 | ClientError::NotWaiting { .. }
                 | ClientError::Behind { .. }
                 | ClientError::TooLarge { .. }
+                | ClientError::Invalid(_)
                 | ClientError::Refused(_)
                 | ClientError::Unexpected { .. }
                 | ClientError::Endpoint(_) => {

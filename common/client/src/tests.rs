@@ -1,9 +1,11 @@
 //! What is refused here, at once and before anything is sent.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use consensus::{Configuration, Incarnation, Majority, Member, NodeId, Voters};
 use transport::certs::{Authority, ClusterId, Identity, Role};
 
 use crate::error::ClientError;
@@ -99,6 +101,38 @@ fn the_longest_answer_fits_into_a_frame_also_in_a_session() {
     ] {
         assert!(response.encode(u64::MAX).is_ok());
     }
+}
+
+fn configuration(members: &[(&str, &str)]) -> Configuration {
+    let member = |(name, address): &(&str, &str)| Member {
+        incarnation: Incarnation::new(1),
+        name: (*name).to_owned(),
+        address: (*address).to_owned(),
+    };
+    let ids = (1..).map_while(NodeId::new);
+    let members: BTreeMap<NodeId, Member> = ids.zip(members.iter().map(member)).collect();
+    let voters = Voters::Stable(Majority::new(members.keys().copied()));
+    Configuration::new(voters, BTreeSet::new(), members).unwrap()
+}
+
+#[tokio::test]
+async fn members_that_no_node_takes_are_refused_at_once_and_named() {
+    let (deaf, began) = (Deaf::listen(), Instant::now());
+    let client = Client::new(deaf.config()).unwrap();
+    let (name, address) = ("n".repeat(65), format!("{}:4001", "a".repeat(295)));
+    let long = format!("the name of member 2, {name:?}, has 65 bytes, 64 at most");
+    for (members, wanted) in [
+        ([("n1", "a:1"), ("n1", "b:1")], "members 1 and 2 are both called \"n1\""),
+        ([("n1", "a:1"), ("", "b:1")], "member 2 has no name"),
+        ([("n1", "a:1"), (&name, "b:1")], &long),
+        (
+            [("n1", &address), ("n2", "b:1")],
+            "the address of member 1, n1, has 300 bytes, 260 at most",
+        ),
+    ] {
+        assert_eq!(refused(client.reconfigure(&configuration(&members), 1).await), wanted);
+    }
+    assert!(began.elapsed() < AT_ONCE && deaf.has_heard_nothing());
 }
 
 #[tokio::test]

@@ -313,6 +313,7 @@ pub(crate) fn silence(error: &ClientError) -> Silence {
         | ClientError::NotWaiting { .. }
         | ClientError::Behind { .. }
         | ClientError::TooLarge { .. }
+        | ClientError::Invalid(_)
         | ClientError::Endpoint(_) => Silence { why: error.to_string(), common: Common::Nothing },
     }
 }

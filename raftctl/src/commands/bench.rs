@@ -376,6 +376,7 @@ impl Measured {
             | ClientError::NotWaiting { .. }
             | ClientError::Behind { .. }
             | ClientError::TooLarge { .. }
+            | ClientError::Invalid(_)
             | ClientError::Endpoint(_) => self.failed += 1,
         }
         self.why.get_or_insert_with(|| error.to_string());

@@ -240,6 +240,7 @@ fn without_effect(error: &ClientError) -> Outcome {
         | ClientError::WindowFull { .. }
         | ClientError::Behind { .. }
         | ClientError::TooLarge { .. }
+        | ClientError::Invalid(_)
         | ClientError::Refused(_)
         | ClientError::Endpoint(_) => Outcome::Failed,
     }

@@ -179,6 +179,7 @@ impl Shared {
             | ClientError::Behind { .. } => {}
             ClientError::Unreachable { .. }
             | ClientError::TooLarge { .. }
+            | ClientError::Invalid(_)
             | ClientError::Refused(_)
             | ClientError::Unexpected { .. }
             | ClientError::SessionExpired { .. }
