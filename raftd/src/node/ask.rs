@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use certs::Role;
-use consensus::{Configuration, Input as Raw, LogIndex, NodeId, RequestId, Timestamp};
+use consensus::{Configuration, Input as Raw, LogIndex, Member, NodeId, RequestId, Timestamp};
 use protocol::{ErrorCode, ErrorReply, Request, Response, SnapshotRequest};
 use replica::{Consistency, Input, Proposal, Purpose};
 use state_machine::{Envelope, EnvelopeKind, SystemQuery};
@@ -174,6 +174,13 @@ impl Node {
         expected_index: LogIndex,
         asker: Asker,
     ) {
+        // What another node would judge is judged there.
+        let raft = self.replica.raft();
+        if raft.leads()
+            && let Some(why) = shared_name(raft.configuration(), &target)
+        {
+            return self.refuse(now, asker, ErrorCode::Forbidden, &why);
+        }
         if let Some(request) = self.wait(now, asker) {
             let removed = self.network.removed(target.members().keys());
             let input = Input::Reconfigure { request, target, expected_index, removed };
@@ -221,7 +228,53 @@ impl Node {
     }
 }
 
+/// Returns which members nobody could tell apart: two of one name. Those that have it already may
+/// keep it, or such a cluster could not be changed at all.
+fn shared_name(present: &Configuration, target: &Configuration) -> Option<String> {
+    let is_new = |id: &NodeId, member: &Member| {
+        present.member(*id).is_none_or(|known| known.name != member.name)
+    };
+    target.members().iter().find_map(|(id, member)| {
+        let same = |(other, described): &(&NodeId, &Member)| {
+            *other != id && described.name == member.name && is_new(id, member)
+        };
+        let (other, _) = target.members().iter().find(same)?;
+        Some(format!("members {other} and {id} would both be called {}", member.name))
+    })
+}
+
 /// Says whether a question is about digests, which are no part of the state.
 fn is_of_effects(query: &Bytes) -> bool {
     matches!(SystemQuery::decode(query), Ok(SystemQuery::Effects { .. }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use consensus::{Incarnation, Majority, Voters};
+    use std::collections::{BTreeMap, BTreeSet};
+
+    fn members(names: &[&str]) -> Configuration {
+        let member = |name: &&str| Member {
+            incarnation: Incarnation::new(1),
+            name: (*name).to_owned(),
+            address: String::new(),
+        };
+        let ids = (1..).map_while(NodeId::new);
+        let members: BTreeMap<NodeId, Member> = ids.zip(names.iter().map(member)).collect();
+        let voters = Voters::Stable(Majority::new(members.keys().copied()));
+        Configuration::new(voters, BTreeSet::new(), members).expect("it is valid")
+    }
+
+    #[test]
+    fn a_name_is_given_once_and_who_shares_one_already_may_keep_it() {
+        let change =
+            |present: &[&str], target: &[&str]| shared_name(&members(present), &members(target));
+        let both = Some("members 1 and 2 would both be called a".to_owned());
+        assert_eq!(change(&["a"], &["a", "a"]), both);
+        assert_eq!(change(&["a", "b"], &["a", "a"]), both);
+        assert_eq!(change(&["a", "b"], &["b", "a"]), None);
+        assert_eq!(change(&["a", "a", "a"], &["a", "a"]), None);
+        assert_eq!(change(&["a", "a"], &["a", "c"]), None);
+    }
 }
