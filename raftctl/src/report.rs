@@ -142,6 +142,7 @@ impl Report {
                     .help("raftctl version    (is the node much older or newer?)")
             }
             ClientError::Endpoint(why) => Self::new(codes::INTERNAL, why),
+            error @ ClientError::Ended(_) => Self::new(codes::INTERNAL, error.to_string()),
             error @ ClientError::SessionExpired { .. } => {
                 Self::new(codes::SESSION_EXPIRED, error.to_string())
                     .help("read the value back: an earlier attempt may have been applied")

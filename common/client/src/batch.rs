@@ -176,6 +176,7 @@ impl Tally {
             | ClientError::Behind { .. }
             | ClientError::TooLarge { .. }
             | ClientError::Invalid(_)
+            | ClientError::Ended(_)
             | ClientError::Refused(_)
             | ClientError::Unexpected { .. }
             | ClientError::Endpoint(_) => self.give_up(error),

@@ -15,18 +15,26 @@ use crate::requests::{Answer, Consistency};
 
 /// A client of a cluster; copies share connections.
 ///
+/// It does not survive a fork, since its thread does not: in the child, each call returns
+/// [`ClientError::Ended`] at once, and another client must be made. The parent's goes on.
+///
 /// # Panics
 /// Its calls panic inside of an async runtime: there, [`crate::Client`] is the right one.
 #[derive(Clone)]
 pub struct Client {
-    client: crate::Client,
-    runtime: Arc<Runtime>,
+    client: Bound<crate::Client>,
 }
 
 /// A session, whose commands take effect exactly once; see [`crate::Session`].
 #[derive(Clone)]
 pub struct Session {
-    session: crate::Session,
+    session: Bound<crate::Session>,
+}
+
+/// What lives on the runtime's thread.
+struct Bound<T> {
+    /// There until it is dropped.
+    inner: Option<T>,
     runtime: Arc<Runtime>,
 }
 
@@ -36,6 +44,8 @@ struct Runtime {
     /// Dropped, it ends the thread.
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    /// The process that has the thread.
+    process: u32,
 }
 
 impl Client {
@@ -49,7 +59,7 @@ impl Client {
             let _inside = runtime.handle.enter();
             crate::Client::new(config)?
         };
-        Ok(Self { client, runtime: Arc::new(runtime) })
+        Ok(Self { client: Bound::new(client, Arc::new(runtime)) })
     }
 
     /// Puts a command through the log; see [`crate::Client::propose`].
@@ -57,7 +67,7 @@ impl Client {
     /// # Errors
     /// As there.
     pub fn propose(&self, body: Bytes) -> Result<Answer, ClientError> {
-        self.runtime.handle.block_on(self.client.propose(body))
+        self.client.call(async |client| client.propose(body).await)
     }
 
     /// Puts commands through the log in their order; see [`crate::Client::propose_all`].
@@ -65,7 +75,9 @@ impl Client {
     /// # Errors
     /// For each command, as there.
     pub fn propose_all(&self, bodies: Vec<Bytes>) -> Vec<Result<Answer, ClientError>> {
-        self.runtime.handle.block_on(self.client.propose_all(bodies))
+        let count = bodies.len();
+        let ended = self.client.run(async |client| client.propose_all(bodies).await);
+        ended.unwrap_or_else(|error| vec![Err(error); count])
     }
 
     /// Asks the machine; see [`crate::Client::query`].
@@ -73,7 +85,7 @@ impl Client {
     /// # Errors
     /// As there.
     pub fn query(&self, query: Bytes, how: Consistency) -> Result<Answer, ClientError> {
-        self.runtime.handle.block_on(self.client.query(query, how))
+        self.client.call(async |client| client.query(query, how).await)
     }
 
     /// Opens a session; see [`crate::Client::session`].
@@ -81,20 +93,21 @@ impl Client {
     /// # Errors
     /// As there.
     pub fn session(&self, name: &str) -> Result<Session, ClientError> {
-        let session = self.runtime.handle.block_on(self.client.session(name))?;
-        Ok(Session { session, runtime: Arc::clone(&self.runtime) })
+        let session = self.client.call(async |client| client.session(name).await)?;
+        Ok(Session { session: Bound::new(session, Arc::clone(&self.client.runtime)) })
     }
 
     /// Closes all connections, so that the nodes need not wait for them to time out.
     pub fn close(&self) {
-        self.runtime.handle.block_on(self.client.close());
+        // In a forked child, the connections are the parent's.
+        let _ = self.client.run(async |client| client.close().await);
     }
 }
 
 impl Session {
     /// Returns the session's id.
     pub fn id(&self) -> u64 {
-        self.session.id()
+        self.session.get().id()
     }
 
     /// Puts a command through the log exactly once; see [`crate::Session::propose`].
@@ -102,7 +115,7 @@ impl Session {
     /// # Errors
     /// As there.
     pub fn propose(&self, body: Bytes) -> Result<Answer, ClientError> {
-        self.runtime.handle.block_on(self.session.propose(body))
+        self.session.call(async |session| session.propose(body).await)
     }
 
     /// Puts commands through the log exactly once each and in their order; see
@@ -111,7 +124,9 @@ impl Session {
     /// # Errors
     /// For each command, as there.
     pub fn propose_all(&self, bodies: Vec<Bytes>) -> Vec<Result<Answer, ClientError>> {
-        self.runtime.handle.block_on(self.session.propose_all(bodies))
+        let count = bodies.len();
+        let ended = self.session.run(async |session| session.propose_all(bodies).await);
+        ended.unwrap_or_else(|error| vec![Err(error); count])
     }
 
     /// Finds out how commands ended; see [`crate::Session::outcomes`].
@@ -119,7 +134,11 @@ impl Session {
     /// # Errors
     /// For each number, as there.
     pub fn outcomes(&self, sequences: Vec<u64>) -> BTreeMap<u64, Result<Answer, ClientError>> {
-        self.runtime.handle.block_on(self.session.outcomes(sequences))
+        let asked = sequences.clone();
+        let ended = self.session.run(async |session| session.outcomes(sequences).await);
+        ended.unwrap_or_else(|error| {
+            asked.into_iter().map(|sequence| (sequence, Err(error.clone()))).collect()
+        })
     }
 
     /// Finds out how a command ended; see [`crate::Session::outcome`].
@@ -127,7 +146,7 @@ impl Session {
     /// # Errors
     /// As there.
     pub fn outcome(&self, sequence: u64) -> Result<Answer, ClientError> {
-        self.runtime.handle.block_on(self.session.outcome(sequence))
+        self.session.call(async |session| session.outcome(sequence).await)
     }
 
     /// Ends the session; see [`crate::Session::close`].
@@ -135,11 +154,60 @@ impl Session {
     /// # Errors
     /// As there.
     pub fn close(self) -> Result<(), ClientError> {
-        self.runtime.handle.block_on(self.session.close())
+        self.session.call(async |session| session.clone().close().await)
+    }
+}
+
+impl<T> Bound<T> {
+    fn new(inner: T, runtime: Arc<Runtime>) -> Self {
+        Self { inner: Some(inner), runtime }
+    }
+
+    fn get(&self) -> &T {
+        self.inner.as_ref().expect("it is there until it is dropped")
+    }
+
+    /// Waits for what the thread does.
+    ///
+    /// # Errors
+    /// In a forked child, where nobody would do it.
+    fn run<R>(&self, ask: impl AsyncFnOnce(&T) -> R) -> Result<R, ClientError> {
+        if self.runtime.is_elsewhere() {
+            return Err(ClientError::Ended("it was made before a fork, and stays with the parent"));
+        }
+        Ok(self.runtime.handle.block_on(ask(self.get())))
+    }
+
+    /// As [`Bound::run`], of what may fail itself.
+    fn call<R>(
+        &self,
+        ask: impl AsyncFnOnce(&T) -> Result<R, ClientError>,
+    ) -> Result<R, ClientError> {
+        self.run(ask)?
+    }
+}
+
+impl<T: Clone> Clone for Bound<T> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), runtime: Arc::clone(&self.runtime) }
+    }
+}
+
+impl<T> Drop for Bound<T> {
+    fn drop(&mut self) {
+        if self.runtime.is_elsewhere() {
+            // The thread may have held its locks when the process was forked.
+            std::mem::forget(self.inner.take());
+        }
     }
 }
 
 impl Runtime {
+    /// Says whether the thread is in another process: this one was forked from it.
+    fn is_elsewhere(&self) -> bool {
+        self.process != std::process::id()
+    }
+
     fn start() -> Result<Self, ClientError> {
         let failed = |error: std::io::Error| ClientError::Endpoint(error.to_string());
         let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
@@ -154,12 +222,17 @@ impl Runtime {
                 runtime.shutdown_background();
             })
             .map_err(failed)?;
-        Ok(Self { handle, stop: Some(stop), thread: Some(thread) })
+        let process = std::process::id();
+        Ok(Self { handle, stop: Some(stop), thread: Some(thread), process })
     }
 }
 
 impl Drop for Runtime {
     fn drop(&mut self) {
+        if self.is_elsewhere() {
+            // There is nobody to stop or to wait for.
+            return std::mem::forget((self.stop.take(), self.thread.take()));
+        }
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
             // It has nothing left to say.
@@ -167,3 +240,6 @@ impl Drop for Runtime {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,7 +38,8 @@ pub struct ClientConfig {
     pub connect_timeout: Duration,
 }
 
-/// A client of a cluster; copies share connections.
+/// A client of a cluster; copies share connections. It lives as long as the runtime in which it was
+/// made, and does not survive a fork.
 #[derive(Clone)]
 pub struct Client {
     pub(crate) shared: Arc<Shared>,

@@ -125,6 +125,9 @@ pub enum ClientError {
     /// What was asked for makes no sense, as is found without asking anybody: nothing was sent.
     #[error("{0}")]
     Invalid(String),
+    /// This client is of no more use, and this attempt had no effect: another one must be made.
+    #[error("this client has ended: {0}")]
+    Ended(&'static str),
     /// The cluster refused, for certain without any effect.
     #[error("refused: {}", .0.message)]
     Refused(ErrorReply),
@@ -159,6 +162,7 @@ impl ClientError {
             | Self::Behind { .. }
             | Self::TooLarge { .. }
             | Self::Invalid(_)
+            | Self::Ended(_)
             | Self::Refused(_)
             | Self::Unexpected { .. }
             | Self::Endpoint(_) => self.to_string(),

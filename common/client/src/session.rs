@@ -324,6 +324,7 @@ fn is_of_this_attempt(error: &ClientError) -> bool {
             | ClientError::NoLeader { .. }
             | ClientError::TooLarge { .. }
             | ClientError::Invalid(_)
+            | ClientError::Ended(_)
             | ClientError::Refused(_)
     )
 }

@@ -253,6 +253,7 @@ impl Client {
                 | ClientError::Behind { .. }
                 | ClientError::TooLarge { .. }
                 | ClientError::Invalid(_)
+                | ClientError::Ended(_)
                 | ClientError::Refused(_)
                 | ClientError::Unexpected { .. }
                 | ClientError::Endpoint(_) => {

@@ -15,22 +15,22 @@ use crate::session::Session;
 use crate::{Client, ClientConfig};
 
 /// Longer than any refusal takes, and shorter than any deadline here.
-const AT_ONCE: Duration = Duration::from_secs(2);
+pub(crate) const AT_ONCE: Duration = Duration::from_secs(2);
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// An address at which somebody listens and never answers.
-struct Deaf(UdpSocket);
+pub(crate) struct Deaf(UdpSocket);
 
 impl Deaf {
-    fn listen() -> Self {
+    pub(crate) fn listen() -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_nonblocking(true).unwrap();
         Self(socket)
     }
 
     /// Returns how to reach it, with a deadline that nobody waits for.
-    fn config(&self) -> ClientConfig {
+    pub(crate) fn config(&self) -> ClientConfig {
         let authority = Authority::create(ClusterId::generate().unwrap(), DAY).unwrap();
         let identity = Identity::new(authority.cluster(), Role::Operator("ada".parse().unwrap()));
         ClientConfig {
@@ -41,17 +41,17 @@ impl Deaf {
         }
     }
 
-    fn has_heard_nothing(&self) -> bool {
+    pub(crate) fn has_heard_nothing(&self) -> bool {
         let heard = self.0.recv(&mut [0; 1]);
         heard.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
     }
 }
 
-fn zeros(bytes: usize) -> Bytes {
+pub(crate) fn zeros(bytes: usize) -> Bytes {
     Bytes::from(vec![0; bytes])
 }
 
-fn refused<T: std::fmt::Debug>(result: Result<T, ClientError>) -> String {
+pub(crate) fn refused<T: std::fmt::Debug>(result: Result<T, ClientError>) -> String {
     result.unwrap_err().to_string()
 }
 

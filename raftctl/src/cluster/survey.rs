@@ -314,6 +314,7 @@ pub(crate) fn silence(error: &ClientError) -> Silence {
         | ClientError::Behind { .. }
         | ClientError::TooLarge { .. }
         | ClientError::Invalid(_)
+        | ClientError::Ended(_)
         | ClientError::Endpoint(_) => Silence { why: error.to_string(), common: Common::Nothing },
     }
 }

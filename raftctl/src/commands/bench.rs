@@ -377,6 +377,7 @@ impl Measured {
             | ClientError::Behind { .. }
             | ClientError::TooLarge { .. }
             | ClientError::Invalid(_)
+            | ClientError::Ended(_)
             | ClientError::Endpoint(_) => self.failed += 1,
         }
         self.why.get_or_insert_with(|| error.to_string());

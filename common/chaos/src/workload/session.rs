@@ -241,6 +241,7 @@ fn without_effect(error: &ClientError) -> Outcome {
         | ClientError::Behind { .. }
         | ClientError::TooLarge { .. }
         | ClientError::Invalid(_)
+        | ClientError::Ended(_)
         | ClientError::Refused(_)
         | ClientError::Endpoint(_) => Outcome::Failed,
     }

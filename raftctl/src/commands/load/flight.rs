@@ -180,6 +180,7 @@ impl Shared {
             ClientError::Unreachable { .. }
             | ClientError::TooLarge { .. }
             | ClientError::Invalid(_)
+            | ClientError::Ended(_)
             | ClientError::Refused(_)
             | ClientError::Unexpected { .. }
             | ClientError::SessionExpired { .. }
