@@ -80,10 +80,7 @@ impl Running {
     /// this node; `credentials` are an operator's, a client's or a reader's, not the node's own.
     ///
     /// # Errors
-    /// If no socket can be had.
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime.
+    /// If no socket can be had, or outside of a tokio runtime.
     pub fn client(&self, credentials: &Credentials) -> Result<Client, ClientError> {
         Client::new(ClientConfig {
             endpoints: vec![self.local_address().to_string()],

@@ -52,7 +52,7 @@ impl Client {
     /// Makes a client; nothing is connected before the first request.
     ///
     /// # Errors
-    /// If no endpoint is named, or no socket or thread can be had.
+    /// As [`crate::Client::new`]; it needs no runtime, but a thread.
     pub fn new(config: ClientConfig) -> Result<Self, ClientError> {
         let runtime = Runtime::start()?;
         let client = {
@@ -97,7 +97,7 @@ impl Client {
         Ok(Session { session: Bound::new(session, Arc::clone(&self.client.runtime)) })
     }
 
-    /// Closes all connections, so that the nodes need not wait for them to time out.
+    /// Closes all connections, and ends the client and its copies; see [`crate::Client::close`].
     pub fn close(&self) {
         // In a forked child, the connections are the parent's.
         let _ = self.client.run(async |client| client.close().await);

@@ -20,6 +20,7 @@ impl Client {
         node: NonZeroU64,
         request: CertificateRequest,
     ) -> Result<CertificateAnswer, ClientError> {
+        self.is_open()?;
         let failed = |why: String| {
             let causes = vec![Cause { endpoint: endpoint.into(), why }];
             ClientError::Unreachable { causes, common: Common::Nothing }

@@ -1,6 +1,6 @@
 //! A client: what it knows of its cluster, and how it asks one node once.
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ const PATIENCE_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Where a cluster is, and how long to try.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
-    /// Addresses of some or all nodes.
+    /// Addresses of some or all nodes: a name or an IP address, a colon, and a port.
     pub endpoints: Vec<String>,
     /// Who this client is.
     pub credentials: Credentials,
@@ -54,24 +54,34 @@ pub(crate) struct Shared {
     pub(crate) turn: AtomicUsize,
     /// Where all nodes are, as far as known.
     pub(crate) members: Members,
+    closed: AtomicBool,
 }
 
 impl Client {
-    /// Makes a client; nothing is connected before the first request.
+    /// Makes a client, inside of a tokio runtime with I/O and time; nothing is connected before the
+    /// first request.
     ///
     /// # Errors
-    /// If no endpoint is named, or no socket can be had.
+    /// [`ClientError::Invalid`] if no endpoint is named, or one that cannot be `host:port`;
+    /// [`ClientError::Endpoint`] outside of a runtime, or if no socket can be had.
     pub fn new(mut config: ClientConfig) -> Result<Self, ClientError> {
         for patience in [&mut config.deadline, &mut config.connect_timeout] {
             *patience = PATIENCE_MAX.min(*patience);
         }
         if config.endpoints.is_empty() {
-            return Err(ClientError::Endpoint("no endpoint is named".into()));
+            return Err(ClientError::Invalid("no endpoint is named".into()));
+        }
+        config.endpoints.iter().try_for_each(|endpoint| limits::endpoint(endpoint))?;
+        if tokio::runtime::Handle::try_current().is_err() {
+            let why = "a client is made inside of a tokio runtime, a blocking one anywhere";
+            return Err(ClientError::Endpoint(why.into()));
         }
         let pool = Pool::new(&config.credentials, config.connect_timeout)?;
         let members = Members::new(&config.endpoints);
         let (leader, turn) = (Mutex::new(None), AtomicUsize::new(0));
-        Ok(Self { shared: Arc::new(Shared { config, pool, leader, turn, members }) })
+        let closed = AtomicBool::new(false);
+        let shared = Shared { config, pool, leader, turn, members, closed };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Lets this client and its copies follow a history of the cluster. Every connection names it
@@ -96,13 +106,25 @@ impl Client {
         &self.shared.config.endpoints
     }
 
-    /// Closes all connections, so that the nodes need not wait for them to time out.
+    /// Closes all connections, so that the nodes need not wait for them to time out. That ends this
+    /// client and all its copies and sessions: each call from then on returns
+    /// [`ClientError::Ended`] at once, and those under way end by their deadline.
     pub async fn close(&self) {
+        self.shared.closed.store(true, Ordering::Relaxed);
         self.shared.pool.close().await;
+    }
+
+    /// Refuses whatever is asked after the end.
+    pub(crate) fn is_open(&self) -> Result<(), ClientError> {
+        match self.shared.closed.load(Ordering::Relaxed) {
+            true => Err(ClientError::Ended("it was closed")),
+            false => Ok(()),
+        }
     }
 
     /// Judges a request before anything of it is sent.
     pub(crate) fn admit(&self, request: &Request) -> Result<(), ClientError> {
+        self.is_open()?;
         limits::request(request)
     }
 

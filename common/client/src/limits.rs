@@ -49,6 +49,18 @@ pub(crate) fn request(request: &Request) -> Result<(), ClientError> {
     bounded("the request", request.payload_bytes(), COMMAND_BYTES_MAX)
 }
 
+/// Refuses what is no address of a node. Whether a name can be resolved is found out when it is
+/// needed, and may change.
+pub(crate) fn endpoint(text: &str) -> Result<(), ClientError> {
+    let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    let is_host = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c == '/');
+    if !is_host || !matches!(port.parse::<u16>(), Ok(1..)) || text.len() > ADDRESS_BYTES_MAX {
+        let why = format!("the endpoint {text:?} is no host and port, such as \"db1:4001\"");
+        return Err(ClientError::Invalid(why));
+    }
+    Ok(())
+}
+
 /// Refuses members that nobody can tell apart, and descriptions that no node can read.
 pub(crate) fn members(configuration: &Configuration) -> Result<(), ClientError> {
     let mut called = BTreeMap::new();

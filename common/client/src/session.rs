@@ -82,6 +82,7 @@ impl Session {
     /// [`ClientError::TooLarge`] at once if the command is too large: it takes no number.
     /// Every other error says that it certainly was not applied and never will be.
     pub async fn propose(&self, body: Bytes) -> Result<Answer, ClientError> {
+        self.inner.client.is_open()?;
         limits::command(&body)?;
         let deadline = Instant::now() + self.inner.client.patience();
         let sequence = self.begin(std::slice::from_ref(&body), deadline).await?;

@@ -160,3 +160,50 @@ async fn a_duration_without_end_counts_as_a_year() {
         assert!(left.is_err());
     }
 }
+
+#[tokio::test]
+async fn what_is_no_endpoint_is_refused_when_the_client_is_made() {
+    let config = Deaf::listen().config();
+    for wrong in ["", "db1", ":4001", "db1:", "db1:0", "db1:99999", "http://db1:4001/", "a b:1"] {
+        let endpoints = vec!["db1:4001".to_owned(), wrong.to_owned()];
+        let wrong = format!("the endpoint {wrong:?} is no host and port, such as \"db1:4001\"");
+        let made = Client::new(ClientConfig { endpoints, ..config.clone() });
+        assert_eq!(refused(made.map(|_| ())), wrong);
+    }
+    let endpoints = ["db1.example:4001", "127.0.0.1:1", "[::1]:65535", "[fe80::1%eth0]:4001"];
+    let endpoints = endpoints.map(str::to_owned).to_vec();
+    assert!(Client::new(ClientConfig { endpoints, ..config.clone() }).is_ok());
+    let none = Client::new(ClientConfig { endpoints: Vec::new(), ..config });
+    assert_eq!(refused(none.map(|_| ())), "no endpoint is named");
+}
+
+#[test]
+fn outside_of_a_runtime_no_client_is_made_and_nothing_panics() {
+    let made = Client::new(Deaf::listen().config());
+    assert_eq!(
+        refused(made.map(|_| ())),
+        "cannot open an endpoint: a client is made inside of a tokio runtime, a blocking one \
+         anywhere"
+    );
+}
+
+#[tokio::test]
+async fn a_closed_client_and_its_copies_say_so_at_once() {
+    let (deaf, began) = (Deaf::listen(), Instant::now());
+    let client = Client::new(deaf.config()).unwrap();
+    let (copy, session) = (client.clone(), Session::new(client.clone(), 1));
+    client.close().await;
+    let (wanted, one) = ("this client has ended: it was closed", || vec![zeros(1)]);
+    assert_eq!(refused(copy.propose(zeros(1)).await), wanted);
+    assert_eq!(refused(session.propose(zeros(1)).await), wanted);
+    for all in [copy.propose_all(one()).await, session.propose_all(one()).await] {
+        assert_eq!(all.into_iter().map(refused).collect::<Vec<_>>(), [wanted]);
+    }
+    assert_eq!(session.unanswered(), [] as [u64; 0]);
+    for how in [Consistency::Linearizable, Consistency::Follower, Consistency::Stale] {
+        assert_eq!(refused(copy.query(zeros(1), how).await), wanted);
+    }
+    assert_eq!(refused(copy.status_of(&copy.endpoints()[0]).await), wanted);
+    assert_eq!(refused(copy.session("a").await.map(|session| session.id())), wanted);
+    assert!(began.elapsed() < AT_ONCE && deaf.has_heard_nothing());
+}
