@@ -60,15 +60,18 @@ mod session;
 mod system;
 
 pub use client::{Client, ClientConfig};
+pub use consensus::{Configuration, Incarnation, Majority, Member, NodeId, RoleKind, Voters};
 pub use error::{Cause, ClientError, Common};
 pub use limits::{ANSWER_BYTES_MAX, PROPOSAL_BYTES_MAX, QUERY_BYTES_MAX};
 pub use protocol::{
-    AGE_UNKNOWN_MS, EntryKind, ErrorCode, ErrorReply, FormerReport, Generation, LeaseReport,
+    AGE_UNKNOWN_MS, BootstrapRecord, CertificateAnswer, CertificateRequest, ConfigurationAnswer,
+    ConfigurationRequest, EntryKind, ErrorCode, ErrorReply, FormerReport, Generation, LeaseReport,
     LogDetail, LogEntry, LogPage, NodeStatus, Outcome, PeerReport, ReadThrough, RoundReport,
-    Trouble, TroubleReport,
+    SnapshotAnswer, SnapshotRequest, Trouble, TroubleReport,
 };
 pub use requests::{Answer, Consistency};
 pub use session::Session;
+pub use state_machine::{Revocation, SystemAnswer, SystemQuery};
 pub use system::Ended;
 pub use transport::certs::Credentials;
 pub use transport::{EnrolmentHost, EnrolmentLine};

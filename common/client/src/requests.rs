@@ -174,6 +174,25 @@ impl Client {
     /// leader does not find a new node where and as `target` names it; [`ClientError::Unknown`] if
     /// leadership was lost meanwhile: then the configuration tells how it ended.
     ///
+    /// # Examples
+    /// To remove a member:
+    ///
+    /// ```no_run
+    /// use client::{Client, Configuration, Majority, NodeId, Voters};
+    ///
+    /// # async fn remove(client: &Client, gone: NodeId) -> Result<(), Box<dyn std::error::Error>> {
+    /// let seen = client.status_of(&client.endpoints()[0]).await?;
+    /// let (mut members, mut learners) =
+    ///     (seen.configuration.members().clone(), seen.configuration.learners().clone());
+    /// members.remove(&gone);
+    /// learners.remove(&gone);
+    /// let voting = members.keys().copied().filter(|id| !learners.contains(id));
+    /// let voters = Voters::Stable(Majority::new(voting));
+    /// let target = Configuration::new(voters, learners, members)?;
+    /// client.reconfigure(&target, seen.configuration_index).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
     /// [`ErrorCode::Forbidden`]: protocol::ErrorCode::Forbidden
     /// [`ErrorCode::NotMet`]: protocol::ErrorCode::NotMet
     pub async fn reconfigure(

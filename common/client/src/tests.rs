@@ -5,14 +5,16 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use consensus::{Configuration, Incarnation, Majority, Member, NodeId, Voters};
 use transport::certs::{Authority, ClusterId, Identity, Role};
 
 use crate::error::ClientError;
 use crate::limits::{PROPOSAL_BYTES_MAX, QUERY_BYTES_MAX};
 use crate::requests::Consistency;
 use crate::session::Session;
-use crate::{Client, ClientConfig};
+use crate::{
+    Client, ClientConfig, Configuration, Incarnation, Majority, Member, NodeId, SnapshotRequest,
+    SystemQuery, Voters,
+};
 
 /// Longer than any refusal takes, and shorter than any deadline here.
 pub(crate) const AT_ONCE: Duration = Duration::from_secs(2);
@@ -203,7 +205,10 @@ async fn a_closed_client_and_its_copies_say_so_at_once() {
     for how in [Consistency::Linearizable, Consistency::Follower, Consistency::Stale] {
         assert_eq!(refused(copy.query(zeros(1), how).await), wanted);
     }
-    assert_eq!(refused(copy.status_of(&copy.endpoints()[0]).await), wanted);
+    let endpoint = &copy.endpoints()[0];
+    assert_eq!(refused(copy.status_of(endpoint).await), wanted);
+    assert_eq!(refused(copy.snapshot(endpoint, SnapshotRequest::List).await), wanted);
+    assert_eq!(refused(copy.system_of(endpoint, &SystemQuery::History).await), wanted);
     assert_eq!(refused(copy.session("a").await.map(|session| session.id())), wanted);
     assert!(began.elapsed() < AT_ONCE && deaf.has_heard_nothing());
 }
