@@ -222,10 +222,12 @@ impl Client {
         Ok(())
     }
 
-    /// Asks one node for its snapshots, or to make one; takes as long as the node needs.
+    /// Asks one node for its snapshots, or to make one, and waits until the client's deadline. To
+    /// make one takes as long as the state is large: one that is not finished by then goes on, and
+    /// [`SnapshotRequest::List`] shows it when it is. A deadline of many minutes waits for it.
     ///
     /// # Errors
-    /// If the node does not answer, or refuses.
+    /// If the node does not answer within the deadline, or refuses.
     pub async fn snapshot(
         &self,
         endpoint: &str,

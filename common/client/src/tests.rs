@@ -212,3 +212,14 @@ async fn a_closed_client_and_its_copies_say_so_at_once() {
     assert_eq!(refused(copy.session("a").await.map(|session| session.id())), wanted);
     assert!(began.elapsed() < AT_ONCE && deaf.has_heard_nothing());
 }
+
+#[tokio::test]
+async fn a_snapshot_is_waited_for_until_the_deadline() {
+    let (deaf, began) = (Deaf::listen(), Instant::now());
+    let deadline = Duration::from_millis(200);
+    let client = Client::new(ClientConfig { deadline, ..deaf.config() }).unwrap();
+    let endpoint = &client.endpoints()[0];
+    let taken = client.snapshot(endpoint, SnapshotRequest::Take).await;
+    assert!(matches!(taken, Err(ClientError::Unreachable { .. })), "{taken:?}");
+    assert!(began.elapsed() >= deadline && began.elapsed() < AT_ONCE);
+}
