@@ -1,17 +1,23 @@
 //! The client for programs without an async runtime: each call blocks its thread until it is right
 //! to answer. A thread of its own moves the packets.
+//!
+//! Some of what only operators do is not here, and [`crate::Client`] has it: bootstrapping, the
+//! system's part of the state, certificates, configurations of nodes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
+use consensus::{Configuration, NodeId};
+use protocol::{Generation, LogDetail, LogPage, NodeStatus, SnapshotAnswer, SnapshotRequest};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
 use crate::client::ClientConfig;
 use crate::error::ClientError;
 use crate::requests::{Answer, Consistency};
+use crate::system::Ended;
 
 /// A client of a cluster; copies share connections.
 ///
@@ -88,6 +94,76 @@ impl Client {
         self.client.call(async |client| client.query(query, how).await)
     }
 
+    /// Asks one node for its status; see [`crate::Client::status_of`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn status_of(&self, endpoint: &str) -> Result<NodeStatus, ClientError> {
+        self.client.call(async |client| client.status_of(endpoint).await)
+    }
+
+    /// Asks one node's own state; see [`crate::Client::query_of`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn query_of(&self, endpoint: &str, query: Bytes) -> Result<Answer, ClientError> {
+        self.client.call(async |client| client.query_of(endpoint, query).await)
+    }
+
+    /// Reads a piece of a node's log; see [`crate::Client::read_log`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_log(
+        &self,
+        endpoint: Option<&str>,
+        from: u64,
+        entries_max: u32,
+        detail: LogDetail,
+    ) -> Result<LogPage, ClientError> {
+        self.client.call(async |client| client.read_log(endpoint, from, entries_max, detail).await)
+    }
+
+    /// Changes the members; see [`crate::Client::reconfigure`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn reconfigure(
+        &self,
+        target: &Configuration,
+        expected_index: u64,
+    ) -> Result<(), ClientError> {
+        self.client.call(async |client| client.reconfigure(target, expected_index).await)
+    }
+
+    /// Asks the leader to hand over to a voter; see [`crate::Client::transfer`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn transfer(&self, to: NodeId) -> Result<(), ClientError> {
+        self.client.call(async |client| client.transfer(to).await)
+    }
+
+    /// Asks one node for its snapshots, or to make one; see [`crate::Client::snapshot`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn snapshot(
+        &self,
+        endpoint: &str,
+        request: SnapshotRequest,
+    ) -> Result<SnapshotAnswer, ClientError> {
+        self.client.call(async |client| client.snapshot(endpoint, request).await)
+    }
+
+    /// Closes anybody's session; see [`crate::Client::close_session`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn close_session(&self, session: u64) -> Result<Option<Ended>, ClientError> {
+        self.client.call(async |client| client.close_session(session).await)
+    }
+
     /// Opens a session; see [`crate::Client::session`].
     ///
     /// # Errors
@@ -95,6 +171,25 @@ impl Client {
     pub fn session(&self, name: &str) -> Result<Session, ClientError> {
         let session = self.client.call(async |client| client.session(name).await)?;
         Ok(Session { session: Bound::new(session, Arc::clone(&self.client.runtime)) })
+    }
+
+    /// Lets this client and its copies follow a history of the cluster; see
+    /// [`crate::Client::follow`]. In a forked child nothing happens.
+    pub fn follow(&self, generation: Generation) {
+        if let Ok(client) = self.client.here() {
+            client.follow(generation);
+        }
+    }
+
+    /// Returns the history that this client follows, as soon as it knows one; none in a forked
+    /// child.
+    pub fn generation(&self) -> Option<Generation> {
+        self.client.here().ok()?.generation()
+    }
+
+    /// Returns the endpoints that this client was given.
+    pub fn endpoints(&self) -> &[String] {
+        self.client.get().endpoints()
     }
 
     /// Closes all connections, and ends the client and its copies; see [`crate::Client::close`].
@@ -149,6 +244,20 @@ impl Session {
         self.session.call(async |session| session.outcome(sequence).await)
     }
 
+    /// Returns the numbers of the commands that are not answered, in order; see
+    /// [`crate::Session::unanswered`]. None in a forked child, which cannot await any.
+    pub fn unanswered(&self) -> Vec<u64> {
+        self.session.here().map(crate::Session::unanswered).unwrap_or_default()
+    }
+
+    /// Gives a command up whose outcome is unknown; see [`crate::Session::forget`]. In a forked
+    /// child nothing happens.
+    pub fn forget(&self, sequence: u64) {
+        if let Ok(session) = self.session.here() {
+            session.forget(sequence);
+        }
+    }
+
     /// Ends the session; see [`crate::Session::close`].
     ///
     /// # Errors
@@ -167,15 +276,23 @@ impl<T> Bound<T> {
         self.inner.as_ref().expect("it is there until it is dropped")
     }
 
-    /// Waits for what the thread does.
+    /// Returns it where its thread is.
     ///
     /// # Errors
-    /// In a forked child, where nobody would do it.
-    fn run<R>(&self, ask: impl AsyncFnOnce(&T) -> R) -> Result<R, ClientError> {
+    /// In a forked child: whoever held a lock of it will never give it back there.
+    fn here(&self) -> Result<&T, ClientError> {
         if self.runtime.is_elsewhere() {
             return Err(ClientError::Ended("it was made before a fork, and stays with the parent"));
         }
-        Ok(self.runtime.handle.block_on(ask(self.get())))
+        Ok(self.get())
+    }
+
+    /// Waits for what the thread does.
+    ///
+    /// # Errors
+    /// As [`Bound::here`].
+    fn run<R>(&self, ask: impl AsyncFnOnce(&T) -> R) -> Result<R, ClientError> {
+        Ok(self.runtime.handle.block_on(ask(self.here()?)))
     }
 
     /// As [`Bound::run`], of what may fail itself.
