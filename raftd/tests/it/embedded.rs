@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use raftd::certs::{Authority, ClusterId, Credentials, Identity, Role};
-use raftd::client::{Client, Consistency};
+use raftd::client::{
+    ANSWER_BYTES_MAX, Client, ClientError, Consistency, ErrorCode, PROPOSAL_BYTES_MAX,
+};
 use raftd::machine::{Bytes, Command, Response, StoreError, StoredMachine, Transaction, View};
 use raftd::{Config, Exit, NodeId, NodeStatus, Running, Server};
 use state_machine::{RestoreError, SystemAnswer, SystemQuery};
@@ -16,6 +18,12 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const DAY: Duration = Duration::from_secs(86_400);
+
+/// Returns the answer of so many bytes that a command or a question asks for.
+fn long(data: &[u8]) -> Option<Bytes> {
+    let bytes = std::str::from_utf8(data).ok()?.strip_prefix("answer ")?.parse().ok()?;
+    Some(Bytes::from(vec![0; bytes]))
+}
 
 /// Keeps the last command. A command that names a node makes it panic there, or keep something
 /// else, as a machine does that looks at its own clock.
@@ -57,12 +65,15 @@ impl StoredMachine for Fragile {
         let differs = *command.data == *format!("differ {}", self.node).as_bytes();
         let kept = if differs { Bytes::from_static(b"wrong") } else { data.clone() };
         transaction.put(b"last", kept);
-        Ok(data)
+        Ok(long(command.data).unwrap_or(data))
     }
 
     fn query(&self, view: &dyn View, query: &[u8]) -> Result<Response, StoreError> {
         assert_ne!(query, b"panic", "as it was told");
-        Ok(view.get(b"last")?.unwrap_or_default())
+        match long(query) {
+            Some(long) => Ok(long),
+            None => Ok(view.get(b"last")?.unwrap_or_default()),
+        }
     }
 }
 
@@ -156,6 +167,36 @@ async fn three_nodes_in_one_process_replicate_and_one_is_started_again() {
     until(&three.nodes[2], |status| status.applied >= index).await;
     let question = client.query("".into(), Consistency::AtLeast(index)).await.unwrap();
     assert_eq!(question.response, "two");
+    client.close().await;
+    three.stop().await;
+}
+
+#[tokio::test]
+async fn the_largest_command_and_the_longest_answer_arrive_and_no_more() {
+    let three = Three::start().await;
+    let client = three.client();
+    let command = Bytes::from(vec![7; PROPOSAL_BYTES_MAX]);
+    assert_eq!(client.propose(command.clone()).await.unwrap().response, command);
+    let session = client.session("large").await.unwrap();
+    assert_eq!(session.propose(command.clone()).await.unwrap().response, command);
+    let asked = |bytes: usize| Bytes::from(format!("answer {bytes}"));
+
+    let longest = ANSWER_BYTES_MAX;
+    let answered = client.propose(asked(longest)).await.unwrap();
+    assert_eq!(answered.response.len(), longest);
+    assert_eq!(session.propose(asked(longest)).await.unwrap().response.len(), longest);
+    let lost = client.propose(asked(longest + 64)).await.unwrap_err();
+    assert!(matches!(lost, ClientError::Unknown { .. }), "{lost:?}");
+    let lost = session.propose(asked(longest + 64)).await.unwrap_err();
+    assert!(matches!(lost, ClientError::AnswerNotKept { .. }), "{lost:?}");
+
+    for how in [Consistency::Linearizable, Consistency::Follower, Consistency::Stale] {
+        let answered = client.query(asked(longest), how).await.unwrap();
+        assert_eq!(answered.response.len(), longest);
+        let refused = client.query(asked(longest + 64), how).await.unwrap_err();
+        let ClientError::Refused(reply) = refused else { panic!("{refused:?}") };
+        assert_eq!(reply.code, ErrorCode::TooLarge, "{}", reply.message);
+    }
     client.close().await;
     three.stop().await;
 }
