@@ -90,15 +90,7 @@ pub(crate) async fn wait_for_bootstrap(
                     false
                 }
                 Command::Bootstrap(record, reply) => {
-                    let stored = judge(*record, identity, &program.machine).map(|record| {
-                        let by = "the program around it";
-                        store(&record, &by, directory, program).map(|()| record)
-                    });
-                    let (told, stored) = match stored {
-                        Ok(Ok(record)) => (Ok(record.generation()), Ok(true)),
-                        Ok(Err(failure)) => (Err(failure.to_string()), Err(failure)),
-                        Err(why) => (Err(why), Ok(false)),
-                    };
+                    let (told, stored) = found(*record, identity, directory, program);
                     drop(reply.send(told));
                     stored?
                 }
@@ -122,6 +114,24 @@ pub(crate) async fn wait_for_bootstrap(
             inbound.hello.send_modify(|hello| hello.generation = generation);
             return Ok(Waited::Bootstrapped);
         }
+    }
+}
+
+/// Makes a record of the program around the node its history. Returns what that program is told,
+/// and whether the node has a history now.
+fn found(
+    record: BootstrapRecord,
+    identity: &Identity,
+    directory: &mut DataDirectory,
+    program: &Program,
+) -> (Result<Generation, String>, Result<bool, Failure>) {
+    let record = match judge(record, identity, &program.machine) {
+        Ok(record) => record,
+        Err(why) => return (Err(why), Ok(false)),
+    };
+    match store(&record, &"the program around it", directory, program) {
+        Ok(()) => (Ok(record.generation()), Ok(true)),
+        Err(failure) => (Err(failure.to_string()), Err(failure)),
     }
 }
 

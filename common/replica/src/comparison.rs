@@ -69,9 +69,9 @@ impl Comparison {
         waiting.into_iter().for_each(|id| self.look(id));
     }
 
-    /// Returns what this node reports to its leader, if it is time. Where much was applied since the
-    /// last report, it is of a round index, so that followers report the same ones: who agrees with
-    /// whom is seen from those alone.
+    /// Returns what this node reports to its leader, if it is time. Where much was applied since
+    /// the last report, it is of a round index, so that followers report the same ones: who agrees
+    /// with whom is seen from those alone.
     pub(crate) fn report(&mut self, now: Timestamp, term: Term, leader: NodeId) -> Option<Body> {
         let mut index = self.last;
         if let Some((before, to, earlier, at)) = self.reported

@@ -38,8 +38,8 @@ const ENTRY_BYTES: u64 = 300;
 /// For so long a leader that nothing is wrong with must stay one.
 const STABLE_NS: u64 = 2_000 * MS;
 
-/// Once in a hundred days, on average: once an hour, seed 92983 had a request 4 ms before all had to
-/// be answered.
+/// Once in a hundred days, on average: once an hour, seed 92983 had a request 4 ms before all had
+/// to be answered.
 const NEVER_NS: u64 = 100 * 86_400_000 * MS;
 
 /// For so long a healed node's loop is busy at most, and far longer.
@@ -237,7 +237,7 @@ impl World {
         let lasts = || self.core.iter().map(|node| self.nodes[*node].disk.last().index.get());
         let entries = lasts().max().unwrap_or(0) - lasts().min().unwrap_or(0);
         let feed = self.profile.feed;
-        // Another one begins where the bytes of a piece are used up (seed 93687: each had one entry).
+        // Another one begins where the bytes of a piece are used up (seed 93687: behind each one).
         let by_bytes = feed.piece_bytes_max as u64 / ENTRY_BYTES;
         let in_a_piece = by_bytes.clamp(1, feed.piece_entries_max);
         let by_pieces = entries / in_a_piece * (self.profile.disk_ns + PIECE_NS);

@@ -79,8 +79,8 @@ pub fn run(seed: u64, settings: Settings) -> Outcome {
 
 /// Makes a failure short. Other histories of the seed, with the same cluster and the same mix of
 /// faults, may break the same, as `is_same` has it, much sooner; of the shortest one all events are
-/// left out without which it breaks as well. `None` if the seed does not break, or not again when its
-/// events are repeated. After `events_max` events in all it is content with what it has.
+/// left out without which it breaks as well. `None` if the seed does not break, or not again when
+/// its events are repeated. After `events_max` events in all it is content with what it has.
 pub fn shorten_failure(
     seed: u64,
     settings: Settings,

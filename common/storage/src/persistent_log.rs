@@ -28,8 +28,8 @@ pub trait PersistentLog: Send {
     /// as well: then, too, every later write fails.
     ///
     /// # Panics
-    /// If an entry's payload is larger than twice `protocol::limits::COMMAND_BYTES_MAX`: whoever proposes
-    /// looks first.
+    /// If an entry's payload is larger than twice `protocol::limits::COMMAND_BYTES_MAX`: whoever
+    /// proposes looks first.
     fn write(&mut self, writes: &[Write]) -> Result<usize, StorageError>;
 
     /// Puts copies of damaged entries ([`Condition::damages`]) into their place: all of one damage.

@@ -21,7 +21,7 @@ use transport::{Removed, Revoked};
 use crate::alive::Alive;
 use crate::exit::{Exit, Failure, host_failure, state_failure, storage_failure};
 use crate::lanes::apply::scrub::Scrubbing;
-use crate::lanes::apply::upkeep::Upkeep;
+use crate::lanes::apply::upkeep::{Upkeep, make_room};
 use crate::lanes::{Done, Reports, View, entry_bytes, guarded, step_back};
 
 mod scrub;
@@ -312,7 +312,7 @@ where
     fn flush(&mut self) -> Result<(), Failure> {
         self.note_flush();
         if !(self.when.has_room)() {
-            self.make_room();
+            make_room(self.host.store());
             self.report(Done::Unflushed);
             return Ok(());
         }
@@ -340,18 +340,6 @@ where
             });
         });
         thread.map(drop).map_err(|error| Failure::from_error(Exit::Io, "a thread", &error))
-    }
-
-    /// Nobody needs what was set aside.
-    fn make_room(&self) {
-        match self.host.store().remove_aside() {
-            Ok(true) => tracing::warn!(
-                name: "aside-removed",
-                "room is short: the damaged state that was set aside is removed"
-            ),
-            Ok(false) => {}
-            Err(error) => tracing::debug!(%error, "what was set aside stays"),
-        }
     }
 
     fn scrub_if_due(&mut self) -> Result<(), Failure> {

@@ -55,9 +55,10 @@ pub struct Verified {
 
 impl StoppedNode {
     /// Reads and checks everything: both copies of the superblock and of the bootstrap record, what
-    /// is remembered of the others, term and vote, each entry of the log with its checksums and against the records about the log,
-    /// the state, and all snapshots. `done` is told from time to time how much of a part is read,
-    /// and of how much. `None` if the node has no history, and so has nothing else.
+    /// is remembered of the others, term and vote, each entry of the log with its checksums and
+    /// against the records about the log, the state, and all snapshots. `done` is told from time to
+    /// time how much of a part is read, and of how much. `None` if the node has no history, and so
+    /// has nothing else.
     ///
     /// # Errors
     /// The first damage, with its place; or that something cannot be read.

@@ -1,12 +1,13 @@
 //! Looks after large values in the background: the pages of those that were just written are given
-//! back, and the room of those that are overwritten or deleted is collected.
+//! back, and the room of those that are overwritten or deleted is collected. Where room is short,
+//! what nobody needs goes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use storage::StateUpkeep;
+use storage::{StateStore, StateUpkeep};
 
 use crate::alive::Alive;
 use crate::lanes::{Reports, guarded, step_back, waited};
@@ -70,5 +71,17 @@ impl Upkeep {
             drop((state, alive));
         })?;
         Ok(())
+    }
+}
+
+/// Gives up what nobody needs: a damaged state that was set aside.
+pub(super) fn make_room(store: &StateStore) {
+    match store.remove_aside() {
+        Ok(true) => tracing::warn!(
+            name: "aside-removed",
+            "room is short: the damaged state that was set aside is removed"
+        ),
+        Ok(false) => {}
+        Err(error) => tracing::debug!(%error, "what was set aside stays"),
     }
 }
