@@ -36,7 +36,8 @@ pub const CONFIG_DEFAULT: &str = "/etc/raftd/raftd.toml";
 /// says so, waits for `raftctl init`, and does not vote.
 ///
 /// A broken invariant of the algorithm, or a panic, is logged and ends the process with SIGABRT;
-/// the systemd units start it again.
+/// the systemd units start it again. A panic of the machine at a question is that question's
+/// answer.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "raftd", version, about, long_about, max_term_width = 100)]
 pub struct Cli {
