@@ -33,6 +33,7 @@ use crate::node::remember::Keeper;
 use crate::node::{Node, Parts};
 use crate::opening::Opened;
 use crate::program::Machine;
+use crate::room::measured;
 use crate::services::Services;
 use crate::turn::Turn;
 
@@ -171,11 +172,15 @@ fn start_queries(
 /// What waits to be flushed takes a small part of the disk only, and a flush that would find no
 /// room is left out: it would end the node.
 fn flushing(config: &Config, gauges: &Arc<Gauges>) -> Flushing {
-    let (gauges, told) = (Arc::clone(gauges), Arc::clone(gauges));
+    let (gauges, room, told) = (Arc::clone(gauges), Arc::clone(gauges), Arc::clone(gauges));
     Flushing {
         interval: Duration::from_secs(config.limits.persist_interval_s),
         bytes_max: bytes(UNFLUSHED_BYTES_MAX.min(share(&gauges, UNFLUSHED_PART))),
-        has_room: Arc::new(move || gauges.lacks(0).is_none()),
+        has_room: Box::new(move || gauges.lacks(0).is_none()),
+        has_more_room: Arc::new(move || {
+            let found = measured(&room);
+            found.is_none_or(|space| space.usable_bytes >= space.needed_bytes)
+        }),
         scrub_interval: Duration::from_secs(config.limits.state_scrub_interval_s),
         scrubbed: Arc::new(move |bytes| told.scrubs().read_state(bytes)),
     }

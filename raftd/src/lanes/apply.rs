@@ -45,9 +45,10 @@ pub(crate) struct Flushing {
     /// log, and what is replayed after a crash.
     pub(crate) bytes_max: usize,
     /// But not while there is no room on the disk for it: the log has everything.
-    pub(crate) has_room: Arc<dyn Fn() -> bool + Send + Sync>,
-    /// All of it is read through so often.
+    pub(crate) has_room: Box<dyn Fn() -> bool + Send>,
+    /// All of it is read through so often, while more is free than must be in hand.
     pub(crate) scrub_interval: Duration,
+    pub(crate) has_more_room: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Told how many bytes were read, each time that all of it was whole.
     pub(crate) scrubbed: Arc<dyn Fn(u64) + Send + Sync>,
 }
@@ -347,7 +348,7 @@ where
             return Ok(());
         }
         let Self { scrubbing, host, reports, when, .. } = self;
-        let begun = scrubbing.begin(|| host.store().scrub_later(), reports, &when.has_room);
+        let begun = scrubbing.begin(|| host.store().scrub_later(), reports, &when.has_more_room);
         begun.map_err(|error| Failure::from_error(Exit::Io, "a thread", &error))
     }
 
@@ -489,11 +490,8 @@ fn batch_len(entries: &[Entry]) -> usize {
 }
 
 fn failed(error: &HostError) -> Failure {
-    let what = match applying() {
-        Some(index) => format!("the state machine cannot go on, at entry {index}"),
-        None => "the state machine cannot go on".to_owned(),
-    };
-    host_failure(&what, error)
+    let at = applying().map(|index| format!(", at entry {index}")).unwrap_or_default();
+    host_failure(&format!("the state machine cannot go on{at}"), error)
 }
 
 #[cfg(test)]

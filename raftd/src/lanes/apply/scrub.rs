@@ -21,7 +21,7 @@ const STEP_BYTES: u64 = 256 * 1024;
 /// The first one begins so soon after the start, where the interval is not shorter.
 const FIRST_AFTER: Duration = Duration::from_secs(60);
 
-/// Says whether there is room on the disk for a flush.
+/// Says whether there is more room on the disk than must be in hand.
 type HasRoom = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// When the state is read through.
@@ -85,7 +85,6 @@ fn run(scrub: StateScrub, reports: &Reports, (whole, has_room): (&dyn Fn(u64), &
         unpaced += bytes;
         if unpaced >= STEP_BYTES {
             thread::sleep(pacer.pass(std::mem::take(&mut unpaced)));
-            // What is removed meanwhile gives back its room only behind this.
             goes_on = has_room();
         }
         // A node that stops does not wait for it.

@@ -47,7 +47,8 @@ fn lane_on(room: Arc<AtomicBool>) -> (Apply, mpsc::Receiver<Done>, Arc<Mutex<Vec
     let flushing = Flushing {
         interval: NEVER,
         bytes_max: usize::MAX,
-        has_room: Arc::new(move || room.load(Ordering::Relaxed)),
+        has_room: Box::new(move || room.load(Ordering::Relaxed)),
+        has_more_room: Arc::new(|| true),
         scrub_interval: NEVER,
         scrubbed: Arc::new(|_| {}),
     };
