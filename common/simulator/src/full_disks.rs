@@ -36,10 +36,14 @@ impl World {
     }
 
     /// What a node was told of its disk in a turn counts from then on.
-    pub(crate) fn note_room(&mut self, node: usize, now: Timestamp, space: Option<Space>) {
+    pub(crate) fn note_room(&mut self, node: usize, now: Timestamp, told: Option<(Space, u64)>) {
         let room = &mut self.nodes[node].room;
-        if let Some(space) = space {
+        if let Some((space, least_bytes)) = told {
             (room.space, room.told_now) = (Some(space), false);
+            // Who stood still is told at once of a disk that was full meanwhile, and is not.
+            if least_bytes < room_above(NEEDED) + room.most() {
+                room.since = None;
+            }
         }
         if let Some(space) = room.space {
             let since = room.since.unwrap_or(now);

@@ -57,6 +57,8 @@ pub(crate) struct Taken {
     pub(crate) persisted: bool,
     /// The room on the disk was told.
     pub(crate) space: Option<Space>,
+    /// The least that was free, of all that was told in the turn.
+    pub(crate) least_bytes: u64,
     /// Snapshots that are durable here, and whether the log has their last entry.
     pub(crate) received: Vec<(SnapshotMeta, bool)>,
     /// Entries that were taken and cut in this very turn.
@@ -161,7 +163,10 @@ impl Taken {
                 self.received.push((meta.clone(), kept));
             }
             Input::Raft(Raw::Persisted { .. }) => self.persisted = true,
-            Input::Space(space) => self.space = Some(*space),
+            Input::Space(space) => {
+                let before = self.space.map_or(u64::MAX, |_| self.least_bytes);
+                (self.space, self.least_bytes) = (Some(*space), before.min(space.usable_bytes));
+            }
             Input::Raft(_)
             | Input::Applied { .. }
             | Input::Viewed { .. }

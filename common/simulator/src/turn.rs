@@ -238,7 +238,7 @@ impl World {
         }
         self.nodes[node].note_under_way(taken.space.is_some());
         self.dispatch(node, lanes)?;
-        self.note_room(node, now, taken.space);
+        self.note_room(node, now, taken.space.map(|space| (space, taken.least_bytes)));
         self.look_at_commit(node, counts_by)?;
         self.watch_limits(node, &taken)?;
         self.look_back(node, &taken)?;

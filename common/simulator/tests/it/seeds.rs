@@ -45,6 +45,11 @@ fn nobody_asks_a_moment_before_all_must_be_answered() {
 }
 
 #[test]
+fn a_disk_that_was_full_while_its_node_stood_still_has_room_since_then_only() {
+    assert_eq!(run(135_430, Settings::default()).violation, None);
+}
+
+#[test]
 fn the_replica_as_it_is_breaks_nothing_in_forty_seeds_or_as_many_as_are_asked_for() {
     // `cargo xtask mutants` asks for more.
     let asked = std::env::var("RAFTD_SIMULATOR_SEEDS").map(|seeds| seeds.parse());
