@@ -99,9 +99,9 @@ impl Comparison {
             self.leadership = term;
             self.reports.clear();
         }
-        let before = self.reports.get(&from).cloned();
+        let mut before = self.reports.remove(&from);
         let is_known = before.as_ref().is_some_and(|before| before.is_known);
-        let mut last = before.as_ref().map(|before| before.last.clone()).unwrap_or_default();
+        let mut last = before.as_mut().map(|it| std::mem::take(&mut it.last)).unwrap_or_default();
         last.push_back((index, digest));
         last.drain(..last.len().saturating_sub(REPORTS));
         self.reports.insert(from, Report { index, digest, is_same: None, is_known, last });
@@ -211,6 +211,10 @@ impl Comparison {
         let is_same = own.map(|own| own == report.digest).or(report.is_same);
         if let Some(report) = self.reports.get_mut(&id) {
             report.is_same = is_same;
+            // What it said before it was the same was said of another state.
+            if is_same == Some(true) {
+                report.last.clear();
+            }
         }
     }
 
@@ -333,6 +337,18 @@ mod tests {
         leader.heard(term, id(3), LogIndex::new(9), 90);
         assert_eq!(leader.of(term, id(3)), None);
         assert_eq!(leader.judge(term, (id(1), &three)), []);
+    }
+
+    /// What it had reported of the state before was still counted against the leader.
+    #[test]
+    fn of_a_state_that_was_made_anew_no_earlier_report_counts() {
+        let mut leader = leader(9);
+        let (term, three) = (Term::new(1), voters(3));
+        leader.heard(term, id(3), LogIndex::new(8), 81);
+        leader.heard(term, id(3), LogIndex::new(9), 90);
+        leader.heard(term, id(2), LogIndex::new(8), 81);
+        leader.judge(term, (id(1), &three));
+        assert_eq!(leader.own(), None, "it is node 2 alone that differs");
     }
 
     #[test]

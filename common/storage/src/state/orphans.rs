@@ -23,7 +23,7 @@ pub(super) struct Before(Vec<String>);
 impl Before {
     /// Looks at the directory of a state that is not open, and may not be there.
     pub(super) fn look(state: &Path) -> Result<Self, StorageError> {
-        Ok(Self(if state.exists() { values(state)? } else { Vec::new() }))
+        values(state).map(Self)
     }
 
     /// Removes those that the database does not know. It must be open without compactions of its
