@@ -133,7 +133,12 @@ fn files_of_values_that_go_while_all_is_read_through_are_no_rot() {
         if std::mem::take(&mut is_first) {
             delete(&mut store, 0..1_000);
             collect(&store, MIB);
-            assert!(before.iter().all(|file| !file.exists()), "all are collected");
+            // The database counts them no more a moment before they are gone.
+            let begun = Instant::now();
+            while before.iter().any(|file| file.exists()) {
+                assert!(begun.elapsed() < Duration::from_secs(60), "not all are collected");
+                sleep(Duration::from_millis(5));
+            }
         }
         true
     });
