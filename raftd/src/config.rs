@@ -7,6 +7,7 @@
 //! that an error can always say where a value came from.
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -158,9 +159,18 @@ impl Config {
                     self.advertise.as_ref().and_then(refused).map_or(Ok(()), Err)?;
                     continue;
                 }
-                Field::Path(_) | Field::Listen | Field::Level | Field::Format | Field::Peers => {
+                Field::Listen => {
+                    let all: Vec<_> =
+                        iter::once(self.listen).chain(self.also_listen.iter().copied()).collect();
+                    let refused = |why| listen::refused(key.name, key, &all, why);
+                    listen::check(&all).map_err(refused)?;
                     continue;
                 }
+                Field::Peers => {
+                    peers::check(&self.peers)?;
+                    continue;
+                }
+                Field::Path(_) | Field::Level | Field::Format => continue,
             };
             if !key.kind.admits(&value) {
                 let shown = if let [one] = *value { one.to_string() } else { format!("{value:?}") };

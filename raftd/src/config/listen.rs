@@ -1,5 +1,6 @@
 //! The addresses that the daemon listens on.
 
+use std::fmt::Debug;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::config::address;
@@ -15,29 +16,38 @@ pub(super) fn addresses(
 ) -> Result<(SocketAddr, Vec<SocketAddr>), Failure> {
     let read = text.split(',').map(|one| address(one, key, layer));
     let mut all: Vec<SocketAddr> = read.collect::<Result<_, _>>()?;
-    let refused = |why: String| {
-        let message = format!("{} = {text:?}: {why}", layer.name(key));
-        Failure::new(Exit::Config, message).hint(format!("{}: {}", key.name, key.kind))
-    };
+    check(&all).map_err(|why| refused(&layer.name(key), key, text, why))?;
+    let first = all.remove(0);
+    Ok((first, all))
+}
+
+/// Says why these cannot be listened on together.
+pub(super) fn check(all: &[SocketAddr]) -> Result<(), String> {
     if all.len() > LISTEN_MAX {
-        return Err(refused(format!("{} addresses, {LISTEN_MAX} at most", all.len())));
+        return Err(format!("{} addresses, {LISTEN_MAX} at most", all.len()));
     }
     for (place, one) in all.iter().enumerate() {
         if let Some(why) = no_place(one.ip()) {
-            return Err(refused(format!("{one} {why}: nobody can connect to it")));
+            return Err(format!("{one} {why}: nobody can connect to it"));
         }
         for other in &all[..place] {
-            if one == other {
-                return Err(refused(format!("{one} is named twice")));
+            // A port of 0 is another one for each.
+            if one == other && one.port() != 0 {
+                return Err(format!("{one} is named twice"));
             }
             if includes(*one, *other) || includes(*other, *one) {
                 let (all, one) = if includes(*one, *other) { (one, other) } else { (other, one) };
-                return Err(refused(format!("{all} is all addresses, {one} with them")));
+                return Err(format!("{all} is all addresses, {one} with them"));
             }
         }
     }
-    let first = all.remove(0);
-    Ok((first, all))
+    Ok(())
+}
+
+/// `shown` says how the key is called in the message.
+pub(super) fn refused(shown: &str, key: &Key, value: impl Debug, why: String) -> Failure {
+    let message = format!("{shown} = {value:?}: {why}");
+    Failure::new(Exit::Config, message).hint(format!("{}: {}", key.name, key.kind))
 }
 
 /// Says whether listening on one address takes the other one's port as well: `[::]` is all

@@ -16,17 +16,32 @@ pub(super) fn read(layers: &[Layer]) -> Result<BTreeMap<String, String>, Failure
     for layer in layers {
         for (name, address) in &layer.peers {
             let (known, text) = (name.trim(), address.trim());
-            if known.is_empty() || !is_address(text) {
-                return Err(refused(layer, name, address, "not a member and HOST:PORT"));
-            }
-            if is_everywhere(text) {
-                let why = "no place: it means all addresses of the machine that uses it";
-                return Err(refused(layer, name, address, why));
+            if let Some(why) = wrong(known, text) {
+                let place = layer.place(&format!("peers.{name}"));
+                return Err(refused(&format!("{place}: "), name, address, why));
             }
             all.insert(known.to_owned(), text.to_owned());
         }
     }
     Ok(all)
+}
+
+/// Checks a table that a program has made.
+pub(super) fn check(peers: &BTreeMap<String, String>) -> Result<(), Failure> {
+    for (name, address) in peers {
+        if let Some(why) = wrong(name, address) {
+            return Err(refused("", name, address, why));
+        }
+    }
+    Ok(())
+}
+
+/// Says what is wrong with an entry.
+fn wrong(name: &str, address: &str) -> Option<&'static str> {
+    if name.is_empty() || !is_address(address) {
+        return Some("not a member and HOST:PORT");
+    }
+    is_everywhere(address).then_some("no place: it means all addresses of the machine that uses it")
 }
 
 /// Says why an address cannot be the one that others dial.
@@ -58,9 +73,8 @@ fn is_everywhere(address: &str) -> bool {
     bare.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_unspecified())
 }
 
-fn refused(layer: &Layer, name: &str, address: &str, why: &str) -> Failure {
-    let place = layer.place(&format!("peers.{name}"));
-    let message = format!("{place}: peers: {name:?} = {address:?} is {why}");
+fn refused(place: &str, name: &str, address: &str, why: &str) -> Failure {
+    let message = format!("{place}peers: {name:?} = {address:?} is {why}");
     Failure::new(Exit::Config, message)
         .hint("for instance n1 = \"n1.example:7400\"; a line that is left out changes nothing")
 }

@@ -420,6 +420,25 @@ fn a_configuration_that_a_program_makes_has_the_same_defaults_and_bounds() {
     made.raft.heartbeat_ms = 200;
     let refused = made.check().expect_err("followers would campaign").message;
     assert!(refused.starts_with("raft.heartbeat_ms = 200 is above half"), "{refused}");
+    made.raft.heartbeat_ms = 50;
+
+    made.also_listen = vec![made.listen];
+    let refused = made.check().expect_err("it is named twice").message;
+    assert!(refused.starts_with("listen = [[::]:7400, [::]:7400]: [::]:7400 is"), "{refused}");
+    let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    made.listen = address(1);
+    made.also_listen = (2..=9).map(address).collect();
+    let refused = made.check().expect_err("they are too many").message;
+    assert!(refused.ends_with("9 addresses, 8 at most"), "{refused}");
+    made.also_listen.pop();
+    made.check().expect("eight are not too many");
+
+    for (name, place) in [("", "h:1"), ("n1", "h"), ("n1", "0.0.0.0:7400")] {
+        made.peers = BTreeMap::from([(name.to_owned(), place.to_owned())]);
+        let refused = made.check().expect_err("it cannot be dialled").message;
+        let said = format!("peers: {name:?} = {place:?} is n");
+        assert!(refused.starts_with(&said), "{refused}");
+    }
 }
 
 #[test]
