@@ -66,13 +66,18 @@ impl Manner {
         Self { named: false, ..self }
     }
 
-    /// Says the same to the node; it is to give up a little earlier, to have time to say so.
-    pub(crate) fn passage(self) -> Passage {
-        if !self.forward {
-            return Passage::Direct;
+    /// Says the same to the node. One that passes the request on is to give up a little earlier, to
+    /// have time to say so.
+    pub(crate) fn passage(self, request: &Request) -> Passage {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        match request {
+            Request::Query { .. } | Request::SystemQuery { .. } => {
+                Passage::Within { within_ms: ms(left) }
+            }
+            _ if self.forward => Passage::MayForward { within_ms: ms(left * 9 / 10) },
+            _ => Passage::Direct,
         }
-        let left = self.deadline.saturating_duration_since(Instant::now()) * 9 / 10;
-        Passage::MayForward { within_ms: u32::try_from(left.as_millis()).unwrap_or(u32::MAX) }
     }
 }
 

@@ -151,7 +151,7 @@ impl Client {
             sleep(SUSPICIOUS_AFTER).await;
             self.shared.pool.closed((endpoint, named), &connection).await
         };
-        let passage = manner.passage();
+        let passage = manner.passage(request);
         let answer = connection.call_for(request, &passage);
         let answered = tokio::select! {
             answered = timeout_at(manner.deadline, answer) => answered,

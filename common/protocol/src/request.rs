@@ -98,6 +98,11 @@ pub enum Passage {
     /// From who asks to who answers.
     #[default]
     Direct,
+    /// The same, and nobody waits longer for the answer: what changes nothing need not be done then.
+    Within {
+        /// How long, in milliseconds.
+        within_ms: u32,
+    },
     /// A node that does not lead may pass it on to the leader, once.
     MayForward {
         /// How long that node awaits the answer, in milliseconds.
@@ -236,6 +241,7 @@ impl Request {
         let mut request = pb::Request { id, body: Some(body), ..pb::Request::default() };
         match passage {
             Passage::Direct => {}
+            Passage::Within { within_ms } => request.answer_within_ms = Some(*within_ms),
             Passage::MayForward { within_ms } => request.forward_within_ms = Some(*within_ms),
             Passage::OnBehalf { identity, from } => {
                 request.on_behalf = Some(identity.clone());
@@ -294,7 +300,10 @@ impl Request {
                 Passage::OnBehalf { identity, from }
             }
             (None, Some(within_ms)) => Passage::MayForward { within_ms },
-            (None, None) => Passage::Direct,
+            (None, None) => match request.answer_within_ms {
+                Some(within_ms) => Passage::Within { within_ms },
+                None => Passage::Direct,
+            },
         };
         Ok((request.id, body, passage))
     }

@@ -42,6 +42,8 @@ pub(crate) struct Whole {
     pub(crate) id: u64,
     pub(crate) answered: bool,
     pub(crate) queue: mpsc::UnboundedSender<Answer>,
+    /// For how long who asks waits, if it has said so.
+    pub(crate) until: Option<Instant>,
     pub(crate) permit: Option<OwnedSemaphorePermit>,
     /// The room that the request takes until its answer is written.
     pub(crate) held: Held,
@@ -86,6 +88,18 @@ impl Responder {
         match self.0 {
             Way::Whole(whole) => whole.send(response),
             Way::Part(part) => part.send(response),
+        }
+    }
+
+    /// Says whether anybody may still wait for the answer: the connection stands, and who asks has
+    /// not named a time that is over. What takes long and changes nothing is not begun otherwise.
+    pub fn is_awaited(&self) -> bool {
+        match &self.0 {
+            Way::Whole(whole) => {
+                let is_in_time = whole.until.is_none_or(|until| Instant::now() < until);
+                is_in_time && !whole.queue.is_closed()
+            }
+            Way::Part(_) => true,
         }
     }
 

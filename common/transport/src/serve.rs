@@ -1,6 +1,8 @@
 //! The node's side of a client's connection.
 
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use certs::Identity;
@@ -9,7 +11,7 @@ use protocol::limits::REQUESTS_IN_FLIGHT_MAX;
 use protocol::{ErrorCode, ErrorReply, Hello, Outcome, Passage, ProtocolError, Request, Response};
 use quinn::{Connection, RecvStream, SendStream};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::allowance::{Intake, Outlet};
 use crate::chunks::Chunks;
@@ -128,6 +130,7 @@ impl Stream {
                 id,
                 answered: false,
                 queue: queue.clone(),
+                until: awaited_until(&passage),
                 permit: Some(permit),
                 held,
                 outlet: Arc::clone(&self.outlet),
@@ -179,18 +182,24 @@ fn speaker(
         {
             Ok((Arc::clone(connected), None, Arc::clone(address)))
         }
-        (Some(_), Passage::Direct | Passage::MayForward { .. } | Passage::OnBehalf { .. }) => {
-            Err("a node only passes on what a leader must do".into())
-        }
+        (Some(_), _) => Err("a node only passes on what a leader must do".into()),
         (None, Passage::OnBehalf { .. }) => Err("only nodes ask on behalf of others".into()),
         // What each may ask is looked up where the request is answered.
-        (None, Passage::Direct | Passage::MayForward { .. }) => {
+        (None, Passage::Direct | Passage::Within { .. } | Passage::MayForward { .. }) => {
             Ok((Arc::clone(connected), None, Arc::clone(address)))
         }
     }
 }
 
-/// Writes answers as they come, some at a time. A client that takes nothing of them for long is
+/// Returns until when anybody waits for the answer, if that was said.
+fn awaited_until(passage: &Passage) -> Option<Instant> {
+    let Passage::Within { within_ms } = passage else {
+        return None;
+    };
+    Some(Instant::now() + Duration::from_millis((*within_ms).into()))
+}
+
+/// Writes answers as they come, some at a time, until the connection ends. A client that takes nothing of them for long is
 /// sent away: what waits for it is in the way of its others.
 async fn write_answers(
     mut answers: mpsc::UnboundedReceiver<Answer>,
@@ -199,7 +208,18 @@ async fn write_answers(
 ) {
     let mut waiting = Chunks::default();
     let mut batch = Vec::new();
-    while let Some(answer) = answers.recv().await {
+    let mut gone = pin!(send.stopped());
+    loop {
+        // That nobody reads any more is seen also while there is no answer: what waits for this
+        // client need not be done then.
+        let answer = tokio::select! {
+            biased;
+            answer = answers.recv() => answer,
+            _ = &mut gone => None,
+        };
+        let Some(answer) = answer else {
+            return;
+        };
         let mut next = Some(answer);
         while let Some(answer) = next {
             waiting.extend([encode(&answer)]);

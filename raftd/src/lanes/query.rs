@@ -183,6 +183,11 @@ fn run(queue: &Receiver<Batch>, progress: &Progress, clock: Clock, reports: &Rep
                 responder.send(lost(failure));
                 continue;
             }
+            // Who has gone, or asks elsewhere by now, is not in the way of those who wait.
+            if !responder.is_awaited() {
+                responder.send(busy("nobody waits for the answer any more"));
+                continue;
+            }
             progress.reads_since.store(now.get(), Ordering::Relaxed);
             let answered = match part {
                 Part::Machine => answers(|| view.query(&query).map_err(HostError::Store)),

@@ -3,16 +3,20 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use raftd::certs::{Authority, ClusterId, Credentials, Identity, Role};
 use raftd::client::{
-    ANSWER_BYTES_MAX, Client, ClientError, Consistency, ErrorCode, PROPOSAL_BYTES_MAX,
+    ANSWER_BYTES_MAX, Client, ClientConfig, ClientError, Consistency, ErrorCode, PROPOSAL_BYTES_MAX,
 };
 use raftd::machine::{Bytes, Command, Response, StoreError, StoredMachine, Transaction, View};
 use raftd::{Config, Exit, NodeId, NodeStatus, Running, Server};
 use state_machine::{RestoreError, SystemAnswer, SystemQuery};
 use tempfile::TempDir;
+
+/// How many slow questions were begun on all nodes.
+static SLOW_ANSWERS: AtomicUsize = AtomicUsize::new(0);
 
 /// Nothing in these tests takes longer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -70,6 +74,10 @@ impl StoredMachine for Fragile {
 
     fn query(&self, view: &dyn View, query: &[u8]) -> Result<Response, StoreError> {
         assert_ne!(query, b"panic", "as it was told");
+        if query == b"slow" {
+            SLOW_ANSWERS.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(100));
+        }
         match long(query) {
             Some(long) => Ok(long),
             None => Ok(view.get(b"last")?.unwrap_or_default()),
@@ -265,6 +273,52 @@ async fn a_question_that_panics_is_answered_so_and_ends_nobody() {
     let answer = client.query("".into(), Consistency::Linearizable).await.unwrap();
     assert_eq!(answer.response, "two");
     client.close().await;
+    three.stop().await;
+}
+
+/// One after the other was answered, for twenty seconds, and nothing else meanwhile.
+#[tokio::test]
+async fn questions_that_nobody_waits_for_any_more_are_not_in_the_way_of_others() {
+    let three = Three::start().await;
+    let (gone, stays) = (three.client(), three.client());
+    propose(&stays, "one").await;
+    let asked = three.nodes[1].local_address().to_string();
+    let ask = |client: &Client| {
+        let questions = (0..200).map(|_| {
+            let (client, asked) = (client.clone(), asked.clone());
+            tokio::spawn(async move { client.query_of(&asked, "slow".into()).await.is_ok() })
+        });
+        questions.collect::<Vec<_>>()
+    };
+    let asking = ask(&gone);
+    while SLOW_ANSWERS.load(Ordering::Relaxed) == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    gone.close().await;
+    for question in asking {
+        question.abort();
+    }
+    stays.query_of(&asked, "".into()).await.unwrap();
+    let closed = SLOW_ANSWERS.load(Ordering::Relaxed);
+    assert!(closed < 100, "{closed} were answered to a connection that is closed");
+
+    // Others stay, and give up.
+    let hasty = Client::new(ClientConfig {
+        endpoints: vec![asked.clone()],
+        credentials: three.issue(Role::Reader("hasty".parse().unwrap())),
+        deadline: Duration::from_millis(500),
+        connect_timeout: Duration::from_millis(500),
+    });
+    let hasty = hasty.unwrap();
+    let asking = ask(&hasty);
+    for question in asking {
+        question.await.unwrap();
+    }
+    stays.query_of(&asked, "".into()).await.unwrap();
+    let late = SLOW_ANSWERS.load(Ordering::Relaxed) - closed;
+    assert!(late < 100, "{late} were answered to who had given up");
+    stays.close().await;
+    hasty.close().await;
     three.stop().await;
 }
 

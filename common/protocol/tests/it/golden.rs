@@ -208,6 +208,10 @@ fn a_request_says_how_it_travels() {
     assert_eq!(transfer(&Passage::Direct), direct);
     assert_eq!(hex(&Request::Transfer { to: 2 }.encode(1).unwrap()), direct);
     assert_eq!(
+        transfer(&Passage::Within { within_ms: 1 }),
+        "010000000000000007000000".to_owned() + "08014802c80c01"
+    );
+    assert_eq!(
         transfer(&Passage::MayForward { within_ms: 0 }),
         "010000000000000006000000".to_owned() + "080148026000"
     );

@@ -218,6 +218,7 @@ pub fn request() -> impl Strategy<Value = Request> {
 pub fn passage() -> impl Strategy<Value = Passage> {
     prop_oneof![
         Just(Passage::Direct),
+        any::<u32>().prop_map(|within_ms| Passage::Within { within_ms }),
         any::<u32>().prop_map(|within_ms| Passage::MayForward { within_ms }),
         ("[a-z:/]{0,40}", "[0-9.:]{0,40}")
             .prop_map(|(identity, from)| Passage::OnBehalf { identity, from }),
