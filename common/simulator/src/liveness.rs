@@ -322,6 +322,9 @@ impl World {
 
     /// Logs do not grow for ever: behind a durable state only so much stays as is wanted.
     fn compact_all(&mut self) -> Result<(), Broken> {
+        // A change that was open when all agreed may have brought in one that is far behind.
+        let feeding_ns = self.feeding_ns();
+        self.until(SERVICE_NS + feeding_ns, "agreement", |world| Ok(world.is_converged()))?;
         // What follows a snapshot on its way stays: it arrives first.
         self.until(SERVICE_NS, "the end of what is sent", |world| {
             let sends = |node: &usize| !world.nodes[*node].sending.is_empty();

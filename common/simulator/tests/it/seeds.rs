@@ -34,6 +34,11 @@ fn a_command_is_refused_by_the_clock_that_was_read_before_the_process_stood_stil
 }
 
 #[test]
+fn who_is_brought_in_after_all_agreed_is_fed_before_the_log_is_compacted() {
+    assert_eq!(run(138_171, Settings::default()).violation, None);
+}
+
+#[test]
 fn a_vote_that_arrives_late_is_none_in_the_terms_since() {
     // A vote of term 2 behind an acknowledgement of term 5 was held to be one of term 5.
     assert_eq!(run(91_483, Settings::default()).violation, None);
