@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
 
 use crate::cli::Cli;
 use crate::config::Settings;
@@ -20,7 +21,7 @@ use crate::program::Program;
 use crate::reload::credentials;
 use crate::running::Running;
 use crate::shutdown::{Ask, Signals, abort_on_panic, hold_reload};
-use crate::systemd::{self, Systemd};
+use crate::systemd::{self, STARTING_INTERVAL, Systemd};
 
 mod configuration;
 
@@ -93,14 +94,21 @@ async fn supervise(
 ) -> Result<(), Failure> {
     let signal = |error| Failure::from_error(Exit::Io, "signal handlers", &error);
     let held = hold_reload().map_err(signal)?;
-    let systemd = Systemd::from_environment()
+    let mut systemd = Systemd::from_environment()
         .map_err(|error| Failure::from_error(Exit::Io, "a thread", &error))?;
     let heartbeat =
         systemd.keepalive_interval().map_or(STATUS_INTERVAL, |due| due.min(STATUS_INTERVAL));
     let socket = systemd::socket(settings.node.listen, &settings.file)?;
     let (desk, asked) = to_owner();
     let how = Start { file: settings.file.clone(), socket, heartbeat, desk: Some(desk) };
-    let running = start(program, settings.node.clone(), how).await?;
+    let starting = start(program, settings.node.clone(), how);
+    tokio::pin!(starting);
+    let running = loop {
+        tokio::select! {
+            started = &mut starting => break started?,
+            () = sleep(STARTING_INTERVAL) => systemd.starting("starts: opens its log and its state"),
+        }
+    };
     let signals = Signals::install(held).map_err(signal)?;
     systemd.ready();
     let heartbeats = running.heartbeats();

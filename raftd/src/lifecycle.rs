@@ -29,7 +29,7 @@ use crate::listening;
 use crate::observe::http;
 use crate::opening::{Found, open, open_again, set_aside};
 use crate::program::Program;
-use crate::rebuild::rebuild;
+use crate::rebuild::{opened_aside, rebuild};
 use crate::reload::{Updates, credentials, follow};
 use crate::repair::{Repaired, repair};
 use crate::running::{About, Ended, Running};
@@ -192,11 +192,12 @@ async fn serve(
     let ended = match found {
         Some(found) => {
             let who = (&config, &identity, &endpoint, &gauges);
-            live(who, services, (directory, alive), found).await
+            live(who, services, (slot, alive), found).await
         }
         None => Ok(()),
     };
     if let Err(Failure { forgotten: Some(why), .. }) = &ended {
+        let directory = slot.as_mut().expect("a thread is left behind only where one is to stop");
         directory.forget(*why).map_err(|error| storage_failure(&error))?;
     }
     let why = if ended.is_ok() { "the node stops" } else { "the node fails" };
@@ -229,22 +230,41 @@ async fn listen(
 /// What a node lives with.
 type Who<'a> = (&'a Config, &'a Identity, &'a Endpoint, &'a Arc<Gauges>);
 
-/// Runs a node with a history to its end. If its state turns out to be damaged, it goes on with
-/// another one: log, term and vote are whole.
+/// Runs a node with a history to its end. The directory is back in its place behind it, unless a
+/// thread still uses it that was left behind as the node was asked to stop.
 async fn live(
+    who: Who<'_>,
+    services: Services,
+    (slot, alive): (&mut Option<DataDirectory>, &Alive),
+    found: Found,
+) -> Result<(), Failure> {
+    let directory = Arc::new(slot.take().expect("it is open"));
+    let ended = lives(who, services, (&directory, alive), found).await;
+    *slot = Arc::into_inner(directory);
+    ended
+}
+
+/// Runs a node as long as it can. If its state turns out to be damaged, it goes on with another
+/// one: log, term and vote are whole.
+async fn lives(
     (config, identity, endpoint, gauges): Who<'_>,
     mut services: Services,
-    (directory, alive): (&DataDirectory, &Alive),
+    (directory, alive): (&Arc<DataDirectory>, &Alive),
     mut found: Found,
 ) -> Result<(), Failure> {
+    let about = (identity, &**gauges);
     loop {
         let opened = match found {
             Found::Whole(opened) => *opened,
             Found::Damaged(damaged) => {
-                let about = (identity, &**gauges);
-                match repair(damaged, &mut services, about, endpoint).await? {
-                    Repaired::Whole => found = open_again(directory, &services.program)?,
-                    Repaired::Stopped => return Ok(()),
+                if repair(damaged, &mut services, about, endpoint).await? == Repaired::Stopped {
+                    return Ok(());
+                }
+                let why = "its log is repaired, and its state is looked at again";
+                let place = (directory, alive);
+                match opened_aside(&mut services, about, place, why, open_again).await? {
+                    Some(again) => found = again,
+                    None => return Ok(()),
                 }
                 if let Found::Damaged(damaged) = &found {
                     return Err(damaged.again());
@@ -253,7 +273,7 @@ async fn live(
             }
             Found::NoState(lost) => {
                 let who = (identity, endpoint, &**gauges);
-                match rebuild(&mut services, who, directory, lost).await? {
+                match rebuild(&mut services, who, (directory, alive), lost).await? {
                     Some(opened) => opened,
                     None => return Ok(()),
                 }
@@ -277,9 +297,17 @@ async fn live(
             }
             sleep(Duration::from_millis(1)).await;
         }
-        set_aside(directory.path(), &failure)?;
-        gauges.scrubs().mend(format!("{failure}: the state was made anew"));
-        found = open_again(directory, &services.program)?;
+        let why = format!("its state is made anew: {failure}");
+        let shared = Arc::clone(gauges);
+        let anew = move |directory: &DataDirectory, program: &Program| {
+            set_aside(directory.path(), &failure)?;
+            shared.scrubs().mend(format!("{failure}: the state was made anew"));
+            open_again(directory, program)
+        };
+        match opened_aside(&mut services, about, (directory, alive), &why, anew).await? {
+            Some(again) => found = again,
+            None => return Ok(()),
+        }
     }
 }
 

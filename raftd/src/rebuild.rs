@@ -2,15 +2,19 @@
 //! begins behind what own snapshots hold. It fetches a snapshot from another member, and goes on
 //! from there. Until then it takes part in nothing: it answers status, and says what it waits for.
 
+use std::panic::resume_unwind;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use certs::Expect;
 use consensus::{EntryId, HardState, Member, NodeId, SnapshotMeta, Write, WriteId};
 use protocol::{ErrorCode, Hello, Request, Response, SnapshotAnswer, SnapshotRequest};
 use storage::{DataDirectory, SnapshotFile, SnapshotReader, Snapshots};
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use transport::{Alpn, ClientConnection, ClientRequest, Endpoint, Trail, answer_identify};
 
+use crate::alive::Alive;
 use crate::control::Command;
 use crate::exit::{Exit, Failure, storage_failure};
 use crate::gauges::Gauges;
@@ -39,7 +43,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(crate) async fn rebuild(
     services: &mut Services,
     (identity, endpoint, gauges): (&Identity, &Endpoint, &Gauges),
-    directory: &DataDirectory,
+    (directory, alive): (&Arc<DataDirectory>, &Alive),
     mut lost: NoState,
 ) -> Result<Option<Opened>, Failure> {
     loop {
@@ -68,13 +72,55 @@ pub(crate) async fn rebuild(
                 }
             }
         };
-        match join(directory, &services.program, meta)? {
+        let joined =
+            move |directory: &DataDirectory, program: &Program| join(directory, program, meta);
+        let about = (identity, gauges);
+        let opened = opened_aside(services, about, (directory, alive), &why, joined).await?;
+        let Some(found) = opened else {
+            return Ok(None);
+        };
+        match found {
             Found::Whole(opened) => {
                 tracing::info!(name: "state-complete", "the state is complete again");
                 return Ok(Some(*opened));
             }
             Found::NoState(still) => lost = still,
             Found::Damaged(damaged) => return Err(damaged.again()),
+        }
+    }
+}
+
+/// Opens everything on a thread of its own, as making a large state anew takes minutes; whoever
+/// asks meanwhile is told `why`. `None` if the node was asked to stop: the thread may go on, and
+/// holds the directory.
+///
+/// # Errors
+/// As `work`.
+pub(crate) async fn opened_aside(
+    services: &mut Services,
+    (identity, gauges): (&Identity, &Gauges),
+    (directory, alive): (&Arc<DataDirectory>, &Alive),
+    why: &str,
+    work: impl FnOnce(&DataDirectory, &Program) -> Result<Found, Failure> + Send + 'static,
+) -> Result<Option<Found>, Failure> {
+    let (directory, program) = (Arc::clone(directory), services.program.clone());
+    let alive = alive.clone();
+    let opening = spawn_blocking(move || {
+        let found = work(&directory, &program);
+        drop((directory, alive));
+        found
+    });
+    tokio::pin!(opening);
+    loop {
+        tokio::select! {
+            opened = &mut opening => {
+                return opened.unwrap_or_else(|ended| resume_unwind(ended.into_panic())).map(Some);
+            }
+            went_on = serve(services, identity, gauges, why) => {
+                if !went_on {
+                    return Ok(None);
+                }
+            }
         }
     }
 }
@@ -255,7 +301,11 @@ impl Source {
             };
             if bytes.is_empty() {
                 return match offset == size_bytes {
-                    true => writer.finish().map_err(said),
+                    // It is read once more and synced: that takes long.
+                    true => match spawn_blocking(move || writer.finish()).await {
+                        Ok(finished) => finished.map_err(said),
+                        Err(ended) => resume_unwind(ended.into_panic()),
+                    },
                     false => Err(format!("it gave {offset} of {size_bytes} bytes")),
                 };
             }

@@ -1,4 +1,5 @@
-//! What the service manager is told: READY, STATUS, STOPPING and the watchdog's keepalive.
+//! What the service manager is told: that a start takes time, READY, STATUS, STOPPING and the
+//! watchdog's keepalive.
 //!
 //! READY says that the log is recovered and the port is bound. It never waits for a quorum: a node
 //! that boots first must not be restarted for being alone. Without a service manager nothing
@@ -21,6 +22,10 @@ use sd_notify::NotifyState;
 
 use crate::exit::{Exit, Failure};
 
+/// How often a node that starts says so, and for how long the manager waits for the next time.
+pub(crate) const STARTING_INTERVAL: Duration = Duration::from_secs(2);
+const STARTING_USEC: u32 = 60_000_000;
+
 /// The longest status text that is sent, in bytes.
 const STATUS_BYTES_MAX: usize = 200;
 
@@ -42,6 +47,7 @@ pub(crate) struct Systemd {
 /// What the thread passes on.
 #[derive(Debug)]
 enum Message {
+    Starting,
     Ready,
     Keepalive,
     Status(String),
@@ -65,6 +71,14 @@ impl Systemd {
     /// Returns how often the keepalive is due: half of the watchdog's time.
     pub(crate) fn keepalive_interval(&self) -> Option<Duration> {
         self.watchdog.map(|limit| limit / 2)
+    }
+
+    /// The node has begun to start, and is at it: a state that is made anew from a snapshot takes as
+    /// long as it is large, whatever the unit's start timeout. To be said again within
+    /// [`STARTING_INTERVAL`].
+    pub(crate) fn starting(&mut self, status: &str) {
+        self.tell(Message::Starting);
+        self.status(status);
     }
 
     /// The log is recovered and the port is bound.
@@ -141,6 +155,9 @@ fn start() -> std::io::Result<SyncSender<Message>> {
 fn run(messages: &Receiver<Message>) {
     for message in messages {
         let sent = match &message {
+            Message::Starting => {
+                sd_notify::notify(&[NotifyState::ExtendTimeoutUsec(STARTING_USEC)])
+            }
             Message::Ready => sd_notify::notify(&[NotifyState::Ready]),
             Message::Keepalive => sd_notify::notify(&[NotifyState::Watchdog]),
             Message::Status(status) => sd_notify::notify(&[NotifyState::Status(status)]),

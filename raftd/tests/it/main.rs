@@ -23,6 +23,7 @@ mod openmetrics;
 mod presence;
 mod reads;
 mod removed;
+mod reopening;
 mod reserve;
 mod restore;
 mod revoked;

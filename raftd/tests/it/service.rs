@@ -293,6 +293,8 @@ async fn a_peer_that_is_missing_is_said_so_once_with_the_reason_and_once_when_it
 #[test]
 fn an_address_that_cannot_be_listened_on_is_explained_and_tried_again() {
     let cluster = Cluster::prepare(1);
+    let path = cluster.path().join("notify");
+    let manager = Manager::listen(&path);
     let taken = std::net::UdpSocket::bind(&cluster.nodes[0].address).unwrap();
     let me = format!("(pid {})", std::process::id());
     let port = taken.local_addr().unwrap().port().to_string();
@@ -301,6 +303,7 @@ fn an_address_that_cannot_be_listened_on_is_explained_and_tried_again() {
         ("192.0.2.1:7400", ["no interface of this machine has 192.0.2.1", "ip address"]),
     ] {
         let mut command = cluster.nodes[0].command();
+        command.env("NOTIFY_SOCKET", &path);
         let ended = command.args(["--listen", listen]).output().unwrap();
         let said = String::from_utf8(ended.stderr).unwrap();
         assert_eq!(ended.status.code(), Some(74), "{said}");
@@ -310,6 +313,10 @@ fn an_address_that_cannot_be_listened_on_is_explained_and_tried_again() {
         let waits = said.contains("waiting for the address");
         assert_eq!(waits, listen.starts_with("192.0.2."), "a port that is taken stays so: {said}");
     }
+    // It took its time to start, whatever the unit allows.
+    let heard = manager.hear("STATUS=");
+    let extended = heard.iter().any(|said| said == "EXTEND_TIMEOUT_USEC=60000000");
+    assert!(extended && !heard.iter().any(|said| said == "READY=1"), "{heard:?}");
 }
 
 #[test]
