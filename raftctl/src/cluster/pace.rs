@@ -18,6 +18,11 @@ pub(crate) const STUCK_MS: u64 = 3_000;
 /// second: at full speed, what is on its way is no lag.
 const LAG_MAX: u64 = 1_000;
 
+/// About so many bytes of entries a voter may lack in the same way, as far as the size of the log
+/// tells; but always some entries, as a log's files are larger than what is in them.
+const LAG_BYTES_MAX: u64 = 16 * 1024 * 1024;
+const LAG_MIN: u64 = 64;
+
 /// A disk that has not finished a write for so long hangs at the least, in milliseconds: one that
 /// is only slow does not.
 const DISK_HANGS_MS: u64 = 1_000;
@@ -45,5 +50,7 @@ pub(crate) fn recent_ms(status: &NodeStatus) -> u64 {
 
 /// Returns how many entries a voter of this leader may lack.
 pub(crate) fn lag_max(leader: &NodeStatus) -> u64 {
-    LAG_MAX.max(leader.operations_per_second)
+    let entries = leader.last.saturating_sub(leader.first).max(1);
+    let entry_bytes = (leader.log_bytes / entries).max(1);
+    LAG_MAX.min(LAG_MIN.max(LAG_BYTES_MAX / entry_bytes)).max(leader.operations_per_second)
 }

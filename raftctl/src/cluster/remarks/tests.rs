@@ -96,6 +96,18 @@ fn a_voter_that_is_behind_is_not_counted_on() {
     );
     check(&lag(0, FlowKind::Probe), Health::Healthy, Some(1), "");
     check(&lag(5, FlowKind::Snapshot), Health::Degraded, Some(0), "n3: is behind by 5 entries");
+    // A few large entries take as long as many small ones: here, they have 64 KiB each.
+    let large = |behind: u64, log_bytes: u64| {
+        after(1, move |leader| {
+            (leader.first, leader.commit, leader.last) = (1, 4_097, 4_097);
+            leader.peers[0].matched = 4_097;
+            (leader.peers[1].matched, leader.log_bytes) = (4_097 - behind, log_bytes);
+        })
+    };
+    check(&large(256, 4_096 * 65_536), Health::Healthy, Some(1), "");
+    check(&large(257, 4_096 * 65_536), Health::Degraded, Some(0), "n3: is behind by 257 entries");
+    check(&large(257, 4_096 * 300), Health::Healthy, Some(1), "");
+    check(&large(64, 1 << 40), Health::Healthy, Some(1), "");
     // At 20,000 writes a second, as many are on their way.
     let fast = after(1, |leader| {
         (leader.commit, leader.operations_per_second) = (10_010, 20_000);
