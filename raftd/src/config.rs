@@ -162,7 +162,7 @@ impl Config {
                 Field::Listen => {
                     let all: Vec<_> =
                         iter::once(self.listen).chain(self.also_listen.iter().copied()).collect();
-                    let refused = |why| listen::refused(key.name, key, &all, why);
+                    let refused = |why: String| listen::refused(key.name, key, &all, &why);
                     listen::check(&all).map_err(refused)?;
                     continue;
                 }

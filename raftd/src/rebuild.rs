@@ -90,6 +90,11 @@ pub(crate) async fn rebuild(
     }
 }
 
+/// Does what may wait for the disk on a thread of its own.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    spawn_blocking(work).await.unwrap_or_else(|ended| resume_unwind(ended.into_panic()))
+}
+
 /// Opens everything on a thread of its own, as making a large state anew takes minutes; whoever
 /// asks meanwhile is told `why`. `None` if the node was asked to stop: the thread may go on, and
 /// holds the directory.
@@ -105,7 +110,7 @@ pub(crate) async fn opened_aside(
 ) -> Result<Option<Found>, Failure> {
     let (directory, program) = (Arc::clone(directory), services.program.clone());
     let alive = alive.clone();
-    let opening = spawn_blocking(move || {
+    let opening = aside(move || {
         let found = work(&directory, &program);
         drop((directory, alive));
         found
@@ -113,9 +118,7 @@ pub(crate) async fn opened_aside(
     tokio::pin!(opening);
     loop {
         tokio::select! {
-            opened = &mut opening => {
-                return opened.unwrap_or_else(|ended| resume_unwind(ended.into_panic())).map(Some);
-            }
+            opened = &mut opening => return opened.map(Some),
             went_on = serve(services, identity, gauges, why) => {
                 if !went_on {
                     return Ok(None);
@@ -302,15 +305,13 @@ impl Source {
             if bytes.is_empty() {
                 return match offset == size_bytes {
                     // It is read once more and synced: that takes long.
-                    true => match spawn_blocking(move || writer.finish()).await {
-                        Ok(finished) => finished.map_err(said),
-                        Err(ended) => resume_unwind(ended.into_panic()),
-                    },
+                    true => aside(move || writer.finish()).await.map_err(said),
                     false => Err(format!("it gave {offset} of {size_bytes} bytes")),
                 };
             }
-            offset = writer.write(offset, &bytes).map_err(said)?;
-            receiver = Some(writer);
+            let written = aside(move || writer.write(offset, &bytes).map(|end| (writer, end)));
+            let (writer, end) = written.await.map_err(said)?;
+            (receiver, offset) = (Some(writer), end);
         }
     }
 }

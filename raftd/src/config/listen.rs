@@ -16,7 +16,7 @@ pub(super) fn addresses(
 ) -> Result<(SocketAddr, Vec<SocketAddr>), Failure> {
     let read = text.split(',').map(|one| address(one, key, layer));
     let mut all: Vec<SocketAddr> = read.collect::<Result<_, _>>()?;
-    check(&all).map_err(|why| refused(&layer.name(key), key, text, why))?;
+    check(&all).map_err(|why| refused(&layer.name(key), key, text, &why))?;
     let first = all.remove(0);
     Ok((first, all))
 }
@@ -45,7 +45,7 @@ pub(super) fn check(all: &[SocketAddr]) -> Result<(), String> {
 }
 
 /// `shown` says how the key is called in the message.
-pub(super) fn refused(shown: &str, key: &Key, value: impl Debug, why: String) -> Failure {
+pub(super) fn refused(shown: &str, key: &Key, value: impl Debug, why: &str) -> Failure {
     let message = format!("{shown} = {value:?}: {why}");
     Failure::new(Exit::Config, message).hint(format!("{}: {}", key.name, key.kind))
 }

@@ -426,8 +426,7 @@ fn a_configuration_that_a_program_makes_has_the_same_defaults_and_bounds() {
     let refused = made.check().expect_err("it is named twice").message;
     assert!(refused.starts_with("listen = [[::]:7400, [::]:7400]: [::]:7400 is"), "{refused}");
     let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
-    made.listen = address(1);
-    made.also_listen = (2..=9).map(address).collect();
+    (made.listen, made.also_listen) = (address(1), (2..=9).map(address).collect());
     let refused = made.check().expect_err("they are too many").message;
     assert!(refused.ends_with("9 addresses, 8 at most"), "{refused}");
     made.also_listen.pop();
