@@ -1,6 +1,6 @@
 //! Asks every node for its status at once. Who does not answer keeps a row, with the reason.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use client::{Client, ClientError, Common, NodeStatus};
@@ -330,7 +330,8 @@ fn newest(rows: &[Row]) -> Option<&Configuration> {
         .map(|status| &status.configuration)
 }
 
-/// Names rows as the configuration does, drops second answers of one node, and sorts them.
+/// Names rows as the configuration does, drops second answers of one node, and sorts them. Every
+/// member has a row: one at whose address another node answers has not answered.
 fn named(mut rows: Vec<Row>) -> Vec<Row> {
     let configuration = newest(&rows).cloned().unwrap_or_else(Configuration::unknown);
     for row in &mut rows {
@@ -356,7 +357,19 @@ fn named(mut rows: Vec<Row>) -> Vec<Row> {
         member.is_some_and(|member| member.address != row.address)
     };
     rows.sort_by_key(|row| (row.answer.is_err(), elsewhere(row)));
+    let answers: BTreeMap<String, String> =
+        rows.iter().map(|row| (row.address.clone(), row.name.clone())).collect();
     rows.retain(|row| row.id.is_none_or(|id| seen.insert(id)));
+    let unseen = configuration.members().iter().filter(|(id, _)| !seen.contains(id));
+    rows.extend(unseen.map(|(id, member)| {
+        let address = member.address.clone();
+        let why = match answers.get(&address) {
+            Some(other) => format!("{other} answers at its address, {address}"),
+            None => format!("nobody has asked {address} yet"),
+        };
+        let answer = Err(Silence { why, common: Common::Nothing });
+        Row { name: member.name.clone(), id: Some(*id), address, answer }
+    }));
     rows.sort_by_key(|row| (row.id.is_none(), row.id, row.name.clone()));
     rows
 }
