@@ -116,6 +116,17 @@ async fn live(
 async fn address_of(target: &Target, client: &Client, wanted: &str) -> Result<String> {
     let named = |name: &Option<String>| name.as_deref() == Some(wanted);
     if let Some(node) = target.nodes.iter().find(|n| named(&n.name) || n.address == wanted) {
+        // A name may lead to another machine than it is to.
+        let status = client.status_of(&node.address).await.map_err(Report::from_client)?;
+        let other = status.configuration.member(status.node).map(|member| &member.name);
+        if let (Some(name), Some(other)) = (&node.name, other.filter(|other| *other != wanted))
+            && name == wanted
+        {
+            let address = &node.address;
+            let message =
+                format!("{name} was not asked: {other} answers at its address, {address}");
+            return Err(Report::new(codes::UNREACHABLE, message).help("raftctl status"));
+        }
         return Ok(node.address.clone());
     }
     let survey = look(client, &target.nodes).await;

@@ -305,3 +305,39 @@ fn a_load_that_is_cut_off_ends_at_the_timeout_that_was_given_and_at_no_default()
         load.wait().unwrap();
     }
 }
+
+/// A name that leads to the wrong machine: two answers of one node were one row, and the member
+/// that was down had none.
+#[test]
+fn a_dead_member_whose_address_leads_to_another_is_not_taken_for_alive() {
+    let mut world = World::new();
+    let addresses = free(3);
+    world.found(&addresses);
+    world.kill("n3");
+    world.signal("n2", Signal::TERM);
+    assert_eq!(world.ended("n2"), Some(0));
+    world.start("n2", &format!("{},{}", addresses[1], addresses[2]));
+    let here = format!("n2 answers at its address, {}", addresses[2]);
+    let is_so = |status: &Value| {
+        !status["leader"].is_null()
+            && status["reason"].as_str().is_some_and(|it| it.contains(&here))
+    };
+    let status = world.await_status(is_so);
+    assert_eq!((&status["health"], &status["toleratesFailures"]), (&"DEGRADED".into(), &0.into()));
+    assert_eq!(row(&status, "n3").len(), 1, "{status}");
+    assert_eq!(world.run("status --check").code, 11);
+
+    let said = world.run("log list --node n3 -o json");
+    assert_eq!(said.code, 7, "{said:?}");
+    assert_eq!(said.error()["message"], format!("n3 was not asked: {here}"));
+    let revoked = world.ok("cert revoke client/app --yes -o json").data();
+    let took: Vec<bool> = revoked["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|node| node["inForceMs"].is_u64())
+        .collect();
+    assert_eq!(took, [true, true, false], "{revoked}");
+    let said = world.run("cert rotate begin -o json");
+    assert_eq!((said.code, &said.error()["code"]), (7, &"R0511".into()), "{said:?}");
+}

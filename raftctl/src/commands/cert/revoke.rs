@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use certs::{Identity, Role, read_certificate, shown_in};
 use clap::Args;
 use client::Client;
+use consensus::NodeId;
 use serde_json::json;
 use state_machine::{REASON_BYTES_MAX, SystemAnswer, SystemQuery};
 use tokio::time::sleep;
@@ -125,7 +126,8 @@ async fn revoke(
         if args.dry_run || is_meant {
             continue;
         }
-        let took = in_force(client, &member.address, &holder, &meant, began).await;
+        let place = (*id, member.address.as_str());
+        let took = in_force(client, place, &holder, &meant, began).await;
         let shown = match took {
             Some(took) => format!("within {} ms", took.as_millis()),
             None => "not confirmed: it does not answer".to_owned(),
@@ -266,11 +268,13 @@ fn refuse_own(target: &Target, meant: &Meant) -> Result<()> {
 /// Waits until a node has applied it; `None` if it does not answer.
 async fn in_force(
     client: &Client,
-    address: &str,
+    (id, address): (NodeId, &str),
     holder: &str,
     meant: &Meant,
     began: Instant,
 ) -> Option<Duration> {
+    // Another node may answer there.
+    client.status_of(address).await.ok().filter(|status| status.node == id)?;
     loop {
         let answer = client.system_of(address, &SystemQuery::Revocations).await.ok()?;
         let SystemAnswer::Revocations { items, .. } = answer else { return None };
