@@ -1,5 +1,7 @@
 //! Clients that wait for an answer: a slab with names that are never used twice.
 
+use std::collections::HashMap;
+
 use consensus::{RequestId, Timestamp};
 
 use crate::lanes::query::Part;
@@ -16,6 +18,17 @@ pub(crate) struct Pending<R> {
     slots: Vec<Slot<R>>,
     free: Vec<u32>,
     limit: usize,
+    /// Under which names commands of sessions wait.
+    numbered: HashMap<Numbered, RequestId>,
+}
+
+/// A command that has the effect of one however often it is sent: whose, the session, and its
+/// number there (§6.3).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Numbered {
+    pub(crate) owner: String,
+    pub(crate) session: u64,
+    pub(crate) sequence: u64,
 }
 
 #[derive(Debug)]
@@ -33,12 +46,15 @@ pub(crate) struct Waiting<R> {
     pub(crate) since: Timestamp,
     /// Which part of the state a question is about.
     pub(crate) part: Part,
+    /// The command that it waits for, if that is one of a session.
+    numbered: Option<Numbered>,
 }
 
 impl<R> Pending<R> {
     /// Makes room for `limit` clients, at most 2^20.
     pub(crate) fn new(limit: u32) -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), limit: limit.min(1 << SLOT_BITS) as usize }
+        let limit = limit.min(1 << SLOT_BITS) as usize;
+        Self { slots: Vec::new(), free: Vec::new(), limit, numbered: HashMap::new() }
     }
 
     /// Names a client's request, about one part of the state; gives the responder back if there is
@@ -59,8 +75,33 @@ impl<R> Pending<R> {
         };
         let entry = &mut self.slots[slot as usize];
         entry.count = (entry.count + 1) & COUNT_MAX;
-        entry.waiting = Some(Waiting { responder, since, part });
+        entry.waiting = Some(Waiting { responder, since, part, numbered: None });
         Ok(RequestId::new(entry.count << SLOT_BITS | u64::from(slot)))
+    }
+
+    /// Lets a client wait in the place of the one that waits for the same command, and returns that
+    /// one; gives the responder back if there is none.
+    pub(crate) fn take_over(&mut self, command: &Numbered, responder: R) -> Result<R, R> {
+        let Some(request) = self.numbered.get(command) else {
+            return Err(responder);
+        };
+        match self.waiting(*request) {
+            Some(waiting) => Ok(std::mem::replace(&mut waiting.responder, responder)),
+            None => Err(responder),
+        }
+    }
+
+    /// Notes which command of a session a client waits for.
+    pub(crate) fn number(&mut self, request: RequestId, command: Numbered) {
+        if let Some(waiting) = self.waiting(request) {
+            waiting.numbered = Some(command.clone());
+            self.numbered.insert(command, request);
+        }
+    }
+
+    fn waiting(&mut self, request: RequestId) -> Option<&mut Waiting<R>> {
+        let slot = self.slots.get_mut(slot_of(request))?;
+        slot.waiting.as_mut().filter(|_| slot.count == request.get() >> SLOT_BITS)
     }
 
     /// Says whether there is room for so many more.
@@ -75,15 +116,22 @@ impl<R> Pending<R> {
 
     /// Takes the client that waits under this name, if it still does.
     pub(crate) fn remove(&mut self, request: RequestId) -> Option<Waiting<R>> {
-        let slot = u32::try_from(request.get() & ((1 << SLOT_BITS) - 1)).ok()?;
-        let entry = self.slots.get_mut(slot as usize)?;
+        let slot = slot_of(request);
+        let entry = self.slots.get_mut(slot)?;
         if entry.count != request.get() >> SLOT_BITS {
             return None;
         }
         let waiting = entry.waiting.take()?;
-        self.free.push(slot);
+        self.free.push(u32::try_from(slot).expect("the limit is below 2^32"));
+        if let Some(command) = &waiting.numbered {
+            self.numbered.remove(command);
+        }
         Some(waiting)
     }
+}
+
+fn slot_of(request: RequestId) -> usize {
+    usize::try_from(request.get() & ((1 << SLOT_BITS) - 1)).expect("it has few bits")
 }
 
 #[cfg(test)]
@@ -100,6 +148,24 @@ mod tests {
         assert_ne!(first, second, "the slot is the same, the name is not");
         assert!(pending.remove(first).is_none());
         assert!(pending.remove(second).is_some());
+    }
+
+    #[test]
+    fn a_command_that_is_sent_again_waits_in_the_same_place() {
+        let command =
+            |owner: &str, sequence| Numbered { owner: owner.to_owned(), session: 7, sequence };
+        let mut pending = Pending::new(4);
+        assert_eq!(pending.take_over(&command("web", 1), "early"), Err("early"));
+        let first = pending.insert(Part::Machine, Timestamp::ZERO, "a").expect("room");
+        pending.number(first, command("web", 1));
+        for other in [command("web", 2), command("eve", 1)] {
+            assert_eq!(pending.take_over(&other, "other"), Err("other"));
+        }
+        assert_eq!(pending.take_over(&command("web", 1), "b"), Ok("a"));
+        assert_eq!(pending.count(), 1);
+        assert_eq!(pending.remove(first).map(|waiting| waiting.responder), Some("b"));
+        assert_eq!(pending.take_over(&command("web", 1), "late"), Err("late"));
+        assert!(pending.numbered.is_empty());
     }
 
     #[test]

@@ -15,6 +15,34 @@ pub(crate) const DIAL_PATIENCE: Duration = Duration::from_millis(300);
 pub(crate) const ANSWER_PATIENCE_MIN: Duration = Duration::from_millis(1_250);
 const ANSWER_PATIENCE_PART: u32 = 4;
 
+/// How long the first attempt may take before the same request is sent again, perhaps to another
+/// node.
+const FIRST_ATTEMPT: Duration = Duration::from_secs(5);
+
+/// How long each attempt may take of a request that may be sent again: twice as long as the one
+/// before. Where a request takes long on its way, no attempt would end otherwise, however long the
+/// deadline, and each would be in the way of the next.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attempts {
+    next: Duration,
+}
+
+impl Default for Attempts {
+    fn default() -> Self {
+        Self { next: FIRST_ATTEMPT }
+    }
+}
+
+impl Attempts {
+    /// Returns when the next attempt ends.
+    pub(crate) fn until(&mut self, deadline: Instant) -> Instant {
+        let now = Instant::now();
+        let until = now + self.next.min(deadline.saturating_duration_since(now));
+        self.next = self.next.saturating_mul(2);
+        until
+    }
+}
+
 /// Who led when last heard, and the way there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Lead {
@@ -85,4 +113,22 @@ impl Manner {
 pub(crate) enum Attempt {
     Done(Response),
     Failed { why: Why, reply: Option<ErrorReply> },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn attempts_get_longer_and_end_with_the_deadline() {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut attempts = Attempts::default();
+        let mut took = Vec::new();
+        while Instant::now() < deadline {
+            let began = Instant::now();
+            tokio::time::sleep_until(attempts.until(deadline)).await;
+            took.push(began.elapsed().as_secs());
+        }
+        assert_eq!(took, [5, 10, 20, 25]);
+    }
 }

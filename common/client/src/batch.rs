@@ -7,11 +7,12 @@ use protocol::{Applied, ErrorReply, Outcome, Request, Response};
 use state_machine::Envelope;
 use tokio::time::{Instant, sleep};
 
+use crate::attempt::Attempts;
 use crate::client::Client;
 use crate::error::{ClientError, Common, Reaction, reaction};
 use crate::limits;
 use crate::requests::Answer;
-use crate::system::{AGAIN_AFTER, ATTEMPT_MAX};
+use crate::system::AGAIN_AFTER;
 
 /// The most commands in a message: half of what a session may have under way.
 const MESSAGE_COMMANDS_MAX: usize = 512;
@@ -75,11 +76,12 @@ impl Client {
         again: bool,
     ) -> Vec<Result<Applied, ClientError>> {
         let mut tally = Tally { ended: vec![None; count], unknown: vec![None; count] };
+        let mut attempts = Attempts::default();
         loop {
             let open = tally.open();
             let request =
                 Request::Batch { commands: open.iter().map(|place| command(*place)).collect() };
-            let until = if again { deadline.min(Instant::now() + ATTEMPT_MAX) } else { deadline };
+            let until = if again { attempts.until(deadline) } else { deadline };
             let turn = match self.on_leader_by(&request, until).await {
                 Ok(Response::Batch { outcomes }) if outcomes.len() == open.len() => {
                     tally.take(&open, outcomes, again)

@@ -11,12 +11,10 @@ use state_machine::{
 };
 use tokio::time::{Instant, sleep};
 
+use crate::attempt::Attempts;
 use crate::client::Client;
 use crate::error::{ClientError, Common};
 use crate::requests::Consistency;
-
-/// How long one attempt may take before the same request is sent again, perhaps to another node.
-pub(crate) const ATTEMPT_MAX: Duration = Duration::from_secs(5);
 
 /// The wait before an attempt after one with an unknown end.
 pub(crate) const AGAIN_AFTER: Duration = Duration::from_millis(20);
@@ -217,9 +215,9 @@ impl Client {
         deadline: Instant,
         command: impl Fn() -> Bytes,
     ) -> Result<Bytes, ClientError> {
-        let mut unknown = None;
+        let (mut unknown, mut attempts) = (None, Attempts::default());
         loop {
-            let attempt = deadline.min(Instant::now() + ATTEMPT_MAX);
+            let attempt = attempts.until(deadline);
             let request = Request::Propose { command: command() };
             let error = match self.on_leader_by(&request, attempt).await {
                 Ok(Response::Applied { response, .. }) => return Ok(response),

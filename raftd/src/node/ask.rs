@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use certs::Role;
 use consensus::{Configuration, Input as Raw, LogIndex, Member, NodeId, RequestId, Timestamp};
-use protocol::{ErrorCode, ErrorReply, Request, Response, SnapshotRequest};
+use protocol::{ErrorCode, ErrorReply, Outcome, Request, Response, SnapshotRequest};
 use replica::{Consistency, Input, Proposal, Purpose};
 use state_machine::{Envelope, EnvelopeKind, SystemQuery};
 use transport::ClientRequest;
@@ -18,6 +18,7 @@ use crate::node::Node;
 use crate::node::audit::Asker;
 use crate::node::read::wanted;
 use crate::owner;
+use crate::pending::Numbered;
 
 /// Why a request finds no room.
 const BUSY: &str = "too many unanswered requests (limits.requests_max)";
@@ -104,11 +105,35 @@ impl Node {
                 return self.refuse(now, asker, refusal.code, &refusal.message);
             }
         };
-        if let Some(request) = self.wait(now, asker) {
+        if let Some(proposal) = self.proposal(now, command, asker) {
+            let Proposal { request, command, purpose } = proposal;
             self.measure_room(now);
-            let purpose = self.purpose(&command);
             self.replica.step(now, Input::Propose { request, command, purpose });
         }
+    }
+
+    /// Names a command that is to be proposed. One that is under way already is not: it would take
+    /// room in the log once more for each time that its client is out of patience, while the log is
+    /// slow. Who asked last gets the answer.
+    fn proposal(&mut self, now: Timestamp, command: Bytes, asker: Asker) -> Option<Proposal> {
+        let envelope = Envelope::decode(&command).ok();
+        let numbered = envelope.as_ref().and_then(numbered);
+        let asker = match &numbered {
+            Some(numbered) => match self.pending.take_over(numbered, asker) {
+                Ok(before) => {
+                    before.responder.send(Response::Error(sent_again()));
+                    return None;
+                }
+                Err(asker) => asker,
+            },
+            None => asker,
+        };
+        let request = self.wait(now, asker)?;
+        if let Some(numbered) = numbered {
+            self.pending.number(request, numbered);
+        }
+        let purpose = self.purpose(envelope.as_ref());
+        Some(Proposal { request, command, purpose })
     }
 
     /// Proposes commands in their order: all of them are looked at before the first one is taken.
@@ -127,12 +152,11 @@ impl Node {
         let responders = asker.responder.split(commands.len());
         let mut proposals = Vec::with_capacity(commands.len());
         for (command, responder) in commands.into_iter().zip(responders) {
-            let purpose = self.purpose(&command);
-            if let Some(request) = self.wait(now, responder.into()) {
-                proposals.push(Proposal { request, command, purpose });
-            }
+            proposals.extend(self.proposal(now, command, responder.into()));
         }
-        self.replica.step(now, Input::ProposeAll { proposals });
+        if !proposals.is_empty() {
+            self.replica.step(now, Input::ProposeAll { proposals });
+        }
     }
 
     /// Judges who asks, by whom it was passed on, and what it is.
@@ -190,8 +214,8 @@ impl Node {
 
     /// Says whether a command is taken when there is little room on the disk. The system's are few
     /// and small, and needed to mend things.
-    fn purpose(&self, command: &Bytes) -> Purpose {
-        let frees = Envelope::decode(command).is_ok_and(|envelope| match envelope.kind {
+    fn purpose(&self, envelope: Option<&Envelope>) -> Purpose {
+        let frees = envelope.is_some_and(|envelope| match envelope.kind {
             EnvelopeKind::System => true,
             EnvelopeKind::Machine => self.machine.frees_space(&envelope.body),
         });
@@ -226,6 +250,19 @@ impl Node {
             }
         }
     }
+}
+
+/// Returns which command of a session it is.
+fn numbered(envelope: &Envelope) -> Option<Numbered> {
+    let Envelope { session, sequence, .. } = *envelope;
+    (session != 0).then(|| Numbered { owner: envelope.owner.name.clone(), session, sequence })
+}
+
+/// What is answered to who has sent the same command again.
+fn sent_again() -> ErrorReply {
+    let message = "the same command was sent again, and its answer goes to who sent it last";
+    let (leader, outcome) = (None, Outcome::Unknown);
+    ErrorReply { code: ErrorCode::Abandoned, message: message.into(), leader, outcome }
 }
 
 /// Returns which members nobody could tell apart: two of one name. Those that have it already may

@@ -10,8 +10,9 @@ use certs::Role;
 use client::{Answer, Client, ClientError, Consistency, ErrorCode, Session};
 use consensus::NodeId;
 use fixtures::load::get;
-use fixtures::{Cluster, PATIENCE};
-use protocol::{Passage, Request, Response};
+use fixtures::{Cluster, PATIENCE, Relay};
+use protocol::{LogDetail, Outcome, Passage, Request, Response};
+use rustix::process::Signal;
 use state_machine::{
     Envelope, KvCommand, KvQuery, KvResponse, Owner, SystemAnswer, SystemCommand, SystemQuery,
     SystemResponse,
@@ -261,6 +262,76 @@ async fn a_program_without_a_runtime_writes_and_reads_without_a_session() {
     assert_eq!(seen.await, [1, 1]);
     let after = get(&cluster.client(), "n").await.unwrap();
     assert_eq!(after.as_deref(), Some("1"), "once");
+}
+
+/// Returns how often a key is put by the log of the first node.
+async fn times_in_the_log(cluster: &Cluster, key: &str) -> usize {
+    let operator =
+        cluster.client_as(Role::Operator("root".parse().unwrap()), Duration::from_secs(20));
+    let page = operator.read_log(None, 1, 1_000, LogDetail::Commands).await.unwrap();
+    let texts = page.entries.iter().filter_map(|entry| entry.text.as_deref());
+    texts.filter(|text| text.contains(key)).count()
+}
+
+/// Each attempt was one more copy in the log, while that was slow.
+#[tokio::test]
+async fn a_command_that_is_under_way_is_not_put_into_the_log_again() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client_as(role("web"), Duration::from_secs(20));
+    let session = client.session("web").await.unwrap();
+    let leader = cluster.leader().await;
+    let followers: Vec<&fixtures::Node> =
+        (0..3).filter(|place| *place != leader).map(|place| &cluster.nodes[place]).collect();
+    let ways = [
+        dial_at(&cluster, leader, role("web"), Alpn::Client).await.unwrap(),
+        dial_at(&cluster, leader, role("web"), Alpn::Client).await.unwrap(),
+    ];
+    followers.iter().for_each(|node| node.signal(Signal::STOP));
+    let command =
+        |sequence| Envelope::in_session(session.id(), sequence, 1, increment("n")).encode();
+    let alone = Request::Propose { command: command(1) };
+    let together = Request::Batch { commands: vec![command(1), command(2)] };
+    let asking = async {
+        let ask = |way: usize, request: &Request, after_ms| {
+            let (way, request) = (&ways[way], request.clone());
+            async move {
+                tokio::time::sleep(Duration::from_millis(after_ms)).await;
+                way.call_for(&request, &Passage::Direct).await.unwrap()
+            }
+        };
+        tokio::join!(ask(0, &alone, 0), ask(1, &alone, 100), ask(0, &together, 200))
+    };
+    let waking = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        followers.iter().for_each(|node| node.signal(Signal::CONT));
+    };
+    let ((first, second, last), ()) = tokio::join!(asking, waking);
+    for earlier in [first, second] {
+        let Response::Error(error) = earlier else { panic!("{earlier:?}") };
+        assert_eq!((error.code, error.outcome), (ErrorCode::Abandoned, Outcome::Unknown));
+    }
+    let Response::Batch { outcomes } = last else { panic!("{last:?}") };
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    let operator = cluster.client();
+    assert_eq!(get(&operator, "n").await.unwrap().as_deref(), Some("2"));
+    assert_eq!(times_in_the_log(&cluster, "increment n").await, 2, "each once");
+}
+
+/// An attempt ended behind five seconds, and the next one sent everything again.
+#[tokio::test]
+async fn a_command_that_takes_long_on_its_way_arrives() {
+    let cluster = Cluster::start(1).await;
+    let relay = Relay::to(&cluster.nodes[0].address);
+    let deadline = Duration::from_secs(60);
+    let mut config = cluster.client_config(role("far"), deadline, vec![relay.address.clone()]);
+    config.connect_timeout = deadline;
+    let client = Client::new(config).unwrap();
+    relay.slow_down(120_000);
+    let session = client.session("far").await.unwrap();
+    let value = Bytes::from(vec![b'x'; 900_000]);
+    let put = KvCommand::Put { key: Bytes::from_static(b"far"), value };
+    session.propose(put.encode()).await.unwrap();
+    assert!(times_in_the_log(&cluster, "put far").await <= 2);
 }
 
 /// Proposes with the certificate of a client called eve, at the leader or by way of a follower, and
