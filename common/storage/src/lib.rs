@@ -49,6 +49,7 @@ mod snapshot;
 mod space;
 mod state;
 mod superblock;
+mod tables;
 mod tail;
 mod wal;
 mod write_ahead;

@@ -23,6 +23,7 @@ use crate::persistent_log::RestoredLog;
 use crate::reader::{Head, LogReader, note_damage};
 use crate::recover::recover;
 use crate::repair;
+use crate::tables;
 use crate::tail::{Tail, TailFound};
 use crate::wal;
 
@@ -165,6 +166,10 @@ impl LogStore {
                 files::remove(&marker)?;
                 return Self::open_as(directory, generation);
             }
+        }
+        // Reading all of a damaged one would end in damage.
+        if restored.condition.is_whole() {
+            tables::merge_small(&db, &path)?;
         }
         let noted = (restored.hard_state, shape.end, directory.boot());
         let mut tail = Tail::open(directory.path(), owner, found, noted)?;

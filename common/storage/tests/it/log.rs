@@ -62,6 +62,36 @@ fn reopening_gives_back_term_vote_entries_and_stamp() {
     assert_eq!(read(&log, 2, 5).unwrap(), entries);
 }
 
+/// Each start wrote a table, kept it open, and none was ever merged.
+#[test]
+fn tables_of_starts_are_merged_when_they_are_many() {
+    let (place, mut log) = new_log();
+    let tables = || {
+        let files = std::fs::read_dir(place.path().join("log")).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(".sst")).count()
+    };
+    let mut most = 0;
+    for index in 2..=61 {
+        log.write(&[append(2, commands(2, index..=index))]).unwrap();
+        drop(log);
+        log = reopen(place.path()).0;
+        most = most.max(tables());
+    }
+    assert!(most > 20, "a few are left alone: {most}");
+    assert!(most < 50, "{most} tables after 60 starts");
+    // What is merged is no longer cut off as a whole, and is read and written over as before.
+    assert_eq!(read(&log, 2, 61).unwrap(), commands(2, 2..=61));
+    log.write(&[replace(3, 50, commands(3, 50..=60))]).unwrap();
+    drop(log);
+    let (log, restored) = reopen(place.path());
+    assert_eq!(restored.log.last(), at(3, 60));
+    assert_eq!(
+        read(&log, 2, 60).unwrap()[47..49],
+        [command(2, 49, "2.49"), command(3, 50, "3.50")]
+    );
+}
+
 #[test]
 fn reopening_gives_back_where_each_term_starts() {
     let (place, mut log) = new_log();
