@@ -6,7 +6,8 @@ use certs::{Role, RoleKind};
 use consensus::{Configuration, Member, NodeId};
 use protocol::{CertificateRequest, ConfigurationRequest, Request, SnapshotRequest};
 use state_machine::{
-    ACT_TEXT_BYTES_MAX, ACT_WHAT_BYTES_MAX, Act, Envelope, EnvelopeKind, Outcome, SystemCommand,
+    ACT_TEXT_BYTES_MAX, ACT_WHAT_BYTES_MAX, Act, Envelope, EnvelopeKind, Outcome, Owners,
+    SystemCommand,
 };
 
 /// An act, as the audit knows it.
@@ -19,9 +20,13 @@ pub(crate) enum Deed {
 }
 
 /// Says what somebody of this role does with a request, if it is an administrative act.
-pub(crate) fn deed(role: &Role, request: &Request, present: &Configuration) -> Option<Deed> {
+pub(crate) fn deed(
+    role: &Role,
+    request: &Request,
+    (present, owners): (&Configuration, &Owners),
+) -> Option<Deed> {
     match request {
-        Request::Propose { command } => told(role, command).map(Deed::Logged),
+        Request::Propose { command } => told(role, command, owners).map(Deed::Logged),
         Request::Reconfigure { target, .. } => {
             Some(Deed::Logged(format!("member {}", change(present, target))))
         }
@@ -59,7 +64,7 @@ pub(crate) fn deed(role: &Role, request: &Request, present: &Configuration) -> O
 }
 
 /// Says what an operator tells the system with a command.
-fn told(role: &Role, command: &bytes::Bytes) -> Option<String> {
+fn told(role: &Role, command: &bytes::Bytes, owners: &Owners) -> Option<String> {
     if role.kind() != RoleKind::Operator {
         return None;
     }
@@ -69,6 +74,10 @@ fn told(role: &Role, command: &bytes::Bytes) -> Option<String> {
     }
     match SystemCommand::decode(&envelope.body).ok()? {
         SystemCommand::ReserveId { name } => Some(format!("member reserve {name}")),
+        // Every `kv cas` ends with one.
+        SystemCommand::CloseSession { session } if owners.is_own(session, &role.to_string()) => {
+            None
+        }
         SystemCommand::CloseSession { session } => Some(format!("session close {session}")),
         SystemCommand::Revoke { holder, until_s, key: _, why } => {
             Some(format!("cert revoke {holder} until {}: {why}", certs::utc(until_s)))
@@ -232,7 +241,8 @@ mod tests {
                 Some(Deed::Local("config reload".to_owned())),
             ),
         ] {
-            assert_eq!(deed(role, request, &present), said, "{role}: {request:?}");
+            let known = (&present, &Owners::default());
+            assert_eq!(deed(role, request, known), said, "{role}: {request:?}");
         }
     }
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use consensus::{Entry, EntryId, LogIndex, NodeId, Payload, RequestId, WriteId};
 use protocol::ENTRY_HEADER_BYTES;
 use replica::Answer;
-use state_machine::{Act, QueryView};
+use state_machine::{Act, Outcome, QueryView};
 use storage::StateCheckpoint;
 use tokio::sync::mpsc;
 
@@ -109,6 +109,13 @@ pub(crate) enum Done {
     Noted {
         /// What is left.
         left: Vec<Act>,
+    },
+    /// An act that others do has ended.
+    Acted {
+        /// Which.
+        act: Box<Act>,
+        /// How.
+        outcome: Outcome,
     },
     /// A lane's thread has panicked.
     Panicked(Failure),

@@ -197,6 +197,7 @@ impl Node {
             }
             Done::Snapshot(report) => self.snapshot_report(now, report),
             Done::Noted { left } => self.noted(left),
+            Done::Acted { act, outcome } => self.ended(now, *act, outcome),
             Done::Met { request, answers } => {
                 self.replica.step(now, Input::Met { request, answers });
             }

@@ -16,6 +16,11 @@ impl Owners {
         self.known().get(&session).is_some_and(|owner| **owner != *name)
     }
 
+    /// Says whether a session is known to be `name`'s.
+    pub fn is_own(&self, session: u64, name: &str) -> bool {
+        self.known().get(&session).is_some_and(|owner| **owner == *name)
+    }
+
     /// Notes whose a session is: that never changes. At the limit the oldest is forgotten.
     pub(crate) fn note(&self, session: u64, owner: &str) {
         let mut known = self.known();

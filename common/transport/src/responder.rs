@@ -127,7 +127,13 @@ impl Responder {
         let Way::Whole(mut whole) = self.0 else {
             panic!("a batch is watched as a whole");
         };
-        whole.watch = Some(Box::new(watch));
+        let before = whole.watch.take();
+        whole.watch = Some(Box::new(move |response| {
+            if let Some(before) = before {
+                before(response);
+            }
+            watch(response);
+        }));
         Self::new(whole)
     }
 }

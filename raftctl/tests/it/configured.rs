@@ -93,15 +93,20 @@ fn values_are_shown_with_their_sources_and_read_again_over_the_wire() {
     assert!(said.stderr.contains("waits for a restart"), "{said:?}");
 
     // Who did so stands in the audit; looking does not.
-    let acts = world.ok("audit -o json").data();
-    let acts: Vec<&Value> = acts["acts"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|act| act["act"] == "config reload")
-        .collect();
+    let acts = reloads(&world, |acts| acts.iter().all(|act| act["outcome"] != "asked"));
     assert_eq!(acts.len(), 1, "{acts:?}");
     assert_eq!((&acts[0]["who"], &acts[0]["node"]), (&json!("operator operator"), &json!("1")));
+    assert_eq!(acts[0]["outcome"], "done");
+}
+
+/// Waits until the audit has all reloads as wanted, and returns them.
+fn reloads(world: &World, is_so: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+    fixtures::wait_for("what came of a reload", || {
+        let acts = world.ok("audit -o json").data();
+        let mut acts = acts["acts"].as_array().unwrap().clone();
+        acts.retain(|act| act["act"] == "config reload");
+        is_so(&acts).then_some(acts)
+    })
 }
 
 #[test]
@@ -121,6 +126,8 @@ fn a_bad_file_is_refused_with_line_and_key_and_nobody_else_is_held_up() {
     let n1 = node(&said.data(), "n1").clone();
     assert!(n1["refused"].as_str().unwrap().contains(&wanted), "{n1:#}");
     assert_eq!(n1["certificates"]["result"], "unchanged");
+    let acts = reloads(&world, |acts| acts.iter().any(|act| act["outcome"] == "refused"));
+    assert!(acts[0]["reason"].as_str().is_some_and(|why| why.contains("heartbeat_ms")), "{acts:?}");
     // All of the old one is in force, and it is told that the file is bad.
     let said = world.ok("config show n1 -o json");
     let n1 = node(&said.data(), "n1").clone();

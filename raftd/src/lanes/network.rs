@@ -149,6 +149,11 @@ impl Network {
         });
     }
 
+    /// Returns the way to report something to the loop.
+    pub(crate) fn reports(&self) -> &Reports {
+        &self.reports
+    }
+
     /// Lets the leader note acts, one after the other, and reports which it has not noted.
     pub(crate) fn note(&self, leader: LeaderHint, acts: Vec<Act>) {
         let (forwarder, reports) = (self.forwarder.clone(), self.reports.clone());

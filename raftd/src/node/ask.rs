@@ -38,7 +38,8 @@ impl Node {
                 return responder.send(Response::Error(refusal));
             }
         };
-        let deed = acts::deed(role, &request, self.replica.raft().configuration());
+        let known = (self.replica.raft().configuration(), &self.owners);
+        let deed = acts::deed(role, &request, known);
         let act = self.begin_act(now, deed, (role, &from, via));
         let asker = Asker { responder, act };
         match request {
@@ -81,12 +82,12 @@ impl Node {
             }
             Request::Snapshot(request) => self.snapshots.show(request, asker.responder),
             Request::Certificate(request) => {
-                self.note_asked(now, asker.act);
-                self.identity.desk.ask(request, asker.responder);
+                let responder = self.noted_when_done(now, asker);
+                self.identity.desk.ask(request, responder);
             }
             Request::Configuration(request) => {
-                self.note_asked(now, asker.act);
-                self.identity.desk.ask_owner(request, asker.responder);
+                let responder = self.noted_when_done(now, asker);
+                self.identity.desk.ask_owner(request, responder);
             }
             Request::Bootstrap { record } | Request::Join { record } => {
                 let generation = self.identity.generation;

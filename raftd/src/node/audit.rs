@@ -4,13 +4,14 @@
 
 use certs::{Role, RoleKind};
 use consensus::{NodeId, RequestId, Timestamp};
-use protocol::{ErrorCode, LeaderHint, Response};
+use protocol::{ConfigurationAnswer, ErrorCode, LeaderHint, Reloaded, Response};
 use replica::{Input, Purpose};
 use state_machine::{Act, Envelope, Outcome, SystemCommand, SystemResponse};
 use transport::Responder;
 
 use crate::acts::{self, Deed};
 use crate::answer;
+use crate::lanes::Done;
 use crate::logging::repeat::{self, Kind};
 use crate::node::{Node, moved};
 
@@ -95,8 +96,13 @@ impl Node {
 
     /// Notes how an act ended.
     pub(super) fn end_act(&mut self, now: Timestamp, act: Option<Box<Act>>, response: &Response) {
-        let Some(mut act) = act else { return };
-        let Some(outcome) = outcome(response) else { return };
+        if let Some((act, outcome)) = act.zip(outcome(response)) {
+            self.ended(now, *act, outcome);
+        }
+    }
+
+    /// An act has ended.
+    pub(crate) fn ended(&mut self, now: Timestamp, mut act: Act, outcome: Outcome) {
         if let Outcome::Refused { reason } = &outcome
             && (!act.who.starts_with(NODE) || repeat::may(Kind::Change, &act.who, reason))
         {
@@ -106,14 +112,21 @@ impl Node {
             );
         }
         act.outcome = outcome;
-        self.note_act(now, *act);
+        self.note_act(now, act);
     }
 
-    /// Notes what others will do: what comes of it is known to them.
-    pub(super) fn note_asked(&mut self, now: Timestamp, act: Option<Box<Act>>) {
-        if let Some(act) = act {
-            self.note_act(now, *act);
-        }
+    /// Notes what others will do, and how it ended when they answer.
+    pub(super) fn noted_when_done(&mut self, now: Timestamp, asker: Asker) -> Responder {
+        let Asker { responder, act } = asker;
+        let Some(act) = act else { return responder };
+        self.note_act(now, Act::clone(&act));
+        let reports = self.network.reports().clone();
+        responder.watched(move |response| {
+            if let Some(outcome) = outcome(response) {
+                // Nobody waits here: without room, it stays noted as asked for.
+                let _ = reports.try_send(Done::Acted { act, outcome });
+            }
+        })
     }
 
     /// Answers, and notes how the act ended.
@@ -235,6 +248,11 @@ fn outcome(response: &Response) -> Option<Outcome> {
             Ok(SystemResponse::Refused { reason }) => acts::refused(&reason),
             Ok(_) | Err(_) => Outcome::Done,
         }),
+        Response::Configuration(ConfigurationAnswer::Reloaded(Reloaded { refused, .. }))
+            if !refused.is_empty() =>
+        {
+            Some(acts::refused(refused))
+        }
         Response::Batch { .. }
         | Response::Answer { .. }
         | Response::Status(_)
