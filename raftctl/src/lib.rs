@@ -58,6 +58,7 @@ mod global;
 mod input;
 mod invocation;
 mod look;
+mod newest;
 mod offline;
 mod output;
 mod raftd;

@@ -88,12 +88,17 @@ impl Report {
         match error {
             ClientError::Unreachable { causes, common: Common::Certificates } => {
                 let message = "no node accepts these certificates, or none that these trust";
+                let is_revoked = causes.iter().any(|cause| cause.why.contains(" was revoked "));
+                let renew = match is_revoked {
+                    true => "raftctl cert renew ROLE/NAME --new-key    (where the authority is)",
+                    false => {
+                        "raftctl cert renew --all    (where the authority is; if one has expired)"
+                    }
+                };
                 Self::new(codes::CERTIFICATES, message)
                     .causes(causes)
                     .help("raftctl context show    (which certificates are used)")
-                    .help(
-                        "raftctl cert renew --all    (where the authority is; if one has expired)",
-                    )
+                    .help(renew)
             }
             ClientError::Unreachable { causes, common: Common::Full } => {
                 let message = "the nodes take no more connections: they serve others";

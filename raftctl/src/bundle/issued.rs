@@ -91,6 +91,6 @@ fn is_issued(role: &Role, directory: &Path) -> Report {
     let message = format!("{role} has a certificate already, in {}", directory.display());
     let name = format!("{}/{}", role.kind(), role.holder());
     Report::new(codes::IN_THE_WAY, message)
-        .help(format!("raftctl cert renew {name}    (the same key for a longer time)"))
+        .help(format!("raftctl cert renew {name}    (a longer time; --new-key if it was revoked)"))
         .help(format!("raftctl cert revoke {name}    (it is lost; then move the directory away)"))
 }

@@ -8,6 +8,7 @@ use state_machine::{Alarm, SystemAnswer, SystemQuery};
 
 use crate::codes;
 use crate::invocation::Invocation;
+use crate::newest::Newest;
 use crate::output::stream::{Kind, Listed, Stream};
 use crate::output::units;
 use crate::report::{Report, Result};
@@ -86,16 +87,16 @@ impl Listed for Item {
 }
 
 async fn list(invocation: &Invocation, args: ListArgs) -> Result<()> {
-    let (_, client) = invocation.client()?;
-    let found = ask(&client, args).await;
+    let (target, client) = invocation.client()?;
+    let Newest { how, warnings } = Newest::of(&client, &target.nodes, args.stale).await;
+    let found = ask(&client, how).await;
     client.close().await;
     let mut stream = Stream::new(&invocation.output, ALARMS);
     stream.page(&found?).await?;
-    stream.end(Map::new(), &[]).await
+    stream.end(Map::new(), &warnings).await
 }
 
-async fn ask(client: &Client, args: ListArgs) -> Result<Vec<Item>> {
-    let how = if args.stale { Consistency::Stale } else { Consistency::Linearizable };
+async fn ask(client: &Client, how: Consistency) -> Result<Vec<Item>> {
     let SystemAnswer::Alarms { items, time } = client.system(&SystemQuery::Alarms, how).await?
     else {
         return Err(Report::new(codes::UNEXPECTED, "a node answered something else than alarms"));

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::codes;
 use crate::invocation::Invocation;
-use crate::look::look;
+use crate::newest::Newest;
 use crate::output::form::Form;
 use crate::output::stream::{Kind, Listed, Stream};
 use crate::output::{View, units, write_stdout};
@@ -58,17 +58,7 @@ pub(crate) struct AuditArgs {
 /// If the cluster does not answer, or this is no operator's certificate.
 pub(crate) async fn run(invocation: &Invocation, args: AuditArgs) -> Result<()> {
     let (target, client) = invocation.client()?;
-    // Without a leader, a node that answers tells what it knows.
-    let lacks_leader = !args.stale && look(&client, &target.nodes).await.leader().is_none();
-    let how = match args.stale || lacks_leader {
-        true => Consistency::Stale,
-        false => Consistency::Linearizable,
-    };
-    let mut warnings = Vec::new();
-    if lacks_leader {
-        let warning = "nobody leads: this is what one node has applied, newer may exist";
-        warnings.push(warning.to_owned());
-    }
+    let Newest { how, mut warnings } = Newest::of(&client, &target.nodes, args.stale).await;
     if args.follow {
         warnings.iter().for_each(|warning| {
             invocation.output.remark(&format!("warning: {warning}"));

@@ -10,6 +10,7 @@ use state_machine::{
 
 use crate::commands::session::found::{below, find, name, owner, ranges, unexpected};
 use crate::invocation::Invocation;
+use crate::newest::Newest;
 use crate::output::stream::{Kind, Listed, Stream};
 use crate::output::table::Rows;
 use crate::output::{View, units};
@@ -75,10 +76,6 @@ pub(crate) async fn run(invocation: &Invocation, command: SessionCommand) -> Res
     }
 }
 
-fn consistency(stale: bool) -> Consistency {
-    if stale { Consistency::Stale } else { Consistency::Linearizable }
-}
-
 /// A session as it is listed at a moment of cluster time.
 struct Item<'a>(u64, &'a Found, ClusterTime);
 
@@ -106,12 +103,12 @@ impl Listed for Item<'_> {
 }
 
 async fn list(invocation: &Invocation, args: ListArgs) -> Result<()> {
-    let (_, client) = invocation.client()?;
+    let (target, client) = invocation.client()?;
+    let Newest { how, mut warnings } = Newest::of(&client, &target.nodes, args.stale).await;
     let mut stream = Stream::new(&invocation.output, SESSIONS);
-    let ended = pages(&client, args, &mut stream).await;
+    let ended = pages(&client, (args.limit, how), &mut stream).await;
     client.close().await;
     let more = ended.map_err(|why| stream.cut_off(why))?;
-    let mut warnings = Vec::new();
     if more {
         let count = stream.written();
         warnings.push(format!("only the first {count} sessions are shown; --limit 0 shows all"));
@@ -120,15 +117,18 @@ async fn list(invocation: &Invocation, args: ListArgs) -> Result<()> {
 }
 
 /// Writes page after page, and says whether there are more sessions than were wanted.
-async fn pages(client: &Client, args: ListArgs, stream: &mut Stream) -> Result<bool> {
-    let wanted = if args.limit == 0 { u64::MAX } else { args.limit };
+async fn pages(
+    client: &Client,
+    (limit, how): (u64, Consistency),
+    stream: &mut Stream,
+) -> Result<bool> {
+    let wanted = if limit == 0 { u64::MAX } else { limit };
     let mut after = 0;
     loop {
         let missing = wanted - stream.written();
         let limit = u32::try_from(missing).unwrap_or(u32::MAX).min(SESSIONS_PAGE_MAX);
         let query = SystemQuery::Sessions { after, limit };
-        let SystemAnswer::Sessions { items, more, last, time } =
-            client.system(&query, consistency(args.stale)).await?
+        let SystemAnswer::Sessions { items, more, last, time } = client.system(&query, how).await?
         else {
             return Err(unexpected());
         };
@@ -146,8 +146,9 @@ async fn pages(client: &Client, args: ListArgs, stream: &mut Stream) -> Result<b
 }
 
 async fn show(invocation: &Invocation, id: u64, stale: bool) -> Result<()> {
-    let (_, client) = invocation.client()?;
-    let found = find(&client, id, consistency(stale)).await;
+    let (target, client) = invocation.client()?;
+    let Newest { how, warnings } = Newest::of(&client, &target.nodes, stale).await;
+    let found = find(&client, id, how).await;
     client.close().await;
     let (found, time) = found?;
     invocation.output.answer(&View {
@@ -155,7 +156,7 @@ async fn show(invocation: &Invocation, id: u64, stale: bool) -> Result<()> {
         data: details(id, &found, time),
         text: text(id, &found, time, invocation.output.headers).into_bytes(),
         names: vec![id.to_string()],
-        warnings: Vec::new(),
+        warnings,
     })
 }
 

@@ -340,4 +340,13 @@ fn a_dead_member_whose_address_leads_to_another_is_not_taken_for_alive() {
     assert_eq!(took, [true, true, false], "{revoked}");
     let said = world.run("cert rotate begin -o json");
     assert_eq!((said.code, &said.error()["code"]), (7, &"R0511".into()), "{said:?}");
+
+    // What only reads works without a majority, and says how new it may be.
+    world.kill("n2");
+    world.await_status(|status| status["leader"].is_null());
+    for line in ["cert list --revoked", "alarm list", "session list", "audit", "member history"] {
+        let said = world.ok(line);
+        assert!(said.stderr.contains("nobody leads"), "{line}: {said:?}");
+    }
+    assert!(world.ok("cert list --revoked").stdout.contains("client app"));
 }

@@ -18,6 +18,7 @@ use crate::change::Present;
 use crate::cluster::quorum::{heard, tolerance};
 use crate::codes;
 use crate::invocation::Invocation;
+use crate::newest::Newest;
 use crate::output::View;
 use crate::output::table::Rows;
 use crate::output::units::printable;
@@ -145,7 +146,14 @@ async fn revoke(
     let text = match args.dry_run {
         true => format!("{what} would be revoked\n"),
         false => {
-            format!("{what} are revoked\n{}", rows.render(invocation.output.headers))
+            let key = match meant.keys.is_empty() {
+                true => "",
+                false => {
+                    "their key counts no more either: raftctl cert renew ROLE/NAME --new-key makes \
+                     another\n"
+                }
+            };
+            format!("{what} are revoked\n{key}{}", rows.render(invocation.output.headers))
         }
     };
     let data = json!({
@@ -297,10 +305,14 @@ async fn in_force(
 /// # Errors
 /// If the cluster does not answer.
 pub(super) async fn list(invocation: &Invocation) -> Result<()> {
-    let (_, client) = invocation.client()?;
-    let found = client.revocations().await;
+    let (target, client) = invocation.client()?;
+    let Newest { how, warnings } = Newest::of(&client, &target.nodes, false).await;
+    let answer = client.system(&SystemQuery::Revocations, how).await;
     client.close().await;
-    let found = found?;
+    let SystemAnswer::Revocations { items: found, .. } = answer? else {
+        let message = "a node answered something else than revocations";
+        return Err(Report::new(codes::UNEXPECTED, message));
+    };
     let mut rows = Rows::new(&["HOLDER", "MADE UNTIL", "KEYS", "BY", "INDEX", "REASON"]);
     for one in &found {
         rows.push(vec![
@@ -328,6 +340,6 @@ pub(super) async fn list(invocation: &Invocation) -> Result<()> {
         data: json!({ "revocations": found.iter().map(item).collect::<Vec<_>>() }),
         text: rows.render(invocation.output.headers).into_bytes(),
         names: found.iter().map(|one| one.holder.clone()).collect(),
-        warnings: Vec::new(),
+        warnings,
     })
 }

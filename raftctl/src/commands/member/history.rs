@@ -12,7 +12,7 @@ use state_machine::{
 use crate::codes;
 use crate::commands::audit;
 use crate::invocation::Invocation;
-use crate::look::look;
+use crate::newest::Newest;
 use crate::output::table::Rows;
 use crate::output::{View, units};
 use crate::report::{Report, Result};
@@ -23,15 +23,7 @@ use crate::report::{Report, Result};
 /// If no node answers.
 pub(crate) async fn run(invocation: &Invocation) -> Result<()> {
     let (target, client) = invocation.client()?;
-    let survey = look(&client, &target.nodes).await;
-    // Without a leader, a node that answers tells what it knows.
-    let (how, warnings) = match survey.leader() {
-        Some(_) => (Consistency::Linearizable, Vec::new()),
-        None => {
-            let warning = "nobody leads: this is what one node has applied, newer may exist";
-            (Consistency::Stale, vec![warning.to_owned()])
-        }
-    };
+    let Newest { how, warnings } = Newest::of(&client, &target.nodes, false).await;
     let SystemAnswer::History(records) = client.system(&SystemQuery::History, how).await? else {
         return Err(unexpected());
     };

@@ -205,7 +205,8 @@ fn done(
          filled      {data_dir}: {} (node {}) is the only voter\n  \
          owner       {}\n  \
          next        {}systemctl start raftd\n  \
-         then        raftctl member add NAME=HOST:PORT    (each with an empty data directory)\n",
+         then        raftctl member add NAME=HOST:PORT    (each with an empty data directory)\n  \
+         then        raftctl cert list --revoked    (what was revoked since counts again: revoke it)\n",
         units::count(last.index.get()),
         last.term,
         generation.short(),
