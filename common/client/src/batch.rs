@@ -76,7 +76,7 @@ impl Client {
         again: bool,
     ) -> Vec<Result<Applied, ClientError>> {
         let mut tally = Tally { ended: vec![None; count], unknown: vec![None; count] };
-        let mut attempts = Attempts::default();
+        let (began, mut attempts) = (Instant::now(), Attempts::default());
         loop {
             let open = tally.open();
             let request =
@@ -99,7 +99,7 @@ impl Client {
             }
             if let Turn::Stuck(error) = turn {
                 if Instant::now() + AGAIN_AFTER >= deadline {
-                    tally.give_up(&error);
+                    tally.give_up(&error.tried_since(began));
                     return tally.end();
                 }
                 sleep(AGAIN_AFTER).await;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use protocol::{ErrorCode, ErrorReply};
+use tokio::time::Instant;
 use transport::Precision;
 
 /// What one endpoint had to say.
@@ -143,6 +144,16 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// Says for how long all attempts together were made, of which this is the last one's end.
+    pub(crate) fn tried_since(self, began: Instant) -> Self {
+        match self {
+            Self::NoLeader { causes, leader, .. } => {
+                Self::NoLeader { causes, after: began.elapsed(), leader }
+            }
+            other => other,
+        }
+    }
+
     /// Says all of it in one line: where only a line is kept.
     pub(crate) fn at_length(&self) -> String {
         match self {

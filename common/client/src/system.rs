@@ -215,7 +215,7 @@ impl Client {
         deadline: Instant,
         command: impl Fn() -> Bytes,
     ) -> Result<Bytes, ClientError> {
-        let (mut unknown, mut attempts) = (None, Attempts::default());
+        let (began, mut unknown, mut attempts) = (Instant::now(), None, Attempts::default());
         loop {
             let attempt = attempts.until(deadline);
             let request = Request::Propose { command: command() };
@@ -256,7 +256,7 @@ impl Client {
                 | ClientError::Unexpected { .. }
                 | ClientError::Endpoint(_) => {
                     if unknown.is_none() {
-                        return Err(error);
+                        return Err(error.tried_since(began));
                     }
                 }
             }

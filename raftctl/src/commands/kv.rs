@@ -71,13 +71,19 @@ pub(crate) struct GetArgs {
 
 /// What `put` is told.
 #[derive(Clone, Debug, Args)]
+#[command(override_usage = "raftctl kv put [OPTIONS] <KEY> <VALUE|--stdin>")]
+#[command(group = clap::ArgGroup::new("new").required(true).args(["value", "stdin"]))]
 pub(crate) struct PutArgs {
     /// The key, as typed or as printed ($'..' is read as shells do)
     #[arg(id = "kv_key", value_name = "KEY")]
     key: OsString,
-    /// The value; - reads it from stdin, byte for byte (also a value "-": printf - | raftctl ..)
-    #[arg(allow_hyphen_values = true)]
-    value: OsString,
+    /// The value; - reads it from stdin (also a value "-": printf - | raftctl ..). One that begins
+    /// with a hyphen and is no number comes behind --
+    #[arg(allow_negative_numbers = true)]
+    value: Option<OsString>,
+    /// Reads the value from stdin, byte for byte
+    #[arg(long)]
+    stdin: bool,
     /// Says what would be done, and does nothing
     #[arg(long)]
     dry_run: bool,
@@ -104,7 +110,9 @@ pub(crate) struct CasArgs {
     /// The key, as typed or as printed ($'..' is read as shells do)
     #[arg(id = "kv_key", value_name = "KEY")]
     key: OsString,
-    /// The new value, as it stands here; "-" is one like others
+    /// The new value, as it stands here; "-" is one like others. One that begins with a hyphen and
+    /// is no number comes behind --
+    #[arg(allow_negative_numbers = true)]
     value: Option<OsString>,
     /// Reads the new value from stdin, byte for byte
     #[arg(long)]
@@ -166,9 +174,9 @@ async fn get(invocation: &Invocation, args: GetArgs) -> Result<()> {
 
 async fn put(invocation: &Invocation, args: PutArgs) -> Result<()> {
     let key = key_of(&args.key)?;
-    let value = match args.value.to_str() {
-        Some(STDIN) => read_stdin(invocation)?,
-        _ => Bytes::from(args.value.into_vec()),
+    let value = match args.value {
+        Some(value) if value != STDIN => Bytes::from(value.into_vec()),
+        Some(_) | None => read_stdin(invocation)?,
     };
     check(&key, &value).map_err(|why| Report::new(codes::TOO_LARGE, why))?;
     if args.dry_run {
