@@ -3,6 +3,7 @@
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use client::{Client, Credentials, Generation};
 use consensus::Configuration;
@@ -199,8 +200,16 @@ impl Invocation {
     /// # Errors
     /// As [`Invocation::target`]; if no socket can be had.
     pub(crate) fn client(&self) -> Result<(Target, Client)> {
+        self.client_within(self.global.timeout)
+    }
+
+    /// The same, with another time for each request.
+    ///
+    /// # Errors
+    /// As [`Invocation::client`].
+    pub(crate) fn client_within(&self, timeout: Duration) -> Result<(Target, Client)> {
         let target = self.target()?;
-        let client = target.client(self.global.timeout)?;
+        let client = target.client(timeout)?;
         if let (Some(name), None) = (&target.name, target.generation) {
             // Whichever client of a command is the first.
             let _ = self.learning.set((name.clone(), client.clone()));

@@ -116,9 +116,9 @@ pub(crate) async fn run(invocation: &Invocation, args: LoadArgs) -> Result<()> {
     if args.dry_run {
         return check_only(invocation, source, &args);
     }
-    let (_, client) = invocation.client()?;
     // Who says how long a request may take does not mean to wait for longer without one.
     let patience = args.patience.or(invocation.global.timeout_given()).unwrap_or(PATIENCE);
+    let (_, client) = invocation.client_within(patience.min(invocation.global.timeout))?;
     let opened = open(&client, patience).await?;
     let shared = Shared::new(client, opened, patience);
     let mut signals = Signals::catch()?;
