@@ -105,13 +105,20 @@ pub(crate) async fn repair(
             ));
         }
         tracing::warn!(name: "entries-damaged", "{now}");
-        let asked = ask_all(&others, (endpoint, &hello), damage);
-        let Some(answers) = meanwhile(services, (identity, gauges), &*reader, &now, asked).await
-        else {
-            return Ok(Repaired::Stopped);
-        };
-        let judged = judge(&mut *damaged.log, &damage, answers)?;
-        match judged {
+        let mut tally = Tally::new(1 + others.len());
+        let mut repaired = None;
+        for (id, name, address) in &others {
+            let asked = ask_one((*id, address), (endpoint, &hello), damage);
+            let Some(answer) = meanwhile(services, (identity, gauges), &*reader, &now, asked).await
+            else {
+                return Ok(Repaired::Stopped);
+            };
+            if tally.take(&mut *damaged.log, name, answer)? {
+                repaired = Some(name);
+                break;
+            }
+        }
+        match repaired.map_or_else(|| tally.judge(&damage), |by| Judged::Repaired(by.clone())) {
             Judged::Repaired(by) => {
                 tracing::info!(
                     name: "entries-repaired",
@@ -147,33 +154,59 @@ enum Judged {
     Unknown(String),
 }
 
-fn judge(
-    log: &mut dyn PersistentLog,
-    damage: &Damage,
-    answers: Vec<(String, Answer)>,
-) -> Result<Judged, Failure> {
-    let (mut said, mut sure, members) = (Vec::new(), 1, 1 + answers.len());
-    let silent = answers.iter().any(|(_, answer)| matches!(answer, Answer::Silence(_)));
-    for (name, answer) in answers {
-        match answer {
+/// What the other members have said of a damage.
+struct Tally {
+    members: usize,
+    /// Who is sure to have no copy, this node with them.
+    sure: usize,
+    silent: bool,
+    said: Vec<String>,
+}
+
+impl Tally {
+    fn new(members: usize) -> Self {
+        Self { members, sure: 1, silent: false, said: Vec::new() }
+    }
+
+    /// Takes what a member says; `true` if the damage is repaired with its copy. One that does not
+    /// fit is of entries that were never committed: the next member may have the right one.
+    fn take(
+        &mut self,
+        log: &mut dyn PersistentLog,
+        name: &str,
+        answer: Answer,
+    ) -> Result<bool, Failure> {
+        let why = match answer {
             Answer::Copies(entries) => match log.repair(&entries) {
-                Ok(()) => return Ok(Judged::Repaired(name)),
+                Ok(()) => return Ok(true),
                 Err(error @ StorageError::Corrupt { .. }) => {
-                    sure += 1;
-                    said.push(format!("{name}: {error}"));
+                    self.sure += 1;
+                    error.to_string()
                 }
                 Err(error) => return Err(storage_failure(&error)),
             },
             Answer::None(why) => {
-                sure += 1;
-                said.push(format!("{name}: {why}"));
+                self.sure += 1;
+                why
             }
-            Answer::Silence(why) => said.push(format!("{name}: {why}")),
-        }
+            Answer::Silence(why) => {
+                self.silent = true;
+                why
+            }
+        };
+        self.said.push(format!("{name}: {why}"));
+        Ok(false)
     }
-    let why = said.join("; ");
-    tracing::debug!("{damage}: {why}");
-    Ok(if 2 * sure > members { Judged::Gone { why, silent } } else { Judged::Unknown(why) })
+
+    /// Judges when all members were asked.
+    fn judge(self, damage: &Damage) -> Judged {
+        let why = self.said.join("; ");
+        tracing::debug!("{damage}: {why}");
+        if 2 * self.sure > self.members {
+            return Judged::Gone { why, silent: self.silent };
+        }
+        Judged::Unknown(why)
+    }
 }
 
 /// What cannot be repaired was promised once: the node goes on as one that has forgotten.
@@ -212,29 +245,15 @@ pub(crate) fn members(configurations: &[&Configuration]) -> BTreeMap<NodeId, Mem
     all.map(|(id, member)| (*id, member.clone())).collect()
 }
 
-async fn ask_all(
-    others: &[(NodeId, String, String)],
-    with: (&Endpoint, &Hello),
-    damage: Damage,
-) -> Vec<(String, Answer)> {
-    let mut answers = Vec::new();
-    for (id, name, address) in others {
-        let asked = timeout(ASK_TIMEOUT, ask((*id, address), with, damage)).await;
-        let answer = match asked {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(why)) => Answer::Silence(why),
-            Err(_) => Answer::Silence("it does not answer in time".to_owned()),
-        };
-        let is_done = matches!(answer, Answer::Copies(_));
-        answers.push((name.clone(), answer));
-        if is_done {
-            break;
-        }
+/// Asks one node for all entries of one damage, for a while.
+async fn ask_one(member: (NodeId, &str), with: (&Endpoint, &Hello), damage: Damage) -> Answer {
+    match timeout(ASK_TIMEOUT, ask(member, with, damage)).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(why)) => Answer::Silence(why),
+        Err(_) => Answer::Silence("it does not answer in time".to_owned()),
     }
-    answers
 }
 
-/// Asks one node for all entries of one damage.
 async fn ask(
     (id, address): (NodeId, &str),
     (endpoint, hello): (&Endpoint, &Hello),

@@ -228,3 +228,52 @@ async fn a_node_alone_that_lost_its_log_says_so_and_changes_nothing() {
     cluster.nodes[0].start();
     have_all(&cluster, 20).await;
 }
+
+/// The first member that is asked has other entries at the damaged places, which were never
+/// committed; the next one has the copies, and was not asked: the node gave up its name.
+#[tokio::test]
+async fn a_wrong_copy_of_one_member_does_not_keep_the_right_one_of_another_away() {
+    use bytes::Bytes;
+    use state_machine::KvCommand;
+    use std::time::Duration;
+    let mut cluster = Cluster::start(3).await;
+    let client = cluster.client();
+    put_many(&client, 0, 20).await;
+    cluster.converged().await;
+    let began = Instant::now();
+    while cluster.leader().await != 0 {
+        assert!(began.elapsed() < PATIENCE);
+        let _ = client.transfer(consensus::NodeId::new(1).unwrap()).await;
+    }
+    cluster.converged().await;
+    // Entries that node 1 alone has.
+    let alone = cluster.client_of(&[0], Duration::from_secs(2));
+    get(&alone, "key/0000").await.unwrap();
+    cluster.nodes[1].kill();
+    cluster.nodes[2].kill();
+    let bodies = (0..400)
+        .map(|number| {
+            let (key, value) =
+                (Bytes::from(format!("lost/{number}")), Bytes::from("x".repeat(200)));
+            KvCommand::Put { key, value }.encode()
+        })
+        .collect();
+    let lost = alone.propose_all(bodies).await;
+    assert!(lost.iter().all(Result::is_err), "nobody else has them");
+    cluster.nodes[0].kill();
+    // The others go on without it.
+    cluster.nodes[1].start();
+    cluster.nodes[2].start();
+    put_many(&cluster.client_of(&[1, 2], PATIENCE), 20, 140).await;
+    cluster.converged_on(&[1, 2]).await;
+    let before = incarnation(&cluster, 2).await;
+    cluster.nodes[1].kill();
+    cluster.nodes[2].kill();
+    flip_in_the_middle(&largest(&cluster.nodes[2].data, "log"));
+    cluster.nodes[0].start();
+    cluster.nodes[0].logged("ready").await;
+    cluster.nodes[2].start();
+    cluster.nodes[1].start();
+    cluster.nodes[2].logged("repaired with a copy from").await;
+    assert_eq!(incarnation(&cluster, 2).await, before, "it kept its name");
+}
