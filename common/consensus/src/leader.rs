@@ -28,6 +28,7 @@ mod replication;
 mod snapshot;
 mod transfer;
 mod vetting;
+mod wait;
 
 /// What a leader knows beside its log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

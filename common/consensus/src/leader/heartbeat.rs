@@ -14,7 +14,7 @@ impl Leader {
         }
         self.heartbeat = now.after(core.config().heartbeat_ns);
         for progress in self.progress.values_mut() {
-            progress.retry(now, core.patience_ns());
+            progress.retry(now, core.patience_ns(), core.config().heartbeat_ns);
         }
         self.repeat_order(core);
         self.evade_own_disk(core, now);
@@ -28,7 +28,7 @@ impl Leader {
     fn ask_for_lost(&mut self, core: &mut Core, now: Timestamp) {
         let round = self.reads.newest();
         for (peer, progress) in &mut self.progress {
-            let sent = progress.ask_for_lost(now, core.config().heartbeat_ns);
+            let sent = progress.ask_for_lost(now, core.patience_ns(), core.config().heartbeat_ns);
             if let Some(prev) = sent.and_then(|index| core.log().id(index)) {
                 send_empty(core, *peer, prev, round);
             }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::pace::{Pace, Sent};
+use super::wait::Wait;
 use crate::vocabulary::ids::{Incarnation, LogIndex, NodeId, ReadRound, ReadTicket, Timestamp};
 use crate::vocabulary::status::{CatchUp, FlowKind, PeerStatus};
 
@@ -20,6 +21,10 @@ pub(super) struct Progress {
     next: LogIndex,
     /// How it is being fed.
     flow: Flow,
+    /// How long its answers are awaited.
+    wait: Wait,
+    /// Up to here, entries may have been sent more than once: nobody knows which copy is answered.
+    repeated: LogIndex,
     /// When it was last heard from.
     heard: Timestamp,
     /// Whether it has answered this leader at all.
@@ -81,8 +86,11 @@ impl Rounds {
 enum Flow {
     /// Looks for the place where the logs agree, one message at a time.
     Probe {
-        /// A message is under way; the next goes out with an answer or the next heartbeat.
+        /// A message is under way; the next goes out with an answer, or with a heartbeat when that
+        /// is taken for lost.
         waiting: bool,
+        /// When it was sent; `None` if one is to be sent with the next heartbeat.
+        sent: Option<Timestamp>,
     },
     /// Streams ahead of the acknowledgements.
     Replicate {
@@ -90,8 +98,6 @@ enum Flow {
         inflight: VecDeque<Sent>,
         /// When the window last began to wait, or moved.
         moved: Timestamp,
-        /// How often the follower was asked since then whether something is lost.
-        asked: u32,
     },
     /// Waits until a snapshot is sent.
     Snapshot,
@@ -105,7 +111,9 @@ impl Progress {
             incarnation,
             matched: LogIndex::ZERO,
             next,
-            flow: Flow::Probe { waiting: false },
+            flow: Flow::Probe { waiting: false, sent: None },
+            wait: Wait::default(),
+            repeated: LogIndex::ZERO,
             heard: now,
             answered: false,
             pace: Pace::new(now),
@@ -185,6 +193,9 @@ impl Progress {
         if news {
             let sent = self.oldest_inflight().filter(|sent| sent.last <= matched);
             self.pace.acknowledged(now, sent.map(|sent| sent.when), patience_ns);
+            if let Some(sent) = self.newest_acknowledged() {
+                self.wait.answered(now.since(sent.when));
+            }
             self.snapshots = (0, now);
         }
         self.rounds.advance(self.matched, last, now);
@@ -196,20 +207,20 @@ impl Progress {
                 if matched.next() >= self.next {
                     self.next = self.matched.next();
                     let inflight = VecDeque::new();
-                    self.flow = Flow::Replicate { inflight, moved: now, asked: 0 };
+                    self.flow = Flow::Replicate { inflight, moved: now };
                 }
             }
-            Flow::Replicate { inflight, moved, asked } => {
+            Flow::Replicate { inflight, moved } => {
                 let done = inflight.partition_point(|sent| sent.last <= self.matched);
                 inflight.drain(..done);
                 if news {
-                    (*moved, *asked) = (now, 0);
+                    *moved = now;
                 }
             }
             // Whatever reconnects to the leader's log ends the wait (museum G9).
             Flow::Snapshot => {
                 if news {
-                    self.flow = Flow::Probe { waiting: false };
+                    self.flow = Flow::Probe { waiting: false, sent: None };
                 }
             }
         }
@@ -218,7 +229,7 @@ impl Progress {
     /// Says whether a message with entries may go out now, if the log ends at `last`.
     pub(super) fn may_send(&self, last: LogIndex, inflight_max: usize) -> bool {
         match &self.flow {
-            Flow::Probe { waiting } => !waiting,
+            Flow::Probe { waiting, .. } => !waiting,
             Flow::Replicate { inflight, .. } => self.next <= last && inflight.len() < inflight_max,
             Flow::Snapshot => false,
         }
@@ -228,13 +239,13 @@ impl Progress {
     /// another may follow before this one is answered.
     pub(super) fn note_sent(&mut self, end: LogIndex, now: Timestamp) -> bool {
         match &mut self.flow {
-            Flow::Probe { waiting } => {
-                *waiting = true;
+            Flow::Probe { waiting, sent } => {
+                (*waiting, *sent) = (true, Some(now));
                 false
             }
-            Flow::Replicate { inflight, moved, asked } => {
+            Flow::Replicate { inflight, moved } => {
                 if inflight.is_empty() {
-                    (*moved, *asked) = (now, 0);
+                    *moved = now;
                 }
                 if end > self.next {
                     let last = end.prev().expect("it is behind next");
@@ -251,7 +262,7 @@ impl Progress {
     /// that does not answer, and what does not get through is sent ever more rarely.
     pub(super) fn await_snapshot(&mut self, now: Timestamp, patience_ns: u64) -> bool {
         let sends = self.answers(now, patience_ns) && now >= self.snapshots.1;
-        self.flow = if sends { Flow::Snapshot } else { Flow::Probe { waiting: true } };
+        self.flow = if sends { Flow::Snapshot } else { Flow::Probe { waiting: true, sent: None } };
         sends
     }
 
@@ -273,8 +284,9 @@ impl Progress {
     /// Looks again for the place where the logs agree, from `next`. If `waiting`, the first message
     /// goes out with the next heartbeat.
     pub(super) fn probe(&mut self, next: LogIndex, waiting: bool) {
+        self.repeated = self.repeated.max(self.next.prev().unwrap_or_default());
         self.next = next.max(self.matched.next());
-        self.flow = Flow::Probe { waiting };
+        self.flow = Flow::Probe { waiting, sent: None };
     }
 
     /// Something for this follower was lost.
@@ -297,13 +309,27 @@ impl Progress {
         }
     }
 
-    /// Starts sending again from what is acknowledged if a window has not moved for `patience_ns`:
-    /// its messages or their answers are lost. A probe may go out again at once.
-    pub(super) fn retry(&mut self, now: Timestamp, patience_ns: u64) {
+    /// Starts sending again from what is acknowledged if a window has not moved for `patience_ns`,
+    /// or as long as answers are awaited: its messages or their answers are lost. A probe may go out
+    /// again with this heartbeat; later if the follower answers heartbeats and not the probe, which
+    /// has entries and may be slow.
+    pub(super) fn retry(&mut self, now: Timestamp, patience_ns: u64, heartbeat_ns: u64) {
         match &mut self.flow {
-            Flow::Probe { waiting } => *waiting = false,
-            Flow::Replicate { inflight, moved, .. } => {
-                if !inflight.is_empty() && now.since(*moved) >= patience_ns {
+            Flow::Probe { waiting, sent } => {
+                let Some(at) = *sent else {
+                    *waiting = false;
+                    return;
+                };
+                if self.heard <= at {
+                    *waiting = false;
+                } else if *waiting && self.wait.is_over(at, now, heartbeat_ns / 2) {
+                    *waiting = false;
+                    self.wait.lengthen(heartbeat_ns / 2, patience_ns);
+                }
+            }
+            Flow::Replicate { inflight, moved } => {
+                if !inflight.is_empty() && self.wait.is_over(*moved, now, patience_ns) {
+                    self.wait.lengthen(patience_ns, patience_ns);
                     self.probe(LogIndex::ZERO, false);
                 }
             }
@@ -312,17 +338,21 @@ impl Progress {
     }
 
     /// Returns the place behind what was sent last, if the follower is to be asked now whether it
-    /// got there: its window has not moved for most of a heartbeat interval, or for twice as long
-    /// as when it was last asked. What is lost is then sent again long before `retry` would.
-    pub(super) fn ask_for_lost(&mut self, now: Timestamp, heartbeat_ns: u64) -> Option<LogIndex> {
-        let Flow::Replicate { inflight, moved, asked } = &mut self.flow else {
+    /// got there: its window has not moved for most of a heartbeat interval, or for as long as
+    /// answers are awaited. What is lost is then sent again long before `retry` would.
+    pub(super) fn ask_for_lost(
+        &mut self,
+        now: Timestamp,
+        patience_ns: u64,
+        heartbeat_ns: u64,
+    ) -> Option<LogIndex> {
+        let Flow::Replicate { inflight, moved } = &self.flow else {
             return None;
         };
-        let wait_ns = (heartbeat_ns / 2).checked_shl(*asked).unwrap_or(u64::MAX);
-        if inflight.is_empty() || now.since(*moved) < wait_ns {
+        if inflight.is_empty() || !self.wait.is_over(*moved, now, heartbeat_ns / 2) {
             return None;
         }
-        *asked += 1;
+        self.wait.lengthen(heartbeat_ns / 2, patience_ns);
         self.next.prev()
     }
 
@@ -331,6 +361,17 @@ impl Progress {
             Flow::Replicate { inflight, .. } => inflight.front().copied(),
             Flow::Probe { .. } | Flow::Snapshot => None,
         }
+    }
+
+    /// Returns the newest message that is acknowledged and was sent only once (Karn and Partridge,
+    /// Improving Round-Trip Time Estimates in Reliable Transport Protocols, 1987).
+    fn newest_acknowledged(&self) -> Option<Sent> {
+        let Flow::Replicate { inflight, .. } = &self.flow else {
+            return None;
+        };
+        let acknowledged = inflight.partition_point(|sent| sent.last <= self.matched);
+        let newest = inflight.get(acknowledged.checked_sub(1)?)?;
+        (newest.last > self.repeated).then_some(*newest)
     }
 
     /// Returns how it catches up with a log that ends at `last`.
@@ -390,105 +431,4 @@ impl Progress {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PATIENCE_NS: u64 = 100;
-
-    fn index(number: u64) -> LogIndex {
-        LogIndex::new(number)
-    }
-
-    fn at(ns: u64) -> Timestamp {
-        Timestamp::new(ns)
-    }
-
-    /// A follower that has 3 entries of 9, and is fed.
-    fn fed() -> Progress {
-        let mut progress = Progress::new(Incarnation::new(2), index(4), at(0));
-        progress.acknowledge(index(3), index(9), at(0), PATIENCE_NS);
-        progress.check(index(9), ReadRound::ZERO);
-        progress
-    }
-
-    #[test]
-    fn a_window_holds_so_many_messages_with_entries_s10_2_2() {
-        let mut progress = fed();
-        assert!(progress.note_sent(index(4), at(1)), "it has no entries, and takes no place");
-        assert!(progress.may_send(index(9), 1));
-        progress.note_sent(index(6), at(1));
-        assert!(!progress.may_send(index(9), 1) && progress.may_send(index(9), 2));
-        progress.note_sent(index(7), at(1));
-        assert!(!progress.may_send(index(9), 2) && progress.may_send(index(9), 3));
-        assert!(!progress.may_send(index(6), 3), "there is nothing more");
-        progress.acknowledge(index(5), index(9), at(2), PATIENCE_NS);
-        assert!(progress.may_send(index(9), 2), "the first one has arrived");
-    }
-
-    #[test]
-    fn an_acknowledgement_takes_as_long_as_its_whole_message() {
-        let mut progress = fed();
-        progress.note_sent(index(6), at(10));
-        progress.note_sent(index(8), at(20));
-        progress.acknowledge(index(4), index(9), at(30), PATIENCE_NS);
-        assert_eq!(progress.pace().slowest_ns(), None, "it has a part of the first message");
-        progress.acknowledge(index(5), index(9), at(40), PATIENCE_NS);
-        assert_eq!(progress.pace().slowest_ns(), Some(30));
-    }
-
-    /// Ours: after half of a heartbeat interval, then after one, two, and so on.
-    #[test]
-    fn a_follower_is_asked_for_what_is_lost_after_ever_longer_waits() {
-        let mut progress = fed();
-        assert_eq!(progress.ask_for_lost(at(10_000), 100), None, "nothing is under way");
-        progress.note_sent(index(6), at(10_000));
-        for wait_ns in [50_u64, 100, 200, 400] {
-            let mut ask = |ns: u64| progress.ask_for_lost(at(10_000 + ns), 100);
-            assert_eq!(ask(wait_ns - 1), None, "{wait_ns}");
-            assert_eq!(ask(wait_ns), Some(index(5)), "{wait_ns}: the last that was sent");
-        }
-        progress.note_sent(index(8), at(10_400));
-        progress.acknowledge(index(5), index(9), at(10_500), PATIENCE_NS);
-        assert_eq!(progress.ask_for_lost(at(10_549), 100), None, "the window has moved");
-        assert_eq!(progress.ask_for_lost(at(10_550), 100), Some(index(7)));
-    }
-
-    #[test]
-    fn only_a_refusal_of_what_was_sent_last_moves_the_search_s3_5() {
-        let awaited = |progress: &Progress| {
-            (0..10).filter(|refused| progress.awaits_refusal(index(*refused))).collect::<Vec<_>>()
-        };
-        let mut progress = fed();
-        assert_eq!(awaited(&progress), [4, 5, 6, 7, 8, 9], "never what matches (museum B7)");
-        progress.probe(index(8), true);
-        assert_eq!(awaited(&progress), [7], "the place before the probed entry");
-        progress.note_heard(at(1), ReadRound::ZERO);
-        assert!(progress.await_snapshot(at(1), PATIENCE_NS));
-        assert_eq!(awaited(&progress), [], "it waits for a snapshot");
-    }
-
-    #[test]
-    fn a_search_that_goes_back_by_chance_stays_behind_what_matches_s3_5() {
-        let drawn = |next, draws: u64| {
-            (0..draws).map(|draw| fed().drawn_back(index(next), draw).get()).collect::<Vec<_>>()
-        };
-        assert_eq!(drawn(8, 7), [4, 5, 6, 7, 8, 4, 5]);
-        assert_eq!(drawn(4, 3), [4; 3]);
-        assert_eq!(drawn(3, 3), [4; 3], "nothing is before what matches");
-    }
-
-    #[test]
-    fn a_follower_answers_for_an_election_timeout_after_each_answer() {
-        let mut progress = fed();
-        assert!(!progress.answers(at(1), PATIENCE_NS), "it has not been heard of");
-        progress.note_heard(at(10), ReadRound::ZERO);
-        assert!(progress.answers(at(109), PATIENCE_NS));
-        assert!(!progress.answers(at(110), PATIENCE_NS));
-    }
-
-    #[test]
-    #[should_panic(expected = "nobody agrees beyond the log")]
-    fn a_follower_that_agrees_beyond_the_log_ends_a_leader() {
-        fed().check(index(2), ReadRound::ZERO);
-    }
-}
+mod tests;
