@@ -1,4 +1,8 @@
-//! What is refused here, at once and before anything is sent.
+//! What is refused here, at once and before anything is sent; and, in the modules below, what is
+//! made of the answers of a node that keeps to a script.
+
+mod node;
+mod scripted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::UdpSocket;

@@ -1,0 +1,144 @@
+//! A node that keeps to a script: a real server with real certificates, which notes what it is
+//! asked, and answers each request as it was told to.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use consensus::Incarnation;
+use protocol::{
+    Applied, ErrorCode, ErrorReply, Generation, Hello, Outcome, PROTOCOL_VERSION, Request, Response,
+};
+use state_machine::SystemResponse;
+use tokio::sync::{mpsc, watch};
+use transport::certs::{Authority, ClusterId, Identity, Role};
+use transport::{
+    ClientRequest, Endpoint, Forwarder, Guard, Revoked, SeatLimits, Seats, serve_client,
+};
+
+use crate::{Client, ClientConfig, NodeId};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What becomes of one request.
+#[derive(Clone, Debug)]
+pub(super) enum Turn {
+    /// It is answered.
+    Says(Response),
+    /// Its connection is cut instead of an answer; the next one may be made at once.
+    Cuts,
+}
+
+/// A node that keeps to a script.
+pub(super) struct Node {
+    authority: Authority,
+    address: String,
+    asked: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Node {
+    /// Starts a node; what comes beyond the script is applied, at index 7.
+    pub(super) fn start(script: impl IntoIterator<Item = Turn>) -> Self {
+        let authority = Authority::create(ClusterId::generate().unwrap(), DAY).unwrap();
+        let identity = Identity::new(authority.cluster(), Role::Node(1.try_into().unwrap()));
+        let credentials = authority.issue(&identity, DAY).unwrap().credentials().unwrap();
+        let endpoint = Endpoint::server("127.0.0.1:0".parse().unwrap(), &credentials).unwrap();
+        let address = endpoint.local_addr().unwrap().to_string();
+        let hello = Hello {
+            protocol: PROTOCOL_VERSION,
+            cluster: authority.cluster().to_bytes(),
+            generation: Some(Generation::from_slice(&[7; 32]).unwrap()),
+            node: NodeId::new(1),
+            incarnation: Incarnation::default(),
+            boot: 0,
+            software: "test".into(),
+            lease: None,
+            promises: protocol::Promises::default(),
+        };
+        let (says, said) = watch::channel(hello);
+        let forwarder = Forwarder::new(endpoint.clone(), said);
+        let (sender, requests) = mpsc::channel(64);
+        let (asked, guard) = (Arc::default(), endpoint.guard().clone());
+        tokio::spawn(play(requests, script.into_iter().collect(), guard, Arc::clone(&asked)));
+        let seats = Seats::new(SeatLimits { connections_max: 64, per_identity_max: 64 });
+        tokio::spawn(async move {
+            while let Some(incoming) = endpoint.accept().await {
+                let Ok(accepted) = incoming.finish(&seats).await else { continue };
+                let (hello, to) = (says.borrow().clone(), (sender.clone(), forwarder.clone()));
+                tokio::spawn(serve_client(accepted, hello, to));
+            }
+        });
+        Self { authority, address, asked }
+    }
+
+    /// Makes a client of this node, with a deadline that nobody waits for.
+    pub(super) fn client(&self) -> Client {
+        let identity =
+            Identity::new(self.authority.cluster(), Role::Client("eve".parse().unwrap()));
+        let issued = self.authority.issue(&identity, DAY).unwrap();
+        Client::new(ClientConfig {
+            endpoints: vec![self.address.clone()],
+            credentials: issued.credentials().unwrap(),
+            deadline: Duration::from_secs(60),
+            connect_timeout: Duration::from_secs(60),
+        })
+        .unwrap()
+    }
+
+    /// Returns how many requests have arrived, beside questions about the node itself.
+    pub(super) fn asked(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+}
+
+async fn play(
+    mut requests: mpsc::Receiver<ClientRequest>,
+    mut script: VecDeque<Turn>,
+    guard: Guard,
+    asked: Arc<Mutex<Vec<Request>>>,
+) {
+    while let Some(ClientRequest { request, identity, responder, .. }) = requests.recv().await {
+        if request == Request::Status {
+            responder.send(refused(ErrorCode::Forbidden));
+            continue;
+        }
+        let turn = script.pop_front().unwrap_or_else(|| Turn::Says(applied(&request)));
+        asked.lock().unwrap().push(request);
+        match turn {
+            Turn::Says(response) => responder.send(response),
+            Turn::Cuts => {
+                let (holder, why) = (identity.role.to_string(), "for a moment".to_owned());
+                guard.revoke([Revoked { holder, until_s: u64::MAX, keys: Vec::new(), why }]);
+                guard.revoke([]);
+            }
+        }
+    }
+}
+
+/// The answer to what was asked, as in a session: each command was applied.
+fn applied(request: &Request) -> Response {
+    let response = SystemResponse::Answer { index: 7, response: Bytes::new() }.encode();
+    match request {
+        Request::Batch { commands } => {
+            let one = || Ok(Applied { index: 7, response: response.clone() });
+            Response::Batch { outcomes: commands.iter().map(|_| one()).collect() }
+        }
+        Request::Transfer { .. } => Response::Done,
+        _ => Response::Applied { index: 7, response },
+    }
+}
+
+/// An answer by which nobody knows what became of the request.
+pub(super) fn unknown() -> Response {
+    error(ErrorCode::Abandoned, Outcome::Unknown)
+}
+
+/// An answer by which this attempt certainly had no effect.
+pub(super) fn refused(code: ErrorCode) -> Response {
+    error(code, Outcome::NotApplied)
+}
+
+fn error(code: ErrorCode, outcome: Outcome) -> Response {
+    Response::Error(ErrorReply { code, message: "by the script".into(), leader: None, outcome })
+}

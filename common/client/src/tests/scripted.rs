@@ -1,0 +1,128 @@
+//! What is made of the answers of a node, and of its silence. What nobody knows the outcome of is
+//! not sent again where that could do it twice; and what a later attempt is refused for says
+//! nothing of it.
+
+use std::future::Future;
+use std::time::Duration;
+
+use protocol::{ErrorCode, Response};
+use tokio::time::timeout;
+
+use super::node::{Node, Turn, refused, unknown};
+use super::zeros;
+use crate::NodeId;
+use crate::error::ClientError;
+use crate::session::Session;
+
+/// Longer than the deadline of the clients.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The ways in which an attempt has an end that nobody knows.
+fn unknown_ends() -> [Turn; 2] {
+    [Turn::Cuts, Turn::Says(unknown())]
+}
+
+/// A refusal for which no other attempt is made.
+fn forbids() -> Turn {
+    Turn::Says(refused(ErrorCode::Forbidden))
+}
+
+async fn ends<T>(call: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, call).await.unwrap()
+}
+
+fn is_unknown<T>(result: &Result<T, ClientError>, number: Option<u64>) -> bool {
+    matches!(result, Err(ClientError::Unknown { sequence, .. }) if *sequence == number)
+}
+
+#[tokio::test]
+async fn a_command_of_unknown_outcome_is_never_sent_again() {
+    for end in unknown_ends() {
+        let node = Node::start([end.clone()]);
+        let ended = ends(node.client().propose(zeros(1))).await;
+        assert!(is_unknown(&ended, None), "{end:?}: {ended:?}");
+        assert_eq!(node.asked(), 1, "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_of_unknown_outcome_is_never_sent_again() {
+    for end in unknown_ends() {
+        let node = Node::start([end.clone()]);
+        let all = ends(node.client().propose_all(vec![zeros(1), zeros(2)])).await;
+        assert!(all.len() == 2 && all.iter().all(|one| is_unknown(one, None)), "{end:?}: {all:?}");
+        assert_eq!(node.asked(), 1, "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_command_of_a_session_is_sent_again_until_its_outcome_is_known() {
+    let node = Node::start(unknown_ends());
+    let session = Session::new(node.client(), 1);
+    let ended = ends(session.propose(zeros(1))).await;
+    assert!(matches!(&ended, Ok(answer) if answer.index == 7), "{ended:?}");
+    let again = Node::start(unknown_ends());
+    let session = Session::new(again.client(), 1);
+    let all = ends(session.propose_all(vec![zeros(1), zeros(2)])).await;
+    assert!(all.len() == 2 && all.iter().all(Result::is_ok), "{all:?}");
+    assert_eq!([node.asked(), again.asked()], [3, 3]);
+    assert_eq!(session.unanswered(), [] as [u64; 0]);
+}
+
+#[tokio::test]
+async fn a_refusal_after_an_attempt_of_unknown_outcome_is_not_certain() {
+    for end in unknown_ends() {
+        let node = Node::start([end.clone(), forbids()]);
+        let session = Session::new(node.client(), 1);
+        let ended = ends(session.propose(zeros(1))).await;
+        assert!(is_unknown(&ended, Some(1)), "{end:?}: {ended:?}");
+        assert_eq!(session.unanswered(), [1], "its outcome can still be asked for");
+        let node = Node::start([end.clone(), forbids()]);
+        let closed = ends(node.client().close_session(1)).await;
+        assert!(is_unknown(&closed, None), "{end:?}: {closed:?}");
+        assert_eq!(node.asked(), 2, "{end:?}");
+    }
+    // Without an earlier attempt, it is.
+    let node = Node::start([forbids()]);
+    let session = Session::new(node.client(), 1);
+    let ended = ends(session.propose(zeros(1))).await;
+    assert!(matches!(ended, Err(ClientError::Refused(_))), "{ended:?}");
+    assert_eq!(session.unanswered(), [] as [u64; 0]);
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_question_how_a_command_ended_says_nothing_of_the_command() {
+    let node = Node::start([Turn::Says(unknown()), forbids(), forbids()]);
+    let session = Session::new(node.client(), 1);
+    let proposed = ends(session.propose(zeros(1))).await;
+    assert!(is_unknown(&proposed, Some(1)), "{proposed:?}");
+    let ended = ends(session.outcome(1)).await;
+    assert!(is_unknown(&ended, Some(1)), "{ended:?}");
+    assert_eq!(session.unanswered(), [1], "it can be asked once more");
+    let ended = ends(session.outcome(1)).await;
+    assert!(matches!(&ended, Ok(answer) if answer.index == 7), "{ended:?}");
+    assert_eq!((node.asked(), session.unanswered()), (4, Vec::new()));
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_question_how_commands_ended_says_nothing_of_any_of_them() {
+    let node = Node::start([Turn::Says(unknown()), forbids(), forbids()]);
+    let session = Session::new(node.client(), 1);
+    let proposed = ends(session.propose_all(vec![zeros(1), zeros(2)])).await;
+    assert!(is_unknown(&proposed[0], Some(1)) && is_unknown(&proposed[1], Some(2)), "{proposed:?}");
+    let ended = ends(session.outcomes([1, 2])).await;
+    let unknown = ended.iter().filter(|(number, one)| is_unknown(one, Some(**number)));
+    assert_eq!(unknown.count(), 2, "{ended:?}");
+    assert_eq!(session.unanswered(), [1, 2], "they can be asked for once more");
+    let ended = ends(session.outcomes([1, 2])).await;
+    assert!(ended.len() == 2 && ended.values().all(Result::is_ok), "{ended:?}");
+    assert_eq!((node.asked(), session.unanswered()), (4, Vec::new()));
+}
+
+#[tokio::test]
+async fn a_leader_that_has_handed_over_is_not_asked_first_any_more() {
+    let node = Node::start([Turn::Says(Response::Done)]);
+    let client = node.client();
+    ends(client.transfer(NodeId::new(2).unwrap())).await.unwrap();
+    assert_eq!(client.leader(), None);
+}
