@@ -345,3 +345,20 @@ fn a_remembered_leader_that_answers_no_more_costs_a_moment() {
     assert_eq!(ended.ok(), Some(Response::Done));
     assert!(took < DIAL_PATIENCE * 2, "{took:?}");
 }
+
+/// The leader that could not be reached has gone, and who passed requests on follows another one.
+#[tokio::test(start_paused = true)]
+async fn a_way_through_another_node_is_left_after_a_while_for_a_direct_one() {
+    let nodes = vec![
+        node(Dial::Silent, Says::Done),
+        node(Dial::Connects(50), Says::Names(2)),
+        node(Dial::Connects(2), Says::Done),
+    ];
+    let world = World::new(nodes, Duration::from_secs(1));
+    let (by, leader, since) = (name(1), name(0), Instant::now());
+    world.remember(Some(Lead::Through { by, leader, since }));
+    sleep(THROUGH_FOR + Duration::from_millis(1)).await;
+    let deadline = Instant::now() + Duration::from_secs(1);
+    assert!(on_leader(&world, &Request::Status, deadline).await.is_ok());
+    assert_eq!(world.known(), Some(Lead::At(name(2))), "it is asked itself");
+}
