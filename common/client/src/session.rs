@@ -348,6 +348,8 @@ fn numbered(sequence: u64, error: ClientError) -> ClientError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::Deaf;
+    use std::time::Duration;
 
     #[test]
     fn the_low_water_mark_is_the_oldest_unanswered_number() {
@@ -363,5 +365,28 @@ mod tests {
         assert_eq!(window.low_water(), 3);
         window.open.remove(&3);
         assert_eq!(window.low_water(), 4);
+    }
+
+    /// The oldest command is the last one that is answered: there is room for many at once.
+    #[tokio::test(start_paused = true)]
+    async fn all_that_wait_for_room_in_the_window_go_on_when_there_is_room_for_all() {
+        let client = Client::new(Deaf::listen().config()).expect("it is a client");
+        let session = Session::new(client, 1);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let one = [Bytes::new()];
+        for sequence in 1..=SESSION_WINDOW {
+            assert_eq!(session.begin(&one, deadline).await.ok(), Some(sequence));
+        }
+        (2..=SESSION_WINDOW).for_each(|sequence| session.end(sequence));
+        let (first, second, third, ()) = tokio::join!(
+            session.begin(&one, deadline),
+            session.begin(&one, deadline),
+            session.begin(&one, deadline),
+            // Polled last: all of them wait.
+            async { session.end(1) },
+        );
+        let mut begun = [first, second, third].map(Result::ok);
+        begun.sort_unstable();
+        assert_eq!(begun, [1, 2, 3].map(|more| Some(SESSION_WINDOW + more)));
     }
 }
