@@ -193,4 +193,43 @@ mod tests {
         let known: Vec<bool> = outcomes.iter().map(Result::is_ok).collect();
         assert_eq!(known, [true, false, false]);
     }
+
+    #[test]
+    fn what_may_have_been_done_in_part_is_no_refusal() {
+        for unknown_first in [true, false] {
+            let (mut parts, answer) = batch(2);
+            let (second, first) = (parts.pop().expect("2"), parts.pop().expect("1"));
+            let (unknown, known) = if unknown_first { (first, second) } else { (second, first) };
+            drop(unknown);
+            known.send(Response::Error(refused("busy")));
+            let mut outcomes = vec![Err(abandoned()), Err(refused("busy"))];
+            if !unknown_first {
+                outcomes.reverse();
+            }
+            assert_eq!(answer.try_recv(), Ok(Response::Batch { outcomes }));
+        }
+        let (parts, answer) = batch(2);
+        drop(parts);
+        let outcomes = vec![Err(abandoned()), Err(abandoned())];
+        assert_eq!(answer.try_recv(), Ok(Response::Batch { outcomes }));
+    }
+
+    #[test]
+    fn the_answers_to_a_batch_are_bounded_all_together() {
+        let half = BATCH_ANSWER_BYTES_MAX / 2;
+        let (parts, answer) = batch(4);
+        for (part, bytes) in parts.into_iter().zip([half, half, 1, 0]) {
+            part.send(applied(1, bytes));
+        }
+        let Ok(Response::Batch { outcomes }) = answer.try_recv() else { panic!("no answer") };
+        let known: Vec<bool> = outcomes.iter().map(Result::is_ok).collect();
+        assert_eq!(known, [true, true, false, true]);
+        let (parts, answer) = batch(2);
+        for (part, bytes) in parts.into_iter().zip([1, BATCH_ANSWER_BYTES_MAX]) {
+            part.send(applied(1, bytes));
+        }
+        let Ok(Response::Batch { outcomes }) = answer.try_recv() else { panic!("no answer") };
+        let Err(error) = &outcomes[1] else { panic!("{outcomes:?}") };
+        assert_eq!((error.code, error.outcome), (ErrorCode::TooLarge, Outcome::Unknown));
+    }
 }

@@ -258,3 +258,44 @@ pub(crate) fn refusal(code: ErrorCode, message: impl Into<String>) -> Response {
     let (message, leader, outcome) = (message.into(), None, Outcome::NotApplied);
     Response::Error(ErrorReply { code, message, leader, outcome })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use protocol::Applied;
+
+    /// Returns what is told of an answer that has no room, as an error.
+    fn told_of(response: Response) -> ErrorReply {
+        match fit(response, &Outlet::new(0, None)) {
+            (Response::Error(error), None) => error,
+            (other, taken) => panic!("{other:?}, {taken:?}"),
+        }
+    }
+
+    #[test]
+    fn an_answer_without_room_is_a_refusal_only_if_nothing_was_done() {
+        let response = Bytes::from(vec![0; FRAME_OVERHEAD_BYTES]);
+        let applied = Response::Applied { index: 1, response: response.clone() };
+        let outcomes = vec![Ok(Applied { index: 1, response: response.clone() })];
+        for done in [applied, Response::Batch { outcomes }] {
+            let error = told_of(done);
+            let told = (error.code, error.outcome);
+            assert_eq!(told, (ErrorCode::Abandoned, Outcome::Unknown), "it was done");
+        }
+        let error = told_of(Response::Answer { index: 1, response, age_ms: None });
+        assert_eq!((error.code, error.outcome), (ErrorCode::Busy, Outcome::NotApplied));
+    }
+
+    #[test]
+    fn an_answer_with_room_goes_back_as_it_is_and_takes_its_room() {
+        let response = Bytes::from(vec![0; FRAME_OVERHEAD_BYTES]);
+        let applied = Response::Applied { index: 1, response };
+        let outlet = Outlet::new(2 * FRAME_OVERHEAD_BYTES, None);
+        let (sent, taken) = fit(applied.clone(), &outlet);
+        assert!(sent == applied && taken.is_some() && outlet.used() >= FRAME_OVERHEAD_BYTES);
+        // What is short has its room already.
+        let (short, full) = (Response::Done, Outlet::new(0, None));
+        assert!(matches!(fit(short, &full), (Response::Done, None)));
+    }
+}
