@@ -221,3 +221,87 @@ fn fail(waiting: &Mutex<Waiting>, why: &str) {
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Forwarder, SeatLimits, Seats, serve_client};
+    use certs::{Authority, ClusterId, Credentials, Identity, Role};
+    use consensus::Incarnation;
+    use protocol::{Generation, PROTOCOL_VERSION};
+    use tokio::sync::watch;
+    use tokio::time::timeout;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn credentials(authority: &Authority, role: Role) -> Credentials {
+        let identity = Identity::new(authority.cluster(), role);
+        let issued = authority.issue(&identity, DAY).expect("it is issued");
+        issued.credentials().expect("they are sound")
+    }
+
+    fn hello(authority: &Authority) -> Hello {
+        Hello {
+            protocol: PROTOCOL_VERSION,
+            cluster: authority.cluster().to_bytes(),
+            generation: Generation::from_slice(&[7; 32]).ok(),
+            node: None,
+            incarnation: Incarnation::default(),
+            boot: 0,
+            software: "test".into(),
+            lease: None,
+            promises: protocol::Promises::default(),
+        }
+    }
+
+    /// Connects to a node whose requests come out of the receiver.
+    async fn connect() -> (ClientConnection, mpsc::Receiver<crate::ClientRequest>) {
+        let cluster = ClusterId::generate().expect("there is chance");
+        let authority = Authority::create(cluster, DAY).expect("it is made");
+        let role = Role::Node(1.try_into().expect("not 0"));
+        let bind = "127.0.0.1:0".parse().expect("an address");
+        let node = Endpoint::server(bind, &credentials(&authority, role)).expect("it listens");
+        let trail = Trail::new(&node.local_addr().expect("it listens").to_string());
+        let (says, said) = watch::channel(hello(&authority));
+        let forwarder = Forwarder::new(node.clone(), said);
+        let (sender, requests) = mpsc::channel(64);
+        tokio::spawn(async move {
+            let seats = Seats::new(SeatLimits { connections_max: 9, per_identity_max: 9 });
+            while let Some(incoming) = node.accept().await {
+                let Ok(accepted) = incoming.finish(&seats).await else { continue };
+                let (hello, to) = (says.borrow().clone(), (sender.clone(), forwarder.clone()));
+                tokio::spawn(serve_client(accepted, hello, to));
+            }
+        });
+        let eve = credentials(&authority, Role::Client("eve".parse().expect("a name")));
+        let (endpoint, how) = (Endpoint::client(&eve), (Alpn::Client, Expect::AnyNode));
+        let (endpoint, ours) = (endpoint.expect("a socket"), hello(&authority));
+        let made = ClientConnection::connect(&endpoint, &trail, how, &ours, PATIENCE).await;
+        (made.expect("it is reached"), requests)
+    }
+
+    #[tokio::test]
+    async fn a_request_whose_caller_has_gone_leaves_nothing_behind() {
+        let (connection, mut requests) = connect().await;
+        let waiting = || lock(&connection.waiting).answers.len();
+        let mut next = async || timeout(PATIENCE, requests.recv()).await.ok().flatten();
+        let asked = tokio::select! {
+            answered = connection.call(&Request::Status) => panic!("{answered:?}"),
+            asked = next() => asked.expect("it arrives"),
+        };
+        assert_eq!(waiting(), 0, "its caller has gone");
+        // The late answer is nobody's; the next one is its own caller's.
+        asked.responder.send(Response::Done);
+        let answers = async {
+            let asked = next().await.expect("it arrives");
+            assert_eq!(waiting(), 1);
+            let (index, response) = (7, Bytes::new());
+            asked.responder.send(Response::Applied { index, response });
+        };
+        let request = Request::Propose { command: Bytes::new() };
+        let (answered, ()) = tokio::join!(connection.call(&request), answers);
+        assert!(matches!(answered, Ok(Response::Applied { index: 7, .. })), "{answered:?}");
+        assert_eq!(waiting(), 0);
+    }
+}
