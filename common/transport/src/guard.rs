@@ -179,3 +179,28 @@ impl Known {
 pub(crate) fn removal(node: NodeId, index: LogIndex) -> String {
     format!("node {node} was removed from the cluster by log entry {index}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_removed_member_runs_from_its_own_removal_whoever_is_removed_later() {
+        let [first, second] = [4, 5].map(|id| NodeId::new(id).expect("not 0"));
+        let guard = Guard::default();
+        guard.remove(&BTreeMap::from([(first, LogIndex::new(7))]));
+        let before = {
+            let mut known = guard.lock();
+            let (_, since) = known.removed.get_mut(&first).expect("it was removed");
+            *since = since.checked_sub(GRACE).expect("the machine runs for longer");
+            *since
+        };
+        assert!(guard.is_gone(first), "its time is over");
+        let both = [(first, LogIndex::new(7)), (second, LogIndex::new(8))];
+        guard.remove(&BTreeMap::from(both));
+        assert!(guard.is_gone(first), "and stays so");
+        let since = |id| guard.lock().removed.get(&id).map(|(_, since)| *since);
+        assert_eq!(since(first), Some(before));
+        assert!(since(second) > since(first), "the other one's begins now");
+    }
+}

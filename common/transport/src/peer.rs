@@ -401,3 +401,80 @@ fn jittered(backoff: Duration) -> Duration {
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arrivals::Arrivals;
+    use crate::presence::Presence;
+    use crate::receive::ReturnPaths;
+    use crate::removed::Removed;
+    use certs::{Authority, ClusterId, Identity, Role};
+    use protocol::{Generation, PROTOCOL_VERSION};
+    use tokio::sync::Semaphore;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    /// Makes what dials node 2, from node 1, with these queues; it is not begun.
+    fn dialler(
+        (control, entries): (mpsc::Receiver<Vec<Bytes>>, mpsc::Receiver<Vec<Bytes>>),
+        events: mpsc::Sender<PeerEvent>,
+    ) -> Dialler {
+        let cluster = ClusterId::generate().expect("there is chance");
+        let authority = Authority::create(cluster, DAY).expect("it is made");
+        let identity = Identity::new(cluster, Role::Node(1.try_into().expect("not 0")));
+        let issued = authority.issue(&identity, DAY).expect("it is issued");
+        let credentials = issued.credentials().expect("they are sound");
+        let endpoint = Endpoint::client(&credentials).expect("a socket");
+        let generation = Generation::from_slice(&[7; 32]).expect("32 bytes");
+        let hello = Hello {
+            protocol: PROTOCOL_VERSION,
+            cluster: cluster.to_bytes(),
+            generation: Some(generation),
+            node: NodeId::new(1),
+            incarnation: Incarnation::default(),
+            boot: 0,
+            software: "test".into(),
+            lease: None,
+            promises: protocol::Promises::default(),
+        };
+        let receiver = Receiver {
+            generation,
+            hello,
+            events,
+            return_paths: ReturnPaths::default(),
+            removed: Removed::default(),
+            memory: SharedMemory::default(),
+            arrivals: Arrivals::default(),
+            presence: Presence::default(),
+            room: Arc::new(Semaphore::new(1)),
+        };
+        let id = NodeId::new(2).expect("not 0");
+        Dialler {
+            endpoint,
+            arrivals: receiver.arrivals.of(id),
+            id,
+            address: "db2:4001".into(),
+            receiver,
+            state: Arc::default(),
+            control,
+            entries,
+            doubles: Doubles::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_a_connection_that_is_lost_is_not_sent_on_the_next_one() {
+        let (control, control_queue) = mpsc::channel(4);
+        let (entries, entries_queue) = mpsc::channel(4);
+        let (events, mut news) = mpsc::channel(4);
+        let mut dialler = dialler((control_queue, entries_queue), events);
+        for queue in [&control, &entries, &control] {
+            queue.try_send(vec![Bytes::from_static(b"of the last term")]).expect("there is room");
+        }
+        dialler.lost("reset by peer".into()).await.expect("it is heard");
+        assert!(dialler.control.is_empty() && dialler.entries.is_empty());
+        let Some(PeerEvent::Lost { peer, .. }) = news.recv().await else { panic!("no news") };
+        assert_eq!(peer, dialler.id);
+    }
+}
