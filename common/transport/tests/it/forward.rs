@@ -14,29 +14,32 @@ use protocol::{
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 use transport::limits::FORWARD_BYTES_MAX;
-use transport::{Alpn, ClientConnection, ClientRequest, Endpoint, Forwarder, Trail, serve_client};
+use transport::{
+    Alpn, ClientConnection, ClientRequest, Endpoint, Forwarder, Seats, Trail, serve_client,
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
 const FOR_LONG: Passage = Passage::MayForward { within_ms: 60_000 };
 
-struct World {
-    authority: Authority,
+pub(crate) struct World {
+    pub(crate) authority: Authority,
 }
 
 /// A node that answers in one way.
-struct Node {
-    address: String,
+pub(crate) struct Node {
+    pub(crate) address: String,
     asked: Arc<AtomicUsize>,
     endpoint: Endpoint,
+    pub(crate) seats: Seats,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { authority: Authority::create(ClusterId::generate().unwrap(), DAY).unwrap() }
     }
 
-    fn hello(&self, node: Option<u64>) -> Hello {
+    pub(crate) fn hello(&self, node: Option<u64>) -> Hello {
         Hello {
             protocol: PROTOCOL_VERSION,
             cluster: self.authority.cluster().to_bytes(),
@@ -50,7 +53,7 @@ impl World {
         }
     }
 
-    fn credentials(&self, role: Role) -> certs::Credentials {
+    pub(crate) fn credentials(&self, role: Role) -> certs::Credentials {
         let identity = Identity::new(self.authority.cluster(), role);
         self.authority.issue(&identity, DAY).unwrap().credentials().unwrap()
     }
@@ -61,23 +64,8 @@ impl World {
         number: u64,
         answer: impl Fn(&ClientRequest) -> Option<Response> + Send + 'static,
     ) -> Node {
-        let role = Role::Node(number.try_into().unwrap());
-        let bind = "127.0.0.1:0".parse().unwrap();
-        let endpoint = Endpoint::server(bind, &self.credentials(role)).unwrap();
-        let address = endpoint.local_addr().unwrap().to_string();
-        let (says, said) = watch::channel(self.hello(Some(number)));
-        let forwarder = Forwarder::new(endpoint.clone(), said);
-        let (sender, mut requests) = mpsc::channel(64);
-        let listener = endpoint.clone();
-        tokio::spawn(async move {
-            while let Some(incoming) = listener.accept().await {
-                let Ok(accepted) = incoming.finish(&crate::places()).await else { continue };
-                let (hello, to) = (says.borrow().clone(), (sender.clone(), forwarder.clone()));
-                tokio::spawn(serve_client(accepted, hello, to));
-            }
-        });
-        let asked = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&asked);
+        let (node, mut requests) = self.listens(number);
+        let counted = Arc::clone(&node.asked);
         tokio::spawn(async move {
             let mut kept = Vec::new();
             while let Some(request) = requests.recv().await {
@@ -88,15 +76,37 @@ impl World {
                 }
             }
         });
-        Node { address, asked, endpoint }
+        node
+    }
+
+    /// Starts a node whose requests are answered by the test.
+    pub(crate) fn listens(&self, number: u64) -> (Node, mpsc::Receiver<ClientRequest>) {
+        let role = Role::Node(number.try_into().unwrap());
+        let bind = "127.0.0.1:0".parse().unwrap();
+        let endpoint = Endpoint::server(bind, &self.credentials(role)).unwrap();
+        let address = endpoint.local_addr().unwrap().to_string();
+        let (says, said) = watch::channel(self.hello(Some(number)));
+        let forwarder = Forwarder::new(endpoint.clone(), said);
+        let (sender, requests) = mpsc::channel(64);
+        let (listener, seats) = (endpoint.clone(), crate::places());
+        let places = seats.clone();
+        tokio::spawn(async move {
+            while let Some(incoming) = listener.accept().await {
+                let Ok(accepted) = incoming.finish(&places).await else { continue };
+                let (hello, to) = (says.borrow().clone(), (sender.clone(), forwarder.clone()));
+                tokio::spawn(serve_client(accepted, hello, to));
+            }
+        });
+        let asked = Arc::new(AtomicUsize::new(0));
+        (Node { address, asked, endpoint, seats }, requests)
     }
 
     /// A client of a node.
-    async fn client(&self, node: &Node) -> ClientConnection {
+    pub(crate) async fn client(&self, node: &Node) -> ClientConnection {
         self.client_called("eve", node).await
     }
 
-    async fn client_called(&self, name: &str, node: &Node) -> ClientConnection {
+    pub(crate) async fn client_called(&self, name: &str, node: &Node) -> ClientConnection {
         let credentials = self.credentials(Role::Client(name.parse().unwrap()));
         let (endpoint, hello) = (Endpoint::client(&credentials).unwrap(), self.hello(None));
         let (trail, how) = (Trail::new(&node.address), (Alpn::Client, Expect::AnyNode));
@@ -115,11 +125,15 @@ fn follows(number: u64, address: &str) -> Response {
     })
 }
 
-fn put() -> Request {
+pub(crate) fn put() -> Request {
     Request::Propose { command: Bytes::from_static(b"put") }
 }
 
-async fn asks(client: &ClientConnection, request: &Request, passage: &Passage) -> Response {
+pub(crate) async fn asks(
+    client: &ClientConnection,
+    request: &Request,
+    passage: &Passage,
+) -> Response {
     timeout(PATIENCE, client.call_for(request, passage)).await.unwrap().unwrap()
 }
 
@@ -270,4 +284,57 @@ async fn no_more_is_passed_on_than_a_node_has_room_for() {
         }
     }
     assert_eq!(asking.len(), FORWARD_BYTES_MAX / size, "these wait for the leader");
+}
+
+#[tokio::test]
+async fn what_is_passed_on_is_awaited_no_longer_than_its_client_allows() {
+    let world = World::new();
+    let (answered, applied) =
+        (AtomicUsize::new(0), Response::Applied { index: 9, response: Bytes::new() });
+    let shown = applied.clone();
+    let leader = world
+        .node(1, move |_| (answered.fetch_add(1, Ordering::Relaxed) == 0).then(|| shown.clone()));
+    let address = leader.address.clone();
+    let follower = world.node(2, move |_| Some(follows(1, &address)));
+    let client = world.client(&follower).await;
+    // So that there is a way to the leader, which answers nothing after that.
+    assert_eq!(asks(&client, &put(), &FOR_LONG).await, applied);
+    crate::hasten();
+    let began = Instant::now();
+    let error = refused(&client, &Passage::MayForward { within_ms: 5_000 }).await;
+    assert_eq!((error.code, error.outcome), (ErrorCode::Abandoned, Outcome::Unknown), "{error:?}");
+    let took = began.elapsed();
+    assert!((4..7).contains(&took.as_secs()), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_node_asks_only_on_behalf_of_people_of_its_own_cluster() {
+    let world = World::new();
+    let applied = Response::Applied { index: 9, response: Bytes::new() };
+    let shown = applied.clone();
+    let leader = world.node(1, move |_| Some(shown.clone()));
+    let credentials = world.credentials(Role::Node(2.try_into().unwrap()));
+    let (endpoint, hello) = (Endpoint::client(&credentials).unwrap(), world.hello(Some(2)));
+    let expect = Expect::Node(1.try_into().unwrap());
+    let (trail, how) = (Trail::new(&leader.address), (Alpn::Forward, expect));
+    let node = ClientConnection::connect(&endpoint, &trail, how, &hello, PATIENCE).await.unwrap();
+    let on_behalf_of = |cluster, role| {
+        let identity = Identity::new(cluster, role).to_uri();
+        Passage::OnBehalf { identity, from: "192.0.2.1:9".into() }
+    };
+    let (ours, eve) = (world.authority.cluster(), || Role::Client("eve".parse().unwrap()));
+    assert_eq!(asks(&node, &put(), &on_behalf_of(ours, eve())).await, applied);
+    let theirs = ClusterId::generate().unwrap();
+    let (identity, from) = ("eve".to_owned(), String::new());
+    for (passage, wanted) in [
+        (on_behalf_of(theirs, eve()), "of another cluster"),
+        (on_behalf_of(ours, Role::Node(3.try_into().unwrap())), "no node asks for anything"),
+        (Passage::OnBehalf { identity, from }, "eve"),
+    ] {
+        let error = refused(&node, &passage).await;
+        let told = (error.code, error.outcome);
+        assert_eq!(told, (ErrorCode::Unauthorised, Outcome::NotApplied), "{error:?}");
+        assert!(error.message.contains(wanted), "{wanted}: {error:?}");
+    }
+    assert_eq!(leader.asked.load(Ordering::Relaxed), 1);
 }

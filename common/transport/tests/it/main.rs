@@ -8,8 +8,20 @@ mod identify;
 mod malformed;
 mod refusals;
 mod restart;
+mod serve;
 
 /// Places for whoever comes.
 fn places() -> transport::Seats {
     transport::Seats::new(transport::SeatLimits { connections_max: 64, per_identity_max: 64 })
+}
+
+/// From now on, time passes by itself wherever nothing else is to be done: in steps so small that
+/// packets on their way are not overtaken.
+fn hasten() {
+    tokio::time::pause();
+    tokio::spawn(async {
+        loop {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    });
 }
