@@ -9,6 +9,7 @@ mod malformed;
 mod refusals;
 mod restart;
 mod serve;
+mod snapshots;
 
 /// Places for whoever comes.
 fn places() -> transport::Seats {
