@@ -8,6 +8,8 @@ use certs::{Authority, ClusterId, Identity, Role};
 use consensus::{Body, Incarnation, LogIndex, Message, NodeId, Term};
 use protocol::{Generation, Hello, PROTOCOL_VERSION};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
+use transport::limits::BACKOFF_MAX;
 use transport::{Alpn, Endpoint, Mesh, PeerEvent};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -170,4 +172,21 @@ async fn another_clusters_node_fails_the_handshake_by_the_cluster() {
     stranger.dials(1, &one);
     let why = stranger.loses().await;
     assert!(why.contains(&ours.cluster().to_string()), "{why}");
+}
+
+#[tokio::test]
+async fn a_peer_that_cannot_be_had_is_dialled_less_and_less_often() {
+    let (ours, theirs) = (authority(), authority());
+    let one = start(&ours, 1, hello(&ours, 1, 7));
+    let mut stranger = start(&theirs, 2, hello(&theirs, 2, 7));
+    stranger.dials(1, &one);
+    stranger.loses().await;
+    crate::hasten();
+    for _ in 0..8 {
+        stranger.loses().await;
+    }
+    let began = Instant::now();
+    stranger.loses().await;
+    // Each wait has half of its length at least, and the longest is reached by now.
+    assert!(began.elapsed() >= BACKOFF_MAX / 2, "{:?}", began.elapsed());
 }
