@@ -1,5 +1,5 @@
-//! How new the answer of a command that only reads is: the latest, or what a node that answers knows
-//! where nobody leads. At three in the morning, the latter is what there is.
+//! How new the answer of a command that only reads is: the latest, or what a node that answers
+//! knows where nobody leads. At three in the morning, the latter is what there is.
 
 use client::{Client, Consistency};
 

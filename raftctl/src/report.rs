@@ -88,13 +88,7 @@ impl Report {
         match error {
             ClientError::Unreachable { causes, common: Common::Certificates } => {
                 let message = "no node accepts these certificates, or none that these trust";
-                let is_revoked = causes.iter().any(|cause| cause.why.contains(" was revoked "));
-                let renew = match is_revoked {
-                    true => "raftctl cert renew ROLE/NAME --new-key    (where the authority is)",
-                    false => {
-                        "raftctl cert renew --all    (where the authority is; if one has expired)"
-                    }
-                };
+                let renew = renewal(&causes);
                 Self::new(codes::CERTIFICATES, message)
                     .causes(causes)
                     .help("raftctl context show    (which certificates are used)")
@@ -263,4 +257,11 @@ impl From<certs::CertError> for Report {
             _ => Self::new(codes::CREDENTIALS, said),
         }
     }
+}
+/// How a certificate that is refused is renewed.
+fn renewal(causes: &[Cause]) -> &'static str {
+    if causes.iter().any(|cause| cause.why.contains(" was revoked ")) {
+        return "raftctl cert renew ROLE/NAME --new-key    (where the authority is)";
+    }
+    "raftctl cert renew --all    (where the authority is; if one has expired)"
 }

@@ -106,7 +106,7 @@ async fn supervise(
     let running = loop {
         tokio::select! {
             started = &mut starting => break started?,
-            () = sleep(STARTING_INTERVAL) => systemd.starting("starts: opens its log and its state"),
+            () = sleep(STARTING_INTERVAL) => systemd.starting("opens its log and its state"),
         }
     };
     let signals = Signals::install(held).map_err(signal)?;

@@ -73,8 +73,8 @@ impl Systemd {
         self.watchdog.map(|limit| limit / 2)
     }
 
-    /// The node has begun to start, and is at it: a state that is made anew from a snapshot takes as
-    /// long as it is large, whatever the unit's start timeout. To be said again within
+    /// The node has begun to start, and is at it: a state that is made anew from a snapshot takes
+    /// as long as it is large, whatever the unit's start timeout. To be said again within
     /// [`STARTING_INTERVAL`].
     pub(crate) fn starting(&mut self, status: &str) {
         self.tell(Message::Starting);

@@ -99,12 +99,12 @@ impl Manner {
     pub(crate) fn passage(self, request: &Request) -> Passage {
         let left = self.deadline.saturating_duration_since(Instant::now());
         let ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
-        match request {
-            Request::Query { .. } | Request::SystemQuery { .. } => {
-                Passage::Within { within_ms: ms(left) }
-            }
-            _ if self.forward => Passage::MayForward { within_ms: ms(left * 9 / 10) },
-            _ => Passage::Direct,
+        if matches!(request, Request::Query { .. } | Request::SystemQuery { .. }) {
+            return Passage::Within { within_ms: ms(left) };
+        }
+        match self.forward {
+            true => Passage::MayForward { within_ms: ms(left * 9 / 10) },
+            false => Passage::Direct,
         }
     }
 }

@@ -146,12 +146,10 @@ pub enum ClientError {
 impl ClientError {
     /// Says for how long all attempts together were made, of which this is the last one's end.
     pub(crate) fn tried_since(self, began: Instant) -> Self {
-        match self {
-            Self::NoLeader { causes, leader, .. } => {
-                Self::NoLeader { causes, after: began.elapsed(), leader }
-            }
-            other => other,
-        }
+        let Self::NoLeader { causes, leader, .. } = self else {
+            return self;
+        };
+        Self::NoLeader { causes, after: began.elapsed(), leader }
     }
 
     /// Says all of it in one line: where only a line is kept.

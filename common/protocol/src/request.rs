@@ -98,7 +98,7 @@ pub enum Passage {
     /// From who asks to who answers.
     #[default]
     Direct,
-    /// The same, and nobody waits longer for the answer: what changes nothing need not be done then.
+    /// The same, and nobody waits longer for the answer: what changes nothing is not done then.
     Within {
         /// How long, in milliseconds.
         within_ms: u32,

@@ -199,8 +199,8 @@ fn awaited_until(passage: &Passage) -> Option<Instant> {
     Some(Instant::now() + Duration::from_millis((*within_ms).into()))
 }
 
-/// Writes answers as they come, some at a time, until the connection ends. A client that takes nothing of them for long is
-/// sent away: what waits for it is in the way of its others.
+/// Writes answers as they come, some at a time, until the connection ends. A client that takes
+/// nothing of them for long is sent away: what waits for it is in the way of its others.
 async fn write_answers(
     mut answers: mpsc::UnboundedReceiver<Answer>,
     mut send: SendStream,

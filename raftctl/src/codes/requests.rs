@@ -21,8 +21,8 @@ also after the end; put each node.crt on its machine, and `systemctl reload-or-r
 `raftctl cert list` shows all ends. A certificate is not valid before some time: a clock is wrong.
 A certificate was revoked: the message says by whom, why, and by which log entry, of which `raftctl
 audit` says when it was; `raftctl cert renew ROLE/NAME --new-key`, where the authority is, makes
-another with a key of its own, for a key is revoked with its file. A node whose data directory was wiped
-has the files of its bundle only, which a rotation of the authority has outlived: put ca.crt,
+another, with a key of its own: a key is revoked with its file. A node whose data directory was
+wiped has the files of its bundle only, which a rotation of the authority has outlived: put ca.crt,
 node.crt and node.key for it on its machine, from where the authority is, start raftd there, and
 heal it. Otherwise the usual causes are the context of another cluster and an authority made anew:
 both sides must have certificates of one authority; `raftctl context show` names the files."

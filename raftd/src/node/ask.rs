@@ -38,8 +38,7 @@ impl Node {
                 return responder.send(Response::Error(refusal));
             }
         };
-        let known = (self.replica.raft().configuration(), &self.owners);
-        let deed = acts::deed(role, &request, known);
+        let deed = acts::deed(role, &request, (self.replica.raft().configuration(), &self.owners));
         let act = self.begin_act(now, deed, (role, &from, via));
         let asker = Asker { responder, act };
         match request {

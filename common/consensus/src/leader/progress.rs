@@ -289,8 +289,9 @@ impl Progress {
         self.flow = Flow::Probe { waiting, sent: None };
     }
 
-    /// Something for this follower was lost.
+    /// Something for this follower was lost, as the driver knows: nothing is slow.
     pub(super) fn lost(&mut self) {
+        self.wait = Wait::default();
         match self.flow {
             Flow::Replicate { .. } => self.probe(LogIndex::ZERO, true),
             Flow::Probe { .. } | Flow::Snapshot => {}
@@ -310,9 +311,9 @@ impl Progress {
     }
 
     /// Starts sending again from what is acknowledged if a window has not moved for `patience_ns`,
-    /// or as long as answers are awaited: its messages or their answers are lost. A probe may go out
-    /// again with this heartbeat; later if the follower answers heartbeats and not the probe, which
-    /// has entries and may be slow.
+    /// or as long as answers are awaited: its messages or their answers are lost. A probe may go
+    /// out again with this heartbeat; later if the follower answers heartbeats and not the probe,
+    /// which has entries and may be slow.
     pub(super) fn retry(&mut self, now: Timestamp, patience_ns: u64, heartbeat_ns: u64) {
         match &mut self.flow {
             Flow::Probe { waiting, sent } => {

@@ -7,8 +7,8 @@
 
 use crate::vocabulary::ids::Timestamp;
 
-/// A wait is no longer than so many election timeouts.
-const PATIENCES_MAX: u64 = 32;
+/// A wait is no longer than so many election timeouts: what was lost behind all is missed so long.
+const PATIENCES_MAX: u64 = 8;
 
 /// For how long an answer is awaited, at most times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -47,11 +47,11 @@ mod tests {
     fn a_wait_is_doubled_up_to_a_limit_and_follows_the_answers() {
         let mut wait = Wait::default();
         let mut waits = vec![waits_ns(wait)];
-        for _ in 0..8 {
+        for _ in 0..6 {
             wait.lengthen(50, 100);
             waits.push(waits_ns(wait));
         }
-        assert_eq!(waits, [50, 100, 200, 400, 800, 1_600, 3_200, 3_200, 3_200]);
+        assert_eq!(waits, [50, 100, 200, 400, 800, 800, 800]);
         wait.answered(300);
         assert_eq!(waits_ns(wait), 600, "it took so long, and was not lost");
         wait.answered(1_000);

@@ -3,8 +3,8 @@
 use client::Common;
 
 use super::*;
-use crate::cluster::Silence;
-use crate::cluster::testing::{check, nobody_leads, survey, without_leader};
+use crate::cluster::{Row, Silence};
+use crate::cluster::testing::{check, id, nobody_leads, survey, well, without_leader};
 
 /// Where nothing comes back, the way from here may be cut; a machine that says that nobody listens
 /// tells of its node.
@@ -53,4 +53,24 @@ fn members_that_are_too_far_from_each_other_for_their_timeouts_are_named() {
     assert!(lines[0].starts_with("n1 does not lead: ") && lines[0].ends_with(why), "{lines:?}");
     let lines = nobody_leads(&survey((1..=3).map(|number| far(number, 200_000)).collect()));
     assert!(!lines.iter().any(|line| line.contains("round trip")), "{lines:?}");
+}
+
+/// A name that leads to the wrong machine: nobody must take one node for two, or for all.
+#[test]
+fn a_member_at_whose_address_another_answers_has_not_answered() {
+    let mut rows = survey((1..=3).map(|number| Some(well(number))).collect()).rows;
+    let place = rows[2].address.clone();
+    rows[2] = Row { address: place.clone(), ..rows[1].clone() };
+    let all = Survey::of(rows);
+    assert_eq!((all.rows.len(), all.rows[2].id), (3, Some(id(3))));
+    let silence = all.rows[2].answer.as_ref().expect_err("it is not heard");
+    assert_eq!(silence.why, format!("n2 answers at its address, {place}"));
+    let reason = "n3: serves (the leader heard it 50 ms ago), but this client cannot reach it: n2 \
+                  answers at its address, n3:7400";
+    check(&all, Health::Degraded, Some(1), reason);
+    let all = Survey::of(all.rows[..2].to_vec());
+    assert_eq!(
+        all.rows[2].answer.as_ref().expect_err("it is not asked").why,
+        format!("nobody has asked {place} yet")
+    );
 }

@@ -181,26 +181,6 @@ fn a_second_address_of_one_node_makes_no_second_row() {
     assert!(all.rows[1].answer.is_ok());
 }
 
-/// A name that leads to the wrong machine: nobody must take one node for two, or for all.
-#[test]
-fn a_member_at_whose_address_another_answers_has_not_answered() {
-    let mut rows = survey((1..=3).map(|number| Some(well(number))).collect()).rows;
-    let place = rows[2].address.clone();
-    rows[2] = Row { address: place.clone(), ..rows[1].clone() };
-    let all = Survey::of(rows);
-    assert_eq!((all.rows.len(), all.rows[2].id), (3, Some(id(3))));
-    let silence = all.rows[2].answer.as_ref().expect_err("it is not heard");
-    assert_eq!(silence.why, format!("n2 answers at its address, {place}"));
-    let reason = "n3: serves (the leader heard it 50 ms ago), but this client cannot reach it: n2 \
-                  answers at its address, n3:7400";
-    check(&all, Health::Degraded, Some(1), reason);
-    let all = Survey::of(all.rows[..2].to_vec());
-    assert_eq!(
-        all.rows[2].answer.as_ref().expect_err("it is not asked").why,
-        format!("nobody has asked {place} yet")
-    );
-}
-
 /// Clients that are cut from the leader: its followers know better.
 #[test]
 fn a_leader_that_only_its_followers_reach_leads() {

@@ -84,6 +84,10 @@ pub(super) async fn run(invocation: &Invocation, args: &RevokeArgs) -> Result<()
     done
 }
 
+/// What is said where keys are revoked as well.
+const KEY: &str =
+    "their key counts no more either: raftctl cert renew ROLE/NAME --new-key makes another\n";
+
 async fn revoke(
     invocation: &Invocation,
     args: &RevokeArgs,
@@ -120,8 +124,7 @@ async fn revoke(
     if !args.dry_run {
         write(client, &holder, &meant, &args.reason).await?;
     }
-    let mut rows = Rows::new(&["NODE", "ADDRESS", "IN FORCE"]);
-    let mut nodes = Vec::new();
+    let (mut rows, mut nodes) = (Rows::new(&["NODE", "ADDRESS", "IN FORCE"]), Vec::new());
     for (id, member) in present.configuration.members() {
         let is_meant = meant.role.node_id().is_some_and(|meant| meant.get() == id.get());
         if args.dry_run || is_meant {
@@ -146,13 +149,7 @@ async fn revoke(
     let text = match args.dry_run {
         true => format!("{what} would be revoked\n"),
         false => {
-            let key = match meant.keys.is_empty() {
-                true => "",
-                false => {
-                    "their key counts no more either: raftctl cert renew ROLE/NAME --new-key makes \
-                     another\n"
-                }
-            };
+            let key = if meant.keys.is_empty() { "" } else { KEY };
             format!("{what} are revoked\n{key}{}", rows.render(invocation.output.headers))
         }
     };

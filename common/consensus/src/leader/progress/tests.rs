@@ -99,7 +99,10 @@ fn what_is_slow_is_not_taken_for_lost_again_and_again() {
             progress.probe(index(4), false);
         }
     }
-    assert!((2..=40).contains(&copies), "{copies} copies in 1,000 heartbeats");
+    assert!(
+        (2..=130).contains(&copies),
+        "{copies} copies in 1,000 heartbeats, and no more than one in eight"
+    );
 }
 
 #[test]
