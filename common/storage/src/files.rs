@@ -10,12 +10,19 @@ use rustix::fs::Access;
 
 use crate::error::StorageError;
 
-/// Creates a directory, with its parents, that only its owner may enter.
+/// Creates a directory, with its parents, that only its owner may enter; durably, with all of them.
 pub(crate) fn create_directory(path: &Path) -> Result<(), StorageError> {
+    let is_missing = |above: &&Path| !above.as_os_str().is_empty() && !above.exists();
+    let missing = path.ancestors().take_while(is_missing).count();
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|source| StorageError::io("create", path, leads_nowhere(path, source)))?;
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        sync_directory(parent)?;
+    // Who made the directory itself before need not have synced its name.
+    for parent in path.ancestors().take(missing.max(1)).filter_map(Path::parent) {
+        if !parent.as_os_str().is_empty() {
+            sync_directory(parent)?;
+        } else if missing > 0 {
+            sync_directory(Path::new("."))?;
+        }
     }
     Ok(())
 }
