@@ -63,8 +63,10 @@ pub(crate) fn rebuild(
 ) -> Result<(), StorageError> {
     copies.sort_by_key(|copy| copy.first);
     let path = directory.join(REPAIRED);
+    // After a loss of power, what is begun here must not meet the note that another is complete.
     files::remove(&directory.join(REPAIRED_DONE))?;
     files::remove_directory(&path)?;
+    files::sync_parent(&path)?;
     let new = create(&path)?;
     shape.end.writes += 1;
     let mut builder = Builder { db: &new, owner, shape, batch: Vec::new(), bytes: 0, term: None };
