@@ -134,21 +134,15 @@ impl DataDirectory {
             files::remove_directory(&aside)?;
         }
         files::create_directory(&aside)?;
-        // The log last: without it, this goes on at the next start.
-        for name in moved.iter().filter(|name| *name != LOG).chain([&LOG.to_owned()]) {
-            let (from, to) = (self.path.join(name), aside.join(name));
-            // What is there was set aside before.
-            if from.is_dir() {
-                files::remove_directory(&to)?;
+        // The log first, and durably: without it, this goes on at the next start, and what is moved
+        // stays.
+        let (log, others): (Vec<_>, Vec<_>) = moved.iter().partition(|name| *name == LOG);
+        for names in [log, others] {
+            for name in names {
+                set_aside(&self.path.join(name), &aside.join(name))?;
             }
-            match std::fs::rename(&from, &to) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(StorageError::io("move", &from, error));
-                }
-                Ok(()) | Err(_) => {}
-            }
+            files::sync_moved(&self.path, &aside)?;
         }
-        files::sync_parent(&aside)?;
         let mut superblock = Superblock { generation: None, ..self.superblock };
         superblock.store(&self.path.join(SUPERBLOCK))?;
         self.superblock = superblock;
@@ -298,6 +292,19 @@ impl DataDirectory {
         superblock.store(&self.path.join(SUPERBLOCK))?;
         self.superblock = superblock;
         Ok(())
+    }
+}
+
+/// Moves a file or a directory into the place of what was set aside before.
+fn set_aside(from: &Path, to: &Path) -> Result<(), StorageError> {
+    if from.is_dir() {
+        files::remove_directory(to)?;
+    }
+    match std::fs::rename(from, to) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(StorageError::io("move", from, error))
+        }
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

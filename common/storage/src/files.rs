@@ -135,6 +135,12 @@ pub(crate) fn sync_parent(path: &Path) -> Result<(), StorageError> {
     sync_directory(path.parent().unwrap_or(Path::new(".")))
 }
 
+/// Makes durable what was moved from one directory into another: never is it in neither.
+pub(crate) fn sync_moved(from: &Path, to: &Path) -> Result<(), StorageError> {
+    sync_directory(to)?;
+    sync_directory(from)
+}
+
 /// Removes a file, if it is there.
 pub(crate) fn remove(path: &Path) -> Result<(), StorageError> {
     match fs::remove_file(path) {
