@@ -173,8 +173,10 @@ impl LogStore {
         }
         let noted = (restored.hard_state, shape.end, directory.boot());
         let mut tail = Tail::open(directory.path(), owner, found, noted)?;
-        if restored.condition.losses.contains(&Loss::Tail) {
-            // The owner has given up his name by the next start, and then there is one again.
+        // The owner has given up his name by the next start, and then there is one again. A crash
+        // may have ended the first write of a log, or the start that it belongs to.
+        let is_begun = directory.generation().is_none() && shape.end.writes > 0;
+        if is_begun || restored.condition.losses.contains(&Loss::Tail) {
             tail.note(shape.end, None, true)?;
         }
         let store = Self {
