@@ -6,6 +6,7 @@
 mod compaction;
 mod corruption;
 mod crash;
+mod crash_points;
 mod directory;
 mod full_disk;
 mod kit;
