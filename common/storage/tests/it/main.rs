@@ -8,6 +8,7 @@ mod corruption;
 mod crash;
 mod crash_points;
 mod directory;
+mod failing_syncs;
 mod full_disk;
 mod kit;
 mod large_values;
