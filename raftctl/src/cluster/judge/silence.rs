@@ -3,8 +3,8 @@
 use client::Common;
 
 use super::*;
-use crate::cluster::{Row, Silence};
 use crate::cluster::testing::{check, id, nobody_leads, survey, well, without_leader};
+use crate::cluster::{Row, Silence};
 
 /// Where nothing comes back, the way from here may be cut; a machine that says that nobody listens
 /// tells of its node.
