@@ -135,6 +135,7 @@ async fn bisect(
 ) -> Result<(Option<LogIndex>, LogIndex)> {
     // Before the first entry all are the same.
     let (mut bounds, mut is_sure) = ((LogIndex::ZERO, differs), true);
+    let first = nodes.iter().map(|node| node.first).max().unwrap_or_default();
     // First among those that are stored every so often, then entry by entry.
     for grain in [state_machine::EFFECTS_EVERY, 1] {
         loop {
@@ -143,10 +144,11 @@ async fn bisect(
                 break;
             }
             let middle = LogIndex::new((low + (high - low) / 2) * grain);
+            // From there on, all know each: a node that was started a moment ago knows few.
+            let middle = if grain == 1 && first < bounds.1 { middle.max(first) } else { middle };
             let found = digests(client, nodes, middle).await?;
             if found.iter().any(Option::is_none) {
                 // Older than what somebody knows: what is later is looked at.
-                let first = nodes.iter().map(|node| node.first).max().unwrap_or_default();
                 if grain == 1 && middle < first {
                     break;
                 }
