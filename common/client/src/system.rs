@@ -221,7 +221,11 @@ impl Client {
             let request = Request::Propose { command: command() };
             let error = match self.on_leader_by(&request, attempt).await {
                 Ok(Response::Applied { response, .. }) => return Ok(response),
-                Ok(_) => return Err(self.unexpected()),
+                // What is certain of this attempt is not of an earlier one, here either.
+                Ok(_) => match unknown {
+                    Some(why) => return Err(ClientError::Unknown { why, sequence: None }),
+                    None => return Err(self.unexpected()),
+                },
                 Err(error) => error,
             };
             let again = Instant::now() + AGAIN_AFTER < deadline;

@@ -126,6 +126,11 @@ fn a_bad_file_is_refused_with_line_and_key_and_nobody_else_is_held_up() {
     let n1 = node(&said.data(), "n1").clone();
     assert!(n1["refused"].as_str().unwrap().contains(&wanted), "{n1:#}");
     assert_eq!(n1["certificates"]["result"], "unchanged");
+    // However often it is looked at: each look gives back its turn.
+    for _ in 0..6 {
+        let said = world.run("config reload n1 --dry-run -o json");
+        assert!(said.stdout.contains("heartbeat_ms"), "{said:?}");
+    }
     let acts = reloads(&world, |acts| acts.iter().any(|act| act["outcome"] == "refused"));
     assert!(acts[0]["reason"].as_str().is_some_and(|why| why.contains("heartbeat_ms")), "{acts:?}");
     // All of the old one is in force, and it is told that the file is bad.

@@ -322,6 +322,28 @@ async fn questions_that_nobody_waits_for_any_more_are_not_in_the_way_of_others()
     three.stop().await;
 }
 
+/// As many may wait at a time: each answer must give back its place.
+#[tokio::test]
+async fn more_questions_are_answered_one_after_the_other_than_may_wait_at_a_time() {
+    let three = Three::start().await;
+    let client = three.client();
+    propose(&client, "one").await;
+    let asked = three.nodes[1].local_address().to_string();
+    let askers = (0..64).map(|_| {
+        let (client, asked) = (client.clone(), asked.clone());
+        tokio::spawn(async move {
+            for _ in 0..1_100 {
+                client.query_of(&asked, "".into()).await.unwrap();
+            }
+        })
+    });
+    for asker in askers.collect::<Vec<_>>() {
+        asker.await.unwrap();
+    }
+    client.close().await;
+    three.stop().await;
+}
+
 /// It served, as well as anybody could tell, until the first command.
 #[tokio::test]
 async fn a_state_that_the_machine_cannot_go_on_from_is_named_at_the_start() {

@@ -156,6 +156,34 @@ async fn a_revoked_operator_is_cut_off_on_every_node_and_stays_out() {
     }
 }
 
+/// The node was down, and hears of the revocation by a snapshot alone.
+#[tokio::test]
+async fn a_revocation_that_comes_with_a_snapshot_is_in_force_at_once() {
+    let limits = "[limits]\nlog_keep_entries_max = 20\npersist_interval_s = 1\n";
+    let mut cluster = Cluster::start_with(3, limits).await;
+    let client = cluster.client();
+    put(&client, "k", "v").await.unwrap();
+    let leader = cluster.leader().await;
+    let away = (leader + 1) % 3;
+    cluster.nodes[away].kill();
+    let old = issued(&cluster, alice(), 3_600);
+    client.revoke("operator alice", now_s() - 600, None, "laptop stolen").await.unwrap();
+    let revoked = client.revocations().await.unwrap()[0].index.get();
+    let (began, mut first) = (Instant::now(), 0);
+    while first <= revoked + 1 {
+        assert!(began.elapsed() < PATIENCE, "the log is not compacted");
+        put(&client, "more", "1").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        first = client.status_of(&cluster.nodes[leader].address).await.unwrap().first;
+    }
+    cluster.nodes[away].start();
+    cluster.converged().await;
+    let status = cluster.nodes[away].status(&client).await.expect("it answers");
+    assert!(status.first > revoked, "it has the snapshot, and not the entry");
+    let refused = connect(&cluster, away, &old).await.err().expect("it got in").to_string();
+    assert!(refused.contains("the certificate of operator alice was revoked by "), "{refused}");
+}
+
 /// The members go on without it, and it is not even sent the log.
 #[tokio::test]
 async fn a_node_whose_certificate_is_revoked_is_cut_off_in_both_directions_until_it_has_another() {
