@@ -1,9 +1,6 @@
 //! A state that is made anew while the node runs: that may take minutes, and the node answers
 //! whoever asks, and shows its supervisor that it lives.
 
-use std::fs;
-use std::os::unix::fs::FileExt as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,6 +9,8 @@ use raftd::certs::{Authority, ClusterId, Identity, Role};
 use raftd::client::{Client, Consistency};
 use raftd::machine::{Bytes, Command, Response, StoreError, StoredMachine, Transaction, View};
 use raftd::{Config, Running, Server};
+
+use crate::rot::rot;
 
 /// Nothing in these tests takes longer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -87,25 +86,6 @@ async fn fill(client: &Client) {
         let command = [&number.to_be_bytes()[..], &value(number)].concat();
         client.propose(command.into()).await.unwrap();
     }
-}
-
-/// Flips bytes all over the tables, but for what is read as they are opened.
-fn rot(data: &Path) {
-    let tables = fs::read_dir(data.join("state")).unwrap().map(|child| child.unwrap().path());
-    let tables = tables.filter(|path| path.extension().is_some_and(|it| it == "sst"));
-    let mut rotten = 0;
-    for table in tables {
-        let file = fs::OpenOptions::new().read(true).write(true).open(&table).unwrap();
-        let size = file.metadata().unwrap().len();
-        let mut at = 100;
-        while at < size.saturating_sub(size / 4 + 4_096) {
-            let mut byte = [0];
-            file.read_exact_at(&mut byte, at).unwrap();
-            file.write_all_at(&[byte[0] ^ 0x5a], at).unwrap();
-            (at, rotten) = (at + 512, rotten + 1);
-        }
-    }
-    assert!(rotten > KEYS, "the values are in tables: {rotten}");
 }
 
 async fn until_refused(client: &Client, address: &str) {

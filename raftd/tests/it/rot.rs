@@ -49,7 +49,7 @@ fn tables(data: &Path) -> Vec<PathBuf> {
 
 /// Flips bytes all over the first part of each of the state's tables, where the values are: what is
 /// read when a database is opened stays whole.
-fn rot(data: &Path) {
+pub(crate) fn rot(data: &Path) {
     let tables = tables(data);
     assert!(!tables.is_empty(), "the state is on the disk");
     for table in tables {
