@@ -7,7 +7,7 @@ use std::time::Duration;
 use certs::{Credentials, Expect, Identity, Role, Shown};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Connection, ConnectionError, ServerConfig};
-use quinn::{MtuDiscoveryConfig, TransportConfig, TransportErrorCode, VarInt};
+use quinn::{TransportErrorCode, VarInt};
 use tokio::time::timeout;
 
 use crate::alpn::Alpn;
@@ -15,14 +15,14 @@ use crate::close::Close;
 use crate::error::{Cause, ConnectError, EndpointError, Rejection, TurnedAway};
 use crate::guard::{Guard, Watched};
 use crate::limits::{
-    CLIENT_STREAMS_MAX, CLIENT_WINDOW_BYTES, CONNECTION_WINDOW_BYTES, DATAGRAM_BYTES_MAX,
-    IDLE_TIMEOUT, INCOMING_BYTES_MAX, INCOMING_MAX, INCOMING_TOTAL_BYTES_MAX, KEEP_ALIVE,
-    STREAM_WINDOW_BYTES, STREAMS_MAX,
+    CLIENT_STREAMS_MAX, CLIENT_WINDOW_BYTES, CONNECTION_WINDOW_BYTES, IDLE_TIMEOUT,
+    INCOMING_BYTES_MAX, INCOMING_MAX, INCOMING_TOTAL_BYTES_MAX,
 };
 use crate::probe;
 use crate::reach::{Places, called};
 use crate::reset;
 use crate::seats::{Seat, Seats};
+use crate::settings::transport;
 use crate::sockets::{self, Sockets};
 
 /// TLS alerts, as QUIC's error codes carry them (RFC 9001 §4.8).
@@ -438,27 +438,6 @@ fn shown(connection: &Connection) -> Result<Shown, String> {
         .downcast::<Vec<certs::CertificateDer<'static>>>()
         .map_err(|_| "the certificate is of an unknown kind")?;
     certs::shown_in(&chain).map_err(|error| error.to_string())
-}
-
-/// The settings of connections on which so many bytes may be under way, in each direction.
-pub(crate) fn transport(window_bytes: u32) -> Arc<TransportConfig> {
-    let mut config = TransportConfig::default();
-    let mut discovery = MtuDiscoveryConfig::default();
-    discovery.upper_bound(DATAGRAM_BYTES_MAX);
-    let idle = IDLE_TIMEOUT.try_into().expect("two seconds fit");
-    config
-        .max_idle_timeout(Some(idle))
-        .keep_alive_interval(Some(KEEP_ALIVE))
-        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
-        .receive_window(VarInt::from_u32(window_bytes))
-        .send_window(u64::from(window_bytes))
-        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
-        .max_concurrent_uni_streams(VarInt::from_u32(STREAMS_MAX))
-        .datagram_receive_buffer_size(None)
-        .mtu_discovery_config(Some(discovery))
-        // Lost handshake packets are sent again soon: the default assumes a third of a second.
-        .initial_rtt(Duration::from_millis(30));
-    Arc::new(config)
 }
 
 #[cfg(test)]

@@ -11,10 +11,11 @@ use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Connection, EndpointConfig, RecvStream, SendStream, ServerConfig};
 
 use crate::close::Close;
-use crate::endpoint::{broken, describe, transport};
+use crate::endpoint::{broken, describe};
 use crate::error::{ConnectError, EndpointError};
 use crate::limits::CLIENT_WINDOW_BYTES;
 use crate::reach::{Places, Trail, called};
+use crate::settings::transport;
 use crate::socket;
 
 /// A host that waits for the operator's side.

@@ -40,6 +40,7 @@ mod reset;
 mod responder;
 mod seats;
 mod serve;
+mod settings;
 mod silence;
 mod snapshot;
 mod socket;

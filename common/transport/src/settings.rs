@@ -1,0 +1,47 @@
+//! How connections are set: windows, silences, and when a packet counts as lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{MtuDiscoveryConfig, TransportConfig, VarInt};
+
+use crate::limits::{
+    DATAGRAM_BYTES_MAX, IDLE_TIMEOUT, KEEP_ALIVE, STREAM_WINDOW_BYTES, STREAMS_MAX,
+};
+
+/// A packet counts as lost when so many that were sent behind it have arrived.
+///
+/// RFC 9002 §6.1.1 begins with three. Where a way is a bundle of several, packets overtake each
+/// other by more than that: nearly all then count as lost, everything is sent twice, and congestion
+/// control keeps the connection at a packet or two in flight. Beyond it, time tells what is lost.
+const OVERTAKEN_PACKETS_MAX: u32 = 64;
+
+/// A packet counts as lost when one that was sent behind it has arrived, and it was sent so many
+/// round trips ago (RFC 9002 §6.1.2 begins with 9/8, which a way with jitter exceeds all the time).
+const OVERTAKEN_ROUND_TRIPS_MAX: f32 = 2.0;
+
+/// The settings of connections on which so many bytes may be under way, in each direction.
+pub(crate) fn transport(window_bytes: u32) -> Arc<TransportConfig> {
+    let mut config = TransportConfig::default();
+    let mut discovery = MtuDiscoveryConfig::default();
+    discovery.upper_bound(DATAGRAM_BYTES_MAX);
+    let idle = IDLE_TIMEOUT.try_into().expect("two seconds fit");
+    config
+        .max_idle_timeout(Some(idle))
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
+        .receive_window(VarInt::from_u32(window_bytes))
+        .send_window(u64::from(window_bytes))
+        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
+        .max_concurrent_uni_streams(VarInt::from_u32(STREAMS_MAX))
+        .datagram_receive_buffer_size(None)
+        .mtu_discovery_config(Some(discovery))
+        .packet_threshold(OVERTAKEN_PACKETS_MAX)
+        .time_threshold(OVERTAKEN_ROUND_TRIPS_MAX)
+        // Lost handshake packets are sent again soon: the default assumes a third of a second.
+        .initial_rtt(Duration::from_millis(30));
+    Arc::new(config)
+}
+
+#[cfg(test)]
+mod tests;
