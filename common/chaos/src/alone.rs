@@ -74,6 +74,9 @@ impl Run {
             | Fault::Partial
             | Fault::Flapping
             | Fault::Loss
+            | Fault::Delay
+            | Fault::Reordering
+            | Fault::Narrow
             | Fault::FullDisk
             | Fault::AllDisksFull
             | Fault::ReadOnlyDisk

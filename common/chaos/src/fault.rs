@@ -19,6 +19,13 @@ pub enum Fault {
     Flapping,
     /// All nodes lose packets.
     Loss,
+    /// All nodes are far from each other: what they are sent takes 10 to 80 ms, each its own time.
+    Delay,
+    /// What nodes are sent takes up to 30 ms longer, each packet its own time, so that packets
+    /// overtake each other; one in a hundred is lost.
+    Reordering,
+    /// All nodes get 1 to 8 Mbit/s and no more; what waits for longer than 250 ms is lost.
+    Narrow,
     /// A node's disk has no room.
     FullDisk,
     /// All nodes' disks have no room.
@@ -78,7 +85,7 @@ pub enum Course {
 }
 
 /// All faults, in the order of the table.
-pub const FAULTS: [Fault; 29] = [
+pub const FAULTS: [Fault; 32] = [
     Fault::Kill,
     Fault::KillAll,
     Fault::Pause,
@@ -87,6 +94,9 @@ pub const FAULTS: [Fault; 29] = [
     Fault::Partial,
     Fault::Flapping,
     Fault::Loss,
+    Fault::Delay,
+    Fault::Reordering,
+    Fault::Narrow,
     Fault::FullDisk,
     Fault::AllDisksFull,
     Fault::ReadOnlyDisk,
@@ -122,6 +132,9 @@ impl Fault {
             Self::Partial => "partial",
             Self::Flapping => "flapping",
             Self::Loss => "loss",
+            Self::Delay => "delay",
+            Self::Reordering => "reordering",
+            Self::Narrow => "narrow",
             Self::FullDisk => "full-disk",
             Self::AllDisksFull => "all-disks-full",
             Self::ReadOnlyDisk => "read-only-disk",
@@ -162,6 +175,9 @@ impl Fault {
             | Self::Partial
             | Self::Flapping
             | Self::Loss
+            | Self::Delay
+            | Self::Reordering
+            | Self::Narrow
             | Self::FullDisk
             | Self::AllDisksFull
             | Self::ReadOnlyDisk
@@ -199,6 +215,9 @@ impl Fault {
             | Self::Partial
             | Self::Flapping
             | Self::Loss
+            | Self::Delay
+            | Self::Reordering
+            | Self::Narrow
             | Self::FullDisk
             | Self::AllDisksFull
             | Self::TornWrite

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use crate::cluster::Cluster;
 use crate::failure::Result;
 use crate::fault::Fault;
+use crate::machine::line::Line;
+use crate::machine::network::Network;
 use crate::machine::shim::Switch;
 use crate::random::Random;
 use crate::schedule::Injection;
@@ -16,6 +18,9 @@ const FLAP: Duration = Duration::from_secs(1);
 
 /// How long a call of the operator may take in the middle of faults.
 const CALL: Duration = Duration::from_secs(30);
+
+/// How much later than another a packet may come that was sent before it.
+const OVERTAKEN: Duration = Duration::from_millis(30);
 
 /// How far a wall clock jumps at most, in nanoseconds.
 const JUMP_NS: u64 = 3_600_000_000_000;
@@ -77,7 +82,9 @@ pub(crate) fn begin(
         Fault::OneWay | Fault::Partition | Fault::Partial | Fault::Flapping => {
             active.cuts = cuts(fault, &victim, &all, &mut random);
         }
-        Fault::Loss | Fault::Transfer | Fault::Snapshot => {}
+        // All nodes have it, whatever else they have.
+        Fault::Loss | Fault::Delay | Fault::Reordering | Fault::Narrow => {}
+        Fault::Transfer | Fault::Snapshot => {}
         Fault::AddRemove
         | Fault::Replace
         | Fault::RolledBack
@@ -116,6 +123,25 @@ fn cuts(fault: Fault, victim: &str, all: &[String], random: &mut Random) -> Vec<
     let other = random.pick(&others).cloned();
     let cut = |one: &&String| fault != Fault::Partial || Some(*one) == other.as_ref();
     others.iter().filter(cut).flat_map(|other| [away(other), back(other)]).collect()
+}
+
+/// Returns what a line does to what a node is sent.
+fn line(fault: Fault, random: &mut Random) -> Line {
+    let far = Duration::from_millis(random.between(10, 80));
+    if fault == Fault::Delay {
+        Line { base: far, jitter: far / 10, reorders: false }
+    } else {
+        Line { base: Duration::ZERO, jitter: OVERTAKEN, reorders: true }
+    }
+}
+
+/// Does this to the lines of all nodes.
+fn everywhere(
+    cluster: &mut Cluster,
+    done: impl Fn(&mut Network, &str) -> Result<()>,
+) -> Result<()> {
+    let all: Vec<String> = cluster.nodes().map(|node| node.host.clone()).collect();
+    all.iter().try_for_each(|host| done(&mut cluster.network, host))
 }
 
 impl Active {
@@ -159,6 +185,17 @@ impl Active {
                     let percent = u8::try_from(random.between(5, 30)).unwrap_or(5);
                     cluster.network.lose(host, percent)?;
                 }
+            }
+            Fault::Delay | Fault::Reordering => {
+                for host in all {
+                    let line = line(self.fault, random);
+                    cluster.network.slow(host, Some((line, random.fork())))?;
+                    cluster.network.lose(host, u8::from(line.reorders))?;
+                }
+            }
+            Fault::Narrow => {
+                let kilobits = random.between(1_000, 8_000);
+                all.iter().try_for_each(|host| cluster.network.narrow(host, Some(kilobits)))?;
             }
             Fault::Transfer => self.call(cluster, &["leader", "transfer"], None),
             Fault::Snapshot => {
@@ -228,10 +265,13 @@ impl Active {
             Fault::OneWay | Fault::Partition | Fault::Partial | Fault::Flapping => {
                 self.cut(cluster, false)?;
             }
-            Fault::Loss => {
-                let all: Vec<String> = cluster.nodes().map(|node| node.host.clone()).collect();
-                all.iter().try_for_each(|host| cluster.network.lose(host, 0))?;
-            }
+            Fault::Loss => everywhere(cluster, |network, host| network.lose(host, 0))?,
+            Fault::Delay => everywhere(cluster, |network, host| network.slow(host, None))?,
+            Fault::Reordering => everywhere(cluster, |network, host| {
+                network.slow(host, None)?;
+                network.lose(host, 0)
+            })?,
+            Fault::Narrow => everywhere(cluster, |network, host| network.narrow(host, None))?,
             Fault::Transfer
             | Fault::Snapshot
             | Fault::AddRemove

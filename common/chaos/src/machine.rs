@@ -4,5 +4,6 @@
 pub(crate) mod command;
 pub(crate) mod disk;
 pub(crate) mod leftovers;
+pub(crate) mod line;
 pub(crate) mod network;
 pub(crate) mod shim;

@@ -19,8 +19,8 @@ use crate::workload;
 
 /// Faults on real raftd processes in network namespaces, and a check of what clients were told.
 ///
-/// Takes root, iproute2, nftables and a C compiler. Exits with 1 if something was wrong, 2 for a
-/// wrong command line, 3 if the machine lacks something, 130 after Ctrl-C.
+/// Takes root, iproute2, nftables, iptables and a C compiler. Exits with 1 if something was wrong,
+/// 2 for a wrong command line, 3 if the machine lacks something, 130 after Ctrl-C.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask chaos", max_term_width = 100, args_conflicts_with_subcommands = true)]
 struct Cli {

@@ -6,8 +6,10 @@ use std::process::{Command, Stdio};
 use crate::failure::{Failure, Result};
 
 /// The programs that a run calls, each with the package that has it on Debian.
-const PROGRAMS: [(&str, &str); 9] = [
+const PROGRAMS: [(&str, &str); 11] = [
     ("ip", "iproute2"),
+    ("tc", "iproute2"),
+    ("iptables", "iptables"),
     ("nft", "nftables"),
     ("nsenter", "util-linux"),
     ("mount", "mount"),

@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use super::command::{call, call_with};
+use super::line::{self, Line, Slow};
 use crate::failure::Result;
+use crate::random::Random;
 
 /// A host: a namespace with one interface.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +35,10 @@ pub(crate) struct Network {
     cuts: BTreeSet<(String, String)>,
     /// How many packets of a hundred a host loses of all that it should get.
     losses: BTreeMap<String, u8>,
+    /// Hosts that get everything late.
+    slow: BTreeMap<String, Slow>,
+    /// Hosts whose line is narrow.
+    narrow: BTreeSet<String>,
 }
 
 impl Network {
@@ -47,7 +53,8 @@ impl Network {
         let script = "link add br0 type bridge\nlink set br0 up\nlink set lo up\n";
         call_with("ip", &["-n", &switch, "-batch", "-"], script)?;
         let (hosts, cuts, losses) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        Ok(Self { prefix, slot, hosts, next: 1, cuts, losses })
+        let (slow, narrow) = (BTreeMap::new(), BTreeSet::new());
+        Ok(Self { prefix, slot, hosts, next: 1, cuts, losses, slow, narrow })
     }
 
     /// Adds a host; `like` has the same address.
@@ -89,6 +96,8 @@ impl Network {
     pub(crate) fn remove(&mut self, name: &str) -> Result<()> {
         self.hosts.remove(name);
         self.losses.remove(name);
+        self.slow.remove(name);
+        self.narrow.remove(name);
         self.cuts.retain(|(from, to)| from != name && to != name);
         call("ip", &["netns", "del", &self.namespace(name)]).map(drop)
     }
@@ -155,6 +164,58 @@ impl Network {
         self.apply(at)
     }
 
+    /// Lets a host get everything late; `None`: as it comes again.
+    ///
+    /// # Errors
+    /// As [`Network::make`], or if the kernel has no queue for packets (NFQUEUE).
+    pub(crate) fn slow(&mut self, at: &str, line: Option<(Line, Random)>) -> Result<()> {
+        let space = self.space(at);
+        let rules = format!("--net={space}");
+        let iptables = |words: &[&str]| {
+            let before = [rules.as_str(), "iptables", "-w"].into_iter();
+            let words: Vec<&str> = before.chain(words.iter().copied()).collect();
+            call("nsenter", &words).map(drop)
+        };
+        if self.slow.remove(at).is_some() {
+            iptables(&["-F", "INPUT"])?;
+        }
+        let Some((line, random)) = line else {
+            return Ok(());
+        };
+        self.slow.insert(at.to_owned(), Slow::begin(space.clone(), line, random)?);
+        let queue = line::QUEUE.to_string();
+        let rule = ["-A", "INPUT", "-i", "eth0", "-j", "NFQUEUE", "--queue-num", &queue];
+        iptables(&[&rule[..], &["--queue-bypass"]].concat())
+    }
+
+    /// Lets a host get so many kilobits a second, and loses what waits for more than a quarter of a
+    /// second; `None`: all again.
+    ///
+    /// # Errors
+    /// As [`Network::make`].
+    pub(crate) fn narrow(&mut self, at: &str, kilobits: Option<u64>) -> Result<()> {
+        let Some(host) = self.hosts.get(at) else {
+            return Ok(());
+        };
+        let (switch, port) = (format!("{}switch", self.prefix), format!("p{}", host.number));
+        let tc = |words: &[&str]| {
+            let before = ["-n", &switch, "qdisc"].into_iter();
+            let words: Vec<&str> = before.chain(words.iter().copied()).collect();
+            call("tc", &words).map(drop)
+        };
+        if self.narrow.remove(at) {
+            tc(&["del", "dev", &port, "root"])?;
+        }
+        let Some(kilobits) = kilobits else {
+            return Ok(());
+        };
+        let rate = format!("{kilobits}kbit");
+        let bucket = ["tbf", "rate", &rate, "burst", "16kb", "latency", "250ms"];
+        tc(&[&["add", "dev", &port, "root"][..], &bucket].concat())?;
+        self.narrow.insert(at.to_owned());
+        Ok(())
+    }
+
     /// Mends everything.
     ///
     /// # Errors
@@ -163,7 +224,11 @@ impl Network {
         self.cuts.clear();
         self.losses.clear();
         let names: Vec<String> = self.hosts.keys().cloned().collect();
-        names.iter().try_for_each(|name| self.apply(name))
+        names.iter().try_for_each(|name| {
+            self.apply(name)?;
+            self.slow(name, None)?;
+            self.narrow(name, None)
+        })
     }
 
     /// Writes the rules of a host anew.
