@@ -148,6 +148,9 @@ impl Carrier {
         while let Some(Held(_, packet)) = self.held.pop() {
             self.pass(packet);
         }
+        // Closing the socket is not enough: a process that was started meanwhile has it as well.
+        // If that fails, the next line says so.
+        let _ = self.queue.unbind(QUEUE);
     }
 
     /// Decides when a packet is let in.
