@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::CommandFactory as _;
 use environment::Failure as Unreadable;
+use signal_hook::low_level::exit;
 use state_machine::StoredMachine;
 use storage::{LogProvider, RocksLogs};
 use tracing::Level;
@@ -81,7 +82,8 @@ impl Server {
         ended
     }
 
-    /// All of a program's `main`: reads the command line, runs, and says how it ended.
+    /// All of a program's `main`: reads the command line, runs, and says how it ended. When a node
+    /// has run, the process ends here, without exit handlers.
     pub fn main(self) -> ExitCode {
         let cli = match Cli::read() {
             Ok(cli) => cli,
@@ -103,22 +105,25 @@ impl Server {
             Settings::load(&cli.config, &cli.overrides)
                 .and_then(|found| told(std::io::stdout().write_all(found.print().as_bytes())))
         } else {
-            self.run(&cli)
+            let code = self.run(&cli).map_or_else(|failure| last(&cli, &failure), |()| 0);
+            // Without exit handlers: they take the database's threads apart, and one that still
+            // waits for a disk, and then goes on, would end the process with SIGABRT.
+            exit(code.into());
         };
-        match done {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(failure) => {
-                let level = if failure.exit.is_wanted() { Level::INFO } else { Level::ERROR };
-                let mut text = explain(&failure, &cli.config);
-                if !cli.overrides.variables.is_empty() {
-                    let names = cli.overrides.variables.join(" ");
-                    text.push_str(&format!("\n(set in the environment: {names})"));
-                }
-                logging::last_words(level, &text);
-                ExitCode::from(&failure)
-            }
-        }
+        done.map_or_else(|failure| last(&cli, &failure).into(), |()| ExitCode::SUCCESS)
     }
+}
+
+/// Says for the last time what has ended the process; returns its exit code.
+fn last(cli: &Cli, failure: &Failure) -> u8 {
+    let level = if failure.exit.is_wanted() { Level::INFO } else { Level::ERROR };
+    let mut text = explain(failure, &cli.config);
+    if !cli.overrides.variables.is_empty() {
+        let names = cli.overrides.variables.join(" ");
+        text.push_str(&format!("\n(set in the environment: {names})"));
+    }
+    logging::last_words(level, &text);
+    failure.exit.code()
 }
 
 /// Writes a shell's completion script.

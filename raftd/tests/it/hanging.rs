@@ -212,6 +212,7 @@ async fn a_leader_whose_disk_fails_names_its_successor_before_it_ends() {
     cluster.nodes[leader].logged("handing leadership over").await;
     let ended = cluster.nodes[leader].ended();
     assert_eq!(ended.code(), Some(74), "{}", cluster.nodes[leader].log());
+    assert!(!shims[leader].was_taken_apart(), "a thread may use the database to the end");
     let next = succeeded(&cluster, leader).await;
     let after = until(&cluster, next, |status| status.leader == Some(status.node)).await;
     assert_eq!(after.term, before.term + 1, "one election");
