@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use client::Client;
+use tokio::time::timeout_at;
 
 use crate::bundle::now_unix_s;
 use crate::cluster::judge::judge;
@@ -120,9 +121,15 @@ async fn wait(
     within: Duration,
 ) -> Result<(Survey, Verdict)> {
     let deadline = Instant::now() + within;
-    let mut goal = None;
+    let (mut goal, mut last) = (None, String::new());
     loop {
-        let (survey, verdict) = look(target, client).await;
+        // What was seen last is told where there is no time for another look.
+        let looked = async { Some(look(target, client).await) };
+        let looked = match last.is_empty() {
+            true => looked.await,
+            false => timeout_at(deadline.into(), looked).await.unwrap_or_default(),
+        };
+        let Some((survey, verdict)) = looked else { return Err(waited(within, &last)) };
         let committed = survey.leader().map(|leader| leader.commit);
         let reached = match wanted {
             Wanted::Healthy => verdict.health == Health::Healthy,
@@ -139,16 +146,21 @@ async fn wait(
         if reached {
             return Ok((survey, verdict));
         }
+        last = match verdict.reason.as_str() {
+            "" => verdict.health.to_string(),
+            reason => format!("{}: {reason}", verdict.health),
+        };
         if Instant::now() + WAIT_POLL >= deadline {
-            let reason = match verdict.reason.as_str() {
-                "" => verdict.health.to_string(),
-                reason => format!("{}: {reason}", verdict.health),
-            };
-            let message = format!("not so within {within:?}; the cluster is {reason}");
-            return Err(Report::new(codes::WAITED, message).help("raftctl status"));
+            return Err(waited(within, &last));
         }
         tokio::time::sleep(WAIT_POLL).await;
     }
+}
+
+/// Tells that it did not come to that.
+fn waited(within: Duration, last: &str) -> Report {
+    let message = format!("not so within {within:?}; the cluster is {last}");
+    Report::new(codes::WAITED, message).help("raftctl status")
 }
 
 /// Says whether every member answers and has applied everything up to `goal`.

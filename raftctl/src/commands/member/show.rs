@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use client::{NodeStatus, PeerReport, RoundReport};
 use consensus::{Configuration, Member, NodeId};
 use serde_json::{Value, json};
+use tokio::time::{Instant, timeout_at};
 
 use super::list;
 use crate::bundle::now_unix_s;
@@ -21,12 +22,15 @@ use crate::report::Result;
 /// # Errors
 /// If no node answers, or there is no such member.
 pub(crate) async fn run(invocation: &Invocation, wanted: &str) -> Result<()> {
+    let deadline = Instant::now() + invocation.global.timeout;
     let (target, client) = invocation.client()?;
     let mut survey = look(&client, &target.nodes).await;
     // Nobody waits for the others; but why this one is silent must be known.
     let quick = list::configuration(&survey).and_then(|known| find(known, wanted));
-    if quick.is_ok_and(|(id, _)| survey.row(id).is_none_or(|row| row.answer.is_err())) {
-        survey = Survey::ask(&client, &target.nodes).await;
+    if quick.is_ok_and(|(id, _)| survey.row(id).is_none_or(|row| row.answer.is_err()))
+        && let Ok(whole) = timeout_at(deadline, Survey::ask(&client, &target.nodes)).await
+    {
+        survey = whole;
     }
     client.close().await;
     let configuration = list::configuration(&survey)?;
