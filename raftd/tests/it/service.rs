@@ -38,6 +38,18 @@ impl Manager {
             }
         }
     }
+
+    /// Returns all that has come until now.
+    fn heard(&self) -> Vec<String> {
+        self.0.set_nonblocking(true).unwrap();
+        let mut heard = Vec::new();
+        let mut buffer = [0; 4_096];
+        while let Ok(length) = self.0.recv(&mut buffer) {
+            heard.push(String::from_utf8(buffer[..length].to_vec()).unwrap());
+        }
+        self.0.set_nonblocking(false).unwrap();
+        heard
+    }
 }
 
 fn start(cluster: &Cluster, place: usize, socket: &Path) -> Child {
@@ -125,6 +137,31 @@ async fn ready_never_waits_for_a_quorum_and_the_watchdog_is_fed() {
     manager.hear("STATUS=");
     stop(child);
     manager.hear("STOPPING=1");
+}
+
+/// The manager would never start a node again whose other threads are well.
+#[tokio::test]
+async fn a_loop_that_hangs_feeds_no_watchdog() {
+    let mut cluster = Cluster::prepare(1);
+    let Some(shim) = cluster.nodes[0].shim() else {
+        eprintln!("NOT SHOWN HERE: a loop that hangs takes a C compiler (cc)");
+        return;
+    };
+    let path = cluster.path().join("notify");
+    let manager = Manager::listen(&path);
+    let child = start(&cluster, 0, &path);
+    manager.hear("WATCHDOG=1");
+    shim.hang_loop();
+    // What was on its way still comes.
+    std::thread::sleep(Duration::from_secs(2));
+    manager.heard();
+    // So long a manager with this watchdog waits for ten keepalives.
+    std::thread::sleep(Duration::from_secs(4));
+    let heard = manager.heard();
+    shim.heal();
+    manager.hear("WATCHDOG=1");
+    stop(child);
+    assert_eq!(heard, [""; 0], "nothing says that the loop is alive");
 }
 
 #[tokio::test]
