@@ -189,39 +189,58 @@ fn run(queue: &Receiver<Batch>, progress: &Progress, clock: Clock, reports: &Rep
                 continue;
             }
             progress.reads_since.store(now.get(), Ordering::Relaxed);
-            let answered = match part {
-                Part::Machine => answers(|| view.query(&query).map_err(HostError::Store)),
-                Part::System(by) => Ok(answer_system(&view, &by, &query)),
-            };
-            let response = match answered {
-                Ok(Ok(response)) => {
-                    Response::Answer { index: view.applied().get(), response, age_ms }
-                }
-                Err(panic) => {
-                    let failure = Failure::new(Exit::Internal, panic);
-                    repeat::tell(Kind::Answer, "a question", &failure);
-                    lost(&failure)
-                }
-                Ok(Err(error)) => {
-                    let failure = host_failure("a question", &error);
-                    let response = lost(&failure);
-                    if failure.is_of_the_state() {
-                        damage = Some(failure.clone());
-                        // A loop that is gone needs no report.
-                        let _ = reports.blocking_send(Done::ApplyFailed(failure));
-                    } else {
-                        repeat::tell(Kind::Answer, "a question", &failure);
-                    }
-                    response
-                }
-            };
-            // Behind the read: the process may have been stopped on the way here (§6.4.1).
-            now = clock.now();
-            let holds = basis.holds(now);
-            responder.send(if holds { response } else { lapsed() });
+            let read = || answered(&view, (&part, &query), age_ms, (&mut damage, reports));
+            let (response, behind) = read_within(basis, || clock.now(), read);
+            now = behind;
+            responder.send(response);
         }
         progress.reads_since.store(0, Ordering::Relaxed);
         progress.waiting.fetch_sub(count, Ordering::Relaxed);
+    }
+}
+
+/// Reads, and returns the answer with the time behind the read; the answer leaves only if the basis
+/// holds then, since the process may have been stopped on the way (§6.4.1).
+fn read_within(
+    basis: Basis,
+    now: impl Fn() -> Timestamp,
+    read: impl FnOnce() -> Response,
+) -> (Response, Timestamp) {
+    let response = read();
+    let behind = now();
+    (if basis.holds(behind) { response } else { lapsed() }, behind)
+}
+
+/// Answers one question. Damage that it finds is kept for those that follow, and reported.
+fn answered(
+    view: &QueryView,
+    (part, query): (&Part, &Bytes),
+    age_ms: Option<u64>,
+    (damage, reports): (&mut Option<Failure>, &Reports),
+) -> Response {
+    let answered = match part {
+        Part::Machine => answers(|| view.query(query).map_err(HostError::Store)),
+        Part::System(by) => Ok(answer_system(view, by, query)),
+    };
+    match answered {
+        Ok(Ok(response)) => Response::Answer { index: view.applied().get(), response, age_ms },
+        Err(panic) => {
+            let failure = Failure::new(Exit::Internal, panic);
+            repeat::tell(Kind::Answer, "a question", &failure);
+            lost(&failure)
+        }
+        Ok(Err(error)) => {
+            let failure = host_failure("a question", &error);
+            let response = lost(&failure);
+            if failure.is_of_the_state() {
+                *damage = Some(failure.clone());
+                // A loop that is gone needs no report.
+                let _ = reports.blocking_send(Done::ApplyFailed(failure));
+            } else {
+                repeat::tell(Kind::Answer, "a question", &failure);
+            }
+            response
+        }
     }
 }
 
@@ -304,7 +323,29 @@ fn describe(entry: Entry, machine: &Machine, page: Page) -> LogEntry {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    /// Another node may have been elected meanwhile, and have acknowledged what is not in it.
+    #[test]
+    fn an_answer_whose_lease_ran_out_while_it_was_read_does_not_leave() {
+        let clock = Cell::new(10);
+        let read_until = |basis, end| {
+            clock.set(10);
+            let read = || {
+                clock.set(end);
+                Response::Done
+            };
+            read_within(basis, || Timestamp::new(clock.get()), read)
+        };
+        let lease = Basis::Lease { until: Timestamp::new(20) };
+        assert_eq!(read_until(lease, 19), (Response::Done, Timestamp::new(19)));
+        assert_eq!(read_until(Basis::Round, 99), (Response::Done, Timestamp::new(99)));
+        let (response, behind) = read_until(lease, 20);
+        let Response::Error(error) = response else { panic!("it leaves: {response:?}") };
+        assert_eq!((error.code, behind), (ErrorCode::NoLeader, Timestamp::new(20)));
+    }
 
     #[test]
     fn a_page_stays_within_the_log() {
