@@ -23,6 +23,7 @@ mod openmetrics;
 mod presence;
 mod reads;
 mod removed;
+mod renewal;
 mod reopening;
 mod reserve;
 mod restore;
