@@ -273,9 +273,7 @@ impl Source {
         else {
             return Err("it answered something else than was asked".to_owned());
         };
-        if info.last.index < self.base.index {
-            return Err(format!("its state ends at entry {}, too early", info.last));
-        }
+        reaches(info.last, self.base)?;
         self.copy(&connection, info.last).await
     }
 
@@ -316,6 +314,14 @@ impl Source {
     }
 }
 
+/// Looks whether a log that begins behind `base` goes on from a state that ends at `last`.
+fn reaches(last: EntryId, base: EntryId) -> Result<(), String> {
+    if last.index < base.index {
+        return Err(format!("its state ends at entry {last}, too early"));
+    }
+    Ok(())
+}
+
 async fn ask(
     connection: &ClientConnection,
     request: SnapshotRequest,
@@ -339,4 +345,20 @@ async fn ask(
 
 fn said(error: impl std::fmt::Display) -> String {
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use consensus::{LogIndex, Term};
+
+    use super::*;
+
+    /// What is between them would be in no state, and in no log any more.
+    #[test]
+    fn a_state_is_fetched_only_if_the_log_goes_on_from_it() {
+        let at = |index| EntryId { term: Term::new(1), index: LogIndex::new(index) };
+        assert!(reaches(at(9), at(10)).is_err_and(|why| why.contains("too early")));
+        assert_eq!(reaches(at(10), at(10)), Ok(()));
+        assert_eq!(reaches(at(11), at(10)), Ok(()));
+    }
 }

@@ -22,6 +22,7 @@ mod newcomers;
 mod openmetrics;
 mod presence;
 mod reads;
+mod rebuilding;
 mod removed;
 mod renewal;
 mod reopening;

@@ -102,20 +102,16 @@ fn request(right: Right, record: &BootstrapRecord, written: u64) -> Option<Reque
     })
 }
 
-/// Whoever may not found a cluster must not do it because nobody has yet.
-#[tokio::test]
-async fn a_node_without_a_history_gives_nobody_more_than_the_table_says() {
-    let mut cluster = Cluster::prepare(1);
-    cluster.nodes[0].start();
-    cluster.nodes[0].logged("ready").await;
-    let record = cluster.record().await;
+/// Asks the first node, which has no history or no state, for all that the table does not give to
+/// who asks.
+pub(crate) async fn gives_nobody_more(cluster: &Cluster, record: &BootstrapRecord) {
     let mut refusals = 0;
     for kind in RoleKind::ALL {
         for alpn in [Alpn::Forward, Alpn::Client] {
-            let Ok(connection) = connect(&cluster, kind, alpn).await else { continue };
+            let Ok(connection) = connect(cluster, kind, alpn).await else { continue };
             let others = RIGHTS.iter().filter(|row| !row.roles.contains(&kind));
             for row in others.filter(|row| row.right != Right::ReadPayloads) {
-                let Some(request) = request(row.right, &record, 1) else { continue };
+                let Some(request) = request(row.right, record, 1) else { continue };
                 let Response::Error(error) = connection.call(&request).await.unwrap() else {
                     panic!("{kind} by {alpn:?} got what it asked for: {request:?}");
                 };
@@ -125,6 +121,16 @@ async fn a_node_without_a_history_gives_nobody_more_than_the_table_says() {
         }
     }
     assert!(refusals > 40, "{refusals}");
+}
+
+/// Whoever may not found a cluster must not do it because nobody has yet.
+#[tokio::test]
+async fn a_node_without_a_history_gives_nobody_more_than_the_table_says() {
+    let mut cluster = Cluster::prepare(1);
+    cluster.nodes[0].start();
+    cluster.nodes[0].logged("ready").await;
+    let record = cluster.record().await;
+    gives_nobody_more(&cluster, &record).await;
     let operator = connect(&cluster, RoleKind::Operator, Alpn::Client).await.unwrap();
     let Response::Status(status) = operator.call(&Request::Status).await.unwrap() else {
         panic!("an operator sees the status");

@@ -37,7 +37,7 @@ async fn fill(client: &Client) {
 }
 
 /// The directory of the state in force.
-fn state_of(data: &Path) -> PathBuf {
+pub(crate) fn state_of(data: &Path) -> PathBuf {
     let current = fs::read_to_string(data.join("state-current")).unwrap_or_default();
     data.join(current.split(' ').next().filter(|name| !name.is_empty()).unwrap_or("state"))
 }
@@ -257,7 +257,7 @@ async fn a_state_of_a_later_term_is_fetched_by_who_has_heard_of_none() {
 }
 
 /// Stops a node whose log alone does not make its state any more.
-async fn stop_when_compacted(cluster: &mut Cluster, place: usize) {
+pub(crate) async fn stop_when_compacted(cluster: &mut Cluster, place: usize) {
     let client = cluster.client();
     let began = Instant::now();
     while cluster.nodes[place].status(&client).await.is_none_or(|status| status.first < 100) {
