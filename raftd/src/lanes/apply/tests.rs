@@ -1,8 +1,14 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use consensus::{ClusterTime, EntryId, Payload, Term};
-use state_machine::{Envelope, Kv, KvCommand, KvQuery, KvResponse};
+use consensus::{
+    Chain, ClusterTime, Configuration, EntryId, Incarnation, Majority, Member, NodeId, Payload,
+    SnapshotMeta, Term, Voters,
+};
+use protocol::Generation;
+use state_machine::{Envelope, Kv, KvCommand, KvQuery, KvResponse, SystemCommand};
+use storage::{SnapshotHeader, SnapshotWriter};
 use tempfile::{TempDir, tempdir};
 use tokio::sync::mpsc;
 
@@ -14,11 +20,12 @@ const NEVER: Duration = Duration::from_secs(3600);
 fn put(index: u64) -> Entry {
     let key = Bytes::from(format!("k{index}"));
     let command = KvCommand::Put { key, value: Bytes::from_static(b"v") };
-    Entry::new(
-        EntryId { term: Term::new(1), index: LogIndex::new(index) },
-        ClusterTime::new(index),
-        Payload::Command(Envelope::sessionless(command.encode()).encode()),
-    )
+    entry(index, Payload::Command(Envelope::sessionless(command.encode()).encode()))
+}
+
+fn entry(index: u64, payload: Payload) -> Entry {
+    let id = EntryId { term: Term::new(1), index: LogIndex::new(index) };
+    Entry::new(id, ClusterTime::new(index), payload)
 }
 
 fn range(from: u64, to: u64) -> RangeInclusive<LogIndex> {
@@ -33,6 +40,26 @@ fn lane() -> (Apply, mpsc::Receiver<Done>, Arc<Mutex<Vec<u64>>>, TempDir) {
 
 /// The same, on a disk that has room or has none.
 fn lane_on(room: Arc<AtomicBool>) -> (Apply, mpsc::Receiver<Done>, Arc<Mutex<Vec<u64>>>, TempDir) {
+    let has_room = Box::new(move || room.load(Ordering::Relaxed));
+    lane_with(Flushing { has_room, ..flushing() }, Removed::default())
+}
+
+/// Nothing is due by itself, and there is room for all.
+fn flushing() -> Flushing {
+    Flushing {
+        interval: NEVER,
+        bytes_max: usize::MAX,
+        has_room: Box::new(|| true),
+        has_more_room: Arc::new(|| true),
+        scrub_interval: NEVER,
+        scrubbed: Arc::new(|_| {}),
+    }
+}
+
+fn lane_with(
+    flushing: Flushing,
+    removed: Removed,
+) -> (Apply, mpsc::Receiver<Done>, Arc<Mutex<Vec<u64>>>, TempDir) {
     let (reports, reported) = mpsc::channel(REPORTS_MAX);
     let read = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&read);
@@ -44,21 +71,8 @@ fn lane_on(room: Arc<AtomicBool>) -> (Apply, mpsc::Receiver<Done>, Arc<Mutex<Vec
     let directory = tempdir().expect("a directory");
     let store = StateStore::open(directory.path()).expect("an empty store");
     let host = Host::open(store, Arc::new(Kv)).expect("an empty store");
-    let flushing = Flushing {
-        interval: NEVER,
-        bytes_max: usize::MAX,
-        has_room: Box::new(move || room.load(Ordering::Relaxed)),
-        has_more_room: Arc::new(|| true),
-        scrub_interval: NEVER,
-        scrubbed: Arc::new(|_| {}),
-    };
-    (
-        Apply::start(host, disk, flushing, (reports, Alive::new().0), Removed::default())
-            .expect("a thread"),
-        reported,
-        read,
-        directory,
-    )
+    let apply = Apply::start(host, disk, flushing, (reports, Alive::new().0), removed);
+    (apply.expect("a thread"), reported, read, directory)
 }
 
 fn applied(reported: &mut mpsc::Receiver<Done>) -> (u64, usize, Option<View>) {
@@ -168,5 +182,69 @@ fn a_state_is_not_flushed_where_there_is_no_room_for_it() {
     lane.flush();
     let done = reported.blocking_recv().expect("a report");
     assert!(matches!(done, Done::Flushed { index, .. } if index.get() == 1), "{done:?}");
+    lane.finish().join().expect("no panic");
+}
+
+fn id(id: u64) -> NodeId {
+    NodeId::new(id).expect("not 0")
+}
+
+/// A configuration of these voters.
+fn of(ids: &[u64]) -> Configuration {
+    let voters = Voters::Stable(Majority::new(ids.iter().map(|one| id(*one))));
+    let member = |one: &u64| {
+        let (name, address) = (format!("n{one}"), "192.0.2.1:7400".to_owned());
+        (id(*one), Member { incarnation: Incarnation::default(), name, address })
+    };
+    let members: BTreeMap<NodeId, Member> = ids.iter().map(member).collect();
+    Configuration::new(voters, BTreeSet::new(), members).expect("voters are members")
+}
+
+/// A snapshot behind which node 3 was removed and node 2 has no room on its disk.
+fn snapshot(directory: &TempDir) -> PathBuf {
+    let state = tempdir().expect("a directory");
+    let store = StateStore::open(state.path()).expect("an empty store");
+    let mut host = Host::open(store, Arc::new(Kv)).expect("an empty store");
+    let alarm = SystemCommand::SetAlarm { member: id(2), raised: true };
+    let entries = [
+        Payload::Configuration(of(&[1, 2, 3])),
+        Payload::Configuration(of(&[1, 2])),
+        Payload::Command(Envelope::system(&alarm).encode()),
+    ];
+    let entries: Vec<Entry> = (1..).zip(entries).map(|(at, payload)| entry(at, payload)).collect();
+    host.apply(&entries).expect("entries in order");
+    let checkpoint = host.with_store(StateStore::checkpoint).expect("it is read again");
+    let header = SnapshotHeader {
+        cluster: [0; 16],
+        generation: Generation::new([0; 32]),
+        meta: SnapshotMeta {
+            last: host.applied(),
+            configuration: of(&[1, 2]),
+            configuration_index: LogIndex::new(2),
+            stamp: ClusterTime::new(3),
+            chain: Chain::ZERO,
+        },
+        machine: "kv".to_owned(),
+        machine_version: 1,
+        made_unix_ms: 0,
+    };
+    let file = directory.path().join("of-a-leader.snap");
+    let writer = SnapshotWriter::create(&file, &header).expect("there is room");
+    let saved = checkpoint.expect("it is durable").save_to(writer, |_| Ok(()));
+    saved.expect("there is room").path
+}
+
+/// Nobody applies those entries here any more: who was removed would be let in, and a leader would
+/// take data for disks that have no room.
+#[test]
+fn what_a_snapshot_says_of_members_is_told_when_it_is_installed() {
+    let removed = Removed::default();
+    let (lane, mut reported, _, directory) = lane_with(flushing(), removed.clone());
+    lane.install(snapshot(&directory));
+    let done = reported.blocking_recv().expect("a report");
+    let Done::Installed { last, alarms, .. } = done else { panic!("unexpected: {done:?}") };
+    assert_eq!(last.get(), 3);
+    assert_eq!(alarms, Some(BTreeSet::from([id(2)])));
+    assert_eq!(removed.by(id(3)), Some(LogIndex::new(2)));
     lane.finish().join().expect("no panic");
 }
