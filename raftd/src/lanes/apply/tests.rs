@@ -11,6 +11,7 @@ use state_machine::{Envelope, Kv, KvCommand, KvQuery, KvResponse, SystemCommand}
 use storage::{SnapshotHeader, SnapshotWriter};
 use tempfile::{TempDir, tempdir};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TryRecvError;
 
 use super::*;
 use crate::lanes::REPORTS_MAX;
@@ -185,6 +186,25 @@ fn a_state_is_not_flushed_where_there_is_no_room_for_it() {
     lane.finish().join().expect("no panic");
 }
 
+/// Whatever is applied while a flush is under way is flushed next, though nobody applies anything
+/// any more: the log could never be compacted up to there, and a crash replayed it.
+#[test]
+fn what_is_applied_during_a_flush_becomes_durable_by_itself() {
+    const COUNT: u64 = 100;
+    let flushing = Flushing { interval: Duration::from_millis(100), ..flushing() };
+    let (mut lane, mut reported, _, _directory) = lane_with(flushing, Removed::default());
+    for index in 1..=COUNT {
+        lane.apply(range(index, index), vec![put(index)], false);
+        lane.flush();
+    }
+    wait("all is flushed", || match reported.try_recv() {
+        Ok(Done::Flushed { index, .. }) => index.get() == COUNT,
+        Ok(Done::Applied { .. }) | Err(TryRecvError::Empty) => false,
+        other => panic!("unexpected: {other:?}"),
+    });
+    lane.finish().join().expect("no panic");
+}
+
 fn id(id: u64) -> NodeId {
     NodeId::new(id).expect("not 0")
 }
@@ -247,4 +267,13 @@ fn what_a_snapshot_says_of_members_is_told_when_it_is_installed() {
     assert_eq!(alarms, Some(BTreeSet::from([id(2)])));
     assert_eq!(removed.by(id(3)), Some(LogIndex::new(2)));
     lane.finish().join().expect("no panic");
+}
+
+/// Waits until something is so.
+fn wait(what: &str, mut so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !so() {
+        assert!(began.elapsed() < Duration::from_secs(60), "waited in vain: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
 }
