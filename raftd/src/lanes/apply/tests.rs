@@ -269,6 +269,18 @@ fn what_a_snapshot_says_of_members_is_told_when_it_is_installed() {
     lane.finish().join().expect("no panic");
 }
 
+/// The node would go on, and its next start would take the damaged state for a whole one.
+#[test]
+fn a_state_that_cannot_be_condemned_ends_the_lane() {
+    let (lane, mut reported, _, directory) = lane();
+    std::fs::create_dir(directory.path().join("state-condemned")).expect("it is not there");
+    lane.condemn("it differs".to_owned());
+    let thread = lane.finish();
+    let done = reported.blocking_recv();
+    assert!(matches!(&done, Some(Done::ApplyFailed(Failure { exit: Exit::Io, .. }))), "{done:?}");
+    thread.join().expect("no panic");
+}
+
 /// Waits until something is so.
 fn wait(what: &str, mut so: impl FnMut() -> bool) {
     let began = Instant::now();
