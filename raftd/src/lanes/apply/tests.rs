@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -19,8 +20,12 @@ use crate::lanes::REPORTS_MAX;
 const NEVER: Duration = Duration::from_secs(3600);
 
 fn put(index: u64) -> Entry {
+    put_value(index, Bytes::from_static(b"v"))
+}
+
+fn put_value(index: u64, value: Bytes) -> Entry {
     let key = Bytes::from(format!("k{index}"));
-    let command = KvCommand::Put { key, value: Bytes::from_static(b"v") };
+    let command = KvCommand::Put { key, value };
     entry(index, Payload::Command(Envelope::sessionless(command.encode()).encode()))
 }
 
@@ -279,6 +284,37 @@ fn a_state_that_cannot_be_condemned_ends_the_lane() {
     let done = reported.blocking_recv();
     assert!(matches!(&done, Some(Done::ApplyFailed(Failure { exit: Exit::Io, .. }))), "{done:?}");
     thread.join().expect("no panic");
+}
+
+#[test]
+fn a_state_counts_as_read_through_only_if_all_of_it_was_read() {
+    let (room, looked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let whole = Arc::new(AtomicU64::new(0));
+    let (has_room, looks, read) = (Arc::clone(&room), Arc::clone(&looked), Arc::clone(&whole));
+    let flushing = Flushing {
+        scrub_interval: Duration::from_millis(1),
+        has_more_room: Arc::new(move || {
+            looks.fetch_add(1, Ordering::Relaxed);
+            has_room.load(Ordering::Relaxed)
+        }),
+        scrubbed: Arc::new(move |bytes| read.store(bytes, Ordering::Relaxed)),
+        ..flushing()
+    };
+    let (mut lane, mut reported, _, _directory) = lane_with(flushing, Removed::default());
+    // More than is read before it is looked whether there is room.
+    let value = Bytes::from(vec![7; 200_000]);
+    let entries = (1..=8).map(|index| put_value(index, value.clone())).collect();
+    lane.apply(range(1, 8), entries, false);
+    while applied(&mut reported).0 < 8 {}
+    lane.checkpoint();
+    let done = reported.blocking_recv().expect("a report");
+    assert!(matches!(done, Done::Flushed { .. }), "{done:?}");
+    wait("it was given up", || looked.load(Ordering::Relaxed) > 2);
+    assert_eq!(whole.load(Ordering::Relaxed), 0, "it was given up for want of room");
+    room.store(true, Ordering::Relaxed);
+    wait("it is read", || whole.load(Ordering::Relaxed) > 0);
+    drop(reported);
+    lane.finish().join().expect("no panic");
 }
 
 /// Waits until something is so.
