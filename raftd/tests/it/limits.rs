@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use certs::Role;
 use client::{Client, ClientError, Common, Consistency};
 use consensus::RoleKind;
+
 use fixtures::load::{get, put};
-use fixtures::{Back, Cluster, Relay, Strangers, reason, resident_bytes, wait_for};
-use protocol::{Request, Response};
+use fixtures::{Back, Cluster, PATIENCE, Relay, Strangers, reason, resident_bytes, wait_for};
+use protocol::{ErrorCode, LogDetail, Request, Response};
 use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 use state_machine::KvQuery;
 use tokio::task::JoinSet;
@@ -222,4 +223,41 @@ async fn handshakes_without_end_keep_nobody_out_and_cost_no_leader() {
         cluster.nodes[leader].log()
     );
     dialling.join_all().await;
+}
+
+fn is_busy(response: &Response) -> bool {
+    matches!(response, Response::Error(error) if error.code == ErrorCode::Busy)
+}
+
+/// A page that was refused, as others were being read, counted as one that is read for ever.
+#[tokio::test]
+async fn log_pages_are_read_again_after_too_many_were_asked_for_at_once() {
+    let cluster = Cluster::start(1).await;
+    let value = "x".repeat(100_000);
+    for number in 0..20 {
+        put(&cluster.client(), &format!("k{number}"), &value).await.unwrap();
+    }
+    let operator =
+        Arc::new(connect(&cluster, certs::RoleKind::Operator, Alpn::Client).await.unwrap());
+    let page = Request::ReadLog { from: 1, entries_max: 1_000, detail: LogDetail::Values };
+    let (began, mut refused) = (Instant::now(), 0);
+    // More often than pages are read at a time.
+    while refused < 20 {
+        assert!(began.elapsed() < PATIENCE, "{refused} were refused");
+        let mut asking = JoinSet::new();
+        for _ in 0..50 {
+            let (operator, page) = (Arc::clone(&operator), page.clone());
+            asking.spawn(async move { operator.call(&page).await.unwrap() });
+        }
+        refused += asking.join_all().await.iter().filter(|response| is_busy(response)).count();
+    }
+    loop {
+        let response = operator.call(&page).await.unwrap();
+        if let Response::Log(page) = response {
+            assert!(!page.entries.is_empty());
+            return;
+        }
+        assert!(is_busy(&response) && began.elapsed() < PATIENCE, "{response:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
