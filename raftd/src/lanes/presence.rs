@@ -82,3 +82,68 @@ fn wait(time: Duration, reports: &Reports) {
         thread::sleep(POLL);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+    use std::sync::Mutex;
+
+    use consensus::{Entry, LogIndex, NodeId};
+    use storage::{DataDirectory, StateStore};
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::lanes::REPORTS_MAX;
+
+    type Look = fn() -> Result<(), StorageError>;
+
+    /// A log whose files are found like this, one look after the other.
+    struct Files(Mutex<Vec<Look>>);
+
+    impl EntryReader for Files {
+        fn read(&self, _: Range<LogIndex>, _: usize) -> Result<Vec<Entry>, StorageError> {
+            Ok(Vec::new())
+        }
+
+        fn check_files(&self) -> Result<(), StorageError> {
+            let mut looks = self.0.lock().expect("no panic");
+            let look = if looks.len() > 1 { looks.remove(0) } else { looks[0] };
+            look()
+        }
+
+        fn bytes(&self) -> u64 {
+            0
+        }
+    }
+
+    fn unreadable() -> Result<(), StorageError> {
+        let source = std::io::Error::other("too many open files");
+        Err(StorageError::Io { doing: "look at", path: "a table".into(), source })
+    }
+
+    fn gone() -> Result<(), StorageError> {
+        Err(StorageError::Gone { path: "a table".into(), what: "was removed" })
+    }
+
+    /// It would count for ever with files that nobody can open again.
+    #[test]
+    fn files_that_could_not_be_looked_at_once_are_looked_at_again() {
+        let place = tempfile::tempdir().expect("a directory");
+        let id = NodeId::new(1).expect("not 0");
+        let directory = DataDirectory::open_or_create(place.path(), [0; 16], id);
+        let presence = directory.as_ref().expect("it is new").presence().expect("it is locked");
+        let _state = StateStore::open(place.path()).expect("it is empty");
+        let (reports, mut reported) = mpsc::channel(REPORTS_MAX);
+        let troubles = Troubles::default();
+        let log = Arc::new(Files(Mutex::new(vec![unreadable, gone])));
+        let lane = (&reports, troubles.clone());
+        start(presence, log, lane, Alive::new().0).expect("a thread");
+        drop(reports);
+        let done = reported.blocking_recv();
+        let Some(Done::ApplyFailed(failure)) = &done else { panic!("it has ended: {done:?}") };
+        assert!(failure.message.contains("a table was removed"), "{failure}");
+        let told = troubles.told();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].why.contains("too many open files"), "{told:?}");
+    }
+}

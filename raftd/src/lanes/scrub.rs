@@ -74,3 +74,57 @@ fn read_through(log: &dyn EntryReader, reports: &Reports) -> Result<u64, Storage
         !reports.is_closed()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Instant;
+
+    use consensus::{Entry, LogIndex};
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::lanes::REPORTS_MAX;
+    use crate::troubles::Troubles;
+
+    /// A log that cannot be read through the first time, for want of files or memory.
+    #[derive(Default)]
+    struct SecondTime(AtomicU32);
+
+    impl EntryReader for SecondTime {
+        fn read(&self, _: Range<LogIndex>, _: usize) -> Result<Vec<Entry>, StorageError> {
+            Ok(Vec::new())
+        }
+
+        fn read_through(&self, _: &mut dyn FnMut(u64) -> bool) -> Result<u64, StorageError> {
+            match self.0.fetch_add(1, Ordering::Relaxed) {
+                0 => {
+                    let source = std::io::Error::other("too many open files");
+                    Err(StorageError::Io { doing: "open", path: "a table".into(), source })
+                }
+                _ => Ok(7),
+            }
+        }
+
+        fn bytes(&self) -> u64 {
+            7
+        }
+    }
+
+    /// What rots behind that would never be found.
+    #[test]
+    fn a_log_that_could_not_be_read_through_once_is_read_the_next_time() {
+        let place = tempfile::tempdir().expect("a directory");
+        let gauges = Arc::new(Gauges::at(place.path(), Troubles::default()));
+        let (reports, _reported) = mpsc::channel(REPORTS_MAX);
+        let log = Arc::new(SecondTime::default());
+        let lane = (reports, Arc::clone(&gauges));
+        start(log, Duration::from_millis(1), lane, Alive::new().0).expect("a thread");
+        let began = Instant::now();
+        while gauges.scrubs().log().is_none_or(|read| read.bytes != 7) {
+            assert!(began.elapsed() < Duration::from_secs(60), "it is not read again");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
