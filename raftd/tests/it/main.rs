@@ -23,6 +23,7 @@ mod openmetrics;
 mod presence;
 mod reads;
 mod rebuilding;
+mod reloads;
 mod removed;
 mod renewal;
 mod reopening;
