@@ -173,8 +173,9 @@ impl SnapshotLane {
         thread.spawn(move || {
             crate::lanes::guarded("snapshot", &reports, || {
                 crate::lanes::step_back();
+                let lacks = |bytes| gauges.lacks(bytes);
                 let result = make::chained(&*log, &mut header)
-                    .and_then(|()| make::run(&snapshots, &checkpoint, &header, rate, &gauges));
+                    .and_then(|()| make::run(&snapshots, &checkpoint, &header, rate, lacks));
                 let _ = reports.blocking_send(Done::Snapshot(Report::Made { result }));
             });
         })?;
@@ -326,3 +327,6 @@ fn info(file: &SnapshotFile) -> SnapshotInfo {
         made_at_s: file.header.made_unix_ms / 1_000,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,6 @@ use storage::{
 };
 
 use crate::exit::{Exit, Failure, log_failure, state_failure, storage_failure};
-use crate::gauges::Gauges;
 use crate::lanes::pacer::Pacer;
 
 /// The pace is looked at after so many bytes.
@@ -21,20 +20,21 @@ pub(super) fn chained(log: &dyn EntryReader, header: &mut SnapshotHeader) -> Res
     Ok(())
 }
 
-/// Writes the file.
+/// Writes the file. `lacks` says why so many bytes more would take too much of the disk, if they
+/// would.
 pub(super) fn run(
     snapshots: &Snapshots,
     checkpoint: &StateCheckpoint,
     header: &SnapshotHeader,
     bytes_per_s_max: u64,
-    gauges: &Gauges,
+    lacks: impl Fn(u64) -> Option<String>,
 ) -> Result<SnapshotFile, Failure> {
     let mut pacer = Pacer::new(bytes_per_s_max);
     let mut before = 0;
-    room(gauges).map_err(|error| storage_failure(&error))?;
+    room(&lacks).map_err(|error| storage_failure(&error))?;
     let made = checkpoint.save(snapshots, header, |written| {
         if written - before >= STEP_BYTES {
-            room(gauges)?;
+            room(&lacks)?;
             std::thread::sleep(pacer.pass(written - before));
             before = written;
         }
@@ -44,8 +44,8 @@ pub(super) fn run(
 }
 
 /// A snapshot is a convenience: it must not take the space that the node needs to go on.
-fn room(gauges: &Gauges) -> Result<(), StorageError> {
-    match gauges.lacks(STEP_BYTES) {
+fn room(lacks: &impl Fn(u64) -> Option<String>) -> Result<(), StorageError> {
+    match lacks(STEP_BYTES) {
         Some(why) => Err(StorageError::Full { doing: "writing a snapshot", why }),
         None => Ok(()),
     }

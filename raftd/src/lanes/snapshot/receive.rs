@@ -41,7 +41,8 @@ async fn take(
     let (head, size_bytes) = (incoming.offer().head.clone(), incoming.offer().size_bytes);
     let troubles = gauges.troubles().clone();
     let here = |error: StorageError| failed_here(&troubles, &error);
-    let begun = spawn_blocking(move || begin(&snapshots, &head, size_bytes, &gauges));
+    let begun =
+        spawn_blocking(move || begin(&snapshots, &head, size_bytes, |bytes| gauges.lacks(bytes)));
     let mut receiver = match begun.await.map_err(said)?.map_err(here)? {
         Begun::There(file) => {
             incoming.begin(file.bytes).await.map_err(said)?;
@@ -83,18 +84,20 @@ fn failed_here(troubles: &Troubles, error: &StorageError) -> String {
     why
 }
 
-enum Begun {
+pub(super) enum Begun {
     /// It was received before.
     There(Box<SnapshotFile>),
     /// Some of it, or nothing.
     Partly(Box<SnapshotReceiver>),
 }
 
-fn begin(
+/// Looks what there is of it, and whether there is room for the rest: `lacks` says why so many
+/// bytes more would take too much of the disk, if they would.
+pub(super) fn begin(
     snapshots: &Snapshots,
     head: &[u8],
     size_bytes: u64,
-    gauges: &Gauges,
+    lacks: impl Fn(u64) -> Option<String>,
 ) -> Result<Begun, StorageError> {
     let header = SnapshotReader::new("that is offered".to_owned(), head)?;
     let (id, last) = (header.id(), header.header().meta.last);
@@ -108,7 +111,7 @@ fn begin(
     // The file, and the state that is made of it beside the present one. Half way is too late: the
     // log would begin behind a state that cannot be installed.
     let needed = size_bytes.saturating_mul(2).saturating_sub(receiver.offset());
-    if let Some(why) = gauges.lacks(needed) {
+    if let Some(why) = lacks(needed) {
         return Err(StorageError::Full { doing: "receiving a snapshot", why });
     }
     Ok(Begun::Partly(Box::new(receiver)))

@@ -1,0 +1,122 @@
+use std::cell::Cell;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use consensus::{Chain, ClusterTime, Configuration, Entry, LogIndex, Payload};
+use protocol::BootstrapRecord;
+use state_machine::{Envelope, Host, Kv, KvCommand};
+use storage::{DataDirectory, StateStore, StorageError};
+use tempfile::{TempDir, tempdir};
+
+use super::receive::{Begun, begin};
+use super::*;
+use crate::exit::Exit;
+
+const CLUSTER: [u8; 16] = [7; 16];
+
+/// So many values, so large: it is looked several times whether there is room while they are
+/// written.
+const COUNT: u64 = 8;
+const VALUE_BYTES: usize = 200_000;
+
+/// A node's snapshots, a state that may become one, and its header.
+struct Place {
+    snapshots: Snapshots,
+    checkpoint: StateCheckpoint,
+    header: SnapshotHeader,
+    _directory: TempDir,
+}
+
+fn place() -> Place {
+    let directory = tempdir().expect("a directory");
+    let id = NodeId::new(1).expect("not 0");
+    let mut data = DataDirectory::open_or_create(directory.path(), CLUSTER, id).expect("it is new");
+    let (configuration, machine) = (Configuration::unknown(), "kv".to_owned());
+    let record = BootstrapRecord {
+        cluster: CLUSTER,
+        configuration,
+        machine,
+        machine_version: 1,
+        parent: None,
+    };
+    data.set_bootstrap(&record).expect("it has none");
+    let store = StateStore::open(directory.path()).expect("an empty store");
+    let mut host = Host::open(store, Arc::new(Kv)).expect("an empty store");
+    for index in 1..=COUNT {
+        let (key, value) = (Bytes::from(format!("k{index}")), Bytes::from(vec![7; VALUE_BYTES]));
+        let command = Envelope::sessionless(KvCommand::Put { key, value }.encode()).encode();
+        let id = EntryId { term: Term::new(1), index: LogIndex::new(index) };
+        let entry = Entry::new(id, ClusterTime::new(index), Payload::Command(command));
+        host.apply(&[entry]).expect("it is the next");
+    }
+    let checkpoint = host.with_store(StateStore::checkpoint).expect("it is read again");
+    let header = SnapshotHeader {
+        cluster: CLUSTER,
+        generation: data.generation().expect("it was given"),
+        meta: SnapshotMeta {
+            last: host.applied(),
+            configuration: Configuration::unknown(),
+            configuration_index: LogIndex::ZERO,
+            stamp: ClusterTime::new(COUNT),
+            chain: Chain::ZERO,
+        },
+        machine: "kv".to_owned(),
+        machine_version: 1,
+        made_unix_ms: 0,
+    };
+    Place {
+        snapshots: Snapshots::open(&data).expect("it has a history"),
+        checkpoint: checkpoint.expect("there is room"),
+        header,
+        _directory: directory,
+    }
+}
+
+fn files(snapshots: &Snapshots) -> usize {
+    std::fs::read_dir(snapshots.path()).expect("it is there").count()
+}
+
+/// Others fill the disk meanwhile: the log needs what is left more than a snapshot does.
+#[test]
+fn a_snapshot_is_given_up_while_it_is_made_when_there_is_no_room_any_more() {
+    let Place { snapshots, checkpoint, header, .. } = &place();
+    let looks = Cell::new(0);
+    let fills_up = |_| {
+        looks.set(looks.get() + 1);
+        (looks.get() > 1).then(|| "the disk is full".to_owned())
+    };
+    let made = make::run(snapshots, checkpoint, header, u64::MAX, fills_up);
+    let failure = made.expect_err("it takes what the node needs");
+    assert_eq!(failure.exit, Exit::Io, "{failure}");
+    assert!(failure.message.contains("the disk is full"), "{failure}");
+    assert_eq!(files(snapshots), 0, "nothing is left behind");
+    let made = make::run(snapshots, checkpoint, header, u64::MAX, |_| None);
+    made.expect("there is room");
+    assert_eq!(files(snapshots), 1);
+}
+
+#[test]
+fn a_snapshot_is_received_where_there_is_room_for_the_file_and_the_state_made_of_it() {
+    let Place { snapshots, header, .. } = &place();
+    let head = header.encode();
+    let free = |free: u64| move |needed: u64| (needed > free).then(|| "too little".to_owned());
+    let refused = begin(snapshots, &head, 1_000_000, free(1_900_000)).err();
+    assert!(matches!(refused, Some(StorageError::Full { .. })), "{refused:?}");
+    let begun = begin(snapshots, &head, 1_000_000, free(2_000_000));
+    assert!(matches!(begun, Ok(Begun::Partly(receiver)) if receiver.offset() == 0));
+}
+
+/// It would be installed, fail there, and be offered again for ever.
+#[test]
+fn a_snapshot_that_is_there_and_has_rotten_is_received_anew() {
+    let Place { snapshots, checkpoint, header, .. } = &place();
+    let made = make::run(snapshots, checkpoint, header, u64::MAX, |_| None);
+    let file = made.expect("there is room");
+    let begun = || begin(snapshots, &header.encode(), file.bytes, |_| None);
+    assert!(matches!(begun(), Ok(Begun::There(there)) if there.bytes == file.bytes));
+    let mut bytes = std::fs::read(&file.path).expect("it is there");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&file.path, bytes).expect("there is room");
+    assert!(matches!(begun(), Ok(Begun::Partly(_))));
+}
