@@ -1,4 +1,5 @@
 use std::cell::Cell;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,10 +8,13 @@ use protocol::BootstrapRecord;
 use state_machine::{Envelope, Host, Kv, KvCommand};
 use storage::{DataDirectory, StateStore, StorageError};
 use tempfile::{TempDir, tempdir};
+use tokio::sync::mpsc;
 
 use super::receive::{Begun, begin};
 use super::*;
 use crate::exit::Exit;
+use crate::lanes::REPORTS_MAX;
+use crate::troubles::Troubles;
 
 const CLUSTER: [u8; 16] = [7; 16];
 
@@ -119,4 +123,41 @@ fn a_snapshot_that_is_there_and_has_rotten_is_received_anew() {
     bytes[middle] ^= 1;
     std::fs::write(&file.path, bytes).expect("there is room");
     assert!(matches!(begun(), Ok(Begun::Partly(_))));
+}
+
+/// A node that leads no more would go on to send it, and who looks would not see it.
+#[tokio::test]
+async fn the_late_end_of_a_sending_does_not_end_the_one_that_took_its_place() {
+    let place = place();
+    let gauges = Arc::new(Gauges::at(place.snapshots.path(), Troubles::default()));
+    let (reports, _reported) = mpsc::channel(REPORTS_MAX);
+    let about = About {
+        cluster: CLUSTER,
+        generation: place.header.generation,
+        machine: "kv".to_owned(),
+        machine_version: 1,
+    };
+    let snapshots = (place.snapshots.clone(), Arc::new(NoLog) as Arc<dyn EntryReader>);
+    let mut lane = SnapshotLane::new(snapshots, Vec::new(), about, u64::MAX, (gauges, reports));
+    let to = NodeId::new(2).expect("not 0");
+    let task = tokio::spawn(std::future::pending::<()>());
+    let sent_bytes = Arc::new(AtomicU64::new(3));
+    let sending = Sending { number: 2, size_bytes: 9, sent_bytes, task: task.abort_handle() };
+    lane.sending.insert(to, sending);
+    lane.sent(1, to);
+    assert_eq!(lane.progress(to), Some((3, 9)));
+    lane.stop_sending();
+    assert!(task.await.is_err_and(|ended| ended.is_cancelled()));
+}
+
+struct NoLog;
+
+impl EntryReader for NoLog {
+    fn read(&self, _: Range<LogIndex>, _: usize) -> Result<Vec<Entry>, StorageError> {
+        Ok(Vec::new())
+    }
+
+    fn bytes(&self) -> u64 {
+        0
+    }
 }
