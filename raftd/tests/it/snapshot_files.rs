@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use client::NodeStatus;
 use fixtures::load::{Load, put};
 use fixtures::{Cluster, Node, PATIENCE, SmallDisk};
-use protocol::SnapshotRequest;
+use protocol::{SnapshotRequest, Trouble};
 
 /// Three nodes whose logs are short.
 async fn cluster() -> Cluster {
@@ -52,6 +52,20 @@ pub(crate) async fn leave_behind(cluster: &mut Cluster, follower: usize) {
         }
     }
     load.finish().await;
+}
+
+/// Writes values that are together larger than a small disk, and do not compress.
+async fn fill(cluster: &Cluster) {
+    let client = cluster.client();
+    for number in 0..50_u64 {
+        let mut word = number + 1;
+        let next = || {
+            word = word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888);
+            char::from(b'a' + u8::try_from((word >> 33) % 26).unwrap())
+        };
+        let value: String = std::iter::repeat_with(next).take(100_000).collect();
+        put(&client, &format!("large/{number}"), &value).await.unwrap();
+    }
 }
 
 /// The files in a node's directory of snapshots with this extension.
@@ -107,16 +121,7 @@ async fn a_snapshot_that_cannot_be_made_is_made_when_it_can() {
     }
     cluster.bootstrap().await;
     let follower = (cluster.leader().await + 1) % 3;
-    let client = cluster.client();
-    for number in 0..50_u64 {
-        let mut word = number + 1;
-        let next = || {
-            word = word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888);
-            char::from(b'a' + u8::try_from((word >> 33) % 26).unwrap())
-        };
-        let value: String = std::iter::repeat_with(next).take(100_000).collect();
-        put(&client, &format!("large/{number}"), &value).await.unwrap();
-    }
+    fill(&cluster).await;
     leave_behind(&mut cluster, follower).await;
     cluster.nodes[follower].start();
     let leader = cluster.leader().await;
@@ -124,6 +129,40 @@ async fn a_snapshot_that_cannot_be_made_is_made_when_it_can() {
     disks.iter().for_each(|disk| disk.resize(64));
     let goal = until(&cluster, leader, |_| true).await.commit;
     until(&cluster, follower, |status| status.applied >= goal).await;
+}
+
+/// Who looks would believe for ten minutes that it cannot be received.
+#[tokio::test]
+async fn a_snapshot_that_could_not_be_received_is_no_trouble_any_more_when_it_is_there() {
+    let mut cluster = Cluster::prepare(3);
+    let mut disks = Vec::new();
+    for node in &mut cluster.nodes {
+        node.configure("[limits]\nlog_keep_entries_max = 100\npersist_interval_s = 1\n");
+        fs::create_dir(&node.data).unwrap();
+        let Some(disk) = SmallDisk::mount(&node.data.join("snapshots"), 2) else {
+            eprintln!("NOT SHOWN HERE: mounting a small file system takes root");
+            return;
+        };
+        disks.push(disk);
+        node.start();
+    }
+    cluster.bootstrap().await;
+    let follower = (cluster.leader().await + 1) % 3;
+    for place in (0..3).filter(|place| *place != follower) {
+        disks[place].resize(64);
+    }
+    fill(&cluster).await;
+    leave_behind(&mut cluster, follower).await;
+    cluster.nodes[follower].start();
+    let has_trouble = |status: &NodeStatus| {
+        status.troubles.iter().any(|trouble| trouble.what == Trouble::Snapshots)
+    };
+    let status = until(&cluster, follower, has_trouble).await;
+    assert!(status.troubles[0].why.contains("no snapshot can be received"), "{status:?}");
+    disks[follower].resize(64);
+    let leader = cluster.leader().await;
+    let goal = until(&cluster, leader, |_| true).await.commit;
+    until(&cluster, follower, |status| status.applied >= goal && !has_trouble(status)).await;
 }
 
 #[tokio::test]
