@@ -15,6 +15,7 @@ mod http;
 mod identity;
 mod large_values;
 mod limits;
+mod lingering;
 mod log;
 mod membership;
 mod metrics;
