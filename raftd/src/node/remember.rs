@@ -124,3 +124,88 @@ impl Node {
         self.fail(failure.forgotten(why).hint(hint));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use consensus::LogIndex;
+    use storage::DataDirectory;
+    use tempfile::{TempDir, tempdir};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::new(KEPT_EVERY_NS);
+
+    fn known(term: u64) -> Remembered {
+        Remembered {
+            node: id(2),
+            incarnation: Incarnation::new(7),
+            starts: 1,
+            boot: 1,
+            term: Term::new(term),
+            voted: Some(Term::new(term)),
+            acknowledged: EntryId::ZERO,
+            kept: LogIndex::ZERO,
+        }
+    }
+
+    fn id(id: u64) -> NodeId {
+        NodeId::new(id).expect("not 0")
+    }
+
+    /// A keeper of a new directory, and what it keeps there.
+    fn keeper() -> (Keeper, SharedMemory, DataDirectory, TempDir) {
+        let place = tempdir().expect("a directory");
+        let directory = DataDirectory::open_or_create(place.path(), [0; 16], id(1));
+        let directory = directory.expect("it is new");
+        let memory = SharedMemory::default();
+        let keeper = Keeper::new(memory.clone(), directory.peers(), Troubles::default());
+        (keeper, memory, directory, place)
+    }
+
+    /// Waits until nothing is being written any more.
+    async fn written(keeper: &Keeper) {
+        let began = Instant::now();
+        while keeper.writing.load(Ordering::Relaxed) {
+            assert!(began.elapsed() < Duration::from_secs(60), "it is still being written");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Behind a restart, this node would not notice that a voter was wiped and votes once more.
+    #[tokio::test]
+    async fn a_vote_is_kept_at_once_and_acknowledgements_now_and_then() {
+        let (mut keeper, memory, directory, _place) = keeper();
+        for term in [1, 2] {
+            memory.recall([known(term)]);
+            keeper.keep(NOW);
+            written(&keeper).await;
+            assert_eq!(directory.peers().load().expect("it is whole"), [known(term)]);
+        }
+        let acknowledged = EntryId { term: Term::new(2), index: LogIndex::new(9) };
+        let more = Remembered { acknowledged, ..known(2) };
+        memory.recall([more]);
+        keeper.keep(NOW);
+        written(&keeper).await;
+        assert_eq!(directory.peers().load().expect("it is whole"), [known(2)], "that is no hurry");
+        keeper.keep(Timestamp::new(2 * KEPT_EVERY_NS));
+        written(&keeper).await;
+        assert_eq!(directory.peers().load().expect("it is whole"), [more]);
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_kept_is_tried_again() {
+        let (mut keeper, memory, directory, place) = keeper();
+        memory.recall([known(1)]);
+        let file = place.path().join("peers");
+        std::fs::create_dir(&file).expect("it is not there");
+        keeper.keep(NOW);
+        written(&keeper).await;
+        assert!(directory.peers().load().is_err(), "a directory is in its place");
+        std::fs::remove_dir(&file).expect("it is empty");
+        keeper.keep(Timestamp::new(2 * KEPT_EVERY_NS));
+        written(&keeper).await;
+        assert_eq!(directory.peers().load().expect("it is whole"), [known(1)]);
+    }
+}
