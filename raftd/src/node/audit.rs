@@ -264,3 +264,19 @@ fn outcome(response: &Response) -> Option<Outcome> {
         | Response::Snapshot(_) => Some(Outcome::Done),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The audit would say of what may never have happened that it was done.
+    #[test]
+    fn an_act_of_which_nobody_knows_how_it_ended_stays_as_asked_for() {
+        let refusal = answer::refusal(ErrorCode::Internal, "the disk hangs");
+        let refused = Response::Error(refusal.clone());
+        assert_eq!(outcome(&refused), Some(acts::refused("the disk hangs")));
+        let unknown = protocol::ErrorReply { outcome: protocol::Outcome::Unknown, ..refusal };
+        assert_eq!(outcome(&Response::Error(unknown)), None);
+        assert_eq!(outcome(&Response::Done), Some(Outcome::Done));
+    }
+}

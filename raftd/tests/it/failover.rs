@@ -4,10 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use certs::Role;
 use fixtures::load::{Load, get, put};
 use fixtures::{Cluster, PATIENCE};
-use protocol::NodeStatus;
+use protocol::{NodeStatus, Request, Response, SnapshotRequest};
 use rustix::process::Signal;
+use transport::Alpn;
+
+use crate::identity::{audited, dial_at};
 
 /// How often each is killed.
 const ROUNDS: usize = 20;
@@ -210,4 +214,22 @@ async fn a_node_that_stands_still_is_not_taken_for_gone() {
     let status = cluster.nodes[leader].status(&client).await.unwrap();
     assert_eq!((status.term, status.role), (term, consensus::RoleKind::Leader));
     load.finish().await.verify(&cluster).await;
+}
+
+/// Only a leader puts it into the audit, and the one that was told does nothing any more.
+#[tokio::test]
+async fn an_act_that_a_leader_was_told_that_stood_still_is_noted_by_the_next_one() {
+    let cluster = Cluster::start_with(3, SLOW_ELECTIONS).await;
+    put(&cluster.client(), "k", "v").await.unwrap();
+    cluster.converged().await;
+    let leader = cluster.leader().await;
+    let follower = (leader + 1) % 3;
+    let operator = Role::Operator("carol".parse().unwrap());
+    let connection = dial_at(&cluster, follower, operator, Alpn::Client).await.unwrap();
+    cluster.nodes[leader].signal(Signal::STOP);
+    let take = Request::Snapshot(SnapshotRequest::Take);
+    let taken = connection.call(&take).await.unwrap();
+    assert!(matches!(taken, Response::Snapshot(_)), "{taken:?}");
+    let act = audited(&cluster, "snapshot create").await;
+    assert_eq!((act.who.as_str(), act.node), ("operator carol", cluster.nodes[follower].id));
 }

@@ -307,7 +307,7 @@ fn a_node_whose_certificate_does_not_count_says_since_when_and_what_to_do() {
 }
 
 /// Waits until an act has ended in the audit.
-async fn audited(cluster: &Cluster, what: &str) -> state_machine::Act {
+pub(crate) async fn audited(cluster: &Cluster, what: &str) -> state_machine::Act {
     let began = std::time::Instant::now();
     loop {
         let query = SystemQuery::Audit { after: 0, limit: 100 };
