@@ -175,6 +175,12 @@ fn again(certificates: &Certificates, stored: &Path) -> Result<Credentials, Fail
     choose(configured(certificates), certificates, stored, false)
 }
 
+/// The same with the stamps of the files. They are looked at before they are read: what changes
+/// meanwhile is noticed the next time.
+fn stamped(certificates: &Certificates, stored: &Path) -> (Stamps, Result<Credentials, Failure>) {
+    (Stamps::of(certificates), again(certificates, stored))
+}
+
 /// Returns where the authority's certificate, the node's and its key are, if they are in files.
 fn paths(certificates: &Certificates) -> Option<[&Path; 3]> {
     match certificates {
@@ -305,9 +311,7 @@ impl Follower {
     /// those in use.
     async fn take(&mut self, loud: bool) -> CertificatesRead {
         let (certificates, stored) = (self.certificates.clone(), self.stored.clone());
-        // Looked at before they are read: what changes meanwhile is noticed the next time.
-        let read = move || (Stamps::of(&certificates), again(&certificates, &stored));
-        let read = spawn_blocking(read).await;
+        let read = spawn_blocking(move || stamped(&certificates, &stored)).await;
         let (stamps, loaded) = read.expect("reading credentials does not panic");
         let present = self.endpoint.credentials();
         let replaced = loaded.and_then(|loaded| {
@@ -415,3 +419,6 @@ impl Stamps {
         Self(paths(certificates).map_or([None; 3], |paths| paths.map(stamp)))
     }
 }
+
+#[cfg(test)]
+mod tests;
