@@ -227,6 +227,21 @@ fn snapshots_are_listed_newest_first_and_damaged_ones_are_told() {
     assert_eq!(snapshots.find(at(2, 9)).unwrap(), None);
 }
 
+/// Each is as large as the state, and one shows as much as many.
+#[test]
+fn of_damaged_snapshots_the_last_one_is_kept_for_people() {
+    let place = tempdir().unwrap();
+    let directory = found(place.path());
+    let snapshots = open(&directory);
+    for index in [10, 30, 20] {
+        let writer = snapshots.create(&header(&directory, 1, index)).unwrap();
+        let aside = snapshots.set_aside(&writer.finish().unwrap()).unwrap();
+        assert_eq!(snapshots.damaged().unwrap().as_ref(), Some(&aside));
+        let files = fs::read_dir(snapshots.path()).unwrap().map(|file| file.unwrap().path());
+        assert_eq!(files.collect::<Vec<_>>(), [aside]);
+    }
+}
+
 #[test]
 fn old_snapshots_go_but_for_those_that_the_state_needs_museum_g14() {
     let place = tempdir().unwrap();
