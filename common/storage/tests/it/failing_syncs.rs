@@ -6,6 +6,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use crate::kit::power::{self, new_place};
@@ -88,6 +89,37 @@ fn another_write_ahead_log_is_begun_when_the_tables_are_durable() {
     drop(found(place.path()));
     run_behind_a_shim(
         "failing_syncs::another_write_ahead_log_is_begun_when_the_tables_are_durable",
+        place.path(),
+    );
+}
+
+/// A node that waits for it neither writes nor ends: nobody would take it for a failed one.
+#[test]
+fn a_log_that_cannot_write_out_what_it_holds_is_given_up_after_a_while() {
+    if let Some((place, disk)) = place() {
+        let (mut log, _) = reopen(&place);
+        disk.hang_tables();
+        let (to, failed) = channel();
+        let writing = std::thread::spawn(move || {
+            let text = "x".repeat(1 << 20);
+            let mut indexes = 2..1_000;
+            let failed = indexes.find_map(|index| {
+                log.write(&[Write { append: vec![command(1, index, &text)], ..nothing() }]).err()
+            });
+            // Nobody waits any more who has given up.
+            let _ = to.send(failed);
+        });
+        let failed = failed.recv_timeout(fixtures::PATIENCE);
+        disk.heal();
+        let failed = failed.expect("it is not waited for").expect("it holds all that is written");
+        assert!(failed.to_string().contains("it has taken no writes for 10 s"), "{failed}");
+        writing.join().unwrap();
+        return;
+    }
+    let place = new_place();
+    drop(found(place.path()));
+    run_behind_a_shim(
+        "failing_syncs::a_log_that_cannot_write_out_what_it_holds_is_given_up_after_a_while",
         place.path(),
     );
 }
