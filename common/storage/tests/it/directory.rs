@@ -255,6 +255,21 @@ fn a_founding_record_of_which_both_copies_are_gone_is_noticed() {
     assert!(said().ends_with("bootstrap is damaged: it is missing"), "{}", said());
 }
 
+/// The node would go on with one copy, and nobody would hear of it.
+#[test]
+fn a_copy_of_the_founding_record_that_cannot_be_made_anew_is_told() {
+    let place = tempdir().unwrap();
+    drop(found(place.path()));
+    let copy = place.path().join("bootstrap-second");
+    fs::remove_file(&copy).unwrap();
+    fs::create_dir(&copy).unwrap();
+    let refused = directory(place.path()).unwrap_err();
+    assert!(matches!(refused, StorageError::Io { .. }), "{refused:?}");
+    fs::remove_dir(&copy).unwrap();
+    directory(place.path()).unwrap();
+    assert!(copy.is_file());
+}
+
 /// One of them cost a healthy node its start, for good.
 #[test]
 fn one_lost_copy_of_the_founding_record_is_survived_and_made_anew() {
