@@ -7,6 +7,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use fixtures::SmallDisk;
+use rustix::fs::{Mode, OFlags};
 use state_machine::{Batch, OrderedStore, View};
 use storage::{StateStore, StorageError};
 use tempfile::tempdir;
@@ -118,6 +119,40 @@ fn files_whose_values_are_all_deleted_go_and_a_view_of_them_stays() {
     };
     checkpoint.for_each(&mut seen).unwrap();
     assert_eq!(pairs, 1_000);
+}
+
+/// Says whether a file below this directory is open for reads past what the system has in memory.
+fn reads_past_memory(place: &Path) -> bool {
+    let open = fs::read_dir("/proc/self/fd").unwrap().flatten().filter(|descriptor| {
+        fs::read_link(descriptor.path()).is_ok_and(|file| file.starts_with(place))
+    });
+    let mut flags = open.filter_map(|descriptor| {
+        let about = Path::new("/proc/self/fdinfo").join(descriptor.file_name());
+        let about = fs::read_to_string(about).ok()?;
+        let flags = about.lines().find_map(|line| line.strip_prefix("flags:"))?;
+        Some(OFlags::from_bits_retain(u32::from_str_radix(flags.trim(), 8).unwrap()))
+    });
+    flags.any(|flags| flags.contains(OFlags::DIRECT))
+}
+
+/// What is in memory may be right while the disk is not.
+#[test]
+fn all_is_read_through_from_the_disk_and_not_from_memory() {
+    let place = tempdir().unwrap();
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::DIRECT;
+    if rustix::fs::open(place.path(), flags, Mode::RUSR).is_err() {
+        eprintln!("NOT SHOWN HERE: this file system has no reads past memory");
+        return;
+    }
+    let mut store = StateStore::open(place.path()).unwrap();
+    put(&mut store, 0..10, 0);
+    assert!(!reads_past_memory(place.path()), "others are faster from memory");
+    let mut from_disk = false;
+    let read = store.scrub_later().run(|_| {
+        from_disk |= reads_past_memory(place.path());
+        true
+    });
+    assert!(read.unwrap() > 10 * 64 * KIB as u64 && from_disk);
 }
 
 /// A minute after each start all nodes took a file that had just been collected for rot, and threw
