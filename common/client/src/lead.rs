@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 use transport::Precision;
 
-use crate::attempt::{Attempt, DIAL_PATIENCE, Lead, Manner};
+use crate::attempt::{ANSWER_PATIENCE_MIN, Attempt, DIAL_PATIENCE, Lead, Manner};
 use crate::client::Client;
 use crate::error::{ClientError, Reaction, reaction};
 use crate::search::{Search, Why};
@@ -268,7 +268,9 @@ impl Nodes for Client {
         if matches!(self.known(), Some(Lead::Through { by, .. }) if by == endpoint) {
             return;
         }
-        let asked = timeout_at(manner.deadline, self.leader_of(&endpoint)).await;
+        // The caller waits meanwhile for what is here already.
+        let until = manner.deadline.min(Instant::now() + ANSWER_PATIENCE_MIN);
+        let asked = timeout_at(until, self.leader_of(&endpoint)).await;
         self.remember(match asked.ok().flatten() {
             Some(leader) if leader == endpoint || self.is_at_hand(&leader) => {
                 Some(Lead::At(leader))

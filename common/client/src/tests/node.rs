@@ -26,6 +26,8 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) enum Turn {
     /// It is answered.
     Says(Response),
+    /// It is answered, and nothing is any more.
+    Last(Response),
     /// Its connection is cut instead of an answer; the next one may be made at once.
     Cuts,
 }
@@ -107,6 +109,13 @@ async fn play(
         asked.lock().unwrap().push(request);
         match turn {
             Turn::Says(response) => responder.send(response),
+            Turn::Last(response) => {
+                responder.send(response);
+                let mut unanswered = Vec::new();
+                while let Some(request) = requests.recv().await {
+                    unanswered.push(request);
+                }
+            }
             Turn::Cuts => {
                 let (holder, why) = (identity.role.to_string(), "for a moment".to_owned());
                 guard.revoke([Revoked { holder, until_s: u64::MAX, keys: Vec::new(), why }]);

@@ -3,7 +3,7 @@
 //! nothing of it.
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use protocol::{ErrorCode, Response};
 use tokio::time::timeout;
@@ -12,6 +12,7 @@ use super::node::{Node, Turn, refused, unknown};
 use super::zeros;
 use crate::NodeId;
 use crate::error::ClientError;
+use crate::requests::Consistency;
 use crate::session::Session;
 
 /// Longer than the deadline of the clients.
@@ -125,4 +126,16 @@ async fn a_leader_that_has_handed_over_is_not_asked_first_any_more() {
     let client = node.client();
     ends(client.transfer(NodeId::new(2).unwrap())).await.unwrap();
     assert_eq!(client.leader(), None);
+}
+
+/// Whoever answers in the leader's place may hang before it says who that is: what had come was
+/// held back until the deadline.
+#[tokio::test]
+async fn an_answer_does_not_wait_for_who_leads() {
+    let answer = Response::Answer { index: 7, response: zeros(1), age_ms: Some(5) };
+    let node = Node::start([Turn::Last(answer)]);
+    let began = Instant::now();
+    let answer = ends(node.client().query(zeros(1), Consistency::Linearizable)).await.unwrap();
+    assert_eq!(answer.index, 7);
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
