@@ -2,18 +2,27 @@
 //! does not count with files that nobody can open again.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fixtures::load::{get, put};
 use fixtures::{Cluster, PATIENCE};
 
+/// Removes a directory in which the node may still make files.
+fn remove_all(directory: &Path) {
+    let began = Instant::now();
+    while let Err(error) = fs::remove_dir_all(directory) {
+        let was_filled = error.kind() == ErrorKind::DirectoryNotEmpty;
+        assert!(was_filled && began.elapsed() < PATIENCE, "{error}");
+    }
+}
+
 /// Removes all that is in a directory, as `rm -rf DIR/*` does.
 fn empty(directory: &Path) {
     for child in fs::read_dir(directory).unwrap() {
         let path = child.unwrap().path();
-        let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-        removed.unwrap();
+        if path.is_dir() { remove_all(&path) } else { fs::remove_file(path).unwrap() }
     }
 }
 
@@ -42,7 +51,7 @@ async fn a_node_without_a_history_ends_as_well_also_while_it_is_asked_again_and_
     while client.status_of(&address).await.is_err() {
         assert!(began.elapsed() < PATIENCE, "it does not answer");
     }
-    fs::remove_dir_all(&cluster.nodes[0].data).unwrap();
+    remove_all(&cluster.nodes[0].data);
     let asking = tokio::spawn(async move {
         loop {
             let _ = client.status_of(&address).await;
@@ -62,17 +71,17 @@ async fn a_node_ends_whose_directory_goes_away_under_it() {
     type Removal = (&'static str, fn(&Path));
     let removals: [Removal; 9] = [
         ("LOCK was removed", empty),
-        ("LOCK was removed", |data| fs::remove_dir_all(data).unwrap()),
+        ("LOCK was removed", remove_all),
         ("is another directory than before", |data| {
             let copy = data.with_extension("copy");
             let copied = std::process::Command::new("cp").arg("-a").args([data, &copy]).status();
             assert!(copied.unwrap().success());
-            fs::remove_dir_all(data).unwrap();
+            remove_all(data);
             fs::rename(copy, data).unwrap();
         }),
         ("tail was removed", |data| fs::remove_file(data.join("tail")).unwrap()),
         ("superblock was removed", |data| fs::remove_file(data.join("superblock")).unwrap()),
-        ("CURRENT was removed", |data| fs::remove_dir_all(data.join("state")).unwrap()),
+        ("CURRENT was removed", |data| remove_all(&data.join("state"))),
         ("was removed or replaced while it is in use", |data| remove_manifests(&data.join("log"))),
         ("was removed or replaced while it is in use", |data| {
             remove_manifests(&data.join("state"));
