@@ -85,7 +85,7 @@ impl ClientConnection {
         let waiting = Arc::new(Mutex::new(Waiting::default()));
         let writer = Arc::clone(&waiting);
         tokio::spawn(async move {
-            if let Err(error) = pump(&mut queued, &mut send).await {
+            if let Err(error) = pump(&mut queued, &mut send, |_| ()).await {
                 fail(&writer, &error.to_string());
             }
         });

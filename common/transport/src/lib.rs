@@ -27,6 +27,7 @@ mod forward;
 mod guard;
 mod handshake;
 mod identify;
+mod lane;
 pub mod limits;
 mod memory;
 mod mesh;

@@ -101,6 +101,22 @@ impl Mesh {
         self.queue(to, true, chunks)
     }
 
+    /// Says whether messages with entries for a peer are still on this side: late, and not lost.
+    /// What a way carries in some round trips does not count.
+    pub fn has_unsent(&self, to: NodeId) -> bool {
+        self.peers.get(&to).is_some_and(|peer| peer.entries().has_unsent())
+    }
+
+    /// Waits until that is no longer so, or the connection has ended. The future is on its own.
+    pub fn all_sent(&self, to: NodeId) -> impl Future<Output = ()> + Send + use<> {
+        let all_sent = self.peers.get(&to).map(|peer| peer.entries().all_sent());
+        async move {
+            if let Some(all_sent) = all_sent {
+                all_sent.await;
+            }
+        }
+    }
+
     fn queue(&self, to: NodeId, with_entries: bool, chunks: Vec<Bytes>) -> bool {
         match self.peers.get(&to) {
             Some(peer) => peer.send(with_entries, chunks),

@@ -19,6 +19,7 @@ use crate::error::{ConnectError, Precision};
 use crate::event::PeerEvent;
 use crate::guard::Watched;
 use crate::handshake::{greet, require_history};
+use crate::lane::{Lane, Outlet, lane};
 use crate::limits::{
     ARRIVED_PATIENCE, BACKOFF_MAX, BACKOFF_MIN, BACKOFF_REJECTED_MAX, CONNECT_TIMEOUT,
     CONTROL_MESSAGES_MAX, ENTRY_MESSAGES_MAX, TOLD_EVERY,
@@ -26,6 +27,7 @@ use crate::limits::{
 use crate::memory::SharedMemory;
 use crate::reach::{Trail, called};
 use crate::receive::Receiver;
+use crate::settings::follow;
 use crate::silence::ended;
 use crate::stream::{CONTROL, ENTRIES, MEMORY, pump};
 
@@ -52,7 +54,7 @@ pub struct PeerInfo {
 pub(crate) struct Peer {
     pub(crate) address: String,
     control: mpsc::Sender<Vec<Bytes>>,
-    entries: mpsc::Sender<Vec<Bytes>>,
+    entries: Lane,
     state: Arc<State>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -81,7 +83,7 @@ impl Peer {
         receiver: Receiver,
     ) -> Self {
         let (control, control_queue) = mpsc::channel(CONTROL_MESSAGES_MAX);
-        let (entries, entries_queue) = mpsc::channel(ENTRY_MESSAGES_MAX);
+        let (entries, entries_outlet) = lane(ENTRY_MESSAGES_MAX);
         let state = Arc::new(State::default());
         let arrivals = receiver.arrivals.of(id);
         let dialler = Dialler {
@@ -92,7 +94,7 @@ impl Peer {
             receiver,
             state: Arc::clone(&state),
             control: control_queue,
-            entries: entries_queue,
+            entries: entries_outlet,
             doubles: Doubles::default(),
         };
         let task = tokio::spawn(dialler.run());
@@ -101,8 +103,16 @@ impl Peer {
 
     /// Queues a message; `false` if there is no connection or the queue is full.
     pub(crate) fn send(&self, with_entries: bool, chunks: Vec<Bytes>) -> bool {
-        let queue = if with_entries { &self.entries } else { &self.control };
-        self.state.connected.load(Ordering::Relaxed) && queue.try_send(chunks).is_ok()
+        let queued = |chunks| match with_entries {
+            true => self.entries.send(chunks),
+            false => self.control.try_send(chunks).is_ok(),
+        };
+        self.state.connected.load(Ordering::Relaxed) && queued(chunks)
+    }
+
+    /// Returns what is known of the messages with entries.
+    pub(crate) fn entries(&self) -> &Lane {
+        &self.entries
     }
 
     /// Returns the connection, if there is one.
@@ -125,7 +135,7 @@ struct Dialler {
     receiver: Receiver,
     state: Arc<State>,
     control: mpsc::Receiver<Vec<Bytes>>,
-    entries: mpsc::Receiver<Vec<Bytes>>,
+    entries: Outlet,
     doubles: Doubles,
 }
 
@@ -290,11 +300,12 @@ impl Dialler {
         let speaker = Speaker::of(self.id, theirs);
         let answers = self.receiver.clone().listen(connection.clone(), who, speaker);
         tokio::select! {
-            end = pump(&mut self.control, &mut control) => reason(&connection, end),
-            end = pump(&mut self.entries, &mut entries) => reason(&connection, end),
+            end = pump(&mut self.control, &mut control, |_| ()) => reason(&connection, end),
+            end = self.entries.pump(&mut entries) => reason(&connection, end),
             end = tell(&self.receiver.memory, &mut memory) => reason(&connection, end),
             () = answers => reason(&connection, Ok(())),
             error = connection.closed() => describe(&error),
+            never = follow(&connection) => match never {},
             () = ended(&connection) => self.gone(&connection).await,
             arrived = succeeded(&mut self.arrivals, theirs.boot, &self.doubles) => {
                 self.doubles.leave(theirs.boot, arrived);
@@ -330,7 +341,7 @@ impl Dialler {
             };
         }
         while self.control.try_recv().is_ok() {}
-        while self.entries.try_recv().is_ok() {}
+        self.entries.clear();
         let lost = PeerEvent::Lost { peer: self.id, reason: trouble, was_connected: was };
         self.receiver.events.send(lost).await.map_err(|_| ())
     }
@@ -417,7 +428,7 @@ mod tests {
 
     /// Makes what dials node 2, from node 1, with these queues; it is not begun.
     fn dialler(
-        (control, entries): (mpsc::Receiver<Vec<Bytes>>, mpsc::Receiver<Vec<Bytes>>),
+        (control, entries): (mpsc::Receiver<Vec<Bytes>>, Outlet),
         events: mpsc::Sender<PeerEvent>,
     ) -> Dialler {
         let cluster = ClusterId::generate().expect("there is chance");
@@ -466,14 +477,14 @@ mod tests {
     #[tokio::test]
     async fn what_waits_for_a_connection_that_is_lost_is_not_sent_on_the_next_one() {
         let (control, control_queue) = mpsc::channel(4);
-        let (entries, entries_queue) = mpsc::channel(4);
+        let (entries, entries_queue) = lane(4);
         let (events, mut news) = mpsc::channel(4);
         let mut dialler = dialler((control_queue, entries_queue), events);
-        for queue in [&control, &entries, &control] {
-            queue.try_send(vec![Bytes::from_static(b"of the last term")]).expect("there is room");
-        }
+        let message = || vec![Bytes::from_static(b"of the last term")];
+        control.try_send(message()).expect("there is room");
+        assert!(entries.send(message()) && entries.has_unsent());
         dialler.lost("reset by peer".into()).await.expect("it is heard");
-        assert!(dialler.control.is_empty() && dialler.entries.is_empty());
+        assert!(dialler.control.is_empty() && !entries.has_unsent());
         let Some(PeerEvent::Lost { peer, .. }) = news.recv().await else { panic!("no news") };
         assert_eq!(peer, dialler.id);
     }

@@ -57,7 +57,7 @@ impl ReturnPaths {
             && stream.write_all(&[CONTROL]).await.is_ok()
         {
             tokio::select! {
-                _ = pump(&mut queued, &mut stream) => {}
+                _ = pump(&mut queued, &mut stream, |_| ()) => {}
                 _ = connection.closed() => {}
             }
         }

@@ -1,12 +1,15 @@
 //! How connections are set: windows, silences, and when a packet counts as lost.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{MtuDiscoveryConfig, TransportConfig, VarInt};
+use quinn::{Connection, MtuDiscoveryConfig, TransportConfig, VarInt};
+use tokio::time::sleep;
 
 use crate::limits::{
-    DATAGRAM_BYTES_MAX, IDLE_TIMEOUT, KEEP_ALIVE, STREAM_WINDOW_BYTES, STREAMS_MAX,
+    CONNECTION_WINDOW_BYTES, DATAGRAM_BYTES_MAX, IDLE_TIMEOUT, KEEP_ALIVE, STREAM_WINDOW_BYTES,
+    STREAMS_MAX,
 };
 
 /// A packet counts as lost when so many that were sent behind it have arrived.
@@ -19,6 +22,16 @@ const OVERTAKEN_PACKETS_MAX: u32 = 64;
 /// A packet counts as lost when one that was sent behind it has arrived, and it was sent so many
 /// round trips ago (RFC 9002 §6.1.2 begins with 9/8, which a way with jitter exceeds all the time).
 const OVERTAKEN_ROUND_TRIPS_MAX: f32 = 2.0;
+
+/// QUIC holds so many times what its congestion window lets it have under way, so that the window
+/// can grow by itself.
+const CARRIED_MULTIPLE: u64 = 2;
+
+/// QUIC holds no less than this, so that a fast way is full from the first moment on.
+const SEND_WINDOW_BYTES_MIN: u64 = 64 * 1024;
+
+/// How often the congestion window is looked at.
+const FOLLOW: Duration = Duration::from_millis(50);
 
 /// The settings of connections on which so many bytes may be under way, in each direction.
 pub(crate) fn transport(window_bytes: u32) -> Arc<TransportConfig> {
@@ -41,6 +54,17 @@ pub(crate) fn transport(window_bytes: u32) -> Arc<TransportConfig> {
         // Lost handshake packets are sent again soon: the default assumes a third of a second.
         .initial_rtt(Duration::from_millis(30));
     Arc::new(config)
+}
+
+/// Keeps what QUIC holds of a connection near to what its way carries, as long as it lives; the
+/// rest waits where it is known that it has not left yet.
+pub(crate) async fn follow(connection: &Connection) -> Infallible {
+    loop {
+        let carried = connection.stats().path.cwnd.saturating_mul(CARRIED_MULTIPLE);
+        let most = u64::from(CONNECTION_WINDOW_BYTES);
+        connection.set_send_window(carried.clamp(SEND_WINDOW_BYTES_MIN, most));
+        sleep(FOLLOW).await;
+    }
 }
 
 #[cfg(test)]

@@ -96,22 +96,26 @@ impl FrameStream {
 }
 
 /// Writes everything that is queued, many messages at a time, until the stream breaks or the queue
-/// ends.
+/// ends; `written` is told how many were.
 pub(crate) async fn pump(
     queue: &mut mpsc::Receiver<Vec<Bytes>>,
     stream: &mut SendStream,
+    mut written: impl FnMut(usize),
 ) -> Result<(), WriteError> {
     let mut waiting = Chunks::default();
     while let Some(message) = queue.recv().await {
         waiting.extend(message);
+        let mut messages = 1;
         while waiting.bytes() < WRITE_BYTES_MAX
             && let Ok(message) = queue.try_recv()
         {
             waiting.extend(message);
+            messages += 1;
         }
         let chunks = waiting.take();
         stream.write_all_chunks(chunks).await?;
         chunks.clear();
+        written(messages);
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use consensus::{
-    Body, Configuration, Entry, Incarnation, LogIndex, Member, Message, NodeId, Outgoing,
+    Body, Configuration, Entry, EntryId, Incarnation, LogIndex, Member, Message, NodeId, Outgoing,
 };
 use protocol::{Generation, LeaderHint};
 use replica::{Answer, Meeting, Piece, Replica, Sent};
@@ -25,9 +25,11 @@ use crate::status::Link;
 
 mod elsewhere;
 mod feed;
+mod under_way;
 
 pub(crate) use elsewhere::{Elsewhere, differs};
 pub(crate) use feed::Encoded;
+use under_way::UnderWay;
 
 /// The most bytes of entries in one frame, beyond the first entry. Small enough that a lane of
 /// [`transport::limits::ENTRY_MESSAGES_MAX`] frames keeps at most 64 MiB of old entries in memory.
@@ -56,6 +58,8 @@ pub(crate) struct Network {
     elsewhere: Elsewhere,
     /// The nodes that are talked to.
     peers: BTreeMap<NodeId, Member>,
+    /// What need not be sent again yet.
+    under_way: UnderWay,
 }
 
 impl Network {
@@ -73,6 +77,7 @@ impl Network {
             reports,
             elsewhere: Elsewhere::default(),
             peers: BTreeMap::new(),
+            under_way: UnderWay::default(),
         }
     }
 
@@ -205,12 +210,21 @@ impl Network {
         match send {
             Outgoing::Message { to, message } => self.message(to, &message),
             Outgoing::Entries { to, term, mut prev, mut range, commit, round } => {
+                let unsent = self.mesh.has_unsent(to);
+                let rest = self.under_way.rest(to, term, range.clone(), unsent);
+                if rest.start > range.start {
+                    (prev, range) = match id_before(rest.start, replica) {
+                        Some(id) => (id, rest),
+                        None => (prev, range),
+                    };
+                }
                 while !range.is_empty() {
                     let entries = replica.entries(range.clone(), FRAME_BYTES_MAX);
                     let entries = entries.expect("entries that are to be sent are in memory");
                     let last = entries.last().expect("a hit has entries").id;
                     let body = Body::AppendEntries { prev, entries, commit, round };
                     if !self.message(to, &Message { term, body }) {
+                        self.under_way.forget(to);
                         return false;
                     }
                     prev = last;
@@ -239,13 +253,21 @@ impl Network {
         let at_hand = replica.entries(piece.range.clone(), FRAME_BYTES_MAX);
         let (read, reports, generation) =
             (Arc::clone(&self.read), self.reports.clone(), self.generation);
-        spawn_blocking(move || {
-            let result = feed::encode(&generation, &piece, || match at_hand {
-                Some(entries) => Ok(entries),
-                None => read(piece.range.clone(), FRAME_BYTES_MAX),
-            });
+        let all_sent = self.mesh.all_sent(piece.to);
+        tokio::spawn(async move {
+            let encode = move || {
+                let result = feed::encode(&generation, &piece, || match at_hand {
+                    Some(entries) => Ok(entries),
+                    None => read(piece.range.clone(), FRAME_BYTES_MAX),
+                });
+                (piece, result)
+            };
+            // A panic is told where it happens.
+            let Ok((piece, result)) = spawn_blocking(encode).await else { return };
+            // A slow way is fed as fast as it takes it in.
+            all_sent.await;
             // A loop that is gone needs no report.
-            let _ = reports.blocking_send(Done::Fed { piece, result });
+            let _ = reports.send(Done::Fed { piece, result }).await;
         });
     }
 
@@ -254,4 +276,10 @@ impl Network {
         let Encoded { sent, chunks } = encoded;
         self.mesh.send_entries(to, chunks).then_some(sent)
     }
+}
+
+/// Returns what stands before an entry, if that is at hand.
+fn id_before(index: LogIndex, replica: &Replica) -> Option<EntryId> {
+    let before = index.prev()?;
+    replica.entries(before..index, 0)?.last().map(|entry| entry.id)
 }

@@ -35,6 +35,7 @@ mod roles;
 mod rot;
 mod service;
 mod sessions;
+mod slow_ways;
 mod small_disks;
 mod snapshot_files;
 mod snapshots;

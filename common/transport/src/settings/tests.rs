@@ -2,12 +2,11 @@ use std::net::SocketAddr;
 
 use certs::{Authority, ClusterId, Credentials, Expect, Identity, Role};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{ClientConfig, Connection, Endpoint, ServerConfig};
+use quinn::{ClientConfig, Endpoint, ServerConfig};
 use tokio::net::UdpSocket;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::*;
-use crate::limits::CONNECTION_WINDOW_BYTES;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
