@@ -128,6 +128,9 @@ impl Cluster {
                 continue;
             }
             (node.promises.term, node.promises.vote) = (term, Some(vote));
+            if self.leader == Some(voter) {
+                self.leader = None;
+            }
             if voter != candidate {
                 self.meet(voter, candidate)?;
                 let body = Body::Vote { candidate: incarnation, verdict: Verdict::Granted };
