@@ -17,11 +17,11 @@ use crate::limits::{
 /// RFC 9002 §6.1.1 begins with three. Where a way is a bundle of several, packets overtake each
 /// other by more than that: nearly all then count as lost, everything is sent twice, and congestion
 /// control keeps the connection at a packet or two in flight. Beyond it, time tells what is lost.
-const OVERTAKEN_PACKETS_MAX: u32 = 64;
+const OVERTAKEN_PACKETS_MAX: u32 = 16;
 
 /// A packet counts as lost when one that was sent behind it has arrived, and it was sent so many
 /// round trips ago (RFC 9002 §6.1.2 begins with 9/8, which a way with jitter exceeds all the time).
-const OVERTAKEN_ROUND_TRIPS_MAX: f32 = 2.0;
+const OVERTAKEN_ROUND_TRIPS_MAX: f32 = 1.5;
 
 /// QUIC holds so many times what its congestion window lets it have under way, so that the window
 /// can grow by itself.
