@@ -11,12 +11,13 @@ use serde_json::json;
 use state_machine::{REASON_BYTES_MAX, SystemAnswer, SystemQuery};
 use tokio::time::sleep;
 
-use super::known::{holdings, pick};
+use super::known::{check_same, holdings, pick};
 use crate::bundle::holdings::Holding;
-use crate::bundle::now_unix_s;
+use crate::bundle::{Bundles, now_unix_s};
 use crate::change::Present;
 use crate::cluster::quorum::{heard, tolerance};
 use crate::codes;
+use crate::files::absolute;
 use crate::invocation::Invocation;
 use crate::newest::Newest;
 use crate::output::View;
@@ -108,17 +109,18 @@ async fn revoke(
         return invocation.output.answer(&View { kind, data, text, names, warnings });
     }
     refuse_own(target, &meant)?;
+    let mut warnings = Vec::new();
     if let Some(id) = meant.role.node_id()
         && present.configuration.voters().contains(id.into())
-        && !args.dry_run
     {
-        let survey = &present.survey;
-        let alive = survey.leader().map(|leader| heard(survey, leader)).unwrap_or_default();
-        let before = tolerance(present.configuration.voters(), &alive);
-        invocation.confirm(&format!(
-            "{holder} is a voter: the others refuse it until it has a new certificate, which \
-             counts as a failure (tolerated now: {before}). Revoke?"
-        ))?;
+        let cost = cost(&holder, &present);
+        if !args.dry_run {
+            invocation.confirm(&format!("{cost}. Revoke?"))?;
+        }
+        // A script has answered before it was asked.
+        if args.dry_run || invocation.global.yes {
+            warnings.push(format!("{cost}: raftctl cert renew {}", present.survey.name(id.into())));
+        }
     }
     let began = Instant::now();
     if !args.dry_run {
@@ -140,10 +142,9 @@ async fn revoke(
         let took_ms = took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
         nodes.push(json!({ "name": member.name, "address": member.address, "inForceMs": took_ms }));
     }
-    let warnings = match args.dry_run {
-        true => Vec::new(),
-        false => wait_for_the_clock(&holder, meant.until_s).await.into_iter().collect(),
-    };
+    if !args.dry_run {
+        warnings.extend(wait_for_the_clock(&holder, meant.until_s).await);
+    }
     let until = certs::utc(meant.until_s);
     let what = format!("{holder}: certificates that begin at {until} or before");
     let text = match args.dry_run {
@@ -163,6 +164,17 @@ async fn revoke(
     });
     let (names, text) = (vec![holder], text.into_bytes());
     invocation.output.answer(&View { kind: "CertificateRevocation", data, text, names, warnings })
+}
+
+/// Says what it costs to revoke a voter's certificate.
+fn cost(holder: &str, present: &Present) -> String {
+    let survey = &present.survey;
+    let alive = survey.leader().map(|leader| heard(survey, leader)).unwrap_or_default();
+    let before = tolerance(present.configuration.voters(), &alive);
+    format!(
+        "{holder} is a voter: the others refuse it until it has a new certificate, which counts as \
+         a failure (tolerated now: {before})"
+    )
 }
 
 /// Lets the cluster know: one key at a time.
@@ -210,6 +222,9 @@ fn meant(
     // counts, and who issued may have had a clock that is ahead of this one.
     let leader_s = present.survey.leader().map_or(0, |leader| leader.clock_unix_ms / 1_000);
     let until_s = now_unix_s().max(leader_s).saturating_sub(BACKDATED_S);
+    if let Some(dir) = &args.dir {
+        check_same(&Bundles::look(&absolute(dir)?)?, target)?;
+    }
     let known = holdings(invocation, args.dir.as_deref()).unwrap_or_default();
     let all_of = |role: Role| {
         let keys = later(&known, &role, target, until_s);

@@ -60,20 +60,25 @@ impl Nodes {
     pub(super) async fn ask(invocation: &Invocation, bundles: &Bundles) -> Result<Self> {
         let target = Target::of(bundles)?;
         let client = target.client(invocation.global.timeout)?;
-        let survey = look(&client, &target.nodes).await;
+        let mut survey = look(&client, &target.nodes).await;
         let planned = bundles.holdings()?.into_iter().filter_map(|held| match held.whose {
             Whose::Node(node) => Some((node.name, node.id)),
             Whose::Authority | Whose::Operator | Whose::File => None,
         });
-        Ok(Self { client, survey, planned: planned.collect() })
+        let planned = planned.collect();
+        // Who was removed in good order is not there, and is not to be waited for.
+        if let Some(leader) = survey.leader() {
+            let members = leader.configuration.members().clone();
+            survey.rows.retain(|row| {
+                let id = id_of(row, &planned);
+                row.answer.is_ok() || id.is_none_or(|id| members.contains_key(&id.into()))
+            });
+        }
+        Ok(Self { client, survey, planned })
     }
 
-    /// Returns the id of a row's node: what it says itself, else what the configuration says, else
-    /// what its bundle is made for.
     fn id_of(&self, row: &Row) -> Option<NonZeroU64> {
-        let own = row.answer.as_ref().ok().map(|status| status.node);
-        let known = own.or(row.id).and_then(|id| id.get().try_into().ok());
-        known.or_else(|| self.planned.get(&row.name).copied())
+        id_of(row, &self.planned)
     }
 
     /// Renews the certificates of all nodes, or of those with these names or ids.
@@ -180,6 +185,14 @@ pub(super) struct Used {
     pub(super) key: String,
     /// Whom it trusts, as PEM.
     pub(super) authorities: String,
+}
+
+/// Returns the id of a row's node: what it says itself, else what the configuration says, else what
+/// its bundle is made for.
+fn id_of(row: &Row, planned: &BTreeMap<String, NonZeroU64>) -> Option<NonZeroU64> {
+    let own = row.answer.as_ref().ok().map(|status| status.node);
+    let known = own.or(row.id).and_then(|id| id.get().try_into().ok());
+    known.or_else(|| planned.get(&row.name).copied())
 }
 
 fn said(error: ClientError) -> Report {

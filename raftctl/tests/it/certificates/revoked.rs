@@ -4,7 +4,7 @@ use std::path::Path;
 
 use fixtures::ClockShim;
 
-use crate::kit::{Said, World, free};
+use crate::kit::{CLUSTER, Said, World, free};
 
 fn by(world: &World, directory: &Path, name: &str, line: &str) -> Said {
     let at = |file: &str| directory.join(file).display().to_string();
@@ -109,4 +109,26 @@ fn all_certificates_of_a_holder_are_revoked_whoever_had_the_right_clock() {
         at(revoked_s, &issue).unwrap();
         assert_eq!(put(name).code, 0, "{name}: made afterwards");
     }
+}
+
+/// A name of the one cluster was looked up in the directory of the other, and revoked there.
+#[test]
+fn a_directory_of_another_cluster_changes_nothing_in_this_one() {
+    let mut world = World::new();
+    world.found(&free(1));
+    let other = world.home().join("other");
+    let dir = other.display();
+    world.ok(&format!("init other --dir {dir} --node n1=127.0.0.1:1 --prepare-only"));
+    world.ok(&format!("context use {CLUSTER}"));
+    let authority = world.ok(&format!("cert show authority --dir {dir}")).stdout;
+    for line in ["cert revoke n1 --yes", "cert revoke n1 --undo"] {
+        let said = world.run(&format!("{line} --dir {dir} -o json"));
+        assert_eq!((said.code, &said.error()["code"]), (5, &"R0304".into()), "{line}: {said:?}");
+    }
+    for line in ["cert rotate begin", "cert renew n1", "cert issue web --role client"] {
+        let said = world.run(&format!("{line} --context {CLUSTER} --dir {dir} -o json"));
+        assert_eq!((said.code, &said.error()["code"]), (5, &"R0304".into()), "{line}: {said:?}");
+    }
+    assert_eq!(world.ok("cert list --revoked --no-headers").stdout, "");
+    assert_eq!(world.ok(&format!("cert show authority --dir {dir}")).stdout, authority);
 }

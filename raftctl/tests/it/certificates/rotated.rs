@@ -138,3 +138,17 @@ fn a_rotation_that_is_given_up_leaves_the_old_authority() {
     assert_eq!(said.error()["code"], "R0513", "{said:?}");
     assert!(!world.directory().join("ca.next").exists());
 }
+
+/// It is not there, as it should be, and it was asked again and again.
+#[test]
+fn a_member_that_was_removed_does_not_hold_up_a_rotation() {
+    let mut world = World::new();
+    world.found(&free(3));
+    world.ok("member remove n3 --yes");
+    assert_eq!(world.ended("n3"), Some(77));
+    world.ok("cert rotate begin");
+    world.ok("cert rotate abort");
+    world.ok("cert rotate begin");
+    world.ok("cert rotate finish");
+    assert_eq!(world.run("cert renew --all").code, 0, "nobody is missed");
+}
