@@ -10,6 +10,7 @@ use std::path::Path;
 
 use consensus::{Entry, EntryId, HardState, Incarnation, NodeId, Payload, Write, WriteId};
 use protocol::BootstrapRecord;
+use rustix::fs::Access;
 
 use crate::directory::DataDirectory;
 use crate::error::StorageError;
@@ -39,11 +40,7 @@ impl Restoration {
     pub fn begin(path: &Path, cluster: [u8; 16], node: NodeId) -> Result<Self, StorageError> {
         let not_empty =
             |found: String| Err(StorageError::NotEmpty { path: path.to_owned(), found });
-        let names = files::names(path)?;
-        let known = names.iter().any(|name| name == "superblock");
-        if let Some(name) = names.iter().find(|name| !known && !EMPTY.contains(&name.as_str())) {
-            return not_empty(format!("there is \"{name}\""));
-        }
+        is_known(path)?;
         let directory = DataDirectory::open_or_create(path, cluster, node)?;
         match directory.generation() {
             None => Ok(Self { directory }),
@@ -52,6 +49,24 @@ impl Restoration {
                 generation.short()
             )),
         }
+    }
+
+    /// Looks whether a directory could be filled, and changes nothing.
+    ///
+    /// # Errors
+    /// As [`Restoration::begin`].
+    pub fn check(path: &Path, cluster: [u8; 16], node: NodeId) -> Result<(), StorageError> {
+        if is_known(path)? {
+            return Self::begin(path, cluster, node).map(drop);
+        }
+        let mut above = path.ancestors().filter(|place| !place.as_os_str().is_empty());
+        let there = above.find(|place| place.exists()).unwrap_or(Path::new("."));
+        let wanted = Access::WRITE_OK | Access::EXEC_OK;
+        let failed = |error| StorageError::io("make a directory in", there, error);
+        if !there.is_dir() {
+            return Err(failed(std::io::ErrorKind::NotADirectory.into()));
+        }
+        rustix::fs::access(there, wanted).map_err(|errno| failed(errno.into()))
     }
 
     /// Returns the directory's random name.
@@ -114,5 +129,20 @@ fn first_write(record: &BootstrapRecord, header: &SnapshotHeader) -> Write {
         truncate_from: None,
         append: vec![Entry::new(id, meta.stamp, payload)],
         compact_to: Some(meta),
+    }
+}
+/// Says whether a directory is a node's already.
+///
+/// # Errors
+/// If there is anything else in it.
+fn is_known(path: &Path) -> Result<bool, StorageError> {
+    let names = files::names(path)?;
+    let known = names.iter().any(|name| name == "superblock");
+    match names.iter().find(|name| !known && !EMPTY.contains(&name.as_str())) {
+        None => Ok(known),
+        Some(name) => {
+            let found = format!("there is \"{name}\"");
+            Err(StorageError::NotEmpty { path: path.to_owned(), found })
+        }
     }
 }

@@ -13,7 +13,9 @@ the others. The disk deserves a look."
 FOREIGN_FILE 502 Refused "a file of another cluster or history"
 "The snapshot or data directory belongs to another cluster, another node, or another generation of
 this cluster, as the message says. Histories are never mixed: `snapshot restore` begins a new
-generation from a snapshot of this cluster, and of no other."
+generation from a snapshot of this cluster, and of no other. A cluster that `raftctl init` makes
+anew is another one, whatever its name: `snapshot restore` needs the directory that `init` made the
+first time, so keep a copy of it with the backups."
 
 NOT_EMPTY 503 Refused "the data directory is not empty"
 "A snapshot is restored into an empty data directory only, because nothing that a node has promised

@@ -46,7 +46,9 @@ new, or was replaced. The node has forgotten what it promised, so it neither vot
 `raftctl member heal NAME` lets it in again, where a majority of the other voters is there: it
 gets the cluster's history, is recorded with its new directory, catches up, and votes. If it
 should hold data (its file system was not mounted, say), stop raftd, put that right, and start it
-again."
+again. Where a majority of the voters has lost its data, nobody can let them in: `raftctl snapshot
+save FILE --node NAME` at one that has its own, and `raftctl snapshot restore` (raft(7),
+GENERATIONS)."
 
 HEAL_WAITS 434 Unknown "healing goes on"
 "`member heal` waited until --wait passed, and the node is not back yet; the message says what was

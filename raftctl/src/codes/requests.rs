@@ -37,7 +37,11 @@ Nobody can win: fewer than a majority of the voters run and reach each other, or
 newest log are away.
 `raftctl status` says which of them it is: which nodes hear each other, which cannot reach which and
 why, how many voters are needed, and why each does not lead. Nothing is lost: as soon as a majority
-is back, a leader is elected without anybody's help. Never wipe a data directory to hurry it."
+is back, a leader is elected without anybody's help. Never wipe a data directory to hurry it. Where
+the directories of a majority are lost for good, `raftctl snapshot save FILE --node NAME` saves what
+a node that is left has applied, and `raftctl snapshot restore` begins anew with that.
+Something that takes longer than --timeout (a large value over a slow line) ends like this as well,
+where no node has said in time who leads."
 
 UNKNOWN 104 Unknown "the outcome is unknown"
 "The request was sent and no answer came: the change may have been made, may still be made, or never

@@ -19,7 +19,9 @@ why: permissions, a full disk, something else in its place."
 NO_CLUSTER 4 Usage "no cluster is named"
 "The command needs to know where the cluster is. Use a context (`raftctl context use NAME`; `raftctl
 init` and `raftctl dev` write one), or name endpoints and certificates with -e, --ca, --cert and
---key."
+--key. `snapshot restore` needs the directory that `raftctl init` made, with the cluster's authority
+(--dir): a backup is restored into the cluster that it is of, and a copy of that directory belongs
+to every backup."
 
 NO_CONTEXT 5 Absent "no such context"
 "No context has this name. `raftctl context list` shows all."

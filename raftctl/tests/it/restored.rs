@@ -112,3 +112,35 @@ fn open_to_others(directory: &Path) -> Vec<PathBuf> {
     });
     open
 }
+
+/// One node is left, and has more than what was saved: nobody said so.
+#[test]
+fn what_a_node_that_is_left_has_and_the_snapshot_has_not_is_said_in_numbers() {
+    let mut world = World::new();
+    let addresses = free(3);
+    world.found(&addresses);
+    let saved = world.home().join("saved.snap");
+    world.ok(&format!("snapshot save {}", saved.display()));
+    for number in 0..5 {
+        world.ok(&format!("kv put late{number} behind"));
+    }
+    world.ok("status --wait caught-up --timeout 60s");
+    for name in ["n1", "n2"] {
+        world.kill(name);
+        std::fs::remove_dir_all(world.home().join(format!("data-{name}"))).unwrap();
+    }
+    let restore = |name: &str, flags: &str| {
+        let data = world.home().join(format!("data-{name}"));
+        let (file, data) = (saved.display(), data.display());
+        world.run(&format!("snapshot restore {file} --data-dir {data} --node {name} {flags}"))
+    };
+    let in_use = restore("n3", "--dry-run -o json");
+    assert_eq!((in_use.code, &in_use.error()["code"]), (5, &"R0504".into()), "{in_use:?}");
+    for flags in ["--dry-run", "--yes"] {
+        let said = restore("n1", flags);
+        assert_eq!(said.code, 0, "{said:?}");
+        // The puts, and a note that a snapshot was saved.
+        let lost = "n3 answers, and knows 9 entries committed: 6 are behind this snapshot";
+        assert!(said.stderr.contains(lost), "{said:?}");
+    }
+}

@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 
 use certs::ClusterId;
 use clap::Args;
+use client::NodeStatus;
 use consensus::NodeId;
 use protocol::BootstrapRecord;
 use serde_json::json;
 use storage::{Restoration, SnapshotHeader, SnapshotReader};
 
 use crate::bundle::{Bundles, PlannedNode, now_unix_s};
-use crate::cluster::Health;
 use crate::cluster::judge::judge;
+use crate::cluster::{Health, Row, Survey};
 use crate::codes;
 use crate::input::Input;
 use crate::invocation::Invocation;
@@ -58,16 +59,15 @@ pub(super) async fn run(invocation: &Invocation, args: &RestoreArgs) -> Result<(
     is_ours(&bundles, &header, &args.file)?;
     let node = bundles.find(&args.node, header.meta.configuration.members())?;
     let id = NodeId::from(node.id);
-    if !args.while_serving {
-        let last = units::count(header.meta.last.index.get());
-        is_needed(invocation, (&bundles.plan.cluster, &last)).await?;
-    }
+    let lost = lost(invocation, args, &bundles, &header).await?;
     if args.dry_run {
-        return invocation.output.answer(&plan(args, &bundles, &node, &header));
+        Restoration::check(&args.data_dir, header.cluster, id)?;
+        return invocation.output.answer(&plan(args, &bundles, &node, (&header, lost)));
     }
+    let also = lost.as_ref().map(|lost| format!(". {lost}")).unwrap_or_default();
     invocation.confirm(&format!(
         "Begin a new generation of cluster \"{}\" with entry {} on {} alone? Nodes with data of \
-         the old one stay out of it",
+         the old one stay out of it{also}",
         bundles.plan.name,
         units::count(header.meta.last.index.get()),
         node.name,
@@ -85,6 +85,7 @@ pub(super) async fn run(invocation: &Invocation, args: &RestoreArgs) -> Result<(
     restoration.fill(&record, &mut snapshot)?;
     let taken = owner.take(&args.data_dir);
     let mut view = done((args, &taken), &bundles, &node, &header, &record);
+    view.warnings.extend(lost);
     // The state is restored whatever becomes of the contexts, which can be mended by hand.
     if let Err(report) = lead(&bundles.plan.cluster, &record).await {
         view.warnings.push(format!("the context still names the old members: {}", report.message));
@@ -93,21 +94,52 @@ pub(super) async fn run(invocation: &Invocation, args: &RestoreArgs) -> Result<(
 }
 
 /// Refuses a restore while the cluster serves: it begins a second history beside one that lives, in
-/// which all is lost that was written behind the snapshot, and the contexts follow it.
+/// which all is lost that was written behind the snapshot, and the contexts follow it. Returns what
+/// a node that answers has, and the snapshot has not.
 ///
 /// # Errors
 /// If a leader of this cluster answers, and with it as many members as it needs.
-async fn is_needed(invocation: &Invocation, (cluster, last): (&str, &str)) -> Result<()> {
+async fn lost(
+    invocation: &Invocation,
+    args: &RestoreArgs,
+    bundles: &Bundles,
+    header: &SnapshotHeader,
+) -> Result<Option<String>> {
     // Without a way to the cluster there is nobody to ask.
-    let Ok((target, client)) = invocation.client() else { return Ok(()) };
+    let Ok((target, client)) = invocation.client() else { return Ok(None) };
     let survey = look(&client, &target.nodes).await;
     client.close().await;
-    let verdict = judge(&survey, now_unix_s().try_into().unwrap_or(i64::MAX));
+    if !args.while_serving {
+        is_needed(&survey, bundles, header)?;
+    }
+    Ok(behind(&survey, header))
+}
+
+/// Says what the node knows that has the most of those that answer with the snapshot's history.
+fn behind(survey: &Survey, header: &SnapshotHeader) -> Option<String> {
+    let last = header.meta.last.index.get();
+    let rows = survey.rows.iter().filter_map(|row| Some((row, row.answer.as_deref().ok()?)));
+    let has_more = |(_, status): &(&Row, &NodeStatus)| {
+        status.generation == Some(header.generation) && status.commit > last
+    };
+    let (row, status) = rows.filter(has_more).max_by_key(|(_, status)| status.commit)?;
+    let name = units::name(row.name.as_bytes());
+    Some(format!(
+        "{name} answers, and knows {} entries committed: {} are behind this snapshot, and are not \
+         restored; raftctl snapshot save FILE --node {name} has what it has applied",
+        units::count(status.commit),
+        units::count(status.commit - last),
+    ))
+}
+
+fn is_needed(survey: &Survey, bundles: &Bundles, header: &SnapshotHeader) -> Result<()> {
+    let (cluster, last) = (&bundles.plan.cluster, units::count(header.meta.last.index.get()));
+    let verdict = judge(survey, now_unix_s().try_into().unwrap_or(i64::MAX));
     let serves = matches!(verdict.health, Health::Healthy | Health::Degraded | Health::Joint);
     let leader = survey.leading().and_then(|leader| survey.row(leader)).filter(|_| serves);
     let status = leader.and_then(|row| Some((row, row.answer.as_ref().ok()?)));
     let Some((row, status)) = status else { return Ok(()) };
-    if ClusterId::from_bytes(status.cluster).to_string() != cluster {
+    if ClusterId::from_bytes(status.cluster).to_string() != *cluster {
         return Ok(());
     }
     let message = format!(
@@ -169,7 +201,7 @@ fn plan(
     args: &RestoreArgs,
     bundles: &Bundles,
     node: &PlannedNode,
-    header: &SnapshotHeader,
+    (header, lost): (&SnapshotHeader, Option<String>),
 ) -> View {
     let last = header.meta.last;
     let lines = [
@@ -186,7 +218,7 @@ fn plan(
         data: json!({ "steps": lines }),
         text: format!("{}\n", lines.join("\n")).into_bytes(),
         names: vec![node.name.clone()],
-        warnings: Vec::new(),
+        warnings: lost.into_iter().collect(),
     }
 }
 
