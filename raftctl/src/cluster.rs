@@ -13,7 +13,7 @@ pub(crate) mod remarks;
 pub(crate) mod survey;
 #[cfg(test)]
 pub(crate) mod testing;
-mod troubles;
+pub(crate) mod troubles;
 pub(crate) mod verdict;
 
 pub(crate) use survey::{Row, Silence, Survey, Told};

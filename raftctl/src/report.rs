@@ -113,19 +113,7 @@ impl Report {
                     .help("raftctl status    (what each node answers)")
             }
             ClientError::NoLeader { causes, after, leader } => {
-                // 200 ms that were asked for are 199.99 a moment later.
-                let after = Duration::from_millis((after.as_secs_f64() * 1e3).round() as u64);
-                if let Some(leader) = leader {
-                    let message =
-                        format!("the leader at {leader} could not be reached within {after:?}");
-                    return Self::new(codes::LEADER_CUT_OFF, message)
-                        .causes(causes)
-                        .help("raftctl status    (which nodes reach the leader)");
-                }
-                let message = format!("no leader was found within {after:?}");
-                Self::new(codes::NO_LEADER, message)
-                    .causes(causes)
-                    .help("raftctl status    (it says why nobody can win)")
+                Self::no_leader(causes, after, leader)
             }
             ClientError::Unknown { why, .. } => {
                 Self::new(codes::UNKNOWN, format!("the outcome is unknown: {why}"))
@@ -153,6 +141,27 @@ impl Report {
             | ClientError::NotWaiting { .. }
             | ClientError::Behind { .. }) => Self::new(codes::BUSY, error.to_string()),
         }
+    }
+
+    fn no_leader(causes: Vec<Cause>, after: Duration, leader: Option<String>) -> Self {
+        // 200 ms that were asked for are 199.99 a moment later.
+        let after = Duration::from_millis((after.as_secs_f64() * 1e3).round() as u64);
+        if let Some(leader) = leader {
+            let message = format!("the leader at {leader} could not be reached within {after:?}");
+            return Self::new(codes::LEADER_CUT_OFF, message)
+                .causes(causes)
+                .help("raftctl status    (which nodes reach the leader)");
+        }
+        let help = "raftctl status    (it says why nobody can win)";
+        // Nobody has said that nobody leads: an answer may have been on its way.
+        if !causes.is_empty() && causes.iter().all(Cause::is_late) {
+            return Self::new(codes::NO_LEADER, format!("nobody has answered within {after:?}"))
+                .causes(causes)
+                .help("--timeout 60s    (for what takes long on its way)")
+                .help(help);
+        }
+        let message = format!("no leader was found within {after:?}");
+        Self::new(codes::NO_LEADER, message).causes(causes).help(help)
     }
 
     fn from_reply(reply: &ErrorReply) -> Self {

@@ -6,7 +6,7 @@ use protocol::{CertificateAnswer, CertificateRequest, Request, Response};
 use tokio::time::{Instant, timeout_at};
 
 use crate::client::Client;
-use crate::error::{Cause, ClientError, Common};
+use crate::error::{Cause, ClientError, Common, LATE};
 
 impl Client {
     /// Asks one node about its certificate, after it has proved to be that node: what is signed
@@ -39,7 +39,7 @@ impl Client {
             Ok(Ok(Response::Error(reply))) => Err(ClientError::Refused(reply)),
             Ok(Ok(_)) => Err(ClientError::Unexpected { endpoint: endpoint.into() }),
             Ok(Err(error)) => Err(failed(error.to_string())),
-            Err(_) => Err(failed("it did not answer within the deadline".to_owned())),
+            Err(_) => Err(failed(LATE.to_owned())),
         }
     }
 }

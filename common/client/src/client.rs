@@ -10,7 +10,7 @@ use transport::certs::Credentials;
 use transport::{CallError, Precision};
 
 use crate::attempt::{ANSWER_PATIENCE_MIN, Attempt, Lead, Manner};
-use crate::error::ClientError;
+use crate::error::{ClientError, LATE};
 use crate::limits;
 use crate::members::Members;
 use crate::pool::Pool;
@@ -181,7 +181,7 @@ impl Client {
                 // long before it says why it cannot.
                 let short = asked.elapsed() < ANSWER_PATIENCE_MIN * 9 / 10;
                 let precision = if short { Precision::Nothing } else { Precision::Mute };
-                failed("it did not answer within the deadline".into(), precision, true)
+                failed(LATE.into(), precision, true)
             }
         }
     }

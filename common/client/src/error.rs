@@ -17,6 +17,17 @@ pub struct Cause {
     pub why: String,
 }
 
+/// Why an endpoint could not help that took the request, and did not answer in time.
+pub(crate) const LATE: &str = "it did not answer within the deadline";
+
+impl Cause {
+    /// Says whether it took the request, and did not answer in time: the answer may have been on
+    /// its way.
+    pub fn is_late(&self) -> bool {
+        self.why == LATE
+    }
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.endpoint, self.why)

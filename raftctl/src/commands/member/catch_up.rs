@@ -9,6 +9,7 @@ use tokio::time::sleep;
 
 use crate::bundle::PlannedNode;
 use crate::change::{Draft, Present};
+use crate::cluster::troubles::troubles;
 use crate::codes;
 use crate::invocation::Invocation;
 use crate::output::progress::Progress;
@@ -124,7 +125,7 @@ pub(crate) async fn wait(
         if let Some(worst) = worst(&learners)
             && Instant::now() + POLL >= deadline
         {
-            return Err(late(worst, began.elapsed()));
+            return Err(late(worst, own_trouble(&present, worst), began.elapsed()));
         }
         sleep(POLL).await;
     }
@@ -138,13 +139,21 @@ fn peer(leader: &NodeStatus, id: NodeId) -> Option<&PeerReport> {
     leader.peers.iter().find(|peer| peer.id == id)
 }
 
-fn late(learner: &Learner<'_>, took: Duration) -> Report {
+/// Returns what a learner says itself that it cannot do.
+fn own_trouble(present: &Present, learner: &Learner<'_>) -> Option<String> {
+    let row = present.survey.row(NodeId::from(learner.node.id))?;
+    let (name, status) = (&learner.node.name, row.answer.as_deref().ok()?);
+    troubles(name, status).into_iter().next().map(|(text, _)| text)
+}
+
+fn late(learner: &Learner<'_>, own: Option<String>, took: Duration) -> Report {
     let (name, matched) = (&learner.node.name, units::count(learner.matched));
     let rate = units::count((learner.matched as f64 / took.as_secs_f64().max(1e-3)) as u64);
     let why = match learner.trouble.as_str() {
         "" => format!("it took in {rate} entries a second, up to {matched}"),
         trouble => trouble.to_owned(),
     };
+    let why = own.unwrap_or(why);
     let message = format!("{name} has not caught up: {}; {why}", learner.line());
     Report::new(codes::NOT_CAUGHT_UP, message)
         .help("it stays a learner and does no harm; run this again to go on")
@@ -251,12 +260,14 @@ mod tests {
         let node = node();
         let mut learner = Learner::new(&node);
         learner.observe(Some(&peer(1_000)), 50_000, 7);
-        let said = late(&learner, Duration::from_secs(10)).message;
+        let said = late(&learner, None, Duration::from_secs(10)).message;
         let wanted = "n4 has not caught up: round 2   lag 49,000 entries; it took in 100 entries a \
                       second, up to 1,000";
         assert_eq!(said, wanted);
         let silent = PeerReport { trouble: "no answer".into(), ..peer(0) };
         learner.observe(Some(&silent), 50_000, 7);
-        assert!(late(&learner, Duration::from_secs(10)).message.ends_with("; no answer"));
+        let said = |own| late(&learner, own, Duration::from_secs(10)).message;
+        assert!(said(None).ends_with("; no answer"));
+        assert!(said(Some("n4: no room".into())).ends_with("; n4: no room"));
     }
 }
