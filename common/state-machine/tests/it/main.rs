@@ -15,5 +15,6 @@ mod pieces;
 mod plain;
 mod revocations;
 mod session_model;
+mod session_owners;
 mod sessions;
 mod system_golden;

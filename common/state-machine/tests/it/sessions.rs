@@ -5,10 +5,10 @@ use crate::kit::{Disk, at, bytes, put};
 use bytes::Bytes;
 use consensus::{ClusterTime, Entry, Payload};
 use state_machine::{
-    ANSWER_KEPT_BYTES_MAX, Command, Envelope, Host, KvCommand, KvQuery, KvResponse, Owner,
-    Response, SESSION_NAME_BYTES_MAX, SESSION_TIMEOUT, SESSION_WINDOW, SESSIONS_MAX,
-    SessionAnswers, StoreError, StoredMachine, SystemAnswer, SystemCommand, SystemQuery,
-    SystemResponse, Transaction, View, Viewer,
+    ANSWER_KEPT_BYTES_MAX, Command, Envelope, Host, KvCommand, KvQuery, KvResponse, Response,
+    SESSION_NAME_BYTES_MAX, SESSION_TIMEOUT, SESSION_WINDOW, SESSIONS_MAX, SessionAnswers,
+    StoreError, StoredMachine, SystemAnswer, SystemCommand, SystemQuery, SystemResponse,
+    Transaction, View, Viewer,
 };
 
 /// Appends what it is told to one value, and answers with the value's new length: applied twice,
@@ -42,14 +42,14 @@ impl StoredMachine for Journal {
 }
 
 /// A host in a test's hand, and its clock.
-struct World {
-    host: Host<Disk>,
+pub(crate) struct World {
+    pub(crate) host: Host<Disk>,
     disk: Disk,
-    time: u64,
+    pub(crate) time: u64,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let disk = Disk::default();
         Self { host: disk.host_of(Journal), disk, time: 1 }
     }
@@ -58,7 +58,7 @@ impl World {
         self.host.applied().index.next().get()
     }
 
-    fn apply(&mut self, envelope: &Envelope) -> Bytes {
+    pub(crate) fn apply(&mut self, envelope: &Envelope) -> Bytes {
         let (id, stamp) = (at(1, self.next()), ClusterTime::new(self.time));
         let entry = Entry::new(id, stamp, Payload::Command(envelope.encode()));
         self.host.apply(&[entry]).unwrap().remove(0).1
@@ -84,11 +84,11 @@ impl World {
         SystemResponse::decode(&self.apply(&envelope)).unwrap()
     }
 
-    fn journal(&self) -> String {
+    pub(crate) fn journal(&self) -> String {
         String::from_utf8(self.host.view().query(b"").unwrap().into()).unwrap()
     }
 
-    fn session(&self, session: u64) -> Option<SessionAnswers> {
+    pub(crate) fn session(&self, session: u64) -> Option<SessionAnswers> {
         match self.host.view().system(Viewer::Operator, &SystemQuery::Session { session }).unwrap()
         {
             SystemAnswer::Session { found, .. } => found,
@@ -96,7 +96,7 @@ impl World {
         }
     }
 
-    fn sessions(&self, after: u64, limit: u32) -> (Vec<u64>, bool) {
+    pub(crate) fn sessions(&self, after: u64, limit: u32) -> (Vec<u64>, bool) {
         match self
             .host
             .view()
@@ -420,81 +420,4 @@ fn the_key_value_machine_works_in_a_session_as_without() {
     assert_eq!(answers[1].1, answers[3].1);
     let value = KvResponse::Value { revision: 3, value: bytes("2") };
     assert_eq!(machine.query(&KvQuery::Get { key: bytes("k") }), value);
-}
-
-/// Whose a command is, by a client's or an operator's name.
-fn owner(name: &str) -> Owner {
-    Owner { name: name.into(), is_operator: name.starts_with("operator") }
-}
-
-fn of(name: &str, envelope: Envelope) -> Envelope {
-    Envelope { owner: owner(name), ..envelope }
-}
-
-impl World {
-    fn say(&mut self, envelope: &Envelope) -> SystemResponse {
-        SystemResponse::decode(&self.apply(envelope)).unwrap()
-    }
-
-    fn register_as(&mut self, name: &str, nonce: u8) -> u64 {
-        let register = SystemCommand::RegisterSession { nonce: [nonce; 16], name: String::new() };
-        match self.say(&of(name, Envelope::system(&register))) {
-            SystemResponse::Registered { session } => session,
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-#[test]
-fn to_others_than_its_owner_a_session_is_not_there() {
-    let mut world = World::new();
-    let session = world.register_as("client a", 1);
-    let write = |name, sequence| of(name, Envelope::in_session(session, sequence, 0, bytes("x")));
-    let close = Envelope::system(&SystemCommand::CloseSession { session });
-    let expired = SystemResponse::SessionExpired { session };
-    for stranger in ["client b", "operator a", "client", ""] {
-        assert_eq!(world.say(&write(stranger, 1)), expired, "{stranger}");
-    }
-    for stranger in ["client b", ""] {
-        assert_eq!(world.say(&of(stranger, close.clone())), SystemResponse::Closed, "{stranger}");
-    }
-    assert_eq!(world.journal(), "");
-    assert!(matches!(world.say(&write("client a", 1)), SystemResponse::Answer { .. }));
-    assert_ne!(world.register_as("client b", 1), session, "its nonce is no key to it");
-    assert_eq!(world.register_as("client a", 1), session);
-    let seen = |world: &World, viewer| match world
-        .host
-        .view()
-        .system(viewer, &SystemQuery::Sessions { after: 0, limit: 1 })
-    {
-        Ok(SystemAnswer::Sessions { items, last, more, .. }) => (items.len(), last, more),
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(seen(&world, Viewer::Own("client a")), (1, session, false));
-    assert_eq!(seen(&world, Viewer::Own("client c")), (0, 0, false));
-    assert_eq!(seen(&world, Viewer::Operator), (1, session, true));
-    let owners = world.host.owners();
-    assert!(owners.is_foreign(session, "client b") && !owners.is_foreign(session, "client a"));
-    assert!(!owners.is_foreign(9_999, "client b"), "perhaps it is not applied here yet");
-    let ended = world.say(&of("operator root", close));
-    assert!(matches!(ended, SystemResponse::Ended { highest: 1, .. }), "{ended:?}");
-}
-
-#[test]
-fn nobody_crowds_out_the_sessions_of_others() {
-    let mut world = World::new();
-    let quiet = world.register_as("client quiet", 0);
-    let flood = |world: &mut World, nonce: u64| {
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&nonce.to_le_bytes());
-        world.time += 1;
-        let command = SystemCommand::RegisterSession { nonce: bytes, name: String::new() };
-        world.say(&of("client flood", Envelope::system(&command)));
-    };
-    for nonce in 0..SESSIONS_MAX + 5 {
-        flood(&mut world, nonce);
-    }
-    let late = world.register_as("client late", 0);
-    assert!([quiet, late].iter().all(|session| world.session(*session).is_some()));
-    assert_eq!(world.sessions(quiet, 1).0, [quiet + 8], "the flood lost its oldest seven");
 }
