@@ -344,6 +344,22 @@ fn registrations_clear_away_what_has_expired() {
     assert_eq!(left, expected, "only the count of sessions is left of them");
 }
 
+/// A client that registers again because it has not heard the answer would have two sessions, and
+/// its command could be applied in each.
+#[test]
+fn clearing_away_an_expired_session_leaves_the_new_one_under_its_nonce() {
+    let mut world = World::new();
+    // A registration clears away fewer than these.
+    let before: Vec<u64> = (0..10).map(|nonce| world.register(nonce)).collect();
+    world.time += SESSION_TIMEOUT;
+    let session = world.register(9);
+    assert!(!before.contains(&session), "the one of before has expired");
+    for nonce in 100..110 {
+        world.register(nonce);
+        assert_eq!(world.register(9), session, "{nonce}");
+    }
+}
+
 #[test]
 fn one_session_too_many_evicts_the_least_recently_active() {
     let mut world = World::new();
