@@ -169,3 +169,17 @@ fn who_was_met_in_a_later_term_has_forgotten_it_in_an_earlier_one() {
     assert_eq!(code, RefusalCode::Forgotten, "{why}");
     assert_eq!(memory.meet(&one, &hello(2, 24, at(8, 9, 9))), Ok(()));
 }
+
+/// No peer has met the two of them, and this node has met neither before.
+#[test]
+fn the_twin_of_a_process_that_a_peer_has_told_of_is_refused_and_so_is_that_process() {
+    let twice = Some(RefusalCode::RunsTwice);
+    let (mut memory, one) = memory();
+    assert_eq!(memory.told(&one, &[process(6, 22, 9)]), None);
+    assert_eq!(code(&mut memory, &one, &hello(2, 23, at(6, 4, 9))), twice);
+    assert_eq!(code(&mut memory, &one, &hello(2, 22, at(6, 4, 9))), twice);
+    for boot in [22, 23] {
+        let heard = memory.still_hears(speaker(boot));
+        assert_eq!(heard.err().map(|(code, _)| code), twice, "{boot}");
+    }
+}
