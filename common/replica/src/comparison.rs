@@ -261,14 +261,17 @@ mod tests {
         NodeId::new(number).expect("not 0")
     }
 
-    fn voters(count: u64) -> Configuration {
+    fn configuration(count: u64, voters: Voters) -> Configuration {
         let member = |number: u64| {
             let (name, address) = (format!("n{number}"), format!("h:{number}"));
             (id(number), Member { incarnation: Incarnation::new(number), name, address })
         };
-        let members: BTreeMap<NodeId, Member> = (1..=count).map(member).collect();
-        let voters = Voters::Stable(Majority::new(members.keys().copied()));
+        let members = (1..=count).map(member).collect();
         Configuration::new(voters, BTreeSet::new(), members).expect("it is valid")
+    }
+
+    fn voters(count: u64) -> Configuration {
+        configuration(count, Voters::Stable(Majority::new((1..=count).map(id))))
     }
 
     /// A leader with the id 1, whose digest behind entry n is 10 n.
@@ -280,12 +283,12 @@ mod tests {
     }
 
     /// Who is told that it differs, and whether the leader itself does.
-    fn judged(count: u64, reports: &[(u64, u64, u64)]) -> (Vec<u64>, bool) {
+    fn judged(voters: &Configuration, reports: &[(u64, u64, u64)]) -> (Vec<u64>, bool) {
         let mut leader = leader(9);
         for (from, index, digest) in reports {
             leader.heard(Term::new(1), id(*from), LogIndex::new(*index), *digest);
         }
-        let told = leader.judge(Term::new(1), (id(1), &voters(count)));
+        let told = leader.judge(Term::new(1), (id(1), voters));
         (told.iter().map(|(to, _)| to.get()).collect(), leader.own().is_some())
     }
 
@@ -308,8 +311,25 @@ mod tests {
             (5, &[(3, 8, 81), (4, 8, 81), (5, 8, 81)], &[], true),
             (5, &[(3, 8, 81), (4, 8, 81), (5, 8, 82)], &[], false),
         ] {
-            let (told_in_fact, own_in_fact) = judged(count, reports);
+            let (told_in_fact, own_in_fact) = judged(&voters(count), reports);
             assert_eq!((told_in_fact.as_slice(), own_in_fact), (told, own), "{count}: {reports:?}");
+        }
+    }
+
+    #[test]
+    fn one_half_of_a_joint_configuration_judges_nobody_s4_3() {
+        let half = |half: [u64; 3]| Majority::new(half.map(id));
+        let voters = Voters::Joint { outgoing: half([1, 2, 3]), incoming: half([1, 4, 5]) };
+        let configuration = configuration(5, voters);
+        for (reports, told, own) in [
+            (&[(4, 9, 91), (5, 9, 91)][..], &[][..], false),
+            (&[(2, 9, 91), (3, 9, 91)], &[], false),
+            (&[(2, 9, 91), (3, 9, 91), (4, 9, 91), (5, 9, 91)], &[], true),
+            (&[(4, 9, 90), (5, 8, 81)], &[], false),
+            (&[(2, 9, 90), (4, 9, 90), (5, 8, 81)], &[5], false),
+        ] {
+            let judged = judged(&configuration, reports);
+            assert_eq!((judged.0.as_slice(), judged.1), (told, own), "{reports:?}");
         }
     }
 
