@@ -308,3 +308,20 @@ fn the_rate_of_growth_is_that_of_entries_as_large_as_those_sent() {
     needs(&mut node, 10);
     assert_eq!(wait(&mut node), 200 * MS);
 }
+
+/// They begin just behind those of the feed, for the log has not grown but by them: they are not
+/// taken for its continuation, and forgotten with it.
+#[test]
+fn what_is_sent_in_a_new_term_outlives_the_feed_of_an_older_one() {
+    let mut node = leader();
+    needs(&mut node, 2);
+    let piece = take_piece(&mut node);
+    node.hear(2, 3, appended(0));
+    node.persist();
+    assert_eq!(node.replica.raft().role(), RoleKind::Follower);
+    node.campaign();
+    assert_eq!((node.replica.raft().term(), entries_to_3(&node)), (Term::new(4), vec![]));
+    assert!(!node.replica.wants(&piece));
+    not_sent(&mut node, &piece);
+    assert_eq!(entries_to_3(&node), [(at(2, 42), 44)], "the first entry of the new term");
+}
