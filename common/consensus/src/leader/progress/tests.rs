@@ -81,6 +81,28 @@ fn an_answer_to_what_was_sent_twice_does_not_tell_how_long_one_takes() {
     assert!(progress.ask_for_lost(at(1_162), PATIENCE_NS, 100).is_some());
 }
 
+/// It comes soon after the second was sent, as if that one had taken no time: what is slow would be
+/// sent again and again.
+#[test]
+fn an_answer_to_the_first_of_two_copies_makes_no_wait_shorter() {
+    let mut progress = fed();
+    progress.note_sent(index(6), at(1_000));
+    progress.note_sent(index(8), at(1_000));
+    assert!(progress.ask_for_lost(at(1_050), PATIENCE_NS, 100).is_some(), "from here on it is 100");
+    progress.probe(index(4), false);
+    progress.note_sent(index(6), at(1_060));
+    progress.acknowledge(index(5), index(20), at(1_061), PATIENCE_NS);
+    progress.note_sent(index(8), at(1_062));
+    progress.acknowledge(index(7), index(20), at(1_063), PATIENCE_NS);
+    progress.note_sent(index(10), at(1_064));
+    assert_eq!(progress.ask_for_lost(at(1_163), PATIENCE_NS, 100), None);
+    progress.acknowledge(index(9), index(20), at(1_163), PATIENCE_NS);
+    progress.note_sent(index(12), at(2_000));
+    progress.acknowledge(index(11), index(20), at(2_010), PATIENCE_NS);
+    progress.note_sent(index(14), at(3_000));
+    assert!(progress.ask_for_lost(at(3_050), PATIENCE_NS, 100).is_some(), "these went out once");
+}
+
 /// What is refused because it is still on its way is sent again, and no second time before it
 /// can have arrived.
 #[test]
