@@ -103,6 +103,23 @@ fn an_answer_to_the_first_of_two_copies_makes_no_wait_shorter() {
     assert!(progress.ask_for_lost(at(3_050), PATIENCE_NS, 100).is_some(), "these went out once");
 }
 
+/// Its window is never empty, for the next message goes out before the last one is answered.
+#[test]
+fn a_stream_that_is_answered_is_neither_asked_for_nor_sent_again_s10_2_2() {
+    let mut progress = fed();
+    for step in 0..1_000_u64 {
+        let (now, last) = (at(10 * step), index(10_000));
+        assert!(progress.may_send(last, 8), "{step}");
+        progress.note_sent(index(step + 5), now);
+        // Each answer takes as long as two messages.
+        progress.acknowledge(index((step + 4).saturating_sub(2)), last, now, PATIENCE_NS);
+        progress.note_heard(now, ReadRound::ZERO);
+        progress.retry(now, PATIENCE_NS, 100);
+        assert_eq!(progress.next(), index(step + 5), "nothing is sent again");
+        assert_eq!(progress.ask_for_lost(now, PATIENCE_NS, 100), None, "{step}");
+    }
+}
+
 /// What is refused because it is still on its way is sent again, and no second time before it
 /// can have arrived.
 #[test]
