@@ -118,7 +118,8 @@ pub(crate) async fn run(invocation: &Invocation, args: LoadArgs) -> Result<()> {
     }
     // Who says how long a request may take does not mean to wait for longer without one.
     let patience = args.patience.or(invocation.global.timeout_given()).unwrap_or(PATIENCE);
-    // What is begun anew before it has arrived once is in its own way.
+    // Attempts get longer as long as there is time: what is begun anew before it has arrived once
+    // is in its own way.
     let within = invocation.global.timeout_given().map_or(patience, |given| given.min(patience));
     let (_, client) = invocation.client_within(within)?;
     let opened = open(&client, patience).await?;

@@ -350,21 +350,3 @@ fn a_dead_member_whose_address_leads_to_another_is_not_taken_for_alive() {
     }
     assert!(world.ok("cert list --revoked").stdout.contains("client app"));
 }
-
-/// It was begun anew every few seconds, and each copy was in the way of the next.
-#[test]
-fn a_large_value_gets_through_a_narrow_line() {
-    let mut world = World::new();
-    let real = free(1);
-    let relay = Relay::to(&real[0]);
-    let shown = kit::nodes(std::slice::from_ref(&relay.address));
-    world.ok(&format!("init {} {shown} --prepare-only", kit::CLUSTER));
-    world.start("n1", &real[0]);
-    world.ok(&format!("init {} --wait 60s", kit::CLUSTER));
-    let file = world.home().join("large.tsv");
-    std::fs::write(&file, format!("large\t{}\n", "x".repeat(700_000))).unwrap();
-    relay.slow_down(100_000);
-    world.ok(&format!("kv load {}", file.display()));
-    let carried = relay.passed_bytes();
-    assert!(carried < 3 * 700_000, "{carried} bytes");
-}
