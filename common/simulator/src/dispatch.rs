@@ -187,10 +187,12 @@ impl World {
         let bare = consensus::Write { append: Vec::new(), ..write.clone() };
         place.memory.follow(&bare);
         let prev = place.memory.last();
+        let chain = place.memory.chain(prev.index);
         self.stamps(node, prev, &write)?;
+        self.oracle.appended(prev, &write.append)?;
+        self.chains(node, chain, &write)?;
         let place = &mut self.nodes[node];
         let raft = place.replica.as_ref().expect("it was stepped").raft();
-        self.oracle.appended(place.memory.last(), &write.append)?;
         for entry in &write.append {
             if let Payload::Configuration(configuration) = &entry.payload {
                 let leads = raft.status().role == RoleKind::Leader && entry.id.term == raft.term();

@@ -9,7 +9,8 @@
 //! - **I3** term and vote are durable before they are told, and never move back: `oracle.rs: says`,
 //!   `consensus/src/invariants.rs: check_transition`.
 //! - **I4** one content for an index and a term: `oracle.rs: appended`, `quorum.rs: content`.
-//! - **I5** what stands before an entry is the same everywhere: `oracle.rs: appended`.
+//! - **I5** what stands before an entry is the same everywhere, and its chain value goes on from
+//!   there: `oracle.rs: appended`, `chains.rs: chains`.
 //! - **I6** what is committed stays: `oracle.rs: commits`,
 //!   `consensus/src/invariants.rs: check_transition`.
 //! - **I7** a leader has all that was committed in terms before its own: `oracle.rs: leads`.
@@ -49,8 +50,7 @@
 //!   `checks.rs: watch_refusals`, `full_disks.rs: has_room_for`.
 //!
 //! Not looked at: that all that a follower is sent fits into the window of messages under way, each
-//! time (I16; the core asserts it for itself), and that an entry's chain value continues the one
-//! before (I5), which is the storage's to check on real disks.
+//! time (I16; the core asserts it for itself).
 
 #[cfg(test)]
 mod tests {

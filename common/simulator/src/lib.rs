@@ -13,6 +13,7 @@ mod agenda;
 mod alarms;
 mod answers;
 mod broken;
+mod chains;
 mod changes;
 mod checks;
 mod coverage;

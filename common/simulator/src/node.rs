@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use consensus::{
-    ClusterTime, Config, Configuration, Entry, EntryId, HardState, Incarnation, LogIndex, Member,
-    Message, NodeId, Payload, Raft, Restored, Term, Timestamp, Vote,
+    Chain, ClusterTime, Config, Configuration, Entry, EntryId, HardState, Incarnation, LogIndex,
+    Member, Message, NodeId, Payload, Raft, Restored, Term, Timestamp, Vote,
 };
 use replica::{Input, Limits, Replica};
 use state_machine::{Host, MemoryStore, QueryView};
@@ -366,7 +366,10 @@ pub(crate) enum Start {
 pub(crate) fn first(configuration: &Configuration) -> Entry {
     let id = EntryId { term: Term::new(1), index: LogIndex::new(1) };
     let payload = Payload::Configuration(configuration.clone());
-    Entry::new(id, ClusterTime::ZERO, payload)
+    let entry = Entry::new(id, ClusterTime::ZERO, payload);
+    // The storage gives it one when the cluster is founded.
+    let chain = protocol::chain(Chain::ZERO, &entry);
+    Entry { chain, ..entry }
 }
 
 /// Opens a state.
