@@ -2,7 +2,7 @@
 //! and clients.
 
 use consensus::{
-    Body, Event, Message, NodeId, Outgoing, Payload, Rejection, RequestId, RoleKind, Term,
+    Body, EntryId, Event, Message, NodeId, Outgoing, Payload, Rejection, RequestId, RoleKind, Term,
 };
 use replica::{Lanes, Reply};
 
@@ -175,8 +175,15 @@ impl World {
             self.coverage.meet(Met::Compacted);
             let installs = raft.installing() == Some(meta);
             self.oracle.compacts(place.id, meta, installs)?;
-            let needed = place.sending.values().find(|last| last.index < meta.last.index);
-            if let Some(last) = needed.filter(|_| !installs) {
+            let follows = |last: &&EntryId| !installs && last.index < meta.last.index;
+            if let Some(last) = place.making.as_ref().filter(follows) {
+                let why = format!(
+                    "node {} makes one up to {last}, and compacts to {}",
+                    place.id, meta.last
+                );
+                return Err(Broken::new("what follows a snapshot in the making stays", why));
+            }
+            if let Some(last) = place.sending.values().find(follows) {
                 let why = format!(
                     "node {} sends one up to {last}, and compacts to {}",
                     place.id, meta.last

@@ -22,8 +22,8 @@
 //!   `oracle.rs: applies`, `oracle.rs: applied`, `consensus/src/invariants.rs: check_state`.
 //! - **I11** a snapshot holds what is committed, with its configuration and its sessions:
 //!   `oracle.rs: compacts`, `oracle.rs: applied`, `quorum.rs: whole`.
-//! - **I12** what is compacted is in a durable state, at every moment: `crash.rs: durable`,
-//!   `node.rs: start`.
+//! - **I12** what is compacted is in a durable state, at every moment, and what follows a snapshot
+//!   that is made or sent stays: `crash.rs: durable`, `node.rs: start`, `dispatch.rs: write`.
 //! - **I13** the configuration in force is the log's latest; one change at a time, behind an entry
 //!   of the own term; who votes keeps its data directory: `rules.rs: reconfigured`,
 //!   `rules.rs: changes`, `newcomers.rs: begins`.

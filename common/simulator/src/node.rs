@@ -76,6 +76,8 @@ pub(crate) struct Node {
     pub(crate) tasks: VecDeque<Task>,
     /// The state that is at hand to be written to a snapshot.
     pub(crate) checkpoint: Option<MemoryStore>,
+    /// The end of the snapshot that is being written.
+    pub(crate) making: Option<EntryId>,
     /// Snapshots that are being sent, by the number of the sending.
     pub(crate) sending: BTreeMap<u64, EntryId>,
     /// Followers that are fed, and whether a piece is under way to them.
@@ -132,6 +134,7 @@ impl Node {
             host: host(MemoryStore::new()),
             tasks: VecDeque::new(),
             checkpoint: None,
+            making: None,
             sending: BTreeMap::new(),
             feeding: BTreeMap::new(),
             offers: BTreeMap::new(),
@@ -272,6 +275,7 @@ impl Node {
         self.seen_commit = self.disk.flushed;
         self.tasks.clear();
         self.checkpoint = None;
+        self.making = None;
         self.sending.clear();
         self.feeding.clear();
         self.offers.clear();

@@ -37,6 +37,7 @@ impl World {
                 if meta.configuration.voters().is_joint() {
                     self.coverage.meet(Met::SnapshotInJoint);
                 }
+                self.nodes[at].making = Some(meta.last);
                 let state = self.nodes[at].checkpoint.take().expect("it was asked for");
                 let fails = !self.faults_over && self.rng.permille(self.profile.stream_breaks);
                 let snapshot = (!fails).then(|| Box::new(Snapshot { meta, state }));
@@ -81,6 +82,7 @@ impl World {
         if self.nodes[at].life != life {
             return Ok(());
         }
+        self.nodes[at].making = None;
         let last = snapshot.as_ref().map(|snapshot| snapshot.meta.last);
         self.coverage.meet(if last.is_some() { Met::SnapshotMade } else { Met::SnapshotFailed });
         if let Some(snapshot) = snapshot {
