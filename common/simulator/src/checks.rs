@@ -1,7 +1,7 @@
 //! What is looked at after each turn of a node: rules that its replica must keep whatever the
 //! others do, and counts that are made here once more.
 
-use consensus::{Raft, Rejection, RequestId, RoleKind, Term, Timestamp, Write};
+use consensus::{Payload, Raft, Rejection, RequestId, RoleKind, Term, Timestamp, Write};
 use replica::{Lanes, Reply};
 
 use crate::alarms::is_alarm;
@@ -25,7 +25,7 @@ impl World {
         lanes: &Lanes,
     ) -> Result<(), Broken> {
         self.watch_role(node, before, lanes)?;
-        self.watch_transfer(node, now, lanes)?;
+        self.watch_transfer(node, (before, now), lanes)?;
         self.watch_refusals(node, before, taken, lanes)
     }
 
@@ -81,10 +81,21 @@ impl World {
         Ok(())
     }
 
-    /// Writes are refused for no longer than a successor has time to take over.
-    fn watch_transfer(&mut self, node: usize, now: Timestamp, lanes: &Lanes) -> Result<(), Broken> {
+    /// Writes are refused for no longer than a successor has time to take over, and no change of
+    /// members begins meanwhile (§3.10).
+    fn watch_transfer(
+        &mut self,
+        node: usize,
+        (before, now): (&Raft, Timestamp),
+        lanes: &Lanes,
+    ) -> Result<(), Broken> {
         let place = &mut self.nodes[node];
         let raft = place.replica.as_ref().expect("it was stepped").raft();
+        let goes_on = before.is_transferring() && raft.is_transferring();
+        if goes_on && before.term() == raft.term() && begins_a_change(before, lanes) {
+            let why = format!("node {} begins a change of members meanwhile", place.id);
+            return Err(Broken::new("no change begins while leadership is handed over", why));
+        }
         let ended = lanes.reply.iter().any(|reply| match reply {
             Reply::Done { request } => is_transfer(*request),
             Reply::Refused { request, reason: Rejection::TransferTimedOut } => {
@@ -239,6 +250,13 @@ fn check_cache(place: &Node, most: usize) -> Result<(), Broken> {
         return Err(Broken::new("memory in use is counted rightly", why));
     }
     Ok(())
+}
+
+/// Says whether a leader writes a configuration that ends no joint one.
+fn begins_a_change(before: &Raft, lanes: &Lanes) -> bool {
+    let mut written = lanes.write.iter().flat_map(|write| &write.append);
+    !before.configuration().voters().is_joint()
+        && written.any(|entry| matches!(entry.payload, Payload::Configuration(_)))
 }
 
 fn is_transfer(request: RequestId) -> bool {

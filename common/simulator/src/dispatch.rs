@@ -329,7 +329,7 @@ impl World {
                     true => Met::Transferred,
                     false => Met::Changed,
                 });
-                self.changes.ends(request, false)
+                self.changes.done(request, &self.oracle)
             }
             Reply::Refused { request, .. } | Reply::Unknown { request }
                 if request.get() & CHANGE != 0 =>

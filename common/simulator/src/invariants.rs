@@ -25,8 +25,9 @@
 //! - **I12** what is compacted is in a durable state, at every moment, and what follows a snapshot
 //!   that is made or sent stays: `crash.rs: durable`, `node.rs: start`, `dispatch.rs: write`.
 //! - **I13** the configuration in force is the log's latest; one change at a time, behind an entry
-//!   of the own term; who votes keeps its data directory: `rules.rs: reconfigured`,
-//!   `rules.rs: changes`, `newcomers.rs: begins`.
+//!   of the own term, and none begins while leadership is handed over; who votes keeps its data
+//!   directory; what is told as done is committed: `rules.rs: reconfigured`, `rules.rs: changes`,
+//!   `newcomers.rs: begins`, `newcomers.rs: done`, `checks.rs: watch_transfer`.
 //! - **I14** voters alone decide, as the oracle counts them; learners stand when nobody else has
 //!   for long: `oracle.rs: leads`, `oracle.rs: commits_first`, `rules.rs: stands`,
 //!   `checks.rs: watch_role`.

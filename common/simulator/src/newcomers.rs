@@ -215,6 +215,22 @@ impl Changes {
         self.open.values().filter(goes_on).map(|asked| &asked.target)
     }
 
+    /// A change is done: what it aimed at is the latest that is committed, and not the joint
+    /// configuration on the way there (§4.3).
+    pub(crate) fn done(&mut self, request: RequestId, oracle: &Oracle) -> Result<(), Broken> {
+        // Who returns is noted by the leader itself.
+        let parts =
+            |of: &Configuration| (of.voters().clone(), of.learners().clone(), of.members().clone());
+        let latest = oracle.configurations.last().map(|(_, latest)| parts(latest));
+        if let Some(asked) = self.open.get(&request)
+            && latest != Some(parts(&asked.target))
+        {
+            let why = format!("{request} aims at {:?}, {latest:?} is committed", asked.target);
+            return Err(Broken::new("a change that is done is committed (§4.3)", why));
+        }
+        self.ends(request, false)
+    }
+
     /// A change is answered.
     pub(crate) fn ends(&mut self, request: RequestId, refused: bool) -> Result<(), Broken> {
         let asked = self.open.remove(&request);
