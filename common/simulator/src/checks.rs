@@ -25,7 +25,9 @@ impl World {
         lanes: &Lanes,
     ) -> Result<(), Broken> {
         self.watch_role(node, before, lanes)?;
+        self.watch_leadership(node, before, now)?;
         self.watch_transfer(node, (before, now), lanes)?;
+        self.watch_uncommitted(node, lanes)?;
         self.watch_refusals(node, before, taken, lanes)
     }
 
@@ -124,6 +126,31 @@ impl World {
         if overdue && place.watch.overdue > 2 {
             let why = format!("node {} hands over since {since:?}, now is {now:?}", place.id);
             return Err(Broken::new("a transfer is given up after an election timeout", why));
+        }
+        Ok(())
+    }
+
+    /// A leader takes commands only as far as what is not committed stays within its limit.
+    fn watch_uncommitted(&self, node: usize, lanes: &Lanes) -> Result<(), Broken> {
+        let (limits, place) = (&self.habits.limits, &self.nodes[node]);
+        let raft = place.replica.as_ref().expect("it was stepped").raft();
+        let commands = lanes.write.iter().flat_map(|write| &write.append).filter(|entry| {
+            raft.leads()
+                && entry.id.term == raft.term()
+                && matches!(entry.payload, Payload::Command(_))
+        });
+        let Some(last) = commands.last() else {
+            return Ok(());
+        };
+        // More may be committed by now than was when it was taken.
+        if last.id.index.since(raft.commit()) > limits.uncommitted_max {
+            let why = format!(
+                "node {} appends {}, {} is committed, within {limits:?}",
+                place.id,
+                last.id,
+                raft.commit()
+            );
+            return Err(Broken::new(LIMIT, why));
         }
         Ok(())
     }

@@ -4,7 +4,8 @@
 //! file; those of the core, which runs its own checks behind each turn (`turn.rs: take_turn`), are
 //! written with theirs. A test looks whether all of them are there.
 //!
-//! - **I1** one leader a term at most: `oracle.rs: led`.
+//! - **I1** one leader a term at most, and nobody else is followed in it: `oracle.rs: led`,
+//!   `oracle.rs: follows`.
 //! - **I2** a data directory votes once a term, also across restarts: `oracle.rs: says`.
 //! - **I3** term and vote are durable before they are told, and never move back: `oracle.rs: says`,
 //!   `consensus/src/invariants.rs: check_transition`.
@@ -48,7 +49,8 @@
 //!   `spoiled.rs: is_looked_over`, `crash.rs: start`.
 //! - **I23** who has no say, or another data directory, changes nothing: `watch.rs: seen`.
 //! - **I24** limits are kept, and refuse nothing else: `checks.rs: watch_limits`,
-//!   `checks.rs: watch_refusals`, `full_disks.rs: has_room_for`.
+//!   `checks.rs: watch_refusals`, `checks.rs: watch_uncommitted`, `full_disks.rs: has_room_for`.
+//! - **I25** a leader that no quorum answers steps down: `leadership.rs: has_a_quorum`.
 //!
 //! Not looked at: that all that a follower is sent fits into the window of messages under way, each
 //! time (I16; the core asserts it for itself).
@@ -68,7 +70,7 @@ mod tests {
     fn every_invariant_names_a_function_that_is_there() {
         let (text, _) = OWN.split_once("\n//!\n//! Not looked at").expect("the list ends there");
         let all: Vec<&str> = text.split("\n//! - **I").skip(1).collect();
-        assert_eq!(all.len(), 24);
+        assert_eq!(all.len(), 25);
         let source = Path::new(env!("CARGO_MANIFEST_DIR"));
         for (number, invariant) in (1..).zip(&all) {
             assert!(invariant.starts_with(&format!("{number}** ")), "{invariant}");

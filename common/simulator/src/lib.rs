@@ -35,6 +35,7 @@ pub mod history;
 mod inbox;
 mod inject;
 mod invariants;
+mod leadership;
 mod ledger;
 mod liveness;
 mod log;

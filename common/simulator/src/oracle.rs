@@ -97,6 +97,15 @@ impl Oracle {
         Err(Broken::new("one leader a term (§3.4)", why))
     }
 
+    /// A node follows another, which leads that term (§3.4).
+    pub(crate) fn follows(&self, node: NodeId, leader: NodeId, term: Term) -> Result<(), Broken> {
+        if self.leaders.get(&term) == Some(&leader) {
+            return Ok(());
+        }
+        let why = format!("node {node} follows {leader} in term {term}");
+        Err(Broken::new("who is followed leads that term (§3.4)", why))
+    }
+
     /// A node leads (election safety §3.4, leader completeness §3.6).
     pub(crate) fn leads(&mut self, node: &Node, term: Term) -> Result<(), Broken> {
         self.led(node.id, term)?;

@@ -34,6 +34,8 @@ pub(crate) struct Watch {
     pub(crate) transfers: Option<Timestamp>,
     /// Turns since it should have given that up.
     pub(crate) overdue: u64,
+    /// Turns in which it led and had been answered by no quorum for long.
+    pub(crate) alone: u64,
     /// The leader that it heard last, in which term, and when.
     hears: Option<(NodeId, Term, Timestamp)>,
     /// It was told to campaign since its last turn.
