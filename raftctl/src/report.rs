@@ -274,3 +274,22 @@ fn renewal(causes: &[Cause]) -> &'static str {
     }
     "raftctl cert renew --all    (where the authority is; if one has expired)"
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_was_on_its_way_is_told_from_a_cluster_without_a_leader() {
+        let late = || "it did not answer within the deadline".to_owned();
+        let cause = |why| Cause { endpoint: "n1:7400".into(), why };
+        let report = |causes| Report::no_leader(causes, Duration::from_secs(5), None);
+        let said = report(vec![cause(late()), cause(late())]);
+        assert_eq!(said.message, "nobody has answered within 5s");
+        assert!(said.help[0].starts_with("--timeout 60s"), "{said:?}");
+        let knows = cause("this node does not lead, and knows of no leader".into());
+        for causes in [vec![cause(late()), knows], Vec::new()] {
+            assert_eq!(report(causes).message, "no leader was found within 5s");
+        }
+    }
+}

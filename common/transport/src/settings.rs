@@ -59,10 +59,15 @@ pub(crate) fn transport(window_bytes: u32) -> Arc<TransportConfig> {
 /// Keeps what QUIC holds of a connection near to what its way carries, as long as it lives; the
 /// rest waits where it is known that it has not left yet.
 pub(crate) async fn follow(connection: &Connection) -> Infallible {
+    let mut held = None;
     loop {
         let carried = connection.stats().path.cwnd.saturating_mul(CARRIED_MULTIPLE);
         let most = u64::from(CONNECTION_WINDOW_BYTES);
-        connection.set_send_window(carried.clamp(SEND_WINDOW_BYTES_MIN, most));
+        let window = carried.clamp(SEND_WINDOW_BYTES_MIN, most);
+        // To set it wakes the connection.
+        if held.replace(window) != Some(window) {
+            connection.set_send_window(window);
+        }
         sleep(FOLLOW).await;
     }
 }

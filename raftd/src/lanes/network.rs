@@ -2,7 +2,7 @@
 //!
 //! Entries come from the replica's cache. What it has no longer goes out in pieces that the
 //! replica asks for, one a peer at a time: another thread reads and encodes them. A full lane drops
-//! and says so, and the leader sends again.
+//! and says so, and the leader sends again; what is on its way already is not sent twice.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

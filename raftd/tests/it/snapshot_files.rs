@@ -9,11 +9,13 @@ use fixtures::load::{Load, put};
 use fixtures::{Cluster, Node, PATIENCE, SmallDisk};
 use protocol::{SnapshotRequest, Trouble};
 
+const SHORT_LOGS: &str = "[limits]\nlog_keep_entries_max = 100\npersist_interval_s = 1\n";
+
 /// Three nodes whose logs are short.
 async fn cluster() -> Cluster {
     let mut cluster = Cluster::prepare(3);
     for node in &cluster.nodes {
-        node.configure("[limits]\nlog_keep_entries_max = 100\npersist_interval_s = 1\n");
+        node.configure(SHORT_LOGS);
     }
     for node in &mut cluster.nodes {
         node.start();
@@ -21,6 +23,24 @@ async fn cluster() -> Cluster {
     cluster.bootstrap().await;
     cluster.leader().await;
     cluster
+}
+
+/// The same, with small disks for their snapshots; `None` where they may not be mounted.
+async fn on_small_disks() -> Option<(Cluster, Vec<SmallDisk>)> {
+    let mut cluster = Cluster::prepare(3);
+    let mut disks = Vec::new();
+    for node in &mut cluster.nodes {
+        node.configure(SHORT_LOGS);
+        fs::create_dir(&node.data).unwrap();
+        let Some(disk) = SmallDisk::mount(&node.data.join("snapshots"), 2) else {
+            eprintln!("NOT SHOWN HERE: mounting a small file system takes root");
+            return None;
+        };
+        disks.push(disk);
+        node.start();
+    }
+    cluster.bootstrap().await;
+    Some((cluster, disks))
 }
 
 async fn until(cluster: &Cluster, at: usize, wanted: impl Fn(&NodeStatus) -> bool) -> NodeStatus {
@@ -107,19 +127,7 @@ async fn a_rotten_snapshot_is_set_aside_and_another_one_made() {
 
 #[tokio::test]
 async fn a_snapshot_that_cannot_be_made_is_made_when_it_can() {
-    let mut cluster = Cluster::prepare(3);
-    let mut disks = Vec::new();
-    for node in &mut cluster.nodes {
-        node.configure("[limits]\nlog_keep_entries_max = 100\npersist_interval_s = 1\n");
-        fs::create_dir(&node.data).unwrap();
-        let Some(disk) = SmallDisk::mount(&node.data.join("snapshots"), 2) else {
-            eprintln!("NOT SHOWN HERE: mounting a small file system takes root");
-            return;
-        };
-        disks.push(disk);
-        node.start();
-    }
-    cluster.bootstrap().await;
+    let Some((mut cluster, disks)) = on_small_disks().await else { return };
     let follower = (cluster.leader().await + 1) % 3;
     fill(&cluster).await;
     leave_behind(&mut cluster, follower).await;
@@ -134,19 +142,7 @@ async fn a_snapshot_that_cannot_be_made_is_made_when_it_can() {
 /// Who looks would believe for ten minutes that it cannot be received.
 #[tokio::test]
 async fn a_snapshot_that_could_not_be_received_is_no_trouble_any_more_when_it_is_there() {
-    let mut cluster = Cluster::prepare(3);
-    let mut disks = Vec::new();
-    for node in &mut cluster.nodes {
-        node.configure("[limits]\nlog_keep_entries_max = 100\npersist_interval_s = 1\n");
-        fs::create_dir(&node.data).unwrap();
-        let Some(disk) = SmallDisk::mount(&node.data.join("snapshots"), 2) else {
-            eprintln!("NOT SHOWN HERE: mounting a small file system takes root");
-            return;
-        };
-        disks.push(disk);
-        node.start();
-    }
-    cluster.bootstrap().await;
+    let Some((mut cluster, disks)) = on_small_disks().await else { return };
     let follower = (cluster.leader().await + 1) % 3;
     for place in (0..3).filter(|place| *place != follower) {
         disks[place].resize(64);
