@@ -27,6 +27,7 @@ mod replica;
 mod requests;
 mod room;
 mod snapshots;
+mod under_way;
 mod views;
 
 pub use compaction::Keep;
@@ -41,3 +42,4 @@ pub use limits::{FeedLimits, Limits};
 pub use pacer::Pacer;
 pub use replica::Replica;
 pub use room::{ROOM_STEADY_NS, room_above};
+pub use under_way::UnderWay;

@@ -46,7 +46,14 @@ pub enum Kind {
 }
 
 /// Faults of single messages, which are too many to be counted as faults.
-const SINGLE: [Met; 4] = [Met::MessageLost, Met::MessageDoubled, Met::MessageLate, Met::LaneFull];
+const SINGLE: [Met; 6] = [
+    Met::MessageLost,
+    Met::MessageDoubled,
+    Met::MessageLate,
+    Met::LaneFull,
+    Met::NarrowWay,
+    Met::CopyDropped,
+];
 
 macro_rules! met {
     ($($kind:ident $(($class:ident))? { $($name:ident: $text:literal,)* })*) => {
@@ -77,6 +84,8 @@ met! {
         MessageDoubled: "messages that arrive twice",
         MessageLate: "messages that are late and overtaken",
         LaneFull: "messages dropped by a full lane, and told",
+        NarrowWay: "messages with entries on a way that carries less than is sent",
+        CopyDropped: "copies of entries that were on their way already",
         Partition: "partitions",
         LeaderIsolated: "leaders cut off",
         LinkCut: "links between two nodes that are cut",

@@ -234,19 +234,31 @@ impl World {
                 if !self.faults_over && self.rng.permille(self.profile.full_lanes) {
                     // The lane is full, or what it shall send is compacted before it is read.
                     self.coverage.meet(Met::LaneFull);
-                    let life = self.nodes[node].life;
-                    self.after(1, Happening::Unreachable { node, life, peer: to });
+                    self.is_full(node, to);
                     return Ok(());
                 }
+                let bare = Body::AppendEntries { prev, entries: Vec::new(), commit, round };
+                let message = Message { term, body: bare };
                 let mut prev = prev;
+                (prev, entries) = self.without_copies((node, to), &message, (prev, entries));
+                if entries.is_empty() {
+                    return Ok(());
+                }
                 if entries.len() > 1 && self.rng.permille(self.profile.split) {
                     let rest = entries.split_off(self.rng.index(entries.len() - 1) + 1);
                     let last = entries[entries.len() - 1].id;
                     let body = Body::AppendEntries { prev, entries, commit, round };
-                    self.post(node, to, &Message { term, body });
+                    if !self.post_entries(node, to, &Message { term, body }) {
+                        self.is_full(node, to);
+                        return Ok(());
+                    }
                     (entries, prev) = (rest, last);
                 }
-                (to, Message { term, body: Body::AppendEntries { prev, entries, commit, round } })
+                let body = Body::AppendEntries { prev, entries, commit, round };
+                if !self.post_entries(node, to, &Message { term, body }) {
+                    self.is_full(node, to);
+                }
+                return Ok(());
             }
             Outgoing::Snapshot { .. } => unreachable!("the replica decides which one is sent"),
         };
@@ -265,6 +277,27 @@ impl World {
         Ok(())
     }
 
+    /// A lane has dropped what was to be sent.
+    fn is_full(&mut self, node: usize, peer: NodeId) {
+        let life = self.nodes[node].life;
+        self.after(1, Happening::Unreachable { node, life, peer });
+    }
+
+    /// Sends entries; says whether there was room for them.
+    pub(crate) fn post_entries(&mut self, node: usize, to: NodeId, message: &Message) -> bool {
+        self.post_narrow(node, to, message).unwrap_or_else(|| {
+            self.post(node, to, message);
+            true
+        })
+    }
+
+    /// Says whether messages pass between two nodes: on a connection that either side has made.
+    pub(crate) fn is_connected(&self, one: usize, other: usize) -> bool {
+        let dials = |one: &Node, other: &Node| one.peers.contains(&other.id);
+        let (one, other) = (&self.nodes[one], &self.nodes[other]);
+        dials(one, other) || dials(other, one)
+    }
+
     pub(crate) fn post(&mut self, node: usize, to: NodeId, message: &Message) {
         self.coverage.meet(Met::Message);
         let (from, incarnation) = (self.nodes[node].id, self.nodes[node].incarnation);
@@ -274,10 +307,7 @@ impl World {
         if let Body::RequestVote { .. } = message.body {
             self.nodes[node].turns.stands = true;
         }
-        // Messages pass on a connection that either side has made.
-        let dials = |one: &Node, other: &Node| one.peers.contains(&other.id);
-        let (one, other) = (&self.nodes[node], &self.nodes[to]);
-        if !dials(one, other) && !dials(other, one) {
+        if !self.is_connected(node, to) {
             self.coverage.meet(Met::FarewellOver);
             return;
         }

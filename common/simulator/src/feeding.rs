@@ -40,6 +40,8 @@ impl World {
         if !self.faults_over && self.rng.permille(self.profile.late) {
             takes += self.rng.between(0, self.profile.late_ns);
         }
+        // A slow way is fed as fast as it takes it in.
+        let takes = takes.max(self.unsent_ns(at, piece.to));
         let reading = Box::new(Reading { piece, at_hand });
         self.after(takes, Happening::Read(at, life, reading));
         Ok(())
@@ -57,7 +59,8 @@ impl World {
         let from_disk = || node.disk.log.range(piece.range.clone()).map(<[Entry]>::to_vec);
         let entries = at_hand.or_else(from_disk).filter(|_| wanted);
         let full = !self.faults_over && self.rng.permille(self.profile.full_lanes);
-        let sent = entries.filter(|_| !full).map(|entries| self.send_some(at, &piece, entries));
+        let sent = entries.filter(|_| !full);
+        let sent = sent.and_then(|entries| self.send_some(at, &piece, entries));
         self.coverage.meet(match sent {
             Some(_) => Met::PieceSent,
             None if wanted => Met::PieceLost,
@@ -66,8 +69,8 @@ impl World {
         self.step(at, Input::Fed { number, to, sent })
     }
 
-    /// Sends as many of a piece's entries as one message carries.
-    fn send_some(&mut self, at: usize, piece: &Piece, mut entries: Vec<Entry>) -> Sent {
+    /// Sends as many of a piece's entries as one message carries, if there is room for it.
+    fn send_some(&mut self, at: usize, piece: &Piece, mut entries: Vec<Entry>) -> Option<Sent> {
         let bytes_max = self.profile.feed.piece_bytes_max as u64;
         let mut bytes = 0;
         let fits = |entry: &&Entry| {
@@ -80,12 +83,8 @@ impl World {
         entries.truncate(count);
         let Piece { to, term, prev, commit, round, .. } = *piece;
         let last = entries.last().expect("one entry always fits").id;
-        self.post(
-            at,
-            to,
-            &Message { term, body: Body::AppendEntries { prev, entries, commit, round } },
-        );
-        Sent { last, bytes }
+        let body = Body::AppendEntries { prev, entries, commit, round };
+        self.post_entries(at, to, &Message { term, body }).then_some(Sent { last, bytes })
     }
 
     /// Returns entries that go out at once: they are in memory, and no piece is under way.
@@ -114,7 +113,7 @@ impl World {
     }
 }
 
-fn entry_bytes(entry: &Entry) -> u64 {
+pub(crate) fn entry_bytes(entry: &Entry) -> u64 {
     ENTRY_BYTES
         + match &entry.payload {
             Payload::Command(bytes) => bytes.len() as u64,

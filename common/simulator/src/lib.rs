@@ -67,6 +67,7 @@ mod stream;
 mod turn;
 mod unasked;
 mod watch;
+mod ways;
 mod workload;
 mod world;
 

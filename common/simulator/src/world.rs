@@ -23,6 +23,7 @@ use crate::scenarios::{Figure37, Scenarios};
 use crate::sessions::Sessions;
 use crate::settings::{Clocks, Settings};
 use crate::stream::{Asked, Reading, Stream};
+use crate::ways::Ways;
 use crate::workload::Clients;
 
 /// What a state takes on the disk: of no consequence here, where the profile says what is kept.
@@ -185,6 +186,7 @@ pub(crate) struct World {
     pub(crate) figure_3_7: Figure37,
     pub(crate) scenarios: Scenarios,
     pub(crate) rooms: Rooms,
+    pub(crate) ways: Ways,
     pub(crate) trace: bool,
     pub(crate) agenda: Agenda<Happening>,
     /// What has happened, where it is to be repeated.
@@ -259,6 +261,7 @@ impl World {
             figure_3_7: Figure37::None,
             scenarios,
             rooms: Rooms::draw(seed, ids.len()),
+            ways: Ways::draw(seed),
             trace: settings.trace,
             agenda: Agenda::by_time(),
             tape: None,

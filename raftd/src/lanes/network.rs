@@ -13,7 +13,7 @@ use consensus::{
     Body, Configuration, Entry, EntryId, Incarnation, LogIndex, Member, Message, NodeId, Outgoing,
 };
 use protocol::{Generation, LeaderHint};
-use replica::{Answer, Meeting, Piece, Replica, Sent};
+use replica::{Answer, Meeting, Piece, Replica, Sent, UnderWay};
 use state_machine::{Act, SystemCommand};
 use tokio::task::spawn_blocking;
 use transport::{Forwarder, Mesh, PeerInfo, SnapshotSender};
@@ -25,11 +25,9 @@ use crate::status::Link;
 
 mod elsewhere;
 mod feed;
-mod under_way;
 
 pub(crate) use elsewhere::{Elsewhere, differs};
 pub(crate) use feed::Encoded;
-use under_way::UnderWay;
 
 /// The most bytes of entries in one frame, beyond the first entry. Small enough that a lane of
 /// [`transport::limits::ENTRY_MESSAGES_MAX`] frames keeps at most 64 MiB of old entries in memory.

@@ -11,12 +11,12 @@ use consensus::{LogIndex, NodeId, Term};
 
 /// Of each peer, the entries that were sent since all had left, and their leader's term.
 #[derive(Debug, Default)]
-pub(super) struct UnderWay(BTreeMap<NodeId, (Term, Range<LogIndex>)>);
+pub struct UnderWay(BTreeMap<NodeId, (Term, Range<LogIndex>)>);
 
 impl UnderWay {
-    /// Returns what is still to be sent of these entries, and counts it as sent. Nothing counts any
+    /// Returns what is still to be sent of these entries: their end, or nothing; and counts it as sent. Nothing counts any
     /// more when all has left (`has_unsent` is false): what is answered late then may be lost.
-    pub(super) fn rest(
+    pub fn rest(
         &mut self,
         to: NodeId,
         term: Term,
@@ -38,7 +38,7 @@ impl UnderWay {
     }
 
     /// Something was dropped: nobody knows what is on its way.
-    pub(super) fn forget(&mut self, to: NodeId) {
+    pub fn forget(&mut self, to: NodeId) {
         self.0.remove(&to);
     }
 }
