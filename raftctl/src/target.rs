@@ -10,8 +10,17 @@ use crate::bundle::Bundles;
 use crate::context::{self, Contexts, Node};
 use crate::report::Result;
 
-/// How long one attempt to connect may take.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long one attempt to connect may take, at least.
+const CONNECT_TIMEOUT_MIN: Duration = Duration::from_secs(2);
+
+/// Which part of the time that there is one attempt to connect may take: whoever has given more
+/// expects slow ways.
+const CONNECT_PART: u32 = 5;
+
+/// Returns how long one attempt to connect may take.
+pub(crate) fn connect_timeout(deadline: Duration) -> Duration {
+    CONNECT_TIMEOUT_MIN.max(deadline / CONNECT_PART).min(deadline)
+}
 
 /// A cluster, and who asks it.
 #[derive(Clone, Debug)]
@@ -48,7 +57,7 @@ impl Target {
             endpoints,
             credentials: self.credentials.clone(),
             deadline,
-            connect_timeout: CONNECT_TIMEOUT.min(deadline),
+            connect_timeout: connect_timeout(deadline),
         })?;
         if let Some(generation) = self.generation {
             client.follow(generation);

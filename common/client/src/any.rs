@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use protocol::{ErrorReply, Request, Response};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 use transport::Precision;
 
 use crate::attempt::{Attempt, DIAL_PATIENCE, Manner};
@@ -25,7 +25,7 @@ impl Client {
         let mut attempt = self.attempt(endpoint, request, manner).await?;
         // A connection from before the node's restart breaks at its first use.
         if matches!(&attempt, Attempt::Failed { why, reply: None } if why.reached)
-            && Instant::now() < manner.deadline
+            && Instant::now() < manner.patience.deadline
         {
             attempt = self.attempt(endpoint, request, manner).await?;
         }
@@ -132,13 +132,13 @@ impl Client {
         manner: Manner,
     ) -> Result<Attempt, ClientError> {
         let is_alone = || self.shared.members.endpoints().len() == 1;
-        let patience = manner.leaving_time(request).deadline;
+        let patience = manner.leaving_time(request).patience.answer;
         let attempt = self.attempt(endpoint, request, manner);
-        if !is_alone() || patience >= manner.deadline {
+        if !is_alone() || patience >= manner.patience.answer {
             return attempt.await;
         }
         tokio::pin!(attempt);
-        if let Ok(done) = timeout_at(patience, &mut attempt).await {
+        if let Ok(done) = timeout(patience, &mut attempt).await {
             return done;
         }
         let learnt = async {

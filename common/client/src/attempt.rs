@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use protocol::{ErrorReply, Passage, Request, Response};
 use tokio::time::Instant;
+use transport::Patience;
 
 use crate::search::Why;
 
@@ -15,11 +16,11 @@ pub(crate) const DIAL_PATIENCE: Duration = Duration::from_millis(300);
 pub(crate) const ANSWER_PATIENCE_MIN: Duration = Duration::from_millis(1_250);
 const ANSWER_PATIENCE_PART: u32 = 4;
 
-/// How long the first attempt may take before the same request is sent again, perhaps to another
-/// node.
+/// How long the first attempt waits for an answer before the same request is sent again, perhaps to
+/// another node.
 const FIRST_ATTEMPT: Duration = Duration::from_secs(5);
 
-/// How long each attempt may take of a request that may be sent again: twice as long as the one
+/// How long each attempt waits for an answer to what may be sent again: twice as long as the one
 /// before. Where a request takes long on its way, no attempt would end otherwise, however long the
 /// deadline, and each would be in the way of the next.
 #[derive(Clone, Copy, Debug)]
@@ -34,12 +35,11 @@ impl Default for Attempts {
 }
 
 impl Attempts {
-    /// Returns when the next attempt ends.
-    pub(crate) fn until(&mut self, deadline: Instant) -> Instant {
-        let now = Instant::now();
-        let until = now + self.next.min(deadline.saturating_duration_since(now));
+    /// Returns how long the next attempt waits.
+    pub(crate) fn next(&mut self, deadline: Instant) -> Patience {
+        let answer = self.next.min(Patience::until(deadline).answer);
         self.next = self.next.saturating_mul(2);
-        until
+        Patience { answer, deadline }
     }
 }
 
@@ -63,18 +63,23 @@ pub(crate) struct Manner {
     /// How long to wait for a connection.
     pub(crate) connected_by: Instant,
     /// How long to wait for the answer.
-    pub(crate) deadline: Instant,
+    pub(crate) patience: Patience,
 }
 
 impl Manner {
     /// Asks the node itself, with all the time that there is.
     pub(crate) fn plain(deadline: Instant) -> Self {
-        Self { forward: false, named: true, connected_by: deadline, deadline }
+        Self::patient(Patience::until(deadline))
+    }
+
+    /// Asks the node itself, with this patience.
+    pub(crate) fn patient(patience: Patience) -> Self {
+        Self { forward: false, named: true, connected_by: patience.deadline, patience }
     }
 
     /// Waits for a connection only for a while.
     pub(crate) fn briefly(self) -> Self {
-        Self { connected_by: self.deadline.min(Instant::now() + DIAL_PATIENCE), ..self }
+        Self { connected_by: self.connected_by.min(Instant::now() + DIAL_PATIENCE), ..self }
     }
 
     /// Leaves others the time to answer a question, which may be asked twice: a node whose disk
@@ -83,10 +88,9 @@ impl Manner {
         if !matches!(request, Request::Query { .. } | Request::SystemQuery { .. }) {
             return self;
         }
-        let now = Instant::now();
-        let left = self.deadline.saturating_duration_since(now);
-        let patience = ANSWER_PATIENCE_MIN.max(left / ANSWER_PATIENCE_PART);
-        Self { deadline: self.deadline.min(now + patience), ..self }
+        let left = self.left();
+        let answer = ANSWER_PATIENCE_MIN.max(left / ANSWER_PATIENCE_PART).min(left);
+        Self { patience: Patience { answer, ..self.patience }, ..self }
     }
 
     /// Asks whatever history the node has, or none.
@@ -97,7 +101,7 @@ impl Manner {
     /// Says the same to the node. One that passes the request on is to give up a little earlier, to
     /// have time to say so.
     pub(crate) fn passage(self, request: &Request) -> Passage {
-        let left = self.deadline.saturating_duration_since(Instant::now());
+        let left = self.left();
         let ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
         if matches!(request, Request::Query { .. } | Request::SystemQuery { .. }) {
             return Passage::Within { within_ms: ms(left) };
@@ -106,6 +110,11 @@ impl Manner {
             true => Passage::MayForward { within_ms: ms(left * 9 / 10) },
             false => Passage::Direct,
         }
+    }
+
+    /// Returns how long an answer may take that was asked for now.
+    pub(crate) fn left(&self) -> Duration {
+        self.patience.answer.min(Patience::until(self.patience.deadline).answer)
     }
 }
 
@@ -125,9 +134,10 @@ mod tests {
         let mut attempts = Attempts::default();
         let mut took = Vec::new();
         while Instant::now() < deadline {
-            let began = Instant::now();
-            tokio::time::sleep_until(attempts.until(deadline)).await;
-            took.push(began.elapsed().as_secs());
+            let patience = attempts.next(deadline);
+            assert_eq!(patience.deadline, deadline);
+            tokio::time::sleep(patience.answer).await;
+            took.push(patience.answer.as_secs());
         }
         assert_eq!(took, [5, 10, 20, 25]);
     }

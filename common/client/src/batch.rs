@@ -6,6 +6,7 @@ use protocol::limits::COMMAND_BYTES_MAX;
 use protocol::{Applied, ErrorReply, Outcome, Request, Response};
 use state_machine::Envelope;
 use tokio::time::{Instant, sleep};
+use transport::Patience;
 
 use crate::attempt::Attempts;
 use crate::client::Client;
@@ -81,8 +82,8 @@ impl Client {
             let open = tally.open();
             let request =
                 Request::Batch { commands: open.iter().map(|place| command(*place)).collect() };
-            let until = if again { attempts.until(deadline) } else { deadline };
-            let turn = match self.on_leader_by(&request, until).await {
+            let patience = if again { attempts.next(deadline) } else { Patience::until(deadline) };
+            let turn = match self.on_leader_for(&request, patience).await {
                 Ok(Response::Batch { outcomes }) if outcomes.len() == open.len() => {
                     tally.take(&open, outcomes, again)
                 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use protocol::{Generation, Outcome, Request, Response};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep};
 use transport::certs::Credentials;
 use transport::{CallError, Precision};
 
@@ -152,13 +152,12 @@ impl Client {
             self.shared.pool.closed((endpoint, named), &connection).await
         };
         let passage = manner.passage(request);
-        let answer = connection.call_for(request, &passage);
         let answered = tokio::select! {
-            answered = timeout_at(manner.deadline, answer) => answered,
-            gone = gone => Ok(Err(CallError::Lost(gone))),
+            answered = connection.call_until(request, &passage, manner.patience) => answered,
+            gone = gone => Err(CallError::Lost(gone)),
         };
         match answered {
-            Ok(Ok(Response::Error(reply))) => {
+            Ok(Response::Error(reply)) => {
                 if reply.outcome == Outcome::Unknown && had_effect {
                     return Err(unknown(format!("{endpoint}: {}", reply.message)));
                 }
@@ -166,17 +165,17 @@ impl Client {
                 let why = Why { text, precision, reached: true };
                 Ok(Attempt::Failed { why, reply: Some(reply) })
             }
-            Ok(Ok(response)) => Ok(Attempt::Done(response)),
-            Ok(Err(CallError::NotSent(why))) => failed(why, Precision::Silence, false),
-            Ok(Err(CallError::Lost(why))) if had_effect => {
+            Ok(response) => Ok(Attempt::Done(response)),
+            Err(CallError::NotSent(why)) => failed(why, Precision::Silence, false),
+            Err(CallError::Lost(why)) if had_effect => {
                 self.remember(None);
                 Err(unknown(format!("{endpoint}: {why}")))
             }
-            Ok(Err(CallError::Lost(why))) => failed(why, Precision::Mute, true),
-            Err(_) if had_effect => {
+            Err(CallError::Lost(why)) => failed(why, Precision::Mute, true),
+            Err(CallError::Late) if had_effect => {
                 Err(unknown(format!("{endpoint} did not answer within the deadline")))
             }
-            Err(_) => {
+            Err(CallError::Late) => {
                 // That there was no time to answer tells nothing of the node: it may itself wait so
                 // long before it says why it cannot.
                 let short = asked.elapsed() < ANSWER_PATIENCE_MIN * 9 / 10;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use protocol::{Request, Response};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
-use transport::Precision;
+use transport::{Patience, Precision};
 
 use crate::attempt::{ANSWER_PATIENCE_MIN, Attempt, DIAL_PATIENCE, Lead, Manner};
 use crate::client::Client;
@@ -56,14 +56,14 @@ pub(crate) trait Nodes: Sync {
 }
 
 /// Asks the leader: the last known one first, then whomever the answers name, then all others, with
-/// growing waits, until the deadline. Each turn of the loop notes an answer or a failure, so that
+/// growing waits, until the deadline; each of them for as long as the patience lasts. Each turn of the loop notes an answer or a failure, so that
 /// each round ends, and each round ends with a wait.
 pub(crate) async fn on_leader(
     nodes: &impl Nodes,
     request: &Request,
-    deadline: Instant,
+    patience: Patience,
 ) -> Result<Response, ClientError> {
-    let began = Instant::now();
+    let (began, deadline) = (Instant::now(), patience.deadline);
     let mut search = Search::new();
     loop {
         let target = match next(nodes, &mut search) {
@@ -71,7 +71,7 @@ pub(crate) async fn on_leader(
             None => first_to_connect(nodes, &mut search, deadline).await,
         };
         if let Some(endpoint) = target {
-            let manner = manner(nodes, &search, &endpoint, (request, deadline));
+            let manner = manner(nodes, &search, &endpoint, (request, patience));
             match nodes.ask(&endpoint, request, manner).await? {
                 Attempt::Done(response) => {
                     nodes.answered(endpoint, &response, manner).await;
@@ -132,10 +132,10 @@ fn manner(
     nodes: &impl Nodes,
     search: &Search,
     endpoint: &str,
-    (request, deadline): (&Request, Instant),
+    (request, patience): (&Request, Patience),
 ) -> Manner {
     let forward = search.is_detour();
-    let manner = Manner { forward, ..Manner::plain(deadline) };
+    let manner = Manner { forward, ..Manner::patient(patience) };
     let others: Vec<String> =
         nodes.endpoints().1.into_iter().filter(|other| other != endpoint).collect();
     let manner = if others.is_empty() { manner } else { manner.briefly() };
@@ -217,17 +217,17 @@ pub(crate) async fn first_to_connect(
 impl Client {
     /// Asks the leader.
     pub(crate) async fn on_leader(&self, request: &Request) -> Result<Response, ClientError> {
-        self.on_leader_by(request, Instant::now() + self.patience()).await
+        self.on_leader_for(request, Patience::until(Instant::now() + self.patience())).await
     }
 
-    /// Asks the leader, until a moment.
-    pub(crate) async fn on_leader_by(
+    /// Asks the leader, with this patience.
+    pub(crate) async fn on_leader_for(
         &self,
         request: &Request,
-        deadline: Instant,
+        patience: Patience,
     ) -> Result<Response, ClientError> {
         self.admit(request)?;
-        on_leader(self, request, deadline).await
+        on_leader(self, request, patience).await
     }
 }
 
@@ -269,7 +269,7 @@ impl Nodes for Client {
             return;
         }
         // The caller waits meanwhile for what is here already.
-        let until = manner.deadline.min(Instant::now() + ANSWER_PATIENCE_MIN);
+        let until = manner.patience.deadline.min(Instant::now() + ANSWER_PATIENCE_MIN);
         let asked = timeout_at(until, self.leader_of(&endpoint)).await;
         self.remember(match asked.ok().flatten() {
             Some(leader) if leader == endpoint || self.is_at_hand(&leader) => {

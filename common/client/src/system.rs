@@ -217,9 +217,8 @@ impl Client {
     ) -> Result<Bytes, ClientError> {
         let (began, mut unknown, mut attempts) = (Instant::now(), None, Attempts::default());
         loop {
-            let attempt = attempts.until(deadline);
             let request = Request::Propose { command: command() };
-            let error = match self.on_leader_by(&request, attempt).await {
+            let error = match self.on_leader_for(&request, attempts.next(deadline)).await {
                 Ok(Response::Applied { response, .. }) => return Ok(response),
                 // What is certain of this attempt is not of an earlier one, here either.
                 Ok(_) => match unknown {

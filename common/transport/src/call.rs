@@ -1,17 +1,17 @@
 //! The client's side of a connection: many requests at a time on one stream, told apart by number.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
 use certs::Expect;
 use protocol::{Hello, Passage, Request, Response};
 use quinn::{Connection, RecvStream, SendStream};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 
 use crate::alpn::Alpn;
+use crate::asked::{Asked, Numbered, Patience, lock, write};
 use crate::close::Close;
 use crate::endpoint::{Endpoint, broken, describe};
 use crate::error::{CallError, ConnectError};
@@ -20,23 +20,15 @@ use crate::handshake::greet;
 use crate::limits::CONTROL_MESSAGES_MAX;
 use crate::reach::{Trail, called};
 use crate::silence::ended;
-use crate::stream::{FrameStream, ReadFailure, pump};
+use crate::stream::{FrameStream, ReadFailure};
 
 /// A connection to a node, for a client or an operator.
 pub struct ClientConnection {
     connection: Connection,
     hello: Hello,
-    queue: mpsc::Sender<Vec<Bytes>>,
-    waiting: Arc<Mutex<Waiting>>,
+    queue: mpsc::Sender<Numbered>,
+    asked: Arc<Mutex<Asked>>,
     watched: Watched,
-}
-
-#[derive(Default)]
-struct Waiting {
-    last: u64,
-    answers: BTreeMap<u64, oneshot::Sender<Result<Response, CallError>>>,
-    /// Why the connection is of no more use.
-    broken: Option<String>,
 }
 
 impl Drop for ClientConnection {
@@ -82,15 +74,15 @@ impl ClientConnection {
         receive: RecvStream,
     ) -> Self {
         let (queue, mut queued) = mpsc::channel(CONTROL_MESSAGES_MAX);
-        let waiting = Arc::new(Mutex::new(Waiting::default()));
-        let writer = Arc::clone(&waiting);
+        let asked = Arc::new(Mutex::new(Asked::default()));
+        let (writer, way) = (Arc::clone(&asked), connection.clone());
         tokio::spawn(async move {
-            if let Err(error) = pump(&mut queued, &mut send, |_| ()).await {
-                fail(&writer, &error.to_string());
+            if let Err(error) = write(&mut queued, (&way, &mut send), &writer).await {
+                lock(&writer).fail(&error.to_string());
             }
         });
-        tokio::spawn(read(FrameStream::new(receive), connection.clone(), Arc::clone(&waiting)));
-        Self { connection, hello, queue, waiting, watched }
+        tokio::spawn(read(FrameStream::new(receive), connection.clone(), Arc::clone(&asked)));
+        Self { connection, hello, queue, asked, watched }
     }
 
     /// Returns the address to which it leads.
@@ -126,7 +118,7 @@ impl ClientConnection {
 
     /// Says whether requests may still be answered.
     pub fn is_usable(&self) -> bool {
-        lock(&self.waiting).broken.is_none() && self.connection.close_reason().is_none()
+        lock(&self.asked).broken().is_none() && self.connection.close_reason().is_none()
     }
 
     /// Asks, and waits for the answer however long it takes; dropping the future forgets it.
@@ -146,45 +138,83 @@ impl ClientConnection {
         request: &Request,
         passage: &Passage,
     ) -> Result<Response, CallError> {
-        let (answer, answered) = oneshot::channel();
-        let id = {
-            let mut waiting = lock(&self.waiting);
-            if let Some(why) = &waiting.broken {
-                return Err(CallError::NotSent(why.clone()));
+        let (number, answered) = self.begin()?;
+        self.settle((number, answered), request, passage).await
+    }
+
+    /// As [`ClientConnection::call_for`], for no longer than the patience lasts.
+    ///
+    /// # Errors
+    /// As there; [`CallError::NotSent`] if the request could not leave in time, and
+    /// [`CallError::Late`] if it has left and there is no answer.
+    pub async fn call_until(
+        &self,
+        request: &Request,
+        passage: &Passage,
+        patience: Patience,
+    ) -> Result<Response, CallError> {
+        let began = Instant::now();
+        let (number, answered) = self.begin()?;
+        let settled = self.settle((number, answered), request, passage);
+        tokio::pin!(settled);
+        loop {
+            // It becomes later while it is waited for.
+            let until = lock(&self.asked).until(number, began, patience);
+            if Instant::now() >= until {
+                return Err(lock(&self.asked).give_up(number));
             }
-            waiting.last += 1;
-            let id = waiting.last;
-            waiting.answers.insert(id, answer);
-            id
-        };
-        let _forget = Forget { id, waiting: &self.waiting };
+            if let Ok(answered) = timeout_at(until, &mut settled).await {
+                return answered;
+            }
+        }
+    }
+
+    fn begin(&self) -> Result<(u64, Answered), CallError> {
+        let (answer, answered) = oneshot::channel();
+        let number = lock(&self.asked).ask(answer).map_err(CallError::NotSent)?;
+        Ok((number, answered))
+    }
+
+    async fn settle(
+        &self,
+        (number, answered): (u64, Answered),
+        request: &Request,
+        passage: &Passage,
+    ) -> Result<Response, CallError> {
+        let _forget = Forget { number, asked: &self.asked };
         let frame = request
-            .encode_for(id, passage)
+            .encode_for(number, passage)
             .map_err(|error| CallError::NotSent(error.to_string()))?;
-        if self.queue.send(vec![frame]).await.is_err() {
-            let why = lock(&self.waiting).broken.clone();
-            return Err(CallError::NotSent(why.unwrap_or_else(|| "it is closed".into())));
+        if self.queue.send((number, frame)).await.is_err() {
+            let why = lock(&self.asked).broken().unwrap_or("it is closed").to_owned();
+            return Err(CallError::NotSent(why));
         }
         answered.await.unwrap_or_else(|_| Err(CallError::Lost("it is closed".into())))
     }
 }
 
+type Answered = oneshot::Receiver<Result<Response, CallError>>;
+
 /// Forgets a request whose caller has gone.
 struct Forget<'a> {
-    id: u64,
-    waiting: &'a Mutex<Waiting>,
+    number: u64,
+    asked: &'a Mutex<Asked>,
 }
 
 impl Drop for Forget<'_> {
     fn drop(&mut self) {
-        lock(self.waiting).answers.remove(&self.id);
+        let _ = lock(self.asked).give_up(self.number);
     }
 }
 
-async fn read(mut frames: FrameStream, connection: Connection, waiting: Arc<Mutex<Waiting>>) {
+async fn read(mut frames: FrameStream, connection: Connection, asked: Arc<Mutex<Asked>>) {
     let why = loop {
-        let frame = match frames.next().await {
-            Ok(frame) => frame,
+        let frame = match frames.next_or_part().await {
+            Ok(Some(frame)) => frame,
+            Ok(None) => {
+                lock(&asked).part();
+                continue;
+            }
             Err(ReadFailure::Ended(why)) => {
                 break connection.close_reason().map_or(why, |error| describe(&error));
             }
@@ -194,38 +224,21 @@ async fn read(mut frames: FrameStream, connection: Connection, waiting: Arc<Mute
             }
         };
         match Response::decode(&frame) {
-            Ok((id, response)) => {
-                if let Some(answer) = lock(&waiting).answers.remove(&id) {
-                    // Whoever asked may have gone.
-                    let _ = answer.send(Ok(response));
-                }
-            }
+            Ok((number, response)) => lock(&asked).answered(number, response),
             Err(error) => {
                 connection.close(Close::Malformed.code(), error.to_string().as_bytes());
                 break error.to_string();
             }
         }
     };
-    fail(&waiting, &why);
-}
-
-/// Ends all that wait: whether their requests arrived is not known.
-fn fail(waiting: &Mutex<Waiting>, why: &str) {
-    let mut waiting = lock(waiting);
-    waiting.broken.get_or_insert_with(|| why.to_owned());
-    for (_, answer) in std::mem::take(&mut waiting.answers) {
-        let _ = answer.send(Err(CallError::Lost(why.to_owned())));
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    lock(&asked).fail(&why);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{Forwarder, SeatLimits, Seats, serve_client};
+    use bytes::Bytes;
     use certs::{Authority, ClusterId, Credentials, Identity, Role};
     use consensus::Incarnation;
     use protocol::{Generation, PROTOCOL_VERSION};
@@ -284,7 +297,7 @@ mod tests {
     #[tokio::test]
     async fn a_request_whose_caller_has_gone_leaves_nothing_behind() {
         let (connection, mut requests) = connect().await;
-        let waiting = || lock(&connection.waiting).answers.len();
+        let waiting = || lock(&connection.asked).len();
         let mut next = async || timeout(PATIENCE, requests.recv()).await.ok().flatten();
         let asked = tokio::select! {
             answered = connection.call(&Request::Status) => panic!("{answered:?}"),

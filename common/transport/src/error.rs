@@ -154,7 +154,7 @@ fn silence(after: Duration) -> &'static str {
 
 /// Says what it may mean that a node with which there is a connection says nothing.
 fn hush(after: Duration) -> &'static str {
-    if after < TELLING { "then the time was up" } else { "raftd hangs there" }
+    if after < TELLING { "then the time was up" } else { "raftd hangs there, or the way is slow" }
 }
 
 /// How the network says that nothing can be sent to a place.
@@ -267,6 +267,9 @@ pub enum CallError {
     /// The request was not sent: it certainly had no effect.
     #[error("the request was not sent: {0}")]
     NotSent(String),
+    /// The request was sent, and there was no answer in time.
+    #[error("no answer came in time")]
+    Late,
     /// The connection broke after the request may have been sent.
     #[error("the connection broke before the answer came: {0}")]
     Lost(String),

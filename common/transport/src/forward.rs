@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::alpn::Alpn;
+use crate::asked::Patience;
 use crate::call::ClientConnection;
 use crate::endpoint::Endpoint;
 use crate::error::CallError;
@@ -105,17 +106,19 @@ impl Forwarder {
             Ok(Err(why)) => return cut_off(&why),
             Err(_) => return cut_off(late),
         };
-        let answered = timeout_at(until, connection.requests.call_for(request, passage)).await;
-        match answered {
-            Ok(Ok(response)) => {
+        let patience = Patience::until(until);
+        match connection.requests.call_until(request, passage, patience).await {
+            Ok(response) => {
                 connection.hears();
                 response
             }
-            Ok(Err(CallError::NotSent(why))) => cut_off(&why),
-            Ok(Err(CallError::Lost(why))) => {
+            Err(CallError::NotSent(why)) => cut_off(&why),
+            Err(CallError::Lost(why)) => {
                 unknown(format!("passed on to {name} at {address}; then the way was lost: {why}"))
             }
-            Err(_) => unknown(format!("passed on to {name} at {address}, which did not answer")),
+            Err(CallError::Late) => {
+                unknown(format!("passed on to {name} at {address}, which did not answer"))
+            }
         }
     }
 

@@ -15,6 +15,7 @@
 mod allowance;
 mod alpn;
 mod arrivals;
+mod asked;
 mod batch;
 mod call;
 mod chunks;
@@ -50,6 +51,7 @@ mod stream;
 
 pub use allowance::Held;
 pub use alpn::Alpn;
+pub use asked::Patience;
 pub use call::ClientConnection;
 pub use certs;
 pub use endpoint::{Accepted, Endpoint, Incoming};

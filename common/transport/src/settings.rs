@@ -59,16 +59,27 @@ pub(crate) fn transport(window_bytes: u32) -> Arc<TransportConfig> {
 /// Keeps what QUIC holds of a connection near to what its way carries, as long as it lives; the
 /// rest waits where it is known that it has not left yet.
 pub(crate) async fn follow(connection: &Connection) -> Infallible {
-    let mut held = None;
+    let mut held = Held::default();
     loop {
+        held.suit(connection);
+        sleep(FOLLOW).await;
+    }
+}
+
+/// How much QUIC was told to hold of a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Held(Option<u64>);
+
+impl Held {
+    /// Lets QUIC hold what the way carries now.
+    pub(crate) fn suit(&mut self, connection: &Connection) {
         let carried = connection.stats().path.cwnd.saturating_mul(CARRIED_MULTIPLE);
         let most = u64::from(CONNECTION_WINDOW_BYTES);
         let window = carried.clamp(SEND_WINDOW_BYTES_MIN, most);
         // To set it wakes the connection.
-        if held.replace(window) != Some(window) {
+        if self.0.replace(window) != Some(window) {
             connection.set_send_window(window);
         }
-        sleep(FOLLOW).await;
     }
 }
 

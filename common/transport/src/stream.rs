@@ -67,12 +67,19 @@ impl FrameStream {
 
     pub(crate) async fn next(&mut self) -> Result<Frame, ReadFailure> {
         loop {
-            match self.reader.next_frame() {
-                Ok(Some(frame)) => return Ok(frame),
-                Ok(None) => self.read().await?,
-                Err(error) => return Err(ReadFailure::Malformed(error)),
+            if let Some(frame) = self.next_or_part().await? {
+                return Ok(frame);
             }
         }
+    }
+
+    /// Returns the next frame, or `None` when a part of it has come.
+    pub(crate) async fn next_or_part(&mut self) -> Result<Option<Frame>, ReadFailure> {
+        if let Some(frame) = self.reader.next_frame().map_err(ReadFailure::Malformed)? {
+            return Ok(Some(frame));
+        }
+        self.read().await?;
+        self.reader.next_frame().map_err(ReadFailure::Malformed)
     }
 
     /// Reads some more.

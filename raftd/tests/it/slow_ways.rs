@@ -1,9 +1,14 @@
 //! Ways that carry less than is sent: what is late is not sent again and again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use fixtures::load::put;
+use bytes::Bytes;
+use certs::Role;
+use client::{Client, ClientError};
+use fixtures::load::{get, put};
 use fixtures::{Cluster, PATIENCE, Relay};
+use state_machine::KvCommand;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -71,4 +76,68 @@ async fn is_quiet(relay: &Relay) {
             return;
         }
     }
+}
+
+/// One node, and where clients reach it through a relay.
+async fn lonely() -> (Cluster, Relay) {
+    let cluster = Cluster::start(1).await;
+    let relay = Relay::to(&cluster.nodes[0].address);
+    (cluster, relay)
+}
+
+/// A client that knows the relay alone.
+fn client_behind(cluster: &Cluster, relay: &Relay, deadline: Duration) -> Client {
+    let config = cluster.client_config(
+        Role::Client("slow".parse().unwrap()),
+        deadline,
+        vec![relay.address.clone()],
+    );
+    Client::new(config).unwrap()
+}
+
+/// Attempts of 5 s would each find the way full of what the ones before had sent.
+#[tokio::test]
+async fn commands_that_are_late_are_sent_once() {
+    let (cluster, relay) = lonely().await;
+    let client = client_behind(&cluster, &relay, PATIENCE);
+    let session = Arc::new(client.session("slow").await.unwrap());
+    let before = relay.passed_bytes();
+    relay.slow_down(BYTES_PER_S);
+    let (values, bytes) = (8, 500_000);
+    let mut writing = JoinSet::new();
+    for number in 0..values {
+        let session = Arc::clone(&session);
+        writing.spawn(async move {
+            let key = Bytes::from(format!("large/{number}"));
+            let value = Bytes::from("x".repeat(bytes));
+            session.propose(KvCommand::Put { key, value }.encode()).await
+        });
+    }
+    let written = async {
+        while let Some(done) = writing.join_next().await {
+            done.unwrap().unwrap();
+        }
+    };
+    timeout(PATIENCE, written).await.expect("it takes some 8 s");
+    let (carried, needed) = (relay.passed_bytes() - before, (values * bytes) as u64);
+    assert!(carried < needed * 4 / 3, "{carried} bytes, for {needed}");
+}
+
+#[tokio::test]
+async fn a_command_that_could_not_leave_in_time_had_certainly_no_effect() {
+    let (cluster, relay) = lonely().await;
+    let client = client_behind(&cluster, &relay, Duration::from_secs(3));
+    put(&client, "before", "x").await.unwrap();
+    relay.slow_down(BYTES_PER_S / 5);
+    let value = "x".repeat(900_000);
+    let (first, second) = tokio::join!(put(&client, "first", &value), async {
+        sleep(Duration::from_millis(500)).await;
+        put(&client, "second", &value).await
+    });
+    let (first, second) = (first.unwrap_err(), second.unwrap_err());
+    assert!(matches!(first, ClientError::Unknown { .. }), "a part of it had left: {first:?}");
+    assert!(format!("{second:?}").contains("did not leave this machine in time"), "{second:?}");
+    relay.mend();
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(get(&cluster.client(), "second").await.unwrap(), None);
 }

@@ -5,6 +5,7 @@ use protocol::{ErrorCode, ErrorReply, LeaderHint, Outcome};
 use std::future::pending;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use tokio::time::timeout;
 
 /// What comes of dialling a node.
 #[derive(Clone, Copy, Debug)]
@@ -153,7 +154,7 @@ impl Nodes for World {
             }
         };
         let late = Ok(Attempt::Failed { why: why("late", Precision::Mute, true), reply: None });
-        timeout_at(manner.deadline, answer).await.unwrap_or(late)
+        timeout(manner.left(), answer).await.unwrap_or(late)
     }
 
     async fn answered(&self, endpoint: String, _response: &Response, _manner: Manner) {
@@ -195,7 +196,7 @@ fn search_for(
         let world = World::new(nodes, deadline);
         world.remember(known);
         let began = Instant::now();
-        let ended = on_leader(&world, request, began + deadline).await;
+        let ended = on_leader(&world, request, Patience::until(began + deadline)).await;
         (ended, began.elapsed())
     })
 }
@@ -359,6 +360,6 @@ async fn a_way_through_another_node_is_left_after_a_while_for_a_direct_one() {
     world.remember(Some(Lead::Through { by, leader, since }));
     sleep(THROUGH_FOR + Duration::from_millis(1)).await;
     let deadline = Instant::now() + Duration::from_secs(1);
-    assert!(on_leader(&world, &Request::Status, deadline).await.is_ok());
+    assert!(on_leader(&world, &Request::Status, Patience::until(deadline)).await.is_ok());
     assert_eq!(world.known(), Some(Lead::At(name(2))), "it is asked itself");
 }
