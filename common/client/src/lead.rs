@@ -56,8 +56,8 @@ pub(crate) trait Nodes: Sync {
 }
 
 /// Asks the leader: the last known one first, then whomever the answers name, then all others, with
-/// growing waits, until the deadline; each of them for as long as the patience lasts. Each turn of the loop notes an answer or a failure, so that
-/// each round ends, and each round ends with a wait.
+/// growing waits, until the deadline; each node for as long as the patience lasts. Each turn of the
+/// loop notes an answer or a failure, so that each round ends, and each round ends with a wait.
 pub(crate) async fn on_leader(
     nodes: &impl Nodes,
     request: &Request,

@@ -14,8 +14,9 @@ use consensus::{LogIndex, NodeId, Term};
 pub struct UnderWay(BTreeMap<NodeId, (Term, Range<LogIndex>)>);
 
 impl UnderWay {
-    /// Returns what is still to be sent of these entries: their end, or nothing; and counts it as sent. Nothing counts any
-    /// more when all has left (`has_unsent` is false): what is answered late then may be lost.
+    /// Returns what is still to be sent of these entries, their end or nothing, and counts it as
+    /// sent. Nothing counts any more when all has left (`has_unsent` is false): what is answered
+    /// late then may be lost.
     pub fn rest(
         &mut self,
         to: NodeId,

@@ -230,17 +230,15 @@ impl World {
                 (to, message)
             }
             Outgoing::Entries { to, term, prev, range, commit, round } => {
-                let mut entries = self.at_once(node, to, &range)?;
+                let entries = self.at_once(node, to, &range)?;
                 if !self.faults_over && self.rng.permille(self.profile.full_lanes) {
                     // The lane is full, or what it shall send is compacted before it is read.
                     self.coverage.meet(Met::LaneFull);
                     self.is_full(node, to);
                     return Ok(());
                 }
-                let bare = Body::AppendEntries { prev, entries: Vec::new(), commit, round };
-                let message = Message { term, body: bare };
-                let mut prev = prev;
-                (prev, entries) = self.without_copies((node, to), &message, (prev, entries));
+                let (mut prev, mut entries) =
+                    self.without_copies((node, to), term, (prev, entries));
                 if entries.is_empty() {
                     return Ok(());
                 }

@@ -41,6 +41,7 @@ mod liveness;
 mod log;
 mod machine;
 pub mod museum;
+mod narrow;
 mod newcomers;
 mod node;
 mod oracle;

@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_run_that_is_repeated_with_all_of_its_events_is_the_same_run() {
-        for seed in 1..=20 {
+        for seed in 1..=60 {
             let settings = Settings { clocks: Clocks::FurtherThanTold, ..Settings::default() };
             let settings = Settings { seconds: 10, ..settings };
             let mut first = World::new(seed, settings);

@@ -58,9 +58,9 @@ impl World {
         let words = LazyCell::new(|| format!("{happening:?}"));
         let is_same = |other: &Happening| match (happening, other) {
             (
-                Happening::Deliver { message: one, .. },
-                Happening::Deliver { message: other, .. },
-            ) => one == other,
+                Happening::Deliver { incarnation: by, message: one, .. },
+                Happening::Deliver { incarnation, message: other, .. },
+            ) => (by, one) == (incarnation, other),
             (_, other) => *words == format!("{other:?}"),
         };
         let key = key(happening);
@@ -118,10 +118,10 @@ fn life(happening: &Happening) -> Option<(usize, u32)> {
         | Happening::Alarm { node, life, .. }
         | Happening::Start { node, life }
         | Happening::Resume { node, life } => Some((*node, *life)),
-        Happening::Arrives(stream) | Happening::Received(stream) => {
-            Some((stream.from, stream.from_life))
-        }
-        Happening::Deliver { .. }
+        Happening::Arrives(stream) => Some((stream.from, stream.from_life)),
+        // The one or the other hears of it, whoever has died.
+        Happening::Received(_)
+        | Happening::Deliver { .. }
         | Happening::Fault
         | Happening::Trouble
         | Happening::Figure37
@@ -143,7 +143,9 @@ pub(crate) fn key(happening: &Happening) -> u64 {
         Happening::Deliver { from, to, message, incarnation: _ } => {
             (from, to, std::mem::discriminant(&message.body)).hash(&mut hasher);
         }
-        Happening::Arrives(stream) | Happening::Received(stream) => stream.to.hash(&mut hasher),
+        Happening::Arrives(stream) | Happening::Received(stream) => {
+            (stream.from, stream.to).hash(&mut hasher);
+        }
         Happening::Sent { to, .. } => to.hash(&mut hasher),
         Happening::GiveBack { to, .. } => to.hash(&mut hasher),
         Happening::Met { request, .. } => request.hash(&mut hasher),

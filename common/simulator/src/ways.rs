@@ -3,15 +3,13 @@
 //! many elections.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
-use consensus::{Body, Entry, EntryId, LogIndex, Message, NodeId, Timestamp};
+use consensus::{LogIndex, NodeId, Term, Timestamp};
 use replica::UnderWay;
 
-use crate::coverage::Met;
 use crate::faults::MS;
-use crate::feeding::entry_bytes;
 use crate::rng::Rng;
-use crate::world::{Happening, World};
 
 /// A lane takes no more when what is in it needs so long.
 const FULL_NS: u64 = 8_000 * MS;
@@ -29,7 +27,7 @@ pub(crate) struct Ways {
 
 /// A way, as the life of a node has it.
 #[derive(Debug)]
-struct Way {
+pub(crate) struct Way {
     /// How long a byte takes; not at all where the way is wide.
     byte_ns: u64,
     life: u32,
@@ -47,7 +45,7 @@ impl Ways {
     }
 
     /// Returns a way; nothing is on it at the beginning of a life.
-    fn get(&mut self, from: (usize, u32), to: NodeId, now: Timestamp) -> &mut Way {
+    pub(crate) fn get(&mut self, from: (usize, u32), to: NodeId, now: Timestamp) -> &mut Way {
         let (rng, (narrow, most)) = (&mut self.rng, (self.narrow, self.byte_ns_max));
         let (node, life) = from;
         let draw = || {
@@ -64,88 +62,38 @@ impl Ways {
 }
 
 impl Way {
-    /// Puts entries into the lane; returns when they arrive, or `None` if it is full.
-    fn take(&mut self, entries: &[Entry], now: Timestamp) -> Option<Timestamp> {
-        let begins = self.free.max(now);
-        if begins.since(now) > FULL_NS {
+    /// Says whether it carries less than others.
+    pub(crate) fn is_narrow(&self) -> bool {
+        self.byte_ns > 0
+    }
+
+    /// It carries everything from now on.
+    pub(crate) fn heal(&mut self, now: Timestamp) {
+        (self.byte_ns, self.free) = (0, self.free.min(now));
+    }
+
+    /// Returns how long all needs to leave that was put into its lane.
+    pub(crate) fn unsent_ns(&self, now: Timestamp) -> u64 {
+        self.free.max(now).since(now)
+    }
+
+    /// Returns what is still to be sent of these entries.
+    pub(crate) fn rest(
+        &mut self,
+        (to, term): (NodeId, Term),
+        range: Range<LogIndex>,
+        now: Timestamp,
+    ) -> Range<LogIndex> {
+        self.under_way.rest(to, term, range, self.free > now)
+    }
+
+    /// Puts a message into the lane; returns when it arrives, or `None` if the lane is full.
+    pub(crate) fn take(&mut self, to: NodeId, bytes: u64, now: Timestamp) -> Option<Timestamp> {
+        if self.unsent_ns(now) > FULL_NS {
+            self.under_way.forget(to);
             return None;
         }
-        let bytes: u64 = entries.iter().map(entry_bytes).sum();
-        self.free = begins.after(bytes * self.byte_ns);
+        self.free = self.free.max(now).after(bytes * self.byte_ns);
         Some(self.free)
-    }
-}
-
-/// Entries on their way to a peer, with what stands before them.
-pub(crate) type Sending = (EntryId, Vec<Entry>);
-
-impl World {
-    fn way(&mut self, node: usize, to: NodeId) -> &mut Way {
-        let life = self.nodes[node].life;
-        let healed =
-            self.nodes.iter().position(|it| it.id == to).is_some_and(|to| self.is_safe(node, to));
-        let way = self.ways.get((node, life), to, self.now);
-        if healed {
-            (way.byte_ns, way.free) = (0, way.free.min(self.now));
-        }
-        way
-    }
-
-    /// Returns how long all needs to leave that is on its way to a peer.
-    pub(crate) fn unsent_ns(&mut self, node: usize, to: NodeId) -> u64 {
-        let now = self.now;
-        self.way(node, to).free.max(now).since(now)
-    }
-
-    /// Drops entries that are on their way already.
-    pub(crate) fn without_copies(
-        &mut self,
-        (node, to): (usize, NodeId),
-        message: &Message,
-        (mut prev, mut entries): Sending,
-    ) -> Sending {
-        let (now, term) = (self.now, message.term);
-        let way = self.way(node, to);
-        let first = prev.index.next();
-        let end = LogIndex::new(first.get() + entries.len() as u64);
-        let rest = way.under_way.rest(to, term, first..end, way.free > now);
-        let copies = usize::try_from(rest.start.since(first)).expect("they are in memory");
-        if copies > 0 {
-            self.coverage.meet(Met::CopyDropped);
-            prev = entries[copies - 1].id;
-            entries.drain(..copies);
-        }
-        (prev, entries)
-    }
-
-    /// Sends entries on a narrow way; returns whether there was room, or `None` if the way is as
-    /// wide as all others.
-    pub(crate) fn post_narrow(
-        &mut self,
-        node: usize,
-        to: NodeId,
-        message: &Message,
-    ) -> Option<bool> {
-        let Body::AppendEntries { entries, .. } = &message.body else {
-            return None;
-        };
-        let now = self.now;
-        let way = Some(self.way(node, to)).filter(|way| way.byte_ns > 0)?;
-        let Some(arrives) = way.take(entries, now) else {
-            way.under_way.forget(to);
-            self.coverage.meet(Met::LaneFull);
-            return Some(false);
-        };
-        self.coverage.meet(Met::NarrowWay);
-        let (from, incarnation) = (self.nodes[node].id, self.nodes[node].incarnation);
-        let place = self.nodes.iter().position(|other| other.id == to)?;
-        if self.is_connected(node, place) {
-            let message = message.clone();
-            self.at(
-                arrives.after(MS / 2),
-                Happening::Deliver { from, incarnation, to: place, message },
-            );
-        }
-        Some(true)
     }
 }
