@@ -127,7 +127,7 @@ impl Credentials {
             let reason = "is the name of the authority's own files";
             return Err(IdentityError::BadName { name: prefix.to_owned(), reason }.into());
         }
-        store::create_directory(directory)?;
+        store::create_directory(directory).map_err(|e| store::io_error(directory, e))?;
         if store::exists(&paths.ca)? {
             renew::replace_authority(&paths.ca, &self.texts.ca)?;
         } else {

@@ -88,7 +88,7 @@ pub use renew::{Renewed, fingerprints, read_certificate, replace_certificate};
 pub use request::{CheckedRequest, NewKey};
 pub use rights::{RIGHTS, Right, Row};
 pub use rustls::pki_types::CertificateDer;
-pub use store::{CA_CERTIFICATE_FILE, PemPaths};
+pub use store::{CA_CERTIFICATE_FILE, PemPaths, create_directory};
 pub use time::{span, span_nearest, utc};
 pub use tls::SERVER_NAME;
 pub use token::{

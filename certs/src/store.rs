@@ -120,9 +120,10 @@ pub(crate) fn create_directory_with(
     files: &[(&str, &[u8], u32)],
 ) -> Result<(), CertError> {
     let parent = parent_of(directory);
-    create_directory(parent)?;
+    create_directory(parent).map_err(|e| io_error(parent, e))?;
     let staging = temporary_beside(directory)?;
-    let filled = create_directory(&staging).and_then(|()| {
+    let made = create_directory(&staging).map_err(|e| io_error(&staging, e));
+    let filled = made.and_then(|()| {
         for (name, bytes, mode) in files {
             write_synced(&staging.join(name), bytes, *mode)?;
         }
@@ -142,13 +143,22 @@ pub(crate) fn create_directory_with(
     sync_directory(parent)
 }
 
-/// Makes a directory (0700) and those above it, where they are missing.
-pub(crate) fn create_directory(directory: &Path) -> Result<(), CertError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(DIRECTORY)
-        .create(directory)
-        .map_err(|e| io_error(directory, e))
+/// Makes a directory that only its owner may enter (0700) and those above it, where they are
+/// missing; durably, or a loss of power would take whatever is written into them.
+///
+/// # Errors
+/// If one cannot be made, or something else has its name.
+pub fn create_directory(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let parent = parent_of(directory);
+    if parent != directory {
+        create_directory(parent)?;
+    }
+    // Another process may have made it meanwhile.
+    DirBuilder::new().recursive(true).mode(DIRECTORY).create(directory)?;
+    File::open(parent)?.sync_all()
 }
 
 /// Whether there is something at `path`; an error is not a no.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind, Read as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -249,8 +249,7 @@ fn variable(name: &str) -> Option<PathBuf> {
 /// # Errors
 /// If it cannot be made.
 pub(crate) fn make_private_directory(path: &Path) -> Result<()> {
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|error| Report::io(path, &error))
+    certs::create_directory(path).map_err(|error| Report::io(path, &error))
 }
 
 /// Replaces a file that only its owner may read, by one rename, and syncs it. Where it is a link,

@@ -73,8 +73,8 @@ impl Place {
     /// Returns the key of this attempt: that of an earlier one with the same token, if there was
     /// one.
     pub(super) fn key(&self) -> Result<NewKey, Failure> {
-        let made = fs::create_dir_all(&self.directory);
         let shown = self.directory.display().to_string();
+        let made = certs::create_directory(&self.directory);
         made.map_err(|error| Failure::from_error(Exit::Config, &shown, &error))?;
         NewKey::at(&self.key_file()).map_err(|error| credentials("the key", &error))
     }
