@@ -178,6 +178,21 @@ impl DataDirectory {
     /// use, or cannot be read or written.
     pub fn adopt(path: &Path) -> Result<Incarnation, StorageError> {
         let _lock = lock(path)?;
+        let mut superblock = Self::adopted(path)?;
+        superblock.store(&path.join(SUPERBLOCK))?;
+        Ok(superblock.incarnation)
+    }
+
+    /// Returns the name that [`DataDirectory::adopt`] would give back, and changes nothing.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn adoptable(path: &Path) -> Result<Incarnation, StorageError> {
+        let _lock = lock(path)?;
+        Self::adopted(path).map(|superblock| superblock.incarnation)
+    }
+
+    fn adopted(path: &Path) -> Result<Superblock, StorageError> {
         let file = path.join(SUPERBLOCK);
         let (mut superblock, inode) = Superblock::read(&file)?
             .ok_or_else(|| StorageError::corrupt(file.display().to_string(), "it is missing"))?;
@@ -193,8 +208,7 @@ impl DataDirectory {
             None => {}
         }
         superblock.former = None;
-        superblock.store(&file)?;
-        Ok(superblock.incarnation)
+        Ok(superblock)
     }
 
     /// Returns where it is.

@@ -183,25 +183,33 @@ impl Bundles {
     /// If there is none, or it cannot be written.
     pub(crate) async fn revoke_token(&self, wanted: &str) -> Result<Vec<KeptToken>> {
         let _lock = self.lock_tokens().await?;
-        let now = now_unix_s();
-        let mut revoked = Vec::new();
-        for mut token in self.tokens()? {
-            let is_meant = token.id == wanted
-                || token.node.name == wanted && token.state(now) == TokenState::Unused;
-            if is_meant {
-                token.revoked = true;
-                self.keep(&token)?;
-                self.remove_token_file(&token.node.name);
-                revoked.push(token);
-            }
+        let mut revoked = self.revocable(wanted)?;
+        for token in &mut revoked {
+            token.revoked = true;
+            self.keep(token)?;
+            self.remove_token_file(&token.node.name);
         }
-        if revoked.is_empty() {
+        Ok(revoked)
+    }
+
+    /// Returns the tokens that would be revoked.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(crate) fn revocable(&self, wanted: &str) -> Result<Vec<KeptToken>> {
+        let now = now_unix_s();
+        let mut meant = self.tokens()?;
+        meant.retain(|token| {
+            token.id == wanted
+                || token.node.name == wanted && token.state(now) == TokenState::Unused
+        });
+        if meant.is_empty() {
             let message =
                 format!("there is no token \"{wanted}\", and no unused one of such a node");
             return Err(Report::new(codes::NO_TOKEN, message)
                 .help("raftctl token list    (the tokens, and what they are good for)"));
         }
-        Ok(revoked)
+        Ok(meant)
     }
 
     /// Issues a certificate by a token, to the key of a request whose proof was right. That the

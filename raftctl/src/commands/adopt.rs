@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use consensus::{Incarnation, NodeId};
 use serde_json::json;
 use storage::{DataDirectory, StoppedNode};
 
@@ -18,6 +19,10 @@ pub(crate) struct AdoptArgs {
     /// The data directory of a stopped node
     #[arg(value_name = "DATA_DIR")]
     data_dir: PathBuf,
+
+    /// Shows what would be done, and whether it would be refused
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// Gives a copy the name back that it had.
@@ -41,19 +46,30 @@ pub(crate) fn run(invocation: &Invocation, args: &AdoptArgs) -> Result<()> {
     }
     // Its lock would keep it from being changed.
     drop(node);
+    if args.dry_run {
+        let incarnation = DataDirectory::adoptable(path)?;
+        let text = format!("would adopt {shown} as node {id}, under the name {incarnation}\n");
+        return invocation.output.answer(&view("Plan", args, id, incarnation, text));
+    }
     invocation.confirm(&format!(
         "Is {shown} the latest data directory of node {id}, and the only one? If the node ran \
          with another one since, acknowledged writes are lost"
     ))?;
     let incarnation = DataDirectory::adopt(path)?;
     let text = format!("node {id}  adopted   {shown}   its name is {incarnation}\n");
-    invocation.output.answer(&View {
-        kind: "Adopted",
-        data: json!({
-            "node": id.to_string(), "dataDir": path, "incarnation": incarnation.to_string(),
-        }),
-        text: text.into_bytes(),
-        names: vec![id.to_string()],
-        warnings: Vec::new(),
-    })
+    invocation.output.answer(&view("Adopted", args, id, incarnation, text))
+}
+
+fn view(
+    kind: &'static str,
+    args: &AdoptArgs,
+    id: NodeId,
+    incarnation: Incarnation,
+    text: String,
+) -> View {
+    let data = json!({
+        "node": id.to_string(), "dataDir": args.data_dir, "incarnation": incarnation.to_string(),
+    });
+    let names = vec![id.to_string()];
+    View { kind, data, text: text.into_bytes(), names, warnings: Vec::new() }
 }

@@ -70,6 +70,10 @@ pub(crate) struct RevokeArgs {
     #[arg(value_name = "TOKEN")]
     token: String,
 
+    /// Lists the tokens that would be revoked
+    #[arg(long)]
+    dry_run: bool,
+
     /// Where the tokens are
     #[command(flatten)]
     place: DirectoryArgs,
@@ -165,15 +169,23 @@ async fn list(invocation: &Invocation, args: &DirectoryArgs) -> Result<()> {
     let tokens = open(invocation, args)?.tokens()?;
     let now = now_unix_s();
     let items: Vec<Item> = tokens.into_iter().map(|token| Item(token, now)).collect();
+    show(invocation, &items).await
+}
+
+async fn show(invocation: &Invocation, items: &[Item]) -> Result<()> {
     let mut stream = Stream::new(&invocation.output, TOKENS);
-    stream.page(&items).await?;
+    stream.page(items).await?;
     stream.end(Map::new(), &[]).await
 }
 
 async fn revoke(invocation: &Invocation, args: &RevokeArgs) -> Result<()> {
+    let (bundles, now) = (open(invocation, &args.place)?, now_unix_s());
+    if args.dry_run {
+        let items = bundles.revocable(&args.token)?.into_iter().map(|token| Item(token, now));
+        return show(invocation, &items.collect::<Vec<Item>>()).await;
+    }
     // First what counts: the rest needs a cluster.
-    let revoked = open(invocation, &args.place)?.revoke_token(&args.token).await?;
-    let now = now_unix_s();
+    let revoked = bundles.revoke_token(&args.token).await?;
     let items: Vec<Item> = revoked.into_iter().map(|token| Item(token, now)).collect();
     let (_, client) = invocation.client()?;
     for Item(token, _) in &items {
@@ -187,9 +199,7 @@ async fn revoke(invocation: &Invocation, args: &RevokeArgs) -> Result<()> {
         }
     }
     client.close().await;
-    let mut stream = Stream::new(&invocation.output, TOKENS);
-    stream.page(&items).await?;
-    stream.end(Map::new(), &[]).await
+    show(invocation, &items).await
 }
 
 fn open(invocation: &Invocation, args: &DirectoryArgs) -> Result<Bundles> {

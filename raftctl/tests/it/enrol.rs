@@ -336,6 +336,7 @@ fn a_token_is_good_for_one_key_and_for_nobody_in_between_or_with_a_wrong_clock()
     // Taken back, or too late, while it is waited for.
     let child = add("n3", "--wait 60s");
     let token = await_token(&world, "n3");
+    assert!(world.ok("token revoke n3 --dry-run").stdout.contains("unused"));
     world.ok("token revoke n3");
     assert!(!token_file(&world, "n3").exists());
     let refused = runtime.block_on(host.enrol((&token, &others))).unwrap_err();

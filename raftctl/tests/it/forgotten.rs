@@ -99,6 +99,8 @@ fn a_wiped_member_is_named_at_once_and_healed_by_the_command_that_is_told() {
     let status = world.run("status --check");
     assert_eq!(status.code, 11, "{status:?}");
     assert!(status.stdout.contains("raftctl member heal n2"), "{status:?}");
+    let plan = world.run("member heal n2 --dry-run");
+    assert!(plan.code == 0 && plan.stdout.contains("tolerate"), "{plan:?}");
     let healed = world.ok("member heal n2 --wait 60s");
     assert!(healed.stderr.contains("n2  healed"), "{healed:?}");
     world.await_status(is_healthy);
@@ -123,10 +125,15 @@ fn a_node_alone_that_was_moved_is_adopted_by_the_command_that_is_told() {
     let said = world.run("status").stdout;
     assert!(said.contains("raftctl adopt"), "{said}");
     world.kill("n1");
+    for _ in 0..2 {
+        let plan = world.ok(&format!("adopt {place} --dry-run"));
+        assert!(plan.stdout.contains("would adopt"), "{plan:?}");
+    }
     let adopted = world.ok(&format!("adopt {place} --yes"));
     assert!(adopted.stdout.contains("node 1  adopted"), "{adopted:?}");
     let twice = world.run(&format!("adopt {place} --yes"));
     assert_eq!(twice.code, 5, "{twice:?}");
+    assert_eq!(world.run(&format!("adopt {place} --dry-run")).code, 5);
     world.start("n1", &addresses[0]);
     assert_eq!(world.ok("kv get kept --timeout 30s").stdout.trim(), "1");
     // A node alone tolerates nothing.

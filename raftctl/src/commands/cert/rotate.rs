@@ -24,14 +24,14 @@ use crate::report::{Report, Result};
 pub(crate) enum RotateCommand {
     /// Makes a new authority, and lets every node and the operator trust it beside the old one;
     /// when all do, it signs. Run again, it goes on
-    Begin(RotateArgs),
+    Begin(StepArgs),
     /// Shows whose certificate is of which authority, and whom they trust
     Status(RotateArgs),
     /// Renews the nodes' and the operator's certificates with the new authority, and lets nobody
     /// trust the old one any more
     Finish(FinishArgs),
     /// Goes back to the old authority, and forgets the new one
-    Abort(RotateArgs),
+    Abort(StepArgs),
 }
 
 /// What all of them are told.
@@ -40,6 +40,17 @@ pub(crate) struct RotateArgs {
     /// The directory that `init` made, with the authority [default: beside the context's key]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+}
+
+/// What each step is told.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct StepArgs {
+    #[command(flatten)]
+    common: RotateArgs,
+
+    /// Shows what would be done, and which nodes are not there for it
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// What `finish` is told.
@@ -54,7 +65,7 @@ pub(crate) struct FinishArgs {
     drop_issued: bool,
 
     #[command(flatten)]
-    common: RotateArgs,
+    step: StepArgs,
 }
 
 /// Runs the command.
@@ -62,11 +73,13 @@ pub(crate) struct FinishArgs {
 /// # Errors
 /// If nodes do not answer or refuse; whatever was done stays, and the same command goes on.
 pub(super) async fn run(invocation: &Invocation, command: &RotateCommand) -> Result<()> {
-    let (dir, writing) = match command {
-        RotateCommand::Begin(args) | RotateCommand::Abort(args) => (&args.dir, Writing::Yes),
-        RotateCommand::Status(args) => (&args.dir, Writing::No),
-        RotateCommand::Finish(args) => (&args.common.dir, Writing::Yes),
+    let (dir, plans) = match command {
+        RotateCommand::Status(args) => (&args.dir, true),
+        RotateCommand::Begin(step)
+        | RotateCommand::Abort(step)
+        | RotateCommand::Finish(FinishArgs { step, .. }) => (&step.common.dir, step.dry_run),
     };
+    let writing = if plans { Writing::No } else { Writing::Yes };
     if writing == Writing::Yes
         && let Some(directory) = directory(invocation, dir.as_deref())?
     {
@@ -74,14 +87,24 @@ pub(super) async fn run(invocation: &Invocation, command: &RotateCommand) -> Res
     }
     let bundles = open(invocation, dir.as_deref(), writing)?;
     match command {
-        RotateCommand::Begin(_) => begin(invocation, &bundles).await,
+        RotateCommand::Begin(args) => begin(invocation, &bundles, args.dry_run).await,
         RotateCommand::Status(_) => status(invocation, &bundles).await,
         RotateCommand::Finish(args) => finish(invocation, &bundles, args).await,
-        RotateCommand::Abort(_) => abort(invocation, &bundles).await,
+        RotateCommand::Abort(args) => abort(invocation, &bundles, args.dry_run).await,
     }
 }
 
-async fn begin(invocation: &Invocation, bundles: &Bundles) -> Result<()> {
+async fn begin(invocation: &Invocation, bundles: &Bundles, dry_run: bool) -> Result<()> {
+    let again = "raftctl cert rotate begin";
+    if dry_run {
+        let old = bundles.alone(false)?;
+        let text = format!(
+            "would make a new authority, let every node and the operator trust it beside the old \
+             one ({}), and let it sign then\n",
+            old.fingerprint()
+        );
+        return plan(invocation, bundles, ("begin", again), text).await;
+    }
     bundles.make_successor()?;
     // Who asks trusts both first: from here on it does not matter who has answered with what.
     let authority = bundles.signing_authority()?;
@@ -89,7 +112,7 @@ async fn begin(invocation: &Invocation, bundles: &Bundles) -> Result<()> {
     let nodes = Nodes::ask(invocation, bundles).await?;
     let visits = nodes.trust(&authority.trust_pem()).await;
     nodes.close().await;
-    all_of(&visits, "raftctl cert rotate begin")?;
+    all_of(&visits, again)?;
     bundles.let_successor_sign()?;
     let new = bundles.alone(true)?;
     let mut text = format!(
@@ -163,10 +186,18 @@ async fn finish(invocation: &Invocation, bundles: &Bundles, args: &FinishArgs) -
             .help(format!("raftctl cert renew {}    (and bring them there)", old.join(" ")))
             .help("raftctl cert rotate finish --drop-issued    (they count no more)"));
     }
+    let again = "raftctl cert rotate finish";
+    if args.step.dry_run {
+        let text = format!(
+            "would renew the certificates of every node and the operator with the new authority \
+             ({}), and let nobody trust the old one any more\n",
+            bundles.alone(true)?.fingerprint()
+        );
+        return plan(invocation, bundles, ("finish", again), text).await;
+    }
     let authority = bundles.signing_authority()?;
     let validity = args.lifetime.duration();
     let nodes = Nodes::ask(invocation, bundles).await?;
-    let again = "raftctl cert rotate finish";
     // Who is done already, from an attempt before, takes another certificate without harm.
     let trusted = authority.trust_pem();
     let gift = Gift { authority: &authority, validity, authorities: Some(&trusted) };
@@ -186,14 +217,21 @@ async fn finish(invocation: &Invocation, bundles: &Bundles, args: &FinishArgs) -
     tell(invocation, "finish", text, &visits)
 }
 
-async fn abort(invocation: &Invocation, bundles: &Bundles) -> Result<()> {
+async fn abort(invocation: &Invocation, bundles: &Bundles, dry_run: bool) -> Result<()> {
     let phase = bundles.rotation()?;
     if phase == Rotation::None {
         let message = "no rotation is under way";
         return Err(Report::new(codes::NO_ROTATION, message).help("raftctl cert rotate status"));
     }
-    let authority = bundles.present_authority()?;
     let again = "raftctl cert rotate abort";
+    if dry_run {
+        let text = format!(
+            "would go back to the old authority ({}), and forget the new one\n",
+            bundles.alone(false)?.fingerprint()
+        );
+        return plan(invocation, bundles, ("abort", again), text).await;
+    }
+    let authority = bundles.present_authority()?;
     let validity = certs::DEFAULT_LEAF_VALIDITY;
     let trusted = authority.trust_pem();
     if phase == Rotation::Reissuing {
@@ -310,13 +348,26 @@ fn all_of(visits: &[Visit], again: &str) -> Result<()> {
         .help("raftctl cert rotate abort    (goes back)"))
 }
 
+/// Shows what a step would do, and which nodes it would not find.
+async fn plan(
+    invocation: &Invocation,
+    bundles: &Bundles,
+    (step, again): (&str, &str),
+    text: String,
+) -> Result<()> {
+    let nodes = Nodes::ask(invocation, bundles).await?;
+    let visits = nodes.reach().await;
+    nodes.close().await;
+    invocation.output.answer(&view("Plan", step, text, &visits))?;
+    all_of(&visits, again)
+}
+
 fn tell(invocation: &Invocation, step: &str, text: String, visits: &[Visit]) -> Result<()> {
+    invocation.output.answer(&view("AuthorityRotation", step, text, visits))
+}
+
+fn view(kind: &'static str, step: &str, text: String, visits: &[Visit]) -> View {
     let nodes: Vec<&str> = visits.iter().map(|visit| visit.name.as_str()).collect();
-    invocation.output.answer(&View {
-        kind: "AuthorityRotation",
-        data: json!({ "step": step, "nodes": nodes }),
-        text: text.into_bytes(),
-        names: vec![step.to_owned()],
-        warnings: Vec::new(),
-    })
+    let (data, names) = (json!({ "step": step, "nodes": nodes }), vec![step.to_owned()]);
+    View { kind, data, text: text.into_bytes(), names, warnings: Vec::new() }
 }

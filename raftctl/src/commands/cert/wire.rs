@@ -103,11 +103,20 @@ impl Nodes {
 
     /// Lets all nodes trust these authorities, and keeps their certificates.
     pub(super) async fn trust(&self, authorities: &str) -> Vec<Visit> {
+        let (certificate, authorities) = (String::new(), authorities.to_owned());
+        self.ask_all(&CertificateRequest::Install { certificate, authorities }).await
+    }
+
+    /// Asks all nodes what they use, as if they were to get something.
+    pub(super) async fn reach(&self) -> Vec<Visit> {
+        self.ask_all(&CertificateRequest::Show).await
+    }
+
+    async fn ask_all(&self, request: &CertificateRequest) -> Vec<Visit> {
         let mut visits = Vec::new();
         for row in &self.survey.rows {
             let Some(id) = self.id_of(row) else { continue };
-            let (certificate, authorities) = (String::new(), authorities.to_owned());
-            let request = CertificateRequest::Install { certificate, authorities };
+            let request = request.clone();
             let result = match &row.answer {
                 Ok(_) => self.in_use(id, &row.address, request).await.map_err(|why| why.message),
                 Err(silence) => Err(silence.why.clone()),

@@ -11,6 +11,7 @@ use consensus::{Incarnation, NodeId};
 use tokio::time::sleep;
 
 use super::add::record;
+use super::alter::show_plan;
 use super::authority::open;
 use super::{catch_up, list};
 use crate::bundle::PlannedNode;
@@ -40,6 +41,10 @@ pub(crate) struct HealArgs {
     /// How long the node may take to answer and to catch up
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
     wait: Duration,
+
+    /// Shows what would be done first, and what the cluster would tolerate meanwhile
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// What is to be done next.
@@ -64,6 +69,12 @@ pub(crate) async fn run(invocation: &Invocation, args: &HealArgs) -> Result<()> 
     let patience = invocation.global.timeout;
     let mut present = Present::settled(&client, &target.nodes, patience).await?;
     let id = present.find(&args.member)?;
+    if args.dry_run {
+        let (status, _) = ask(&client, &present, id).await?;
+        client.close().await;
+        let draft = next(&present, id, status.incarnation).draft(&present, id);
+        return show_plan(invocation, &present, &draft, Vec::new());
+    }
     let name = present.survey.name(id);
     let mut last: Option<Report> = None;
     loop {
@@ -120,10 +131,7 @@ async fn step(
             let present =
                 catch_up::wait(invocation, client, target, &learner, present, deadline).await?;
             let present = present.until_settled(client, &target.nodes, patience).await?;
-            let mut draft = present.draft();
-            draft.learners.remove(&id);
-            draft.returning.remove(&id);
-            draft.voters.insert(id);
+            let draft = Next::Promote.draft(&present, id);
             if draft != present.draft() {
                 let done = carry_out(client, &target.nodes, &present, &draft, patience).await?;
                 let index = units::count(done.index);
@@ -131,6 +139,23 @@ async fn step(
             }
             Ok(true)
         }
+    }
+}
+
+impl Next {
+    /// Returns what the members are to be then.
+    fn draft(self, present: &Present, id: NodeId) -> Draft {
+        let mut draft = present.draft();
+        match self {
+            Self::Change(_, draft) => return draft,
+            Self::Promote => {
+                draft.learners.remove(&id);
+                draft.returning.remove(&id);
+                draft.voters.insert(id);
+            }
+            Self::Done => {}
+        }
+        draft
     }
 }
 
@@ -142,6 +167,16 @@ async fn meet(
     present: &Present,
     id: NodeId,
 ) -> Result<NodeStatus> {
+    let (status, address) = ask(client, present, id).await?;
+    if status.generation.is_none() {
+        let record = record(&open(invocation, args.dir.as_deref(), target)?)?;
+        client.join(&address, record).await.map_err(Report::from_client)?;
+    }
+    Ok(status)
+}
+
+/// Asks the node who it is, and where; it may have no history, but not another one.
+async fn ask(client: &Client, present: &Present, id: NodeId) -> Result<(NodeStatus, String)> {
     let Some(member) = present.configuration.member(id) else {
         return Err(Report::new(codes::NO_NODE, format!("node {id} is no member any more")));
     };
@@ -155,19 +190,12 @@ async fn meet(
         return Err(Report::new(codes::OTHER_NODE, message));
     }
     let ours = present.survey.leader().and_then(|leader| leader.generation);
-    match status.generation {
-        None => {
-            let record = record(&open(invocation, args.dir.as_deref(), target)?)?;
-            client.join(address, record).await.map_err(Report::from_client)?;
-        }
-        Some(theirs) if Some(theirs) != ours => {
-            let message = format!("{name} belongs to another history, {}", theirs.short());
-            return Err(Report::new(codes::OTHER_GENERATION, message)
-                .help("stop raftd there, empty its data directory, and run this again"));
-        }
-        Some(_) => {}
+    if let Some(theirs) = status.generation.filter(|theirs| Some(*theirs) != ours) {
+        let message = format!("{name} belongs to another history, {}", theirs.short());
+        return Err(Report::new(codes::OTHER_GENERATION, message)
+            .help("stop raftd there, empty its data directory, and run this again"));
     }
-    Ok(status)
+    Ok((status, address.clone()))
 }
 
 /// Says what is to be done next with a member that has this directory now.

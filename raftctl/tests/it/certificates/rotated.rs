@@ -57,6 +57,9 @@ fn an_authority_is_replaced_under_load_without_a_failed_request() {
     // A node that is off keeps everybody from using the new one, and nothing is lost.
     world.kill("n3");
     world.await_status(|status| status["leader"].is_object());
+    let said = world.run("cert rotate begin --dry-run");
+    assert!(said.code == 7 && said.stdout.contains("would make a new authority"), "{said:?}");
+    assert!(!world.directory().join("ca.next").exists());
     let said = world.run("cert rotate begin -o json");
     assert_eq!((said.code, said.error()["code"].as_str()), (7, Some("R0511")), "{said:?}");
     assert!(said.error()["message"].as_str().unwrap().contains("n3 at "), "{said:?}");
@@ -77,6 +80,10 @@ fn an_authority_is_replaced_under_load_without_a_failed_request() {
     assert_eq!((said.code, said.error()["code"].as_str()), (5, Some("R0512")), "{said:?}");
     assert!(said.error()["message"].as_str().unwrap().ends_with(": client/web"), "{said:?}");
     world.ok("cert renew client/web");
+    let (begun, plan) = (holders(&world), world.ok("cert rotate finish --dry-run"));
+    assert!(plan.stdout.contains("would renew"), "{plan:?}");
+    assert!(world.ok("cert rotate abort --dry-run").stdout.contains("would go back"));
+    assert_eq!(holders(&world), begun);
     let said = world.run("cert renew --authority");
     assert_eq!(said.code, 2, "not while it is replaced: {said:?}");
     world.ok("cert rotate finish");
