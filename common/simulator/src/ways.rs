@@ -44,6 +44,11 @@ impl Ways {
         Self { rng, narrow, byte_ns_max, known: BTreeMap::new() }
     }
 
+    /// Says whether there are narrow ones.
+    pub(crate) fn are_narrow(&self) -> bool {
+        self.narrow > 0
+    }
+
     /// Returns a way; nothing is on it at the beginning of a life.
     pub(crate) fn get(&mut self, from: (usize, u32), to: NodeId, now: Timestamp) -> &mut Way {
         let (rng, (narrow, most)) = (&mut self.rng, (self.narrow, self.byte_ns_max));

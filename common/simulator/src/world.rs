@@ -203,6 +203,9 @@ pub(crate) struct World {
     moment: (Timestamp, u64),
 }
 
+/// Entries that a leader takes beyond what is committed, where a way is narrow.
+const UNCOMMITTED_MAX: u64 = 2_000;
+
 /// A node that wakes for nothing, again and again, would keep a processor busy for ever.
 const IN_A_MOMENT_MAX: u64 = 20_000;
 
@@ -221,6 +224,11 @@ impl World {
         if settings.clocks == Clocks::FurtherThanTold {
             // What such clocks break needs a leader that is alone.
             scenarios.alone_often = 400;
+        }
+        let ways = Ways::draw(seed);
+        if ways.are_narrow() {
+            // All that waits for such a way is to arrive within the time that a healed core has.
+            habits.limits.uncommitted_max = habits.limits.uncommitted_max.min(UNCOMMITTED_MAX);
         }
         let first = profile.voters + profile.learners;
         let ids: Vec<NodeId> = (1..=first + profile.spares).filter_map(NodeId::new).collect();
@@ -261,7 +269,7 @@ impl World {
             figure_3_7: Figure37::None,
             scenarios,
             rooms: Rooms::draw(seed, ids.len()),
-            ways: Ways::draw(seed),
+            ways,
             trace: settings.trace,
             agenda: Agenda::by_time(),
             tape: None,
