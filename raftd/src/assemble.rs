@@ -28,6 +28,7 @@ use crate::lanes::presence;
 use crate::lanes::query::Queries;
 use crate::lanes::scrub;
 use crate::lanes::snapshot::{About, SnapshotLane};
+use crate::lanes::syncs;
 use crate::lanes::{REPORTS_MAX, Reports};
 use crate::node::remember::Keeper;
 use crate::node::{Node, Parts};
@@ -144,6 +145,7 @@ fn start_looking(
     alive: &Alive,
 ) -> std::io::Result<()> {
     let troubles = gauges.troubles().clone();
+    syncs::start(presence.clone(), gauges.syncs().clone(), reports.clone())?;
     presence::start(presence, Arc::clone(log), (&reports, troubles), alive.clone())?;
     scrub::start(Arc::clone(log), interval, (reports, gauges), alive.clone())
 }

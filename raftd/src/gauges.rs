@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use storage::{Sizes, Snapshots, Space};
 use tokio::task::AbortHandle;
 
+use crate::lanes::syncs::Syncs;
 use crate::reserve::Held;
 use crate::scrubs::Scrubs;
 use crate::troubles::Troubles;
@@ -42,6 +43,7 @@ pub(crate) struct Gauges {
     damage: Mutex<(Option<Snapshots>, String)>,
     scrubs: Scrubs,
     troubles: Troubles,
+    syncs: Syncs,
 }
 
 /// What measures again and again, for as long as this is held.
@@ -70,6 +72,7 @@ impl Gauges {
             damage: Mutex::new((None, String::new())),
             scrubs: Scrubs::default(),
             troubles,
+            syncs: Syncs::default(),
         };
         gauges.measure();
         gauges
@@ -83,6 +86,11 @@ impl Gauges {
     /// Returns what cannot be done at present.
     pub(crate) fn troubles(&self) -> &Troubles {
         &self.troubles
+    }
+
+    /// Returns whether the disk finishes what it is given.
+    pub(crate) fn syncs(&self) -> &Syncs {
+        &self.syncs
     }
 
     /// Returns where the data is.

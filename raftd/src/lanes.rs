@@ -25,6 +25,7 @@ pub(crate) mod presence;
 pub(crate) mod query;
 pub(crate) mod scrub;
 pub(crate) mod snapshot;
+pub(crate) mod syncs;
 
 /// Reports that may wait for the loop. Each lane waits when there are more; the loop waits for no
 /// lane, so that this cannot deadlock.

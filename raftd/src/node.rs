@@ -188,7 +188,10 @@ impl Node {
                 self.gauges.set_state_bytes(state_bytes);
                 self.replica.step(now, Input::Flushed { index, state_bytes });
             }
-            Done::Unflushed => self.replica.step(now, Input::Snapshot(SnapshotNews::Unflushed)),
+            Done::Unflushed => {
+                self.snapshots.has_no_room();
+                self.replica.step(now, Input::Snapshot(SnapshotNews::Unflushed));
+            }
             Done::Checkpointed { last, result } => self.checkpointed(now, last, result),
             Done::Installed { last, view: View(view), digest, alarms } => {
                 self.alarmed(now, alarms);
@@ -333,10 +336,12 @@ impl Node {
         status::line(&self.replica.status(), self.disk_waits_ms(now))
     }
 
-    /// Returns for how long the oldest write of the log has been under way, in milliseconds. A loop
-    /// that was stopped itself may find one that is done: then its report is here.
+    /// Returns for how long the oldest write of the log has been under way, or of who looks whether
+    /// the disk takes one, in milliseconds. A loop that was stopped itself may find one that is
+    /// done: then its report is here.
     fn disk_waits_ms(&self, now: Timestamp) -> Option<u64> {
-        self.replica.raft().writing_since().map(|since| now.since(since) / 1_000_000)
+        let log = self.replica.raft().writing_since().map(|since| now.since(since) / 1_000_000);
+        log.max(self.gauges.syncs().wait_ms())
     }
 
     /// Returns why the node must stop, if it must.

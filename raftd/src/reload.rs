@@ -228,13 +228,7 @@ fn failure(error: &CertError, files: &CertificateFiles) -> Failure {
         ),
         _ => (Exit::Config, written.to_owned()),
     };
-    let now = match error {
-        CertError::Expired { now, .. }
-        | CertError::AuthorityExpired { now, .. }
-        | CertError::NotYetValid { now, .. } => format!("; it is {} now", certs::utc(*now)),
-        _ => String::new(),
-    };
-    Failure::new(exit, format!("{}{now}", chain(error))).hint(hint)
+    Failure::new(exit, chain(error)).hint(hint)
 }
 
 struct Follower {

@@ -101,7 +101,7 @@ impl Turn {
                     repeat::summarise(std::time::Instant::now(), false);
                     self.node.watch(now);
                     self.node.heal(now);
-                    self.node.leave_office_without_certificate(now);
+                    self.node.leave_office(now);
                     self.node.remember(now);
                     self.node.measure_room(now);
                     self.node.send_notes(now);

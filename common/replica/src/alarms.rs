@@ -114,13 +114,18 @@ impl Alarms {
         term: Term,
         configuration: &Configuration,
     ) -> Option<Vec<NodeId>> {
-        let said = |id: NodeId| self.leadership == term && self.heard.get(&id) == Some(&true);
-        let lacks = |id: NodeId| said(id) || self.raised.contains(&id);
+        let lacks = |id: NodeId| self.lacks(term, id);
         let voters = configuration.voters();
         if voters.tally(|id| Some(!lacks(id))) == Tally::Won {
             return None;
         }
         Some(voters.iter().filter(|id| lacks(*id)).collect())
+    }
+
+    /// Says whether a member has no room, as far as it is known in this term.
+    pub(crate) fn lacks(&self, term: Term, id: NodeId) -> bool {
+        let said = self.leadership == term && self.heard.get(&id) == Some(&true);
+        said || self.raised.contains(&id)
     }
 
     fn lead(&mut self, term: Term) {

@@ -3,7 +3,7 @@
 //! open again: it would go on, and count, and all that it promises would end with its process.
 
 use std::fs::{self, File};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -93,6 +93,19 @@ impl Presence {
         let below = below.filter(|child| child.file_type().is_ok_and(|kind| kind.is_dir()));
         let places = [self.directory.clone()].into_iter().chain(below.map(|child| child.path()));
         places.into_iter().try_for_each(|place| may_write(&place))
+    }
+
+    /// Writes something into the directory that nobody keeps, and waits until the disk has it.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`] if the disk does not take it. Not every file system lets one do so
+    /// without leaving a trace: then nothing is done.
+    pub fn sync(&self) -> Result<(), StorageError> {
+        let begun = rustix::fs::open(&self.directory, OFlags::TMPFILE | OFlags::WRONLY, Mode::RUSR);
+        let Ok(begun) = begun else { return Ok(()) };
+        let mut file = File::from(begun);
+        let written = file.write_all(&[0]).and_then(|()| file.sync_all());
+        written.map_err(|error| StorageError::io("write in", &self.directory, error))
     }
 
     /// Looks whether there is one copy of the bootstrap record, once there was one.

@@ -76,7 +76,7 @@ fn run(presence: &mut Presence, log: &dyn EntryReader, (reports, troubles): (&Re
 }
 
 /// Waits, or until the node stops.
-fn wait(time: Duration, reports: &Reports) {
+pub(super) fn wait(time: Duration, reports: &Reports) {
     let began = Instant::now();
     while began.elapsed() < time && !reports.is_closed() {
         thread::sleep(POLL);

@@ -200,6 +200,12 @@ impl SnapshotLane {
         self.gauges.troubles().note(Trouble::Snapshots, &why);
     }
 
+    /// The state is not flushed, so that none can be made of it.
+    pub(crate) fn has_no_room(&mut self) {
+        "there is no room on the disk for what is to be flushed first"
+            .clone_into(&mut self.trouble);
+    }
+
     /// Answers an operator who asked for a snapshot.
     pub(crate) fn taken(&self, last: Option<EntryId>) -> Response {
         match last {

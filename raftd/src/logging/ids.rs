@@ -86,6 +86,7 @@ pub const MESSAGES: &[Message] = &[
     row("hands-over", Level::Info, "leadership is handed over, since the node stops"),
     row("hands-over-certificate", Level::Warn, "leadership is handed over: nobody can connect"),
     row("hands-over-disk", Level::Warn, "leadership is handed over, since the disk does not write"),
+    row("hands-over-room", Level::Warn, "leadership is handed over, since the disk has no room"),
     row("joined", Level::Info, "the node has joined a cluster"),
     row("journal-missing", Level::Warn, "no journal listens: lines go to stderr"),
     row("leader-back", Level::Info, "there is a leader again"),

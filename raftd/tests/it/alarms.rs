@@ -41,6 +41,24 @@ async fn delete(client: &Client, key: &str) {
 }
 
 #[tokio::test]
+async fn a_leader_without_room_hands_over_to_one_that_has_some() {
+    let Some((cluster, disks)) = small_disks::cluster(3).await else { return };
+    let client = cluster.client();
+    put(&client, "before", "1").await.unwrap();
+    for node in &cluster.nodes {
+        node.logged("is held in reserve").await;
+    }
+    let full = cluster.leader().await;
+    disks[full].fill_up();
+    cluster.nodes[full].logged("so leadership is handed over").await;
+    put_when_there_is_room(&client, "after").await;
+    assert_ne!(cluster.leader().await, full);
+    alarmed(&client, &[full]).await;
+    disks[full].free();
+    alarmed(&client, &[]).await;
+}
+
+#[tokio::test]
 async fn full_disks_of_too_many_others_are_named_by_each_leader_until_there_is_room() {
     let Some((mut cluster, disks)) = small_disks::cluster(5).await else { return };
     let client = cluster.client();

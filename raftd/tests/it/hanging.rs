@@ -92,6 +92,19 @@ async fn a_leader_whose_disk_hangs_hands_over_and_comes_back_as_a_follower() {
 }
 
 #[tokio::test]
+async fn a_disk_that_hangs_is_told_when_nobody_writes() {
+    let Some((cluster, shims)) = cluster().await else { return };
+    put(&cluster.client(), "before", "1").await.unwrap();
+    let follower = (cluster.leader().await + 1) % 3;
+    let idle = |status: &NodeStatus| status.disk_waits_ms.is_none_or(|ms| ms < 1_000);
+    until(&cluster, follower, idle).await;
+    shims[follower].hang();
+    until(&cluster, follower, |status| status.disk_waits_ms > Some(2_000)).await;
+    shims[follower].heal();
+    until(&cluster, follower, idle).await;
+}
+
+#[tokio::test]
 async fn a_change_that_needs_a_hanging_disk_is_refused() {
     let Some((cluster, shims)) = cluster().await else { return };
     let client = cluster.client();

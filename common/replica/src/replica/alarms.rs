@@ -19,6 +19,11 @@ impl Replica {
         self.alarms.shortage(self.raft.term(), self.raft.configuration())
     }
 
+    /// Says whether a member's disk takes data, as far as this node knows.
+    pub fn has_room(&self, id: NodeId) -> bool {
+        !self.alarms.lacks(self.raft.term(), id)
+    }
+
     /// Refuses a command of so many bytes for want of room, on this leader's disk or on those of
     /// too many others. One that frees space is taken for longer.
     pub(super) fn refuses_for_room(
