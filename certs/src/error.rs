@@ -75,8 +75,8 @@ pub enum CertError {
     },
     /// A certificate counts no more.
     #[error(
-        "{what} expired at {}, {} ago (raftctl cert renew --all)",
-        utc(*.not_after), span_coarse(.now.saturating_sub(*.not_after))
+        "{what} expired at {}, {} ago by a clock that says {} (raftctl cert renew --all)",
+        utc(*.not_after), span_coarse(.now.saturating_sub(*.not_after)), utc_minute(*.now)
     )]
     Expired {
         /// Which certificate.
@@ -88,8 +88,8 @@ pub enum CertError {
     },
     /// The authority's own certificate counts no more, and with it none that it has issued.
     #[error(
-        "{what} expired at {}, {} ago (raftctl cert renew --authority --all)",
-        utc(*.not_after), span_coarse(.now.saturating_sub(*.not_after))
+        "{what} expired at {}, {} ago by a clock that says {} (raftctl cert renew --authority --all)",
+        utc(*.not_after), span_coarse(.now.saturating_sub(*.not_after)), utc_minute(*.now)
     )]
     AuthorityExpired {
         /// Which certificate.

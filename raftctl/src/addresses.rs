@@ -324,7 +324,10 @@ fn same_place(one: &Spot<'_>, other: &Spot<'_>, sure: bool, warnings: &mut Warni
     let report = Report::new(codes::ONE_PLACE, message);
     Err(match by_name {
         true => report.help("add --yes if only this machine finds one place under both names"),
-        false => report.help("each node has an address and port of its own"),
+        false => report.help(
+            "each node has an address and port of its own; two that change places go by way of a \
+             third address",
+        ),
     })
 }
 

@@ -175,6 +175,18 @@ fn late(bundles: &Bundles, missing: &[usize], reasons: &[String]) -> Report {
         endpoint: format!("{} {}", nodes[*at].name, nodes[*at].address),
         why: reasons[*at].clone(),
     };
+    let strange = |at: &usize| reasons[*at].contains("belongs to cluster");
+    if !missing.is_empty() && missing.iter().all(strange) {
+        let message = format!(
+            "{} of {} nodes belong to another cluster than the one in {}",
+            missing.len(),
+            nodes.len(),
+            bundles.directory().display()
+        );
+        return Report::new(codes::CREDENTIALS, message)
+            .causes(missing.iter().map(cause).collect())
+            .help("take the context, and the directory, from where that cluster was made");
+    }
     let message = format!("{} of {} nodes do not answer yet", missing.len(), nodes.len());
     Report::new(codes::INIT_WAITED, message).causes(missing.iter().map(cause).collect()).help(
         format!("{}    (goes on where it was)", again(&bundles.plan.name, bundles.directory())),
@@ -232,7 +244,8 @@ fn lacking(record: &BootstrapRecord, answers: &Answers) -> Result<Vec<PlannedNod
                     ),
                     None => format!("the bootstrap record does not name {name} (node {id})"),
                 };
-                return Err(Report::new(codes::WIPED, message));
+                return Err(Report::new(codes::WIPED, message)
+                    .help("raftctl status    (it says what brings the node back)"));
             }
         }
     }

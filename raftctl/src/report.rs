@@ -251,16 +251,13 @@ impl From<certs::CertError> for Report {
         // The enum is open: whatever else is wrong with a certificate is one thing to an operator.
         #[allow(clippy::wildcard_enum_match_arm, reason = "CertError is non_exhaustive")]
         match error {
-            certs::CertError::Expired { now, .. } => {
-                Self::new(codes::CREDENTIALS, format!("{said}; it is {} now", certs::utc(now)))
-                    .help("raftctl cert renew --all    (where the authority is; also now)")
-            }
-            certs::CertError::AuthorityExpired { now, .. } => {
-                Self::new(codes::AUTHORITY_ENDS, format!("{said}; it is {} now", certs::utc(now)))
-                    .help("raftctl cert renew --authority --all    (where the authority is)")
-            }
+            certs::CertError::Expired { .. } => Self::new(codes::CREDENTIALS, said)
+                .help("raftctl cert renew --all    (where the authority is; also now)"),
+            certs::CertError::AuthorityExpired { .. } => Self::new(codes::AUTHORITY_ENDS, said)
+                .help("raftctl cert renew --authority --all    (where the authority is)"),
             certs::CertError::NotYetValid { .. } => Self::new(codes::CREDENTIALS, said)
-                .help("date -u; timedatectl    (the clock of this machine)"),
+                .help("date -u; timedatectl    (the clock of this machine)")
+                .help("raftctl cert renew --all    (if it is right, and was ahead when that was made)"),
             // No room, a disk that fails: nothing is wrong with the certificate.
             certs::CertError::Io { .. } => Self::new(codes::LOCAL_FILE, said),
             _ => Self::new(codes::CREDENTIALS, said),

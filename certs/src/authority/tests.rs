@@ -136,7 +136,7 @@ fn an_expired_authority_issues_nothing() {
         said.starts_with("the authority's certificate expired at 2004-11-09T11:33:20Z, "),
         "{said}"
     );
-    assert!(said.ends_with(" days ago (raftctl cert renew --authority --all)"), "{said}");
+    assert!(said.ends_with("Z (raftctl cert renew --authority --all)"), "{said}");
     let within = Validity { not_before: 1_100_000_001, not_after: 1_200_000_000 };
     let error = old.issue_within(&identity, within).unwrap_err();
     assert!(matches!(error, CertError::BadValidity { .. }), "{error}");

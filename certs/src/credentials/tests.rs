@@ -184,7 +184,7 @@ fn an_expired_certificate_and_one_of_the_future_are_refused_with_the_date() {
         said.starts_with("the certificate (node 1) expired at 2004-11-09T11:33:20Z, "),
         "{said}"
     );
-    assert!(said.ends_with(" days ago (raftctl cert renew --all)"), "{said}");
+    assert!(said.contains(" days ago by a clock that says 2"), "{said}");
     assert!(matches!(error, CertError::Expired { not_after: 1_100_000_000, .. }));
     let error = at(now + 86_400, now + 2 * 86_400);
     assert!(
@@ -204,7 +204,7 @@ fn an_expired_authority_is_refused_even_if_the_leaf_is_not() {
         said.starts_with("the authority's certificate expired at 2004-11-09T11:33:20Z, "),
         "{said}"
     );
-    assert!(said.ends_with(" days ago (raftctl cert renew --authority --all)"), "{said}");
+    assert!(said.ends_with("Z (raftctl cert renew --authority --all)"), "{said}");
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn an_expired_certificate_is_renewed_for_the_same_holder_and_key() {
         let before = der(&old.certificate_pem);
         let error = old.credentials().unwrap_err().to_string();
         assert!(error.contains("expired at 2004-11-09T11:33:20Z, "), "{error}");
-        assert!(error.ends_with(" days ago (raftctl cert renew --all)"), "{error}");
+        assert!(error.ends_with("Z (raftctl cert renew --all)"), "{error}");
 
         let renewed = authority.renew_certificate(&before, HOUR, "old.crt").unwrap();
         assert_eq!(renewed.identity, identity);

@@ -108,6 +108,11 @@ impl Bundles {
         Ok(())
     }
 
+    /// Says whether another authority came before.
+    pub(crate) fn has_rotated(&self) -> bool {
+        self.directory().join(FORMER).exists()
+    }
+
     /// Nobody needs the former authority any more. It is kept aside.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! Judging how the cluster does: one word, one reason, and how many more failures it tolerates.
 
+use std::collections::BTreeSet;
+
 use certs::Validity;
 use client::{Common, NodeStatus};
 use consensus::{Configuration, NodeId, Voters};
@@ -95,10 +97,7 @@ fn led(
         let reason = format!("{shortage}: {name} claims to lead, and hears too few");
         return (Health::NoQuorum, reason, 0);
     }
-    let mut unfit = unfit(survey, leader);
-    // A disk without room takes entries for a little while only: it is not counted on.
-    let full = survey.answers().filter(|status| !status.no_room.is_empty());
-    unfit.extend(full.map(|status| status.node));
+    let mut unfit = cannot_write(survey, leader);
     let about_to_end = survey.answers().filter(|status| is_about_to_end(status));
     unfit.extend(about_to_end.map(|status| status.node));
     // It is heard as long as its connections last, and nobody makes a new one: by its own clock, or
@@ -113,11 +112,27 @@ fn led(
     let tolerates = tolerates(survey, voters, &fit);
     let grave = remarks.iter().find(|(_, code)| GRAVE.contains(code));
     let (health, reason) = match grave {
+        Some((remark, _)) if !takes_writes(survey, leader, voters) => {
+            (Health::Degraded, format!("no write is taken now; {remark}"))
+        }
         Some((remark, _)) => (Health::Degraded, remark.clone()),
         None if voters.is_joint() => (Health::Joint, "a change of members is under way".to_owned()),
         None => (Health::Healthy, String::new()),
     };
     (health, reason, tolerates)
+}
+
+/// Returns the members that do not store what the leader sends, or not for long.
+fn cannot_write(survey: &Survey, leader: &NodeStatus) -> BTreeSet<NodeId> {
+    let full = survey.answers().filter(|status| !status.no_room.is_empty());
+    unfit(survey, leader).into_iter().chain(full.map(|status| status.node)).collect()
+}
+
+/// Says whether what clients write is taken now.
+fn takes_writes(survey: &Survey, leader: &NodeStatus, voters: &Voters) -> bool {
+    let present = heard(survey, leader);
+    let able = present.difference(&cannot_write(survey, leader)).copied().collect();
+    leader.no_room.is_empty() && shortage(voters, &able).is_none()
 }
 
 /// Judges a cluster that serves, as those say who answered, though its leader did not answer here.
@@ -199,7 +214,11 @@ fn thin(survey: &Survey, configuration: &Configuration, tolerates: usize) -> Opt
                 }
                 Some(_) | None => "mend what the other lines name".to_owned(),
             };
-            format!("one more failure ends service: {remedy}")
+            let takes = survey.leader().is_none_or(|leader| takes_writes(survey, leader, voters));
+            match takes {
+                true => format!("one more failure ends service: {remedy}"),
+                false => format!("writes do not go on before it is mended: {remedy}"),
+            }
         }
         (count, all) if count % 2 == 0 && all == full => format!(
             "{count} voters tolerate no more failures than {}, and each write waits for one more: \

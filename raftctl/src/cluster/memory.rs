@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use client::{FormerReport, NodeStatus};
-use consensus::NodeId;
+use consensus::{NodeId, Tally};
 use storage::Forgotten;
 
 use crate::cluster::survey::Survey;
@@ -57,12 +57,20 @@ pub(crate) fn forgotten(survey: &Survey, id: NodeId) -> Option<(String, Code)> {
         Some(None) => ("it has forgotten what it promised".to_owned(), codes::FORGOTTEN),
         None => ("its data directory was wiped or replaced".to_owned(), codes::WIPED_MEMBER),
     };
-    // Nobody could let the only voter in again.
-    let way = match configuration.voters().iter().any(|voter| voter != id) {
+    // Who is let in again is let in by a majority that remembers.
+    let remembers = |voter: NodeId| {
+        let recorded = configuration.member(voter).map(|member| member.incarnation);
+        let status = survey.row(voter).and_then(|row| row.answer.as_deref().ok());
+        let status = status.filter(|status| status.node == voter);
+        status.is_none_or(|status| Some(status.incarnation) == recorded)
+    };
+    let way = match configuration.voters().tally(|voter| Some(remembers(voter))) == Tally::Won {
         true => format!("raftctl member heal {name}"),
-        false => "no other voter has what is lost; a saved snapshot begins a new history: raftctl \
-                  snapshot restore"
-            .to_owned(),
+        false => {
+            "a majority of the voters has lost what it knew: is the right disk mounted? If it \
+                  is gone for good, a saved snapshot begins a new history: raftctl snapshot restore"
+                .to_owned()
+        }
     };
     let mut text = format!("{name}: {what}: it neither votes nor counts: {way}");
     let mended = why.flatten().is_some_and(Forgotten::is_mended_by_word);

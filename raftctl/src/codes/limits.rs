@@ -29,4 +29,11 @@ contexts follow that one from then on. This cluster has a leader that answers. A
 its data directory comes back through the log: `raftctl member heal NAME`. To look into a snapshot,
 restore it on another machine, with a copy of the cluster's directory and a context of its own. If
 the history that serves is to be given up: stop raftd on its members, or say `--while-serving`."
+
+RESTORED_BEFORE 463 Refused "the history was restored on another node already"
+"`raftctl snapshot restore` begins a new history with one member. Restored on a second node, the
+same history would go on twice, side by side, and each would acknowledge what the other lacks. Other
+nodes join the one that was restored: start raftd there, then `raftctl member add NAME=HOST:PORT`
+for each of the others, with an empty data directory. If what was restored is lost or to be given
+up, `--while-serving` begins another one; nothing of the first one may run any more."
 }

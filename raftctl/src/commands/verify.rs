@@ -13,6 +13,7 @@ use state_machine::{SystemAnswer, SystemQuery};
 
 use crate::cluster::Survey;
 use crate::codes;
+use crate::exit::Exit;
 use crate::invocation::Invocation;
 use crate::output::View;
 use crate::output::table::Rows;
@@ -45,7 +46,7 @@ struct Known {
 /// Runs the command.
 ///
 /// # Errors
-/// If states differ, or fewer than two nodes can be compared.
+/// If states differ, or not all nodes could be compared.
 pub(crate) async fn run(invocation: &Invocation, args: VerifyArgs) -> Result<()> {
     let (target, client) = invocation.client()?;
     let survey = Survey::ask(&client, &target.nodes).await;
@@ -87,7 +88,9 @@ async fn verify(
         return Err(Report::new(codes::UNREACHABLE, message));
     }
     if groups.len() == 1 {
-        return invocation.output.answer(&same(&nodes, behind, &digests, silent));
+        let all = silent.is_empty();
+        invocation.output.answer(&same(&nodes, behind, &digests, silent))?;
+        return if all { Ok(()) } else { Err(Report::quiet(Exit::Partial)) };
     }
     let begins = if args.bisect { Some(bisect(client, &nodes, behind).await?) } else { None };
     Err(differ(&nodes, behind, &digests, begins))

@@ -148,6 +148,8 @@ fn a_node_that_was_killed_a_moment_ago_is_not_said_to_serve() {
     let [follower, _] = others(leader);
     three.world.kill(&name(follower));
     // The leader has heard from it less than a heartbeat ago.
+    let compared = three.world.run("verify");
+    assert_eq!(compared.code, 12, "it compares the states of all nodes: {compared:?}");
     let status = three.world.run("status -o json").data();
     assert_eq!((&status["health"], &status["toleratesFailures"]), (&"DEGRADED".into(), &0.into()));
     let reason = status["reason"].as_str().unwrap();

@@ -2,6 +2,7 @@
 //! its members change, as the manual says.
 
 use crate::kit::{PATIENCE, World, free};
+use rustix::process::Signal;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -89,6 +90,43 @@ fn a_name_that_was_given_again_is_restored_to_who_has_it_now() {
     let nobody = restore.replace("--node two", "--node nobody").replace("restored", "other");
     let said = world.run(&nobody);
     assert!(said.error()["message"].as_str().unwrap().ends_with("there are n1 two"), "{said:?}");
+    // On a second node the same history would go on beside this one.
+    world.kill("restored");
+    let second = restore.replace("--node two", "--node n1").replace("restored", "second");
+    let said = world.run(&second);
+    assert_eq!((said.code, &said.error()["code"]), (5, &"R0463".into()), "{said:?}");
+    assert!(!world.home().join("data-second").exists());
+    world.ok(&format!("{second} --while-serving"));
+}
+
+/// What was acknowledged last may be on one disk alone, and no snapshot has it.
+#[test]
+fn what_a_survivor_does_not_know_committed_is_named_when_it_is_saved_and_restored() {
+    let mut world = World::new();
+    world.found(&free(3));
+    world.ok("kv put before 1");
+    let status = world.await_status(|status| status["health"] == "HEALTHY");
+    let leader = status["leader"]["name"].as_str().unwrap().to_owned();
+    let others: Vec<&str> = ["n1", "n2", "n3"].into_iter().filter(|it| *it != leader).collect();
+    for other in &others {
+        world.signal(other, Signal::STOP);
+    }
+    assert_eq!(world.run("kv put open 1 --timeout 1s").code, 6);
+    for other in &others {
+        world.kill(other);
+    }
+    let saved = world.home().join("saved.snap").display().to_string();
+    let save = format!("snapshot save {saved} --node {leader} --force");
+    let (began, named) = (Instant::now(), format!("the log of {leader} goes on to entry"));
+    let mut said = world.ok(&save);
+    while !said.stderr.contains(&named) {
+        assert!(began.elapsed() < PATIENCE, "{said:?}");
+        said = world.ok(&save);
+    }
+    let place = world.home().join("data-restored").display().to_string();
+    let restore = format!("snapshot restore {saved} --data-dir {place} --node {} --yes", others[0]);
+    let said = world.ok(&restore);
+    assert!(said.stderr.contains(&named), "{said:?}");
 }
 
 /// Returns the files below a directory that others may read, if they may enter it: none of those

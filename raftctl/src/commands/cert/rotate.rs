@@ -169,7 +169,14 @@ async fn status(invocation: &Invocation, bundles: &Bundles) -> Result<()> {
 }
 
 async fn finish(invocation: &Invocation, bundles: &Bundles, args: &FinishArgs) -> Result<()> {
-    if bundles.rotation()? != Rotation::Reissuing {
+    let phase = bundles.rotation()?;
+    if phase == Rotation::None && bundles.has_rotated() {
+        let fingerprint = bundles.alone(false)?.fingerprint().to_owned();
+        let text =
+            format!("nothing to do: the authority is {fingerprint}, as all that use it know\n");
+        return tell(invocation, "finish", text, &[]);
+    }
+    if phase != Rotation::Reissuing {
         let message = "there is no new authority that everybody trusts";
         return Err(Report::new(codes::NO_ROTATION, message).help("raftctl cert rotate begin"));
     }

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use storage::SnapshotReader;
 use tokio::task::JoinSet;
 
+use super::restore::open_end;
 use crate::change::no_leader;
 use crate::cluster::reasons::unreachable;
 use crate::cluster::survey::silence;
@@ -180,12 +181,16 @@ async fn save_file(invocation: &Invocation, args: &SaveArgs) -> Result<()> {
     );
     let mut data = describe(&row.name, &info);
     data["file"] = json!(file.display().to_string());
+    // With a leader, what is under way is committed in a moment.
+    let name = units::name(row.name.as_bytes());
+    let leaderless = row.answer.as_deref().ok().filter(|status| status.leader.is_none());
+    let open = leaderless.and_then(|status| open_end(&name, status, index.get()));
     invocation.output.answer(&View {
         kind: "Snapshot",
         data,
         text: text.into_bytes(),
         names: vec![file.display().to_string()],
-        warnings: Vec::new(),
+        warnings: open.into_iter().collect(),
     })
 }
 

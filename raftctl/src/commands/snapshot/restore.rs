@@ -59,6 +59,9 @@ pub(super) async fn run(invocation: &Invocation, args: &RestoreArgs) -> Result<(
     is_ours(&bundles, &header, &args.file)?;
     let node = bundles.find(&args.node, header.meta.configuration.members())?;
     let id = NodeId::from(node.id);
+    if !args.while_serving {
+        is_first(&bundles, &header, &node)?;
+    }
     let lost = lost(invocation, args, &bundles, &header).await?;
     if args.dry_run {
         Restoration::check(&args.data_dir, header.cluster, id)?;
@@ -93,6 +96,23 @@ pub(super) async fn run(invocation: &Invocation, args: &RestoreArgs) -> Result<(
     invocation.output.answer(&view)
 }
 
+/// Refuses to let a history go on that goes on already, from another node: both would serve.
+fn is_first(bundles: &Bundles, header: &SnapshotHeader, node: &PlannedNode) -> Result<()> {
+    let record = bundles.record()?.filter(|record| record.parent == Some(header.generation));
+    let Some(record) = record else { return Ok(()) };
+    let others = record.configuration.members().iter().filter(|it| *it.0 != NodeId::from(node.id));
+    let Some((id, other)) = others.into_iter().next() else { return Ok(()) };
+    let (name, address) = (units::name(node.name.as_bytes()), &node.address);
+    let message = format!(
+        "this history was restored already, on {} (node {id}), and goes on there as generation {}",
+        units::name(other.name.as_bytes()),
+        record.generation().short(),
+    );
+    Err(Report::new(codes::RESTORED_BEFORE, message)
+        .help(format!("raftctl member add {name}={address}    (when raftd runs there)"))
+        .help("--while-serving    (begins another one all the same)"))
+}
+
 /// Refuses a restore while the cluster serves: it begins a second history beside one that lives, in
 /// which all is lost that was written behind the snapshot, and the contexts follow it. Returns what
 /// a node that answers has, and the snapshot has not.
@@ -120,15 +140,34 @@ fn behind(survey: &Survey, header: &SnapshotHeader) -> Option<String> {
     let last = header.meta.last.index.get();
     let rows = survey.rows.iter().filter_map(|row| Some((row, row.answer.as_deref().ok()?)));
     let has_more = |(_, status): &(&Row, &NodeStatus)| {
-        status.generation == Some(header.generation) && status.commit > last
+        status.generation == Some(header.generation) && status.commit.max(status.last) > last
     };
-    let (row, status) = rows.filter(has_more).max_by_key(|(_, status)| status.commit)?;
+    let (row, status) = rows.filter(has_more).max_by_key(|(_, s)| (s.commit, s.last))?;
     let name = units::name(row.name.as_bytes());
-    Some(format!(
+    let open = open_end(&name, status, last);
+    if status.commit <= last {
+        return open;
+    }
+    let text = format!(
         "{name} answers, and knows {} entries committed: {} are behind this snapshot, and are not \
          restored; raftctl snapshot save FILE --node {name} has what it has applied",
         units::count(status.commit),
         units::count(status.commit - last),
+    );
+    Some(open.map_or_else(|| text.clone(), |open| format!("{text}. {open}")))
+}
+
+/// Says how many entries a node's log has behind all that it knows to be committed: what was
+/// acknowledged last may be among them.
+pub(super) fn open_end(name: &str, status: &NodeStatus, last: u64) -> Option<String> {
+    let known = status.commit.max(last);
+    let more = status.last.checked_sub(known).filter(|more| *more > 0)?;
+    Some(format!(
+        "the log of {name} goes on to entry {}: {} are in no snapshot, as {name} does not know them \
+         committed, and acknowledged ones may be among them; a majority with {name} in it keeps \
+         them, a restore does not; raftctl log list --node {name} shows them",
+        units::count(status.last),
+        units::count(more),
     ))
 }
 
