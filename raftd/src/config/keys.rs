@@ -407,7 +407,7 @@ pub static KEYS: [Key; 27] = [
     ),
     number(
         "limits.log_cache_bytes_max",
-        ("bytes", 64 * MIB, 2 * MIB, 16 * GIB),
+        ("bytes", 24 * MIB, 2 * MIB, 16 * GIB),
         Field::Number(|draft| &mut draft.config.limits.log_cache_bytes_max),
         "the most bytes of entries that are kept in memory for peers and the state machine",
     ),
