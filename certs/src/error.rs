@@ -88,7 +88,8 @@ pub enum CertError {
     },
     /// The authority's own certificate counts no more, and with it none that it has issued.
     #[error(
-        "{what} expired at {}, {} ago by a clock that says {} (raftctl cert renew --authority --all)",
+        "{what} expired at {}, {} ago by a clock that says {} \
+         (raftctl cert renew --authority --all)",
         utc(*.not_after), span_coarse(.now.saturating_sub(*.not_after)), utc_minute(*.now)
     )]
     AuthorityExpired {

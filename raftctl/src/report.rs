@@ -257,7 +257,7 @@ impl From<certs::CertError> for Report {
                 .help("raftctl cert renew --authority --all    (where the authority is)"),
             certs::CertError::NotYetValid { .. } => Self::new(codes::CREDENTIALS, said)
                 .help("date -u; timedatectl    (the clock of this machine)")
-                .help("raftctl cert renew --all    (if it is right, and was ahead when that was made)"),
+                .help("raftctl cert renew --all    (if it is right now, and was ahead then)"),
             // No room, a disk that fails: nothing is wrong with the certificate.
             certs::CertError::Io { .. } => Self::new(codes::LOCAL_FILE, said),
             _ => Self::new(codes::CREDENTIALS, said),

@@ -244,10 +244,13 @@ pub(crate) fn storage_failure(error: &StorageError) -> Failure {
             "nobody may touch the data directory while raftd runs; what is missing at the next \
              start is named by raftctl status, with the command that heals",
         ),
+        StorageError::Foreign { .. } => failure.hint(
+            "data_dir in raftd.toml names a directory of this node alone: where another one was, \
+             removed or not, move its directory away first",
+        ),
         StorageError::LogLost { .. } => failure.forgotten(Forgotten::LogLost),
         StorageError::LogBehind { .. } => failure.forgotten(Forgotten::LogEnd),
-        StorageError::Foreign { .. }
-        | StorageError::ForeignSnapshot { .. }
+        StorageError::ForeignSnapshot { .. }
         | StorageError::OtherGeneration { .. }
         | StorageError::NotEmpty { .. }
         | StorageError::NotAdopted { .. }

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use storage::{Sizes, Snapshots, Space};
 use tokio::task::AbortHandle;
 
-use crate::lanes::syncs::Syncs;
 use crate::reserve::Held;
 use crate::scrubs::Scrubs;
+use crate::syncs::Syncs;
 use crate::troubles::Troubles;
 
 /// How often the sizes are read when nothing is written.

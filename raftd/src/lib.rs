@@ -164,6 +164,7 @@ mod services;
 mod shutdown;
 mod stalls;
 mod status;
+mod syncs;
 mod systemd;
 mod troubles;
 mod turn;

@@ -40,6 +40,8 @@ pub fn explain(path: &Path, error: &io::Error, want: Want) -> Option<String> {
     let user = user(geteuid().as_raw());
     let uid = geteuid().as_raw();
     let of_it = if place == path { "it".to_owned() } else { place.display().to_string() };
+    let may = |found: &Metadata| found.uid() == uid && found.mode() & 0o200 != 0;
+    let may = want != Want::Read && want != Want::Look && found.as_ref().is_some_and(may);
     let owner =
         found.as_ref().map_or_else(|| "its owner".to_owned(), |found| self::user(found.uid()));
     let whose = found.map_or_else(|| "there".to_owned(), |found| owner_and_mode(&found));
@@ -48,6 +50,9 @@ pub fn explain(path: &Path, error: &io::Error, want: Want) -> Option<String> {
         let why = "which root may do but for a file that is immutable (lsattr), a network file \
                    system (root_squash), or a process without root's capabilities";
         return Some(format!("{facts}, {why}"));
+    }
+    if may {
+        return Some(format!("{facts}, which may do that but for what is immutable (lsattr)"));
     }
     Some(match (remedy(path, &place, want), want) {
         (Some(command), _) => format!("{facts}; run as root: {command}"),
@@ -63,8 +68,8 @@ fn read_only(path: &Path) -> String {
     let directory = data_directory(path).unwrap_or_else(|| there.to_owned());
     format!(
         "its file system is read-only for this process, user {}: `mount -o remount,rw` it, after a \
-         look at `dmesg` (errors make a file system read-only); under a unit with ProtectSystem=, \
-         it needs ReadWritePaths={}",
+         look at `dmesg` (errors make a file system read-only), then start raftd; under a unit \
+         with ProtectSystem=, it needs ReadWritePaths={}",
         user(geteuid().as_raw()),
         directory.display()
     )

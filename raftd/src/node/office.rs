@@ -4,7 +4,8 @@
 //! Nobody can connect to one whose certificate does not hold: connections outlive the certificates
 //! that they were made with, so members stay, and clients, and members whose connection breaks, do
 //! not get to it any more. It judges by its own clock, as it does when others connect: a clock that
-//! is wrong has the same effect. One whose disk has no room takes no data, where others would. Ours.
+//! is wrong has the same effect. One whose disk has no room takes no data, where others would.
+//! Ours.
 
 use consensus::{Input as Raw, Timestamp};
 use replica::RoomLevel;

@@ -163,7 +163,7 @@ pub(super) fn open_end(name: &str, status: &NodeStatus, last: u64) -> Option<Str
     let known = status.commit.max(last);
     let more = status.last.checked_sub(known).filter(|more| *more > 0)?;
     Some(format!(
-        "the log of {name} goes on to entry {}: {} are in no snapshot, as {name} does not know them \
+        "the log of {name} goes on to entry {}: {} are in no snapshot, as it does not know them \
          committed, and acknowledged ones may be among them; a majority with {name} in it keeps \
          them, a restore does not; raftctl log list --node {name} shows them",
         units::count(status.last),
