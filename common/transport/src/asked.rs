@@ -105,14 +105,12 @@ impl Asked {
         since.checked_add(patience.answer).map_or(patience.deadline, |it| it.min(patience.deadline))
     }
 
-    /// Nobody waits for this request any more; returns what that means for it.
-    pub(crate) fn give_up(&mut self, number: u64) -> CallError {
-        match self.open.remove(&number).map(|open| open.stage) {
-            Some(Stage::Queued) => {
-                CallError::NotSent("it did not leave this machine in time".into())
-            }
-            Some(Stage::Leaving | Stage::Left(_)) | None => CallError::Late,
-        }
+    /// Nobody waits for this request any more; returns what that means for it, unless it has ended.
+    pub(crate) fn give_up(&mut self, number: u64) -> Option<CallError> {
+        Some(match self.open.remove(&number)?.stage {
+            Stage::Queued => CallError::NotSent("it did not leave this machine in time".into()),
+            Stage::Leaving | Stage::Left(_) => CallError::Late,
+        })
     }
 
     /// Says whether a request that is about to leave is still wanted.
@@ -257,17 +255,19 @@ mod tests {
     #[test]
     fn what_has_not_left_had_no_effect_for_certain() {
         let mut asked = Asked::default();
-        let late = |error: &CallError| *error == CallError::Late;
         let (queued, _) = ask(&mut asked);
-        assert!(matches!(asked.give_up(queued), CallError::NotSent(_)));
+        assert!(matches!(asked.give_up(queued), Some(CallError::NotSent(_))));
         assert!(!asked.leaves(queued), "it is withdrawn");
         let (leaving, _) = ask(&mut asked);
         assert!(asked.leaves(leaving));
-        assert!(late(&asked.give_up(leaving)));
+        assert_eq!(asked.give_up(leaving), Some(CallError::Late));
         let (left, _) = ask(&mut asked);
         assert!(asked.leaves(left));
         asked.have_left([left]);
-        assert!(late(&asked.give_up(left)));
+        assert_eq!(asked.give_up(left), Some(CallError::Late));
+        let (answered, _) = ask(&mut asked);
+        asked.answered(answered, Response::Done);
+        assert_eq!(asked.give_up(answered), None, "its answer is here");
 
         let (gone, mut was_sent) = ask(&mut asked);
         assert!(asked.leaves(gone));

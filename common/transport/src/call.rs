@@ -161,7 +161,12 @@ impl ClientConnection {
             // It becomes later while it is waited for.
             let until = lock(&self.asked).until(number, began, patience);
             if Instant::now() >= until {
-                return Err(lock(&self.asked).give_up(number));
+                let given_up = lock(&self.asked).give_up(number);
+                return match given_up {
+                    Some(error) => Err(error),
+                    // It has just been answered.
+                    None => settled.await,
+                };
             }
             if let Ok(answered) = timeout_at(until, &mut settled).await {
                 return answered;
