@@ -57,12 +57,13 @@ nodes that is broken: the remark says what the other one met."
 
 NO_ROOM 409 Refused "a disk has no room for more data"
 "The free space on the leader's disk is what its next flushes and compactions need by themselves.
-It refuses what would add data, for certain without effect, and goes on to lead, to answer and to
-delete; a follower in this state takes no more entries, and votes. Nothing that was acknowledged is
-lost, and no process ends. Free space on the file system with the data directory, enlarge it, or
-delete keys (what they took is free some seconds later, when it is compacted): then the node goes on
-by itself. `raftctl status` says for each node how much is free and how much is needed. If only the
-leader's disk is full, `raftctl leader transfer` to another one helps until it is mended."
+It refuses what would add data, for certain without effect, and hands over within a second or so to
+a voter that has room, if those with room are a majority; else it goes on to answer and to delete. A
+follower in this state takes no more entries, and votes. Nothing that was acknowledged is lost, and
+no process ends. Free space on the file system with the data directory, enlarge it, or delete keys
+(what they took is free some seconds later, when it is compacted): then the node goes on by itself.
+`raftctl status` says for each node how much is free and how much is needed. Leadership goes away
+once a minute at most; `raftctl leader transfer` does the same at once."
 
 OUT_OF_REACH 412 Degraded "a member that this client cannot reach"
 "The member serves: other members hear from it. Only this machine has no answer from it, so the way

@@ -100,8 +100,10 @@ pub(super) async fn run(invocation: &Invocation, args: &RestoreArgs) -> Result<(
 fn is_first(bundles: &Bundles, header: &SnapshotHeader, node: &PlannedNode) -> Result<()> {
     let record = bundles.record()?.filter(|record| record.parent == Some(header.generation));
     let Some(record) = record else { return Ok(()) };
-    let others = record.configuration.members().iter().filter(|it| *it.0 != NodeId::from(node.id));
-    let Some((id, other)) = others.into_iter().next() else { return Ok(()) };
+    let mut members = record.configuration.members().iter();
+    let Some((id, other)) = members.find(|it| *it.0 != NodeId::from(node.id)) else {
+        return Ok(());
+    };
     let (name, address) = (units::name(node.name.as_bytes()), &node.address);
     let message = format!(
         "this history was restored already, on {} (node {id}), and goes on there as generation {}",
