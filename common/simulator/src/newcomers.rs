@@ -215,17 +215,18 @@ impl Changes {
         self.open.values().filter(goes_on).map(|asked| &asked.target)
     }
 
-    /// A change is done: what it aimed at is the latest that is committed, and not the joint
-    /// configuration on the way there (§4.3).
+    /// A change is done: what it aimed at is committed, and not only the joint configuration on
+    /// the way there (§4.3). Another change may be committed since, if this one's leader was paused
+    /// when it should have heard of the end (seed 171286).
     pub(crate) fn done(&mut self, request: RequestId, oracle: &Oracle) -> Result<(), Broken> {
         // Who returns is noted by the leader itself.
         let parts =
             |of: &Configuration| (of.voters().clone(), of.learners().clone(), of.members().clone());
-        let latest = oracle.configurations.last().map(|(_, latest)| parts(latest));
-        if let Some(asked) = self.open.get(&request)
-            && latest != Some(parts(&asked.target))
-        {
-            let why = format!("{request} aims at {:?}, {latest:?} is committed", asked.target);
+        let Some(asked) = self.open.get(&request) else { return self.ends(request, false) };
+        let mut since = oracle.configurations.iter().filter(|(index, _)| *index >= asked.expected);
+        if !since.any(|(_, committed)| parts(committed) == parts(&asked.target)) {
+            let last = oracle.configurations.last().map(|(_, last)| last);
+            let why = format!("{request} aims at {:?}, {last:?} is committed", asked.target);
             return Err(Broken::new("a change that is done is committed (§4.3)", why));
         }
         self.ends(request, false)
