@@ -42,7 +42,7 @@ pub(crate) use configuration::NodeSettings;
 pub(crate) use plan::{KV, PLAN, Plan, PlannedNode, again};
 pub(crate) use tokens::KeptToken;
 
-use bounded::read_bounded;
+use bounded::{read_bounded, read_record};
 use plan::RECORD;
 
 /// The prefix of a node's files, in its bundle.
@@ -180,6 +180,7 @@ impl Bundles {
             cert: certificate,
             key,
             nodes: self.plan.nodes.iter().map(node).collect(),
+            former: Vec::new(),
         }
     }
 
@@ -254,13 +255,7 @@ impl Bundles {
     /// # Errors
     /// If it cannot be read.
     pub(crate) fn record(&self) -> Result<Option<BootstrapRecord>> {
-        let path = self.record_path();
-        let Some(bytes) = read_bounded(&path)? else {
-            return Ok(None);
-        };
-        BootstrapRecord::decode(&bytes)
-            .map(Some)
-            .map_err(|error| Report::new(codes::LOCAL_FILE, format!("{}: {error}", path.display())))
+        read_record(&self.record_path())
     }
 
     /// Makes the record of these data directories and stores it; never replaces one.

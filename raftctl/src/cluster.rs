@@ -2,6 +2,7 @@
 
 mod alarms;
 mod clocks;
+pub(crate) mod former;
 pub(crate) mod judge;
 pub(crate) mod links;
 mod memory;

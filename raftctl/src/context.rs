@@ -1,7 +1,7 @@
 //! Contexts: the clusters that raftctl knows, in `contexts.toml` of its configuration directory
 //! (mode 0600), by name: nodes, the authority's certificate, the operator's certificate and key.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Error, ErrorKind, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::codes;
+use crate::files::misread;
 use crate::report::{Report, Result};
 
 pub(crate) mod lock;
@@ -52,6 +53,9 @@ pub(crate) struct Context {
     pub(crate) key: PathBuf,
     /// Some or all nodes.
     pub(crate) nodes: Vec<Node>,
+    /// Where nodes with a history were that was followed before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) former: Vec<Node>,
 }
 
 /// All contexts, and which one is used.
@@ -70,6 +74,19 @@ pub(crate) struct Contexts {
 }
 
 impl Context {
+    /// Follows another history from now on, which these nodes have. Where nodes were is kept: those
+    /// of the old one may run on.
+    pub(crate) fn lead_to(&mut self, nodes: &[Node], generation: &Generation) {
+        let text = generation.to_string();
+        if self.generation.as_ref() != Some(&text) {
+            self.former.append(&mut self.nodes);
+        }
+        self.nodes = nodes.to_vec();
+        self.generation = Some(text);
+        let mut seen: BTreeSet<String> = nodes.iter().map(|node| node.address.clone()).collect();
+        self.former.retain(|node| seen.insert(node.address.clone()));
+    }
+
     /// Returns the history that is followed, if one is known.
     ///
     /// # Errors
@@ -112,7 +129,7 @@ impl Contexts {
         if text.len() as u64 > FILE_BYTES_MAX {
             return Err(bad(format!("larger than {FILE_BYTES_MAX} bytes")));
         }
-        toml::from_str(&text).map_err(|error| bad(error.to_string().trim_end().to_owned()))
+        toml::from_str(&text).map_err(|error| bad(misread(&text, &error)))
     }
 
     /// Changes the file: reads it, lets `change` work on it, and replaces it if something is
@@ -283,7 +300,22 @@ mod tests {
             cert: "/c".into(),
             key: "/k".into(),
             nodes: vec![node],
+            former: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_context_that_follows_another_history_keeps_where_nodes_of_the_old_one_were() {
+        let node = |name: &str| Node { name: Some(name.into()), address: format!("{name}:7400") };
+        let generation = |byte: u8| Generation::new([byte; 32]);
+        let mut led = Context { nodes: vec![node("n1"), node("n2"), node("n3")], ..context() };
+        led.lead_to(&[node("n1")], &generation(1));
+        assert_eq!(led.nodes, [node("n1")]);
+        assert_eq!(led.former, [node("n2"), node("n3")]);
+        led.lead_to(&[node("n1"), node("n4")], &generation(1));
+        assert_eq!(led.former, [node("n2"), node("n3")], "n1 did not leave the history");
+        led.lead_to(&[node("n3")], &generation(2));
+        assert_eq!(led.former, [node("n2"), node("n1"), node("n4")], "each once");
     }
 
     #[tokio::test]
@@ -347,6 +379,7 @@ mod tests {
             let report = Contexts::load(&file).expect_err("it is damaged");
             assert_eq!(report.code, Some(codes::BAD_CONTEXTS), "{text}");
             assert!(report.message.contains("contexts.toml"), "{}", report.message);
+            assert!(!report.message.contains(char::is_control), "{:?}", report.message);
         }
     }
 }

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 
 use crate::codes;
 use crate::input::quoted;
+use crate::output::units;
 use crate::report::{Report, Result};
 use crate::signals;
 
@@ -35,6 +36,14 @@ pub(crate) enum Present {
 /// If the working directory is unknown.
 pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(|error| Report::io(path, &error))
+}
+
+/// Says what is wrong with a file's TOML, and in which line: not the line itself, which may be of
+/// any length, and anything.
+pub(crate) fn misread(text: &str, error: &toml::de::Error) -> String {
+    let line = error.span().map(|span| 1 + text[..span.start].matches('\n').count());
+    let line = line.map_or_else(String::new, |line| format!("line {line}: "));
+    format!("{line}{}", units::printable(error.message().as_bytes()))
 }
 
 /// A file that is being written. Dropped before it has its name, it leaves nothing behind.

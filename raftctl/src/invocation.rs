@@ -66,9 +66,11 @@ impl Invocation {
             return Err(no_cluster("no cluster is named: there is no context and no endpoint"));
         }
         let followed = context.as_ref().map(Context::followed).transpose()?.flatten();
-        let nodes = match global.endpoints.as_slice() {
-            [] => context.map(|context| context.nodes).unwrap_or_default(),
-            flags => flags.iter().map(|a| Node { name: None, address: a.clone() }).collect(),
+        let known = context.map(|context| (context.nodes, context.former)).unwrap_or_default();
+        let named = |a: &String| Node { name: None, address: a.clone() };
+        let (nodes, former) = match global.endpoints.as_slice() {
+            [] => known,
+            flags => (flags.iter().map(named).collect(), Vec::new()),
         };
         let (Some(ca), Some(cert), Some(key)) = files else {
             return Err(no_cluster("no certificates are named: --ca, --cert and --key"));
@@ -85,7 +87,7 @@ impl Invocation {
             Some(_) => followed,
             None => known_of(&credentials),
         };
-        Ok(Target { name, nodes, credentials, generation })
+        Ok(Target { name, nodes, former, credentials, generation })
     }
 
     /// Loads who asks, and warns when that ends soon.

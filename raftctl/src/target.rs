@@ -29,6 +29,8 @@ pub(crate) struct Target {
     pub(crate) name: Option<String>,
     /// The nodes that are known before anybody is asked.
     pub(crate) nodes: Vec<Node>,
+    /// Where nodes with an earlier history were.
+    pub(crate) former: Vec<Node>,
     /// Who asks.
     pub(crate) credentials: Credentials,
     /// The history that is followed, where it is known.
@@ -44,7 +46,8 @@ impl Target {
         let context = bundles.context();
         let credentials = Credentials::load(&context.ca, &context.cert, &context.key)?;
         let (name, generation) = (Some(bundles.plan.name.clone()), context.followed()?);
-        Ok(Self { name, nodes: context.nodes, credentials, generation })
+        let (nodes, former) = (context.nodes, context.former);
+        Ok(Self { name, nodes, former, credentials, generation })
     }
 
     /// Makes a client.
@@ -72,12 +75,11 @@ impl Target {
 /// # Errors
 /// If the contexts cannot be read or written.
 pub(crate) async fn lead(cluster: &str, record: &BootstrapRecord) -> Result<()> {
-    let (nodes, generation) = (nodes_of(&record.configuration), record.generation().to_string());
+    let (nodes, generation) = (nodes_of(&record.configuration), record.generation());
     let lead = |contexts: &mut Contexts| {
         for context in contexts.all.values_mut() {
             if context.cluster.as_deref() == Some(cluster) {
-                context.nodes.clone_from(&nodes);
-                context.generation = Some(generation.clone());
+                context.lead_to(&nodes, &generation);
             }
         }
         Ok(())

@@ -2,11 +2,23 @@
 
 use std::path::Path;
 
+use protocol::BootstrapRecord;
+
 use crate::codes;
 use crate::report::{Report, Result};
 
 /// The largest plan or record that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Reads a record of a history; `None` if it does not exist.
+///
+/// # Errors
+/// If it cannot be read, or is none.
+pub(super) fn read_record(path: &Path) -> Result<Option<BootstrapRecord>> {
+    let Some(bytes) = read_bounded(path)? else { return Ok(None) };
+    let bad = |error| Report::new(codes::LOCAL_FILE, format!("{}: {error}", path.display()));
+    BootstrapRecord::decode(&bytes).map(Some).map_err(bad)
+}
 
 /// Reads a small file; `None` if it does not exist.
 pub(super) fn read_bounded(path: &Path) -> Result<Option<Vec<u8>>> {

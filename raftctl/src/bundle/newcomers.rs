@@ -12,6 +12,7 @@ use super::bounded::read_bounded;
 use super::{Bundles, NodeSettings, PlannedNode};
 use crate::codes;
 use crate::context::{make_private_directory, write_private};
+use crate::files::misread;
 use crate::report::{Report, Result};
 
 /// The file of reserved ids.
@@ -93,7 +94,7 @@ impl Bundles {
         let bad =
             |why: String| Report::new(codes::LOCAL_FILE, format!("{}: {why}", path.display()));
         let text = String::from_utf8(bytes).map_err(|error| bad(error.to_string()))?;
-        toml::from_str(&text).map_err(|error| bad(error.to_string()))
+        toml::from_str(&text).map_err(|error| bad(misread(&text, &error)))
     }
 
     /// Where the nodes' data directories of `raftctl dev` are; nodes that are added go there too.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::bounded::read_bounded;
 use crate::codes;
 use crate::context::{self, write_private};
+use crate::files::misread;
 use crate::report::{Report, Result};
 
 /// The file of the plan.
@@ -95,7 +96,7 @@ pub(super) fn plan(
     };
     let bad = |why: String| Report::new(codes::LOCAL_FILE, format!("{}: {why}", path.display()));
     let text = String::from_utf8(bytes).map_err(|error| bad(error.to_string()))?;
-    let plan: Plan = toml::from_str(&text).map_err(|error| bad(error.to_string()))?;
+    let plan: Plan = toml::from_str(&text).map_err(|error| bad(misread(&text, &error)))?;
     is_its(&plan, name, cluster, directory)?;
     if nodes.is_empty() || list(&plan) == sorted(nodes.to_vec()) {
         return Ok((plan, Correction::default()));

@@ -8,10 +8,14 @@ use consensus::{Configuration, Incarnation, Majority, Member, NodeId, Voters};
 use protocol::BootstrapRecord;
 use storage::SnapshotHeader;
 
-use super::{Bundles, PLAN, Plan, PlannedNode, lock, read_bounded};
+use super::{Bundles, PLAN, Plan, PlannedNode, lock, read_bounded, read_record};
 use crate::codes;
 use crate::context::write_private;
 use crate::report::{Report, Result};
+
+/// What the names of files begin and end with that hold records of former histories.
+const FORMER: &str = "bootstrap-";
+const RECORD_SUFFIX: &str = ".record";
 
 impl Bundles {
     /// Opens the directory of whatever cluster it is.
@@ -57,6 +61,24 @@ impl Bundles {
         })
     }
 
+    /// Returns the records of the histories that others took the place of, in no order.
+    ///
+    /// # Errors
+    /// If one of them cannot be read.
+    pub(crate) fn former_records(&self) -> Result<Vec<BootstrapRecord>> {
+        let directory = self.directory();
+        let failed = |error| Report::io(directory, &error);
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(directory).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let is_former = |name: &str| name.starts_with(FORMER) && name.ends_with(RECORD_SUFFIX);
+            if name.to_str().is_some_and(is_former) {
+                found.extend(read_record(&directory.join(name))?);
+            }
+        }
+        Ok(found)
+    }
+
     /// Makes the record of a history that goes on from a snapshot in this data directory of this
     /// node alone, and stores it in place of the present one, which is kept beside it. Asked again
     /// for the same, returns what is stored.
@@ -87,7 +109,7 @@ impl Bundles {
             Some(present) if present == record => return Ok(record),
             Some(present) => {
                 let short = &present.generation().to_string()[..16];
-                let former = self.directory().join(format!("bootstrap-{short}.record"));
+                let former = self.directory().join(format!("{FORMER}{short}{RECORD_SUFFIX}"));
                 write_private(&former, &present.encode())?;
             }
             None => {}

@@ -16,6 +16,7 @@ use super::{Bundles, NODE, NodeSettings, PlannedNode, configuration, now_unix_s}
 use crate::codes;
 use crate::context::lock::{Lock, wait};
 use crate::context::{make_private_directory, write_private, write_public};
+use crate::files::misread;
 use crate::report::{Report, Result};
 
 /// The directory of tokens.
@@ -314,7 +315,7 @@ fn read(path: &Path) -> Result<Option<KeptToken>> {
     let Some(bytes) = read_bounded(path)? else { return Ok(None) };
     let bad = |why: String| Report::new(codes::LOCAL_FILE, format!("{}: {why}", path.display()));
     let text = String::from_utf8(bytes).map_err(|error| bad(error.to_string()))?;
-    toml::from_str(&text).map(Some).map_err(|error| bad(error.to_string()))
+    toml::from_str(&text).map(Some).map_err(|error| bad(misread(&text, &error)))
 }
 
 fn no_longer(id: &str, why: &str) -> Report {

@@ -34,6 +34,7 @@ RESTORED_BEFORE 463 Refused "the history was restored on another node already"
 "`raftctl snapshot restore` begins a new history with one member. Restored on a second node, the
 same history would go on twice, side by side, and each would acknowledge what the other lacks. Other
 nodes join the one that was restored: start raftd there, then `raftctl member add NAME=HOST:PORT`
-for each of the others, with an empty data directory. If what was restored is lost or to be given
-up, `--while-serving` begins another one; nothing of the first one may run any more."
+for each of the others, with an empty data directory. The records beside the authority tell, also
+if what was restored went on as yet another history. If it is lost or to be given up,
+`--while-serving` begins another one; nothing of the first one may run any more."
 }

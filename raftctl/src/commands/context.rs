@@ -215,5 +215,6 @@ fn from_flags(invocation: &Invocation) -> Result<Context> {
         cert,
         key,
         nodes: global.endpoints.iter().map(node).collect(),
+        former: Vec::new(),
     })
 }

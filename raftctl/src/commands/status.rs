@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
-use client::Client;
+use client::{Client, Generation};
 use tokio::time::timeout_at;
 
 use crate::bundle::now_unix_s;
+use crate::cluster::former::ask_with_former;
 use crate::cluster::judge::judge;
 use crate::cluster::reasons::unreachable;
 use crate::cluster::{Health, Survey, Verdict};
@@ -90,9 +91,24 @@ pub(crate) async fn run(invocation: &Invocation, args: StatusArgs) -> Result<()>
 
 /// Asks all nodes once, and judges.
 pub(crate) async fn look(target: &Target, client: &Client) -> (Survey, Verdict) {
-    let survey = Survey::ask(client, &target.nodes).await;
+    let survey = ask_with_former(client, &target.nodes, &target.former).await;
     let verdict = judge(&survey, i64::try_from(now_unix_s()).unwrap_or(i64::MAX));
+    let verdict = with_known(verdict, client.generation());
     (survey, verdict)
+}
+
+/// A cluster without a history that had one as this client knows has lost it.
+fn with_known(verdict: Verdict, known: Option<Generation>) -> Verdict {
+    let Some(known) = known.filter(|_| verdict.health == Health::Uninitialised) else {
+        return verdict;
+    };
+    let reason = format!(
+        "{}, but {} is known here: bring the data directories back, or restore a snapshot \
+         (raft(7), A majority is lost for good)",
+        verdict.reason,
+        known.short()
+    );
+    Verdict { reason, ..verdict }
 }
 
 /// Puts the answer together.

@@ -49,6 +49,12 @@ fn after_a_restore_nothing_is_acknowledged_in_the_dead_history() {
     for said in ["R0461", "n1", "another history", "raftctl member add"] {
         assert!(status.stdout.contains(said), "{said}: {status:?}");
     }
+    // Also from the restored context, which knows where they were.
+    let status = world.run("status --check");
+    assert_eq!(status.code, 11, "{status:?}");
+    for said in ["n2", "n3", "another history", "R0461"] {
+        assert!(status.stdout.contains(said), "{said}: {status:?}");
+    }
     // Without a context, it is the context of the same cluster that knows.
     let context = world.ok("context show -o json").data();
     let file = |name: &str| context[name].as_str().unwrap().to_owned();
@@ -60,4 +66,10 @@ fn after_a_restore_nothing_is_acknowledged_in_the_dead_history() {
     world.ok("kv get before");
     let learnt = world.ok("context show young -o json").data()["generation"].clone();
     assert_eq!(learnt.as_str(), new.as_deref());
+    // Who is stopped is not spoken of.
+    world.ok("context use -");
+    world.kill("n2");
+    world.kill("n3");
+    let status = world.run("status --check");
+    assert!(status.code == 0 && !status.stdout.contains("another history"), "{status:?}");
 }

@@ -52,6 +52,10 @@ fn a_cluster_that_is_lost_comes_back_from_what_was_saved() {
         assert!(began.elapsed() < PATIENCE, "{:?}", world.run(&read));
         std::thread::sleep(Duration::from_millis(50));
     }
+    // Whoever knows no history and dials n5 would be served by it, had it a majority.
+    let status = world.await_status(|status| status["nodes"].as_array().unwrap().len() == 3);
+    assert!(status["health"] == "DEGRADED" && status["nodes"][2]["name"] == "n5", "{status}");
+    world.kill("n5");
     let status = world.await_status(|status| status["health"] == "HEALTHY");
     assert_eq!(status["nodes"].as_array().unwrap().len(), 2, "{status}");
 
@@ -97,6 +101,11 @@ fn a_name_that_was_given_again_is_restored_to_who_has_it_now() {
     assert_eq!((said.code, &said.error()["code"]), (5, &"R0463".into()), "{said:?}");
     assert!(!world.home().join("data-second").exists());
     world.ok(&format!("{second} --while-serving"));
+    // Both are known: what was restored on the other node may serve still.
+    let third = second.replace("second", "third");
+    let said = world.run(&third);
+    assert_eq!((said.code, &said.error()["code"]), (5, &"R0463".into()), "{said:?}");
+    assert!(said.error()["message"].as_str().unwrap().contains(", on two"), "{said:?}");
 }
 
 /// What was acknowledged last may be on one disk alone, and no snapshot has it.

@@ -96,14 +96,19 @@ pub(super) async fn run(invocation: &Invocation, args: &RestoreArgs) -> Result<(
     invocation.output.answer(&view)
 }
 
-/// Refuses to let a history go on that goes on already, from another node: both would serve.
+/// Refuses to let a history go on that goes on already, from another node or in what was restored
+/// since: both would serve. What was restored last, on this node, may be restored anew.
 fn is_first(bundles: &Bundles, header: &SnapshotHeader, node: &PlannedNode) -> Result<()> {
-    let record = bundles.record()?.filter(|record| record.parent == Some(header.generation));
-    let Some(record) = record else { return Ok(()) };
-    let mut members = record.configuration.members().iter();
-    let Some((id, other)) = members.find(|it| *it.0 != NodeId::from(node.id)) else {
-        return Ok(());
+    let goes_on = |record: &BootstrapRecord| record.parent == Some(header.generation);
+    let is_own = |record: &BootstrapRecord| {
+        record.configuration.members().contains_key(&NodeId::from(node.id))
     };
+    let present = bundles.record()?;
+    let is_anew = present.as_ref().is_some_and(|record| goes_on(record) && is_own(record));
+    let mut all = present.into_iter().chain(bundles.former_records()?);
+    let found = all.find(|record| goes_on(record) && !(is_anew && is_own(record)));
+    let Some(record) = found else { return Ok(()) };
+    let Some((id, other)) = record.configuration.members().iter().next() else { return Ok(()) };
     let (name, address) = (units::name(node.name.as_bytes()), &node.address);
     let message = format!(
         "this history was restored already, on {} (node {id}), and goes on there as generation {}",

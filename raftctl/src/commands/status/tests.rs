@@ -35,6 +35,16 @@ fn nodes_that_do_not_answer_keep_their_rows() {
 }
 
 #[test]
+fn a_cluster_that_has_lost_its_history_is_told_from_one_that_has_none_yet() {
+    let none = judge(&Survey::of(Vec::new()), 0);
+    let fresh = Verdict { health: Health::Uninitialised, reason: "no history".into(), ..none };
+    assert_eq!(with_known(fresh.clone(), None), fresh);
+    let lost = with_known(fresh, Some(Generation::new([0xab; 32])));
+    assert_eq!(lost.health, Health::Uninitialised);
+    assert!(lost.reason.starts_with("no history, but abab..abab is known"), "{}", lost.reason);
+}
+
+#[test]
 fn nobody_has_caught_up_who_does_not_answer() {
     assert!(!caught_up(&Survey::of(vec![silent("n1")]), 0));
 }
