@@ -271,8 +271,10 @@ fn show(line: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Re
 
 /// Says whether a line is in our words. The socket's library repeats a packet that the system does
 /// not send once a minute, for as long as a network is cut; we say once which peer is not reached.
+/// That of TLS tells each handshake word by word.
 fn is_ours(from: &Metadata<'_>) -> bool {
-    !from.target().starts_with("quinn_udp")
+    let is_word = from.target().starts_with("rustls") && *from.level() > tracing::Level::WARN;
+    !is_word && !from.target().starts_with("quinn_udp")
 }
 
 /// Says whether stderr is the stream that the service manager connected to the journal, by the
@@ -335,6 +337,7 @@ mod tests {
         let subscriber = tracing_subscriber::registry().with(layer);
         tracing::subscriber::with_default(subscriber, || {
             tracing::warn!(target: "quinn_udp", "sendmsg error: Os {{ code: 1 }}");
+            tracing::debug!(target: "rustls::client::hs", "Using ciphersuite");
             tracing::warn!("no connection to n2");
         });
         let queue::Next::Line(line) = queue.next(Instant::now()) else {

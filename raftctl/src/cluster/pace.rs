@@ -27,6 +27,10 @@ const LAG_MIN: u64 = 64;
 /// is only slow does not.
 const DISK_HANGS_MS: u64 = 1_000;
 
+/// A disk is slow of which one write in a hundred takes so long, in milliseconds: spinning disks
+/// are faster, also on busy machines.
+const DISK_SLOW_MS: u64 = 500;
+
 /// A question takes as long as its machine wants; but while one is answered, others wait behind it.
 /// So long they wait for a disk, or for a machine that is slow, in milliseconds.
 const READS_HANG_MS: u64 = 5_000;
@@ -35,6 +39,13 @@ const READS_HANG_MS: u64 = 5_000;
 pub(crate) fn disk_hangs_ms(status: &NodeStatus) -> Option<u64> {
     let patience_ms = DISK_HANGS_MS.max(status.election_timeout_ms);
     status.disk_waits_ms.filter(|ms| *ms >= patience_ms)
+}
+
+/// Says how long a write of late took that 99 in a hundred stayed below, in milliseconds; `None` if
+/// that is not slow.
+pub(crate) fn disk_slow_ms(status: &NodeStatus) -> Option<u64> {
+    let ms = status.fsync_p99_us / 1_000;
+    (ms >= DISK_SLOW_MS).then_some(ms)
 }
 
 /// Says for how long a node has answered no questions, in milliseconds; `None` if it does.

@@ -9,7 +9,9 @@ use consensus::{FlowKind, NodeId, RoleKind};
 
 use crate::cluster::links::{Link, link, report};
 use crate::cluster::memory::{doubles, forgotten, returning};
-use crate::cluster::pace::{STUCK_MS, disk_hangs_ms, lag_max, reads_hang_ms, recent_ms};
+use crate::cluster::pace::{
+    STUCK_MS, disk_hangs_ms, disk_slow_ms, lag_max, reads_hang_ms, recent_ms,
+};
 use crate::cluster::quorum::{generation, said};
 use crate::cluster::survey::{Row, Silence};
 use crate::cluster::survey::{Survey, Told};
@@ -190,6 +192,8 @@ fn answered(
         let role = if leads { "it leads, and " } else { "" };
         let text = format!("{role}its disk has not finished a write for {ago}");
         say(text, codes::DISK_HANGS);
+    } else if let Some(ms) = disk_slow_ms(status) {
+        say(format!("its disk is slow: a write took {ms} ms of late"), codes::DISK_SLOW);
     }
     if let Some(ms) = reads_hang_ms(status) {
         let waits = units::age(ms);

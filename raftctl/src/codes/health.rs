@@ -101,4 +101,12 @@ somebody has taken the right away (`ls -ld`, `lsattr -d`). It answers and votes 
 has nothing to write; its next write ends it, so it is not counted on. Nothing that was acknowledged
 is lost. Look at the disk first; then `mount -o remount,rw`, or give the directory back: the remark
 goes away by itself. If the node has ended meanwhile, start it again."
+
+DISK_SLOW 453 Done "a slow disk"
+"One write of the log in a hundred, of the last half to whole minute, took half a second or longer
+on this node; of few writes, it is the slowest. A command waits for the disks of a majority, so one
+slow disk delays nobody for as long as the others are faster; a leader with one hands over to a
+better one when writes take as long as an election timeout. But all wait as soon as another member
+is away. Look at the machine: `iostat -x`, `dmesg`, other programs on the same disk, the limits of a
+rented one."
 }

@@ -8,6 +8,7 @@ use certs::DEFAULT_LEAF_VALIDITY;
 use clap::Args;
 use client::Client;
 
+use self::left::left_behind;
 use self::process::{Incident, Processes};
 use crate::bootstrap::{Patience, bootstrap};
 use crate::bundle::holdings::{Holding, Terms};
@@ -27,6 +28,7 @@ use crate::signals::Signals;
 use crate::target::Target;
 use crate::values::{machine, name};
 
+mod left;
 mod process;
 
 /// The port of the first node, where it is free.
@@ -98,7 +100,7 @@ pub(crate) async fn run(invocation: &Invocation, args: DevArgs) -> Result<()> {
         None => None,
     };
     let bundles = prepare(&args, &directory)?;
-    check_ports(&bundles.plan.nodes)?;
+    check_ports(&bundles.plan.nodes, &directory)?;
     let before = Contexts::load(&context::file()?)?.current;
     // Caught from here on: whatever is started is stopped again, also if somebody insists.
     let mut signals = Signals::catch_all()?;
@@ -185,13 +187,20 @@ fn is_free(port: u16) -> bool {
     UdpSocket::bind(("127.0.0.1", port)).is_ok()
 }
 
-fn check_ports(nodes: &[PlannedNode]) -> Result<()> {
+fn check_ports(nodes: &[PlannedNode], directory: &Path) -> Result<()> {
     for node in nodes {
         let port = node.address.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
         if let Some(port) = port.filter(|port| !is_free(*port)) {
             let message = format!("UDP port {port} of {} is taken", node.name);
-            return Err(Report::new(codes::PORT_TAKEN, message)
-                .help(format!("ss -ulpn sport = :{port}    (who listens there)")));
+            let pids: Vec<String> = left_behind(directory).iter().map(u32::to_string).collect();
+            let help = match pids.as_slice() {
+                [] => format!("ss -ulpn sport = :{port}    (who listens there)"),
+                pids => format!(
+                    "kill {}    (nodes that a killed `raftctl dev` has left)",
+                    pids.join(" ")
+                ),
+            };
+            return Err(Report::new(codes::PORT_TAKEN, message).help(help));
         }
     }
     Ok(())

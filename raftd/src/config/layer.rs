@@ -10,6 +10,7 @@ use serde::de::{
     DeserializeOwned, DeserializeSeed, Error as _, IntoDeserializer as _, MapAccess, Visitor,
 };
 use serde::{Deserialize, Deserializer};
+use state_machine::text;
 use toml::Spanned;
 
 use crate::config::keys::{KEYS, Key, Kind};
@@ -18,6 +19,9 @@ use crate::logging::{Format, Level};
 
 /// The largest configuration file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// The longest line that is shown when it makes no sense, in bytes.
+const SHOWN_BYTES_MAX: usize = 200;
 
 /// The section whose keys are names of members.
 const PEERS: &str = "peers";
@@ -140,8 +144,7 @@ impl Layer {
     /// Reads a text; unknown keys are errors.
     pub(super) fn parse(file: &Path, text: &str) -> Result<Self, Failure> {
         let Parsed { values, peers, places } = toml::from_str(text).map_err(|error| {
-            let text = error.to_string();
-            let message = format!("{}: {}", file.display(), text.trim_end());
+            let message = format!("{}: {}", file.display(), misread(text, &error));
             Failure::new(Exit::Config, message).hint("raftd.toml(5) describes every key")
         })?;
         let line = |place: usize| 1 + text[..place].matches('\n').count();
@@ -299,6 +302,21 @@ impl Listen {
             Self::Several(texts) => texts.join(", "),
         }
     }
+}
+
+/// Shows what is wrong with a text, in its line; only the line's number where that is of no use to
+/// people, or would do something to their terminal.
+fn misread(text: &str, error: &toml::de::Error) -> String {
+    let place = error.span().map_or(0, |span| span.start);
+    let (before, behind) = text.split_at_checked(place).unwrap_or((text, ""));
+    let line = behind.lines().next().unwrap_or_default();
+    let begun = before.rsplit('\n').next().unwrap_or_default();
+    let shows = |c: char| c == '\t' || !c.is_control();
+    if begun.chars().chain(line.chars()).all(shows) && begun.len() + line.len() <= SHOWN_BYTES_MAX {
+        return error.to_string().trim_end().to_owned();
+    }
+    let number = 1 + before.matches('\n').count();
+    format!("line {number}: {}", text::inert_line(error.message()))
 }
 
 /// Reads a value with its place in the text.

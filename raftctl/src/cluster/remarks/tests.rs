@@ -148,6 +148,19 @@ fn a_disk_that_hangs_is_named_and_not_counted_on() {
     check(&patient, Health::Healthy, Some(1), "");
 }
 
+/// Whose disk is slow still stores what it is sent: nothing is degraded, and it is told.
+#[test]
+fn a_disk_that_is_slow_is_told_of() {
+    for (us, said) in [
+        (499_999, vec![]),
+        (850_400, vec!["R0453 n2: its disk is slow: a write took 850 ms of late"]),
+    ] {
+        let slow = after(2, |two| two.fsync_p99_us = us);
+        check(&slow, Health::Healthy, Some(1), "");
+        assert_eq!(remarked(&slow), said);
+    }
+}
+
 #[test]
 fn a_node_that_answers_no_questions_is_named_and_counted_on() {
     let reading = after(1, |one| one.reads_wait_ms = Some(5_000));
