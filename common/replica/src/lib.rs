@@ -28,6 +28,7 @@ mod requests;
 mod room;
 mod snapshots;
 mod under_way;
+mod untaken;
 mod views;
 
 pub use compaction::Keep;

@@ -25,6 +25,7 @@ use crate::newcomers::{Change, Newcomers, Next};
 use crate::requests::{Ending, Requests};
 use crate::room::Room;
 use crate::snapshots::Snapshots;
+use crate::untaken::Untaken;
 use crate::views::Views;
 
 mod alarms;
@@ -64,8 +65,7 @@ pub struct Replica {
     leadership: Term,
     reply: Vec<Reply>,
     views: Views,
-    /// Messages with entries that were not taken since the last drain.
-    dropped: u64,
+    untaken: Untaken,
     /// The core's name for the last batch of proposals.
     batch: u64,
     /// Until when proposals are held, if leadership was handed over.
@@ -90,7 +90,7 @@ impl Replica {
             healing: Healing::default(),
             room: Room::default(),
             alarms: Alarms::default(),
-            dropped: 0,
+            untaken: Untaken::default(),
             feeding: Feeding::new(limits.feed),
             comparison: Comparison::default(),
             proposed: Vec::new(),
@@ -156,6 +156,7 @@ impl Replica {
     /// Returns what is to be done since the last drain.
     pub fn drain(&mut self, now: Timestamp) -> Lanes {
         self.flush_proposals(now);
+        self.ask_for_untaken(now);
         self.leave_office(now);
         let Actions { mut write, mut send, apply, install, reply, event } = self.raft.drain(now);
         self.raft.check_state();
@@ -210,7 +211,7 @@ impl Replica {
             snapshot: self.snapshots.take(),
             room: self.room.take(),
             alarm,
-            dropped: mem::take(&mut self.dropped),
+            dropped: self.untaken.take_count(),
             view,
             views,
             query,
@@ -304,10 +305,20 @@ impl Replica {
             && !entries.is_empty()
             && (self.is_full() || !self.room.takes(entries))
         {
-            self.dropped += 1;
+            self.untaken.dropped(raw);
             return;
         }
         self.raft.step(now, raw);
+    }
+
+    /// There is room again for what was dropped: its leader hears that it is not here.
+    fn ask_for_untaken(&mut self, now: Timestamp) {
+        if !self.is_full()
+            && self.room.takes_commands()
+            && let Some(question) = self.untaken.take_question()
+        {
+            self.raft.step(now, question);
+        }
     }
 
     /// Says whether no more entries should be taken from leaders: the disk or the state machine is

@@ -114,7 +114,12 @@ impl Room {
             Payload::Command(_) => true,
             Payload::Noop | Payload::Configuration(_) => false,
         };
-        !self.is_at_its_end(self.unwritten_bytes) || !entries.iter().any(adds)
+        self.takes_commands() || !entries.iter().any(adds)
+    }
+
+    /// Says whether a follower takes all entries.
+    pub(crate) fn takes_commands(&self) -> bool {
+        !self.is_at_its_end(self.unwritten_bytes)
     }
 
     /// A write is handed to the disk.

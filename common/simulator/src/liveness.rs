@@ -30,9 +30,6 @@ const HAND_OVER_NS: u64 = 140 * MS;
 /// How long it may take until it serves and agrees.
 pub(crate) const SERVICE_NS: u64 = 60_000 * MS;
 
-/// An entry that a healed node lacks at first may take so long.
-const LAG_NS: u64 = 60 * MS;
-
 /// A piece of old entries is under way for so long, and an entry has so many bytes, at most and on
 /// average.
 const PIECE_NS: u64 = 10 * MS;
@@ -371,18 +368,6 @@ impl World {
         nanos.saturating_mul(1_000_000) / (1_000_000 - self.profile.drift_ppm.min(500_000))
     }
 
-    /// Who lacks a long log gets more time: what a follower with small limits drops is repeated
-    /// after a second, dozens of times on its way (seeds 160839, 163866, 420351).
-    fn for_the_longest_way(&self, patience_ns: u64) -> u64 {
-        if patience_ns < SERVICE_NS {
-            return patience_ns;
-        }
-        let last = |node: &usize| self.nodes[*node].memory.last().index.get();
-        let (least, most) = (self.core.iter().map(last).min(), self.core.iter().map(last).max());
-        let lag = most.unwrap_or(0) - least.unwrap_or(0);
-        patience_ns + self.by_slow_clocks(lag * LAG_NS)
-    }
-
     /// Lets 10 ms pass at a time until something is so.
     pub(crate) fn until(
         &mut self,
@@ -390,7 +375,6 @@ impl World {
         what: &str,
         mut is_so: impl FnMut(&mut Self) -> Result<bool, Broken>,
     ) -> Result<(), Broken> {
-        let patience_ns = self.for_the_longest_way(patience_ns);
         let deadline = self.now.after(patience_ns);
         while !is_so(self)? {
             if self.now >= deadline {

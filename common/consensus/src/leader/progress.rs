@@ -89,8 +89,8 @@ enum Flow {
         /// A message is under way; the next goes out with an answer, or with a heartbeat when that
         /// is taken for lost.
         waiting: bool,
-        /// When it was sent; `None` if one is to be sent with the next heartbeat.
-        sent: Option<Timestamp>,
+        /// What was sent; `None` if it is to be sent with the next heartbeat.
+        sent: Option<Sent>,
     },
     /// Streams ahead of the acknowledgements.
     Replicate {
@@ -240,7 +240,8 @@ impl Progress {
     pub(super) fn note_sent(&mut self, end: LogIndex, now: Timestamp) -> bool {
         match &mut self.flow {
             Flow::Probe { waiting, sent } => {
-                (*waiting, *sent) = (true, Some(now));
+                let last = end.prev().expect("it is not before next");
+                (*waiting, *sent) = (true, Some(Sent { last, when: now }));
                 false
             }
             Flow::Replicate { inflight, moved } => {
@@ -270,7 +271,10 @@ impl Progress {
     /// not an old one.
     pub(super) fn awaits_refusal(&self, refused: LogIndex) -> bool {
         match &self.flow {
-            Flow::Probe { .. } => refused.next() == self.next,
+            Flow::Probe { sent, .. } => {
+                let is_end = |sent: Sent| sent.last == refused;
+                refused.next() == self.next || sent.is_some_and(is_end)
+            }
             Flow::Replicate { .. } => refused > self.matched,
             Flow::Snapshot => false,
         }
@@ -317,7 +321,7 @@ impl Progress {
     pub(super) fn retry(&mut self, now: Timestamp, patience_ns: u64, heartbeat_ns: u64) {
         match &mut self.flow {
             Flow::Probe { waiting, sent } => {
-                let Some(at) = *sent else {
+                let Some(Sent { when: at, .. }) = *sent else {
                     *waiting = false;
                     return;
                 };

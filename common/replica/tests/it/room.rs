@@ -3,7 +3,7 @@
 use crate::kit::{Node, appended, at, configuration, entry, id, proposal, request};
 use bytes::Bytes;
 use consensus::{
-    Body, ClusterTime, Configuration, Entry, Incarnation, Input as Raw, LogIndex, Message,
+    Body, ClusterTime, Configuration, Entry, EntryId, Incarnation, Input as Raw, LogIndex, Message,
     Outgoing, Payload, Term, Timestamp,
 };
 use replica::{Alarm, Input, Limits, Purpose, ROOM_STEADY_NS, Reply, RoomAction, RoomLevel, Space};
@@ -125,6 +125,52 @@ fn a_follower_whose_disk_is_behind_drops_entries_until_it_has_written_some() {
     node.finish();
     node.follow(5, at(5, 3), vec![entry(5, 4, "c")], 1);
     assert_eq!((node.log.len(), node.dropped), (4, 1));
+}
+
+/// Its leader could not tell them from what is slow, and would wait for ever longer (§3.5).
+#[test]
+fn a_follower_that_dropped_entries_asks_for_them_as_soon_as_there_is_room() {
+    let limits = Limits { unwritten_bytes_max: 100, ..Limits::default() };
+    let mut node = Node::new(&[1, 2, 3], limits);
+    node.follow(5, at(1, 1), vec![entry(5, 2, "a"), entry(5, 3, "b")], 1);
+    node.follow(5, at(5, 3), vec![entry(5, 4, "c")], 1);
+    node.follow(5, at(5, 4), vec![entry(5, 5, "d"), entry(5, 6, "e")], 1);
+    assert_eq!((node.dropped, node.sent.as_slice()), (2, [].as_slice()), "there is no room yet");
+    node.persist();
+    let refusals = |node: &Node| -> Vec<(EntryId, EntryId)> {
+        let refusal = |sent: &Outgoing| match sent {
+            Outgoing::Message { to, message, .. } if *to == id(3) => match message.body {
+                Body::Conflict { refused, hint, .. } => Some((refused, hint)),
+                _ => None,
+            },
+            _ => None,
+        };
+        node.sent.iter().filter_map(refusal).collect()
+    };
+    let (last_dropped, last) = (at(5, 6), at(5, 3));
+    assert_eq!(refusals(&node), [(last_dropped, last)]);
+    node.follow(5, at(5, 3), vec![entry(5, 4, "c")], 1);
+    node.persist();
+    assert_eq!(refusals(&node).len(), 1, "it asks once");
+    assert_eq!((node.log.len(), node.dropped), (4, 2));
+}
+
+/// Also at the disk's end, whatever is written meanwhile.
+#[test]
+fn a_follower_without_room_on_disk_asks_when_there_is_some() {
+    let mut node = Node::new(&[1, 2, 3], Limits::default());
+    node.turn([space(199)]);
+    node.follow(5, at(1, 1), vec![entry(5, 2, "put")], 1);
+    node.persist();
+    assert!(!node.sent.iter().any(is_refusal), "the disk is full still");
+    node.turn([space(200)]);
+    node.persist();
+    assert!(node.sent.iter().any(is_refusal));
+}
+
+fn is_refusal(sent: &Outgoing) -> bool {
+    let Outgoing::Message { message, .. } = sent else { return false };
+    matches!(message.body, Body::Conflict { .. })
 }
 
 /// What fills the memory may wait for a commitment, and that for the next leader's first entry.

@@ -158,6 +158,15 @@ fn only_a_refusal_of_what_was_sent_last_moves_the_search_s3_5() {
     assert_eq!(awaited(&progress), [], "it waits for a snapshot");
 }
 
+/// It holds the place before the entries, and not their end: it had no room for them.
+#[test]
+fn a_probe_whose_entries_were_not_taken_is_refused_at_its_end_s3_5() {
+    let mut progress = Progress::new(Incarnation::new(2), index(4), at(0));
+    assert!(!progress.note_sent(index(8), at(1)), "one at a time");
+    let refused = |number| progress.awaits_refusal(index(number));
+    assert_eq!([2, 3, 5, 7, 8].map(refused), [false, true, false, true, false]);
+}
+
 #[test]
 fn a_search_that_goes_back_by_chance_stays_behind_what_matches_s3_5() {
     let drawn = |next, draws: u64| {
