@@ -137,7 +137,8 @@ impl Report {
             error @ ClientError::AnswerNotKept { .. } => {
                 Self::new(codes::ANSWER_NOT_KEPT, error.to_string()).help("read the value back")
             }
-            error @ (ClientError::WindowFull { .. }
+            error @ (ClientError::Busy { .. }
+            | ClientError::WindowFull { .. }
             | ClientError::NotWaiting { .. }
             | ClientError::Behind { .. }) => Self::new(codes::BUSY, error.to_string()),
         }

@@ -164,6 +164,7 @@ impl Tally {
                 return Turn::Stuck(error.clone());
             }
             ClientError::NoLeader { .. }
+            | ClientError::Busy { .. }
             | ClientError::Unreachable { common: Common::Nothing | Common::Full, .. }
                 if again =>
             {
@@ -171,6 +172,7 @@ impl Tally {
             }
             ClientError::Unknown { .. }
             | ClientError::NoLeader { .. }
+            | ClientError::Busy { .. }
             | ClientError::Unreachable { .. }
             | ClientError::SessionExpired { .. }
             | ClientError::AnswerNotKept { .. }

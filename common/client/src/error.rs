@@ -82,6 +82,15 @@ pub enum ClientError {
         /// Where the leader is that nodes name, if there was no way to it, not even through them.
         leader: Option<String>,
     },
+    /// The leader has refused until the deadline, since its limits allow no more at a time: the
+    /// request certainly had no effect.
+    #[error("the leader has taken nothing within {after:?}: {why}")]
+    Busy {
+        /// What it says.
+        why: String,
+        /// How long was tried.
+        after: Duration,
+    },
     /// The request may or may not have taken effect, and may still do so.
     #[error("the outcome is unknown: {why}")]
     Unknown {
@@ -157,10 +166,12 @@ pub enum ClientError {
 impl ClientError {
     /// Says for how long all attempts together were made, of which this is the last one's end.
     pub(crate) fn tried_since(self, began: Instant) -> Self {
-        let Self::NoLeader { causes, leader, .. } = self else {
-            return self;
-        };
-        Self::NoLeader { causes, after: began.elapsed(), leader }
+        let took = began.elapsed();
+        let mut error = self;
+        if let Self::NoLeader { after, .. } | Self::Busy { after, .. } = &mut error {
+            *after = took;
+        }
+        error
     }
 
     /// Says all of it in one line: where only a line is kept.
@@ -174,6 +185,7 @@ impl ClientError {
             }
             Self::Unreachable { .. }
             | Self::NoLeader { .. }
+            | Self::Busy { .. }
             | Self::Unknown { .. }
             | Self::SessionExpired { .. }
             | Self::AnswerNotKept { .. }

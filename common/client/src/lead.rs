@@ -80,6 +80,9 @@ pub(crate) async fn on_leader(
                 Attempt::Failed { why, reply } => {
                     let reached = why.reached;
                     search.failed(&endpoint, why);
+                    if let Some(reply) = &reply {
+                        search.heard(reply);
+                    }
                     let hint = reply.as_ref().and_then(|reply| reply.leader.clone());
                     match reply.map(|reply| (reaction(reply.code), reply)) {
                         Some((Reaction::GiveUp, reply)) => return Err(ClientError::Refused(reply)),

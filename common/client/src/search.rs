@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use protocol::{ErrorCode, ErrorReply};
 use transport::Precision;
 
 use crate::error::{Cause, ClientError, Common};
@@ -47,6 +48,8 @@ pub(crate) struct Search {
     reached_any: bool,
     named: Option<Named>,
     detour: bool,
+    /// What a leader says that has too much to do, if that was the last answer.
+    busy: Option<String>,
 }
 
 /// The node that was named as the leader last, and the node that named it.
@@ -79,7 +82,13 @@ impl Search {
             reached_any: false,
             named: None,
             detour: false,
+            busy: None,
         }
+    }
+
+    /// Notes a refusal: the leader has too much to do, or it was for another reason.
+    pub(crate) fn heard(&mut self, reply: &ErrorReply) {
+        self.busy = (reply.code == ErrorCode::Busy).then(|| reply.message.clone());
     }
 
     /// Says whether a node was asked in this round.
@@ -209,6 +218,9 @@ impl Search {
     pub(crate) fn give_up(self, after: Duration) -> ClientError {
         if !self.reached_any {
             return self.nobody_helps();
+        }
+        if let Some(why) = self.busy {
+            return ClientError::Busy { why, after };
         }
         let leader = self.leader_cut_off();
         ClientError::NoLeader { causes: self.causes(), after, leader }

@@ -238,6 +238,7 @@ impl Client {
                     }
                 }
                 ClientError::NoLeader { .. }
+                | ClientError::Busy { .. }
                 | ClientError::Unreachable { common: Common::Nothing | Common::Full, .. }
                     if again =>
                 {
@@ -246,6 +247,7 @@ impl Client {
                 }
                 // What is certain of this attempt is not of an earlier one.
                 ClientError::NoLeader { .. }
+                | ClientError::Busy { .. }
                 | ClientError::Unreachable { .. }
                 | ClientError::SessionExpired { .. }
                 | ClientError::AnswerNotKept { .. }

@@ -358,7 +358,9 @@ impl Replica {
         let count = self.unapplied.len() + self.proposed.len();
         let bytes = self.unapplied_bytes + command.len();
         let is_full = count >= self.limits.proposals_max || bytes > self.limits.proposal_bytes_max;
-        if is_full && purpose != Purpose::Alarm {
+        // The core takes all that comes together, or nothing.
+        let has_place = !self.raft.leads() || (self.proposed.len() as u64) < self.raft.places();
+        if !has_place || is_full && purpose != Purpose::Alarm {
             self.reply.push(Reply::Refused { request, reason: Rejection::Busy });
             return;
         }

@@ -54,8 +54,10 @@ raft(7) has the table under ROLES. Use another certificate with --cert and --key
 context; an operator makes one by `raftctl cert issue NAME --role client`."
 
 BUSY 106 NoLeader "a limit is reached"
-"The leader has as many requests, bytes or entries under way as its limits allow. Fewer at a time,
-or later."
+"The leader has as many requests, bytes or entries under way as its limits allow; or a change of
+members, or handing leadership over, takes longer than was waited. The message says which. The
+request had no effect: fewer at a time, or later. The limits are those of [limits] in
+raftd.toml(5)."
 
 UNEXPECTED 107 Failed "an answer that makes no sense"
 "A node answered something else than was asked: a much older or newer version, or a bug."
@@ -114,6 +116,11 @@ NO_AUTHORITY 118 Absent "the authority is not here"
 "Certificates are renewed with the authority's key, which `raftctl init` left in the directory of
 the cluster, on the machine where it was run. Run the command there, or name the directory with
 --dir. An operator who has only a copy of a certificate gets the renewed one from there."
+
+NO_SESSION_HERE 119 NoLeader "a session that the node does not know"
+"Nobody leads, or any state was asked for: a node answered from what it has applied, and there is no
+such session in that. It may have been opened since, and be open: commands of it may still take
+effect. Ask again when somebody leads (`raftctl status`)."
 
 LEADER_CUT_OFF 120 NoLeader "the leader cannot be reached"
 "Nodes answer and name a leader, but there is no way to it from this machine, and no node that this

@@ -368,6 +368,7 @@ impl Measured {
             ClientError::Unknown { .. } => self.unknown += 1,
             ClientError::Unreachable { .. }
             | ClientError::NoLeader { .. }
+            | ClientError::Busy { .. }
             | ClientError::Refused(_)
             | ClientError::Unexpected { .. }
             | ClientError::SessionExpired { .. }

@@ -386,8 +386,11 @@ async fn open(client: &Client, patience: Duration) -> Result<ClientSession> {
     loop {
         match client.session("raftctl kv load").await {
             Ok(invocation) => return Ok(invocation),
-            Err(ClientError::Unknown { .. } | ClientError::NoLeader { .. })
-                if began.elapsed() + RETRY_AFTER < patience => {}
+            Err(
+                ClientError::Unknown { .. }
+                | ClientError::NoLeader { .. }
+                | ClientError::Busy { .. },
+            ) if began.elapsed() + RETRY_AFTER < patience => {}
             Err(error) => return Err(error.into()),
         }
         tokio::time::sleep(RETRY_AFTER).await;

@@ -42,6 +42,7 @@ async fn increment_all(session: &Session, count: usize, unknown: &AtomicU64) -> 
                 Err(ClientError::Unknown { sequence: Some(sequence), .. }) => lost.push(sequence),
                 Err(
                     ClientError::NoLeader { .. }
+                    | ClientError::Busy { .. }
                     | ClientError::Unreachable { .. }
                     | ClientError::Behind { .. },
                 ) => {}

@@ -51,7 +51,11 @@ async fn increment_once(session: &Session, unknown: &AtomicU64) -> u64 {
         let sequence = match ended {
             Ok(answer) => return sum(&answer),
             Err(ClientError::Unknown { sequence: Some(sequence), .. }) => Some(sequence),
-            Err(ClientError::NoLeader { .. } | ClientError::Unreachable { .. }) => None,
+            Err(
+                ClientError::NoLeader { .. }
+                | ClientError::Busy { .. }
+                | ClientError::Unreachable { .. },
+            ) => None,
             Err(error) => panic!("{error}"),
         };
         assert!(began.elapsed() < 4 * PATIENCE, "no outcome");

@@ -340,6 +340,16 @@ fn a_leader_that_nobody_reaches_is_named() {
 }
 
 #[test]
+fn a_leader_that_takes_nothing_is_told_from_one_that_nobody_found() {
+    let nodes = |says| vec![node(Dial::Connects(1), says), node(Dial::Connects(1), Says::Names(0))];
+    let (ended, took) = search(nodes(Says::Busy), None, Duration::from_secs(2));
+    assert!(matches!(&ended, Err(ClientError::Busy { why, .. }) if why == "no"), "{ended:?}");
+    assert!(took <= Duration::from_secs(2), "{took:?}");
+    let (ended, _) = search(nodes(Says::Nobody), None, Duration::from_secs(2));
+    assert!(matches!(ended, Err(ClientError::NoLeader { .. })), "{ended:?}");
+}
+
+#[test]
 fn a_remembered_leader_that_answers_no_more_costs_a_moment() {
     let nodes = vec![node(Dial::Silent, Says::Done), node(Dial::Connects(2), Says::Done)];
     let (ended, took) = search(nodes, Some(Lead::At(name(0))), Duration::from_secs(5));

@@ -96,6 +96,13 @@ impl Raft {
         self.core.commit()
     }
 
+    /// Returns how many more entries a leader takes now: one that is not committed waits in its
+    /// memory.
+    pub fn places(&self) -> u64 {
+        let uncommitted = self.core.last_index().since(self.core.commit());
+        self.core.config().uncommitted_max.saturating_sub(uncommitted)
+    }
+
     /// Returns the highest index that the state machine has applied.
     pub fn applied(&self) -> LogIndex {
         self.core.applied()

@@ -85,6 +85,22 @@ fn batch(numbers: impl IntoIterator<Item = u64>, frees: impl Fn(u64) -> bool) ->
     Input::ProposeAll { proposals: numbers.into_iter().map(one).collect() }
 }
 
+/// Were it refused as a whole, it would be so for ever, though nothing is under way.
+#[test]
+fn of_a_batch_that_is_larger_than_the_log_takes_at_once_the_beginning_is_taken() {
+    let limits = Limits { proposals_max: 100_000, ..Limits::default() };
+    let mut node = Node::leader(&[1, 2, 3], limits);
+    let most = node.replica.raft().places();
+    let last = node.replica.raft().last().index.get();
+    node.turn([batch(1..=most + 2, |_| false)]);
+    let over = [most + 1, most + 2].map(|n| refused(n, Rejection::Busy));
+    assert_eq!(node.take_replies(), over);
+    assert_eq!(node.replica.raft().last().index.get(), last + most);
+    assert_eq!(node.replica.raft().places(), 0);
+    node.turn([proposal(0, "0")]);
+    assert_eq!(node.take_replies(), [refused(0, Rejection::Busy)]);
+}
+
 #[test]
 fn behind_a_refused_command_of_a_batch_none_is_taken() {
     let limits = Limits { proposals_max: 4, proposal_bytes_max: 5, ..Limits::default() };

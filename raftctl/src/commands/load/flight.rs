@@ -174,6 +174,7 @@ impl Shared {
                 self.repeated.fetch_add(1, Ordering::Relaxed);
             }
             ClientError::NoLeader { .. }
+            | ClientError::Busy { .. }
             | ClientError::Unreachable { common: Common::Nothing | Common::Full, .. }
             | ClientError::WindowFull { .. }
             | ClientError::Behind { .. } => {}

@@ -18,9 +18,17 @@ pub(crate) async fn find(
     let SystemAnswer::Session { found, time } = client.system(&query, how).await? else {
         return Err(unexpected());
     };
-    let found = found.ok_or_else(|| {
-        let message = format!("there is no session {id}: it was closed, has expired or never was");
-        Report::new(codes::NO_SESSION, message).help("raftctl session list")
+    let found = found.ok_or_else(|| match how {
+        // What one node has not applied may be all the same.
+        Consistency::Stale => {
+            let message = format!("the node that answered knows no session {id}: it may be open");
+            Report::new(codes::NO_SESSION_HERE, message).help("raftctl status    (who leads)")
+        }
+        Consistency::Linearizable | Consistency::Follower | Consistency::AtLeast(_) => {
+            let message =
+                format!("there is no session {id}: it was closed, has expired or never was");
+            Report::new(codes::NO_SESSION, message).help("raftctl session list")
+        }
     })?;
     Ok((found, time))
 }
