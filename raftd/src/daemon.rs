@@ -112,7 +112,7 @@ async fn supervise(
     let signals = Signals::install(held).map_err(signal)?;
     systemd.ready();
     let heartbeats = running.heartbeats();
-    let configuration = Configuration::new(cli, settings, logging);
+    let configuration = Configuration::new(cli, settings, (logging, running.foresight()));
     let supervisor =
         Supervisor { configuration, asked, running, heartbeats, systemd, has_stopped: false };
     supervisor.run(signals).await

@@ -26,8 +26,11 @@ use crate::lanes::network::Elsewhere;
 use crate::reload::stored::choose;
 use crate::troubles::Troubles;
 
+mod foresight;
 mod renewal;
 mod stored;
+
+pub(crate) use foresight::{Foresight, names_same};
 
 /// How often it is looked whether the files of the credentials have changed. What has changed is
 /// read when it was found the same twice, so that files which are being copied are left alone.
@@ -65,6 +68,7 @@ pub(crate) struct Updates {
     asked: watch::Sender<Update>,
     done: watch::Receiver<Done>,
     troubles: Troubles,
+    foresight: Foresight,
 }
 
 /// A configuration that was handed in, and its number.
@@ -88,6 +92,11 @@ impl Updates {
             Some(why) => self.troubles.note(Trouble::Settings, why),
             None => self.troubles.end(Trouble::Settings),
         }
+    }
+
+    /// Returns what tells beforehand what would come of its certificates.
+    pub(crate) fn foresight(&self) -> Foresight {
+        self.foresight.clone()
     }
 
     /// Hands it in; what comes of it is logged, and told to whoever waits for it. Of several that
@@ -123,6 +132,7 @@ pub(crate) fn follow(
     let certificates = CertificatesRead::Unchanged(end.unix_s().1);
     let (told, done) = watch::channel(Done { number: 0, certificates });
     let (to, elsewhere) = watch::channel(Elsewhere::new(config.peers.clone()));
+    let foresight = Foresight(endpoint.clone());
     let follower = Follower {
         seen: Stamps::of(&config.certificates),
         certificates: config.certificates.clone(),
@@ -139,7 +149,7 @@ pub(crate) fn follow(
         done: told,
     };
     tokio::spawn(follower.run(asked));
-    (Updates { asked: updates, done, troubles }, Reload { elsewhere })
+    (Updates { asked: updates, done, troubles, foresight }, Reload { elsewhere })
 }
 
 /// Loads and checks a node's credentials: those that the configuration names, or those that it got

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::config::Config;
 use crate::control::{Command, Heartbeat, Owner};
 use crate::exit::{Exit, Failure};
-use crate::reload::Updates;
+use crate::reload::{Foresight, Updates};
 
 /// How long a request of [`Running::client`] may take, with all retries.
 const CLIENT_DEADLINE: Duration = Duration::from_secs(10);
@@ -111,6 +111,11 @@ impl Running {
         config: Config,
     ) -> impl Future<Output = Option<CertificatesRead>> + use<> {
         self.updates.send(config)
+    }
+
+    /// Returns what tells what the node would do with other certificates.
+    pub(crate) fn foresight(&self) -> Foresight {
+        self.updates.foresight()
     }
 
     /// Tells the node that a configuration was read for it and refused, or that one was taken.

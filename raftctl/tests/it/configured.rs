@@ -70,7 +70,7 @@ fn values_are_shown_with_their_sources_and_read_again_over_the_wire() {
     let peer = json!({ "key": "peers.n9", "before": null, "after": "h:1" });
     let beat = json!({ "key": "raft.heartbeat_ms", "before": 100, "after": 90 });
     assert_eq!((&n1["changed"], &n1["needsRestart"]), (&json!([level, peer]), &json!([beat])));
-    assert_eq!(n1["certificates"]["result"], "unread");
+    assert_eq!(n1["certificates"]["result"], "unchanged");
     assert_eq!(node(&dry, "n2")["changed"], json!([]));
     let shown = world.ok("config show n1 -o json").data();
     assert_eq!(setting(node(&shown, "n1"), "log_level")["value"], "info");
@@ -166,6 +166,47 @@ fn a_bad_file_is_refused_with_line_and_key_and_nobody_else_is_held_up() {
     assert_eq!(node(&data, "n1")["refused"], Value::Null);
     assert_eq!(world.run("config reload nobody").code, 3);
     assert_eq!(world.run("config reload").code, 2);
+}
+
+/// Nothing of a configuration is taken that names certificates which cannot be used, and who only
+/// looks hears of it beforehand.
+#[test]
+fn certificates_that_cannot_be_used_are_refused_with_all_that_comes_with_them() {
+    let mut world = World::new();
+    let addresses = free(1);
+    world.found(&addresses);
+    let path = file(&world, "n1");
+    let made = std::fs::read_to_string(&path).unwrap();
+    let key = made.lines().find(|line| line.starts_with("key =")).unwrap();
+    let other = made.replace(key, "key = \"/nowhere/node.key\"");
+    std::fs::write(&path, format!("log_level = \"debug\"\n{other}")).unwrap();
+    for how in [" --dry-run", ""] {
+        let said = world.run(&format!("config reload n1{how} -o json"));
+        assert_eq!((said.code, said.error()["code"].as_str()), (5, Some("R0560")), "{said:?}");
+        let refused = node(&said.data(), "n1")["refused"].clone();
+        assert!(refused.as_str().is_some_and(|why| why.contains("/nowhere/node.key")), "{said:?}");
+    }
+    let n1 = node(&world.ok("config show n1 -o json").data(), "n1").clone();
+    assert_eq!(setting(&n1, "log_level")["value"], "info");
+    assert_ne!(setting(&n1, "identity.key")["value"], "/nowhere/node.key");
+    let acts = reloads(&world, |acts| acts.iter().all(|act| act["outcome"] == "refused"));
+    assert_eq!(acts.len(), 1, "{acts:?}");
+
+    // Where the same files hold something else, the rest is taken, and that is told.
+    std::fs::write(&path, format!("log_level = \"debug\"\n{made}")).unwrap();
+    let certificate = path.with_file_name("node.crt");
+    let whole = std::fs::read(&certificate).unwrap();
+    std::fs::write(&certificate, "none").unwrap();
+    for (how, level) in [(" --dry-run", "info"), ("", "debug")] {
+        let said = world.run(&format!("config reload n1{how} -o json"));
+        assert_eq!(said.code, 5, "{said:?}");
+        assert_eq!(node(&said.data(), "n1")["certificates"]["result"], "refused", "{said:?}");
+        let n1 = node(&world.ok("config show n1 -o json").data(), "n1").clone();
+        assert_eq!(setting(&n1, "log_level")["value"], level);
+    }
+    std::fs::write(&certificate, whole).unwrap();
+    let said = world.ok("config reload n1 -o json");
+    assert_eq!(node(&said.data(), "n1")["certificates"]["result"], "unchanged", "{said:?}");
 }
 
 #[test]

@@ -17,8 +17,9 @@ use crate::answer::refusal;
 use crate::cli::Cli;
 use crate::config::{Settings, Taken};
 use crate::desk::AskedOwner;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::logging::Logging;
+use crate::reload::{Foresight, names_same};
 use crate::running::Running;
 
 /// Operators who wait for one reload.
@@ -31,13 +32,20 @@ const CHECKS_MAX: usize = 4;
 const CERTIFICATES_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Files that are being read.
-type Reading = JoinHandle<Result<Settings, Failure>>;
+type Reading = JoinHandle<Result<Read, Failure>>;
+
+/// Settings that were read, and what the node would do with the certificates that they name.
+pub(super) struct Read {
+    settings: Settings,
+    certificates: CertificatesRead,
+}
 
 /// The settings in force, and how others come.
 pub(super) struct Configuration<'a> {
     cli: &'a Cli,
     settings: Settings,
     logging: Logging,
+    foresight: Foresight,
     /// Why the configuration was not taken when it was last read again.
     refused: Option<Failure>,
     /// Files that are being read, and who waits for it.
@@ -49,11 +57,16 @@ pub(super) struct Configuration<'a> {
 }
 
 impl<'a> Configuration<'a> {
-    pub(super) fn new(cli: &'a Cli, settings: Settings, logging: Logging) -> Self {
+    pub(super) fn new(
+        cli: &'a Cli,
+        settings: Settings,
+        (logging, foresight): (Logging, Foresight),
+    ) -> Self {
         Self {
             cli,
             settings,
             logging,
+            foresight,
             refused: None,
             reading: None,
             next: None,
@@ -92,11 +105,11 @@ impl<'a> Configuration<'a> {
         let read = self.load();
         tokio::spawn(async move {
             let read = read.await.expect("reading the configuration does not panic");
-            let (taken, refused) = match read {
-                Ok(read) => (settings.take(read), String::new()),
-                Err(failure) => (Taken::default(), told(&failure)),
+            let (taken, refused, certificates) = match read {
+                Ok(read) => (settings.take(read.settings), String::new(), read.certificates),
+                Err(failure) => (Taken::default(), told(&failure), CertificatesRead::Unread),
             };
-            let answer = reloaded(file, taken, refused, CertificatesRead::Unread);
+            let answer = reloaded(file, taken, refused, certificates);
             responder.send(Response::Configuration(answer));
             drop(turn);
         });
@@ -123,11 +136,29 @@ impl<'a> Configuration<'a> {
 
     fn load(&self) -> Reading {
         let (file, overrides) = (self.cli.config.clone(), self.cli.overrides.clone());
-        spawn_blocking(move || Settings::load_again(&file, &overrides))
+        let foresight = self.foresight.clone();
+        let present = self.settings.node.certificates.clone();
+        spawn_blocking(move || {
+            let settings = Settings::load_again(&file, &overrides)?;
+            let certificates = foresight.look(&settings.node);
+            match &certificates {
+                // A configuration that names what cannot be used makes no sense as a whole.
+                CertificatesRead::Refused(why)
+                    if !names_same(&present, &settings.node.certificates) =>
+                {
+                    let message = format!("{}: [identity]: {why}", file.display());
+                    Err(Failure::new(Exit::Config, message))
+                }
+                CertificatesRead::Refused(_)
+                | CertificatesRead::Unread
+                | CertificatesRead::Unchanged(_)
+                | CertificatesRead::Replaced(_) => Ok(Read { settings, certificates }),
+            }
+        })
     }
 
     /// Waits until files are read. Cancel-safe.
-    pub(super) async fn read(&mut self) -> Result<Settings, Failure> {
+    pub(super) async fn read(&mut self) -> Result<Read, Failure> {
         match &mut self.reading {
             Some((read, _)) => read.await.expect("reading the configuration does not panic"),
             None => std::future::pending().await,
@@ -136,9 +167,9 @@ impl<'a> Configuration<'a> {
 
     /// Takes what was read, as far as a running node can, and tells who has asked. A node whose
     /// configuration cannot be read still looks at its certificates.
-    pub(super) fn take(&mut self, read: Result<Settings, Failure>, running: &Running) {
+    pub(super) fn take(&mut self, read: Result<Read, Failure>, running: &Running) {
         let (taken, refused) = match read {
-            Ok(settings) => (self.apply(settings), String::new()),
+            Ok(read) => (self.apply(read.settings), String::new()),
             Err(failure) => {
                 tracing::warn!(
                     name: "reload-refused",

@@ -4,7 +4,7 @@
 
 use certs::{Role, RoleKind};
 use consensus::{NodeId, RequestId, Timestamp};
-use protocol::{ConfigurationAnswer, ErrorCode, LeaderHint, Reloaded, Response};
+use protocol::{CertificatesRead, ConfigurationAnswer, ErrorCode, LeaderHint, Reloaded, Response};
 use replica::{Input, Purpose};
 use state_machine::{Act, Envelope, Outcome, SystemCommand, SystemResponse};
 use transport::Responder;
@@ -253,6 +253,10 @@ fn outcome(response: &Response) -> Option<Outcome> {
         {
             Some(acts::refused(refused))
         }
+        Response::Configuration(ConfigurationAnswer::Reloaded(Reloaded {
+            certificates: CertificatesRead::Refused(why),
+            ..
+        })) => Some(acts::refused(&format!("certificates: {why}"))),
         Response::Batch { .. }
         | Response::Answer { .. }
         | Response::Status(_)
