@@ -159,8 +159,10 @@ fn usage(error: &clap::Error) -> ExitCode {
     let form = form_wanted(std::env::args_os()).filter(|_| error.use_stderr());
     if let Some(form) = form {
         let message = error.to_string();
-        let line = message.lines().next().unwrap_or_default();
-        let line = line.strip_prefix("error: ").unwrap_or(line);
+        // What is missing is named below the first line.
+        let lines = message.lines().take_while(|line| !line.trim().is_empty());
+        let line = lines.map(str::trim).collect::<Vec<_>>().join(" ");
+        let line = line.strip_prefix("error: ").unwrap_or(&line);
         output::fail_as(form, &report::Report::new(codes::USAGE, line));
     } else {
         let written = error.print().and_then(|()| std::io::stdout().flush());

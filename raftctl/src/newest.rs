@@ -3,8 +3,10 @@
 
 use client::{Client, Consistency};
 
+use crate::cluster::reasons::unreachable;
 use crate::context::Node;
 use crate::look::look;
+use crate::report::Result;
 
 /// What is to be asked for, and what people are told of it.
 pub(crate) struct Newest {
@@ -14,14 +16,21 @@ pub(crate) struct Newest {
 
 impl Newest {
     /// Looks whether anybody leads, unless any state will do.
-    pub(crate) async fn of(client: &Client, nodes: &[Node], stale: bool) -> Self {
+    ///
+    /// # Errors
+    /// If no node answers: to ask them once more would take as long again.
+    pub(crate) async fn of(client: &Client, nodes: &[Node], stale: bool) -> Result<Self> {
         if stale {
-            return Self { how: Consistency::Stale, warnings: Vec::new() };
+            return Ok(Self { how: Consistency::Stale, warnings: Vec::new() });
         }
-        if look(client, nodes).await.leading().is_some() {
-            return Self { how: Consistency::Linearizable, warnings: Vec::new() };
+        let survey = look(client, nodes).await;
+        if survey.leading().is_some() {
+            return Ok(Self { how: Consistency::Linearizable, warnings: Vec::new() });
+        }
+        if survey.answers().next().is_none() {
+            return Err(unreachable(&survey));
         }
         let warning = "nobody leads: this is what one node has applied, newer may exist";
-        Self { how: Consistency::Stale, warnings: vec![warning.to_owned()] }
+        Ok(Self { how: Consistency::Stale, warnings: vec![warning.to_owned()] })
     }
 }

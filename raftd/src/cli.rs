@@ -148,6 +148,10 @@ mod tests {
             given(&found, "raft.election_timeout_ms"),
             Some(&Given::Numbers(vec![150, 300]))
         );
+        let found = with("RAFTD_LISTEN", b",127.0.0.1:1, ,[::1]:1,").expect("two addresses");
+        assert_eq!(given(&found, "listen"), Some(&Given::Text("127.0.0.1:1,[::1]:1".to_owned())));
+        let found = with("RAFTD_LISTEN", b",,").expect("as if it were not set");
+        assert_eq!(given(&found, "listen"), None);
         let found = with("RAFTD_LOG_LEVEL", b"DEBUG\n").expect("a level");
         assert_eq!(given(&found, "log_level"), Some(&Given::Level(Level::Debug)));
     }

@@ -61,6 +61,9 @@ pub struct EnrollArgs {
 /// Callers that do not prove who they are are told of so often.
 const SAID_EVERY: Duration = Duration::from_secs(5);
 
+/// So many reasons are told; one of strangers may be anything.
+const SAID_MAX: usize = 16;
+
 /// Enrols this host; returns the raftd.toml to go on with, if it is to run.
 ///
 /// # Errors
@@ -110,9 +113,9 @@ async fn wait(args: &EnrollArgs, token: &Token, place: &Place) -> Result<String,
     say(&format!("{name}: waiting at {at} with token {id}; meanwhile, where the authority is:"));
     say(&format!("    raftctl member add {name}={address}"));
     let until = Instant::now() + Duration::from_secs(args.wait_s);
-    let mut said = None;
+    let mut said = Vec::new();
     let proven = timeout_at(until, proven(&host, token, &request, &mut said)).await;
-    let proven = proven.map_err(|_| match &said {
+    let proven = proven.map_err(|_| match said.last() {
         Some((why, _)) => {
             let message = format!("nobody proved to have made the token; the last one: {why}");
             Failure::new(Exit::Io, message)
@@ -144,7 +147,7 @@ async fn proven(
     host: &EnrolmentHost,
     token: &Token,
     request: &[u8],
-    said: &mut Option<(String, Instant)>,
+    said: &mut Vec<(String, Instant)>,
 ) -> Result<EnrolmentLine, Failure> {
     let mut callers = JoinSet::new();
     loop {
@@ -163,12 +166,15 @@ async fn proven(
                 Ok(Err(why)) => {
                     // Who calls again and again from another port says nothing new.
                     let reason = |why: &str| why.split_once(": ").map(|(_, it)| it.to_owned());
-                    let is_new = said.as_ref().is_none_or(|(before, at)| {
-                        at.elapsed() >= SAID_EVERY || reason(before) != reason(&why)
-                    });
+                    let same = said.iter().position(|(it, _)| reason(it) == reason(&why));
+                    let is_new = match same {
+                        Some(place) => said[place].1.elapsed() >= SAID_EVERY,
+                        None => said.len() < SAID_MAX,
+                    };
                     if is_new {
+                        same.map(|place| said.remove(place));
                         say(&why);
-                        *said = Some((why, Instant::now()));
+                        said.push((why, Instant::now()));
                     }
                 }
                 Err(error) => say(&format!("a caller was dropped: {error}")),

@@ -88,7 +88,7 @@ impl Listed for Item {
 
 async fn list(invocation: &Invocation, args: ListArgs) -> Result<()> {
     let (target, client) = invocation.client()?;
-    let Newest { how, warnings } = Newest::of(&client, &target.nodes, args.stale).await;
+    let Newest { how, warnings } = Newest::of(&client, &target.nodes, args.stale).await?;
     let found = ask(&client, how).await;
     client.close().await;
     let mut stream = Stream::new(&invocation.output, ALARMS);

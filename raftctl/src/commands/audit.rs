@@ -58,7 +58,7 @@ pub(crate) struct AuditArgs {
 /// If the cluster does not answer, or this is no operator's certificate.
 pub(crate) async fn run(invocation: &Invocation, args: AuditArgs) -> Result<()> {
     let (target, client) = invocation.client()?;
-    let Newest { how, mut warnings } = Newest::of(&client, &target.nodes, args.stale).await;
+    let Newest { how, mut warnings } = Newest::of(&client, &target.nodes, args.stale).await?;
     if args.follow {
         warnings.iter().for_each(|warning| {
             invocation.output.remark(&format!("warning: {warning}"));

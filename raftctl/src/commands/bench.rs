@@ -36,6 +36,12 @@ const LATENCY_US_MAX: u64 = 60_000_000;
 /// Requests of all clients in flight at a time.
 const IN_FLIGHT_MAX: u32 = 65_536;
 
+/// The largest values in one message, in bytes; what belongs to them is small.
+const MESSAGE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// The largest values of all requests in flight, in bytes.
+const VALUE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
 /// How long a client pauses after an error.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(10);
 
@@ -136,6 +142,24 @@ struct Plan {
     measuring: AtomicBool,
 }
 
+/// Refuses what does not fit into a message, or into memory: each request holds its values.
+fn check_bytes(args: &BenchArgs) -> Result<()> {
+    let refused = |what: &str, bytes: u64, most: u64| {
+        let message = format!("{what}: {}, {} at most", units::size(bytes), units::size(most));
+        Err(Report::new(codes::USAGE, message))
+    };
+    let message = u64::from(args.batch) * u64::from(args.size);
+    if message > MESSAGE_BYTES_MAX && args.batch > 1 {
+        return refused("--batch times --size is a message", message, MESSAGE_BYTES_MAX);
+    }
+    let requests = u64::from(args.clients) * u64::from(args.pipeline);
+    let all = if args.reads { 0 } else { requests * message };
+    if all > VALUE_BYTES_MAX {
+        return refused("all values in flight", all, VALUE_BYTES_MAX);
+    }
+    Ok(())
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -146,6 +170,7 @@ pub(crate) async fn run(invocation: &Invocation, args: BenchArgs) -> Result<()> 
         let message = format!("{in_flight} requests in flight, {IN_FLIGHT_MAX} at most");
         return Err(Report::new(codes::USAGE, message));
     }
+    check_bytes(&args)?;
     let mut signals = Signals::catch()?;
     let target = invocation.target()?;
     if args.dry_run {

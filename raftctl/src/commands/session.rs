@@ -104,7 +104,7 @@ impl Listed for Item<'_> {
 
 async fn list(invocation: &Invocation, args: ListArgs) -> Result<()> {
     let (target, client) = invocation.client()?;
-    let Newest { how, mut warnings } = Newest::of(&client, &target.nodes, args.stale).await;
+    let Newest { how, mut warnings } = Newest::of(&client, &target.nodes, args.stale).await?;
     let mut stream = Stream::new(&invocation.output, SESSIONS);
     let ended = pages(&client, (args.limit, how), &mut stream).await;
     client.close().await;
@@ -147,7 +147,7 @@ async fn pages(
 
 async fn show(invocation: &Invocation, id: u64, stale: bool) -> Result<()> {
     let (target, client) = invocation.client()?;
-    let Newest { how, warnings } = Newest::of(&client, &target.nodes, stale).await;
+    let Newest { how, warnings } = Newest::of(&client, &target.nodes, stale).await?;
     let found = find(&client, id, how).await;
     client.close().await;
     let (found, time) = found?;

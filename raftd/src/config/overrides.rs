@@ -71,7 +71,11 @@ fn argument(key: &'static Key, flag: Flag) -> Arg {
         .action(ArgAction::Set);
     match key.kind {
         Kind::Path { .. } => argument.value_parser(value_parser!(PathBuf)),
-        Kind::Listen { .. } | Kind::Advertised | Kind::Addresses | Kind::Loopback => {
+        Kind::Listen { .. } => argument
+            .value_parser(value_parser!(String))
+            .value_delimiter(',')
+            .action(ArgAction::Append),
+        Kind::Advertised | Kind::Addresses | Kind::Loopback => {
             argument.value_parser(value_parser!(String))
         }
         Kind::Level { .. } => argument.value_parser(value_parser!(Level)),
@@ -87,7 +91,11 @@ fn argument(key: &'static Key, flag: Flag) -> Arg {
 fn value(key: &Key, matches: &ArgMatches) -> Option<Value> {
     match key.kind {
         Kind::Path { .. } => matches.get_one(key.name).cloned().map(Value::Path),
-        Kind::Listen { .. } | Kind::Advertised | Kind::Addresses | Kind::Loopback => {
+        Kind::Listen { .. } => {
+            let all = matches.get_many::<String>(key.name)?;
+            Some(Value::Text(all.map(String::as_str).collect::<Vec<_>>().join(",")))
+        }
+        Kind::Advertised | Kind::Addresses | Kind::Loopback => {
             matches.get_one(key.name).cloned().map(Value::Text)
         }
         Kind::Level { .. } => matches.get_one(key.name).copied().map(Value::Level),

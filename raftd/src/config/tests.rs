@@ -282,6 +282,9 @@ fn files_beside_are_read_in_order_of_their_names() {
     let config = Settings::load(&file, &Overrides::default()).expect("it is valid");
     assert_eq!(config.log_level, Level::Debug);
 
+    // An editor's lock on the file beside it leads nowhere.
+    std::os::unix::fs::symlink("me@here.123", beside.join(".#20-b.toml")).expect("a link");
+    Settings::load(&file, &Overrides::default()).expect("it is left out");
     fs::write(beside.join("40-d.toml"), "[raft]\nheartbeat_ms = 9999999\n").expect("written");
     let failure = Settings::load(&file, &Overrides::default()).expect_err("out of bounds");
     assert!(failure.message.contains("40-d.toml"), "{failure}");

@@ -9,6 +9,7 @@ use crate::bootstrap;
 use crate::condition::Condition;
 use crate::database::{database, family};
 use crate::error::StorageError;
+use crate::files;
 use crate::layout::{CONFIGURATION, HARD_STATE_KEY, META, decode_hard_state, index_of};
 use crate::names::SUPERBLOCK;
 use crate::offline::{StoppedLog, StoppedNode};
@@ -49,8 +50,20 @@ pub struct Verified {
     pub pairs: u64,
     /// The bytes of their keys and values.
     pub state_bytes: u64,
+    /// Tables in the directory of the state that its list (RocksDB's MANIFEST) does not name, and
+    /// which were not read: a crash leaves such, and so does a list whose end was lost.
+    pub unnamed_tables: u64,
     /// The snapshots, the newest first.
     pub snapshots: Vec<SnapshotFile>,
+}
+
+/// What is in the state.
+#[derive(Default)]
+struct State {
+    applied: EntryId,
+    pairs: u64,
+    bytes: u64,
+    unnamed_tables: u64,
 }
 
 impl StoppedNode {
@@ -73,9 +86,8 @@ impl StoppedNode {
         let log = self.log()?;
         let (payload_bytes, configurations) =
             log.verify(&mut |read, all| done(Part::Log, read, all))?;
-        let (applied, pairs, state_bytes) = self.verify_state(&mut |read, all| {
-            done(Part::State, read, all);
-        })?;
+        let state = self.verify_state(&mut |read, all| done(Part::State, read, all))?;
+        let applied = state.applied;
         let snapshots = self.verify_snapshots(&mut |read, all| done(Part::Snapshots, read, all))?;
         let view = &log.restored().log;
         let (base, last) = (view.base(), view.last());
@@ -102,8 +114,9 @@ impl StoppedNode {
             payload_bytes,
             configurations,
             applied,
-            pairs,
-            state_bytes,
+            pairs: state.pairs,
+            state_bytes: state.bytes,
+            unnamed_tables: state.unnamed_tables,
             snapshots,
         }))
     }
@@ -140,12 +153,9 @@ impl StoppedNode {
             .map_err(|error| rotten("opening the state", &error))
     }
 
-    fn verify_state(
-        &self,
-        done: &mut dyn FnMut(u64, u64),
-    ) -> Result<(EntryId, u64, u64), StorageError> {
+    fn verify_state(&self, done: &mut dyn FnMut(u64, u64)) -> Result<State, StorageError> {
         let Some(db) = self.state()? else {
-            return Ok((EntryId::ZERO, 0, 0));
+            return Ok(State::default());
         };
         let all = db.property_int_value("rocksdb.estimate-num-keys").ok().flatten().unwrap_or(0);
         let (mut pairs, mut bytes) = (0, 0);
@@ -157,7 +167,7 @@ impl StoppedNode {
         })?;
         done(pairs, pairs);
         let (applied, _) = checkpoint::applied(&checkpoint::Lying(&db))?;
-        Ok((applied, pairs, bytes))
+        Ok(State { applied, pairs, bytes, unnamed_tables: unnamed_tables(&db)? })
     }
 
     fn verify_snapshots(
@@ -181,6 +191,15 @@ impl StoppedNode {
         }
         Ok(files)
     }
+}
+
+/// Counts the tables in a database's directory that it does not know.
+fn unnamed_tables(db: &DB) -> Result<u64, StorageError> {
+    let known = db.live_files().map_err(|error| rotten("listing the state's tables", &error))?;
+    let known: BTreeSet<&str> = known.iter().map(|it| it.name.trim_start_matches('/')).collect();
+    let names = files::names(db.path())?;
+    let is_unknown = |name: &&String| name.ends_with(".sst") && !known.contains(name.as_str());
+    Ok(names.iter().filter(is_unknown).count() as u64)
 }
 
 impl StoppedLog {

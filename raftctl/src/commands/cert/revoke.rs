@@ -318,7 +318,7 @@ async fn in_force(
 /// If the cluster does not answer.
 pub(super) async fn list(invocation: &Invocation) -> Result<()> {
     let (target, client) = invocation.client()?;
-    let Newest { how, warnings } = Newest::of(&client, &target.nodes, false).await;
+    let Newest { how, warnings } = Newest::of(&client, &target.nodes, false).await?;
     let answer = client.system(&SystemQuery::Revocations, how).await;
     client.close().await;
     let SystemAnswer::Revocations { items: found, .. } = answer? else {

@@ -23,7 +23,7 @@ use crate::report::{Report, Result};
 /// If no node answers.
 pub(crate) async fn run(invocation: &Invocation) -> Result<()> {
     let (target, client) = invocation.client()?;
-    let Newest { how, warnings } = Newest::of(&client, &target.nodes, false).await;
+    let Newest { how, warnings } = Newest::of(&client, &target.nodes, false).await?;
     let SystemAnswer::History(records) = client.system(&SystemQuery::History, how).await? else {
         return Err(unexpected());
     };
