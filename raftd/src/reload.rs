@@ -132,7 +132,7 @@ pub(crate) fn follow(
     let certificates = CertificatesRead::Unchanged(end.unix_s().1);
     let (told, done) = watch::channel(Done { number: 0, certificates });
     let (to, elsewhere) = watch::channel(Elsewhere::new(config.peers.clone()));
-    let foresight = Foresight(endpoint.clone());
+    let foresight = Foresight(endpoint.presented());
     let follower = Follower {
         seen: Stamps::of(&config.certificates),
         certificates: config.certificates.clone(),

@@ -315,7 +315,7 @@ impl Replica {
     fn ask_for_untaken(&mut self, now: Timestamp) {
         if !self.is_full()
             && self.room.takes_commands()
-            && let Some(question) = self.untaken.take_question()
+            && let Some(question) = self.untaken.take_question(self.raft.term())
         {
             self.raft.step(now, question);
         }

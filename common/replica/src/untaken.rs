@@ -7,7 +7,7 @@
 
 use std::mem;
 
-use consensus::{Body, Incarnation, Input, Message, NodeId};
+use consensus::{Body, Incarnation, Input, Message, NodeId, Term};
 
 /// What was dropped.
 #[derive(Clone, Debug, Default)]
@@ -31,10 +31,11 @@ impl Untaken {
         }
     }
 
-    /// There is room: returns what the core is to answer.
-    pub(crate) fn take_question(&mut self) -> Option<Input> {
-        let (from, incarnation, message) = self.asks.take()?;
-        Some(Input::Receive { from, incarnation, message })
+    /// There is room: returns what the core is to answer. Whoever led in an earlier term than this
+    /// one sends nothing again.
+    pub(crate) fn take_question(&mut self, term: Term) -> Option<Input> {
+        let asks = self.asks.take().filter(|(_, _, message)| message.term >= term);
+        asks.map(|(from, incarnation, message)| Input::Receive { from, incarnation, message })
     }
 
     /// Returns how many messages were dropped since this was last asked.

@@ -123,6 +123,17 @@ impl Incoming {
     }
 }
 
+/// The credentials that an endpoint shows. Who holds this holds no socket.
+#[derive(Clone, Debug)]
+pub struct Presented(Arc<RwLock<Credentials>>);
+
+impl Presented {
+    /// Returns those of now.
+    pub fn now(&self) -> Credentials {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 /// A UDP socket with QUIC on it, or several.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
@@ -223,7 +234,12 @@ impl Endpoint {
 
     /// Returns the certificates in use.
     pub fn credentials(&self) -> Credentials {
-        self.credentials.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.presented().now()
+    }
+
+    /// Returns what tells the credentials also when the endpoint is gone.
+    pub fn presented(&self) -> Presented {
+        Presented(Arc::clone(&self.credentials))
     }
 
     /// Lets all copies of a listening endpoint use other certificates for every connection from

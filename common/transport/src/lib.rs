@@ -54,7 +54,7 @@ pub use alpn::Alpn;
 pub use asked::Patience;
 pub use call::ClientConnection;
 pub use certs;
-pub use endpoint::{Accepted, Endpoint, Incoming};
+pub use endpoint::{Accepted, Endpoint, Incoming, Presented};
 pub use enrol::{EnrolmentCaller, EnrolmentHost, EnrolmentLine};
 pub use error::{
     CallError, Cause, ConnectError, EndpointError, Precision, Rejection, SnapshotError, TurnedAway,

@@ -10,7 +10,7 @@ prints."
 
 USAGE 2 Usage "the command line makes no sense"
 "A flag, argument or environment variable is missing, unknown or out of range. `raftctl COMMAND
---help` shows what a command takes; each flag has a RAFTCTL_ variable."
+--help` shows what a command takes, and which variables stand for flags."
 
 LOCAL_FILE 3 Failed "a local file or directory cannot be used"
 "A file or directory on this machine could not be read or written. The message names it and says

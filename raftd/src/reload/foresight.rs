@@ -2,21 +2,22 @@
 
 use certs::Credentials;
 use protocol::CertificatesRead;
-use transport::Endpoint;
+use transport::Presented;
 
 use super::{again, stored};
 use crate::config::{Certificates, Config};
 use crate::exit::Failure;
 
-/// Sees what a node would do with certificates, and does nothing.
+/// Sees what a node would do with certificates, and does nothing. It outlives the node, and must
+/// not keep its socket.
 #[derive(Clone, Debug)]
-pub(crate) struct Foresight(pub(super) Endpoint);
+pub(crate) struct Foresight(pub(super) Presented);
 
 impl Foresight {
     /// Reads the certificates that a configuration names, and says what the node would do with
     /// them. Waits for the disk.
     pub(crate) fn look(&self, config: &Config) -> CertificatesRead {
-        let present = self.0.credentials();
+        let present = self.0.now();
         match self.read(config, &present) {
             Ok(read) => {
                 let until_s = i64::try_from(read.usable_until()).unwrap_or(i64::MAX);

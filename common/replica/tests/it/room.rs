@@ -155,6 +155,19 @@ fn a_follower_that_dropped_entries_asks_for_them_as_soon_as_there_is_room() {
     assert_eq!((node.log.len(), node.dropped), (4, 2));
 }
 
+/// It leads no more, and the next leader finds out by itself.
+#[test]
+fn what_was_dropped_of_an_earlier_leader_is_not_asked_for() {
+    let limits = Limits { unwritten_bytes_max: 100, ..Limits::default() };
+    let mut node = Node::new(&[1, 2, 3], limits);
+    node.follow(5, at(1, 1), vec![entry(5, 2, "a"), entry(5, 3, "b")], 1);
+    node.follow(5, at(5, 3), vec![entry(5, 4, "c")], 1);
+    node.follow(6, at(5, 3), vec![], 1);
+    node.persist();
+    assert_eq!(node.dropped, 1);
+    assert!(!node.sent.iter().any(is_refusal), "{:?}", node.sent);
+}
+
 /// Also at the disk's end, whatever is written meanwhile.
 #[test]
 fn a_follower_without_room_on_disk_asks_when_there_is_some() {
