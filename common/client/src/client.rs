@@ -135,6 +135,25 @@ impl Client {
         request: &Request,
         manner: Manner,
     ) -> Result<Attempt, ClientError> {
+        let began = Instant::now();
+        let attempt = self.attempt_in_silence(endpoint, request, manner).await;
+        let took = began.elapsed();
+        match &attempt {
+            Ok(Attempt::Done(_)) => tracing::debug!("{endpoint} answered, after {took:?}"),
+            Ok(Attempt::Failed { why, .. }) => {
+                tracing::debug!("{endpoint}, after {took:?}: {}", why.text);
+            }
+            Err(error) => tracing::debug!("{endpoint}, after {took:?}: {error}"),
+        }
+        attempt
+    }
+
+    async fn attempt_in_silence(
+        &self,
+        endpoint: &str,
+        request: &Request,
+        manner: Manner,
+    ) -> Result<Attempt, ClientError> {
         let failed = |text: String, precision, reached| {
             let why = Why { text, precision, reached };
             Ok(Attempt::Failed { why, reply: None })

@@ -105,6 +105,9 @@ impl Search {
     /// latest round; but that the time was up tells nothing, so it never takes another's place.
     pub(crate) fn failed(&mut self, endpoint: &str, why: Why) {
         let Why { text, precision, reached } = why;
+        if !reached {
+            tracing::debug!("{endpoint} is not reached: {text}");
+        }
         self.asked.insert(endpoint.to_owned());
         self.notes += 1;
         self.reached_any |= reached;

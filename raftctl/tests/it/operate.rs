@@ -182,6 +182,24 @@ fn bench_measures_each_kind_and_tells_it_in_json() {
     }
     let left = world.ok("kv list raftctl-bench/ -o name");
     assert_eq!(left.stdout, "", "its keys are removed");
+    // What fits into no message, or not into memory, is refused before anybody is asked.
+    for much in ["--batch 512 --size 1044480", "--size 1044480 --clients 4096"] {
+        let said = world.run(&format!("bench {much} --keys 3 --duration 100ms"));
+        assert!(said.code == 2 && said.stderr.contains("R0002"), "{said:?}");
+    }
+}
+
+#[test]
+fn what_is_tried_is_said_where_that_is_asked_for() {
+    let mut world = World::new();
+    let addresses = free(1);
+    world.found(&addresses);
+    let said = world.ok("kv put a b -v");
+    assert!(said.stderr.contains(&format!("{} answered, after", addresses[0])), "{said:?}");
+    world.kill("n1");
+    let said = world.run("kv get a -v --timeout 1s");
+    assert!(said.stderr.contains(&format!("{} is not reached", addresses[0])), "{said:?}");
+    assert!(!world.run("kv get a --timeout 1s").stderr.contains("is not reached"));
 }
 
 #[test]
