@@ -41,7 +41,8 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
 /// Says what is wrong with a file's TOML, and in which line: not the line itself, which may be of
 /// any length, and anything.
 pub(crate) fn misread(text: &str, error: &toml::de::Error) -> String {
-    let line = error.span().map(|span| 1 + text[..span.start].matches('\n').count());
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.map(|before| 1 + before.matches('\n').count());
     let line = line.map_or_else(String::new, |line| format!("line {line}: "));
     format!("{line}{}", units::printable(error.message().as_bytes()))
 }

@@ -81,7 +81,7 @@ pub(crate) async fn on_leader(
                     let reached = why.reached;
                     search.failed(&endpoint, why);
                     if let Some(reply) = &reply {
-                        search.heard(reply);
+                        search.heard(&endpoint, reply);
                     }
                     let hint = reply.as_ref().and_then(|reply| reply.leader.clone());
                     match reply.map(|reply| (reaction(reply.code), reply)) {

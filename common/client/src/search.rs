@@ -48,8 +48,8 @@ pub(crate) struct Search {
     reached_any: bool,
     named: Option<Named>,
     detour: bool,
-    /// What a leader says that has too much to do, if that was the last answer.
-    busy: Option<String>,
+    /// Who leads and has too much to do, and what it says, if that was the last answer.
+    busy: Option<(String, String)>,
 }
 
 /// The node that was named as the leader last, and the node that named it.
@@ -87,8 +87,9 @@ impl Search {
     }
 
     /// Notes a refusal: the leader has too much to do, or it was for another reason.
-    pub(crate) fn heard(&mut self, reply: &ErrorReply) {
-        self.busy = (reply.code == ErrorCode::Busy).then(|| reply.message.clone());
+    pub(crate) fn heard(&mut self, endpoint: &str, reply: &ErrorReply) {
+        let says = || (endpoint.to_owned(), reply.message.clone());
+        self.busy = (reply.code == ErrorCode::Busy).then(says);
     }
 
     /// Says whether a node was asked in this round.
@@ -107,6 +108,8 @@ impl Search {
         let Why { text, precision, reached } = why;
         if !reached {
             tracing::debug!("{endpoint} is not reached: {text}");
+            // What it said before does not tell why nothing was taken since.
+            self.busy.take_if(|(busy, _)| busy == endpoint);
         }
         self.asked.insert(endpoint.to_owned());
         self.notes += 1;
@@ -222,7 +225,7 @@ impl Search {
         if !self.reached_any {
             return self.nobody_helps();
         }
-        if let Some(why) = self.busy {
+        if let Some((_, why)) = self.busy {
             return ClientError::Busy { why, after };
         }
         let leader = self.leader_cut_off();
@@ -244,6 +247,29 @@ mod tests {
 
     fn why(text: &str, precision: Precision, reached: bool) -> Why {
         Why { text: text.into(), precision, reached }
+    }
+
+    #[test]
+    fn a_leader_that_was_busy_and_has_gone_is_not_called_busy() {
+        let busy = ErrorReply {
+            code: ErrorCode::Busy,
+            message: "too much".into(),
+            leader: None,
+            outcome: protocol::Outcome::NotApplied,
+        };
+        let mut search = Search::new();
+        search.failed("n1:1", why("busy", Precision::Refused, true));
+        search.heard("n1:1", &busy);
+        search.failed("n2:1", why("refused", Precision::Refused, false));
+        let is_busy = |search: Search| {
+            matches!(search.give_up(Duration::from_secs(1)), ClientError::Busy { .. })
+        };
+        assert!(is_busy(search), "another one is away");
+        let mut search = Search::new();
+        search.failed("n1:1", why("busy", Precision::Refused, true));
+        search.heard("n1:1", &busy);
+        search.failed("n1:1", why("connection refused", Precision::Refused, false));
+        assert!(!is_busy(search), "it has gone itself");
     }
 
     fn causes(search: Search) -> Vec<String> {
