@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use consensus::{RequestId, Timestamp};
+use consensus::{RequestId, Term, Timestamp};
 
 use crate::lanes::query::Part;
 
@@ -18,7 +18,9 @@ pub(crate) struct Pending<R> {
     slots: Vec<Slot<R>>,
     free: Vec<u32>,
     limit: usize,
-    /// Under which names commands of sessions wait.
+    /// The term in which this node leads, if it does.
+    leads: Option<Term>,
+    /// Under which names commands of sessions wait that were proposed in that term.
     numbered: HashMap<Numbered, RequestId>,
 }
 
@@ -54,7 +56,8 @@ impl<R> Pending<R> {
     /// Makes room for `limit` clients, at most 2^20.
     pub(crate) fn new(limit: u32) -> Self {
         let limit = limit.min(1 << SLOT_BITS) as usize;
-        Self { slots: Vec::new(), free: Vec::new(), limit, numbered: HashMap::new() }
+        let (slots, free, numbered) = (Vec::new(), Vec::new(), HashMap::new());
+        Self { slots, free, limit, leads: None, numbered }
     }
 
     /// Names a client's request, about one part of the state; gives the responder back if there is
@@ -77,6 +80,16 @@ impl<R> Pending<R> {
         entry.count = (entry.count + 1) & COUNT_MAX;
         entry.waiting = Some(Waiting { responder, since, part, numbered: None });
         Ok(RequestId::new(entry.count << SLOT_BITS | u64::from(slot)))
+    }
+
+    /// Says in which term this node leads, if it does. What was proposed in another one is not
+    /// waited for by who asks again: who leads now knows what became of it, and this node may not
+    /// for as long as it is cut off, or its disk hangs.
+    pub(crate) fn lead(&mut self, term: Option<Term>) {
+        if self.leads != term {
+            self.leads = term;
+            self.numbered.clear();
+        }
     }
 
     /// Lets a client wait in the place of the one that waits for the same command, and returns that
@@ -123,7 +136,9 @@ impl<R> Pending<R> {
         }
         let waiting = entry.waiting.take()?;
         self.free.push(u32::try_from(slot).expect("the limit is below 2^32"));
-        if let Some(command) = &waiting.numbered {
+        if let Some(command) = &waiting.numbered
+            && self.numbered.get(command) == Some(&request)
+        {
             self.numbered.remove(command);
         }
         Some(waiting)
@@ -166,6 +181,26 @@ mod tests {
         assert_eq!(pending.remove(first).map(|waiting| waiting.responder), Some("b"));
         assert_eq!(pending.take_over(&command("web", 1), "late"), Err("late"));
         assert!(pending.numbered.is_empty());
+    }
+
+    #[test]
+    fn nobody_waits_in_a_place_of_another_leadership() {
+        let command = || Numbered { owner: "web".to_owned(), session: 7, sequence: 1 };
+        let mut pending = Pending::new(4);
+        pending.lead(Some(Term::new(2)));
+        let first = pending.insert(Part::Machine, Timestamp::ZERO, "a").expect("room");
+        pending.number(first, command());
+        pending.lead(Some(Term::new(2)));
+        assert_eq!(pending.take_over(&command(), "b"), Ok("a"));
+        for next in [None, Some(Term::new(4))] {
+            pending.lead(next);
+            assert_eq!(pending.take_over(&command(), "c"), Err("c"));
+        }
+        // Proposed once more, it is found there; that the first one ends changes nothing.
+        let second = pending.insert(Part::Machine, Timestamp::ZERO, "c").expect("room");
+        pending.number(second, command());
+        assert_eq!(pending.remove(first).map(|waiting| waiting.responder), Some("b"));
+        assert_eq!(pending.take_over(&command(), "d"), Ok("c"));
     }
 
     #[test]

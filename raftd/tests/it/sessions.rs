@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use certs::Role;
 use client::{Answer, Client, ClientError, Consistency, ErrorCode, Session};
-use consensus::NodeId;
+use consensus::{NodeId, RoleKind};
 use fixtures::load::get;
 use fixtures::{Cluster, PATIENCE, Relay};
 use protocol::{LogDetail, Outcome, Passage, Request, Response};
@@ -319,6 +319,37 @@ async fn a_command_that_is_under_way_is_not_put_into_the_log_again() {
     let operator = cluster.client();
     assert_eq!(get(&operator, "n").await.unwrap().as_deref(), Some("2"));
     assert_eq!(times_in_the_log(&cluster, "increment n").await, 2, "each once");
+}
+
+/// It waited behind the first attempt, at a node that could not know any more what became of that.
+#[tokio::test]
+async fn who_leads_no_more_keeps_no_command_that_is_sent_again() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client_as(role("web"), Duration::from_secs(20));
+    let session = client.session("web").await.unwrap();
+    let leader = cluster.leader().await;
+    let way = dial_at(&cluster, leader, role("web"), Alpn::Client).await.unwrap();
+    let others = || (0..3).filter(|place| *place != leader).map(|place| &cluster.nodes[place]);
+    others().for_each(|node| node.signal(Signal::STOP));
+    let command = Envelope::in_session(session.id(), 1, 1, increment("n")).encode();
+    let request = Request::Propose { command };
+    let again = async {
+        while cluster.answer_of(&cluster.nodes[leader]).await.role == RoleKind::Leader {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let answer = way.call_for(&request, &Passage::Direct);
+        let answer = tokio::time::timeout(Duration::from_secs(5), answer).await;
+        others().for_each(|node| node.signal(Signal::CONT));
+        answer
+    };
+    let (first, again) = tokio::join!(way.call_for(&request, &Passage::Direct), again);
+    let Response::Error(error) = again.expect("it is answered at once").unwrap() else {
+        panic!("nobody leads")
+    };
+    assert_eq!((error.code, error.outcome), (ErrorCode::NoLeader, Outcome::NotApplied));
+    // Whatever has become of the first attempt, nothing is counted twice.
+    drop(first);
+    assert_eq!(sum(&session.propose(increment("n")).await.unwrap()), 1);
 }
 
 /// An attempt ended behind five seconds, and the next one sent everything again.
