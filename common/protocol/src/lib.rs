@@ -54,7 +54,7 @@ pub use log_page::{LogDetail, LogEntry, LogPage};
 pub use memory::{Memory, Refusal, Speaker};
 pub use peer::{decode_message, encode_message};
 pub use remembered::{Remembered, decode_memory, encode_memory};
-pub use request::{Consistency, Passage, Request};
+pub use request::{CertificateId, Consistency, Passage, Request};
 pub use response::{AGE_UNKNOWN_MS, Applied, ErrorCode, ErrorReply, LeaderHint, Outcome, Response};
 pub use snapshot::{SnapshotChunk, SnapshotOffer, SnapshotReply};
 pub use snapshot_request::{SnapshotAnswer, SnapshotInfo, SnapshotRequest};

@@ -114,7 +114,18 @@ pub enum Passage {
         identity: String,
         /// The address that it asks from; empty from nodes that do not tell it.
         from: String,
+        /// The certificate that it showed; `None` from nodes that do not tell it.
+        certificate: Option<CertificateId>,
     },
+}
+
+/// Tells a certificate from others of the same holder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CertificateId {
+    /// When it begins, in seconds since 1970.
+    pub not_before_s: u64,
+    /// The SHA-256 of its public key (DER of SubjectPublicKeyInfo).
+    pub key: [u8; 32],
 }
 
 /// How new the answer to a question must be.
@@ -243,9 +254,13 @@ impl Request {
             Passage::Direct => {}
             Passage::Within { within_ms } => request.answer_within_ms = Some(*within_ms),
             Passage::MayForward { within_ms } => request.forward_within_ms = Some(*within_ms),
-            Passage::OnBehalf { identity, from } => {
+            Passage::OnBehalf { identity, from, certificate } => {
                 request.on_behalf = Some(identity.clone());
                 request.on_behalf_from = Some(from.clone()).filter(|from| !from.is_empty());
+                if let Some(CertificateId { not_before_s, key }) = certificate {
+                    request.on_behalf_not_before_s = Some(*not_before_s);
+                    request.on_behalf_key = Some(Bytes::copy_from_slice(key));
+                }
             }
         }
         encode_in_body(&request)
@@ -297,7 +312,11 @@ impl Request {
             (Some(identity), _) => {
                 let from = request.on_behalf_from.unwrap_or_default();
                 bounded("an address", from.len(), ADDRESS_BYTES_MAX)?;
-                Passage::OnBehalf { identity, from }
+                let key = request.on_behalf_key.and_then(|key| <[u8; 32]>::try_from(&key[..]).ok());
+                let certificate = request.on_behalf_not_before_s.zip(key);
+                let certificate =
+                    certificate.map(|(not_before_s, key)| CertificateId { not_before_s, key });
+                Passage::OnBehalf { identity, from, certificate }
             }
             (None, Some(within_ms)) => Passage::MayForward { within_ms },
             (None, None) => match request.answer_within_ms {

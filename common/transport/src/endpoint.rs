@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use certs::{Credentials, Expect, Identity, Role, Shown};
+use protocol::CertificateId;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Connection, ConnectionError, ServerConfig};
 use quinn::{TransportErrorCode, VarInt};
@@ -13,7 +14,7 @@ use tokio::time::timeout;
 use crate::alpn::Alpn;
 use crate::close::Close;
 use crate::error::{Cause, ConnectError, EndpointError, Rejection, TurnedAway};
-use crate::guard::{Guard, Watched};
+use crate::guard::{self, Guard, Watched};
 use crate::limits::{
     CLIENT_STREAMS_MAX, CLIENT_WINDOW_BYTES, CONNECTION_WINDOW_BYTES, IDLE_TIMEOUT,
     INCOMING_BYTES_MAX, INCOMING_MAX, INCOMING_TOTAL_BYTES_MAX,
@@ -39,6 +40,8 @@ const HEARD_CHARS_MAX: usize = 500;
 pub struct Accepted {
     /// Who it is.
     pub identity: Identity,
+    /// The certificate that it has shown.
+    pub(crate) certificate: CertificateId,
     /// What for.
     pub alpn: Alpn,
     /// Where from.
@@ -100,7 +103,7 @@ impl Incoming {
         let alpn = negotiated(&connection)
             .ok_or_else(|| refused(Cause::Protocol, "unknown protocol".into()))?;
         let shown = shown(&connection).map_err(|why| refused(Cause::Certificate, why))?;
-        let identity = shown.identity.clone();
+        let (identity, certificate) = (shown.identity.clone(), guard::id(&shown));
         if !alpn.admits(&identity.role) {
             let protocol = String::from_utf8_lossy(alpn.name());
             let why = format!("the certificate of {identity} may not use {protocol}");
@@ -119,7 +122,7 @@ impl Incoming {
             connection.close(Close::Full.code(), why.as_bytes());
             TurnedAway { cause: Cause::Crowd, who: format!("{identity} at {remote}"), why }
         })?;
-        Ok(Accepted { identity, alpn, remote, connection, seat, watched })
+        Ok(Accepted { identity, certificate, alpn, remote, connection, seat, watched })
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use certs::{Identity, Shown};
 use consensus::{LogIndex, NodeId};
+use protocol::CertificateId;
 use quinn::Connection;
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -70,6 +71,11 @@ impl Watched {
         let known = self.guard.lock();
         known.live.get(&self.number).map(|live| live.shown.identity.clone())
     }
+
+    /// Returns who looks after it.
+    pub(crate) fn guard(&self) -> &Guard {
+        &self.guard
+    }
 }
 
 impl Drop for Watched {
@@ -123,7 +129,7 @@ impl Guard {
         alpn: Alpn,
     ) -> Result<Watched, String> {
         let mut known = self.lock();
-        let barred = known.revocation(&shown).or_else(|| match alpn {
+        let barred = known.revocation(&shown.identity, id(&shown)).or_else(|| match alpn {
             // Whoever comes as a peer is told by the handshake, and stops for good.
             Alpn::Peer => None,
             Alpn::Client | Alpn::Forward => known.removal(&shown),
@@ -137,10 +143,26 @@ impl Guard {
         Ok(Watched { guard: self.clone(), number })
     }
 
+    /// Looks at who asks by way of another node, which may not have heard of a revocation yet. Where
+    /// that node does not tell which certificate it was shown, none of a holder counts of whom any
+    /// was revoked.
+    ///
+    /// # Errors
+    /// Why nothing is done on behalf of that one.
+    pub(crate) fn judge(
+        &self,
+        identity: &Identity,
+        shown: Option<CertificateId>,
+    ) -> Result<(), String> {
+        let shown = shown.unwrap_or(CertificateId { not_before_s: 0, key: [0; 32] });
+        self.lock().revocation(identity, shown).map_or(Ok(()), Err)
+    }
+
     fn enforce(&self) {
         let known = self.lock();
         for live in known.live.values() {
-            let barred = known.revocation(&live.shown).or_else(|| known.removal(&live.shown));
+            let revoked = known.revocation(&live.shown.identity, id(&live.shown));
+            let barred = revoked.or_else(|| known.removal(&live.shown));
             if let Some(why) = barred
                 && live.connection.close_reason().is_none()
             {
@@ -160,11 +182,11 @@ impl Guard {
 }
 
 impl Known {
-    fn revocation(&self, shown: &Shown) -> Option<String> {
-        let holder = shown.identity.role.to_string();
+    fn revocation(&self, identity: &Identity, shown: CertificateId) -> Option<String> {
+        let holder = identity.role.to_string();
         let revoked = self.revoked.get(&holder)?;
         let counts_no_more =
-            shown.validity.not_before <= revoked.until_s || revoked.keys.contains(&shown.key);
+            shown.not_before_s <= revoked.until_s || revoked.keys.contains(&shown.key);
         counts_no_more.then(|| format!("the certificate of {holder} was revoked {}", revoked.why))
     }
 
@@ -173,6 +195,11 @@ impl Known {
         let (index, since) = self.removed.get(&node)?;
         (since.elapsed() >= GRACE).then(|| removal(node, *index))
     }
+}
+
+/// Tells a certificate from others of its holder.
+pub(crate) fn id(shown: &Shown) -> CertificateId {
+    CertificateId { not_before_s: shown.validity.not_before, key: shown.key }
 }
 
 /// Tells a node that it was removed.

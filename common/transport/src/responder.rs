@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use certs::Identity;
 use consensus::NodeId;
-use protocol::{ErrorCode, ErrorReply, LeaderHint, Outcome, Passage, Request, Response};
+use protocol::{
+    CertificateId, ErrorCode, ErrorReply, LeaderHint, Outcome, Passage, Request, Response,
+};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
 
@@ -72,6 +74,7 @@ pub(crate) struct Forwardable {
     forwarder: Forwarder,
     request: Request,
     identity: Arc<Identity>,
+    certificate: CertificateId,
     from: Arc<str>,
     until: Instant,
 }
@@ -172,7 +175,7 @@ impl Forwardable {
     pub(crate) fn of(
         forwarder: &Forwarder,
         request: &Request,
-        (identity, from): (&Arc<Identity>, &Arc<str>),
+        ((identity, from), certificate): ((&Arc<Identity>, &Arc<str>), CertificateId),
         passage: &Passage,
     ) -> Option<Self> {
         let Passage::MayForward { within_ms } = passage else {
@@ -183,6 +186,7 @@ impl Forwardable {
             forwarder: forwarder.clone(),
             request: request.clone(),
             identity: Arc::clone(identity),
+            certificate,
             from: Arc::clone(from),
             until: Instant::now() + within,
         })
@@ -199,6 +203,7 @@ impl Forwardable {
             let passage = Passage::OnBehalf {
                 identity: self.identity.to_uri(),
                 from: self.from.as_ref().to_owned(),
+                certificate: Some(self.certificate),
             };
             let answer = self.forwarder.pass_on(&leader, &self.request, &passage, self.until);
             responder.send(answer.await);

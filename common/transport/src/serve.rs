@@ -8,7 +8,9 @@ use bytes::Bytes;
 use certs::Identity;
 use consensus::NodeId;
 use protocol::limits::REQUESTS_IN_FLIGHT_MAX;
-use protocol::{ErrorCode, ErrorReply, Hello, Outcome, Passage, ProtocolError, Request, Response};
+use protocol::{
+    CertificateId, ErrorCode, ErrorReply, Hello, Outcome, Passage, ProtocolError, Request, Response,
+};
 use quinn::{Connection, RecvStream, SendStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
@@ -19,6 +21,7 @@ use crate::close::Close;
 use crate::endpoint::Accepted;
 use crate::error::{Cause, TurnedAway};
 use crate::forward::Forwarder;
+use crate::guard::Guard;
 use crate::handshake::{Caller, answer_hello};
 use crate::limits::{ANSWER_PATIENCE, CLIENT_STREAMS_MAX, WRITE_BYTES_MAX};
 use crate::responder::{Answer, ClientRequest, Forwardable, Responder, Whole, refusal};
@@ -34,7 +37,7 @@ pub async fn serve_client(
     ours: Hello,
     (requests, forwarder): (mpsc::Sender<ClientRequest>, Forwarder),
 ) -> Result<(), TurnedAway> {
-    let Accepted { identity, alpn: _, remote, connection, seat, watched } = accepted;
+    let Accepted { identity, certificate, alpn: _, remote, connection, seat, watched } = accepted;
     let who = format!("{identity} at {remote}");
     let away = |(cause, why)| TurnedAway { cause, who: who.clone(), why };
     answer_hello(&connection, &ours, Caller::Client).await.map_err(away)?;
@@ -47,7 +50,9 @@ pub async fn serve_client(
         let Ok((send, receive)) = connection.accept_bi().await else { break };
         let stream = Stream {
             identity: Arc::clone(&identity),
+            certificate,
             from: Arc::clone(&from),
+            guard: watched.guard().clone(),
             credits: Arc::clone(&credits),
             intake: seat.intake.clone(),
             outlet: Arc::clone(&seat.outlet),
@@ -87,7 +92,9 @@ impl End {
 /// A stream of requests, and of their answers.
 struct Stream {
     identity: Arc<Identity>,
+    certificate: CertificateId,
     from: Arc<str>,
+    guard: Guard,
     /// Requests of the connection that are not answered.
     credits: Arc<Semaphore>,
     intake: Intake,
@@ -125,7 +132,8 @@ impl Stream {
                 }
             }
             let asker = (&self.identity, &self.from);
-            let forwardable = Forwardable::of(&self.forwarder, &request, asker, &passage);
+            let forwardable =
+                Forwardable::of(&self.forwarder, &request, (asker, self.certificate), &passage);
             let responder = Responder::new(Whole {
                 id,
                 answered: false,
@@ -137,7 +145,7 @@ impl Stream {
                 forwardable: forwardable.map(Box::new),
                 watch: None,
             });
-            let (identity, via, from) = match speaker(asker, &request, &passage) {
+            let (identity, via, from) = match speaker(&self.guard, asker, &request, &passage) {
                 Ok(speaker) => speaker,
                 Err(why) => {
                     responder.send(refusal(ErrorCode::Unauthorised, why));
@@ -157,12 +165,15 @@ type Speaker = (Arc<Identity>, Option<NodeId>, Arc<str>);
 
 /// Finds out who asks: whoever is connected; if that is a node, the one on whose behalf it asks.
 fn speaker(
+    guard: &Guard,
     (connected, address): (&Arc<Identity>, &Arc<str>),
     request: &Request,
     passage: &Passage,
 ) -> Result<Speaker, String> {
     match (connected.node_id(), passage) {
-        (Some(node), Passage::OnBehalf { identity, from }) if request.needs_leader() => {
+        (Some(node), Passage::OnBehalf { identity, from, certificate })
+            if request.needs_leader() =>
+        {
             let identity: Identity = identity.parse().map_err(|error| format!("{error}"))?;
             if identity.node_id().is_some() {
                 return Err("no node asks for anything of its own".into());
@@ -170,6 +181,7 @@ fn speaker(
             if identity.cluster != connected.cluster {
                 return Err(format!("{identity} is of another cluster"));
             }
+            guard.judge(&identity, *certificate)?;
             Ok((Arc::new(identity), NodeId::new(node.get()), Arc::from(from.as_str())))
         }
         // What a node may need for itself, and what it has seen; all else is answered at once,

@@ -8,8 +8,8 @@ use std::time::Duration;
 use certs::{Authority, ClusterId, Identity, Issued, Role, Validity};
 use client::ClientError;
 use fixtures::load::{get, put};
-use fixtures::{Cluster, Node, reason};
-use protocol::{ErrorCode, Passage, Request, Response};
+use fixtures::{Cluster, Node, PATIENCE, reason};
+use protocol::{CertificateId, ErrorCode, Passage, Request, Response};
 use rustix::process::Signal;
 use state_machine::{Envelope, KvCommand, SystemAnswer, SystemCommand, SystemQuery};
 use transport::certs::Expect;
@@ -354,6 +354,40 @@ pub(crate) async fn dial_at(
     ClientConnection::connect(&endpoint, &trail, how, &hello, Duration::from_secs(5)).await
 }
 
+/// Who had been revoked was served all the same, by way of a node that had not heard of it.
+#[tokio::test]
+async fn what_is_passed_on_for_a_revoked_certificate_is_refused() {
+    let cluster = Cluster::start(1).await;
+    let operator = cluster.client_as(Role::Operator("root".parse().unwrap()), PATIENCE);
+    let until_s = 1_000_000;
+    operator.revoke("client eve", until_s, Some([7; 32]), "lost").await.unwrap();
+    let member = dial(&cluster, Role::Node(NonZeroU64::MIN), Alpn::Forward).await.unwrap();
+    let command = KvCommand::Put { key: "k".into(), value: "v".into() }.encode();
+    let put = Request::Propose { command: Envelope::sessionless(command).encode() };
+    let (old, new) = (until_s, until_s + 1);
+    let shown = |not_before_s, key| Some(CertificateId { not_before_s, key: [key; 32] });
+    for (name, certificate, counts) in [
+        ("eve", shown(old, 1), false),
+        ("eve", shown(new, 7), false),
+        ("eve", shown(new, 1), true),
+        ("eve", None, false),
+        ("web", shown(old, 7), true),
+        ("web", None, true),
+    ] {
+        let role = Role::Client(name.parse().unwrap());
+        let identity = Identity::new(cluster.authority.cluster(), role).to_uri();
+        let passage = Passage::OnBehalf { identity, from: String::new(), certificate };
+        match member.call_for(&put, &passage).await.unwrap() {
+            Response::Applied { .. } => assert!(counts, "{name} {certificate:?}"),
+            Response::Error(error) => {
+                assert!(!counts && error.code == ErrorCode::Unauthorised, "{name}: {error:?}");
+                assert!(error.message.contains("was revoked"), "{error:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_node_asks_for_nothing_but_on_behalf_of_others_and_only_as_a_member() {
     let cluster = Cluster::start(1).await;
@@ -362,6 +396,7 @@ async fn a_node_asks_for_nothing_but_on_behalf_of_others_and_only_as_a_member() 
     let on_behalf = |authority: ClusterId, role: Role| Passage::OnBehalf {
         identity: Identity::new(authority, role).to_uri(),
         from: "192.0.2.1:7".into(),
+        certificate: None,
     };
     let own = cluster.authority.cluster();
     let command = KvCommand::Put { key: "k".into(), value: "v".into() }.encode();
@@ -374,6 +409,8 @@ async fn a_node_asks_for_nothing_but_on_behalf_of_others_and_only_as_a_member() 
     let passed_on = member.call_for(&put, &on_behalf(own, Role::Client(name()))).await.unwrap();
     assert!(matches!(passed_on, Response::Applied { .. }), "{passed_on:?}");
     let foreign = ClusterId::generate().unwrap();
+    let (identity, from) = ("root".to_owned(), String::new());
+    let nobody = Passage::OnBehalf { identity, from, certificate: None };
     for (connection, request, passage, wanted) in [
         (&member, &put, Passage::Direct, "only passes on"),
         (&member, &Request::Status, Passage::Direct, "only passes on"),
@@ -382,7 +419,7 @@ async fn a_node_asks_for_nothing_but_on_behalf_of_others_and_only_as_a_member() 
         (&member, &transfer, on_behalf(own, Role::Client(name())), "does not allow to hand"),
         (&member, &put, on_behalf(own, node(1)), "no node asks"),
         (&member, &put, on_behalf(foreign, Role::Operator(name())), "another cluster"),
-        (&member, &put, Passage::OnBehalf { identity: "root".into(), from: String::new() }, "root"),
+        (&member, &put, nobody, "root"),
         (&stranger, &put, on_behalf(own, Role::Operator(name())), "no member"),
         (&client, &put, on_behalf(own, Role::Operator(name())), "only nodes"),
     ] {

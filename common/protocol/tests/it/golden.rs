@@ -11,11 +11,11 @@ use consensus::{
     Voters,
 };
 use protocol::{
-    Applied, BootstrapRecord, CertificateAnswer, CertificateRequest, CertificatesRead,
-    ConfigurationAnswer, ConfigurationRequest, Consistency, ErrorCode, ErrorReply, HelloReply,
-    LeaderHint, Outcome, Passage, RefusalCode, Reloaded, Request, Response, Setting, SettingChange,
-    SettingSource, chain, decode_configuration, decode_entry, decode_message, encode_configuration,
-    encode_entry, encode_message, peek_entry,
+    Applied, BootstrapRecord, CertificateAnswer, CertificateId, CertificateRequest,
+    CertificatesRead, ConfigurationAnswer, ConfigurationRequest, Consistency, ErrorCode,
+    ErrorReply, HelloReply, LeaderHint, Outcome, Passage, RefusalCode, Reloaded, Request, Response,
+    Setting, SettingChange, SettingSource, chain, decode_configuration, decode_entry,
+    decode_message, encode_configuration, encode_entry, encode_message, peek_entry,
 };
 
 const MEMBER_1: &str = "0a1b08011101100000000000001a026e31220a686f7374313a37343030";
@@ -202,6 +202,11 @@ fn a_request_and_an_error_stand_in_the_body() {
 
 #[test]
 fn a_request_says_how_it_travels() {
+    let on_behalf = |from: &str, certificate| Passage::OnBehalf {
+        identity: "x".into(),
+        from: from.into(),
+        certificate,
+    };
     let transfer =
         |passage: &Passage| hex(&Request::Transfer { to: 2 }.encode_for(1, passage).unwrap());
     let direct = "010000000000000004000000".to_owned() + "08014802";
@@ -216,12 +221,17 @@ fn a_request_says_how_it_travels() {
         "010000000000000006000000".to_owned() + "080148026000"
     );
     assert_eq!(
-        transfer(&Passage::OnBehalf { identity: "x".into(), from: String::new() }),
+        transfer(&on_behalf("", None)),
         "010000000000000007000000".to_owned() + "080148026a0178"
     );
     assert_eq!(
-        transfer(&Passage::OnBehalf { identity: "x".into(), from: "h:1".into() }),
+        transfer(&on_behalf("h:1", None)),
         "01000000000000000d000000".to_owned() + "080148026a0178ea0803683a31"
+    );
+    let certificate = CertificateId { not_before_s: 5, key: [7; 32] };
+    assert_eq!(
+        transfer(&on_behalf("", Some(certificate))),
+        "01000000000000002d000000".to_owned() + "080148026a0178f00805fa0820" + &"07".repeat(32)
     );
     let note = Request::Note { command: Bytes::from_static(b"ab") };
     assert_eq!(

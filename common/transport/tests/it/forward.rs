@@ -320,7 +320,7 @@ async fn a_node_asks_only_on_behalf_of_people_of_its_own_cluster() {
     let node = ClientConnection::connect(&endpoint, &trail, how, &hello, PATIENCE).await.unwrap();
     let on_behalf_of = |cluster, role| {
         let identity = Identity::new(cluster, role).to_uri();
-        Passage::OnBehalf { identity, from: "192.0.2.1:9".into() }
+        Passage::OnBehalf { identity, from: "192.0.2.1:9".into(), certificate: None }
     };
     let (ours, eve) = (world.authority.cluster(), || Role::Client("eve".parse().unwrap()));
     assert_eq!(asks(&node, &put(), &on_behalf_of(ours, eve())).await, applied);
@@ -329,7 +329,7 @@ async fn a_node_asks_only_on_behalf_of_people_of_its_own_cluster() {
     for (passage, wanted) in [
         (on_behalf_of(theirs, eve()), "of another cluster"),
         (on_behalf_of(ours, Role::Node(3.try_into().unwrap())), "no node asks for anything"),
-        (Passage::OnBehalf { identity, from }, "eve"),
+        (Passage::OnBehalf { identity, from, certificate: None }, "eve"),
     ] {
         let error = refused(&node, &passage).await;
         let told = (error.code, error.outcome);

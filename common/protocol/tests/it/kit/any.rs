@@ -12,9 +12,9 @@ use proptest::option::of;
 use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof};
 use proptest::sample::select;
 use protocol::{
-    Applied, BootstrapRecord, Consistency, EntryKind, ErrorCode, ErrorReply, FormerReport,
-    Generation, Hello, HelloReply, LeaderHint, LeaseReport, LogDetail, LogEntry, LogPage,
-    NodeStatus, Outcome, Passage, PeerReport, ReadThrough, RefusalCode, Request, Response,
+    Applied, BootstrapRecord, CertificateId, Consistency, EntryKind, ErrorCode, ErrorReply,
+    FormerReport, Generation, Hello, HelloReply, LeaderHint, LeaseReport, LogDetail, LogEntry,
+    LogPage, NodeStatus, Outcome, Passage, PeerReport, ReadThrough, RefusalCode, Request, Response,
     RoundReport, Trouble, TroubleReport,
 };
 
@@ -215,13 +215,18 @@ pub fn request() -> impl Strategy<Value = Request> {
     ]
 }
 
+fn certificate() -> impl Strategy<Value = CertificateId> {
+    any::<(u64, [u8; 32])>().prop_map(|(not_before_s, key)| CertificateId { not_before_s, key })
+}
+
 pub fn passage() -> impl Strategy<Value = Passage> {
     prop_oneof![
         Just(Passage::Direct),
         any::<u32>().prop_map(|within_ms| Passage::Within { within_ms }),
         any::<u32>().prop_map(|within_ms| Passage::MayForward { within_ms }),
-        ("[a-z:/]{0,40}", "[0-9.:]{0,40}")
-            .prop_map(|(identity, from)| Passage::OnBehalf { identity, from }),
+        ("[a-z:/]{0,40}", "[0-9.:]{0,40}", of(certificate())).prop_map(
+            |(identity, from, certificate)| Passage::OnBehalf { identity, from, certificate }
+        ),
     ]
 }
 
