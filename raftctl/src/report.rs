@@ -115,6 +115,13 @@ impl Report {
             ClientError::NoLeader { causes, after, leader } => {
                 Self::no_leader(causes, after, leader)
             }
+            ClientError::Lagging { index, causes, after } => {
+                let after = milliseconds(after);
+                let message = format!("no node that was reached has applied entry {index} within");
+                Self::new(codes::LAGGING, format!("{message} {after:?}"))
+                    .causes(causes)
+                    .help("raftctl status    (how far each node has come)")
+            }
             ClientError::Unknown { why, .. } => {
                 Self::new(codes::UNKNOWN, format!("the outcome is unknown: {why}"))
                     .help("read the value back before you try again: it may have been written")
@@ -145,8 +152,7 @@ impl Report {
     }
 
     fn no_leader(causes: Vec<Cause>, after: Duration, leader: Option<String>) -> Self {
-        // 200 ms that were asked for are 199.99 a moment later.
-        let after = Duration::from_millis((after.as_secs_f64() * 1e3).round() as u64);
+        let after = milliseconds(after);
         if let Some(leader) = leader {
             let message = format!("the leader at {leader} could not be reached within {after:?}");
             return Self::new(codes::LEADER_CUT_OFF, message)
@@ -266,6 +272,11 @@ impl From<certs::CertError> for Report {
     }
 }
 /// How a certificate that is refused is renewed.
+/// Rounds: 200 ms that were asked for are 199.99 a moment later.
+fn milliseconds(time: Duration) -> Duration {
+    Duration::from_millis((time.as_secs_f64() * 1e3).round() as u64)
+}
+
 fn renewal(causes: &[Cause]) -> &'static str {
     if causes.iter().any(|cause| cause.why.contains(" was revoked ")) {
         return "raftctl cert renew ROLE/NAME --new-key    (where the authority is)";

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
-use protocol::{ErrorReply, Request, Response};
+use protocol::{Consistency, ErrorReply, Request, Response};
 use tokio::time::{Instant, sleep, timeout};
 use transport::Precision;
 
@@ -86,6 +86,10 @@ impl Client {
         loop {
             let count = endpoints.len();
             for (place, endpoint) in endpoints.iter().cycle().skip(first).take(count).enumerate() {
+                // What is not tried has nothing to say.
+                if Instant::now() >= deadline {
+                    break;
+                }
                 // Another one may be quicker; who is slow is found connected in the next round, and
                 // what was asked there is asked of the others meanwhile. The last one of a round
                 // has all the time: it may be the question that is slow, and not the nodes.
@@ -116,6 +120,10 @@ impl Client {
             endpoints.extend(others.map(|leader| leader.address.clone()));
             let wait = search.next_wait();
             if Instant::now() + wait >= deadline || search.is_hopeless(endpoints.len()) {
+                // That one has too much to do is said with the others' reasons.
+                if let Request::Query { consistency: Consistency::AtLeast(index), .. } = request {
+                    return Err(search.nobody_has(*index, config.deadline));
+                }
                 let late = search.give_up(config.deadline);
                 return Err(busy.map_or(late, ClientError::Refused));
             }

@@ -172,6 +172,7 @@ impl Tally {
             }
             ClientError::Unknown { .. }
             | ClientError::NoLeader { .. }
+            | ClientError::Lagging { .. }
             | ClientError::Busy { .. }
             | ClientError::Unreachable { .. }
             | ClientError::SessionExpired { .. }

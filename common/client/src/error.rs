@@ -82,6 +82,17 @@ pub enum ClientError {
         /// Where the leader is that nodes name, if there was no way to it, not even through them.
         leader: Option<String>,
     },
+    /// Nodes answered, and none of them has applied this entry within the deadline: see
+    /// [`Consistency::AtLeast`](crate::Consistency::AtLeast).
+    #[error("no node that was reached has applied entry {index} within {after:?}")]
+    Lagging {
+        /// Where the entry stands in the log.
+        index: u64,
+        /// Each endpoint's reason.
+        causes: Vec<Cause>,
+        /// How long was tried.
+        after: Duration,
+    },
     /// The leader has refused until the deadline, since its limits allow no more at a time: the
     /// request certainly had no effect.
     #[error("the leader has taken nothing within {after:?}: {why}")]
@@ -177,7 +188,9 @@ impl ClientError {
     /// Says all of it in one line: where only a line is kept.
     pub(crate) fn at_length(&self) -> String {
         match self {
-            Self::Unreachable { causes, .. } | Self::NoLeader { causes, .. }
+            Self::Unreachable { causes, .. }
+            | Self::NoLeader { causes, .. }
+            | Self::Lagging { causes, .. }
                 if !causes.is_empty() =>
             {
                 let causes: Vec<String> = causes.iter().map(ToString::to_string).collect();
@@ -185,6 +198,7 @@ impl ClientError {
             }
             Self::Unreachable { .. }
             | Self::NoLeader { .. }
+            | Self::Lagging { .. }
             | Self::Busy { .. }
             | Self::Unknown { .. }
             | Self::SessionExpired { .. }

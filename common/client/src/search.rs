@@ -220,6 +220,14 @@ impl Search {
         (self.detour && named.round + 2 >= self.round).then(|| named.leader.clone())
     }
 
+    /// Returns the error after the last round, where a node was sought that has applied an entry.
+    pub(crate) fn nobody_has(self, index: u64, after: Duration) -> ClientError {
+        if !self.reached_any {
+            return self.nobody_helps();
+        }
+        ClientError::Lagging { index, causes: self.causes(), after }
+    }
+
     /// Returns the error after the last round.
     pub(crate) fn give_up(self, after: Duration) -> ClientError {
         if !self.reached_any {

@@ -323,6 +323,7 @@ fn is_of_this_attempt(error: &ClientError) -> bool {
         error,
         ClientError::Unreachable { .. }
             | ClientError::NoLeader { .. }
+            | ClientError::Lagging { .. }
             | ClientError::Busy { .. }
             | ClientError::TooLarge { .. }
             | ClientError::Invalid(_)

@@ -247,6 +247,7 @@ impl Client {
                 }
                 // What is certain of this attempt is not of an earlier one.
                 ClientError::NoLeader { .. }
+                | ClientError::Lagging { .. }
                 | ClientError::Busy { .. }
                 | ClientError::Unreachable { .. }
                 | ClientError::SessionExpired { .. }

@@ -304,6 +304,7 @@ pub(crate) fn silence(error: &ClientError) -> Silence {
             common: *common,
         },
         ClientError::NoLeader { .. }
+        | ClientError::Lagging { .. }
         | ClientError::Busy { .. }
         | ClientError::Unknown { .. }
         | ClientError::Refused(_)

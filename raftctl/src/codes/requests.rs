@@ -128,4 +128,11 @@ machine reaches could pass the request on. Per endpoint the message says how far
 cluster may serve others all the while: look at the network and the firewalls (UDP) between this
 machine and the leader's, and between the nodes. If the leader's machine has just died or hangs,
 another node leads within seconds: try again. Nothing was changed."
+
+LAGGING 121 NoLeader "no node has come so far"
+"A read with --at-least N is answered by a node that has applied entry N of the log. None of those
+that were reached had, within the time: per endpoint the message says how far each is. The number
+may be wrong (`raftctl status` shows how far the log goes), nobody may lead, so that nothing new is
+applied, or the nodes catch up: try again, with a longer --timeout. A read without --at-least asks
+the leader."
 }

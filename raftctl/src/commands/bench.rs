@@ -393,6 +393,7 @@ impl Measured {
             ClientError::Unknown { .. } => self.unknown += 1,
             ClientError::Unreachable { .. }
             | ClientError::NoLeader { .. }
+            | ClientError::Lagging { .. }
             | ClientError::Busy { .. }
             | ClientError::Refused(_)
             | ClientError::Unexpected { .. }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use client::{Answer, Client, ClientError, Consistency, NodeStatus};
 use consensus::RoleKind;
-use fixtures::{Cluster, PATIENCE, reason};
+use fixtures::{Cluster, PATIENCE};
 use rustix::process::Signal;
 use state_machine::{KvCommand, KvQuery, KvResponse};
 use tokio::task::JoinHandle;
@@ -203,7 +203,12 @@ async fn a_client_reads_its_writes_from_a_follower_by_their_index() {
         assert!(answer.index >= index && answer.age_ms.is_some(), "{answer:?}");
     }
     let error = get(&follower, Consistency::AtLeast(u64::MAX)).await.unwrap_err();
-    assert!(reason(&error).contains("has applied the log up to"), "{error}");
+    let ClientError::Lagging { index, causes, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(*index, u64::MAX);
+    assert!(
+        causes.iter().any(|cause| cause.why.contains("has applied the log up to")),
+        "{causes:?}"
+    );
 }
 
 #[tokio::test]

@@ -237,6 +237,7 @@ fn without_effect(error: &ClientError) -> Outcome {
         | ClientError::Unexpected { .. } => Outcome::Unknown,
         ClientError::Unreachable { .. }
         | ClientError::NoLeader { .. }
+        | ClientError::Lagging { .. }
         | ClientError::Busy { .. }
         | ClientError::WindowFull { .. }
         | ClientError::Behind { .. }

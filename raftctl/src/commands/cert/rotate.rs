@@ -14,6 +14,7 @@ use crate::bundle::Bundles;
 use crate::bundle::holdings::{Holding, Terms, Whose};
 use crate::bundle::rotation::Rotation;
 use crate::codes;
+use crate::exit::Exit;
 use crate::invocation::Invocation;
 use crate::output::View;
 use crate::output::table::Rows;
@@ -132,7 +133,7 @@ async fn status(invocation: &Invocation, bundles: &Bundles) -> Result<()> {
     let found = nodes.look().await;
     nodes.close().await;
     let mut rows = Rows::new(&["NAME", "CERTIFICATE OF", "TRUSTS"]);
-    let mut items = Vec::new();
+    let (mut items, mut is_whole) = (Vec::new(), true);
     for (name, used) in found {
         match used {
             Ok(Used { issuer, authorities: trusted, .. }) => {
@@ -141,6 +142,7 @@ async fn status(invocation: &Invocation, bundles: &Bundles) -> Result<()> {
                 rows.push(vec![name, of.to_owned(), trusts]);
             }
             Err(why) => {
+                is_whole = false;
                 items.push(json!({ "name": name, "error": why }));
                 rows.push_spilling(vec![name], format!("({why})"));
             }
@@ -165,7 +167,8 @@ async fn status(invocation: &Invocation, bundles: &Bundles) -> Result<()> {
         text: text.into_bytes(),
         names: vec![phase.to_owned()],
         warnings: Vec::new(),
-    })
+    })?;
+    if is_whole { Ok(()) } else { Err(Report::quiet(Exit::Partial)) }
 }
 
 async fn finish(invocation: &Invocation, bundles: &Bundles, args: &FinishArgs) -> Result<()> {

@@ -179,6 +179,7 @@ impl Shared {
             | ClientError::WindowFull { .. }
             | ClientError::Behind { .. } => {}
             ClientError::Unreachable { .. }
+            | ClientError::Lagging { .. }
             | ClientError::TooLarge { .. }
             | ClientError::Invalid(_)
             | ClientError::Ended(_)

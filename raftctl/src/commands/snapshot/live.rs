@@ -22,6 +22,7 @@ use crate::cluster::survey::silence;
 use crate::cluster::{Row, Survey};
 use crate::codes;
 use crate::context::Node;
+use crate::exit::Exit;
 use crate::files::{NewFile, Present};
 use crate::invocation::Invocation;
 use crate::look::look;
@@ -78,7 +79,7 @@ pub(super) async fn create(invocation: &Invocation, node: Option<&str>) -> Resul
 /// Lists the snapshots of all nodes. A node that does not answer is a row.
 ///
 /// # Errors
-/// If no cluster is named.
+/// If no cluster is named, or a node does not answer: then the list is not whole.
 pub(super) async fn list(invocation: &Invocation) -> Result<()> {
     let (target, client) = invocation.client()?;
     let survey = Survey::ask(&client, &target.nodes).await;
@@ -108,7 +109,7 @@ pub(super) async fn list(invocation: &Invocation) -> Result<()> {
         }
     }
     client.close().await;
-    let is_silent = survey.answers().next().is_none();
+    let (is_silent, is_whole) = (survey.answers().next().is_none(), warnings.is_empty());
     invocation.output.answer(&View {
         kind: "SnapshotList",
         data: json!({ "snapshots": data }),
@@ -116,7 +117,11 @@ pub(super) async fn list(invocation: &Invocation) -> Result<()> {
         names,
         warnings: if invocation.output.for_people() { Vec::new() } else { warnings },
     })?;
-    if is_silent { Err(unreachable(&survey)) } else { Ok(()) }
+    match (is_silent, is_whole) {
+        (true, _) => Err(unreachable(&survey)),
+        (false, true) => Ok(()),
+        (false, false) => Err(Report::quiet(Exit::Partial)),
+    }
 }
 
 /// Makes a snapshot and writes it to a file, or to stdout for `-`.

@@ -57,6 +57,8 @@ fn an_authority_is_replaced_under_load_without_a_failed_request() {
     // A node that is off keeps everybody from using the new one, and nothing is lost.
     world.kill("n3");
     world.await_status(|status| status["leader"].is_object());
+    let said = world.run("cert rotate status");
+    assert!(said.code == 12 && said.stdout.contains("next: "), "one does not say: {said:?}");
     let said = world.run("cert rotate begin --dry-run");
     assert!(said.code == 7 && said.stdout.contains("would make a new authority"), "{said:?}");
     assert!(!world.directory().join("ca.next").exists());
