@@ -215,6 +215,21 @@ fn failed(doing: &'static str, error: &rocksdb::Error) -> StoreError {
     StoreError { doing, source: Box::new(rotten(doing, error)) }
 }
 
+/// What RocksDB does when it reads a file.
+const READS: [&str; 4] = ["random read", "sequentially", "While pread", "While reading"];
+
+/// What the system says of a file that the disk does not give back. All else says nothing about
+/// the file: no descriptor or memory was to be had, or the call was interrupted.
+const UNREADABLE: [&str; 7] = [
+    "Input/output error",
+    "Remote I/O error",
+    "Structure needs cleaning",
+    "Bad message",
+    "No data available",
+    "Is a directory",
+    "Not a directory",
+];
+
 /// Turns the database's error about the state into ours. The state can be made anew, so it counts
 /// as damaged also where RocksDB does not call it so: files that are missing, make no sense or
 /// cannot be read.
@@ -225,14 +240,44 @@ pub(crate) fn rotten(doing: &'static str, error: &rocksdb::Error) -> StorageErro
         return ours;
     }
     let text = error.to_string();
-    let reads = ["No such file", "random read", "sequentially", "While pread", "While reading"];
     let is_lost = match error.kind() {
         ErrorKind::Corruption | ErrorKind::NotFound | ErrorKind::InvalidArgument => true,
-        ErrorKind::IOError => reads.iter().any(|read| text.contains(read)),
+        ErrorKind::IOError => is_unreadable(&text),
         _ => false,
     };
     if is_lost {
         return StorageError::corrupt(format!("the state's database ({doing})"), text);
     }
     ours
+}
+
+/// Says whether RocksDB tells of a file that is missing or that the disk does not give back.
+fn is_unreadable(text: &str) -> bool {
+    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    text.contains("No such file") || (has(&READS) && has(&UNREADABLE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_unreadable;
+
+    /// States were thrown away for it, on all nodes at once.
+    #[test]
+    fn what_says_nothing_about_a_file_is_no_damage() {
+        let place = "IO error: While open a file for random read: /data/state/000012.sst";
+        for passing in [
+            "Too many open files",
+            "Too many open files in system",
+            "Cannot allocate memory",
+            "Resource temporarily unavailable",
+            "Interrupted system call",
+        ] {
+            assert!(!is_unreadable(&format!("{place}: {passing}")), "{passing}");
+        }
+        for lost in ["No such file or directory", "Input/output error", "Is a directory"] {
+            assert!(is_unreadable(&format!("{place}: {lost}")), "{lost}");
+        }
+        let written = "IO error: While fdatasync: /data/state/000012.sst: Input/output error";
+        assert!(!is_unreadable(written), "it is read again");
+    }
 }
