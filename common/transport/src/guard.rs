@@ -143,9 +143,9 @@ impl Guard {
         Ok(Watched { guard: self.clone(), number })
     }
 
-    /// Looks at who asks by way of another node, which may not have heard of a revocation yet. Where
-    /// that node does not tell which certificate it was shown, none of a holder counts of whom any
-    /// was revoked.
+    /// Looks at who asks by way of another node, which may not have heard of a revocation yet.
+    /// Where that node does not tell which certificate it was shown, none of a holder counts of
+    /// whom any was revoked.
     ///
     /// # Errors
     /// Why nothing is done on behalf of that one.

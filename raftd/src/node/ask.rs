@@ -112,9 +112,9 @@ impl Node {
         }
     }
 
-    /// Names a command that is to be proposed. One that this leader has under way already is not: it
-    /// would take room in the log once more for each time that its client is out of patience, while
-    /// the log is slow. Who asked last gets the answer.
+    /// Names a command that is to be proposed. One that this leader has under way already is not:
+    /// it would take room in the log once more for each time that its client is out of patience,
+    /// while the log is slow. Who asked last gets the answer.
     fn proposal(&mut self, now: Timestamp, command: Bytes, asker: Asker) -> Option<Proposal> {
         let envelope = Envelope::decode(&command).ok();
         let numbered = envelope.as_ref().and_then(numbered);
