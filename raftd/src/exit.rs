@@ -212,6 +212,7 @@ pub(crate) fn storage_failure(error: &StorageError) -> Failure {
         StorageError::Denied { .. } | StorageError::Processor { .. } => Exit::Config,
         StorageError::InUse { .. }
         | StorageError::Full { .. }
+        | StorageError::PairTooLarge { .. }
         | StorageError::Poisoned(_)
         | StorageError::Gone { .. }
         | StorageError::Io { .. }
@@ -258,6 +259,7 @@ pub(crate) fn storage_failure(error: &StorageError) -> Failure {
         | StorageError::Contradiction { .. }
         | StorageError::NewerFormat { .. }
         | StorageError::Denied { .. }
+        | StorageError::PairTooLarge { .. }
         | StorageError::Poisoned(_)
         | StorageError::Io { .. }
         | StorageError::Database { .. } => failure,
@@ -267,6 +269,13 @@ pub(crate) fn storage_failure(error: &StorageError) -> Failure {
 /// Says what it means when the state's files fail: damage there can be mended by another state.
 pub(crate) fn state_failure(error: &StorageError) -> Failure {
     storage_failure(error).of_the_state()
+}
+
+/// Says what it means when a state cannot be made of a snapshot. If that is damaged, the log begins
+/// behind the present state already: another snapshot is needed.
+pub(crate) fn install_failure(error: &StorageError) -> Failure {
+    let is_damaged = matches!(error, StorageError::Corrupt { .. });
+    if is_damaged { state_failure(error) } else { storage_failure(error) }
 }
 
 /// Says how the process ends when the log turns out to be damaged while it is read or written: the

@@ -149,10 +149,8 @@ async fn serve(
     let gauges = Arc::new(Gauges::at(&config.data_dir, troubles.clone()));
     gauges.scrubs().every(config.limits.state_scrub_interval_s);
     gauges.keep_reserve().map_err(|error| Failure::from_error(Exit::Io, "a thread", &error))?;
-    let opened = match directory.generation() {
-        Some(_) => Some(open(directory, &program)?),
-        None => None,
-    };
+    let has_history = directory.generation().is_some() || directory.half_joined().is_some();
+    let opened = has_history.then(|| open(directory, &program)).transpose()?;
     let (desk, asked) = Desk::new(desk);
     let mut identity = identity(node, directory, &credentials, (desk, config.advertise.clone()));
     if let Some(former) = identity.former {
@@ -300,7 +298,7 @@ async fn lives(
         let why = format!("its state is made anew: {failure}");
         let shared = Arc::clone(gauges);
         let anew = move |directory: &DataDirectory, program: &Program| {
-            set_aside(directory.path(), &failure)?;
+            set_aside(directory, &failure)?;
             shared.scrubs().mend(format!("{failure}: the state was made anew"));
             open_again(directory, program)
         };

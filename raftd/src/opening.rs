@@ -1,7 +1,7 @@
 //! What was found on the disk: log, state and snapshots, brought together. A state that is damaged
 //! is set aside and made anew.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use consensus::{Configuration, EntryId, HardState};
@@ -57,6 +57,9 @@ pub(crate) struct NoState {
 pub(crate) fn open(directory: &mut DataDirectory, program: &Program) -> Result<Found, Failure> {
     if directory.is_half_moved() {
         begin_anew(directory, program, Forgotten::LogLost)?;
+    }
+    if let Some(record) = directory.half_joined() {
+        program.logs.join(directory, &record).map_err(|error| storage_failure(&error))?;
     }
     let (log, restored) = match open_log(directory, program) {
         Err(lost) if lost.forgotten == Some(Forgotten::LogLost) => {
@@ -176,7 +179,7 @@ fn bring_together(
         Err(Trouble::Failure(failure))
             if failure.is_of_the_state() || !restored.condition.losses.is_empty() =>
         {
-            set_aside(path, &failure)?;
+            set_aside(directory, &failure)?;
             join(path, &restored, &snapshots, machine)
         }
         Ok(host) => Ok(host),
@@ -256,14 +259,23 @@ fn join(
 ///
 /// # Errors
 /// If that fails.
-pub(crate) fn set_aside(path: &Path, failure: &Failure) -> Result<(), Failure> {
-    let aside = StateStore::set_aside(path).map_err(|error| storage_failure(&error))?;
+pub(crate) fn set_aside(directory: &DataDirectory, failure: &Failure) -> Result<(), Failure> {
+    let failed = |error| storage_failure(&error);
+    // What snapshots were made of may have differed already from the states of a majority: nobody
+    // knows since when.
+    let beside = match StateStore::is_condemned(directory.path()) {
+        true => Snapshots::open(directory).and_then(|all| all.list()).map_err(failed)?.0,
+        false => Vec::new(),
+    };
+    let beside: Vec<PathBuf> = beside.into_iter().map(|file| file.path).collect();
+    let aside = StateStore::set_aside(directory.path(), &beside).map_err(failed)?;
     let kept = match aside {
         Some(aside) => format!(
-            "the damaged one is at {} for people, until room gets short: it may be removed",
+            "the damaged one is at {} for people, until another one is in hand and room gets \
+             short: then it may be removed",
             aside.display()
         ),
-        None => "the damaged one is removed, since there is no room for both".to_owned(),
+        None => "there is nothing of it".to_owned(),
     };
     tracing::error!(
         name: "state-damaged",

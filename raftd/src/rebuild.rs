@@ -3,13 +3,14 @@
 //! from there. Until then it takes part in nothing: it answers status, and says what it waits for.
 
 use std::panic::resume_unwind;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use certs::Expect;
 use consensus::{EntryId, HardState, Member, NodeId, SnapshotMeta, Write, WriteId};
-use protocol::{ErrorCode, Hello, Request, Response, SnapshotAnswer, SnapshotRequest};
-use storage::{DataDirectory, SnapshotFile, SnapshotReader, Snapshots};
+use protocol::{ErrorCode, Hello, Request, Response, SnapshotAnswer, SnapshotRequest, Trouble};
+use storage::{DataDirectory, SnapshotFile, SnapshotReader, Snapshots, StateStore};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use transport::{Alpn, ClientConnection, ClientRequest, Endpoint, Trail, answer_identify};
@@ -32,6 +33,9 @@ use crate::{admin, answer, status};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const PIECE_TIMEOUT: Duration = Duration::from_secs(10);
 const TAKE_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// What is said of an answer that does not belong to its question.
+const NONSENSE: &str = "it answered something else than was asked";
 
 /// How long is waited until all members are asked again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -59,6 +63,8 @@ pub(crate) async fn rebuild(
             hello: services.inbound.hello.borrow().clone(),
             snapshots,
             base: lost.base,
+            directory: directory.path(),
+            gauges,
         };
         let fetching = source.fetch(others);
         tokio::pin!(fetching);
@@ -231,20 +237,37 @@ async fn serve(services: &mut Services, identity: &Identity, gauges: &Gauges, wh
 }
 
 /// What is needed to fetch a snapshot.
-struct Source {
+struct Source<'a> {
     endpoint: Endpoint,
     hello: Hello,
     snapshots: Snapshots,
     base: EntryId,
+    directory: &'a Path,
+    gauges: &'a Gauges,
 }
 
-impl Source {
+/// Why no snapshot was fetched from a member.
+enum Missed {
+    /// There is no room for it here: another one would have none either.
+    Room(String),
+    /// Anything else.
+    Otherwise(String),
+}
+
+impl From<String> for Missed {
+    fn from(why: String) -> Self {
+        Self::Otherwise(why)
+    }
+}
+
+impl Source<'_> {
     /// Asks one member after the other, until one has given a snapshot that fits.
     async fn fetch(&self, others: Vec<(NodeId, Member, String)>) -> Result<SnapshotMeta, Failure> {
         loop {
             for (id, member, address) in &others {
                 match self.fetch_from(*id, address).await {
                     Ok(file) => {
+                        self.gauges.troubles().end(Trouble::Snapshots);
                         let (from, last) = (&member.name, file.header.meta.last);
                         tracing::info!(
                             name: "snapshot-fetched",
@@ -252,7 +275,15 @@ impl Source {
                         );
                         return Ok(file.header.meta);
                     }
-                    Err(why) => {
+                    Err(missed) => {
+                        let why = match missed {
+                            Missed::Room(why) => {
+                                let full = format!("no snapshot can be received: {why}");
+                                self.gauges.troubles().note(Trouble::Snapshots, &full);
+                                full
+                            }
+                            Missed::Otherwise(why) => why,
+                        };
                         let who = format!("{} (node {id}) at {address}", member.name);
                         repeat::tell(Kind::Snapshot, who, why);
                     }
@@ -262,19 +293,59 @@ impl Source {
         }
     }
 
-    async fn fetch_from(&self, id: NodeId, address: &str) -> Result<SnapshotFile, String> {
+    async fn fetch_from(&self, id: NodeId, address: &str) -> Result<SnapshotFile, Missed> {
         let expect = Expect::Node(id.get().try_into().map_err(said)?);
         let (trail, how) = (Trail::new(address), (Alpn::Forward, expect));
         let connection =
             ClientConnection::connect(&self.endpoint, &trail, how, &self.hello, CONNECT_TIMEOUT);
         let connection = connection.await.map_err(said)?;
+        // Also one that was asked for before, and was not made in time: to make another one would
+        // take as long.
+        if let Some(last) = self.listed(&connection).await? {
+            match self.copy(&connection, last).await {
+                Ok(file) => return Ok(file),
+                Err(Missed::Room(why)) => return Err(Missed::Room(why)),
+                Err(Missed::Otherwise(why)) => {
+                    tracing::debug!(node = %id, %last, why, "the snapshot there is of no use");
+                }
+            }
+        }
         let SnapshotAnswer::Taken(info) =
             ask(&connection, SnapshotRequest::Take, TAKE_TIMEOUT).await?
         else {
-            return Err("it answered something else than was asked".to_owned());
+            return Err(Missed::Otherwise(NONSENSE.to_owned()));
         };
         reaches(info.last, self.base)?;
         self.copy(&connection, info.last).await
+    }
+
+    /// Returns the newest snapshot that a member has and that fits.
+    async fn listed(&self, connection: &ClientConnection) -> Result<Option<EntryId>, String> {
+        let SnapshotAnswer::List(files) =
+            ask(connection, SnapshotRequest::List, PIECE_TIMEOUT).await?
+        else {
+            return Err(NONSENSE.to_owned());
+        };
+        let newest = files.into_iter().map(|file| file.last).max_by_key(|last| last.index);
+        Ok(newest.filter(|last| reaches(*last, self.base).is_ok()))
+    }
+
+    /// Looks whether there is room for so many bytes more. What was set aside makes way: a member
+    /// has all of it.
+    fn make_room(&self, bytes: u64) -> Result<(), Missed> {
+        let Some(why) = self.gauges.lacks(bytes) else { return Ok(()) };
+        let gone = StateStore::remove_aside(self.directory).map_err(said)?;
+        if gone {
+            tracing::warn!(
+                name: "aside-removed",
+                "room is short: the damaged state that was set aside is removed"
+            );
+        }
+        match self.gauges.lacks(bytes) {
+            None => Ok(()),
+            Some(_) if !gone => Err(Missed::Room(why)),
+            Some(still) => Err(Missed::Room(still)),
+        }
     }
 
     /// Copies the file, which counts when all of it is checked and durable.
@@ -282,7 +353,7 @@ impl Source {
         &self,
         connection: &ClientConnection,
         last: EntryId,
-    ) -> Result<SnapshotFile, String> {
+    ) -> Result<SnapshotFile, Missed> {
         let mut receiver = None;
         let mut offset = 0;
         loop {
@@ -290,21 +361,27 @@ impl Source {
             let SnapshotAnswer::Piece { size_bytes, bytes } =
                 ask(connection, request, PIECE_TIMEOUT).await?
             else {
-                return Err("it answered something else than was asked".to_owned());
+                return Err(Missed::Otherwise(NONSENSE.to_owned()));
             };
             let mut writer = match receiver.take() {
                 Some(writer) => writer,
                 None => {
                     let head = SnapshotReader::new("that is fetched".to_owned(), &bytes[..]);
                     let id = head.map_err(said)?.id();
-                    self.snapshots.receive(id).map_err(said)?
+                    let writer = self.snapshots.receive(id).map_err(said)?;
+                    // The file, and the state that is made of it.
+                    let needed = size_bytes.saturating_mul(2).saturating_sub(writer.offset());
+                    self.make_room(needed)?;
+                    writer
                 }
             };
             if bytes.is_empty() {
                 return match offset == size_bytes {
                     // It is read once more and synced: that takes long.
-                    true => aside(move || writer.finish()).await.map_err(said),
-                    false => Err(format!("it gave {offset} of {size_bytes} bytes")),
+                    true => Ok(aside(move || writer.finish()).await.map_err(said)?),
+                    false => {
+                        Err(Missed::Otherwise(format!("it gave {offset} of {size_bytes} bytes")))
+                    }
                 };
             }
             let written = aside(move || writer.write(offset, &bytes).map(|end| (writer, end)));
@@ -339,7 +416,7 @@ async fn ask(
         | Response::Bootstrapped { .. }
         | Response::Certificate(_)
         | Response::Configuration(_)
-        | Response::Done => Err("it answered something else than was asked".to_owned()),
+        | Response::Done => Err(NONSENSE.to_owned()),
     }
 }
 

@@ -115,7 +115,9 @@ pub trait StoredMachine: Send + Sync + 'static {
     }
 
     /// Applies a command through a transaction; the same demands as on [`StateMachine::apply`], and
-    /// the same bound of an answer: 8,388,544 bytes.
+    /// the same bound of an answer: 8,388,544 bytes. A key and its value have at most 67,108,863
+    /// bytes together, the first byte of the key as it is stored being the node's own: a state with
+    /// a larger pair goes into no snapshot. Its node says so and goes on, with a log that grows.
     ///
     /// # Errors
     /// Only the store's: what a client did wrong is an answer. An error ends the node, and since

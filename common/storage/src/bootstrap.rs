@@ -70,6 +70,14 @@ pub(crate) fn check(directory: &Path, generation: Generation) -> Result<(), Stor
     copies.try_for_each(|name| read_copy(directory, name, generation).map(drop))
 }
 
+/// Reads the record of a history that is not the directory's any more; `None` unless both copies
+/// are there and the same: nothing else says that they are whole.
+pub(crate) fn left(directory: &Path) -> Option<BootstrapRecord> {
+    let copy = |name| files::read(&directory.join(name), BYTES_MAX).ok().flatten();
+    let first = copy(BOOTSTRAP)?;
+    (copy(BOOTSTRAP_SECOND)? == first).then(|| BootstrapRecord::decode(&first).ok()).flatten()
+}
+
 fn read_copy(
     directory: &Path,
     name: &str,

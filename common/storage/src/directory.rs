@@ -156,6 +156,14 @@ impl DataDirectory {
         began && self.superblock.generation.is_some() && !self.path.join(LOG).exists()
     }
 
+    /// Returns the bootstrap record of a directory that has begun anew, and was interrupted before
+    /// it had a history again; `None` of all others, and where its copies are not the same.
+    pub fn half_joined(&self) -> Option<BootstrapRecord> {
+        let began = self.superblock.former.is_some() && self.path.join(SET_ASIDE).exists();
+        let is_it = began && self.superblock.generation.is_none();
+        is_it.then(|| bootstrap::left(&self.path)).flatten()
+    }
+
     /// The cluster knows the directory under its name: what it was called before is forgotten.
     ///
     /// # Errors

@@ -145,6 +145,14 @@ pub enum StorageError {
         /// The newest format known.
         known: u32,
     },
+    /// A pair of the state is larger than what a snapshot takes.
+    #[error("a pair of {bytes} bytes is in the state: snapshots take {limit} bytes a pair")]
+    PairTooLarge {
+        /// Bytes of key and value.
+        bytes: usize,
+        /// The most.
+        limit: usize,
+    },
     /// The disk is full.
     #[error("the disk is full while {doing}: {why}")]
     Full {

@@ -161,15 +161,6 @@ pub(crate) fn remove_directory(path: &Path) -> Result<(), StorageError> {
     }
 }
 
-/// Returns what the files in a directory have, in bytes; not those in directories below it.
-pub(crate) fn sizes(path: &Path) -> std::io::Result<u64> {
-    let mut bytes = 0;
-    for child in path.read_dir()? {
-        bytes += child?.metadata()?.len();
-    }
-    Ok(bytes)
-}
-
 /// Returns the names in a directory, in order; none if there is no such directory.
 pub(crate) fn names(path: &Path) -> Result<Vec<String>, StorageError> {
     let children = match path.read_dir() {

@@ -3,6 +3,8 @@
 //! A leader's snapshot is taken over in three steps: its file is durable, then the log begins
 //! behind it, then the state is replaced. A crash in between is mended here.
 
+use std::path::Path;
+
 use crate::error::StorageError;
 use crate::persistent_log::RestoredLog;
 use crate::snapshot::{SnapshotFile, SnapshotReader, Snapshots};
@@ -14,9 +16,9 @@ use crate::state::checkpoint::applied;
 ///
 /// # Errors
 /// [`StorageError::Gap`] if one is needed and there is none, with what is the matter with those
-/// that are there. [`StorageError::LogBehind`] if the state goes further than the log: what was
-/// applied was durable in the log before. [`StorageError::Corrupt`] if the state ends at an entry
-/// that is another one in the log.
+/// that are there, damaged or not to be read. [`StorageError::LogBehind`] if the state goes further
+/// than the log: what was applied was durable in the log before. [`StorageError::Corrupt`] if the
+/// state ends at an entry that is another one in the log.
 pub fn reconcile(
     log: &RestoredLog,
     state: &mut StateStore,
@@ -40,11 +42,9 @@ pub fn reconcile(
         if last.index < base.index || !log.log.contains(last) {
             continue;
         }
-        let restored = SnapshotReader::open(&file.path)
-            .and_then(|mut snapshot| state.replace_from(&mut snapshot));
-        match restored {
+        match restore(state, &file.path) {
             Ok(()) => return Ok(Some(file)),
-            Err(error @ StorageError::Corrupt { .. }) => wrong.push(error),
+            Err(error) if is_of(&error, &file.path) => wrong.push(error),
             Err(error) => return Err(error),
         }
     }
@@ -53,4 +53,45 @@ pub fn reconcile(
         wrong => wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
     };
     Err(StorageError::Gap { base, applied, why })
+}
+
+/// Makes a state of a snapshot. A damaged one that was set aside makes way for it, if there is no
+/// room for both; first all of the snapshot is read, as until then that may be the last copy.
+fn restore(state: &mut StateStore, file: &Path) -> Result<(), StorageError> {
+    let replace = |state: &mut StateStore| {
+        SnapshotReader::open(file).and_then(|mut snapshot| state.replace_from(&mut snapshot))
+    };
+    let replaced = replace(state);
+    if !matches!(replaced, Err(StorageError::Full { .. })) {
+        return replaced;
+    }
+    SnapshotReader::open(file)?.verify(|_| {})?;
+    if state.remove_other()? { replace(state) } else { replaced }
+}
+
+/// Says whether a snapshot is damaged or cannot be read: another one may do, also another member's.
+fn is_of(error: &StorageError, file: &Path) -> bool {
+    match error {
+        StorageError::Corrupt { .. } => true,
+        StorageError::Io { path, .. } => path == file,
+        StorageError::InUse { .. }
+        | StorageError::Processor { .. }
+        | StorageError::Foreign { .. }
+        | StorageError::ForeignSnapshot { .. }
+        | StorageError::LogLost { .. }
+        | StorageError::LogBehind { .. }
+        | StorageError::Gap { .. }
+        | StorageError::NotAdopted { .. }
+        | StorageError::NotEmpty { .. }
+        | StorageError::OtherGeneration { .. }
+        | StorageError::RecordLost { .. }
+        | StorageError::Contradiction { .. }
+        | StorageError::NewerFormat { .. }
+        | StorageError::PairTooLarge { .. }
+        | StorageError::Full { .. }
+        | StorageError::Poisoned(_)
+        | StorageError::Denied { .. }
+        | StorageError::Gone { .. }
+        | StorageError::Database { .. } => false,
+    }
 }

@@ -19,7 +19,7 @@ use storage::{SnapshotReader, StateStore};
 use transport::{Removed, Revoked};
 
 use crate::alive::Alive;
-use crate::exit::{Exit, Failure, host_failure, state_failure, storage_failure};
+use crate::exit::{Exit, Failure, host_failure, install_failure, state_failure, storage_failure};
 use crate::lanes::apply::scrub::Scrubbing;
 use crate::lanes::apply::upkeep::{Upkeep, make_room};
 use crate::lanes::{Done, Reports, View, entry_bytes, guarded, step_back};
@@ -405,7 +405,7 @@ where
             let done = thread::scope(|scope| scope.spawn(|| replace(store)).join());
             done.expect("a panic ends the process")
         });
-        replaced.map_err(|error| failed(&error))?.map_err(|error| storage_failure(&error))?;
+        replaced.map_err(|error| failed(&error))?.map_err(|error| install_failure(&error))?;
         self.dirty = false;
         self.tell_removed()?;
         self.tell_revoked();

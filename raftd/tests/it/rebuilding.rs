@@ -5,8 +5,9 @@ use std::fs;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fixtures::Cluster;
-use protocol::BootstrapRecord;
+use fixtures::{Cluster, SmallDisk};
+use protocol::{BootstrapRecord, SnapshotAnswer, SnapshotInfo, SnapshotRequest};
+use state_machine::KvCommand;
 use tokio::net::UdpSocket;
 
 use crate::roles::gives_nobody_more;
@@ -52,6 +53,76 @@ async fn members_that_have_no_state_to_give_are_asked_about_once_a_second() {
     let dials = dials.lock().unwrap().len();
     println!("dialled {dials} times");
     assert!((1..40).contains(&dials), "{dials} dials");
+}
+
+/// The snapshots that a node has.
+async fn listed(cluster: &Cluster, place: usize) -> Vec<SnapshotInfo> {
+    let address = &cluster.nodes[place].address;
+    match cluster.client().snapshot(address, SnapshotRequest::List).await.unwrap() {
+        SnapshotAnswer::List(list) => list,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Each attempt had another one made, which takes as long as the one that was not made in time.
+#[tokio::test]
+async fn a_snapshot_that_a_member_has_is_fetched_and_no_other_one_is_made() {
+    let (mut cluster, _) = cluster().await;
+    for other in &mut cluster.nodes[1..] {
+        other.start();
+    }
+    cluster.converged_on(&[1, 2]).await;
+    for place in [1, 2] {
+        assert!(cluster.take_snapshot(&cluster.client(), place).await);
+    }
+    let before = [listed(&cluster, 1).await, listed(&cluster, 2).await];
+    cluster.nodes[0].start();
+    cluster.nodes[0].logged("a snapshot was fetched").await;
+    cluster.converged().await;
+    assert_eq!([listed(&cluster, 1).await, listed(&cluster, 2).await], before);
+}
+
+/// The damaged state stood in the way for ever, and members wrote out all of theirs each time.
+#[tokio::test]
+async fn a_state_is_fetched_when_there_is_room_and_no_more_snapshots_are_made_until_then() {
+    let limits = "[limits]\nlog_keep_entries_max = 20\npersist_interval_s = 1\n";
+    let mut cluster = Cluster::prepare(3);
+    let data = cluster.nodes[0].data.clone();
+    let Some(disk) = SmallDisk::mount(&data, 256) else { return };
+    for node in &mut cluster.nodes {
+        node.configure(limits);
+        node.start();
+    }
+    cluster.bootstrap().await;
+    // More than what is held in reserve.
+    for number in 0..20 {
+        let value = (0..900_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8);
+        let command = KvCommand::Put { key: format!("{number}").into(), value: value.collect() };
+        cluster.client().propose(command.encode()).await.unwrap();
+    }
+    stop_when_compacted(&mut cluster, 0).await;
+    for other in &mut cluster.nodes[1..] {
+        other.kill();
+    }
+    fs::remove_file(state_of(&data).join("CURRENT")).unwrap();
+    fs::remove_dir_all(data.join("snapshots")).unwrap();
+    cluster.nodes[0].start();
+    cluster.nodes[0].logged("its state is being fetched from another member").await;
+    assert!(data.join("damaged-state").exists(), "nobody has another one");
+    disk.fill_up();
+    for other in &mut cluster.nodes[1..] {
+        other.start();
+    }
+    cluster.nodes[0].logged("no snapshot can be received").await;
+    assert!(!data.join("damaged-state").exists(), "a member has one, and there is no room");
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    for place in [1, 2] {
+        let made = listed(&cluster, place).await.len();
+        assert!(made <= 2, "{made} snapshots of node {place}");
+    }
+    disk.free();
+    cluster.nodes[0].logged("a snapshot was fetched").await;
+    cluster.converged().await;
 }
 
 /// Refuses at once all who dial there, for it speaks no version that they speak, and remembers each

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use client::{Client, NodeStatus, ReadThrough};
 use fixtures::load::{all_keys, get, put};
 use fixtures::{Cluster, Node, PATIENCE};
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, prlimit};
 use state_machine::{KvCommand, KvQuery};
 
 /// Values that are put before the damage; each takes some bytes of a table of its own.
@@ -282,4 +282,76 @@ async fn where_no_state_can_be_had_the_node_says_so_and_is_not_started_again() {
     }
     let log = cluster.nodes[0].log();
     assert!(log.contains("raftctl snapshot restore"), "{log}");
+    let kept = cluster.nodes[0].data.join("damaged-state");
+    assert!(kept.read_dir().unwrap().count() > 0, "it is the last copy of what is whole in it");
+}
+
+/// States were thrown away for want of descriptors, on all nodes at once: whoever reads a state
+/// through opens all of its files once more.
+#[tokio::test]
+async fn a_state_for_which_no_descriptors_can_be_had_is_not_damaged() {
+    let limits = "[limits]\nstate_scrub_interval_s = 1\n";
+    let mut cluster = Cluster::start_with(1, limits).await;
+    let client = cluster.client();
+    fill(&client).await;
+    // Its files are on the disk behind a start.
+    stop(&mut cluster.nodes[0]);
+    cluster.nodes[0].start();
+    cluster.leader().await;
+    let node = &cluster.nodes[0];
+    let pid = rustix::process::Pid::from_raw(node.pid().try_into().unwrap());
+    let open = fs::read_dir(format!("/proc/{}/fd", node.pid())).unwrap().count() as u64;
+    let most = rustix::process::getrlimit(Resource::Nofile).maximum;
+    let limit =
+        |current| prlimit(pid, Resource::Nofile, Rlimit { current, maximum: most }).unwrap();
+    // Somewhere between them, all but one of its files can be opened.
+    for more in 1..12 {
+        limit(Some(open + more));
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+    }
+    assert!(!node.data.join("damaged-state").exists(), "{}", node.log());
+    assert!(node.is_running(), "{}", node.log());
+    limit(most);
+    put(&client, "afterwards", "1").await.unwrap();
+    assert_eq!(all_keys(&client, &node.address).await.len() as u64, KEYS + 1);
+}
+
+/// What was made of a state that differs from those of a majority may differ as well.
+#[tokio::test]
+async fn a_condemned_state_is_not_made_anew_of_its_own_snapshots() {
+    let limits = "[limits]\nlog_keep_entries_max = 20\npersist_interval_s = 1\n";
+    let mut cluster = Cluster::start_with(3, limits).await;
+    let client = cluster.client();
+    fill(&client).await;
+    assert!(cluster.take_snapshot(&client, 0).await);
+    stop_when_compacted(&mut cluster, 0).await;
+    let data = cluster.nodes[0].data.clone();
+    storage::StateStore::condemn(&data, "it differs").unwrap();
+    cluster.nodes[0].start();
+    cluster.nodes[0].logged("a snapshot was fetched").await;
+    cluster.converged().await;
+    let aside = fs::read_dir(data.join("damaged-state")).unwrap();
+    let names: Vec<_> = aside.map(|file| file.unwrap().file_name()).collect();
+    let is_snapshot = |name: &std::ffi::OsString| name.to_string_lossy().ends_with(".snap");
+    assert!(names.iter().any(is_snapshot), "{names:?}");
+    assert!(!data.join("state-condemned").exists());
+}
+
+/// It waited for `raftctl init`, and nobody knew of it.
+#[tokio::test]
+async fn a_node_that_begins_anew_and_is_interrupted_goes_on_at_the_next_start() {
+    let mut cluster = Cluster::start(3).await;
+    fill(&cluster.client()).await;
+    stop(&mut cluster.nodes[0]);
+    let node = consensus::NodeId::new(cluster.nodes[0].id).unwrap();
+    let id = cluster.authority.cluster().to_bytes();
+    let mut directory =
+        storage::DataDirectory::open_or_create(&cluster.nodes[0].data, id, node).unwrap();
+    directory.forget(storage::Forgotten::LogLost).unwrap();
+    directory.begin_anew().unwrap();
+    drop(directory);
+    cluster.nodes[0].start();
+    cluster.converged().await;
+    let found = all_keys(&cluster.client(), &cluster.nodes[0].address).await;
+    assert_eq!(found.len() as u64, KEYS);
 }

@@ -88,8 +88,7 @@ impl SnapshotWriter {
         assert!(follows, "pairs are written in the order of their keys");
         let size = key.len() + value.len();
         if size > PAIR_BYTES_MAX {
-            let what = format!("a pair of {size} bytes");
-            return Err(StorageError::corrupt(what, format!("{PAIR_BYTES_MAX} are the limit")));
+            return Err(StorageError::PairTooLarge { bytes: size, limit: PAIR_BYTES_MAX });
         }
         // What is over the limit of a chunk alone has a chunk alone.
         if !self.body.is_empty() && self.body.len() + 8 + size > CHUNK_BYTES_MAX {

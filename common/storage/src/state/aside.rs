@@ -4,7 +4,7 @@
 //! ```text
 //! state-condemned    why, for people; the state in force is not opened any more
 //! damaged-state      the state that was set aside last, for people; nobody reads it, and it goes
-//!                    where the disk is short of room
+//!                    where the disk is short of room and another one is in hand
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use crate::error::StorageError;
 use crate::files;
 use crate::names::{STATE_CONDEMNED, STATE_DAMAGED};
-use crate::space::{Sizes, Space};
 use crate::state::StateStore;
 use crate::state::place;
 
@@ -37,49 +36,70 @@ impl StateStore {
         Self::condemn(&self.data_directory, why)
     }
 
+    /// Says whether the state in a data directory was condemned.
+    pub fn is_condemned(data_directory: &Path) -> bool {
+        data_directory.join(STATE_CONDEMNED).exists()
+    }
+
     /// Takes the state out of the way, so that an empty one takes its place; returns where it is,
-    /// if there is room for it beside a snapshot and another state of its size. What was set aside
-    /// before is removed. A crash in between is no harm: it is begun anew.
+    /// if there was one, with the files `beside` it. What was set aside before is removed. A crash
+    /// in between is no harm: it is begun anew. It may be the last copy of what is in it: whoever
+    /// has another one in hand, and no room, calls [`StateStore::remove_aside`].
     ///
     /// # Errors
     /// If files cannot be moved or removed.
-    pub fn set_aside(data_directory: &Path) -> Result<Option<PathBuf>, StorageError> {
+    pub fn set_aside(
+        data_directory: &Path,
+        beside: &[PathBuf],
+    ) -> Result<Option<PathBuf>, StorageError> {
         let aside = data_directory.join(STATE_DAMAGED);
-        if let Some(last) = place::newest(data_directory)? {
+        // One that was never in force is no state.
+        let last = match place::current(data_directory) {
+            Ok(current) => Some(current.path().to_owned()).filter(|path| path.exists()),
+            Err(_) => place::newest(data_directory)?,
+        };
+        if let Some(last) = &last {
             files::remove_directory(&aside)?;
-            let failed = |error| StorageError::io("move", &last, error);
-            std::fs::rename(&last, &aside).map_err(failed)?;
+            let failed = |error| StorageError::io("move", last, error);
+            std::fs::rename(last, &aside).map_err(failed)?;
             files::sync_parent(&aside)?;
         }
         place::remove_all(data_directory)?;
-        files::remove(&data_directory.join(STATE_CONDEMNED))?;
-        if has_room_beside(&aside) {
-            return Ok(Some(aside));
+        if !beside.is_empty() {
+            files::create_directory(&aside)?;
         }
-        files::remove_directory(&aside)?;
-        Ok(None)
+        for file in beside {
+            let failed = |error| StorageError::io("move", file, error);
+            std::fs::rename(file, aside.join(file.file_name().unwrap_or_default()))
+                .map_err(failed)?;
+            files::sync_parent(file)?;
+        }
+        // Until all is out of the way.
+        files::remove(&data_directory.join(STATE_CONDEMNED))?;
+        Ok(last.map(|_| aside))
     }
 
-    /// Removes what was set aside, for a disk that is short of room; says whether there was any.
+    /// Removes what was set aside in a data directory, for a disk that is short of room; says
+    /// whether there was any.
     ///
     /// # Errors
     /// If files cannot be removed.
-    pub fn remove_aside(&self) -> Result<bool, StorageError> {
-        let aside = self.data_directory.join(STATE_DAMAGED);
+    pub fn remove_aside(data_directory: &Path) -> Result<bool, StorageError> {
+        let aside = data_directory.join(STATE_DAMAGED);
         let is_there = aside.exists();
         if is_there {
             files::remove_directory(&aside)?;
         }
         Ok(is_there)
     }
-}
 
-/// Says whether a snapshot and a state, both of the size of this one, fit beside it, and all that
-/// must be in hand.
-fn has_room_beside(aside: &Path) -> bool {
-    let sizes = files::sizes(aside).unwrap_or_default();
-    let needed = Sizes::at(aside).needed_bytes(0, sizes).saturating_add(2 * sizes);
-    Space::at(aside).is_ok_and(|space| space.free_bytes >= needed)
+    /// Removes what was set aside beside this state, which is in use.
+    ///
+    /// # Errors
+    /// If files cannot be removed.
+    pub fn remove_other(&self) -> Result<bool, StorageError> {
+        Self::remove_aside(&self.data_directory)
+    }
 }
 
 /// Refuses a state that was condemned.

@@ -2,12 +2,15 @@
 //! snapshot, or the node says what is missing (museum G3, G14).
 
 use std::fs;
+use std::io::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::kit;
 use crate::kit::snapshots::{apply, header, open};
 use crate::kit::{append, at, compact, found, hard_state, record, reopen};
 use consensus::Write;
+use fixtures::SmallDisk;
 use state_machine::{Host, Kv};
 use storage::{
     DataDirectory, LogStore, SnapshotFile, SnapshotReader, StateStore, StorageError, reconcile,
@@ -17,8 +20,13 @@ use tempfile::{TempDir, tempdir};
 /// A node whose state ends at 20 and whose log begins behind 50, with these snapshots.
 fn node(snapshots: &[(u64, u64)]) -> (TempDir, Vec<SnapshotFile>) {
     let place = tempdir().unwrap();
-    let directory = found(place.path());
-    let mut host = apply(StateStore::open(place.path()).unwrap(), 20, "old");
+    let files = node_at(place.path(), snapshots);
+    (place, files)
+}
+
+fn node_at(place: &Path, snapshots: &[(u64, u64)]) -> Vec<SnapshotFile> {
+    let directory = found(place);
+    let mut host = apply(StateStore::open(place).unwrap(), 20, "old");
     host.persist().unwrap();
     let initial = record(directory.incarnation()).configuration;
     let (mut log, _) = LogStore::open(&directory).unwrap();
@@ -28,8 +36,7 @@ fn node(snapshots: &[(u64, u64)]) -> (TempDir, Vec<SnapshotFile>) {
         ..compact(1, 50, &initial)
     };
     log.write(&[install]).unwrap();
-    let files = snapshots.iter().map(|(term, to)| snapshot(&directory, *term, *to)).collect();
-    (place, files)
+    snapshots.iter().map(|(term, to)| snapshot(&directory, *term, *to)).collect()
 }
 
 fn snapshot(directory: &DataDirectory, term: u64, to: u64) -> SnapshotFile {
@@ -104,6 +111,35 @@ fn a_damaged_snapshot_is_named_and_an_older_one_serves() {
     let error = done.unwrap_err().to_string();
     assert!(error.contains(files[0].path.to_str().unwrap()), "{error}");
     assert!(error.contains("the file ends within it"), "{error}");
+}
+
+/// It was removed before anybody knew whether there was another one.
+#[test]
+fn a_state_that_was_set_aside_makes_way_for_a_whole_snapshot_only() {
+    let place = tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(place.path(), 256) else { return };
+    let files = node_at(disk.path(), &[(1, 50)]);
+    let aside = disk.path().join("damaged-state");
+    let full = || {
+        let directory = kit::directory(disk.path()).unwrap();
+        let (_, restored) = LogStore::open(&directory).unwrap();
+        let mut state = StateStore::open(disk.path()).unwrap();
+        fs::create_dir_all(&aside).unwrap();
+        let mut file = fs::File::create(aside.join("table")).unwrap();
+        while file.write_all(&[0; 65_536]).is_ok() {}
+        drop(file);
+        reconcile(&restored, &mut state, &open(&directory))
+    };
+    let whole = fs::read(&files[0].path).unwrap();
+    let mut damaged = whole.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    fs::write(&files[0].path, damaged).unwrap();
+    assert!(full().is_err());
+    assert!(aside.exists(), "it may be the last one");
+    fs::remove_file(aside.join("table")).unwrap();
+    fs::write(&files[0].path, whole).unwrap();
+    assert_eq!(full().unwrap().as_ref(), files.first());
+    assert!(!aside.exists(), "there was no room for both");
 }
 
 #[test]

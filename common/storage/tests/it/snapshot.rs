@@ -78,6 +78,19 @@ fn chunks_are_bounded_and_a_larger_pair_has_one_of_its_own() {
     assert_eq!((totals.pairs, totals.chunks), (40, sizes.len() as u64));
 }
 
+/// It was called damage, and each node that made a snapshot threw its state away for it.
+#[test]
+fn a_pair_that_is_too_large_for_a_snapshot_is_no_damage() {
+    let place = tempdir().unwrap();
+    let path = place.path().join("a.snap");
+    let mut writer = SnapshotWriter::create(&path, &any_header(3, 70)).unwrap();
+    let most = 64 * 1024 * 1024;
+    writer.push(b"a", &vec![0; most - 1]).unwrap();
+    let error = writer.push(b"b", &vec![0; most]).unwrap_err();
+    let StorageError::PairTooLarge { bytes, limit } = error else { panic!("{error}") };
+    assert_eq!((bytes, limit), (most + 1, most));
+}
+
 #[test]
 fn a_snapshot_of_nothing_is_one() {
     let place = tempdir().unwrap();
