@@ -38,6 +38,7 @@ impl From<StorageError> for Report {
             StorageError::Io { .. }
             | StorageError::Gone { .. }
             | StorageError::Full { .. }
+            | StorageError::PairTooLarge { .. }
             | StorageError::Processor { .. }
             | StorageError::Poisoned(_)
             | StorageError::Database { .. } => codes::LOCAL_FILE,
