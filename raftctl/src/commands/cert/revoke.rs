@@ -11,12 +11,14 @@ use serde_json::json;
 use state_machine::{REASON_BYTES_MAX, SystemAnswer, SystemQuery};
 use tokio::time::sleep;
 
+use self::reach::Reach;
 use super::known::{check_same, holdings, pick};
 use crate::bundle::holdings::Holding;
 use crate::bundle::{Bundles, now_unix_s};
 use crate::change::Present;
 use crate::cluster::quorum::{heard, tolerance};
 use crate::codes;
+use crate::exit::Exit;
 use crate::files::absolute;
 use crate::invocation::Invocation;
 use crate::newest::Newest;
@@ -26,14 +28,15 @@ use crate::output::units::printable;
 use crate::report::{Report, Result};
 use crate::target::Target;
 
+mod reach;
+
 /// Certificates begin so long before they are made, for clocks that are behind.
 const BACKDATED_S: u64 = 300;
 
 /// So long is waited for a clock that is behind, in seconds.
 const CLOCK_WAIT_S: u64 = 30;
 
-/// How long it is looked whether all nodes have heard of it, and how often.
-const LOOK: Duration = Duration::from_secs(5);
+/// How often it is looked whether something has come about.
 const EVERY: Duration = Duration::from_millis(20);
 
 /// What `cert revoke` is told.
@@ -99,60 +102,25 @@ async fn revoke(
     let meant = meant(invocation, args, target, &present)?;
     let holder = meant.role.to_string();
     if args.undo {
-        if !args.dry_run {
-            client.forget_revocation(&holder).await?;
-        }
-        let text = format!("{holder}: certificates count again\n").into_bytes();
-        let data = json!({ "holder": holder, "undone": true, "dryRun": args.dry_run });
-        let (names, warnings) = (vec![holder], Vec::new());
-        let kind = "CertificateRevocation";
-        return invocation.output.answer(&View { kind, data, text, names, warnings });
+        return undo(invocation, args.dry_run, client, holder).await;
     }
     refuse_own(target, &meant)?;
-    let mut warnings = Vec::new();
-    if let Some(id) = meant.role.node_id()
-        && present.configuration.voters().contains(id.into())
-    {
-        let cost = cost(&holder, &present);
-        if !args.dry_run {
-            invocation.confirm(&format!("{cost}. Revoke?"))?;
-        }
-        // A script has answered before it was asked.
-        if args.dry_run || invocation.global.yes {
-            warnings.push(format!("{cost}: raftctl cert renew {}", present.survey.name(id.into())));
-        }
-    }
-    let began = Instant::now();
-    if !args.dry_run {
-        write(client, &holder, &meant, &args.reason).await?;
-    }
-    let (mut rows, mut nodes) = (Rows::new(&["NODE", "ADDRESS", "IN FORCE"]), Vec::new());
-    for (id, member) in present.configuration.members() {
-        let is_meant = meant.role.node_id().is_some_and(|meant| meant.get() == id.get());
-        if args.dry_run || is_meant {
-            continue;
-        }
-        let place = (*id, member.address.as_str());
-        let took = in_force(client, place, &holder, &meant, began).await;
-        let shown = match took {
-            Some(took) => format!("within {} ms", took.as_millis()),
-            None => "not confirmed: it does not answer".to_owned(),
-        };
-        rows.push(vec![member.name.clone(), member.address.clone(), shown]);
-        let took_ms = took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-        nodes.push(json!({ "name": member.name, "address": member.address, "inForceMs": took_ms }));
-    }
-    if !args.dry_run {
-        warnings.extend(wait_for_the_clock(&holder, meant.until_s).await);
-    }
+    let mut warnings: Vec<String> =
+        agreed(invocation, args.dry_run, &present, &meant)?.into_iter().collect();
     let until = certs::utc(meant.until_s);
     let what = format!("{holder}: certificates that begin at {until} or before");
-    let text = match args.dry_run {
-        true => format!("{what} would be revoked\n"),
-        false => {
-            let key = if meant.keys.is_empty() { "" } else { KEY };
-            format!("{what} are revoked\n{key}{}", rows.render(invocation.output.headers))
-        }
+    let mut reach = Reach::new();
+    let text = if args.dry_run {
+        format!("{what} would be revoked\n")
+    } else {
+        let began = Instant::now();
+        write(client, &holder, &meant, &args.reason).await?;
+        reach = Reach::of(client, &present, (&holder, &meant), began).await;
+        warnings.extend(reach.open());
+        warnings.extend(wait_for_the_clock(&holder, meant.until_s).await);
+        let key = if meant.keys.is_empty() { "" } else { KEY };
+        let rows = reach.rows().render(invocation.output.headers);
+        format!("{what} are revoked\n{key}{rows}")
     };
     let data = json!({
         "holder": holder,
@@ -160,10 +128,57 @@ async fn revoke(
         "keyFingerprints": meant.keys.iter().copied().map(fingerprint).collect::<Vec<_>>(),
         "reason": args.reason,
         "dryRun": args.dry_run,
-        "nodes": nodes,
+        "nodes": reach.data(),
     });
-    let (names, text) = (vec![holder], text.into_bytes());
-    invocation.output.answer(&View { kind: "CertificateRevocation", data, text, names, warnings })
+    let (kind, names, text) = ("CertificateRevocation", vec![holder], text.into_bytes());
+    invocation.output.answer(&View { kind, data, text, names, warnings })?;
+    if reach.is_whole() { Ok(()) } else { Err(Report::quiet(Exit::Partial)) }
+}
+
+/// Lets a holder's certificates count again.
+///
+/// # Errors
+/// If none of them is revoked, or the cluster does not take it.
+async fn undo(
+    invocation: &Invocation,
+    dry_run: bool,
+    client: &Client,
+    holder: String,
+) -> Result<()> {
+    if !client.revocations().await?.iter().any(|one| one.holder == holder) {
+        let message = format!("no certificate of {holder} is revoked");
+        return Err(Report::new(codes::REFUSED, message).help("raftctl cert list --revoked"));
+    }
+    if !dry_run {
+        client.forget_revocation(&holder).await?;
+    }
+    let count = if dry_run { "would count" } else { "count" };
+    invocation.output.answer(&View {
+        kind: "CertificateRevocation",
+        data: json!({ "holder": holder, "undone": !dry_run, "dryRun": dry_run }),
+        text: format!("{holder}: certificates {count} again\n").into_bytes(),
+        names: vec![holder],
+        warnings: Vec::new(),
+    })
+}
+
+/// Asks whether a voter is to be cut off, if one is; returns what a script is told that has
+/// answered before.
+fn agreed(
+    invocation: &Invocation,
+    dry_run: bool,
+    present: &Present,
+    meant: &Meant,
+) -> Result<Option<String>> {
+    let votes = |id: &NodeId| present.configuration.voters().contains(*id);
+    let Some(id) = meant.role.node_id().map(NodeId::from).filter(votes) else { return Ok(None) };
+    let cost = cost(&meant.role.to_string(), present);
+    if !dry_run {
+        invocation.confirm(&format!("{cost}. Revoke?"))?;
+    }
+    // A script has answered before it was asked.
+    let is_told = dry_run || invocation.global.yes;
+    Ok(is_told.then(|| format!("{cost}: raftctl cert renew {}", present.survey.name(id))))
 }
 
 /// Says what it costs to revoke a voter's certificate.
@@ -283,33 +298,6 @@ fn refuse_own(target: &Target, meant: &Meant) -> Result<()> {
     Err(Report::new(codes::OWN_CERTIFICATE, message)
         .help("raftctl cert issue NAME --role operator    (another one, to revoke it with)")
         .help("raftctl cert revoke FILE    (an older certificate of the same holder)"))
-}
-
-/// Waits until a node has applied it; `None` if it does not answer.
-async fn in_force(
-    client: &Client,
-    (id, address): (NodeId, &str),
-    holder: &str,
-    meant: &Meant,
-    began: Instant,
-) -> Option<Duration> {
-    // Another node may answer there.
-    client.status_of(address).await.ok().filter(|status| status.node == id)?;
-    loop {
-        let answer = client.system_of(address, &SystemQuery::Revocations).await.ok()?;
-        let SystemAnswer::Revocations { items, .. } = answer else { return None };
-        let has_all = |keys: &[[u8; 32]]| meant.keys.iter().all(|key| keys.contains(key));
-        let is_it = |one: &state_machine::Revocation| {
-            one.holder == holder && one.until_s >= meant.until_s && has_all(&one.keys)
-        };
-        if items.iter().any(is_it) {
-            return Some(began.elapsed());
-        }
-        if began.elapsed() > LOOK {
-            return None;
-        }
-        sleep(EVERY).await;
-    }
 }
 
 /// Lists what is revoked.

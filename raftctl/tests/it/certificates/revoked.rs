@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use fixtures::ClockShim;
+use fixtures::{ClockShim, SmallDisk};
+use rustix::process::Signal;
 
-use crate::kit::{CLUSTER, Said, World, free};
+use crate::kit::{CLUSTER, PATIENCE, Said, World, free};
 
 fn by(world: &World, directory: &Path, name: &str, line: &str) -> Said {
     let at = |file: &str| directory.join(file).display().to_string();
@@ -54,6 +56,7 @@ fn a_program_gets_a_certificate_that_is_taken_back_everywhere_at_once() {
     assert_eq!(said.code, 0, "{said:?}");
     for node in said.data()["nodes"].as_array().unwrap() {
         assert!(node["inForceMs"].as_u64().unwrap() < 1_000, "{said:?}");
+        assert_eq!(node["state"], "in-force", "{said:?}");
     }
     let said = by(&world, &web, "web", "kv get greeting");
     assert_eq!(said.code, 4, "{said:?}");
@@ -66,8 +69,17 @@ fn a_program_gets_a_certificate_that_is_taken_back_everywhere_at_once() {
     let other = world.home().join("other");
     std::fs::rename(&web, &other).unwrap();
     world.ok("cert issue web --role client");
+    let plan = world.ok("cert revoke client/web --undo --dry-run");
+    assert_eq!(plan.stdout, "client web: certificates would count again\n");
+    assert_eq!(by(&world, &other, "web", "kv get greeting").code, 4, "nothing was changed");
     world.ok("cert revoke client/web --undo");
     assert_eq!(by(&world, &other, "web", "kv get greeting").stdout, "hi\n");
+    // What there is no more is not promised either.
+    for how in ["--undo --dry-run", "--undo"] {
+        let said = world.run(&format!("cert revoke client/web {how} -o json"));
+        assert_eq!((said.code, &said.error()["code"]), (5, &"R0109".into()), "{how}: {said:?}");
+        assert_eq!(said.error()["message"], "no certificate of client web is revoked");
+    }
 
     // A node that votes is cut off only when that is meant.
     let said = world.run("cert revoke n3");
@@ -146,4 +158,59 @@ fn a_directory_of_another_cluster_changes_nothing_in_this_one() {
     }
     assert_eq!(world.ok("cert list --revoked --no-headers").stdout, "");
     assert!(contents(&other) == made, "a file of the other cluster is another one");
+}
+
+/// Both were said to give no answer, without a warning and with success.
+#[test]
+fn a_node_that_has_not_applied_a_revocation_is_told_from_one_that_is_silent() {
+    let mut world = World::new();
+    let Some(disk) = SmallDisk::mount(&world.home().join("data-n3"), 32) else { return };
+    world.found(&free(3));
+    world.ok("leader transfer n1");
+    let revoke = |name: &str| {
+        world.ok(&format!("cert issue {name} --role client"));
+        let said = world.run(&format!("cert revoke client/{name} -o json"));
+        let nodes = said.data()["nodes"].as_array().unwrap().clone();
+        let states: Vec<String> =
+            nodes.iter().map(|node| node["state"].as_str().unwrap().to_owned()).collect();
+        (said, states)
+    };
+    // A little goes into files that are there.
+    disk.fill_up();
+    let (began, file) = (Instant::now(), world.home().join("data.tsv"));
+    std::fs::write(&file, noise(40)).unwrap();
+    while !world.logged("n3", "").contains("ERROR no room") {
+        assert!(began.elapsed() < PATIENCE, "the disk does not fill up");
+        world.ok(&format!("kv load {}", file.display()));
+    }
+    let (said, states) = revoke("full");
+    assert_eq!((said.code, states), (12, words(&["in-force", "in-force", "not-applied"])));
+    assert!(said.stdout.contains("n3 answers, but has not applied"), "{said:?}");
+    let text = world.run("cert revoke client/full");
+    assert!(text.stdout.contains("not yet: it answers, but has not applied it"), "{text:?}");
+    assert!(text.code == 12 && text.stderr.contains("warning: n3 answers, but"), "{text:?}");
+    disk.resize(512);
+    world.await_status(|status| status["health"] == "HEALTHY");
+    world.signal("n3", Signal::STOP);
+    let (said, states) = revoke("stopped");
+    assert_eq!((said.code, states), (12, words(&["in-force", "in-force", "silent"])));
+    assert!(said.stdout.contains("n3 does not answer, and may not have heard"), "{said:?}");
+}
+
+/// So many lines of 50 KB, which do not compress much.
+fn noise(lines: u64) -> String {
+    let line = |number: u64| {
+        let mut word = number + 1;
+        let mut next = || {
+            word = word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888);
+            char::from(b'a' + u8::try_from((word >> 33) % 26).unwrap())
+        };
+        let value: String = std::iter::repeat_with(&mut next).take(50_000).collect();
+        format!("large{number}\t{value}\n")
+    };
+    (0..lines).map(line).collect()
+}
+
+fn words(all: &[&str]) -> Vec<String> {
+    all.iter().map(|word| (*word).to_owned()).collect()
 }
