@@ -238,7 +238,7 @@ impl Session {
             Envelope::in_session(session, sequence, low_water, body.clone()).encode()
         };
         match self.inner.client.repeat(deadline, command).await {
-            Ok(response) => self.answered(sequence, &response),
+            Ok(settled) => self.answered(sequence, &settled.response),
             Err(error) => Err(numbered(sequence, error)),
         }
     }

@@ -30,6 +30,14 @@ pub struct Ended {
     pub missing: Vec<u64>,
 }
 
+/// How a command ended that was proposed until it was answered.
+pub(crate) struct Settled {
+    /// The answer to the last attempt.
+    pub(crate) response: Bytes,
+    /// Why nobody can tell what became of an attempt before it, if there was one.
+    pub(crate) unknown: Option<String>,
+}
+
 impl Client {
     /// Asks about the system's part of the state: sessions, configurations, removed members,
     /// reserved ids.
@@ -153,7 +161,9 @@ impl Client {
     /// Lets the certificates of a holder count again.
     ///
     /// # Errors
-    /// As [`Client::propose`]; [`ClientError::Refused`] if none is revoked.
+    /// As [`Client::propose`]; [`ClientError::Refused`] if none is revoked, and
+    /// [`ClientError::Unknown`] if that may be this call's own doing, by an attempt whose answer
+    /// got lost.
     pub async fn forget_revocation(&self, holder: &str) -> Result<(), ClientError> {
         self.noted(&SystemCommand::ForgetRevocation { holder: holder.to_owned() }).await
     }
@@ -193,18 +203,25 @@ impl Client {
         }
     }
 
-    /// Gives a command of the system, which may be applied any number of times.
+    /// Gives a command of the system, which may be applied any number of times: the effect is that
+    /// of one. The answers need not be the same: only the first one's refusal is certain.
     pub(crate) async fn tell_system(
         &self,
         command: &SystemCommand,
     ) -> Result<SystemResponse, ClientError> {
         let command = Envelope::system(command).encode();
         let deadline = Instant::now() + self.patience();
-        let response = self.repeat(deadline, || command.clone()).await?;
-        match SystemResponse::decode(&response) {
-            Ok(SystemResponse::Refused { reason }) => Err(refused(reason)),
-            Ok(response) => Ok(response),
-            Err(_) => Err(self.unexpected()),
+        let Settled { response, unknown } = self.repeat(deadline, || command.clone()).await?;
+        match (SystemResponse::decode(&response), unknown) {
+            // An earlier attempt may have done it, and be the reason: nothing is undone twice.
+            (Ok(SystemResponse::Refused { reason }), Some(why)) => {
+                let why = format!("{why}; asked again, it was refused: {reason}");
+                Err(ClientError::Unknown { why, sequence: None })
+            }
+            (Ok(SystemResponse::Refused { reason }), None) => Err(refused(reason)),
+            (Ok(response), Some(_) | None) => Ok(response),
+            (Err(_), Some(why)) => Err(ClientError::Unknown { why, sequence: None }),
+            (Err(_), None) => Err(self.unexpected()),
         }
     }
 
@@ -214,12 +231,14 @@ impl Client {
         &self,
         deadline: Instant,
         command: impl Fn() -> Bytes,
-    ) -> Result<Bytes, ClientError> {
+    ) -> Result<Settled, ClientError> {
         let (began, mut unknown, mut attempts) = (Instant::now(), None, Attempts::default());
         loop {
             let request = Request::Propose { command: command() };
             let error = match self.on_leader_for(&request, attempts.next(deadline)).await {
-                Ok(Response::Applied { response, .. }) => return Ok(response),
+                Ok(Response::Applied { response, .. }) => {
+                    return Ok(Settled { response, unknown });
+                }
                 // What is certain of this attempt is not of an earlier one, here either.
                 Ok(_) => match unknown {
                     Some(why) => return Err(ClientError::Unknown { why, sequence: None }),

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use protocol::{ErrorCode, Response};
+use state_machine::SystemResponse;
 use tokio::time::timeout;
 
 use super::node::{Node, Turn, refused, unknown};
@@ -89,6 +90,27 @@ async fn a_refusal_after_an_attempt_of_unknown_outcome_is_not_certain() {
     let ended = ends(session.propose(zeros(1))).await;
     assert!(matches!(ended, Err(ClientError::Refused(_))), "{ended:?}");
     assert_eq!(session.unanswered(), [] as [u64; 0]);
+}
+
+/// What is undone once is refused the second time, and the caller was told of nothing else.
+#[tokio::test]
+async fn a_refusal_to_undo_after_an_attempt_of_unknown_outcome_is_not_certain() {
+    let reason = "no certificate of client web is revoked";
+    let refuses = || {
+        let response = SystemResponse::Refused { reason: reason.to_owned() }.encode();
+        Turn::Says(Response::Applied { index: 7, response })
+    };
+    for end in unknown_ends() {
+        let node = Node::start([end.clone(), refuses()]);
+        let ended = ends(node.client().forget_revocation("client web")).await;
+        assert!(is_unknown(&ended, None), "{end:?}: {ended:?}");
+        let said = ended.unwrap_err().to_string();
+        assert!(said.ends_with(&format!("asked again, it was refused: {reason}")), "{said}");
+        assert_eq!(node.asked(), 2, "{end:?}");
+    }
+    // Without an earlier attempt, it is.
+    let ended = ends(Node::start([refuses()]).client().forget_revocation("client web")).await;
+    assert!(matches!(&ended, Err(ClientError::Refused(reply)) if reply.message == reason));
 }
 
 #[tokio::test]
