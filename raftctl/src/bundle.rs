@@ -9,6 +9,8 @@
 //! DIR/tokens/            tokens by which hosts enrol: what checks a proof, not what makes one
 //! DIR/NAME-n4.token      a token until it is used, for the operator to carry
 //! DIR/bootstrap.record   written once, before it is sent to anybody
+//! DIR/bootstrap-X.record that of a former history, since a snapshot was restored
+//! DIR/bootstrap-X.begun  as long as nobody may have the history of that record
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,6 +42,7 @@ mod tokens;
 
 pub(crate) use configuration::NodeSettings;
 pub(crate) use plan::{KV, PLAN, Plan, PlannedNode, again};
+pub(crate) use successor::Succession;
 pub(crate) use tokens::KeptToken;
 
 use bounded::{read_bounded, read_record};
@@ -172,10 +175,12 @@ impl Bundles {
             name: Some(node.name.clone()),
             address: node.address.clone(),
         };
+        // One that cannot be read is told of when it is needed; one whose restore has not ended is
+        // followed by nobody.
+        let record = self.record().ok().flatten().filter(|record| !self.is_begun(record));
         context::Context {
             cluster: Some(self.plan.cluster.clone()),
-            // One that cannot be read is told of when it is needed.
-            generation: self.record().ok().flatten().map(|record| record.generation().to_string()),
+            generation: record.map(|record| record.generation().to_string()),
             ca,
             cert: certificate,
             key,
@@ -293,7 +298,8 @@ impl Bundles {
         }
     }
 
-    fn record_path(&self) -> PathBuf {
+    /// Returns where the bootstrap record is.
+    pub(crate) fn record_path(&self) -> PathBuf {
         self.directory.join(RECORD)
     }
 }

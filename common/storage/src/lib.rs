@@ -66,7 +66,7 @@ pub use presence::Presence;
 pub use reader::LogReader;
 pub use reconcile::reconcile;
 pub use reserve::Reserve;
-pub use restore::Restoration;
+pub use restore::{Filled, Restoration};
 pub use rocks::RocksLogs;
 pub use snapshot::{
     CHUNK_BYTES_MAX, SnapshotFile, SnapshotHeader, SnapshotId, SnapshotReader, SnapshotReceiver,

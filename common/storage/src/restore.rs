@@ -78,13 +78,25 @@ impl Restoration {
     /// beside the authority before.
     ///
     /// # Errors
-    /// If the record and the snapshot do not belong together, the snapshot is damaged, or the
-    /// directory cannot be written: it is as empty as before then.
+    /// As [`Restoration::pour`] and [`Filled::found`].
     pub fn fill<R: Read>(
-        mut self,
+        self,
         record: &BootstrapRecord,
         snapshot: &mut SnapshotReader<R>,
     ) -> Result<(), StorageError> {
+        self.pour(record, snapshot)?.found(record)
+    }
+
+    /// Does all of [`Restoration::fill`] but the last step: the directory has no history yet.
+    ///
+    /// # Errors
+    /// If the record and the snapshot do not belong together, the snapshot is damaged, or the
+    /// directory cannot be written: it is as empty as before then.
+    pub fn pour<R: Read>(
+        self,
+        record: &BootstrapRecord,
+        snapshot: &mut SnapshotReader<R>,
+    ) -> Result<Filled, StorageError> {
         self.judge(record, snapshot.header())?;
         let path = self.directory.path().to_owned();
         files::remove_directory(&path.join(LOG))?;
@@ -95,7 +107,7 @@ impl Restoration {
         state.replace_from(snapshot)?;
         drop(state);
         LogStore::restore(&self.directory, record, first_write(record, snapshot.header()))?;
-        self.directory.set_bootstrap(record)
+        Ok(Filled { directory: self.directory })
     }
 
     /// One voter alone: others would not know which file to begin with.
@@ -114,6 +126,22 @@ impl Restoration {
             (true, false) => "it is not the record of a history that begins with the snapshot",
         };
         Err(StorageError::corrupt("the bootstrap record", why))
+    }
+}
+
+/// A directory in which everything is but its generation.
+#[derive(Debug)]
+pub struct Filled {
+    directory: DataDirectory,
+}
+
+impl Filled {
+    /// Gives the directory its generation: from here on it counts.
+    ///
+    /// # Errors
+    /// If it cannot be written: it may have its generation then, or not.
+    pub fn found(mut self, record: &BootstrapRecord) -> Result<(), StorageError> {
+        self.directory.set_bootstrap(record)
     }
 }
 

@@ -1,11 +1,12 @@
 //! The record of a history that goes on from a snapshot. It is stored before the data directory is
-//! filled; the records of former histories stay beside it.
+//! filled; the records of former histories stay beside it. Until it is filled, a mark tells that
+//! nobody may have that history.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use consensus::{Configuration, Incarnation, Majority, Member, NodeId, Voters};
-use protocol::BootstrapRecord;
+use protocol::{BootstrapRecord, Generation};
 use storage::SnapshotHeader;
 
 use super::{Bundles, PLAN, Plan, PlannedNode, lock, read_bounded, read_record};
@@ -16,6 +17,41 @@ use crate::report::{Report, Result};
 /// What the names of files begin and end with that hold records of former histories.
 const FORMER: &str = "bootstrap-";
 const RECORD_SUFFIX: &str = ".record";
+
+/// What the names of files end with that tell of a restore which has not ended.
+const BEGUN_SUFFIX: &str = ".begun";
+
+/// What stands in such a file where the record took the place of none.
+const NOTHING: &str = "-";
+
+/// A record that was stored for a restore.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Succession {
+    /// The record.
+    pub(crate) record: BootstrapRecord,
+    before: Before,
+}
+
+/// What was in the record's place before.
+#[derive(Debug, PartialEq, Eq)]
+enum Before {
+    /// No record.
+    Nothing,
+    /// The one that is in this file now.
+    Record(PathBuf),
+    /// The same: what was there before that is not known.
+    Unknown,
+}
+
+impl Succession {
+    /// Returns where the record is that was replaced.
+    pub(crate) fn former(&self) -> Option<&Path> {
+        match &self.before {
+            Before::Record(path) => Some(path),
+            Before::Nothing | Before::Unknown => None,
+        }
+    }
+}
 
 impl Bundles {
     /// Opens the directory of whatever cluster it is.
@@ -71,7 +107,6 @@ impl Bundles {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(directory).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();
-            let is_former = |name: &str| name.starts_with(FORMER) && name.ends_with(RECORD_SUFFIX);
             if name.to_str().is_some_and(is_former) {
                 found.extend(read_record(&directory.join(name))?);
             }
@@ -79,9 +114,19 @@ impl Bundles {
         Ok(found)
     }
 
+    /// Finds the file with the record of a former history.
+    ///
+    /// # Errors
+    /// If it is there and cannot be read.
+    pub(crate) fn former_of(&self, generation: Generation) -> Result<Option<PathBuf>> {
+        let path = self.beside_record(generation, RECORD_SUFFIX);
+        let found = read_record(&path)?.filter(|record| record.generation() == generation);
+        Ok(found.map(|_| path))
+    }
+
     /// Makes the record of a history that goes on from a snapshot in this data directory of this
-    /// node alone, and stores it in place of the present one, which is kept beside it. Asked again
-    /// for the same, returns what is stored.
+    /// node alone, and stores it in place of the present one, which is kept beside it, with a mark
+    /// that it is only begun. Asked again for the same, returns what is stored.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -90,7 +135,7 @@ impl Bundles {
         node: &PlannedNode,
         incarnation: Incarnation,
         header: &SnapshotHeader,
-    ) -> Result<BootstrapRecord> {
+    ) -> Result<Succession> {
         let id = NodeId::from(node.id);
         let (name, address) = (node.name.clone(), node.address.clone());
         let members = BTreeMap::from([(id, Member { incarnation, name, address })]);
@@ -105,16 +150,90 @@ impl Bundles {
             parent: Some(header.generation),
         };
         let _lock = lock(self.directory(), ".record.lock")?;
-        match self.record()? {
-            Some(present) if present == record => return Ok(record),
+        let before = match self.record()? {
+            Some(present) if present == record => self.begun_before(&record)?,
             Some(present) => {
-                let short = &present.generation().to_string()[..16];
-                let former = self.directory().join(format!("{FORMER}{short}{RECORD_SUFFIX}"));
+                let former = self.beside_record(present.generation(), RECORD_SUFFIX);
                 write_private(&former, &present.encode())?;
+                Before::Record(former)
             }
-            None => {}
-        }
+            None => Before::Nothing,
+        };
+        // Whoever finds the record is to know that its history may be nowhere.
+        self.mark_begun(&record, &before)?;
         write_private(&self.record_path(), &record.encode())?;
-        Ok(record)
+        Ok(Succession { record, before })
     }
+
+    /// Puts back what was in the place of a record whose history is nowhere, for certain. Says
+    /// whether it did: what was there may not be known, or another restore has begun meanwhile.
+    ///
+    /// # Errors
+    /// If a file cannot be moved.
+    pub(crate) fn take_back(&self, succession: &Succession) -> Result<bool> {
+        let _lock = lock(self.directory(), ".record.lock")?;
+        let Succession { record, before } = succession;
+        if self.record()?.as_ref() != Some(record) {
+            return Ok(false);
+        }
+        let path = self.record_path();
+        let moved = match before {
+            Before::Nothing => std::fs::remove_file(&path),
+            Before::Record(former) => std::fs::rename(former, &path),
+            Before::Unknown => return Ok(false),
+        };
+        moved.map_err(|error| Report::io(&path, &error))?;
+        self.note_end(record)?;
+        Ok(true)
+    }
+
+    /// Notes that a restore has ended.
+    ///
+    /// # Errors
+    /// If its mark cannot be removed.
+    pub(crate) fn note_end(&self, record: &BootstrapRecord) -> Result<()> {
+        let mark = self.beside_record(record.generation(), BEGUN_SUFFIX);
+        match std::fs::remove_file(&mark) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Report::io(&mark, &error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Says whether the restore that a record was stored for has not ended, as far as is known.
+    pub(crate) fn is_begun(&self, record: &BootstrapRecord) -> bool {
+        self.beside_record(record.generation(), BEGUN_SUFFIX).exists()
+    }
+
+    fn mark_begun(&self, record: &BootstrapRecord, before: &Before) -> Result<()> {
+        let name = match before {
+            Before::Nothing => NOTHING.into(),
+            Before::Record(path) => path.file_name().unwrap_or_default().to_string_lossy(),
+            Before::Unknown => "".into(),
+        };
+        let mark = self.beside_record(record.generation(), BEGUN_SUFFIX);
+        write_private(&mark, name.as_bytes())
+    }
+
+    /// Reads from its mark what a record has taken the place of.
+    fn begun_before(&self, record: &BootstrapRecord) -> Result<Before> {
+        let mark = self.beside_record(record.generation(), BEGUN_SUFFIX);
+        let name = read_bounded(&mark)?.and_then(|bytes| String::from_utf8(bytes).ok());
+        Ok(match name.as_deref() {
+            Some(NOTHING) => Before::Nothing,
+            Some(name) if is_former(name) => Before::Record(self.directory().join(name)),
+            Some(_) | None => Before::Unknown,
+        })
+    }
+
+    fn beside_record(&self, generation: Generation, suffix: &str) -> PathBuf {
+        let short = &generation.to_string()[..16];
+        self.directory().join(format!("{FORMER}{short}{suffix}"))
+    }
+}
+
+/// Says whether a file of this name holds the record of a former history.
+fn is_former(name: &str) -> bool {
+    name.starts_with(FORMER) && name.ends_with(RECORD_SUFFIX) && !name.contains('/')
 }

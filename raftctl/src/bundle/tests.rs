@@ -191,17 +191,29 @@ fn a_restored_history_has_its_own_record_and_the_former_one_is_kept() {
         Err(Some(codes::NO_NODE))
     );
     let made = bundles.succeed(&node, Incarnation::new(7), &header).expect("it can be stored");
-    assert_eq!(made.parent, Some(bootstrapped.generation()));
-    assert_eq!(made.configuration.members().len(), 1);
-    assert_eq!(bundles.record(), Ok(Some(made.clone())));
+    assert_eq!(made.record.parent, Some(bootstrapped.generation()));
+    assert_eq!(made.record.configuration.members().len(), 1);
+    assert_eq!(bundles.record(), Ok(Some(made.record.clone())));
+    assert!(bundles.is_begun(&made.record) && bundles.context().generation.is_none());
     // An interrupted restore asks for the same again.
-    assert_eq!(bundles.succeed(&node, Incarnation::new(7), &header), Ok(made));
+    let again = bundles.succeed(&node, Incarnation::new(7), &header).expect("it can be stored");
+    assert_eq!(again, made);
     let short = &bootstrapped.generation().to_string()[..16];
     let former = bundles.directory().join(format!("bootstrap-{short}.record"));
     let former = std::fs::read(former).expect("it is kept");
-    assert_eq!(BootstrapRecord::decode(&former), Ok(bootstrapped));
+    assert_eq!(BootstrapRecord::decode(&former), Ok(bootstrapped.clone()));
     let records = |name: &std::ffi::OsStr| name.to_string_lossy().ends_with(".record");
     let files = std::fs::read_dir(bundles.directory()).expect("it is there");
     let count = files.filter(|file| file.as_ref().is_ok_and(|f| records(&f.file_name()))).count();
     assert_eq!(count, 2);
+    // What comes to nothing leaves what was there.
+    assert_eq!(bundles.take_back(&again), Ok(true));
+    assert_eq!(bundles.record(), Ok(Some(bootstrapped)));
+    assert!(!bundles.is_begun(&again.record));
+    assert_eq!(bundles.take_back(&again), Ok(false), "it is another one by now");
+    assert_eq!(bundles.former_records(), Ok(Vec::new()));
+    // What has ended is followed.
+    let made = bundles.succeed(&node, Incarnation::new(7), &header).expect("it can be stored");
+    bundles.note_end(&made.record).expect("it is there");
+    assert_eq!(bundles.context().generation, Some(made.record.generation().to_string()));
 }

@@ -36,5 +36,18 @@ same history would go on twice, side by side, and each would acknowledge what th
 nodes join the one that was restored: start raftd there, then `raftctl member add NAME=HOST:PORT`
 for each of the others, with an empty data directory. The records beside the authority tell, also
 if what was restored went on as yet another history. If it is lost or to be given up,
-`--while-serving` begins another one; nothing of the first one may run any more."
+`--while-serving` begins another one; nothing of the first one may run any more.
+Where the message says that it was only begun, it was interrupted: run it again on that machine,
+with the same data directory, and it ends there."
+
+OTHER_RECORD 464 Refused "the record beside the authority is of another history"
+"Newcomers get the bootstrap record from the directory with the authority, and belong to its history
+from then on. This record is not the one of the cluster that answers: they would belong to no
+cluster, and their data directories would have to be emptied. Nothing was sent. `raftctl snapshot
+restore` stores the record of the history that it begins before it fills the data directory, so
+this is what a restore leaves behind that was interrupted, or whose node does not run while members
+of the old history do. If the restore is to go on, run it again where it was begun, and stop raftd
+on the members of the old history. If it is given up, put the record from before back with the
+command that the message names, and empty the data directory that was to be filled. Or the directory
+is a copy from before a restore that was made elsewhere: take the one from there."
 }

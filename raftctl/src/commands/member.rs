@@ -18,6 +18,7 @@ pub(crate) mod history;
 mod interrupted;
 mod known;
 pub(crate) mod list;
+mod record;
 pub(crate) mod show;
 mod tokens;
 

@@ -1,10 +1,11 @@
 //! A cluster loses every node and comes back from a saved snapshot, by raftctl alone; before that
 //! its members change, as the manual says.
 
-use crate::kit::{PATIENCE, World, free};
+use crate::kit::{PATIENCE, Said, World, free};
 use rustix::process::Signal;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -189,4 +190,82 @@ fn what_a_node_that_is_left_has_and_the_snapshot_has_not_is_said_in_numbers() {
         let lost = ["n3 answers, and knows ", " are behind this snapshot, and are not restored"];
         assert!(lost.iter().all(|words| said.stderr.contains(words)), "{said:?}");
     }
+}
+
+/// Runs a command that may make no file larger than 64 KiB: to write more is an error, or it kills.
+fn cramped(world: &World, line: &str, kills: bool) -> Said {
+    let made = world.command(line);
+    let ignores = if kills { "" } else { "trap '' XFSZ;" };
+    let script = format!("{ignores} ulimit -c 0; ulimit -f 128; exec \"$@\"");
+    let mut command = Command::new("sh");
+    command.args(["-c", &script, "sh"]).arg(made.get_program()).args(made.get_args());
+    command.envs(made.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    Said::of(command.output().unwrap())
+}
+
+/// The record of a history that was nowhere stayed in the place of the one that nodes had, and was
+/// sent to whoever joined them.
+#[test]
+fn a_restore_that_comes_to_nothing_leaves_the_record_from_before_or_is_named() {
+    let mut world = World::new();
+    let addresses = free(4);
+    world.found(&addresses[..3]);
+    let (file, saved) = (world.home().join("data.tsv"), world.home().join("saved.snap"));
+    let lines: String = (0..5_000).map(|key| format!("k{key}\t{key:0>200}\n")).collect();
+    std::fs::write(&file, lines).unwrap();
+    world.ok(&format!("kv load {}", file.display()));
+    world.ok(&format!("snapshot save {}", saved.display()));
+    for name in ["n1", "n2", "n3"] {
+        world.kill(name);
+    }
+    let data = world.home().join("data-n1");
+    std::fs::remove_dir_all(&data).unwrap();
+    let names = || -> Vec<String> {
+        let all = world.directory().read_dir().unwrap();
+        let all = all.map(|child| child.unwrap().file_name().into_string().unwrap());
+        let mut all: Vec<String> = all.filter(|name| name.starts_with("bootstrap")).collect();
+        all.sort();
+        all
+    };
+    let place = world.directory().join("bootstrap.record");
+    let before = std::fs::read(&place).unwrap();
+    let restore = format!("snapshot restore {} --data-dir {}", saved.display(), data.display());
+    let said = cramped(&world, &format!("{restore} --node n1 --yes"), false);
+    assert!(said.code > 0 && said.stderr.contains("is the one from before"), "{said:?}");
+    assert!(said.stderr.contains("run the same command again"), "{said:?}");
+    assert_eq!((std::fs::read(&place).unwrap(), names().len()), (before.clone(), 1));
+
+    // Who is killed puts nothing back, and leaves a mark.
+    let said = cramped(&world, &format!("{restore} --node n1 --yes"), true);
+    assert_eq!(said.code, -1, "{said:?}");
+    assert_eq!((std::fs::read(&place).unwrap() == before, names().len()), (false, 3));
+    let other = restore.replace("data-n1", "data-other");
+    let said = world.run(&format!("{other} --node n2 --yes -o json"));
+    assert_eq!((said.code, &said.error()["code"]), (5, &"R0463".into()), "{said:?}");
+    let message = said.error()["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("was begun already, on n1 (node 1)"), "{message}");
+    assert!(!message.contains("goes on there as"), "{message}");
+
+    // The majority comes back: nobody gets the record of a history that it does not have.
+    std::fs::remove_dir_all(&data).unwrap();
+    for (name, address) in ["n1", "n2", "n3"].iter().zip(&addresses) {
+        world.start(name, address);
+    }
+    world.await_status(|status| !status["leader"].is_null());
+    let mut helps = Vec::new();
+    for line in [&format!("member add n4={}", addresses[3]), "member heal n1 --wait 20s"] {
+        let said = world.run(&format!("{line} -o json"));
+        assert_eq!((said.code, &said.error()["code"]), (5, &"R0464".into()), "{line}: {said:?}");
+        let message = said.error()["message"].as_str().unwrap().to_owned();
+        assert!(message.ends_with("for a restore that has not ended"), "{message}");
+        helps.push(said.error()["help"][0].as_str().unwrap().to_owned());
+    }
+    assert_eq!(helps[0], helps[1]);
+    world.ok("cert renew n2 operator");
+    // It is given up as the help says.
+    let (command, _) = helps[0].split_once("    (").unwrap();
+    assert!(Command::new("sh").args(["-c", command]).status().unwrap().success(), "{command}");
+    assert_eq!(std::fs::read(&place).unwrap(), before);
+    world.ok("member heal n1 --wait 60s");
+    world.await_status(|status| status["health"] == "HEALTHY");
 }

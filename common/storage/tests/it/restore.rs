@@ -138,6 +138,22 @@ fn a_restore_that_was_interrupted_before_its_last_step_is_no_history() {
 }
 
 #[test]
+fn a_directory_has_no_history_before_the_last_step() {
+    let (old, new) = (tempdir().unwrap(), tempdir().unwrap());
+    let parent = found(old.path());
+    let file = snapshot(&parent, 50);
+    let restoration = begin(new.path()).unwrap();
+    let record = child(&restoration, &parent);
+    let filled = restoration.pour(&record, &mut SnapshotReader::open(&file.path).unwrap()).unwrap();
+    drop(filled);
+    assert_eq!(directory(new.path()).unwrap().generation(), None);
+    let restoration = begin(new.path()).unwrap();
+    let filled = restoration.pour(&record, &mut SnapshotReader::open(&file.path).unwrap()).unwrap();
+    filled.found(&record).unwrap();
+    assert_eq!(directory(new.path()).unwrap().generation(), Some(record.generation()));
+}
+
+#[test]
 fn a_record_that_does_not_belong_to_directory_and_snapshot_is_refused() {
     let (old, new) = (tempdir().unwrap(), tempdir().unwrap());
     let parent = found(old.path());

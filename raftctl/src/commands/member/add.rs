@@ -20,6 +20,7 @@ use super::enrol::Attempt;
 use super::foreseen;
 use super::interrupted::Reached;
 use super::known;
+use super::record::record;
 use super::tokens;
 use crate::addresses;
 use crate::bundle::{Bundles, KeptToken, PlannedNode};
@@ -71,6 +72,7 @@ async fn steps(invocation: &Invocation, args: &AddArgs, reached: &Cell<Reached>)
         present.check(&intended)?;
     }
     let bundles = authority::open(invocation, args.dir.as_deref(), &target)?;
+    let record = record(&bundles, &present)?;
     let newcomers = reserve(&client, &args.nodes, &present).await?;
     let tokens = tokens::or_bundles(invocation, (&bundles, &client), &newcomers, (args, &present));
     let tokens = tokens.await?;
@@ -79,7 +81,6 @@ async fn steps(invocation: &Invocation, args: &AddArgs, reached: &Cell<Reached>)
     }
     reached.set(Reached::Prepared);
     let deadline = began + args.wait;
-    let record = record(&bundles)?;
     let (bundles, tokens, record) = (&bundles, &tokens, &record);
     let joining = Joining { bundles, tokens, leaving, record, deadline };
     join(invocation, &client, &newcomers, joining).await?;
@@ -200,17 +201,6 @@ fn prepared(bundles: &Bundles, newcomers: &[PlannedNode]) -> View {
         names: newcomers.iter().map(|node| node.name.clone()).collect(),
         warnings: Vec::new(),
     }
-}
-
-/// Returns the bootstrap record of the cluster.
-///
-/// # Errors
-/// If there is none beside the authority.
-pub(super) fn record(bundles: &Bundles) -> Result<BootstrapRecord> {
-    bundles.record()?.ok_or_else(|| {
-        let shown = bundles.directory().display();
-        Report::new(codes::NO_RECORD, format!("{shown} has no bootstrap record"))
-    })
 }
 
 /// What newcomers are checked against, and how long they are waited for.

@@ -10,9 +10,9 @@ use client::{Client, NodeStatus};
 use consensus::{Incarnation, NodeId};
 use tokio::time::sleep;
 
-use super::add::record;
 use super::alter::show_plan;
 use super::authority::open;
+use super::record::record;
 use super::{catch_up, list};
 use crate::bundle::PlannedNode;
 use crate::change::{Draft, Present, carry_out};
@@ -169,7 +169,7 @@ async fn meet(
 ) -> Result<NodeStatus> {
     let (status, address) = ask(client, present, id).await?;
     if status.generation.is_none() {
-        let record = record(&open(invocation, args.dir.as_deref(), target)?)?;
+        let record = record(&open(invocation, args.dir.as_deref(), target)?, present)?;
         client.join(&address, record).await.map_err(Report::from_client)?;
     }
     Ok(status)
@@ -230,6 +230,7 @@ fn is_final(error: &Report) -> bool {
         codes::NO_NODE,
         codes::NO_CLUSTER,
         codes::NO_RECORD,
+        codes::OTHER_RECORD,
         codes::NO_FILE,
         codes::WOULD_LOSE_QUORUM,
         codes::UNAUTHORISED,

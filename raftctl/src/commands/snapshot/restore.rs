@@ -12,7 +12,7 @@ use protocol::BootstrapRecord;
 use serde_json::json;
 use storage::{Restoration, SnapshotHeader, SnapshotReader};
 
-use crate::bundle::{Bundles, PlannedNode, now_unix_s};
+use crate::bundle::{Bundles, PlannedNode, Succession, now_unix_s};
 use crate::cluster::judge::judge;
 use crate::cluster::{Health, Row, Survey};
 use crate::codes;
@@ -84,16 +84,71 @@ pub(super) async fn run(invocation: &Invocation, args: &RestoreArgs) -> Result<(
     // RocksDB's files are nobody else's business either.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let restoration = Restoration::begin(&args.data_dir, header.cluster, id)?;
-    let record = bundles.succeed(&node, restoration.incarnation(), &header)?;
-    restoration.fill(&record, &mut snapshot)?;
-    let taken = owner.take(&args.data_dir);
+    let succession = bundles.succeed(&node, restoration.incarnation(), &header)?;
+    fill(restoration, &mut snapshot, &bundles, &succession)?;
+    let (taken, record) = (owner.take(&args.data_dir), succession.record);
     let mut view = done((args, &taken), &bundles, &node, &header, &record);
     view.warnings.extend(lost);
+    if let Err(report) = bundles.note_end(&record) {
+        let or = "remove that file, or this restore is taken for one that has not ended";
+        view.warnings.push(format!("{}: {or}", report.message));
+    }
     // The state is restored whatever becomes of the contexts, which can be mended by hand.
     if let Err(report) = lead(&bundles.plan.cluster, &record).await {
         view.warnings.push(format!("the context still names the old members: {}", report.message));
     }
     invocation.output.answer(&view)
+}
+
+/// Fills the directory. What comes to nothing leaves the record from before beside the authority,
+/// or says that it is another one.
+fn fill(
+    restoration: Restoration,
+    snapshot: &mut SnapshotReader<Counted<'_>>,
+    bundles: &Bundles,
+    succession: &Succession,
+) -> Result<()> {
+    let shown = bundles.directory().display();
+    let again = "run the same command again when that is mended    (begins anew)";
+    let poured = restoration.pour(&succession.record, snapshot);
+    let filled = poured.map_err(|error| {
+        let report = Report::from(error);
+        // Without its last step the directory has no history: nobody can have the new record.
+        match bundles.take_back(succession) {
+            Ok(true) => {
+                let message =
+                    format!("{}; the record in {shown} is the one from before", report.message);
+                Report { message, ..report }.help(again)
+            }
+            Ok(false) => stays(report, bundles, succession).help(again),
+            Err(why) => {
+                let message = format!("{}; {}", report.message, why.message);
+                stays(Report { message, ..report }, bundles, succession).help(again)
+            }
+        }
+    })?;
+    let founded = filled.found(&succession.record);
+    founded.map_err(|error| stays(Report::from(error), bundles, succession).help(again))
+}
+
+/// Says that the record of a restore that failed is in the place of the one from before.
+fn stays(report: Report, bundles: &Bundles, succession: &Succession) -> Report {
+    let (short, place) = (succession.record.generation().short(), bundles.record_path());
+    let place = place.display();
+    let message = format!(
+        "{}; {place} is the record of this restore by now, generation {short}, and nobody may have \
+         that history",
+        report.message
+    );
+    let report = Report { message, ..report };
+    match succession.former() {
+        None => report,
+        Some(former) => {
+            let former = former.display();
+            let help = format!("mv {former} {place}    (gives it up; empty the data directory)");
+            report.help(help)
+        }
+    }
 }
 
 /// Refuses to let a history go on that goes on already, from another node or in what was restored
@@ -110,10 +165,19 @@ fn is_first(bundles: &Bundles, header: &SnapshotHeader, node: &PlannedNode) -> R
     let Some(record) = found else { return Ok(()) };
     let Some((id, other)) = record.configuration.members().iter().next() else { return Ok(()) };
     let (name, address) = (units::name(node.name.as_bytes()), &node.address);
+    let (there, generation) = (units::name(other.name.as_bytes()), record.generation().short());
+    if bundles.is_begun(&record) {
+        let message = format!(
+            "a restore of this history was begun already, on {there} (node {id}), as generation \
+             {generation}, and has not ended, as far as is known here"
+        );
+        return Err(Report::new(codes::RESTORED_BEFORE, message)
+            .help(format!("run it again on the machine of {there}    (goes on there)"))
+            .help(format!("--while-serving    (if {there} is given up: never start it then)")));
+    }
     let message = format!(
-        "this history was restored already, on {} (node {id}), and goes on there as generation {}",
-        units::name(other.name.as_bytes()),
-        record.generation().short(),
+        "this history was restored already, on {there} (node {id}), and goes on there as \
+         generation {generation}"
     );
     Err(Report::new(codes::RESTORED_BEFORE, message)
         .help(format!("raftctl member add {name}={address}    (when raftd runs there)"))
