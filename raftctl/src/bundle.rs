@@ -110,6 +110,8 @@ impl Bundles {
         let (corrected, notes) = (correction.lines, Vec::new());
         let mut bundles =
             Self { directory, _lock: lock, plan, fingerprint, created, renewed, corrected, notes };
+        // While another authority takes its place, everybody trusts both.
+        let authority = bundles.present_authority()?;
         for node in &correction.dropped {
             bundles.put_aside(node, "dropped")?;
         }

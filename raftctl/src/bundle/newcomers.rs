@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
-use certs::Authority;
 use serde::{Deserialize, Serialize};
 
 use super::bounded::read_bounded;
@@ -63,7 +62,7 @@ impl Bundles {
         let text = toml::to_string_pretty(&added)
             .map_err(|error| Report::new(codes::INTERNAL, error.to_string()))?;
         write_private(&path, text.as_bytes())?;
-        let authority = Authority::load(&self.directory().join("ca"))?;
+        let authority = self.present_authority()?;
         let mut notes = Vec::new();
         for node in nodes {
             notes.extend(if enrols(node) {

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use certs::{
-    Authority, CheckedRequest, ClusterId, DEFAULT_LEAF_VALIDITY, Identity, Role, Token, TokenId,
-    Verifier,
+    CheckedRequest, ClusterId, DEFAULT_LEAF_VALIDITY, Identity, Role, Token, TokenId, Verifier,
 };
 use protocol::Enrolment;
 use serde::{Deserialize, Serialize};
@@ -238,13 +237,13 @@ impl Bundles {
             (TokenState::Revoked, _) => return Err(no_longer(id, "was revoked")),
             (TokenState::Expired, _) => return Err(no_longer(id, "has expired")),
         }
-        let authority = Authority::load(&self.directory().join("ca"))?;
+        // While another authority takes its place, the token's own signs, and both are trusted.
+        let authority = self.present_authority()?;
         let node = token.node.clone();
         let identity = Identity::new(authority.cluster(), Role::Node(node.id));
         let signed = authority.sign_request(request, &identity, DEFAULT_LEAF_VALIDITY)?;
         token.used_by = Some(key);
         self.keep(&token)?;
-        // While one authority takes another one's place, both are trusted.
         let trusted = authority.trust_pem();
         let directory = self.node_directory(&node);
         make_private_directory(&directory)?;

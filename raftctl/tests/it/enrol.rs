@@ -52,7 +52,7 @@ fn audited(world: &World, wanted: &str) -> Value {
     wait_for(wanted, find)
 }
 
-fn enroll(world: &World, name: &str, args: &[&str]) -> Process {
+pub(crate) fn enroll(world: &World, name: &str, args: &[&str]) -> Process {
     let mut command = Command::new(program("raftd"));
     command
         .arg("enroll")

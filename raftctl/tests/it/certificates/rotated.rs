@@ -1,11 +1,14 @@
 //! Another authority takes the place of the old one, while the cluster serves.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use crate::kit::{Said, World, free};
+use crate::enrol::enroll;
+use crate::kit::{CLUSTER, Said, World, free};
 
 /// Clients that come and go all the time: each is a process of its own, with new handshakes.
 struct Load {
@@ -161,4 +164,41 @@ fn a_member_that_was_removed_does_not_hold_up_a_rotation() {
     world.ok("cert rotate begin");
     world.ok("cert rotate finish");
     assert_eq!(world.run("cert renew --all").code, 0, "nobody is missed");
+}
+
+/// They trusted the old authority alone: whoever had a certificate of the new one could not talk to
+/// them, nor could they be renewed.
+#[test]
+fn nodes_that_are_added_while_the_authority_is_replaced_trust_both() {
+    let mut world = World::new();
+    let addresses = free(5);
+    world.found(&addresses[..3]);
+    world.ok("cert rotate begin");
+    world.ok("cert renew --all");
+    let file = world.home().join("n4.token");
+    fs::write(&file, world.ok(&format!("token create n4={}", addresses[3])).stdout).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let place = world.home().join("etc").display().to_string();
+    let file = file.display().to_string();
+    let args = ["--token-file", &file, "--dir", &place, "--listen", &addresses[3], "--run"];
+    let _node = enroll(&world, "n4", &args);
+    world.ok(&format!("member add n4={} --wait 60s", addresses[3]));
+    let add = format!("member add n5={} --bundle", addresses[4]);
+    world.ok(&format!("{add} --prepare-only"));
+    world.start("n5", &addresses[4]);
+    world.ok(&add);
+    // One that ends soon is renewed by `init`, which left the operator with the old one alone.
+    world.ok("cert renew operator --days 10");
+    world.ok(&format!("init {CLUSTER} --wait 60s"));
+    let all = holders(&world);
+    assert_eq!(all.len(), 6, "{all:?}");
+    assert!(all.iter().all(|(_, _, trusts)| trusts == "both"), "{all:?}");
+    world.ok("cert renew --all");
+    assert!(holders(&world).iter().all(|(_, of, _)| of == "new"), "{:?}", holders(&world));
+    world.ok("cert rotate finish");
+    let one = "the authority";
+    let all = holders(&world);
+    assert!(all.iter().all(|(_, of, trusts)| of == one && trusts == one), "{all:?}");
+    let status = world.await_status(|status| status["health"] == "HEALTHY");
+    assert_eq!(status["nodes"].as_array().unwrap().len(), 5, "{status:#}");
 }
