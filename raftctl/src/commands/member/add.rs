@@ -63,7 +63,9 @@ async fn steps(invocation: &Invocation, args: &AddArgs, reached: &Cell<Reached>)
     if args.dry_run {
         let doubts = foreseen::of_newcomers(&client, &present, &args.nodes, leaving).await?;
         client.close().await;
-        return alter::show_plan(invocation, &present, &intended, doubts);
+        // Who comes is waited for until it has caught up.
+        let allowed = present.check(&intended);
+        return alter::show_plan(invocation, &present, &intended, doubts, allowed);
     }
     let is_member = |name: &String| present.find(name).is_ok();
     if !args.nodes.iter().any(|(name, _)| is_member(name)) {

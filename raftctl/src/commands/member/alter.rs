@@ -67,7 +67,8 @@ pub(crate) async fn run(
     if dry_run {
         let doubts = foreseen::of_moves(&client, &present, &draft).await?;
         client.close().await;
-        return show_plan(invocation, &present, &draft, doubts);
+        let allowed = allowed(&present, &draft);
+        return show_plan(invocation, &present, &draft, doubts, allowed);
     }
     if matches!(alteration, Alteration::Remove(_)) && draft != present.draft() {
         present.check(&draft)?;
@@ -123,6 +124,15 @@ fn changed(present: &Present, draft: &Draft) -> Vec<String> {
     all.into_iter().filter(differs).map(|id| present.names([id], draft)).collect()
 }
 
+/// Checks what a change of those who are members is refused for before the leader is asked.
+///
+/// # Errors
+/// If there would be no quorum, or somebody is to vote who has not caught up.
+fn allowed(present: &Present, draft: &Draft) -> Result<()> {
+    present.check(draft)?;
+    catch_up::check(present, draft)
+}
+
 /// Shows what would be done, and what may keep it from being done; the plan stands on stdout also
 /// if it would be refused.
 ///
@@ -133,8 +143,8 @@ pub(crate) fn show_plan(
     present: &Present,
     draft: &Draft,
     doubts: Vec<String>,
+    allowed: Result<()>,
 ) -> Result<()> {
-    let allowed = present.check(draft);
     let mut view = view("Plan", present, draft, &changed(present, draft));
     view.warnings = doubts;
     view.text = inert(&describe(present, draft)).into_owned().into_bytes();
@@ -163,8 +173,7 @@ pub(crate) async fn carry(
         view.text = b"nothing to change: the members are so already\n".to_vec();
         return invocation.output.answer(&view);
     }
-    present.check(draft)?;
-    catch_up::check(&present, draft)?;
+    allowed(&present, draft)?;
     let tolerated = present.tolerances(draft);
     let before = present.clone();
     if let Some(to) = present.successor(draft) {

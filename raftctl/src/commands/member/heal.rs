@@ -73,7 +73,9 @@ pub(crate) async fn run(invocation: &Invocation, args: &HealArgs) -> Result<()> 
         let (status, _) = ask(&client, &present, id).await?;
         client.close().await;
         let draft = next(&present, id, status.incarnation).draft(&present, id);
-        return show_plan(invocation, &present, &draft, Vec::new());
+        // It is waited for until it has caught up.
+        let allowed = present.check(&draft);
+        return show_plan(invocation, &present, &draft, Vec::new(), allowed);
     }
     let name = present.survey.name(id);
     let mut last: Option<Report> = None;
