@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use client::Client;
+use client::{Cause, Client};
 use consensus::LogIndex;
 use serde_json::{Value, json};
 use state_machine::{SystemAnswer, SystemQuery};
@@ -71,7 +71,7 @@ async fn verify(
                 let (name, address) = (row.name.clone(), row.address.clone());
                 nodes.push(Asked { name, address, first, last });
             }
-            None => silent.push(format!("{} was not asked: it does not answer", row.name)),
+            None => silent.push(left_out(&row.name, "was not asked: it does not answer")),
         }
     }
     let (Some(behind), true) = (nodes.iter().map(|node| node.last).min(), nodes.len() > 1) else {
@@ -79,21 +79,27 @@ async fn verify(
     };
     let digests = digests(client, &nodes, behind).await?;
     for node in nodes.iter().zip(&digests).filter(|(_, digest)| digest.is_none()).map(|it| it.0) {
-        let (name, first) = (&node.name, node.first);
-        silent.push(format!("{name} was not compared: it knows nothing before entry {first}"));
+        let why = format!("was not compared: it knows nothing before entry {}", node.first);
+        silent.push(left_out(&node.name, &why));
     }
     let groups = groups(&digests);
     if groups.values().sum::<usize>() < 2 {
         let message = format!("no two nodes know the state behind entry {behind}; try again");
-        return Err(Report::new(codes::UNREACHABLE, message));
+        return Err(Report::new(codes::UNREACHABLE, message).causes(silent));
     }
     if groups.len() == 1 {
         let all = silent.is_empty();
-        invocation.output.answer(&same(&nodes, behind, &digests, silent))?;
+        let warnings = silent.iter().map(|Cause { endpoint, why }| format!("{endpoint} {why}"));
+        invocation.output.answer(&same(&nodes, behind, &digests, warnings.collect()))?;
         return if all { Ok(()) } else { Err(Report::quiet(Exit::Partial)) };
     }
     let begins = if args.bisect { Some(bisect(client, &nodes, behind).await?) } else { None };
-    Err(differ(&nodes, behind, &digests, begins))
+    Err(differ(&nodes, behind, &digests, begins).causes(silent))
+}
+
+/// Says why a node has no part in the comparison.
+fn left_out(name: &str, why: &str) -> Cause {
+    Cause { endpoint: name.to_owned(), why: why.to_owned() }
 }
 
 /// Asks a node; `None` if it does not answer.
@@ -203,7 +209,9 @@ fn differ(
     let groups = groups(digests);
     let most = groups.iter().max_by_key(|(_, count)| **count).map(|(digest, _)| *digest);
     let majority = groups.values().any(|count| *count > nodes.len() / 2);
-    let odd = nodes.iter().zip(digests).filter(|(_, digest)| majority && **digest != most);
+    // Who has no digest was not compared, and is not accused of anything.
+    let is_odd = |digest: &Option<u64>| majority && digest.is_some() && *digest != most;
+    let odd = nodes.iter().zip(digests).filter(|(_, digest)| is_odd(digest));
     let odd: Vec<&str> = odd.map(|(node, _)| node.name.as_str()).collect();
     let who = match odd.as_slice() {
         [] => "no majority has the same state".to_owned(),
@@ -229,14 +237,26 @@ fn differ(
 mod tests {
     use super::*;
 
-    fn nodes() -> Vec<Asked> {
-        let node = |name: &str| Asked {
-            name: name.to_owned(),
+    fn nodes(count: usize) -> Vec<Asked> {
+        let node = |number| Asked {
+            name: format!("n{number}"),
             address: "h:1".to_owned(),
             first: LogIndex::new(1),
             last: LogIndex::new(9),
         };
-        ["n1", "n2", "n3"].map(node).into()
+        (1..=count).map(node).collect()
+    }
+
+    #[test]
+    fn who_was_not_compared_is_not_said_to_differ() {
+        let said = |digests: &[Option<u64>]| {
+            differ(&nodes(digests.len()), LogIndex::new(9), digests, None).message
+        };
+        let begins = "the states differ behind entry 9: ";
+        let odd = format!("{begins}n2 differs from the majority");
+        assert_eq!(said(&[Some(1), Some(2), Some(1), Some(1), None]), odd);
+        let nobody = format!("{begins}no majority has the same state");
+        assert_eq!(said(&[Some(1), Some(2), Some(1), None, None]), nobody, "two of five");
     }
 
     #[test]
@@ -246,7 +266,7 @@ mod tests {
             let digests: Vec<Option<u64>> = digests.iter().copied().map(Some).collect();
             let begins =
                 begins.map(|(same, other)| (Some(LogIndex::new(same)), LogIndex::new(other)));
-            differ(&nodes(), behind, &digests, begins).message
+            differ(&nodes(digests.len()), behind, &digests, begins).message
         };
         assert_eq!(
             said(&[1, 2, 1], None),
