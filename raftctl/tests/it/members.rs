@@ -56,6 +56,26 @@ fn a_removed_leader_hands_over_first_and_ends_with_77() {
     assert_eq!(status["nodes"].as_array().unwrap().len(), 2);
 }
 
+/// It said who is about to lead, and what is joint, and then that it may not.
+#[test]
+fn what_a_certificate_does_not_allow_is_not_announced() {
+    let mut world = World::new();
+    world.found(&free(3));
+    world.ok("leader transfer n1");
+    world.ok("cert issue web --role client");
+    let place = world.directory().join("issued/client-web");
+    let at = |file: &str| place.join(file).display().to_string();
+    let files = [at("ca.crt"), at("web.crt"), at("web.key")];
+    let files = format!("--ca {} --cert {} --key {}", files[0], files[1], files[2]);
+    for line in ["demote n1", "demote n1 --dry-run", "remove n1"] {
+        let said = world.run(&format!("member {line} {files} -o json"));
+        // Nothing else is said on stderr.
+        assert_eq!((said.code, &said.error()["code"]), (4, &"R0105".into()), "{line}: {said:?}");
+        let message = "the certificate of client web does not allow to change the members";
+        assert_eq!(said.error()["message"], message, "{line}");
+    }
+}
+
 #[test]
 fn one_member_becomes_three_in_one_joint_change_and_all_founders_may_go() {
     let mut world = World::new();

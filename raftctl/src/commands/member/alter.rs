@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use certs::Right;
 use client::{Client, Consistency};
 use consensus::NodeId;
 use serde_json::json;
@@ -11,9 +12,10 @@ use state_machine::text::inert;
 use super::{catch_up, foreseen, history};
 use crate::addresses;
 use crate::change::{Draft, Present, Tolerances, carry_out, step_aside};
+use crate::codes;
 use crate::invocation::Invocation;
 use crate::output::{View, units};
-use crate::report::Result;
+use crate::report::{Report, Result};
 use crate::target::Target;
 
 /// What is to be done with members that exist.
@@ -67,11 +69,11 @@ pub(crate) async fn run(
     if dry_run {
         let doubts = foreseen::of_moves(&client, &present, &draft).await?;
         client.close().await;
-        let allowed = allowed(&present, &draft);
+        let allowed = allowed(&target, &present, &draft);
         return show_plan(invocation, &present, &draft, doubts, allowed);
     }
     if matches!(alteration, Alteration::Remove(_)) && draft != present.draft() {
-        present.check(&draft)?;
+        allowed(&target, &present, &draft)?;
         invocation.output.remark(describe(&present, &draft).trim_end());
         invocation.confirm("Remove? A removed node ends, and its id is never used again.")?;
     }
@@ -127,10 +129,17 @@ fn changed(present: &Present, draft: &Draft) -> Vec<String> {
 /// Checks what a change of those who are members is refused for before the leader is asked.
 ///
 /// # Errors
-/// If there would be no quorum, or somebody is to vote who has not caught up.
-fn allowed(present: &Present, draft: &Draft) -> Result<()> {
+/// If there would be no quorum, somebody is to vote who has not caught up, or this certificate may
+/// not change members: what the leader would say when all is announced.
+fn allowed(target: &Target, present: &Present, draft: &Draft) -> Result<()> {
     present.check(draft)?;
-    catch_up::check(present, draft)
+    catch_up::check(present, draft)?;
+    let (role, right) = (&target.credentials.identity().role, Right::Reconfigure);
+    if role.may(right) {
+        return Ok(());
+    }
+    let message = format!("the certificate of {role} does not allow to {}", right.action());
+    Err(Report::new(codes::UNAUTHORISED, message))
 }
 
 /// Shows what would be done, and what may keep it from being done; the plan stands on stdout also
@@ -173,7 +182,7 @@ pub(crate) async fn carry(
         view.text = b"nothing to change: the members are so already\n".to_vec();
         return invocation.output.answer(&view);
     }
-    allowed(&present, draft)?;
+    allowed(target, &present, draft)?;
     let tolerated = present.tolerances(draft);
     let before = present.clone();
     if let Some(to) = present.successor(draft) {
