@@ -162,7 +162,7 @@ impl World {
         }
         let began = self.now;
         let (writes, reads) = (self.clients.writes_done, self.clients.reads_done);
-        self.until(SERVICE_NS, "a deletion and a read", |world| {
+        self.until(SERVICE_NS + self.feeding_ns(), "a deletion and a read", |world| {
             if let Some((leader, _)) = world.healed_leader() {
                 // Some of them free space.
                 world.ask(leader, false)?;

@@ -207,7 +207,9 @@ impl World {
         }
         let without_room_ns = self.serve_without_room()?;
         let (writes, reads) = (self.clients.writes_done, self.clients.reads_done);
-        self.until(SERVICE_NS, "a write and a read", |world| {
+        // A leader's first write stands behind all that it has and no quorum (seed 186567).
+        let feeding_ns = self.feeding_ns();
+        self.until(SERVICE_NS + feeding_ns, "a write and a read", |world| {
             if let Some((leader, _)) = world.healed_leader() {
                 world.ask(leader, false)?;
                 world.ask(leader, true)?;
