@@ -275,15 +275,13 @@ impl Source<'_> {
                         );
                         return Ok(file.header.meta);
                     }
-                    Err(missed) => {
-                        let why = match missed {
-                            Missed::Room(why) => {
-                                let full = format!("no snapshot can be received: {why}");
-                                self.gauges.troubles().note(Trouble::Snapshots, &full);
-                                full
-                            }
-                            Missed::Otherwise(why) => why,
-                        };
+                    Err(Missed::Room(why)) => {
+                        let why = format!("no snapshot can be received: {why}");
+                        self.gauges.troubles().note(Trouble::Snapshots, &why);
+                        repeat::tell(Kind::Snapshot, &member.name, why);
+                        break;
+                    }
+                    Err(Missed::Otherwise(why)) => {
                         let who = format!("{} (node {id}) at {address}", member.name);
                         repeat::tell(Kind::Snapshot, who, why);
                     }
@@ -334,18 +332,10 @@ impl Source<'_> {
     /// has all of it.
     fn make_room(&self, bytes: u64) -> Result<(), Missed> {
         let Some(why) = self.gauges.lacks(bytes) else { return Ok(()) };
-        let gone = StateStore::remove_aside(self.directory).map_err(said)?;
-        if gone {
-            tracing::warn!(
-                name: "aside-removed",
-                "room is short: the damaged state that was set aside is removed"
-            );
+        if !StateStore::remove_aside(self.directory).map_err(said)? {
+            return Err(Missed::Room(why));
         }
-        match self.gauges.lacks(bytes) {
-            None => Ok(()),
-            Some(_) if !gone => Err(Missed::Room(why)),
-            Some(still) => Err(Missed::Room(still)),
-        }
+        self.gauges.lacks(bytes).map_or(Ok(()), |still| Err(Missed::Room(still)))
     }
 
     /// Copies the file, which counts when all of it is checked and durable.

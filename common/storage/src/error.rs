@@ -3,8 +3,22 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use crate::rights::{self, Want};
 use crate::space::Space;
+
+/// What the system says of a file that is gone, or that the disk does not give back.
+const UNREADABLE: [Errno; 8] = [
+    Errno::NOENT,
+    Errno::IO,
+    Errno::REMOTEIO,
+    Errno::UCLEAN,
+    Errno::BADMSG,
+    Errno::NODATA,
+    Errno::ISDIR,
+    Errno::NOTDIR,
+];
 
 /// A failure of the data directory, the log or the state's store.
 #[derive(Debug, thiserror::Error)]
@@ -219,6 +233,18 @@ impl StorageError {
         }
     }
 
+    /// Says whether what was read is damaged or missing, or the disk does not give it back. All
+    /// else says nothing about it: no descriptor or memory was to be had, or the call was
+    /// interrupted.
+    pub fn is_of_the_file(&self) -> bool {
+        let unreadable = |source: &std::io::Error| {
+            let number = source.raw_os_error().map(Errno::from_raw_os_error);
+            number.is_some_and(|number| UNREADABLE.contains(&number))
+        };
+        matches!(self, Self::Corrupt { .. })
+            || matches!(self, Self::Io { source, .. } if unreadable(source))
+    }
+
     pub(crate) fn corrupt(what: impl Into<String>, why: impl Into<String>) -> Self {
         Self::Corrupt { what: what.into(), why: why.into() }
     }
@@ -240,5 +266,25 @@ pub(crate) fn full(path: &Path, why: &str) -> String {
     match there {
         Some(space) => format!("{why} ({space} at {})", path.display()),
         None => format!("{why} ({})", path.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whole snapshots were set aside for it, or passed over.
+    #[test]
+    fn what_says_nothing_about_a_file_is_no_damage_of_it() {
+        let failed = |number: Errno| {
+            StorageError::io("read", Path::new("a.snap"), number.into()).is_of_the_file()
+        };
+        for passing in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::INTR] {
+            assert!(!failed(passing), "{passing}");
+        }
+        assert!(failed(Errno::IO) && failed(Errno::NOENT));
+        assert!(StorageError::corrupt("a.snap", "wrong checksum").is_of_the_file());
+        let full = StorageError::Full { doing: "filling the state", why: String::new() };
+        assert!(!full.is_of_the_file());
     }
 }

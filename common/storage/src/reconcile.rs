@@ -37,6 +37,10 @@ pub fn reconcile(
         return Err(StorageError::corrupt("the state", why));
     }
     let (files, mut wrong) = snapshots.list()?;
+    // What could only not be read now may be the one that is needed.
+    if let Some(place) = wrong.iter().position(is_passing) {
+        return Err(wrong.swap_remove(place));
+    }
     for file in files {
         let last = file.header.meta.last;
         if last.index < base.index || !log.log.contains(last) {
@@ -44,6 +48,7 @@ pub fn reconcile(
         }
         match restore(state, &file.path) {
             Ok(()) => return Ok(Some(file)),
+            // Another one may do, also another member's.
             Err(error) if is_of(&error, &file.path) => wrong.push(error),
             Err(error) => return Err(error),
         }
@@ -69,29 +74,13 @@ fn restore(state: &mut StateStore, file: &Path) -> Result<(), StorageError> {
     if state.remove_other()? { replace(state) } else { replaced }
 }
 
-/// Says whether a snapshot is damaged or cannot be read: another one may do, also another member's.
+/// Says whether a snapshot is damaged or the disk does not give it back; what is wrong with the
+/// state's own files is another matter.
 fn is_of(error: &StorageError, file: &Path) -> bool {
-    match error {
-        StorageError::Corrupt { .. } => true,
-        StorageError::Io { path, .. } => path == file,
-        StorageError::InUse { .. }
-        | StorageError::Processor { .. }
-        | StorageError::Foreign { .. }
-        | StorageError::ForeignSnapshot { .. }
-        | StorageError::LogLost { .. }
-        | StorageError::LogBehind { .. }
-        | StorageError::Gap { .. }
-        | StorageError::NotAdopted { .. }
-        | StorageError::NotEmpty { .. }
-        | StorageError::OtherGeneration { .. }
-        | StorageError::RecordLost { .. }
-        | StorageError::Contradiction { .. }
-        | StorageError::NewerFormat { .. }
-        | StorageError::PairTooLarge { .. }
-        | StorageError::Full { .. }
-        | StorageError::Poisoned(_)
-        | StorageError::Denied { .. }
-        | StorageError::Gone { .. }
-        | StorageError::Database { .. } => false,
-    }
+    let is_elsewhere = matches!(error, StorageError::Io { path, .. } if path != file);
+    error.is_of_the_file() && !is_elsewhere
+}
+
+fn is_passing(error: &StorageError) -> bool {
+    matches!(error, StorageError::Io { .. }) && !error.is_of_the_file()
 }

@@ -89,6 +89,10 @@ impl StateStore {
         let is_there = aside.exists();
         if is_there {
             files::remove_directory(&aside)?;
+            tracing::warn!(
+                name: "aside-removed",
+                "room is short: the damaged state that was set aside is removed"
+            );
         }
         Ok(is_there)
     }

@@ -76,12 +76,7 @@ impl Upkeep {
 
 /// Gives up what nobody needs: a damaged state that was set aside.
 pub(super) fn make_room(store: &StateStore) {
-    match store.remove_other() {
-        Ok(true) => tracing::warn!(
-            name: "aside-removed",
-            "room is short: the damaged state that was set aside is removed"
-        ),
-        Ok(false) => {}
-        Err(error) => tracing::debug!(%error, "what was set aside stays"),
+    if let Err(error) = store.remove_other() {
+        tracing::debug!(%error, "what was set aside stays");
     }
 }

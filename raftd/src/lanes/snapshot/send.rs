@@ -50,7 +50,7 @@ pub(super) async fn run(
         sent = &mut sending => ((&mut check).await, Some(sent)),
     };
     // What is damaged is damaged, whatever the receiver makes of it.
-    checked.map_err(|error| Broken::Way(error.to_string()))?.map_err(Broken::File)?;
+    checked.map_err(|error| Broken::Way(error.to_string()))??;
     let sent = match sent {
         Some(sent) => sent,
         None => sending.await,
@@ -59,7 +59,7 @@ pub(super) async fn run(
 }
 
 /// Reads the whole file.
-fn check(path: &Path, bytes_per_s_max: u64) -> Result<(), String> {
+fn check(path: &Path, bytes_per_s_max: u64) -> Result<(), Broken> {
     let mut pacer = Pacer::new(bytes_per_s_max);
     let mut before = 0;
     let checked = SnapshotReader::open(path).and_then(|file| {
@@ -68,7 +68,11 @@ fn check(path: &Path, bytes_per_s_max: u64) -> Result<(), String> {
             before = offset;
         })
     });
-    checked.map(drop).map_err(said)
+    checked.map(drop).map_err(|error| match error.is_of_the_file() {
+        true => Broken::File(said(error)),
+        // It may be whole: it is tried again.
+        false => Broken::Way(said(error)),
+    })
 }
 
 async fn send(
