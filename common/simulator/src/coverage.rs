@@ -105,6 +105,7 @@ met! {
     }
     Fault(Disk) {
         Stall: "disks that take long",
+        SlowTask: "tasks for which state machines take long",
         Wipe: "data directories that are lost, and made anew",
         RolledBack: "data directories that old copies take the place of",
         EndLost: "logs that lose their end, though it was durable",

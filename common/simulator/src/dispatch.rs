@@ -438,6 +438,11 @@ impl World {
             Some(Task::Install(_)) => self.install_ns(),
             Some(Task::Apply(..) | Task::View | Task::Checkpoint) | None => self.profile.apply_ns,
         };
+        let slow = !self.faults_over && self.habits.machines.permille(self.habits.slow_tasks);
+        let most = if slow { most.max(self.habits.slow_task_ns) } else { most };
+        if slow {
+            self.coverage.meet(Met::SlowTask);
+        }
         let takes = self.rng.between(1, most);
         let at = self.now.after(takes).max(self.nodes[node].stalled);
         let life = self.nodes[node].life;

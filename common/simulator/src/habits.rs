@@ -22,6 +22,10 @@ pub(crate) struct Habits {
     /// Of a thousand batches of writes, and of a thousand tasks of the state machine, so many fail.
     pub(crate) failing_writes: u64,
     pub(crate) failing_tasks: u64,
+    /// Of a thousand tasks of the state machine, so many take up to so long.
+    pub(crate) machines: Rng,
+    pub(crate) slow_tasks: u64,
+    pub(crate) slow_task_ns: u64,
     /// Of a thousand requests, so many bring hundreds with them.
     pub(crate) floods: u64,
     /// Of a thousand leaders, so many give leadership back at once to whom they have it from.
@@ -63,6 +67,9 @@ impl Habits {
     /// Draws the habits of a seed, and adapts its profile where they need that.
     pub(crate) fn draw(seed: u64, profile: &mut Profile) -> Self {
         let mut rng = Rng::new(seed ^ 0x0068_6162_6974_7321);
+        let mut machines = Rng::new(seed ^ 0x6d61_6368_696e_6573);
+        let slow_tasks = if machines.permille(300) { machines.between(1, 40) } else { 0 };
+        let slow_task_ns = machines.between(20, 3_000) * MS;
         let leases = profile.lease_ppm.is_some();
         let extreme_clocks = leases && rng.permille(500);
         if leases {
@@ -89,6 +96,9 @@ impl Habits {
             slow_answers: some(500, 5, 200),
             failing_writes: some(300, 1, 8),
             failing_tasks: some(200, 1, 8),
+            machines,
+            slow_tasks,
+            slow_task_ns,
             floods: some(300, 1, 10),
             gives_back: some(250, 100, 900),
             trouble_ns: some(1_000, 500, 6_000) * MS,
