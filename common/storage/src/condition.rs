@@ -30,7 +30,7 @@ pub enum Loss {
         /// The end that was found.
         found: LogEnd,
     },
-    /// Neither copy of term and vote can be read.
+    /// Neither copy of term and vote can be read, or they name two votes of one term.
     HardState,
     /// The tail file is missing or damaged, so nobody can tell whether the log ends where it did.
     Tail,
@@ -78,7 +78,9 @@ impl fmt::Display for Loss {
                  now (write {})",
                 durable.last, durable.writes, found.last, found.writes
             ),
-            Self::HardState => f.write_str("both copies of term and vote are damaged"),
+            Self::HardState => f.write_str(
+                "both copies of term and vote are damaged, or they contradict each other",
+            ),
             Self::Tail => f.write_str(
                 "the tail file is missing or damaged: whether the log still ends where it did \
                  cannot be told",

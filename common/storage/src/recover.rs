@@ -197,14 +197,18 @@ fn hard_state(
     condition: &mut Condition,
 ) -> HardState {
     let copy = tail.newest.map(|newest| newest.hard_state);
-    let is_behind = tail.newest.is_some_and(|newest| newest.end.writes > shape.end.writes);
     match (stored.and_then(decode_hard_state), copy) {
-        // What was lost may be a vote.
-        (Some(stored), Some(copy)) if is_behind || copy.term > stored.term => {
-            if copy.term >= stored.term { copy } else { stored }
+        (Some(stored), Some(copy)) => {
+            // In one term a vote is given once and stays (§3.4). Where one copy lacks it, a
+            // damaged record of the write-ahead log was passed over, or nobody had heard of it.
+            let known = |state: HardState| (state.term, state.vote.is_some());
+            let votes = stored.vote.zip(copy.vote);
+            if copy.term == stored.term && votes.is_some_and(|(one, other)| one != other) {
+                condition.losses.push(Loss::HardState);
+            }
+            if known(copy) > known(stored) { copy } else { stored }
         }
-        (Some(stored), _) => stored,
-        (None, Some(copy)) => copy,
+        (Some(only), None) | (None, Some(only)) => only,
         (None, None) if stored.is_none() && shape.end.writes == 0 => HardState::default(),
         (None, None) => {
             condition.losses.push(Loss::HardState);

@@ -10,6 +10,7 @@ mod crash_points;
 mod directory;
 mod failing_syncs;
 mod full_disk;
+mod hard_state;
 mod kit;
 mod large_values;
 mod log;
