@@ -349,14 +349,24 @@ impl QueryView {
         viewer: Viewer<'_>,
         query: &SystemQuery,
     ) -> Result<SystemAnswer, HostError> {
-        let view = PrefixView::new(&*self.view, SYSTEM);
-        if let SystemQuery::Effects { index } = query {
-            let (first, last) = self.effects.known();
-            let digest = self.effects.at(LogIndex::new(*index));
-            let stored = stored_digests(&view, *index)?;
-            return Ok(SystemAnswer::Effects { first, last, digest, stored });
+        self.at_one_moment(SYSTEM, |view| {
+            if let SystemQuery::Effects { index } = query {
+                let (first, last) = self.effects.known();
+                let digest = self.effects.at(LogIndex::new(*index));
+                let stored = stored_digests(view, *index)?;
+                return Ok(SystemAnswer::Effects { first, last, digest, stored });
+            }
+            system::answer(view, self.time, viewer, query)
+        })
+    }
+
+    /// Reads a part of the state at one moment, which is this view's or a later one: what is
+    /// applied between two reads is in both or in neither.
+    fn at_one_moment<T>(&self, part: u8, read: impl FnOnce(&PrefixView<'_>) -> T) -> T {
+        match self.view.pinned() {
+            Some(pinned) => read(&PrefixView::new(&*pinned, part)),
+            None => read(&PrefixView::new(&*self.view, part)),
         }
-        system::answer(&view, self.time, viewer, query)
     }
 
     /// Returns the members that were removed, in order of their ids.
@@ -364,7 +374,7 @@ impl QueryView {
     /// # Errors
     /// If the store fails, or a record in it is damaged.
     pub fn tombstones(&self) -> Result<Vec<Tombstone>, HostError> {
-        system::tombstones(&PrefixView::new(&*self.view, SYSTEM))
+        self.at_one_moment(SYSTEM, |view| system::tombstones(view))
     }
 
     /// Asks the machine.
@@ -372,7 +382,7 @@ impl QueryView {
     /// # Errors
     /// If the store fails.
     pub fn query(&self, query: &[u8]) -> Result<Response, StoreError> {
-        self.machine.query(&PrefixView::new(&*self.view, MACHINE), query)
+        self.at_one_moment(MACHINE, |view| self.machine.query(view, query))
     }
 
     /// Returns a digest of the machine's part: equal states have equal digests (FNV-1a).

@@ -18,7 +18,9 @@ const DELETED: u64 = 1;
 /// A key and its value.
 pub type Pair = (Bytes, Bytes);
 
-/// Reads the state of one moment, while changes go on.
+/// Reads the state while changes go on: of one moment, or of the present at each call.
+///
+/// What a machine's questions read is of one moment: see [`View::pinned`].
 pub trait View: Send + Sync {
     /// Returns the value of a key.
     ///
@@ -31,6 +33,12 @@ pub trait View: Send + Sync {
     /// # Errors
     /// If the store cannot be read.
     fn range(&self, from: &[u8], to: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError>;
+
+    /// Returns the state of this moment, if this view shows the present at each call. One that is
+    /// of one moment itself has no other.
+    fn pinned(&self) -> Option<Box<dyn View + '_>> {
+        None
+    }
 }
 
 /// Byte strings in order, durable up to some moment in the past.

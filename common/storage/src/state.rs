@@ -39,9 +39,9 @@ pub use upkeep::StateUpkeep;
 
 /// The ordered store of a node.
 ///
-/// Its views read the present: each call sees one moment, and a later call may see a later one. The
-/// built-in machines answer every question by one call. When the state is replaced, views of the
-/// old one go on to show it.
+/// Its views read the present: each call sees one moment, and a later call may see a later one.
+/// What is pinned stays at its moment. When the state is replaced, views of the old one go on to
+/// show it.
 pub struct StateStore {
     data_directory: PathBuf,
     live: Arc<Live>,
@@ -158,6 +158,25 @@ impl View for Live {
     fn range(&self, from: &[u8], to: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
         range(&self.db, from, to, limit)
     }
+
+    fn pinned(&self) -> Option<Box<dyn View + '_>> {
+        Some(Box::new(Pinned(self.db.snapshot())))
+    }
+}
+
+/// The state of one moment, for as long as it is held.
+struct Pinned<'a>(rocksdb::Snapshot<'a>);
+
+impl View for Pinned<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let value = self.0.get(key).map_err(|error| failed("reading", &error))?;
+        Ok(value.map(Bytes::from))
+    }
+
+    fn range(&self, from: &[u8], to: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
+        let (mode, read) = forward(from, to);
+        pairs(self.0.iterator_opt(mode, read), limit)
+    }
 }
 
 fn get(db: &DB, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
@@ -166,14 +185,25 @@ fn get(db: &DB, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
 }
 
 fn range(db: &DB, from: &[u8], to: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
+    let (mode, read) = forward(from, to);
+    pairs(db.iterator_opt(mode, read), limit)
+}
+
+fn forward<'a>(from: &'a [u8], to: Option<&[u8]>) -> (IteratorMode<'a>, ReadOptions) {
     let mut read = ReadOptions::default();
     read.set_iterate_lower_bound(from);
     if let Some(to) = to {
         read.set_iterate_upper_bound(to);
     }
-    let mode = IteratorMode::From(from, Direction::Forward);
+    (IteratorMode::From(from, Direction::Forward), read)
+}
+
+fn pairs(
+    found: impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), rocksdb::Error>>,
+    limit: usize,
+) -> Result<Vec<Pair>, StoreError> {
     let mut pairs = Vec::new();
-    for item in db.iterator_opt(mode, read).take(limit) {
+    for item in found.take(limit) {
         let (key, value) = item.map_err(|error| failed("reading", &error))?;
         pairs.push((Bytes::from(key), Bytes::from(value)));
     }

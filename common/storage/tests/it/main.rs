@@ -26,3 +26,4 @@ mod snapshot;
 mod snapshot_crash;
 mod state;
 mod state_model;
+mod views;
