@@ -79,10 +79,7 @@ pub(super) fn reserve(
     if let Some(id) = present(transaction)?.iter().find(|(_, member)| member.name == name) {
         return refused(format!("node {} is called {name} already", id.0));
     }
-    let all = keys::reservations();
-    if transaction.range(&all.start, &all.end, RESERVATIONS_MAX)?.len() == RESERVATIONS_MAX {
-        return refused(format!("{RESERVATIONS_MAX} ids are reserved already"));
-    }
+    make_way(transaction)?;
     let Some(id) = highest(transaction)?.checked_add(1) else {
         return refused("there are no ids left".into());
     };
@@ -90,6 +87,30 @@ pub(super) fn reserve(
     transaction.put(&key, encode(|writer| record.write(writer)));
     transaction.put(keys::HIGHEST_ID, encode(|writer| writer.u64(id)));
     Ok(SystemResponse::Reserved { id })
+}
+
+/// Forgets the oldest reservation where there are as many as may be. Its id is never given again;
+/// a node with a certificate of it can still be added, and its name gets another id if it is asked
+/// for anew. Those of members stay.
+fn make_way(transaction: &mut Transaction<'_>) -> Result<(), HostError> {
+    let all = keys::reservations();
+    let found = transaction.range(&all.start, &all.end, RESERVATIONS_MAX)?;
+    if found.len() < RESERVATIONS_MAX {
+        return Ok(());
+    }
+    let members = present(transaction)?;
+    let mut oldest = None;
+    for (key, value) in found {
+        let Reservation { id, index, .. } = reservation(&value)?;
+        let is_member = NodeId::new(id).is_some_and(|id| members.contains_key(&id));
+        if !is_member && oldest.as_ref().is_none_or(|(least, _)| index < *least) {
+            oldest = Some((index, key));
+        }
+    }
+    if let Some((_, key)) = oldest {
+        transaction.delete(&key);
+    }
+    Ok(())
 }
 
 fn bury(
