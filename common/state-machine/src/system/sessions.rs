@@ -201,8 +201,13 @@ fn make_room(
     if count(transaction, keys::SESSION_COUNT)? < SESSIONS_MAX {
         return Ok(());
     }
-    let all = keys::owned_recencies(&crowding(transaction, newcomer)?);
-    for (key, _) in transaction.range(&all.start, &all.end, 1)? {
+    let owned = keys::owned_recencies(&crowding(transaction, newcomer)?);
+    let mut oldest = transaction.range(&owned.start, &owned.end, 1)?;
+    if oldest.is_empty() {
+        // Nobody has two, and the newcomer has none yet: the least active one of all gives way.
+        oldest = transaction.range(&all.start, &all.end, 1)?;
+    }
+    for (key, _) in oldest {
         let Some(id) = keys::last_number(&key) else { continue };
         let Some(kept) = load(transaction, id)? else { continue };
         remove(transaction, id, &kept)?;

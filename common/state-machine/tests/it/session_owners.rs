@@ -82,3 +82,19 @@ fn nobody_crowds_out_the_sessions_of_others() {
     assert!([quiet, late].iter().all(|session| world.session(*session).is_some()));
     assert_eq!(world.sessions(quiet, 1).0, [quiet + 8], "the flood lost its oldest seven");
 }
+
+/// Each of so many owners has one session: nobody crowds the others, and the bound holds.
+#[test]
+fn as_many_sessions_as_may_be_are_a_bound_for_as_many_owners() {
+    let mut world = World::new();
+    let first = world.register_as("client 0", 0);
+    let second = world.register_as("client 1", 0);
+    for owner in 2..SESSIONS_MAX {
+        world.register_as(&format!("client {owner}"), 0);
+    }
+    assert!(world.session(first).is_some(), "as many as may be");
+    for (late, gone) in [("client z", first), ("client y", second)] {
+        let session = world.register_as(late, 0);
+        assert!(world.session(session).is_some() && world.session(gone).is_none(), "{late}");
+    }
+}
