@@ -2,7 +2,8 @@
 //!
 //! A leader notes an act before it does it, and how it ended afterwards; what other nodes do by
 //! themselves they let the leader note. Nobody with a certificate writes here. What is kept is
-//! bounded twice, in acts and in bytes; the oldest goes first, and is counted.
+//! bounded twice, in acts and in bytes; the oldest of whoever did most goes first, and is counted:
+//! nobody makes the acts of others be forgotten by many of his own.
 
 use bytes::Bytes;
 use consensus::{ClusterTime, LogIndex};
@@ -14,13 +15,16 @@ use super::response::SystemResponse;
 use crate::codec::Reader;
 use crate::envelope::Owner;
 use crate::error::HostError;
-use crate::store::{Transaction, View};
+use crate::store::{Pair, Transaction, View};
 
-/// The most acts that are remembered; the oldest is dropped.
+/// The most acts that are remembered; the oldest of whoever did most is dropped.
 pub const AUDIT_ACTS_MAX: u64 = 4_096;
 
-/// The most bytes that remembered acts take; the oldest is dropped.
+/// The most bytes that remembered acts take; the same is dropped then.
 pub const AUDIT_BYTES_MAX: u64 = 1 << 20;
+
+/// How many acts are looked at together.
+const PAGE: usize = 64;
 
 /// The most acts in one answer.
 pub const AUDIT_PAGE_MAX: u32 = 500;
@@ -74,24 +78,66 @@ fn add(transaction: &mut Transaction<'_>, act: &AuditedAct) -> Result<(), HostEr
     totals.bytes += bytes(&record);
     transaction.put(&keys::act(&act.act.id), encode(|writer| writer.u64(index)));
     transaction.put(&keys::audit(index), record);
+    count(transaction, &act.act.who, |acts| acts + 1)?;
     shrink(transaction, totals)
 }
 
-/// Drops the oldest acts until what is left is within both limits.
+/// Drops acts until what is left is within both limits.
 fn shrink(transaction: &mut Transaction<'_>, mut totals: AuditTotals) -> Result<(), HostError> {
     while totals.acts > AUDIT_ACTS_MAX || totals.bytes > AUDIT_BYTES_MAX {
-        let all = keys::audits();
-        let Some((key, record)) = transaction.range(&all.start, &all.end, 1)?.into_iter().next()
-        else {
-            break;
-        };
-        transaction.delete(&keys::act(&audited(&record)?.act.id));
+        let Some((key, record)) = least(transaction)? else { break };
+        let act = audited(&record)?.act;
+        transaction.delete(&keys::act(&act.id));
         transaction.delete(&key);
+        count(transaction, &act.who, |acts| acts.saturating_sub(1))?;
         totals.acts = totals.acts.saturating_sub(1);
         totals.bytes = totals.bytes.saturating_sub(bytes(&record));
         totals.dropped += 1;
     }
     transaction.put(keys::AUDIT_TOTALS, encode(|writer| totals.write(writer)));
+    Ok(())
+}
+
+/// Returns what is dropped first: the oldest act of whoever did most, of several the first by name.
+fn least(transaction: &Transaction<'_>) -> Result<Option<Pair>, HostError> {
+    let all = keys::actors();
+    let limit = usize::try_from(AUDIT_ACTS_MAX).unwrap_or(usize::MAX);
+    let (mut most, mut busiest) = (0, None);
+    for (key, value) in transaction.range(&all.start, &all.end, limit)? {
+        let acts = decode(&value, Reader::u64).map_err(HostError::damaged("a number of acts"))?;
+        if acts > most {
+            (most, busiest) = (acts, Some(key));
+        }
+    }
+    let all = keys::audits();
+    let mut from = all.start.to_vec();
+    loop {
+        let found = transaction.range(&from, &all.end, PAGE)?;
+        let next = found.last().map(|(key, _)| [key, &[0][..]].concat());
+        for (key, record) in found {
+            let who = keys::actor(&audited(&record)?.act.who);
+            if busiest.as_ref().is_none_or(|busiest| **busiest == *who) {
+                return Ok(Some((key, record)));
+            }
+        }
+        let Some(next) = next else { return Ok(None) };
+        from = next;
+    }
+}
+
+/// Changes how many acts of somebody are remembered.
+fn count(
+    transaction: &mut Transaction<'_>,
+    who: &str,
+    change: impl Fn(u64) -> u64,
+) -> Result<(), HostError> {
+    let key = keys::actor(who);
+    let known = transaction.get(&key)?.map(|acts| decode(&acts, Reader::u64)).transpose();
+    let acts = change(known.map_err(HostError::damaged("a number of acts"))?.unwrap_or(0));
+    match acts {
+        0 => transaction.delete(&key),
+        acts => transaction.put(&key, encode(|writer| writer.u64(acts))),
+    }
     Ok(())
 }
 

@@ -21,6 +21,7 @@ const AUDIT: u8 = 50;
 const ACT: u8 = 51;
 /// How much the audit holds.
 pub(super) const AUDIT_TOTALS: &[u8] = &[52];
+const ACTOR: u8 = 53;
 
 /// How many sessions there are.
 pub(super) const SESSION_COUNT: &[u8] = &[8];
@@ -149,6 +150,15 @@ pub(super) fn audit(index: u64) -> [u8; 9] {
 
 pub(super) fn audits() -> Range<[u8; 1]> {
     all(AUDIT)
+}
+
+/// How many of the acts that are remembered somebody did.
+pub(super) fn actor(who: &str) -> Vec<u8> {
+    [&[ACTOR], who.as_bytes()].concat()
+}
+
+pub(super) fn actors() -> Range<[u8; 1]> {
+    all(ACTOR)
 }
 
 /// The keys of acts that were noted behind an index.

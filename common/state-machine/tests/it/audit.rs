@@ -95,6 +95,26 @@ fn what_is_over_a_limit_is_refused() {
     assert_eq!(page(&machine, 0, 10).2, AuditTotals::default());
 }
 
+/// Thousands of snapshots by one certificate made the bootstrap and every operator's act be
+/// forgotten.
+#[test]
+fn nobody_makes_the_acts_of_others_be_forgotten() {
+    let mut machine = Machine::new();
+    let by = |who: &str, number| Act { who: who.into(), ..act(number, "x", Outcome::Done) };
+    for number in 0..10 {
+        note(&mut machine, by("operator ann", number));
+        note(&mut machine, by("node 1", 100 + number));
+    }
+    for number in 0..AUDIT_ACTS_MAX + 5 {
+        note(&mut machine, by("backup cron", 1_000 + number));
+    }
+    let (items, _, totals) = page(&machine, 0, AUDIT_PAGE_MAX);
+    assert_eq!((totals.acts, totals.dropped), (AUDIT_ACTS_MAX, 25));
+    let of = |who: &str| items.iter().filter(|item| item.act.who == who).count();
+    assert_eq!((of("operator ann"), of("node 1")), (10, 10));
+    assert_eq!(items[20].act.id, by("backup cron", 1_025).id, "its own oldest are gone");
+}
+
 #[test]
 fn the_oldest_acts_are_dropped_and_counted_by_number_and_by_bytes() {
     let mut machine = Machine::new();
