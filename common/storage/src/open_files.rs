@@ -45,6 +45,20 @@ pub(crate) fn check_manifest(database: &Path) -> Result<(), StorageError> {
     }
 }
 
+/// Looks whether the files of these names that are open in a directory are at their places.
+///
+/// # Errors
+/// [`StorageError::Gone`] if not. Where the system does not tell, nothing is found.
+pub(crate) fn check_named(directory: &Path, names: &[&str]) -> Result<(), StorageError> {
+    let Some((directory, open)) = open_in(directory) else { return Ok(()) };
+    let is_there = |name: &str| open.iter().any(|it| it == name);
+    let lost = open.iter().filter_map(|it| it.strip_suffix(DELETED));
+    match lost.into_iter().find(|name| names.contains(name) && !is_there(name)) {
+        Some(name) => Err(gone(&directory.join(name), REPLACED)),
+        None => Ok(()),
+    }
+}
+
 /// Looks whether the write-ahead log that is written is at its place, and begins as one, and still
 /// holds what it held `before`. Returns how it is now, where the system tells.
 ///

@@ -18,6 +18,7 @@ use crate::inode::Inode;
 use crate::names::{BOOTSTRAP, BOOTSTRAP_SECOND, LOCK, STATE_CURRENT, SUPERBLOCK, TAIL};
 use crate::open_files;
 use crate::state::place;
+use crate::superblock::Superblock;
 
 const CURRENT: &str = "CURRENT";
 
@@ -79,7 +80,7 @@ impl Presence {
             }
             Err(_) => return Ok(()),
         }
-        must_be(&self.directory.join(SUPERBLOCK))
+        must_name_itself(&self.directory.join(SUPERBLOCK))
     }
 
     /// Looks whether a file could be made in the directory and in those below it. Nothing is
@@ -140,7 +141,9 @@ fn may_write(place: &Path) -> Result<(), StorageError> {
 
 /// Looks whether the files are there that a log needs, but for the write-ahead log.
 pub(crate) fn check_log(db: &DB) -> Result<(), StorageError> {
-    must_be(&db.path().with_file_name(TAIL))?;
+    let tail = db.path().with_file_name(TAIL);
+    must_be(&tail)?;
+    open_files::check_named(tail.parent().unwrap_or(&tail), &[TAIL])?;
     must_be(&db.path().join(CURRENT))?;
     check_tables(db)?;
     open_files::check_manifest(db.path())
@@ -182,9 +185,21 @@ fn missing_tables(db: &DB) -> Vec<PathBuf> {
 }
 
 fn must_be(path: &Path) -> Result<(), StorageError> {
-    match path.try_exists() {
-        Ok(false) => Err(gone(path, "was removed")),
-        Ok(true) | Err(_) => Ok(()),
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() => Err(gone(path, "is no file any more")),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(gone(path, "was removed")),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// A superblock that is not the file which it names is a copy for the next start.
+fn must_name_itself(path: &Path) -> Result<(), StorageError> {
+    must_be(path)?;
+    match Superblock::read(path) {
+        Ok(Some((superblock, found))) if !superblock.inode.may_be(found) => {
+            Err(gone(path, "was replaced by a copy"))
+        }
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 

@@ -32,6 +32,13 @@ fn write_ahead_logs(data: &Path) -> Vec<PathBuf> {
     all.filter(|path| path.extension().is_some_and(|it| it == "log")).collect()
 }
 
+/// Puts a file with the same contents in the place of one.
+fn replace_by_copy(file: &Path) {
+    let copy = file.with_extension("copy");
+    fs::copy(file, &copy).unwrap();
+    fs::rename(copy, file).unwrap();
+}
+
 fn remove_manifests(database: &Path) {
     for child in fs::read_dir(database).unwrap() {
         let path = child.unwrap().path();
@@ -69,7 +76,7 @@ async fn a_node_without_a_history_ends_as_well_also_while_it_is_asked_again_and_
 #[tokio::test]
 async fn a_node_ends_whose_directory_goes_away_under_it() {
     type Removal = (&'static str, fn(&Path));
-    let removals: [Removal; 9] = [
+    let removals: [Removal; 12] = [
         ("LOCK was removed", empty),
         ("LOCK was removed", remove_all),
         ("is another directory than before", |data| {
@@ -81,6 +88,15 @@ async fn a_node_ends_whose_directory_goes_away_under_it() {
         }),
         ("tail was removed", |data| fs::remove_file(data.join("tail")).unwrap()),
         ("superblock was removed", |data| fs::remove_file(data.join("superblock")).unwrap()),
+        // As restoring a backup over it does. Alive and HEALTHY; the next start was that of a copy.
+        ("superblock was replaced by a copy", |data| replace_by_copy(&data.join("superblock"))),
+        ("tail was removed or replaced while it is in use", |data| {
+            replace_by_copy(&data.join("tail"));
+        }),
+        ("superblock is no file any more", |data| {
+            fs::remove_file(data.join("superblock")).unwrap();
+            fs::create_dir(data.join("superblock")).unwrap();
+        }),
         ("CURRENT was removed", |data| remove_all(&data.join("state"))),
         ("was removed or replaced while it is in use", |data| remove_manifests(&data.join("log"))),
         ("was removed or replaced while it is in use", |data| {
