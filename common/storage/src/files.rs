@@ -2,7 +2,7 @@
 //! and the directory synced before the function returns.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -17,9 +17,10 @@ pub(crate) fn create_directory(path: &Path) -> Result<(), StorageError> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|source| StorageError::io("create", path, leads_nowhere(path, source)))?;
     // Who made the directory itself before need not have synced its name.
-    for parent in path.ancestors().take(missing.max(1)).filter_map(Path::parent) {
-        if !parent.as_os_str().is_empty() {
-            sync_directory(parent)?;
+    for made in path.ancestors().take(missing.max(1)) {
+        let Some(above) = made.parent() else { continue };
+        if !above.as_os_str().is_empty() {
+            sync_above(above, made)?;
         } else if missing > 0 {
             sync_directory(Path::new("."))?;
         }
@@ -230,6 +231,18 @@ pub(crate) fn sync_found(path: &Path) -> Result<(), StorageError> {
 fn sync_directory(path: &Path) -> Result<(), StorageError> {
     let directory = File::open(path).map_err(|e| StorageError::io("open", path, e))?;
     directory.sync_all().map_err(|e| StorageError::io("sync", path, e))
+}
+
+/// Makes durable that a directory is there which this process may use. One above that others own
+/// can be one to pass through alone: then all of the file system is synced, from below.
+fn sync_above(above: &Path, made: &Path) -> Result<(), StorageError> {
+    match File::open(above) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let below = File::open(made).map_err(|e| StorageError::io("open", made, e))?;
+            rustix::fs::syncfs(&below).map_err(|e| StorageError::io("sync", made, e.into()))
+        }
+        Ok(_) | Err(_) => sync_directory(above),
+    }
 }
 
 #[cfg(test)]

@@ -37,6 +37,7 @@ pub fn explain(path: &Path, error: &io::Error, want: Want) -> Option<String> {
         return None;
     }
     let (place, found) = in_the_way(path);
+    let locked = found.as_ref().is_some_and(is_locked);
     let user = user(geteuid().as_raw());
     let uid = geteuid().as_raw();
     let of_it = if place == path { "it".to_owned() } else { place.display().to_string() };
@@ -53,6 +54,9 @@ pub fn explain(path: &Path, error: &io::Error, want: Want) -> Option<String> {
     }
     if may {
         return Some(format!("{facts}, which may do that but for what is immutable (lsattr)"));
+    }
+    if locked && want != Want::Look {
+        return Some(format!("{facts}; run: chmod u+rwX {}", place.display()));
     }
     Some(match (remedy(path, &place, want), want) {
         (Some(command), _) => format!("{facts}; run as root: {command}"),
@@ -91,6 +95,12 @@ fn in_the_way(path: &Path) -> (PathBuf, Option<Metadata>) {
     last
 }
 
+/// Says whether this user owns something, and the mode keeps him out of it all the same.
+fn is_locked(found: &Metadata) -> bool {
+    let needed = if found.is_dir() { 0o700 } else { 0o600 };
+    found.uid() == geteuid().as_raw() && found.mode() & needed != needed
+}
+
 fn owner_and_mode(found: &Metadata) -> String {
     let (owner, group) = (user(found.uid()), group(found.gid()));
     format!("{owner}:{group} {:04o}", found.mode() & 0o7777)
@@ -102,9 +112,12 @@ fn remedy(path: &Path, place: &Path, want: Want) -> Option<String> {
     let (user, group) = (user(geteuid().as_raw()), group(getegid().as_raw()));
     let own = |whole: &Path| Some(format!("chown -R {user}:{group} {}", whole.display()));
     match want {
-        Want::Own | Want::Use if place == path => {
-            own(&data_directory(path).unwrap_or_else(|| path.to_owned()))
-        }
+        Want::Own | Want::Use if place == path => match data_directory(path) {
+            Some(whole) => own(&whole),
+            None if is_data_directory(path) => own(path),
+            // What it holds, or may hold, is not known to be ours.
+            None => Some(format!("chown {user}:{group} {}", path.display())),
+        },
         Want::Own => match data_directory(path) {
             Some(whole) => own(&whole),
             // It is to be made in a directory of another user, which stays that user's.
@@ -123,15 +136,17 @@ fn remedy(path: &Path, place: &Path, want: Want) -> Option<String> {
 
 /// Returns the data directory that a path is in, or is.
 fn data_directory(path: &Path) -> Option<PathBuf> {
-    let is_one = |above: &&Path| {
-        // Without the right to look into it, its name in a path of ours must do.
-        above.join(SUPERBLOCK).exists() || above.join(LOCK).exists()
-    };
-    let found = path.ancestors().skip(1).find(is_one).map(Path::to_owned);
+    // Without the right to look into it, its name in a path of ours must do.
+    let above = path.ancestors().skip(1).find(|above| is_data_directory(above));
+    let found = above.map(Path::to_owned);
     found.or_else(|| {
         let name = path.file_name()?;
         (name == LOCK || name == SUPERBLOCK).then(|| path.parent().map(Path::to_owned))?
     })
+}
+
+fn is_data_directory(path: &Path) -> bool {
+    path.join(SUPERBLOCK).exists() || path.join(LOCK).exists()
 }
 
 /// Returns a user's name, or the number of one without a name.
@@ -187,6 +202,29 @@ mod tests {
         let said = remedy(&file, &file, Want::Own).expect("a command");
         assert!(said.ends_with(&format!(" {}", root.display())), "{said}");
         assert!(said.starts_with("chown -R "), "{said}");
+    }
+
+    /// A file system's root, or a home, was to be given away with all that is in it.
+    #[test]
+    fn what_is_not_known_for_a_data_directory_is_given_away_alone() {
+        let place = tempfile::tempdir().expect("a directory");
+        let parent = place.path();
+        fs::create_dir(parent.join("data")).expect("a directory");
+        let said = remedy(parent, parent, Want::Own).expect("a command");
+        assert!(said.starts_with("chown ") && !said.contains("-R"), "{said}");
+    }
+
+    #[test]
+    fn who_owns_what_keeps_him_out_changes_its_mode() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let place = tempfile::tempdir().expect("a directory");
+        for (mode, is_locked) in [(0o700, false), (0o500, true), (0o000, true)] {
+            fs::set_permissions(place.path(), fs::Permissions::from_mode(mode))
+                .expect("it is ours");
+            let found = fs::metadata(place.path()).expect("it is there");
+            assert_eq!(super::is_locked(&found), is_locked, "{mode:o}");
+        }
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o700)).expect("it is ours");
     }
 
     #[test]
