@@ -24,6 +24,7 @@ use crate::shutdown::{Ask, Signals, abort_on_panic, hold_reload};
 use crate::systemd::{self, STARTING_INTERVAL, Systemd};
 
 mod configuration;
+mod threads;
 
 /// How often the service manager hears what the node does, if its watchdog does not want to hear
 /// that more often.
@@ -57,6 +58,7 @@ pub(crate) fn run(cli: &Cli, program: Program) -> Result<(), Failure> {
         );
     }
     more_files();
+    threads::check()?;
     // Files of the data directory are for this user only, whatever umask the daemon was given.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let runtime = tokio::runtime::Builder::new_current_thread()
