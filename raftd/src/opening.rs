@@ -170,7 +170,8 @@ fn bring_together(
         let founded = record.as_ref().map(|record| &record.configuration);
         let latest = restored.membership.latest();
         let members = repair::members(&founded.into_iter().chain([latest]).collect::<Vec<_>>());
-        return Ok(Found::Damaged(Damaged { log, restored, members }));
+        let voters = latest.voters().clone();
+        return Ok(Found::Damaged(Damaged { log, restored, members, voters }));
     }
     let snapshots = Snapshots::open(directory).map_err(|error| storage_failure(&error))?;
     let (path, machine) = (directory.path(), &program.machine);

@@ -6,28 +6,31 @@
 //! its checksum continues the chain before the damage, and what stands behind continues the copy:
 //! then it is the very entry that was written here, whoever sends it.
 
+mod tally;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use certs::Expect;
 use consensus::{Chain, ClusterTime, Configuration, Entry, EntryId, LogIndex, Member, NodeId};
-use consensus::{Payload, Term, Timestamp};
+use consensus::{Payload, Term, Timestamp, Voters};
 use protocol::limits::{LOG_PAGE_BYTES_MAX, LOG_PAGE_ENTRIES_MAX};
 use protocol::{
     EntryKind, ErrorCode, Hello, LogDetail, LogEntry, LogPage, NodeStatus, Request, Response,
 };
 use protocol::{decode_configuration, encode_configuration};
-use storage::{Damage, EntryReader, Forgotten, PersistentLog, RestoredLog, StorageError};
+use storage::{Damage, EntryReader, Forgotten, PersistentLog, RestoredLog};
 use tokio::time::{sleep, timeout};
 use transport::{Alpn, ClientConnection, ClientRequest, Endpoint, Trail, answer_identify};
 
 use crate::control::Command;
-use crate::exit::{Exit, Failure, storage_failure};
+use crate::exit::{Exit, Failure};
 use crate::gauges::Gauges;
 use crate::identity::Identity;
 use crate::logging::repeat;
 use crate::observe::board::Load;
+use crate::repair::tally::{Judged, Tally};
 use crate::services::Services;
 use crate::{admin, answer, status};
 
@@ -46,6 +49,8 @@ pub(crate) struct Damaged {
     pub(crate) restored: RestoredLog,
     /// Members that may have copies, as far as the damaged log and the bootstrap record say.
     pub(crate) members: BTreeMap<NodeId, Member>,
+    /// Who votes, by the latest configuration that can be read.
+    pub(crate) voters: Voters,
 }
 
 impl Damaged {
@@ -80,8 +85,8 @@ enum Answer {
 /// Repairs a log, and tells everybody who asks that it is being repaired.
 ///
 /// # Errors
-/// If no other member has the entries, and a majority with this node has said so: then the node has
-/// forgotten them.
+/// If no member has the entries that has answered, and a quorum of the voters, this node counted as
+/// one of them, has said so: then the node has forgotten them.
 pub(crate) async fn repair(
     mut damaged: Damaged,
     services: &mut Services,
@@ -105,7 +110,7 @@ pub(crate) async fn repair(
             ));
         }
         tracing::warn!(name: "entries-damaged", "{now}");
-        let mut tally = Tally::new(1 + others.len());
+        let mut tally = Tally::new(identity.node, &damaged.voters);
         let mut repaired = None;
         for (id, name, address) in &others {
             let asked = ask_one((*id, address), (endpoint, &hello), damage);
@@ -113,7 +118,7 @@ pub(crate) async fn repair(
             else {
                 return Ok(Repaired::Stopped);
             };
-            if tally.take(&mut *damaged.log, name, answer)? {
+            if tally.take(&mut *damaged.log, (*id, name), answer)? {
                 repaired = Some(name);
                 break;
             }
@@ -129,7 +134,7 @@ pub(crate) async fn repair(
                 said.clear();
                 continue;
             }
-            Judged::Gone { why, .. } if others.is_empty() => return Err(alone(&damage, &why)),
+            Judged::Nowhere(why) => return Err(alone(&damage, &why)),
             Judged::Gone { why, silent: true } if began.elapsed() < SILENCE_MAX => said = why,
             Judged::Gone { why, .. } => return Err(unrepairable(&damage, &why)),
             Judged::Unknown(why) => said = why,
@@ -142,73 +147,6 @@ pub(crate) async fn repair(
     Ok(Repaired::Whole)
 }
 
-/// What came of the answers.
-enum Judged {
-    Repaired(String),
-    /// A majority, with this node, is sure to have no copy; whether somebody has not answered.
-    Gone {
-        why: String,
-        silent: bool,
-    },
-    /// Too few have answered.
-    Unknown(String),
-}
-
-/// What the other members have said of a damage.
-struct Tally {
-    members: usize,
-    /// Who is sure to have no copy, this node with them.
-    sure: usize,
-    silent: bool,
-    said: Vec<String>,
-}
-
-impl Tally {
-    fn new(members: usize) -> Self {
-        Self { members, sure: 1, silent: false, said: Vec::new() }
-    }
-
-    /// Takes what a member says; `true` if the damage is repaired with its copy. One that does not
-    /// fit is of entries that were never committed: the next member may have the right one.
-    fn take(
-        &mut self,
-        log: &mut dyn PersistentLog,
-        name: &str,
-        answer: Answer,
-    ) -> Result<bool, Failure> {
-        let why = match answer {
-            Answer::Copies(entries) => match log.repair(&entries) {
-                Ok(()) => return Ok(true),
-                Err(error @ StorageError::Corrupt { .. }) => {
-                    self.sure += 1;
-                    error.to_string()
-                }
-                Err(error) => return Err(storage_failure(&error)),
-            },
-            Answer::None(why) => {
-                self.sure += 1;
-                why
-            }
-            Answer::Silence(why) => {
-                self.silent = true;
-                why
-            }
-        };
-        self.said.push(format!("{name}: {why}"));
-        Ok(false)
-    }
-
-    /// Judges when all members were asked.
-    fn judge(self, damage: &Damage) -> Judged {
-        let why = self.said.join("; ");
-        tracing::debug!("{damage}: {why}");
-        if 2 * self.sure > self.members {
-            return Judged::Gone { why, silent: self.silent };
-        }
-        Judged::Unknown(why)
-    }
-}
-
 /// What cannot be repaired was promised once: the node goes on as one that has forgotten.
 fn unrepairable(damage: &Damage, why: &str) -> Failure {
     let message = format!("{damage}, and no other member has a copy ({why})");
@@ -219,7 +157,7 @@ fn unrepairable(damage: &Damage, why: &str) -> Failure {
 }
 
 fn alone(damage: &Damage, why: &str) -> Failure {
-    let message = format!("{damage}, and there is no other member to have a copy ({why})");
+    let message = format!("{damage}, and there is no other voter to have a copy ({why})");
     Failure::new(Exit::Data, message).hint(
         "put a copy of the whole data directory back, or a snapshot that was saved into a new \
          cluster (raftctl snapshot restore)",

@@ -1,0 +1,148 @@
+//! What the other members have said of damaged entries, and what follows from it.
+
+use std::collections::BTreeSet;
+
+use consensus::{NodeId, Tally as Votes, Voters};
+use storage::{Damage, PersistentLog, StorageError};
+
+use super::Answer;
+use crate::exit::{Failure, storage_failure};
+
+/// What came of the answers.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Judged {
+    Repaired(String),
+    /// A quorum of the voters, with this node, is sure to have no copy; whether somebody has not
+    /// answered.
+    Gone {
+        why: String,
+        silent: bool,
+    },
+    /// This node alone votes, and no other member has a copy: there is nobody to begin anew from.
+    Nowhere(String),
+    /// Too few have answered.
+    Unknown(String),
+}
+
+/// What has been said of a damage. Everybody is asked, since anybody's copy will do; whether the
+/// entry is given up is for the voters: an entry is committed by them.
+pub(super) struct Tally<'a> {
+    voters: &'a Voters,
+    is_only: bool,
+    /// Who is sure to have no copy, this node with them.
+    without: BTreeSet<NodeId>,
+    silent: bool,
+    said: Vec<String>,
+}
+
+impl<'a> Tally<'a> {
+    pub(super) fn new(node: NodeId, voters: &'a Voters) -> Self {
+        let is_only = voters.iter().all(|voter| voter == node);
+        Self { voters, is_only, without: [node].into(), silent: false, said: Vec::new() }
+    }
+
+    /// Takes what a member says; `true` if the damage is repaired with its copy. One that does not
+    /// fit is of entries that were never committed: the next member may have the right one.
+    pub(super) fn take(
+        &mut self,
+        log: &mut dyn PersistentLog,
+        (id, name): (NodeId, &str),
+        answer: Answer,
+    ) -> Result<bool, Failure> {
+        let why = match answer {
+            Answer::Copies(entries) => match log.repair(&entries) {
+                Ok(()) => return Ok(true),
+                Err(error @ StorageError::Corrupt { .. }) => {
+                    self.without.insert(id);
+                    error.to_string()
+                }
+                Err(error) => return Err(storage_failure(&error)),
+            },
+            Answer::None(why) => {
+                self.without.insert(id);
+                why
+            }
+            Answer::Silence(why) => {
+                self.silent = true;
+                why
+            }
+        };
+        self.said.push(format!("{name}: {why}"));
+        Ok(false)
+    }
+
+    /// Judges when all members were asked.
+    pub(super) fn judge(self, damage: &Damage) -> Judged {
+        let why = self.said.join("; ");
+        tracing::debug!("{damage}: {why}");
+        if self.is_only {
+            return if self.silent { Judged::Unknown(why) } else { Judged::Nowhere(why) };
+        }
+        let lacks = |voter| Some(self.without.contains(&voter));
+        match self.voters.tally(lacks) {
+            Votes::Won => Judged::Gone { why, silent: self.silent },
+            Votes::Undecided | Votes::Lost => Judged::Unknown(why),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use consensus::{Chain, EntryId, LogIndex, Majority, Term};
+    use storage::LogStore;
+
+    fn id(number: u64) -> NodeId {
+        NodeId::new(number).expect("it is not 0")
+    }
+
+    fn stable(ids: &[u64]) -> Voters {
+        Voters::Stable(Majority::new(ids.iter().map(|number| id(*number))))
+    }
+
+    /// What follows where these lack the entry and those do not answer; node 1 is damaged.
+    fn judged(voters: &Voters, without: &[u64], silent: &[u64]) -> Judged {
+        let at = |index| EntryId { term: Term::new(1), index: LogIndex::new(index) };
+        let (first, last, before) = (LogIndex::new(7), at(7), Chain::new(1));
+        let damage = Damage { first, last, before, after: None };
+        let place = tempfile::tempdir().expect("there is room");
+        let directory = storage::DataDirectory::open_or_create(place.path(), [1; 16].into(), id(1));
+        let (mut log, _) = LogStore::open(&directory.expect("it is new")).expect("it is empty");
+        let mut tally = Tally::new(id(1), voters);
+        let answers = without.iter().map(|one| (one, Answer::None("it has none".into())));
+        let silences = silent.iter().map(|one| (one, Answer::Silence("silent".into())));
+        for (one, answer) in answers.chain(silences) {
+            let taken = tally.take(&mut log, (id(*one), &format!("n{one}")), answer);
+            assert_eq!(taken.ok(), Some(false));
+        }
+        tally.judge(&damage)
+    }
+
+    #[test]
+    fn learners_are_no_majority_of_those_that_lack_an_entry() {
+        let voters = stable(&[1, 2, 3]);
+        let waits = judged(&voters, &[4, 5, 6], &[2, 3]);
+        assert!(matches!(waits, Judged::Unknown(_)), "{waits:?}");
+        let gone = judged(&voters, &[2, 4], &[3]);
+        assert!(matches!(gone, Judged::Gone { silent: true, .. }), "{gone:?}");
+    }
+
+    #[test]
+    fn both_halves_of_a_joint_configuration_must_lack_an_entry_4_3() {
+        let (outgoing, incoming) = ([1, 2, 3].map(id), [1, 4, 5].map(id));
+        let (outgoing, incoming) = (Majority::new(outgoing), Majority::new(incoming));
+        let voters = Voters::Joint { outgoing, incoming };
+        let waits = judged(&voters, &[2, 3], &[4, 5]);
+        assert!(matches!(waits, Judged::Unknown(_)), "{waits:?}");
+        let gone = judged(&voters, &[2, 3, 4], &[5]);
+        assert!(matches!(gone, Judged::Gone { silent: true, .. }), "{gone:?}");
+    }
+
+    #[test]
+    fn who_alone_votes_gives_nothing_up_while_a_learner_is_silent() {
+        let waits = judged(&stable(&[1]), &[2], &[3]);
+        assert!(matches!(waits, Judged::Unknown(_)), "{waits:?}");
+        let nowhere = judged(&stable(&[1]), &[2, 3], &[]);
+        assert!(matches!(nowhere, Judged::Nowhere(_)), "{nowhere:?}");
+    }
+}
