@@ -22,7 +22,7 @@ use crate::answer;
 use crate::clock::Clock;
 use crate::exit::{Exit, Failure, host_failure};
 use crate::lanes::network::ReadLog;
-use crate::lanes::{Done, Reports, answers, guarded};
+use crate::lanes::{Done, Reports, answers, guarded, step_back};
 use crate::logging::repeat::{self, Kind};
 use crate::owner;
 use crate::program::Machine;
@@ -70,6 +70,7 @@ pub(crate) struct Queries {
     read: ReadLog,
     machine: Machine,
     reports: Reports,
+    alive: Alive,
 }
 
 /// How far the thread is.
@@ -119,14 +120,26 @@ impl Queries {
         let progress = Arc::new(Progress::default());
         let ours = Arc::clone(&progress);
         std::thread::Builder::new().name("query".to_owned()).spawn({
-            let reports = reports.clone();
+            let (reports, alive) = (reports.clone(), alive.clone());
             move || {
                 guarded("query", &reports, || run(&queue, &ours, clock, &reports));
                 drop((queue, alive));
             }
         })?;
         let pages = Arc::new(AtomicUsize::new(0));
-        Ok(Self { jobs, progress, reports, pages, read, machine })
+        Ok(Self { jobs, progress, reports, pages, read, machine, alive })
+    }
+
+    /// Lets go of the view of a state that was replaced. Who does so last closes its database and
+    /// removes its files: for a large one that takes seconds, which the loop does not have.
+    pub(crate) fn retire(&self, view: QueryView) {
+        let alive = self.alive.clone();
+        let thread = std::thread::Builder::new().name("retire".to_owned());
+        // Without a thread, what it was to hold is dropped here.
+        let _ = thread.spawn(move || {
+            step_back();
+            drop((view, alive));
+        });
     }
 
     /// Answers questions at a view, which must hold all that they may have to see.

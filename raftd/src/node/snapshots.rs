@@ -147,7 +147,9 @@ impl Node {
 
     pub(super) fn installed(&mut self, now: Timestamp, last: consensus::LogIndex, view: QueryView) {
         tracing::info!(name: "snapshot-installed", %last, "snapshot installed");
+        let replaced = self.view.clone();
         self.see(now, view);
+        self.queries.retire(replaced);
         self.replica.step(now, Input::Applied { index: last, responses: Vec::new() });
     }
 }
