@@ -270,7 +270,7 @@ async fn lives(
                 continue;
             }
             Found::NoState(lost) => {
-                let who = (identity, endpoint, &**gauges);
+                let who = (identity, endpoint, gauges);
                 match rebuild(&mut services, who, (directory, alive), lost).await? {
                     Some(opened) => opened,
                     None => return Ok(()),

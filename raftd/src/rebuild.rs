@@ -10,7 +10,10 @@ use std::time::{Duration, Instant};
 use certs::Expect;
 use consensus::{EntryId, HardState, Member, NodeId, SnapshotMeta, Write, WriteId};
 use protocol::{ErrorCode, Hello, Request, Response, SnapshotAnswer, SnapshotRequest, Trouble};
-use storage::{DataDirectory, SnapshotFile, SnapshotReader, Snapshots, StateStore};
+use storage::{
+    DataDirectory, SnapshotFile, SnapshotId, SnapshotReader, SnapshotReceiver, Snapshots,
+    StateStore,
+};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use transport::{Alpn, ClientConnection, ClientRequest, Endpoint, Trail, answer_identify};
@@ -46,7 +49,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// If there is no other member, or the disk fails.
 pub(crate) async fn rebuild(
     services: &mut Services,
-    (identity, endpoint, gauges): (&Identity, &Endpoint, &Gauges),
+    (identity, endpoint, gauges): (&Identity, &Endpoint, &Arc<Gauges>),
     (directory, alive): (&Arc<DataDirectory>, &Alive),
     mut lost: NoState,
 ) -> Result<Option<Opened>, Failure> {
@@ -65,6 +68,7 @@ pub(crate) async fn rebuild(
             base: lost.base,
             directory: directory.path(),
             gauges,
+            alive,
         };
         let fetching = source.fetch(others);
         tokio::pin!(fetching);
@@ -80,7 +84,7 @@ pub(crate) async fn rebuild(
         };
         let joined =
             move |directory: &DataDirectory, program: &Program| join(directory, program, meta);
-        let about = (identity, gauges);
+        let about = (identity, &**gauges);
         let opened = opened_aside(services, about, (directory, alive), &why, joined).await?;
         let Some(found) = opened else {
             return Ok(None);
@@ -243,7 +247,8 @@ struct Source<'a> {
     snapshots: Snapshots,
     base: EntryId,
     directory: &'a Path,
-    gauges: &'a Gauges,
+    gauges: &'a Arc<Gauges>,
+    alive: &'a Alive,
 }
 
 /// Why no snapshot was fetched from a member.
@@ -328,14 +333,19 @@ impl Source<'_> {
         Ok(newest.filter(|last| reaches(*last, self.base).is_ok()))
     }
 
-    /// Looks whether there is room for so many bytes more. What was set aside makes way: a member
-    /// has all of it.
-    fn make_room(&self, bytes: u64) -> Result<(), Missed> {
-        let Some(why) = self.gauges.lacks(bytes) else { return Ok(()) };
-        if !StateStore::remove_aside(self.directory).map_err(said)? {
-            return Err(Missed::Room(why));
-        }
-        self.gauges.lacks(bytes).map_or(Ok(()), |still| Err(Missed::Room(still)))
+    /// Begins with the file or goes on with what is here of it, which is read through first.
+    async fn receive(&self, id: SnapshotId, bytes: u64) -> Result<SnapshotReceiver, Missed> {
+        let (snapshots, gauges) = (self.snapshots.clone(), Arc::clone(self.gauges));
+        let (directory, alive) = (self.directory.to_owned(), self.alive.clone());
+        aside(move || {
+            let receiver = snapshots.receive(id).map_err(said)?;
+            // The file, and the state that is made of it.
+            let needed = bytes.saturating_mul(2).saturating_sub(receiver.offset());
+            make_room(&gauges, &directory, needed)?;
+            drop(alive);
+            Ok(receiver)
+        })
+        .await
     }
 
     /// Copies the file, which counts when all of it is checked and durable.
@@ -358,11 +368,7 @@ impl Source<'_> {
                 None => {
                     let head = SnapshotReader::new("that is fetched".to_owned(), &bytes[..]);
                     let id = head.map_err(said)?.id();
-                    let writer = self.snapshots.receive(id).map_err(said)?;
-                    // The file, and the state that is made of it.
-                    let needed = size_bytes.saturating_mul(2).saturating_sub(writer.offset());
-                    self.make_room(needed)?;
-                    writer
+                    self.receive(id, size_bytes).await?
                 }
             };
             if bytes.is_empty() {
@@ -379,6 +385,16 @@ impl Source<'_> {
             (receiver, offset) = (Some(writer), end);
         }
     }
+}
+
+/// Looks whether there is room for so many bytes more. What was set aside makes way: a member has
+/// all of it. Not for the loop.
+fn make_room(gauges: &Gauges, directory: &Path, bytes: u64) -> Result<(), Missed> {
+    let Some(why) = gauges.lacks(bytes) else { return Ok(()) };
+    if !StateStore::remove_aside(directory).map_err(said)? {
+        return Err(Missed::Room(why));
+    }
+    gauges.lacks(bytes).map_or(Ok(()), |still| Err(Missed::Room(still)))
 }
 
 /// Looks whether a log that begins behind `base` goes on from a state that ends at `last`.
