@@ -43,6 +43,7 @@ const WARN_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 const WARN_PARTS: u64 = 4;
 
 /// Where members are dialled now, for the loop.
+#[derive(Clone)]
 pub(crate) struct Reload {
     elsewhere: watch::Receiver<Elsewhere>,
 }

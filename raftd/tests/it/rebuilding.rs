@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::fs;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use fixtures::{Cluster, SmallDisk};
+use fixtures::{Cluster, PATIENCE, SmallDisk};
 use protocol::{BootstrapRecord, SnapshotAnswer, SnapshotInfo, SnapshotRequest};
+use rustix::process::Signal;
 use state_machine::KvCommand;
 use tokio::net::UdpSocket;
 
@@ -55,6 +56,15 @@ async fn members_that_have_no_state_to_give_are_asked_about_once_a_second() {
     assert!((1..40).contains(&dials), "{dials} dials");
 }
 
+/// Writes some 18 MB.
+async fn fill(cluster: &Cluster) {
+    for number in 0..20 {
+        let value = (0..900_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8);
+        let command = KvCommand::Put { key: format!("{number}").into(), value: value.collect() };
+        cluster.client().propose(command.encode()).await.unwrap();
+    }
+}
+
 /// The snapshots that a node has.
 async fn listed(cluster: &Cluster, place: usize) -> Vec<SnapshotInfo> {
     let address = &cluster.nodes[place].address;
@@ -82,6 +92,50 @@ async fn a_snapshot_that_a_member_has_is_fetched_and_no_other_one_is_made() {
     assert_eq!([listed(&cluster, 1).await, listed(&cluster, 2).await], before);
 }
 
+/// One slow piece, and all that was here was thrown away, and another snapshot was made there.
+#[tokio::test]
+async fn a_fetch_that_is_interrupted_goes_on_where_it_was_with_the_same_snapshot() {
+    let limits = "[limits]\nlog_keep_entries_max = 20\npersist_interval_s = 1\n";
+    let mut cluster = Cluster::start_with(3, limits).await;
+    fill(&cluster).await;
+    stop_when_compacted(&mut cluster, 0).await;
+    for place in [1, 2] {
+        assert!(cluster.take_snapshot(&cluster.client(), place).await);
+    }
+    let before = [listed(&cluster, 1).await, listed(&cluster, 2).await];
+    let data = cluster.nodes[0].data.clone();
+    fs::remove_file(state_of(&data).join("CURRENT")).unwrap();
+    fs::remove_dir_all(data.join("snapshots")).unwrap();
+    // What is here of one, in bytes.
+    let partly = || {
+        let files = fs::read_dir(data.join("snapshots")).into_iter().flatten().flatten();
+        let mut partial = files.filter(|file| file.path().extension().is_some_and(|e| e == "part"));
+        partial.next().and_then(|file| file.metadata().ok()).map(|file| file.len())
+    };
+    cluster.nodes[0].start();
+    let began = Instant::now();
+    while partly().is_none_or(|bytes| bytes < 4_000_000) {
+        assert!(began.elapsed() < PATIENCE, "{}", cluster.nodes[0].log());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    for place in [1, 2] {
+        cluster.nodes[place].signal(Signal::STOP);
+    }
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    let here = partly().expect("it was not finished yet");
+    for place in [1, 2] {
+        cluster.nodes[place].signal(Signal::CONT);
+    }
+    while let Some(bytes) = partly() {
+        // But for a piece of which only a part had come.
+        assert!(bytes + 2_000_000 > here, "{bytes} bytes are left of {here}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    cluster.nodes[0].logged("a snapshot was fetched").await;
+    cluster.converged().await;
+    assert_eq!([listed(&cluster, 1).await, listed(&cluster, 2).await], before);
+}
+
 /// The damaged state stood in the way for ever, and members wrote out all of theirs each time.
 #[tokio::test]
 async fn a_state_is_fetched_when_there_is_room_and_no_more_snapshots_are_made_until_then() {
@@ -95,11 +149,7 @@ async fn a_state_is_fetched_when_there_is_room_and_no_more_snapshots_are_made_un
     }
     cluster.bootstrap().await;
     // More than what is held in reserve.
-    for number in 0..20 {
-        let value = (0..900_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8);
-        let command = KvCommand::Put { key: format!("{number}").into(), value: value.collect() };
-        cluster.client().propose(command.encode()).await.unwrap();
-    }
+    fill(&cluster).await;
     stop_when_compacted(&mut cluster, 0).await;
     for other in &mut cluster.nodes[1..] {
         other.kill();
