@@ -120,6 +120,9 @@ pub const SNAPSHOT_WINDOW_BYTES: u64 = 4 * 1024 * 1024;
 /// A snapshot's stream on which the other side is silent for so long is given up.
 pub const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(30);
 
+/// So many bytes a second are read at least by a receiver that looks what it has of a snapshot.
+pub const SNAPSHOT_READ_BYTES_PER_S_MIN: u64 = 32 * 1024 * 1024;
+
 /// Requests that a node passes on to its leader at a time.
 pub const FORWARDS_MAX: usize = 1_024;
 

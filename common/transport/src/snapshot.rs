@@ -6,6 +6,7 @@
 //! way of heartbeats, votes and entries, which also go first when several wait.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use consensus::NodeId;
@@ -14,7 +15,7 @@ use quinn::{Connection, RecvStream, SendStream};
 use tokio::time::timeout;
 
 use crate::error::SnapshotError;
-use crate::limits::{SNAPSHOT_PATIENCE, SNAPSHOT_WINDOW_BYTES};
+use crate::limits::{SNAPSHOT_PATIENCE, SNAPSHOT_READ_BYTES_PER_S_MIN, SNAPSHOT_WINDOW_BYTES};
 use crate::stream::{FrameStream, ReadFailure, SNAPSHOT};
 
 /// Behind control messages (1) and entries (0).
@@ -48,7 +49,8 @@ impl SnapshotSender {
         Self(connection)
     }
 
-    /// Offers a snapshot; returns the byte of the file with which the receiver wants to go on.
+    /// Offers a snapshot; returns the byte of the file with which the receiver wants to go on. It
+    /// has the time to read what it has.
     ///
     /// # Errors
     /// If it is refused, or the connection breaks.
@@ -61,7 +63,7 @@ impl SnapshotSender {
         send.write_all(&[SNAPSHOT]).await.map_err(broken)?;
         send.write_all(&offer.encode()?).await.map_err(broken)?;
         let mut answers = FrameStream::new(receive);
-        match reply(&mut answers).await? {
+        match reply_within(&mut answers, reading(offer.size_bytes)).await? {
             SnapshotReply::WrittenTo(offset) if offset <= offer.size_bytes => {
                 let outgoing = OutgoingSnapshot { send, answers, sent: offset, written: offset };
                 Ok((outgoing, offset))
@@ -222,13 +224,32 @@ impl fmt::Debug for IncomingSnapshot {
     }
 }
 
+/// Returns how long a receiver may be silent that may have all of a file, and reads it through.
+fn reading(size_bytes: u64) -> Duration {
+    SNAPSHOT_PATIENCE + Duration::from_secs(size_bytes / SNAPSHOT_READ_BYTES_PER_S_MIN)
+}
+
 async fn reply(answers: &mut FrameStream) -> Result<SnapshotReply, SnapshotError> {
-    Ok(SnapshotReply::decode(&next_frame(answers).await?)?)
+    reply_within(answers, SNAPSHOT_PATIENCE).await
+}
+
+async fn reply_within(
+    answers: &mut FrameStream,
+    patience: Duration,
+) -> Result<SnapshotReply, SnapshotError> {
+    Ok(SnapshotReply::decode(&frame_within(answers, patience).await?)?)
 }
 
 async fn next_frame(frames: &mut FrameStream) -> Result<Frame, SnapshotError> {
-    let frame = timeout(SNAPSHOT_PATIENCE, frames.next()).await;
-    frame.map_err(|_| SnapshotError::Silent(SNAPSHOT_PATIENCE))?.map_err(failure)
+    frame_within(frames, SNAPSHOT_PATIENCE).await
+}
+
+async fn frame_within(
+    frames: &mut FrameStream,
+    patience: Duration,
+) -> Result<Frame, SnapshotError> {
+    let frame = timeout(patience, frames.next()).await;
+    frame.map_err(|_| SnapshotError::Silent(patience))?.map_err(failure)
 }
 
 fn failure(failure: ReadFailure) -> SnapshotError {

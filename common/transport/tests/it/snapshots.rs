@@ -153,3 +153,20 @@ async fn neither_side_of_a_snapshot_is_waited_for_any_longer_when_it_is_silent()
     let ended = timeout(PATIENCE, incoming.next()).await.unwrap();
     assert!(ended.as_ref().is_err_and(|error| *error == silent), "{ended:?}");
 }
+
+/// It has most of it, and must read that first: it was given up before it could say so, for ever.
+#[tokio::test]
+async fn a_receiver_of_a_large_snapshot_has_the_time_to_read_what_it_has_of_it() {
+    let mut pair = Pair::connect().await;
+    let large = SnapshotOffer { size_bytes: 10 * 1024 * 1024 * 1024, ..offer() };
+    let offering = tokio::spawn({
+        let (sender, large) = (pair.sender.clone(), large.clone());
+        async move { sender.offer(&large).await.map(|(_, offset)| offset) }
+    });
+    let mut incoming = pair.is_offered().await;
+    crate::hasten();
+    tokio::time::sleep(SNAPSHOT_PATIENCE + SNAPSHOT_PATIENCE / 2).await;
+    incoming.begin(large.size_bytes - 1).await.unwrap();
+    let begun = timeout(10 * PATIENCE, offering).await.unwrap().unwrap();
+    assert_eq!(begun, Ok(large.size_bytes - 1));
+}
