@@ -110,6 +110,26 @@ fn a_snapshot_is_received_where_there_is_room_for_the_file_and_the_state_made_of
     assert!(matches!(begun, Ok(Begun::Partly(receiver)) if receiver.offset() == 0));
 }
 
+/// Each change of leaders left one more that reads the whole file.
+#[test]
+fn the_check_of_a_file_that_is_sent_ends_with_its_sending() {
+    let Place { snapshots, checkpoint, header, .. } = &place();
+    let file = make::run(snapshots, checkpoint, header, u64::MAX, |_| None).expect("it fits");
+    let chunks = Cell::new(0);
+    let wanted = |most| {
+        chunks.set(chunks.get() + 1);
+        chunks.get() <= most
+    };
+    assert!(send::check(&file.path, u64::MAX, || wanted(u32::MAX)).is_ok());
+    assert!(chunks.replace(0) > 2, "it is read to its end");
+    let mut bytes = std::fs::read(&file.path).expect("it is there");
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&file.path, bytes).expect("there is room");
+    assert!(send::check(&file.path, u64::MAX, || wanted(1)).is_ok(), "it does not get there");
+    assert!(send::check(&file.path, u64::MAX, || true).is_err());
+}
+
 /// It would be installed, fail there, and be offered again for ever.
 #[test]
 fn a_snapshot_that_is_there_and_has_rotten_is_received_anew() {
