@@ -173,9 +173,9 @@ impl SnapshotLane {
         thread.spawn(move || {
             crate::lanes::guarded("snapshot", &reports, || {
                 crate::lanes::step_back();
-                let lacks = |bytes| gauges.lacks(bytes);
+                let about = (&reports, |bytes| gauges.lacks(bytes));
                 let result = make::chained(&*log, &mut header)
-                    .and_then(|()| make::run(&snapshots, &checkpoint, &header, rate, lacks));
+                    .and_then(|()| make::run(&snapshots, &checkpoint, &header, rate, about));
                 let _ = reports.blocking_send(Done::Snapshot(Report::Made { result }));
             });
         })?;

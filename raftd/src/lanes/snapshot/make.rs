@@ -1,11 +1,14 @@
 //! Writes the state of one moment to a file.
 
+use std::io::ErrorKind;
+
 use storage::{
     EntryReader, SnapshotFile, SnapshotHeader, Snapshots, StateCheckpoint, StorageError,
 };
 
 use crate::exit::{Exit, Failure, log_failure, state_failure, storage_failure};
 use crate::lanes::pacer::Pacer;
+use crate::lanes::{Reports, waited};
 
 /// The pace is looked at after so many bytes.
 const STEP_BYTES: u64 = 256 * 1024;
@@ -20,14 +23,14 @@ pub(super) fn chained(log: &dyn EntryReader, header: &mut SnapshotHeader) -> Res
     Ok(())
 }
 
-/// Writes the file. `lacks` says why so many bytes more would take too much of the disk, if they
-/// would.
+/// Writes the file, as long as the node does not stop: its directory is not given back meanwhile.
+/// `lacks` says why so many bytes more would take too much of the disk, if they would.
 pub(super) fn run(
     snapshots: &Snapshots,
     checkpoint: &StateCheckpoint,
     header: &SnapshotHeader,
     bytes_per_s_max: u64,
-    lacks: impl Fn(u64) -> Option<String>,
+    (reports, lacks): (&Reports, impl Fn(u64) -> Option<String>),
 ) -> Result<SnapshotFile, Failure> {
     let mut pacer = Pacer::new(bytes_per_s_max);
     let mut before = 0;
@@ -35,12 +38,18 @@ pub(super) fn run(
     let made = checkpoint.save(snapshots, header, |written| {
         if written - before >= STEP_BYTES {
             room(&lacks)?;
-            std::thread::sleep(pacer.pass(written - before));
+            let goes_on = waited(pacer.pass(written - before), reports) && !reports.is_closed();
+            goes_on.then_some(()).ok_or_else(|| stopped(snapshots))?;
             before = written;
         }
         Ok(())
     });
     made.map_err(|error| state_failure(&error))
+}
+
+fn stopped(snapshots: &Snapshots) -> StorageError {
+    let source = std::io::Error::new(ErrorKind::Interrupted, "the node stops");
+    StorageError::Io { doing: "write a snapshot in", path: snapshots.path().to_owned(), source }
 }
 
 /// A snapshot is a convenience: it must not take the space that the node needs to go on.

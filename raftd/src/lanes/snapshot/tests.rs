@@ -28,6 +28,8 @@ struct Place {
     snapshots: Snapshots,
     checkpoint: StateCheckpoint,
     header: SnapshotHeader,
+    reports: Reports,
+    _reported: mpsc::Receiver<Done>,
     _directory: TempDir,
 }
 
@@ -68,7 +70,10 @@ fn place() -> Place {
         machine_version: 1,
         made_unix_ms: 0,
     };
+    let (reports, reported) = mpsc::channel(REPORTS_MAX);
     Place {
+        reports,
+        _reported: reported,
         snapshots: Snapshots::open(&data).expect("it has a history"),
         checkpoint: checkpoint.expect("there is room"),
         header,
@@ -83,20 +88,31 @@ fn files(snapshots: &Snapshots) -> usize {
 /// Others fill the disk meanwhile: the log needs what is left more than a snapshot does.
 #[test]
 fn a_snapshot_is_given_up_while_it_is_made_when_there_is_no_room_any_more() {
-    let Place { snapshots, checkpoint, header, .. } = &place();
+    let Place { snapshots, checkpoint, header, reports, .. } = &place();
     let looks = Cell::new(0);
     let fills_up = |_| {
         looks.set(looks.get() + 1);
         (looks.get() > 1).then(|| "the disk is full".to_owned())
     };
-    let made = make::run(snapshots, checkpoint, header, u64::MAX, fills_up);
+    let made = make::run(snapshots, checkpoint, header, u64::MAX, (reports, fills_up));
     let failure = made.expect_err("it takes what the node needs");
     assert_eq!(failure.exit, Exit::Io, "{failure}");
     assert!(failure.message.contains("the disk is full"), "{failure}");
     assert_eq!(files(snapshots), 0, "nothing is left behind");
-    let made = make::run(snapshots, checkpoint, header, u64::MAX, |_| None);
+    let made = make::run(snapshots, checkpoint, header, u64::MAX, (reports, |_| None));
     made.expect("there is room");
     assert_eq!(files(snapshots), 1);
+}
+
+/// Its directory would stay in use for as long as the writing takes.
+#[test]
+fn a_snapshot_of_a_node_that_stops_is_given_up() {
+    let Place { snapshots, checkpoint, header, .. } = &place();
+    let (reports, reported) = mpsc::channel(REPORTS_MAX);
+    drop(reported);
+    let made = make::run(snapshots, checkpoint, header, u64::MAX, (&reports, |_| None));
+    assert!(made.is_err_and(|failure| failure.message.contains("the node stops")));
+    assert_eq!(files(snapshots), 0, "nothing is left behind");
 }
 
 #[test]
@@ -113,8 +129,9 @@ fn a_snapshot_is_received_where_there_is_room_for_the_file_and_the_state_made_of
 /// Each change of leaders left one more that reads the whole file.
 #[test]
 fn the_check_of_a_file_that_is_sent_ends_with_its_sending() {
-    let Place { snapshots, checkpoint, header, .. } = &place();
-    let file = make::run(snapshots, checkpoint, header, u64::MAX, |_| None).expect("it fits");
+    let Place { snapshots, checkpoint, header, reports, .. } = &place();
+    let file =
+        make::run(snapshots, checkpoint, header, u64::MAX, (reports, |_| None)).expect("it fits");
     let chunks = Cell::new(0);
     let wanted = |most| {
         chunks.set(chunks.get() + 1);
@@ -133,8 +150,8 @@ fn the_check_of_a_file_that_is_sent_ends_with_its_sending() {
 /// It would be installed, fail there, and be offered again for ever.
 #[test]
 fn a_snapshot_that_is_there_and_has_rotten_is_received_anew() {
-    let Place { snapshots, checkpoint, header, .. } = &place();
-    let made = make::run(snapshots, checkpoint, header, u64::MAX, |_| None);
+    let Place { snapshots, checkpoint, header, reports, .. } = &place();
+    let made = make::run(snapshots, checkpoint, header, u64::MAX, (reports, |_| None));
     let file = made.expect("there is room");
     let begun = || begin(snapshots, &header.encode(), file.bytes, |_| None);
     assert!(matches!(begun(), Ok(Begun::There(there)) if there.bytes == file.bytes));
