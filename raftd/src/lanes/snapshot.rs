@@ -14,6 +14,7 @@ use protocol::{
     ErrorCode, Generation, Response, SnapshotAnswer, SnapshotInfo, SnapshotRequest, Trouble,
 };
 use storage::{EntryReader, SnapshotFile, SnapshotHeader, Snapshots, StateCheckpoint};
+use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use transport::{IncomingSnapshot, Responder, SnapshotSender};
 
@@ -29,6 +30,9 @@ mod receive;
 mod send;
 
 pub(crate) use send::Broken;
+
+/// Lists and pieces that are read for others at a time.
+const READS_MAX: usize = 4;
 
 /// What the lane reports.
 #[derive(Debug)]
@@ -68,6 +72,8 @@ pub(crate) struct SnapshotLane {
     /// Snapshots that are offered, until the replica has decided.
     offers: BTreeMap<u64, IncomingSnapshot>,
     offers_made: u64,
+    /// One for each list or piece that may be read beside the others.
+    reads: Arc<Semaphore>,
 }
 
 /// A snapshot on its way to a peer.
@@ -100,6 +106,7 @@ impl SnapshotLane {
             sending: BTreeMap::new(),
             offers: BTreeMap::new(),
             offers_made: 0,
+            reads: Arc::new(Semaphore::new(READS_MAX)),
         }
     }
 
@@ -308,20 +315,23 @@ impl SnapshotLane {
         self.keep(file);
     }
 
-    /// Lists snapshots for an operator, or reads a piece of one.
+    /// Lists snapshots for an operator, or reads a piece of one: a few at a time, for each takes a
+    /// thread and the memory of a piece.
     pub(crate) fn show(&self, request: SnapshotRequest, responder: Responder) {
-        match request {
-            SnapshotRequest::Take => unreachable!("the replica decides when one is made"),
-            SnapshotRequest::List => {
-                let snapshots = self.snapshots.clone();
-                tokio::task::spawn_blocking(move || responder.send(fetch::list(&snapshots)));
-            }
-            SnapshotRequest::Fetch { last, offset } => {
-                let snapshots = self.snapshots.clone();
-                let answer = move || responder.send(fetch::piece(&snapshots, last, offset));
-                tokio::task::spawn_blocking(answer);
-            }
-        }
+        let Ok(permit) = Arc::clone(&self.reads).try_acquire_owned() else {
+            let why = "too many snapshots are being read";
+            responder.send(Response::Error(answer::refusal(ErrorCode::Busy, why)));
+            return;
+        };
+        let snapshots = self.snapshots.clone();
+        tokio::task::spawn_blocking(move || {
+            responder.send(match request {
+                SnapshotRequest::Take => unreachable!("the replica decides when one is made"),
+                SnapshotRequest::List => fetch::list(&snapshots),
+                SnapshotRequest::Fetch { last, offset } => fetch::piece(&snapshots, last, offset),
+            });
+            drop(permit);
+        });
     }
 }
 

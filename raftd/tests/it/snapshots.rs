@@ -4,11 +4,13 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use client::{Client, NodeStatus};
+use client::{Client, ClientError, NodeStatus};
+use consensus::EntryId;
 use fixtures::load::{Load, put};
 use fixtures::{Cluster, Node, PATIENCE};
-use protocol::{SnapshotAnswer, SnapshotRequest};
+use protocol::{ErrorCode, SnapshotAnswer, SnapshotRequest};
 use rustix::process::Signal;
+use tokio::task::JoinSet;
 
 /// Three nodes whose logs are short.
 async fn cluster(bytes_per_s_max: u64) -> Cluster {
@@ -225,4 +227,26 @@ async fn an_operator_takes_a_snapshot_and_reads_it_piece_by_piece() {
     assert_eq!(reader.header().meta.last, taken.last);
     let totals = reader.verify(|_| {}).unwrap();
     assert!(totals.pairs >= 30, "{totals:?}");
+    is_read_by_few_at_a_time(&client, node, taken.last).await;
+}
+
+/// Each takes a thread and a megabyte, and others need threads too.
+async fn is_read_by_few_at_a_time(client: &Client, node: &str, last: EntryId) {
+    let mut reading = JoinSet::new();
+    for _ in 0..256 {
+        let (client, node) = (client.clone(), node.to_owned());
+        let fetch = SnapshotRequest::Fetch { last, offset: 0 };
+        reading.spawn(async move { client.snapshot(&node, fetch).await });
+    }
+    let (mut read, mut busy) = (0, 0);
+    for answer in reading.join_all().await {
+        match answer {
+            Ok(_) => read += 1,
+            Err(ClientError::Refused(reply)) if reply.code == ErrorCode::Busy => {
+                busy += usize::from(reply.message.contains("snapshots are being read"));
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(read > 0 && busy > 0, "{read} were read, {busy} refused");
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use clap::Args;
 use client::{Client, ClientError};
 use consensus::EntryId;
-use protocol::{SnapshotAnswer, SnapshotInfo, SnapshotRequest};
+use protocol::{ErrorCode, SnapshotAnswer, SnapshotInfo, SnapshotRequest};
 use serde_json::{Value, json};
 use storage::SnapshotReader;
 use tokio::task::JoinSet;
@@ -334,7 +334,7 @@ async fn copy(
     }
 }
 
-/// Asks for a piece, again if the connection breaks.
+/// Asks for a piece, again if the connection breaks or the node reads for others.
 async fn piece(client: &Client, row: &Row, last: EntryId, offset: u64) -> Result<(u64, Bytes)> {
     let mut tries = 0;
     loop {
@@ -342,12 +342,17 @@ async fn piece(client: &Client, row: &Row, last: EntryId, offset: u64) -> Result
         match client.snapshot(&row.address, SnapshotRequest::Fetch { last, offset }).await {
             Ok(SnapshotAnswer::Piece { size_bytes, bytes }) => return Ok((size_bytes, bytes)),
             Ok(_) => return Err(unexpected(row)),
-            Err(ClientError::Unreachable { .. }) if tries < TRIES => {
+            Err(error) if tries < TRIES && may_pass(&error) => {
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
             Err(error) => return Err(Report::from_client(error)),
         }
     }
+}
+
+fn may_pass(error: &ClientError) -> bool {
+    matches!(error, ClientError::Unreachable { .. })
+        || matches!(error, ClientError::Refused(reply) if reply.code == ErrorCode::Busy)
 }
 
 fn unexpected(row: &Row) -> Report {
