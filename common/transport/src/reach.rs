@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::net::lookup_host;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -20,8 +21,11 @@ pub(crate) const NEXT_AFTER: Duration = Duration::from_millis(250);
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 8;
 
-/// Names of which it is remembered which address worked.
+/// Names of which it is remembered which address worked, and names that are asked about.
 const REMEMBERED_MAX: usize = 64;
+
+/// An answer that nobody has waited for counts for so long.
+const FRESH: Duration = Duration::from_secs(60);
 
 /// What is known of an attempt to connect, also while it is under way.
 #[derive(Clone, Debug)]
@@ -115,10 +119,24 @@ impl Trail {
     }
 }
 
-/// Which address of a name worked last.
+/// Which address of a name worked last, and what is asked about names.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Places {
     good: Arc<Mutex<BTreeMap<String, Good>>>,
+    lookups: Arc<Mutex<BTreeMap<String, Lookup>>>,
+}
+
+/// The system's answer to a name, as soon as it is there. It is waited for beside whoever asked:
+/// behind a dead name server it takes longer than an attempt to connect, and is there for the next.
+type Lookup = watch::Receiver<Option<Answer>>;
+
+/// Where a name leads, or the resolver's words.
+type Found = Result<Vec<SocketAddr>, String>;
+
+#[derive(Clone, Debug)]
+struct Answer {
+    found: Found,
+    at: Instant,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,7 +164,7 @@ impl Places {
     {
         let address = trail.address();
         let until = Instant::now() + within;
-        let places = match timeout_at(until, self.resolve(&address, within / 2)).await {
+        let places = match timeout_at(until, self.resolve(&address, within / 2, system)).await {
             Ok(places) => places?,
             Err(_) => return Err(trail.so_far(until)),
         };
@@ -176,13 +194,20 @@ impl Places {
 
     /// Returns where a name leads; first where it worked last. If nobody can tell any more, or not
     /// soon, it is there that one looks.
-    async fn resolve(
+    async fn resolve<F>(
         &self,
         address: &str,
         patience: Duration,
-    ) -> Result<Vec<SocketAddr>, ConnectError> {
+        ask: impl FnOnce(String) -> F,
+    ) -> Result<Vec<SocketAddr>, ConnectError>
+    where
+        F: Future<Output = Found> + Send + 'static,
+    {
+        if let Ok(place) = address.parse() {
+            return Ok(vec![place]);
+        }
         let known = lock(&self.good).get(address).copied();
-        let found = lookup_host(address.to_owned());
+        let found = self.answer(address, ask);
         let found = match known {
             None => found.await,
             Some(Good { place, doubtful }) => {
@@ -194,14 +219,63 @@ impl Places {
             }
         };
         let unresolved = |why: String| ConnectError::Resolve { address: address.into(), why };
-        let found = found.map_err(|error| unresolved(words(&error)))?;
-        let known = known.map(|known| known.place);
-        let places = in_turn(&found.collect::<Vec<SocketAddr>>(), known);
+        let places = in_turn(&found.map_err(unresolved)?, known.map(|known| known.place));
         if places.is_empty() {
             return Err(unresolved("it has no address".into()));
         }
         Ok(places)
     }
+
+    /// Waits for the answer to a name; whoever waits no longer finds it the next time.
+    async fn answer<F>(&self, address: &str, ask: impl FnOnce(String) -> F) -> Found
+    where
+        F: Future<Output = Found> + Send + 'static,
+    {
+        let mut lookup = self.lookup(address, ask);
+        let answer = lookup.wait_for(Option::is_some).await.map(|answer| answer.clone());
+        let mut lookups = lock(&self.lookups);
+        if lookups.get(address).is_some_and(|it| it.same_channel(&lookup)) {
+            lookups.remove(address);
+        }
+        let interrupted = || Err("the lookup was interrupted".to_owned());
+        answer.ok().flatten().map_or_else(interrupted, |answer| answer.found)
+    }
+
+    /// Asks about a name, once for all who want to know.
+    fn lookup<F>(&self, address: &str, ask: impl FnOnce(String) -> F) -> Lookup
+    where
+        F: Future<Output = Found> + Send + 'static,
+    {
+        let mut lookups = lock(&self.lookups);
+        if let Some(lookup) = lookups.get(address).filter(|it| is_of_use(it)) {
+            return lookup.clone();
+        }
+        if lookups.len() >= REMEMBERED_MAX {
+            lookups.clear();
+        }
+        let (tell, lookup) = watch::channel(None);
+        let asking = ask(address.to_owned());
+        tokio::spawn(async move {
+            let found = asking.await;
+            tell.send_replace(Some(Answer { found, at: Instant::now() }));
+        });
+        lookups.insert(address.to_owned(), lookup.clone());
+        lookup
+    }
+}
+
+/// Says whether an answer is on its way, or tells where a name leads now.
+fn is_of_use(lookup: &Lookup) -> bool {
+    match &*lookup.borrow() {
+        Some(answer) => answer.found.is_ok() && answer.at.elapsed() < FRESH,
+        None => lookup.has_changed().is_ok(),
+    }
+}
+
+/// Asks the system's resolver.
+async fn system(address: String) -> Found {
+    let found = lookup_host(address).await;
+    found.map(Iterator::collect).map_err(|error| words(&error))
 }
 
 /// Tries one place after the other, each beside those that are silent still.

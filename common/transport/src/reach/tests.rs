@@ -98,11 +98,11 @@ fn families_take_turns_and_what_worked_comes_first() {
 #[tokio::test]
 async fn a_name_that_nobody_can_resolve_leads_where_it_led() {
     let (places, name) = (Places::default(), "nobody.invalid:7400");
-    let error = places.resolve(name, WITHIN).await.unwrap_err();
+    let error = places.resolve(name, WITHIN, system).await.unwrap_err();
     assert!(error.to_string().contains("nobody.invalid"), "{error}");
     for doubtful in [false, true] {
         lock(&places.good).insert(name.into(), Good { place: place(7), doubtful });
-        assert_eq!(places.resolve(name, WITHIN).await, Ok(vec![place(7)]));
+        assert_eq!(places.resolve(name, WITHIN, system).await, Ok(vec![place(7)]));
     }
 }
 
@@ -131,4 +131,34 @@ fn a_resolver_that_had_no_time_is_not_said_to_fail() {
     let after = |ms| trail.so_far(began + Duration::from_millis(ms)).to_string();
     assert_eq!(after(20), "no answer from n1.example:7400 within 20ms: then the time was up");
     assert!(after(1_500).ends_with("the resolver has not answered within 1.5s"));
+}
+
+/// A resolver whose first name server is dead.
+async fn slow(_: String) -> Found {
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    Ok(vec![place(9)])
+}
+
+/// Each attempt asked anew and threw the answer away: a node that was restarted dialled nobody.
+#[tokio::test(start_paused = true)]
+async fn a_name_that_takes_longer_than_an_attempt_is_known_at_a_later_one() {
+    let (places, name) = (Places::default(), "n1.example:7400");
+    let attempt = || timeout(WITHIN, places.resolve(name, WITHIN / 2, slow));
+    assert!(attempt().await.is_err());
+    assert!(attempt().await.is_err());
+    assert_eq!(attempt().await.expect("it is there"), Ok(vec![place(9)]));
+    assert!(attempt().await.is_err(), "who has had the answer asks anew");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_has_moved_is_found_though_its_name_takes_long() {
+    let (places, name) = (Places::default(), "n1.example:7400");
+    lock(&places.good).insert(name.into(), Good { place: place(7), doubtful: true });
+    let resolve = || places.resolve(name, WITHIN / 2, slow);
+    assert_eq!(resolve().await, Ok(vec![place(7)]));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(resolve().await, Ok(vec![place(9)]));
+    assert_eq!(resolve().await, Ok(vec![place(7)]), "it is asked about again");
+    tokio::time::sleep(FRESH + Duration::from_secs(5)).await;
+    assert_eq!(resolve().await, Ok(vec![place(7)]), "an old answer does not count");
 }
