@@ -16,6 +16,7 @@ use crate::control::Command;
 use crate::exit::{Failure, storage_failure};
 use crate::gauges::Gauges;
 use crate::identity::Identity;
+use crate::inbound::Inbound;
 use crate::logging::repeat::{self, Kind};
 use crate::node::audit::Founded;
 use crate::observe::board::Load;
@@ -78,6 +79,7 @@ pub(crate) async fn wait_for_bootstrap(
                 tokio::spawn(answer_identify(accepted, hello));
                 false
             }
+            Err(_) = inbound.accepting.changed() => return Err(Inbound::deaf()),
             command = control.next() => match command {
                 Command::Stop => {
                     control.stopping();

@@ -11,6 +11,7 @@ use transport::{
 };
 
 use crate::config::Config;
+use crate::exit::{Exit, Failure};
 use crate::inbound::handshakes::{Admission, Handshakes, Ticket};
 use crate::logging::repeat::{self, Kind};
 use crate::observe::board::Board;
@@ -36,9 +37,17 @@ pub(crate) struct Inbound {
     pub(crate) hello: watch::Sender<Hello>,
     /// The places for connections.
     pub(crate) seats: Seats,
+    /// Fails when nobody can come in any more: a socket is gone.
+    pub(crate) accepting: watch::Receiver<()>,
 }
 
 impl Inbound {
+    /// Says how a node ends that nobody can talk to any more; a restart opens its sockets anew.
+    pub(crate) fn deaf() -> Failure {
+        let why = "the socket is gone: the system gives nothing of it, and nobody can come in";
+        Failure::new(Exit::Io, why)
+    }
+
     /// Begins to accept connections.
     ///
     /// # Panics
@@ -58,8 +67,12 @@ impl Inbound {
             seats: seats.clone(),
             board,
         };
-        tokio::spawn(acceptor.run(endpoint));
-        Self { peers, requests, forwarder, hello, seats }
+        let (accepts, accepting) = watch::channel(());
+        tokio::spawn(async move {
+            acceptor.run(endpoint).await;
+            drop(accepts);
+        });
+        Self { peers, requests, forwarder, hello, seats, accepting }
     }
 }
 
@@ -141,4 +154,45 @@ pub(crate) fn turned_away(away: &TurnedAway, board: &Board) {
         Cause::Crowd | Cause::Deaf => Kind::Crowd,
     };
     repeat::tell(kind, &away.who, &away.why);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+    use std::time::Duration;
+
+    use certs::{Authority, ClusterId, Identity, Role};
+    use protocol::{PROTOCOL_VERSION, Promises};
+
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    /// It went on as if nobody wanted anything of it.
+    #[tokio::test]
+    async fn it_is_told_when_nobody_can_come_in_any_more() {
+        let authority = Authority::create(ClusterId::generate().expect("bits"), DAY);
+        let authority = authority.expect("it is made");
+        let identity = Identity::new(authority.cluster(), Role::Node(NonZeroU64::MIN));
+        let issued = authority.issue(&identity, DAY).expect("it signs");
+        let credentials = issued.credentials().expect("it is whole");
+        let listen = "127.0.0.1:0".parse().expect("an address");
+        let endpoint = Endpoint::server(listen, &credentials).expect("a free port");
+        let hello = Hello {
+            protocol: PROTOCOL_VERSION,
+            cluster: authority.cluster().to_bytes(),
+            generation: None,
+            node: consensus::NodeId::new(1),
+            incarnation: consensus::Incarnation::default(),
+            boot: 1,
+            software: String::new(),
+            lease: None,
+            promises: Promises::default(),
+        };
+        let config = Config::new("/nowhere", credentials);
+        let mut inbound = Inbound::accept(endpoint.clone(), hello, &config, Board::default());
+        assert_eq!(inbound.accepting.has_changed().ok(), Some(false));
+        endpoint.close("as if the system had taken it").await;
+        assert!(inbound.accepting.changed().await.is_err());
+    }
 }

@@ -375,7 +375,7 @@ impl Node {
         self.fail(Failure::new(Exit::Removed, why).hint(hint));
     }
 
-    fn fail(&mut self, failure: Failure) {
+    pub(crate) fn fail(&mut self, failure: Failure) {
         let failure = match self.gauges.space().filter(|_| failure.exit == Exit::Io) {
             Some(space) => {
                 let needs = space.needs(self.gauges.needed_bytes());

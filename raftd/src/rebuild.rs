@@ -17,6 +17,7 @@ use crate::control::Command;
 use crate::exit::{Exit, Failure, storage_failure};
 use crate::gauges::Gauges;
 use crate::identity::Identity;
+use crate::inbound::Inbound;
 use crate::lanes::network::Elsewhere;
 use crate::logging::repeat;
 use crate::observe::board::Load;
@@ -65,7 +66,7 @@ pub(crate) async fn rebuild(
             tokio::select! {
                 fetched = &mut fetching => break fetched?,
                 went_on = serve(services, identity, gauges, &why) => {
-                    if !went_on {
+                    if !went_on? {
                         return Ok(None);
                     }
                 }
@@ -114,7 +115,7 @@ pub(crate) async fn opened_aside(
         tokio::select! {
             opened = &mut opening => return opened.map(Some),
             went_on = serve(services, identity, gauges, why) => {
-                if !went_on {
+                if !went_on? {
                     return Ok(None);
                 }
             }
@@ -174,7 +175,15 @@ fn hopeless(lost: &NoState) -> Failure {
 }
 
 /// Answers whoever asks meanwhile; `false` if the node is to stop.
-async fn serve(services: &mut Services, identity: &Identity, gauges: &Gauges, why: &str) -> bool {
+///
+/// # Errors
+/// If nobody can ask any more.
+async fn serve(
+    services: &mut Services,
+    identity: &Identity,
+    gauges: &Gauges,
+    why: &str,
+) -> Result<bool, Failure> {
     let Services { clock, inbound, control, .. } = services;
     let interval = control.interval();
     let report = |clock: &crate::clock::Clock| protocol::NodeStatus {
@@ -182,7 +191,7 @@ async fn serve(services: &mut Services, identity: &Identity, gauges: &Gauges, wh
         failure: why.to_owned(),
         ..status::uninitialised(clock.now(), identity, gauges)
     };
-    tokio::select! {
+    let goes_on = tokio::select! {
         Some(ClientRequest { request, identity: asker, responder, .. }) =
             inbound.requests.recv() =>
         {
@@ -198,6 +207,7 @@ async fn serve(services: &mut Services, identity: &Identity, gauges: &Gauges, wh
             tokio::spawn(answer_identify(accepted, hello));
             true
         }
+        Err(_) = inbound.accepting.changed() => return Err(Inbound::deaf()),
         command = control.next() => match command {
             Command::Stop => {
                 control.stopping();
@@ -220,5 +230,6 @@ async fn serve(services: &mut Services, identity: &Identity, gauges: &Gauges, wh
             repeat::summarise(Instant::now(), false);
             true
         }
-    }
+    };
+    Ok(goes_on)
 }

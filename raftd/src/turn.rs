@@ -11,6 +11,7 @@ use crate::bootstrap::bootstrapped_before;
 use crate::clock::until;
 use crate::control::Command;
 use crate::exit::Failure;
+use crate::inbound::Inbound;
 use crate::lanes::Done;
 use crate::lanes::network::Elsewhere;
 use crate::logging::repeat;
@@ -48,6 +49,7 @@ enum Woken {
     Peer(Accepted),
     Command(Command),
     Redirected(Elsewhere),
+    Deaf,
     Due,
     Tick,
 }
@@ -92,6 +94,7 @@ impl Turn {
                     drop(reply.send(bootstrapped_before(present, record.generation())));
                 }
                 Woken::Redirected(elsewhere) => self.node.redirect(elsewhere),
+                Woken::Deaf => self.node.fail(Inbound::deaf()),
                 Woken::Due => {}
                 Woken::Tick => {
                     tick = Instant::now() + self.services.control.interval();
@@ -169,6 +172,7 @@ impl Turn {
             Some(accepted) = inbound.peers.recv() => Woken::Peer(accepted),
             command = control.next() => Woken::Command(command),
             elsewhere = reload.redirected() => Woken::Redirected(elsewhere),
+            Err(_) = inbound.accepting.changed() => Woken::Deaf,
             () = timer => Woken::Due,
             () = sleep_until(tick) => Woken::Tick,
         }
