@@ -66,6 +66,8 @@ pub(crate) struct SnapshotLane {
     files: Vec<SnapshotFile>,
     /// The state that is to be written to a file.
     checkpoint: Option<StateCheckpoint>,
+    /// What was made last: who asked for it hears of it, also where it is deleted in the same turn.
+    made: Option<SnapshotInfo>,
     /// Why the last snapshot could not be made.
     trouble: String,
     sending: BTreeMap<NodeId, Sending>,
@@ -102,6 +104,7 @@ impl SnapshotLane {
             bytes_per_s_max,
             files,
             checkpoint: None,
+            made: None,
             trouble: String::new(),
             sending: BTreeMap::new(),
             offers: BTreeMap::new(),
@@ -195,6 +198,7 @@ impl SnapshotLane {
         let last = file.header.meta.last;
         self.gauges.troubles().end(Trouble::Snapshots);
         tracing::info!(name: "snapshot-made", %last, bytes = file.bytes, "snapshot made");
+        self.made = Some(info(&file));
         self.keep(file);
         Some(last)
     }
@@ -216,7 +220,11 @@ impl SnapshotLane {
     /// Answers an operator who asked for a snapshot.
     pub(crate) fn taken(&self, last: Option<EntryId>) -> Response {
         match last {
-            Some(last) => Response::Snapshot(SnapshotAnswer::Taken(info(self.file(last)))),
+            Some(last) => {
+                let made = self.made.filter(|made| made.last == last);
+                let made = made.expect("the replica answers with what was made last");
+                Response::Snapshot(SnapshotAnswer::Taken(made))
+            }
             None => {
                 let trouble = match self.trouble.as_str() {
                     "" => "it was given up for another one",

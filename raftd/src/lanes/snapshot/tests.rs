@@ -162,12 +162,10 @@ fn a_snapshot_that_is_there_and_has_rotten_is_received_anew() {
     assert!(matches!(begun(), Ok(Begun::Partly(_))));
 }
 
-/// A node that leads no more would go on to send it, and who looks would not see it.
-#[tokio::test]
-async fn the_late_end_of_a_sending_does_not_end_the_one_that_took_its_place() {
-    let place = place();
+/// A lane at a place, and who takes its reports.
+fn lane(place: &Place) -> (SnapshotLane, mpsc::Receiver<Done>) {
     let gauges = Arc::new(Gauges::at(place.snapshots.path(), Troubles::default()));
-    let (reports, _reported) = mpsc::channel(REPORTS_MAX);
+    let (reports, reported) = mpsc::channel(REPORTS_MAX);
     let about = About {
         cluster: CLUSTER,
         generation: place.header.generation,
@@ -175,7 +173,30 @@ async fn the_late_end_of_a_sending_does_not_end_the_one_that_took_its_place() {
         machine_version: 1,
     };
     let snapshots = (place.snapshots.clone(), Arc::new(NoLog) as Arc<dyn EntryReader>);
-    let mut lane = SnapshotLane::new(snapshots, Vec::new(), about, u64::MAX, (gauges, reports));
+    let lane = SnapshotLane::new(snapshots, Vec::new(), about, u64::MAX, (gauges, reports));
+    (lane, reported)
+}
+
+/// Newer ones came from a leader while it was written: two stay, and the node ended in a panic.
+#[tokio::test]
+async fn who_asked_for_a_snapshot_hears_of_it_though_it_is_deleted_at_once() {
+    let place = place();
+    let Place { snapshots, checkpoint, header, reports, .. } = &place;
+    let made = make::run(snapshots, checkpoint, header, u64::MAX, (reports, |_| None));
+    let (mut lane, _reported) = lane(&place);
+    let last = lane.made(made).expect("there is room");
+    lane.delete(last);
+    let Response::Snapshot(SnapshotAnswer::Taken(info)) = lane.taken(Some(last)) else {
+        panic!("it was made")
+    };
+    assert_eq!(info.last, last);
+}
+
+/// A node that leads no more would go on to send it, and who looks would not see it.
+#[tokio::test]
+async fn the_late_end_of_a_sending_does_not_end_the_one_that_took_its_place() {
+    let place = place();
+    let (mut lane, _reported) = lane(&place);
     let to = NodeId::new(2).expect("not 0");
     let task = tokio::spawn(std::future::pending::<()>());
     let sent_bytes = Arc::new(AtomicU64::new(3));
