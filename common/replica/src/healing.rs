@@ -8,6 +8,7 @@
 //! another leader stopped, after whatever restarts, and a learner that an operator wants to learn
 //! is left alone.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use consensus::{Configuration, Incarnation, Majority, NodeId, Raft, RequestId, Timestamp, Voters};
@@ -66,10 +67,15 @@ impl Healing {
         });
         let returns =
             |id: &&NodeId| latest.member(**id).map(|known| &known.incarnation) == seen.get(id);
+        // One that does not get near must not keep the others from it.
+        let nearest = || {
+            let back = latest.returning().iter().filter(returns);
+            back.max_by_key(|id| (raft.matched(**id), Reverse(**id)))
+        };
         let target = match forgetful {
             Some((id, _)) if latest.is_voter(*id) => demoted(latest, *id),
             Some((id, incarnation)) => renewed(latest, *id, *incarnation),
-            None => latest.returning().iter().find(returns).and_then(|id| promoted(latest, *id)),
+            None => nearest().and_then(|id| promoted(latest, *id)),
         }?;
         self.number = (self.number + 1) & (OURS - 1);
         let request = RequestId::new(OURS | self.number);

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::kit::{MS, Node, appended, id, reconfigure};
+use crate::kit::{MS, Node, appended, configuration, id, reconfigure};
 use consensus::{
-    Body, Configuration, Incarnation, Input as Raw, LogIndex, Member, Message, RequestId, Term,
+    Body, Configuration, Incarnation, Input as Raw, LogIndex, Majority, Member, Message, RequestId,
+    Term, Voters,
 };
 use replica::{Answer, Input, Limits, Meeting};
 
@@ -133,6 +134,30 @@ fn a_leader_that_was_restarted_midway_goes_on_and_a_plain_learner_stays_one() {
         leads_and_sees(&mut node);
         assert_eq!(node.replica.status().configuration.is_voter(id(3)), votes);
     }
+}
+
+/// The one with the lower id was asked for again and again, and the other one never voted.
+#[test]
+fn who_has_caught_up_does_not_wait_for_another_one_that_does_not() {
+    let all = configuration(&[1, 2, 3, 4]);
+    let voters = Voters::Stable(Majority::new([id(1), id(2)]));
+    let learners = [id(3), id(4)].into();
+    let restored = Configuration::new(voters, learners, all.members().clone())
+        .expect("it is valid")
+        .with_returning([id(3), id(4)]);
+    let mut node = Node::restarted(restored, Limits::default());
+    node.campaign();
+    node.finish();
+    let (term, last) = (node.replica.status().term.get(), last(&node));
+    node.hear(2, term, appended(last));
+    node.finish();
+    node.hear(3, term, appended(1));
+    node.hear(4, term, appended(last));
+    let seen = (2..=4).map(|member| (id(member), id_of(100 + member))).collect();
+    node.turn([Input::Directories { seen }]);
+    let configuration = node.replica.status().configuration.clone();
+    assert!(configuration.is_voter(id(4)), "{configuration:?}");
+    assert!(!configuration.is_voter(id(3)));
 }
 
 /// A leader that has demoted node 3.
