@@ -65,7 +65,11 @@ pub(crate) fn run(cli: &Cli, program: Program) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::from_error(Exit::Io, "the runtime", &error))?;
-    runtime.block_on(supervise(cli, settings, logging, program))
+    let ended = runtime.block_on(supervise(cli, settings, logging, program));
+    // The node has a runtime of its own, which has ended. What may be left here reads a
+    // configuration, perhaps from a file system that hangs.
+    runtime.shutdown_background();
+    ended
 }
 
 /// Takes all the open files that this process may have: the database keeps each of its files open,
