@@ -40,7 +40,7 @@ pub(crate) enum Report {
     /// The state of one moment is a file, or is not.
     Made { result: Result<SnapshotFile, Failure> },
     /// A sending of a file to a peer has ended.
-    Sent { number: u64, to: NodeId, last: EntryId, result: Result<(), Broken> },
+    Sent { number: u64, to: NodeId, file: SnapshotFile, result: Result<(), Broken> },
     /// A leader's snapshot is here as a whole; a sentence if it is not.
     Received { from: NodeId, term: Term, result: Result<SnapshotFile, String> },
 }
@@ -130,9 +130,9 @@ impl SnapshotLane {
         let progress = Arc::clone(&sent_bytes);
         let (reports, rate) = (self.reports.clone(), self.bytes_per_s_max);
         let task = tokio::spawn(async move {
-            let result = send::run(&sender, term, file, rate, &progress).await;
+            let result = send::run(&sender, term, file.clone(), rate, &progress).await;
             // A loop that is gone needs no report.
-            let _ = reports.send(Done::Snapshot(Report::Sent { number, to, last, result })).await;
+            let _ = reports.send(Done::Snapshot(Report::Sent { number, to, file, result })).await;
         });
         let task = task.abort_handle();
         self.sending.insert(to, Sending { number, size_bytes, sent_bytes, task });
@@ -263,25 +263,30 @@ impl SnapshotLane {
         }
     }
 
-    /// Sets a file aside that is damaged, and says so to people.
-    pub(crate) fn set_aside(&mut self, last: EntryId, why: &str) {
+    /// Sets a file aside that is damaged, and says so to people; `false` if it is not here any
+    /// more: two sendings find the same damage, and by the second time another file of the same
+    /// entry may be in its place.
+    pub(crate) fn set_aside(&mut self, file: &SnapshotFile, why: &str) -> bool {
+        let Some(place) = self.files.iter().position(|other| other.header == file.header) else {
+            return false;
+        };
+        let (file, last) = (self.files.remove(place), file.header.meta.last);
         let place = self.snapshots.path().to_owned();
         tracing::warn!(
             name: "snapshot-damaged",
             %last, why, "a snapshot is damaged; it is set aside in {place:?}"
         );
-        for file in self.files.extract_if(.., |file| file.header.meta.last == last) {
-            let (snapshots, gauges) = (self.snapshots.clone(), Arc::clone(&self.gauges));
-            tokio::task::spawn_blocking(move || {
-                if let Err(error) = snapshots.set_aside(&file) {
-                    tracing::warn!(
-                        name: "snapshot-not-set-aside",
-                        %error, "a damaged snapshot cannot be set aside"
-                    );
-                }
-                gauges.look_for_damage();
-            });
-        }
+        let (snapshots, gauges) = (self.snapshots.clone(), Arc::clone(&self.gauges));
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = snapshots.set_aside(&file) {
+                tracing::warn!(
+                    name: "snapshot-not-set-aside",
+                    %error, "a damaged snapshot cannot be set aside"
+                );
+            }
+            gauges.look_for_damage();
+        });
+        true
     }
 
     /// Names a snapshot that a leader offers, until the replica decides.

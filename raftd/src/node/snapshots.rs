@@ -82,7 +82,7 @@ impl Node {
                 let last = self.snapshots.made(result);
                 self.news(now, SnapshotNews::Made { last });
             }
-            Report::Sent { number, to, last, result } => {
+            Report::Sent { number, to, file, result } => {
                 self.snapshots.sent(number, to);
                 self.count_snapshot(Snapshot::Sent(Ended::from(&result)));
                 let end = match result {
@@ -91,8 +91,10 @@ impl Node {
                         Transfer::Delivered
                     }
                     Err(Broken::File(why)) => {
-                        self.snapshots.set_aside(last, &why);
-                        self.news(now, SnapshotNews::Damaged { last });
+                        if self.snapshots.set_aside(&file, &why) {
+                            let last = file.header.meta.last;
+                            self.news(now, SnapshotNews::Damaged { last });
+                        }
                         Transfer::Broken
                     }
                     Err(Broken::Way(why)) => {

@@ -192,6 +192,25 @@ async fn who_asked_for_a_snapshot_hears_of_it_though_it_is_deleted_at_once() {
     assert_eq!(info.last, last);
 }
 
+/// Two followers were sent the damaged one, and the second of them told of it late.
+#[tokio::test]
+async fn a_snapshot_that_was_made_anew_is_not_set_aside_for_its_damaged_predecessor() {
+    let place = place();
+    let (mut lane, _reported) = lane(&place);
+    let file = |made_unix_ms| SnapshotFile {
+        path: place.snapshots.path().join("1.snap"),
+        id: place.header.id(),
+        header: SnapshotHeader { made_unix_ms, ..place.header.clone() },
+        bytes: 1,
+    };
+    assert!(lane.made(Ok(file(1))).is_some());
+    assert!(lane.set_aside(&file(1), "a wrong sum"));
+    assert!(!lane.set_aside(&file(1), "a wrong sum"), "it is not there any more");
+    assert!(lane.made(Ok(file(2))).is_some());
+    assert!(!lane.set_aside(&file(1), "a wrong sum"));
+    assert_eq!(lane.file(place.header.meta.last).header, file(2).header);
+}
+
 /// A node that leads no more would go on to send it, and who looks would not see it.
 #[tokio::test]
 async fn the_late_end_of_a_sending_does_not_end_the_one_that_took_its_place() {
