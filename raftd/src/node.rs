@@ -288,6 +288,8 @@ impl Node {
         for action in snapshot {
             self.snapshot(now, action);
         }
+        // What the replica wants made of a state, it says in the turn in which it hears of that.
+        self.snapshots.forget();
         self.room(now, &room, alarm);
         self.drop_messages(dropped);
         if view {

@@ -192,6 +192,14 @@ impl SnapshotLane {
         Ok(())
     }
 
+    /// Gives up the state at hand where none is made of it: the files that it keeps may be the last
+    /// of a state that another one has replaced.
+    pub(crate) fn forget(&mut self) {
+        if let Some(checkpoint) = self.checkpoint.take() {
+            tokio::task::spawn_blocking(move || drop(checkpoint));
+        }
+    }
+
     /// Notes that a snapshot was made, or not; returns its last entry.
     pub(crate) fn made(&mut self, result: Result<SnapshotFile, Failure>) -> Option<EntryId> {
         let file = result.map_err(|failure| self.fail(&failure)).ok()?;

@@ -1,6 +1,7 @@
 use std::cell::Cell;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use consensus::{Chain, ClusterTime, Configuration, Entry, LogIndex, Payload};
@@ -190,6 +191,26 @@ async fn who_asked_for_a_snapshot_hears_of_it_though_it_is_deleted_at_once() {
         panic!("it was made")
     };
     assert_eq!(info.last, last);
+}
+
+/// It kept a whole state on the disk until the next snapshot was made.
+#[tokio::test]
+async fn a_state_of_which_no_snapshot_is_made_does_not_stay_on_the_disk() {
+    let place = place();
+    let (mut lane, _reported) = lane(&place);
+    let Place { checkpoint, _directory: directory, .. } = place;
+    let kept = || {
+        let place = directory.path().join("checkpoints");
+        std::fs::read_dir(place).expect("it is there").count()
+    };
+    assert!(lane.checkpointed(Ok(checkpoint)));
+    assert_eq!(kept(), 1);
+    lane.forget();
+    let began = Instant::now();
+    while kept() > 0 {
+        assert!(began.elapsed() < Duration::from_secs(60), "it stays");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 /// Two followers were sent the damaged one, and the second of them told of it late.
