@@ -114,15 +114,19 @@ impl Place {
     /// Writes raftd.toml; one that somebody has made stays, and the other is put beside it.
     fn configure(&self, text: &str) -> Result<(), Failure> {
         let wanted = self.configuration();
-        let place = match fs::read_to_string(&wanted) {
-            Ok(present) if present == text => return Ok(()),
+        let place = match fs::read(&wanted) {
+            Ok(present) if present == text.as_bytes() => return Ok(()),
             Ok(_) => {
                 let beside = self.directory.join("raftd.toml.enrolled");
                 let (kept, new) = (wanted.display(), beside.display());
                 say(&format!("{kept} stays as it is; what it should say is in {new}"));
                 beside
             }
-            Err(_) => wanted,
+            Err(error) if error.kind() == ErrorKind::NotFound => wanted,
+            Err(error) => {
+                let shown = wanted.display().to_string();
+                return Err(Failure::from_error(Exit::Config, &shown, &error));
+            }
         };
         let shown = place.display().to_string();
         replace(&place, text).map_err(|error| {
@@ -220,5 +224,24 @@ mod tests {
         std::os::unix::fs::symlink(&new, disk.path().join("old.toml.part")).expect("a link");
         replace(&old, "newer").expect("there is room");
         assert!(!new.exists(), "no link is followed");
+    }
+
+    /// It was taken for none, as it is no UTF-8, and replaced.
+    #[test]
+    fn a_configuration_that_somebody_has_made_stays_whatever_is_in_it() {
+        let directory = tempfile::tempdir().expect("there is room");
+        let cluster = certs::ClusterId::generate().expect("bits");
+        let node = (std::num::NonZeroU64::MIN, "n1", "n1.example:7400");
+        let token = Token::generate((cluster, "sha256:00"), node, u64::MAX).expect("bits");
+        let place = Place::new(directory.path(), &token);
+        let own = b"# f\xfcr uns\n";
+        fs::write(place.configuration(), own).expect("there is room");
+        place.configure("listen = \"[::]:7400\"\n").expect("it goes beside");
+        assert_eq!(fs::read(place.configuration()).expect("it is there"), own);
+        assert!(directory.path().join("raftd.toml.enrolled").exists());
+        fs::remove_file(place.configuration()).expect("it was there");
+        fs::create_dir(place.configuration()).expect("there is room");
+        let failure = place.configure("other").expect_err("it cannot be read");
+        assert_eq!(failure.exit, Exit::Config, "{failure}");
     }
 }
