@@ -4,6 +4,7 @@
 //! token, over a value that only the two ends of this connection share; then the host does the
 //! same, and asks for a certificate. Who proves nothing learns nothing but that a host waits here.
 
+use std::collections::VecDeque;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use bytes::Bytes;
 use certs::{NewKey, TOKEN_BYTES_MAX, Token};
 use clap::Args;
 use protocol::Enrolment;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, timeout, timeout_at};
 use transport::{EnrolmentCaller, EnrolmentHost, EnrolmentLine};
 
@@ -23,8 +24,12 @@ mod place;
 
 use place::{Place, Present};
 
-/// Callers who have proven nothing yet, at a time; beyond it the next ones are turned away.
+/// Callers who have proven nothing yet, at a time; beyond it the oldest gives way.
 const CALLERS_MAX: usize = 16;
+
+/// With so many of them, others must show first that their address is theirs: anybody may write any
+/// number of addresses.
+const CALLERS_UNPROVEN_MAX: usize = 4;
 
 /// How long a caller may take to prove who it is.
 const PROOF_WITHIN: Duration = Duration::from_secs(5);
@@ -150,16 +155,24 @@ async fn proven(
     said: &mut Vec<(String, Instant)>,
 ) -> Result<EnrolmentLine, Failure> {
     let mut callers = JoinSet::new();
+    let mut under_way = VecDeque::new();
     loop {
         tokio::select! {
             caller = host.accept() => {
                 let Some(caller) = caller else {
                     return Err(Failure::new(Exit::Io, "the socket is closed"));
                 };
-                if callers.len() < CALLERS_MAX {
-                    let (token, request) = (token.clone(), request.to_vec());
-                    callers.spawn(async move { hear(caller, &token, request).await });
+                under_way.retain(|one: &AbortHandle| !one.is_finished());
+                if under_way.len() >= CALLERS_UNPROVEN_MAX && !caller.is_proven() {
+                    caller.prove();
+                    continue;
                 }
+                if under_way.len() >= CALLERS_MAX && let Some(oldest) = under_way.pop_front() {
+                    oldest.abort();
+                }
+                let (token, request) = (token.clone(), request.to_vec());
+                let hears = callers.spawn(async move { hear(caller, &token, request).await });
+                under_way.push_back(hears);
             }
             Some(done) = callers.join_next() => match done {
                 Ok(Ok(line)) => return Ok(line),
@@ -177,6 +190,8 @@ async fn proven(
                         said.push((why, Instant::now()));
                     }
                 }
+                // It has given way.
+                Err(error) if error.is_cancelled() => {}
                 Err(error) => say(&format!("a caller was dropped: {error}")),
             }
         }
@@ -295,4 +310,45 @@ fn now_unix_s() -> u64 {
 /// Tells people; whether anybody reads it does not matter.
 fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+
+    use super::*;
+
+    /// They held all places, and whoever had made the token was turned away.
+    #[tokio::test]
+    async fn strangers_who_say_nothing_do_not_keep_the_operators_side_from_coming_in() {
+        let cluster = certs::ClusterId::generate().expect("bits");
+        let node = (NonZeroU64::MIN, "n1", "127.0.0.1:7400");
+        let token = Token::generate((cluster, "sha256:00"), node, u64::MAX).expect("bits");
+        let listen = "127.0.0.1:0".parse().expect("an address");
+        let host = EnrolmentHost::listen(listen).expect("a free port");
+        let address = host.local_addr().expect("it is bound").to_string();
+        let came = async {
+            let mut silent = Vec::new();
+            for _ in 0..CALLERS_MAX {
+                let line = EnrolmentLine::dial(&address, PROOF_WITHIN).await;
+                silent.push(line.expect("somebody is there"));
+            }
+            let dialled = EnrolmentLine::dial(&address, PROOF_WITHIN).await;
+            let mut line = dialled.expect("there is a place");
+            let binding = line.binding(token.id).expect("a value");
+            let proof = token.verifier().prove_operator(token.id, &binding).expect("it is whole");
+            let greeting = Enrolment::Greeting {
+                token: token.id.to_bytes(),
+                proof: proof.into(),
+                clock_s: now_unix_s(),
+                software: String::new(),
+            };
+            line.say(&greeting).await.expect("it is heard");
+            line.hear().await
+        };
+        let mut said = Vec::new();
+        let (proven, heard) = tokio::join!(proven(&host, &token, b"a request", &mut said), came);
+        assert!(proven.is_ok(), "{said:?}");
+        assert!(matches!(heard, Ok(Enrolment::Application { .. })), "{heard:?}");
+    }
 }

@@ -77,6 +77,17 @@ impl EnrolmentCaller {
         self.0.remote_address()
     }
 
+    /// Says whether it has shown that it receives what is sent to its address.
+    pub fn is_proven(&self) -> bool {
+        self.0.remote_address_validated() || !self.0.may_retry()
+    }
+
+    /// Asks it to come again with a proof of that, which keeps nothing here.
+    pub fn prove(self) {
+        // It fails only for those who need not be asked.
+        let _ = self.0.retry();
+    }
+
     /// Finishes the handshake and takes the stream.
     ///
     /// # Errors
