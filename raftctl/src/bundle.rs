@@ -16,6 +16,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use certs::{
     Authority, CertError, ClusterId, Credentials, DEFAULT_CA_VALIDITY, DEFAULT_LEAF_VALIDITY,
@@ -25,7 +26,7 @@ use consensus::{Configuration, Incarnation, Majority, Member, NodeId, Voters};
 use protocol::BootstrapRecord;
 
 use crate::codes;
-use crate::context::lock::{Lock, take};
+use crate::context::lock::{Lock, take, wait};
 use crate::context::{self, make_private_directory, write_private};
 use crate::report::{Report, Result};
 use crate::values::machine_of;
@@ -48,6 +49,9 @@ pub(crate) use tokens::KeptToken;
 use bounded::{read_bounded, read_record};
 use plan::RECORD;
 
+/// How long another raftctl is waited for that changes tokens or certificates.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The prefix of a node's files, in its bundle.
 const NODE: &str = "node";
 
@@ -59,7 +63,7 @@ const OPERATOR: &str = "operator";
 pub(crate) struct Bundles {
     directory: PathBuf,
     /// Held as long as this value lives, one `init` or `dev` at a time; who only looks needs none.
-    _lock: Option<Arc<Lock>>,
+    _locks: Vec<Arc<Lock>>,
     /// What the operator wants.
     pub(crate) plan: Plan,
     /// The authority's fingerprint.
@@ -92,7 +96,7 @@ impl Bundles {
             return Err(Report::new(codes::USAGE, "a new cluster needs --node").help(help));
         }
         make_private_directory(directory)?;
-        let lock = Some(Arc::new(lock(directory, ".lock")?));
+        let locks = vec![Arc::new(lock(directory, ".lock")?)];
         // No half of a key is left behind.
         let _hold = crate::signals::hold();
         let authority_directory = directory.join("ca");
@@ -108,8 +112,16 @@ impl Bundles {
         let fingerprint = authority.fingerprint().to_owned();
         let (directory, renewed) = (directory.to_owned(), false);
         let (corrected, notes) = (correction.lines, Vec::new());
-        let mut bundles =
-            Self { directory, _lock: lock, plan, fingerprint, created, renewed, corrected, notes };
+        let mut bundles = Self {
+            directory,
+            _locks: locks,
+            plan,
+            fingerprint,
+            created,
+            renewed,
+            corrected,
+            notes,
+        };
         // While another authority takes its place, everybody trusts both.
         let authority = bundles.present_authority()?;
         for node in &correction.dropped {
@@ -128,8 +140,26 @@ impl Bundles {
     /// # Errors
     /// If it is not there, is another cluster's, or nodes are being added already.
     pub(crate) fn open(directory: &Path, name: &str) -> Result<Self> {
-        let lock = Some(Arc::new(lock(directory, ".add.lock")?));
-        Ok(Self { _lock: lock, ..Self::beside(directory, name)? })
+        let locks = vec![Arc::new(lock(directory, ".add.lock")?)];
+        Ok(Self { _locks: locks, ..Self::beside(directory, name)? })
+    }
+
+    /// Keeps others from writing certificates here as long as what is returned lives. Whoever adds
+    /// nodes may wait for them for hours, and certificates end meanwhile: this is another lock.
+    ///
+    /// # Errors
+    /// If another raftctl writes some for long.
+    pub(crate) async fn writing_certificates(mut self) -> Result<Self> {
+        self._locks.push(Arc::new(self.lock_certificates().await?));
+        Ok(self)
+    }
+
+    /// Waits for the lock of those who write certificates here.
+    ///
+    /// # Errors
+    /// As [`Bundles::writing_certificates`].
+    pub(crate) async fn lock_certificates(&self) -> Result<Lock> {
+        wait(&self.directory.join(".certs.lock"), "the certificates", PATIENCE).await
     }
 
     /// Opens what `init` or `dev` made, also while nodes are being added.
@@ -137,14 +167,14 @@ impl Bundles {
     /// # Errors
     /// If it is not there, or is another cluster's.
     pub(crate) fn beside(directory: &Path, name: &str) -> Result<Self> {
-        let lock = None;
+        let locks = Vec::new();
         let authority = Authority::load(&directory.join("ca"))?;
         let (plan, _) = plan::plan(directory, (name, KV), &[], authority.cluster())?;
         let fingerprint = authority.fingerprint().to_owned();
         let directory = directory.to_owned();
         let (created, renewed) = (false, false);
         let (corrected, notes) = (Vec::new(), Vec::new());
-        Ok(Self { directory, _lock: lock, plan, fingerprint, created, renewed, corrected, notes })
+        Ok(Self { directory, _locks: locks, plan, fingerprint, created, renewed, corrected, notes })
     }
 
     /// Says what another list of nodes would change in the plan; nothing if there is none yet.
@@ -310,7 +340,7 @@ impl Bundles {
 fn lock(directory: &Path, name: &str) -> Result<Lock> {
     take(&directory.join(name))?.ok_or_else(|| {
         let message = format!("another `raftctl` works in {}", directory.display());
-        Report::new(codes::IN_THE_WAY, message)
+        Report::new(codes::LOCKED, message)
             .help("wait for it or stop it; another --dir is another cluster")
     })
 }

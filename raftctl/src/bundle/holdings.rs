@@ -130,7 +130,7 @@ impl Bundles {
         let bad = || Report::new(codes::LOCAL_FILE, format!("{}: no plan", path.display()));
         Ok(Self {
             directory: directory.to_owned(),
-            _lock: None,
+            _locks: Vec::new(),
             plan: plan.ok_or_else(bad)?,
             fingerprint: String::new(),
             created: false,
@@ -186,6 +186,12 @@ impl Bundles {
             }
         }
         Ok(all)
+    }
+
+    /// Says whether there is something of a node here that can be renewed: its machine may have it
+    /// all, or its host is to enrol by a token.
+    pub(crate) fn has_bundle(&self, node: &PlannedNode) -> bool {
+        self.has_key(node) || self.has_certificate(node)
     }
 
     /// Returns the certificates that contexts of this cluster use and that are not `init`'s.

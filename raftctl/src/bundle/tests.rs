@@ -102,7 +102,7 @@ fn a_configuration_that_was_edited_stays_and_is_told_of() {
 fn two_at_a_time_are_kept_apart() {
     let directory = tempfile::tempdir().expect("a directory");
     let first = prepare(&directory, &nodes(1)).expect("it is new");
-    assert_eq!(code(prepare(&directory, &nodes(1))), Some(codes::IN_THE_WAY));
+    assert_eq!(code(prepare(&directory, &nodes(1))), Some(codes::LOCKED));
     drop(first);
     prepare(&directory, &nodes(1)).expect("the first is gone");
 }

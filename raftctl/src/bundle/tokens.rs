@@ -11,7 +11,7 @@ use protocol::Enrolment;
 use serde::{Deserialize, Serialize};
 
 use super::bounded::read_bounded;
-use super::{Bundles, NODE, NodeSettings, PlannedNode, configuration, now_unix_s};
+use super::{Bundles, NODE, NodeSettings, PATIENCE, PlannedNode, configuration, now_unix_s};
 use crate::codes;
 use crate::context::lock::{Lock, wait};
 use crate::context::{make_private_directory, write_private, write_public};
@@ -23,9 +23,6 @@ const TOKENS: &str = "tokens";
 
 /// The most tokens that are kept; those that are of no use any more go first.
 const TOKENS_MAX: usize = 256;
-
-/// How long another raftctl may change a token.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A token, as it is kept.
 #[derive(Clone, Debug, Serialize, Deserialize)]

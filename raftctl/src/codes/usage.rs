@@ -54,11 +54,13 @@ EXISTS 11 Refused "something has this name already"
 a directory, a pipe or a device, which are never written to by their names. Nothing was changed.
 Choose another name; into a pipe or a device write by stdout (`raftctl snapshot save - > PIPE`)."
 
-LOCKED 12 Refused "another raftctl is changing the same file"
-"Files that several raftctl share, such as contexts.toml, are changed by one at a time. Another one
-held the lock for longer than this one waits; nothing was changed. Run the command again. If that
-does not help, a raftctl is stopped or hangs while it holds the lock: the message names the lock
-file, and `fuser -v` its process."
+LOCKED 12 Refused "another raftctl is changing the same files"
+"Files that several raftctl share, such as contexts.toml or a cluster's directory, are changed by
+one at a time. Another one held the lock for longer than this one waits; nothing was changed. Run
+the command again. One that waits for nodes (`raftctl init`, `raftctl member add`) keeps others from
+adding some, and from replacing the authority, until it ends. If nothing helps, a raftctl is stopped
+or hangs while it holds the lock: the message names the file or its directory, and `fuser -v` the
+process."
 
 BAD_VARIABLE 13 Usage "an environment variable makes no sense"
 "The message names the variable, its text, and what may be there. Blanks and newlines around a text,

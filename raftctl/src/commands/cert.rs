@@ -73,7 +73,7 @@ pub(crate) async fn run(invocation: &Invocation, command: CertCommand) -> Result
         CertCommand::List { revoked: false, dir } => list(invocation, dir.as_deref()),
         CertCommand::Show { what, dir } => show(invocation, what.as_deref(), dir.as_deref()).await,
         CertCommand::Renew(args) => renew::run(invocation, &args).await,
-        CertCommand::Issue(args) => issue::run(invocation, &args),
+        CertCommand::Issue(args) => issue::run(invocation, &args).await,
         CertCommand::Revoke(args) => revoke::run(invocation, &args).await,
         CertCommand::Rotate(command) => rotate::run(invocation, &command).await,
     }

@@ -67,8 +67,8 @@ pub(crate) struct IssueArgs {
 ///
 /// # Errors
 /// If the authority is not here, or somebody has such a certificate already.
-pub(super) fn run(invocation: &Invocation, args: &IssueArgs) -> Result<()> {
-    let bundles = open(invocation, args.dir.as_deref(), Writing::Yes)?;
+pub(super) async fn run(invocation: &Invocation, args: &IssueArgs) -> Result<()> {
+    let bundles = open(invocation, args.dir.as_deref(), Writing::Certificates).await?;
     let authority = bundles.authority()?;
     let role = args.role.kind().named(args.name.parse()?).expect("nodes are not among them");
     let out = args.out.as_deref().map(absolute).transpose()?;

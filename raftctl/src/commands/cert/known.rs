@@ -18,15 +18,17 @@ pub(crate) fn directory(invocation: &Invocation, dir: Option<&Path>) -> Result<O
     }
 }
 
-/// Whether something is to be written to the directory.
+/// What is to be written to the directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Writing {
-    Yes,
-    No,
+    /// Another authority, too: nobody adds nodes meanwhile.
+    Authority,
+    Certificates,
+    Nothing,
 }
 
 /// Opens the directory with the authority, which must be there.
-pub(super) fn open(
+pub(super) async fn open(
     invocation: &Invocation,
     dir: Option<&Path>,
     writing: Writing,
@@ -38,10 +40,11 @@ pub(super) fn open(
     let directory = directory(invocation, dir)?.ok_or_else(missing)?;
     let opened = match writing {
         // What writes nothing needs no right to write, and keeps nobody out.
-        Writing::No => {
+        Writing::Nothing => {
             Bundles::look(&directory).and_then(|bundles| bundles.authority().map(|_| bundles))
         }
-        Writing::Yes => Bundles::open_any(&directory),
+        Writing::Certificates => Bundles::beside_any(&directory),
+        Writing::Authority => Bundles::open_any(&directory),
     };
     let bundles = opened.map_err(|report| match report.code {
         Some(codes::NO_FILE) => Report::new(codes::NO_AUTHORITY, report.message)
@@ -49,6 +52,10 @@ pub(super) fn open(
             .help("--dir DIR    (the directory that `raftctl init` made)"),
         _ => report,
     })?;
+    let bundles = match writing {
+        Writing::Nothing => bundles,
+        Writing::Certificates | Writing::Authority => bundles.writing_certificates().await?,
+    };
     // A context that is only the current one gives way to a directory that is named.
     if dir.is_some() && invocation.global.context.is_some() {
         check_same(&bundles, &invocation.target()?)?;

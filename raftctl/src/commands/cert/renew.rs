@@ -51,8 +51,8 @@ async fn once(invocation: &Invocation, args: &RenewArgs) -> Result<()> {
             .help("raftctl cert renew --all    (the operator's certificate and the nodes')")
             .help("raftctl cert list    (all names)"));
     }
-    let writing = if args.dry_run { Writing::No } else { Writing::Yes };
-    let bundles = open(invocation, args.dir.as_deref(), writing)?;
+    let writing = if args.dry_run { Writing::Nothing } else { Writing::Certificates };
+    let bundles = open(invocation, args.dir.as_deref(), writing).await?;
     let present = bundles.authority()?;
     if args.authority && bundles.rotation()? != Rotation::None {
         let message = "another authority is taking this one's place";
@@ -185,6 +185,34 @@ fn prepare(
     terms: Terms,
 ) -> Result<Work> {
     let mut work = Work::default();
+    let wanted = wanted(bundles, args, &mut work)?;
+    let mut failed = None;
+    for holding in wanted {
+        match bundles.prepare_renewal(authority, &holding, terms) {
+            Ok(prepared) => work.renewed.push(prepared),
+            // The others are not to end because of one that cannot be used, round after round.
+            Err(report) if args.every.is_some() => {
+                work.notes.push(format!("{} is not renewed: {}", holding.name, report.message));
+                failed = Some(report);
+            }
+            Err(report) => return Err(report),
+        }
+    }
+    if let Some(report) = failed.filter(|_| work.renewed.is_empty()) {
+        return Err(report);
+    }
+    let asked_for_operator = args.all || args.names.iter().any(|name| name == "operator");
+    for copy in if asked_for_operator { bundles.copies()? } else { Vec::new() } {
+        match bundles.prepare_renewal(authority, &copy, Terms { new_key: false, ..terms }) {
+            Ok(prepared) => work.renewed.push(prepared),
+            Err(report) => work.notes.push(format!("not renewed: {}", report.message)),
+        }
+    }
+    Ok(work)
+}
+
+/// Finds the certificates that are asked for and are here; notes those that are elsewhere.
+fn wanted(bundles: &Bundles, args: &RenewArgs, work: &mut Work) -> Result<Vec<Holding>> {
     let mut known = bundles.holdings()?;
     known.extend(bundles.issued()?);
     let mut wanted: Vec<Holding> = Vec::new();
@@ -218,9 +246,9 @@ fn prepare(
     }
     if args.all {
         for holding in bundles.holdings()?.into_iter().filter(|it| it.whose != Whose::Authority) {
-            // Its machine may have it, or it is gone for good: nobody is to be made up.
-            let gone = matches!(&holding.whose, Whose::Node(node)
-                if !bundles.node_directory(node).exists());
+            // Its machine may have it, its host may be about to enrol, or it is gone for good:
+            // nobody is to be made up.
+            let gone = matches!(&holding.whose, Whose::Node(node) if !bundles.has_bundle(node));
             match gone {
                 true => work.notes.push(format!(
                     "{}: has no bundle here; name it to have one made anew",
@@ -230,17 +258,7 @@ fn prepare(
             }
         }
     }
-    for holding in wanted {
-        work.renewed.push(bundles.prepare_renewal(authority, &holding, terms)?);
-    }
-    let asked_for_operator = args.all || args.names.iter().any(|name| name == "operator");
-    for copy in if asked_for_operator { bundles.copies()? } else { Vec::new() } {
-        match bundles.prepare_renewal(authority, &copy, Terms { new_key: false, ..terms }) {
-            Ok(prepared) => work.renewed.push(prepared),
-            Err(report) => work.notes.push(format!("not renewed: {}", report.message)),
-        }
-    }
-    Ok(work)
+    Ok(wanted)
 }
 
 fn unknown(known: &[Holding], name: &str) -> Report {

@@ -80,13 +80,13 @@ pub(super) async fn run(invocation: &Invocation, command: &RotateCommand) -> Res
         | RotateCommand::Abort(step)
         | RotateCommand::Finish(FinishArgs { step, .. }) => (&step.common.dir, step.dry_run),
     };
-    let writing = if plans { Writing::No } else { Writing::Yes };
-    if writing == Writing::Yes
+    let writing = if plans { Writing::Nothing } else { Writing::Authority };
+    if writing == Writing::Authority
         && let Some(directory) = directory(invocation, dir.as_deref())?
     {
         Bundles::settle(&directory)?;
     }
-    let bundles = open(invocation, dir.as_deref(), writing)?;
+    let bundles = open(invocation, dir.as_deref(), writing).await?;
     match command {
         RotateCommand::Begin(args) => begin(invocation, &bundles, args.dry_run).await,
         RotateCommand::Status(_) => status(invocation, &bundles).await,

@@ -31,7 +31,10 @@ pub(super) async fn or_bundles(
     let makes_tokens = !args.bundle && !args.prepare_only;
     let enrols = |node: &PlannedNode| makes_tokens && !is_member(node) && !bundles.has_key(node);
     let settings = |node: &PlannedNode| bundles.local_settings(node);
-    for note in bundles.add(newcomers, is_member, enrols, settings)? {
+    let writing = bundles.lock_certificates().await?;
+    let notes = bundles.add(newcomers, is_member, enrols, settings)?;
+    drop(writing);
+    for note in notes {
         invocation.output.remark(&format!("warning: {note}"));
     }
     let mut tokens = BTreeMap::new();

@@ -160,7 +160,7 @@ fn a_cluster_whose_certificates_have_all_ended_is_walked_back_in() {
     assert!(log.contains("`raftctl cert renew --all`"), "{log}");
 
     // A look changes nothing; then it is done.
-    let (before, lock) = (files(&world), world.directory().join(".add.lock"));
+    let (before, lock) = (files(&world), world.directory().join(".certs.lock"));
     assert!(!lock.exists(), "nothing was added or renewed yet");
     world.ok(&format!("{renew} --dry-run"));
     assert_eq!(files(&world), before);

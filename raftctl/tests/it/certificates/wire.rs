@@ -1,12 +1,14 @@
 //! Certificates of nodes, renewed over the wire: without a restart, and without a key that travels.
 
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use fixtures::wait_for;
 use serde_json::Value;
 
-use super::{NAMES, now};
-use crate::kit::{PATIENCE, World, free};
+use super::{NAMES, certificate_of, now};
+use crate::kit::{CLUSTER, PATIENCE, World, free};
 
 /// The file in which a node keeps what it got.
 fn kept(world: &World, name: &str) -> std::path::PathBuf {
@@ -122,6 +124,38 @@ fn short_certificates_are_renewed_again_and_again_while_the_cluster_serves() {
         assert!(began.elapsed() < PATIENCE, "{said:?}");
     };
     assert!(remark.stdout.contains("raftctl cert renew --all"), "{remark:?}");
+}
+
+/// A lock was held as long as a node was waited for that is added, and one bundle that cannot be
+/// used kept all others from being renewed, round after round: everything ended.
+#[test]
+fn certificates_are_renewed_while_a_node_is_waited_for_and_where_one_bundle_is_broken() {
+    let mut world = World::new();
+    let addresses = free(4);
+    world.found(&addresses[..3]);
+    let mut add = world.command(&format!("member add n4={} --wait 5m", addresses[3]));
+    let mut add = add.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let token = world.directory().join(format!("{CLUSTER}-n4.token"));
+    wait_for("the token of n4", || token.exists().then_some(()));
+    let said = world.ok("cert renew --all");
+    assert!(said.stderr.contains("n4: has no bundle here"), "{said:?}");
+    let key = world.directory().join(format!("{CLUSTER}-n4/node.key"));
+    assert!(!key.exists(), "its host makes it");
+    world.ok("cert issue web --role client");
+    let said = world.run("cert rotate begin -o json");
+    assert_eq!((said.code, &said.error()["code"]), (5, &"R0012".into()), "{said:?}");
+    add.kill().unwrap();
+    add.wait().unwrap();
+
+    let (broken, other) = (certificate_of(&world, "n2"), certificate_of(&world, "n3"));
+    std::fs::write(&broken, "nonsense").unwrap();
+    let before = std::fs::read(&other).unwrap();
+    let said = world.run("cert renew --all -o json");
+    assert_eq!(said.error()["code"], "R0007", "once, everything is signed or nothing: {said:?}");
+    assert_eq!(std::fs::read(&other).unwrap(), before);
+    let said = world.interrupted("cert renew --all --every 1h", "n2 is not renewed: ");
+    wait_for("the others", || (std::fs::read(&other).unwrap() != before).then_some(()));
+    assert_eq!(said.code, 130, "{said:?}");
 }
 
 /// What came over the wire ends while its node is off, and while all nodes run.
