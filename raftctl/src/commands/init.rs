@@ -282,6 +282,10 @@ pub(crate) async fn write_context(name: &str, bundles: &Bundles, local: bool) ->
         let mut context = bundles.context();
         // The nodes of a running cluster may have followed changes of members since.
         let known = contexts.all.get(name).filter(|known| known.cluster == context.cluster);
+        if let Some(known) = known {
+            // Those of an earlier history may run on, and are named as long as they do.
+            context.former.clone_from(&known.former);
+        }
         if let Some(known) = known.filter(|_| bootstrapped) {
             context.nodes.clone_from(&known.nodes);
         }
