@@ -17,11 +17,13 @@ message names the nodes and why. Bring them back, or remove those that are gone 
 the same command: it goes on. `raftctl cert rotate abort` goes back instead. The cluster serves all
 the while."
 
-OLD_CERTIFICATES 512 Refused "certificates of the old authority are still in use"
+OLD_CERTIFICATES 512 Refused "certificates of an authority that is to be dropped are in use"
 "Programs and persons have certificates that the old authority has issued: they would be refused
 from the moment on in which it is dropped. `raftctl cert renew ROLE/NAME` renews each for the key
 that it has, signed by the new authority; bring the certificate, and the ca.crt with both
-authorities, to where they are used. What nobody uses any more is dropped by --drop-issued."
+authorities, to where they are used. What nobody uses any more is dropped by --drop-issued.
+`raftctl cert rotate abort` drops the new authority: what that one has signed meanwhile is signed by
+the old one again. Bring those certificates to where they are used, and run it once more."
 
 NO_ROTATION 513 Refused "no rotation is that far"
 "`raftctl cert rotate begin` makes a new authority and lets everybody trust it beside the old one;

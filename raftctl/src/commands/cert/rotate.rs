@@ -2,6 +2,7 @@
 //! everybody gets certificates of the new one, then nobody trusts the old one any more.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use certs::{Authority, describe, read_certificate};
 use clap::{Args, Subcommand};
@@ -183,17 +184,11 @@ async fn finish(invocation: &Invocation, bundles: &Bundles, args: &FinishArgs) -
         let message = "there is no new authority that everybody trusts";
         return Err(Report::new(codes::NO_ROTATION, message).help("raftctl cert rotate begin"));
     }
-    let authorities = Authorities::of(bundles)?;
-    let old: Vec<String> = bundles
-        .issued()?
-        .into_iter()
-        .filter(|held| authorities.of_file(&held.certificate) == OLD)
-        .map(|held| held.name)
-        .collect();
+    let old = names_of(&issued_by(bundles, OLD)?);
     if !old.is_empty() && !args.drop_issued {
-        let message = format!("of the old authority still: {}", old.join(" "));
+        let message = format!("of the old authority still: {old}");
         return Err(Report::new(codes::OLD_CERTIFICATES, message)
-            .help(format!("raftctl cert renew {}    (and bring them there)", old.join(" ")))
+            .help(format!("raftctl cert renew {old}    (and bring them there)"))
             .help("raftctl cert rotate finish --drop-issued    (they count no more)"));
     }
     let again = "raftctl cert rotate finish";
@@ -234,15 +229,30 @@ async fn abort(invocation: &Invocation, bundles: &Bundles, dry_run: bool) -> Res
         return Err(Report::new(codes::NO_ROTATION, message).help("raftctl cert rotate status"));
     }
     let again = "raftctl cert rotate abort";
+    let new = issued_by(bundles, NEW)?;
     if dry_run {
-        let text = format!(
+        let mut text = format!(
             "would go back to the old authority ({}), and forget the new one\n",
             bundles.alone(false)?.fingerprint()
         );
+        if !new.is_empty() {
+            let names = names_of(&new);
+            text.push_str(&format!("would first sign anew, to be brought there: {names}\n"));
+        }
         return plan(invocation, bundles, ("abort", again), text).await;
     }
     let authority = bundles.present_authority()?;
     let validity = certs::DEFAULT_LEAF_VALIDITY;
+    if !new.is_empty() {
+        // Both are trusted until they are where they are used.
+        renew_all(bundles, &authority, validity, new.clone())?;
+        let names = names_of(&new);
+        let message =
+            format!("of the new authority were, and are signed by the old one now: {names}");
+        return Err(Report::new(codes::OLD_CERTIFICATES, message)
+            .help("bring the certificates to where they are used    (raftctl cert list has FILE)")
+            .help(format!("{again}    (afterwards: it goes on)")));
+    }
     let trusted = authority.trust_pem();
     if phase == Rotation::Reissuing {
         let nodes = Nodes::ask(invocation, bundles).await?;
@@ -264,13 +274,20 @@ async fn abort(invocation: &Invocation, bundles: &Bundles, dry_run: bool) -> Res
 }
 
 /// Renews the operator's certificates and the nodes' files here, for the keys that they have.
-fn renew_files(
+fn renew_files(bundles: &Bundles, authority: &Authority, validity: Duration) -> Result<()> {
+    let mut all = bundles.holdings()?;
+    all.extend(bundles.copies()?);
+    renew_all(bundles, authority, validity, all)
+}
+
+fn renew_all(
     bundles: &Bundles,
     authority: &Authority,
-    validity: std::time::Duration,
+    validity: Duration,
+    all: Vec<Holding>,
 ) -> Result<()> {
     let terms = Terms { validity, new_key: false };
-    for holding in bundles.holdings()?.into_iter().chain(bundles.copies()?) {
+    for holding in all {
         let gone = !holding.certificate.exists();
         if holding.whose == Whose::Authority || gone {
             continue;
@@ -279,6 +296,18 @@ fn renew_files(
         bundles.write_renewal(authority, &prepared)?;
     }
     Ok(())
+}
+
+/// Returns what was issued here to programs and persons, by one of the two authorities.
+fn issued_by(bundles: &Bundles, which: &str) -> Result<Vec<Holding>> {
+    let authorities = Authorities::of(bundles)?;
+    let mut issued = bundles.issued()?;
+    issued.retain(|held| authorities.of_file(&held.certificate) == which);
+    Ok(issued)
+}
+
+fn names_of(all: &[Holding]) -> String {
+    all.iter().map(|held| held.name.as_str()).collect::<Vec<_>>().join(" ")
 }
 
 /// Returns the operator's certificates and those that were issued here.

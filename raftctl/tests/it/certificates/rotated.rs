@@ -134,13 +134,26 @@ fn a_rotation_that_is_given_up_leaves_the_old_authority() {
     let mut world = World::new();
     world.found(&free(3));
     let before = world.ok("cert show authority -o json").data()["keyFingerprint"].clone();
+    world.ok("cert issue web --role client");
     world.ok("cert rotate begin");
     // Some have certificates of the new one already.
-    world.ok("cert renew n1 operator");
+    world.ok("cert renew n1 operator client/web");
     let all = holders(&world);
-    assert_eq!(all.iter().filter(|(_, of, _)| of == "new").count(), 2, "{all:?}");
+    assert_eq!(all.iter().filter(|(_, of, _)| of == "new").count(), 3, "{all:?}");
     world.ok("kv put greeting hello");
+    // Programs were cut off without a word.
+    let plan = world.ok("cert rotate abort --dry-run");
+    assert!(plan.stdout.contains("would first sign anew") && plan.stdout.contains("client/web"));
+    let said = world.run("cert rotate abort -o json");
+    assert_eq!((said.code, said.error()["code"].as_str()), (5, Some("R0512")), "{said:?}");
+    let all = holders(&world);
+    let web = all.iter().find(|(name, _, _)| name == "client/web").unwrap();
+    assert_eq!((web.1.as_str(), web.2.as_str()), ("old", "both"), "{all:?}");
     world.ok("cert rotate abort");
+    let place = world.directory().join("issued/client-web");
+    let file = |name: &str| place.join(name).display().to_string();
+    let (ca, cert, key) = (file("ca.crt"), file("web.crt"), file("web.key"));
+    world.ok(&format!("kv put greeting hello --ca {ca} --cert {cert} --key {key}"));
     let all = holders(&world);
     let one = "the authority";
     assert!(all.iter().all(|(_, of, trusts)| of == one && trusts == one), "{all:?}");
