@@ -350,4 +350,14 @@ mod tests {
         let read: Value = serde_yaml_ng::from_str(&yaml).expect("it is YAML");
         assert_eq!(read["data"], data);
     }
+
+    #[test]
+    fn yaml_holds_also_the_character_that_marks_what_is_to_be_quoted() {
+        let data = serde_json::json!({ "key": "a\u{e000}b", "\u{e000}5": "12" });
+        let view = View { kind: "Key", data: data.clone(), ..View::default() };
+        let yaml = view.yaml().expect("it is YAML");
+        assert!(shows(&yaml), "{yaml}");
+        let read: Value = serde_yaml_ng::from_str(&yaml).expect("it is YAML");
+        assert_eq!(read["data"], data);
+    }
 }

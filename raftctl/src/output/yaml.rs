@@ -18,12 +18,23 @@ const MARK: char = '\u{e000}';
 /// If it cannot be written so.
 pub(super) fn to_yaml(value: &impl Serialize) -> Result<String> {
     let written = to_value(value).and_then(|mut value| {
+        if has_mark(&value) {
+            return to_string(&value);
+        }
         mark(&mut value);
-        to_string(&value)
+        to_string(&value).map(|yaml| quoted(&yaml))
     });
-    match written {
-        Ok(yaml) => Ok(quoted(&yaml)),
-        Err(error) => Err(Report::new(codes::INTERNAL, error.to_string())),
+    written.map_err(|error| Report::new(codes::INTERNAL, error.to_string()))
+}
+
+/// Whether a mark is there from elsewhere: it would be taken for one that is to go.
+fn has_mark(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains(MARK),
+        Value::Sequence(items) => items.iter().any(has_mark),
+        Value::Mapping(fields) => fields.iter().any(|(key, it)| has_mark(key) || has_mark(it)),
+        Value::Tagged(tagged) => has_mark(&tagged.value),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
@@ -104,9 +115,21 @@ mod tests {
 
     #[test]
     fn quotes_change_nothing() {
-        for text in
-            ["5: x", "- ", "7 #", "12:", "9 ", "1\n2\n", "", "+", "...", "---", "'5'", "-- a"]
-        {
+        for text in [
+            "5: x",
+            "- ",
+            "7 #",
+            "12:",
+            "9 ",
+            "1\n2\n",
+            "",
+            "+",
+            "...",
+            "---",
+            "'5'",
+            "-- a",
+            "a\u{e000}b",
+        ] {
             let data = json!({ "key": text, "list": [[text], { "key": text }] });
             let yaml = to_yaml(&data).expect("it is YAML");
             let read: Json = serde_yaml_ng::from_str(&yaml).expect("it is YAML");
