@@ -49,6 +49,14 @@ impl Client {
 
     /// Asks any node, each once: the first that can be reached and helps.
     pub(crate) async fn on_any(&self, request: &Request) -> Result<Response, ClientError> {
+        self.on_first(request).await.map(|(_, response)| response)
+    }
+
+    /// The same, and says which node that is, so that it can be asked for what follows.
+    pub(crate) async fn on_first(
+        &self,
+        request: &Request,
+    ) -> Result<(String, Response), ClientError> {
         self.admit(request)?;
         let deadline = Instant::now() + self.patience();
         let mut search = Search::new();
@@ -62,7 +70,7 @@ impl Client {
                 false => Manner::plain(deadline).leaving_time(request),
             };
             match self.attempt_or_learn(&endpoint, request, manner).await? {
-                Attempt::Done(response) => return Ok(response),
+                Attempt::Done(response) => return Ok((endpoint, response)),
                 Attempt::Failed { why, reply } => {
                     search.failed(&endpoint, why);
                     if let Some(reply) = reply.filter(|r| reaction(r.code) == Reaction::GiveUp) {

@@ -89,6 +89,22 @@ impl Client {
         answer(response).ok_or_else(|| self.unexpected())
     }
 
+    /// Asks the first node that answers about its own state, however old, and says which one that
+    /// is: what is asked page by page is asked of one and the same ([`Client::query_of`]), since
+    /// others may have applied less.
+    ///
+    /// # Errors
+    /// As [`Client::query`].
+    pub async fn query_any(&self, query: Bytes) -> Result<(String, Answer), ClientError> {
+        limits::query(&query)?;
+        let request = Request::Query { query, consistency: protocol::Consistency::Stale };
+        let (endpoint, response) = self.on_first(&request).await?;
+        match answer(response) {
+            Some(answer) => Ok((endpoint, answer)),
+            None => Err(ClientError::Unexpected { endpoint }),
+        }
+    }
+
     /// Asks one node for its status; works without a quorum.
     ///
     /// # Errors
@@ -131,6 +147,25 @@ impl Client {
             return Err(self.unexpected());
         };
         Ok(page)
+    }
+
+    /// Reads a piece of the log of the first node that answers, and says which one that is: the
+    /// pieces that follow are read from the same, since others may have less.
+    ///
+    /// # Errors
+    /// As [`Client::read_log`].
+    pub async fn read_log_any(
+        &self,
+        from: u64,
+        entries_max: u32,
+        detail: LogDetail,
+    ) -> Result<(String, LogPage), ClientError> {
+        let request = Request::ReadLog { from, entries_max, detail };
+        let (endpoint, response) = self.on_first(&request).await?;
+        let Response::Log(page) = response else {
+            return Err(ClientError::Unexpected { endpoint });
+        };
+        Ok((endpoint, page))
     }
 
     /// Gives a node the bootstrap record of its cluster.

@@ -67,6 +67,27 @@ impl Client {
         }
     }
 
+    /// Asks the first node that answers about the system's part of its own state, however old, and
+    /// says which one that is, as [`Client::query_any`] does.
+    ///
+    /// # Errors
+    /// As [`Client::query`].
+    pub async fn system_any(
+        &self,
+        query: &SystemQuery,
+    ) -> Result<(String, SystemAnswer), ClientError> {
+        let request = Request::SystemQuery { query: query.encode(), stale: true };
+        let (endpoint, response) = self.on_first(&request).await?;
+        let Response::Answer { response, .. } = response else {
+            return Err(ClientError::Unexpected { endpoint });
+        };
+        match SystemAnswer::decode(&response) {
+            Ok(SystemAnswer::Refused { reason }) => Err(refused(reason)),
+            Ok(answer) => Ok((endpoint, answer)),
+            Err(_) => Err(ClientError::Unexpected { endpoint }),
+        }
+    }
+
     /// Asks one node about the system's part of its own state, however old.
     ///
     /// # Errors

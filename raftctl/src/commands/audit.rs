@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::codes;
 use crate::invocation::Invocation;
-use crate::newest::Newest;
+use crate::newest::{Lister, Newest};
 use crate::output::form::Form;
 use crate::output::stream::{Kind, Listed, Stream};
 use crate::output::{View, units, write_stdout};
@@ -90,9 +90,10 @@ pub(crate) async fn all(
     how: Consistency,
 ) -> Result<(Vec<AuditedAct>, AuditTotals)> {
     let mut acts: Vec<AuditedAct> = Vec::new();
+    let mut lister = Lister::new(client, how);
     loop {
         let after = acts.last().map_or(0, |act| act.index.get());
-        let (items, more, totals) = page(client, how, after).await?;
+        let (items, more, totals) = page(&mut lister, after).await?;
         acts.extend(items);
         if !more {
             return Ok((acts, totals));
@@ -100,14 +101,9 @@ pub(crate) async fn all(
     }
 }
 
-async fn page(
-    client: &Client,
-    how: Consistency,
-    after: u64,
-) -> Result<(Vec<AuditedAct>, bool, AuditTotals)> {
+async fn page(lister: &mut Lister<'_>, after: u64) -> Result<(Vec<AuditedAct>, bool, AuditTotals)> {
     let query = SystemQuery::Audit { after, limit: PAGE };
-    let SystemAnswer::Audit { items, more, totals, time: _ } = client.system(&query, how).await?
-    else {
+    let SystemAnswer::Audit { items, more, totals, time: _ } = lister.ask(&query).await? else {
         return Err(Report::new(codes::UNEXPECTED, "a node answered something else than acts"));
     };
     Ok((items, more, totals))
@@ -133,7 +129,7 @@ async fn follow(
     let mut after = acts.last().map_or(0, |act| act.index.get());
     let mut since: Option<Instant> = None;
     loop {
-        let (items, _, _) = page(client, how, after).await?;
+        let (items, _, _) = page(&mut Lister::new(client, how), after).await?;
         let seen = !items.is_empty();
         for act in items {
             // The next ones wait for it, so that all are shown in their order.

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::codes;
 use crate::commands::log::entries::{Content, How, item, kind};
+use crate::commands::log::reader::Reader;
 use crate::invocation::Invocation;
 use crate::look::look;
 use crate::output::stream::{Kind, Listed, Stream};
@@ -16,6 +17,7 @@ use crate::target::Target;
 
 mod entries;
 mod offline;
+mod reader;
 mod tail;
 
 const ENTRIES: Kind = Kind {
@@ -84,7 +86,7 @@ pub(crate) async fn run(invocation: &Invocation, command: LogCommand) -> Result<
         Some(node) => Some(address_of(&target, &client, node).await?),
         None => None,
     };
-    let done = live(invocation, &client, endpoint.as_deref(), &command).await;
+    let done = live(invocation, &mut Reader::new(&client, endpoint), &command).await;
     client.close().await;
     done
 }
@@ -92,22 +94,21 @@ pub(crate) async fn run(invocation: &Invocation, command: LogCommand) -> Result<
 /// Asks a node that runs.
 async fn live(
     invocation: &Invocation,
-    client: &Client,
-    endpoint: Option<&str>,
+    reader: &mut Reader<'_>,
     command: &LogCommand,
 ) -> Result<()> {
     match command {
         LogCommand::List(args) => {
             let mut stream = Stream::new(&invocation.output, ENTRIES);
-            let known = list(invocation, client, endpoint, args, &mut stream).await;
+            let known = list(invocation, reader, args, &mut stream).await;
             let rest = bounds(&known.map_err(|why| stream.cut_off(why))?);
             stream.end(rest, &[]).await
         }
         LogCommand::Show(ShowArgs { index, how }) => {
-            let page = client.read_log(endpoint, *index, 1, how.detail()).await?;
+            let page = reader.read(*index, 1, how.detail()).await?;
             invocation.output.answer(&show(&page, *index, how.show_values)?)
         }
-        LogCommand::Tail(args) => tail::run(invocation, client, endpoint, args).await,
+        LogCommand::Tail(args) => tail::run(invocation, reader, args).await,
         LogCommand::Dump(_) | LogCommand::Verify(_) => unreachable!("they ask no node"),
     }
 }
@@ -172,22 +173,21 @@ impl Listed for Item<'_> {
 /// is when the list gets there. Returns the last page, whose bounds are the newest.
 async fn list(
     invocation: &Invocation,
-    client: &Client,
-    endpoint: Option<&str>,
+    reader: &mut Reader<'_>,
     args: &ListArgs,
     stream: &mut Stream,
 ) -> Result<LogPage> {
     let mut next = match args.from {
         Some(from) => from,
         None => {
-            let known = client.read_log(endpoint, u64::MAX >> 1, 1, LogDetail::Sizes).await?;
+            let known = reader.read(u64::MAX >> 1, 1, LogDetail::Sizes).await?;
             (known.last + 1).saturating_sub(args.limit).max(known.first).max(1)
         }
     };
     loop {
         let missing = args.limit - stream.written();
         let most = u32::try_from(missing).unwrap_or(u32::MAX).min(LOG_PAGE_ENTRIES_MAX);
-        let page = client.read_log(endpoint, next, most, args.how.detail()).await?;
+        let page = reader.read(next, most, args.how.detail()).await?;
         if page.first > next {
             tail::warn_of_gap(invocation, next, page.first);
             next = page.first;

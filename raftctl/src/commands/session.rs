@@ -10,7 +10,7 @@ use state_machine::{
 
 use crate::commands::session::found::{below, find, name, owner, ranges, unexpected};
 use crate::invocation::Invocation;
-use crate::newest::Newest;
+use crate::newest::{Lister, Newest};
 use crate::output::stream::{Kind, Listed, Stream};
 use crate::output::table::Rows;
 use crate::output::{View, units};
@@ -123,13 +123,12 @@ async fn pages(
     stream: &mut Stream,
 ) -> Result<bool> {
     let wanted = if limit == 0 { u64::MAX } else { limit };
-    let mut after = 0;
+    let (mut after, mut lister) = (0, Lister::new(client, how));
     loop {
         let missing = wanted - stream.written();
         let limit = u32::try_from(missing).unwrap_or(u32::MAX).min(SESSIONS_PAGE_MAX);
         let query = SystemQuery::Sessions { after, limit };
-        let SystemAnswer::Sessions { items, more, last, time } = client.system(&query, how).await?
-        else {
+        let SystemAnswer::Sessions { items, more, last, time } = lister.ask(&query).await? else {
             return Err(unexpected());
         };
         // A node that begins anew would be asked for ever.

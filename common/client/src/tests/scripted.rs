@@ -161,3 +161,15 @@ async fn an_answer_does_not_wait_for_who_leads() {
     assert_eq!(answer.index, 7);
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
+
+/// The pages of a list were asked of whoever could be connected to first, each page anew.
+#[tokio::test]
+async fn whoever_answers_first_is_named_and_can_be_asked_for_what_follows() {
+    let answer = Response::Answer { index: 7, response: zeros(1), age_ms: Some(5) };
+    let node = Node::start([Turn::Says(answer.clone()), Turn::Says(answer)]);
+    let client = node.client();
+    let (endpoint, first) = ends(client.query_any(zeros(1))).await.unwrap();
+    assert_eq!(endpoint, client.endpoints()[0]);
+    let next = ends(client.query_of(&endpoint, zeros(1))).await.unwrap();
+    assert_eq!((first, node.asked()), (next, 2));
+}

@@ -39,6 +39,8 @@ pub(crate) enum Level {
 pub(crate) struct Age {
     /// The oldest one's, in milliseconds; `None` where only a leader answered linearizably.
     oldest_ms: Option<u64>,
+    /// Whose state it is, where any node's will do.
+    endpoint: Option<String>,
 }
 
 impl ConsistencyArgs {
@@ -51,7 +53,8 @@ impl ConsistencyArgs {
         }
     }
 
-    /// Asks the machine, and notes the answer's age where it may be old.
+    /// Asks the machine, and notes the answer's age where it may be old. Where any state will do,
+    /// whoever answered first answers all: the next page of another one may end earlier.
     ///
     /// # Errors
     /// If the cluster does not answer, or refuses.
@@ -61,7 +64,19 @@ impl ConsistencyArgs {
         query: &KvQuery,
         age: &mut Age,
     ) -> Result<KvResponse> {
-        let Answer { response, age_ms, .. } = client.query(query.encode(), self.wanted()).await?;
+        let query = query.encode();
+        let Answer { response, age_ms, .. } = match (self.wanted(), &age.endpoint) {
+            (Consistency::Stale, Some(endpoint)) => client.query_of(endpoint, query).await?,
+            (Consistency::Stale, None) => {
+                let (endpoint, answer) = client.query_any(query).await?;
+                age.endpoint = Some(endpoint);
+                answer
+            }
+            (
+                how @ (Consistency::Linearizable | Consistency::Follower | Consistency::AtLeast(_)),
+                _,
+            ) => client.query(query, how).await?,
+        };
         match self.wanted() {
             Consistency::Stale | Consistency::AtLeast(_) => {
                 age.oldest_ms = age.oldest_ms.max(age_ms);

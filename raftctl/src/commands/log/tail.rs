@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use clap::Args;
-use client::{Client, LogDetail, LogEntry, LogPage};
+use client::{LogDetail, LogEntry, LogPage};
 use protocol::limits::LOG_PAGE_ENTRIES_MAX;
 use tokio::time::sleep;
 
 use super::entries::{Content, How, item, kind};
+use super::reader::Reader;
 use crate::invocation::Invocation;
 use crate::output::form::Form;
 use crate::output::{View, units, write_stdout};
@@ -34,12 +35,11 @@ pub(crate) struct TailArgs {
 /// Shows the last committed entries, each once: what is committed never changes.
 pub(super) async fn run(
     invocation: &Invocation,
-    client: &Client,
-    endpoint: Option<&str>,
+    reader: &mut Reader<'_>,
     args: &TailArgs,
 ) -> Result<()> {
     let values = args.how.show_values;
-    let known = client.read_log(endpoint, u64::MAX >> 1, 1, LogDetail::Sizes).await?;
+    let known = reader.read(u64::MAX >> 1, 1, LogDetail::Sizes).await?;
     let mut next = (known.commit + 1).saturating_sub(args.lines).max(known.first).max(1);
     if invocation.output.headers && invocation.output.for_people() {
         write_stdout(
@@ -47,7 +47,7 @@ pub(super) async fn run(
         )?;
     }
     loop {
-        let page = client.read_log(endpoint, next, LOG_PAGE_ENTRIES_MAX, args.how.detail()).await?;
+        let page = reader.read(next, LOG_PAGE_ENTRIES_MAX, args.how.detail()).await?;
         if page.first > next {
             warn_of_gap(invocation, next, page.first);
             next = page.first;
