@@ -216,20 +216,34 @@ async fn serve(
     let target = Target::of(bundles)?;
     let client = target.client(invocation.global.timeout)?;
     let pids = processes.pids();
-    tokio::select! {
-        started = start(invocation, bundles, &target, &client, (began, &pids)) => started?,
-        incident = processes.watch() => match incident {
-            Incident::Ended(why) => return Err(why),
-            Incident::Restarted(_) => unreachable!("none was restarted yet"),
-        },
+    {
+        let starting = start(invocation, bundles, &target, &client, (began, &pids));
+        let mut starting = std::pin::pin!(starting);
+        loop {
+            tokio::select! {
+                started = &mut starting => break started?,
+                incident = processes.watch() => match incident {
+                    // Who was removed before ends again, and the others go on without it.
+                    Incident::Removed(why) if !processes.all_given_up() => {
+                        invocation.output.remark(&why.message);
+                    }
+                    Incident::Ended(why) | Incident::Removed(why) => return Err(why),
+                    Incident::Restarted(_) => unreachable!("none was restarted yet"),
+                },
+            }
+        }
     }
     drop(choosing);
     client.close().await;
     drop(client);
     loop {
         match processes.watch().await {
-            Incident::Ended(why) if processes.all_given_up() => return Err(why),
-            Incident::Ended(why) => invocation.output.remark(why.to_text().trim_end()),
+            Incident::Ended(why) | Incident::Removed(why) if processes.all_given_up() => {
+                return Err(why);
+            }
+            Incident::Ended(why) | Incident::Removed(why) => {
+                invocation.output.remark(why.to_text().trim_end());
+            }
             Incident::Restarted(what) => invocation.output.remark(&what),
         }
     }

@@ -8,6 +8,7 @@ mod certificates;
 mod cmd;
 mod configured;
 mod data;
+mod dev;
 mod differing;
 mod enrol;
 mod faults;

@@ -35,7 +35,10 @@ const STABLE_AFTER: Duration = Duration::from_secs(5);
 const RESTARTS_MAX: u32 = 5;
 
 /// Exit codes that no restart mends, as in the service unit.
-const FINAL_CODES: [i32; 4] = [64, 65, 77, 78];
+const FINAL_CODES: [i32; 4] = [64, 65, REMOVED, 78];
+
+/// The exit code of a node that was removed from its cluster, which needs it no more.
+const REMOVED: i32 = 77;
 
 /// The processes; those that still run when this is dropped are killed.
 pub(super) struct Processes {
@@ -67,6 +70,8 @@ enum State {
 pub(super) enum Incident {
     /// It ended; the sentence says how.
     Ended(Report),
+    /// It ended since it is no member any more.
+    Removed(Report),
     /// It runs again.
     Restarted(String),
 }
@@ -179,7 +184,11 @@ impl Process {
                     true => State::GivenUp,
                     false => State::Ended { at: Instant::now() },
                 };
-                Some(Incident::Ended(self.ended(status)))
+                let report = self.ended(status);
+                Some(match status.code() {
+                    Some(REMOVED) => Incident::Removed(report),
+                    Some(_) | None => Incident::Ended(report),
+                })
             }
             State::Ended { at } if at.elapsed() >= RESTART_AFTER => {
                 match spawn(raftd, &self.bundle) {
