@@ -138,10 +138,12 @@ impl Bundles {
     /// Opens what `init` or `dev` made, to add nodes; that may go on while `dev` runs.
     ///
     /// # Errors
-    /// If it is not there, is another cluster's, or nodes are being added already.
-    pub(crate) fn open(directory: &Path, name: &str) -> Result<Self> {
+    /// If there is no cluster in it, or nodes are being added already.
+    pub(crate) fn open(directory: &Path) -> Result<Self> {
+        // Nothing is made in a directory that is none.
+        plan::name_in(directory)?;
         let locks = vec![Arc::new(lock(directory, ".add.lock")?)];
-        Ok(Self { _locks: locks, ..Self::beside(directory, name)? })
+        Ok(Self { _locks: locks, ..Self::beside(directory)? })
     }
 
     /// Keeps others from writing certificates here as long as what is returned lives. Whoever adds
@@ -165,11 +167,12 @@ impl Bundles {
     /// Opens what `init` or `dev` made, also while nodes are being added.
     ///
     /// # Errors
-    /// If it is not there, or is another cluster's.
-    pub(crate) fn beside(directory: &Path, name: &str) -> Result<Self> {
+    /// If there is no cluster in it.
+    pub(crate) fn beside(directory: &Path) -> Result<Self> {
         let locks = Vec::new();
+        let name = plan::name_in(directory)?;
         let authority = Authority::load(&directory.join("ca"))?;
-        let (plan, _) = plan::plan(directory, (name, KV), &[], authority.cluster())?;
+        let (plan, _) = plan::plan(directory, (&name, KV), &[], authority.cluster())?;
         let fingerprint = authority.fingerprint().to_owned();
         let directory = directory.to_owned();
         let (created, renewed) = (false, false);

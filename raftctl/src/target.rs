@@ -7,8 +7,9 @@ use consensus::{Configuration, Member};
 use protocol::BootstrapRecord;
 
 use crate::bundle::Bundles;
+use crate::codes;
 use crate::context::{self, Contexts, Node};
-use crate::report::Result;
+use crate::report::{Report, Result};
 
 /// How long one attempt to connect may take, at least.
 const CONNECT_TIMEOUT_MIN: Duration = Duration::from_secs(2);
@@ -48,6 +49,26 @@ impl Target {
         let (name, generation) = (Some(bundles.plan.name.clone()), context.followed()?);
         let (nodes, former) = (context.nodes, context.former);
         Ok(Self { name, nodes, former, credentials, generation })
+    }
+
+    /// Refuses the directory of another cluster than the one that is asked. What either of them is
+    /// called does not matter.
+    ///
+    /// # Errors
+    /// If it is one.
+    pub(crate) fn check_is_of(&self, bundles: &Bundles) -> Result<()> {
+        let plan = &bundles.plan;
+        if plan.cluster == self.credentials.cluster().to_string() {
+            return Ok(());
+        }
+        let (shown, name) = (bundles.directory().display(), &plan.name);
+        let asked = self.name.as_deref().unwrap_or("-");
+        let message = format!(
+            "{shown} is the directory of cluster \"{name}\", and the one that is asked, \
+             \"{asked}\", is another"
+        );
+        let help = format!("--context {name}, or another --dir");
+        Err(Report::new(codes::IN_THE_WAY, message).help(help))
     }
 
     /// Makes a client.

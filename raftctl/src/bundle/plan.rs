@@ -74,6 +74,23 @@ pub(crate) fn again(name: &str, directory: &Path) -> String {
     }
 }
 
+/// Reads the name of the cluster whose directory it is.
+///
+/// # Errors
+/// If there is no plan in it.
+pub(super) fn name_in(directory: &Path) -> Result<String> {
+    let path = directory.join(PLAN);
+    let Some(bytes) = read_bounded(&path)? else {
+        let message = format!("{} has no {PLAN}", directory.display());
+        return Err(Report::new(codes::NO_CLUSTER, message)
+            .help("--dir DIR    (the directory that `raftctl init` made)"));
+    };
+    let plan: Option<Plan> =
+        String::from_utf8(bytes).ok().and_then(|text| toml::from_str(&text).ok());
+    let bad = || Report::new(codes::LOCAL_FILE, format!("{}: no plan", path.display()));
+    Ok(plan.ok_or_else(bad)?.name)
+}
+
 /// Reads the plan, or writes the first one, or one with another list of nodes.
 pub(super) fn plan(
     directory: &Path,

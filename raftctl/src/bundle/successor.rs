@@ -9,7 +9,7 @@ use consensus::{Configuration, Incarnation, Majority, Member, NodeId, Voters};
 use protocol::{BootstrapRecord, Generation};
 use storage::SnapshotHeader;
 
-use super::{Bundles, PLAN, Plan, PlannedNode, lock, read_bounded, read_record};
+use super::{Bundles, PlannedNode, lock, read_bounded, read_record};
 use crate::codes;
 use crate::context::write_private;
 use crate::report::{Report, Result};
@@ -54,22 +54,6 @@ impl Succession {
 }
 
 impl Bundles {
-    /// Opens the directory of whatever cluster it is.
-    ///
-    /// # Errors
-    /// If there is no cluster in it, or nodes are being added just now.
-    pub(crate) fn open_any(directory: &Path) -> Result<Self> {
-        Self::open(directory, &name_in(directory)?)
-    }
-
-    /// The same, also while nodes are being added.
-    ///
-    /// # Errors
-    /// If there is no cluster in it.
-    pub(crate) fn beside_any(directory: &Path) -> Result<Self> {
-        Self::beside(directory, &name_in(directory)?)
-    }
-
     /// Finds a node by its name or its id. A name may have been given again, to another node: then
     /// it is the one of these members that has it, else the one that got it last.
     ///
@@ -230,20 +214,6 @@ impl Bundles {
         let short = &generation.to_string()[..16];
         self.directory().join(format!("{FORMER}{short}{suffix}"))
     }
-}
-
-/// Reads the name of the cluster whose directory it is.
-fn name_in(directory: &Path) -> Result<String> {
-    let path = directory.join(PLAN);
-    let Some(bytes) = read_bounded(&path)? else {
-        let message = format!("{} has no {PLAN}", directory.display());
-        return Err(Report::new(codes::NO_CLUSTER, message)
-            .help("--dir DIR    (the directory that `raftctl init` made)"));
-    };
-    let plan: Option<Plan> =
-        String::from_utf8(bytes).ok().and_then(|text| toml::from_str(&text).ok());
-    let bad = || Report::new(codes::LOCAL_FILE, format!("{}: no plan", path.display()));
-    Ok(plan.ok_or_else(bad)?.name)
 }
 
 /// Says whether a file of this name holds the record of a former history.

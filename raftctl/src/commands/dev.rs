@@ -150,7 +150,7 @@ fn prepare(args: &DevArgs, directory: &Path) -> Result<Bundles> {
 /// Gives certificates that have ended or end soon a longer time: all machines are this one, so
 /// nobody has to carry a file anywhere.
 fn renew(invocation: &Invocation, directory: &Path) -> Result<()> {
-    let bundles = Bundles::open_any(directory)?;
+    let bundles = Bundles::open(directory)?;
     let mut authority = bundles.authority()?;
     let terms = Terms { validity: DEFAULT_LEAF_VALIDITY, new_key: false };
     if authority.validity().ends_soon(now_unix_s()) {

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::kit;
-use crate::kit::{World, free};
+use crate::kit::{CLUSTER, World, free};
 use rustix::process::Signal;
 
 #[test]
@@ -297,4 +297,34 @@ fn who_has_just_died_is_not_counted_on() {
     // The leader has heard from it a moment ago; without it, n2 must not go.
     let error = world.run("member remove n2 --yes -o json").error();
     assert_eq!(error["code"], "R0311", "{error}");
+}
+
+/// The directory was looked for by the context's name, and flags alone were asked for what they
+/// said.
+#[test]
+fn the_authority_is_found_whatever_the_context_is_called_and_that_of_others_is_refused() {
+    let mut world = World::new();
+    let addresses = free(2);
+    world.found(&addresses[..1]);
+    let directory = world.directory();
+    let file = |name: &str| directory.join("operator").join(name).display().to_string();
+    let (ca, cert, key) = (file("ca.crt"), file("operator.crt"), file("operator.key"));
+    let flags = format!("-e {} --ca {ca} --cert {cert} --key {key}", addresses[0]);
+    world.ok(&format!("context add production {flags}"));
+    let create = format!("token create n2={}", addresses[1]);
+    world.ok(&format!("{create} --context production"));
+    let dir = directory.display();
+    world.ok(&format!("{create} {flags} --dir {dir}"));
+    world.ok(&format!("member add n3=127.0.0.1:3 --prepare-only {flags} --dir {dir}"));
+
+    let foreign = World::new();
+    foreign.ok(&format!("init {CLUSTER} --node n1=127.0.0.1:1 --prepare-only"));
+    let theirs = foreign.directory();
+    let said = world.run(&format!("{create} --dir {} -o json", theirs.display()));
+    assert_eq!((said.code, &said.error()["code"]), (5, &"R0304".into()), "{said:?}");
+    // What only looks makes no plan where there is none.
+    std::fs::remove_file(theirs.join("cluster.toml")).unwrap();
+    let said = world.run(&format!("token list --dir {} -o json", theirs.display()));
+    assert_eq!((said.code, &said.error()["code"]), (2, &"R0004".into()), "{said:?}");
+    assert!(!theirs.join("cluster.toml").exists());
 }

@@ -8,7 +8,6 @@ use crate::codes;
 use crate::files::absolute;
 use crate::invocation::Invocation;
 use crate::report::{Report, Result};
-use crate::target::Target;
 
 /// Returns the directory with the authority, if it is known.
 pub(crate) fn directory(invocation: &Invocation, dir: Option<&Path>) -> Result<Option<PathBuf>> {
@@ -43,8 +42,8 @@ pub(super) async fn open(
         Writing::Nothing => {
             Bundles::look(&directory).and_then(|bundles| bundles.authority().map(|_| bundles))
         }
-        Writing::Certificates => Bundles::beside_any(&directory),
-        Writing::Authority => Bundles::open_any(&directory),
+        Writing::Certificates => Bundles::beside(&directory),
+        Writing::Authority => Bundles::open(&directory),
     };
     let bundles = opened.map_err(|report| match report.code {
         Some(codes::NO_FILE) => Report::new(codes::NO_AUTHORITY, report.message)
@@ -58,25 +57,9 @@ pub(super) async fn open(
     };
     // A context that is only the current one gives way to a directory that is named.
     if dir.is_some() && invocation.global.context.is_some() {
-        check_same(&bundles, &invocation.target()?)?;
+        invocation.target()?.check_is_of(&bundles)?;
     }
     Ok(bundles)
-}
-
-/// Refuses the directory of another cluster than the one that is asked.
-pub(super) fn check_same(bundles: &Bundles, target: &Target) -> Result<()> {
-    let its = Target::of(bundles)?;
-    if its.credentials.cluster() == target.credentials.cluster() {
-        return Ok(());
-    }
-    let (shown, name) = (bundles.directory().display(), its.name.unwrap_or_default());
-    let asked = target.name.as_deref().unwrap_or("-");
-    let message = format!(
-        "{shown} is the directory of cluster \"{name}\", and the one that is asked, \"{asked}\", \
-         is another"
-    );
-    let help = format!("--context {name}, or another --dir");
-    Err(Report::new(codes::IN_THE_WAY, message).help(help))
 }
 
 /// Returns everything that is known here: of the directory, else of the context.

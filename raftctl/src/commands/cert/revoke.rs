@@ -12,7 +12,7 @@ use state_machine::{REASON_BYTES_MAX, SystemAnswer, SystemQuery};
 use tokio::time::sleep;
 
 use self::reach::Reach;
-use super::known::{check_same, holdings, pick};
+use super::known::{holdings, pick};
 use crate::bundle::holdings::Holding;
 use crate::bundle::{Bundles, now_unix_s};
 use crate::change::Present;
@@ -238,7 +238,7 @@ fn meant(
     let leader_s = present.survey.leader().map_or(0, |leader| leader.clock_unix_ms / 1_000);
     let until_s = now_unix_s().max(leader_s).saturating_sub(BACKDATED_S);
     if let Some(dir) = &args.dir {
-        check_same(&Bundles::look(&absolute(dir)?)?, target)?;
+        target.check_is_of(&Bundles::look(&absolute(dir)?)?)?;
     }
     let known = holdings(invocation, args.dir.as_deref()).unwrap_or_default();
     let all_of = |role: Role| {

@@ -233,6 +233,7 @@ fn is_final(error: &Report) -> bool {
         codes::NO_CLUSTER,
         codes::NO_RECORD,
         codes::OTHER_RECORD,
+        codes::IN_THE_WAY,
         codes::NO_FILE,
         codes::WOULD_LOSE_QUORUM,
         codes::UNAUTHORISED,

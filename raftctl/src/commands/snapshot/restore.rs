@@ -294,7 +294,7 @@ fn bundles(invocation: &Invocation, args: &RestoreArgs) -> Result<Bundles> {
                 .help("--dir DIR    (the directory that `raftctl init` made)")
         })?,
     };
-    Bundles::open_any(&directory)
+    Bundles::open(&directory)
 }
 
 fn is_ours(bundles: &Bundles, header: &SnapshotHeader, file: &Path) -> Result<()> {
