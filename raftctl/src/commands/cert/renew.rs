@@ -67,6 +67,7 @@ async fn once(invocation: &Invocation, args: &RenewArgs) -> Result<()> {
     let mut work = prepare(&bundles, &authority, args, terms)?;
     remark(&bundles, (&present, &authority), args, &mut work);
     if !args.dry_run {
+        find_elsewhere(invocation, &bundles, &work).await?;
         write(&bundles, &authority, args, &mut work)?;
         if !args.offline {
             visit(invocation, &bundles, &authority, args, &mut work).await?;
@@ -130,6 +131,19 @@ fn remark(
     }
 }
 
+/// Refuses names that no member has either, before anything is written; where nobody answers, that
+/// is found out afterwards.
+async fn find_elsewhere(invocation: &Invocation, bundles: &Bundles, work: &Work) -> Result<()> {
+    if work.elsewhere.is_empty() {
+        return Ok(());
+    }
+    let nodes = Nodes::ask(invocation, bundles).await?;
+    let stranger = work.elsewhere.iter().find(|name| nodes.are_without(name));
+    let refused = stranger.map(|name| bundles.holdings().map(|known| unknown(&known, name)));
+    nodes.close().await;
+    refused.map_or(Ok(()), |report| Err(report?))
+}
+
 /// Lets the nodes that answer have their certificates over the wire. Those that do not get what was
 /// written here.
 async fn visit(
@@ -165,8 +179,7 @@ async fn visit(
     nodes.close().await;
     for name in &work.elsewhere {
         if !work.visits.iter().any(|visit| visit.name == *name || visit.id.to_string() == *name) {
-            let known = bundles.holdings()?;
-            return Err(unknown(&known, name));
+            return Err(unknown(&bundles.holdings()?, name));
         }
     }
     for visit in &work.visits {

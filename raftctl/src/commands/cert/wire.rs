@@ -81,6 +81,14 @@ impl Nodes {
         id_of(row, &self.planned)
     }
 
+    /// Says whether some answer, and none of them all has this name or id.
+    pub(super) fn are_without(&self, name: &str) -> bool {
+        let is_it = |row: &Row| {
+            row.name == name || self.id_of(row).is_some_and(|id| id.to_string() == name)
+        };
+        self.survey.answers().next().is_some() && !self.survey.rows.iter().any(is_it)
+    }
+
     /// Renews the certificates of all nodes, or of those with these names or ids.
     pub(super) async fn renew(&self, gift: Gift<'_>, names: Option<&[String]>) -> Vec<Visit> {
         let mut visits = Vec::new();

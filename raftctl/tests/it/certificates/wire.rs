@@ -90,8 +90,12 @@ fn nodes_make_their_keys_themselves_and_use_what_is_signed_at_once() {
         let ca = std::fs::read_to_string(world.directory().join("ca/ca.crt")).unwrap();
         assert!(text.contains(ca.trim()), "{name} trusts the renewed authority");
     }
-    let said = world.run("cert renew nobody -o json");
+    // Somebody else's new key was written, and only the stranger was told of.
+    let key = || std::fs::read(certificate_of(&world, "operator").with_extension("key")).unwrap();
+    let before = key();
+    let said = world.run("cert renew operator nobody --new-key -o json");
     assert_eq!(said.error()["code"], "R0008", "{said:?}");
+    assert_eq!(key(), before);
 }
 
 #[test]
