@@ -12,23 +12,18 @@ use serde_json::{Value, json};
 use state_machine::{KvCommand as Change, KvQuery};
 use tokio::task::JoinSet;
 
+use self::keys::{PREFIX, key};
 use crate::codes;
 use crate::invocation::Invocation;
 use crate::output::progress::Progress;
 use crate::output::table::Rows;
-use crate::output::{Output, View, units};
+use crate::output::{View, units};
 use crate::report::{Report, Result};
 use crate::signals::Signals;
 use crate::target::Target;
 use crate::values::duration;
 
-/// What the bench's keys begin with.
-const PREFIX: &str = "raftctl-bench/";
-
-/// Puts or deletes in a message while the bench's keys are made or removed, and such messages under
-/// way.
-const PREPARE_BATCH: usize = 256;
-const PREPARE_IN_FLIGHT: usize = 4;
+mod keys;
 
 /// The longest latency that is told apart, in microseconds.
 const LATENCY_US_MAX: u64 = 60_000_000;
@@ -195,71 +190,38 @@ pub(crate) async fn run(invocation: &Invocation, args: BenchArgs) -> Result<()> 
         args,
     });
     let reads = plan.args.reads || plan.args.mixed;
-    tokio::select! {
-        prepared = prepare(&invocation.output, &clients[0], &plan, reads) => prepared?,
-        stop = signals.stopped() => return Err(Report::quiet(stop.exit())),
-    }
-    let (measures, took, stopped) = measure(invocation, &clients, &plan, signals).await?;
-    if !plan.args.keep {
-        for_each_key(&invocation.output, "removing keys", &clients[0], &plan, |key| {
-            Change::Delete { key }
-        })
-        .await?;
-    }
+    let made = (plan.args.keys, &plan.value);
+    let prepared = tokio::select! {
+        prepared = keys::prepare(&invocation.output, &clients[0], made, reads) => prepared,
+        stop = signals.stopped() => Err(Report::quiet(stop.exit())),
+    };
+    let ended = match prepared {
+        Ok(()) => match measure(invocation, &clients, &plan, signals).await {
+            Ok((measures, took, stopped)) => {
+                // What was measured is told before anything else can go wrong.
+                let answer = view(invocation, &target, &plan.args, &measures, took);
+                let stopped = stopped.map_or(Ok(()), |stop| Err(Report::quiet(stop.exit())));
+                invocation.output.answer(&answer).and(stopped)
+            }
+            Err(report) => Err(report),
+        },
+        // A single put that failed leaves nothing.
+        Err(report) if report.code.is_some() && !reads => return Err(report),
+        Err(report) => {
+            // From here on a signal ends the program at once.
+            drop(signals);
+            Err(report)
+        }
+    };
+    let removed = match plan.args.keep {
+        true => Ok(()),
+        false => keys::remove(&invocation.output, &clients[0], plan.args.keys).await,
+    };
     for client in &clients {
         client.close().await;
     }
-    invocation.output.answer(&view(invocation, &target, &plan.args, &measures, took))?;
-    stopped.map_or(Ok(()), |stop| Err(Report::quiet(stop.exit())))
-}
-
-/// Makes the keys that reads will find, or one of them, to know that the cluster takes writes.
-async fn prepare(output: &Output, client: &Client, plan: &Plan, reads: bool) -> Result<()> {
-    let put = |key| Change::Put { key, value: plan.value.clone() };
-    if reads {
-        return for_each_key(output, "writing keys", client, plan, put).await;
-    }
-    client.propose(put(key(0)).encode()).await.map(|_| ()).map_err(Report::from)
-}
-
-/// Changes every key of the bench, many at a time.
-async fn for_each_key(
-    output: &Output,
-    what: &str,
-    client: &Client,
-    plan: &Plan,
-    change: impl Fn(Bytes) -> Change,
-) -> Result<()> {
-    let mut progress = Progress::new(output, what, plan.args.keys.into());
-    let mut flight: JoinSet<std::result::Result<(), ClientError>> = JoinSet::new();
-    for first in (0..plan.args.keys).step_by(PREPARE_BATCH) {
-        if flight.len() >= PREPARE_IN_FLIGHT
-            && let Some(joined) = flight.join_next().await
-        {
-            settled(joined)?;
-        }
-        let numbers = (first..plan.args.keys).take(PREPARE_BATCH);
-        let commands = numbers.map(|number| change(key(number)).encode()).collect();
-        let client = client.clone();
-        flight.spawn(async move {
-            client.propose_all(commands).await.into_iter().try_for_each(|one| one.map(drop))
-        });
-        progress.set(first.into(), "");
-    }
-    while let Some(joined) = flight.join_next().await {
-        settled(joined)?;
-    }
-    progress.finish();
-    Ok(())
-}
-
-fn settled(
-    joined: std::result::Result<std::result::Result<(), ClientError>, tokio::task::JoinError>,
-) -> Result<()> {
-    match joined {
-        Ok(done) => done.map_err(Report::from),
-        Err(error) => Err(Report::new(codes::INTERNAL, error.to_string())),
-    }
+    // What went wrong first is the reason of what follows.
+    ended.and(removed)
 }
 
 type Outcome = (Measures, Duration, Option<crate::signals::Stop>);
@@ -356,14 +318,6 @@ async fn operate(client: Client, plan: Arc<Plan>, number: u64) -> Measures {
     measures
 }
 
-/// Draws a number (xorshift).
-fn draw(state: &mut u64) -> u64 {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    *state
-}
-
 impl Plan {
     fn key(&self, state: &mut u64) -> Bytes {
         key(u32::try_from(draw(state) % u64::from(self.args.keys)).unwrap_or(0))
@@ -380,6 +334,14 @@ impl Plan {
         };
         client.query(KvQuery::Get { key: self.key(state) }.encode(), how).await.map(drop)
     }
+}
+
+/// Draws a number (xorshift).
+fn draw(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
 }
 
 impl Measured {
@@ -409,10 +371,6 @@ impl Measured {
         }
         self.why.get_or_insert_with(|| error.to_string());
     }
-}
-
-fn key(number: u32) -> Bytes {
-    format!("{PREFIX}{number:08}").into()
 }
 
 fn random_value(size: u32) -> Result<Bytes> {

@@ -1,11 +1,13 @@
 //! What an operator does on a day with a real cluster: bootstrapping it in pieces, loading with
 //! breaks, measuring, reading the log; and being told which certificate is wrong.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use crate::kit;
-use crate::kit::{CLUSTER, Said, World, fifo, free, nodes};
+use crate::kit::{CLUSTER, Said, World, fifo, free, nodes, stopped};
 use certs::{Authority, ClusterId, Identity, Role};
+use fixtures::wait_for;
 use rustix::process::{Pid, Signal, kill_process};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -281,4 +283,17 @@ fn the_wrong_certificate_is_named_with_the_check_that_it_fails() {
     let directory = issue(&own, Role::Node(std::num::NonZeroU64::MIN), "node", DAY);
     let said = world.run(&format!("status {}", flags(&directory)));
     assert_eq!(said.code, 4, "{said:?}");
+}
+
+/// They stayed in the cluster without a word.
+#[test]
+fn a_bench_that_is_stopped_while_it_makes_its_keys_removes_them() {
+    let mut world = World::new();
+    world.found(&free(1));
+    let mut bench = world.command("bench --reads --keys 100000 --size 2000");
+    let bench = bench.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let left = || world.ok("kv list raftctl-bench/ --limit 1 -o name").stdout;
+    wait_for("keys of the bench", || (!left().is_empty()).then_some(()));
+    assert_eq!(stopped(bench, Signal::INT), Some(130));
+    assert_eq!(left(), "");
 }
