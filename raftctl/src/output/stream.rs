@@ -7,7 +7,9 @@ use crate::codes;
 use crate::output::form::Form;
 use crate::output::table::Rows;
 use crate::output::yaml::to_yaml;
-use crate::output::{API_VERSION, Escape, Output, drawn, shows, to_json, units, write_counted};
+use crate::output::{
+    API_VERSION, Escape, Output, WARNED, drawn, shows, to_json, units, write_counted,
+};
 use crate::report::{Report, Result};
 
 /// Something that is listed, in all forms.
@@ -146,6 +148,7 @@ impl Stream {
 
     fn lay_out_end(&mut self, rest: Map<String, Value>, warnings: &[String]) -> Result<Vec<u8>> {
         let is_empty = self.written == 0;
+        let warnings: Vec<&String> = warnings.iter().chain(WARNED.get()).collect();
         let mut text = String::new();
         match self.output.form {
             Form::Table | Form::Wide if is_empty => {

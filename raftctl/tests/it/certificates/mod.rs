@@ -112,9 +112,11 @@ fn a_cluster_whose_certificates_have_all_ended_is_walked_back_in() {
     let warning = "warning: your own certificate ends in 15 days";
     assert_eq!(said.stderr.matches(warning).count(), 1, "{said:?}");
     assert!(said.stderr.contains("raftctl cert renew --all"), "{said:?}");
-    let envelope: Value =
-        serde_json::from_str(&world.ok("kv get greeting -o json").stdout).unwrap();
-    assert!(envelope["warnings"][0].as_str().unwrap().contains("ends in 15 days"), "{envelope}");
+    for line in ["kv get greeting -o json", "kv list -o json"] {
+        let envelope: Value = serde_json::from_str(&world.ok(line).stdout).unwrap();
+        let warning = envelope["warnings"][0].as_str().unwrap_or_default();
+        assert!(warning.contains("ends in 15 days"), "{line}: {envelope}");
+    }
 
     // They end, while the nodes run.
     for name in NAMES {
