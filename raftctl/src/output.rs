@@ -2,7 +2,9 @@
 
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::sync::OnceLock;
+use std::time::Duration;
 
+use rustix::io::Errno;
 use serde::Serialize;
 use serde_json::Value;
 use state_machine::text;
@@ -20,6 +22,9 @@ pub(crate) mod stream;
 pub(crate) mod table;
 pub(crate) mod units;
 mod yaml;
+
+/// How soon a pipe is tried again that takes nothing just now.
+const AGAIN_AFTER: Duration = Duration::from_millis(5);
 
 /// The version of the JSON contract; it only grows.
 pub(crate) const API_VERSION: &str = "raftctl/v1";
@@ -267,8 +272,7 @@ fn drawn(json: String, escape: Escape) -> String {
 /// # Errors
 /// If it cannot be written; a closed pipe is no failure, whoever read has seen enough.
 pub(crate) fn write_stdout(bytes: &[u8]) -> Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| unwritten(&error))
+    write_counted(bytes).1
 }
 
 /// Writes to stdout and returns how many bytes it has taken: not through a buffer, of which nobody
@@ -280,14 +284,34 @@ pub(crate) fn write_counted(bytes: &[u8]) -> (usize, Result<()>) {
     }
     let mut taken = 0;
     while taken < bytes.len() {
-        match rustix::io::write(&stdout, &bytes[taken..]) {
+        match Unbuffered.write(&bytes[taken..]) {
             Ok(0) => return (taken, Err(unwritten(&ErrorKind::WriteZero.into()))),
             Ok(count) => taken += count,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return (taken, Err(unwritten(&error.into()))),
+            Err(error) => return (taken, Err(unwritten(&error))),
         }
     }
     (taken, Ok(()))
+}
+
+/// Stdout without a buffer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unbuffered;
+
+impl std::io::Write for Unbuffered {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        loop {
+            match rustix::io::write(std::io::stdout(), bytes) {
+                Err(Errno::INTR) => {}
+                // Somebody else who has this pipe open does not want to wait for it; we do.
+                Err(Errno::AGAIN) => std::thread::sleep(AGAIN_AFTER),
+                written => return Ok(written?),
+            }
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Makes a report of what could not be written to stdout.

@@ -45,6 +45,23 @@ fn a_command_whose_reader_has_stopped_ends_by_the_first_signal() {
     assert!(whole.len() > 128 * 1024, "{} bytes would fit a pipe", whole.len());
 }
 
+/// A parent that reads it in its own time, as Node.js does, got as much as a pipe holds.
+#[test]
+fn a_pipe_on_which_others_do_not_wait_gets_everything() {
+    let world = World::new();
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    rustix::fs::fcntl_setfl(&writer, rustix::fs::OFlags::NONBLOCK).unwrap();
+    let mut command = world.command("completion bash");
+    let mut child = command.stdout(writer).spawn().unwrap();
+    // What it holds open of the pipe goes with it.
+    drop(command);
+    await_sleep(&mut child);
+    let mut said = String::new();
+    reader.read_to_string(&mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(said, world.ok("completion bash").stdout);
+}
+
 #[test]
 fn ctrl_c_at_a_question_ends_the_command_and_changes_nothing() {
     let world = World::new();

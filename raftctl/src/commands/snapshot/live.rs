@@ -28,7 +28,7 @@ use crate::invocation::Invocation;
 use crate::look::look;
 use crate::output::progress::{Progress, awaited};
 use crate::output::table::Rows;
-use crate::output::{View, units};
+use crate::output::{Unbuffered, View, units};
 use crate::report::{Report, Result};
 use crate::signals::Signals;
 
@@ -154,8 +154,7 @@ async fn pour(invocation: &Invocation, args: &SaveArgs) -> Result<()> {
     let what = format!("saving to stdout from {}", row.name);
     let mut progress = Progress::new(&invocation.output, &what, info.size_bytes);
     let failed = |error| Report::new(codes::LOCAL_FILE, format!("stdout: {error}"));
-    let mut stdout = std::io::stdout().lock();
-    let copied = copy(&client, &row, &info, &mut progress, (&mut stdout, &failed)).await;
+    let copied = copy(&client, &row, &info, &mut progress, (&mut Unbuffered, &failed)).await;
     progress.finish();
     client.close().await;
     copied
