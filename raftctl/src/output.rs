@@ -136,6 +136,31 @@ impl Output {
         })
     }
 
+    /// Writes one answer of many: for programs a document each.
+    ///
+    /// # Errors
+    /// As [`Output::answer`].
+    pub(crate) fn answer_again(&self, view: &View) -> Result<()> {
+        match self.form {
+            Form::Json => write_stdout(format!("{}\n", view.json_line()).as_bytes()),
+            Form::Yaml => write_stdout(format!("---\n{}", view.yaml()?).as_bytes()),
+            Form::Table | Form::Wide | Form::Name => self.answer(view),
+        }
+    }
+
+    /// Wipes away what a terminal shows, for what is shown again and again.
+    ///
+    /// # Errors
+    /// As [`Output::answer`].
+    pub(crate) fn clear(&self) -> Result<()> {
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        if !self.for_people() || dumb || !std::io::stdout().is_terminal() {
+            return Ok(());
+        }
+        // Home, and clear what is below: no flicker.
+        write_stdout(b"\x1b[H\x1b[J")
+    }
+
     fn write(&self, view: &View) -> Result<()> {
         match self.form {
             Form::Table | Form::Wide => {

@@ -14,7 +14,7 @@ use crate::cluster::{Health, Survey, Verdict};
 use crate::codes;
 use crate::exit::Exit;
 use crate::invocation::Invocation;
-use crate::output::{View, write_stdout};
+use crate::output::View;
 use crate::report::{Report, Result};
 use crate::target::Target;
 use crate::values::duration;
@@ -41,7 +41,8 @@ pub(crate) struct StatusArgs {
 
     /// Shows it again and again
     #[arg(short, long, value_name = "INTERVAL", num_args = 0..=1, require_equals = true)]
-    #[arg(default_missing_value = "2s", value_parser = duration, conflicts_with = "wait")]
+    #[arg(default_missing_value = "2s", value_parser = duration)]
+    #[arg(conflicts_with_all = ["wait", "check"])]
     pub(crate) watch: Option<Duration>,
 }
 
@@ -197,11 +198,8 @@ async fn watch(
 ) -> Result<()> {
     loop {
         let (survey, verdict) = look(target, client).await;
-        if invocation.output.draws && invocation.output.for_people() {
-            // Home, and clear what is below: no flicker.
-            write_stdout(b"\x1b[H\x1b[J")?;
-        }
-        invocation.output.answer(&view(invocation, target, &survey, &verdict))?;
+        invocation.output.clear()?;
+        invocation.output.answer_again(&view(invocation, target, &survey, &verdict))?;
         tokio::time::sleep(every).await;
     }
 }

@@ -73,7 +73,11 @@ async fn once(invocation: &Invocation, args: &RenewArgs) -> Result<()> {
             visit(invocation, &bundles, &authority, args, &mut work).await?;
         }
     }
-    invocation.output.answer(&view(invocation, &bundles, args, &work))?;
+    let answer = view(invocation, &bundles, args, &work);
+    match args.every {
+        Some(_) => invocation.output.answer_again(&answer)?,
+        None => invocation.output.answer(&answer)?,
+    }
     if !args.dry_run {
         say_next(invocation, &bundles, &work);
     }
