@@ -27,6 +27,17 @@ pub(crate) struct Report {
 /// What a command gives.
 pub(crate) type Result<T> = std::result::Result<T, Report>;
 
+/// Ends as a verdict says which was told: whoever has closed the pipe did not make a success of it.
+///
+/// # Errors
+/// If it could not be told, or is none.
+pub(crate) fn told(told: Result<()>, verdict: Result<()>) -> Result<()> {
+    match told {
+        Err(report) if report == Report::quiet(Exit::Done) => verdict,
+        Ok(()) | Err(_) => told.and(verdict),
+    }
+}
+
 impl Report {
     /// Makes a report whose exit code is the one of its code's page.
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {

@@ -15,7 +15,7 @@ use crate::codes;
 use crate::exit::Exit;
 use crate::invocation::Invocation;
 use crate::output::View;
-use crate::report::{Report, Result};
+use crate::report::{Report, Result, told};
 use crate::target::Target;
 use crate::values::duration;
 
@@ -68,14 +68,19 @@ pub(crate) async fn run(invocation: &Invocation, args: StatusArgs) -> Result<()>
         (None, Some(every)) => return watch(invocation, &target, &client, every).await,
         (None, None) => look(&target, &client).await,
     };
-    invocation.output.answer(&view(invocation, &target, &survey, &verdict))?;
+    let answered = invocation.output.answer(&view(invocation, &target, &survey, &verdict));
     client.close().await;
-    if args.check {
+    told(answered, ended(invocation, args.check, &survey, &verdict))
+}
+
+/// Says how the command ends.
+fn ended(invocation: &Invocation, checks: bool, survey: &Survey, verdict: &Verdict) -> Result<()> {
+    if checks {
         let exit = verdict.health.exit();
         return if exit == Exit::Done { Ok(()) } else { Err(Report::quiet(exit)) };
     }
     if survey.answers().next().is_none() {
-        let mut report = unreachable(&survey);
+        let mut report = unreachable(survey);
         if invocation.output.for_people() {
             // The table has said it already.
             report.causes.clear();

@@ -17,7 +17,7 @@ use crate::exit::Exit;
 use crate::invocation::Invocation;
 use crate::output::View;
 use crate::output::table::Rows;
-use crate::report::{Report, Result};
+use crate::report::{Report, Result, told};
 
 /// What `verify` is told.
 #[derive(Clone, Copy, Debug, Args)]
@@ -90,8 +90,9 @@ async fn verify(
     if groups.len() == 1 {
         let all = silent.is_empty();
         let warnings = silent.iter().map(|Cause { endpoint, why }| format!("{endpoint} {why}"));
-        invocation.output.answer(&same(&nodes, behind, &digests, warnings.collect()))?;
-        return if all { Ok(()) } else { Err(Report::quiet(Exit::Partial)) };
+        let answer = same(&nodes, behind, &digests, warnings.collect());
+        let whole = if all { Ok(()) } else { Err(Report::quiet(Exit::Partial)) };
+        return told(invocation.output.answer(&answer), whole);
     }
     let begins = if args.bisect { Some(bisect(client, &nodes, behind).await?) } else { None };
     Err(differ(&nodes, behind, &digests, begins).causes(silent))

@@ -16,7 +16,7 @@ use crate::commands::cert::renew::work::Work;
 use crate::exit::Exit;
 use crate::invocation::Invocation;
 use crate::output::units::printable;
-use crate::report::{Report, Result};
+use crate::report::{Report, Result, told};
 
 pub(crate) use work::RenewArgs;
 
@@ -74,18 +74,19 @@ async fn once(invocation: &Invocation, args: &RenewArgs) -> Result<()> {
         }
     }
     let answer = view(invocation, &bundles, args, &work);
-    match args.every {
-        Some(_) => invocation.output.answer_again(&answer)?,
-        None => invocation.output.answer(&answer)?,
-    }
+    let answered = match args.every {
+        Some(_) => invocation.output.answer_again(&answer),
+        None => invocation.output.answer(&answer),
+    };
     if !args.dry_run {
         say_next(invocation, &bundles, &work);
     }
     // Nobody reads notes where this runs by a timer.
-    match bundles.record()?.is_some() && work.is_missed(&bundles) {
+    let whole = match bundles.record()?.is_some() && work.is_missed(&bundles) {
         true => Err(Report::quiet(Exit::Partial)),
         false => Ok(()),
-    }
+    };
+    told(answered, whole)
 }
 
 /// Notes what people should know of it.

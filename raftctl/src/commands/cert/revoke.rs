@@ -25,7 +25,7 @@ use crate::newest::Newest;
 use crate::output::View;
 use crate::output::table::Rows;
 use crate::output::units::printable;
-use crate::report::{Report, Result};
+use crate::report::{Report, Result, told};
 use crate::target::Target;
 
 mod reach;
@@ -131,8 +131,9 @@ async fn revoke(
         "nodes": reach.data(),
     });
     let (kind, names, text) = ("CertificateRevocation", vec![holder], text.into_bytes());
-    invocation.output.answer(&View { kind, data, text, names, warnings })?;
-    if reach.is_whole() { Ok(()) } else { Err(Report::quiet(Exit::Partial)) }
+    let answered = invocation.output.answer(&View { kind, data, text, names, warnings });
+    let whole = if reach.is_whole() { Ok(()) } else { Err(Report::quiet(Exit::Partial)) };
+    told(answered, whole)
 }
 
 /// Lets a holder's certificates count again.

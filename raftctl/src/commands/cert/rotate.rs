@@ -19,7 +19,7 @@ use crate::exit::Exit;
 use crate::invocation::Invocation;
 use crate::output::View;
 use crate::output::table::Rows;
-use crate::report::{Report, Result};
+use crate::report::{Report, Result, told};
 
 /// Rotation of the authority.
 #[derive(Clone, Debug, Subcommand)]
@@ -162,14 +162,14 @@ async fn status(invocation: &Invocation, bundles: &Bundles) -> Result<()> {
         Rotation::Reissuing => ("trusted", "raftctl cert rotate finish"),
     };
     let text = format!("{}next: {next}\n", rows.render(invocation.output.headers));
-    invocation.output.answer(&View {
+    let answered = invocation.output.answer(&View {
         kind: "AuthorityRotation",
         data: json!({ "phase": phase, "holders": items }),
         text: text.into_bytes(),
         names: vec![phase.to_owned()],
         warnings: Vec::new(),
-    })?;
-    if is_whole { Ok(()) } else { Err(Report::quiet(Exit::Partial)) }
+    });
+    told(answered, if is_whole { Ok(()) } else { Err(Report::quiet(Exit::Partial)) })
 }
 
 async fn finish(invocation: &Invocation, bundles: &Bundles, args: &FinishArgs) -> Result<()> {
@@ -397,8 +397,8 @@ async fn plan(
     let nodes = Nodes::ask(invocation, bundles).await?;
     let visits = nodes.reach().await;
     nodes.close().await;
-    invocation.output.answer(&view("Plan", step, text, &visits))?;
-    all_of(&visits, again)
+    let answered = invocation.output.answer(&view("Plan", step, text, &visits));
+    told(answered, all_of(&visits, again))
 }
 
 fn tell(invocation: &Invocation, step: &str, text: String, visits: &[Visit]) -> Result<()> {

@@ -12,7 +12,7 @@ use crate::invocation::Invocation;
 use crate::output::View;
 use crate::output::table::Rows;
 use crate::output::units::printable;
-use crate::report::{Report, Result};
+use crate::report::{Report, Result, told};
 
 /// What `reload` is told.
 #[derive(Clone, Debug, Args)]
@@ -40,14 +40,14 @@ pub(super) async fn run(invocation: &Invocation, args: &ReloadArgs) -> Result<()
     let asked = ask(invocation, &args.nodes, request).await?;
     let results = asked.iter().map(result).collect::<Result<Vec<_>>>()?;
     let headers = invocation.output.headers;
-    invocation.output.answer(&view(&asked, &results, args.dry_run, headers))?;
+    let answered = invocation.output.answer(&view(&asked, &results, args.dry_run, headers));
     let waits = results.iter().flatten().any(|reloaded| !reloaded.waiting.is_empty());
     if waits && invocation.output.for_people() {
         let line = "hint: what needs a restart is taken by `systemctl restart raftd`, one node \
                     after another";
         invocation.output.remark(line);
     }
-    judge(&asked, &results)
+    told(answered, judge(&asked, &results))
 }
 
 /// Says how the command ends.

@@ -29,7 +29,7 @@ use crate::look::look;
 use crate::output::progress::{Progress, awaited};
 use crate::output::table::Rows;
 use crate::output::{Unbuffered, View, units};
-use crate::report::{Report, Result};
+use crate::report::{Report, Result, told};
 use crate::signals::Signals;
 
 /// A node may take so long to write its state to a file, however large, unless the operator says
@@ -110,18 +110,19 @@ pub(super) async fn list(invocation: &Invocation) -> Result<()> {
     }
     client.close().await;
     let (is_silent, is_whole) = (survey.answers().next().is_none(), warnings.is_empty());
-    invocation.output.answer(&View {
+    let answered = invocation.output.answer(&View {
         kind: "SnapshotList",
         data: json!({ "snapshots": data }),
         text: rows.render(invocation.output.headers).into_bytes(),
         names,
         warnings: if invocation.output.for_people() { Vec::new() } else { warnings },
-    })?;
-    match (is_silent, is_whole) {
+    });
+    let whole = match (is_silent, is_whole) {
         (true, _) => Err(unreachable(&survey)),
         (false, true) => Ok(()),
         (false, false) => Err(Report::quiet(Exit::Partial)),
-    }
+    };
+    told(answered, whole)
 }
 
 /// Makes a snapshot and writes it to a file, or to stdout for `-`.
