@@ -31,15 +31,20 @@ pub(crate) const API_VERSION: &str = "raftctl/v1";
 
 /// Answers that say what was done, and hold no secret: where stdout takes nothing, they go with the
 /// error, or nobody would know.
-const ACTS: [&str; 9] = [
+const ACTS: [&str; 14] = [
     "Adopted",
     "AuthorityRotation",
     "CertificateRenewal",
     "CertificateRevocation",
     "Change",
     "ClosedSession",
+    "ConfigurationReload",
+    "Context",
     "Init",
+    "IssuedCertificate",
     "Leader",
+    "Load",
+    "MemberChange",
     "Restored",
 ];
 

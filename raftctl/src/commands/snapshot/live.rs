@@ -67,13 +67,15 @@ pub(super) async fn create(invocation: &Invocation, node: Option<&str>) -> Resul
         units::count(index.get()),
         units::size(info.size_bytes)
     );
-    invocation.output.answer(&View {
+    let done = text.trim_end().to_owned();
+    let answered = invocation.output.answer(&View {
         kind: "Snapshot",
         data: describe(&row.name, &info),
         text: text.into_bytes(),
         names: vec![format!("{index}-{term}")],
         warnings: Vec::new(),
-    })
+    });
+    answered.map_err(|report| report.and_yet(&done))
 }
 
 /// Lists the snapshots of all nodes. A node that does not answer is a row.
