@@ -25,8 +25,8 @@ pub(crate) struct Invocation {
     pub(crate) output: Output,
     /// The certificates that were read: their files may be pipes, which are read once.
     known: OnceCell<Credentials>,
-    /// The context in use that knows no history yet, and a client that may learn one.
-    learning: OnceCell<(String, Client)>,
+    /// The context in use that knows no history yet, its cluster, and a client that may learn one.
+    learning: OnceCell<(String, String, Client)>,
 }
 
 impl Invocation {
@@ -214,7 +214,8 @@ impl Invocation {
         let client = target.client(timeout)?;
         if let (Some(name), None) = (&target.name, target.generation) {
             // Whichever client of a command is the first.
-            let _ = self.learning.set((name.clone(), client.clone()));
+            let cluster = target.credentials.cluster().to_string();
+            let _ = self.learning.set((name.clone(), cluster, client.clone()));
         }
         Ok((target, client))
     }
@@ -222,15 +223,19 @@ impl Invocation {
     /// Records the history that was met first in a context that knew none. A context that cannot be
     /// written learns it again the next time.
     pub(crate) async fn learn(&self) {
-        let Some((name, client)) = self.learning.get() else {
+        let Some((name, cluster, client)) = self.learning.get() else {
             return;
         };
         let (Some(generation), Ok(file)) = (client.generation(), context::file()) else {
             return;
         };
         let learn = |contexts: &mut Contexts| {
-            let context = contexts.all.get_mut(name);
-            if let Some(context) = context.filter(|context| context.generation.is_none()) {
+            // Another cluster may have got the name meanwhile.
+            let is_meant = |context: &&mut Context| {
+                let is_its = context.cluster.as_ref().is_none_or(|known| known == cluster);
+                is_its && context.generation.is_none()
+            };
+            if let Some(context) = contexts.all.get_mut(name).filter(is_meant) {
                 context.generation = Some(generation.to_string());
             }
             Ok(())
