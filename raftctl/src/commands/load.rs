@@ -131,7 +131,7 @@ pub(crate) async fn run(invocation: &Invocation, args: LoadArgs) -> Result<()> {
     let (name, again) = (source.name().to_owned(), source.again());
     let mut feed = source.feed(args.from_line);
     let ended = tokio::select! {
-        ended = load.send_all(&mut feed, &args, &mut progress) => ended.map_err(Halt::Failed),
+        ended = load.send_all(&mut feed, (&args, patience), &mut progress) => ended.map_err(Halt::Failed),
         stop = signals.stopped() => Err(Halt::Signal(stop)),
     };
     if ended.is_err() {
@@ -223,7 +223,7 @@ impl Load {
     async fn send_all(
         &mut self,
         feed: &mut Receiver<Fed>,
-        args: &LoadArgs,
+        (args, patience): (&LoadArgs, Duration),
         progress: &mut Progress,
     ) -> Result<Count> {
         loop {
@@ -245,6 +245,7 @@ impl Load {
                 }
                 None => return Err(Report::new(codes::INTERNAL, "reading ended without an end")),
             };
+            self.keep_session(patience).await?;
             for line in lines {
                 while !self.has_room(&line, usize::from(args.in_flight)) {
                     self.send();
@@ -259,6 +260,18 @@ impl Load {
                 self.send();
             }
         }
+    }
+
+    /// Opens another session where a pipe was quiet for so long that this one would expire. One that
+    /// an operator has closed is not replaced: that is meant to end the load.
+    async fn keep_session(&self, patience: Duration) -> Result<()> {
+        if self.flight.is_empty() && self.shared.is_idle_for_long() {
+            let opened = open(self.shared.client(), patience).await?;
+            let former = self.shared.replace_session(opened);
+            // It ends by itself, too.
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, former.close()).await;
+        }
+        Ok(())
     }
 
     fn has_room(&self, line: &Line, in_flight_max: usize) -> bool {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use client::{Answer, Client, ClientError, Common, Session};
-use state_machine::{KvCommand as Change, KvResponse};
+use state_machine::{KvCommand as Change, KvResponse, SESSION_TIMEOUT};
 
 use super::lines::Line;
 use crate::codes;
@@ -19,11 +19,14 @@ pub(super) const RETRY_AFTER: Duration = Duration::from_millis(50);
 /// How long a message that is given up may take to tell what kept it.
 const GRACE: Duration = Duration::from_millis(100);
 
+/// A session that was idle for longer gives way to another one; after twice as long, it expires.
+const SESSION_IDLE_MAX: Duration = Duration::from_nanos(SESSION_TIMEOUT / 2);
+
 /// What all messages share.
 pub(super) struct Shared {
     client: Client,
-    /// The session of all puts.
-    session: Session,
+    /// The session of all puts; of those to come, where one was idle for long.
+    session: Mutex<Session>,
     began: Instant,
     patience: Duration,
     /// Since when nothing was acknowledged though something is under way, in milliseconds since the
@@ -115,7 +118,7 @@ impl Shared {
     pub(super) fn new(client: Client, session: Session, patience: Duration) -> Self {
         Self {
             client,
-            session,
+            session: Mutex::new(session),
             began: Instant::now(),
             patience,
             quiet_since_ms: AtomicU64::new(0),
@@ -131,7 +134,19 @@ impl Shared {
 
     /// Returns the session.
     pub(super) fn session(&self) -> Session {
-        self.session.clone()
+        self.session.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says whether nothing was sent for so long that the session may end soon by itself.
+    pub(super) fn is_idle_for_long(&self) -> bool {
+        self.quiet() >= SESSION_IDLE_MAX
+    }
+
+    /// Puts by another session from now on, and returns the one until now. Nothing may be under
+    /// way: what became of it is known to that one alone.
+    pub(super) fn replace_session(&self, session: Session) -> Session {
+        let mut present = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut present, session)
     }
 
     /// Returns for how long it has been going on.
@@ -151,7 +166,7 @@ impl Shared {
         let mut ended = Vec::with_capacity(known.len() + fresh.len());
         if !known.is_empty() {
             let sequences = known.iter().filter_map(|put| put.sequence);
-            let mut found = self.session.outcomes(sequences).await;
+            let mut found = self.session().outcomes(sequences).await;
             for put in known {
                 let sequence = put.sequence.unwrap_or_default();
                 let missing = || Err(ClientError::NotWaiting { sequence });
@@ -160,7 +175,7 @@ impl Shared {
             }
         }
         let commands = fresh.iter().map(|put| put.command.clone()).collect();
-        let found = self.session.propose_all(commands).await;
+        let found = self.session().propose_all(commands).await;
         ended.extend(fresh.into_iter().zip(found));
         ended
     }
@@ -208,8 +223,13 @@ impl Shared {
 
     /// Returns how long something may still take to be acknowledged.
     pub(super) fn patience_left(&self) -> Duration {
+        self.patience.saturating_sub(self.quiet())
+    }
+
+    /// Returns how long nothing was acknowledged.
+    fn quiet(&self) -> Duration {
         let since = Duration::from_millis(self.quiet_since_ms.load(Ordering::Relaxed));
-        self.patience.saturating_sub(self.began.elapsed().saturating_sub(since))
+        self.began.elapsed().saturating_sub(since)
     }
 
     /// Waits until nothing was acknowledged for too long, and returns why.
