@@ -36,6 +36,9 @@ const BACKDATED_S: u64 = 300;
 /// So long is waited for a clock that is behind, in seconds.
 const CLOCK_WAIT_S: u64 = 30;
 
+/// A clock that is further ahead of the leader's, in seconds, is asked about.
+const AHEAD_S_MAX: u64 = 60;
+
 /// How often it is looked whether something has come about.
 const EVERY: Duration = Duration::from_millis(20);
 
@@ -107,6 +110,7 @@ async fn revoke(
     refuse_own(target, &meant)?;
     let mut warnings: Vec<String> =
         agreed(invocation, args.dry_run, &present, &meant)?.into_iter().collect();
+    warnings.extend(is_ahead(invocation, args.dry_run, &present, &meant)?);
     let until = certs::utc(meant.until_s);
     let what = format!("{holder}: certificates that begin at {until} or before");
     let mut reach = Reach::new();
@@ -180,6 +184,34 @@ fn agreed(
     // A script has answered before it was asked.
     let is_told = dry_run || invocation.global.yes;
     Ok(is_told.then(|| format!("{cost}: raftctl cert renew {}", present.survey.name(id))))
+}
+
+/// Asks whether to revoke by a clock that is ahead of the leader's: what is made elsewhere counts no
+/// more either, until others have come so far. Returns what a script is told.
+fn is_ahead(
+    invocation: &Invocation,
+    dry_run: bool,
+    present: &Present,
+    meant: &Meant,
+) -> Result<Option<String>> {
+    let Some(leader) = present.survey.leader() else { return Ok(None) };
+    // What was made long ago is revoked until then, whatever this clock says.
+    let until_s = meant.until_s.saturating_add(BACKDATED_S).min(now_unix_s());
+    let ahead_s = until_s.saturating_sub(leader.clock_unix_ms / 1_000);
+    if ahead_s <= AHEAD_S_MAX {
+        return Ok(None);
+    }
+    let warning = format!(
+        "this machine's clock is {} ahead of the leader's: what is made for {} elsewhere before {} \
+         is revoked as well (timedatectl)",
+        certs::span_nearest(ahead_s),
+        meant.role,
+        certs::utc(until_s)
+    );
+    if !dry_run {
+        invocation.confirm(&format!("{warning}. Revoke?"))?;
+    }
+    Ok((dry_run || invocation.global.yes).then_some(warning))
 }
 
 /// Says what it costs to revoke a voter's certificate.

@@ -2,7 +2,7 @@
 
 use fixtures::ClockShim;
 
-use crate::kit::{World, free};
+use crate::kit::{Said, World, free};
 
 #[test]
 fn a_clock_that_is_behind_is_named_by_the_node_itself_and_by_status() {
@@ -31,4 +31,29 @@ fn a_clock_that_is_behind_is_named_by_the_node_itself_and_by_status() {
     assert!(remarks.contains("n3: the clock is 4 minutes behind n"), "{remarks}");
     assert_eq!(remarks.matches("R0514").count(), 1, "{remarks}");
     world.ok("kv put greeting hello");
+}
+
+/// Certificates that others made afterwards counted no more, and nobody was told.
+#[test]
+fn a_revocation_by_a_clock_that_is_ahead_is_asked_about_before_it_is_written() {
+    let mut world = World::new();
+    world.found(&free(1));
+    world.ok("cert issue web --role client");
+    let Some(ahead) = ClockShim::compile(world.home(), 10 * 60) else {
+        eprintln!("no C compiler: a wrong clock cannot be had");
+        return;
+    };
+    let revoke = |flags: &str| {
+        let mut command = world.command(&format!("cert revoke client/web {flags}"));
+        ahead.stand_before(&mut command);
+        Said::of(command.output().unwrap())
+    };
+    let wanted = "this machine's clock is 10 minutes ahead of the leader's";
+    let plan = revoke("--dry-run");
+    assert!(plan.code == 0 && plan.stderr.contains(wanted), "{plan:?}");
+    let said = revoke("");
+    assert_eq!(said.code, 8, "{said:?}");
+    assert_eq!(world.ok("cert list --revoked -o name").stdout, "");
+    let said = revoke("--yes");
+    assert!(said.code == 0 && said.stderr.contains(wanted), "{said:?}");
 }
