@@ -97,6 +97,7 @@ impl Bundles {
         }
         make_private_directory(directory)?;
         let locks = vec![Arc::new(lock(directory, ".lock")?)];
+        Self::settle(directory)?;
         // No half of a key is left behind.
         let _hold = crate::signals::hold();
         let authority_directory = directory.join("ca");
@@ -142,6 +143,7 @@ impl Bundles {
     pub(crate) fn open(directory: &Path) -> Result<Self> {
         // Nothing is made in a directory that is none.
         plan::name_in(directory)?;
+        Self::settle(directory)?;
         let locks = vec![Arc::new(lock(directory, ".add.lock")?)];
         Ok(Self { _locks: locks, ..Self::beside(directory)? })
     }

@@ -6,6 +6,7 @@
 //! | `ca.new` | its successor, until everybody trusts both; `ca` signs meanwhile |
 //! | `ca.next` | its successor, when everybody does; it signs from then on |
 //! | `ca.former` | the last one that was succeeded |
+//! | `ca.dropped` | a successor that was given up, for a moment |
 //!
 //! Each step is one rename, so that there is always an authority that signs, and whatever
 //! interrupts a command, the same command goes on.
@@ -14,7 +15,7 @@ use std::path::PathBuf;
 
 use certs::{Authority, CA_CERTIFICATE_FILE, CertError, DEFAULT_CA_VALIDITY};
 
-use super::Bundles;
+use super::{Bundles, lock};
 use crate::codes;
 use crate::report::{Report, Result};
 
@@ -22,6 +23,7 @@ const PRESENT: &str = "ca";
 const NEW: &str = "ca.new";
 const NEXT: &str = "ca.next";
 const FORMER: &str = "ca.former";
+const DROPPED: &str = "ca.dropped";
 
 /// How far it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,18 +132,29 @@ impl Bundles {
     /// # Errors
     /// If it cannot be removed.
     pub(crate) fn drop_successor(&self) -> Result<()> {
-        self.remove(NEXT)?;
-        self.remove(NEW)
+        for name in [NEXT, NEW] {
+            // Half an authority would be in everybody's way.
+            if self.at(name).exists() {
+                self.remove(DROPPED)?;
+                self.rename(name, DROPPED)?;
+            }
+        }
+        self.remove(DROPPED)
     }
 
-    /// A finish that was interrupted between its two renames has left no authority in its place.
+    /// Ends a finish that was interrupted between its two renames and has left no authority in its
+    /// place, unless it is just between them.
     ///
     /// # Errors
-    /// If it cannot be renamed.
+    /// If it is, or the directory cannot be renamed.
     pub(crate) fn settle(directory: &std::path::Path) -> Result<()> {
         let (present, next) = (directory.join(PRESENT), directory.join(NEXT));
-        if !present.exists() && next.exists() {
-            std::fs::rename(&next, &present).map_err(|error| failed(&next, &error))?;
+        let is_broken_off = || !present.exists() && next.exists();
+        if is_broken_off() {
+            let _lock = lock(directory, ".add.lock")?;
+            if is_broken_off() {
+                std::fs::rename(&next, &present).map_err(|error| failed(&next, &error))?;
+            }
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use tempfile::TempDir;
 
+use super::rotation::Rotation;
 use super::*;
 
 fn nodes(count: u16) -> Vec<(String, String)> {
@@ -216,4 +217,30 @@ fn a_restored_history_has_its_own_record_and_the_former_one_is_kept() {
     let made = bundles.succeed(&node, Incarnation::new(7), &header).expect("it can be stored");
     bundles.note_end(&made.record).expect("it is there");
     assert_eq!(bundles.context().generation, Some(made.record.generation().to_string()));
+}
+
+/// `init` asked for a backup of the authority, whose successor was there.
+#[test]
+fn a_rotation_that_was_interrupted_between_its_renames_is_ended_by_whoever_comes_next() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let bundles = prepare(&directory, &nodes(1)).expect("it is new");
+    bundles.make_successor().expect("it can be written");
+    bundles.let_successor_sign().expect("it can be renamed");
+    let next = bundles.alone(true).expect("it is there").fingerprint().to_owned();
+    let at = |name: &str| bundles.directory().join(name);
+    let interrupt = || std::fs::rename(at("ca"), at("ca.former")).expect("it is there");
+    interrupt();
+    let opened = Bundles::open(bundles.directory()).expect("the next one takes its place");
+    assert_eq!((&opened.fingerprint, opened.rotation()), (&next, Ok(Rotation::None)));
+    drop(opened);
+    // What is given up goes as a whole.
+    bundles.make_successor().expect("it can be written");
+    bundles.drop_successor().expect("it can be removed");
+    assert_eq!(bundles.rotation(), Ok(Rotation::None));
+    assert!(!at("ca.new").exists() && !at("ca.dropped").exists());
+    std::fs::rename(at("ca"), at("ca.next")).expect("it is there");
+    let place = bundles.directory().to_owned();
+    drop(bundles);
+    let again = Bundles::prepare(&place, "prod", &[], KV, |_| NodeSettings::default());
+    assert_eq!(again.expect("it is ended").fingerprint, next);
 }

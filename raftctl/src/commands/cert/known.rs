@@ -42,7 +42,9 @@ pub(super) async fn open(
         Writing::Nothing => {
             Bundles::look(&directory).and_then(|bundles| bundles.authority().map(|_| bundles))
         }
-        Writing::Certificates => Bundles::beside(&directory),
+        Writing::Certificates => {
+            Bundles::settle(&directory).and_then(|()| Bundles::beside(&directory))
+        }
         Writing::Authority => Bundles::open(&directory),
     };
     let bundles = opened.map_err(|report| match report.code {

@@ -8,7 +8,7 @@ use certs::{Authority, describe, read_certificate};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::known::{Writing, directory, open};
+use super::known::{Writing, open};
 use super::lifetime::Lifetime;
 use super::wire::{Gift, Nodes, Used, Visit};
 use crate::bundle::Bundles;
@@ -82,11 +82,6 @@ pub(super) async fn run(invocation: &Invocation, command: &RotateCommand) -> Res
         | RotateCommand::Finish(FinishArgs { step, .. }) => (&step.common.dir, step.dry_run),
     };
     let writing = if plans { Writing::Nothing } else { Writing::Authority };
-    if writing == Writing::Authority
-        && let Some(directory) = directory(invocation, dir.as_deref())?
-    {
-        Bundles::settle(&directory)?;
-    }
     let bundles = open(invocation, dir.as_deref(), writing).await?;
     match command {
         RotateCommand::Begin(args) => begin(invocation, &bundles, args.dry_run).await,
