@@ -1,6 +1,7 @@
-//! Where the daemon's program is.
+//! Where the daemon's program is, and what it is told.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::codes;
 use crate::report::{Report, Result};
@@ -27,4 +28,16 @@ pub(crate) fn find(named: Option<&Path>, verb: &str) -> Result<PathBuf> {
     let on_path = on_path.map(|directory| directory.join("raftd"));
     let found = beside.into_iter().chain(on_path).find(|candidate| candidate.is_file());
     found.ok_or_else(|| absent("raftd is neither beside raftctl nor on the PATH".to_owned()))
+}
+
+/// What begins the names of variables that raftd reads.
+const VARIABLES: &str = "RAFTD_";
+
+/// Keeps the variables of this environment from having a say in the program's settings.
+pub(crate) fn without_variables(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with(VARIABLES) {
+            command.env_remove(name);
+        }
+    }
 }

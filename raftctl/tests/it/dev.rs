@@ -51,7 +51,11 @@ fn dev(world: &World, nodes: usize) -> Command {
 #[test]
 fn a_local_cluster_starts_again_without_a_node_that_was_removed() {
     let world = World::new();
-    let mut first = Dev::start(dev(&world, 3));
+    let mut command = dev(&world, 3);
+    // It went to all nodes, and only one of them could have it.
+    command.env("RAFTD_DATA_DIR", world.home().join("elsewhere"));
+    let mut first = Dev::start(command);
+    assert!(!world.home().join("elsewhere").exists());
     world.ok("member remove n3 --yes");
     first.hears("n3 ended");
     first.stop();

@@ -21,9 +21,6 @@ use crate::output::units::printable;
 use crate::raftd;
 use crate::report::{Report, Result};
 
-/// What begins the names of variables that raftd reads.
-const VARIABLES: &str = "RAFTD_";
-
 /// What `validate` is told.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ValidateArgs {
@@ -74,11 +71,7 @@ pub(super) async fn run(invocation: &Invocation, args: &ValidateArgs) -> Result<
 /// Lets raftd look at the file, and returns what it says.
 async fn look(program: &Path, file: &Path, how: &str) -> Result<String> {
     let mut command = Command::new(program);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with(VARIABLES) {
-            command.env_remove(name);
-        }
-    }
+    raftd::without_variables(&mut command);
     command.arg("--config").arg(file).arg(how).stdin(Stdio::null());
     let output = spawn_blocking(move || command.output()).await;
     let output = output.expect("running a program does not panic");

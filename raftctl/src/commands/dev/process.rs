@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::bundle::Bundles;
 use crate::codes;
+use crate::raftd::without_variables;
 use crate::report::{Report, Result};
 
 /// How long nodes may take to stop before they are killed; they have flushed by then.
@@ -231,7 +232,10 @@ fn spawn(raftd: &Path, bundle: &Path) -> Result<Child> {
     let opened = options.create(true).append(true).mode(0o600).open(&log);
     let opened = opened.map_err(|error| Report::io(&log, &error))?;
     let copy = opened.try_clone().map_err(|error| Report::io(&log, &error))?;
-    Command::new(raftd)
+    let mut command = Command::new(raftd);
+    // All nodes would have the same address, or the same data.
+    without_variables(&mut command);
+    command
         .arg("--config")
         .arg(bundle.join("raftd.toml"))
         .stdin(Stdio::null())
