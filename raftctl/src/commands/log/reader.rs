@@ -9,12 +9,22 @@ use crate::report::Result;
 pub(super) struct Reader<'a> {
     client: &'a Client,
     endpoint: Option<String>,
+    is_named: bool,
 }
 
 impl<'a> Reader<'a> {
     /// Begins with the node at this address, if one is named.
     pub(super) fn new(client: &'a Client, endpoint: Option<String>) -> Self {
-        Self { client, endpoint }
+        let is_named = endpoint.is_some();
+        Self { client, endpoint, is_named }
+    }
+
+    /// Lets another node take the place of one that does not answer any more, unless it is the one
+    /// that was named.
+    pub(super) fn leave(&mut self) {
+        if !self.is_named {
+            self.endpoint = None;
+        }
     }
 
     /// Reads at most so many entries from an index on.

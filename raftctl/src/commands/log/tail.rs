@@ -9,6 +9,7 @@ use tokio::time::sleep;
 
 use super::entries::{Content, How, item, kind};
 use super::reader::Reader;
+use crate::exit::Exit;
 use crate::invocation::Invocation;
 use crate::output::form::Form;
 use crate::output::{View, units, write_stdout};
@@ -16,6 +17,9 @@ use crate::report::Result;
 
 /// How often a node is asked for more.
 const POLL: Duration = Duration::from_millis(200);
+
+/// How soon nodes are asked again of which none has answered.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// What `tail` is told.
 #[derive(Clone, Debug, Args)]
@@ -46,8 +50,26 @@ pub(super) async fn run(
             format!("{}\n", row(["INDEX", "TERM", "KIND", "SIZE", "COMMAND"])).as_bytes(),
         )?;
     }
+    let mut is_cut_off = false;
     loop {
-        let page = reader.read(next, LOG_PAGE_ENTRIES_MAX, args.how.detail()).await?;
+        let page = match reader.read(next, LOG_PAGE_ENTRIES_MAX, args.how.detail()).await {
+            Ok(page) => page,
+            // Whoever waits for entries waits for nodes as well.
+            Err(report)
+                if args.follow && [Exit::NoLeader, Exit::Unknown].contains(&report.exit) =>
+            {
+                if !is_cut_off {
+                    let why = format!("warning: {}; asked again and again", report.message);
+                    invocation.output.remark(&why);
+                }
+                is_cut_off = true;
+                reader.leave();
+                sleep(RETRY_AFTER).await;
+                continue;
+            }
+            Err(report) => return Err(report),
+        };
+        is_cut_off = false;
         if page.first > next {
             warn_of_gap(invocation, next, page.first);
             next = page.first;
