@@ -113,6 +113,8 @@ pub(super) struct Count {
     pub(super) returns: Option<(u64, u64)>,
     /// As what it begins that is hardly meant to be lines.
     pub(super) foreign: Option<&'static str>,
+    /// Whether the last line has no newline.
+    pub(super) is_open: bool,
 }
 
 impl Count {
@@ -126,7 +128,11 @@ impl Count {
             )
         };
         let begins = |what| format!("it begins like {what}: that is part of the first key");
-        self.returns.map(warning).into_iter().chain(self.foreign.map(begins)).collect()
+        let open = self.is_open.then(|| {
+            format!("line {}, the last one, has no newline: is the input whole?", self.lines)
+        });
+        let all = [self.returns.map(warning), self.foreign.map(begins), open];
+        all.into_iter().flatten().collect()
     }
 }
 
@@ -320,12 +326,13 @@ impl<'a> Lines<'a> {
             return Ok(None);
         }
         let number = self.count.lines + 1;
+        let is_open = bytes.last() != Some(&b'\n');
         let foreign = if number == 1 { foreign(&bytes) } else { self.count.foreign };
         let line = parse(number, bytes, self.grammar).map_err(|why| {
             let hint = foreign.map(|what| format!(" (it begins like {what})")).unwrap_or_default();
             Report::new(codes::BAD_LINE, format!("{}:{number}: {why}{hint}", self.name))
         })?;
-        self.count.foreign = foreign;
+        (self.count.foreign, self.count.is_open) = (foreign, is_open);
         self.count.lines = number;
         if line.value.last() == Some(&b'\r') {
             let (count, _) = self.count.returns.get_or_insert((0, number));
