@@ -15,7 +15,7 @@ use crate::bundle::holdings::{Holding, Terms};
 use crate::bundle::{Bundles, NodeSettings, PLAN, PlannedNode, now_unix_s};
 use crate::cluster::Health;
 use crate::codes;
-use crate::commands::init::write_context;
+use crate::commands::init::{may_write_context, write_context};
 use crate::commands::status;
 use crate::context::lock::{self, Lock};
 use crate::context::{self, Contexts, make_private_directory};
@@ -93,7 +93,7 @@ pub(crate) async fn run(invocation: &Invocation, args: DevArgs) -> Result<()> {
     if directory.join(PLAN).exists() {
         renew(invocation, &directory)?;
     }
-    Contexts::check_writable(&context::file()?).await?;
+    may_write_context(&args.name, &directory, true).await?;
     // Two that begin at once would choose the same ports.
     let choosing = match ports_lock() {
         Some(path) => Some(lock::wait(&path, "the ports of local clusters", START_TIMEOUT).await?),

@@ -77,7 +77,7 @@ pub(crate) async fn run(invocation: &Invocation, args: InitArgs) -> Result<()> {
     if args.dry_run {
         return plan(invocation, &args, &directory);
     }
-    may_write_context(&args.name, &directory).await?;
+    may_write_context(&args.name, &directory, false).await?;
     let bundles = Bundles::prepare(&directory, &args.name, &args.nodes, &args.machine, |_| {
         NodeSettings::default()
     })?;
@@ -237,10 +237,17 @@ fn plan(invocation: &Invocation, args: &InitArgs, directory: &std::path::Path) -
 }
 
 /// Refuses to take the name of another cluster's context, and to begin what could not be ended.
-async fn may_write_context(name: &str, directory: &std::path::Path) -> Result<()> {
+///
+/// # Errors
+/// If another cluster has the name, or the contexts cannot be written.
+pub(crate) async fn may_write_context(
+    name: &str,
+    directory: &std::path::Path,
+    local: bool,
+) -> Result<()> {
     let file = context::file()?;
     let contexts = Contexts::load(&file)?;
-    is_free(&contexts, name, directory, false)?;
+    is_free(&contexts, name, directory, local)?;
     match contexts.all.contains_key(name) && contexts.current.as_deref() == Some(name) {
         true => Ok(()),
         false => Contexts::check_writable(&file).await,
@@ -254,11 +261,7 @@ fn is_free(
     directory: &std::path::Path,
     local: bool,
 ) -> Result<()> {
-    let gives_way = |known: &Context| {
-        let mut nodes = known.nodes.iter();
-        let is_local = nodes.all(|node| node.address.starts_with("127.0.0.1:"));
-        known.key.starts_with(directory) || local && is_local
-    };
+    let gives_way = |known: &Context| known.key.starts_with(directory) || local && is_local(known);
     match contexts.all.get(name) {
         Some(present) if !gives_way(present) => {
             let shown = present.key.display();
@@ -269,6 +272,19 @@ fn is_free(
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// Says whether a context is that of a cluster that `dev` made: its data is beside its keys, if it
+/// is not gone. Ways to other machines may begin at this one, too.
+fn is_local(known: &Context) -> bool {
+    let mut nodes = known.nodes.iter();
+    let data = |directory: &std::path::Path| {
+        let mut names = known.nodes.iter().filter_map(|node| node.name.as_ref());
+        names.any(|name| directory.join(format!("data-{name}")).is_dir())
+    };
+    let directory = known.key.parent().and_then(std::path::Path::parent);
+    nodes.all(|node| node.address.starts_with("127.0.0.1:"))
+        && (!known.key.exists() || directory.is_some_and(data))
 }
 
 /// Writes the context of a cluster, which may be a `local` one, and makes it current.

@@ -64,3 +64,17 @@ fn a_local_cluster_starts_again_without_a_node_that_was_removed() {
     world.ok("kv put greeting hello");
     again.stop();
 }
+
+/// Endpoints on this machine may be the near ends of tunnels.
+#[test]
+fn a_local_cluster_does_not_take_the_name_of_one_that_is_elsewhere() {
+    let world = World::new();
+    world.ok(&format!("init {CLUSTER} --node n1=127.0.0.1:1 --prepare-only"));
+    let operator = world.directory().join("operator");
+    let file = |name: &str| operator.join(name).display().to_string();
+    let (ca, cert, key) = (file("ca.crt"), file("operator.crt"), file("operator.key"));
+    world.ok(&format!("context add dev -e 127.0.0.1:1 --ca {ca} --cert {cert} --key {key}"));
+    let said = world.run(&format!("dev --nodes 1 --raftd {} -o json", program("raftd").display()));
+    assert_eq!((said.code, &said.error()["code"]), (5, &"R0304".into()), "{said:?}");
+    assert!(!world.home().join("raftctl/dev").exists(), "nothing was made");
+}
