@@ -225,9 +225,10 @@ async fn verify(
 /// Returns the node that is named, else the leader, else the one that has applied most: reading
 /// the state needs no quorum.
 async fn choose(invocation: &Invocation, wanted: Option<&str>) -> Result<(Client, Row)> {
-    let target = invocation.target()?;
+    let (target, looking) = invocation.client()?;
+    let survey = sought(&looking, &target.nodes, wanted).await;
+    looking.close().await;
     let client = target.client(invocation.global.timeout_given().unwrap_or(MAKING))?;
-    let survey = sought(&client, &target.nodes, wanted).await;
     let is = |row: &&Row| {
         let id = row.id.map(|id| id.to_string());
         wanted.is_none_or(|wanted| row.name == wanted || id.as_deref() == Some(wanted))
