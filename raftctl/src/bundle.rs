@@ -128,7 +128,12 @@ impl Bundles {
         for node in &correction.dropped {
             bundles.put_aside(node, "dropped")?;
         }
+        let known = bundles.known()?;
         for node in &bundles.plan.nodes {
+            // A name that was given again is another node's, and so is what lies under it.
+            if known.values().any(|other| other.name == node.name && other.id > node.id) {
+                continue;
+            }
             let note = bundles.prepare_node(&authority, node, &settings(node))?;
             bundles.notes.extend(note);
         }
