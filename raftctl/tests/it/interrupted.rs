@@ -4,7 +4,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Command, Stdio};
 
-use crate::kit::{World, await_sleep, fifo, free, stopped};
+use crate::kit::{CLUSTER, World, await_sleep, fifo, free, stopped};
 use fixtures::Relay;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
@@ -43,6 +43,19 @@ fn a_command_whose_reader_has_stopped_ends_by_the_first_signal() {
     assert_eq!(stopped(child, Signal::INT), Some(130));
     let whole = world.ok("completion bash").stdout;
     assert!(whole.len() > 128 * 1024, "{} bytes would fit a pipe", whole.len());
+}
+
+/// Under pipefail, `status --check | head -1` was a success without a quorum.
+#[test]
+fn who_closes_the_pipe_does_not_make_a_success_of_a_verdict() {
+    let world = World::new();
+    world.ok(&format!("init {CLUSTER} --node n1=127.0.0.1:1 --prepare-only"));
+    let check = "status --check --timeout 1s";
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let ended = world.command(check).stdout(writer).status().unwrap();
+    assert_eq!((ended.code(), world.run(check).code), (Some(10), 10));
+    assert_eq!(world.run("status --check --watch").code, 2, "they ask for different things");
 }
 
 /// A parent that reads it in its own time, as Node.js does, got as much as a pipe holds.

@@ -42,7 +42,8 @@ impl Following {
 #[test]
 fn a_tail_shows_the_last_entries_and_follows_until_it_is_stopped() {
     let mut world = World::new();
-    world.found(&free(3));
+    let addresses = free(3);
+    world.found(&addresses);
     world.ok("kv put greeting hello");
     world.ok("kv put planet world");
     // A follower hears with the next heartbeat how far the log is committed.
@@ -83,4 +84,17 @@ fn a_tail_shows_the_last_entries_and_follows_until_it_is_stopped() {
         last = index;
     }
     assert_eq!(follow.stop(Signal::TERM), Some(143));
+
+    // Whoever waits for entries waits for the node as well.
+    let follow = Following::start(&world, "log tail -f -n 1 --no-headers --node n2");
+    assert!(follow.line().ends_with("put more4 (6 bytes)"));
+    world.kill("n2");
+    world.await_status(|status| {
+        status["health"] == "DEGRADED" && status["leader"]["name"].as_str() != Some("n2")
+    });
+    world.ok("kv put late value");
+    world.start("n2", &addresses[1]);
+    let late = (0..4).map(|_| follow.line()).find(|line| line.ends_with("put late (5 bytes)"));
+    assert!(late.is_some(), "elections leave entries, too");
+    assert_eq!(follow.stop(Signal::INT), Some(130));
 }
