@@ -36,8 +36,8 @@ impl Newest {
     }
 }
 
-/// Asks for a list of the system's, page by page. Where any state will do, all pages are one node's:
-/// the next page of another one may end earlier.
+/// Asks for a list of the system's, page by page. Where any state will do, one node gives all of
+/// them: the next page of another one may end earlier.
 pub(crate) struct Lister<'a> {
     client: &'a Client,
     how: Consistency,

@@ -130,8 +130,9 @@ pub(crate) async fn run(invocation: &Invocation, args: LoadArgs) -> Result<()> {
     let mut progress = Progress::of(&output, "keys", wanted);
     let (name, again) = (source.name().to_owned(), source.again());
     let mut feed = source.feed(args.from_line);
+    let how = (&args, patience);
     let ended = tokio::select! {
-        ended = load.send_all(&mut feed, (&args, patience), &mut progress) => ended.map_err(Halt::Failed),
+        ended = load.send_all(&mut feed, how, &mut progress) => ended.map_err(Halt::Failed),
         stop = signals.stopped() => Err(Halt::Signal(stop)),
     };
     if ended.is_err() {
@@ -262,8 +263,8 @@ impl Load {
         }
     }
 
-    /// Opens another session where a pipe was quiet for so long that this one would expire. One that
-    /// an operator has closed is not replaced: that is meant to end the load.
+    /// Opens another session where a pipe was quiet for so long that this one would expire. One
+    /// that an operator has closed is not replaced: that is meant to end the load.
     async fn keep_session(&self, patience: Duration) -> Result<()> {
         if self.flight.is_empty() && self.shared.is_idle_for_long() {
             let opened = open(self.shared.client(), patience).await?;

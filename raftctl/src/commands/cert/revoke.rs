@@ -186,8 +186,8 @@ fn agreed(
     Ok(is_told.then(|| format!("{cost}: raftctl cert renew {}", present.survey.name(id))))
 }
 
-/// Asks whether to revoke by a clock that is ahead of the leader's: what is made elsewhere counts no
-/// more either, until others have come so far. Returns what a script is told.
+/// Asks whether to revoke by a clock that is ahead of the leader's: what is made elsewhere counts
+/// no more either, until others have come so far. Returns what a script is told.
 fn is_ahead(
     invocation: &Invocation,
     dry_run: bool,
