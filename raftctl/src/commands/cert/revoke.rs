@@ -6,17 +6,16 @@ use std::time::{Duration, Instant};
 use certs::{Identity, Role, read_certificate, shown_in};
 use clap::Args;
 use client::Client;
-use consensus::NodeId;
 use serde_json::json;
 use state_machine::{REASON_BYTES_MAX, SystemAnswer, SystemQuery};
 use tokio::time::sleep;
 
+use self::cost::agreed;
 use self::reach::Reach;
 use super::known::{holdings, pick};
 use crate::bundle::holdings::Holding;
 use crate::bundle::{Bundles, now_unix_s};
 use crate::change::Present;
-use crate::cluster::quorum::{heard, tolerance};
 use crate::codes;
 use crate::exit::Exit;
 use crate::files::absolute;
@@ -28,6 +27,7 @@ use crate::output::units::printable;
 use crate::report::{Report, Result, told};
 use crate::target::Target;
 
+mod cost;
 mod reach;
 
 /// Certificates begin so long before they are made, for clocks that are behind.
@@ -57,6 +57,10 @@ pub(crate) struct RevokeArgs {
     /// Lets them count again
     #[arg(long, conflicts_with = "reason")]
     undo: bool,
+
+    /// Cuts a voter off though those that are left are no majority
+    #[arg(long, conflicts_with = "undo")]
+    force: bool,
 
     /// Says what would be revoked, and changes nothing
     #[arg(long)]
@@ -108,8 +112,8 @@ async fn revoke(
         return undo(invocation, args.dry_run, client, holder).await;
     }
     refuse_own(target, &meant)?;
-    let mut warnings: Vec<String> =
-        agreed(invocation, args.dry_run, &present, &meant)?.into_iter().collect();
+    let agreed = agreed((invocation, client), (args, target), &present, &meant).await?;
+    let mut warnings: Vec<String> = agreed.into_iter().collect();
     warnings.extend(is_ahead(invocation, args.dry_run, &present, &meant)?);
     let until = certs::utc(meant.until_s);
     let what = format!("{holder}: certificates that begin at {until} or before");
@@ -167,25 +171,6 @@ async fn undo(
     })
 }
 
-/// Asks whether a voter is to be cut off, if one is; returns what a script is told that has
-/// answered before.
-fn agreed(
-    invocation: &Invocation,
-    dry_run: bool,
-    present: &Present,
-    meant: &Meant,
-) -> Result<Option<String>> {
-    let votes = |id: &NodeId| present.configuration.voters().contains(*id);
-    let Some(id) = meant.role.node_id().map(NodeId::from).filter(votes) else { return Ok(None) };
-    let cost = cost(&meant.role.to_string(), present);
-    if !dry_run {
-        invocation.confirm(&format!("{cost}. Revoke?"))?;
-    }
-    // A script has answered before it was asked.
-    let is_told = dry_run || invocation.global.yes;
-    Ok(is_told.then(|| format!("{cost}: raftctl cert renew {}", present.survey.name(id))))
-}
-
 /// Asks whether to revoke by a clock that is ahead of the leader's: what is made elsewhere counts
 /// no more either, until others have come so far. Returns what a script is told.
 fn is_ahead(
@@ -212,17 +197,6 @@ fn is_ahead(
         invocation.confirm(&format!("{warning}. Revoke?"))?;
     }
     Ok((dry_run || invocation.global.yes).then_some(warning))
-}
-
-/// Says what it costs to revoke a voter's certificate.
-fn cost(holder: &str, present: &Present) -> String {
-    let survey = &present.survey;
-    let alive = survey.leader().map(|leader| heard(survey, leader)).unwrap_or_default();
-    let before = tolerance(present.configuration.voters(), &alive);
-    format!(
-        "{holder} is a voter: the others refuse it until it has a new certificate, which counts as \
-         a failure (tolerated now: {before})"
-    )
 }
 
 /// Lets the cluster know: one key at a time.

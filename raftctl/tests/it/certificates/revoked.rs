@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use fixtures::{ClockShim, SmallDisk};
 use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::kit::{CLUSTER, PATIENCE, Said, World, free};
 
@@ -213,4 +214,26 @@ fn noise(lines: u64) -> String {
 
 fn words(all: &[&str]) -> Vec<String> {
     all.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// The second of three was cut off right behind the first, with "tolerated now: 1": nobody led.
+#[test]
+fn a_voter_without_which_there_is_no_majority_is_not_cut_off_by_the_way() {
+    let mut world = World::new();
+    world.found(&free(3));
+    world.ok("leader transfer n3");
+    let said = world.run("cert revoke n1 --yes");
+    assert!([0, 12].contains(&said.code), "{said:?}");
+    for line in ["cert revoke n2 --yes", "cert revoke n2 --dry-run", "cert revoke n3 --yes"] {
+        let said = world.run(&format!("{line} -o json"));
+        assert_eq!((said.code, &said.error()["code"]), (5, &"R0311".into()), "{line}: {said:?}");
+        assert!(said.stderr.contains("cert renew n1"), "{said:?}");
+    }
+    world.ok("kv put a 1");
+    world.ok("cert renew n1");
+    let heard = |status: &Value| status["health"] == "HEALTHY";
+    world.await_status(heard);
+    world.ok("cert revoke n2 --dry-run");
+    // A key that was stolen cannot wait.
+    world.ok("cert revoke n2 --yes --force --dry-run");
 }
