@@ -105,7 +105,10 @@ fn rejection(reason: Rejection, hint: impl FnOnce(NodeId) -> Option<LeaderHint>)
         Rejection::Invalid => refusal(ErrorCode::BadRequest, "the request makes no sense here"),
         Rejection::NotCaughtUp { node } => refusal(
             ErrorCode::Forbidden,
-            format!("node {node} has not caught up with the log: it must be a learner first"),
+            format!(
+                "node {node} has not caught up with the log: it must be a learner first, which \
+                 answers and has almost all of it"
+            ),
         ),
         Rejection::WouldLoseQuorum => refusal(
             ErrorCode::Forbidden,

@@ -69,7 +69,9 @@ pub(crate) async fn run(invocation: &Invocation, args: AuditArgs) -> Result<()> 
     client.close().await;
     if totals.dropped > 0 {
         let (dropped, kept) = (units::count(totals.dropped), units::count(totals.acts));
-        warnings.push(format!("{dropped} older acts were dropped; the last {kept} are kept"));
+        warnings.push(format!(
+            "{dropped} acts were dropped, the oldest of whoever did most; {kept} are kept"
+        ));
     }
     let lines = args.lines.and_then(|lines| usize::try_from(lines).ok()).unwrap_or(usize::MAX);
     let from = acts.len().saturating_sub(lines);

@@ -9,6 +9,7 @@ use tokio::time::sleep;
 
 use crate::bundle::PlannedNode;
 use crate::change::{Draft, Present};
+use crate::cluster::pace::SILENT_MS;
 use crate::cluster::troubles::troubles;
 use crate::codes;
 use crate::invocation::Invocation;
@@ -98,6 +99,7 @@ pub(crate) async fn wait(
     loop {
         if let Ok(now) = present.followed(client, &target.nodes, began).await {
             present = now;
+            still_there(&present, newcomers)?;
         }
         if let Some(leader) = present.survey.leader() {
             for learner in &mut learners {
@@ -129,6 +131,14 @@ pub(crate) async fn wait(
         }
         sleep(POLL).await;
     }
+}
+
+/// Somebody else may have removed one of them meanwhile: then nobody feeds it any more.
+fn still_there(present: &Present, newcomers: &[PlannedNode]) -> Result<()> {
+    let is_gone = |node: &&PlannedNode| present.configuration.member(node.id.into()).is_none();
+    let Some(gone) = newcomers.iter().find(is_gone) else { return Ok(()) };
+    let message = format!("{} is no member any more: it was removed meanwhile", gone.name);
+    Err(Report::new(codes::NO_NODE, message).help("raftctl member history"))
 }
 
 fn worst<'a, 'b>(learners: &'b [Learner<'a>]) -> Option<&'b Learner<'a>> {
@@ -169,10 +179,16 @@ pub(crate) fn check(present: &Present, draft: &Draft) -> Result<()> {
     };
     let learns = |id: &NodeId| present.configuration.learners().contains(id);
     for id in draft.voters.iter().copied().filter(learns) {
-        let matched = peer(leader, id).map_or(0, |peer| peer.matched);
+        let known = peer(leader, id);
+        let matched = known.map_or(0, |peer| peer.matched);
         let lag = leader.last.saturating_sub(matched);
         if matched < present.index || lag > LAG_HOPELESS {
             let name = present.survey.name(id);
+            let heard_ms = known.and_then(|peer| peer.heard_ms);
+            if leader.node != id && heard_ms.is_none_or(|ms| ms > SILENT_MS) {
+                let trouble = known.map_or("", |peer| peer.trouble.as_str());
+                return Err(silent(&name, heard_ms, trouble));
+            }
             let (lag, most) = (units::count(lag), units::count(LAG_HOPELESS));
             let message = format!("{name} has not caught up: it is {lag} entries behind");
             return Err(Report::new(codes::NOT_CAUGHT_UP, message)
@@ -180,6 +196,14 @@ pub(crate) fn check(present: &Present, draft: &Draft) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// How far it is cannot be known of one that its leader does not hear.
+fn silent(name: &str, heard_ms: Option<u64>, trouble: &str) -> Report {
+    let since = heard_ms.map_or_else(String::new, |ms| format!(" for {}", units::age(ms)));
+    let why = if trouble.is_empty() { String::new() } else { format!(": {trouble}") };
+    let message = format!("{name} has not been heard by the leader{since}{why}");
+    Report::new(codes::NOT_CAUGHT_UP, message).help("raftctl status")
 }
 
 #[cfg(test)]
@@ -253,6 +277,14 @@ mod tests {
         assert!(!learner.ready);
         learner.observe(Some(&peer(7)), 8, 7);
         assert!(learner.ready);
+    }
+
+    /// "8 entries behind (LAG must be 1,000 at most)" was said of a process that hung.
+    #[test]
+    fn who_is_not_heard_is_not_said_to_be_behind() {
+        let said = |heard_ms, trouble| silent("n4", heard_ms, trouble).message;
+        assert_eq!(said(Some(12_000), ""), "n4 has not been heard by the leader for 12 s");
+        assert_eq!(said(None, "no answer"), "n4 has not been heard by the leader: no answer");
     }
 
     #[test]
