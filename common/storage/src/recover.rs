@@ -5,7 +5,8 @@
 
 use bytes::Bytes;
 use consensus::{
-    Configuration, HardState, LogIndex, LogView, Membership, Payload, SnapshotMeta, Term, TermRun,
+    Configuration, EntryId, HardState, LogIndex, LogView, Membership, Payload, SnapshotMeta, Term,
+    TermRun,
 };
 use rocksdb::{DB, Direction, IteratorMode, ReadOptions};
 
@@ -47,6 +48,7 @@ pub(crate) fn recover(
     let (mut end, is_end_damaged) = end(db, owner, &base, &get)?;
     let is_suspect = is_suspect || is_end_damaged;
     let mut condition = Condition::default();
+    let found = end.at;
     if let Some(noted) = tail.newest {
         judge_end(&mut end.at, noted.end, is_suspect, &mut condition)?;
     }
@@ -70,15 +72,23 @@ pub(crate) fn recover(
         let membership = membership_of_the_rest(db, owner, base);
         return Ok((RestoredLog { hard_state, log, membership, stamp, chain, condition }, shape));
     }
-    let last = shape.end.last;
-    let log = LogView::restore(base.last, runs, last.index)
-        .filter(|log| log.last() == last)
-        .ok_or_else(|| StorageError::corrupt("the log's term runs", "they contradict its end"))?;
+    let view = |last: EntryId| {
+        LogView::restore(base.last, runs.clone(), last.index).filter(|log| log.last() == last)
+    };
+    let mut log = view(shape.end.last);
+    if log.is_none() && shape.end != found {
+        // All is whole and ends elsewhere: what is damaged had taken the place of a part of it.
+        condition.losses.push(Loss::End { durable: shape.end, found });
+        shape.end = found;
+        log = view(found.last);
+    }
+    let contradict = || StorageError::corrupt("the log's term runs", "they contradict its end");
+    let log = log.ok_or_else(contradict)?;
+    let (last, chain) = (shape.end.last, shape.end.chain);
     if last.term > hard_state.term {
         let why = format!("term {} is below the log's {}", hard_state.term, last.term);
         return Err(StorageError::corrupt("the hard state", why));
     }
-    shape.end.last = last;
     let membership = membership(db, owner, base)?;
     Ok((RestoredLog { hard_state, log, membership, stamp, chain, condition }, shape))
 }
@@ -188,7 +198,8 @@ fn judge_end(
     Ok(())
 }
 
-/// Term and vote are read from the log, or from the tail file if they are damaged there. A node
+/// Term and vote are read from the log and from the tail file: what is damaged or missing in one of
+/// them is in the other. In a term there is one vote, so whoever has one has the newest. A node
 /// whose both copies are damaged must not go on as if it had never voted.
 fn hard_state(
     stored: Option<&[u8]>,

@@ -16,8 +16,8 @@ const LAST: u64 = 90;
 
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
-const BLOCK_BYTES: usize = 32 * 1024;
-const HEAD_BYTES: usize = 7;
+pub(crate) const BLOCK_BYTES: usize = 32 * 1024;
+pub(crate) const HEAD_BYTES: usize = 7;
 
 /// A closed database, to be copied and damaged.
 struct Original {
@@ -160,7 +160,7 @@ fn copy_directory(from: &Path, to: &Path) {
 }
 
 /// Returns where the records of a journal start.
-fn records(journal: &[u8]) -> Vec<usize> {
+pub(crate) fn records(journal: &[u8]) -> Vec<usize> {
     let (mut starts, mut at) = (Vec::new(), 0);
     while at + HEAD_BYTES <= journal.len() {
         let left = BLOCK_BYTES - at % BLOCK_BYTES;

@@ -7,6 +7,7 @@ mod compaction;
 mod corruption;
 mod crash;
 mod crash_points;
+mod damaged_writes;
 mod directory;
 mod failing_syncs;
 mod full_disk;
