@@ -263,3 +263,15 @@ fn validity_is_an_hour_here_and_begins_a_little_before() {
         HOUR.as_secs() + crate::validity::CLOCK_SKEW.as_secs()
     );
 }
+
+/// The end by which people renew: behind that of its authority nobody accepts a certificate.
+#[test]
+fn a_certificate_is_of_no_use_behind_the_end_of_its_authority() {
+    let short = Authority::create(ClusterId::generate().unwrap(), HOUR / 2).unwrap();
+    let (certificate, key) = odd_leaf(&short, |_| ());
+    let longer = Credentials::from_pem(short.certificate_pem(), &certificate, &key).unwrap();
+    assert!(longer.not_after() > short.validity().not_after, "it was signed for longer");
+    assert_eq!(longer.usable_until(), short.validity().not_after);
+    let shorter = credentials(&authority(), node(1));
+    assert_eq!(shorter.usable_until(), shorter.not_after());
+}

@@ -8,7 +8,7 @@ use tempfile::tempdir;
 
 use super::*;
 use crate::testing::{HOUR, authority, credentials, issued, node, odd_leaf, operator};
-use crate::{ClusterId, Credentials, PemPaths, describe};
+use crate::{CheckedRequest, ClusterId, Credentials, NewKey, PemPaths, describe};
 
 fn der(pem: &str) -> CertificateDer<'static> {
     CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()
@@ -80,6 +80,10 @@ fn an_expired_authority_signs_nothing_until_it_is_renewed_and_old_certificates_s
     let leaf = old.issue_within(&identity, PAST).unwrap();
     let certificate = der(&leaf.certificate_pem);
     let error = old.renew_certificate(&certificate, HOUR, "node.crt").unwrap_err();
+    assert!(matches!(error, CertError::AuthorityExpired { .. }), "{error}");
+    let request = NewKey::generate().and_then(|key| key.request()).unwrap();
+    let request = CheckedRequest::from_der(&request).unwrap();
+    let error = old.sign_request(&request, &identity, HOUR).unwrap_err();
     assert!(matches!(error, CertError::AuthorityExpired { .. }), "{error}");
 
     let new = old.renew(HOUR).unwrap();
@@ -156,6 +160,7 @@ fn a_new_pair_is_never_half_beside_the_old_one() {
     fs::remove_file(&paths.key).unwrap();
     fs::create_dir(&paths.key).unwrap();
     assert!(new.replace(&paths).is_err());
+    assert!(!paths.certificate.exists(), "it is gone");
     fs::remove_dir(&paths.key).unwrap();
     new.replace(&paths).unwrap();
     let loaded = Credentials::load_from(directory.path(), "node").unwrap();
