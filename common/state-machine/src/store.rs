@@ -309,4 +309,27 @@ mod tests {
         batch.put(key, Bytes::new());
         assert!(!batch.is_empty());
     }
+    /// What a batch deletes takes no place among the pairs that are asked for.
+    #[test]
+    fn a_range_is_as_long_as_was_asked_for_also_behind_what_the_batch_deletes() {
+        let key = |number: u8| Bytes::copy_from_slice(&[number]);
+        let mut before = Batch::new();
+        let mut store = MemoryStore::new();
+        for number in 1..=5 {
+            Transaction::new(&store, &mut before, 7).put(&key(number), key(number));
+        }
+        store.write(before).expect("it is in memory");
+        let mut batch = Batch::new();
+        let mut transaction = Transaction::new(&store, &mut batch, 7);
+        transaction.delete(&key(1));
+        transaction.delete(&key(2));
+        transaction.put(&key(9), key(9));
+        let found = |limit| -> Vec<u8> {
+            let pairs = transaction.range(&[0], &[10], limit).expect("it is in memory");
+            pairs.iter().map(|(key, _)| key[0]).collect()
+        };
+        assert_eq!(found(1), [3]);
+        assert_eq!(found(3), [3, 4, 5]);
+        assert_eq!(found(9), [3, 4, 5, 9]);
+    }
 }
