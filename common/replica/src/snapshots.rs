@@ -268,6 +268,8 @@ impl Snapshots {
 
 #[cfg(test)]
 mod tests {
+    use consensus::Configuration;
+
     use super::*;
 
     /// It was received from a leader, and is all there is of that state until it is installed.
@@ -290,5 +292,25 @@ mod tests {
         assert_eq!(deleted(4, None), [4], "the state has all that it has");
         assert_eq!(deleted(9, None), [5]);
         assert_eq!(deleted(10, None), [], "two stay");
+    }
+    /// Its receiver would be told of a leader that is none any more.
+    #[test]
+    fn what_a_former_leadership_wanted_is_not_sent_when_a_file_is_there() {
+        let last = EntryId { term: Term::new(2), index: LogIndex::new(7) };
+        let meta = SnapshotMeta {
+            last,
+            configuration: Configuration::unknown(),
+            configuration_index: LogIndex::ZERO,
+            stamp: Default::default(),
+            chain: Default::default(),
+        };
+        let mut snapshots = Snapshots::new(Vec::new(), LogIndex::ZERO);
+        snapshots.want(NodeId::new(2).expect("not 0"), Term::new(2), LogIndex::new(5));
+        snapshots.flushed(last.index);
+        snapshots.stop_sending();
+        snapshots.checkpointed(meta);
+        snapshots.take();
+        snapshots.made(Some(last));
+        assert_eq!(snapshots.take(), []);
     }
 }

@@ -170,3 +170,19 @@ fn a_question_is_answered_by_a_view_that_holds_all_that_is_applied() {
     node.ask(9, Consistency::Stale);
     assert_eq!((node.take_questions(), node.views_asked), (vec![9], 1), "it is new enough");
 }
+
+/// A client that is told nothing waits for as long as it has time, and asks nobody else.
+#[test]
+fn a_question_that_waits_for_a_view_is_told_when_the_node_stops() {
+    let mut node = Node::leader(&[1], Limits::default());
+    node.propose([1]);
+    node.persist();
+    let (_, last) = node.to_apply.pop_front().unwrap();
+    node.turn([Input::Applied { index: LogIndex::new(last), responses: Vec::new() }]);
+    node.take_replies();
+    node.ask(7, Consistency::Stale);
+    assert_eq!(node.take_questions(), [], "the view is older");
+    node.turn([Input::Abandon]);
+    let reason = Rejection::NotLeader { leader: None };
+    assert_eq!(node.take_replies(), [Reply::Refused { request: request(7), reason }]);
+}
