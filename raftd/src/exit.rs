@@ -357,6 +357,16 @@ mod tests {
         assert_eq!([5, 24, 116].map(read), [Exit::Io; 3]);
     }
 
+    /// It would end at every start, and nobody would heal it.
+    #[test]
+    fn who_has_lost_its_log_or_the_end_of_it_has_forgotten() {
+        let lost = |error| storage_failure(&error).forgotten;
+        let (last, applied) = (consensus::EntryId::ZERO, consensus::EntryId::ZERO);
+        let behind = StorageError::LogBehind { last, applied };
+        assert_eq!(lost(behind), Some(Forgotten::LogEnd));
+        assert_eq!(lost(StorageError::Poisoned(String::new())), None);
+    }
+
     #[test]
     fn a_cause_is_said_once() {
         let inner = std::io::Error::other("disk on fire");

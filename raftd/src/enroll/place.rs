@@ -195,9 +195,42 @@ fn replace(place: &Path, text: &str) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU64;
+    use std::time::Duration;
+
+    use certs::{Authority, CheckedRequest, ClusterId};
     use fixtures::SmallDisk;
 
     use super::*;
+
+    /// Whoever has the token's proof, and another authority, would have a node of its own.
+    #[test]
+    fn what_another_authority_or_for_another_node_was_signed_is_not_stored() {
+        const DAY: Duration = Duration::from_secs(86_400);
+        let cluster = ClusterId::generate().expect("random bytes");
+        let [named, other] =
+            [(); 2].map(|()| Authority::create(cluster, DAY).expect("it can be made"));
+        let (four, five) = [4, 5].map(|id| NonZeroU64::new(id).expect("not 0")).into();
+        let who = (four, "n4", "n4.example:7400");
+        let token = Token::generate((cluster, named.fingerprint()), who, u64::MAX);
+        let directory = tempfile::tempdir().expect("there is room");
+        let place = Place::new(directory.path(), &token.expect("random bytes"));
+        let key = place.key().expect("there is room");
+        let request = key.request().and_then(|request| CheckedRequest::from_der(&request));
+        let request = request.expect("it is right");
+        let store = |authority: &Authority, node| {
+            let identity = Identity::new(cluster, Role::Node(node));
+            let signed = authority.sign_request(&request, &identity, DAY).expect("signed");
+            place.store(&key, (authority.certificate_pem(), &signed.certificate_pem, ""))
+        };
+        for (authority, node) in [(&other, four), (&named, five)] {
+            let refused = store(authority, node).expect_err("the token does not say so");
+            assert_eq!(refused.exit, Exit::Config);
+            assert!(!place.paths().certificate.exists(), "{refused}");
+        }
+        store(&named, four).expect("it is what the token says");
+        assert!(place.paths().certificate.exists());
+    }
 
     #[test]
     fn a_full_disk_leaves_no_half_of_a_file_and_what_was_there() {

@@ -53,6 +53,20 @@ fn files_that_change_while_they_are_read_are_taken_for_new_the_next_time() {
     assert!(stamps != Stamps::of(&certificates), "what came meanwhile is never read");
 }
 
+/// They came there with a copy of that node's directory, and this one would speak in its name.
+#[test]
+fn newer_credentials_of_another_node_in_the_data_directory_are_not_taken() {
+    let Place { authority, certificates, directory, .. } = place();
+    let stored = directory.path().join("stored");
+    let two = Role::Node(NonZeroU64::MIN.saturating_add(1));
+    let other = authority.issue(&Identity::new(authority.cluster(), two), DAY);
+    let other = other.and_then(|issued| issued.credentials()).expect("it can be issued");
+    other.store(&stored).expect("there is room");
+    let chosen = choose(configured(&certificates), &certificates, &stored, true);
+    let chosen = chosen.expect("the configured ones are whole");
+    assert_eq!(chosen.identity().node_id(), Some(NonZeroU64::MIN));
+}
+
 /// A certificate and its key are two files: whoever copies them would be told that they do not fit.
 #[tokio::test]
 async fn files_are_left_alone_until_nobody_changes_them_any_more() {

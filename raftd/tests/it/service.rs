@@ -308,6 +308,17 @@ async fn hangups_end_no_node_and_a_second_sigterm_is_no_harm() {
     assert!(!cluster.nodes[0].log().contains("panic"), "{}", cluster.nodes[0].log());
 }
 
+/// Whoever runs it at a terminal ends it so.
+#[tokio::test]
+async fn sigint_ends_a_node_in_good_order() {
+    let mut cluster = Cluster::prepare(1);
+    cluster.nodes[0].start();
+    cluster.bootstrap().await;
+    cluster.leader().await;
+    cluster.nodes[0].signal(Signal::INT);
+    assert!(cluster.nodes[0].ended().success(), "{}", cluster.nodes[0].log());
+}
+
 #[tokio::test]
 async fn a_peer_that_is_missing_is_said_so_once_with_the_reason_and_once_when_it_is_back() {
     let mut cluster = Cluster::start(3).await;
