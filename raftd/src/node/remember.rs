@@ -4,13 +4,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use consensus::{EntryId, Incarnation, Message, NodeId, Term, Timestamp};
+use consensus::{EntryId, Incarnation, Message, NodeId, Raft, Term, Timestamp};
 use protocol::{Remembered, Trouble};
 use storage::{Forgotten, PeerMemory};
 use tokio::task::spawn_blocking;
 use transport::SharedMemory;
 
 use crate::exit::{Exit, Failure, chain};
+use crate::identity::Identity;
 use crate::logging::repeat::{self, Kind};
 use crate::node::Node;
 use crate::troubles::Troubles;
@@ -99,18 +100,8 @@ impl Node {
 
     /// Keeps what members have promised.
     pub(crate) fn remember(&mut self, now: Timestamp) {
-        let raft = self.replica.raft();
-        let identity = &self.identity;
-        self.keeper.memory.keep(Remembered {
-            node: raft.id(),
-            incarnation: raft.incarnation(),
-            starts: identity.starts,
-            boot: identity.boot,
-            term: Term::ZERO,
-            voted: None,
-            acknowledged: EntryId::ZERO,
-            kept: raft.durable().min(raft.commit()),
-        });
+        let Identity { starts, boot, .. } = self.identity;
+        self.keeper.memory.keep(own(self.replica.raft(), (starts, boot)));
         self.keeper.keep(now);
     }
 
@@ -125,11 +116,28 @@ impl Node {
     }
 }
 
+/// Returns what this node tells of itself: it keeps what is committed, and on its disk. What is not
+/// committed may be cut off yet, and others would then take the node for one that has forgotten it.
+fn own(raft: &Raft, (starts, boot): (u64, u64)) -> Remembered {
+    Remembered {
+        node: raft.id(),
+        incarnation: raft.incarnation(),
+        starts,
+        boot,
+        term: Term::ZERO,
+        voted: None,
+        acknowledged: EntryId::ZERO,
+        kept: raft.durable().min(raft.commit()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, Instant};
 
-    use consensus::LogIndex;
+    use consensus::{
+        ClusterTime, Configuration, HardState, LogIndex, LogView, Membership, Restored, TermRun,
+    };
     use storage::DataDirectory;
     use tempfile::{TempDir, tempdir};
 
@@ -162,6 +170,25 @@ mod tests {
         let memory = SharedMemory::default();
         let keeper = Keeper::new(memory.clone(), directory.peers(), Troubles::default());
         (keeper, memory, directory, place)
+    }
+
+    #[test]
+    fn nothing_is_told_to_be_kept_that_may_be_cut_off_yet() {
+        let (term, first) = (Term::new(1), LogIndex::new(1));
+        let log = LogView::restore(EntryId::ZERO, vec![TermRun { term, first }], LogIndex::new(5));
+        let nothing = (LogIndex::ZERO, Configuration::unknown());
+        let disk = Restored {
+            incarnation: Incarnation::new(7),
+            hard_state: HardState { term, vote: None },
+            log: log.expect("it is a log"),
+            membership: Membership::restore(nothing, Vec::new()).expect("nothing is in order"),
+            applied: LogIndex::new(3),
+            stamp: ClusterTime::ZERO,
+        };
+        let raft = Raft::restore(id(1), consensus::Config::new(1), disk, Timestamp::ZERO);
+        let raft = raft.expect("it is sound");
+        assert_eq!((raft.durable(), raft.commit()), (LogIndex::new(5), LogIndex::new(3)));
+        assert_eq!(own(&raft, (1, 1)).kept, LogIndex::new(3));
     }
 
     /// Waits until nothing is being written any more.
