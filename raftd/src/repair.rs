@@ -378,28 +378,3 @@ fn shown(now: Timestamp, identity: &Identity, gauges: &Gauges, doing: &str) -> N
         ..status::uninitialised(now, identity, gauges)
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// In a cluster of two, the other one has a copy, and is only away.
-    #[test]
-    fn entries_are_given_up_when_more_than_half_of_all_members_are_sure_to_have_none() {
-        let (first, last) = (LogIndex::new(3), EntryId::ZERO);
-        let damage = Damage { first, last, before: Chain::ZERO, after: None };
-        for (members, sure, is_gone) in [
-            (1, 1, true),
-            (2, 1, false),
-            (2, 2, true),
-            (3, 1, false),
-            (3, 2, true),
-            (4, 2, false),
-            (4, 3, true),
-        ] {
-            let judged = Tally { sure, ..Tally::new(members) }.judge(&damage);
-            let found = matches!(judged, Judged::Gone { .. });
-            assert_eq!(found, is_gone, "{sure} of {members}");
-        }
-    }
-}

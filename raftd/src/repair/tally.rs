@@ -127,6 +127,19 @@ mod tests {
         assert!(matches!(gone, Judged::Gone { silent: true, .. }), "{gone:?}");
     }
 
+    /// In a cluster of two, the other one has a copy, and is only away.
+    #[test]
+    fn entries_are_given_up_when_more_than_half_of_the_voters_are_sure_to_have_none() {
+        let cases = [(2, 0, false), (2, 1, true), (3, 0, false), (3, 1, true), (4, 1, false)];
+        for (voters, without, is_gone) in cases.into_iter().chain([(4, 2, true)]) {
+            let ids: Vec<u64> = (1..=voters).collect();
+            let (lack, silent) = ids[1..].split_at(without);
+            let judged = judged(&stable(&ids), lack, silent);
+            let found = matches!(judged, Judged::Gone { .. });
+            assert_eq!(found, is_gone, "{without} and this one of {voters}: {judged:?}");
+        }
+    }
+
     #[test]
     fn both_halves_of_a_joint_configuration_must_lack_an_entry_4_3() {
         let (outgoing, incoming) = ([1, 2, 3].map(id), [1, 4, 5].map(id));
