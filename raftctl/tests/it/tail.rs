@@ -98,3 +98,21 @@ fn a_tail_shows_the_last_entries_and_follows_until_it_is_stopped() {
     assert!(late.is_some(), "elections leave entries, too");
     assert_eq!(follow.stop(Signal::INT), Some(130));
 }
+
+/// What is shown again and again was one mapping in YAML, with every key many times.
+#[test]
+fn a_status_that_is_watched_is_a_document_each_time() {
+    let mut world = World::new();
+    world.found(&free(1));
+    let watch = Following::start(&world, "status --watch=1s -o json");
+    for _ in 0..2 {
+        let status: Value = serde_json::from_str(&watch.line()).unwrap();
+        assert_eq!(status["kind"], "ClusterStatus");
+    }
+    assert_eq!(watch.stop(Signal::INT), Some(130));
+    let watch = Following::start(&world, "status --watch=1s -o yaml");
+    let line = || watch.line();
+    assert_eq!((line().as_str(), line().as_str()), ("---", "apiVersion: raftctl/v1"));
+    while line() != "---" {}
+    assert_eq!(watch.stop(Signal::INT), Some(130));
+}
