@@ -106,7 +106,7 @@ mod tests {
         let (first, last, before) = (LogIndex::new(7), at(7), Chain::new(1));
         let damage = Damage { first, last, before, after: None };
         let place = tempfile::tempdir().expect("there is room");
-        let directory = storage::DataDirectory::open_or_create(place.path(), [1; 16].into(), id(1));
+        let directory = storage::DataDirectory::open_or_create(place.path(), [1; 16], id(1));
         let (mut log, _) = LogStore::open(&directory.expect("it is new")).expect("it is empty");
         let mut tally = Tally::new(id(1), voters);
         let answers = without.iter().map(|one| (one, Answer::None("it has none".into())));
