@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use super::node::{Node, Turn, refused, unknown};
 use super::zeros;
 use crate::NodeId;
+use crate::attempt::Lead;
 use crate::error::ClientError;
 use crate::requests::Consistency;
 use crate::session::Session;
@@ -147,6 +148,17 @@ async fn a_leader_that_has_handed_over_is_not_asked_first_any_more() {
     let node = Node::start([Turn::Says(Response::Done)]);
     let client = node.client();
     ends(client.transfer(NodeId::new(2).unwrap())).await.unwrap();
+    assert_eq!(client.leader(), None);
+}
+
+/// It hangs, perhaps, or leads no more: the next attempt would wait there as long.
+#[tokio::test]
+async fn who_leaves_the_outcome_of_a_batch_unknown_is_not_asked_first_any_more() {
+    let node = Node::start([Turn::Says(unknown())]);
+    let client = node.client();
+    client.remember(Some(Lead::At(client.endpoints()[0].clone())));
+    let all = ends(client.propose_all(vec![zeros(1)])).await;
+    assert!(is_unknown(&all[0], None), "{all:?}");
     assert_eq!(client.leader(), None);
 }
 
