@@ -160,6 +160,9 @@ fn said(error: impl std::fmt::Display) -> String {
 #[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
+    use std::time::Duration;
+
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -167,7 +170,8 @@ mod tests {
     #[tokio::test]
     async fn a_way_that_breaks_is_told_before_the_file_is_checked() {
         let way = ready(Err(Unsent::Way("it broke".to_owned())));
-        assert!(matches!(both(pending(), way).await, Err(Broken::Way(why)) if why == "it broke"));
+        let told = timeout(Duration::from_secs(60), both(pending(), way)).await;
+        assert!(matches!(told, Ok(Err(Broken::Way(why))) if why == "it broke"));
         let broken = || ready(Err(Broken::File("a wrong sum".to_owned())));
         let slow = async {
             tokio::task::yield_now().await;
