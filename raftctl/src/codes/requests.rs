@@ -11,7 +11,9 @@ a firewall or a route rejects it; nothing came back (the machine is down, raftd 
 is blocked on the way: raftd speaks QUIC over UDP, a ping or a TCP test proves nothing); or the
 handshake failed.
 Look at `systemctl status raftd` on a node, and at firewalls for UDP on the node's port. If the
-nodes have moved, name the new addresses with -e: R0408 says how they find each other again."
+nodes have moved, name the new addresses with -e: R0408 says how they find each other again.
+If the message names a node that has stopped answering, that one alone was asked, as for a snapshot:
+run the command again, which asks the leader of then, or name another node."
 
 CERTIFICATES 102 Denied "the certificates do not match"
 "The nodes refuse this certificate, or this side does not trust the nodes'. Per endpoint the message

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
-use client::{Client, ClientError};
+use client::{Client, ClientError, Common};
 use consensus::EntryId;
 use protocol::{ErrorCode, SnapshotAnswer, SnapshotInfo, SnapshotRequest};
 use serde_json::{Value, json};
@@ -276,8 +276,20 @@ async fn take(invocation: &Invocation, client: &Client, row: &Row) -> Result<Sna
     match awaited(&invocation.output, &what, taking).await {
         Ok(SnapshotAnswer::Taken(info)) => Ok(info),
         Ok(_) => Err(unexpected(row)),
-        Err(error) => Err(Report::from_client(error)),
+        Err(error) => Err(broken_off(row, error, "made a snapshot")),
     }
+}
+
+/// Says that a node which had answered does so no more, and what it did: others may well answer.
+fn broken_off(row: &Row, error: ClientError, doing: &str) -> Report {
+    let ClientError::Unreachable { causes, common: Common::Nothing } = error else {
+        return Report::from_client(error);
+    };
+    let (name, address) = (units::name(row.name.as_bytes()), &row.address);
+    let message = format!("{name} at {address} has stopped answering while it {doing}");
+    Report::new(codes::UNREACHABLE, message)
+        .causes(causes)
+        .help("run this again: it asks whoever leads then    (--node NODE: another node)")
 }
 
 /// What a node has, or why it does not say.
@@ -348,7 +360,7 @@ async fn piece(client: &Client, row: &Row, last: EntryId, offset: u64) -> Result
             Err(error) if tries < TRIES && may_pass(&error) => {
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
-            Err(error) => return Err(Report::from_client(error)),
+            Err(error) => return Err(broken_off(row, error, "gave its snapshot")),
         }
     }
 }
@@ -371,4 +383,25 @@ fn describe(node: &str, info: &SnapshotInfo) -> Value {
         "sizeBytes": info.size_bytes.to_string(),
         "made": units::utc(info.made_at_s * 1_000),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::testing::{survey, well};
+
+    /// A leader was stopped while it made a snapshot: "no node could be reached", with two others
+    /// there, one of which led.
+    #[test]
+    fn a_node_that_stops_answering_in_the_middle_is_named_and_no_other_is_judged() {
+        let row = survey(vec![Some(well(1))]).rows.remove(0);
+        let cause = client::Cause { endpoint: row.address.clone(), why: "timed out".into() };
+        let (causes, common) = (vec![cause.clone()], Common::Nothing);
+        let silent = ClientError::Unreachable { causes, common };
+        let report = broken_off(&row, silent, "made a snapshot");
+        let address = &row.address;
+        let wanted = format!("n1 at {address} has stopped answering while it made a snapshot");
+        assert_eq!((report.message, report.exit), (wanted, Exit::NoLeader));
+        assert_eq!(report.causes, [cause]);
+    }
 }
