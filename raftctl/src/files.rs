@@ -1,15 +1,16 @@
 //! Files that are written for people: whole or not at all, for their owner alone, and over nothing
-//! that is there unless that is wanted. What is written has a random name until it is whole; no
-//! link is followed.
+//! that is there unless that is wanted. What is written has a random name until it is whole, and is
+//! locked: what a killed process has left is removed by whoever writes beside it next. No link is
+//! followed.
 
-use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{
     FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, Mode, OFlags, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use crate::codes;
@@ -20,6 +21,13 @@ use crate::signals;
 
 /// The mode of a new file: its owner's alone, whatever the umask.
 const MODE: u32 = 0o600;
+
+/// A hidden name is so, with a random number of so many digits between the two.
+const ASIDE: (&str, &str) = (".raftctl-", ".part");
+const ASIDE_DIGITS: usize = 16;
+
+/// So many names are tried, each of which another raftctl may take for one that was left.
+const NAMES_MAX: usize = 8;
 
 /// What becomes of a file that has the name already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,9 +72,9 @@ impl NewFile {
     /// If something has the name that does not give way, or the directory cannot be written.
     pub(crate) fn create(path: &Path, present: Present) -> Result<Self> {
         look(path, present)?;
-        let aside = beside(path)?;
-        let (file, path) = (new(&aside, MODE).map_err(|e| Report::io(path, &e))?, path.to_owned());
-        Ok(Self { file, aside, path, present, named: false })
+        remove_left(path);
+        let (file, aside) = begin(path)?;
+        Ok(Self { file, aside, path: path.to_owned(), present, named: false })
     }
 
     /// Opens what is written once more, to be read from its beginning.
@@ -196,6 +204,46 @@ fn new(path: &Path, mode: u32) -> io::Result<File> {
     Ok(file)
 }
 
+/// Makes a file with a hidden name, and locks it for as long as it is open.
+fn begin(path: &Path) -> Result<(File, PathBuf)> {
+    for _ in 0..NAMES_MAX {
+        let aside = beside(path)?;
+        let file = new(&aside, MODE).map_err(|error| Report::io(path, &error))?;
+        // A file system without locks has nothing removed from it, either.
+        let is_held_by_another = matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+        // Before it was locked, another raftctl may have taken it for one that was left.
+        if !is_held_by_another && aside.symlink_metadata().is_ok() {
+            return Ok((file, aside));
+        }
+    }
+    let message = format!("{}: others remove what is written there", path.display());
+    Err(Report::new(codes::LOCAL_FILE, message))
+}
+
+/// Removes what killed processes have left beside a file: it has a hidden name, and nobody holds
+/// its lock.
+fn remove_left(path: &Path) {
+    // Whatever is in the way of that is in nobody's way else.
+    let Ok(found) = fs::read_dir(directory_of(path)) else { return };
+    for left in found.flatten() {
+        let is_file = left.file_type().is_ok_and(|kind| kind.is_file());
+        if !is_file || !left.file_name().to_str().is_some_and(is_hidden_name) {
+            continue;
+        }
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(left.path(), flags, Mode::empty()).map(File::from);
+        if opened.is_ok_and(|file| file.try_lock().is_ok() && fs::remove_file(left.path()).is_ok())
+        {
+            tracing::debug!("removed {}, which nobody writes any more", left.path().display());
+        }
+    }
+}
+
+fn is_hidden_name(name: &str) -> bool {
+    let digits = name.strip_prefix(ASIDE.0).and_then(|name| name.strip_suffix(ASIDE.1));
+    digits.is_some_and(|it| it.len() == ASIDE_DIGITS && it.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
 /// A hidden name that nobody can guess, in the same directory.
 fn beside(path: &Path) -> Result<PathBuf> {
     let nameless = || {
@@ -206,12 +254,16 @@ fn beside(path: &Path) -> Result<PathBuf> {
     let mut random = [0; 8];
     getrandom::fill(&mut random)
         .map_err(|error| Report::new(codes::INTERNAL, format!("random bytes: {error}")))?;
-    Ok(path.with_file_name(format!(".raftctl-{:016x}.part", u64::from_le_bytes(random))))
+    let (random, (before, after)) = (u64::from_le_bytes(random), ASIDE);
+    Ok(path.with_file_name(format!("{before}{random:0ASIDE_DIGITS$x}{after}")))
 }
 
 fn sync_directory(path: &Path) -> io::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(directory.unwrap_or(Path::new("."))).and_then(|directory| directory.sync_all())
+    File::open(directory_of(path)).and_then(|directory| directory.sync_all())
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]
@@ -269,6 +321,25 @@ mod tests {
         fs::remove_file(&target).expect("it is there");
         let said = write(&link, Present::Stays, "x").expect_err("a link to nothing is one, too");
         assert!(said.contains("links are not followed"), "{said}");
+    }
+
+    #[test]
+    fn what_a_killed_process_has_left_is_removed_by_the_next_one_and_nothing_else() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let place = |name: &str| directory.path().join(name);
+        let left = ".raftctl-0123456789abcdef.part";
+        let others = [".raftctl-0123456789abcde.part", ".raftctl-0123456789abcdeg.part", "a.part"];
+        for name in [left].iter().chain(&others) {
+            fs::write(place(name), "half").expect("it may be written");
+        }
+        let written = NewFile::create(&place("one"), Present::Stays).expect("nothing is there");
+        assert!(!place(left).exists(), "nobody holds its lock");
+        assert!(others.iter().all(|name| place(name).exists()), "they are not ours");
+        let second = NewFile::create(&place("two"), Present::Stays).expect("nothing is there");
+        assert!(written.aside.exists(), "it is being written");
+        second.finish().expect("it is whole");
+        written.finish().expect("it is whole");
+        assert_eq!(directory.path().read_dir().expect("it is there").count(), 5);
     }
 
     #[test]

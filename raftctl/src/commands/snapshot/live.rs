@@ -42,7 +42,8 @@ const TRIES: u32 = 5;
 /// What `save` is told.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SaveArgs {
-    /// The file, for its owner alone (0600); - is standard output (./- is a file of that name)
+    /// The file, for its owner alone (0600); - is standard output (./- is a file of that name).
+    /// What a killed save leaves beside it, .raftctl-*.part, the next one there removes
     file: PathBuf,
     /// The node, by name or id; the leader if not said
     #[arg(long, value_name = "NODE")]
