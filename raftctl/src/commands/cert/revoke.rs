@@ -45,8 +45,9 @@ const EVERY: Duration = Duration::from_millis(20);
 /// What `cert revoke` is told.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RevokeArgs {
-    /// All certificates of a holder that were made until now: ROLE/NAME as client/web, or a node's
-    /// name; or the one in a file, and all that were made for the same holder before it
+    /// All certificates of a holder that were made until now, by this machine's clock: ROLE/NAME as
+    /// client/web, or a node's name; or the one in a file, and all that were made for the same
+    /// holder before it
     #[arg(value_name = "ROLE/NAME|NODE|FILE")]
     what: String,
 
@@ -78,6 +79,8 @@ struct Meant {
     until_s: u64,
     /// Those with these keys, whenever they begin.
     keys: Vec<[u8; 32]>,
+    /// Whether all that were made until now are meant.
+    is_all: bool,
 }
 
 /// Runs the command.
@@ -99,6 +102,10 @@ pub(super) async fn run(invocation: &Invocation, args: &RevokeArgs) -> Result<()
 const KEY: &str =
     "their key counts no more either: raftctl cert renew ROLE/NAME --new-key makes another\n";
 
+/// What is said where all that were made until now are: who issued one elsewhere had another clock.
+const AHEAD: &str = "one that was made elsewhere, by a clock that was ahead, may count still: \
+                     raftctl cert revoke FILE names it\n";
+
 async fn revoke(
     invocation: &Invocation,
     args: &RevokeArgs,
@@ -118,8 +125,9 @@ async fn revoke(
     let until = certs::utc(meant.until_s);
     let what = format!("{holder}: certificates that begin at {until} or before");
     let mut reach = Reach::new();
+    let ahead = if meant.is_all { AHEAD } else { "" };
     let text = if args.dry_run {
-        format!("{what} would be revoked\n")
+        format!("{what} would be revoked\n{ahead}")
     } else {
         let began = Instant::now();
         write(client, &holder, &meant, &args.reason).await?;
@@ -128,7 +136,7 @@ async fn revoke(
         warnings.extend(wait_for_the_clock(&holder, meant.until_s).await);
         let key = if meant.keys.is_empty() { "" } else { KEY };
         let rows = reach.rows().render(invocation.output.headers);
-        format!("{what} are revoked\n{key}{rows}")
+        format!("{what} are revoked\n{key}{ahead}{rows}")
     };
     let data = json!({
         "holder": holder,
@@ -250,7 +258,7 @@ fn meant(
     let known = holdings(invocation, args.dir.as_deref()).unwrap_or_default();
     let all_of = |role: Role| {
         let keys = later(&known, &role, target, until_s);
-        Ok(Meant { role, until_s, keys })
+        Ok(Meant { role, until_s, keys, is_all: true })
     };
     let what = args.what.as_str();
     let uri = format!("spiffe://{}/{what}", target.credentials.cluster());
@@ -278,7 +286,7 @@ fn meant(
         return Err(Report::new(codes::FOREIGN_CERTIFICATE, message));
     }
     let until_s = if is_file { shown.validity.not_before } else { until_s };
-    Ok(Meant { role: shown.identity.role, until_s, keys: vec![shown.key] })
+    Ok(Meant { role: shown.identity.role, until_s, keys: vec![shown.key], is_all: !is_file })
 }
 
 /// Returns the keys of a holder's certificates that lie here and begin later: made by a clock that
