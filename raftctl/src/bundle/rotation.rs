@@ -115,6 +115,12 @@ impl Bundles {
         self.directory().join(FORMER).exists()
     }
 
+    /// Says whether a node may trust the former authority alone, and nobody who signs now: it was
+    /// away when the authority was rotated.
+    pub(crate) fn may_be_untrusted(&self) -> bool {
+        self.has_rotated() || matches!(self.rotation(), Ok(Rotation::Reissuing))
+    }
+
     /// Nobody needs the former authority any more. It is kept aside.
     ///
     /// # Errors

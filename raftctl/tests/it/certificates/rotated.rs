@@ -127,6 +127,9 @@ fn an_authority_is_replaced_under_load_without_a_failed_request() {
     }
     world.await_status(|status| status["health"] == "HEALTHY");
     assert_eq!(world.ok("kv get greeting").stdout, "hello\n");
+    // A node that was away would refuse the files on a reload.
+    let said = world.ok("cert renew n1 --offline").stderr;
+    assert!(said.contains("systemctl restart raftd") && !said.contains("reload"), "{said}");
 }
 
 #[test]

@@ -139,10 +139,25 @@ fn carried<'a>(
     renewed.chain(copies)
 }
 
+/// What is said of nodes that are to read their files.
+const RELOADED: [&str; 2] = [
+    "a node that runs goes on with it, one that has stopped is started;",
+    "one that reads the files where they are takes them by itself",
+];
+
+/// The same where the authority was rotated: a reload would be refused.
+const RESTARTED: [&str; 2] = [
+    "one after the other: a node that runs may trust the former authority alone, and it",
+    "learns of another one by a restart only",
+];
+
 /// Tells the exact next commands.
 pub(super) fn say_next(invocation: &Invocation, bundles: &Bundles, work: &Work) {
     let say = |line: &str| invocation.output.remark(line);
     let local = |node: &PlannedNode| bundles.local_settings(node).data_dir.is_some();
+    // A reload takes nothing that is of an authority which the node does not trust.
+    let restarts = bundles.may_be_untrusted();
+    let taken = if restarts { "restart" } else { "reload-or-restart" };
     let mut any = false;
     for (node, files) in carried(bundles, work) {
         if local(node) {
@@ -156,15 +171,16 @@ pub(super) fn say_next(invocation: &Invocation, bundles: &Bundles, work: &Work) 
         let login = host.trim_start_matches('[').trim_end_matches(']');
         let files: Vec<String> = files.iter().map(|file| quoted(file)).collect();
         say(&format!(
-            "  {:<10}  scp {} {host}:/etc/raftd/ && ssh {login} systemctl reload-or-restart raftd",
+            "  {:<10}  scp {} {host}:/etc/raftd/ && ssh {login} systemctl {taken} raftd",
             node.name,
             files.join(" "),
         ));
     }
     let nodes = carried(bundles, work).count();
     if any {
-        say("              a node that runs goes on with it, one that has stopped is started;");
-        say("              one that reads the files where they are takes them by itself");
+        for line in if restarts { RESTARTED } else { RELOADED } {
+            say(&format!("              {line}"));
+        }
         say("  then        raftctl status    (CERT: how long the certificate in use counts)");
     } else if nodes > 0 {
         say("  next        nothing: nodes that run here take the files by themselves");
