@@ -10,7 +10,7 @@ use crate::cluster::alarms::alarms;
 use crate::cluster::clocks::clocks;
 use crate::cluster::links::{somebody_could_lead, tolerates};
 use crate::cluster::misplaced;
-use crate::cluster::quorum::{answering, connected_only, heard, shortage, tolerance};
+use crate::cluster::quorum::{answering, connected_only, heard, shortage, shortage_of, tolerance};
 use crate::cluster::reasons::hearsay;
 use crate::cluster::remarks::{self, Remark, unfit};
 use crate::cluster::survey::{Row, Survey, Told};
@@ -156,7 +156,8 @@ fn out_of_reach(survey: &Survey, told: &Told, voters: &Voters) -> (Health, Strin
 /// Judges a cluster in which nobody leads, as far as anybody says: then nothing is tolerated.
 fn leaderless(survey: &Survey, voters: &Voters) -> (Health, String, usize) {
     let answering = answering(survey);
-    if let Some(shortage) = shortage(voters, &answering) {
+    let answered = survey.answers().map(|status| status.node).collect();
+    if let Some(shortage) = shortage_of(voters, &answering, &answered) {
         // A connection outlives its other end for a while: it is told, and does not count.
         let unseen = connected_only(survey).into_iter().filter(|id| voters.contains(*id));
         let names = remarks::list(unseen.map(|id| survey.name(id)));

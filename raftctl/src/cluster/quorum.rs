@@ -66,6 +66,16 @@ pub(crate) fn connected_only(survey: &Survey) -> BTreeSet<NodeId> {
 
 /// Says which majority is missing, if one is.
 pub(crate) fn shortage(voters: &Voters, alive: &BTreeSet<NodeId>) -> Option<String> {
+    shortage_of(voters, alive, &BTreeSet::new())
+}
+
+/// Says the same where it is known who answers, though not all of them take part: nobody is to look
+/// for a way to nodes that are there.
+pub(crate) fn shortage_of(
+    voters: &Voters,
+    alive: &BTreeSet<NodeId>,
+    answered: &BTreeSet<NodeId>,
+) -> Option<String> {
     let (outgoing, incoming) = voters.halves();
     let is_short = |half: &&Majority| half.tally(|id| Some(alive.contains(&id))) != Tally::Won;
     let half = outgoing.into_iter().chain([incoming]).find(is_short)?;
@@ -75,7 +85,17 @@ pub(crate) fn shortage(voters: &Voters, alive: &BTreeSet<NodeId>) -> Option<Stri
         Some(old) if std::ptr::eq(old, half) => " outgoing voters",
         Some(_) => " incoming voters",
     };
-    Some(format!("{there} of {}{which} reachable, need {}", half.len(), half.quorum()))
+    let (all, need) = (half.len(), half.quorum());
+    let answered = half.iter().filter(|id| answered.contains(id)).count();
+    let voting = match there {
+        0 => "none of them votes".to_owned(),
+        1 => "1 of them votes".to_owned(),
+        _ => format!("{there} of them vote"),
+    };
+    Some(match answered > there {
+        true => format!("{answered} of {all}{which} answer, and {voting}, need {need}"),
+        false => format!("{there} of {all}{which} reachable, need {need}"),
+    })
 }
 
 /// Returns how many of these may still fail, whichever they are.

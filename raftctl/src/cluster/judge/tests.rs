@@ -465,7 +465,8 @@ fn copies_do_not_make_a_quorum_and_are_told_the_word_that_is_needed() {
         Some(status)
     };
     let moved = survey((1..=3).map(copy).collect());
-    check(&moved, Health::NoQuorum, Some(0), "0 of 3 reachable, need 2");
+    let reason = "3 of 3 answer, and none of them votes, need 2";
+    check(&moved, Health::NoQuorum, Some(0), reason);
     assert!(remarked(&moved).iter().all(|line| line.contains("raftctl adopt DATA_DIR")));
 }
 
