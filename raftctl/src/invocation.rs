@@ -5,6 +5,7 @@ use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use certs::CertError;
 use client::{Client, Credentials, Generation};
 use consensus::Configuration;
 
@@ -93,9 +94,16 @@ impl Invocation {
     /// Loads who asks, and warns when that ends soon.
     fn credentials(&self, ca: &Path, cert: &Path, key: &Path) -> Result<Credentials> {
         let credentials = Credentials::load(ca, cert, key).map_err(|error| {
-            let makes = "raftctl cert renew operator    (where the authority is; makes it anew)";
+            let Global { ca, cert, key, .. } = &self.global;
+            let is_named_by = |flag: &Option<PathBuf>| {
+                matches!(&error, CertError::Io { path, .. } if flag.as_ref() == Some(path))
+            };
+            let help = match [ca, cert, key].into_iter().any(is_named_by) {
+                true => "--ca, --cert and --key: ca.crt, NAME.crt and NAME.key of one directory",
+                false => "raftctl cert renew operator    (where the authority is; makes it anew)",
+            };
             match error.is_not_found() {
-                true => Report::from(error).help(makes),
+                true => Report::from(error).help(help),
                 false => Report::from(error),
             }
         })?;

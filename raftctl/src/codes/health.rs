@@ -100,7 +100,8 @@ below it, and it could not: the file system has become read-only (after an error
 somebody has taken the right away (`ls -ld`, `lsattr -d`). It answers and votes for as long as it
 has nothing to write; its next write ends it, so it is not counted on. Nothing that was acknowledged
 is lost. Look at the disk first; then `mount -o remount,rw`, or give the directory back: the remark
-goes away by itself. If the node has ended meanwhile, start it again."
+goes away by itself. A file system that was shut off by an error (ext4: emergency_ro) is not mounted
+so: stop raftd, `umount`, `fsck`, `mount`. If the node has ended meanwhile, start it again."
 
 DISK_SLOW 453 Done "a slow disk"
 "One write of the log in a hundred, of the last half to whole minute, took half a second or longer
