@@ -41,7 +41,7 @@ pub(crate) mod rotation;
 mod successor;
 mod tokens;
 
-pub(crate) use configuration::NodeSettings;
+pub(crate) use configuration::{Lease, NodeSettings};
 pub(crate) use plan::{KV, PLAN, Plan, PlannedNode, again};
 pub(crate) use successor::Succession;
 pub(crate) use tokens::KeptToken;

@@ -103,6 +103,7 @@ impl Bundles {
             return NodeSettings {
                 data_dir: Some(self.data_directory(&node.name)),
                 listen_host: Some("127.0.0.1".to_owned()),
+                lease: None,
             };
         }
         NodeSettings::default()

@@ -244,3 +244,26 @@ fn a_rotation_that_was_interrupted_between_its_renames_is_ended_by_whoever_comes
     let again = Bundles::prepare(&place, "prod", &[], KV, |_| NodeSettings::default());
     assert_eq!(again.expect("it is ended").fingerprint, next);
 }
+
+/// Nodes whose leases rest on something else refuse each other: a newcomer could not come.
+#[test]
+fn a_newcomers_settings_are_those_that_the_leases_of_its_cluster_rest_on() {
+    let mut leader = crate::cluster::testing::well(1);
+    let text = |status: &client::NodeStatus| {
+        let settings = NodeSettings { lease: Lease::of(status), ..NodeSettings::default() };
+        let node = PlannedNode {
+            id: std::num::NonZeroU64::MIN,
+            name: "n1".to_owned(),
+            address: "h1:7400".to_owned(),
+        };
+        configuration::text("prod", &node, &settings)
+    };
+    assert!(!text(&leader).contains("[raft]"), "there are no leases");
+    leader.lease = Some(client::LeaseReport { clock_error_ppm: 500, left_ms: None });
+    (leader.election_timeout_ms, leader.heartbeat_ms) = (50_000, 100);
+    let raft = &text(&leader).parse::<toml::Table>().expect("it is TOML")["raft"];
+    assert_eq!(raft["lease_clock_error_ppm"].as_integer(), Some(500));
+    let range: Vec<toml::Value> = vec![50_000.into(), 60_000.into()];
+    assert_eq!(raft["election_timeout_ms"].as_array(), Some(&range));
+    assert_eq!(raft["heartbeat_ms"].as_integer(), Some(100));
+}

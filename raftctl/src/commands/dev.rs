@@ -135,6 +135,7 @@ fn prepare(args: &DevArgs, directory: &Path) -> Result<Bundles> {
     let settings = |node: &PlannedNode| NodeSettings {
         data_dir: Some(directory.join(format!("data-{}", node.name))),
         listen_host: Some("127.0.0.1".to_owned()),
+        lease: None,
     };
     let bundles = Bundles::prepare(directory, &args.name, &nodes, &args.machine, settings)?;
     if bundles.plan.nodes.len() != usize::from(args.nodes) {

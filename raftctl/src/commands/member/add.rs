@@ -23,7 +23,7 @@ use super::known;
 use super::record::record;
 use super::tokens;
 use crate::addresses;
-use crate::bundle::{Bundles, KeptToken, PlannedNode};
+use crate::bundle::{Bundles, KeptToken, Lease, PlannedNode};
 use crate::change::{Draft, Present, carry_out};
 use crate::codes::{self, Code};
 use crate::invocation::Invocation;
@@ -84,7 +84,8 @@ async fn steps(invocation: &Invocation, args: &AddArgs, reached: &Cell<Reached>)
     reached.set(Reached::Prepared);
     let deadline = began + args.wait;
     let (bundles, tokens, record) = (&bundles, &tokens, &record);
-    let joining = Joining { bundles, tokens, leaving, record, deadline };
+    let lease = tokens::lease(&present);
+    let joining = Joining { bundles, tokens, leaving, record, lease, deadline };
     join(invocation, &client, &newcomers, joining).await?;
     reached.set(Reached::Met);
     let present =
@@ -213,6 +214,8 @@ struct Joining<'a> {
     tokens: &'a BTreeMap<NonZeroU64, KeptToken>,
     leaving: Option<NodeId>,
     record: &'a BootstrapRecord,
+    /// What the cluster's leases rest on.
+    lease: Option<Lease>,
     deadline: Instant,
 }
 
@@ -224,7 +227,7 @@ async fn join(
     newcomers: &[PlannedNode],
     joining: Joining<'_>,
 ) -> Result<()> {
-    let Joining { bundles, tokens, leaving, record, deadline } = joining;
+    let Joining { bundles, tokens, leaving, record, lease, deadline } = joining;
     let names: Vec<String> = newcomers.iter().map(|node| node.name.clone()).collect();
     let mut waiting = Waiting::new(&invocation.output, &names);
     for (at, node) in newcomers.iter().enumerate() {
@@ -252,7 +255,8 @@ async fn join(
                 Err(error) => {
                     let silence = crate::cluster::survey::silence(&error).why;
                     let asked = (bundles, client);
-                    match tokens::attempt(invocation, asked, tokens.get(&node.id), node).await? {
+                    let (token, meant) = (tokens.get(&node.id), (node, lease));
+                    match tokens::attempt(invocation, asked, token, meant).await? {
                         Attempt::Enrolled => {
                             waiting.set(at, "enrolled; raftd does not answer yet", false);
                             continue;

@@ -8,7 +8,7 @@ use consensus::NodeId;
 
 use super::args::AddArgs;
 use super::enrol::{self, Attempt};
-use crate::bundle::{Bundles, KeptToken, PlannedNode, now_unix_s};
+use crate::bundle::{Bundles, KeptToken, Lease, NodeSettings, PlannedNode, now_unix_s};
 use crate::change::Present;
 use crate::commands::token;
 use crate::context::write_private;
@@ -30,7 +30,8 @@ pub(super) async fn or_bundles(
         |node: &PlannedNode| present.configuration.member(NodeId::from(node.id)).is_some();
     let makes_tokens = !args.bundle && !args.prepare_only;
     let enrols = |node: &PlannedNode| makes_tokens && !is_member(node) && !bundles.has_key(node);
-    let settings = |node: &PlannedNode| bundles.local_settings(node);
+    let lease = lease(present);
+    let settings = |node: &PlannedNode| NodeSettings { lease, ..bundles.local_settings(node) };
     let writing = bundles.lock_certificates().await?;
     let notes = bundles.add(newcomers, is_member, enrols, settings)?;
     drop(writing);
@@ -50,6 +51,11 @@ pub(super) async fn or_bundles(
         invocation.output.remark(&line);
     }
     Ok(tokens)
+}
+
+/// Returns what the cluster's leases rest on: a newcomer's have to rest on the same.
+pub(super) fn lease(present: &Present) -> Option<Lease> {
+    present.survey.leader().and_then(Lease::of)
 }
 
 /// Finds the token by which a host may become this node, or makes one and says where it is. There
@@ -96,9 +102,9 @@ pub(super) async fn attempt(
     invocation: &Invocation,
     (bundles, client): (&Bundles, &Client),
     token: Option<&KeptToken>,
-    node: &PlannedNode,
+    (node, lease): (&PlannedNode, Option<Lease>),
 ) -> Result<Attempt> {
     let Some(token) = token else { return Ok(Attempt::Nobody) };
-    let settings = bundles.local_settings(node);
+    let settings = NodeSettings { lease, ..bundles.local_settings(node) };
     enrol::attempt(invocation, (bundles, client), token, &settings).await
 }
