@@ -35,7 +35,8 @@ fn try_all(thread: impl Fn() -> Builder) -> Result<(), Failure> {
 
 fn too_few(number: usize, error: &std::io::Error) -> Failure {
     let message = format!(
-        "the system gives this process {number} threads more, and a node needs {THREADS_MIN}: {error}"
+        "the system gives this process {number} threads more, and a node needs {THREADS_MIN}: \
+         {error}"
     );
     Failure::new(Exit::Io, message).hint(
         "raise TasksMax=, LimitNPROC= or LimitAS= in its unit (systemctl edit), pids.max of its \
