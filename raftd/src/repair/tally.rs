@@ -49,26 +49,28 @@ impl<'a> Tally<'a> {
         (id, name): (NodeId, &str),
         answer: Answer,
     ) -> Result<bool, Failure> {
-        let why = match answer {
+        match answer {
             Answer::Copies(entries) => match log.repair(&entries) {
                 Ok(()) => return Ok(true),
                 Err(error @ StorageError::Corrupt { .. }) => {
-                    self.without.insert(id);
-                    error.to_string()
+                    self.lacks(id, name, error.to_string())
                 }
                 Err(error) => return Err(storage_failure(&error)),
             },
-            Answer::None(why) => {
-                self.without.insert(id);
-                why
-            }
-            Answer::Silence(why) => {
-                self.silent = true;
-                why
-            }
-        };
-        self.said.push(format!("{name}: {why}"));
+            Answer::None(why) => self.lacks(id, name, why),
+            Answer::Silence(why) => self.is_silent(name, why),
+        }
         Ok(false)
+    }
+
+    fn lacks(&mut self, id: NodeId, name: &str, why: String) {
+        self.without.insert(id);
+        self.said.push(format!("{name}: {why}"));
+    }
+
+    fn is_silent(&mut self, name: &str, why: String) {
+        self.silent = true;
+        self.said.push(format!("{name}: {why}"));
     }
 
     /// Judges when all members were asked.
@@ -90,7 +92,6 @@ impl<'a> Tally<'a> {
 mod tests {
     use super::*;
     use consensus::{Chain, EntryId, LogIndex, Majority, Term};
-    use storage::LogStore;
 
     fn id(number: u64) -> NodeId {
         NodeId::new(number).expect("it is not 0")
@@ -105,15 +106,12 @@ mod tests {
         let at = |index| EntryId { term: Term::new(1), index: LogIndex::new(index) };
         let (first, last, before) = (LogIndex::new(7), at(7), Chain::new(1));
         let damage = Damage { first, last, before, after: None };
-        let place = tempfile::tempdir().expect("there is room");
-        let directory = storage::DataDirectory::open_or_create(place.path(), [1; 16], id(1));
-        let (mut log, _) = LogStore::open(&directory.expect("it is new")).expect("it is empty");
         let mut tally = Tally::new(id(1), voters);
-        let answers = without.iter().map(|one| (one, Answer::None("it has none".into())));
-        let silences = silent.iter().map(|one| (one, Answer::Silence("silent".into())));
-        for (one, answer) in answers.chain(silences) {
-            let taken = tally.take(&mut log, (id(*one), &format!("n{one}")), answer);
-            assert_eq!(taken.ok(), Some(false));
+        for one in without {
+            tally.lacks(id(*one), &format!("n{one}"), "it has none".to_owned());
+        }
+        for one in silent {
+            tally.is_silent(&format!("n{one}"), "no answer".to_owned());
         }
         tally.judge(&damage)
     }
