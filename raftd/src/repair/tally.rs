@@ -53,22 +53,22 @@ impl<'a> Tally<'a> {
             Answer::Copies(entries) => match log.repair(&entries) {
                 Ok(()) => return Ok(true),
                 Err(error @ StorageError::Corrupt { .. }) => {
-                    self.lacks(id, name, error.to_string())
+                    self.lacks(id, name, &error.to_string());
                 }
                 Err(error) => return Err(storage_failure(&error)),
             },
-            Answer::None(why) => self.lacks(id, name, why),
-            Answer::Silence(why) => self.is_silent(name, why),
+            Answer::None(why) => self.lacks(id, name, &why),
+            Answer::Silence(why) => self.is_silent(name, &why),
         }
         Ok(false)
     }
 
-    fn lacks(&mut self, id: NodeId, name: &str, why: String) {
+    fn lacks(&mut self, id: NodeId, name: &str, why: &str) {
         self.without.insert(id);
         self.said.push(format!("{name}: {why}"));
     }
 
-    fn is_silent(&mut self, name: &str, why: String) {
+    fn is_silent(&mut self, name: &str, why: &str) {
         self.silent = true;
         self.said.push(format!("{name}: {why}"));
     }
@@ -108,10 +108,10 @@ mod tests {
         let damage = Damage { first, last, before, after: None };
         let mut tally = Tally::new(id(1), voters);
         for one in without {
-            tally.lacks(id(*one), &format!("n{one}"), "it has none".to_owned());
+            tally.lacks(id(*one), &format!("n{one}"), "it has none");
         }
         for one in silent {
-            tally.is_silent(&format!("n{one}"), "no answer".to_owned());
+            tally.is_silent(&format!("n{one}"), "no answer");
         }
         tally.judge(&damage)
     }
