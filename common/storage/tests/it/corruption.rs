@@ -147,7 +147,7 @@ fn open(path: &Path) -> Result<(Vec<Entry>, Condition), StorageError> {
     Ok((entries, restored.condition))
 }
 
-fn copy_directory(from: &Path, to: &Path) {
+pub(crate) fn copy_directory(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for child in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let target = to.join(child.file_name());

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use crate::corruption::copy_directory;
 use crate::kit;
 use crate::kit::{CLUSTER, directory, found, node, record, reopen};
 use consensus::{EntryId, Incarnation, LogIndex, Term};
@@ -333,26 +334,13 @@ fn a_directory_without_a_whole_reset_key_gets_one() {
     }
 }
 
-/// Copies a directory as `cp -r` does.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for child in fs::read_dir(from).unwrap() {
-        let child = child.unwrap();
-        let place = to.join(child.file_name());
-        match child.file_type().unwrap().is_dir() {
-            true => copy(&child.path(), &place),
-            false => drop(fs::copy(child.path(), place).unwrap()),
-        }
-    }
-}
-
 #[test]
 fn a_copy_gives_up_its_name_and_can_still_read_its_log() {
     let place = tempdir().unwrap();
     let (original, copied) = (place.path().join("a"), place.path().join("b"));
     drop(found(&original));
     let name = directory(&original).unwrap().incarnation();
-    copy(&original, &copied);
+    copy_directory(&original, &copied);
     let taken = directory(&copied).unwrap();
     assert_ne!(taken.incarnation(), name);
     let former = taken.former().expect("it is a copy");
@@ -372,11 +360,11 @@ fn old_files_over_new_ones_are_a_copy_and_a_renamed_directory_is_none() {
     let (here, there, old) =
         (place.path().join("a"), place.path().join("b"), place.path().join("old"));
     drop(found(&here));
-    copy(&here, &old);
+    copy_directory(&here, &old);
     fs::rename(&here, &there).unwrap();
     assert_eq!(directory(&there).unwrap().former(), None);
     // Written into the files that are there.
-    copy(&old, &there);
+    copy_directory(&old, &there);
     let why = directory(&there).unwrap().former().map(|former| former.why);
     assert_eq!(why, Some(Forgotten::Copied));
 }
@@ -400,7 +388,7 @@ fn a_copy_is_adopted_before_and_after_its_first_start_and_nothing_else_is() {
     let name = directory(&original).unwrap().incarnation();
     for started in [false, true] {
         let copied = place.path().join(format!("copy-{started}"));
-        copy(&original, &copied);
+        copy_directory(&original, &copied);
         if started {
             assert_ne!(directory(&copied).unwrap().incarnation(), name);
         }
@@ -417,7 +405,7 @@ fn a_copy_is_adopted_before_and_after_its_first_start_and_nothing_else_is() {
     assert_eq!(directory(&original).unwrap().incarnation(), new);
     assert!(refused(&original).contains("its log has lost its end"), "{}", refused(&original));
     let copied = place.path().join("copy");
-    copy(&original, &copied);
+    copy_directory(&original, &copied);
     let twice = directory(&copied).unwrap().former().expect("it is a copy");
     assert_eq!((twice.incarnation, twice.why), (name, Forgotten::LogEnd), "that is not mended");
 }

@@ -7,6 +7,7 @@ use consensus::{HardState, Write};
 use storage::{LogStore, StorageError};
 use tempfile::tempdir;
 
+use crate::corruption::copy_directory;
 use crate::kit::{append, command, found, hard_state, nothing, reopen};
 
 /// Writes what these say, and more behind it; flips a bit in many bytes of the last of their
@@ -32,9 +33,10 @@ fn survives(states: &[HardState], behind: u64) {
     drop((log, directory));
     assert!(begin < end, "the record is in {journal:?}");
     let kept = tempdir().unwrap();
-    copy(place.path(), kept.path());
+    copy_directory(place.path(), kept.path());
     for at in (begin..end).step_by(7) {
-        copy(kept.path(), place.path());
+        fs::remove_dir_all(place.path()).unwrap();
+        copy_directory(kept.path(), place.path());
         let mut bytes = fs::read(&journal).unwrap();
         bytes[at] ^= 1 << (at % 8);
         fs::write(&journal, bytes).unwrap();
@@ -63,21 +65,6 @@ fn journal(database: PathBuf) -> PathBuf {
     let files = fs::read_dir(database).unwrap().map(|file| file.unwrap().path());
     let logs = files.filter(|path| path.extension().is_some_and(|kind| kind == "log"));
     logs.max().expect("there is one")
-}
-
-/// Makes one directory what another one is.
-fn copy(from: &std::path::Path, to: &std::path::Path) {
-    fs::remove_dir_all(to).unwrap();
-    fs::create_dir_all(to).unwrap();
-    for child in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let target = to.join(child.file_name());
-        if child.file_type().unwrap().is_dir() {
-            fs::create_dir(&target).unwrap();
-            copy(&child.path(), &target);
-        } else {
-            fs::copy(child.path(), target).unwrap();
-        }
-    }
 }
 
 /// A node enters a term, and votes in it later: without that vote it would vote there once more.

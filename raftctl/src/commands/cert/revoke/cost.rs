@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use client::Client;
-use consensus::{Majority, NodeId};
+use consensus::NodeId;
 use tokio::time::sleep;
 
 use super::{Meant, RevokeArgs};
 use crate::change::Present;
-use crate::cluster::quorum::tolerance;
+use crate::cluster::quorum::{shortage, tolerance};
 use crate::codes;
 use crate::invocation::Invocation;
 use crate::report::{Report, Result};
@@ -41,12 +41,7 @@ pub(super) async fn agreed(
         "{holder} is a voter: the others refuse it until it has a new certificate, which counts as \
          a failure (tolerated now: {before})"
     );
-    let is_quorum = |alive: &BTreeSet<NodeId>| {
-        let wins =
-            |half: &Majority| half.iter().filter(|id| alive.contains(id)).count() >= half.quorum();
-        let (outgoing, incoming) = voters.halves();
-        outgoing.is_none_or(wins) && wins(incoming)
-    };
+    let is_quorum = |alive: &BTreeSet<NodeId>| shortage(voters, alive).is_none();
     let left: BTreeSet<NodeId> = alive.iter().copied().filter(|other| *other != id).collect();
     if is_quorum(&alive) && !is_quorum(&left) {
         if !args.force {
