@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::kit;
-use crate::kit::power::{new_place, place, watch};
+use crate::kit::image::new_place;
+use crate::kit::power::{Contents, place, watch};
 use crate::kit::snapshots::{apply, fill, header, open, pairs};
 use crate::kit::{
     CLUSTER, append, at, command, directory, found, node, nothing, read, record, reopen, replace,
@@ -143,7 +144,8 @@ fn what_a_start_has_found_is_durable_when_it_goes_on() {
     });
 }
 
-/// Writes a vote, an entry, and another one in its place.
+/// Writes a vote, an entry, and another one in its place; and that once more in the same term, as a
+/// follower does it that has voted in that term before.
 fn vote_and_write(path: &Path) {
     let (mut log, _) = reopen(path);
     tell("open");
@@ -153,6 +155,9 @@ fn vote_and_write(path: &Path) {
     tell("entry");
     log.write(&[replace(6, 4, vec![command(6, 4, "another"), command(6, 5, "five")])]).unwrap();
     tell("cut");
+    let again = replace(6, 5, vec![command(6, 5, "other")]);
+    log.write(&[Write { hard_state: None, ..again }]).unwrap();
+    tell("cut again");
 }
 
 #[test]
@@ -187,12 +192,34 @@ fn a_log_that_lost_a_vote_is_noticed_after_a_power_cut_right_behind_it() {
     prepare(place.path());
     let name = "crash_points::a_log_that_lost_a_vote_is_noticed_after_a_power_cut_right_behind_it";
     let Some(mut trace) = watch(name, place.path(), true) else { return };
-    for [before, word] in [["open", "vote"], ["entry", "cut"]] {
-        let before = trace.at(before);
-        let lied = trace.at(word).with_directory_of("log", &before).write();
+    let mut before = trace.at("open", Contents::Lost);
+    for word in ["vote", "entry", "cut", "cut again"] {
+        let now = trace.at(word, Contents::Lost);
+        let lied = now.with_directory_of("log", &before).write();
+        before = now;
         let (_, restored) = LogStore::open(&directory(lied.path()).unwrap()).unwrap();
-        assert!(!restored.condition.losses.is_empty(), "{word}");
+        // An entry alone is noted a little later.
+        let is_noticed = word == "entry" || !restored.condition.losses.is_empty();
+        assert!(is_noticed, "{word}");
     }
+}
+
+/// What is noted behind a vote goes to another place of the tail file than the vote's.
+#[test]
+fn a_log_that_lost_a_vote_is_noticed_though_the_note_behind_the_vote_is_torn() {
+    if let Some(place) = place() {
+        return vote_and_write(&place);
+    }
+    let place = new_place();
+    prepare(place.path());
+    let name =
+        "crash_points::a_log_that_lost_a_vote_is_noticed_though_the_note_behind_the_vote_is_torn";
+    let Some(mut trace) = watch(name, place.path(), true) else { return };
+    let before = trace.at("open", Contents::Lost);
+    let lied = trace.at("entry", Contents::Torn).with_directory_of("log", &before).write();
+    let (_, restored) = LogStore::open(&directory(lied.path()).unwrap()).unwrap();
+    assert!(!restored.condition.losses.is_empty(), "{restored:?}");
+    assert_eq!(restored.hard_state.term, Term::new(5), "the vote's");
 }
 
 #[test]

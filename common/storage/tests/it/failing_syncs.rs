@@ -9,7 +9,8 @@ use std::process::Command;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use crate::kit::power::{self, new_place};
+use crate::kit::image::new_place;
+use crate::kit::power;
 use crate::kit::{append, command, found, nothing, reopen};
 use consensus::Write;
 use fixtures::DiskShim;

@@ -1,6 +1,7 @@
 //! What the tests of storage have in common: a cluster, its nodes, entries and writes.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+pub mod image;
 pub mod power;
 pub mod snapshots;
 

@@ -1,29 +1,28 @@
 //! A disk that loses power: what a process did to its files is replayed up to any of its calls, and
 //! the directories that a power cut may leave then are made.
 //!
-//! Of a file, what was written since its last sync may be gone. Of a directory, each name that was
-//! made, moved or removed since its last sync may be as before. RocksDB builds on a file system
-//! that keeps the order of names: in its directories they are durable as they come.
+//! Of a file, what was written since its last sync may be gone, or the last of it be torn. Of a
+//! directory, each name that was made, moved or removed since its last sync may be as before.
+//! RocksDB builds on a file system that keeps the order of names: in its directories they are
+//! durable as they come.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, HashSet};
 use std::env;
 use std::fs;
 use std::hash::{Hash, Hasher};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fixtures::{Call, CallsShim};
-use tempfile::{TempDir, tempdir, tempdir_in};
+use tempfile::tempdir;
+
+use crate::kit::image::Image;
 
 /// Where the process works that is watched; set for that one only.
 const PLACE: &str = "STORAGE_TEST_POWER";
-
-/// Where the superblock names its own inode, and what is checked by the checksum behind.
-const INODE: std::ops::Range<usize> = 101..117;
-const CHECKED: usize = 126;
-const SECOND_AT: usize = 4096;
 
 /// What the names of databases begin with.
 const DATABASES: [&str; 2] = ["log", "state"];
@@ -35,8 +34,22 @@ const ROOT: Id = 0;
 
 #[derive(Clone, Debug)]
 enum Node {
-    File { now: Vec<u8>, durable: Vec<u8> },
-    Directory { now: BTreeMap<String, Id>, durable: BTreeMap<String, Id> },
+    /// And where it was written last, as long as that is not synced.
+    File {
+        now: Vec<u8>,
+        durable: Vec<u8>,
+        written: Range<usize>,
+    },
+    Directory {
+        now: BTreeMap<String, Id>,
+        durable: BTreeMap<String, Id>,
+    },
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self::File { now: Vec::new(), durable: Vec::new(), written: 0..0 }
+    }
 }
 
 /// Names that change together: a directory, a name in it, and what that stands for then.
@@ -78,7 +91,10 @@ impl Disk {
         self.pending.clear();
         for node in &mut self.nodes {
             match node {
-                Node::File { now, durable } => durable.clone_from(now),
+                Node::File { now, durable, written } => {
+                    durable.clone_from(now);
+                    *written = 0..0;
+                }
                 Node::Directory { now, durable } => durable.clone_from(now),
             }
         }
@@ -129,10 +145,10 @@ impl Disk {
         self.change(vec![(parent, name, Some(self.nodes.len() - 1))]);
     }
 
-    fn contents(&mut self, path: &Path) -> Option<&mut Vec<u8>> {
+    fn contents(&mut self, path: &Path) -> Option<(&mut Vec<u8>, &mut Range<usize>)> {
         let id = self.find(path)?;
         match &mut self.nodes[id] {
-            Node::File { now, .. } => Some(now),
+            Node::File { now, written, .. } => Some((now, written)),
             Node::Directory { .. } => None,
         }
     }
@@ -166,19 +182,21 @@ impl Disk {
             Call::Create { path, .. } | Call::Rename(path, _) if path.ends_with("LOG") => {}
             Call::Create { path, truncate } => {
                 match self.contents(path) {
-                    Some(now) if *truncate => now.clear(),
+                    Some((now, _)) if *truncate => now.clear(),
                     Some(_) => {}
-                    None => self.make(path, Node::File { now: Vec::new(), durable: Vec::new() }),
+                    None => self.make(path, Node::default()),
                 };
             }
             Call::Write { path, at, data } => {
-                let Some(now) = self.contents(path) else { return };
+                let Some((now, written)) = self.contents(path) else { return };
                 now.resize(now.len().max(at + data.len()), 0);
                 now[*at..at + data.len()].copy_from_slice(data);
+                *written = *at..at + data.len();
             }
             Call::Cut { path, size } => {
-                if let Some(now) = self.contents(path) {
+                if let Some((now, written)) = self.contents(path) {
                     now.resize(*size, 0);
+                    *written = 0..0;
                 }
             }
             Call::Sync(path) => self.sync(path),
@@ -212,8 +230,9 @@ impl Disk {
 
     fn sync(&mut self, path: &Path) {
         let Some(id) = self.find(path) else { return };
-        if let Node::File { now, durable } = &mut self.nodes[id] {
+        if let Node::File { now, durable, written } = &mut self.nodes[id] {
             durable.clone_from(now);
+            *written = 0..0;
             return;
         }
         // With a change goes what was done before to the same names.
@@ -264,12 +283,16 @@ impl Disk {
         contents: Contents,
         image: &mut Image,
     ) {
-        match (&self.nodes[id], contents) {
-            (Node::File { durable: bytes, .. }, Contents::Lost)
-            | (Node::File { now: bytes, .. }, Contents::Kept) => {
-                image.0.insert(path.to_owned(), Some(bytes.clone()));
+        match &self.nodes[id] {
+            Node::File { now, durable, written } => {
+                let bytes = match contents {
+                    Contents::Lost => durable.clone(),
+                    Contents::Kept => now.clone(),
+                    Contents::Torn => torn(now, durable.len(), written),
+                };
+                image.0.insert(path.to_owned(), Some(bytes));
             }
-            (Node::Directory { .. }, _) => {
+            Node::Directory { .. } => {
                 image.0.insert(path.to_owned(), None);
                 for (name, child) in &directories[&id] {
                     self.collect(*child, &path.join(name), directories, contents, image);
@@ -282,7 +305,7 @@ impl Disk {
     /// none, one alone, and all but one.
     fn images(&self) -> Vec<Image> {
         let mut images = Vec::new();
-        for contents in [Contents::Lost, Contents::Kept] {
+        for contents in [Contents::Lost, Contents::Kept, Contents::Torn] {
             images.push(self.image(contents, |_| false));
             images.push(self.image(contents, |_| true));
             for one in 0..self.pending.len() {
@@ -306,66 +329,34 @@ fn set(names: &mut BTreeMap<String, Id>, name: &str, id: Option<Id>) {
     }
 }
 
+/// Returns what is there if half of the last write is: a file that grew is shorter, and what was
+/// written over something else is neither.
+fn torn(now: &[u8], durable: usize, written: &Range<usize>) -> Vec<u8> {
+    let mut bytes = now.to_vec();
+    let &Range { start, end } = written;
+    let middle = start.midpoint(end);
+    match start >= durable && end == bytes.len() {
+        true => bytes.truncate(middle),
+        false => bytes[middle..end].iter_mut().for_each(|byte| *byte = !*byte),
+    }
+    bytes
+}
+
 /// What becomes of what was written and not synced.
 #[derive(Clone, Copy, Debug)]
-enum Contents {
+pub enum Contents {
+    /// It is gone.
     Lost,
+    /// It has reached the disk.
     Kept,
-}
-
-/// What is on the disk: files with their bytes, and directories.
-#[derive(Clone, Debug, Hash)]
-pub struct Image(BTreeMap<PathBuf, Option<Vec<u8>>>);
-
-impl Image {
-    /// Writes it down in a new directory.
-    pub fn write(&self) -> TempDir {
-        let place = new_place();
-        for (path, bytes) in &self.0 {
-            let path = place.path().join(path);
-            match bytes {
-                None => fs::create_dir_all(path).unwrap(),
-                Some(bytes) => {
-                    let is_superblock = path.file_name().is_some_and(|name| name == "superblock");
-                    let mut bytes = bytes.clone();
-                    if is_superblock && bytes.len() == SECOND_AT + CHECKED + 4 {
-                        unname(&mut bytes[..CHECKED + 4]);
-                        unname(&mut bytes[SECOND_AT..]);
-                    }
-                    fs::write(path, bytes).unwrap();
-                }
-            }
-        }
-        place
-    }
-
-    /// Takes all files in a directory from another image.
-    pub fn with_directory_of(&self, directory: &str, other: &Self) -> Self {
-        let is_there = |path: &Path| path.starts_with(directory);
-        let mut files = self.0.clone();
-        files.retain(|path, _| !is_there(path));
-        files.extend(other.0.clone().into_iter().filter(|(path, _)| is_there(path)));
-        Self(files)
-    }
-}
-
-/// Takes the inode's number from a superblock: the image of it is a file of its own, and no copy.
-fn unname(copy: &mut [u8]) {
-    copy[INODE].fill(0);
-    let checksum = crc32c::crc32c(&copy[..CHECKED]);
-    copy[CHECKED..].copy_from_slice(&checksum.to_le_bytes());
+    /// The last write to each file has happened by half.
+    Torn,
 }
 
 /// What a process did, from a state of the disk on.
 pub struct Trace {
     disk: Disk,
     calls: Vec<Call>,
-}
-
-/// Makes a directory, in memory where there is such a file system.
-pub fn new_place() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { tempdir_in(memory) } else { tempdir() }.unwrap()
 }
 
 /// In the process that is watched: where it works.
@@ -436,22 +427,13 @@ impl Trace {
         eprintln!("on the disk is {}", image.describe());
     }
 
-    /// Returns what is left if all that was synced when the process told a word is, and no more.
-    pub fn at(&mut self, word: &str) -> Image {
+    /// Returns what is left of what the process did until it told a word: names only as far as they
+    /// are synced.
+    pub fn at(&mut self, word: &str, contents: Contents) -> Image {
         let is_it = |call: &Call| matches!(call, Call::Told(told) if told == word);
         let end = self.calls.iter().position(is_it).expect("it was told");
         self.calls.drain(..=end).for_each(|call| self.disk.apply(&call));
-        self.disk.image(Contents::Lost, |_| false)
-    }
-}
-
-impl Image {
-    fn describe(&self) -> String {
-        let one = |(path, bytes): (&PathBuf, &Option<Vec<u8>>)| match bytes {
-            Some(bytes) => format!("{} ({})", path.display(), bytes.len()),
-            None => format!("{}/", path.display()),
-        };
-        self.0.iter().map(one).collect::<Vec<_>>().join(", ")
+        self.disk.image(contents, |_| false)
     }
 }
 
