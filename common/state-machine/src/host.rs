@@ -64,6 +64,12 @@ pub struct QueryView {
     effects: Effects,
 }
 
+/// Answers questions at one moment of the state: see [`QueryView::at_one_moment`].
+pub struct Moment<'a> {
+    of: &'a QueryView,
+    view: &'a dyn View,
+}
+
 impl<S: OrderedStore> Host<S> {
     /// Goes on from what the store holds.
     ///
@@ -349,23 +355,16 @@ impl QueryView {
         viewer: Viewer<'_>,
         query: &SystemQuery,
     ) -> Result<SystemAnswer, HostError> {
-        self.at_one_moment(SYSTEM, |view| {
-            if let SystemQuery::Effects { index } = query {
-                let (first, last) = self.effects.known();
-                let digest = self.effects.at(LogIndex::new(*index));
-                let stored = stored_digests(view, *index)?;
-                return Ok(SystemAnswer::Effects { first, last, digest, stored });
-            }
-            system::answer(view, self.time, viewer, query)
-        })
+        self.at_one_moment(|moment| moment.system(viewer, query))
     }
 
-    /// Reads a part of the state at one moment, which is this view's or a later one: what is
-    /// applied between two reads is in both or in neither.
-    fn at_one_moment<T>(&self, part: u8, read: impl FnOnce(&PrefixView<'_>) -> T) -> T {
+    /// Reads the state at one moment, which is this view's or a later one: what is applied between
+    /// two reads is in both or in neither. A moment has its price, and serves any number of
+    /// questions.
+    pub fn at_one_moment<T>(&self, read: impl FnOnce(&Moment<'_>) -> T) -> T {
         match self.view.pinned() {
-            Some(pinned) => read(&PrefixView::new(&*pinned, part)),
-            None => read(&PrefixView::new(&*self.view, part)),
+            Some(pinned) => read(&Moment { of: self, view: &*pinned }),
+            None => read(&Moment { of: self, view: &*self.view }),
         }
     }
 
@@ -374,7 +373,7 @@ impl QueryView {
     /// # Errors
     /// If the store fails, or a record in it is damaged.
     pub fn tombstones(&self) -> Result<Vec<Tombstone>, HostError> {
-        self.at_one_moment(SYSTEM, |view| system::tombstones(view))
+        self.at_one_moment(|moment| system::tombstones(&moment.part(SYSTEM)))
     }
 
     /// Asks the machine.
@@ -382,7 +381,7 @@ impl QueryView {
     /// # Errors
     /// If the store fails.
     pub fn query(&self, query: &[u8]) -> Result<Response, StoreError> {
-        self.at_one_moment(MACHINE, |view| self.machine.query(view, query))
+        self.at_one_moment(|moment| moment.query(query))
     }
 
     /// Returns a digest of the machine's part: equal states have equal digests (FNV-1a).
@@ -409,6 +408,44 @@ impl QueryView {
             };
             from = [last, &[0][..]].concat();
         }
+    }
+}
+
+impl Moment<'_> {
+    /// Returns what is applied at this moment, and perhaps more.
+    pub fn applied(&self) -> LogIndex {
+        self.of.applied
+    }
+
+    /// Asks the machine.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn query(&self, query: &[u8]) -> Result<Response, StoreError> {
+        self.of.machine.query(&self.part(MACHINE), query)
+    }
+
+    /// Asks about the system's part, and is told what `viewer` may know.
+    ///
+    /// # Errors
+    /// If the store fails, or a record in it is damaged.
+    pub fn system(
+        &self,
+        viewer: Viewer<'_>,
+        query: &SystemQuery,
+    ) -> Result<SystemAnswer, HostError> {
+        let view = self.part(SYSTEM);
+        if let SystemQuery::Effects { index } = query {
+            let (first, last) = self.of.effects.known();
+            let digest = self.of.effects.at(LogIndex::new(*index));
+            let stored = stored_digests(&view, *index)?;
+            return Ok(SystemAnswer::Effects { first, last, digest, stored });
+        }
+        system::answer(&view, self.of.time, viewer, query)
+    }
+
+    fn part(&self, part: u8) -> PrefixView<'_> {
+        PrefixView::new(self.view, part)
     }
 }
 

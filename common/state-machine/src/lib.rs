@@ -29,7 +29,7 @@ pub use codec::CodecError;
 pub use effects::{EFFECTS_EVERY, Effects};
 pub use envelope::{ENVELOPE_BYTES, Envelope, EnvelopeKind, Owner};
 pub use error::{CommandMissing, HostError};
-pub use host::{Host, QueryView, applied_in, applying};
+pub use host::{Host, Moment, QueryView, applied_in, applying};
 pub use kv::{KEY_BYTES_MAX, Kv, PAGE_BYTES_MAX, PAGE_KEYS_MAX, VALUE_BYTES_MAX};
 pub use kv_codec::{KvCommand, KvQuery, KvResponse};
 pub use machine::{Command, Response, RestoreError, SnapshotSource, StateMachine, StoredMachine};

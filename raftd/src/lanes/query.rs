@@ -13,7 +13,7 @@ use protocol::{
     EntryKind, ErrorCode, LogDetail, LogEntry, LogPage, Response, encode_configuration,
 };
 use state_machine::{
-    Envelope, EnvelopeKind, HostError, Owner, QueryView, SystemAnswer, SystemQuery,
+    Envelope, EnvelopeKind, HostError, Moment, Owner, QueryView, SystemAnswer, SystemQuery,
 };
 use transport::Responder;
 
@@ -189,24 +189,27 @@ fn run(queue: &Receiver<Batch>, progress: &Progress, clock: Clock, reports: &Rep
     let mut damage = None;
     while let Ok(Batch { view, questions }) = queue.recv() {
         let count = questions.len();
-        let mut now = clock.now();
-        for Asked { part, query, responder, basis, age_ms } in questions {
-            // What is read elsewhere in a damaged state may be whole and wrong.
-            if let Some(failure) = &damage {
-                responder.send(lost(failure));
-                continue;
+        // All that wait are answered at one moment: it is read from behind their coming.
+        view.at_one_moment(|moment| {
+            let mut now = clock.now();
+            for Asked { part, query, responder, basis, age_ms } in questions {
+                // What is read elsewhere in a damaged state may be whole and wrong.
+                if let Some(failure) = &damage {
+                    responder.send(lost(failure));
+                    continue;
+                }
+                // Who has gone, or asks elsewhere by now, is not in the way of those who wait.
+                if !responder.is_awaited() {
+                    responder.send(busy("nobody waits for the answer any more"));
+                    continue;
+                }
+                progress.reads_since.store(now.get(), Ordering::Relaxed);
+                let read = || answered(moment, (&part, &query), age_ms, (&mut damage, reports));
+                let (response, behind) = read_within(basis, || clock.now(), read);
+                now = behind;
+                responder.send(response);
             }
-            // Who has gone, or asks elsewhere by now, is not in the way of those who wait.
-            if !responder.is_awaited() {
-                responder.send(busy("nobody waits for the answer any more"));
-                continue;
-            }
-            progress.reads_since.store(now.get(), Ordering::Relaxed);
-            let read = || answered(&view, (&part, &query), age_ms, (&mut damage, reports));
-            let (response, behind) = read_within(basis, || clock.now(), read);
-            now = behind;
-            responder.send(response);
-        }
+        });
         progress.reads_since.store(0, Ordering::Relaxed);
         progress.waiting.fetch_sub(count, Ordering::Relaxed);
     }
@@ -226,17 +229,17 @@ fn read_within(
 
 /// Answers one question. Damage that it finds is kept for those that follow, and reported.
 fn answered(
-    view: &QueryView,
+    moment: &Moment<'_>,
     (part, query): (&Part, &Bytes),
     age_ms: Option<u64>,
     (damage, reports): (&mut Option<Failure>, &Reports),
 ) -> Response {
     let answered = match part {
-        Part::Machine => answers(|| view.query(query).map_err(HostError::Store)),
-        Part::System(by) => Ok(answer_system(view, by, query)),
+        Part::Machine => answers(|| moment.query(query).map_err(HostError::Store)),
+        Part::System(by) => Ok(answer_system(moment, by, query)),
     };
     match answered {
-        Ok(Ok(response)) => Response::Answer { index: view.applied().get(), response, age_ms },
+        Ok(Ok(response)) => Response::Answer { index: moment.applied().get(), response, age_ms },
         Err(panic) => {
             let failure = Failure::new(Exit::Internal, panic);
             repeat::tell(Kind::Answer, "a question", &failure);
@@ -269,9 +272,9 @@ fn lost(failure: &Failure) -> Response {
     Response::Error(answer::refusal(code, failure.to_string()))
 }
 
-fn answer_system(view: &QueryView, by: &Owner, query: &Bytes) -> Result<Bytes, HostError> {
+fn answer_system(moment: &Moment<'_>, by: &Owner, query: &Bytes) -> Result<Bytes, HostError> {
     let answer = match SystemQuery::decode(query) {
-        Ok(query) => view.system(owner::viewer(by), &query)?,
+        Ok(query) => moment.system(owner::viewer(by), &query)?,
         Err(error) => SystemAnswer::Refused { reason: error.to_string() },
     };
     Ok(answer.encode())

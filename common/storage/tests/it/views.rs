@@ -71,6 +71,24 @@ fn a_question_that_reads_several_times_reads_one_moment_6_4() {
     assert_eq!(answer, &b"old old old"[..], "{answer:?}");
 }
 
+/// What waits together is answered at one moment.
+#[test]
+fn all_questions_of_a_moment_read_that_moment_6_4() {
+    let place = tempdir().unwrap();
+    let store = StateStore::open(place.path()).unwrap();
+    let mut host = Host::open(store, Arc::new(Kv)).unwrap();
+    host.apply(&[put(1, 1, "k", "old")]).unwrap();
+    let view = host.view();
+    let query = KvQuery::Get { key: Bytes::from_static(b"k") }.encode();
+    let (before, after) = view.at_one_moment(|moment| {
+        let before = moment.query(&query).unwrap();
+        host.apply(&[put(1, 2, "k", "new")]).unwrap();
+        (before, moment.query(&query).unwrap())
+    });
+    assert_eq!(before, after);
+    assert_ne!(view.query(&query).unwrap(), after, "the next moment shows what was put");
+}
+
 /// A page of keys is read in several parts.
 #[test]
 fn a_page_of_keys_shows_nothing_that_was_put_behind_what_it_lacks_6_4() {
