@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use certs::{Authority, ClusterId, Identity, Role};
-use consensus::{Body, Incarnation, LogIndex, Message, NodeId, Term};
-use protocol::{Generation, Hello, PROTOCOL_VERSION};
+use consensus::{Body, EntryId, Incarnation, LogIndex, Message, NodeId, Term};
+use protocol::{Generation, Hello, PROTOCOL_VERSION, Remembered};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use transport::limits::BACKOFF_MAX;
@@ -189,4 +189,32 @@ async fn a_peer_that_cannot_be_had_is_dialled_less_and_less_often() {
     stranger.loses().await;
     // Each wait has half of its length at least, and the longest is reached by now.
     assert!(began.elapsed() >= BACKOFF_MAX / 2, "{:?}", began.elapsed());
+}
+
+/// The other side may know nothing of what it promised before: who dials has to know it.
+#[tokio::test]
+async fn who_dials_a_member_that_has_forgotten_what_it_promised_sends_it_nothing() {
+    let ours = authority();
+    let (mut one, two) = (start(&ours, 1, hello(&ours, 1, 7)), start(&ours, 2, hello(&ours, 2, 7)));
+    let says = hello(&ours, 2, 7);
+    let before = Remembered {
+        node: id(2),
+        incarnation: says.incarnation,
+        starts: says.promises.starts + 1,
+        boot: says.boot + 1,
+        term: Term::new(9),
+        voted: Some(Term::new(9)),
+        acknowledged: EntryId { term: Term::new(9), index: LogIndex::new(100) },
+        kept: LogIndex::new(100),
+    };
+    one.mesh.lock().unwrap().memory().recall([before]);
+    one.dials(2, &two);
+    let why = one
+        .hears(|event| match event {
+            PeerEvent::Lost { reason, was_connected, .. } => Some((reason, was_connected)),
+            PeerEvent::Connected { .. } => panic!("it is sent all there is"),
+            _ => None,
+        })
+        .await;
+    assert!(!why.1 && why.0.contains("start"), "{why:?}");
 }

@@ -170,3 +170,24 @@ async fn a_receiver_of_a_large_snapshot_has_the_time_to_read_what_it_has_of_it()
     let begun = timeout(10 * PATIENCE, offering).await.unwrap().unwrap();
     assert_eq!(begun, Ok(large.size_bytes - 1));
 }
+
+#[tokio::test]
+async fn more_than_was_offered_of_a_snapshot_is_not_taken() {
+    let mut pair = Pair::connect().await;
+    let short = SnapshotOffer { size_bytes: FILE.len() as u64 - 1, ..offer() };
+    let sending = tokio::spawn({
+        let sender = pair.sender.clone();
+        async move {
+            let (mut outgoing, _) = sender.offer(&short).await?;
+            outgoing.send(FILE.clone()).await?;
+            outgoing.finish().await
+        }
+    });
+    let mut incoming = pair.is_offered().await;
+    incoming.begin(0).await.unwrap();
+    let taken = timeout(PATIENCE, incoming.next()).await.unwrap();
+    let Err(why) = taken else { panic!("it is taken") };
+    assert!(why.to_string().contains("a piece in the wrong place"), "{why}");
+    drop(incoming);
+    assert!(timeout(PATIENCE, sending).await.unwrap().unwrap().is_err());
+}
