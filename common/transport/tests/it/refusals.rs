@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use certs::{Authority, ClusterId, Identity, Role};
 use consensus::{Body, EntryId, Incarnation, LogIndex, Message, NodeId, Term};
-use protocol::{Generation, Hello, PROTOCOL_VERSION, Remembered};
+use protocol::{Generation, Hello, PROTOCOL_VERSION, Promises, Remembered};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use transport::limits::BACKOFF_MAX;
@@ -36,7 +36,7 @@ fn hello(authority: &Authority, number: u64, generation: u8) -> Hello {
         boot: number,
         software: "test".into(),
         lease: None,
-        promises: protocol::Promises::default(),
+        promises: Promises::default(),
     }
 }
 
@@ -195,8 +195,9 @@ async fn a_peer_that_cannot_be_had_is_dialled_less_and_less_often() {
 #[tokio::test]
 async fn who_dials_a_member_that_has_forgotten_what_it_promised_sends_it_nothing() {
     let ours = authority();
-    let (mut one, two) = (start(&ours, 1, hello(&ours, 1, 7)), start(&ours, 2, hello(&ours, 2, 7)));
-    let says = hello(&ours, 2, 7);
+    let promises = Promises { starts: 3, ..Promises::default() };
+    let says = Hello { promises, ..hello(&ours, 2, 7) };
+    let (mut one, two) = (start(&ours, 1, hello(&ours, 1, 7)), start(&ours, 2, says.clone()));
     let before = Remembered {
         node: id(2),
         incarnation: says.incarnation,
@@ -216,5 +217,5 @@ async fn who_dials_a_member_that_has_forgotten_what_it_promised_sends_it_nothing
             _ => None,
         })
         .await;
-    assert!(!why.1 && why.0.contains("start"), "{why:?}");
+    assert!(!why.1 && why.0.contains("was started 4 times, and says 3"), "{why:?}");
 }
