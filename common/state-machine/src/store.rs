@@ -15,6 +15,13 @@ pub(crate) const SYSTEM: u8 = 0;
 /// Goes before a key that is deleted.
 const DELETED: u64 = 1;
 
+/// What a deleted key counts for, in bytes: until the batch is written, each range that is read
+/// passes over all that it deletes.
+const DELETED_BYTES: usize = 8 << 10;
+
+/// How many of the pairs that a batch deletes are passed over at a time.
+const DELETED_PAGE: usize = 64;
+
 /// A key and its value.
 pub type Pair = (Bytes, Bytes);
 
@@ -73,6 +80,8 @@ pub struct StoreError {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     changes: BTreeMap<Bytes, Option<Bytes>>,
+    /// What all changes were made of, also those that others have taken the place of.
+    bytes: usize,
     /// Of all changes, in the order in which they were made.
     pub(crate) digest: Digest,
 }
@@ -99,12 +108,19 @@ impl Batch {
 
     /// Sets a key that need not be the same on all nodes.
     pub(crate) fn put_aside(&mut self, key: Bytes, value: Bytes) {
+        self.bytes += key.len() + value.len();
         self.changes.insert(key, Some(value));
     }
 
     /// Deletes a key that need not be the same on all nodes.
     pub(crate) fn delete_aside(&mut self, key: Bytes) {
+        self.bytes += key.len() + DELETED_BYTES;
         self.changes.insert(key, None);
+    }
+
+    /// Returns what the changes cost, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Says whether nothing changes.
@@ -161,18 +177,40 @@ impl<'a> Transaction<'a> {
         if from >= to {
             return Ok(Vec::new());
         }
-        let deleted = self.batch.range(&from, &to).filter(|(_, value)| value.is_none()).count();
-        // So many pairs that enough are left without those that are deleted.
-        let stored = self.view.range(&from, Some(&to), limit.saturating_add(deleted))?;
-        let mut pairs: BTreeMap<Bytes, Bytes> = stored.into_iter().collect();
+        let mut pairs = self.stored(&from, &to, limit)?;
         for (key, value) in self.batch.range(&from, &to) {
-            match value {
-                Some(value) => pairs.insert(key.clone(), value.clone()),
-                None => pairs.remove(key),
-            };
+            if let Some(value) = value {
+                pairs.insert(key.clone(), value.clone());
+            }
         }
         let bare = |(key, value): Pair| (key.slice(1..), value);
         Ok(pairs.into_iter().take(limit).map(bare).collect())
+    }
+
+    /// Returns at most `limit` pairs as they are stored, without those that are deleted meanwhile.
+    /// What is passed over is read in pages: all of it may be more than there is memory.
+    fn stored(
+        &self,
+        from: &Bytes,
+        to: &Bytes,
+        limit: usize,
+    ) -> Result<BTreeMap<Bytes, Bytes>, StoreError> {
+        let is_deleted = |key: &Bytes| self.batch.get(key).is_some_and(Option::is_none);
+        let mut deleted = self.batch.range(from, to).filter(|(_, value)| value.is_none()).count();
+        let (mut pairs, mut from) = (BTreeMap::new(), from.clone());
+        while pairs.len() < limit {
+            let wanted = (limit - pairs.len()).saturating_add(deleted.min(DELETED_PAGE));
+            let page = self.view.range(&from, Some(to), wanted)?;
+            let Some((last, _)) = page.last().filter(|_| page.len() == wanted) else {
+                pairs.extend(page.into_iter().filter(|(key, _)| !is_deleted(key)));
+                break;
+            };
+            from = [last, &[0][..]].concat().into();
+            let (before, read) = (pairs.len(), page.len());
+            pairs.extend(page.into_iter().filter(|(key, _)| !is_deleted(key)));
+            deleted -= read - (pairs.len() - before);
+        }
+        Ok(pairs)
     }
 
     /// Sets a key.
