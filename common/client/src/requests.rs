@@ -31,7 +31,7 @@ pub enum Consistency {
 /// The machine's answer, and where it stands in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The index of the command; for a question, an index that was applied before.
+    /// The index of the command; for a question, one behind which nothing lies that it has seen.
     pub index: u64,
     /// The machine's bytes.
     pub response: Bytes,

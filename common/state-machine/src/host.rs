@@ -4,23 +4,24 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use consensus::{ClusterTime, Entry, EntryId, LogIndex, NodeId, Payload};
 
-use crate::applied::{APPLIED, Applied, keep_digest, stored_digests};
+use crate::applied::{APPLIED, Applied, keep_digest};
 use crate::effects::{Digest, Effects};
 use crate::envelope::{Envelope, EnvelopeKind};
 use crate::error::HostError;
 use crate::machine::{Command, Response, StoredMachine};
+use crate::moment::{MACHINE, QueryView};
 use crate::owners::Owners;
-use crate::store::{Batch, OrderedStore, PrefixView, SYSTEM, StoreError, Transaction, View};
-use crate::system::{
-    self, Admission, Revocation, SystemAnswer, SystemQuery, SystemResponse, Tombstone, Viewer,
-};
+use crate::store::{Batch, OrderedStore, PrefixView, SYSTEM, Transaction, View};
+use crate::system::{self, Admission, Revocation, SystemResponse};
 
-/// Keys of the machine's part begin with this byte.
-const MACHINE: u8 = 1;
+/// Entries are applied together until what they change and answer takes so many bytes: a command
+/// may be short and do much.
+pub const APPLY_BYTES_MAX: usize = 2 << 20;
 
 thread_local! {
     /// The command that the machine is at, on this thread; it stays where the machine fails.
@@ -33,8 +34,8 @@ pub fn applying() -> Option<LogIndex> {
     Some(APPLYING.get()).filter(|index| *index > LogIndex::ZERO)
 }
 
-/// How many pairs a digest reads at a time.
-const DIGEST_PAGE: usize = 1_000;
+/// The machine's answers, and the indexes of the commands that they are for.
+pub type Responses = Vec<(LogIndex, Response)>;
 
 /// A machine and the store with its state.
 pub struct Host<S> {
@@ -46,28 +47,14 @@ pub struct Host<S> {
     /// Of everything that was applied, and those behind the last entries.
     digest: Digest,
     effects: Effects,
+    /// The last entry of which a question may have seen something.
+    reached: Arc<AtomicU64>,
     /// Members with an alarm, and whether that is news.
     alarms: BTreeSet<NodeId>,
     alarms_changed: bool,
     /// Certificates that count no more, and whether that is news.
     revoked: Vec<Revocation>,
     revoked_changed: bool,
-}
-
-/// Answers questions at the state of one moment; cheap to copy and to send to other threads.
-#[derive(Clone)]
-pub struct QueryView {
-    view: Arc<dyn View>,
-    machine: Arc<dyn StoredMachine>,
-    applied: LogIndex,
-    time: ClusterTime,
-    effects: Effects,
-}
-
-/// Answers questions at one moment of the state: see [`QueryView::at_one_moment`].
-pub struct Moment<'a> {
-    of: &'a QueryView,
-    view: &'a dyn View,
 }
 
 impl<S: OrderedStore> Host<S> {
@@ -87,6 +74,7 @@ impl<S: OrderedStore> Host<S> {
             time,
             digest,
             effects,
+            reached: Arc::new(AtomicU64::new(applied.index.get())),
             alarms: BTreeSet::new(),
             alarms_changed: false,
             revoked: Vec::new(),
@@ -107,6 +95,7 @@ impl<S: OrderedStore> Host<S> {
         Applied { applied: self.applied, time: self.time, digest: self.digest } =
             Applied::read(&self.store)?;
         if self.applied != before {
+            self.reached.fetch_max(self.applied.index.get(), Ordering::AcqRel);
             self.effects.begin(self.applied.index, self.digest.get());
             self.note_all()?;
         }
@@ -198,21 +187,46 @@ impl<S: OrderedStore> Host<S> {
         self.effects.clone()
     }
 
-    /// Applies contiguous committed entries and returns the machine's answers to the commands
-    /// among them. All of it changes at once or, on an error, nothing.
+    /// Applies contiguous committed entries, in as many batches as [`Host::apply_some`] makes of
+    /// them, and returns the machine's answers to the commands among them.
     ///
     /// # Errors
     /// If an entry is missing before the first, or the store fails.
-    pub fn apply(&mut self, entries: &[Entry]) -> Result<Vec<(LogIndex, Response)>, HostError> {
+    pub fn apply(&mut self, entries: &[Entry]) -> Result<Responses, HostError> {
+        let mut responses = Vec::new();
+        let mut rest = entries;
+        while !rest.is_empty() {
+            let before = self.applied.index.get();
+            responses.append(&mut self.apply_some(rest)?);
+            let done = usize::try_from(self.applied.index.get() - before);
+            rest = &rest[done.expect("it is a part of them")..];
+        }
+        Ok(responses)
+    }
+
+    /// Applies the first of contiguous committed entries and returns the machine's answers to the
+    /// commands among them. All of it changes at once or, on an error, nothing. It is at least one
+    /// entry, and no more behind the one with which what changes and is answered takes
+    /// [`APPLY_BYTES_MAX`]: [`Host::applied`] says how far it went.
+    ///
+    /// # Errors
+    /// If an entry is missing before the first, or the store fails.
+    pub fn apply_some(&mut self, entries: &[Entry]) -> Result<Responses, HostError> {
         let mut batch = Batch::new();
         batch.digest = self.digest;
         let mut digests = Vec::with_capacity(entries.len());
         let mut responses = Vec::with_capacity(entries.len());
+        let mut answered_bytes = 0;
         let (mut applied, mut time) = (self.applied, self.time);
         for entry in entries {
+            if answered_bytes + batch.bytes() >= APPLY_BYTES_MAX {
+                break;
+            }
             if entry.id.index != applied.index.next() || entry.id.term < applied.term {
                 return Err(HostError::Gap { applied, found: entry.id });
             }
+            // Before the machine has it in memory: what it answers from now on may show it.
+            self.reached.store(entry.id.index.get(), Ordering::Release);
             time = time.max(entry.stamp);
             for number in [entry.id.index.get(), entry.id.term.get(), time.get()] {
                 batch.digest.number(number);
@@ -221,6 +235,7 @@ impl<S: OrderedStore> Host<S> {
                 Payload::Command(payload) => {
                     let response = self.run(entry.id.index, time, payload, &mut batch)?;
                     batch.digest.bytes(&response);
+                    answered_bytes += response.len();
                     responses.push((entry.id.index, response));
                 }
                 Payload::Configuration(configuration) => {
@@ -239,7 +254,7 @@ impl<S: OrderedStore> Host<S> {
         self.store.write(batch)?;
         (self.applied, self.time, self.digest) = (applied, time, digest);
         self.effects.extend(applied.index, &digests);
-        if entries.iter().any(may_alarm) {
+        if entries[..digests.len()].iter().any(may_alarm) {
             self.note_alarms()?;
             self.note_revoked()?;
         }
@@ -329,123 +344,10 @@ impl<S: OrderedStore> Host<S> {
             view: self.store.view(),
             machine: Arc::clone(&self.machine),
             applied: self.applied.index,
+            reached: Arc::clone(&self.reached),
             time: self.time,
             effects: self.effects.clone(),
         }
-    }
-}
-
-impl QueryView {
-    /// Returns what is applied in this view.
-    pub fn applied(&self) -> LogIndex {
-        self.applied
-    }
-
-    /// Returns cluster time in this view.
-    pub fn time(&self) -> ClusterTime {
-        self.time
-    }
-
-    /// Asks about the system's part, and is told what `viewer` may know.
-    ///
-    /// # Errors
-    /// If the store fails, or a record in it is damaged.
-    pub fn system(
-        &self,
-        viewer: Viewer<'_>,
-        query: &SystemQuery,
-    ) -> Result<SystemAnswer, HostError> {
-        self.at_one_moment(|moment| moment.system(viewer, query))
-    }
-
-    /// Reads the state at one moment, which is this view's or a later one: what is applied between
-    /// two reads is in both or in neither. A moment has its price, and serves any number of
-    /// questions.
-    pub fn at_one_moment<T>(&self, read: impl FnOnce(&Moment<'_>) -> T) -> T {
-        match self.view.pinned() {
-            Some(pinned) => read(&Moment { of: self, view: &*pinned }),
-            None => read(&Moment { of: self, view: &*self.view }),
-        }
-    }
-
-    /// Returns the members that were removed, in order of their ids.
-    ///
-    /// # Errors
-    /// If the store fails, or a record in it is damaged.
-    pub fn tombstones(&self) -> Result<Vec<Tombstone>, HostError> {
-        self.at_one_moment(|moment| system::tombstones(&moment.part(SYSTEM)))
-    }
-
-    /// Asks the machine.
-    ///
-    /// # Errors
-    /// If the store fails.
-    pub fn query(&self, query: &[u8]) -> Result<Response, StoreError> {
-        self.at_one_moment(|moment| moment.query(query))
-    }
-
-    /// Returns a digest of the machine's part: equal states have equal digests (FNV-1a).
-    ///
-    /// # Errors
-    /// If the store fails.
-    pub fn digest(&self) -> Result<u64, StoreError> {
-        let view = PrefixView::new(&*self.view, MACHINE);
-        let mut digest = 0xcbf2_9ce4_8422_2325_u64;
-        let mut fold = |bytes: &[u8]| {
-            for byte in (bytes.len() as u64).to_le_bytes().iter().chain(bytes) {
-                digest = (digest ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-            }
-        };
-        let mut from = Vec::new();
-        loop {
-            let page = view.range(&from, None, DIGEST_PAGE)?;
-            for (key, value) in &page {
-                fold(key);
-                fold(value);
-            }
-            let Some((last, _)) = page.last().filter(|_| page.len() == DIGEST_PAGE) else {
-                return Ok(digest);
-            };
-            from = [last, &[0][..]].concat();
-        }
-    }
-}
-
-impl Moment<'_> {
-    /// Returns what is applied at this moment, and perhaps more.
-    pub fn applied(&self) -> LogIndex {
-        self.of.applied
-    }
-
-    /// Asks the machine.
-    ///
-    /// # Errors
-    /// If the store fails.
-    pub fn query(&self, query: &[u8]) -> Result<Response, StoreError> {
-        self.of.machine.query(&self.part(MACHINE), query)
-    }
-
-    /// Asks about the system's part, and is told what `viewer` may know.
-    ///
-    /// # Errors
-    /// If the store fails, or a record in it is damaged.
-    pub fn system(
-        &self,
-        viewer: Viewer<'_>,
-        query: &SystemQuery,
-    ) -> Result<SystemAnswer, HostError> {
-        let view = self.part(SYSTEM);
-        if let SystemQuery::Effects { index } = query {
-            let (first, last) = self.of.effects.known();
-            let digest = self.of.effects.at(LogIndex::new(*index));
-            let stored = stored_digests(&view, *index)?;
-            return Ok(SystemAnswer::Effects { first, last, digest, stored });
-        }
-        system::answer(&view, self.of.time, viewer, query)
-    }
-
-    fn part(&self, part: u8) -> PrefixView<'_> {
-        PrefixView::new(self.view, part)
     }
 }
 

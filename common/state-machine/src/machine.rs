@@ -67,7 +67,9 @@ pub trait StateMachine: Send + 'static {
     }
 
     /// Says whether a command makes the state smaller. Where the disk has no room for more, only
-    /// such commands are taken.
+    /// such commands are taken. The node's loop asks this for each command that clients send,
+    /// before anything else is known of it: it must be quick, and must not wait. A panic counts as
+    /// no.
     fn frees_space(_command: &[u8]) -> bool
     where
         Self: Sized,
@@ -144,7 +146,9 @@ pub trait StoredMachine: Send + Sync + 'static {
     }
 
     /// Says whether a command makes the state smaller. Where the disk has no room for more, only
-    /// such commands are taken.
+    /// such commands are taken. The node's loop asks this for each command that clients send,
+    /// before anything else is known of it: it must be quick, and must not wait. A panic counts as
+    /// no.
     fn frees_space(&self, _command: &[u8]) -> bool {
         false
     }

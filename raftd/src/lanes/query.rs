@@ -239,7 +239,7 @@ fn answered(
         Part::System(by) => Ok(answer_system(moment, by, query)),
     };
     match answered {
-        Ok(Ok(response)) => Response::Answer { index: moment.applied().get(), response, age_ms },
+        Ok(Ok(response)) => Response::Answer { index: moment.reached().get(), response, age_ms },
         Err(panic) => {
             let failure = Failure::new(Exit::Internal, panic);
             repeat::tell(Kind::Answer, "a question", &failure);

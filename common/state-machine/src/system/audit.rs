@@ -66,7 +66,9 @@ fn end(transaction: &mut Transaction<'_>, at: &Bytes, act: Act) -> Result<(), Ho
     let renewed = encode(|writer| known.write(writer));
     let mut totals = totals(transaction)?;
     totals.bytes = totals.bytes.saturating_sub(bytes(&record)) + bytes(&renewed);
+    let (before, now) = (weight(&record), weight(&renewed));
     transaction.put(&keys::audit(index), renewed);
+    weigh(transaction, &act.who, |all| all.saturating_sub(before) + now)?;
     shrink(transaction, totals)
 }
 
@@ -77,8 +79,9 @@ fn add(transaction: &mut Transaction<'_>, act: &AuditedAct) -> Result<(), HostEr
     totals.acts += 1;
     totals.bytes += bytes(&record);
     transaction.put(&keys::act(&act.act.id), encode(|writer| writer.u64(index)));
+    let more = weight(&record);
     transaction.put(&keys::audit(index), record);
-    count(transaction, &act.act.who, |acts| acts + 1)?;
+    weigh(transaction, &act.act.who, |all| all + more)?;
     shrink(transaction, totals)
 }
 
@@ -89,7 +92,7 @@ fn shrink(transaction: &mut Transaction<'_>, mut totals: AuditTotals) -> Result<
         let act = audited(&record)?.act;
         transaction.delete(&keys::act(&act.id));
         transaction.delete(&key);
-        count(transaction, &act.who, |acts| acts.saturating_sub(1))?;
+        weigh(transaction, &act.who, |all| all.saturating_sub(weight(&record)))?;
         totals.acts = totals.acts.saturating_sub(1);
         totals.bytes = totals.bytes.saturating_sub(bytes(&record));
         totals.dropped += 1;
@@ -98,15 +101,21 @@ fn shrink(transaction: &mut Transaction<'_>, mut totals: AuditTotals) -> Result<
     Ok(())
 }
 
+/// Returns what an act counts for where it is asked whose are dropped: acts are bounded in number
+/// and in bytes, and neither many short ones nor a few long ones may drive out those of others.
+fn weight(record: &[u8]) -> u64 {
+    record.len() as u64 + AUDIT_BYTES_MAX / AUDIT_ACTS_MAX
+}
+
 /// Returns what is dropped first: the oldest act of whoever did most, of several the first by name.
 fn least(transaction: &Transaction<'_>) -> Result<Option<Pair>, HostError> {
     let all = keys::actors();
     let limit = usize::try_from(AUDIT_ACTS_MAX).unwrap_or(usize::MAX);
     let (mut most, mut busiest) = (0, None);
     for (key, value) in transaction.range(&all.start, &all.end, limit)? {
-        let acts = decode(&value, Reader::u64).map_err(HostError::damaged("a number of acts"))?;
-        if acts > most {
-            (most, busiest) = (acts, Some(key));
+        let all = decode(&value, Reader::u64).map_err(HostError::damaged("the weight of acts"))?;
+        if all > most {
+            (most, busiest) = (all, Some(key));
         }
     }
     let all = keys::audits();
@@ -125,18 +134,18 @@ fn least(transaction: &Transaction<'_>) -> Result<Option<Pair>, HostError> {
     }
 }
 
-/// Changes how many acts of somebody are remembered.
-fn count(
+/// Changes what the acts of somebody that are remembered count for.
+fn weigh(
     transaction: &mut Transaction<'_>,
     who: &str,
     change: impl Fn(u64) -> u64,
 ) -> Result<(), HostError> {
     let key = keys::actor(who);
-    let known = transaction.get(&key)?.map(|acts| decode(&acts, Reader::u64)).transpose();
-    let acts = change(known.map_err(HostError::damaged("a number of acts"))?.unwrap_or(0));
-    match acts {
+    let known = transaction.get(&key)?.map(|all| decode(&all, Reader::u64)).transpose();
+    let all = change(known.map_err(HostError::damaged("the weight of acts"))?.unwrap_or(0));
+    match all {
         0 => transaction.delete(&key),
-        acts => transaction.put(&key, encode(|writer| writer.u64(acts))),
+        all => transaction.put(&key, encode(|writer| writer.u64(all))),
     }
     Ok(())
 }

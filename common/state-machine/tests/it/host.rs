@@ -6,9 +6,9 @@ use crate::kit::{Disk, at, bytes, command, delete, entry, put, raw, swap};
 use bytes::Bytes;
 use consensus::{ClusterTime, Configuration, Entry, LogIndex, Payload};
 use state_machine::{
-    Batch, Command, EFFECTS_EVERY, Envelope, Host, HostError, Kv, KvQuery, KvResponse, MemoryStore,
-    OrderedStore, Owner, Response, StoreError, StoredMachine, SystemAnswer, SystemCommand,
-    SystemQuery, Transaction, View, Viewer,
+    APPLY_BYTES_MAX, Batch, Command, EFFECTS_EVERY, Envelope, Host, HostError, Kv, KvQuery,
+    KvResponse, MemoryStore, OrderedStore, Owner, Response, StoreError, StoredMachine,
+    SystemAnswer, SystemCommand, SystemQuery, Transaction, View, Viewer,
 };
 
 fn get(host: &Host<Disk>, key: &str) -> KvResponse {
@@ -422,4 +422,41 @@ fn digests_are_stored_from_time_to_time() {
     let again = disk.host();
     assert_eq!(again.effects().at(every), None);
     assert_eq!(again.digest(), host.digest());
+}
+
+/// A short command may have a long answer: thousands of them in one batch took all memory there is,
+/// and did so again at each start.
+#[test]
+fn what_is_answered_and_changed_bounds_how_much_is_applied_at_a_time() {
+    let large = "x".repeat(1 << 20);
+    let mut log = vec![command(1, &put("k", &large))];
+    log.extend((2..=100).map(|index| command(index, &swap("k", Some("y"), None))));
+    let mut host = Disk::default().host();
+    let mut rest = &log[..];
+    while !rest.is_empty() {
+        let responses = host.apply_some(rest).unwrap();
+        let answered: usize = responses.iter().map(|(_, answer)| answer.len()).sum();
+        assert!(answered < APPLY_BYTES_MAX + large.len() + 100, "{answered} bytes at a time");
+        let done = host.applied().index.get() - rest[0].id.index.get() + 1;
+        assert_eq!(responses.len() as u64, done, "of which each is answered");
+        rest = &rest[usize::try_from(done).unwrap()..];
+    }
+    let mut one_by_one = Disk::default().host();
+    log.iter().for_each(|entry| drop(one_by_one.apply(std::slice::from_ref(entry)).unwrap()));
+    assert_eq!(host.digest(), one_by_one.digest(), "however much at a time");
+}
+
+/// What a batch deletes is passed over by each range that is read in it.
+#[test]
+fn many_deletions_are_not_applied_in_one_batch() {
+    let puts: Vec<_> =
+        (1..=2_000).map(|index| command(index, &put(&index.to_string(), ""))).collect();
+    let mut host = Disk::default().host();
+    host.apply(&puts).unwrap();
+    assert_eq!(host.applied().index.get(), 2_000, "puts of so few bytes are one batch");
+    let deletes =
+        (2_001..=4_000).map(|index| command(index, &delete(&(index - 2_000).to_string())));
+    host.apply_some(&deletes.collect::<Vec<_>>()).unwrap();
+    let at_once = host.applied().index.get() - 2_000;
+    assert!((100..1_000).contains(&at_once), "{at_once} deletions in one batch");
 }

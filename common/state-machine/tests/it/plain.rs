@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 
 use bytes::Bytes;
 use consensus::{ClusterTime, Entry, EntryId, LogIndex, Payload, Term};
@@ -278,4 +278,53 @@ proptest! {
             }
         }
     }
+}
+
+/// Waits in the middle of each command until it is let go on.
+struct Slow(Arc<Barrier>, u64);
+
+impl StateMachine for Slow {
+    fn apply(&mut self, command: &Command<'_>) -> Response {
+        if !command.data.is_empty() {
+            self.0.wait();
+            self.0.wait();
+        }
+        self.1 += 1;
+        Bytes::new()
+    }
+
+    fn query(&self, _query: &[u8]) -> Response {
+        Bytes::from(self.1.to_string())
+    }
+
+    fn snapshot(&self) -> Box<dyn SnapshotSource> {
+        Box::new(Cursor::new(Vec::new()))
+    }
+
+    fn restore(&mut self, _from: &mut dyn Read) -> Result<(), RestoreError> {
+        Ok(())
+    }
+}
+
+/// A client that goes on reading at another node asks it for what it has seen here: less than that
+/// would be back in time.
+#[test]
+fn a_question_is_told_an_index_that_covers_what_it_has_seen_also_amid_a_batch_6_4() {
+    let barrier = Arc::new(Barrier::new(2));
+    let of_its = Arc::clone(&barrier);
+    let machine = Plain::new("slow", 1, move || Slow(Arc::clone(&of_its), 0));
+    let mut host = Host::open(MemoryStore::new(), Arc::new(machine)).unwrap();
+    let view = host.view();
+    let applying =
+        std::thread::spawn(move || host.apply(&[entry(1, ""), entry(2, "wait")]).unwrap());
+    barrier.wait();
+    // The machine is held by the command that it is at: the question waits for that.
+    let asked = std::thread::spawn(move || {
+        view.at_one_moment(|moment| (moment.query(b"").unwrap(), moment.reached()))
+    });
+    barrier.wait();
+    let (seen, reached) = asked.join().unwrap();
+    let seen: u64 = std::str::from_utf8(&seen).unwrap().parse().unwrap();
+    assert!(reached.get() >= seen, "it has seen {seen} commands, and is told {reached}");
+    applying.join().unwrap();
 }

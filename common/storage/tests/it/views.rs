@@ -5,7 +5,9 @@ use std::sync::{Arc, Barrier};
 
 use bytes::Bytes;
 use consensus::{ClusterTime, Entry, Payload};
-use state_machine::{Command, Envelope, Host, Kv, KvQuery, KvResponse, Response, StoreError};
+use state_machine::{
+    Command, Envelope, Host, Kv, KvQuery, KvResponse, Moment, Response, StoreError,
+};
 use state_machine::{StoredMachine, Transaction, View};
 use storage::StateStore;
 use tempfile::tempdir;
@@ -87,6 +89,23 @@ fn all_questions_of_a_moment_read_that_moment_6_4() {
     });
     assert_eq!(before, after);
     assert_ne!(view.query(&query).unwrap(), after, "the next moment shows what was put");
+}
+
+/// A view that was handed over before shows what is put behind it: a client that goes on at another
+/// node must ask there for no less.
+#[test]
+fn a_question_is_told_an_index_that_covers_what_it_has_seen_6_4() {
+    let place = tempdir().unwrap();
+    let store = StateStore::open(place.path()).unwrap();
+    let mut host = Host::open(store, Arc::new(Kv)).unwrap();
+    host.apply(&[put(1, 1, "k", "old")]).unwrap();
+    let view = host.view();
+    host.apply(&[put(1, 2, "k", "new")]).unwrap();
+    let query = KvQuery::Get { key: Bytes::from_static(b"k") }.encode();
+    let read = |moment: &Moment<'_>| (moment.query(&query).unwrap(), moment.reached().get());
+    let (answer, reached) = view.at_one_moment(read);
+    let new = KvResponse::Value { revision: 2, value: Bytes::from_static(b"new") };
+    assert_eq!((KvResponse::decode(&answer).unwrap(), reached), (new, 2));
 }
 
 /// A page of keys is read in several parts.
