@@ -115,6 +115,31 @@ fn nobody_makes_the_acts_of_others_be_forgotten() {
     assert_eq!(items[20].act.id, by("backup cron", 1_025).id, "its own oldest are gone");
 }
 
+/// A few long ones drove out many short ones, whose owner had done most by number.
+#[test]
+fn nobody_makes_the_acts_of_others_be_forgotten_by_long_ones() {
+    let mut machine = Machine::new();
+    let long = "x".repeat(ACT_WHAT_BYTES_MAX);
+    let by = |who: &str, number, what| Act { who: who.into(), ..act(number, what, Outcome::Done) };
+    for number in 0..1_500 {
+        note(&mut machine, by("operator ann", number, "member add n4=10.0.0.4:7400"));
+    }
+    for number in 0..4_000 {
+        note(&mut machine, by("operator mallory", 10_000 + number, &long));
+    }
+    let (mut after, mut of_ann) = (0, 0);
+    loop {
+        let (items, more, totals) = page(&machine, after, AUDIT_PAGE_MAX);
+        assert!(totals.dropped > 1_000, "{totals:?}");
+        of_ann += items.iter().filter(|item| item.act.who == "operator ann").count();
+        after = items.last().map_or(after, |item| item.index.get());
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(of_ann, 1_500);
+}
+
 #[test]
 fn the_oldest_acts_are_dropped_and_counted_by_number_and_by_bytes() {
     let mut machine = Machine::new();
