@@ -303,12 +303,12 @@ impl Follower {
         let stamps = stamps.expect("looking at files does not panic");
         let settled = self.looked.as_ref() == Some(&stamps);
         self.looked = Some(stamps.clone());
-        if settled && stamps == self.seen {
+        let is_refused = self.refused.as_ref() == Some(&stamps);
+        if settled && stamps == self.seen && !is_refused {
             // Those that were refused are gone again.
             self.troubles.end(Trouble::Certificates);
         } else if settled {
-            let loud = self.refused.as_ref() != Some(&stamps);
-            self.take(loud).await;
+            self.take(!is_refused).await;
         }
     }
 

@@ -67,6 +67,30 @@ fn newer_credentials_of_another_node_in_the_data_directory_are_not_taken() {
     assert_eq!(chosen.identity().node_id(), Some(NonZeroU64::MIN));
 }
 
+/// Follows credentials, of which those of the endpoint are in use.
+fn follower(
+    certificates: Certificates,
+    directory: &Path,
+    (endpoint, troubles): (&Endpoint, &Troubles),
+) -> Follower {
+    let unread = CertificatesRead::Unread;
+    Follower {
+        seen: Stamps::of(&certificates),
+        certificates,
+        stored: directory.join("stored"),
+        requests: mpsc::channel(1).1,
+        key: None,
+        endpoint: endpoint.clone(),
+        end: CertificateEnd::of(&endpoint.credentials()),
+        troubles: troubles.clone(),
+        looked: None,
+        refused: None,
+        warned: None,
+        elsewhere: watch::Sender::new(Elsewhere::new(BTreeMap::new())),
+        done: watch::Sender::new(Done { number: 0, certificates: unread }),
+    }
+}
+
 /// A certificate and its key are two files: whoever copies them would be told that they do not fit.
 #[tokio::test]
 async fn files_are_left_alone_until_nobody_changes_them_any_more() {
@@ -74,22 +98,7 @@ async fn files_are_left_alone_until_nobody_changes_them_any_more() {
     let present = configured(&certificates).expect("they are whole");
     let troubles = Troubles::default();
     let endpoint = Endpoint::client(&present).expect("a socket can be had");
-    let unread = CertificatesRead::Unread;
-    let mut follower = Follower {
-        seen: Stamps::of(&certificates),
-        certificates,
-        stored: directory.path().join("stored"),
-        requests: mpsc::channel(1).1,
-        key: None,
-        endpoint: endpoint.clone(),
-        end: CertificateEnd::of(&present),
-        troubles: troubles.clone(),
-        looked: None,
-        refused: None,
-        warned: None,
-        elsewhere: watch::Sender::new(Elsewhere::new(BTreeMap::new())),
-        done: watch::Sender::new(Done { number: 0, certificates: unread }),
-    };
+    let mut follower = follower(certificates, directory.path(), (&endpoint, &troubles));
     follower.look().await;
     let next = issued(&authority);
     for (file, text) in [(&certificate, &next.certificate_pem), (&key, &next.key_pem)] {
@@ -101,4 +110,29 @@ async fn files_are_left_alone_until_nobody_changes_them_any_more() {
     follower.look().await;
     let next = next.credentials().expect("it fits");
     assert!(endpoint.credentials().is_same_as(&next), "{:?}", troubles.told());
+}
+
+/// Nothing tells versions of them from each other, and nobody hands them in once more.
+#[tokio::test]
+async fn credentials_in_memory_that_are_refused_stay_so_and_are_tried_again() {
+    let Place { authority, certificates, directory, .. } = place();
+    let present = configured(&certificates).expect("they are whole");
+    let troubles = Troubles::default();
+    let endpoint = Endpoint::client(&present).expect("a socket can be had");
+    let two = Role::Node(NonZeroU64::MIN.saturating_add(1));
+    let other = authority.issue(&Identity::new(authority.cluster(), two), DAY);
+    let other = other.and_then(|issued| issued.credentials()).expect("it can be issued");
+    let memory = Certificates::Memory(other);
+    let mut follower = follower(memory, directory.path(), (&endpoint, &troubles));
+    let read = follower.take(true).await;
+    assert!(matches!(read, CertificatesRead::Refused(_)), "{read:?}");
+    for _ in 0..3 {
+        follower.look().await;
+        assert!(!troubles.told().is_empty(), "they are forgotten, and run out one day");
+    }
+    let next = issued(&authority).credentials().expect("it fits");
+    follower.certificates = Certificates::Memory(next.clone());
+    follower.look().await;
+    assert!(endpoint.credentials().is_same_as(&next), "{:?}", troubles.told());
+    assert!(troubles.told().is_empty(), "{:?}", troubles.told());
 }
