@@ -31,6 +31,18 @@ pub async fn bootstrap(nodes: &[&Running]) -> Result<(), Failure> {
     if members.len() < nodes.len() {
         return Err(Failure::new(Exit::Usage, "two nodes have the same id"));
     }
+    // The record would stay with those that come before.
+    let runs = (cluster, (&machine, machine_version));
+    let differs = |node: &&&Running| {
+        let about = node.about();
+        (about.cluster, (&about.machine.0, about.machine.1)) != runs
+    };
+    if let Some(node) = nodes.iter().find(differs) {
+        let (id, other) = (node.node(), first.node());
+        let why =
+            format!("node {id} has another cluster's certificate or machine than node {other}");
+        return Err(Failure::new(Exit::Data, why));
+    }
     let voters = Voters::Stable(Majority::new(members.keys().copied()));
     let configuration = Configuration::new(voters, BTreeSet::new(), members)
         .map_err(|error| Failure::from_error(Exit::Usage, "the members", &error))?;

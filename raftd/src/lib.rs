@@ -44,7 +44,7 @@
 //!         transaction: &mut Transaction<'_>,
 //!     ) -> Result<Response, StoreError> {
 //!         let before = transaction.get(b"sum")?.unwrap_or_default();
-//!         let sum = Bytes::from((number(&before) + number(command.data)).to_string());
+//!         let sum = Bytes::from(number(&before).saturating_add(number(command.data)).to_string());
 //!         transaction.put(b"sum", sum.clone());
 //!         Ok(sum)
 //!     }

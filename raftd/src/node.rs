@@ -357,7 +357,8 @@ impl Node {
         self.replica.step(now, Input::Abandon);
         self.dispatch(now);
         let Self { disk, apply, .. } = self;
-        Ending { threads: vec![disk.finish(), apply.finish()] }
+        let (disk, machine) = (disk.finish(), apply.finish());
+        Ending { threads: vec![("the log's disk", disk), ("the state machine", machine)] }
     }
 
     fn raw(&mut self, now: Timestamp, input: Raw) {
@@ -446,17 +447,19 @@ impl Node {
 
 /// Threads that finish what is queued.
 pub(crate) struct Ending {
-    threads: Vec<std::thread::JoinHandle<()>>,
+    threads: Vec<(&'static str, std::thread::JoinHandle<()>)>,
 }
 
 impl Ending {
     /// Says whether all is done.
     pub(crate) fn is_finished(&self) -> bool {
-        self.threads.iter().all(std::thread::JoinHandle::is_finished)
+        self.threads.iter().all(|(_, thread)| thread.is_finished())
     }
 
     /// Returns the failure for the case that it is not done in time.
-    pub(crate) fn late() -> Failure {
-        Failure::new(Exit::Io, "the disk did not finish in time")
+    pub(crate) fn late(&self) -> Failure {
+        let left = self.threads.iter().filter(|(_, thread)| !thread.is_finished());
+        let left: Vec<&str> = left.map(|(of, _)| *of).collect();
+        Failure::new(Exit::Io, format!("{} did not finish in time", left.join(" and ")))
     }
 }

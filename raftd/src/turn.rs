@@ -15,7 +15,7 @@ use crate::inbound::Inbound;
 use crate::lanes::Done;
 use crate::lanes::network::Elsewhere;
 use crate::logging::repeat;
-use crate::node::{Ending, Node};
+use crate::node::Node;
 use crate::services::Services;
 
 /// Inputs of one kind that are stepped before the replica is drained.
@@ -236,9 +236,15 @@ impl Turn {
                 }
             }
         };
-        let finished = timeout(within, finish).await.map_err(|_| Ending::late());
+        let finished = timeout(within, finish).await.map_err(|_| ending.late());
         let ended = match failed {
-            Some(failure) => finished.and(Err(failure)),
+            // Why the node ends decides what is done next, and must not get lost.
+            Some(failure) => {
+                if let Err(late) = &finished {
+                    tracing::error!(name: "stopped-late", "{late}");
+                }
+                Err(failure)
+            }
             None => finished.inspect(|()| tracing::info!(name: "stopped", "stopped")),
         };
         (services, ended)

@@ -185,6 +185,7 @@ pub const MESSAGES: &[Message] = &[
     ),
     row("state-unreadable", Level::Error, "the state cannot be read"),
     row("stopped", Level::Info, "the node has stopped in good order"),
+    row("stopped-late", Level::Error, "a node that ends had not finished in time what was queued"),
     row("stopping", Level::Info, "the node begins to stop"),
     row("transfers", Level::Info, "snapshots between nodes: how often"),
     row("uninitialised", Level::Info, "the node has no history, and waits for one"),

@@ -12,6 +12,7 @@ use transport::ClientRequest;
 use crate::acts;
 use crate::admin;
 use crate::answer;
+use crate::lanes::answers;
 use crate::lanes::query::{Extent, Page, Part};
 use crate::logging::repeat::{self, Kind};
 use crate::node::Node;
@@ -218,7 +219,13 @@ impl Node {
     fn purpose(&self, envelope: Option<&Envelope>) -> Purpose {
         let frees = envelope.is_some_and(|envelope| match envelope.kind {
             EnvelopeKind::System => true,
-            EnvelopeKind::Machine => self.machine.frees_space(&envelope.body),
+            EnvelopeKind::Machine => {
+                let frees = answers(|| self.machine.frees_space(&envelope.body));
+                frees.unwrap_or_else(|panic| {
+                    repeat::tell(Kind::Answer, "whether a command frees space", &panic);
+                    false
+                })
+            }
         });
         if frees { Purpose::Frees } else { Purpose::Data }
     }

@@ -9,6 +9,7 @@ mod batches;
 mod damage;
 mod disk;
 mod embedded;
+mod embedded_ends;
 mod failover;
 mod hanging;
 mod http;
