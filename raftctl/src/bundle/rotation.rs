@@ -149,7 +149,8 @@ impl Bundles {
     }
 
     /// Ends a finish that was interrupted between its two renames and has left no authority in its
-    /// place, unless it is just between them.
+    /// place, unless it is just between them; and an abort that was interrupted before the key of
+    /// the successor was gone.
     ///
     /// # Errors
     /// If it is, or the directory cannot be renamed.
@@ -161,6 +162,11 @@ impl Bundles {
             if is_broken_off() {
                 std::fs::rename(&next, &present).map_err(|error| failed(&next, &error))?;
             }
+        }
+        let dropped = directory.join(DROPPED);
+        if dropped.exists() {
+            let _lock = lock(directory, ".add.lock")?;
+            remove(&dropped)?;
         }
         Ok(())
     }
@@ -182,13 +188,14 @@ impl Bundles {
     }
 
     fn remove(&self, name: &str) -> Result<()> {
-        let path = self.at(name);
-        match std::fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(failed(&path, &error))
-            }
-            Ok(()) | Err(_) => Ok(()),
-        }
+        remove(&self.at(name))
+    }
+}
+
+fn remove(path: &std::path::Path) -> Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(path, &error)),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

@@ -238,6 +238,10 @@ fn a_rotation_that_was_interrupted_between_its_renames_is_ended_by_whoever_comes
     bundles.drop_successor().expect("it can be removed");
     assert_eq!(bundles.rotation(), Ok(Rotation::None));
     assert!(!at("ca.new").exists() && !at("ca.dropped").exists());
+    // Its key is in many programs' trust: it does not lie about when that is interrupted.
+    std::fs::create_dir(at("ca.dropped")).expect("there is room");
+    drop(Bundles::open(bundles.directory()).expect("it is removed"));
+    assert!(!at("ca.dropped").exists());
     std::fs::rename(at("ca"), at("ca.next")).expect("it is there");
     let place = bundles.directory().to_owned();
     drop(bundles);

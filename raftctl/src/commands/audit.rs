@@ -9,6 +9,7 @@ use state_machine::{Act, AuditTotals, AuditedAct, Outcome, SystemAnswer, SystemQ
 use tokio::time::sleep;
 
 use crate::codes;
+use crate::exit::Exit;
 use crate::invocation::Invocation;
 use crate::newest::{Lister, Newest};
 use crate::output::form::Form;
@@ -130,8 +131,22 @@ async fn follow(
     }
     let mut after = acts.last().map_or(0, |act| act.index.get());
     let mut since: Option<Instant> = None;
+    let mut is_cut_off = false;
     loop {
-        let (items, _, _) = page(&mut Lister::new(client, how), after).await?;
+        let items = match page(&mut Lister::new(client, how), after).await {
+            Ok((items, _, _)) => items,
+            // Whoever waits for acts waits for nodes as well.
+            Err(report) if [Exit::NoLeader, Exit::Unknown].contains(&report.exit) => {
+                if !std::mem::replace(&mut is_cut_off, true) {
+                    let why = format!("warning: {}; asked again and again", report.message);
+                    invocation.output.remark(&why);
+                }
+                sleep(POLL).await;
+                continue;
+            }
+            Err(report) => return Err(report),
+        };
+        is_cut_off = false;
         let seen = !items.is_empty();
         for act in items {
             // The next ones wait for it, so that all are shown in their order.

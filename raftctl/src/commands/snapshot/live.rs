@@ -32,6 +32,9 @@ use crate::output::{Unbuffered, View, units};
 use crate::report::{Report, Result, told};
 use crate::signals::Signals;
 
+/// A node whose disk hangs is given up behind so long a wait for a piece.
+const PIECE_PATIENCE: Duration = Duration::from_secs(60);
+
 /// A node may take so long to write its state to a file, however large, unless the operator says
 /// how long. One that is gone is not waited for: the connection ends with it.
 const MAKING: Duration = Duration::from_secs(86_400);
@@ -355,7 +358,14 @@ async fn piece(client: &Client, row: &Row, last: EntryId, offset: u64) -> Result
     let mut tries = 0;
     loop {
         tries += 1;
-        match client.snapshot(&row.address, SnapshotRequest::Fetch { last, offset }).await {
+        let asked = client.snapshot(&row.address, SnapshotRequest::Fetch { last, offset });
+        // To make a snapshot may take hours; to read a piece of it takes a moment.
+        let answer = tokio::time::timeout(PIECE_PATIENCE, asked).await.map_err(|_| {
+            let patience = PIECE_PATIENCE.as_secs();
+            let message = format!("{} gave nothing of its snapshot for {patience} s", row.name);
+            Report::new(codes::UNREACHABLE, message).help("raftctl status")
+        })?;
+        match answer {
             Ok(SnapshotAnswer::Piece { size_bytes, bytes }) => return Ok((size_bytes, bytes)),
             Ok(_) => return Err(unexpected(row)),
             Err(error) if tries < TRIES && may_pass(&error) => {
