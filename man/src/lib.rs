@@ -309,7 +309,16 @@ fn folded(text: &str) -> Vec<String> {
 fn render(man: &Man) -> std::io::Result<String> {
     let mut page = Vec::new();
     man.render(&mut page)?;
-    String::from_utf8(page).map_err(std::io::Error::other)
+    let page = String::from_utf8(page).map_err(std::io::Error::other)?;
+    let line = |line: &str| subcommand(line).unwrap_or_else(|| line.to_owned()) + "\n";
+    Ok(page.lines().map(line).collect())
+}
+
+/// Subcommands are taken for pages of their own, which there are none of: they are below.
+fn subcommand(line: &str) -> Option<String> {
+    let page = line.strip_suffix("(1)").or_else(|| line.strip_suffix("(8)"))?;
+    let (program, verb) = page.split_once("\\-")?;
+    ["raftctl", "raftd"].contains(&program).then(|| format!("\\fB{program} {verb}\\fR"))
 }
 
 fn line(page: &mut String, text: &str) {

@@ -52,3 +52,13 @@ fn the_sample_is_a_configuration_with_the_defaults() {
         raftd::config::KEYS.iter().all(|key| text.contains(key.name.split('.').next().unwrap()))
     );
 }
+
+#[test]
+fn no_page_sends_its_reader_to_one_that_is_not_there() {
+    for (file, page) in man::pages().unwrap() {
+        for program in ["raftctl", "raftd"] {
+            let sent = page.lines().find(|line| line.starts_with(&format!("{program}\\-")));
+            assert_eq!(sent, None, "{file}");
+        }
+    }
+}
