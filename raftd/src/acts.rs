@@ -73,7 +73,7 @@ fn told(role: &Role, command: &bytes::Bytes, owners: &Owners) -> Option<String> 
         return None;
     }
     match SystemCommand::decode(&envelope.body).ok()? {
-        SystemCommand::ReserveId { name } => Some(format!("member reserve {name}")),
+        SystemCommand::ReserveId { name, above: _ } => Some(format!("member reserve {name}")),
         // Every `kv cas` ends with one.
         SystemCommand::CloseSession { session } if owners.is_own(session, &role.to_string()) => {
             None

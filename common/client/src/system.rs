@@ -105,14 +105,16 @@ impl Client {
         SystemAnswer::decode(&response).map_err(|_| unexpected())
     }
 
-    /// Reserves a node id for a name, through the log: an id that no node ever had. The same name
-    /// gets the same id until a member with that id is removed, so that this may be repeated.
+    /// Reserves a node id for a name, through the log: an id that no node ever had, and above
+    /// `above`, the highest that whoever asks knows of, as a cluster that was restored from a
+    /// backup may not. The same name gets the same id until a member with that id is removed, so
+    /// that this may be repeated.
     ///
     /// # Errors
     /// [`ClientError::Refused`] if a member is called so already or this certificate may not
     /// reserve ids; [`ClientError::Unknown`] if the deadline passes first: then ask again.
-    pub async fn reserve_id(&self, name: &str) -> Result<NodeId, ClientError> {
-        let command = SystemCommand::ReserveId { name: name.to_owned() };
+    pub async fn reserve_id(&self, name: &str, above: u64) -> Result<NodeId, ClientError> {
+        let command = SystemCommand::ReserveId { name: name.to_owned(), above };
         let SystemResponse::Reserved { id } = self.tell_system(&command).await? else {
             return Err(self.unexpected());
         };

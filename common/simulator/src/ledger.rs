@@ -52,7 +52,9 @@ impl Ledger {
             Some(SystemCommand::CloseSession { session }) => {
                 self.closes.insert(index, session);
             }
-            Some(SystemCommand::ReserveId { name }) => _ = self.reserves.insert(index, name),
+            Some(SystemCommand::ReserveId { name, above: _ }) => {
+                _ = self.reserves.insert(index, name)
+            }
             Some(
                 SystemCommand::RegisterSession { .. }
                 | SystemCommand::SetAlarm { .. }

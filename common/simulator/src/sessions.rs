@@ -79,7 +79,8 @@ impl Sessions {
             return (nonce, 0, Envelope { owner, ..Envelope::system(&command) }.encode());
         }
         if let Some(RESERVES) = again {
-            let command = SystemCommand::ReserveId { name: format!("node {}", low_water % NAMES) };
+            let command =
+                SystemCommand::ReserveId { name: format!("node {}", low_water % NAMES), above: 0 };
             return (nonce, 0, Envelope { owner, ..Envelope::system(&command) }.encode());
         }
         if let Some(AHEAD | LATE) = again

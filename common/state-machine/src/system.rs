@@ -60,7 +60,9 @@ pub(crate) fn apply(
             sessions::register(transaction, index, time, &by.name, (nonce, name))
         }
         Ok(SystemCommand::CloseSession { session }) => sessions::close(transaction, by, session),
-        Ok(SystemCommand::ReserveId { name }) => members::reserve(transaction, index, time, name),
+        Ok(SystemCommand::ReserveId { name, above }) => {
+            members::reserve(transaction, (index, time), name, above)
+        }
         Ok(SystemCommand::SetAlarm { member, raised }) => {
             alarms::set(transaction, (index, time), by, member, raised)
         }

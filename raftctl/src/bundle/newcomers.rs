@@ -113,6 +113,14 @@ impl Bundles {
         self.directory().join(format!("data-{name}"))
     }
 
+    /// Returns the highest id of all nodes that were ever planned or added here.
+    ///
+    /// # Errors
+    /// If the file of added nodes cannot be read.
+    pub(crate) fn highest_id(&self) -> Result<u64> {
+        Ok(self.known()?.keys().last().map_or(0, |id| id.get()))
+    }
+
     /// Names all nodes by id that were ever planned or added.
     ///
     /// # Errors

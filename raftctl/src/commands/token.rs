@@ -95,7 +95,7 @@ async fn create(invocation: &Invocation, args: CreateArgs) -> Result<()> {
     let (_, client) = invocation.client()?;
     let bundles = open(invocation, &args.place)?;
     let (name, address) = args.node;
-    let id = client.reserve_id(&name).await?;
+    let id = client.reserve_id(&name, bundles.highest_id()?).await?;
     let id = std::num::NonZeroU64::new(id.get()).expect("ids are not 0");
     let node = PlannedNode { id, name, address };
     let token = make(invocation, (&bundles, &client), &node, args.valid).await?;

@@ -111,6 +111,36 @@ fn a_name_that_was_given_again_is_restored_to_who_has_it_now() {
     assert!(said.error()["message"].as_str().unwrap().contains(", on two"), "{said:?}");
 }
 
+/// The backup does not know of a node that was added behind it: its certificate counted for whoever
+/// came next.
+#[test]
+fn the_id_of_a_node_that_was_added_behind_the_backup_is_not_given_again() {
+    let mut world = World::new();
+    let addresses = free(3);
+    world.found(&addresses[..1]);
+    let saved = world.home().join("saved.snap");
+    world.ok(&format!("snapshot save {}", saved.display()));
+    let prepares = |world: &World, node: &str| -> u64 {
+        let said = world.ok(&format!("member add {node} --prepare-only -o json")).data();
+        said["nodes"][0]["id"].as_str().unwrap().parse().unwrap()
+    };
+    let node = format!("n2={}", addresses[1]);
+    let gone = prepares(&world, &node);
+    world.start("n2", &addresses[1]);
+    world.ok(&format!("member add {node}"));
+    world.ok("member remove n2 --yes");
+    assert_eq!(world.ended("n2"), Some(77));
+    world.kill("n1");
+    let place = world.home().join("data-restored");
+    let (saved, place) = (saved.display(), place.display());
+    world.ok(&format!("snapshot restore {saved} --data-dir {place} --node n1 --yes"));
+    world.start_with("n1", "restored", &addresses[0]);
+    world.await_status(|status| status["leader"]["name"] == "n1");
+    let next = prepares(&world, &format!("n3={}", addresses[2]));
+    assert!(next > gone, "{next} is given again, {gone} was that of n2");
+    world.ok("cert revoke n2 --yes");
+}
+
 /// What was acknowledged last may be on one disk alone, and no snapshot has it.
 #[test]
 fn what_a_survivor_does_not_know_committed_is_named_when_it_is_saved_and_restored() {

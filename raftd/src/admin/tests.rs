@@ -49,7 +49,7 @@ fn requests(right: Right) -> Vec<Request> {
         }
         Right::Propose => {
             // A machine may use the system's bytes for its own ends.
-            let reserve = SystemCommand::ReserveId { name: name() };
+            let reserve = SystemCommand::ReserveId { name: name(), above: 0 };
             let sessionless = Envelope::sessionless(reserve.encode()).encode();
             let in_session = Envelope::in_session(7, 1, 0, Bytes::new()).encode();
             let batch = Request::Batch { commands: vec![sessionless.clone(), in_session.clone()] };
@@ -60,7 +60,7 @@ fn requests(right: Right) -> Vec<Request> {
             propose(&SystemCommand::RegisterSession { nonce: [1; 16], name: name() }),
             propose(&SystemCommand::CloseSession { session: 1 }),
         ],
-        Right::ReserveId => vec![propose(&SystemCommand::ReserveId { name: name() })],
+        Right::ReserveId => vec![propose(&SystemCommand::ReserveId { name: name(), above: 0 })],
         Right::SetAlarm => {
             [true, false].map(|raised| propose(&SystemCommand::SetAlarm { member, raised })).into()
         }

@@ -141,7 +141,8 @@ async fn a_batch_stands_in_the_log_in_its_order_whichever_node_is_asked() {
 #[tokio::test]
 async fn a_batch_is_refused_as_a_whole_for_what_does_not_belong_into_it() {
     let cluster = Cluster::start(1).await;
-    let reserve = Envelope::system(&SystemCommand::ReserveId { name: "n9".into() }).encode();
+    let reserve =
+        Envelope::system(&SystemCommand::ReserveId { name: "n9".into(), above: 0 }).encode();
     let mut commands = sessionless([put("k", "v")]);
     commands.push(reserve);
     let large = sessionless([put("k", "v"), Bytes::from(vec![0; 1_100_000])]);

@@ -83,6 +83,11 @@ async fn three_full_disks_end_no_node_and_heal_by_deleting_or_enlarging() {
     }
     cluster.leader().await;
     assert_eq!(get(&client, "before").await.unwrap().as_deref(), Some("1"));
+    // Whose disks are full is in the state, and known again from there.
+    for status in cluster.statuses(&client).await {
+        let status = status.expect("it runs");
+        assert!(status.alarms.len() >= 2, "{status:?}");
+    }
 
     for number in 0..taken {
         let key = Bytes::from(format!("large/{number:04}"));

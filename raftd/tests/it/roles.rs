@@ -70,7 +70,7 @@ fn request(right: Right, record: &BootstrapRecord, written: u64) -> Option<Reque
             Request::Propose { command: Envelope::sessionless(Bytes::new()).encode() }
         }
         Right::UseSessions => propose(&SystemCommand::CloseSession { session: 1 }),
-        Right::ReserveId => propose(&SystemCommand::ReserveId { name: "n9".into() }),
+        Right::ReserveId => propose(&SystemCommand::ReserveId { name: "n9".into(), above: 0 }),
         Right::SetAlarm => {
             let member = NodeId::new(1).unwrap();
             propose(&SystemCommand::SetAlarm { member, raised: true })

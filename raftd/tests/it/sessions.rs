@@ -188,15 +188,15 @@ async fn an_id_is_reserved_once_a_name_and_by_operators_only() {
     let cluster = Cluster::start(1).await;
     let operator = cluster.client();
     let id = |id| NodeId::new(id).unwrap();
-    assert_eq!(operator.reserve_id("n2").await.unwrap(), id(2));
-    assert_eq!(operator.reserve_id("n3").await.unwrap(), id(3));
-    assert_eq!(operator.reserve_id("n2").await.unwrap(), id(2), "its own");
-    match operator.reserve_id("n1").await.unwrap_err() {
+    assert_eq!(operator.reserve_id("n2", 0).await.unwrap(), id(2));
+    assert_eq!(operator.reserve_id("n3", 0).await.unwrap(), id(3));
+    assert_eq!(operator.reserve_id("n2", 0).await.unwrap(), id(2), "its own");
+    match operator.reserve_id("n1", 0).await.unwrap_err() {
         ClientError::Refused(reply) => assert_eq!(reply.message, "node 1 is called n1 already"),
         other => panic!("{other:?}"),
     }
     let client = cluster.client_as(role("web"), Duration::from_secs(5));
-    match client.reserve_id("n4").await.unwrap_err() {
+    match client.reserve_id("n4", 0).await.unwrap_err() {
         ClientError::Refused(reply) => assert_eq!(reply.code, ErrorCode::Unauthorised),
         other => panic!("{other:?}"),
     }

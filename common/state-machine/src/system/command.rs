@@ -32,6 +32,9 @@ pub enum SystemCommand {
     ReserveId {
         /// What the node will be called.
         name: String,
+        /// The id is above this one as well: the highest that who asks knows of. A state that was
+        /// restored from a backup does not know of those that were given behind it.
+        above: u64,
     },
     /// Raises or clears the alarm of a member whose disk has no room for more data. Only a leader
     /// gives it.
@@ -70,7 +73,10 @@ impl SystemCommand {
                 Writer::new(1).raw(nonce).bytes(name.as_bytes()).done()
             }
             Self::CloseSession { session } => Writer::new(2).u64(*session).done(),
-            Self::ReserveId { name } => Writer::new(3).bytes(name.as_bytes()).done(),
+            Self::ReserveId { name, above: 0 } => Writer::new(3).bytes(name.as_bytes()).done(),
+            Self::ReserveId { name, above } => {
+                Writer::new(5).bytes(name.as_bytes()).u64(*above).done()
+            }
             Self::SetAlarm { member, raised } => {
                 Writer::new(4).u64(member.get()).u8(u8::from(*raised)).done()
             }
@@ -96,7 +102,8 @@ impl SystemCommand {
         let command = match kind {
             1 => Self::RegisterSession { nonce: reader.array()?, name: reader.text()? },
             2 => Self::CloseSession { session: reader.u64()? },
-            3 => Self::ReserveId { name: reader.text()? },
+            3 => Self::ReserveId { name: reader.text()?, above: 0 },
+            5 => Self::ReserveId { name: reader.text()?, above: reader.u64()? },
             4 => Self::SetAlarm { member: read_id(&mut reader)?, raised: reader.u8()? != 0 },
             40 => Self::Revoke {
                 holder: reader.text()?,

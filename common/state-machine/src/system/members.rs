@@ -24,6 +24,9 @@ pub(crate) const TOMBSTONES_MAX: usize = 4_096;
 /// The most names with a reserved id.
 pub const RESERVATIONS_MAX: usize = 1_024;
 
+/// The most ids that are skipped at a time, as used by nodes that this state does not know.
+const IDS_SKIPPED_MAX: u64 = 1 << 20;
+
 /// The longest name that an id is reserved for, in bytes; as long as a member's may be.
 pub const RESERVED_NAME_BYTES_MAX: usize = 64;
 
@@ -59,12 +62,13 @@ pub(crate) fn record_configuration(
     Ok(())
 }
 
-/// Reserves an id above all that were ever seen, or finds the one that the name has already.
+/// Reserves an id above all that were ever seen here, and above `above`, or finds the one that the
+/// name has already.
 pub(super) fn reserve(
     transaction: &mut Transaction<'_>,
-    index: LogIndex,
-    time: ClusterTime,
+    (index, time): (LogIndex, ClusterTime),
     name: String,
+    above: u64,
 ) -> Result<SystemResponse, HostError> {
     let refused = |reason: String| Ok(SystemResponse::Refused { reason });
     let size = name.len();
@@ -79,8 +83,12 @@ pub(super) fn reserve(
     if let Some(id) = present(transaction)?.iter().find(|(_, member)| member.name == name) {
         return refused(format!("node {} is called {name} already", id.0));
     }
+    let highest = highest(transaction)?;
+    if above > highest.saturating_add(IDS_SKIPPED_MAX) {
+        return refused(format!("the highest id here is {highest}: {above} is too far above it"));
+    }
     make_way(transaction)?;
-    let Some(id) = highest(transaction)?.checked_add(1) else {
+    let Some(id) = highest.max(above).checked_add(1) else {
         return refused("there are no ids left".into());
     };
     let record = Reservation { name, id, index, time };
@@ -89,9 +97,8 @@ pub(super) fn reserve(
     Ok(SystemResponse::Reserved { id })
 }
 
-/// Forgets the oldest reservation where there are as many as may be. Its id is never given again;
-/// a node with a certificate of it can still be added, and its name gets another id if it is asked
-/// for anew. Those of members stay.
+/// Forgets the oldest reservation where there are as many as may be. Its id is never given again,
+/// and its name gets another one if it is asked for anew. Those of members stay.
 fn make_way(transaction: &mut Transaction<'_>) -> Result<(), HostError> {
     let all = keys::reservations();
     let found = transaction.range(&all.start, &all.end, RESERVATIONS_MAX)?;

@@ -329,7 +329,7 @@ fn a_damaged_record_of_what_is_applied_is_refused() {
 /// Entries of all kinds: the machine's, a session's, the system's, configurations and nothing.
 fn mixed() -> Vec<Entry> {
     let register = SystemCommand::RegisterSession { nonce: [1; 16], name: "n".into() };
-    let reserve = SystemCommand::ReserveId { name: "n4".into() };
+    let reserve = SystemCommand::ReserveId { name: "n4".into(), above: 0 };
     let payload = |envelope: Envelope| Payload::Command(envelope.encode());
     vec![
         entry(1, Payload::Configuration(Configuration::unknown())),

@@ -46,7 +46,11 @@ fn change(machine: &mut Machine, configuration: Configuration) -> Entry {
 }
 
 fn reserve(machine: &mut Machine, name: &str) -> SystemResponse {
-    let command = SystemCommand::ReserveId { name: name.into() };
+    reserve_above(machine, name, 0)
+}
+
+fn reserve_above(machine: &mut Machine, name: &str, above: u64) -> SystemResponse {
+    let command = SystemCommand::ReserveId { name: name.into(), above };
     let payload = Payload::Command(Envelope::system(&command).encode());
     let entry = entry(next(machine), payload);
     let answers = machine.host.apply(&[entry]).unwrap();
@@ -218,4 +222,21 @@ fn entries_in_one_batch_or_in_many_make_the_same_state() {
     }
     assert_eq!(removed(&together), [(2, 3)]);
     assert_eq!(together.system_part(), apart.system_part());
+}
+
+/// A cluster that was restored from a backup gave the id of a node that was added behind it to
+/// another one, for which the certificate of the first one counted.
+#[test]
+fn an_id_is_above_those_that_are_known_elsewhere() {
+    let mut machine = Machine::new();
+    assert_eq!(reserve_above(&mut machine, "n8", 7), SystemResponse::Reserved { id: 8 });
+    assert_eq!(
+        reserve_above(&mut machine, "n8", 20),
+        SystemResponse::Reserved { id: 8 },
+        "its own"
+    );
+    assert_eq!(reserve_above(&mut machine, "n9", 3), SystemResponse::Reserved { id: 9 });
+    let refused = reserve_above(&mut machine, "n10", u64::MAX);
+    assert!(matches!(refused, SystemResponse::Refused { .. }), "{refused:?}");
+    assert_eq!(reserve(&mut machine, "n10"), SystemResponse::Reserved { id: 10 });
 }

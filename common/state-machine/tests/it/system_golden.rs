@@ -41,7 +41,11 @@ fn commands() {
     for (command, expected) in [
         (register, "0101000102030405060708090a0b0c0d0e0f020000006162"),
         (SystemCommand::CloseSession { session: 258 }, "01020201000000000000"),
-        (SystemCommand::ReserveId { name: "n4".into() }, "0103020000006e34"),
+        (SystemCommand::ReserveId { name: "n4".into(), above: 0 }, "0103020000006e34"),
+        (
+            SystemCommand::ReserveId { name: "n4".into(), above: 258 },
+            "0105020000006e340201000000000000",
+        ),
         (SystemCommand::SetAlarm { member: id(2), raised: true }, "0104020000000000000001"),
         (SystemCommand::SetAlarm { member: id(2), raised: false }, "0104020000000000000000"),
         (

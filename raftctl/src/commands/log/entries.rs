@@ -101,7 +101,7 @@ impl Content {
             Self::System(SystemCommand::CloseSession { session }) => {
                 format!("close session {session}")
             }
-            Self::System(SystemCommand::ReserveId { name }) => {
+            Self::System(SystemCommand::ReserveId { name, above: _ }) => {
                 format!("reserve id for {}", units::name(name.as_bytes()))
             }
             Self::System(SystemCommand::SetAlarm { member, raised: true }) => {
@@ -160,7 +160,10 @@ mod tests {
         let register = SystemCommand::RegisterSession { nonce: [0; 16], name: "web".into() };
         assert_eq!(payload(&register), "register session web");
         assert_eq!(payload(&SystemCommand::CloseSession { session: 7 }), "close session 7");
-        assert_eq!(payload(&SystemCommand::ReserveId { name: "n4".into() }), "reserve id for n4");
+        assert_eq!(
+            payload(&SystemCommand::ReserveId { name: "n4".into(), above: 0 }),
+            "reserve id for n4"
+        );
         let member = consensus::NodeId::new(2).expect("not 0");
         let alarm = |raised| payload(&SystemCommand::SetAlarm { member, raised });
         assert_eq!(alarm(true), "alarm: no room on the disk of node 2");

@@ -75,7 +75,7 @@ async fn steps(invocation: &Invocation, args: &AddArgs, reached: &Cell<Reached>)
     }
     let bundles = authority::open(invocation, args.dir.as_deref(), &target)?;
     let record = record(&bundles, &present)?;
-    let newcomers = reserve(&client, &args.nodes, &present).await?;
+    let newcomers = reserve(&client, &args.nodes, &present, bundles.highest_id()?).await?;
     let tokens = tokens::or_bundles(invocation, (&bundles, &client), &newcomers, (args, &present));
     let tokens = tokens.await?;
     if args.prepare_only {
@@ -123,18 +123,20 @@ fn promoted(present: &Present, newcomers: &[PlannedNode], leaving: Option<NodeId
 }
 
 /// Finds the ids of these nodes: who is a member has one, others get one through the log, that no
-/// node ever had. The same name gets the same id, so that this command may be run again.
+/// node ever had. The same name gets the same id, so that this command may be run again. A cluster
+/// that was restored does not know of ids that were given behind the backup: they are known here.
 async fn reserve(
     client: &Client,
     nodes: &[(String, String)],
     present: &Present,
+    highest_known: u64,
 ) -> Result<Vec<PlannedNode>> {
     let mut planned = Vec::new();
     for (name, address) in nodes {
         let mut members = present.configuration.members().iter();
         let id = match members.find(|(_, member)| member.name == *name) {
             Some((id, _)) => *id,
-            None => client.reserve_id(name).await?,
+            None => client.reserve_id(name, highest_known).await?,
         };
         let id = std::num::NonZeroU64::new(id.get()).expect("ids are not 0");
         planned.push(PlannedNode { id, name: name.clone(), address: address.clone() });

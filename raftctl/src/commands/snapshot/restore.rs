@@ -348,7 +348,7 @@ fn done(
          owner       {}\n  \
          next        {}systemctl start raftd\n  \
          then        raftctl member add NAME=HOST:PORT    (each with an empty data directory)\n  \
-         then        raftctl cert list --revoked    (revoke what was revoked since)\n",
+         then        raftctl cert list --revoked    (revoke what was revoked or removed since)\n",
         units::count(last.index.get()),
         last.term,
         generation.short(),
