@@ -34,8 +34,9 @@ pub(crate) struct Snapshots {
     /// The log behind snapshots whose transfer has ended.
     holds: Holds,
     receiving: bool,
-    /// The durable state covers the log up to here.
+    /// The durable state covers the log up to here, and takes so many bytes.
     flushed: LogIndex,
+    state_bytes: u64,
     todo: Vec<SnapshotAction>,
 }
 
@@ -120,9 +121,10 @@ impl Snapshots {
         }
     }
 
-    /// The state is durable up to `index`.
-    pub(crate) fn flushed(&mut self, index: LogIndex) {
+    /// The state is durable up to `index`, and takes so many bytes.
+    pub(crate) fn flushed(&mut self, index: LogIndex, state_bytes: u64) {
         self.flushed = self.flushed.max(index);
+        self.state_bytes = state_bytes;
         if self.making == Making::Flushing {
             self.making = Making::Asked;
             self.todo.push(SnapshotAction::Checkpoint);
@@ -183,12 +185,23 @@ impl Snapshots {
         self.sending.remove(&to);
         match end {
             Transfer::Delivered | Transfer::Broken => {
-                self.holds.hold(now, to, (last.index, log_last), matched);
+                let range = (last.index, log_last);
+                self.holds.hold(now, to, range, matched, self.state_bytes);
             }
             Transfer::NotBegun => {}
         }
         self.delete_old();
         true
+    }
+
+    /// Looks how far followers are, in a log from `base` to `end`.
+    pub(crate) fn follow(
+        &mut self,
+        now: Timestamp,
+        ends: (LogIndex, LogIndex),
+        matched: impl Fn(NodeId) -> Option<LogIndex>,
+    ) {
+        self.holds.follow(now, ends, matched);
     }
 
     /// This node leads no more: other leaders' snapshots count.
@@ -217,7 +230,7 @@ impl Snapshots {
 
     /// Returns up to where the log may be compacted, if followers have the log up to `matched`.
     pub(crate) fn floor(
-        &mut self,
+        &self,
         now: Timestamp,
         matched: impl Fn(NodeId) -> Option<LogIndex>,
     ) -> Option<LogIndex> {
@@ -280,7 +293,7 @@ mod tests {
         let mut snapshots = Snapshots::new(vec![file(4), file(5)], at(3));
         let mut deleted = |flushed: u64, received: Option<u64>| {
             snapshots.received(received.map(file));
-            snapshots.flushed(at(flushed));
+            snapshots.flushed(at(flushed), 0);
             let deleted = snapshots.take().into_iter().map(|action| match action {
                 SnapshotAction::Delete { last } => last.index.get(),
                 other => panic!("nothing else is to be done: {other:?}"),
@@ -306,7 +319,7 @@ mod tests {
         };
         let mut snapshots = Snapshots::new(Vec::new(), LogIndex::ZERO);
         snapshots.want(NodeId::new(2).expect("not 0"), Term::new(2), LogIndex::new(5));
-        snapshots.flushed(last.index);
+        snapshots.flushed(last.index, 0);
         snapshots.stop_sending();
         snapshots.checkpointed(meta);
         snapshots.take();

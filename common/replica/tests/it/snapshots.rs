@@ -22,6 +22,14 @@ fn flushed(node: &mut Node, index: u64) {
     node.finish();
 }
 
+/// Writes an entry, which node 2 has as well, and makes the state durable.
+fn write(node: &mut Node, index: u64) {
+    node.propose([100 + index]);
+    node.hear(2, 2, appended(index));
+    node.finish();
+    flushed(node, index);
+}
+
 /// Node 3 says that it lacks what the leader sends: it needs a snapshot, and is sent one when the
 /// last one that did not get through was long enough ago.
 fn lacks_all(node: &mut Node) {
@@ -90,12 +98,6 @@ fn what_follows_a_snapshot_on_its_way_stays_and_not_for_ever() {
     lacks_all(&mut node);
     make(&mut node, 10);
     let base = |node: &Node| node.replica.status().base.index.get();
-    let write = |node: &mut Node, number: u64| {
-        node.propose([100 + number]);
-        node.hear(2, 2, appended(number));
-        node.finish();
-        flushed(node, number);
-    };
     write(&mut node, 11);
     assert_eq!(base(&node), 10, "it is on its way");
     let end = Transfer::Delivered;
@@ -105,6 +107,53 @@ fn what_follows_a_snapshot_on_its_way_stays_and_not_for_ever() {
     node.now = node.now.after(60_000 * MS);
     write(&mut node, 13);
     assert_eq!(base(&node), 13, "it has not come for it");
+}
+
+/// It once needed one snapshot after another: the log behind it was compacted after a minute, while
+/// it was being fed.
+#[test]
+fn who_takes_over_what_follows_its_snapshot_is_fed_however_long_that_takes() {
+    let mut node = leader();
+    lacks_all(&mut node);
+    make(&mut node, 10);
+    let base = |node: &Node| node.replica.status().base.index.get();
+    for number in 11..=40 {
+        write(&mut node, number);
+    }
+    let end = Transfer::Delivered;
+    news(&mut node, SnapshotNews::Sent { number: 1, to: id(3), end });
+    node.hear(3, 2, appended(10));
+    for step in 1..=18 {
+        node.now = node.now.after(10_000 * MS);
+        node.hear(3, 2, appended(10 + step));
+        write(&mut node, 40 + step);
+        assert_eq!(base(&node), 10 + step, "it lacks what follows");
+    }
+    node.hear(3, 2, appended(58));
+    write(&mut node, 59);
+    write(&mut node, 60);
+    assert_eq!(base(&node), 58, "it needed long, and so much more may have come");
+    node.hear(3, 2, appended(60));
+    write(&mut node, 61);
+    assert_eq!(base(&node), 61, "it has caught up");
+}
+
+#[test]
+fn who_installs_a_large_state_is_given_the_time_for_that() {
+    let mut node = leader();
+    lacks_all(&mut node);
+    make(&mut node, 10);
+    let base = |node: &Node| node.replica.status().base.index.get();
+    let state_bytes = 120 * 32 * 1024 * 1024;
+    node.turn([Input::Flushed { index: LogIndex::new(10), state_bytes }]);
+    let end = Transfer::Delivered;
+    news(&mut node, SnapshotNews::Sent { number: 1, to: id(3), end });
+    node.now = node.now.after(179_000 * MS);
+    write(&mut node, 11);
+    assert_eq!(base(&node), 10, "it takes nothing while it installs");
+    node.now = node.now.after(1_000 * MS);
+    write(&mut node, 12);
+    assert_eq!(base(&node), 12, "it has not come for it");
 }
 
 /// It once waited until another leader was elected.
