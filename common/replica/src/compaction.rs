@@ -10,6 +10,10 @@ use crate::cache::size;
 /// Places are remembered about so many to the lower bound in bytes; finer is of no use.
 const MARKS: u64 = 64;
 
+/// So many times what is worth keeping stays for a follower that is fed, while there is room: the
+/// log grows while a snapshot is made, and again while it is sent.
+const FED_TIMES: u64 = 2;
+
 /// What stays of the log behind a durable state.
 ///
 /// The log is worth keeping as long as it is smaller than the snapshot that would replace it
@@ -37,27 +41,47 @@ pub(crate) struct Compaction {
     keep: Keep,
     /// Places in the log, with the bytes up to there since this node started; ascending.
     marks: VecDeque<(LogIndex, u64)>,
+    /// Bytes up to the last place that was forgotten, since this node started.
+    forgotten: u64,
     /// Bytes up to the end of the log since this node started.
     total: u64,
 }
 
 impl Compaction {
     pub(crate) fn new(keep: Keep) -> Self {
-        Self { keep, marks: VecDeque::new(), total: 0 }
+        Self { keep, marks: VecDeque::new(), forgotten: 0, total: 0 }
     }
 
     /// Follows a write of the log.
     pub(crate) fn follow(&mut self, write: &Write) {
         if let Some(from) = write.truncate_from {
             while self.marks.pop_back_if(|(index, _)| *index >= from).is_some() {}
-            self.total = self.marks.back().map_or(0, |(_, total)| *total);
+            self.total = self.marks.back().map_or(self.forgotten, |(_, total)| *total);
         }
         for entry in &write.append {
             self.total += size(entry) as u64;
-            let last = self.marks.back().map_or(0, |(_, total)| *total);
+            let last = self.marks.back().map_or(self.forgotten, |(_, total)| *total);
             if self.total - last >= self.keep.bytes_min / MARKS {
                 self.marks.push_back((entry.id.index, self.total));
             }
+        }
+    }
+
+    /// Returns roughly how many bytes of entries follow `index`, of those that came since this node
+    /// started.
+    pub(crate) fn bytes_behind(&self, index: LogIndex) -> u64 {
+        let place = self.marks.partition_point(|(at, _)| *at <= index);
+        let before = place.checked_sub(1).map_or(self.forgotten, |place| self.marks[place].1);
+        self.total - before
+    }
+
+    /// Returns how many bytes of entries may stay for a follower that is sent a snapshot, or fed
+    /// behind one. With room on the disk, so many that only one which cannot keep up has more: its
+    /// way carries less than is written, if more comes than the state has while that is sent.
+    pub(crate) fn fed_bytes_max(&self, state_bytes: u64, has_room: bool) -> u64 {
+        match has_room {
+            true => state_bytes.max(self.keep.bytes_max).saturating_mul(FED_TIMES),
+            false => self.keep.bytes_max,
         }
     }
 
@@ -78,7 +102,8 @@ impl Compaction {
         if to <= base {
             return None;
         }
-        self.marks.drain(..self.marks.partition_point(|(index, _)| *index <= to));
+        let mut old = self.marks.drain(..self.marks.partition_point(|(index, _)| *index <= to));
+        self.forgotten = old.next_back().map_or(self.forgotten, |(_, total)| total);
         Some(to)
     }
 }
@@ -147,6 +172,22 @@ mod tests {
         assert!((8..=11).contains(&stays(place(0))));
         assert!((48..=51).contains(&stays(place(500_000))));
         assert!((68..=71).contains(&stays(place(u64::MAX))));
+    }
+
+    #[test]
+    fn what_stays_for_who_is_fed_follows_the_state_and_the_room() {
+        let limits = Keep { entries: 1_000, bytes_min: 64_000, bytes_max: 700_000 };
+        let mut compaction = Compaction::new(limits);
+        assert_eq!(compaction.fed_bytes_max(10, true), 1_400_000);
+        assert_eq!(compaction.fed_bytes_max(1_000_000, true), 2_000_000);
+        assert_eq!(compaction.fed_bytes_max(1_000_000, false), 700_000);
+        let behind = |compaction: &Compaction, index| compaction.bytes_behind(LogIndex::new(index));
+        assert_eq!(behind(&compaction, 0), 0);
+        compaction.follow(&write(1, 100, 10_000));
+        assert!((490_000..=505_000).contains(&behind(&compaction, 50)));
+        assert_eq!(behind(&compaction, 100), 0);
+        assert!(to(&mut compaction, 0, 100).is_some());
+        assert!(behind(&compaction, 0) <= 100_000, "what is compacted does not count");
     }
 
     #[test]

@@ -67,13 +67,14 @@ impl Holds {
     }
 
     /// Looks how far followers are, in a log from `base` to `end`: one that has taken something
-    /// over is given time anew, and one that has caught up needs nothing. `matched` is `None` of one
-    /// that is no member any more.
+    /// over is given time anew, one that has caught up needs nothing, and one behind which there is
+    /// too much log is given up. `matched` is `None` of one that is no member any more.
     pub(crate) fn follow(
         &mut self,
         now: Timestamp,
         (base, end): (LogIndex, LogIndex),
         matched: impl Fn(NodeId) -> Option<LogIndex>,
+        outgrown: impl Fn(LogIndex) -> bool,
     ) {
         // One whose time is over is remembered, so that it is not given more.
         self.0.retain(|follower, hold| {
@@ -83,6 +84,9 @@ impl Holds {
                 hold.until = hold.until.max(now.after(hold.patience_ns));
             }
             hold.had = hold.had.max(matched);
+            if outgrown(needs) {
+                hold.until = hold.until.min(now);
+            }
             matched < hold.goal || hold.begins_another_round(now, matched, end)
         });
     }
@@ -124,7 +128,7 @@ mod tests {
         now: Timestamp,
         matched: impl Fn(NodeId) -> Option<LogIndex>,
     ) -> Option<LogIndex> {
-        holds.follow(now, (at(0), at(100)), &matched);
+        holds.follow(now, (at(0), at(100)), &matched, |_| false);
         holds.floor(now, matched)
     }
 
@@ -184,7 +188,7 @@ mod tests {
         holds.hold(BEGIN, node(2), (at(40), at(60)), at(3), 0);
         let late = BEGIN.after(HOLD_NS);
         assert_eq!(floor(&mut holds, late, all(3)), None);
-        holds.follow(late, (at(50), at(100)), all(49));
+        holds.follow(late, (at(50), at(100)), all(49), |_| false);
         assert_eq!(holds.floor(late, all(49)), None, "a late answer is of no use any more");
     }
 
@@ -196,6 +200,16 @@ mod tests {
         let almost = BEGIN.after(patience_ns - 1);
         assert_eq!(floor(&mut holds, almost, all(3)), Some(at(40)));
         assert_eq!(floor(&mut holds, almost.after(1), all(3)), None);
+    }
+
+    #[test]
+    fn a_follower_that_the_log_outgrows_is_given_up() {
+        let mut holds = Holds::default();
+        holds.hold(BEGIN, node(2), (at(40), at(60)), at(3), 0);
+        holds.follow(BEGIN, (at(0), at(100)), all(45), |index| index < at(45));
+        assert_eq!(holds.floor(BEGIN, all(45)), Some(at(45)), "what it has counts");
+        holds.follow(BEGIN, (at(0), at(100)), all(45), |index| index <= at(45));
+        assert_eq!(holds.floor(BEGIN, all(45)), None);
     }
 
     #[test]

@@ -466,9 +466,8 @@ impl Replica {
     /// The state is durable: compacts the log, as far as nobody is likely to need it.
     fn flushed(&mut self, now: Timestamp, index: LogIndex, state_bytes: u64) {
         self.snapshots.flushed(index, state_bytes);
+        self.follow_fed(now, state_bytes);
         let raft = &self.raft;
-        let ends = (raft.base().index, raft.last().index);
-        self.snapshots.follow(now, ends, |follower| raft.matched(follower));
         let floor = self.snapshots.floor(now, |follower| raft.matched(follower));
         let base = self.raft.base().index;
         let index = index.min(self.raft.applied());

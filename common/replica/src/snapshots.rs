@@ -194,14 +194,23 @@ impl Snapshots {
         true
     }
 
-    /// Looks how far followers are, in a log from `base` to `end`.
+    /// Says whether a file is still to be sent to this follower.
+    pub(crate) fn sends(&self, number: u64, to: NodeId) -> bool {
+        self.sending.get(&to).is_some_and(|sending| sending.number == number)
+    }
+
+    /// Looks how far followers are, in a log from `base` to `end`. Gives those up behind whose
+    /// snapshot there is too much log, and returns which of them are being sent one.
     pub(crate) fn follow(
         &mut self,
         now: Timestamp,
         ends: (LogIndex, LogIndex),
         matched: impl Fn(NodeId) -> Option<LogIndex>,
-    ) {
-        self.holds.follow(now, ends, matched);
+        outgrown: impl Fn(LogIndex) -> bool,
+    ) -> Vec<NodeId> {
+        self.holds.follow(now, ends, matched, &outgrown);
+        let slow = self.sending.extract_if(.., |_, sending| outgrown(sending.last.index));
+        slow.map(|(to, _)| to).collect()
     }
 
     /// This node leads no more: other leaders' snapshots count.

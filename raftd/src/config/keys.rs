@@ -437,7 +437,8 @@ pub static KEYS: [Key; 27] = [
         ("bytes", GIB, MIB, 1024 * GIB),
         Field::Number(|draft| &mut draft.config.limits.log_keep_bytes_max),
         "the most bytes of entries that stay in the log behind a durable state; as much as the \
-         state has, within 64 MiB, this, and an eighth of the disk",
+         state has, within 64 MiB, this, and an eighth of the disk. For a follower that is sent a \
+         snapshot up to twice this or twice the state, while there is room on the disk",
     ),
     number(
         "limits.snapshot_bytes_per_s_max",

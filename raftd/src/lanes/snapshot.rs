@@ -152,6 +152,16 @@ impl SnapshotLane {
         }
     }
 
+    /// Ends some of the sendings, and returns to whom they were.
+    pub(crate) fn end_sending(&mut self, is_over: impl Fn(u64, NodeId) -> bool) -> Vec<NodeId> {
+        let over = self.sending.extract_if(.., |to, sending| is_over(sending.number, *to));
+        let end = |(to, sending): (NodeId, Sending)| {
+            sending.task.abort();
+            to
+        };
+        over.map(end).collect()
+    }
+
     /// Returns how much of a snapshot a peer has been sent, and its size, in bytes.
     pub(crate) fn progress(&self, to: NodeId) -> Option<(u64, u64)> {
         let sending = self.sending.get(&to)?;

@@ -52,6 +52,19 @@ impl Node {
         }
     }
 
+    /// Ends sendings that the replica wants no longer.
+    pub(super) fn end_slow_sending(&mut self) {
+        let replica = &self.replica;
+        for to in self.snapshots.end_sending(|number, to| !replica.sends(number, to)) {
+            self.count_snapshot(Snapshot::Sent(Ended::Failed));
+            let why = "more was written meanwhile than its way carries, or than the disk has room \
+                       for: it is given up, and another one is sent";
+            if repeat::may(Kind::Transfer, to, why) {
+                tracing::info!(name: "snapshot-not-delivered", %to, why, "snapshot not delivered");
+            }
+        }
+    }
+
     /// The state behind an entry is at hand, to be written to a file.
     pub(super) fn checkpointed(
         &mut self,

@@ -1,10 +1,10 @@
 //! News of the snapshots: what the driver tells of them, and what the core is told of that.
 
-use consensus::{EntryId, Input as Raw, Rejection, RequestId, Timestamp};
+use consensus::{EntryId, Input as Raw, LogIndex, NodeId, Rejection, RequestId, Timestamp};
 
 use super::Replica;
 use crate::input::{SnapshotNews, Transfer};
-use crate::lanes::Reply;
+use crate::lanes::{Reply, RoomLevel};
 use crate::snapshots::Waited;
 
 impl Replica {
@@ -49,6 +49,26 @@ impl Replica {
                     self.raft.step(now, Raw::SnapshotReceived { from, term, meta });
                 }
             }
+        }
+    }
+
+    /// Says whether a snapshot is still to be sent, as [`crate::SnapshotAction::Send`] named it: to
+    /// be asked behind each [`crate::Input::Flushed`]. If not, the sending is to be ended; how it
+    /// ends need not be told.
+    pub fn sends(&self, number: u64, to: NodeId) -> bool {
+        self.snapshots.sends(number, to)
+    }
+
+    /// Looks how followers get on for which the log stays. Behind a slow way a transfer may take
+    /// days: where the log outgrows what it is worth, or the disk has little room, that ends, and
+    /// when the follower is sent another one, it begins anew.
+    pub(super) fn follow_fed(&mut self, now: Timestamp, state_bytes: u64) {
+        let Self { raft, compaction, room, snapshots, .. } = self;
+        let bytes_max = compaction.fed_bytes_max(state_bytes, room.level() == RoomLevel::Enough);
+        let outgrown = |index: LogIndex| compaction.bytes_behind(index) > bytes_max;
+        let (ends, matched) = ((raft.base().index, raft.last().index), |id| raft.matched(id));
+        for to in snapshots.follow(now, ends, matched, outgrown) {
+            self.raft.step(now, Raw::SnapshotSent { to, delivered: false });
         }
     }
 

@@ -1,12 +1,15 @@
 //! When a snapshot is made, who is sent which, and which files and entries stay for it.
 
-use crate::kit::{MS, Node, appended, at, entry, id, request};
+use crate::kit::{MS, Node, appended, at, entry, id, proposal, request};
 use consensus::{Body, EntryId, LogIndex, ReadRound, Rejection};
-use replica::{Input, Keep, Limits, Reply, SnapshotAction, SnapshotNews, Transfer};
+use replica::{Input, Keep, Limits, Reply, SnapshotAction, SnapshotNews, Space, Transfer};
 
 /// A leader of nodes 2 and 3 with ten entries and a log that keeps none; node 3 has nothing.
 fn leader() -> Node {
-    let keep = Keep { entries: 0, bytes_min: 1 << 30, bytes_max: 1 << 30 };
+    leader_that_keeps(Keep { entries: 0, bytes_min: 1 << 30, bytes_max: 1 << 30 })
+}
+
+fn leader_that_keeps(keep: Keep) -> Node {
     let mut node = Node::leader(&[1, 2, 3], Limits { keep, ..Limits::default() });
     node.propose(1..=8);
     node.finish();
@@ -24,7 +27,11 @@ fn flushed(node: &mut Node, index: u64) {
 
 /// Writes an entry, which node 2 has as well, and makes the state durable.
 fn write(node: &mut Node, index: u64) {
-    node.propose([100 + index]);
+    write_bytes(node, index, 3);
+}
+
+fn write_bytes(node: &mut Node, index: u64, bytes: usize) {
+    node.turn([proposal(100 + index, &"x".repeat(bytes))]);
     node.hear(2, 2, appended(index));
     node.finish();
     flushed(node, index);
@@ -154,6 +161,43 @@ fn who_installs_a_large_state_is_given_the_time_for_that() {
     node.now = node.now.after(1_000 * MS);
     write(&mut node, 12);
     assert_eq!(base(&node), 12, "it has not come for it");
+}
+
+/// Behind a slow way a transfer took days, and the disk was full before.
+#[test]
+fn a_transfer_that_the_log_outgrows_ends() {
+    let mut node = leader_that_keeps(Keep { entries: 1_000, bytes_min: 0, bytes_max: 10_000 });
+    lacks_all(&mut node);
+    make(&mut node, 10);
+    let base = |node: &Node| node.replica.status().base.index.get();
+    write_bytes(&mut node, 11, 15_000);
+    assert!(node.replica.sends(1, id(3)));
+    assert_eq!(base(&node), 10, "it is on its way");
+    write_bytes(&mut node, 12, 15_000);
+    assert!(!node.replica.sends(1, id(3)), "more than twice what is kept");
+    assert_eq!(base(&node), 12);
+    let end = Transfer::Delivered;
+    news(&mut node, SnapshotNews::Sent { number: 1, to: id(3), end });
+    write_bytes(&mut node, 13, 15_000);
+    assert_eq!(base(&node), 13, "what a driver tells late does not count");
+    lacks_all(&mut node);
+    assert_eq!(make(&mut node, 13), [sends(2, 13)], "it begins anew");
+}
+
+#[test]
+fn a_transfer_keeps_less_of_the_log_where_the_disk_has_little_room() {
+    let mut node = leader_that_keeps(Keep { entries: 1_000, bytes_min: 0, bytes_max: 10_000 });
+    lacks_all(&mut node);
+    make(&mut node, 10);
+    let space =
+        |usable_bytes| Input::Space(Space { usable_bytes, needed_bytes: 100_000, least_bytes: 0 });
+    write_bytes(&mut node, 11, 100);
+    node.turn([space(150_000)]);
+    write_bytes(&mut node, 12, 100);
+    assert!(node.replica.sends(1, id(3)), "so much stays anyway");
+    write_bytes(&mut node, 13, 10_500);
+    assert!(!node.replica.sends(1, id(3)));
+    assert_eq!(node.replica.status().base.index.get(), 13);
 }
 
 /// It once waited until another leader was elected.
