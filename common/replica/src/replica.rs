@@ -465,7 +465,7 @@ impl Replica {
 
     /// The state is durable: compacts the log, as far as nobody is likely to need it.
     fn flushed(&mut self, now: Timestamp, index: LogIndex, state_bytes: u64) {
-        self.snapshots.flushed(index, state_bytes);
+        self.snapshots.flushed(now, index, state_bytes);
         self.follow_fed(now, state_bytes);
         let raft = &self.raft;
         let floor = self.snapshots.floor(now, |follower| raft.matched(follower));

@@ -15,6 +15,12 @@ use crate::lanes::SnapshotAction;
 /// So many snapshots stay on the disk.
 const FILES_KEPT: usize = 2;
 
+/// A file stays for so long after an operator has read a piece of it, to read the next one.
+const FETCHED_NS: u64 = 60_000_000_000;
+
+/// So many older files stay for that: those that were read last.
+const FETCHED_KEPT: usize = 2;
+
 /// Operators that may wait for one snapshot.
 const REQUESTS_MAX: usize = 64;
 
@@ -26,6 +32,8 @@ pub(crate) struct Snapshots {
     making: Making,
     /// Operators that wait for the one that is made next.
     requests: Vec<RequestId>,
+    /// Files of which operators read pieces, and when they did; the latest is the last.
+    fetched: Vec<(EntryId, Timestamp)>,
     /// Followers that wait for a snapshot.
     wanted: BTreeMap<NodeId, Wanted>,
     /// Followers that are sent one.
@@ -122,20 +130,29 @@ impl Snapshots {
     }
 
     /// The state is durable up to `index`, and takes so many bytes.
-    pub(crate) fn flushed(&mut self, index: LogIndex, state_bytes: u64) {
+    pub(crate) fn flushed(&mut self, now: Timestamp, index: LogIndex, state_bytes: u64) {
         self.flushed = self.flushed.max(index);
         self.state_bytes = state_bytes;
         if self.making == Making::Flushing {
             self.making = Making::Asked;
             self.todo.push(SnapshotAction::Checkpoint);
         }
-        self.delete_old();
+        self.delete_old(now);
     }
 
     /// The state could not be made durable: says whether a snapshot waits for that, and cannot be
     /// made.
     pub(crate) fn unflushed(&self) -> bool {
         self.making == Making::Flushing
+    }
+
+    /// An operator reads a piece of a file, and is about to read the next one.
+    pub(crate) fn fetched(&mut self, now: Timestamp, last: EntryId) {
+        let files = &self.files;
+        self.fetched.retain(|(file, _)| *file != last && files.contains(file));
+        if files.contains(&last) {
+            self.fetched.push((last, now));
+        }
     }
 
     /// A file is damaged, and was set aside: whoever needs one gets another.
@@ -153,7 +170,7 @@ impl Snapshots {
 
     /// A snapshot was made, or could not be: then those who wait for it get none, and followers
     /// ask again when the leader has looked at them anew.
-    pub(crate) fn made(&mut self, last: Option<EntryId>) -> Waited {
+    pub(crate) fn made(&mut self, now: Timestamp, last: Option<EntryId>) -> Waited {
         assert!(self.making != Making::Idle, "a snapshot is made when it was asked for");
         self.making = Making::Idle;
         let requests = mem::take(&mut self.requests);
@@ -164,7 +181,7 @@ impl Snapshots {
             }
             None => mem::take(&mut self.wanted).into_keys().collect(),
         };
-        self.delete_old();
+        self.delete_old(now);
         self.advance();
         Waited { requests, followers }
     }
@@ -190,7 +207,7 @@ impl Snapshots {
             }
             Transfer::NotBegun => {}
         }
-        self.delete_old();
+        self.delete_old(now);
         true
     }
 
@@ -268,14 +285,18 @@ impl Snapshots {
         }
     }
 
-    /// Deletes all but the newest files. One that is being sent stays, and one beyond what is
-    /// durable: it is still to be installed.
-    fn delete_old(&mut self) {
+    /// Deletes all but the newest files. One that is being sent or fetched stays, and one beyond
+    /// what is durable: it is still to be installed.
+    fn delete_old(&mut self, now: Timestamp) {
         let Some(old) = self.files.len().checked_sub(FILES_KEPT).filter(|old| *old > 0) else {
             return;
         };
-        let Self { files, sending, flushed, todo, .. } = self;
+        let Self { files, fetched, sending, flushed, todo, .. } = self;
         let newest = files.split_off(old);
+        fetched.retain(|(_, when)| now.since(*when) < FETCHED_NS);
+        let read = fetched.iter().rev().map(|(file, _)| *file).filter(|file| files.contains(file));
+        let read: Vec<EntryId> = read.take(FETCHED_KEPT).collect();
+        files.retain(|file| !read.contains(file));
         files.retain(|file| {
             let sent = sending.values().any(|sending| sending.last == *file);
             let stays = sent || file.index > *flushed;
@@ -284,7 +305,8 @@ impl Snapshots {
             }
             stays
         });
-        files.extend(newest);
+        files.extend(read.into_iter().chain(newest));
+        files.sort_unstable_by_key(|last| last.index);
     }
 }
 
@@ -294,31 +316,65 @@ mod tests {
 
     use super::*;
 
+    fn file(index: u64) -> EntryId {
+        EntryId { term: Term::new(2), index: LogIndex::new(index) }
+    }
+
+    /// Returns which files are deleted when a file has come, perhaps, and so much is durable.
+    fn deleted(
+        snapshots: &mut Snapshots,
+        now: Timestamp,
+        received: Option<u64>,
+        flushed: u64,
+    ) -> Vec<u64> {
+        snapshots.received(received.map(file));
+        snapshots.flushed(now, LogIndex::new(flushed), 0);
+        let deleted = snapshots.take().into_iter().map(|action| match action {
+            SnapshotAction::Delete { last } => last.index.get(),
+            other => panic!("nothing else is to be done: {other:?}"),
+        });
+        deleted.collect()
+    }
+
     /// It was received from a leader, and is all there is of that state until it is installed.
     #[test]
     fn a_file_beyond_the_durable_state_is_not_deleted_however_old() {
-        let at = LogIndex::new;
-        let file = |index| EntryId { term: Term::new(2), index: at(index) };
-        let mut snapshots = Snapshots::new(vec![file(4), file(5)], at(3));
-        let mut deleted = |flushed: u64, received: Option<u64>| {
-            snapshots.received(received.map(file));
-            snapshots.flushed(at(flushed), 0);
-            let deleted = snapshots.take().into_iter().map(|action| match action {
-                SnapshotAction::Delete { last } => last.index.get(),
-                other => panic!("nothing else is to be done: {other:?}"),
-            });
-            deleted.collect::<Vec<u64>>()
-        };
+        let mut snapshots = Snapshots::new(vec![file(4), file(5)], LogIndex::new(3));
+        let mut deleted =
+            |flushed, received| deleted(&mut snapshots, Timestamp::ZERO, received, flushed);
         assert_eq!(deleted(3, Some(6)), []);
         assert_eq!(deleted(3, Some(7)), []);
         assert_eq!(deleted(4, None), [4], "the state has all that it has");
         assert_eq!(deleted(9, None), [5]);
         assert_eq!(deleted(10, None), [], "two stay");
     }
+
+    /// A slow save lost its file to two newer ones, half-way.
+    #[test]
+    fn a_file_that_is_fetched_stays_for_a_minute_behind_each_piece() {
+        let mut snapshots = Snapshots::new(vec![file(4), file(5)], LogIndex::new(99));
+        let begin = Timestamp::new(5);
+        let almost = begin.after(FETCHED_NS - 1);
+        let late = almost.after(FETCHED_NS);
+        snapshots.fetched(begin, file(4));
+        assert_eq!(deleted(&mut snapshots, almost, Some(6), 99), []);
+        snapshots.fetched(almost, file(4));
+        assert_eq!(deleted(&mut snapshots, late, Some(7), 99), [4, 5], "too late");
+        for (fetched, comes) in [(6, 8), (7, 9)] {
+            snapshots.fetched(late, file(fetched));
+            assert_eq!(deleted(&mut snapshots, late, Some(comes), 99), []);
+        }
+        snapshots.fetched(late, file(8));
+        assert_eq!(deleted(&mut snapshots, late, Some(10), 99), [6], "two that were read last");
+        snapshots.fetched(late, file(4));
+        assert_eq!(deleted(&mut snapshots, late, Some(11), 99), [9], "nobody has that one");
+        assert_eq!(snapshots.files.last(), Some(&file(11)));
+    }
+
     /// Its receiver would be told of a leader that is none any more.
     #[test]
     fn what_a_former_leadership_wanted_is_not_sent_when_a_file_is_there() {
-        let last = EntryId { term: Term::new(2), index: LogIndex::new(7) };
+        let last = file(7);
         let meta = SnapshotMeta {
             last,
             configuration: Configuration::unknown(),
@@ -328,11 +384,11 @@ mod tests {
         };
         let mut snapshots = Snapshots::new(Vec::new(), LogIndex::ZERO);
         snapshots.want(NodeId::new(2).expect("not 0"), Term::new(2), LogIndex::new(5));
-        snapshots.flushed(last.index, 0);
+        snapshots.flushed(Timestamp::ZERO, last.index, 0);
         snapshots.stop_sending();
         snapshots.checkpointed(meta);
         snapshots.take();
-        snapshots.made(Some(last));
+        snapshots.made(Timestamp::ZERO, Some(last));
         assert_eq!(snapshots.take(), []);
     }
 }

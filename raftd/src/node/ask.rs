@@ -80,7 +80,7 @@ impl Node {
                     self.replica.step(now, Input::TakeSnapshot { request });
                 }
             }
-            Request::Snapshot(request) => self.snapshots.show(request, asker.responder),
+            Request::Snapshot(request) => self.show_snapshots(now, request, asker.responder),
             Request::Certificate(request) => {
                 let responder = self.noted_when_done(now, asker);
                 self.identity.desk.ask(request, responder);

@@ -2,10 +2,11 @@
 //! (§5).
 
 use consensus::{EntryId, NodeId, SnapshotMeta, Term, Timestamp};
+use protocol::SnapshotRequest;
 use replica::{Input, SnapshotAction, SnapshotNews, Transfer};
 use state_machine::QueryView;
 use storage::StateCheckpoint;
-use transport::IncomingSnapshot;
+use transport::{IncomingSnapshot, Responder};
 
 use crate::exit::{Exit, Failure};
 use crate::lanes::snapshot::{Broken, Report};
@@ -63,6 +64,19 @@ impl Node {
                 tracing::info!(name: "snapshot-not-delivered", %to, why, "snapshot not delivered");
             }
         }
+    }
+
+    /// Lists snapshots for an operator, or reads a piece of one, whose file stays for the next.
+    pub(super) fn show_snapshots(
+        &mut self,
+        now: Timestamp,
+        request: SnapshotRequest,
+        responder: Responder,
+    ) {
+        if let SnapshotRequest::Fetch { last, .. } = request {
+            self.replica.fetched(now, last);
+        }
+        self.snapshots.show(request, responder);
     }
 
     /// The state behind an entry is at hand, to be written to a file.

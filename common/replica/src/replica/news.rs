@@ -59,6 +59,12 @@ impl Replica {
         self.snapshots.sends(number, to)
     }
 
+    /// An operator reads a piece of a snapshot's file: it stays for a while, so that the next one
+    /// can be read.
+    pub fn fetched(&mut self, now: Timestamp, last: EntryId) {
+        self.snapshots.fetched(now, last);
+    }
+
     /// Looks how followers get on for which the log stays. Behind a slow way a transfer may take
     /// days: where the log outgrows what it is worth, or the disk has little room, that ends, and
     /// when the follower is sent another one, it begins anew.
@@ -73,7 +79,7 @@ impl Replica {
     }
 
     fn snapshot_made(&mut self, now: Timestamp, last: Option<EntryId>) {
-        let Waited { requests, followers } = self.snapshots.made(last);
+        let Waited { requests, followers } = self.snapshots.made(now, last);
         let taken = |request| Reply::SnapshotTaken { request, last };
         self.reply.extend(requests.into_iter().map(taken));
         for to in followers {
