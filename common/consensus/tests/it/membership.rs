@@ -159,6 +159,51 @@ fn three_voters_give_way_to_three_others_in_one_change_s4_3() {
     assert_eq!(cluster.status(leader).last.index, LogIndex::new(all.len() as u64 + 2));
 }
 
+/// scylladb#10618: of a single voter that gives way to another, only the one to come was asked.
+#[test]
+fn a_single_voter_that_gives_way_to_another_votes_and_counts_until_the_end_s4_3() {
+    let target = configuration(&[2], &[]);
+    let joint = |away: u64| {
+        let mut cluster = Cluster::new(&[1]);
+        cluster.start_blank(2);
+        cluster.campaign(1);
+        cluster.change(1, &configuration(&[1], &[2]));
+        cluster.run(100);
+        cluster.held_disks.insert(id(away));
+        assert_eq!(cluster.change(1, &target), []);
+        let last = cluster.status(1).last.index.get();
+        assert!(latest(&cluster, 1).voters().is_joint());
+        assert_eq!(cluster.commit(1), last - 1, "{away} counts, and its disk has not got it");
+        (cluster, last)
+    };
+    for away in [1, 2] {
+        let (mut cluster, last) = joint(away);
+        cluster.held_disks.clear();
+        cluster.persist(away);
+        cluster.settle();
+        cluster.run(2_000);
+        assert_eq!((cluster.role(1), cluster.leaders()), (RoleKind::Follower, vec![2]));
+        assert_eq!((latest(&cluster, 1), latest(&cluster, 2)), (target.clone(), target.clone()));
+        assert!(cluster.commit(1) > last);
+    }
+    // The leader has gone before the joint entry was committed: neither wins without the other.
+    let (mut cluster, last) = joint(1);
+    cluster.persist(1);
+    cluster.letters.clear();
+    cluster.held_disks.clear();
+    cluster.crash(1);
+    cluster.isolate(1);
+    for number in [1, 2] {
+        cluster.campaign(number);
+        assert_ne!(cluster.role(number), RoleKind::Leader, "{number} alone");
+    }
+    cluster.heal();
+    cluster.run(3_000);
+    assert_eq!(cluster.leaders(), [2]);
+    assert_eq!((latest(&cluster, 1), latest(&cluster, 2)), (target.clone(), target));
+    assert!(cluster.commit(2) > last);
+}
+
 #[test]
 fn a_joint_configuration_out_of_a_snapshot_is_left_by_the_leader_that_has_it_s4_3_s5_1() {
     let mut cluster = cluster();
