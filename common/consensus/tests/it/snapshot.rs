@@ -75,6 +75,107 @@ fn s5_a_follower_that_needs_compacted_entries_catches_up_by_a_snapshot() {
     assert_eq!(cluster.status(2).applied, cluster.status(2).commit);
 }
 
+/// Takes over a snapshot of all that the leader has applied, which it wanted to send once.
+fn take_over(cluster: &mut Cluster, leader: u64, follower: u64) -> EntryId {
+    let base = cluster.status(leader).base;
+    let wanted = [(id(follower), base.index)];
+    assert_eq!(cluster.node(leader).wanted, wanted, "one at a time, however long it takes");
+    let (from, term) = (id(leader), cluster.status(leader).term);
+    let meta = cluster.node(leader).raft.snapshot_meta(cluster.status(leader).applied).unwrap();
+    let last = meta.last;
+    cluster.step(follower, Input::SnapshotReceived { from, term, meta });
+    cluster.step(leader, Input::SnapshotSent { to: id(follower), delivered: true });
+    cluster.settle();
+    last
+}
+
+/// openraft#1828 and #1830: with nothing in the log and nothing known to match, the leader asked at
+/// the same place for ever, or panicked.
+#[test]
+fn s5_who_is_asked_at_the_base_of_an_empty_log_gets_a_snapshot_and_then_what_follows() {
+    let mut cluster = Cluster::new(&[1]);
+    cluster.start_blank(2);
+    cluster.isolate(2);
+    cluster.campaign(1);
+    cluster.propose(1, 1, "x");
+    cluster.change(1, &configuration(&[1], &[2]));
+    let last = cluster.status(1).last;
+    compact(&mut cluster, 1, last.index.get());
+    assert_eq!((cluster.status(1).base, cluster.status(1).last), (last, last), "it is empty");
+    assert_eq!(cluster.node(1).raft.matched(id(2)), Some(LogIndex::ZERO));
+    cluster.heal();
+    cluster.run(2_000);
+    assert_eq!(take_over(&mut cluster, 1, 2), last);
+    cluster.run(200);
+    assert_eq!(cluster.node(1).raft.matched(id(2)), Some(last.index), "its log is empty as well");
+    cluster.propose(1, 2, "y");
+    cluster.run(200);
+    assert_eq!(cluster.status(2).last, cluster.status(1).last);
+    assert_eq!(cluster.commit(2), last.index.get() + 1);
+    assert_eq!(cluster.node(1).wanted.len(), 1);
+}
+
+#[test]
+fn s5_a_leader_that_begins_with_an_empty_log_feeds_who_has_its_base_and_who_has_not() {
+    let mut cluster = written(3);
+    cluster.isolate(2);
+    for number in 10..13 {
+        cluster.propose(1, number, "y");
+    }
+    cluster.run(60);
+    let last = cluster.status(1).last;
+    assert_eq!(cluster.status(1).applied, last.index);
+    compact(&mut cluster, 1, last.index.get());
+    cluster.crash(1);
+    assert_eq!((cluster.status(1).base, cluster.status(1).last), (last, last), "it is empty");
+    cluster.campaign(1);
+    cluster.run(60);
+    assert_eq!(cluster.role(1), RoleKind::Leader);
+    assert_eq!(cluster.status(3).last, cluster.status(1).last, "it has the base");
+    assert_eq!(cluster.commit(1), last.index.get() + 1);
+    assert_eq!(cluster.node(1).raft.matched(id(2)), Some(LogIndex::ZERO));
+    cluster.heal();
+    cluster.run(2_000);
+    assert_eq!(cluster.leaders(), [1]);
+    take_over(&mut cluster, 1, 2);
+    cluster.propose(1, 99, "z");
+    cluster.run(200);
+    assert_eq!(
+        (cluster.status(2).last, cluster.commit(2)),
+        (cluster.status(1).last, cluster.commit(1))
+    );
+}
+
+/// dragonboat once forgot where the configuration of a snapshot stands, and changes of members that
+/// follow depend on it.
+#[test]
+fn s5_the_configuration_of_a_snapshot_and_its_place_survive_a_restart() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    cluster.campaign(1);
+    cluster.start_blank(4);
+    let target = configuration(&[1, 2, 3], &[4]);
+    cluster.change(1, &target);
+    cluster.propose(1, 1, "x");
+    cluster.run(60);
+    let meta = cluster.node(1).raft.snapshot_meta(cluster.status(1).applied).unwrap();
+    let place = meta.configuration_index;
+    assert!(place < meta.last.index && meta.configuration == target);
+    cluster.start_blank(5);
+    let (from, term) = (id(1), cluster.status(1).term);
+    cluster.step(5, Input::SnapshotReceived { from, term, meta: meta.clone() });
+    compact(&mut cluster, 1, meta.last.index.get());
+    for number in [1, 5] {
+        for _again in 0..2 {
+            cluster.crash(number);
+            let status = cluster.status(number);
+            assert_eq!((status.base, status.configuration), (meta.last, &target));
+            assert_eq!(status.configuration_index, place);
+            let anew = cluster.node(number).raft.snapshot_meta(meta.last.index).unwrap();
+            assert_eq!((anew.configuration, anew.configuration_index), (target.clone(), place));
+        }
+    }
+}
+
 /// Two histories have met: to confirm the snapshot would count this node for what it does not
 /// have, and to go on without a word would let both live (§3.6.3).
 #[test]
