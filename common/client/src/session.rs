@@ -36,7 +36,14 @@ struct Inner {
 /// Which commands are not answered yet.
 struct Window {
     next: u64,
-    open: BTreeMap<u64, Bytes>,
+    open: BTreeMap<u64, Open>,
+}
+
+/// A command that is not answered.
+struct Open {
+    body: Bytes,
+    /// Whether it is sent by a call of its own that asks how it ended.
+    asked: bool,
 }
 
 impl Client {
@@ -75,8 +82,10 @@ impl Session {
     /// A future that is dropped leaves its command unanswered: see [`Session::unanswered`].
     ///
     /// # Errors
-    /// [`ClientError::Unknown`] if the deadline passed first: with its number, the outcome can be
-    /// asked for later. [`ClientError::SessionExpired`] if the session is over.
+    /// [`ClientError::Unknown`] if the deadline passed first, or this attempt had no effect and
+    /// [`Session::outcome`] made another one meanwhile: with its number, the outcome can be asked
+    /// for later. [`ClientError::SessionExpired`] if the session is over.
+    /// [`ClientError::NotWaiting`] if the command was given up, or answered to another call.
     /// [`ClientError::AnswerNotKept`] if it was applied by an attempt whose long answer was lost,
     /// or is longer than [`ANSWER_BYTES_MAX`](crate::ANSWER_BYTES_MAX).
     /// [`ClientError::TooLarge`] at once if the command is too large: it takes no number.
@@ -87,8 +96,7 @@ impl Session {
         let deadline = Instant::now() + self.inner.client.patience();
         let sequence = self.begin(std::slice::from_ref(&body), deadline).await?;
         let ended = self.settle(sequence, body, deadline).await;
-        self.end_if_refused(sequence, &ended);
-        ended
+        self.end_if_refused(sequence, ended)
     }
 
     /// Puts commands through the log exactly once each and in their order, many in a message, and
@@ -122,10 +130,8 @@ impl Session {
             };
             let commands: Vec<(u64, Bytes)> = (first..).zip(message.iter().cloned()).collect();
             let ended = self.settle_all(&commands, deadline).await;
-            for ((sequence, _), result) in commands.iter().zip(&ended) {
-                self.end_if_refused(*sequence, result);
-            }
-            results.extend(ended);
+            let ended = commands.iter().zip(ended);
+            results.extend(ended.map(|((sequence, _), one)| self.end_if_refused(*sequence, one)));
         }
         results
     }
@@ -143,9 +149,9 @@ impl Session {
         let missing = |sequence| (sequence, Err(ClientError::NotWaiting { sequence }));
         let mut results: BTreeMap<_, _> = sequences.into_iter().map(missing).collect();
         let open: Vec<(u64, Bytes)> = {
-            let window = self.window();
-            let asked = window.open.iter().filter(|(sequence, _)| results.contains_key(sequence));
-            asked.map(|(sequence, body)| (*sequence, body.clone())).collect()
+            let mut window = self.window();
+            let asked = results.keys().filter_map(|number| Some((*number, window.ask(*number)?)));
+            asked.collect()
         };
         let mut stopped: Option<String> = None;
         for commands in messages(&open, |(_, body)| body.len()) {
@@ -176,7 +182,7 @@ impl Session {
     /// [`ClientError::NotWaiting`] if no such command is unanswered; else as [`Session::propose`].
     pub async fn outcome(&self, sequence: u64) -> Result<Answer, ClientError> {
         let deadline = Instant::now() + self.inner.client.patience();
-        let Some(body) = self.window().open.get(&sequence).cloned() else {
+        let Some(body) = self.window().ask(sequence) else {
             return Err(ClientError::NotWaiting { sequence });
         };
         let ended = self.settle(sequence, body, deadline).await;
@@ -213,7 +219,8 @@ impl Session {
                 let mut window = self.window();
                 let (first, low_water) = (window.next, window.low_water());
                 if first + bodies.len() as u64 - low_water <= SESSION_WINDOW {
-                    window.open.extend((first..).zip(bodies.iter().cloned()));
+                    let open = |body: &Bytes| Open { body: body.clone(), asked: false };
+                    window.open.extend((first..).zip(bodies.iter().map(open)));
                     window.next += bodies.len() as u64;
                     return Ok(first);
                 }
@@ -292,11 +299,21 @@ impl Session {
         }
     }
 
-    /// A command that never entered a log is as good as answered.
-    fn end_if_refused(&self, sequence: u64, ended: &Result<Answer, ClientError>) {
-        if ended.as_ref().is_err_and(is_of_this_attempt) {
-            self.end(sequence);
+    /// A command that never entered a log is as good as answered. If it was sent by another call as
+    /// well, this one knows too little to say so.
+    fn end_if_refused(
+        &self,
+        sequence: u64,
+        ended: Result<Answer, ClientError>,
+    ) -> Result<Answer, ClientError> {
+        if !ended.as_ref().is_err_and(is_of_this_attempt) {
+            return ended;
         }
+        if !self.window().withdraw(sequence) {
+            return ended.map_err(|error| of_an_earlier_attempt(sequence, error));
+        }
+        self.inner.moved.notify_waiters();
+        ended
     }
 
     /// A command is answered.
@@ -311,6 +328,22 @@ impl Session {
 }
 
 impl Window {
+    /// Returns a command that is not answered, for a call that sends it to learn how it ended.
+    fn ask(&mut self, sequence: u64) -> Option<Bytes> {
+        let open = self.open.get_mut(&sequence)?;
+        open.asked = true;
+        Some(open.body.clone())
+    }
+
+    /// Takes a command back, unless it was sent by another call as well: says whether it was not.
+    fn withdraw(&mut self, sequence: u64) -> bool {
+        let is_alone = self.open.get(&sequence).is_some_and(|open| !open.asked);
+        if is_alone {
+            self.open.remove(&sequence);
+        }
+        is_alone
+    }
+
     /// Everything below has been answered.
     fn low_water(&self) -> u64 {
         self.open.keys().next().copied().unwrap_or(self.next)
@@ -359,7 +392,7 @@ mod tests {
         assert_eq!(window.low_water(), 1);
         for sequence in 1..=3 {
             window.next += 1;
-            window.open.insert(sequence, Bytes::new());
+            window.open.insert(sequence, Open { body: Bytes::new(), asked: false });
         }
         window.open.remove(&2);
         assert_eq!(window.low_water(), 1);

@@ -14,7 +14,7 @@ use state_machine::SystemResponse;
 use tokio::sync::{mpsc, watch};
 use transport::certs::{Authority, ClusterId, Identity, Role};
 use transport::{
-    ClientRequest, Endpoint, Forwarder, Guard, Revoked, SeatLimits, Seats, serve_client,
+    ClientRequest, Endpoint, Forwarder, Guard, Responder, Revoked, SeatLimits, Seats, serve_client,
 };
 
 use crate::{Client, ClientConfig, NodeId};
@@ -28,6 +28,8 @@ pub(super) enum Turn {
     Says(Response),
     /// It is answered, and nothing is any more.
     Last(Response),
+    /// It is answered when the next request has come.
+    Late(Response),
     /// Its connection is cut instead of an answer; the next one may be made at once.
     Cuts,
 }
@@ -100,6 +102,7 @@ async fn play(
     guard: Guard,
     asked: Arc<Mutex<Vec<Request>>>,
 ) {
+    let mut late = Vec::new();
     while let Some(ClientRequest { request, identity, responder, .. }) = requests.recv().await {
         if request == Request::Status {
             responder.send(refused(ErrorCode::Forbidden));
@@ -107,7 +110,9 @@ async fn play(
         }
         let turn = script.pop_front().unwrap_or_else(|| Turn::Says(applied(&request)));
         asked.lock().unwrap().push(request);
+        late.drain(..).for_each(|(to, response): (Responder, Response)| to.send(response));
         match turn {
+            Turn::Late(response) => late.push((responder, response)),
             Turn::Says(response) => responder.send(response),
             Turn::Last(response) => {
                 responder.send(response);

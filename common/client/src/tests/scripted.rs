@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use protocol::{ErrorCode, Response};
 use state_machine::SystemResponse;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::node::{Node, Turn, refused, unknown};
 use super::zeros;
@@ -141,6 +141,27 @@ async fn a_refusal_of_the_question_how_commands_ended_says_nothing_of_any_of_the
     let ended = ends(session.outcomes([1, 2])).await;
     assert!(ended.len() == 2 && ended.values().all(Result::is_ok), "{ended:?}");
     assert_eq!((node.asked(), session.unanswered()), (4, Vec::new()));
+}
+
+/// The command was applied after its caller had heard that it never will be.
+#[tokio::test]
+async fn a_refusal_is_not_certain_where_another_call_sent_the_same_command() {
+    let late = || Turn::Late(refused(ErrorCode::Forbidden));
+    for (script, is_known) in [(vec![late()], true), (vec![late(), forbids()], false)] {
+        let node = Node::start(script);
+        let session = Session::new(node.client(), 1);
+        let other = async {
+            while node.asked() == 0 {
+                sleep(Duration::from_millis(1)).await;
+            }
+            session.outcomes(session.unanswered()).await
+        };
+        let both = async { tokio::join!(session.propose(zeros(1)), other) };
+        let (proposed, asked) = ends(both).await;
+        assert!(is_unknown(&proposed, Some(1)), "{proposed:?}");
+        assert_eq!(asked[&1].is_ok(), is_known, "{asked:?}");
+        assert_eq!(session.unanswered().is_empty(), is_known, "else it can be asked once more");
+    }
 }
 
 #[tokio::test]
