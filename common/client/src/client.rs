@@ -61,6 +61,10 @@ impl Client {
     /// Makes a client, inside of a tokio runtime with I/O and time; nothing is connected before the
     /// first request.
     ///
+    /// Its connections live while the runtime is driven. A runtime of one thread is, only during
+    /// its `block_on`: what a node has closed since is noticed at the next call, which connects
+    /// anew after a second or more. [`blocking`](crate::blocking) has a thread for that.
+    ///
     /// # Errors
     /// [`ClientError::Invalid`] if no endpoint is named, or one that cannot be `host:port`;
     /// [`ClientError::Endpoint`] outside of a runtime, or if no socket can be had.

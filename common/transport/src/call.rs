@@ -18,6 +18,7 @@ use crate::error::{CallError, ConnectError};
 use crate::guard::Watched;
 use crate::handshake::greet;
 use crate::limits::CONTROL_MESSAGES_MAX;
+use crate::pulse::Pulse;
 use crate::reach::{Trail, called};
 use crate::silence::ended;
 use crate::stream::{FrameStream, ReadFailure};
@@ -28,6 +29,7 @@ pub struct ClientConnection {
     hello: Hello,
     queue: mpsc::Sender<Numbered>,
     asked: Arc<Mutex<Asked>>,
+    pulse: Arc<Pulse>,
     watched: Watched,
 }
 
@@ -82,7 +84,8 @@ impl ClientConnection {
             }
         });
         tokio::spawn(read(FrameStream::new(receive), connection.clone(), Arc::clone(&asked)));
-        Self { connection, hello, queue, asked, watched }
+        let pulse = Pulse::of(&connection);
+        Self { connection, hello, queue, asked, pulse, watched }
     }
 
     /// Returns the address to which it leads.
@@ -116,9 +119,11 @@ impl ClientConnection {
         });
     }
 
-    /// Says whether requests may still be answered.
+    /// Says whether requests may still be answered: neither has it ended, as far as is known here,
+    /// nor did this program stand still for so long that it may have.
     pub fn is_usable(&self) -> bool {
-        lock(&self.asked).broken().is_none() && self.connection.close_reason().is_none()
+        let is_whole = || lock(&self.asked).broken().is_none();
+        is_whole() && self.connection.close_reason().is_none() && self.pulse.is_steady()
     }
 
     /// Asks, and waits for the answer however long it takes; dropping the future forgets it.

@@ -35,6 +35,7 @@ mod mesh;
 mod peer;
 mod presence;
 mod probe;
+mod pulse;
 mod reach;
 mod receive;
 mod removed;

@@ -11,6 +11,10 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Something is sent at least this often.
 pub const KEEP_ALIVE: Duration = Duration::from_millis(500);
 
+/// A connection carries no new request after its program stood still for so long. The other end
+/// heard of it up to [`KEEP_ALIVE`] earlier, and gives it up by [`IDLE_TIMEOUT`].
+pub const STANDSTILL_MAX: Duration = Duration::from_secs(1);
+
 /// The first wait before dialling again; each failure doubles it.
 pub const BACKOFF_MIN: Duration = Duration::from_millis(20);
 

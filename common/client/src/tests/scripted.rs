@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use protocol::{ErrorCode, Response};
 use state_machine::SystemResponse;
+use tokio::runtime::Builder;
 use tokio::time::{sleep, timeout};
+use transport::limits::IDLE_TIMEOUT;
 
 use super::node::{Node, Turn, refused, unknown};
 use super::zeros;
@@ -205,4 +207,26 @@ async fn whoever_answers_first_is_named_and_can_be_asked_for_what_follows() {
     assert_eq!(endpoint, client.endpoints()[0]);
     let next = ends(client.query_of(&endpoint, zeros(1))).await.unwrap();
     assert_eq!((first, node.asked()), (next, 2));
+}
+
+/// The node has dropped the connection, and the client has not heard of it yet: what was written
+/// into it was lost, with an outcome that nobody knew.
+#[test]
+fn a_client_that_stood_still_sends_nothing_into_a_connection_that_may_have_gone() {
+    let runtime = || Builder::new_current_thread().enable_all().build().unwrap();
+    let (started, node) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        runtime().block_on(async {
+            started.send(Node::start([])).unwrap();
+            std::future::pending::<()>().await;
+        });
+    });
+    let (node, runtime) = (node.recv().unwrap(), runtime());
+    let client = runtime.block_on(async { node.client() });
+    let propose = || runtime.block_on(client.propose(zeros(1)));
+    propose().unwrap();
+    // Nothing drives the runtime meanwhile.
+    std::thread::sleep(IDLE_TIMEOUT + Duration::from_secs(1));
+    propose().unwrap();
+    assert_eq!(node.asked(), 2);
 }
