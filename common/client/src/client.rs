@@ -43,6 +43,17 @@ pub struct ClientConfig {
 #[derive(Clone)]
 pub struct Client {
     pub(crate) shared: Arc<Shared>,
+    /// Whose commands this copy carries, if they are a session's.
+    bound: Option<Bound>,
+}
+
+/// What binds a copy of a client to one history.
+#[derive(Clone, Copy)]
+struct Bound {
+    /// The session's id. It is a place in the log: in another history it may be somebody else's.
+    session: u64,
+    /// The changes of history before it was opened.
+    changes: u64,
 }
 
 pub(crate) struct Shared {
@@ -85,12 +96,21 @@ impl Client {
         let (leader, turn) = (Mutex::new(None), AtomicUsize::new(0));
         let closed = AtomicBool::new(false);
         let shared = Shared { config, pool, leader, turn, members, closed };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self { shared: Arc::new(shared), bound: None })
+    }
+
+    /// Makes a copy for a session that was opened after so many changes of history.
+    pub(crate) fn bound_to(&self, session: u64, changes: u64) -> Self {
+        Self { bound: Some(Bound { session, changes }), ..self.clone() }
     }
 
     /// Lets this client and its copies follow a history of the cluster. Every connection names it
     /// from now on, and whatever has another one refuses; without this call, a client follows the
     /// one that it meets first. After a restore, clients are told of the new one so.
+    ///
+    /// What an id or an index meant in one history, it does not in another: sessions that were
+    /// opened before end with [`ClientError::SessionExpired`], and
+    /// [`Consistency::AtLeast`](crate::Consistency::AtLeast) wants an index of the new one.
     pub fn follow(&self, generation: Generation) {
         self.shared.pool.follow(generation);
     }
@@ -118,11 +138,20 @@ impl Client {
         self.shared.pool.close().await;
     }
 
-    /// Refuses whatever is asked after the end.
+    /// Refuses whatever is asked after the end, of the client or of a session's history.
     pub(crate) fn is_open(&self) -> Result<(), ClientError> {
         match self.shared.closed.load(Ordering::Relaxed) {
             true => Err(ClientError::Ended("it was closed")),
-            false => Ok(()),
+            false => self.is_in_its_history(),
+        }
+    }
+
+    fn is_in_its_history(&self) -> Result<(), ClientError> {
+        match self.bound {
+            Some(Bound { session, changes }) if changes != self.shared.pool.changes() => {
+                Err(ClientError::SessionExpired { session })
+            }
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -132,7 +161,8 @@ impl Client {
         limits::request(request)
     }
 
-    /// Asks a node once, and sorts what came of it: only an unknown outcome is an error here.
+    /// Asks a node once, and sorts what came of it: an error is only an unknown outcome, or the end
+    /// of a session's history.
     pub(crate) async fn attempt(
         &self,
         endpoint: &str,
@@ -169,6 +199,8 @@ impl Client {
             Ok(connection) => connection,
             Err(why) => return Ok(Attempt::Failed { why: why.into(), reply: None }),
         };
+        // Looked at with the connection in hand: it may lead to another history than the last one.
+        self.is_in_its_history()?;
         let (asked, had_effect) = (Instant::now(), request.needs_leader());
         let gone = async {
             sleep(SUSPICIOUS_AFTER).await;

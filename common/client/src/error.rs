@@ -111,8 +111,9 @@ pub enum ClientError {
         /// [`Session::outcome`](crate::Session::outcome). `None` outside of a session.
         sequence: Option<u64>,
     },
-    /// The session is over, or never was: this attempt had no effect and no later one will. What
-    /// became of earlier attempts of the same command is not known (museum J3).
+    /// The session is over, or never was, or is of a history that its client follows no more: this
+    /// attempt had no effect and no later one will. What became of earlier attempts of the same
+    /// command is not known (museum J3).
     #[error("session {session} has expired, was closed or never was")]
     SessionExpired {
         /// The session's id.

@@ -29,7 +29,7 @@ pub(crate) trait Nodes: Sync {
         until: Instant,
     ) -> impl Future<Output = Result<(), Why>> + Send + 'static;
 
-    /// Asks a node once; only an unknown outcome is an error.
+    /// Asks a node once; only an unknown outcome is an error, or the end of a session's history.
     fn ask(
         &self,
         endpoint: &str,

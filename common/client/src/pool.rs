@@ -43,28 +43,37 @@ type Whither<'a> = (&'a str, bool);
 struct Dialler {
     endpoint: Endpoint,
     hello: Hello,
-    /// The history that is followed, as soon as one is known.
-    followed: Arc<Mutex<Option<Generation>>>,
+    followed: Arc<Mutex<Followed>>,
     connect_timeout: Duration,
+}
+
+/// The history that is followed.
+#[derive(Debug, Default)]
+struct Followed {
+    /// Which one that is, as soon as one is known.
+    generation: Option<Generation>,
+    /// How often another one took its place.
+    changes: u64,
 }
 
 impl Dialler {
     /// Returns what is said on a connection.
     fn hello(&self, named: bool) -> Hello {
-        let generation = if named { *lock(&self.followed) } else { None };
+        let generation = if named { lock(&self.followed).generation } else { None };
         Hello { generation, ..self.hello.clone() }
     }
 
     /// Follows the first history that is met. Of two that are met at the same time, one counts.
     fn meets(&self, theirs: &Hello) {
         if let Some(generation) = theirs.generation {
-            lock(&self.followed).get_or_insert(generation);
+            lock(&self.followed).generation.get_or_insert(generation);
         }
     }
 
     /// Says whether a connection leads to the history that is followed, where that matters.
     fn fits(&self, named: bool, theirs: &Hello) -> bool {
-        !named || lock(&self.followed).is_none_or(|followed| theirs.generation == Some(followed))
+        let fits = |followed| theirs.generation == Some(followed);
+        !named || lock(&self.followed).generation.is_none_or(fits)
     }
 
     async fn dial(&self, trail: &Trail, named: bool) -> Ended {
@@ -77,7 +86,8 @@ impl Dialler {
         if self.fits(named, made.hello()) {
             return Ok(Arc::new(made));
         }
-        let known = lock(&self.followed).map(|known| known.short()).unwrap_or_default();
+        let known = lock(&self.followed).generation;
+        let known = known.map(|known| known.short()).unwrap_or_default();
         let found = made.hello().generation.map(|found| found.short());
         let reason = match found {
             Some(found) => format!("generation {known} is asked for, this node has {found}"),
@@ -165,12 +175,19 @@ impl Pool {
 
     /// Follows this history from now on.
     pub(crate) fn follow(&self, generation: Generation) {
-        *lock(&self.dialler.followed) = Some(generation);
+        let mut followed = lock(&self.dialler.followed);
+        let former = followed.generation.replace(generation);
+        followed.changes += u64::from(former.is_some_and(|former| former != generation));
     }
 
     /// Returns the history that is followed.
     pub(crate) fn followed(&self) -> Option<Generation> {
-        *lock(&self.dialler.followed)
+        lock(&self.dialler.followed).generation
+    }
+
+    /// Returns how often another history took the place of the one that was followed.
+    pub(crate) fn changes(&self) -> u64 {
+        lock(&self.dialler.followed).changes
     }
 
     /// Returns a usable connection to a node, if there is one by then. The attempt goes on.

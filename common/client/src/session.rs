@@ -19,7 +19,8 @@ use crate::requests::Answer;
 /// way at once, in no order.
 ///
 /// An idle session expires after [`state_machine::SESSION_TIMEOUT`]; the least recently active one
-/// is evicted if there are too many. Either ends it for good, with [`ClientError::SessionExpired`].
+/// is evicted if there are too many; and it is of the history in which it was opened, see
+/// [`Client::follow`]. Each ends it for good, with [`ClientError::SessionExpired`].
 #[derive(Clone)]
 pub struct Session {
     inner: Arc<Inner>,
@@ -53,13 +54,15 @@ impl Client {
     /// As [`Client::propose`]. A session that was opened without this client's hearing of it
     /// expires.
     pub async fn session(&self, name: &str) -> Result<Session, ClientError> {
+        // Before it is opened: afterwards, the history may be another one already.
+        let changes = self.shared.pool.changes();
         let mut nonce = [0; 16];
         getrandom::fill(&mut nonce).map_err(|error| ClientError::Endpoint(error.to_string()))?;
         let command = SystemCommand::RegisterSession { nonce, name: name.to_owned() };
         let SystemResponse::Registered { session } = self.tell_system(&command).await? else {
             return Err(self.unexpected());
         };
-        Ok(Session::new(self.clone(), session))
+        Ok(Session::new(self.bound_to(session, changes), session))
     }
 }
 
@@ -246,7 +249,7 @@ impl Session {
         };
         match self.inner.client.repeat(deadline, command).await {
             Ok(settled) => self.answered(sequence, &settled.response),
-            Err(error) => Err(numbered(sequence, error)),
+            Err(error) => Err(self.failed(sequence, error)),
         }
     }
 
@@ -266,7 +269,7 @@ impl Session {
         let ended = client.settle_all(deadline, commands.len(), command, true).await;
         let answers = commands.iter().zip(ended).map(|((sequence, _), one)| match one {
             Ok(applied) => self.answered(*sequence, &applied.response),
-            Err(error) => Err(numbered(*sequence, error)),
+            Err(error) => Err(self.failed(*sequence, error)),
         });
         answers.collect()
     }
@@ -314,6 +317,17 @@ impl Session {
         }
         self.inner.moved.notify_waiters();
         ended
+    }
+
+    /// Names a command whose outcome is unknown, and waits for nothing in another history.
+    fn failed(&self, sequence: u64, error: ClientError) -> ClientError {
+        if let ClientError::Unknown { why, .. } = error {
+            return ClientError::Unknown { why, sequence: Some(sequence) };
+        }
+        if let ClientError::SessionExpired { .. } = error {
+            self.end(sequence);
+        }
+        error
     }
 
     /// A command is answered.
@@ -368,14 +382,6 @@ fn is_of_this_attempt(error: &ClientError) -> bool {
 fn of_an_earlier_attempt(sequence: u64, error: ClientError) -> ClientError {
     if is_of_this_attempt(&error) {
         return ClientError::Unknown { why: error.at_length(), sequence: Some(sequence) };
-    }
-    error
-}
-
-/// Names the command whose outcome is unknown.
-fn numbered(sequence: u64, error: ClientError) -> ClientError {
-    if let ClientError::Unknown { why, .. } = error {
-        return ClientError::Unknown { why, sequence: Some(sequence) };
     }
     error
 }

@@ -21,6 +21,9 @@ use crate::{Client, ClientConfig, NodeId};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The history that a node has.
+pub(super) const HISTORY: [u8; 32] = [7; 32];
+
 /// What becomes of one request.
 #[derive(Clone, Debug)]
 pub(super) enum Turn {
@@ -36,7 +39,7 @@ pub(super) enum Turn {
 
 /// A node that keeps to a script.
 pub(super) struct Node {
-    authority: Authority,
+    authority: Arc<Authority>,
     address: String,
     asked: Arc<Mutex<Vec<Request>>>,
 }
@@ -45,6 +48,23 @@ impl Node {
     /// Starts a node; what comes beyond the script is applied, at index 7.
     pub(super) fn start(script: impl IntoIterator<Item = Turn>) -> Self {
         let authority = Authority::create(ClusterId::generate().unwrap(), DAY).unwrap();
+        Self::start_in(Arc::new(authority), HISTORY, script)
+    }
+
+    /// Starts another node of the cluster, which has this history.
+    pub(super) fn start_beside(
+        &self,
+        history: [u8; 32],
+        script: impl IntoIterator<Item = Turn>,
+    ) -> Self {
+        Self::start_in(Arc::clone(&self.authority), history, script)
+    }
+
+    fn start_in(
+        authority: Arc<Authority>,
+        history: [u8; 32],
+        script: impl IntoIterator<Item = Turn>,
+    ) -> Self {
         let identity = Identity::new(authority.cluster(), Role::Node(1.try_into().unwrap()));
         let credentials = authority.issue(&identity, DAY).unwrap().credentials().unwrap();
         let endpoint = Endpoint::server("127.0.0.1:0".parse().unwrap(), &credentials).unwrap();
@@ -52,7 +72,7 @@ impl Node {
         let hello = Hello {
             protocol: PROTOCOL_VERSION,
             cluster: authority.cluster().to_bytes(),
-            generation: Some(Generation::from_slice(&[7; 32]).unwrap()),
+            generation: Some(Generation::new(history)),
             node: NodeId::new(1),
             incarnation: Incarnation::default(),
             boot: 0,
@@ -78,11 +98,16 @@ impl Node {
 
     /// Makes a client of this node, with a deadline that nobody waits for.
     pub(super) fn client(&self) -> Client {
+        self.client_of([self])
+    }
+
+    /// Makes a client of these nodes.
+    pub(super) fn client_of<'a>(&self, nodes: impl IntoIterator<Item = &'a Node>) -> Client {
         let identity =
             Identity::new(self.authority.cluster(), Role::Client("eve".parse().unwrap()));
         let issued = self.authority.issue(&identity, DAY).unwrap();
         Client::new(ClientConfig {
-            endpoints: vec![self.address.clone()],
+            endpoints: nodes.into_iter().map(|node| node.address.clone()).collect(),
             credentials: issued.credentials().unwrap(),
             deadline: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(60),

@@ -11,13 +11,13 @@ use tokio::runtime::Builder;
 use tokio::time::{sleep, timeout};
 use transport::limits::IDLE_TIMEOUT;
 
-use super::node::{Node, Turn, refused, unknown};
+use super::node::{HISTORY, Node, Turn, refused, unknown};
 use super::zeros;
-use crate::NodeId;
 use crate::attempt::Lead;
 use crate::error::ClientError;
 use crate::requests::Consistency;
 use crate::session::Session;
+use crate::{Generation, NodeId};
 
 /// Longer than the deadline of the clients.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -229,4 +229,49 @@ fn a_client_that_stood_still_sends_nothing_into_a_connection_that_may_have_gone(
     std::thread::sleep(IDLE_TIMEOUT + Duration::from_secs(1));
     propose().unwrap();
     assert_eq!(node.asked(), 2);
+}
+
+/// The answer to whoever opens a session.
+fn registers(session: u64) -> Turn {
+    let response = SystemResponse::Registered { session }.encode();
+    Turn::Says(Response::Applied { index: session, response })
+}
+
+/// The same id was given to another one after a restore, which had used the same numbers.
+#[tokio::test]
+async fn a_session_ends_with_the_history_in_which_it_was_opened() {
+    let node = Node::start([registers(950)]);
+    let client = node.client();
+    let session = ends(client.session("a")).await.unwrap();
+    client.follow(Generation::new(HISTORY));
+    ends(session.propose(zeros(1))).await.unwrap();
+    client.follow(Generation::new([8; 32]));
+    let (one, all) = (ends(session.propose(zeros(1))), ends(session.propose_all(vec![zeros(1)])));
+    let (one, all) = (one.await.map(|_| ()), all.await.remove(0).map(|_| ()));
+    for ended in [one, all, ends(session.clone().close()).await] {
+        assert!(matches!(ended, Err(ClientError::SessionExpired { session: 950 })), "{ended:?}");
+    }
+    assert_eq!((node.asked(), session.unanswered()), (2, Vec::new()));
+}
+
+#[tokio::test]
+async fn a_command_under_way_is_not_sent_into_another_history() {
+    let nobody_leads = std::iter::repeat_n(Turn::Says(refused(ErrorCode::NoLeader)), 1_000);
+    let old = Node::start([registers(950)].into_iter().chain(nobody_leads));
+    let new = old.start_beside([8; 32], [registers(951)]);
+    let client = old.client_of([&old, &new]);
+    client.follow(Generation::new(HISTORY));
+    let session = ends(client.session("a")).await.unwrap();
+    let restores = async {
+        while old.asked() < 2 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        client.follow(Generation::new([8; 32]));
+    };
+    let both = async { tokio::join!(session.propose(zeros(1)), restores) };
+    let (ended, ()) = ends(both).await;
+    assert!(matches!(ended, Err(ClientError::SessionExpired { session: 950 })), "{ended:?}");
+    assert_eq!((new.asked(), session.unanswered()), (0, Vec::new()));
+    let another = ends(client.session("a")).await.unwrap();
+    assert_eq!((another.id(), ends(another.propose(zeros(1))).await.is_ok()), (951, true));
 }
