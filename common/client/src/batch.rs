@@ -87,7 +87,7 @@ impl Client {
                 Ok(Response::Batch { outcomes }) if outcomes.len() == open.len() => {
                     tally.take(&open, outcomes, again)
                 }
-                Ok(_) => tally.fail(&open, &self.unexpected(), false),
+                Ok(_) => tally.fail(&open, &self.unclear(), false),
                 Err(error) => {
                     if matches!(error, ClientError::Unknown { .. }) {
                         self.remember(None);

@@ -258,6 +258,11 @@ impl Client {
         };
         ClientError::Unexpected { endpoint }
     }
+
+    /// The same of what may have had an effect.
+    pub(crate) fn unclear(&self) -> ClientError {
+        unknown(self.unexpected().to_string())
+    }
 }
 
 fn unknown(why: String) -> ClientError {

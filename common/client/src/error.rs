@@ -164,7 +164,8 @@ pub enum ClientError {
     /// The cluster refused, for certain without any effect.
     #[error("refused: {}", .0.message)]
     Refused(ErrorReply),
-    /// A node answered something else than was asked.
+    /// A node answered something else than was asked, to what may be asked again. Where it may have
+    /// had an effect, that is [`ClientError::Unknown`].
     #[error("{endpoint} answered something else than was asked")]
     Unexpected {
         /// Which node.

@@ -55,7 +55,7 @@ impl Client {
         let Response::Applied { index, response } =
             self.on_leader(&Request::Propose { command }).await?
         else {
-            return Err(self.unexpected());
+            return Err(self.unclear());
         };
         Ok(Answer { index, response, age_ms: None })
     }
@@ -240,7 +240,7 @@ impl Client {
         let Response::Done =
             self.on_leader(&Request::Reconfigure { target, expected_index }).await?
         else {
-            return Err(self.unexpected());
+            return Err(self.unclear());
         };
         Ok(())
     }
@@ -251,7 +251,7 @@ impl Client {
     /// If that node may not lead, or did not take over in time.
     pub async fn transfer(&self, to: NodeId) -> Result<(), ClientError> {
         let Response::Done = self.on_leader(&Request::Transfer { to: to.get() }).await? else {
-            return Err(self.unexpected());
+            return Err(self.unclear());
         };
         self.remember(None);
         Ok(())

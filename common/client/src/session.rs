@@ -274,10 +274,9 @@ impl Session {
         answers.collect()
     }
 
-    /// Reads the answer to a command, which waits for none any more.
+    /// Reads the answer to a command, which waits for none any more if this is one.
     fn answered(&self, sequence: u64, response: &Bytes) -> Result<Answer, ClientError> {
-        self.end(sequence);
-        match SystemResponse::decode(response) {
+        let answered = match SystemResponse::decode(response) {
             Ok(SystemResponse::Answer { index, response }) => {
                 Ok(Answer { index, response, age_ms: None })
             }
@@ -298,8 +297,10 @@ impl Session {
                 | SystemResponse::Noted
                 | SystemResponse::Refused { .. },
             )
-            | Err(_) => Err(self.inner.client.unexpected()),
-        }
+            | Err(_) => return Err(self.failed(sequence, self.inner.client.unclear())),
+        };
+        self.end(sequence);
+        answered
     }
 
     /// A command that never entered a log is as good as answered. If it was sent by another call as

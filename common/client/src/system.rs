@@ -141,7 +141,7 @@ impl Client {
         };
         let command = SystemCommand::Note(act).encode();
         let Response::Applied { .. } = self.on_leader(&Request::Note { command }).await? else {
-            return Err(self.unexpected());
+            return Err(self.unclear());
         };
         Ok(())
     }
@@ -244,7 +244,7 @@ impl Client {
             (Ok(SystemResponse::Refused { reason }), None) => Err(refused(reason)),
             (Ok(response), Some(_) | None) => Ok(response),
             (Err(_), Some(why)) => Err(ClientError::Unknown { why, sequence: None }),
-            (Err(_), None) => Err(self.unexpected()),
+            (Err(_), None) => Err(self.unclear()),
         }
     }
 
@@ -262,11 +262,7 @@ impl Client {
                 Ok(Response::Applied { response, .. }) => {
                     return Ok(Settled { response, unknown });
                 }
-                // What is certain of this attempt is not of an earlier one, here either.
-                Ok(_) => match unknown {
-                    Some(why) => return Err(ClientError::Unknown { why, sequence: None }),
-                    None => return Err(self.unexpected()),
-                },
+                Ok(_) => return Err(self.unclear()),
                 Err(error) => error,
             };
             let again = Instant::now() + AGAIN_AFTER < deadline;

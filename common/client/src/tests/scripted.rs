@@ -231,6 +231,26 @@ fn a_client_that_stood_still_sends_nothing_into_a_connection_that_may_have_gone(
     assert_eq!(node.asked(), 2);
 }
 
+/// Whether the command was applied, such an answer does not say; it was called a certain failure.
+#[tokio::test]
+async fn an_answer_to_something_else_leaves_the_outcome_unknown() {
+    let done = || Turn::Says(Response::Done);
+    let closed = || {
+        let response = SystemResponse::Closed.encode();
+        Turn::Says(Response::Applied { index: 7, response })
+    };
+    let node = Node::start([done(), done(), done(), closed()]);
+    let client = node.client();
+    assert!(is_unknown(&ends(client.propose(zeros(1))).await, None));
+    assert!(is_unknown(&ends(client.propose_all(vec![zeros(1)])).await[0], None));
+    let session = Session::new(client, 1);
+    for number in [1, 2] {
+        assert!(is_unknown(&ends(session.propose(zeros(1))).await, Some(number)));
+    }
+    assert_eq!((node.asked(), session.unanswered()), (4, vec![1, 2]));
+    assert!(ends(session.outcomes([1, 2])).await.values().all(Result::is_ok));
+}
+
 /// The answer to whoever opens a session.
 fn registers(session: u64) -> Turn {
     let response = SystemResponse::Registered { session }.encode();
