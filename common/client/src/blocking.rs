@@ -2,7 +2,7 @@
 //! to answer. A thread of its own moves the packets.
 //!
 //! Some of what only operators do is not here, and [`crate::Client`] has it: bootstrapping, the
-//! system's part of the state, certificates, configurations of nodes.
+//! system's part of the state, certificates and configurations of nodes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use consensus::{Configuration, NodeId};
 use protocol::{Generation, LogDetail, LogPage, NodeStatus, SnapshotAnswer, SnapshotRequest};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
+use transport::certs::Credentials;
 
 use crate::client::ClientConfig;
 use crate::error::ClientError;
@@ -94,6 +95,15 @@ impl Client {
         self.client.call(async |client| client.query(query, how).await)
     }
 
+    /// Asks the first node that answers, and says which one that is; see
+    /// [`crate::Client::query_any`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn query_any(&self, query: Bytes) -> Result<(String, Answer), ClientError> {
+        self.client.call(async |client| client.query_any(query).await)
+    }
+
     /// Asks one node for its status; see [`crate::Client::status_of`].
     ///
     /// # Errors
@@ -122,6 +132,20 @@ impl Client {
         detail: LogDetail,
     ) -> Result<LogPage, ClientError> {
         self.client.call(async |client| client.read_log(endpoint, from, entries_max, detail).await)
+    }
+
+    /// Reads a piece of the log of the first node that answers, and says which one that is; see
+    /// [`crate::Client::read_log_any`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_log_any(
+        &self,
+        from: u64,
+        entries_max: u32,
+        detail: LogDetail,
+    ) -> Result<(String, LogPage), ClientError> {
+        self.client.call(async |client| client.read_log_any(from, entries_max, detail).await)
     }
 
     /// Changes the members; see [`crate::Client::reconfigure`].
@@ -185,6 +209,15 @@ impl Client {
     /// child.
     pub fn generation(&self) -> Option<Generation> {
         self.client.here().ok()?.generation()
+    }
+
+    /// Connects with other credentials of the same holder from now on; see
+    /// [`crate::Client::replace_credentials`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn replace_credentials(&self, credentials: &Credentials) -> Result<(), ClientError> {
+        self.client.here()?.replace_credentials(credentials)
     }
 
     /// Returns the endpoints that this client was given.

@@ -28,7 +28,7 @@ const PATIENCE_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 pub struct ClientConfig {
     /// Addresses of some or all nodes: a name or an IP address, a colon, and a port.
     pub endpoints: Vec<String>,
-    /// Who this client is.
+    /// Who this client is; see [`Client::replace_credentials`].
     pub credentials: Credentials,
     /// How long a request may take, with all retries: a year at most, and
     /// more counts as that.
@@ -118,6 +118,23 @@ impl Client {
     /// Returns the history that this client follows, as soon as it knows one.
     pub fn generation(&self) -> Option<Generation> {
         self.shared.pool.followed()
+    }
+
+    /// Lets this client, its copies and its sessions connect with other credentials of the same
+    /// holder from now on: certificates end, and programs need not. Connections that exist live on,
+    /// and are cut when their certificate is revoked.
+    ///
+    /// # Errors
+    /// [`ClientError::Invalid`] if they are somebody else's, whose sessions are others; nothing has
+    /// changed then.
+    pub fn replace_credentials(&self, credentials: &Credentials) -> Result<(), ClientError> {
+        let (new, old) = (credentials.identity(), self.shared.config.credentials.identity());
+        if new != old {
+            let why = format!("the credentials are those of {new}, and this client is {old}");
+            return Err(ClientError::Invalid(why));
+        }
+        self.shared.pool.replace_credentials(credentials);
+        Ok(())
     }
 
     /// Returns how long a request may take, with all retries.

@@ -190,6 +190,11 @@ impl Pool {
         lock(&self.dialler.followed).changes
     }
 
+    /// Shows these credentials on every connection that is made from now on.
+    pub(crate) fn replace_credentials(&self, credentials: &Credentials) {
+        self.dialler.endpoint.presented().replace(credentials);
+    }
+
     /// Returns a usable connection to a node, if there is one by then. The attempt goes on.
     pub(crate) async fn get(
         &self,

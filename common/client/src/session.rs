@@ -21,6 +21,10 @@ use crate::requests::Answer;
 /// An idle session expires after [`state_machine::SESSION_TIMEOUT`]; the least recently active one
 /// is evicted if there are too many; and it is of the history in which it was opened, see
 /// [`Client::follow`]. Each ends it for good, with [`ClientError::SessionExpired`].
+///
+/// What is unanswered is known to this session alone: no other client can take it over, but end it
+/// ([`Client::close_session`]). A program that lives longer than its certificate keeps both, with
+/// [`Client::replace_credentials`].
 #[derive(Clone)]
 pub struct Session {
     inner: Arc<Inner>,

@@ -135,6 +135,12 @@ impl Presented {
     pub fn now(&self) -> Credentials {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    /// Lets the endpoint dial with others from now on; one that listens needs
+    /// [`Endpoint::replace`].
+    pub fn replace(&self, credentials: &Credentials) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = credentials.clone();
+    }
 }
 
 /// A UDP socket with QUIC on it, or several.
@@ -252,8 +258,7 @@ impl Endpoint {
     /// If the certificates are not a node's; nothing has changed then.
     pub fn replace(&self, credentials: &Credentials) -> Result<(), EndpointError> {
         self.sockets.set_server_config(&server_config(credentials)?);
-        let mut present = self.credentials.write().unwrap_or_else(PoisonError::into_inner);
-        *present = credentials.clone();
+        self.presented().replace(credentials);
         Ok(())
     }
 

@@ -32,6 +32,7 @@ fn in_a_forked_child_calls_end_at_once_and_say_so() {
     let ended: Vec<String> = ended.into_iter().map(refused).collect();
     assert_eq!(ended, [WANTED, WANTED]);
 
+    assert_eq!(refused(client.replace_credentials(&deaf.config().credentials)), WANTED);
     client.follow(Generation::new([1; 32]));
     assert_eq!((client.generation(), client.endpoints().len()), (None, 1));
 
@@ -89,6 +90,8 @@ fn each_call_reaches_the_client_and_brings_its_word_back() {
         refused(client.query_of(endpoint, zeros(1))),
         refused(client.read_log(Some(endpoint), 1, 1, sizes)),
         refused(client.read_log(None, 1, 1, sizes)),
+        refused(client.query_any(zeros(1))),
+        refused(client.read_log_any(1, 1, sizes)),
         refused(client.reconfigure(&target, 1)),
         refused(client.transfer(one)),
         refused(client.snapshot(endpoint, SnapshotRequest::List)),

@@ -12,14 +12,14 @@ use protocol::{
 };
 use state_machine::SystemResponse;
 use tokio::sync::{mpsc, watch};
-use transport::certs::{Authority, ClusterId, Identity, Role};
+use transport::certs::{Authority, ClusterId, Credentials, Identity, Role};
 use transport::{
     ClientRequest, Endpoint, Forwarder, Guard, Responder, Revoked, SeatLimits, Seats, serve_client,
 };
 
 use crate::{Client, ClientConfig, NodeId};
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The history that a node has.
 pub(super) const HISTORY: [u8; 32] = [7; 32];
@@ -103,12 +103,25 @@ impl Node {
 
     /// Makes a client of these nodes.
     pub(super) fn client_of<'a>(&self, nodes: impl IntoIterator<Item = &'a Node>) -> Client {
-        let identity =
-            Identity::new(self.authority.cluster(), Role::Client("eve".parse().unwrap()));
-        let issued = self.authority.issue(&identity, DAY).unwrap();
+        self.client_with(nodes, self.credentials("eve", DAY))
+    }
+
+    /// Issues credentials that last so long.
+    pub(super) fn credentials(&self, name: &str, validity: Duration) -> Credentials {
+        let role = Role::Client(name.parse().unwrap());
+        let identity = Identity::new(self.authority.cluster(), role);
+        self.authority.issue(&identity, validity).unwrap().credentials().unwrap()
+    }
+
+    /// Makes a client with these credentials.
+    pub(super) fn client_with<'a>(
+        &self,
+        nodes: impl IntoIterator<Item = &'a Node>,
+        credentials: Credentials,
+    ) -> Client {
         Client::new(ClientConfig {
             endpoints: nodes.into_iter().map(|node| node.address.clone()).collect(),
-            credentials: issued.credentials().unwrap(),
+            credentials,
             deadline: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(60),
         })

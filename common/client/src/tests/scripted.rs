@@ -11,10 +11,10 @@ use tokio::runtime::Builder;
 use tokio::time::{sleep, timeout};
 use transport::limits::IDLE_TIMEOUT;
 
-use super::node::{HISTORY, Node, Turn, refused, unknown};
+use super::node::{DAY, HISTORY, Node, Turn, refused, unknown};
 use super::zeros;
 use crate::attempt::Lead;
-use crate::error::ClientError;
+use crate::error::{ClientError, Common};
 use crate::requests::Consistency;
 use crate::session::Session;
 use crate::{Generation, NodeId};
@@ -294,4 +294,21 @@ async fn a_command_under_way_is_not_sent_into_another_history() {
     assert_eq!((new.asked(), session.unanswered()), (0, Vec::new()));
     let another = ends(client.session("a")).await.unwrap();
     assert_eq!((another.id(), ends(another.propose(zeros(1))).await.is_ok()), (951, true));
+}
+
+#[tokio::test]
+async fn a_client_goes_on_behind_the_end_of_its_certificate_with_another_one() {
+    let node = Node::start([]);
+    let short = node.credentials("eve", Duration::from_secs(1));
+    let client = node.client_with([&node], short);
+    let session = Session::new(client.clone(), 1);
+    sleep(Duration::from_secs(3)).await;
+    let ended = ends(session.propose(zeros(1))).await;
+    let Err(ClientError::Unreachable { common: Common::Certificates, .. }) = ended else {
+        panic!("{ended:?}");
+    };
+    let theirs = client.replace_credentials(&node.credentials("mallory", DAY)).unwrap_err();
+    assert!(theirs.to_string().starts_with("the credentials are those of client mallory of"));
+    client.replace_credentials(&node.credentials("eve", DAY)).unwrap();
+    ends(session.propose(zeros(1))).await.unwrap();
 }
