@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use protocol::{Generation, Outcome, Request, Response};
+use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 use transport::certs::Credentials;
 use transport::{CallError, Precision};
@@ -72,7 +73,7 @@ impl Client {
     /// Makes a client, inside of a tokio runtime with I/O and time; nothing is connected before the
     /// first request.
     ///
-    /// Its connections live while the runtime is driven. A runtime of one thread is, only during
+    /// Its connections live while that runtime is driven. A runtime of one thread is, only during
     /// its `block_on`: what a node has closed since is noticed at the next call, which connects
     /// anew after a second or more. [`blocking`](crate::blocking) has a thread for that.
     ///
@@ -87,11 +88,11 @@ impl Client {
             return Err(ClientError::Invalid("no endpoint is named".into()));
         }
         config.endpoints.iter().try_for_each(|endpoint| limits::endpoint(endpoint))?;
-        if tokio::runtime::Handle::try_current().is_err() {
+        let Ok(home) = Handle::try_current() else {
             let why = "a client is made inside of a tokio runtime, a blocking one anywhere";
             return Err(ClientError::Endpoint(why.into()));
-        }
-        let pool = Pool::new(&config.credentials, config.connect_timeout)?;
+        };
+        let pool = Pool::new(home, &config.credentials, config.connect_timeout)?;
         let members = Members::new(&config.endpoints);
         let (leader, turn) = (Mutex::new(None), AtomicUsize::new(0));
         let closed = AtomicBool::new(false);

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use consensus::Incarnation;
 use protocol::{Generation, Hello, PROTOCOL_VERSION, RefusalCode};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use transport::certs::{Credentials, Expect};
@@ -41,6 +42,8 @@ type Whither<'a> = (&'a str, bool);
 
 #[derive(Clone)]
 struct Dialler {
+    /// Where connections live, whoever asks for them: another runtime may end, or stand still.
+    home: Handle,
     endpoint: Endpoint,
     hello: Hello,
     followed: Arc<Mutex<Followed>>,
@@ -152,6 +155,7 @@ impl fmt::Display for Unreached {
 
 impl Pool {
     pub(crate) fn new(
+        home: Handle,
         credentials: &Credentials,
         connect_timeout: Duration,
     ) -> Result<Self, ClientError> {
@@ -169,7 +173,7 @@ impl Pool {
             promises: protocol::Promises::default(),
         };
         let followed = Arc::default();
-        let dialler = Dialler { endpoint, hello, followed, connect_timeout };
+        let dialler = Dialler { home, endpoint, hello, followed, connect_timeout };
         Ok(Self { dialler, slots: Mutex::default() })
     }
 
@@ -306,8 +310,8 @@ impl Slot {
         let (sender, ended) = watch::channel(None);
         let dial = Dial { began: Instant::now(), trail: trail.clone(), ended };
         *seat = Seat::Dialling(dial.clone());
-        let (slot, dialler) = (Arc::clone(self), dialler.clone());
-        tokio::spawn(async move {
+        let (slot, home, dialler) = (Arc::clone(self), &dialler.home, dialler.clone());
+        home.spawn(async move {
             let made = dialler.dial(&trail, named).await;
             *lock(&slot.seat) = match &made {
                 Ok(connection) => Seat::Connected(Arc::clone(connection)),

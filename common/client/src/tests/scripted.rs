@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use protocol::{ErrorCode, Response};
 use state_machine::SystemResponse;
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 use tokio::time::{sleep, timeout};
 use transport::limits::IDLE_TIMEOUT;
 
@@ -209,19 +209,28 @@ async fn whoever_answers_first_is_named_and_can_be_asked_for_what_follows() {
     assert_eq!((first, node.asked()), (next, 2));
 }
 
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Makes what lives on a thread of its own from then on.
+fn elsewhere<T: Send + 'static>(make: impl FnOnce() -> T + Send + 'static) -> T {
+    let (made, taken) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        runtime().block_on(async {
+            made.send(make()).unwrap();
+            std::future::pending::<()>().await;
+        });
+    });
+    taken.recv().unwrap()
+}
+
 /// The node has dropped the connection, and the client has not heard of it yet: what was written
 /// into it was lost, with an outcome that nobody knew.
 #[test]
 fn a_client_that_stood_still_sends_nothing_into_a_connection_that_may_have_gone() {
-    let runtime = || Builder::new_current_thread().enable_all().build().unwrap();
-    let (started, node) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        runtime().block_on(async {
-            started.send(Node::start([])).unwrap();
-            std::future::pending::<()>().await;
-        });
-    });
-    let (node, runtime) = (node.recv().unwrap(), runtime());
+    let node = elsewhere(|| Node::start([]));
+    let runtime = runtime();
     let client = runtime.block_on(async { node.client() });
     let propose = || runtime.block_on(client.propose(zeros(1)));
     propose().unwrap();
@@ -311,4 +320,22 @@ async fn a_client_goes_on_behind_the_end_of_its_certificate_with_another_one() {
     assert!(theirs.to_string().starts_with("the credentials are those of client mallory of"));
     client.replace_credentials(&node.credentials("eve", DAY)).unwrap();
     ends(session.propose(zeros(1))).await.unwrap();
+}
+
+/// Another runtime had begun to connect, and was not driven any more.
+#[test]
+fn connections_live_where_their_client_was_made_whoever_asks() {
+    let (node, client) = elsewhere(|| {
+        let node = Node::start([]);
+        let client = node.client();
+        (node, client)
+    });
+    let (visitor, own) = (runtime(), runtime());
+    let within = async |patience| timeout(patience, client.propose(zeros(1))).await;
+    visitor.block_on(within(Duration::ZERO)).unwrap_err();
+    own.block_on(within(Duration::from_secs(10))).unwrap().unwrap();
+    visitor.block_on(client.propose(zeros(1))).unwrap();
+    drop(visitor);
+    own.block_on(client.propose(zeros(1))).unwrap();
+    assert!(node.asked() >= 3);
 }
