@@ -55,8 +55,15 @@ struct Dialler {
 struct Followed {
     /// Which one that is, as soon as one is known.
     generation: Option<Generation>,
-    /// How often another one took its place.
+    /// How often it became another one, the first one included.
     changes: u64,
+}
+
+impl Followed {
+    fn becomes(&mut self, generation: Generation) {
+        let former = self.generation.replace(generation);
+        self.changes += u64::from(former != Some(generation));
+    }
 }
 
 impl Dialler {
@@ -69,7 +76,10 @@ impl Dialler {
     /// Follows the first history that is met. Of two that are met at the same time, one counts.
     fn meets(&self, theirs: &Hello) {
         if let Some(generation) = theirs.generation {
-            lock(&self.followed).generation.get_or_insert(generation);
+            let mut followed = lock(&self.followed);
+            if followed.generation.is_none() {
+                followed.becomes(generation);
+            }
         }
     }
 
@@ -77,6 +87,12 @@ impl Dialler {
     fn fits(&self, named: bool, theirs: &Hello) -> bool {
         let fits = |followed| theirs.generation == Some(followed);
         !named || lock(&self.followed).generation.is_none_or(fits)
+    }
+
+    /// Says whether a connection is used once more. A node that had no history may have got one
+    /// since, of which nothing would be known here.
+    fn keeps(&self, named: bool, theirs: &Hello) -> bool {
+        (!named || theirs.generation.is_some()) && self.fits(named, theirs)
     }
 
     async fn dial(&self, trail: &Trail, named: bool) -> Ended {
@@ -179,9 +195,7 @@ impl Pool {
 
     /// Follows this history from now on.
     pub(crate) fn follow(&self, generation: Generation) {
-        let mut followed = lock(&self.dialler.followed);
-        let former = followed.generation.replace(generation);
-        followed.changes += u64::from(former.is_some_and(|former| former != generation));
+        lock(&self.dialler.followed).becomes(generation);
     }
 
     /// Returns the history that is followed.
@@ -189,7 +203,7 @@ impl Pool {
         lock(&self.dialler.followed).generation
     }
 
-    /// Returns how often another history took the place of the one that was followed.
+    /// Returns how often it became another one.
     pub(crate) fn changes(&self) -> u64 {
         lock(&self.dialler.followed).changes
     }
@@ -298,7 +312,7 @@ impl Slot {
         let mut seat = lock(&self.seat);
         match &*seat {
             Seat::Connected(connection)
-                if connection.is_usable() && dialler.fits(named, connection.hello()) =>
+                if connection.is_usable() && dialler.keeps(named, connection.hello()) =>
             {
                 return Ok(Arc::clone(connection));
             }

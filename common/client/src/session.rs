@@ -59,13 +59,15 @@ impl Client {
     /// expires.
     pub async fn session(&self, name: &str) -> Result<Session, ClientError> {
         // Before it is opened: afterwards, the history may be another one already.
-        let changes = self.shared.pool.changes();
+        let before = self.shared.pool.changes();
         let mut nonce = [0; 16];
         getrandom::fill(&mut nonce).map_err(|error| ClientError::Endpoint(error.to_string()))?;
         let command = SystemCommand::RegisterSession { nonce, name: name.to_owned() };
         let SystemResponse::Registered { session } = self.tell_system(&command).await? else {
             return Err(self.unexpected());
         };
+        // The first one is met meanwhile; if it was not, none that is met later is known to be its.
+        let changes = before.max(1).min(self.shared.pool.changes());
         Ok(Session::new(self.bound_to(session, changes), session))
     }
 }

@@ -40,6 +40,7 @@ pub(super) enum Turn {
 /// A node that keeps to a script.
 pub(super) struct Node {
     authority: Arc<Authority>,
+    says: watch::Sender<Hello>,
     address: String,
     asked: Arc<Mutex<Vec<Request>>>,
 }
@@ -81,7 +82,7 @@ impl Node {
             promises: protocol::Promises::default(),
         };
         let (says, said) = watch::channel(hello);
-        let forwarder = Forwarder::new(endpoint.clone(), said);
+        let forwarder = Forwarder::new(endpoint.clone(), said.clone());
         let (sender, requests) = mpsc::channel(64);
         let (asked, guard) = (Arc::default(), endpoint.guard().clone());
         tokio::spawn(play(requests, script.into_iter().collect(), guard, Arc::clone(&asked)));
@@ -89,11 +90,16 @@ impl Node {
         tokio::spawn(async move {
             while let Some(incoming) = endpoint.accept().await {
                 let Ok(accepted) = incoming.finish(&seats).await else { continue };
-                let (hello, to) = (says.borrow().clone(), (sender.clone(), forwarder.clone()));
+                let (hello, to) = (said.borrow().clone(), (sender.clone(), forwarder.clone()));
                 tokio::spawn(serve_client(accepted, hello, to));
             }
         });
-        Self { authority, address, asked }
+        Self { authority, says, address, asked }
+    }
+
+    /// Gives the node a history, or none, which it says from now on.
+    pub(super) fn has(&self, history: Option<[u8; 32]>) {
+        self.says.send_modify(|hello| hello.generation = history.map(Generation::new));
     }
 
     /// Makes a client of this node, with a deadline that nobody waits for.

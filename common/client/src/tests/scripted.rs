@@ -283,6 +283,24 @@ async fn a_session_ends_with_the_history_in_which_it_was_opened() {
     assert_eq!((node.asked(), session.unanswered()), (2, Vec::new()));
 }
 
+/// The node was initialised under a connection that went on to be used: it never told its history.
+#[tokio::test]
+async fn a_session_of_a_node_that_had_no_history_yet_ends_with_its_first_one() {
+    let old = Node::start([registers(950)]);
+    old.has(None);
+    let client = old.client();
+    let endpoint = client.endpoints()[0].clone();
+    ends(client.status_of(&endpoint)).await.unwrap_err();
+    assert_eq!(client.generation(), None);
+    old.has(Some(HISTORY));
+    let session = ends(client.session("a")).await.unwrap();
+    assert_eq!(client.generation(), Some(Generation::new(HISTORY)));
+    ends(session.propose(zeros(1))).await.unwrap();
+    client.follow(Generation::new([8; 32]));
+    let ended = ends(session.propose(zeros(1))).await;
+    assert!(matches!(ended, Err(ClientError::SessionExpired { session: 950 })), "{ended:?}");
+}
+
 #[tokio::test]
 async fn a_command_under_way_is_not_sent_into_another_history() {
     let nobody_leads = std::iter::repeat_n(Turn::Says(refused(ErrorCode::NoLeader)), 1_000);
