@@ -3,7 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
-use protocol::{Consistency, ErrorReply, Request, Response};
+use protocol::{Consistency, ErrorReply, NodeStatus, Request, Response};
 use tokio::time::{Instant, sleep, timeout};
 use transport::Precision;
 
@@ -175,8 +175,12 @@ impl Client {
     }
 
     async fn learn_members(&self, endpoint: &str) {
-        if let Ok(Response::Status(status)) = self.on(endpoint, &Request::Status).await {
-            self.shared.members.learn(&status.configuration);
+        let changes = self.shared.pool.changes();
+        if let Ok(Response::Status(status)) = self.on(endpoint, &Request::Status).await
+            && status.generation == self.generation()
+        {
+            let NodeStatus { configuration, configuration_index: index, commit, .. } = *status;
+            self.shared.members.learn((changes, index), index <= commit, &configuration);
         }
     }
 

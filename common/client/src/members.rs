@@ -22,13 +22,19 @@ pub(crate) struct Members {
 #[derive(Debug)]
 struct Known {
     learnt: Vec<String>,
+    /// What is older than this is no news: a member that hears from no leader may not know.
+    as_of: Place,
     due: Instant,
 }
+
+/// Where a configuration stands: the changes of history before it, and its index in the log.
+type Place = (u64, u64);
 
 impl Members {
     pub(crate) fn new(told: &[String]) -> Self {
         let due = Instant::now() + FIRST_AFTER;
-        Self { told: told.to_vec(), known: Mutex::new(Known { learnt: Vec::new(), due }) }
+        let known = Known { learnt: Vec::new(), as_of: (0, 0), due };
+        Self { told: told.to_vec(), known: Mutex::new(known) }
     }
 
     /// Returns every address at which a node may be: first those that were told.
@@ -48,12 +54,18 @@ impl Members {
         due
     }
 
-    /// Takes over where the members are.
-    pub(crate) fn learn(&self, configuration: &Configuration) {
+    /// Takes over where the members are. What is not `committed` may be replaced by what stands
+    /// before it.
+    pub(crate) fn learn(&self, place: Place, committed: bool, configuration: &Configuration) {
         let members = configuration.members().values();
         let learnt: Vec<String> = members.map(|member| member.address.clone()).collect();
-        if !learnt.is_empty() {
-            self.lock().learnt = learnt;
+        let mut known = self.lock();
+        if learnt.is_empty() || place < known.as_of {
+            return;
+        }
+        known.learnt = learnt;
+        if committed {
+            known.as_of = place;
         }
     }
 
@@ -83,12 +95,27 @@ mod tests {
     #[test]
     fn the_latest_members_are_asked_beside_the_first_endpoints() {
         let members = Members::new(&["a:1".to_owned(), "b:1".to_owned()]);
-        members.learn(&configuration(&["b:1", "c:1", "d:1"]));
+        members.learn((1, 1), true, &configuration(&["b:1", "c:1", "d:1"]));
         assert_eq!(members.endpoints(), ["a:1", "b:1", "c:1", "d:1"]);
-        members.learn(&configuration(&["d:1", "e:1"]));
+        members.learn((1, 9), true, &configuration(&["d:1", "e:1"]));
         assert_eq!(members.endpoints(), ["a:1", "b:1", "d:1", "e:1"]);
-        members.learn(&Configuration::unknown());
+        members.learn((1, 9), true, &Configuration::unknown());
         assert_eq!(members.endpoints(), ["a:1", "b:1", "d:1", "e:1"], "nobody is no news");
+    }
+
+    #[test]
+    fn a_member_that_was_left_behind_tells_nothing_new() {
+        let members = Members::new(&["a:1".to_owned()]);
+        let learn = |place, committed, address: &str| {
+            members.learn(place, committed, &configuration(&[address]));
+            members.endpoints()
+        };
+        assert_eq!(learn((1, 9), true, "b:1"), ["a:1", "b:1"]);
+        assert_eq!(learn((1, 8), true, "old:1"), ["a:1", "b:1"]);
+        assert_eq!(learn((1, 12), false, "c:1"), ["a:1", "c:1"]);
+        assert_eq!(learn((1, 11), true, "d:1"), ["a:1", "d:1"], "it took the other one's place");
+        assert_eq!(learn((2, 1), true, "e:1"), ["a:1", "e:1"], "of another history");
+        assert_eq!(learn((1, 20), true, "old:1"), ["a:1", "e:1"]);
     }
 
     #[test]
