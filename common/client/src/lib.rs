@@ -38,6 +38,8 @@
 //!   effect of one attempt however often it is made: the commands of a session.
 //! - What no node would take is refused before anything is sent.
 //! - The low-water mark never passes a command that is not answered.
+//! - A session's commands go into the history in which it was opened, and into no other.
+//! - A connection that may have been lost while nobody looked carries no new request.
 //! - Every wait ends at the deadline; each turn of a search notes an answer or a failure, and each
 //!   round ends with a wait.
 //! - Every address is tried, and the most precise reason of the latest round is told.
