@@ -11,6 +11,7 @@ use crate::attempt::{Attempt, DIAL_PATIENCE, Manner};
 use crate::client::Client;
 use crate::error::{Cause, ClientError, Common, Reaction, reaction};
 use crate::lead::first_to_connect;
+use crate::members::REFRESH_EVERY;
 use crate::search::{Search, Why};
 
 impl Client {
@@ -199,8 +200,8 @@ impl Client {
         if self.shared.members.is_due() {
             let (client, endpoint) = (self.clone(), endpoint.to_owned());
             tokio::spawn(async move {
-                // Without an answer, the next due time comes.
-                client.learn_members(&endpoint).await;
+                // Without an answer, the next due time comes; the caller's deadline may be a year.
+                let _ = timeout(REFRESH_EVERY, client.learn_members(&endpoint)).await;
             });
         }
     }

@@ -10,7 +10,7 @@ use consensus::Configuration;
 const FIRST_AFTER: Duration = Duration::from_secs(1);
 
 /// How old the knowledge of the members may become while the client is in use.
-const REFRESH_EVERY: Duration = Duration::from_secs(30);
+pub(crate) const REFRESH_EVERY: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(crate) struct Members {
