@@ -1,7 +1,7 @@
 //! Notices that this program stood still: nobody drove its runtime, or it was stopped. The other
-//! sides of its connections have then given them up, perhaps, and their farewells wait unread in the
-//! socket; a request that is written first is lost, with an outcome that nobody knows. A machine
-//! whose clock stood still as well, as in a suspended laptop, is not noticed so.
+//! sides of its connections have then given them up, perhaps, and their farewells wait unread in
+//! the socket; a request that is written first is lost, with an outcome that nobody knows. A
+//! machine whose clock stood still as well, as in a suspended laptop, is not noticed so.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
