@@ -195,8 +195,7 @@ where
 {
     fn run(mut self, queue: &Receiver<Job>) {
         if let Err(failure) = self.work(queue) {
-            // A loop that is gone needs no report.
-            let _ = self.reports.blocking_send(Done::ApplyFailed(failure));
+            self.report(Done::ApplyFailed(failure));
         }
     }
 
