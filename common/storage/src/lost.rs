@@ -61,6 +61,12 @@ pub(crate) fn reading(error: StorageError) -> StorageError {
     if what.starts_with("the database") { is_lost(error) } else { error }
 }
 
+/// Turns a contradiction within a log that is known to be damaged into its loss: a write is missing
+/// that took the place of a part of it, and others follow. In a whole log it is none.
+pub(crate) fn contradiction(error: StorageError, is_suspect: bool) -> StorageError {
+    if is_suspect { is_lost(error) } else { error }
+}
+
 /// Turns damage of what says which files belong to the log into its loss.
 pub(crate) fn is_lost(error: StorageError) -> StorageError {
     let StorageError::Corrupt { what, why } = error else { return error };

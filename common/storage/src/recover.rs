@@ -19,6 +19,7 @@ use crate::layout::{
     COMPACTED_KEY, CONFIGURATION, END_KEY, End, FORMAT, FORMAT_KEY, HARD_STATE_KEY, LOG, META,
     OWNER_KEY, Owner, RUN_PREFIX, decode_hard_state, index_of,
 };
+use crate::lost;
 use crate::persistent_log::RestoredLog;
 use crate::reader;
 use crate::record::Record;
@@ -63,7 +64,8 @@ pub(crate) fn recover(
     let hard_state = hard_state(get(HARD_STATE_KEY)?.as_deref(), tail, &shape, &mut condition);
     if is_suspect || reader::bytes(db) <= SCAN_BYTES_MAX {
         let scan = Scan::behind(base.last.index, base.chain);
-        condition.damages = scan.run(db, &owner, &shape)?;
+        let scanned = scan.run(db, &owner, &shape);
+        condition.damages = scanned.map_err(|error| lost::contradiction(error, is_suspect))?;
     }
     let (stamp, chain) = (shape.stamp, shape.end.chain);
     if !condition.damages.is_empty() {
@@ -82,7 +84,10 @@ pub(crate) fn recover(
         shape.end = found;
         log = view(found.last);
     }
-    let contradict = || StorageError::corrupt("the log's term runs", "they contradict its end");
+    let contradict = || {
+        let error = StorageError::corrupt("the log's term runs", "they contradict its end");
+        lost::contradiction(error, is_suspect)
+    };
     let log = log.ok_or_else(contradict)?;
     let (last, chain) = (shape.end.last, shape.end.chain);
     if last.term > hard_state.term {

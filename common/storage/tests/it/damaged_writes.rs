@@ -5,11 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use consensus::Write;
-use storage::{LogStore, Loss};
+use storage::{LogStore, Loss, StorageError};
 use tempfile::tempdir;
 
 use crate::corruption::{BLOCK_BYTES, HEAD_BYTES, records};
-use crate::kit::{append, at, command, found, hard_state, nothing, reopen, replace};
+use crate::kit::{append, at, command, directory, found, hard_state, nothing, reopen, replace};
 
 /// Returns the file of the write-ahead log, and where its last record begins.
 fn journal(data: &Path) -> (PathBuf, usize) {
@@ -71,4 +71,36 @@ fn a_log_has_lost_its_end_when_the_write_that_replaced_it_is_damaged() {
     let [Loss::End { durable, found }] = restored.condition.losses[..] else { panic!("{ends:?}") };
     assert_eq!((durable.last, found.last), (at(3, 6), at(2, 9)));
     assert_eq!((restored.log.last(), restored.hard_state), (at(2, 9), hard_state(3, Some(1))));
+}
+
+/// What follows the damaged write continues it, and not what is left: the node ended so at every
+/// start, and nobody took its place.
+#[test]
+fn a_log_is_lost_when_a_whole_write_follows_a_damaged_one_that_replaced_a_part() {
+    // What is replaced is one record, or a record an entry.
+    for at_once in [true, false] {
+        let place = tempdir().unwrap();
+        let data = found(place.path());
+        let (mut log, _) = LogStore::open(&data).unwrap();
+        let old: Vec<_> = (2..=9).map(|index| command(2, index, "old")).collect();
+        let size = if at_once { old.len() } else { 1 };
+        for entries in old.chunks(size) {
+            log.write(&[append(2, entries.to_vec())]).unwrap();
+        }
+        let (file, before) = journal(place.path());
+        let large = "x".repeat(2 * BLOCK_BYTES);
+        let new = vec![command(3, 5, &large), command(3, 6, &large)];
+        log.write(&[replace(3, 5, new)]).unwrap();
+        log.write(&[append(3, vec![command(3, 7, "new")])]).unwrap();
+        drop((log, data));
+        let all = records(&fs::read(&file).unwrap());
+        let first = *all.iter().find(|record| **record > before).unwrap();
+        damage((&file, first));
+        // The start behind finds the same.
+        for _ in 0..2 {
+            let opened = LogStore::open(&directory(place.path()).unwrap());
+            let why = opened.err().expect("it is lost");
+            assert!(matches!(why, StorageError::LogLost { .. }), "{at_once}: {why}");
+        }
+    }
 }
