@@ -45,17 +45,16 @@ pub(crate) fn check_manifest(database: &Path) -> Result<(), StorageError> {
     }
 }
 
-/// Looks whether the files of these names that are open in a directory are at their places.
+/// Looks whether what this process has open of a directory is, among others, the file of this name:
+/// one that was renamed is open under its new name, whatever is at its place now.
 ///
 /// # Errors
 /// [`StorageError::Gone`] if not. Where the system does not tell, nothing is found.
-pub(crate) fn check_named(directory: &Path, names: &[&str]) -> Result<(), StorageError> {
+pub(crate) fn check_named(directory: &Path, name: &str) -> Result<(), StorageError> {
     let Some((directory, open)) = open_in(directory) else { return Ok(()) };
-    let is_there = |name: &str| open.iter().any(|it| it == name);
-    let lost = open.iter().filter_map(|it| it.strip_suffix(DELETED));
-    match lost.into_iter().find(|name| names.contains(name) && !is_there(name)) {
-        Some(name) => Err(gone(&directory.join(name), REPLACED)),
-        None => Ok(()),
+    match open.iter().any(|it| it == name) {
+        true => Ok(()),
+        false => Err(gone(&directory.join(name), REPLACED)),
     }
 }
 
@@ -192,6 +191,23 @@ mod tests {
             |place: &Path| fs::rename(place.join("MANIFEST-000004"), place.join("x")).unwrap();
         is(found(renamed), "manifest");
         assert_eq!(found(|place| fs::remove_file(place.join("LOCK")).unwrap()), None);
+    }
+
+    /// What is written went to the file with the other name: the next start found an old one.
+    #[test]
+    fn a_file_that_was_renamed_and_copied_back_is_another_one() {
+        let place = tempfile::tempdir().unwrap();
+        let [lock, tail] = ["lock", "tail"].map(|name| place.path().join(name));
+        let files = [&lock, &tail].map(|path| File::create(path).unwrap());
+        let check = || check_named(place.path(), "tail").map_err(|error| error.to_string());
+        assert_eq!(check(), Ok(()));
+        fs::rename(&tail, place.path().join("t")).unwrap();
+        fs::copy(place.path().join("t"), &tail).unwrap();
+        assert!(check().is_err_and(|why| why.contains(REPLACED)), "renamed");
+        fs::remove_file(place.path().join("t")).unwrap();
+        assert!(check().is_err_and(|why| why.contains(REPLACED)), "and removed");
+        drop(files);
+        assert_eq!(check(), Ok(()), "nothing is open");
     }
 
     /// A state that is read through has tables open that a compaction removes meanwhile: that ended

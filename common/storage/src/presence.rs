@@ -143,7 +143,7 @@ fn may_write(place: &Path) -> Result<(), StorageError> {
 pub(crate) fn check_log(db: &DB) -> Result<(), StorageError> {
     let tail = db.path().with_file_name(TAIL);
     must_be(&tail)?;
-    open_files::check_named(tail.parent().unwrap_or(&tail), &[TAIL])?;
+    open_files::check_named(tail.parent().unwrap_or(&tail), TAIL)?;
     must_be(&db.path().join(CURRENT))?;
     check_tables(db)?;
     open_files::check_manifest(db.path())
