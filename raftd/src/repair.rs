@@ -30,7 +30,7 @@ use crate::gauges::Gauges;
 use crate::identity::Identity;
 use crate::logging::repeat;
 use crate::observe::board::Load;
-use crate::repair::tally::{Judged, Tally};
+use crate::repair::tally::{Judged, PUT_BACK, Tally, advice};
 use crate::services::Services;
 use crate::{admin, answer, status};
 
@@ -103,11 +103,7 @@ pub(crate) async fn repair(
         let mut now = format!("{damage}: a copy is fetched from the other members");
         if !said.is_empty() {
             // The members of its own log may have been replaced since: it would wait for ever.
-            let node = identity.node;
-            now.push_str(&format!(
-                " ({said}); if these are gone for good, stop raftd here, empty its data directory, \
-                 start it, and run: raftctl member heal {node}"
-            ));
+            now.push_str(&format!(" ({said}); {}", advice(identity.node, &damaged.voters)));
         }
         tracing::warn!(name: "entries-damaged", "{now}");
         let mut tally = Tally::new(identity.node, &damaged.voters);
@@ -158,10 +154,7 @@ fn unrepairable(damage: &Damage, why: &str) -> Failure {
 
 fn alone(damage: &Damage, why: &str) -> Failure {
     let message = format!("{damage}, and there is no other voter to have a copy ({why})");
-    Failure::new(Exit::Data, message).hint(
-        "put a copy of the whole data directory back, or a snapshot that was saved into a new \
-         cluster (raftctl snapshot restore)",
-    )
+    Failure::new(Exit::Data, message).hint(PUT_BACK)
 }
 
 /// Returns the other members with where they are dialled.

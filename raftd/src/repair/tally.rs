@@ -8,6 +8,10 @@ use storage::{Damage, PersistentLog, StorageError};
 use super::Answer;
 use crate::exit::{Failure, storage_failure};
 
+/// What is left to a node without others that can decide anything.
+pub(super) const PUT_BACK: &str = "put a copy of the whole data directory back, or a snapshot \
+                                   that was saved into a new cluster (raftctl snapshot restore)";
+
 /// What came of the answers.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Judged {
@@ -88,6 +92,18 @@ impl<'a> Tally<'a> {
     }
 }
 
+/// Says what an operator may do where those that have not answered never will. A node is emptied
+/// only if a leader can give it all back: else it may have the last copy of everything.
+pub(super) fn advice(node: NodeId, voters: &Voters) -> String {
+    match voters.tally(|voter| Some(voter != node)) {
+        Votes::Won => format!(
+            "if these are gone for good and the others have a leader (raftctl status), stop raftd \
+             here, empty its data directory, start it, and run: raftctl member heal {node}"
+        ),
+        Votes::Undecided | Votes::Lost => format!("if these are gone for good, {PUT_BACK}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,5 +171,17 @@ mod tests {
         assert!(matches!(waits, Judged::Unknown(_)), "{waits:?}");
         let nowhere = judged(&stable(&[1]), &[2, 3], &[]);
         assert!(matches!(nowhere, Judged::Nowhere(_)), "{nowhere:?}");
+    }
+
+    /// The one voter was emptied because of one entry, and nobody could lead any more: all that was
+    /// acknowledged was gone.
+    #[test]
+    fn nobody_is_told_to_empty_a_node_whom_no_leader_could_give_it_back() {
+        for (voters, may_be_emptied) in [(&[1][..], false), (&[1, 2], false), (&[1, 2, 3], true)] {
+            let said = advice(id(1), &stable(voters));
+            assert_eq!(said.contains("empty its"), may_be_emptied, "{voters:?}: {said}");
+            assert_eq!(said.contains("have a leader"), may_be_emptied, "{voters:?}: {said}");
+            assert_eq!(said.contains("put a copy"), !may_be_emptied, "{voters:?}: {said}");
+        }
     }
 }
