@@ -170,7 +170,9 @@ fn bring_together(
         let founded = record.as_ref().map(|record| &record.configuration);
         let latest = restored.membership.latest();
         let members = repair::members(&founded.into_iter().chain([latest]).collect::<Vec<_>>());
-        let voters = latest.voters().clone();
+        // Who has not heard of a change since may have the founders' configuration alone, damaged.
+        let known = if latest.members().is_empty() { founded.unwrap_or(latest) } else { latest };
+        let voters = known.voters().clone();
         return Ok(Found::Damaged(Damaged { log, restored, members, voters }));
     }
     let snapshots = Snapshots::open(directory).map_err(|error| storage_failure(&error))?;

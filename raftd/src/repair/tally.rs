@@ -41,7 +41,8 @@ pub(super) struct Tally<'a> {
 
 impl<'a> Tally<'a> {
     pub(super) fn new(node: NodeId, voters: &'a Voters) -> Self {
-        let is_only = voters.iter().all(|voter| voter == node);
+        // Where no configuration can be read, nobody is known to vote.
+        let is_only = voters.contains(node) && voters.iter().all(|voter| voter == node);
         Self { voters, is_only, without: [node].into(), silent: false, said: Vec::new() }
     }
 
@@ -183,5 +184,12 @@ mod tests {
             assert_eq!(said.contains("have a leader"), may_be_emptied, "{voters:?}: {said}");
             assert_eq!(said.contains("put a copy"), !may_be_emptied, "{voters:?}: {said}");
         }
+    }
+
+    /// Its only configuration is what is damaged: it took itself for the only voter, and ended.
+    #[test]
+    fn a_node_that_knows_no_voters_is_not_the_only_one() {
+        let waits = judged(&stable(&[]), &[2, 3], &[]);
+        assert!(matches!(waits, Judged::Unknown(_)), "{waits:?}");
     }
 }

@@ -134,6 +134,23 @@ async fn incarnation(cluster: &Cluster, place: usize) -> Incarnation {
 /// has forgotten it.
 #[tokio::test]
 async fn a_damaged_entry_that_nobody_has_any_more_is_forgotten() {
+    is_forgotten(|data| flip_in_the_middle(&largest(data, "log"))).await;
+}
+
+/// It took itself for the only voter, and ended at every start.
+#[tokio::test]
+async fn a_node_whose_only_configuration_is_damaged_knows_the_founders() {
+    is_forgotten(|data| {
+        // The founding moved the first entry, and no other, to a table.
+        let table = largest(data, "sst");
+        let mut bytes = fs::read(&table).unwrap();
+        bytes[20] ^= 1;
+        fs::write(table, bytes).unwrap();
+    })
+    .await;
+}
+
+async fn is_forgotten(damage: impl Fn(&Path)) {
     let mut cluster = Cluster::prepare(3);
     for node in &cluster.nodes[..2] {
         node.configure("[limits]\nlog_keep_entries_max = 20\npersist_interval_s = 1\n");
@@ -149,7 +166,7 @@ async fn a_damaged_entry_that_nobody_has_any_more_is_forgotten() {
     }
     let before = incarnation(&cluster, 2).await;
     cluster.nodes[2].kill();
-    flip_in_the_middle(&largest(&cluster.nodes[2].data, "log"));
+    damage(&cluster.nodes[2].data);
     let began = Instant::now();
     let mut number = 120;
     let compacted = |status: Option<NodeStatus>| status.is_some_and(|status| status.first > 120);
