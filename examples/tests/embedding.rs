@@ -2,9 +2,15 @@
 //! their leader is killed.
 #![allow(clippy::unwrap_used)]
 
+use std::fs;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use client::{Client, Consistency, EntryKind, LogDetail};
 use examples::cluster::Cluster;
+use rustix::process::Signal;
 
 /// Clusters run side by side, each with ports of its own.
 fn start(program: &str, machine: &str) -> (Cluster, Client, tempfile::TempDir) {
@@ -103,5 +109,46 @@ async fn a_log_of_ones_own_takes_the_place_of_the_built_in_one() {
         assert!(text.lines().any(|line| line.starts_with("entries 2@")), "{text}");
         assert!(text.lines().any(|line| line.starts_with("term 3 vote Some")), "{text}");
     }
+    cluster.stop().unwrap();
+}
+
+/// Flips bytes in the middle of the write-ahead log; what is written to it meanwhile stays.
+fn flip(log: &Path) {
+    let files = fs::read_dir(log).unwrap().map(|file| file.unwrap().path());
+    let journals = files.filter(|file| file.extension().is_some_and(|found| found == "log"));
+    let journal = journals.max_by_key(|file| fs::metadata(file).unwrap().len()).unwrap();
+    let file = fs::File::options().read(true).write(true).open(&journal).unwrap();
+    let middle = file.metadata().unwrap().len() / 2;
+    let mut bytes = [0; 8];
+    file.read_exact_at(&mut bytes, middle).unwrap();
+    file.write_all_at(&bytes.map(|byte| byte ^ 0x5a), middle).unwrap();
+}
+
+/// It refused each right copy, which counted as none: its node gave up its name.
+#[tokio::test]
+async fn a_log_of_ones_own_is_repaired_from_another_member() {
+    let (cluster, client, _directory) = start(env!("CARGO_BIN_EXE_audited"), "kv");
+    let value = Bytes::from(vec![b'v'; 200]);
+    for number in 0..100 {
+        let (key, value) = (Bytes::from(format!("key/{number}")), value.clone());
+        client.propose(state_machine::KvCommand::Put { key, value }.encode()).await.unwrap();
+    }
+    let leader = cluster.status().unwrap()["leader"]["name"].as_str().unwrap().to_owned();
+    let nodes = cluster.nodes();
+    let (follower, address) = nodes.iter().find(|(name, _)| *name != leader).unwrap();
+    flip(&cluster.data(follower).join("log"));
+    // It is started again by whoever runs the cluster.
+    cluster.signal(follower, Signal::KILL).unwrap();
+    let began = Instant::now();
+    loop {
+        let status = client.status_of(address).await.ok();
+        if status.as_ref().is_some_and(|it| it.mended.contains("repaired with a copy from")) {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{status:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let journal = fs::read_to_string(cluster.data(follower).join("audit")).unwrap();
+    assert!(journal.contains("copies of entries"), "{journal}");
     cluster.stop().unwrap();
 }

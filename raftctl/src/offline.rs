@@ -17,6 +17,7 @@ impl From<StorageError> for Report {
         };
         let code = match error {
             StorageError::Corrupt { .. }
+            | StorageError::NoRepair { .. }
             | StorageError::RecordLost { .. }
             | StorageError::Contradiction { .. }
             | StorageError::LogLost { .. }

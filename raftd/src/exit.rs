@@ -206,6 +206,7 @@ pub(crate) fn storage_failure(error: &StorageError) -> Failure {
         | StorageError::LogLost { .. }
         | StorageError::LogBehind { .. }
         | StorageError::Corrupt { .. }
+        | StorageError::NoRepair { .. }
         | StorageError::RecordLost { .. }
         | StorageError::Contradiction { .. }
         | StorageError::NewerFormat { .. } => Exit::Data,
@@ -231,7 +232,7 @@ pub(crate) fn storage_failure(error: &StorageError) -> Failure {
         StorageError::InUse { .. } => {
             failure.hint("stop the other one, or wait for it: two must not use one directory")
         }
-        StorageError::Corrupt { .. } => failure.hint(
+        StorageError::Corrupt { .. } | StorageError::NoRepair { .. } => failure.hint(
             "if the cluster has other members that serve, move the data directory away, start \
              raftd, and run: raftctl member heal NAME; a node alone needs a copy of the whole \
              data directory, or a saved snapshot in a new cluster (raftctl snapshot restore)",

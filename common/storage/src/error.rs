@@ -121,6 +121,12 @@ pub enum StorageError {
         /// How that shows.
         why: String,
     },
+    /// A log takes no copies of its damaged entries, whatever they are.
+    #[error("the log takes no copies of what is damaged: {why}")]
+    NoRepair {
+        /// Why not.
+        why: String,
+    },
     /// Both copies of the bootstrap record are damaged or gone, and nothing else: all members have
     /// the same one, and so has who founded the cluster.
     #[error("{what} is damaged: {why}")]

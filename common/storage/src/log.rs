@@ -220,7 +220,8 @@ impl LogStore {
     /// place of this one when it is opened again.
     ///
     /// # Errors
-    /// If they are not the entries of one damage, all of them, or cannot be written.
+    /// [`StorageError::Corrupt`] if they are not the entries of one damage, all of them; another
+    /// one if they cannot be written.
     pub fn repair(&mut self, entries: &[Entry]) -> Result<(), StorageError> {
         let first = entries.first().map(|entry| entry.id.index);
         let place = self.damages.iter().position(|damage| Some(damage.first) == first);

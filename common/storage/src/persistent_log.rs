@@ -33,15 +33,13 @@ pub trait PersistentLog: Send {
     fn write(&mut self, writes: &[Write]) -> Result<usize, StorageError>;
 
     /// Puts copies of damaged entries ([`Condition::damages`]) into their place: all of one damage.
-    /// The log is opened again when all damage is repaired.
+    /// The log is opened again when all damage is repaired. A log around another one hands them on.
     ///
     /// # Errors
-    /// If they are others than the damaged entries, or cannot be written; if this log tells of no
-    /// damage.
-    fn repair(&mut self, entries: &[Entry]) -> Result<(), StorageError> {
-        let what = format!("a copy of {} entries", entries.len());
-        Err(StorageError::corrupt(what, "this log is not repaired"))
-    }
+    /// [`StorageError::Corrupt`] if they are others than the damaged entries: then the next
+    /// member's copies are tried. [`StorageError::NoRepair`] if this log takes none at all, or any
+    /// other error: that ends the node, and says nothing about the copies.
+    fn repair(&mut self, entries: &[Entry]) -> Result<(), StorageError>;
 
     /// Returns what reads entries on any thread.
     fn reader(&self) -> Arc<dyn EntryReader>;

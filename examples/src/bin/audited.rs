@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use raftd::log::{
-    BootstrapRecord, DataDirectory, EntryReader, LogProvider, PersistentLog, RestoredLog,
+    BootstrapRecord, DataDirectory, Entry, EntryReader, LogProvider, PersistentLog, RestoredLog,
     RocksLogs, StorageError, Write,
 };
 use raftd::machine::Kv;
@@ -44,6 +44,14 @@ impl PersistentLog for AuditedLog {
             }
         }
         Ok(bytes)
+    }
+
+    fn repair(&mut self, entries: &[Entry]) -> Result<(), StorageError> {
+        self.inner.repair(entries)?;
+        if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
+            self.note(&format!("copies of entries {} to {}", first.id, last.id))?;
+        }
+        Ok(())
     }
 
     fn reader(&self) -> Arc<dyn EntryReader> {
