@@ -236,7 +236,8 @@ impl LogStore {
             self.poisoned = Some("the log was repaired, and is to be opened again".into());
             let place = (&*self.directory, &*self.db);
             let hard_state = self.hard_state;
-            repair::rebuild(place, &self.owner, &mut self.shape, hard_state, &mut self.copies)?;
+            repair::rebuild(place, &self.owner, &mut self.shape, hard_state, &mut self.copies)
+                .map_err(repair::elsewhere)?;
         }
         Ok(())
     }

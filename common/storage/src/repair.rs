@@ -96,6 +96,13 @@ pub(crate) fn rebuild(
     files::replace(&directory.join(REPAIRED_DONE), b"complete\n")
 }
 
+/// Says of damage that is found while the new database is made that it is none of the copies: the
+/// next start looks for it.
+pub(crate) fn elsewhere(error: StorageError) -> StorageError {
+    let StorageError::Corrupt { what, why } = error else { return error };
+    StorageError::Database { doing: "repairing the log", why: format!("{what}: {why}") }
+}
+
 /// Puts a repaired log that is complete into the place of the damaged one.
 pub(crate) fn take_over(directory: &Path) -> Result<(), StorageError> {
     let (done, repaired) = (directory.join(REPAIRED_DONE), directory.join(REPAIRED));
