@@ -1,8 +1,11 @@
 //! Which threads still use the files of a node. They may outlive its loop for a moment, and the
 //! data directory must not be opened again before they have ended.
 
+use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
+
+use tokio::task::{JoinError, spawn_blocking};
 
 /// Held by whatever uses the files.
 #[derive(Clone)]
@@ -25,6 +28,29 @@ impl Alive {
         let (mut part, gone) = Self::new();
         part.held.extend(self.held.iter().cloned());
         (part, gone)
+    }
+
+    /// Does what may wait for the disk on a thread of its own. It is waited for, also where nobody
+    /// asks for what it returns any more, and until that is dropped.
+    ///
+    /// # Errors
+    /// If it panics.
+    pub(crate) async fn try_aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        let alive = self.clone();
+        let (done, _alive) = spawn_blocking(move || (work(), alive)).await?;
+        Ok(done)
+    }
+
+    /// The same; a panic goes on here.
+    pub(crate) async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        let done = self.try_aside(work).await;
+        done.unwrap_or_else(|ended| resume_unwind(ended.into_panic()))
     }
 }
 
@@ -57,6 +83,17 @@ mod tests {
         drop(alive);
         assert!(!gone.wait(Duration::from_millis(1)));
         drop(copy);
+        assert!(gone.wait(Duration::from_secs(60)));
+    }
+    #[tokio::test]
+    async fn what_is_done_aside_is_waited_for_also_when_nobody_wants_it_any_more() {
+        let (alive, gone) = Alive::new();
+        let (go_on, waits) = channel::<()>();
+        let done = alive.aside(move || waits.recv());
+        assert!(tokio::time::timeout(Duration::from_millis(1), done).await.is_err());
+        drop(alive);
+        assert!(!gone.wait(Duration::from_millis(1)));
+        go_on.send(()).expect("it waits");
         assert!(gone.wait(Duration::from_secs(60)));
     }
 }

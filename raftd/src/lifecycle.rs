@@ -255,7 +255,8 @@ async fn lives(
         let opened = match found {
             Found::Whole(opened) => *opened,
             Found::Damaged(damaged) => {
-                if repair(damaged, &mut services, about, endpoint).await? == Repaired::Stopped {
+                let with = (endpoint, alive);
+                if repair(damaged, &mut services, about, with).await? == Repaired::Stopped {
                     return Ok(());
                 }
                 let why = "its log is repaired, and its state is looked at again";

@@ -9,6 +9,7 @@
 mod tally;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -24,10 +25,12 @@ use storage::{Damage, EntryReader, Forgotten, PersistentLog, RestoredLog};
 use tokio::time::{sleep, timeout};
 use transport::{Alpn, ClientConnection, ClientRequest, Endpoint, Trail, answer_identify};
 
+use crate::alive::Alive;
 use crate::control::Command;
 use crate::exit::{Exit, Failure};
 use crate::gauges::Gauges;
 use crate::identity::Identity;
+use crate::lanes::network::Elsewhere;
 use crate::logging::repeat;
 use crate::observe::board::Load;
 use crate::repair::tally::{Judged, PUT_BACK, Tally, advice};
@@ -88,38 +91,32 @@ enum Answer {
 /// If no member has the entries that has answered, and a quorum of the voters, this node counted as
 /// one of them, has said so: then the node has forgotten them.
 pub(crate) async fn repair(
-    mut damaged: Damaged,
+    damaged: Damaged,
     services: &mut Services,
     (identity, gauges): (&Identity, &Gauges),
-    endpoint: &Endpoint,
+    (endpoint, alive): (&Endpoint, &Alive),
 ) -> Result<Repaired, Failure> {
     let mut damages = damaged.restored.condition.damages.clone();
-    let reader = damaged.log.reader();
-    let others = others(&damaged, services, identity);
-    let hello = services.inbound.hello.borrow().clone();
+    let (reader, elsewhere) = (damaged.log.reader(), services.reload.elsewhere());
+    let mut repairing = Repairing { services, identity, gauges, reader, elsewhere };
+    let Damaged { mut log, restored: _, members, voters } = damaged;
     let began = Instant::now();
     let mut said = String::new();
     while let Some(damage) = damages.first().copied() {
         let mut now = format!("{damage}: a copy is fetched from the other members");
         if !said.is_empty() {
             // The members of its own log may have been replaced since: it would wait for ever.
-            now.push_str(&format!(" ({said}); {}", advice(identity.node, &damaged.voters)));
+            now.push_str(&format!(" ({said}); {}", advice(identity.node, &voters)));
         }
         tracing::warn!(name: "entries-damaged", "{now}");
-        let mut tally = Tally::new(identity.node, &damaged.voters);
-        let mut repaired = None;
-        for (id, name, address) in &others {
-            let asked = ask_one((*id, address), (endpoint, &hello), damage);
-            let Some(answer) = meanwhile(services, (identity, gauges), &*reader, &now, asked).await
-            else {
-                return Ok(Repaired::Stopped);
-            };
-            if tally.take(&mut *damaged.log, (*id, name), answer)? {
-                repaired = Some(name);
-                break;
-            }
-        }
-        match repaired.map_or_else(|| tally.judge(&damage), |by| Judged::Repaired(by.clone())) {
+        let tally = Tally::new(identity.node, &voters);
+        let asked = (&members, endpoint, alive);
+        let (back, judged) = match repairing.ask_all(log, asked, (damage, &now), tally).await? {
+            Some(asked) => asked,
+            None => return Ok(Repaired::Stopped),
+        };
+        log = back;
+        match judged {
             Judged::Repaired(by) => {
                 tracing::info!(
                     name: "entries-repaired",
@@ -135,8 +132,7 @@ pub(crate) async fn repair(
             Judged::Gone { why, .. } => return Err(unrepairable(&damage, &why)),
             Judged::Unknown(why) => said = why,
         }
-        let pause = sleep(ASK_AGAIN);
-        if meanwhile(services, (identity, gauges), &*reader, &now, pause).await.is_none() {
+        if repairing.meanwhile(&now, sleep(ASK_AGAIN)).await.is_none() {
             return Ok(Repaired::Stopped);
         }
     }
@@ -159,12 +155,11 @@ fn alone(damage: &Damage, why: &str) -> Failure {
 
 /// Returns the other members with where they are dialled.
 fn others(
-    damaged: &Damaged,
-    services: &Services,
-    identity: &Identity,
+    members: &BTreeMap<NodeId, Member>,
+    elsewhere: &Elsewhere,
+    node: NodeId,
 ) -> Vec<(NodeId, String, String)> {
-    let elsewhere = services.reload.elsewhere();
-    let others = damaged.members.iter().filter(|(id, _)| **id != identity.node);
+    let others = members.iter().filter(|(id, _)| **id != node);
     others
         .map(|(id, member)| (*id, member.name.clone(), elsewhere.address(*id, member).to_owned()))
         .collect()
@@ -254,48 +249,93 @@ fn entry_of(shown: LogEntry, before: Chain) -> Option<Entry> {
     Some(entry)
 }
 
-/// Answers requests until something is done; `None` if the node is asked to stop.
-async fn meanwhile<T>(
-    services: &mut Services,
-    (identity, gauges): (&Identity, &Gauges),
-    reader: &dyn EntryReader,
-    doing: &str,
-    done: impl Future<Output = T>,
-) -> Option<T> {
-    let Services { clock, inbound, control, .. } = services;
-    let mut done = std::pin::pin!(done);
-    let interval = control.interval();
-    control.beat(format!("repairing: {doing}"));
-    control.post(|| (shown(clock.now(), identity, gauges, doing), Load::default()));
-    loop {
-        tokio::select! {
-            result = &mut done => return Some(result),
-            Some(request) = inbound.requests.recv() => {
-                answer_one(clock.now(), request, (identity, gauges), reader, doing);
+/// A node that repairs its log, and answers whoever asks meanwhile.
+struct Repairing<'a> {
+    services: &'a mut Services,
+    identity: &'a Identity,
+    gauges: &'a Gauges,
+    reader: Arc<dyn EntryReader>,
+    elsewhere: Elsewhere,
+}
+
+impl Repairing<'_> {
+    /// Asks one member after the other for copies, until one fits; `None` if the node is asked to
+    /// stop.
+    async fn ask_all(
+        &mut self,
+        mut log: Box<dyn PersistentLog>,
+        (members, endpoint, alive): (&BTreeMap<NodeId, Member>, &Endpoint, &Alive),
+        (damage, doing): (Damage, &str),
+        mut tally: Tally<'_>,
+    ) -> Result<Option<(Box<dyn PersistentLog>, Judged)>, Failure> {
+        let hello = self.services.inbound.hello.borrow().clone();
+        for (id, name, address) in others(members, &self.elsewhere, self.identity.node) {
+            let asked = ask_one((id, &address), (endpoint, &hello), damage);
+            let Some(answer) = self.meanwhile(doing, asked).await else { return Ok(None) };
+            let entries = match answer {
+                Answer::Copies(entries) => entries,
+                Answer::None(why) => {
+                    tally.lacks(id, &name, &why);
+                    continue;
+                }
+                Answer::Silence(why) => {
+                    tally.is_silent(&name, &why);
+                    continue;
+                }
+            };
+            // The last copy makes the whole log anew: that takes as long as to read and write it.
+            let taking = alive.aside(move || {
+                let taken = log.repair(&entries);
+                (log, taken)
+            });
+            let Some((back, taken)) = self.meanwhile(doing, taking).await else { return Ok(None) };
+            log = back;
+            if tally.take((id, &name), taken)? {
+                return Ok(Some((log, Judged::Repaired(name))));
             }
-            Some(accepted) = inbound.peers.recv() => {
-                let hello = inbound.hello.borrow().clone();
-                tokio::spawn(answer_identify(accepted, hello));
-            }
-            command = control.next() => match command {
-                Command::Stop => {
-                    control.stopping();
-                    tracing::info!(name: "stopped", "stopped");
-                    return None;
+        }
+        Ok(Some((log, tally.judge(&damage))))
+    }
+
+    /// Answers requests until something is done; `None` if the node is asked to stop.
+    async fn meanwhile<T>(&mut self, doing: &str, done: impl Future<Output = T>) -> Option<T> {
+        let Self { services, identity, gauges, reader, .. } = self;
+        let Services { clock, inbound, control, .. } = &mut **services;
+        let mut done = std::pin::pin!(done);
+        let interval = control.interval();
+        control.beat(format!("repairing: {doing}"));
+        control.post(|| (shown(clock.now(), identity, gauges, doing), Load::default()));
+        loop {
+            tokio::select! {
+                result = &mut done => return Some(result),
+                Some(request) = inbound.requests.recv() => {
+                    answer_one(clock.now(), request, (identity, gauges), &**reader, doing);
                 }
-                Command::Status(reply) => {
-                    // An owner who does not wait for the answer needs none.
-                    drop(reply.send(shown(clock.now(), identity, gauges, doing)));
+                Some(accepted) = inbound.peers.recv() => {
+                    let hello = inbound.hello.borrow().clone();
+                    tokio::spawn(answer_identify(accepted, hello));
                 }
-                Command::Bootstrap(_, reply) => {
-                    drop(reply.send(Err("this node has a history, and repairs its log".into())));
+                command = control.next() => match command {
+                    Command::Stop => {
+                        control.stopping();
+                        tracing::info!(name: "stopped", "stopped");
+                        return None;
+                    }
+                    Command::Status(reply) => {
+                        // An owner who does not wait for the answer needs none.
+                        drop(reply.send(shown(clock.now(), identity, gauges, doing)));
+                    }
+                    Command::Bootstrap(_, reply) => {
+                        let why = "this node has a history, and repairs its log";
+                        drop(reply.send(Err(why.into())));
+                    }
+                },
+                () = sleep(interval) => {
+                    control.beat(format!("repairing: {doing}"));
+                    let report = shown(clock.now(), identity, gauges, doing);
+                    control.post(|| (report, Load::default()));
+                    repeat::summarise(Instant::now(), false);
                 }
-            },
-            () = sleep(interval) => {
-                control.beat(format!("repairing: {doing}"));
-                let report = shown(clock.now(), identity, gauges, doing);
-                control.post(|| (report, Load::default()));
-                repeat::summarise(Instant::now(), false);
             }
         }
     }

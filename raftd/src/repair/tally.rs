@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 
 use consensus::{NodeId, Tally as Votes, Voters};
-use storage::{Damage, PersistentLog, StorageError};
+use storage::{Damage, StorageError};
 
-use super::Answer;
 use crate::exit::{Failure, storage_failure};
 
 /// What is left to a node without others that can decide anything.
@@ -46,34 +45,32 @@ impl<'a> Tally<'a> {
         Self { voters, is_only, without: [node].into(), silent: false, said: Vec::new() }
     }
 
-    /// Takes what a member says; `true` if the damage is repaired with its copy. One that does not
-    /// fit is of entries that were never committed: the next member may have the right one.
+    /// Takes what became of a member's copy; `true` if the damage is repaired with it. One that
+    /// does not fit is of entries that were never committed: the next member may have the right
+    /// one.
     pub(super) fn take(
         &mut self,
-        log: &mut dyn PersistentLog,
         (id, name): (NodeId, &str),
-        answer: Answer,
+        taken: Result<(), StorageError>,
     ) -> Result<bool, Failure> {
-        match answer {
-            Answer::Copies(entries) => match log.repair(&entries) {
-                Ok(()) => return Ok(true),
-                Err(error @ StorageError::Corrupt { .. }) => {
-                    self.lacks(id, name, &error.to_string());
-                }
-                Err(error) => return Err(storage_failure(&error)),
-            },
-            Answer::None(why) => self.lacks(id, name, &why),
-            Answer::Silence(why) => self.is_silent(name, &why),
+        match taken {
+            Ok(()) => Ok(true),
+            Err(error @ StorageError::Corrupt { .. }) => {
+                self.lacks(id, name, &error.to_string());
+                Ok(false)
+            }
+            Err(error) => Err(storage_failure(&error)),
         }
-        Ok(false)
     }
 
-    fn lacks(&mut self, id: NodeId, name: &str, why: &str) {
+    /// Notes a member that is sure to have no copy.
+    pub(super) fn lacks(&mut self, id: NodeId, name: &str, why: &str) {
         self.without.insert(id);
         self.said.push(format!("{name}: {why}"));
     }
 
-    fn is_silent(&mut self, name: &str, why: &str) {
+    /// Notes a member of which nobody knows.
+    pub(super) fn is_silent(&mut self, name: &str, why: &str) {
         self.silent = true;
         self.said.push(format!("{name}: {why}"));
     }
@@ -184,6 +181,21 @@ mod tests {
             assert_eq!(said.contains("have a leader"), may_be_emptied, "{voters:?}: {said}");
             assert_eq!(said.contains("put a copy"), !may_be_emptied, "{voters:?}: {said}");
         }
+    }
+
+    /// Each right copy was refused by a log that takes none, and counted as one that is missing.
+    #[test]
+    fn a_log_that_takes_no_copies_is_a_failure_and_a_wrong_copy_is_none() {
+        let voters = stable(&[1, 2, 3]);
+        let mut tally = Tally::new(id(1), &voters);
+        let refused = |error| Err::<(), StorageError>(error);
+        let none = refused(StorageError::NoRepair { why: "it is my own".to_owned() });
+        let failure = tally.take((id(2), "n2"), none).expect_err("it ends");
+        assert_eq!((failure.exit, failure.forgotten), (crate::exit::Exit::Data, None));
+        let (what, why) = ("a copy".to_owned(), "it is another one".to_owned());
+        let wrong = refused(StorageError::Corrupt { what, why });
+        assert_eq!(tally.take((id(2), "n2"), wrong), Ok(false));
+        assert_eq!(tally.take((id(3), "n3"), Ok(())), Ok(true));
     }
 
     /// Its only configuration is what is damaged: it took itself for the only voter, and ended.

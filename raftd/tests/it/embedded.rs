@@ -114,12 +114,12 @@ impl Three {
         three
     }
 
-    fn issue(&self, role: Role) -> Credentials {
+    pub(crate) fn issue(&self, role: Role) -> Credentials {
         let identity = Identity::new(self.authority.cluster(), role);
         self.authority.issue(&identity, DAY).unwrap().credentials().unwrap()
     }
 
-    fn data(&self, id: u64) -> PathBuf {
+    pub(crate) fn data(&self, id: u64) -> PathBuf {
         self.directory.path().join(id.to_string())
     }
 

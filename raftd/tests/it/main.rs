@@ -29,6 +29,7 @@ mod reloads;
 mod removed;
 mod renewal;
 mod reopening;
+mod repairing;
 mod reserve;
 mod restore;
 mod revoked;
