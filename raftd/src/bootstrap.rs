@@ -9,7 +9,6 @@ use consensus::{Configuration, NodeId, Timestamp};
 use protocol::{BootstrapRecord, ErrorCode, Generation, Outcome, Request, Response};
 use state_machine::Act;
 use storage::DataDirectory;
-use tokio::time::MissedTickBehavior;
 use transport::{ClientRequest, answer_identify};
 
 use crate::control::Command;
@@ -59,12 +58,9 @@ pub(crate) async fn wait_for_bootstrap(
     let report = status::uninitialised(services.clock.now(), identity, gauges);
     services.control.post(|| (report, Load::default()));
     let Services { clock, inbound, control, program, founded, .. } = services;
-    let interval = control.interval();
     let presence = directory.presence().map_err(|error| storage_failure(&error))?;
     let mut is_gone = false;
-    // However often somebody asks meanwhile.
-    let mut ticks = tokio::time::interval(interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = control.ticks();
     loop {
         let has_history = tokio::select! {
             Some(request) = inbound.requests.recv() => {

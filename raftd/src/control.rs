@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use protocol::{BootstrapRecord, Generation, NodeStatus};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::observe::board::{Board, Load};
 
@@ -75,6 +76,14 @@ impl Control {
     /// Returns how often the owner wants to hear that the loop is alive.
     pub(crate) fn interval(&self) -> Duration {
         self.interval
+    }
+
+    /// Returns what ticks as often, at once for the first time. Whoever waits for several things
+    /// keeps it: one that is made anew with each of them does not tick while they come oftener.
+    pub(crate) fn ticks(&self) -> Interval {
+        let mut ticks = tokio::time::interval(self.interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks
     }
 
     /// Returns where the node is watched.

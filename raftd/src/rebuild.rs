@@ -9,7 +9,7 @@ use std::time::Instant;
 use consensus::{HardState, Member, NodeId, SnapshotMeta, Write, WriteId};
 use protocol::{ErrorCode, Request, Response};
 use storage::{DataDirectory, Snapshots};
-use tokio::time::sleep;
+use tokio::time::Interval;
 use transport::{ClientRequest, Endpoint, answer_identify};
 
 use crate::alive::Alive;
@@ -28,7 +28,7 @@ use crate::{admin, answer, status};
 
 mod source;
 
-use source::{Source, aside};
+use source::Source;
 
 /// Gets a state for the log from another member; `None` if the node was asked to stop meanwhile.
 ///
@@ -40,6 +40,7 @@ pub(crate) async fn rebuild(
     (directory, alive): (&Arc<DataDirectory>, &Alive),
     mut lost: NoState,
 ) -> Result<Option<Opened>, Failure> {
+    let mut ticks = services.control.ticks();
     loop {
         let (members, node) = (lost.configuration.members().clone(), identity.node);
         let reload = services.reload.clone();
@@ -65,7 +66,7 @@ pub(crate) async fn rebuild(
         let meta = loop {
             tokio::select! {
                 fetched = &mut fetching => break fetched?,
-                went_on = serve(services, identity, gauges, &why) => {
+                went_on = serve(services, (identity, gauges), &mut ticks, &why) => {
                     if !went_on? {
                         return Ok(None);
                     }
@@ -98,23 +99,20 @@ pub(crate) async fn rebuild(
 /// As `work`.
 pub(crate) async fn opened_aside(
     services: &mut Services,
-    (identity, gauges): (&Identity, &Gauges),
+    about: (&Identity, &Gauges),
     (directory, alive): (&Arc<DataDirectory>, &Alive),
     why: &str,
     work: impl FnOnce(&DataDirectory, &Program) -> Result<Found, Failure> + Send + 'static,
 ) -> Result<Option<Found>, Failure> {
     let (directory, program) = (Arc::clone(directory), services.program.clone());
-    let alive = alive.clone();
-    let opening = aside(move || {
-        let found = work(&directory, &program);
-        drop((directory, alive));
-        found
-    });
+    // What is found is dropped before the directory where nobody waits for it any more.
+    let opening = alive.aside(move || (work(&directory, &program), directory));
     tokio::pin!(opening);
+    let mut ticks = services.control.ticks();
     loop {
         tokio::select! {
-            opened = &mut opening => return opened.map(Some),
-            went_on = serve(services, identity, gauges, why) => {
+            (opened, _) = &mut opening => return opened.map(Some),
+            went_on = serve(services, about, &mut ticks, why) => {
                 if !went_on? {
                     return Ok(None);
                 }
@@ -180,12 +178,11 @@ fn hopeless(lost: &NoState) -> Failure {
 /// If nobody can ask any more.
 async fn serve(
     services: &mut Services,
-    identity: &Identity,
-    gauges: &Gauges,
+    (identity, gauges): (&Identity, &Gauges),
+    ticks: &mut Interval,
     why: &str,
 ) -> Result<bool, Failure> {
     let Services { clock, inbound, control, .. } = services;
-    let interval = control.interval();
     let report = |clock: &crate::clock::Clock| protocol::NodeStatus {
         generation: identity.generation,
         failure: why.to_owned(),
@@ -224,7 +221,7 @@ async fn serve(
                 true
             }
         },
-        () = sleep(interval) => {
+        _ = ticks.tick() => {
             control.beat(why.to_owned());
             control.post(|| (report(clock), Load::default()));
             repeat::summarise(Instant::now(), false);

@@ -22,7 +22,7 @@ use protocol::{
 };
 use protocol::{decode_configuration, encode_configuration};
 use storage::{Damage, EntryReader, Forgotten, PersistentLog, RestoredLog};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Interval, sleep, timeout};
 use transport::{Alpn, ClientConnection, ClientRequest, Endpoint, Trail, answer_identify};
 
 use crate::alive::Alive;
@@ -97,8 +97,9 @@ pub(crate) async fn repair(
     (endpoint, alive): (&Endpoint, &Alive),
 ) -> Result<Repaired, Failure> {
     let mut damages = damaged.restored.condition.damages.clone();
-    let (reader, elsewhere) = (damaged.log.reader(), services.reload.elsewhere());
-    let mut repairing = Repairing { services, identity, gauges, reader, elsewhere };
+    let (reader, ticks) = (damaged.log.reader(), services.control.ticks());
+    let elsewhere = services.reload.elsewhere();
+    let mut repairing = Repairing { services, identity, gauges, reader, ticks, elsewhere };
     let Damaged { mut log, restored: _, members, voters } = damaged;
     let began = Instant::now();
     let mut said = String::new();
@@ -255,6 +256,7 @@ struct Repairing<'a> {
     identity: &'a Identity,
     gauges: &'a Gauges,
     reader: Arc<dyn EntryReader>,
+    ticks: Interval,
     elsewhere: Elsewhere,
 }
 
@@ -299,10 +301,9 @@ impl Repairing<'_> {
 
     /// Answers requests until something is done; `None` if the node is asked to stop.
     async fn meanwhile<T>(&mut self, doing: &str, done: impl Future<Output = T>) -> Option<T> {
-        let Self { services, identity, gauges, reader, .. } = self;
+        let Self { services, identity, gauges, reader, ticks, .. } = self;
         let Services { clock, inbound, control, .. } = &mut **services;
         let mut done = std::pin::pin!(done);
-        let interval = control.interval();
         control.beat(format!("repairing: {doing}"));
         control.post(|| (shown(clock.now(), identity, gauges, doing), Load::default()));
         loop {
@@ -330,7 +331,7 @@ impl Repairing<'_> {
                         drop(reply.send(Err(why.into())));
                     }
                 },
-                () = sleep(interval) => {
+                _ = ticks.tick() => {
                     control.beat(format!("repairing: {doing}"));
                     let report = shown(clock.now(), identity, gauges, doing);
                     control.post(|| (report, Load::default()));

@@ -1,7 +1,6 @@
 //! Fetches a snapshot from another member, in pieces that an operator's tool asks for as well. What
 //! is here of one stays when the way breaks, and is gone on with.
 
-use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +11,6 @@ use protocol::{ErrorCode, Hello, Request, Response, SnapshotAnswer, SnapshotRequ
 use storage::{
     SnapshotFile, SnapshotId, SnapshotReader, SnapshotReceiver, Snapshots, StateStore, StorageError,
 };
-use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use transport::{Alpn, ClientConnection, Endpoint, Trail};
 
@@ -173,16 +171,15 @@ impl Source<'_> {
     /// Begins with the file or goes on with what is here of it, which is read through first.
     async fn receive(&self, id: SnapshotId, bytes: u64) -> Result<SnapshotReceiver, Missed> {
         let (snapshots, gauges) = (self.snapshots.clone(), Arc::clone(self.gauges));
-        let (directory, alive) = (self.directory.to_owned(), self.alive.clone());
-        aside(move || {
+        let directory = self.directory.to_owned();
+        let received = self.alive.aside(move || {
             let receiver = snapshots.receive(id).map_err(here)?;
             // The file, and the state that is made of it.
             let needed = bytes.saturating_mul(2).saturating_sub(receiver.offset());
             make_room(&gauges, &directory, needed)?;
-            drop(alive);
             Ok(receiver)
-        })
-        .await
+        });
+        received.await
     }
 
     /// Copies the file, which counts when all of it is checked and durable.
@@ -217,14 +214,14 @@ impl Source<'_> {
             if bytes.is_empty() {
                 return match offset == size_bytes {
                     // It is read once more and synced: that takes long.
-                    true => aside(move || writer.finish()).await.map_err(here),
+                    true => self.alive.aside(move || writer.finish()).await.map_err(here),
                     false => {
                         Err(Missed::Useless(format!("it gave {offset} of {size_bytes} bytes")))
                     }
                 };
             }
-            let written = aside(move || writer.write(offset, &bytes).map(|end| (writer, end)));
-            let (writer, end) = written.await.map_err(here)?;
+            let write = move || writer.write(offset, &bytes).map(|end| (writer, end));
+            let (writer, end) = self.alive.aside(write).await.map_err(here)?;
             (receiver, offset) = (Some(writer), end);
         }
     }
@@ -257,9 +254,7 @@ async fn ask(
     let silent = |_| Missed::Later(format!("it has not answered within {within:?}"));
     match asked.map_err(silent)?.map_err(|error| Missed::Later(said(error)))? {
         Response::Snapshot(answer) => Ok(answer),
-        Response::Error(error) if error.code == ErrorCode::Busy => {
-            Err(Missed::Later(error.message))
-        }
+        Response::Error(error) if error.code == ErrorCode::Busy => Err(Missed::Later(error.message)),
         Response::Error(error) => Err(Missed::Useless(error.message)),
         Response::Applied { .. }
         | Response::Batch { .. }
@@ -283,11 +278,6 @@ fn here(error: StorageError) -> Missed {
 
 fn said(error: impl std::fmt::Display) -> String {
     error.to_string()
-}
-
-/// Does what may wait for the disk on a thread of its own.
-pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    spawn_blocking(work).await.unwrap_or_else(|ended| resume_unwind(ended.into_panic()))
 }
 
 #[cfg(test)]

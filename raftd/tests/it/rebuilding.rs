@@ -13,6 +13,7 @@ use tokio::net::UdpSocket;
 
 use crate::roles::gives_nobody_more;
 use crate::rot::{state_of, stop_when_compacted};
+use crate::service::{Manager, start, stop};
 
 /// Three members, of which the first has lost its state, and the others do not run.
 async fn cluster() -> (Cluster, BootstrapRecord) {
@@ -37,6 +38,26 @@ async fn a_node_that_waits_for_a_state_gives_nobody_more_than_the_table_says() {
     gives_nobody_more(&cluster, &record).await;
     let status = cluster.answer_of(&cluster.nodes[0]).await;
     assert!(status.failure.contains("its state is being fetched"), "{status:?}");
+}
+
+/// Each question began the time until the next sign of life anew: the manager killed the node, at
+/// every start.
+#[tokio::test]
+async fn a_node_that_waits_for_a_state_is_alive_however_often_it_is_asked() {
+    let (cluster, _) = cluster().await;
+    let path = cluster.path().join("notify");
+    let manager = Manager::listen(&path);
+    let child = start(&cluster, 0, &path);
+    manager.hear("READY=1");
+    let client = cluster.client();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(4) {
+        client.status_of(&cluster.nodes[0].address).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let signs = manager.heard().iter().filter(|said| said.contains("WATCHDOG=1")).count();
+    stop(child);
+    assert!(signs >= 8, "{signs} signs of life, of some 20");
 }
 
 /// Whom it asks has a cluster to serve, and a machine that asks as fast as it can serves nobody.

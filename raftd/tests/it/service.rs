@@ -16,17 +16,17 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The service manager's end of the socket.
-struct Manager(UnixDatagram);
+pub(crate) struct Manager(UnixDatagram);
 
 impl Manager {
-    fn listen(path: &Path) -> Self {
+    pub(crate) fn listen(path: &Path) -> Self {
         let socket = UnixDatagram::bind(path).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Self(socket)
     }
 
     /// Waits for a message with this line, and returns all that came until then.
-    fn hear(&self, line: &str) -> Vec<String> {
+    pub(crate) fn hear(&self, line: &str) -> Vec<String> {
         let mut heard = Vec::new();
         let mut buffer = [0; 4_096];
         loop {
@@ -40,7 +40,7 @@ impl Manager {
     }
 
     /// Returns all that has come until now.
-    fn heard(&self) -> Vec<String> {
+    pub(crate) fn heard(&self) -> Vec<String> {
         self.0.set_nonblocking(true).unwrap();
         let mut heard = Vec::new();
         let mut buffer = [0; 4_096];
@@ -52,7 +52,7 @@ impl Manager {
     }
 }
 
-fn start(cluster: &Cluster, place: usize, socket: &Path) -> Child {
+pub(crate) fn start(cluster: &Cluster, place: usize, socket: &Path) -> Child {
     let mut command = cluster.nodes[place].command();
     command.env("NOTIFY_SOCKET", socket).env("WATCHDOG_USEC", "400000");
     command.env_remove("WATCHDOG_PID");
