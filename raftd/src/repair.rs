@@ -98,8 +98,7 @@ pub(crate) async fn repair(
 ) -> Result<Repaired, Failure> {
     let mut damages = damaged.restored.condition.damages.clone();
     let (reader, ticks) = (damaged.log.reader(), services.control.ticks());
-    let elsewhere = services.reload.elsewhere();
-    let mut repairing = Repairing { services, identity, gauges, reader, ticks, elsewhere };
+    let mut repairing = Repairing { services, identity, gauges, reader, ticks };
     let Damaged { mut log, restored: _, members, voters } = damaged;
     let began = Instant::now();
     let mut said = String::new();
@@ -257,7 +256,6 @@ struct Repairing<'a> {
     gauges: &'a Gauges,
     reader: Arc<dyn EntryReader>,
     ticks: Interval,
-    elsewhere: Elsewhere,
 }
 
 impl Repairing<'_> {
@@ -271,7 +269,9 @@ impl Repairing<'_> {
         mut tally: Tally<'_>,
     ) -> Result<Option<(Box<dyn PersistentLog>, Judged)>, Failure> {
         let hello = self.services.inbound.hello.borrow().clone();
-        for (id, name, address) in others(members, &self.elsewhere, self.identity.node) {
+        // Each time anew: they may be dialled elsewhere by then.
+        let elsewhere = self.services.reload.elsewhere();
+        for (id, name, address) in others(members, &elsewhere, self.identity.node) {
             let asked = ask_one((id, &address), (endpoint, &hello), damage);
             let Some(answer) = self.meanwhile(doing, asked).await else { return Ok(None) };
             let entries = match answer {
@@ -301,7 +301,7 @@ impl Repairing<'_> {
 
     /// Answers requests until something is done; `None` if the node is asked to stop.
     async fn meanwhile<T>(&mut self, doing: &str, done: impl Future<Output = T>) -> Option<T> {
-        let Self { services, identity, gauges, reader, ticks, .. } = self;
+        let Self { services, identity, gauges, reader, ticks } = self;
         let Services { clock, inbound, control, .. } = &mut **services;
         let mut done = std::pin::pin!(done);
         control.beat(format!("repairing: {doing}"));

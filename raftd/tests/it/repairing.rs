@@ -1,5 +1,6 @@
-//! A node that repairs its log goes on answering.
+//! A node that repairs its log goes on answering, and follows its configuration.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -105,5 +106,19 @@ async fn a_node_answers_while_its_log_is_made_anew() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(longest < REPAIR / 2, "it was silent for {longest:?}");
+    is_repaired(three, third, last).await;
+}
+
+/// The operator says where the others are now, and the node went on where they were.
+#[tokio::test]
+async fn a_node_that_repairs_its_log_dials_the_others_where_a_reload_says() {
+    let (three, config, last) = damaged().await;
+    let nowhere = ["1", "2"].map(|id| (id.to_owned(), "127.0.0.1:9".to_owned()));
+    let mut elsewhere = config.clone();
+    elsewhere.peers = BTreeMap::from(nowhere);
+    let third = Server::new(Fragile::new(3)).start(elsewhere).await.unwrap();
+    let silent = |status: &raftd::NodeStatus| status.failure.contains("gone for good");
+    until(&third, silent).await;
+    third.update(config);
     is_repaired(three, third, last).await;
 }
