@@ -35,6 +35,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// with another.
 const PARTLY_PATIENCE: Duration = Duration::from_secs(30);
 
+/// A member that is too busy for a piece is asked for it again so often: who connects anew reads
+/// all that is here of the snapshot once more.
+const BUSY_TRIES: u32 = 30;
+
 /// What is needed to fetch a snapshot.
 pub(super) struct Source<'a> {
     pub(super) endpoint: Endpoint,
@@ -50,6 +54,8 @@ pub(super) struct Source<'a> {
 enum Missed {
     /// There is no room for it here: another one would have none either.
     Room(String),
+    /// The member has too much to do for this now.
+    Busy(String),
     /// The way to the member, its haste, or this disk: what it has may be of use.
     Later(String),
     /// The same, with so many bytes of it here.
@@ -120,7 +126,7 @@ impl Source<'_> {
                         repeat::tell(Kind::Snapshot, who, why);
                         break;
                     }
-                    Err(Missed::Later(why) | Missed::Useless(why)) => {
+                    Err(Missed::Busy(why) | Missed::Later(why) | Missed::Useless(why)) => {
                         repeat::tell(Kind::Snapshot, who, why);
                     }
                 }
@@ -142,9 +148,12 @@ impl Source<'_> {
                 Err(Missed::Useless(why)) => {
                     tracing::debug!(node = %id, %last, why, "the snapshot there is of no use");
                 }
-                Err(missed @ (Missed::Room(_) | Missed::Later(_) | Missed::Partly(..))) => {
-                    return Err(missed);
-                }
+                Err(
+                    missed @ (Missed::Room(_)
+                    | Missed::Busy(_)
+                    | Missed::Later(_)
+                    | Missed::Partly(..)),
+                ) => return Err(missed),
                 Ok(file) => return Ok(file),
             }
         }
@@ -191,15 +200,17 @@ impl Source<'_> {
         let mut receiver = None;
         let mut offset = 0;
         loop {
-            let request = SnapshotRequest::Fetch { last, offset };
+            let piece = SnapshotRequest::Fetch { last, offset };
             let asked =
-                ask(connection, request, PIECE_TIMEOUT).await.map_err(|missed| match missed {
-                    Missed::Later(why) if offset > 0 => Missed::Partly(offset, why),
-                    Missed::Room(_)
-                    | Missed::Later(_)
-                    | Missed::Partly(..)
-                    | Missed::Useless(_) => missed,
-                });
+                patiently(PAUSE, async || ask(connection, piece, PIECE_TIMEOUT).await).await;
+            let asked = asked.map_err(|missed| match missed {
+                Missed::Busy(why) | Missed::Later(why) if offset > 0 => Missed::Partly(offset, why),
+                Missed::Room(_)
+                | Missed::Busy(_)
+                | Missed::Later(_)
+                | Missed::Partly(..)
+                | Missed::Useless(_) => missed,
+            });
             let SnapshotAnswer::Piece { size_bytes, bytes } = asked? else {
                 return Err(Missed::Useless(NONSENSE.to_owned()));
             };
@@ -245,6 +256,22 @@ fn reaches(last: EntryId, base: EntryId) -> Result<(), String> {
     Ok(())
 }
 
+/// Asks the same again, for a while, as long as the member is busy.
+async fn patiently<T>(
+    pause: Duration,
+    ask: impl AsyncFn() -> Result<T, Missed>,
+) -> Result<T, Missed> {
+    let mut asked = ask().await;
+    for _ in 1..BUSY_TRIES {
+        if !matches!(asked, Err(Missed::Busy(_))) {
+            break;
+        }
+        sleep(pause).await;
+        asked = ask().await;
+    }
+    asked
+}
+
 async fn ask(
     connection: &ClientConnection,
     request: SnapshotRequest,
@@ -254,7 +281,7 @@ async fn ask(
     let silent = |_| Missed::Later(format!("it has not answered within {within:?}"));
     match asked.map_err(silent)?.map_err(|error| Missed::Later(said(error)))? {
         Response::Snapshot(answer) => Ok(answer),
-        Response::Error(error) if error.code == ErrorCode::Busy => Err(Missed::Later(error.message)),
+        Response::Error(error) if error.code == ErrorCode::Busy => Err(Missed::Busy(error.message)),
         Response::Error(error) => Err(Missed::Useless(error.message)),
         Response::Applied { .. }
         | Response::Batch { .. }
@@ -282,6 +309,8 @@ fn said(error: impl std::fmt::Display) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use consensus::{LogIndex, Term};
 
     use super::*;
@@ -293,6 +322,22 @@ mod tests {
         assert!(reaches(at(9), at(10)).is_err_and(|why| why.contains("too early")));
         assert_eq!(reaches(at(10), at(10)), Ok(()));
         assert_eq!(reaches(at(11), at(10)), Ok(()));
+    }
+
+    /// A receiver was opened anew for it, which reads all that is here, and the member was dialled.
+    #[tokio::test]
+    async fn a_member_that_is_busy_is_asked_for_the_same_piece_again() {
+        let asked = Cell::new(0);
+        let piece = patiently(Duration::ZERO, async || {
+            asked.set(asked.get() + 1);
+            if asked.get() > 2 { Ok("piece") } else { Err(Missed::Busy("busy".to_owned())) }
+        });
+        assert_eq!((piece.await.ok(), asked.get()), (Some("piece"), 3));
+        let broken = patiently::<()>(Duration::ZERO, async || {
+            asked.set(asked.get() + 1);
+            Err(Missed::Later("it does not answer".to_owned()))
+        });
+        assert!(matches!((broken.await, asked.get()), (Err(Missed::Later(_)), 4)));
     }
 
     /// Who has a piece of it and breaks off is asked again, and not for ever: it may be gone.
