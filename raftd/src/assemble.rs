@@ -108,7 +108,7 @@ pub(crate) fn assemble(
         files,
         about,
         config.limits.snapshot_bytes_per_s_max,
-        (Arc::clone(&gauges), reports.clone()),
+        (Arc::clone(&gauges), alive.clone(), reports.clone()),
     );
     let troubles = gauges.troubles().clone();
     let (memory, forwarder) = (mesh.memory(), services.inbound.forwarder.clone());

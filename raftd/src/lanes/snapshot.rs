@@ -15,9 +15,10 @@ use protocol::{
 };
 use storage::{EntryReader, SnapshotFile, SnapshotHeader, Snapshots, StateCheckpoint};
 use tokio::sync::Semaphore;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinSet};
 use transport::{IncomingSnapshot, Responder, SnapshotSender};
 
+use crate::alive::Alive;
 use crate::answer;
 use crate::exit::Failure;
 use crate::gauges::Gauges;
@@ -60,6 +61,8 @@ pub(crate) struct SnapshotLane {
     log: Arc<dyn EntryReader>,
     about: About,
     gauges: Arc<Gauges>,
+    /// Held by the threads that make, change or remove files.
+    alive: Alive,
     reports: Reports,
     bytes_per_s_max: u64,
     /// The files on the disk.
@@ -71,6 +74,8 @@ pub(crate) struct SnapshotLane {
     /// Why the last snapshot could not be made.
     trouble: String,
     sending: BTreeMap<NodeId, Sending>,
+    /// What receives, which ends with the lane.
+    receiving: JoinSet<()>,
     /// Snapshots that are offered, until the replica has decided.
     offers: BTreeMap<u64, IncomingSnapshot>,
     offers_made: u64,
@@ -93,13 +98,14 @@ impl SnapshotLane {
         files: Vec<SnapshotFile>,
         about: About,
         bytes_per_s_max: u64,
-        (gauges, reports): (Arc<Gauges>, Reports),
+        (gauges, alive, reports): (Arc<Gauges>, Alive, Reports),
     ) -> Self {
         Self {
             snapshots,
             log,
             about,
             gauges,
+            alive,
             reports,
             bytes_per_s_max,
             files,
@@ -107,6 +113,7 @@ impl SnapshotLane {
             made: None,
             trouble: String::new(),
             sending: BTreeMap::new(),
+            receiving: JoinSet::new(),
             offers: BTreeMap::new(),
             offers_made: 0,
             reads: Arc::new(Semaphore::new(READS_MAX)),
@@ -269,7 +276,7 @@ impl SnapshotLane {
     pub(crate) fn delete(&mut self, last: EntryId) {
         let snapshots = self.snapshots.clone();
         for file in self.files.extract_if(.., |file| file.header.meta.last == last) {
-            let snapshots = snapshots.clone();
+            let (snapshots, alive) = (snapshots.clone(), self.alive.clone());
             tokio::task::spawn_blocking(move || {
                 if let Err(error) = snapshots.delete(&file) {
                     tracing::warn!(
@@ -277,6 +284,7 @@ impl SnapshotLane {
                         %error, "an old snapshot cannot be removed"
                     );
                 }
+                drop(alive);
             });
         }
     }
@@ -295,6 +303,7 @@ impl SnapshotLane {
             %last, why, "a snapshot is damaged; it is set aside in {place:?}"
         );
         let (snapshots, gauges) = (self.snapshots.clone(), Arc::clone(&self.gauges));
+        let alive = self.alive.clone();
         tokio::task::spawn_blocking(move || {
             if let Err(error) = snapshots.set_aside(&file) {
                 tracing::warn!(
@@ -303,6 +312,7 @@ impl SnapshotLane {
                 );
             }
             gauges.look_for_damage();
+            drop(alive);
         });
         true
     }
@@ -334,9 +344,10 @@ impl SnapshotLane {
             );
         }
         let (snapshots, reports) = (self.snapshots.clone(), self.reports.clone());
-        let gauges = Arc::clone(&self.gauges);
-        tokio::spawn(async move {
-            let result = receive::run(incoming, snapshots, gauges).await;
+        let with = (Arc::clone(&self.gauges), self.alive.clone());
+        while self.receiving.try_join_next().is_some() {}
+        self.receiving.spawn(async move {
+            let result = receive::run(incoming, snapshots, with).await;
             let _ = reports.send(Done::Snapshot(Report::Received { from, term, result })).await;
         });
     }

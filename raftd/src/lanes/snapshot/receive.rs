@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use protocol::Trouble;
 use storage::{SnapshotFile, SnapshotReader, SnapshotReceiver, Snapshots, StorageError};
-use tokio::task::spawn_blocking;
 use transport::IncomingSnapshot;
 
+use crate::alive::Alive;
 use crate::gauges::Gauges;
 use crate::logging::repeat::{self, Kind};
 use crate::troubles::Troubles;
@@ -18,9 +18,9 @@ use crate::troubles::Troubles;
 pub(super) async fn run(
     mut incoming: IncomingSnapshot,
     snapshots: Snapshots,
-    gauges: Arc<Gauges>,
+    (gauges, alive): (Arc<Gauges>, Alive),
 ) -> Result<SnapshotFile, String> {
-    match take(&mut incoming, snapshots, gauges).await {
+    match take(&mut incoming, snapshots, (gauges, &alive)).await {
         Ok(file) => {
             // If the sender hears nothing it offers the snapshot again, and is told then.
             let _ = incoming.stored().await;
@@ -36,13 +36,13 @@ pub(super) async fn run(
 async fn take(
     incoming: &mut IncomingSnapshot,
     snapshots: Snapshots,
-    gauges: Arc<Gauges>,
+    (gauges, alive): (Arc<Gauges>, &Alive),
 ) -> Result<SnapshotFile, String> {
     let (head, size_bytes) = (incoming.offer().head.clone(), incoming.offer().size_bytes);
     let troubles = gauges.troubles().clone();
     let here = |error: StorageError| failed_here(&troubles, &error);
     let begun =
-        spawn_blocking(move || begin(&snapshots, &head, size_bytes, |bytes| gauges.lacks(bytes)));
+        alive.try_aside(move || begin(&snapshots, &head, size_bytes, |bytes| gauges.lacks(bytes)));
     let mut receiver = match begun.await.map_err(said)?.map_err(here)? {
         Begun::There(file) => {
             incoming.begin(file.bytes).await.map_err(said)?;
@@ -60,7 +60,7 @@ async fn take(
     }
     while let Some(bytes) = incoming.next().await.map_err(said)? {
         let at = offset;
-        let written = spawn_blocking(move || {
+        let written = alive.try_aside(move || {
             let written = receiver.write(at, &bytes);
             (receiver, written)
         });
@@ -69,7 +69,7 @@ async fn take(
         offset = written.map_err(here)?;
         incoming.written_to(offset).await.map_err(said)?;
     }
-    let finished = spawn_blocking(move || receiver.finish()).await.map_err(said)?;
+    let finished = alive.try_aside(move || receiver.finish()).await.map_err(said)?;
     let file = finished.map_err(here)?;
     troubles.end(Trouble::Snapshots);
     Ok(file)

@@ -174,7 +174,8 @@ fn lane(place: &Place) -> (SnapshotLane, mpsc::Receiver<Done>) {
         machine_version: 1,
     };
     let snapshots = (place.snapshots.clone(), Arc::new(NoLog) as Arc<dyn EntryReader>);
-    let lane = SnapshotLane::new(snapshots, Vec::new(), about, u64::MAX, (gauges, reports));
+    let with = (gauges, Alive::new().0, reports);
+    let lane = SnapshotLane::new(snapshots, Vec::new(), about, u64::MAX, with);
     (lane, reported)
 }
 
