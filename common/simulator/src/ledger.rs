@@ -53,7 +53,7 @@ impl Ledger {
                 self.closes.insert(index, session);
             }
             Some(SystemCommand::ReserveId { name, above: _ }) => {
-                _ = self.reserves.insert(index, name)
+                _ = self.reserves.insert(index, name);
             }
             Some(
                 SystemCommand::RegisterSession { .. }
