@@ -40,9 +40,6 @@ impl World {
         if question.consistency == Consistency::Stale {
             self.coverage.meet(Met::StaleRead);
         }
-        if self.rng.permille(250) {
-            self.oracle.views(self.nodes[node].id, &view)?;
-        }
         self.clients.read(question.request, view.applied())
     }
 }

@@ -5,10 +5,10 @@ use std::collections::{BTreeSet, VecDeque};
 
 use consensus::{Entry, EntryId, HardState, LogIndex, SnapshotMeta, WriteId};
 use protocol::Remembered;
-use state_machine::MemoryStore;
 
 use crate::log::Log;
 use crate::rng::Rng;
+use crate::store::State;
 
 /// Of a thousand crashes that lose writes under way, so many leave damaged records of them.
 const TORN: u64 = 300;
@@ -17,7 +17,7 @@ const TORN: u64 = 300;
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
     pub(crate) meta: SnapshotMeta,
-    pub(crate) state: MemoryStore,
+    pub(crate) state: State,
 }
 
 /// What a node's disk holds, and what is on its way there.
@@ -33,7 +33,7 @@ pub(crate) struct Disk {
     /// Whether this is a copy of a directory, which its first file tells at the start.
     pub(crate) copied: bool,
     /// The durable state, and how much of the log it covers.
-    pub(crate) state: MemoryStore,
+    pub(crate) state: State,
     pub(crate) flushed: LogIndex,
     /// Snapshots, made here or received.
     pub(crate) files: Vec<Snapshot>,
@@ -68,7 +68,7 @@ impl Disk {
             hard_state,
             damaged: BTreeSet::new(),
             copied: false,
-            state: MemoryStore::new(),
+            state: State::default(),
             flushed: LogIndex::ZERO,
             files: Vec::new(),
             starts: 0,

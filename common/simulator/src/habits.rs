@@ -7,6 +7,7 @@ use consensus::Config;
 use replica::Limits;
 
 use crate::faults::{MS, Profile};
+use crate::machine::COMMAND_BYTES_MAX;
 use crate::rng::Rng;
 
 /// The habits of one seed.
@@ -144,7 +145,12 @@ impl Shrunk {
         let size = |number: u64| usize::try_from(number).expect("it is small");
         Self {
             proposals_max: size(some(250, 1, 40, default.proposals_max as u64)),
-            proposal_bytes_max: size(some(200, 40, 2_000, default.proposal_bytes_max as u64)),
+            proposal_bytes_max: size(some(
+                200,
+                COMMAND_BYTES_MAX,
+                2_000,
+                default.proposal_bytes_max as u64,
+            )),
             questions_max: size(some(250, 1, 20, default.questions_max as u64)),
             uncommitted_max: some(200, 4, 100, config.uncommitted_max),
             reads_max: u32::try_from(some(200, 1, 20, config.reads_max.into())).expect("small"),

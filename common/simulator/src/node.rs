@@ -8,16 +8,17 @@ use consensus::{
     Member, Message, NodeId, Payload, Raft, Restored, Term, Timestamp, Vote,
 };
 use replica::{Input, Limits, Replica};
-use state_machine::{Host, MemoryStore, QueryView};
+use state_machine::{Host, QueryView};
 
 use crate::acquaintances::Acquaintances;
 use crate::broken::Broken;
 use crate::disk::{Disk, Lost};
 use crate::inbox::Turns;
 use crate::log::Log;
-use crate::machine::Registers;
+use crate::machine::Numbered;
 use crate::rng::Rng;
 use crate::rooms::Told;
+use crate::store::{State, Store};
 use crate::stream::{Asked, Reading, Stream};
 use crate::watch::Watch;
 
@@ -71,11 +72,11 @@ pub(crate) struct Node {
     /// The log as the replica has it: the durable one and what is on its way.
     pub(crate) memory: Log,
     /// The state machine, as it is now.
-    pub(crate) host: Host<MemoryStore>,
+    pub(crate) host: Host<Store>,
     /// What waits for it.
     pub(crate) tasks: VecDeque<Task>,
     /// The state that is at hand to be written to a snapshot.
-    pub(crate) checkpoint: Option<MemoryStore>,
+    pub(crate) checkpoint: Option<State>,
     /// The end of the snapshot that is being written.
     pub(crate) making: Option<EntryId>,
     /// Snapshots that are being sent, by the number of the sending.
@@ -131,14 +132,14 @@ impl Node {
             life: 0,
             disk,
             memory: Log::default(),
-            host: host(MemoryStore::new()),
+            host: host(State::default()),
             tasks: VecDeque::new(),
             checkpoint: None,
             making: None,
             sending: BTreeMap::new(),
             feeding: BTreeMap::new(),
             offers: BTreeMap::new(),
-            view: host(MemoryStore::new()).view(),
+            view: host(State::default()).view(),
             views: false,
             peers: BTreeSet::new(),
             seen_commit: LogIndex::ZERO,
@@ -351,7 +352,7 @@ impl Node {
     pub(crate) fn persist(&mut self) -> LogIndex {
         let flushed = self.host.persist().expect("memory does not fail");
         self.disk.flushed = flushed;
-        self.disk.state = self.host.store().clone();
+        self.disk.state = self.host.store().state();
         flushed
     }
 }
@@ -377,8 +378,8 @@ pub(crate) fn first(configuration: &Configuration) -> Entry {
 }
 
 /// Opens a state.
-pub(crate) fn host(state: MemoryStore) -> Host<MemoryStore> {
-    Host::open(state, Arc::new(Registers)).expect("memory does not fail")
+pub(crate) fn host(state: State) -> Host<Store> {
+    Host::open(Store::new(state), Arc::new(Numbered::default())).expect("memory does not fail")
 }
 
 /// The data directories that the modelled nodes begin with.

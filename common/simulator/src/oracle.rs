@@ -12,10 +12,10 @@ use consensus::{
 use crate::broken::Broken;
 use crate::coverage::{Coverage, Met};
 use crate::disk::Disk;
-use crate::ledger::Ledger;
 use crate::log::Log;
+use crate::model::Model;
 use crate::node::{self, Node};
-use crate::quorum::{self, content, seen, votes};
+use crate::quorum::{self, content, votes};
 use crate::returning::{names_itself, returns_until_it_votes};
 use crate::workload::Clients;
 
@@ -46,11 +46,10 @@ pub(crate) struct Oracle {
     commands: BTreeMap<Bytes, LogIndex>,
     /// What each command is answered, whoever applies it.
     pub(crate) answers: BTreeMap<LogIndex, Bytes>,
-    /// What sessions were promised.
-    ledger: Ledger,
-    /// Numbers over the state behind each index at which some node stopped applying: all of it,
-    /// and what views show of the machine.
-    pub(crate) states: BTreeMap<LogIndex, (u64, u64)>,
+    /// What all of that makes of the state.
+    pub(crate) model: Model,
+    /// A number over the state behind each index at which some node stopped applying.
+    states: BTreeMap<LogIndex, u64>,
     /// The configurations among the committed entries.
     pub(crate) configurations: Vec<(LogIndex, consensus::Configuration)>,
     /// Those that were ever appended at places of which nobody knows yet what will stand there.
@@ -366,6 +365,7 @@ impl Oracle {
             return Err(Broken::new("committed is durable on a quorum (§3.6)", why));
         }
         self.committed.push((entry.id, term));
+        let may_stand_again = self.model.committed(entry);
         match &entry.payload {
             Payload::Command(command) => {
                 clients.committed(command)?;
@@ -373,7 +373,7 @@ impl Oracle {
                     let why = format!("{} stands without what it came with", entry.id);
                     return Err(Broken::new("a batch keeps its order", why));
                 }
-                if self.ledger.committed(entry.id.index, command) {
+                if may_stand_again {
                     return Ok(());
                 }
                 if let Some(before) = self.commands.insert(command.clone(), entry.id.index) {
@@ -417,7 +417,7 @@ impl Oracle {
     ) -> Result<(), Broken> {
         for (index, answer) in answers {
             if !self.answers.contains_key(index)
-                && let Some(met) = self.ledger.answered(*index, answer)?
+                && let Some(met) = self.model.answered(*index, answer)?
             {
                 coverage.meet(met);
             }
@@ -428,10 +428,11 @@ impl Oracle {
             }
         }
         let index = node.applied();
-        let whole = quorum::whole(node.host.store());
-        let (known, _) =
-            *self.states.entry(index).or_insert_with(|| (whole, seen(&node.host.view())));
-        if known != whole {
+        let state = node.host.store().state();
+        if !self.states.contains_key(&index) {
+            self.model.holds(index, &state)?;
+        }
+        if *self.states.entry(index).or_insert(state.sum()) != state.sum() {
             let why = format!("node {} has another state at {index} than others", node.id);
             return Err(Broken::new("states behind the same entry are the same (§2.1)", why));
         }

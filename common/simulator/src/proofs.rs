@@ -1,24 +1,13 @@
-//! What the oracle asks of single steps: that views and caches show what is so, and that who
+//! What the oracle asks of single steps: that caches show what is so, and that who
 //! campaigns may.
 
 use consensus::{Configuration, Entry, LogIndex, NodeId, Term};
-use state_machine::QueryView;
 
 use crate::broken::Broken;
 use crate::oracle::Oracle;
-use crate::quorum::{self, content, seen};
+use crate::quorum::{self, content};
 
 impl Oracle {
-    /// A node answers from a view: it shows what all have there.
-    pub(crate) fn views(&self, node: NodeId, view: &QueryView) -> Result<(), Broken> {
-        let index = view.applied();
-        if self.states.get(&index).is_none_or(|(_, known)| *known == seen(view)) {
-            return Ok(());
-        }
-        let why = format!("node {node} shows another state at {index} than others have");
-        Err(Broken::new("a view shows the state behind its entry (§6.4)", why))
-    }
-
     /// A node takes an entry for one that is committed at `index`.
     pub(crate) fn is_committed(
         &self,

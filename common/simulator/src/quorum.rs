@@ -3,7 +3,6 @@
 use std::hash::{Hash, Hasher};
 
 use consensus::{Configuration, Entry, NodeId, Voters};
-use state_machine::{MemoryStore, QueryView, View};
 
 /// Says whether those of the voters for whom `has` is true decide: more than half of them, and of
 /// both halves of a joint configuration (§4.3).
@@ -41,25 +40,9 @@ pub(crate) fn content(entry: &Entry) -> u64 {
     sum.finish()
 }
 
-/// A number for all of a state: the machine's part, sessions and their answers, ids, tombstones,
-/// the members' history, and what is applied.
-pub(crate) fn whole(state: &MemoryStore) -> u64 {
-    let mut sum = Sum::default();
-    for (key, value) in state.range(&[], None, usize::MAX).expect("memory does not fail") {
-        sum.write(&key);
-        sum.write(&value);
-    }
-    sum.finish()
-}
-
-/// A number for what a view shows.
-pub(crate) fn seen(view: &QueryView) -> u64 {
-    view.digest().expect("memory does not fail") ^ view.time().get()
-}
-
 /// FNV-1a, eight bytes at a time.
 #[derive(Clone, Copy, Debug)]
-struct Sum(u64);
+pub(crate) struct Sum(u64);
 
 impl Default for Sum {
     fn default() -> Self {

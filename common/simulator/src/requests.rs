@@ -7,7 +7,6 @@ use replica::{Consistency, Input, Proposal};
 use crate::broken::Broken;
 use crate::coverage::Met;
 use crate::node::Late;
-use crate::rooms::purpose;
 use crate::sessions::{OPEN_MAX, SESSIONS};
 use crate::workload::Clients;
 use crate::world::{Happening, World};
@@ -89,7 +88,7 @@ impl World {
             Input::Query { request, query: Bytes::new(), consistency }
         } else {
             let command = Clients::command(request);
-            Input::Propose { request, purpose: purpose(&command), command }
+            Input::Propose { request, purpose: self.rooms.purpose(&command), command }
         };
         self.put_to(node, input)
     }
@@ -111,7 +110,7 @@ impl World {
                 self.clients.follows(request, before);
             }
             let command = Clients::command(request);
-            proposals.push(Proposal { request, purpose: purpose(&command), command });
+            proposals.push(Proposal { request, purpose: self.rooms.purpose(&command), command });
         }
         self.coverage.meet(Met::Batch);
         self.put_to(node, Input::ProposeAll { proposals })
@@ -147,7 +146,7 @@ impl World {
         }
         let request = self.clients.ask(self.nodes[node].id, false);
         self.sessions.sent(request, client, nonce, sequence);
-        Proposal { request, purpose: purpose(&command), command }
+        Proposal { request, purpose: self.rooms.purpose(&command), command }
     }
 
     /// A request of a session is answered: with what all nodes answer at that place.

@@ -9,7 +9,7 @@ use consensus::{Configuration, NodeId, Timestamp};
 use replica::{Purpose, Space};
 use state_machine::{Envelope, EnvelopeKind};
 
-use crate::machine::Registers;
+use crate::machine::{self, Numbered};
 use crate::rng::Rng;
 
 /// Of a thousand seeds, disks fill up in so many.
@@ -84,6 +84,16 @@ impl Rooms {
         Space { usable_bytes, needed_bytes: NEEDED, least_bytes: LEAST }
     }
 
+    /// Returns what a client's command is good for, as the daemon finds out: by asking its machine.
+    /// Where there is room for all, nothing depends on it, and what was meant is good enough.
+    pub(crate) fn purpose(&self, command: &Bytes) -> Purpose {
+        let frees = match self.fill_up {
+            true => frees(command, |body| Numbered::frees(body)),
+            false => frees_space(command),
+        };
+        if frees { Purpose::Frees } else { Purpose::Data }
+    }
+
     /// Draws how full a disk is from now on.
     pub(crate) fn redraw(&mut self) -> Fill {
         match self.rng.index(10) {
@@ -94,15 +104,14 @@ impl Rooms {
     }
 }
 
-/// Returns what a client's command is good for.
-pub(crate) fn purpose(command: &Bytes) -> Purpose {
-    if frees_space(command) { Purpose::Frees } else { Purpose::Data }
+/// Says whether a command frees space, by what was meant by it.
+pub(crate) fn frees_space(command: &Bytes) -> bool {
+    frees(command, |body| Numbered::request(body).is_some_and(machine::frees))
 }
 
-/// Says whether a command frees space, as the daemon does.
-pub(crate) fn frees_space(command: &Bytes) -> bool {
+fn frees(command: &Bytes, of_machine: impl Fn(&Bytes) -> bool) -> bool {
     Envelope::decode(command).is_ok_and(|envelope| match envelope.kind {
         EnvelopeKind::System => true,
-        EnvelopeKind::Machine => Registers::frees(&envelope.body),
+        EnvelopeKind::Machine => of_machine(&envelope.body),
     })
 }

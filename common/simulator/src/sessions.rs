@@ -7,7 +7,7 @@ use bytes::Bytes;
 use consensus::RequestId;
 use state_machine::{Envelope, Owner, SESSION_WINDOW, SystemCommand, SystemResponse};
 
-use crate::machine::Registers;
+use crate::machine::Numbered;
 
 /// Sessions that are in use at a time.
 pub(crate) const SESSIONS: usize = 3;
@@ -30,8 +30,8 @@ const AHEAD: usize = OPEN_MAX - 3;
 const RESERVES: usize = OPEN_MAX - 4;
 const LATE: usize = OPEN_MAX - 5;
 
-/// Names that ids are reserved for.
-const NAMES: u64 = 3;
+/// Names that ids are reserved for; the last may be those of members.
+const NAMES: [&str; 5] = ["node 0", "node 1", "node 2", "n2", "n5"];
 
 /// A client with a session.
 #[derive(Debug, Default)]
@@ -79,8 +79,10 @@ impl Sessions {
             return (nonce, 0, Envelope { owner, ..Envelope::system(&command) }.encode());
         }
         if let Some(RESERVES) = again {
-            let command =
-                SystemCommand::ReserveId { name: format!("node {}", low_water % NAMES), above: 0 };
+            let name = NAMES[usize::try_from(low_water).unwrap_or_default() % NAMES.len()];
+            // Some know of ids that the state does not know of, as behind a restore.
+            let above = if low_water.is_multiple_of(5) { low_water % 90 } else { 0 };
+            let command = SystemCommand::ReserveId { name: name.to_owned(), above };
             return (nonce, 0, Envelope { owner, ..Envelope::system(&command) }.encode());
         }
         if let Some(AHEAD | LATE) = again
@@ -88,7 +90,7 @@ impl Sessions {
         {
             let late = again == Some(LATE);
             let sequence = if late { low_water - 1 } else { low_water + SESSION_WINDOW };
-            let body = Registers::command(RequestId::new(IN_SESSION | session << 16 | sequence));
+            let body = Numbered::command(IN_SESSION | session << 16 | sequence);
             let command = Envelope::in_session(session, sequence, low_water, body);
             return (nonce, sequence, Envelope { owner, ..command }.encode());
         }
@@ -104,7 +106,7 @@ impl Sessions {
             client.next - 1
         });
         let low_water = client.open.first().copied().unwrap_or(client.next);
-        let body = Registers::command(RequestId::new(IN_SESSION | session << 16 | sequence));
+        let body = Numbered::command(IN_SESSION | session << 16 | sequence);
         let command =
             Envelope { owner, ..Envelope::in_session(session, sequence, low_water, body) };
         (nonce, sequence, command.encode())
@@ -123,7 +125,9 @@ impl Sessions {
             Ok(SystemResponse::Registered { session }) => {
                 client.session = client.session.or(Some(session));
             }
-            Ok(SystemResponse::Answer { .. }) => _ = client.open.remove(&sequence),
+            Ok(SystemResponse::Answer { .. } | SystemResponse::AnswerNotKept { .. }) => {
+                _ = client.open.remove(&sequence);
+            }
             Ok(
                 SystemResponse::SessionExpired { .. }
                 | SystemResponse::Closed
@@ -133,8 +137,7 @@ impl Sessions {
                 *client = Client { nonce: self.nonces, next: 1, ..Client::default() };
             }
             Ok(
-                SystemResponse::AnswerNotKept { .. }
-                | SystemResponse::Forgotten { .. }
+                SystemResponse::Forgotten { .. }
                 | SystemResponse::BeyondWindow { .. }
                 | SystemResponse::Reserved { .. }
                 | SystemResponse::Noted
@@ -161,7 +164,7 @@ fn strange(session: u64, next: u64) -> Bytes {
     let envelope = if next.is_multiple_of(2) {
         Envelope::system(&SystemCommand::CloseSession { session })
     } else {
-        let body = Registers::command(RequestId::new(IN_SESSION | session << 16 | next));
+        let body = Numbered::command(IN_SESSION | session << 16 | next);
         Envelope::in_session(session, next, next + 1, body)
     };
     Envelope { owner, ..envelope }.encode()

@@ -11,6 +11,7 @@ use crate::coverage::Met;
 use crate::disk::Snapshot;
 use crate::faults::MS;
 use crate::node::{Late, Node, Task, host};
+use crate::store::Store;
 use crate::stream::Stream;
 use crate::world::{Happening, STATE_BYTES, World};
 
@@ -250,7 +251,7 @@ impl World {
         }
         let state = snapshot.state.clone();
         let fresh = host(state.clone());
-        node.host.with_store(|store| *store = state).expect("memory does not fail");
+        node.host.with_store(|store| *store = Store::new(state)).expect("memory does not fail");
         if node.host.noted() != fresh.noted() {
             let (id, noted, wanted) = (node.id, node.host.noted(), fresh.noted());
             let why = format!("node {id} knows {noted:?} of a state that has {wanted:?}");
@@ -304,7 +305,7 @@ impl World {
             return Err(Broken::new("what is over leaves nothing behind (§6.3)", why));
         }
         let (index, last, life) = (node.persist(), node.host.applied(), node.life);
-        node.checkpoint = Some(node.host.store().clone());
+        node.checkpoint = Some(node.host.store().state());
         let fails = !self.faults_over && self.rng.permille(self.profile.stream_breaks / 4);
         self.step(at, Input::Flushed { index, state_bytes: STATE_BYTES })?;
         if self.nodes[at].life != life {

@@ -7,7 +7,7 @@ use consensus::{LogIndex, NodeId, RequestId};
 use state_machine::{Envelope, EnvelopeKind};
 
 use crate::broken::Broken;
-use crate::machine::Registers;
+use crate::machine::Numbered;
 
 /// A client's request under way.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +70,7 @@ impl Clients {
 
     /// The command of a request: its number, so that contents tell who wrote them.
     pub(crate) fn command(request: RequestId) -> Bytes {
-        Envelope::sessionless(Registers::command(request)).encode()
+        Envelope::sessionless(Numbered::command(request.get())).encode()
     }
 
     /// A write is acknowledged at an index; `own` if that is where its command stands, and this is
@@ -160,5 +160,5 @@ fn number_of(command: &Bytes) -> Option<u64> {
     // What the system is told ends with other numbers.
     let is_its = |envelope: Envelope| envelope.kind == EnvelopeKind::Machine;
     let of_machine = Envelope::decode(command).is_ok_and(is_its);
-    Registers::request(command).filter(|_| of_machine)
+    Numbered::request(command).filter(|_| of_machine)
 }
